@@ -1,0 +1,79 @@
+//! What a run is to do: valid by construction, every default already in its place.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::HeaderName;
+
+use crate::endpoint::{Endpoint, Secret};
+
+/// A whole run.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The servers to run, in the order of the file. Disabled ones are not here.
+    pub servers: Vec<ServerSpec>,
+    /// How long requests under way may take to finish at a graceful stop.
+    pub drain_timeout: Duration,
+}
+
+/// One `mcpServers` entry and the link it is served on.
+#[derive(Debug, Clone)]
+pub struct ServerSpec {
+    /// Its key in `mcpServers`.
+    pub name: Arc<str>,
+    /// What to start.
+    pub command: CommandSpec,
+    /// Where it is served. `None` only with `--local`, until the local endpoint is bound.
+    pub endpoint: Option<Endpoint>,
+    /// How the endpoint is dialled and kept.
+    pub link: Arc<LinkSpec>,
+    /// Who answers a further `initialize`.
+    pub handshake: Handshake,
+    /// How long it may take from its start to its first answer before the endpoint is dialled regardless.
+    pub start_timeout: Duration,
+    /// The largest message in bytes, in either direction.
+    pub max_frame: usize,
+}
+
+/// A child process, ready to be started.
+#[derive(Debug, Clone)]
+pub struct CommandSpec {
+    /// A path, or a name that is looked up in `PATH` (the child's, where `env` sets one).
+    pub program: String,
+    /// Its arguments, without the program.
+    pub args: Vec<String>,
+    /// Set on top of the inherited environment. Never holds an endpoint.
+    pub env: Vec<(String, Secret)>,
+    /// Its working directory; ours if `None`.
+    pub cwd: Option<PathBuf>,
+}
+
+/// How a link dials its endpoint and decides that it is dead.
+#[derive(Debug, Clone)]
+pub struct LinkSpec {
+    /// Sent with the upgrade request.
+    pub headers: Vec<(HeaderName, Secret)>,
+    /// Offered as `Sec-WebSocket-Protocol`; the MCP SDKs use `mcp`.
+    pub subprotocol: Option<String>,
+    /// A PEM file of certificate authorities trusted besides the platform's.
+    pub ca_file: Option<PathBuf>,
+    /// DNS, TCP, proxy, TLS and upgrade together.
+    pub connect_timeout: Duration,
+    /// Silence after which a WebSocket ping is sent.
+    pub ping_interval: Duration,
+    /// Silence after a ping after which the peer is held for dead.
+    pub ping_timeout: Duration,
+    /// The longest wait between two attempts.
+    pub max_backoff: Duration,
+}
+
+/// Who answers an `initialize` after the first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Handshake {
+    /// The router, from what the server said the first time.
+    #[default]
+    Answer,
+    /// The server itself, each time.
+    Relay,
+}

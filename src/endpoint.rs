@@ -1,0 +1,177 @@
+//! The address a link dials. It carries the token, so nothing prints it whole by accident.
+
+use std::fmt;
+use std::str::FromStr;
+
+use http::Uri;
+
+/// A WebSocket endpoint, kept byte for byte as it was given: the token is passed on verbatim.
+///
+/// `Display` and `Debug` show scheme, host, port and path; the query and any user name or
+/// password are shown as `…`. Only [`Endpoint::reveal`] gives the whole address.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Endpoint(Uri);
+
+/// Why a text is no endpoint. The message never repeats the query, where the token is.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum EndpointError {
+    /// Not a URL at all, or with characters that a URL can't hold.
+    #[error("is not a valid URL (expected something like wss://host/path?token=…)")]
+    NotAUrl,
+    /// A URL of another scheme.
+    #[error("has the scheme \"{0}\"; only ws:// and wss:// can be dialled")]
+    Scheme(String),
+    /// No scheme, so it isn't known whether to use TLS.
+    #[error("has no scheme; write wss:// (or ws:// without TLS) in front of it")]
+    NoScheme,
+    /// No host.
+    #[error("names no host")]
+    NoHost,
+    /// The text of an example was left in.
+    #[error("still holds the placeholder text of an example; paste your own endpoint URL there")]
+    Placeholder,
+}
+
+impl Endpoint {
+    /// The whole address, token included. Called where the link dials, and nowhere else.
+    pub fn reveal(&self) -> &Uri {
+        &self.0
+    }
+
+    /// Whether the connection is encrypted (`wss`).
+    pub fn is_tls(&self) -> bool {
+        self.0.scheme_str().is_some_and(|s| s.eq_ignore_ascii_case("wss"))
+    }
+
+    /// The host, without the brackets of an IPv6 address.
+    pub fn host(&self) -> &str {
+        let host = self.0.host().unwrap_or_default();
+        host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host)
+    }
+
+    /// The port, 443 for `wss` and 80 for `ws` unless given.
+    pub fn port(&self) -> u16 {
+        self.0.port_u16().unwrap_or(if self.is_tls() { 443 } else { 80 })
+    }
+}
+
+impl FromStr for Endpoint {
+    type Err = EndpointError;
+
+    fn from_str(text: &str) -> Result<Self, EndpointError> {
+        let text = text.trim();
+        let Some((scheme, rest)) = text.split_once("://") else {
+            return Err(if text.contains(' ') { EndpointError::NotAUrl } else { EndpointError::NoScheme });
+        };
+        if !["ws", "wss"].iter().any(|s| scheme.eq_ignore_ascii_case(s)) {
+            return Err(EndpointError::Scheme(scheme.chars().take(20).collect()));
+        }
+        if ["<", "your_token", "your-token", "your token"].iter().any(|p| rest.to_ascii_lowercase().contains(p)) {
+            return Err(EndpointError::Placeholder);
+        }
+        // A fragment never travels (RFC 6455 section 3); `Uri` drops it silently, so refuse it.
+        if rest.contains('#') {
+            return Err(EndpointError::NotAUrl);
+        }
+        let uri: Uri = text.parse().map_err(|_| EndpointError::NotAUrl)?;
+        match uri.host() {
+            Some(host) if !host.is_empty() => Ok(Endpoint(uri)),
+            _ => Err(EndpointError::NoHost),
+        }
+    }
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let u = &self.0;
+        write!(f, "{}://", u.scheme_str().unwrap_or("ws"))?;
+        let authority = u.authority().map_or("", |a| a.as_str());
+        match authority.rsplit_once('@') {
+            Some((_, host)) => write!(f, "…@{host}")?,
+            None => f.write_str(authority)?,
+        }
+        f.write_str(u.path())?;
+        match u.query() {
+            Some(q) if q.starts_with("token=") => f.write_str("?token=…"),
+            Some(_) => f.write_str("?…"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Endpoint({self})")
+    }
+}
+
+/// A text that must not be printed: a header value, a proxy password. Shown as `…`.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Wraps a text.
+    pub fn new(text: impl Into<String>) -> Self {
+        Secret(text.into())
+    }
+
+    /// The text itself.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("…")
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("…")
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test may panic")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn neither_display_nor_debug_shows_a_token_or_password() {
+        for text in
+            ["wss://h.example:8443/mcp/?token=s3cret", "ws://u:s3cret@h.example/x", "wss://h.example/?a=1&token=s3cret"]
+        {
+            let e: Endpoint = text.parse().unwrap();
+            for shown in [format!("{e}"), format!("{e:?}")] {
+                assert!(!shown.contains("s3cret"), "{shown}");
+                assert!(shown.contains("h.example"), "{shown}");
+            }
+            assert_eq!(e.reveal().to_string(), text, "the address itself is verbatim");
+        }
+    }
+
+    #[test]
+    fn what_is_no_endpoint_is_refused_with_the_reason_and_without_the_token() {
+        for (text, want) in [
+            ("https://h/?token=s3cret", EndpointError::Scheme("https".into())),
+            ("api.xiaozhi.me/mcp/?token=s3cret", EndpointError::NoScheme),
+            ("wss://api.xiaozhi.me/mcp/?token=<your token>", EndpointError::Placeholder),
+            ("wss://h/ x?token=s3cret", EndpointError::NotAUrl),
+            ("wss:///x", EndpointError::NotAUrl),
+        ] {
+            let error = text.parse::<Endpoint>().unwrap_err();
+            assert_eq!(error, want, "{text}");
+            assert!(!error.to_string().contains("s3cret"));
+        }
+    }
+
+    #[test]
+    fn host_and_port_are_what_a_socket_needs() {
+        let e: Endpoint = "ws://[::1]:8004/mcp".parse().unwrap();
+        assert_eq!((e.host(), e.port(), e.is_tls()), ("::1", 8004, false));
+        let e: Endpoint = "WSS://h/mcp".parse().unwrap();
+        assert_eq!((e.host(), e.port(), e.is_tls()), ("h", 443, true));
+    }
+}
