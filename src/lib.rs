@@ -6,4 +6,7 @@
 
 pub mod config;
 pub mod endpoint;
+pub mod envelope;
+pub mod frame;
+pub mod link;
 pub mod shutdown;

@@ -1,0 +1,476 @@
+//! What a router may read of a frame: where the id, the method and a few params are.
+//!
+//! One pass over the bytes checks that the frame is JSON and notes the positions of the few members
+//! that routing needs; nothing is copied and no tree is built. Strings, where nearly all bytes of
+//! large frames are, are skipped with `memchr`. What goes on to the other side is the frame's own bytes,
+//! with only the id exchanged.
+//!
+//! The check is that of RFC 8259 with one leniency: control characters inside strings are let through
+//! (line breaks are not, they never reach a child).
+
+use std::ops::Range;
+
+use memchr::memchr2;
+
+/// Nesting beyond this is refused, as most JSON parsers do.
+const MAX_DEPTH: u32 = 127;
+
+/// Why a frame is not a JSON-RPC message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NotMessage {
+    /// Not JSON; the offset is where it stops being so, in bytes.
+    #[error("not JSON at byte {0}")]
+    Json(usize),
+    /// JSON, but neither an object nor an array of objects.
+    #[error("JSON, but not an object")]
+    NoObject,
+}
+
+/// The positions of what routing needs. All ranges are byte offsets into the frame that was scanned.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Envelope {
+    /// The whole token of `id`: a number, a string with its quotes, or `null`.
+    pub id: Option<Range<usize>>,
+    /// The inside of `method`'s string, escapes untouched.
+    pub method: Option<Range<usize>>,
+    /// The value of `params`.
+    pub params: Option<Range<usize>>,
+    /// The member `params` with its key, to cut it out.
+    pub params_member: Range<usize>,
+    /// The value of `params.arguments`.
+    pub arguments: Option<Range<usize>>,
+    /// The value of `params.requestId` (`notifications/cancelled`).
+    pub request_id: Option<Range<usize>>,
+    /// The value of `result`.
+    pub result: Option<Range<usize>>,
+    /// There is an `error`.
+    pub error: bool,
+}
+
+/// What a frame is to JSON-RPC 2.0 (section 4 and 5 of its specification).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A method and an id: wants exactly one answer.
+    Request,
+    /// A method without an id.
+    Notification,
+    /// An id and a result or an error.
+    Response,
+    /// None of these.
+    Other,
+}
+
+impl Envelope {
+    /// Which kind of message this is. `"id":null` counts as no id.
+    pub fn kind(&self, frame: &[u8]) -> Kind {
+        let id = self.id.as_ref().is_some_and(|r| &frame[r.clone()] != b"null");
+        match (self.method.is_some(), id, self.result.is_some() || self.error) {
+            (true, true, _) => Kind::Request,
+            (true, false, _) => Kind::Notification,
+            (false, true, true) => Kind::Response,
+            (false, _, _) => Kind::Other,
+        }
+    }
+}
+
+/// A scanned frame.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Scanned {
+    /// One message.
+    One(Envelope),
+    /// A JSON-RPC batch (MCP 2025-03-26 only): the ranges of its members.
+    Batch(Vec<Range<usize>>),
+}
+
+/// Reads a frame's envelope.
+///
+/// # Errors
+/// [`NotMessage`] if the frame is no JSON or no object (or array of them).
+pub fn scan(frame: &[u8]) -> Result<Scanned, NotMessage> {
+    let mut s = Scan { b: frame, i: 0 };
+    s.space();
+    let scanned = match s.peek() {
+        Some(b'{') => {
+            let mut e = Envelope::default();
+            s.message(&mut e)?;
+            Scanned::One(e)
+        }
+        Some(b'[') => {
+            let mut members = Vec::new();
+            s.array(&mut |s| {
+                let from = s.i;
+                s.value()?;
+                members.push(from..s.i);
+                Ok(())
+            })?;
+            Scanned::Batch(members)
+        }
+        Some(_) => {
+            s.value()?;
+            s.end()?;
+            return Err(NotMessage::NoObject);
+        }
+        None => return Err(NotMessage::Json(0)),
+    };
+    s.end()?;
+    Ok(scanned)
+}
+
+/// The envelope of a frame that is a single message; `None` for all else.
+pub fn scan_one(frame: &[u8]) -> Option<Envelope> {
+    match scan(frame) {
+        Ok(Scanned::One(e)) => Some(e),
+        Ok(Scanned::Batch(_)) | Err(_) => None,
+    }
+}
+
+/// The id of a message that was too large to keep, from its first and last bytes.
+///
+/// Exact as far as it goes: the head is followed member by member until the first one that is cut off,
+/// and the tail only counts where `"id":…}` is the very end, which closes the message itself.
+pub fn id_of_cut<'a>(head: &'a [u8], tail: &'a [u8]) -> Option<&'a [u8]> {
+    let mut s = Scan { b: head, i: 0 };
+    let mut e = Envelope::default();
+    // The error is expected: the head ends in the middle of the message.
+    let _cut_off = s.message(&mut e);
+    if let Some(id) = e.id {
+        // A number that runs to the very end of the head may go on behind it.
+        if id.end < head.len() {
+            return Some(&head[id]);
+        }
+    }
+    let end = tail.trim_ascii_end().strip_suffix(b"}")?.trim_ascii_end();
+    let at = memchr::memmem::rfind(end, b"\"id\"")?;
+    // Inside a string the quote before `id` would be escaped.
+    if at > 0 && end[at - 1] == b'\\' {
+        return None;
+    }
+    let value = end[at + 4..].trim_ascii_start().strip_prefix(b":")?.trim_ascii_start();
+    let mut s = Scan { b: value, i: 0 };
+    let scalar = matches!(s.peek(), Some(b'"' | b'-' | b'0'..=b'9'));
+    (scalar && s.value().is_ok() && s.i == value.len()).then_some(value)
+}
+
+/// Replaces the line breaks between tokens by spaces, so that the frame fits on one line.
+///
+/// # Errors
+/// The offset of a line break inside a string, where JSON allows none.
+pub fn single_line(frame: &[u8]) -> Result<Vec<u8>, NotMessage> {
+    let mut line = frame.to_vec();
+    let mut at = 0;
+    let mut in_string = false;
+    while at < line.len() {
+        match line[at] {
+            b'\n' | b'\r' if in_string => return Err(NotMessage::Json(at)),
+            b'\n' | b'\r' => line[at] = b' ',
+            b'\\' if in_string => at += 1,
+            b'"' => in_string = !in_string,
+            _ => {}
+        }
+        at += 1;
+    }
+    Ok(line)
+}
+
+struct Scan<'a> {
+    b: &'a [u8],
+    i: usize,
+}
+
+type Step = Result<(), NotMessage>;
+
+impl Scan<'_> {
+    fn peek(&self) -> Option<u8> {
+        self.b.get(self.i).copied()
+    }
+
+    fn fail<T>(&self) -> Result<T, NotMessage> {
+        Err(NotMessage::Json(self.i))
+    }
+
+    #[inline]
+    fn space(&mut self) {
+        while let Some(b' ' | b'\t' | b'\n' | b'\r') = self.peek() {
+            self.i += 1;
+        }
+    }
+
+    fn end(&mut self) -> Step {
+        self.space();
+        if self.i == self.b.len() { Ok(()) } else { self.fail() }
+    }
+
+    /// Walks an object, handing each key's inside and the position of its opening quote to `member`, which consumes the value.
+    #[inline]
+    fn object(&mut self, member: &mut impl FnMut(&mut Self, Range<usize>) -> Step) -> Step {
+        self.i += 1;
+        self.space();
+        if self.peek() == Some(b'}') {
+            self.i += 1;
+            return Ok(());
+        }
+        loop {
+            if self.peek() != Some(b'"') {
+                return self.fail();
+            }
+            let key = self.i + 1;
+            self.string()?;
+            let key = key..self.i - 1;
+            self.space();
+            if self.peek() != Some(b':') {
+                return self.fail();
+            }
+            self.i += 1;
+            self.space();
+            member(self, key)?;
+            self.space();
+            match self.peek() {
+                Some(b',') => self.i += 1,
+                Some(b'}') => {
+                    self.i += 1;
+                    return Ok(());
+                }
+                _ => return self.fail(),
+            }
+            self.space();
+        }
+    }
+
+    fn array(&mut self, element: &mut impl FnMut(&mut Self) -> Step) -> Step {
+        self.i += 1;
+        self.space();
+        if self.peek() == Some(b']') {
+            self.i += 1;
+            return Ok(());
+        }
+        loop {
+            element(self)?;
+            self.space();
+            match self.peek() {
+                Some(b',') => self.i += 1,
+                Some(b']') => {
+                    self.i += 1;
+                    return Ok(());
+                }
+                _ => return self.fail(),
+            }
+            self.space();
+        }
+    }
+
+    fn message(&mut self, e: &mut Envelope) -> Step {
+        if self.peek() != Some(b'{') {
+            return self.fail();
+        }
+        self.object(&mut |s, key| {
+            let from = s.i;
+            match &s.b[key.clone()] {
+                b"id" => {
+                    if matches!(s.peek(), Some(b'{' | b'[' | b't' | b'f')) {
+                        return s.fail(); // JSON-RPC 2.0 section 4: a string, a number or null
+                    }
+                    s.value()?;
+                    e.id = Some(from..s.i);
+                }
+                b"method" => {
+                    if s.peek() != Some(b'"') {
+                        return s.fail();
+                    }
+                    s.string()?;
+                    e.method = Some(from + 1..s.i - 1);
+                }
+                b"params" => {
+                    if s.peek() == Some(b'{') {
+                        s.params(e)?;
+                    } else {
+                        s.value()?;
+                    }
+                    e.params = Some(from..s.i);
+                    e.params_member = key.start - 1..s.i;
+                }
+                b"result" => {
+                    s.value()?;
+                    e.result = Some(from..s.i);
+                }
+                b"error" => {
+                    s.value()?;
+                    e.error = true;
+                }
+                _ => s.value()?,
+            }
+            Ok(())
+        })
+    }
+
+    fn params(&mut self, e: &mut Envelope) -> Step {
+        self.object(&mut |s, key| {
+            let from = s.i;
+            s.value()?;
+            match &s.b[key] {
+                b"arguments" => e.arguments = Some(from..s.i),
+                b"requestId" => e.request_id = Some(from..s.i),
+                _ => {}
+            }
+            Ok(())
+        })
+    }
+
+    /// Skips a string; `i` is at its opening quote, and afterwards behind its closing one.
+    #[inline]
+    fn string(&mut self) -> Step {
+        self.i += 1;
+        loop {
+            // Most strings of an envelope are shorter than what a vector search costs to set up.
+            let near = self.b.len().min(self.i + 16);
+            while self.i < near && !matches!(self.b[self.i], b'"' | b'\\') {
+                self.i += 1;
+            }
+            if self.i == near {
+                match memchr2(b'"', b'\\', &self.b[self.i..]) {
+                    Some(n) => self.i += n,
+                    None => {
+                        self.i = self.b.len();
+                        return self.fail();
+                    }
+                }
+            }
+            if self.b[self.i] == b'"' {
+                self.i += 1;
+                return Ok(());
+            }
+            match self.b.get(self.i + 1) {
+                Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => self.i += 2,
+                Some(b'u')
+                    if self.b.len() >= self.i + 6
+                        && self.b[self.i + 2..self.i + 6].iter().all(u8::is_ascii_hexdigit) =>
+                {
+                    self.i += 6;
+                }
+                _ => return self.fail(),
+            }
+        }
+    }
+
+    /// Skips a scalar.
+    #[inline]
+    fn scalar(&mut self) -> Step {
+        match self.peek() {
+            Some(b'"') => self.string(),
+            Some(b't') => self.word(b"true"),
+            Some(b'f') => self.word(b"false"),
+            Some(b'n') => self.word(b"null"),
+            Some(b'-' | b'0'..=b'9') => self.number(),
+            _ => self.fail(),
+        }
+    }
+
+    fn word(&mut self, word: &[u8]) -> Step {
+        if self.b[self.i..].starts_with(word) {
+            self.i += word.len();
+            Ok(())
+        } else {
+            self.fail()
+        }
+    }
+
+    fn digits(&mut self) -> Step {
+        let from = self.i;
+        while self.peek().is_some_and(|c| c.is_ascii_digit()) {
+            self.i += 1;
+        }
+        if self.i > from { Ok(()) } else { self.fail() }
+    }
+
+    fn number(&mut self) -> Step {
+        if self.peek() == Some(b'-') {
+            self.i += 1;
+        }
+        if self.peek() == Some(b'0') {
+            self.i += 1;
+        } else {
+            self.digits()?;
+        }
+        if self.peek() == Some(b'.') {
+            self.i += 1;
+            self.digits()?;
+        }
+        if let Some(b'e' | b'E') = self.peek() {
+            self.i += 1;
+            if let Some(b'+' | b'-') = self.peek() {
+                self.i += 1;
+            }
+            self.digits()?;
+        }
+        Ok(())
+    }
+
+    /// Skips any value, without recursion: one bit a level says whether it is an object.
+    fn value(&mut self) -> Step {
+        let (mut depth, mut objects) = (0u32, 0u128);
+        loop {
+            // Here a value begins.
+            match self.peek() {
+                Some(open @ (b'{' | b'[')) => {
+                    self.i += 1;
+                    self.space();
+                    let object = open == b'{';
+                    if self.peek() == Some(if object { b'}' } else { b']' }) {
+                        self.i += 1;
+                    } else {
+                        if depth == MAX_DEPTH {
+                            return self.fail();
+                        }
+                        depth += 1;
+                        objects = objects << 1 | u128::from(object);
+                        if object {
+                            self.key()?;
+                        }
+                        continue;
+                    }
+                }
+                _ => self.scalar()?,
+            }
+            // Here a value has ended: go on behind it, or close what it ends.
+            loop {
+                if depth == 0 {
+                    return Ok(());
+                }
+                self.space();
+                let object = objects & 1 == 1;
+                match self.peek() {
+                    Some(b',') => {
+                        self.i += 1;
+                        self.space();
+                        if object {
+                            self.key()?;
+                        }
+                        break;
+                    }
+                    Some(b'}') if object => self.i += 1,
+                    Some(b']') if !object => self.i += 1,
+                    _ => return self.fail(),
+                }
+                depth -= 1;
+                objects >>= 1;
+            }
+        }
+    }
+
+    #[inline]
+    fn key(&mut self) -> Step {
+        if self.peek() != Some(b'"') {
+            return self.fail();
+        }
+        self.string()?;
+        self.space();
+        if self.peek() != Some(b':') {
+            return self.fail();
+        }
+        self.i += 1;
+        self.space();
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

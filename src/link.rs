@@ -1,0 +1,3 @@
+//! One WebSocket connection to an endpoint, through all its reconnects.
+
+pub mod websocket;

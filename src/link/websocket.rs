@@ -1,0 +1,396 @@
+//! RFC 6455 after the handshake, from the client's side: bytes ⇄ messages, without a socket.
+//!
+//! tungstenite reads and writes the frame headers; the rest is here, because this is the data path:
+//! messages are taken straight out of the read buffer and encoded straight into the write buffer,
+//! UTF-8 is checked by `simdutf8`, and a connection that is idle holds no buffers at all.
+//!
+//! [`Incoming`] takes bytes and gives events, [`Outgoing`] takes messages and holds bytes. A message
+//! above the size limit is not kept, and does not end the connection either: it is skipped, and its first and
+//! last bytes are handed on so that its id can be answered.
+
+use std::io::Cursor;
+use std::ops::Range;
+
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use tokio_tungstenite::tungstenite::protocol::frame::FrameHeader;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::{CloseCode, Control, Data, OpCode};
+
+use crate::frame::Cut;
+
+/// Buffers that grew beyond this are given back once they are empty.
+const KEEP: usize = 64 * 1024;
+
+/// A message longer than this is not even skipped: the connection is closed with 1009.
+const SKIP_LIMIT: u64 = 1 << 30;
+
+/// The longest payload of a control frame (RFC 6455 section 5.5).
+const CONTROL_MAX: u64 = 125;
+
+/// What the peer sent. Borrowed data is valid during the callback only.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Event<'a> {
+    /// A whole message, text or binary; valid UTF-8.
+    Message(&'a str),
+    /// A message above the limit, already dropped but for its ends.
+    TooLarge(Cut<'a>),
+    /// To be answered with a pong of the same payload.
+    Ping(&'a [u8]),
+    /// Proof of life.
+    Pong,
+    /// The closing handshake (RFC 6455 section 5.5.1); nothing follows.
+    Close {
+        /// Absent in an empty close frame.
+        code: Option<u16>,
+        /// Untrusted text of the peer.
+        reason: &'a str,
+    },
+}
+
+/// The peer broke the protocol: what to close with (RFC 6455 section 7.4.1) and why.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{why}")]
+pub struct Violation {
+    /// The close code to answer with.
+    pub code: u16,
+    /// For the log.
+    pub why: &'static str,
+}
+
+const fn protocol(why: &'static str) -> Violation {
+    Violation { code: 1002, why }
+}
+
+/// A message of several frames, or one that is being skipped.
+#[derive(Debug)]
+enum Assembly {
+    None,
+    /// Fragments so far (RFC 6455 section 5.4).
+    Fragments(Vec<u8>),
+    /// Too large: its ends are kept, the rest is counted.
+    Skipping(crate::frame::Ends),
+}
+
+/// Bytes of the peer in, events out.
+#[derive(Debug)]
+pub struct Incoming {
+    /// The largest message in bytes.
+    max: usize,
+    /// A frame that has not wholly arrived, from its header on. Empty between frames.
+    part: Vec<u8>,
+    /// How long `part` will be when it is whole; 0 while its header is not.
+    want: usize,
+    assembly: Assembly,
+    /// Payload bytes of the frame under way that are still to be skipped, and whether it is the message's last.
+    skip: Option<(u64, bool)>,
+}
+
+impl Incoming {
+    /// Messages of more than `max` bytes are skipped.
+    pub fn new(max: usize) -> Self {
+        Incoming { max, part: Vec::new(), want: 0, assembly: Assembly::None, skip: None }
+    }
+
+    /// Where the next bytes are best read to, if a large frame is under way: (buffer, how many at most).
+    /// Grows as bytes arrive, not as the header promises. Call [`Incoming::filled`] afterwards.
+    pub fn spare(&mut self) -> Option<(&mut Vec<u8>, usize)> {
+        let missing = self.want.saturating_sub(self.part.len());
+        if missing < KEEP / 2 {
+            return None;
+        }
+        let room = missing.min(self.part.len().max(KEEP));
+        if self.part.capacity() - self.part.len() < room.min(KEEP) {
+            self.part.reserve_exact(room);
+        }
+        let room = missing.min(self.part.capacity() - self.part.len());
+        Some((&mut self.part, room))
+    }
+
+    /// Takes notice of bytes that were read into [`Incoming::spare`].
+    pub fn filled(&mut self, on: &mut dyn FnMut(Event<'_>)) -> Result<(), Violation> {
+        if self.want > 0 && self.part.len() == self.want {
+            let part = std::mem::take(&mut self.part);
+            self.want = 0;
+            self.frames(&part, on)?;
+        }
+        Ok(())
+    }
+
+    /// Takes bytes as they arrived.
+    ///
+    /// # Errors
+    /// The peer broke RFC 6455. Nothing may be fed afterwards.
+    pub fn feed(&mut self, mut bytes: &[u8], on: &mut dyn FnMut(Event<'_>)) -> Result<(), Violation> {
+        while !self.part.is_empty() && !bytes.is_empty() {
+            // Complete the header first, then the frame.
+            let target = if self.want > 0 { self.want } else { self.part.len() + 1 };
+            let n = (target - self.part.len()).min(bytes.len());
+            self.part.extend_from_slice(&bytes[..n]);
+            bytes = &bytes[n..];
+            if self.want > 0 {
+                self.filled(on)?;
+            } else {
+                let part = std::mem::take(&mut self.part);
+                self.frames(&part, on)?;
+            }
+        }
+        if bytes.is_empty() { Ok(()) } else { self.frames(bytes, on) }
+    }
+
+    /// Handles all whole frames at the start of `bytes` and keeps what is left.
+    fn frames(&mut self, bytes: &[u8], on: &mut dyn FnMut(Event<'_>)) -> Result<(), Violation> {
+        let mut at = 0;
+        loop {
+            if let Some((left, last)) = self.skip {
+                let n = usize::try_from(left).map_or(bytes.len() - at, |left| left.min(bytes.len() - at));
+                if let Assembly::Skipping(ends) = &mut self.assembly {
+                    ends.push(&bytes[at..at + n]);
+                }
+                at += n;
+                let left = left - n as u64;
+                if left > 0 {
+                    self.skip = Some((left, last));
+                    return Ok(());
+                }
+                self.skip = None;
+                if last {
+                    self.skipped(on);
+                }
+            }
+            if at == bytes.len() {
+                return Ok(());
+            }
+            let mut cursor = Cursor::new(&bytes[at..]);
+            let header = FrameHeader::parse(&mut cursor).map_err(|_| protocol("unreadable frame header"))?;
+            let Some((header, len)) = header else {
+                self.part.extend_from_slice(&bytes[at..]);
+                return Ok(());
+            };
+            let start = at + cursor.position() as usize;
+            if self.check(&header, len)? {
+                self.skip = Some((len, header.is_final));
+                at = start;
+                continue;
+            }
+            // `check` has bounded it by `max`.
+            let len = len as usize;
+            if bytes.len() - start < len {
+                self.part.extend_from_slice(&bytes[at..]);
+                self.want = start - at + len;
+                return Ok(());
+            }
+            self.frame(&header, &bytes[start..start + len], on)?;
+            at = start + len;
+        }
+    }
+
+    /// Whether a frame may come now, and whether its payload is to be skipped.
+    fn check(&mut self, h: &FrameHeader, len: u64) -> Result<bool, Violation> {
+        if h.rsv1 || h.rsv2 || h.rsv3 {
+            return Err(protocol("a reserved bit is set"));
+        }
+        if h.mask.is_some() {
+            return Err(protocol("the server masked a frame"));
+        }
+        match h.opcode {
+            OpCode::Control(Control::Reserved(_)) | OpCode::Data(Data::Reserved(_)) => {
+                return Err(protocol("a reserved opcode"));
+            }
+            OpCode::Control(Control::Close | Control::Ping | Control::Pong) => {
+                if len > CONTROL_MAX || !h.is_final {
+                    return Err(protocol("a control frame that is fragmented or too long"));
+                }
+                return Ok(false);
+            }
+            OpCode::Data(Data::Continue) if matches!(self.assembly, Assembly::None) => {
+                return Err(protocol("a continuation of nothing"));
+            }
+            OpCode::Data(Data::Text | Data::Binary) if !matches!(self.assembly, Assembly::None) => {
+                return Err(protocol("a new message inside a fragmented one"));
+            }
+            OpCode::Data(Data::Continue | Data::Text | Data::Binary) => {}
+        }
+        let before = match &self.assembly {
+            Assembly::None => 0,
+            Assembly::Fragments(data) => data.len() as u64,
+            Assembly::Skipping(ends) => ends.size(),
+        };
+        let total = before.saturating_add(len);
+        if total > SKIP_LIMIT {
+            return Err(Violation { code: 1009, why: "a message of more than 1 GiB" });
+        }
+        if let Assembly::Skipping(_) = self.assembly {
+            return Ok(true);
+        }
+        if total > self.max as u64 {
+            let mut ends = crate::frame::Ends::default();
+            if let Assembly::Fragments(data) = &self.assembly {
+                ends.push(data);
+            }
+            self.assembly = Assembly::Skipping(ends);
+            return Ok(true);
+        }
+        Ok(false)
+    }
+
+    fn skipped(&mut self, on: &mut dyn FnMut(Event<'_>)) {
+        if let Assembly::Skipping(ends) = std::mem::replace(&mut self.assembly, Assembly::None) {
+            on(Event::TooLarge(ends.cut()));
+        }
+    }
+
+    fn frame(&mut self, h: &FrameHeader, payload: &[u8], on: &mut dyn FnMut(Event<'_>)) -> Result<(), Violation> {
+        match h.opcode {
+            OpCode::Control(Control::Ping) => on(Event::Ping(payload)),
+            OpCode::Control(Control::Pong) => on(Event::Pong),
+            OpCode::Control(Control::Close) => return close(payload, on),
+            OpCode::Control(Control::Reserved(_)) | OpCode::Data(Data::Reserved(_)) => {}
+            OpCode::Data(Data::Text | Data::Binary | Data::Continue) => {
+                match (&mut self.assembly, h.is_final) {
+                    (Assembly::None, true) => return message(payload, on),
+                    (Assembly::None, false) => self.assembly = Assembly::Fragments(payload.to_vec()),
+                    (Assembly::Fragments(data), last) => {
+                        data.extend_from_slice(payload);
+                        if last {
+                            let data = std::mem::take(data);
+                            self.assembly = Assembly::None;
+                            return message(&data, on);
+                        }
+                    }
+                    (Assembly::Skipping(_), _) => {} // `check` sent its frames to `skip`
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn message(payload: &[u8], on: &mut dyn FnMut(Event<'_>)) -> Result<(), Violation> {
+    match simdutf8::basic::from_utf8(payload) {
+        Ok(text) => {
+            on(Event::Message(text));
+            Ok(())
+        }
+        Err(_) => Err(Violation { code: 1007, why: "a message that is not UTF-8" }),
+    }
+}
+
+fn close(payload: &[u8], on: &mut dyn FnMut(Event<'_>)) -> Result<(), Violation> {
+    let (code, reason) = match payload {
+        [] => (None, &[][..]),
+        [_] => return Err(protocol("a close frame of one byte")),
+        [a, b, reason @ ..] => (Some(u16::from_be_bytes([*a, *b])), reason),
+    };
+    if code.is_some_and(|c| !CloseCode::from(c).is_allowed()) {
+        return Err(protocol("a close code that must not be sent"));
+    }
+    let reason = simdutf8::basic::from_utf8(reason)
+        .map_err(|_| Violation { code: 1007, why: "a close reason that is not UTF-8" })?;
+    on(Event::Close { code, reason });
+    Ok(())
+}
+
+/// Messages in, bytes for the socket out.
+#[derive(Debug)]
+pub struct Outgoing {
+    buf: Vec<u8>,
+    /// What of `buf` the socket has taken.
+    at: usize,
+    /// Masking keys must not be predictable by who chooses the payload (RFC 6455 section 10.3).
+    keys: StdRng,
+    /// Where in `buf` the last pong is: of several pings only the latest needs one (RFC 6455 section 5.5.3).
+    pong: Option<Range<usize>>,
+}
+
+impl Default for Outgoing {
+    fn default() -> Self {
+        Outgoing { buf: Vec::new(), at: 0, keys: StdRng::from_rng(&mut rand::rng()), pong: None }
+    }
+}
+
+impl Outgoing {
+    /// One text message, given in pieces.
+    pub fn text(&mut self, pieces: &[&[u8]]) {
+        self.frame(OpCode::Data(Data::Text), pieces);
+    }
+
+    /// Asks for a sign of life.
+    pub fn ping(&mut self) {
+        self.frame(OpCode::Control(Control::Ping), &[]);
+    }
+
+    /// Answers a ping. A pong that has not gone out yet is replaced, so a flood of pings costs nothing.
+    pub fn pong(&mut self, payload: &[u8]) {
+        if let Some(old) = self.pong.take()
+            && old.start >= self.at
+            && old.end == self.buf.len()
+        {
+            self.buf.truncate(old.start);
+        }
+        let start = self.buf.len();
+        self.frame(OpCode::Control(Control::Pong), &[payload]);
+        self.pong = Some(start..self.buf.len());
+    }
+
+    /// Begins or answers the closing handshake; nothing may follow.
+    pub fn close(&mut self, code: u16, reason: &str) {
+        let reason = &reason.as_bytes()[..reason.floor_char_boundary(CONTROL_MAX as usize - 2)];
+        self.frame(OpCode::Control(Control::Close), &[&code.to_be_bytes(), reason]);
+    }
+
+    /// What the socket is to take.
+    pub fn pending(&self) -> &[u8] {
+        &self.buf[self.at..]
+    }
+
+    /// The socket took `n` bytes.
+    pub fn advance(&mut self, n: usize) {
+        self.at += n;
+        if self.at == self.buf.len() {
+            self.clear();
+        } else if self.at >= KEEP && self.at >= self.buf.len() / 2 {
+            // A slow socket: don't let what was sent pile up in front of what wasn't.
+            self.buf.drain(..self.at);
+            self.at = 0;
+            self.pong = None;
+        }
+    }
+
+    /// Drops what was not sent (it belonged to a connection that is gone).
+    pub fn clear(&mut self) {
+        self.buf.clear();
+        if self.buf.capacity() > KEEP {
+            self.buf = Vec::new();
+        }
+        self.at = 0;
+        self.pong = None;
+    }
+
+    fn frame(&mut self, opcode: OpCode, pieces: &[&[u8]]) {
+        let key = self.keys.next_u32().to_ne_bytes();
+        let header = FrameHeader { opcode, mask: Some(key), is_final: true, rsv1: false, rsv2: false, rsv3: false };
+        let len: usize = pieces.iter().map(|p| p.len()).sum();
+        self.buf.reserve(len + 14);
+        // Writing to a Vec does not fail.
+        let _infallible = header.format(len as u64, &mut self.buf);
+        let from = self.buf.len();
+        for p in pieces {
+            self.buf.extend_from_slice(p);
+        }
+        mask(&mut self.buf[from..], key);
+    }
+}
+
+/// RFC 6455 section 5.3. Written so that it compiles to vector instructions.
+fn mask(data: &mut [u8], key: [u8; 4]) {
+    let (words, rest) = data.as_chunks_mut::<4>();
+    for w in words {
+        *w = (u32::from_ne_bytes(*w) ^ u32::from_ne_bytes(key)).to_ne_bytes();
+    }
+    for (b, k) in rest.iter_mut().zip(key) {
+        *b ^= k;
+    }
+}
+
+#[cfg(test)]
+mod tests;
