@@ -12,6 +12,8 @@ use std::ops::Range;
 
 use memchr::memchr2;
 
+use crate::frame::Cut;
+
 /// Nesting beyond this is refused, as most JSON parsers do.
 const MAX_DEPTH: u32 = 127;
 
@@ -124,21 +126,30 @@ pub fn scan_one(frame: &[u8]) -> Option<Envelope> {
     }
 }
 
-/// The id of a message that was too large to keep, from its first and last bytes.
+/// What can be told of a message that was too large to keep.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CutEnvelope<'a> {
+    /// Its id, if that is near either end: the whole token.
+    pub id: Option<&'a [u8]>,
+    /// It has a method, so it is no answer.
+    pub method: bool,
+}
+
+/// Reads what the first and last bytes of a message tell of it.
 ///
 /// Exact as far as it goes: the head is followed member by member until the first one that is cut off,
 /// and the tail only counts where `"id":…}` is the very end, which closes the message itself.
-pub fn id_of_cut<'a>(head: &'a [u8], tail: &'a [u8]) -> Option<&'a [u8]> {
-    let mut s = Scan { b: head, i: 0 };
+pub fn scan_cut<'a>(cut: Cut<'a>) -> CutEnvelope<'a> {
+    let mut s = Scan { b: cut.head, i: 0 };
     let mut e = Envelope::default();
     // The error is expected: the head ends in the middle of the message.
     let _cut_off = s.message(&mut e);
-    if let Some(id) = e.id {
-        // A number that runs to the very end of the head may go on behind it.
-        if id.end < head.len() {
-            return Some(&head[id]);
-        }
-    }
+    // A number that runs to the very end of the head may go on behind it.
+    let id = e.id.filter(|id| id.end < cut.head.len()).map(|id| &cut.head[id]);
+    CutEnvelope { id: id.or_else(|| id_at_end(cut.tail)), method: e.method.is_some() }
+}
+
+fn id_at_end(tail: &[u8]) -> Option<&[u8]> {
     let end = tail.trim_ascii_end().strip_suffix(b"}")?.trim_ascii_end();
     let at = memchr::memmem::rfind(end, b"\"id\"")?;
     // Inside a string the quote before `id` would be escaped.

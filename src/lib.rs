@@ -9,4 +9,5 @@ pub mod endpoint;
 pub mod envelope;
 pub mod frame;
 pub mod link;
+pub mod router;
 pub mod shutdown;

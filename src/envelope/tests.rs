@@ -71,6 +71,10 @@ fn a_batch_is_told_by_its_members() {
     assert_eq!(&f[members[1].clone()], br#"{"method":"b"}"#);
 }
 
+fn id_of_cut<'a>(head: &'a [u8], tail: &'a [u8]) -> Option<&'a [u8]> {
+    scan_cut(Cut { size: 1 << 30, head, tail }).id
+}
+
 #[test]
 fn the_id_of_a_message_too_large_to_keep_is_found_at_either_end_or_not_at_all() {
     assert_eq!(id_of_cut(br#"{"jsonrpc":"2.0","id":12,"result":{"text":"aaaa"#, b"aaa"), Some(&b"12"[..]));
@@ -83,6 +87,8 @@ fn the_id_of_a_message_too_large_to_keep_is_found_at_either_end_or_not_at_all() 
     assert_eq!(id_of_cut(br#"{"result":{"a":"#, br#"aaa","id":5}}"#), None);
     assert_eq!(id_of_cut(br#"{"result":{"a":"#, br#"aaa\"id\":5}"}"#), None);
     assert_eq!(id_of_cut(br#"{"id":12"#, b""), None, "the number may go on");
+    assert!(scan_cut(Cut { size: 9, head: br#"{"method":"a","params":{"x"#, tail: b"" }).method);
+    assert!(!scan_cut(Cut { size: 9, head: br#"{"result":{"method":"a","#, tail: b"" }).method);
 }
 
 #[test]

@@ -1,0 +1,169 @@
+//! Decides where a frame goes and what it becomes. Pure: events in, actions out.
+//!
+//! A router never performs I/O, reads a clock or draws a random number. What it decides it tells an
+//! [`Out`], which in the daemon encodes straight into the write buffers, and in tests is a list.
+
+use std::fmt;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::frame::Cut;
+
+pub mod handshake;
+pub mod passthrough;
+pub mod reply;
+
+/// Which server of a pipe, by its place in the pipe's list.
+pub type ServerIndex = usize;
+
+/// Where a router's decisions go. A frame is given in pieces, to be joined without anything between.
+pub trait Out {
+    /// One message to the endpoint.
+    fn to_endpoint(&mut self, pieces: &[&[u8]]);
+    /// One message to a server.
+    fn to_server(&mut self, server: ServerIndex, pieces: &[&[u8]]);
+    /// Something a person may want to know.
+    fn note(&mut self, note: Note<'_>);
+}
+
+/// What a router has to say to the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Note<'a> {
+    /// A line of a server's stdout that is no message.
+    Noise {
+        /// Whose.
+        server: ServerIndex,
+        /// The line, untrusted.
+        line: &'a [u8],
+    },
+    /// The endpoint sent something that is no message; it was answered with a parse error.
+    NotMessage {
+        /// Why not.
+        why: String,
+    },
+    /// A message above the size limit was dropped.
+    TooLarge {
+        /// `None`: the endpoint's.
+        server: Option<ServerIndex>,
+        /// Its length in bytes.
+        size: u64,
+        /// Whether its request could be answered with an error.
+        answered: bool,
+    },
+    /// An answer that nobody waits for: too late, given twice, or never asked for.
+    Unclaimed {
+        /// The server that gave it; `None`: the endpoint.
+        server: Option<ServerIndex>,
+    },
+    /// The server answered the endpoint's `initialize` (or ours in its name).
+    Initialized {
+        /// Which.
+        server: ServerIndex,
+        /// Its name and version, as it gave them.
+        identity: String,
+    },
+    /// A server's own request was answered by us, because the endpoint can't or doesn't.
+    AnsweredForEndpoint {
+        /// Whose request.
+        server: ServerIndex,
+        /// Its method.
+        method: String,
+        /// Why the endpoint didn't get it or didn't answer.
+        why: &'static str,
+    },
+    /// A call was answered.
+    Served {
+        /// By which server.
+        server: ServerIndex,
+        /// What was called.
+        method: &'a str,
+        /// From our receiving the request to our sending the answer.
+        took: Duration,
+    },
+}
+
+/// Why a server is not there, in words for the endpoint's user.
+#[derive(Debug, Clone, Copy)]
+pub struct Gone<'a> {
+    /// "exited with code 1".
+    pub why: &'a str,
+    /// When it is started again.
+    pub retry_in: Duration,
+}
+
+/// A router's account of the connection, for the one line that explains why it was closed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Account {
+    /// The endpoint asked to initialize, and whether it has its answer.
+    pub initialize: Option<bool>,
+    /// Requests that have no answer yet: method and age.
+    pub unanswered: Vec<(String, Duration)>,
+    /// How many requests were answered on this connection.
+    pub answered: u64,
+    /// Calls (not handshake, ping or lists) that were answered, over all connections.
+    pub served: u64,
+    /// What the server is doing.
+    pub server: String,
+}
+
+/// The rules of one pipe.
+pub trait Router {
+    /// A connection stands.
+    fn on_link_up(&mut self, now: Instant, out: &mut impl Out);
+    /// The connection is gone, with all that was asked on it.
+    fn on_link_down(&mut self, now: Instant, out: &mut impl Out);
+    /// A message of the endpoint.
+    fn on_endpoint(&mut self, frame: &[u8], now: Instant, out: &mut impl Out);
+    /// A message of the endpoint above the size limit.
+    fn on_endpoint_too_large(&mut self, cut: Cut<'_>, now: Instant, out: &mut impl Out);
+    /// A server's process runs.
+    fn on_server_up(&mut self, server: ServerIndex, now: Instant, out: &mut impl Out);
+    /// A server's process is gone.
+    fn on_server_down(&mut self, server: ServerIndex, gone: Gone<'_>, now: Instant, out: &mut impl Out);
+    /// A line of a server.
+    fn on_server(&mut self, server: ServerIndex, frame: &[u8], now: Instant, out: &mut impl Out);
+    /// A line of a server above the size limit.
+    fn on_server_too_large(&mut self, server: ServerIndex, cut: Cut<'_>, now: Instant, out: &mut impl Out);
+    /// The time of [`Router::next_tick`] has come.
+    fn on_tick(&mut self, now: Instant, out: &mut impl Out);
+    /// When [`Router::on_tick`] wants to be called.
+    fn next_tick(&self) -> Option<Instant>;
+    /// From now on requests are refused; those under way go on.
+    fn drain(&mut self, now: Instant, out: &mut impl Out);
+    /// Requests of the endpoint that have no answer yet.
+    fn in_flight(&self) -> usize;
+    /// Whether every server has shown that it is loaded, so that dialling makes sense.
+    fn is_warm(&self) -> bool;
+    /// What to tell about this connection.
+    fn account(&self, now: Instant) -> Account;
+    /// Calls that were answered so far; grows with each proof that endpoint and server are healthy.
+    fn served(&self) -> u64;
+}
+
+impl fmt::Display for Note<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Note::Noise { line, .. } => {
+                write!(f, "stdout line that is not JSON-RPC: {}", String::from_utf8_lossy(&line[..line.len().min(200)]))
+            }
+            Note::NotMessage { why } => write!(
+                f,
+                "the endpoint sent something that is no JSON-RPC message ({why}); answered with a parse error"
+            ),
+            Note::TooLarge { server, size, answered } => write!(
+                f,
+                "{} sent a message of {size} bytes, above maxFrameSize; {}",
+                if server.is_some() { "the server" } else { "the endpoint" },
+                if *answered { "its request was answered with an error" } else { "dropped, its id could not be found" },
+            ),
+            Note::Unclaimed { server: Some(_) } => f.write_str("dropped an answer of the server that nobody waits for"),
+            Note::Unclaimed { server: None } => f.write_str("dropped an answer of the endpoint that nobody waits for"),
+            Note::Initialized { identity, .. } => write!(f, "initialized: {identity}"),
+            Note::AnsweredForEndpoint { method, why, .. } => {
+                write!(f, "answered the server's {method} with an error: {why}")
+            }
+            Note::Served { method, took, .. } => write!(f, "{method} answered in {took:.1?}"),
+        }
+    }
+}

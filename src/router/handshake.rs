@@ -1,0 +1,113 @@
+//! What was said in a handshake, so that it can be said again (MCP, lifecycle/initialization).
+
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+/// The legacy versions of MCP, oldest first. Dates compare as text.
+const VERSIONS: [&str; 4] = ["2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25"];
+
+/// An endpoint's `initialize` parameters.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hello {
+    /// As they were sent.
+    pub params: Box<[u8]>,
+    /// The `protocolVersion` among them.
+    pub version: String,
+    capabilities: Vec<String>,
+}
+
+impl Hello {
+    /// Reads the parameters; what is missing is taken as empty.
+    pub fn read(params: &[u8]) -> Self {
+        let v: Value = serde_json::from_slice(params).unwrap_or_default();
+        Hello {
+            params: params.into(),
+            version: v["protocolVersion"].as_str().unwrap_or_default().to_string(),
+            capabilities: v["capabilities"].as_object().map(|c| c.keys().cloned().collect()).unwrap_or_default(),
+        }
+    }
+
+    /// Whether the endpoint said that it can answer this request of a server. Unknown methods: perhaps.
+    pub fn can_answer(&self, method: &str) -> bool {
+        let capability = match method.split('/').next() {
+            Some("roots") => "roots",
+            Some("sampling") => "sampling",
+            Some("elicitation") => "elicitation",
+            Some(_) | None => return true,
+        };
+        self.capabilities.iter().any(|c| c == capability)
+    }
+}
+
+/// A server's `initialize` result.
+#[derive(Debug, Clone)]
+pub struct Welcome {
+    /// As it was sent.
+    result: Box<[u8]>,
+    version: String,
+}
+
+#[derive(serde::Deserialize)]
+struct Members<'a> {
+    #[serde(rename = "protocolVersion", borrow)]
+    version: Option<&'a RawValue>,
+}
+
+impl Welcome {
+    /// Reads the result.
+    pub fn read(result: &[u8]) -> Self {
+        let v: Value = serde_json::from_slice(result).unwrap_or_default();
+        Welcome { result: result.into(), version: v["protocolVersion"].as_str().unwrap_or_default().to_string() }
+    }
+
+    /// The server's name and version, for the log.
+    pub fn identity(&self) -> String {
+        let v: Value = serde_json::from_slice(&self.result).unwrap_or_default();
+        let of = |key| v["serverInfo"][key].as_str().unwrap_or("?");
+        format!("{} {}, MCP {}", of("name"), of("version"), self.version)
+    }
+
+    /// The result for an endpoint that asked for `version`: the server's own bytes, with the version that both speak.
+    ///
+    /// That is the older one: the newer versions only add members, which an older peer ignores.
+    pub fn result_for(&self, version: &str) -> Vec<u8> {
+        let ours = self.version.as_str();
+        if VERSIONS.contains(&version)
+            && version < ours
+            && let Ok(m) = serde_json::from_slice::<Members<'_>>(&self.result)
+            && let Some(old) = m.version
+        {
+            let at = old.get().as_ptr() as usize - self.result.as_ptr() as usize;
+            let (before, after) = (&self.result[..at], &self.result[at + old.get().len()..]);
+            return [before, b"\"", version.as_bytes(), b"\"", after].concat();
+        }
+        self.result.to_vec()
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test may panic")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_endpoint_gets_a_version_it_speaks_and_nothing_else_changes() {
+        let w =
+            Welcome::read(br#"{"x":1.50,"protocolVersion" : "2025-06-18","serverInfo":{"name":"n","version":"2"}}"#);
+        let version = |asked| serde_json::from_slice::<Value>(&w.result_for(asked)).unwrap()["protocolVersion"].clone();
+        assert_eq!(version("2024-11-05"), "2024-11-05");
+        assert_eq!(version("2025-06-18"), "2025-06-18");
+        assert_eq!(version("2025-11-25"), "2025-06-18");
+        assert_eq!(version("1999-01-01"), "2025-06-18", "not a version that we know the server to speak");
+        assert!(w.result_for("2024-11-05").starts_with(br#"{"x":1.50,"protocolVersion" : "2024-11-05","#));
+        assert_eq!(w.identity(), "n 2, MCP 2025-06-18");
+    }
+
+    #[test]
+    fn only_what_the_endpoint_declared_is_asked_of_it() {
+        let h = Hello::read(br#"{"protocolVersion":"2024-11-05","capabilities":{"roots":{},"sampling":{}}}"#);
+        assert!(h.can_answer("roots/list") && h.can_answer("sampling/createMessage") && h.can_answer("custom/thing"));
+        assert!(!h.can_answer("elicitation/create"));
+        assert!(!Hello::read(b"null").can_answer("roots/list"));
+    }
+}

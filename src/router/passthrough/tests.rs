@@ -1,0 +1,561 @@
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+use super::*;
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+#[derive(Debug, Default)]
+struct Sink {
+    endpoint: Vec<String>,
+    server: Vec<String>,
+    notes: Vec<String>,
+}
+
+impl Out for Sink {
+    fn to_endpoint(&mut self, pieces: &[&[u8]]) {
+        self.endpoint.push(String::from_utf8(pieces.concat()).unwrap());
+    }
+    fn to_server(&mut self, _: ServerIndex, pieces: &[&[u8]]) {
+        self.server.push(String::from_utf8(pieces.concat()).unwrap());
+    }
+    fn note(&mut self, note: Note<'_>) {
+        self.notes.push(note.to_string());
+    }
+}
+
+/// A router with a clock that a test moves, and what it decided since the last look.
+struct Rig {
+    router: Passthrough,
+    sink: Sink,
+    now: Instant,
+}
+
+impl Rig {
+    fn new() -> Self {
+        Self::with(Handshake::Answer)
+    }
+
+    fn with(handshake: Handshake) -> Self {
+        Rig { router: Passthrough::new("calc".into(), handshake, 1000), sink: Sink::default(), now: Instant::now() }
+    }
+
+    /// Up, initialized and conversing, with nothing left to look at.
+    fn running() -> Self {
+        let mut rig = Self::new();
+        rig.server_up();
+        rig.answer(json!({}));
+        rig.link_up();
+        rig.endpoint(&hello(0));
+        rig.answer(welcome());
+        rig.endpoint(r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#);
+        rig.sink = Sink::default();
+        rig
+    }
+
+    fn endpoint(&mut self, frame: &str) {
+        self.router.on_endpoint(frame.as_bytes(), self.now, &mut self.sink);
+    }
+    fn server(&mut self, frame: &str) {
+        self.router.on_server(0, frame.as_bytes(), self.now, &mut self.sink);
+    }
+    fn link_up(&mut self) {
+        self.router.on_link_up(self.now, &mut self.sink);
+    }
+    fn link_down(&mut self) {
+        self.router.on_link_down(self.now, &mut self.sink);
+    }
+    fn server_up(&mut self) {
+        self.router.on_server_up(0, self.now, &mut self.sink);
+    }
+    fn server_down(&mut self, retry_in: u64) {
+        let gone = Gone { why: "exited with code 1", retry_in: Duration::from_secs(retry_in) };
+        self.router.on_server_down(0, gone, self.now, &mut self.sink);
+    }
+    fn pass(&mut self, seconds: u64) {
+        self.now += Duration::from_secs(seconds);
+        while self.router.next_tick().is_some_and(|t| t <= self.now) {
+            self.router.on_tick(self.now, &mut self.sink);
+        }
+    }
+    /// The server answers the last request that it got.
+    fn answer(&mut self, result: Value) {
+        let last: Value = serde_json::from_str(self.sink.server.last().unwrap()).unwrap();
+        self.server(&json!({"jsonrpc": "2.0", "id": last["id"], "result": result}).to_string());
+    }
+    fn to_endpoint(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.sink.endpoint)
+    }
+    fn to_server(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.sink.server)
+    }
+}
+
+fn hello(id: u64) -> String {
+    json!({"id": id, "jsonrpc": "2.0", "method": "initialize", "params": {"protocolVersion": "2024-11-05", "capabilities": {"roots": {}}}}).to_string()
+}
+
+fn welcome() -> Value {
+    json!({"protocolVersion": "2024-11-05", "capabilities": {"tools": {}}, "serverInfo": {"name": "calc", "version": "1"}})
+}
+
+fn methods(frames: &[String]) -> Vec<String> {
+    frames
+        .iter()
+        .map(|f| serde_json::from_str::<Value>(f).unwrap()["method"].as_str().unwrap_or("-").to_string())
+        .collect()
+}
+
+fn parsed(frame: &str) -> Value {
+    serde_json::from_str(frame).unwrap()
+}
+
+#[test]
+fn a_call_goes_through_with_nothing_but_its_id_exchanged() {
+    let mut rig = Rig::running();
+    rig.endpoint(r#"{"params":{"name":"add","arguments":{"a":1.50},"clientId":"x"}, "id" : "u_n_7","method":"tools/call","extra":[]}"#);
+    let sent = rig.to_server().pop().unwrap();
+    let id = parsed(&sent)["id"].to_string();
+    assert_eq!(
+        sent,
+        format!(
+            r#"{{"params":{{"name":"add","arguments":{{"a":1.50}},"clientId":"x"}}, "id" : {id},"method":"tools/call","extra":[]}}"#
+        )
+    );
+    rig.server(&format!(r#"{{"result":{{"n":1e2}},"x":1,"id":{id}}}"#));
+    assert_eq!(rig.to_endpoint(), [r#"{"result":{"n":1e2},"x":1,"id":"u_n_7"}"#]);
+    assert_eq!((rig.router.in_flight(), rig.router.served()), (0, 1));
+    rig.server(&format!(r#"{{"result":{{}},"id":{id}}}"#));
+    assert!(rig.to_endpoint().is_empty(), "a second answer is dropped");
+}
+
+#[test]
+fn an_id_that_the_server_made_a_string_of_is_still_ours() {
+    for form in [r#""ID""#, "ID.0"] {
+        let mut rig = Rig::running();
+        rig.endpoint(r#"{"id":5,"method":"tools/call"}"#);
+        let id = parsed(&rig.to_server()[0])["id"].to_string();
+        rig.server(&format!(r#"{{"id":{},"result":{{}}}}"#, form.replace("ID", &id)));
+        assert_eq!(rig.to_endpoint(), [r#"{"id":5,"result":{}}"#]);
+    }
+}
+
+#[test]
+fn null_params_and_null_arguments_are_repaired() {
+    for (sent, got) in [
+        (r#"{"id":9,"method":"tools/list","params":null}"#, r#"{"id":ID,"method":"tools/list"}"#),
+        (r#"{"params": null , "id":9,"method":"tools/list"}"#, r#"{ "id":ID,"method":"tools/list"}"#),
+        (r#"{"id":9,"params":null,"method":"tools/list"}"#, r#"{"id":ID,"method":"tools/list"}"#),
+        (
+            r#"{"id":9,"method":"tools/call","params":{"name":"x","arguments":null}}"#,
+            r#"{"id":ID,"method":"tools/call","params":{"name":"x","arguments":{}}}"#,
+        ),
+        (
+            r#"{"params":{"arguments":null},"id":9,"method":"tools/call"}"#,
+            r#"{"params":{"arguments":{}},"id":ID,"method":"tools/call"}"#,
+        ),
+    ] {
+        let mut rig = Rig::running();
+        rig.endpoint(sent);
+        let frame = rig.to_server().pop().unwrap();
+        assert_eq!(frame, got.replace("ID", &parsed(&frame)["id"].to_string()));
+    }
+}
+
+#[test]
+fn a_server_is_warm_as_soon_as_it_answers_anything() {
+    for answer in [
+        r#"{"id":1,"result":{}}"#,
+        r#"{"id":1,"error":{"code":-32600,"message":"not initialized"}}"#,
+        r#"{"method":"notifications/message","params":{}}"#,
+    ] {
+        let mut rig = Rig::new();
+        assert!(!rig.router.is_warm());
+        rig.server_up();
+        assert_eq!(methods(&rig.to_server()), ["ping"]);
+        rig.server("loading…");
+        assert!(!rig.router.is_warm());
+        rig.server(answer);
+        assert!(rig.router.is_warm());
+        assert!(rig.to_endpoint().is_empty());
+    }
+}
+
+#[test]
+fn the_burst_of_the_cloud_is_answered_in_order() {
+    let mut rig = Rig::new();
+    rig.server_up();
+    rig.answer(json!({}));
+    rig.to_server();
+    rig.link_up();
+    rig.endpoint(&hello(0));
+    rig.endpoint(r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#);
+    rig.endpoint(r#"{"jsonrpc":"2.0","id":1,"method":"tools/list"}"#);
+    assert_eq!(methods(&rig.sink.server), ["initialize"], "nothing reaches a server that is not initialized");
+    rig.answer(welcome());
+    assert_eq!(methods(&rig.sink.server), ["initialize", "notifications/initialized", "tools/list"]);
+    rig.answer(json!({"tools": []}));
+    let answers: Vec<Value> = rig.to_endpoint().iter().map(|f| parsed(f)["id"].clone()).collect();
+    assert_eq!(answers, [json!(0), json!(1)]);
+}
+
+#[test]
+fn interleaved_handshakes_on_one_socket_are_all_answered_from_the_first() {
+    let mut rig = Rig::new();
+    rig.server_up();
+    rig.answer(json!({}));
+    rig.link_up();
+    for id in [10, 11, 12] {
+        rig.endpoint(&hello(id));
+    }
+    assert_eq!(methods(&rig.to_server()), ["ping", "initialize"]);
+    rig.server(&json!({"id": 2, "result": welcome()}).to_string());
+    rig.endpoint(&hello(13));
+    let ids: Vec<Value> = rig.to_endpoint().iter().map(|f| parsed(f)["id"].clone()).collect();
+    assert_eq!(ids, [json!(10), json!(11), json!(12), json!(13)]);
+    for _ in 0..4 {
+        rig.endpoint(r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#);
+    }
+    assert_eq!(methods(&rig.to_server()), ["notifications/initialized"], "the server is told once");
+}
+
+#[test]
+fn a_reconnect_is_answered_from_memory_and_late_answers_of_before_are_dropped() {
+    let mut rig = Rig::running();
+    rig.endpoint(r#"{"id":1,"method":"tools/call"}"#);
+    let old = parsed(&rig.to_server()[0])["id"].clone();
+    rig.link_down();
+    let cancelled = parsed(&rig.to_server()[0]);
+    assert_eq!((&cancelled["method"], &cancelled["params"]["requestId"]), (&json!("notifications/cancelled"), &old));
+    rig.link_up();
+    rig.endpoint(&hello(0));
+    assert_eq!(parsed(&rig.to_endpoint()[0])["result"], welcome());
+    assert!(rig.to_server().is_empty(), "the server does not notice");
+    rig.endpoint(r#"{"id":1,"method":"tools/call"}"#);
+    rig.server(&json!({"id": old, "result": "late"}).to_string());
+    assert!(rig.to_endpoint().is_empty());
+    rig.answer(json!("right"));
+    assert_eq!(parsed(&rig.to_endpoint()[0])["result"], "right");
+}
+
+#[test]
+fn a_restarted_server_is_initialized_again_before_anything_else_reaches_it() {
+    let mut rig = Rig::running();
+    rig.endpoint(r#"{"id":1,"method":"tools/call"}"#);
+    rig.server_down(0);
+    let error = parsed(&rig.to_endpoint()[0]);
+    assert_eq!(error["id"], 1);
+    assert_eq!(error["error"]["message"], "server \"calc\" exited with code 1 before it answered");
+    rig.to_server();
+    rig.endpoint(r#"{"id":2,"method":"tools/call"}"#);
+    rig.endpoint(&hello(3));
+    assert_eq!(parsed(&rig.to_endpoint()[0])["id"], 3, "initialize is answered from memory meanwhile");
+    rig.server_up();
+    assert_eq!(methods(&rig.sink.server), ["initialize"]);
+    rig.answer(welcome());
+    assert_eq!(methods(&rig.to_server()), ["initialize", "notifications/initialized", "tools/call"]);
+    assert!(rig.to_endpoint().is_empty());
+}
+
+#[test]
+fn what_waits_for_a_server_is_answered_before_the_endpoint_gives_up() {
+    let mut rig = Rig::running();
+    rig.server_down(1);
+    rig.endpoint(r#"{"id":2,"method":"tools/call"}"#);
+    rig.pass(8);
+    assert!(rig.to_endpoint().is_empty());
+    rig.pass(1);
+    assert_eq!(parsed(&rig.to_endpoint()[0])["error"]["code"], UNAVAILABLE);
+    rig.server_down(300);
+    rig.endpoint(r#"{"id":3,"method":"tools/call"}"#);
+    let message = parsed(&rig.to_endpoint()[0])["error"]["message"].to_string();
+    assert!(message.contains("exited with code 1; next start in 300.0 s"), "{message}");
+}
+
+#[test]
+fn an_initialize_that_the_server_never_answers_gets_an_error() {
+    let mut rig = Rig::new();
+    rig.server_up();
+    rig.link_up();
+    rig.endpoint(&hello(0));
+    rig.pass(9);
+    assert_eq!(parsed(&rig.to_endpoint()[0])["id"], 0);
+    assert_eq!(rig.router.next_tick(), None);
+}
+
+#[test]
+fn a_server_that_refuses_to_initialize_says_so_itself() {
+    let mut rig = Rig::new();
+    rig.server_up();
+    rig.link_up();
+    rig.endpoint(&hello(7));
+    let id = parsed(rig.sink.server.last().unwrap())["id"].clone();
+    rig.server(&json!({"id": id, "error": {"code": -32602, "message": "unsupported version"}}).to_string());
+    assert_eq!(
+        parsed(&rig.to_endpoint()[0]),
+        json!({"id": 7, "error": {"code": -32602, "message": "unsupported version"}})
+    );
+    rig.endpoint(&hello(8));
+    assert_eq!(methods(&rig.to_server()), ["ping", "initialize", "initialize"], "the next one may have better luck");
+}
+
+#[test]
+fn a_request_of_the_server_is_answered_by_the_endpoint_under_another_id() {
+    let mut rig = Rig::running();
+    rig.endpoint(r#"{"id":0,"method":"tools/call"}"#);
+    rig.to_server();
+    rig.server(r#"{"jsonrpc":"2.0","id":0,"method":"roots/list"}"#);
+    let asked = parsed(&rig.to_endpoint()[0]);
+    assert_ne!(asked["id"], 0, "the endpoint's own 0 is under way");
+    rig.endpoint(&json!({"id": asked["id"], "result": {"roots": []}}).to_string());
+    assert_eq!(parsed(&rig.to_server()[0]), json!({"id": 0, "result": {"roots": []}}));
+    rig.endpoint(&json!({"id": asked["id"], "result": {}}).to_string());
+    assert!(rig.to_server().is_empty(), "a second answer is dropped");
+}
+
+#[test]
+fn a_request_of_the_server_never_stays_unanswered() {
+    let mut rig = Rig::running();
+    rig.server(r#"{"id":"e","method":"elicitation/create"}"#);
+    assert_eq!(parsed(&rig.to_server()[0])["error"]["code"], METHOD_NOT_FOUND, "not declared");
+    rig.server(r#"{"id":"p","method":"ping"}"#);
+    assert_eq!(parsed(&rig.to_server()[0])["result"], json!({}));
+    rig.server(r#"{"id":"r","method":"roots/list"}"#);
+    rig.pass(60);
+    assert_eq!(parsed(&rig.to_server()[0])["error"]["code"], UNAVAILABLE, "silent");
+    rig.server(r#"{"id":"s","method":"roots/list"}"#);
+    assert_eq!(parsed(&rig.to_server()[0])["id"], "s", "a mute endpoint is not asked again");
+    let mut rig = Rig::running();
+    rig.server(r#"{"id":"t","method":"roots/list"}"#);
+    rig.link_down();
+    rig.server(r#"{"id":"u","method":"roots/list"}"#);
+    let ids: Vec<Value> = rig.to_server().iter().map(|f| parsed(f)["id"].clone()).collect();
+    assert_eq!(ids, [json!("t"), json!("u")]);
+}
+
+#[test]
+fn cancelling_names_the_request_as_its_receiver_knows_it() {
+    let mut rig = Rig::running();
+    rig.endpoint(r#"{"id":"x","method":"tools/call"}"#);
+    let id = parsed(&rig.to_server()[0])["id"].clone();
+    rig.endpoint(r#"{"method":"notifications/cancelled","params":{"requestId":"x","reason":"r"}}"#);
+    assert_eq!(parsed(&rig.to_server()[0])["params"], json!({"requestId": id, "reason": "r"}));
+    rig.endpoint(r#"{"method":"notifications/cancelled","params":{"requestId":"unknown"}}"#);
+    assert!(rig.to_server().is_empty());
+    rig.server(r#"{"id":4,"method":"roots/list"}"#);
+    let asked = parsed(&rig.to_endpoint()[0])["id"].clone();
+    rig.server(r#"{"method":"notifications/cancelled","params":{"requestId":4}}"#);
+    assert_eq!(parsed(&rig.to_endpoint()[0])["params"]["requestId"], asked);
+}
+
+#[test]
+fn what_is_no_message_is_answered_with_an_error_and_never_reaches_the_server() {
+    let mut rig = Rig::running();
+    for (frame, code) in [
+        ("hello", PARSE_ERROR),
+        ("{\"id\":1", PARSE_ERROR),
+        ("17", INVALID_REQUEST),
+        ("[]", INVALID_REQUEST),
+        ("{\"id\":1}", INVALID_REQUEST),
+        ("{\"a\":\"x\ny\"}", PARSE_ERROR),
+    ] {
+        rig.endpoint(frame);
+        assert_eq!(parsed(&rig.to_endpoint()[0])["error"]["code"], code, "{frame}");
+    }
+    assert!(rig.to_server().is_empty());
+    rig.server("Traceback (most recent call last):");
+    rig.server("42");
+    assert!(rig.to_endpoint().is_empty());
+}
+
+#[test]
+fn pretty_printed_requests_and_batches_reach_the_server_line_by_line() {
+    let mut rig = Rig::running();
+    rig.endpoint("{\n  \"id\": 1,\r\n  \"method\": \"tools/list\"\n}");
+    rig.endpoint(r#"[{"id":2,"method":"a"},{"method":"b"},7]"#);
+    let sent = rig.to_server();
+    assert_eq!(methods(&sent), ["tools/list", "a", "b"]);
+    assert!(sent.iter().all(|f| !f.contains(['\n', '\r'])));
+    assert_eq!(parsed(&rig.to_endpoint()[0])["error"]["code"], INVALID_REQUEST);
+}
+
+#[test]
+fn a_message_above_the_limit_becomes_an_error_that_names_size_and_limit() {
+    let mut rig = Rig::running();
+    rig.endpoint(r#"{"id":"big","method":"tools/call"}"#);
+    let id = parsed(&rig.to_server()[0])["id"].to_string();
+    let tail = format!(r#"xx"}},"jsonrpc":"2.0","id":{id}}}"#);
+    rig.router.on_server_too_large(
+        0,
+        Cut { size: 5000, head: b"{\"result\":{\"x\":\"", tail: tail.as_bytes() },
+        rig.now,
+        &mut rig.sink,
+    );
+    let error = parsed(&rig.to_endpoint()[0]);
+    assert_eq!(error["id"], "big");
+    let message = error["error"]["message"].as_str().unwrap();
+    assert!(message.contains("5000") && message.contains("1000"), "{message}");
+    rig.router.on_endpoint_too_large(
+        Cut { size: 6000, head: br#"{"id":3,"method":"tools/call","params":{"x"#, tail: b"}}" },
+        rig.now,
+        &mut rig.sink,
+    );
+    assert_eq!(parsed(&rig.to_endpoint()[0])["id"], 3);
+}
+
+#[test]
+fn pings_are_answered_while_the_server_is_busy_or_dead() {
+    let mut rig = Rig::running();
+    rig.server_down(100);
+    rig.endpoint(r#"{"jsonrpc":"2.0","id":0,"method":"ping"}"#);
+    assert_eq!(rig.to_endpoint(), [r#"{"jsonrpc":"2.0","id":0,"result":{}}"#]);
+}
+
+#[test]
+fn with_relay_each_handshake_reaches_the_server() {
+    let mut rig = Rig::with(Handshake::Relay);
+    rig.server_up();
+    rig.answer(json!({}));
+    rig.link_up();
+    rig.endpoint(&hello(0));
+    rig.answer(welcome());
+    rig.endpoint(r#"{"method":"notifications/initialized"}"#);
+    rig.endpoint(r#"{"id":1,"method":"ping"}"#);
+    rig.answer(json!({}));
+    rig.link_down();
+    rig.link_up();
+    rig.endpoint(&hello(0));
+    assert_eq!(methods(&rig.to_server()), ["ping", "initialize", "notifications/initialized", "ping", "initialize"]);
+    assert_eq!(rig.to_endpoint().len(), 2);
+    rig.server_down(0);
+    rig.server_up();
+    assert_eq!(methods(&rig.to_server()), ["initialize"], "a restart is still hidden from the endpoint");
+}
+
+#[test]
+fn a_draining_router_refuses_new_requests_and_finishes_the_old() {
+    let mut rig = Rig::running();
+    rig.endpoint(r#"{"id":1,"method":"tools/call"}"#);
+    rig.router.drain(rig.now, &mut rig.sink);
+    rig.answer(json!(1));
+    rig.endpoint(r#"{"id":2,"method":"tools/call"}"#);
+    let answers = rig.to_endpoint();
+    assert_eq!(parsed(&answers[0])["result"], 1);
+    assert_eq!(parsed(&answers[1])["error"]["message"], "mcp-pipe is shutting down");
+}
+
+#[test]
+fn nothing_grows_without_bound() {
+    let mut rig = Rig::running();
+    for id in 0..MAX_IN_FLIGHT + 10 {
+        rig.endpoint(&json!({"id": id, "method": "tools/call"}).to_string());
+    }
+    assert_eq!((rig.router.in_flight(), rig.to_endpoint().len()), (MAX_IN_FLIGHT, 10));
+    rig.server_down(1);
+    rig.to_endpoint();
+    let pad = "x".repeat(300_000);
+    for id in 0..10 {
+        rig.endpoint(&json!({"id": id, "method": "tools/call", "params": {"pad": pad}}).to_string());
+    }
+    assert!(rig.router.held_bytes <= HOLD_BYTES && rig.to_endpoint().len() == 7);
+    for id in 0..MAX_ASKED + 5 {
+        rig.server(&json!({"id": id, "method": "roots/list"}).to_string());
+    }
+    assert!(rig.router.asked.len() <= MAX_ASKED);
+}
+
+/// What can happen to a router, in any order.
+#[derive(Debug, Clone)]
+enum Happening {
+    LinkUp,
+    LinkDown,
+    ServerUp,
+    ServerDown,
+    Hello,
+    Call,
+    Notify,
+    /// The server answers its nth open request, perhaps twice.
+    Answer(prop::sample::Index, bool),
+    Ask,
+    Pass(u64),
+}
+
+fn any_happening() -> impl Strategy<Value = Happening> {
+    prop_oneof![
+        2 => Just(Happening::LinkUp),
+        2 => Just(Happening::LinkDown),
+        2 => Just(Happening::ServerUp),
+        2 => Just(Happening::ServerDown),
+        3 => Just(Happening::Hello),
+        8 => Just(Happening::Call),
+        1 => Just(Happening::Notify),
+        10 => (any::<prop::sample::Index>(), any::<bool>()).prop_map(|(i, twice)| Happening::Answer(i, twice)),
+        2 => Just(Happening::Ask),
+        2 => (0u64..12).prop_map(Happening::Pass),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn every_request_of_a_living_connection_gets_exactly_one_answer(events in prop::collection::vec(any_happening(), 1..120), relay: bool) {
+        let mut rig = Rig::with(if relay { Handshake::Relay } else { Handshake::Answer });
+        let (mut linked, mut alive, mut next) = (false, false, 0u64);
+        let mut open: Vec<(u64, &str)> = Vec::new(); // of this connection, unanswered
+        let mut at_server: Vec<Value> = Vec::new(); // of this process, unanswered
+        let mut asked = 0;
+        for event in events {
+            match event {
+                Happening::LinkUp if !linked => { rig.link_up(); linked = true; next = 0; }
+                Happening::LinkDown if linked => { rig.link_down(); linked = false; open.clear(); }
+                Happening::ServerUp if !alive => { rig.server_up(); alive = true; }
+                Happening::ServerDown if alive => { rig.server_down(2); alive = false; at_server.clear(); asked = 0; }
+                Happening::Hello if linked => { rig.endpoint(&hello(next)); open.push((next, "initialize")); next += 1; }
+                Happening::Call if linked => {
+                    rig.endpoint(&json!({"id": next, "method": "tools/call", "params": {"of": next}}).to_string());
+                    open.push((next, "tools/call"));
+                    next += 1;
+                }
+                Happening::Notify if linked => rig.endpoint(r#"{"method":"notifications/initialized"}"#),
+                Happening::Answer(i, twice) if !at_server.is_empty() => {
+                    let request = at_server.swap_remove(i.index(at_server.len()));
+                    let result = if request["method"] == "initialize" { welcome() } else { request["params"]["of"].clone() };
+                    for _ in 0..=usize::from(twice) {
+                        rig.server(&json!({"id": request["id"], "result": result}).to_string());
+                    }
+                }
+                Happening::Ask if alive => { rig.server(&json!({"id": format!("s{asked}"), "method": "roots/list"}).to_string()); asked += 1; }
+                Happening::Pass(s) => rig.pass(s),
+                _ => {}
+            }
+            for f in rig.to_server() {
+                let f = parsed(&f);
+                prop_assert!(alive, "a dead server got {f}");
+                if f["method"].is_string() && !f["id"].is_null() {
+                    at_server.push(f);
+                }
+            }
+            for f in rig.to_endpoint() {
+                let f = parsed(&f);
+                prop_assert!(linked, "a closed connection got {f}");
+                if f["method"].is_string() {
+                    continue;
+                }
+                let id = f["id"].as_u64().unwrap();
+                let at = open.iter().position(|(o, _)| *o == id);
+                prop_assert!(at.is_some(), "nobody asked for {f}");
+                let (_, method) = open.swap_remove(at.unwrap());
+                if method == "tools/call" && f["error"].is_null() {
+                    prop_assert_eq!(&f["result"], &json!(id), "another call's answer");
+                }
+            }
+        }
+        // In the end everything is answered, whatever became of the server.
+        if linked {
+            if alive { rig.server_down(2); }
+            rig.pass(60);
+            let answered: Vec<u64> = rig.to_endpoint().iter().filter_map(|f| parsed(f)["id"].as_u64()).collect();
+            for (id, method) in open {
+                prop_assert_eq!(answered.iter().filter(|a| **a == id).count(), 1, "{} {}", method, id);
+            }
+        }
+    }
+}

@@ -1,0 +1,46 @@
+//! The JSON-RPC messages that are ours, not passed on: errors and the empty result.
+
+use std::fmt::Display;
+
+/// JSON-RPC 2.0 section 5.1: the frame is no JSON.
+pub const PARSE_ERROR: i32 = -32700;
+/// JSON-RPC 2.0 section 5.1: JSON, but no request.
+pub const INVALID_REQUEST: i32 = -32600;
+/// JSON-RPC 2.0 section 5.1: nobody serves this method.
+pub const METHOD_NOT_FOUND: i32 = -32601;
+/// JSON-RPC 2.0 section 5.1, the range for implementations: the server is not there, or its answer can't be passed on.
+pub const UNAVAILABLE: i32 = -32000;
+
+/// An error answer. `id` is the raw token of the request's id.
+pub fn error(id: &[u8], code: i32, message: impl Display) -> Vec<u8> {
+    let mut frame = b"{\"jsonrpc\":\"2.0\",\"id\":".to_vec();
+    frame.extend_from_slice(id);
+    let message = serde_json::Value::from(message.to_string());
+    frame.extend_from_slice(format!(",\"error\":{{\"code\":{code},\"message\":{message}}}}}").as_bytes());
+    frame
+}
+
+/// A result. `id` and `result` are raw JSON.
+pub fn result(id: &[u8], result: &[u8]) -> Vec<u8> {
+    [b"{\"jsonrpc\":\"2.0\",\"id\":", id, b",\"result\":", result, b"}"].concat()
+}
+
+/// A request of ours. `params` is raw JSON.
+pub fn request(id: u64, method: &str, params: Option<&[u8]>) -> Vec<u8> {
+    let mut frame = format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"method\":\"{method}\"").into_bytes();
+    if let Some(params) = params {
+        frame.extend_from_slice(b",\"params\":");
+        frame.extend_from_slice(params);
+    }
+    frame.push(b'}');
+    frame
+}
+
+/// The notification that a request of ours is no longer wanted (MCP, utilities/cancellation).
+pub fn cancelled(id: &[u8], reason: &str) -> Vec<u8> {
+    let reason = serde_json::Value::from(reason);
+    let mut frame = b"{\"jsonrpc\":\"2.0\",\"method\":\"notifications/cancelled\",\"params\":{\"requestId\":".to_vec();
+    frame.extend_from_slice(id);
+    frame.extend_from_slice(format!(",\"reason\":{reason}}}}}").as_bytes());
+    frame
+}
