@@ -1,3 +1,458 @@
 //! One WebSocket connection to an endpoint, through all its reconnects.
+//!
+//! # Theory of operation
+//!
+//! [`Link`] is polled by the task that owns the pipe; it has no task of its own. It *rests* until it is first told to
+//! dial, then it is *dialling*, *open* or *waiting* for the next attempt, until it is *closed* for good. How it ends
+//! is a [`Cause`]; what that means for the next attempt is decided in [`crate::recovery`], and how long the wait is in
+//! [`crate::backoff`]. The backoff starts over on proof of health only: a call was served, or the handshake was
+//! answered and the connection then stood for a minute.
+//!
+//! Messages go out through an [`Outgoing`] that the pipe owns, so that whoever handles an event can answer it.
 
+pub mod dial;
+pub mod keepalive;
+pub mod proxy;
+pub mod tls;
+pub mod wake;
 pub mod websocket;
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::BufMut;
+use tokio::io::AsyncWrite;
+use tokio::sync::watch;
+use tokio::time::{Instant, Sleep, sleep, sleep_until};
+use tokio_util::io::poll_read_buf;
+
+use self::dial::peer_text::Redaction;
+use self::dial::{DialError, Dialed, Stream, dial};
+use self::keepalive::{Beat, Keepalive};
+use self::websocket::{Event, Incoming, Outgoing, Violation};
+use crate::backoff::Backoff;
+use crate::chunk::poll_chunk;
+use crate::config::LinkSpec;
+use crate::endpoint::Endpoint;
+use crate::frame::Cut;
+use crate::recovery::{Cause, pace};
+
+/// Reads in a row before others have their turn.
+const READS: usize = 2;
+
+/// How long a closing handshake may take, either way (RFC 6455 section 7.1.1 leaves it to us).
+const CLOSING: Duration = Duration::from_secs(1);
+
+/// As much of a peer's reason as a log line should hold, in characters. A close frame has 123 bytes at most.
+const REASON: usize = 123;
+
+/// A handshake proves health once the connection has stood this long.
+const STABLE: Duration = Duration::from_secs(60);
+
+/// What a link reports. Borrowed data is valid during the callback only.
+#[derive(Debug)]
+pub enum LinkEvent<'a> {
+    /// A connection stands; how long dialling took.
+    Up(Duration),
+    /// One message, valid UTF-8, perhaps no JSON.
+    Message(&'a str),
+    /// A message above the size limit, dropped but for its ends.
+    TooLarge(Cut<'a>),
+    /// The connection is gone, or an attempt failed.
+    Down {
+        /// Why.
+        cause: &'a Cause,
+        /// How long it stood; `None` if it never did.
+        open_for: Option<Duration>,
+        /// When it is dialled again.
+        retry_in: Duration,
+    },
+}
+
+/// See the module's documentation. It must be polled inside a tokio runtime.
+pub struct Link {
+    endpoint: Endpoint,
+    spec: Arc<LinkSpec>,
+    max_frame: usize,
+    state: State,
+    backoff: Backoff,
+    wake: watch::Receiver<u64>,
+}
+
+enum State {
+    Resting,
+    Waiting(Pin<Box<Sleep>>),
+    Dialling { since: Instant, dial: Pin<Box<dyn Future<Output = Result<Dialed, DialError>> + Send>> },
+    Open(Box<Open>),
+    Closed,
+}
+
+struct Open {
+    stream: Stream,
+    incoming: Incoming,
+    keepalive: Keepalive,
+    timer: Pin<Box<Sleep>>,
+    wake: Pin<Box<dyn Future<Output = ()> + Send>>,
+    since: Instant,
+    /// Reading rested at the last poll, because what was read had nowhere to go.
+    paused: bool,
+    /// The endpoint's `initialize` was answered on this connection.
+    handshaken: bool,
+    phase: Phase,
+}
+
+enum Phase {
+    Live,
+    /// It ended; our close frame is still to go out.
+    Parting { cause: Cause, until: Pin<Box<Sleep>> },
+    /// We closed it; the peer's close frame is awaited.
+    Leaving { until: Pin<Box<Sleep>> },
+}
+
+/// What one look at an open connection brought.
+enum Look {
+    Nothing,
+    /// The stream is of no more use.
+    Over(Cause),
+    /// The cause stands, a close frame is queued.
+    Part(Cause),
+}
+
+impl Link {
+    /// Dials nothing yet.
+    pub fn new(endpoint: Endpoint, spec: Arc<LinkSpec>, max_frame: usize, wake: watch::Receiver<u64>) -> Self {
+        let backoff = Backoff::new(spec.max_backoff);
+        Link { endpoint, spec, max_frame, state: State::Resting, backoff, wake }
+    }
+
+    /// Begins to dial, and goes on for ever. Nothing if it has begun already.
+    pub fn dial(&mut self) {
+        if let State::Resting = self.state {
+            self.state = self.dialling();
+        }
+    }
+
+    /// Closes it for good with code 1000. To be polled on until that is ready.
+    pub fn close(&mut self, out: &mut Outgoing) {
+        self.state = match std::mem::replace(&mut self.state, State::Closed) {
+            State::Open(mut open) => {
+                if let Phase::Live = open.phase {
+                    out.close(1000, "");
+                }
+                open.phase = Phase::Leaving { until: Box::pin(sleep(CLOSING)) };
+                State::Open(open)
+            }
+            State::Resting | State::Waiting(_) | State::Dialling { .. } | State::Closed => State::Closed,
+        };
+    }
+
+    /// Drops it for good, without a farewell.
+    pub fn abort(&mut self) {
+        self.state = State::Closed;
+    }
+
+    /// A call was served: endpoint and token are all right.
+    pub fn healthy(&mut self) {
+        self.backoff.healthy();
+    }
+
+    /// The endpoint's handshake was answered on this connection.
+    pub fn handshaken(&mut self) {
+        if let State::Open(open) = &mut self.state {
+            open.handshaken = true;
+        }
+    }
+
+    /// Whether a connection stands.
+    pub fn is_open(&self) -> bool {
+        matches!(&self.state, State::Open(open) if matches!(open.phase, Phase::Live))
+    }
+
+    /// Drives everything but writing. `read: false` leaves the socket alone, so that the endpoint feels it; to be
+    /// polled again once reading goes on. Ready only when it is closed for good.
+    pub fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        now: Instant,
+        read: bool,
+        out: &mut Outgoing,
+        on: &mut dyn FnMut(&mut Outgoing, LinkEvent<'_>),
+    ) -> Poll<()> {
+        loop {
+            match &mut self.state {
+                State::Resting => return Poll::Pending,
+                State::Closed => return Poll::Ready(()),
+                State::Waiting(timer) => {
+                    if timer.as_mut().poll(cx).is_pending() {
+                        return Poll::Pending;
+                    }
+                    self.state = self.dialling();
+                }
+                State::Dialling { since, dial } => match dial.as_mut().poll(cx) {
+                    Poll::Pending => return Poll::Pending,
+                    Poll::Ready(Ok(dialed)) => {
+                        let took = now.saturating_duration_since(*since);
+                        out.clear();
+                        let early = dialed.early;
+                        let mut open = Box::new(self.open(dialed.stream, now));
+                        on(out, LinkEvent::Up(took));
+                        let look = open.take(out, on, |incoming, on| incoming.feed(&early, on));
+                        self.state = State::Open(open);
+                        self.looked(look, now, out, on);
+                    }
+                    Poll::Ready(Err(error)) => self.ended(&Cause::Dial(error), now, out, on),
+                },
+                State::Open(open) => {
+                    let look = open.poll(cx, now, read, out, on);
+                    if let Look::Nothing = look {
+                        return Poll::Pending;
+                    }
+                    self.looked(look, now, out, on);
+                }
+            }
+        }
+    }
+
+    /// Writes what goes now; ready when nothing is left. A failed write is noticed by the next [`Link::poll`].
+    pub fn poll_write(&mut self, cx: &mut Context<'_>, out: &mut Outgoing) -> Poll<()> {
+        let State::Open(open) = &mut self.state else {
+            out.clear(); // nobody will ever read it
+            return Poll::Ready(());
+        };
+        while !out.pending().is_empty() {
+            match Pin::new(&mut open.stream).poll_write(cx, out.pending()) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Ok(n)) if n > 0 => out.advance(n),
+                Poll::Ready(failed) => {
+                    let why = failed.map_or_else(|e| e.to_string(), |_| "the socket takes no more".into());
+                    out.clear();
+                    if let Phase::Live = open.phase {
+                        let until = Box::pin(sleep_until(Instant::now()));
+                        open.phase = Phase::Parting { cause: Cause::Lost(why), until };
+                    }
+                    cx.waker().wake_by_ref();
+                }
+            }
+        }
+        // TLS holds records back until it is flushed.
+        match Pin::new(&mut open.stream).poll_flush(cx) {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(_) => Poll::Ready(()),
+        }
+    }
+
+    fn dialling(&self) -> State {
+        let (endpoint, spec) = (self.endpoint.clone(), self.spec.clone());
+        State::Dialling { since: Instant::now(), dial: Box::pin(async move { dial(&endpoint, &spec).await }) }
+    }
+
+    fn open(&self, stream: Stream, now: Instant) -> Open {
+        let keepalive = Keepalive::new(self.spec.ping_interval, self.spec.ping_timeout, now);
+        let mut wake = self.wake.clone();
+        wake.mark_unchanged(); // what happened before this connection does not concern it
+        Open {
+            stream,
+            incoming: Incoming::new(self.max_frame),
+            timer: Box::pin(sleep_until(keepalive.deadline())),
+            keepalive,
+            wake: Box::pin(woken(wake)),
+            since: now,
+            paused: false,
+            handshaken: false,
+            phase: Phase::Live,
+        }
+    }
+
+    fn looked(&mut self, look: Look, now: Instant, out: &mut Outgoing, on: &mut dyn FnMut(&mut Outgoing, LinkEvent<'_>)) {
+        match look {
+            Look::Nothing => {}
+            Look::Part(cause) => {
+                if let State::Open(open) = &mut self.state {
+                    open.phase = Phase::Parting { cause, until: Box::pin(sleep(CLOSING)) };
+                }
+            }
+            Look::Over(cause) => self.ended(&cause, now, out, on),
+        }
+    }
+
+    fn ended(&mut self, cause: &Cause, now: Instant, out: &mut Outgoing, on: &mut dyn FnMut(&mut Outgoing, LinkEvent<'_>)) {
+        let (open_for, leaving) = match &self.state {
+            State::Open(open) => {
+                let open_for = now.saturating_duration_since(open.since);
+                if open.handshaken && open_for >= STABLE {
+                    self.backoff.healthy();
+                }
+                (Some(open_for), matches!(open.phase, Phase::Leaving { .. }))
+            }
+            State::Resting | State::Waiting(_) | State::Dialling { .. } | State::Closed => (None, false),
+        };
+        out.clear();
+        if leaving {
+            self.state = State::Closed;
+            return;
+        }
+        let cause = match cause {
+            Cause::Closed { code, reason } => {
+                let reason = Redaction::of(&self.endpoint, &self.spec).shown(reason, REASON);
+                &Cause::Closed { code: *code, reason }
+            }
+            Cause::Dial(_) | Cause::Lost(_) | Cause::Unresponsive { .. } | Cause::Protocol(_) => cause,
+        };
+        let retry_in = self.backoff.after(pace(cause), rand::random());
+        self.state = State::Waiting(Box::pin(sleep(retry_in)));
+        on(out, LinkEvent::Down { cause, open_for, retry_in });
+    }
+}
+
+impl Open {
+    fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        now: Instant,
+        read: bool,
+        out: &mut Outgoing,
+        on: &mut dyn FnMut(&mut Outgoing, LinkEvent<'_>),
+    ) -> Look {
+        match &mut self.phase {
+            Phase::Live => {}
+            Phase::Parting { cause, until } => {
+                if out.pending().is_empty() || until.as_mut().poll(cx).is_ready() {
+                    return Look::Over(std::mem::replace(cause, Cause::Lost(String::new())));
+                }
+                return Look::Nothing;
+            }
+            Phase::Leaving { until } => {
+                if until.as_mut().poll(cx).is_ready() {
+                    return Look::Over(Cause::Lost(String::new()));
+                }
+                // Only its end is of interest now.
+                return self.poll_read(cx, now, out, &mut |_, _| ());
+            }
+        }
+        if self.wake.as_mut().poll(cx).is_ready() {
+            self.keepalive.check_now(now);
+            self.wake = Box::pin(std::future::pending()); // one jump is enough to know; the next connection watches anew
+            self.timer.as_mut().reset(now);
+        }
+        if let Some(look) = self.beat(cx, now, read, out) {
+            return look;
+        }
+        if !read {
+            self.paused = true;
+            return Look::Nothing;
+        }
+        if self.paused {
+            self.paused = false;
+            self.keepalive.on_own_pause(now);
+        }
+        self.poll_read(cx, now, out, on)
+    }
+
+    fn beat(&mut self, cx: &mut Context<'_>, now: Instant, read: bool, out: &mut Outgoing) -> Option<Look> {
+        while self.timer.as_mut().poll(cx).is_ready() {
+            if !read {
+                self.keepalive.on_own_pause(now);
+            }
+            match self.keepalive.on_deadline(now) {
+                Beat::Wait => {}
+                Beat::Ping => out.ping(),
+                Beat::Dead { silent } => return Some(Look::Over(Cause::Unresponsive { silent })),
+            }
+            self.timer.as_mut().reset(self.keepalive.deadline());
+        }
+        None
+    }
+
+    fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        now: Instant,
+        out: &mut Outgoing,
+        on: &mut dyn FnMut(&mut Outgoing, LinkEvent<'_>),
+    ) -> Look {
+        for _ in 0..READS {
+            let mut look = Look::Nothing;
+            let read = match self.incoming.spare() {
+                Some((buf, room)) => {
+                    let read = poll_read_buf(Pin::new(&mut self.stream), cx, &mut buf.limit(room));
+                    if let Poll::Ready(Ok(1..)) = read {
+                        look = self.take(out, on, |incoming, on| incoming.filled(on));
+                    }
+                    read
+                }
+                None => {
+                    let Open { stream, incoming, phase, .. } = self;
+                    poll_chunk(stream, cx, &mut |chunk| {
+                        look = take(incoming, phase, out, on, |incoming, on| incoming.feed(chunk, on));
+                    })
+                }
+            };
+            match read {
+                // After a read that did not fill its buffer this costs no system call, and registers the waker.
+                Poll::Pending => return Look::Nothing,
+                Poll::Ready(Ok(1..)) => self.keepalive.on_received(now),
+                Poll::Ready(Ok(_)) => return Look::Over(Cause::Lost("the connection ended without a close frame".into())),
+                Poll::Ready(Err(error)) => return Look::Over(Cause::Lost(error.to_string())),
+            }
+            if !matches!(look, Look::Nothing) {
+                return look;
+            }
+        }
+        cx.waker().wake_by_ref();
+        Look::Nothing
+    }
+
+    fn take(
+        &mut self,
+        out: &mut Outgoing,
+        on: &mut dyn FnMut(&mut Outgoing, LinkEvent<'_>),
+        feed: impl FnOnce(&mut Incoming, &mut dyn FnMut(Event<'_>)) -> Result<(), Violation>,
+    ) -> Look {
+        take(&mut self.incoming, &self.phase, out, on, feed)
+    }
+}
+
+/// Hands bytes to the codec and its events on; control frames are dealt with here.
+fn take(
+    incoming: &mut Incoming,
+    phase: &Phase,
+    out: &mut Outgoing,
+    on: &mut dyn FnMut(&mut Outgoing, LinkEvent<'_>),
+    feed: impl FnOnce(&mut Incoming, &mut dyn FnMut(Event<'_>)) -> Result<(), Violation>,
+) -> Look {
+    let mut closed = None;
+    let fed = feed(incoming, &mut |event| match event {
+        _ if closed.is_some() => {} // RFC 6455 section 5.5.1: nothing counts after a close frame
+        Event::Message(text) => on(out, LinkEvent::Message(text)),
+        Event::TooLarge(cut) => on(out, LinkEvent::TooLarge(cut)),
+        Event::Ping(payload) => out.pong(payload),
+        Event::Pong => {}
+        Event::Close { code, reason } => closed = Some(Cause::Closed { code, reason: reason.to_owned() }),
+    });
+    match (closed, fed) {
+        (Some(cause), _) if matches!(phase, Phase::Leaving { .. }) => Look::Over(cause),
+        (Some(cause), _) => {
+            // RFC 6455 section 5.5.1: the answer echoes the code. Private codes are answered with the plain one.
+            let code = match &cause {
+                Cause::Closed { code: Some(code @ 1000..=1015), .. } => *code,
+                Cause::Closed { .. } | Cause::Dial(_) | Cause::Lost(_) | Cause::Unresponsive { .. } | Cause::Protocol(_) => 1000,
+            };
+            out.close(code, "");
+            Look::Part(cause)
+        }
+        (None, Err(violation)) => {
+            out.close(violation.code, violation.why);
+            Look::Part(Cause::Protocol(violation.to_string()))
+        }
+        (None, Ok(())) => Look::Nothing,
+    }
+}
+
+/// Ready when the machine woke up or its clock jumped.
+async fn woken(mut wake: watch::Receiver<u64>) {
+    if wake.changed().await.is_err() {
+        std::future::pending::<()>().await; // the watch has ended: the program stops
+    }
+}
