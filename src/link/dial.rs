@@ -28,6 +28,7 @@ mod stream;
 mod upgrade;
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test may panic")]
 mod tests;
 
 pub use error::{DialError, Step, TlsProblem};
@@ -141,13 +142,13 @@ async fn connect(host: &str, port: u16, peer: &str, limit: &Limit) -> Result<Tcp
             Ok(Err(error)) => error,
             Err(_) => io::ErrorKind::TimedOut.into(),
         };
-        match error.kind() {
-            io::ErrorKind::ConnectionRefused => refused = Some(DialError::Refused { peer: peer.to_owned() }),
-            io::ErrorKind::TimedOut => failed = Some(limit.passed(peer, Step::Tcp)),
-            _ => {
-                let reason = format!("{address}: {error}");
-                failed = Some(DialError::Unreachable { peer: peer.to_owned(), reason });
-            }
+        if error.kind() == io::ErrorKind::ConnectionRefused {
+            refused = Some(DialError::Refused { peer: peer.to_owned() });
+        } else if error.kind() == io::ErrorKind::TimedOut {
+            failed = Some(DialError::Timeout { peer: peer.to_owned(), step: Step::Tcp, limit: share });
+        } else {
+            let reason = format!("{address}: {error}");
+            failed = Some(DialError::Unreachable { peer: peer.to_owned(), reason });
         }
     }
     // Of several failures the refusal says least: it is the usual one of an address that isn't served.

@@ -22,6 +22,7 @@ use super::dial::{DialError, Step, TlsProblem};
 static LOADED: Mutex<Vec<(Option<PathBuf>, Arc<ClientConfig>)>> = Mutex::const_new(Vec::new());
 
 /// The variable that names further authorities.
+#[cfg(all(unix, not(target_os = "macos")))]
 const CERT_FILE: &str = "SSL_CERT_FILE";
 /// The most of an error or a certificate's names that is shown.
 const MAX_SHOWN: usize = 200;
@@ -61,7 +62,8 @@ fn problem(error: &rustls::Error) -> TlsProblem {
     let rustls::Error::InvalidCertificate(fault) = error else {
         return TlsProblem::Other(bounded(&error.to_string(), MAX_SHOWN));
     };
-    if matches!(fault, CertificateError::UnknownIssuer) {
+    // A bad signature is what an authority leaves that was renewed under its old name.
+    if matches!(fault, CertificateError::UnknownIssuer | CertificateError::BadSignature) {
         TlsProblem::UnknownIssuer
     } else if matches!(fault, CertificateError::Expired | CertificateError::ExpiredContext { .. }) {
         TlsProblem::Expired
@@ -76,6 +78,9 @@ fn problem(error: &rustls::Error) -> TlsProblem {
         }
     } else if matches!(fault, CertificateError::NotValidForName) {
         TlsProblem::WrongName { presented: String::new() }
+    } else if format!("{fault:?}").contains("CaUsedAsEndEntity") {
+        // The only trace of it: the type is of a crate that rustls doesn't show.
+        TlsProblem::Authority
     } else {
         TlsProblem::Certificate(bounded(&fault.to_string(), MAX_SHOWN))
     }
@@ -151,4 +156,31 @@ fn platform_store() -> CertificateResult {
         store.certs.dedup();
     }
     store
+}
+
+#[cfg(all(test, unix, not(target_os = "macos")))]
+#[expect(clippy::unwrap_used, reason = "a test may panic")]
+mod tests {
+    use super::*;
+
+    /// The environment is the whole process's, so a process of its own loads with the variable set.
+    #[test]
+    fn ssl_cert_file_adds_to_the_platforms_authorities() {
+        const EXPECTED: &str = "MCP_PIPE_TEST_AUTHORITIES";
+        if let Ok(expected) = std::env::var(EXPECTED) {
+            assert_eq!(platform_store().certs.len(), expected.parse::<usize>().unwrap());
+            return;
+        }
+        let own = rcgen::generate_simple_self_signed(vec!["own.example".into()]).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("own.pem");
+        std::fs::write(&file, own.cert.pem()).unwrap();
+        let status = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "link::tls::tests::ssl_cert_file_adds_to_the_platforms_authorities"])
+            .env(CERT_FILE, &file)
+            .env(EXPECTED, (load_native_certs().certs.len() + 1).to_string())
+            .stdout(std::process::Stdio::null())
+            .status();
+        assert!(status.unwrap().success());
+    }
 }

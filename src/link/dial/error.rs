@@ -208,6 +208,12 @@ pub enum TlsProblem {
     /// The certificate was withdrawn.
     #[error("its certificate was revoked; the endpoint needs a new one")]
     Revoked,
+    /// The certificate is an authority's own, as `openssl req -x509` makes them.
+    #[error(
+        "its self-signed certificate is made as an authority's (CA:TRUE), which no server may show; make it with \
+         CA:FALSE, then name it in SSL_CERT_FILE or as the CA file in the config"
+    )]
+    Authority,
     /// Another fault of the certificate.
     #[error("its certificate is not acceptable ({0}); the endpoint needs a correct one")]
     Certificate(String),
