@@ -4,10 +4,13 @@
 //! construction) → [`supervisor`] (owns every pipe) → `pipe` (one loop: link, router, servers).
 //! A message passes `link` → `router` → `server` and back; see ARCHITECTURE.md.
 
+pub mod backoff;
 pub mod config;
 pub mod endpoint;
 pub mod envelope;
 pub mod frame;
 pub mod link;
 pub mod router;
+pub mod link;
+pub mod recovery;
 pub mod shutdown;

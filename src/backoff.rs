@@ -1,0 +1,193 @@
+//! How long until the next attempt. Pure: the random number is an argument, no clock is read.
+//!
+//! Full jitter: a wait is a random part of a *ceiling* that doubles with each failure up to a cap, so that many
+//! that failed together don't come back together. The ceilings are the policy of the `backoff` crate, which no other
+//! module uses; its own jitter and its limit on the elapsed time are off.
+
+use std::time::{Duration, Instant};
+
+use backoff::backoff::Backoff as _;
+use backoff::{Clock, exponential::ExponentialBackoff};
+
+use crate::recovery::{Climb, Pace};
+
+/// The ceiling of the first wait before a dial, so that it is 1 s on average.
+const FIRST_CEILING: Duration = Duration::from_secs(2);
+
+/// No attempt follows the last sooner. The self-hosted endpoint deregisters a connection that
+/// comes within a few milliseconds of the one it replaces.
+pub const FLOOR: Duration = Duration::from_millis(250);
+
+/// Doublings for each repeated failure that waiting alone won't cure (ceilings 2 s, 16 s, 128 s, …).
+const STEEP_STEPS: u32 = 3;
+
+/// The waits between consecutive failures of one thing.
+#[derive(Debug)]
+pub struct Backoff {
+    policy: ExponentialBackoff<Standstill>,
+    cap: Duration,
+    /// Whether a steep failure has been seen since the last proof of health.
+    steep: bool,
+}
+
+/// The policy asks for the time only to limit the time elapsed, which we don't.
+#[derive(Debug)]
+struct Standstill(Instant);
+
+impl Clock for Standstill {
+    fn now(&self) -> Instant {
+        self.0
+    }
+}
+
+impl Backoff {
+    /// For dialling: ceilings of 2 s, 4 s, 8 s … up to `max`.
+    pub fn new(max: Duration) -> Self {
+        Self::starting_at(FIRST_CEILING, max)
+    }
+
+    /// Ceilings of `first`, twice that, … up to `cap`. Neither is taken for less than 250 ms.
+    pub fn starting_at(first: Duration, cap: Duration) -> Self {
+        let cap = cap.max(FLOOR);
+        let first = first.clamp(FLOOR, cap);
+        let anchor = Instant::now();
+        Backoff {
+            policy: ExponentialBackoff {
+                current_interval: first,
+                initial_interval: first,
+                randomization_factor: 0.0,
+                multiplier: 2.0,
+                max_interval: cap,
+                start_time: anchor,
+                max_elapsed_time: None,
+                clock: Standstill(anchor),
+            },
+            cap,
+            steep: false,
+        }
+    }
+
+    /// The wait after one more failure. `random` is uniform in `[0, 1)`.
+    ///
+    /// Never below 250 ms nor `pace.at_least`, and never above the cap unless `pace.at_least` is.
+    pub fn after(&mut self, pace: Pace, random: f64) -> Duration {
+        match pace.climb {
+            // The first is retried like any failure: it may be a passing fault of the endpoint.
+            Climb::Steep if self.steep => (1..STEEP_STEPS).for_each(|_| self.advance()),
+            Climb::Steep => self.steep = true,
+            Climb::Even => {}
+        }
+        let ceiling = self.policy.current_interval.min(pace.at_most.unwrap_or(self.cap));
+        self.advance();
+        // Of the longest durations a float rounds up to more than a `Duration` holds.
+        let spread = Duration::try_from_secs_f64(ceiling.as_secs_f64() * random.clamp(0.0, 1.0)).unwrap_or(ceiling);
+        // Added, not the greater of both: those told the same Retry-After are not to come back together.
+        let limit = self.cap.max(pace.at_least);
+        pace.at_least.saturating_add(spread).min(limit).max(FLOOR)
+    }
+
+    /// Starts over. Called on proof of health (a call served, a stable minute), never on an open socket alone.
+    pub fn healthy(&mut self) {
+        self.policy.reset();
+        self.steep = false;
+    }
+
+    fn advance(&mut self) {
+        // Its answer is the interval that `after` has read already; `None` can't be, as the time is not limited.
+        let _ = self.policy.next_backoff();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// As near to 1 as `random` comes: shows the ceiling.
+    const MOST: f64 = 1.0 - f64::EPSILON;
+    const MAX: Duration = Duration::from_secs(600);
+
+    fn ceilings(pace: Pace, n: usize) -> Vec<u64> {
+        let mut b = Backoff::new(MAX);
+        (0..n).map(|_| b.after(pace, MOST).as_secs_f64().round() as u64).collect()
+    }
+
+    #[test]
+    fn ceilings_double_from_two_seconds_to_the_cap() {
+        assert_eq!(ceilings(Pace::EVEN, 12), [2, 4, 8, 16, 32, 64, 128, 256, 512, 600, 600, 600]);
+    }
+
+    #[test]
+    fn the_first_wait_is_one_second_on_average() {
+        assert_eq!(Backoff::new(MAX).after(Pace::EVEN, 0.5), Duration::from_secs(1));
+    }
+
+    #[test]
+    fn one_rejection_is_retried_like_any_failure_and_repeated_ones_climb_to_the_cap_in_a_few_steps() {
+        assert_eq!(ceilings(Pace::STEEP, 5), [2, 16, 128, 600, 600]);
+    }
+
+    #[test]
+    fn a_retry_after_is_a_lower_bound_with_the_jitter_on_top_and_may_exceed_the_cap() {
+        let pace = |s| Pace { at_least: Duration::from_secs(s), ..Pace::EVEN };
+        let mut b = Backoff::new(MAX);
+        assert_eq!(b.after(pace(30), 0.5), Duration::from_secs(31));
+        assert_eq!(b.after(pace(3600), 0.5), Duration::from_secs(3600));
+    }
+
+    #[test]
+    fn a_local_fault_waits_no_longer_than_its_own_bound() {
+        let pace = Pace { at_most: Some(Duration::from_secs(60)), ..Pace::EVEN };
+        assert_eq!(ceilings(pace, 8), [2, 4, 8, 16, 32, 60, 60, 60]);
+    }
+
+    #[test]
+    fn a_cap_below_the_first_ceiling_holds_and_zero_means_the_floor() {
+        assert!(Backoff::new(Duration::from_secs(1)).after(Pace::EVEN, MOST) <= Duration::from_secs(1));
+        assert!(Backoff::new(Duration::MAX).after(Pace::EVEN, MOST) <= Duration::from_secs(2));
+        assert!(Backoff::starting_at(Duration::MAX, Duration::MAX).after(Pace::EVEN, 1.0) <= Duration::MAX);
+        assert_eq!(Backoff::new(Duration::ZERO).after(Pace::EVEN, MOST), FLOOR);
+        assert_eq!(Backoff::new(MAX).after(Pace::EVEN, 0.0), FLOOR);
+    }
+
+    fn any_pace() -> impl Strategy<Value = Pace> {
+        (any::<bool>(), 0..4000u64, proptest::option::of(0..100u64)).prop_map(|(steep, least, most)| Pace {
+            climb: if steep { Climb::Steep } else { Climb::Even },
+            at_least: Duration::from_secs(least),
+            at_most: most.map(Duration::from_secs),
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn a_thousand_failures_in_a_row_never_overflow_climb_only_up_and_start_over_after_health(
+            first in 0..10_000u64, cap in prop_oneof![0..2_000_000u64, Just(u64::MAX)], steep in any::<bool>(),
+        ) {
+            let (first, cap) = (Duration::from_millis(first), Duration::from_millis(cap));
+            let mut b = Backoff::starting_at(first, cap);
+            let pace = if steep { Pace::STEEP } else { Pace::EVEN };
+            let start = b.after(pace, MOST);
+            let mut last = start;
+            for _ in 1..1000 {
+                let wait = b.after(pace, MOST);
+                prop_assert!(wait >= last && wait >= FLOOR && wait <= cap.max(FLOOR), "{last:?} then {wait:?}");
+                last = wait;
+            }
+            b.healthy();
+            prop_assert_eq!(b.after(pace, MOST), start);
+        }
+
+        #[test]
+        fn any_mix_of_causes_and_random_numbers_stays_within_bounds(
+            steps in proptest::collection::vec((any_pace(), 0.0..1.0f64), 1000),
+        ) {
+            let mut b = Backoff::new(MAX);
+            for (pace, random) in steps {
+                let wait = b.after(pace, random);
+                prop_assert!(wait >= FLOOR.max(pace.at_least) && wait <= MAX.max(pace.at_least));
+            }
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! Text from a peer, made fit for a log: no secret, no control characters, no more than a line.
+
+use percent_encoding::percent_decode_str;
+
+use crate::config::LinkSpec;
+use crate::endpoint::Endpoint;
+
+/// Shorter values are no secrets, and taking them out would garble the text.
+const MIN_SECRET: usize = 8;
+/// The shortest beginning of a secret that is taken off the end of a text that was cut there.
+const MIN_BEGINNING: usize = 4;
+
+/// One line of at most `max` characters, in which nothing steers a terminal or a log.
+pub fn bounded(text: &str, max: usize) -> String {
+    let mut out = String::new();
+    let mut left = max;
+    for c in text.trim().chars() {
+        if left == 0 {
+            out.push('…');
+            break;
+        }
+        left -= 1;
+        match c {
+            c if c.is_whitespace() => {
+                if !out.ends_with(' ') {
+                    out.push(' ');
+                }
+            }
+            // Controls, and the invisible characters that turn or hide the text around them.
+            c if c.is_control()
+                || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}') =>
+            {
+                out.extend(c.escape_unicode());
+            }
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+/// What a peer may echo and nobody may read: the query, the values in it, passwords, header values.
+pub struct Redaction(Vec<String>);
+
+impl Redaction {
+    /// The secrets of this endpoint and its headers.
+    pub fn of(endpoint: &Endpoint, spec: &LinkSpec) -> Self {
+        let uri = endpoint.reveal();
+        let query = uri.query().unwrap_or_default();
+        let user_info = uri.authority().and_then(|a| a.as_str().rsplit_once('@')).map_or("", |(user, _)| user);
+        let values = query.split('&').map(|pair| pair.split_once('=').map_or(pair, |(_, value)| value));
+        let headers = spec.headers.iter().map(|(_, value)| value.reveal());
+        let given = [query].into_iter().chain(values).chain(user_info.split(':')).chain(headers);
+        // A header is often a scheme and a secret, and a peer may show either form of what was percent-encoded.
+        let mut secrets: Vec<String> = given
+            .flat_map(|text| [text, text.rsplit(' ').next().unwrap_or_default()])
+            .flat_map(|text| [text.to_owned(), percent_decode_str(text).decode_utf8_lossy().into_owned()])
+            .filter(|secret| secret.len() >= MIN_SECRET)
+            .collect();
+        // The longest first, lest a part of it is taken out and the rest remains.
+        secrets.sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
+        secrets.dedup();
+        Redaction(secrets)
+    }
+
+    /// `text` without the secrets, as one line of at most `max` characters.
+    pub fn shown(&self, text: &str, max: usize) -> String {
+        let mut text = text.to_owned();
+        for secret in &self.0 {
+            text = text.replace(secret.as_str(), "…");
+        }
+        // The peer, or our own limit on what is read, may have cut a secret in two.
+        let cut = self.0.iter().filter_map(|secret| {
+            let mut ends = secret.char_indices().map(|(at, _)| at).rev();
+            ends.find(|&n| n >= MIN_BEGINNING && text.ends_with(&secret[..n]))
+        });
+        if let Some(n) = cut.max() {
+            text.truncate(text.len() - n);
+            text.push('…');
+        }
+        bounded(&text, max)
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test may panic")]
+mod tests {
+    use super::*;
+    use crate::link::dial::tests::spec;
+
+    #[test]
+    fn an_echoed_token_is_taken_out_whole_decoded_and_cut_off() {
+        let endpoint = "wss://user:pass%2Fword1@h/mcp/?token=s3cret%2Btoken&agent=1".parse().unwrap();
+        let mut spec = spec();
+        spec.headers = vec![(http::header::AUTHORIZATION, crate::endpoint::Secret::new("Bearer hidden-key"))];
+        let redaction = Redaction::of(&endpoint, &spec);
+        for (text, want) in [
+            ("no route /mcp/?token=s3cret%2Btoken&agent=1 here", "no route /mcp/?… here"),
+            ("token s3cret+token unknown", "token … unknown"),
+            ("bad hidden-key or pass/word1", "bad … or …"),
+            ("unknown: s3cret%2Bto", "unknown: …"),
+            ("nothing to hide", "nothing to hide"),
+        ] {
+            assert_eq!(redaction.shown(text, 200), want);
+        }
+    }
+
+    #[test]
+    fn a_text_becomes_one_bounded_line() {
+        assert_eq!(bounded("  a\r\n\tb\u{7}  ", 80), "a b\\u{7}");
+        assert_eq!(bounded("日本語日本語", 3), "日本語…");
+    }
+}

@@ -1,0 +1,193 @@
+//! When to ping, and when to call the peer dead. Pure: the time is an argument.
+//!
+//! # Theory of operation
+//!
+//! Any byte from the peer proves that it lives. After `interval` of silence it is pinged; after `timeout` more it is
+//! dead, so that a half-open connection is noticed within the sum of both (40 s by default). The owner keeps one timer
+//! at [`Keepalive::deadline`] and asks [`Keepalive::on_deadline`] when it fires. It needn't move the timer on each
+//! message: one that fires too early is told to [`Beat::Wait`].
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// After the machine slept, the peer has most likely given us up: a live one answers well within this.
+const CHECK_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The watch over one open connection.
+#[derive(Debug)]
+pub struct Keepalive {
+    interval: Duration,
+    timeout: Duration,
+    /// When the last byte came, or when we took up reading again.
+    heard: Instant,
+    phase: Phase,
+}
+
+#[derive(Debug)]
+enum Phase {
+    /// Nothing is awaited.
+    Quiet,
+    /// A ping is due now, and its answer soon after.
+    Check { due: Instant },
+    /// A ping is out.
+    Pinged { dead_at: Instant, patience: Duration },
+}
+
+/// What to do at a deadline.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Beat {
+    /// Nothing yet; set the timer to the new deadline.
+    Wait,
+    /// Send a WebSocket ping; set the timer to the new deadline.
+    Ping,
+    /// The peer is dead.
+    Dead {
+        /// How long nothing came from it.
+        silent: Duration,
+    },
+}
+
+impl Keepalive {
+    /// For a connection that opened `now`.
+    pub fn new(interval: Duration, timeout: Duration, now: Instant) -> Self {
+        Keepalive { interval, timeout, heard: now, phase: Phase::Quiet }
+    }
+
+    /// Bytes of any kind came from the peer.
+    #[inline]
+    pub fn on_received(&mut self, now: Instant) {
+        self.heard = now;
+        self.phase = Phase::Quiet;
+    }
+
+    /// We don't read, or didn't until now: silence up to `now` is our own doing.
+    ///
+    /// Called when reading is taken up again, and instead of [`Keepalive::on_deadline`] while it rests. A ping that
+    /// is out stays out, with its whole timeout ahead again.
+    pub fn on_own_pause(&mut self, now: Instant) {
+        self.heard = now;
+        match &mut self.phase {
+            Phase::Quiet => {}
+            Phase::Check { due } => *due = now,
+            Phase::Pinged { dead_at, patience } => *dead_at = now + *patience,
+        }
+    }
+
+    /// The machine woke up or its clock jumped: the next deadline is `now`, and a ping gets only 5 s.
+    pub fn check_now(&mut self, now: Instant) {
+        self.phase = Phase::Check { due: now };
+    }
+
+    /// When [`Keepalive::on_deadline`] is to be called next. Moves later with each message; it comes earlier only
+    /// by [`Keepalive::check_now`], and by the answer to a ping where the timeout is longer than the interval.
+    pub fn deadline(&self) -> Instant {
+        match self.phase {
+            Phase::Quiet => self.heard + self.interval,
+            Phase::Check { due } => due,
+            Phase::Pinged { dead_at, .. } => dead_at,
+        }
+    }
+
+    /// The timer fired.
+    pub fn on_deadline(&mut self, now: Instant) -> Beat {
+        if now < self.deadline() {
+            return Beat::Wait;
+        }
+        let patience = match self.phase {
+            Phase::Quiet => self.timeout,
+            Phase::Check { .. } => self.timeout.min(CHECK_TIMEOUT),
+            Phase::Pinged { .. } => return Beat::Dead { silent: now.saturating_duration_since(self.heard) },
+        };
+        self.phase = Phase::Pinged { dead_at: now + patience, patience };
+        Beat::Ping
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn secs(s: u64) -> Duration {
+        Duration::from_secs(s)
+    }
+
+    fn open() -> (Keepalive, Instant) {
+        let t = Instant::now();
+        (Keepalive::new(secs(20), secs(20), t), t)
+    }
+
+    #[test]
+    fn a_half_open_connection_is_pinged_after_the_interval_and_dead_within_a_minute() {
+        let (mut k, t) = open();
+        assert_eq!(k.deadline(), t + secs(20));
+        assert_eq!(k.on_deadline(t + secs(20)), Beat::Ping);
+        assert_eq!(k.deadline(), t + secs(40));
+        assert_eq!(k.on_deadline(t + secs(40)), Beat::Dead { silent: secs(40) });
+    }
+
+    #[test]
+    fn a_timer_that_was_not_moved_finds_nothing_to_do() {
+        let (mut k, t) = open();
+        k.on_received(t + secs(15));
+        assert_eq!(k.on_deadline(t + secs(20)), Beat::Wait);
+        assert_eq!(k.deadline(), t + secs(35));
+    }
+
+    #[test]
+    fn any_bytes_after_a_ping_are_an_answer() {
+        let (mut k, t) = open();
+        assert_eq!(k.on_deadline(t + secs(20)), Beat::Ping);
+        k.on_received(t + secs(39));
+        assert_eq!(k.on_deadline(t + secs(40)), Beat::Wait);
+        assert_eq!(k.on_deadline(t + secs(59)), Beat::Ping);
+    }
+
+    #[test]
+    fn after_waking_up_a_ping_goes_out_at_once_and_has_five_seconds() {
+        let (mut k, t) = open();
+        k.check_now(t + secs(3));
+        assert_eq!(k.deadline(), t + secs(3));
+        assert_eq!(k.on_deadline(t + secs(3)), Beat::Ping);
+        assert_eq!(k.on_deadline(t + secs(8)), Beat::Dead { silent: secs(8) });
+    }
+
+    #[test]
+    fn waking_up_while_a_ping_is_out_shortens_its_wait() {
+        let (mut k, t) = open();
+        assert_eq!(k.on_deadline(t + secs(20)), Beat::Ping);
+        k.check_now(t + secs(21));
+        assert_eq!(k.on_deadline(t + secs(21)), Beat::Ping);
+        assert_eq!(k.deadline(), t + secs(26));
+    }
+
+    #[test]
+    fn silence_while_we_do_not_read_is_not_held_against_the_peer() {
+        let (mut k, t) = open();
+        assert_eq!(k.on_deadline(t + secs(20)), Beat::Ping);
+        k.on_own_pause(t + secs(40));
+        k.on_own_pause(t + secs(55));
+        assert_eq!(k.on_deadline(t + secs(74)), Beat::Wait);
+        assert_eq!(k.on_deadline(t + secs(75)), Beat::Dead { silent: secs(20) });
+    }
+
+    proptest! {
+        #[test]
+        fn a_peer_heard_more_often_than_the_interval_is_never_pinged_and_a_silent_one_always_found(
+            gaps in proptest::collection::vec(0..20_000u64, 0..50), interval in 20_000..60_000u64, timeout in 1..60_000u64,
+        ) {
+            let (interval, timeout) = (Duration::from_millis(interval), Duration::from_millis(timeout));
+            let mut now = Instant::now();
+            let mut k = Keepalive::new(interval, timeout, now);
+            for gap in gaps {
+                now += Duration::from_millis(gap);
+                prop_assert_eq!(k.on_deadline(now), Beat::Wait);
+                k.on_received(now);
+            }
+            prop_assert_eq!(k.on_deadline(k.deadline()), Beat::Ping);
+            prop_assert_eq!(k.on_deadline(k.deadline()), Beat::Dead { silent: interval + timeout });
+            prop_assert_eq!(k.deadline(), now + interval + timeout);
+        }
+    }
+}
