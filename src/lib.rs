@@ -6,4 +6,7 @@
 
 pub mod config;
 pub mod endpoint;
+pub mod frame;
+pub mod guard;
+pub mod server;
 pub mod shutdown;

@@ -1,0 +1,420 @@
+//! One frame a line: the codec between a stream of bytes and JSON-RPC messages.
+//!
+//! [`LineOut`] gathers what a server is to read, [`LineIn`] splits what it writes. Neither looks at
+//! the JSON. Complete lines are handed on straight from the chunk they arrived in; only a line that
+//! has not ended yet is copied, and memory stays bounded whatever the other side writes.
+
+use std::mem;
+
+use memchr::memchr;
+
+/// A buffer larger than this is given back once it is empty: one huge message must not cost memory for ever.
+const KEEP: usize = 64 * 1024;
+/// From this size on an unfinished line is read straight into its own buffer.
+const LARGE: usize = 8 * 1024;
+/// How much room such a buffer offers to each read: what a pipe holds.
+const READ: usize = 64 * 1024;
+/// What is kept of each end of a line that is too long: an id sits near the start or the end of a message.
+const ENDS: usize = 4 * 1024;
+
+/// Lines that wait for a server's stdin. Not bounded itself: who pushes stops while [`LineOut::len`] is high.
+#[derive(Debug, Default)]
+pub struct LineOut {
+    buf: Vec<u8>,
+    done: usize,
+}
+
+impl LineOut {
+    /// Nothing waits.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Appends one message, given in pieces that hold no line break, and ends its line.
+    pub fn push(&mut self, pieces: &[&[u8]]) {
+        // The written part is worth moving over only when that is cheaper than growing.
+        if self.done > self.buf.len() / 2 {
+            self.buf.drain(..self.done);
+            self.done = 0;
+        }
+        self.buf.reserve(pieces.iter().map(|piece| piece.len()).sum::<usize>() + 1);
+        for piece in pieces {
+            self.buf.extend_from_slice(piece);
+        }
+        self.buf.push(b'\n');
+    }
+
+    /// What is still to be written.
+    pub fn pending(&self) -> &[u8] {
+        &self.buf[self.done..]
+    }
+
+    /// The first `n` bytes of [`LineOut::pending`] have been written.
+    pub fn advance(&mut self, n: usize) {
+        self.done += n;
+        debug_assert!(self.done <= self.buf.len(), "more was written than waited");
+        if self.done >= self.buf.len() {
+            self.clear();
+        }
+    }
+
+    /// Bytes that wait.
+    pub fn len(&self) -> usize {
+        self.buf.len() - self.done
+    }
+
+    /// Whether nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Drops what waits: its reader is gone.
+    pub fn clear(&mut self) {
+        self.done = 0;
+        self.buf.clear();
+        if self.buf.capacity() > KEEP {
+            self.buf = Vec::new();
+        }
+    }
+}
+
+/// What [`LineIn`] found: valid UTF-8, not blank, without its line end and without a byte order mark.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Line<'a> {
+    /// A line as it was written.
+    Frame(&'a [u8]),
+    /// A line that was not UTF-8; each bad sequence is now U+FFFD, so that an answer is not lost over one byte.
+    Repaired(&'a [u8]),
+    /// A line over the limit, discarded.
+    TooLarge {
+        /// Its length in bytes.
+        size: u64,
+        /// Its first 4 KiB; may end inside a character.
+        head: &'a [u8],
+        /// Its last 4 KiB; may begin inside a character.
+        tail: &'a [u8],
+    },
+}
+
+/// Splits a stream of bytes into lines, however it is cut into chunks.
+#[derive(Debug)]
+pub struct LineIn {
+    max: usize,
+    partial: Partial,
+}
+
+/// The line that has begun and not ended.
+#[derive(Debug)]
+enum Partial {
+    /// All of it so far (empty between lines), and how much of that is known to hold no line end.
+    Kept { line: Vec<u8>, scanned: usize },
+    /// Over the limit: only its ends are kept.
+    Discarded(Box<Discarded>),
+}
+
+#[derive(Debug)]
+struct Discarded {
+    size: u64,
+    head: Vec<u8>,
+    /// At most twice [`ENDS`], so that it is moved once every 4 KiB and not with each byte.
+    tail: Vec<u8>,
+}
+
+impl Discarded {
+    fn new(line: &[u8]) -> Self {
+        let mut new = Discarded { size: 0, head: Vec::new(), tail: Vec::new() };
+        new.push(line);
+        new
+    }
+
+    fn push(&mut self, more: &[u8]) {
+        self.size += more.len() as u64;
+        let room = ENDS - self.head.len();
+        self.head.extend_from_slice(&more[..room.min(more.len())]);
+        let last = &more[more.len().saturating_sub(ENDS)..];
+        if self.tail.len() + last.len() > 2 * ENDS {
+            self.tail.drain(..self.tail.len().saturating_sub(ENDS));
+        }
+        self.tail.extend_from_slice(last);
+    }
+
+    fn line(&self) -> Line<'_> {
+        let tail = &self.tail[self.tail.len().saturating_sub(ENDS)..];
+        Line::TooLarge { size: self.size, head: &self.head, tail }
+    }
+}
+
+const NOTHING: Partial = Partial::Kept { line: Vec::new(), scanned: 0 };
+
+impl LineIn {
+    /// A line of more than `max` bytes is too large (its end and a byte order mark count, its `\n` doesn't).
+    pub fn new(max: usize) -> Self {
+        LineIn { max, partial: NOTHING }
+    }
+
+    /// Takes what was read and hands out every line that ended in it.
+    pub fn feed(&mut self, chunk: &[u8], on: &mut dyn FnMut(Line<'_>)) {
+        let mut rest = chunk;
+        while let Some(end) = memchr(b'\n', rest) {
+            let (line, after) = (&rest[..end], &rest[end + 1..]);
+            rest = after;
+            if self.is_between_lines() {
+                emit(line, self.max, on);
+            } else {
+                self.append(line);
+                self.end(on);
+            }
+        }
+        if !rest.is_empty() {
+            self.append(rest);
+        }
+    }
+
+    /// The buffer of a large line that is under way, with room for at least 64 KiB: read to its end, then call
+    /// [`LineIn::spared`]. Saves copying a large message. `None`: read elsewhere, and [`LineIn::feed`].
+    pub fn spare(&mut self) -> Option<&mut Vec<u8>> {
+        match &mut self.partial {
+            Partial::Kept { line, .. } if line.len() >= LARGE => {
+                if line.capacity() - line.len() < READ {
+                    line.reserve(line.len().min(self.max.saturating_sub(line.len())).max(READ));
+                }
+                Some(line)
+            }
+            Partial::Kept { .. } | Partial::Discarded(_) => None,
+        }
+    }
+
+    /// Looks at what was read into [`LineIn::spare`].
+    pub fn spared(&mut self, on: &mut dyn FnMut(Line<'_>)) {
+        let Partial::Kept { line, scanned } = &mut self.partial else { return };
+        match memchr(b'\n', &line[*scanned..]) {
+            Some(at) => {
+                let end = *scanned + at;
+                let line = mem::take(line);
+                self.partial = NOTHING;
+                emit(&line[..end], self.max, on);
+                self.feed(&line[end + 1..], on);
+            }
+            None => {
+                *scanned = line.len();
+                self.limit();
+            }
+        }
+    }
+
+    /// The stream has ended: a last line without a line end counts as well.
+    pub fn end(&mut self, on: &mut dyn FnMut(Line<'_>)) {
+        match &mut self.partial {
+            Partial::Kept { line, scanned } => {
+                emit(line, self.max, on);
+                *scanned = 0;
+                line.clear();
+                if line.capacity() > LARGE {
+                    *line = Vec::new();
+                }
+            }
+            Partial::Discarded(discarded) => {
+                on(discarded.line());
+                self.partial = NOTHING;
+            }
+        }
+    }
+
+    fn is_between_lines(&self) -> bool {
+        matches!(&self.partial, Partial::Kept { line, .. } if line.is_empty())
+    }
+
+    fn append(&mut self, more: &[u8]) {
+        match &mut self.partial {
+            // Checked before copying: a chunk of any size costs no more memory than the limit.
+            Partial::Kept { line, .. } if line.len() + more.len() > self.max => {
+                let mut discarded = Box::new(Discarded::new(line));
+                discarded.push(more);
+                self.partial = Partial::Discarded(discarded);
+            }
+            Partial::Kept { line, scanned } => {
+                line.extend_from_slice(more);
+                *scanned = line.len();
+            }
+            Partial::Discarded(discarded) => discarded.push(more),
+        }
+    }
+
+    fn limit(&mut self) {
+        if let Partial::Kept { line, .. } = &self.partial
+            && line.len() > self.max
+        {
+            self.partial = Partial::Discarded(Box::new(Discarded::new(line)));
+        }
+    }
+}
+
+/// Hands out a whole line: cleaned, or as too large; nothing if it is blank.
+fn emit(raw: &[u8], max: usize, on: &mut dyn FnMut(Line<'_>)) {
+    if raw.len() > max {
+        return on(Discarded::new(raw).line());
+    }
+    let line = raw.strip_suffix(b"\r").unwrap_or(raw);
+    let line = line.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(line);
+    if line.trim_ascii().is_empty() {
+        return;
+    }
+    if simdutf8::basic::from_utf8(line).is_ok() {
+        return on(Line::Frame(line));
+    }
+    let repaired = String::from_utf8_lossy(line);
+    if repaired.len() > max {
+        on(Discarded::new(raw).line());
+    } else {
+        on(Line::Repaired(repaired.as_bytes()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    enum Got {
+        Frame(Vec<u8>),
+        Repaired(Vec<u8>),
+        TooLarge(u64, Vec<u8>, Vec<u8>),
+    }
+
+    fn own(line: Line<'_>) -> Got {
+        match line {
+            Line::Frame(text) => Got::Frame(text.to_vec()),
+            Line::Repaired(text) => Got::Repaired(text.to_vec()),
+            Line::TooLarge { size, head, tail } => Got::TooLarge(size, head.to_vec(), tail.to_vec()),
+        }
+    }
+
+    /// Feeds chunks the way a server's stdout is read: straight into the buffer where one is offered.
+    fn split(max: usize, chunks: &[&[u8]], direct: bool) -> Vec<Got> {
+        let (mut lines, mut got) = (LineIn::new(max), Vec::new());
+        let on = &mut |line: Line<'_>| got.push(own(line));
+        for chunk in chunks {
+            match lines.spare() {
+                Some(buf) if direct => {
+                    buf.extend_from_slice(chunk);
+                    lines.spared(on);
+                }
+                Some(_) | None => lines.feed(chunk, on),
+            }
+        }
+        lines.end(on);
+        got
+    }
+
+    fn frames(input: &[u8]) -> Vec<Got> {
+        split(1024, &[input], false)
+    }
+
+    #[test]
+    fn line_ends_marks_and_blank_lines_are_no_part_of_a_frame() {
+        assert_eq!(
+            frames(b"\xEF\xBB\xBF{}\r\n\n  \t\r\n[1]\n{\"a\":1}"),
+            [Got::Frame(b"{}".into()), Got::Frame(b"[1]".into()), Got::Frame(b"{\"a\":1}".into())]
+        );
+    }
+
+    #[test]
+    fn a_bad_byte_is_replaced_and_the_rest_of_the_line_kept() {
+        assert_eq!(frames(b"{\"a\":\"\xFF\"}\n"), [Got::Repaired("{\"a\":\"\u{FFFD}\"}".into())]);
+    }
+
+    #[test]
+    fn a_line_over_the_limit_leaves_its_size_and_both_ends() {
+        let mut line = vec![b'h'; ENDS];
+        line.extend(vec![b'.'; 100_000]);
+        line.extend(vec![b't'; ENDS]);
+        let size = line.len() as u64;
+        line.extend_from_slice(b"\nnext\n");
+        for step in [1, 7, 4096, 8192, 70_000, 1 << 20] {
+            let chunks: Vec<_> = line.chunks(step).collect();
+            let expected = [Got::TooLarge(size, vec![b'h'; ENDS], vec![b't'; ENDS]), Got::Frame(b"next".into())];
+            assert_eq!(split(50_000, &chunks, true), expected, "chunks of {step}");
+        }
+    }
+
+    #[test]
+    fn a_gigabyte_without_a_line_end_costs_no_more_than_the_limit() {
+        let (mut lines, chunk) = (LineIn::new(1 << 20), vec![b'x'; 64 * 1024]);
+        let mut most = 0;
+        for _ in 0..16 * 1024 {
+            if let Some(buf) = lines.spare() {
+                buf.extend_from_slice(&chunk);
+                lines.spared(&mut |_| panic!("no line has ended"));
+            } else {
+                lines.feed(&chunk, &mut |_| panic!("no line has ended"));
+            }
+            most = most.max(match &lines.partial {
+                Partial::Kept { line, .. } => line.capacity(),
+                Partial::Discarded(discarded) => discarded.head.capacity() + discarded.tail.capacity(),
+            });
+        }
+        assert!(most <= (1 << 20) + 2 * READ, "{most} bytes were held");
+        let mut size = 0;
+        lines.end(&mut |line| {
+            if let Line::TooLarge { size: bytes, .. } = line {
+                size = bytes;
+            }
+        });
+        assert_eq!(size, 1 << 30);
+    }
+
+    #[test]
+    fn a_large_message_does_not_leave_its_memory_behind() {
+        let mut out = LineOut::new();
+        out.push(&[&vec![b'x'; 1 << 20]]);
+        out.advance(100);
+        assert_eq!(out.len(), (1 << 20) + 1 - 100);
+        out.advance(out.len());
+        assert!(out.is_empty() && out.buf.capacity() <= KEEP);
+    }
+
+    proptest! {
+        #[test]
+        fn any_chunking_gives_the_same_lines(
+            pieces in prop::collection::vec(
+                prop_oneof![
+                    4 => prop::collection::vec(any::<u8>(), 0..40),
+                    4 => Just(b"\n".to_vec()),
+                    2 => Just(b"\r\n".to_vec()),
+                    1 => Just(b"\xEF\xBB\xBF".to_vec()),
+                    2 => "[ -~]{0,60}".prop_map(String::into_bytes),
+                    1 => (0usize..30_000).prop_map(|n| vec![b'l'; n]),
+                ], 0..30),
+            cuts in prop::collection::vec(1usize..20_000, 1..20),
+            max in prop_oneof![Just(10usize), Just(9_000), Just(20_000)],
+            direct: bool,
+        ) {
+            let bytes = pieces.concat();
+            let (mut chunks, mut rest, mut cuts) = (Vec::new(), &bytes[..], cuts.iter().cycle());
+            while !rest.is_empty() {
+                let (chunk, after) = rest.split_at(rest.len().min(*cuts.next().unwrap_or(&1)));
+                chunks.push(chunk);
+                rest = after;
+            }
+            prop_assert_eq!(split(max, &chunks, direct), split(max, &[&bytes], false));
+        }
+
+        #[test]
+        fn what_goes_out_comes_back_in(
+            messages in prop::collection::vec("[^\r\n\u{FEFF}]*[^\\s\u{FEFF}]", 0..20), steps in prop::collection::vec(1usize..50, 1..10),
+        ) {
+            let (mut out, mut wire, mut steps) = (LineOut::new(), Vec::new(), steps.iter().cycle());
+            for message in &messages {
+                let (left, right) = message.as_bytes().split_at(message.len() / 2);
+                out.push(&[left, right]);
+                let n = out.len().min(*steps.next().unwrap_or(&1));
+                wire.extend_from_slice(&out.pending()[..n]);
+                out.advance(n);
+            }
+            wire.extend_from_slice(out.pending());
+            let expected: Vec<_> = messages.iter().map(|m| Got::Frame(m.as_bytes().to_vec())).collect();
+            prop_assert_eq!(split(1 << 20, &[&wire], false), expected);
+        }
+    }
+}
