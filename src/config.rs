@@ -1,5 +1,6 @@
 //! What a run is to do: valid by construction, every default already in its place.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -45,6 +46,8 @@ pub struct CommandSpec {
     pub args: Vec<String>,
     /// Set on top of the inherited environment. Never holds an endpoint.
     pub env: Vec<(String, Secret)>,
+    /// Removed from the inherited environment, before `env` is set.
+    pub env_remove: Vec<OsString>,
     /// Its working directory; ours if `None`.
     pub cwd: Option<PathBuf>,
 }

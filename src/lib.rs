@@ -5,12 +5,14 @@
 //! A message passes `link` → `router` → `server` and back; see ARCHITECTURE.md.
 
 pub mod backoff;
+pub mod chunk;
 pub mod config;
 pub mod endpoint;
 pub mod envelope;
 pub mod frame;
-pub mod link;
-pub mod router;
+pub mod guard;
 pub mod link;
 pub mod recovery;
+pub mod router;
+pub mod server;
 pub mod shutdown;

@@ -106,9 +106,14 @@ struct Open {
 enum Phase {
     Live,
     /// It ended; our close frame is still to go out.
-    Parting { cause: Cause, until: Pin<Box<Sleep>> },
+    Parting {
+        cause: Cause,
+        until: Pin<Box<Sleep>>,
+    },
     /// We closed it; the peer's close frame is awaited.
-    Leaving { until: Pin<Box<Sleep>> },
+    Leaving {
+        until: Pin<Box<Sleep>>,
+    },
 }
 
 /// What one look at an open connection brought.
@@ -265,7 +270,13 @@ impl Link {
         }
     }
 
-    fn looked(&mut self, look: Look, now: Instant, out: &mut Outgoing, on: &mut dyn FnMut(&mut Outgoing, LinkEvent<'_>)) {
+    fn looked(
+        &mut self,
+        look: Look,
+        now: Instant,
+        out: &mut Outgoing,
+        on: &mut dyn FnMut(&mut Outgoing, LinkEvent<'_>),
+    ) {
         match look {
             Look::Nothing => {}
             Look::Part(cause) => {
@@ -277,7 +288,13 @@ impl Link {
         }
     }
 
-    fn ended(&mut self, cause: &Cause, now: Instant, out: &mut Outgoing, on: &mut dyn FnMut(&mut Outgoing, LinkEvent<'_>)) {
+    fn ended(
+        &mut self,
+        cause: &Cause,
+        now: Instant,
+        out: &mut Outgoing,
+        on: &mut dyn FnMut(&mut Outgoing, LinkEvent<'_>),
+    ) {
         let (open_for, leaving) = match &self.state {
             State::Open(open) => {
                 let open_for = now.saturating_duration_since(open.since);
@@ -393,7 +410,9 @@ impl Open {
                 // After a read that did not fill its buffer this costs no system call, and registers the waker.
                 Poll::Pending => return Look::Nothing,
                 Poll::Ready(Ok(1..)) => self.keepalive.on_received(now),
-                Poll::Ready(Ok(_)) => return Look::Over(Cause::Lost("the connection ended without a close frame".into())),
+                Poll::Ready(Ok(_)) => {
+                    return Look::Over(Cause::Lost("the connection ended without a close frame".into()));
+                }
                 Poll::Ready(Err(error)) => return Look::Over(Cause::Lost(error.to_string())),
             }
             if !matches!(look, Look::Nothing) {
@@ -437,7 +456,11 @@ fn take(
             // RFC 6455 section 5.5.1: the answer echoes the code. Private codes are answered with the plain one.
             let code = match &cause {
                 Cause::Closed { code: Some(code @ 1000..=1015), .. } => *code,
-                Cause::Closed { .. } | Cause::Dial(_) | Cause::Lost(_) | Cause::Unresponsive { .. } | Cause::Protocol(_) => 1000,
+                Cause::Closed { .. }
+                | Cause::Dial(_)
+                | Cause::Lost(_)
+                | Cause::Unresponsive { .. }
+                | Cause::Protocol(_) => 1000,
             };
             out.close(code, "");
             Look::Part(cause)

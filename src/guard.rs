@@ -1,0 +1,221 @@
+//! No orphans, whatever ends the program, `kill -9` included.
+//!
+//! # Theory of operation
+//!
+//! [`Guard::start`] forks a watcher before any thread exists. It holds the read end of a pipe whose
+//! write end only the program has, and a list of process groups: a number on the pipe adds a group,
+//! its negative takes it off. When the program is gone, however, the pipe ends. The watcher then gives the
+//! groups a second (their stdin has ended as well), sends TERM, waits a second, sends KILL, and ends. A program
+//! that has cleaned up after itself leaves an empty list, and the watcher ends at once.
+//!
+//! The watcher is no exec, so it costs a few private pages; its copies of environment and arguments
+//! are wiped, since `/proc` would go on showing a token that stood there. A child started in the
+//! instant between its spawn and [`Guard::add`] is not covered; it sees its stdin end, like any other.
+//!
+//! On Windows the guard does nothing: there a job object ends with the program (not verified).
+
+use std::io;
+
+/// The program's end of the watcher; cheap to clone. The watcher acts once every clone is gone.
+#[derive(Debug, Clone, Default)]
+pub struct Guard {
+    #[cfg(unix)]
+    to: Option<std::sync::Arc<std::os::fd::OwnedFd>>,
+}
+
+impl Guard {
+    /// A guard that watches nothing, for where none could be started.
+    pub fn none() -> Self {
+        Self::default()
+    }
+
+    /// Starts the watcher. To be called in `main` before any thread exists and before anything is opened.
+    ///
+    /// # Errors
+    /// No pipe or no process could be had. The program can go on with [`Guard::none`].
+    #[cfg(unix)]
+    pub fn start() -> io::Result<Self> {
+        unix::start()
+    }
+
+    /// Does nothing on this platform.
+    #[cfg(not(unix))]
+    pub fn start() -> io::Result<Self> {
+        Ok(Self::none())
+    }
+
+    /// Has the process group ended with the program.
+    #[cfg(unix)]
+    pub(crate) fn add(&self, group: rustix::process::Pid) {
+        self.send(group.as_raw_nonzero().get());
+    }
+
+    /// The process group is empty; its number may come to belong to others.
+    #[cfg(unix)]
+    pub(crate) fn remove(&self, group: rustix::process::Pid) {
+        self.send(-group.as_raw_nonzero().get());
+    }
+
+    #[cfg(unix)]
+    fn send(&self, record: i32) {
+        let Some(to) = &self.to else { return };
+        // Four bytes are written whole or not at all. The pipe holds 16,000 of them: full means a dead watcher.
+        if let Err(error) = rustix::io::write(to, &record.to_ne_bytes()) {
+            tracing::debug!(event = "GUARD_LOST", %error, "the guard process does not listen any more");
+        }
+    }
+}
+
+#[cfg(unix)]
+mod unix {
+    use std::ffi::{c_char, c_int};
+    use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+    use std::sync::Arc;
+    use std::time::Duration;
+    use std::{io, ptr, thread};
+
+    use rustix::process::{Pid, Signal, kill_process_group, setsid, test_kill_process_group};
+
+    use super::Guard;
+
+    /// How long the groups get after the end of their stdin, and again after TERM.
+    const GRACE: Duration = Duration::from_secs(1);
+    /// How often it is seen whether they are gone already.
+    const LOOK: Duration = Duration::from_millis(20);
+
+    pub(super) fn start() -> io::Result<Guard> {
+        let (from, to) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
+        // SAFETY: no other thread exists (the caller's duty), so the child may do whatever the parent could; and it
+        // never returns.
+        match unsafe { libc::fork() } {
+            -1 => Err(io::Error::last_os_error()),
+            0 => {
+                watch(from);
+                // SAFETY: ends this process at once; nothing of the program's (buffers, exit hooks) is run twice.
+                unsafe { libc::_exit(0) }
+            }
+            _ => {
+                // A watcher that does not listen must not stop the program.
+                rustix::io::ioctl_fionbio(&to, true)?;
+                Ok(Guard { to: Some(Arc::new(to)) })
+            }
+        }
+    }
+
+    fn watch(from: OwnedFd) {
+        // A session of its own: neither the terminal's signals nor its hang-up come here.
+        let _ = setsid();
+        for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGQUIT, libc::SIGPIPE] {
+            // SAFETY: ignoring a signal runs no code of ours.
+            unsafe { libc::signal(signal, libc::SIG_IGN) };
+        }
+        close_all_but(from.as_raw_fd());
+        wipe_environment();
+        #[cfg(target_os = "linux")]
+        {
+            let _ = rustix::thread::set_name(c"mcp-pipe-guard");
+            wipe_arguments();
+        }
+        let mut groups = listen(from.as_fd());
+        for signal in [Signal::TERM, Signal::KILL] {
+            let steps = GRACE.as_millis() / LOOK.as_millis();
+            for _ in 0..steps {
+                groups.retain(|group| test_kill_process_group(*group).is_ok());
+                if groups.is_empty() {
+                    return;
+                }
+                thread::sleep(LOOK);
+            }
+            for group in &groups {
+                let _ = kill_process_group(*group, signal);
+            }
+        }
+    }
+
+    /// Keeps the list until the program is gone.
+    fn listen(from: BorrowedFd<'_>) -> Vec<Pid> {
+        let mut groups: Vec<Pid> = Vec::new();
+        let mut record = [0; 4];
+        loop {
+            // Every record was written whole, so each read takes exactly one.
+            match rustix::io::read(from, &mut record) {
+                Ok(4) => {
+                    let number = i32::from_ne_bytes(record);
+                    if let Some(group) = Pid::from_raw(number.abs()) {
+                        groups.retain(|known| *known != group);
+                        if number > 0 {
+                            groups.push(group);
+                        }
+                    }
+                }
+                Err(rustix::io::Errno::INTR) => {}
+                Ok(_) | Err(_) => return groups,
+            }
+        }
+    }
+
+    /// Closes every descriptor but one: the write end above all, and what would keep a terminal or a log pipe open.
+    fn close_all_but(keep: c_int) {
+        #[cfg(target_os = "linux")]
+        {
+            let (keep, last) = (keep.unsigned_abs(), libc::c_uint::MAX);
+            // SAFETY: nothing in this process uses the other descriptors any more.
+            let closed = unsafe {
+                (keep == 0 || libc::syscall(libc::SYS_close_range, 0, keep - 1, 0) == 0)
+                    && libc::syscall(libc::SYS_close_range, keep + 1, last, 0) == 0
+            };
+            if closed {
+                return;
+            }
+        }
+        // SAFETY: asks for a number.
+        let open_max = unsafe { libc::sysconf(libc::_SC_OPEN_MAX) };
+        // This early nothing high can be open; a limit of a million would only cost time.
+        for fd in 0..c_int::try_from(open_max).unwrap_or(c_int::MAX).clamp(256, 4096) {
+            if fd != keep {
+                // SAFETY: as above; closing what is not open does nothing.
+                unsafe { libc::close(fd) };
+            }
+        }
+    }
+
+    unsafe extern "C" {
+        static mut environ: *mut *mut c_char;
+    }
+
+    /// Overwrites the environment that `/proc/PID/environ` shows.
+    fn wipe_environment() {
+        // SAFETY: one thread; `environ` is an array of C strings that ends with a null pointer, they lie in the
+        // writable memory that the kernel set up or in the heap, and nothing here reads them again.
+        unsafe {
+            let mut entry = environ;
+            while !entry.is_null() && !(*entry).is_null() {
+                ptr::write_bytes(*entry, 0, libc::strlen(*entry));
+                entry = entry.add(1);
+            }
+        }
+    }
+
+    /// Overwrites the arguments that `/proc/PID/cmdline` shows, but for the program's name.
+    #[cfg(target_os = "linux")]
+    fn wipe_arguments() {
+        // Where they lie is in fields 48 and 49; the name in field 2 may hold blanks and parentheses.
+        let Ok(stat) = std::fs::read_to_string("/proc/self/stat") else { return };
+        let Some((_, fields)) = stat.rsplit_once(')') else { return };
+        let mut fields = fields.split_ascii_whitespace().skip(45).map(str::parse::<usize>);
+        let (Some(Ok(start)), Some(Ok(end))) = (fields.next(), fields.next()) else { return };
+        if start == 0 || end <= start {
+            return;
+        }
+        let start: *mut c_char = ptr::with_exposed_provenance_mut(start);
+        // SAFETY: the kernel put the arguments into this writable range, each ending with a zero; only the copies
+        // that std made at the start are read by anyone.
+        unsafe {
+            let name = libc::strlen(start);
+            let length = end - start.expose_provenance();
+            if name < length {
+                ptr::write_bytes(start.add(name), 0, length - name);
+            }
+        }
+    }
+}

@@ -1,0 +1,243 @@
+//! A server as frames in, frames out, and a state: started, restarted when it dies, and stopped for good.
+//!
+//! # Theory of operation
+//!
+//! [`Server`] is polled by the task that owns the pipe; it has no task of its own. A server is *waiting* for its
+//! (re)start, *running*, *stopping*, or *stopped*. When a process is over it reports [`ServerEvent::Down`] and
+//! waits: an instant after a life in which it was of use ([`Server::healthy`]), longer and longer
+//! while it only crashes. A process is over only when nothing of its group is left, so two lives never overlap.
+//!
+//! What it says on stderr is logged, whatever else goes on.
+
+mod spawn;
+mod stderr;
+mod stdio;
+mod stop;
+#[cfg(all(test, target_os = "linux"))]
+mod tests;
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::time::{Sleep, sleep};
+
+use self::stderr::Noted;
+use self::stdio::Process;
+use crate::config::ServerSpec;
+use crate::frame::{Cut, Line, LineOut};
+use crate::guard::Guard;
+
+/// What a server reports.
+#[derive(Debug, PartialEq, Eq)]
+pub enum ServerEvent<'a> {
+    /// Its process was started. It knows nothing of any earlier life.
+    Up,
+    /// It wrote a line: valid UTF-8 and not blank, but perhaps no JSON.
+    Frame(&'a [u8]),
+    /// It wrote a line over the size limit, which was discarded.
+    TooLarge(Cut<'a>),
+    /// Its process is gone, with everything that was not yet answered, or could not be started.
+    Down {
+        /// What happened, in one line for people.
+        why: &'a str,
+        /// When it is started again.
+        retry_in: Duration,
+    },
+}
+
+/// One configured server, through all its lives. It must be polled inside a tokio runtime.
+pub struct Server {
+    spec: Arc<ServerSpec>,
+    guard: Guard,
+    state: State,
+    /// Lives in a row that ended before they were of use.
+    failures: u32,
+    notes: Notes,
+}
+
+enum State {
+    /// For its (re)start; `None`: it is due.
+    Waiting(Option<Pin<Box<Sleep>>>),
+    Running(Process),
+    Stopping(Process),
+    Stopped,
+}
+
+/// What has been logged, so that it isn't said over and over.
+#[derive(Default)]
+struct Notes {
+    /// The last line was not UTF-8.
+    repaired: bool,
+    /// Hash of the stderr shown at the last death.
+    tail: u64,
+}
+
+impl Server {
+    /// Starts nothing yet: the first poll does.
+    pub fn new(spec: Arc<ServerSpec>, guard: Guard) -> Self {
+        Server { spec, guard, state: State::Waiting(None), failures: 0, notes: Notes::default() }
+    }
+
+    /// Drives everything but stdin: starts when that is due, hands out what the server wrote, notices its end.
+    /// `read: false` leaves stdout alone (and lets the server feel it); to be polled again once reading goes on. While
+    /// it is being stopped stdout is read regardless, and the caller drops what it has no room for.
+    /// Ready only when a stop has completed.
+    pub fn poll(&mut self, cx: &mut Context<'_>, read: bool, on: &mut dyn FnMut(ServerEvent<'_>)) -> Poll<()> {
+        loop {
+            let name = &self.spec.name;
+            match &mut self.state {
+                State::Waiting(timer) => {
+                    if let Some(timer) = timer {
+                        ready!(timer.as_mut().poll(cx));
+                    }
+                    self.start(on);
+                }
+                State::Running(process) => {
+                    let notes = &mut self.notes;
+                    let each = &mut |line: Line<'_>| on(notes.event(name, line));
+                    ready!(process.poll(cx, read, each, &mut |noted| log_stderr(name, noted)));
+                    let (pid, (why, tail)) = (process.pid(), process.obituary());
+                    self.exited(pid, &why, &tail, on);
+                }
+                State::Stopping(process) => {
+                    let notes = &mut self.notes;
+                    let each = &mut |line: Line<'_>| on(notes.event(name, line));
+                    // Its pipes are drained to the last: what is stuck in a write can't end by itself.
+                    ready!(process.poll(cx, true, each, &mut |noted| log_stderr(name, noted)));
+                    let (pid, (why, _)) = (process.pid(), process.obituary());
+                    tracing::info!(event = "SERVER_EXITED", server = %name, pid, why, "stopped ({why})");
+                    self.state = State::Stopped;
+                }
+                State::Stopped => return Poll::Ready(()),
+            }
+        }
+    }
+
+    /// Writes what goes now; ready when nothing is left. While the server isn't up, or has closed its stdin, all of
+    /// it stays: the caller drops it at [`ServerEvent::Down`], which follows.
+    pub fn poll_write(&mut self, cx: &mut Context<'_>, out: &mut LineOut) -> Poll<()> {
+        match &mut self.state {
+            State::Running(process) => process.poll_write(cx, out),
+            State::Waiting(_) | State::Stopping(_) | State::Stopped if out.is_empty() => Poll::Ready(()),
+            State::Waiting(_) | State::Stopping(_) | State::Stopped => Poll::Pending,
+        }
+    }
+
+    /// It was of use (served a call): the next restart is a quick one again.
+    pub fn healthy(&mut self) {
+        self.failures = 0;
+    }
+
+    /// Stops it for good: stdin is closed, then its group sent TERM, then KILL; with `now` KILL at once. Takes below
+    /// five seconds at worst. To be polled on until that is ready.
+    pub fn stop(&mut self, now: bool) {
+        self.state = match std::mem::replace(&mut self.state, State::Stopped) {
+            State::Running(mut process) | State::Stopping(mut process) => {
+                process.stop(now);
+                State::Stopping(process)
+            }
+            State::Waiting(_) | State::Stopped => State::Stopped,
+        };
+    }
+
+    /// Whether its process runs and can be written to.
+    pub fn is_up(&self) -> bool {
+        matches!(&self.state, State::Running(process) if process.is_up())
+    }
+
+    /// The process id while there is a process; also of one that is ending.
+    pub fn pid(&self) -> Option<u32> {
+        match &self.state {
+            State::Running(process) | State::Stopping(process) => Some(process.pid()),
+            State::Waiting(_) | State::Stopped => None,
+        }
+    }
+
+    fn start(&mut self, on: &mut dyn FnMut(ServerEvent<'_>)) {
+        let (name, program) = (&self.spec.name, &self.spec.command.program);
+        match spawn::spawn(&self.spec.command) {
+            Ok(child) => {
+                let process = Process::new(child, self.spec.max_frame, self.guard.clone());
+                let pid = process.pid();
+                tracing::info!(event = "SERVER_STARTED", server = %name, pid, program, "started {program}, process {pid}");
+                self.state = State::Running(process);
+                on(ServerEvent::Up);
+            }
+            Err(why) => {
+                let retry_in = self.wait();
+                let name = &self.spec.name;
+                tracing::warn!(event = "ERROR_SERVER_START", server = %name, "{why}; next attempt in {retry_in:.1?}");
+                on(ServerEvent::Down { why: &why, retry_in });
+            }
+        }
+    }
+
+    fn exited(&mut self, pid: u32, why: &str, tail: &str, on: &mut dyn FnMut(ServerEvent<'_>)) {
+        let retry_in = self.wait();
+        let name = &self.spec.name;
+        let shown = self.notes.shown(tail);
+        tracing::warn!(event = "SERVER_EXITED", server = %name, pid, why, "{why}; restart in {retry_in:.1?}{shown}");
+        on(ServerEvent::Down { why, retry_in });
+    }
+
+    fn wait(&mut self) -> Duration {
+        let retry_in = restart_delay(self.failures, rand::random());
+        self.failures = self.failures.saturating_add(1);
+        self.state = State::Waiting(Some(Box::pin(sleep(retry_in))));
+        retry_in
+    }
+}
+
+impl Notes {
+    fn event<'a>(&mut self, name: &str, line: Line<'a>) -> ServerEvent<'a> {
+        match line {
+            Line::Frame(text) => {
+                self.repaired = false;
+                ServerEvent::Frame(text)
+            }
+            Line::Repaired(text) => {
+                if !self.repaired {
+                    tracing::warn!(event = "SERVER_NOT_UTF8", server = %name, "wrote a line that is not UTF-8; bad bytes were replaced");
+                }
+                self.repaired = true;
+                ServerEvent::Frame(text)
+            }
+            Line::TooLarge(cut) => ServerEvent::TooLarge(cut),
+        }
+    }
+
+    /// The last lines of stderr as part of a log line; a crash loop shows them once.
+    fn shown(&mut self, tail: &str) -> String {
+        let mut hasher = DefaultHasher::new();
+        tail.hash(&mut hasher);
+        let before = std::mem::replace(&mut self.tail, hasher.finish());
+        match tail {
+            "" => String::new(),
+            _ if before == self.tail => "; the last lines of its stderr are the same as before".to_owned(),
+            _ => format!("; the last lines of its stderr:{tail}"),
+        }
+    }
+}
+
+fn log_stderr(name: &str, noted: Noted<'_>) {
+    match noted {
+        Noted::Line(text) => tracing::info!(event = "SERVER_STDERR", server = %name, "{text}"),
+        Noted::LeftOut(n) => {
+            tracing::warn!(event = "SERVER_STDERR", server = %name, left_out = n, "{n} lines of stderr left out: too many at once");
+        }
+    }
+}
+
+/// How long after its end a server is started again: at once after a life in which it was of use, then by chance
+/// up to a ceiling that doubles from half a second to a minute. `random` is in `0.0..1.0`.
+fn restart_delay(failures: u32, random: f64) -> Duration {
+    let ceiling = match failures {
+        0 => Duration::from_millis(100),
+        1..=7 => Duration::from_millis(500) * (1 << (failures - 1)),
+        8.. => Duration::from_secs(60),
+    };
+    ceiling.mul_f64(random)
+}

@@ -1,0 +1,219 @@
+//! The one place that starts processes, and the words for when that fails.
+
+use std::io::{self, ErrorKind, Read};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::{env, fs};
+
+use tokio::process::Command;
+
+use crate::config::CommandSpec;
+
+/// A started process.
+#[cfg(unix)]
+pub(super) type Child = tokio::process::Child;
+/// A started process in a job object that ends with it (not verified on Windows).
+#[cfg(windows)]
+pub(super) type Child = Box<dyn process_wrap::tokio::ChildWrapper>;
+
+/// Starts a server with all three pipes, in a process group of its own.
+///
+/// # Errors
+/// One line for people: what is missing and what to do about it.
+pub(super) fn spawn(spec: &CommandSpec) -> Result<Child, String> {
+    let mut command = Command::new(&spec.program);
+    command.args(&spec.args);
+    // No pre_exec, no PATH of its own unless asked for: std can then use posix_spawn, which copies no page tables.
+    for name in &spec.env_remove {
+        command.env_remove(name);
+    }
+    command.envs(spec.env.iter().map(|(name, value)| (name, value.reveal())));
+    if let Some(cwd) = &spec.cwd {
+        command.current_dir(cwd);
+    }
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    start(command).map_err(|error| explain(spec, &error))
+}
+
+#[cfg(unix)]
+fn start(mut command: Command) -> io::Result<Child> {
+    command.process_group(0).spawn()
+}
+
+#[cfg(windows)]
+fn start(command: Command) -> io::Result<Child> {
+    use process_wrap::tokio::{CommandWrap, JobObject, KillOnDrop};
+    CommandWrap::from(command).wrap(KillOnDrop).wrap(JobObject).spawn()
+}
+
+/// Why a process could not be started. The error of the system alone ("No such file or directory") may mean the
+/// program, its interpreter or the working directory.
+fn explain(spec: &CommandSpec, error: &io::Error) -> String {
+    let program = &spec.program;
+    if let Some(cwd) = &spec.cwd
+        && !cwd.is_dir()
+    {
+        return format!("cannot start {program}: its working directory {} does not exist (key `cwd`)", cwd.display());
+    }
+    let path = file_of(spec);
+    match error.kind() {
+        ErrorKind::NotFound => match path.as_deref().map(|path| (path, interpreter(path))) {
+            None if is_path(program) => {
+                let from = spec.cwd.clone().or_else(|| env::current_dir().ok()).unwrap_or_default();
+                let whole = from.join(program);
+                format!("cannot start {program}: there is no file {} (key `command`)", whole.display())
+            }
+            None => format!("command not found: {program} (searched PATH={}); {}", search_path(spec), remedy(program)),
+            Some((path, Some(interpreter))) => format!(
+                "cannot start {}: its first line asks for {interpreter}, which is not there; install it, or name the interpreter as `command` and the script in `args`",
+                path.display()
+            ),
+            Some((path, None)) => format!(
+                "cannot start {}: the loader or library it was built for is not on this system (another libc or architecture?)",
+                path.display()
+            ),
+        },
+        ErrorKind::PermissionDenied => {
+            let path = path.unwrap_or_else(|| program.into());
+            let path = path.display();
+            format!(
+                "permission denied: {path} is not an executable file; try `chmod +x {path}`, or name its interpreter as `command`"
+            )
+        }
+        // Other kinds have no words of ours.
+        _ if error.raw_os_error() == Some(exec_format_error()) => format!(
+            "cannot start {program}: it is neither a program for this machine nor a script with a #! line; name its interpreter as `command` and the script in `args`"
+        ),
+        _ => format!("cannot start {program}: {error}"),
+    }
+}
+
+#[cfg(unix)]
+fn exec_format_error() -> i32 {
+    libc::ENOEXEC
+}
+
+/// `ERROR_BAD_EXE_FORMAT`.
+#[cfg(windows)]
+fn exec_format_error() -> i32 {
+    193
+}
+
+fn is_path(program: &str) -> bool {
+    program.contains(std::path::is_separator)
+}
+
+/// The `PATH` in which the program was looked for.
+fn search_path(spec: &CommandSpec) -> String {
+    let own = spec.env.iter().rfind(|(name, _)| name == "PATH").map(|(_, value)| value.reveal().to_owned());
+    own.or_else(|| env::var("PATH").ok()).unwrap_or_default()
+}
+
+/// The file that would be started, whether or not that is possible.
+fn file_of(spec: &CommandSpec) -> Option<PathBuf> {
+    let program = Path::new(&spec.program);
+    if is_path(&spec.program) {
+        let path = spec.cwd.as_ref().map_or_else(|| program.to_owned(), |cwd| cwd.join(program));
+        return path.exists().then_some(path);
+    }
+    env::split_paths(&search_path(spec)).map(|dir| dir.join(program)).find(|path| path.is_file())
+}
+
+/// The interpreter that a script's `#!` line names.
+fn interpreter(path: &Path) -> Option<String> {
+    let mut head = [0; 256];
+    let n = fs::File::open(path).ok()?.read(&mut head).ok()?;
+    let line = head[..n].strip_prefix(b"#!")?.split(|byte| *byte == b'\n').next()?;
+    let shown = String::from_utf8_lossy(line)
+        .trim_end_matches(' ')
+        .trim()
+        .replace('\r', "\\r (the file has Windows line ends)");
+    Some(shown)
+}
+
+/// What usually helps when a program is not there.
+fn remedy(program: &str) -> &'static str {
+    match program {
+        "npx" | "npm" | "node" | "pnpm" | "yarn" | "bun" | "bunx" | "deno" => {
+            "install it, or write its whole path (`which` says it): what nvm, fnm or volta set up in a shell is not on a daemon's PATH"
+        }
+        "uv" | "uvx" | "pipx" => {
+            "install uv, or write its whole path (often ~/.local/bin/uvx or ~/.cargo/bin/uvx): a daemon's PATH lacks what a shell adds"
+        }
+        "python" | "python3" | "py" => {
+            "install Python, or write the whole path of the interpreter (in a venv: .venv/bin/python)"
+        }
+        "docker" | "podman" => "install it, or write its whole path",
+        _ => "install it, or write its whole path as `command`",
+    }
+}
+
+#[cfg(all(test, unix))]
+#[expect(clippy::unwrap_used, reason = "a test may panic")]
+mod tests {
+    use super::*;
+    use crate::endpoint::Secret;
+    use std::os::unix::fs::PermissionsExt;
+
+    fn spec(program: impl Into<String>) -> CommandSpec {
+        CommandSpec { program: program.into(), args: vec![], env: vec![], env_remove: vec![], cwd: None }
+    }
+
+    fn refused(spec: &CommandSpec) -> String {
+        let _runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let _inside = _runtime.enter();
+        spawn(spec).map(|_| ()).unwrap_err()
+    }
+
+    fn script(dir: &Path, text: &str, mode: u32) -> String {
+        let path = dir.join("script");
+        fs::write(&path, text).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        path.to_str().unwrap().to_owned()
+    }
+
+    #[test]
+    fn a_missing_program_names_the_path_that_was_searched_and_a_remedy() {
+        let mut npx = spec("npx");
+        npx.env.push(("PATH".into(), Secret::new("/nowhere:/neither")));
+        let why = refused(&npx);
+        assert!(why.starts_with("command not found: npx (searched PATH=/nowhere:/neither)"), "{why}");
+        assert!(why.contains("nvm"), "{why}");
+    }
+
+    #[test]
+    fn a_missing_file_is_named_with_its_whole_path() {
+        let mut spec = spec("./server");
+        spec.cwd = Some("/".into());
+        assert!(refused(&spec).contains("there is no file /./server"), "{}", refused(&spec));
+    }
+
+    #[test]
+    fn a_missing_working_directory_is_not_taken_for_a_missing_program() {
+        let mut spec = spec("sh");
+        spec.cwd = Some("/nowhere/at/all".into());
+        let why = refused(&spec);
+        assert!(why.contains("working directory /nowhere/at/all does not exist"), "{why}");
+    }
+
+    #[test]
+    fn a_missing_interpreter_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let why = refused(&spec(script(dir.path(), "#!/opt/none/python\n", 0o755)));
+        assert!(why.contains("asks for /opt/none/python"), "{why}");
+    }
+
+    #[test]
+    fn a_file_that_is_not_executable_says_chmod() {
+        let dir = tempfile::tempdir().unwrap();
+        let why = refused(&spec(script(dir.path(), "#!/bin/sh\n", 0o644)));
+        assert!(why.starts_with("permission denied") && why.contains("chmod +x"), "{why}");
+    }
+
+    #[test]
+    fn a_file_that_is_no_program_says_so() {
+        let dir = tempfile::tempdir().unwrap();
+        let why = refused(&spec(script(dir.path(), "print(1)\n", 0o755)));
+        assert!(why.contains("neither a program for this machine nor a script"), "{why}");
+    }
+}

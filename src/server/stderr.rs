@@ -1,0 +1,194 @@
+//! What a server writes to stderr: cut into lines, cleaned, kept for the moment it dies, and logged
+//! without letting a flood through.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use memchr::memchr;
+
+/// A longer line is cut in the log.
+const LINE: usize = 8 * 1024;
+/// Lines kept for an obituary, what is kept of each, and of all together: enough for a stack trace.
+const TAIL_LINES: usize = 50;
+const TAIL_LINE: usize = 2 * 1024;
+const TAIL: usize = 16 * 1024;
+/// Lines that are logged in a second; more than that nobody reads, and the disk would fill.
+const LINES_PER_WINDOW: u32 = 200;
+const WINDOW: Duration = Duration::from_secs(1);
+
+/// One line for the log.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Noted<'a> {
+    /// A line as it is to be shown.
+    Line(&'a str),
+    /// So many lines were left out, before this.
+    LeftOut(u32),
+}
+
+/// The stderr of one process. Pure: the clock is an argument.
+#[derive(Debug)]
+pub(super) struct Stderr {
+    partial: Vec<u8>,
+    tail: VecDeque<Box<str>>,
+    tail_bytes: usize,
+    flood: Flood,
+}
+
+impl Stderr {
+    pub(super) fn new(now: Instant) -> Self {
+        Stderr { partial: Vec::new(), tail: VecDeque::new(), tail_bytes: 0, flood: Flood::new(now) }
+    }
+
+    pub(super) fn feed(&mut self, chunk: &[u8], now: Instant, log: &mut dyn FnMut(Noted<'_>)) {
+        let mut rest = chunk;
+        while let Some(end) = memchr(b'\n', rest) {
+            self.append(&rest[..end]);
+            self.end(now, log);
+            rest = &rest[end + 1..];
+        }
+        self.append(rest);
+    }
+
+    /// The line that has begun is complete, or never will be.
+    pub(super) fn end(&mut self, now: Instant, log: &mut dyn FnMut(Noted<'_>)) {
+        let text = plain(&self.partial);
+        // Between lines this costs an idle server nothing.
+        self.partial = Vec::new();
+        if text.trim().is_empty() {
+            return;
+        }
+        self.keep(&text);
+        self.flood.pass(&text, now, log);
+    }
+
+    /// Says how many lines were left out last, at the end.
+    pub(super) fn flush(&mut self, now: Instant, log: &mut dyn FnMut(Noted<'_>)) {
+        self.end(now, log);
+        self.flood.settle(log);
+    }
+
+    /// The last lines, oldest first.
+    pub(super) fn tail(&self) -> String {
+        self.tail.iter().map(|line| format!("\n  {line}")).collect()
+    }
+
+    fn append(&mut self, more: &[u8]) {
+        let room = LINE.saturating_sub(self.partial.len());
+        self.partial.extend_from_slice(&more[..more.len().min(room)]);
+    }
+
+    fn keep(&mut self, text: &str) {
+        let line: Box<str> = text[..text.floor_char_boundary(TAIL_LINE)].into();
+        self.tail_bytes += line.len();
+        self.tail.push_back(line);
+        while self.tail.len() > TAIL_LINES || self.tail_bytes > TAIL {
+            self.tail_bytes -= self.tail.pop_front().map_or(0, |oldest| oldest.len());
+        }
+    }
+}
+
+/// Text that can do nothing to a terminal: no colours, no cursor movements, no control characters.
+fn plain(raw: &[u8]) -> String {
+    let text = String::from_utf8_lossy(raw);
+    let mut plain = String::with_capacity(text.len());
+    let mut chars = text.chars().peekable();
+    while let Some(c) = chars.next() {
+        if c == '\u{1b}' {
+            // A control sequence: ESC [ parameters, up to its final letter.
+            if chars.next_if_eq(&'[').is_some() {
+                while chars.next().is_some_and(|c| !('\u{40}'..='\u{7e}').contains(&c)) {}
+            }
+        } else if c == '\t' || !c.is_control() {
+            plain.push(c);
+        }
+    }
+    plain.truncate(plain.trim_end().len());
+    plain
+}
+
+/// Lets so many lines pass in each window and counts the rest.
+#[derive(Debug)]
+struct Flood {
+    window: Instant,
+    passed: u32,
+    left_out: u32,
+}
+
+impl Flood {
+    fn new(now: Instant) -> Self {
+        Flood { window: now, passed: 0, left_out: 0 }
+    }
+
+    fn pass(&mut self, text: &str, now: Instant, log: &mut dyn FnMut(Noted<'_>)) {
+        if now.duration_since(self.window) >= WINDOW {
+            self.settle(log);
+            *self = Flood::new(now);
+        }
+        if self.passed < LINES_PER_WINDOW {
+            self.passed += 1;
+            log(Noted::Line(text));
+        } else {
+            self.left_out = self.left_out.saturating_add(1);
+        }
+    }
+
+    fn settle(&mut self, log: &mut dyn FnMut(Noted<'_>)) {
+        if self.left_out > 0 {
+            log(Noted::LeftOut(self.left_out));
+            self.left_out = 0;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn show(noted: Noted<'_>) -> String {
+        match noted {
+            Noted::Line(text) => text.to_owned(),
+            Noted::LeftOut(n) => format!("+{n}"),
+        }
+    }
+
+    #[test]
+    fn lines_are_joined_over_chunks_and_cleaned() {
+        let now = Instant::now();
+        let (mut stderr, mut log) = (Stderr::new(now), Vec::new());
+        for chunk in [&b"\x1b[31mre"[..], b"d\x1b[0m\r\n\n  \nbad \xFF\x07 by", b"te\nlast"] {
+            stderr.feed(chunk, now, &mut |noted| log.push(show(noted)));
+        }
+        stderr.flush(now, &mut |noted| log.push(show(noted)));
+        assert_eq!(log, ["red", "bad \u{FFFD} byte", "last"]);
+        assert_eq!(stderr.tail(), "\n  red\n  bad \u{FFFD} byte\n  last");
+    }
+
+    #[test]
+    fn a_flood_is_counted_and_every_second_starts_afresh() {
+        let now = Instant::now();
+        let (mut stderr, mut log) = (Stderr::new(now), Vec::new());
+        for n in 0..1000 {
+            stderr.feed(format!("{n}\n").as_bytes(), now, &mut |noted| log.push(show(noted)));
+        }
+        assert_eq!(log.len(), 200);
+        stderr.feed(b"later\n", now + WINDOW, &mut |noted| log.push(show(noted)));
+        assert_eq!(log[200..], ["+800", "later"]);
+    }
+
+    #[test]
+    fn what_is_kept_is_bounded_in_lines_and_bytes() {
+        let now = Instant::now();
+        let mut stderr = Stderr::new(now);
+        let endless = "é".repeat(100_000);
+        for _ in 0..100 {
+            stderr.feed(endless.as_bytes(), now, &mut |_| {});
+            assert!(stderr.partial.len() <= LINE);
+            stderr.feed(b"\n", now, &mut |_| {});
+        }
+        assert!(stderr.tail().len() <= TAIL + 3 * TAIL_LINES);
+        for n in 0..100 {
+            stderr.feed(format!("{n}\n").as_bytes(), now, &mut |_| {});
+        }
+        assert!(stderr.tail().starts_with("\n  50\n") && stderr.tail().ends_with("\n  99"));
+    }
+}

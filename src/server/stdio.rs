@@ -1,0 +1,322 @@
+//! A server as a child process: its three pipes, and its end.
+//!
+//! # Theory of operation
+//!
+//! A process runs until its leader exits, closes a pipe it should read or write, or [`Process::stop`] is called.
+//! Each of these puts it on the ladder (close stdin → TERM the group → KILL the group). It is over
+//! when three things have happened: the leader is reaped, nobody of its group is left, and
+//! stdout and stderr have ended, so that no answer already written is lost. Something that left the group
+//! and holds the pipes open is waited for only until the step's grace is over.
+//!
+//! Reads go to one buffer that all servers of the thread share; an idle server holds no memory for reading.
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::process::ExitStatus;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::io::AsyncWrite;
+use tokio::process::{ChildStderr, ChildStdin, ChildStdout};
+use tokio::time::{Instant, Sleep, sleep_until};
+use tokio_util::io::poll_read_buf;
+
+use super::spawn::Child;
+use super::stderr::{Noted, Stderr};
+use super::stop::{Group, Step};
+use crate::chunk::poll_chunk;
+use crate::frame::{Line, LineIn, LineOut};
+use crate::guard::Guard;
+
+/// Reads in a row from one pipe before others have their turn.
+const READS: usize = 2;
+/// How long what is left of a group may take after TERM once its leader is gone.
+const SWEEP: Duration = Duration::from_secs(1);
+/// How often it is looked whether a group whose leader is gone is empty: nothing reports that.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// A running process, or one that is ending.
+pub(super) struct Process {
+    pid: u32,
+    leader: Leader,
+    group: Group,
+    stdin: Option<ChildStdin>,
+    /// `None` once it has ended, as with stderr.
+    stdout: Option<ChildStdout>,
+    lines: LineIn,
+    stderr: Option<ChildStderr>,
+    noted: Stderr,
+    /// `None` while nothing is wrong.
+    ladder: Option<Ladder>,
+    /// What it did that we ended it for.
+    fault: Option<&'static str>,
+}
+
+enum Leader {
+    Alive(Pin<Box<dyn Future<Output = io::Result<ExitStatus>> + Send>>),
+    /// How it ended, and whether we had signalled it by then. No status: it could not be had.
+    Exited {
+        status: Option<ExitStatus>,
+        signalled: bool,
+    },
+}
+
+struct Ladder {
+    step: Step,
+    until: Instant,
+    timer: Pin<Box<Sleep>>,
+}
+
+impl Process {
+    /// Takes over a process that was just started.
+    pub(super) fn new(mut child: Child, max_frame: usize, guard: Guard) -> Self {
+        #[cfg(unix)]
+        let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+        #[cfg(windows)]
+        let (stdin, stdout, stderr) = (child.stdin().take(), child.stdout().take(), child.stderr().take());
+        let pid = child.id().unwrap_or_default();
+        Process {
+            pid,
+            group: Group::of(pid, guard),
+            leader: Leader::Alive(Box::pin(async move { child.wait().await })),
+            stdin,
+            stdout,
+            lines: LineIn::new(max_frame),
+            stderr,
+            noted: Stderr::new(Instant::now().into_std()),
+            ladder: None,
+            fault: None,
+        }
+    }
+
+    /// The process id of the leader.
+    pub(super) fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    /// Whether it runs and nothing is known to be wrong with it.
+    pub(super) fn is_up(&self) -> bool {
+        self.ladder.is_none()
+    }
+
+    /// How it ended, in a few words; the last lines of its stderr, each after a line break.
+    pub(super) fn obituary(&self) -> (String, String) {
+        (self.why(), self.noted.tail())
+    }
+
+    /// Drives everything but stdin. Ready when it is over.
+    pub(super) fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        read: bool,
+        on: &mut dyn FnMut(Line<'_>),
+        log: &mut dyn FnMut(Noted<'_>),
+    ) -> Poll<()> {
+        self.poll_stderr(cx, log);
+        if read {
+            self.poll_stdout(cx, on);
+        }
+        self.poll_leader(cx);
+        if self.ladder.is_none() {
+            if self.stdout.is_some() {
+                return Poll::Pending;
+            }
+            // It can never answer again. Mostly its exit is only an instant away.
+            self.fail("closed its stdout");
+        }
+        ready!(self.poll_ladder(cx, read));
+        self.noted.flush(Instant::now().into_std(), log);
+        Poll::Ready(())
+    }
+
+    /// Writes what goes now. Ready when nothing is left.
+    pub(super) fn poll_write(&mut self, cx: &mut Context<'_>, out: &mut LineOut) -> Poll<()> {
+        while !out.is_empty() {
+            let Some(stdin) = &mut self.stdin else { return Poll::Pending };
+            match ready!(Pin::new(stdin).poll_write(cx, out.pending())) {
+                Ok(n) if n > 0 => out.advance(n),
+                Ok(_) | Err(_) => {
+                    if self.ladder.is_none() {
+                        self.fail("closed its stdin");
+                    }
+                    self.stdin = None;
+                    // The ladder's timer has yet to be polled.
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
+            }
+        }
+        Poll::Ready(())
+    }
+
+    /// Begins the ladder, or goes to its last step. To be followed by a poll.
+    pub(super) fn stop(&mut self, now: bool) {
+        match &self.ladder {
+            None => self.climb(if now { Step::Kill } else { Step::Close }),
+            Some(ladder) if now && ladder.step != Step::Kill => self.climb(Step::Kill),
+            Some(_) => {}
+        }
+    }
+
+    fn fail(&mut self, fault: &'static str) {
+        self.fault = Some(fault);
+        self.climb(Step::Close);
+    }
+
+    fn climb(&mut self, step: Step) {
+        self.stdin = None;
+        match step {
+            Step::Close => {}
+            Step::Term => self.group.term(),
+            Step::Kill => {
+                self.group.kill();
+                #[cfg(windows)]
+                self.abandon();
+            }
+        }
+        let leaderless = matches!(self.leader, Leader::Exited { .. });
+        let until = Instant::now() + if leaderless { step.grace().min(SWEEP) } else { step.grace() };
+        self.ladder = Some(Ladder { step, until, timer: Box::pin(sleep_until(until)) });
+    }
+
+    /// Dropping the handle ends the job.
+    #[cfg(windows)]
+    fn abandon(&mut self) {
+        self.leader = Leader::Exited { status: None, signalled: true };
+    }
+
+    fn poll_stdout(&mut self, cx: &mut Context<'_>, on: &mut dyn FnMut(Line<'_>)) {
+        for _ in 0..READS {
+            let Some(stdout) = &mut self.stdout else { return };
+            let read = match self.lines.spare() {
+                Some(large) => {
+                    let read = poll_read_buf(Pin::new(stdout), cx, large);
+                    if let Poll::Ready(Ok(n)) = read
+                        && n > 0
+                    {
+                        self.lines.spared(on);
+                    }
+                    read
+                }
+                None => poll_chunk(stdout, cx, &mut |chunk| self.lines.feed(chunk, on)),
+            };
+            match read {
+                // After a read that did not fill its buffer this costs no system call, and registers the waker.
+                Poll::Pending => return,
+                Poll::Ready(Ok(n)) if n > 0 => {}
+                Poll::Ready(Ok(_) | Err(_)) => {
+                    self.lines.end(on);
+                    self.stdout = None;
+                    return;
+                }
+            }
+        }
+        cx.waker().wake_by_ref();
+    }
+
+    fn poll_stderr(&mut self, cx: &mut Context<'_>, log: &mut dyn FnMut(Noted<'_>)) {
+        for _ in 0..READS {
+            let Some(stderr) = &mut self.stderr else { return };
+            let noted = &mut self.noted;
+            match poll_chunk(stderr, cx, &mut |chunk| noted.feed(chunk, Instant::now().into_std(), log)) {
+                Poll::Pending => return,
+                Poll::Ready(Ok(n)) if n > 0 => {}
+                Poll::Ready(Ok(_) | Err(_)) => {
+                    self.stderr = None;
+                    return;
+                }
+            }
+        }
+        cx.waker().wake_by_ref();
+    }
+
+    fn poll_leader(&mut self, cx: &mut Context<'_>) {
+        let Leader::Alive(exit) = &mut self.leader else { return };
+        let Poll::Ready(status) = exit.as_mut().poll(cx) else { return };
+        let step = self.ladder.as_ref().map(|ladder| ladder.step);
+        let signalled = matches!(step, Some(Step::Term | Step::Kill));
+        self.leader = Leader::Exited { status: status.ok(), signalled };
+        // Whoever it left behind is to go as well: `npx` is gone, `node` under it is not.
+        self.group.is_gone();
+        self.climb(if step == Some(Step::Kill) { Step::Kill } else { Step::Term });
+    }
+
+    fn poll_ladder(&mut self, cx: &mut Context<'_>, read: bool) -> Poll<()> {
+        loop {
+            let Some(ladder) = &mut self.ladder else { return Poll::Pending };
+            let exited = matches!(self.leader, Leader::Exited { .. });
+            let gone = exited && self.group.is_gone();
+            if gone && self.stdout.is_none() && self.stderr.is_none() {
+                return Poll::Ready(());
+            }
+            let now = Instant::now();
+            if now < ladder.until {
+                // A living leader's exit wakes us; the end of the others has to be looked for.
+                let next = if exited && !gone { ladder.until.min(now + LOOK) } else { ladder.until };
+                if ladder.timer.deadline() != next {
+                    ladder.timer.as_mut().reset(next);
+                }
+                ready!(ladder.timer.as_mut().poll(cx));
+            } else if gone {
+                // Someone outside the group holds a pipe. What the group wrote is still in it if we may not read.
+                return if read || self.stdout.is_none() { Poll::Ready(()) } else { Poll::Pending };
+            } else if let Some(step) = ladder.step.next() {
+                self.climb(step);
+            } else {
+                // It hangs in the kernel. The group stays with the guard.
+                return Poll::Ready(());
+            }
+        }
+    }
+
+    fn why(&self) -> String {
+        let (status, signalled) = match &self.leader {
+            Leader::Exited { status, signalled } => (status.as_ref(), *signalled),
+            Leader::Alive(_) => return "could not be killed: it hangs in the kernel".to_owned(),
+        };
+        match (self.fault, status) {
+            (Some(fault), _) if signalled => format!("{fault}, but went on running, and was stopped"),
+            (_, Some(status)) => words(*status),
+            (Some(fault), None) => fault.to_owned(),
+            (None, None) => "ended".to_owned(),
+        }
+    }
+}
+
+/// How a process ended, for people.
+fn words(status: ExitStatus) -> String {
+    match status.code() {
+        Some(0) => "exited by itself (code 0)".to_owned(),
+        Some(126) => "exited with code 126 (a program that it starts is not executable)".to_owned(),
+        Some(127) => "exited with code 127 (a program or interpreter that it starts was not found)".to_owned(),
+        Some(code) => format!("exited with code {code}"),
+        None => signalled(status),
+    }
+}
+
+#[cfg(unix)]
+fn signalled(status: ExitStatus) -> String {
+    use std::os::unix::process::ExitStatusExt;
+    let Some(signal) = status.signal() else { return status.to_string() };
+    let name = match signal {
+        libc::SIGHUP => " (SIGHUP)",
+        libc::SIGINT => " (SIGINT)",
+        libc::SIGQUIT => " (SIGQUIT)",
+        libc::SIGILL => " (SIGILL)",
+        libc::SIGABRT => " (SIGABRT)",
+        libc::SIGBUS => " (SIGBUS)",
+        libc::SIGFPE => " (SIGFPE)",
+        libc::SIGKILL => " (SIGKILL; by the system if memory ran out)",
+        libc::SIGSEGV => " (SIGSEGV)",
+        libc::SIGPIPE => " (SIGPIPE)",
+        libc::SIGTERM => " (SIGTERM)",
+        _ => "",
+    };
+    format!("killed by signal {signal}{name}")
+}
+
+#[cfg(windows)]
+fn signalled(status: ExitStatus) -> String {
+    status.to_string()
+}

@@ -1,0 +1,118 @@
+//! The end of a process and of everything it started: its group, and the steps of the ladder.
+
+use std::time::Duration;
+
+/// A step of the ladder, with what is done on entering it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Step {
+    /// Its stdin is closed: a server ends by itself.
+    Close,
+    /// The group is sent TERM.
+    Term,
+    /// The group is sent KILL.
+    Kill,
+}
+
+impl Step {
+    /// How long it is waited for the group to be gone before the next step. All together stay below the five
+    /// seconds within which a program is to be down.
+    pub(super) fn grace(self) -> Duration {
+        match self {
+            Step::Close | Step::Term => Duration::from_millis(1500),
+            // Only a process that hangs in the kernel is still there after this.
+            Step::Kill => Duration::from_secs(1),
+        }
+    }
+
+    /// What comes when the grace is over; `None`: nothing more can be done.
+    pub(super) fn next(self) -> Option<Step> {
+        match self {
+            Step::Close => Some(Step::Term),
+            Step::Term => Some(Step::Kill),
+            Step::Kill => None,
+        }
+    }
+}
+
+#[cfg(unix)]
+pub(super) use unix::Group;
+
+#[cfg(unix)]
+mod unix {
+    use rustix::process::{Pid, Signal, WaitOptions, kill_process_group, test_kill_process_group, waitpgid};
+
+    use crate::guard::Guard;
+
+    /// The process group of a server: the process itself and what it started. Killed when dropped.
+    #[derive(Debug)]
+    pub(in crate::server) struct Group {
+        /// `None` once it is known to be gone: its number may belong to others then, and is never signalled again.
+        id: Option<Pid>,
+        guard: Guard,
+    }
+
+    impl Group {
+        /// The group that the process `leader` leads.
+        pub(in crate::server) fn of(leader: u32, guard: Guard) -> Self {
+            let id = i32::try_from(leader).ok().and_then(Pid::from_raw);
+            if let Some(id) = id {
+                guard.add(id);
+            }
+            Group { id, guard }
+        }
+
+        pub(in crate::server) fn term(&self) {
+            self.signal(Signal::TERM);
+        }
+
+        pub(in crate::server) fn kill(&self) {
+            self.signal(Signal::KILL);
+        }
+
+        fn signal(&self, signal: Signal) {
+            if let Some(id) = self.id {
+                // An error says that the group has gone just now, which is what is wanted.
+                let _ = kill_process_group(id, signal);
+            }
+        }
+
+        /// Whether nobody is left. To be asked only after the leader was reaped, which is not this function's job.
+        pub(in crate::server) fn is_gone(&mut self) -> bool {
+            let Some(id) = self.id else { return true };
+            // As process 1 of a container we inherit its orphans; a zombie nobody reaps would count as alive.
+            while let Ok(Some(_)) = waitpgid(id, WaitOptions::NOHANG) {}
+            if test_kill_process_group(id) == Err(rustix::io::Errno::SRCH) {
+                self.guard.remove(id);
+                self.id = None;
+            }
+            self.id.is_none()
+        }
+    }
+
+    impl Drop for Group {
+        fn drop(&mut self) {
+            self.kill();
+        }
+    }
+}
+
+/// What stands for the group where a job object does its work: it ends with the process's handle (not verified).
+#[cfg(windows)]
+#[derive(Debug)]
+pub(super) struct Group;
+
+#[cfg(windows)]
+impl Group {
+    pub(super) fn of(_leader: u32, _guard: crate::guard::Guard) -> Self {
+        Group
+    }
+
+    /// A console program has nothing like TERM: the end of its stdin has to do.
+    pub(super) fn term(&self) {}
+
+    pub(super) fn kill(&self) {}
+
+    pub(super) fn is_gone(&mut self) -> bool {
+        true
+    }
+}

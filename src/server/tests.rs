@@ -1,0 +1,420 @@
+//! Real processes: the fixture server, built by `cargo test` beside the tests.
+
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+use std::future::poll_fn;
+use std::io::{BufRead, BufReader, Read};
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use super::{Server, ServerEvent, restart_delay};
+use crate::config::{CommandSpec, Handshake, LinkSpec, ServerSpec};
+use crate::endpoint::Secret;
+use crate::frame::LineOut;
+use crate::guard::Guard;
+
+fn example(name: &str) -> String {
+    let mut path: PathBuf = std::env::current_exe().unwrap();
+    path.pop();
+    path.set_file_name("examples");
+    let path = path.join(name);
+    assert!(
+        path.exists(),
+        "{} is missing: `cargo test` builds it, `cargo test --lib` needs `cargo build --examples` before",
+        path.display()
+    );
+    path.to_str().unwrap().to_owned()
+}
+
+fn spec(program: &str, args: &[&str]) -> ServerSpec {
+    ServerSpec {
+        name: "test".into(),
+        command: CommandSpec {
+            program: program.to_owned(),
+            args: args.iter().map(|arg| (*arg).to_owned()).collect(),
+            env: vec![],
+            env_remove: vec![],
+            cwd: None,
+        },
+        endpoint: None,
+        link: Arc::new(LinkSpec {
+            headers: vec![],
+            subprotocol: None,
+            ca_file: None,
+            connect_timeout: Duration::from_secs(1),
+            ping_interval: Duration::from_secs(1),
+            ping_timeout: Duration::from_secs(1),
+            max_backoff: Duration::from_secs(1),
+        }),
+        handshake: Handshake::Answer,
+        start_timeout: Duration::from_secs(1),
+        max_frame: 1 << 20,
+    }
+}
+
+#[derive(Debug, Clone, PartialEq)]
+enum Got {
+    Up,
+    Frame(String),
+    TooLarge(u64),
+    Down(String),
+}
+
+/// A server and what waits for it, driven as a pipe drives them.
+struct Rig {
+    server: Server,
+    out: LineOut,
+    got: Vec<Got>,
+}
+
+impl Rig {
+    fn new(spec: ServerSpec) -> Self {
+        Rig { server: Server::new(Arc::new(spec), Guard::none()), out: LineOut::new(), got: Vec::new() }
+    }
+
+    fn fixture(args: &[&str]) -> Self {
+        Self::new(spec(&example("fixture"), args))
+    }
+
+    fn send(&mut self, message: &str) {
+        self.out.push(&[message.as_bytes()]);
+    }
+
+    fn call(&mut self, tool: &str, arguments: &str) {
+        self.send(&format!(
+            r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{"name":"{tool}","arguments":{arguments}}}}}"#
+        ));
+    }
+
+    /// Drives until an event is what is looked for, which is returned; those before it are dropped.
+    async fn until(&mut self, wanted: impl Fn(&Got) -> bool) -> Got {
+        self.drive(true, wanted).await
+    }
+
+    async fn drive(&mut self, read: bool, wanted: impl Fn(&Got) -> bool) -> Got {
+        let Rig { server, out, got } = self;
+        let found = poll_fn(|cx| {
+            let _ = server.poll_write(cx, out);
+            let _ = server.poll(cx, read, &mut |event| {
+                got.push(match event {
+                    ServerEvent::Up => Got::Up,
+                    ServerEvent::Frame(text) => Got::Frame(std::str::from_utf8(text).unwrap().to_owned()),
+                    ServerEvent::TooLarge(cut) => Got::TooLarge(cut.size),
+                    ServerEvent::Down { why, .. } => Got::Down(why.to_owned()),
+                });
+            });
+            if got.contains(&Got::Up) {
+                let _ = server.poll_write(cx, out);
+            }
+            match got.iter().position(&wanted) {
+                Some(at) => Poll::Ready(got.drain(..=at).next_back().unwrap()),
+                None => Poll::Pending,
+            }
+        });
+        tokio::time::timeout(Duration::from_secs(20), found).await.expect("nothing came within 20 s")
+    }
+
+    async fn up(&mut self) -> u32 {
+        self.until(|got| *got == Got::Up).await;
+        self.server.pid().unwrap()
+    }
+
+    async fn frame_with(&mut self, part: &str) -> String {
+        match self.until(|got| matches!(got, Got::Frame(text) if text.contains(part))).await {
+            Got::Frame(text) => text,
+            Got::Up | Got::TooLarge(_) | Got::Down(_) => unreachable!("only a frame was wanted"),
+        }
+    }
+
+    async fn down(&mut self) -> String {
+        match self.until(|got| matches!(got, Got::Down(_))).await {
+            Got::Down(why) => why,
+            Got::Up | Got::TooLarge(_) | Got::Frame(_) => unreachable!("only an end was wanted"),
+        }
+    }
+
+    /// Stops it and says how long that took.
+    async fn stop(&mut self, now: bool) -> Duration {
+        let began = Instant::now();
+        self.server.stop(now);
+        let stopped = poll_fn(|cx| self.server.poll(cx, false, &mut |_| {}));
+        tokio::time::timeout(Duration::from_secs(20), stopped).await.expect("it did not stop within 20 s");
+        began.elapsed()
+    }
+}
+
+/// Whether anybody is left of the group; zombies, which init has yet to reap, don't count.
+fn group_is_empty(pgid: u32) -> bool {
+    std::fs::read_dir("/proc").unwrap().flatten().all(|entry| {
+        let Ok(stat) = std::fs::read_to_string(entry.path().join("stat")) else { return true };
+        let mut fields = stat.rsplit_once(") ").unwrap().1.split(' ');
+        let (state, group) = (fields.next().unwrap(), fields.nth(1).unwrap());
+        state == "Z" || group != pgid.to_string()
+    })
+}
+
+fn group_size(pgid: u32) -> usize {
+    let of_group = |entry: &std::fs::DirEntry| {
+        let stat = std::fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
+        stat.rsplit_once(") ").is_some_and(|(_, fields)| fields.split(' ').nth(2) == Some(&pgid.to_string()))
+    };
+    std::fs::read_dir("/proc").unwrap().flatten().filter(of_group).count()
+}
+
+fn kill(pid: u32) {
+    let pid = rustix::process::Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+}
+
+#[tokio::test]
+async fn a_call_goes_in_and_its_answer_comes_out() {
+    let mut rig = Rig::fixture(&[]);
+    rig.up().await;
+    rig.call("add", r#"{"a":2,"b":3}"#);
+    assert!(rig.frame_with("result").await.contains(r#""text":"5""#));
+    let took = rig.stop(false).await;
+    assert!(took < Duration::from_secs(1), "the end of stdin is enough, yet it took {took:?}");
+}
+
+#[tokio::test]
+async fn large_messages_pass_both_ways() {
+    let mut rig = Rig::fixture(&[]);
+    rig.up().await;
+    let text = "ä".repeat(400_000);
+    rig.call("echo", &format!(r#"{{"text":"{text}"}}"#));
+    assert!(rig.frame_with("result").await.contains(&text));
+    rig.call("big", r#"{"bytes":3000000}"#);
+    let Got::TooLarge(size) = rig.until(|got| matches!(got, Got::TooLarge(_))).await else { unreachable!() };
+    assert!(size > 3_000_000);
+    rig.call("echo", r#"{"text":"after"}"#);
+    rig.frame_with("after").await;
+    rig.stop(false).await;
+}
+
+#[tokio::test]
+async fn a_flood_on_stderr_holds_nothing_up_even_while_stdout_is_not_read() {
+    let mut rig = Rig::fixture(&["--stderr-flood"]);
+    rig.up().await;
+    rig.call("echo", r#"{"text":"one"}"#);
+    let blocked = tokio::time::timeout(Duration::from_millis(500), rig.drive(false, |_| true)).await;
+    assert!(blocked.is_err(), "stdout was read: {blocked:?}");
+    rig.frame_with("one").await;
+    rig.stop(false).await;
+}
+
+#[tokio::test]
+async fn everything_written_before_an_exit_arrives_before_its_report() {
+    for _ in 0..20 {
+        let mut rig = Rig::fixture(&["--write-and-exit", "2000"]);
+        rig.up().await;
+        let mut frames = 0;
+        loop {
+            match rig.until(|_| true).await {
+                Got::Frame(_) => frames += 1,
+                Got::Down(why) => {
+                    assert_eq!(why, "exited with code 1");
+                    break;
+                }
+                other @ (Got::Up | Got::TooLarge(_)) => panic!("{other:?}"),
+            }
+        }
+        assert_eq!(frames, 2000);
+        rig.stop(true).await;
+    }
+}
+
+#[tokio::test]
+async fn a_killed_server_is_back_within_a_moment_if_it_was_of_use() {
+    let mut rig = Rig::fixture(&[]);
+    for _ in 0..20 {
+        let pid = rig.up().await;
+        rig.call("pid", "{}");
+        assert!(rig.frame_with("result").await.contains(&pid.to_string()));
+        rig.server.healthy();
+        let began = Instant::now();
+        kill(pid);
+        assert!(rig.down().await.starts_with("killed by signal 9 (SIGKILL"));
+        assert!(began.elapsed() < Duration::from_millis(500), "noticed after {:?}", began.elapsed());
+    }
+    rig.stop(true).await;
+}
+
+#[tokio::test]
+async fn a_server_that_ignores_term_is_gone_within_five_seconds() {
+    let mut rig = Rig::fixture(&["--ignore-term", "--grandchild"]);
+    let pid = rig.up().await;
+    rig.call("echo", r#"{"text":"ready"}"#);
+    rig.frame_with("ready").await;
+    let took = rig.stop(false).await;
+    assert!(took > Duration::from_secs(2), "it was given no time: {took:?}");
+    assert!(took < Duration::from_secs(5), "{took:?}");
+    assert!(group_is_empty(pid));
+}
+
+#[tokio::test]
+async fn the_second_stop_kills_at_once() {
+    let mut rig = Rig::fixture(&["--ignore-term", "--grandchild"]);
+    let pid = rig.up().await;
+    rig.call("echo", r#"{"text":"ready"}"#);
+    rig.frame_with("ready").await;
+    rig.server.stop(false);
+    let took = rig.stop(true).await;
+    assert!(took < Duration::from_millis(500), "{took:?}");
+    assert!(group_is_empty(pid));
+}
+
+#[tokio::test]
+async fn a_crash_leaves_no_grandchild_although_it_ignores_term() {
+    let mut rig = Rig::fixture(&["--grandchild"]);
+    let pid = rig.up().await;
+    rig.call("echo", r#"{"text":"ready"}"#);
+    rig.frame_with("ready").await;
+    assert_eq!(group_size(pid), 2, "the grandchild is in the group");
+    kill(pid);
+    rig.down().await;
+    assert!(group_is_empty(pid));
+    rig.stop(true).await;
+}
+
+#[tokio::test]
+async fn a_grandchild_that_left_the_group_does_not_hold_up_the_report() {
+    let mut rig = Rig::new(spec("sh", &["-c", "setsid sleep 8 & echo '{}'; exit 7"]));
+    let began = Instant::now();
+    rig.frame_with("{}").await;
+    assert_eq!(rig.down().await, "exited with code 7");
+    assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
+    rig.stop(true).await;
+}
+
+#[tokio::test]
+async fn a_server_that_closes_its_stdout_or_stdin_and_goes_on_is_started_again() {
+    let mut rig = Rig::fixture(&["--close-stdout", "--ignore-term"]);
+    let first = rig.up().await;
+    assert_eq!(rig.down().await, "closed its stdout, but went on running, and was stopped");
+    assert!(group_is_empty(first));
+    rig.stop(true).await;
+
+    let mut rig = Rig::new(spec("sh", &["-c", "exec sleep 30 <&-"]));
+    let first = rig.up().await;
+    // Written until the shell has closed its end.
+    let down = loop {
+        rig.send("{}");
+        let event = tokio::time::timeout(Duration::from_millis(50), rig.until(|_| true)).await;
+        if let Ok(Got::Down(why)) = event {
+            break why;
+        }
+    };
+    assert_eq!(down, "closed its stdin, but went on running, and was stopped");
+    assert!(group_is_empty(first));
+    rig.stop(true).await;
+}
+
+#[tokio::test]
+async fn a_missing_program_is_reported_and_tried_again() {
+    let mut rig = Rig::new(spec("no-such-program-anywhere", &[]));
+    for _ in 0..3 {
+        assert!(rig.down().await.starts_with("command not found: no-such-program-anywhere (searched PATH="));
+    }
+    assert!(!rig.server.is_up());
+    assert!(rig.stop(false).await < Duration::from_millis(100));
+}
+
+#[tokio::test]
+async fn the_environment_is_what_was_asked_for() {
+    let mut spec = spec("sh", &["-c", r#"printf '["%s","%s"]\n' "$ADDED" "${CARGO_MANIFEST_DIR-none}"; cat"#]);
+    spec.command.env.push(("ADDED".into(), Secret::new("yes")));
+    spec.command.env_remove.push("CARGO_MANIFEST_DIR".into());
+    let mut rig = Rig::new(spec);
+    assert_eq!(rig.frame_with("[").await, r#"["yes","none"]"#);
+    rig.stop(false).await;
+}
+
+#[tokio::test]
+async fn no_pipe_of_one_server_leaks_into_another() {
+    let (mut first, mut second) = (Rig::fixture(&[]), Rig::fixture(&[]));
+    first.up().await;
+    second.up().await;
+    // Were its end of the first one's stdin open in the second, the first would see no end of it.
+    let took = first.stop(false).await;
+    assert!(took < Duration::from_secs(1), "{took:?}");
+    second.stop(false).await;
+}
+
+#[test]
+fn nothing_is_left_when_the_program_is_killed() {
+    let (fixture, secret) = (example("fixture"), "token-in-the-arguments");
+    let mut program = Command::new(example("guarded"))
+        .args([secret, "--", &fixture, "--ignore-term", "--grandchild", "--", &fixture, "--", &fixture, "--grandchild"])
+        .env("MCP_ENDPOINT", "wss://example.invalid/?token=token-in-the-environment")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(program.stdout.take().unwrap());
+    let groups: Vec<u32> = (0..3)
+        .map(|_| {
+            let mut line = String::new();
+            lines.read_line(&mut line).unwrap();
+            line.trim().parse().unwrap()
+        })
+        .collect();
+    std::thread::sleep(Duration::from_millis(300)); // for the grandchildren, which nothing reports here
+    assert_eq!(groups.iter().map(|group| group_size(*group)).sum::<usize>(), 5);
+    let watcher = watcher_of(program.id());
+    for file in ["cmdline", "environ"] {
+        let shown = std::fs::read(format!("/proc/{watcher}/{file}")).unwrap();
+        assert!(!String::from_utf8_lossy(&shown).contains("token"), "/proc/PID/{file} of the watcher shows a token");
+    }
+    assert_eq!(std::fs::read_to_string(format!("/proc/{watcher}/comm")).unwrap(), "mcp-pipe-guard\n");
+    assert_eq!(std::fs::read_dir(format!("/proc/{watcher}/fd")).unwrap().count(), 1, "the watcher holds its pipe only");
+
+    kill(program.id());
+    program.wait().unwrap();
+    let killed = Instant::now();
+    while !groups.iter().all(|group| group_is_empty(*group)) || alive(watcher) {
+        assert!(killed.elapsed() < Duration::from_secs(5), "something is left of {groups:?} or the watcher");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    // With all of them gone the pipe they had inherited nothing of ends, too.
+    lines.read_to_end(&mut Vec::new()).unwrap();
+}
+
+#[test]
+fn the_watcher_of_a_program_without_children_ends_with_it() {
+    let mut program = Command::new(example("guarded")).arg("none").stdout(Stdio::piped()).spawn().unwrap();
+    std::thread::sleep(Duration::from_millis(200)); // until the watcher has been forked
+    let watcher = watcher_of(program.id());
+    kill(program.id());
+    program.wait().unwrap();
+    let killed = Instant::now();
+    while alive(watcher) {
+        assert!(killed.elapsed() < Duration::from_millis(500));
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn watcher_of(pid: u32) -> u32 {
+    let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
+    children
+        .split_ascii_whitespace()
+        .find(|child| std::fs::read_to_string(format!("/proc/{child}/comm")).unwrap().starts_with("mcp-pipe-guard"))
+        .unwrap()
+        .parse()
+        .unwrap()
+}
+
+fn alive(pid: u32) -> bool {
+    std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z "))
+}
+
+#[test]
+fn restarts_begin_at_once_and_climb_to_a_minute() {
+    let ceilings: Vec<_> = (0..12).map(|failures| restart_delay(failures, 1.0).as_millis()).collect();
+    let expected = [100, 500, 1000, 2000, 4000, 8000, 16_000, 32_000, 60_000, 60_000, 60_000, 60_000];
+    assert_eq!(ceilings, expected);
+    assert_eq!(restart_delay(u32::MAX, 0.5), Duration::from_secs(30));
+    assert_eq!(restart_delay(5, 0.0), Duration::ZERO);
+}

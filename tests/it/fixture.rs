@@ -1,0 +1,246 @@
+//! A stdio MCP server that misbehaves on request. Flags, in any order:
+//!
+//!     --name NAME         its serverInfo.name                     (fixture)
+//!     --slow-start MS     reads nothing for so long after its start
+//!     --late MS           waits so long before each answer
+//!     --garbage           writes other things than frames at its start and before each answer
+//!     --ignore-term       ignores TERM, and goes on when its stdin ends
+//!     --grandchild        starts a process that does so, and keeps its pipes; "grandchild PID" on stderr
+//!     --crash-after N     exits with code 3 instead of giving its Nth answer
+//!     --silent            answers nothing
+//!     --ask-roots         sends roots/list with id 0 after notifications/initialized; the answer goes to stderr
+//!     --stderr-flood      10,000 lines on stderr at its start, 1,000 before each answer
+//!     --no-newline BYTES  a line of that size without an end at its start (ended before the first answer)
+//!     --duplicate         gives each answer twice
+//!     --close-stdout      closes its stdout at its start and goes on
+//!     --write-and-exit N  writes N notifications at its start and exits with code 1 at once
+//!
+//! Tools: echo {text}, add {a,b}, sleep {ms}, pid {}, exit {code}, big {bytes}, env {name}. `sleep` doesn't hold up
+//! other calls. Frames with params it can't read get −32602, unknown methods −32601, broken JSON is noted on stderr.
+
+use std::io::{self, BufRead, Write};
+use std::process::{Command, exit};
+use std::thread;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+#[derive(Clone, Default)]
+struct Flags(Vec<String>);
+
+impl Flags {
+    fn has(&self, flag: &str) -> bool {
+        self.0.iter().any(|arg| arg == flag)
+    }
+
+    fn value(&self, flag: &str) -> Option<&str> {
+        let at = self.0.iter().position(|arg| arg == flag)?;
+        self.0.get(at + 1).map(String::as_str)
+    }
+
+    fn number(&self, flag: &str) -> Option<u64> {
+        self.value(flag).map(|text| text.parse().unwrap_or_else(|_| panic!("{flag} {text}: not a number")))
+    }
+}
+
+fn main() {
+    let flags = Flags(std::env::args().skip(1).collect());
+    if flags.has("--sleeper") {
+        ignore_term();
+        // Not for ever: a failed test must not leave it behind for good.
+        return thread::sleep(Duration::from_secs(60));
+    }
+    misbehave_at_start(&flags);
+    let mut served = 0;
+    for line in io::stdin().lock().split(b'\n') {
+        let Ok(line) = line else { break };
+        match serde_json::from_slice(&line) {
+            Ok(message) => receive(&flags, message, &mut served),
+            Err(error) => note(&format!("fixture: bad line of {} bytes: {error}", line.len())),
+        }
+    }
+    if flags.has("--ignore-term") {
+        thread::sleep(Duration::from_secs(60));
+    }
+}
+
+fn misbehave_at_start(flags: &Flags) {
+    if flags.has("--ignore-term") {
+        ignore_term();
+    }
+    if flags.has("--grandchild") {
+        let me = std::env::current_exe().expect("the own path");
+        let child = Command::new(me).arg("--sleeper").spawn().expect("a grandchild");
+        note(&format!("grandchild {}", child.id()));
+    }
+    if flags.has("--stderr-flood") {
+        flood(10_000);
+    }
+    if flags.has("--close-stdout") {
+        close_stdout();
+    }
+    if let Some(count) = flags.number("--write-and-exit") {
+        for n in 0..count {
+            write(&json!({"jsonrpc": "2.0", "method": "notifications/message", "params": {"n": n}}));
+        }
+        note("last words");
+        exit(1);
+    }
+    if flags.has("--garbage") {
+        raw(b"\xEF\xBB\xBFWelcome to the fixture!\r\n\r\n   \n{\"half\": \nlatin1: \xE9\xFF\n");
+    }
+    if let Some(bytes) = flags.number("--no-newline") {
+        let block = [b'x'; 65536];
+        let mut left = bytes as usize;
+        while left > 0 {
+            let n = left.min(block.len());
+            raw(&block[..n]);
+            left -= n;
+        }
+    }
+    if let Some(ms) = flags.number("--slow-start") {
+        thread::sleep(Duration::from_millis(ms));
+    }
+}
+
+fn receive(flags: &Flags, message: Value, served: &mut u64) {
+    let Some(method) = message["method"].as_str() else {
+        return note(&format!("answer {message}"));
+    };
+    if message.get("id").is_none() {
+        if method == "notifications/initialized" && flags.has("--ask-roots") {
+            write(&json!({"jsonrpc": "2.0", "id": 0, "method": "roots/list"}));
+        }
+        return;
+    }
+    if flags.has("--silent") {
+        return;
+    }
+    *served += 1;
+    if flags.number("--crash-after") == Some(*served) {
+        note("fixture: crashing as asked");
+        exit(3);
+    }
+    if *served == 1 && flags.has("--no-newline") {
+        raw(b"\n");
+    }
+    let (flags, method) = (flags.clone(), method.to_owned());
+    if message["params"]["name"] == "sleep" {
+        thread::spawn(move || answer(&flags, &method, &message));
+    } else {
+        answer(&flags, &method, &message);
+    }
+}
+
+fn answer(flags: &Flags, method: &str, message: &Value) {
+    let mut reply = match result(flags, method, &message["params"]) {
+        Ok(result) => json!({"jsonrpc": "2.0", "result": result}),
+        Err((code, text)) => json!({"jsonrpc": "2.0", "error": {"code": code, "message": text}}),
+    };
+    reply["id"] = message["id"].clone();
+    if let Some(ms) = flags.number("--late") {
+        thread::sleep(Duration::from_millis(ms));
+    }
+    if flags.has("--garbage") {
+        raw(b"DEBUG answering\n\r\n");
+    }
+    if flags.has("--stderr-flood") {
+        flood(1_000);
+    }
+    write(&reply);
+    if flags.has("--duplicate") {
+        write(&reply);
+    }
+}
+
+fn result(flags: &Flags, method: &str, params: &Value) -> Result<Value, (i32, String)> {
+    match method {
+        "initialize" => Ok(json!({
+            "protocolVersion": params["protocolVersion"].as_str().unwrap_or("2024-11-05"),
+            "capabilities": {"tools": {}},
+            "serverInfo": {"name": flags.value("--name").unwrap_or("fixture"), "version": "1"},
+        })),
+        "ping" => Ok(json!({})),
+        "tools/list" => {
+            let tools = ["echo", "add", "sleep", "pid", "exit", "big", "env"].map(|name| {
+                json!({"name": name, "description": format!("the tool {name}"), "inputSchema": {"type": "object"}})
+            });
+            Ok(json!({"tools": tools}))
+        }
+        "tools/call" => {
+            let text = call(&params["name"], &params["arguments"])?;
+            Ok(json!({"content": [{"type": "text", "text": text}]}))
+        }
+        _ => Err((-32601, format!("unknown method {method}"))),
+    }
+}
+
+fn call(name: &Value, arguments: &Value) -> Result<String, (i32, String)> {
+    let invalid = || (-32602, format!("bad call of {name} with {arguments}"));
+    let whole = |key: &str| arguments[key].as_u64().ok_or_else(invalid);
+    match name.as_str().unwrap_or_default() {
+        "echo" => Ok(arguments["text"].as_str().ok_or_else(invalid)?.to_owned()),
+        "add" => match (&arguments["a"], &arguments["b"]) {
+            (Value::Number(a), Value::Number(b)) => match (a.as_i64(), b.as_i64()) {
+                (Some(a), Some(b)) => Ok((a + b).to_string()),
+                _ => Ok((a.as_f64().unwrap_or(f64::NAN) + b.as_f64().unwrap_or(f64::NAN)).to_string()),
+            },
+            _ => Err(invalid()),
+        },
+        "sleep" => {
+            let ms = whole("ms")?;
+            thread::sleep(Duration::from_millis(ms));
+            Ok(format!("slept {ms} ms"))
+        }
+        "pid" => Ok(std::process::id().to_string()),
+        "exit" => exit(whole("code")? as i32),
+        "big" => Ok("b".repeat(whole("bytes")? as usize)),
+        "env" => Ok(std::env::var(arguments["name"].as_str().ok_or_else(invalid)?).unwrap_or_default()),
+        _ => Err((-32602, format!("unknown tool {name}"))),
+    }
+}
+
+fn flood(lines: u32) {
+    let mut text = String::new();
+    for n in 0..lines {
+        text += &format!("flood {n}: nobody reads all of this\n");
+    }
+    // Whole, past the lock: it fills the pipe many times over.
+    let _ = io::stderr().lock().write_all(text.as_bytes());
+}
+
+fn write(message: &Value) {
+    let mut line = message.to_string().into_bytes();
+    line.push(b'\n');
+    raw(&line);
+}
+
+/// Nobody to write to is a reason to end, unless it was told to close its stdout.
+fn raw(bytes: &[u8]) {
+    let mut out = io::stdout().lock();
+    if out.write_all(bytes).and_then(|()| out.flush()).is_err() {
+        exit(0);
+    }
+}
+
+fn note(text: &str) {
+    let _ = writeln!(io::stderr(), "{text}");
+}
+
+#[cfg(unix)]
+fn ignore_term() {
+    // SAFETY: ignoring a signal runs no code.
+    unsafe { libc::signal(libc::SIGTERM, libc::SIG_IGN) };
+}
+
+#[cfg(not(unix))]
+fn ignore_term() {}
+
+#[cfg(unix)]
+fn close_stdout() {
+    // SAFETY: nothing else takes the number 1 in this program; later writes fail, which is what is asked for.
+    unsafe { libc::close(1) };
+}
+
+#[cfg(not(unix))]
+fn close_stdout() {}

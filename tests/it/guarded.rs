@@ -1,0 +1,63 @@
+//! A program with a guard and some children, to be ended with `kill -9`.
+//!
+//!     guarded SECRET -- PROGRAM [ARG…] [-- PROGRAM [ARG…]]…
+//!
+//! Prints the process id of each child on a line of its own once it runs, then goes on for ever.
+
+use std::future::poll_fn;
+use std::io::{self, Write};
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use mcp_pipe::config::{CommandSpec, Handshake, LinkSpec, ServerSpec};
+use mcp_pipe::guard::Guard;
+use mcp_pipe::server::{Server, ServerEvent};
+
+fn main() -> io::Result<()> {
+    let guard = Guard::start()?;
+    let args: Vec<String> = std::env::args().skip(2).collect();
+    let mut servers: Vec<Server> = args
+        .split(|arg| arg == "--")
+        .filter(|command| !command.is_empty())
+        .enumerate()
+        .map(|(n, command)| Server::new(Arc::new(spec(n, command)), guard.clone()))
+        .collect();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(poll_fn(|cx| {
+        for server in &mut servers {
+            let mut up = false;
+            let _ = server.poll(cx, true, &mut |event| up |= matches!(event, ServerEvent::Up));
+            if let (true, Some(pid)) = (up, server.pid()) {
+                writeln!(io::stdout(), "{pid}")?;
+            }
+        }
+        Poll::Pending
+    }))
+}
+
+fn spec(n: usize, command: &[String]) -> ServerSpec {
+    ServerSpec {
+        name: format!("server{n}").into(),
+        command: CommandSpec {
+            program: command[0].clone(),
+            args: command[1..].to_vec(),
+            env: Vec::new(),
+            env_remove: Vec::new(),
+            cwd: None,
+        },
+        endpoint: None,
+        link: Arc::new(LinkSpec {
+            headers: Vec::new(),
+            subprotocol: None,
+            ca_file: None,
+            connect_timeout: Duration::from_secs(1),
+            ping_interval: Duration::from_secs(1),
+            ping_timeout: Duration::from_secs(1),
+            max_backoff: Duration::from_secs(1),
+        }),
+        handshake: Handshake::Answer,
+        start_timeout: Duration::from_secs(1),
+        max_frame: 1 << 20,
+    }
+}
