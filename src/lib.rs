@@ -7,12 +7,16 @@
 pub mod backoff;
 pub mod chunk;
 pub mod config;
+pub mod diagnosis;
 pub mod endpoint;
 pub mod envelope;
 pub mod frame;
 pub mod guard;
 pub mod link;
+pub mod pipe;
 pub mod recovery;
 pub mod router;
 pub mod server;
 pub mod shutdown;
+pub mod status;
+pub mod supervisor;

@@ -170,7 +170,7 @@ impl fmt::Display for Cause {
 }
 
 /// What a close code means and what to do. 4004 is told by the link's own state, not by the code.
-fn meaning(code: u16) -> Option<&'static str> {
+pub(crate) fn meaning(code: u16) -> Option<&'static str> {
     Some(match code {
         1000 => "a regular close; another connection with the same token may have taken its place",
         1001 => "the endpoint is shutting down or restarting",

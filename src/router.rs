@@ -135,6 +135,8 @@ pub trait Router {
     fn in_flight(&self) -> usize;
     /// Whether every server has shown that it is loaded, so that dialling makes sense.
     fn is_warm(&self) -> bool;
+    /// Whether the endpoint's `initialize` was answered on this connection.
+    fn is_handshaken(&self) -> bool;
     /// What to tell about this connection.
     fn account(&self, now: Instant) -> Account;
     /// Calls that were answered so far; grows with each proof that endpoint and server are healthy.

@@ -673,6 +673,10 @@ impl Router for Passthrough {
         matches!(self.server, ServerSide::Warm | ServerSide::Ready { .. })
     }
 
+    fn is_handshaken(&self) -> bool {
+        matches!(self.link, LinkSide::Up { initialize: Some(true), .. })
+    }
+
     fn account(&self, now: Instant) -> Account {
         let mut account = Account { served: self.served, server: self.state(now), ..Account::default() };
         if let LinkSide::Up { initialize, answered, .. } = &self.link {

@@ -1,0 +1,128 @@
+//! Why a connection ended, in one line, from our own state. Pure.
+//!
+//! The cloud closes with 4004 whatever happened, so its code says nothing; what it was waiting for does.
+
+use std::fmt::Write;
+use std::time::Duration;
+
+use crate::recovery::{self, Cause};
+use crate::router::Account;
+
+/// The xiaozhi cloud's close code for everything; private use.
+const CLOUD: u16 = 4004;
+
+/// How long the cloud waits for the answer to `initialize`, with a little slack for the way.
+const INITIALIZE: Duration = Duration::from_millis(9_500);
+
+/// One line for the log: what ended, after how long, and what that most likely means.
+///
+/// `name` is the server's; `open_for` is `None` for an attempt that never became a connection.
+pub fn explain(cause: &Cause, open_for: Option<Duration>, account: &Account, name: &str) -> String {
+    let Some(open_for) = open_for else { return cause.to_string() };
+    let mut line = match cause {
+        Cause::Closed { code, reason } => {
+            let code = code.map_or("without a code".into(), |c| c.to_string());
+            let reason = if reason.is_empty() { String::new() } else { format!(" \"{reason}\"") };
+            format!("closed {code}{reason} after {}", span(open_for))
+        }
+        Cause::Dial(_) | Cause::Lost(_) | Cause::Unresponsive { .. } | Cause::Protocol(_) => {
+            format!("{cause}; it had stood for {}", span(open_for))
+        }
+    };
+    let mut add = |text: String| {
+        // Writing to a String does not fail.
+        let _infallible = write!(line, "; {text}");
+    };
+    match account.initialize {
+        Some(false) => add(format!("initialize was not answered: server {name} {}", account.server)),
+        None if account.answered == 0 => add("the endpoint had not asked for anything yet".into()),
+        None | Some(true) => {
+            let oldest = account.unanswered.iter().max_by_key(|(_, age)| *age);
+            if let Some((method, age)) = oldest {
+                let n = account.unanswered.len();
+                let (s, was) = if n == 1 { ("", "was") } else { ("s", "were") };
+                add(format!("{n} request{s} {was} unanswered, the oldest ({method}) for {}", span(*age)));
+            } else {
+                add("everything it asked was answered".into());
+            }
+        }
+    }
+    if let Some(advice) = advice(cause, open_for, account) {
+        add(advice.into());
+    }
+    line
+}
+
+/// What the user can do, where our state points at something.
+fn advice(cause: &Cause, open_for: Duration, account: &Account) -> Option<&'static str> {
+    let code = match cause {
+        Cause::Closed { code, .. } => (*code)?,
+        Cause::Dial(_) | Cause::Lost(_) | Cause::Unresponsive { .. } | Cause::Protocol(_) => return None,
+    };
+    if code != CLOUD {
+        return recovery::meaning(code);
+    }
+    Some(match account.initialize {
+        Some(false) if open_for >= INITIALIZE => "the endpoint gives up after 10 s",
+        Some(false) => "closed sooner than its 10 s: too many connections on this token or agent, or maintenance",
+        Some(true) if !account.unanswered.is_empty() => "it closes when an answer or a ping takes too long",
+        Some(true) | None => {
+            "so it is most likely not this server: too many connections on this token or agent, too many tools, or maintenance"
+        }
+    })
+}
+
+/// A time span as a person reads it.
+pub fn span(d: Duration) -> String {
+    match d.as_secs() {
+        0..=119 => format!("{:.1} s", d.as_secs_f64()),
+        s @ 120..=7199 => format!("{} min", s / 60),
+        s @ 7200..=172_799 => format!("{} h {} min", s / 3600, s % 3600 / 60),
+        s => format!("{} days", s / 86_400),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn closed(code: u16) -> Cause {
+        Cause::Closed { code: Some(code), reason: String::new() }
+    }
+
+    fn account(initialize: Option<bool>, answered: u64) -> Account {
+        Account { initialize, answered, server: "was still starting after 11.0 s".into(), ..Account::default() }
+    }
+
+    #[test]
+    fn a_late_initialize_is_named_with_what_the_server_was_doing() {
+        let line = explain(&closed(4004), Some(Duration::from_secs(10)), &account(Some(false), 0), "calculator");
+        assert_eq!(
+            line,
+            "closed 4004 after 10.0 s; initialize was not answered: server calculator was still starting after 11.0 s; \
+             the endpoint gives up after 10 s"
+        );
+    }
+
+    #[test]
+    fn a_close_that_is_not_our_doing_is_said_to_be_none() {
+        let line = explain(&closed(4004), Some(Duration::from_secs(3700)), &account(Some(true), 9), "calculator");
+        assert!(line.starts_with("closed 4004 after 61 min; everything it asked was answered; "), "{line}");
+        assert!(line.contains("too many connections"), "{line}");
+    }
+
+    #[test]
+    fn unanswered_requests_are_counted_and_the_oldest_named() {
+        let mut a = account(Some(true), 3);
+        a.unanswered =
+            vec![("tools/call".into(), Duration::from_secs(70)), ("tools/list".into(), Duration::from_secs(2))];
+        let line = explain(&closed(4004), Some(Duration::from_secs(90)), &a, "calculator");
+        assert!(line.contains("2 requests were unanswered, the oldest (tools/call) for 70.0 s"), "{line}");
+    }
+
+    #[test]
+    fn a_rejected_token_is_called_so() {
+        let line = explain(&closed(1008), Some(Duration::from_millis(20)), &account(None, 0), "calculator");
+        assert!(line.contains("had not asked for anything") && line.contains("token"), "{line}");
+    }
+}

@@ -1,0 +1,423 @@
+//! One pipe: a link, a router and its servers, in one loop, for ever.
+//!
+//! # Theory of operation
+//!
+//! A pipe is one future on one task. Whatever wakes it, it looks at everything in turn: the link's
+//! messages go through the router into the servers' stdin buffers, the servers' lines through the router into the link's
+//! buffer, and both buffers are written out. All that is there is handled before anything is written, so a
+//! burst costs one write, and a single message is passed on in the poll that read it.
+//!
+//! Each side is read only while the other side's buffer is below [`HIGH`]: a slow side slows the other down, and nothing
+//! grows. Reading never waits inside a write, so no ring of full buffers can close: whatever can be
+//! written is written at every look, and a look that made room reads again.
+//!
+//! The endpoint is dialled once the servers have shown that they are loaded, or after the start timeout. From
+//! then on link and servers live and die independently; the router hides each one's deaths from the other.
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::{Instant, Sleep, sleep_until};
+use tracing::{debug, enabled, info, trace, warn};
+
+use crate::config::ServerSpec;
+use crate::diagnosis::{self, span};
+use crate::endpoint::Endpoint;
+use crate::envelope;
+use crate::frame::LineOut;
+use crate::guard::Guard;
+use crate::link::websocket::Outgoing;
+use crate::link::{Link, LinkEvent};
+use crate::router::{Gone, Note, Out, Router, ServerIndex};
+use crate::server::{Server, ServerEvent};
+use crate::shutdown::Stop;
+use crate::status::StatusEntry;
+
+/// Above this much unwritten data for one side, in bytes, the other side is not read. Large enough that a burst of
+/// small messages goes out in one write, small enough that a hundred stuck servers cost little.
+const HIGH: usize = 256 * 1024;
+
+/// Looks in a row before other pipes have their turn.
+const LOOKS: usize = 8;
+
+/// How often a long start is reported.
+const PROGRESS: Duration = Duration::from_secs(10);
+
+/// See the module's documentation.
+pub struct Pipe<R> {
+    name: Arc<str>,
+    router: R,
+    link: Link,
+    servers: Vec<Server>,
+    /// Messages for the endpoint, not yet written.
+    endpoint: Outgoing,
+    inner: Inner,
+    phase: Phase,
+    timer: Timer,
+    stop: Stop,
+    stopped: Stopped,
+    drain_timeout: Duration,
+    /// The router's count at the last look.
+    served: u64,
+    /// What `status` was told at the last look.
+    serving: bool,
+    status: StatusEntry,
+}
+
+/// The servers' side of the buffers.
+struct Inner {
+    name: Arc<str>,
+    /// Messages for each server, not yet written.
+    stdin: Vec<LineOut>,
+    /// Lines of each server's present life that were no message.
+    noise: Vec<u64>,
+}
+
+/// Where the router's decisions go.
+struct Buffers<'a> {
+    endpoint: &'a mut Outgoing,
+    inner: &'a mut Inner,
+}
+
+enum Phase {
+    /// The servers load; the endpoint is not dialled yet.
+    Starting {
+        since: Instant,
+        report: Instant,
+        give_up: Instant,
+    },
+    Serving,
+    /// No new requests; those under way go on until the deadline.
+    Draining {
+        until: Instant,
+    },
+    /// Link and servers are ending.
+    Closing,
+}
+
+/// The two steps of [`Stop`] as one thing to poll.
+type Stopped = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// One timer for all deadlines of a pipe. It is moved only when a deadline comes nearer, so that messages don't touch it.
+struct Timer(Option<(Instant, Pin<Box<Sleep>>)>);
+
+impl<R: Router> Pipe<R> {
+    /// A pipe for one server. Nothing starts before [`Pipe::run`].
+    #[expect(clippy::too_many_arguments, reason = "the parts of a pipe, each from another owner")]
+    pub fn new(
+        spec: Arc<ServerSpec>,
+        endpoint: Endpoint,
+        router: R,
+        guard: Guard,
+        wake: watch::Receiver<u64>,
+        stop: Stop,
+        drain_timeout: Duration,
+        status: StatusEntry,
+    ) -> Self {
+        let now = Instant::now();
+        let link = Link::new(endpoint, spec.link.clone(), spec.max_frame, wake);
+        let first = stop.clone();
+        let name = spec.name.clone();
+        Pipe {
+            name: name.clone(),
+            router,
+            link,
+            phase: Phase::Starting { since: now, report: now + PROGRESS, give_up: now + spec.start_timeout },
+            servers: vec![Server::new(spec, guard)],
+            endpoint: Outgoing::default(),
+            inner: Inner { name, stdin: vec![LineOut::new()], noise: vec![0] },
+            timer: Timer(None),
+            stopped: Box::pin(async move { first.drain().cancelled().await }),
+            stop,
+            drain_timeout,
+            served: 0,
+            serving: false,
+            status,
+        }
+    }
+
+    /// Runs until it was stopped and everything has ended.
+    pub async fn run(mut self) {
+        poll_fn(|cx| self.poll(cx)).await;
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        for _ in 0..LOOKS {
+            let now = Instant::now();
+            if self.stopped.as_mut().poll(cx).is_ready() {
+                self.next_step(now);
+            }
+            let (made_room, ended) = self.look(cx, now);
+            if ended {
+                return Poll::Ready(());
+            }
+            // Each of these may have left something to read or to write that nothing else would wake us for.
+            let advanced = self.advance(now);
+            let timed = self.tick(cx, now);
+            if !(made_room || advanced || timed) {
+                return Poll::Pending;
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// One look at everything: (whether a side that was not read has room again, whether everything has ended).
+    fn look(&mut self, cx: &mut Context<'_>, now: Instant) -> (bool, bool) {
+        let Pipe { router, link, servers, endpoint, inner, status, .. } = self;
+        let mut made_room = false;
+        let inner_room = inner.has_room();
+        let mut ended = Poll::Ready(())
+            == link.poll(cx, now, inner_room, endpoint, &mut |endpoint, event| {
+                on_link(status, router, Buffers { endpoint, inner }, event, now);
+            });
+        for (index, server) in servers.iter_mut().enumerate() {
+            // A writer that is pending has registered to be woken.
+            let _pending = server.poll_write(cx, &mut inner.stdin[index]);
+            let room = endpoint.pending().len() < HIGH;
+            ended &= Poll::Ready(())
+                == server.poll(cx, room, &mut |event| {
+                    on_server(status, router, Buffers { endpoint, inner }, index, event, now);
+                });
+            let _pending = link.poll_write(cx, endpoint);
+            made_room |= !room && endpoint.pending().len() < HIGH;
+            let _pending = server.poll_write(cx, &mut inner.stdin[index]);
+        }
+        made_room |= !inner_room && inner.has_room();
+        (made_room, ended)
+    }
+
+    /// What follows from what the router has seen; whether anything did.
+    fn advance(&mut self, now: Instant) -> bool {
+        if self.router.served() > self.served {
+            self.served = self.router.served();
+            self.link.healthy();
+            self.servers.iter_mut().for_each(Server::healthy);
+        }
+        if self.router.is_handshaken() {
+            self.link.handshaken();
+        }
+        let warm = self.router.is_warm();
+        if warm != self.serving {
+            self.serving = warm;
+            self.status.set(|s| s.serving = warm);
+        }
+        match &mut self.phase {
+            Phase::Starting { since, report, give_up } => {
+                let (up, waited) = (self.servers.iter().any(Server::is_up), span(now - *since));
+                if warm {
+                    debug!(event = "SERVER_WARM", server = %self.name, "answers {waited} after its start; dialling");
+                } else if up && now >= *give_up {
+                    warn!(
+                        event = "ERROR_START_TIMEOUT", server = %self.name,
+                        "has not answered anything for {waited}; dialling the endpoint all the same. If it needs longer to start, raise startTimeout"
+                    );
+                } else {
+                    if up && now >= *report {
+                        info!(event = "SERVER_STARTING", server = %self.name, "still starting ({waited}); the endpoint is dialled once it answers");
+                    }
+                    while *report <= now {
+                        *report += PROGRESS;
+                    }
+                    return false;
+                }
+                self.link.dial();
+                self.phase = Phase::Serving;
+                true
+            }
+            Phase::Draining { until } if self.router.in_flight() == 0 || now >= *until => {
+                self.close(now);
+                true
+            }
+            Phase::Draining { .. } | Phase::Serving | Phase::Closing => false,
+        }
+    }
+
+    /// A step of the stop was asked for.
+    fn next_step(&mut self, now: Instant) {
+        if self.stop.now().is_cancelled() {
+            self.stopped = Box::pin(std::future::pending());
+            self.link.abort();
+            self.servers.iter_mut().for_each(|s| s.stop(true));
+            self.phase = Phase::Closing;
+        } else {
+            let second = self.stop.clone();
+            self.stopped = Box::pin(async move { second.now().cancelled().await });
+            self.router.drain(now, &mut Buffers { endpoint: &mut self.endpoint, inner: &mut self.inner });
+            self.phase = Phase::Draining { until: now + self.drain_timeout };
+        }
+    }
+
+    fn close(&mut self, now: Instant) {
+        let gone = Gone { why: "is being stopped, mcp-pipe is shutting down,", retry_in: Duration::ZERO };
+        for index in 0..self.servers.len() {
+            let mut out = Buffers { endpoint: &mut self.endpoint, inner: &mut self.inner };
+            self.router.on_server_down(index, gone, now, &mut out);
+        }
+        self.link.close(&mut self.endpoint);
+        self.servers.iter_mut().for_each(|s| s.stop(false));
+        self.phase = Phase::Closing;
+    }
+
+    /// Handles deadlines that have come, and sees to it that the next one wakes us.
+    fn tick(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
+        let mut timed = false;
+        if self.router.next_tick().is_some_and(|at| at <= now) {
+            self.router.on_tick(now, &mut Buffers { endpoint: &mut self.endpoint, inner: &mut self.inner });
+            timed = true;
+        }
+        let own = match &self.phase {
+            Phase::Starting { report, give_up, .. } if *give_up > now => Some(*report.min(give_up)),
+            Phase::Starting { report, .. } => Some(*report),
+            Phase::Draining { until } => Some(*until),
+            Phase::Serving | Phase::Closing => None,
+        };
+        let next = [own, self.router.next_tick()].into_iter().flatten().min();
+        timed | self.timer.poll(cx, next)
+    }
+}
+
+impl Timer {
+    /// Whether it has fired, having been set to `next` at the latest.
+    fn poll(&mut self, cx: &mut Context<'_>, next: Option<Instant>) -> bool {
+        match (&mut self.0, next) {
+            (None, None) => return false,
+            (Some((at, sleep)), Some(next)) if next < *at => {
+                *at = next;
+                sleep.as_mut().reset(next);
+            }
+            (slot @ None, Some(next)) => *slot = Some((next, Box::pin(sleep_until(next)))),
+            (Some(_), _) => {}
+        }
+        let fired = self.0.as_mut().is_some_and(|(_, sleep)| sleep.as_mut().poll(cx).is_ready());
+        if fired {
+            self.0 = None;
+        }
+        fired
+    }
+}
+
+fn on_link<R: Router>(status: &StatusEntry, router: &mut R, mut out: Buffers<'_>, event: LinkEvent<'_>, now: Instant) {
+    let name = out.inner.name.clone();
+    match event {
+        LinkEvent::Up(took) => {
+            info!(event = "CONNECTION_OPENED", server = %name, "connected in {took:.0?}");
+            status.set(|s| {
+                s.connected = true;
+                s.trouble.clear();
+            });
+            router.on_link_up(now, &mut out);
+        }
+        LinkEvent::Message(text) => {
+            traced("MESSAGE_RECEIVED", &name, "endpoint", text.as_bytes());
+            router.on_endpoint(text.as_bytes(), now, &mut out);
+        }
+        LinkEvent::TooLarge(cut) => router.on_endpoint_too_large(cut, now, &mut out),
+        LinkEvent::Down { cause, open_for, retry_in } => {
+            let why = diagnosis::explain(cause, open_for, &router.account(now), &name);
+            let next = span(retry_in);
+            match open_for {
+                Some(_) => warn!(event = "CONNECTION_CLOSED", server = %name, "{why}; reconnecting in {next}"),
+                None => warn!(event = "ERROR_CONNECT", server = %name, "{why}; next attempt in {next}"),
+            }
+            status.set(|s| {
+                s.connected = false;
+                s.trouble = why;
+            });
+            if open_for.is_some() {
+                router.on_link_down(now, &mut out);
+            }
+        }
+    }
+}
+
+fn on_server<R: Router>(
+    status: &StatusEntry,
+    router: &mut R,
+    mut out: Buffers<'_>,
+    index: ServerIndex,
+    event: ServerEvent<'_>,
+    now: Instant,
+) {
+    match event {
+        ServerEvent::Up => {
+            out.inner.stdin[index].clear();
+            out.inner.noise[index] = 0;
+            router.on_server_up(index, now, &mut out);
+        }
+        ServerEvent::Frame(frame) => {
+            traced("MESSAGE_RECEIVED", &out.inner.name, "server", frame);
+            router.on_server(index, frame, now, &mut out);
+        }
+        ServerEvent::TooLarge(cut) => router.on_server_too_large(index, cut, now, &mut out),
+        ServerEvent::Down { why, retry_in } => {
+            status.set(|s| s.trouble = why.into());
+            out.inner.stdin[index].clear();
+            router.on_server_down(index, Gone { why, retry_in }, now, &mut out);
+        }
+    }
+}
+
+/// Logs a message: length, method and id at debug, contents only under a target of their own that a flag opens.
+fn traced(event: &'static str, name: &str, from: &'static str, frame: &[u8]) {
+    if !enabled!(tracing::Level::DEBUG) {
+        return;
+    }
+    let e = envelope::scan_one(frame).unwrap_or_default();
+    let text = |r: Option<std::ops::Range<usize>>| {
+        r.map_or(String::new(), |r| String::from_utf8_lossy(&frame[r]).into_owned())
+    };
+    debug!(event, server = %name, from, bytes = frame.len(), method = text(e.method), id = text(e.id), "message");
+    trace!(target: "mcp_pipe::contents", event, server = %name, from, "{}", String::from_utf8_lossy(frame));
+}
+
+impl Inner {
+    fn has_room(&self) -> bool {
+        self.stdin.iter().all(|out| out.len() < HIGH)
+    }
+}
+
+impl Out for Buffers<'_> {
+    fn to_endpoint(&mut self, pieces: &[&[u8]]) {
+        if enabled!(tracing::Level::DEBUG) {
+            traced("MESSAGE_SENT", &self.inner.name, "server", &pieces.concat());
+        }
+        self.endpoint.text(pieces);
+    }
+
+    fn to_server(&mut self, server: ServerIndex, pieces: &[&[u8]]) {
+        if enabled!(tracing::Level::DEBUG) {
+            traced("MESSAGE_SENT", &self.inner.name, "endpoint", &pieces.concat());
+        }
+        self.inner.stdin[server].push(pieces);
+    }
+
+    fn note(&mut self, note: Note<'_>) {
+        let name = &self.inner.name;
+        match &note {
+            Note::Noise { server, .. } => {
+                let run = &mut self.inner.noise[*server];
+                *run += 1;
+                match *run {
+                    1 => {
+                        warn!(event = "ERROR_STDOUT_NOISE", server = %name, "{note}; a server must log to stderr. More of it is counted, not shown")
+                    }
+                    n if n.is_power_of_two() && n >= 1024 => {
+                        warn!(event = "ERROR_STDOUT_NOISE", server = %name, lines = n, "{n} stdout lines that are not JSON-RPC so far");
+                    }
+                    _ => debug!(event = "ERROR_STDOUT_NOISE", server = %name, "{note}"),
+                }
+            }
+            Note::NotMessage { .. } | Note::TooLarge { .. } => warn!(event = "ERROR_MESSAGE", server = %name, "{note}"),
+            Note::Initialized { .. } => info!(event = "SERVER_INITIALIZED", server = %name, "{note}"),
+            Note::AnsweredForEndpoint { .. } | Note::Unclaimed { .. } => {
+                debug!(event = "MESSAGE_DROPPED", server = %name, "{note}")
+            }
+            Note::Served { .. } => debug!(event = "CALL_SERVED", server = %name, "{note}"),
+        }
+    }
+}
