@@ -254,6 +254,28 @@ async fn nobody_listening_is_a_refusal() {
 }
 
 #[tokio::test]
+async fn where_one_address_refuses_the_next_is_tried() {
+    let Ok(listener) = TcpListener::bind((std::net::Ipv6Addr::LOCALHOST, 0)).await else {
+        return; // a machine without IPv6 has no second loopback address
+    };
+    let port = listener.local_addr().unwrap().port();
+    let task = tokio::spawn(async move {
+        let (mut tcp, _) = listener.accept().await.unwrap();
+        let asked = request(&mut tcp).await;
+        say(&mut tcp, &switching(&asked, "")).await;
+    });
+    dial_to(&format!("ws://localhost:{port}/"), &spec()).await.unwrap();
+    task.await.unwrap();
+}
+
+#[test]
+fn a_dial_can_be_spawned_on_any_runtime() {
+    fn assert_send<T: Send>(_: T) {}
+    let (endpoint, spec) = ("ws://h/".parse().unwrap(), spec());
+    assert_send(dial(&endpoint, &spec));
+}
+
+#[tokio::test]
 async fn a_name_without_an_address_is_told() {
     // Longer than a label may be: the resolver refuses it by itself.
     let (error, text) = fails(&format!("ws://{}.example/?token={TOKEN}", "a".repeat(64)), &spec()).await;
