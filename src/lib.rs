@@ -6,4 +6,6 @@
 
 pub mod config;
 pub mod endpoint;
+pub mod gateway;
+pub mod inspect;
 pub mod shutdown;
