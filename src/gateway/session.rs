@@ -166,18 +166,17 @@ impl<T> Session<T> {
 
     /// Gives up the calls whose tickets nobody holds any more; the server is told.
     pub(super) fn abandon(&mut self, is_abandoned: impl Fn(&T) -> bool) -> Vec<Output<T>> {
-        let given_up = self.in_flight.extract_if(.., |_, asked| match asked {
-            Asked::Call(ticket) => is_abandoned(ticket),
-            Asked::Initialize | Asked::Tools | Asked::Ping => false,
-        });
-        given_up
-            .map(|(id, _)| {
+        let mut out = Vec::new();
+        self.in_flight.retain(|id, asked| {
+            let given_up = matches!(asked, Asked::Call(ticket) if is_abandoned(ticket));
+            if given_up {
                 let params = json!({"requestId": id, "reason": "the caller stopped waiting"});
-                Output::Send(
-                    json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": params}).to_string(),
-                )
-            })
-            .collect()
+                let cancelled = json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": params});
+                out.push(Output::Send(cancelled.to_string()));
+            }
+            !given_up
+        });
+        out
     }
 
     /// A frame from the server.

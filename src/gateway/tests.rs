@@ -51,10 +51,8 @@ async fn gateway() -> (Client, String, Stop, tokio::task::JoinHandle<()>) {
 }
 
 fn status(refused: Result<Pipe, Error>) -> u16 {
-    match refused.map(|_| ()).unwrap_err() {
-        Error::Http(response) => response.status().as_u16(),
-        other => panic!("{other}"),
-    }
+    let Err(Error::Http(response)) = refused.map(|_| ()) else { panic!("not refused with a status") };
+    response.status().as_u16()
 }
 
 #[tokio::test]
