@@ -1,1 +1,19 @@
-fn main() {}
+//! The whole program, as a process, against real sockets and real servers. One file per theme.
+//!
+//! Loops that provoke something many times take the number of rounds from `MCP_PIPE_TEST_ROUNDS` (20).
+
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
+#![cfg(unix)]
+
+mod harness;
+
+mod calculator;
+mod config_mistakes;
+mod crash;
+mod frames;
+mod handshake;
+mod local;
+mod orphans;
+mod reconnect;
+mod secrets;
+mod shutdown;

@@ -1,0 +1,49 @@
+#!/usr/bin/env python3
+# /// script
+# requires-python = ">=3.10"
+# dependencies = ["mcp>=1.2,<2", "tzdata"]
+# ///
+"""An MCP server with a clock, made with the official Python SDK.
+
+The SDK is a package. Either install it where this Python finds it:
+
+    pip install "mcp>=1.2,<2" tzdata
+    mcp-pipe examples/sdk_clock.py
+
+or let uv fetch it (it reads the lines at the top of this file):
+
+    mcp-pipe -- uv run examples/sdk_clock.py
+
+Never print() in a stdio server: standard output belongs to the protocol.
+"""
+
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+from mcp.server.fastmcp import FastMCP
+
+server = FastMCP("clock", log_level="WARNING")
+
+
+@server.tool()
+def now(timezone: str = "UTC") -> str:
+    """The current date and time in a timezone, given by its IANA name such as Asia/Shanghai."""
+    return datetime.now(zone(timezone)).strftime("%A, %Y-%m-%d %H:%M:%S %Z")
+
+
+@server.tool()
+def days_until(date: str, timezone: str = "UTC") -> int:
+    """How many days from today until a date (YYYY-MM-DD); negative if it has passed."""
+    return (datetime.strptime(date, "%Y-%m-%d").date() - datetime.now(zone(timezone)).date()).days
+
+
+def zone(name: str) -> ZoneInfo:
+    try:
+        return ZoneInfo(name)
+    except (KeyError, ValueError, OSError):
+        # What is raised here reaches the caller as the tool's error.
+        raise ValueError(f"unknown timezone {name!r}; use an IANA name such as Asia/Ho_Chi_Minh") from None
+
+
+if __name__ == "__main__":
+    server.run()

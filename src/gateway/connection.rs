@@ -1,0 +1,217 @@
+//! One connection at the local endpoint: the upgrade, then a [`Session`] between a socket and a queue of calls.
+//!
+//! # Theory of operation
+//!
+//! Two halves in one task. The reading half feeds the session with frames, calls and time; what the session wants
+//! sent goes into a bounded queue that the writing half empties. So reading never waits for writing: a pipe that
+//! pushes back can still deliver. A peer that lets the queue fill up is not reading, and is cut off.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::stream::{SplitSink, SplitStream};
+use futures_util::{SinkExt, StreamExt};
+use http::{StatusCode, Uri};
+use serde_json::Value;
+use tokio::net::TcpStream;
+use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::time::Instant;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::handshake::server::{ErrorResponse, Request, Response};
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
+use tokio_tungstenite::{WebSocketStream, accept_hdr_async_with_config};
+
+use super::session::{Output, Session};
+use super::{Catalogue, Presence, RpcError, Seat, Seats};
+
+/// A pipe on the same machine upgrades in milliseconds.
+const UPGRADE_TIMEOUT: Duration = Duration::from_secs(10);
+/// After our close frame: the time the peer has to send its own (RFC 6455 section 7.1.1).
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+/// Small, since there is one per connection; large messages grow it while they last.
+const BUFFER: usize = 8 * 1024;
+/// Further calls wait in the queue. A robot sends one at a time; a person's script perhaps ten.
+const MAX_CALLS: usize = 64;
+/// Every call in flight and its cancellation, and room for answers to a talkative server.
+const MAX_UNSENT: usize = 4 * MAX_CALLS;
+
+/// A `tools/call` on its way to a server.
+#[derive(Debug)]
+pub(super) struct Call {
+    pub(super) tool: String,
+    pub(super) arguments: Value,
+    pub(super) answer: Ticket,
+}
+
+type Ticket = oneshot::Sender<Result<Value, RpcError>>;
+
+/// The way to a connection for those who call its server.
+#[derive(Debug, Clone)]
+pub(super) struct Line {
+    /// Calls to send.
+    pub(super) calls: mpsc::Sender<Call>,
+    /// To be told after a ticket's other end was dropped: the call is cancelled at the server.
+    pub(super) abandoned: Arc<Notify>,
+}
+
+type Socket = WebSocketStream<TcpStream>;
+
+/// Serves one connection until it ends.
+pub(super) async fn serve(stream: TcpStream, seats: Arc<Seats>, max_message: usize) {
+    let Some((socket, seat)) = upgrade(stream, &seats, max_message).await else { return };
+    tracing::debug!(event = "GATEWAY_CONNECTED", server = %seat.server, "{} connected to the local endpoint", seat.server);
+    let (sink, stream) = socket.split();
+    let (unsent, to_send) = mpsc::channel(MAX_UNSENT);
+    let mut reader = Reader::new(seat, unsent);
+    let why = tokio::select! {
+        why = reader.run(stream) => why,
+        why = write(sink, to_send) => why,
+    };
+    let server = &reader.seat.server;
+    tracing::debug!(event = "GATEWAY_DISCONNECTED", server = %server, "{server} left the local endpoint: {why}");
+    reader.leave(why);
+}
+
+async fn upgrade(stream: TcpStream, seats: &Seats, max_message: usize) -> Option<(Socket, Arc<Seat>)> {
+    let mut seat = None;
+    #[expect(clippy::result_large_err, reason = "the signature is tungstenite's")]
+    let check = |request: &Request, response: Response| {
+        let found = find(seats, request.uri());
+        found.map(|found| seat = Some(found)).map(|()| response).map_err(|status| {
+            let mut refusal = ErrorResponse::new(None);
+            *refusal.status_mut() = status;
+            refusal
+        })
+    };
+    let limits = WebSocketConfig::default()
+        .read_buffer_size(BUFFER)
+        .write_buffer_size(BUFFER)
+        .max_message_size(Some(max_message))
+        .max_frame_size(Some(max_message));
+    // The Nagle algorithm would hold back small frames; without it being off all still works.
+    let _ = stream.set_nodelay(true);
+    match tokio::time::timeout(UPGRADE_TIMEOUT, accept_hdr_async_with_config(stream, check, Some(limits))).await {
+        Ok(Ok(socket)) => seat.map(|seat| (socket, seat)),
+        Ok(Err(error)) => {
+            tracing::debug!(event = "GATEWAY_REFUSED", "the local endpoint refused a connection: {error}");
+            None
+        }
+        Err(_) => None,
+    }
+}
+
+/// Which server an address belongs to.
+fn find(seats: &Seats, address: &Uri) -> Result<Arc<Seat>, StatusCode> {
+    if !matches!(address.path(), "/mcp/" | "/mcp") {
+        return Err(StatusCode::NOT_FOUND);
+    }
+    let query = address.query().unwrap_or_default();
+    let token = query.split('&').find_map(|pair| pair.strip_prefix("token="));
+    token.and_then(|token| seats.get(token)).cloned().ok_or(StatusCode::UNAUTHORIZED)
+}
+
+async fn write(mut sink: SplitSink<Socket, Message>, mut to_send: mpsc::Receiver<Message>) -> &'static str {
+    while let Some(message) = to_send.recv().await {
+        let closing = message.is_close();
+        if sink.send(message).await.is_err() {
+            return "the connection broke";
+        }
+        if closing {
+            // The reading half sees the peer's close frame, or this gives up on it.
+            tokio::time::sleep(CLOSE_TIMEOUT).await;
+            return "closed by the endpoint";
+        }
+    }
+    "closed by the endpoint"
+}
+
+/// The half that decides.
+struct Reader {
+    seat: Arc<Seat>,
+    unsent: mpsc::Sender<Message>,
+    calls: mpsc::Receiver<Call>,
+    line: Line,
+}
+
+impl Reader {
+    fn new(seat: Arc<Seat>, unsent: mpsc::Sender<Message>) -> Self {
+        let (queue, calls) = mpsc::channel(MAX_CALLS);
+        Reader { seat, unsent, calls, line: Line { calls: queue, abandoned: Arc::new(Notify::new()) } }
+    }
+
+    /// Runs until the peer is gone, or nothing more can be sent to it; returns why.
+    async fn run(&mut self, mut frames: SplitStream<Socket>) -> &'static str {
+        let (mut session, mut outputs) = Session::open(Instant::now());
+        loop {
+            for output in outputs.drain(..) {
+                if let Err(why) = self.perform(output) {
+                    return why;
+                }
+            }
+            let wake_at = session.wake_at();
+            outputs = tokio::select! {
+                frame = frames.next() => match frame {
+                    Some(Ok(Message::Text(text))) => session.on_frame(text.as_str(), Instant::now()),
+                    Some(Ok(Message::Binary(_))) => vec![Output::Odd("a binary message".to_owned())],
+                    Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Close(_) | Message::Frame(_))) => Vec::new(),
+                    Some(Err(_)) => return "the connection broke",
+                    None => return "the connection was closed",
+                },
+                Some(call) = self.calls.recv(), if session.is_open() && session.calls_in_flight() < MAX_CALLS => {
+                    session.call(&call.tool, &call.arguments, call.answer)
+                }
+                () = self.line.abandoned.notified() => session.abandon(Ticket::is_closed),
+                () = tokio::time::sleep_until(wake_at.unwrap_or_else(Instant::now)), if wake_at.is_some() => {
+                    session.on_time(Instant::now())
+                }
+            };
+        }
+    }
+
+    fn perform(&self, output: Output<Ticket>) -> Result<(), &'static str> {
+        let server = &self.seat.server;
+        match output {
+            Output::Send(frame) => self.queue(Message::text(frame))?,
+            Output::Close { code, reason } => {
+                self.queue(Message::Close(Some(CloseFrame { code: code.into(), reason: reason.into() })))?;
+            }
+            // Who no longer waits has dropped the other end.
+            Output::Answer(ticket, answer) => drop(ticket.send(answer)),
+            Output::Tools(catalogue) => self.publish(catalogue),
+            Output::ToolsFailed(error) => {
+                tracing::warn!(event = "ERROR_TOOLS_LIST", server = %server, %error, "{server} answered tools/list with an error: {error}; asking again");
+                self.seat.presence.send_replace(Presence::Refusing(error));
+            }
+            Output::Odd(what) => {
+                tracing::debug!(event = "ERROR_PROTOCOL", server = %server, "the local endpoint received {what}");
+            }
+        }
+        Ok(())
+    }
+
+    fn queue(&self, message: Message) -> Result<(), &'static str> {
+        self.unsent.try_send(message).map_err(|_| "the pipe did not read what was sent to it")
+    }
+
+    fn publish(&self, catalogue: Catalogue) {
+        let server = &self.seat.server;
+        let count = catalogue.tools.len();
+        let names = catalogue.names().collect::<Vec<_>>().join(", ");
+        let tools = if count == 1 { "tool" } else { "tools" };
+        tracing::info!(event = "TOOLS_READ", server = %server, count, "{server}: {count} {tools}: {names}");
+        let catalogue = Arc::new(catalogue);
+        self.seat.presence.send_replace(Presence::Ready { catalogue, line: self.line.clone() });
+    }
+
+    /// Takes back what this connection published, unless a newer connection has published its own.
+    fn leave(&self, why: &'static str) {
+        self.seat.presence.send_if_modified(|presence| {
+            let replaced =
+                matches!(presence, Presence::Ready { line, .. } if !line.calls.same_channel(&self.line.calls));
+            if !replaced {
+                *presence = Presence::Away(why);
+            }
+            !replaced
+        });
+    }
+}

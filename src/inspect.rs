@@ -1,0 +1,285 @@
+//! `mcp-pipe tools` and `mcp-pipe call`: what the servers offer, and one call, through whole pipes.
+//!
+//! Both start the configured servers as any run does, on a local endpoint, ask there, and stop them again. Results go
+//! to the writer they are given, everything else is the returned error.
+
+mod table;
+
+use std::io::{self, IsTerminal, Read, Write};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use serde_json::{Map, Value, json};
+
+pub use self::table::Look;
+use crate::config::Config;
+use crate::gateway::{Catalogue, Client, Gateway, GatewayError};
+use crate::shutdown::Stop;
+
+/// What a started server may take for the handshake and its list, on top of its own start timeout.
+const LIST_PATIENCE: Duration = Duration::from_secs(20);
+/// How long a call may take: the xiaozhi cloud's own deadline.
+const CALL_PATIENCE: Duration = Duration::from_secs(300);
+/// The similarity (Jaro–Winkler, 0 to 1) from which on a name is suggested for a mistyped one.
+const SIMILAR: f64 = 0.75;
+
+/// Why there is no result, or not all of it.
+#[derive(Debug, thiserror::Error)]
+pub enum InspectError {
+    /// The local endpoint could not be opened.
+    #[error("the local endpoint could not be opened")]
+    Endpoint(#[source] io::Error),
+    /// What was found could not be written.
+    #[error("the result could not be written")]
+    Output(#[source] io::Error),
+    /// The configuration names no such server.
+    #[error("there is no server \"{name}\" in the configuration{hint}")]
+    UnknownServer {
+        /// As it was asked for.
+        name: String,
+        /// Names that exist.
+        hint: String,
+    },
+    /// The server has no such tool.
+    #[error("server \"{server}\" has no tool \"{name}\"{hint}")]
+    UnknownTool {
+        /// Whose.
+        server: String,
+        /// As it was asked for.
+        name: String,
+        /// Names that exist.
+        hint: String,
+    },
+    /// Some servers did not show their tools; those of the others have been printed.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+    Unanswered(Vec<GatewayError>),
+    /// The call brought no result.
+    #[error(transparent)]
+    Call(GatewayError),
+    /// The tool reported an error (`isError`): its text.
+    #[error("{0}")]
+    Tool(String),
+    /// A signal, or every pipe ended, before there was an answer.
+    #[error("stopped before there was an answer")]
+    Stopped,
+}
+
+/// Prints the tools that the servers of `config` offer, or those of the one named `only`.
+///
+/// `serve` runs the pipes until the stop; what is printed is out before the servers are stopped.
+///
+/// # Errors
+/// [`InspectError::Unanswered`] after the others' tools were printed; others as their descriptions say.
+pub async fn tools(
+    mut config: Config,
+    only: Option<&str>,
+    look: Look,
+    stop: Stop,
+    serve: impl AsyncFnOnce(Config, Stop),
+    out: &mut dyn Write,
+) -> Result<(), InspectError> {
+    if let Some(name) = only {
+        keep_only(&mut config, name)?;
+    }
+    let wanted: Vec<_> = config.servers.iter().map(|s| (s.name.clone(), s.start_timeout + LIST_PATIENCE)).collect();
+    at_local_endpoint(config, &stop, serve, async |client| {
+        let answers = join_all(wanted.iter().map(|(name, patience)| client.tools(name, *patience))).await;
+        let (mut found, mut failed) = (Vec::new(), Vec::new());
+        for ((name, _), answer) in wanted.iter().zip(answers) {
+            match answer {
+                Ok(catalogue) => found.push((&**name, catalogue)),
+                Err(error) => failed.push(error),
+            }
+        }
+        let text = match look {
+            Look::Json => as_json(&found),
+            Look::Table { width, colour } => table::render(&found, width, colour),
+        };
+        write(out, &text)?;
+        if failed.is_empty() { Ok(()) } else { Err(InspectError::Unanswered(failed)) }
+    })
+    .await
+}
+
+/// Calls a tool of a server of `config` and prints its result: text as text, anything else as JSON.
+///
+/// `serve` runs the server's pipe until the stop; what is printed is out before the server is stopped.
+///
+/// # Errors
+/// [`InspectError::Tool`] when the tool itself reports one; others as their descriptions say.
+pub async fn call(
+    mut config: Config,
+    server: &str,
+    tool: &str,
+    arguments: Map<String, Value>,
+    stop: Stop,
+    serve: impl AsyncFnOnce(Config, Stop),
+    out: &mut dyn Write,
+) -> Result<(), InspectError> {
+    keep_only(&mut config, server)?;
+    let patience = config.servers.iter().map(|s| s.start_timeout + LIST_PATIENCE).max().unwrap_or(LIST_PATIENCE);
+    at_local_endpoint(config, &stop, serve, async |client| {
+        let catalogue = client.tools(server, patience).await.map_err(InspectError::Call)?;
+        if !catalogue.names().any(|name| name == tool) {
+            let (server, name) = (server.to_owned(), tool.to_owned());
+            return Err(InspectError::UnknownTool { hint: hint(&name, catalogue.names()), server, name });
+        }
+        let arguments = Value::Object(arguments);
+        let result = client.call(server, tool, arguments, CALL_PATIENCE).await.map_err(InspectError::Call)?;
+        let text = result_text(&result);
+        if result["isError"] == true { Err(InspectError::Tool(text)) } else { write(out, &format!("{text}\n")) }
+    })
+    .await
+}
+
+/// A table that fits standard output: as wide as the terminal, with colour unless `NO_COLOR` is set; whole and plain
+/// where standard output is no terminal.
+pub fn table_for_stdout() -> Look {
+    let terminal = io::stdout().is_terminal();
+    let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    Look::Table { width: if terminal { terminal_width() } else { None }, colour: terminal && !plain }
+}
+
+#[cfg(unix)]
+fn terminal_width() -> Option<usize> {
+    let size = rustix::termios::tcgetwinsize(io::stdout()).ok()?;
+    (size.ws_col > 0).then_some(size.ws_col.into())
+}
+
+/// Not asked for: the table is whole, and the console wraps it.
+#[cfg(not(unix))]
+fn terminal_width() -> Option<usize> {
+    None
+}
+
+/// Why the arguments of a call are not usable.
+#[derive(Debug, thiserror::Error)]
+pub enum ArgumentsError {
+    /// Standard input could not be read.
+    #[error("the arguments could not be read from standard input")]
+    Read(#[source] io::Error),
+    /// No JSON.
+    #[error("the arguments are not valid JSON: {error}\n  {line}\n  {:>column$}", "^", column = error.column().max(1))]
+    Json {
+        /// What is wrong, and where.
+        error: serde_json::Error,
+        /// The line it is in.
+        line: String,
+    },
+    /// JSON, and no object.
+    #[error("the arguments must be a JSON object such as '{{\"a\": 2}}', not {0}")]
+    NoObject(&'static str),
+}
+
+/// The arguments of a call as given on the command line: a JSON object, `-` for one on standard input, none for `{}`.
+///
+/// # Errors
+/// As [`ArgumentsError`] describes.
+pub fn arguments(text: Option<&str>, mut stdin: impl Read) -> Result<Map<String, Value>, ArgumentsError> {
+    let mut piped = String::new();
+    let text = match text {
+        None => return Ok(Map::new()),
+        Some("-") => {
+            stdin.read_to_string(&mut piped).map_err(ArgumentsError::Read)?;
+            &piped
+        }
+        Some(text) => text,
+    };
+    let value = serde_json::from_str(text).map_err(|error: serde_json::Error| {
+        let line = text.lines().nth(error.line().saturating_sub(1)).unwrap_or_default().to_owned();
+        ArgumentsError::Json { error, line }
+    })?;
+    match value {
+        Value::Object(arguments) => Ok(arguments),
+        Value::Null => Err(ArgumentsError::NoObject("null")),
+        Value::Bool(_) => Err(ArgumentsError::NoObject("a boolean")),
+        Value::Number(_) => Err(ArgumentsError::NoObject("a number")),
+        Value::String(_) => Err(ArgumentsError::NoObject("a string")),
+        Value::Array(_) => Err(ArgumentsError::NoObject("an array")),
+    }
+}
+
+/// Runs the pipes of `config` against a local endpoint for as long as `ask` takes.
+async fn at_local_endpoint(
+    mut config: Config,
+    stop: &Stop,
+    serve: impl AsyncFnOnce(Config, Stop),
+    ask: impl AsyncFnOnce(Client) -> Result<(), InspectError>,
+) -> Result<(), InspectError> {
+    let mut gateway = Gateway::bind().await.map_err(InspectError::Endpoint)?;
+    gateway.attach(&mut config).map_err(InspectError::Endpoint)?;
+    let client = gateway.client();
+    // The first step of the stop, unless a signal has asked for it already.
+    let drain = || {
+        if !stop.drain().is_cancelled() {
+            stop.advance();
+        }
+    };
+    let asking = async {
+        let outcome = tokio::select! {
+            outcome = ask(client) => outcome,
+            () = stop.drain().cancelled() => Err(InspectError::Stopped),
+        };
+        drain();
+        outcome
+    };
+    let serving = async {
+        serve(config, stop.clone()).await;
+        drain();
+    };
+    let (outcome, (), ()) = tokio::join!(asking, serving, gateway.run(stop.clone()));
+    outcome
+}
+
+fn keep_only(config: &mut Config, name: &str) -> Result<(), InspectError> {
+    if !config.servers.iter().any(|server| &*server.name == name) {
+        let hint = hint(name, config.servers.iter().map(|server| &*server.name));
+        return Err(InspectError::UnknownServer { name: name.to_owned(), hint });
+    }
+    config.servers.retain(|server| &*server.name == name);
+    Ok(())
+}
+
+/// The names that may have been meant; all of them where none is similar.
+fn hint<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> String {
+    let mut known: Vec<_> = known.map(|known| (strsim::jaro_winkler(name, known), known)).collect();
+    known.sort_by(|a, b| b.0.total_cmp(&a.0));
+    let similar: Vec<_> = known.iter().filter(|(similarity, _)| *similarity >= SIMILAR).take(3).collect();
+    let list = |names: &mut dyn Iterator<Item = &str>, between| {
+        names.map(|name| format!("\"{name}\"")).collect::<Vec<_>>().join(between)
+    };
+    match (similar.is_empty(), known.is_empty()) {
+        (false, _) => format!("; did you mean {}?", list(&mut similar.iter().map(|(_, name)| *name), " or ")),
+        (true, false) => format!("; there are {}", list(&mut known.iter().map(|(_, name)| *name), ", ")),
+        (true, true) => "; there are none".to_owned(),
+    }
+}
+
+fn as_json(found: &[(&str, Arc<Catalogue>)]) -> String {
+    let servers: Vec<_> = found
+        .iter()
+        .map(|(name, catalogue)| json!({"name": name, "serverInfo": catalogue.server_info, "tools": catalogue.tools}))
+        .collect();
+    format!("{:#}\n", json!({"servers": servers}))
+}
+
+/// A tool's result for a person: text blocks as they are, other blocks as JSON, one after the other.
+fn result_text(result: &Value) -> String {
+    let block = |block: &Value| match block["text"].as_str() {
+        Some(text) if block["type"] == "text" => text.to_owned(),
+        _ => block.to_string(),
+    };
+    match (&result["content"], &result["structuredContent"]) {
+        (Value::Array(blocks), _) if !blocks.is_empty() => blocks.iter().map(block).collect::<Vec<_>>().join("\n"),
+        (_, Value::Null) => result.to_string(),
+        (_, structured) => structured.to_string(),
+    }
+}
+
+fn write(out: &mut dyn Write, text: &str) -> Result<(), InspectError> {
+    out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(InspectError::Output)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,208 @@
+//! The tools as a table for a person, fitted to the terminal; pure.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use serde_json::Value;
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+
+use crate::gateway::Catalogue;
+
+const HEAD: [&str; 4] = ["SERVER", "TOOL", "PARAMETERS", "DESCRIPTION"];
+const GAP: usize = 2;
+/// Narrower than this a column tells nothing; the table is then wider than the terminal.
+const MIN_COLUMN: usize = 12;
+
+/// How the tools are shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Look {
+    /// For a program: `{"servers":[{"name","serverInfo","tools"}]}`, tools as the servers wrote them.
+    Json,
+    /// For a person.
+    Table {
+        /// Columns of the terminal; `None` cuts nothing off.
+        width: Option<usize>,
+        /// Whether the head stands out.
+        colour: bool,
+    },
+}
+
+/// One line per tool, under a head.
+pub(super) fn render(found: &[(&str, Arc<Catalogue>)], width: Option<usize>, colour: bool) -> String {
+    let rows: Vec<[String; 4]> =
+        found.iter().flat_map(|(server, catalogue)| catalogue.tools.iter().map(|tool| row(server, tool))).collect();
+    let mut widths = HEAD.map(UnicodeWidthStr::width);
+    for row in &rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.width());
+        }
+    }
+    if let Some(width) = width {
+        fit(&mut widths, width);
+    }
+    let mut text = String::new();
+    let head = line(&HEAD.map(str::to_owned), &widths);
+    let _ = if colour { writeln!(text, "\x1b[1m{head}\x1b[0m") } else { writeln!(text, "{head}") };
+    for row in &rows {
+        text.push_str(&line(row, &widths));
+        text.push('\n');
+    }
+    for (server, _) in found.iter().filter(|(_, catalogue)| catalogue.tools.is_empty()) {
+        let _ = writeln!(text, "{server} offers no tools.");
+    }
+    text
+}
+
+fn row(server: &str, tool: &Value) -> [String; 4] {
+    let description = tool["description"].as_str().unwrap_or_default().trim().lines().next().unwrap_or_default();
+    [server, tool["name"].as_str().unwrap_or("?"), &parameters(&tool["inputSchema"]), description].map(printable)
+}
+
+/// `a: number, b?: string[]`: a question mark for what may be left out.
+fn parameters(schema: &Value) -> String {
+    let required = |name: &str| schema["required"].as_array().is_some_and(|all| all.iter().any(|r| r == name));
+    let one = |(name, schema): (&String, &Value)| {
+        let optional = if required(name) { "" } else { "?" };
+        match kind(schema) {
+            Some(kind) => format!("{name}{optional}: {kind}"),
+            None => format!("{name}{optional}"),
+        }
+    };
+    schema["properties"].as_object().map_or_else(String::new, |all| all.iter().map(one).collect::<Vec<_>>().join(", "))
+}
+
+/// A schema's type in short; `None` where it has none that is short.
+fn kind(schema: &Value) -> Option<String> {
+    let either = |kinds: &[Value], one: &dyn Fn(&Value) -> Option<String>| {
+        kinds.iter().map(one).collect::<Option<Vec<_>>>().map(|kinds| kinds.join("|"))
+    };
+    match &schema["type"] {
+        Value::String(kind) if kind == "array" => {
+            Some(kind_of_items(&schema["items"]).unwrap_or_else(|| "array".to_owned()))
+        }
+        Value::String(kind) => Some(kind.clone()),
+        Value::Array(kinds) => either(kinds, &|kind| kind.as_str().map(str::to_owned)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_) => {
+            let kinds = schema["anyOf"].as_array().or_else(|| schema["oneOf"].as_array())?;
+            either(kinds, &kind)
+        }
+    }
+}
+
+fn kind_of_items(items: &Value) -> Option<String> {
+    let kind = kind(items)?;
+    Some(if kind.contains('|') { format!("({kind})[]") } else { format!("{kind}[]") })
+}
+
+/// A server's text can't move the cursor or change the colours of the terminal.
+fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+/// Takes from the last two columns what is too much: names have to be whole to be used.
+fn fit(widths: &mut [usize; 4], available: usize) {
+    let names = widths[0] + widths[1] + 3 * GAP;
+    let rest = available.saturating_sub(names);
+    let [_, _, parameters, description] = widths;
+    if *parameters + *description > rest {
+        // The description gets half at least, and what the parameters leave.
+        *parameters = (*parameters).min((rest / 2).max(rest.saturating_sub(*description)).max(MIN_COLUMN));
+        *description = (*description).min(rest.saturating_sub(*parameters).max(MIN_COLUMN));
+    }
+}
+
+fn line(cells: &[String; 4], widths: &[usize; 4]) -> String {
+    let mut line = String::new();
+    for (cell, &width) in cells.iter().zip(widths) {
+        let cell = cut(cell, width);
+        let pad = width.saturating_sub(cell.width()) + GAP;
+        line.push_str(&cell);
+        line.extend(std::iter::repeat_n(' ', pad));
+    }
+    line.truncate(line.trim_end().len());
+    line
+}
+
+/// The text if it fits, else its beginning and an ellipsis. Widths are columns: a Chinese character takes two.
+fn cut(text: &str, width: usize) -> String {
+    if text.width() <= width {
+        return text.to_owned();
+    }
+    let mut used = 1;
+    let fits = |c: &char| {
+        used += c.width().unwrap_or_default();
+        used <= width
+    };
+    let mut short: String = text.chars().take_while(fits).collect();
+    short.truncate(short.trim_end().len());
+    short.push('…');
+    short
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn found(server: &str, tools: Value) -> (&str, Arc<Catalogue>) {
+        let tools = serde_json::from_value(tools).unwrap_or_default();
+        (server, Arc::new(Catalogue { server_info: Value::Null, tools }))
+    }
+
+    fn two_numbers(name: &str, description: &str) -> Value {
+        let number = json!({"type": "number"});
+        let schema = json!({"properties": {"b": number, "a": number}, "required": ["a", "b"]});
+        json!({"name": name, "description": description, "inputSchema": schema})
+    }
+
+    #[test]
+    fn parameters_are_short_and_in_the_servers_order() {
+        let schema = json!({
+            "properties": {
+                "z": {"type": "string"}, "a": {"type": ["integer", "null"]}, "list": {"type": "array", "items": {"type": "string"}},
+                "either": {"anyOf": [{"type": "string"}, {"type": "null"}]}, "open": {}, "deep": {"$ref": "#/$defs/D"},
+                "mixed": {"type": "array", "items": {"type": ["string", "number"]}}, "any": {"type": "array"}
+            },
+            "required": ["z", "list"]
+        });
+        assert_eq!(
+            parameters(&schema),
+            "z: string, a?: integer|null, list: string[], either?: string|null, open?, deep?, mixed?: (string|number)[], any?: array"
+        );
+        for none in [Value::Null, json!({}), json!({"properties": {}}), json!({"properties": 3})] {
+            assert_eq!(parameters(&none), "");
+        }
+    }
+
+    #[test]
+    fn a_table_without_a_width_cuts_nothing_off() {
+        let tools = json!([two_numbers("add", "Adds two numbers.\nMore of it."), {"name": "now"}]);
+        let text = render(&[found("calculator", tools), found("idle", json!([]))], None, false);
+        let want = "\
+SERVER      TOOL  PARAMETERS            DESCRIPTION
+calculator  add   b: number, a: number  Adds two numbers.
+calculator  now
+idle offers no tools.
+";
+        assert_eq!(text, want);
+    }
+
+    #[test]
+    fn no_line_is_wider_than_the_terminal_and_names_stay_whole() {
+        let tools = json!([two_numbers("add", &"long ".repeat(50)), two_numbers("multiply", &"很长的说明".repeat(20))]);
+        for width in [60, 80, 81, 120] {
+            let text = render(&[found("calculator", tools.clone())], Some(width), false);
+            assert!(text.lines().all(|line| line.width() <= width), "{width}:\n{text}");
+            assert!(text.contains("multiply") && text.contains("calculator") && text.contains('…'), "{text}");
+        }
+        assert!(render(&[found("calculator", tools)], Some(5), false).contains("multiply"));
+    }
+
+    #[test]
+    fn a_servers_text_cannot_control_the_terminal() {
+        let text = render(&[found("x", json!([{"name": "a\u{1b}[2Jb", "description": "c\u{7}d"}]))], None, false);
+        assert!(!text.contains('\u{1b}') && !text.contains('\u{7}'), "{text:?}");
+        assert!(render(&[], None, true).starts_with("\x1b[1m"), "the head's own, where colour is wanted");
+    }
+}

@@ -1,0 +1,175 @@
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+use futures_util::{SinkExt, StreamExt};
+use tokio::net::TcpStream;
+use tokio_tungstenite::client_async;
+use tokio_tungstenite::tungstenite::Message;
+
+use super::*;
+use crate::config::{CommandSpec, Handshake, LinkSpec, ServerSpec};
+
+fn config(servers: &[&str]) -> Config {
+    let second = Duration::from_secs(1);
+    let link = LinkSpec {
+        headers: Vec::new(),
+        subprotocol: None,
+        ca_file: None,
+        connect_timeout: second,
+        ping_interval: second,
+        ping_timeout: second,
+        max_backoff: second,
+    };
+    let link = Arc::new(link);
+    let command = CommandSpec { program: String::new(), args: Vec::new(), env: Vec::new(), cwd: None };
+    let server = |name: &&str| ServerSpec {
+        name: (*name).into(),
+        command: command.clone(),
+        endpoint: None,
+        link: Arc::clone(&link),
+        handshake: Handshake::Answer,
+        start_timeout: second,
+        max_frame: 1 << 20,
+    };
+    Config { servers: servers.iter().map(server).collect(), drain_timeout: second }
+}
+
+/// Stands in for the supervisor: a real WebSocket client for each server but those named `silent`. Each has the tools
+/// `add` and `fail`.
+async fn serve(config: Config, stop: Stop) {
+    let pipes = config.servers.into_iter().map(|server| {
+        let stop = stop.clone();
+        async move {
+            if &*server.name == "silent" {
+                return stop.drain().cancelled().await;
+            }
+            let endpoint = server.endpoint.unwrap();
+            let stream = TcpStream::connect((endpoint.host(), endpoint.port())).await.unwrap();
+            let (mut socket, _) = client_async(endpoint.reveal(), stream).await.unwrap();
+            loop {
+                let frame = tokio::select! {
+                    frame = socket.next() => frame.unwrap().unwrap(),
+                    () = stop.drain().cancelled() => return socket.close(None).await.unwrap(),
+                };
+                let Message::Text(text) = frame else { continue };
+                let request: Value = serde_json::from_str(&text).unwrap();
+                let Some(id) = request.get("id") else { continue };
+                let result = answer(&request);
+                let reply = json!({"jsonrpc": "2.0", "id": id, "result": result});
+                socket.send(Message::text(reply.to_string())).await.unwrap();
+            }
+        }
+    });
+    join_all(pipes).await;
+}
+
+fn answer(request: &Value) -> Value {
+    let params = &request["params"];
+    match (request["method"].as_str().unwrap(), params["name"].as_str()) {
+        ("initialize", _) => json!({"serverInfo": {"name": "stand-in", "version": "1"}}),
+        ("tools/list", _) => json!({"tools": [{"name": "add", "zz": 1, "aa": [1.0]}, {"name": "fail"}]}),
+        ("tools/call", Some("add")) => {
+            let sum = params["arguments"]["a"].as_i64().unwrap() + params["arguments"]["b"].as_i64().unwrap();
+            json!({"content": [{"type": "text", "text": sum.to_string()}]})
+        }
+        ("tools/call", _) => json!({"content": [{"type": "text", "text": "it broke"}], "isError": true}),
+        (method, _) => panic!("{method}"),
+    }
+}
+
+async fn shown(servers: &[&str], only: Option<&str>, look: Look) -> (String, Result<(), InspectError>) {
+    let mut out = Vec::new();
+    let result = tools(config(servers), only, look, Stop::new(), serve, &mut out).await;
+    (String::from_utf8(out).unwrap(), result)
+}
+
+async fn called(server: &str, tool: &str, arguments: Value) -> Result<String, String> {
+    let mut out = Vec::new();
+    let arguments = arguments.as_object().unwrap().clone();
+    let result = call(config(&["calculator", "other"]), server, tool, arguments, Stop::new(), serve, &mut out).await;
+    result.map(|()| String::from_utf8(out).unwrap()).map_err(|error| error.to_string())
+}
+
+const TABLE: Look = Look::Table { width: None, colour: false };
+
+#[tokio::test]
+async fn the_tools_of_all_servers_are_shown_or_those_of_one() {
+    let (text, result) = shown(&["one", "two"], None, TABLE).await;
+    assert_eq!(text.lines().count(), 5, "{text}");
+    assert!(result.is_ok());
+    let (text, _) = shown(&["one", "two"], Some("two"), TABLE).await;
+    assert!(text.contains("two") && !text.contains("one"), "{text}");
+}
+
+#[tokio::test]
+async fn the_json_holds_each_tool_as_its_server_wrote_it() {
+    let (text, _) = shown(&["one"], None, Look::Json).await;
+    let value: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(value["servers"][0]["name"], "one");
+    assert_eq!(value["servers"][0]["serverInfo"]["version"], "1");
+    assert_eq!(value["servers"][0]["tools"][0].to_string(), r#"{"name":"add","zz":1,"aa":[1.0]}"#);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_does_not_answer_is_an_error_and_the_others_are_shown() {
+    let (text, result) = shown(&["silent", "one"], None, TABLE).await;
+    assert!(text.contains("one") && !text.contains("silent"), "{text}");
+    let error = result.unwrap_err().to_string();
+    assert_eq!(error, "server \"silent\" did not show its tools within 21 s: it has not connected yet");
+}
+
+#[tokio::test]
+async fn a_call_prints_the_text_and_a_tools_error_is_an_error() {
+    assert_eq!(called("calculator", "add", json!({"a": 2, "b": 3})).await, Ok("5\n".to_owned()));
+    assert_eq!(called("calculator", "fail", json!({})).await, Err("it broke".to_owned()));
+}
+
+#[tokio::test]
+async fn a_mistyped_name_is_answered_with_the_closest() {
+    for (server, tool, want) in [
+        ("calclator", "add", "there is no server \"calclator\" in the configuration; did you mean \"calculator\"?"),
+        ("xyz", "add", "there is no server \"xyz\" in the configuration; there are \"calculator\", \"other\""),
+        ("calculator", "ad", "server \"calculator\" has no tool \"ad\"; did you mean \"add\"?"),
+    ] {
+        assert_eq!(called(server, tool, json!({})).await, Err(want.to_owned()));
+    }
+}
+
+#[tokio::test]
+async fn a_signal_ends_the_wait() {
+    let stop = Stop::new();
+    stop.advance();
+    let mut out = Vec::new();
+    let result = tools(config(&["silent"]), None, TABLE, stop, serve, &mut out).await;
+    assert!(matches!(result, Err(InspectError::Stopped)));
+}
+
+#[test]
+fn arguments_come_from_the_command_line_or_standard_input() {
+    let given = |text| arguments(text, &b"{\"from\": \"stdin\"}"[..]).map(Value::Object).unwrap();
+    assert_eq!(given(None), json!({}));
+    assert_eq!(given(Some("{\"a\": 2}")), json!({"a": 2}));
+    assert_eq!(given(Some("-")), json!({"from": "stdin"}));
+}
+
+#[test]
+fn arguments_that_are_no_json_object_are_refused_with_the_place() {
+    let refused = |text| arguments(Some(text), io::empty()).unwrap_err().to_string();
+    let want = "the arguments are not valid JSON: key must be a string at line 1 column 2\n  {a:2}\n   ^";
+    assert_eq!(refused("{a:2}"), want);
+    assert!(refused("{\n  \"a\": x\n}").contains("line 2 column 8\n    \"a\": x\n"));
+    assert_eq!(refused("[1]"), "the arguments must be a JSON object such as '{\"a\": 2}', not an array");
+    assert!(refused("").starts_with("the arguments are not valid JSON: EOF"));
+}
+
+#[test]
+fn a_result_is_text_where_it_is_text_and_json_elsewhere() {
+    let image = json!({"type": "image", "data": "AA==", "mimeType": "image/png"});
+    for (result, want) in [
+        (json!({"content": [{"type": "text", "text": "5"}]}), "5"),
+        (json!({"content": [{"type": "text", "text": "a"}, image.clone()]}), &*format!("a\n{image}")),
+        (json!({"content": [], "structuredContent": {"sum": 5}}), r#"{"sum":5}"#),
+        (json!({"odd": true}), r#"{"odd":true}"#),
+    ] {
+        assert_eq!(result_text(&result), want);
+    }
+}

@@ -1,0 +1,107 @@
+//! What goes over the wire, and what never does. The connection itself checks each frame that it gets.
+
+use serde_json::json;
+use tokio_tungstenite::tungstenite::Message;
+
+use crate::harness::{FakeEndpoint, Setup, one_server, text_of};
+
+#[tokio::test]
+async fn what_a_server_prints_beside_its_messages_never_reaches_the_wire() {
+    let endpoint = FakeEndpoint::bind().await;
+    let daemon = Setup::new().config(&one_server(&endpoint, &["--garbage"])).start("debug");
+    let mut conn = endpoint.accept().await;
+    conn.handshake().await;
+    for id in 2..20 {
+        conn.call(id, "echo", json!({"text": "clean"})).await;
+    }
+    assert!(conn.others.is_empty(), "{:?}", conn.others);
+    daemon.wait_for("the garbage, in the log", |line| line.to_string().contains("Welcome to the fixture!")).await;
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn a_flood_on_stderr_holds_nothing_up() {
+    let endpoint = FakeEndpoint::bind().await;
+    let daemon = Setup::new().config(&one_server(&endpoint, &["--stderr-flood"])).start("info");
+    let mut conn = endpoint.accept().await;
+    conn.handshake().await;
+    for id in 2..10 {
+        conn.call(id, "echo", json!({"text": "through"})).await;
+    }
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn an_answer_over_the_limit_becomes_an_error_that_names_size_and_limit() {
+    let endpoint = FakeEndpoint::bind().await;
+    let mut config = one_server(&endpoint, &[]);
+    config["maxFrameSize"] = "64KiB".into();
+    let daemon = Setup::new().config(&config).start("info");
+    let mut conn = endpoint.accept().await;
+    conn.handshake().await;
+    assert_eq!(text_of(&conn.call(2, "big", json!({"bytes": 60_000})).await).len(), 60_000);
+    let answer = conn.call(3, "big", json!({"bytes": 200_000})).await;
+    let message = answer["error"]["message"].as_str().unwrap_or_else(|| panic!("{answer}"));
+    assert!(message.contains("200") || message.contains("195"), "the size: {message}");
+    assert!(message.contains("64") || message.contains("65536") || message.contains("65,536"), "the limit: {message}");
+    conn.call(4, "echo", json!({"text": "the connection lives"})).await;
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn a_line_without_end_costs_neither_memory_nor_the_connection() {
+    let endpoint = FakeEndpoint::bind().await;
+    let daemon = Setup::new().config(&one_server(&endpoint, &["--no-newline", "50000000"])).start("info");
+    let mut conn = endpoint.accept().await;
+    conn.handshake().await;
+    conn.call(2, "echo", json!({"text": "through"})).await;
+    let status = std::fs::read_to_string(format!("/proc/{}/status", daemon.pid().as_raw_nonzero())).unwrap_or_default();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse().ok());
+    assert!(peak.is_none_or(|peak: u64| peak < 40_000), "peak: {peak:?} kB");
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn text_in_a_binary_message_and_on_many_lines_is_understood() {
+    let endpoint = FakeEndpoint::bind().await;
+    let daemon = Setup::new().config(&one_server(&endpoint, &[])).start("debug");
+    let mut conn = endpoint.accept().await;
+    conn.handshake().await;
+    let params = json!({"name": "echo", "arguments": {"text": "两行\nand more"}});
+    let call = |id| json!({"jsonrpc": "2.0", "id": id, "method": "tools/call", "params": params});
+    conn.send_as(&call(2), Message::binary(call(2).to_string().into_bytes())).await;
+    assert_eq!(text_of(&conn.answer_to(2).await), "两行\nand more");
+    conn.send_as(&call(3), Message::text(format!("{:#}\r\n", call(3)))).await;
+    assert_eq!(text_of(&conn.answer_to(3).await), "两行\nand more");
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_no_json_is_answered_with_a_parse_error_and_kept_from_the_server() {
+    let endpoint = FakeEndpoint::bind().await;
+    let daemon = Setup::new().config(&one_server(&endpoint, &[])).start("debug");
+    let mut conn = endpoint.accept().await;
+    conn.handshake().await;
+    conn.send_unreadable("{\"jsonrpc\": not JSON").await;
+    let answer = conn.expect_frame().await;
+    assert_eq!((&answer["id"], &answer["error"]["code"]), (&json!(null), &json!(-32700)), "{answer}");
+    conn.call(2, "echo", json!({"text": "goes on"})).await;
+    // The fixture says so on stderr when it gets a line that it can't read.
+    assert!(!daemon.log_text().contains("fixture: bad line"), "it reached the server");
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn members_that_nobody_knows_pass_untouched_both_ways() {
+    let endpoint = FakeEndpoint::bind().await;
+    let daemon = Setup::new().config(&one_server(&endpoint, &[])).start("debug");
+    let mut conn = endpoint.accept().await;
+    conn.handshake().await;
+    let params =
+        json!({"name": "echo", "arguments": {"text": "x"}, "clientId": "c", "serialNumber": "s", "_meta": {"k": 1e2}});
+    conn.send(json!({"jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": params, "extra": [null]})).await;
+    assert_eq!(text_of(&conn.answer_to(2).await), "x");
+    conn.send(json!({"jsonrpc": "2.0", "id": 3, "method": "vendor/unknown", "params": {}})).await;
+    assert_eq!(conn.answer_to(3).await["error"]["code"], -32601, "the server's own answer");
+    daemon.stop().await;
+}

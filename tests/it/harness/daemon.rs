@@ -1,0 +1,216 @@
+//! The program as a process: started with nothing but what a test gives it, its log read as it is written, and
+//! nothing of it left when the test ends.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader};
+use std::os::fd::OwnedFd;
+use std::process::{ExitStatus, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+use std::{fs, thread};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::process::{Child, Command};
+use tokio::sync::watch;
+
+use super::within;
+
+/// In the environment of the program and so of all that it starts: how leftovers are recognised.
+const MARK: &str = "MCP_PIPE_TEST_RUN";
+
+/// How the program is to be started.
+pub(crate) struct Setup {
+    dir: TempDir,
+    mark: String,
+    command: Command,
+}
+
+impl Setup {
+    /// In an empty directory of its own, with nothing in its environment but `PATH` and `HOME`.
+    pub(crate) fn new() -> Self {
+        static RUNS: AtomicU32 = AtomicU32::new(0);
+        let mark = format!("{}-{}", std::process::id(), RUNS.fetch_add(1, Ordering::Relaxed));
+        let dir = TempDir::new().unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_mcp-pipe"));
+        command.env_clear().current_dir(dir.path()).env("HOME", dir.path()).env(MARK, &mark);
+        command.env("PATH", std::env::var_os("PATH").unwrap()).stdin(Stdio::null());
+        Setup { dir, mark, command }
+    }
+
+    /// With this `mcp_config.json` in its directory.
+    pub(crate) fn config(self, config: &Value) -> Self {
+        self.file("mcp_config.json", &config.to_string())
+    }
+
+    pub(crate) fn file(self, name: &str, text: &str) -> Self {
+        fs::write(self.dir.path().join(name), text).unwrap();
+        self
+    }
+
+    pub(crate) fn env(mut self, name: &str, value: &str) -> Self {
+        self.command.env(name, value);
+        self
+    }
+
+    pub(crate) fn args<'a>(mut self, args: impl IntoIterator<Item = &'a str>) -> Self {
+        self.command.args(args);
+        self
+    }
+
+    /// Starts it; it logs JSON at this level.
+    pub(crate) fn start(mut self, level: &str) -> Daemon {
+        self.command.args(["--log-format", "json", "--log-level", level]);
+        let mut child = self.command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let stderr: OwnedFd = child.stderr.take().unwrap().into_owned_fd().unwrap();
+        let (count, lines) = watch::channel(0);
+        let log = Arc::new(Mutex::new(Vec::new()));
+        let written = Arc::clone(&log);
+        thread::spawn(move || {
+            for line in BufReader::new(fs::File::from(stderr)).lines().map_while(Result::ok) {
+                written.lock().unwrap().push(line);
+                count.send_modify(|count| *count += 1);
+            }
+        });
+        Daemon { child, mark: self.mark, log, lines, _dir: self.dir }
+    }
+
+    /// Runs it to its end.
+    pub(crate) async fn output(mut self) -> Output {
+        let output = within("the program to end", self.command.kill_on_drop(true).output()).await.unwrap();
+        let left = left_behind(&self.mark, Duration::from_secs(5));
+        assert!(left.is_empty(), "left behind: {left:?}");
+        output
+    }
+}
+
+/// The running program.
+pub(crate) struct Daemon {
+    child: Child,
+    mark: String,
+    log: Arc<Mutex<Vec<String>>>,
+    lines: watch::Receiver<usize>,
+    _dir: TempDir,
+}
+
+impl Daemon {
+    /// The log line of the first event of this name, as the fields that it carries.
+    pub(crate) async fn wait_for_event(&self, event: &str) -> Value {
+        self.wait_for(event, |line| field(line, "event") == Some(event)).await
+    }
+
+    /// The first log line for which this holds.
+    pub(crate) async fn wait_for(&self, what: &str, holds: impl Fn(&Value) -> bool) -> Value {
+        let mut lines = self.lines.clone();
+        let search = async {
+            loop {
+                lines.mark_unchanged();
+                if let Some(line) = self.log_lines().into_iter().find(&holds) {
+                    return line;
+                }
+                if lines.changed().await.is_err() {
+                    panic!("the program closed its log without: {what}");
+                }
+            }
+        };
+        within(&format!("this in the log: {what}"), search).await
+    }
+
+    /// The log so far, line by line; what is no JSON is a JSON string.
+    pub(crate) fn log_lines(&self) -> Vec<Value> {
+        let log = self.log.lock().unwrap();
+        log.iter().map(|line| serde_json::from_str(line).unwrap_or_else(|_| Value::from(line.as_str()))).collect()
+    }
+
+    /// The log so far, as it was written.
+    pub(crate) fn log_text(&self) -> String {
+        self.log.lock().unwrap().join("\n")
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill_process(self.pid(), signal).unwrap();
+    }
+
+    pub(crate) fn pid(&self) -> Pid {
+        Pid::from_raw(self.child.id().unwrap() as i32).unwrap()
+    }
+
+    pub(crate) async fn exit(&mut self) -> ExitStatus {
+        within("the program to end", self.child.wait()).await.unwrap()
+    }
+
+    /// The first step of a stop, to its end, with success.
+    pub(crate) async fn stop(mut self) {
+        self.signal(Signal::TERM);
+        let status = self.exit().await;
+        assert!(status.success(), "{status}");
+    }
+
+    /// The processes that this run has started and that still run, itself included: pid → command line.
+    pub(crate) fn processes(&self) -> BTreeMap<i32, String> {
+        marked(&self.mark)
+    }
+
+    /// Asserts that all that it started ends within this time.
+    pub(crate) fn assert_nothing_left_within(&self, time: Duration) {
+        let left = left_behind(&self.mark, time);
+        assert!(left.is_empty(), "left behind after {time:?}: {left:?}");
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        if self.child.id().is_some() {
+            // Where the test stopped it, it is gone by now and this says so.
+            let _ = kill_process(self.pid(), Signal::KILL);
+        }
+        let left = left_behind(&self.mark, Duration::from_secs(5));
+        for pid in left.keys().filter_map(|pid| Pid::from_raw(*pid)) {
+            let _ = kill_process(pid, Signal::KILL);
+        }
+        if thread::panicking() {
+            #[expect(clippy::print_stderr, reason = "the log is what explains a failed test")]
+            {
+                eprintln!("--- the program's log ---\n{}\n--- end of the log ---", self.log_text());
+            }
+        } else {
+            assert!(left.is_empty(), "left behind, and killed now: {left:?}\n{}", self.log_text());
+        }
+    }
+}
+
+/// A text field of a log line, wherever the format puts it: at the top, under `fields`, or in a span.
+pub(crate) fn field<'a>(line: &'a Value, name: &str) -> Option<&'a str> {
+    let places = [&line[name], &line["fields"][name], &line["span"][name]];
+    places.into_iter().find_map(Value::as_str)
+}
+
+/// What of a run is still there after at most this time.
+fn left_behind(mark: &str, time: Duration) -> BTreeMap<i32, String> {
+    let end = Instant::now() + time;
+    loop {
+        let left = marked(mark);
+        if left.is_empty() || Instant::now() >= end {
+            return left;
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// The running processes with this mark in their environment. Linux shows it; elsewhere nothing is found.
+fn marked(mark: &str) -> BTreeMap<i32, String> {
+    let mark = format!("{MARK}={mark}");
+    let Ok(processes) = fs::read_dir("/proc") else { return BTreeMap::new() };
+    let pids = processes.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    let marked = |pid: &i32| {
+        let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+        environment.split(|byte| *byte == 0).any(|variable| variable == mark.as_bytes())
+    };
+    let line = |pid| {
+        let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        (pid, String::from_utf8_lossy(&line).replace('\0', " "))
+    };
+    pids.filter(marked).map(line).collect()
+}

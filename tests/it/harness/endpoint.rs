@@ -1,0 +1,80 @@
+//! A WebSocket endpoint on loopback that does what a test tells it.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_tungstenite::accept_hdr_async;
+use tokio_tungstenite::tungstenite::handshake::server::{ErrorResponse, Request, Response};
+
+use super::{Conn, within};
+
+/// Bound, and accepting only when the test says so; who dials meanwhile waits.
+pub(crate) struct FakeEndpoint {
+    listener: TcpListener,
+    address: SocketAddr,
+    token: String,
+    accepted: AtomicUsize,
+}
+
+impl FakeEndpoint {
+    pub(crate) async fn bind() -> Self {
+        Self::with_token("t0ken-of-a-test").await
+    }
+
+    pub(crate) async fn with_token(token: &str) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        FakeEndpoint { listener, address, token: token.to_owned(), accepted: AtomicUsize::new(0) }
+    }
+
+    /// What a config names.
+    pub(crate) fn url(&self) -> String {
+        format!("ws://{}/mcp/?token={}", self.address, self.token)
+    }
+
+    /// How many connections came, refused ones too.
+    pub(crate) fn accepted(&self) -> usize {
+        self.accepted.load(Ordering::Relaxed)
+    }
+
+    /// The next connection, upgraded.
+    pub(crate) async fn accept(&self) -> Conn {
+        let stream = self.accept_tcp().await;
+        let mut seen = None;
+        #[expect(clippy::result_large_err, reason = "the signature is tungstenite's")]
+        let callback = |request: &Request, response: Response| -> Result<Response, ErrorResponse> {
+            seen = Some((request.uri().clone(), request.headers().clone()));
+            Ok(response)
+        };
+        let socket = within("the upgrade", accept_hdr_async(stream, callback)).await.unwrap();
+        let (uri, headers) = seen.unwrap();
+        assert_eq!(uri.to_string(), format!("/mcp/?token={}", self.token), "the address is dialled as it was given");
+        Conn::new(socket, headers)
+    }
+
+    /// The next connection gets this HTTP status instead of an upgrade.
+    pub(crate) async fn refuse(&self, status: u16) {
+        let mut stream = self.accept_tcp().await;
+        let mut request = Vec::new();
+        while !request.ends_with(b"\r\n\r\n") {
+            request.push(within("an upgrade request", stream.read_u8()).await.unwrap());
+        }
+        let response = format!("HTTP/1.1 {status} Refused\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+        stream.write_all(response.as_bytes()).await.unwrap();
+    }
+
+    /// Fails if somebody dials within this time.
+    pub(crate) async fn expect_nobody_for(&self, time: Duration) {
+        let dialled = tokio::time::timeout(time, self.listener.accept()).await;
+        assert!(dialled.is_err(), "dialled though nobody should have");
+    }
+
+    async fn accept_tcp(&self) -> TcpStream {
+        let (stream, _) = within("somebody to dial the endpoint", self.listener.accept()).await.unwrap();
+        self.accepted.fetch_add(1, Ordering::Relaxed);
+        stream
+    }
+}

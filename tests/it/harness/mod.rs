@@ -1,0 +1,65 @@
+//! What the tests are made with: an endpoint that panics on the unexpected, the program as a process, and servers.
+
+mod conn;
+mod daemon;
+mod endpoint;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde_json::{Map, Value, json};
+
+pub(crate) use conn::{Conn, text_of};
+pub(crate) use daemon::{Daemon, Setup};
+pub(crate) use endpoint::FakeEndpoint;
+
+/// The bound of every wait. Nothing in a test takes nearly as long on a machine that isn't stuck.
+pub(crate) const BOUND: Duration = Duration::from_secs(20);
+
+/// The result of a future that may not take longer than [`BOUND`].
+pub(crate) async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
+    match tokio::time::timeout(BOUND, future).await {
+        Ok(value) => value,
+        Err(_) => panic!("waited {} s for {what}", BOUND.as_secs()),
+    }
+}
+
+/// How often a loop provokes what it is about.
+pub(crate) fn rounds() -> usize {
+    std::env::var("MCP_PIPE_TEST_ROUNDS").map_or(20, |rounds| rounds.parse().unwrap())
+}
+
+/// The server that misbehaves on request (`tests/it/fixture.rs`).
+pub(crate) fn fixture() -> PathBuf {
+    let path = Path::new(env!("CARGO_BIN_EXE_mcp-pipe")).with_file_name("examples").join("fixture");
+    assert!(path.exists(), "{} is not built: cargo build --example fixture", path.display());
+    path
+}
+
+/// A file of `examples/`.
+pub(crate) fn example(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("examples").join(name)
+}
+
+/// An `mcpServers` entry that runs the fixture with these flags.
+pub(crate) fn fixture_entry(flags: &[&str]) -> Value {
+    json!({"command": fixture(), "args": flags})
+}
+
+/// An `mcpServers` entry that runs the calculator.
+pub(crate) fn calculator_entry() -> Value {
+    json!({"command": "python3", "args": [example("calculator.py")]})
+}
+
+/// A config file with these servers, and waits short enough for a test.
+pub(crate) fn config<'a>(servers: impl IntoIterator<Item = (&'a str, Value)>) -> Value {
+    let servers: Map<_, _> = servers.into_iter().map(|(name, entry)| (name.to_owned(), entry)).collect();
+    json!({"maxBackoff": "1s", "mcpServers": servers})
+}
+
+/// A config file with one server `x`, the fixture with these flags, on this endpoint.
+pub(crate) fn one_server(endpoint: &FakeEndpoint, flags: &[&str]) -> Value {
+    let mut entry = fixture_entry(flags);
+    entry["endpoint"] = endpoint.url().into();
+    config([("x", entry)])
+}

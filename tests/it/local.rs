@@ -1,0 +1,101 @@
+//! No account, no network: `--local`, `tools` and `call`.
+
+use std::process::Output;
+
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+use crate::harness::{Setup, calculator_entry, config, fixture_entry};
+
+fn calculator() -> Setup {
+    Setup::new().config(&config([("calculator", calculator_entry())]))
+}
+
+async fn run(setup: Setup, args: &[&str]) -> (Output, String, String) {
+    let output = setup.args(args.iter().copied()).output().await;
+    let stdout = String::from_utf8(output.stdout.clone()).unwrap();
+    let stderr = String::from_utf8(output.stderr.clone()).unwrap();
+    (output, stdout, stderr)
+}
+
+#[tokio::test]
+async fn local_shows_the_tools_of_each_server_and_stays_up_until_told_to_stop() {
+    let servers = [("calculator", calculator_entry()), ("other", fixture_entry(&[]))];
+    let mut daemon = Setup::new().config(&config(servers)).args(["--local"]).start("info");
+    for (server, tool) in [("calculator", "subtract"), ("other", "echo")] {
+        daemon
+            .wait_for(&format!("the tools of {server}"), |line| {
+                let line = line.to_string();
+                line.contains("TOOLS_READ") && line.contains(server) && line.contains(tool)
+            })
+            .await;
+    }
+    assert!(daemon.processes().len() >= 3, "{:?}", daemon.processes());
+    daemon.signal(Signal::INT);
+    assert_eq!(daemon.exit().await.code(), Some(0));
+}
+
+#[tokio::test]
+async fn call_prints_what_the_tool_says_and_nothing_else() {
+    let (output, stdout, stderr) = run(calculator(), &["call", "calculator", "add", r#"{"a":2,"b":3}"#]).await;
+    assert_eq!((stdout.as_str(), output.status.code()), ("5\n", Some(0)), "{stderr}");
+}
+
+#[tokio::test]
+async fn a_tools_own_error_goes_to_stderr_with_exit_code_1() {
+    let (output, stdout, stderr) = run(calculator(), &["call", "calculator", "divide", r#"{"a":1,"b":0}"#]).await;
+    assert_eq!((stdout.as_str(), output.status.code()), ("", Some(1)));
+    assert!(stderr.contains("division by zero"), "{stderr}");
+}
+
+#[tokio::test]
+async fn a_mistyped_tool_or_server_is_answered_with_the_closest_name() {
+    for (args, want) in [(["call", "calculator", "ad"], "\"add\""), (["call", "calclator", "add"], "calculator")] {
+        let (output, stdout, stderr) = run(calculator(), &args).await;
+        assert!(!output.status.success() && stdout.is_empty(), "{stdout}");
+        assert!(stderr.contains(want), "{stderr}");
+    }
+}
+
+#[tokio::test]
+async fn arguments_that_are_no_json_are_refused_before_anything_starts() {
+    let (output, stdout, stderr) = run(calculator(), &["call", "calculator", "add", "{a:2}"]).await;
+    assert!(!output.status.success() && stdout.is_empty(), "{stdout}");
+    assert!(stderr.contains("line 1 column 2") && !stderr.contains("SERVER_STARTED"), "{stderr}");
+}
+
+#[tokio::test]
+async fn tools_prints_a_table_that_a_pipe_can_read() {
+    let (output, stdout, stderr) = run(calculator(), &["tools"]).await;
+    assert!(output.status.success(), "{stderr}");
+    assert!(stdout.lines().any(|line| line.starts_with("calculator  add ")), "{stdout}");
+    assert!(stdout.contains("a: number, b: number") && !stdout.contains('\u{1b}'), "{stdout}");
+}
+
+#[tokio::test]
+async fn tools_json_holds_what_the_server_said() {
+    let servers = [("calculator", calculator_entry()), ("other", fixture_entry(&[]))];
+    let (_, stdout, stderr) = run(Setup::new().config(&config(servers)), &["tools", "--json"]).await;
+    let value: Value = serde_json::from_str(&stdout).unwrap_or_else(|error| panic!("{error}: {stdout}{stderr}"));
+    let names: Vec<_> = value["servers"].as_array().unwrap().iter().map(|server| server["name"].clone()).collect();
+    assert_eq!(names, ["calculator", "other"]);
+    assert_eq!(value["servers"][0]["serverInfo"]["name"], "calculator");
+    assert_eq!(value["servers"][0]["tools"][0]["inputSchema"]["required"], json!(["a", "b"]));
+}
+
+#[tokio::test]
+async fn tools_of_one_server_starts_no_other() {
+    let servers = [("calculator", calculator_entry()), ("other", json!({"command": "/nonexistent"}))];
+    let (output, stdout, stderr) = run(Setup::new().config(&config(servers)), &["tools", "calculator"]).await;
+    assert!(output.status.success() && !stderr.contains("/nonexistent"), "{stderr}");
+    assert!(stdout.contains("subtract"), "{stdout}");
+}
+
+#[tokio::test]
+async fn a_local_run_survives_a_server_that_cannot_be_started() {
+    let servers = [("calculator", calculator_entry()), ("broken", json!({"command": "no-such-program-anywhere"}))];
+    let daemon = Setup::new().config(&config(servers)).args(["--local"]).start("info");
+    daemon.wait_for_event("TOOLS_READ").await;
+    daemon.wait_for("the missing program", |line| line.to_string().contains("no-such-program-anywhere")).await;
+    daemon.stop().await;
+}

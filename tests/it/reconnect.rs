@@ -1,0 +1,89 @@
+//! Connections that end: the server doesn't notice, and no answer crosses over.
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use crate::harness::{FakeEndpoint, Setup, one_server, rounds, text_of};
+
+#[tokio::test]
+async fn disconnects_with_calls_in_flight_cost_the_server_nothing_and_mix_no_answers() {
+    let endpoint = FakeEndpoint::bind().await;
+    let daemon = Setup::new().config(&one_server(&endpoint, &[])).start("debug");
+    let mut pids = Vec::new();
+    for round in 0..rounds() {
+        let mut conn = endpoint.accept().await;
+        conn.handshake().await;
+        // The ids of the calls that the last connection took along with it.
+        for id in 2..6 {
+            let text = format!("round {round} call {id}");
+            assert_eq!(text_of(&conn.call(id, "echo", json!({"text": text})).await), text);
+        }
+        pids.push(text_of(&conn.call(6, "pid", json!({})).await).to_owned());
+        for id in 2..6 {
+            conn.send_call(id, "sleep", json!({"ms": 50 * id})).await;
+        }
+        match round % 3 {
+            0 => conn.reset(),
+            1 => drop(conn),
+            _ => conn.close(1001).await,
+        }
+    }
+    pids.dedup();
+    assert_eq!(pids.len(), 1, "the same process all the time");
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn every_call_of_a_living_connection_is_answered_once() {
+    let endpoint = FakeEndpoint::bind().await;
+    let daemon = Setup::new().config(&one_server(&endpoint, &["--duplicate"])).start("debug");
+    let mut conn = endpoint.accept().await;
+    conn.handshake().await;
+    for id in 2..102 {
+        conn.send_call(id, "echo", json!({"text": id.to_string()})).await;
+    }
+    for id in (2..102).rev() {
+        assert_eq!(text_of(&conn.answer_to(id).await), id.to_string());
+    }
+    // A second answer to the last of them would come before this one's, and panic.
+    conn.call(102, "echo", json!({"text": "end"})).await;
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn a_refused_token_is_named_and_tried_again() {
+    let endpoint = FakeEndpoint::bind().await;
+    let daemon = Setup::new().config(&one_server(&endpoint, &[])).start("info");
+    endpoint.refuse(401).await;
+    daemon.wait_for("the token as the cause", |line| line.to_string().contains("token")).await;
+    endpoint.accept().await.handshake().await;
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn never_a_connection_sooner_than_250_ms_after_a_close() {
+    let endpoint = FakeEndpoint::bind().await;
+    let daemon = Setup::new().config(&one_server(&endpoint, &[])).start("info");
+    for _ in 0..3 {
+        let mut conn = endpoint.accept().await;
+        conn.handshake().await;
+        conn.call(2, "echo", json!({"text": "proof of health"})).await;
+        let closed = Instant::now();
+        conn.close(1000).await;
+        endpoint.expect_nobody_for(Duration::from_millis(240).saturating_sub(closed.elapsed())).await;
+    }
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn a_close_is_explained_from_our_own_state() {
+    let endpoint = FakeEndpoint::bind().await;
+    let daemon = Setup::new().config(&one_server(&endpoint, &[])).start("info");
+    let mut conn = endpoint.accept().await;
+    conn.handshake().await;
+    conn.close(4004).await;
+    let line = daemon.wait_for_event("CONNECTION_CLOSED").await.to_string();
+    assert!(line.contains("4004"), "{line}");
+    daemon.stop().await;
+}

@@ -1,0 +1,94 @@
+//! A token is seen by the endpoint it belongs to, and by nobody else.
+#![cfg(target_os = "linux")]
+
+use std::fs;
+
+use serde_json::json;
+
+use crate::harness::{Daemon, FakeEndpoint, Setup, config, fixture_entry, one_server, text_of};
+
+const TOKEN: &str = "eyJhbGciOiJFUzI1NiJ9.c2VjcmV0IQ.s3cr3t-s1gn4ture%2B";
+/// A part of it gives it away, too.
+const PART: &str = "s3cr3t-s1gn4ture";
+
+/// Drives a pipe through everything that might log: a refusal, a handshake, calls, odd frames, closes, a crash.
+async fn exercise(endpoint: &FakeEndpoint, daemon: &Daemon) {
+    endpoint.refuse(401).await;
+    let mut conn = endpoint.accept().await;
+    conn.handshake().await;
+    conn.send_unreadable("not JSON").await;
+    let environment = conn.call(2, "env", json!({"name": "MCP_ENDPOINT"})).await;
+    assert_eq!(text_of(&environment), "", "the child has no endpoint");
+    conn.call(3, "exit", json!({"code": 1})).await;
+    conn.close(4004).await;
+    let mut conn = endpoint.accept().await;
+    conn.initialize(0).await;
+    nobody_sees_it(daemon);
+    conn.close(1008).await;
+    endpoint.refuse(500).await;
+}
+
+/// Neither a command line of any process nor an environment of ours but the program's own.
+fn nobody_sees_it(daemon: &Daemon) {
+    for entry in fs::read_dir("/proc").unwrap().flatten() {
+        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else { continue };
+        let line = fs::read(entry.path().join("cmdline")).unwrap_or_default();
+        assert!(!holds_it(&line), "in the command line of {pid}: {}", String::from_utf8_lossy(&line));
+    }
+    let own = daemon.pid().as_raw_nonzero().get();
+    for (pid, line) in daemon.processes().into_iter().filter(|(pid, _)| *pid != own) {
+        let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+        assert!(!holds_it(&environment), "in the environment of {pid}: {line}");
+    }
+}
+
+fn holds_it(bytes: &[u8]) -> bool {
+    String::from_utf8_lossy(bytes).contains(PART)
+}
+
+async fn check(setup: Setup, endpoint: FakeEndpoint) {
+    let daemon = setup.start("trace");
+    exercise(&endpoint, &daemon).await;
+    let log = daemon.log_text();
+    assert!(log.len() > 1000, "there is a log to look at: {log}");
+    assert!(!log.contains(PART), "{}", log.lines().find(|line| line.contains(PART)).unwrap_or_default());
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn a_token_from_the_config_is_in_no_log_command_line_or_childs_environment() {
+    let endpoint = FakeEndpoint::with_token(TOKEN).await;
+    check(Setup::new().config(&one_server(&endpoint, &["--grandchild"])), endpoint).await;
+}
+
+#[tokio::test]
+async fn a_token_from_the_environment_is_in_no_log_command_line_or_childs_environment() {
+    let endpoint = FakeEndpoint::with_token(TOKEN).await;
+    let setup = Setup::new().config(&config([("x", fixture_entry(&[]))])).env("MCP_ENDPOINT", &endpoint.url());
+    check(setup, endpoint).await;
+}
+
+#[tokio::test]
+async fn a_token_from_the_command_line_is_gone_from_it_and_in_no_log_or_environment() {
+    let endpoint = FakeEndpoint::with_token(TOKEN).await;
+    let url = endpoint.url();
+    let setup = Setup::new().config(&config([("x", fixture_entry(&[]))])).args(["--endpoint", &url]);
+    check(setup, endpoint).await;
+}
+
+#[tokio::test]
+async fn a_token_from_a_dotenv_file_is_in_no_log_command_line_or_childs_environment() {
+    let endpoint = FakeEndpoint::with_token(TOKEN).await;
+    let dotenv = format!("MCP_ENDPOINT={}\n", endpoint.url());
+    check(Setup::new().config(&config([("x", fixture_entry(&[]))])).file(".env", &dotenv), endpoint).await;
+}
+
+#[tokio::test]
+async fn an_endpoint_that_is_refused_is_not_repeated_with_its_token() {
+    for url in [format!("https://h.example/?token={TOKEN}"), format!("api.example/mcp/?token={TOKEN}")] {
+        let setup = Setup::new().config(&config([("x", fixture_entry(&[]))])).env("MCP_ENDPOINT", &url);
+        let output = setup.output().await;
+        assert_eq!(output.status.code(), Some(78));
+        assert!(!holds_it(&output.stderr), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+}

@@ -1,0 +1,71 @@
+//! The first signal lets calls finish, the second doesn't.
+
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+use serde_json::json;
+
+use crate::harness::{FakeEndpoint, Setup, one_server, text_of};
+
+#[tokio::test]
+async fn a_call_under_way_is_finished_then_the_connection_closes_with_1000_and_the_program_exits_0() {
+    let endpoint = FakeEndpoint::bind().await;
+    let mut daemon = Setup::new().config(&one_server(&endpoint, &[])).start("info");
+    let mut conn = endpoint.accept().await;
+    conn.handshake().await;
+    conn.send_call(2, "sleep", json!({"ms": 700})).await;
+    // Answered after the call was handed over: the server has it.
+    conn.call(3, "echo", json!({"text": "after"})).await;
+    daemon.signal(Signal::TERM);
+    assert_eq!(text_of(&conn.answer_to(2).await), "slept 700 ms");
+    let close = conn.wait_for_close().await.expect("a close frame");
+    assert_eq!(u16::from(close.code), 1000);
+    assert_eq!(daemon.exit().await.code(), Some(0));
+}
+
+#[tokio::test]
+async fn a_call_that_takes_too_long_is_answered_with_an_error_when_the_time_to_drain_is_over() {
+    let endpoint = FakeEndpoint::bind().await;
+    let mut config = one_server(&endpoint, &[]);
+    config["drainTimeout"] = "300ms".into();
+    let mut daemon = Setup::new().config(&config).start("info");
+    let mut conn = endpoint.accept().await;
+    conn.handshake().await;
+    conn.send_call(2, "sleep", json!({"ms": 60_000})).await;
+    conn.call(3, "echo", json!({"text": "after"})).await;
+    daemon.signal(Signal::TERM);
+    assert!(conn.answer_to(2).await.get("error").is_some());
+    conn.wait_for_close().await;
+    assert_eq!(daemon.exit().await.code(), Some(0));
+}
+
+#[tokio::test]
+async fn a_second_signal_ends_it_at_once() {
+    let endpoint = FakeEndpoint::bind().await;
+    let mut config = one_server(&endpoint, &["--ignore-term"]);
+    config["drainTimeout"] = "15s".into();
+    let mut daemon = Setup::new().config(&config).start("info");
+    let mut conn = endpoint.accept().await;
+    conn.handshake().await;
+    conn.send_call(2, "sleep", json!({"ms": 60_000})).await;
+    conn.call(3, "echo", json!({"text": "after"})).await;
+    daemon.signal(Signal::TERM);
+    // Two of the same signal may be taken for one while the first is pending.
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let second = Instant::now();
+    daemon.signal(Signal::INT);
+    daemon.exit().await;
+    assert!(second.elapsed() < Duration::from_secs(2), "took {:?}", second.elapsed());
+}
+
+#[tokio::test]
+async fn a_stop_while_the_endpoint_is_away_is_as_quick() {
+    let endpoint = FakeEndpoint::bind().await;
+    let config = one_server(&endpoint, &[]);
+    drop(endpoint);
+    let daemon = Setup::new().config(&config).start("info");
+    daemon.wait_for_event("SERVER_STARTED").await;
+    let told = Instant::now();
+    daemon.stop().await;
+    assert!(told.elapsed() < Duration::from_secs(4), "took {:?}", told.elapsed());
+}
