@@ -4,6 +4,9 @@
 //! construction) → [`supervisor`] (owns every pipe) → `pipe` (one loop: link, router, servers).
 //! A message passes `link` → `router` → `server` and back; see ARCHITECTURE.md.
 
+pub mod cli;
 pub mod config;
 pub mod endpoint;
+pub mod error;
+pub mod logging;
 pub mod shutdown;

@@ -1,0 +1,386 @@
+//! File, environment and flags → [`Config`]. All defaults live here and in [`super::dial`].
+//!
+//! Everything is looked at, whatever has been found wrong before, so that all mistakes are told at once.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::command::{self, Invocation};
+use super::dial::{self, Common};
+use super::dotenv::DotEnv;
+use super::expand::{ExpandError, expand};
+use super::file::{self, Entry, File, Kind, Shared};
+use super::reader::Located;
+use super::{CommandSpec, Config, Environment, ServerSpec, closest, locate, secrets};
+use crate::cli::{Cli, Target};
+use crate::endpoint::{Endpoint, Secret};
+use crate::error::{Problem, Problems};
+
+/// What a run needs to know, and what a person should.
+#[derive(Debug)]
+pub struct Resolved {
+    /// What is to be done.
+    pub config: Config,
+    /// Oddities that stop nothing; to be logged as warnings.
+    pub warnings: Vec<Problem>,
+    /// Choices made, such as which file was taken; to be logged.
+    pub notes: Vec<String>,
+    /// What must appear in no log line: tokens and header values in every spelling.
+    pub secrets: Vec<Secret>,
+}
+
+/// What is being resolved, and what has been found so far.
+pub(crate) struct Context<'a> {
+    pub(crate) cli: &'a Cli,
+    pub(crate) env: &'a Environment,
+    pub(crate) dotenv: DotEnv,
+    pub(crate) cwd: &'a Path,
+    /// The config's folder; the working directory without a config.
+    pub(crate) base: PathBuf,
+    pub(crate) local: bool,
+    pub(crate) problems: Problems,
+    notes: Vec<String>,
+    /// Everything that must be kept from a child's environment and from the log.
+    hidden: Hidden,
+}
+
+#[derive(Default)]
+struct Hidden {
+    endpoints: Vec<String>,
+    tokens: Vec<String>,
+    headers: Vec<String>,
+}
+
+impl Context<'_> {
+    fn lookup(&self, name: &str) -> Option<String> {
+        self.env.get(name).or_else(|| self.dotenv.get(name)).map(str::to_owned)
+    }
+
+    /// Expands a text of the file; what can't be is noted.
+    pub(crate) fn expand(&mut self, text: &Located<String>) -> Option<String> {
+        let (what, remedy) = match expand(&text.value, |name| self.lookup(name)) {
+            Ok(value) => return Some(value),
+            Err(ExpandError::Unset(names)) => {
+                let default = names.first().map_or_else(String::new, |name| format!("${{{name}:-…}}"));
+                let what = format!("needs {}, which nothing sets", names.join(", "));
+                (what, format!("set it in the environment or in .env, or give a default: {default}"))
+            }
+            Err(ExpandError::Malformed) => {
+                ("has a ${ that is not ${NAME} or ${NAME:-default}".to_owned(), "correct it".to_owned())
+            }
+            Err(ExpandError::Input) => {
+                let remedy = "write ${NAME} and set NAME in the environment or in .env";
+                ("asks a person by ${input:…}, which only VS Code does".to_owned(), remedy.to_owned())
+            }
+        };
+        let problem = Problem::new(&text.place, what, remedy);
+        if !self.problems.mistakes.contains(&problem) {
+            self.problems.mistakes.push(problem);
+        }
+        None
+    }
+
+    fn mistake(&mut self, place: impl Into<String>, what: impl Into<String>, remedy: impl Into<String>) {
+        self.problems.mistakes.push(Problem::new(place, what, remedy));
+    }
+
+    fn warning(&mut self, place: impl Into<String>, what: impl Into<String>, remedy: impl Into<String>) {
+        self.problems.warnings.push(Problem::new(place, what, remedy));
+    }
+}
+
+/// Where a running mcp-pipe answers `health`: `--status-socket`, then `MCP_STATUS_SOCKET`.
+pub fn status_socket(cli: &Cli, env: &Environment) -> Option<PathBuf> {
+    cli.options.status_socket.clone().or_else(|| env.filled("MCP_STATUS_SOCKET").map(PathBuf::from))
+}
+
+/// Makes the config of a run. Reads files, below and beside `cwd` (absolute), and does nothing else.
+///
+/// # Errors
+/// Every mistake that there is.
+pub fn resolve(cli: &Cli, env: &Environment, cwd: &Path) -> Result<Resolved, Problems> {
+    let mut problems = Problems::default();
+    let target = cli.target();
+    let found = locate::config(&cli.options, env, cwd, target == Target::All).unwrap_or_else(|problem| {
+        problems.mistakes.push(problem);
+        None
+    });
+    let (file, base, name) = match found {
+        Some(found) => {
+            let reading = file::read(&found.name, &found.text);
+            problems.mistakes.extend(reading.mistakes);
+            problems.warnings.extend(reading.warnings);
+            (reading.file, found.base, Some(found.name))
+        }
+        None => (File::default(), cwd.to_path_buf(), None),
+    };
+    let dotenv = DotEnv::find(&[cwd, &base], &mut problems.warnings);
+    let mut ctx = Context {
+        cli,
+        env,
+        dotenv,
+        cwd,
+        base,
+        local: cli.is_local(),
+        problems,
+        notes: Vec::new(),
+        hidden: Hidden::default(),
+    };
+    hide_endpoints(&mut ctx, &file);
+    let servers = servers(&mut ctx, &file, target, name.as_deref());
+    let headers: Vec<String> = servers
+        .iter()
+        .flat_map(|s| s.link.headers.iter())
+        .flat_map(|(_, value)| secrets::of_header(value.reveal()))
+        .collect();
+    ctx.hidden.headers = headers;
+    let servers = servers.into_iter().map(|server| with_clean_environment(&mut ctx, server)).collect();
+    if !ctx.problems.mistakes.is_empty() {
+        return Err(ctx.problems);
+    }
+    let config = Config {
+        servers,
+        drain_timeout: cli.options.drain_timeout.or(file.drain_timeout).unwrap_or(Duration::from_secs(5)),
+        local: ctx.local,
+        log_contents: cli.options.log_contents,
+        status_socket: status_socket(cli, env),
+    };
+    let Hidden { tokens, headers, .. } = ctx.hidden;
+    let secrets = tokens.into_iter().chain(headers).map(Secret::new).collect();
+    Ok(Resolved { config, warnings: ctx.problems.warnings, notes: ctx.notes, secrets })
+}
+
+/// Learns every endpoint that is written anywhere, also of servers that don't run now: a child must see none.
+fn hide_endpoints(ctx: &mut Context<'_>, file: &File) {
+    let written = file.entries.iter().filter_map(dial::own).chain(&file.shared.endpoint);
+    let mut texts: Vec<String> = written.filter_map(|text| expand(&text.value, |name| ctx.lookup(name)).ok()).collect();
+    texts.extend(ctx.cli.options.endpoint.iter().map(|secret| secret.reveal().to_owned()));
+    texts
+        .extend([ctx.env.get("MCP_ENDPOINT"), ctx.dotenv.get("MCP_ENDPOINT")].into_iter().flatten().map(str::to_owned));
+    for text in texts {
+        let text = text.trim();
+        if let Ok(endpoint) = text.parse::<Endpoint>() {
+            ctx.hidden.tokens.extend(secrets::of_endpoint(&endpoint));
+            ctx.hidden.endpoints.push(text.to_owned());
+        }
+    }
+    ctx.hidden.tokens.sort_by_key(|token| std::cmp::Reverse(token.len()));
+    ctx.hidden.tokens.dedup();
+}
+
+fn servers(ctx: &mut Context<'_>, file: &File, target: Target<'_>, config: Option<&str>) -> Vec<ServerSpec> {
+    let mut chosen: Vec<(String, CommandSpec, Option<&Entry>)> = Vec::new();
+    match target {
+        Target::All => {
+            for entry in file.entries.iter().filter(|entry| !entry.disabled) {
+                if let Some(command) = entry_command(ctx, entry, false) {
+                    chosen.push((entry.name.clone(), command, Some(entry)));
+                }
+            }
+            if let (true, true, Some(config)) = (chosen.is_empty(), ctx.problems.mistakes.is_empty(), config) {
+                let remedy = "add or enable one, or run one command without the config: mcp-pipe -- CMD";
+                ctx.mistake(config, "names no server that can run", remedy);
+            }
+        }
+        Target::Named(name) => match file.entries.iter().find(|entry| entry.name == name) {
+            Some(entry) => {
+                if let Some(command) = entry_command(ctx, entry, true) {
+                    chosen.push((entry.name.clone(), command, Some(entry)));
+                }
+            }
+            None => chosen.extend(script(ctx, file, name).map(|(name, command)| (name, command, None))),
+        },
+        Target::Line(line) => {
+            if let [program, args @ ..] = line {
+                let name =
+                    Path::new(program).file_stem().map_or_else(|| program.clone(), |s| s.to_string_lossy().into());
+                let invocation = Invocation { program: program.clone(), args: args.to_vec() };
+                chosen.push((name, plain(ctx, invocation), None));
+            }
+        }
+    }
+    let own = |entry: Option<&Entry>| entry.and_then(dial::own).cloned();
+    let none = Shared::default();
+    // Looked up when the first server needs it: what nobody needs may be wrong.
+    let mut common: Option<Common> = ctx.local.then_some(Common::Missing);
+    let (mut servers, mut without) = (Vec::new(), Vec::new());
+    for (name, command, entry) in chosen {
+        let shared = entry.map_or(&none, |entry| &entry.shared);
+        let own_text = own(entry).filter(|_| !ctx.local).map(|text| (ctx.expand(&text), text.place));
+        let (endpoint, on_common) = match own_text {
+            Some((Some(text), place)) if !text.trim().is_empty() => (dial::parse(ctx, place, &text), false),
+            Some((None, _)) => (None, false),
+            Some((Some(_), _)) | None => {
+                let known = common.take().unwrap_or_else(|| dial::common(ctx, file));
+                let endpoint = match &known {
+                    Common::Given(endpoint) => Some(endpoint.clone()),
+                    Common::Wrong => None,
+                    Common::Missing => {
+                        without.push(name.clone());
+                        None
+                    }
+                };
+                common = Some(known);
+                (endpoint, true)
+            }
+        };
+        let link = Arc::new(dial::link(ctx, shared, &file.shared, on_common));
+        let (options, top) = (&ctx.cli.options, &file.shared);
+        servers.push(ServerSpec {
+            name: name.into(),
+            command,
+            endpoint,
+            link,
+            handshake: shared.handshake.or(top.handshake).unwrap_or_default(),
+            start_timeout: shared
+                .start_timeout
+                .or(options.start_timeout)
+                .or(top.start_timeout)
+                .unwrap_or(Duration::from_secs(60)),
+            max_frame: shared.max_frame.or(options.max_frame_size).or(top.max_frame).unwrap_or(16 << 20),
+        });
+    }
+    if !ctx.local && !without.is_empty() {
+        missing_endpoint(ctx, &without);
+    }
+    servers
+}
+
+fn missing_endpoint(ctx: &mut Context<'_>, without: &[String]) {
+    let names = without.join(", ");
+    let remedy = "set it in one of three ways: the variable MCP_ENDPOINT=wss://…; a line MCP_ENDPOINT=wss://… in a file .env; \
+                  or \"endpoint\" in the server's entry. Or try it without an account: mcp-pipe --local";
+    let what = format!("is not set, so there is nowhere to serve {names}");
+    ctx.mistake("MCP_ENDPOINT", what, remedy);
+}
+
+/// What an entry starts. `None` if it can't, which has been noted.
+fn entry_command(ctx: &mut Context<'_>, entry: &Entry, asked_for: bool) -> Option<CommandSpec> {
+    let program = match &entry.kind {
+        Kind::Stdio(program) => program,
+        Kind::Unknown => return None,
+        Kind::Remote(by) => {
+            let what = match by.value.as_str() {
+                "url" => format!("makes {} a remote server, which this version can't use", entry.name),
+                kind => format!("makes {} a remote server ({kind}), which this version can't use", entry.name),
+            };
+            if asked_for {
+                ctx.mistake(&by.place, what, "choose a server with a command");
+            } else {
+                ctx.warning(&by.place, format!("{what}; the other servers run"), "disable it to silence this");
+            }
+            return None;
+        }
+    };
+    for text in std::iter::once(program).chain(&entry.args).filter(|text| text.value.contains("${")) {
+        let what = "is passed on as it stands: a command line is no place for secrets, everybody can read it";
+        ctx.warning(&text.place, what, "hand a value over in env");
+    }
+    let mut env = Vec::new();
+    for (name, text) in entry.env.iter().filter(|(name, _)| name != "MCP_ENDPOINT") {
+        if name.is_empty() || name.contains(['=', '\0']) {
+            ctx.mistake(&text.place, "is no name for a variable", "use letters, digits and _");
+        }
+        let Some(value) = ctx.expand(text) else { continue };
+        if secrets::betrays(&value, &ctx.hidden.tokens, &ctx.hidden.endpoints) {
+            ctx.warning(
+                &text.place,
+                "holds an endpoint and is not passed on: servers don't get to see it",
+                "remove it",
+            );
+        } else {
+            env.push((name.clone(), Secret::new(value)));
+        }
+    }
+    let cwd = match &entry.cwd {
+        None => ctx.base.clone(),
+        Some(text) => {
+            let written = ctx.expand(text)?;
+            let cwd = ctx.base.join(written);
+            if !cwd.is_dir() {
+                let what = format!("names {}, which is no folder", cwd.display());
+                ctx.mistake(&text.place, what, "create it, or correct the path");
+            }
+            cwd
+        }
+    };
+    let path = env.iter().find(|(name, _)| name == "PATH").map(|(_, value)| value.reveal().to_owned());
+    let path = path.or_else(|| ctx.lookup("PATH")).unwrap_or_default();
+    let written = program.value.trim();
+    let program = if command::is_path(written) {
+        ctx.base.join(written).display().to_string()
+    } else {
+        command::with_fallback(written, &path).to_owned()
+    };
+    if program == "python3" && written == "python" {
+        ctx.notes.push(format!("{}: python3 is used, there is no python here", entry.name));
+    }
+    let args = entry.args.iter().map(|arg| arg.value.clone()).collect();
+    Some(CommandSpec { program, args, env, env_remove: Vec::new(), cwd: Some(cwd) })
+}
+
+/// A script by its file name; also its name as a server.
+fn script(ctx: &mut Context<'_>, file: &File, name: &str) -> Option<(String, CommandSpec)> {
+    if name.contains("://") {
+        let remedy = "pass an endpoint by MCP_ENDPOINT, .env or --endpoint";
+        ctx.mistake("the target", "is a URL, not a server or a script", remedy);
+        return None;
+    }
+    let places = command::script_places(name, ctx.cwd, &ctx.base);
+    let Some(path) = places.iter().find(|place| place.is_file()) else {
+        let looked: Vec<String> = places.iter().map(|place| place.display().to_string()).collect();
+        let names: Vec<&str> = file.entries.iter().map(|entry| entry.name.as_str()).collect();
+        let remedy = match (closest(name, names.iter().copied()), names.as_slice()) {
+            (Some(close), _) => format!("did you mean {close}?"),
+            (None, []) => format!("to run a program: mcp-pipe -- {name}"),
+            (None, names) => format!("the config has: {}; to run a program: mcp-pipe -- {name}", names.join(", ")),
+        };
+        let what = format!("is neither a server in the config nor a file; looked for {}", looked.join(", "));
+        ctx.mistake(name, what, remedy);
+        return None;
+    };
+    match command::for_script(path, ctx.env) {
+        Ok(invocation) => {
+            ctx.notes.push(format!("{name}: taking {}, run with {}", path.display(), invocation.program));
+            let stem = path.file_stem().map_or_else(|| name.to_owned(), |stem| stem.to_string_lossy().into_owned());
+            Some((stem, plain(ctx, invocation)))
+        }
+        Err((what, remedy)) => {
+            ctx.mistake(path.display().to_string(), what, remedy);
+            None
+        }
+    }
+}
+
+/// A command that the config says nothing about: it starts in the working directory.
+fn plain(ctx: &Context<'_>, Invocation { program, args }: Invocation) -> CommandSpec {
+    let program = if command::is_path(&program) { ctx.cwd.join(program).display().to_string() } else { program };
+    CommandSpec { program, args, env: Vec::new(), env_remove: Vec::new(), cwd: Some(ctx.cwd.to_path_buf()) }
+}
+
+/// Adds what `.env` sets, and takes out whatever would give away an endpoint.
+fn with_clean_environment(ctx: &mut Context<'_>, mut server: ServerSpec) -> ServerSpec {
+    let Hidden { endpoints, tokens, headers } = &ctx.hidden;
+    // Never taken out, whatever an endpoint's query happens to hold: nothing starts without them.
+    let hidden = |name: &str, value: &str| {
+        name == "MCP_ENDPOINT"
+            || (!["PATH", "HOME"].contains(&name)
+                && (secrets::betrays(value, tokens, endpoints) || secrets::betrays(value, headers, &[])))
+    };
+    let env = &mut server.command.env;
+    let own: Vec<String> = env.iter().map(|(name, _)| name.clone()).collect();
+    let mut all: Vec<(String, Secret)> = ctx
+        .dotenv
+        .vars
+        .iter()
+        .filter(|(name, value)| ctx.env.get(name).is_none() && !own.contains(name) && !hidden(name, value))
+        .map(|(name, value)| (name.clone(), Secret::new(value)))
+        .collect();
+    all.append(env);
+    *env = all;
+    let variables = ctx.env.iter().filter(|(name, value)| hidden(&name.to_string_lossy(), &value.to_string_lossy()));
+    server.command.env_remove =
+        variables.map(|(name, _)| name.to_owned()).filter(|n| !own.iter().any(|o| *n == **o)).collect();
+    server
+}
