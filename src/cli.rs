@@ -107,6 +107,9 @@ pub struct Options {
     /// How long calls under way may take to finish when told to stop [default: 5s]
     #[arg(long, global = true, value_name = "TIME", value_parser = units::duration, help_heading = "Servers")]
     pub drain_timeout: Option<Duration>,
+    /// The socket on which a running mcp-pipe answers `health` [env: MCP_STATUS_SOCKET]
+    #[arg(long, global = true, value_name = "PATH", help_heading = "Servers")]
+    pub status_socket: Option<PathBuf>,
 
     /// Serve an endpoint on this machine instead: needs no account and no network
     #[arg(long, global = true, conflicts_with = "endpoint", help_heading = "Endpoint")]
@@ -125,15 +128,13 @@ pub struct Options {
     /// [default: info]
     #[arg(long, global = true, value_name = "LEVEL", help_heading = "Log")]
     pub log_level: Option<String>,
-    /// How log lines are written
-    #[arg(long, global = true, value_name = "FORMAT", value_enum, default_value_t, help_heading = "Log")]
+    /// text for people, or json: an object a line
+    #[arg(long, global = true, value_name = "FORMAT", value_enum, default_value_t, hide_possible_values = true)]
+    #[arg(help_heading = "Log")]
     pub log_format: LogFormat,
     /// Log the contents of messages too (at debug). They may hold private data
     #[arg(long, global = true, help_heading = "Log")]
     pub log_contents: bool,
-    /// The socket on which a running mcp-pipe answers `health` [env: MCP_STATUS_SOCKET]
-    #[arg(long, global = true, value_name = "PATH", help_heading = "Log")]
-    pub status_socket: Option<PathBuf>,
 }
 
 /// How log lines are written.
@@ -189,7 +190,11 @@ impl Cli {
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
     let cli = Cli::try_parse_from(arguments)?;
     if cli.command.is_some() && (cli.target.target.is_some() || !cli.target.line.is_empty()) {
-        let text = "a target stands behind its command, for example: mcp-pipe tools calculator\n";
+        let text = "a target stands behind its command, for example: mcp-pipe tools calculator";
+        return Err(Cli::command().error(ErrorKind::ArgumentConflict, text));
+    }
+    if cli.options.endpoint.is_some() && cli.is_local() {
+        let text = "tools and call start servers on this machine and dial no endpoint; leave --endpoint out";
         return Err(Cli::command().error(ErrorKind::ArgumentConflict, text));
     }
     Ok(cli)
@@ -245,6 +250,7 @@ mod tests {
         assert!(cli(&["tools"]).unwrap().is_local());
         assert!(cli(&["call", "s", "t"]).unwrap().is_local());
         assert!(!cli(&[]).unwrap().is_local());
+        assert!(cli(&["tools", "--endpoint", "wss://h/"]).is_err(), "no option does nothing");
     }
 
     #[test]

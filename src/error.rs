@@ -124,9 +124,10 @@ impl Failure {
     /// Tells a person. Where nobody listens any more, nothing happens.
     pub fn tell(&self) {
         match self {
-            // What clap says may repeat an argument, and an endpoint in the wrong place is one.
             Failure::Usage(error) if self.exit() == Exit::Success => drop(error.print()),
-            _ => drop(std::io::stderr().lock().write_all(self.to_string().as_bytes())),
+            Failure::Usage(_) | Failure::Option(_) | Failure::Config(_) | Failure::Run(_) => {
+                drop(std::io::stderr().lock().write_all(self.to_string().as_bytes()));
+            }
         }
     }
 }
@@ -134,6 +135,7 @@ impl Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            // It may repeat an argument, and an endpoint in the wrong place is one.
             Failure::Usage(error) => f.write_str(&without_queries(&error.to_string())),
             Failure::Option(problem) => {
                 writeln!(f, "mcp-pipe: {} {}", problem.place, problem.what)?;
@@ -165,6 +167,7 @@ fn without_queries(text: &str) -> String {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
     use super::*;
     use anyhow::Context as _;

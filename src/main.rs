@@ -24,13 +24,7 @@ fn start() -> Result<Exit, Failure> {
     let redactions = logging::start(&cli.options, &env).map_err(Failure::Option)?;
     let cwd = std::env::current_dir().context("the working directory can't be found; was it removed?")?;
     let resolved = config::resolve(&cli, &env, &cwd)?;
-    redactions.add(resolved.secrets);
-    for warning in &resolved.warnings {
-        tracing::warn!(event = "CONFIG_WARNING", "{warning}");
-    }
-    for note in &resolved.notes {
-        tracing::info!(event = "CONFIG_NOTE", "{note}");
-    }
-    tracing::debug!(event = "CONFIG_RESOLVED", command = ?cli.action(), "{:?}", resolved.config);
+    redactions.add(resolved.secrets.iter().cloned());
+    resolved.log();
     Ok(Exit::Success)
 }

@@ -80,7 +80,7 @@ pub(crate) enum Kind {
     Stdio(Located<String>),
     /// Over the network, which this version doesn't do; with the place and text of what says so.
     Remote(Located<String>),
-    /// Can't be told; a mistake has been noted.
+    /// Can't be told or can't be run; that has been noted.
     Unknown,
 }
 
@@ -204,6 +204,12 @@ fn entry(r: &mut Reader<'_>, name: String, prop: &ObjectProp<'_>, path: &str) ->
             Kind::Unknown
         }
     };
+    if entry.disabled && r.mistakes.len() > before {
+        // Who switches off what is broken wants the others to run.
+        let mistakes = r.mistakes.split_off(before);
+        r.warnings.extend(mistakes);
+        entry.kind = Kind::Unknown;
+    }
     entry
 }
 

@@ -30,6 +30,19 @@ pub struct Resolved {
     pub secrets: Vec<Secret>,
 }
 
+impl Resolved {
+    /// Logs what a person should know. Not before the log knows the secrets.
+    pub fn log(&self) {
+        for warning in &self.warnings {
+            tracing::warn!(event = "CONFIG_WARNING", "{warning}");
+        }
+        for note in &self.notes {
+            tracing::info!(event = "CONFIG_NOTE", "{note}");
+        }
+        tracing::debug!(event = "CONFIG_RESOLVED", "{:?}", self.config);
+    }
+}
+
 /// What is being resolved, and what has been found so far.
 pub(crate) struct Context<'a> {
     pub(crate) cli: &'a Cli,
@@ -165,7 +178,7 @@ fn hide_endpoints(ctx: &mut Context<'_>, file: &File) {
             ctx.hidden.endpoints.push(text.to_owned());
         }
     }
-    ctx.hidden.tokens.sort_by_key(|token| std::cmp::Reverse(token.len()));
+    ctx.hidden.tokens.sort_unstable();
     ctx.hidden.tokens.dedup();
 }
 
@@ -259,6 +272,10 @@ fn missing_endpoint(ctx: &mut Context<'_>, without: &[String]) {
 fn entry_command(ctx: &mut Context<'_>, entry: &Entry, asked_for: bool) -> Option<CommandSpec> {
     let program = match &entry.kind {
         Kind::Stdio(program) => program,
+        Kind::Unknown if asked_for && ctx.problems.mistakes.is_empty() => {
+            ctx.mistake(&entry.name, "can't be run as it stands in the config", "see the warnings");
+            return None;
+        }
         Kind::Unknown => return None,
         Kind::Remote(by) => {
             let what = match by.value.as_str() {

@@ -420,17 +420,27 @@ fn a_command_line_needs_no_config() {
 }
 
 #[test]
+fn a_broken_entry_that_is_switched_off_stops_nobody() {
+    let case = Case::new(r#"{"mcpServers": {"a": {"command": "x"}, "b": {"command": 5, "disabled": true}}}"#);
+    assert!(case.warnings(&[])[0].contains("mcpServers.b.command: is a number"));
+    assert!(case.mistakes(&["b"])[0].starts_with("b: can't be run"));
+}
+
+proptest::proptest! {
+    #[test]
+    fn no_file_makes_it_panic(text in r#"[ \n{}\[\]:,"a-c1\u{feff}é\\/*]{0,60}"#) {
+        drop(file::read("f", &text));
+        drop(file::read("f", &format!("{{\"mcpServers\": {{\"a\": {text}}}}}")));
+    }
+}
+
+#[test]
 fn every_shipped_file_is_right() {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
     let resolved = |name: &str, env: &[(&str, &str)]| {
-        let cli = cli::parse(["mcp-pipe", "--config", name].map(Into::into)).unwrap();
         let elsewhere = tempfile::tempdir().unwrap();
-        let cli_path = root.join(name);
-        let cli = if cli_path.is_file() {
-            cli::parse(["mcp-pipe".into(), "--config".into(), cli_path.into_os_string()]).unwrap()
-        } else {
-            cli
-        };
+        let line = ["mcp-pipe".into(), "--config".into(), root.join(name).into_os_string()];
+        let cli = cli::parse(line).unwrap();
         resolve(&cli, &env.iter().copied().collect(), elsewhere.path()).unwrap_or_else(|problems| panic!("{problems}"))
     };
     for name in ["mcp_config.json", "mcp_config.minimal.json"] {

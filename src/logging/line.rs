@@ -169,7 +169,9 @@ fn text(level: Level, target: Option<&str>, fields: &Fields, time: &str, colour:
                 line.push('"');
             }
             Value::String(text) => escape(text, &mut line),
-            other => line += &other.to_string(),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => {
+                line += &value.to_string()
+            }
         }
     }
     if let Some(event) = &fields.event {
