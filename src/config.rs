@@ -14,6 +14,7 @@ mod locate;
 mod reader;
 mod resolve;
 mod secrets;
+mod start;
 #[cfg(test)]
 mod tests;
 pub(crate) mod units;

@@ -29,7 +29,7 @@ use line::{Fields, Looks};
 pub fn start(options: &Options, env: &Environment) -> Result<Redactions, Problem> {
     let filter = filter(options.log_level.as_deref(), env)?;
     let redactions = Redactions::default();
-    let lines = Lines { looks: looks(options.log_format, env), redactions: redactions.clone() };
+    let lines = Lines { looks: looks(options.log_format, env), redactions: redactions.clone(), write: to_stderr };
     let subscriber = tracing_subscriber::registry().with(lines.with_filter(filter));
     // Only a second call in one process fails, and then lines go where the first one said.
     drop(tracing::subscriber::set_global_default(subscriber));
@@ -100,16 +100,26 @@ fn level_of(name: &str) -> Option<LevelFilter> {
     }
 }
 
-/// Writes each event as a line.
-struct Lines {
+/// Makes each event a line.
+struct Lines<W> {
     looks: Looks,
     redactions: Redactions,
+    write: W,
+}
+
+/// A closed terminal or a full disk must not end a program that runs unattended: then the line is lost.
+fn to_stderr(line: &str) {
+    drop(std::io::stderr().lock().write_all(line.as_bytes()));
 }
 
 /// The name of the server that a span is about.
 struct ServerName(String);
 
-impl<S: tracing::Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Lines {
+impl<S, W> Layer<S> for Lines<W>
+where
+    S: tracing::Subscriber + for<'a> LookupSpan<'a>,
+    W: Fn(&str) + 'static,
+{
     fn on_new_span(&self, attributes: &tracing::span::Attributes<'_>, id: &tracing::span::Id, ctx: Context<'_, S>) {
         let mut fields = Fields::default();
         attributes.record(&mut fields);
@@ -127,8 +137,7 @@ impl<S: tracing::Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Lines {
             fields.server = scope.find_map(|span| span.extensions().get::<ServerName>().map(|name| name.0.clone()));
         }
         let line = self.looks.line(event.metadata(), &fields);
-        // A closed terminal or a full disk must not end a program that runs unattended.
-        drop(std::io::stderr().lock().write_all(self.redactions.apply(line).as_bytes()));
+        (self.write)(&self.redactions.apply(line));
     }
 }
 
@@ -136,6 +145,8 @@ impl<S: tracing::Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Lines {
 #[expect(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
     use super::*;
+    use crate::endpoint::Secret;
+    use std::sync::{Arc, Mutex};
     use tracing::Level;
 
     fn env(pairs: &[(&str, &str)]) -> Environment {
@@ -165,6 +176,26 @@ mod tests {
             problem,
             "MCP_LOG_LEVEL: has the level \"inof\", which there is not; did you mean info? levels are \
              off, error, warn, info, debug, trace; for one part: mcp_pipe::link=debug"
+        );
+    }
+    #[test]
+    fn a_line_names_the_server_of_its_span_and_holds_no_secret() {
+        let written = Arc::new(Mutex::new(String::new()));
+        let sink = Arc::clone(&written);
+        let redactions = Redactions::default();
+        let write = move |line: &str| sink.lock().unwrap().push_str(line);
+        let looks = Looks::Text { colour: false, time: false };
+        let lines = Lines { looks, redactions: redactions.clone(), write };
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(lines), || {
+            redactions.add([Secret::new("s3cret"), Secret::new("token=s3cret")]);
+            let _pipe = tracing::info_span!("pipe", server = %"calculator").entered();
+            tracing::trace!(target: "library", request = "GET /?token=s3cret", "sending");
+            tracing::warn!(event = "SERVER_STDERR", server = "time", ok = true, "it said {}\n{}", "s3cret", "x");
+        });
+        assert_eq!(
+            *written.lock().unwrap(),
+            "TRACE [calculator] library: sending request=\"GET /?…\"\n\
+             WARN  [time] it said …\\nx ok=true event=SERVER_STDERR\n"
         );
     }
 }

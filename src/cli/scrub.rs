@@ -75,4 +75,29 @@ mod tests {
         let (start, end) = argument_range(&std::fs::read_to_string("/proc/self/stat").unwrap()).unwrap();
         assert_eq!(std::fs::read("/proc/self/cmdline").unwrap().len(), end - start);
     }
+
+    const SECRET: &str = "wss://h/?token=s3cret-of-the-scrub-test";
+
+    /// Does nothing by itself: [`an_endpoint_leaves_the_process_list`] runs it in a process of its own.
+    #[test]
+    fn in_a_child() {
+        if std::env::var_os("SCRUB_TEST").is_none() {
+            return;
+        }
+        let before = std::fs::read("/proc/self/cmdline").unwrap();
+        assert!(memchr::memmem::find(&before, SECRET.as_bytes()).is_some());
+        hide(&[SECRET]);
+        let after = std::fs::read("/proc/self/cmdline").unwrap();
+        assert!(memchr::memmem::find(&after, b"s3cret").is_none());
+        assert!(memchr::memmem::find(&after, b"--skip").is_some(), "the rest stays");
+    }
+
+    #[test]
+    fn an_endpoint_leaves_the_process_list() {
+        let arguments = ["--exact", "cli::scrub::tests::in_a_child", "--test-threads=1", "--skip", SECRET];
+        let mut child = std::process::Command::new(std::env::current_exe().unwrap());
+        let output = child.args(arguments).env("SCRUB_TEST", "1").output().unwrap();
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && said.contains("1 passed"), "{said}");
+    }
 }

@@ -7,7 +7,7 @@
 //! |---|---|---|---|---|
 //! | `command` | S | text | | the program; with a slash, relative to the file's folder; never expanded |
 //! | `args` | S | texts | none | its arguments; never expanded |
-//! | `env` | S | texts by name `$` | none | set for the program, on top of what mcp-pipe and `.env` have |
+//! | `env` | S | texts by name `$` | none | set for the program, on top of what mcp-pipe and `.env` have; what holds an endpoint or its token is left out |
 //! | `cwd` | S | text `$` | the file's folder | where the program starts |
 //! | `type`, `transportType`, `transport` | S | `stdio` | `stdio` | remote types are skipped with a warning |
 //! | `disabled`, `enabled` | S | `true`/`false`, also as text | enabled | whether it runs |

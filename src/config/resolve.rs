@@ -6,13 +6,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::command::{self, Invocation};
+use super::command::Invocation;
 use super::dial::{self, Common};
 use super::dotenv::DotEnv;
 use super::expand::{ExpandError, expand};
-use super::file::{self, Entry, File, Kind, Shared};
+use super::file::{self, Entry, File, Shared};
 use super::reader::Located;
-use super::{CommandSpec, Config, Environment, ServerSpec, closest, locate, secrets};
+use super::{CommandSpec, Config, Environment, ServerSpec, locate, secrets, start};
 use crate::cli::{Cli, Target};
 use crate::endpoint::{Endpoint, Secret};
 use crate::error::{Problem, Problems};
@@ -53,20 +53,25 @@ pub(crate) struct Context<'a> {
     pub(crate) base: PathBuf,
     pub(crate) local: bool,
     pub(crate) problems: Problems,
-    notes: Vec<String>,
+    pub(crate) notes: Vec<String>,
     /// Everything that must be kept from a child's environment and from the log.
-    hidden: Hidden,
+    pub(crate) hidden: Hidden,
 }
 
+/// Texts that let somebody in, in every spelling.
 #[derive(Default)]
-struct Hidden {
-    endpoints: Vec<String>,
-    tokens: Vec<String>,
-    headers: Vec<String>,
+pub(crate) struct Hidden {
+    /// Whole endpoints.
+    pub(crate) endpoints: Vec<String>,
+    /// The secret parts of endpoints.
+    pub(crate) tokens: Vec<String>,
+    /// Header values.
+    pub(crate) headers: Vec<String>,
 }
 
 impl Context<'_> {
-    fn lookup(&self, name: &str) -> Option<String> {
+    /// A variable of the environment, else of `.env`.
+    pub(crate) fn lookup(&self, name: &str) -> Option<String> {
         self.env.get(name).or_else(|| self.dotenv.get(name)).map(str::to_owned)
     }
 
@@ -94,11 +99,13 @@ impl Context<'_> {
         None
     }
 
-    fn mistake(&mut self, place: impl Into<String>, what: impl Into<String>, remedy: impl Into<String>) {
+    /// Notes what must be put right.
+    pub(crate) fn mistake(&mut self, place: impl Into<String>, what: impl Into<String>, remedy: impl Into<String>) {
         self.problems.mistakes.push(Problem::new(place, what, remedy));
     }
 
-    fn warning(&mut self, place: impl Into<String>, what: impl Into<String>, remedy: impl Into<String>) {
+    /// Notes what stops nothing.
+    pub(crate) fn warning(&mut self, place: impl Into<String>, what: impl Into<String>, remedy: impl Into<String>) {
         self.problems.warnings.push(Problem::new(place, what, remedy));
     }
 }
@@ -148,7 +155,7 @@ pub fn resolve(cli: &Cli, env: &Environment, cwd: &Path) -> Result<Resolved, Pro
         .flat_map(|(_, value)| secrets::of_header(value.reveal()))
         .collect();
     ctx.hidden.headers = headers;
-    let servers = servers.into_iter().map(|server| with_clean_environment(&mut ctx, server)).collect();
+    let servers = servers.into_iter().map(|server| start::with_clean_environment(&mut ctx, server)).collect();
     if !ctx.problems.mistakes.is_empty() {
         return Err(ctx.problems);
     }
@@ -187,7 +194,7 @@ fn servers(ctx: &mut Context<'_>, file: &File, target: Target<'_>, config: Optio
     match target {
         Target::All => {
             for entry in file.entries.iter().filter(|entry| !entry.disabled) {
-                if let Some(command) = entry_command(ctx, entry, false) {
+                if let Some(command) = start::of_entry(ctx, entry, false) {
                     chosen.push((entry.name.clone(), command, Some(entry)));
                 }
             }
@@ -198,18 +205,18 @@ fn servers(ctx: &mut Context<'_>, file: &File, target: Target<'_>, config: Optio
         }
         Target::Named(name) => match file.entries.iter().find(|entry| entry.name == name) {
             Some(entry) => {
-                if let Some(command) = entry_command(ctx, entry, true) {
+                if let Some(command) = start::of_entry(ctx, entry, true) {
                     chosen.push((entry.name.clone(), command, Some(entry)));
                 }
             }
-            None => chosen.extend(script(ctx, file, name).map(|(name, command)| (name, command, None))),
+            None => chosen.extend(start::of_script(ctx, file, name).map(|(name, command)| (name, command, None))),
         },
         Target::Line(line) => {
             if let [program, args @ ..] = line {
                 let name =
                     Path::new(program).file_stem().map_or_else(|| program.clone(), |s| s.to_string_lossy().into());
                 let invocation = Invocation { program: program.clone(), args: args.to_vec() };
-                chosen.push((name, plain(ctx, invocation), None));
+                chosen.push((name, start::of_line(ctx, invocation), None));
             }
         }
     }
@@ -266,138 +273,4 @@ fn missing_endpoint(ctx: &mut Context<'_>, without: &[String]) {
                   or \"endpoint\" in the server's entry. Or try it without an account: mcp-pipe --local";
     let what = format!("is not set, so there is nowhere to serve {names}");
     ctx.mistake("MCP_ENDPOINT", what, remedy);
-}
-
-/// What an entry starts. `None` if it can't, which has been noted.
-fn entry_command(ctx: &mut Context<'_>, entry: &Entry, asked_for: bool) -> Option<CommandSpec> {
-    let program = match &entry.kind {
-        Kind::Stdio(program) => program,
-        Kind::Unknown if asked_for && ctx.problems.mistakes.is_empty() => {
-            ctx.mistake(&entry.name, "can't be run as it stands in the config", "see the warnings");
-            return None;
-        }
-        Kind::Unknown => return None,
-        Kind::Remote(by) => {
-            let what = match by.value.as_str() {
-                "url" => format!("makes {} a remote server, which this version can't use", entry.name),
-                kind => format!("makes {} a remote server ({kind}), which this version can't use", entry.name),
-            };
-            if asked_for {
-                ctx.mistake(&by.place, what, "choose a server with a command");
-            } else {
-                ctx.warning(&by.place, format!("{what}; the other servers run"), "disable it to silence this");
-            }
-            return None;
-        }
-    };
-    for text in std::iter::once(program).chain(&entry.args).filter(|text| text.value.contains("${")) {
-        let what = "is passed on as it stands: a command line is no place for secrets, everybody can read it";
-        ctx.warning(&text.place, what, "hand a value over in env");
-    }
-    let mut env = Vec::new();
-    for (name, text) in entry.env.iter().filter(|(name, _)| name != "MCP_ENDPOINT") {
-        if name.is_empty() || name.contains(['=', '\0']) {
-            ctx.mistake(&text.place, "is no name for a variable", "use letters, digits and _");
-        }
-        let Some(value) = ctx.expand(text) else { continue };
-        if secrets::betrays(&value, &ctx.hidden.tokens, &ctx.hidden.endpoints) {
-            ctx.warning(
-                &text.place,
-                "holds an endpoint and is not passed on: servers don't get to see it",
-                "remove it",
-            );
-        } else {
-            env.push((name.clone(), Secret::new(value)));
-        }
-    }
-    let cwd = match &entry.cwd {
-        None => ctx.base.clone(),
-        Some(text) => {
-            let written = ctx.expand(text)?;
-            let cwd = ctx.base.join(written);
-            if !cwd.is_dir() {
-                let what = format!("names {}, which is no folder", cwd.display());
-                ctx.mistake(&text.place, what, "create it, or correct the path");
-            }
-            cwd
-        }
-    };
-    let path = env.iter().find(|(name, _)| name == "PATH").map(|(_, value)| value.reveal().to_owned());
-    let path = path.or_else(|| ctx.lookup("PATH")).unwrap_or_default();
-    let written = program.value.trim();
-    let program = if command::is_path(written) {
-        ctx.base.join(written).display().to_string()
-    } else {
-        command::with_fallback(written, &path).to_owned()
-    };
-    if program == "python3" && written == "python" {
-        ctx.notes.push(format!("{}: python3 is used, there is no python here", entry.name));
-    }
-    let args = entry.args.iter().map(|arg| arg.value.clone()).collect();
-    Some(CommandSpec { program, args, env, env_remove: Vec::new(), cwd: Some(cwd) })
-}
-
-/// A script by its file name; also its name as a server.
-fn script(ctx: &mut Context<'_>, file: &File, name: &str) -> Option<(String, CommandSpec)> {
-    if name.contains("://") {
-        let remedy = "pass an endpoint by MCP_ENDPOINT, .env or --endpoint";
-        ctx.mistake("the target", "is a URL, not a server or a script", remedy);
-        return None;
-    }
-    let places = command::script_places(name, ctx.cwd, &ctx.base);
-    let Some(path) = places.iter().find(|place| place.is_file()) else {
-        let looked: Vec<String> = places.iter().map(|place| place.display().to_string()).collect();
-        let names: Vec<&str> = file.entries.iter().map(|entry| entry.name.as_str()).collect();
-        let remedy = match (closest(name, names.iter().copied()), names.as_slice()) {
-            (Some(close), _) => format!("did you mean {close}?"),
-            (None, []) => format!("to run a program: mcp-pipe -- {name}"),
-            (None, names) => format!("the config has: {}; to run a program: mcp-pipe -- {name}", names.join(", ")),
-        };
-        let what = format!("is neither a server in the config nor a file; looked for {}", looked.join(", "));
-        ctx.mistake(name, what, remedy);
-        return None;
-    };
-    match command::for_script(path, ctx.env) {
-        Ok(invocation) => {
-            ctx.notes.push(format!("{name}: taking {}, run with {}", path.display(), invocation.program));
-            let stem = path.file_stem().map_or_else(|| name.to_owned(), |stem| stem.to_string_lossy().into_owned());
-            Some((stem, plain(ctx, invocation)))
-        }
-        Err((what, remedy)) => {
-            ctx.mistake(path.display().to_string(), what, remedy);
-            None
-        }
-    }
-}
-
-/// A command that the config says nothing about: it starts in the working directory.
-fn plain(ctx: &Context<'_>, Invocation { program, args }: Invocation) -> CommandSpec {
-    let program = if command::is_path(&program) { ctx.cwd.join(program).display().to_string() } else { program };
-    CommandSpec { program, args, env: Vec::new(), env_remove: Vec::new(), cwd: Some(ctx.cwd.to_path_buf()) }
-}
-
-/// Adds what `.env` sets, and takes out whatever would give away an endpoint.
-fn with_clean_environment(ctx: &mut Context<'_>, mut server: ServerSpec) -> ServerSpec {
-    let Hidden { endpoints, tokens, headers } = &ctx.hidden;
-    // Never taken out, whatever an endpoint's query happens to hold: nothing starts without them.
-    let hidden = |name: &str, value: &str| {
-        name == "MCP_ENDPOINT"
-            || (!["PATH", "HOME"].contains(&name)
-                && (secrets::betrays(value, tokens, endpoints) || secrets::betrays(value, headers, &[])))
-    };
-    let env = &mut server.command.env;
-    let own: Vec<String> = env.iter().map(|(name, _)| name.clone()).collect();
-    let mut all: Vec<(String, Secret)> = ctx
-        .dotenv
-        .vars
-        .iter()
-        .filter(|(name, value)| ctx.env.get(name).is_none() && !own.contains(name) && !hidden(name, value))
-        .map(|(name, value)| (name.clone(), Secret::new(value)))
-        .collect();
-    all.append(env);
-    *env = all;
-    let variables = ctx.env.iter().filter(|(name, value)| hidden(&name.to_string_lossy(), &value.to_string_lossy()));
-    server.command.env_remove =
-        variables.map(|(name, _)| name.to_owned()).filter(|n| !own.iter().any(|o| *n == **o)).collect();
-    server
 }
