@@ -1,4 +1,28 @@
 //! What a run is to do: valid by construction, every default already in its place.
+//!
+//! The file as written becomes `file::File`, and that with the environment and the flags becomes a [`Config`]
+//! by [`resolve()`]; nothing else makes one.
+
+mod command;
+mod dial;
+mod dotenv;
+mod environment;
+mod expand;
+mod file;
+mod keys;
+mod locate;
+mod reader;
+mod resolve;
+mod secrets;
+mod start;
+#[cfg(test)]
+mod tests;
+pub(crate) mod units;
+
+pub(crate) use keys::closest;
+
+pub use environment::Environment;
+pub use resolve::{Resolved, resolve, status_socket};
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -16,6 +40,12 @@ pub struct Config {
     pub servers: Vec<ServerSpec>,
     /// How long requests under way may take to finish at a graceful stop.
     pub drain_timeout: Duration,
+    /// Whether mcp-pipe serves the endpoint itself, on loopback; then no server has one of its own.
+    pub local: bool,
+    /// Whether the contents of messages may be logged (at debug).
+    pub log_contents: bool,
+    /// Where `health` is answered, if anywhere.
+    pub status_socket: Option<PathBuf>,
 }
 
 /// One `mcpServers` entry and the link it is served on.
@@ -46,7 +76,7 @@ pub struct CommandSpec {
     pub args: Vec<String>,
     /// Set on top of the inherited environment. Never holds an endpoint.
     pub env: Vec<(String, Secret)>,
-    /// Removed from the inherited environment, before `env` is set.
+    /// Taken out of the inherited environment: the variables that hold an endpoint or a part of one.
     pub env_remove: Vec<OsString>,
     /// Its working directory; ours if `None`.
     pub cwd: Option<PathBuf>,

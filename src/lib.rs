@@ -6,15 +6,18 @@
 
 pub mod backoff;
 pub mod chunk;
+pub mod cli;
 pub mod config;
 pub mod diagnosis;
 pub mod endpoint;
 pub mod envelope;
+pub mod error;
 pub mod frame;
 pub mod gateway;
 pub mod guard;
 pub mod inspect;
 pub mod link;
+pub mod logging;
 pub mod pipe;
 pub mod recovery;
 pub mod router;

@@ -1,0 +1,277 @@
+//! Flags, subcommands and their help. Nothing here acts.
+//!
+//! Values that may also stand in the config file are `Option`s: which one counts, and every default, is
+//! decided in [`crate::config::resolve`]. The endpoint is taken as a plain [`Secret`], so that neither a
+//! parse error nor `--help` can show it.
+
+pub mod scrub;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::error::ErrorKind;
+use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
+
+use crate::config::units;
+use crate::endpoint::Secret;
+
+const EXAMPLES: &str = "\
+Examples:
+  mcp-pipe --local                        every server of mcp_config.json, no account, no network
+  mcp-pipe                                the same servers on the endpoint in MCP_ENDPOINT or .env
+  mcp-pipe calculator                     one server of the config
+  mcp-pipe calculator.py                  one script
+  mcp-pipe -- npx -y some-server --flag   any command
+  mcp-pipe tools calculator               what it offers
+  mcp-pipe call calculator add '{\"a\":2,\"b\":3}'
+
+A server whose name is also a command (tools, call, health, run) is run with: mcp-pipe run NAME";
+
+/// Serves MCP servers (programs that speak JSON-RPC on stdin and stdout) on WebSocket endpoints
+#[derive(Debug, Parser)]
+#[command(name = "mcp-pipe", version, after_help = EXAMPLES, subcommand_help_heading = "Commands")]
+#[command(override_usage = "mcp-pipe [OPTIONS] [TARGET | -- CMD ARGS…]\n       mcp-pipe [OPTIONS] COMMAND …")]
+#[command(disable_help_subcommand = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    target: TargetArgs,
+    /// The options, which every command takes.
+    #[command(flatten)]
+    pub options: Options,
+}
+
+/// What to do.
+#[derive(Debug, Clone, Subcommand)]
+pub enum Command {
+    /// Run servers until told to stop (what happens without a command, too)
+    Run(TargetArgs),
+    /// Start servers, print the tools that they offer, and end
+    Tools {
+        /// Which servers.
+        #[command(flatten)]
+        target: TargetArgs,
+        /// Print JSON instead of a table
+        #[arg(long)]
+        json: bool,
+    },
+    /// Start a server, call one of its tools through the whole pipe, print the result, and end
+    Call {
+        /// A server name in the config, or a script
+        server: String,
+        /// The tool's name
+        tool: String,
+        /// Its arguments: a JSON object
+        #[arg(value_name = "ARGS_JSON", default_value = "{}", value_parser = json_object)]
+        arguments: String,
+    },
+    /// Ask a running mcp-pipe over its status socket whether it serves; exit code 0 or 1
+    Health,
+}
+
+/// Which servers, as written.
+#[derive(Debug, Clone, Default, Args)]
+pub struct TargetArgs {
+    /// Only this server: a name in the config, or a script (.py, .js, .mjs, .cjs, or an executable file)
+    target: Option<String>,
+    /// Only the server that this command starts
+    #[arg(last = true, value_name = "CMD", conflicts_with = "target")]
+    line: Vec<String>,
+}
+
+/// Which servers take part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Target<'a> {
+    /// Every enabled server of the config.
+    All,
+    /// A name in the config, or a script.
+    Named(&'a str),
+    /// A program and its arguments; never empty.
+    Line(&'a [String]),
+}
+
+/// Options of every command.
+#[derive(Debug, Clone, Default, Args)]
+pub struct Options {
+    /// The config file [env: MCP_CONFIG] [default: mcp_config.json in the working directory]
+    #[arg(long, global = true, value_name = "FILE", help_heading = "Servers")]
+    pub config: Option<PathBuf>,
+    /// How long a server may take to answer before its endpoint is dialled regardless [default: 60s]
+    #[arg(long, global = true, value_name = "TIME", value_parser = units::duration, help_heading = "Servers")]
+    pub start_timeout: Option<Duration>,
+    /// The largest message, in either direction [default: 16MiB]
+    #[arg(long, global = true, value_name = "SIZE", value_parser = units::frame_size, help_heading = "Servers")]
+    pub max_frame_size: Option<usize>,
+    /// How long calls under way may take to finish when told to stop [default: 5s]
+    #[arg(long, global = true, value_name = "TIME", value_parser = units::duration, help_heading = "Servers")]
+    pub drain_timeout: Option<Duration>,
+    /// The socket on which a running mcp-pipe answers `health` [env: MCP_STATUS_SOCKET]
+    #[arg(long, global = true, value_name = "PATH", help_heading = "Servers")]
+    pub status_socket: Option<PathBuf>,
+
+    /// Serve an endpoint on this machine instead: needs no account and no network
+    #[arg(long, global = true, conflicts_with = "endpoint", help_heading = "Endpoint")]
+    pub local: bool,
+    /// The WebSocket endpoint, ws:// or wss://. MCP_ENDPOINT or a .env file keep a token out of your shell's history
+    #[arg(long, global = true, value_name = "ENDPOINT", value_parser = secret, help_heading = "Endpoint")]
+    pub endpoint: Option<Secret>,
+    /// A PEM file of certificate authorities to trust besides the platform's
+    #[arg(long, global = true, value_name = "FILE", help_heading = "Endpoint")]
+    pub ca_file: Option<PathBuf>,
+    /// The longest wait between two attempts to connect [default: 600s]
+    #[arg(long, global = true, value_name = "TIME", value_parser = units::duration_from_1s, help_heading = "Endpoint")]
+    pub max_backoff: Option<Duration>,
+
+    /// error, warn, info, debug or trace, or a list like info,mcp_pipe::link=debug [env: MCP_LOG_LEVEL, RUST_LOG]
+    /// [default: info]
+    #[arg(long, global = true, value_name = "LEVEL", help_heading = "Log")]
+    pub log_level: Option<String>,
+    /// text for people, or json: an object a line
+    #[arg(long, global = true, value_name = "FORMAT", value_enum, default_value_t, hide_possible_values = true)]
+    #[arg(help_heading = "Log")]
+    pub log_format: LogFormat,
+    /// Log the contents of messages too (at debug). They may hold private data
+    #[arg(long, global = true, help_heading = "Log")]
+    pub log_contents: bool,
+}
+
+/// How log lines are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+impl Cli {
+    /// Which servers take part, whatever the command is.
+    pub fn target(&self) -> Target<'_> {
+        let written = match &self.command {
+            Some(Command::Run(target) | Command::Tools { target, .. }) => target,
+            Some(Command::Call { server, .. }) => return Target::Named(server),
+            Some(Command::Health) | None => &self.target,
+        };
+        match (&written.target, written.line.as_slice()) {
+            (Some(name), _) => Target::Named(name),
+            (None, []) => Target::All,
+            (None, line) => Target::Line(line),
+        }
+    }
+
+    /// What to do.
+    pub fn action(&self) -> Command {
+        self.command.clone().unwrap_or_else(|| Command::Run(self.target.clone()))
+    }
+
+    /// Whether the servers are served on an endpoint of our own: asked for, or because the command is one
+    /// that looks at servers and not at an account.
+    pub fn is_local(&self) -> bool {
+        self.options.local || matches!(self.command, Some(Command::Tools { .. } | Command::Call { .. }))
+    }
+
+    /// The arguments that must not stay in the process list: an endpoint, also one in the wrong place.
+    pub fn secrets(&self) -> Vec<&str> {
+        let misplaced = match self.target() {
+            Target::Named(name) if name.contains("://") => Some(name),
+            Target::All | Target::Named(_) | Target::Line(_) => None,
+        };
+        self.options.endpoint.iter().map(Secret::reveal).chain(misplaced).collect()
+    }
+}
+
+/// Reads the command line.
+///
+/// # Errors
+/// What clap says about it, and `--help` and `--version`, which are errors to clap.
+pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
+    let cli = Cli::try_parse_from(arguments)?;
+    if cli.command.is_some() && (cli.target.target.is_some() || !cli.target.line.is_empty()) {
+        let text = "a target stands behind its command, for example: mcp-pipe tools calculator";
+        return Err(Cli::command().error(ErrorKind::ArgumentConflict, text));
+    }
+    if cli.options.endpoint.is_some() && cli.is_local() {
+        let text = "tools and call start servers on this machine and dial no endpoint; leave --endpoint out";
+        return Err(Cli::command().error(ErrorKind::ArgumentConflict, text));
+    }
+    Ok(cli)
+}
+
+fn secret(text: &str) -> Result<Secret, std::convert::Infallible> {
+    Ok(Secret::new(text))
+}
+
+fn json_object(text: &str) -> Result<String, String> {
+    match serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(text) {
+        Ok(_) => Ok(text.to_owned()),
+        Err(error) => Err(format!("not a JSON object like '{{\"a\":2}}': {error}")),
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test may panic")]
+mod tests {
+    use super::*;
+
+    fn cli(arguments: &[&str]) -> Result<Cli, clap::Error> {
+        parse(std::iter::once("mcp-pipe").chain(arguments.iter().copied()).map(OsString::from))
+    }
+
+    #[test]
+    fn the_definition_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_target_is_a_name_a_script_or_a_command_line() {
+        assert_eq!(cli(&[]).unwrap().target(), Target::All);
+        assert_eq!(cli(&["calculator.py"]).unwrap().target(), Target::Named("calculator.py"));
+        assert_eq!(cli(&["run", "tools"]).unwrap().target(), Target::Named("tools"));
+        assert_eq!(cli(&["tools", "time", "--json"]).unwrap().target(), Target::Named("time"));
+        assert_eq!(cli(&["call", "a", "b"]).unwrap().target(), Target::Named("a"));
+        let run = cli(&["--local", "--", "npx", "-y", "x", "--local"]).unwrap();
+        assert_eq!(run.target(), Target::Line(&["npx".into(), "-y".into(), "x".into(), "--local".into()]));
+        assert!(cli(&["calculator", "tools"]).is_err());
+        assert!(cli(&["calculator", "--", "npx"]).is_err());
+    }
+
+    #[test]
+    fn options_stand_before_or_behind_a_command() {
+        for line in [["--drain-timeout", "2m", "tools"], ["tools", "--drain-timeout", "2m"]] {
+            assert_eq!(cli(&line).unwrap().options.drain_timeout, Some(Duration::from_secs(120)));
+        }
+    }
+
+    #[test]
+    fn tools_and_call_need_no_account() {
+        assert!(cli(&["tools"]).unwrap().is_local());
+        assert!(cli(&["call", "s", "t"]).unwrap().is_local());
+        assert!(!cli(&[]).unwrap().is_local());
+        assert!(cli(&["tools", "--endpoint", "wss://h/"]).is_err(), "no option does nothing");
+    }
+
+    #[test]
+    fn arguments_of_a_call_are_a_json_object() {
+        assert!(cli(&["call", "s", "t", r#"{"a":2}"#]).is_ok());
+        let error = cli(&["call", "s", "t", "[2]"]).unwrap_err();
+        assert!(error.to_string().contains("not a JSON object"), "{error}");
+    }
+
+    #[test]
+    fn a_wrong_unit_is_refused_with_an_example() {
+        let error = cli(&["--start-timeout", "60"]).unwrap_err().to_string();
+        assert!(error.contains("60s"), "{error}");
+    }
+
+    #[test]
+    fn help_and_debug_show_no_endpoint() {
+        let cli = cli(&["--endpoint", "wss://h/?token=s3cret"]).unwrap();
+        assert!(!format!("{cli:?}").contains("s3cret"));
+        assert_eq!(cli.secrets(), ["wss://h/?token=s3cret"]);
+        let help = Cli::command().render_long_help().to_string();
+        assert!(help.contains("mcp-pipe -- npx") && help.contains("Endpoint:"), "{help}");
+    }
+}

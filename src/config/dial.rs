@@ -1,0 +1,135 @@
+//! Which endpoint a server is served on, and how it is dialled.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use http::{HeaderName, HeaderValue};
+
+use super::LinkSpec;
+use super::file::{Entry, File, Shared};
+use super::reader::Located;
+use super::resolve::Context;
+use crate::endpoint::{Endpoint, Secret};
+use crate::error::Problem;
+
+/// The endpoint of every server that has none of its own.
+#[derive(Debug, Clone)]
+pub(crate) enum Common {
+    /// Named somewhere.
+    Given(Endpoint),
+    /// Named, but wrong; a mistake has been noted.
+    Wrong,
+    /// Named nowhere.
+    Missing,
+}
+
+/// Headers set by the upgrade itself (RFC 6455 section 4.1).
+const RESERVED: &[&str] = &["host", "connection", "upgrade", "content-length", "transfer-encoding"];
+
+/// Looks at `--endpoint`, the environment, `.env` and the top of the file, in that order.
+pub(crate) fn common(ctx: &mut Context<'_>, file: &File) -> Common {
+    let (place, text) = if let Some(flag) = &ctx.cli.options.endpoint {
+        ("--endpoint".to_owned(), flag.reveal().to_owned())
+    } else if let Some(value) = ctx.env.filled("MCP_ENDPOINT") {
+        ("MCP_ENDPOINT (environment)".to_owned(), value.to_owned())
+    } else if let Some(value) = ctx.dotenv.get("MCP_ENDPOINT").filter(|v| !v.trim().is_empty()) {
+        let path = ctx.dotenv.path.as_ref().map_or_else(String::new, |p| p.display().to_string());
+        (format!("MCP_ENDPOINT ({path})"), value.to_owned())
+    } else if let Some(text) = &file.shared.endpoint {
+        match ctx.expand(text) {
+            Some(value) if !value.trim().is_empty() => (text.place.clone(), value),
+            Some(_) => return Common::Missing,
+            None => return Common::Wrong,
+        }
+    } else {
+        return Common::Missing;
+    };
+    parse(ctx, place, &text).map_or(Common::Wrong, Common::Given)
+}
+
+/// The endpoint that an entry names itself: the place where it does, and the text as written.
+pub(crate) fn own(entry: &Entry) -> Option<&Located<String>> {
+    let from_env = entry.env.iter().find(|(name, _)| name == "MCP_ENDPOINT").map(|(_, text)| text);
+    entry.shared.endpoint.as_ref().or(from_env)
+}
+
+/// Parses an endpoint; a mistake is noted without its text.
+pub(crate) fn parse(ctx: &mut Context<'_>, place: String, text: &str) -> Option<Endpoint> {
+    match text.parse() {
+        Ok(endpoint) => Some(endpoint),
+        Err(why) => {
+            let remedy = "write the endpoint's whole address, wss://host/path?token=…";
+            ctx.problems.mistakes.push(Problem::new(place, format!("{why}"), remedy));
+            None
+        }
+    }
+}
+
+/// How a server's endpoint is dialled: its own settings, then the flags, then the file's, then the defaults.
+/// The file's headers go with the common endpoint only: what lets us in there is nobody else's business.
+pub(crate) fn link(ctx: &mut Context<'_>, own: &Shared, top: &Shared, on_common: bool) -> LinkSpec {
+    let headers = match (own.endpoint_headers.as_slice(), on_common) {
+        _ if ctx.local => Vec::new(),
+        ([], true) => headers(ctx, &top.endpoint_headers),
+        (headers_of_its_own, _) => headers(ctx, headers_of_its_own),
+    };
+    let ca_file = match (&own.ca_file, &ctx.cli.options.ca_file, &top.ca_file) {
+        (None, Some(path), _) => existing(ctx, "--ca-file".to_owned(), ctx.cwd.join(path)),
+        (Some(text), _, _) | (None, None, Some(text)) => {
+            ctx.expand(text).and_then(|path| existing(ctx, text.place.clone(), ctx.base.join(path)))
+        }
+        (None, None, None) => None,
+    };
+    let subprotocol = own.subprotocol.as_ref().or(top.subprotocol.as_ref());
+    let seconds = Duration::from_secs;
+    LinkSpec {
+        headers,
+        subprotocol: subprotocol.and_then(|text| token(ctx, text)),
+        ca_file,
+        connect_timeout: own.connect_timeout.or(top.connect_timeout).unwrap_or(seconds(15)),
+        ping_interval: own.ping_interval.or(top.ping_interval).unwrap_or(seconds(20)),
+        ping_timeout: own.ping_timeout.or(top.ping_timeout).unwrap_or(seconds(20)),
+        max_backoff: own.max_backoff.or(ctx.cli.options.max_backoff).or(top.max_backoff).unwrap_or(seconds(600)),
+    }
+}
+
+fn headers(ctx: &mut Context<'_>, written: &[(String, Located<String>)]) -> Vec<(HeaderName, Secret)> {
+    let mut headers = Vec::new();
+    for (name, text) in written {
+        let Some(value) = ctx.expand(text) else { continue };
+        let lower = name.to_ascii_lowercase();
+        let what = match (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_str(&value)) {
+            (Ok(_), _) if RESERVED.contains(&lower.as_str()) || lower.starts_with("sec-websocket-") => {
+                "is a header that the connection sets itself"
+            }
+            (Ok(name), Ok(_)) => {
+                headers.push((name, Secret::new(value)));
+                continue;
+            }
+            (Err(_), _) => "is no name for a header",
+            (_, Err(_)) => "holds characters that a header can't hold, such as a line break",
+        };
+        ctx.problems.mistakes.push(Problem::new(&text.place, what, "remove or correct it"));
+    }
+    headers
+}
+
+/// A subprotocol is a token (RFC 9110 section 5.6.2), as a header's name is.
+fn token(ctx: &mut Context<'_>, text: &Located<String>) -> Option<String> {
+    if HeaderName::from_bytes(text.value.as_bytes()).is_ok() {
+        return Some(text.value.clone());
+    }
+    ctx.problems.mistakes.push(Problem::new(&text.place, "is no subprotocol", "MCP's is called \"mcp\""));
+    None
+}
+
+fn existing(ctx: &mut Context<'_>, place: String, path: PathBuf) -> Option<PathBuf> {
+    if path.is_file() {
+        return Some(path);
+    }
+    let problem = Problem::new(place, format!("names {}, which is no file", path.display()), "name a PEM file");
+    if !ctx.problems.mistakes.contains(&problem) {
+        ctx.problems.mistakes.push(problem);
+    }
+    None
+}

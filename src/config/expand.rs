@@ -1,0 +1,106 @@
+//! `${VAR}` in texts of the config.
+
+/// Why a text could not be expanded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum ExpandError {
+    /// Variables that are set nowhere and have no default: all of them, once each, in order.
+    Unset(Vec<String>),
+    /// `${` without an end, or around something that is no name.
+    Malformed,
+    /// VS Code's `${input:…}`, which asks a person.
+    Input,
+}
+
+/// Replaces `${VAR}`, `${VAR:-default}` and `${env:VAR}`. A default stands in for an empty variable too, as in
+/// a shell. What a variable holds is not looked at again, and a `$` without a brace is a `$`.
+pub(crate) fn expand(text: &str, lookup: impl Fn(&str) -> Option<String>) -> Result<String, ExpandError> {
+    let mut out = String::with_capacity(text.len());
+    let mut unset: Vec<String> = Vec::new();
+    let mut rest = text;
+    while let Some(start) = rest.find("${") {
+        out.push_str(&rest[..start]);
+        let (inner, after) = rest[start + 2..].split_once('}').ok_or(ExpandError::Malformed)?;
+        rest = after;
+        if inner.starts_with("input:") {
+            return Err(ExpandError::Input);
+        }
+        let inner = inner.strip_prefix("env:").unwrap_or(inner);
+        let (name, default) = match inner.split_once(":-") {
+            Some((name, default)) => (name, Some(default)),
+            None => (inner, None),
+        };
+        if !is_name(name) {
+            return Err(ExpandError::Malformed);
+        }
+        match (lookup(name), default) {
+            (Some(value), None) => out.push_str(&value),
+            (Some(value), Some(_)) if !value.is_empty() => out.push_str(&value),
+            (_, Some(default)) => out.push_str(default),
+            (None, None) if unset.iter().any(|n| n == name) => {}
+            (None, None) => unset.push(name.to_owned()),
+        }
+    }
+    out.push_str(rest);
+    if unset.is_empty() { Ok(out) } else { Err(ExpandError::Unset(unset)) }
+}
+
+fn is_name(text: &str) -> bool {
+    !text.is_empty()
+        && !text.starts_with(|c: char| c.is_ascii_digit())
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn go(text: &str) -> Result<String, ExpandError> {
+        expand(text, |name| match name {
+            "A" => Some("1".into()),
+            "EMPTY" => Some(String::new()),
+            "NESTED" => Some("${A}".into()),
+            _ => None,
+        })
+    }
+
+    #[test]
+    fn references_become_values_or_defaults() {
+        for (text, want) in [
+            ("x${A}y${env:A}", "x1y1"),
+            ("${A:-2}", "1"),
+            ("${B:-2}", "2"),
+            ("${B:-}", ""),
+            ("${B:-a:-b}", "a:-b"),
+            ("${EMPTY}", ""),
+            ("${EMPTY:-2}", "2"),
+            ("${NESTED}", "${A}"),
+            ("a$b $A {A} 100%", "a$b $A {A} 100%"),
+        ] {
+            assert_eq!(go(text), Ok(want.to_owned()), "{text}");
+        }
+    }
+
+    #[test]
+    fn all_unset_names_are_listed_once() {
+        assert_eq!(go("${C}${A}${D}${C}"), Err(ExpandError::Unset(vec!["C".into(), "D".into()])));
+    }
+
+    #[test]
+    fn what_is_no_reference_is_refused() {
+        for text in ["${A", "${}", "${1A}", "${a b}", "${A-b}"] {
+            assert_eq!(go(text), Err(ExpandError::Malformed), "{text}");
+        }
+        assert_eq!(go("${input:token}"), Err(ExpandError::Input));
+    }
+
+    proptest! {
+        #[test]
+        fn a_text_without_references_stays_as_it_is(text in "[^{]*") {
+            prop_assert_eq!(go(&text), Ok(text.clone()));
+        }
+
+        #[test]
+        fn nothing_panics(text in ".*") { let _ = go(&text); }
+    }
+}

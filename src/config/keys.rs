@@ -1,0 +1,144 @@
+//! The keys of the file: ours, those of other tools, and the closest one to a slip.
+
+use jsonc_parser::ast::ObjectProp;
+
+use super::reader::Reader;
+
+/// Keys at the top of the file and in an entry.
+const SHARED: &[&str] = &[
+    "endpoint",
+    "endpointHeaders",
+    "subprotocol",
+    "caFile",
+    "connectTimeout",
+    "pingInterval",
+    "pingTimeout",
+    "maxBackoff",
+    "startTimeout",
+    "maxFrameSize",
+    "handshake",
+];
+
+/// Keys of the top only.
+pub(crate) const TOP: &[&str] = &["mcpServers", "drainTimeout", "mode"];
+
+/// Keys of an entry only.
+pub(crate) const SERVER: &[&str] = &[
+    "type",
+    "transportType",
+    "transport",
+    "command",
+    "args",
+    "env",
+    "cwd",
+    "url",
+    "serverUrl",
+    "headers",
+    "disabled",
+    "enabled",
+];
+
+/// Keys with which other programs annotate these files and that don't change what a server offers.
+const FOREIGN: &[&str] = &[
+    "$schema",
+    "alwaysAllow",
+    "author",
+    "autoApprove",
+    "category",
+    "description",
+    "displayName",
+    "gallery",
+    "homepage",
+    "icon",
+    "iconUrl",
+    "id",
+    "inputs",
+    "isActive",
+    "logoUrl",
+    "name",
+    "note",
+    "notes",
+    "provider",
+    "providerUrl",
+    "repository",
+    "tags",
+    "title",
+    "trust",
+    "version",
+];
+
+/// What other programs call something that we have under another name.
+const RENAMED: &[(&str, &str)] = &[
+    ("servers", "mcpServers"),
+    ("mcp_servers", "mcpServers"),
+    ("context_servers", "mcpServers"),
+    ("mcpEndpoint", "endpoint"),
+    ("MCP_ENDPOINT", "endpoint"),
+    ("environment", "env"),
+    ("workingDirectory", "cwd"),
+];
+
+/// Whether a `type` is spoken over the network: any of the spellings of SSE, Streamable HTTP and WebSocket.
+pub(crate) fn is_remote(kind: &str) -> bool {
+    let plain: String = kind.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_ascii_lowercase();
+    ["sse", "http", "streamablehttp", "httpstream", "remote", "ws", "websocket"].contains(&plain.as_str())
+}
+
+/// Warns about a key that nobody knows, with the one that was probably meant.
+pub(crate) fn unknown(r: &mut Reader<'_>, key: &str, prop: &ObjectProp<'_>, path: &str, own: &[&str]) {
+    if FOREIGN.contains(&key) || key.starts_with(['_', '/', '#']) {
+        return;
+    }
+    let renamed = RENAMED.iter().find(|(theirs, ours)| *theirs == key && (own.contains(ours) || SHARED.contains(ours)));
+    let meant = match renamed {
+        Some((_, ours)) => Some(*ours),
+        None => closest(key, own.iter().chain(SHARED).copied()),
+    };
+    let remedy = meant.map_or_else(|| "remove it, or check its spelling".to_owned(), |k| format!("did you mean {k}?"));
+    r.warning(prop, path, "is not a known key and is ignored", remedy);
+}
+
+/// The name most like a text, if it is like it at all.
+pub(crate) fn closest<'a>(text: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let text = text.to_lowercase();
+    let likeness = |name: &str| strsim::jaro_winkler(&text, &name.to_lowercase());
+    let best = names.into_iter().map(|name| (name, likeness(name))).max_by(|a, b| a.1.total_cmp(&b.1));
+    best.filter(|(_, likeness)| *likeness > 0.8).map(|(name, _)| name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_closest_key_is_the_one_meant() {
+        let keys = || SERVER.iter().chain(SHARED).copied();
+        for (slip, meant) in [("comand", "command"), ("arg", "args"), ("ENV", "env"), ("start_timeout", "startTimeout")]
+        {
+            assert_eq!(closest(slip, keys()), Some(meant));
+        }
+        assert_eq!(closest("zzz", keys()), None);
+    }
+
+    #[test]
+    fn all_spellings_of_the_remote_types_are_known() {
+        for kind in ["sse", "http", "streamable-http", "streamable_http", "streamableHttp", "streamablehttp", "SSE"] {
+            assert!(is_remote(kind), "{kind}");
+        }
+        for kind in ["stdio", "local", ""] {
+            assert!(!is_remote(kind), "{kind}");
+        }
+    }
+
+    #[test]
+    fn the_reference_names_every_key() {
+        let reference = include_str!("file.rs");
+        for key in TOP.iter().chain(SERVER).chain(SHARED) {
+            let documented = reference.lines().any(|l| l.starts_with("//!") && l.contains(&format!("`{key}`")));
+            assert!(
+                documented || ["url", "serverUrl", "headers"].contains(key),
+                "{key} is not in the table of file.rs"
+            );
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! Finding and reading the config file.
+
+use std::path::{Path, PathBuf};
+
+use super::Environment;
+use crate::cli::Options;
+use crate::error::Problem;
+
+/// The config file's text.
+pub(crate) struct Found {
+    /// As it is shown to people.
+    pub(crate) name: String,
+    /// The folder that relative paths in it start from; absolute.
+    pub(crate) base: PathBuf,
+    /// What it says.
+    pub(crate) text: String,
+}
+
+/// Looks at `--config`, then `MCP_CONFIG`, then `mcp_config.json` in `cwd`, and reads the first that is named.
+/// `Ok(None)` if none is named, the last doesn't exist, and none is `needed`.
+///
+/// # Errors
+/// Why the file can't be read, or that there is none.
+pub(crate) fn config(options: &Options, env: &Environment, cwd: &Path, needed: bool) -> Result<Option<Found>, Problem> {
+    let (path, named_by) = match (&options.config, env.filled("MCP_CONFIG")) {
+        (Some(path), _) => (path.clone(), Some("--config")),
+        (None, Some(path)) => (PathBuf::from(path), Some("MCP_CONFIG")),
+        (None, None) => (PathBuf::from("mcp_config.json"), None),
+    };
+    let name = path.display().to_string();
+    let full = cwd.join(&path);
+    let error = match std::fs::read(&full) {
+        Ok(bytes) => {
+            let text = String::from_utf8(bytes).map_err(|error| {
+                let line = error.as_bytes()[..error.utf8_error().valid_up_to()].split(|b| *b == b'\n').count();
+                Problem::new(format!("{name}:{line}"), "is not UTF-8", "save the file in the encoding UTF-8")
+            })?;
+            let base = full.parent().unwrap_or(cwd).to_path_buf();
+            return Ok(Some(Found { name, base, text }));
+        }
+        Err(error) => error,
+    };
+    let make = "create it with {\"mcpServers\": {…}}, see mcp_config.minimal.json; or run one command without a config: mcp-pipe -- CMD";
+    match (error.kind(), named_by) {
+        (std::io::ErrorKind::NotFound, None) if !needed => Ok(None),
+        (std::io::ErrorKind::NotFound, None) => {
+            let what = format!(
+                "is not in the working directory ({}), and neither --config nor MCP_CONFIG names another",
+                cwd.display()
+            );
+            Err(Problem::new(name, what, make))
+        }
+        (std::io::ErrorKind::NotFound, Some(by)) => {
+            Err(Problem::new(name, format!("does not exist ({by} names it)"), make))
+        }
+        _ if full.is_dir() => Err(Problem::new(name, "is a directory", "name the file in it")),
+        _ => Err(Problem::new(name, format!("can't be read: {error}"), "")),
+    }
+}

@@ -1,0 +1,252 @@
+//! Typed access to a parsed file. Every mistake is noted with line, column and path, and reading goes on.
+
+use jsonc_parser::ast::{ObjectProp, Value};
+use jsonc_parser::common::Ranged;
+use jsonc_parser::{CollectOptions, ParseOptions, parse_to_ast};
+
+use crate::error::Problem;
+
+/// A value and the place where it was written, as shown to a person.
+#[derive(Debug, Clone)]
+pub(crate) struct Located<T> {
+    pub(crate) value: T,
+    pub(crate) place: String,
+}
+
+/// A file being read.
+pub(crate) struct Reader<'t> {
+    name: &'t str,
+    text: &'t str,
+    pub(crate) mistakes: Vec<Problem>,
+    pub(crate) warnings: Vec<Problem>,
+}
+
+/// A member of an object: its key, its path in the file, itself.
+type Member<'v, 'a> = (String, String, &'v ObjectProp<'a>);
+
+impl<'t> Reader<'t> {
+    /// Reads `text`, shown to people as `name`. A byte order mark is tolerated.
+    pub(crate) fn new(name: &'t str, text: &'t str) -> Self {
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+        Reader { name, text, mistakes: Vec::new(), warnings: Vec::new() }
+    }
+
+    /// JSON with comments and trailing commas, and nothing looser.
+    pub(crate) fn parse(&mut self) -> Option<Value<'t>> {
+        let options = ParseOptions {
+            allow_comments: true,
+            allow_trailing_commas: true,
+            allow_loose_object_property_names: false,
+            allow_missing_commas: false,
+            allow_single_quoted_strings: false,
+            allow_hexadecimal_numbers: false,
+            allow_unary_plus_numbers: false,
+            allow_bare_decimal_point_numbers: false,
+            allow_non_finite_numbers: false,
+            allow_extended_string_escapes: false,
+        };
+        let problem = match parse_to_ast(self.text, &CollectOptions::default(), &options) {
+            Ok(parsed) => match parsed.value {
+                Some(value) => return Some(value),
+                None => Problem::new(
+                    self.name,
+                    "is empty",
+                    r#"write {"mcpServers": {"calculator": {"command": "python", "args": ["calculator.py"]}}}"#,
+                ),
+            },
+            Err(error) => Problem::new(
+                self.place_at(error.range().start, ""),
+                format!("is no valid JSON: {}", error.kind()),
+                "look for a missing comma, quote or bracket there or just before",
+            ),
+        };
+        self.mistakes.push(problem);
+        None
+    }
+
+    /// The members of an object, whose path is `path`. A key that comes twice is warned about; the last counts.
+    pub(crate) fn members<'v, 'a>(&mut self, value: &'v Value<'a>, path: &str) -> Vec<Member<'v, 'a>> {
+        let members = self.servers(value, path);
+        for (i, (key, path, prop)) in members.iter().enumerate() {
+            if members[..i].iter().any(|(earlier, _, _)| earlier == key) {
+                self.warning(*prop, path, "stands there twice; the last one counts", "remove one of them");
+            }
+        }
+        members
+    }
+
+    /// The members of an object in which a key that comes twice is the caller's matter.
+    pub(crate) fn servers<'v, 'a>(&mut self, value: &'v Value<'a>, path: &str) -> Vec<Member<'v, 'a>> {
+        let Value::Object(object) = value else {
+            if !matches!(value, Value::NullKeyword(_)) || path.is_empty() {
+                self.mistake(value, path, format!("is {}, not an object", kind(value)), "write it in { }");
+            }
+            return Vec::new();
+        };
+        let member = |prop: &'v ObjectProp<'a>| {
+            let key = prop.name.as_str().to_owned();
+            let path = join(path, &key);
+            (key, path, prop)
+        };
+        object.properties.iter().map(member).collect()
+    }
+
+    /// A text. `null` counts as not written.
+    pub(crate) fn string(&mut self, value: &Value<'_>, path: &str) -> Option<Located<String>> {
+        match value {
+            Value::StringLit(text) if text.value.contains('\0') => {
+                self.mistake(value, path, "holds a NUL character", "remove it");
+                None
+            }
+            Value::StringLit(text) => {
+                Some(Located { value: text.value.clone().into_owned(), place: self.place(value, path) })
+            }
+            Value::NullKeyword(_) => None,
+            Value::NumberLit(number) => {
+                let remedy = format!("write it in quotes: \"{}\"", number.value);
+                self.mistake(value, path, "is a number, not a text", remedy);
+                None
+            }
+            Value::BooleanLit(boolean) => {
+                let remedy = format!("write it in quotes: \"{}\"", boolean.value);
+                self.mistake(value, path, "is true or false, not a text", remedy);
+                None
+            }
+            Value::Object(_) | Value::Array(_) => {
+                self.mistake(value, path, format!("is {}, not a text", kind(value)), "write a text in quotes");
+                None
+            }
+        }
+    }
+
+    /// A text that means something, such as a time; also a number, where `parse` takes it.
+    pub(crate) fn parsed<T>(
+        &mut self,
+        value: &Value<'_>,
+        path: &str,
+        parse: impl Fn(&str) -> Result<T, String>,
+    ) -> Option<T> {
+        let text = match value {
+            Value::NumberLit(number) => number.value.to_owned(),
+            Value::StringLit(_) | Value::BooleanLit(_) | Value::Object(_) | Value::Array(_) | Value::NullKeyword(_) => {
+                self.string(value, path)?.value
+            }
+        };
+        match parse(&text) {
+            Ok(parsed) => Some(parsed),
+            Err(why) => {
+                self.mistake(value, path, format!("is \"{text}\""), why);
+                None
+            }
+        }
+    }
+
+    /// A list of texts.
+    pub(crate) fn strings(&mut self, value: &Value<'_>, path: &str) -> Vec<Located<String>> {
+        match value {
+            Value::Array(array) => {
+                let each = array.elements.iter().enumerate();
+                each.filter_map(|(i, v)| {
+                    let path = format!("{path}[{i}]");
+                    if matches!(v, Value::NullKeyword(_)) {
+                        self.mistake(v, &path, "is null, not a text", "remove it");
+                    }
+                    self.string(v, &path)
+                })
+                .collect()
+            }
+            Value::NullKeyword(_) => Vec::new(),
+            Value::StringLit(_) | Value::NumberLit(_) | Value::BooleanLit(_) | Value::Object(_) => {
+                let what = format!("is {}, not a list of texts", kind(value));
+                self.mistake(value, path, what, "write [\"…\", \"…\"]");
+                Vec::new()
+            }
+        }
+    }
+
+    /// Texts by name; the last of a name counts.
+    pub(crate) fn string_map(&mut self, value: &Value<'_>, path: &str) -> Vec<(String, Located<String>)> {
+        let mut map: Vec<(String, Located<String>)> = Vec::new();
+        for (key, path, prop) in self.members(value, path) {
+            let text = self.string(&prop.value, &path);
+            map.retain(|(name, _)| *name != key);
+            map.extend(text.map(|text| (key, text)));
+        }
+        map
+    }
+
+    /// `true` or `false`, also as a text.
+    pub(crate) fn boolean(&mut self, value: &Value<'_>, path: &str) -> Option<bool> {
+        let text = match value {
+            Value::BooleanLit(boolean) => return Some(boolean.value),
+            Value::NullKeyword(_) => return None,
+            Value::StringLit(text) => text.value.trim().to_ascii_lowercase(),
+            Value::NumberLit(number) => number.value.to_owned(),
+            Value::Object(_) | Value::Array(_) => String::new(),
+        };
+        match text.as_str() {
+            "true" | "1" | "yes" | "on" => Some(true),
+            "false" | "0" | "no" | "off" | "" if !matches!(value, Value::Object(_) | Value::Array(_)) => Some(false),
+            _ => {
+                self.mistake(value, path, "is neither true nor false", "write true or false");
+                None
+            }
+        }
+    }
+
+    /// Notes a mistake.
+    pub(crate) fn mistake(&mut self, at: &dyn Ranged, path: &str, what: impl Into<String>, remedy: impl Into<String>) {
+        let place = self.place(at, path);
+        self.mistakes.push(Problem::new(place, what, remedy));
+    }
+
+    /// Notes a mistake at a place that is known already.
+    pub(crate) fn mistake_at(&mut self, place: &str, what: impl Into<String>, remedy: &str) {
+        self.mistakes.push(Problem::new(place, what, remedy));
+    }
+
+    /// Notes an oddity that stops nothing.
+    pub(crate) fn warning(&mut self, at: &dyn Ranged, path: &str, what: impl Into<String>, remedy: impl Into<String>) {
+        let place = self.place(at, path);
+        self.warnings.push(Problem::new(place, what, remedy));
+    }
+
+    /// The line on which something starts, from 1.
+    pub(crate) fn line(&self, at: &dyn Ranged) -> usize {
+        self.text[..at.range().start].matches('\n').count() + 1
+    }
+
+    /// `file:line:column path`.
+    pub(crate) fn place(&self, at: &dyn Ranged, path: &str) -> String {
+        self.place_at(at.range().start, path)
+    }
+
+    fn place_at(&self, offset: usize, path: &str) -> String {
+        let before = self.text.get(..offset).unwrap_or(self.text);
+        let line = before.matches('\n').count() + 1;
+        let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+        let space = if path.is_empty() { "" } else { " " };
+        format!("{}:{line}:{column}{space}{path}", self.name)
+    }
+}
+
+/// The path of a member: `a.b`, or `a["b c"]` where the key is no plain word.
+fn join(path: &str, key: &str) -> String {
+    let plain = !key.is_empty() && key.chars().all(|c| c.is_alphanumeric() || c == '_' || c == '-' || c == '$');
+    match (path.is_empty(), plain) {
+        (true, true) => key.to_owned(),
+        (false, true) => format!("{path}.{key}"),
+        (_, false) => format!("{path}[{key:?}]"),
+    }
+}
+
+fn kind(value: &Value<'_>) -> &'static str {
+    match value {
+        Value::StringLit(_) => "a text",
+        Value::NumberLit(_) => "a number",
+        Value::BooleanLit(_) => "true or false",
+        Value::Object(_) => "an object",
+        Value::Array(_) => "a list",
+        Value::NullKeyword(_) => "null",
+    }
+}

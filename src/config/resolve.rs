@@ -1,0 +1,276 @@
+//! File, environment and flags → [`Config`]. All defaults live here and in [`super::dial`].
+//!
+//! Everything is looked at, whatever has been found wrong before, so that all mistakes are told at once.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::command::Invocation;
+use super::dial::{self, Common};
+use super::dotenv::DotEnv;
+use super::expand::{ExpandError, expand};
+use super::file::{self, Entry, File, Shared};
+use super::reader::Located;
+use super::{CommandSpec, Config, Environment, ServerSpec, locate, secrets, start};
+use crate::cli::{Cli, Target};
+use crate::endpoint::{Endpoint, Secret};
+use crate::error::{Problem, Problems};
+
+/// What a run needs to know, and what a person should.
+#[derive(Debug)]
+pub struct Resolved {
+    /// What is to be done.
+    pub config: Config,
+    /// Oddities that stop nothing; to be logged as warnings.
+    pub warnings: Vec<Problem>,
+    /// Choices made, such as which file was taken; to be logged.
+    pub notes: Vec<String>,
+    /// What must appear in no log line: tokens and header values in every spelling.
+    pub secrets: Vec<Secret>,
+}
+
+impl Resolved {
+    /// Logs what a person should know. Not before the log knows the secrets.
+    pub fn log(&self) {
+        for warning in &self.warnings {
+            tracing::warn!(event = "CONFIG_WARNING", "{warning}");
+        }
+        for note in &self.notes {
+            tracing::info!(event = "CONFIG_NOTE", "{note}");
+        }
+        tracing::debug!(event = "CONFIG_RESOLVED", "{:?}", self.config);
+    }
+}
+
+/// What is being resolved, and what has been found so far.
+pub(crate) struct Context<'a> {
+    pub(crate) cli: &'a Cli,
+    pub(crate) env: &'a Environment,
+    pub(crate) dotenv: DotEnv,
+    pub(crate) cwd: &'a Path,
+    /// The config's folder; the working directory without a config.
+    pub(crate) base: PathBuf,
+    pub(crate) local: bool,
+    pub(crate) problems: Problems,
+    pub(crate) notes: Vec<String>,
+    /// Everything that must be kept from a child's environment and from the log.
+    pub(crate) hidden: Hidden,
+}
+
+/// Texts that let somebody in, in every spelling.
+#[derive(Default)]
+pub(crate) struct Hidden {
+    /// Whole endpoints.
+    pub(crate) endpoints: Vec<String>,
+    /// The secret parts of endpoints.
+    pub(crate) tokens: Vec<String>,
+    /// Header values.
+    pub(crate) headers: Vec<String>,
+}
+
+impl Context<'_> {
+    /// A variable of the environment, else of `.env`.
+    pub(crate) fn lookup(&self, name: &str) -> Option<String> {
+        self.env.get(name).or_else(|| self.dotenv.get(name)).map(str::to_owned)
+    }
+
+    /// Expands a text of the file; what can't be is noted.
+    pub(crate) fn expand(&mut self, text: &Located<String>) -> Option<String> {
+        let (what, remedy) = match expand(&text.value, |name| self.lookup(name)) {
+            Ok(value) => return Some(value),
+            Err(ExpandError::Unset(names)) => {
+                let default = names.first().map_or_else(String::new, |name| format!("${{{name}:-…}}"));
+                let what = format!("needs {}, which nothing sets", names.join(", "));
+                (what, format!("set it in the environment or in .env, or give a default: {default}"))
+            }
+            Err(ExpandError::Malformed) => {
+                ("has a ${ that is not ${NAME} or ${NAME:-default}".to_owned(), "correct it".to_owned())
+            }
+            Err(ExpandError::Input) => {
+                let remedy = "write ${NAME} and set NAME in the environment or in .env";
+                ("asks a person by ${input:…}, which only VS Code does".to_owned(), remedy.to_owned())
+            }
+        };
+        let problem = Problem::new(&text.place, what, remedy);
+        if !self.problems.mistakes.contains(&problem) {
+            self.problems.mistakes.push(problem);
+        }
+        None
+    }
+
+    /// Notes what must be put right.
+    pub(crate) fn mistake(&mut self, place: impl Into<String>, what: impl Into<String>, remedy: impl Into<String>) {
+        self.problems.mistakes.push(Problem::new(place, what, remedy));
+    }
+
+    /// Notes what stops nothing.
+    pub(crate) fn warning(&mut self, place: impl Into<String>, what: impl Into<String>, remedy: impl Into<String>) {
+        self.problems.warnings.push(Problem::new(place, what, remedy));
+    }
+}
+
+/// Where a running mcp-pipe answers `health`: `--status-socket`, then `MCP_STATUS_SOCKET`.
+pub fn status_socket(cli: &Cli, env: &Environment) -> Option<PathBuf> {
+    cli.options.status_socket.clone().or_else(|| env.filled("MCP_STATUS_SOCKET").map(PathBuf::from))
+}
+
+/// Makes the config of a run. Reads files, below and beside `cwd` (absolute), and does nothing else.
+///
+/// # Errors
+/// Every mistake that there is.
+pub fn resolve(cli: &Cli, env: &Environment, cwd: &Path) -> Result<Resolved, Problems> {
+    let mut problems = Problems::default();
+    let target = cli.target();
+    let found = locate::config(&cli.options, env, cwd, target == Target::All).unwrap_or_else(|problem| {
+        problems.mistakes.push(problem);
+        None
+    });
+    let (file, base, name) = match found {
+        Some(found) => {
+            let reading = file::read(&found.name, &found.text);
+            problems.mistakes.extend(reading.mistakes);
+            problems.warnings.extend(reading.warnings);
+            (reading.file, found.base, Some(found.name))
+        }
+        None => (File::default(), cwd.to_path_buf(), None),
+    };
+    let dotenv = DotEnv::find(&[cwd, &base], &mut problems.warnings);
+    let mut ctx = Context {
+        cli,
+        env,
+        dotenv,
+        cwd,
+        base,
+        local: cli.is_local(),
+        problems,
+        notes: Vec::new(),
+        hidden: Hidden::default(),
+    };
+    hide_endpoints(&mut ctx, &file);
+    let servers = servers(&mut ctx, &file, target, name.as_deref());
+    let headers: Vec<String> = servers
+        .iter()
+        .flat_map(|s| s.link.headers.iter())
+        .flat_map(|(_, value)| secrets::of_header(value.reveal()))
+        .collect();
+    ctx.hidden.headers = headers;
+    let servers = servers.into_iter().map(|server| start::with_clean_environment(&mut ctx, server)).collect();
+    if !ctx.problems.mistakes.is_empty() {
+        return Err(ctx.problems);
+    }
+    let config = Config {
+        servers,
+        drain_timeout: cli.options.drain_timeout.or(file.drain_timeout).unwrap_or(Duration::from_secs(5)),
+        local: ctx.local,
+        log_contents: cli.options.log_contents,
+        status_socket: status_socket(cli, env),
+    };
+    let Hidden { tokens, headers, .. } = ctx.hidden;
+    let secrets = tokens.into_iter().chain(headers).map(Secret::new).collect();
+    Ok(Resolved { config, warnings: ctx.problems.warnings, notes: ctx.notes, secrets })
+}
+
+/// Learns every endpoint that is written anywhere, also of servers that don't run now: a child must see none.
+fn hide_endpoints(ctx: &mut Context<'_>, file: &File) {
+    let written = file.entries.iter().filter_map(dial::own).chain(&file.shared.endpoint);
+    let mut texts: Vec<String> = written.filter_map(|text| expand(&text.value, |name| ctx.lookup(name)).ok()).collect();
+    texts.extend(ctx.cli.options.endpoint.iter().map(|secret| secret.reveal().to_owned()));
+    texts
+        .extend([ctx.env.get("MCP_ENDPOINT"), ctx.dotenv.get("MCP_ENDPOINT")].into_iter().flatten().map(str::to_owned));
+    for text in texts {
+        let text = text.trim();
+        if let Ok(endpoint) = text.parse::<Endpoint>() {
+            ctx.hidden.tokens.extend(secrets::of_endpoint(&endpoint));
+            ctx.hidden.endpoints.push(text.to_owned());
+        }
+    }
+    ctx.hidden.tokens.sort_unstable();
+    ctx.hidden.tokens.dedup();
+}
+
+fn servers(ctx: &mut Context<'_>, file: &File, target: Target<'_>, config: Option<&str>) -> Vec<ServerSpec> {
+    let mut chosen: Vec<(String, CommandSpec, Option<&Entry>)> = Vec::new();
+    match target {
+        Target::All => {
+            for entry in file.entries.iter().filter(|entry| !entry.disabled) {
+                if let Some(command) = start::of_entry(ctx, entry, false) {
+                    chosen.push((entry.name.clone(), command, Some(entry)));
+                }
+            }
+            if let (true, true, Some(config)) = (chosen.is_empty(), ctx.problems.mistakes.is_empty(), config) {
+                let remedy = "add or enable one, or run one command without the config: mcp-pipe -- CMD";
+                ctx.mistake(config, "names no server that can run", remedy);
+            }
+        }
+        Target::Named(name) => match file.entries.iter().find(|entry| entry.name == name) {
+            Some(entry) => {
+                if let Some(command) = start::of_entry(ctx, entry, true) {
+                    chosen.push((entry.name.clone(), command, Some(entry)));
+                }
+            }
+            None => chosen.extend(start::of_script(ctx, file, name).map(|(name, command)| (name, command, None))),
+        },
+        Target::Line(line) => {
+            if let [program, args @ ..] = line {
+                let name =
+                    Path::new(program).file_stem().map_or_else(|| program.clone(), |s| s.to_string_lossy().into());
+                let invocation = Invocation { program: program.clone(), args: args.to_vec() };
+                chosen.push((name, start::of_line(ctx, invocation), None));
+            }
+        }
+    }
+    let own = |entry: Option<&Entry>| entry.and_then(dial::own).cloned();
+    let none = Shared::default();
+    // Looked up when the first server needs it: what nobody needs may be wrong.
+    let mut common: Option<Common> = ctx.local.then_some(Common::Missing);
+    let (mut servers, mut without) = (Vec::new(), Vec::new());
+    for (name, command, entry) in chosen {
+        let shared = entry.map_or(&none, |entry| &entry.shared);
+        let own_text = own(entry).filter(|_| !ctx.local).map(|text| (ctx.expand(&text), text.place));
+        let (endpoint, on_common) = match own_text {
+            Some((Some(text), place)) if !text.trim().is_empty() => (dial::parse(ctx, place, &text), false),
+            Some((None, _)) => (None, false),
+            Some((Some(_), _)) | None => {
+                let known = common.take().unwrap_or_else(|| dial::common(ctx, file));
+                let endpoint = match &known {
+                    Common::Given(endpoint) => Some(endpoint.clone()),
+                    Common::Wrong => None,
+                    Common::Missing => {
+                        without.push(name.clone());
+                        None
+                    }
+                };
+                common = Some(known);
+                (endpoint, true)
+            }
+        };
+        let link = Arc::new(dial::link(ctx, shared, &file.shared, on_common));
+        let (options, top) = (&ctx.cli.options, &file.shared);
+        servers.push(ServerSpec {
+            name: name.into(),
+            command,
+            endpoint,
+            link,
+            handshake: shared.handshake.or(top.handshake).unwrap_or_default(),
+            start_timeout: shared
+                .start_timeout
+                .or(options.start_timeout)
+                .or(top.start_timeout)
+                .unwrap_or(Duration::from_secs(60)),
+            max_frame: shared.max_frame.or(options.max_frame_size).or(top.max_frame).unwrap_or(16 << 20),
+        });
+    }
+    if !ctx.local && !without.is_empty() {
+        missing_endpoint(ctx, &without);
+    }
+    servers
+}
+
+fn missing_endpoint(ctx: &mut Context<'_>, without: &[String]) {
+    let names = without.join(", ");
+    let remedy = "set it in one of three ways: the variable MCP_ENDPOINT=wss://…; a line MCP_ENDPOINT=wss://… in a file .env; \
+                  or \"endpoint\" in the server's entry. Or try it without an account: mcp-pipe --local";
+    let what = format!("is not set, so there is nowhere to serve {names}");
+    ctx.mistake("MCP_ENDPOINT", what, remedy);
+}

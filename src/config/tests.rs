@@ -1,0 +1,467 @@
+//! What becomes of files, flags and environments.
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use super::*;
+use crate::cli;
+use crate::error::{Problem, Problems};
+
+const ENDPOINT: (&str, &str) = ("MCP_ENDPOINT", "wss://h.example/mcp/?token=default-s3cret");
+
+/// A folder with a config, an environment and a command line.
+struct Case {
+    dir: TempDir,
+    env: Vec<(String, String)>,
+}
+
+impl Case {
+    fn new(config: &str) -> Self {
+        let case = Case { dir: tempfile::tempdir().unwrap(), env: Vec::new() };
+        case.file("mcp_config.json", config).env(&[ENDPOINT])
+    }
+
+    /// One server with these members besides its command.
+    fn server(members: &str) -> Self {
+        Self::new(&format!(r#"{{"mcpServers": {{"a": {{"command": "x", {members}}}}}}}"#))
+    }
+
+    fn file(self, name: &str, text: impl AsRef<[u8]>) -> Self {
+        let path = self.dir.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+        self
+    }
+
+    fn env(mut self, pairs: &[(&str, &str)]) -> Self {
+        self.env.extend(pairs.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())));
+        self
+    }
+
+    fn no_env(mut self) -> Self {
+        self.env.clear();
+        self
+    }
+
+    fn run_in(&self, cwd: &Path, arguments: &[&str]) -> Result<Resolved, Problems> {
+        let line = std::iter::once("mcp-pipe").chain(arguments.iter().copied()).map(Into::into);
+        resolve(&cli::parse(line).unwrap(), &self.env.iter().cloned().collect(), cwd)
+    }
+
+    fn run(&self, arguments: &[&str]) -> Result<Resolved, Problems> {
+        self.run_in(self.dir.path(), arguments)
+    }
+
+    fn ok(&self, arguments: &[&str]) -> Resolved {
+        self.run(arguments).unwrap_or_else(|problems| panic!("{problems}"))
+    }
+
+    /// The mistakes, one a line, with the folder's name cut out.
+    fn mistakes(&self, arguments: &[&str]) -> Vec<String> {
+        let problems = self.run(arguments).expect_err("there are mistakes");
+        self.lines(&problems.mistakes)
+    }
+
+    fn warnings(&self, arguments: &[&str]) -> Vec<String> {
+        self.lines(&self.ok(arguments).warnings)
+    }
+
+    fn lines(&self, problems: &[Problem]) -> Vec<String> {
+        problems.iter().map(|p| p.to_string().replace(self.dir.path().to_str().unwrap(), "DIR")).collect()
+    }
+}
+
+fn revealed(server: &ServerSpec) -> String {
+    server.endpoint.as_ref().unwrap().reveal().to_string()
+}
+
+#[test]
+fn every_setting_has_its_default() {
+    let case = Case::new(r#"{"mcpServers": {"a": {"command": "x", "args": ["1", "b c"]}}}"#);
+    let config = case.ok(&[]).config;
+    let server = &config.servers[0];
+    assert_eq!((&*server.name, server.command.program.as_str()), ("a", "x"));
+    assert_eq!(server.command.args, ["1", "b c"]);
+    assert_eq!(server.command.cwd.as_deref(), Some(case.dir.path()));
+    assert_eq!(revealed(server), ENDPOINT.1);
+    assert_eq!((server.start_timeout, server.max_frame), (Duration::from_secs(60), 16 << 20));
+    assert_eq!(server.handshake, Handshake::Answer);
+    assert_eq!(config.drain_timeout, Duration::from_secs(5));
+    assert_eq!((config.local, config.log_contents, config.status_socket), (false, false, None));
+    let link = &server.link;
+    assert_eq!((link.connect_timeout, link.max_backoff), (Duration::from_secs(15), Duration::from_secs(600)));
+    assert_eq!((link.ping_interval, link.ping_timeout), (Duration::from_secs(20), Duration::from_secs(20)));
+    assert!(link.headers.is_empty() && link.subprotocol.is_none() && link.ca_file.is_none());
+}
+
+#[test]
+fn the_servers_own_value_counts_then_the_flag_then_the_file() {
+    let case = Case::new(
+        r#"{"startTimeout": "1s", "maxBackoff": "1m", "maxFrameSize": 2048, "drainTimeout": "1s", "mode": "per-server",
+            "handshake": "relay", "subprotocol": "mcp", "pingInterval": "5s",
+            "mcpServers": {"a": {"command": "x", "startTimeout": "3s", "handshake": "answer", "maxFrameSize": "4KiB"},
+                           "b": {"command": "x"}}}"#,
+    );
+    let flags = ["--start-timeout", "2s", "--drain-timeout", "2s"];
+    let config = case.ok(&flags).config;
+    let (a, b) = (&config.servers[0], &config.servers[1]);
+    assert_eq!((a.start_timeout, b.start_timeout), (Duration::from_secs(3), Duration::from_secs(2)));
+    assert_eq!((a.max_frame, b.max_frame), (4096, 2048));
+    assert_eq!((a.handshake, b.handshake), (Handshake::Answer, Handshake::Relay));
+    assert_eq!((b.link.max_backoff, b.link.ping_interval), (Duration::from_secs(60), Duration::from_secs(5)));
+    assert_eq!(b.link.subprotocol.as_deref(), Some("mcp"));
+    assert_eq!(config.drain_timeout, Duration::from_secs(2));
+}
+
+#[test]
+fn all_mistakes_are_told_at_once_with_line_column_path_and_remedy() {
+    let case = Case::new(
+        r#"{
+  "mode": "multiplex",
+  "drainTimeout": 5,
+  "mcpServers": {
+    "a": {"command": "x", "args": ["y", 8080], "env": {"P": true}},
+    "b c": {"args": [], "disabled": "maybe"},
+    "d": {"type": "studio", "command": "x"},
+    "e": {"command": "x", "cwd": "nowhere", "env": {"K": "${K1}${K2:-x}${K3}"}},
+    "f": {},
+    "a": {"command": "x", "endpoint": "https://h/?token=s3cret-s3cret"},
+  },
+}"#,
+    );
+    assert_eq!(
+        case.mistakes(&[]),
+        [
+            "mcp_config.json:2:11 mode: is \"multiplex\", which is not in this version yet; leave it out, or write \"per-server\"",
+            "mcp_config.json:3:19 drainTimeout: is \"5\"; a time needs a unit: write 5s, 2m or 500ms",
+            "mcp_config.json:5:41 mcpServers.a.args[1]: is a number, not a text; write it in quotes: \"8080\"",
+            "mcp_config.json:5:61 mcpServers.a.env.P: is true or false, not a text; write it in quotes: \"true\"",
+            "mcp_config.json:6:37 mcpServers[\"b c\"].disabled: is neither true nor false; write true or false",
+            "mcp_config.json:7:19 mcpServers.d.type: is \"studio\", which is no type of server; leave it out for a program \
+             that is started here",
+            "mcp_config.json:9:5 mcpServers.f: has no command; add \"command\": the program to start",
+            "mcp_config.json:10:5 mcpServers.a: is the second server of that name; the first is on line 5; give each \
+             server its own name",
+            "mcp_config.json:8:58 mcpServers.e.env.K: needs K1, K3, which nothing sets; set it in the environment or in \
+             .env, or give a default: ${K1:-…}",
+            "mcp_config.json:8:34 mcpServers.e.cwd: names DIR/nowhere, which is no folder; create it, or correct the path",
+            "mcp_config.json:10:39 mcpServers.a.endpoint: has the scheme \"https\"; only ws:// and wss:// can be \
+             dialled; write the endpoint's whole address, wss://host/path?token=…",
+        ]
+    );
+}
+
+#[test]
+fn a_file_that_cannot_be_read_says_why() {
+    let config = |text: &[u8]| Case::new("").file("mcp_config.json", text).mistakes(&[]).join("\n");
+    assert!(config(b"").starts_with("mcp_config.json: is empty; write {"));
+    assert!(config(b" // only a comment\n").starts_with("mcp_config.json: is empty"));
+    assert!(config(b"[]").contains("mcp_config.json:1:1: is a list, not an object"));
+    assert!(config(b"{}").contains("mcpServers: is missing"));
+    assert!(config(b"{\n\"mcpServers\": {}\n\xff}").starts_with("mcp_config.json:3: is not UTF-8"));
+    let syntax = config(b"{\n  \"mcpServers\": {\n    \"a\": {\"command\": \"x\" \"args\": []}\n  }\n}");
+    assert!(syntax.starts_with("mcp_config.json:3:") && syntax.contains("is no valid JSON"), "{syntax}");
+    assert!(config(b"{\"mcpServers\": {}}").contains("names no server that can run"));
+    assert!(config(b"{'mcpServers': {}}").contains("no valid JSON"), "JSON with comments is not JSON5");
+
+    let case = Case::new("{}");
+    assert!(case.mistakes(&["--config", "other.json"])[0].contains("does not exist (--config names it); create it"));
+    assert!(case.mistakes(&["--config", "."])[0].contains("is a directory"));
+    let empty = Case { dir: tempfile::tempdir().unwrap(), env: Vec::new() };
+    let missing = empty.mistakes(&[]).join("\n");
+    assert!(
+        missing.contains("is not in the working directory (DIR)") && missing.contains("mcp-pipe -- CMD"),
+        "{missing}"
+    );
+}
+
+#[test]
+fn comments_trailing_commas_and_a_byte_order_mark_are_tolerated() {
+    let text = "\u{feff}// c\n{\"mcpServers\": {/* c */ \"a\": {\"command\": \"x\", \"args\": [\"http://x\",],},},}";
+    assert_eq!(Case::new(text).ok(&[]).config.servers[0].command.args, ["http://x"]);
+}
+
+#[test]
+fn the_config_is_that_of_the_flag_then_the_variable_then_the_folder() {
+    let named = |name: &str| format!(r#"{{"mcpServers": {{"{name}": {{"command": "x"}}}}}}"#);
+    let case = Case::new(&named("here")).file("v/c.json", named("variable")).file("f/c.json", named("flag"));
+    let name = |case: &Case, arguments: &[&str]| case.ok(arguments).config.servers[0].name.to_string();
+    assert_eq!(name(&case, &[]), "here");
+    let case = case.env(&[("MCP_CONFIG", "v/c.json")]);
+    assert_eq!(name(&case, &[]), "variable");
+    assert_eq!(name(&case, &["--config", "f/c.json"]), "flag");
+    let server = &case.ok(&["--config", "f/c.json"]).config.servers[0];
+    assert_eq!(server.command.cwd, Some(case.dir.path().join("f")), "a server starts in its config's folder");
+}
+
+#[test]
+fn unknown_keys_are_warned_about_with_the_closest_and_foreign_ones_are_not() {
+    let case = Case::new(
+        r#"{"mcpServer": 1, "$schema": "x", "inputs": [],
+"mcpServers": {"a": {"comand": "y", "command": "x", "autoApprove": [], "description": "d", "zzz": 1, "command": "z"}}}"#,
+    );
+    assert_eq!(
+        case.warnings(&[]),
+        [
+            "mcp_config.json:1:2 mcpServer: is not a known key and is ignored; did you mean mcpServers?",
+            "mcp_config.json:2:102 mcpServers.a.command: stands there twice; the last one counts; remove one of them",
+            "mcp_config.json:2:22 mcpServers.a.comand: is not a known key and is ignored; did you mean command?",
+            "mcp_config.json:2:92 mcpServers.a.zzz: is not a known key and is ignored; remove it, or check its spelling",
+        ]
+    );
+    assert_eq!(case.ok(&[]).config.servers[0].command.program, "z");
+    let vs_code = Case::new(r#"{"servers": {"a": {"command": "x"}}}"#).run(&[]).unwrap_err();
+    assert!(vs_code.warnings[0].remedy.contains("mcpServers"), "{vs_code}");
+}
+
+#[test]
+fn remote_servers_are_skipped_with_a_warning_and_the_others_run() {
+    let case = Case::new(
+        r#"{"mcpServers": {"a": {"type": "streamable_http", "url": "https://h"}, "b": {"serverUrl": "https://h"},
+            "c": {"transportType": "sse", "url": "https://h", "disabled": true}, "d": {"type": "stdio", "command": "x"}}}"#,
+    );
+    let resolved = case.ok(&[]);
+    assert_eq!(resolved.config.servers.len(), 1);
+    let warnings = case.lines(&resolved.warnings);
+    assert_eq!(warnings.len(), 2, "{warnings:?}");
+    assert!(warnings[0].contains("mcpServers.a.type: makes a a remote server (streamable_http)"), "{warnings:?}");
+    assert!(warnings[1].contains("mcpServers.b.serverUrl: makes b a remote server"), "{warnings:?}");
+    let only = Case::new(r#"{"mcpServers": {"a": {"type": "sse", "url": "https://h"}}}"#);
+    assert!(only.mistakes(&[])[0].contains("names no server that can run"));
+    assert!(case.mistakes(&["a"])[0].contains("choose a server with a command"));
+}
+
+#[test]
+fn a_server_is_disabled_by_truth_or_text() {
+    for (members, runs) in [
+        (r#""disabled": false"#, true),
+        (r#""disabled": "false""#, true),
+        (r#""disabled": "0""#, true),
+        (r#""disabled": "Yes""#, false),
+        (r#""enabled": "no""#, false),
+        (r#""enabled": true, "disabled": true"#, false),
+        (r#""disabled": null"#, true),
+    ] {
+        assert_eq!(Case::server(members).run(&[]).is_ok(), runs, "{members}");
+        assert!(Case::server(members).run(&["a"]).is_ok(), "asked for by name it runs: {members}");
+    }
+}
+
+#[test]
+fn the_endpoint_is_the_entrys_then_the_flags_then_the_environments_then_that_of_dotenv_then_the_files() {
+    let text = |entry: &str| {
+        format!(r#"{{"endpoint": "wss://file/?token=1", "mcpServers": {{"a": {{"command": "x"{entry}}}}}}}"#)
+    };
+    let host = |case: &Case, arguments: &[&str]| {
+        case.ok(arguments).config.servers[0].endpoint.as_ref().unwrap().host().to_owned()
+    };
+    let case = Case::new(&text("")).no_env();
+    assert_eq!(host(&case, &[]), "file");
+    let case = case.file(".env", "MCP_ENDPOINT=wss://dotenv/?token=1\n");
+    assert_eq!(host(&case, &[]), "dotenv");
+    let case = case.env(&[("MCP_ENDPOINT", "wss://environment/?token=1")]);
+    assert_eq!(host(&case, &[]), "environment");
+    let flag = ["--endpoint", "wss://flag/?token=1"];
+    assert_eq!(host(&case, &flag), "flag");
+    let case = case.file("mcp_config.json", text(r#", "env": {"MCP_ENDPOINT": "wss://entry-env/?token=1"}"#));
+    assert_eq!(host(&case, &flag), "entry-env");
+    assert!(case.ok(&[]).config.servers[0].command.env.is_empty(), "the child doesn't see it");
+    let case = case.file(
+        "mcp_config.json",
+        text(r#", "endpoint": "${X:-wss://entry/?token=1}", "env": {"MCP_ENDPOINT": "ws://e"}"#),
+    );
+    assert_eq!(host(&case, &flag), "entry");
+    let case = case.file("mcp_config.json", text(r#", "endpoint": "${X:-}""#));
+    assert_eq!(host(&case, &flag), "flag", "an empty one is none");
+}
+
+#[test]
+fn a_missing_endpoint_names_three_ways_and_local_for_all_servers_at_once() {
+    let case = Case::new(r#"{"mcpServers": {"a": {"command": "x"}, "b": {"command": "x"}}}"#).no_env();
+    let mistakes = case.mistakes(&[]);
+    assert_eq!(mistakes.len(), 1);
+    for part in ["MCP_ENDPOINT: is not set", "serve a, b", "the variable", ".env", "\"endpoint\"", "--local"] {
+        assert!(mistakes[0].contains(part), "{part} in {mistakes:?}");
+    }
+    let local = case.ok(&["--local"]).config;
+    assert!(local.local && local.servers.iter().all(|server| server.endpoint.is_none()));
+    assert!(case.ok(&["tools"]).config.local);
+}
+
+#[test]
+fn a_wrong_common_endpoint_is_told_once_and_never_shown() {
+    let case = Case::new(r#"{"mcpServers": {"a": {"command": "x"}, "b": {"command": "x"}}}"#).no_env();
+    let case = case.env(&[("MCP_ENDPOINT", "https://h/?token=s3cret-s3cret")]);
+    let mistakes = case.mistakes(&[]);
+    assert_eq!(mistakes.len(), 1, "{mistakes:?}");
+    assert!(mistakes[0].starts_with("MCP_ENDPOINT (environment): has the scheme \"https\""), "{mistakes:?}");
+    assert!(!mistakes[0].contains("s3cret"));
+}
+
+#[test]
+fn no_child_sees_an_endpoint_or_a_token_of_any_server() {
+    let case = Case::new(
+        r#"{"mcpServers": {"a": {"command": "x", "endpoint": "wss://h/?token=${KITCHEN_TOKEN}",
+                             "endpointHeaders": {"Authorization": "Bearer ${HEADER_TOKEN}"}},
+                       "b": {"command": "x", "env": {"LEAK": "see ${MCP_ENDPOINT}", "KEY": "kept"}},
+                       "c": {"command": "x", "disabled": true, "endpoint": "${UNUSED_ENDPOINT}"}}}"#,
+    )
+    .env(&[
+        ("KITCHEN_TOKEN", "kitchen-token-0123456789"),
+        ("HEADER_TOKEN", "header-token-0123456789"),
+        ("UNUSED_ENDPOINT", "wss://unused/?token=unused-0123456789"),
+        ("COPY", "x wss://h.example/mcp/?token=default-s3cret y"),
+        ("ENCODED", "kitchen%2Dtoken%2D0123456789"),
+        ("PATH", "/bin"),
+        ("LANG", "C"),
+    ])
+    .file(".env", "FROM_DOTENV=1\nLANG=de\nDOTENV_TOKEN=kitchen-token-0123456789\nMCP_ENDPOINT=wss://other/?token=x\n");
+    let resolved = case.ok(&[]);
+    for server in &resolved.config.servers {
+        let mut removed: Vec<_> = server.command.env_remove.iter().map(|n| n.to_str().unwrap()).collect();
+        removed.sort_unstable();
+        assert_eq!(removed, ["COPY", "ENCODED", "HEADER_TOKEN", "KITCHEN_TOKEN", "MCP_ENDPOINT", "UNUSED_ENDPOINT"]);
+        assert_eq!(server.command.env[0].0, "FROM_DOTENV");
+    }
+    let env: Vec<_> = resolved.config.servers[1].command.env.iter().map(|(n, v)| (n.as_str(), v.reveal())).collect();
+    assert_eq!(env, [("FROM_DOTENV", "1"), ("KEY", "kept")]);
+    assert!(case.lines(&resolved.warnings)[0].contains("env.LEAK: holds an endpoint and is not passed on"));
+    assert!(!format!("{resolved:?}").contains("0123456789"), "nothing shows in Debug");
+    assert!(resolved.secrets.iter().any(|secret| secret.reveal() == "header-token-0123456789"));
+    let local = case.ok(&["--local"]).config;
+    assert!(local.servers[0].command.env_remove.iter().any(|name| name == "KITCHEN_TOKEN"), "also with --local");
+}
+
+#[test]
+fn the_files_headers_go_to_the_common_endpoint_only() {
+    let case = Case::new(
+        r#"{"endpointHeaders": {"X-Key": "k"}, "mcpServers": {"a": {"command": "x"},
+            "b": {"command": "x", "endpoint": "wss://other/"},
+            "c": {"command": "x", "endpointHeaders": {"X-Own": "o"}}}}"#,
+    );
+    let names: Vec<Vec<String>> = case
+        .ok(&[])
+        .config
+        .servers
+        .iter()
+        .map(|server| server.link.headers.iter().map(|(name, _)| name.to_string()).collect())
+        .collect();
+    assert_eq!(names, [vec!["x-key"], vec![], vec!["x-own"]]);
+    let bad = Case::server(r#""endpointHeaders": {"Host": "h", "a b": "c", "X": "s3cret\n"}, "subprotocol": "a b""#);
+    let mistakes = bad.mistakes(&[]);
+    assert_eq!(mistakes.len(), 4, "{mistakes:?}");
+    assert!(!mistakes.join("").contains("s3cret"));
+}
+
+#[test]
+fn references_in_arguments_are_passed_on_with_a_warning() {
+    let case = Case::server(r#""args": ["--key=${KEY}"]"#).env(&[("KEY", "s3cret")]);
+    assert_eq!(case.ok(&[]).config.servers[0].command.args, ["--key=${KEY}"]);
+    assert!(case.warnings(&[])[0].contains("mcpServers.a.args[0]: is passed on as it stands"));
+}
+
+#[test]
+fn paths_of_an_entry_start_at_the_config() {
+    let case = Case::new("{}")
+        .file("sub/work/x", "")
+        .file("sub/ca.pem", "")
+        .file("sub/c.json", r#"{"caFile": "ca.pem", "mcpServers": {"a": {"command": "./bin/x", "cwd": "${WORK}"}}}"#);
+    let case = case.env(&[("WORK", "work")]);
+    let server = &case.ok(&["--config", "sub/c.json"]).config.servers[0];
+    assert_eq!(server.command.program, case.dir.path().join("sub/./bin/x").to_str().unwrap());
+    assert_eq!(server.command.cwd, Some(case.dir.path().join("sub/work")));
+    assert_eq!(server.link.ca_file, Some(case.dir.path().join("sub/ca.pem")));
+    assert!(
+        case.mistakes(&["--config", "sub/c.json", "--ca-file", "no.pem"])[0].starts_with("--ca-file: names DIR/no.pem")
+    );
+}
+
+#[test]
+fn a_target_is_a_name_of_the_config_before_it_is_a_file() {
+    let case = Case::server(r#""args": []"#).file("a", "").file("calc.py", "").file("examples/other.py", "");
+    assert_eq!(case.ok(&["a"]).config.servers[0].command.program, "x");
+    let resolved = case.ok(&["calc.py"]);
+    let server = &resolved.config.servers[0];
+    assert_eq!((&*server.name, server.command.program.as_str()), ("calc", "python3"));
+    assert_eq!(server.command.args, [case.dir.path().join("calc.py").to_str().unwrap()]);
+    let resolved = case.ok(&["other.py"]);
+    assert!(resolved.notes[0].contains("examples/other.py"), "{:?}", resolved.notes);
+    let elsewhere = tempfile::tempdir().unwrap();
+    let config = case.dir.path().join("mcp_config.json");
+    let far = case.run_in(elsewhere.path(), &["other.py", "--config", config.to_str().unwrap()]).unwrap();
+    assert_eq!(far.config.servers[0].command.cwd.as_deref(), Some(elsewhere.path()));
+}
+
+#[test]
+fn an_unknown_target_says_where_it_was_looked_for_and_what_there_is() {
+    let case = Case::new(r#"{"mcpServers": {"calculator": {"command": "x"}}}"#).file("x.txt", "");
+    let mistake = &case.mistakes(&["calculater"])[0];
+    assert!(
+        mistake.contains("DIR/calculater, DIR/examples/calculater") && mistake.ends_with("did you mean calculator?")
+    );
+    assert!(case.mistakes(&["zzz"])[0].contains("the config has: calculator"));
+    assert!(case.mistakes(&["x.txt"])[0].contains("chmod +x"));
+    let url = case.mistakes(&["wss://h/?token=s3cret-s3cret"]).join("");
+    assert!(url.contains("--endpoint") && !url.contains("s3cret"), "{url}");
+}
+
+#[test]
+fn a_command_line_needs_no_config() {
+    let case = Case { dir: tempfile::tempdir().unwrap(), env: Vec::new() };
+    let config = case.ok(&["--local", "--", "/usr/bin/npx", "-y", "some", "--local"]).config;
+    let server = &config.servers[0];
+    assert_eq!((&*server.name, server.command.program.as_str()), ("npx", "/usr/bin/npx"));
+    assert_eq!(server.command.args, ["-y", "some", "--local"]);
+    assert_eq!(server.command.cwd.as_deref(), Some(case.dir.path()));
+    assert!(case.mistakes(&["--", "npx"])[0].starts_with("MCP_ENDPOINT: is not set"));
+}
+
+#[test]
+fn a_broken_entry_that_is_switched_off_stops_nobody() {
+    let case = Case::new(r#"{"mcpServers": {"a": {"command": "x"}, "b": {"command": 5, "disabled": true}}}"#);
+    assert!(case.warnings(&[])[0].contains("mcpServers.b.command: is a number"));
+    assert!(case.mistakes(&["b"])[0].starts_with("b: can't be run"));
+}
+
+proptest::proptest! {
+    #[test]
+    fn no_file_makes_it_panic(text in r#"[ \n{}\[\]:,"a-c1\u{feff}é\\/*]{0,60}"#) {
+        drop(file::read("f", &text));
+        drop(file::read("f", &format!("{{\"mcpServers\": {{\"a\": {text}}}}}")));
+    }
+}
+
+#[test]
+fn every_shipped_file_is_right() {
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    let resolved = |name: &str, env: &[(&str, &str)]| {
+        let elsewhere = tempfile::tempdir().unwrap();
+        let line = ["mcp-pipe".into(), "--config".into(), root.join(name).into_os_string()];
+        let cli = cli::parse(line).unwrap();
+        resolve(&cli, &env.iter().copied().collect(), elsewhere.path()).unwrap_or_else(|problems| panic!("{problems}"))
+    };
+    for name in ["mcp_config.json", "mcp_config.minimal.json"] {
+        let resolved = resolved(name, &[ENDPOINT]);
+        assert!(resolved.warnings.is_empty(), "{:?}", resolved.warnings);
+        assert_eq!(resolved.config.servers.len(), 1, "{name}");
+        assert_eq!(&*resolved.config.servers[0].name, "calculator");
+        assert_eq!(resolved.config.servers[0].command.args, ["examples/calculator.py"]);
+    }
+    let tokens = [ENDPOINT, ("KITCHEN_ENDPOINT", "wss://k.example/?token=k"), ("OFFICE_TOKEN", "o")];
+    let hosts: Vec<String> = resolved("mcp_config.multi-token.json", &tokens)
+        .config
+        .servers
+        .iter()
+        .map(|server| server.endpoint.as_ref().unwrap().host().to_owned())
+        .collect();
+    assert_eq!(hosts, ["k.example", "api.xiaozhi.me", "h.example"]);
+
+    let example = std::fs::read_to_string(root.join(".env.example")).unwrap();
+    let case = Case::server(r#""args": []"#).no_env().file(".env", example);
+    let mistakes = case.mistakes(&[]);
+    assert_eq!(mistakes.len(), 1, "{mistakes:?}");
+    assert!(mistakes[0].contains("placeholder"), "copied and not filled in: {mistakes:?}");
+}

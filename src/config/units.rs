@@ -1,0 +1,114 @@
+//! Times and sizes as a person writes them: `5s`, `2m`, `500ms`; `16MiB`.
+
+use std::time::Duration;
+
+/// The longest time taken: a month. More is a slip, and would overflow somewhere below.
+const LONGEST: Duration = Duration::from_secs(30 * 24 * 3600);
+/// The smallest frame limit: an `initialize` fits.
+const SMALLEST_FRAME: usize = 1024;
+/// The largest frame limit: a message is held in memory whole.
+const LARGEST_FRAME: usize = 1 << 30;
+
+/// A time from nothing to 30 days.
+///
+/// # Errors
+/// Why the text is none, with an example.
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
+    let (number, unit) = split(text);
+    let seconds = match unit {
+        "ms" => 0.001,
+        "s" => 1.0,
+        "m" | "min" => 60.0,
+        "h" => 3600.0,
+        "d" => 86400.0,
+        "" => {
+            return Err(format!(
+                "a time needs a unit: write {}s, 2m or 500ms",
+                if number.is_empty() { "5" } else { number }
+            ));
+        }
+        _ => return Err("not a time; write it like 5s, 2m or 500ms".to_owned()),
+    };
+    let number: f64 = number.parse().map_err(|_| "not a time; write it like 5s, 2m or 500ms".to_owned())?;
+    let time = Duration::try_from_secs_f64(number * seconds).map_err(|_| "too long; the longest is 30d".to_owned())?;
+    if time > LONGEST { Err("too long; the longest is 30d".to_owned()) } else { Ok(time) }
+}
+
+/// A time of at least a second, for waits that repeat: shorter ones would be a busy loop.
+///
+/// # Errors
+/// As [`duration`].
+pub(crate) fn duration_from_1s(text: &str) -> Result<Duration, String> {
+    let time = duration(text)?;
+    if time < Duration::from_secs(1) { Err("too short; the shortest is 1s".to_owned()) } else { Ok(time) }
+}
+
+/// The largest message in bytes, 1 KiB to 1 GiB.
+///
+/// # Errors
+/// Why the text is none, with an example.
+pub(crate) fn frame_size(text: &str) -> Result<usize, String> {
+    let (number, unit) = split(text);
+    let scale: f64 = match unit {
+        "" | "B" => 1.0,
+        "KiB" | "K" | "k" => 1024.0,
+        "MiB" | "M" => 1024.0 * 1024.0,
+        "GiB" | "G" => 1024.0 * 1024.0 * 1024.0,
+        "KB" | "kB" => 1e3,
+        "MB" => 1e6,
+        "GB" => 1e9,
+        _ => return Err("not a size; write it like 16MiB, 512KiB or a number of bytes".to_owned()),
+    };
+    let number: f64 =
+        number.parse().map_err(|_| "not a size; write it like 16MiB, 512KiB or a number of bytes".to_owned())?;
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates; the range is checked next")]
+    let bytes = (number * scale) as usize;
+    if (SMALLEST_FRAME..=LARGEST_FRAME).contains(&bytes) {
+        Ok(bytes)
+    } else {
+        Err("must lie between 1KiB and 1GiB".to_owned())
+    }
+}
+
+/// The number and what follows it.
+fn split(text: &str) -> (&str, &str) {
+    let text = text.trim();
+    let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    (&text[..end], text[end..].trim_start())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_read_as_written() {
+        for (text, want) in
+            [("5s", 5000), ("2m", 120_000), ("500ms", 500), ("1.5 s", 1500), ("1h", 3_600_000), ("0s", 0)]
+        {
+            assert_eq!(duration(text), Ok(Duration::from_millis(want)), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_time_is_refused() {
+        for text in
+            ["", "5", "s", "5x", "-5s", "1e9s", "31d", "5 s s", ".s", "１s", "99999999999999999999999999999999999d"]
+        {
+            assert!(duration(text).is_err(), "{text}");
+        }
+        assert!(duration_from_1s("999ms").is_err());
+        assert!(duration_from_1s("1s").is_ok());
+    }
+
+    #[test]
+    fn sizes_are_read_as_written() {
+        for (text, want) in [("16MiB", 16 << 20), ("1024", 1024), ("2 KiB", 2048), ("1.5KiB", 1536), ("1GiB", 1 << 30)]
+        {
+            assert_eq!(frame_size(text), Ok(want), "{text}");
+        }
+        for text in ["", "16", "2GiB", "16 megs", "-1", "MiB", "99999999999999999999999999GiB"] {
+            assert!(frame_size(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! What a person reads when a run cannot go on: what happened, where, what to do. And the exit codes.
+//!
+//! | code | means |
+//! |---|---|
+//! | 0 | done, or stopped as asked |
+//! | 1 | a call, a tool or something unforeseen failed; `health`: not serving |
+//! | 2 | the command line is wrong |
+//! | 78 | the config is wrong (`EX_CONFIG` of sysexits.h); nothing was started |
+
+use std::fmt;
+use std::io::Write;
+use std::process::ExitCode;
+
+/// How the program ends. The table is at the top of the file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// Done, or stopped as asked.
+    Success = 0,
+    /// A call, a tool or something unforeseen failed.
+    Failed = 1,
+    /// The command line is wrong.
+    Usage = 2,
+    /// The config is wrong; nothing was started.
+    Config = 78,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        ExitCode::from(exit as u8)
+    }
+}
+
+/// One mistake or oddity in the config: where, what, and the remedy. Never holds a secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// `file:line:column path`, or an option, or a variable.
+    pub place: String,
+    /// What is wrong, in words that continue the place: "is a number".
+    pub what: String,
+    /// What to do; may be empty where `what` says it.
+    pub remedy: String,
+}
+
+impl Problem {
+    /// A mistake at a place, with its remedy.
+    pub fn new(place: impl Into<String>, what: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Problem { place: place.into(), what: what.into(), remedy: remedy.into() }
+    }
+}
+
+/// On one line, for a log.
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.place, self.what)?;
+        if self.remedy.is_empty() { Ok(()) } else { write!(f, "; {}", self.remedy) }
+    }
+}
+
+/// Every mistake of a config, at once. Nothing has been started.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Problems {
+    /// What must be put right.
+    pub mistakes: Vec<Problem>,
+    /// What would have been logged besides.
+    pub warnings: Vec<Problem>,
+}
+
+impl std::error::Error for Problems {}
+
+impl fmt::Display for Problems {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let one = |f: &mut fmt::Formatter<'_>, label: &str, problem: &Problem| {
+            write!(f, "\n  {label}{}\n    {}", problem.place, problem.what)?;
+            if problem.remedy.is_empty() { Ok(()) } else { write!(f, "\n    → {}", problem.remedy) }
+        };
+        match self.mistakes.len() {
+            1 => f.write_str("the configuration has a mistake; nothing was started")?,
+            n => write!(f, "the configuration has {n} mistakes; nothing was started")?,
+        }
+        self.mistakes.iter().try_for_each(|p| one(f, "", p))?;
+        self.warnings.iter().try_for_each(|p| one(f, "warning: ", p))
+    }
+}
+
+/// Why the program ends other than by being done.
+#[derive(Debug)]
+pub enum Failure {
+    /// The command line; `--help` and `--version` too, which print to stdout and succeed.
+    Usage(clap::Error),
+    /// An option or variable that is about this program and not about servers.
+    Option(Problem),
+    /// The config.
+    Config(Problems),
+    /// Anything else, with its chain of causes.
+    Run(anyhow::Error),
+}
+
+impl From<Problems> for Failure {
+    fn from(problems: Problems) -> Self {
+        Failure::Config(problems)
+    }
+}
+
+impl From<anyhow::Error> for Failure {
+    fn from(error: anyhow::Error) -> Self {
+        match error.downcast::<Problems>() {
+            Ok(problems) => Failure::Config(problems),
+            Err(error) => Failure::Run(error),
+        }
+    }
+}
+
+impl Failure {
+    /// The code that the program ends with.
+    pub fn exit(&self) -> Exit {
+        match self {
+            Failure::Usage(error) if error.exit_code() == 0 => Exit::Success,
+            Failure::Usage(_) | Failure::Option(_) => Exit::Usage,
+            Failure::Config(_) => Exit::Config,
+            Failure::Run(_) => Exit::Failed,
+        }
+    }
+
+    /// Tells a person. Where nobody listens any more, nothing happens.
+    pub fn tell(&self) {
+        match self {
+            Failure::Usage(error) if self.exit() == Exit::Success => drop(error.print()),
+            Failure::Usage(_) | Failure::Option(_) | Failure::Config(_) | Failure::Run(_) => {
+                drop(std::io::stderr().lock().write_all(self.to_string().as_bytes()));
+            }
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            // It may repeat an argument, and an endpoint in the wrong place is one.
+            Failure::Usage(error) => f.write_str(&without_queries(&error.to_string())),
+            Failure::Option(problem) => {
+                writeln!(f, "mcp-pipe: {} {}", problem.place, problem.what)?;
+                if problem.remedy.is_empty() { Ok(()) } else { writeln!(f, "  → {}", problem.remedy) }
+            }
+            Failure::Config(problems) => writeln!(f, "mcp-pipe: {problems}"),
+            Failure::Run(error) => {
+                writeln!(f, "mcp-pipe: {error}")?;
+                error.chain().skip(1).try_for_each(|cause| writeln!(f, "  because {cause}"))
+            }
+        }
+    }
+}
+
+/// Cuts the secret part out of every URL in a text: what stands behind `?`, or before `@`.
+fn without_queries(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(start) = rest.find("://").map(|at| at + 3) {
+        out.push_str(&rest[..start]);
+        let end = rest[start..].find(|c: char| c.is_whitespace() || c == '\'').map_or(rest.len(), |n| start + n);
+        let url = &rest[start..end];
+        let (url, query) = url.split_once('?').map_or((url, ""), |(url, _)| (url, "?…"));
+        out.push_str(url.rsplit_once('@').map_or(url, |(_, host)| host));
+        out.push_str(query);
+        rest = &rest[end..];
+    }
+    out + rest
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test may panic")]
+mod tests {
+    use super::*;
+    use anyhow::Context as _;
+
+    #[test]
+    fn mistakes_are_told_all_at_once_with_place_and_remedy() {
+        let failure = Failure::from(Problems {
+            mistakes: vec![
+                Problem::new("mcp_config.json:7:15 mcpServers.a.args[1]", "is a number, not a text", "write \"5\""),
+                Problem::new("mcp_config.json:9:3 mcpServers.b", "has no command", ""),
+            ],
+            warnings: vec![Problem::new("mcp_config.json:2:3 foo", "is not a known key", "")],
+        });
+        assert_eq!(
+            failure.to_string(),
+            "mcp-pipe: the configuration has 2 mistakes; nothing was started\n  \
+             mcp_config.json:7:15 mcpServers.a.args[1]\n    is a number, not a text\n    → write \"5\"\n  \
+             mcp_config.json:9:3 mcpServers.b\n    has no command\n  \
+             warning: mcp_config.json:2:3 foo\n    is not a known key\n"
+        );
+        assert_eq!(failure.exit(), Exit::Config);
+    }
+
+    #[test]
+    fn a_chain_of_causes_is_told_line_by_line() {
+        let error = Err::<(), _>(std::io::Error::other("address in use")).context("the status socket can't be opened");
+        let failure = Failure::from(error.unwrap_err());
+        assert_eq!(failure.to_string(), "mcp-pipe: the status socket can't be opened\n  because address in use\n");
+        assert_eq!(failure.exit(), Exit::Failed);
+    }
+
+    #[test]
+    fn problems_are_a_config_failure_also_inside_anyhow() {
+        let failure = Failure::from(anyhow::Error::new(Problems::default()));
+        assert_eq!(failure.exit(), Exit::Config);
+    }
+
+    #[test]
+    fn what_clap_repeats_of_the_command_line_loses_its_token() {
+        let line = ["mcp-pipe", "calculator", "wss://u:s3cret@h.example/mcp/?token=s3cret"];
+        let failure = Failure::Usage(crate::cli::parse(line.map(Into::into)).unwrap_err());
+        let text = failure.to_string();
+        assert!(text.contains("wss://h.example/mcp/?…'"), "{text}");
+        assert!(!text.contains("s3cret"), "{text}");
+        assert_eq!(failure.exit(), Exit::Usage);
+    }
+}

@@ -1,0 +1,201 @@
+//! Log lines on stderr: text for people, JSON for machines.
+//!
+//! One event is one line, whatever a child or a peer put into it: control characters are escaped, so that
+//! nobody can forge a line. Known secrets are cut out of every line as a last defence. Records of the `log`
+//! crate are not taken, as tungstenite's show whole requests. A line that can't be written is dropped.
+
+mod line;
+mod redact;
+
+use std::io::{IsTerminal as _, Write as _};
+
+use tracing_subscriber::Layer;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::{Context, SubscriberExt as _};
+use tracing_subscriber::registry::LookupSpan;
+
+pub use redact::Redactions;
+
+use crate::cli::{LogFormat, Options};
+use crate::config::{Environment, closest};
+use crate::error::Problem;
+use line::{Fields, Looks};
+
+/// Starts logging for the whole process, at the level of `--log-level`, `MCP_LOG_LEVEL` or `RUST_LOG`. What must
+/// not be shown is told to the returned handle as soon as it is known.
+///
+/// # Errors
+/// That the level is none, and which there are.
+pub fn start(options: &Options, env: &Environment) -> Result<Redactions, Problem> {
+    let filter = filter(options.log_level.as_deref(), env)?;
+    let redactions = Redactions::default();
+    let lines = Lines { looks: looks(options.log_format, env), redactions: redactions.clone(), write: to_stderr };
+    let subscriber = tracing_subscriber::registry().with(lines.with_filter(filter));
+    // Only a second call in one process fails, and then lines go where the first one said.
+    drop(tracing::subscriber::set_global_default(subscriber));
+    Ok(redactions)
+}
+
+fn looks(format: LogFormat, env: &Environment) -> Looks {
+    match format {
+        LogFormat::Json => Looks::Json,
+        LogFormat::Text => Looks::Text {
+            colour: std::io::stderr().is_terminal()
+                && env.filled("NO_COLOR").is_none()
+                && env.get("TERM") != Some("dumb"),
+            // The journal has its own clock.
+            time: !to_journal(env),
+        },
+    }
+}
+
+/// Whether stderr goes to systemd's journal: `JOURNAL_STREAM` is its device and inode (systemd.exec(5)).
+#[cfg(unix)]
+fn to_journal(env: &Environment) -> bool {
+    let stderr = rustix::fs::fstat(rustix::stdio::stderr()).map(|stat| format!("{}:{}", stat.st_dev, stat.st_ino));
+    env.get("JOURNAL_STREAM").is_some_and(|stream| stderr.is_ok_and(|stderr| stderr == stream))
+}
+
+/// There is no journal here.
+#[cfg(not(unix))]
+fn to_journal(_env: &Environment) -> bool {
+    false
+}
+
+/// A level, or a list of `target=level` with or without a level for the rest.
+fn filter(flag: Option<&str>, env: &Environment) -> Result<Targets, Problem> {
+    let (place, text) = match (flag, env.filled("MCP_LOG_LEVEL"), env.filled("RUST_LOG")) {
+        (Some(text), _, _) => ("--log-level", text),
+        (None, Some(text), _) => ("MCP_LOG_LEVEL", text),
+        (None, None, Some(text)) => ("RUST_LOG", text),
+        (None, None, None) => return Ok(Targets::new().with_default(LevelFilter::INFO)),
+    };
+    let mut targets = Targets::new();
+    for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
+        let (target, level) = part.split_once('=').map_or((None, part), |(target, level)| (Some(target), level));
+        let level = level_of(level).ok_or_else(|| {
+            let names = ["off", "error", "warn", "info", "debug", "trace"];
+            let meant = closest(level, names).map_or_else(String::new, |name| format!("did you mean {name}? "));
+            let remedy = format!("{meant}levels are {}; for one part: mcp_pipe::link=debug", names.join(", "));
+            Problem::new(place, format!("has the level \"{}\", which there is not", level.escape_debug()), remedy)
+        })?;
+        targets = match target {
+            Some(target) => targets.with_target(target, level),
+            None => targets.with_default(level),
+        };
+    }
+    Ok(targets)
+}
+
+/// Names only: the numbers that `tracing` takes too would make a typing error a level.
+fn level_of(name: &str) -> Option<LevelFilter> {
+    match name.to_ascii_lowercase().as_str() {
+        "off" => Some(LevelFilter::OFF),
+        "error" => Some(LevelFilter::ERROR),
+        "warn" | "warning" => Some(LevelFilter::WARN),
+        "info" => Some(LevelFilter::INFO),
+        "debug" => Some(LevelFilter::DEBUG),
+        "trace" => Some(LevelFilter::TRACE),
+        _ => None,
+    }
+}
+
+/// Makes each event a line.
+struct Lines<W> {
+    looks: Looks,
+    redactions: Redactions,
+    write: W,
+}
+
+/// A closed terminal or a full disk must not end a program that runs unattended: then the line is lost.
+fn to_stderr(line: &str) {
+    drop(std::io::stderr().lock().write_all(line.as_bytes()));
+}
+
+/// The name of the server that a span is about.
+struct ServerName(String);
+
+impl<S, W> Layer<S> for Lines<W>
+where
+    S: tracing::Subscriber + for<'a> LookupSpan<'a>,
+    W: Fn(&str) + 'static,
+{
+    fn on_new_span(&self, attributes: &tracing::span::Attributes<'_>, id: &tracing::span::Id, ctx: Context<'_, S>) {
+        let mut fields = Fields::default();
+        attributes.record(&mut fields);
+        if let (Some(server), Some(span)) = (fields.server, ctx.span(id)) {
+            span.extensions_mut().insert(ServerName(server));
+        }
+    }
+
+    fn on_event(&self, event: &tracing::Event<'_>, ctx: Context<'_, S>) {
+        let mut fields = Fields::default();
+        event.record(&mut fields);
+        if fields.server.is_none()
+            && let Some(mut scope) = ctx.event_scope(event)
+        {
+            fields.server = scope.find_map(|span| span.extensions().get::<ServerName>().map(|name| name.0.clone()));
+        }
+        let line = self.looks.line(event.metadata(), &fields);
+        (self.write)(&self.redactions.apply(line));
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test may panic")]
+mod tests {
+    use super::*;
+    use crate::endpoint::Secret;
+    use std::sync::{Arc, Mutex};
+    use tracing::Level;
+
+    fn env(pairs: &[(&str, &str)]) -> Environment {
+        pairs.iter().copied().collect()
+    }
+
+    #[test]
+    fn the_flag_counts_before_the_variables() {
+        let vars = env(&[("MCP_LOG_LEVEL", "warn"), ("RUST_LOG", "debug")]);
+        assert_eq!(filter(Some("trace"), &vars).unwrap().default_level(), Some(LevelFilter::TRACE));
+        assert_eq!(filter(None, &vars).unwrap().default_level(), Some(LevelFilter::WARN));
+        assert_eq!(filter(None, &env(&[("RUST_LOG", "debug")])).unwrap().default_level(), Some(LevelFilter::DEBUG));
+        assert_eq!(filter(None, &env(&[("RUST_LOG", "")])).unwrap().default_level(), Some(LevelFilter::INFO));
+    }
+
+    #[test]
+    fn a_list_sets_parts_apart() {
+        let filter = filter(Some("warn,mcp_pipe::link=debug"), &env(&[])).unwrap();
+        assert!(filter.would_enable("mcp_pipe::link", &Level::DEBUG));
+        assert!(!filter.would_enable("mcp_pipe::server", &Level::INFO));
+    }
+
+    #[test]
+    fn a_wrong_level_is_named_with_the_right_ones() {
+        let problem = filter(None, &env(&[("MCP_LOG_LEVEL", "inof")])).unwrap_err().to_string();
+        assert_eq!(
+            problem,
+            "MCP_LOG_LEVEL: has the level \"inof\", which there is not; did you mean info? levels are \
+             off, error, warn, info, debug, trace; for one part: mcp_pipe::link=debug"
+        );
+    }
+    #[test]
+    fn a_line_names_the_server_of_its_span_and_holds_no_secret() {
+        let written = Arc::new(Mutex::new(String::new()));
+        let sink = Arc::clone(&written);
+        let redactions = Redactions::default();
+        let write = move |line: &str| sink.lock().unwrap().push_str(line);
+        let looks = Looks::Text { colour: false, time: false };
+        let lines = Lines { looks, redactions: redactions.clone(), write };
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(lines), || {
+            redactions.add([Secret::new("s3cret"), Secret::new("token=s3cret")]);
+            let _pipe = tracing::info_span!("pipe", server = %"calculator").entered();
+            tracing::trace!(target: "library", request = "GET /?token=s3cret", "sending");
+            tracing::warn!(event = "SERVER_STDERR", server = "time", ok = true, "it said {}\n{}", "s3cret", "x");
+        });
+        assert_eq!(
+            *written.lock().unwrap(),
+            "TRACE [calculator] library: sending request=\"GET /?…\"\n\
+             WARN  [time] it said …\\nx ok=true event=SERVER_STDERR\n"
+        );
+    }
+}

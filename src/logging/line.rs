@@ -1,0 +1,260 @@
+//! An event as a line of text or JSON.
+
+use std::fmt::{self, Write as _};
+
+use serde::Serialize;
+use serde_json::{Map, Value};
+use tracing::field::{Field, Visit};
+use tracing::{Level, Metadata};
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::time::{FormatTime as _, SystemTime};
+
+/// What an event says. The three that every line is about, and the others in order.
+#[derive(Default)]
+pub(super) struct Fields {
+    pub(super) server: Option<String>,
+    event: Option<String>,
+    message: String,
+    others: Vec<(&'static str, Value)>,
+}
+
+impl Fields {
+    fn text(&mut self, field: &Field, text: String) {
+        match field.name() {
+            "message" => self.message = text,
+            "server" => self.server = Some(text),
+            "event" => self.event = Some(text),
+            name => self.others.push((name, Value::String(text))),
+        }
+    }
+
+    fn number(&mut self, field: &Field, number: impl Into<Value>) {
+        self.others.push((field.name(), number.into()));
+    }
+}
+
+impl Visit for Fields {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        self.text(field, format!("{value:?}"));
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.text(field, value.to_owned());
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.number(field, value);
+    }
+
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.number(field, value);
+    }
+
+    fn record_f64(&mut self, field: &Field, value: f64) {
+        self.number(field, value);
+    }
+
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.number(field, value);
+    }
+
+    fn record_error(&mut self, field: &Field, value: &(dyn std::error::Error + 'static)) {
+        let mut text = value.to_string();
+        let mut cause = value.source();
+        while let Some(error) = cause {
+            // Writing to a String cannot fail.
+            let _ = write!(text, ": {error}");
+            cause = error.source();
+        }
+        self.text(field, text);
+    }
+}
+
+/// How lines look.
+pub(super) enum Looks {
+    /// `TIME LEVEL [server] message name=value event=NAME`
+    Text {
+        /// For a terminal.
+        colour: bool,
+        /// Where nobody else writes it.
+        time: bool,
+    },
+    /// An object with timestamp, level, event, server, message and fields.
+    Json,
+}
+
+#[derive(Serialize)]
+struct Json<'a> {
+    timestamp: &'a str,
+    level: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    event: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    server: Option<&'a str>,
+    message: &'a str,
+    /// Which crate says so, where it isn't this one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    target: Option<&'a str>,
+    #[serde(skip_serializing_if = "Map::is_empty")]
+    fields: Map<String, Value>,
+}
+
+impl Looks {
+    /// The whole line, with its end.
+    pub(super) fn line(&self, metadata: &Metadata<'_>, fields: &Fields) -> String {
+        let target = Some(metadata.target()).filter(|target| !target.starts_with("mcp_pipe"));
+        match self {
+            Looks::Text { colour, time } => {
+                let now = if *time { now() } else { String::new() };
+                text(*metadata.level(), target, fields, &now, *colour)
+            }
+            Looks::Json => json(*metadata.level(), target, fields, &now()),
+        }
+    }
+}
+
+/// RFC 3339 in UTC, to the millisecond.
+fn now() -> String {
+    let mut text = String::new();
+    // It is only the clock that writes here, and a String takes everything.
+    let _ = SystemTime.format_time(&mut Writer::new(&mut text));
+    text.char_indices().nth(23).map_or_else(|| text.clone(), |(at, _)| format!("{}Z", &text[..at]))
+}
+
+fn json(level: Level, target: Option<&str>, fields: &Fields, timestamp: &str) -> String {
+    let line = Json {
+        timestamp,
+        level: level.as_str(),
+        event: fields.event.as_deref(),
+        server: fields.server.as_deref(),
+        message: &fields.message,
+        target,
+        fields: fields.others.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect(),
+    };
+    // Texts, numbers and a map with text keys always become JSON.
+    serde_json::to_string(&line).unwrap_or_default() + "\n"
+}
+
+fn text(level: Level, target: Option<&str>, fields: &Fields, time: &str, colour: bool) -> String {
+    let (dim, bold, end) = if colour { ("\x1b[2m", "\x1b[1m", "\x1b[0m") } else { ("", "", "") };
+    let level_colour = match level {
+        _ if !colour => "",
+        Level::ERROR => "\x1b[31m",
+        Level::WARN => "\x1b[33m",
+        Level::INFO => "\x1b[32m",
+        _ => dim,
+    };
+    let mut line = String::with_capacity(128);
+    if !time.is_empty() {
+        line += &format!("{dim}{time}{end} ");
+    }
+    line += &format!("{level_colour}{:<5}{end}", level.as_str());
+    if let Some(server) = &fields.server {
+        line += &format!(" {bold}[");
+        escape(server, &mut line);
+        line += &format!("]{end}");
+    }
+    if let Some(target) = target {
+        line += &format!(" {dim}{target}:{end}");
+    }
+    line.push(' ');
+    escape(&fields.message, &mut line);
+    line += dim;
+    for (name, value) in &fields.others {
+        line += &format!(" {name}=");
+        match value {
+            Value::String(text) if text.is_empty() || text.contains([' ', '"', '=']) => {
+                line.push('"');
+                escape(&text.replace('\\', "\\\\").replace('"', "\\\""), &mut line);
+                line.push('"');
+            }
+            Value::String(text) => escape(text, &mut line),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => {
+                line += &value.to_string()
+            }
+        }
+    }
+    if let Some(event) = &fields.event {
+        line += " event=";
+        escape(event, &mut line);
+    }
+    line += end;
+    line.push('\n');
+    line
+}
+
+/// Writes a text without anything that moves the cursor, ends the line or turns the direction of writing.
+fn escape(text: &str, to: &mut String) {
+    for c in text.chars() {
+        match c {
+            '\t' => to.push(c),
+            '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{2028}' | '\u{2029}' => {
+                to.extend(c.escape_unicode())
+            }
+            c if c.is_control() => to.extend(c.escape_default()),
+            c => to.push(c),
+        }
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test may panic")]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn fields(message: &str) -> Fields {
+        Fields {
+            server: Some("calculator".into()),
+            event: Some("SERVER_STARTED".into()),
+            message: message.into(),
+            others: vec![("pid", 12.into()), ("path", "a b".into())],
+        }
+    }
+
+    #[test]
+    fn text_is_what_happened_then_the_details() {
+        assert_eq!(
+            text(Level::INFO, None, &fields("started"), "2026-01-02T03:04:05.678Z", false),
+            "2026-01-02T03:04:05.678Z INFO  [calculator] started pid=12 path=\"a b\" event=SERVER_STARTED\n"
+        );
+        let coloured = text(Level::WARN, Some("hyper"), &fields("x"), "", true);
+        assert!(coloured.starts_with("\x1b[33mWARN ") && coloured.contains("hyper:"), "{coloured:?}");
+    }
+
+    #[test]
+    fn json_is_one_object_with_fields_of_their_own() {
+        let line = json(Level::INFO, None, &fields("two\nlines"), "T");
+        assert_eq!(
+            line,
+            "{\"timestamp\":\"T\",\"level\":\"INFO\",\"event\":\"SERVER_STARTED\",\"server\":\"calculator\",\
+             \"message\":\"two\\nlines\",\"fields\":{\"path\":\"a b\",\"pid\":12}}\n"
+        );
+    }
+
+    #[test]
+    fn the_clock_writes_milliseconds() {
+        let now = now();
+        assert!(now.len() == 24 && now.ends_with('Z') && &now[10..11] == "T" && &now[19..20] == ".", "{now}");
+    }
+
+    #[test]
+    fn a_child_cannot_forge_a_line_or_steer_the_terminal() {
+        let line = text(Level::INFO, None, &fields("a\nERROR b\r\x1b[2Jc\u{9b}d\te\u{202e}f"), "", false);
+        assert!(line.contains(r"a\nERROR b\r\u{1b}[2Jc\u{9b}d"), "{line:?}");
+        assert!(line.contains("\te"), "{line:?}");
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_an_event_holds_it_is_one_line(message in any::<String>()) {
+            for line in [text(Level::WARN, None, &fields(&message), "", false), json(Level::WARN, None, &fields(&message), "")] {
+                prop_assert_eq!(line.matches('\n').count(), 1);
+                let steers = line.trim_end_matches('\n').chars().any(|c| c < ' ' && c != '\t');
+                prop_assert!(!steers, "{:?}", line);
+            }
+            let parsed: Value = serde_json::from_str(&json(Level::WARN, None, &fields(&message), "")).unwrap();
+            prop_assert_eq!(&parsed["message"], &Value::String(message));
+        }
+    }
+}
