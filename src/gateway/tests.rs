@@ -2,6 +2,7 @@
 
 use futures_util::{SinkExt, StreamExt};
 use serde_json::json;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{WebSocketStream, client_async};
 
@@ -180,4 +181,14 @@ async fn a_message_over_the_limit_ends_the_connection_and_nothing_else() {
     let mut pipe = Pipe::dial(&address).await.unwrap();
     pipe.handshake("a").await;
     assert!(client.tools("x", PATIENCE).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_client_that_insists_on_its_subprotocol_gets_it() {
+    let (_, address, ..) = gateway().await;
+    let mut request = address.clone().into_client_request().unwrap();
+    request.headers_mut().insert("Sec-WebSocket-Protocol", "mcp, other".parse().unwrap());
+    let stream = TcpStream::connect(request.uri().authority().unwrap().as_str()).await.unwrap();
+    let (_, response) = client_async(request, stream).await.unwrap();
+    assert_eq!(response.headers()["sec-websocket-protocol"], "mcp");
 }
