@@ -190,8 +190,11 @@ impl Reader {
             Output::Answer(ticket, answer) => drop(ticket.send(answer)),
             Output::Tools(catalogue) => self.publish(catalogue),
             Output::ToolsFailed(error) => {
-                tracing::warn!(event = "ERROR_TOOLS_LIST", server = %server, %error, "{server} answered tools/list with an error: {error}; asking again");
-                self.seat.presence.send_replace(Presence::Refusing(error));
+                let before = self.seat.presence.send_replace(Presence::Refusing(error.clone()));
+                // It is asked every few seconds: said once, not each time.
+                if !matches!(before, Presence::Refusing(said) if said == error) {
+                    tracing::warn!(event = "ERROR_TOOLS_LIST", server = %server, %error, "{server} answered tools/list with an error: {error}; asking again");
+                }
             }
             Output::Odd(what) => {
                 tracing::debug!(event = "ERROR_PROTOCOL", server = %server, "the local endpoint received {what}");
