@@ -7,7 +7,7 @@
 //! # Theory of operation
 //!
 //! [`Gateway::run`] owns the listener and one task per connection (`connection`). What connections and clients share
-//! is one [`Seat`] per server: the connection publishes there what is known about the server, and calls reach it
+//! is one `Seat` per server: the connection publishes there what is known about the server, and calls reach it
 //! through the queue that is part of that. A connection that ends takes only its own state back, so a reconnect
 //! that overlaps with the old connection's end is not undone by it.
 

@@ -11,7 +11,8 @@ use std::time::Duration;
 
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
-use http::{StatusCode, Uri};
+use http::header::SEC_WEBSOCKET_PROTOCOL;
+use http::{HeaderValue, StatusCode, Uri};
 use serde_json::Value;
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, mpsc, oneshot};
@@ -77,7 +78,7 @@ async fn upgrade(stream: TcpStream, seats: &Seats, max_message: usize) -> Option
     #[expect(clippy::result_large_err, reason = "the signature is tungstenite's")]
     let check = |request: &Request, response: Response| {
         let found = find(seats, request.uri());
-        found.map(|found| seat = Some(found)).map(|()| response).map_err(|status| {
+        found.map(|found| seat = Some(found)).map(|()| accept_subprotocol(request, response)).map_err(|status| {
             let mut refusal = ErrorResponse::new(None);
             *refusal.status_mut() = status;
             refusal
@@ -108,6 +109,16 @@ fn find(seats: &Seats, address: &Uri) -> Result<Arc<Seat>, StatusCode> {
     let query = address.query().unwrap_or_default();
     let token = query.split('&').find_map(|pair| pair.strip_prefix("token="));
     token.and_then(|token| seats.get(token)).cloned().ok_or(StatusCode::UNAUTHORIZED)
+}
+
+/// Takes the first subprotocol that is offered: a client that offers any may insist on one (RFC 6455 section 4.1).
+fn accept_subprotocol(request: &Request, mut response: Response) -> Response {
+    let offered = request.headers().get(SEC_WEBSOCKET_PROTOCOL).and_then(|offered| offered.to_str().ok());
+    let first = offered.and_then(|offered| offered.split(',').next()).map(str::trim);
+    if let Some(first) = first.and_then(|first| HeaderValue::from_str(first).ok()) {
+        response.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, first);
+    }
+    response
 }
 
 async fn write(mut sink: SplitSink<Socket, Message>, mut to_send: mpsc::Receiver<Message>) -> &'static str {
@@ -179,8 +190,11 @@ impl Reader {
             Output::Answer(ticket, answer) => drop(ticket.send(answer)),
             Output::Tools(catalogue) => self.publish(catalogue),
             Output::ToolsFailed(error) => {
-                tracing::warn!(event = "ERROR_TOOLS_LIST", server = %server, %error, "{server} answered tools/list with an error: {error}; asking again");
-                self.seat.presence.send_replace(Presence::Refusing(error));
+                let before = self.seat.presence.send_replace(Presence::Refusing(error.clone()));
+                // It is asked every few seconds: said once, not each time.
+                if !matches!(before, Presence::Refusing(said) if said == error) {
+                    tracing::warn!(event = "ERROR_TOOLS_LIST", server = %server, %error, "{server} answered tools/list with an error: {error}; asking again");
+                }
             }
             Output::Odd(what) => {
                 tracing::debug!(event = "ERROR_PROTOCOL", server = %server, "the local endpoint received {what}");

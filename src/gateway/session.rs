@@ -181,6 +181,9 @@ impl<T> Session<T> {
 
     /// A frame from the server.
     pub(super) fn on_frame(&mut self, text: &str, now: Instant) -> Vec<Output<T>> {
+        if matches!(self.phase, Phase::Closed) {
+            return Vec::new();
+        }
         let mut message = match serde_json::from_str(text) {
             Ok(Value::Object(message)) => message,
             Ok(_) => return vec![Output::Odd("a message that is no JSON object".to_owned())],

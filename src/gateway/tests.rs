@@ -2,6 +2,7 @@
 
 use futures_util::{SinkExt, StreamExt};
 use serde_json::json;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{WebSocketStream, client_async};
 
@@ -180,4 +181,33 @@ async fn a_message_over_the_limit_ends_the_connection_and_nothing_else() {
     let mut pipe = Pipe::dial(&address).await.unwrap();
     pipe.handshake("a").await;
     assert!(client.tools("x", PATIENCE).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_client_that_insists_on_its_subprotocol_gets_it() {
+    let (_, address, ..) = gateway().await;
+    let mut request = address.clone().into_client_request().unwrap();
+    request.headers_mut().insert("Sec-WebSocket-Protocol", "mcp, other".parse().unwrap());
+    let stream = TcpStream::connect(request.uri().authority().unwrap().as_str()).await.unwrap();
+    let (_, response) = client_async(request, stream).await.unwrap();
+    assert_eq!(response.headers()["sec-websocket-protocol"], "mcp");
+}
+
+#[tokio::test]
+async fn a_server_that_is_slow_to_read_can_still_deliver() {
+    let (client, address, ..) = gateway().await;
+    let mut pipe = Pipe::dial(&address).await.unwrap();
+    pipe.handshake("echo").await;
+    client.tools("x", PATIENCE).await.unwrap();
+    // Far more than the socket's buffers hold, in both directions, and the pipe reads only after it has written.
+    let block = "x".repeat(4 << 20);
+    let calls = (0..8).map(|_| client.call("x", "echo", json!({"block": block}), PATIENCE));
+    let server = async {
+        let first = pipe.next().await["id"].as_u64().unwrap();
+        for id in first..first + 8 {
+            pipe.send(json!({"jsonrpc": "2.0", "id": id, "result": block})).await;
+        }
+    };
+    let (results, ()) = tokio::join!(futures_util::future::join_all(calls), server);
+    assert!(results.iter().all(|result| *result == Ok(json!(block))));
 }

@@ -42,7 +42,7 @@ async fn killing_the_server_during_calls_costs_the_calls_and_nothing_else() {
     }
     pid(&mut conn, &mut id).await;
     assert_eq!(endpoint.accepted(), 1, "the connection never dropped");
-    daemon.stop().await;
+    daemon.stop_closing([&mut conn]).await;
 }
 
 #[tokio::test]
@@ -54,10 +54,10 @@ async fn a_server_that_exits_in_a_call_is_named_with_its_exit_code() {
     let answer = conn.call(2, "exit", json!({"code": 7})).await;
     assert_eq!(answer["error"]["code"], -32000, "{answer}");
     let message = answer["error"]["message"].as_str().unwrap();
-    assert!(message.contains('x') && message.contains('7'), "{message}");
+    assert!(message.contains("\"x\"") && message.contains('7'), "{message}");
     let line = daemon.wait_for_event("SERVER_EXITED").await.to_string();
     assert!(line.contains('7'), "{line}");
-    daemon.stop().await;
+    daemon.stop_closing([&mut conn]).await;
 }
 
 #[tokio::test]
@@ -72,5 +72,5 @@ async fn a_crash_loop_disturbs_no_other_server() {
     for id in 2..50 {
         conn.call(id, "echo", json!({"text": "fine"})).await;
     }
-    daemon.stop().await;
+    daemon.stop_closing([&mut conn]).await;
 }

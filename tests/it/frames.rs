@@ -16,7 +16,7 @@ async fn what_a_server_prints_beside_its_messages_never_reaches_the_wire() {
     }
     assert!(conn.others.is_empty(), "{:?}", conn.others);
     daemon.wait_for("the garbage, in the log", |line| line.to_string().contains("Welcome to the fixture!")).await;
-    daemon.stop().await;
+    daemon.stop_closing([&mut conn]).await;
 }
 
 #[tokio::test]
@@ -28,7 +28,7 @@ async fn a_flood_on_stderr_holds_nothing_up() {
     for id in 2..10 {
         conn.call(id, "echo", json!({"text": "through"})).await;
     }
-    daemon.stop().await;
+    daemon.stop_closing([&mut conn]).await;
 }
 
 #[tokio::test]
@@ -45,7 +45,7 @@ async fn an_answer_over_the_limit_becomes_an_error_that_names_size_and_limit() {
     assert!(message.contains("200") || message.contains("195"), "the size: {message}");
     assert!(message.contains("64") || message.contains("65536") || message.contains("65,536"), "the limit: {message}");
     conn.call(4, "echo", json!({"text": "the connection lives"})).await;
-    daemon.stop().await;
+    daemon.stop_closing([&mut conn]).await;
 }
 
 #[tokio::test]
@@ -58,7 +58,7 @@ async fn a_line_without_end_costs_neither_memory_nor_the_connection() {
     let status = std::fs::read_to_string(format!("/proc/{}/status", daemon.pid().as_raw_nonzero())).unwrap_or_default();
     let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse().ok());
     assert!(peak.is_none_or(|peak: u64| peak < 40_000), "peak: {peak:?} kB");
-    daemon.stop().await;
+    daemon.stop_closing([&mut conn]).await;
 }
 
 #[tokio::test]
@@ -73,7 +73,7 @@ async fn text_in_a_binary_message_and_on_many_lines_is_understood() {
     assert_eq!(text_of(&conn.answer_to(2).await), "两行\nand more");
     conn.send_as(&call(3), Message::text(format!("{:#}\r\n", call(3)))).await;
     assert_eq!(text_of(&conn.answer_to(3).await), "两行\nand more");
-    daemon.stop().await;
+    daemon.stop_closing([&mut conn]).await;
 }
 
 #[tokio::test]
@@ -88,7 +88,7 @@ async fn what_is_no_json_is_answered_with_a_parse_error_and_kept_from_the_server
     conn.call(2, "echo", json!({"text": "goes on"})).await;
     // The fixture says so on stderr when it gets a line that it can't read.
     assert!(!daemon.log_text().contains("fixture: bad line"), "it reached the server");
-    daemon.stop().await;
+    daemon.stop_closing([&mut conn]).await;
 }
 
 #[tokio::test]
@@ -103,5 +103,5 @@ async fn members_that_nobody_knows_pass_untouched_both_ways() {
     assert_eq!(text_of(&conn.answer_to(2).await), "x");
     conn.send(json!({"jsonrpc": "2.0", "id": 3, "method": "vendor/unknown", "params": {}})).await;
     assert_eq!(conn.answer_to(3).await["error"]["code"], -32601, "the server's own answer");
-    daemon.stop().await;
+    daemon.stop_closing([&mut conn]).await;
 }

@@ -31,9 +31,8 @@ async fn servers_that_start_slowly_answer_initialize_at_once_when_they_are_conne
         conn
     };
     let [one, two, three] = &endpoints;
-    let conns = tokio::join!(check("one", one), check("two", two), check("three", three));
-    daemon.stop().await;
-    drop(conns);
+    let (mut one, mut two, mut three) = tokio::join!(check("one", one), check("two", two), check("three", three));
+    daemon.stop_closing([&mut one, &mut two, &mut three]).await;
     assert!(endpoints.iter().all(|endpoint| endpoint.accepted() == 1), "one connection each");
 }
 
@@ -49,7 +48,7 @@ async fn ids_of_any_kind_come_back_equal() {
     for id in [json!(0), json!(-1), json!(9007199254740993_u64), json!(u64::MAX), json!("1"), json!(1)] {
         assert_eq!(text_of(&conn.call(id, "echo", json!({"text": "x"})).await), "x");
     }
-    daemon.stop().await;
+    daemon.stop_closing([&mut conn]).await;
 }
 
 #[tokio::test]
@@ -70,7 +69,7 @@ async fn three_robots_on_one_connection_are_each_initialized() {
         assert_eq!(conn.answer_to(id).await["result"]["serverInfo"]["name"], "fixture");
         assert!(conn.answer_to(format!("{id}_list")).await["result"]["tools"].is_array());
     }
-    daemon.stop().await;
+    daemon.stop_closing([&mut conn]).await;
 }
 
 #[tokio::test]
@@ -93,7 +92,7 @@ async fn a_servers_request_with_the_id_of_ours_is_kept_apart_from_it() {
     conn.send(json!({"jsonrpc": "2.0", "id": request["id"], "result": {"roots": []}})).await;
     daemon.wait_for("the roots to reach the server", |line| line.to_string().contains("answer {")).await;
     assert_eq!(text_of(&conn.call(0, "echo", json!({"text": "still mine"})).await), "still mine");
-    daemon.stop().await;
+    daemon.stop_closing([&mut conn]).await;
 }
 
 #[tokio::test]
@@ -108,5 +107,5 @@ async fn configured_headers_and_the_subprotocol_go_with_the_upgrade() {
     assert_eq!(conn.headers["x-robot"], "seven");
     assert_eq!(conn.headers["sec-websocket-protocol"], "mcp");
     conn.handshake().await;
-    daemon.stop().await;
+    daemon.stop_closing([&mut conn]).await;
 }

@@ -48,7 +48,7 @@ async fn every_call_of_a_living_connection_is_answered_once() {
     }
     // A second answer to the last of them would come before this one's, and panic.
     conn.call(102, "echo", json!({"text": "end"})).await;
-    daemon.stop().await;
+    daemon.stop_closing([&mut conn]).await;
 }
 
 #[tokio::test]

@@ -7,12 +7,13 @@ use serde_json::json;
 
 use crate::harness::{Daemon, FakeEndpoint, Setup, config, fixture_entry, one_server, text_of};
 
-const TOKEN: &str = "eyJhbGciOiJFUzI1NiJ9.c2VjcmV0IQ.s3cr3t-s1gn4ture%2B";
-/// A part of it gives it away, too.
-const PART: &str = "s3cr3t-s1gn4ture";
+/// A token for one test: the others, which run at the same time, look at every process, too.
+fn token(part: &str) -> String {
+    format!("eyJhbGciOiJFUzI1NiJ9.c2VjcmV0IQ.{part}%2B")
+}
 
 /// Drives a pipe through everything that might log: a refusal, a handshake, calls, odd frames, closes, a crash.
-async fn exercise(endpoint: &FakeEndpoint, daemon: &Daemon) {
+async fn exercise(endpoint: &FakeEndpoint, daemon: &Daemon, part: &str) {
     endpoint.refuse(401).await;
     let mut conn = endpoint.accept().await;
     conn.handshake().await;
@@ -23,72 +24,77 @@ async fn exercise(endpoint: &FakeEndpoint, daemon: &Daemon) {
     conn.close(4004).await;
     let mut conn = endpoint.accept().await;
     conn.initialize(0).await;
-    nobody_sees_it(daemon);
+    nobody_sees_it(daemon, part);
     conn.close(1008).await;
     endpoint.refuse(500).await;
 }
 
 /// Neither a command line of any process nor an environment of ours but the program's own.
-fn nobody_sees_it(daemon: &Daemon) {
+fn nobody_sees_it(daemon: &Daemon, part: &str) {
     for entry in fs::read_dir("/proc").unwrap().flatten() {
         let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else { continue };
         let line = fs::read(entry.path().join("cmdline")).unwrap_or_default();
-        assert!(!holds_it(&line), "in the command line of {pid}: {}", String::from_utf8_lossy(&line));
+        assert!(!holds_it(&line, part), "in the command line of {pid}: {}", String::from_utf8_lossy(&line));
     }
     let own = daemon.pid().as_raw_nonzero().get();
     for (pid, line) in daemon.processes().into_iter().filter(|(pid, _)| *pid != own) {
         let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-        assert!(!holds_it(&environment), "in the environment of {pid}: {line}");
+        assert!(!holds_it(&environment, part), "in the environment of {pid}: {line}");
     }
 }
 
-fn holds_it(bytes: &[u8]) -> bool {
-    String::from_utf8_lossy(bytes).contains(PART)
+fn holds_it(bytes: &[u8], part: &str) -> bool {
+    String::from_utf8_lossy(bytes).contains(part)
 }
 
-async fn check(setup: Setup, endpoint: FakeEndpoint) {
+async fn check(setup: Setup, endpoint: FakeEndpoint, part: &str) {
     let daemon = setup.start("trace");
-    exercise(&endpoint, &daemon).await;
+    exercise(&endpoint, &daemon, part).await;
     let log = daemon.log_text();
     assert!(log.len() > 1000, "there is a log to look at: {log}");
-    assert!(!log.contains(PART), "{}", log.lines().find(|line| line.contains(PART)).unwrap_or_default());
+    assert!(!log.contains(part), "{}", log.lines().find(|line| line.contains(part)).unwrap_or_default());
     daemon.stop().await;
 }
 
 #[tokio::test]
 async fn a_token_from_the_config_is_in_no_log_command_line_or_childs_environment() {
-    let endpoint = FakeEndpoint::with_token(TOKEN).await;
-    check(Setup::new().config(&one_server(&endpoint, &["--grandchild"])), endpoint).await;
+    let part = "s3cr3t-of-a-c0nfig";
+    let endpoint = FakeEndpoint::with_token(&token(part)).await;
+    check(Setup::new().config(&one_server(&endpoint, &["--grandchild"])), endpoint, part).await;
 }
 
 #[tokio::test]
 async fn a_token_from_the_environment_is_in_no_log_command_line_or_childs_environment() {
-    let endpoint = FakeEndpoint::with_token(TOKEN).await;
+    let part = "s3cr3t-of-an-env1ronment";
+    let endpoint = FakeEndpoint::with_token(&token(part)).await;
     let setup = Setup::new().config(&config([("x", fixture_entry(&[]))])).env("MCP_ENDPOINT", &endpoint.url());
-    check(setup, endpoint).await;
+    check(setup, endpoint, part).await;
 }
 
 #[tokio::test]
 async fn a_token_from_the_command_line_is_gone_from_it_and_in_no_log_or_environment() {
-    let endpoint = FakeEndpoint::with_token(TOKEN).await;
+    let part = "s3cr3t-of-a-c0mmand-line";
+    let endpoint = FakeEndpoint::with_token(&token(part)).await;
     let url = endpoint.url();
     let setup = Setup::new().config(&config([("x", fixture_entry(&[]))])).args(["--endpoint", &url]);
-    check(setup, endpoint).await;
+    check(setup, endpoint, part).await;
 }
 
 #[tokio::test]
 async fn a_token_from_a_dotenv_file_is_in_no_log_command_line_or_childs_environment() {
-    let endpoint = FakeEndpoint::with_token(TOKEN).await;
+    let part = "s3cr3t-of-a-d0tenv";
+    let endpoint = FakeEndpoint::with_token(&token(part)).await;
     let dotenv = format!("MCP_ENDPOINT={}\n", endpoint.url());
-    check(Setup::new().config(&config([("x", fixture_entry(&[]))])).file(".env", &dotenv), endpoint).await;
+    check(Setup::new().config(&config([("x", fixture_entry(&[]))])).file(".env", &dotenv), endpoint, part).await;
 }
 
 #[tokio::test]
 async fn an_endpoint_that_is_refused_is_not_repeated_with_its_token() {
-    for url in [format!("https://h.example/?token={TOKEN}"), format!("api.example/mcp/?token={TOKEN}")] {
+    let token = token("s3cr3t-of-a-m1stake");
+    for url in [format!("https://h.example/?token={token}"), format!("api.example/mcp/?token={token}")] {
         let setup = Setup::new().config(&config([("x", fixture_entry(&[]))])).env("MCP_ENDPOINT", &url);
         let output = setup.output().await;
         assert_eq!(output.status.code(), Some(78));
-        assert!(!holds_it(&output.stderr), "{}", String::from_utf8_lossy(&output.stderr));
+        assert!(!holds_it(&output.stderr, "s3cr3t-of-a-m1stake"), "{}", String::from_utf8_lossy(&output.stderr));
     }
 }

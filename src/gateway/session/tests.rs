@@ -65,6 +65,8 @@ fn an_initialize_unanswered_for_ten_seconds_is_closed_with_4004() {
     assert_eq!(session.on_time(start + 9 * SECOND), []);
     assert_eq!(session.on_time(start + 10 * SECOND), cloud_close());
     assert_eq!(session.wake_at(), None);
+    assert_eq!(session.on_frame(&result(0, json!({})), start + 11 * SECOND), [], "too late");
+    assert!(!session.is_open());
 }
 
 #[test]

@@ -16,7 +16,7 @@ use tempfile::TempDir;
 use tokio::process::{Child, Command};
 use tokio::sync::watch;
 
-use super::within;
+use super::{Conn, within};
 
 /// In the environment of the program and so of all that it starts: how leftovers are recognised.
 const MARK: &str = "MCP_PIPE_TEST_RUN";
@@ -141,9 +141,18 @@ impl Daemon {
         within("the program to end", self.child.wait()).await.unwrap()
     }
 
-    /// The first step of a stop, to its end, with success.
-    pub(crate) async fn stop(mut self) {
+    /// The first step of a stop, to its end, with success; where no connection is open.
+    pub(crate) async fn stop(self) {
+        self.stop_closing([]).await;
+    }
+
+    /// The first step of a stop, to its end, with success; these connections are closed with 1000.
+    pub(crate) async fn stop_closing<'a>(mut self, conns: impl IntoIterator<Item = &'a mut Conn>) {
         self.signal(Signal::TERM);
+        for conn in conns {
+            let close = conn.wait_for_close().await.expect("a close frame");
+            assert_eq!(u16::from(close.code), 1000, "{close}");
+        }
         let status = self.exit().await;
         assert!(status.success(), "{status}");
     }
