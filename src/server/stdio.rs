@@ -36,8 +36,9 @@ const SCRATCH: usize = 64 * 1024;
 const READS: usize = 2;
 /// How long what is left of a group may take after TERM once its leader is gone.
 const SWEEP: Duration = Duration::from_secs(1);
-/// How often it is looked whether a group whose leader is gone is empty: nothing reports that.
-const LOOK: Duration = Duration::from_millis(20);
+/// When it is first looked whether a group whose leader is gone is empty, since nothing reports that; then after twice
+/// as long each time, as a look isn't cheap.
+const LOOK: Duration = Duration::from_millis(10);
 
 /// A running process, or one that is ending.
 pub(super) struct Process {
@@ -67,7 +68,11 @@ enum Leader {
 
 struct Ladder {
     step: Step,
+    /// When the next step is due.
     until: Instant,
+    /// How long until the look at the group after the next.
+    look: Duration,
+    /// Until the next look or step.
     timer: Pin<Box<Sleep>>,
 }
 
@@ -178,9 +183,10 @@ impl Process {
                 self.abandon();
             }
         }
-        let leaderless = matches!(self.leader, Leader::Exited { .. });
-        let until = Instant::now() + if leaderless { step.grace().min(SWEEP) } else { step.grace() };
-        self.ladder = Some(Ladder { step, until, timer: Box::pin(sleep_until(until)) });
+        let (now, exited) = (Instant::now(), matches!(self.leader, Leader::Exited { .. }));
+        let until = now + if exited { step.grace().min(SWEEP) } else { step.grace() };
+        let first = if exited && !self.group.is_known_gone() { now + LOOK } else { until };
+        self.ladder = Some(Ladder { step, until, look: LOOK, timer: Box::pin(sleep_until(first)) });
     }
 
     /// Dropping the handle ends the job.
@@ -247,20 +253,18 @@ impl Process {
 
     fn poll_ladder(&mut self, cx: &mut Context<'_>, read: bool) -> Poll<()> {
         loop {
-            let Some(ladder) = &mut self.ladder else { return Poll::Pending };
             let exited = matches!(self.leader, Leader::Exited { .. });
-            let gone = exited && self.group.is_gone();
-            if gone && self.stdout.is_none() && self.stderr.is_none() {
+            if exited && self.group.is_known_gone() && self.stdout.is_none() && self.stderr.is_none() {
                 return Poll::Ready(());
             }
-            let now = Instant::now();
+            let Some(ladder) = &mut self.ladder else { return Poll::Pending };
+            // A leader's exit and the end of a pipe wake us, too.
+            ready!(ladder.timer.as_mut().poll(cx));
+            let (now, gone) = (Instant::now(), exited && self.group.is_gone());
             if now < ladder.until {
-                // A living leader's exit wakes us; the end of the others has to be looked for.
-                let next = if exited && !gone { ladder.until.min(now + LOOK) } else { ladder.until };
-                if ladder.timer.deadline() != next {
-                    ladder.timer.as_mut().reset(next);
-                }
-                ready!(ladder.timer.as_mut().poll(cx));
+                let next = if gone { ladder.until } else { ladder.until.min(now + ladder.look) };
+                ladder.timer.as_mut().reset(next);
+                ladder.look *= 2;
             } else if gone {
                 // Someone outside the group holds a pipe. What the group wrote is still in it if we may not read.
                 return if read || self.stdout.is_none() { Poll::Ready(()) } else { Poll::Pending };

@@ -21,7 +21,11 @@ fn example(name: &str) -> String {
     path.pop();
     path.set_file_name("examples");
     let path = path.join(name);
-    assert!(path.exists(), "{} is missing: `cargo test` builds it, `cargo test --lib` needs `cargo build --examples` before", path.display());
+    assert!(
+        path.exists(),
+        "{} is missing: `cargo test` builds it, `cargo test --lib` needs `cargo build --examples` before",
+        path.display()
+    );
     path.to_str().unwrap().to_owned()
 }
 
@@ -110,7 +114,7 @@ impl Rig {
                 None => Poll::Pending,
             }
         });
-        tokio::time::timeout(Duration::from_secs(20), found).await.expect("nothing came within 20 s")
+        tokio::time::timeout(Duration::from_secs(20), found).await.unwrap()
     }
 
     async fn up(&mut self) -> u32 {
@@ -137,7 +141,7 @@ impl Rig {
         let began = Instant::now();
         self.server.stop(now);
         let stopped = poll_fn(|cx| self.server.poll(cx, false, &mut |_| {}));
-        tokio::time::timeout(Duration::from_secs(20), stopped).await.expect("it did not stop within 20 s");
+        tokio::time::timeout(Duration::from_secs(20), stopped).await.unwrap();
         began.elapsed()
     }
 }
