@@ -24,6 +24,7 @@ use tokio::process::{ChildStderr, ChildStdin, ChildStdout};
 use tokio::time::{Instant, Sleep, sleep_until};
 use tokio_util::io::poll_read_buf;
 
+use super::exit;
 use super::spawn::Child;
 use super::stderr::{Noted, Stderr};
 use super::stop::{Group, Step};
@@ -284,7 +285,7 @@ impl Process {
         };
         match (self.fault, status) {
             (Some(fault), _) if signalled => format!("{fault}, but went on running, and was stopped"),
-            (_, Some(status)) => words(*status),
+            (_, Some(status)) => exit::words(*status),
             (Some(fault), None) => fault.to_owned(),
             (None, None) => "ended".to_owned(),
         }
@@ -309,41 +310,4 @@ fn poll_chunk(
     }
     FREE.set(Some(scratch));
     read
-}
-
-/// How a process ended, for people.
-fn words(status: ExitStatus) -> String {
-    match status.code() {
-        Some(0) => "exited by itself (code 0)".to_owned(),
-        Some(126) => "exited with code 126 (a program that it starts is not executable)".to_owned(),
-        Some(127) => "exited with code 127 (a program or interpreter that it starts was not found)".to_owned(),
-        Some(code) => format!("exited with code {code}"),
-        None => signalled(status),
-    }
-}
-
-#[cfg(unix)]
-fn signalled(status: ExitStatus) -> String {
-    use std::os::unix::process::ExitStatusExt;
-    let Some(signal) = status.signal() else { return status.to_string() };
-    let name = match signal {
-        libc::SIGHUP => " (SIGHUP)",
-        libc::SIGINT => " (SIGINT)",
-        libc::SIGQUIT => " (SIGQUIT)",
-        libc::SIGILL => " (SIGILL)",
-        libc::SIGABRT => " (SIGABRT)",
-        libc::SIGBUS => " (SIGBUS)",
-        libc::SIGFPE => " (SIGFPE)",
-        libc::SIGKILL => " (SIGKILL; by the system if memory ran out)",
-        libc::SIGSEGV => " (SIGSEGV)",
-        libc::SIGPIPE => " (SIGPIPE)",
-        libc::SIGTERM => " (SIGTERM)",
-        _ => "",
-    };
-    format!("killed by signal {signal}{name}")
-}
-
-#[cfg(windows)]
-fn signalled(status: ExitStatus) -> String {
-    status.to_string()
 }

@@ -227,6 +227,40 @@ async fn everything_written_before_an_exit_arrives_before_its_report() {
 }
 
 #[tokio::test]
+async fn nothing_is_lost_when_a_server_exits_while_its_stdout_is_not_read() {
+    let mut rig = Rig::fixture(&["--write-and-exit", "500"]);
+    rig.up().await;
+    let blocked = tokio::time::timeout(Duration::from_secs(3), rig.drive(false, |_| true)).await;
+    assert!(blocked.is_err(), "{blocked:?}");
+    rig.until(|got| matches!(got, Got::Frame(text) if text.contains(r#""n":499"#))).await;
+    assert_eq!(rig.down().await, "exited with code 1");
+    rig.stop(true).await;
+}
+
+#[tokio::test]
+async fn garbage_on_stdout_keeps_no_answer_back() {
+    let mut rig = Rig::fixture(&["--garbage"]);
+    rig.up().await;
+    rig.call("add", r#"{"a":1,"b":1}"#);
+    let mut got = Vec::new();
+    while got.len() < 5 {
+        got.push(rig.until(|_| true).await);
+    }
+    let frame = |text: &str| Got::Frame(text.to_owned());
+    assert_eq!(
+        got[..4],
+        [
+            frame("Welcome to the fixture!"),
+            frame(r#"{"half": "#),
+            frame("latin1: \u{FFFD}\u{FFFD}"),
+            frame("DEBUG answering")
+        ]
+    );
+    assert!(matches!(&got[4], Got::Frame(text) if text.contains("result")), "{got:?}");
+    rig.stop(false).await;
+}
+
+#[tokio::test]
 async fn a_killed_server_is_back_within_a_moment_if_it_was_of_use() {
     let mut rig = Rig::fixture(&[]);
     for _ in 0..20 {
