@@ -10,7 +10,7 @@
 //!
 //! The watcher is no exec, so it costs a few private pages; its copies of environment and arguments
 //! are wiped, since `/proc` would go on showing a token that stood there. A child started in the
-//! instant between its spawn and [`Guard::add`] is not covered; it sees its stdin end, like any other.
+//! instant between its spawn and its registration is not covered; it sees its stdin end, like any other.
 //!
 //! On Windows the guard does nothing: there a job object ends with the program (not verified).
 

@@ -377,17 +377,40 @@ async fn no_pipe_of_one_server_leaks_into_another() {
     second.stop(false).await;
 }
 
+/// A program that a failed test doesn't leave behind.
+struct Killed(std::process::Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 #[test]
 fn nothing_is_left_when_the_program_is_killed() {
     let (fixture, secret) = (example("fixture"), "token-in-the-arguments");
-    let mut program = Command::new(example("guarded"))
-        .args([secret, "--", &fixture, "--ignore-term", "--grandchild", "--", &fixture, "--", &fixture, "--grandchild"])
-        .env("MCP_ENDPOINT", "wss://example.invalid/?token=token-in-the-environment")
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let mut lines = BufReader::new(program.stdout.take().unwrap());
+    let mut program = Killed(
+        Command::new(example("guarded"))
+            .args([
+                secret,
+                "--",
+                &fixture,
+                "--ignore-term",
+                "--grandchild",
+                "--",
+                &fixture,
+                "--",
+                &fixture,
+                "--grandchild",
+            ])
+            .env("MCP_ENDPOINT", "wss://example.invalid/?token=token-in-the-environment")
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap(),
+    );
+    let mut lines = BufReader::new(program.0.stdout.take().unwrap());
     let groups: Vec<u32> = (0..3)
         .map(|_| {
             let mut line = String::new();
@@ -397,7 +420,7 @@ fn nothing_is_left_when_the_program_is_killed() {
         .collect();
     std::thread::sleep(Duration::from_millis(300)); // for the grandchildren, which nothing reports here
     assert_eq!(groups.iter().map(|group| group_size(*group)).sum::<usize>(), 5);
-    let watcher = watcher_of(program.id());
+    let watcher = watcher_of(program.0.id());
     for file in ["cmdline", "environ"] {
         let shown = std::fs::read(format!("/proc/{watcher}/{file}")).unwrap();
         assert!(!String::from_utf8_lossy(&shown).contains("token"), "/proc/PID/{file} of the watcher shows a token");
@@ -405,8 +428,8 @@ fn nothing_is_left_when_the_program_is_killed() {
     assert_eq!(std::fs::read_to_string(format!("/proc/{watcher}/comm")).unwrap(), "mcp-pipe-guard\n");
     assert_eq!(std::fs::read_dir(format!("/proc/{watcher}/fd")).unwrap().count(), 1, "the watcher holds its pipe only");
 
-    kill(program.id());
-    program.wait().unwrap();
+    program.0.kill().unwrap();
+    program.0.wait().unwrap();
     let killed = Instant::now();
     while !groups.iter().all(|group| group_is_empty(*group)) || alive(watcher) {
         assert!(killed.elapsed() < Duration::from_secs(5), "something is left of {groups:?} or the watcher");
@@ -418,11 +441,11 @@ fn nothing_is_left_when_the_program_is_killed() {
 
 #[test]
 fn the_watcher_of_a_program_without_children_ends_with_it() {
-    let mut program = Command::new(example("guarded")).arg("none").stdout(Stdio::piped()).spawn().unwrap();
+    let mut program = Killed(Command::new(example("guarded")).arg("none").stdout(Stdio::piped()).spawn().unwrap());
     std::thread::sleep(Duration::from_millis(200)); // until the watcher has been forked
-    let watcher = watcher_of(program.id());
-    kill(program.id());
-    program.wait().unwrap();
+    let watcher = watcher_of(program.0.id());
+    program.0.kill().unwrap();
+    program.0.wait().unwrap();
     let killed = Instant::now();
     while alive(watcher) {
         assert!(killed.elapsed() < Duration::from_millis(500));
