@@ -10,7 +10,7 @@
 //!
 //! The watcher is no exec, so it costs a few private pages; its copies of environment and arguments
 //! are wiped, since `/proc` would go on showing a token that stood there. A child started in the
-//! instant between its spawn and [`Guard::add`] is not covered; it sees its stdin end, like any other.
+//! instant between its spawn and its registration is not covered; it sees its stdin end, like any other.
 //!
 //! On Windows the guard does nothing: there a job object ends with the program (not verified).
 
@@ -84,20 +84,21 @@ mod unix {
     const LOOK: Duration = Duration::from_millis(20);
 
     pub(super) fn start() -> io::Result<Guard> {
-        let (from, to) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
+        // Both ends close on exec: a child that had the write end would keep the watcher waiting.
+        let (from, to) = io::pipe()?;
         // SAFETY: no other thread exists (the caller's duty), so the child may do whatever the parent could; and it
         // never returns.
         match unsafe { libc::fork() } {
             -1 => Err(io::Error::last_os_error()),
             0 => {
-                watch(from);
+                watch(from.into());
                 // SAFETY: ends this process at once; nothing of the program's (buffers, exit hooks) is run twice.
                 unsafe { libc::_exit(0) }
             }
             _ => {
                 // A watcher that does not listen must not stop the program.
                 rustix::io::ioctl_fionbio(&to, true)?;
-                Ok(Guard { to: Some(Arc::new(to)) })
+                Ok(Guard { to: Some(Arc::new(to.into())) })
             }
         }
     }
@@ -105,6 +106,8 @@ mod unix {
     fn watch(from: OwnedFd) {
         // A session of its own: neither the terminal's signals nor its hang-up come here.
         let _ = setsid();
+        // A working directory would keep its file system from being unmounted.
+        let _ = rustix::process::chdir("/");
         for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGQUIT, libc::SIGPIPE] {
             // SAFETY: ignoring a signal runs no code of ours.
             unsafe { libc::signal(signal, libc::SIG_IGN) };

@@ -16,6 +16,7 @@ pub use self::table::Look;
 use crate::config::Config;
 use crate::gateway::{Catalogue, Client, Gateway, GatewayError};
 use crate::shutdown::Stop;
+use crate::status::Status;
 
 /// What a started server may take for the handshake and its list, on top of its own start timeout.
 const LIST_PATIENCE: Duration = Duration::from_secs(20);
@@ -33,13 +34,13 @@ pub enum InspectError {
     /// What was found could not be written.
     #[error("the result could not be written")]
     Output(#[source] io::Error),
-    /// The configuration names no such server.
-    #[error("there is no server \"{name}\" in the configuration{hint}")]
-    UnknownServer {
-        /// As it was asked for.
-        name: String,
-        /// Names that exist.
-        hint: String,
+    /// The server is gone, or could not be started. Its last words are in the log.
+    #[error("server \"{server}\" {why}")]
+    Down {
+        /// Which.
+        server: String,
+        /// What happened.
+        why: String,
     },
     /// The server has no such tool.
     #[error("server \"{server}\" has no tool \"{name}\"{hint}")]
@@ -53,7 +54,7 @@ pub enum InspectError {
     },
     /// Some servers did not show their tools; those of the others have been printed.
     #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
-    Unanswered(Vec<GatewayError>),
+    Unanswered(Vec<InspectError>),
     /// The call brought no result.
     #[error(transparent)]
     Call(GatewayError),
@@ -65,26 +66,23 @@ pub enum InspectError {
     Stopped,
 }
 
-/// Prints the tools that the servers of `config` offer, or those of the one named `only`.
+/// Prints the tools that the servers of `config` offer.
 ///
 /// `serve` runs the pipes until the stop; what is printed is out before the servers are stopped.
 ///
 /// # Errors
 /// [`InspectError::Unanswered`] after the others' tools were printed; others as their descriptions say.
 pub async fn tools(
-    mut config: Config,
-    only: Option<&str>,
+    config: Config,
     look: Look,
+    status: &Status,
     stop: Stop,
     serve: impl AsyncFnOnce(Config, Stop),
     out: &mut dyn Write,
 ) -> Result<(), InspectError> {
-    if let Some(name) = only {
-        keep_only(&mut config, name)?;
-    }
     let wanted: Vec<_> = config.servers.iter().map(|s| (s.name.clone(), s.start_timeout + LIST_PATIENCE)).collect();
     at_local_endpoint(config, &stop, serve, async |client| {
-        let answers = join_all(wanted.iter().map(|(name, patience)| client.tools(name, *patience))).await;
+        let answers = join_all(wanted.iter().map(|(name, patience)| catalogue(&client, status, name, *patience))).await;
         let (mut found, mut failed) = (Vec::new(), Vec::new());
         for ((name, _), answer) in wanted.iter().zip(answers) {
             match answer {
@@ -102,31 +100,46 @@ pub async fn tools(
     .await
 }
 
-/// Calls a tool of a server of `config` and prints its result: text as text, anything else as JSON.
+/// What a server offers. Its first death ends the wait: here a person waits, and the log says why it died.
+async fn catalogue(
+    client: &Client,
+    status: &Status,
+    server: &str,
+    patience: Duration,
+) -> Result<Arc<Catalogue>, InspectError> {
+    tokio::select! {
+        catalogue = client.tools(server, patience) => catalogue.map_err(InspectError::Call),
+        why = status.down(server) => Err(InspectError::Down { server: server.to_owned(), why }),
+    }
+}
+
+/// Calls a tool of the first server of `config` and prints its result: text as text, anything else as JSON.
 ///
 /// `serve` runs the server's pipe until the stop; what is printed is out before the server is stopped.
 ///
 /// # Errors
 /// [`InspectError::Tool`] when the tool itself reports one; others as their descriptions say.
 pub async fn call(
-    mut config: Config,
-    server: &str,
+    config: Config,
     tool: &str,
     arguments: Map<String, Value>,
+    status: &Status,
     stop: Stop,
     serve: impl AsyncFnOnce(Config, Stop),
     out: &mut dyn Write,
 ) -> Result<(), InspectError> {
-    keep_only(&mut config, server)?;
-    let patience = config.servers.iter().map(|s| s.start_timeout + LIST_PATIENCE).max().unwrap_or(LIST_PATIENCE);
+    let Some((server, patience)) = config.servers.first().map(|s| (s.name.clone(), s.start_timeout + LIST_PATIENCE))
+    else {
+        return Err(InspectError::Stopped); // resolving a config without servers has failed already
+    };
     at_local_endpoint(config, &stop, serve, async |client| {
-        let catalogue = client.tools(server, patience).await.map_err(InspectError::Call)?;
+        let catalogue = catalogue(&client, status, &server, patience).await?;
         if !catalogue.names().any(|name| name == tool) {
-            let (server, name) = (server.to_owned(), tool.to_owned());
+            let (server, name) = (server.to_string(), tool.to_owned());
             return Err(InspectError::UnknownTool { hint: hint(&name, catalogue.names()), server, name });
         }
         let arguments = Value::Object(arguments);
-        let result = client.call(server, tool, arguments, CALL_PATIENCE).await.map_err(InspectError::Call)?;
+        let result = client.call(&server, tool, arguments, CALL_PATIENCE).await.map_err(InspectError::Call)?;
         let text = result_text(&result);
         if result["isError"] == true { Err(InspectError::Tool(text)) } else { write(out, &format!("{text}\n")) }
     })
@@ -230,15 +243,6 @@ async fn at_local_endpoint(
     };
     let (outcome, (), ()) = tokio::join!(asking, serving, gateway.run(stop.clone()));
     outcome
-}
-
-fn keep_only(config: &mut Config, name: &str) -> Result<(), InspectError> {
-    if !config.servers.iter().any(|server| &*server.name == name) {
-        let hint = hint(name, config.servers.iter().map(|server| &*server.name));
-        return Err(InspectError::UnknownServer { name: name.to_owned(), hint });
-    }
-    config.servers.retain(|server| &*server.name == name);
-    Ok(())
 }
 
 /// The names that may have been meant; all of them where none is similar.

@@ -4,6 +4,7 @@
 //! construction) → [`supervisor`] (owns every pipe) → `pipe` (one loop: link, router, servers).
 //! A message passes `link` → `router` → `server` and back; see ARCHITECTURE.md.
 
+pub mod admin;
 pub mod backoff;
 pub mod chunk;
 pub mod cli;
@@ -21,6 +22,7 @@ pub mod logging;
 pub mod pipe;
 pub mod recovery;
 pub mod router;
+pub mod run;
 pub mod server;
 pub mod shutdown;
 pub mod status;

@@ -14,7 +14,9 @@
 //! The endpoint is dialled once the servers have shown that they are loaded, or after the start timeout. From
 //! then on link and servers live and die independently; the router hides each one's deaths from the other.
 
+use std::borrow::Cow;
 use std::future::poll_fn;
+use std::ops::Range;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -22,7 +24,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::{Instant, Sleep, sleep_until};
-use tracing::{debug, enabled, info, trace, warn};
+use tracing::{debug, enabled, info, warn};
 
 use crate::config::ServerSpec;
 use crate::diagnosis::{self, span};
@@ -35,7 +37,7 @@ use crate::link::{Link, LinkEvent};
 use crate::router::{Gone, Note, Out, Router, ServerIndex};
 use crate::server::{Server, ServerEvent};
 use crate::shutdown::Stop;
-use crate::status::StatusEntry;
+use crate::status::{LinkState, ServerState, StatusEntry};
 
 /// Above this much unwritten data for one side, in bytes, the other side is not read. Large enough that a burst of
 /// small messages goes out in one write, small enough that a hundred stuck servers cost little.
@@ -71,6 +73,8 @@ pub struct Pipe<R> {
 /// The servers' side of the buffers.
 struct Inner {
     name: Arc<str>,
+    /// Whether the log may hold what messages hold.
+    log_contents: bool,
     /// Messages for each server, not yet written.
     stdin: Vec<LineOut>,
     /// Lines of each server's present life that were no message.
@@ -116,6 +120,7 @@ impl<R: Router> Pipe<R> {
         wake: watch::Receiver<u64>,
         stop: Stop,
         drain_timeout: Duration,
+        log_contents: bool,
         status: StatusEntry,
     ) -> Self {
         let now = Instant::now();
@@ -129,7 +134,7 @@ impl<R: Router> Pipe<R> {
             phase: Phase::Starting { since: now, report: now + PROGRESS, give_up: now + spec.start_timeout },
             servers: vec![Server::new(spec, guard)],
             endpoint: Outgoing::default(),
-            inner: Inner { name, stdin: vec![LineOut::new()], noise: vec![0] },
+            inner: Inner { name, log_contents, stdin: vec![LineOut::new()], noise: vec![0] },
             timer: Timer(None),
             stopped: Box::pin(async move { first.drain().cancelled().await }),
             stop,
@@ -204,7 +209,9 @@ impl<R: Router> Pipe<R> {
         let warm = self.router.is_warm();
         if warm != self.serving {
             self.serving = warm;
-            self.status.set(|s| s.serving = warm);
+            if warm {
+                self.status.server(ServerState::Serving);
+            }
         }
         match &mut self.phase {
             Phase::Starting { since, report, give_up } => {
@@ -306,14 +313,11 @@ fn on_link<R: Router>(status: &StatusEntry, router: &mut R, mut out: Buffers<'_>
     match event {
         LinkEvent::Up(took) => {
             info!(event = "CONNECTION_OPENED", server = %name, "connected in {took:.0?}");
-            status.set(|s| {
-                s.connected = true;
-                s.trouble.clear();
-            });
+            status.link(LinkState::Connected);
             router.on_link_up(now, &mut out);
         }
         LinkEvent::Message(text) => {
-            traced("MESSAGE_RECEIVED", &name, "endpoint", text.as_bytes());
+            out.inner.trace("MESSAGE_RECEIVED", "endpoint", &[text.as_bytes()]);
             router.on_endpoint(text.as_bytes(), now, &mut out);
         }
         LinkEvent::TooLarge(cut) => router.on_endpoint_too_large(cut, now, &mut out),
@@ -324,10 +328,7 @@ fn on_link<R: Router>(status: &StatusEntry, router: &mut R, mut out: Buffers<'_>
                 Some(_) => warn!(event = "CONNECTION_CLOSED", server = %name, "{why}; reconnecting in {next}"),
                 None => warn!(event = "ERROR_CONNECT", server = %name, "{why}; next attempt in {next}"),
             }
-            status.set(|s| {
-                s.connected = false;
-                s.trouble = why;
-            });
+            status.link(LinkState::Down(why));
             if open_for.is_some() {
                 router.on_link_down(now, &mut out);
             }
@@ -347,35 +348,36 @@ fn on_server<R: Router>(
         ServerEvent::Up => {
             out.inner.stdin[index].clear();
             out.inner.noise[index] = 0;
+            status.server(ServerState::Starting);
             router.on_server_up(index, now, &mut out);
         }
         ServerEvent::Frame(frame) => {
-            traced("MESSAGE_RECEIVED", &out.inner.name, "server", frame);
+            out.inner.trace("MESSAGE_RECEIVED", "server", &[frame]);
             router.on_server(index, frame, now, &mut out);
         }
         ServerEvent::TooLarge(cut) => router.on_server_too_large(index, cut, now, &mut out),
         ServerEvent::Down { why, retry_in } => {
-            status.set(|s| s.trouble = why.into());
+            status.server(ServerState::Down(why.into()));
             out.inner.stdin[index].clear();
             router.on_server_down(index, Gone { why, retry_in }, now, &mut out);
         }
     }
 }
 
-/// Logs a message: length, method and id at debug, contents only under a target of their own that a flag opens.
-fn traced(event: &'static str, name: &str, from: &'static str, frame: &[u8]) {
-    if !enabled!(tracing::Level::DEBUG) {
-        return;
-    }
-    let e = envelope::scan_one(frame).unwrap_or_default();
-    let text = |r: Option<std::ops::Range<usize>>| {
-        r.map_or(String::new(), |r| String::from_utf8_lossy(&frame[r]).into_owned())
-    };
-    debug!(event, server = %name, from, bytes = frame.len(), method = text(e.method), id = text(e.id), "message");
-    trace!(target: "mcp_pipe::contents", event, server = %name, from, "{}", String::from_utf8_lossy(frame));
-}
-
 impl Inner {
+    /// Logs a message: length, method and id; its contents only if the user asked for them.
+    fn trace(&self, event: &'static str, with: &'static str, pieces: &[&[u8]]) {
+        if !enabled!(tracing::Level::DEBUG) {
+            return;
+        }
+        let frame = pieces.concat();
+        let e = envelope::scan_one(&frame).unwrap_or_default();
+        let text = |r: Option<Range<usize>>| r.map_or(Cow::Borrowed(""), |r| String::from_utf8_lossy(&frame[r]));
+        let (method, id, bytes) = (text(e.method), text(e.id), frame.len());
+        let contents = self.log_contents.then(|| String::from_utf8_lossy(&frame));
+        debug!(event, server = %self.name, with, bytes, %method, %id, contents = contents.as_deref(), "{with}: {bytes} bytes {method} {id}");
+    }
+
     fn has_room(&self) -> bool {
         self.stdin.iter().all(|out| out.len() < HIGH)
     }
@@ -383,16 +385,12 @@ impl Inner {
 
 impl Out for Buffers<'_> {
     fn to_endpoint(&mut self, pieces: &[&[u8]]) {
-        if enabled!(tracing::Level::DEBUG) {
-            traced("MESSAGE_SENT", &self.inner.name, "server", &pieces.concat());
-        }
+        self.inner.trace("MESSAGE_SENT", "endpoint", pieces);
         self.endpoint.text(pieces);
     }
 
     fn to_server(&mut self, server: ServerIndex, pieces: &[&[u8]]) {
-        if enabled!(tracing::Level::DEBUG) {
-            traced("MESSAGE_SENT", &self.inner.name, "endpoint", &pieces.concat());
-        }
+        self.inner.trace("MESSAGE_SENT", "server", pieces);
         self.inner.stdin[server].push(pieces);
     }
 

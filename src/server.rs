@@ -9,6 +9,7 @@
 //!
 //! What it says on stderr is logged, whatever else goes on.
 
+mod exit;
 mod spawn;
 mod stderr;
 mod stdio;

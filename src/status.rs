@@ -1,28 +1,58 @@
-//! What each pipe is doing, for whoever asks. Written by the pipes through handles, read by `admin`.
-
-use std::sync::{Arc, Mutex, PoisonError};
+//! What each pipe is doing, for whoever asks. Written by the pipes through handles, read by `admin` and `inspect`.
 
 use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
+
+/// What a server is doing.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum ServerState {
+    /// It runs or is about to, and has not answered anything yet.
+    #[default]
+    Starting,
+    /// It answers.
+    Serving,
+    /// It is gone or could not be started, and why.
+    Down(String),
+}
+
+/// What a link is doing.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum LinkState {
+    /// No attempt has ended yet.
+    #[default]
+    Resting,
+    /// A connection stands.
+    Connected,
+    /// There is none, and why.
+    Down(String),
+}
 
 /// One pipe's state.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PipeStatus {
     /// The server's name.
     pub name: String,
-    /// A connection stands.
-    pub connected: bool,
-    /// The server's process runs and has answered.
-    pub serving: bool,
-    /// Why not, in words; empty while all is well.
-    pub trouble: String,
+    /// The server.
+    pub server: ServerState,
+    /// The connection.
+    pub link: LinkState,
+}
+
+impl PipeStatus {
+    /// Whether a call would get through.
+    pub fn is_healthy(&self) -> bool {
+        self.server == ServerState::Serving && self.link == LinkState::Connected
+    }
 }
 
 /// All pipes of a run, in the order of the config. Cloning gives another handle.
 #[derive(Debug, Clone, Default)]
-pub struct Status(Arc<Mutex<Vec<PipeStatus>>>);
+pub struct Status(watch::Sender<Vec<PipeStatus>>);
 
 /// One pipe's own entry.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct StatusEntry {
     of: Status,
     index: usize,
@@ -31,23 +61,53 @@ pub struct StatusEntry {
 impl Status {
     /// Adds a pipe that has not begun yet.
     pub fn add(&self, name: &str) -> StatusEntry {
-        let mut pipes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        pipes.push(PipeStatus { name: name.into(), trouble: "starting".into(), ..PipeStatus::default() });
-        StatusEntry { of: self.clone(), index: pipes.len() - 1 }
+        let mut index = 0;
+        self.0.send_modify(|pipes| {
+            index = pipes.len();
+            pipes.push(PipeStatus { name: name.into(), ..PipeStatus::default() });
+        });
+        StatusEntry { of: self.clone(), index }
     }
 
     /// What all pipes are doing now.
     pub fn read(&self) -> Vec<PipeStatus> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.0.borrow().clone()
+    }
+
+    /// Waits until the server called `name` is down, and tells why.
+    pub async fn down(&self, name: &str) -> String {
+        let mut changes = self.0.subscribe();
+        loop {
+            let why = changes.borrow_and_update().iter().find(|p| p.name == name).and_then(|p| match &p.server {
+                ServerState::Down(why) => Some(why.clone()),
+                ServerState::Starting | ServerState::Serving => None,
+            });
+            if let Some(why) = why {
+                return why;
+            }
+            if changes.changed().await.is_err() {
+                std::future::pending::<()>().await; // can't be: we hold a sender
+            }
+        }
     }
 }
 
 impl StatusEntry {
-    /// Changes the entry.
-    pub fn set(&self, change: impl FnOnce(&mut PipeStatus)) {
-        let mut pipes = self.of.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(entry) = pipes.get_mut(self.index) {
-            change(entry);
-        }
+    /// The server's new state.
+    pub fn server(&self, state: ServerState) {
+        self.change(|entry| entry.server = state);
+    }
+
+    /// The link's new state.
+    pub fn link(&self, state: LinkState) {
+        self.change(|entry| entry.link = state);
+    }
+
+    fn change(&self, change: impl FnOnce(&mut PipeStatus)) {
+        self.of.0.send_modify(|pipes| {
+            if let Some(entry) = pipes.get_mut(self.index) {
+                change(entry);
+            }
+        });
     }
 }

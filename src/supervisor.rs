@@ -24,7 +24,8 @@ pub async fn serve(config: Config, guard: Guard, status: Status, stop: Stop) {
         let router = Passthrough::new(spec.name.clone(), spec.handshake, spec.max_frame);
         let entry = status.add(&spec.name);
         let (wake, stop) = (watch.subscribe(), stop.clone());
-        let pipe = Pipe::new(Arc::new(spec), endpoint, router, guard.clone(), wake, stop, config.drain_timeout, entry);
+        let (drain, contents) = (config.drain_timeout, config.log_contents);
+        let pipe = Pipe::new(Arc::new(spec), endpoint, router, guard.clone(), wake, stop, drain, contents, entry);
         pipes.spawn(pipe.run());
     }
     let ended = CancellationToken::new();

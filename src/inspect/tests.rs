@@ -20,7 +20,8 @@ fn config(servers: &[&str]) -> Config {
         max_backoff: second,
     };
     let link = Arc::new(link);
-    let command = CommandSpec { program: String::new(), args: Vec::new(), env: Vec::new(), cwd: None };
+    let command =
+        CommandSpec { program: String::new(), args: Vec::new(), env: Vec::new(), env_remove: Vec::new(), cwd: None };
     let server = |name: &&str| ServerSpec {
         name: (*name).into(),
         command: command.clone(),
@@ -30,7 +31,13 @@ fn config(servers: &[&str]) -> Config {
         start_timeout: second,
         max_frame: 1 << 20,
     };
-    Config { servers: servers.iter().map(server).collect(), drain_timeout: second }
+    Config {
+        servers: servers.iter().map(server).collect(),
+        drain_timeout: second,
+        local: true,
+        log_contents: false,
+        status_socket: None,
+    }
 }
 
 /// Stands in for the supervisor: a real WebSocket client for each server but those named `silent`. Each has the tools
@@ -76,33 +83,31 @@ fn answer(request: &Value) -> Value {
     }
 }
 
-async fn shown(servers: &[&str], only: Option<&str>, look: Look) -> (String, Result<(), InspectError>) {
+async fn shown(servers: &[&str], look: Look) -> (String, Result<(), InspectError>) {
     let mut out = Vec::new();
-    let result = tools(config(servers), only, look, Stop::new(), serve, &mut out).await;
+    let result = tools(config(servers), look, &Status::default(), Stop::new(), serve, &mut out).await;
     (String::from_utf8(out).unwrap(), result)
 }
 
-async fn called(server: &str, tool: &str, arguments: Value) -> Result<String, String> {
+async fn called(tool: &str, arguments: Value) -> Result<String, String> {
     let mut out = Vec::new();
     let arguments = arguments.as_object().unwrap().clone();
-    let result = call(config(&["calculator", "other"]), server, tool, arguments, Stop::new(), serve, &mut out).await;
+    let result = call(config(&["calculator"]), tool, arguments, &Status::default(), Stop::new(), serve, &mut out).await;
     result.map(|()| String::from_utf8(out).unwrap()).map_err(|error| error.to_string())
 }
 
 const TABLE: Look = Look::Table { width: None, colour: false };
 
 #[tokio::test]
-async fn the_tools_of_all_servers_are_shown_or_those_of_one() {
-    let (text, result) = shown(&["one", "two"], None, TABLE).await;
+async fn the_tools_of_all_servers_are_shown() {
+    let (text, result) = shown(&["one", "two"], TABLE).await;
     assert_eq!(text.lines().count(), 5, "{text}");
     assert!(result.is_ok());
-    let (text, _) = shown(&["one", "two"], Some("two"), TABLE).await;
-    assert!(text.contains("two") && !text.contains("one"), "{text}");
 }
 
 #[tokio::test]
 async fn the_json_holds_each_tool_as_its_server_wrote_it() {
-    let (text, _) = shown(&["one"], None, Look::Json).await;
+    let (text, _) = shown(&["one"], Look::Json).await;
     let value: Value = serde_json::from_str(&text).unwrap();
     assert_eq!(value["servers"][0]["name"], "one");
     assert_eq!(value["servers"][0]["serverInfo"]["version"], "1");
@@ -111,7 +116,7 @@ async fn the_json_holds_each_tool_as_its_server_wrote_it() {
 
 #[tokio::test(start_paused = true)]
 async fn a_server_that_does_not_answer_is_an_error_and_the_others_are_shown() {
-    let (text, result) = shown(&["silent", "one"], None, TABLE).await;
+    let (text, result) = shown(&["silent", "one"], TABLE).await;
     assert!(text.contains("one") && !text.contains("silent"), "{text}");
     let error = result.unwrap_err().to_string();
     assert_eq!(error, "server \"silent\" did not show its tools within 21 s: it has not connected yet");
@@ -119,19 +124,23 @@ async fn a_server_that_does_not_answer_is_an_error_and_the_others_are_shown() {
 
 #[tokio::test]
 async fn a_call_prints_the_text_and_a_tools_error_is_an_error() {
-    assert_eq!(called("calculator", "add", json!({"a": 2, "b": 3})).await, Ok("5\n".to_owned()));
-    assert_eq!(called("calculator", "fail", json!({})).await, Err("it broke".to_owned()));
+    assert_eq!(called("add", json!({"a": 2, "b": 3})).await, Ok("5\n".to_owned()));
+    assert_eq!(called("fail", json!({})).await, Err("it broke".to_owned()));
 }
 
 #[tokio::test]
 async fn a_mistyped_name_is_answered_with_the_closest() {
-    for (server, tool, want) in [
-        ("calclator", "add", "there is no server \"calclator\" in the configuration; did you mean \"calculator\"?"),
-        ("xyz", "add", "there is no server \"xyz\" in the configuration; there are \"calculator\", \"other\""),
-        ("calculator", "ad", "server \"calculator\" has no tool \"ad\"; did you mean \"add\"?"),
-    ] {
-        assert_eq!(called(server, tool, json!({})).await, Err(want.to_owned()));
-    }
+    let want = "server \"calculator\" has no tool \"ad\"; did you mean \"add\"?";
+    assert_eq!(called("ad", json!({})).await, Err(want.to_owned()));
+}
+
+#[tokio::test]
+async fn a_server_that_dies_is_not_waited_for() {
+    let status = Status::default();
+    let entry = status.add("silent");
+    entry.server(crate::status::ServerState::Down("exited with code 3".into()));
+    let result = tools(config(&["silent"]), TABLE, &status, Stop::new(), serve, &mut Vec::new()).await;
+    assert_eq!(result.unwrap_err().to_string(), "server \"silent\" exited with code 3");
 }
 
 #[tokio::test]
@@ -139,7 +148,7 @@ async fn a_signal_ends_the_wait() {
     let stop = Stop::new();
     stop.advance();
     let mut out = Vec::new();
-    let result = tools(config(&["silent"]), None, TABLE, stop, serve, &mut out).await;
+    let result = tools(config(&["silent"]), TABLE, &Status::default(), stop, serve, &mut out).await;
     assert!(matches!(result, Err(InspectError::Stopped)));
 }
 

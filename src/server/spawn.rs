@@ -55,36 +55,46 @@ fn explain(spec: &CommandSpec, error: &io::Error) -> String {
     {
         return format!("cannot start {program}: its working directory {} does not exist (key `cwd`)", cwd.display());
     }
-    let path = file_of(spec);
-    match error.kind() {
-        ErrorKind::NotFound => match path.as_deref().map(|path| (path, interpreter(path))) {
-            None if is_path(program) => {
-                let from = spec.cwd.clone().or_else(|| env::current_dir().ok()).unwrap_or_default();
-                let whole = from.join(program);
-                format!("cannot start {program}: there is no file {} (key `command`)", whole.display())
-            }
-            None => format!("command not found: {program} (searched PATH={}); {}", search_path(spec), remedy(program)),
-            Some((path, Some(interpreter))) => format!(
-                "cannot start {}: its first line asks for {interpreter}, which is not there; install it, or name the interpreter as `command` and the script in `args`",
-                path.display()
-            ),
-            Some((path, None)) => format!(
-                "cannot start {}: the loader or library it was built for is not on this system (another libc or architecture?)",
-                path.display()
-            ),
-        },
-        ErrorKind::PermissionDenied => {
-            let path = path.unwrap_or_else(|| program.into());
-            let path = path.display();
-            format!(
-                "permission denied: {path} is not an executable file; try `chmod +x {path}`, or name its interpreter as `command`"
-            )
+    if error.kind() == ErrorKind::NotFound {
+        return missing(spec);
+    }
+    if error.kind() == ErrorKind::PermissionDenied {
+        let path = file_of(spec).unwrap_or_else(|| program.into());
+        let path = path.display();
+        return format!(
+            "permission denied: {path} is not an executable file; try `chmod +x {path}`, or name its interpreter as `command`"
+        );
+    }
+    if error.raw_os_error() == Some(exec_format_error()) {
+        return format!(
+            "cannot start {program}: it is neither a program for this machine nor a script with a #! line; \
+             name its interpreter as `command` and the script in `args`"
+        );
+    }
+    format!("cannot start {program}: {error}")
+}
+
+/// What exactly was not found.
+fn missing(spec: &CommandSpec) -> String {
+    let program = &spec.program;
+    let Some(path) = file_of(spec) else {
+        if is_path(program) {
+            let from = spec.cwd.clone().or_else(|| env::current_dir().ok()).unwrap_or_default();
+            let whole = from.join(program);
+            return format!("cannot start {program}: there is no file {} (key `command`)", whole.display());
         }
-        // Other kinds have no words of ours.
-        _ if error.raw_os_error() == Some(exec_format_error()) => format!(
-            "cannot start {program}: it is neither a program for this machine nor a script with a #! line; name its interpreter as `command` and the script in `args`"
+        return format!("command not found: {program} (searched PATH={}); {}", search_path(spec), remedy(program));
+    };
+    let (interpreter, path) = (interpreter(&path), path.display());
+    match interpreter {
+        Some(interpreter) => format!(
+            "cannot start {path}: its first line asks for {interpreter}, which is not there; \
+             install it, or name the interpreter as `command` and the script in `args`"
         ),
-        _ => format!("cannot start {program}: {error}"),
+        None => format!(
+            "cannot start {path}: the loader or a library it was built for is not on this system \
+             (another libc or architecture?)"
+        ),
     }
 }
 
@@ -124,11 +134,8 @@ fn interpreter(path: &Path) -> Option<String> {
     let mut head = [0; 256];
     let n = fs::File::open(path).ok()?.read(&mut head).ok()?;
     let line = head[..n].strip_prefix(b"#!")?.split(|byte| *byte == b'\n').next()?;
-    let shown = String::from_utf8_lossy(line)
-        .trim_end_matches(' ')
-        .trim()
-        .replace('\r', "\\r (the file has Windows line ends)");
-    Some(shown)
+    // A script saved with Windows line ends asks for an interpreter of that odd name.
+    Some(String::from_utf8_lossy(line).replace('\r', "\\r (the file has Windows line ends)").trim().to_owned())
 }
 
 /// What usually helps when a program is not there.

@@ -78,7 +78,8 @@ impl Stderr {
     }
 
     fn keep(&mut self, text: &str) {
-        let line: Box<str> = text[..text.floor_char_boundary(TAIL_LINE)].into();
+        let end = (0..=text.len().min(TAIL_LINE)).rfind(|at| text.is_char_boundary(*at)).unwrap_or_default();
+        let line: Box<str> = text[..end].into();
         self.tail_bytes += line.len();
         self.tail.push_back(line);
         while self.tail.len() > TAIL_LINES || self.tail_bytes > TAIL {

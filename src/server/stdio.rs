@@ -22,6 +22,7 @@ use tokio::process::{ChildStderr, ChildStdin, ChildStdout};
 use tokio::time::{Instant, Sleep, sleep_until};
 use tokio_util::io::poll_read_buf;
 
+use super::exit;
 use super::spawn::Child;
 use super::stderr::{Noted, Stderr};
 use super::stop::{Group, Step};
@@ -33,8 +34,9 @@ use crate::guard::Guard;
 const READS: usize = 2;
 /// How long what is left of a group may take after TERM once its leader is gone.
 const SWEEP: Duration = Duration::from_secs(1);
-/// How often it is looked whether a group whose leader is gone is empty: nothing reports that.
-const LOOK: Duration = Duration::from_millis(20);
+/// When it is first looked whether a group whose leader is gone is empty, since nothing reports that; then after twice
+/// as long each time, as a look isn't cheap.
+const LOOK: Duration = Duration::from_millis(10);
 
 /// A running process, or one that is ending.
 pub(super) struct Process {
@@ -64,7 +66,11 @@ enum Leader {
 
 struct Ladder {
     step: Step,
+    /// When the next step is due.
     until: Instant,
+    /// How long until the look at the group after the next.
+    look: Duration,
+    /// Until the next look or step.
     timer: Pin<Box<Sleep>>,
 }
 
@@ -175,9 +181,10 @@ impl Process {
                 self.abandon();
             }
         }
-        let leaderless = matches!(self.leader, Leader::Exited { .. });
-        let until = Instant::now() + if leaderless { step.grace().min(SWEEP) } else { step.grace() };
-        self.ladder = Some(Ladder { step, until, timer: Box::pin(sleep_until(until)) });
+        let (now, exited) = (Instant::now(), matches!(self.leader, Leader::Exited { .. }));
+        let until = now + if exited { step.grace().min(SWEEP) } else { step.grace() };
+        let first = if exited && !self.group.is_known_gone() { now + LOOK } else { until };
+        self.ladder = Some(Ladder { step, until, look: LOOK, timer: Box::pin(sleep_until(first)) });
     }
 
     /// Dropping the handle ends the job.
@@ -244,20 +251,18 @@ impl Process {
 
     fn poll_ladder(&mut self, cx: &mut Context<'_>, read: bool) -> Poll<()> {
         loop {
-            let Some(ladder) = &mut self.ladder else { return Poll::Pending };
             let exited = matches!(self.leader, Leader::Exited { .. });
-            let gone = exited && self.group.is_gone();
-            if gone && self.stdout.is_none() && self.stderr.is_none() {
+            if exited && self.group.is_known_gone() && self.stdout.is_none() && self.stderr.is_none() {
                 return Poll::Ready(());
             }
-            let now = Instant::now();
+            let Some(ladder) = &mut self.ladder else { return Poll::Pending };
+            // A leader's exit and the end of a pipe wake us, too.
+            ready!(ladder.timer.as_mut().poll(cx));
+            let (now, gone) = (Instant::now(), exited && self.group.is_gone());
             if now < ladder.until {
-                // A living leader's exit wakes us; the end of the others has to be looked for.
-                let next = if exited && !gone { ladder.until.min(now + LOOK) } else { ladder.until };
-                if ladder.timer.deadline() != next {
-                    ladder.timer.as_mut().reset(next);
-                }
-                ready!(ladder.timer.as_mut().poll(cx));
+                let next = if gone { ladder.until } else { ladder.until.min(now + ladder.look) };
+                ladder.timer.as_mut().reset(next);
+                ladder.look *= 2;
             } else if gone {
                 // Someone outside the group holds a pipe. What the group wrote is still in it if we may not read.
                 return if read || self.stdout.is_none() { Poll::Ready(()) } else { Poll::Pending };
@@ -277,46 +282,9 @@ impl Process {
         };
         match (self.fault, status) {
             (Some(fault), _) if signalled => format!("{fault}, but went on running, and was stopped"),
-            (_, Some(status)) => words(*status),
+            (_, Some(status)) => exit::words(*status),
             (Some(fault), None) => fault.to_owned(),
             (None, None) => "ended".to_owned(),
         }
     }
-}
-
-/// How a process ended, for people.
-fn words(status: ExitStatus) -> String {
-    match status.code() {
-        Some(0) => "exited by itself (code 0)".to_owned(),
-        Some(126) => "exited with code 126 (a program that it starts is not executable)".to_owned(),
-        Some(127) => "exited with code 127 (a program or interpreter that it starts was not found)".to_owned(),
-        Some(code) => format!("exited with code {code}"),
-        None => signalled(status),
-    }
-}
-
-#[cfg(unix)]
-fn signalled(status: ExitStatus) -> String {
-    use std::os::unix::process::ExitStatusExt;
-    let Some(signal) = status.signal() else { return status.to_string() };
-    let name = match signal {
-        libc::SIGHUP => " (SIGHUP)",
-        libc::SIGINT => " (SIGINT)",
-        libc::SIGQUIT => " (SIGQUIT)",
-        libc::SIGILL => " (SIGILL)",
-        libc::SIGABRT => " (SIGABRT)",
-        libc::SIGBUS => " (SIGBUS)",
-        libc::SIGFPE => " (SIGFPE)",
-        libc::SIGKILL => " (SIGKILL; by the system if memory ran out)",
-        libc::SIGSEGV => " (SIGSEGV)",
-        libc::SIGPIPE => " (SIGPIPE)",
-        libc::SIGTERM => " (SIGTERM)",
-        _ => "",
-    };
-    format!("killed by signal {signal}{name}")
-}
-
-#[cfg(windows)]
-fn signalled(status: ExitStatus) -> String {
-    status.to_string()
 }

@@ -76,17 +76,46 @@ mod unix {
             }
         }
 
-        /// Whether nobody is left. To be asked only after the leader was reaped, which is not this function's job.
+        /// Whether an earlier look found nobody.
+        pub(in crate::server) fn is_known_gone(&self) -> bool {
+            self.id.is_none()
+        }
+
+        /// Looks whether nobody is left alive. To be asked only after the leader was reaped, which is not this function's job.
         pub(in crate::server) fn is_gone(&mut self) -> bool {
             let Some(id) = self.id else { return true };
             // As process 1 of a container we inherit its orphans; a zombie nobody reaps would count as alive.
             while let Ok(Some(_)) = waitpgid(id, WaitOptions::NOHANG) {}
-            if test_kill_process_group(id) == Err(rustix::io::Errno::SRCH) {
+            if test_kill_process_group(id) == Err(rustix::io::Errno::SRCH) || only_zombies(id) {
                 self.guard.remove(id);
                 self.id = None;
             }
             self.id.is_none()
         }
+    }
+
+    /// Whether the group's dead only wait for their parent, a process 1 that may take its time or never look. Reads all
+    /// of `/proc` (milliseconds): for the rare case of a group that outlives its leader.
+    #[cfg(target_os = "linux")]
+    fn only_zombies(group: Pid) -> bool {
+        let group = group.as_raw_nonzero().to_string();
+        let Ok(processes) = std::fs::read_dir("/proc") else { return false };
+        !processes.flatten().any(|process| {
+            if !process.file_name().as_encoded_bytes().first().is_some_and(u8::is_ascii_digit) {
+                return false;
+            }
+            // PID (NAME) STATE PARENT GROUP …, and the name may hold anything.
+            let stat = std::fs::read(process.path().join("stat")).unwrap_or_default();
+            let after_name = memchr::memrchr(b')', &stat).map_or(&[][..], |at| &stat[at + 1..]);
+            let mut fields = after_name.split(|byte| *byte == b' ').skip(1);
+            let (state, of) = (fields.next(), fields.nth(1));
+            of == Some(group.as_bytes()) && !matches!(state, Some(b"Z" | b"X"))
+        })
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn only_zombies(_group: Pid) -> bool {
+        false
     }
 
     impl Drop for Group {
@@ -111,6 +140,10 @@ impl Group {
     pub(super) fn term(&self) {}
 
     pub(super) fn kill(&self) {}
+
+    pub(super) fn is_known_gone(&self) -> bool {
+        true
+    }
 
     pub(super) fn is_gone(&mut self) -> bool {
         true

@@ -114,7 +114,7 @@ impl Rig {
                 None => Poll::Pending,
             }
         });
-        tokio::time::timeout(Duration::from_secs(20), found).await.expect("nothing came within 20 s")
+        tokio::time::timeout(Duration::from_secs(20), found).await.unwrap()
     }
 
     async fn up(&mut self) -> u32 {
@@ -141,7 +141,7 @@ impl Rig {
         let began = Instant::now();
         self.server.stop(now);
         let stopped = poll_fn(|cx| self.server.poll(cx, false, &mut |_| {}));
-        tokio::time::timeout(Duration::from_secs(20), stopped).await.expect("it did not stop within 20 s");
+        tokio::time::timeout(Duration::from_secs(20), stopped).await.unwrap();
         began.elapsed()
     }
 }
@@ -224,6 +224,40 @@ async fn everything_written_before_an_exit_arrives_before_its_report() {
         assert_eq!(frames, 2000);
         rig.stop(true).await;
     }
+}
+
+#[tokio::test]
+async fn nothing_is_lost_when_a_server_exits_while_its_stdout_is_not_read() {
+    let mut rig = Rig::fixture(&["--write-and-exit", "500"]);
+    rig.up().await;
+    let blocked = tokio::time::timeout(Duration::from_secs(3), rig.drive(false, |_| true)).await;
+    assert!(blocked.is_err(), "{blocked:?}");
+    rig.until(|got| matches!(got, Got::Frame(text) if text.contains(r#""n":499"#))).await;
+    assert_eq!(rig.down().await, "exited with code 1");
+    rig.stop(true).await;
+}
+
+#[tokio::test]
+async fn garbage_on_stdout_keeps_no_answer_back() {
+    let mut rig = Rig::fixture(&["--garbage"]);
+    rig.up().await;
+    rig.call("add", r#"{"a":1,"b":1}"#);
+    let mut got = Vec::new();
+    while got.len() < 5 {
+        got.push(rig.until(|_| true).await);
+    }
+    let frame = |text: &str| Got::Frame(text.to_owned());
+    assert_eq!(
+        got[..4],
+        [
+            frame("Welcome to the fixture!"),
+            frame(r#"{"half": "#),
+            frame("latin1: \u{FFFD}\u{FFFD}"),
+            frame("DEBUG answering")
+        ]
+    );
+    assert!(matches!(&got[4], Got::Frame(text) if text.contains("result")), "{got:?}");
+    rig.stop(false).await;
 }
 
 #[tokio::test]
@@ -343,17 +377,40 @@ async fn no_pipe_of_one_server_leaks_into_another() {
     second.stop(false).await;
 }
 
+/// A program that a failed test doesn't leave behind.
+struct Killed(std::process::Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 #[test]
 fn nothing_is_left_when_the_program_is_killed() {
     let (fixture, secret) = (example("fixture"), "token-in-the-arguments");
-    let mut program = Command::new(example("guarded"))
-        .args([secret, "--", &fixture, "--ignore-term", "--grandchild", "--", &fixture, "--", &fixture, "--grandchild"])
-        .env("MCP_ENDPOINT", "wss://example.invalid/?token=token-in-the-environment")
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let mut lines = BufReader::new(program.stdout.take().unwrap());
+    let mut program = Killed(
+        Command::new(example("guarded"))
+            .args([
+                secret,
+                "--",
+                &fixture,
+                "--ignore-term",
+                "--grandchild",
+                "--",
+                &fixture,
+                "--",
+                &fixture,
+                "--grandchild",
+            ])
+            .env("MCP_ENDPOINT", "wss://example.invalid/?token=token-in-the-environment")
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap(),
+    );
+    let mut lines = BufReader::new(program.0.stdout.take().unwrap());
     let groups: Vec<u32> = (0..3)
         .map(|_| {
             let mut line = String::new();
@@ -363,7 +420,7 @@ fn nothing_is_left_when_the_program_is_killed() {
         .collect();
     std::thread::sleep(Duration::from_millis(300)); // for the grandchildren, which nothing reports here
     assert_eq!(groups.iter().map(|group| group_size(*group)).sum::<usize>(), 5);
-    let watcher = watcher_of(program.id());
+    let watcher = watcher_of(program.0.id());
     for file in ["cmdline", "environ"] {
         let shown = std::fs::read(format!("/proc/{watcher}/{file}")).unwrap();
         assert!(!String::from_utf8_lossy(&shown).contains("token"), "/proc/PID/{file} of the watcher shows a token");
@@ -371,8 +428,8 @@ fn nothing_is_left_when_the_program_is_killed() {
     assert_eq!(std::fs::read_to_string(format!("/proc/{watcher}/comm")).unwrap(), "mcp-pipe-guard\n");
     assert_eq!(std::fs::read_dir(format!("/proc/{watcher}/fd")).unwrap().count(), 1, "the watcher holds its pipe only");
 
-    kill(program.id());
-    program.wait().unwrap();
+    program.0.kill().unwrap();
+    program.0.wait().unwrap();
     let killed = Instant::now();
     while !groups.iter().all(|group| group_is_empty(*group)) || alive(watcher) {
         assert!(killed.elapsed() < Duration::from_secs(5), "something is left of {groups:?} or the watcher");
@@ -384,11 +441,11 @@ fn nothing_is_left_when_the_program_is_killed() {
 
 #[test]
 fn the_watcher_of_a_program_without_children_ends_with_it() {
-    let mut program = Command::new(example("guarded")).arg("none").stdout(Stdio::piped()).spawn().unwrap();
+    let mut program = Killed(Command::new(example("guarded")).arg("none").stdout(Stdio::piped()).spawn().unwrap());
     std::thread::sleep(Duration::from_millis(200)); // until the watcher has been forked
-    let watcher = watcher_of(program.id());
-    kill(program.id());
-    program.wait().unwrap();
+    let watcher = watcher_of(program.0.id());
+    program.0.kill().unwrap();
+    program.0.wait().unwrap();
     let killed = Instant::now();
     while alive(watcher) {
         assert!(killed.elapsed() < Duration::from_millis(500));

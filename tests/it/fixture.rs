@@ -18,6 +18,8 @@
 //! Tools: echo {text}, add {a,b}, sleep {ms}, pid {}, exit {code}, big {bytes}, env {name}. `sleep` doesn't hold up
 //! other calls. Frames with params it can't read get −32602, unknown methods −32601, broken JSON is noted on stderr.
 
+#![expect(clippy::expect_used, clippy::exit, clippy::zombie_processes, reason = "a server for tests")]
+
 use std::io::{self, BufRead, Write};
 use std::process::{Command, exit};
 use std::thread;

@@ -1,0 +1,195 @@
+//! Assembly: what each command is made of, and the life of the process around it.
+
+use std::io::{self, Write as _};
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result};
+use tracing::{error, info, warn};
+
+use crate::cli::Command;
+use crate::config::Config;
+use crate::error::Exit;
+use crate::gateway::Gateway;
+use crate::guard::Guard;
+use crate::inspect::{self, Look};
+use crate::shutdown::Stop;
+use crate::status::{PipeStatus, Status};
+use crate::{admin, supervisor};
+
+/// Starts the watcher that ends what a killed mcp-pipe leaves behind. To be called before there is any thread.
+pub fn guard() -> (Guard, Option<io::Error>) {
+    match Guard::start() {
+        Ok(guard) => (guard, None),
+        Err(error) => (Guard::none(), Some(error)),
+    }
+}
+
+/// `mcp-pipe health`.
+///
+/// # Errors
+/// No daemon answers.
+pub fn health(socket: Option<PathBuf>) -> Result<Exit> {
+    let socket = socket.context("which mcp-pipe? Name its socket by --status-socket or MCP_STATUS_SOCKET")?;
+    let pipes = admin::ask(&socket)?;
+    // A reader that went away has seen enough.
+    let _gone = io::stdout().write_all(admin::describe(&pipes).as_bytes());
+    Ok(if pipes.iter().all(PipeStatus::is_healthy) { Exit::Success } else { Exit::Failed })
+}
+
+/// Does what `command` says with the servers of `config`, until that is done or a signal comes.
+///
+/// # Errors
+/// What could not be done, for people.
+pub fn run(command: Command, config: Config, guard: Guard) -> Result<Exit> {
+    // One thread: the work is moving bytes, and more threads were measured to bring nothing but memory.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("the runtime can't be started; is the limit on open files very low?")?;
+    let done = runtime.block_on(async {
+        let stop = Stop::new();
+        tokio::select! {
+            done = perform(command, config, guard, stop.clone()) => done,
+            never = signals(&stop) => never,
+        }
+    });
+    // A name server that doesn't answer must not hold up the end.
+    runtime.shutdown_background();
+    done
+}
+
+async fn perform(command: Command, config: Config, guard: Guard, stop: Stop) -> Result<Exit> {
+    let status = Status::default();
+    let pipes = async |config, stop| supervisor::serve(config, guard, status.clone(), stop).await;
+    let out = &mut io::stdout();
+    match command {
+        Command::Run(_) => serve(config, &status, stop, pipes).await?,
+        Command::Tools { json, .. } => {
+            let look = if json { Look::Json } else { inspect::table_for_stdout() };
+            inspect::tools(config, look, &status, stop, pipes, out).await?;
+        }
+        Command::Call { tool, arguments, .. } => {
+            let arguments = inspect::arguments(arguments.as_deref(), io::stdin())?;
+            inspect::call(config, &tool, arguments, &status, stop, pipes, out).await?;
+        }
+        Command::Health => {} // answered without a runtime
+    }
+    Ok(Exit::Success)
+}
+
+/// Serves until told to stop.
+async fn serve(mut config: Config, status: &Status, stop: Stop, pipes: impl AsyncFnOnce(Config, Stop)) -> Result<()> {
+    let gateway = if config.local {
+        let mut gateway =
+            Gateway::bind().await.context("no local endpoint: no port of 127.0.0.1 can be listened on")?;
+        gateway.attach(&mut config)?;
+        Some(gateway)
+    } else {
+        None
+    };
+    let socket = config.status_socket.clone();
+    announce(&config);
+    let ended = Stop::new();
+    let pipes = async {
+        pipes(config, stop.clone()).await;
+        // The endpoint and the socket have no one left to serve.
+        ended.advance();
+        ended.advance();
+    };
+    let gateway = async {
+        if let Some(gateway) = gateway {
+            gateway.run(ended.clone()).await;
+        }
+    };
+    let admin = async {
+        if let Some(path) = socket
+            && let Err(failed) = admin::serve(&path, status.clone(), ended.clone()).await
+        {
+            error!(event = "ERROR_STATUS_SOCKET", "{failed:#}; going on without it");
+        }
+    };
+    tokio::join!(pipes, gateway, admin);
+    info!(event = "STOPPED", "stopped");
+    Ok(())
+}
+
+fn announce(config: &Config) {
+    let n = config.servers.len();
+    let s = if n == 1 { "" } else { "s" };
+    let version = env!("CARGO_PKG_VERSION");
+    info!(event = "STARTED", servers = n, "mcp-pipe {version}: {n} server{s}, process {}", std::process::id());
+    for (i, spec) in config.servers.iter().enumerate() {
+        let Some(endpoint) = &spec.endpoint else { continue };
+        info!(event = "SERVER_CONFIGURED", server = %spec.name, "to be served on {endpoint}");
+        let before = &config.servers[..i];
+        if let Some(other) = before.iter().find(|o| o.endpoint.as_ref() == Some(endpoint)) {
+            warn!(
+                event = "ENDPOINT_SHARED", server = %spec.name,
+                "has the same endpoint and token as {}; most endpoints allow only one or two connections per token and close the rest",
+                other.name
+            );
+        }
+    }
+}
+
+/// Turns the first signal into a graceful stop and the second into an immediate one. Never ends by itself.
+async fn signals(stop: &Stop) -> Result<Exit> {
+    let mut signals = Signals::new().context("signals can't be handled")?;
+    loop {
+        let name = signals.next().await;
+        if stop.drain().is_cancelled() {
+            warn!(event = "STOPPING", "{name} again: stopping at once");
+        } else {
+            info!(event = "STOPPING", "{name}: finishing the calls under way; once more to stop at once");
+        }
+        stop.advance();
+    }
+}
+
+#[cfg(unix)]
+struct Signals([(&'static str, tokio::signal::unix::Signal); 3]);
+
+#[cfg(unix)]
+impl Signals {
+    fn new() -> io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Signals([
+            ("SIGINT", signal(SignalKind::interrupt())?),
+            ("SIGTERM", signal(SignalKind::terminate())?),
+            // The terminal was closed.
+            ("SIGHUP", signal(SignalKind::hangup())?),
+        ]))
+    }
+
+    async fn next(&mut self) -> &'static str {
+        let [(int, a), (term, b), (hup, c)] = &mut self.0;
+        tokio::select! {
+            _ = a.recv() => int,
+            _ = b.recv() => term,
+            _ = c.recv() => hup,
+        }
+    }
+}
+
+/// Ctrl-C alone; not tried on Windows yet.
+#[cfg(not(unix))]
+struct Signals;
+
+#[cfg(not(unix))]
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Ok(Signals)
+    }
+
+    async fn next(&mut self) -> &'static str {
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+        "Ctrl-C"
+    }
+}
+
+/// Whether log lines would only be in the way of what a command prints, unless they warn.
+pub fn is_quiet(command: &Command) -> bool {
+    matches!(command, Command::Tools { .. } | Command::Call { .. })
+}

@@ -1,0 +1,56 @@
+//! How a process ended, in words.
+
+use std::process::ExitStatus;
+
+/// One line for people: the code or the signal, and what it commonly means.
+pub(super) fn words(status: ExitStatus) -> String {
+    match status.code() {
+        Some(0) => "exited by itself (code 0)".to_owned(),
+        Some(126) => "exited with code 126 (a program that it starts is not executable)".to_owned(),
+        Some(127) => "exited with code 127 (a program or interpreter that it starts was not found)".to_owned(),
+        Some(code) => format!("exited with code {code}"),
+        None => signalled(status),
+    }
+}
+
+#[cfg(unix)]
+fn signalled(status: ExitStatus) -> String {
+    use std::os::unix::process::ExitStatusExt;
+    let Some(signal) = status.signal() else { return status.to_string() };
+    let name = match signal {
+        libc::SIGHUP => " (SIGHUP)",
+        libc::SIGINT => " (SIGINT)",
+        libc::SIGQUIT => " (SIGQUIT)",
+        libc::SIGILL => " (SIGILL)",
+        libc::SIGABRT => " (SIGABRT)",
+        libc::SIGBUS => " (SIGBUS)",
+        libc::SIGFPE => " (SIGFPE)",
+        libc::SIGKILL => " (SIGKILL; by the system if memory ran out)",
+        libc::SIGSEGV => " (SIGSEGV)",
+        libc::SIGPIPE => " (SIGPIPE)",
+        libc::SIGTERM => " (SIGTERM)",
+        _ => "",
+    };
+    format!("killed by signal {signal}{name}")
+}
+
+#[cfg(windows)]
+fn signalled(status: ExitStatus) -> String {
+    status.to_string()
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+    use std::os::unix::process::ExitStatusExt;
+
+    #[test]
+    fn codes_and_signals_are_told_apart() {
+        let words = [0, 3 << 8, 127 << 8, 9, 64].map(|raw| super::words(ExitStatus::from_raw(raw)));
+        assert_eq!(words[0], "exited by itself (code 0)");
+        assert_eq!(words[1], "exited with code 3");
+        assert!(words[2].starts_with("exited with code 127 (a program"), "{}", words[2]);
+        assert!(words[3].starts_with("killed by signal 9 (SIGKILL"), "{}", words[3]);
+        assert_eq!(words[4], "killed by signal 64");
+    }
+}
