@@ -153,7 +153,8 @@ impl<R: Router> Pipe<R> {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         for _ in 0..LOOKS {
             let now = Instant::now();
-            if self.stopped.as_mut().poll(cx).is_ready() {
+            // Again after a step: the next one has to wake us too.
+            while self.stopped.as_mut().poll(cx).is_ready() {
                 self.next_step(now);
             }
             let (made_room, ended) = self.look(cx, now);

@@ -269,7 +269,7 @@ fn servers(ctx: &mut Context<'_>, file: &File, target: Target<'_>, config: Optio
 
 fn missing_endpoint(ctx: &mut Context<'_>, without: &[String]) {
     let names = without.join(", ");
-    let remedy = "set it in one of three ways: the variable MCP_ENDPOINT=wss://…; a line MCP_ENDPOINT=wss://… in a file .env; \
+    let remedy = "set it in one of three ways: MCP_ENDPOINT=wss://… in the environment or in a file .env; --endpoint wss://…; \
                   or \"endpoint\" in the server's entry. Or try it without an account: mcp-pipe --local";
     let what = format!("is not set, so there is nowhere to serve {names}");
     ctx.mistake("MCP_ENDPOINT", what, remedy);

@@ -283,7 +283,7 @@ fn a_missing_endpoint_names_three_ways_and_local_for_all_servers_at_once() {
     let case = Case::new(r#"{"mcpServers": {"a": {"command": "x"}, "b": {"command": "x"}}}"#).no_env();
     let mistakes = case.mistakes(&[]);
     assert_eq!(mistakes.len(), 1);
-    for part in ["MCP_ENDPOINT: is not set", "serve a, b", "the variable", ".env", "\"endpoint\"", "--local"] {
+    for part in ["MCP_ENDPOINT: is not set", "serve a, b", "in the environment", ".env", "\"endpoint\"", "--local"] {
         assert!(mistakes[0].contains(part), "{part} in {mistakes:?}");
     }
     let local = case.ok(&["--local"]).config;

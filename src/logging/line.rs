@@ -228,7 +228,7 @@ mod tests {
         assert_eq!(
             line,
             "{\"timestamp\":\"T\",\"level\":\"INFO\",\"event\":\"SERVER_STARTED\",\"server\":\"calculator\",\
-             \"message\":\"two\\nlines\",\"fields\":{\"path\":\"a b\",\"pid\":12}}\n"
+             \"message\":\"two\\nlines\",\"fields\":{\"pid\":12,\"path\":\"a b\"}}\n"
         );
     }
 

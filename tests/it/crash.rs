@@ -33,6 +33,9 @@ async fn killing_the_server_during_calls_costs_the_calls_and_nothing_else() {
         for call in calls.clone() {
             conn.send_call(call, "sleep", json!({"ms": 60_000})).await;
         }
+        // Its answer shows that the server has those before it.
+        id += 1;
+        conn.call(id, "echo", json!({"text": "in order"})).await;
         kill_process(Pid::from_raw(child).unwrap(), Signal::KILL).unwrap();
         for call in calls {
             let answer = conn.answer_to(call).await;
