@@ -7,6 +7,7 @@ use mcp_pipe::envelope::scan;
 use serde::de::IgnoredAny;
 use serde_json::Value;
 
+use crate::clock::CpuTime;
 use crate::sample::{Text, reply, request};
 
 /// Frames that are hard in different ways.
@@ -28,7 +29,7 @@ fn frames() -> Vec<(&'static str, String)> {
     ]
 }
 
-pub(crate) fn bench(c: &mut Criterion) {
+pub(crate) fn bench(c: &mut Criterion<CpuTime>) {
     let mut group = c.benchmark_group("envelope");
     for (name, frame) in frames() {
         group.throughput(Throughput::Bytes(frame.len() as u64));

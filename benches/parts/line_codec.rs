@@ -5,18 +5,19 @@ use std::hint::black_box;
 use criterion::{BenchmarkId, Criterion, Throughput};
 use mcp_pipe::frame::{LineIn, LineOut};
 
+use crate::clock::CpuTime;
 use crate::sample::{CHUNK, SIZES, Text, per_chunk, reply};
 
 /// The daemon's default limit of a frame, in bytes.
 const MAX_FRAME: usize = 16 << 20;
 
-pub(crate) fn bench(c: &mut Criterion) {
+pub(crate) fn bench(c: &mut Criterion<CpuTime>) {
     split(c);
     join(c);
 }
 
 /// A stream read in chunks of 64 KiB; a line under way is read in place where the codec offers room.
-fn split(c: &mut Criterion) {
+fn split(c: &mut Criterion<CpuTime>) {
     let mut group = c.benchmark_group("line_codec/in");
     for (kind, text) in Text::ALL {
         for (size, len) in SIZES {
@@ -45,7 +46,7 @@ fn split(c: &mut Criterion) {
 }
 
 /// Frames with an exchanged id, so in three pieces, gathered and taken by one write.
-fn join(c: &mut Criterion) {
+fn join(c: &mut Criterion<CpuTime>) {
     let mut group = c.benchmark_group("line_codec/out");
     for (size, len) in SIZES {
         let count = per_chunk(len);

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use criterion::Criterion;
 
+mod clock;
 mod envelope;
 mod line_codec;
 mod router;
@@ -16,8 +17,9 @@ mod sample;
 mod websocket;
 
 fn main() {
-    // Figures here are nanoseconds to milliseconds and steady: two seconds each show a change of a few percent.
+    // Two seconds each show a change of a few percent: figures are nanoseconds to milliseconds, and steady.
     let mut c = Criterion::default()
+        .with_measurement(clock::CpuTime)
         .sample_size(40)
         .warm_up_time(Duration::from_millis(500))
         .measurement_time(Duration::from_millis(1500))

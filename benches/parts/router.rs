@@ -8,6 +8,7 @@ use mcp_pipe::router::passthrough::Passthrough;
 use mcp_pipe::router::{Note, Out, Router, ServerIndex};
 use tokio::time::Instant;
 
+use crate::clock::CpuTime;
 use crate::sample::{SIZES, Text, reply, request};
 
 /// Copies as the pipe's own does, and says nothing.
@@ -69,7 +70,7 @@ fn running(now: Instant) -> (Passthrough, Buffers) {
     (router, out)
 }
 
-pub(crate) fn bench(c: &mut Criterion) {
+pub(crate) fn bench(c: &mut Criterion<CpuTime>) {
     let mut group = c.benchmark_group("router/passthrough");
     let now = Instant::now();
     for depth in [1u64, 64] {

@@ -8,12 +8,13 @@ use mcp_pipe::link::websocket::{Event, Incoming, Outgoing};
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocket, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 
+use crate::clock::CpuTime;
 use crate::sample::{CHUNK, SIZES, Text, per_chunk, reply, request};
 
 /// The daemon's default limit of a frame, in bytes.
 const MAX_FRAME: usize = 16 << 20;
 
-pub(crate) fn bench(c: &mut Criterion) {
+pub(crate) fn bench(c: &mut Criterion<CpuTime>) {
     incoming(c);
     outgoing(c);
 }
@@ -58,7 +59,7 @@ fn wire(text: &str, count: usize) -> Vec<u8> {
     server.get_ref().get_ref().clone()
 }
 
-fn incoming(c: &mut Criterion) {
+fn incoming(c: &mut Criterion<CpuTime>) {
     let mut group = c.benchmark_group("websocket/in");
     for (kind, text) in Text::ALL {
         for (size, len) in SIZES {
@@ -101,7 +102,7 @@ fn incoming(c: &mut Criterion) {
 }
 
 /// Masked, as a client must. tungstenite is given messages that it needn't copy or check.
-fn outgoing(c: &mut Criterion) {
+fn outgoing(c: &mut Criterion<CpuTime>) {
     let mut group = c.benchmark_group("websocket/out");
     for (size, len) in SIZES {
         let count = per_chunk(len);
