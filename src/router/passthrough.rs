@@ -42,6 +42,9 @@ const HOLD_BYTES: usize = 1 << 20;
 /// Requests under way at the server. No client has that many; an endpoint gone wild is told so instead of growing us.
 const MAX_IN_FLIGHT: usize = 4096;
 
+/// Handshakes that wait for a server to start: one for each robot behind an endpoint.
+const MAX_WAITING: usize = 256;
+
 /// A server's requests under way at the endpoint.
 const MAX_ASKED: usize = 64;
 
@@ -206,6 +209,9 @@ impl Passthrough {
             out.to_endpoint(&[&reply::result(id, &result)]);
             return self.initialize_answered();
         }
+        if self.waiting.len() >= MAX_WAITING {
+            return self.refuse(id, UNAVAILABLE, format_args!("{MAX_WAITING} others wait for the server already"), out);
+        }
         self.waiting.push(Waiting { id: id.into(), version: hello.version.clone(), deadline: now + HOLD });
         let first = self.hello.is_none();
         if first {
@@ -227,9 +233,6 @@ impl Passthrough {
     fn request(&mut self, frame: &[u8], e: &Envelope, id: &[u8], now: Instant, out: &mut impl Out) {
         if self.draining {
             return self.refuse(id, UNAVAILABLE, "mcp-pipe is shutting down", out);
-        }
-        if id.len() > MAX_ID {
-            return self.refuse(b"null", INVALID_REQUEST, format_args!("the id is longer than {MAX_ID} bytes"), out);
         }
         if self.flights.len() + self.held.len() >= MAX_IN_FLIGHT {
             return self.refuse(id, UNAVAILABLE, format_args!("{MAX_IN_FLIGHT} requests are under way already"), out);
@@ -294,21 +297,23 @@ impl Passthrough {
         }
     }
 
-    /// Cancels by the server's id what the endpoint cancels by its own.
+    /// Cancels by the server's id what the endpoint cancels by its own. A cancelled request gets no answer (MCP, utilities:
+    /// cancellation), so nothing of it is kept: most servers give none, and the table would fill over the months.
     fn cancel(&mut self, frame: &[u8], e: &Envelope, out: &mut impl Out) {
         let Some(range) = e.request_id.clone() else { return };
         let wanted = &frame[range.clone()];
         let found = self.flights.iter().find(|(_, f)| match f {
-            Flight::Call { text, id_len, .. } => &text[..*id_len] == wanted,
+            // MCP: `initialize` must not be cancelled.
+            Flight::Call { text, id_len, .. } => &text[..*id_len] == wanted && &text[*id_len..] != b"initialize",
             Flight::Probe | Flight::Initialize => false,
         });
-        if let Some((id, _)) = found {
+        if let Some(id) = found.map(|(id, _)| *id) {
+            self.flights.remove(&id);
             out.to_server(SERVER, &[&frame[..range.start], id.to_string().as_bytes(), &frame[range.end..]]);
         } else {
             let is_it = |held: &Held| {
                 envelope::scan_one(&held.frame).is_some_and(|e| e.id.is_some_and(|id| &held.frame[id] == wanted))
             };
-            // MCP: a cancelled request gets no answer.
             if let Some(at) = self.held.iter().position(is_it)
                 && let Some(held) = self.held.remove(at)
             {
@@ -533,6 +538,9 @@ impl Router for Passthrough {
         let id = e.id.clone();
         match (e.kind(frame), id) {
             (Kind::Request, Some(id)) => match (e.method.clone().map(|r| &frame[r]), &frame[id]) {
+                (_, id) if id.len() > MAX_ID => {
+                    self.refuse(b"null", INVALID_REQUEST, format_args!("the id is longer than {MAX_ID} bytes"), out);
+                }
                 (Some(b"initialize"), id) => self.initialize(frame, &e, id, now, out),
                 (Some(b"ping"), id) if !self.relays() => {
                     out.to_endpoint(&[&reply::result(id, b"{}")]);
