@@ -13,6 +13,9 @@
 pub mod dial;
 pub mod keepalive;
 pub mod proxy;
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test may panic")]
+mod tests;
 pub mod tls;
 pub mod wake;
 pub mod websocket;
@@ -108,6 +111,8 @@ enum Phase {
     /// It ended; our close frame is still to go out.
     Parting {
         cause: Cause,
+        /// When it ended.
+        at: Instant,
         until: Pin<Box<Sleep>>,
     },
     /// We closed it; the peer's close frame is awaited.
@@ -234,12 +239,14 @@ impl Link {
                     let why = failed.map_or_else(|e| e.to_string(), |_| "the socket takes no more".into());
                     out.clear();
                     if let Phase::Live = open.phase {
-                        let until = Box::pin(sleep_until(Instant::now()));
-                        open.phase = Phase::Parting { cause: Cause::Lost(why), until };
+                        let at = Instant::now();
+                        open.phase = Phase::Parting { cause: Cause::Lost(why), at, until: Box::pin(sleep_until(at)) };
                     }
-                    cx.waker().wake_by_ref();
                 }
             }
+        }
+        if let Phase::Parting { .. } = open.phase {
+            cx.waker().wake_by_ref(); // it has been waiting for this only
         }
         // TLS holds records back until it is flushed.
         match Pin::new(&mut open.stream).poll_flush(cx) {
@@ -281,7 +288,7 @@ impl Link {
             Look::Nothing => {}
             Look::Part(cause) => {
                 if let State::Open(open) = &mut self.state {
-                    open.phase = Phase::Parting { cause, until: Box::pin(sleep(CLOSING)) };
+                    open.phase = Phase::Parting { cause, at: now, until: Box::pin(sleep(CLOSING)) };
                 }
             }
             Look::Over(cause) => self.ended(&cause, now, out, on),
@@ -297,7 +304,8 @@ impl Link {
     ) {
         let (open_for, leaving) = match &self.state {
             State::Open(open) => {
-                let open_for = now.saturating_duration_since(open.since);
+                let at = if let Phase::Parting { at, .. } = open.phase { at } else { now };
+                let open_for = at.saturating_duration_since(open.since);
                 if open.handshaken && open_for >= STABLE {
                     self.backoff.healthy();
                 }
@@ -334,7 +342,7 @@ impl Open {
     ) -> Look {
         match &mut self.phase {
             Phase::Live => {}
-            Phase::Parting { cause, until } => {
+            Phase::Parting { cause, until, at: _ } => {
                 if out.pending().is_empty() || until.as_mut().poll(cx).is_ready() {
                     return Look::Over(std::mem::replace(cause, Cause::Lost(String::new())));
                 }

@@ -47,6 +47,9 @@ const HIGH: usize = 256 * 1024;
 /// Looks in a row before other pipes have their turn.
 const LOOKS: usize = 8;
 
+/// Messages of a connection that were refused and are each shown in the log.
+const REFUSALS: u64 = 10;
+
 /// How often a long start is reported.
 const PROGRESS: Duration = Duration::from_secs(10);
 
@@ -82,6 +85,8 @@ struct Inner {
     stdin: Vec<LineOut>,
     /// Lines of each server's present life that were no message.
     noise: Vec<u64>,
+    /// What of the endpoint could not be taken, on this connection.
+    refused: u64,
 }
 
 /// Where the router's decisions go.
@@ -139,7 +144,7 @@ impl<R: Router> Pipe<R> {
             phase: Phase::Starting { since: now, report: now + PROGRESS, give_up: now + spec.start_timeout },
             servers: vec![Server::new(spec, guard)],
             endpoint: Outgoing::default(),
-            inner: Inner { name, log_contents, stdin: vec![LineOut::new()], noise: vec![0] },
+            inner: Inner { name, log_contents, stdin: vec![LineOut::new()], noise: vec![0], refused: 0 },
             timer: Timer(None),
             stopped: Box::pin(async move { first.drain().cancelled().await }),
             stop,
@@ -325,6 +330,7 @@ fn on_link<R: Router>(status: &StatusEntry, router: &mut R, mut out: Buffers<'_>
         LinkEvent::Up(took) => {
             info!(event = "CONNECTION_OPENED", server = %name, "connected in {took:.0?}");
             status.link(LinkState::Connected);
+            out.inner.refused = 0;
             router.on_link_up(now, &mut out);
         }
         LinkEvent::Message(text) => {
@@ -421,7 +427,20 @@ impl Out for Buffers<'_> {
                     _ => debug!(event = "ERROR_STDOUT_NOISE", server = %name, "{note}"),
                 }
             }
-            Note::NotMessage { .. } | Note::TooLarge { .. } => warn!(event = "ERROR_MESSAGE", server = %name, "{note}"),
+            Note::NotMessage { .. } | Note::TooLarge { server: None, .. } => {
+                self.inner.refused += 1;
+                match self.inner.refused {
+                    // Who sends on like that doesn't get to fill the disk.
+                    n if n > REFUSALS && !n.is_power_of_two() => {
+                        debug!(event = "ERROR_MESSAGE", server = %name, "{note}");
+                    }
+                    n @ REFUSALS.. => {
+                        warn!(event = "ERROR_MESSAGE", server = %name, messages = n, "{note}; the {n}th such message on this connection. More of it is counted, not shown");
+                    }
+                    _ => warn!(event = "ERROR_MESSAGE", server = %name, "{note}"),
+                }
+            }
+            Note::TooLarge { server: Some(_), .. } => warn!(event = "ERROR_MESSAGE", server = %name, "{note}"),
             Note::Initialized { .. } => info!(event = "SERVER_INITIALIZED", server = %name, "{note}"),
             Note::AnsweredForEndpoint { .. } | Note::Unclaimed { .. } => {
                 debug!(event = "MESSAGE_DROPPED", server = %name, "{note}")

@@ -4,6 +4,7 @@
 //! packages `mcp` and `fastmcp`) and `MCP_PIPE_TEST_NODE_MODULES` (a `node_modules` that has
 //! `@modelcontextprotocol/server-everything`). Without one its tests are skipped, which is said; with `CI=true` they fail.
 
+use std::io::Write;
 use std::path::PathBuf;
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -17,10 +18,8 @@ fn installed(variable: &str) -> Option<PathBuf> {
         Some(path) => Some(PathBuf::from(path)),
         None if std::env::var("CI").is_ok_and(|ci| ci == "true") => panic!("{variable} is not set; .ci/run sets it"),
         None => {
-            #[expect(clippy::print_stderr, reason = "a test that tests nothing has to say so")]
-            {
-                eprintln!("SKIPPED: {variable} is not set");
-            }
+            // Past the test harness, which keeps what a passing test prints to itself.
+            writeln!(std::io::stderr(), "SKIPPED a test: {variable} is not set").unwrap();
             None
         }
     }
