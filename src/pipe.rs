@@ -43,6 +43,10 @@ use crate::status::{LinkState, ServerState, StatusEntry};
 /// small messages goes out in one write, small enough that a hundred stuck servers cost little.
 const HIGH: usize = 256 * 1024;
 
+/// Above this much for a side, in bytes, that side itself is not read: it asks for answers that we give ourselves
+/// (errors, pongs) and takes none. Far above [`HIGH`], lest two slow sides wait for each other.
+const OWN_HIGH: usize = 4 * HIGH;
+
 /// Looks in a row before other pipes have their turn.
 const LOOKS: usize = 8;
 
@@ -176,24 +180,30 @@ impl<R: Router> Pipe<R> {
     fn look(&mut self, cx: &mut Context<'_>, now: Instant) -> (bool, bool) {
         let Pipe { router, link, servers, endpoint, inner, status, .. } = self;
         let mut made_room = false;
-        let inner_room = inner.has_room();
+        let room_to_serve = |endpoint: &Outgoing, inner: &Inner| {
+            endpoint.pending().len() < OWN_HIGH && inner.stdin.iter().all(|out| out.len() < HIGH)
+        };
+        let read_link = room_to_serve(endpoint, inner);
         let mut ended = Poll::Ready(())
-            == link.poll(cx, now, inner_room, endpoint, &mut |endpoint, event| {
+            == link.poll(cx, now, read_link, endpoint, &mut |endpoint, event| {
                 on_link(status, router, Buffers { endpoint, inner }, event, now);
             });
         for (index, server) in servers.iter_mut().enumerate() {
             // A writer that is pending has registered to be woken.
             let _pending = server.poll_write(cx, &mut inner.stdin[index]);
-            let room = endpoint.pending().len() < HIGH;
+            let has_room = |endpoint: &Outgoing, inner: &Inner| {
+                endpoint.pending().len() < HIGH && inner.stdin[index].len() < OWN_HIGH
+            };
+            let read = has_room(endpoint, inner);
             ended &= Poll::Ready(())
-                == server.poll(cx, room, &mut |event| {
+                == server.poll(cx, read, &mut |event| {
                     on_server(status, router, Buffers { endpoint, inner }, index, event, now);
                 });
             let _pending = link.poll_write(cx, endpoint);
-            made_room |= !room && endpoint.pending().len() < HIGH;
             let _pending = server.poll_write(cx, &mut inner.stdin[index]);
+            made_room |= !read && has_room(endpoint, inner);
         }
-        made_room |= !inner_room && inner.has_room();
+        made_room |= !read_link && room_to_serve(endpoint, inner);
         (made_room, ended)
     }
 
@@ -377,10 +387,6 @@ impl Inner {
         let (method, id, bytes) = (text(e.method), text(e.id), frame.len());
         let contents = self.log_contents.then(|| String::from_utf8_lossy(&frame));
         debug!(event, server = %self.name, with, bytes, %method, %id, contents = contents.as_deref(), "{with}: {bytes} bytes {method} {id}");
-    }
-
-    fn has_room(&self) -> bool {
-        self.stdin.iter().all(|out| out.len() < HIGH)
     }
 }
 

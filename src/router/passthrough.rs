@@ -42,6 +42,9 @@ const HOLD_BYTES: usize = 1 << 20;
 /// Requests under way at the server. No client has that many; an endpoint gone wild is told so instead of growing us.
 const MAX_IN_FLIGHT: usize = 4096;
 
+/// When the table is full, requests older than this make room: their server has most likely forgotten them.
+const STALE: Duration = Duration::from_secs(600);
+
 /// A server's requests under way at the endpoint.
 const MAX_ASKED: usize = 64;
 
@@ -231,7 +234,7 @@ impl Passthrough {
         if id.len() > MAX_ID {
             return self.refuse(b"null", INVALID_REQUEST, format_args!("the id is longer than {MAX_ID} bytes"), out);
         }
-        if self.flights.len() + self.held.len() >= MAX_IN_FLIGHT {
+        if self.flights.len() + self.held.len() >= MAX_IN_FLIGHT && !self.forget_oldest(now, out) {
             return self.refuse(id, UNAVAILABLE, format_args!("{MAX_IN_FLIGHT} requests are under way already"), out);
         }
         let method = e.method.clone().map_or(&b""[..], |r| &frame[r]);
@@ -241,6 +244,17 @@ impl Passthrough {
             self.tell_server(out);
             forward_request(frame, e, id, out);
         }
+    }
+
+    /// Gives up the oldest request, if it is old enough.
+    fn forget_oldest(&mut self, now: Instant, out: &mut impl Out) -> bool {
+        let stale = |f: &Flight| matches!(f, Flight::Call { since, .. } if now - *since >= STALE);
+        let Some(oldest) = self.flights.first_entry().filter(|e| stale(e.get())) else { return false };
+        if let Flight::Call { text, id_len, .. } = oldest.remove() {
+            let message = format!("server \"{}\" has not answered for {} s", self.name, STALE.as_secs());
+            self.refuse(&text[..id_len], UNAVAILABLE, message, out);
+        }
+        true
     }
 
     /// Keeps a message for a server that can't take it yet; false if it can.
@@ -302,13 +316,14 @@ impl Passthrough {
             Flight::Call { text, id_len, .. } => &text[..*id_len] == wanted,
             Flight::Probe | Flight::Initialize => false,
         });
-        if let Some((id, _)) = found {
+        if let Some(id) = found.map(|(id, _)| *id) {
             out.to_server(SERVER, &[&frame[..range.start], id.to_string().as_bytes(), &frame[range.end..]]);
+            // MCP: a cancelled request gets no answer, so nothing would ever take it out of the table.
+            self.flights.remove(&id);
         } else {
             let is_it = |held: &Held| {
                 envelope::scan_one(&held.frame).is_some_and(|e| e.id.is_some_and(|id| &held.frame[id] == wanted))
             };
-            // MCP: a cancelled request gets no answer.
             if let Some(at) = self.held.iter().position(is_it)
                 && let Some(held) = self.held.remove(at)
             {

@@ -343,6 +343,7 @@ fn cancelling_names_the_request_as_its_receiver_knows_it() {
     let id = parsed(&rig.sent_to_server()[0])["id"].clone();
     rig.endpoint(r#"{"method":"notifications/cancelled","params":{"requestId":"x","reason":"r"}}"#);
     assert_eq!(parsed(&rig.sent_to_server()[0])["params"], json!({"requestId": id, "reason": "r"}));
+    assert_eq!(rig.router.in_flight(), 0, "nobody waits for it any more");
     rig.endpoint(r#"{"method":"notifications/cancelled","params":{"requestId":"unknown"}}"#);
     assert!(rig.sent_to_server().is_empty());
     rig.server(r#"{"id":4,"method":"roots/list"}"#);
@@ -457,6 +458,9 @@ fn nothing_grows_without_bound() {
         rig.endpoint(&json!({"id": id, "method": "tools/call"}).to_string());
     }
     assert_eq!((rig.router.in_flight(), rig.sent_to_endpoint().len()), (MAX_IN_FLIGHT, 10));
+    rig.pass(600);
+    rig.endpoint(r#"{"id":"new","method":"tools/call"}"#);
+    assert_eq!(parsed(&rig.sent_to_endpoint()[0])["id"], 0, "the oldest makes room");
     rig.server_down(1);
     rig.sent_to_endpoint();
     let pad = "x".repeat(300_000);
