@@ -21,14 +21,13 @@ FROM debian:trixie-slim AS slim
 RUN apt-get update \
     && apt-get install -y --no-install-recommends ca-certificates tini \
     && rm -rf /var/lib/apt/lists/*
-# The home is for the caches of npx and uvx, /run/mcp-pipe for the status socket.
-RUN useradd --uid 10001 --user-group --create-home mcp \
-    && install -d -o mcp -g mcp -m 0700 /run/mcp-pipe
+# Its home is for the caches of npx and uvx.
+RUN useradd --uid 10001 --user-group --create-home mcp
 COPY --from=build /src/target/release/mcp-pipe /usr/local/bin/
 WORKDIR /config
 COPY mcp_config.json ./
 COPY examples examples
-ENV MCP_STATUS_SOCKET=/run/mcp-pipe/status.sock
+ENV MCP_STATUS_SOCKET=/tmp/mcp-pipe.sock
 USER mcp
 ENTRYPOINT ["tini", "--", "mcp-pipe"]
 # Asks the running daemon. The long start period is for servers that download themselves at their first start.
