@@ -6,14 +6,13 @@
 
 FROM rust:1-slim-trixie AS build
 WORKDIR /src
-# The dependencies are compiled before the sources arrive, so that a change of the sources doesn't compile them again.
-COPY Cargo.toml Cargo.lock ./
-RUN mkdir -p src tests/it \
-    && echo 'fn main() {}' | tee src/main.rs tests/it/main.rs > src/lib.rs \
-    && cargo build --release --locked --bin mcp-pipe
-COPY src src
-# cargo compares times of modification, and the sources may be older than the stand-ins.
-RUN touch src/main.rs src/lib.rs && cargo build --release --locked --bin mcp-pipe
+COPY . .
+# The caches keep compiled dependencies from one build to the next. The files touched may be older than what is in there,
+# and cargo compares times only.
+RUN --mount=type=cache,target=/usr/local/cargo/registry --mount=type=cache,target=/src/target \
+    touch src/lib.rs src/main.rs \
+    && cargo build --release --locked --bin mcp-pipe \
+    && cp target/release/mcp-pipe /usr/local/bin/
 
 
 FROM debian:trixie-slim AS slim
@@ -23,7 +22,7 @@ RUN apt-get update \
     && rm -rf /var/lib/apt/lists/*
 # Its home is for the caches of npx and uvx.
 RUN useradd --uid 10001 --user-group --create-home mcp
-COPY --from=build /src/target/release/mcp-pipe /usr/local/bin/
+COPY --from=build /usr/local/bin/mcp-pipe /usr/local/bin/
 WORKDIR /config
 COPY mcp_config.json ./
 COPY examples examples
