@@ -24,13 +24,11 @@ RUN apt-get update \
 RUN useradd --uid 10001 --user-group --create-home mcp
 COPY --from=build /usr/local/bin/mcp-pipe /usr/local/bin/
 WORKDIR /config
-COPY mcp_config.json ./
-COPY examples examples
 ENV MCP_STATUS_SOCKET=/tmp/mcp-pipe.sock
 USER mcp
 ENTRYPOINT ["tini", "--", "mcp-pipe"]
 # Asks the running daemon. The long start period is for servers that download themselves at their first start.
-HEALTHCHECK --interval=30s --timeout=5s --start-period=90s --retries=3 CMD ["mcp-pipe", "health"]
+HEALTHCHECK --interval=30s --timeout=10s --start-period=90s --retries=3 CMD ["mcp-pipe", "health"]
 
 
 FROM node:24-trixie-slim AS node
@@ -46,4 +44,6 @@ COPY --from=node /usr/local/bin/node /usr/local/bin/
 COPY --from=node /usr/local/lib/node_modules /usr/local/lib/node_modules
 RUN ln -s ../lib/node_modules/npm/bin/npm-cli.js /usr/local/bin/npm \
     && ln -s ../lib/node_modules/npm/bin/npx-cli.js /usr/local/bin/npx
+COPY mcp_config.json ./
+COPY examples examples
 USER mcp
