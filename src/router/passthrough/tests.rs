@@ -467,7 +467,7 @@ fn nothing_grows_without_bound() {
     for id in 0..10 {
         rig.endpoint(&json!({"id": id, "method": "tools/call", "params": {"pad": pad}}).to_string());
     }
-    assert!(rig.router.held_bytes <= HOLD_BYTES && rig.sent_to_endpoint().len() == 7);
+    assert!(rig.router.held.bytes() <= super::super::held::HOLD_BYTES && rig.sent_to_endpoint().len() == 7);
     for id in 0..MAX_ASKED + 5 {
         rig.server(&json!({"id": id, "method": "roots/list"}).to_string());
     }
