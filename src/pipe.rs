@@ -8,7 +8,8 @@
 //! burst costs one write, and a single message is passed on in the poll that read it.
 //!
 //! Each side is read only while the other side's buffer is below a high-water mark: a slow side slows the other down, and nothing
-//! grows. Reading never waits inside a write, so no ring of full buffers can close: whatever can be
+//! grows. What we answer ourselves is no different: a side that sends on without taking its answers is not read either once
+//! more is owed to it than the other side alone could have caused. Reading never waits inside a write, so no ring of full buffers can close: whatever can be
 //! written is written at every look, and a look that made room reads again.
 //!
 //! The endpoint is dialled once the servers have shown that they are loaded, or after the start timeout. From
@@ -43,10 +44,6 @@ use crate::status::{LinkState, ServerState, StatusEntry};
 /// small messages goes out in one write, small enough that a hundred stuck servers cost little.
 const HIGH: usize = 256 * 1024;
 
-/// Above this much for a side, in bytes, that side itself is not read: it asks for answers that we give ourselves
-/// (errors, pongs) and takes none. Far above [`HIGH`], lest two slow sides wait for each other.
-const OWN_HIGH: usize = 4 * HIGH;
-
 /// Looks in a row before other pipes have their turn.
 const LOOKS: usize = 8;
 
@@ -67,6 +64,8 @@ pub struct Pipe<R> {
     stop: Stop,
     stopped: Stopped,
     drain_timeout: Duration,
+    /// Above this much unwritten data for one side, in bytes, that side is not read either.
+    full: usize,
     /// The router's count at the last look.
     served: u64,
     /// What `status` was told at the last look.
@@ -128,6 +127,8 @@ impl<R: Router> Pipe<R> {
         status: StatusEntry,
     ) -> Self {
         let now = Instant::now();
+        // The other side's messages go up to the mark and one message beyond it.
+        let full = 2 * HIGH + spec.max_frame;
         let link = Link::new(endpoint, spec.link.clone(), spec.max_frame, wake);
         let first = stop.clone();
         let name = spec.name.clone();
@@ -143,6 +144,7 @@ impl<R: Router> Pipe<R> {
             stopped: Box::pin(async move { first.drain().cancelled().await }),
             stop,
             drain_timeout,
+            full,
             served: 0,
             serving: false,
             status,
@@ -178,32 +180,30 @@ impl<R: Router> Pipe<R> {
 
     /// One look at everything: (whether a side that was not read has room again, whether everything has ended).
     fn look(&mut self, cx: &mut Context<'_>, now: Instant) -> (bool, bool) {
-        let Pipe { router, link, servers, endpoint, inner, status, .. } = self;
+        let Pipe { router, link, servers, endpoint, inner, status, full, .. } = self;
         let mut made_room = false;
-        let room_to_serve = |endpoint: &Outgoing, inner: &Inner| {
-            endpoint.pending().len() < OWN_HIGH && inner.stdin.iter().all(|out| out.len() < HIGH)
+        let for_link = |inner: &Inner, endpoint: &Outgoing| inner.has_room() && endpoint.pending().len() < *full;
+        let for_server = |inner: &Inner, endpoint: &Outgoing, index: ServerIndex| {
+            endpoint.pending().len() < HIGH && inner.stdin[index].len() < *full
         };
-        let read_link = room_to_serve(endpoint, inner);
+        let link_room = for_link(inner, endpoint);
         let mut ended = Poll::Ready(())
-            == link.poll(cx, now, read_link, endpoint, &mut |endpoint, event| {
+            == link.poll(cx, now, link_room, endpoint, &mut |endpoint, event| {
                 on_link(status, router, Buffers { endpoint, inner }, event, now);
             });
         for (index, server) in servers.iter_mut().enumerate() {
             // A writer that is pending has registered to be woken.
             let _pending = server.poll_write(cx, &mut inner.stdin[index]);
-            let has_room = |endpoint: &Outgoing, inner: &Inner| {
-                endpoint.pending().len() < HIGH && inner.stdin[index].len() < OWN_HIGH
-            };
-            let read = has_room(endpoint, inner);
+            let room = for_server(inner, endpoint, index);
             ended &= Poll::Ready(())
-                == server.poll(cx, read, &mut |event| {
+                == server.poll(cx, room, &mut |event| {
                     on_server(status, router, Buffers { endpoint, inner }, index, event, now);
                 });
             let _pending = link.poll_write(cx, endpoint);
             let _pending = server.poll_write(cx, &mut inner.stdin[index]);
-            made_room |= !read && has_room(endpoint, inner);
+            made_room |= !room && for_server(inner, endpoint, index);
         }
-        made_room |= !read_link && room_to_serve(endpoint, inner);
+        made_room |= !link_room && for_link(inner, endpoint);
         (made_room, ended)
     }
 
@@ -387,6 +387,10 @@ impl Inner {
         let (method, id, bytes) = (text(e.method), text(e.id), frame.len());
         let contents = self.log_contents.then(|| String::from_utf8_lossy(&frame));
         debug!(event, server = %self.name, with, bytes, %method, %id, contents = contents.as_deref(), "{with}: {bytes} bytes {method} {id}");
+    }
+
+    fn has_room(&self) -> bool {
+        self.stdin.iter().all(|out| out.len() < HIGH)
     }
 }
 

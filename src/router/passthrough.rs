@@ -48,6 +48,9 @@ const MAX_IN_FLIGHT: usize = 4096;
 /// When the table is full, requests older than this make room: their server has most likely forgotten them.
 const STALE: Duration = Duration::from_secs(600);
 
+/// Handshakes that wait for a server to start: one for each robot behind an endpoint.
+const MAX_WAITING: usize = 256;
+
 /// A server's requests under way at the endpoint.
 const MAX_ASKED: usize = 64;
 
@@ -246,6 +249,9 @@ impl Router for Passthrough {
         let id = e.id.clone();
         match (e.kind(frame), id) {
             (Kind::Request, Some(id)) => match (e.method.clone().map(|r| &frame[r]), &frame[id]) {
+                (_, id) if id.len() > MAX_ID => {
+                    self.refuse(b"null", INVALID_REQUEST, format_args!("the id is longer than {MAX_ID} bytes"), out);
+                }
                 (Some(b"initialize"), id) => self.initialize(frame, &e, id, now, out),
                 (Some(b"ping"), id) if !self.relays() => {
                     out.to_endpoint(&[&reply::result(id, b"{}")]);

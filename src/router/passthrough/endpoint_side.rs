@@ -18,6 +18,9 @@ impl Passthrough {
             out.to_endpoint(&[&reply::result(id, &result)]);
             return self.initialize_answered();
         }
+        if self.waiting.len() >= MAX_WAITING {
+            return self.refuse(id, UNAVAILABLE, format_args!("{MAX_WAITING} others wait for the server already"), out);
+        }
         self.waiting.push(Waiting { id: id.into(), version: hello.version.clone(), deadline: now + HOLD });
         let first = self.hello.is_none();
         if first {
@@ -39,9 +42,6 @@ impl Passthrough {
     pub(super) fn request(&mut self, frame: &[u8], e: &Envelope, id: &[u8], now: Instant, out: &mut impl Out) {
         if self.draining {
             return self.refuse(id, UNAVAILABLE, "mcp-pipe is shutting down", out);
-        }
-        if id.len() > MAX_ID {
-            return self.refuse(b"null", INVALID_REQUEST, format_args!("the id is longer than {MAX_ID} bytes"), out);
         }
         if self.flights.len() + self.held.len() >= MAX_IN_FLIGHT && !self.forget_oldest(now, out) {
             return self.refuse(id, UNAVAILABLE, format_args!("{MAX_IN_FLIGHT} requests are under way already"), out);
@@ -118,7 +118,8 @@ impl Passthrough {
         let Some(range) = e.request_id.clone() else { return };
         let wanted = &frame[range.clone()];
         let found = self.flights.iter().find(|(_, f)| match f {
-            Flight::Call { text, id_len, .. } => &text[..*id_len] == wanted,
+            // MCP: `initialize` must not be cancelled.
+            Flight::Call { text, id_len, .. } => &text[..*id_len] == wanted && &text[*id_len..] != b"initialize",
             Flight::Probe | Flight::Initialize => false,
         });
         if let Some(id) = found.map(|(id, _)| *id) {

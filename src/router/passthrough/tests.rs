@@ -346,6 +346,8 @@ fn cancelling_names_the_request_as_its_receiver_knows_it() {
     assert_eq!(rig.router.in_flight(), 0, "nobody waits for it any more");
     rig.endpoint(r#"{"method":"notifications/cancelled","params":{"requestId":"unknown"}}"#);
     assert!(rig.sent_to_server().is_empty());
+    rig.server(&json!({"id": id, "error": {"code": 0, "message": "Request cancelled"}}).to_string());
+    assert!(rig.sent_to_endpoint().is_empty(), "and an answer is of no use to anybody");
     rig.server(r#"{"id":4,"method":"roots/list"}"#);
     let asked = parsed(&rig.sent_to_endpoint()[0])["id"].clone();
     rig.server(r#"{"method":"notifications/cancelled","params":{"requestId":4}}"#);
@@ -472,6 +474,12 @@ fn nothing_grows_without_bound() {
         rig.server(&json!({"id": id, "method": "roots/list"}).to_string());
     }
     assert!(rig.router.asked.len() <= MAX_ASKED);
+    let mut rig = Rig::new();
+    rig.link_up();
+    for id in 0..MAX_WAITING as u64 + 10 {
+        rig.endpoint(&hello(id));
+    }
+    assert_eq!((rig.router.waiting.len(), rig.sent_to_endpoint().len()), (MAX_WAITING, 10));
 }
 
 /// What can happen to a router, in any order.
