@@ -183,6 +183,8 @@ pub fn single_line(frame: &[u8]) -> Result<Vec<u8>, NotMessage> {
     Ok(line)
 }
 
+type Step = Result<(), NotMessage>;
+
 struct Scan<'a> {
     b: &'a [u8],
     i: usize,
@@ -204,7 +206,47 @@ fn marks(block: &[u8; BLOCK]) -> u64 {
     bits.as_chunks::<8>().0.iter().rev().fold(0, |marks, eight| marks << 8 | sum(eight))
 }
 
-type Step = Result<(), NotMessage>;
+/// Where the string that goes on at `i` has ended, or where it is wrong: block by block, because text with an escape
+/// every few words is as common as text with none, and to search anew behind each of them costs more than the search.
+fn after_string(b: &[u8], mut i: usize) -> Result<usize, usize> {
+    while let Some(block) = b[i..].first_chunk::<BLOCK>() {
+        let mut marks = marks(block);
+        if marks == 0 {
+            i += BLOCK;
+            i += memchr2(b'"', b'\\', &b[i..]).ok_or(b.len())?;
+            continue;
+        }
+        let mut next = BLOCK;
+        while marks != 0 {
+            let at = marks.trailing_zeros() as usize;
+            if block[at] == b'"' {
+                return Ok(i + at + 1);
+            }
+            next = at + escape(&b[i + at..]).ok_or(i + at)?;
+            // What the escape has taken counts no more.
+            marks &= u64::MAX.checked_shl(next as u32).unwrap_or(0);
+        }
+        i += next.max(BLOCK);
+    }
+    loop {
+        match b.get(i) {
+            Some(b'"') => return Ok(i + 1),
+            Some(b'\\') => i += escape(&b[i..]).ok_or(i)?,
+            Some(_) => i += 1,
+            None => return Err(i),
+        }
+    }
+}
+
+/// The length of the escape at the start of `b`, a backslash, unless it is none.
+#[inline]
+fn escape(b: &[u8]) -> Option<usize> {
+    match b.get(1)? {
+        b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => Some(2),
+        b'u' => b.get(2..6)?.iter().all(u8::is_ascii_hexdigit).then_some(6),
+        _ => None,
+    }
+}
 
 impl Scan<'_> {
     fn peek(&self) -> Option<u8> {
@@ -353,76 +395,23 @@ impl Scan<'_> {
                 self.i += 1;
             }
             if self.i == near {
-                return self.long_string();
+                return match after_string(self.b, near) {
+                    Ok(end) => {
+                        self.i = end;
+                        Ok(())
+                    }
+                    Err(at) => Err(NotMessage::Json(at)),
+                };
             }
             if self.b[self.i] == b'"' {
                 self.i += 1;
                 return Ok(());
             }
-            self.escape()?;
-        }
-    }
-
-    /// Goes on inside a string, block by block: text with an escape every few words is as common as text with none,
-    /// and starting a search anew behind each of them costs more than the search.
-    fn long_string(&mut self) -> Step {
-        loop {
-            let Some(block) = self.b[self.i..].first_chunk::<BLOCK>() else { return self.string_end() };
-            let from = self.i;
-            let mut marks = marks(block);
-            if marks == 0 {
-                self.i += BLOCK;
-                match memchr2(b'"', b'\\', &self.b[self.i..]) {
-                    Some(n) => self.i += n,
-                    None => {
-                        self.i = self.b.len();
-                        return self.fail();
-                    }
-                }
-                continue;
-            }
-            while marks != 0 {
-                self.i = from + marks.trailing_zeros() as usize;
-                if self.b[self.i] == b'"' {
-                    self.i += 1;
-                    return Ok(());
-                }
-                self.escape()?;
-                // What the escape has taken counts no more.
-                marks &= u64::MAX.checked_shl((self.i - from) as u32).unwrap_or(0);
-            }
-            self.i = self.i.max(from + BLOCK);
-        }
-    }
-
-    /// The rest of a string that ends within less than a block.
-    fn string_end(&mut self) -> Step {
-        while let Some(c) = self.peek() {
-            match c {
-                b'"' => {
-                    self.i += 1;
-                    return Ok(());
-                }
-                b'\\' => self.escape()?,
-                _ => self.i += 1,
+            match escape(&self.b[self.i..]) {
+                Some(len) => self.i += len,
+                None => return self.fail(),
             }
         }
-        self.fail()
-    }
-
-    /// Skips an escape; `i` is at its backslash.
-    #[inline]
-    fn escape(&mut self) -> Step {
-        match self.b.get(self.i + 1) {
-            Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => self.i += 2,
-            Some(b'u')
-                if self.b.len() >= self.i + 6 && self.b[self.i + 2..self.i + 6].iter().all(u8::is_ascii_hexdigit) =>
-            {
-                self.i += 6;
-            }
-            _ => return self.fail(),
-        }
-        Ok(())
     }
 
     /// Skips a scalar.
