@@ -7,7 +7,7 @@
 //! buffer, and both buffers are written out. All that is there is handled before anything is written, so a
 //! burst costs one write, and a single message is passed on in the poll that read it.
 //!
-//! Each side is read only while the other side's buffer is below [`HIGH`]: a slow side slows the other down, and nothing
+//! Each side is read only while the other side's buffer is below a high-water mark: a slow side slows the other down, and nothing
 //! grows. What we answer ourselves is no different: a side that sends on without taking its answers is not read either once
 //! more is owed to it than the other side alone could have caused. Reading never waits inside a write, so no ring of full buffers can close: whatever can be
 //! written is written at every look, and a look that made room reads again.

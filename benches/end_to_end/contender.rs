@@ -1,0 +1,153 @@
+//! What is measured: processes that are started, dial our endpoint, and end with their [`Running`].
+
+use std::io::BufReader;
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+use tokio_tungstenite::tungstenite::accept_with_config;
+use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+
+use crate::exchange::Exchange;
+use crate::{echo, pump};
+
+/// Longer than anything here takes on the slowest machine.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Contender {
+    /// The child alone.
+    Pipe,
+    /// See [`crate::pump`].
+    Plain,
+    McpPipe,
+}
+
+impl Contender {
+    pub(crate) const ALL: [Contender; 3] = [Contender::Pipe, Contender::Plain, Contender::McpPipe];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Contender::Pipe => "bare pipe",
+            Contender::Plain => "plain pump",
+            Contender::McpPipe => "mcp-pipe",
+        }
+    }
+}
+
+/// The files that contenders need.
+pub(crate) struct Bench {
+    binary: PathBuf,
+    dir: TempDir,
+    echo: PathBuf,
+    pump: PathBuf,
+}
+
+/// A contender whose servers have all answered.
+pub(crate) struct Running {
+    pub(crate) exchanges: Vec<Exchange>,
+    process: Option<Child>,
+    /// From its start to the first answer of the last server.
+    pub(crate) ready: Duration,
+}
+
+impl Bench {
+    pub(crate) fn new(binary: PathBuf) -> Self {
+        let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+        // Copies of this program: processes of the same file share memory, which would flatter the pump's.
+        let copy = |name: &str| {
+            let to = dir.path().join(format!("{name}{}", std::env::consts::EXE_SUFFIX));
+            std::fs::copy(std::env::current_exe().unwrap(), &to).unwrap();
+            to
+        };
+        let (echo, pump) = (copy("echo"), copy("pump"));
+        Bench { binary, dir, echo, pump }
+    }
+
+    pub(crate) fn start(&self, contender: Contender, servers: usize) -> Running {
+        let began = Instant::now();
+        if contender == Contender::Pipe {
+            let exchanges = (0..servers).map(|_| self.pipe()).collect();
+            return Running { exchanges, process: None, ready: began.elapsed() }.initialized(began);
+        }
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let began = Instant::now();
+        let process = if contender == Contender::Plain {
+            Command::new(&self.pump)
+                .args([pump::FLAG, &address, self.echo.to_str().unwrap(), &servers.to_string()])
+                .spawn()
+        } else {
+            let server = serde_json::json!({"command": self.echo, "args": [echo::FLAG]});
+            let servers: serde_json::Map<_, _> = (0..servers).map(|n| (format!("s{n}"), server.clone())).collect();
+            let config = self.dir.path().join("mcp_config.json");
+            std::fs::write(&config, serde_json::json!({"mcpServers": servers}).to_string()).unwrap();
+            Command::new(&self.binary)
+                .arg("--config")
+                .arg(config)
+                .current_dir(self.dir.path())
+                .env("MCP_ENDPOINT", format!("ws://{address}/"))
+                .stdin(Stdio::null())
+                .stderr(Stdio::null())
+                .spawn()
+        };
+        let mut running = Running { exchanges: Vec::new(), process: Some(process.unwrap()), ready: Duration::ZERO };
+        for _ in 0..servers {
+            running.exchanges.push(socket(&listener));
+        }
+        running.initialized(began)
+    }
+
+    fn pipe(&self) -> Exchange {
+        let mut child =
+            Command::new(&self.echo).arg(echo::FLAG).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let (stdin, stdout) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+        Exchange::Pipe { stdin, stdout: BufReader::with_capacity(64 * 1024, stdout), waiting: Vec::new(), child }
+    }
+}
+
+/// The next connection. Gives up when nobody dials: blocking for ever would hide a contender that can't start.
+fn socket(listener: &TcpListener) -> Exchange {
+    listener.set_nonblocking(true).unwrap();
+    let began = Instant::now();
+    let tcp = loop {
+        match listener.accept() {
+            Ok((tcp, _)) => break tcp,
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock && began.elapsed() < PATIENCE => {
+                std::thread::sleep(Duration::from_micros(200));
+            }
+            Err(error) => panic!("nobody dialled: {error}"),
+        }
+    };
+    tcp.set_nonblocking(false).unwrap();
+    tcp.set_nodelay(true).unwrap();
+    tcp.set_read_timeout(Some(PATIENCE)).unwrap();
+    // As much at once as a pipe holds, and no limits of our own.
+    let config = WebSocketConfig::default().read_buffer_size(64 * 1024).max_message_size(None).max_frame_size(None);
+    Exchange::Socket(Box::new(accept_with_config(tcp, Some(config)).unwrap()))
+}
+
+impl Running {
+    fn initialized(mut self, began: Instant) -> Self {
+        self.exchanges.iter_mut().for_each(Exchange::initialize);
+        self.ready = began.elapsed();
+        self
+    }
+
+    /// The contender's own process; a bare pipe has none.
+    pub(crate) fn pid(&self) -> Option<u32> {
+        self.process.as_ref().map(Child::id)
+    }
+}
+
+impl Drop for Running {
+    /// The children see their stdin end.
+    fn drop(&mut self) {
+        if let Some(process) = &mut self.process {
+            process.kill().unwrap();
+            process.wait().unwrap();
+        }
+    }
+}

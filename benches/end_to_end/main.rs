@@ -1,0 +1,60 @@
+//! The whole program, measured as its user has it: the real binary between a WebSocket endpoint and a child process.
+//!
+//! ```text
+//! cargo bench --bench end_to_end                    # under 90 seconds
+//! cargo bench --bench end_to_end -- --json FILE     # every figure as well
+//! cargo bench --bench end_to_end -- --bin PATH      # another build of mcp-pipe
+//! ```
+//!
+//! Beside it, taking turns within each round: the same child by a bare pipe, which is what the job costs without any
+//! pump, and a plain pump of tokio and tokio-tungstenite. Everything runs on one CPU where that can be asked for, so
+//! figures depend on the machine and only ratios mean something. Without `--bench` (so under `cargo test --benches`)
+//! each measurement is made once and briefly, to see that it works. docs/BENCHMARKS.md has method and figures.
+
+#![expect(clippy::unwrap_used, reason = "a benchmark may panic")]
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+mod contender;
+mod echo;
+mod exchange;
+mod growth;
+mod process;
+mod pump;
+mod report;
+mod speed;
+
+/// How long and how often to measure.
+struct Plan {
+    rounds: usize,
+    slice: Duration,
+    servers: &'static [usize],
+    settle: Duration,
+}
+
+const WHOLE: Plan =
+    Plan { rounds: 9, slice: Duration::from_millis(200), servers: &[1, 10, 50], settle: Duration::from_millis(300) };
+const SMOKE: Plan = Plan { rounds: 1, slice: Duration::from_millis(5), servers: &[1, 2], settle: Duration::ZERO };
+
+fn main() {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    match args.first().map(String::as_str) {
+        Some(echo::FLAG) => return echo::main(),
+        Some(pump::FLAG) => return pump::main(&args[1..]),
+        Some(_) | None => {}
+    }
+    let value = |flag| args.iter().position(|a| a == flag).and_then(|at| args.get(at + 1));
+    let binary = value("--bin").map_or(env!("CARGO_BIN_EXE_mcp-pipe").into(), PathBuf::from);
+    // What cargo passes when it measures and not when it tests.
+    let plan = if args.iter().any(|a| a == "--bench") && !args.iter().any(|a| a == "--test") { WHOLE } else { SMOKE };
+
+    let pinned = process::pin();
+    let bench = contender::Bench::new(binary);
+    let speed = speed::measure(&bench, &plan);
+    let growth = growth::measure(&bench, &plan);
+    report::print(&speed, &growth, pinned);
+    if let Some(file) = value("--json") {
+        std::fs::write(file, report::json(&speed, &growth, pinned)).unwrap();
+    }
+}
