@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
 # /// script
 # requires-python = ">=3.10"
-# dependencies = ["mcp>=1.2,<2", "tzdata"]
+# dependencies = ["mcp>=1.2", "tzdata"]
 # ///
 """An MCP server with a clock, made with the official Python SDK.
 
 The SDK is a package. Either install it where this Python finds it:
 
-    pip install "mcp>=1.2,<2" tzdata
+    pip install mcp tzdata
     mcp-pipe examples/sdk_clock.py
 
 or let uv fetch it (it reads the lines at the top of this file):
@@ -20,9 +20,12 @@ Never print() in a stdio server: standard output belongs to the protocol.
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
-from mcp.server.fastmcp import FastMCP
+try:
+    from mcp.server.mcpserver import MCPServer
+except ModuleNotFoundError:  # version 1 of the SDK has it under another name
+    from mcp.server.fastmcp import FastMCP as MCPServer
 
-server = FastMCP("clock", log_level="WARNING")
+server = MCPServer("clock", log_level="WARNING")
 
 
 @server.tool()

@@ -13,6 +13,9 @@
 pub mod dial;
 pub mod keepalive;
 pub mod proxy;
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test may panic")]
+mod tests;
 pub mod tls;
 pub mod wake;
 pub mod websocket;
@@ -47,6 +50,9 @@ const CLOSING: Duration = Duration::from_secs(1);
 
 /// As much of a peer's reason as a log line should hold, in characters. A close frame has 123 bytes at most.
 const REASON: usize = 123;
+
+/// How long after waking up a machine's network is given before the next attempt.
+const AFTER_WAKING: Duration = Duration::from_secs(2);
 
 /// A handshake proves health once the connection has stood this long.
 const STABLE: Duration = Duration::from_secs(60);
@@ -83,18 +89,21 @@ pub struct Link {
 
 enum State {
     Resting,
-    Waiting(Pin<Box<Sleep>>),
+    Waiting { timer: Pin<Box<Sleep>>, wake: Woken },
     Dialling { since: Instant, dial: Pin<Box<dyn Future<Output = Result<Dialed, DialError>> + Send>> },
     Open(Box<Open>),
     Closed,
 }
+
+/// Ready when the machine woke up or its clock jumped; one such event is enough to know.
+type Woken = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 struct Open {
     stream: Stream,
     incoming: Incoming,
     keepalive: Keepalive,
     timer: Pin<Box<Sleep>>,
-    wake: Pin<Box<dyn Future<Output = ()> + Send>>,
+    wake: Woken,
     since: Instant,
     /// Reading rested at the last poll, because what was read had nowhere to go.
     paused: bool,
@@ -108,6 +117,8 @@ enum Phase {
     /// It ended; our close frame is still to go out.
     Parting {
         cause: Cause,
+        /// When it ended.
+        at: Instant,
         until: Pin<Box<Sleep>>,
     },
     /// We closed it; the peer's close frame is awaited.
@@ -149,7 +160,7 @@ impl Link {
                 open.phase = Phase::Leaving { until: Box::pin(sleep(CLOSING)) };
                 State::Open(open)
             }
-            State::Resting | State::Waiting(_) | State::Dialling { .. } | State::Closed => State::Closed,
+            State::Resting | State::Waiting { .. } | State::Dialling { .. } | State::Closed => State::Closed,
         };
     }
 
@@ -189,7 +200,15 @@ impl Link {
             match &mut self.state {
                 State::Resting => return Poll::Pending,
                 State::Closed => return Poll::Ready(()),
-                State::Waiting(timer) => {
+                State::Waiting { timer, wake } => {
+                    if wake.as_mut().poll(cx).is_ready() {
+                        *wake = Box::pin(std::future::pending());
+                        // What was wrong before the machine slept need not be wrong now; its network needs a moment.
+                        let soon = now + AFTER_WAKING;
+                        if timer.deadline() > soon {
+                            timer.as_mut().reset(soon);
+                        }
+                    }
                     if timer.as_mut().poll(cx).is_pending() {
                         return Poll::Pending;
                     }
@@ -234,18 +253,17 @@ impl Link {
                     let why = failed.map_or_else(|e| e.to_string(), |_| "the socket takes no more".into());
                     out.clear();
                     if let Phase::Live = open.phase {
-                        let until = Box::pin(sleep_until(Instant::now()));
-                        open.phase = Phase::Parting { cause: Cause::Lost(why), until };
+                        let at = Instant::now();
+                        open.phase = Phase::Parting { cause: Cause::Lost(why), at, until: Box::pin(sleep_until(at)) };
                     }
-                    cx.waker().wake_by_ref();
                 }
             }
         }
-        // TLS holds records back until it is flushed.
-        match Pin::new(&mut open.stream).poll_flush(cx) {
-            Poll::Pending => Poll::Pending,
-            Poll::Ready(_) => Poll::Ready(()),
+        if let Phase::Parting { .. } = open.phase {
+            cx.waker().wake_by_ref(); // the farewell is out, the end can be reported
         }
+        // TLS holds records back until it is flushed.
+        Pin::new(&mut open.stream).poll_flush(cx).map(|_| ())
     }
 
     fn dialling(&self) -> State {
@@ -255,19 +273,27 @@ impl Link {
 
     fn open(&self, stream: Stream, now: Instant) -> Open {
         let keepalive = Keepalive::new(self.spec.ping_interval, self.spec.ping_timeout, now);
-        let mut wake = self.wake.clone();
-        wake.mark_unchanged(); // what happened before this connection does not concern it
         Open {
             stream,
             incoming: Incoming::new(self.max_frame),
             timer: Box::pin(sleep_until(keepalive.deadline())),
             keepalive,
-            wake: Box::pin(woken(wake)),
+            wake: self.woken(),
             since: now,
             paused: false,
             handshaken: false,
             phase: Phase::Live,
         }
+    }
+
+    fn woken(&self) -> Woken {
+        let mut wake = self.wake.clone();
+        wake.mark_unchanged(); // what happened before concerns nobody now
+        Box::pin(async move {
+            if wake.changed().await.is_err() {
+                std::future::pending::<()>().await; // the watch has ended: the program stops
+            }
+        })
     }
 
     fn looked(
@@ -281,7 +307,7 @@ impl Link {
             Look::Nothing => {}
             Look::Part(cause) => {
                 if let State::Open(open) = &mut self.state {
-                    open.phase = Phase::Parting { cause, until: Box::pin(sleep(CLOSING)) };
+                    open.phase = Phase::Parting { cause, at: now, until: Box::pin(sleep(CLOSING)) };
                 }
             }
             Look::Over(cause) => self.ended(&cause, now, out, on),
@@ -297,13 +323,14 @@ impl Link {
     ) {
         let (open_for, leaving) = match &self.state {
             State::Open(open) => {
-                let open_for = now.saturating_duration_since(open.since);
+                let at = if let Phase::Parting { at, .. } = open.phase { at } else { now };
+                let open_for = at.saturating_duration_since(open.since);
                 if open.handshaken && open_for >= STABLE {
                     self.backoff.healthy();
                 }
                 (Some(open_for), matches!(open.phase, Phase::Leaving { .. }))
             }
-            State::Resting | State::Waiting(_) | State::Dialling { .. } | State::Closed => (None, false),
+            State::Resting | State::Waiting { .. } | State::Dialling { .. } | State::Closed => (None, false),
         };
         out.clear();
         if leaving {
@@ -318,7 +345,7 @@ impl Link {
             Cause::Dial(_) | Cause::Lost(_) | Cause::Unresponsive { .. } | Cause::Protocol(_) => cause,
         };
         let retry_in = self.backoff.after(pace(cause), rand::random());
-        self.state = State::Waiting(Box::pin(sleep(retry_in)));
+        self.state = State::Waiting { timer: Box::pin(sleep(retry_in)), wake: self.woken() };
         on(out, LinkEvent::Down { cause, open_for, retry_in });
     }
 }
@@ -334,7 +361,7 @@ impl Open {
     ) -> Look {
         match &mut self.phase {
             Phase::Live => {}
-            Phase::Parting { cause, until } => {
+            Phase::Parting { cause, until, at: _ } => {
                 if out.pending().is_empty() || until.as_mut().poll(cx).is_ready() {
                     return Look::Over(std::mem::replace(cause, Cause::Lost(String::new())));
                 }
@@ -350,7 +377,7 @@ impl Open {
         }
         if self.wake.as_mut().poll(cx).is_ready() {
             self.keepalive.check_now(now);
-            self.wake = Box::pin(std::future::pending()); // one jump is enough to know; the next connection watches anew
+            self.wake = Box::pin(std::future::pending());
             self.timer.as_mut().reset(now);
         }
         if let Some(look) = self.beat(cx, now, read, out) {
@@ -470,12 +497,5 @@ fn take(
             Look::Part(Cause::Protocol(violation.to_string()))
         }
         (None, Ok(())) => Look::Nothing,
-    }
-}
-
-/// Ready when the machine woke up or its clock jumped.
-async fn woken(mut wake: watch::Receiver<u64>) {
-    if wake.changed().await.is_err() {
-        std::future::pending::<()>().await; // the watch has ended: the program stops
     }
 }

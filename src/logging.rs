@@ -203,7 +203,7 @@ mod tests {
         assert_eq!(
             *written.lock().unwrap(),
             "TRACE [calculator] library: sending request=\"GET /?…\"\n\
-             WARN  [time] it said …\\nx ok=true event=SERVER_STDERR\n"
+             WARN  [time] it said …\\nx event=SERVER_STDERR\n"
         );
     }
 }

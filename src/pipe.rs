@@ -7,8 +7,9 @@
 //! buffer, and both buffers are written out. All that is there is handled before anything is written, so a
 //! burst costs one write, and a single message is passed on in the poll that read it.
 //!
-//! Each side is read only while the other side's buffer is below [`HIGH`]: a slow side slows the other down, and nothing
-//! grows. Reading never waits inside a write, so no ring of full buffers can close: whatever can be
+//! Each side is read only while the other side's buffer is below a high-water mark: a slow side slows the other down, and nothing
+//! grows. What we answer ourselves is no different: a side that sends on without taking its answers is not read either once
+//! more is owed to it than the other side alone could have caused. Reading never waits inside a write, so no ring of full buffers can close: whatever can be
 //! written is written at every look, and a look that made room reads again.
 //!
 //! The endpoint is dialled once the servers have shown that they are loaded, or after the start timeout. From
@@ -46,6 +47,9 @@ const HIGH: usize = 256 * 1024;
 /// Looks in a row before other pipes have their turn.
 const LOOKS: usize = 8;
 
+/// Messages of a connection that were refused and are each shown in the log.
+const REFUSALS: u64 = 10;
+
 /// How often a long start is reported.
 const PROGRESS: Duration = Duration::from_secs(10);
 
@@ -63,6 +67,8 @@ pub struct Pipe<R> {
     stop: Stop,
     stopped: Stopped,
     drain_timeout: Duration,
+    /// Above this much unwritten data for one side, in bytes, that side is not read either.
+    full: usize,
     /// The router's count at the last look.
     served: u64,
     /// What `status` was told at the last look.
@@ -79,6 +85,8 @@ struct Inner {
     stdin: Vec<LineOut>,
     /// Lines of each server's present life that were no message.
     noise: Vec<u64>,
+    /// What of the endpoint could not be taken, on this connection.
+    refused: u64,
 }
 
 /// Where the router's decisions go.
@@ -124,6 +132,8 @@ impl<R: Router> Pipe<R> {
         status: StatusEntry,
     ) -> Self {
         let now = Instant::now();
+        // The other side's messages go up to the mark and one message beyond it.
+        let full = 2 * HIGH + spec.max_frame;
         let link = Link::new(endpoint, spec.link.clone(), spec.max_frame, wake);
         let first = stop.clone();
         let name = spec.name.clone();
@@ -134,11 +144,12 @@ impl<R: Router> Pipe<R> {
             phase: Phase::Starting { since: now, report: now + PROGRESS, give_up: now + spec.start_timeout },
             servers: vec![Server::new(spec, guard)],
             endpoint: Outgoing::default(),
-            inner: Inner { name, log_contents, stdin: vec![LineOut::new()], noise: vec![0] },
+            inner: Inner { name, log_contents, stdin: vec![LineOut::new()], noise: vec![0], refused: 0 },
             timer: Timer(None),
             stopped: Box::pin(async move { first.drain().cancelled().await }),
             stop,
             drain_timeout,
+            full,
             served: 0,
             serving: false,
             status,
@@ -174,26 +185,30 @@ impl<R: Router> Pipe<R> {
 
     /// One look at everything: (whether a side that was not read has room again, whether everything has ended).
     fn look(&mut self, cx: &mut Context<'_>, now: Instant) -> (bool, bool) {
-        let Pipe { router, link, servers, endpoint, inner, status, .. } = self;
+        let Pipe { router, link, servers, endpoint, inner, status, full, .. } = self;
         let mut made_room = false;
-        let inner_room = inner.has_room();
+        let for_link = |inner: &Inner, endpoint: &Outgoing| inner.has_room() && endpoint.pending().len() < *full;
+        let for_server = |inner: &Inner, endpoint: &Outgoing, index: ServerIndex| {
+            endpoint.pending().len() < HIGH && inner.stdin[index].len() < *full
+        };
+        let link_room = for_link(inner, endpoint);
         let mut ended = Poll::Ready(())
-            == link.poll(cx, now, inner_room, endpoint, &mut |endpoint, event| {
+            == link.poll(cx, now, link_room, endpoint, &mut |endpoint, event| {
                 on_link(status, router, Buffers { endpoint, inner }, event, now);
             });
         for (index, server) in servers.iter_mut().enumerate() {
             // A writer that is pending has registered to be woken.
             let _pending = server.poll_write(cx, &mut inner.stdin[index]);
-            let room = endpoint.pending().len() < HIGH;
+            let room = for_server(inner, endpoint, index);
             ended &= Poll::Ready(())
                 == server.poll(cx, room, &mut |event| {
                     on_server(status, router, Buffers { endpoint, inner }, index, event, now);
                 });
             let _pending = link.poll_write(cx, endpoint);
-            made_room |= !room && endpoint.pending().len() < HIGH;
             let _pending = server.poll_write(cx, &mut inner.stdin[index]);
+            made_room |= !room && for_server(inner, endpoint, index);
         }
-        made_room |= !inner_room && inner.has_room();
+        made_room |= !link_room && for_link(inner, endpoint);
         (made_room, ended)
     }
 
@@ -315,6 +330,7 @@ fn on_link<R: Router>(status: &StatusEntry, router: &mut R, mut out: Buffers<'_>
         LinkEvent::Up(took) => {
             info!(event = "CONNECTION_OPENED", server = %name, "connected in {took:.0?}");
             status.link(LinkState::Connected);
+            out.inner.refused = 0;
             router.on_link_up(now, &mut out);
         }
         LinkEvent::Message(text) => {
@@ -411,7 +427,20 @@ impl Out for Buffers<'_> {
                     _ => debug!(event = "ERROR_STDOUT_NOISE", server = %name, "{note}"),
                 }
             }
-            Note::NotMessage { .. } | Note::TooLarge { .. } => warn!(event = "ERROR_MESSAGE", server = %name, "{note}"),
+            Note::NotMessage { .. } | Note::TooLarge { server: None, .. } => {
+                self.inner.refused += 1;
+                match self.inner.refused {
+                    // Who sends on like that doesn't get to fill the disk.
+                    n if n > REFUSALS && !n.is_power_of_two() => {
+                        debug!(event = "ERROR_MESSAGE", server = %name, "{note}");
+                    }
+                    n @ REFUSALS.. => {
+                        warn!(event = "ERROR_MESSAGE", server = %name, messages = n, "{note}; the {n}th such message on this connection. More of it is counted, not shown");
+                    }
+                    _ => warn!(event = "ERROR_MESSAGE", server = %name, "{note}"),
+                }
+            }
+            Note::TooLarge { server: Some(_), .. } => warn!(event = "ERROR_MESSAGE", server = %name, "{note}"),
             Note::Initialized { .. } => info!(event = "SERVER_INITIALIZED", server = %name, "{note}"),
             Note::AnsweredForEndpoint { .. } | Note::Unclaimed { .. } => {
                 debug!(event = "MESSAGE_DROPPED", server = %name, "{note}")

@@ -11,7 +11,10 @@ use tokio::time::Instant;
 use crate::frame::Cut;
 
 pub mod handshake;
+mod held;
+mod ids;
 pub mod passthrough;
+mod repair;
 pub mod reply;
 
 /// Which server of a pipe, by its place in the pipe's list.

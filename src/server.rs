@@ -23,13 +23,24 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use tokio::time::{Sleep, sleep};
+use tokio::time::{Instant, Sleep, sleep};
 
 use self::stderr::Noted;
 use self::stdio::Process;
+use crate::backoff::Backoff;
 use crate::config::ServerSpec;
 use crate::frame::{Cut, Line, LineOut};
 use crate::guard::Guard;
+use crate::recovery::Pace;
+
+/// Once this long up, a server's next crash is not part of a loop.
+const STABLE: Duration = Duration::from_secs(60);
+/// Within this a server that was of use is back. Not zero: several that died of one thing don't all start in one instant.
+const AT_ONCE: Duration = Duration::from_millis(100);
+/// The ceiling of the first wait in a crash loop.
+const FIRST_CEILING: Duration = Duration::from_millis(500);
+/// The longest wait in a crash loop: a start costs only this machine.
+const LONGEST: Duration = Duration::from_secs(60);
 
 /// What a server reports.
 #[derive(Debug, PartialEq, Eq)]
@@ -54,8 +65,9 @@ pub struct Server {
     spec: Arc<ServerSpec>,
     guard: Guard,
     state: State,
-    /// Lives in a row that ended before they were of use.
-    failures: u32,
+    restarts: Restarts,
+    /// When it was last started.
+    since: Instant,
     notes: Notes,
 }
 
@@ -74,12 +86,21 @@ struct Notes {
     repaired: bool,
     /// Hash of the stderr shown at the last death.
     tail: u64,
+    /// Hash of why it could not be started.
+    start: u64,
 }
 
 impl Server {
     /// Starts nothing yet: the first poll does.
     pub fn new(spec: Arc<ServerSpec>, guard: Guard) -> Self {
-        Server { spec, guard, state: State::Waiting(None), failures: 0, notes: Notes::default() }
+        Server {
+            spec,
+            guard,
+            state: State::Waiting(None),
+            restarts: Restarts::new(),
+            since: Instant::now(),
+            notes: Notes::default(),
+        }
     }
 
     /// Drives everything but stdin: starts when that is due, hands out what the server wrote, notices its end.
@@ -129,7 +150,7 @@ impl Server {
 
     /// It was of use (served a call): the next restart is a quick one again.
     pub fn healthy(&mut self) {
-        self.failures = 0;
+        self.restarts.healthy();
     }
 
     /// Stops it for good: stdin is closed, then its group sent TERM, then KILL; with `now` KILL at once. Takes below
@@ -165,18 +186,24 @@ impl Server {
                 let pid = process.pid();
                 tracing::info!(event = "SERVER_STARTED", server = %name, pid, program, "started {program}, process {pid}");
                 self.state = State::Running(process);
+                self.since = Instant::now();
                 on(ServerEvent::Up);
             }
             Err(why) => {
                 let retry_in = self.wait();
-                let name = &self.spec.name;
-                tracing::warn!(event = "ERROR_SERVER_START", server = %name, "{why}; next attempt in {retry_in:.1?}");
+                let (name, program) = (&self.spec.name, &self.spec.command.program);
+                let said = std::mem::replace(&mut self.notes.start, hash(&why));
+                let shown = if said == self.notes.start { &format!("still cannot start {program}") } else { &why };
+                tracing::warn!(event = "ERROR_SERVER_START", server = %name, "{shown}; next attempt in {retry_in:.1?}");
                 on(ServerEvent::Down { why: &why, retry_in });
             }
         }
     }
 
     fn exited(&mut self, pid: u32, why: &str, tail: &str, on: &mut dyn FnMut(ServerEvent<'_>)) {
+        if self.since.elapsed() >= STABLE {
+            self.restarts.healthy();
+        }
         let retry_in = self.wait();
         let name = &self.spec.name;
         let shown = self.notes.shown(tail);
@@ -185,8 +212,7 @@ impl Server {
     }
 
     fn wait(&mut self) -> Duration {
-        let retry_in = restart_delay(self.failures, rand::random());
-        self.failures = self.failures.saturating_add(1);
+        let retry_in = self.restarts.after(rand::random());
         self.state = State::Waiting(Some(Box::pin(sleep(retry_in))));
         retry_in
     }
@@ -212,9 +238,7 @@ impl Notes {
 
     /// The last lines of stderr as part of a log line; a crash loop shows them once.
     fn shown(&mut self, tail: &str) -> String {
-        let mut hasher = DefaultHasher::new();
-        tail.hash(&mut hasher);
-        let before = std::mem::replace(&mut self.tail, hasher.finish());
+        let before = std::mem::replace(&mut self.tail, hash(tail));
         match tail {
             "" => String::new(),
             _ if before == self.tail => "; the last lines of its stderr are the same as before".to_owned(),
@@ -232,13 +256,32 @@ fn log_stderr(name: &str, noted: Noted<'_>) {
     }
 }
 
+fn hash(text: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    text.hash(&mut hasher);
+    hasher.finish()
+}
+
 /// How long after its end a server is started again: at once after a life in which it was of use, then by chance
-/// up to a ceiling that doubles from half a second to a minute. `random` is in `0.0..1.0`.
-fn restart_delay(failures: u32, random: f64) -> Duration {
-    let ceiling = match failures {
-        0 => Duration::from_millis(100),
-        1..=7 => Duration::from_millis(500) * (1 << (failures - 1)),
-        8.. => Duration::from_secs(60),
-    };
-    ceiling.mul_f64(random)
+/// up to a ceiling that doubles from half a second to a minute.
+struct Restarts {
+    backoff: Backoff,
+    /// Its last life was of use.
+    proven: bool,
+}
+
+impl Restarts {
+    fn new() -> Self {
+        Restarts { backoff: Backoff::starting_at(FIRST_CEILING, LONGEST), proven: false }
+    }
+
+    fn healthy(&mut self) {
+        self.proven = true;
+        self.backoff.healthy();
+    }
+
+    /// `random` is uniform in `[0, 1)`.
+    fn after(&mut self, random: f64) -> Duration {
+        if std::mem::take(&mut self.proven) { AT_ONCE.mul_f64(random) } else { self.backoff.after(Pace::EVEN, random) }
+    }
 }

@@ -108,6 +108,8 @@ fn any_json() -> impl Strategy<Value = Value> {
         any::<i32>().prop_map(|n| Value::from(f64::from(n) / 4.0)),
         "\\PC{0,40}".prop_map(Value::from),
         "[\\x00-\\x7f]{0,40}".prop_map(Value::from),
+        // Many blocks long, with escapes of every length on their borders.
+        "([a-z ]{0,70}[\"\\\\\n\u{1}]{0,3}){0,12}".prop_map(Value::from),
     ];
     leaf.prop_recursive(5, 64, 6, |inner| {
         prop_oneof![

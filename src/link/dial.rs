@@ -29,7 +29,7 @@ mod upgrade;
 
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a test may panic")]
-mod tests;
+pub(in crate::link) mod tests;
 
 pub use error::{DialError, Step, TlsProblem};
 pub use stream::Stream;

@@ -298,13 +298,15 @@ pub struct Outgoing {
     at: usize,
     /// Masking keys must not be predictable by who chooses the payload (RFC 6455 section 10.3).
     keys: StdRng,
+    /// A close frame was queued: RFC 6455 section 5.5.1 allows nothing behind it.
+    closed: bool,
     /// Where in `buf` the last pong is: of several pings only the latest needs one (RFC 6455 section 5.5.3).
     pong: Option<Range<usize>>,
 }
 
 impl Default for Outgoing {
     fn default() -> Self {
-        Outgoing { buf: Vec::new(), at: 0, keys: StdRng::from_rng(&mut rand::rng()), pong: None }
+        Outgoing { buf: Vec::new(), at: 0, keys: StdRng::from_rng(&mut rand::rng()), closed: false, pong: None }
     }
 }
 
@@ -332,10 +334,11 @@ impl Outgoing {
         self.pong = Some(start..self.buf.len());
     }
 
-    /// Begins or answers the closing handshake; nothing may follow.
+    /// Begins or answers the closing handshake; what is added afterwards is dropped.
     pub fn close(&mut self, code: u16, reason: &str) {
         let reason = &reason.as_bytes()[..reason.floor_char_boundary(CONTROL_MAX as usize - 2)];
         self.frame(OpCode::Control(Control::Close), &[&code.to_be_bytes(), reason]);
+        self.closed = true;
     }
 
     /// What the socket is to take.
@@ -347,7 +350,7 @@ impl Outgoing {
     pub fn advance(&mut self, n: usize) {
         self.at += n;
         if self.at == self.buf.len() {
-            self.clear();
+            self.emptied();
         } else if self.at >= KEEP && self.at >= self.buf.len() / 2 {
             // A slow socket: don't let what was sent pile up in front of what wasn't.
             self.buf.drain(..self.at);
@@ -356,8 +359,13 @@ impl Outgoing {
         }
     }
 
-    /// Drops what was not sent (it belonged to a connection that is gone).
+    /// Drops what was not sent (it belonged to a connection that is gone), and begins anew.
     pub fn clear(&mut self) {
+        self.emptied();
+        self.closed = false;
+    }
+
+    fn emptied(&mut self) {
         self.buf.clear();
         if self.buf.capacity() > KEEP {
             self.buf = Vec::new();
@@ -367,6 +375,9 @@ impl Outgoing {
     }
 
     fn frame(&mut self, opcode: OpCode, pieces: &[&[u8]]) {
+        if self.closed {
+            return;
+        }
         let key = self.keys.next_u32().to_ne_bytes();
         let header = FrameHeader { opcode, mask: Some(key), is_final: true, rsv1: false, rsv2: false, rsv3: false };
         let len: usize = pieces.iter().map(|p| p.len()).sum();

@@ -160,7 +160,9 @@ fn text(level: Level, target: Option<&str>, fields: &Fields, time: &str, colour:
     line.push(' ');
     escape(&fields.message, &mut line);
     line += dim;
-    for (name, value) in &fields.others {
+    // An event of ours says in its message what its fields hold; only contents are left out there, for their length.
+    let said = |name: &str| fields.event.is_some() && name != "contents";
+    for (name, value) in fields.others.iter().filter(|(name, _)| !said(name)) {
         line += &format!(" {name}=");
         match value {
             Value::String(text) if text.is_empty() || text.contains([' ', '"', '=']) => {
@@ -216,8 +218,10 @@ mod tests {
     fn text_is_what_happened_then_the_details() {
         assert_eq!(
             text(Level::INFO, None, &fields("started"), "2026-01-02T03:04:05.678Z", false),
-            "2026-01-02T03:04:05.678Z INFO  [calculator] started pid=12 path=\"a b\" event=SERVER_STARTED\n"
+            "2026-01-02T03:04:05.678Z INFO  [calculator] started event=SERVER_STARTED\n"
         );
+        let other = Fields { event: None, ..fields("started") };
+        assert_eq!(text(Level::INFO, None, &other, "", false), "INFO  [calculator] started pid=12 path=\"a b\"\n");
         let coloured = text(Level::WARN, Some("hyper"), &fields("x"), "", true);
         assert!(coloured.starts_with("\x1b[33mWARN ") && coloured.contains("hyper:"), "{coloured:?}");
     }

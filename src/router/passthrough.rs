@@ -15,7 +15,10 @@
 //! `ping` is answered by us: it asks whether its receiver lives, and a server that is busy with a call must not
 //! cost the connection. With `handshake: relay` `initialize` and `notifications/initialized` go through.
 
-use std::collections::{BTreeMap, VecDeque};
+mod endpoint_side;
+mod server_side;
+
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,6 +26,9 @@ use memchr::memchr2;
 use tokio::time::Instant;
 
 use super::handshake::{Hello, Welcome};
+use super::held::Held;
+use super::ids::{asked_id, asked_token, flight_id};
+use super::repair::forward_request;
 use super::reply::{self, INVALID_REQUEST, METHOD_NOT_FOUND, PARSE_ERROR, UNAVAILABLE};
 use super::{Account, Gone, Note, Out, Router, ServerIndex};
 use crate::config::Handshake;
@@ -36,11 +42,14 @@ const SERVER: ServerIndex = 0;
 /// after 10 s, and an error that arrives before that is worth more than a result after it.
 const HOLD: Duration = Duration::from_secs(9);
 
-/// How much may wait for a server, in bytes; a message larger than this still may if it is alone.
-const HOLD_BYTES: usize = 1 << 20;
-
 /// Requests under way at the server. No client has that many; an endpoint gone wild is told so instead of growing us.
 const MAX_IN_FLIGHT: usize = 4096;
+
+/// When the table is full, requests older than this make room: their server has most likely forgotten them.
+const STALE: Duration = Duration::from_secs(600);
+
+/// Handshakes that wait for a server to start: one for each robot behind an endpoint.
+const MAX_WAITING: usize = 256;
 
 /// A server's requests under way at the endpoint.
 const MAX_ASKED: usize = 64;
@@ -108,12 +117,6 @@ struct Waiting {
     deadline: Instant,
 }
 
-#[derive(Debug)]
-struct Held {
-    frame: Box<[u8]>,
-    deadline: Instant,
-}
-
 /// See the module's documentation.
 #[derive(Debug)]
 pub struct Passthrough {
@@ -125,8 +128,7 @@ pub struct Passthrough {
     hello: Option<Hello>,
     welcome: Option<Welcome>,
     waiting: Vec<Waiting>,
-    held: VecDeque<Held>,
-    held_bytes: usize,
+    held: Held,
     flights: BTreeMap<u64, Flight>,
     asked: BTreeMap<u64, Asked>,
     /// The endpoint left a server's request unanswered, and has answered none since.
@@ -148,8 +150,7 @@ impl Passthrough {
             hello: None,
             welcome: None,
             waiting: Vec::new(),
-            held: VecDeque::new(),
-            held_bytes: 0,
+            held: Held::default(),
             flights: BTreeMap::new(),
             asked: BTreeMap::new(),
             mute: false,
@@ -188,290 +189,6 @@ impl Passthrough {
             *conversing = true;
         }
     }
-
-    // ---- the endpoint's messages ----
-
-    fn initialize(&mut self, frame: &[u8], e: &Envelope, id: &[u8], now: Instant, out: &mut impl Out) {
-        let params = e.params.clone().map_or(&b"{}"[..], |r| &frame[r]);
-        let hello = Hello::read(params);
-        if let LinkSide::Up { initialize, .. } = &mut self.link {
-            *initialize = Some(false);
-        }
-        if self.relays() {
-            self.hello = Some(hello);
-            return self.request(frame, e, id, now, out);
-        }
-        if let Some(welcome) = &self.welcome {
-            let result = welcome.result_for(&hello.version);
-            out.to_endpoint(&[&reply::result(id, &result)]);
-            return self.initialize_answered();
-        }
-        self.waiting.push(Waiting { id: id.into(), version: hello.version.clone(), deadline: now + HOLD });
-        let first = self.hello.is_none();
-        if first {
-            self.hello = Some(hello);
-        }
-        match self.server {
-            ServerSide::Warming { .. } | ServerSide::Warm => self.begin_handshake(now, out),
-            ServerSide::Down { .. } | ServerSide::Initializing { .. } | ServerSide::Ready { .. } => {}
-        }
-    }
-
-    fn initialize_answered(&mut self) {
-        if let LinkSide::Up { initialize, answered, .. } = &mut self.link {
-            *initialize = Some(true);
-            *answered += 1;
-        }
-    }
-
-    fn request(&mut self, frame: &[u8], e: &Envelope, id: &[u8], now: Instant, out: &mut impl Out) {
-        if self.draining {
-            return self.refuse(id, UNAVAILABLE, "mcp-pipe is shutting down", out);
-        }
-        if id.len() > MAX_ID {
-            return self.refuse(b"null", INVALID_REQUEST, format_args!("the id is longer than {MAX_ID} bytes"), out);
-        }
-        if self.flights.len() + self.held.len() >= MAX_IN_FLIGHT {
-            return self.refuse(id, UNAVAILABLE, format_args!("{MAX_IN_FLIGHT} requests are under way already"), out);
-        }
-        let method = e.method.clone().map_or(&b""[..], |r| &frame[r]);
-        if !self.hold(frame, Some(id), now, out) {
-            let flight = Flight::Call { text: [id, method].concat().into(), id_len: id.len(), since: now };
-            let id = self.fly(flight);
-            self.tell_server(out);
-            forward_request(frame, e, id, out);
-        }
-    }
-
-    /// Keeps a message for a server that can't take it yet; false if it can.
-    fn hold(&mut self, frame: &[u8], id: Option<&[u8]>, now: Instant, out: &mut impl Out) -> bool {
-        match &self.server {
-            ServerSide::Warming { .. } | ServerSide::Warm | ServerSide::Ready { .. } => return false,
-            ServerSide::Initializing { .. } => {}
-            // Waiting is pointless if it comes too late.
-            ServerSide::Down { why, retry_at } => {
-                if let (Some(id), Some(at)) = (id, retry_at)
-                    && *at > now + HOLD
-                {
-                    let message = format!("server \"{}\" {why}; next start in {}", self.name, seconds(*at - now));
-                    self.refuse(id, UNAVAILABLE, message, out);
-                    return true;
-                }
-            }
-        }
-        if self.held_bytes + frame.len() > HOLD_BYTES && !self.held.is_empty() {
-            if let Some(id) = id {
-                let message = format!("server \"{}\" is not ready, and too much waits for it already", self.name);
-                self.refuse(id, UNAVAILABLE, message, out);
-            }
-            return true;
-        }
-        self.held_bytes += frame.len();
-        self.held.push_back(Held { frame: frame.into(), deadline: now + HOLD });
-        true
-    }
-
-    fn release(&mut self, now: Instant, out: &mut impl Out) {
-        self.held_bytes = 0;
-        for held in std::mem::take(&mut self.held) {
-            self.on_endpoint(&held.frame, now, out);
-        }
-    }
-
-    fn notification(&mut self, frame: &[u8], e: &Envelope, now: Instant, out: &mut impl Out) {
-        match e.method.clone().map_or(&b""[..], |r| &frame[r]) {
-            b"notifications/initialized" if !self.relays() => {
-                self.converse();
-                self.tell_server(out);
-            }
-            b"notifications/cancelled" => self.cancel(frame, e, out),
-            _ => {
-                self.converse();
-                if !self.hold(frame, None, now, out) {
-                    out.to_server(SERVER, &[frame]);
-                }
-            }
-        }
-    }
-
-    /// Cancels by the server's id what the endpoint cancels by its own.
-    fn cancel(&mut self, frame: &[u8], e: &Envelope, out: &mut impl Out) {
-        let Some(range) = e.request_id.clone() else { return };
-        let wanted = &frame[range.clone()];
-        let found = self.flights.iter().find(|(_, f)| match f {
-            Flight::Call { text, id_len, .. } => &text[..*id_len] == wanted,
-            Flight::Probe | Flight::Initialize => false,
-        });
-        if let Some((id, _)) = found {
-            out.to_server(SERVER, &[&frame[..range.start], id.to_string().as_bytes(), &frame[range.end..]]);
-        } else {
-            let is_it = |held: &Held| {
-                envelope::scan_one(&held.frame).is_some_and(|e| e.id.is_some_and(|id| &held.frame[id] == wanted))
-            };
-            // MCP: a cancelled request gets no answer.
-            if let Some(at) = self.held.iter().position(is_it)
-                && let Some(held) = self.held.remove(at)
-            {
-                self.held_bytes -= held.frame.len();
-            }
-        }
-    }
-
-    /// The endpoint's answer to a request of the server.
-    fn endpoint_answers(&mut self, frame: &[u8], id: std::ops::Range<usize>, out: &mut impl Out) {
-        match asked_id(&frame[id.clone()]).and_then(|n| self.asked.remove(&n)) {
-            Some(asked) => {
-                self.mute = false;
-                out.to_server(SERVER, &[&frame[..id.start], &asked.id, &frame[id.end..]]);
-            }
-            None => out.note(Note::Unclaimed { server: None }),
-        }
-    }
-
-    // ---- the server's messages ----
-
-    fn begin_handshake(&mut self, now: Instant, out: &mut impl Out) {
-        let Some(hello) = &self.hello else { return };
-        let params = hello.params.clone();
-        let id = self.fly(Flight::Initialize);
-        out.to_server(SERVER, &[&reply::request(id, "initialize", Some(&params))]);
-        self.server = ServerSide::Initializing { since: now };
-    }
-
-    /// Lets the server know that its handshake is complete, once.
-    fn tell_server(&mut self, out: &mut impl Out) {
-        if let ServerSide::Ready { told: told @ false } = &mut self.server {
-            *told = true;
-            out.to_server(SERVER, &[br#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#]);
-        }
-    }
-
-    fn welcomed(&mut self, welcome: Welcome, now: Instant, out: &mut impl Out) {
-        out.note(Note::Initialized { server: SERVER, identity: welcome.identity() });
-        // An endpoint that waits for this answer completes the handshake itself.
-        self.server = ServerSide::Ready { told: false };
-        if self.waiting.is_empty() || matches!(self.link, LinkSide::Up { conversing: true, .. }) {
-            self.tell_server(out);
-        }
-        for w in std::mem::take(&mut self.waiting) {
-            out.to_endpoint(&[&reply::result(&w.id, &welcome.result_for(&w.version))]);
-            self.initialize_answered();
-        }
-        self.welcome = Some(welcome);
-        self.release(now, out);
-    }
-
-    /// The server refused to initialize: its error is the answer of all who wait.
-    fn unwelcome(&mut self, answer: impl Fn(&[u8]) -> Vec<u8>, now: Instant, out: &mut impl Out) {
-        self.server = ServerSide::Warm;
-        if self.welcome.is_none() {
-            self.hello = None; // the next endpoint may have better luck
-        }
-        for w in std::mem::take(&mut self.waiting) {
-            out.to_endpoint(&[&answer(&w.id)]);
-            self.initialize_answered();
-        }
-        self.release(now, out);
-    }
-
-    fn server_answers(
-        &mut self,
-        frame: &[u8],
-        e: &Envelope,
-        id: std::ops::Range<usize>,
-        now: Instant,
-        out: &mut impl Out,
-    ) {
-        match flight_id(&frame[id.clone()]).and_then(|n| self.flights.remove(&n)) {
-            None => out.note(Note::Unclaimed { server: Some(SERVER) }),
-            Some(Flight::Probe) => {}
-            Some(Flight::Initialize) => match &e.result {
-                Some(result) => self.welcomed(Welcome::read(&frame[result.clone()]), now, out),
-                None => self.unwelcome(|w| [&frame[..id.start], w, &frame[id.end..]].concat(), now, out),
-            },
-            Some(Flight::Call { text, id_len, since }) => {
-                let (own, method) = text.split_at(id_len);
-                out.to_endpoint(&[&frame[..id.start], own, &frame[id.end..]]);
-                if let LinkSide::Up { answered, .. } = &mut self.link {
-                    *answered += 1;
-                }
-                if method == b"initialize" {
-                    self.relayed_welcome(frame, e, out);
-                } else if is_call(method) {
-                    self.served += 1;
-                    let method = str::from_utf8(method).unwrap_or_default();
-                    out.note(Note::Served { server: SERVER, method, took: now - since });
-                }
-            }
-        }
-    }
-
-    /// Relay: the answer to an `initialize` passed by.
-    fn relayed_welcome(&mut self, frame: &[u8], e: &Envelope, out: &mut impl Out) {
-        if let LinkSide::Up { initialize, .. } = &mut self.link {
-            *initialize = Some(true);
-        }
-        if let Some(result) = &e.result {
-            let welcome = Welcome::read(&frame[result.clone()]);
-            out.note(Note::Initialized { server: SERVER, identity: welcome.identity() });
-            // Its `notifications/initialized` comes through as well.
-            self.server = ServerSide::Ready { told: true };
-            self.welcome = Some(welcome);
-        }
-    }
-
-    /// A server's own request: the endpoint answers it where it can, else we do. Silence is no answer.
-    fn server_asks(&mut self, frame: &[u8], e: &Envelope, id: &[u8], now: Instant, out: &mut impl Out) {
-        let method = e.method.clone().map_or("", |r| str::from_utf8(&frame[r]).unwrap_or_default());
-        if method == "ping" {
-            return out.to_server(SERVER, &[&reply::result(id, b"{}")]);
-        }
-        let refusal = if !matches!(self.link, LinkSide::Up { conversing: true, .. }) {
-            Some((UNAVAILABLE, "no endpoint is connected"))
-        } else if !self.hello.as_ref().is_some_and(|h| h.can_answer(method)) {
-            Some((METHOD_NOT_FOUND, "the endpoint did not declare the capability"))
-        } else if self.mute {
-            Some((UNAVAILABLE, "the endpoint does not answer requests"))
-        } else if self.asked.len() >= MAX_ASKED || id.len() > MAX_ID {
-            Some((UNAVAILABLE, "too many requests wait for the endpoint"))
-        } else {
-            None
-        };
-        if let Some((code, why)) = refusal {
-            out.to_server(SERVER, &[&reply::error(id, code, why)]);
-            return out.note(Note::AnsweredForEndpoint { server: SERVER, method: method.into(), why });
-        }
-        let n = self.next_id();
-        self.asked.insert(n, Asked { id: id.into(), method: method.into(), deadline: now + ASK });
-        let Some(range) = e.id.clone() else { return };
-        out.to_endpoint(&[&frame[..range.start], asked_token(n).as_bytes(), &frame[range.end..]]);
-    }
-
-    fn server_notifies(&mut self, frame: &[u8], e: &Envelope, out: &mut impl Out) {
-        if !matches!(self.link, LinkSide::Up { conversing: true, .. }) {
-            return; // before the handshake an endpoint expects nothing, and it lists everything after it
-        }
-        if e.method.as_ref().is_some_and(|r| &frame[r.clone()] == b"notifications/cancelled") {
-            let Some(range) = e.request_id.clone() else { return };
-            let Some(n) = self.asked.iter().find(|(_, a)| *a.id == frame[range.clone()]).map(|(n, _)| *n) else {
-                return;
-            };
-            self.asked.remove(&n);
-            return out.to_endpoint(&[&frame[..range.start], asked_token(n).as_bytes(), &frame[range.end..]]);
-        }
-        out.to_endpoint(&[frame]);
-    }
-
-    /// Answers what the server's death leaves open.
-    fn abandon_flights(&mut self, why: &str, out: &mut impl Out) {
-        for (_, flight) in std::mem::take(&mut self.flights) {
-            if let Flight::Call { text, id_len, .. } = flight {
-                let message = format!("server \"{}\" {why} before it answered", self.name);
-                self.refuse(&text[..id_len], UNAVAILABLE, message, out);
-            }
-        }
-        self.asked.clear();
-    }
 }
 
 impl Router for Passthrough {
@@ -482,8 +199,7 @@ impl Router for Passthrough {
     fn on_link_down(&mut self, _now: Instant, out: &mut impl Out) {
         self.link = LinkSide::Down;
         self.waiting.clear();
-        self.held.clear();
-        self.held_bytes = 0;
+        self.held = Held::default();
         // Their answers would come too late for anybody; without them the server can stop working on them.
         self.flights.retain(|id, flight| match flight {
             Flight::Call { text, id_len, .. } => {
@@ -533,6 +249,9 @@ impl Router for Passthrough {
         let id = e.id.clone();
         match (e.kind(frame), id) {
             (Kind::Request, Some(id)) => match (e.method.clone().map(|r| &frame[r]), &frame[id]) {
+                (_, id) if id.len() > MAX_ID => {
+                    self.refuse(b"null", INVALID_REQUEST, format_args!("the id is longer than {MAX_ID} bytes"), out);
+                }
                 (Some(b"initialize"), id) => self.initialize(frame, &e, id, now, out),
                 (Some(b"ping"), id) if !self.relays() => {
                     out.to_endpoint(&[&reply::result(id, b"{}")]);
@@ -626,12 +345,10 @@ impl Router for Passthrough {
     }
 
     fn on_tick(&mut self, now: Instant, out: &mut impl Out) {
-        while self.held.front().is_some_and(|h| h.deadline <= now) {
-            let Some(held) = self.held.pop_front() else { break };
-            self.held_bytes -= held.frame.len();
-            if let Some(id) = envelope::scan_one(&held.frame).and_then(|e| e.id) {
+        while let Some(frame) = self.held.expired(now) {
+            if let Some(id) = envelope::scan_one(&frame).and_then(|e| e.id) {
                 let message = format!("server \"{}\" {} for {} s", self.name, self.doing(), HOLD.as_secs());
-                self.refuse(&held.frame[id], UNAVAILABLE, message, out);
+                self.refuse(&frame[id], UNAVAILABLE, message, out);
             }
         }
         while self.waiting.first().is_some_and(|w| w.deadline <= now) {
@@ -649,7 +366,7 @@ impl Router for Passthrough {
     }
 
     fn next_tick(&self) -> Option<Instant> {
-        let held = self.held.front().map(|h| h.deadline);
+        let held = self.held.deadline();
         let waiting = self.waiting.first().map(|w| w.deadline);
         let asked = self.asked.first_key_value().map(|(_, a)| a.deadline);
         [held, waiting, asked].into_iter().flatten().min()
@@ -657,10 +374,9 @@ impl Router for Passthrough {
 
     fn drain(&mut self, _now: Instant, out: &mut impl Out) {
         self.draining = true;
-        self.held_bytes = 0;
-        for held in std::mem::take(&mut self.held) {
-            if let Some(id) = envelope::scan_one(&held.frame).and_then(|e| e.id) {
-                self.refuse(&held.frame[id], UNAVAILABLE, "mcp-pipe is shutting down", out);
+        for frame in self.held.take() {
+            if let Some(id) = envelope::scan_one(&frame).and_then(|e| e.id) {
+                self.refuse(&frame[id], UNAVAILABLE, "mcp-pipe is shutting down", out);
             }
         }
     }
@@ -726,76 +442,6 @@ impl Passthrough {
 
 fn seconds(d: Duration) -> String {
     format!("{:.1} s", d.as_secs_f64())
-}
-
-/// Passes a request on under our id, with the repairs that real clients and servers need: a TypeScript server never
-/// answers `"params":null`, and fails on `"arguments":null`.
-fn forward_request(frame: &[u8], e: &Envelope, id: u64, out: &mut impl Out) {
-    let Some(own) = e.id.clone() else { return };
-    let mut digits = [0; 20];
-    let id = decimal(id, &mut digits);
-    let repair = match (&e.params, &e.arguments) {
-        (Some(p), _) if &frame[p.clone()] == b"null" => {
-            Some((with_one_comma(frame, e.params_member.clone()), &b""[..]))
-        }
-        (_, Some(a)) if &frame[a.clone()] == b"null" => Some((a.clone(), &b"{}"[..])),
-        _ => None,
-    };
-    match repair {
-        None => out.to_server(SERVER, &[&frame[..own.start], id, &frame[own.end..]]),
-        Some((r, with)) if r.start >= own.end => {
-            out.to_server(SERVER, &[&frame[..own.start], id, &frame[own.end..r.start], with, &frame[r.end..]]);
-        }
-        Some((r, with)) => {
-            out.to_server(SERVER, &[&frame[..r.start], with, &frame[r.end..own.start], id, &frame[own.end..]]);
-        }
-    }
-}
-
-/// A member of an object with the comma that goes when it goes. The object is known to be well-formed and to have other members.
-fn with_one_comma(frame: &[u8], member: std::ops::Range<usize>) -> std::ops::Range<usize> {
-    let before = frame[..member.start].trim_ascii_end();
-    if before.ends_with(b",") {
-        return before.len() - 1..member.end;
-    }
-    let after = &frame[member.end..];
-    let comma = after.iter().position(|b| *b == b',').map_or(0, |n| n + 1);
-    member.start..member.end + comma
-}
-
-/// `n` in decimal, without an allocation.
-fn decimal(mut n: u64, digits: &mut [u8; 20]) -> &[u8] {
-    let mut at = digits.len();
-    loop {
-        at -= 1;
-        digits[at] = b'0' + (n % 10) as u8;
-        n /= 10;
-        if n == 0 {
-            return &digits[at..];
-        }
-    }
-}
-
-/// Our id as a server gives it back: some make a string or a float of a number.
-fn flight_id(token: &[u8]) -> Option<u64> {
-    let token = token.strip_prefix(b"\"").and_then(|t| t.strip_suffix(b"\"")).unwrap_or(token);
-    let token = token.strip_suffix(b".0").unwrap_or(token);
-    str::from_utf8(token).ok()?.parse().ok()
-}
-
-/// The id under which a server's request goes to the endpoint: a string, because the endpoint's own are often small numbers.
-fn asked_token(n: u64) -> String {
-    format!("\"mcp-pipe-{n}\"")
-}
-
-fn asked_id(token: &[u8]) -> Option<u64> {
-    str::from_utf8(token.strip_prefix(b"\"mcp-pipe-")?.strip_suffix(b"\"")?).ok()?.parse().ok()
-}
-
-/// Whether an answer to this shows that the whole path works. Handshake, ping and lists don't: an endpoint that
-/// refuses our tools has asked for all of them before.
-fn is_call(method: &[u8]) -> bool {
-    !(method == b"initialize" || method == b"ping" || method == b"server/discover" || method.ends_with(b"/list"))
 }
 
 #[cfg(test)]

@@ -8,6 +8,14 @@ pub(super) fn words(status: ExitStatus) -> String {
         Some(0) => "exited by itself (code 0)".to_owned(),
         Some(126) => "exited with code 126 (a program that it starts is not executable)".to_owned(),
         Some(127) => "exited with code 127 (a program or interpreter that it starts was not found)".to_owned(),
+        // What shells, and so npx, make of a signal.
+        Some(code @ 129..=159) => {
+            format!(
+                "exited with code {code} (a program that it starts was killed by signal {}{})",
+                code - 128,
+                name(code - 128)
+            )
+        }
         Some(code) => format!("exited with code {code}"),
         None => signalled(status),
     }
@@ -17,7 +25,13 @@ pub(super) fn words(status: ExitStatus) -> String {
 fn signalled(status: ExitStatus) -> String {
     use std::os::unix::process::ExitStatusExt;
     let Some(signal) = status.signal() else { return status.to_string() };
-    let name = match signal {
+    format!("killed by signal {signal}{}", name(signal))
+}
+
+/// The signals that end programs, in brackets; nothing for others.
+#[cfg(unix)]
+fn name(signal: i32) -> &'static str {
+    match signal {
         libc::SIGHUP => " (SIGHUP)",
         libc::SIGINT => " (SIGINT)",
         libc::SIGQUIT => " (SIGQUIT)",
@@ -30,8 +44,12 @@ fn signalled(status: ExitStatus) -> String {
         libc::SIGPIPE => " (SIGPIPE)",
         libc::SIGTERM => " (SIGTERM)",
         _ => "",
-    };
-    format!("killed by signal {signal}{name}")
+    }
+}
+
+#[cfg(windows)]
+fn name(_signal: i32) -> &'static str {
+    ""
 }
 
 #[cfg(windows)]
@@ -46,11 +64,12 @@ mod tests {
 
     #[test]
     fn codes_and_signals_are_told_apart() {
-        let words = [0, 3 << 8, 127 << 8, 9, 64].map(|raw| super::words(ExitStatus::from_raw(raw)));
+        let words = [0, 3 << 8, 127 << 8, 9, 64, 137 << 8].map(|raw| super::words(ExitStatus::from_raw(raw)));
         assert_eq!(words[0], "exited by itself (code 0)");
         assert_eq!(words[1], "exited with code 3");
         assert!(words[2].starts_with("exited with code 127 (a program"), "{}", words[2]);
         assert!(words[3].starts_with("killed by signal 9 (SIGKILL"), "{}", words[3]);
         assert_eq!(words[4], "killed by signal 64");
+        assert!(words[5].contains("killed by signal 9 (SIGKILL"), "{}", words[5]);
     }
 }

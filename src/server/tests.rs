@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use super::{Server, ServerEvent, restart_delay};
+use super::{Restarts, Server, ServerEvent};
 use crate::config::{CommandSpec, Handshake, LinkSpec, ServerSpec};
 use crate::endpoint::Secret;
 use crate::frame::LineOut;
@@ -469,9 +469,10 @@ fn alive(pid: u32) -> bool {
 
 #[test]
 fn restarts_begin_at_once_and_climb_to_a_minute() {
-    let ceilings: Vec<_> = (0..12).map(|failures| restart_delay(failures, 1.0).as_millis()).collect();
-    let expected = [100, 500, 1000, 2000, 4000, 8000, 16_000, 32_000, 60_000, 60_000, 60_000, 60_000];
-    assert_eq!(ceilings, expected);
-    assert_eq!(restart_delay(u32::MAX, 0.5), Duration::from_secs(30));
-    assert_eq!(restart_delay(5, 0.0), Duration::ZERO);
+    let mut restarts = Restarts::new();
+    let mut waits = |n: usize, random| -> Vec<_> { (0..n).map(|_| restarts.after(random).as_millis()).collect() };
+    assert_eq!(waits(10, 1.0), [500, 1000, 2000, 4000, 8000, 16_000, 32_000, 60_000, 60_000, 60_000]);
+    assert_eq!(waits(1, 0.0), [250], "never a tight loop");
+    restarts.healthy();
+    assert_eq!([restarts.after(1.0).as_millis(), restarts.after(1.0).as_millis()], [100, 500]);
 }

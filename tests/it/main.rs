@@ -14,6 +14,7 @@ mod frames;
 mod handshake;
 mod local;
 mod orphans;
+mod real_servers;
 mod reconnect;
 mod secrets;
 mod shutdown;

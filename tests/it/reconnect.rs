@@ -23,10 +23,15 @@ async fn disconnects_with_calls_in_flight_cost_the_server_nothing_and_mix_no_ans
         for id in 2..6 {
             conn.send_call(id, "sleep", json!({"ms": 50 * id})).await;
         }
-        match round % 3 {
+        match round % 6 {
+            // Has to be waited for for 5 s, so not as often.
+            _ if round % 20 == 19 => conn.close(1012).await,
             0 => conn.reset(),
             1 => drop(conn),
-            _ => conn.close(1001).await,
+            2 => conn.close(1000).await,
+            3 => conn.close(1001).await,
+            4 => conn.close(1011).await,
+            _ => conn.close(4004).await,
         }
     }
     pids.dedup();

@@ -139,6 +139,18 @@ fn of_many_pings_only_the_last_is_answered() {
     assert_eq!(written(&mut out), [Message::text("{}"), Message::Pong(Bytes::copy_from_slice(&9999u32.to_be_bytes()))]);
 }
 
+#[test]
+fn nothing_follows_a_close_frame() {
+    let mut out = Outgoing::default();
+    out.close(1000, "");
+    out.text(&[b"{}"]);
+    out.pong(b"x");
+    assert!(matches!(written(&mut out)[..], [Message::Close(_)]));
+    out.clear();
+    out.text(&[b"{}"]);
+    assert_eq!(written(&mut out), [Message::text("{}")], "a new connection begins anew");
+}
+
 /// What tungstenite, as the server, makes of the bytes.
 fn written(out: &mut Outgoing) -> Vec<Message> {
     let bytes = std::io::Cursor::new(out.pending().to_vec());

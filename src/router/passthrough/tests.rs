@@ -82,10 +82,10 @@ impl Rig {
         let last: Value = serde_json::from_str(self.sink.server.last().unwrap()).unwrap();
         self.server(&json!({"jsonrpc": "2.0", "id": last["id"], "result": result}).to_string());
     }
-    fn to_endpoint(&mut self) -> Vec<String> {
+    fn sent_to_endpoint(&mut self) -> Vec<String> {
         std::mem::take(&mut self.sink.endpoint)
     }
-    fn to_server(&mut self) -> Vec<String> {
+    fn sent_to_server(&mut self) -> Vec<String> {
         std::mem::take(&mut self.sink.server)
     }
 }
@@ -113,7 +113,7 @@ fn parsed(frame: &str) -> Value {
 fn a_call_goes_through_with_nothing_but_its_id_exchanged() {
     let mut rig = Rig::running();
     rig.endpoint(r#"{"params":{"name":"add","arguments":{"a":1.50},"clientId":"x"}, "id" : "u_n_7","method":"tools/call","extra":[]}"#);
-    let sent = rig.to_server().pop().unwrap();
+    let sent = rig.sent_to_server().pop().unwrap();
     let id = parsed(&sent)["id"].to_string();
     assert_eq!(
         sent,
@@ -122,10 +122,10 @@ fn a_call_goes_through_with_nothing_but_its_id_exchanged() {
         )
     );
     rig.server(&format!(r#"{{"result":{{"n":1e2}},"x":1,"id":{id}}}"#));
-    assert_eq!(rig.to_endpoint(), [r#"{"result":{"n":1e2},"x":1,"id":"u_n_7"}"#]);
+    assert_eq!(rig.sent_to_endpoint(), [r#"{"result":{"n":1e2},"x":1,"id":"u_n_7"}"#]);
     assert_eq!((rig.router.in_flight(), rig.router.served()), (0, 1));
     rig.server(&format!(r#"{{"result":{{}},"id":{id}}}"#));
-    assert!(rig.to_endpoint().is_empty(), "a second answer is dropped");
+    assert!(rig.sent_to_endpoint().is_empty(), "a second answer is dropped");
 }
 
 #[test]
@@ -133,9 +133,9 @@ fn an_id_that_the_server_made_a_string_of_is_still_ours() {
     for form in [r#""ID""#, "ID.0"] {
         let mut rig = Rig::running();
         rig.endpoint(r#"{"id":5,"method":"tools/call"}"#);
-        let id = parsed(&rig.to_server()[0])["id"].to_string();
+        let id = parsed(&rig.sent_to_server()[0])["id"].to_string();
         rig.server(&format!(r#"{{"id":{},"result":{{}}}}"#, form.replace("ID", &id)));
-        assert_eq!(rig.to_endpoint(), [r#"{"id":5,"result":{}}"#]);
+        assert_eq!(rig.sent_to_endpoint(), [r#"{"id":5,"result":{}}"#]);
     }
 }
 
@@ -156,7 +156,7 @@ fn null_params_and_null_arguments_are_repaired() {
     ] {
         let mut rig = Rig::running();
         rig.endpoint(sent);
-        let frame = rig.to_server().pop().unwrap();
+        let frame = rig.sent_to_server().pop().unwrap();
         assert_eq!(frame, got.replace("ID", &parsed(&frame)["id"].to_string()));
     }
 }
@@ -171,12 +171,12 @@ fn a_server_is_warm_as_soon_as_it_answers_anything() {
         let mut rig = Rig::new();
         assert!(!rig.router.is_warm());
         rig.server_up();
-        assert_eq!(methods(&rig.to_server()), ["ping"]);
+        assert_eq!(methods(&rig.sent_to_server()), ["ping"]);
         rig.server("loading…");
         assert!(!rig.router.is_warm());
         rig.server(answer);
         assert!(rig.router.is_warm());
-        assert!(rig.to_endpoint().is_empty());
+        assert!(rig.sent_to_endpoint().is_empty());
     }
 }
 
@@ -185,7 +185,7 @@ fn the_burst_of_the_cloud_is_answered_in_order() {
     let mut rig = Rig::new();
     rig.server_up();
     rig.answer(json!({}));
-    rig.to_server();
+    rig.sent_to_server();
     rig.link_up();
     rig.endpoint(&hello(0));
     rig.endpoint(r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#);
@@ -194,7 +194,7 @@ fn the_burst_of_the_cloud_is_answered_in_order() {
     rig.answer(welcome());
     assert_eq!(methods(&rig.sink.server), ["initialize", "notifications/initialized", "tools/list"]);
     rig.answer(json!({"tools": []}));
-    let answers: Vec<Value> = rig.to_endpoint().iter().map(|f| parsed(f)["id"].clone()).collect();
+    let answers: Vec<Value> = rig.sent_to_endpoint().iter().map(|f| parsed(f)["id"].clone()).collect();
     assert_eq!(answers, [json!(0), json!(1)]);
 }
 
@@ -207,34 +207,34 @@ fn interleaved_handshakes_on_one_socket_are_all_answered_from_the_first() {
     for id in [10, 11, 12] {
         rig.endpoint(&hello(id));
     }
-    assert_eq!(methods(&rig.to_server()), ["ping", "initialize"]);
+    assert_eq!(methods(&rig.sent_to_server()), ["ping", "initialize"]);
     rig.server(&json!({"id": 2, "result": welcome()}).to_string());
     rig.endpoint(&hello(13));
-    let ids: Vec<Value> = rig.to_endpoint().iter().map(|f| parsed(f)["id"].clone()).collect();
+    let ids: Vec<Value> = rig.sent_to_endpoint().iter().map(|f| parsed(f)["id"].clone()).collect();
     assert_eq!(ids, [json!(10), json!(11), json!(12), json!(13)]);
     for _ in 0..4 {
         rig.endpoint(r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#);
     }
-    assert_eq!(methods(&rig.to_server()), ["notifications/initialized"], "the server is told once");
+    assert_eq!(methods(&rig.sent_to_server()), ["notifications/initialized"], "the server is told once");
 }
 
 #[test]
 fn a_reconnect_is_answered_from_memory_and_late_answers_of_before_are_dropped() {
     let mut rig = Rig::running();
     rig.endpoint(r#"{"id":1,"method":"tools/call"}"#);
-    let old = parsed(&rig.to_server()[0])["id"].clone();
+    let old = parsed(&rig.sent_to_server()[0])["id"].clone();
     rig.link_down();
-    let cancelled = parsed(&rig.to_server()[0]);
+    let cancelled = parsed(&rig.sent_to_server()[0]);
     assert_eq!((&cancelled["method"], &cancelled["params"]["requestId"]), (&json!("notifications/cancelled"), &old));
     rig.link_up();
     rig.endpoint(&hello(0));
-    assert_eq!(parsed(&rig.to_endpoint()[0])["result"], welcome());
-    assert!(rig.to_server().is_empty(), "the server does not notice");
+    assert_eq!(parsed(&rig.sent_to_endpoint()[0])["result"], welcome());
+    assert!(rig.sent_to_server().is_empty(), "the server does not notice");
     rig.endpoint(r#"{"id":1,"method":"tools/call"}"#);
     rig.server(&json!({"id": old, "result": "late"}).to_string());
-    assert!(rig.to_endpoint().is_empty());
+    assert!(rig.sent_to_endpoint().is_empty());
     rig.answer(json!("right"));
-    assert_eq!(parsed(&rig.to_endpoint()[0])["result"], "right");
+    assert_eq!(parsed(&rig.sent_to_endpoint()[0])["result"], "right");
 }
 
 #[test]
@@ -242,18 +242,18 @@ fn a_restarted_server_is_initialized_again_before_anything_else_reaches_it() {
     let mut rig = Rig::running();
     rig.endpoint(r#"{"id":1,"method":"tools/call"}"#);
     rig.server_down(0);
-    let error = parsed(&rig.to_endpoint()[0]);
+    let error = parsed(&rig.sent_to_endpoint()[0]);
     assert_eq!(error["id"], 1);
     assert_eq!(error["error"]["message"], "server \"calc\" exited with code 1 before it answered");
-    rig.to_server();
+    rig.sent_to_server();
     rig.endpoint(r#"{"id":2,"method":"tools/call"}"#);
     rig.endpoint(&hello(3));
-    assert_eq!(parsed(&rig.to_endpoint()[0])["id"], 3, "initialize is answered from memory meanwhile");
+    assert_eq!(parsed(&rig.sent_to_endpoint()[0])["id"], 3, "initialize is answered from memory meanwhile");
     rig.server_up();
     assert_eq!(methods(&rig.sink.server), ["initialize"]);
     rig.answer(welcome());
-    assert_eq!(methods(&rig.to_server()), ["initialize", "notifications/initialized", "tools/call"]);
-    assert!(rig.to_endpoint().is_empty());
+    assert_eq!(methods(&rig.sent_to_server()), ["initialize", "notifications/initialized", "tools/call"]);
+    assert!(rig.sent_to_endpoint().is_empty());
 }
 
 #[test]
@@ -262,12 +262,12 @@ fn what_waits_for_a_server_is_answered_before_the_endpoint_gives_up() {
     rig.server_down(1);
     rig.endpoint(r#"{"id":2,"method":"tools/call"}"#);
     rig.pass(8);
-    assert!(rig.to_endpoint().is_empty());
+    assert!(rig.sent_to_endpoint().is_empty());
     rig.pass(1);
-    assert_eq!(parsed(&rig.to_endpoint()[0])["error"]["code"], UNAVAILABLE);
+    assert_eq!(parsed(&rig.sent_to_endpoint()[0])["error"]["code"], UNAVAILABLE);
     rig.server_down(300);
     rig.endpoint(r#"{"id":3,"method":"tools/call"}"#);
-    let message = parsed(&rig.to_endpoint()[0])["error"]["message"].to_string();
+    let message = parsed(&rig.sent_to_endpoint()[0])["error"]["message"].to_string();
     assert!(message.contains("exited with code 1; next start in 300.0 s"), "{message}");
 }
 
@@ -278,7 +278,7 @@ fn an_initialize_that_the_server_never_answers_gets_an_error() {
     rig.link_up();
     rig.endpoint(&hello(0));
     rig.pass(9);
-    assert_eq!(parsed(&rig.to_endpoint()[0])["id"], 0);
+    assert_eq!(parsed(&rig.sent_to_endpoint()[0])["id"], 0);
     assert_eq!(rig.router.next_tick(), None);
 }
 
@@ -291,44 +291,48 @@ fn a_server_that_refuses_to_initialize_says_so_itself() {
     let id = parsed(rig.sink.server.last().unwrap())["id"].clone();
     rig.server(&json!({"id": id, "error": {"code": -32602, "message": "unsupported version"}}).to_string());
     assert_eq!(
-        parsed(&rig.to_endpoint()[0]),
+        parsed(&rig.sent_to_endpoint()[0]),
         json!({"id": 7, "error": {"code": -32602, "message": "unsupported version"}})
     );
     rig.endpoint(&hello(8));
-    assert_eq!(methods(&rig.to_server()), ["ping", "initialize", "initialize"], "the next one may have better luck");
+    assert_eq!(
+        methods(&rig.sent_to_server()),
+        ["ping", "initialize", "initialize"],
+        "the next one may have better luck"
+    );
 }
 
 #[test]
 fn a_request_of_the_server_is_answered_by_the_endpoint_under_another_id() {
     let mut rig = Rig::running();
     rig.endpoint(r#"{"id":0,"method":"tools/call"}"#);
-    rig.to_server();
+    rig.sent_to_server();
     rig.server(r#"{"jsonrpc":"2.0","id":0,"method":"roots/list"}"#);
-    let asked = parsed(&rig.to_endpoint()[0]);
+    let asked = parsed(&rig.sent_to_endpoint()[0]);
     assert_ne!(asked["id"], 0, "the endpoint's own 0 is under way");
     rig.endpoint(&json!({"id": asked["id"], "result": {"roots": []}}).to_string());
-    assert_eq!(parsed(&rig.to_server()[0]), json!({"id": 0, "result": {"roots": []}}));
+    assert_eq!(parsed(&rig.sent_to_server()[0]), json!({"id": 0, "result": {"roots": []}}));
     rig.endpoint(&json!({"id": asked["id"], "result": {}}).to_string());
-    assert!(rig.to_server().is_empty(), "a second answer is dropped");
+    assert!(rig.sent_to_server().is_empty(), "a second answer is dropped");
 }
 
 #[test]
 fn a_request_of_the_server_never_stays_unanswered() {
     let mut rig = Rig::running();
     rig.server(r#"{"id":"e","method":"elicitation/create"}"#);
-    assert_eq!(parsed(&rig.to_server()[0])["error"]["code"], METHOD_NOT_FOUND, "not declared");
+    assert_eq!(parsed(&rig.sent_to_server()[0])["error"]["code"], METHOD_NOT_FOUND, "not declared");
     rig.server(r#"{"id":"p","method":"ping"}"#);
-    assert_eq!(parsed(&rig.to_server()[0])["result"], json!({}));
+    assert_eq!(parsed(&rig.sent_to_server()[0])["result"], json!({}));
     rig.server(r#"{"id":"r","method":"roots/list"}"#);
     rig.pass(60);
-    assert_eq!(parsed(&rig.to_server()[0])["error"]["code"], UNAVAILABLE, "silent");
+    assert_eq!(parsed(&rig.sent_to_server()[0])["error"]["code"], UNAVAILABLE, "silent");
     rig.server(r#"{"id":"s","method":"roots/list"}"#);
-    assert_eq!(parsed(&rig.to_server()[0])["id"], "s", "a mute endpoint is not asked again");
+    assert_eq!(parsed(&rig.sent_to_server()[0])["id"], "s", "a mute endpoint is not asked again");
     let mut rig = Rig::running();
     rig.server(r#"{"id":"t","method":"roots/list"}"#);
     rig.link_down();
     rig.server(r#"{"id":"u","method":"roots/list"}"#);
-    let ids: Vec<Value> = rig.to_server().iter().map(|f| parsed(f)["id"].clone()).collect();
+    let ids: Vec<Value> = rig.sent_to_server().iter().map(|f| parsed(f)["id"].clone()).collect();
     assert_eq!(ids, [json!("t"), json!("u")]);
 }
 
@@ -336,15 +340,18 @@ fn a_request_of_the_server_never_stays_unanswered() {
 fn cancelling_names_the_request_as_its_receiver_knows_it() {
     let mut rig = Rig::running();
     rig.endpoint(r#"{"id":"x","method":"tools/call"}"#);
-    let id = parsed(&rig.to_server()[0])["id"].clone();
+    let id = parsed(&rig.sent_to_server()[0])["id"].clone();
     rig.endpoint(r#"{"method":"notifications/cancelled","params":{"requestId":"x","reason":"r"}}"#);
-    assert_eq!(parsed(&rig.to_server()[0])["params"], json!({"requestId": id, "reason": "r"}));
+    assert_eq!(parsed(&rig.sent_to_server()[0])["params"], json!({"requestId": id, "reason": "r"}));
+    assert_eq!(rig.router.in_flight(), 0, "nobody waits for it any more");
     rig.endpoint(r#"{"method":"notifications/cancelled","params":{"requestId":"unknown"}}"#);
-    assert!(rig.to_server().is_empty());
+    assert!(rig.sent_to_server().is_empty());
+    rig.server(&json!({"id": id, "error": {"code": 0, "message": "Request cancelled"}}).to_string());
+    assert!(rig.sent_to_endpoint().is_empty(), "and an answer is of no use to anybody");
     rig.server(r#"{"id":4,"method":"roots/list"}"#);
-    let asked = parsed(&rig.to_endpoint()[0])["id"].clone();
+    let asked = parsed(&rig.sent_to_endpoint()[0])["id"].clone();
     rig.server(r#"{"method":"notifications/cancelled","params":{"requestId":4}}"#);
-    assert_eq!(parsed(&rig.to_endpoint()[0])["params"]["requestId"], asked);
+    assert_eq!(parsed(&rig.sent_to_endpoint()[0])["params"]["requestId"], asked);
 }
 
 #[test]
@@ -359,12 +366,12 @@ fn what_is_no_message_is_answered_with_an_error_and_never_reaches_the_server() {
         ("{\"a\":\"x\ny\"}", PARSE_ERROR),
     ] {
         rig.endpoint(frame);
-        assert_eq!(parsed(&rig.to_endpoint()[0])["error"]["code"], code, "{frame}");
+        assert_eq!(parsed(&rig.sent_to_endpoint()[0])["error"]["code"], code, "{frame}");
     }
-    assert!(rig.to_server().is_empty());
+    assert!(rig.sent_to_server().is_empty());
     rig.server("Traceback (most recent call last):");
     rig.server("42");
-    assert!(rig.to_endpoint().is_empty());
+    assert!(rig.sent_to_endpoint().is_empty());
 }
 
 #[test]
@@ -372,17 +379,17 @@ fn pretty_printed_requests_and_batches_reach_the_server_line_by_line() {
     let mut rig = Rig::running();
     rig.endpoint("{\n  \"id\": 1,\r\n  \"method\": \"tools/list\"\n}");
     rig.endpoint(r#"[{"id":2,"method":"a"},{"method":"b"},7]"#);
-    let sent = rig.to_server();
+    let sent = rig.sent_to_server();
     assert_eq!(methods(&sent), ["tools/list", "a", "b"]);
     assert!(sent.iter().all(|f| !f.contains(['\n', '\r'])));
-    assert_eq!(parsed(&rig.to_endpoint()[0])["error"]["code"], INVALID_REQUEST);
+    assert_eq!(parsed(&rig.sent_to_endpoint()[0])["error"]["code"], INVALID_REQUEST);
 }
 
 #[test]
 fn a_message_above_the_limit_becomes_an_error_that_names_size_and_limit() {
     let mut rig = Rig::running();
     rig.endpoint(r#"{"id":"big","method":"tools/call"}"#);
-    let id = parsed(&rig.to_server()[0])["id"].to_string();
+    let id = parsed(&rig.sent_to_server()[0])["id"].to_string();
     let tail = format!(r#"xx"}},"jsonrpc":"2.0","id":{id}}}"#);
     rig.router.on_server_too_large(
         0,
@@ -390,7 +397,7 @@ fn a_message_above_the_limit_becomes_an_error_that_names_size_and_limit() {
         rig.now,
         &mut rig.sink,
     );
-    let error = parsed(&rig.to_endpoint()[0]);
+    let error = parsed(&rig.sent_to_endpoint()[0]);
     assert_eq!(error["id"], "big");
     let message = error["error"]["message"].as_str().unwrap();
     assert!(message.contains("5000") && message.contains("1000"), "{message}");
@@ -399,7 +406,7 @@ fn a_message_above_the_limit_becomes_an_error_that_names_size_and_limit() {
         rig.now,
         &mut rig.sink,
     );
-    assert_eq!(parsed(&rig.to_endpoint()[0])["id"], 3);
+    assert_eq!(parsed(&rig.sent_to_endpoint()[0])["id"], 3);
 }
 
 #[test]
@@ -407,7 +414,7 @@ fn pings_are_answered_while_the_server_is_busy_or_dead() {
     let mut rig = Rig::running();
     rig.server_down(100);
     rig.endpoint(r#"{"jsonrpc":"2.0","id":0,"method":"ping"}"#);
-    assert_eq!(rig.to_endpoint(), [r#"{"jsonrpc":"2.0","id":0,"result":{}}"#]);
+    assert_eq!(rig.sent_to_endpoint(), [r#"{"jsonrpc":"2.0","id":0,"result":{}}"#]);
 }
 
 #[test]
@@ -424,11 +431,14 @@ fn with_relay_each_handshake_reaches_the_server() {
     rig.link_down();
     rig.link_up();
     rig.endpoint(&hello(0));
-    assert_eq!(methods(&rig.to_server()), ["ping", "initialize", "notifications/initialized", "ping", "initialize"]);
-    assert_eq!(rig.to_endpoint().len(), 2);
+    assert_eq!(
+        methods(&rig.sent_to_server()),
+        ["ping", "initialize", "notifications/initialized", "ping", "initialize"]
+    );
+    assert_eq!(rig.sent_to_endpoint().len(), 2);
     rig.server_down(0);
     rig.server_up();
-    assert_eq!(methods(&rig.to_server()), ["initialize"], "a restart is still hidden from the endpoint");
+    assert_eq!(methods(&rig.sent_to_server()), ["initialize"], "a restart is still hidden from the endpoint");
 }
 
 #[test]
@@ -438,7 +448,7 @@ fn a_draining_router_refuses_new_requests_and_finishes_the_old() {
     rig.router.drain(rig.now, &mut rig.sink);
     rig.answer(json!(1));
     rig.endpoint(r#"{"id":2,"method":"tools/call"}"#);
-    let answers = rig.to_endpoint();
+    let answers = rig.sent_to_endpoint();
     assert_eq!(parsed(&answers[0])["result"], 1);
     assert_eq!(parsed(&answers[1])["error"]["message"], "mcp-pipe is shutting down");
 }
@@ -449,18 +459,27 @@ fn nothing_grows_without_bound() {
     for id in 0..MAX_IN_FLIGHT + 10 {
         rig.endpoint(&json!({"id": id, "method": "tools/call"}).to_string());
     }
-    assert_eq!((rig.router.in_flight(), rig.to_endpoint().len()), (MAX_IN_FLIGHT, 10));
+    assert_eq!((rig.router.in_flight(), rig.sent_to_endpoint().len()), (MAX_IN_FLIGHT, 10));
+    rig.pass(600);
+    rig.endpoint(r#"{"id":"new","method":"tools/call"}"#);
+    assert_eq!(parsed(&rig.sent_to_endpoint()[0])["id"], 0, "the oldest makes room");
     rig.server_down(1);
-    rig.to_endpoint();
+    rig.sent_to_endpoint();
     let pad = "x".repeat(300_000);
     for id in 0..10 {
         rig.endpoint(&json!({"id": id, "method": "tools/call", "params": {"pad": pad}}).to_string());
     }
-    assert!(rig.router.held_bytes <= HOLD_BYTES && rig.to_endpoint().len() == 7);
+    assert!(rig.router.held.bytes() <= super::super::held::HOLD_BYTES && rig.sent_to_endpoint().len() == 7);
     for id in 0..MAX_ASKED + 5 {
         rig.server(&json!({"id": id, "method": "roots/list"}).to_string());
     }
     assert!(rig.router.asked.len() <= MAX_ASKED);
+    let mut rig = Rig::new();
+    rig.link_up();
+    for id in 0..MAX_WAITING as u64 + 10 {
+        rig.endpoint(&hello(id));
+    }
+    assert_eq!((rig.router.waiting.len(), rig.sent_to_endpoint().len()), (MAX_WAITING, 10));
 }
 
 /// What can happen to a router, in any order.
@@ -524,16 +543,25 @@ proptest! {
                 }
                 Happening::Ask if alive => { rig.server(&json!({"id": format!("s{asked}"), "method": "roots/list"}).to_string()); asked += 1; }
                 Happening::Pass(s) => rig.pass(s),
-                _ => {}
+                // What can't happen now.
+                Happening::LinkUp
+                | Happening::LinkDown
+                | Happening::ServerUp
+                | Happening::ServerDown
+                | Happening::Hello
+                | Happening::Call
+                | Happening::Notify
+                | Happening::Answer(..)
+                | Happening::Ask => {}
             }
-            for f in rig.to_server() {
+            for f in rig.sent_to_server() {
                 let f = parsed(&f);
                 prop_assert!(alive, "a dead server got {f}");
                 if f["method"].is_string() && !f["id"].is_null() {
                     at_server.push(f);
                 }
             }
-            for f in rig.to_endpoint() {
+            for f in rig.sent_to_endpoint() {
                 let f = parsed(&f);
                 prop_assert!(linked, "a closed connection got {f}");
                 if f["method"].is_string() {
@@ -552,7 +580,7 @@ proptest! {
         if linked {
             if alive { rig.server_down(2); }
             rig.pass(60);
-            let answered: Vec<u64> = rig.to_endpoint().iter().filter_map(|f| parsed(f)["id"].as_u64()).collect();
+            let answered: Vec<u64> = rig.sent_to_endpoint().iter().filter_map(|f| parsed(f)["id"].as_u64()).collect();
             for (id, method) in open {
                 prop_assert_eq!(answered.iter().filter(|a| **a == id).count(), 1, "{} {}", method, id);
             }

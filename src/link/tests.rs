@@ -1,0 +1,175 @@
+//! The waits between connections, as the link really makes them, with the clock paused.
+
+use std::future::poll_fn;
+use std::net::SocketAddr;
+
+use futures_util::{SinkExt, StreamExt};
+use tokio::net::{TcpListener, TcpSocket};
+use tokio::sync::Notify;
+use tokio_tungstenite::accept_async;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+
+use super::dial::tests::spec;
+use super::*;
+use crate::backoff::FLOOR;
+
+const CAP: Duration = Duration::from_secs(600);
+const FIRST: Duration = Duration::from_secs(2);
+
+/// A link, and what it writes.
+struct Rig {
+    link: Link,
+    out: Outgoing,
+}
+
+/// How a connection or an attempt ended.
+#[derive(Debug)]
+struct Down {
+    cause: String,
+    open_for: Option<Duration>,
+    retry_in: Duration,
+}
+
+impl Rig {
+    fn dialling(address: SocketAddr) -> Self {
+        let endpoint = format!("ws://{address}/mcp/?token=t").parse().unwrap();
+        let (_, wake) = watch::channel(0);
+        // Nothing is to be heard for longer than a ping would wait for.
+        let spec = LinkSpec { ping_interval: Duration::from_secs(100_000), ..spec() };
+        let mut link = Link::new(endpoint, Arc::new(spec), 1 << 20, wake);
+        link.dial();
+        Rig { link, out: Outgoing::default() }
+    }
+
+    /// Until the next attempt or connection has failed. Says so when a connection stands.
+    async fn next_down(&mut self, mut on_up: impl FnMut(&mut Link)) -> Down {
+        poll_fn(|cx| {
+            let (mut up, mut down) = (false, None);
+            let Rig { link, out } = self;
+            let _open = link.poll(cx, Instant::now(), true, out, &mut |_, event| match event {
+                LinkEvent::Up(_) => up = true,
+                LinkEvent::Down { cause, open_for, retry_in } => {
+                    down = Some(Down { cause: cause.to_string(), open_for, retry_in });
+                }
+                LinkEvent::Message(_) | LinkEvent::TooLarge(_) => {}
+            });
+            let _written = link.poll_write(cx, out);
+            if up {
+                on_up(link);
+            }
+            down.map_or(Poll::Pending, Poll::Ready)
+        })
+        .await
+    }
+
+    async fn waits(&mut self, count: usize) -> Vec<Duration> {
+        let mut waits = Vec::new();
+        let mut last: Option<(Instant, Duration)> = None;
+        for _ in 0..count {
+            let down = self.next_down(|_| panic!("nobody listens there")).await;
+            assert!(down.open_for.is_none() && down.cause.contains("refused"), "{down:?}");
+            if let Some((at, wait)) = last {
+                let (waited, slack) = (at.elapsed(), Duration::from_millis(5));
+                assert!(waited >= wait && waited < wait + slack, "announced {wait:?}, waited {waited:?}");
+            }
+            last = Some((Instant::now(), down.retry_in));
+            waits.push(down.retry_in);
+        }
+        waits
+    }
+}
+
+/// A port of ours that refuses connections until it is listened on.
+fn closed_port() -> (TcpSocket, SocketAddr) {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let address = socket.local_addr().unwrap();
+    (socket, address)
+}
+
+/// Lets so much time pass at once. A clock that is paused while bytes are under way would run ahead of them.
+async fn jump(time: Duration) {
+    tokio::time::pause();
+    tokio::time::advance(time).await;
+    tokio::time::resume();
+}
+
+/// Accepts each connection, and closes it with this code once the link has seen it open and has stood for so long.
+async fn accept_and_close(listener: TcpListener, code: u16, after: Duration, up: Arc<Notify>) {
+    loop {
+        let (tcp, _) = listener.accept().await.unwrap();
+        let mut socket = accept_async(tcp).await.unwrap();
+        up.notified().await;
+        jump(after).await;
+        let frame = CloseFrame { code: code.into(), reason: "".into() };
+        socket.send(Message::Close(Some(frame))).await.unwrap();
+        while let Some(Ok(_)) = socket.next().await {}
+    }
+}
+
+/// The longest wait after ten connections that end like this, on top of nine failures.
+async fn longest_wait(code: u16, stood: Duration, on_up: impl Fn(&mut Link)) -> Duration {
+    let (socket, address) = closed_port();
+    let mut rig = Rig::dialling(address);
+    let mut wait = rig.waits(9).await[8];
+    tokio::time::resume();
+    let up = Arc::new(Notify::new());
+    let endpoint = tokio::spawn(accept_and_close(socket.listen(8).unwrap(), code, stood, up.clone()));
+    let mut longest = Duration::ZERO;
+    for _ in 0..10 {
+        jump(wait).await;
+        let dialled = Instant::now();
+        let down = rig
+            .next_down(|link| {
+                on_up(link);
+                up.notify_one();
+            })
+            .await;
+        let open_for = down.open_for.unwrap_or_else(|| panic!("{down:?}"));
+        let at_once = stood + CLOSING - Duration::from_millis(100);
+        assert!(open_for >= stood && dialled.elapsed() < at_once, "{down:?} after {:?}", dialled.elapsed());
+        wait = down.retry_in;
+        longest = longest.max(wait);
+    }
+    endpoint.abort();
+    tokio::time::pause();
+    longest
+}
+
+fn assert_climbing(waits: &[Duration]) {
+    for (n, wait) in waits.iter().enumerate() {
+        let ceiling = FIRST.saturating_mul(1 << n.min(20)).min(CAP);
+        assert!(*wait >= FLOOR && *wait <= ceiling, "wait {n} is {wait:?}, its ceiling {ceiling:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_thousand_failed_connections_are_waited_for_as_specified_and_health_starts_over() {
+    let (_socket, address) = closed_port();
+    let mut rig = Rig::dialling(address);
+    let waits = rig.waits(1000).await;
+    assert_climbing(&waits);
+    // Full jitter: evenly spread below the cap. Off by this much it is once in many million runs.
+    let at_cap = &waits[10..];
+    let mean = at_cap.iter().sum::<Duration>() / at_cap.len() as u32;
+    assert!(mean > CAP / 2 - Duration::from_secs(40) && mean < CAP / 2 + Duration::from_secs(40), "{mean:?}");
+    assert!(at_cap.iter().any(|wait| *wait < CAP / 10) && at_cap.iter().any(|wait| *wait > CAP / 10 * 9));
+
+    rig.link.healthy();
+    assert_climbing(&rig.waits(12).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_open_socket_alone_is_no_proof_of_health() {
+    let longest = longest_wait(1000, Duration::from_secs(3600), |_| ()).await;
+    assert!(longest > FIRST, "it started over: {longest:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handshake_and_a_stable_minute_start_over_and_a_handshake_alone_does_not() {
+    let longest = longest_wait(1000, Duration::from_secs(60), Link::handshaken).await;
+    assert!(longest <= FIRST, "{longest:?}");
+    let longest = longest_wait(1000, Duration::from_secs(58), Link::handshaken).await;
+    assert!(longest > FIRST, "it started over: {longest:?}");
+}

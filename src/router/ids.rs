@@ -1,0 +1,33 @@
+//! Ids of our own, in place of those of either side.
+//!
+//! A request travels to a server under a number that is never used again, and a server's request to the endpoint
+//! under a string that no endpoint uses. So late, repeated and invented answers can be told from right ones.
+
+/// `n` in decimal, without an allocation.
+pub(super) fn decimal(mut n: u64, digits: &mut [u8; 20]) -> &[u8] {
+    let mut at = digits.len();
+    loop {
+        at -= 1;
+        digits[at] = b'0' + (n % 10) as u8;
+        n /= 10;
+        if n == 0 {
+            return &digits[at..];
+        }
+    }
+}
+
+/// Our id as a server gives it back: some make a string or a float of a number.
+pub(super) fn flight_id(token: &[u8]) -> Option<u64> {
+    let token = token.strip_prefix(b"\"").and_then(|t| t.strip_suffix(b"\"")).unwrap_or(token);
+    let token = token.strip_suffix(b".0").unwrap_or(token);
+    str::from_utf8(token).ok()?.parse().ok()
+}
+
+/// The id under which a server's request goes to the endpoint: a string, because the endpoint's own are often small numbers.
+pub(super) fn asked_token(n: u64) -> String {
+    format!("\"mcp-pipe-{n}\"")
+}
+
+pub(super) fn asked_id(token: &[u8]) -> Option<u64> {
+    str::from_utf8(token.strip_prefix(b"\"mcp-pipe-")?.strip_suffix(b"\"")?).ok()?.parse().ok()
+}
