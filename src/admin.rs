@@ -26,7 +26,11 @@ pub async fn serve(path: &Path, status: Status, ended: Stop) -> Result<()> {
     /// Who asks reads at once; a status is a few hundred bytes a pipe.
     const PATIENCE: Duration = Duration::from_secs(1);
 
-    if path.exists() {
+    if let Ok(found) = std::fs::symlink_metadata(path) {
+        use std::os::unix::fs::FileTypeExt as _;
+        if !found.file_type().is_socket() {
+            bail!("the status socket {} would replace something that is no socket; name another path", path.display());
+        }
         if UnixStream::connect(path).await.is_ok() {
             bail!("another mcp-pipe answers on the status socket {}; give each its own", path.display());
         }

@@ -17,13 +17,16 @@ use crate::frame::Cut;
 /// Nesting beyond this is refused, as most JSON parsers do.
 const MAX_DEPTH: u32 = 127;
 
+/// A batch with more members than this is refused: each member may cost an answer that is larger than itself.
+const MAX_BATCH: usize = 256;
+
 /// Why a frame is not a JSON-RPC message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NotMessage {
     /// Not JSON; the offset is where it stops being so, in bytes.
     #[error("not JSON at byte {0}")]
     Json(usize),
-    /// JSON, but neither an object nor an array of objects.
+    /// JSON, but neither an object nor a short array of objects.
     #[error("JSON, but not an object")]
     NoObject,
 }
@@ -100,6 +103,9 @@ pub fn scan(frame: &[u8]) -> Result<Scanned, NotMessage> {
         Some(b'[') => {
             let mut members = Vec::new();
             s.array(&mut |s| {
+                if s.peek() != Some(b'{') || members.len() == MAX_BATCH {
+                    return Err(NotMessage::NoObject);
+                }
                 let from = s.i;
                 s.value()?;
                 members.push(from..s.i);

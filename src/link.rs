@@ -95,7 +95,7 @@ enum State {
     Closed,
 }
 
-/// Ready when the machine woke up or its clock jumped; one such event is enough to know.
+/// Ready when the machine woke up or its clock jumped. Made anew after each.
 type Woken = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 struct Open {
@@ -104,6 +104,7 @@ struct Open {
     keepalive: Keepalive,
     timer: Pin<Box<Sleep>>,
     wake: Woken,
+    jumps: watch::Receiver<u64>,
     since: Instant,
     /// Reading rested at the last poll, because what was read had nowhere to go.
     paused: bool,
@@ -181,11 +182,6 @@ impl Link {
         }
     }
 
-    /// Whether a connection stands.
-    pub fn is_open(&self) -> bool {
-        matches!(&self.state, State::Open(open) if matches!(open.phase, Phase::Live))
-    }
-
     /// Drives everything but writing. `read: false` leaves the socket alone, so that the endpoint feels it; to be
     /// polled again once reading goes on. Ready only when it is closed for good.
     pub fn poll(
@@ -201,8 +197,8 @@ impl Link {
                 State::Resting => return Poll::Pending,
                 State::Closed => return Poll::Ready(()),
                 State::Waiting { timer, wake } => {
-                    if wake.as_mut().poll(cx).is_ready() {
-                        *wake = Box::pin(std::future::pending());
+                    while wake.as_mut().poll(cx).is_ready() {
+                        *wake = woken(&self.wake);
                         // What was wrong before the machine slept need not be wrong now; its network needs a moment.
                         let soon = now + AFTER_WAKING;
                         if timer.deadline() > soon {
@@ -278,22 +274,13 @@ impl Link {
             incoming: Incoming::new(self.max_frame),
             timer: Box::pin(sleep_until(keepalive.deadline())),
             keepalive,
-            wake: self.woken(),
+            wake: woken(&self.wake),
+            jumps: self.wake.clone(),
             since: now,
             paused: false,
             handshaken: false,
             phase: Phase::Live,
         }
-    }
-
-    fn woken(&self) -> Woken {
-        let mut wake = self.wake.clone();
-        wake.mark_unchanged(); // what happened before concerns nobody now
-        Box::pin(async move {
-            if wake.changed().await.is_err() {
-                std::future::pending::<()>().await; // the watch has ended: the program stops
-            }
-        })
     }
 
     fn looked(
@@ -345,7 +332,7 @@ impl Link {
             Cause::Dial(_) | Cause::Lost(_) | Cause::Unresponsive { .. } | Cause::Protocol(_) => cause,
         };
         let retry_in = self.backoff.after(pace(cause), rand::random());
-        self.state = State::Waiting { timer: Box::pin(sleep(retry_in)), wake: self.woken() };
+        self.state = State::Waiting { timer: Box::pin(sleep(retry_in)), wake: woken(&self.wake) };
         on(out, LinkEvent::Down { cause, open_for, retry_in });
     }
 }
@@ -375,9 +362,9 @@ impl Open {
                 return self.poll_read(cx, now, out, &mut |_, _| ());
             }
         }
-        if self.wake.as_mut().poll(cx).is_ready() {
+        while self.wake.as_mut().poll(cx).is_ready() {
             self.keepalive.check_now(now);
-            self.wake = Box::pin(std::future::pending());
+            self.wake = woken(&self.jumps);
             self.timer.as_mut().reset(now);
         }
         if let Some(look) = self.beat(cx, now, read, out) {
@@ -460,6 +447,16 @@ impl Open {
     }
 }
 
+fn woken(jumps: &watch::Receiver<u64>) -> Woken {
+    let mut jumps = jumps.clone();
+    jumps.mark_unchanged(); // what happened before concerns nobody now
+    Box::pin(async move {
+        if jumps.changed().await.is_err() {
+            std::future::pending::<()>().await; // the watch has ended: the program stops
+        }
+    })
+}
+
 /// Hands bytes to the codec and its events on; control frames are dealt with here.
 fn take(
     incoming: &mut Incoming,
@@ -491,6 +488,9 @@ fn take(
             };
             out.close(code, "");
             Look::Part(cause)
+        }
+        (None, Err(violation)) if matches!(phase, Phase::Leaving { .. }) => {
+            Look::Over(Cause::Protocol(violation.to_string()))
         }
         (None, Err(violation)) => {
             out.close(violation.code, violation.why);

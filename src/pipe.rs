@@ -50,6 +50,10 @@ const LOOKS: usize = 8;
 /// Messages of a connection that were refused and are each shown in the log.
 const REFUSALS: u64 = 10;
 
+/// How long a server may leave more than [`HIGH`] unread. Meanwhile the endpoint isn't read either, so its pings go
+/// unanswered; but a server may be busy for as long as a call may take at the cloud, and that is 300 s.
+const STUCK: Duration = Duration::from_secs(300);
+
 /// How often a long start is reported.
 const PROGRESS: Duration = Duration::from_secs(10);
 
@@ -64,6 +68,8 @@ pub struct Pipe<R> {
     inner: Inner,
     phase: Phase,
     timer: Timer,
+    /// Since when, and at how many bytes, a server has taken nothing of what waits for it.
+    stuck: Vec<Option<(Instant, usize)>>,
     stop: Stop,
     stopped: Stopped,
     drain_timeout: Duration,
@@ -146,6 +152,7 @@ impl<R: Router> Pipe<R> {
             endpoint: Outgoing::default(),
             inner: Inner { name, log_contents, stdin: vec![LineOut::new()], noise: vec![0], refused: 0 },
             timer: Timer(None),
+            stuck: vec![None],
             stopped: Box::pin(async move { first.drain().cancelled().await }),
             stop,
             drain_timeout,
@@ -187,6 +194,7 @@ impl<R: Router> Pipe<R> {
     fn look(&mut self, cx: &mut Context<'_>, now: Instant) -> (bool, bool) {
         let Pipe { router, link, servers, endpoint, inner, status, full, .. } = self;
         let mut made_room = false;
+        let closing = matches!(self.phase, Phase::Closing);
         let for_link = |inner: &Inner, endpoint: &Outgoing| inner.has_room() && endpoint.pending().len() < *full;
         let for_server = |inner: &Inner, endpoint: &Outgoing, index: ServerIndex| {
             endpoint.pending().len() < HIGH && inner.stdin[index].len() < *full
@@ -202,7 +210,10 @@ impl<R: Router> Pipe<R> {
             let room = for_server(inner, endpoint, index);
             ended &= Poll::Ready(())
                 == server.poll(cx, room, &mut |event| {
-                    on_server(status, router, Buffers { endpoint, inner }, index, event, now);
+                    // Of a server that is being stopped nobody wants to hear any more.
+                    if !closing {
+                        on_server(status, router, Buffers { endpoint, inner }, index, event, now);
+                    }
                 });
             let _pending = link.poll_write(cx, endpoint);
             let _pending = server.poll_write(cx, &mut inner.stdin[index]);
@@ -286,6 +297,26 @@ impl<R: Router> Pipe<R> {
         self.phase = Phase::Closing;
     }
 
+    /// Gives up servers that no longer read their stdin: (when to look again, if one may be such; whether one was given up).
+    fn watch_stdin(&mut self, now: Instant) -> (Option<Instant>, bool) {
+        let (mut next, mut gave_up) = (None, false);
+        for ((server, out), stuck) in self.servers.iter_mut().zip(&self.inner.stdin).zip(&mut self.stuck) {
+            let (since, least) = stuck.unwrap_or((now, usize::MAX));
+            *stuck = match out.len() {
+                ..HIGH => None,
+                len if len < least => Some((now, len)),
+                _ if now - since >= STUCK => {
+                    server.give_up("did not read its stdin for 300 s");
+                    gave_up = true;
+                    Some((now, 0))
+                }
+                _ => Some((since, least)),
+            };
+            next = [next, stuck.map(|(since, _)| since + STUCK)].into_iter().flatten().min();
+        }
+        (next, gave_up)
+    }
+
     /// Handles deadlines that have come, and sees to it that the next one wakes us.
     fn tick(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
         let mut timed = false;
@@ -299,8 +330,9 @@ impl<R: Router> Pipe<R> {
             Phase::Draining { until } => Some(*until),
             Phase::Serving | Phase::Closing => None,
         };
-        let next = [own, self.router.next_tick()].into_iter().flatten().min();
-        timed | self.timer.poll(cx, next)
+        let (stuck, gave_up) = self.watch_stdin(now);
+        let next = [own, self.router.next_tick(), stuck].into_iter().flatten().min();
+        timed | gave_up | self.timer.poll(cx, next)
     }
 }
 

@@ -41,6 +41,11 @@ pub fn health(socket: Option<PathBuf>) -> Result<Exit> {
 /// # Errors
 /// What could not be done, for people.
 pub fn run(command: Command, config: Config, guard: Guard) -> Result<Exit> {
+    // Before signals are handled: Ctrl-C ends the wait for standard input.
+    let arguments = match &command {
+        Command::Call { arguments, .. } => inspect::arguments(arguments.as_deref(), io::stdin())?,
+        Command::Run(_) | Command::Tools { .. } | Command::Health => serde_json::Map::new(),
+    };
     // One thread: the work is moving bytes, and more threads were measured to bring nothing but memory.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -49,7 +54,7 @@ pub fn run(command: Command, config: Config, guard: Guard) -> Result<Exit> {
     let done = runtime.block_on(async {
         let stop = Stop::new();
         tokio::select! {
-            done = perform(command, config, guard, stop.clone()) => done,
+            done = perform(command, arguments, config, guard, stop.clone()) => done,
             never = signals(&stop) => never,
         }
     });
@@ -58,7 +63,13 @@ pub fn run(command: Command, config: Config, guard: Guard) -> Result<Exit> {
     done
 }
 
-async fn perform(command: Command, config: Config, guard: Guard, stop: Stop) -> Result<Exit> {
+async fn perform(
+    command: Command,
+    arguments: serde_json::Map<String, serde_json::Value>,
+    config: Config,
+    guard: Guard,
+    stop: Stop,
+) -> Result<Exit> {
     let status = Status::default();
     let pipes = async |config, stop| supervisor::serve(config, guard, status.clone(), stop).await;
     let out = &mut io::stdout();
@@ -68,8 +79,7 @@ async fn perform(command: Command, config: Config, guard: Guard, stop: Stop) -> 
             let look = if json { Look::Json } else { inspect::table_for_stdout() };
             inspect::tools(config, look, &status, stop, pipes, out).await?;
         }
-        Command::Call { tool, arguments, .. } => {
-            let arguments = inspect::arguments(arguments.as_deref(), io::stdin())?;
+        Command::Call { tool, .. } => {
             inspect::call(config, &tool, arguments, &status, stop, pipes, out).await?;
         }
         Command::Health => {} // answered without a runtime
@@ -147,27 +157,44 @@ async fn signals(stop: &Stop) -> Result<Exit> {
 }
 
 #[cfg(unix)]
-struct Signals([(&'static str, tokio::signal::unix::Signal); 3]);
+struct Signals {
+    int: tokio::signal::unix::Signal,
+    term: tokio::signal::unix::Signal,
+    /// The terminal was closed. `None` under `nohup`, which wants just that to be survived.
+    hup: Option<tokio::signal::unix::Signal>,
+}
 
 #[cfg(unix)]
 impl Signals {
     fn new() -> io::Result<Self> {
         use tokio::signal::unix::{SignalKind, signal};
-        Ok(Signals([
-            ("SIGINT", signal(SignalKind::interrupt())?),
-            ("SIGTERM", signal(SignalKind::terminate())?),
-            // The terminal was closed.
-            ("SIGHUP", signal(SignalKind::hangup())?),
-        ]))
+        let hup = if is_ignored(libc::SIGHUP) { None } else { Some(signal(SignalKind::hangup())?) };
+        Ok(Signals { int: signal(SignalKind::interrupt())?, term: signal(SignalKind::terminate())?, hup })
     }
 
     async fn next(&mut self) -> &'static str {
-        let [(int, a), (term, b), (hup, c)] = &mut self.0;
+        let hup = async {
+            match &mut self.hup {
+                Some(hup) => hup.recv().await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
-            _ = a.recv() => int,
-            _ = b.recv() => term,
-            _ = c.recv() => hup,
+            _ = self.int.recv() => "SIGINT",
+            _ = self.term.recv() => "SIGTERM",
+            _ = hup => "SIGHUP",
         }
+    }
+}
+
+/// Whether whoever started us told the system to ignore a signal.
+#[cfg(unix)]
+fn is_ignored(signal: i32) -> bool {
+    let mut action = std::mem::MaybeUninit::<libc::sigaction>::zeroed();
+    // SAFETY: without a new action it only writes the present one, to memory of the right type; all-zero is one, too.
+    unsafe {
+        libc::sigaction(signal, std::ptr::null(), action.as_mut_ptr());
+        action.assume_init().sa_sigaction == libc::SIG_IGN
     }
 }
 

@@ -170,6 +170,13 @@ impl Server {
         matches!(&self.state, State::Running(process) if process.is_up())
     }
 
+    /// Gives its present process up: it is stopped, and started again. `fault` says what it did, for people.
+    pub fn give_up(&mut self, fault: &'static str) {
+        if let State::Running(process) = &mut self.state {
+            process.fail(fault);
+        }
+    }
+
     /// The process id while there is a process; also of one that is ending.
     pub fn pid(&self) -> Option<u32> {
         match &self.state {

@@ -67,6 +67,9 @@ fn what_is_no_message_is_refused() {
 #[test]
 fn a_batch_is_told_by_its_members() {
     let f = br#"[{"id":1,"method":"a"}, {"method":"b"}]"#;
+    for too_much in [format!("[{}{{}}]", "{},".repeat(300)), "[0,1]".into(), "[[{}]]".into()] {
+        assert_eq!(scan(too_much.as_bytes()), Err(NotMessage::NoObject), "small input must not cost large answers");
+    }
     let Scanned::Batch(members) = scan(f).unwrap() else { panic!() };
     assert_eq!(&f[members[1].clone()], br#"{"method":"b"}"#);
 }

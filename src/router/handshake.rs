@@ -22,7 +22,8 @@ impl Hello {
         let v: Value = serde_json::from_slice(params).unwrap_or_default();
         Hello {
             params: params.into(),
-            version: v["protocolVersion"].as_str().unwrap_or_default().to_string(),
+            // A date; it is kept while the answer is waited for, so no more than that.
+            version: v["protocolVersion"].as_str().unwrap_or_default().chars().take(16).collect(),
             capabilities: v["capabilities"].as_object().map(|c| c.keys().cloned().collect()).unwrap_or_default(),
         }
     }

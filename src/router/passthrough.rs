@@ -57,6 +57,9 @@ const MAX_ASKED: usize = 64;
 /// How long the endpoint may take to answer a server's request. A language model may be asked, so it is long.
 const ASK: Duration = Duration::from_secs(60);
 
+/// As much of a method as is kept while its request is under way.
+const METHOD: usize = 64;
+
 /// Ids are kept while a request is under way, so their size is bounded too.
 const MAX_ID: usize = 1024;
 
@@ -194,6 +197,7 @@ impl Passthrough {
 impl Router for Passthrough {
     fn on_link_up(&mut self, _now: Instant, _out: &mut impl Out) {
         self.link = LinkSide::Up { conversing: false, initialize: None, answered: 0 };
+        self.mute = false;
     }
 
     fn on_link_down(&mut self, _now: Instant, out: &mut impl Out) {
@@ -263,6 +267,8 @@ impl Router for Passthrough {
             },
             (Kind::Response, Some(id)) => self.endpoint_answers(frame, id, out),
             (Kind::Notification, _) => self.notification(frame, &e, now, out),
+            // An error about something that it could not even read. An answer to an answer would never end.
+            (Kind::Other, _) if e.error || e.result.is_some() => out.note(Note::Unclaimed { server: None }),
             (_, id) => {
                 let id = id.map_or(&b"null"[..], |r| &frame[r]);
                 self.refuse(id, INVALID_REQUEST, "invalid request: neither method nor result", out);
@@ -286,13 +292,15 @@ impl Router for Passthrough {
 
     fn on_server_up(&mut self, _server: ServerIndex, now: Instant, out: &mut impl Out) {
         self.server = ServerSide::Warming { since: now };
-        if self.hello.is_some() {
-            self.begin_handshake(now, out);
-        } else {
-            // Allowed before `initialize` (MCP, lifecycle); any answer says that the server is loaded.
-            let id = self.fly(Flight::Probe);
-            out.to_server(SERVER, &[&reply::request(id, "ping", None)]);
+        // A handshake that is to be relayed and waits already does it.
+        let relayed = self.relays() && self.held.has_method(b"initialize");
+        if self.hello.is_some() && !relayed {
+            return self.begin_handshake(now, out);
         }
+        // Allowed before `initialize` (MCP, lifecycle); any answer says that the server is loaded.
+        let id = self.fly(Flight::Probe);
+        out.to_server(SERVER, &[&reply::request(id, "ping", None)]);
+        self.release(now, out);
     }
 
     fn on_server_down(&mut self, _server: ServerIndex, gone: Gone<'_>, now: Instant, out: &mut impl Out) {
@@ -378,6 +386,9 @@ impl Router for Passthrough {
             if let Some(id) = envelope::scan_one(&frame).and_then(|e| e.id) {
                 self.refuse(&frame[id], UNAVAILABLE, "mcp-pipe is shutting down", out);
             }
+        }
+        for w in std::mem::take(&mut self.waiting) {
+            self.refuse(&w.id, UNAVAILABLE, "mcp-pipe is shutting down", out);
         }
     }
 

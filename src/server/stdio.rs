@@ -165,9 +165,12 @@ impl Process {
         }
     }
 
-    fn fail(&mut self, fault: &'static str) {
-        self.fault = Some(fault);
-        self.climb(Step::Close);
+    /// Begins the ladder because of something it did. To be followed by a poll.
+    pub(super) fn fail(&mut self, fault: &'static str) {
+        if self.ladder.is_none() {
+            self.fault = Some(fault);
+            self.climb(Step::Close);
+        }
     }
 
     fn climb(&mut self, step: Step) {

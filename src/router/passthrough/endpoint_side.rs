@@ -48,6 +48,7 @@ impl Passthrough {
         }
         let method = e.method.clone().map_or(&b""[..], |r| &frame[r]);
         if !self.hold(frame, Some(id), now, out) {
+            let method = &method[..method.len().min(METHOD)];
             let flight = Flight::Call { text: [id, method].concat().into(), id_len: id.len(), since: now };
             let id = self.fly(flight);
             self.tell_server(out);
@@ -58,8 +59,8 @@ impl Passthrough {
     /// Gives up the oldest request, if it is old enough.
     pub(super) fn forget_oldest(&mut self, now: Instant, out: &mut impl Out) -> bool {
         let stale = |f: &Flight| matches!(f, Flight::Call { since, .. } if now - *since >= STALE);
-        let Some(oldest) = self.flights.first_entry().filter(|e| stale(e.get())) else { return false };
-        if let Flight::Call { text, id_len, .. } = oldest.remove() {
+        let Some(oldest) = self.flights.iter().find(|(_, f)| stale(f)).map(|(id, _)| *id) else { return false };
+        if let Some(Flight::Call { text, id_len, .. }) = self.flights.remove(&oldest) {
             let message = format!("server \"{}\" has not answered for {} s", self.name, STALE.as_secs());
             self.refuse(&text[..id_len], UNAVAILABLE, message, out);
         }
@@ -133,11 +134,12 @@ impl Passthrough {
 
     /// The endpoint's answer to a request of the server.
     pub(super) fn endpoint_answers(&mut self, frame: &[u8], id: std::ops::Range<usize>, out: &mut impl Out) {
-        match asked_id(&frame[id.clone()]).and_then(|n| self.asked.remove(&n)) {
-            Some(asked) => {
-                self.mute = false;
-                out.to_server(SERVER, &[&frame[..id.start], &asked.id, &frame[id.end..]]);
-            }
+        let n = asked_id(&frame[id.clone()]);
+        if n.is_some() {
+            self.mute = false; // it does answer, be it too late
+        }
+        match n.and_then(|n| self.asked.remove(&n)) {
+            Some(asked) => out.to_server(SERVER, &[&frame[..id.start], &asked.id, &frame[id.end..]]),
             None => out.note(Note::Unclaimed { server: None }),
         }
     }

@@ -115,7 +115,8 @@ impl Passthrough {
             return out.note(Note::AnsweredForEndpoint { server: SERVER, method: method.into(), why });
         }
         let n = self.next_id();
-        self.asked.insert(n, Asked { id: id.into(), method: method.into(), deadline: now + ASK });
+        let kept = method[..method.floor_char_boundary(METHOD)].to_owned();
+        self.asked.insert(n, Asked { id: id.into(), method: kept, deadline: now + ASK });
         let Some(range) = e.id.clone() else { return };
         out.to_endpoint(&[&frame[..range.start], asked_token(n).as_bytes(), &frame[range.end..]]);
     }

@@ -257,6 +257,32 @@ fn a_restarted_server_is_initialized_again_before_anything_else_reaches_it() {
 }
 
 #[test]
+fn what_waits_for_a_server_without_a_handshake_reaches_it_as_soon_as_it_is_up() {
+    let mut rig = Rig::new();
+    rig.link_up();
+    rig.endpoint(r#"{"id":1,"method":"tools/list"}"#);
+    rig.server_up();
+    assert_eq!(methods(&rig.sent_to_server()), ["ping", "tools/list"]);
+}
+
+#[test]
+fn a_relayed_handshake_that_waits_for_a_restart_is_the_only_one() {
+    let mut rig = Rig::with(Handshake::Relay);
+    rig.link_up();
+    rig.server_down(0);
+    rig.endpoint(&hello(0));
+    rig.server_up();
+    assert_eq!(methods(&rig.sent_to_server()), ["ping", "initialize"]);
+}
+
+#[test]
+fn an_answer_is_never_answered() {
+    let mut rig = Rig::running();
+    rig.endpoint(r#"{"jsonrpc":"2.0","id":null,"error":{"code":-32700,"message":"parse error"}}"#);
+    assert!(rig.sent_to_endpoint().is_empty() && rig.sent_to_server().is_empty());
+}
+
+#[test]
 fn what_waits_for_a_server_is_answered_before_the_endpoint_gives_up() {
     let mut rig = Rig::running();
     rig.server_down(1);
@@ -328,6 +354,9 @@ fn a_request_of_the_server_never_stays_unanswered() {
     assert_eq!(parsed(&rig.sent_to_server()[0])["error"]["code"], UNAVAILABLE, "silent");
     rig.server(r#"{"id":"s","method":"roots/list"}"#);
     assert_eq!(parsed(&rig.sent_to_server()[0])["id"], "s", "a mute endpoint is not asked again");
+    rig.endpoint(r#"{"id":"mcp-pipe-3","result":{}}"#);
+    rig.server(r#"{"id":"v","method":"roots/list"}"#);
+    assert!(rig.sent_to_server().is_empty(), "one that answers late is");
     let mut rig = Rig::running();
     rig.server(r#"{"id":"t","method":"roots/list"}"#);
     rig.link_down();
@@ -378,7 +407,7 @@ fn what_is_no_message_is_answered_with_an_error_and_never_reaches_the_server() {
 fn pretty_printed_requests_and_batches_reach_the_server_line_by_line() {
     let mut rig = Rig::running();
     rig.endpoint("{\n  \"id\": 1,\r\n  \"method\": \"tools/list\"\n}");
-    rig.endpoint(r#"[{"id":2,"method":"a"},{"method":"b"},7]"#);
+    rig.endpoint(r#"[{"id":2,"method":"a"},{"method":"b"},{"id":3}]"#);
     let sent = rig.sent_to_server();
     assert_eq!(methods(&sent), ["tools/list", "a", "b"]);
     assert!(sent.iter().all(|f| !f.contains(['\n', '\r'])));
