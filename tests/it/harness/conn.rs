@@ -2,11 +2,13 @@
 //! in a frame, something that is not a JSON object, an answer to what was not asked, a second answer.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
 use http::HeaderMap;
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::{Error, Message};
@@ -51,6 +53,20 @@ impl Conn {
     pub(crate) async fn send_unreadable(&mut self, text: &str) {
         self.unreadable += 1;
         self.socket.send(Message::text(text)).await.unwrap();
+    }
+
+    /// Sends this again and again, reading nothing, until the other side takes no more for a second; how many bytes it took.
+    /// Nothing but a reset may follow.
+    pub(crate) async fn send_until_stuck(&mut self, text: &str) -> usize {
+        let mut taken = 0;
+        while timeout(Duration::from_secs(1), self.socket.send(Message::text(text)))
+            .await
+            .is_ok_and(|sent| sent.is_ok())
+        {
+            taken += text.len();
+            assert!(taken < 1 << 29, "it takes everything");
+        }
+        taken
     }
 
     pub(crate) async fn send_call(&mut self, id: impl Into<Value>, tool: &str, arguments: Value) {
