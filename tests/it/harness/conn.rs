@@ -127,8 +127,13 @@ impl Conn {
     }
 
     /// Closes with this code and waits for the other side's close frame.
-    pub(crate) async fn close(mut self, code: u16) {
-        let frame = CloseFrame { code: code.into(), reason: "as the test says".into() };
+    pub(crate) async fn close(self, code: u16) {
+        self.close_saying(code, "as the test says").await;
+    }
+
+    /// Closes with this code and reason, and waits for the other side's close frame.
+    pub(crate) async fn close_saying(mut self, code: u16, reason: &str) {
+        let frame = CloseFrame { code: code.into(), reason: reason.into() };
         self.socket.send(Message::Close(Some(frame))).await.unwrap();
         let _ = self.wait_for_close().await;
     }
