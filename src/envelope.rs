@@ -193,41 +193,79 @@ struct Scan<'a> {
 /// As many bytes as a word has bits.
 const BLOCK: usize = 64;
 
-/// One bit for each byte that is a quote or a backslash, the lowest for the first. Written so that it compiles to
-/// vector instructions on any processor.
-#[inline]
-fn marks(block: &[u8; BLOCK]) -> u64 {
-    let mut bits = [0u8; BLOCK];
-    for (at, (bit, byte)) in bits.iter_mut().zip(block).enumerate() {
-        *bit = if matches!(byte, b'"' | b'\\') { 1 << (at % 8) } else { 0 };
+/// One bit for each byte of a block that `is` says yes to, the lowest for the first. Compiles to vector instructions.
+#[inline(always)]
+fn bits(block: &[u8; BLOCK], is: impl Fn(u8) -> bool) -> u64 {
+    let mut found = [0; BLOCK];
+    for (found, byte) in found.iter_mut().zip(block) {
+        *found = if is(*byte) { 0xFF } else { 0 };
     }
-    // The sum of eight bytes that share no bit is all of their bits.
-    let sum = |eight: &[u8; 8]| u64::from_le_bytes(*eight).wrapping_mul(0x0101_0101_0101_0101) >> 56;
-    bits.as_chunks::<8>().0.iter().rev().fold(0, |marks, eight| marks << 8 | sum(eight))
+    gather(&found)
 }
 
-/// Where the string that goes on at `i` has ended, or where it is wrong: block by block, because text with an escape
-/// every few words is as common as text with none, and to search anew behind each of them costs more than the search.
+/// One bit of each byte, all of whose bits are the same.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+fn gather(bytes: &[u8; BLOCK]) -> u64 {
+    use std::arch::x86_64::{_mm_movemask_epi8, _mm_set_epi64x};
+    let half = |at: usize| bytes[at..].first_chunk().map_or(0, |half| i64::from_le_bytes(*half));
+    [48, 32, 16, 0].into_iter().fold(0, |bits, at| {
+        // SAFETY: they need SSE2, which every x86-64 has, and take values, no pointers.
+        let sixteen = unsafe { _mm_movemask_epi8(_mm_set_epi64x(half(at + 8), half(at))) };
+        bits << 16 | u64::from(sixteen as u16)
+    })
+}
+
+/// One bit of each byte, all of whose bits are the same.
+#[cfg(not(target_arch = "x86_64"))]
+#[inline(always)]
+fn gather(bytes: &[u8; BLOCK]) -> u64 {
+    bytes.as_chunks::<8>().0.iter().rev().fold(0, |bits, eight| {
+        // A different bit of each; their sum holds all of them.
+        let eight = u64::from_le_bytes(*eight) & 0x8040_2010_0804_0201;
+        bits << 8 | eight.wrapping_mul(0x0101_0101_0101_0101) >> 56
+    })
+}
+
+/// Where the string that goes on at `i` has ended, or where it is wrong.
+///
+/// Block by block, and a block costs the same whatever is in it: text with an escape every few words is as common as
+/// text with none, and to search anew behind each of them costs more than the search.
 fn after_string(b: &[u8], mut i: usize) -> Result<usize, usize> {
+    const EVEN: u64 = 0x5555_5555_5555_5555;
+    // Whether the block's first byte is escaped by the last one before it.
+    let mut carry = 0;
     while let Some(block) = b[i..].first_chunk::<BLOCK>() {
-        let mut marks = marks(block);
-        if marks == 0 {
+        let (quotes, slashes) = (bits(block, |c| c == b'"'), bits(block, |c| c == b'\\'));
+        if quotes | slashes | carry == 0 {
             i += BLOCK;
             i += memchr2(b'"', b'\\', &b[i..]).ok_or(b.len())?;
             continue;
         }
-        let mut next = BLOCK;
-        while marks != 0 {
-            let at = marks.trailing_zeros() as usize;
-            if block[at] == b'"' {
-                return Ok(i + at + 1);
-            }
-            next = at + escape(&b[i + at..]).ok_or(i + at)?;
-            // What the escape has taken counts no more.
-            marks &= u64::MAX.checked_shl(next as u32).unwrap_or(0);
+        // Of a run of backslashes every other one escapes the byte behind it. To add a bit at a run's start carries
+        // through to its end: that tells runs of odd length from even ones without looking at each (after simdjson).
+        let escaping = slashes & !carry;
+        let behind = escaping << 1 | carry;
+        let (ends_of_odd, over) = (escaping & !EVEN & !behind).overflowing_add(escaping);
+        let escaped = (EVEN ^ ends_of_odd << 1) & behind;
+        carry = u64::from(over);
+
+        let end = quotes & !escaped;
+        let before_end = end.wrapping_sub(1) & !end;
+        // Two letters differ in one bit each: b and r, f and n.
+        let simple = bits(block, |c| c & 0xEF == b'b' || c & 0xF7 == b'f' || c == b't' || c == b'/') | quotes | slashes;
+        let mut special = escaped & before_end & !simple;
+        while special != 0 {
+            let at = i + special.trailing_zeros() as usize - 1;
+            escape(&b[at..]).ok_or(at)?;
+            special &= special - 1;
         }
-        i += next.max(BLOCK);
+        if end != 0 {
+            return Ok(i + end.trailing_zeros() as usize + 1);
+        }
+        i += BLOCK;
     }
+    i -= carry as usize;
     loop {
         match b.get(i) {
             Some(b'"') => return Ok(i + 1),
