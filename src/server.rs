@@ -131,7 +131,7 @@ impl Server {
                     // Its pipes are drained to the last: what is stuck in a write can't end by itself.
                     ready!(process.poll(cx, true, each, &mut |noted| log_stderr(name, noted)));
                     let (pid, (why, _)) = (process.pid(), process.obituary());
-                    tracing::info!(event = "SERVER_EXITED", server = %name, pid, "stopped: {why}");
+                    tracing::info!(event = "SERVER_EXITED", server = %name, pid, why, "stopped: {why}");
                     self.state = State::Stopped;
                 }
                 State::Stopped => return Poll::Ready(()),
@@ -185,7 +185,7 @@ impl Server {
             Ok(child) => {
                 let process = Process::new(child, self.spec.max_frame, self.guard.clone());
                 let pid = process.pid();
-                tracing::info!(event = "SERVER_STARTED", server = %name, pid, "started {program}");
+                tracing::info!(event = "SERVER_STARTED", server = %name, pid, program, "started {program}, process {pid}");
                 self.state = State::Running(process);
                 self.since = Instant::now();
                 on(ServerEvent::Up);
@@ -208,7 +208,7 @@ impl Server {
         let retry_in = self.wait();
         let name = &self.spec.name;
         let shown = self.notes.shown(tail);
-        tracing::warn!(event = "SERVER_EXITED", server = %name, pid, "{why}; restart in {}{shown}", span(retry_in));
+        tracing::warn!(event = "SERVER_EXITED", server = %name, pid, why, "{why}; restart in {}{shown}", span(retry_in));
         on(ServerEvent::Down { why, retry_in });
     }
 
