@@ -59,7 +59,7 @@ pub(crate) fn print(speed: &[Figure], growth: &[Figure], pinned: bool) {
     let mut out = stdout().lock();
     let mut line = |cells: [&str; 6]| {
         let [what, rest @ ..] = cells;
-        writeln!(out, "| {what:<37} |{} |", rest.map(|cell| format!(" {cell:>13}")).join(" |")).unwrap();
+        writeln!(out, "| {what:<38} |{} |", rest.map(|cell| format!(" {cell:>13}")).join(" |")).unwrap();
     };
     line(["", pipe, plain, mcp_pipe, "÷ plain pump", "÷ bare pipe"]);
     line(["---", "--:", "--:", "--:", "--:", "--:"]);
