@@ -29,6 +29,9 @@ pub enum NotMessage {
     /// JSON, but neither an object nor a short array of objects.
     #[error("JSON, but not an object")]
     NoObject,
+    /// A member that JSON-RPC 2.0 section 4 defines is of another type.
+    #[error("its {0} is of the wrong type")]
+    Member(&'static str),
 }
 
 /// The positions of what routing needs. All ranges are byte offsets into the frame that was scanned.
@@ -380,14 +383,14 @@ impl Scan<'_> {
             match &s.b[key.clone()] {
                 b"id" => {
                     if matches!(s.peek(), Some(b'{' | b'[' | b't' | b'f')) {
-                        return s.fail(); // JSON-RPC 2.0 section 4: a string, a number or null
+                        return Err(NotMessage::Member("id"));
                     }
                     s.value()?;
                     e.id = Some(from..s.i);
                 }
                 b"method" => {
                     if s.peek() != Some(b'"') {
-                        return s.fail();
+                        return Err(NotMessage::Member("method"));
                     }
                     s.string()?;
                     e.method = Some(from + 1..s.i - 1);

@@ -50,8 +50,12 @@ const LOOKS: usize = 8;
 /// Messages of a connection that were refused and are each shown in the log.
 const REFUSALS: u64 = 10;
 
-/// How long a server may leave more than [`HIGH`] unread. Meanwhile the endpoint isn't read either, so its pings go
-/// unanswered; but a server may be busy for as long as a call may take at the cloud, and that is 300 s.
+/// How long a server may leave more than [`HIGH`] unread before the endpoint is read again all the same, so that its pings
+/// are answered; what it asks of that server is refused then. Below the 10 s and more that endpoints wait for a pong.
+const BUSY: Duration = Duration::from_secs(5);
+
+/// After this a server that still reads nothing is given up. It may be busy for as long as a call may take at the
+/// cloud, and that is 300 s.
 const STUCK: Duration = Duration::from_secs(300);
 
 /// How often a long start is reported.
@@ -89,6 +93,8 @@ struct Inner {
     log_contents: bool,
     /// Messages for each server, not yet written.
     stdin: Vec<LineOut>,
+    /// Servers that have not read for [`BUSY`], through no fault of the endpoint.
+    busy: Vec<bool>,
     /// Lines of each server's present life that were no message.
     noise: Vec<u64>,
     /// What of the endpoint could not be taken, on this connection.
@@ -150,7 +156,14 @@ impl<R: Router> Pipe<R> {
             phase: Phase::Starting { since: now, report: now + PROGRESS, give_up: now + spec.start_timeout },
             servers: vec![Server::new(spec, guard)],
             endpoint: Outgoing::default(),
-            inner: Inner { name, log_contents, stdin: vec![LineOut::new()], noise: vec![0], refused: 0 },
+            inner: Inner {
+                name,
+                log_contents,
+                stdin: vec![LineOut::new()],
+                busy: vec![false],
+                noise: vec![0],
+                refused: 0,
+            },
             timer: Timer(None),
             stuck: vec![None],
             stopped: Box::pin(async move { first.drain().cancelled().await }),
@@ -297,24 +310,34 @@ impl<R: Router> Pipe<R> {
         self.phase = Phase::Closing;
     }
 
-    /// Gives up servers that no longer read their stdin: (when to look again, if one may be such; whether one was given up).
+    /// Watches servers that don't read their stdin: (when to look again, whether anything changed).
     fn watch_stdin(&mut self, now: Instant) -> (Option<Instant>, bool) {
-        let (mut next, mut gave_up) = (None, false);
-        for ((server, out), stuck) in self.servers.iter_mut().zip(&self.inner.stdin).zip(&mut self.stuck) {
+        let (mut next, mut changed) = (None, false);
+        // A server that can't write need not read: then it is the endpoint that holds everything up.
+        let its_fault = self.endpoint.pending().len() < HIGH;
+        for (index, stuck) in self.stuck.iter_mut().enumerate() {
             let (since, least) = stuck.unwrap_or((now, usize::MAX));
-            *stuck = match out.len() {
+            *stuck = match self.inner.stdin[index].len() {
                 ..HIGH => None,
                 len if len < least => Some((now, len)),
-                _ if now - since >= STUCK => {
-                    server.give_up("did not read its stdin for 300 s");
-                    gave_up = true;
-                    Some((now, 0))
-                }
                 _ => Some((since, least)),
             };
-            next = [next, stuck.map(|(since, _)| since + STUCK)].into_iter().flatten().min();
+            let waited = stuck.map_or(Duration::ZERO, |(since, _)| now - since);
+            let busy = its_fault && waited >= BUSY;
+            if busy != self.inner.busy[index] {
+                self.inner.busy[index] = busy;
+                self.router.on_server_busy(index, busy);
+                changed = true;
+            }
+            if busy && waited >= STUCK {
+                self.servers[index].give_up("did not read its stdin for 300 s");
+                *stuck = None;
+                changed = true;
+            }
+            let deadlines = stuck.map_or([None, None], |(since, _)| [Some(since + BUSY), Some(since + STUCK)]);
+            next = deadlines.into_iter().flatten().filter(|at| *at > now).chain(next).min();
         }
-        (next, gave_up)
+        (next, changed)
     }
 
     /// Handles deadlines that have come, and sees to it that the next one wakes us.
@@ -330,9 +353,9 @@ impl<R: Router> Pipe<R> {
             Phase::Draining { until } => Some(*until),
             Phase::Serving | Phase::Closing => None,
         };
-        let (stuck, gave_up) = self.watch_stdin(now);
+        let (stuck, changed) = self.watch_stdin(now);
         let next = [own, self.router.next_tick(), stuck].into_iter().flatten().min();
-        timed | gave_up | self.timer.poll(cx, next)
+        timed | changed | self.timer.poll(cx, next)
     }
 }
 
@@ -428,7 +451,7 @@ impl Inner {
     }
 
     fn has_room(&self) -> bool {
-        self.stdin.iter().all(|out| out.len() < HIGH)
+        self.stdin.iter().zip(&self.busy).all(|(out, busy)| out.len() < HIGH || *busy)
     }
 }
 

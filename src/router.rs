@@ -124,6 +124,8 @@ pub trait Router {
     fn on_server_up(&mut self, server: ServerIndex, now: Instant, out: &mut impl Out);
     /// A server's process is gone.
     fn on_server_down(&mut self, server: ServerIndex, gone: Gone<'_>, now: Instant, out: &mut impl Out);
+    /// A server doesn't read what it is sent (or does again): it is to get no more.
+    fn on_server_busy(&mut self, server: ServerIndex, busy: bool);
     /// A line of a server.
     fn on_server(&mut self, server: ServerIndex, frame: &[u8], now: Instant, out: &mut impl Out);
     /// A line of a server above the size limit.

@@ -29,6 +29,7 @@ use self::stderr::Noted;
 use self::stdio::Process;
 use crate::backoff::Backoff;
 use crate::config::ServerSpec;
+use crate::diagnosis::span;
 use crate::frame::{Cut, Line, LineOut};
 use crate::guard::Guard;
 use crate::recovery::Pace;
@@ -130,7 +131,7 @@ impl Server {
                     // Its pipes are drained to the last: what is stuck in a write can't end by itself.
                     ready!(process.poll(cx, true, each, &mut |noted| log_stderr(name, noted)));
                     let (pid, (why, _)) = (process.pid(), process.obituary());
-                    tracing::info!(event = "SERVER_EXITED", server = %name, pid, why, "stopped ({why})");
+                    tracing::info!(event = "SERVER_EXITED", server = %name, pid, why, "stopped: {why}");
                     self.state = State::Stopped;
                 }
                 State::Stopped => return Poll::Ready(()),
@@ -201,7 +202,7 @@ impl Server {
                 let (name, program) = (&self.spec.name, &self.spec.command.program);
                 let said = std::mem::replace(&mut self.notes.start, hash(&why));
                 let shown = if said == self.notes.start { &format!("still cannot start {program}") } else { &why };
-                tracing::warn!(event = "ERROR_SERVER_START", server = %name, "{shown}; next attempt in {retry_in:.1?}");
+                tracing::warn!(event = "ERROR_SERVER_START", server = %name, "{shown}; next attempt in {}", span(retry_in));
                 on(ServerEvent::Down { why: &why, retry_in });
             }
         }
@@ -214,7 +215,7 @@ impl Server {
         let retry_in = self.wait();
         let name = &self.spec.name;
         let shown = self.notes.shown(tail);
-        tracing::warn!(event = "SERVER_EXITED", server = %name, pid, why, "{why}; restart in {retry_in:.1?}{shown}");
+        tracing::warn!(event = "SERVER_EXITED", server = %name, pid, why, "{why}; restart in {}{shown}", span(retry_in));
         on(ServerEvent::Down { why, retry_in });
     }
 
@@ -249,7 +250,7 @@ impl Notes {
         match tail {
             "" => String::new(),
             _ if before == self.tail => "; the last lines of its stderr are the same as before".to_owned(),
-            _ => format!("; the last lines of its stderr:{tail}"),
+            _ => format!("; the last lines of its stderr: {tail}"),
         }
     }
 }

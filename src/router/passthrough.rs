@@ -136,6 +136,8 @@ pub struct Passthrough {
     asked: BTreeMap<u64, Asked>,
     /// The endpoint left a server's request unanswered, and has answered none since.
     mute: bool,
+    /// The server doesn't read what it is sent.
+    busy: bool,
     last_id: u64,
     draining: bool,
     served: u64,
@@ -157,6 +159,7 @@ impl Passthrough {
             flights: BTreeMap::new(),
             asked: BTreeMap::new(),
             mute: false,
+            busy: false,
             last_id: 0,
             draining: false,
             served: 0,
@@ -191,6 +194,14 @@ impl Passthrough {
         if let LinkSide::Up { conversing, .. } = &mut self.link {
             *conversing = true;
         }
+    }
+}
+
+impl Passthrough {
+    /// Answers JSON that is no message.
+    fn invalid(&mut self, why: impl std::fmt::Display, out: &mut impl Out) {
+        self.refuse(b"null", INVALID_REQUEST, format_args!("invalid request: {why}"), out);
+        out.note(Note::NotMessage { why: why.to_string() });
     }
 }
 
@@ -241,10 +252,8 @@ impl Router for Passthrough {
                 }
                 return;
             }
-            Ok(Scanned::Batch(_)) | Err(NotMessage::NoObject) => {
-                self.refuse(b"null", INVALID_REQUEST, "invalid request: not an object", out);
-                return out.note(Note::NotMessage { why: "not an object".into() });
-            }
+            Ok(Scanned::Batch(_)) => return self.invalid("an empty batch", out),
+            Err(why @ (NotMessage::NoObject | NotMessage::Member(_))) => return self.invalid(why, out),
             Err(why @ NotMessage::Json(_)) => {
                 self.refuse(b"null", PARSE_ERROR, format_args!("parse error: {why}"), out);
                 return out.note(Note::NotMessage { why: why.to_string() });
@@ -306,6 +315,10 @@ impl Router for Passthrough {
     fn on_server_down(&mut self, _server: ServerIndex, gone: Gone<'_>, now: Instant, out: &mut impl Out) {
         self.server = ServerSide::Down { why: gone.why.into(), retry_at: Some(now + gone.retry_in) };
         self.abandon_flights(gone.why, out);
+    }
+
+    fn on_server_busy(&mut self, _server: ServerIndex, busy: bool) {
+        self.busy = busy;
     }
 
     fn on_server(&mut self, _server: ServerIndex, frame: &[u8], now: Instant, out: &mut impl Out) {

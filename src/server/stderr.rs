@@ -67,9 +67,9 @@ impl Stderr {
         self.flood.settle(log);
     }
 
-    /// The last lines, oldest first.
+    /// The last lines, oldest first, as one: that is what a log has for each thing that happens.
     pub(super) fn tail(&self) -> String {
-        self.tail.iter().map(|line| format!("\n  {line}")).collect()
+        self.tail.iter().map(|line| line.trim()).collect::<Vec<_>>().join(" | ")
     }
 
     fn append(&mut self, more: &[u8]) {
@@ -161,7 +161,7 @@ mod tests {
         }
         stderr.flush(now, &mut |noted| log.push(show(noted)));
         assert_eq!(log, ["red", "bad \u{FFFD} byte", "last"]);
-        assert_eq!(stderr.tail(), "\n  red\n  bad \u{FFFD} byte\n  last");
+        assert_eq!(stderr.tail(), "red | bad \u{FFFD} byte | last");
     }
 
     #[test]
@@ -190,6 +190,6 @@ mod tests {
         for n in 0..100 {
             stderr.feed(format!("{n}\n").as_bytes(), now, &mut |_| {});
         }
-        assert!(stderr.tail().starts_with("\n  50\n") && stderr.tail().ends_with("\n  99"));
+        assert!(stderr.tail().starts_with("50 | 51 |") && stderr.tail().ends_with("| 99"));
     }
 }

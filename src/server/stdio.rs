@@ -106,7 +106,7 @@ impl Process {
         self.ladder.is_none()
     }
 
-    /// How it ended, in a few words; the last lines of its stderr, each after a line break.
+    /// How it ended, in a few words; the last lines of its stderr as one.
     pub(super) fn obituary(&self) -> (String, String) {
         (self.why(), self.noted.tail())
     }

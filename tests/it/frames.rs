@@ -55,9 +55,42 @@ async fn a_line_without_end_costs_neither_memory_nor_the_connection() {
     let mut conn = endpoint.accept().await;
     conn.handshake().await;
     conn.call(2, "echo", json!({"text": "through"})).await;
-    let status = std::fs::read_to_string(format!("/proc/{}/status", daemon.pid().as_raw_nonzero())).unwrap_or_default();
-    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse().ok());
-    assert!(peak.is_none_or(|peak: u64| peak < 40_000), "peak: {peak:?} kB");
+    let peak = daemon.peak_memory();
+    assert!(peak.is_none_or(|peak| peak < 40_000), "peak: {peak:?} kB");
+    daemon.stop_closing([&mut conn]).await;
+}
+
+#[tokio::test]
+async fn an_endpoint_that_asks_on_and_reads_nothing_is_held_back() {
+    let endpoint = FakeEndpoint::bind().await;
+    let mut config = one_server(&endpoint, &[]);
+    config["maxFrameSize"] = "1MiB".into();
+    let daemon = Setup::new().config(&config).start("info");
+    let mut conn = endpoint.accept().await;
+    conn.handshake().await;
+    // We answer it ourselves, with its id.
+    let ping = json!({"jsonrpc": "2.0", "method": "ping", "id": "i".repeat(1000)}).to_string();
+    conn.send_until_stuck(&ping).await;
+    let peak = daemon.peak_memory();
+    assert!(peak.is_none_or(|peak| peak < 40_000), "peak: {peak:?} kB");
+    conn.reset();
+    let mut conn = endpoint.accept().await;
+    conn.handshake().await;
+    daemon.stop_closing([&mut conn]).await;
+}
+
+#[tokio::test]
+async fn who_sends_nonsense_on_and_on_does_not_fill_the_log() {
+    let endpoint = FakeEndpoint::bind().await;
+    let daemon = Setup::new().config(&one_server(&endpoint, &[])).start("info");
+    let mut conn = endpoint.accept().await;
+    conn.handshake().await;
+    for _ in 0..1000 {
+        conn.send_unreadable("nonsense").await;
+        conn.expect_frame().await;
+    }
+    let lines = daemon.log_lines().iter().filter(|line| line["event"] == "ERROR_MESSAGE").count();
+    assert!((10..20).contains(&lines), "{lines} lines");
     daemon.stop_closing([&mut conn]).await;
 }
 
@@ -103,5 +136,24 @@ async fn members_that_nobody_knows_pass_untouched_both_ways() {
     assert_eq!(text_of(&conn.answer_to(2).await), "x");
     conn.send(json!({"jsonrpc": "2.0", "id": 3, "method": "vendor/unknown", "params": {}})).await;
     assert_eq!(conn.answer_to(3).await["error"]["code"], -32601, "the server's own answer");
+    daemon.stop_closing([&mut conn]).await;
+}
+
+#[tokio::test]
+async fn a_server_that_reads_nothing_for_seconds_costs_the_endpoint_no_ping() {
+    let endpoint = FakeEndpoint::bind().await;
+    let mut config = one_server(&endpoint, &["--slow-start", "60000"]);
+    config["startTimeout"] = "100ms".into();
+    let daemon = Setup::new().config(&config).start("info");
+    let mut conn = endpoint.accept().await;
+    let pad = "x".repeat(100_000);
+    for id in 1..8 {
+        conn.send_call(id, "echo", json!({"text": pad})).await;
+    }
+    // It stands behind more than the server's side takes, and the one behind it is refused.
+    conn.send(json!({"jsonrpc": "2.0", "id": 100, "method": "ping"})).await;
+    conn.send_call(101, "echo", json!({})).await;
+    assert_eq!(conn.answer_to(100).await["result"], json!({}));
+    assert!(conn.answer_to(101).await["error"]["message"].as_str().unwrap().contains("busy"));
     daemon.stop_closing([&mut conn]).await;
 }

@@ -92,3 +92,48 @@ async fn a_close_is_explained_from_our_own_state() {
     assert!(line.contains("4004"), "{line}");
     daemon.stop().await;
 }
+
+#[tokio::test]
+async fn a_close_is_reported_and_counted_at_once() {
+    let endpoint = FakeEndpoint::bind().await;
+    let daemon = Setup::new().config(&one_server(&endpoint, &[])).start("info");
+    let mut conn = endpoint.accept().await;
+    conn.handshake().await;
+    let closed = Instant::now();
+    conn.close(1011).await;
+    let line = daemon.wait_for_event("CONNECTION_CLOSED").await.to_string();
+    assert!(closed.elapsed() < Duration::from_millis(900), "it waited for its own farewell: {:?}", closed.elapsed());
+    assert!(line.contains("closed 1011 \\\"as the test says\\\" after 0."), "{line}");
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn an_endpoint_that_never_answers_the_upgrade_is_left_after_the_timeout() {
+    let endpoint = FakeEndpoint::bind().await;
+    let mut config = one_server(&endpoint, &[]);
+    config["connectTimeout"] = "1s".into();
+    let daemon = Setup::new().config(&config).start("info");
+    // Nobody accepts: the system has made the connection, and nothing answers on it.
+    let line = daemon.wait_for_event("ERROR_CONNECT").await.to_string();
+    assert!(line.contains("took longer than 1.0 s (WebSocket upgrade)"), "{line}");
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn an_endpoint_that_falls_silent_is_noticed_and_dialled_again() {
+    let endpoint = FakeEndpoint::bind().await;
+    let mut config = one_server(&endpoint, &[]);
+    config["pingInterval"] = "1s".into();
+    config["pingTimeout"] = "1s".into();
+    let daemon = Setup::new().config(&config).start("info");
+    let mut conn = endpoint.accept().await;
+    conn.handshake().await;
+    // It is not read from here on, so no ping is answered: as if its machine were gone without a word.
+    let silent = Instant::now();
+    let line = daemon.wait_for_event("CONNECTION_CLOSED").await.to_string();
+    assert!(line.contains("not even the answer to a ping"), "{line}");
+    assert!(silent.elapsed() < Duration::from_secs(4), "{:?}", silent.elapsed());
+    endpoint.accept().await.handshake().await;
+    drop(conn);
+    daemon.stop().await;
+}

@@ -27,6 +27,28 @@ async fn exercise(endpoint: &FakeEndpoint, daemon: &Daemon, part: &str) {
     nobody_sees_it(daemon, part);
     conn.close(1008).await;
     endpoint.refuse(500).await;
+    repeat_it(endpoint, part).await;
+}
+
+/// An endpoint that repeats the token wherever it may say something, as some do.
+async fn repeat_it(endpoint: &FakeEndpoint, part: &str) {
+    let token = token(part);
+    for answer in [
+        format!("HTTP/1.1 401 {token}\r\nContent-Length: 200\r\n\r\n{{\"detail\": \"bad token={token}\"}}"),
+        format!("HTTP/1.1 302 Found\r\nLocation: https://elsewhere.example/?token={token}\r\n\r\n"),
+        format!("HTTP/1.1 503 Busy\r\nRetry-After: {token}\r\nContent-Length: 200\r\n\r\n{token}"),
+        format!(
+            "HTTP/1.1 101 {token}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {token}\r\n\r\n"
+        ),
+        format!("SSH-2.0-{token}\r\n"),
+    ] {
+        endpoint.answer(&answer).await;
+    }
+    let mut conn = endpoint.accept().await;
+    conn.handshake().await;
+    conn.send_unreadable(&token).await;
+    conn.call(2, &token, json!({"token": token})).await;
+    conn.close_saying(4004, &format!("token {token}")).await;
 }
 
 /// Neither a command line of any process nor an environment of ours but the program's own.
@@ -50,6 +72,8 @@ fn holds_it(bytes: &[u8], part: &str) -> bool {
 async fn check(setup: Setup, endpoint: FakeEndpoint, part: &str) {
     let daemon = setup.start("trace");
     exercise(&endpoint, &daemon, part).await;
+    let last = |line: &serde_json::Value| line["event"] == "CONNECTION_CLOSED" && line.to_string().contains("token …");
+    daemon.wait_for("the last close, without the token that its reason holds", last).await;
     let log = daemon.log_text();
     assert!(log.len() > 1000, "there is a log to look at: {log}");
     assert!(!log.contains(part), "{}", log.lines().find(|line| line.contains(part)).unwrap_or_default());

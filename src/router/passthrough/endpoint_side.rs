@@ -70,6 +70,13 @@ impl Passthrough {
     /// Keeps a message for a server that can't take it yet; false if it can.
     pub(super) fn hold(&mut self, frame: &[u8], id: Option<&[u8]>, now: Instant, out: &mut impl Out) -> bool {
         match &self.server {
+            ServerSide::Warming { .. } | ServerSide::Warm | ServerSide::Ready { .. } if self.busy => {
+                if let Some(id) = id {
+                    let message = format!("server \"{}\" is busy and takes no more requests now", self.name);
+                    self.refuse(id, UNAVAILABLE, message, out);
+                }
+                return true;
+            }
             ServerSide::Warming { .. } | ServerSide::Warm | ServerSide::Ready { .. } => return false,
             ServerSide::Initializing { .. } => {}
             // Waiting is pointless if it comes too late.

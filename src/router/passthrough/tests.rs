@@ -390,6 +390,7 @@ fn what_is_no_message_is_answered_with_an_error_and_never_reaches_the_server() {
         ("hello", PARSE_ERROR),
         ("{\"id\":1", PARSE_ERROR),
         ("17", INVALID_REQUEST),
+        (r#"{"id":{},"method":"m"}"#, INVALID_REQUEST),
         ("[]", INVALID_REQUEST),
         ("{\"id\":1}", INVALID_REQUEST),
         ("{\"a\":\"x\ny\"}", PARSE_ERROR),
@@ -444,6 +445,21 @@ fn pings_are_answered_while_the_server_is_busy_or_dead() {
     rig.server_down(100);
     rig.endpoint(r#"{"jsonrpc":"2.0","id":0,"method":"ping"}"#);
     assert_eq!(rig.sent_to_endpoint(), [r#"{"jsonrpc":"2.0","id":0,"result":{}}"#]);
+}
+
+#[test]
+fn a_server_that_does_not_read_costs_the_endpoint_its_calls_and_not_its_pings() {
+    let mut rig = Rig::running();
+    rig.router.on_server_busy(0, true);
+    rig.endpoint(r#"{"id":1,"method":"tools/call"}"#);
+    rig.endpoint(r#"{"id":2,"method":"ping"}"#);
+    let answers = rig.sent_to_endpoint();
+    assert_eq!(parsed(&answers[0])["error"]["message"], "server \"calc\" is busy and takes no more requests now");
+    assert_eq!(parsed(&answers[1])["result"], json!({}));
+    assert!(rig.sent_to_server().is_empty());
+    rig.router.on_server_busy(0, false);
+    rig.endpoint(r#"{"id":3,"method":"tools/call"}"#);
+    assert_eq!(rig.sent_to_server().len(), 1);
 }
 
 #[test]

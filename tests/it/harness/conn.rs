@@ -2,11 +2,13 @@
 //! in a frame, something that is not a JSON object, an answer to what was not asked, a second answer.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
 use http::HeaderMap;
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::{Error, Message};
@@ -51,6 +53,20 @@ impl Conn {
     pub(crate) async fn send_unreadable(&mut self, text: &str) {
         self.unreadable += 1;
         self.socket.send(Message::text(text)).await.unwrap();
+    }
+
+    /// Sends this again and again, reading nothing, until the other side takes no more for a second; how many bytes it took.
+    /// Nothing but a reset may follow.
+    pub(crate) async fn send_until_stuck(&mut self, text: &str) -> usize {
+        let mut taken = 0;
+        while timeout(Duration::from_secs(1), self.socket.send(Message::text(text)))
+            .await
+            .is_ok_and(|sent| sent.is_ok())
+        {
+            taken += text.len();
+            assert!(taken < 1 << 29, "it takes everything");
+        }
+        taken
     }
 
     pub(crate) async fn send_call(&mut self, id: impl Into<Value>, tool: &str, arguments: Value) {
@@ -111,8 +127,13 @@ impl Conn {
     }
 
     /// Closes with this code and waits for the other side's close frame.
-    pub(crate) async fn close(mut self, code: u16) {
-        let frame = CloseFrame { code: code.into(), reason: "as the test says".into() };
+    pub(crate) async fn close(self, code: u16) {
+        self.close_saying(code, "as the test says").await;
+    }
+
+    /// Closes with this code and reason, and waits for the other side's close frame.
+    pub(crate) async fn close_saying(mut self, code: u16, reason: &str) {
+        let frame = CloseFrame { code: code.into(), reason: reason.into() };
         self.socket.send(Message::Close(Some(frame))).await.unwrap();
         let _ = self.wait_for_close().await;
     }

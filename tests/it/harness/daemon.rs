@@ -137,6 +137,12 @@ impl Daemon {
         Pid::from_raw(self.child.id().unwrap() as i32).unwrap()
     }
 
+    /// The most memory that it had so far, in kB, where the system tells.
+    pub(crate) fn peak_memory(&self) -> Option<u64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid().as_raw_nonzero())).unwrap_or_default();
+        status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse().ok())
+    }
+
     pub(crate) async fn exit(&mut self) -> ExitStatus {
         within("the program to end", self.child.wait()).await.unwrap()
     }

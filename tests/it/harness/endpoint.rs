@@ -57,12 +57,16 @@ impl FakeEndpoint {
 
     /// The next connection gets this HTTP status instead of an upgrade.
     pub(crate) async fn refuse(&self, status: u16) {
+        self.answer(&format!("HTTP/1.1 {status} Refused\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")).await;
+    }
+
+    /// The next connection gets this, headers and body, instead of an upgrade.
+    pub(crate) async fn answer(&self, response: &str) {
         let mut stream = self.accept_tcp().await;
         let mut request = Vec::new();
         while !request.ends_with(b"\r\n\r\n") {
             request.push(within("an upgrade request", stream.read_u8()).await.unwrap());
         }
-        let response = format!("HTTP/1.1 {status} Refused\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
         stream.write_all(response.as_bytes()).await.unwrap();
     }
 
