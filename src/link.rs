@@ -10,6 +10,7 @@
 //!
 //! Messages go out through an [`Outgoing`] that the pipe owns, so that whoever handles an event can answer it.
 
+mod alarm;
 pub mod dial;
 pub mod keepalive;
 pub mod proxy;
@@ -31,6 +32,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
 use tokio_util::io::poll_read_buf;
 
+use self::alarm::Alarm;
 use self::dial::peer_text::Redaction;
 use self::dial::{DialError, Dialed, Stream, dial};
 use self::keepalive::{Beat, Keepalive};
@@ -102,7 +104,7 @@ struct Open {
     stream: Stream,
     incoming: Incoming,
     keepalive: Keepalive,
-    timer: Pin<Box<Sleep>>,
+    timer: Alarm,
     wake: Woken,
     jumps: watch::Receiver<u64>,
     since: Instant,
@@ -272,7 +274,7 @@ impl Link {
         Open {
             stream,
             incoming: Incoming::new(self.max_frame),
-            timer: Box::pin(sleep_until(keepalive.deadline())),
+            timer: Alarm::at(keepalive.deadline()),
             keepalive,
             wake: woken(&self.wake),
             jumps: self.wake.clone(),
@@ -365,7 +367,7 @@ impl Open {
         while self.wake.as_mut().poll(cx).is_ready() {
             self.keepalive.check_now(now);
             self.wake = woken(&self.jumps);
-            self.timer.as_mut().reset(now);
+            self.timer.set(now);
         }
         if let Some(look) = self.beat(cx, now, read, out) {
             return look;
@@ -382,7 +384,7 @@ impl Open {
     }
 
     fn beat(&mut self, cx: &mut Context<'_>, now: Instant, read: bool, out: &mut Outgoing) -> Option<Look> {
-        while self.timer.as_mut().poll(cx).is_ready() {
+        while self.timer.poll(cx).is_ready() {
             if !read {
                 self.keepalive.on_own_pause(now);
             }
@@ -391,7 +393,7 @@ impl Open {
                 Beat::Ping => out.ping(),
                 Beat::Dead { silent } => return Some(Look::Over(Cause::Unresponsive { silent })),
             }
-            self.timer.as_mut().reset(self.keepalive.deadline());
+            self.timer.set(self.keepalive.deadline());
         }
         None
     }

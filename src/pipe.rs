@@ -126,7 +126,7 @@ enum Phase {
 /// The two steps of [`Stop`] as one thing to poll.
 type Stopped = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// One timer for all deadlines of a pipe. It is moved only when a deadline comes nearer, so that messages don't touch it.
+/// One timer for the deadlines of a pipe, of which there mostly are none. Moved only when a deadline comes nearer.
 struct Timer(Option<(Instant, Pin<Box<Sleep>>)>);
 
 impl<R: Router> Pipe<R> {
@@ -363,7 +363,11 @@ impl Timer {
     /// Whether it has fired, having been set to `next` at the latest.
     fn poll(&mut self, cx: &mut Context<'_>, next: Option<Instant>) -> bool {
         match (&mut self.0, next) {
-            (None, None) => return false,
+            // Not kept for nothing: while tokio has a timer, each sleep costs more.
+            (slot, None) => {
+                *slot = None;
+                return false;
+            }
             (Some((at, sleep)), Some(next)) if next < *at => {
                 *at = next;
                 sleep.as_mut().reset(next);
