@@ -208,6 +208,7 @@ impl<R: Router> Pipe<R> {
         let Pipe { router, link, servers, endpoint, inner, status, full, .. } = self;
         let mut made_room = false;
         let closing = matches!(self.phase, Phase::Closing);
+        let ending = closing || matches!(self.phase, Phase::Draining { .. });
         let for_link = |inner: &Inner, endpoint: &Outgoing| inner.has_room() && endpoint.pending().len() < *full;
         let for_server = |inner: &Inner, endpoint: &Outgoing, index: ServerIndex| {
             endpoint.pending().len() < HIGH && inner.stdin[index].len() < *full
@@ -215,7 +216,7 @@ impl<R: Router> Pipe<R> {
         let link_room = for_link(inner, endpoint);
         let mut ended = Poll::Ready(())
             == link.poll(cx, now, link_room, endpoint, &mut |endpoint, event| {
-                on_link(status, router, Buffers { endpoint, inner }, event, now);
+                on_link(status, router, Buffers { endpoint, inner }, event, ending, now);
             });
         for (index, server) in servers.iter_mut().enumerate() {
             // A writer that is pending has registered to be woken.
@@ -383,7 +384,14 @@ impl Timer {
     }
 }
 
-fn on_link<R: Router>(status: &StatusEntry, router: &mut R, mut out: Buffers<'_>, event: LinkEvent<'_>, now: Instant) {
+fn on_link<R: Router>(
+    status: &StatusEntry,
+    router: &mut R,
+    mut out: Buffers<'_>,
+    event: LinkEvent<'_>,
+    ending: bool,
+    now: Instant,
+) {
     let name = out.inner.name.clone();
     match event {
         LinkEvent::Up(took) => {
@@ -401,6 +409,9 @@ fn on_link<R: Router>(status: &StatusEntry, router: &mut R, mut out: Buffers<'_>
             let why = diagnosis::explain(cause, open_for, &router.account(now), &name);
             let next = span(retry_in);
             match open_for {
+                Some(_) if ending => {
+                    warn!(event = "CONNECTION_CLOSED", server = %name, "{why}; not dialled again: stopping")
+                }
                 Some(_) => warn!(event = "CONNECTION_CLOSED", server = %name, "{why}; reconnecting in {next}"),
                 None => warn!(event = "ERROR_CONNECT", server = %name, "{why}; next attempt in {next}"),
             }
