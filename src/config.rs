@@ -32,6 +32,7 @@ use std::time::Duration;
 use http::HeaderName;
 
 use crate::endpoint::{Endpoint, Secret};
+use crate::tools::ToolPolicy;
 
 /// A whole run.
 #[derive(Debug, Clone)]
@@ -46,6 +47,10 @@ pub struct Config {
     pub log_contents: bool,
     /// Where `health` is answered, if anywhere.
     pub status_socket: Option<PathBuf>,
+    /// Where it is remembered what servers said, and which agents take one connection only; nowhere if `None`.
+    pub cache_dir: Option<PathBuf>,
+    /// A list of tools that an assistant reads as more tokens than this is warned about (an estimate).
+    pub tool_budget: usize,
 }
 
 /// One `mcpServers` entry and the link it is served on.
@@ -65,6 +70,57 @@ pub struct ServerSpec {
     pub start_timeout: Duration,
     /// The largest message in bytes, in either direction.
     pub max_frame: usize,
+    /// How it shares its endpoint with others.
+    pub sharing: Sharing,
+    /// With [`Mode::Sequential`]: the one whose turn does not end.
+    pub pin: bool,
+    /// Whether its tools stay listed, from memory, while it is down. For a server that shares a connection.
+    pub keep_listed: bool,
+    /// Which of its tools are published, and as what.
+    pub tools: Arc<ToolPolicy>,
+}
+
+/// How the servers of one endpoint share it. They agree on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sharing {
+    /// Who has a connection.
+    pub mode: Mode,
+    /// How names are kept apart where several servers share a connection.
+    pub naming: Naming,
+    /// How long a server has the endpoint, with [`Mode::Sequential`].
+    pub turn: Duration,
+    /// Whether an endpoint that does not read changed lists anew is connected to once more.
+    pub resync: bool,
+}
+
+/// Which servers share a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Mode {
+    /// A connection for each server, until an endpoint is known to take only one.
+    #[default]
+    Auto,
+    /// A connection for each server.
+    PerServer,
+    /// All servers of an endpoint as one, on one connection.
+    Multiplex,
+    /// One server of an endpoint at a time, in turns.
+    Sequential,
+}
+
+/// How the names of several servers' tools and prompts are kept apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Naming {
+    /// A name that only one server has stays; others become `server__name`.
+    #[default]
+    Auto,
+    /// Always `server__name`.
+    Prefix,
+}
+
+impl Default for Sharing {
+    fn default() -> Self {
+        Sharing { mode: Mode::Auto, naming: Naming::Auto, turn: Duration::from_secs(300), resync: true }
+    }
 }
 
 /// A child process, ready to be started.

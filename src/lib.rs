@@ -6,6 +6,7 @@
 
 pub mod admin;
 pub mod backoff;
+pub mod catalogue;
 pub mod chunk;
 pub mod cli;
 pub mod config;
@@ -27,3 +28,4 @@ pub mod server;
 pub mod shutdown;
 pub mod status;
 pub mod supervisor;
+pub mod tools;

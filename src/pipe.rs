@@ -27,6 +27,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, Sleep, sleep_until};
 use tracing::{debug, enabled, info, warn};
 
+use crate::catalogue::Memory;
 use crate::config::ServerSpec;
 use crate::diagnosis::{self, span};
 use crate::endpoint::Endpoint;
@@ -480,6 +481,8 @@ impl Out for Buffers<'_> {
         self.inner.trace("MESSAGE_SENT", "server", pieces);
         self.inner.stdin[server].push(pieces);
     }
+
+    fn remember(&mut self, _server: ServerIndex, _memory: &Memory) {}
 
     fn note(&mut self, note: Note<'_>) {
         let name = &self.inner.name;

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::catalogue::Memory;
 use crate::frame::Cut;
 
 pub mod handshake;
@@ -26,6 +27,8 @@ pub trait Out {
     fn to_endpoint(&mut self, pieces: &[&[u8]]);
     /// One message to a server.
     fn to_server(&mut self, server: ServerIndex, pieces: &[&[u8]]);
+    /// What a server said about itself has changed: to be kept for the next run.
+    fn remember(&mut self, server: ServerIndex, memory: &Memory);
     /// Something a person may want to know.
     fn note(&mut self, note: Note<'_>);
 }
@@ -95,6 +98,15 @@ pub struct Gone<'a> {
     pub retry_in: Duration,
 }
 
+/// Why a router wants its connection closed and made anew.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reconnect {
+    /// The endpoint has not read the lists since they changed.
+    Resync,
+    /// It is another server's turn.
+    Turn,
+}
+
 /// A router's account of the connection, for the one line that explains why it was closed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Account {
@@ -142,6 +154,8 @@ pub trait Router {
     fn is_warm(&self) -> bool;
     /// Whether the endpoint's `initialize` was answered on this connection.
     fn is_handshaken(&self) -> bool;
+    /// Whether the connection is to be closed now and made anew. Asked after every event.
+    fn wants_reconnect(&self, now: Instant) -> Option<Reconnect>;
     /// What to tell about this connection.
     fn account(&self, now: Instant) -> Account;
     /// Calls that were answered so far; grows with each proof that endpoint and server are healthy.

@@ -1,6 +1,7 @@
 //! A tool call to the server and its answer back, through `Passthrough` into the buffers that the daemon writes from.
 
 use criterion::{BenchmarkId, Criterion, Throughput};
+use mcp_pipe::catalogue::Memory;
 use mcp_pipe::config::Handshake;
 use mcp_pipe::frame::LineOut;
 use mcp_pipe::link::websocket::Outgoing;
@@ -26,6 +27,8 @@ impl Out for Buffers {
     fn to_server(&mut self, _: ServerIndex, pieces: &[&[u8]]) {
         self.stdin.push(pieces);
     }
+
+    fn remember(&mut self, _: ServerIndex, _: &Memory) {}
 
     fn note(&mut self, _: Note<'_>) {}
 }

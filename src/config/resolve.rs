@@ -12,7 +12,7 @@ use super::dotenv::DotEnv;
 use super::expand::{ExpandError, expand};
 use super::file::{self, Entry, File, Shared};
 use super::reader::Located;
-use super::{CommandSpec, Config, Environment, ServerSpec, locate, secrets, start};
+use super::{CommandSpec, Config, Environment, ServerSpec, Sharing, locate, secrets, start};
 use crate::cli::{Cli, Target};
 use crate::endpoint::{Endpoint, Secret};
 use crate::error::{Problem, Problems};
@@ -165,6 +165,8 @@ pub fn resolve(cli: &Cli, env: &Environment, cwd: &Path) -> Result<Resolved, Pro
         local: ctx.local,
         log_contents: cli.options.log_contents,
         status_socket: status_socket(cli, env),
+        cache_dir: None,
+        tool_budget: 8000,
     };
     let Hidden { tokens, headers, .. } = ctx.hidden;
     let secrets = tokens.into_iter().chain(headers).map(Secret::new).collect();
@@ -259,6 +261,10 @@ fn servers(ctx: &mut Context<'_>, file: &File, target: Target<'_>, config: Optio
                 .or(top.start_timeout)
                 .unwrap_or(Duration::from_secs(60)),
             max_frame: shared.max_frame.or(options.max_frame_size).or(top.max_frame).unwrap_or(16 << 20),
+            sharing: Sharing::default(),
+            pin: false,
+            keep_listed: true,
+            tools: Arc::default(),
         });
     }
     if !ctx.local && !without.is_empty() {

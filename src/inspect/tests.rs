@@ -6,7 +6,7 @@ use tokio_tungstenite::client_async;
 use tokio_tungstenite::tungstenite::Message;
 
 use super::*;
-use crate::config::{CommandSpec, Handshake, LinkSpec, ServerSpec};
+use crate::config::{CommandSpec, Handshake, LinkSpec, ServerSpec, Sharing};
 
 fn config(servers: &[&str]) -> Config {
     let second = Duration::from_secs(1);
@@ -30,6 +30,10 @@ fn config(servers: &[&str]) -> Config {
         handshake: Handshake::Answer,
         start_timeout: second,
         max_frame: 1 << 20,
+        sharing: Sharing::default(),
+        pin: false,
+        keep_listed: true,
+        tools: Arc::default(),
     };
     Config {
         servers: servers.iter().map(server).collect(),
@@ -37,6 +41,8 @@ fn config(servers: &[&str]) -> Config {
         local: true,
         log_contents: false,
         status_socket: None,
+        cache_dir: None,
+        tool_budget: 8000,
     }
 }
 

@@ -30,7 +30,7 @@ use super::held::Held;
 use super::ids::{asked_id, asked_token, flight_id};
 use super::repair::forward_request;
 use super::reply::{self, INVALID_REQUEST, METHOD_NOT_FOUND, PARSE_ERROR, UNAVAILABLE};
-use super::{Account, Gone, Note, Out, Router, ServerIndex};
+use super::{Account, Gone, Note, Out, Reconnect, Router, ServerIndex};
 use crate::config::Handshake;
 use crate::envelope::{self, Envelope, Kind, NotMessage, Scanned};
 use crate::frame::Cut;
@@ -415,6 +415,10 @@ impl Router for Passthrough {
 
     fn is_handshaken(&self) -> bool {
         matches!(self.link, LinkSide::Up { initialize: Some(true), .. })
+    }
+
+    fn wants_reconnect(&self, _now: Instant) -> Option<Reconnect> {
+        None
     }
 
     fn account(&self, now: Instant) -> Account {

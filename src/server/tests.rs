@@ -11,7 +11,7 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use super::{Restarts, Server, ServerEvent};
-use crate::config::{CommandSpec, Handshake, LinkSpec, ServerSpec};
+use crate::config::{CommandSpec, Handshake, LinkSpec, ServerSpec, Sharing};
 use crate::endpoint::Secret;
 use crate::frame::LineOut;
 use crate::guard::Guard;
@@ -52,6 +52,10 @@ fn spec(program: &str, args: &[&str]) -> ServerSpec {
         handshake: Handshake::Answer,
         start_timeout: Duration::from_secs(1),
         max_frame: 1 << 20,
+        sharing: Sharing::default(),
+        pin: false,
+        keep_listed: true,
+        tools: Arc::default(),
     }
 }
 

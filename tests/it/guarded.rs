@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use mcp_pipe::config::{CommandSpec, Handshake, LinkSpec, ServerSpec};
+use mcp_pipe::config::{CommandSpec, Handshake, LinkSpec, ServerSpec, Sharing};
 use mcp_pipe::guard::Guard;
 use mcp_pipe::server::{Server, ServerEvent};
 
@@ -58,6 +58,10 @@ fn spec(n: usize, command: &[String]) -> ServerSpec {
         }),
         handshake: Handshake::Answer,
         start_timeout: Duration::from_secs(1),
+        sharing: Sharing::default(),
+        pin: false,
+        keep_listed: true,
+        tools: Arc::default(),
         max_frame: 1 << 20,
     }
 }

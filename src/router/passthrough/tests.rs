@@ -1,6 +1,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 use super::*;
+use crate::catalogue::Memory;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -18,6 +19,7 @@ impl Out for Sink {
     fn to_server(&mut self, _: ServerIndex, pieces: &[&[u8]]) {
         self.server.push(String::from_utf8(pieces.concat()).unwrap());
     }
+    fn remember(&mut self, _: ServerIndex, _: &Memory) {}
     fn note(&mut self, note: Note<'_>) {
         self.notes.push(note.to_string());
     }

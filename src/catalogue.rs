@@ -1,0 +1,68 @@
+//! What servers said about themselves, remembered on disk, so that a restarted mcp-pipe can answer for a server that is
+//! still starting.
+
+/// A kind of list that a server keeps (MCP, server features).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ListKind {
+    /// `tools/list`.
+    Tools,
+    /// `prompts/list`.
+    Prompts,
+    /// `resources/list`.
+    Resources,
+    /// `resources/templates/list`.
+    Templates,
+}
+
+impl ListKind {
+    /// All of them.
+    pub const ALL: [ListKind; 4] = [ListKind::Tools, ListKind::Prompts, ListKind::Resources, ListKind::Templates];
+
+    /// The request that reads it.
+    pub fn method(self) -> &'static str {
+        match self {
+            ListKind::Tools => "tools/list",
+            ListKind::Prompts => "prompts/list",
+            ListKind::Resources => "resources/list",
+            ListKind::Templates => "resources/templates/list",
+        }
+    }
+
+    /// The member of the result that holds it.
+    pub fn member(self) -> &'static str {
+        match self {
+            ListKind::Tools => "tools",
+            ListKind::Prompts => "prompts",
+            ListKind::Resources => "resources",
+            ListKind::Templates => "resourceTemplates",
+        }
+    }
+}
+
+/// A server's lists over all their pages: each item as it was written, raw JSON on one line.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Lists([Vec<Box<str>>; 4]);
+
+impl Lists {
+    /// One of them.
+    pub fn get(&self, kind: ListKind) -> &[Box<str>] {
+        &self.0[kind as usize]
+    }
+
+    /// Replaces one of them; whether it was another one before.
+    pub fn set(&mut self, kind: ListKind, items: Vec<Box<str>>) -> bool {
+        let old = std::mem::replace(&mut self.0[kind as usize], items);
+        old != self.0[kind as usize]
+    }
+}
+
+/// What one server said.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Memory {
+    /// The `initialize` parameters that it was asked with, raw JSON.
+    pub hello: Box<str>,
+    /// Its `initialize` result, raw JSON.
+    pub welcome: Box<str>,
+    /// Its lists.
+    pub lists: Lists,
+}
