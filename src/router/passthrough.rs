@@ -406,7 +406,8 @@ impl Router for Passthrough {
     }
 
     fn in_flight(&self) -> usize {
-        self.flights.values().filter(|f| matches!(f, Flight::Call { .. })).count()
+        let calls = self.flights.values().filter(|f| matches!(f, Flight::Call { .. })).count();
+        calls + self.held.len() + self.waiting.len()
     }
 
     fn is_warm(&self) -> bool {
