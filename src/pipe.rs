@@ -519,6 +519,7 @@ impl Out for Buffers<'_> {
                 debug!(event = "MESSAGE_DROPPED", server = %name, "{note}")
             }
             Note::Served { .. } => debug!(event = "CALL_SERVED", server = %name, "{note}"),
+            Note::Turn { .. } => info!(event = "TURN", server = %name, "{note}"),
         }
     }
 }
