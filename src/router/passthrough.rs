@@ -414,6 +414,10 @@ impl Router for Passthrough {
         matches!(self.server, ServerSide::Warm | ServerSide::Ready { .. })
     }
 
+    fn is_serving(&self, _server: ServerIndex) -> bool {
+        self.is_warm()
+    }
+
     fn is_handshaken(&self) -> bool {
         matches!(self.link, LinkSide::Up { initialize: Some(true), .. })
     }

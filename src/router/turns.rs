@@ -286,6 +286,10 @@ impl<R: Router> Router for Turns<R> {
         self.seats[self.rotation.current()].router.is_warm()
     }
 
+    fn is_serving(&self, server: ServerIndex) -> bool {
+        self.seats[server].router.is_serving(0)
+    }
+
     fn is_handshaken(&self) -> bool {
         self.seats[self.rotation.current()].router.is_handshaken()
     }
