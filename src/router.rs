@@ -14,6 +14,7 @@ use crate::frame::Cut;
 pub mod handshake;
 mod held;
 mod ids;
+pub mod names;
 pub mod passthrough;
 mod repair;
 pub mod reply;
