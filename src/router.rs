@@ -17,6 +17,7 @@ pub mod handshake;
 mod held;
 mod ids;
 mod lane;
+pub mod names;
 pub mod passthrough;
 pub mod reply;
 
