@@ -27,5 +27,6 @@ pub mod run;
 pub mod server;
 pub mod shutdown;
 pub mod status;
+pub mod steering;
 pub mod supervisor;
 pub mod tools;

@@ -13,9 +13,12 @@ use crate::pipe::{Pipe, Run};
 use crate::router::passthrough::Passthrough;
 use crate::shutdown::Stop;
 use crate::status::Status;
+use crate::steering::Steering;
 
 /// Runs a pipe for each server of `config` that has an endpoint, until `stop`. Every task has ended when it returns.
-pub async fn serve(config: Config, guard: Guard, status: Status, stop: Stop) {
+///
+/// Those whose servers take turns obey `steering`.
+pub async fn serve(config: Config, guard: Guard, status: Status, steering: Steering, stop: Stop) {
     let watch = WakeWatch::new();
     let mut pipes = JoinSet::new();
     let Config { drain_timeout, log_contents, .. } = config;
