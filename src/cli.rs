@@ -24,6 +24,8 @@ Examples:
   mcp-pipe calculator.py                  one script
   mcp-pipe -- npx -y some-server --flag   any command
   mcp-pipe tools calculator               what it offers
+  mcp-pipe tools --size                   how much of an assistant's context the tools take
+  mcp-pipe --mode multiplex               all servers of an endpoint on one connection
   mcp-pipe call calculator add '{\"a\":2,\"b\":3}'
 
 A server whose name is also a command (tools, call, health, run) is run with: mcp-pipe run NAME";
@@ -56,6 +58,9 @@ pub enum Command {
         /// Print JSON instead of a table
         #[arg(long)]
         json: bool,
+        /// Print how much of an assistant's context they take: bytes, and tokens by estimate, the largest first
+        #[arg(long)]
+        size: bool,
     },
     /// Start a server, call one of its tools through the whole pipe, print the result, and end
     Call {
