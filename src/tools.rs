@@ -1,5 +1,7 @@
 //! Which tools of a server are published, and as what: the `tools`, `slim`, `timeout` and `maxResultBytes` of a config.
 
+pub mod size;
+
 use std::time::Duration;
 
 use wildmatch::WildMatch;
