@@ -11,6 +11,8 @@ mod calculator;
 mod config_mistakes;
 mod crash;
 mod frames;
+#[cfg(target_os = "linux")]
+mod half_open;
 mod handshake;
 mod local;
 mod orphans;

@@ -25,7 +25,12 @@ impl FakeEndpoint {
     }
 
     pub(crate) async fn with_token(token: &str) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::on("127.0.0.1", token).await
+    }
+
+    /// On an address of a network of its own.
+    pub(crate) async fn on(address: &str, token: &str) -> Self {
+        let listener = TcpListener::bind((address, 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
         FakeEndpoint { listener, address, token: token.to_owned(), accepted: AtomicUsize::new(0) }
     }
