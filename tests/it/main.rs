@@ -7,6 +7,7 @@
 
 mod harness;
 
+mod agent;
 mod calculator;
 mod config_mistakes;
 mod crash;

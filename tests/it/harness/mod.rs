@@ -1,5 +1,6 @@
 //! What the tests are made with: an endpoint that panics on the unexpected, the program as a process, and servers.
 
+mod agent;
 mod conn;
 mod daemon;
 mod endpoint;
@@ -10,6 +11,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
+pub(crate) use agent::{Agent, Takes};
 pub(crate) use conn::{Conn, text_of};
 pub(crate) use daemon::{Daemon, Setup, field};
 pub(crate) use endpoint::FakeEndpoint;
