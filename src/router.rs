@@ -21,6 +21,7 @@ pub mod merge;
 pub mod names;
 pub mod passthrough;
 pub mod reply;
+pub mod uris;
 
 /// What a request is told that comes during a stop.
 const SHUTTING_DOWN: &str = "mcp-pipe is shutting down";

@@ -10,6 +10,7 @@ use super::Member;
 use crate::catalogue::{ListKind, Lists};
 use crate::config::Naming;
 use crate::router::{ServerIndex, names, uris};
+use crate::tools::object;
 
 /// A published name or URI → whose it is, and what that server calls it.
 type Table = HashMap<Box<str>, (ServerIndex, Box<str>)>;
@@ -166,5 +167,5 @@ fn definition<'a>(kind: ListKind, item: &Item<'a>, name: &str, members: &[Member
     if *name == *item.own {
         return item.raw.into();
     }
-    uris::with_member(item.raw, member, name).map_or(item.raw.into(), Into::into)
+    object::with_member(item.raw, member, name).map_or(item.raw.into(), Into::into)
 }

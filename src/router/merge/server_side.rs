@@ -5,7 +5,7 @@ use super::*;
 use crate::router::edits::Edits;
 use crate::router::lane::is_call;
 use crate::router::reply::{INVALID_PARAMS, METHOD_NOT_FOUND};
-use crate::tools;
+use crate::tools::cut::cut_result;
 
 impl Merge {
     pub(super) fn server_answers(
@@ -41,7 +41,7 @@ impl Merge {
                     {
                         return self.elsewhere(next, &request, &asked, call, Some((frame, id)), out);
                     }
-                    cut = terms.max_result.zip(result).and_then(|(max, result)| tools::cut_result(result, max));
+                    cut = terms.max_result.zip(result).and_then(|(max, result)| cut_result(result, max));
                 }
                 if let (Some(cut), Some(result)) = (&cut, e.result.clone()) {
                     edits.replace(result, cut);
