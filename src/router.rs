@@ -214,7 +214,10 @@ impl fmt::Display for Note<'_> {
                 write!(f, "answered the server's {method} with an error: {why}")
             }
             Note::Refused { error, .. } => {
-                write!(f, "the server refused to initialize: {error}; the endpoint sees nothing of it until it is restarted")
+                write!(
+                    f,
+                    "the server refused to initialize: {error}; the endpoint sees nothing of it until it is restarted"
+                )
             }
             Note::NoSuchTool { names, .. } => {
                 write!(f, "the config names tools that the server does not have: {names}; see mcp-pipe tools")

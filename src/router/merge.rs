@@ -204,13 +204,7 @@ impl Router for Merge {
                 if member.lane.is_ready() {
                     let params = serde_json::json!({ "uri": *uri }).to_string();
                     let Member { lane, .. } = member;
-                    lane.send(
-                        Flight::Errand,
-                        "resources/unsubscribe",
-                        Some(params.as_bytes()),
-                        &mut self.desk,
-                        out,
-                    );
+                    lane.send(Flight::Errand, "resources/unsubscribe", Some(params.as_bytes()), &mut self.desk, out);
                 }
             }
         }
