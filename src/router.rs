@@ -18,6 +18,7 @@ pub mod names;
 pub mod passthrough;
 mod repair;
 pub mod reply;
+pub mod uris;
 
 /// Which server of a pipe, by its place in the pipe's list.
 pub type ServerIndex = usize;
