@@ -11,12 +11,18 @@ use tokio::time::Instant;
 use crate::catalogue::Memory;
 use crate::frame::Cut;
 
+mod desk;
+mod edits;
 pub mod handshake;
 mod held;
 mod ids;
+mod lane;
+pub mod names;
 pub mod passthrough;
-mod repair;
 pub mod reply;
+
+/// What a request is told that comes during a stop.
+const SHUTTING_DOWN: &str = "mcp-pipe is shutting down";
 
 /// Which server of a pipe, by its place in the pipe's list.
 pub type ServerIndex = usize;
