@@ -7,6 +7,7 @@ use wildmatch::WildMatch;
 
 pub mod cut;
 pub mod object;
+pub mod size;
 #[cfg(test)]
 mod tests;
 
