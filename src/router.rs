@@ -181,6 +181,8 @@ pub trait Router {
     fn in_flight(&self) -> usize;
     /// Whether every server has shown that it is loaded, so that dialling makes sense.
     fn is_warm(&self) -> bool;
+    /// Whether a server answers. Asked after what it wrote.
+    fn is_serving(&self, server: ServerIndex) -> bool;
     /// Whether the endpoint's `initialize` was answered on this connection.
     fn is_handshaken(&self) -> bool;
     /// Whether the connection is to be closed now and made anew. Asked after every event.

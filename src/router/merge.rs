@@ -334,6 +334,10 @@ impl Router for Merge {
         self.members.iter().all(is_settled)
     }
 
+    fn is_serving(&self, server: ServerIndex) -> bool {
+        self.members[server].lane.is_warm()
+    }
+
     fn is_handshaken(&self) -> bool {
         self.desk.is_handshaken()
     }
