@@ -457,13 +457,13 @@ fn every_shipped_file_is_right() {
         assert_eq!(resolved.config.servers[0].command.args, ["examples/calculator.py"]);
     }
     let tokens = [ENDPOINT, ("KITCHEN_ENDPOINT", "wss://k.example/?token=k"), ("OFFICE_TOKEN", "o")];
-    let hosts: Vec<String> = resolved("mcp_config.multi-token.json", &tokens)
-        .config
-        .servers
-        .iter()
-        .map(|server| server.endpoint.as_ref().unwrap().host().to_owned())
-        .collect();
-    assert_eq!(hosts, ["k.example", "api.xiaozhi.me", "h.example"]);
+    let several = resolved("mcp_config.multi-token.json", &tokens);
+    assert!(several.warnings.is_empty(), "{:?}", several.warnings);
+    let servers = &several.config.servers;
+    let hosts: Vec<&str> = servers.iter().map(|server| server.endpoint.as_ref().unwrap().host()).collect();
+    assert_eq!(hosts, ["k.example", "api.xiaozhi.me", "h.example", "h.example"], "own ones, and a shared one");
+    assert!(servers.iter().all(|server| server.sharing.mode == Mode::Multiplex));
+    assert_eq!(servers[2].tools.allow.len(), 4);
 
     let example = std::fs::read_to_string(root.join(".env.example")).unwrap();
     let case = Case::server(r#""args": []"#).no_env().file(".env", example);

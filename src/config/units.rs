@@ -5,6 +5,7 @@ use std::time::Duration;
 use clap::ValueEnum;
 
 use super::closest;
+use crate::tools::cut;
 
 /// The longest time taken: a month. More is a slip, and would overflow somewhere below.
 const LONGEST: Duration = Duration::from_secs(30 * 24 * 3600);
@@ -12,8 +13,6 @@ const LONGEST: Duration = Duration::from_secs(30 * 24 * 3600);
 const SMALLEST_FRAME: usize = 1024;
 /// The largest frame limit: a message is held in memory whole.
 const LARGEST_FRAME: usize = 1 << 30;
-/// The smallest limit on a result: a notice that it was cut fits, and some of it.
-const SMALLEST_RESULT: usize = 256;
 /// The shortest turn: a connection is closed and made anew for each, and endpoints want their `initialize` answered,
 /// their lists read and a call made meanwhile.
 const SHORTEST_TURN: Duration = Duration::from_secs(10);
@@ -104,10 +103,10 @@ pub(crate) fn word<T: ValueEnum>(value: &T) -> String {
 /// Why the text is none, with an example.
 pub(crate) fn result_size(text: &str) -> Result<usize, String> {
     let bytes = size(text)?;
-    if (SMALLEST_RESULT..=LARGEST_FRAME).contains(&bytes) {
+    if (cut::LEAST..=LARGEST_FRAME).contains(&bytes) {
         Ok(bytes)
     } else {
-        Err("must lie between 256 bytes and 1GiB".to_owned())
+        Err(format!("must lie between {} bytes and 1GiB", cut::LEAST))
     }
 }
 

@@ -213,14 +213,15 @@ impl<R: Router> Router for Turns<R> {
         self.look(now, out);
     }
 
-    fn on_server_busy(&mut self, server: ServerIndex, busy: bool) {
-        self.seats[server].router.on_server_busy(0, busy);
+    fn on_server_busy(&mut self, server: ServerIndex, busy: bool, now: Instant, out: &mut impl Out) {
+        let (router, mut door) = self.at(server, out);
+        router.on_server_busy(0, busy, now, &mut door);
     }
 
     fn on_server(&mut self, server: ServerIndex, frame: &[u8], now: Instant, out: &mut impl Out) {
         let (router, mut door) = self.at(server, out);
         router.on_server(0, frame, now, &mut door);
-        if router.is_warm() && !self.rotation.is_warm(server) {
+        if router.is_serving(0) && !self.rotation.is_warm(server) {
             self.rotation.warm(server);
             self.look(now, out);
         }
@@ -295,7 +296,9 @@ impl<R: Router> Router for Turns<R> {
     }
 
     fn wants_reconnect(&self, now: Instant) -> Option<Reconnect> {
-        let LinkSide::Up { heard, phase: Phase::Ending { refuse_from } } = self.link else { return None };
+        let LinkSide::Up { heard, phase: Phase::Ending { refuse_from } } = self.link else {
+            return self.seats[self.rotation.current()].router.wants_reconnect(now);
+        };
         let quiet = heard.is_none() || now >= refuse_from + INSISTING;
         (quiet && !self.draining && self.in_flight() == 0).then_some(Reconnect::Turn)
     }
@@ -334,9 +337,14 @@ impl<O: Out> Out for Door<'_, O> {
             Note::Unclaimed { server: Some(_) } => Note::Unclaimed { server: Some(server) },
             Note::Initialized { identity, .. } => Note::Initialized { server, identity },
             Note::AnsweredForEndpoint { method, why, .. } => Note::AnsweredForEndpoint { server, method, why },
+            Note::Refused { error, .. } => Note::Refused { server, error },
+            Note::NoSuchTool { names, .. } => Note::NoSuchTool { server, names },
             Note::Served { method, took, .. } => Note::Served { server, method, took },
             Note::Turn { what, .. } => Note::Turn { server, what },
-            Note::NotMessage { .. } | Note::TooLarge { server: None, .. } | Note::Unclaimed { server: None } => note,
+            Note::NotMessage { .. }
+            | Note::TooLarge { server: None, .. }
+            | Note::Unclaimed { server: None }
+            | Note::ToolsRead { .. } => note,
         });
     }
 }
