@@ -328,7 +328,8 @@ impl<R: Router> Pipe<R> {
             let busy = its_fault && waited >= BUSY;
             if busy != self.inner.busy[index] {
                 self.inner.busy[index] = busy;
-                self.router.on_server_busy(index, busy);
+                let mut out = Buffers { endpoint: &mut self.endpoint, inner: &mut self.inner };
+                self.router.on_server_busy(index, busy, now, &mut out);
                 changed = true;
             }
             if busy && waited >= STUCK {
@@ -514,6 +515,9 @@ impl Out for Buffers<'_> {
                 }
             }
             Note::TooLarge { server: Some(_), .. } => warn!(event = "ERROR_MESSAGE", server = %name, "{note}"),
+            Note::Refused { .. } => warn!(event = "ERROR_INITIALIZE", server = %name, "{note}"),
+            Note::NoSuchTool { .. } => warn!(event = "CONFIG_WARNING", server = %name, "{note}"),
+            Note::ToolsRead { .. } => info!(event = "TOOLS_READ", server = %name, "{note}"),
             Note::Initialized { .. } => info!(event = "SERVER_INITIALIZED", server = %name, "{note}"),
             Note::AnsweredForEndpoint { .. } | Note::Unclaimed { .. } => {
                 debug!(event = "MESSAGE_DROPPED", server = %name, "{note}")
