@@ -170,3 +170,38 @@ pub enum Handshake {
     /// The server itself, each time.
     Relay,
 }
+
+#[cfg(test)]
+impl ServerSpec {
+    /// A server for tests: starts `program` and gives up on nothing for a second.
+    pub(crate) fn sample(name: &str, program: &str, args: &[&str]) -> Self {
+        let second = Duration::from_secs(1);
+        ServerSpec {
+            name: name.into(),
+            command: CommandSpec {
+                program: program.to_owned(),
+                args: args.iter().map(|arg| (*arg).to_owned()).collect(),
+                env: Vec::new(),
+                env_remove: Vec::new(),
+                cwd: None,
+            },
+            endpoint: None,
+            link: Arc::new(LinkSpec {
+                headers: Vec::new(),
+                subprotocol: None,
+                ca_file: None,
+                connect_timeout: second,
+                ping_interval: second,
+                ping_timeout: second,
+                max_backoff: second,
+            }),
+            handshake: Handshake::Answer,
+            start_timeout: second,
+            max_frame: 1 << 20,
+            sharing: Sharing::default(),
+            pin: false,
+            keep_listed: true,
+            tools: Arc::default(),
+        }
+    }
+}

@@ -181,6 +181,8 @@ pub trait Router {
     fn in_flight(&self) -> usize;
     /// Whether every server has shown that it is loaded, so that dialling makes sense.
     fn is_warm(&self) -> bool;
+    /// Whether a server answers. Asked after what it wrote.
+    fn is_serving(&self, server: ServerIndex) -> bool;
     /// Whether the endpoint's `initialize` was answered on this connection.
     fn is_handshaken(&self) -> bool;
     /// Whether the connection is to be closed now and made anew. Asked after every event.
@@ -214,7 +216,10 @@ impl fmt::Display for Note<'_> {
                 write!(f, "answered the server's {method} with an error: {why}")
             }
             Note::Refused { error, .. } => {
-                write!(f, "the server refused to initialize: {error}; the endpoint sees nothing of it until it is restarted")
+                write!(
+                    f,
+                    "the server refused to initialize: {error}; the endpoint sees nothing of it until it is restarted"
+                )
             }
             Note::NoSuchTool { names, .. } => {
                 write!(f, "the config names tools that the server does not have: {names}; see mcp-pipe tools")

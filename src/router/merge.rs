@@ -204,13 +204,7 @@ impl Router for Merge {
                 if member.lane.is_ready() {
                     let params = serde_json::json!({ "uri": *uri }).to_string();
                     let Member { lane, .. } = member;
-                    lane.send(
-                        Flight::Errand,
-                        "resources/unsubscribe",
-                        Some(params.as_bytes()),
-                        &mut self.desk,
-                        out,
-                    );
+                    lane.send(Flight::Errand, "resources/unsubscribe", Some(params.as_bytes()), &mut self.desk, out);
                 }
             }
         }
@@ -338,6 +332,10 @@ impl Router for Merge {
     fn is_warm(&self) -> bool {
         let is_settled = |member: &Member| member.lane.is_warm() || !member.is_awaited();
         self.members.iter().all(is_settled)
+    }
+
+    fn is_serving(&self, server: ServerIndex) -> bool {
+        self.members[server].lane.is_warm()
     }
 
     fn is_handshaken(&self) -> bool {

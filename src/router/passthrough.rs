@@ -169,6 +169,10 @@ impl Router for Passthrough {
         self.lane.is_warm()
     }
 
+    fn is_serving(&self, _server: ServerIndex) -> bool {
+        self.is_warm()
+    }
+
     fn is_handshaken(&self) -> bool {
         self.desk.is_handshaken()
     }

@@ -70,7 +70,8 @@ impl Merge {
     }
 
     fn welcomes(&self) -> Vec<(&str, &Welcome)> {
-        let known = self.members.iter().filter_map(|m| m.shelf.welcome.as_ref().map(|welcome| (&*m.lane.name, welcome)));
+        let known =
+            self.members.iter().filter_map(|m| m.shelf.welcome.as_ref().map(|welcome| (&*m.lane.name, welcome)));
         known.collect()
     }
 
@@ -162,7 +163,8 @@ impl Merge {
         let Some((range, name)) = name.and_then(|r| Some((r.clone(), text(&frame[r])?))) else {
             return self.desk.refuse(id, INVALID_PARAMS, "invalid params: a name is missing", out);
         };
-        let Some((server, own)) = self.published().find(kind, &name).map(|(server, own)| (server, own.to_owned())) else {
+        let Some((server, own)) = self.published().find(kind, &name).map(|(server, own)| (server, own.to_owned()))
+        else {
             let what = if kind == ListKind::Tools { "tool" } else { "prompt" };
             return self.unrouted(frame, id, format_args!("unknown {what}: {name}"), now, out);
         };
@@ -178,7 +180,13 @@ impl Merge {
         let policy = &self.members[server].policy;
         let (timeout, max_result) = (policy.timeout_of(own), policy.max_result_of(own));
         (timeout.is_some() || max_result.is_some()).then(|| {
-            Box::new(Terms { timeout, deadline: timeout.map(|t| now + t), tool: name.into(), max_result, elsewhere: None })
+            Box::new(Terms {
+                timeout,
+                deadline: timeout.map(|t| now + t),
+                tool: name.into(),
+                max_result,
+                elsewhere: None,
+            })
         })
     }
 
@@ -340,14 +348,7 @@ impl Merge {
     }
 
     /// A name that nobody has. It may belong to a server that has not said yet what it has.
-    fn unrouted(
-        &mut self,
-        frame: &[u8],
-        id: &[u8],
-        why: impl std::fmt::Display,
-        now: Instant,
-        out: &mut impl Out,
-    ) {
+    fn unrouted(&mut self, frame: &[u8], id: &[u8], why: impl std::fmt::Display, now: Instant, out: &mut impl Out) {
         if !self.members.iter().any(Member::is_awaited) {
             return self.desk.refuse(id, INVALID_PARAMS, why, out);
         }

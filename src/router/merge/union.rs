@@ -13,8 +13,7 @@ pub(super) fn result(version: &str, welcomes: &[(&str, &Welcome)]) -> Vec<u8> {
     all.insert("protocolVersion".into(), handshake::common(version, spoken).into());
     all.insert("capabilities".into(), capabilities(welcomes));
     let names: Vec<&str> = welcomes.iter().map(|(name, _)| *name).collect();
-    let info =
-        json!({"name": "mcp-pipe", "title": names.join(", "), "version": env!("CARGO_PKG_VERSION")});
+    let info = json!({"name": "mcp-pipe", "title": names.join(", "), "version": env!("CARGO_PKG_VERSION")});
     all.insert("serverInfo".into(), info);
     let mut instructions = String::new();
     for (name, welcome) in welcomes {
