@@ -152,8 +152,8 @@ struct Page {
 
 fn page(result: &[u8], kind: ListKind) -> Option<Page> {
     // Control characters inside strings are no JSON, but some servers write them.
-    if result.iter().any(u8::is_ascii_control) {
-        let clean: Vec<u8> = result.iter().map(|b| if b.is_ascii_control() { b' ' } else { *b }).collect();
+    if result.iter().any(|b| *b < 0x20) {
+        let clean: Vec<u8> = result.iter().map(|b| if *b < 0x20 { b' ' } else { *b }).collect();
         return clean_page(&clean, kind);
     }
     clean_page(result, kind)
