@@ -5,6 +5,7 @@
 //! A message passes `link` → `router` → `server` and back; see ARCHITECTURE.md.
 
 pub mod admin;
+pub mod agent;
 pub mod backoff;
 pub mod catalogue;
 pub mod chunk;
