@@ -26,6 +26,7 @@ pub mod recovery;
 pub mod router;
 pub mod run;
 pub mod server;
+pub mod sharing;
 pub mod shutdown;
 pub mod status;
 pub mod supervisor;
