@@ -11,12 +11,18 @@ use tokio::time::Instant;
 use crate::catalogue::Memory;
 use crate::frame::Cut;
 
+mod desk;
+mod edits;
 pub mod handshake;
 mod held;
 mod ids;
+mod lane;
+pub mod names;
 pub mod passthrough;
-mod repair;
 pub mod reply;
+
+/// What a request is told that comes during a stop.
+const SHUTTING_DOWN: &str = "mcp-pipe is shutting down";
 
 /// Which server of a pipe, by its place in the pipe's list.
 pub type ServerIndex = usize;
@@ -152,6 +158,8 @@ pub trait Router {
     fn in_flight(&self) -> usize;
     /// Whether every server has shown that it is loaded, so that dialling makes sense.
     fn is_warm(&self) -> bool;
+    /// Whether a server answers. Asked after what it wrote.
+    fn is_serving(&self, server: ServerIndex) -> bool;
     /// Whether the endpoint's `initialize` was answered on this connection.
     fn is_handshaken(&self) -> bool;
     /// Whether the connection is to be closed now and made anew. Asked after every event.

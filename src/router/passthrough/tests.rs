@@ -1,5 +1,10 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+use std::time::Duration;
+
+use super::super::desk::MAX_ASKED;
+use super::super::lane::MAX_IN_FLIGHT;
+use super::super::reply::{INVALID_REQUEST, METHOD_NOT_FOUND, PARSE_ERROR};
 use super::*;
 use crate::catalogue::Memory;
 use proptest::prelude::*;
@@ -516,11 +521,11 @@ fn nothing_grows_without_bound() {
     for id in 0..10 {
         rig.endpoint(&json!({"id": id, "method": "tools/call", "params": {"pad": pad}}).to_string());
     }
-    assert!(rig.router.held.bytes() <= super::super::held::HOLD_BYTES && rig.sent_to_endpoint().len() == 7);
+    assert!(rig.router.lane.held.bytes() <= super::super::held::HOLD_BYTES && rig.sent_to_endpoint().len() == 7);
     for id in 0..MAX_ASKED + 5 {
         rig.server(&json!({"id": id, "method": "roots/list"}).to_string());
     }
-    assert!(rig.router.asked.len() <= MAX_ASKED);
+    assert!(rig.router.desk.asked.len() <= MAX_ASKED);
     let mut rig = Rig::new();
     rig.link_up();
     for id in 0..MAX_WAITING as u64 + 10 {
