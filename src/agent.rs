@@ -2,6 +2,8 @@
 //!
 //! Limits on connections are those of an *agent*: two servers with different tokens may still be in each other's way.
 
+pub mod lock;
+
 use std::fmt;
 
 use base64::Engine as _;
