@@ -301,7 +301,7 @@ impl<R: Router> Pipe<R> {
         };
         // A server that can't write need not read: then it is the endpoint that holds everything up.
         let its_fault = self.endpoint.pending().len() < HIGH;
-        let watched = self.sides.watch(&mut self.router, its_fault, now);
+        let watched = self.sides.watch(&mut self.router, &mut self.endpoint, its_fault, now);
         timed |= watched.changed || !watched.stuck.is_empty();
         for index in watched.stuck {
             self.servers[index].give_up("did not read its stdin for 300 s");
@@ -322,7 +322,7 @@ fn on_link<R: Router>(router: &mut R, mut out: Buffers<'_>, event: LinkEvent<'_>
         LinkEvent::Message(text) => {
             out.sides.trace("MESSAGE_RECEIVED", None, &[text.as_bytes()]);
             router.on_endpoint(text.as_bytes(), now, &mut out);
-            out.sides.tell_crowded(router);
+            out.sides.tell_crowded(router, out.endpoint, now);
         }
         LinkEvent::TooLarge(cut) => router.on_endpoint_too_large(cut, now, &mut out),
         LinkEvent::Down { cause, open_for, retry_in } => {

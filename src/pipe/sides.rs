@@ -128,23 +128,31 @@ impl Sides {
 
     /// Tells the router which servers have so much waiting for them that they are to get no more. To be called after each
     /// message of the endpoint, so that one burst overshoots by one message only.
-    pub(super) fn tell_crowded(&mut self, router: &mut impl Router) {
+    pub(super) fn tell_crowded(&mut self, router: &mut impl Router, endpoint: &mut Outgoing, now: Instant) {
         if !std::mem::take(&mut self.crowded) || !self.is_shared() {
             return;
         }
-        for (index, side) in self.each.iter_mut().enumerate() {
+        for index in 0..self.each.len() {
+            let side = &mut self.each[index];
             if side.stdin.len() >= CROWDED && !side.busy {
                 side.busy = true;
-                router.on_server_busy(index, true);
+                router.on_server_busy(index, true, now, &mut Buffers { endpoint, sides: self });
             }
         }
     }
 
     /// Watches servers that don't read their stdin. `its_fault`: nothing keeps a server from writing, so it could read.
-    pub(super) fn watch(&mut self, router: &mut impl Router, its_fault: bool, now: Instant) -> Watched {
+    pub(super) fn watch(
+        &mut self,
+        router: &mut impl Router,
+        endpoint: &mut Outgoing,
+        its_fault: bool,
+        now: Instant,
+    ) -> Watched {
         let mut watched = Watched::default();
         let shared = self.is_shared();
-        for (index, side) in self.each.iter_mut().enumerate() {
+        for index in 0..self.each.len() {
+            let side = &mut self.each[index];
             let (waiting, (since, least)) = (side.stdin.len(), side.stuck.unwrap_or((now, usize::MAX)));
             side.stuck = match waiting {
                 ..HIGH => None,
@@ -154,9 +162,9 @@ impl Sides {
             let waited = side.stuck.map_or(Duration::ZERO, |(since, _)| now - since);
             let busy =
                 if shared { waiting >= CROWDED || (side.busy && waiting >= HIGH) } else { its_fault && waited >= BUSY };
-            if busy != side.busy {
+            let told = busy != side.busy;
+            if told {
                 side.busy = busy;
-                router.on_server_busy(index, busy);
                 watched.changed = true;
             }
             if its_fault && waited >= STUCK {
@@ -165,6 +173,9 @@ impl Sides {
             }
             let deadlines = side.stuck.map_or([None, None], |(since, _)| [Some(since + BUSY), Some(since + STUCK)]);
             watched.next = deadlines.into_iter().flatten().filter(|at| *at > now).chain(watched.next).min();
+            if told {
+                router.on_server_busy(index, busy, now, &mut Buffers { endpoint, sides: self });
+            }
         }
         watched
     }
@@ -220,6 +231,13 @@ impl Sides {
             Note::TooLarge { server: Some(server), .. } => {
                 warn!(event = "ERROR_MESSAGE", server = %name(*server), "{note}")
             }
+            Note::Refused { server, .. } => {
+                warn!(event = "ERROR_INITIALIZE", server = %self.each[*server].name, "{note}");
+            }
+            Note::NoSuchTool { server, .. } => {
+                warn!(event = "CONFIG_WARNING", server = %self.each[*server].name, "{note}");
+            }
+            Note::ToolsRead { .. } => info!(event = "TOOLS_READ", server = %self.name, "{note}"),
             Note::Initialized { server, .. } => {
                 info!(event = "SERVER_INITIALIZED", server = %name(*server), "{note}")
             }

@@ -52,7 +52,7 @@ impl Router for Switch {
         out.to_endpoint(&[json!({"down": server}).to_string().as_bytes()]);
     }
 
-    fn on_server_busy(&mut self, server: ServerIndex, busy: bool) {
+    fn on_server_busy(&mut self, server: ServerIndex, busy: bool, _: Instant, _: &mut impl Out) {
         self.busy.insert(server, busy);
     }
 

@@ -75,6 +75,8 @@ pub(super) struct Call {
 /// What becomes of a call and its answer besides being passed on.
 #[derive(Debug, Default)]
 pub(super) struct Terms {
+    /// How long it may take.
+    pub(super) timeout: Option<Duration>,
     /// It is answered with an error then.
     pub(super) deadline: Option<Instant>,
     /// The tool, as the endpoint calls it; for the words of an error.

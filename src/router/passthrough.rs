@@ -102,7 +102,7 @@ impl Router for Passthrough {
         self.lane.down(gone, &mut self.desk, now, out);
     }
 
-    fn on_server_busy(&mut self, _server: ServerIndex, busy: bool) {
+    fn on_server_busy(&mut self, _server: ServerIndex, busy: bool, _now: Instant, _out: &mut impl Out) {
         self.lane.busy = busy;
     }
 

@@ -7,10 +7,13 @@
 
 mod harness;
 
+mod agent;
 mod calculator;
 mod config_mistakes;
 mod crash;
 mod frames;
+#[cfg(target_os = "linux")]
+mod half_open;
 mod handshake;
 mod local;
 mod orphans;

@@ -4,29 +4,10 @@
 //! packages `mcp` and `fastmcp`) and `MCP_PIPE_TEST_NODE_MODULES` (a `node_modules` that has
 //! `@modelcontextprotocol/server-everything`). Without one its tests are skipped, which is said; with `CI=true` they fail.
 
-use std::io::Write;
-use std::path::PathBuf;
-
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
-use crate::harness::{Conn, Daemon, FakeEndpoint, Setup, config, example, text_of};
-
-/// The value of a variable that says where servers are; `None` skips the test.
-fn installed(variable: &str) -> Option<PathBuf> {
-    match std::env::var_os(variable) {
-        Some(path) => Some(PathBuf::from(path)),
-        None if std::env::var("CI").is_ok_and(|ci| ci == "true") => panic!("{variable} is not set; .ci/run sets it"),
-        None => {
-            #[expect(
-                clippy::explicit_write,
-                reason = "the harness would keep what a passing test prints with a macro"
-            )]
-            writeln!(std::io::stderr(), "SKIPPED a test: {variable} is not set").unwrap();
-            None
-        }
-    }
-}
+use crate::harness::{Conn, Daemon, FakeEndpoint, Setup, config, example, installed, text_of};
 
 /// Starts it as the server `x`, and accepts its connection.
 async fn start(setup: Setup, mut entry: Value) -> (FakeEndpoint, Daemon, Conn) {

@@ -457,14 +457,14 @@ fn pings_are_answered_while_the_server_is_busy_or_dead() {
 #[test]
 fn a_server_that_does_not_read_costs_the_endpoint_its_calls_and_not_its_pings() {
     let mut rig = Rig::running();
-    rig.router.on_server_busy(0, true);
+    rig.router.on_server_busy(0, true, rig.now, &mut rig.sink);
     rig.endpoint(r#"{"id":1,"method":"tools/call"}"#);
     rig.endpoint(r#"{"id":2,"method":"ping"}"#);
     let answers = rig.sent_to_endpoint();
     assert_eq!(parsed(&answers[0])["error"]["message"], "server \"calc\" is busy and takes no more requests now");
     assert_eq!(parsed(&answers[1])["result"], json!({}));
     assert!(rig.sent_to_server().is_empty());
-    rig.router.on_server_busy(0, false);
+    rig.router.on_server_busy(0, false, rig.now, &mut rig.sink);
     rig.endpoint(r#"{"id":3,"method":"tools/call"}"#);
     assert_eq!(rig.sent_to_server().len(), 1);
 }

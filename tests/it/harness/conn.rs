@@ -42,11 +42,20 @@ impl Conn {
 
     /// Sends a message in another form than compact text.
     pub(crate) async fn send_as(&mut self, message: &Value, form: Message) {
+        self.try_send_as(message, form).await.unwrap();
+    }
+
+    /// Sends a message, if there is still somebody to send it to.
+    pub(super) async fn try_send(&mut self, message: Value) -> Result<(), Error> {
+        self.try_send_as(&message, Message::text(message.to_string())).await
+    }
+
+    async fn try_send_as(&mut self, message: &Value, form: Message) -> Result<(), Error> {
         if let (Some(id), Some(_)) = (message.get("id"), message.get("method")) {
             self.answered.remove(&id.to_string());
             assert!(self.in_flight.insert(id.to_string()), "the test uses id {id} twice");
         }
-        self.socket.send(form).await.unwrap();
+        self.socket.send(form).await
     }
 
     /// Sends what is no JSON; an answer with the id null may come.
@@ -154,8 +163,13 @@ impl Conn {
 
     /// The next checked frame, or how the connection ended.
     async fn next(&mut self) -> Result<Value, Option<CloseFrame>> {
+        within("a frame from the pipe", self.next_ever()).await
+    }
+
+    /// The same, however long it takes.
+    pub(super) async fn next_ever(&mut self) -> Result<Value, Option<CloseFrame>> {
         loop {
-            match within("a frame from the pipe", self.socket.next()).await {
+            match self.socket.next().await {
                 Some(Ok(Message::Text(text))) => return Ok(self.check(&text)),
                 Some(Ok(Message::Close(frame))) => {
                     // Lets tungstenite answer it, which completes the close.

@@ -25,7 +25,12 @@ impl FakeEndpoint {
     }
 
     pub(crate) async fn with_token(token: &str) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::on("127.0.0.1", token).await
+    }
+
+    /// On an address of a network of its own.
+    pub(crate) async fn on(address: &str, token: &str) -> Self {
+        let listener = TcpListener::bind((address, 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
         FakeEndpoint { listener, address, token: token.to_owned(), accepted: AtomicUsize::new(0) }
     }
@@ -35,6 +40,11 @@ impl FakeEndpoint {
         format!("ws://{}/mcp/?token={}", self.address, self.token)
     }
 
+    /// Where it listens.
+    pub(super) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// How many connections came, refused ones too.
     pub(crate) fn accepted(&self) -> usize {
         self.accepted.load(Ordering::Relaxed)
@@ -42,17 +52,10 @@ impl FakeEndpoint {
 
     /// The next connection, upgraded.
     pub(crate) async fn accept(&self) -> Conn {
-        let stream = self.accept_tcp().await;
-        let mut seen = None;
-        #[expect(clippy::result_large_err, reason = "the signature is tungstenite's")]
-        let callback = |request: &Request, response: Response| -> Result<Response, ErrorResponse> {
-            seen = Some((request.uri().clone(), request.headers().clone()));
-            Ok(response)
-        };
-        let socket = within("the upgrade", accept_hdr_async(stream, callback)).await.unwrap();
-        let (uri, headers) = seen.unwrap();
-        assert_eq!(uri.to_string(), format!("/mcp/?token={}", self.token), "the address is dialled as it was given");
-        Conn::new(socket, headers)
+        let stream = within("somebody to dial the endpoint", self.accept_tcp()).await;
+        let (target, conn) = upgrade(stream).await;
+        assert_eq!(target, format!("/mcp/?token={}", self.token), "the address is dialled as it was given");
+        conn
     }
 
     /// The next connection gets this HTTP status instead of an upgrade.
@@ -62,7 +65,7 @@ impl FakeEndpoint {
 
     /// The next connection gets this, headers and body, instead of an upgrade.
     pub(crate) async fn answer(&self, response: &str) {
-        let mut stream = self.accept_tcp().await;
+        let mut stream = within("somebody to dial the endpoint", self.accept_tcp()).await;
         let mut request = Vec::new();
         while !request.ends_with(b"\r\n\r\n") {
             request.push(within("an upgrade request", stream.read_u8()).await.unwrap());
@@ -76,9 +79,23 @@ impl FakeEndpoint {
         assert!(dialled.is_err(), "dialled though nobody should have");
     }
 
-    async fn accept_tcp(&self) -> TcpStream {
-        let (stream, _) = within("somebody to dial the endpoint", self.listener.accept()).await.unwrap();
+    /// The next connection, however long it takes.
+    pub(super) async fn accept_tcp(&self) -> TcpStream {
+        let (stream, _) = self.listener.accept().await.unwrap();
         self.accepted.fetch_add(1, Ordering::Relaxed);
         stream
     }
+}
+
+/// What was asked for, path and query, and the connection.
+pub(super) async fn upgrade(stream: TcpStream) -> (String, Conn) {
+    let mut seen = None;
+    #[expect(clippy::result_large_err, reason = "the signature is tungstenite's")]
+    let callback = |request: &Request, response: Response| -> Result<Response, ErrorResponse> {
+        seen = Some((request.uri().to_string(), request.headers().clone()));
+        Ok(response)
+    };
+    let socket = within("the upgrade", accept_hdr_async(stream, callback)).await.unwrap();
+    let (target, headers) = seen.unwrap();
+    (target, Conn::new(socket, headers))
 }

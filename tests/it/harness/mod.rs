@@ -1,16 +1,19 @@
 //! What the tests are made with: an endpoint that panics on the unexpected, the program as a process, and servers.
 
+mod agent;
 mod conn;
 mod daemon;
 mod endpoint;
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
+pub(crate) use agent::{Agent, Takes};
 pub(crate) use conn::{Conn, text_of};
-pub(crate) use daemon::{Daemon, Setup};
+pub(crate) use daemon::{Daemon, Setup, field};
 pub(crate) use endpoint::FakeEndpoint;
 
 /// The bound of every wait. Nothing in a test takes nearly as long on a machine that isn't stuck.
@@ -21,6 +24,24 @@ pub(crate) async fn within<T>(what: &str, future: impl Future<Output = T>) -> T 
     match tokio::time::timeout(BOUND, future).await {
         Ok(value) => value,
         Err(_) => panic!("waited {} s for {what}", BOUND.as_secs()),
+    }
+}
+
+/// Says that a test is skipped, and why.
+pub(crate) fn skip(why: &str) {
+    #[expect(clippy::explicit_write, reason = "the harness would keep what a passing test prints with a macro")]
+    writeln!(std::io::stderr(), "SKIPPED a test: {why}").unwrap();
+}
+
+/// The value of a variable that says where things are that `.ci/run` installs; `None` skips the test, with `CI=true` it fails.
+pub(crate) fn installed(variable: &str) -> Option<PathBuf> {
+    match std::env::var_os(variable) {
+        Some(path) => Some(PathBuf::from(path)),
+        None if std::env::var("CI").is_ok_and(|ci| ci == "true") => panic!("{variable} is not set; .ci/run sets it"),
+        None => {
+            skip(&format!("{variable} is not set"));
+            None
+        }
     }
 }
 
