@@ -20,4 +20,5 @@ mod orphans;
 mod real_servers;
 mod reconnect;
 mod secrets;
+mod sequential;
 mod shutdown;
