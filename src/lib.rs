@@ -5,6 +5,7 @@
 //! A message passes `link` → `router` → `server` and back; see ARCHITECTURE.md.
 
 pub mod admin;
+pub mod agent;
 pub mod backoff;
 pub mod catalogue;
 pub mod chunk;
@@ -18,6 +19,7 @@ pub mod frame;
 pub mod gateway;
 pub mod guard;
 pub mod inspect;
+pub mod layout;
 pub mod link;
 pub mod logging;
 pub mod pipe;
@@ -25,6 +27,7 @@ pub mod recovery;
 pub mod router;
 pub mod run;
 pub mod server;
+pub mod sharing;
 pub mod shutdown;
 pub mod status;
 pub mod steering;

@@ -34,6 +34,7 @@ use tracing::{debug, info, warn};
 
 use self::sides::{Buffers, HIGH, Side, Sides};
 use self::timer::Timer;
+use crate::catalogue::Catalogue;
 use crate::config::{LinkSpec, ServerSpec};
 use crate::diagnosis::{self, span};
 use crate::endpoint::Endpoint;
@@ -64,6 +65,8 @@ pub struct Run {
     pub drain_timeout: Duration,
     /// Whether the log may hold what messages hold.
     pub log_contents: bool,
+    /// Where what servers say of themselves is kept for the next run.
+    pub catalogue: Arc<Catalogue>,
 }
 
 /// See the module's documentation.
@@ -121,14 +124,14 @@ impl<R: Router> Pipe<R> {
         let max_frame = specs().map(|spec| spec.max_frame).max().unwrap_or_default();
         let start_timeout = specs().map(|spec| spec.start_timeout).max().unwrap_or_default();
         let name = name::joined(specs().map(|spec| &*spec.name));
-        let Run { guard, wake, stop, drain_timeout, log_contents } = run;
+        let Run { guard, wake, stop, drain_timeout, log_contents, catalogue } = run;
         let first = stop.clone();
         let mut pipe = Pipe {
             router,
             link: Link::new(endpoint, link, max_frame, wake),
             servers: Vec::new(),
             endpoint: Outgoing::default(),
-            sides: Sides::new(name, log_contents, Vec::new()),
+            sides: Sides::new(name, log_contents, catalogue),
             phase: Phase::Starting { since: now, report: now + PROGRESS, give_up: now + start_timeout },
             timer: Timer::default(),
             stopped: Box::pin(async move { first.drain().cancelled().await }),
@@ -140,7 +143,7 @@ impl<R: Router> Pipe<R> {
             commands: None,
         };
         for (spec, status) in servers {
-            pipe.sides.each.push(Side::new(spec.name.clone(), status, now));
+            pipe.sides.each.push(Side::new(spec.clone(), status, now));
             pipe.servers.push(Server::new(spec, guard.clone()));
         }
         pipe

@@ -96,7 +96,7 @@ async fn serve(mut config: Config, status: &Status, stop: Stop, pipes: impl Asyn
     let gateway = if config.local {
         let mut gateway =
             Gateway::bind().await.context("no local endpoint: no port of 127.0.0.1 can be listened on")?;
-        gateway.attach(&mut config)?;
+        gateway.attach_shared(&mut config)?;
         Some(gateway)
     } else {
         None

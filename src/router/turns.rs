@@ -337,14 +337,14 @@ impl<O: Out> Out for Door<'_, O> {
             Note::Unclaimed { server: Some(_) } => Note::Unclaimed { server: Some(server) },
             Note::Initialized { identity, .. } => Note::Initialized { server, identity },
             Note::AnsweredForEndpoint { method, why, .. } => Note::AnsweredForEndpoint { server, method, why },
+            Note::Served { method, took, .. } => Note::Served { server, method, took },
             Note::Refused { error, .. } => Note::Refused { server, error },
             Note::NoSuchTool { names, .. } => Note::NoSuchTool { server, names },
-            Note::Served { method, took, .. } => Note::Served { server, method, took },
             Note::Turn { what, .. } => Note::Turn { server, what },
-            Note::NotMessage { .. }
+            Note::ToolsRead { .. }
+            | Note::NotMessage { .. }
             | Note::TooLarge { server: None, .. }
-            | Note::Unclaimed { server: None }
-            | Note::ToolsRead { .. } => note,
+            | Note::Unclaimed { server: None } => note,
         });
     }
 }
