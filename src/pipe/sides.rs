@@ -14,6 +14,7 @@ use crate::frame::LineOut;
 use crate::link::websocket::Outgoing;
 use crate::router::{Note, Out, Router, ServerIndex};
 use crate::status::{LinkState, StatusEntry};
+use crate::wakers::Bits;
 
 /// Above this much unwritten data for one side, in bytes, the other side is not read. Large enough that a burst of
 /// small messages goes out in one write, small enough that a hundred stuck servers cost little.
@@ -62,6 +63,10 @@ pub(super) struct Sides {
     /// Whether the log may hold what messages hold.
     log_contents: bool,
     pub(super) each: Vec<Side>,
+    /// Who has got something since that was last written.
+    pub(super) unwritten: Bits,
+    /// For whom more than [`HIGH`] waits, or did and the router knows.
+    slow: Bits,
     /// Some server has got so much that [`Sides::tell_crowded`] has to look.
     crowded: bool,
     /// What of the endpoint could not be taken, on this connection.
@@ -102,7 +107,8 @@ impl Side {
 
 impl Sides {
     pub(super) fn new(name: Arc<str>, log_contents: bool, each: Vec<Side>) -> Self {
-        Sides { name, log_contents, each, crowded: false, refused: 0 }
+        let (unwritten, slow) = (Bits::none(each.len()), Bits::none(each.len()));
+        Sides { name, log_contents, each, unwritten, slow, crowded: false, refused: 0 }
     }
 
     /// Whether servers share the connection, so that none may hold it up.
@@ -144,7 +150,10 @@ impl Sides {
     pub(super) fn watch(&mut self, router: &mut impl Router, its_fault: bool, now: Instant) -> Watched {
         let mut watched = Watched::default();
         let shared = self.is_shared();
-        for (index, side) in self.each.iter_mut().enumerate() {
+        let mut from = 0;
+        while let Some(index) = self.slow.next(from) {
+            from = index + 1;
+            let side = &mut self.each[index];
             let (waiting, (since, least)) = (side.stdin.len(), side.stuck.unwrap_or((now, usize::MAX)));
             side.stuck = match waiting {
                 ..HIGH => None,
@@ -165,6 +174,9 @@ impl Sides {
             }
             let deadlines = side.stuck.map_or([None, None], |(since, _)| [Some(since + BUSY), Some(since + STUCK)]);
             watched.next = deadlines.into_iter().flatten().filter(|at| *at > now).chain(watched.next).min();
+            if waiting < HIGH {
+                self.slow.remove(index);
+            }
         }
         watched
     }
@@ -245,7 +257,11 @@ impl Out for Buffers<'_> {
         self.sides.trace("MESSAGE_SENT", Some(server), pieces);
         let stdin = &mut self.sides.each[server].stdin;
         stdin.push(pieces);
-        self.sides.crowded |= stdin.len() >= CROWDED;
+        self.sides.unwritten.insert(server);
+        if stdin.len() >= HIGH {
+            self.sides.slow.insert(server);
+            self.sides.crowded |= stdin.len() >= CROWDED;
+        }
     }
 
     fn remember(&mut self, _server: ServerIndex, _memory: &Memory) {}
