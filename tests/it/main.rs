@@ -19,5 +19,6 @@ mod local;
 mod orphans;
 mod real_servers;
 mod reconnect;
+mod sdk_clients;
 mod secrets;
 mod shutdown;
