@@ -4,11 +4,14 @@
 //! that failed together don't come back together. The ceilings are the policy of the `backoff` crate, which no other
 //! module uses; its own jitter and its limit on the elapsed time are off.
 
+mod contest;
+
 use std::time::{Duration, Instant};
 
 use backoff::backoff::Backoff as _;
 use backoff::{Clock, exponential::ExponentialBackoff};
 
+pub use self::contest::Contest;
 use crate::recovery::{Climb, Pace};
 
 /// The ceiling of the first wait before a dial, so that it is 1 s on average.

@@ -1,6 +1,11 @@
 //! What servers said about themselves, remembered on disk, so that a restarted mcp-pipe can answer for a server that is
 //! still starting.
 
+mod file;
+mod store;
+
+pub use store::Catalogue;
+
 /// A kind of list that a server keeps (MCP, server features).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ListKind {

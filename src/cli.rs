@@ -13,7 +13,7 @@ use std::time::Duration;
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 
-use crate::config::units;
+use crate::config::{Mode, units};
 use crate::endpoint::Secret;
 
 const EXAMPLES: &str = "\
@@ -24,6 +24,8 @@ Examples:
   mcp-pipe calculator.py                  one script
   mcp-pipe -- npx -y some-server --flag   any command
   mcp-pipe tools calculator               what it offers
+  mcp-pipe tools --size                   how much of an assistant's context the tools take
+  mcp-pipe --mode multiplex               all servers of an endpoint on one connection
   mcp-pipe call calculator add '{\"a\":2,\"b\":3}'
 
 A server whose name is also a command (tools, call, health, run) is run with: mcp-pipe run NAME";
@@ -56,6 +58,9 @@ pub enum Command {
         /// Print JSON instead of a table
         #[arg(long)]
         json: bool,
+        /// Print how much of an assistant's context they take: bytes, and tokens by estimate, the largest first
+        #[arg(long)]
+        size: bool,
     },
     /// Start a server, call one of its tools through the whole pipe, print the result, and end
     Call {
@@ -110,6 +115,9 @@ pub struct Options {
     /// The socket on which a running mcp-pipe answers `health` [env: MCP_STATUS_SOCKET]
     #[arg(long, global = true, value_name = "PATH", help_heading = "Servers")]
     pub status_socket: Option<PathBuf>,
+    /// Where to remember what servers said, or none [env: MCP_CACHE_DIR] [default: mcp-pipe in the user's cache folder]
+    #[arg(long, global = true, value_name = "PATH", help_heading = "Servers")]
+    pub cache_dir: Option<OsString>,
 
     /// Serve an endpoint on this machine instead: needs no account and no network
     #[arg(long, global = true, conflicts_with = "endpoint", help_heading = "Endpoint")]
@@ -117,6 +125,14 @@ pub struct Options {
     /// The WebSocket endpoint, ws:// or wss://. MCP_ENDPOINT or a .env file keep a token out of your shell's history
     #[arg(long, global = true, value_name = "ENDPOINT", value_parser = secret, help_heading = "Endpoint")]
     pub endpoint: Option<Secret>,
+    /// How servers share an endpoint [default: auto]
+    ///   auto: a connection for each, until the endpoint is known to take only one; then as multiplex
+    ///   per-server: a connection for each, whatever happens
+    ///   multiplex: all servers of an endpoint on one connection, as one server
+    ///   sequential: one server of an endpoint at a time, in turns
+    #[arg(long, global = true, value_name = "MODE", value_enum, hide_possible_values = true, verbatim_doc_comment)]
+    #[arg(help_heading = "Endpoint")]
+    pub mode: Option<Mode>,
     /// A PEM file of certificate authorities to trust besides the platform's
     #[arg(long, global = true, value_name = "FILE", help_heading = "Endpoint")]
     pub ca_file: Option<PathBuf>,

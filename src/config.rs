@@ -3,6 +3,7 @@
 //! The file as written becomes `file::File`, and that with the environment and the flags becomes a [`Config`]
 //! by [`resolve()`]; nothing else makes one.
 
+mod cache;
 mod command;
 mod dial;
 mod dotenv;
@@ -11,9 +12,11 @@ mod expand;
 mod file;
 mod keys;
 mod locate;
+mod policy;
 mod reader;
 mod resolve;
 mod secrets;
+mod sharing;
 mod start;
 #[cfg(test)]
 mod tests;
@@ -29,6 +32,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use clap::ValueEnum;
 use http::HeaderName;
 
 use crate::endpoint::{Endpoint, Secret};
@@ -93,8 +97,8 @@ pub struct Sharing {
     pub resync: bool,
 }
 
-/// Which servers share a connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+/// Which servers share a connection. In the file and on the command line they are written in kebab case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub enum Mode {
     /// A connection for each server, until an endpoint is known to take only one.
     #[default]
@@ -108,7 +112,7 @@ pub enum Mode {
 }
 
 /// How the names of several servers' tools and prompts are kept apart.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub enum Naming {
     /// A name that only one server has stays; others become `server__name`.
     #[default]
@@ -165,4 +169,39 @@ pub enum Handshake {
     Answer,
     /// The server itself, each time.
     Relay,
+}
+
+#[cfg(test)]
+impl ServerSpec {
+    /// A server for tests: starts `program` and gives up on nothing for a second.
+    pub(crate) fn sample(name: &str, program: &str, args: &[&str]) -> Self {
+        let second = Duration::from_secs(1);
+        ServerSpec {
+            name: name.into(),
+            command: CommandSpec {
+                program: program.to_owned(),
+                args: args.iter().map(|arg| (*arg).to_owned()).collect(),
+                env: Vec::new(),
+                env_remove: Vec::new(),
+                cwd: None,
+            },
+            endpoint: None,
+            link: Arc::new(LinkSpec {
+                headers: Vec::new(),
+                subprotocol: None,
+                ca_file: None,
+                connect_timeout: second,
+                ping_interval: second,
+                ping_timeout: second,
+                max_backoff: second,
+            }),
+            handshake: Handshake::Answer,
+            start_timeout: second,
+            max_frame: 1 << 20,
+            sharing: Sharing::default(),
+            pin: false,
+            keep_listed: true,
+            tools: Arc::default(),
+        }
+    }
 }

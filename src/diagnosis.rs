@@ -20,7 +20,7 @@ const INITIALIZE: Duration = Duration::from_millis(9_500);
 pub fn explain(cause: &Cause, open_for: Option<Duration>, account: &Account, name: &str) -> String {
     let Some(open_for) = open_for else { return cause.to_string() };
     let mut line = match cause {
-        Cause::Closed { code, reason } => {
+        Cause::Closed { code, reason, .. } => {
             let code = code.map_or("without a code".into(), |c| c.to_string());
             let reason = if reason.is_empty() { String::new() } else { format!(" \"{reason}\"") };
             format!("closed {code}{reason} after {}", span(open_for))
@@ -55,12 +55,12 @@ pub fn explain(cause: &Cause, open_for: Option<Duration>, account: &Account, nam
 
 /// What the user can do, where our state points at something.
 fn advice(cause: &Cause, open_for: Duration, account: &Account) -> Option<&'static str> {
-    let code = match cause {
-        Cause::Closed { code, .. } => (*code)?,
+    let (code, contested) = match cause {
+        Cause::Closed { code, contested, .. } => (*code, *contested),
         Cause::Dial(_) | Cause::Lost(_) | Cause::Unresponsive { .. } | Cause::Protocol(_) => return None,
     };
-    if code != CLOUD {
-        return recovery::meaning(code);
+    if code != Some(CLOUD) {
+        return recovery::meaning(code, contested);
     }
     Some(match account.initialize {
         Some(false) if open_for >= INITIALIZE => "the endpoint gives up after 10 s",
@@ -87,7 +87,7 @@ mod tests {
     use super::*;
 
     fn closed(code: u16) -> Cause {
-        Cause::Closed { code: Some(code), reason: String::new() }
+        Cause::Closed { code: Some(code), reason: String::new(), contested: false }
     }
 
     fn account(initialize: Option<bool>, answered: u64) -> Account {
@@ -118,6 +118,15 @@ mod tests {
             vec![("tools/call".into(), Duration::from_secs(70)), ("tools/list".into(), Duration::from_secs(2))];
         let line = explain(&closed(4004), Some(Duration::from_secs(90)), &a, "calculator");
         assert!(line.contains("2 requests were unanswered, the oldest (tools/call) for 70.0 s"), "{line}");
+    }
+
+    #[test]
+    fn a_place_that_is_taken_again_and_again_is_said_to_be_another_programs_doing() {
+        let cause = Cause::Closed { code: Some(1000), reason: String::new(), contested: true };
+        let line = explain(&cause, Some(Duration::from_secs(3)), &account(Some(true), 9), "calculator");
+        assert!(line.contains("keeps taking its place: end the other program"), "{line}");
+        let once = explain(&closed(1000), Some(Duration::from_secs(3)), &account(Some(true), 9), "calculator");
+        assert!(!once.contains("keeps"), "{once}");
     }
 
     #[test]

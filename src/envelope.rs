@@ -49,6 +49,14 @@ pub struct Envelope {
     pub arguments: Option<Range<usize>>,
     /// The value of `params.requestId` (`notifications/cancelled`).
     pub request_id: Option<Range<usize>>,
+    /// The value of `params.name` (`tools/call`, `prompts/get`).
+    pub name: Option<Range<usize>>,
+    /// The value of `params.uri` (`resources/read`).
+    pub uri: Option<Range<usize>>,
+    /// The value of `params._meta.progressToken`: progress on a request is wanted under this name.
+    pub wants_progress: Option<Range<usize>>,
+    /// The value of `params.progressToken` (`notifications/progress`).
+    pub progress_token: Option<Range<usize>>,
     /// The value of `result`.
     pub result: Option<Range<usize>>,
     /// There is an `error`.
@@ -83,6 +91,7 @@ impl Envelope {
 
 /// A scanned frame.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "nearly all are single messages, and it never leaves the stack")]
 pub enum Scanned {
     /// One message.
     One(Envelope),
@@ -421,9 +430,22 @@ impl Scan<'_> {
     fn params(&mut self, e: &mut Envelope) -> Step {
         self.object(&mut |s, key| {
             let from = s.i;
+            if &s.b[key.clone()] == b"_meta" && s.peek() == Some(b'{') {
+                return s.object(&mut |s, key| {
+                    let from = s.i;
+                    s.value()?;
+                    if &s.b[key] == b"progressToken" {
+                        e.wants_progress = Some(from..s.i);
+                    }
+                    Ok(())
+                });
+            }
             s.value()?;
             match &s.b[key] {
                 b"arguments" => e.arguments = Some(from..s.i),
+                b"name" => e.name = Some(from..s.i),
+                b"uri" => e.uri = Some(from..s.i),
+                b"progressToken" => e.progress_token = Some(from..s.i),
                 b"requestId" => e.request_id = Some(from..s.i),
                 _ => {}
             }

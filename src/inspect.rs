@@ -3,6 +3,7 @@
 //! Both start the configured servers as any run does, on a local endpoint, ask there, and stop them again. Results go
 //! to the writer they are given, everything else is the returned error.
 
+mod size;
 mod table;
 
 use std::io::{self, IsTerminal, Read, Write};
@@ -12,7 +13,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use serde_json::{Map, Value, json};
 
-pub use self::table::Look;
+pub use self::table::{Look, Show};
 use crate::config::Config;
 use crate::gateway::{Catalogue, Client, Gateway, GatewayError};
 use crate::shutdown::Stop;
@@ -66,7 +67,7 @@ pub enum InspectError {
     Stopped,
 }
 
-/// Prints the tools that the servers of `config` offer.
+/// Prints the tools that the servers of `config` offer, or their sizes. Warns if they are above the budget.
 ///
 /// `serve` runs the pipes until the stop; what is printed is out before the servers are stopped.
 ///
@@ -74,12 +75,14 @@ pub enum InspectError {
 /// [`InspectError::Unanswered`] after the others' tools were printed; others as their descriptions say.
 pub async fn tools(
     config: Config,
+    show: Show,
     look: Look,
     status: &Status,
     stop: Stop,
     serve: impl AsyncFnOnce(Config, Stop),
     out: &mut dyn Write,
 ) -> Result<(), InspectError> {
+    let budget = config.tool_budget;
     let wanted: Vec<_> = config.servers.iter().map(|s| (s.name.clone(), s.start_timeout + LIST_PATIENCE)).collect();
     at_local_endpoint(config, &stop, serve, async |client| {
         let answers = join_all(wanted.iter().map(|(name, patience)| catalogue(&client, status, name, *patience))).await;
@@ -90,9 +93,15 @@ pub async fn tools(
                 Err(error) => failed.push(error),
             }
         }
-        let text = match look {
-            Look::Json => as_json(&found),
-            Look::Table { width, colour } => table::render(&found, width, colour),
+        let sizes = size::measure(&found);
+        for warning in size::warnings(&sizes, budget) {
+            tracing::warn!(event = "TOOL_BUDGET", "{warning}");
+        }
+        let text = match (show, look) {
+            (Show::Offer, Look::Json) => as_json(&found),
+            (Show::Offer, Look::Table { width, colour }) => table::render(&found, width, colour),
+            (Show::Size, Look::Json) => size::as_json(&sizes, budget),
+            (Show::Size, Look::Table { colour, .. }) => size::render(&sizes, colour),
         };
         write(out, &text)?;
         if failed.is_empty() { Ok(()) } else { Err(InspectError::Unanswered(failed)) }

@@ -5,6 +5,7 @@
 //! A message passes `link` → `router` → `server` and back; see ARCHITECTURE.md.
 
 pub mod admin;
+pub mod agent;
 pub mod backoff;
 pub mod catalogue;
 pub mod chunk;
@@ -25,6 +26,7 @@ pub mod recovery;
 pub mod router;
 pub mod run;
 pub mod server;
+pub mod sharing;
 pub mod shutdown;
 pub mod status;
 pub mod supervisor;

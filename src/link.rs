@@ -6,7 +6,8 @@
 //! dial, then it is *dialling*, *open* or *waiting* for the next attempt, until it is *closed* for good. How it ends
 //! is a [`Cause`]; what that means for the next attempt is decided in [`crate::recovery`], and how long the wait is in
 //! [`crate::backoff`]. The backoff starts over on proof of health only: a call was served, or the handshake was
-//! answered and the connection then stood for a minute.
+//! answered and the connection then stood for a minute. Where another program keeps taking its place, the waits are
+//! those of a [`Contest`], and a served call proves nothing.
 //!
 //! Messages go out through an [`Outgoing`] that the pipe owns, so that whoever handles an event can answer it.
 
@@ -37,12 +38,12 @@ use self::dial::peer_text::Redaction;
 use self::dial::{DialError, Dialed, Stream, dial};
 use self::keepalive::{Beat, Keepalive};
 use self::websocket::{Event, Incoming, Outgoing, Violation};
-use crate::backoff::Backoff;
+use crate::backoff::{Backoff, Contest};
 use crate::chunk::poll_chunk;
 use crate::config::LinkSpec;
 use crate::endpoint::Endpoint;
 use crate::frame::Cut;
-use crate::recovery::{Cause, pace};
+use crate::recovery::{Cause, code, pace};
 
 /// Reads in a row before others have their turn.
 const READS: usize = 2;
@@ -86,6 +87,7 @@ pub struct Link {
     max_frame: usize,
     state: State,
     backoff: Backoff,
+    contest: Contest,
     wake: watch::Receiver<u64>,
 }
 
@@ -142,8 +144,8 @@ enum Look {
 impl Link {
     /// Dials nothing yet.
     pub fn new(endpoint: Endpoint, spec: Arc<LinkSpec>, max_frame: usize, wake: watch::Receiver<u64>) -> Self {
-        let backoff = Backoff::new(spec.max_backoff);
-        Link { endpoint, spec, max_frame, state: State::Resting, backoff, wake }
+        let (backoff, contest) = (Backoff::new(spec.max_backoff), Contest::new(spec.max_backoff));
+        Link { endpoint, spec, max_frame, state: State::Resting, backoff, contest, wake }
     }
 
     /// Begins to dial, and goes on for ever. Nothing if it has begun already.
@@ -317,6 +319,7 @@ impl Link {
                 if open.handshaken && open_for >= STABLE {
                     self.backoff.healthy();
                 }
+                self.contest.ended(open_for);
                 (Some(open_for), matches!(open.phase, Phase::Leaving { .. }))
             }
             State::Resting | State::Waiting { .. } | State::Dialling { .. } | State::Closed => (None, false),
@@ -326,14 +329,17 @@ impl Link {
             self.state = State::Closed;
             return;
         }
+        let mut retry_in = self.backoff.after(pace(cause), rand::random());
         let cause = match cause {
-            Cause::Closed { code, reason } => {
+            Cause::Closed { code, reason, .. } => {
                 let reason = Redaction::of(&self.endpoint, &self.spec).shown(reason, REASON);
-                &Cause::Closed { code: *code, reason }
+                let replaced = *code == Some(code::REGULAR);
+                let held_back = replaced.then(|| self.contest.replaced(rand::random())).flatten();
+                retry_in = retry_in.max(held_back.unwrap_or_default());
+                &Cause::Closed { code: *code, reason, contested: held_back.is_some() }
             }
             Cause::Dial(_) | Cause::Lost(_) | Cause::Unresponsive { .. } | Cause::Protocol(_) => cause,
         };
-        let retry_in = self.backoff.after(pace(cause), rand::random());
         self.state = State::Waiting { timer: Box::pin(sleep(retry_in)), wake: woken(&self.wake) };
         on(out, LinkEvent::Down { cause, open_for, retry_in });
     }
@@ -474,7 +480,9 @@ fn take(
         Event::TooLarge(cut) => on(out, LinkEvent::TooLarge(cut)),
         Event::Ping(payload) => out.pong(payload),
         Event::Pong => {}
-        Event::Close { code, reason } => closed = Some(Cause::Closed { code, reason: reason.to_owned() }),
+        Event::Close { code, reason } => {
+            closed = Some(Cause::Closed { code, reason: reason.to_owned(), contested: false });
+        }
     });
     match (closed, fed) {
         (Some(cause), _) if matches!(phase, Phase::Leaving { .. }) => Look::Over(cause),

@@ -12,69 +12,70 @@
 //! more is owed to it than the other side alone could have caused. Reading never waits inside a write, so no ring of full buffers can close: whatever can be
 //! written is written at every look, and a look that made room reads again.
 //!
+//! Servers that share a link don't wait for each other: it is read whatever one of them does, and the router is told which
+//! of them has too much waiting to be given more.
+//!
 //! The endpoint is dialled once the servers have shown that they are loaded, or after the start timeout. From
 //! then on link and servers live and die independently; the router hides each one's deaths from the other.
 
-use std::borrow::Cow;
+mod name;
+mod sides;
+mod timer;
+
 use std::future::poll_fn;
-use std::ops::Range;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::time::{Instant, Sleep, sleep_until};
-use tracing::{debug, enabled, info, warn};
+use tokio::time::Instant;
+use tracing::{debug, info, warn};
 
-use crate::catalogue::Memory;
-use crate::config::ServerSpec;
+use self::sides::{Buffers, HIGH, Side, Sides};
+use self::timer::Timer;
+use crate::config::{LinkSpec, ServerSpec};
 use crate::diagnosis::{self, span};
 use crate::endpoint::Endpoint;
-use crate::envelope;
-use crate::frame::LineOut;
 use crate::guard::Guard;
 use crate::link::websocket::Outgoing;
 use crate::link::{Link, LinkEvent};
-use crate::router::{Gone, Note, Out, Router, ServerIndex};
+use crate::router::{Gone, Router, ServerIndex};
 use crate::server::{Server, ServerEvent};
 use crate::shutdown::Stop;
-use crate::status::{LinkState, ServerState, StatusEntry};
-
-/// Above this much unwritten data for one side, in bytes, the other side is not read. Large enough that a burst of
-/// small messages goes out in one write, small enough that a hundred stuck servers cost little.
-const HIGH: usize = 256 * 1024;
+use crate::status::{ServerState, StatusEntry};
 
 /// Looks in a row before other pipes have their turn.
 const LOOKS: usize = 8;
 
-/// Messages of a connection that were refused and are each shown in the log.
-const REFUSALS: u64 = 10;
-
-/// How long a server may leave more than [`HIGH`] unread before the endpoint is read again all the same, so that its pings
-/// are answered; what it asks of that server is refused then. Below the 10 s and more that endpoints wait for a pong.
-const BUSY: Duration = Duration::from_secs(5);
-
-/// After this a server that still reads nothing is given up. It may be busy for as long as a call may take at the
-/// cloud, and that is 300 s.
-const STUCK: Duration = Duration::from_secs(300);
-
 /// How often a long start is reported.
 const PROGRESS: Duration = Duration::from_secs(10);
 
+/// What a pipe gets of the run that it is part of.
+#[derive(Debug, Clone)]
+pub struct Run {
+    /// Ends what a killed mcp-pipe leaves behind.
+    pub guard: Guard,
+    /// Changes when the machine woke up or its clock jumped.
+    pub wake: watch::Receiver<u64>,
+    /// Ends the pipe.
+    pub stop: Stop,
+    /// How long requests under way may take to finish at a graceful stop.
+    pub drain_timeout: Duration,
+    /// Whether the log may hold what messages hold.
+    pub log_contents: bool,
+}
+
 /// See the module's documentation.
 pub struct Pipe<R> {
-    name: Arc<str>,
     router: R,
     link: Link,
     servers: Vec<Server>,
     /// Messages for the endpoint, not yet written.
     endpoint: Outgoing,
-    inner: Inner,
+    sides: Sides,
     phase: Phase,
     timer: Timer,
-    /// Since when, and at how many bytes, a server has taken nothing of what waits for it.
-    stuck: Vec<Option<(Instant, usize)>>,
     stop: Stop,
     stopped: Stopped,
     drain_timeout: Duration,
@@ -82,30 +83,6 @@ pub struct Pipe<R> {
     full: usize,
     /// The router's count at the last look.
     served: u64,
-    /// What `status` was told at the last look.
-    serving: bool,
-    status: StatusEntry,
-}
-
-/// The servers' side of the buffers.
-struct Inner {
-    name: Arc<str>,
-    /// Whether the log may hold what messages hold.
-    log_contents: bool,
-    /// Messages for each server, not yet written.
-    stdin: Vec<LineOut>,
-    /// Servers that have not read for [`BUSY`], through no fault of the endpoint.
-    busy: Vec<bool>,
-    /// Lines of each server's present life that were no message.
-    noise: Vec<u64>,
-    /// What of the endpoint could not be taken, on this connection.
-    refused: u64,
-}
-
-/// Where the router's decisions go.
-struct Buffers<'a> {
-    endpoint: &'a mut Outgoing,
-    inner: &'a mut Inner,
 }
 
 enum Phase {
@@ -127,54 +104,43 @@ enum Phase {
 /// The two steps of [`Stop`] as one thing to poll.
 type Stopped = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// One timer for the deadlines of a pipe, of which there mostly are none. Moved only when a deadline comes nearer.
-struct Timer(Option<(Instant, Pin<Box<Sleep>>)>);
-
 impl<R: Router> Pipe<R> {
-    /// A pipe for one server. Nothing starts before [`Pipe::run`].
-    #[expect(clippy::too_many_arguments, reason = "the parts of a pipe, each from another owner")]
+    /// A pipe for servers, each with the entry that shows its state, in the order by which `router` knows them.
+    /// `link` is how `endpoint` is dialled. Nothing starts before [`Pipe::run`].
     pub fn new(
-        spec: Arc<ServerSpec>,
+        servers: Vec<(Arc<ServerSpec>, StatusEntry)>,
         endpoint: Endpoint,
+        link: Arc<LinkSpec>,
         router: R,
-        guard: Guard,
-        wake: watch::Receiver<u64>,
-        stop: Stop,
-        drain_timeout: Duration,
-        log_contents: bool,
-        status: StatusEntry,
+        run: Run,
     ) -> Self {
         let now = Instant::now();
-        // The other side's messages go up to the mark and one message beyond it.
-        let full = 2 * HIGH + spec.max_frame;
-        let link = Link::new(endpoint, spec.link.clone(), spec.max_frame, wake);
+        let specs = || servers.iter().map(|(spec, _)| &**spec);
+        let max_frame = specs().map(|spec| spec.max_frame).max().unwrap_or_default();
+        let start_timeout = specs().map(|spec| spec.start_timeout).max().unwrap_or_default();
+        let name = name::joined(specs().map(|spec| &*spec.name));
+        let Run { guard, wake, stop, drain_timeout, log_contents } = run;
         let first = stop.clone();
-        let name = spec.name.clone();
-        Pipe {
-            name: name.clone(),
+        let mut pipe = Pipe {
             router,
-            link,
-            phase: Phase::Starting { since: now, report: now + PROGRESS, give_up: now + spec.start_timeout },
-            servers: vec![Server::new(spec, guard)],
+            link: Link::new(endpoint, link, max_frame, wake),
+            servers: Vec::new(),
             endpoint: Outgoing::default(),
-            inner: Inner {
-                name,
-                log_contents,
-                stdin: vec![LineOut::new()],
-                busy: vec![false],
-                noise: vec![0],
-                refused: 0,
-            },
-            timer: Timer(None),
-            stuck: vec![None],
+            sides: Sides::new(name, log_contents, Vec::new()),
+            phase: Phase::Starting { since: now, report: now + PROGRESS, give_up: now + start_timeout },
+            timer: Timer::default(),
             stopped: Box::pin(async move { first.drain().cancelled().await }),
             stop,
             drain_timeout,
-            full,
+            // The other side's messages go up to the mark and one message beyond it.
+            full: 2 * HIGH + max_frame,
             served: 0,
-            serving: false,
-            status,
+        };
+        for (spec, status) in servers {
+            pipe.sides.each.push(Side::new(spec.name.clone(), status, now));
+            pipe.servers.push(Server::new(spec, guard.clone()));
         }
+        pipe
     }
 
     /// Runs until it was stopped and everything has ended.
@@ -206,35 +172,44 @@ impl<R: Router> Pipe<R> {
 
     /// One look at everything: (whether a side that was not read has room again, whether everything has ended).
     fn look(&mut self, cx: &mut Context<'_>, now: Instant) -> (bool, bool) {
-        let Pipe { router, link, servers, endpoint, inner, status, full, .. } = self;
-        let mut made_room = false;
+        let Pipe { router, link, servers, endpoint, sides, full, .. } = self;
         let closing = matches!(self.phase, Phase::Closing);
         let ending = closing || matches!(self.phase, Phase::Draining { .. });
-        let for_link = |inner: &Inner, endpoint: &Outgoing| inner.has_room() && endpoint.pending().len() < *full;
-        let for_server = |inner: &Inner, endpoint: &Outgoing, index: ServerIndex| {
-            endpoint.pending().len() < HIGH && inner.stdin[index].len() < *full
+        let for_link = |sides: &Sides, endpoint: &Outgoing| sides.has_room() && endpoint.pending().len() < *full;
+        let for_server = |sides: &Sides, endpoint: &Outgoing, index: ServerIndex| {
+            endpoint.pending().len() < HIGH && sides.each[index].stdin.len() < *full
         };
-        let link_room = for_link(inner, endpoint);
+        let link_room = for_link(sides, endpoint);
         let mut ended = Poll::Ready(())
             == link.poll(cx, now, link_room, endpoint, &mut |endpoint, event| {
-                on_link(status, router, Buffers { endpoint, inner }, event, ending, now);
+                on_link(router, Buffers { endpoint, sides }, event, ending, now);
             });
+        let mut paused = Vec::new();
         for (index, server) in servers.iter_mut().enumerate() {
             // A writer that is pending has registered to be woken.
-            let _pending = server.poll_write(cx, &mut inner.stdin[index]);
-            let room = for_server(inner, endpoint, index);
+            let _pending = server.poll_write(cx, &mut sides.each[index].stdin);
+            let room = for_server(sides, endpoint, index);
             ended &= Poll::Ready(())
                 == server.poll(cx, room, &mut |event| {
                     // Of a server that is being stopped nobody wants to hear any more.
                     if !closing {
-                        on_server(status, router, Buffers { endpoint, inner }, index, event, now);
+                        on_server(router, Buffers { endpoint, sides }, index, event, now);
                     }
                 });
-            let _pending = link.poll_write(cx, endpoint);
-            let _pending = server.poll_write(cx, &mut inner.stdin[index]);
-            made_room |= !room && for_server(inner, endpoint, index);
+            if std::mem::take(&mut sides.each[index].proven) {
+                server.healthy();
+            }
+            if !room {
+                paused.push(index);
+            }
         }
-        made_room |= !link_room && for_link(inner, endpoint);
+        let _pending = link.poll_write(cx, endpoint);
+        for (server, side) in servers.iter_mut().zip(&mut sides.each) {
+            let _pending = server.poll_write(cx, &mut side.stdin);
+        }
+        // Only now: what one server wrote may have been for another.
+        let made_room = (!link_room && for_link(sides, endpoint))
+            || paused.into_iter().any(|index| for_server(sides, endpoint, index));
         (made_room, ended)
     }
 
@@ -243,31 +218,30 @@ impl<R: Router> Pipe<R> {
         if self.router.served() > self.served {
             self.served = self.router.served();
             self.link.healthy();
-            self.servers.iter_mut().for_each(Server::healthy);
         }
         if self.router.is_handshaken() {
             self.link.handshaken();
         }
-        let warm = self.router.is_warm();
-        if warm != self.serving {
-            self.serving = warm;
-            if warm {
-                self.status.server(ServerState::Serving);
-            }
-        }
         match &mut self.phase {
             Phase::Starting { since, report, give_up } => {
-                let (up, waited) = (self.servers.iter().any(Server::is_up), span(now - *since));
-                if warm {
-                    debug!(event = "SERVER_WARM", server = %self.name, "answers {waited} after its start; dialling");
-                } else if up && now >= *give_up {
-                    warn!(
-                        event = "ERROR_START_TIMEOUT", server = %self.name,
-                        "has not answered anything for {waited}; dialling the endpoint all the same. If it needs longer to start, raise startTimeout"
-                    );
-                } else {
-                    if up && now >= *report {
-                        info!(event = "SERVER_STARTING", server = %self.name, "still starting ({waited}); the endpoint is dialled once it answers");
+                let waited = span(now - *since);
+                let slow = || {
+                    let all = self.servers.iter().zip(&self.sides.each);
+                    all.filter(|(server, side)| server.is_up() && !side.serving).map(|(_, side)| &side.name)
+                };
+                let warm = self.router.is_warm();
+                if !warm && now >= *give_up && self.servers.iter().any(Server::is_up) {
+                    for name in slow() {
+                        warn!(
+                            event = "ERROR_START_TIMEOUT", server = %name,
+                            "has not answered anything for {waited}; dialling the endpoint all the same. If it needs longer to start, raise startTimeout"
+                        );
+                    }
+                } else if !warm {
+                    if now >= *report {
+                        for name in slow() {
+                            info!(event = "SERVER_STARTING", server = %name, "still starting ({waited}); the endpoint is dialled once it answers");
+                        }
                     }
                     while *report <= now {
                         *report += PROGRESS;
@@ -296,7 +270,7 @@ impl<R: Router> Pipe<R> {
         } else {
             let second = self.stop.clone();
             self.stopped = Box::pin(async move { second.now().cancelled().await });
-            self.router.drain(now, &mut Buffers { endpoint: &mut self.endpoint, inner: &mut self.inner });
+            self.router.drain(now, &mut Buffers { endpoint: &mut self.endpoint, sides: &mut self.sides });
             self.phase = Phase::Draining { until: now + self.drain_timeout };
         }
     }
@@ -304,7 +278,7 @@ impl<R: Router> Pipe<R> {
     fn close(&mut self, now: Instant) {
         let gone = Gone { why: "is being stopped, mcp-pipe is shutting down,", retry_in: Duration::ZERO };
         for index in 0..self.servers.len() {
-            let mut out = Buffers { endpoint: &mut self.endpoint, inner: &mut self.inner };
+            let mut out = Buffers { endpoint: &mut self.endpoint, sides: &mut self.sides };
             self.router.on_server_down(index, gone, now, &mut out);
         }
         self.link.close(&mut self.endpoint);
@@ -312,41 +286,11 @@ impl<R: Router> Pipe<R> {
         self.phase = Phase::Closing;
     }
 
-    /// Watches servers that don't read their stdin: (when to look again, whether anything changed).
-    fn watch_stdin(&mut self, now: Instant) -> (Option<Instant>, bool) {
-        let (mut next, mut changed) = (None, false);
-        // A server that can't write need not read: then it is the endpoint that holds everything up.
-        let its_fault = self.endpoint.pending().len() < HIGH;
-        for (index, stuck) in self.stuck.iter_mut().enumerate() {
-            let (since, least) = stuck.unwrap_or((now, usize::MAX));
-            *stuck = match self.inner.stdin[index].len() {
-                ..HIGH => None,
-                len if len < least => Some((now, len)),
-                _ => Some((since, least)),
-            };
-            let waited = stuck.map_or(Duration::ZERO, |(since, _)| now - since);
-            let busy = its_fault && waited >= BUSY;
-            if busy != self.inner.busy[index] {
-                self.inner.busy[index] = busy;
-                self.router.on_server_busy(index, busy);
-                changed = true;
-            }
-            if busy && waited >= STUCK {
-                self.servers[index].give_up("did not read its stdin for 300 s");
-                *stuck = None;
-                changed = true;
-            }
-            let deadlines = stuck.map_or([None, None], |(since, _)| [Some(since + BUSY), Some(since + STUCK)]);
-            next = deadlines.into_iter().flatten().filter(|at| *at > now).chain(next).min();
-        }
-        (next, changed)
-    }
-
     /// Handles deadlines that have come, and sees to it that the next one wakes us.
     fn tick(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
         let mut timed = false;
         if self.router.next_tick().is_some_and(|at| at <= now) {
-            self.router.on_tick(now, &mut Buffers { endpoint: &mut self.endpoint, inner: &mut self.inner });
+            self.router.on_tick(now, &mut Buffers { endpoint: &mut self.endpoint, sides: &mut self.sides });
             timed = true;
         }
         let own = match &self.phase {
@@ -355,59 +299,34 @@ impl<R: Router> Pipe<R> {
             Phase::Draining { until } => Some(*until),
             Phase::Serving | Phase::Closing => None,
         };
-        let (stuck, changed) = self.watch_stdin(now);
-        let next = [own, self.router.next_tick(), stuck].into_iter().flatten().min();
-        timed | changed | self.timer.poll(cx, next)
+        // A server that can't write need not read: then it is the endpoint that holds everything up.
+        let its_fault = self.endpoint.pending().len() < HIGH;
+        let watched = self.sides.watch(&mut self.router, &mut self.endpoint, its_fault, now);
+        timed |= watched.changed || !watched.stuck.is_empty();
+        for index in watched.stuck {
+            self.servers[index].give_up("did not read its stdin for 300 s");
+        }
+        let next = [own, self.router.next_tick(), watched.next].into_iter().flatten().min();
+        timed | self.timer.poll(cx, next)
     }
 }
 
-impl Timer {
-    /// Whether it has fired, having been set to `next` at the latest.
-    fn poll(&mut self, cx: &mut Context<'_>, next: Option<Instant>) -> bool {
-        match (&mut self.0, next) {
-            // Not kept for nothing: while tokio has a timer, each sleep costs more.
-            (slot, None) => {
-                *slot = None;
-                return false;
-            }
-            (Some((at, sleep)), Some(next)) if next < *at => {
-                *at = next;
-                sleep.as_mut().reset(next);
-            }
-            (slot @ None, Some(next)) => *slot = Some((next, Box::pin(sleep_until(next)))),
-            (Some(_), _) => {}
-        }
-        let fired = self.0.as_mut().is_some_and(|(_, sleep)| sleep.as_mut().poll(cx).is_ready());
-        if fired {
-            self.0 = None;
-        }
-        fired
-    }
-}
-
-fn on_link<R: Router>(
-    status: &StatusEntry,
-    router: &mut R,
-    mut out: Buffers<'_>,
-    event: LinkEvent<'_>,
-    ending: bool,
-    now: Instant,
-) {
-    let name = out.inner.name.clone();
+fn on_link<R: Router>(router: &mut R, mut out: Buffers<'_>, event: LinkEvent<'_>, ending: bool, now: Instant) {
+    let name = &out.sides.name;
     match event {
         LinkEvent::Up(took) => {
             info!(event = "CONNECTION_OPENED", server = %name, "connected in {took:.0?}");
-            status.link(LinkState::Connected);
-            out.inner.refused = 0;
+            out.sides.connected();
             router.on_link_up(now, &mut out);
         }
         LinkEvent::Message(text) => {
-            out.inner.trace("MESSAGE_RECEIVED", "endpoint", &[text.as_bytes()]);
+            out.sides.trace("MESSAGE_RECEIVED", None, &[text.as_bytes()]);
             router.on_endpoint(text.as_bytes(), now, &mut out);
+            out.sides.tell_crowded(router, out.endpoint, now);
         }
         LinkEvent::TooLarge(cut) => router.on_endpoint_too_large(cut, now, &mut out),
         LinkEvent::Down { cause, open_for, retry_in } => {
-            let why = diagnosis::explain(cause, open_for, &router.account(now), &name);
+            let why = diagnosis::explain(cause, open_for, &router.account(now), name);
             let next = span(retry_in);
             match open_for {
                 Some(_) if ending => {
@@ -416,7 +335,7 @@ fn on_link<R: Router>(
                 Some(_) => warn!(event = "CONNECTION_CLOSED", server = %name, "{why}; reconnecting in {next}"),
                 None => warn!(event = "ERROR_CONNECT", server = %name, "{why}; next attempt in {next}"),
             }
-            status.link(LinkState::Down(why));
+            out.sides.disconnected(&why);
             if open_for.is_some() {
                 router.on_link_down(now, &mut out);
             }
@@ -425,7 +344,6 @@ fn on_link<R: Router>(
 }
 
 fn on_server<R: Router>(
-    status: &StatusEntry,
     router: &mut R,
     mut out: Buffers<'_>,
     index: ServerIndex,
@@ -434,91 +352,31 @@ fn on_server<R: Router>(
 ) {
     match event {
         ServerEvent::Up => {
-            out.inner.stdin[index].clear();
-            out.inner.noise[index] = 0;
-            status.server(ServerState::Starting);
+            let side = &mut out.sides.each[index];
+            side.renew(now);
+            side.status.server(ServerState::Starting);
             router.on_server_up(index, now, &mut out);
         }
         ServerEvent::Frame(frame) => {
-            out.inner.trace("MESSAGE_RECEIVED", "server", &[frame]);
+            out.sides.trace("MESSAGE_RECEIVED", Some(index), &[frame]);
             router.on_server(index, frame, now, &mut out);
+            let side = &mut out.sides.each[index];
+            if !side.serving && router.is_serving(index) {
+                side.serving = true;
+                debug!(event = "SERVER_WARM", server = %side.name, "answers {} after its start", span(now - side.since));
+                side.status.server(ServerState::Serving);
+            }
         }
         ServerEvent::TooLarge(cut) => router.on_server_too_large(index, cut, now, &mut out),
         ServerEvent::Down { why, retry_in } => {
-            status.server(ServerState::Down(why.into()));
-            out.inner.stdin[index].clear();
+            let side = &mut out.sides.each[index];
+            side.renew(now);
+            side.status.server(ServerState::Down(why.into()));
             router.on_server_down(index, Gone { why, retry_in }, now, &mut out);
         }
     }
 }
 
-impl Inner {
-    /// Logs a message: length, method and id; its contents only if the user asked for them.
-    fn trace(&self, event: &'static str, with: &'static str, pieces: &[&[u8]]) {
-        if !enabled!(tracing::Level::DEBUG) {
-            return;
-        }
-        let frame = pieces.concat();
-        let e = envelope::scan_one(&frame).unwrap_or_default();
-        let text = |r: Option<Range<usize>>| r.map_or(Cow::Borrowed(""), |r| String::from_utf8_lossy(&frame[r]));
-        let (method, id, bytes) = (text(e.method), text(e.id), frame.len());
-        let contents = self.log_contents.then(|| String::from_utf8_lossy(&frame));
-        debug!(event, server = %self.name, with, bytes, %method, %id, contents = contents.as_deref(), "{with}: {bytes} bytes {method} {id}");
-    }
-
-    fn has_room(&self) -> bool {
-        self.stdin.iter().zip(&self.busy).all(|(out, busy)| out.len() < HIGH || *busy)
-    }
-}
-
-impl Out for Buffers<'_> {
-    fn to_endpoint(&mut self, pieces: &[&[u8]]) {
-        self.inner.trace("MESSAGE_SENT", "endpoint", pieces);
-        self.endpoint.text(pieces);
-    }
-
-    fn to_server(&mut self, server: ServerIndex, pieces: &[&[u8]]) {
-        self.inner.trace("MESSAGE_SENT", "server", pieces);
-        self.inner.stdin[server].push(pieces);
-    }
-
-    fn remember(&mut self, _server: ServerIndex, _memory: &Memory) {}
-
-    fn note(&mut self, note: Note<'_>) {
-        let name = &self.inner.name;
-        match &note {
-            Note::Noise { server, .. } => {
-                let run = &mut self.inner.noise[*server];
-                *run += 1;
-                match *run {
-                    1 => {
-                        warn!(event = "ERROR_STDOUT_NOISE", server = %name, "{note}; a server must log to stderr. More of it is counted, not shown")
-                    }
-                    n if n.is_power_of_two() && n >= 1024 => {
-                        warn!(event = "ERROR_STDOUT_NOISE", server = %name, lines = n, "{n} stdout lines that are not JSON-RPC so far");
-                    }
-                    _ => debug!(event = "ERROR_STDOUT_NOISE", server = %name, "{note}"),
-                }
-            }
-            Note::NotMessage { .. } | Note::TooLarge { server: None, .. } => {
-                self.inner.refused += 1;
-                match self.inner.refused {
-                    // Who sends on like that doesn't get to fill the disk.
-                    n if n > REFUSALS && !n.is_power_of_two() => {
-                        debug!(event = "ERROR_MESSAGE", server = %name, "{note}");
-                    }
-                    n @ REFUSALS.. => {
-                        warn!(event = "ERROR_MESSAGE", server = %name, messages = n, "{note}; the {n}th such message on this connection. More of it is counted, not shown");
-                    }
-                    _ => warn!(event = "ERROR_MESSAGE", server = %name, "{note}"),
-                }
-            }
-            Note::TooLarge { server: Some(_), .. } => warn!(event = "ERROR_MESSAGE", server = %name, "{note}"),
-            Note::Initialized { .. } => info!(event = "SERVER_INITIALIZED", server = %name, "{note}"),
-            Note::AnsweredForEndpoint { .. } | Note::Unclaimed { .. } => {
-                debug!(event = "MESSAGE_DROPPED", server = %name, "{note}")
-            }
-            Note::Served { .. } => debug!(event = "CALL_SERVED", server = %name, "{note}"),
-        }
-    }
-}
+#[cfg(all(test, unix))]
+#[expect(clippy::unwrap_used, reason = "a test may panic")]
+mod tests;

@@ -21,6 +21,8 @@ pub enum Cause {
         /// What the endpoint said; untrusted, possibly empty. Shown bounded and escaped. Whoever fills this in takes
         /// the token out of it first ([`crate::link::dial::peer_text::Redaction`]).
         reason: String,
+        /// Whether another connection keeps taking this one's place ([`crate::backoff::Contest`]).
+        contested: bool,
     },
     /// It ended without a close frame.
     Lost(String),
@@ -65,7 +67,9 @@ impl Pace {
 }
 
 /// Close codes that say something about the next attempt (RFC 6455 section 7.4.1, the IANA registry of close codes).
-mod code {
+pub(crate) mod code {
+    /// Also what the self-hosted endpoint closes a connection with whose place another one takes.
+    pub(crate) const REGULAR: u16 = 1000;
     pub(super) const POLICY: u16 = 1008;
     pub(super) const TOO_BIG: u16 = 1009;
     pub(super) const RESTART: u16 = 1012;
@@ -141,7 +145,7 @@ impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Cause::Dial(error) => error.fmt(f),
-            Cause::Closed { code, reason } => {
+            Cause::Closed { code, reason, contested } => {
                 match code {
                     Some(code) => write!(f, "the endpoint closed the connection with {code}")?,
                     None => f.write_str("the endpoint closed the connection without a code")?,
@@ -149,7 +153,7 @@ impl fmt::Display for Cause {
                 if !reason.is_empty() {
                     write!(f, " \"{}\"", bounded(reason, MAX_REASON))?;
                 }
-                match code.and_then(meaning) {
+                match meaning(*code, *contested) {
                     Some(meaning) => write!(f, ": {meaning}"),
                     None => Ok(()),
                 }
@@ -170,9 +174,13 @@ impl fmt::Display for Cause {
 }
 
 /// What a close code means and what to do. 4004 is told by the link's own state, not by the code.
-pub(crate) fn meaning(code: u16) -> Option<&'static str> {
-    Some(match code {
-        1000 => "a regular close; another connection with the same token may have taken its place",
+pub(crate) fn meaning(code: Option<u16>, contested: bool) -> Option<&'static str> {
+    Some(match code? {
+        code::REGULAR if contested => {
+            "another connection with this token or agent keeps taking its place: end the other program that uses it (a second \
+             mcp-pipe, perhaps on another machine), or use the endpoint of another agent here. Until then this one holds back"
+        }
+        code::REGULAR => "a regular close; another connection with the same token may have taken its place",
         1001 => "the endpoint is shutting down or restarting",
         code::POLICY => "it rejects the token; copy a fresh endpoint URL, with its token, from its console",
         code::TOO_BIG => "a message was larger than the endpoint takes",
@@ -188,7 +196,7 @@ mod tests {
     use super::*;
 
     fn closed(code: impl Into<Option<u16>>) -> Cause {
-        Cause::Closed { code: code.into(), reason: String::new() }
+        Cause::Closed { code: code.into(), reason: String::new(), contested: false }
     }
 
     fn http(status: u16, retry_after: Option<u64>) -> Cause {
@@ -246,7 +254,7 @@ mod tests {
     #[test]
     fn a_hostile_close_reason_is_bounded_and_cannot_steer_a_terminal() {
         let reason = format!("\x1b[2J\r\n\u{202e}{}", "x".repeat(10_000));
-        let shown = Cause::Closed { code: Some(4004), reason }.to_string();
+        let shown = Cause::Closed { code: Some(4004), reason, contested: false }.to_string();
         assert!(shown.len() < 300, "{}", shown.len());
         assert!(!shown.chars().any(|c| c.is_control() || c == '\u{202e}'), "{shown:?}");
     }
@@ -254,7 +262,7 @@ mod tests {
     #[test]
     fn a_cause_reads_as_a_sentence() {
         let reason = "Internal server error".to_owned();
-        let cause = Cause::Closed { code: Some(4004), reason };
+        let cause = Cause::Closed { code: Some(4004), reason, contested: false };
         assert_eq!(cause.to_string(), r#"the endpoint closed the connection with 4004 "Internal server error""#);
         let dead = Cause::Unresponsive { silent: Duration::from_secs(40) }.to_string();
         assert!(dead.contains("for 40 s"), "{dead}");

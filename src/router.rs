@@ -11,12 +11,20 @@ use tokio::time::Instant;
 use crate::catalogue::Memory;
 use crate::frame::Cut;
 
+mod desk;
+mod edits;
 pub mod handshake;
 mod held;
 mod ids;
+mod lane;
+pub mod merge;
+pub mod names;
 pub mod passthrough;
-mod repair;
 pub mod reply;
+pub mod uris;
+
+/// What a request is told that comes during a stop.
+const SHUTTING_DOWN: &str = "mcp-pipe is shutting down";
 
 /// Which server of a pipe, by its place in the pipe's list.
 pub type ServerIndex = usize;
@@ -78,6 +86,27 @@ pub enum Note<'a> {
         /// Why the endpoint didn't get it or didn't answer.
         why: &'static str,
     },
+    /// The server answered `initialize` with an error. Others that share its connection go on.
+    Refused {
+        /// Which.
+        server: ServerIndex,
+        /// Its words.
+        error: String,
+    },
+    /// The config says something about tools that the server does not have.
+    NoSuchTool {
+        /// Which server.
+        server: ServerIndex,
+        /// Their names, as configured.
+        names: String,
+    },
+    /// The endpoint has read the list of tools.
+    ToolsRead {
+        /// How many there are.
+        tools: usize,
+        /// The size of the list, in bytes.
+        bytes: usize,
+    },
     /// A call was answered.
     Served {
         /// By which server.
@@ -137,7 +166,7 @@ pub trait Router {
     /// A server's process is gone.
     fn on_server_down(&mut self, server: ServerIndex, gone: Gone<'_>, now: Instant, out: &mut impl Out);
     /// A server doesn't read what it is sent (or does again): it is to get no more.
-    fn on_server_busy(&mut self, server: ServerIndex, busy: bool);
+    fn on_server_busy(&mut self, server: ServerIndex, busy: bool, now: Instant, out: &mut impl Out);
     /// A line of a server.
     fn on_server(&mut self, server: ServerIndex, frame: &[u8], now: Instant, out: &mut impl Out);
     /// A line of a server above the size limit.
@@ -152,6 +181,8 @@ pub trait Router {
     fn in_flight(&self) -> usize;
     /// Whether every server has shown that it is loaded, so that dialling makes sense.
     fn is_warm(&self) -> bool;
+    /// Whether a server answers. Asked after what it wrote.
+    fn is_serving(&self, server: ServerIndex) -> bool;
     /// Whether the endpoint's `initialize` was answered on this connection.
     fn is_handshaken(&self) -> bool;
     /// Whether the connection is to be closed now and made anew. Asked after every event.
@@ -184,6 +215,16 @@ impl fmt::Display for Note<'_> {
             Note::AnsweredForEndpoint { method, why, .. } => {
                 write!(f, "answered the server's {method} with an error: {why}")
             }
+            Note::Refused { error, .. } => {
+                write!(
+                    f,
+                    "the server refused to initialize: {error}; the endpoint sees nothing of it until it is restarted"
+                )
+            }
+            Note::NoSuchTool { names, .. } => {
+                write!(f, "the config names tools that the server does not have: {names}; see mcp-pipe tools")
+            }
+            Note::ToolsRead { tools, bytes } => write!(f, "the endpoint read the list of {tools} tools, {bytes} bytes"),
             Note::Served { method, took, .. } => write!(f, "{method} answered in {took:.1?}"),
         }
     }

@@ -11,7 +11,7 @@ use crate::config::Config;
 use crate::error::Exit;
 use crate::gateway::Gateway;
 use crate::guard::Guard;
-use crate::inspect::{self, Look};
+use crate::inspect::{self, Look, Show};
 use crate::shutdown::Stop;
 use crate::status::{PipeStatus, Status};
 use crate::{admin, supervisor};
@@ -75,9 +75,10 @@ async fn perform(
     let out = &mut io::stdout();
     match command {
         Command::Run(_) => serve(config, &status, stop, pipes).await?,
-        Command::Tools { json, .. } => {
+        Command::Tools { json, size, .. } => {
+            let show = if size { Show::Size } else { Show::Offer };
             let look = if json { Look::Json } else { inspect::table_for_stdout() };
-            inspect::tools(config, look, &status, stop, pipes, out).await?;
+            inspect::tools(config, show, look, &status, stop, pipes, out).await?;
         }
         Command::Call { tool, .. } => {
             inspect::call(config, &tool, arguments, &status, stop, pipes, out).await?;

@@ -9,7 +9,7 @@ use tracing::error;
 use crate::config::Config;
 use crate::guard::Guard;
 use crate::link::wake::WakeWatch;
-use crate::pipe::Pipe;
+use crate::pipe::{Pipe, Run};
 use crate::router::passthrough::Passthrough;
 use crate::shutdown::Stop;
 use crate::status::Status;
@@ -18,15 +18,14 @@ use crate::status::Status;
 pub async fn serve(config: Config, guard: Guard, status: Status, stop: Stop) {
     let watch = WakeWatch::new();
     let mut pipes = JoinSet::new();
+    let Config { drain_timeout, log_contents, .. } = config;
+    let run = Run { guard, wake: watch.subscribe(), stop, drain_timeout, log_contents };
     for spec in config.servers {
         // `config::resolve` gives every server one; `--local` has by now.
         let Some(endpoint) = spec.endpoint.clone() else { continue };
         let router = Passthrough::new(spec.name.clone(), spec.handshake, spec.max_frame);
-        let entry = status.add(&spec.name);
-        let (wake, stop) = (watch.subscribe(), stop.clone());
-        let (drain, contents) = (config.drain_timeout, config.log_contents);
-        let pipe = Pipe::new(Arc::new(spec), endpoint, router, guard.clone(), wake, stop, drain, contents, entry);
-        pipes.spawn(pipe.run());
+        let (status, link) = (status.add(&spec.name), spec.link.clone());
+        pipes.spawn(Pipe::new(vec![(Arc::new(spec), status)], endpoint, link, router, run.clone()).run());
     }
     let ended = CancellationToken::new();
     let watching = ended.clone();

@@ -1,22 +1,37 @@
 //! Which tools of a server are published, and as what: the `tools`, `slim`, `timeout` and `maxResultBytes` of a config.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use wildmatch::WildMatch;
 
+pub mod cut;
+pub mod object;
+pub mod size;
+#[cfg(test)]
+mod tests;
+
 /// A pattern for names: `*` stands for any text, `?` for one character.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Glob(WildMatch);
+pub struct Glob {
+    pattern: Box<str>,
+    matcher: WildMatch,
+}
 
 impl Glob {
     /// Every text is a pattern.
     pub fn new(pattern: &str) -> Self {
-        Glob(WildMatch::new(pattern))
+        Glob { pattern: pattern.into(), matcher: WildMatch::new(pattern) }
     }
 
     /// Whether it covers a name.
     pub fn matches(&self, name: &str) -> bool {
-        self.0.matches(name)
+        self.matcher.matches(name)
+    }
+
+    /// As it was written.
+    pub fn pattern(&self) -> &str {
+        &self.pattern
     }
 }
 
@@ -47,5 +62,110 @@ impl ToolPolicy {
     /// Whether nothing is to be changed at all.
     pub fn is_untouched(&self) -> bool {
         *self == ToolPolicy::default()
+    }
+
+    /// Whether a tool is listed and can be called.
+    pub fn publishes(&self, tool: &str) -> bool {
+        let among = |globs: &[Glob]| globs.iter().any(|glob| glob.matches(tool));
+        (self.allow.is_empty() || among(&self.allow)) && !among(&self.deny)
+    }
+
+    /// The name to publish a tool under: its own, unless it is renamed.
+    pub fn name_of<'a>(&'a self, tool: &'a str) -> &'a str {
+        self.rename.iter().find(|(old, _)| **old == *tool).map_or(tool, |(_, new)| new)
+    }
+
+    /// How long a call may take.
+    pub fn timeout_of(&self, tool: &str) -> Option<Duration> {
+        first(&self.timeouts, tool).copied().or(self.timeout)
+    }
+
+    /// The largest result, in bytes.
+    pub fn max_result_of(&self, tool: &str) -> Option<usize> {
+        first(&self.max_results, tool).copied().or(self.max_result)
+    }
+
+    /// The description to publish instead of a tool's own.
+    pub fn described(&self, tool: &str) -> Option<&str> {
+        first(&self.describe, tool).map(|text| &**text)
+    }
+
+    /// The names in these rules, without `*` and `?`, that none of `tools` has: likely misspelt. Each once.
+    pub fn unmatched<'a, 't>(&'a self, tools: impl Iterator<Item = &'t str> + Clone) -> Vec<&'a str> {
+        let globs = (self.allow.iter().chain(&self.deny))
+            .chain(self.describe.iter().map(|(glob, _)| glob))
+            .chain(self.timeouts.iter().map(|(glob, _)| glob))
+            .chain(self.max_results.iter().map(|(glob, _)| glob))
+            .map(Glob::pattern)
+            .filter(|pattern| !pattern.contains(['*', '?']));
+        let mut unmatched = Vec::new();
+        for name in globs.chain(self.rename.iter().map(|(old, _)| &**old)) {
+            if !unmatched.contains(&name) && tools.clone().all(|tool| tool != name) {
+                unmatched.push(name);
+            }
+        }
+        unmatched
+    }
+
+    /// A tool's definition (MCP, server/tools; a raw JSON object) as it is published.
+    ///
+    /// `own` is the server's name for it, `published` the one that the endpoint sees. Another description comes from
+    /// [`ToolPolicy::described`]. What is kept is kept as it was written: the order of members, numbers of any size.
+    ///
+    /// - A slim one has `name`, `description` and `inputSchema` only, and that without `$schema`. Nothing below is touched:
+    ///   a `title` there may as well be a property's name.
+    /// - A tool whose results may be cut has no `outputSchema`: a cut result can't keep what that promises, and clients
+    ///   that check it would refuse the result.
+    ///
+    /// What is no JSON object comes back as it is.
+    pub fn definition(&self, item: &str, own: &str, published: &str) -> String {
+        let Some(members) = object::members(item) else { return item.to_owned() };
+        let described = self.described(own);
+        let cuts = self.max_result_of(own).is_some();
+        let mut kept: Vec<(&str, Cow<'_, str>)> = Vec::with_capacity(members.len() + 1);
+        for member in &members {
+            let value = match &*member.name() {
+                "name" => with_text(member.value, Some(published)),
+                "description" => with_text(member.value, described),
+                "inputSchema" if self.slim => without_dialect(member.value),
+                "inputSchema" => member.value.into(),
+                "outputSchema" if cuts => continue,
+                _ if self.slim => continue,
+                _ => member.value.into(),
+            };
+            kept.push((member.key, value));
+        }
+        if let Some(described) = described
+            && !members.iter().any(|m| m.name() == "description")
+        {
+            let name = kept.iter().position(|(key, _)| object::text_of(key).as_deref() == Some("name"));
+            kept.insert(name.map_or(0, |at| at + 1), ("\"description\"", object::quoted(described).into()));
+        }
+        let same = kept.len() == members.len() && kept.iter().zip(&members).all(|(new, old)| new.1 == old.value);
+        if same { item.to_owned() } else { object::object(kept.iter().map(|(key, value)| (*key, &**value))) }
+    }
+}
+
+/// What the first pattern that covers a tool says.
+fn first<'a, T>(rules: &'a [(Glob, T)], tool: &str) -> Option<&'a T> {
+    rules.iter().find(|(glob, _)| glob.matches(tool)).map(|(_, rule)| rule)
+}
+
+/// Another text for a raw JSON value, which keeps its spelling if it says just that.
+fn with_text<'a>(value: &'a str, text: Option<&str>) -> Cow<'a, str> {
+    match text {
+        Some(text) if object::text_of(value).is_none_or(|old| old != text) => object::quoted(text).into(),
+        Some(_) | None => value.into(),
+    }
+}
+
+/// A JSON schema without the name of its dialect, which an assistant pays for and doesn't need.
+fn without_dialect(schema: &str) -> Cow<'_, str> {
+    match object::members(schema) {
+        Some(members) if members.iter().any(|m| m.name() == "$schema") => {
+            let kept = members.iter().filter(|m| m.name() != "$schema");
+            object::object(kept.map(|m| (m.key, m.value))).into()
+        }
+        Some(_) | None => schema.into(),
     }
 }

@@ -23,7 +23,20 @@
 //! | `maxFrameSize` | TS | size | `16MiB` | the largest message, in either direction |
 //! | `handshake` | TS | `answer`, `relay` | `answer` | who answers a further `initialize`: mcp-pipe, or the server |
 //! | `drainTimeout` | T | time | `5s` | how long calls under way may take to finish at a stop |
-//! | `mode` | T | `per-server`, `auto` | `auto` | how servers share connections |
+//! | `mode` | TS | `auto`, `per-server`, `multiplex`, `sequential` | `auto` | how servers share connections |
+//! | `naming` | TS | `auto`, `prefix` | `auto` | on a shared connection: a name that one server has alone stays, or all become `server__name` |
+//! | `turn` | TS | time | `5m` | with `sequential`: how long a server has the endpoint; at least 10 s |
+//! | `pin` | S | `true`/`false` | false | with `sequential`: its turn does not end |
+//! | `resync` | TS | `true`/`false` | true | whether an endpoint that does not read changed lists anew is connected to once more |
+//! | `keepListed` | TS | `true`/`false` | true | on a shared connection: whether its tools stay listed while it is down |
+//! | `tools` | S | object, or patterns | all | which of its tools are published and as what: see [`super::policy`] |
+//! | `slim` | TS | `true`/`false` | false | publishes name, description and inputSchema of a tool only |
+//! | `timeout` | TS | time | none | how long a call may take before it is answered with an error |
+//! | `maxResultBytes` | TS | size | none | the largest result of a call; larger ones are cut |
+//! | `toolBudget` | T | number | 8000 | estimated tokens above which a list of tools is warned about |
+//! | `cacheDir` | T | path | the user's cache | where it is remembered what servers said; `""` or `none`: nowhere |
+//!
+//! Of `mode`, `naming`, `turn` and `resync`, servers of one endpoint have the same: see [`super::sharing`].
 //!
 //! Times are written `5s`, `2m`, `500ms`; sizes `16MiB`. In values marked `$`, `${VAR}`, `${VAR:-default}` and
 //! `${env:VAR}` are expanded. Comments and trailing commas are allowed.
@@ -32,10 +45,10 @@ use std::time::Duration;
 
 use jsonc_parser::ast::{ObjectProp, Value};
 
-use super::keys;
 use super::reader::{Located, Reader};
-use super::{Handshake, units};
+use super::{Handshake, Mode, Naming, keys, policy, units};
 use crate::error::Problem;
+use crate::tools::ToolPolicy;
 
 /// The whole file.
 #[derive(Debug, Default)]
@@ -43,6 +56,8 @@ pub(crate) struct File {
     pub(crate) entries: Vec<Entry>,
     pub(crate) shared: Shared,
     pub(crate) drain_timeout: Option<Duration>,
+    pub(crate) tool_budget: Option<usize>,
+    pub(crate) cache_dir: Option<Located<String>>,
 }
 
 /// What may stand both at the top and in an entry.
@@ -59,6 +74,14 @@ pub(crate) struct Shared {
     pub(crate) start_timeout: Option<Duration>,
     pub(crate) max_frame: Option<usize>,
     pub(crate) handshake: Option<Handshake>,
+    pub(crate) mode: Option<Located<Mode>>,
+    pub(crate) naming: Option<Located<Naming>>,
+    pub(crate) turn: Option<Located<Duration>>,
+    pub(crate) resync: Option<Located<bool>>,
+    pub(crate) keep_listed: Option<bool>,
+    pub(crate) slim: Option<bool>,
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) max_result: Option<usize>,
 }
 
 /// One `mcpServers` entry.
@@ -70,6 +93,9 @@ pub(crate) struct Entry {
     pub(crate) args: Vec<Located<String>>,
     pub(crate) env: Vec<(String, Located<String>)>,
     pub(crate) cwd: Option<Located<String>>,
+    pub(crate) pin: Option<Located<bool>>,
+    /// The part that stands under `tools`.
+    pub(crate) tools: ToolPolicy,
     pub(crate) shared: Shared,
 }
 
@@ -110,26 +136,15 @@ fn top(r: &mut Reader<'_>, value: &Value<'_>, file: &mut File) {
                 entries(r, prop, &path, file);
             }
             "drainTimeout" => file.drain_timeout = r.parsed(&prop.value, &path, units::duration),
-            "mode" => mode(r, prop, &path),
+            "toolBudget" => file.tool_budget = r.parsed(&prop.value, &path, units::count),
+            "cacheDir" => file.cache_dir = r.string(&prop.value, &path),
             _ if shared(r, &key, prop, &path, &mut file.shared) => {}
-            _ => keys::unknown(r, &key, prop, &path, keys::TOP),
+            _ => keys::unknown(r, &key, prop, &path, &[keys::TOP, keys::SHARED]),
         }
     }
     if !servers && r.mistakes.is_empty() {
         let example = r#"write {"mcpServers": {"calculator": {"command": "python", "args": ["calculator.py"]}}}"#;
         r.mistake(value, "mcpServers", "is missing", example);
-    }
-}
-
-fn mode(r: &mut Reader<'_>, prop: &ObjectProp<'_>, path: &str) {
-    let Some(mode) = r.string(&prop.value, path) else { return };
-    match mode.value.as_str() {
-        "per-server" | "auto" => {}
-        "multiplex" | "sequential" => {
-            let what = format!("is \"{}\", which is not in this version yet", mode.value);
-            r.mistake(&prop.value, path, what, "leave it out, or write \"per-server\"");
-        }
-        other => r.mistake(&prop.value, path, format!("is \"{other}\""), "write \"per-server\" or \"auto\""),
     }
 }
 
@@ -156,6 +171,8 @@ fn entry(r: &mut Reader<'_>, name: String, prop: &ObjectProp<'_>, path: &str) ->
         args: Vec::new(),
         env: Vec::new(),
         cwd: None,
+        pin: None,
+        tools: ToolPolicy::default(),
         shared: Shared::default(),
     };
     let before = r.mistakes.len();
@@ -168,12 +185,14 @@ fn entry(r: &mut Reader<'_>, name: String, prop: &ObjectProp<'_>, path: &str) ->
             "args" => entry.args = r.strings(value, &path),
             "env" => entry.env = r.string_map(value, &path),
             "cwd" => entry.cwd = r.string(value, &path),
+            "pin" => entry.pin = r.located(value, &path, Reader::boolean),
+            "tools" => entry.tools = policy::read(r, value, &path),
             "url" | "serverUrl" => url = Some(r.place(prop, &path)),
             "headers" => headers = true,
             "disabled" => entry.disabled |= r.boolean(value, &path) == Some(true),
             "enabled" => entry.disabled |= r.boolean(value, &path) == Some(false),
             _ if shared(r, &key, prop, &path, &mut entry.shared) => {}
-            _ => keys::unknown(r, &key, prop, &path, keys::SERVER),
+            _ => keys::unknown(r, &key, prop, &path, &[keys::SERVER, keys::SHARED]),
         }
     }
     let malformed = r.mistakes.len() > before;
@@ -234,6 +253,14 @@ fn shared(r: &mut Reader<'_>, key: &str, prop: &ObjectProp<'_>, path: &str, to: 
                 _ => Err("must be \"answer\" or \"relay\"".to_owned()),
             });
         }
+        "mode" => to.mode = r.located(value, path, |r, v, p| r.parsed(v, p, units::choice)),
+        "naming" => to.naming = r.located(value, path, |r, v, p| r.parsed(v, p, units::choice)),
+        "turn" => to.turn = r.located(value, path, |r, v, p| r.parsed(v, p, units::turn)),
+        "resync" => to.resync = r.located(value, path, Reader::boolean),
+        "keepListed" => to.keep_listed = r.boolean(value, path),
+        "slim" => to.slim = r.boolean(value, path),
+        "timeout" => to.timeout = r.parsed(value, path, units::call_timeout),
+        "maxResultBytes" => to.max_result = r.parsed(value, path, units::result_size),
         _ => return false,
     }
     true

@@ -5,7 +5,7 @@ use jsonc_parser::ast::ObjectProp;
 use super::reader::Reader;
 
 /// Keys at the top of the file and in an entry.
-const SHARED: &[&str] = &[
+pub(crate) const SHARED: &[&str] = &[
     "endpoint",
     "endpointHeaders",
     "subprotocol",
@@ -17,10 +17,18 @@ const SHARED: &[&str] = &[
     "startTimeout",
     "maxFrameSize",
     "handshake",
+    "mode",
+    "naming",
+    "turn",
+    "resync",
+    "keepListed",
+    "slim",
+    "timeout",
+    "maxResultBytes",
 ];
 
 /// Keys of the top only.
-pub(crate) const TOP: &[&str] = &["mcpServers", "drainTimeout", "mode"];
+pub(crate) const TOP: &[&str] = &["mcpServers", "drainTimeout", "toolBudget", "cacheDir"];
 
 /// Keys of an entry only.
 pub(crate) const SERVER: &[&str] = &[
@@ -36,7 +44,12 @@ pub(crate) const SERVER: &[&str] = &[
     "headers",
     "disabled",
     "enabled",
+    "pin",
+    "tools",
 ];
+
+/// Keys in the `tools` of an entry.
+pub(crate) const TOOLS: &[&str] = &["allow", "deny", "rename", "describe", "timeout", "maxResultBytes"];
 
 /// Keys with which other programs annotate these files and that don't change what a server offers.
 const FOREIGN: &[&str] = &[
@@ -76,6 +89,12 @@ const RENAMED: &[(&str, &str)] = &[
     ("MCP_ENDPOINT", "endpoint"),
     ("environment", "env"),
     ("workingDirectory", "cwd"),
+    ("includeTools", "tools"),
+    ("excludeTools", "tools"),
+    ("allowedTools", "tools"),
+    ("disabledTools", "tools"),
+    ("include", "allow"),
+    ("exclude", "deny"),
 ];
 
 /// Whether a `type` is spoken over the network: any of the spellings of SSE, Streamable HTTP and WebSocket.
@@ -84,15 +103,15 @@ pub(crate) fn is_remote(kind: &str) -> bool {
     ["sse", "http", "streamablehttp", "httpstream", "remote", "ws", "websocket"].contains(&plain.as_str())
 }
 
-/// Warns about a key that nobody knows, with the one that was probably meant.
-pub(crate) fn unknown(r: &mut Reader<'_>, key: &str, prop: &ObjectProp<'_>, path: &str, own: &[&str]) {
+/// Warns about a key that is none of the `known` ones of its place, with the one that was probably meant.
+pub(crate) fn unknown(r: &mut Reader<'_>, key: &str, prop: &ObjectProp<'_>, path: &str, known: &[&[&str]]) {
     if FOREIGN.contains(&key) || key.starts_with(['_', '/', '#']) {
         return;
     }
-    let renamed = RENAMED.iter().find(|(theirs, ours)| *theirs == key && (own.contains(ours) || SHARED.contains(ours)));
+    let renamed = RENAMED.iter().find(|(theirs, ours)| *theirs == key && known.iter().any(|k| k.contains(ours)));
     let meant = match renamed {
         Some((_, ours)) => Some(*ours),
-        None => closest(key, own.iter().chain(SHARED).copied()),
+        None => closest(key, known.iter().copied().flatten().copied()),
     };
     let remedy = meant.map_or_else(|| "remove it, or check its spelling".to_owned(), |k| format!("did you mean {k}?"));
     r.warning(prop, path, "is not a known key and is ignored", remedy);
@@ -131,14 +150,19 @@ mod tests {
     }
 
     #[test]
-    fn the_reference_names_every_key() {
-        let reference = include_str!("file.rs");
-        for key in TOP.iter().chain(SERVER).chain(SHARED) {
-            let documented = reference.lines().any(|l| l.starts_with("//!") && l.contains(&format!("`{key}`")));
-            assert!(
-                documented || ["url", "serverUrl", "headers"].contains(key),
-                "{key} is not in the table of file.rs"
-            );
+    fn the_references_in_the_source_and_in_the_readme_have_a_row_for_every_key() {
+        // What the tables are about, and what only a remote server has.
+        let others = ["mcpServers", "url", "serverUrl", "headers"];
+        let file = (include_str!("file.rs"), "//! | ", TOP.iter().chain(SERVER).chain(SHARED).collect::<Vec<_>>());
+        let readme = (include_str!("../../README.md"), "| ", file.2.clone());
+        let policy = (include_str!("policy.rs"), "//! | ", TOOLS.iter().collect());
+        for (text, row, keys) in [file, readme, policy] {
+            for key in keys.into_iter().filter(|key| !others.contains(key)) {
+                let first = |line: &str| {
+                    line.starts_with(row) && line.split('|').nth(1).is_some_and(|c| c.contains(&format!("`{key}`")))
+                };
+                assert!(text.lines().any(first), "{key} has no row in the table that begins {:.40}", text);
+            }
         }
     }
 }

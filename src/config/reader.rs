@@ -141,6 +141,17 @@ impl<'t> Reader<'t> {
         }
     }
 
+    /// What `read` makes of a value, with its place.
+    pub(crate) fn located<T>(
+        &mut self,
+        value: &Value<'_>,
+        path: &str,
+        read: impl FnOnce(&mut Self, &Value<'_>, &str) -> Option<T>,
+    ) -> Option<Located<T>> {
+        let place = self.place(value, path);
+        read(self, value, path).map(|value| Located { value, place })
+    }
+
     /// A list of texts.
     pub(crate) fn strings(&mut self, value: &Value<'_>, path: &str) -> Vec<Located<String>> {
         match value {
@@ -166,11 +177,21 @@ impl<'t> Reader<'t> {
 
     /// Texts by name; the last of a name counts.
     pub(crate) fn string_map(&mut self, value: &Value<'_>, path: &str) -> Vec<(String, Located<String>)> {
-        let mut map: Vec<(String, Located<String>)> = Vec::new();
+        self.map(value, path, |r, _, prop, path| r.string(&prop.value, path))
+    }
+
+    /// What `read` makes of the members of an object, by name and in their order; the last of a name counts.
+    pub(crate) fn map<T>(
+        &mut self,
+        value: &Value<'_>,
+        path: &str,
+        mut read: impl FnMut(&mut Self, &str, &ObjectProp<'_>, &str) -> Option<T>,
+    ) -> Vec<(String, T)> {
+        let mut map: Vec<(String, T)> = Vec::new();
         for (key, path, prop) in self.members(value, path) {
-            let text = self.string(&prop.value, &path);
+            let one = read(self, &key, prop, &path);
             map.retain(|(name, _)| *name != key);
-            map.extend(text.map(|text| (key, text)));
+            map.extend(one.map(|one| (key, one)));
         }
         map
     }
@@ -201,7 +222,7 @@ impl<'t> Reader<'t> {
     }
 
     /// Notes a mistake at a place that is known already.
-    pub(crate) fn mistake_at(&mut self, place: &str, what: impl Into<String>, remedy: &str) {
+    pub(crate) fn mistake_at(&mut self, place: &str, what: impl Into<String>, remedy: impl Into<String>) {
         self.mistakes.push(Problem::new(place, what, remedy));
     }
 

@@ -12,10 +12,11 @@ use super::dotenv::DotEnv;
 use super::expand::{ExpandError, expand};
 use super::file::{self, Entry, File, Shared};
 use super::reader::Located;
-use super::{CommandSpec, Config, Environment, ServerSpec, Sharing, locate, secrets, start};
+use super::{CommandSpec, Config, Environment, ServerSpec, cache, locate, secrets, sharing, start};
 use crate::cli::{Cli, Target};
 use crate::endpoint::{Endpoint, Secret};
 use crate::error::{Problem, Problems};
+use crate::tools::ToolPolicy;
 
 /// What a run needs to know, and what a person should.
 #[derive(Debug)]
@@ -165,8 +166,8 @@ pub fn resolve(cli: &Cli, env: &Environment, cwd: &Path) -> Result<Resolved, Pro
         local: ctx.local,
         log_contents: cli.options.log_contents,
         status_socket: status_socket(cli, env),
-        cache_dir: None,
-        tool_budget: 8000,
+        cache_dir: cache::dir(&ctx, file.cache_dir.as_ref()),
+        tool_budget: file.tool_budget.unwrap_or(8000),
     };
     let Hidden { tokens, headers, .. } = ctx.hidden;
     let secrets = tokens.into_iter().chain(headers).map(Secret::new).collect();
@@ -226,7 +227,7 @@ fn servers(ctx: &mut Context<'_>, file: &File, target: Target<'_>, config: Optio
     let none = Shared::default();
     // Looked up when the first server needs it: what nobody needs may be wrong.
     let mut common: Option<Common> = ctx.local.then_some(Common::Missing);
-    let (mut servers, mut without) = (Vec::new(), Vec::new());
+    let (mut servers, mut entries, mut without) = (Vec::new(), Vec::new(), Vec::new());
     for (name, command, entry) in chosen {
         let shared = entry.map_or(&none, |entry| &entry.shared);
         let own_text = own(entry).filter(|_| !ctx.local).map(|text| (ctx.expand(&text), text.place));
@@ -261,12 +262,19 @@ fn servers(ctx: &mut Context<'_>, file: &File, target: Target<'_>, config: Optio
                 .or(top.start_timeout)
                 .unwrap_or(Duration::from_secs(60)),
             max_frame: shared.max_frame.or(options.max_frame_size).or(top.max_frame).unwrap_or(16 << 20),
-            sharing: Sharing::default(),
-            pin: false,
-            keep_listed: true,
-            tools: Arc::default(),
+            sharing: sharing::of(ctx, shared, top),
+            pin: entry.is_some_and(sharing::is_pinned),
+            keep_listed: shared.keep_listed.or(top.keep_listed).unwrap_or(true),
+            tools: Arc::new(ToolPolicy {
+                slim: shared.slim.or(top.slim).unwrap_or(false),
+                timeout: shared.timeout.or(top.timeout),
+                max_result: shared.max_result.or(top.max_result),
+                ..entry.map(|entry| entry.tools.clone()).unwrap_or_default()
+            }),
         });
+        entries.push(entry);
     }
+    sharing::check(ctx, file, &servers, &entries);
     if !ctx.local && !without.is_empty() {
         missing_endpoint(ctx, &without);
     }

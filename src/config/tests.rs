@@ -10,6 +10,9 @@ use super::*;
 use crate::cli;
 use crate::error::{Problem, Problems};
 
+mod policy;
+mod sharing;
+
 const ENDPOINT: (&str, &str) = ("MCP_ENDPOINT", "wss://h.example/mcp/?token=default-s3cret");
 
 /// A folder with a config, an environment and a command line.
@@ -94,6 +97,9 @@ fn every_setting_has_its_default() {
     let link = &server.link;
     assert_eq!((link.connect_timeout, link.max_backoff), (Duration::from_secs(15), Duration::from_secs(600)));
     assert_eq!((link.ping_interval, link.ping_timeout), (Duration::from_secs(20), Duration::from_secs(20)));
+    assert_eq!((server.sharing, server.pin, server.keep_listed), (Sharing::default(), false, true));
+    assert_eq!((config.tool_budget, &config.cache_dir), (8000, &None), "without a home nothing is remembered");
+    assert!(server.tools.is_untouched());
     assert!(link.headers.is_empty() && link.subprotocol.is_none() && link.ca_file.is_none());
 }
 
@@ -120,7 +126,7 @@ fn the_servers_own_value_counts_then_the_flag_then_the_file() {
 fn all_mistakes_are_told_at_once_with_line_column_path_and_remedy() {
     let case = Case::new(
         r#"{
-  "mode": "multiplex",
+  "mode": "multiplexed",
   "drainTimeout": 5,
   "mcpServers": {
     "a": {"command": "x", "args": ["y", 8080], "env": {"P": true}},
@@ -135,7 +141,7 @@ fn all_mistakes_are_told_at_once_with_line_column_path_and_remedy() {
     assert_eq!(
         case.mistakes(&[]),
         [
-            "mcp_config.json:2:11 mode: is \"multiplex\", which is not in this version yet; leave it out, or write \"per-server\"",
+            "mcp_config.json:2:11 mode: is \"multiplexed\"; write one of auto, per-server, multiplex, sequential; did you mean multiplex?",
             "mcp_config.json:3:19 drainTimeout: is \"5\"; a time needs a unit: write 5s, 2m or 500ms",
             "mcp_config.json:5:41 mcpServers.a.args[1]: is a number, not a text; write it in quotes: \"8080\"",
             "mcp_config.json:5:61 mcpServers.a.env.P: is true or false, not a text; write it in quotes: \"true\"",
@@ -451,13 +457,13 @@ fn every_shipped_file_is_right() {
         assert_eq!(resolved.config.servers[0].command.args, ["examples/calculator.py"]);
     }
     let tokens = [ENDPOINT, ("KITCHEN_ENDPOINT", "wss://k.example/?token=k"), ("OFFICE_TOKEN", "o")];
-    let hosts: Vec<String> = resolved("mcp_config.multi-token.json", &tokens)
-        .config
-        .servers
-        .iter()
-        .map(|server| server.endpoint.as_ref().unwrap().host().to_owned())
-        .collect();
-    assert_eq!(hosts, ["k.example", "api.xiaozhi.me", "h.example"]);
+    let several = resolved("mcp_config.multi-token.json", &tokens);
+    assert!(several.warnings.is_empty(), "{:?}", several.warnings);
+    let servers = &several.config.servers;
+    let hosts: Vec<&str> = servers.iter().map(|server| server.endpoint.as_ref().unwrap().host()).collect();
+    assert_eq!(hosts, ["k.example", "api.xiaozhi.me", "h.example", "h.example"], "own ones, and a shared one");
+    assert!(servers.iter().all(|server| server.sharing.mode == Mode::Multiplex));
+    assert_eq!(servers[2].tools.allow.len(), 4);
 
     let example = std::fs::read_to_string(root.join(".env.example")).unwrap();
     let case = Case::server(r#""args": []"#).no_env().file(".env", example);

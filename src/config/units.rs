@@ -1,6 +1,11 @@
-//! Times and sizes as a person writes them: `5s`, `2m`, `500ms`; `16MiB`.
+//! Times, sizes and choices as a person writes them: `5s`, `2m`, `500ms`; `16MiB`; `per-server`.
 
 use std::time::Duration;
+
+use clap::ValueEnum;
+
+use super::closest;
+use crate::tools::cut;
 
 /// The longest time taken: a month. More is a slip, and would overflow somewhere below.
 const LONGEST: Duration = Duration::from_secs(30 * 24 * 3600);
@@ -8,6 +13,9 @@ const LONGEST: Duration = Duration::from_secs(30 * 24 * 3600);
 const SMALLEST_FRAME: usize = 1024;
 /// The largest frame limit: a message is held in memory whole.
 const LARGEST_FRAME: usize = 1 << 30;
+/// The shortest turn: a connection is closed and made anew for each, and endpoints want their `initialize` answered,
+/// their lists read and a call made meanwhile.
+const SHORTEST_TURN: Duration = Duration::from_secs(10);
 
 /// A time from nothing to 30 days.
 ///
@@ -43,11 +51,79 @@ pub(crate) fn duration_from_1s(text: &str) -> Result<Duration, String> {
     if time < Duration::from_secs(1) { Err("too short; the shortest is 1s".to_owned()) } else { Ok(time) }
 }
 
+/// How long a server has its endpoint: at least 10 s.
+///
+/// # Errors
+/// As [`duration`].
+pub(crate) fn turn(text: &str) -> Result<Duration, String> {
+    let time = duration(text)?;
+    if time < SHORTEST_TURN { Err("too short; the shortest turn is 10s".to_owned()) } else { Ok(time) }
+}
+
+/// How long a call may take: more than nothing.
+///
+/// # Errors
+/// As [`duration`].
+pub(crate) fn call_timeout(text: &str) -> Result<Duration, String> {
+    let time = duration(text)?;
+    if time.is_zero() { Err("no call could be answered; leave it out for no limit".to_owned()) } else { Ok(time) }
+}
+
+/// A whole number from 1 on.
+///
+/// # Errors
+/// Why the text is none, with an example.
+pub(crate) fn count(text: &str) -> Result<usize, String> {
+    match text.trim().parse() {
+        Ok(0) | Err(_) => Err("not a whole number above 0; write it like 8000".to_owned()),
+        Ok(number) => Ok(number),
+    }
+}
+
+/// One of a few words.
+///
+/// # Errors
+/// All there are, and the closest.
+pub(crate) fn choice<T: ValueEnum>(text: &str) -> Result<T, String> {
+    T::from_str(text, false).map_err(|_| {
+        let words: Vec<String> = T::value_variants().iter().map(word).collect();
+        let meant = closest(text, words.iter().map(String::as_str)).map(|word| format!("; did you mean {word}?"));
+        format!("write one of {}{}", words.join(", "), meant.unwrap_or_default())
+    })
+}
+
+/// How one of a few is written.
+pub(crate) fn word<T: ValueEnum>(value: &T) -> String {
+    value.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
+}
+
+/// The largest result in bytes, 256 to 1 GiB.
+///
+/// # Errors
+/// Why the text is none, with an example.
+pub(crate) fn result_size(text: &str) -> Result<usize, String> {
+    let bytes = size(text)?;
+    if (cut::LEAST..=LARGEST_FRAME).contains(&bytes) {
+        Ok(bytes)
+    } else {
+        Err(format!("must lie between {} bytes and 1GiB", cut::LEAST))
+    }
+}
+
 /// The largest message in bytes, 1 KiB to 1 GiB.
 ///
 /// # Errors
 /// Why the text is none, with an example.
 pub(crate) fn frame_size(text: &str) -> Result<usize, String> {
+    let bytes = size(text)?;
+    if (SMALLEST_FRAME..=LARGEST_FRAME).contains(&bytes) {
+        Ok(bytes)
+    } else {
+        Err("must lie between 1KiB and 1GiB".to_owned())
+    }
+}
+
+fn size(text: &str) -> Result<usize, String> {
     let (number, unit) = split(text);
     let scale: f64 = match unit {
         "" | "B" => 1.0,
@@ -61,13 +137,12 @@ pub(crate) fn frame_size(text: &str) -> Result<usize, String> {
     };
     let number: f64 =
         number.parse().map_err(|_| "not a size; write it like 16MiB, 512KiB or a number of bytes".to_owned())?;
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates; the range is checked next")]
-    let bytes = (number * scale) as usize;
-    if (SMALLEST_FRAME..=LARGEST_FRAME).contains(&bytes) {
-        Ok(bytes)
-    } else {
-        Err("must lie between 1KiB and 1GiB".to_owned())
-    }
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "saturates; the callers check the range"
+    )]
+    Ok((number * scale) as usize)
 }
 
 /// The number and what follows it.
@@ -99,6 +174,18 @@ mod tests {
         }
         assert!(duration_from_1s("999ms").is_err());
         assert!(duration_from_1s("1s").is_ok());
+    }
+
+    #[test]
+    fn turns_timeouts_and_counts_have_their_least() {
+        assert!(turn("10s").is_ok() && turn("9.9s").is_err());
+        assert!(call_timeout("1ms").is_ok() && call_timeout("0s").is_err());
+        assert_eq!(count(" 8000 "), Ok(8000));
+        for text in ["0", "-1", "1.5", "8k", ""] {
+            assert!(count(text).is_err(), "{text}");
+        }
+        assert_eq!(result_size("256"), Ok(256));
+        assert!(result_size("255").is_err() && result_size("2GiB").is_err());
     }
 
     #[test]

@@ -13,10 +13,20 @@ const GAP: usize = 2;
 /// Narrower than this a column tells nothing; the table is then wider than the terminal.
 const MIN_COLUMN: usize = 12;
 
+/// What is shown of the tools.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Show {
+    /// What they are for, and what they take.
+    Offer,
+    /// How much of an assistant's context they take.
+    Size,
+}
+
 /// How the tools are shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Look {
-    /// For a program: `{"servers":[{"name","serverInfo","tools"}]}`, tools as the servers wrote them.
+    /// For a program: `{"servers":[{"name","serverInfo","tools"}]}`, tools as they are published; with [`Show::Size`]
+    /// `bytes` and `estimatedTokens` of all, of each server and of each tool.
     Json,
     /// For a person.
     Table {
@@ -95,7 +105,7 @@ fn kind_of_items(items: &Value) -> Option<String> {
 }
 
 /// A server's text can't move the cursor or change the colours of the terminal.
-fn printable(text: &str) -> String {
+pub(super) fn printable(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 

@@ -91,7 +91,7 @@ fn answer(request: &Value) -> Value {
 
 async fn shown(servers: &[&str], look: Look) -> (String, Result<(), InspectError>) {
     let mut out = Vec::new();
-    let result = tools(config(servers), look, &Status::default(), Stop::new(), serve, &mut out).await;
+    let result = tools(config(servers), Show::Offer, look, &Status::default(), Stop::new(), serve, &mut out).await;
     (String::from_utf8(out).unwrap(), result)
 }
 
@@ -120,6 +120,16 @@ async fn the_json_holds_each_tool_as_its_server_wrote_it() {
     assert_eq!(value["servers"][0]["tools"][0].to_string(), r#"{"name":"add","zz":1,"aa":[1.0]}"#);
 }
 
+#[tokio::test]
+async fn the_sizes_of_the_tools_are_shown() {
+    let mut out = Vec::new();
+    let (status, stop) = (Status::default(), Stop::new());
+    tools(config(&["one"]), Show::Size, TABLE, &status, stop, serve, &mut out).await.unwrap();
+    let text = String::from_utf8(out).unwrap();
+    assert!(text.contains("one     add         32       8"), "{text}");
+    assert!(text.contains("one     2 tools     47      12"), "{text}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_server_that_does_not_answer_is_an_error_and_the_others_are_shown() {
     let (text, result) = shown(&["silent", "one"], TABLE).await;
@@ -145,7 +155,7 @@ async fn a_server_that_dies_is_not_waited_for() {
     let status = Status::default();
     let entry = status.add("silent");
     entry.server(crate::status::ServerState::Down("exited with code 3".into()));
-    let result = tools(config(&["silent"]), TABLE, &status, Stop::new(), serve, &mut Vec::new()).await;
+    let result = tools(config(&["silent"]), Show::Offer, TABLE, &status, Stop::new(), serve, &mut Vec::new()).await;
     assert_eq!(result.unwrap_err().to_string(), "server \"silent\" exited with code 3");
 }
 
@@ -154,7 +164,7 @@ async fn a_signal_ends_the_wait() {
     let stop = Stop::new();
     stop.advance();
     let mut out = Vec::new();
-    let result = tools(config(&["silent"]), TABLE, &Status::default(), stop, serve, &mut out).await;
+    let result = tools(config(&["silent"]), Show::Offer, TABLE, &Status::default(), stop, serve, &mut out).await;
     assert!(matches!(result, Err(InspectError::Stopped)));
 }
 

@@ -63,6 +63,22 @@ impl Rig {
         .await
     }
 
+    /// Until a connection stands, on which a call is served.
+    async fn served(&mut self) {
+        poll_fn(|cx| {
+            let mut up = false;
+            let Rig { link, out } = self;
+            let _open = link.poll(cx, Instant::now(), true, out, &mut |_, event| match event {
+                LinkEvent::Up(_) => up = true,
+                LinkEvent::Down { cause, .. } => panic!("{cause}"),
+                LinkEvent::Message(_) | LinkEvent::TooLarge(_) => {}
+            });
+            if up { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+        self.link.healthy();
+    }
+
     async fn waits(&mut self, count: usize) -> Vec<Duration> {
         let mut waits = Vec::new();
         let mut last: Option<(Instant, Duration)> = None;
@@ -162,14 +178,53 @@ async fn a_thousand_failed_connections_are_waited_for_as_specified_and_health_st
 
 #[tokio::test(start_paused = true)]
 async fn an_open_socket_alone_is_no_proof_of_health() {
-    let longest = longest_wait(1000, Duration::from_secs(3600), |_| ()).await;
+    let longest = longest_wait(1011, Duration::from_secs(3600), |_| ()).await;
     assert!(longest > FIRST, "it started over: {longest:?}");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_handshake_and_a_stable_minute_start_over_and_a_handshake_alone_does_not() {
-    let longest = longest_wait(1000, Duration::from_secs(60), Link::handshaken).await;
+    let longest = longest_wait(1011, Duration::from_secs(60), Link::handshaken).await;
     assert!(longest <= FIRST, "{longest:?}");
-    let longest = longest_wait(1000, Duration::from_secs(58), Link::handshaken).await;
+    let longest = longest_wait(1011, Duration::from_secs(58), Link::handshaken).await;
     assert!(longest > FIRST, "it started over: {longest:?}");
+}
+
+/// Keeps only the newest connection, as the self-hosted endpoint does.
+async fn replace(listener: TcpListener) {
+    let mut newest = None;
+    loop {
+        let (tcp, _) = listener.accept().await.unwrap();
+        let socket = accept_async(tcp).await.unwrap();
+        if let Some(mut old) = newest.replace(socket) {
+            let frame = CloseFrame { code: 1000.into(), reason: "replaced".into() };
+            old.send(Message::Close(Some(frame))).await.unwrap();
+            tokio::spawn(async move { while let Some(Ok(_)) = old.next().await {} });
+        }
+    }
+}
+
+#[tokio::test]
+async fn two_programs_on_one_agent_wage_no_war_of_reconnects_though_each_serves_calls() {
+    let (socket, address) = closed_port();
+    let endpoint = tokio::spawn(replace(socket.listen(8).unwrap()));
+    let (mut holder, mut other) = (Rig::dialling(address), Rig::dialling(address));
+    holder.served().await;
+    let (mut wait, mut contested) = (Duration::ZERO, false);
+    let mut hours = [0; 3];
+    let start = Instant::now();
+    loop {
+        jump(wait).await;
+        let Some(hour) = hours.get_mut((start.elapsed().as_secs() / 3600) as usize) else { break };
+        *hour += 1;
+        other.served().await;
+        let down = holder.next_down(|_| ()).await;
+        contested |= down.cause.contains("another connection with this token or agent keeps taking its place");
+        assert!(down.cause.contains("1000"), "{down:?}");
+        wait = down.retry_in;
+        std::mem::swap(&mut holder, &mut other);
+    }
+    endpoint.abort();
+    // For both: 1 and 2 s, 8 s, 64 s, and from then on 300 s or more.
+    assert!(hours[0] <= 18 && hours[1] <= 12 && hours[2] <= 12 && contested, "{hours:?}");
 }

@@ -24,7 +24,7 @@ impl Hello {
             params: params.into(),
             // A date; it is kept while the answer is waited for, so no more than that.
             version: v["protocolVersion"].as_str().unwrap_or_default().chars().take(16).collect(),
-            capabilities: v["capabilities"].as_object().map(|c| c.keys().cloned().collect()).unwrap_or_default(),
+            capabilities: capabilities(&v),
         }
     }
 
@@ -40,12 +40,28 @@ impl Hello {
     }
 }
 
+/// The names of what was declared.
+fn capabilities(v: &Value) -> Vec<String> {
+    v["capabilities"].as_object().map(|c| c.keys().cloned().collect()).unwrap_or_default()
+}
+
+/// The version to speak with an endpoint that asked for `asked`, in front of servers of which the newest speaks `spoken`.
+pub fn common<'a>(asked: &'a str, spoken: Option<&'a str>) -> &'a str {
+    let known = VERSIONS.contains(&asked);
+    match spoken {
+        Some(spoken) if !known || spoken < asked => spoken,
+        None if !known => VERSIONS[VERSIONS.len() - 1],
+        Some(_) | None => asked,
+    }
+}
+
 /// A server's `initialize` result.
 #[derive(Debug, Clone)]
 pub struct Welcome {
     /// As it was sent.
     result: Box<[u8]>,
     version: String,
+    capabilities: Vec<String>,
 }
 
 #[derive(serde::Deserialize)]
@@ -58,7 +74,31 @@ impl Welcome {
     /// Reads the result.
     pub fn read(result: &[u8]) -> Self {
         let v: Value = serde_json::from_slice(result).unwrap_or_default();
-        Welcome { result: result.into(), version: v["protocolVersion"].as_str().unwrap_or_default().to_string() }
+        Welcome {
+            result: result.into(),
+            version: v["protocolVersion"].as_str().unwrap_or_default().to_string(),
+            capabilities: capabilities(&v),
+        }
+    }
+
+    /// The result as it was sent.
+    pub fn result(&self) -> &[u8] {
+        &self.result
+    }
+
+    /// The same, parsed; null if it is no JSON.
+    pub fn value(&self) -> Value {
+        serde_json::from_slice(&self.result).unwrap_or_default()
+    }
+
+    /// Whether the server declared a capability.
+    pub fn can(&self, capability: &str) -> bool {
+        self.capabilities.iter().any(|c| c == capability)
+    }
+
+    /// The `protocolVersion` that the server speaks.
+    pub fn version(&self) -> &str {
+        &self.version
     }
 
     /// The server's name and version, for the log.

@@ -65,13 +65,13 @@ impl Held {
         self.frames.front().map(|(deadline, _)| *deadline)
     }
 
-    /// Drops the request with this id (the raw token): MCP gives a cancelled request no answer.
-    pub(super) fn cancel(&mut self, id: &[u8]) {
+    /// Drops the request with this id (the raw token), if it waits: MCP gives a cancelled request no answer.
+    pub(super) fn cancel(&mut self, id: &[u8]) -> bool {
         let is_it = |frame: &[u8]| envelope::scan_one(frame).and_then(|e| e.id).is_some_and(|r| &frame[r] == id);
-        if let Some(at) = self.frames.iter().position(|(_, frame)| is_it(frame))
-            && let Some((_, frame)) = self.frames.remove(at)
-        {
+        let Some(at) = self.frames.iter().position(|(_, frame)| is_it(frame)) else { return false };
+        if let Some((_, frame)) = self.frames.remove(at) {
             self.bytes -= frame.len();
         }
+        true
     }
 }

@@ -15,310 +15,95 @@
 //! `ping` is answered by us: it asks whether its receiver lives, and a server that is busy with a call must not
 //! cost the connection. With `handshake: relay` `initialize` and `notifications/initialized` go through.
 
-mod endpoint_side;
-mod server_side;
-
-use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
-use memchr::memchr2;
 use tokio::time::Instant;
 
+use super::desk::{Desk, Message, Received};
+use super::edits::Edits;
 use super::handshake::{Hello, Welcome};
-use super::held::Held;
-use super::ids::{asked_id, asked_token, flight_id};
-use super::repair::forward_request;
-use super::reply::{self, INVALID_REQUEST, METHOD_NOT_FOUND, PARSE_ERROR, UNAVAILABLE};
-use super::{Account, Gone, Note, Out, Reconnect, Router, ServerIndex};
+use super::lane::{Call, Flight, HOLD, Lane, MAX_WAITING, ServerSide, Waiting, is_call};
+use super::reply::{self, UNAVAILABLE};
+use super::{Account, Gone, Note, Out, Reconnect, Router, SHUTTING_DOWN, ServerIndex};
 use crate::config::Handshake;
-use crate::envelope::{self, Envelope, Kind, NotMessage, Scanned};
+use crate::envelope::{self, Envelope, Kind, Scanned};
 use crate::frame::Cut;
 
 /// The only server of this router.
 const SERVER: ServerIndex = 0;
 
-/// How long a request waits for its server: the cloud gives up on `initialize` and, in its older versions, on calls
-/// after 10 s, and an error that arrives before that is worth more than a result after it.
-const HOLD: Duration = Duration::from_secs(9);
-
-/// Requests under way at the server. No client has that many; an endpoint gone wild is told so instead of growing us.
-const MAX_IN_FLIGHT: usize = 4096;
-
-/// When the table is full, requests older than this make room: their server has most likely forgotten them.
-const STALE: Duration = Duration::from_secs(600);
-
-/// Handshakes that wait for a server to start: one for each robot behind an endpoint.
-const MAX_WAITING: usize = 256;
-
-/// A server's requests under way at the endpoint.
-const MAX_ASKED: usize = 64;
-
-/// How long the endpoint may take to answer a server's request. A language model may be asked, so it is long.
-const ASK: Duration = Duration::from_secs(60);
-
-/// As much of a method as is kept while its request is under way.
-const METHOD: usize = 64;
-
-/// Ids are kept while a request is under way, so their size is bounded too.
-const MAX_ID: usize = 1024;
-
-#[derive(Debug)]
-enum LinkSide {
-    Down,
-    Up {
-        /// The endpoint has initialized, or does without: it may be spoken to.
-        conversing: bool,
-        initialize: Option<bool>,
-        answered: u64,
-    },
-}
-
-#[derive(Debug)]
-enum ServerSide {
-    Down {
-        why: String,
-        /// `None`: not yet started for the first time.
-        retry_at: Option<Instant>,
-    },
-    /// Runs, and has said nothing yet.
-    Warming { since: Instant },
-    /// Has shown that it is loaded.
-    Warm,
-    /// Our `initialize` is under way.
-    Initializing { since: Instant },
-    /// `told`: has had its `notifications/initialized`.
-    Ready { told: bool },
-}
-
-/// A request of ours, or of the endpoint, under way at the server.
-#[derive(Debug)]
-enum Flight {
-    Probe,
-    Initialize,
-    Call {
-        /// The endpoint's id, and behind it the method.
-        text: Box<[u8]>,
-        id_len: usize,
-        since: Instant,
-    },
-}
-
-/// A server's request under way at the endpoint.
-#[derive(Debug)]
-struct Asked {
-    id: Box<[u8]>,
-    method: String,
-    deadline: Instant,
-}
-
-/// An `initialize` that waits for the server's answer.
-#[derive(Debug)]
-struct Waiting {
-    id: Box<[u8]>,
-    version: String,
-    deadline: Instant,
-}
-
 /// See the module's documentation.
 #[derive(Debug)]
 pub struct Passthrough {
-    name: Arc<str>,
-    max_frame: usize,
     handshake: Handshake,
-    link: LinkSide,
-    server: ServerSide,
-    hello: Option<Hello>,
+    desk: Desk,
+    lane: Lane,
     welcome: Option<Welcome>,
     waiting: Vec<Waiting>,
-    held: Held,
-    flights: BTreeMap<u64, Flight>,
-    asked: BTreeMap<u64, Asked>,
-    /// The endpoint left a server's request unanswered, and has answered none since.
-    mute: bool,
-    /// The server doesn't read what it is sent.
-    busy: bool,
-    last_id: u64,
-    draining: bool,
-    served: u64,
 }
 
 impl Passthrough {
     /// For the server called `name`. Nothing is connected, nothing runs.
     pub fn new(name: Arc<str>, handshake: Handshake, max_frame: usize) -> Self {
         Passthrough {
-            name,
-            max_frame,
             handshake,
-            link: LinkSide::Down,
-            server: ServerSide::Down { why: "has not been started yet".into(), retry_at: None },
-            hello: None,
+            desk: Desk::new(max_frame),
+            lane: Lane::new(SERVER, name, max_frame),
             welcome: None,
             waiting: Vec::new(),
-            held: Held::default(),
-            flights: BTreeMap::new(),
-            asked: BTreeMap::new(),
-            mute: false,
-            busy: false,
-            last_id: 0,
-            draining: false,
-            served: 0,
         }
     }
 
     fn relays(&self) -> bool {
         self.handshake == Handshake::Relay
     }
-
-    fn next_id(&mut self) -> u64 {
-        self.last_id += 1;
-        self.last_id
-    }
-
-    fn fly(&mut self, flight: Flight) -> u64 {
-        let id = self.next_id();
-        self.flights.insert(id, flight);
-        id
-    }
-
-    /// An error to the endpoint, in the server's place.
-    fn refuse(&mut self, id: &[u8], code: i32, message: impl std::fmt::Display, out: &mut impl Out) {
-        out.to_endpoint(&[&reply::error(id, code, message)]);
-        if let LinkSide::Up { answered, .. } = &mut self.link {
-            *answered += 1;
-        }
-    }
-
-    /// The endpoint is past its handshake, or does without one.
-    fn converse(&mut self) {
-        if let LinkSide::Up { conversing, .. } = &mut self.link {
-            *conversing = true;
-        }
-    }
-}
-
-impl Passthrough {
-    /// Answers JSON that is no message.
-    fn invalid(&mut self, why: impl std::fmt::Display, out: &mut impl Out) {
-        self.refuse(b"null", INVALID_REQUEST, format_args!("invalid request: {why}"), out);
-        out.note(Note::NotMessage { why: why.to_string() });
-    }
 }
 
 impl Router for Passthrough {
     fn on_link_up(&mut self, _now: Instant, _out: &mut impl Out) {
-        self.link = LinkSide::Up { conversing: false, initialize: None, answered: 0 };
-        self.mute = false;
+        self.desk.link_up();
     }
 
     fn on_link_down(&mut self, _now: Instant, out: &mut impl Out) {
-        self.link = LinkSide::Down;
         self.waiting.clear();
-        self.held = Held::default();
-        // Their answers would come too late for anybody; without them the server can stop working on them.
-        self.flights.retain(|id, flight| match flight {
-            Flight::Call { text, id_len, .. } => {
-                // MCP: `initialize` must not be cancelled.
-                if &text[*id_len..] != b"initialize" {
-                    out.to_server(
-                        SERVER,
-                        &[&reply::cancelled(id.to_string().as_bytes(), "the endpoint's connection was lost")],
-                    );
-                }
-                false
-            }
-            Flight::Probe | Flight::Initialize => true,
-        });
-        for (_, asked) in std::mem::take(&mut self.asked) {
-            out.to_server(SERVER, &[&reply::error(&asked.id, UNAVAILABLE, "the endpoint's connection was lost")]);
-        }
+        self.lane.link_down(out);
+        self.desk.link_down(out);
     }
 
     fn on_endpoint(&mut self, frame: &[u8], now: Instant, out: &mut impl Out) {
-        if memchr2(b'\n', b'\r', frame).is_some() {
-            return match envelope::single_line(frame) {
-                Ok(line) => self.on_endpoint(&line, now, out),
-                Err(why) => {
-                    self.refuse(b"null", PARSE_ERROR, format_args!("parse error: {why}"), out);
-                    out.note(Note::NotMessage { why: why.to_string() });
+        match self.desk.receive(frame, out) {
+            Received::One(e, line) => self.message(line.as_deref().unwrap_or(frame), &e, now, out),
+            Received::Batch(members, line) => {
+                let frame = line.as_deref().unwrap_or(frame);
+                for member in members {
+                    self.on_endpoint(&frame[member], now, out);
                 }
-            };
-        }
-        let e = match envelope::scan(frame) {
-            Ok(Scanned::One(e)) => e,
-            Ok(Scanned::Batch(members)) if !members.is_empty() => {
-                for m in members {
-                    self.on_endpoint(&frame[m], now, out);
-                }
-                return;
             }
-            Ok(Scanned::Batch(_)) => return self.invalid("an empty batch", out),
-            Err(why @ (NotMessage::NoObject | NotMessage::Member(_))) => return self.invalid(why, out),
-            Err(why @ NotMessage::Json(_)) => {
-                self.refuse(b"null", PARSE_ERROR, format_args!("parse error: {why}"), out);
-                return out.note(Note::NotMessage { why: why.to_string() });
-            }
-        };
-        let id = e.id.clone();
-        match (e.kind(frame), id) {
-            (Kind::Request, Some(id)) => match (e.method.clone().map(|r| &frame[r]), &frame[id]) {
-                (_, id) if id.len() > MAX_ID => {
-                    self.refuse(b"null", INVALID_REQUEST, format_args!("the id is longer than {MAX_ID} bytes"), out);
-                }
-                (Some(b"initialize"), id) => self.initialize(frame, &e, id, now, out),
-                (Some(b"ping"), id) if !self.relays() => {
-                    out.to_endpoint(&[&reply::result(id, b"{}")]);
-                }
-                (_, id) => {
-                    self.converse();
-                    self.request(frame, &e, id, now, out);
-                }
-            },
-            (Kind::Response, Some(id)) => self.endpoint_answers(frame, id, out),
-            (Kind::Notification, _) => self.notification(frame, &e, now, out),
-            // An error about something that it could not even read. An answer to an answer would never end.
-            (Kind::Other, _) if e.error || e.result.is_some() => out.note(Note::Unclaimed { server: None }),
-            (_, id) => {
-                let id = id.map_or(&b"null"[..], |r| &frame[r]);
-                self.refuse(id, INVALID_REQUEST, "invalid request: neither method nor result", out);
-                out.note(Note::NotMessage { why: "neither method nor result".into() });
-            }
+            Received::Nothing => {}
         }
     }
 
     fn on_endpoint_too_large(&mut self, cut: Cut<'_>, _now: Instant, out: &mut impl Out) {
-        let seen = envelope::scan_cut(cut);
-        let message =
-            format!("a message of {} bytes is above the limit of {} (maxFrameSize)", cut.size, self.max_frame);
-        // It may be the answer to a request of the server.
-        let asked = seen.id.filter(|_| !seen.method).and_then(asked_id).and_then(|n| self.asked.remove(&n));
-        match asked {
-            Some(asked) => out.to_server(SERVER, &[&reply::error(&asked.id, UNAVAILABLE, message)]),
-            None => self.refuse(seen.id.unwrap_or(b"null"), INVALID_REQUEST, message, out),
-        }
-        out.note(Note::TooLarge { server: None, size: cut.size, answered: seen.id.is_some() });
+        self.desk.too_large(cut, out);
     }
 
     fn on_server_up(&mut self, _server: ServerIndex, now: Instant, out: &mut impl Out) {
-        self.server = ServerSide::Warming { since: now };
+        self.lane.up(now);
         // A handshake that is to be relayed and waits already does it.
-        let relayed = self.relays() && self.held.has_method(b"initialize");
-        if self.hello.is_some() && !relayed {
-            return self.begin_handshake(now, out);
+        let relayed = self.relays() && self.lane.held.has_method(b"initialize");
+        if self.desk.hello.is_some() && !relayed {
+            return self.lane.greet(&mut self.desk, now, out);
         }
-        // Allowed before `initialize` (MCP, lifecycle); any answer says that the server is loaded.
-        let id = self.fly(Flight::Probe);
-        out.to_server(SERVER, &[&reply::request(id, "ping", None)]);
+        self.lane.probe(&mut self.desk, out);
         self.release(now, out);
     }
 
     fn on_server_down(&mut self, _server: ServerIndex, gone: Gone<'_>, now: Instant, out: &mut impl Out) {
-        self.server = ServerSide::Down { why: gone.why.into(), retry_at: Some(now + gone.retry_in) };
-        self.abandon_flights(gone.why, out);
+        self.lane.down(gone, &mut self.desk, now, out);
     }
 
-    fn on_server_busy(&mut self, _server: ServerIndex, busy: bool) {
-        self.busy = busy;
+    fn on_server_busy(&mut self, _server: ServerIndex, busy: bool, _now: Instant, _out: &mut impl Out) {
+        self.lane.busy = busy;
     }
 
     fn on_server(&mut self, _server: ServerIndex, frame: &[u8], now: Instant, out: &mut impl Out) {
@@ -333,88 +118,63 @@ impl Router for Passthrough {
             Err(_) => return out.note(Note::Noise { server: SERVER, line: frame }),
         };
         let kind = e.kind(frame);
-        if let (ServerSide::Warming { .. }, true) = (&self.server, kind != Kind::Other) {
-            self.server = ServerSide::Warm;
+        if kind != Kind::Other {
+            self.lane.heard();
         }
-        match (kind, e.id.clone()) {
-            (Kind::Response, Some(id)) => self.server_answers(frame, &e, id, now, out),
-            (Kind::Request, Some(id)) => self.server_asks(frame, &e, &frame[id], now, out),
-            (Kind::Notification, _) => self.server_notifies(frame, &e, out),
-            (Kind::Request | Kind::Response | Kind::Other, _) => out.note(Note::Noise { server: SERVER, line: frame }),
+        match kind {
+            Kind::Response => self.server_answers(frame, &e, now, out),
+            Kind::Request => self.desk.ask(SERVER, frame, &e, now, out),
+            Kind::Notification => self.server_notifies(frame, &e, out),
+            Kind::Other => out.note(Note::Noise { server: SERVER, line: frame }),
         }
     }
 
     fn on_server_too_large(&mut self, _server: ServerIndex, cut: Cut<'_>, now: Instant, out: &mut impl Out) {
-        let seen = envelope::scan_cut(cut);
-        let message = format!(
-            "the answer of server \"{}\" has {} bytes, above the limit of {} (maxFrameSize)",
-            self.name, cut.size, self.max_frame
-        );
-        let mut answered = false;
-        if let (Some(id), true) = (seen.id, seen.method) {
-            out.to_server(SERVER, &[&reply::error(id, INVALID_REQUEST, &message)]);
-            answered = true;
-        } else if let Some(flight) = seen.id.and_then(flight_id).and_then(|n| self.flights.remove(&n)) {
-            answered = true;
-            match flight {
-                Flight::Probe => {}
-                Flight::Initialize => self.unwelcome(|id| reply::error(id, UNAVAILABLE, &message), now, out),
-                Flight::Call { text, id_len, .. } => self.refuse(&text[..id_len], UNAVAILABLE, &message, out),
-            }
+        if let Some((Flight::Initialize, message)) = self.lane.too_large(cut, &mut self.desk, out) {
+            self.unwelcome(|id| reply::error(id, UNAVAILABLE, &message), now, out);
         }
-        out.note(Note::TooLarge { server: Some(SERVER), size: cut.size, answered });
     }
 
     fn on_tick(&mut self, now: Instant, out: &mut impl Out) {
-        while let Some(frame) = self.held.expired(now) {
-            if let Some(id) = envelope::scan_one(&frame).and_then(|e| e.id) {
-                let message = format!("server \"{}\" {} for {} s", self.name, self.doing(), HOLD.as_secs());
-                self.refuse(&frame[id], UNAVAILABLE, message, out);
-            }
-        }
+        self.lane.tick(&mut self.desk, now, out);
         while self.waiting.first().is_some_and(|w| w.deadline <= now) {
             let w = self.waiting.remove(0);
-            let message = format!("server \"{}\" {} for {} s", self.name, self.doing(), HOLD.as_secs());
-            self.refuse(&w.id, UNAVAILABLE, message, out);
+            self.desk.refuse(&w.id, UNAVAILABLE, self.lane.excuse(), out);
         }
-        while self.asked.first_key_value().is_some_and(|(_, a)| a.deadline <= now) {
-            let Some((_, asked)) = self.asked.pop_first() else { break };
-            let why = "the endpoint did not answer within 60 s";
-            out.to_server(SERVER, &[&reply::error(&asked.id, UNAVAILABLE, why)]);
-            out.note(Note::AnsweredForEndpoint { server: SERVER, method: asked.method, why });
-            self.mute = true;
-        }
+        self.desk.tick(now, out);
     }
 
     fn next_tick(&self) -> Option<Instant> {
-        let held = self.held.deadline();
         let waiting = self.waiting.first().map(|w| w.deadline);
-        let asked = self.asked.first_key_value().map(|(_, a)| a.deadline);
-        [held, waiting, asked].into_iter().flatten().min()
+        [self.lane.held.deadline(), waiting, self.desk.next_tick()].into_iter().flatten().min()
     }
 
     fn drain(&mut self, _now: Instant, out: &mut impl Out) {
-        self.draining = true;
-        for frame in self.held.take() {
+        self.desk.draining = true;
+        for frame in self.lane.held.take() {
             if let Some(id) = envelope::scan_one(&frame).and_then(|e| e.id) {
-                self.refuse(&frame[id], UNAVAILABLE, "mcp-pipe is shutting down", out);
+                self.desk.refuse(&frame[id], UNAVAILABLE, SHUTTING_DOWN, out);
             }
         }
         for w in std::mem::take(&mut self.waiting) {
-            self.refuse(&w.id, UNAVAILABLE, "mcp-pipe is shutting down", out);
+            self.desk.refuse(&w.id, UNAVAILABLE, SHUTTING_DOWN, out);
         }
     }
 
     fn in_flight(&self) -> usize {
-        self.flights.values().filter(|f| matches!(f, Flight::Call { .. })).count()
+        self.lane.calls().count()
     }
 
     fn is_warm(&self) -> bool {
-        matches!(self.server, ServerSide::Warm | ServerSide::Ready { .. })
+        self.lane.is_warm()
+    }
+
+    fn is_serving(&self, _server: ServerIndex) -> bool {
+        self.is_warm()
     }
 
     fn is_handshaken(&self) -> bool {
-        matches!(self.link, LinkSide::Up { initialize: Some(true), .. })
+        self.desk.is_handshaken()
     }
 
     fn wants_reconnect(&self, _now: Instant) -> Option<Reconnect> {
@@ -422,54 +182,162 @@ impl Router for Passthrough {
     }
 
     fn account(&self, now: Instant) -> Account {
-        let mut account = Account { served: self.served, server: self.state(now), ..Account::default() };
-        if let LinkSide::Up { initialize, answered, .. } = &self.link {
-            (account.initialize, account.answered) = (*initialize, *answered);
-        }
-        let open = self.flights.values().filter_map(|f| match f {
-            Flight::Call { text, id_len, since } => {
-                Some((String::from_utf8_lossy(&text[*id_len..]).into_owned(), now - *since))
-            }
-            Flight::Probe | Flight::Initialize => None,
-        });
-        account.unanswered = open.collect();
+        let mut account = self.desk.account(self.lane.standing(now));
+        account.unanswered = self.lane.unanswered(now).collect();
         account
     }
 
     fn served(&self) -> u64 {
-        self.served
+        self.desk.served
     }
 }
 
 impl Passthrough {
-    /// For a sentence that begins with the server's name and ends with "for 9 s".
-    fn doing(&self) -> String {
-        match &self.server {
-            ServerSide::Down { why, .. } => format!("{why} and has not been back"),
-            ServerSide::Warming { .. } | ServerSide::Initializing { .. } => {
-                "has been starting and not answered initialize".into()
+    /// A message of the endpoint.
+    fn message(&mut self, frame: &[u8], e: &Envelope, now: Instant, out: &mut impl Out) {
+        match self.desk.sort(frame, e, out) {
+            Some(Message::Request { id, method: b"initialize" }) => self.initialize(frame, e, id, now, out),
+            Some(Message::Request { id, method: b"ping" }) if !self.relays() => {
+                out.to_endpoint(&[&reply::result(id, b"{}")]);
             }
-            ServerSide::Warm | ServerSide::Ready { .. } => "has not answered".into(),
+            Some(Message::Request { id, .. }) => {
+                self.desk.converse();
+                self.request(frame, e, id, now, out);
+            }
+            Some(Message::Notification { method: b"notifications/initialized" }) if !self.relays() => {
+                self.desk.converse();
+                self.lane.tell(out);
+            }
+            Some(Message::Notification { method: b"notifications/cancelled" }) => {
+                self.lane.cancel(frame, e, out);
+            }
+            Some(Message::Notification { .. }) => {
+                self.desk.converse();
+                if !self.lane.hold(frame, None, false, &mut self.desk, now, out) {
+                    out.to_server(SERVER, &[frame]);
+                }
+            }
+            None => {}
         }
     }
 
-    /// For the line that explains a closed connection.
-    fn state(&self, now: Instant) -> String {
-        match &self.server {
-            ServerSide::Down { why, retry_at: Some(at) } => {
-                format!("{why}, next start in {}", seconds(at.saturating_duration_since(now)))
-            }
-            ServerSide::Down { why, retry_at: None } => why.clone(),
-            ServerSide::Warming { since } => format!("was still starting after {}", seconds(now - *since)),
-            ServerSide::Initializing { since } => format!("had not answered initialize for {}", seconds(now - *since)),
-            ServerSide::Warm => "was running, not initialized".into(),
-            ServerSide::Ready { .. } => "was running".into(),
+    fn initialize(&mut self, frame: &[u8], e: &Envelope, id: &[u8], now: Instant, out: &mut impl Out) {
+        let hello = Hello::read(e.params.clone().map_or(&b"{}"[..], |r| &frame[r]));
+        self.desk.initialize(false);
+        if self.relays() {
+            self.desk.hello = Some(hello);
+            return self.request(frame, e, id, now, out);
+        }
+        if let Some(welcome) = &self.welcome {
+            let result = welcome.result_for(&hello.version);
+            self.desk.reply(id, &result, out);
+            return self.desk.initialize(true);
+        }
+        if self.waiting.len() >= MAX_WAITING {
+            let message = format_args!("{MAX_WAITING} others wait for the server already");
+            return self.desk.refuse(id, UNAVAILABLE, message, out);
+        }
+        self.waiting.push(Waiting { id: id.into(), version: hello.version.clone(), deadline: now + HOLD });
+        if self.desk.hello.is_none() {
+            self.desk.hello = Some(hello);
+        }
+        match self.lane.state {
+            ServerSide::Warming { .. } | ServerSide::Warm => self.lane.greet(&mut self.desk, now, out),
+            ServerSide::Down { .. } | ServerSide::Initializing { .. } | ServerSide::Ready { .. } => {}
         }
     }
-}
 
-fn seconds(d: Duration) -> String {
-    format!("{:.1} s", d.as_secs_f64())
+    fn request(&mut self, frame: &[u8], e: &Envelope, id: &[u8], now: Instant, out: &mut impl Out) {
+        let Passthrough { desk, lane, .. } = self;
+        if desk.draining {
+            return desk.refuse(id, UNAVAILABLE, SHUTTING_DOWN, out);
+        }
+        if lane.admit(id, desk, now, out) && !lane.hold(frame, Some(id), false, desk, now, out) {
+            lane.tell(out);
+            lane.forward(frame, e, Call::new(frame, e, now), Edits::default(), desk, out);
+        }
+    }
+
+    fn release(&mut self, now: Instant, out: &mut impl Out) {
+        for frame in self.lane.held.take() {
+            self.on_endpoint(&frame, now, out);
+        }
+    }
+
+    fn server_answers(&mut self, frame: &[u8], e: &Envelope, now: Instant, out: &mut impl Out) {
+        let Some(id) = e.id.clone() else { return };
+        match self.lane.land(&frame[id.clone()]) {
+            None => out.note(Note::Unclaimed { server: Some(SERVER) }),
+            Some((_, Flight::Probe | Flight::List(_) | Flight::Errand)) => {}
+            Some((_, Flight::Initialize)) => match &e.result {
+                Some(result) => self.welcomed(Welcome::read(&frame[result.clone()]), now, out),
+                None => self.unwelcome(|w| [&frame[..id.start], w, &frame[id.end..]].concat(), now, out),
+            },
+            Some((_, Flight::Call(call))) => {
+                out.to_endpoint(&[&frame[..id.start], call.id(), &frame[id.end..]]);
+                self.desk.answered();
+                let method = call.method();
+                if method == b"initialize" {
+                    self.relayed_welcome(frame, e, out);
+                } else if is_call(method) {
+                    self.desk.served += 1;
+                    let method = str::from_utf8(method).unwrap_or_default();
+                    out.note(Note::Served { server: SERVER, method, took: now - call.since });
+                }
+            }
+        }
+    }
+
+    fn welcomed(&mut self, welcome: Welcome, now: Instant, out: &mut impl Out) {
+        out.note(Note::Initialized { server: SERVER, identity: welcome.identity() });
+        // An endpoint that waits for this answer completes the handshake itself.
+        self.lane.state = ServerSide::Ready { told: false };
+        if self.waiting.is_empty() || self.desk.is_conversing() {
+            self.lane.tell(out);
+        }
+        for w in std::mem::take(&mut self.waiting) {
+            self.desk.reply(&w.id, &welcome.result_for(&w.version), out);
+            self.desk.initialize(true);
+        }
+        self.welcome = Some(welcome);
+        self.release(now, out);
+    }
+
+    /// The server refused to initialize: its error is the answer of all who wait.
+    fn unwelcome(&mut self, answer: impl Fn(&[u8]) -> Vec<u8>, now: Instant, out: &mut impl Out) {
+        self.lane.state = ServerSide::Warm;
+        if self.welcome.is_none() {
+            self.desk.hello = None; // the next endpoint may have better luck
+        }
+        for w in std::mem::take(&mut self.waiting) {
+            out.to_endpoint(&[&answer(&w.id)]);
+            self.desk.answered();
+            self.desk.initialize(true);
+        }
+        self.release(now, out);
+    }
+
+    /// Relay: the answer to an `initialize` passed by.
+    fn relayed_welcome(&mut self, frame: &[u8], e: &Envelope, out: &mut impl Out) {
+        self.desk.initialize(true);
+        if let Some(result) = &e.result {
+            let welcome = Welcome::read(&frame[result.clone()]);
+            out.note(Note::Initialized { server: SERVER, identity: welcome.identity() });
+            // Its `notifications/initialized` comes through as well.
+            self.lane.state = ServerSide::Ready { told: true };
+            self.welcome = Some(welcome);
+        }
+    }
+
+    fn server_notifies(&mut self, frame: &[u8], e: &Envelope, out: &mut impl Out) {
+        if !self.desk.is_conversing() {
+            return; // before the handshake an endpoint expects nothing, and it lists everything after it
+        }
+        if e.method.clone().is_some_and(|r| &frame[r] == b"notifications/cancelled") {
+            return self.desk.withdraw(SERVER, frame, e, out);
+        }
+        self.lane.notify(frame, e, out);
+    }
 }
 
 #[cfg(test)]

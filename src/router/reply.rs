@@ -8,6 +8,8 @@ pub const PARSE_ERROR: i32 = -32700;
 pub const INVALID_REQUEST: i32 = -32600;
 /// JSON-RPC 2.0 section 5.1: nobody serves this method.
 pub const METHOD_NOT_FOUND: i32 = -32601;
+/// JSON-RPC 2.0 section 5.1: the method exists, but not with these parameters; MCP uses it for unknown names.
+pub const INVALID_PARAMS: i32 = -32602;
 /// JSON-RPC 2.0 section 5.1, the range for implementations: the server is not there, or its answer can't be passed on.
 pub const UNAVAILABLE: i32 = -32000;
 

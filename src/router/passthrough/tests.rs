@@ -1,5 +1,10 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+use std::time::Duration;
+
+use super::super::desk::MAX_ASKED;
+use super::super::lane::MAX_IN_FLIGHT;
+use super::super::reply::{INVALID_REQUEST, METHOD_NOT_FOUND, PARSE_ERROR};
 use super::*;
 use crate::catalogue::Memory;
 use proptest::prelude::*;
@@ -452,14 +457,14 @@ fn pings_are_answered_while_the_server_is_busy_or_dead() {
 #[test]
 fn a_server_that_does_not_read_costs_the_endpoint_its_calls_and_not_its_pings() {
     let mut rig = Rig::running();
-    rig.router.on_server_busy(0, true);
+    rig.router.on_server_busy(0, true, rig.now, &mut rig.sink);
     rig.endpoint(r#"{"id":1,"method":"tools/call"}"#);
     rig.endpoint(r#"{"id":2,"method":"ping"}"#);
     let answers = rig.sent_to_endpoint();
     assert_eq!(parsed(&answers[0])["error"]["message"], "server \"calc\" is busy and takes no more requests now");
     assert_eq!(parsed(&answers[1])["result"], json!({}));
     assert!(rig.sent_to_server().is_empty());
-    rig.router.on_server_busy(0, false);
+    rig.router.on_server_busy(0, false, rig.now, &mut rig.sink);
     rig.endpoint(r#"{"id":3,"method":"tools/call"}"#);
     assert_eq!(rig.sent_to_server().len(), 1);
 }
@@ -516,11 +521,11 @@ fn nothing_grows_without_bound() {
     for id in 0..10 {
         rig.endpoint(&json!({"id": id, "method": "tools/call", "params": {"pad": pad}}).to_string());
     }
-    assert!(rig.router.held.bytes() <= super::super::held::HOLD_BYTES && rig.sent_to_endpoint().len() == 7);
+    assert!(rig.router.lane.held.bytes() <= super::super::held::HOLD_BYTES && rig.sent_to_endpoint().len() == 7);
     for id in 0..MAX_ASKED + 5 {
         rig.server(&json!({"id": id, "method": "roots/list"}).to_string());
     }
-    assert!(rig.router.asked.len() <= MAX_ASKED);
+    assert!(rig.router.desk.asked.len() <= MAX_ASKED);
     let mut rig = Rig::new();
     rig.link_up();
     for id in 0..MAX_WAITING as u64 + 10 {

@@ -1,0 +1,143 @@
+//! The file about one server: JSON that a person can read, with what the server wrote in it byte for byte.
+//!
+//! ```json
+//! {
+//!   "format": 1,
+//!   "server": "calculator",
+//!   "hello": {"protocolVersion":"2025-06-18"},
+//!   "welcome": {"serverInfo":{"name":"calc"}},
+//!   "tools": [
+//!     {"name":"add"},
+//!     {"name":"subtract"}
+//!   ],
+//!   "prompts": [],
+//!   "resources": [],
+//!   "resourceTemplates": []
+//! }
+//! ```
+
+use std::fmt::Write as _;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::{ListKind, Lists, Memory};
+
+/// Files of another format are not read.
+const FORMAT: u32 = 1;
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct File<'a> {
+    format: u32,
+    #[serde(borrow)]
+    hello: Option<&'a RawValue>,
+    #[serde(borrow)]
+    welcome: Option<&'a RawValue>,
+    #[serde(borrow)]
+    tools: Vec<&'a RawValue>,
+    #[serde(borrow)]
+    prompts: Vec<&'a RawValue>,
+    #[serde(borrow)]
+    resources: Vec<&'a RawValue>,
+    #[serde(borrow)]
+    resource_templates: Vec<&'a RawValue>,
+}
+
+/// The text of a file. `server` is for people only.
+///
+/// `None` if it would not read the same again: a part of the memory is no JSON, or has space around it.
+pub(super) fn write(server: &str, memory: &Memory) -> Option<String> {
+    let mut text = format!("{{\n  \"format\": {FORMAT},\n  \"server\": {}", serde_json::Value::from(server));
+    for (name, raw) in [("hello", &memory.hello), ("welcome", &memory.welcome)] {
+        if !raw.is_empty() {
+            let _ = write!(text, ",\n  \"{name}\": {raw}");
+        }
+    }
+    for kind in ListKind::ALL {
+        let _ = write!(text, ",\n  \"{}\": [", kind.member());
+        let items = memory.lists.get(kind);
+        for (at, item) in items.iter().enumerate() {
+            let _ = write!(text, "{}\n    {item}", if at > 0 { "," } else { "" });
+        }
+        text.push_str(if items.is_empty() { "]" } else { "\n  ]" });
+    }
+    text.push_str("\n}\n");
+    (read(&text).as_ref() == Ok(memory)).then_some(text)
+}
+
+/// What is in the text of a file, or why it can't be used.
+pub(super) fn read(text: &str) -> Result<Memory, String> {
+    let file: File<'_> = serde_json::from_str(text).map_err(|e| e.to_string())?;
+    if file.format != FORMAT {
+        return Err(format!("it has format {}, not {FORMAT}", file.format));
+    }
+    let raw = |value: Option<&RawValue>| value.map(RawValue::get).unwrap_or_default().into();
+    let mut lists = Lists::default();
+    for (kind, items) in
+        ListKind::ALL.into_iter().zip([file.tools, file.prompts, file.resources, file.resource_templates])
+    {
+        lists.set(kind, items.into_iter().map(|item| item.get().into()).collect());
+    }
+    Ok(Memory { hello: raw(file.hello), welcome: raw(file.welcome), lists })
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test may panic")]
+mod tests {
+    use super::*;
+    use crate::tools::object::tests::raw_value;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_file_can_be_read_by_a_person() {
+        let mut memory = Memory { hello: "{\"protocolVersion\":\"2025-06-18\"}".into(), ..Memory::default() };
+        memory.welcome = "{\"serverInfo\":{\"name\":\"calc\"}}".into();
+        memory.lists.set(ListKind::Tools, vec!["{\"name\":\"add\"}".into(), "{\"name\":\"subtract\"}".into()]);
+        let shown: String = include_str!("file.rs")
+            .lines()
+            .skip_while(|line| *line != "//! ```json")
+            .skip(1)
+            .take_while(|line| *line != "//! ```")
+            .map(|line| format!("{}\n", &line[4..]))
+            .collect();
+        assert_eq!(write("calculator", &memory).unwrap(), shown);
+    }
+
+    #[test]
+    fn what_would_not_read_the_same_is_not_written() {
+        for item in ["", "x", " {}", "{\"a\":\"\t\"}", "1],\"prompts\":[2", "1,2"] {
+            let mut memory = Memory::default();
+            memory.lists.set(ListKind::Tools, vec![item.into()]);
+            assert_eq!(write("s", &memory), None, "{item}");
+        }
+        assert_eq!(write("s", &Memory { hello: "{},\"tools\":[1]".into(), ..Memory::default() }), None);
+    }
+
+    #[test]
+    fn a_file_of_another_format_or_a_damaged_one_is_told_apart_from_one_that_can_be_used() {
+        let text = write("s", &Memory::default()).unwrap();
+        assert_eq!(read(&text), Ok(Memory::default()));
+        assert!(read(&text.replace("\"format\": 1", "\"format\": 2")).unwrap_err().contains("format 2"));
+        for end in 0..text.len() - 2 {
+            assert!(read(&text[..end]).is_err(), "{end}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn everything_comes_back_byte_for_byte(
+            server in any::<String>(),
+            raw in proptest::collection::vec(raw_value(), 2),
+            lists in proptest::collection::vec(proptest::collection::vec(raw_value(), 0..4), 4),
+        ) {
+            // `null` is not told apart from nothing; servers and endpoints say objects.
+            let object = |raw: &str| format!("{{\"x\": {raw}}}").into();
+            let mut memory = Memory { hello: object(&raw[0]), welcome: object(&raw[1]), ..Memory::default() };
+            for (kind, items) in ListKind::ALL.into_iter().zip(lists) {
+                memory.lists.set(kind, items.into_iter().map(Into::into).collect());
+            }
+            prop_assert_eq!(read(&write(&server, &memory).unwrap()), Ok(memory));
+        }
+    }
+}

@@ -1,0 +1,39 @@
+//! Where it is remembered what servers said.
+
+use std::ffi::OsStr;
+use std::path::PathBuf;
+
+use super::Environment;
+use super::reader::Located;
+use super::resolve::Context;
+
+/// `--cache-dir`, then `MCP_CACHE_DIR`, then `cacheDir` (relative to the config), then the user's cache. `None` where
+/// the first of them that is set is empty or `none`, or where the user has no home.
+pub(crate) fn dir(ctx: &Context<'_>, written: Option<&Located<String>>) -> Option<PathBuf> {
+    let on = |text: &OsStr| !text.is_empty() && text != "none";
+    if let Some(path) = &ctx.cli.options.cache_dir {
+        return on(path).then(|| ctx.cwd.join(path));
+    }
+    // An empty variable is one that is not set, as everywhere here.
+    if let Some(path) = ctx.env.filled("MCP_CACHE_DIR") {
+        return on(path.as_ref()).then(|| ctx.cwd.join(path));
+    }
+    match written {
+        Some(path) => on(path.value.trim().as_ref()).then(|| ctx.base.join(path.value.trim())),
+        None => of_user(ctx.env),
+    }
+}
+
+/// `mcp-pipe` in the folder where a user's programs keep what they can make again (XDG Base Directory Specification
+/// elsewhere than on macOS and Windows).
+fn of_user(env: &Environment) -> Option<PathBuf> {
+    let folder = |name: &str| env.filled(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let cache = if cfg!(windows) {
+        folder("LOCALAPPDATA")
+    } else if cfg!(target_os = "macos") {
+        folder("HOME").map(|home| home.join("Library/Caches"))
+    } else {
+        folder("XDG_CACHE_HOME").or_else(|| folder("HOME").map(|home| home.join(".cache")))
+    };
+    cache.map(|cache| cache.join("mcp-pipe"))
+}

@@ -1,0 +1,145 @@
+//! The `tools` of an entry: which of the server's tools are published, and as what.
+//!
+//! | key | value | meaning |
+//! |---|---|---|
+//! | `allow` | patterns | only these are published; all if there are none |
+//! | `deny` | patterns | these are not, even if allowed |
+//! | `rename` | names by name | publishes a tool under another name: letters, digits, `_` and `-`, at most 64 |
+//! | `describe` | texts by pattern | publishes another description |
+//! | `timeout` | times by pattern | how long a call may take; before the entry's `timeout` |
+//! | `maxResultBytes` | sizes by pattern | the largest result; before the entry's `maxResultBytes` |
+//!
+//! A list in the place of the object is its `allow`, as other programs write it. Patterns are matched against the
+//! server's own names; `*` stands for any text, `?` for one character; of several that match, the first counts.
+
+use jsonc_parser::ast::Value;
+
+use super::reader::Reader;
+use super::{keys, units};
+use crate::tools::{Glob, ToolPolicy};
+
+/// The longest name of a tool that assistants take.
+const LONGEST_NAME: usize = 64;
+
+/// Reads the value of `tools`. What stands beside `tools` in the entry is left at its default.
+pub(crate) fn read(r: &mut Reader<'_>, value: &Value<'_>, path: &str) -> ToolPolicy {
+    let mut policy = ToolPolicy::default();
+    if matches!(value, Value::Array(_)) {
+        policy.allow = allow(r, value, path);
+        return policy;
+    }
+    for (key, path, prop) in r.members(value, path) {
+        let value = &prop.value;
+        match key.as_str() {
+            "allow" => policy.allow = allow(r, value, &path),
+            "deny" => policy.deny = patterns(r, value, &path).iter().map(|p| Glob::new(p)).collect(),
+            "rename" => policy.rename = rename(r, value, &path),
+            "describe" => {
+                policy.describe = by_pattern(r, value, &path, |r, v, p| Some(r.string(v, p)?.value.into_boxed_str()));
+            }
+            "timeout" => {
+                policy.timeouts = by_pattern(r, value, &path, |r, v, p| r.parsed(v, p, units::call_timeout));
+            }
+            "maxResultBytes" => {
+                policy.max_results = by_pattern(r, value, &path, |r, v, p| r.parsed(v, p, units::result_size));
+            }
+            beside if keys::SHARED.contains(&beside) => {
+                r.warning(prop, &path, "is ignored here", "write it beside tools, not in it");
+            }
+            _ => keys::unknown(r, &key, prop, &path, &[keys::TOOLS]),
+        }
+    }
+    policy
+}
+
+/// Patterns of which one covers everything are none: nothing has to be looked at.
+fn allow(r: &mut Reader<'_>, value: &Value<'_>, path: &str) -> Vec<Glob> {
+    if matches!(value, Value::Array(list) if list.elements.is_empty()) {
+        r.warning(value, path, "is empty, so all tools are published", "remove it; for none at all: \"deny\": [\"*\"]");
+    }
+    let patterns = patterns(r, value, path);
+    if patterns.iter().any(|p| p.chars().all(|c| c == '*')) {
+        return Vec::new();
+    }
+    patterns.iter().map(|p| Glob::new(p)).collect()
+}
+
+fn patterns(r: &mut Reader<'_>, value: &Value<'_>, path: &str) -> Vec<String> {
+    let mut all = Vec::new();
+    for text in r.strings(value, path) {
+        match fault(&text.value) {
+            None => all.push(text.value),
+            Some((what, remedy)) => r.mistake_at(&text.place, what, remedy),
+        }
+    }
+    all
+}
+
+fn by_pattern<T>(
+    r: &mut Reader<'_>,
+    value: &Value<'_>,
+    path: &str,
+    read: impl Fn(&mut Reader<'_>, &Value<'_>, &str) -> Option<T>,
+) -> Vec<(Glob, T)> {
+    let map = r.map(value, path, |r, pattern, prop, path| {
+        if let Some((what, remedy)) = fault(pattern) {
+            r.mistake(prop, path, what, remedy);
+        }
+        read(r, &prop.value, path)
+    });
+    map.into_iter().map(|(pattern, value)| (Glob::new(&pattern), value)).collect()
+}
+
+/// What is wrong with a pattern, and the remedy.
+fn fault(pattern: &str) -> Option<(String, &'static str)> {
+    if pattern.trim().is_empty() {
+        return Some(("is an empty pattern, which covers no tool".to_owned(), "write a tool's name, or * for all"));
+    }
+    let strange = pattern.chars().find(|c| "[]{}".contains(*c))?;
+    let what = format!("has {strange:?}, which is no part of a pattern");
+    Some((what, "* stands for any text and ? for one character; write several patterns for more"))
+}
+
+fn rename(r: &mut Reader<'_>, value: &Value<'_>, path: &str) -> Vec<(Box<str>, Box<str>)> {
+    let mut names: Vec<(String, String)> = Vec::new();
+    r.map(value, path, |r, old, prop, path| {
+        if old.is_empty() || old.contains(['*', '?']) {
+            r.mistake(
+                prop,
+                path,
+                "is not the name of one tool",
+                "write the tool's own name; patterns can't be renamed",
+            );
+        }
+        let new = r.string(&prop.value, path)?;
+        if let Err((what, remedy)) = name(&new.value) {
+            r.mistake_at(&new.place, what, remedy);
+        }
+        // A name that comes twice has been warned about, and its last value counts.
+        names.retain(|(earlier, _)| earlier != old);
+        if let Some((other, _)) = names.iter().find(|(_, taken)| *taken == new.value) {
+            let what = format!("is \"{}\", as {other} is already called", new.value);
+            r.mistake_at(&new.place, what, "give each tool its own name");
+        }
+        names.push((old.to_owned(), new.value));
+        Some(())
+    });
+    names.into_iter().map(|(old, new)| (old.into(), new.into())).collect()
+}
+
+/// A name that any assistant takes.
+///
+/// # Errors
+/// What is wrong with it, and the remedy.
+fn name(new: &str) -> Result<(), (String, &'static str)> {
+    let remedy = "use letters, digits, _ and -, at most 64";
+    if new.is_empty() {
+        Err(("is empty".to_owned(), remedy))
+    } else if let Some(c) = new.chars().find(|c| !c.is_ascii_alphanumeric() && !"_-".contains(*c)) {
+        Err((format!("is \"{new}\", and assistants take no {c:?} in a tool's name"), remedy))
+    } else if new.len() > LONGEST_NAME {
+        Err((format!("is {} characters long, and assistants take no more than {LONGEST_NAME}", new.len()), remedy))
+    } else {
+        Ok(())
+    }
+}

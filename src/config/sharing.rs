@@ -1,0 +1,163 @@
+//! How the servers of one endpoint share it, and whether they agree.
+//!
+//! `mode`, `naming`, `turn` and `resync` are a matter of a whole endpoint. Each server has them as it has every
+//! other setting, from its entry, the command line, the top of the file, or the default; servers of one endpoint for
+//! which that differs are a mistake.
+
+use std::time::Duration;
+
+use super::file::{Entry, File, Shared};
+use super::reader::Located;
+use super::resolve::Context;
+use super::units::word;
+use super::{Mode, Naming, ServerSpec, Sharing};
+
+/// One server's, whatever others have.
+pub(crate) fn of(ctx: &Context<'_>, own: &Shared, top: &Shared) -> Sharing {
+    let Settled { mode, naming, turn, resync } = settle(ctx, own, top);
+    Sharing { mode: mode.value, naming: naming.value, turn: turn.value, resync: resync.value }
+}
+
+/// A [`Sharing`] with the place where each part was said.
+struct Settled {
+    mode: Located<Mode>,
+    naming: Located<Naming>,
+    turn: Located<Duration>,
+    resync: Located<bool>,
+}
+
+fn settle(ctx: &Context<'_>, own: &Shared, top: &Shared) -> Settled {
+    let default = Sharing::default();
+    Settled {
+        mode: first(&own.mode, ctx.cli.options.mode, &top.mode, default.mode),
+        naming: first(&own.naming, None, &top.naming, default.naming),
+        turn: first(&own.turn, None, &top.turn, default.turn),
+        resync: first(&own.resync, None, &top.resync, default.resync),
+    }
+}
+
+/// The one that counts, with the place where it was said. Only `mode` has an option.
+fn first<T: Copy>(own: &Option<Located<T>>, mode: Option<T>, top: &Option<Located<T>>, default: T) -> Located<T> {
+    match (own, mode, top) {
+        (Some(own), _, _) => own.clone(),
+        (None, Some(value), _) => Located { value, place: "--mode".to_owned() },
+        (None, None, Some(top)) => top.clone(),
+        (None, None, None) => Located { value: default, place: "the default".to_owned() },
+    }
+}
+
+/// Whether an entry has a true `pin`.
+pub(crate) fn is_pinned(entry: &Entry) -> bool {
+    entry.pin.as_ref().is_some_and(|pin| pin.value)
+}
+
+/// Notes servers of one endpoint that disagree or are pinned both, and settings that do nothing. `entries` are those
+/// of the servers, in the same order.
+pub(crate) fn check(ctx: &mut Context<'_>, file: &File, servers: &[ServerSpec], entries: &[Option<&Entry>]) {
+    let mut told = Vec::new();
+    for (i, (server, entry)) in servers.iter().zip(entries).enumerate() {
+        let Some(before) = servers[..i].iter().position(|other| share(other, server)) else { continue };
+        let (one, other) = ((&servers[before], entries[before]), (server, *entry));
+        for (key, one, other) in differences(ctx, &file.shared, one, other) {
+            // Once for an endpoint, however many servers follow the one or the other.
+            if !told.contains(&(before, key)) {
+                told.push((before, key));
+                disagreement(ctx, key, one, other);
+            }
+        }
+    }
+    pins(ctx, servers, entries);
+    idle(ctx, file, servers, entries);
+}
+
+/// Whether two servers are served on one endpoint.
+fn share(one: &ServerSpec, other: &ServerSpec) -> bool {
+    one.endpoint.is_some() && one.endpoint == other.endpoint
+}
+
+/// A setting of one server: its value as written, the place, whether that is its own entry, and its name.
+struct Said<'a> {
+    value: String,
+    place: String,
+    own: bool,
+    server: &'a str,
+}
+
+type Party<'a> = (&'a ServerSpec, Option<&'a Entry>);
+
+/// In what two servers differ that their mode makes use of.
+fn differences<'a>(
+    ctx: &Context<'_>,
+    top: &Shared,
+    one: Party<'a>,
+    other: Party<'a>,
+) -> Vec<(&'static str, Said<'a>, Said<'a>)> {
+    let said = |(server, entry): Party<'a>| {
+        let none = Shared::default();
+        let own = entry.map_or(&none, |entry| &entry.shared);
+        let server = &*server.name;
+        let say = |value: String, place, own| Said { value, place, own, server };
+        let Settled { mode, naming, turn, resync } = settle(ctx, own, top);
+        [
+            ("mode", say(word(&mode.value), mode.place, own.mode.is_some())),
+            ("naming", say(word(&naming.value), naming.place, own.naming.is_some())),
+            ("turn", say(format!("{:?}", turn.value), turn.place, own.turn.is_some())),
+            ("resync", say(resync.value.to_string(), resync.place, own.resync.is_some())),
+        ]
+    };
+    let used: &[&str] = match (one.0.sharing.mode, other.0.sharing.mode) {
+        (one, other) if one != other => &["mode"],
+        (Mode::PerServer, _) => &[],
+        (Mode::Sequential, _) => &["turn", "resync"],
+        (Mode::Auto | Mode::Multiplex, _) => &["naming", "resync"],
+    };
+    let pairs = said(one).into_iter().zip(said(other)).map(|((key, one), (_, other))| (key, one, other));
+    pairs.filter(|(key, one, other)| used.contains(key) && one.value != other.value).collect()
+}
+
+fn disagreement(ctx: &mut Context<'_>, key: &str, one: Said<'_>, other: Said<'_>) {
+    // Told where a person wrote it: in the entry of the later one, else of the earlier.
+    let (here, there) = if other.own { (other, one) } else { (one, other) };
+    let what = format!(
+        "is {} for {}, but {} for {} ({}), and both are served on one endpoint",
+        here.value, here.server, there.value, there.server, there.place
+    );
+    ctx.mistake(here.place, what, format!("write the same {key} in both, or only at the top of the file"));
+}
+
+fn pins(ctx: &mut Context<'_>, servers: &[ServerSpec], entries: &[Option<&Entry>]) {
+    let pinned: Vec<(&ServerSpec, &Located<bool>)> = servers
+        .iter()
+        .zip(entries)
+        .filter(|(server, _)| server.pin && server.sharing.mode == Mode::Sequential)
+        .filter_map(|(server, entry)| Some((server, entry.as_ref()?.pin.as_ref()?)))
+        .collect();
+    for (i, (server, pin)) in pinned.iter().enumerate() {
+        if let Some((other, at)) = pinned[..i].iter().find(|(other, _)| share(other, server)) {
+            let what = format!(
+                "pins {}, but {} has the same endpoint and is pinned too ({})",
+                server.name, other.name, at.place
+            );
+            ctx.mistake(&pin.place, what, "pin one server of an endpoint");
+        }
+    }
+}
+
+/// Warns about what only sequential mode looks at, elsewhere.
+fn idle(ctx: &mut Context<'_>, file: &File, servers: &[ServerSpec], entries: &[Option<&Entry>]) {
+    let remedy = "remove it, or write \"mode\": \"sequential\"";
+    for (server, entry) in servers.iter().zip(entries) {
+        let Some(entry) = entry.filter(|_| server.sharing.mode != Mode::Sequential) else { continue };
+        let pin = entry.pin.as_ref().filter(|pin| pin.value).map(|pin| &pin.place);
+        for place in pin.into_iter().chain(entry.shared.turn.as_ref().map(|turn| &turn.place)) {
+            ctx.warning(place, format!("does nothing in mode {}", word(&server.sharing.mode)), remedy);
+        }
+    }
+    let says = |shared: &Shared| shared.mode.as_ref().is_some_and(|mode| mode.value == Mode::Sequential);
+    let sequential = ctx.cli.options.mode == Some(Mode::Sequential)
+        || says(&file.shared)
+        || file.entries.iter().any(|entry| says(&entry.shared));
+    if let (Some(turn), false) = (&file.shared.turn, sequential) {
+        ctx.warning(&turn.place, "does nothing: no server is in sequential mode", remedy);
+    }
+}

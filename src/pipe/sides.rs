@@ -1,0 +1,274 @@
+//! What waits for the servers of a pipe, what is noted about each, and where the router's decisions go.
+
+use std::borrow::Cow;
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tracing::{debug, enabled, info, warn};
+
+use crate::catalogue::Memory;
+use crate::envelope;
+use crate::frame::LineOut;
+use crate::link::websocket::Outgoing;
+use crate::router::{Note, Out, Router, ServerIndex};
+use crate::status::{LinkState, StatusEntry};
+
+/// Above this much unwritten data for one side, in bytes, the other side is not read. Large enough that a burst of
+/// small messages goes out in one write, small enough that a hundred stuck servers cost little.
+pub(super) const HIGH: usize = 256 * 1024;
+
+/// Where servers share a connection it is read whatever one of them does: one for which this much waits, in bytes, gets no
+/// more. A burst of large calls to a server that is only slow stays below; fifty stuck servers cost 50 MiB.
+pub(super) const CROWDED: usize = 1024 * 1024;
+
+/// How long the only server of a connection may leave more than [`HIGH`] unread before the endpoint is read again all the
+/// same, so that its pings are answered; what it asks of that server is refused then. Below the 10 s and more that endpoints
+/// wait for a pong.
+const BUSY: Duration = Duration::from_secs(5);
+
+/// After this a server that still reads nothing is given up. It may be busy for as long as a call may take at the
+/// cloud, and that is 300 s.
+const STUCK: Duration = Duration::from_secs(300);
+
+/// Messages of a connection that were refused and are each shown in the log.
+const REFUSALS: u64 = 10;
+
+/// The pipe's notes on one server.
+pub(super) struct Side {
+    pub(super) name: Arc<str>,
+    pub(super) status: StatusEntry,
+    /// Messages for it, not yet written.
+    pub(super) stdin: LineOut,
+    /// When its present process was started.
+    pub(super) since: Instant,
+    /// What `status` was told last.
+    pub(super) serving: bool,
+    /// It has answered a call since this was last looked at.
+    pub(super) proven: bool,
+    /// It doesn't read what it is sent, through no fault of the endpoint, and the router knows.
+    busy: bool,
+    /// Since when, and at how many bytes, it has taken nothing of what waits for it.
+    stuck: Option<(Instant, usize)>,
+    /// Lines of its present life that were no message.
+    noise: u64,
+}
+
+/// All servers' notes, and those on their connection.
+pub(super) struct Sides {
+    /// What the log calls the pipe.
+    pub(super) name: Arc<str>,
+    /// Whether the log may hold what messages hold.
+    log_contents: bool,
+    pub(super) each: Vec<Side>,
+    /// Some server has got so much that [`Sides::tell_crowded`] has to look.
+    crowded: bool,
+    /// What of the endpoint could not be taken, on this connection.
+    refused: u64,
+}
+
+/// Where the router's decisions go.
+pub(super) struct Buffers<'a> {
+    pub(super) endpoint: &'a mut Outgoing,
+    pub(super) sides: &'a mut Sides,
+}
+
+/// What came of looking at who doesn't read.
+#[derive(Default)]
+pub(super) struct Watched {
+    /// When to look again.
+    pub(super) next: Option<Instant>,
+    /// The router was told something.
+    pub(super) changed: bool,
+    /// To be given up.
+    pub(super) stuck: Vec<ServerIndex>,
+}
+
+impl Side {
+    pub(super) fn new(name: Arc<str>, status: StatusEntry, now: Instant) -> Self {
+        let (stdin, serving, proven, busy) = (LineOut::new(), false, false, false);
+        Side { name, status, stdin, since: now, serving, proven, busy, stuck: None, noise: 0 }
+    }
+
+    /// A life of its process has begun or ended: nothing of another one concerns it.
+    pub(super) fn renew(&mut self, now: Instant) {
+        self.stdin.clear();
+        self.serving = false;
+        self.noise = 0;
+        self.since = now;
+    }
+}
+
+impl Sides {
+    pub(super) fn new(name: Arc<str>, log_contents: bool, each: Vec<Side>) -> Self {
+        Sides { name, log_contents, each, crowded: false, refused: 0 }
+    }
+
+    /// Whether servers share the connection, so that none may hold it up.
+    fn is_shared(&self) -> bool {
+        self.each.len() > 1
+    }
+
+    /// Whether what comes from the endpoint has somewhere to go.
+    pub(super) fn has_room(&self) -> bool {
+        self.is_shared() || self.each.iter().all(|side| side.stdin.len() < HIGH || side.busy)
+    }
+
+    /// A connection stands.
+    pub(super) fn connected(&mut self) {
+        self.refused = 0;
+        self.each.iter().for_each(|side| side.status.link(LinkState::Connected));
+    }
+
+    /// The connection is gone, or did not come about.
+    pub(super) fn disconnected(&self, why: &str) {
+        self.each.iter().for_each(|side| side.status.link(LinkState::Down(why.to_owned())));
+    }
+
+    /// Tells the router which servers have so much waiting for them that they are to get no more. To be called after each
+    /// message of the endpoint, so that one burst overshoots by one message only.
+    pub(super) fn tell_crowded(&mut self, router: &mut impl Router, endpoint: &mut Outgoing, now: Instant) {
+        if !std::mem::take(&mut self.crowded) || !self.is_shared() {
+            return;
+        }
+        for index in 0..self.each.len() {
+            let side = &mut self.each[index];
+            if side.stdin.len() >= CROWDED && !side.busy {
+                side.busy = true;
+                router.on_server_busy(index, true, now, &mut Buffers { endpoint, sides: self });
+            }
+        }
+    }
+
+    /// Watches servers that don't read their stdin. `its_fault`: nothing keeps a server from writing, so it could read.
+    pub(super) fn watch(
+        &mut self,
+        router: &mut impl Router,
+        endpoint: &mut Outgoing,
+        its_fault: bool,
+        now: Instant,
+    ) -> Watched {
+        let mut watched = Watched::default();
+        let shared = self.is_shared();
+        for index in 0..self.each.len() {
+            let side = &mut self.each[index];
+            let (waiting, (since, least)) = (side.stdin.len(), side.stuck.unwrap_or((now, usize::MAX)));
+            side.stuck = match waiting {
+                ..HIGH => None,
+                len if len < least => Some((now, len)),
+                _ => Some((since, least)),
+            };
+            let waited = side.stuck.map_or(Duration::ZERO, |(since, _)| now - since);
+            let busy =
+                if shared { waiting >= CROWDED || (side.busy && waiting >= HIGH) } else { its_fault && waited >= BUSY };
+            let told = busy != side.busy;
+            if told {
+                side.busy = busy;
+                watched.changed = true;
+            }
+            if its_fault && waited >= STUCK {
+                watched.stuck.push(index);
+                side.stuck = None;
+            }
+            let deadlines = side.stuck.map_or([None, None], |(since, _)| [Some(since + BUSY), Some(since + STUCK)]);
+            watched.next = deadlines.into_iter().flatten().filter(|at| *at > now).chain(watched.next).min();
+            if told {
+                router.on_server_busy(index, busy, now, &mut Buffers { endpoint, sides: self });
+            }
+        }
+        watched
+    }
+
+    /// Logs a message: length, method and id; its contents only if the user asked for them. `server`: `None` is the endpoint.
+    pub(super) fn trace(&self, event: &'static str, server: Option<ServerIndex>, pieces: &[&[u8]]) {
+        if !enabled!(tracing::Level::DEBUG) {
+            return;
+        }
+        let (name, with) = match server {
+            Some(index) => (&self.each[index].name, "server"),
+            None => (&self.name, "endpoint"),
+        };
+        let frame = pieces.concat();
+        let e = envelope::scan_one(&frame).unwrap_or_default();
+        let text = |r: Option<Range<usize>>| r.map_or(Cow::Borrowed(""), |r| String::from_utf8_lossy(&frame[r]));
+        let (method, id, bytes) = (text(e.method), text(e.id), frame.len());
+        let contents = self.log_contents.then(|| String::from_utf8_lossy(&frame));
+        debug!(event, server = %name, with, bytes, %method, %id, contents = contents.as_deref(), "{with}: {bytes} bytes {method} {id}");
+    }
+
+    fn note(&mut self, note: &Note<'_>) {
+        let name = |server: ServerIndex| self.each[server].name.clone();
+        match note {
+            Note::Noise { server, .. } => {
+                let name = name(*server);
+                let run = &mut self.each[*server].noise;
+                *run += 1;
+                match *run {
+                    1 => {
+                        warn!(event = "ERROR_STDOUT_NOISE", server = %name, "{note}; a server must log to stderr. More of it is counted, not shown")
+                    }
+                    n if n.is_power_of_two() && n >= 1024 => {
+                        warn!(event = "ERROR_STDOUT_NOISE", server = %name, lines = n, "{n} stdout lines that are not JSON-RPC so far");
+                    }
+                    _ => debug!(event = "ERROR_STDOUT_NOISE", server = %name, "{note}"),
+                }
+            }
+            Note::NotMessage { .. } | Note::TooLarge { server: None, .. } => {
+                let name = &self.name;
+                self.refused += 1;
+                match self.refused {
+                    // Who sends on like that doesn't get to fill the disk.
+                    n if n > REFUSALS && !n.is_power_of_two() => {
+                        debug!(event = "ERROR_MESSAGE", server = %name, "{note}");
+                    }
+                    n @ REFUSALS.. => {
+                        warn!(event = "ERROR_MESSAGE", server = %name, messages = n, "{note}; the {n}th such message on this connection. More of it is counted, not shown");
+                    }
+                    _ => warn!(event = "ERROR_MESSAGE", server = %name, "{note}"),
+                }
+            }
+            Note::TooLarge { server: Some(server), .. } => {
+                warn!(event = "ERROR_MESSAGE", server = %name(*server), "{note}")
+            }
+            Note::Refused { server, .. } => {
+                warn!(event = "ERROR_INITIALIZE", server = %self.each[*server].name, "{note}");
+            }
+            Note::NoSuchTool { server, .. } => {
+                warn!(event = "CONFIG_WARNING", server = %self.each[*server].name, "{note}");
+            }
+            Note::ToolsRead { .. } => info!(event = "TOOLS_READ", server = %self.name, "{note}"),
+            Note::Initialized { server, .. } => {
+                info!(event = "SERVER_INITIALIZED", server = %name(*server), "{note}")
+            }
+            Note::AnsweredForEndpoint { server, .. } | Note::Unclaimed { server: Some(server) } => {
+                debug!(event = "MESSAGE_DROPPED", server = %name(*server), "{note}")
+            }
+            Note::Unclaimed { server: None } => debug!(event = "MESSAGE_DROPPED", server = %self.name, "{note}"),
+            Note::Served { server, .. } => {
+                debug!(event = "CALL_SERVED", server = %self.each[*server].name, "{note}");
+                self.each[*server].proven = true;
+            }
+        }
+    }
+}
+
+impl Out for Buffers<'_> {
+    fn to_endpoint(&mut self, pieces: &[&[u8]]) {
+        self.sides.trace("MESSAGE_SENT", None, pieces);
+        self.endpoint.text(pieces);
+    }
+
+    fn to_server(&mut self, server: ServerIndex, pieces: &[&[u8]]) {
+        self.sides.trace("MESSAGE_SENT", Some(server), pieces);
+        let stdin = &mut self.sides.each[server].stdin;
+        stdin.push(pieces);
+        self.sides.crowded |= stdin.len() >= CROWDED;
+    }
+
+    fn remember(&mut self, _server: ServerIndex, _memory: &Memory) {}
+
+    fn note(&mut self, note: Note<'_>) {
+        self.sides.note(&note);
+    }
+}

@@ -1,0 +1,332 @@
+//! The endpoint's side of a router: its connection, what it is owed, and what servers asked of it.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::time::Duration;
+
+use memchr::memchr2;
+use tokio::time::Instant;
+
+use super::edits::Edits;
+use super::handshake::Hello;
+use super::ids::{asked_id, asked_token};
+use super::reply::{self, INVALID_REQUEST, METHOD_NOT_FOUND, PARSE_ERROR, UNAVAILABLE};
+use super::{Account, Note, Out, ServerIndex};
+use crate::envelope::{self, Envelope, Kind, NotMessage, Scanned};
+use crate::frame::Cut;
+
+/// Servers' requests under way at the endpoint.
+pub(super) const MAX_ASKED: usize = 64;
+
+/// How long the endpoint may take to answer a server's request. A language model may be asked, so it is long.
+const ASK: Duration = Duration::from_secs(60);
+
+/// As much of a method as is kept while its request is under way.
+pub(super) const METHOD: usize = 64;
+
+/// Ids are kept while a request is under way, so their size is bounded too.
+pub(super) const MAX_ID: usize = 1024;
+
+#[derive(Debug)]
+enum LinkSide {
+    Down,
+    Up {
+        /// The endpoint has initialized, or does without: it may be spoken to.
+        conversing: bool,
+        initialize: Option<bool>,
+        answered: u64,
+    },
+}
+
+/// A server's request under way at the endpoint.
+#[derive(Debug)]
+pub(super) struct Asked {
+    server: ServerIndex,
+    id: Box<[u8]>,
+    /// The server's own progress token, if it wants progress.
+    progress: Option<Box<[u8]>>,
+    method: String,
+    deadline: Instant,
+}
+
+/// What a frame of the endpoint holds.
+#[expect(clippy::large_enum_variant, reason = "nearly all are single messages, and it never leaves the stack")]
+pub(super) enum Received {
+    /// One message; the text where line breaks had to go.
+    One(Envelope, Option<Vec<u8>>),
+    /// A batch; its members, and the text as above.
+    Batch(Vec<Range<usize>>, Option<Vec<u8>>),
+    /// Nothing; it has been answered.
+    Nothing,
+}
+
+/// A message of the endpoint that a router has to act on. The id is the raw token.
+pub(super) enum Message<'a> {
+    Request { id: &'a [u8], method: &'a [u8] },
+    Notification { method: &'a [u8] },
+}
+
+/// See the module's documentation.
+#[derive(Debug)]
+pub(super) struct Desk {
+    max_frame: usize,
+    link: LinkSide,
+    /// With what servers are initialized.
+    pub(super) hello: Option<Hello>,
+    pub(super) asked: BTreeMap<u64, Asked>,
+    /// The endpoint left a server's request unanswered, and has answered none since.
+    mute: bool,
+    pub(super) draining: bool,
+    pub(super) served: u64,
+    last_id: u64,
+}
+
+impl Desk {
+    /// Nothing is connected. `max_frame` is what the endpoint is told when it sends more, in bytes.
+    pub(super) fn new(max_frame: usize) -> Self {
+        Desk {
+            max_frame,
+            link: LinkSide::Down,
+            hello: None,
+            asked: BTreeMap::new(),
+            mute: false,
+            draining: false,
+            served: 0,
+            last_id: 0,
+        }
+    }
+
+    /// A number that is never used again.
+    pub(super) fn next_id(&mut self) -> u64 {
+        self.last_id += 1;
+        self.last_id
+    }
+
+    pub(super) fn link_up(&mut self) {
+        self.link = LinkSide::Up { conversing: false, initialize: None, answered: 0 };
+        self.mute = false;
+    }
+
+    pub(super) fn link_down(&mut self, out: &mut impl Out) {
+        self.link = LinkSide::Down;
+        for (_, asked) in std::mem::take(&mut self.asked) {
+            let error = reply::error(&asked.id, UNAVAILABLE, "the endpoint's connection was lost");
+            out.to_server(asked.server, &[&error]);
+        }
+    }
+
+    /// A server's requests are of no interest any more.
+    pub(super) fn server_down(&mut self, server: ServerIndex) {
+        self.asked.retain(|_, asked| asked.server != server);
+    }
+
+    /// The endpoint is past its handshake, or does without one.
+    pub(super) fn converse(&mut self) {
+        if let LinkSide::Up { conversing, .. } = &mut self.link {
+            *conversing = true;
+        }
+    }
+
+    pub(super) fn is_conversing(&self) -> bool {
+        matches!(self.link, LinkSide::Up { conversing: true, .. })
+    }
+
+    pub(super) fn is_handshaken(&self) -> bool {
+        matches!(self.link, LinkSide::Up { initialize: Some(true), .. })
+    }
+
+    /// The endpoint asked to initialize, and has its answer or not yet.
+    pub(super) fn initialize(&mut self, done: bool) {
+        if let LinkSide::Up { initialize, .. } = &mut self.link {
+            *initialize = Some(done);
+        }
+    }
+
+    /// One more request has its answer.
+    pub(super) fn answered(&mut self) {
+        if let LinkSide::Up { answered, .. } = &mut self.link {
+            *answered += 1;
+        }
+    }
+
+    /// A result of our own for the endpoint.
+    pub(super) fn reply(&mut self, id: &[u8], result: &[u8], out: &mut impl Out) {
+        out.to_endpoint(&[&reply::result(id, result)]);
+        self.answered();
+    }
+
+    /// An error to the endpoint, in a server's place.
+    pub(super) fn refuse(&mut self, id: &[u8], code: i32, message: impl std::fmt::Display, out: &mut impl Out) {
+        out.to_endpoint(&[&reply::error(id, code, message)]);
+        self.answered();
+    }
+
+    /// Reads a frame of the endpoint; answers what is no message.
+    pub(super) fn receive(&mut self, frame: &[u8], out: &mut impl Out) -> Received {
+        let mut line = None;
+        if memchr2(b'\n', b'\r', frame).is_some() {
+            match envelope::single_line(frame) {
+                Ok(text) => line = Some(text),
+                Err(why) => {
+                    self.not_json(why, out);
+                    return Received::Nothing;
+                }
+            }
+        }
+        match envelope::scan(line.as_deref().unwrap_or(frame)) {
+            Ok(Scanned::One(e)) => return Received::One(e, line),
+            Ok(Scanned::Batch(members)) if !members.is_empty() => return Received::Batch(members, line),
+            Ok(Scanned::Batch(_)) => self.invalid("an empty batch", out),
+            Err(why @ (NotMessage::NoObject | NotMessage::Member(_))) => self.invalid(why, out),
+            Err(why @ NotMessage::Json(_)) => self.not_json(why, out),
+        }
+        Received::Nothing
+    }
+
+    fn not_json(&mut self, why: NotMessage, out: &mut impl Out) {
+        self.refuse(b"null", PARSE_ERROR, format_args!("parse error: {why}"), out);
+        out.note(Note::NotMessage { why: why.to_string() });
+    }
+
+    /// Answers JSON that is no message.
+    fn invalid(&mut self, why: impl std::fmt::Display, out: &mut impl Out) {
+        self.refuse(b"null", INVALID_REQUEST, format_args!("invalid request: {why}"), out);
+        out.note(Note::NotMessage { why: why.to_string() });
+    }
+
+    /// Sorts a message: what is not for the router (answers to servers, nonsense) is dealt with.
+    pub(super) fn sort<'a>(&mut self, frame: &'a [u8], e: &Envelope, out: &mut impl Out) -> Option<Message<'a>> {
+        let id = e.id.clone();
+        let method = e.method.clone().map_or(&b""[..], |r| &frame[r]);
+        match (e.kind(frame), id) {
+            (Kind::Request, Some(id)) if id.len() > MAX_ID => {
+                self.refuse(b"null", INVALID_REQUEST, format_args!("the id is longer than {MAX_ID} bytes"), out);
+            }
+            (Kind::Request, Some(id)) => return Some(Message::Request { id: &frame[id], method }),
+            (Kind::Response, Some(id)) => self.endpoint_answers(frame, id, out),
+            (Kind::Notification, _) if method == b"notifications/progress" => {
+                self.endpoint_progresses(frame, e, out);
+            }
+            (Kind::Notification, _) => return Some(Message::Notification { method }),
+            // An error about something that it could not even read. An answer to an answer would never end.
+            (Kind::Other, _) if e.error || e.result.is_some() => out.note(Note::Unclaimed { server: None }),
+            (_, id) => {
+                let id = id.map_or(&b"null"[..], |r| &frame[r]);
+                self.refuse(id, INVALID_REQUEST, "invalid request: neither method nor result", out);
+                out.note(Note::NotMessage { why: "neither method nor result".into() });
+            }
+        }
+        None
+    }
+
+    /// The endpoint's answer to a request of a server.
+    fn endpoint_answers(&mut self, frame: &[u8], id: Range<usize>, out: &mut impl Out) {
+        let n = asked_id(&frame[id.clone()]);
+        if n.is_some() {
+            self.mute = false; // it does answer, be it too late
+        }
+        match n.and_then(|n| self.asked.remove(&n)) {
+            Some(asked) => out.to_server(asked.server, &[&frame[..id.start], &asked.id, &frame[id.end..]]),
+            None => out.note(Note::Unclaimed { server: None }),
+        }
+    }
+
+    /// The endpoint tells how far it is with a request of a server.
+    fn endpoint_progresses(&mut self, frame: &[u8], e: &Envelope, out: &mut impl Out) {
+        let Some(token) = e.progress_token.clone() else { return };
+        let asked = asked_id(&frame[token.clone()]).and_then(|n| self.asked.get(&n));
+        if let Some(Asked { server, progress: Some(own), .. }) = asked {
+            out.to_server(*server, &[&frame[..token.start], own, &frame[token.end..]]);
+        }
+    }
+
+    /// A message of the endpoint above the size limit.
+    pub(super) fn too_large(&mut self, cut: Cut<'_>, out: &mut impl Out) {
+        let seen = envelope::scan_cut(cut);
+        let message =
+            format!("a message of {} bytes is above the limit of {} (maxFrameSize)", cut.size, self.max_frame);
+        // It may be the answer to a request of a server.
+        let asked = seen.id.filter(|_| !seen.method).and_then(asked_id).and_then(|n| self.asked.remove(&n));
+        match asked {
+            Some(asked) => out.to_server(asked.server, &[&reply::error(&asked.id, UNAVAILABLE, message)]),
+            None => self.refuse(seen.id.unwrap_or(b"null"), INVALID_REQUEST, message, out),
+        }
+        out.note(Note::TooLarge { server: None, size: cut.size, answered: seen.id.is_some() });
+    }
+
+    /// A server's own request: the endpoint answers it where it can, else we do. Silence is no answer.
+    pub(super) fn ask(&mut self, server: ServerIndex, frame: &[u8], e: &Envelope, now: Instant, out: &mut impl Out) {
+        let Some(range) = e.id.clone() else { return };
+        let id = &frame[range.clone()];
+        let method = e.method.clone().map_or("", |r| str::from_utf8(&frame[r]).unwrap_or_default());
+        if method == "ping" {
+            return out.to_server(server, &[&reply::result(id, b"{}")]);
+        }
+        let refusal = if !self.is_conversing() {
+            Some((UNAVAILABLE, "no endpoint is connected"))
+        } else if !self.hello.as_ref().is_some_and(|h| h.can_answer(method)) {
+            Some((METHOD_NOT_FOUND, "the endpoint did not declare the capability"))
+        } else if self.mute {
+            Some((UNAVAILABLE, "the endpoint does not answer requests"))
+        } else if self.asked.len() >= MAX_ASKED || id.len() > MAX_ID {
+            Some((UNAVAILABLE, "too many requests wait for the endpoint"))
+        } else {
+            None
+        };
+        if let Some((code, why)) = refusal {
+            out.to_server(server, &[&reply::error(id, code, why)]);
+            return out.note(Note::AnsweredForEndpoint { server, method: method.into(), why });
+        }
+        let n = self.next_id();
+        let ours = asked_token(n);
+        let mut edits = Edits::default();
+        edits.replace(range, ours.as_bytes());
+        let progress = e.wants_progress.clone().filter(|token| token.len() <= MAX_ID);
+        if let Some(token) = progress.clone() {
+            edits.replace(token, ours.as_bytes());
+        }
+        edits.pass_to_endpoint(frame, out);
+        let asked = Asked {
+            server,
+            id: id.into(),
+            progress: progress.map(|token| frame[token].into()),
+            method: method[..method.floor_char_boundary(METHOD)].to_owned(),
+            deadline: now + ASK,
+        };
+        self.asked.insert(n, asked);
+    }
+
+    /// A server takes a request of its own back.
+    pub(super) fn withdraw(&mut self, server: ServerIndex, frame: &[u8], e: &Envelope, out: &mut impl Out) {
+        let Some(range) = e.request_id.clone() else { return };
+        let is_it = |asked: &Asked| asked.server == server && *asked.id == frame[range.clone()];
+        let Some(n) = self.asked.iter().find(|(_, asked)| is_it(asked)).map(|(n, _)| *n) else { return };
+        self.asked.remove(&n);
+        out.to_endpoint(&[&frame[..range.start], asked_token(n).as_bytes(), &frame[range.end..]]);
+    }
+
+    /// Answers servers whose requests the endpoint has left unanswered for too long.
+    pub(super) fn tick(&mut self, now: Instant, out: &mut impl Out) {
+        while self.next_tick().is_some_and(|at| at <= now) {
+            let Some((_, asked)) = self.asked.pop_first() else { break };
+            let why = "the endpoint did not answer within 60 s";
+            out.to_server(asked.server, &[&reply::error(&asked.id, UNAVAILABLE, why)]);
+            out.note(Note::AnsweredForEndpoint { server: asked.server, method: asked.method, why });
+            self.mute = true;
+        }
+    }
+
+    /// When [`Desk::tick`] has something to do.
+    pub(super) fn next_tick(&self) -> Option<Instant> {
+        self.asked.first_key_value().map(|(_, asked)| asked.deadline)
+    }
+
+    /// What this side knows of the connection.
+    pub(super) fn account(&self, server: String) -> Account {
+        let mut account = Account { served: self.served, server, ..Account::default() };
+        if let LinkSide::Up { initialize, answered, .. } = &self.link {
+            (account.initialize, account.answered) = (*initialize, *answered);
+        }
+        account
+    }
+}

@@ -1,0 +1,458 @@
+//! One server's side of a router: how far it is, what waits for it, and what is under way there.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::desk::{Desk, METHOD};
+use super::edits::Edits;
+use super::held::Held;
+use super::ids::flight_id;
+use super::reply::{self, INVALID_REQUEST, UNAVAILABLE};
+use super::{Gone, Note, Out, ServerIndex};
+use crate::catalogue::ListKind;
+use crate::envelope::{self, Envelope};
+use crate::frame::Cut;
+
+/// How long a request waits for its server: the cloud gives up on `initialize` and, in its older versions, on calls
+/// after 10 s, and an error that arrives before that is worth more than a result after it.
+pub(super) const HOLD: Duration = Duration::from_secs(9);
+
+/// Requests under way at the server. No client has that many; an endpoint gone wild is told so instead of growing us.
+pub(super) const MAX_IN_FLIGHT: usize = 4096;
+
+/// When the table is full, requests older than this make room: their server has most likely forgotten them.
+const STALE: Duration = Duration::from_secs(600);
+
+/// How far a server is.
+#[derive(Debug)]
+pub(super) enum ServerSide {
+    Down {
+        why: String,
+        /// `None`: not yet started for the first time.
+        retry_at: Option<Instant>,
+    },
+    /// Runs, and has said nothing yet.
+    Warming { since: Instant },
+    /// Has shown that it is loaded.
+    Warm,
+    /// Our `initialize` is under way.
+    Initializing { since: Instant },
+    /// `told`: has had its `notifications/initialized`.
+    Ready { told: bool },
+}
+
+/// A request under way at the server.
+#[derive(Debug)]
+pub(super) enum Flight {
+    /// Ours, to see that it is loaded.
+    Probe,
+    /// Ours, in the endpoint's name.
+    Initialize,
+    /// Ours: a page of a list.
+    List(ListKind),
+    /// Ours, and its answer says nothing.
+    Errand,
+    /// The endpoint's.
+    Call(Call),
+}
+
+/// A request of the endpoint under way.
+#[derive(Debug)]
+pub(super) struct Call {
+    /// The endpoint's id, then the method, then its progress token if it gave one.
+    text: Box<[u8]>,
+    id_len: usize,
+    method_len: usize,
+    pub(super) since: Instant,
+    /// What only some calls need.
+    pub(super) terms: Option<Box<Terms>>,
+}
+
+/// What becomes of a call and its answer besides being passed on.
+#[derive(Debug, Default)]
+pub(super) struct Terms {
+    /// How long it may take.
+    pub(super) timeout: Option<Duration>,
+    /// It is answered with an error then.
+    pub(super) deadline: Option<Instant>,
+    /// The tool, as the endpoint calls it; for the words of an error.
+    pub(super) tool: Box<str>,
+    /// The largest result, in bytes.
+    pub(super) max_result: Option<usize>,
+    /// A method that nobody knows: where it goes when this server doesn't know it either.
+    pub(super) elsewhere: Option<(ServerIndex, Box<[u8]>)>,
+}
+
+impl Call {
+    /// For a request of the endpoint.
+    pub(super) fn new(frame: &[u8], e: &Envelope, now: Instant) -> Self {
+        let part = |r: &Option<Range<usize>>| r.clone().map_or(&b""[..], |r| &frame[r]);
+        let (id, method, progress) = (part(&e.id), part(&e.method), part(&e.wants_progress));
+        let method = &method[..method.len().min(METHOD)];
+        let progress = if progress.len() <= super::desk::MAX_ID { progress } else { b"" };
+        let text = [id, method, progress].concat().into();
+        Call { text, id_len: id.len(), method_len: method.len(), since: now, terms: None }
+    }
+
+    /// The endpoint's id, the raw token.
+    pub(super) fn id(&self) -> &[u8] {
+        &self.text[..self.id_len]
+    }
+
+    pub(super) fn method(&self) -> &[u8] {
+        &self.text[self.id_len..self.id_len + self.method_len]
+    }
+
+    /// The endpoint's progress token, raw; empty if it wants no progress.
+    fn progress(&self) -> &[u8] {
+        &self.text[self.id_len + self.method_len..]
+    }
+
+    /// MCP: `initialize` must not be cancelled.
+    fn is_cancellable(&self) -> bool {
+        self.method() != b"initialize"
+    }
+}
+
+/// See the module's documentation.
+#[derive(Debug)]
+pub(super) struct Lane {
+    pub(super) index: ServerIndex,
+    pub(super) name: Arc<str>,
+    /// The largest message that its answers may be, in bytes; for the words of an error.
+    max_frame: usize,
+    pub(super) state: ServerSide,
+    pub(super) held: Held,
+    flights: BTreeMap<u64, Flight>,
+    /// The server doesn't read what it is sent.
+    pub(super) busy: bool,
+}
+
+impl Lane {
+    /// For a server that doesn't run yet.
+    pub(super) fn new(index: ServerIndex, name: Arc<str>, max_frame: usize) -> Self {
+        Lane {
+            index,
+            name,
+            max_frame,
+            state: ServerSide::Down { why: "has not been started yet".into(), retry_at: None },
+            held: Held::default(),
+            flights: BTreeMap::new(),
+            busy: false,
+        }
+    }
+
+    /// Its process runs.
+    pub(super) fn up(&mut self, now: Instant) {
+        self.state = ServerSide::Warming { since: now };
+    }
+
+    /// Its process is gone, and what it leaves open is answered.
+    pub(super) fn down(&mut self, gone: Gone<'_>, desk: &mut Desk, now: Instant, out: &mut impl Out) {
+        self.state = ServerSide::Down { why: gone.why.into(), retry_at: Some(now + gone.retry_in) };
+        for (_, flight) in std::mem::take(&mut self.flights) {
+            if let Flight::Call(call) = flight {
+                let message = format!("server \"{}\" {} before it answered", self.name, gone.why);
+                desk.refuse(call.id(), UNAVAILABLE, message, out);
+            }
+        }
+        desk.server_down(self.index);
+    }
+
+    /// It said something that is a message.
+    pub(super) fn heard(&mut self) {
+        if let ServerSide::Warming { .. } = self.state {
+            self.state = ServerSide::Warm;
+        }
+    }
+
+    pub(super) fn is_warm(&self) -> bool {
+        matches!(self.state, ServerSide::Warm | ServerSide::Ready { .. })
+    }
+
+    pub(super) fn is_ready(&self) -> bool {
+        matches!(self.state, ServerSide::Ready { .. })
+    }
+
+    /// Sends a request of our own.
+    pub(super) fn send(
+        &mut self,
+        flight: Flight,
+        method: &str,
+        params: Option<&[u8]>,
+        desk: &mut Desk,
+        out: &mut impl Out,
+    ) {
+        let id = desk.next_id();
+        self.flights.insert(id, flight);
+        out.to_server(self.index, &[&reply::request(id, method, params)]);
+    }
+
+    /// Asks it for any answer: `ping` is allowed before `initialize` (MCP, lifecycle).
+    pub(super) fn probe(&mut self, desk: &mut Desk, out: &mut impl Out) {
+        self.send(Flight::Probe, "ping", None, desk, out);
+    }
+
+    /// Initializes it with the endpoint's own parameters.
+    pub(super) fn greet(&mut self, desk: &mut Desk, now: Instant, out: &mut impl Out) {
+        let Some(params) = desk.hello.as_ref().map(|hello| hello.params.clone()) else { return };
+        self.send(Flight::Initialize, "initialize", Some(&params), desk, out);
+        self.state = ServerSide::Initializing { since: now };
+    }
+
+    /// Lets the server know that its handshake is complete, once.
+    pub(super) fn tell(&mut self, out: &mut impl Out) {
+        if let ServerSide::Ready { told: told @ false } = &mut self.state {
+            *told = true;
+            out.to_server(self.index, &[br#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#]);
+        }
+    }
+
+    /// Whether one more request may come; it is refused if not.
+    pub(super) fn admit(&mut self, id: &[u8], desk: &mut Desk, now: Instant, out: &mut impl Out) -> bool {
+        if self.flights.len() + self.held.len() < MAX_IN_FLIGHT || self.forget_oldest(desk, now, out) {
+            return true;
+        }
+        desk.refuse(id, UNAVAILABLE, format_args!("{MAX_IN_FLIGHT} requests are under way already"), out);
+        false
+    }
+
+    /// Passes a request of the endpoint on; under which id.
+    pub(super) fn forward(
+        &mut self,
+        frame: &[u8],
+        e: &Envelope,
+        call: Call,
+        edits: Edits<'_>,
+        desk: &mut Desk,
+        out: &mut impl Out,
+    ) -> u64 {
+        let id = desk.next_id();
+        self.flights.insert(id, Flight::Call(call));
+        edits.forward_request(frame, e, self.index, id, out);
+        id
+    }
+
+    /// Gives up the oldest request, if it is old enough.
+    fn forget_oldest(&mut self, desk: &mut Desk, now: Instant, out: &mut impl Out) -> bool {
+        let stale = |f: &Flight| matches!(f, Flight::Call(call) if now - call.since >= STALE);
+        let Some(oldest) = self.flights.iter().find(|(_, f)| stale(f)).map(|(id, _)| *id) else { return false };
+        if let Some(Flight::Call(call)) = self.flights.remove(&oldest) {
+            let message = format!("server \"{}\" has not answered for {} s", self.name, STALE.as_secs());
+            desk.refuse(call.id(), UNAVAILABLE, message, out);
+        }
+        true
+    }
+
+    /// Keeps a message for a server that can't take it yet; false if it can. `patient`: also for one that is busy.
+    pub(super) fn hold(
+        &mut self,
+        frame: &[u8],
+        id: Option<&[u8]>,
+        patient: bool,
+        desk: &mut Desk,
+        now: Instant,
+        out: &mut impl Out,
+    ) -> bool {
+        let mut refuse = |message: String| {
+            if let Some(id) = id {
+                desk.refuse(id, UNAVAILABLE, message, out);
+            }
+        };
+        match &self.state {
+            ServerSide::Warming { .. } | ServerSide::Warm | ServerSide::Ready { .. } if self.busy && !patient => {
+                refuse(format!("server \"{}\" is busy and takes no more requests now", self.name));
+                return true;
+            }
+            ServerSide::Warming { .. } | ServerSide::Warm | ServerSide::Ready { .. } if self.busy => {}
+            ServerSide::Warming { .. } | ServerSide::Warm if patient => {}
+            ServerSide::Warming { .. } | ServerSide::Warm | ServerSide::Ready { .. } => return false,
+            ServerSide::Initializing { .. } => {}
+            // Waiting is pointless if it comes too late.
+            ServerSide::Down { why, retry_at } => {
+                if let (Some(_), Some(at)) = (id, retry_at)
+                    && *at > now + HOLD
+                {
+                    refuse(format!("server \"{}\" {why}; next start in {}", self.name, seconds(*at - now)));
+                    return true;
+                }
+            }
+        }
+        if !self.held.push(frame, now + HOLD) {
+            refuse(format!("server \"{}\" is not ready, and too much waits for it already", self.name));
+        }
+        true
+    }
+
+    /// Answers what has waited for too long.
+    pub(super) fn tick(&mut self, desk: &mut Desk, now: Instant, out: &mut impl Out) {
+        while let Some(frame) = self.held.expired(now) {
+            if let Some(id) = envelope::scan_one(&frame).and_then(|e| e.id) {
+                desk.refuse(&frame[id], UNAVAILABLE, self.excuse(), out);
+            }
+        }
+    }
+
+    /// Why a request that waited got no answer.
+    pub(super) fn excuse(&self) -> String {
+        format!("server \"{}\" {} for {} s", self.name, self.doing(), HOLD.as_secs())
+    }
+
+    /// Cancels by the server's id what the endpoint cancels by its own; whether it was here.
+    pub(super) fn cancel(&mut self, frame: &[u8], e: &Envelope, out: &mut impl Out) -> bool {
+        let Some(range) = e.request_id.clone() else { return false };
+        let wanted = &frame[range.clone()];
+        let is_it = |f: &Flight| matches!(f, Flight::Call(call) if call.id() == wanted && call.is_cancellable());
+        let Some(id) = self.flights.iter().find(|(_, f)| is_it(f)).map(|(id, _)| *id) else {
+            return self.held.cancel(wanted);
+        };
+        out.to_server(self.index, &[&frame[..range.start], id.to_string().as_bytes(), &frame[range.end..]]);
+        // MCP: a cancelled request gets no answer, so nothing would ever take it out of the table.
+        self.flights.remove(&id);
+        true
+    }
+
+    /// Takes a call out of the table that has lasted too long, and lets the server stop working on it.
+    pub(super) fn give_up(&mut self, id: u64, reason: &str, out: &mut impl Out) -> Option<Call> {
+        match self.flights.remove(&id)? {
+            Flight::Call(call) => {
+                out.to_server(self.index, &[&reply::cancelled(id.to_string().as_bytes(), reason)]);
+                Some(call)
+            }
+            other @ (Flight::Probe | Flight::Initialize | Flight::List(_) | Flight::Errand) => {
+                self.flights.insert(id, other);
+                None
+            }
+        }
+    }
+
+    /// The endpoint is gone, and what it asked with it.
+    pub(super) fn link_down(&mut self, out: &mut impl Out) {
+        self.held = Held::default();
+        let index = self.index;
+        // Their answers would come too late for anybody; without them the server can stop working on them.
+        self.flights.retain(|id, flight| match flight {
+            Flight::Call(call) => {
+                if call.is_cancellable() {
+                    let reason = "the endpoint's connection was lost";
+                    out.to_server(index, &[&reply::cancelled(id.to_string().as_bytes(), reason)]);
+                }
+                false
+            }
+            Flight::Probe | Flight::Initialize | Flight::List(_) | Flight::Errand => true,
+        });
+    }
+
+    /// The request that an answer of the server is for.
+    pub(super) fn land(&mut self, id: &[u8]) -> Option<(u64, Flight)> {
+        let id = flight_id(id)?;
+        self.flights.remove(&id).map(|flight| (id, flight))
+    }
+
+    /// Passes a notification of the server on, its progress token exchanged for the endpoint's.
+    pub(super) fn notify(&self, frame: &[u8], e: &Envelope, out: &mut impl Out) {
+        let Some(token) = e.progress_token.clone().filter(|_| is_progress(frame, e)) else {
+            return out.to_endpoint(&[frame]);
+        };
+        let call = flight_id(&frame[token.clone()]).and_then(|id| self.flights.get(&id));
+        // Of anything else nobody wants to hear any more, or never did.
+        if let Some(Flight::Call(call)) = call
+            && !call.progress().is_empty()
+        {
+            out.to_endpoint(&[&frame[..token.start], call.progress(), &frame[token.end..]]);
+        }
+    }
+
+    /// A line of the server above the size limit. What it answers is given back if the router has to deal with it.
+    pub(super) fn too_large(&mut self, cut: Cut<'_>, desk: &mut Desk, out: &mut impl Out) -> Option<(Flight, String)> {
+        let seen = envelope::scan_cut(cut);
+        let message = format!(
+            "the answer of server \"{}\" has {} bytes, above the limit of {} (maxFrameSize)",
+            self.name, cut.size, self.max_frame
+        );
+        let (mut answered, mut rest) = (false, None);
+        if let (Some(id), true) = (seen.id, seen.method) {
+            out.to_server(self.index, &[&reply::error(id, INVALID_REQUEST, &message)]);
+            answered = true;
+        } else if let Some((_, flight)) = seen.id.and_then(|id| self.land(id)) {
+            answered = true;
+            match flight {
+                Flight::Call(call) => desk.refuse(call.id(), UNAVAILABLE, &message, out),
+                other @ (Flight::Probe | Flight::Initialize | Flight::List(_) | Flight::Errand) => {
+                    rest = Some((other, message));
+                }
+            }
+        }
+        out.note(Note::TooLarge { server: Some(self.index), size: cut.size, answered });
+        rest
+    }
+
+    /// The endpoint's requests that are under way.
+    pub(super) fn calls(&self) -> impl Iterator<Item = &Call> {
+        self.flights.values().filter_map(|flight| match flight {
+            Flight::Call(call) => Some(call),
+            Flight::Probe | Flight::Initialize | Flight::List(_) | Flight::Errand => None,
+        })
+    }
+
+    /// Method and age of each of them.
+    pub(super) fn unanswered(&self, now: Instant) -> impl Iterator<Item = (String, Duration)> {
+        self.calls().map(move |call| (String::from_utf8_lossy(call.method()).into_owned(), now - call.since))
+    }
+
+    /// For a sentence that begins with the server's name and ends with "for 9 s".
+    fn doing(&self) -> String {
+        match &self.state {
+            ServerSide::Down { why, .. } => format!("{why} and has not been back"),
+            ServerSide::Warming { .. } | ServerSide::Initializing { .. } => {
+                "has been starting and not answered initialize".into()
+            }
+            ServerSide::Warm | ServerSide::Ready { .. } if self.busy => "has not read its stdin".into(),
+            ServerSide::Warm | ServerSide::Ready { .. } => "has not answered".into(),
+        }
+    }
+
+    /// For the line that explains a closed connection.
+    pub(super) fn standing(&self, now: Instant) -> String {
+        match &self.state {
+            ServerSide::Down { why, retry_at: Some(at) } => {
+                format!("{why}, next start in {}", seconds(at.saturating_duration_since(now)))
+            }
+            ServerSide::Down { why, retry_at: None } => why.clone(),
+            ServerSide::Warming { since } => format!("was still starting after {}", seconds(now - *since)),
+            ServerSide::Initializing { since } => format!("had not answered initialize for {}", seconds(now - *since)),
+            ServerSide::Warm => "was running, not initialized".into(),
+            ServerSide::Ready { .. } => "was running".into(),
+        }
+    }
+}
+
+/// Whether an answer to this shows that the whole path works. Handshake, ping and lists don't: an endpoint that
+/// refuses our tools has asked for all of them before.
+pub(super) fn is_call(method: &[u8]) -> bool {
+    !(method == b"initialize" || method == b"ping" || method == b"server/discover" || method.ends_with(b"/list"))
+}
+
+fn is_progress(frame: &[u8], e: &Envelope) -> bool {
+    e.method.clone().is_some_and(|r| &frame[r] == b"notifications/progress")
+}
+
+fn seconds(d: Duration) -> String {
+    format!("{:.1} s", d.as_secs_f64())
+}
+
+/// The `initialize` of an endpoint that waits for an answer.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    pub(super) id: Box<[u8]>,
+    /// The version that it asked for.
+    pub(super) version: String,
+    pub(super) deadline: Instant,
+}
+
+/// Handshakes that wait for a server to start: one for each robot behind an endpoint.
+pub(super) const MAX_WAITING: usize = 256;

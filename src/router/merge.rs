@@ -1,0 +1,469 @@
+//! Several servers on one connection, as one MCP server. Also one server whose tools are not published as they are.
+//!
+//! # Theory of operation
+//!
+//! Each server has a `Lane` (how far it is, what is under way there) and a `Shelf` (what it said of itself, in this
+//! run or an earlier one). A server that comes up is initialized with the endpoint's parameters, and its lists are read
+//! to the end; out of all shelves comes what is `Published`: one list of each kind, and the way back from each name.
+//! The endpoint's requests go to the server that the name belongs to, under ids of ours, or are answered here.
+//!
+//! An answer that needs to know of all servers (`initialize`, lists, a name that nobody has yet) waits for those that
+//! may still say something: those that are remembered, dead, or have used up the time of one such wait are not waited for.
+//!
+//! When what is published changes after the endpoint has read it, the endpoint is told by `list_changed`. One that does
+//! not read it anew within a few seconds gets a new connection, at a moment when nothing is under way.
+//!
+//! No server can reach into what belongs to another: ids, progress tokens and deadlines are looked up in the lane of who
+//! speaks.
+
+mod endpoint_side;
+mod published;
+mod server_side;
+mod shelf;
+#[cfg(test)]
+mod tests;
+mod union;
+
+use std::collections::{BTreeSet, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use self::published::Published;
+use self::shelf::Shelf;
+use super::desk::{Desk, Message, Received};
+use super::handshake::{Hello, Welcome};
+use super::held::Held;
+use super::lane::{Flight, HOLD, Lane, ServerSide};
+use super::reply::{self, UNAVAILABLE};
+use super::{Account, Gone, Note, Out, Reconnect, Router, SHUTTING_DOWN, ServerIndex};
+use crate::catalogue::{ListKind, Memory};
+use crate::config::{Naming, ServerSpec};
+use crate::envelope::{self, Envelope, Kind, Scanned};
+use crate::frame::Cut;
+use crate::tools::ToolPolicy;
+
+/// How long after the last change an endpoint may take to read the lists anew before it gets a new connection. Several
+/// servers that start together are one change.
+const DEBOUNCE: Duration = Duration::from_secs(5);
+
+/// Between two connections that are made for changed lists: a server that flaps must not make the connection flap.
+const BETWEEN_RESYNCS: Duration = Duration::from_secs(60);
+
+/// One server.
+#[derive(Debug)]
+struct Member {
+    lane: Lane,
+    shelf: Shelf,
+    policy: Arc<ToolPolicy>,
+    keep_listed: bool,
+    /// Nothing more is expected of it before its next start.
+    silent: bool,
+    /// The resources, by its own URIs, whose changes the endpoint wants to hear of.
+    subscriptions: HashSet<Box<str>>,
+}
+
+impl Member {
+    /// Whether answers that need all servers should wait for this one.
+    fn is_awaited(&self) -> bool {
+        !self.shelf.known
+            && !self.silent
+            && match self.lane.state {
+                ServerSide::Down { retry_at, .. } => retry_at.is_none(),
+                ServerSide::Warming { .. }
+                | ServerSide::Warm
+                | ServerSide::Initializing { .. }
+                | ServerSide::Ready { .. } => true,
+            }
+    }
+
+    /// The same, for `initialize`.
+    fn is_greeting(&self) -> bool {
+        self.shelf.welcome.is_none() && self.is_awaited()
+    }
+
+    /// Whether the endpoint sees what it has.
+    fn is_listed(&self) -> bool {
+        self.keep_listed || self.lane.is_ready()
+    }
+}
+
+/// A request of the endpoint that waits until more is known.
+#[derive(Debug)]
+struct Owed {
+    id: Box<[u8]>,
+    what: Want,
+    deadline: Instant,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Want {
+    /// `initialize`, with the version asked for.
+    Initialize(String),
+    List(ListKind),
+}
+
+/// What the endpoint has read on this connection, as fingerprints.
+#[derive(Debug, Default)]
+struct Seen {
+    capabilities: Option<u64>,
+    lists: [Option<u64>; 4],
+    /// What it was told last that it should read anew.
+    told: [Option<u64>; 4],
+    /// When something of it last turned out to have changed.
+    changed_at: Option<Instant>,
+}
+
+/// See the module's documentation.
+#[derive(Debug)]
+pub struct Merge {
+    desk: Desk,
+    members: Vec<Member>,
+    naming: Naming,
+    resync: bool,
+    owed: Vec<Owed>,
+    /// Requests with a name that nobody has yet.
+    unrouted: Held,
+    published: Published,
+    /// What is published is out of date.
+    stale: bool,
+    /// Calls that may not last for ever: (until, id, server).
+    deadlines: BTreeSet<(Instant, u64, ServerIndex)>,
+    /// The parameters of the last `logging/setLevel`.
+    level: Option<Box<[u8]>>,
+    seen: Seen,
+    resynced_at: Option<Instant>,
+    /// The endpoint's own parameters have replaced those of an earlier run.
+    greeted: bool,
+}
+
+impl Merge {
+    /// For these servers, each with what an earlier run remembered of it. Nothing is connected, nothing runs.
+    /// They agree on how names are kept apart.
+    pub fn new(servers: impl IntoIterator<Item = (Arc<ServerSpec>, Option<Memory>)>) -> Self {
+        let (mut members, mut max_frame, mut sharing) = (Vec::new(), 0, None);
+        for (index, (spec, memory)) in servers.into_iter().enumerate() {
+            max_frame = spec.max_frame.max(max_frame);
+            sharing = Some(spec.sharing);
+            members.push(Member {
+                lane: Lane::new(index, spec.name.clone(), spec.max_frame),
+                shelf: Shelf::new(memory),
+                policy: spec.tools.clone(),
+                keep_listed: spec.keep_listed,
+                silent: false,
+                subscriptions: HashSet::new(),
+            });
+        }
+        let mut desk = Desk::new(max_frame);
+        desk.hello = members.iter().find_map(|member| member.shelf.hello());
+        let sharing = sharing.unwrap_or_default();
+        Merge {
+            desk,
+            members,
+            naming: sharing.naming,
+            resync: sharing.resync,
+            owed: Vec::new(),
+            unrouted: Held::default(),
+            published: Published::default(),
+            stale: true,
+            deadlines: BTreeSet::new(),
+            level: None,
+            seen: Seen::default(),
+            resynced_at: None,
+            greeted: false,
+        }
+    }
+
+    /// What is published, as of now.
+    fn published(&mut self) -> &Published {
+        if std::mem::take(&mut self.stale) {
+            self.published = Published::new(&self.members, self.naming);
+        }
+        &self.published
+    }
+}
+
+impl Router for Merge {
+    fn on_link_up(&mut self, _now: Instant, _out: &mut impl Out) {
+        self.desk.link_up();
+        self.seen = Seen::default();
+    }
+
+    fn on_link_down(&mut self, _now: Instant, out: &mut impl Out) {
+        if self.wants_resync() {
+            self.resynced_at = self.seen.changed_at;
+        }
+        self.seen = Seen::default();
+        self.owed.clear();
+        self.unrouted = Held::default();
+        self.deadlines.clear();
+        for member in &mut self.members {
+            member.lane.link_down(out);
+            for uri in std::mem::take(&mut member.subscriptions) {
+                if member.lane.is_ready() {
+                    let params = serde_json::json!({ "uri": *uri }).to_string();
+                    let Member { lane, .. } = member;
+                    lane.send(Flight::Errand, "resources/unsubscribe", Some(params.as_bytes()), &mut self.desk, out);
+                }
+            }
+        }
+        self.desk.link_down(out);
+    }
+
+    fn on_endpoint(&mut self, frame: &[u8], now: Instant, out: &mut impl Out) {
+        match self.desk.receive(frame, out) {
+            Received::One(e, line) => self.message(line.as_deref().unwrap_or(frame), &e, now, out),
+            Received::Batch(members, line) => {
+                let frame = line.as_deref().unwrap_or(frame);
+                for member in members {
+                    self.on_endpoint(&frame[member], now, out);
+                }
+            }
+            Received::Nothing => {}
+        }
+    }
+
+    fn on_endpoint_too_large(&mut self, cut: Cut<'_>, _now: Instant, out: &mut impl Out) {
+        self.desk.too_large(cut, out);
+    }
+
+    fn on_server_up(&mut self, server: ServerIndex, now: Instant, out: &mut impl Out) {
+        let member = &mut self.members[server];
+        member.lane.up(now);
+        member.silent = false;
+        if self.desk.hello.is_some() {
+            member.lane.greet(&mut self.desk, now, out);
+        } else {
+            member.lane.probe(&mut self.desk, out);
+        }
+    }
+
+    fn on_server_down(&mut self, server: ServerIndex, gone: Gone<'_>, now: Instant, out: &mut impl Out) {
+        let member = &mut self.members[server];
+        member.shelf.down();
+        member.lane.down(gone, &mut self.desk, now, out);
+        self.deadlines.retain(|(_, _, of)| *of != server);
+        self.stale |= !self.members[server].keep_listed;
+        self.settle(now, out);
+    }
+
+    fn on_server_busy(&mut self, server: ServerIndex, busy: bool, now: Instant, out: &mut impl Out) {
+        self.members[server].lane.busy = busy;
+        if !busy {
+            self.release(server, now, out);
+        }
+    }
+
+    fn on_server(&mut self, server: ServerIndex, frame: &[u8], now: Instant, out: &mut impl Out) {
+        let e = match envelope::scan(frame) {
+            Ok(Scanned::One(e)) => e,
+            Ok(Scanned::Batch(members)) => {
+                for m in members {
+                    self.on_server(server, &frame[m], now, out);
+                }
+                return;
+            }
+            Err(_) => return out.note(Note::Noise { server, line: frame }),
+        };
+        let kind = e.kind(frame);
+        if kind != Kind::Other {
+            self.members[server].lane.heard();
+        }
+        match kind {
+            Kind::Response => self.server_answers(server, frame, &e, now, out),
+            Kind::Request => self.desk.ask(server, frame, &e, now, out),
+            Kind::Notification => self.server_notifies(server, frame, &e, out),
+            Kind::Other => out.note(Note::Noise { server, line: frame }),
+        }
+    }
+
+    fn on_server_too_large(&mut self, server: ServerIndex, cut: Cut<'_>, now: Instant, out: &mut impl Out) {
+        match self.members[server].lane.too_large(cut, &mut self.desk, out) {
+            Some((Flight::Initialize, message)) => self.unwelcome(server, &message, now, out),
+            Some((Flight::List(kind), _)) => self.turn(server, kind, None, now, out),
+            Some((Flight::Probe | Flight::Errand | Flight::Call(_), _)) | None => {}
+        }
+    }
+
+    fn on_tick(&mut self, now: Instant, out: &mut impl Out) {
+        for member in &mut self.members {
+            member.lane.tick(&mut self.desk, now, out);
+        }
+        self.desk.tick(now, out);
+        self.expire_calls(now, out);
+        if self.owed.iter().any(|owed| owed.deadline <= now)
+            || self.unrouted.deadline().is_some_and(|deadline| deadline <= now)
+        {
+            // Once is enough: the next who asks does not wait for them again.
+            for member in &mut self.members {
+                member.silent |= member.is_awaited();
+            }
+        }
+        self.settle(now, out);
+    }
+
+    fn next_tick(&self) -> Option<Instant> {
+        let lanes = self.members.iter().filter_map(|member| member.lane.held.deadline()).min();
+        let owed = self.owed.iter().map(|owed| owed.deadline).min();
+        let call = self.deadlines.first().map(|(deadline, _, _)| *deadline);
+        let resync = self.resync_due().filter(|_| self.is_quiet());
+        [lanes, owed, call, resync, self.unrouted.deadline(), self.desk.next_tick()].into_iter().flatten().min()
+    }
+
+    fn drain(&mut self, _now: Instant, out: &mut impl Out) {
+        self.desk.draining = true;
+        let lanes = self.members.iter_mut().map(|member| &mut member.lane.held);
+        let held: Vec<_> = lanes.chain([&mut self.unrouted]).flat_map(Held::take).collect();
+        for frame in held {
+            if let Some(id) = envelope::scan_one(&frame).and_then(|e| e.id) {
+                self.desk.refuse(&frame[id], UNAVAILABLE, SHUTTING_DOWN, out);
+            }
+        }
+        for owed in std::mem::take(&mut self.owed) {
+            self.desk.refuse(&owed.id, UNAVAILABLE, SHUTTING_DOWN, out);
+        }
+    }
+
+    fn in_flight(&self) -> usize {
+        self.members.iter().map(|member| member.lane.calls().count()).sum()
+    }
+
+    fn is_warm(&self) -> bool {
+        let is_settled = |member: &Member| member.lane.is_warm() || !member.is_awaited();
+        self.members.iter().all(is_settled)
+    }
+
+    fn is_serving(&self, server: ServerIndex) -> bool {
+        self.members[server].lane.is_warm()
+    }
+
+    fn is_handshaken(&self) -> bool {
+        self.desk.is_handshaken()
+    }
+
+    fn wants_reconnect(&self, now: Instant) -> Option<Reconnect> {
+        (self.resync_due()? <= now && self.is_quiet()).then_some(Reconnect::Resync)
+    }
+
+    fn account(&self, now: Instant) -> Account {
+        let open = self.members.iter().filter(|member| !member.lane.is_ready());
+        let standing: Vec<_> =
+            open.take(5).map(|member| format!("({} {})", member.lane.name, member.lane.standing(now))).collect();
+        let standing = if standing.is_empty() { "was running".to_owned() } else { standing.join(", ") };
+        let mut account = self.desk.account(standing);
+        account.unanswered = self.members.iter().flat_map(|member| member.lane.unanswered(now)).collect();
+        account
+    }
+
+    fn served(&self) -> u64 {
+        self.desk.served
+    }
+}
+
+impl Merge {
+    /// Whether the endpoint knows something that is no longer so and does not read it anew.
+    fn wants_resync(&self) -> bool {
+        self.resync && self.seen.changed_at.is_some() && !self.desk.draining
+    }
+
+    /// When the endpoint is to get a new connection, if it does not read the lists anew before.
+    fn resync_due(&self) -> Option<Instant> {
+        let changed_at = self.seen.changed_at.filter(|_| self.wants_resync())?;
+        let last = self.resynced_at.map(|at| at + BETWEEN_RESYNCS);
+        Some(last.map_or(changed_at + DEBOUNCE, |last| last.max(changed_at + DEBOUNCE)))
+    }
+
+    /// Nothing would be lost with the connection.
+    fn is_quiet(&self) -> bool {
+        self.owed.is_empty()
+            && self.unrouted.len() == 0
+            && self.members.iter().all(|m| m.lane.held.len() == 0 && m.lane.calls().next().is_none())
+    }
+
+    /// A message of the endpoint.
+    fn message(&mut self, frame: &[u8], e: &Envelope, now: Instant, out: &mut impl Out) {
+        match self.desk.sort(frame, e, out) {
+            Some(Message::Request { id, method: b"initialize" }) => self.initialize(frame, e, id, now, out),
+            Some(Message::Request { id, method: b"ping" }) => out.to_endpoint(&[&reply::result(id, b"{}")]),
+            Some(Message::Request { id, method }) => {
+                self.desk.converse();
+                self.request(frame, e, id, method, now, out);
+            }
+            Some(Message::Notification { method: b"notifications/initialized" }) => self.desk.converse(),
+            Some(Message::Notification { method: b"notifications/cancelled" }) => self.cancel(frame, e, out),
+            Some(Message::Notification { .. }) => {
+                self.desk.converse();
+                for member in self.members.iter().filter(|member| member.lane.is_ready() && !member.lane.busy) {
+                    out.to_server(member.lane.index, &[frame]);
+                }
+            }
+            None => {}
+        }
+    }
+
+    /// What waits for a server goes to it, or waits on.
+    fn release(&mut self, server: ServerIndex, now: Instant, out: &mut impl Out) {
+        for frame in self.members[server].lane.held.take() {
+            self.on_endpoint(&frame, now, out);
+        }
+    }
+
+    /// Something about a server has changed: answers what waited for that, and tells the endpoint what is new.
+    fn settle(&mut self, now: Instant, out: &mut impl Out) {
+        let greeting = self.members.iter().any(Member::is_greeting);
+        let awaited = self.members.iter().any(Member::is_awaited);
+        for owed in std::mem::take(&mut self.owed) {
+            match owed.what {
+                Want::Initialize(_) if greeting => self.owed.push(owed),
+                Want::List(_) if awaited => self.owed.push(owed),
+                Want::Initialize(version) => self.welcome(&owed.id, &version, out),
+                Want::List(kind) => self.list(&owed.id, kind, out),
+            }
+        }
+        if awaited {
+            return;
+        }
+        for frame in self.unrouted.take() {
+            self.on_endpoint(&frame, now, out);
+        }
+        self.compare(now, out);
+    }
+
+    /// Tells the endpoint which of the lists that it has read are no longer so.
+    fn compare(&mut self, now: Instant, out: &mut impl Out) {
+        if !self.desk.is_conversing() || !self.stale && self.seen.changed_at.is_none() {
+            return;
+        }
+        let mut changed = self.seen.capabilities.is_some_and(|seen| seen != self.capabilities());
+        self.published();
+        for kind in ListKind::ALL {
+            let (print, k) = (self.published.print(kind), kind as usize);
+            if self.seen.lists[k].is_none_or(|seen| seen == print) {
+                continue;
+            }
+            changed = true;
+            if self.seen.told[k].replace(print) != Some(print) {
+                self.seen.changed_at = Some(now);
+                let list = if kind == ListKind::Templates { "resources" } else { kind.member() };
+                let method = format!("notifications/{list}/list_changed");
+                out.to_endpoint(&[br#"{"jsonrpc":"2.0","method":""#, method.as_bytes(), br#""}"#]);
+            }
+        }
+        if !changed {
+            self.seen.changed_at = None;
+        } else if self.seen.changed_at.is_none() {
+            self.seen.changed_at = Some(now);
+        }
+    }
+}
+
+/// With what servers are initialized for an endpoint that speaks without a handshake.
+fn nobody() -> Hello {
+    Hello::read(br#"{"protocolVersion":"2025-06-18","capabilities":{},"clientInfo":{"name":"mcp-pipe","version":"1"}}"#)
+}
+
+/// How long a request may wait for what it needs.
+fn patience(now: Instant) -> Instant {
+    now + HOLD
+}

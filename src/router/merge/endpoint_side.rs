@@ -1,0 +1,391 @@
+//! What the endpoint says, and who it is for.
+
+use std::borrow::Cow;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::ops::Range;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::*;
+use crate::router::edits::Edits;
+use crate::router::lane::{Call, MAX_WAITING, Terms};
+use crate::router::reply::{INVALID_PARAMS, METHOD_NOT_FOUND};
+
+/// A request of a method that nobody knows is kept for the next server up to this size, in bytes.
+const MAX_ELSEWHERE: usize = 64 * 1024;
+
+/// Resources that an endpoint may follow at one server.
+const MAX_SUBSCRIPTIONS: usize = 1000;
+
+impl Merge {
+    pub(super) fn initialize(&mut self, frame: &[u8], e: &Envelope, id: &[u8], now: Instant, out: &mut impl Out) {
+        let hello = Hello::read(e.params.clone().map_or(&b"{}"[..], |r| &frame[r]));
+        let version = hello.version.clone();
+        self.desk.initialize(false);
+        self.meet(hello, now, out);
+        if !self.members.iter().any(Member::is_greeting) {
+            return self.welcome(id, &version, out);
+        }
+        self.owe(id, Want::Initialize(version), now, out);
+    }
+
+    /// The first parameters of this run are those that servers get, in place of remembered ones.
+    pub(super) fn meet(&mut self, hello: Hello, now: Instant, out: &mut impl Out) {
+        if std::mem::replace(&mut self.greeted, true) {
+            return;
+        }
+        let same = self.desk.hello.as_ref() == Some(&hello);
+        self.desk.hello = Some(hello);
+        for Member { lane, .. } in &mut self.members {
+            match lane.state {
+                ServerSide::Warming { .. } | ServerSide::Warm => lane.greet(&mut self.desk, now, out),
+                // What it was told in the name of an earlier run's endpoint no longer holds. Servers take a second one.
+                ServerSide::Initializing { .. } | ServerSide::Ready { .. } if !same => {
+                    lane.greet(&mut self.desk, now, out);
+                }
+                ServerSide::Down { .. } | ServerSide::Initializing { .. } | ServerSide::Ready { .. } => {}
+            }
+        }
+    }
+
+    /// Keeps a request until more is known.
+    fn owe(&mut self, id: &[u8], what: Want, now: Instant, out: &mut impl Out) {
+        if self.owed.len() >= MAX_WAITING {
+            let message = format_args!("{MAX_WAITING} others wait for the servers already");
+            return self.desk.refuse(id, UNAVAILABLE, message, out);
+        }
+        self.owed.push(Owed { id: id.into(), what, deadline: patience(now) });
+    }
+
+    /// Answers `initialize`.
+    pub(super) fn welcome(&mut self, id: &[u8], version: &str, out: &mut impl Out) {
+        let result = match self.members.as_slice() {
+            [Member { shelf: Shelf { welcome: Some(welcome), .. }, .. }] => welcome.result_for(version),
+            _ => union::result(version, &self.welcomes()),
+        };
+        self.desk.reply(id, &result, out);
+        self.desk.initialize(true);
+        self.seen.capabilities = Some(self.capabilities());
+    }
+
+    fn welcomes(&self) -> Vec<(&str, &Welcome)> {
+        let known =
+            self.members.iter().filter_map(|m| m.shelf.welcome.as_ref().map(|welcome| (&*m.lane.name, welcome)));
+        known.collect()
+    }
+
+    /// A fingerprint of what all servers together can do.
+    pub(super) fn capabilities(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        union::capabilities(&self.welcomes()).to_string().hash(&mut hasher);
+        hasher.finish()
+    }
+
+    /// Answers a list request.
+    pub(super) fn list(&mut self, id: &[u8], kind: ListKind, out: &mut impl Out) {
+        self.published();
+        self.desk.reply(id, self.published.result(kind), out);
+        self.seen.lists[kind as usize] = Some(self.published.print(kind));
+        if kind == ListKind::Tools {
+            let bytes = self.published.result(kind).len();
+            out.note(Note::ToolsRead { tools: self.published.tools, bytes });
+        }
+    }
+
+    pub(super) fn request(
+        &mut self,
+        frame: &[u8],
+        e: &Envelope,
+        id: &[u8],
+        method: &[u8],
+        now: Instant,
+        out: &mut impl Out,
+    ) {
+        if self.desk.draining {
+            return self.desk.refuse(id, UNAVAILABLE, SHUTTING_DOWN, out);
+        }
+        if self.desk.hello.is_none() {
+            self.meet(nobody(), now, out);
+        }
+        if let Some(kind) = ListKind::ALL.into_iter().find(|kind| kind.method().as_bytes() == method) {
+            return self.list_request(frame, e, id, kind, now, out);
+        }
+        match method {
+            b"tools/call" => self.by_name(ListKind::Tools, e.name.clone(), frame, e, id, now, out),
+            b"prompts/get" => self.by_name(ListKind::Prompts, e.name.clone(), frame, e, id, now, out),
+            b"resources/read" | b"resources/subscribe" | b"resources/unsubscribe" => {
+                self.by_uri(e.uri.clone(), frame, e, id, now, out);
+            }
+            b"completion/complete" => self.complete(frame, e, id, now, out),
+            b"logging/setLevel" => self.set_level(frame, e, id, out),
+            // Legacy only: who gets an error here goes on with `initialize` (MCP 2026-07-28, server/discover).
+            b"server/discover" => self.desk.refuse(id, METHOD_NOT_FOUND, "method not found", out),
+            _ => self.elsewhere(0, frame, e, Call::new(frame, e, now), None, out),
+        }
+    }
+
+    fn list_request(
+        &mut self,
+        frame: &[u8],
+        e: &Envelope,
+        id: &[u8],
+        kind: ListKind,
+        now: Instant,
+        out: &mut impl Out,
+    ) {
+        #[derive(Deserialize)]
+        struct Params {
+            cursor: Option<String>,
+        }
+        let params = e.params.clone().and_then(|r| serde_json::from_slice::<Params>(&frame[r]).ok());
+        if params.is_some_and(|params| params.cursor.is_some()) {
+            return self.desk.refuse(id, INVALID_PARAMS, "invalid cursor: the list has one page", out);
+        }
+        if self.members.iter().any(Member::is_awaited) {
+            return self.owe(id, Want::List(kind), now, out);
+        }
+        self.list(id, kind, out);
+        self.compare(now, out);
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the parts of one request")]
+    fn by_name(
+        &mut self,
+        kind: ListKind,
+        name: Option<Range<usize>>,
+        frame: &[u8],
+        e: &Envelope,
+        id: &[u8],
+        now: Instant,
+        out: &mut impl Out,
+    ) {
+        let Some((range, name)) = name.and_then(|r| Some((r.clone(), text(&frame[r])?))) else {
+            return self.desk.refuse(id, INVALID_PARAMS, "invalid params: a name is missing", out);
+        };
+        let Some((server, own)) = self.published().find(kind, &name).map(|(server, own)| (server, own.to_owned()))
+        else {
+            let what = if kind == ListKind::Tools { "tool" } else { "prompt" };
+            return self.unrouted(frame, id, format_args!("unknown {what}: {name}"), now, out);
+        };
+        let mut call = Call::new(frame, e, now);
+        if kind == ListKind::Tools {
+            call.terms = self.terms(server, &own, &name, now);
+        }
+        self.dispatch(server, frame, e, call, (own != *name).then_some((range, &*own)), out);
+    }
+
+    /// What the config says about calls of a tool.
+    fn terms(&self, server: ServerIndex, own: &str, name: &str, now: Instant) -> Option<Box<Terms>> {
+        let policy = &self.members[server].policy;
+        let (timeout, max_result) = (policy.timeout_of(own), policy.max_result_of(own));
+        (timeout.is_some() || max_result.is_some()).then(|| {
+            Box::new(Terms {
+                timeout,
+                deadline: timeout.map(|t| now + t),
+                tool: name.into(),
+                max_result,
+                elsewhere: None,
+            })
+        })
+    }
+
+    fn by_uri(
+        &mut self,
+        uri: Option<Range<usize>>,
+        frame: &[u8],
+        e: &Envelope,
+        id: &[u8],
+        now: Instant,
+        out: &mut impl Out,
+    ) {
+        let Some((range, uri)) = uri.and_then(|r| Some((r.clone(), text(&frame[r])?))) else {
+            return self.desk.refuse(id, INVALID_PARAMS, "invalid params: a uri is missing", out);
+        };
+        let Some((server, own)) = self.published().find_resource(&uri).or_else(|| self.only_keeper(&uri)) else {
+            return self.unrouted(frame, id, format_args!("unknown resource: {uri}"), now, out);
+        };
+        let subscriptions = &mut self.members[server].subscriptions;
+        match e.method.clone().map(|r| &frame[r]) {
+            Some(b"resources/subscribe") if subscriptions.len() < MAX_SUBSCRIPTIONS => {
+                subscriptions.insert(own.as_str().into());
+            }
+            Some(b"resources/unsubscribe") => {
+                subscriptions.remove(&*own);
+            }
+            _ => {}
+        }
+        self.dispatch(server, frame, e, Call::new(frame, e, now), (own != *uri).then_some((range, &*own)), out);
+    }
+
+    /// A server may have resources that it doesn't list. If it is the only one that has any, they are its own.
+    fn only_keeper(&self, uri: &str) -> Option<(ServerIndex, String)> {
+        let keeps = |m: &&Member| m.shelf.welcome.as_ref().is_some_and(|w| w.can("resources"));
+        let mut keepers = self.members.iter().filter(keeps);
+        match (keepers.next(), keepers.next()) {
+            (Some(only), None) => Some((only.lane.index, uri.to_owned())),
+            _ => None,
+        }
+    }
+
+    fn complete(&mut self, frame: &[u8], e: &Envelope, id: &[u8], now: Instant, out: &mut impl Out) {
+        #[derive(Deserialize)]
+        struct Params<'a> {
+            #[serde(borrow)]
+            r#ref: Option<Ref<'a>>,
+        }
+        #[derive(Deserialize)]
+        struct Ref<'a> {
+            #[serde(borrow)]
+            name: Option<&'a RawValue>,
+            #[serde(borrow)]
+            uri: Option<&'a RawValue>,
+        }
+        let params = e.params.clone().and_then(|r| serde_json::from_slice::<Params<'_>>(&frame[r]).ok());
+        let (kind, raw) = match params.and_then(|params| params.r#ref) {
+            Some(Ref { uri: Some(uri), .. }) => (ListKind::Templates, uri),
+            Some(Ref { name: Some(name), .. }) => (ListKind::Prompts, name),
+            Some(Ref { uri: None, name: None }) | None => {
+                return self.desk.refuse(id, INVALID_PARAMS, "invalid params: a ref is missing", out);
+            }
+        };
+        let at = raw.get().as_ptr() as usize - frame.as_ptr() as usize;
+        let range = at..at + raw.get().len();
+        if kind == ListKind::Prompts {
+            return self.by_name(kind, Some(range), frame, e, id, now, out);
+        }
+        let Some(template) = text(&frame[range.clone()]) else {
+            return self.desk.refuse(id, INVALID_PARAMS, "invalid params: the uri is no text", out);
+        };
+        match self.published().find(kind, &template).map(|(server, own)| (server, own.to_owned())) {
+            Some((server, own)) => {
+                let edit = (own != *template).then_some((range, &*own));
+                self.dispatch(server, frame, e, Call::new(frame, e, now), edit, out);
+            }
+            // A reference to a resource itself is allowed too.
+            None => self.by_uri(Some(range), frame, e, id, now, out),
+        }
+    }
+
+    fn set_level(&mut self, frame: &[u8], e: &Envelope, id: &[u8], out: &mut impl Out) {
+        let Some(params) = e.params.clone().map(|r| &frame[r]) else {
+            return self.desk.refuse(id, INVALID_PARAMS, "invalid params: a level is missing", out);
+        };
+        self.level = Some(params.into());
+        for server in 0..self.members.len() {
+            self.pass_level(server, out);
+        }
+        self.desk.reply(id, b"{}", out);
+    }
+
+    /// Passes the level on to a server that logs.
+    pub(super) fn pass_level(&mut self, server: ServerIndex, out: &mut impl Out) {
+        let Merge { members, desk, level, .. } = self;
+        let Member { lane, shelf, .. } = &mut members[server];
+        if let Some(level) = level
+            && lane.is_ready()
+            && shelf.welcome.as_ref().is_some_and(|w| w.can("logging"))
+        {
+            lane.send(Flight::Errand, "logging/setLevel", Some(level), desk, out);
+        }
+    }
+
+    /// A method that is not known here: it goes to the first server from `from` on, and when that doesn't know it
+    /// either, which `answer` says, to the next. It changes nothing there: it was not carried out.
+    pub(super) fn elsewhere(
+        &mut self,
+        from: ServerIndex,
+        frame: &[u8],
+        e: &Envelope,
+        mut call: Call,
+        answer: Option<(&[u8], Range<usize>)>,
+        out: &mut impl Out,
+    ) {
+        let now = call.since;
+        let next = self.members[from.min(self.members.len())..].iter().find(|m| m.lane.is_ready() && !m.lane.busy);
+        let Some(server) = next.map(|member| member.lane.index) else {
+            let own = call.id();
+            return match answer {
+                Some((frame, id)) => {
+                    out.to_endpoint(&[&frame[..id.start], own, &frame[id.end..]]);
+                    self.desk.answered();
+                }
+                None if self.members.iter().any(Member::is_awaited) && self.unrouted.push(frame, patience(now)) => {}
+                None => self.desk.refuse(own, UNAVAILABLE, "no server is running", out),
+            };
+        };
+        let keep = server + 1 < self.members.len() && frame.len() <= MAX_ELSEWHERE;
+        call.terms = keep.then(|| Box::new(Terms { elsewhere: Some((server + 1, frame.into())), ..Terms::default() }));
+        self.dispatch(server, frame, e, call, None, out);
+    }
+
+    /// Sends a request to a server, or keeps it until that can take it.
+    fn dispatch(
+        &mut self,
+        server: ServerIndex,
+        frame: &[u8],
+        e: &Envelope,
+        call: Call,
+        rename: Option<(Range<usize>, &str)>,
+        out: &mut impl Out,
+    ) {
+        let Merge { members, desk, deadlines, .. } = self;
+        let lane = &mut members[server].lane;
+        let (now, id) = (call.since, call.id());
+        if !lane.admit(id, desk, now, out) || lane.hold(frame, Some(id), true, desk, now, out) {
+            return;
+        }
+        let deadline = call.terms.as_ref().and_then(|terms| terms.deadline);
+        let own = rename.map(|(range, own)| (range, serde_json::Value::from(own).to_string()));
+        let mut edits = Edits::default();
+        if let Some((range, own)) = &own {
+            edits.replace(range.clone(), own.as_bytes());
+        }
+        let id = lane.forward(frame, e, call, edits, desk, out);
+        if let Some(deadline) = deadline {
+            deadlines.insert((deadline, id, server));
+        }
+    }
+
+    /// A name that nobody has. It may belong to a server that has not said yet what it has.
+    fn unrouted(&mut self, frame: &[u8], id: &[u8], why: impl std::fmt::Display, now: Instant, out: &mut impl Out) {
+        if !self.members.iter().any(Member::is_awaited) {
+            return self.desk.refuse(id, INVALID_PARAMS, why, out);
+        }
+        if !self.unrouted.push(frame, patience(now)) {
+            self.desk.refuse(id, UNAVAILABLE, "too much waits for servers that are starting", out);
+        }
+    }
+
+    pub(super) fn cancel(&mut self, frame: &[u8], e: &Envelope, out: &mut impl Out) {
+        let Some(wanted) = e.request_id.clone().map(|r| &frame[r]) else { return };
+        if self.members.iter_mut().any(|member| member.lane.cancel(frame, e, out)) || self.unrouted.cancel(wanted) {
+            return;
+        }
+        // MCP: `initialize` must not be cancelled.
+        self.owed.retain(|owed| *owed.id != *wanted || !matches!(owed.what, Want::List(_)));
+    }
+
+    /// Answers calls that have lasted too long, before the endpoint gives up on them.
+    pub(super) fn expire_calls(&mut self, now: Instant, out: &mut impl Out) {
+        while let Some((_, id, server)) = self.deadlines.first().copied().filter(|(at, _, _)| *at <= now) {
+            self.deadlines.pop_first();
+            let lane = &mut self.members[server].lane;
+            let Some(call) = lane.give_up(id, "it took longer than mcp-pipe's timeout for it", out) else { continue };
+            let terms = call.terms.as_deref();
+            let (tool, limit) = terms.map_or(("", None), |terms| (&*terms.tool, terms.timeout));
+            let limit = crate::diagnosis::span(limit.unwrap_or_default());
+            let message = format!("tool {tool} of server \"{}\" did not answer within {limit} (timeout)", lane.name);
+            self.desk.refuse(call.id(), UNAVAILABLE, message, out);
+        }
+    }
+}
+
+/// The text of a JSON string.
+fn text(token: &[u8]) -> Option<Cow<'_, str>> {
+    let inner = token.strip_prefix(b"\"")?.strip_suffix(b"\"")?;
+    if memchr::memchr(b'\\', inner).is_none() {
+        return str::from_utf8(inner).ok().map(Cow::Borrowed);
+    }
+    serde_json::from_slice::<String>(token).ok().map(Cow::Owned)
+}

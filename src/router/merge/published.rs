@@ -1,0 +1,171 @@
+//! What the endpoint sees of all servers: the lists as it reads them, and the way back from each name in them.
+
+use std::borrow::Cow;
+use std::collections::{HashMap, HashSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use serde::Deserialize;
+
+use super::Member;
+use crate::catalogue::{ListKind, Lists};
+use crate::config::Naming;
+use crate::router::{ServerIndex, names, uris};
+use crate::tools::object;
+
+/// A published name or URI → whose it is, and what that server calls it.
+type Table = HashMap<Box<str>, (ServerIndex, Box<str>)>;
+
+/// See the module's documentation.
+#[derive(Debug, Default)]
+pub(super) struct Published {
+    tables: [Table; 4],
+    results: [Vec<u8>; 4],
+    prints: [u64; 4],
+    /// How many tools are listed.
+    pub(super) tools: usize,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Key<'a> {
+    #[serde(borrow)]
+    name: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    uri: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    uri_template: Option<Cow<'a, str>>,
+}
+
+/// By what an item is known to its server; `None` for one that is no item.
+fn key(item: &str, kind: ListKind) -> Option<Cow<'_, str>> {
+    let key: Key<'_> = serde_json::from_str(item).ok()?;
+    match kind {
+        ListKind::Tools | ListKind::Prompts => key.name,
+        ListKind::Resources => key.uri,
+        ListKind::Templates => key.uri_template,
+    }
+}
+
+/// The server's own names of its tools.
+pub(super) fn names(lists: &Lists) -> Vec<Cow<'_, str>> {
+    lists.get(ListKind::Tools).iter().filter_map(|item| key(item, ListKind::Tools)).collect()
+}
+
+struct Item<'a> {
+    server: ServerIndex,
+    own: Cow<'a, str>,
+    /// What it is to be called, if nothing else is called so.
+    wanted: String,
+    raw: &'a str,
+    listed: bool,
+}
+
+impl Published {
+    /// Everything that is known of `members`. Names don't depend on who is there at the moment.
+    pub(super) fn new(members: &[Member], naming: Naming) -> Self {
+        let mut all = Published::default();
+        for kind in ListKind::ALL {
+            all.add(kind, members, naming);
+        }
+        all
+    }
+
+    fn add(&mut self, kind: ListKind, members: &[Member], naming: Naming) {
+        let items = items(kind, members);
+        let servers: Vec<&str> = members.iter().map(|member| &*member.lane.name).collect();
+        let wanted: Vec<(ServerIndex, &str)> = items.iter().map(|item| (item.server, &*item.wanted)).collect();
+        let names = match kind {
+            ListKind::Tools | ListKind::Prompts => names::publish(naming, &servers, &wanted),
+            ListKind::Resources | ListKind::Templates => uris::publish(&servers, &wanted),
+        };
+        let mut result = format!("{{\"{}\":[", kind.member());
+        let mut count = 0;
+        for (item, name) in items.iter().zip(&names) {
+            if item.listed {
+                if count > 0 {
+                    result.push(',');
+                }
+                count += 1;
+                result.push_str(&definition(kind, item, name, members));
+            }
+        }
+        result.push_str("]}");
+        if kind == ListKind::Tools {
+            self.tools = count;
+        }
+        let mut hasher = DefaultHasher::new();
+        result.hash(&mut hasher);
+        self.prints[kind as usize] = hasher.finish();
+        self.results[kind as usize] = result.into_bytes();
+        let ways = items.into_iter().zip(names);
+        self.tables[kind as usize] =
+            ways.map(|(item, name)| (name.into(), (item.server, item.own.as_ref().into()))).collect();
+    }
+
+    /// The result of a list request: all of it on one page.
+    pub(super) fn result(&self, kind: ListKind) -> &[u8] {
+        &self.results[kind as usize]
+    }
+
+    /// Two equal ones are of the same list.
+    pub(super) fn print(&self, kind: ListKind) -> u64 {
+        self.prints[kind as usize]
+    }
+
+    /// Who has what is published under a name, and what it is called there.
+    pub(super) fn find(&self, kind: ListKind, name: &str) -> Option<(ServerIndex, &str)> {
+        self.tables[kind as usize].get(name).map(|(server, own)| (*server, &**own))
+    }
+
+    /// Who has a resource: listed, or covered by a template.
+    pub(super) fn find_resource(&self, uri: &str) -> Option<(ServerIndex, String)> {
+        if let Some((server, own)) = self.find(ListKind::Resources, uri) {
+            return Some((server, own.to_owned()));
+        }
+        let templates = &self.tables[ListKind::Templates as usize];
+        // Of several the longest: it says most. Then by name, so that it is always the same.
+        let covers = templates.iter().filter(|(template, _)| uris::template_matches(template, uri));
+        let (template, (server, own)) = covers.max_by_key(|(template, _)| (template.len(), (*template).clone()))?;
+        // Where a clash was resolved, it was by something in front.
+        let front = template.strip_suffix(&**own).unwrap_or_default();
+        Some((*server, uri.strip_prefix(front).unwrap_or(uri).to_owned()))
+    }
+
+    /// Under which other URI a server's resource is published.
+    pub(super) fn uri_of(&self, server: ServerIndex, own: &str) -> Option<&str> {
+        let table = &self.tables[ListKind::Resources as usize];
+        if table.get(own).is_some_and(|(of, _)| *of == server) {
+            return None;
+        }
+        table.iter().find(|(_, (of, name))| *of == server && **name == *own).map(|(uri, _)| &**uri)
+    }
+}
+
+fn items(kind: ListKind, members: &[Member]) -> Vec<Item<'_>> {
+    let mut all = Vec::new();
+    for (server, member) in members.iter().enumerate() {
+        let mut seen = HashSet::new();
+        for raw in member.shelf.lists.get(kind) {
+            let Some(own) = key(raw, kind) else { continue };
+            if !seen.insert(own.clone()) || (kind == ListKind::Tools && !member.policy.publishes(&own)) {
+                continue;
+            }
+            let wanted = if kind == ListKind::Tools { member.policy.name_of(&own) } else { &own }.to_owned();
+            all.push(Item { server, own, wanted, raw, listed: member.is_listed() });
+        }
+    }
+    all
+}
+
+fn definition<'a>(kind: ListKind, item: &Item<'a>, name: &str, members: &[Member]) -> Cow<'a, str> {
+    let member = match kind {
+        ListKind::Tools => return members[item.server].policy.definition(item.raw, &item.own, name).into(),
+        ListKind::Prompts => "name",
+        ListKind::Resources => "uri",
+        ListKind::Templates => "uriTemplate",
+    };
+    if *name == *item.own {
+        return item.raw.into();
+    }
+    object::with_member(item.raw, member, name).map_or(item.raw.into(), Into::into)
+}

@@ -1,0 +1,727 @@
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::config::Sharing;
+use crate::tools::Glob;
+
+#[derive(Debug, Default)]
+struct Sink {
+    endpoint: Vec<String>,
+    servers: Vec<Vec<String>>,
+    memories: Vec<(ServerIndex, Memory)>,
+    notes: Vec<String>,
+}
+
+impl Out for Sink {
+    fn to_endpoint(&mut self, pieces: &[&[u8]]) {
+        self.endpoint.push(String::from_utf8(pieces.concat()).unwrap());
+    }
+    fn to_server(&mut self, server: ServerIndex, pieces: &[&[u8]]) {
+        self.servers[server].push(String::from_utf8(pieces.concat()).unwrap());
+    }
+    fn remember(&mut self, server: ServerIndex, memory: &Memory) {
+        self.memories.push((server, memory.clone()));
+    }
+    fn note(&mut self, note: Note<'_>) {
+        self.notes.push(note.to_string());
+    }
+}
+
+/// A router with a clock that a test moves, in front of servers that answer handshakes and lists by themselves.
+struct Rig {
+    router: Merge,
+    sink: Sink,
+    now: Instant,
+    /// What each server offers: its `initialize` result without the version, and its lists by method.
+    offers: Vec<Value>,
+}
+
+fn offer(tools: &[&str]) -> Value {
+    let tools: Vec<Value> = tools.iter().map(|name| json!({"name": name, "inputSchema": {"type": "object"}})).collect();
+    json!({"capabilities": {"tools": {}}, "tools/list": {"tools": tools}})
+}
+
+fn specs(names: &[&str]) -> Vec<ServerSpec> {
+    names.iter().map(|name| ServerSpec::sample(name, "", &[])).collect()
+}
+
+impl Rig {
+    fn new(specs: Vec<ServerSpec>, offers: Vec<Value>, memories: Vec<Option<Memory>>) -> Self {
+        let memories = memories.into_iter().chain(std::iter::repeat(None));
+        let router = Merge::new(specs.into_iter().map(Arc::new).zip(memories));
+        let servers = vec![Vec::new(); offers.len()];
+        Rig { router, sink: Sink { servers, ..Sink::default() }, now: Instant::now(), offers }
+    }
+
+    /// Two servers that have `add` and something of their own, up and listed by an endpoint.
+    fn pair() -> Self {
+        let mut rig = Rig::new(specs(&["a", "b"]), vec![offer(&["add", "one"]), offer(&["add", "two"])], vec![]);
+        rig.begin();
+        rig
+    }
+
+    fn begin(&mut self) {
+        for server in 0..self.offers.len() {
+            self.up(server);
+        }
+        self.link_up();
+        self.handshake();
+        self.sink.notes.clear();
+    }
+
+    fn handshake(&mut self) {
+        self.endpoint(&hello(0));
+        self.endpoint(r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#);
+        self.endpoint(r#"{"jsonrpc":"2.0","id":1,"method":"tools/list"}"#);
+        self.sink.endpoint.clear();
+    }
+
+    fn link_up(&mut self) {
+        self.router.on_link_up(self.now, &mut self.sink);
+    }
+
+    fn endpoint(&mut self, frame: &str) {
+        self.router.on_endpoint(frame.as_bytes(), self.now, &mut self.sink);
+        self.serve();
+    }
+
+    fn server(&mut self, server: ServerIndex, frame: &str) {
+        self.router.on_server(server, frame.as_bytes(), self.now, &mut self.sink);
+        self.serve();
+    }
+
+    /// It starts, and shows that it is loaded.
+    fn up(&mut self, server: ServerIndex) {
+        self.router.on_server_up(server, self.now, &mut self.sink);
+        self.serve();
+    }
+
+    fn down(&mut self, server: ServerIndex, retry_in: u64) {
+        let gone = Gone { why: "exited with code 1", retry_in: Duration::from_secs(retry_in) };
+        self.router.on_server_down(server, gone, self.now, &mut self.sink);
+        self.serve();
+    }
+
+    fn pass(&mut self, seconds: u64) {
+        self.now += Duration::from_secs(seconds);
+        for _ in 0..100 {
+            if self.router.next_tick().is_none_or(|at| at > self.now) {
+                break;
+            }
+            self.router.on_tick(self.now, &mut self.sink);
+        }
+        self.serve();
+    }
+
+    /// The servers answer what they answer by themselves; all else stays in the sink.
+    fn serve(&mut self) {
+        loop {
+            let mut answers = Vec::new();
+            for (server, frames) in self.sink.servers.iter_mut().enumerate() {
+                frames.retain(|frame| {
+                    let frame = parsed(frame);
+                    let offer = &self.offers[server];
+                    let result = match frame["method"].as_str() {
+                        Some("ping") => json!({}),
+                        Some("initialize") if offer["silent"] == true => return true,
+                        Some("initialize") => {
+                            let version = "2025-06-18";
+                            json!({"protocolVersion": version, "capabilities": offer["capabilities"], "serverInfo": {"name": "s", "version": "1"}})
+                        }
+                        Some("notifications/initialized") => return false,
+                        Some(list) if list.ends_with("/list") && !offer[list].is_null() => offer[list].clone(),
+                        _ => return true,
+                    };
+                    answers.push((server, json!({"jsonrpc": "2.0", "id": frame["id"], "result": result}).to_string()));
+                    false
+                });
+            }
+            if answers.is_empty() {
+                return;
+            }
+            for (server, answer) in answers {
+                self.router.on_server(server, answer.as_bytes(), self.now, &mut self.sink);
+            }
+        }
+    }
+
+    fn at_endpoint(&mut self) -> Vec<Value> {
+        std::mem::take(&mut self.sink.endpoint).iter().map(|f| parsed(f)).collect()
+    }
+
+    fn at_server(&mut self, server: ServerIndex) -> Vec<Value> {
+        std::mem::take(&mut self.sink.servers[server]).iter().map(|f| parsed(f)).collect()
+    }
+
+    /// The names in the tool list, as the endpoint reads them now.
+    fn tools(&mut self) -> Vec<String> {
+        self.sink.endpoint.clear();
+        self.endpoint(r#"{"jsonrpc":"2.0","id":"tools","method":"tools/list"}"#);
+        let answer = self.at_endpoint().pop().unwrap();
+        let tools = answer["result"]["tools"].as_array().unwrap();
+        tools.iter().map(|tool| tool["name"].as_str().unwrap().to_owned()).collect()
+    }
+}
+
+fn parsed(frame: &str) -> Value {
+    serde_json::from_str(frame).unwrap()
+}
+
+fn hello(id: u64) -> String {
+    json!({"id": id, "jsonrpc": "2.0", "method": "initialize", "params": {"protocolVersion": "2024-11-05", "capabilities": {"roots": {}}}}).to_string()
+}
+
+fn call(id: impl Into<Value>, tool: &str) -> String {
+    json!({"jsonrpc": "2.0", "id": id.into(), "method": "tools/call", "params": {"name": tool, "arguments": {}}})
+        .to_string()
+}
+
+#[test]
+fn the_burst_of_the_cloud_is_answered_with_the_union_of_all_servers() {
+    let mut rig = Rig::new(specs(&["a", "b"]), vec![offer(&["add", "one"]), offer(&["add", "two"])], vec![]);
+    rig.up(0);
+    rig.up(1);
+    assert!(rig.router.is_warm());
+    rig.link_up();
+    rig.endpoint(&hello(0));
+    let welcome = rig.at_endpoint();
+    assert_eq!((&welcome[0]["id"], &welcome[0]["result"]["protocolVersion"]), (&json!(0), &json!("2024-11-05")));
+    assert!(rig.router.is_handshaken());
+    assert_eq!(rig.tools(), ["a__add", "one", "b__add", "two"]);
+}
+
+#[test]
+fn a_call_reaches_the_server_that_has_the_tool_under_its_own_name_and_all_else_untouched() {
+    let mut rig = Rig::pair();
+    let text = r#"{"params":{"clientId":"x","name":"b__add","arguments":{"a":1.50,"n":123456789012345678901234567890}},"id" : "u_n_7","method":"tools/call","x":[]}"#;
+    rig.endpoint(text);
+    assert!(rig.sink.servers[0].is_empty());
+    let sent = rig.sink.servers[1].pop().unwrap();
+    let id = parsed(&sent)["id"].to_string();
+    assert_eq!(sent, text.replace("b__add", "add").replace(r#""u_n_7""#, &id));
+    rig.server(1, &format!(r#"{{"result":{{"n":1e2,"z":1.00}},"x":1,"id":{id}}}"#));
+    assert_eq!(rig.sink.endpoint, [r#"{"result":{"n":1e2,"z":1.00},"x":1,"id":"u_n_7"}"#]);
+    assert_eq!(rig.router.served(), 1);
+}
+
+#[test]
+fn an_unknown_tool_is_an_error_at_once_and_reaches_nobody() {
+    let mut rig = Rig::pair();
+    rig.endpoint(&call(3, "add"));
+    let answer = rig.at_endpoint();
+    assert_eq!((&answer[0]["id"], &answer[0]["error"]["code"]), (&json!(3), &json!(-32602)));
+    assert!(rig.at_server(0).is_empty() && rig.at_server(1).is_empty());
+}
+
+#[test]
+fn a_dead_server_costs_only_its_own_calls() {
+    let mut rig = Rig::pair();
+    rig.endpoint(&call(3, "one"));
+    rig.endpoint(&call(4, "two"));
+    let two = rig.at_server(1).pop().unwrap();
+    rig.down(0, 100);
+    let answers = rig.at_endpoint();
+    assert_eq!(answers.len(), 1);
+    assert_eq!(answers[0]["id"], 3);
+    assert!(answers[0]["error"]["message"].as_str().unwrap().contains("server \"a\" exited with code 1"));
+    rig.endpoint(&call(5, "one"));
+    assert_eq!(rig.at_endpoint()[0]["id"], 5, "it comes back too late to wait for");
+    rig.server(1, &json!({"id": two["id"], "result": {}}).to_string());
+    assert_eq!(rig.at_endpoint()[0]["id"], 4);
+    assert_eq!(rig.tools(), ["a__add", "one", "b__add", "two"], "what it has stays listed");
+}
+
+#[test]
+fn a_restarted_server_gets_its_handshake_before_the_calls_that_waited() {
+    let mut rig = Rig::pair();
+    rig.down(0, 1);
+    rig.endpoint(&call(3, "one"));
+    assert!(rig.at_endpoint().is_empty());
+    rig.router.on_server_up(0, rig.now, &mut rig.sink);
+    assert_eq!(parsed(&rig.sink.servers[0][0])["method"], "initialize");
+    rig.serve();
+    let sent = rig.at_server(0);
+    assert_eq!((sent.len(), &sent[0]["params"]["name"]), (1, &json!("one")));
+}
+
+#[test]
+fn a_lying_server_cannot_answer_for_another() {
+    let mut rig = Rig::pair();
+    rig.endpoint(&call(3, "two"));
+    let id = rig.at_server(1)[0]["id"].clone();
+    rig.server(0, &json!({"id": id, "result": "lie"}).to_string());
+    rig.server(0, &json!({"id": id, "error": {"code": 1, "message": "lie"}}).to_string());
+    rig.server(
+        0,
+        &json!({"method": "notifications/progress", "params": {"progressToken": id, "progress": 1}}).to_string(),
+    );
+    assert!(rig.at_endpoint().is_empty());
+    rig.server(1, &json!({"id": id, "result": {}}).to_string());
+    rig.server(1, &json!({"id": id, "result": {}}).to_string());
+    assert_eq!(rig.at_endpoint().len(), 1);
+}
+
+#[test]
+fn progress_tokens_of_both_directions_are_kept_apart() {
+    let mut rig = Rig::pair();
+    for (id, tool) in [(3, "one"), (4, "two")] {
+        rig.endpoint(
+            &json!({"id": id, "method": "tools/call", "params": {"name": tool, "_meta": {"progressToken": "same", "x": 1}}}).to_string(),
+        );
+    }
+    let (a, b) = (rig.at_server(0).pop().unwrap(), rig.at_server(1).pop().unwrap());
+    let (ta, tb) = (&a["params"]["_meta"]["progressToken"], &b["params"]["_meta"]["progressToken"]);
+    assert_ne!(ta, tb);
+    rig.server(
+        1,
+        &json!({"method": "notifications/progress", "params": {"progressToken": tb, "progress": 1}}).to_string(),
+    );
+    let progress = rig.at_endpoint();
+    assert_eq!(progress[0]["params"], json!({"progressToken": "same", "progress": 1}));
+    // The other direction: both servers ask with the same id and the same token.
+    for server in [0, 1] {
+        rig.server(server, r#"{"id":0,"method":"roots/list","params":{"_meta":{"progressToken":0}}}"#);
+    }
+    let asked = rig.at_endpoint();
+    assert_ne!(asked[0]["id"], asked[1]["id"]);
+    let token = &asked[1]["params"]["_meta"]["progressToken"];
+    rig.endpoint(
+        &json!({"method": "notifications/progress", "params": {"progressToken": token, "progress": 2}}).to_string(),
+    );
+    assert_eq!(rig.at_server(1)[0]["params"]["progressToken"], 0);
+    rig.endpoint(&json!({"id": asked[0]["id"], "result": {"roots": []}}).to_string());
+    assert_eq!((rig.at_server(0)[0]["id"].clone(), rig.at_server(1).len()), (json!(0), 0));
+}
+
+#[test]
+fn cancelling_reaches_the_server_that_works_on_it() {
+    let mut rig = Rig::pair();
+    rig.endpoint(&call("x", "two"));
+    let id = rig.at_server(1)[0]["id"].clone();
+    rig.endpoint(r#"{"method":"notifications/cancelled","params":{"requestId":"x","reason":"r"}}"#);
+    assert!(rig.at_server(0).is_empty());
+    assert_eq!(rig.at_server(1)[0]["params"], json!({"requestId": id, "reason": "r"}));
+    rig.server(1, &json!({"id": id, "result": {}}).to_string());
+    assert!(rig.at_endpoint().is_empty(), "a cancelled request gets no answer");
+}
+
+#[test]
+fn what_is_remembered_answers_for_a_server_that_is_still_starting() {
+    let mut rig = Rig::pair();
+    let mut memories = vec![None, None];
+    for (server, memory) in rig.sink.memories.drain(..) {
+        memories[server] = Some(memory);
+    }
+    assert!(memories.iter().all(Option::is_some));
+    let mut rig = Rig::new(specs(&["a", "b"]), vec![offer(&["add", "one"]), offer(&["add", "two"])], memories);
+    assert!(rig.router.is_warm(), "nothing to wait for before dialling");
+    rig.link_up();
+    rig.endpoint(&hello(0));
+    assert_eq!(rig.at_endpoint()[0]["id"], 0);
+    assert_eq!(rig.tools(), ["a__add", "one", "b__add", "two"]);
+    rig.endpoint(&call(2, "one"));
+    assert!(rig.at_endpoint().is_empty(), "the call waits for its server");
+    rig.up(0);
+    rig.up(1);
+    assert_eq!(rig.at_server(0)[0]["params"]["name"], "one");
+    assert!(rig.at_endpoint().is_empty() && rig.sink.memories.is_empty(), "nothing new: nothing to tell or to keep");
+    assert_eq!(rig.router.wants_reconnect(rig.now + Duration::from_secs(3600)), None);
+}
+
+#[test]
+fn a_first_list_waits_for_all_servers_and_goes_out_without_one_that_takes_too_long() {
+    let mut rig = Rig::new(
+        specs(&["a", "b"]),
+        vec![offer(&["one"]), json!({"silent": true, "tools/list": {"tools": []}})],
+        vec![],
+    );
+    rig.up(0);
+    rig.up(1);
+    rig.link_up();
+    rig.endpoint(&hello(0));
+    rig.endpoint(r#"{"id":1,"method":"tools/list"}"#);
+    assert!(rig.at_endpoint().is_empty());
+    rig.pass(9);
+    let answers = rig.at_endpoint();
+    assert_eq!((&answers[0]["id"], &answers[1]["id"]), (&json!(0), &json!(1)));
+    assert_eq!(answers[1]["result"]["tools"].as_array().unwrap().len(), 1);
+    assert_eq!(rig.tools(), ["one"], "and nobody waits for it again");
+}
+
+#[test]
+fn a_changed_list_is_told_and_read_anew_or_brings_a_new_connection() {
+    let mut rig = Rig::pair();
+    let changed = r#"{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}"#;
+    rig.server(0, changed);
+    rig.pass(100);
+    assert!(rig.at_endpoint().is_empty() && rig.router.wants_reconnect(rig.now).is_none(), "the same list: no change");
+    rig.offers[0] = offer(&["add", "more"]);
+    rig.server(0, changed);
+    let told = rig.at_endpoint();
+    assert_eq!((told.len(), &told[0]["method"]), (1, &json!("notifications/tools/list_changed")));
+    assert_eq!(rig.tools(), ["a__add", "more", "b__add", "two"]);
+    rig.pass(100);
+    assert_eq!(rig.router.wants_reconnect(rig.now), None, "it has read it");
+    rig.offers[0] = offer(&["add"]);
+    rig.server(0, changed);
+    rig.pass(4);
+    assert_eq!(rig.router.wants_reconnect(rig.now), None, "it may still read it");
+    rig.endpoint(&call(7, "two"));
+    let id = rig.at_server(1)[0]["id"].clone();
+    rig.pass(2);
+    assert_eq!(rig.router.wants_reconnect(rig.now), None, "a call is under way");
+    rig.server(1, &json!({"id": id, "result": {}}).to_string());
+    assert_eq!(rig.router.wants_reconnect(rig.now), Some(Reconnect::Resync));
+    rig.router.on_link_down(rig.now, &mut rig.sink);
+    rig.link_up();
+    rig.handshake();
+    rig.pass(100);
+    assert_eq!(rig.router.wants_reconnect(rig.now), None, "once");
+}
+
+#[test]
+fn hidden_tools_are_neither_listed_nor_called_and_the_others_are_as_configured() {
+    let mut spec = specs(&["a"]);
+    spec[0].tools = Arc::new(ToolPolicy {
+        deny: vec![Glob::new("secret*")],
+        rename: vec![("one".into(), "uno".into())],
+        describe: vec![(Glob::new("one"), "First.".into())],
+        max_result: Some(300),
+        timeout: Some(Duration::from_secs(3)),
+        ..ToolPolicy::default()
+    });
+    let mut rig = Rig::new(spec, vec![offer(&["one", "secret_1"])], vec![]);
+    rig.begin();
+    assert_eq!(rig.tools(), ["uno"]);
+    for hidden in ["secret_1", "one"] {
+        rig.endpoint(&call(1, hidden));
+        assert_eq!(rig.at_endpoint()[0]["error"]["code"], -32602, "{hidden}");
+    }
+    rig.endpoint(&call(2, "uno"));
+    let sent = rig.at_server(0).pop().unwrap();
+    assert_eq!(sent["params"]["name"], "one");
+    let text = "é".repeat(1000);
+    rig.server(0, &json!({"id": sent["id"], "result": {"content": [{"type": "text", "text": text}]}}).to_string());
+    let answer = rig.at_endpoint().pop().unwrap();
+    assert_eq!(answer["id"], 2);
+    assert!(
+        answer["result"].to_string().len() <= 300
+            && answer["result"]["content"][0]["text"].as_str().unwrap().starts_with("éé")
+    );
+    rig.endpoint(&call(3, "uno"));
+    let sent = rig.at_server(0).pop().unwrap();
+    rig.pass(3);
+    let answer = rig.at_endpoint().pop().unwrap();
+    assert!(answer["error"]["message"].as_str().unwrap().contains("within 3.0 s"), "{answer}");
+    assert_eq!(rig.at_server(0)[0]["params"]["requestId"], sent["id"]);
+    rig.server(0, &json!({"id": sent["id"], "result": {}}).to_string());
+    assert!(rig.at_endpoint().is_empty(), "too late");
+}
+
+#[test]
+fn prompts_resources_completions_and_levels_go_where_they_belong() {
+    let mut offers = vec![offer(&["one"]), offer(&["two"])];
+    for (server, offer) in offers.iter_mut().enumerate() {
+        offer["capabilities"] = json!({"prompts": {}, "resources": {"subscribe": true}, "logging": {}});
+        offer["prompts/list"] = json!({"prompts": [{"name": "ask"}, {"name": format!("p{server}")}]});
+        offer["resources/list"] =
+            json!({"resources": [{"uri": "mem:all", "name": "x"}, {"uri": format!("mem:{server}")}]});
+        offer["resources/templates/list"] =
+            json!({"resourceTemplates": [{"uriTemplate": format!("s{server}:{{id}}")}]});
+    }
+    let mut rig = Rig::new(specs(&["a", "b"]), offers, vec![]);
+    rig.begin();
+    rig.endpoint(r#"{"id":1,"method":"resources/list","params":null}"#);
+    let listed = rig.at_endpoint()[0]["result"]["resources"].clone();
+    let uris: Vec<&str> = listed.as_array().unwrap().iter().map(|r| r["uri"].as_str().unwrap()).collect();
+    assert_eq!(uris, ["mcp-pipe://a/mem:all", "mem:0", "mcp-pipe://b/mem:all", "mem:1"]);
+    for (method, params, own) in [
+        ("prompts/get", json!({"name": "b__ask"}), json!({"name": "ask"})),
+        ("resources/read", json!({"uri": "mem:1"}), json!({"uri": "mem:1"})),
+        ("resources/read", json!({"uri": "mcp-pipe://b/mem:all"}), json!({"uri": "mem:all"})),
+        ("resources/subscribe", json!({"uri": "s1:77"}), json!({"uri": "s1:77"})),
+        (
+            "completion/complete",
+            json!({"ref": {"type": "ref/prompt", "name": "b__ask"}, "argument": {"name": "n", "value": "v"}}),
+            json!({"ref": {"type": "ref/prompt", "name": "ask"}, "argument": {"name": "n", "value": "v"}}),
+        ),
+        (
+            "completion/complete",
+            json!({"ref": {"type": "ref/resource", "uri": "s1:{id}"}, "argument": {}}),
+            json!({"ref": {"type": "ref/resource", "uri": "s1:{id}"}, "argument": {}}),
+        ),
+    ] {
+        rig.endpoint(&json!({"id": 5, "method": method, "params": params}).to_string());
+        assert!(rig.at_server(0).is_empty(), "{method}");
+        assert_eq!(rig.at_server(1)[0]["params"], own, "{method}");
+    }
+    rig.endpoint(r#"{"id":6,"method":"logging/setLevel","params":{"level":"error"}}"#);
+    assert_eq!(rig.at_endpoint(), [json!({"jsonrpc": "2.0", "id": 6, "result": {}})]);
+    for server in [0, 1] {
+        assert_eq!(rig.at_server(server)[0]["params"]["level"], "error");
+    }
+    rig.server(1, r#"{"method":"notifications/resources/updated","params":{"uri":"mem:all"}}"#);
+    assert_eq!(rig.at_endpoint()[0]["params"]["uri"], "mcp-pipe://b/mem:all");
+    // After a restart it is told again what the endpoint wants of it.
+    rig.down(1, 1);
+    rig.at_endpoint();
+    rig.up(1);
+    let methods: Vec<Value> = rig.at_server(1).into_iter().map(|f| f["method"].clone()).collect();
+    assert_eq!(methods, ["resources/subscribe", "logging/setLevel"]);
+}
+
+#[test]
+fn a_method_that_nobody_here_knows_goes_to_each_server_until_one_knows_it() {
+    let mut rig = Rig::pair();
+    let text = r#"{"id":"q","method":"x/y","params":{"n":1.0}}"#;
+    rig.endpoint(text);
+    let first = rig.at_server(0).pop().unwrap();
+    rig.server(0, &json!({"id": first["id"], "error": {"code": -32601, "message": "no"}}).to_string());
+    assert!(rig.at_endpoint().is_empty());
+    let second = rig.sink.servers[1].pop().unwrap();
+    let id = parsed(&second)["id"].clone();
+    assert_eq!(second, text.replace(r#""q""#, &id.to_string()));
+    rig.server(1, &json!({"id": id, "error": {"code": -32601, "message": "neither"}}).to_string());
+    let answer = rig.at_endpoint();
+    assert_eq!((&answer[0]["id"], &answer[0]["error"]["message"]), (&json!("q"), &json!("neither")));
+}
+
+#[test]
+fn a_server_that_refuses_to_initialize_keeps_nobody_waiting() {
+    let mut rig = Rig::new(specs(&["a", "b"]), vec![offer(&["one"]), json!({"silent": true})], vec![]);
+    rig.up(0);
+    rig.up(1);
+    rig.link_up();
+    rig.endpoint(&hello(0));
+    let greeting = rig.at_server(1).pop().unwrap();
+    rig.server(1, &json!({"id": greeting["id"], "error": {"code": -1, "message": "not today"}}).to_string());
+    assert_eq!(rig.at_endpoint()[0]["id"], 0);
+    assert!(rig.sink.notes.iter().any(|note| note.contains("not today")), "{:?}", rig.sink.notes);
+    assert_eq!(rig.tools(), ["one"]);
+}
+
+#[test]
+fn a_busy_server_is_waited_for_and_its_siblings_go_on() {
+    let mut rig = Rig::pair();
+    rig.router.on_server_busy(0, true, rig.now, &mut rig.sink);
+    rig.endpoint(&call(3, "one"));
+    rig.endpoint(&call(4, "two"));
+    assert_eq!((rig.at_server(0).len(), rig.at_server(1).len()), (0, 1));
+    rig.router.on_server_busy(0, false, rig.now, &mut rig.sink);
+    assert_eq!(rig.at_server(0)[0]["params"]["name"], "one");
+    rig.router.on_server_busy(0, true, rig.now, &mut rig.sink);
+    rig.endpoint(&call(5, "one"));
+    rig.pass(9);
+    assert_eq!(rig.at_endpoint()[0]["id"], 5, "not for ever");
+}
+
+#[test]
+fn with_prefix_every_name_says_whose_it_is_and_one_server_alone_is_itself() {
+    let mut spec = specs(&["a", "b"]);
+    for spec in &mut spec {
+        spec.sharing = Sharing { naming: Naming::Prefix, ..Sharing::default() };
+    }
+    let mut rig = Rig::new(spec, vec![offer(&["one"]), offer(&["two"])], vec![]);
+    rig.begin();
+    assert_eq!(rig.tools(), ["a__one", "b__two"]);
+    let mut rig = Rig::new(specs(&["a"]), vec![offer(&["one"])], vec![]);
+    rig.up(0);
+    rig.link_up();
+    rig.endpoint(&hello(0));
+    assert_eq!(rig.at_endpoint()[0]["result"]["serverInfo"]["name"], "s");
+}
+
+#[test]
+fn a_server_that_is_down_is_not_listed_if_so_configured() {
+    let mut spec = specs(&["a", "b"]);
+    spec[0].keep_listed = false;
+    let mut rig = Rig::new(spec, vec![offer(&["add", "one"]), offer(&["add", "two"])], vec![]);
+    rig.begin();
+    rig.down(0, 100);
+    assert_eq!(rig.at_endpoint()[0]["method"], "notifications/tools/list_changed");
+    assert_eq!(rig.tools(), ["b__add", "two"], "and the names of the others stay");
+    rig.up(0);
+    assert_eq!(rig.tools(), ["a__add", "one", "b__add", "two"]);
+}
+
+/// What can happen, in any order. Servers are taken modulo their number.
+#[derive(Debug, Clone)]
+enum Happening {
+    LinkUp,
+    LinkDown,
+    Up(usize),
+    Down(usize),
+    Hello,
+    List,
+    Call(usize),
+    Unknown,
+    /// A server answers its nth open request, perhaps twice, perhaps with what belongs to another.
+    Answer(usize, prop::sample::Index, bool),
+    Lie(usize, u64),
+    Changed(usize, bool),
+    Ask(usize),
+    Busy(usize, bool),
+    Pass(u64),
+}
+
+fn any_happening() -> impl Strategy<Value = Happening> {
+    prop_oneof![
+        2 => Just(Happening::LinkUp),
+        1 => Just(Happening::LinkDown),
+        4 => (0usize..3).prop_map(Happening::Up),
+        2 => (0usize..3).prop_map(Happening::Down),
+        2 => Just(Happening::Hello),
+        2 => Just(Happening::List),
+        8 => (0usize..3).prop_map(Happening::Call),
+        1 => Just(Happening::Unknown),
+        16 => (0usize..3, any::<prop::sample::Index>(), any::<bool>()).prop_map(|(s, i, twice)| Happening::Answer(s, i, twice)),
+        2 => (0usize..3, 0u64..60).prop_map(|(s, id)| Happening::Lie(s, id)),
+        1 => (0usize..3, any::<bool>()).prop_map(|(s, really)| Happening::Changed(s, really)),
+        1 => (0usize..3).prop_map(Happening::Ask),
+        1 => (0usize..3, any::<bool>()).prop_map(|(s, busy)| Happening::Busy(s, busy)),
+        2 => (0u64..12).prop_map(Happening::Pass),
+    ]
+}
+
+const NAMES: [&str; 3] = ["a", "b", "c"];
+
+fn answer_of(server: usize, request: &Value, version: &[u64; 3]) -> Value {
+    match request["method"].as_str() {
+        Some("initialize") => json!({"protocolVersion": "2024-11-05", "capabilities": {"tools": {}}}),
+        Some("tools/list") => {
+            json!({"tools": [{"name": format!("t{server}")}, {"name": "same", "v": version[server]}]})
+        }
+        _ => json!({"server": server, "of": request["params"]["of"]}),
+    }
+}
+
+proptest! {
+    #[test]
+    fn every_request_gets_exactly_one_answer_from_its_own_server(events in prop::collection::vec(any_happening(), 1..160)) {
+        let mut rig = Rig::new(specs(&NAMES), vec![], vec![]);
+        rig.sink.servers = vec![Vec::new(); 3];
+        let (mut linked, mut alive, mut next, mut asked) = (false, [false; 3], 0u64, 0);
+        // A connection's requests that are open, by id: the server that alone may answer with a result.
+        let mut open: Vec<(u64, Option<usize>)> = Vec::new();
+        let mut at: [Vec<Value>; 3] = Default::default();
+        let mut version = [0u64; 3];
+        let (mut connections, mut of) = (0u64, 0u64);
+        for event in events {
+            let now = rig.now;
+            match event {
+                Happening::LinkUp if !linked => { rig.router.on_link_up(now, &mut rig.sink); linked = true; next = 0; connections += 1; }
+                Happening::LinkDown if linked => { rig.router.on_link_down(now, &mut rig.sink); linked = false; open.clear(); }
+                Happening::Up(s) if !alive[s] => { rig.router.on_server_up(s, now, &mut rig.sink); alive[s] = true; }
+                Happening::Down(s) if alive[s] => {
+                    let gone = Gone { why: "exited", retry_in: Duration::from_secs(2) };
+                    rig.router.on_server_down(s, gone, now, &mut rig.sink);
+                    alive[s] = false;
+                    at[s].clear();
+                }
+                Happening::Hello if linked => {
+                    open.push((next, None));
+                    rig.router.on_endpoint(hello(next).as_bytes(), now, &mut rig.sink);
+                    next += 1;
+                }
+                Happening::List if linked => {
+                    open.push((next, None));
+                    rig.router.on_endpoint(json!({"id": next, "method": "tools/list"}).to_string().as_bytes(), now, &mut rig.sink);
+                    next += 1;
+                }
+                Happening::Call(s) if linked => {
+                    open.push((next, Some(s)));
+                    of = connections * 1000 + next;
+                    let call = json!({"id": next, "method": "tools/call", "params": {"name": format!("t{s}"), "of": of}});
+                    rig.router.on_endpoint(call.to_string().as_bytes(), now, &mut rig.sink);
+                    next += 1;
+                }
+                Happening::Unknown if linked => {
+                    open.push((next, None));
+                    rig.router.on_endpoint(json!({"id": next, "method": "x/y"}).to_string().as_bytes(), now, &mut rig.sink);
+                    next += 1;
+                }
+                Happening::Answer(s, i, twice) if alive[s] && !at[s].is_empty() => {
+                    let n = at[s].len();
+                    let request = at[s].swap_remove(i.index(n));
+                    let mut answer = json!({"id": request["id"], "result": answer_of(s, &request, &version)});
+                    if request["method"] == "x/y" {
+                        answer = json!({"id": request["id"], "error": {"code": -32601, "message": "no"}});
+                    }
+                    for _ in 0..=usize::from(twice) {
+                        rig.router.on_server(s, answer.to_string().as_bytes(), now, &mut rig.sink);
+                    }
+                }
+                // An answer under an id that is not its own.
+                Happening::Lie(s, id) if alive[s] && !at[s].iter().any(|r| r["id"] == id) => {
+                    rig.router.on_server(s, json!({"id": id, "result": {"server": s, "of": "lie"}}).to_string().as_bytes(), now, &mut rig.sink);
+                }
+                Happening::Changed(s, really) if alive[s] => {
+                    version[s] += u64::from(really);
+                    rig.router.on_server(s, br#"{"method":"notifications/tools/list_changed"}"#, now, &mut rig.sink);
+                }
+                Happening::Ask(s) if alive[s] => {
+                    rig.router.on_server(s, json!({"id": asked, "method": "roots/list"}).to_string().as_bytes(), now, &mut rig.sink);
+                    asked += 1;
+                }
+                Happening::Busy(s, busy) if alive[s] => rig.router.on_server_busy(s, busy, now, &mut rig.sink),
+                Happening::Pass(s) => {
+                    rig.now += Duration::from_secs(s);
+                    let now = rig.now;
+                    for _ in 0..100 {
+                        if rig.router.next_tick().is_none_or(|at| at > now) { break; }
+                        rig.router.on_tick(now, &mut rig.sink);
+                    }
+                }
+                // What can't happen now.
+                Happening::LinkUp | Happening::LinkDown | Happening::Up(_) | Happening::Down(_) | Happening::Hello
+                | Happening::List | Happening::Call(_) | Happening::Unknown | Happening::Answer(..) | Happening::Lie(..)
+                | Happening::Changed(..) | Happening::Ask(_) | Happening::Busy(..) => {}
+            }
+            let _ = of;
+            for s in 0..3 {
+                for f in rig.at_server(s) {
+                    prop_assert!(alive[s], "a dead server got {}", f);
+                    if f["method"].is_string() && !f["id"].is_null() {
+                        if f["method"] == "tools/call" {
+                            prop_assert_eq!(&f["params"]["name"], &json!(format!("t{s}")), "another server's call");
+                        }
+                        at[s].push(f);
+                    }
+                }
+            }
+            for f in rig.at_endpoint() {
+                prop_assert!(linked, "a closed connection got {}", f);
+                if f["method"].is_string() {
+                    continue;
+                }
+                let id = f["id"].as_u64().unwrap();
+                let found = open.iter().position(|(o, _)| *o == id);
+                prop_assert!(found.is_some(), "nobody asked for {}", f);
+                if let (_, Some(s)) = open.swap_remove(found.unwrap())
+                    && f["error"].is_null()
+                {
+                    prop_assert_eq!(&f["result"], &json!({"server": s, "of": connections * 1000 + id}), "another call's answer");
+                }
+            }
+        }
+        // In the end everything is answered, whatever became of the servers.
+        if linked {
+            for (s, _) in alive.iter().enumerate().filter(|(_, alive)| **alive) {
+                rig.router.on_server_busy(s, false, rig.now, &mut rig.sink);
+                let gone = Gone { why: "exited", retry_in: Duration::from_secs(2) };
+                rig.router.on_server_down(s, gone, rig.now, &mut rig.sink);
+            }
+            for _ in 0..10 {
+                rig.now += Duration::from_secs(10);
+                rig.router.on_tick(rig.now, &mut rig.sink);
+            }
+            let answered: Vec<u64> = rig.at_endpoint().iter().filter_map(|f| f["id"].as_u64()).collect();
+            for (id, _) in open {
+                prop_assert_eq!(answered.iter().filter(|a| **a == id).count(), 1, "request {}", id);
+            }
+        }
+    }
+}

@@ -1,0 +1,233 @@
+//! How many connections an agent takes, seen from the lives of those it has. Pure.
+//!
+//! # Theory of operation
+//!
+//! Each server of an agent has a connection, until the endpoint *proves* that it takes only one. Two things are proofs, and
+//! both look at first like something that happens to every connection; so neither counts alone.
+//!
+//! *Replaced*: a connection was closed with 1000 just when another one opened, and that one is the only one left. What
+//! also looks like this is a restart of the endpoint just then; but a restart ends the newcomer, too. Hence a
+//! replacement counts once the newcomer has outlived it, or was replaced itself. Two of them in a row, and the endpoint
+//! takes one.
+//!
+//! *Refused*: a connection was closed with 4004 soon after one opened, though its `initialize` was answered and others stand
+//! on. Once is the cloud's answer to anything; three times in a row, and on more than one of the connections (where it is
+//! always the same one, it is that server), it is their number.
+//!
+//! Connections that stand side by side for some time disprove either, and from then on more is asked for.
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// An endpoint that replaces connections closes the old one at once; this leaves room for a slow network.
+const REPLACED: Duration = Duration::from_secs(1);
+/// The two messages come on two connections: the close may be seen before the opening. Well below the 250 ms after
+/// which a connection of ours that was closed itself comes again.
+const OVERTAKEN: Duration = Duration::from_millis(50);
+/// A restart of the endpoint closes all within this. Below 250 ms as well: so the next opening finds it settled.
+const MOMENT: Duration = Duration::from_millis(200);
+/// Two that have stood together for so long have not replaced each other.
+const TOGETHER: Duration = Duration::from_secs(10);
+
+/// A limit makes itself felt soon after a connection was made; later a close has other causes. Twice the cloud's interval
+/// between its pings.
+const REFUSED: Duration = Duration::from_secs(120);
+/// Maintenance closes connections one by one: only who stands on for this long was spared.
+const SPARED: Duration = Duration::from_secs(5);
+/// All connections together have passed at least one of the cloud's pings then.
+const ALL_TOGETHER: Duration = Duration::from_secs(60);
+
+/// What is to become of an agent's connections.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// A connection for each server, as it is.
+    KeepApart,
+    /// One for all.
+    TakesOne {
+        /// What the endpoint did, in words, with the servers' names.
+        why: String,
+    },
+}
+
+/// How a connection ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Close {
+    /// The endpoint's close code; `None` if the connection was lost, or its close frame held none.
+    pub code: Option<u16>,
+    /// Whether the endpoint had its answer to `initialize`.
+    pub handshaken: bool,
+    /// Whether we wanted it.
+    pub ours: bool,
+}
+
+/// The connections of one agent, and what their lives have shown so far.
+#[derive(Debug)]
+pub struct Evidence {
+    names: Vec<Arc<str>>,
+    /// Since when each one stands.
+    standing: Vec<Option<Instant>>,
+    /// The last that may have been replaced.
+    replacement: Option<Replacement>,
+    /// Replacements in a row that have been settled.
+    replaced: usize,
+    /// The only one standing was closed with 1000: which, when, and whether it had just replaced another.
+    emptied: Option<(usize, Instant, bool)>,
+    /// Refusals that are not settled: whose, and when. One for each connection at most.
+    refusals: Vec<(usize, Instant)>,
+    /// Those in a row that have been settled.
+    refused: Vec<usize>,
+    /// Two have stood together for [`TOGETHER`].
+    two_stood: bool,
+    /// All have stood together for [`ALL_TOGETHER`].
+    all_stood: bool,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Replacement {
+    old: usize,
+    new: usize,
+    /// When the old one was closed.
+    at: Instant,
+}
+
+impl Evidence {
+    /// Of connections that don't stand yet; each is called by its server's name, and known by its place here.
+    pub fn new(names: Vec<Arc<str>>) -> Self {
+        Evidence {
+            standing: vec![None; names.len()],
+            names,
+            replacement: None,
+            replaced: 0,
+            emptied: None,
+            refusals: Vec::new(),
+            refused: Vec::new(),
+            two_stood: false,
+            all_stood: false,
+        }
+    }
+
+    /// A connection stands.
+    pub fn opened(&mut self, who: usize, now: Instant) -> Verdict {
+        self.settle(now);
+        let emptied = self.emptied.take();
+        let alone = self.standing.iter().all(Option::is_none);
+        if let Some(standing) = self.standing.get_mut(who) {
+            *standing = Some(now);
+        }
+        if let Some((old, at, had_replaced)) = emptied
+            && alone
+            && old != who
+            && now - at <= OVERTAKEN
+        {
+            self.replaced += usize::from(had_replaced);
+            self.replacement = Some(Replacement { old, new: who, at });
+        }
+        self.verdict()
+    }
+
+    /// A connection that stood has ended.
+    pub fn closed(&mut self, who: usize, close: Close, now: Instant) -> Verdict {
+        self.settle(now);
+        self.emptied = None;
+        let latest = self.standing.iter().flatten().max().copied();
+        let (Some(since), Some(latest)) = (self.standing.get_mut(who).and_then(Option::take), latest) else {
+            return self.verdict();
+        };
+        let last = self.replacement.take_if(|last| last.new == who);
+        let mut others = self.standing.iter().enumerate().filter_map(|(n, since)| Some((n, (*since)?)));
+        let (other, one_only) = (others.next(), others.next().is_none());
+        if close.ours {
+            return self.verdict();
+        }
+        match (close.code, other) {
+            (Some(4004), Some(_)) if close.handshaken && now - latest <= REFUSED => {
+                self.refusals.retain(|(whose, _)| *whose != who);
+                self.refusals.push((who, now));
+            }
+            _ => {
+                self.refusals.clear();
+                self.refused.clear();
+            }
+        }
+        match (close.code, other) {
+            (Some(1000), Some((new, opened))) if one_only && opened >= since && now - opened <= REPLACED => {
+                // The newcomer of the last one was replaced in its turn, by one that came later.
+                self.replaced += usize::from(last.is_some_and(|last| opened > last.at));
+                self.replacement = Some(Replacement { old: who, new, at: now });
+            }
+            (Some(1000), None) => self.emptied = Some((who, now, last.is_some())),
+            _ => {}
+        }
+        self.verdict()
+    }
+
+    /// What time has shown since the last event.
+    fn settle(&mut self, now: Instant) {
+        let mut since: Vec<Instant> = self.standing.iter().flatten().copied().collect();
+        since.sort_unstable();
+        let waited = |at: Option<&Instant>, long| at.is_some_and(|at| now - *at >= long);
+
+        let stands = |who: usize| self.standing.get(who).copied().flatten();
+        if self.replacement.is_some_and(|r| stands(r.new).is_some() && now - r.at >= MOMENT) {
+            self.replacement = None;
+            self.replaced += 1;
+        }
+        if waited(since.get(1), TOGETHER) {
+            self.two_stood = true;
+            self.replacement = None;
+            self.replaced = 0;
+        }
+
+        let refused = &mut self.refused;
+        self.refusals.retain(|(who, at)| {
+            let spared = since.first().is_some_and(|since| since < at);
+            let settled = now - *at >= SPARED;
+            if spared && settled {
+                refused.push(*who);
+            }
+            spared && !settled
+        });
+        if since.len() == self.names.len() && waited(since.last(), ALL_TOGETHER) {
+            self.all_stood = true;
+            self.refusals.clear();
+            self.refused.clear();
+        }
+    }
+
+    fn verdict(&self) -> Verdict {
+        let name = |who: usize| self.names.get(who).map_or("", |name| &**name);
+        let enough = if self.two_stood { 4 } else { 2 };
+        if let Some(Replacement { old, new, .. }) = self.replacement
+            && self.replaced + 1 >= enough
+        {
+            let (old, new) = (name(old), name(new));
+            let why = format!(
+                "the endpoint keeps only the newest connection: it closed {old}'s with 1000 when {new} connected, as it did \
+                 before with another's"
+            );
+            return Verdict::TakesOne { why };
+        }
+        let enough = if self.all_stood { 6 } else { 3 };
+        if self.refused.len() >= enough && self.refused.iter().any(|who| Some(who) != self.refused.first()) {
+            let mut names: Vec<&str> = Vec::new();
+            self.refused.iter().map(|who| name(*who)).for_each(|name| {
+                if !names.contains(&name) {
+                    names.push(name);
+                }
+            });
+            let why = format!(
+                "the endpoint closed {} connections in a row with 4004 ({}) while another one stood, though initialize had \
+                 been answered",
+                self.refused.len(),
+                names.join(", ")
+            );
+            return Verdict::TakesOne { why };
+        }
+        Verdict::KeepApart
+    }
+}

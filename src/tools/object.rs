@@ -1,0 +1,148 @@
+//! A JSON object as it was written: its members are exchanged, and whatever else is in it stays byte for byte.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::de::{Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+/// A member of a JSON object.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Member<'a> {
+    /// With its quotes, escapes untouched.
+    pub(crate) key: &'a str,
+    /// Raw JSON.
+    pub(crate) value: &'a str,
+}
+
+impl<'a> Member<'a> {
+    /// The key without quotes and escapes.
+    pub(crate) fn name(&self) -> Cow<'a, str> {
+        text_of(self.key).unwrap_or_default()
+    }
+}
+
+/// The members in their order; `None` if this is no JSON object.
+pub(crate) fn members(object: &str) -> Option<Vec<Member<'_>>> {
+    struct Members;
+    impl<'de> Visitor<'de> for Members {
+        type Value = Vec<Member<'de>>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an object")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+            let mut members = Vec::new();
+            while let Some((key, value)) = map.next_entry::<&RawValue, &RawValue>()? {
+                members.push(Member { key: key.get(), value: value.get() });
+            }
+            Ok(members)
+        }
+    }
+    let mut json = serde_json::Deserializer::from_str(object);
+    let members = json.deserialize_map(Members).ok()?;
+    json.end().ok().map(|()| members)
+}
+
+/// The text of a raw JSON string; `None` if it is none.
+pub(crate) fn text_of(value: &str) -> Option<Cow<'_, str>> {
+    let inside = value.strip_prefix('"')?.strip_suffix('"')?;
+    if inside.contains('\\') { serde_json::from_str(value).ok().map(Cow::Owned) } else { Some(Cow::Borrowed(inside)) }
+}
+
+/// A text as raw JSON.
+pub(crate) fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
+/// An object of these members.
+pub(crate) fn object<'a>(members: impl Iterator<Item = (&'a str, &'a str)>) -> String {
+    let members: Vec<String> = members.map(|(key, value)| format!("{key}:{value}")).collect();
+    format!("{{{}}}", members.join(","))
+}
+
+/// Gives a member of a JSON object, a string, another text; everything else stays byte for byte.
+///
+/// For what names a thing that is published under another name: `name` of a prompt, `uri` of a resource, `uriTemplate`.
+/// `None` if `item` is no JSON object or has no such string.
+pub fn with_member(item: &str, member: &str, value: &str) -> Option<String> {
+    let value = quoted(value);
+    let mut changed = String::with_capacity(item.len() + value.len());
+    let mut done = 0;
+    // All of them, should it be there twice: readers differ on which one counts.
+    for old in members(item)?.iter().filter(|m| m.name() == member && m.value.starts_with('"')) {
+        // It is a part of the item, so its place is known.
+        let from = old.value.as_ptr().addr() - item.as_ptr().addr();
+        changed.push_str(&item[done..from]);
+        changed.push_str(&value);
+        done = from + old.value.len();
+    }
+    changed.push_str(&item[done..]);
+    (done > 0).then_some(changed)
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// Raw JSON values of which a parser that keeps numbers as floats or keys in a map would lose something.
+    pub(crate) fn raw_value() -> impl Strategy<Value = String> {
+        let leaf = prop_oneof![
+            "-?[1-9][0-9]{0,40}(\\.[0-9]{1,30})?([eE][+-]?[0-9]{1,4})?",
+            prop_oneof![Just("null"), Just("true"), Just("false"), Just("-0"), Just("\"\\ud800\\u0041\"")]
+                .prop_map(str::to_owned),
+            any::<String>().prop_map(|text| quoted(&text)),
+        ];
+        leaf.prop_recursive(3, 20, 4, |inner| {
+            prop_oneof![
+                proptest::collection::vec(inner.clone(), 0..4).prop_map(|v| format!("[{}]", v.join(" , "))),
+                proptest::collection::vec(("[a-z\"\\\\]{0,3}", inner), 0..4).prop_map(|members| {
+                    let members: Vec<_> =
+                        members.iter().map(|(key, value)| format!("{} : {value}", quoted(key))).collect();
+                    format!("{{ {} }}", members.join(","))
+                }),
+            ]
+        })
+    }
+
+    /// Members of an object, keys and values raw.
+    pub(crate) fn raw_members() -> impl Strategy<Value = Vec<(String, String)>> {
+        proptest::collection::vec(("[a-z]{1,4}|[$\"\\\\]{1,2}".prop_map(|key| quoted(&key)), raw_value()), 0..6)
+    }
+
+    #[test]
+    fn only_the_member_itself_is_exchanged() {
+        let item = r#"{ "uri" : "a://b" , "n":1.00e400,"\u0075ri":"x", "in":{"uri":"y"} }"#;
+        let want = r#"{ "uri" : "q\"é" , "n":1.00e400,"\u0075ri":"q\"é", "in":{"uri":"y"} }"#;
+        assert_eq!(with_member(item, "uri", "q\"é").as_deref(), Some(want));
+    }
+
+    #[test]
+    fn what_is_no_object_or_has_no_such_string_is_told() {
+        for item in ["", "[]", "{}", "{\"uri\":1}", "{\"uri\":\"a\"", "{\"uri\":\"a\"} x", "\"uri\""] {
+            assert_eq!(with_member(item, "uri", "b"), None, "{item}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn everything_else_stays_byte_for_byte(
+            before in raw_members(),
+            after in raw_members(),
+            old in any::<String>(),
+            new in any::<String>(),
+            space in "[ \t]{0,2}",
+        ) {
+            let part = |members: &[(String, String)]| -> Vec<String> {
+                members.iter().map(|(key, value)| format!("{space}{key}{space}:{space}{value}{space}")).collect()
+            };
+            let item = |value: &str| {
+                let own = vec![format!("{space}\"uriTemplate\"{space}:{space}{}{space}", quoted(value))];
+                format!("{{{}}}", [part(&before), own, part(&after)].concat().join(","))
+            };
+            prop_assert_eq!(with_member(&item(&old), "uriTemplate", &new), Some(item(&new)));
+        }
+    }
+}

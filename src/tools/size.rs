@@ -1,0 +1,101 @@
+//! How much of an assistant's context tools take. Pure, and an estimate: each model cuts text into tokens its own way,
+//! and only its maker knows how a list of tools is put before it.
+
+use std::iter::Sum;
+use std::ops::Add;
+
+/// The size of a text, or of several.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Size {
+    /// In bytes of UTF-8.
+    pub bytes: usize,
+    /// In tokens, estimated: one for each four bytes of ASCII, and one for each other character. English prose and
+    /// JSON come out about right, Chinese a little high, and other scripts too low or too high.
+    pub tokens: usize,
+}
+
+impl Size {
+    /// That of one text; here, the JSON of a tool.
+    pub fn of(text: &str) -> Self {
+        let ascii = text.bytes().filter(u8::is_ascii).count();
+        let others = text.chars().filter(|c| !c.is_ascii()).count();
+        Size { bytes: text.len(), tokens: ascii.div_ceil(4) + others }
+    }
+}
+
+impl Add for Size {
+    type Output = Size;
+
+    fn add(self, other: Size) -> Size {
+        Size { bytes: self.bytes + other.bytes, tokens: self.tokens + other.tokens }
+    }
+}
+
+impl Sum for Size {
+    fn sum<I: Iterator<Item = Size>>(sizes: I) -> Size {
+        sizes.fold(Size::default(), Add::add)
+    }
+}
+
+/// What to tell a person if tools of these sizes, read together, are above `budget` (estimated tokens). `whose` they
+/// are begins the text: "server \"x\"".
+pub fn budget_warning(whose: &str, tools: impl IntoIterator<Item = Size>, budget: usize) -> Option<String> {
+    let (mut count, mut size) = (0_usize, Size::default());
+    for tool in tools {
+        count += 1;
+        size = size + tool;
+    }
+    let Size { bytes, tokens } = size;
+    let s = if count == 1 { "" } else { "s" };
+    (tokens > budget).then(|| {
+        format!(
+            "{whose}: {count} tool{s} of {bytes} bytes, about {tokens} tokens (an estimate), above the toolBudget of {budget}; \
+             an assistant chooses worse from a long list, and some endpoints refuse it: publish fewer by \"tools\", or set \
+             \"slim\": true; mcp-pipe tools --size shows which are large"
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn four_bytes_of_ascii_or_one_other_character_are_a_token() {
+        for (text, bytes, tokens) in [
+            ("", 0, 0),
+            ("a", 1, 1),
+            ("abcd", 4, 1),
+            ("abcde", 5, 2),
+            ("计算器", 9, 3),
+            (r#"{"name":"计算"}"#, 17, 5),
+            ("日本a", 7, 3),
+        ] {
+            assert_eq!(Size::of(text), Size { bytes, tokens }, "{text}");
+        }
+    }
+
+    #[test]
+    fn only_a_list_above_the_budget_is_warned_about() {
+        let tools = || [Size { bytes: 400, tokens: 100 }, Size { bytes: 30, tokens: 8 }];
+        assert_eq!(budget_warning("server \"x\"", tools(), 108), None);
+        let warning = budget_warning("server \"x\"", tools(), 107).unwrap_or_default();
+        assert!(
+            warning.starts_with(
+                "server \"x\": 2 tools of 430 bytes, about 108 tokens (an estimate), above the toolBudget of 107;"
+            ),
+            "{warning}"
+        );
+        assert_eq!(budget_warning("x", [], 1), None);
+    }
+
+    proptest! {
+        #[test]
+        fn the_estimate_lies_between_a_quarter_of_the_bytes_and_all_of_them(text in ".*") {
+            let Size { bytes, tokens } = Size::of(&text);
+            prop_assert!(tokens <= bytes && tokens * 4 >= bytes);
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! Tests of the policy.
+
+use proptest::prelude::*;
+
+use super::object::tests::{raw_members, raw_value};
+use super::*;
+
+fn glob(pattern: &str) -> Glob {
+    Glob::new(pattern)
+}
+
+#[test]
+fn a_tool_is_published_if_allowed_and_not_denied() {
+    let all = ToolPolicy::default();
+    let some = ToolPolicy { allow: vec![glob("get_*"), glob("add")], deny: vec![glob("*_secret")], ..all.clone() };
+    assert!(all.publishes("anything"));
+    for (tool, want) in [("get_time", true), ("add", true), ("get_secret", false), ("set_time", false)] {
+        assert_eq!(some.publishes(tool), want, "{tool}");
+    }
+    let most = ToolPolicy { deny: vec![glob("rm?")], ..all };
+    assert!(most.publishes("rm") && !most.publishes("rmd"));
+}
+
+#[test]
+fn the_first_pattern_that_matches_counts_and_else_the_setting_for_all() {
+    let policy = ToolPolicy {
+        rename: vec![("old".into(), "new".into())],
+        describe: vec![(glob("a*"), "first".into()), (glob("ab"), "second".into())],
+        timeout: Some(Duration::from_secs(9)),
+        timeouts: vec![(glob("slow*"), Duration::from_secs(60))],
+        max_result: None,
+        max_results: vec![(glob("big"), 4096)],
+        ..ToolPolicy::default()
+    };
+    assert_eq!((policy.name_of("old"), policy.name_of("other")), ("new", "other"));
+    assert_eq!((policy.described("ab"), policy.described("b")), (Some("first"), None));
+    assert_eq!(policy.timeout_of("slow_one"), Some(Duration::from_secs(60)));
+    assert_eq!(policy.timeout_of("x"), Some(Duration::from_secs(9)));
+    assert_eq!((policy.max_result_of("big"), policy.max_result_of("x")), (Some(4096), None));
+}
+
+#[test]
+fn a_name_that_no_tool_has_is_told_once_and_a_pattern_never() {
+    let policy = ToolPolicy {
+        allow: vec![glob("add"), glob("ad"), glob("zz*")],
+        deny: vec![glob("ad")],
+        rename: vec![("sub".into(), "x".into()), ("subb".into(), "y".into())],
+        timeouts: vec![(glob("tm"), Duration::ZERO)],
+        ..ToolPolicy::default()
+    };
+    assert_eq!(policy.unmatched(["add", "sub"].into_iter()), ["ad", "tm", "subb"]);
+}
+
+const ITEM: &str = r#"{ "title":"T", "name":"n\u0061me","inputSchema": {"type":"object", "$schema":"http://x", "properties":{"$schema":{"maximum":12345678901234567890.10}}} ,"outputSchema":{},"description":"old"}"#;
+
+#[test]
+fn a_definition_with_nothing_to_change_comes_back_as_it_is() {
+    assert_eq!(ToolPolicy::default().definition(ITEM, "name", "name"), ITEM);
+    assert_eq!(ToolPolicy::default().definition("[1", "name", "other"), "[1");
+}
+
+#[test]
+fn a_definition_gets_its_name_and_description_in_their_places() {
+    let policy = ToolPolicy { describe: vec![(glob("name"), "say \"hi\"".into())], ..ToolPolicy::default() };
+    assert_eq!(
+        policy.definition(ITEM, "name", "s__name"),
+        r#"{"title":"T","name":"s__name","inputSchema":{"type":"object", "$schema":"http://x", "properties":{"$schema":{"maximum":12345678901234567890.10}}},"outputSchema":{},"description":"say \"hi\""}"#
+    );
+    let bare = r#"{"x":1,"name":"name","inputSchema":{}}"#;
+    let want = r#"{"x":1,"name":"name","description":"say \"hi\"","inputSchema":{}}"#;
+    assert_eq!(policy.definition(bare, "name", "name"), want);
+    assert_eq!(policy.definition(bare, "other", "name"), bare);
+}
+
+#[test]
+fn a_slim_definition_has_three_members_and_no_dialect() {
+    let policy = ToolPolicy { slim: true, ..ToolPolicy::default() };
+    assert_eq!(
+        policy.definition(ITEM, "name", "name"),
+        r#"{"name":"n\u0061me","inputSchema":{"type":"object","properties":{"$schema":{"maximum":12345678901234567890.10}}},"description":"old"}"#
+    );
+    // The description that it gets is behind the name, whatever was left out before that.
+    let policy = ToolPolicy { describe: vec![(glob("*"), "d".into())], ..policy };
+    let item = r#"{"a":1,"b":2,"name":"n","inputSchema":true}"#;
+    assert_eq!(policy.definition(item, "n", "n"), r#"{"name":"n","description":"d","inputSchema":true}"#);
+}
+
+#[test]
+fn a_tool_whose_results_may_be_cut_promises_no_output() {
+    let policy = ToolPolicy { max_results: vec![(glob("name"), 4096)], ..ToolPolicy::default() };
+    assert!(!policy.definition(ITEM, "name", "name").contains("outputSchema"));
+    assert!(policy.definition(ITEM, "other", "name").contains("outputSchema"));
+}
+
+proptest! {
+    #[test]
+    fn what_a_definition_keeps_is_as_it_was_written(
+        extra in raw_members(),
+        schema in raw_value(),
+        slim in any::<bool>(),
+        description in any::<Option<String>>(),
+    ) {
+        let describe = description.iter().map(|text| (glob("*"), text.as_str().into())).collect();
+        let policy = ToolPolicy { slim, describe, ..ToolPolicy::default() };
+        let schema = format!("{{\"x\":{schema}}}");
+        let own = vec![("\"name\"".to_owned(), "\"n\"".to_owned()), ("\"inputSchema\"".to_owned(), schema)];
+        let parts = extra.split_at(extra.len() / 2);
+        let members = [parts.0, &own, parts.1].concat();
+        let raw = |members: &[(String, String)]| object::object(members.iter().map(|(k, v)| (k.as_str(), v.as_str())));
+
+        let mut want = if slim { own } else { members.clone() };
+        let place = want.iter().position(|(key, _)| key == "\"name\"").unwrap_or_default();
+        want[place].1 = "\"p\"".into();
+        if let Some(text) = &description {
+            want.insert(place + 1, ("\"description\"".into(), object::quoted(text)));
+        }
+        prop_assert_eq!(policy.definition(&raw(&members), "n", "p"), raw(&want));
+    }
+}
