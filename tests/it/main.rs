@@ -16,6 +16,7 @@ mod frames;
 mod half_open;
 mod handshake;
 mod local;
+mod multiplex;
 mod orphans;
 mod real_servers;
 mod reconnect;

@@ -8,7 +8,7 @@ use tokio::process::Command;
 use crate::harness::{Client, Conn, Daemon, FakeEndpoint, Setup, config, everything, installed};
 
 /// A client of `tests/clients/` on this connection.
-async fn typescript(conn: Conn) -> Client {
+pub(super) async fn typescript(conn: Conn) -> Client {
     let modules = installed("MCP_PIPE_TEST_NODE_MODULES").unwrap();
     let mut command = Command::new("node");
     command.arg(program("sdk_client.mjs")).arg(modules);
@@ -16,7 +16,7 @@ async fn typescript(conn: Conn) -> Client {
 }
 
 /// A client of `tests/clients/` on this connection.
-async fn python(conn: Conn) -> Client {
+pub(super) async fn python(conn: Conn) -> Client {
     let mut command = Command::new(installed("MCP_PIPE_TEST_PYTHON").unwrap());
     command.arg(program("sdk_client.py"));
     Client::start(command, conn).await
@@ -27,7 +27,7 @@ fn program(name: &str) -> PathBuf {
 }
 
 /// A server that has everything, whether it is alone or one of several.
-async fn use_everything(client: &mut Client) {
+pub(super) async fn use_everything(client: &mut Client) {
     client.ask("ping", json!({})).await;
     let result = client.ask("tools/list", json!({})).await;
     assert!(names(&result["tools"]).contains(&"get-sum"), "{result}");

@@ -54,8 +54,13 @@ pub(crate) fn rounds() -> usize {
 
 /// The server that misbehaves on request (`tests/it/fixture.rs`).
 pub(crate) fn fixture() -> PathBuf {
-    let path = Path::new(env!("CARGO_BIN_EXE_mcp-pipe")).with_file_name("examples").join("fixture");
-    assert!(path.exists(), "{} is not built: cargo build --example fixture", path.display());
+    built("fixture")
+}
+
+/// A program of the tests: an `[[example]]` of `Cargo.toml`.
+pub(crate) fn built(name: &str) -> PathBuf {
+    let path = Path::new(env!("CARGO_BIN_EXE_mcp-pipe")).with_file_name("examples").join(name);
+    assert!(path.exists(), "{} is not built: cargo build --example {name}", path.display());
     path
 }
 
