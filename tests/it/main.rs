@@ -22,4 +22,5 @@ mod real_servers;
 mod reconnect;
 mod sdk_clients;
 mod secrets;
+mod sequential;
 mod shutdown;
