@@ -58,7 +58,7 @@ async fn serve() -> Option<(Daemon, FakeEndpoint, Conn)> {
     let mut config = config(entries);
     config["endpoint"] = endpoint.url().into();
     config["mode"] = "multiplex".into();
-    let daemon = Setup::new().file("fast.py", FAST).config(&config).start("debug");
+    let daemon = Setup::new().file("fast.py", FAST).config(&config).start("info");
     let conn = endpoint.accept().await;
     Some((daemon, endpoint, conn))
 }
@@ -118,6 +118,7 @@ fn arguments_of(tool: &str) -> Value {
         "gzip-file-as-resource" => json!({"name": "a.gz", "data": "data:text/plain,abc"}),
         "trigger-long-running-operation" => json!({"duration": 0.1, "steps": 1}),
         "trigger-sampling-request" | "trigger-sampling-request-async" => json!({"prompt": "?"}),
+        "trigger-url-elicitation" => json!({"url": "https://example.com/"}),
         "evaluate" => json!({"expression": "1 + 1"}),
         "days_until" => json!({"date": "2030-01-01"}),
         "wait" => json!({"ms": 40}),

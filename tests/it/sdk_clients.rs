@@ -18,7 +18,8 @@ pub(super) async fn typescript(conn: Conn) -> Client {
 /// A client of `tests/clients/` on this connection.
 pub(super) async fn python(conn: Conn) -> Client {
     let mut command = Command::new(installed("MCP_PIPE_TEST_PYTHON").unwrap());
-    command.arg(program("sdk_client.py"));
+    // It calls what a later version of MCP has deprecated.
+    command.arg("-Wignore").arg(program("sdk_client.py"));
     Client::start(command, conn).await
 }
 
