@@ -51,6 +51,10 @@ const READS: usize = 2;
 /// How long a closing handshake may take, either way (RFC 6455 section 7.1.1 leaves it to us).
 const CLOSING: Duration = Duration::from_secs(1);
 
+/// Between the end of a connection that we closed and the next one: an endpoint that has not settled the first takes the
+/// new one for the old one's, and it is dead from the start.
+const SETTLING: Duration = Duration::from_millis(250);
+
 /// As much of a peer's reason as a log line should hold, in characters. A close frame has 123 bytes at most.
 const REASON: usize = 123;
 
@@ -129,6 +133,8 @@ enum Phase {
     /// We closed it; the peer's close frame is awaited.
     Leaving {
         until: Pin<Box<Sleep>>,
+        /// Why it is to be made anew; `None`: it was the last one.
+        again: Option<&'static str>,
     },
 }
 
@@ -162,11 +168,21 @@ impl Link {
                 if let Phase::Live = open.phase {
                     out.close(1000, "");
                 }
-                open.phase = Phase::Leaving { until: Box::pin(sleep(CLOSING)) };
+                open.phase = Phase::Leaving { until: Box::pin(sleep(CLOSING)), again: None };
                 State::Open(open)
             }
             State::Resting | State::Waiting { .. } | State::Dialling { .. } | State::Closed => State::Closed,
         };
+    }
+
+    /// Closes a connection that stands with code 1000 and makes a new one after a pause, for an endpoint that looks anew at
+    /// what there is only then. `why` goes on "mcp-pipe closed the connection, …". False if none stands.
+    pub fn hang_up(&mut self, out: &mut Outgoing, why: &'static str) -> bool {
+        let State::Open(open) = &mut self.state else { return false };
+        let Phase::Live = open.phase else { return false };
+        out.close(1000, "");
+        open.phase = Phase::Leaving { until: Box::pin(sleep(CLOSING)), again: Some(why) };
+        true
     }
 
     /// Drops it for good, without a farewell.
@@ -312,7 +328,7 @@ impl Link {
         out: &mut Outgoing,
         on: &mut dyn FnMut(&mut Outgoing, LinkEvent<'_>),
     ) {
-        let (open_for, leaving) = match &self.state {
+        let (open_for, left) = match &self.state {
             State::Open(open) => {
                 let at = if let Phase::Parting { at, .. } = open.phase { at } else { now };
                 let open_for = at.saturating_duration_since(open.since);
@@ -320,14 +336,23 @@ impl Link {
                     self.backoff.healthy();
                 }
                 self.contest.ended(open_for);
-                (Some(open_for), matches!(open.phase, Phase::Leaving { .. }))
+                let left = if let Phase::Leaving { again, .. } = open.phase { Some(again) } else { None };
+                (Some(open_for), left)
             }
-            State::Resting | State::Waiting { .. } | State::Dialling { .. } | State::Closed => (None, false),
+            State::Resting | State::Waiting { .. } | State::Dialling { .. } | State::Closed => (None, None),
         };
         out.clear();
-        if leaving {
-            self.state = State::Closed;
-            return;
+        match left {
+            Some(None) => {
+                self.state = State::Closed;
+                return;
+            }
+            // No failure, so the backoff has no say.
+            Some(Some(why)) => {
+                self.state = State::Waiting { timer: Box::pin(sleep(SETTLING)), wake: woken(&self.wake) };
+                return on(out, LinkEvent::Down { cause: &Cause::Ours(why), open_for, retry_in: SETTLING });
+            }
+            None => {}
         }
         let mut retry_in = self.backoff.after(pace(cause), rand::random());
         let cause = match cause {
@@ -338,7 +363,7 @@ impl Link {
                 retry_in = retry_in.max(held_back.unwrap_or_default());
                 &Cause::Closed { code: *code, reason, contested: held_back.is_some() }
             }
-            Cause::Dial(_) | Cause::Lost(_) | Cause::Unresponsive { .. } | Cause::Protocol(_) => cause,
+            Cause::Dial(_) | Cause::Ours(_) | Cause::Lost(_) | Cause::Unresponsive { .. } | Cause::Protocol(_) => cause,
         };
         self.state = State::Waiting { timer: Box::pin(sleep(retry_in)), wake: woken(&self.wake) };
         on(out, LinkEvent::Down { cause, open_for, retry_in });
@@ -362,7 +387,7 @@ impl Open {
                 }
                 return Look::Nothing;
             }
-            Phase::Leaving { until } => {
+            Phase::Leaving { until, .. } => {
                 if until.as_mut().poll(cx).is_ready() {
                     return Look::Over(Cause::Lost(String::new()));
                 }
@@ -492,6 +517,7 @@ fn take(
                 Cause::Closed { code: Some(code @ 1000..=1015), .. } => *code,
                 Cause::Closed { .. }
                 | Cause::Dial(_)
+                | Cause::Ours(_)
                 | Cause::Lost(_)
                 | Cause::Unresponsive { .. }
                 | Cause::Protocol(_) => 1000,

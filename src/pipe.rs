@@ -41,6 +41,7 @@ use crate::endpoint::Endpoint;
 use crate::guard::Guard;
 use crate::link::websocket::Outgoing;
 use crate::link::{Link, LinkEvent};
+use crate::recovery::Cause;
 use crate::router::{Gone, Router, ServerIndex, TurnCommand};
 use crate::server::{Server, ServerEvent};
 use crate::shutdown::Stop;
@@ -277,7 +278,11 @@ impl<R: Router> Pipe<R> {
                 self.close(now);
                 true
             }
-            Phase::Draining { .. } | Phase::Serving | Phase::Closing => false,
+            Phase::Serving => match self.router.wants_reconnect(now) {
+                Some(reconnect) => self.link.hang_up(&mut self.endpoint, reconnect.why()),
+                None => false,
+            },
+            Phase::Draining { .. } | Phase::Closing => false,
         }
     }
 
@@ -350,6 +355,9 @@ fn on_link<R: Router>(router: &mut R, mut out: Buffers<'_>, event: LinkEvent<'_>
             let why = diagnosis::explain(cause, open_for, &router.account(now), name);
             let next = span(retry_in);
             match open_for {
+                Some(_) if matches!(cause, Cause::Ours(_)) => {
+                    info!(event = "CONNECTION_CLOSED", server = %name, "{why}; reconnecting in {next}");
+                }
                 Some(_) if ending => {
                     warn!(event = "CONNECTION_CLOSED", server = %name, "{why}; not dialled again: stopping")
                 }
