@@ -42,6 +42,7 @@ use crate::link::websocket::Outgoing;
 use crate::link::{Link, LinkEvent};
 use crate::router::{Gone, Router, ServerIndex};
 use crate::server::{Server, ServerEvent};
+use crate::sharing::{Close, Witness};
 use crate::shutdown::Stop;
 use crate::status::{ServerState, StatusEntry};
 
@@ -64,6 +65,8 @@ pub struct Run {
     pub drain_timeout: Duration,
     /// Whether the log may hold what messages hold.
     pub log_contents: bool,
+    /// Where it is told what becomes of the connections, if somebody wants to know.
+    pub witness: Option<Witness>,
 }
 
 /// See the module's documentation.
@@ -119,14 +122,14 @@ impl<R: Router> Pipe<R> {
         let max_frame = specs().map(|spec| spec.max_frame).max().unwrap_or_default();
         let start_timeout = specs().map(|spec| spec.start_timeout).max().unwrap_or_default();
         let name = name::joined(specs().map(|spec| &*spec.name));
-        let Run { guard, wake, stop, drain_timeout, log_contents } = run;
+        let Run { guard, wake, stop, drain_timeout, log_contents, witness } = run;
         let first = stop.clone();
         let mut pipe = Pipe {
             router,
             link: Link::new(endpoint, link, max_frame, wake),
             servers: Vec::new(),
             endpoint: Outgoing::default(),
-            sides: Sides::new(name, log_contents, Vec::new()),
+            sides: Sides::new(name, log_contents, witness, Vec::new()),
             phase: Phase::Starting { since: now, report: now + PROGRESS, give_up: now + start_timeout },
             timer: Timer::default(),
             stopped: Box::pin(async move { first.drain().cancelled().await }),
@@ -317,6 +320,9 @@ fn on_link<R: Router>(router: &mut R, mut out: Buffers<'_>, event: LinkEvent<'_>
         LinkEvent::Up(took) => {
             info!(event = "CONNECTION_OPENED", server = %name, "connected in {took:.0?}");
             out.sides.connected();
+            if let Some(witness) = &out.sides.witness {
+                witness.opened(now);
+            }
             router.on_link_up(now, &mut out);
         }
         LinkEvent::Message(text) => {
@@ -336,6 +342,9 @@ fn on_link<R: Router>(router: &mut R, mut out: Buffers<'_>, event: LinkEvent<'_>
                 None => warn!(event = "ERROR_CONNECT", server = %name, "{why}; next attempt in {next}"),
             }
             out.sides.disconnected(&why);
+            if let (Some(witness), Some(_)) = (&out.sides.witness, open_for) {
+                witness.closed(Close::by(cause, router.is_handshaken()), now);
+            }
             if open_for.is_some() {
                 router.on_link_down(now, &mut out);
             }

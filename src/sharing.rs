@@ -18,11 +18,15 @@
 
 #[cfg(test)]
 mod tests;
+mod witness;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
+
+pub use self::witness::{Sighting, Witness, witnesses};
+use crate::recovery::Cause;
 
 /// An endpoint that replaces connections closes the old one at once; this leaves room for a slow network.
 const REPLACED: Duration = Duration::from_secs(1);
@@ -63,6 +67,17 @@ pub struct Close {
     pub handshaken: bool,
     /// Whether we wanted it.
     pub ours: bool,
+}
+
+impl Close {
+    /// Of a connection that we did not end ourselves.
+    pub fn by(cause: &Cause, handshaken: bool) -> Self {
+        let code = match cause {
+            Cause::Closed { code, .. } => *code,
+            Cause::Dial(_) | Cause::Lost(_) | Cause::Unresponsive { .. } | Cause::Protocol(_) => None,
+        };
+        Close { code, handshaken, ours: false }
+    }
 }
 
 /// The connections of one agent, and what their lives have shown so far.
@@ -108,6 +123,14 @@ impl Evidence {
             refused: Vec::new(),
             two_stood: false,
             all_stood: false,
+        }
+    }
+
+    /// What a pipe saw.
+    pub fn sees(&mut self, Sighting { who, at, closed }: Sighting) -> Verdict {
+        match closed {
+            None => self.opened(who, at),
+            Some(how) => self.closed(who, how, at),
         }
     }
 

@@ -13,6 +13,7 @@ use crate::envelope;
 use crate::frame::LineOut;
 use crate::link::websocket::Outgoing;
 use crate::router::{Note, Out, Router, ServerIndex};
+use crate::sharing::Witness;
 use crate::status::{LinkState, StatusEntry};
 
 /// Above this much unwritten data for one side, in bytes, the other side is not read. Large enough that a burst of
@@ -61,6 +62,8 @@ pub(super) struct Sides {
     pub(super) name: Arc<str>,
     /// Whether the log may hold what messages hold.
     log_contents: bool,
+    /// Who wants to know what becomes of the connection.
+    pub(super) witness: Option<Witness>,
     pub(super) each: Vec<Side>,
     /// Some server has got so much that [`Sides::tell_crowded`] has to look.
     crowded: bool,
@@ -101,8 +104,8 @@ impl Side {
 }
 
 impl Sides {
-    pub(super) fn new(name: Arc<str>, log_contents: bool, each: Vec<Side>) -> Self {
-        Sides { name, log_contents, each, crowded: false, refused: 0 }
+    pub(super) fn new(name: Arc<str>, log_contents: bool, witness: Option<Witness>, each: Vec<Side>) -> Self {
+        Sides { name, log_contents, witness, each, crowded: false, refused: 0 }
     }
 
     /// Whether servers share the connection, so that none may hold it up.
