@@ -91,6 +91,7 @@ impl Envelope {
 
 /// A scanned frame.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "nearly all are single messages, and it never leaves the stack")]
 pub enum Scanned {
     /// One message.
     One(Envelope),

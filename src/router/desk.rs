@@ -50,6 +50,7 @@ pub(super) struct Asked {
 }
 
 /// What a frame of the endpoint holds.
+#[expect(clippy::large_enum_variant, reason = "nearly all are single messages, and it never leaves the stack")]
 pub(super) enum Received {
     /// One message; the text where line breaks had to go.
     One(Envelope, Option<Vec<u8>>),
@@ -284,7 +285,7 @@ impl Desk {
         if let Some(token) = progress.clone() {
             edits.replace(token, ours.as_bytes());
         }
-        edits.to_endpoint(frame, out);
+        edits.pass_to_endpoint(frame, out);
         let asked = Asked {
             server,
             id: id.into(),

@@ -37,12 +37,12 @@ impl<'a> Edits<'a> {
     }
 
     /// Sends the edited frame to the endpoint.
-    pub(super) fn to_endpoint(self, frame: &[u8], out: &mut impl Out) {
+    pub(super) fn pass_to_endpoint(self, frame: &[u8], out: &mut impl Out) {
         self.send(frame, |pieces| out.to_endpoint(pieces));
     }
 
     /// Sends the edited frame to a server.
-    pub(super) fn to_server(self, server: ServerIndex, frame: &[u8], out: &mut impl Out) {
+    pub(super) fn pass_to_server(self, server: ServerIndex, frame: &[u8], out: &mut impl Out) {
         self.send(frame, |pieces| out.to_server(server, pieces));
     }
 
@@ -65,7 +65,7 @@ impl<'a> Edits<'a> {
             (_, Some(a)) if &frame[a.clone()] == b"null" => edits.replace(a.clone(), b"{}"),
             _ => {}
         }
-        edits.to_server(server, frame, out);
+        edits.pass_to_server(server, frame, out);
     }
 }
 

@@ -2,9 +2,9 @@
 //!
 //! # Theory of operation
 //!
-//! Each server has a [`Lane`] (how far it is, what is under way there) and a [`Shelf`] (what it said of itself, in this
+//! Each server has a `Lane` (how far it is, what is under way there) and a `Shelf` (what it said of itself, in this
 //! run or an earlier one). A server that comes up is initialized with the endpoint's parameters, and its lists are read
-//! to the end; out of all shelves comes what is [`Published`]: one list of each kind, and the way back from each name.
+//! to the end; out of all shelves comes what is `Published`: one list of each kind, and the way back from each name.
 //! The endpoint's requests go to the server that the name belongs to, under ids of ours, or are answered here.
 //!
 //! An answer that needs to know of all servers (`initialize`, lists, a name that nobody has yet) waits for those that

@@ -6,8 +6,10 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::ServerIndex;
 
-/// A template or a URI that is longer matches nothing: comparing costs the product of both lengths.
+/// A longer URI is of no template: comparing costs the product of both lengths.
 const LONGEST: usize = 2048;
+/// A longer template has no URI. Those in use are below 100 bytes, and a server may list thousands.
+const LONGEST_TEMPLATE: usize = 512;
 
 /// One published URI (or template of URIs) for each item, in the order of the items.
 ///
@@ -55,13 +57,13 @@ enum Step {
 /// Whether a URI template (RFC 6570, as MCP's resource templates use it) can have become this URI.
 ///
 /// `{a}` stands for one or more characters other than `/`; `{+a}` for any, as does `{a*}`, by which servers
-/// mean several segments; `{#a}`, `{.a}`, `{/a}`, `{;a}`, `{?a}` and `{&a}` begin with their character and may be missing. The names of a query's parameters
-/// are not compared: servers differ in which they ask for. What is outside braces must be equal byte for byte.
+/// mean several segments; `{#a}`, `{.a}`, `{/a}`, `{;a}`, `{?a}` and `{&a}` begin with their character and may be missing.
+/// The names of a query's parameters are not compared: servers differ in which they ask for. What is outside braces must be equal byte for byte.
 ///
-/// A template that breaks the rules matches nothing, nor does anything longer than 2048 bytes. Time grows with the product of both
-/// lengths at most, whatever they hold.
+/// A template that breaks the rules matches nothing, nor does one of more than 512 bytes or a URI of more than 2048. Time grows with
+/// the product of both lengths at most, whatever they hold.
 pub fn template_matches(template: &str, uri: &str) -> bool {
-    if template.len() > LONGEST || uri.len() > LONGEST {
+    if template.len() > LONGEST_TEMPLATE || uri.len() > LONGEST {
         return false;
     }
     let Some(steps) = steps(template) else { return false };
@@ -70,6 +72,9 @@ pub fn template_matches(template: &str, uri: &str) -> bool {
     here[0] = true;
     leave_out(&steps, &mut here);
     for byte in uri.bytes() {
+        if !here.contains(&true) {
+            return false;
+        }
         let mut next = vec![false; steps.len() + 1];
         for (at, step) in steps.iter().enumerate().filter(|(at, _)| here[*at]) {
             match *step {
@@ -194,10 +199,11 @@ mod tests {
     fn hostile_templates_end() {
         // Each would take a matcher that tries one way after the other longer than the universe lasts.
         let uri = "a".repeat(LONGEST);
-        for template in ["{a}".repeat(500), "{+a}a".repeat(300), "{/a,a,a}{.a}".repeat(150), "{a*}".repeat(500)] {
+        for template in ["{a}".repeat(170), "{+a}a".repeat(102), "{/a,a,a}{.a}".repeat(42), "{a*}".repeat(127)] {
             assert!(!template_matches(&format!("{template}!"), &uri));
         }
-        assert!(template_matches(&"{a}".repeat(500), &uri));
+        assert!(template_matches(&"{a}".repeat(170), &uri));
+        assert!(!template_matches(&"{a}".repeat(171), &uri));
         assert!(!template_matches("{+a}", &"a".repeat(LONGEST + 1)));
     }
 

@@ -102,6 +102,13 @@ fn wrong_rules_are_all_refused_with_place_and_remedy() {
 }
 
 #[test]
+fn of_a_tool_that_is_renamed_twice_the_last_name_counts() {
+    let case = Case::server(r#""tools": {"rename": {"a": "x", "a": "y", "b": "x"}}"#);
+    assert_eq!(tools(&case).rename, [("a".into(), "y".into()), ("b".into(), "x".into())]);
+    assert!(case.warnings(&[])[0].contains("tools.rename.a: stands there twice"));
+}
+
+#[test]
 fn a_slip_inside_tools_is_told_the_closest_key_or_the_right_place() {
     let case =
         Case::server(r#""tools": {"alow": ["x"], "exclude": ["y"], "slim": true, "calculate": {"enable": true}}"#);

@@ -172,7 +172,7 @@ impl Merge {
         if kind == ListKind::Tools {
             call.terms = self.terms(server, &own, &name, now);
         }
-        self.to_server(server, frame, e, call, (own != *name).then_some((range, &*own)), out);
+        self.dispatch(server, frame, e, call, (own != *name).then_some((range, &*own)), out);
     }
 
     /// What the config says about calls of a tool.
@@ -215,7 +215,7 @@ impl Merge {
             }
             _ => {}
         }
-        self.to_server(server, frame, e, Call::new(frame, e, now), (own != *uri).then_some((range, &*own)), out);
+        self.dispatch(server, frame, e, Call::new(frame, e, now), (own != *uri).then_some((range, &*own)), out);
     }
 
     /// A server may have resources that it doesn't list. If it is the only one that has any, they are its own.
@@ -260,7 +260,7 @@ impl Merge {
         match self.published().find(kind, &template).map(|(server, own)| (server, own.to_owned())) {
             Some((server, own)) => {
                 let edit = (own != *template).then_some((range, &*own));
-                self.to_server(server, frame, e, Call::new(frame, e, now), edit, out);
+                self.dispatch(server, frame, e, Call::new(frame, e, now), edit, out);
             }
             // A reference to a resource itself is allowed too.
             None => self.by_uri(Some(range), frame, e, id, now, out),
@@ -316,11 +316,11 @@ impl Merge {
         };
         let keep = server + 1 < self.members.len() && frame.len() <= MAX_ELSEWHERE;
         call.terms = keep.then(|| Box::new(Terms { elsewhere: Some((server + 1, frame.into())), ..Terms::default() }));
-        self.to_server(server, frame, e, call, None, out);
+        self.dispatch(server, frame, e, call, None, out);
     }
 
     /// Sends a request to a server, or keeps it until that can take it.
-    fn to_server(
+    fn dispatch(
         &mut self,
         server: ServerIndex,
         frame: &[u8],

@@ -47,7 +47,7 @@ impl Merge {
                     edits.replace(result, cut);
                 }
                 edits.replace(id, call.id());
-                edits.to_endpoint(frame, out);
+                edits.pass_to_endpoint(frame, out);
                 self.desk.answered();
                 if is_call(call.method()) {
                     self.desk.served += 1;

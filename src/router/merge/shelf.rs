@@ -151,6 +151,15 @@ struct Page {
 }
 
 fn page(result: &[u8], kind: ListKind) -> Option<Page> {
+    // Control characters inside strings are no JSON, but some servers write them.
+    if result.iter().any(|b| *b < 0x20) {
+        let clean: Vec<u8> = result.iter().map(|b| if *b < 0x20 { b' ' } else { *b }).collect();
+        return clean_page(&clean, kind);
+    }
+    clean_page(result, kind)
+}
+
+fn clean_page(result: &[u8], kind: ListKind) -> Option<Page> {
     let members: BTreeMap<Cow<'_, str>, &RawValue> = serde_json::from_slice(result).ok()?;
     let items: Vec<&RawValue> = serde_json::from_str(members.get(kind.member())?.get()).ok()?;
     let next = members.get("nextCursor").and_then(|next| serde_json::from_str::<Option<String>>(next.get()).ok());
@@ -186,6 +195,14 @@ mod tests {
         let names: Vec<&str> = shelf.lists.get(ListKind::Tools).iter().map(|item| &**item).collect();
         assert_eq!(names, [r#"{"name":"a","n":1.50}"#, r#"{"name":"b"}"#, r#"{"name":"c"}"#]);
         assert!(!shelf.is_reading());
+    }
+
+    #[test]
+    fn raw_control_characters_in_a_description_cost_nobody_its_tools() {
+        let mut shelf = Shelf::default();
+        shelf.begin(ListKind::Tools);
+        assert_eq!(turn(&mut shelf, "{\"tools\":[{\"name\":\"a\",\"description\":\"x\ty\"}]}"), Turned::Done(true));
+        assert_eq!(*shelf.lists.get(ListKind::Tools)[0], *r#"{"name":"a","description":"x y"}"#);
     }
 
     #[test]

@@ -148,11 +148,11 @@ impl Rig {
         }
     }
 
-    fn to_endpoint(&mut self) -> Vec<Value> {
+    fn at_endpoint(&mut self) -> Vec<Value> {
         std::mem::take(&mut self.sink.endpoint).iter().map(|f| parsed(f)).collect()
     }
 
-    fn to_server(&mut self, server: ServerIndex) -> Vec<Value> {
+    fn at_server(&mut self, server: ServerIndex) -> Vec<Value> {
         std::mem::take(&mut self.sink.servers[server]).iter().map(|f| parsed(f)).collect()
     }
 
@@ -160,7 +160,7 @@ impl Rig {
     fn tools(&mut self) -> Vec<String> {
         self.sink.endpoint.clear();
         self.endpoint(r#"{"jsonrpc":"2.0","id":"tools","method":"tools/list"}"#);
-        let answer = self.to_endpoint().pop().unwrap();
+        let answer = self.at_endpoint().pop().unwrap();
         let tools = answer["result"]["tools"].as_array().unwrap();
         tools.iter().map(|tool| tool["name"].as_str().unwrap().to_owned()).collect()
     }
@@ -187,7 +187,7 @@ fn the_burst_of_the_cloud_is_answered_with_the_union_of_all_servers() {
     assert!(rig.router.is_warm());
     rig.link_up();
     rig.endpoint(&hello(0));
-    let welcome = rig.to_endpoint();
+    let welcome = rig.at_endpoint();
     assert_eq!((&welcome[0]["id"], &welcome[0]["result"]["protocolVersion"]), (&json!(0), &json!("2024-11-05")));
     assert!(rig.router.is_handshaken());
     assert_eq!(rig.tools(), ["a__add", "one", "b__add", "two"]);
@@ -211,9 +211,9 @@ fn a_call_reaches_the_server_that_has_the_tool_under_its_own_name_and_all_else_u
 fn an_unknown_tool_is_an_error_at_once_and_reaches_nobody() {
     let mut rig = Rig::pair();
     rig.endpoint(&call(3, "add"));
-    let answer = rig.to_endpoint();
+    let answer = rig.at_endpoint();
     assert_eq!((&answer[0]["id"], &answer[0]["error"]["code"]), (&json!(3), &json!(-32602)));
-    assert!(rig.to_server(0).is_empty() && rig.to_server(1).is_empty());
+    assert!(rig.at_server(0).is_empty() && rig.at_server(1).is_empty());
 }
 
 #[test]
@@ -221,16 +221,16 @@ fn a_dead_server_costs_only_its_own_calls() {
     let mut rig = Rig::pair();
     rig.endpoint(&call(3, "one"));
     rig.endpoint(&call(4, "two"));
-    let two = rig.to_server(1).pop().unwrap();
+    let two = rig.at_server(1).pop().unwrap();
     rig.down(0, 100);
-    let answers = rig.to_endpoint();
+    let answers = rig.at_endpoint();
     assert_eq!(answers.len(), 1);
     assert_eq!(answers[0]["id"], 3);
     assert!(answers[0]["error"]["message"].as_str().unwrap().contains("server \"a\" exited with code 1"));
     rig.endpoint(&call(5, "one"));
-    assert_eq!(rig.to_endpoint()[0]["id"], 5, "it comes back too late to wait for");
+    assert_eq!(rig.at_endpoint()[0]["id"], 5, "it comes back too late to wait for");
     rig.server(1, &json!({"id": two["id"], "result": {}}).to_string());
-    assert_eq!(rig.to_endpoint()[0]["id"], 4);
+    assert_eq!(rig.at_endpoint()[0]["id"], 4);
     assert_eq!(rig.tools(), ["a__add", "one", "b__add", "two"], "what it has stays listed");
 }
 
@@ -239,11 +239,11 @@ fn a_restarted_server_gets_its_handshake_before_the_calls_that_waited() {
     let mut rig = Rig::pair();
     rig.down(0, 1);
     rig.endpoint(&call(3, "one"));
-    assert!(rig.to_endpoint().is_empty());
+    assert!(rig.at_endpoint().is_empty());
     rig.router.on_server_up(0, rig.now, &mut rig.sink);
     assert_eq!(parsed(&rig.sink.servers[0][0])["method"], "initialize");
     rig.serve();
-    let sent = rig.to_server(0);
+    let sent = rig.at_server(0);
     assert_eq!((sent.len(), &sent[0]["params"]["name"]), (1, &json!("one")));
 }
 
@@ -251,17 +251,17 @@ fn a_restarted_server_gets_its_handshake_before_the_calls_that_waited() {
 fn a_lying_server_cannot_answer_for_another() {
     let mut rig = Rig::pair();
     rig.endpoint(&call(3, "two"));
-    let id = rig.to_server(1)[0]["id"].clone();
+    let id = rig.at_server(1)[0]["id"].clone();
     rig.server(0, &json!({"id": id, "result": "lie"}).to_string());
     rig.server(0, &json!({"id": id, "error": {"code": 1, "message": "lie"}}).to_string());
     rig.server(
         0,
         &json!({"method": "notifications/progress", "params": {"progressToken": id, "progress": 1}}).to_string(),
     );
-    assert!(rig.to_endpoint().is_empty());
+    assert!(rig.at_endpoint().is_empty());
     rig.server(1, &json!({"id": id, "result": {}}).to_string());
     rig.server(1, &json!({"id": id, "result": {}}).to_string());
-    assert_eq!(rig.to_endpoint().len(), 1);
+    assert_eq!(rig.at_endpoint().len(), 1);
 }
 
 #[test]
@@ -272,40 +272,40 @@ fn progress_tokens_of_both_directions_are_kept_apart() {
             &json!({"id": id, "method": "tools/call", "params": {"name": tool, "_meta": {"progressToken": "same", "x": 1}}}).to_string(),
         );
     }
-    let (a, b) = (rig.to_server(0).pop().unwrap(), rig.to_server(1).pop().unwrap());
+    let (a, b) = (rig.at_server(0).pop().unwrap(), rig.at_server(1).pop().unwrap());
     let (ta, tb) = (&a["params"]["_meta"]["progressToken"], &b["params"]["_meta"]["progressToken"]);
     assert_ne!(ta, tb);
     rig.server(
         1,
         &json!({"method": "notifications/progress", "params": {"progressToken": tb, "progress": 1}}).to_string(),
     );
-    let progress = rig.to_endpoint();
+    let progress = rig.at_endpoint();
     assert_eq!(progress[0]["params"], json!({"progressToken": "same", "progress": 1}));
     // The other direction: both servers ask with the same id and the same token.
     for server in [0, 1] {
         rig.server(server, r#"{"id":0,"method":"roots/list","params":{"_meta":{"progressToken":0}}}"#);
     }
-    let asked = rig.to_endpoint();
+    let asked = rig.at_endpoint();
     assert_ne!(asked[0]["id"], asked[1]["id"]);
     let token = &asked[1]["params"]["_meta"]["progressToken"];
     rig.endpoint(
         &json!({"method": "notifications/progress", "params": {"progressToken": token, "progress": 2}}).to_string(),
     );
-    assert_eq!(rig.to_server(1)[0]["params"]["progressToken"], 0);
+    assert_eq!(rig.at_server(1)[0]["params"]["progressToken"], 0);
     rig.endpoint(&json!({"id": asked[0]["id"], "result": {"roots": []}}).to_string());
-    assert_eq!((rig.to_server(0)[0]["id"].clone(), rig.to_server(1).len()), (json!(0), 0));
+    assert_eq!((rig.at_server(0)[0]["id"].clone(), rig.at_server(1).len()), (json!(0), 0));
 }
 
 #[test]
 fn cancelling_reaches_the_server_that_works_on_it() {
     let mut rig = Rig::pair();
     rig.endpoint(&call("x", "two"));
-    let id = rig.to_server(1)[0]["id"].clone();
+    let id = rig.at_server(1)[0]["id"].clone();
     rig.endpoint(r#"{"method":"notifications/cancelled","params":{"requestId":"x","reason":"r"}}"#);
-    assert!(rig.to_server(0).is_empty());
-    assert_eq!(rig.to_server(1)[0]["params"], json!({"requestId": id, "reason": "r"}));
+    assert!(rig.at_server(0).is_empty());
+    assert_eq!(rig.at_server(1)[0]["params"], json!({"requestId": id, "reason": "r"}));
     rig.server(1, &json!({"id": id, "result": {}}).to_string());
-    assert!(rig.to_endpoint().is_empty(), "a cancelled request gets no answer");
+    assert!(rig.at_endpoint().is_empty(), "a cancelled request gets no answer");
 }
 
 #[test]
@@ -320,14 +320,14 @@ fn what_is_remembered_answers_for_a_server_that_is_still_starting() {
     assert!(rig.router.is_warm(), "nothing to wait for before dialling");
     rig.link_up();
     rig.endpoint(&hello(0));
-    assert_eq!(rig.to_endpoint()[0]["id"], 0);
+    assert_eq!(rig.at_endpoint()[0]["id"], 0);
     assert_eq!(rig.tools(), ["a__add", "one", "b__add", "two"]);
     rig.endpoint(&call(2, "one"));
-    assert!(rig.to_endpoint().is_empty(), "the call waits for its server");
+    assert!(rig.at_endpoint().is_empty(), "the call waits for its server");
     rig.up(0);
     rig.up(1);
-    assert_eq!(rig.to_server(0)[0]["params"]["name"], "one");
-    assert!(rig.to_endpoint().is_empty() && rig.sink.memories.is_empty(), "nothing new: nothing to tell or to keep");
+    assert_eq!(rig.at_server(0)[0]["params"]["name"], "one");
+    assert!(rig.at_endpoint().is_empty() && rig.sink.memories.is_empty(), "nothing new: nothing to tell or to keep");
     assert_eq!(rig.router.wants_reconnect(rig.now + Duration::from_secs(3600)), None);
 }
 
@@ -343,9 +343,9 @@ fn a_first_list_waits_for_all_servers_and_goes_out_without_one_that_takes_too_lo
     rig.link_up();
     rig.endpoint(&hello(0));
     rig.endpoint(r#"{"id":1,"method":"tools/list"}"#);
-    assert!(rig.to_endpoint().is_empty());
+    assert!(rig.at_endpoint().is_empty());
     rig.pass(9);
-    let answers = rig.to_endpoint();
+    let answers = rig.at_endpoint();
     assert_eq!((&answers[0]["id"], &answers[1]["id"]), (&json!(0), &json!(1)));
     assert_eq!(answers[1]["result"]["tools"].as_array().unwrap().len(), 1);
     assert_eq!(rig.tools(), ["one"], "and nobody waits for it again");
@@ -357,10 +357,10 @@ fn a_changed_list_is_told_and_read_anew_or_brings_a_new_connection() {
     let changed = r#"{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}"#;
     rig.server(0, changed);
     rig.pass(100);
-    assert!(rig.to_endpoint().is_empty() && rig.router.wants_reconnect(rig.now).is_none(), "the same list: no change");
+    assert!(rig.at_endpoint().is_empty() && rig.router.wants_reconnect(rig.now).is_none(), "the same list: no change");
     rig.offers[0] = offer(&["add", "more"]);
     rig.server(0, changed);
-    let told = rig.to_endpoint();
+    let told = rig.at_endpoint();
     assert_eq!((told.len(), &told[0]["method"]), (1, &json!("notifications/tools/list_changed")));
     assert_eq!(rig.tools(), ["a__add", "more", "b__add", "two"]);
     rig.pass(100);
@@ -370,7 +370,7 @@ fn a_changed_list_is_told_and_read_anew_or_brings_a_new_connection() {
     rig.pass(4);
     assert_eq!(rig.router.wants_reconnect(rig.now), None, "it may still read it");
     rig.endpoint(&call(7, "two"));
-    let id = rig.to_server(1)[0]["id"].clone();
+    let id = rig.at_server(1)[0]["id"].clone();
     rig.pass(2);
     assert_eq!(rig.router.wants_reconnect(rig.now), None, "a call is under way");
     rig.server(1, &json!({"id": id, "result": {}}).to_string());
@@ -398,27 +398,27 @@ fn hidden_tools_are_neither_listed_nor_called_and_the_others_are_as_configured()
     assert_eq!(rig.tools(), ["uno"]);
     for hidden in ["secret_1", "one"] {
         rig.endpoint(&call(1, hidden));
-        assert_eq!(rig.to_endpoint()[0]["error"]["code"], -32602, "{hidden}");
+        assert_eq!(rig.at_endpoint()[0]["error"]["code"], -32602, "{hidden}");
     }
     rig.endpoint(&call(2, "uno"));
-    let sent = rig.to_server(0).pop().unwrap();
+    let sent = rig.at_server(0).pop().unwrap();
     assert_eq!(sent["params"]["name"], "one");
     let text = "é".repeat(1000);
     rig.server(0, &json!({"id": sent["id"], "result": {"content": [{"type": "text", "text": text}]}}).to_string());
-    let answer = rig.to_endpoint().pop().unwrap();
+    let answer = rig.at_endpoint().pop().unwrap();
     assert_eq!(answer["id"], 2);
     assert!(
         answer["result"].to_string().len() <= 300
             && answer["result"]["content"][0]["text"].as_str().unwrap().starts_with("éé")
     );
     rig.endpoint(&call(3, "uno"));
-    let sent = rig.to_server(0).pop().unwrap();
+    let sent = rig.at_server(0).pop().unwrap();
     rig.pass(3);
-    let answer = rig.to_endpoint().pop().unwrap();
+    let answer = rig.at_endpoint().pop().unwrap();
     assert!(answer["error"]["message"].as_str().unwrap().contains("within 3.0 s"), "{answer}");
-    assert_eq!(rig.to_server(0)[0]["params"]["requestId"], sent["id"]);
+    assert_eq!(rig.at_server(0)[0]["params"]["requestId"], sent["id"]);
     rig.server(0, &json!({"id": sent["id"], "result": {}}).to_string());
-    assert!(rig.to_endpoint().is_empty(), "too late");
+    assert!(rig.at_endpoint().is_empty(), "too late");
 }
 
 #[test]
@@ -435,7 +435,7 @@ fn prompts_resources_completions_and_levels_go_where_they_belong() {
     let mut rig = Rig::new(specs(&["a", "b"]), offers, vec![]);
     rig.begin();
     rig.endpoint(r#"{"id":1,"method":"resources/list","params":null}"#);
-    let listed = rig.to_endpoint()[0]["result"]["resources"].clone();
+    let listed = rig.at_endpoint()[0]["result"]["resources"].clone();
     let uris: Vec<&str> = listed.as_array().unwrap().iter().map(|r| r["uri"].as_str().unwrap()).collect();
     assert_eq!(uris, ["mcp-pipe://a/mem:all", "mem:0", "mcp-pipe://b/mem:all", "mem:1"]);
     for (method, params, own) in [
@@ -455,21 +455,21 @@ fn prompts_resources_completions_and_levels_go_where_they_belong() {
         ),
     ] {
         rig.endpoint(&json!({"id": 5, "method": method, "params": params}).to_string());
-        assert!(rig.to_server(0).is_empty(), "{method}");
-        assert_eq!(rig.to_server(1)[0]["params"], own, "{method}");
+        assert!(rig.at_server(0).is_empty(), "{method}");
+        assert_eq!(rig.at_server(1)[0]["params"], own, "{method}");
     }
     rig.endpoint(r#"{"id":6,"method":"logging/setLevel","params":{"level":"error"}}"#);
-    assert_eq!(rig.to_endpoint(), [json!({"jsonrpc": "2.0", "id": 6, "result": {}})]);
+    assert_eq!(rig.at_endpoint(), [json!({"jsonrpc": "2.0", "id": 6, "result": {}})]);
     for server in [0, 1] {
-        assert_eq!(rig.to_server(server)[0]["params"]["level"], "error");
+        assert_eq!(rig.at_server(server)[0]["params"]["level"], "error");
     }
     rig.server(1, r#"{"method":"notifications/resources/updated","params":{"uri":"mem:all"}}"#);
-    assert_eq!(rig.to_endpoint()[0]["params"]["uri"], "mcp-pipe://b/mem:all");
+    assert_eq!(rig.at_endpoint()[0]["params"]["uri"], "mcp-pipe://b/mem:all");
     // After a restart it is told again what the endpoint wants of it.
     rig.down(1, 1);
-    rig.to_endpoint();
+    rig.at_endpoint();
     rig.up(1);
-    let methods: Vec<Value> = rig.to_server(1).into_iter().map(|f| f["method"].clone()).collect();
+    let methods: Vec<Value> = rig.at_server(1).into_iter().map(|f| f["method"].clone()).collect();
     assert_eq!(methods, ["resources/subscribe", "logging/setLevel"]);
 }
 
@@ -478,14 +478,14 @@ fn a_method_that_nobody_here_knows_goes_to_each_server_until_one_knows_it() {
     let mut rig = Rig::pair();
     let text = r#"{"id":"q","method":"x/y","params":{"n":1.0}}"#;
     rig.endpoint(text);
-    let first = rig.to_server(0).pop().unwrap();
+    let first = rig.at_server(0).pop().unwrap();
     rig.server(0, &json!({"id": first["id"], "error": {"code": -32601, "message": "no"}}).to_string());
-    assert!(rig.to_endpoint().is_empty());
+    assert!(rig.at_endpoint().is_empty());
     let second = rig.sink.servers[1].pop().unwrap();
     let id = parsed(&second)["id"].clone();
     assert_eq!(second, text.replace(r#""q""#, &id.to_string()));
     rig.server(1, &json!({"id": id, "error": {"code": -32601, "message": "neither"}}).to_string());
-    let answer = rig.to_endpoint();
+    let answer = rig.at_endpoint();
     assert_eq!((&answer[0]["id"], &answer[0]["error"]["message"]), (&json!("q"), &json!("neither")));
 }
 
@@ -496,9 +496,9 @@ fn a_server_that_refuses_to_initialize_keeps_nobody_waiting() {
     rig.up(1);
     rig.link_up();
     rig.endpoint(&hello(0));
-    let greeting = rig.to_server(1).pop().unwrap();
+    let greeting = rig.at_server(1).pop().unwrap();
     rig.server(1, &json!({"id": greeting["id"], "error": {"code": -1, "message": "not today"}}).to_string());
-    assert_eq!(rig.to_endpoint()[0]["id"], 0);
+    assert_eq!(rig.at_endpoint()[0]["id"], 0);
     assert!(rig.sink.notes.iter().any(|note| note.contains("not today")), "{:?}", rig.sink.notes);
     assert_eq!(rig.tools(), ["one"]);
 }
@@ -509,13 +509,13 @@ fn a_busy_server_is_waited_for_and_its_siblings_go_on() {
     rig.router.on_server_busy(0, true, rig.now, &mut rig.sink);
     rig.endpoint(&call(3, "one"));
     rig.endpoint(&call(4, "two"));
-    assert_eq!((rig.to_server(0).len(), rig.to_server(1).len()), (0, 1));
+    assert_eq!((rig.at_server(0).len(), rig.at_server(1).len()), (0, 1));
     rig.router.on_server_busy(0, false, rig.now, &mut rig.sink);
-    assert_eq!(rig.to_server(0)[0]["params"]["name"], "one");
+    assert_eq!(rig.at_server(0)[0]["params"]["name"], "one");
     rig.router.on_server_busy(0, true, rig.now, &mut rig.sink);
     rig.endpoint(&call(5, "one"));
     rig.pass(9);
-    assert_eq!(rig.to_endpoint()[0]["id"], 5, "not for ever");
+    assert_eq!(rig.at_endpoint()[0]["id"], 5, "not for ever");
 }
 
 #[test]
@@ -531,7 +531,7 @@ fn with_prefix_every_name_says_whose_it_is_and_one_server_alone_is_itself() {
     rig.up(0);
     rig.link_up();
     rig.endpoint(&hello(0));
-    assert_eq!(rig.to_endpoint()[0]["result"]["serverInfo"]["name"], "s");
+    assert_eq!(rig.at_endpoint()[0]["result"]["serverInfo"]["name"], "s");
 }
 
 #[test]
@@ -541,7 +541,7 @@ fn a_server_that_is_down_is_not_listed_if_so_configured() {
     let mut rig = Rig::new(spec, vec![offer(&["add", "one"]), offer(&["add", "two"])], vec![]);
     rig.begin();
     rig.down(0, 100);
-    assert_eq!(rig.to_endpoint()[0]["method"], "notifications/tools/list_changed");
+    assert_eq!(rig.at_endpoint()[0]["method"], "notifications/tools/list_changed");
     assert_eq!(rig.tools(), ["b__add", "two"], "and the names of the others stay");
     rig.up(0);
     assert_eq!(rig.tools(), ["a__add", "one", "b__add", "two"]);
@@ -682,7 +682,7 @@ proptest! {
             }
             let _ = of;
             for s in 0..3 {
-                for f in rig.to_server(s) {
+                for f in rig.at_server(s) {
                     prop_assert!(alive[s], "a dead server got {}", f);
                     if f["method"].is_string() && !f["id"].is_null() {
                         if f["method"] == "tools/call" {
@@ -692,7 +692,7 @@ proptest! {
                     }
                 }
             }
-            for f in rig.to_endpoint() {
+            for f in rig.at_endpoint() {
                 prop_assert!(linked, "a closed connection got {}", f);
                 if f["method"].is_string() {
                     continue;
@@ -709,18 +709,16 @@ proptest! {
         }
         // In the end everything is answered, whatever became of the servers.
         if linked {
-            for s in 0..3 {
-                if alive[s] { rig.router.on_server_busy(s, false, rig.now, &mut rig.sink); }
-                if alive[s] {
-                    let gone = Gone { why: "exited", retry_in: Duration::from_secs(2) };
-                    rig.router.on_server_down(s, gone, rig.now, &mut rig.sink);
-                }
+            for (s, _) in alive.iter().enumerate().filter(|(_, alive)| **alive) {
+                rig.router.on_server_busy(s, false, rig.now, &mut rig.sink);
+                let gone = Gone { why: "exited", retry_in: Duration::from_secs(2) };
+                rig.router.on_server_down(s, gone, rig.now, &mut rig.sink);
             }
             for _ in 0..10 {
                 rig.now += Duration::from_secs(10);
                 rig.router.on_tick(rig.now, &mut rig.sink);
             }
-            let answered: Vec<u64> = rig.to_endpoint().iter().filter_map(|f| f["id"].as_u64()).collect();
+            let answered: Vec<u64> = rig.at_endpoint().iter().filter_map(|f| f["id"].as_u64()).collect();
             for (id, _) in open {
                 prop_assert_eq!(answered.iter().filter(|a| **a == id).count(), 1, "request {}", id);
             }
