@@ -43,6 +43,8 @@ const TOGETHER: Duration = Duration::from_secs(10);
 const REFUSED: Duration = Duration::from_secs(120);
 /// Maintenance closes connections one by one: only who stands on for this long was spared.
 const SPARED: Duration = Duration::from_secs(5);
+/// So many refusals in a row prove it even if all connections have stood together.
+const CERTAIN: usize = 6;
 /// All connections together have passed at least one of the cloud's pings then.
 const ALL_TOGETHER: Duration = Duration::from_secs(60);
 
@@ -92,7 +94,7 @@ pub struct Evidence {
     replaced: usize,
     /// The only one standing was closed with 1000: which, when, and whether it had just replaced another.
     emptied: Option<(usize, Instant, bool)>,
-    /// Refusals that are not settled: whose, and when. One for each connection at most.
+    /// Refusals that are not settled: whose, and when.
     refusals: Vec<(usize, Instant)>,
     /// Those in a row that have been settled.
     refused: Vec<usize>,
@@ -169,7 +171,8 @@ impl Evidence {
         }
         match (close.code, other) {
             (Some(4004), Some(_)) if close.handshaken && now - latest <= REFUSED => {
-                self.refusals.retain(|(whose, _)| *whose != who);
+                // More would prove no more.
+                self.refusals.truncate(CERTAIN);
                 self.refusals.push((who, now));
             }
             _ => {
@@ -235,7 +238,7 @@ impl Evidence {
             );
             return Verdict::TakesOne { why };
         }
-        let enough = if self.all_stood { 6 } else { 3 };
+        let enough = if self.all_stood { CERTAIN } else { 3 };
         if self.refused.len() >= enough && self.refused.iter().any(|who| Some(who) != self.refused.first()) {
             let mut names: Vec<&str> = Vec::new();
             self.refused.iter().map(|who| name(*who)).for_each(|name| {

@@ -104,6 +104,20 @@ fn refusals_of_several_connections_while_another_stands_are_the_proof() {
 }
 
 #[test]
+fn connections_that_come_again_at_once_are_not_refused_in_vain() {
+    let mut life = Life::of(3);
+    life.open(0, 0).open(1, 10).open(2, 20);
+    for second in 1..=6 {
+        for who in [1, 2] {
+            life.close(who, by_endpoint(4004), second * 1000).open(who, second * 1000 + 900);
+        }
+    }
+    assert!(life.why().is_none());
+    life.close(1, by_endpoint(4004), 7000);
+    assert!(life.why().is_some());
+}
+
+#[test]
 fn refusals_before_initialize_was_answered_or_of_one_server_alone_are_no_proof() {
     let mut late = Life::of(3);
     let mut same = Life::of(3);
