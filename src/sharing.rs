@@ -11,13 +11,14 @@
 //! takes one.
 //!
 //! *Refused*: a connection was closed with 4004 soon after one opened, though its `initialize` was answered and others stand
-//! on. Once is the cloud's answer to anything; three times in a row, and on more than one of the connections (where it is
-//! always the same one, it is that server), it is their number.
+//! on. Once is the cloud's answer to anything; three times in a row it is their number, or something about the servers that
+//! it happens to: so what is done about it is on [`Trial`].
 //!
 //! Connections that stand side by side for some time disprove either, and from then on more is asked for.
 
 #[cfg(test)]
 mod tests;
+mod trial;
 mod witness;
 
 use std::sync::Arc;
@@ -25,6 +26,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+pub use self::trial::{Outcome, Trial};
 pub use self::witness::{Sighting, Witness, witnesses};
 use crate::recovery::Cause;
 
@@ -38,6 +40,8 @@ const MOMENT: Duration = Duration::from_millis(200);
 /// Two that have stood together for so long have not replaced each other.
 const TOGETHER: Duration = Duration::from_secs(10);
 
+/// The xiaozhi cloud's close code for everything; private use.
+const REFUSAL: u16 = 4004;
 /// A limit makes itself felt soon after a connection was made; later a close has other causes. Twice the cloud's interval
 /// between its pings.
 const REFUSED: Duration = Duration::from_secs(120);
@@ -57,7 +61,18 @@ pub enum Verdict {
     TakesOne {
         /// What the endpoint did, in words, with the servers' names.
         why: String,
+        /// How that proves it.
+        proof: Proof,
     },
+}
+
+/// Proofs that an agent takes one connection only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Proof {
+    /// It keeps the newest one.
+    Replaced,
+    /// It refuses what is beyond a number. Something else may be the reason: see [`Trial`].
+    Refused,
 }
 
 /// How a connection ended.
@@ -170,7 +185,7 @@ impl Evidence {
             return self.verdict();
         }
         match (close.code, other) {
-            (Some(4004), Some(_)) if close.handshaken && now - latest <= REFUSED => {
+            (Some(REFUSAL), Some(_)) if close.handshaken && now - latest <= REFUSED => {
                 // More would prove no more.
                 self.refusals.truncate(CERTAIN);
                 self.refusals.push((who, now));
@@ -236,10 +251,10 @@ impl Evidence {
                 "the endpoint keeps only the newest connection: it closed {old}'s with 1000 when {new} connected, as it did \
                  before with another's"
             );
-            return Verdict::TakesOne { why };
+            return Verdict::TakesOne { why, proof: Proof::Replaced };
         }
         let enough = if self.all_stood { CERTAIN } else { 3 };
-        if self.refused.len() >= enough && self.refused.iter().any(|who| Some(who) != self.refused.first()) {
+        if self.refused.len() >= enough {
             let mut names: Vec<&str> = Vec::new();
             self.refused.iter().map(|who| name(*who)).for_each(|name| {
                 if !names.contains(&name) {
@@ -252,7 +267,7 @@ impl Evidence {
                 self.refused.len(),
                 names.join(", ")
             );
-            return Verdict::TakesOne { why };
+            return Verdict::TakesOne { why, proof: Proof::Refused };
         }
         Verdict::KeepApart
     }

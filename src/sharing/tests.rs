@@ -42,7 +42,7 @@ impl Life {
     fn why(&self) -> Option<&str> {
         match &self.verdict {
             Verdict::KeepApart => None,
-            Verdict::TakesOne { why } => Some(why),
+            Verdict::TakesOne { why, .. } => Some(why),
         }
     }
 }
@@ -118,18 +118,14 @@ fn connections_that_come_again_at_once_are_not_refused_in_vain() {
 }
 
 #[test]
-fn refusals_before_initialize_was_answered_or_of_one_server_alone_are_no_proof() {
+fn refusals_before_initialize_was_answered_are_no_proof() {
     let mut late = Life::of(3);
-    let mut same = Life::of(3);
-    for life in [&mut late, &mut same] {
-        life.open(0, 0).open(1, 10).open(2, 10);
-    }
+    late.open(0, 0).open(1, 10).open(2, 10);
     for round in 1..50 {
         let at = round * 20_000;
         let unanswered = Close { handshaken: false, ..by_endpoint(4004) };
         late.close(1, unanswered, at).close(2, unanswered, at).open(1, at + 8000).open(2, at + 8000);
-        same.close(1, by_endpoint(4004), at).open(1, at + 8000);
-        assert_eq!((late.why(), same.why()), (None, None));
+        assert_eq!(late.why(), None);
     }
 }
 

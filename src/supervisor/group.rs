@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use tokio::task::JoinSet;
-use tokio::time::sleep;
-use tracing::{debug, error, info, warn};
+use tokio::time::{sleep, sleep_until};
+use tracing::{debug, info, warn};
 
 use super::claim::Claim;
 use super::{Common, all_ended};
@@ -16,7 +16,7 @@ use crate::pipe::{Pipe, Run};
 use crate::router::Router;
 use crate::router::merge::Merge;
 use crate::router::passthrough::Passthrough;
-use crate::sharing::{Evidence, Verdict, Witness, witnesses};
+use crate::sharing::{Evidence, Outcome, Proof, Trial, Verdict, Witness, witnesses};
 use crate::shutdown::Stop;
 use crate::status::{LinkState, Status, StatusEntry};
 
@@ -28,6 +28,20 @@ pub(super) struct Group {
     seats: Vec<Seat>,
     /// The servers' names, for the log.
     names: String,
+}
+
+/// How the servers of a group are laid onto pipes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Layout {
+    /// A pipe for each.
+    Apart {
+        /// Whether refused connections may prove that the agent takes only one.
+        refusals_count: bool,
+    },
+    /// One for all.
+    Together,
+    /// One for all, as long as it fares better.
+    OnTrial,
 }
 
 /// A server with its place in the world. Each life of a pipe has a copy.
@@ -61,48 +75,44 @@ impl Group {
 
     /// Serves them until the stop.
     pub(super) async fn run(self, common: Common) {
-        let mut takes_one = self.known(&common);
-        if let (Mode::Auto, Some(why), 2..) = (self.mode, takes_one, self.seats.len()) {
+        let known = self.known(&common);
+        let mut layout = match self.mode {
+            Mode::Multiplex => Layout::Together,
+            Mode::Auto if known.is_some() && self.seats.len() > 1 => Layout::Together,
+            Mode::Auto | Mode::PerServer | Mode::Sequential => Layout::Apart { refusals_count: true },
+        };
+        if let (Mode::Auto, Layout::Together, Some(why)) = (self.mode, layout, known) {
             info!(event = "SERVERS_MERGED", server = self.names, "share one connection: {why}");
         }
-        let mut claim = Claim::new(self.agent, &self.names, takes_one.is_some(), &common);
+        let mut takes_one = known.is_some();
+        let mut claim = Claim::new(self.agent, &self.names, takes_one, &common);
         loop {
-            if takes_one.is_some() && !self.wait_for(&mut claim, &common).await {
+            if takes_one && !self.wait_for(&mut claim, &common).await {
                 return;
             }
             let settled = async {
                 claim.settled(self.agent, &self.names, &common).await;
                 std::future::pending::<()>().await;
             };
-            let proof = tokio::select! {
-                proof = self.serve(takes_one.is_some(), &common) => proof,
+            let next = tokio::select! {
+                next = self.serve(layout, &common) => next,
                 () = settled => None,
             };
-            let Some(why) = proof else { return };
-            warn!(
-                event = "SERVERS_MERGED",
-                server = self.names,
-                "share one connection from now on: {why}. \"mode\": \"per-server\" gives each its own all the same"
-            );
-            if let Err(error) = common.catalogue.remember_single(&self.agent.key()) {
-                debug!(event = "CATALOGUE_UNUSABLE", "to be found out again at the next start: {error:#}");
-            }
-            takes_one = Some("it was proven in this run");
+            let Some(next) = next.filter(|_| !common.run.stop.drain().is_cancelled()) else { return };
+            layout = next;
+            takes_one = !matches!(layout, Layout::Apart { .. });
             // Some endpoints take it badly if a connection follows the last one at once.
             sleep(FLOOR).await;
         }
     }
 
-    /// In the layout that the mode asks for, until the stop, or until the agent has proven that another one is needed, and
-    /// how.
-    async fn serve(&self, takes_one: bool, common: &Common) -> Option<String> {
-        match self.mode {
-            Mode::Auto if !takes_one => return self.apart(common).await,
-            Mode::PerServer | Mode::Sequential => return self.apart(common).await,
-            Mode::Auto if self.seats.len() == 1 => return self.apart(common).await,
-            Mode::Auto | Mode::Multiplex => self.together(common).await,
+    /// Until the stop, or until another layout turns out to be needed. All that was started has ended then.
+    async fn serve(&self, layout: Layout, common: &Common) -> Option<Layout> {
+        match layout {
+            Layout::Apart { refusals_count } => self.apart(refusals_count, common).await,
+            Layout::Together => self.together(None, common).await,
+            Layout::OnTrial => self.together(Some(Trial::default()), common).await,
         }
-        None
     }
 
     /// Why it is known that the agent takes one connection only, if it is.
@@ -131,8 +141,8 @@ impl Group {
         }
     }
 
-    /// A connection for each, until the stop, or in mode `auto` until the agent has proven that it takes only one, and how.
-    async fn apart(&self, common: &Common) -> Option<String> {
+    /// A connection for each; in mode `auto` until the agent has proven that it takes only one.
+    async fn apart(&self, refusals_count: bool, common: &Common) -> Option<Layout> {
         let stop = common.run.stop.child();
         let mut pipes = JoinSet::new();
         let (witnesses, mut heard) = witnesses(self.seats.len());
@@ -141,39 +151,92 @@ impl Group {
         }
         let mut evidence = Evidence::new(self.seats.iter().map(|seat| seat.spec.name.clone()).collect());
         let mut told = false;
+        let ended = all_ended(&mut pipes);
+        tokio::pin!(ended);
         loop {
-            tokio::select! {
-                ended = pipes.join_next() => match ended {
-                    None => return None,
-                    Some(Ok(())) => {}
-                    Some(Err(panic)) => error!(event = "ERROR_PIPE", "a pipe ended by a fault of mcp-pipe itself: {panic}"),
-                },
-                Some(sighting) = heard.recv() => {
-                    let Verdict::TakesOne { why } = evidence.sees(sighting) else { continue };
-                    if stop.drain().is_cancelled() {
-                        continue;
-                    }
-                    if self.mode == Mode::Auto {
-                        stop.advance();
-                        all_ended(&mut pipes).await;
-                        return (!common.run.stop.drain().is_cancelled()).then_some(why);
-                    }
-                    if !std::mem::replace(&mut told, true) {
-                        let remedy = "\"mode\": \"auto\" or \"multiplex\" puts them on one connection";
-                        warn!(event = "CONNECTIONS_LIMITED", server = self.names, "{why}; {remedy}");
-                    }
+            let sighting = tokio::select! {
+                () = &mut ended => return None,
+                Some(sighting) = heard.recv() => sighting,
+            };
+            match evidence.sees(sighting) {
+                Verdict::KeepApart => {}
+                Verdict::TakesOne { proof: Proof::Refused, .. } if !refusals_count => {}
+                Verdict::TakesOne { .. } if told || stop.drain().is_cancelled() => {}
+                Verdict::TakesOne { why, proof } if self.mode == Mode::Auto => {
+                    warn!(
+                        event = "SERVERS_MERGED",
+                        server = self.names,
+                        "share one connection from now on: {why}. \"mode\": \"per-server\" gives each its own all the same"
+                    );
+                    stop.advance();
+                    ended.await;
+                    return Some(match proof {
+                        Proof::Replaced => {
+                            self.remember(common);
+                            Layout::Together
+                        }
+                        Proof::Refused => Layout::OnTrial,
+                    });
+                }
+                Verdict::TakesOne { why, .. } => {
+                    told = true;
+                    let remedy = "\"mode\": \"auto\" or \"multiplex\" puts them on one connection";
+                    warn!(event = "CONNECTIONS_LIMITED", server = self.names, "{why}; {remedy}");
                 }
             }
         }
     }
 
-    /// One connection for all, until the stop.
-    async fn together(&self, common: &Common) {
-        let Some(Seat { endpoint, spec, .. }) = self.seats.first() else { return };
+    /// One connection for all; until it fails, if it is on trial.
+    async fn together(&self, mut trial: Option<Trial>, common: &Common) -> Option<Layout> {
+        let Seat { endpoint, spec, .. } = self.seats.first()?;
         let seats = self.seats.iter().map(|seat| (seat.spec.clone(), seat.status.clone())).collect();
         let router = Merge::new(self.seats.iter().map(|seat| (seat.spec.clone(), common.catalogue.load(&seat.spec))));
-        let run = common.run.clone();
-        Pipe::new(seats, endpoint.clone(), spec.link.clone(), router, run).run().await;
+        let (mut witnesses, mut heard) = witnesses(1);
+        let (stop, witness) = (common.run.stop.child(), witnesses.pop());
+        let run = Run { stop: stop.clone(), witness, ..common.run.clone() };
+        let pipe = Pipe::new(seats, endpoint.clone(), spec.link.clone(), router, run).run();
+        tokio::pin!(pipe);
+        while let Some(running) = &mut trial {
+            let passed = async {
+                match running.passes_at() {
+                    Some(at) => sleep_until(at).await,
+                    None => std::future::pending().await,
+                }
+            };
+            let sighting = tokio::select! {
+                () = &mut pipe => return None,
+                () = passed => None,
+                sighting = heard.recv() => sighting,
+            };
+            match sighting.map(|sighting| running.sees(sighting)) {
+                None => {
+                    self.remember(common);
+                    trial = None;
+                }
+                Some(Outcome::Open) => {}
+                Some(Outcome::Failed) => {
+                    warn!(
+                        event = "SERVERS_PARTED",
+                        server = self.names,
+                        "the endpoint refuses the one connection as well, so their number was not the reason; each has its own \
+                         again. Too many tools may be: see mcp-pipe tools --size"
+                    );
+                    stop.advance();
+                    pipe.await;
+                    return Some(Layout::Apart { refusals_count: false });
+                }
+            }
+        }
+        drop(heard);
+        pipe.await;
+        None
+    }
+
+    fn remember(&self, common: &Common) {
+        if let Err(error) = common.catalogue.remember_single(&self.agent.key()) {
+            debug!(event = "CATALOGUE_UNUSABLE", "to be found out again at the next start: {error:#}");
+        }
     }
 }
 
