@@ -30,7 +30,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 pub use self::client::{Client, GatewayError};
-use crate::config::Config;
+use crate::config::{Config, Mode};
 use crate::endpoint::Endpoint;
 use crate::shutdown::Stop;
 
@@ -137,7 +137,7 @@ impl Gateway {
         address.parse().map_err(io::Error::other)
     }
 
-    /// Gives every server of a run its address here, and takes messages as large as the largest they may send.
+    /// Gives every server of a run an address of its own here, and takes messages as large as the largest they may send.
     ///
     /// # Errors
     /// As [`Gateway::endpoint`].
@@ -145,6 +145,23 @@ impl Gateway {
         for server in &mut config.servers {
             server.endpoint = Some(self.endpoint(&server.name)?);
             self.max_message = self.max_message.max(server.max_frame);
+        }
+        Ok(())
+    }
+
+    /// The same, but those servers that are to share a connection share an address.
+    ///
+    /// # Errors
+    /// As [`Gateway::endpoint`].
+    pub fn attach_shared(&mut self, config: &mut Config) -> io::Result<()> {
+        self.attach(config)?;
+        for mode in [Mode::Multiplex, Mode::Sequential] {
+            let sharing = || config.servers.iter().filter(|server| server.sharing.mode == mode);
+            let names: Vec<&str> = sharing().map(|server| &*server.name).collect();
+            let endpoint = Some(self.endpoint(&names.join("+"))?);
+            for server in config.servers.iter_mut().filter(|server| server.sharing.mode == mode) {
+                server.endpoint.clone_from(&endpoint);
+            }
         }
         Ok(())
     }

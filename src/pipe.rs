@@ -28,19 +28,20 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
 use self::sides::{Buffers, HIGH, Side, Sides};
 use self::timer::Timer;
+use crate::catalogue::Catalogue;
 use crate::config::{LinkSpec, ServerSpec};
 use crate::diagnosis::{self, span};
 use crate::endpoint::Endpoint;
 use crate::guard::Guard;
 use crate::link::websocket::Outgoing;
 use crate::link::{Link, LinkEvent};
-use crate::router::{Gone, Router, ServerIndex};
+use crate::router::{Gone, Router, ServerIndex, TurnCommand};
 use crate::server::{Server, ServerEvent};
 use crate::sharing::{Close, Witness};
 use crate::shutdown::Stop;
@@ -65,8 +66,8 @@ pub struct Run {
     pub drain_timeout: Duration,
     /// Whether the log may hold what messages hold.
     pub log_contents: bool,
-    /// Where it is told what becomes of the connections, if somebody wants to know.
-    pub witness: Option<Witness>,
+    /// Where what servers say of themselves is kept for the next run.
+    pub catalogue: Arc<Catalogue>,
 }
 
 /// See the module's documentation.
@@ -86,6 +87,8 @@ pub struct Pipe<R> {
     full: usize,
     /// The router's count at the last look.
     served: u64,
+    /// What a person wants of it.
+    commands: Option<mpsc::Receiver<TurnCommand>>,
 }
 
 enum Phase {
@@ -122,14 +125,14 @@ impl<R: Router> Pipe<R> {
         let max_frame = specs().map(|spec| spec.max_frame).max().unwrap_or_default();
         let start_timeout = specs().map(|spec| spec.start_timeout).max().unwrap_or_default();
         let name = name::joined(specs().map(|spec| &*spec.name));
-        let Run { guard, wake, stop, drain_timeout, log_contents, witness } = run;
+        let Run { guard, wake, stop, drain_timeout, log_contents, catalogue } = run;
         let first = stop.clone();
         let mut pipe = Pipe {
             router,
             link: Link::new(endpoint, link, max_frame, wake),
             servers: Vec::new(),
             endpoint: Outgoing::default(),
-            sides: Sides::new(name, log_contents, witness, Vec::new()),
+            sides: Sides::new(name, log_contents, catalogue),
             phase: Phase::Starting { since: now, report: now + PROGRESS, give_up: now + start_timeout },
             timer: Timer::default(),
             stopped: Box::pin(async move { first.drain().cancelled().await }),
@@ -138,12 +141,24 @@ impl<R: Router> Pipe<R> {
             // The other side's messages go up to the mark and one message beyond it.
             full: 2 * HIGH + max_frame,
             served: 0,
+            commands: None,
         };
         for (spec, status) in servers {
-            pipe.sides.each.push(Side::new(spec.name.clone(), status, now));
+            pipe.sides.each.push(Side::new(spec.clone(), status, now));
             pipe.servers.push(Server::new(spec, guard.clone()));
         }
         pipe
+    }
+
+    /// The same, taking a person's commands.
+    pub fn steered_by(self, commands: mpsc::Receiver<TurnCommand>) -> Self {
+        Pipe { commands: Some(commands), ..self }
+    }
+
+    /// The same, telling what becomes of the connection.
+    pub fn watched_by(mut self, witness: Witness) -> Self {
+        self.sides.witness = Some(witness);
+        self
     }
 
     /// Runs until it was stopped and everything has ended.
@@ -158,6 +173,7 @@ impl<R: Router> Pipe<R> {
             while self.stopped.as_mut().poll(cx).is_ready() {
                 self.next_step(now);
             }
+            self.obey(cx, now);
             let (made_room, ended) = self.look(cx, now);
             if ended {
                 return Poll::Ready(());
@@ -171,6 +187,15 @@ impl<R: Router> Pipe<R> {
         }
         cx.waker().wake_by_ref();
         Poll::Pending
+    }
+
+    /// Passes on what a person wants.
+    fn obey(&mut self, cx: &mut Context<'_>, now: Instant) {
+        let Some(commands) = &mut self.commands else { return };
+        while let Poll::Ready(Some(command)) = commands.poll_recv(cx) {
+            let out = &mut Buffers { endpoint: &mut self.endpoint, sides: &mut self.sides };
+            self.router.on_turn_command(command, now, out);
+        }
     }
 
     /// One look at everything: (whether a side that was not read has room again, whether everything has ended).

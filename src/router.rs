@@ -21,6 +21,8 @@ pub mod merge;
 pub mod names;
 pub mod passthrough;
 pub mod reply;
+mod rotation;
+pub mod turns;
 pub mod uris;
 
 /// What a request is told that comes during a stop.
@@ -116,6 +118,22 @@ pub enum Note<'a> {
         /// From our receiving the request to our sending the answer.
         took: Duration,
     },
+    /// Whose turn it is changes, or was asked to.
+    Turn {
+        /// Whose turn this is about.
+        server: ServerIndex,
+        /// What about it, as a sentence about the server.
+        what: String,
+    },
+}
+
+/// What a person tells a pipe whose servers take turns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TurnCommand {
+    /// The next server's turn is to begin now.
+    Next,
+    /// The present server is to be kept, or, if it is kept already, no longer.
+    Keep,
 }
 
 /// Why a server is not there, in words for the endpoint's user.
@@ -175,6 +193,8 @@ pub trait Router {
     fn on_tick(&mut self, now: Instant, out: &mut impl Out);
     /// When [`Router::on_tick`] wants to be called.
     fn next_tick(&self) -> Option<Instant>;
+    /// A person wants the turns to go another way. Nothing to a router without turns.
+    fn on_turn_command(&mut self, _command: TurnCommand, _now: Instant, _out: &mut impl Out) {}
     /// From now on requests are refused; those under way go on.
     fn drain(&mut self, now: Instant, out: &mut impl Out);
     /// Requests of the endpoint that have no answer yet.
@@ -226,6 +246,7 @@ impl fmt::Display for Note<'_> {
             }
             Note::ToolsRead { tools, bytes } => write!(f, "the endpoint read the list of {tools} tools, {bytes} bytes"),
             Note::Served { method, took, .. } => write!(f, "{method} answered in {took:.1?}"),
+            Note::Turn { what, .. } => f.write_str(what),
         }
     }
 }

@@ -12,8 +12,10 @@ use crate::error::Exit;
 use crate::gateway::Gateway;
 use crate::guard::Guard;
 use crate::inspect::{self, Look, Show};
+use crate::router::TurnCommand;
 use crate::shutdown::Stop;
 use crate::status::{PipeStatus, Status};
+use crate::steering::Steering;
 use crate::{admin, supervisor};
 
 /// Starts the watcher that ends what a killed mcp-pipe leaves behind. To be called before there is any thread.
@@ -52,10 +54,10 @@ pub fn run(command: Command, config: Config, guard: Guard) -> Result<Exit> {
         .build()
         .context("the runtime can't be started; is the limit on open files very low?")?;
     let done = runtime.block_on(async {
-        let stop = Stop::new();
+        let (stop, steering) = (Stop::new(), Steering::default());
         tokio::select! {
-            done = perform(command, arguments, config, guard, stop.clone()) => done,
-            never = signals(&stop) => never,
+            done = perform(command, arguments, config, guard, steering.clone(), stop.clone()) => done,
+            never = signals(&stop, &steering) => never,
         }
     });
     // A name server that doesn't answer must not hold up the end.
@@ -68,10 +70,11 @@ async fn perform(
     arguments: serde_json::Map<String, serde_json::Value>,
     config: Config,
     guard: Guard,
+    steering: Steering,
     stop: Stop,
 ) -> Result<Exit> {
     let status = Status::default();
-    let pipes = async |config, stop| supervisor::serve(config, guard, status.clone(), stop).await;
+    let pipes = async |config, stop| supervisor::serve(config, guard, status.clone(), steering, stop).await;
     let out = &mut io::stdout();
     match command {
         Command::Run(_) => serve(config, &status, stop, pipes).await?,
@@ -93,7 +96,7 @@ async fn serve(mut config: Config, status: &Status, stop: Stop, pipes: impl Asyn
     let gateway = if config.local {
         let mut gateway =
             Gateway::bind().await.context("no local endpoint: no port of 127.0.0.1 can be listened on")?;
-        gateway.attach(&mut config)?;
+        gateway.attach_shared(&mut config)?;
         Some(gateway)
     } else {
         None
@@ -143,17 +146,35 @@ fn announce(config: &Config) {
     }
 }
 
-/// Turns the first signal into a graceful stop and the second into an immediate one. Never ends by itself.
-async fn signals(stop: &Stop) -> Result<Exit> {
+/// What a signal asks for.
+enum Signalled {
+    /// A stop, and the name of the signal.
+    Stop(&'static str),
+    /// The turns of servers.
+    #[cfg_attr(not(unix), expect(dead_code, reason = "Windows has no signals to spare"))]
+    Turn(&'static str, TurnCommand),
+}
+
+/// Turns the first stopping signal into a graceful stop and the second into an immediate one, and hands commands for
+/// turns to whom they concern. Never ends by itself.
+async fn signals(stop: &Stop, steering: &Steering) -> Result<Exit> {
     let mut signals = Signals::new().context("signals can't be handled")?;
     loop {
-        let name = signals.next().await;
-        if stop.drain().is_cancelled() {
-            warn!(event = "STOPPING", "{name} again: stopping at once");
-        } else {
-            info!(event = "STOPPING", "{name}: finishing the calls under way; once more to stop at once");
+        match signals.next().await {
+            Signalled::Stop(name) if stop.drain().is_cancelled() => {
+                warn!(event = "STOPPING", "{name} again: stopping at once");
+                stop.advance();
+            }
+            Signalled::Stop(name) => {
+                info!(event = "STOPPING", "{name}: finishing the calls under way; once more to stop at once");
+                stop.advance();
+            }
+            Signalled::Turn(name, command) => {
+                if !steering.tell(command) {
+                    warn!(event = "TURN", "{name}: no servers take turns here, so nothing is done");
+                }
+            }
         }
-        stop.advance();
     }
 }
 
@@ -163,6 +184,8 @@ struct Signals {
     term: tokio::signal::unix::Signal,
     /// The terminal was closed. `None` under `nohup`, which wants just that to be survived.
     hup: Option<tokio::signal::unix::Signal>,
+    usr1: tokio::signal::unix::Signal,
+    usr2: tokio::signal::unix::Signal,
 }
 
 #[cfg(unix)]
@@ -170,10 +193,16 @@ impl Signals {
     fn new() -> io::Result<Self> {
         use tokio::signal::unix::{SignalKind, signal};
         let hup = if is_ignored(libc::SIGHUP) { None } else { Some(signal(SignalKind::hangup())?) };
-        Ok(Signals { int: signal(SignalKind::interrupt())?, term: signal(SignalKind::terminate())?, hup })
+        Ok(Signals {
+            int: signal(SignalKind::interrupt())?,
+            term: signal(SignalKind::terminate())?,
+            hup,
+            usr1: signal(SignalKind::user_defined1())?,
+            usr2: signal(SignalKind::user_defined2())?,
+        })
     }
 
-    async fn next(&mut self) -> &'static str {
+    async fn next(&mut self) -> Signalled {
         let hup = async {
             match &mut self.hup {
                 Some(hup) => hup.recv().await,
@@ -181,9 +210,11 @@ impl Signals {
             }
         };
         tokio::select! {
-            _ = self.int.recv() => "SIGINT",
-            _ = self.term.recv() => "SIGTERM",
-            _ = hup => "SIGHUP",
+            _ = self.int.recv() => Signalled::Stop("SIGINT"),
+            _ = self.term.recv() => Signalled::Stop("SIGTERM"),
+            _ = hup => Signalled::Stop("SIGHUP"),
+            _ = self.usr1.recv() => Signalled::Turn("SIGUSR1", TurnCommand::Next),
+            _ = self.usr2.recv() => Signalled::Turn("SIGUSR2", TurnCommand::Keep),
         }
     }
 }
@@ -209,11 +240,11 @@ impl Signals {
         Ok(Signals)
     }
 
-    async fn next(&mut self) -> &'static str {
+    async fn next(&mut self) -> Signalled {
         if tokio::signal::ctrl_c().await.is_err() {
             std::future::pending::<()>().await;
         }
-        "Ctrl-C"
+        Signalled::Stop("Ctrl-C")
     }
 }
 

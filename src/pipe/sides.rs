@@ -8,7 +8,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tracing::{debug, enabled, info, warn};
 
-use crate::catalogue::Memory;
+use crate::catalogue::{Catalogue, Memory};
+use crate::config::ServerSpec;
 use crate::envelope;
 use crate::frame::LineOut;
 use crate::link::websocket::Outgoing;
@@ -39,6 +40,7 @@ const REFUSALS: u64 = 10;
 /// The pipe's notes on one server.
 pub(super) struct Side {
     pub(super) name: Arc<str>,
+    spec: Arc<ServerSpec>,
     pub(super) status: StatusEntry,
     /// Messages for it, not yet written.
     pub(super) stdin: LineOut,
@@ -69,6 +71,8 @@ pub(super) struct Sides {
     crowded: bool,
     /// What of the endpoint could not be taken, on this connection.
     refused: u64,
+    /// Where what servers say of themselves is kept.
+    catalogue: Arc<Catalogue>,
 }
 
 /// Where the router's decisions go.
@@ -89,9 +93,10 @@ pub(super) struct Watched {
 }
 
 impl Side {
-    pub(super) fn new(name: Arc<str>, status: StatusEntry, now: Instant) -> Self {
+    pub(super) fn new(spec: Arc<ServerSpec>, status: StatusEntry, now: Instant) -> Self {
+        let name = spec.name.clone();
         let (stdin, serving, proven, busy) = (LineOut::new(), false, false, false);
-        Side { name, status, stdin, since: now, serving, proven, busy, stuck: None, noise: 0 }
+        Side { name, spec, status, stdin, since: now, serving, proven, busy, stuck: None, noise: 0 }
     }
 
     /// A life of its process has begun or ended: nothing of another one concerns it.
@@ -104,8 +109,9 @@ impl Side {
 }
 
 impl Sides {
-    pub(super) fn new(name: Arc<str>, log_contents: bool, witness: Option<Witness>, each: Vec<Side>) -> Self {
-        Sides { name, log_contents, witness, each, crowded: false, refused: 0 }
+    /// Without any server yet.
+    pub(super) fn new(name: Arc<str>, log_contents: bool, catalogue: Arc<Catalogue>) -> Self {
+        Sides { name, log_contents, witness: None, each: Vec::new(), crowded: false, refused: 0, catalogue }
     }
 
     /// Whether servers share the connection, so that none may hold it up.
@@ -252,6 +258,7 @@ impl Sides {
                 debug!(event = "CALL_SERVED", server = %self.each[*server].name, "{note}");
                 self.each[*server].proven = true;
             }
+            Note::Turn { server, .. } => info!(event = "TURN", server = %name(*server), "{note}"),
         }
     }
 }
@@ -269,7 +276,13 @@ impl Out for Buffers<'_> {
         self.sides.crowded |= stdin.len() >= CROWDED;
     }
 
-    fn remember(&mut self, _server: ServerIndex, _memory: &Memory) {}
+    fn remember(&mut self, server: ServerIndex, memory: &Memory) {
+        let side = &self.sides.each[server];
+        // It only makes the next start slower, so it is worth a line, not a fuss.
+        if let Err(error) = self.sides.catalogue.save(&side.spec, memory) {
+            info!(event = "NOT_REMEMBERED", server = %side.name, "what it offers could not be written to the cache: {error:#}");
+        }
+    }
 
     fn note(&mut self, note: Note<'_>) {
         self.sides.note(&note);

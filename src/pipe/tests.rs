@@ -152,7 +152,7 @@ impl Rig {
             stop: stop.clone(),
             drain_timeout: HANG,
             log_contents: false,
-            witness: None,
+            catalogue: Arc::new(Catalogue::at(None)),
         };
         let pipe = tokio::spawn(Pipe::new(servers, endpoint, link, Switch::default(), run).run());
         let (tcp, _) = timeout(HANG, listener.accept()).await.unwrap().unwrap();

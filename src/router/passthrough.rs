@@ -162,7 +162,7 @@ impl Router for Passthrough {
     }
 
     fn in_flight(&self) -> usize {
-        self.lane.calls().count()
+        self.lane.calls().count() + self.lane.held.len() + self.waiting.len()
     }
 
     fn is_warm(&self) -> bool {

@@ -84,6 +84,19 @@ async fn tools_json_holds_what_the_server_said() {
 }
 
 #[tokio::test]
+async fn tools_size_measures_each_tool_and_warns_above_the_budget() {
+    let config = json!({"toolBudget": 100, "mcpServers": {"calculator": calculator_entry()}});
+    let (output, stdout, stderr) = run(Setup::new().config(&config), &["tools", "--size", "--json"]).await;
+    assert!(output.status.success(), "{stderr}");
+    let value: Value = serde_json::from_str(&stdout).unwrap_or_else(|error| panic!("{error}: {stdout}{stderr}"));
+    let tools = value["servers"][0]["tools"].as_array().unwrap();
+    let bytes: Vec<u64> = tools.iter().map(|tool| tool["bytes"].as_u64().unwrap()).collect();
+    assert!(bytes.len() == 5 && bytes.is_sorted_by(|a, b| a >= b), "{stdout}");
+    assert_eq!(value["bytes"].as_u64(), Some(bytes.iter().sum()));
+    assert!(stderr.contains("TOOL_BUDGET") && stderr.contains("above the toolBudget of 100"), "{stderr}");
+}
+
+#[tokio::test]
 async fn tools_of_one_server_starts_no_other() {
     let servers = [("calculator", calculator_entry()), ("other", json!({"command": "/nonexistent"}))];
     let (output, stdout, stderr) = run(Setup::new().config(&config(servers)), &["tools", "calculator"]).await;

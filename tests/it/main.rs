@@ -21,4 +21,5 @@ mod orphans;
 mod real_servers;
 mod reconnect;
 mod secrets;
+mod sequential;
 mod shutdown;

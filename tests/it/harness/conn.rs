@@ -2,7 +2,7 @@
 //! in a frame, something that is not a JSON object, an answer to what was not asked, a second answer.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::{SinkExt, StreamExt};
 use http::HeaderMap;
@@ -18,6 +18,10 @@ use super::within;
 pub(crate) struct Conn {
     socket: WebSocketStream<TcpStream>,
     pub(crate) headers: HeaderMap,
+    /// When it was accepted.
+    pub(crate) opened_at: Instant,
+    /// When the other side's close frame was read, before it was answered.
+    pub(crate) closed_at: Option<Instant>,
     /// Ids as JSON text.
     in_flight: BTreeSet<String>,
     answered: BTreeSet<String>,
@@ -32,7 +36,17 @@ pub(crate) struct Conn {
 impl Conn {
     pub(super) fn new(socket: WebSocketStream<TcpStream>, headers: HeaderMap) -> Self {
         let (in_flight, answered) = Default::default();
-        Conn { socket, headers, in_flight, answered, early: BTreeMap::new(), others: VecDeque::new(), unreadable: 0 }
+        Conn {
+            socket,
+            headers,
+            opened_at: Instant::now(),
+            closed_at: None,
+            in_flight,
+            answered,
+            early: BTreeMap::new(),
+            others: VecDeque::new(),
+            unreadable: 0,
+        }
     }
 
     /// Sends a message; a request's id is in flight from now on.
@@ -161,8 +175,13 @@ impl Conn {
         }
     }
 
+    /// The ids of requests that have no answer, as JSON text.
+    pub(crate) fn unanswered(&self) -> &BTreeSet<String> {
+        &self.in_flight
+    }
+
     /// The next checked frame, or how the connection ended.
-    async fn next(&mut self) -> Result<Value, Option<CloseFrame>> {
+    pub(crate) async fn next(&mut self) -> Result<Value, Option<CloseFrame>> {
         within("a frame from the pipe", self.next_ever()).await
     }
 
@@ -172,6 +191,7 @@ impl Conn {
             match self.socket.next().await {
                 Some(Ok(Message::Text(text))) => return Ok(self.check(&text)),
                 Some(Ok(Message::Close(frame))) => {
+                    self.closed_at = Some(Instant::now());
                     // Lets tungstenite answer it, which completes the close.
                     let _ = within("the close to complete", self.socket.next()).await;
                     return Err(frame);

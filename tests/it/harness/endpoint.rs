@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -52,8 +52,15 @@ impl FakeEndpoint {
 
     /// The next connection, upgraded.
     pub(crate) async fn accept(&self) -> Conn {
-        let stream = within("somebody to dial the endpoint", self.accept_tcp()).await;
-        let (target, conn) = upgrade(stream).await;
+        within("somebody to dial the endpoint", self.accept_at_any_time()).await
+    }
+
+    /// The same, however long it takes.
+    pub(crate) async fn accept_at_any_time(&self) -> Conn {
+        let stream = self.accept_tcp().await;
+        let accepted = Instant::now();
+        let (target, mut conn) = upgrade(stream).await;
+        conn.opened_at = accepted;
         assert_eq!(target, format!("/mcp/?token={}", self.token), "the address is dialled as it was given");
         conn
     }

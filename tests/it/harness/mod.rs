@@ -29,8 +29,13 @@ pub(crate) async fn within<T>(what: &str, future: impl Future<Output = T>) -> T 
 
 /// Says that a test is skipped, and why.
 pub(crate) fn skip(why: &str) {
+    report(&format!("SKIPPED a test: {why}"));
+}
+
+/// Says something that whoever runs the tests should see, also when they pass.
+pub(crate) fn report(what: &str) {
     #[expect(clippy::explicit_write, reason = "the harness would keep what a passing test prints with a macro")]
-    writeln!(std::io::stderr(), "SKIPPED a test: {why}").unwrap();
+    writeln!(std::io::stderr(), "{what}").unwrap();
 }
 
 /// The value of a variable that says where things are that `.ci/run` installs; `None` skips the test, with `CI=true` it fails.

@@ -1,0 +1,298 @@
+//! Whose turn it is, and for how long. Pure.
+//!
+//! Servers have the connection one after the other, in their order. Only a server that has shown that it is loaded gets
+//! its turn: one that has not is passed over until the next round, and where no other is loaded the turn goes on. A turn is
+//! counted from the first connection that stands in it, and reconnects don't prolong it.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// How long the server whose turn it is may be away before another has its turn. A crashed one that is started again at
+/// once is back within that, and an endpoint rather waits this long than lose its connection. Below the 9 s for which
+/// requests are held for it.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// See the module's documentation.
+#[derive(Debug)]
+pub(super) struct Rotation {
+    turn: Duration,
+    places: Vec<Place>,
+    current: usize,
+    clock: Clock,
+}
+
+#[derive(Debug)]
+struct Place {
+    presence: Presence,
+    /// Its turn does not end.
+    pinned: bool,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Presence {
+    /// It has shown that it is loaded.
+    Warm,
+    /// It is down or starting, and is not waited for beyond this.
+    Away { until: Instant },
+}
+
+/// How much of the present turn is left.
+#[derive(Debug, Clone, Copy)]
+enum Clock {
+    /// No connection has stood in it yet.
+    Unstarted,
+    Until(Instant),
+    /// It was asked to end.
+    Skipped,
+}
+
+/// What is to become of the present turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// It goes on.
+    Stays,
+    /// Its time is over, and the next server is ready.
+    Over,
+    /// Its server is gone, or it was asked to end: the endpoint gains nothing by waiting.
+    Cut,
+}
+
+impl Rotation {
+    /// Servers by whether they are pinned, none of them loaded yet. The first pinned one begins, else the first.
+    pub(super) fn new(pinned: impl IntoIterator<Item = bool>, turn: Duration, now: Instant) -> Self {
+        let presence = Presence::Away { until: now + PATIENCE };
+        let places: Vec<Place> = pinned.into_iter().map(|pinned| Place { presence, pinned }).collect();
+        let current = places.iter().position(|p| p.pinned).unwrap_or(0);
+        Rotation { turn, places, current, clock: Clock::Unstarted }
+    }
+
+    /// Whose turn it is.
+    pub(super) fn current(&self) -> usize {
+        self.current
+    }
+
+    /// Whether a server could have its turn.
+    pub(super) fn is_warm(&self, server: usize) -> bool {
+        matches!(self.places[server].presence, Presence::Warm)
+    }
+
+    /// A server has shown that it is loaded.
+    pub(super) fn warm(&mut self, server: usize) {
+        self.places[server].presence = Presence::Warm;
+    }
+
+    /// A server is gone, to be started again after `retry_in`.
+    pub(super) fn away(&mut self, server: usize, retry_in: Duration, now: Instant) {
+        let patience = if retry_in > PATIENCE { Duration::ZERO } else { PATIENCE };
+        let until = match self.places[server].presence {
+            Presence::Away { until } => until.min(now + patience),
+            Presence::Warm => now + patience,
+        };
+        self.places[server].presence = Presence::Away { until };
+    }
+
+    /// The connection stands.
+    pub(super) fn connected(&mut self, now: Instant) {
+        if let Clock::Unstarted = self.clock {
+            self.clock = Clock::Until(now + self.turn);
+        }
+    }
+
+    /// Ends the present turn; false if no other server is ready.
+    pub(super) fn skip(&mut self) -> bool {
+        let possible = self.next().is_some();
+        if possible {
+            self.clock = Clock::Skipped;
+        }
+        possible
+    }
+
+    /// Keeps the present server, or lets the turns go on if it is kept already; whether it is kept now.
+    pub(super) fn toggle_pin(&mut self, now: Instant) -> bool {
+        let pinned = &mut self.places[self.current].pinned;
+        *pinned = !*pinned;
+        if let (true, Clock::Skipped) = (*pinned, self.clock) {
+            self.clock = Clock::Until(now);
+        }
+        *pinned
+    }
+
+    /// The server whose turn would come now.
+    pub(super) fn next(&self) -> Option<usize> {
+        let n = self.places.len();
+        let others = (1..n).map(|step| (self.current + step) % n);
+        others.into_iter().find(|i| self.is_warm(*i))
+    }
+
+    /// What is to become of the present turn.
+    pub(super) fn verdict(&self, now: Instant) -> Verdict {
+        if let Clock::Skipped = self.clock
+            && self.next().is_some()
+        {
+            return Verdict::Cut;
+        }
+        match self.ends() {
+            Some((at, verdict)) if at <= now => verdict,
+            Some(_) | None => Verdict::Stays,
+        }
+    }
+
+    /// When the verdict changes if nothing else happens.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.ends().map(|(at, _)| at)
+    }
+
+    /// The next server's turn begins.
+    pub(super) fn advance(&mut self) {
+        if let Some(next) = self.next() {
+            self.current = next;
+            self.clock = Clock::Unstarted;
+        }
+    }
+
+    /// When the present turn ends, and how. `None`: not by itself.
+    fn ends(&self) -> Option<(Instant, Verdict)> {
+        let place = &self.places[self.current];
+        if place.pinned || self.next().is_none() {
+            return None;
+        }
+        match (self.clock, place.presence) {
+            (Clock::Until(at), Presence::Away { until }) => Some((at.min(until), Verdict::Cut)),
+            (Clock::Unstarted | Clock::Skipped, Presence::Away { until }) => Some((until, Verdict::Cut)),
+            (Clock::Until(at), Presence::Warm) => Some((at, Verdict::Over)),
+            (Clock::Unstarted | Clock::Skipped, Presence::Warm) => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TURN: Duration = Duration::from_secs(300);
+
+    struct Clockwork {
+        rotation: Rotation,
+        now: Instant,
+    }
+
+    impl Clockwork {
+        /// All loaded and connected.
+        fn running(pinned: &[bool]) -> Self {
+            let now = Instant::now();
+            let mut rotation = Rotation::new(pinned.iter().copied(), TURN, now);
+            (0..pinned.len()).for_each(|i| rotation.warm(i));
+            rotation.connected(now);
+            Clockwork { rotation, now }
+        }
+
+        /// Lets time pass, and turns end, until the next one begins or this long; whose turn it is then.
+        fn pass(&mut self, seconds: u64) -> usize {
+            self.now += Duration::from_secs(seconds);
+            if self.rotation.verdict(self.now) != Verdict::Stays {
+                self.rotation.advance();
+                self.rotation.connected(self.now);
+            }
+            self.rotation.current()
+        }
+
+        fn away(&mut self, server: usize, retry_in: u64) {
+            self.rotation.away(server, Duration::from_secs(retry_in), self.now);
+        }
+    }
+
+    #[test]
+    fn servers_have_equal_turns_in_their_order() {
+        let mut it = Clockwork::running(&[false; 3]);
+        assert_eq!([299, 1, 299, 1, 300, 300].map(|s| it.pass(s)), [0, 1, 1, 2, 0, 1]);
+    }
+
+    #[test]
+    fn a_turn_begins_with_its_first_connection_and_no_reconnect_prolongs_it() {
+        let mut it = Clockwork::running(&[false; 2]);
+        it.pass(200);
+        it.rotation.connected(it.now);
+        assert_eq!(it.pass(100), 1);
+        let now = it.now;
+        let mut rotation = Rotation::new([false, false], TURN, now);
+        (0..2).for_each(|i| rotation.warm(i));
+        assert_eq!(rotation.verdict(now + TURN * 9), Verdict::Stays, "there has been no connection");
+        assert_eq!(rotation.deadline(), None);
+    }
+
+    #[test]
+    fn one_server_alone_has_no_turns() {
+        let mut it = Clockwork::running(&[false]);
+        assert_eq!(it.rotation.deadline(), None);
+        assert!(!it.rotation.skip());
+        assert_eq!(it.rotation.verdict(it.now + TURN), Verdict::Stays);
+        let mut it = Clockwork::running(&[false; 3]);
+        it.away(1, 1);
+        it.away(2, 1);
+        assert_eq!((it.rotation.deadline(), it.pass(1000)), (None, 0), "the others are down");
+        assert!(!it.rotation.skip());
+        it.rotation.warm(2);
+        assert_eq!(it.rotation.verdict(it.now), Verdict::Over, "as soon as one is there");
+        assert_eq!(it.pass(0), 2, "and only one that is there");
+    }
+
+    #[test]
+    fn a_crashed_server_is_passed_over_unless_it_comes_back_at_once() {
+        let mut it = Clockwork::running(&[false; 3]);
+        it.away(0, 0);
+        assert_eq!(it.pass(4), 0);
+        it.rotation.warm(0);
+        assert_eq!(it.pass(100), 0, "it was back in time");
+        it.away(0, 0);
+        it.pass(4);
+        it.away(0, 1);
+        assert_eq!(it.rotation.verdict(it.now), Verdict::Stays);
+        it.now += Duration::from_secs(1);
+        assert_eq!(it.rotation.verdict(it.now), Verdict::Cut, "a second crash begins no new wait");
+        assert_eq!(it.pass(0), 1);
+        it.away(1, 6);
+        assert_eq!(it.pass(0), 2, "waiting would be pointless");
+        assert_eq!(it.pass(300), 2, "nobody else is back");
+        it.rotation.warm(1);
+        assert_eq!(it.pass(0), 1);
+    }
+
+    #[test]
+    fn the_first_loaded_server_begins_if_the_first_takes_long_to_start() {
+        let now = Instant::now();
+        let mut rotation = Rotation::new([false; 3], TURN, now);
+        rotation.warm(2);
+        assert_eq!(rotation.verdict(now), Verdict::Stays);
+        assert_eq!(rotation.deadline(), Some(now + PATIENCE));
+        assert_eq!(rotation.verdict(now + PATIENCE), Verdict::Cut);
+        rotation.advance();
+        assert_eq!(rotation.current(), 2);
+    }
+
+    #[test]
+    fn a_pinned_server_begins_and_stays_until_it_is_skipped_or_let_go() {
+        let mut it = Clockwork::running(&[false, true, false]);
+        assert_eq!((it.rotation.deadline(), it.pass(1000)), (None, 1));
+        it.away(1, 1000);
+        assert_eq!(it.pass(1000), 1, "even if it crashes");
+        it.rotation.warm(1);
+        assert!(it.rotation.skip());
+        assert_eq!(it.pass(0), 2);
+        assert_eq!([it.pass(300), it.pass(300), it.pass(900)], [0, 1, 1], "its pin is its own");
+        assert!(!it.rotation.toggle_pin(it.now));
+        assert_eq!(it.pass(0), 2, "its time is long over");
+        assert!(it.rotation.toggle_pin(it.now));
+        assert_eq!(it.pass(1000), 2);
+    }
+
+    #[test]
+    fn keeping_a_server_takes_back_that_it_was_to_go() {
+        let mut it = Clockwork::running(&[false; 2]);
+        assert!(it.rotation.skip());
+        assert!(it.rotation.toggle_pin(it.now));
+        assert_eq!(it.pass(0), 0);
+        assert!(!it.rotation.toggle_pin(it.now));
+        assert_eq!(it.pass(0), 1);
+    }
+}

@@ -1,0 +1,351 @@
+//! Several servers on one connection, one at a time, in turns.
+//!
+//! # Theory of operation
+//!
+//! Each server has a router of its own, made for it alone. What happens to a server goes to that server's router, what the
+//! endpoint and the link do goes to the router of the server whose turn it is. The others take their link for down, and what they
+//! might say to the endpoint goes nowhere; so they warm their servers up, and that is all.
+//!
+//! When a turn is over ([`Rotation`] says when), the connection is closed and made anew, because an endpoint reads what
+//! there is only then; the next server's router gets the new one. It is closed at a quiet moment: nothing is under
+//! way, and the endpoint has said nothing for an instant, so that no request crosses our close frame. A request that is under
+//! way is always waited for. After a grace, new ones are refused, so that such a moment comes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::reply::{self, UNAVAILABLE};
+use super::rotation::{Rotation, Verdict};
+use super::{Account, Gone, Note, Out, Reconnect, Router, ServerIndex, TurnCommand};
+use crate::catalogue::Memory;
+use crate::envelope::{self, Kind, Scanned};
+use crate::frame::Cut;
+
+/// How long a quiet moment is waited for while new requests are still taken. A talk with an assistant has pauses, and a
+/// refused request costs its user more than a late turn.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// How long the endpoint has to be silent: the way there and back, so that it has seen our last answer and what it
+/// said to that has arrived.
+const QUIET: Duration = Duration::from_millis(250);
+
+/// An endpoint that goes on asking for this long although all is refused is not waited for.
+const INSISTING: Duration = Duration::from_secs(5);
+
+/// See the module's documentation. `R` is the router of one server, which it calls 0.
+#[derive(Debug)]
+pub struct Turns<R> {
+    seats: Vec<Seat<R>>,
+    rotation: Rotation,
+    link: LinkSide,
+    draining: bool,
+}
+
+/// A server of a [`Turns`].
+#[derive(Debug)]
+pub struct Seat<R> {
+    /// Its name, for the endpoint and the log.
+    pub name: Arc<str>,
+    /// Its rules.
+    pub router: R,
+    /// Whether its turn does not end.
+    pub pin: bool,
+}
+
+#[derive(Debug)]
+enum LinkSide {
+    Down,
+    Up {
+        /// When the endpoint last said something. `None`: so long ago that it is quiet.
+        heard: Option<Instant>,
+        phase: Phase,
+    },
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Phase {
+    Serving,
+    /// A quiet moment is waited for.
+    Ending {
+        refuse_from: Instant,
+    },
+}
+
+/// What one server's router decides, on its way out.
+struct Door<'a, O> {
+    out: &'a mut O,
+    server: ServerIndex,
+    /// It is its turn.
+    open: bool,
+}
+
+impl<R: Router> Turns<R> {
+    /// Turns of this length, in this order. Nothing is connected, nothing runs.
+    ///
+    /// There must be at least one server.
+    pub fn new(seats: Vec<Seat<R>>, turn: Duration, now: Instant) -> Self {
+        let rotation = Rotation::new(seats.iter().map(|s| s.pin), turn, now);
+        Turns { seats, rotation, link: LinkSide::Down, draining: false }
+    }
+
+    /// A server's router, and where its decisions go.
+    fn at<'o, O: Out>(&mut self, server: ServerIndex, out: &'o mut O) -> (&mut R, Door<'o, O>) {
+        let open = server == self.rotation.current();
+        (&mut self.seats[server].router, Door { out, server, open })
+    }
+
+    /// The router whose turn it is, and where its decisions go.
+    fn current<'o, O: Out>(&mut self, out: &'o mut O) -> (&mut R, Door<'o, O>) {
+        self.at(self.rotation.current(), out)
+    }
+
+    /// Does what follows for the present turn from what has changed.
+    fn look(&mut self, now: Instant, out: &mut impl Out) {
+        if self.draining {
+            return;
+        }
+        let (server, verdict) = (self.rotation.current(), self.rotation.verdict(now));
+        match (&mut self.link, verdict) {
+            (LinkSide::Down, Verdict::Stays) => {}
+            (LinkSide::Down, Verdict::Over | Verdict::Cut) => {
+                self.rotation.advance();
+                out.note(Note::Turn { server: self.rotation.current(), what: "its turn begins".into() });
+            }
+            (LinkSide::Up { phase: phase @ Phase::Ending { .. }, .. }, Verdict::Stays) => {
+                *phase = Phase::Serving;
+                out.note(Note::Turn { server, what: "its turn goes on".into() });
+            }
+            (LinkSide::Up { phase: phase @ Phase::Serving, .. }, Verdict::Over | Verdict::Cut) => {
+                let grace = if verdict == Verdict::Cut { Duration::ZERO } else { GRACE };
+                *phase = Phase::Ending { refuse_from: now + grace };
+                if let Some(next) = self.rotation.next() {
+                    let next = &self.seats[next].name;
+                    let what = format!("its turn is over; {next} is next, as soon as nothing is under way");
+                    out.note(Note::Turn { server, what });
+                }
+            }
+            (LinkSide::Up { phase: Phase::Ending { refuse_from }, .. }, Verdict::Cut) => {
+                *refuse_from = now.min(*refuse_from);
+            }
+            (LinkSide::Up { phase: Phase::Ending { .. }, .. }, Verdict::Over)
+            | (LinkSide::Up { phase: Phase::Serving, .. }, Verdict::Stays) => {}
+        }
+    }
+
+    /// Refuses a request because the turn is over; whether the frame needs no more attention.
+    fn refuse(&mut self, frame: &[u8], now: Instant, out: &mut impl Out) -> bool {
+        match envelope::scan(frame) {
+            Ok(Scanned::One(e)) => {
+                let (Kind::Request, Some(id), Some(method)) = (e.kind(frame), e.id.clone(), e.method) else {
+                    return false;
+                };
+                // These are answered at once, and an endpoint that is left without an answer to them may give us up.
+                if [&b"ping"[..], b"initialize"].contains(&&frame[method]) {
+                    return false;
+                }
+                let name = &self.seats[self.rotation.current()].name;
+                let message = format!(
+                    "the turn of server \"{name}\" is over; the connection is about to be made anew for the next one"
+                );
+                out.to_endpoint(&[&reply::error(&frame[id], UNAVAILABLE, message)]);
+                true
+            }
+            Ok(Scanned::Batch(members)) if !members.is_empty() => {
+                for m in members {
+                    self.on_endpoint(&frame[m], now, out);
+                }
+                true
+            }
+            Ok(Scanned::Batch(_)) | Err(_) => false,
+        }
+    }
+}
+
+impl<R: Router> Router for Turns<R> {
+    fn on_link_up(&mut self, now: Instant, out: &mut impl Out) {
+        self.link = LinkSide::Up { heard: Some(now), phase: Phase::Serving };
+        self.rotation.connected(now);
+        let (router, mut door) = self.current(out);
+        router.on_link_up(now, &mut door);
+        self.look(now, out);
+    }
+
+    fn on_link_down(&mut self, now: Instant, out: &mut impl Out) {
+        self.link = LinkSide::Down;
+        let (router, mut door) = self.current(out);
+        router.on_link_down(now, &mut door);
+        self.look(now, out);
+    }
+
+    fn on_endpoint(&mut self, frame: &[u8], now: Instant, out: &mut impl Out) {
+        if let LinkSide::Up { heard, phase } = &mut self.link {
+            *heard = Some(now);
+            if let Phase::Ending { refuse_from } = *phase
+                && refuse_from <= now
+                && self.refuse(frame, now, out)
+            {
+                return;
+            }
+        }
+        let (router, mut door) = self.current(out);
+        router.on_endpoint(frame, now, &mut door);
+    }
+
+    fn on_endpoint_too_large(&mut self, cut: Cut<'_>, now: Instant, out: &mut impl Out) {
+        if let LinkSide::Up { heard, .. } = &mut self.link {
+            *heard = Some(now);
+        }
+        let (router, mut door) = self.current(out);
+        router.on_endpoint_too_large(cut, now, &mut door);
+    }
+
+    fn on_server_up(&mut self, server: ServerIndex, now: Instant, out: &mut impl Out) {
+        let (router, mut door) = self.at(server, out);
+        router.on_server_up(0, now, &mut door);
+    }
+
+    fn on_server_down(&mut self, server: ServerIndex, gone: Gone<'_>, now: Instant, out: &mut impl Out) {
+        let (router, mut door) = self.at(server, out);
+        router.on_server_down(0, gone, now, &mut door);
+        self.rotation.away(server, gone.retry_in, now);
+        self.look(now, out);
+    }
+
+    fn on_server_busy(&mut self, server: ServerIndex, busy: bool, now: Instant, out: &mut impl Out) {
+        let (router, mut door) = self.at(server, out);
+        router.on_server_busy(0, busy, now, &mut door);
+    }
+
+    fn on_server(&mut self, server: ServerIndex, frame: &[u8], now: Instant, out: &mut impl Out) {
+        let (router, mut door) = self.at(server, out);
+        router.on_server(0, frame, now, &mut door);
+        if router.is_warm() && !self.rotation.is_warm(server) {
+            self.rotation.warm(server);
+            self.look(now, out);
+        }
+    }
+
+    fn on_server_too_large(&mut self, server: ServerIndex, cut: Cut<'_>, now: Instant, out: &mut impl Out) {
+        let (router, mut door) = self.at(server, out);
+        router.on_server_too_large(0, cut, now, &mut door);
+    }
+
+    fn on_tick(&mut self, now: Instant, out: &mut impl Out) {
+        for server in 0..self.seats.len() {
+            let (router, mut door) = self.at(server, out);
+            if router.next_tick().is_some_and(|at| at <= now) {
+                router.on_tick(now, &mut door);
+            }
+        }
+        if let LinkSide::Up { heard, .. } = &mut self.link {
+            heard.take_if(|at| *at + QUIET <= now);
+        }
+        self.look(now, out);
+    }
+
+    fn next_tick(&self) -> Option<Instant> {
+        let own = match &self.link {
+            _ if self.draining => None,
+            LinkSide::Down | LinkSide::Up { phase: Phase::Serving, .. } => self.rotation.deadline(),
+            LinkSide::Up { heard, phase: Phase::Ending { .. } } if self.in_flight() == 0 => heard.map(|at| at + QUIET),
+            // The last answer is an event itself.
+            LinkSide::Up { phase: Phase::Ending { .. }, .. } => None,
+        };
+        self.seats.iter().filter_map(|s| s.router.next_tick()).chain(own).min()
+    }
+
+    fn on_turn_command(&mut self, command: TurnCommand, now: Instant, out: &mut impl Out) {
+        let server = self.rotation.current();
+        let what = match command {
+            TurnCommand::Next if self.rotation.skip() => None,
+            TurnCommand::Next => Some("its turn goes on: no other server is ready"),
+            TurnCommand::Keep if self.rotation.toggle_pin(now) => Some("is kept: its turn does not end"),
+            TurnCommand::Keep => Some("is no longer kept: the turns go on"),
+        };
+        if let Some(what) = what {
+            out.note(Note::Turn { server, what: what.into() });
+        }
+        self.look(now, out);
+    }
+
+    fn drain(&mut self, now: Instant, out: &mut impl Out) {
+        self.draining = true;
+        for server in 0..self.seats.len() {
+            let (router, mut door) = self.at(server, out);
+            router.drain(now, &mut door);
+        }
+    }
+
+    fn in_flight(&self) -> usize {
+        self.seats[self.rotation.current()].router.in_flight()
+    }
+
+    /// Whether the server whose turn it is could be served. Where the first one takes long, that is soon another one's.
+    fn is_warm(&self) -> bool {
+        self.seats[self.rotation.current()].router.is_warm()
+    }
+
+    fn is_serving(&self, server: ServerIndex) -> bool {
+        self.seats[server].router.is_serving(0)
+    }
+
+    fn is_handshaken(&self) -> bool {
+        self.seats[self.rotation.current()].router.is_handshaken()
+    }
+
+    fn wants_reconnect(&self, now: Instant) -> Option<Reconnect> {
+        let LinkSide::Up { heard, phase: Phase::Ending { refuse_from } } = self.link else { return None };
+        let quiet = heard.is_none() || now >= refuse_from + INSISTING;
+        (quiet && !self.draining && self.in_flight() == 0).then_some(Reconnect::Turn)
+    }
+
+    fn account(&self, now: Instant) -> Account {
+        Account { served: self.served(), ..self.seats[self.rotation.current()].router.account(now) }
+    }
+
+    fn served(&self) -> u64 {
+        self.seats.iter().map(|s| s.router.served()).sum()
+    }
+}
+
+impl<O: Out> Out for Door<'_, O> {
+    fn to_endpoint(&mut self, pieces: &[&[u8]]) {
+        if self.open {
+            self.out.to_endpoint(pieces);
+        }
+    }
+
+    fn to_server(&mut self, _server: ServerIndex, pieces: &[&[u8]]) {
+        self.out.to_server(self.server, pieces);
+    }
+
+    fn remember(&mut self, _server: ServerIndex, memory: &Memory) {
+        self.out.remember(self.server, memory);
+    }
+
+    fn note(&mut self, note: Note<'_>) {
+        let server = self.server;
+        self.out.note(match note {
+            Note::Noise { line, .. } => Note::Noise { server, line },
+            Note::TooLarge { server: Some(_), size, answered } => {
+                Note::TooLarge { server: Some(server), size, answered }
+            }
+            Note::Unclaimed { server: Some(_) } => Note::Unclaimed { server: Some(server) },
+            Note::Initialized { identity, .. } => Note::Initialized { server, identity },
+            Note::AnsweredForEndpoint { method, why, .. } => Note::AnsweredForEndpoint { server, method, why },
+            Note::Served { method, took, .. } => Note::Served { server, method, took },
+            Note::Refused { error, .. } => Note::Refused { server, error },
+            Note::NoSuchTool { names, .. } => Note::NoSuchTool { server, names },
+            Note::Turn { what, .. } => Note::Turn { server, what },
+            Note::ToolsRead { .. }
+            | Note::NotMessage { .. }
+            | Note::TooLarge { server: None, .. }
+            | Note::Unclaimed { server: None } => note,
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests;
