@@ -96,6 +96,41 @@ async fn an_agent_that_refuses_more_than_one_gets_one_for_all() {
 }
 
 #[tokio::test]
+async fn the_second_of_two_that_is_refused_shares_the_connection_of_the_first() {
+    let (agent, cache) = (Agent::bind("/mcp/", Takes::Oldest).await, TempDir::new().unwrap());
+    let names = ["a", "b"];
+    let daemon = start(&servers(&agent, &names), cache.path());
+    merged(&agent, &names).await;
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn where_the_one_connection_is_refused_as_well_each_has_its_own_again() {
+    let endpoint = FakeEndpoint::bind().await;
+    let mut entry = fixture_entry(&[]);
+    entry["endpoint"] = endpoint.url().into();
+    let daemon = Setup::new().config(&config(["a", "b"].map(|name| (name, entry.clone())))).start("info");
+    let parted = async {
+        // It dislikes what one of them has, alone or among others.
+        let mut stays = None;
+        loop {
+            let mut conn = endpoint.accept().await;
+            let tools = conn.handshake().await["result"]["tools"].to_string();
+            if tools.contains("__") || stays.is_some() {
+                conn.close(4004).await;
+            } else {
+                stays = Some(conn);
+            }
+        }
+    };
+    tokio::select! {
+        () = parted => {}
+        line = daemon.wait_for_event("SERVERS_PARTED") => assert!(line.to_string().contains("tools"), "{line}"),
+    }
+    daemon.stop().await;
+}
+
+#[tokio::test]
 async fn the_self_hosted_endpoint_gets_one_connection_for_all_from_the_start() {
     let (agent, cache) = (Agent::bind("/mcp_endpoint/mcp/", Takes::Newest).await, TempDir::new().unwrap());
     let names = ["a", "b"];
@@ -124,21 +159,27 @@ async fn a_call_under_way_is_answered_before_servers_move_to_one_connection() {
     let daemon = Setup::new().config(&config(["a", "b", "c"].map(|name| (name, entry.clone())))).start("info");
     let mut stays = endpoint.accept().await;
     stays.handshake().await;
-    let mut last = None;
-    for _ in 0..4 {
+    let mut last = endpoint.accept().await;
+    last.handshake().await;
+    for _ in 0..3 {
         let mut refused = endpoint.accept().await;
         refused.handshake().await;
-        if let Some(before) = last.replace(refused) {
-            before.close(4004).await;
-        }
+        std::mem::replace(&mut last, refused).close(4004).await;
     }
+    // Nobody may be left that dials, as a dial that is given up counts as a connection here.
+    let mut other = endpoint.accept().await;
+    other.handshake().await;
     // By now nobody can take the closes for a restart.
     tokio::time::sleep(Duration::from_millis(5100)).await;
     stays.send_call(2, "sleep", json!({"ms": 2000})).await;
-    last.unwrap().close(4004).await;
+    // The tool runs, or else the call could be refused.
+    stays.call(3, "echo", json!({"text": "after it"})).await;
+    last.close(4004).await;
     daemon.wait_for_event("SERVERS_MERGED").await;
     assert!(stays.answer_to(2).await.get("result").is_some());
-    assert_eq!(u16::from(stays.wait_for_close().await.unwrap().code), 1000);
+    for conn in [&mut stays, &mut other] {
+        assert_eq!(u16::from(conn.wait_for_close().await.unwrap().code), 1000);
+    }
     let mut all = endpoint.accept().await;
     all.handshake().await;
     daemon.stop_closing([&mut all]).await;
