@@ -76,7 +76,7 @@ fn pipe(group: Group, run: &Run, status: &Status, steering: &Steering) -> Pin<Bo
             Box::pin(Pipe::new(members, endpoint, link, turns, run.clone()).steered_by(steering.subscribe()).run())
         }
         (Shared::InTurns, specs) => {
-            let turns = turns(specs, sharing.turn, |spec| merge(&[spec.clone()]));
+            let turns = turns(specs, sharing.turn, |spec| merge(std::slice::from_ref(spec)));
             Box::pin(Pipe::new(members, endpoint, link, turns, run.clone()).steered_by(steering.subscribe()).run())
         }
     }
