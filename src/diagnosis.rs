@@ -20,6 +20,7 @@ const INITIALIZE: Duration = Duration::from_millis(9_500);
 pub fn explain(cause: &Cause, open_for: Option<Duration>, account: &Account, name: &str) -> String {
     let Some(open_for) = open_for else { return cause.to_string() };
     let mut line = match cause {
+        Cause::Ours(_) => return format!("{cause}; it had stood for {}", span(open_for)),
         Cause::Closed { code, reason, .. } => {
             let code = code.map_or("without a code".into(), |c| c.to_string());
             let reason = if reason.is_empty() { String::new() } else { format!(" \"{reason}\"") };
@@ -57,7 +58,9 @@ pub fn explain(cause: &Cause, open_for: Option<Duration>, account: &Account, nam
 fn advice(cause: &Cause, open_for: Duration, account: &Account) -> Option<&'static str> {
     let (code, contested) = match cause {
         Cause::Closed { code, contested, .. } => (*code, *contested),
-        Cause::Dial(_) | Cause::Lost(_) | Cause::Unresponsive { .. } | Cause::Protocol(_) => return None,
+        Cause::Dial(_) | Cause::Ours(_) | Cause::Lost(_) | Cause::Unresponsive { .. } | Cause::Protocol(_) => {
+            return None;
+        }
     };
     if code != Some(CLOUD) {
         return recovery::meaning(code, contested);

@@ -44,12 +44,17 @@ use crate::config::LinkSpec;
 use crate::endpoint::Endpoint;
 use crate::frame::Cut;
 use crate::recovery::{Cause, code, pace};
+use crate::wakers::Wakers;
 
 /// Reads in a row before others have their turn.
 const READS: usize = 2;
 
 /// How long a closing handshake may take, either way (RFC 6455 section 7.1.1 leaves it to us).
 const CLOSING: Duration = Duration::from_secs(1);
+
+/// Between the end of a connection that we closed and the next one: an endpoint that has not settled the first takes the
+/// new one for the old one's, and it is dead from the start.
+const SETTLING: Duration = Duration::from_millis(250);
 
 /// As much of a peer's reason as a log line should hold, in characters. A close frame has 123 bytes at most.
 const REASON: usize = 123;
@@ -59,6 +64,10 @@ const AFTER_WAKING: Duration = Duration::from_secs(2);
 
 /// A handshake proves health once the connection has stood this long.
 const STABLE: Duration = Duration::from_secs(60);
+
+/// What has a waker of its own beside the stream, and is polled only when that woke the link.
+const WAKE: usize = 0;
+const ALARM: usize = 1;
 
 /// What a link reports. Borrowed data is valid during the callback only.
 #[derive(Debug)]
@@ -109,6 +118,7 @@ struct Open {
     timer: Alarm,
     wake: Woken,
     jumps: watch::Receiver<u64>,
+    wakers: Wakers,
     since: Instant,
     /// Reading rested at the last poll, because what was read had nowhere to go.
     paused: bool,
@@ -129,6 +139,8 @@ enum Phase {
     /// We closed it; the peer's close frame is awaited.
     Leaving {
         until: Pin<Box<Sleep>>,
+        /// Why it is to be made anew; `None`: it was the last one.
+        again: Option<&'static str>,
     },
 }
 
@@ -162,11 +174,21 @@ impl Link {
                 if let Phase::Live = open.phase {
                     out.close(1000, "");
                 }
-                open.phase = Phase::Leaving { until: Box::pin(sleep(CLOSING)) };
+                open.phase = Phase::Leaving { until: Box::pin(sleep(CLOSING)), again: None };
                 State::Open(open)
             }
             State::Resting | State::Waiting { .. } | State::Dialling { .. } | State::Closed => State::Closed,
         };
+    }
+
+    /// Closes a connection that stands with code 1000 and makes a new one after a pause, for an endpoint that looks anew at
+    /// what there is only then. `why` goes on "mcp-pipe closed the connection, …". False if none stands.
+    pub fn hang_up(&mut self, out: &mut Outgoing, why: &'static str) -> bool {
+        let State::Open(open) = &mut self.state else { return false };
+        let Phase::Live = open.phase else { return false };
+        out.close(1000, "");
+        open.phase = Phase::Leaving { until: Box::pin(sleep(CLOSING)), again: Some(why) };
+        true
     }
 
     /// Drops it for good, without a farewell.
@@ -280,6 +302,7 @@ impl Link {
             keepalive,
             wake: woken(&self.wake),
             jumps: self.wake.clone(),
+            wakers: Wakers::new(2),
             since: now,
             paused: false,
             handshaken: false,
@@ -312,7 +335,7 @@ impl Link {
         out: &mut Outgoing,
         on: &mut dyn FnMut(&mut Outgoing, LinkEvent<'_>),
     ) {
-        let (open_for, leaving) = match &self.state {
+        let (open_for, left) = match &self.state {
             State::Open(open) => {
                 let at = if let Phase::Parting { at, .. } = open.phase { at } else { now };
                 let open_for = at.saturating_duration_since(open.since);
@@ -320,14 +343,23 @@ impl Link {
                     self.backoff.healthy();
                 }
                 self.contest.ended(open_for);
-                (Some(open_for), matches!(open.phase, Phase::Leaving { .. }))
+                let left = if let Phase::Leaving { again, .. } = open.phase { Some(again) } else { None };
+                (Some(open_for), left)
             }
-            State::Resting | State::Waiting { .. } | State::Dialling { .. } | State::Closed => (None, false),
+            State::Resting | State::Waiting { .. } | State::Dialling { .. } | State::Closed => (None, None),
         };
         out.clear();
-        if leaving {
-            self.state = State::Closed;
-            return;
+        match left {
+            Some(None) => {
+                self.state = State::Closed;
+                return;
+            }
+            // No failure, so the backoff has no say.
+            Some(Some(why)) => {
+                self.state = State::Waiting { timer: Box::pin(sleep(SETTLING)), wake: woken(&self.wake) };
+                return on(out, LinkEvent::Down { cause: &Cause::Ours(why), open_for, retry_in: SETTLING });
+            }
+            None => {}
         }
         let mut retry_in = self.backoff.after(pace(cause), rand::random());
         let cause = match cause {
@@ -338,7 +370,7 @@ impl Link {
                 retry_in = retry_in.max(held_back.unwrap_or_default());
                 &Cause::Closed { code: *code, reason, contested: held_back.is_some() }
             }
-            Cause::Dial(_) | Cause::Lost(_) | Cause::Unresponsive { .. } | Cause::Protocol(_) => cause,
+            Cause::Dial(_) | Cause::Ours(_) | Cause::Lost(_) | Cause::Unresponsive { .. } | Cause::Protocol(_) => cause,
         };
         self.state = State::Waiting { timer: Box::pin(sleep(retry_in)), wake: woken(&self.wake) };
         on(out, LinkEvent::Down { cause, open_for, retry_in });
@@ -362,7 +394,7 @@ impl Open {
                 }
                 return Look::Nothing;
             }
-            Phase::Leaving { until } => {
+            Phase::Leaving { until, .. } => {
                 if until.as_mut().poll(cx).is_ready() {
                     return Look::Over(Cause::Lost(String::new()));
                 }
@@ -370,12 +402,17 @@ impl Open {
                 return self.poll_read(cx, now, out, &mut |_, _| ());
             }
         }
-        while self.wake.as_mut().poll(cx).is_ready() {
-            self.keepalive.check_now(now);
-            self.wake = woken(&self.jumps);
-            self.timer.set(now);
+        self.wakers.attach(cx);
+        let mut alarm = self.wakers.take(ALARM);
+        if self.wakers.take(WAKE) {
+            while self.wake.as_mut().poll(&mut Context::from_waker(self.wakers.waker(WAKE))).is_ready() {
+                self.keepalive.check_now(now);
+                self.wake = woken(&self.jumps);
+                self.timer.set(now);
+                alarm = true;
+            }
         }
-        if let Some(look) = self.beat(cx, now, read, out) {
+        if alarm && let Some(look) = self.beat(now, read, out) {
             return look;
         }
         if !read {
@@ -389,8 +426,8 @@ impl Open {
         self.poll_read(cx, now, out, on)
     }
 
-    fn beat(&mut self, cx: &mut Context<'_>, now: Instant, read: bool, out: &mut Outgoing) -> Option<Look> {
-        while self.timer.poll(cx).is_ready() {
+    fn beat(&mut self, now: Instant, read: bool, out: &mut Outgoing) -> Option<Look> {
+        while self.timer.poll(&mut Context::from_waker(self.wakers.waker(ALARM))).is_ready() {
             if !read {
                 self.keepalive.on_own_pause(now);
             }
@@ -492,6 +529,7 @@ fn take(
                 Cause::Closed { code: Some(code @ 1000..=1015), .. } => *code,
                 Cause::Closed { .. }
                 | Cause::Dial(_)
+                | Cause::Ours(_)
                 | Cause::Lost(_)
                 | Cause::Unresponsive { .. }
                 | Cause::Protocol(_) => 1000,

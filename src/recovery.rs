@@ -24,6 +24,8 @@ pub enum Cause {
         /// Whether another connection keeps taking this one's place ([`crate::backoff::Contest`]).
         contested: bool,
     },
+    /// We closed it, to make a new one at once: the endpoint is to see something new.
+    Ours(&'static str),
     /// It ended without a close frame.
     Lost(String),
     /// Nothing came from the endpoint, not even the answer to a ping.
@@ -103,7 +105,7 @@ pub fn pace(cause: &Cause) -> Pace {
             Some(code::TRY_LATER) => Pace::EVEN.at_least(AFTER_TRY_LATER),
             Some(_) | None => Pace::EVEN,
         },
-        Cause::Lost(_) | Cause::Unresponsive { .. } => Pace::EVEN,
+        Cause::Ours(_) | Cause::Lost(_) | Cause::Unresponsive { .. } => Pace::EVEN,
         Cause::Protocol(_) => Pace::STEEP,
     }
 }
@@ -158,6 +160,7 @@ impl fmt::Display for Cause {
                     None => Ok(()),
                 }
             }
+            Cause::Ours(why) => write!(f, "mcp-pipe closed the connection, {why}"),
             Cause::Lost(error) => {
                 write!(f, "the connection was lost without a goodbye ({})", bounded(error, MAX_DETAIL))
             }

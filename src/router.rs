@@ -154,6 +154,16 @@ pub enum Reconnect {
     Turn,
 }
 
+impl Reconnect {
+    /// For a sentence that begins with "mcp-pipe closed the connection, ".
+    pub fn why(self) -> &'static str {
+        match self {
+            Reconnect::Resync => "because the endpoint has not read what changed and looks anew only at a new one",
+            Reconnect::Turn => "because it is another server's turn",
+        }
+    }
+}
+
 /// A router's account of the connection, for the one line that explains why it was closed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Account {

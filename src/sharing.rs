@@ -87,13 +87,13 @@ pub struct Close {
 }
 
 impl Close {
-    /// Of a connection that we did not end ourselves.
+    /// As the link tells it.
     pub fn by(cause: &Cause, handshaken: bool) -> Self {
         let code = match cause {
             Cause::Closed { code, .. } => *code,
-            Cause::Dial(_) | Cause::Lost(_) | Cause::Unresponsive { .. } | Cause::Protocol(_) => None,
+            Cause::Dial(_) | Cause::Ours(_) | Cause::Lost(_) | Cause::Unresponsive { .. } | Cause::Protocol(_) => None,
         };
-        Close { code, handshaken, ours: false }
+        Close { code, handshaken, ours: matches!(cause, Cause::Ours(_)) }
     }
 }
 

@@ -228,3 +228,52 @@ async fn two_programs_on_one_agent_wage_no_war_of_reconnects_though_each_serves_
     // For both: 1 and 2 s, 8 s, 64 s, and from then on 300 s or more.
     assert!(hours[0] <= 18 && hours[1] <= 12 && hours[2] <= 12 && contested, "{hours:?}");
 }
+
+#[tokio::test]
+async fn a_connection_that_we_close_is_made_anew_after_a_pause_and_counts_neither_as_failure_nor_as_health() {
+    let (socket, address) = closed_port();
+    tokio::time::pause();
+    let mut rig = Rig::dialling(address);
+    let wait = rig.waits(9).await[8];
+    tokio::time::resume();
+    let listener = socket.listen(8).unwrap();
+    let endpoint = tokio::spawn(async move {
+        let mut closes = Vec::new();
+        for _ in 0..3 {
+            let (tcp, _) = listener.accept().await.unwrap();
+            let mut socket = accept_async(tcp).await.unwrap();
+            while let Some(Ok(message)) = socket.next().await {
+                if let Message::Close(frame) = message {
+                    closes.push(frame.map(|frame| u16::from(frame.code)));
+                }
+            }
+        }
+        closes
+    });
+    jump(wait).await;
+    for _ in 0..3 {
+        let mut hung_up = false;
+        let down = poll_fn(|cx| {
+            let (mut up, mut down) = (false, None);
+            let Rig { link, out } = &mut rig;
+            let _open = link.poll(cx, Instant::now(), true, out, &mut |_, event| match event {
+                LinkEvent::Up(_) => up = true,
+                LinkEvent::Down { cause, retry_in, .. } => down = Some((cause.to_string(), retry_in)),
+                LinkEvent::Message(_) | LinkEvent::TooLarge(_) => {}
+            });
+            if up {
+                hung_up = link.hang_up(out, "for a test") && !link.hang_up(out, "twice");
+            }
+            let _written = link.poll_write(cx, out);
+            down.map_or(Poll::Pending, Poll::Ready)
+        })
+        .await;
+        assert!(hung_up);
+        assert_eq!(down, ("mcp-pipe closed the connection, for a test".to_owned(), Duration::from_millis(250)));
+    }
+    assert_eq!(endpoint.await.unwrap(), [Some(1000); 3]);
+    // The next failure goes on where the failures before had got to.
+    tokio::time::pause();
+    assert!(rig.waits(1).await[0] >= FLOOR);
+    assert!(!rig.link.hang_up(&mut rig.out, "nothing stands"));
+}

@@ -1,13 +1,14 @@
 //! Servers as people run them, from npm and PyPI, in front of an endpoint that behaves as the cloud does.
 //!
 //! Where they are is said by two variables, which `.ci/run` sets: `MCP_PIPE_TEST_PYTHON` (a Python that has the
-//! packages `mcp` and `fastmcp`) and `MCP_PIPE_TEST_NODE_MODULES` (a `node_modules` that has
-//! `@modelcontextprotocol/server-everything`). Without one its tests are skipped, which is said; with `CI=true` they fail.
+//! packages `mcp`, `fastmcp` and `websockets`) and `MCP_PIPE_TEST_NODE_MODULES` (a `node_modules` that has `ws`,
+//! `@modelcontextprotocol/sdk` and `@modelcontextprotocol/server-everything`). Without one its tests are skipped, which
+//! is said; with `CI=true` they fail.
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
-use crate::harness::{Conn, Daemon, FakeEndpoint, Setup, config, example, installed, text_of};
+use crate::harness::{Conn, Daemon, FakeEndpoint, Setup, config, everything, example, installed, text_of};
 
 /// Starts it as the server `x`, and accepts its connection.
 async fn start(setup: Setup, mut entry: Value) -> (FakeEndpoint, Daemon, Conn) {
@@ -16,13 +17,6 @@ async fn start(setup: Setup, mut entry: Value) -> (FakeEndpoint, Daemon, Conn) {
     let daemon = setup.config(&config([("x", entry)])).start("debug");
     let conn = endpoint.accept().await;
     (endpoint, daemon, conn)
-}
-
-/// server-everything as `npx` starts it: under a shell, under npm.
-fn everything() -> Option<Value> {
-    let modules = installed("MCP_PIPE_TEST_NODE_MODULES")?;
-    let prefix = modules.parent().unwrap().to_owned();
-    Some(json!({"command": "npx", "args": ["--no-install", "mcp-server-everything", "stdio"], "cwd": prefix}))
 }
 
 /// The pid of the only process of the run whose command line says this.

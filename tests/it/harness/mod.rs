@@ -1,6 +1,7 @@
 //! What the tests are made with: an endpoint that panics on the unexpected, the program as a process, and servers.
 
 mod agent;
+mod client;
 mod conn;
 mod daemon;
 mod endpoint;
@@ -12,6 +13,7 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 
 pub(crate) use agent::{Agent, Seen, Takes};
+pub(crate) use client::Client;
 pub(crate) use conn::{Conn, text_of};
 pub(crate) use daemon::{Daemon, Setup, field};
 pub(crate) use endpoint::FakeEndpoint;
@@ -57,8 +59,13 @@ pub(crate) fn rounds() -> usize {
 
 /// The server that misbehaves on request (`tests/it/fixture.rs`).
 pub(crate) fn fixture() -> PathBuf {
-    let path = Path::new(env!("CARGO_BIN_EXE_mcp-pipe")).with_file_name("examples").join("fixture");
-    assert!(path.exists(), "{} is not built: cargo build --example fixture", path.display());
+    built("fixture")
+}
+
+/// A program of the tests: an `[[example]]` of `Cargo.toml`.
+pub(crate) fn built(name: &str) -> PathBuf {
+    let path = Path::new(env!("CARGO_BIN_EXE_mcp-pipe")).with_file_name("examples").join(name);
+    assert!(path.exists(), "{} is not built: cargo build --example {name}", path.display());
     path
 }
 
@@ -75,6 +82,13 @@ pub(crate) fn fixture_entry(flags: &[&str]) -> Value {
 /// An `mcpServers` entry that runs the calculator.
 pub(crate) fn calculator_entry() -> Value {
     json!({"command": "python3", "args": [example("calculator.py")]})
+}
+
+/// server-everything as `npx` starts it: under a shell, under npm. `None` where it isn't installed.
+pub(crate) fn everything() -> Option<Value> {
+    let modules = installed("MCP_PIPE_TEST_NODE_MODULES")?;
+    let prefix = modules.parent().unwrap().to_owned();
+    Some(json!({"command": "npx", "args": ["--no-install", "mcp-server-everything", "stdio"], "cwd": prefix}))
 }
 
 /// A config file with these servers, and waits short enough for a test.

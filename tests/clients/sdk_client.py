@@ -1,0 +1,133 @@
+"""The official Python SDK's client, unmodified, over a WebSocket.
+
+    python sdk_client.py URL
+
+The SDK has no WebSocket transport since version 2, so `websocket` below is one: it takes what its client takes, streams of
+messages. What goes over stdin and stdout is what sdk_client.mjs says.
+"""
+
+import json
+import sys
+from contextlib import asynccontextmanager
+
+import anyio
+from mcp import Client, MCPError, types
+from mcp.shared.message import SessionMessage
+from websockets.asyncio.client import connect
+
+
+@asynccontextmanager
+async def websocket(url):
+    to_client, read = anyio.create_memory_object_stream()
+    write, from_client = anyio.create_memory_object_stream()
+
+    async def incoming(socket):
+        async with to_client:
+            async for text in socket:
+                message = types.jsonrpc_message_adapter.validate_json(text, by_name=False)
+                await to_client.send(SessionMessage(message))
+
+    async def outgoing(socket):
+        async with from_client:
+            async for message in from_client:
+                await socket.send(message.message.model_dump_json(by_alias=True, exclude_unset=True))
+
+    async with connect(url, subprotocols=["mcp"], max_size=None) as socket, anyio.create_task_group() as tasks:
+        tasks.start_soon(incoming, socket)
+        tasks.start_soon(outgoing, socket)
+        yield read, write
+        await socket.close()
+        tasks.cancel_scope.cancel()
+
+
+def say(line):
+    print(json.dumps(line, ensure_ascii=False), flush=True)
+
+
+def plain(model):
+    return model.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+
+def answer(method, result):
+    async def callback(*_):
+        say({"asked": method})
+        return result
+
+    return callback
+
+
+async def notified(message):
+    if isinstance(message, Exception):
+        say({"complaint": str(message)})
+    else:
+        say({"notification": message.method, "params": plain(message.params) if message.params else None})
+
+
+async def request(client, id, method, params):
+    async def progress(progress, total, message):
+        say({"progress": id, "params": {"progress": progress, "total": total}})
+
+    session = client.session
+    methods = {
+        "ping": lambda: session.send_ping(),
+        "tools/list": lambda: client.list_tools(cache_mode="bypass"),
+        "tools/call": lambda: client.call_tool(params["name"], params.get("arguments"), progress_callback=progress),
+        "prompts/list": lambda: client.list_prompts(cache_mode="bypass"),
+        "prompts/get": lambda: client.get_prompt(params["name"], params.get("arguments")),
+        "resources/list": lambda: client.list_resources(cache_mode="bypass"),
+        "resources/templates/list": lambda: client.list_resource_templates(cache_mode="bypass"),
+        "resources/read": lambda: client.read_resource(params["uri"]),
+        "resources/subscribe": lambda: client.subscribe_resource(params["uri"]),
+        "completion/complete": lambda: client.complete(reference(params["ref"]), params["argument"]),
+        "logging/setLevel": lambda: client.set_logging_level(params["level"]),
+    }
+    try:
+        result = await methods[method]()
+        say({"id": id, "result": plain(result)})
+    except MCPError as error:
+        say({"id": id, "error": {"code": error.error.code, "message": error.error.message}})
+
+
+def reference(ref):
+    if ref["type"] == "ref/prompt":
+        return types.PromptReference(name=ref["name"])
+    return types.ResourceTemplateReference(uri=ref["uri"])
+
+
+async def main(url):
+    sampled = types.CreateMessageResult(
+        model="none", role="assistant", content=types.TextContent(type="text", text="sampled by the client")
+    )
+    elicited = types.ElicitResult(action="accept", content={"name": "elicited by the client"})
+    roots = types.ListRootsResult(roots=[types.Root(uri="file:///client", name="client")])
+    client = Client(
+        websocket(url),
+        list_roots_callback=answer("roots/list", roots),
+        sampling_callback=answer("sampling/createMessage", sampled),
+        elicitation_callback=answer("elicitation/create", elicited),
+        message_handler=notified,
+    )
+    async with client:
+        ready = {"instructions": client.instructions, "capabilities": plain(client.server_capabilities)}
+        ready["serverInfo"] = plain(client.server_info) if client.server_info else None
+        say({"ready": ready})
+        under_way = {}
+
+        async def run(line):
+            with anyio.CancelScope() as scope:
+                under_way[line["id"]] = scope
+                await request(client, line["id"], line["method"], line.get("params") or {})
+            if scope.cancelled_caught:
+                say({"id": line["id"], "error": {"code": None, "message": "cancelled by the client"}})
+
+        async with anyio.create_task_group() as tasks:
+            async for text in anyio.wrap_file(sys.stdin):
+                line = json.loads(text)
+                if "cancel" in line:
+                    under_way[line["cancel"]].cancel()
+                else:
+                    tasks.start_soon(run, line)
+            tasks.cancel_scope.cancel()
+
+
+anyio.run(main, sys.argv[1])
