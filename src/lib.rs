@@ -33,3 +33,4 @@ pub mod status;
 pub mod steering;
 pub mod supervisor;
 pub mod tools;
+pub mod wakers;

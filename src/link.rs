@@ -44,6 +44,7 @@ use crate::config::LinkSpec;
 use crate::endpoint::Endpoint;
 use crate::frame::Cut;
 use crate::recovery::{Cause, code, pace};
+use crate::wakers::Wakers;
 
 /// Reads in a row before others have their turn.
 const READS: usize = 2;
@@ -63,6 +64,10 @@ const AFTER_WAKING: Duration = Duration::from_secs(2);
 
 /// A handshake proves health once the connection has stood this long.
 const STABLE: Duration = Duration::from_secs(60);
+
+/// What has a waker of its own beside the stream, and is polled only when that woke the link.
+const WAKE: usize = 0;
+const ALARM: usize = 1;
 
 /// What a link reports. Borrowed data is valid during the callback only.
 #[derive(Debug)]
@@ -113,6 +118,7 @@ struct Open {
     timer: Alarm,
     wake: Woken,
     jumps: watch::Receiver<u64>,
+    wakers: Wakers,
     since: Instant,
     /// Reading rested at the last poll, because what was read had nowhere to go.
     paused: bool,
@@ -296,6 +302,7 @@ impl Link {
             keepalive,
             wake: woken(&self.wake),
             jumps: self.wake.clone(),
+            wakers: Wakers::new(2),
             since: now,
             paused: false,
             handshaken: false,
@@ -395,12 +402,17 @@ impl Open {
                 return self.poll_read(cx, now, out, &mut |_, _| ());
             }
         }
-        while self.wake.as_mut().poll(cx).is_ready() {
-            self.keepalive.check_now(now);
-            self.wake = woken(&self.jumps);
-            self.timer.set(now);
+        self.wakers.attach(cx);
+        let mut alarm = self.wakers.take(ALARM);
+        if self.wakers.take(WAKE) {
+            while self.wake.as_mut().poll(&mut Context::from_waker(self.wakers.waker(WAKE))).is_ready() {
+                self.keepalive.check_now(now);
+                self.wake = woken(&self.jumps);
+                self.timer.set(now);
+                alarm = true;
+            }
         }
-        if let Some(look) = self.beat(cx, now, read, out) {
+        if alarm && let Some(look) = self.beat(now, read, out) {
             return look;
         }
         if !read {
@@ -414,8 +426,8 @@ impl Open {
         self.poll_read(cx, now, out, on)
     }
 
-    fn beat(&mut self, cx: &mut Context<'_>, now: Instant, read: bool, out: &mut Outgoing) -> Option<Look> {
-        while self.timer.poll(cx).is_ready() {
+    fn beat(&mut self, now: Instant, read: bool, out: &mut Outgoing) -> Option<Look> {
+        while self.timer.poll(&mut Context::from_waker(self.wakers.waker(ALARM))).is_ready() {
             if !read {
                 self.keepalive.on_own_pause(now);
             }

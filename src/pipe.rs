@@ -2,10 +2,12 @@
 //!
 //! # Theory of operation
 //!
-//! A pipe is one future on one task. Whatever wakes it, it looks at everything in turn: the link's
+//! A pipe is one future on one task. When it is woken it looks at what woke it, in turn: the link's
 //! messages go through the router into the servers' stdin buffers, the servers' lines through the router into the link's
-//! buffer, and both buffers are written out. All that is there is handled before anything is written, so a
-//! burst costs one write, and a single message is passed on in the poll that read it.
+//! buffer, and what is in the buffers is written out. All that is there is handled before anything is written, so a
+//! burst costs one write, and a single message is passed on in the poll that read it. Link and servers have a waker each
+//! ([`crate::wakers`]), so idle servers cost nothing. A side is also looked at when what kept it from being read is gone,
+//! and where this module itself has changed its state.
 //!
 //! Each side is read only while the other side's buffer is below a high-water mark: a slow side slows the other down, and nothing
 //! grows. What we answer ourselves is no different: a side that sends on without taking its answers is not read either once
@@ -46,9 +48,17 @@ use crate::router::{Gone, Router, ServerIndex, TurnCommand};
 use crate::server::{Server, ServerEvent};
 use crate::shutdown::Stop;
 use crate::status::{ServerState, StatusEntry};
+use crate::wakers::{Bits, Wakers};
 
 /// Looks in a row before other pipes have their turn.
 const LOOKS: usize = 8;
+
+/// What has a waker beside the servers, whose indices come before.
+const LINK: usize = 0;
+const STOP: usize = 1;
+const TIMER: usize = 2;
+const STEERING: usize = 3;
+const OTHERS: usize = 4;
 
 /// How often a long start is reported.
 const PROGRESS: Duration = Duration::from_secs(10);
@@ -78,6 +88,13 @@ pub struct Pipe<R> {
     /// Messages for the endpoint, not yet written.
     endpoint: Outgoing,
     sides: Sides,
+    wakers: Wakers,
+    /// Who is to be looked at: servers by their index, then the others.
+    woken: Bits,
+    /// Servers and link that were not read when they were last looked at, for want of room.
+    paused: Bits,
+    /// The server that was refused first in the last look.
+    first: Option<ServerIndex>,
     phase: Phase,
     timer: Timer,
     stop: Stop,
@@ -126,13 +143,21 @@ impl<R: Router> Pipe<R> {
         let start_timeout = specs().map(|spec| spec.start_timeout).max().unwrap_or_default();
         let name = name::joined(specs().map(|spec| &*spec.name));
         let Run { guard, wake, stop, drain_timeout, log_contents, catalogue } = run;
-        let first = stop.clone();
-        let mut pipe = Pipe {
+        let (first, bits) = (stop.clone(), servers.len() + OTHERS);
+        let (each, servers) = servers
+            .into_iter()
+            .map(|(spec, status)| (Side::new(spec.clone(), status, now), Server::new(spec, guard.clone())))
+            .unzip();
+        Pipe {
             router,
             link: Link::new(endpoint, link, max_frame, wake),
-            servers: Vec::new(),
+            servers,
             endpoint: Outgoing::default(),
-            sides: Sides::new(name, log_contents, catalogue),
+            sides: Sides::new(name, log_contents, catalogue, each),
+            wakers: Wakers::new(bits),
+            woken: Bits::none(bits),
+            paused: Bits::none(bits),
+            first: None,
             phase: Phase::Starting { since: now, report: now + PROGRESS, give_up: now + start_timeout },
             timer: Timer::default(),
             stopped: Box::pin(async move { first.drain().cancelled().await }),
@@ -142,12 +167,7 @@ impl<R: Router> Pipe<R> {
             full: 2 * HIGH + max_frame,
             served: 0,
             commands: None,
-        };
-        for (spec, status) in servers {
-            pipe.sides.each.push(Side::new(spec.clone(), status, now));
-            pipe.servers.push(Server::new(spec, guard.clone()));
         }
-        pipe
     }
 
     /// The same, taking a person's commands.
@@ -161,20 +181,21 @@ impl<R: Router> Pipe<R> {
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.wakers.attach(cx);
         for _ in 0..LOOKS {
             let now = Instant::now();
-            // Again after a step: the next one has to wake us too.
-            while self.stopped.as_mut().poll(cx).is_ready() {
-                self.next_step(now);
+            self.wakers.take_all(&mut self.woken);
+            if self.woken.remove(self.stop_bit()) {
+                self.poll_stop(now);
             }
-            self.obey(cx, now);
-            let (made_room, ended) = self.look(cx, now);
+            self.obey(now);
+            let (made_room, ended) = self.look(now);
             if ended {
                 return Poll::Ready(());
             }
             // Each of these may have left something to read or to write that nothing else would wake us for.
             let advanced = self.advance(now);
-            let timed = self.tick(cx, now);
+            let timed = self.tick(now);
             if !(made_room || advanced || timed) {
                 return Poll::Pending;
             }
@@ -184,55 +205,124 @@ impl<R: Router> Pipe<R> {
     }
 
     /// Passes on what a person wants.
-    fn obey(&mut self, cx: &mut Context<'_>, now: Instant) {
+    fn obey(&mut self, now: Instant) {
         let Some(commands) = &mut self.commands else { return };
+        let cx = &mut Context::from_waker(self.wakers.waker(self.servers.len() + STEERING));
         while let Poll::Ready(Some(command)) = commands.poll_recv(cx) {
             let out = &mut Buffers { endpoint: &mut self.endpoint, sides: &mut self.sides };
             self.router.on_turn_command(command, now, out);
         }
     }
 
-    /// One look at everything: (whether a side that was not read has room again, whether everything has ended).
-    fn look(&mut self, cx: &mut Context<'_>, now: Instant) -> (bool, bool) {
-        let Pipe { router, link, servers, endpoint, sides, full, .. } = self;
+    /// One look at all that was woken or has something to write: (whether a side that was not read has room again,
+    /// whether everything has ended).
+    fn look(&mut self, now: Instant) -> (bool, bool) {
+        let (count, link) = (self.servers.len(), self.link_bit());
         let closing = matches!(self.phase, Phase::Closing);
-        let ending = closing || matches!(self.phase, Phase::Draining { .. });
-        let for_link = |sides: &Sides, endpoint: &Outgoing| sides.has_room() && endpoint.pending().len() < *full;
-        let for_server = |sides: &Sides, endpoint: &Outgoing, index: ServerIndex| {
-            endpoint.pending().len() < HIGH && sides.each[index].stdin.len() < *full
-        };
-        let link_room = for_link(sides, endpoint);
-        let mut ended = Poll::Ready(())
-            == link.poll(cx, now, link_room, endpoint, &mut |endpoint, event| {
-                on_link(router, Buffers { endpoint, sides }, event, ending, now);
-            });
-        let mut paused = Vec::new();
-        for (index, server) in servers.iter_mut().enumerate() {
+        if closing {
+            // It is rare, and all have to say that they have ended.
+            (0..=link).for_each(|bit| self.woken.insert(bit));
+        }
+        for bit in self.paused.iter() {
+            if if bit == link { self.link_has_room() } else { self.server_has_room(bit) } {
+                self.woken.insert(bit);
+            }
+        }
+        let mut ended = closing;
+        let link_woken = self.woken.remove(link);
+        if link_woken {
+            ended &= self.look_at_link(now);
+        }
+        self.write_stdin();
+        // Who was refused first last time comes first now: those before it must not use up all room for ever.
+        let first = self.first.take().unwrap_or(0);
+        for part in [first..count, 0..first] {
+            let mut from = part.start;
+            while let Some(index) = self.woken.next(from).filter(|index| part.contains(index)) {
+                from = index + 1;
+                self.woken.remove(index);
+                ended &= self.look_at_server(index, closing, now);
+            }
+        }
+        if link_woken || !self.endpoint.pending().is_empty() {
+            let cx = &mut Context::from_waker(self.wakers.waker(link));
             // A writer that is pending has registered to be woken.
-            let _pending = server.poll_write(cx, &mut sides.each[index].stdin);
-            let room = for_server(sides, endpoint, index);
-            ended &= Poll::Ready(())
-                == server.poll(cx, room, &mut |event| {
-                    // Of a server that is being stopped nobody wants to hear any more.
-                    if !closing {
-                        on_server(router, Buffers { endpoint, sides }, index, event, now);
-                    }
-                });
-            if std::mem::take(&mut sides.each[index].proven) {
-                server.healthy();
-            }
-            if !room {
-                paused.push(index);
-            }
+            let _pending = self.link.poll_write(cx, &mut self.endpoint);
         }
-        let _pending = link.poll_write(cx, endpoint);
-        for (server, side) in servers.iter_mut().zip(&mut sides.each) {
-            let _pending = server.poll_write(cx, &mut side.stdin);
-        }
+        self.write_stdin();
         // Only now: what one server wrote may have been for another.
-        let made_room = (!link_room && for_link(sides, endpoint))
-            || paused.into_iter().any(|index| for_server(sides, endpoint, index));
-        (made_room, ended)
+        let room = |bit| if bit == link { self.link_has_room() } else { self.server_has_room(bit) };
+        (self.paused.iter().any(room), ended)
+    }
+
+    /// Whether the link has ended for good.
+    fn look_at_link(&mut self, now: Instant) -> bool {
+        let (bit, room) = (self.link_bit(), self.link_has_room());
+        let Pipe { router, link, endpoint, sides, wakers, phase, .. } = self;
+        let ending = matches!(phase, Phase::Closing | Phase::Draining { .. });
+        let cx = &mut Context::from_waker(wakers.waker(bit));
+        let polled = link.poll(cx, now, room, endpoint, &mut |endpoint, event| {
+            on_link(router, Buffers { endpoint, sides }, event, ending, now);
+        });
+        self.paused.set(bit, !room);
+        polled.is_ready()
+    }
+
+    /// Whether the server has been stopped.
+    fn look_at_server(&mut self, index: ServerIndex, closing: bool, now: Instant) -> bool {
+        let Pipe { router, servers, endpoint, sides, wakers, full, .. } = self;
+        let (server, cx) = (&mut servers[index], &mut Context::from_waker(wakers.waker(index)));
+        if !sides.each[index].stdin.is_empty() {
+            // Its stdin may be what woke us.
+            let _pending = server.poll_write(cx, &mut sides.each[index].stdin);
+        }
+        let room = server_has_room(endpoint, sides, index, *full);
+        let polled = server.poll(cx, room, &mut |event| {
+            // Of a server that is being stopped nobody wants to hear any more.
+            if !closing {
+                on_server(router, Buffers { endpoint, sides }, index, event, now);
+            }
+        });
+        if std::mem::take(&mut sides.each[index].proven) {
+            server.healthy();
+        }
+        self.paused.set(index, !room);
+        if !room {
+            self.first.get_or_insert(index);
+        }
+        polled.is_ready()
+    }
+
+    /// Writes what servers have got.
+    fn write_stdin(&mut self) {
+        while let Some(index) = self.sides.unwritten.next(0) {
+            self.sides.unwritten.remove(index);
+            let cx = &mut Context::from_waker(self.wakers.waker(index));
+            // A writer that is pending has registered to be woken.
+            let _pending = self.servers[index].poll_write(cx, &mut self.sides.each[index].stdin);
+        }
+    }
+
+    /// Whether what comes from the endpoint has somewhere to go.
+    fn link_has_room(&self) -> bool {
+        self.sides.has_room() && self.endpoint.pending().len() < self.full
+    }
+
+    /// Whether what comes from a server has somewhere to go.
+    fn server_has_room(&self, index: ServerIndex) -> bool {
+        server_has_room(&self.endpoint, &self.sides, index, self.full)
+    }
+
+    fn link_bit(&self) -> usize {
+        self.servers.len() + LINK
+    }
+
+    fn stop_bit(&self) -> usize {
+        self.servers.len() + STOP
+    }
+
+    fn timer_bit(&self) -> usize {
+        self.servers.len() + TIMER
     }
 
     /// What follows from what the router has seen; whether anything did.
@@ -271,6 +361,7 @@ impl<R: Router> Pipe<R> {
                     return false;
                 }
                 self.link.dial();
+                self.woken.insert(self.link_bit());
                 self.phase = Phase::Serving;
                 true
             }
@@ -279,10 +370,21 @@ impl<R: Router> Pipe<R> {
                 true
             }
             Phase::Serving => match self.router.wants_reconnect(now) {
-                Some(reconnect) => self.link.hang_up(&mut self.endpoint, reconnect.why()),
-                None => false,
+                Some(reconnect) if self.link.hang_up(&mut self.endpoint, reconnect.why()) => {
+                    self.woken.insert(self.link_bit());
+                    true
+                }
+                Some(_) | None => false,
             },
             Phase::Draining { .. } | Phase::Closing => false,
+        }
+    }
+
+    fn poll_stop(&mut self, now: Instant) {
+        // Again after a step: the next one has to wake us too.
+        let bit = self.stop_bit();
+        while self.stopped.as_mut().poll(&mut Context::from_waker(self.wakers.waker(bit))).is_ready() {
+            self.next_step(now);
         }
     }
 
@@ -313,7 +415,7 @@ impl<R: Router> Pipe<R> {
     }
 
     /// Handles deadlines that have come, and sees to it that the next one wakes us.
-    fn tick(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
+    fn tick(&mut self, now: Instant) -> bool {
         let mut timed = false;
         if self.router.next_tick().is_some_and(|at| at <= now) {
             self.router.on_tick(now, &mut Buffers { endpoint: &mut self.endpoint, sides: &mut self.sides });
@@ -331,10 +433,16 @@ impl<R: Router> Pipe<R> {
         timed |= watched.changed || !watched.stuck.is_empty();
         for index in watched.stuck {
             self.servers[index].give_up("did not read its stdin for 300 s");
+            self.woken.insert(index);
         }
         let next = [own, self.router.next_tick(), watched.next].into_iter().flatten().min();
-        timed | self.timer.poll(cx, next)
+        let bit = self.timer_bit();
+        timed | self.timer.poll(self.wakers.waker(bit), self.woken.remove(bit), next)
     }
+}
+
+fn server_has_room(endpoint: &Outgoing, sides: &Sides, index: ServerIndex, full: usize) -> bool {
+    endpoint.pending().len() < HIGH && sides.each[index].stdin.len() < full
 }
 
 fn on_link<R: Router>(router: &mut R, mut out: Buffers<'_>, event: LinkEvent<'_>, ending: bool, now: Instant) {

@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result};
 use tracing::{error, info, warn};
 
 use crate::cli::Command;
-use crate::config::Config;
+use crate::config::{Config, Mode};
 use crate::error::Exit;
 use crate::gateway::Gateway;
 use crate::guard::Guard;
@@ -136,7 +136,8 @@ fn announce(config: &Config) {
         let Some(endpoint) = &spec.endpoint else { continue };
         info!(event = "SERVER_CONFIGURED", server = %spec.name, "to be served on {endpoint}");
         let before = &config.servers[..i];
-        if let Some(other) = before.iter().find(|o| o.endpoint.as_ref() == Some(endpoint)) {
+        let alone = matches!(spec.sharing.mode, Mode::Auto | Mode::PerServer);
+        if alone && let Some(other) = before.iter().find(|o| o.endpoint.as_ref() == Some(endpoint)) {
             warn!(
                 event = "ENDPOINT_SHARED", server = %spec.name,
                 "has the same endpoint and token as {}; most endpoints allow only one or two connections per token and close the rest",

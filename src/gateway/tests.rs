@@ -9,7 +9,7 @@ use tokio_tungstenite::{WebSocketStream, client_async};
 use super::*;
 use tokio::net::TcpStream;
 
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The pipe's side of a connection.
 struct Pipe(WebSocketStream<TcpStream>);

@@ -15,6 +15,7 @@ use crate::frame::LineOut;
 use crate::link::websocket::Outgoing;
 use crate::router::{Note, Out, Router, ServerIndex};
 use crate::status::{LinkState, StatusEntry};
+use crate::wakers::Bits;
 
 /// Above this much unwritten data for one side, in bytes, the other side is not read. Large enough that a burst of
 /// small messages goes out in one write, small enough that a hundred stuck servers cost little.
@@ -64,6 +65,10 @@ pub(super) struct Sides {
     /// Whether the log may hold what messages hold.
     log_contents: bool,
     pub(super) each: Vec<Side>,
+    /// Who has got something since that was last written.
+    pub(super) unwritten: Bits,
+    /// For whom more than [`HIGH`] waits, or did and the router knows.
+    slow: Bits,
     /// Some server has got so much that [`Sides::tell_crowded`] has to look.
     crowded: bool,
     /// What of the endpoint could not be taken, on this connection.
@@ -106,9 +111,9 @@ impl Side {
 }
 
 impl Sides {
-    /// Without any server yet.
-    pub(super) fn new(name: Arc<str>, log_contents: bool, catalogue: Arc<Catalogue>) -> Self {
-        Sides { name, log_contents, each: Vec::new(), crowded: false, refused: 0, catalogue }
+    pub(super) fn new(name: Arc<str>, log_contents: bool, catalogue: Arc<Catalogue>, each: Vec<Side>) -> Self {
+        let (unwritten, slow) = (Bits::none(each.len()), Bits::none(each.len()));
+        Sides { name, log_contents, each, unwritten, slow, crowded: false, refused: 0, catalogue }
     }
 
     /// Whether servers share the connection, so that none may hold it up.
@@ -157,7 +162,9 @@ impl Sides {
     ) -> Watched {
         let mut watched = Watched::default();
         let shared = self.is_shared();
-        for index in 0..self.each.len() {
+        let mut from = 0;
+        while let Some(index) = self.slow.next(from) {
+            from = index + 1;
             let side = &mut self.each[index];
             let (waiting, (since, least)) = (side.stdin.len(), side.stuck.unwrap_or((now, usize::MAX)));
             side.stuck = match waiting {
@@ -179,6 +186,9 @@ impl Sides {
             }
             let deadlines = side.stuck.map_or([None, None], |(since, _)| [Some(since + BUSY), Some(since + STUCK)]);
             watched.next = deadlines.into_iter().flatten().filter(|at| *at > now).chain(watched.next).min();
+            if waiting < HIGH {
+                self.slow.remove(index);
+            }
             if told {
                 router.on_server_busy(index, busy, now, &mut Buffers { endpoint, sides: self });
             }
@@ -270,7 +280,11 @@ impl Out for Buffers<'_> {
         self.sides.trace("MESSAGE_SENT", Some(server), pieces);
         let stdin = &mut self.sides.each[server].stdin;
         stdin.push(pieces);
-        self.sides.crowded |= stdin.len() >= CROWDED;
+        self.sides.unwritten.insert(server);
+        if stdin.len() >= HIGH {
+            self.sides.slow.insert(server);
+            self.sides.crowded |= stdin.len() >= CROWDED;
+        }
     }
 
     fn remember(&mut self, server: ServerIndex, memory: &Memory) {

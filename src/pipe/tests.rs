@@ -1,9 +1,11 @@
 //! Several real processes behind one real connection, with a router that only looks at addresses.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, timeout};
@@ -19,13 +21,15 @@ use crate::router::{Account, Note, Out, Reconnect};
 use crate::status::Status;
 
 /// What is never to be waited for.
-const HANG: Duration = Duration::from_secs(30);
+const HANG: Duration = Duration::from_secs(20);
 
-/// Sends `{"to": n, …}` to server n, and everything that servers write to the endpoint.
+/// Sends `{"to": n, …}` to server n, and everything that servers write to the endpoint. What a server can't take now is
+/// sent back as `refused`; that a server died is told as `{"down": n}`, with the last `n` that it was sent.
 #[derive(Default)]
 struct Switch {
-    busy: HashMap<ServerIndex, bool>,
-    up: usize,
+    busy: HashSet<ServerIndex>,
+    up: HashSet<ServerIndex>,
+    last: HashMap<ServerIndex, Value>,
     served: u64,
 }
 
@@ -36,24 +40,30 @@ impl Router for Switch {
     fn on_endpoint(&mut self, frame: &[u8], _: Instant, out: &mut impl Out) {
         let message: Value = serde_json::from_slice(frame).unwrap();
         let to = message["to"].as_u64().unwrap() as ServerIndex;
-        if self.busy.get(&to) == Some(&true) {
-            return out.to_endpoint(&[json!({"busy": to}).to_string().as_bytes()]);
+        if self.busy.contains(&to) || !self.up.contains(&to) {
+            return out.to_endpoint(&[json!({"refused": to, "n": message["n"]}).to_string().as_bytes()]);
         }
         out.to_server(to, &[frame]);
+        self.last.insert(to, message["n"].clone());
     }
 
     fn on_endpoint_too_large(&mut self, _: Cut<'_>, _: Instant, _: &mut impl Out) {}
 
-    fn on_server_up(&mut self, _: ServerIndex, _: Instant, _: &mut impl Out) {
-        self.up += 1;
+    fn on_server_up(&mut self, server: ServerIndex, _: Instant, _: &mut impl Out) {
+        self.up.insert(server);
     }
 
     fn on_server_down(&mut self, server: ServerIndex, _: Gone<'_>, _: Instant, out: &mut impl Out) {
-        out.to_endpoint(&[json!({"down": server}).to_string().as_bytes()]);
+        self.up.remove(&server);
+        out.to_endpoint(&[json!({"down": server, "last": self.last.get(&server)}).to_string().as_bytes()]);
     }
 
     fn on_server_busy(&mut self, server: ServerIndex, busy: bool, _: Instant, _: &mut impl Out) {
-        self.busy.insert(server, busy);
+        if busy {
+            self.busy.insert(server)
+        } else {
+            self.busy.remove(&server)
+        };
     }
 
     fn on_server(&mut self, server: ServerIndex, frame: &[u8], _: Instant, out: &mut impl Out) {
@@ -76,7 +86,7 @@ impl Router for Switch {
     }
 
     fn is_warm(&self) -> bool {
-        self.up > 0
+        !self.up.is_empty()
     }
 
     fn is_serving(&self, _: ServerIndex) -> bool {
@@ -192,7 +202,7 @@ async fn a_server_that_reads_nothing_holds_up_no_other_and_what_waits_for_it_is_
     }
     let (mut echoed, mut refused) = (0, 0);
     while echoed < sent {
-        if rig.next().await["busy"] == 0 {
+        if rig.next().await["refused"] == 0 {
             refused += 1;
         } else {
             echoed += 1;
@@ -216,4 +226,94 @@ async fn each_server_shows_its_own_state_and_the_connection_that_it_shares() {
     assert!(shown[0].is_healthy() && shown[2].is_healthy(), "{shown:?}");
     assert!(matches!(&shown[1].server, ServerState::Down(why) if why.contains("not found")), "{shown:?}");
     rig.stop().await;
+}
+
+#[tokio::test]
+async fn servers_that_write_without_end_leave_room_for_one_that_answers() {
+    let line = json!({"flood": "x".repeat(50_000)}).to_string();
+    let flood: (&str, &[&str]) = ("yes", &[&line]);
+    let mut servers = vec![flood; 8];
+    servers.push(("cat", &[]));
+    let mut rig = Rig::with(&servers).await;
+    for n in 0..3 {
+        rig.send(json!({"to": 8, "n": n})).await;
+        let mut others = 0;
+        while rig.next().await["n"] != n {
+            // An endpoint that is slower than they are.
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            others += 1;
+            assert!(others < 2_000, "it has no turn");
+        }
+    }
+    rig.pipe.abort();
+}
+
+/// What a server of the random test still owes, in order.
+type Owed = VecDeque<u64>;
+
+/// Takes notice of a message; whether it settled anything.
+fn settle(message: &Value, owed: &mut [Owed]) {
+    let at = |key: &str| message[key].as_u64().map(|n| n as usize);
+    if let Some(down) = at("down") {
+        owed[down].retain(|n| Some(*n) > message["last"].as_u64());
+    } else if let Some(refused) = at("refused") {
+        let n = message["n"].as_u64().unwrap();
+        owed[refused].retain(|owed| *owed != n);
+    } else {
+        let (to, n) = (at("to").unwrap(), message["n"].as_u64().unwrap());
+        assert_eq!(owed[to].pop_front(), Some(n), "server {to} answers once, and in order");
+    }
+}
+
+#[tokio::test]
+async fn whatever_many_servers_and_the_endpoint_do_nothing_is_forgotten() {
+    const SERVERS: usize = 40;
+    let mortal = r#"while read -r l; do case $l in *die*) exit 1;; *noise*) echo "$l" >&2;; esac; echo "$l"; done"#;
+    let (cat, sh) = (("cat", &[][..]), ("sh", &["-c", mortal][..]));
+    for seed in 0..3 {
+        let mut random = StdRng::seed_from_u64(seed);
+        let servers: Vec<_> = (0..SERVERS).map(|n| if n % 4 == 0 { sh } else { cat }).collect();
+        let Rig { socket, stop, pipe, .. } = Rig::with(&servers).await;
+        let (mut sink, mut stream) = socket.split();
+        let (send, mut to_send) = tokio::sync::mpsc::unbounded_channel::<Value>();
+        let sender = tokio::spawn(async move {
+            while let Some(message) = to_send.recv().await {
+                if sink.send(Message::text(message.to_string())).await.is_err() {
+                    break;
+                }
+            }
+        });
+        let mut owed = vec![Owed::new(); SERVERS];
+        for round in 0..100 {
+            for n in 0..random.random_range(1..30) {
+                let to = random.random_range(0..SERVERS);
+                let size = if to % 4 > 0 && random.random_bool(0.05) { 500_000 } else { 300 };
+                let (number, text) = (round * 100 + n, "x".repeat(random.random_range(0..size)));
+                let word = ["", "noise", "die"][if to % 4 > 0 { 0 } else { random.random_range(0..30) / 14 }];
+                send.send(json!({"to": to, "n": number, "word": word, "text": text})).unwrap();
+                owed[to].push_back(number);
+            }
+            match random.random_range(0..4) {
+                // The endpoint reads nothing for a moment.
+                0 => tokio::time::sleep(Duration::from_millis(random.random_range(0..20))).await,
+                1 => {}
+                _ => loop {
+                    let left: usize = owed.iter().map(Owed::len).sum();
+                    if left <= if round == 99 { 0 } else { random.random_range(0..20) } {
+                        break;
+                    }
+                    let next = timeout(HANG, stream.next()).await;
+                    let next = next.unwrap_or_else(|_| panic!("seed {seed}: {left} messages are forgotten: {owed:?}"));
+                    if let Message::Text(text) = next.unwrap().unwrap() {
+                        settle(&serde_json::from_str(&text).unwrap(), &mut owed);
+                    }
+                },
+            }
+        }
+        stop.advance();
+        while let Some(Ok(_)) = stream.next().await {}
+        timeout(HANG, pipe).await.unwrap().unwrap();
+        drop(send);
+        sender.await.unwrap();
+    }
 }

@@ -326,7 +326,9 @@ impl Router for Merge {
     }
 
     fn in_flight(&self) -> usize {
-        self.members.iter().map(|member| member.lane.calls().count()).sum()
+        let at = |lane: &Lane| lane.calls().count() + lane.held.len();
+        let at_servers: usize = self.members.iter().map(|member| at(&member.lane)).sum();
+        at_servers + self.owed.len() + self.unrouted.len()
     }
 
     fn is_warm(&self) -> bool {
@@ -376,9 +378,7 @@ impl Merge {
 
     /// Nothing would be lost with the connection.
     fn is_quiet(&self) -> bool {
-        self.owed.is_empty()
-            && self.unrouted.len() == 0
-            && self.members.iter().all(|m| m.lane.held.len() == 0 && m.lane.calls().next().is_none())
+        self.in_flight() == 0
     }
 
     /// A message of the endpoint.

@@ -221,7 +221,7 @@ impl<R: Router> Router for Turns<R> {
     fn on_server(&mut self, server: ServerIndex, frame: &[u8], now: Instant, out: &mut impl Out) {
         let (router, mut door) = self.at(server, out);
         router.on_server(0, frame, now, &mut door);
-        if router.is_warm() && !self.rotation.is_warm(server) {
+        if router.is_serving(0) && !self.rotation.is_warm(server) {
             self.rotation.warm(server);
             self.look(now, out);
         }
@@ -296,7 +296,9 @@ impl<R: Router> Router for Turns<R> {
     }
 
     fn wants_reconnect(&self, now: Instant) -> Option<Reconnect> {
-        let LinkSide::Up { heard, phase: Phase::Ending { refuse_from } } = self.link else { return None };
+        let LinkSide::Up { heard, phase: Phase::Ending { refuse_from } } = self.link else {
+            return self.seats[self.rotation.current()].router.wants_reconnect(now);
+        };
         let quiet = heard.is_none() || now >= refuse_from + INSISTING;
         (quiet && !self.draining && self.in_flight() == 0).then_some(Reconnect::Turn)
     }

@@ -9,6 +9,8 @@
 //! and holds the pipes open is waited for only until the step's grace is over.
 //!
 //! Reads go to one buffer that all servers of the thread share; an idle server holds no memory for reading.
+//!
+//! stdout is looked at whenever the process is polled, stderr and the leader's exit only when they woke it.
 
 use std::future::Future;
 use std::io;
@@ -29,6 +31,7 @@ use super::stop::{Group, Step};
 use crate::chunk::poll_chunk;
 use crate::frame::{Line, LineIn, LineOut};
 use crate::guard::Guard;
+use crate::wakers::Wakers;
 
 /// Reads in a row from one pipe before others have their turn.
 const READS: usize = 2;
@@ -37,6 +40,10 @@ const SWEEP: Duration = Duration::from_secs(1);
 /// When it is first looked whether a group whose leader is gone is empty, since nothing reports that; then after twice
 /// as long each time, as a look isn't cheap.
 const LOOK: Duration = Duration::from_millis(10);
+
+/// What has a waker of its own.
+const STDERR: usize = 0;
+const EXIT: usize = 1;
 
 /// A running process, or one that is ending.
 pub(super) struct Process {
@@ -49,6 +56,7 @@ pub(super) struct Process {
     lines: LineIn,
     stderr: Option<ChildStderr>,
     noted: Stderr,
+    wakers: Wakers,
     /// `None` while nothing is wrong.
     ladder: Option<Ladder>,
     /// What it did that we ended it for.
@@ -91,6 +99,7 @@ impl Process {
             lines: LineIn::new(max_frame),
             stderr,
             noted: Stderr::new(Instant::now().into_std()),
+            wakers: Wakers::new(2),
             ladder: None,
             fault: None,
         }
@@ -119,11 +128,16 @@ impl Process {
         on: &mut dyn FnMut(Line<'_>),
         log: &mut dyn FnMut(Noted<'_>),
     ) -> Poll<()> {
-        self.poll_stderr(cx, log);
+        self.wakers.attach(cx);
+        if self.wakers.take(STDERR) {
+            self.poll_stderr(log);
+        }
         if read {
             self.poll_stdout(cx, on);
         }
-        self.poll_leader(cx);
+        if self.wakers.take(EXIT) {
+            self.poll_leader();
+        }
         if self.ladder.is_none() {
             if self.stdout.is_some() {
                 return Poll::Pending;
@@ -225,7 +239,8 @@ impl Process {
         cx.waker().wake_by_ref();
     }
 
-    fn poll_stderr(&mut self, cx: &mut Context<'_>, log: &mut dyn FnMut(Noted<'_>)) {
+    fn poll_stderr(&mut self, log: &mut dyn FnMut(Noted<'_>)) {
+        let cx = &mut Context::from_waker(self.wakers.waker(STDERR));
         for _ in 0..READS {
             let Some(stderr) = &mut self.stderr else { return };
             let noted = &mut self.noted;
@@ -241,7 +256,8 @@ impl Process {
         cx.waker().wake_by_ref();
     }
 
-    fn poll_leader(&mut self, cx: &mut Context<'_>) {
+    fn poll_leader(&mut self) {
+        let cx = &mut Context::from_waker(self.wakers.waker(EXIT));
         let Leader::Alive(exit) = &mut self.leader else { return };
         let Poll::Ready(status) = exit.as_mut().poll(cx) else { return };
         let step = self.ladder.as_ref().map(|ladder| ladder.step);

@@ -422,8 +422,8 @@ fn nothing_is_left_when_the_program_is_killed() {
             line.trim().parse().unwrap()
         })
         .collect();
-    std::thread::sleep(Duration::from_millis(300)); // for the grandchildren, which nothing reports here
-    assert_eq!(groups.iter().map(|group| group_size(*group)).sum::<usize>(), 5);
+    // Nothing reports the grandchildren here.
+    wait_until(|| groups.iter().map(|group| group_size(*group)).sum::<usize>() == 5);
     let watcher = watcher_of(program.0.id());
     for file in ["cmdline", "environ"] {
         let shown = std::fs::read(format!("/proc/{watcher}/{file}")).unwrap();
@@ -446,25 +446,38 @@ fn nothing_is_left_when_the_program_is_killed() {
 #[test]
 fn the_watcher_of_a_program_without_children_ends_with_it() {
     let mut program = Killed(Command::new(example("guarded")).arg("none").stdout(Stdio::piped()).spawn().unwrap());
-    std::thread::sleep(Duration::from_millis(200)); // until the watcher has been forked
     let watcher = watcher_of(program.0.id());
     program.0.kill().unwrap();
     program.0.wait().unwrap();
     let killed = Instant::now();
     while alive(watcher) {
-        assert!(killed.elapsed() < Duration::from_millis(500));
+        assert!(killed.elapsed() < Duration::from_secs(5));
         std::thread::sleep(Duration::from_millis(5));
     }
 }
 
+/// The watcher of a program, once it has been forked and has given itself its name.
 fn watcher_of(pid: u32) -> u32 {
-    let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
-    children
-        .split_ascii_whitespace()
-        .find(|child| std::fs::read_to_string(format!("/proc/{child}/comm")).unwrap().starts_with("mcp-pipe-guard"))
-        .unwrap()
-        .parse()
-        .unwrap()
+    let mut watcher = None;
+    wait_until(|| {
+        let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
+        let comm = |child: &str| std::fs::read_to_string(format!("/proc/{child}/comm")).unwrap_or_default();
+        watcher = children
+            .split_ascii_whitespace()
+            .find(|child| comm(child).starts_with("mcp-pipe-guard"))
+            .map(|child| child.parse().unwrap());
+        watcher.is_some()
+    });
+    watcher.unwrap()
+}
+
+/// Looks until something is so; panics when it never is.
+fn wait_until(mut is_so: impl FnMut() -> bool) {
+    let began = Instant::now();
+    while !is_so() {
+        assert!(began.elapsed() < Duration::from_secs(60));
+        std::thread::sleep(Duration::from_millis(5));
+    }
 }
 
 fn alive(pid: u32) -> bool {

@@ -200,7 +200,7 @@ async fn turns_with_calls_under_way_all_the_time_lose_none_of_them() {
     report(&format!(
         "{turns} turns, {calls} calls served, gaps between two servers: median {median:?}, longest {longest:?}"
     ));
-    // The endpoint's close frame goes out after `closed_at`, and we wait from then on.
+    // The endpoint answers our close frame after it has noted the time, and mcp-pipe waits from that answer on.
     assert!(gaps[0] >= Duration::from_millis(250), "{:?}", gaps[0]);
     daemon.stop_closing([&mut conn]).await;
 }
@@ -254,6 +254,8 @@ async fn a_server_that_crashes_in_its_turn_keeps_it_if_it_comes_back_and_loses_i
     daemon.stop_closing([&mut conn]).await;
 }
 
+const LONG_ENOUGH: Call = Call::Sleep(300);
+
 #[tokio::test]
 async fn a_waiting_server_that_crashes_disturbs_nobody_and_is_passed_over_while_it_is_away() {
     let (mut endpoint, gone) = (Single::bind().await, TempDir::new().unwrap());
@@ -289,8 +291,6 @@ async fn a_waiting_server_that_crashes_disturbs_nobody_and_is_passed_over_while_
     assert_eq!((server.as_str(), who(&mut conn, 1).await.as_str()), ("b", "b"));
     daemon.stop_closing([&mut conn]).await;
 }
-
-const LONG_ENOUGH: Call = Call::Sleep(300);
 
 #[tokio::test]
 async fn a_turn_ends_by_itself_unless_the_server_is_kept() {
@@ -332,6 +332,34 @@ async fn a_pinned_server_is_the_first_and_stays_until_it_is_skipped() {
     endpoint.end(conn).await;
     let (mut conn, server) = endpoint.accept().await;
     assert_eq!(server, "a");
+    daemon.stop_closing([&mut conn]).await;
+}
+
+#[tokio::test]
+async fn each_turn_has_the_tools_that_its_server_publishes() {
+    let (mut endpoint, gone) = (Single::bind().await, TempDir::new().unwrap());
+    let mut config = in_turns(&endpoint, &gone, &["a", "b"]);
+    config["mcpServers"]["b"]["tools"] = json!({"allow": ["env", "add"], "rename": {"env": "variable"}});
+    let daemon = Setup::new().config(&config).start("debug");
+    all_warm(&daemon, &["a", "b"]).await;
+    let published = async |conn: &mut Conn| {
+        conn.send(json!({"jsonrpc": "2.0", "id": 1, "method": "tools/list"})).await;
+        let list = conn.answer_to(1).await;
+        let tools = list["result"]["tools"].as_array().unwrap().iter();
+        tools.map(|tool| tool["name"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let (mut conn, _) = endpoint.accept().await;
+    assert_eq!(published(&mut conn).await, ["echo", "add", "sleep", "pid", "exit", "big", "env"]);
+    assert_eq!(who(&mut conn, 2).await, "a");
+    daemon.signal(Signal::USR1);
+    endpoint.end(conn).await;
+    let (mut conn, _) = endpoint.accept().await;
+    assert_eq!(published(&mut conn).await, ["add", "variable"]);
+    assert_eq!(text_of(&conn.call(2, "variable", json!({"name": "WHO"})).await), "b");
+    daemon.signal(Signal::USR1);
+    endpoint.end(conn).await;
+    let (mut conn, server) = endpoint.accept().await;
+    assert_eq!((server.as_str(), who(&mut conn, 1).await.as_str()), ("a", "a"));
     daemon.stop_closing([&mut conn]).await;
 }
 

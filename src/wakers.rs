@@ -1,0 +1,237 @@
+//! Tells which of the things that a task waits for has woken it, so that only those are polled.
+//!
+//! # Theory of operation
+//!
+//! A future that waits for many things polls each with a waker of its own. That waker sets a bit and wakes the future's own
+//! task. At each poll the future first names its task ([`Wakers::attach`]) and then takes the bits. In this order nothing
+//! is lost: what fired before the bits were taken is among them, and what fires later wakes the task just named. Nothing is
+//! allocated by a poll.
+//!
+//! A bit may be set for nothing; a poll for nothing does no harm.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Wake, Waker};
+
+use futures_util::task::AtomicWaker;
+
+/// One waker for each of a fixed number of sources.
+#[derive(Debug)]
+pub struct Wakers {
+    shared: Arc<Shared>,
+    each: Box<[Waker]>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    /// Whom to wake.
+    task: AtomicWaker,
+    /// A bit for each source.
+    fired: Box<[AtomicU64]>,
+}
+
+struct Source {
+    shared: Arc<Shared>,
+    index: usize,
+}
+
+impl Wake for Source {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.shared.fired[self.index / 64].fetch_or(1 << (self.index % 64), Ordering::Release);
+        self.shared.task.wake();
+    }
+}
+
+impl Wakers {
+    /// For so many sources. All count as woken at first, so that each is polled once.
+    pub fn new(count: usize) -> Self {
+        let words = Bits::full(count).0.into_iter().map(AtomicU64::new).collect();
+        let shared = Arc::new(Shared { task: AtomicWaker::new(), fired: words });
+        let source = |index| Waker::from(Arc::new(Source { shared: shared.clone(), index }));
+        Wakers { each: (0..count).map(source).collect(), shared }
+    }
+
+    /// What fires from now on wakes the task of `cx`. To be called at the start of each poll, before a bit is taken.
+    pub fn attach(&self, cx: &Context<'_>) {
+        self.shared.task.register(cx.waker());
+    }
+
+    /// What one source is polled with. Waking it has it polled again.
+    pub fn waker(&self, index: usize) -> &Waker {
+        &self.each[index]
+    }
+
+    /// Whether one source was woken since this was last asked.
+    pub fn take(&self, index: usize) -> bool {
+        let (word, bit) = (&self.shared.fired[index / 64], 1 << (index % 64));
+        // Mostly it was not, and a look costs less than a write.
+        word.load(Ordering::Acquire) & bit != 0 && word.fetch_and(!bit, Ordering::AcqRel) & bit != 0
+    }
+
+    /// Adds all that were woken since they were last taken.
+    pub fn take_all(&self, into: &mut Bits) {
+        for (word, into) in self.shared.fired.iter().zip(&mut into.0) {
+            if word.load(Ordering::Acquire) != 0 {
+                *into |= word.swap(0, Ordering::AcqRel);
+            }
+        }
+    }
+}
+
+/// A set of numbers below a fixed one, in which the next is found at once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bits(Box<[u64]>);
+
+impl Bits {
+    /// None of the numbers below `count`.
+    pub fn none(count: usize) -> Self {
+        Bits(vec![0; count.div_ceil(64)].into())
+    }
+
+    /// All numbers below `count`.
+    pub fn full(count: usize) -> Self {
+        let mut bits = Self::none(count);
+        (0..count).for_each(|n| bits.insert(n));
+        bits
+    }
+
+    /// Adds one.
+    pub fn insert(&mut self, n: usize) {
+        self.0[n / 64] |= 1 << (n % 64);
+    }
+
+    /// Takes one out; whether it was there.
+    pub fn remove(&mut self, n: usize) -> bool {
+        let (word, bit) = (&mut self.0[n / 64], 1 << (n % 64));
+        let was = *word & bit != 0;
+        *word &= !bit;
+        was
+    }
+
+    /// Adds one or takes it out.
+    pub fn set(&mut self, n: usize, there: bool) {
+        if there {
+            self.insert(n);
+        } else {
+            self.remove(n);
+        }
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.iter().all(|word| *word == 0)
+    }
+
+    /// The first one that is not below `from`.
+    pub fn next(&self, from: usize) -> Option<usize> {
+        let rest = self.0.get(from / 64)? & (u64::MAX << (from % 64));
+        let mut words = std::iter::once(rest).chain(self.0[from / 64 + 1..].iter().copied()).enumerate();
+        let (at, word) = words.find(|(_, word)| *word != 0)?;
+        Some((from / 64 + at) * 64 + word.trailing_zeros() as usize)
+    }
+
+    /// All of them, in order.
+    pub fn iter(&self) -> impl Iterator<Item = usize> {
+        std::iter::successors(self.next(0), |n| self.next(n + 1))
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test may panic")]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::BTreeSet;
+    use std::sync::atomic::AtomicUsize;
+    use std::thread;
+    use std::time::Duration;
+
+    /// A task that is a thread. Each has another waker.
+    struct Thread(thread::Thread);
+
+    impl Wake for Thread {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+
+    #[test]
+    fn whatever_other_threads_wake_is_found_even_by_a_task_that_changes_its_waker() {
+        const SOURCES: usize = 130;
+        const EACH: usize = 2_000;
+        let wakers = Wakers::new(SOURCES);
+        let made: Arc<Vec<AtomicUsize>> = Arc::new((0..SOURCES).map(|_| AtomicUsize::new(0)).collect());
+        let producers: Vec<_> = (0..4)
+            .map(|part| {
+                let (each, made) = (wakers.each.clone(), made.clone());
+                thread::spawn(move || {
+                    for step in 0..EACH * SOURCES / 4 {
+                        let n = (step * 4 + part) * 31 % SOURCES;
+                        made[n].fetch_add(1, Ordering::Relaxed);
+                        each[n].wake_by_ref();
+                        if step % 97 == 0 {
+                            thread::yield_now();
+                        }
+                    }
+                })
+            })
+            .collect();
+        let (mut seen, mut bits) = ([0; SOURCES], Bits::none(SOURCES));
+        while seen.iter().sum::<usize>() < EACH * SOURCES / 4 * 4 {
+            let task = Waker::from(Arc::new(Thread(thread::current())));
+            wakers.attach(&Context::from_waker(&task));
+            wakers.take_all(&mut bits);
+            if bits.is_empty() {
+                let parked = std::time::Instant::now();
+                thread::park_timeout(Duration::from_secs(20));
+                assert!(parked.elapsed() < Duration::from_secs(20), "a wake-up was lost");
+            }
+            for n in std::mem::replace(&mut bits, Bits::none(SOURCES)).iter() {
+                seen[n] = made[n].load(Ordering::Relaxed);
+            }
+        }
+        producers.into_iter().for_each(|producer| producer.join().unwrap());
+    }
+
+    #[test]
+    fn each_is_polled_once_at_first_and_then_only_when_it_was_woken() {
+        let wakers = Wakers::new(3);
+        assert!((0..3).all(|n| wakers.take(n)) && !(0..3).any(|n| wakers.take(n)));
+        wakers.waker(1).wake_by_ref();
+        assert!(!wakers.take(0) && wakers.take(1) && !wakers.take(1) && !wakers.take(2));
+
+        let mut bits = Bits::none(3);
+        for n in [2, 0] {
+            wakers.waker(n).wake_by_ref();
+            wakers.take_all(&mut bits);
+        }
+        assert_eq!(bits.iter().collect::<Vec<_>>(), [0, 2], "those not yet dealt with stay");
+    }
+
+    proptest! {
+        #[test]
+        fn bits_are_a_set_of_numbers(steps in proptest::collection::vec((0..4u8, 0..200usize), 0..200)) {
+            let (mut bits, mut model) = (Bits::none(200), BTreeSet::new());
+            for (step, n) in steps {
+                match step {
+                    0 => {
+                        bits.insert(n);
+                        model.insert(n);
+                    }
+                    1 => prop_assert_eq!(bits.remove(n), model.remove(&n)),
+                    2 => {
+                        bits.set(n, n % 2 == 0);
+                        if n % 2 == 0 { model.insert(n) } else { model.remove(&n) };
+                    }
+                    _ => prop_assert_eq!(bits.next(n), model.range(n..).next().copied()),
+                }
+                prop_assert_eq!(bits.is_empty(), model.is_empty());
+            }
+            prop_assert!(bits.iter().eq(model));
+        }
+    }
+}
