@@ -20,7 +20,8 @@
 //!     --page N            gives its lists in pages of N
 //!
 //! Tools: echo {text}, add {a,b}, sleep {ms}, pid {}, exit {code}, big {bytes}, env {name}, grow {name}, touch {}. `sleep`
-//! doesn't hold up other calls, and is noted on stderr when it is over. `grow` adds a tool of that name, which answers
+//! doesn't hold up other calls; with `until` it waits for that file first, and then reports progress if that was asked
+//! for; when it is over it says so on stderr. `grow` adds a tool of that name, which answers
 //! with its name; `touch` says that the list has changed, which isn't so. Frames with params it can't read get −32602,
 //! unknown methods −32601; broken JSON and cancellations are noted on stderr.
 
@@ -149,6 +150,15 @@ fn receive(flags: &Flags, grown: &Grown, message: Value, served: &mut u64) {
     let (flags, grown, method) = (flags.clone(), grown.clone(), method.to_owned());
     if message["params"]["name"] == "sleep" {
         thread::spawn(move || {
+            let (token, until) =
+                (&message["params"]["_meta"]["progressToken"], &message["params"]["arguments"]["until"]);
+            while until.as_str().is_some_and(|file| !Path::new(file).exists()) {
+                thread::sleep(Duration::from_millis(5));
+            }
+            if !token.is_null() {
+                let params = json!({"progressToken": token, "progress": 1});
+                write(&json!({"jsonrpc": "2.0", "method": "notifications/progress", "params": params}));
+            }
             answer(&flags, &grown, &method, &message);
             note("slept");
         });
