@@ -43,6 +43,8 @@ use crate::tools::ToolPolicy;
 pub struct Config {
     /// The servers to run, in the order of the file. Disabled ones are not here.
     pub servers: Vec<ServerSpec>,
+    /// The config file; without one, the working directory. Absolute. Tells a person which mcp-pipe this is.
+    pub place: PathBuf,
     /// How long requests under way may take to finish at a graceful stop.
     pub drain_timeout: Duration,
     /// Whether mcp-pipe serves the endpoint itself, on loopback; then no server has one of its own.

@@ -1,54 +1,70 @@
-//! Which servers share a pipe. Pure.
+//! Which servers share an agent, and how they are laid onto pipes. Pure.
 
-use crate::agent::Agent;
+use crate::agent::{self, Agent};
 use crate::config::{Mode, ServerSpec};
+use crate::endpoint::Endpoint;
 
-/// How the servers of a pipe share its connection.
+/// Servers of one agent that share it in the same mode.
+#[derive(Debug)]
+pub struct Group {
+    /// Whose they are.
+    pub agent: Agent,
+    /// How they share it.
+    pub mode: Mode,
+    /// At least one, in the order of the config, each with its endpoint.
+    pub servers: Vec<(ServerSpec, Endpoint)>,
+}
+
+/// How the servers of a group are laid onto pipes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Shared {
-    /// There is one only.
-    Alone,
-    /// As one server.
-    Merged,
-    /// One at a time.
+pub enum Layout {
+    /// A pipe for each.
+    Apart,
+    /// One pipe for all, as one server.
+    Together,
+    /// One pipe for all, as one server, as long as that fares better than a pipe for each.
+    OnTrial,
+    /// One pipe for all, one of them at a time.
     InTurns,
 }
 
-/// The servers of one pipe.
-#[derive(Debug)]
-pub struct Group {
-    /// How they share its connection.
-    pub shared: Shared,
-    /// In the order of the config.
-    pub servers: Vec<ServerSpec>,
-}
-
-/// Lays servers onto pipes. `takes_one` says of which agents it is known that they keep one connection only.
-pub fn layout(servers: Vec<ServerSpec>, takes_one: impl Fn(&ServerSpec) -> bool) -> Vec<Group> {
-    let mut groups: Vec<(Option<Agent>, Group)> = Vec::new();
+/// Groups servers; those without an endpoint are left out.
+pub fn groups(servers: Vec<ServerSpec>) -> Vec<Group> {
+    let mut groups: Vec<Group> = Vec::new();
     for spec in servers {
-        let agent = spec.endpoint.as_ref().map(|endpoint| Agent::of(endpoint, &spec.link.headers));
-        let shared = match spec.sharing.mode {
-            Mode::Multiplex => Shared::Merged,
-            Mode::Auto if takes_one(&spec) => Shared::Merged,
-            Mode::Sequential => Shared::InTurns,
-            Mode::Auto | Mode::PerServer => Shared::Alone,
-        };
-        let group = groups
-            .iter_mut()
-            .find(|(of, group)| shared != Shared::Alone && agent.is_some() && *of == agent && group.shared == shared);
-        match group {
-            Some((_, group)) => group.servers.push(spec),
-            None => groups.push((agent, Group { shared, servers: vec![spec] })),
+        // `config::resolve` gives every server one; `--local` has by now.
+        let Some(endpoint) = spec.endpoint.clone() else { continue };
+        let (agent, mode) = (Agent::of(&endpoint, &spec.link.headers), spec.sharing.mode);
+        match groups.iter_mut().find(|group| group.agent == agent && group.mode == mode) {
+            Some(group) => group.servers.push((spec, endpoint)),
+            None => groups.push(Group { agent, mode, servers: vec![(spec, endpoint)] }),
         }
     }
-    let alone = |mut group: Group| {
-        if group.servers.len() == 1 {
-            group.shared = Shared::Alone;
+    groups
+}
+
+impl Group {
+    /// How they are laid out at the start. `takes_one`: the agent is known to keep one connection only.
+    pub fn layout(&self, takes_one: bool) -> Layout {
+        match self.mode {
+            _ if self.servers.len() == 1 => Layout::Apart,
+            Mode::Multiplex => Layout::Together,
+            Mode::Auto if takes_one => Layout::Together,
+            Mode::Sequential => Layout::InTurns,
+            Mode::Auto | Mode::PerServer => Layout::Apart,
         }
-        group
-    };
-    groups.into_iter().map(|(_, group)| alone(group)).collect()
+    }
+
+    /// Whether the endpoint is one of those that keep only the newest connection of an agent.
+    pub fn is_self_hosted(&self) -> bool {
+        self.servers.iter().any(|(_, endpoint)| agent::takes_one(endpoint))
+    }
+
+    /// The servers' names, for the log.
+    pub fn names(&self) -> String {
+        let names: Vec<&str> = self.servers.iter().map(|(spec, _)| &*spec.name).collect();
+        names.join(", ")
+    }
 }
 
 #[cfg(test)]
@@ -56,33 +72,31 @@ pub fn layout(servers: Vec<ServerSpec>, takes_one: impl Fn(&ServerSpec) -> bool)
 mod tests {
     use super::*;
 
-    fn spec(name: &str, endpoint: &str, mode: Mode) -> ServerSpec {
-        let mut spec = ServerSpec::sample(name, "", &[]);
-        spec.endpoint = Some(endpoint.parse().unwrap());
-        spec.sharing.mode = mode;
-        spec
-    }
-
-    fn laid(servers: Vec<ServerSpec>, takes_one: bool) -> Vec<(Shared, String)> {
-        let names = |group: &Group| group.servers.iter().map(|s| s.name.to_string()).collect::<Vec<_>>().join("+");
-        layout(servers, |_| takes_one).iter().map(|group| (group.shared, names(group))).collect()
+    fn laid(servers: &[(&str, &str)], mode: Mode, takes_one: bool) -> Vec<(Layout, String)> {
+        let spec = |(name, token): &(&str, &str)| {
+            let mut spec = ServerSpec::sample(name, "", &[]);
+            spec.endpoint = Some(format!("wss://h/?token={token}").parse().unwrap());
+            spec.sharing.mode = mode;
+            spec
+        };
+        groups(servers.iter().map(spec).collect())
+            .iter()
+            .map(|group| (group.layout(takes_one), group.names()))
+            .collect()
     }
 
     #[test]
-    fn servers_of_one_agent_share_a_pipe_as_their_mode_says() {
-        let (x, y) = ("wss://h/?token=x", "wss://h/?token=y");
-        for (mode, shared) in [(Mode::Multiplex, Shared::Merged), (Mode::Sequential, Shared::InTurns)] {
-            let servers = vec![spec("a", x, mode), spec("b", y, mode), spec("c", x, mode)];
-            assert_eq!(laid(servers, false), [(shared, "a+c".into()), (Shared::Alone, "b".into())]);
+    fn servers_of_one_agent_are_laid_out_as_their_mode_says() {
+        let servers = [("a", "x"), ("b", "y"), ("c", "x")];
+        for (mode, takes_one, want) in [
+            (Mode::Auto, false, Layout::Apart),
+            (Mode::Auto, true, Layout::Together),
+            (Mode::PerServer, true, Layout::Apart),
+            (Mode::Multiplex, false, Layout::Together),
+            (Mode::Sequential, false, Layout::InTurns),
+        ] {
+            let one_alone = (Layout::Apart, "b".into());
+            assert_eq!(laid(&servers, mode, takes_one), [(want, "a, c".into()), one_alone], "{mode:?}");
         }
-        let servers = vec![spec("a", x, Mode::PerServer), spec("b", x, Mode::PerServer)];
-        assert_eq!(laid(servers, true), [(Shared::Alone, "a".into()), (Shared::Alone, "b".into())]);
-    }
-
-    #[test]
-    fn with_auto_they_share_one_where_the_agent_is_known_to_take_only_one() {
-        let servers = || vec![spec("a", "wss://h/?token=x", Mode::Auto), spec("b", "wss://h/?token=x", Mode::Auto)];
-        assert_eq!(laid(servers(), true), [(Shared::Merged, "a+b".into())]);
-        assert_eq!(laid(servers(), false).len(), 2);
     }
 }

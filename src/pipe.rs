@@ -46,6 +46,7 @@ use crate::link::{Link, LinkEvent};
 use crate::recovery::Cause;
 use crate::router::{Gone, Router, ServerIndex, TurnCommand};
 use crate::server::{Server, ServerEvent};
+use crate::sharing::{Close, Witness};
 use crate::shutdown::Stop;
 use crate::status::{ServerState, StatusEntry};
 use crate::wakers::{Bits, Wakers};
@@ -173,6 +174,12 @@ impl<R: Router> Pipe<R> {
     /// The same, taking a person's commands.
     pub fn steered_by(self, commands: mpsc::Receiver<TurnCommand>) -> Self {
         Pipe { commands: Some(commands), ..self }
+    }
+
+    /// The same, telling what becomes of the connection.
+    pub fn watched_by(mut self, witness: Witness) -> Self {
+        self.sides.witness = Some(witness);
+        self
     }
 
     /// Runs until it was stopped and everything has ended.
@@ -451,6 +458,9 @@ fn on_link<R: Router>(router: &mut R, mut out: Buffers<'_>, event: LinkEvent<'_>
         LinkEvent::Up(took) => {
             info!(event = "CONNECTION_OPENED", server = %name, "connected in {took:.0?}");
             out.sides.connected();
+            if let Some(witness) = &out.sides.witness {
+                witness.opened(now);
+            }
             router.on_link_up(now, &mut out);
         }
         LinkEvent::Message(text) => {
@@ -473,6 +483,9 @@ fn on_link<R: Router>(router: &mut R, mut out: Buffers<'_>, event: LinkEvent<'_>
                 None => warn!(event = "ERROR_CONNECT", server = %name, "{why}; next attempt in {next}"),
             }
             out.sides.disconnected(&why);
+            if let (Some(witness), Some(_)) = (&out.sides.witness, open_for) {
+                witness.closed(Close::by(cause, router.is_handshaken()), now);
+            }
             if open_for.is_some() {
                 router.on_link_down(now, &mut out);
             }

@@ -11,18 +11,24 @@
 //! takes one.
 //!
 //! *Refused*: a connection was closed with 4004 soon after one opened, though its `initialize` was answered and others stand
-//! on. Once is the cloud's answer to anything; three times in a row, and on more than one of the connections (where it is
-//! always the same one, it is that server), it is their number.
+//! on. Once is the cloud's answer to anything; three times in a row it is their number, or something about the servers that
+//! it happens to: so what is done about it is on [`Trial`].
 //!
 //! Connections that stand side by side for some time disprove either, and from then on more is asked for.
 
 #[cfg(test)]
 mod tests;
+mod trial;
+mod witness;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
+
+pub use self::trial::{Outcome, Trial};
+pub use self::witness::{Sighting, Witness, witnesses};
+use crate::recovery::Cause;
 
 /// An endpoint that replaces connections closes the old one at once; this leaves room for a slow network.
 const REPLACED: Duration = Duration::from_secs(1);
@@ -34,11 +40,15 @@ const MOMENT: Duration = Duration::from_millis(200);
 /// Two that have stood together for so long have not replaced each other.
 const TOGETHER: Duration = Duration::from_secs(10);
 
+/// The xiaozhi cloud's close code for everything; private use.
+const REFUSAL: u16 = 4004;
 /// A limit makes itself felt soon after a connection was made; later a close has other causes. Twice the cloud's interval
 /// between its pings.
 const REFUSED: Duration = Duration::from_secs(120);
 /// Maintenance closes connections one by one: only who stands on for this long was spared.
 const SPARED: Duration = Duration::from_secs(5);
+/// So many refusals in a row prove it even if all connections have stood together.
+const CERTAIN: usize = 6;
 /// All connections together have passed at least one of the cloud's pings then.
 const ALL_TOGETHER: Duration = Duration::from_secs(60);
 
@@ -51,7 +61,18 @@ pub enum Verdict {
     TakesOne {
         /// What the endpoint did, in words, with the servers' names.
         why: String,
+        /// How that proves it.
+        proof: Proof,
     },
+}
+
+/// Proofs that an agent takes one connection only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Proof {
+    /// It keeps the newest one.
+    Replaced,
+    /// It refuses what is beyond a number. Something else may be the reason: see [`Trial`].
+    Refused,
 }
 
 /// How a connection ended.
@@ -63,6 +84,21 @@ pub struct Close {
     pub handshaken: bool,
     /// Whether we wanted it.
     pub ours: bool,
+}
+
+impl Close {
+    /// From what a link says of it.
+    pub fn by(cause: &Cause, handshaken: bool) -> Self {
+        let code = match cause {
+            Cause::Closed { code, .. } => *code,
+            Cause::Dial(_)
+            | Cause::Ours(_)
+            | Cause::Lost(_)
+            | Cause::Unresponsive { .. }
+            | Cause::Protocol(_) => None,
+        };
+        Close { code, handshaken, ours: matches!(cause, Cause::Ours(_)) }
+    }
 }
 
 /// The connections of one agent, and what their lives have shown so far.
@@ -77,7 +113,7 @@ pub struct Evidence {
     replaced: usize,
     /// The only one standing was closed with 1000: which, when, and whether it had just replaced another.
     emptied: Option<(usize, Instant, bool)>,
-    /// Refusals that are not settled: whose, and when. One for each connection at most.
+    /// Refusals that are not settled: whose, and when.
     refusals: Vec<(usize, Instant)>,
     /// Those in a row that have been settled.
     refused: Vec<usize>,
@@ -108,6 +144,14 @@ impl Evidence {
             refused: Vec::new(),
             two_stood: false,
             all_stood: false,
+        }
+    }
+
+    /// What a pipe saw.
+    pub fn sees(&mut self, Sighting { who, at, closed }: Sighting) -> Verdict {
+        match closed {
+            None => self.opened(who, at),
+            Some(how) => self.closed(who, how, at),
         }
     }
 
@@ -145,8 +189,9 @@ impl Evidence {
             return self.verdict();
         }
         match (close.code, other) {
-            (Some(4004), Some(_)) if close.handshaken && now - latest <= REFUSED => {
-                self.refusals.retain(|(whose, _)| *whose != who);
+            (Some(REFUSAL), Some(_)) if close.handshaken && now - latest <= REFUSED => {
+                // More would prove no more.
+                self.refusals.truncate(CERTAIN);
                 self.refusals.push((who, now));
             }
             _ => {
@@ -210,10 +255,10 @@ impl Evidence {
                 "the endpoint keeps only the newest connection: it closed {old}'s with 1000 when {new} connected, as it did \
                  before with another's"
             );
-            return Verdict::TakesOne { why };
+            return Verdict::TakesOne { why, proof: Proof::Replaced };
         }
-        let enough = if self.all_stood { 6 } else { 3 };
-        if self.refused.len() >= enough && self.refused.iter().any(|who| Some(who) != self.refused.first()) {
+        let enough = if self.all_stood { CERTAIN } else { 3 };
+        if self.refused.len() >= enough {
             let mut names: Vec<&str> = Vec::new();
             self.refused.iter().map(|who| name(*who)).for_each(|name| {
                 if !names.contains(&name) {
@@ -226,7 +271,7 @@ impl Evidence {
                 self.refused.len(),
                 names.join(", ")
             );
-            return Verdict::TakesOne { why };
+            return Verdict::TakesOne { why, proof: Proof::Refused };
         }
         Verdict::KeepApart
     }

@@ -23,6 +23,11 @@ impl Stop {
         self.drain.cancel();
     }
 
+    /// For a part of the whole: takes each step when this one does, and can be asked for it apart.
+    pub fn child(&self) -> Stop {
+        Stop { drain: self.drain.child_token(), now: self.now.child_token() }
+    }
+
     /// Cancelled as soon as no new work is to be taken.
     pub fn drain(&self) -> &CancellationToken {
         &self.drain

@@ -52,7 +52,7 @@ impl PipeStatus {
 pub struct Status(watch::Sender<Vec<PipeStatus>>);
 
 /// One pipe's own entry.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct StatusEntry {
     of: Status,
     index: usize,

@@ -65,7 +65,7 @@ pub fn attempt(dir: &Path, agent: Agent, config: &str) -> io::Result<Attempt> {
 }
 
 fn path(dir: &Path, agent: Agent) -> PathBuf {
-    dir.join(format!("agent-{}.lock", agent.key()))
+    dir.join(format!("lock-{}", agent.key()))
 }
 
 impl Holder {

@@ -162,6 +162,7 @@ pub fn resolve(cli: &Cli, env: &Environment, cwd: &Path) -> Result<Resolved, Pro
     }
     let config = Config {
         servers,
+        place: name.map_or_else(|| cwd.to_path_buf(), |name| cwd.join(name)),
         drain_timeout: cli.options.drain_timeout.or(file.drain_timeout).unwrap_or(Duration::from_secs(5)),
         local: ctx.local,
         log_contents: cli.options.log_contents,

@@ -37,6 +37,7 @@ fn config(servers: &[&str]) -> Config {
     };
     Config {
         servers: servers.iter().map(server).collect(),
+        place: "/".into(),
         drain_timeout: second,
         local: true,
         log_contents: false,

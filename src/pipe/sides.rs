@@ -14,6 +14,7 @@ use crate::envelope;
 use crate::frame::LineOut;
 use crate::link::websocket::Outgoing;
 use crate::router::{Note, Out, Router, ServerIndex};
+use crate::sharing::Witness;
 use crate::status::{LinkState, StatusEntry};
 use crate::wakers::Bits;
 
@@ -64,6 +65,8 @@ pub(super) struct Sides {
     pub(super) name: Arc<str>,
     /// Whether the log may hold what messages hold.
     log_contents: bool,
+    /// Who wants to know what becomes of the connection.
+    pub(super) witness: Option<Witness>,
     pub(super) each: Vec<Side>,
     /// Who has got something since that was last written.
     pub(super) unwritten: Bits,
@@ -113,7 +116,7 @@ impl Side {
 impl Sides {
     pub(super) fn new(name: Arc<str>, log_contents: bool, catalogue: Arc<Catalogue>, each: Vec<Side>) -> Self {
         let (unwritten, slow) = (Bits::none(each.len()), Bits::none(each.len()));
-        Sides { name, log_contents, each, unwritten, slow, crowded: false, refused: 0, catalogue }
+        Sides { name, log_contents, witness: None, each, unwritten, slow, crowded: false, refused: 0, catalogue }
     }
 
     /// Whether servers share the connection, so that none may hold it up.

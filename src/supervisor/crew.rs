@@ -1,0 +1,278 @@
+//! A group at work: its pipes, and the change to another layout.
+
+use std::collections::HashMap;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, sleep_until};
+use tracing::{debug, info, warn};
+
+use super::claim::Claim;
+use super::{Common, all_ended};
+use crate::agent::Agent;
+use crate::backoff::FLOOR;
+use crate::config::{Mode, ServerSpec};
+use crate::endpoint::Endpoint;
+use crate::layout::{Group, Layout};
+use crate::pipe::{Pipe, Run};
+use crate::router::Router;
+use crate::router::merge::Merge;
+use crate::router::passthrough::Passthrough;
+use crate::router::turns::{Seat, Turns};
+use crate::sharing::{Evidence, Outcome, Proof, Trial, Verdict, Witness, witnesses};
+use crate::shutdown::Stop;
+use crate::status::{LinkState, StatusEntry};
+
+/// The servers of a group, and what they need to run. Each life of a pipe has a copy.
+pub(super) struct Crew {
+    agent: Agent,
+    mode: Mode,
+    members: Vec<Member>,
+    /// The servers' names, for the log.
+    names: String,
+    /// Why it is known that the agent takes one connection only, if it is.
+    known: Option<&'static str>,
+    /// How they are laid out at the start.
+    layout: Layout,
+    common: Common,
+}
+
+#[derive(Clone)]
+struct Member {
+    spec: Arc<ServerSpec>,
+    endpoint: Endpoint,
+    status: StatusEntry,
+}
+
+/// A pipe, ready to run to its end.
+type Running = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+impl Crew {
+    /// Starts nothing yet. Each server's state is shown in the entry of its name.
+    pub(super) fn new(group: Group, entries: &HashMap<Arc<str>, StatusEntry>, common: Common) -> Self {
+        let known = if group.is_self_hosted() {
+            Some("the self-hosted endpoint server keeps only the newest one of an agent")
+        } else if common.run.catalogue.is_single(&group.agent.key()) {
+            Some(
+                "an earlier run found that this agent takes no more. That is remembered for 30 days; \"mode\": \"per-server\" \
+                 gives each its own all the same",
+            )
+        } else {
+            None
+        };
+        let (names, layout) = (group.names(), group.layout(known.is_some()));
+        let Group { agent, mode, servers } = group;
+        let member = |(spec, endpoint): (ServerSpec, _)| {
+            let status = entries.get(&spec.name)?.clone();
+            Some(Member { spec: Arc::new(spec), endpoint, status })
+        };
+        let members = servers.into_iter().filter_map(member).collect();
+        Crew { agent, mode, members, names, known, layout, common }
+    }
+
+    /// Serves them until the stop.
+    pub(super) async fn run(self) {
+        let stop = &self.common.run.stop;
+        let (mut layout, mut takes_one) = (self.layout, self.known.is_some());
+        if let (Mode::Auto, Layout::Together, Some(why)) = (self.mode, layout, self.known) {
+            info!(event = "SERVERS_MERGED", server = self.names, "share one connection: {why}");
+        }
+        let mut claim = Claim::new(self.agent, &self.names, takes_one, &self.common);
+        let mut trial_failed = false;
+        loop {
+            if takes_one && !self.wait_for(&mut claim).await {
+                return;
+            }
+            let settled = async {
+                claim.settled(self.agent, &self.names, &self.common).await;
+                std::future::pending::<()>().await;
+            };
+            let next = tokio::select! {
+                next = self.serve(layout, trial_failed) => next,
+                () = settled => None,
+            };
+            let Some(next) = next.filter(|_| !stop.drain().is_cancelled()) else { return };
+            trial_failed = layout == Layout::OnTrial;
+            takes_one = !trial_failed;
+            layout = next;
+            // Some endpoints take it badly if a connection follows the last one at once.
+            sleep(FLOOR).await;
+        }
+    }
+
+    /// Until the stop, or until another layout turns out to be needed. All that was started has ended then.
+    async fn serve(&self, layout: Layout, trial_failed: bool) -> Option<Layout> {
+        match layout {
+            Layout::Apart => self.apart(trial_failed).await,
+            Layout::OnTrial => self.on_trial().await,
+            Layout::Together | Layout::InTurns => {
+                self.shared(layout, self.common.run.clone(), None).await;
+                None
+            }
+        }
+    }
+
+    /// Waits until no other process serves the agent; false if a stop came first.
+    async fn wait_for(&self, claim: &mut Claim) -> bool {
+        if let Claim::Disputed = claim {
+            let why = "another mcp-pipe serves the same agent, which takes one connection only";
+            self.members.iter().for_each(|member| member.status.link(LinkState::Down(why.into())));
+        }
+        tokio::select! {
+            () = claim.settled(self.agent, &self.names, &self.common) => true,
+            () = self.common.run.stop.drain().cancelled() => false,
+        }
+    }
+
+    /// A pipe for each; in mode `auto` until the agent has proven that it takes only one connection.
+    async fn apart(&self, trial_failed: bool) -> Option<Layout> {
+        let stop = self.common.run.stop.child();
+        let mut pipes = JoinSet::new();
+        let (witnesses, mut heard) = witnesses(self.members.len());
+        for (member, witness) in self.members.iter().zip(witnesses) {
+            pipes.spawn(member.alone(self.run_until(&stop), witness));
+        }
+        let mut evidence = Evidence::new(self.members.iter().map(|member| member.spec.name.clone()).collect());
+        let mut ended = pin!(all_ended(&mut pipes));
+        let mut told = false;
+        loop {
+            let sighting = tokio::select! {
+                () = &mut ended => return None,
+                Some(sighting) = heard.recv() => sighting,
+            };
+            match evidence.sees(sighting) {
+                Verdict::KeepApart => {}
+                Verdict::TakesOne { proof: Proof::Refused, .. } if trial_failed => {}
+                Verdict::TakesOne { .. } if told || stop.drain().is_cancelled() => {}
+                Verdict::TakesOne { why, proof } if self.mode == Mode::Auto => {
+                    warn!(
+                        event = "SERVERS_MERGED",
+                        server = self.names,
+                        "share one connection from now on: {why}. \"mode\": \"per-server\" gives each its own all the same"
+                    );
+                    stop.advance();
+                    ended.await;
+                    return Some(match proof {
+                        Proof::Replaced => {
+                            self.remember();
+                            Layout::Together
+                        }
+                        Proof::Refused => Layout::OnTrial,
+                    });
+                }
+                Verdict::TakesOne { why, .. } => {
+                    told = true;
+                    let remedy = "\"mode\": \"auto\" or \"multiplex\" puts them on one connection";
+                    warn!(event = "CONNECTIONS_LIMITED", server = self.names, "{why}; {remedy}");
+                }
+            }
+        }
+    }
+
+    /// One pipe for all, until that has failed.
+    async fn on_trial(&self) -> Option<Layout> {
+        let stop = self.common.run.stop.child();
+        let (mut witnesses, mut heard) = witnesses(1);
+        let mut pipe = self.shared(Layout::OnTrial, self.run_until(&stop), witnesses.pop());
+        let mut trial = Trial::default();
+        loop {
+            let sighting = tokio::select! {
+                () = &mut pipe => return None,
+                () = until(trial.passes_at()) => break,
+                Some(sighting) = heard.recv() => sighting,
+            };
+            if trial.sees(sighting) == Outcome::Failed {
+                warn!(
+                    event = "SERVERS_PARTED",
+                    server = self.names,
+                    "the endpoint refuses the one connection as well, so their number was not the reason: each has its own again. \
+                     Too many tools may be; see mcp-pipe tools --size"
+                );
+                stop.advance();
+                pipe.await;
+                return Some(Layout::Apart);
+            }
+        }
+        self.remember();
+        drop(heard);
+        pipe.await;
+        None
+    }
+
+    /// The pipe that all share.
+    fn shared(&self, layout: Layout, run: Run, witness: Option<Witness>) -> Running {
+        let specs = || self.members.iter().map(|member| &member.spec);
+        let untouched = specs().all(|spec| spec.tools.is_untouched());
+        match layout {
+            Layout::InTurns if untouched => self.in_turns(run, passthrough),
+            Layout::InTurns => {
+                let catalogue = run.catalogue.clone();
+                self.in_turns(run, |spec| Merge::new([(spec.clone(), catalogue.load(spec))]))
+            }
+            Layout::Apart | Layout::Together | Layout::OnTrial => {
+                let merge = Merge::new(specs().map(|spec| (spec.clone(), run.catalogue.load(spec))));
+                pipe(&self.members, merge, run, |pipe| match witness {
+                    Some(witness) => pipe.watched_by(witness),
+                    None => pipe,
+                })
+            }
+        }
+    }
+
+    fn in_turns<R: Router + Send + 'static>(&self, run: Run, router: impl Fn(&Arc<ServerSpec>) -> R) -> Running {
+        let seat = |spec: &Arc<ServerSpec>| Seat { name: spec.name.clone(), router: router(spec), pin: spec.pin };
+        let seats = self.members.iter().map(|member| seat(&member.spec)).collect();
+        let turn = self.members.first().map(|member| member.spec.sharing.turn).unwrap_or_default();
+        pipe(&self.members, Turns::new(seats, turn, Instant::now()), run, |pipe| {
+            pipe.steered_by(self.common.steering.subscribe())
+        })
+    }
+
+    fn run_until(&self, stop: &Stop) -> Run {
+        Run { stop: stop.clone(), ..self.common.run.clone() }
+    }
+
+    fn remember(&self) {
+        if let Err(error) = self.common.run.catalogue.remember_single(&self.agent.key()) {
+            debug!(event = "NOT_REMEMBERED", server = self.names, "to be found out again at the next start: {error:#}");
+        }
+    }
+}
+
+impl Member {
+    /// A pipe for this server alone.
+    fn alone(&self, run: Run, witness: Witness) -> Running {
+        let members = std::slice::from_ref(self);
+        if self.spec.tools.is_untouched() {
+            pipe(members, passthrough(&self.spec), run, |pipe| pipe.watched_by(witness))
+        } else {
+            let merge = Merge::new([(self.spec.clone(), run.catalogue.load(&self.spec))]);
+            pipe(members, merge, run, |pipe| pipe.watched_by(witness))
+        }
+    }
+}
+
+fn passthrough(spec: &Arc<ServerSpec>) -> Passthrough {
+    Passthrough::new(spec.name.clone(), spec.handshake, spec.max_frame)
+}
+
+/// A pipe for these servers, on the endpoint of the first. There is one.
+fn pipe<R: Router + Send + 'static>(
+    members: &[Member],
+    router: R,
+    run: Run,
+    finish: impl FnOnce(Pipe<R>) -> Pipe<R>,
+) -> Running {
+    let Some(Member { endpoint, spec, .. }) = members.first() else { return Box::pin(async {}) };
+    let servers = members.iter().map(|member| (member.spec.clone(), member.status.clone())).collect();
+    Box::pin(finish(Pipe::new(servers, endpoint.clone(), spec.link.clone(), router, run)).run())
+}
+
+/// Never, without a time.
+async fn until(at: Option<Instant>) {
+    match at {
+        Some(at) => sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}

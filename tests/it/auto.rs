@@ -1,0 +1,232 @@
+//! Mode `auto`: a connection for each server, until an agent turns out to take only one. And two mcp-pipes on one agent.
+
+use std::path::Path;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::harness::{Agent, Daemon, FakeEndpoint, Seen, Setup, Takes, config, fixture_entry, one_server, text_of};
+
+/// A token as the cloud's are: another one at each visit to its console, with the same claims.
+fn token(issued: usize) -> String {
+    let claims =
+        json!({"userId": 7, "agentId": 42, "endpointId": "agent_42", "purpose": "mcp-endpoint", "iat": issued});
+    format!("eyJhbGciOiJFUzI1NiJ9.{}.c2lnbmF0dXJl", URL_SAFE_NO_PAD.encode(claims.to_string()))
+}
+
+/// Servers of these names, each with another token of this agent.
+fn servers(agent: &Agent, names: &[&str]) -> Value {
+    config(names.iter().enumerate().map(|(n, name)| {
+        let mut entry = fixture_entry(&[]);
+        entry["endpoint"] = agent.url(&token(n)).into();
+        (*name, entry)
+    }))
+}
+
+fn start(config: &Value, cache: &Path) -> Daemon {
+    Setup::new().config(config).env("MCP_CACHE_DIR", cache.to_str().unwrap()).start("info")
+}
+
+/// Whether this connection is everybody's.
+fn is_merged(seen: &Seen, names: &[&str]) -> bool {
+    let has = |name| seen.tools.as_ref().is_some_and(|tools| tools.contains(&format!("{name}__echo")));
+    seen.open && names.iter().all(has)
+}
+
+async fn merged(agent: &Agent, names: &[&str]) -> Vec<Seen> {
+    agent.wait_for("a connection with all tools", |seen| seen.iter().any(|seen| is_merged(seen, names))).await
+}
+
+fn says(daemon: &Daemon, event: &str) -> bool {
+    daemon.log_text().contains(event)
+}
+
+#[tokio::test]
+async fn an_agent_that_replaces_connections_gets_one_for_all_within_two_rounds_and_at_once_the_next_time() {
+    for names in [&["a", "b"][..], &["a", "b", "c", "d"]] {
+        let (agent, cache) = (Agent::bind("/mcp/", Takes::Newest).await, TempDir::new().unwrap());
+        let config = servers(&agent, names);
+        let daemon = start(&config, cache.path());
+        let seen = merged(&agent, names).await;
+        for (n, _) in names.iter().enumerate() {
+            let dialled = seen.iter().filter(|seen| seen.token == token(n)).count();
+            // The one for all is dialled with the token of the first.
+            assert!(dialled <= 2 + usize::from(n == 0), "{dialled} connections for {}", names[n]);
+        }
+        assert_eq!(text_of(&agent.call("b__echo", json!({"text": "hi"})).await), "hi");
+        let line = daemon.wait_for_event("SERVERS_MERGED").await.to_string();
+        assert!(line.contains("closed") && line.contains("1000") && line.contains("per-server"), "{line}");
+        daemon.stop().await;
+
+        let before = agent.seen().len();
+        let daemon = start(&config, cache.path());
+        let seen = merged(&agent, names).await;
+        assert_eq!(seen.len(), before + 1, "the first connection of this run is the one for all");
+        let line = daemon.wait_for_event("SERVERS_MERGED").await.to_string();
+        assert!(line.contains("an earlier run found") && line.contains("per-server"), "{line}");
+        daemon.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn an_agent_that_takes_many_has_a_connection_for_each() {
+    let (agent, cache) = (Agent::bind("/mcp/", Takes::Many).await, TempDir::new().unwrap());
+    let names = ["a", "b", "c"];
+    let daemon = start(&servers(&agent, &names), cache.path());
+    let served = |seen: &[Seen]| seen.iter().filter(|seen| seen.open && seen.tools.is_some()).count() == names.len();
+    agent.wait_for("a connection with tools for each", served).await;
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    assert!(served(&agent.seen()) && agent.seen().len() == names.len(), "{:?}", agent.seen());
+    assert!(!says(&daemon, "SERVERS_MERGED"));
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn an_agent_that_refuses_more_than_one_gets_one_for_all() {
+    let (agent, cache) = (Agent::bind("/mcp/", Takes::Oldest).await, TempDir::new().unwrap());
+    let names = ["a", "b", "c"];
+    let daemon = start(&servers(&agent, &names), cache.path());
+    let line = daemon.wait_for_event("SERVERS_MERGED").await.to_string();
+    assert!(line.contains("4004"), "{line}");
+    merged(&agent, &names).await;
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn the_second_of_two_that_is_refused_shares_the_connection_of_the_first() {
+    let (agent, cache) = (Agent::bind("/mcp/", Takes::Oldest).await, TempDir::new().unwrap());
+    let names = ["a", "b"];
+    let daemon = start(&servers(&agent, &names), cache.path());
+    merged(&agent, &names).await;
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn where_the_one_connection_is_refused_as_well_each_has_its_own_again() {
+    let endpoint = FakeEndpoint::bind().await;
+    let mut entry = fixture_entry(&[]);
+    entry["endpoint"] = endpoint.url().into();
+    let daemon = Setup::new().config(&config(["a", "b"].map(|name| (name, entry.clone())))).start("info");
+    let parted = async {
+        // It dislikes what one of them has, alone or among others.
+        let mut stays = None;
+        loop {
+            let mut conn = endpoint.accept().await;
+            let tools = conn.handshake().await["result"]["tools"].to_string();
+            if tools.contains("__") || stays.is_some() {
+                conn.close(4004).await;
+            } else {
+                stays = Some(conn);
+            }
+        }
+    };
+    tokio::select! {
+        () = parted => {}
+        line = daemon.wait_for_event("SERVERS_PARTED") => assert!(line.to_string().contains("tools"), "{line}"),
+    }
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn the_self_hosted_endpoint_gets_one_connection_for_all_from_the_start() {
+    let (agent, cache) = (Agent::bind("/mcp_endpoint/mcp/", Takes::Newest).await, TempDir::new().unwrap());
+    let names = ["a", "b"];
+    let daemon = start(&servers(&agent, &names), cache.path());
+    assert_eq!(merged(&agent, &names).await.len(), 1);
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn per_server_stays_per_server_and_is_told_what_would_help() {
+    let (agent, cache) = (Agent::bind("/mcp/", Takes::Newest).await, TempDir::new().unwrap());
+    let mut config = servers(&agent, &["a", "b"]);
+    config["mode"] = "per-server".into();
+    let daemon = start(&config, cache.path());
+    let line = daemon.wait_for_event("CONNECTIONS_LIMITED").await.to_string();
+    assert!(line.contains("multiplex"), "{line}");
+    assert!(!says(&daemon, "SERVERS_MERGED"));
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn a_call_under_way_is_answered_before_servers_move_to_one_connection() {
+    let endpoint = FakeEndpoint::bind().await;
+    let mut entry = fixture_entry(&[]);
+    entry["endpoint"] = endpoint.url().into();
+    let daemon = Setup::new().config(&config(["a", "b", "c"].map(|name| (name, entry.clone())))).start("info");
+    let mut stays = endpoint.accept().await;
+    stays.handshake().await;
+    let mut last = endpoint.accept().await;
+    last.handshake().await;
+    for _ in 0..3 {
+        let mut refused = endpoint.accept().await;
+        refused.handshake().await;
+        std::mem::replace(&mut last, refused).close(4004).await;
+    }
+    // Nobody may be left that dials, as a dial that is given up counts as a connection here.
+    let mut other = endpoint.accept().await;
+    other.handshake().await;
+    // By now nobody can take the closes for a restart.
+    tokio::time::sleep(Duration::from_millis(5100)).await;
+    stays.send_call(2, "sleep", json!({"ms": 2000})).await;
+    // The tool runs, or else the call could be refused.
+    stays.call(3, "echo", json!({"text": "after it"})).await;
+    last.close(4004).await;
+    daemon.wait_for_event("SERVERS_MERGED").await;
+    assert!(stays.answer_to(2).await.get("result").is_some());
+    for conn in [&mut stays, &mut other] {
+        assert_eq!(u16::from(conn.wait_for_close().await.unwrap().code), 1000);
+    }
+    let mut all = endpoint.accept().await;
+    all.handshake().await;
+    daemon.stop_closing([&mut all]).await;
+}
+
+#[tokio::test]
+async fn a_second_mcp_pipe_waits_for_the_first_where_an_agent_takes_one_connection() {
+    let (agent, cache) = (Agent::bind("/mcp_endpoint/mcp/", Takes::Newest).await, TempDir::new().unwrap());
+    let first = start(&servers(&agent, &["a"]), cache.path());
+    agent.wait_for("the first", |seen| seen.iter().any(|seen| seen.tools.is_some())).await;
+    let second = start(&servers(&agent, &["b"]), cache.path());
+    let line = second.wait_for_event("AGENT_SHARED").await.to_string();
+    assert!(line.contains(&format!("process {} with", first.pid().as_raw_nonzero())), "{line}");
+    assert!(line.contains("mcp_config.json"), "{line}");
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(agent.seen().len(), 1, "it has dialled all the same");
+    // However it ends.
+    first.signal(rustix::process::Signal::KILL);
+    agent.wait_for("the second", |seen| seen.get(1).is_some_and(|seen| seen.tools.is_some())).await;
+    second.wait_for_event("AGENT_FREE").await;
+    second.stop().await;
+    drop(first);
+}
+
+#[tokio::test]
+async fn a_second_mcp_pipe_serves_beside_the_first_where_an_agent_may_take_many() {
+    let (agent, cache) = (Agent::bind("/mcp/", Takes::Many).await, TempDir::new().unwrap());
+    let daemons = ["a", "b"].map(|name| start(&servers(&agent, &[name]), cache.path()));
+    agent.wait_for("both", |seen| seen.iter().filter(|seen| seen.tools.is_some()).count() == 2).await;
+    let warned = daemons.iter().filter(|daemon| says(daemon, "AGENT_SHARED")).count();
+    assert_eq!(warned, 1, "the one that came later says so");
+    for daemon in daemons {
+        daemon.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn a_connection_whose_place_is_taken_again_and_again_is_said_to_be_another_programs_doing() {
+    let endpoint = FakeEndpoint::bind().await;
+    let daemon = Setup::new().config(&one_server(&endpoint, &[])).start("info");
+    for _ in 0..2 {
+        let mut conn = endpoint.accept().await;
+        conn.handshake().await;
+        conn.call(2, "echo", json!({"text": "a served call proves nothing here"})).await;
+        conn.close(1000).await;
+    }
+    let line = daemon.wait_for("who did it", |line| line.to_string().contains("keeps taking its place")).await;
+    assert!(line.to_string().contains("1000"), "{line}");
+    daemon.stop().await;
+}
