@@ -275,6 +275,9 @@ impl Sides {
             Note::Refused { server, .. } => {
                 warn!(event = "ERROR_INITIALIZE", server = %self.each[*server].name, "{note}");
             }
+            Note::NotListed { server, .. } | Note::ListTooLong { server, .. } => {
+                warn!(event = "ERROR_LIST", server = %self.each[*server].name, "{note}");
+            }
             Note::NoSuchTool { server, .. } => {
                 warn!(event = "CONFIG_WARNING", server = %self.each[*server].name, "{note}");
             }
