@@ -64,6 +64,20 @@ async fn a_cache_that_is_damaged_is_made_anew() {
     }
 }
 
+#[tokio::test]
+async fn a_cache_that_cannot_be_written_costs_one_line_of_the_log() {
+    let (dir, endpoint) = (TempDir::new().unwrap(), FakeEndpoint::bind().await);
+    fs::write(dir.path().join("cache"), "no folder").unwrap();
+    let daemon = Setup::new().config(&two(&endpoint, &dir)).start("debug");
+    let mut conn = endpoint.accept().await;
+    conn.handshake().await;
+    let said = |line: &Value, level| line["event"] == "NOT_REMEMBERED" && line["level"] == level;
+    daemon.wait_for("it for the second server", |line| said(line, "DEBUG")).await;
+    assert_eq!(daemon.log_lines().iter().filter(|line| said(line, "INFO")).count(), 1);
+    assert_eq!(text_of(&conn.call(2, "quick__echo", json!({"text": "hi"})).await), "hi");
+    daemon.stop_closing([&mut conn]).await;
+}
+
 /// Cuts each file off in its middle; how many there are.
 fn damage(dir: &std::path::Path) -> usize {
     let mut files = 0;
