@@ -160,8 +160,8 @@ async fn serve(
                     let caller: oneshot::Sender<Value> = caller;
                     // The test may have given up.
                     let _ = caller.send(frame);
-                } else if is_farewell(&frame) {
-                    // The connection is about to be closed; the robot has nothing.
+                } else if frame["error"]["message"].as_str().is_some_and(|why| why.contains("shutting down")) {
+                    // The pipe is about to close the connection.
                 } else if id.ends_with("_n_0") {
                     assert_eq!(frame["result"]["protocolVersion"], "2024-11-05", "{frame}");
                     hellos += 1;
@@ -193,11 +193,6 @@ async fn serve(
         }
     }
     Ok(())
-}
-
-/// What a program that ends, or puts servers together anew, says to who comes too late.
-fn is_farewell(frame: &Value) -> bool {
-    frame["error"]["message"].as_str().is_some_and(|why| why.contains("shutting down"))
 }
 
 /// `<uuid>_n_<n>`
