@@ -74,7 +74,7 @@ pub enum InspectError {
 /// # Errors
 /// [`InspectError::Unanswered`] after the others' tools were printed; others as their descriptions say.
 pub async fn tools(
-    config: Config,
+    mut config: Config,
     show: Show,
     look: Look,
     status: &Status,
@@ -82,7 +82,8 @@ pub async fn tools(
     serve: impl AsyncFnOnce(Config, Stop),
     out: &mut dyn Write,
 ) -> Result<(), InspectError> {
-    let budget = config.tool_budget;
+    // Warned about here, with all servers at hand, and not by each pipe.
+    let budget = std::mem::replace(&mut config.tool_budget, usize::MAX);
     let wanted: Vec<_> = config.servers.iter().map(|s| (s.name.clone(), s.start_timeout + LIST_PATIENCE)).collect();
     at_local_endpoint(config, &stop, serve, async |client| {
         let answers = join_all(wanted.iter().map(|(name, patience)| catalogue(&client, status, name, *patience))).await;

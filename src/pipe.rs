@@ -77,6 +77,8 @@ pub struct Run {
     pub drain_timeout: Duration,
     /// Whether the log may hold what messages hold.
     pub log_contents: bool,
+    /// A list of tools of more tokens than this is warned about.
+    pub tool_budget: usize,
     /// Where what servers say of themselves is kept for the next run.
     pub catalogue: Arc<Catalogue>,
 }
@@ -143,7 +145,7 @@ impl<R: Router> Pipe<R> {
         let max_frame = specs().map(|spec| spec.max_frame).max().unwrap_or_default();
         let start_timeout = specs().map(|spec| spec.start_timeout).max().unwrap_or_default();
         let name = name::joined(specs().map(|spec| &*spec.name));
-        let Run { guard, wake, stop, drain_timeout, log_contents, catalogue } = run;
+        let Run { guard, wake, stop, drain_timeout, .. } = run.clone();
         let (first, bits) = (stop.clone(), servers.len() + OTHERS);
         let (each, servers) = servers
             .into_iter()
@@ -154,7 +156,7 @@ impl<R: Router> Pipe<R> {
             link: Link::new(endpoint, link, max_frame, wake),
             servers,
             endpoint: Outgoing::default(),
-            sides: Sides::new(name, log_contents, catalogue, each),
+            sides: Sides::new(name, &run, each),
             wakers: Wakers::new(bits),
             woken: Bits::none(bits),
             paused: Bits::none(bits),

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use crate::catalogue::Memory;
 use crate::frame::Cut;
+use crate::tools::size::Size;
 
 mod desk;
 mod edits;
@@ -104,10 +105,8 @@ pub enum Note<'a> {
     },
     /// The endpoint has read the list of tools.
     ToolsRead {
-        /// How many there are.
-        tools: usize,
-        /// The size of the list, in bytes.
-        bytes: usize,
+        /// The size of the answer.
+        size: Size,
     },
     /// A call was answered.
     Served {
@@ -254,7 +253,9 @@ impl fmt::Display for Note<'_> {
             Note::NoSuchTool { names, .. } => {
                 write!(f, "the config names tools that the server does not have: {names}; see mcp-pipe tools")
             }
-            Note::ToolsRead { tools, bytes } => write!(f, "the endpoint read the list of {tools} tools, {bytes} bytes"),
+            Note::ToolsRead { size: Size { bytes, tokens } } => {
+                write!(f, "the endpoint read the list of tools: {bytes} bytes, about {tokens} tokens")
+            }
             Note::Served { method, took, .. } => write!(f, "{method} answered in {took:.1?}"),
             Note::Turn { what, .. } => f.write_str(what),
         }

@@ -87,7 +87,7 @@ pub struct Close {
 }
 
 impl Close {
-    /// As the link tells it.
+    /// From what a link says of it.
     pub fn by(cause: &Cause, handshaken: bool) -> Self {
         let code = match cause {
             Cause::Closed { code, .. } => *code,

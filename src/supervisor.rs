@@ -45,11 +45,11 @@ struct Common {
 /// Those whose servers take turns obey `steering`.
 pub async fn serve(config: Config, guard: Guard, status: Status, steering: Steering, stop: Stop) {
     let watch = WakeWatch::new();
-    let Config { servers, place, drain_timeout, local, log_contents, cache_dir, .. } = config;
+    let Config { servers, place, drain_timeout, local, log_contents, cache_dir, tool_budget, .. } = config;
     // A local endpoint is nobody else's.
     let locks = cache_dir.clone().filter(|_| !local);
     let catalogue = Arc::new(Catalogue::at(cache_dir));
-    let run = Run { guard, wake: watch.subscribe(), stop, drain_timeout, log_contents, catalogue };
+    let run = Run { guard, wake: watch.subscribe(), stop, drain_timeout, log_contents, tool_budget, catalogue };
     let common = Common { run, steering, locks, place: place.display().to_string() };
     let mut crews = JoinSet::new();
     // In the order of the config.

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use serde_json::{Map, Value, json};
 use tempfile::TempDir;
 use tokio_tungstenite::tungstenite::accept_with_config;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
@@ -26,15 +27,8 @@ pub(crate) enum Contender {
 }
 
 impl Contender {
+    /// In the order of the table's columns.
     pub(crate) const ALL: [Contender; 3] = [Contender::Pipe, Contender::Plain, Contender::McpPipe];
-
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Contender::Pipe => "bare pipe",
-            Contender::Plain => "plain pump",
-            Contender::McpPipe => "mcp-pipe",
-        }
-    }
 }
 
 /// The files that contenders need.
@@ -49,7 +43,7 @@ pub(crate) struct Bench {
 pub(crate) struct Running {
     pub(crate) exchanges: Vec<Exchange>,
     process: Option<Child>,
-    /// From its start to the first answer of the last server.
+    /// From its start to the first answer of the last server; to the last connection if nothing was asked yet.
     pub(crate) ready: Duration,
 }
 
@@ -79,25 +73,51 @@ impl Bench {
             Command::new(&self.pump)
                 .args([pump::FLAG, &address, self.echo.to_str().unwrap(), &servers.to_string()])
                 .spawn()
+                .unwrap()
         } else {
-            let server = serde_json::json!({"command": self.echo, "args": [echo::FLAG]});
-            let servers: serde_json::Map<_, _> = (0..servers).map(|n| (format!("s{n}"), server.clone())).collect();
-            let config = self.dir.path().join("mcp_config.json");
-            std::fs::write(&config, serde_json::json!({"mcpServers": servers}).to_string()).unwrap();
-            Command::new(&self.binary)
-                .arg("--config")
-                .arg(config)
-                .current_dir(self.dir.path())
-                .env("MCP_ENDPOINT", format!("ws://{address}/"))
-                .stdin(Stdio::null())
-                .stderr(Stdio::null())
-                .spawn()
+            self.mcp_pipe(&json!({"mcpServers": self.servers(servers)}), &address)
         };
-        let mut running = Running { exchanges: Vec::new(), process: Some(process.unwrap()), ready: Duration::ZERO };
-        for _ in 0..servers {
-            running.exchanges.push(socket(&listener));
+        Running::dialled(process, &listener, servers, began).initialized(began)
+    }
+
+    /// The entries of so many echo servers.
+    pub(crate) fn servers(&self, count: usize) -> Map<String, Value> {
+        let server = |n: usize| json!({"command": self.echo, "args": [echo::FLAG, n.to_string()]});
+        (0..count).map(|n| (format!("s{n}"), server(n))).collect()
+    }
+
+    /// mcp-pipe with this config, once it has dialled so often. Nothing is said yet.
+    pub(crate) fn start_with(&self, config: &Value, connections: usize) -> Running {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let began = Instant::now();
+        let process = self.mcp_pipe(config, &listener.local_addr().unwrap().to_string());
+        Running::dialled(process, &listener, connections, began)
+    }
+
+    fn mcp_pipe(&self, config: &Value, address: &str) -> Child {
+        let file = self.dir.path().join("mcp_config.json");
+        std::fs::write(&file, config.to_string()).unwrap();
+        Command::new(&self.binary)
+            .arg("--config")
+            .arg(file)
+            .current_dir(self.dir.path())
+            .env("MCP_ENDPOINT", format!("ws://{address}/"))
+            .env("MCP_CACHE_DIR", self.cache())
+            .stdin(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap()
+    }
+
+    fn cache(&self) -> PathBuf {
+        self.dir.path().join("cache")
+    }
+
+    /// As if mcp-pipe had never run here.
+    pub(crate) fn forget(&self) {
+        if let Err(error) = std::fs::remove_dir_all(self.cache()) {
+            assert_eq!(error.kind(), std::io::ErrorKind::NotFound, "{error}");
         }
-        running.initialized(began)
     }
 
     fn pipe(&self) -> Exchange {
@@ -130,6 +150,15 @@ fn socket(listener: &TcpListener) -> Exchange {
 }
 
 impl Running {
+    fn dialled(process: Child, listener: &TcpListener, connections: usize, began: Instant) -> Self {
+        let mut running = Running { exchanges: Vec::new(), process: Some(process), ready: Duration::ZERO };
+        for _ in 0..connections {
+            running.exchanges.push(socket(listener));
+        }
+        running.ready = began.elapsed();
+        running
+    }
+
     fn initialized(mut self, began: Instant) -> Self {
         self.exchanges.iter_mut().for_each(Exchange::initialize);
         self.ready = began.elapsed();

@@ -3,15 +3,39 @@
 use std::io::{Read, Write, stdin, stdout};
 
 use memchr::memmem;
+use serde_json::json;
 
 pub(crate) const FLAG: &str = "--echo-server";
+
+/// Tools that it lists.
+pub(crate) const TOOLS: usize = 20;
 
 /// What the text stands behind in a call of [`crate::exchange::call`].
 const TEXT: &[u8] = br#""text":"#;
 /// What of a message is looked at to find its id and method.
 const HEAD: usize = 256;
 
-pub(crate) fn main() {
+/// Its tools, by what distinguishes it from other such servers. Half of them have names that all servers have.
+fn tools(which: &str) -> String {
+    let schema = json!({
+        "type": "object",
+        "properties": {
+            "text": {"type": "string", "description": "What to look for"},
+            "limit": {"type": "integer", "minimum": 1, "maximum": 100, "default": 10},
+        },
+        "required": ["text"],
+    });
+    let what = "Looks for a text and gives back the places where it was found, the best first";
+    let tool = |n: usize| {
+        let name = if n.is_multiple_of(2) { format!("look_{n}") } else { format!("tool_{n}_of_{which}") };
+        json!({"name": name, "description": what, "inputSchema": &schema})
+    };
+    json!((0..TOOLS).map(tool).collect::<Vec<_>>()).to_string()
+}
+
+/// Arguments: what distinguishes it from other such servers, or none.
+pub(crate) fn main(args: &[String]) {
+    let tools = tools(args.first().map_or("", |which| which));
     let (mut stdin, mut stdout) = (stdin().lock(), stdout().lock());
     let (mut input, mut used, mut output) = (vec![0; 64 * 1024], 0, Vec::new());
     loop {
@@ -23,7 +47,7 @@ pub(crate) fn main() {
         let complete = memchr::memrchr(b'\n', &input[used..used + read]).map_or(0, |at| used + at + 1);
         used += read;
         for line in input[..complete].split_inclusive(|b| *b == b'\n') {
-            answer(line, &mut output);
+            answer(line, &tools, &mut output);
         }
         stdout.write_all(&output).unwrap();
         stdout.flush().unwrap();
@@ -36,7 +60,7 @@ pub(crate) fn main() {
     }
 }
 
-fn answer(line: &[u8], output: &mut Vec<u8>) {
+fn answer(line: &[u8], tools: &str, output: &mut Vec<u8>) {
     let head = &line[..line.len().min(HEAD)];
     let Some(id) = memmem::find(head, br#""id":"#).map(|at| at + 5) else { return };
     let id_len = head[id..].iter().take_while(|b| !matches!(b, b',' | b'}')).count();
@@ -53,6 +77,10 @@ fn answer(line: &[u8], output: &mut Vec<u8>) {
             br#","result":{"protocolVersion":"2024-11-05","capabilities":{"tools":{}},"serverInfo":{"name":"echo","version":"1"}}}"#,
         );
         output.push(b'\n');
+    } else if memmem::find(head, br#""tools/list""#).is_some() {
+        output.extend_from_slice(br#","result":{"tools":"#);
+        output.extend_from_slice(tools.as_bytes());
+        output.extend_from_slice(b"}}\n");
     } else {
         output.extend_from_slice(b",\"result\":{}}\n");
     }

@@ -51,8 +51,8 @@ impl Exchange {
         }
     }
 
-    /// The endpoint's handshake, and one call to see that all is there.
-    pub(crate) fn initialize(&mut self) {
+    /// The endpoint's handshake.
+    pub(crate) fn greet(&mut self) {
         self.send(concat!(
             r#"{"jsonrpc":"2.0","id":0,"method":"initialize","params":{"protocolVersion":"2024-11-05","#,
             r#""capabilities":{},"clientInfo":{"name":"bench","version":"1"}}}"#
@@ -60,6 +60,11 @@ impl Exchange {
         self.flush();
         self.receive(|answer| assert!(answer.contains(r#""id":0"#) && answer.contains("serverInfo"), "{answer}"));
         self.send(r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#);
+    }
+
+    /// The same, and one call to see that all is there.
+    pub(crate) fn initialize(&mut self) {
+        self.greet();
         self.round_trip(&mut Calls::new(256));
     }
 

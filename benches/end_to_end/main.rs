@@ -4,26 +4,32 @@
 //! cargo bench --bench end_to_end                    # under 90 seconds
 //! cargo bench --bench end_to_end -- --json FILE     # every figure as well
 //! cargo bench --bench end_to_end -- --bin PATH      # another build of mcp-pipe
+//! cargo bench --bench end_to_end -- merged          # the second table only
 //! ```
 //!
 //! Beside it, taking turns within each round: the same child by a bare pipe, which is what the job costs without any
 //! pump, and a plain pump of tokio and tokio-tungstenite. Everything runs on one CPU where that can be asked for, so
 //! figures depend on the machine and only ratios mean something. Without `--bench` (so under `cargo test --benches`)
-//! each measurement is made once and briefly, to see that it works. docs/BENCHMARKS.md has method and figures.
+//! each measurement is made once and briefly, to see that it works. A second table has many servers on one connection
+//! beside as many connections. docs/BENCHMARKS.md has method and figures.
 
 #![expect(clippy::unwrap_used, reason = "a benchmark may panic")]
 
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::report::Table;
+
 mod contender;
 mod echo;
 mod exchange;
 mod growth;
+mod merged;
 mod process;
 mod pump;
 mod report;
 mod speed;
+mod spread;
 
 /// How long and how often to measure.
 struct Plan {
@@ -40,7 +46,7 @@ const SMOKE: Plan = Plan { rounds: 1, slice: Duration::from_millis(5), servers: 
 fn main() {
     let args: Vec<String> = std::env::args().skip(1).collect();
     match args.first().map(String::as_str) {
-        Some(echo::FLAG) => return echo::main(),
+        Some(echo::FLAG) => return echo::main(&args[1..]),
         Some(pump::FLAG) => return pump::main(&args[1..]),
         Some(_) | None => {}
     }
@@ -51,10 +57,17 @@ fn main() {
 
     let pinned = process::pin();
     let bench = contender::Bench::new(binary);
-    let speed = speed::measure(&bench, &plan);
-    let growth = growth::measure(&bench, &plan);
-    report::print(&speed, &growth, pinned);
+    let mut tables = Vec::new();
+    if !args.iter().any(|a| a == "merged") {
+        tables.push(Table {
+            columns: &["bare pipe", "plain pump", "mcp-pipe"],
+            ratios: &[("÷ plain pump", 2, 1), ("÷ bare pipe", 2, 0)],
+            figures: speed::measure(&bench, &plan).into_iter().chain(growth::measure(&bench, &plan)).collect(),
+        });
+    }
+    tables.push(merged::measure(&bench, &plan));
+    report::print(&tables, plan.rounds, pinned);
     if let Some(file) = value("--json") {
-        std::fs::write(file, report::json(&speed, &growth, pinned)).unwrap();
+        std::fs::write(file, report::json(&tables, pinned)).unwrap();
     }
 }

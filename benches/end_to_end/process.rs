@@ -1,5 +1,7 @@
 //! What the system tells of processes. Where it doesn't, figures are missing and nothing fails.
 
+use std::time::Duration;
+
 /// Memory of a contender's own processes, in KiB.
 #[derive(Clone, Copy)]
 pub(crate) struct Memory {
@@ -47,5 +49,21 @@ pub(crate) fn memory(pid: u32) -> Option<Memory> {
 
 #[cfg(not(target_os = "linux"))]
 pub(crate) fn memory(_: u32) -> Option<Memory> {
+    None
+}
+
+/// How long a process has had a CPU.
+#[cfg(target_os = "linux")]
+pub(crate) fn cpu(pid: u32) -> Option<Duration> {
+    let mut sum = 0;
+    for task in std::fs::read_dir(format!("/proc/{pid}/task")).ok()? {
+        let stat = std::fs::read_to_string(task.ok()?.path().join("schedstat")).ok()?;
+        sum += stat.split_whitespace().next()?.parse::<u64>().ok()?;
+    }
+    Some(Duration::from_nanos(sum))
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn cpu(_: u32) -> Option<Duration> {
     None
 }

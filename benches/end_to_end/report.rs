@@ -1,40 +1,41 @@
-//! The table for people, the same as JSON for programs.
+//! Tables for people, the same as JSON for programs.
 
 use std::io::{Write, stdout};
 
 use serde_json::{Value, json};
 
-use crate::contender::Contender;
+/// Contenders side by side.
+pub(crate) struct Table {
+    pub(crate) columns: &'static [&'static str],
+    /// Which column is divided by which, and what that is called.
+    pub(crate) ratios: &'static [(&'static str, usize, usize)],
+    pub(crate) figures: Vec<Figure>,
+}
 
 /// One measured thing: a value of each contender for each round.
 pub(crate) struct Figure {
     what: String,
     unit: &'static str,
-    /// In the order of [`Contender::ALL`]; `None` where there is no such thing.
-    rounds: Vec<[Option<f64>; 3]>,
+    /// In the order of the columns; `None` where there is no such thing.
+    rounds: Vec<Vec<Option<f64>>>,
 }
-
-/// The two whose ratio is given to the third.
-const PIPE: usize = 0;
-const PLAIN: usize = 1;
-const MCP_PIPE: usize = 2;
 
 impl Figure {
     pub(crate) fn new(what: String, unit: &'static str) -> Self {
         Figure { what, unit, rounds: Vec::new() }
     }
 
-    pub(crate) fn push(&mut self, round: [Option<f64>; 3]) {
-        self.rounds.push(round);
+    pub(crate) fn push<const N: usize>(&mut self, round: [Option<f64>; N]) {
+        self.rounds.push(round.into());
     }
 
-    fn value(&self, contender: usize) -> Option<f64> {
-        median(self.rounds.iter().filter_map(|round| round[contender]))
+    fn value(&self, column: usize) -> Option<f64> {
+        median(self.rounds.iter().filter_map(|round| round[column]))
     }
 
     /// Made within each round, where both met the same machine.
-    fn ratio_to(&self, contender: usize) -> Option<f64> {
-        median(self.rounds.iter().filter_map(|round| Some(round[MCP_PIPE]? / round[contender]?)))
+    fn ratio(&self, column: usize, to: usize) -> Option<f64> {
+        median(self.rounds.iter().filter_map(|round| Some(round[column]? / round[to]?)))
     }
 }
 
@@ -53,35 +54,42 @@ fn cell(value: Option<f64>) -> String {
     }
 }
 
-/// Medians as a table that can be pasted into Markdown.
-pub(crate) fn print(speed: &[Figure], growth: &[Figure], pinned: bool) {
-    let [pipe, plain, mcp_pipe] = Contender::ALL.map(Contender::name);
+/// Medians as tables that can be pasted into Markdown.
+pub(crate) fn print(tables: &[Table], rounds: usize, pinned: bool) {
     let mut out = stdout().lock();
-    let mut line = |cells: [&str; 6]| {
-        let [what, rest @ ..] = cells;
-        writeln!(out, "| {what:<38} |{} |", rest.map(|cell| format!(" {cell:>13}")).join(" |")).unwrap();
-    };
-    line(["", pipe, plain, mcp_pipe, "÷ plain pump", "÷ bare pipe"]);
-    line(["---", "--:", "--:", "--:", "--:", "--:"]);
-    for figure in speed.iter().chain(growth) {
-        let [a, b, c] = [PIPE, PLAIN, MCP_PIPE].map(|contender| cell(figure.value(contender)));
-        let [over_plain, over_pipe] = [PLAIN, PIPE].map(|contender| cell(figure.ratio_to(contender)));
-        line([&format!("{}, {}", figure.what, figure.unit), &a, &b, &c, &over_plain, &over_pipe]);
+    for Table { columns, ratios, figures } in tables {
+        let mut line = |what: &str, cells: Vec<String>| {
+            let cells: Vec<String> = cells.iter().map(|cell| format!(" {cell:>13}")).collect();
+            writeln!(out, "| {what:<48} |{} |", cells.join(" |")).unwrap();
+        };
+        let heads: Vec<String> =
+            columns.iter().chain(ratios.iter().map(|(name, ..)| name)).map(|s| (*s).to_owned()).collect();
+        let rule = vec!["--:".to_owned(); heads.len()];
+        line("", heads);
+        line("---", rule);
+        for figure in figures {
+            let values = (0..columns.len()).map(|column| figure.value(column));
+            let ratios = ratios.iter().map(|(_, column, to)| figure.ratio(*column, *to));
+            line(&format!("{}, {}", figure.what, figure.unit), values.chain(ratios).map(cell).collect());
+        }
+        writeln!(out).unwrap();
     }
     let place = if pinned { "on one CPU" } else { "on any CPU, so expect scatter" };
-    writeln!(out, "Medians of {} rounds, all processes {place}.", speed.first().map_or(0, |f| f.rounds.len())).unwrap();
+    writeln!(out, "Medians of {rounds} rounds, all processes {place}.").unwrap();
 }
 
 /// All rounds of all figures.
-pub(crate) fn json(speed: &[Figure], growth: &[Figure], pinned: bool) -> String {
-    let names = Contender::ALL.map(Contender::name);
-    let figures = speed.iter().chain(growth).map(|figure| {
-        let medians = [PIPE, PLAIN, MCP_PIPE].map(|contender| figure.value(contender));
-        json!({
-            "what": figure.what, "unit": figure.unit, "rounds": figure.rounds,
-            "median": medians,
-            "ratio_to_plain_pump": figure.ratio_to(PLAIN), "ratio_to_bare_pipe": figure.ratio_to(PIPE),
-        })
-    });
-    json!({ "contenders": names, "pinned": pinned, "figures": figures.collect::<Value>() }).to_string()
+pub(crate) fn json(tables: &[Table], pinned: bool) -> String {
+    let table = |table: &Table| {
+        let figures = table.figures.iter().map(|figure| {
+            let medians: Vec<_> = (0..table.columns.len()).map(|column| figure.value(column)).collect();
+            let ratios = table.ratios.iter().map(|(name, column, to)| (*name, json!(figure.ratio(*column, *to))));
+            json!({
+                "what": figure.what, "unit": figure.unit, "rounds": figure.rounds,
+                "median": medians, "ratios": ratios.collect::<Value>(),
+            })
+        });
+        json!({ "columns": table.columns, "figures": figures.collect::<Value>() })
+    };
+    json!({ "pinned": pinned, "tables": tables.iter().map(table).collect::<Value>() }).to_string()
 }

@@ -11,9 +11,9 @@ use crate::report::Figure;
 const ROUND_TRIPS: [(&str, usize); 4] = [("100 B", 100), ("1 KiB", 1 << 10), ("16 KiB", 16 << 10), ("1 MiB", 1 << 20)];
 const RATES: [(&str, usize); 2] = [("100 B", 100), ("1 KiB", 1 << 10)];
 /// What a pipe holds at these sizes, so that a bare pipe can't block with both sides writing.
-const DEPTH: usize = 64;
+pub(crate) const DEPTH: usize = 64;
 /// A slice has this many round trips at least, however large they are.
-const AT_LEAST: usize = 10;
+pub(crate) const AT_LEAST: usize = 10;
 
 pub(crate) fn measure(bench: &Bench, plan: &Plan) -> Vec<Figure> {
     let mut running = Contender::ALL.map(|c| bench.start(c, 1));
@@ -24,8 +24,7 @@ pub(crate) fn measure(bench: &Bench, plan: &Plan) -> Vec<Figure> {
         in_turns(plan, &mut running, |running| {
             let mut trips = round_trips(running, len, plan.slice);
             trips.sort_unstable();
-            let at = |share: f64| trips[((trips.len() - 1) as f64 * share) as usize].as_secs_f64() * 1e6;
-            [at(0.5), at(0.99)]
+            [quantile(&trips, 0.5), quantile(&trips, 0.99)]
         })
         .for_each(|round| {
             p50.push(round.map(|[p50, _]| Some(p50)));
@@ -55,18 +54,23 @@ fn round_trips(running: &mut Running, len: usize, slice: Duration) -> Vec<Durati
 }
 
 /// One measurement of each contender a round, the first one changing.
-fn in_turns<T>(
+pub(crate) fn in_turns<R, T, const N: usize>(
     plan: &Plan,
-    running: &mut [Running; 3],
-    mut measure: impl FnMut(&mut Running) -> T,
-) -> impl Iterator<Item = [T; 3]> {
+    running: &mut [R; N],
+    mut measure: impl FnMut(&mut R) -> T,
+) -> impl Iterator<Item = [T; N]> {
     (0..plan.rounds).map(move |round| {
-        let mut order = [0, 1, 2];
-        order.rotate_left(round % 3);
-        let mut measured = [None, None, None];
+        let mut order: [usize; N] = std::array::from_fn(|index| index);
+        order.rotate_left(round % N);
+        let mut measured = [const { None }; N];
         for index in order {
             measured[index] = Some(measure(&mut running[index]));
         }
         measured.map(Option::unwrap)
     })
+}
+
+/// The value below which this share of the sorted times lies, in µs.
+pub(crate) fn quantile(sorted: &[Duration], share: f64) -> f64 {
+    sorted[((sorted.len() - 1) as f64 * share) as usize].as_secs_f64() * 1e6
 }

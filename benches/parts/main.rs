@@ -12,6 +12,7 @@ use criterion::Criterion;
 mod clock;
 mod envelope;
 mod line_codec;
+mod many;
 mod router;
 mod sample;
 mod websocket;

@@ -1,18 +1,21 @@
-//! A tool call to the server and its answer back, through `Passthrough` into the buffers that the daemon writes from.
+//! A tool call to the server and its answer back, into the buffers that the daemon writes from: through `Passthrough`,
+//! and through `Merge` to one of 50 servers with 20 tools each.
 
-use criterion::{BenchmarkId, Criterion, Throughput};
+use criterion::{BatchSize, BenchmarkId, Criterion, Throughput};
 use mcp_pipe::catalogue::Memory;
 use mcp_pipe::config::Handshake;
 use mcp_pipe::frame::LineOut;
 use mcp_pipe::link::websocket::Outgoing;
 use mcp_pipe::router::passthrough::Passthrough;
 use mcp_pipe::router::{Note, Out, Router, ServerIndex};
+use std::hint::black_box;
 use tokio::time::Instant;
 
 use crate::clock::CpuTime;
+use crate::many::{self, SERVERS, TOOLS};
 use crate::sample::{SIZES, Text, reply, request};
 
-/// Copies as the pipe's own does, and says nothing.
+/// Copies as the pipe's own does, and says nothing. One buffer for all servers, so that routers are compared, not caches.
 #[derive(Default)]
 struct Buffers {
     endpoint: Outgoing,
@@ -50,61 +53,107 @@ impl Buffers {
 /// Where the id is in a sample message.
 const ID_AT: usize = r#"{"jsonrpc":"2.0","id":"#.len();
 
-/// A router that is past all handshakes.
-fn running(now: Instant) -> (Passthrough, Buffers) {
-    let (mut router, mut out) = (Passthrough::new("bench".into(), Handshake::Answer, 16 << 20), Buffers::default());
-    let answer = |router: &mut Passthrough, out: &mut Buffers, result: &str| {
-        let frame = format!(r#"{{"jsonrpc":"2.0","id":{},"result":{result}}}"#, out.first_id());
-        out.drain();
-        router.on_server(0, frame.as_bytes(), now, out);
-    };
-    router.on_server_up(0, now, &mut out);
-    answer(&mut router, &mut out, "{}");
-    router.on_link_up(now, &mut out);
-    let hello =
-        r#"{"jsonrpc":"2.0","id":0,"method":"initialize","params":{"protocolVersion":"2024-11-05","capabilities":{}}}"#;
-    router.on_endpoint(hello.as_bytes(), now, &mut out);
-    let welcome =
-        r#"{"protocolVersion":"2024-11-05","capabilities":{"tools":{}},"serverInfo":{"name":"echo","version":"1"}}"#;
-    answer(&mut router, &mut out, welcome);
-    router.on_endpoint(br#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#, now, &mut out);
-    assert!(router.is_handshaken());
-    out.drain();
-    (router, out)
+/// A name as long as all that are called.
+const NAME: &str = "s00_tools_00";
+
+/// Calls of one length, each of another tool of another server, and the answers.
+struct Calls {
+    /// Whose tool it is, and what the endpoint calls it.
+    tools: Vec<(ServerIndex, String)>,
+    made: usize,
+    request: Vec<u8>,
+    name_at: usize,
+    answer: Vec<u8>,
+    line: Vec<u8>,
 }
 
-pub(crate) fn bench(c: &mut Criterion<CpuTime>) {
-    let mut group = c.benchmark_group("router/passthrough");
+impl Calls {
+    fn new(len: usize, servers: usize) -> Self {
+        let tools = (0..SERVERS * TOOLS).map(|n| {
+            let server = n % SERVERS;
+            (server % servers, many::published(server, (n / SERVERS + n) % TOOLS))
+        });
+        let request = request("7", len - (NAME.len() - "echo".len()), Text::Ascii).replace("echo", NAME);
+        let name_at = request.find(NAME).unwrap();
+        let answer = reply("7", len, Text::Ascii).into_bytes();
+        Calls { tools: tools.collect(), made: 0, request: request.into(), name_at, answer, line: Vec::new() }
+    }
+
+    /// So many calls there, a look of the pipe, and all answers back.
+    fn pass(&mut self, depth: usize, router: &mut impl Router, out: &mut Buffers, now: Instant) {
+        let tool = |n: usize| n % (SERVERS * TOOLS);
+        for n in self.made..self.made + depth {
+            let (_, name) = &self.tools[tool(n)];
+            self.request[self.name_at..][..NAME.len()].copy_from_slice(name.as_bytes());
+            router.on_endpoint(&self.request, now, out);
+        }
+        look(router, now);
+        let first = out.first_id();
+        for n in 0..depth {
+            self.line.clear();
+            self.line.extend_from_slice(&self.answer[..ID_AT]);
+            self.line.extend_from_slice((first + n as u64).to_string().as_bytes());
+            self.line.extend_from_slice(&self.answer[ID_AT + 1..]);
+            let (server, _) = self.tools[tool(self.made + n)];
+            router.on_server(server, &self.line, now, out);
+        }
+        look(router, now);
+        self.made += depth;
+        out.drain();
+    }
+}
+
+/// What the pipe asks each time it has been woken.
+fn look(router: &impl Router, now: Instant) {
+    black_box((router.served(), router.is_handshaken(), router.wants_reconnect(now), router.next_tick()));
+}
+
+fn passes<R: Router>(c: &mut Criterion<CpuTime>, group: &str, servers: usize, running: impl Fn(Instant) -> R) {
+    let mut group = c.benchmark_group(group);
     let now = Instant::now();
-    for depth in [1u64, 64] {
+    for depth in [1, 64] {
         for (size, len) in SIZES {
-            // What reaches us and what we hand on, each way.
-            group.throughput(Throughput::Elements(depth));
-            let request = request("7", len, Text::Ascii);
-            let answer = reply("7", len, Text::Ascii).into_bytes();
-            if len * depth as usize > 16 << 20 {
+            if len * depth > 16 << 20 {
                 continue; // the pipe would have stopped reading long before
             }
+            // What reaches us and what we hand on, each way.
+            group.throughput(Throughput::Elements(depth as u64));
             group.bench_function(BenchmarkId::new(format!("{depth} in flight"), size), |b| {
-                let (mut router, mut out) = running(now);
-                let mut line = Vec::new();
-                b.iter(|| {
-                    for _ in 0..depth {
-                        router.on_endpoint(request.as_bytes(), now, &mut out);
-                    }
-                    let first = out.first_id();
-                    for id in first..first + depth {
-                        line.clear();
-                        line.extend_from_slice(&answer[..ID_AT]);
-                        line.extend_from_slice(id.to_string().as_bytes());
-                        line.extend_from_slice(&answer[ID_AT + 1..]);
-                        router.on_server(0, &line, now, &mut out);
-                    }
-                    assert_eq!(router.in_flight(), 0);
-                    out.drain();
-                });
+                let (mut router, mut out, mut calls) = (running(now), Buffers::default(), Calls::new(len, servers));
+                b.iter(|| calls.pass(depth, &mut router, &mut out, now));
+                assert_eq!(router.in_flight(), 0);
             });
         }
     }
     group.finish();
+}
+
+pub(crate) fn bench(c: &mut Criterion<CpuTime>) {
+    passes(c, "router/passthrough", 1, |now| {
+        let mut router = Passthrough::new("bench".into(), Handshake::Answer, 16 << 20);
+        many::begin(&mut router, 1, now);
+        router
+    });
+    passes(c, "router/merge", SERVERS, |now| {
+        let mut router = many::merge(None);
+        many::begin(&mut router, SERVERS, now);
+        router
+    });
+
+    // From memory, which spares the bench the servers: the list is made when it is asked for.
+    let memory = Some(many::memory());
+    c.bench_function("router/publish", |b| {
+        let now = Instant::now();
+        let known = || {
+            let mut router = many::merge(memory.clone());
+            router.on_link_up(now, &mut Buffers::default());
+            (router, Buffers::default())
+        };
+        let list = br#"{"jsonrpc":"2.0","id":7,"method":"tools/list"}"#;
+        let publish = |(router, out): &mut (mcp_pipe::router::merge::Merge, Buffers)| {
+            router.on_endpoint(list, now, out);
+            assert!(out.endpoint.pending().len() > SERVERS * TOOLS * 100);
+        };
+        b.iter_batched_ref(known, publish, BatchSize::LargeInput);
+    });
 }

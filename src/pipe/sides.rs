@@ -16,7 +16,10 @@ use crate::link::websocket::Outgoing;
 use crate::router::{Note, Out, Router, ServerIndex};
 use crate::sharing::Witness;
 use crate::status::{LinkState, StatusEntry};
+use crate::tools::size::{Size, budget_warning};
 use crate::wakers::Bits;
+
+use super::Run;
 
 /// Above this much unwritten data for one side, in bytes, the other side is not read. Large enough that a burst of
 /// small messages goes out in one write, small enough that a hundred stuck servers cost little.
@@ -78,6 +81,10 @@ pub(super) struct Sides {
     refused: u64,
     /// Where what servers say of themselves is kept.
     catalogue: Arc<Catalogue>,
+    /// The size of the list of tools that the endpoint last read.
+    listed: Size,
+    /// Above so many tokens such a list is warned about.
+    tool_budget: usize,
 }
 
 /// Where the router's decisions go.
@@ -114,9 +121,24 @@ impl Side {
 }
 
 impl Sides {
-    pub(super) fn new(name: Arc<str>, log_contents: bool, catalogue: Arc<Catalogue>, each: Vec<Side>) -> Self {
+    /// For these servers of the run.
+    pub(super) fn new(name: Arc<str>, run: &Run, each: Vec<Side>) -> Self {
         let (unwritten, slow) = (Bits::none(each.len()), Bits::none(each.len()));
-        Sides { name, log_contents, witness: None, each, unwritten, slow, crowded: false, refused: 0, catalogue }
+        let (log_contents, tool_budget, catalogue) = (run.log_contents, run.tool_budget, run.catalogue.clone());
+        let listed = Size::default();
+        Sides {
+            name,
+            log_contents,
+            witness: None,
+            each,
+            unwritten,
+            slow,
+            crowded: false,
+            refused: 0,
+            catalogue,
+            listed,
+            tool_budget,
+        }
     }
 
     /// Whether servers share the connection, so that none may hold it up.
@@ -256,7 +278,15 @@ impl Sides {
             Note::NoSuchTool { server, .. } => {
                 warn!(event = "CONFIG_WARNING", server = %self.each[*server].name, "{note}");
             }
-            Note::ToolsRead { .. } => info!(event = "TOOLS_READ", server = %self.name, "{note}"),
+            Note::ToolsRead { size } => {
+                debug!(event = "TOOLS_READ", server = %self.name, "{note}");
+                // Said once for each size, not at each connection.
+                if std::mem::replace(&mut self.listed, *size) != *size
+                    && let Some(warning) = budget_warning("what the endpoint reads", *size, self.tool_budget)
+                {
+                    warn!(event = "TOOL_BUDGET", server = %self.name, "{warning}");
+                }
+            }
             Note::Initialized { server, .. } => {
                 info!(event = "SERVER_INITIALIZED", server = %name(*server), "{note}")
             }

@@ -162,6 +162,7 @@ impl Rig {
             stop: stop.clone(),
             drain_timeout: HANG,
             log_contents: false,
+            tool_budget: usize::MAX,
             catalogue: Arc::new(Catalogue::at(None)),
         };
         let pipe = tokio::spawn(Pipe::new(servers, endpoint, link, Switch::default(), run).run());

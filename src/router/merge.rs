@@ -158,10 +158,12 @@ impl Merge {
         let mut desk = Desk::new(max_frame);
         desk.hello = members.iter().find_map(|member| member.shelf.hello());
         let sharing = sharing.unwrap_or_default();
+        // Alone there is nobody to be kept apart from.
+        let naming = if members.len() > 1 { sharing.naming } else { Naming::Auto };
         Merge {
             desk,
             members,
-            naming: sharing.naming,
+            naming,
             resync: sharing.resync,
             owed: Vec::new(),
             unrouted: Held::default(),

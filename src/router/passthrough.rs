@@ -28,6 +28,7 @@ use super::{Account, Gone, Note, Out, Reconnect, Router, SHUTTING_DOWN, ServerIn
 use crate::config::Handshake;
 use crate::envelope::{self, Envelope, Kind, Scanned};
 use crate::frame::Cut;
+use crate::tools::size::Size;
 
 /// The only server of this router.
 const SERVER: ServerIndex = 0;
@@ -279,6 +280,9 @@ impl Passthrough {
                 let method = call.method();
                 if method == b"initialize" {
                     self.relayed_welcome(frame, e, out);
+                } else if let (b"tools/list", Some(result)) = (method, &e.result) {
+                    let size = Size::of(&String::from_utf8_lossy(&frame[result.clone()]));
+                    out.note(Note::ToolsRead { size });
                 } else if is_call(method) {
                     self.desk.served += 1;
                     let method = str::from_utf8(method).unwrap_or_default();

@@ -6,7 +6,7 @@
 //! endpoint and the link do goes to the router of the server whose turn it is. The others take their link for down, and what they
 //! might say to the endpoint goes nowhere; so they warm their servers up, and that is all.
 //!
-//! When a turn is over ([`Rotation`] says when), the connection is closed and made anew, because an endpoint reads what
+//! When a turn is over (`rotation` says when), the connection is closed and made anew, because an endpoint reads what
 //! there is only then; the next server's router gets the new one. It is closed at a quiet moment: nothing is under
 //! way, and the endpoint has said nothing for an instant, so that no request crosses our close frame. A request that is under
 //! way is always waited for. After a grace, new ones are refused, so that such a moment comes.

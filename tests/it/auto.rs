@@ -51,7 +51,7 @@ async fn an_agent_that_replaces_connections_gets_one_for_all_within_two_rounds_a
         let config = servers(&agent, names);
         let daemon = start(&config, cache.path());
         let seen = merged(&agent, names).await;
-        for n in 0..names.len() {
+        for (n, _) in names.iter().enumerate() {
             let dialled = seen.iter().filter(|seen| seen.token == token(n)).count();
             // The one for all is dialled with the token of the first.
             assert!(dialled <= 2 + usize::from(n == 0), "{dialled} connections for {}", names[n]);

@@ -11,6 +11,7 @@ use super::*;
 use crate::router::edits::Edits;
 use crate::router::lane::{Call, MAX_WAITING, Terms};
 use crate::router::reply::{INVALID_PARAMS, METHOD_NOT_FOUND};
+use crate::tools::size::Size;
 
 /// A request of a method that nobody knows is kept for the next server up to this size, in bytes.
 const MAX_ELSEWHERE: usize = 64 * 1024;
@@ -88,8 +89,7 @@ impl Merge {
         self.desk.reply(id, self.published.result(kind), out);
         self.seen.lists[kind as usize] = Some(self.published.print(kind));
         if kind == ListKind::Tools {
-            let bytes = self.published.result(kind).len();
-            out.note(Note::ToolsRead { tools: self.published.tools, bytes });
+            out.note(Note::ToolsRead { size: Size::of(&String::from_utf8_lossy(self.published.result(kind))) });
         }
     }
 

@@ -21,8 +21,6 @@ pub(super) struct Published {
     tables: [Table; 4],
     results: [Vec<u8>; 4],
     prints: [u64; 4],
-    /// How many tools are listed.
-    pub(super) tools: usize,
 }
 
 #[derive(Deserialize)]
@@ -79,20 +77,13 @@ impl Published {
             ListKind::Resources | ListKind::Templates => uris::publish(&servers, &wanted),
         };
         let mut result = format!("{{\"{}\":[", kind.member());
-        let mut count = 0;
-        for (item, name) in items.iter().zip(&names) {
-            if item.listed {
-                if count > 0 {
-                    result.push(',');
-                }
-                count += 1;
-                result.push_str(&definition(kind, item, name, members));
+        for (item, name) in items.iter().zip(&names).filter(|(item, _)| item.listed) {
+            if !result.ends_with('[') {
+                result.push(',');
             }
+            result.push_str(&definition(kind, item, name, members));
         }
         result.push_str("]}");
-        if kind == ListKind::Tools {
-            self.tools = count;
-        }
         let mut hasher = DefaultHasher::new();
         result.hash(&mut hasher);
         self.prints[kind as usize] = hasher.finish();
