@@ -6,8 +6,9 @@ use std::path::PathBuf;
 use anyhow::{Context as _, Result};
 use tracing::{error, info, warn};
 
+use crate::agent::Agent;
 use crate::cli::Command;
-use crate::config::{Config, Mode};
+use crate::config::{Config, Mode, ServerSpec};
 use crate::error::Exit;
 use crate::gateway::Gateway;
 use crate::guard::Guard;
@@ -135,14 +136,21 @@ fn announce(config: &Config) {
     for (i, spec) in config.servers.iter().enumerate() {
         let Some(endpoint) = &spec.endpoint else { continue };
         info!(event = "SERVER_CONFIGURED", server = %spec.name, "to be served on {endpoint}");
-        let before = &config.servers[..i];
-        let alone = matches!(spec.sharing.mode, Mode::Auto | Mode::PerServer);
-        if alone && let Some(other) = before.iter().find(|o| o.endpoint.as_ref() == Some(endpoint)) {
-            warn!(
-                event = "ENDPOINT_SHARED", server = %spec.name,
-                "has the same endpoint and token as {}; most endpoints allow only one or two connections per token and close the rest",
+        let agent = |spec: &ServerSpec| spec.endpoint.as_ref().map(|endpoint| Agent::of(endpoint, &spec.link.headers));
+        let Some(other) = config.servers[..i].iter().find(|other| agent(other) == agent(spec)) else { continue };
+        match spec.sharing.mode {
+            Mode::Auto => info!(
+                event = "AGENT_SHARED", server = %spec.name,
+                "belongs to the same agent as {}; they share a connection if the endpoint takes no more",
                 other.name
-            );
+            ),
+            Mode::PerServer => warn!(
+                event = "AGENT_SHARED", server = %spec.name,
+                "belongs to the same agent as {}; most endpoints allow one or two connections of an agent and close the rest. \
+                 \"mode\": \"auto\" or \"multiplex\" helps",
+                other.name
+            ),
+            Mode::Multiplex | Mode::Sequential => {}
         }
     }
 }

@@ -193,7 +193,7 @@ async fn a_second_mcp_pipe_waits_for_the_first_where_an_agent_takes_one_connecti
     let first = start(&servers(&agent, &["a"]), cache.path());
     agent.wait_for("the first", |seen| seen.iter().any(|seen| seen.tools.is_some())).await;
     let second = start(&servers(&agent, &["b"]), cache.path());
-    let line = second.wait_for_event("AGENT_SHARED").await.to_string();
+    let line = second.wait_for_event("AGENT_TAKEN").await.to_string();
     assert!(line.contains(&format!("process {} with", first.pid().as_raw_nonzero())), "{line}");
     assert!(line.contains("mcp_config.json"), "{line}");
     tokio::time::sleep(Duration::from_secs(1)).await;
@@ -211,7 +211,7 @@ async fn a_second_mcp_pipe_serves_beside_the_first_where_an_agent_may_take_many(
     let (agent, cache) = (Agent::bind("/mcp/", Takes::Many).await, TempDir::new().unwrap());
     let daemons = ["a", "b"].map(|name| start(&servers(&agent, &[name]), cache.path()));
     agent.wait_for("both", |seen| seen.iter().filter(|seen| seen.tools.is_some()).count() == 2).await;
-    let warned = daemons.iter().filter(|daemon| says(daemon, "AGENT_SHARED")).count();
+    let warned = daemons.iter().filter(|daemon| says(daemon, "AGENT_TAKEN")).count();
     assert_eq!(warned, 1, "the one that came later says so");
     for daemon in daemons {
         daemon.stop().await;
