@@ -131,13 +131,13 @@ fn refusals_before_initialize_was_answered_are_no_proof() {
 
 #[test]
 fn maintenance_that_closes_every_connection_again_and_again_is_no_proof() {
-    let mut life = Life::of(4);
+    let mut life = Life::of(6);
     for round in 0..50 {
         let at = round * 30_000;
-        for who in 0..4 {
+        for who in 0..6 {
             life.open(who, at + who as u64 * 300);
         }
-        for who in 0..4 {
+        for who in 0..6 {
             life.close(who, by_endpoint(4004), at + 1500 + who as u64 * 300);
             assert_eq!(life.why(), None, "round {round}");
         }
