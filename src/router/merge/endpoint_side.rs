@@ -105,7 +105,8 @@ impl Merge {
         if self.desk.draining {
             return self.desk.refuse(id, UNAVAILABLE, SHUTTING_DOWN, out);
         }
-        if self.desk.hello.is_none() {
+        // A client that tries it first is yet to say who it is.
+        if self.desk.hello.is_none() && method != b"server/discover" {
             self.meet(nobody(), now, out);
         }
         if let Some(kind) = ListKind::ALL.into_iter().find(|kind| kind.method().as_bytes() == method) {
