@@ -72,6 +72,17 @@ async fn an_agent_that_replaces_connections_gets_one_for_all_within_two_rounds_a
 }
 
 #[tokio::test]
+async fn connections_that_the_endpoint_has_forgotten_are_not_taken_for_served_ones() {
+    for names in [&["a", "b"][..], &["a", "b", "c", "d", "e"]] {
+        let (agent, cache) = (Agent::bind("/mcp/", Takes::Forgetful).await, TempDir::new().unwrap());
+        let daemon = start(&servers(&agent, names), cache.path());
+        merged(&agent, names).await;
+        assert_eq!(agent.seen().iter().filter(|seen| seen.open).count(), 1);
+        daemon.stop().await;
+    }
+}
+
+#[tokio::test]
 async fn an_agent_that_takes_many_has_a_connection_for_each() {
     let (agent, cache) = (Agent::bind("/mcp/", Takes::Many).await, TempDir::new().unwrap());
     let names = ["a", "b", "c"];
