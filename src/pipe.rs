@@ -414,7 +414,10 @@ impl<R: Router> Pipe<R> {
     }
 
     fn close(&mut self, now: Instant) {
-        let gone = Gone { why: "is being stopped, mcp-pipe is shutting down,", retry_in: Duration::ZERO };
+        let gone = Gone {
+            why: "is being stopped, mcp-pipe is shutting down or restarting its servers,",
+            retry_in: Duration::ZERO,
+        };
         for index in 0..self.servers.len() {
             let mut out = Buffers { endpoint: &mut self.endpoint, sides: &mut self.sides };
             self.router.on_server_down(index, gone, now, &mut out);

@@ -27,7 +27,7 @@ pub mod turns;
 pub mod uris;
 
 /// What a request is told that comes during a stop.
-const SHUTTING_DOWN: &str = "mcp-pipe is shutting down";
+const SHUTTING_DOWN: &str = "mcp-pipe is shutting down or restarting its servers";
 
 /// Which server of a pipe, by its place in the pipe's list.
 pub type ServerIndex = usize;

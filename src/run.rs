@@ -139,8 +139,8 @@ fn announce(config: &Config) {
         }
         let names = group.names();
         match group.terms() {
-            Some(terms) if group.mode == Mode::PerServer => warn!(event = "ENDPOINT_SHARED", server = names, "{terms}"),
-            Some(terms) => info!(event = "ENDPOINT_SHARED", server = names, "{terms}"),
+            Some(terms) if group.mode == Mode::PerServer => warn!(event = "AGENT_SHARED", server = names, "{terms}"),
+            Some(terms) => info!(event = "AGENT_SHARED", server = names, "{terms}"),
             None => {}
         }
     }

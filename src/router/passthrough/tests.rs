@@ -503,7 +503,7 @@ fn a_draining_router_refuses_new_requests_and_finishes_the_old() {
     rig.endpoint(r#"{"id":2,"method":"tools/call"}"#);
     let answers = rig.sent_to_endpoint();
     assert_eq!(parsed(&answers[0])["result"], 1);
-    assert_eq!(parsed(&answers[1])["error"]["message"], "mcp-pipe is shutting down");
+    assert_eq!(parsed(&answers[1])["error"]["message"], "mcp-pipe is shutting down or restarting its servers");
 }
 
 #[test]
