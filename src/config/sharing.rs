@@ -10,6 +10,8 @@ use super::file::{Entry, File, Shared};
 use super::reader::Located;
 use super::resolve::Context;
 use super::units::word;
+use crate::agent::Agent;
+
 use super::{Mode, Naming, ServerSpec, Sharing};
 
 /// One server's, whatever others have.
@@ -70,9 +72,10 @@ pub(crate) fn check(ctx: &mut Context<'_>, file: &File, servers: &[ServerSpec], 
     idle(ctx, file, servers, entries);
 }
 
-/// Whether two servers are served on one endpoint.
+/// Whether two servers are served to one agent, be it with different tokens.
 fn share(one: &ServerSpec, other: &ServerSpec) -> bool {
-    one.endpoint.is_some() && one.endpoint == other.endpoint
+    let agent = |spec: &ServerSpec| spec.endpoint.as_ref().map(|endpoint| Agent::of(endpoint, &spec.link.headers));
+    agent(one).is_some_and(|agent_of_one| agent(other) == Some(agent_of_one))
 }
 
 /// A setting of one server: its value as written, the place, whether that is its own entry, and its name.

@@ -80,6 +80,22 @@ fn servers_of_one_endpoint_that_disagree_are_told_with_both_values_and_places() 
 }
 
 #[test]
+fn servers_of_one_agent_have_to_agree_though_their_tokens_differ() {
+    // Unsigned tokens with the same userId and agentId, issued at different times.
+    let token = |issued: &str| format!("wss://h/?token=eyJhbGciOiJFUzI1NiJ9.{issued}.x");
+    let (one, other) = (
+        token("eyJ1c2VySWQiOiAxLCAiYWdlbnRJZCI6IDIsICJpYXQiOiAxfQ"),
+        token("eyJ1c2VySWQiOiAxLCAiYWdlbnRJZCI6IDIsICJpYXQiOiAyfQ"),
+    );
+    let case = Case::new(&format!(
+        r#"{{"mcpServers": {{"a": {{"command": "x", "endpoint": "{one}", "mode": "multiplex"}},
+            "b": {{"command": "x", "endpoint": "{other}", "mode": "sequential"}}}}}}"#
+    ));
+    let mistakes = case.mistakes(&[]);
+    assert!(mistakes.len() == 1 && mistakes[0].contains("is sequential for b, but multiplex for a"), "{mistakes:?}");
+}
+
+#[test]
 fn only_what_the_mode_makes_use_of_has_to_agree() {
     let differing = |mode: &str| {
         let text = format!(
