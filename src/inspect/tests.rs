@@ -6,37 +6,12 @@ use tokio_tungstenite::client_async;
 use tokio_tungstenite::tungstenite::Message;
 
 use super::*;
-use crate::config::{CommandSpec, Handshake, LinkSpec, ServerSpec, Sharing};
+use crate::config::ServerSpec;
 
 fn config(servers: &[&str]) -> Config {
     let second = Duration::from_secs(1);
-    let link = LinkSpec {
-        headers: Vec::new(),
-        subprotocol: None,
-        ca_file: None,
-        connect_timeout: second,
-        ping_interval: second,
-        ping_timeout: second,
-        max_backoff: second,
-    };
-    let link = Arc::new(link);
-    let command =
-        CommandSpec { program: String::new(), args: Vec::new(), env: Vec::new(), env_remove: Vec::new(), cwd: None };
-    let server = |name: &&str| ServerSpec {
-        name: (*name).into(),
-        command: command.clone(),
-        endpoint: None,
-        link: Arc::clone(&link),
-        handshake: Handshake::Answer,
-        start_timeout: second,
-        max_frame: 1 << 20,
-        sharing: Sharing::default(),
-        pin: false,
-        keep_listed: true,
-        tools: Arc::default(),
-    };
     Config {
-        servers: servers.iter().map(server).collect(),
+        servers: servers.iter().map(|name| ServerSpec::sample(name, "", &[])).collect(),
         place: "/".into(),
         drain_timeout: second,
         local: true,

@@ -14,7 +14,6 @@ use tokio_tungstenite::{WebSocketStream, accept_async};
 
 use super::sides::CROWDED;
 use super::*;
-use crate::config::{CommandSpec, Handshake, Sharing};
 use crate::frame::Cut;
 use crate::link::wake::WakeWatch;
 use crate::router::{Account, Note, Out, Reconnect};
@@ -115,34 +114,17 @@ impl Router for Switch {
     }
 }
 
-fn spec(name: String, program: &str, args: &[&str]) -> ServerSpec {
-    ServerSpec {
-        name: name.into(),
-        command: CommandSpec {
-            program: program.to_owned(),
-            args: args.iter().map(|arg| (*arg).to_owned()).collect(),
-            env: vec![],
-            env_remove: vec![],
-            cwd: None,
-        },
-        endpoint: None,
-        link: Arc::new(LinkSpec {
-            headers: vec![],
-            subprotocol: None,
-            ca_file: None,
-            connect_timeout: HANG,
-            ping_interval: HANG,
-            ping_timeout: HANG,
-            max_backoff: HANG,
-        }),
-        handshake: Handshake::Answer,
-        start_timeout: HANG,
-        max_frame: 1 << 20,
-        sharing: Sharing::default(),
-        pin: false,
-        keep_listed: true,
-        tools: Arc::default(),
-    }
+fn spec(name: &str, program: &str, args: &[&str]) -> ServerSpec {
+    let mut spec = ServerSpec::sample(name, program, args);
+    spec.link = Arc::new(LinkSpec {
+        connect_timeout: HANG,
+        ping_interval: HANG,
+        ping_timeout: HANG,
+        max_backoff: HANG,
+        ..(*spec.link).clone()
+    });
+    spec.start_timeout = HANG;
+    spec
 }
 
 /// A running pipe and the endpoint's side of its connection.
@@ -159,7 +141,7 @@ impl Rig {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let endpoint: Endpoint = format!("ws://{}/?token=t", listener.local_addr().unwrap()).parse().unwrap();
         let (status, stop) = (Status::default(), Stop::new());
-        let specs = servers.iter().enumerate().map(|(n, (program, args))| spec(format!("server{n}"), program, args));
+        let specs = servers.iter().enumerate().map(|(n, (program, args))| spec(&format!("server{n}"), program, args));
         let servers: Vec<_> = specs.map(|spec| (Arc::new(spec), status.add("x"))).collect();
         let link = servers[0].0.link.clone();
         let run = Run {

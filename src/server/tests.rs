@@ -11,7 +11,7 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use super::{Restarts, Server, ServerEvent};
-use crate::config::{CommandSpec, Handshake, LinkSpec, ServerSpec, Sharing};
+use crate::config::ServerSpec;
 use crate::endpoint::Secret;
 use crate::frame::LineOut;
 use crate::guard::Guard;
@@ -30,33 +30,7 @@ fn example(name: &str) -> String {
 }
 
 fn spec(program: &str, args: &[&str]) -> ServerSpec {
-    ServerSpec {
-        name: "test".into(),
-        command: CommandSpec {
-            program: program.to_owned(),
-            args: args.iter().map(|arg| (*arg).to_owned()).collect(),
-            env: vec![],
-            env_remove: vec![],
-            cwd: None,
-        },
-        endpoint: None,
-        link: Arc::new(LinkSpec {
-            headers: vec![],
-            subprotocol: None,
-            ca_file: None,
-            connect_timeout: Duration::from_secs(1),
-            ping_interval: Duration::from_secs(1),
-            ping_timeout: Duration::from_secs(1),
-            max_backoff: Duration::from_secs(1),
-        }),
-        handshake: Handshake::Answer,
-        start_timeout: Duration::from_secs(1),
-        max_frame: 1 << 20,
-        sharing: Sharing::default(),
-        pin: false,
-        keep_listed: true,
-        tools: Arc::default(),
-    }
+    ServerSpec::sample("test", program, args)
 }
 
 #[derive(Debug, Clone, PartialEq)]

@@ -1,43 +1,18 @@
 //! Tests of the store, in directories of their own.
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
-use std::sync::Arc;
-
 use tempfile::TempDir;
 
 use super::*;
 use crate::catalogue::ListKind;
-use crate::config::{CommandSpec, Handshake, LinkSpec, Sharing};
 use crate::endpoint::Secret;
 
 fn spec(name: &str) -> ServerSpec {
-    ServerSpec {
-        name: name.into(),
-        command: CommandSpec {
-            program: "uvx".into(),
-            args: vec!["mcp-server-time".into()],
-            env: vec![("API_KEY".into(), Secret::new("s3cret-value"))],
-            env_remove: vec![],
-            cwd: Some("/srv".into()),
-        },
-        endpoint: Some("wss://h.example/mcp/?token=t0ken".parse().unwrap()),
-        link: Arc::new(LinkSpec {
-            headers: vec![],
-            subprotocol: None,
-            ca_file: None,
-            connect_timeout: Duration::from_secs(1),
-            ping_interval: Duration::from_secs(1),
-            ping_timeout: Duration::from_secs(1),
-            max_backoff: Duration::from_secs(1),
-        }),
-        handshake: Handshake::Answer,
-        start_timeout: Duration::from_secs(1),
-        max_frame: 1024,
-        sharing: Sharing::default(),
-        pin: false,
-        keep_listed: true,
-        tools: Arc::default(),
-    }
+    let mut spec = ServerSpec::sample(name, "uvx", &["mcp-server-time"]);
+    spec.command.env = vec![("API_KEY".into(), Secret::new("s3cret-value"))];
+    spec.command.cwd = Some("/srv".into());
+    spec.endpoint = Some("wss://h.example/mcp/?token=t0ken".parse().unwrap());
+    spec
 }
 
 fn memory(tool: &str) -> Memory {
