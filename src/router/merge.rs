@@ -128,6 +128,8 @@ pub struct Merge {
     published: Published,
     /// What is published is out of date.
     stale: bool,
+    /// Something may wait for a server. With many servers it takes long to look, and it is asked at each wake-up.
+    holding: bool,
     /// Calls that may not last for ever: (until, id, server).
     deadlines: BTreeSet<(Instant, u64, ServerIndex)>,
     /// The parameters of the last `logging/setLevel`.
@@ -169,6 +171,7 @@ impl Merge {
             unrouted: Held::default(),
             published: Published::default(),
             stale: true,
+            holding: false,
             deadlines: BTreeSet::new(),
             level: None,
             seen: Seen::default(),
@@ -210,6 +213,7 @@ impl Router for Merge {
                 }
             }
         }
+        self.holding = false;
         self.desk.link_down(out);
     }
 
@@ -292,6 +296,7 @@ impl Router for Merge {
         for member in &mut self.members {
             member.lane.tick(&mut self.desk, now, out);
         }
+        self.holding = self.members.iter().any(|member| member.lane.held.len() > 0);
         self.desk.tick(now, out);
         self.expire_calls(now, out);
         if self.owed.iter().any(|owed| owed.deadline <= now)
@@ -306,11 +311,11 @@ impl Router for Merge {
     }
 
     fn next_tick(&self) -> Option<Instant> {
-        let lanes = self.members.iter().filter_map(|member| member.lane.held.deadline()).min();
+        let held = self.members.iter().filter(|_| self.holding).filter_map(|member| member.lane.held.deadline()).min();
         let owed = self.owed.iter().map(|owed| owed.deadline).min();
         let call = self.deadlines.first().map(|(deadline, _, _)| *deadline);
         let resync = self.resync_due().filter(|_| self.is_quiet());
-        [lanes, owed, call, resync, self.unrouted.deadline(), self.desk.next_tick()].into_iter().flatten().min()
+        [held, owed, call, resync, self.unrouted.deadline(), self.desk.next_tick()].into_iter().flatten().min()
     }
 
     fn drain(&mut self, _now: Instant, out: &mut impl Out) {
@@ -409,6 +414,7 @@ impl Merge {
         for frame in self.members[server].lane.held.take() {
             self.on_endpoint(&frame, now, out);
         }
+        self.holding = self.members.iter().any(|member| member.lane.held.len() > 0);
     }
 
     /// Something about a server has changed: answers what waited for that, and tells the endpoint what is new.

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
 
 use serde::Deserialize;
 
@@ -13,7 +14,7 @@ use crate::router::{ServerIndex, names, uris};
 use crate::tools::object;
 
 /// A published name or URI → whose it is, and what that server calls it.
-type Table = HashMap<Box<str>, (ServerIndex, Box<str>)>;
+type Table = HashMap<Box<str>, (ServerIndex, Arc<str>)>;
 
 /// See the module's documentation.
 #[derive(Debug, Default)]
@@ -104,14 +105,14 @@ impl Published {
     }
 
     /// Who has what is published under a name, and what it is called there.
-    pub(super) fn find(&self, kind: ListKind, name: &str) -> Option<(ServerIndex, &str)> {
-        self.tables[kind as usize].get(name).map(|(server, own)| (*server, &**own))
+    pub(super) fn find(&self, kind: ListKind, name: &str) -> Option<(ServerIndex, Arc<str>)> {
+        self.tables[kind as usize].get(name).cloned()
     }
 
     /// Who has a resource: listed, or covered by a template.
     pub(super) fn find_resource(&self, uri: &str) -> Option<(ServerIndex, String)> {
         if let Some((server, own)) = self.find(ListKind::Resources, uri) {
-            return Some((server, own.to_owned()));
+            return Some((server, (*own).to_owned()));
         }
         let templates = &self.tables[ListKind::Templates as usize];
         // Of several the longest: it says most. Then by name, so that it is always the same.

@@ -28,7 +28,6 @@ impl Merge {
             },
             Some((_, Flight::List(kind))) => self.turn(server, kind, result, now, out),
             Some((number, Flight::Call(mut call))) => {
-                let mut edits = Edits::default();
                 let mut cut = None;
                 if let Some(terms) = call.terms.take() {
                     if let Some(deadline) = terms.deadline {
@@ -44,10 +43,13 @@ impl Merge {
                     cut = terms.max_result.zip(result).and_then(|(max, result)| cut_result(result, max));
                 }
                 if let (Some(cut), Some(result)) = (&cut, e.result.clone()) {
+                    let mut edits = Edits::default();
                     edits.replace(result, cut);
+                    edits.replace(id, call.id());
+                    edits.pass_to_endpoint(frame, out);
+                } else {
+                    out.to_endpoint(&[&frame[..id.start], call.id(), &frame[id.end..]]);
                 }
-                edits.replace(id, call.id());
-                edits.pass_to_endpoint(frame, out);
                 self.desk.answered();
                 if is_call(call.method()) {
                     self.desk.served += 1;
