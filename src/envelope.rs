@@ -8,6 +8,7 @@
 //! The check is that of RFC 8259 with one leniency: control characters inside strings are let through
 //! (line breaks are not, they never reach a child).
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 use memchr::memchr2;
@@ -199,6 +200,14 @@ pub fn single_line(frame: &[u8]) -> Result<Vec<u8>, NotMessage> {
         at += 1;
     }
     Ok(line)
+}
+
+/// JSON without the control characters that [`scan`] lets through inside strings and parsers don't: spaces in their place.
+pub fn without_controls(json: &[u8]) -> Cow<'_, [u8]> {
+    if json.iter().all(|b| *b >= 0x20) {
+        return Cow::Borrowed(json);
+    }
+    Cow::Owned(json.iter().map(|b| if *b < 0x20 { b' ' } else { *b }).collect())
 }
 
 type Step = Result<(), NotMessage>;

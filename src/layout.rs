@@ -2,6 +2,7 @@
 
 use crate::agent::{self, Agent};
 use crate::config::{Mode, ServerSpec};
+use crate::diagnosis::span;
 use crate::endpoint::Endpoint;
 
 /// Servers of one agent that share it in the same mode.
@@ -60,6 +61,24 @@ impl Group {
         self.servers.iter().any(|(_, endpoint)| agent::takes_one(endpoint))
     }
 
+    /// For several servers: how they share their agent, and why so. Follows their names.
+    pub fn terms(&self) -> Option<String> {
+        let [(first, _), _, ..] = self.servers.as_slice() else { return None };
+        Some(match self.mode {
+            Mode::Auto => "share an agent: each has a connection of its own unless the endpoint is found to take only one, \
+                           then all share that (\"mode\": \"auto\")"
+                .into(),
+            Mode::PerServer => "share an agent and have a connection each, as \"mode\": \"per-server\" says; most endpoints allow only \
+                                one or two for an agent and close the rest"
+                .into(),
+            Mode::Multiplex => "share one connection as one server, as \"mode\": \"multiplex\" says".into(),
+            Mode::Sequential => {
+                let turn = span(first.sharing.turn);
+                format!("take turns of {turn} on one connection, as \"mode\": \"sequential\" says")
+            }
+        })
+    }
+
     /// The servers' names, for the log.
     pub fn names(&self) -> String {
         let names: Vec<&str> = self.servers.iter().map(|(spec, _)| &*spec.name).collect();
@@ -97,6 +116,26 @@ mod tests {
         ] {
             let one_alone = (Layout::Apart, "b".into());
             assert_eq!(laid(&servers, mode, takes_one), [(want, "a, c".into()), one_alone], "{mode:?}");
+        }
+    }
+
+    #[test]
+    fn servers_that_share_an_agent_are_told_how_and_one_alone_is_not() {
+        for (mode, part) in [
+            (Mode::Auto, "unless the endpoint is found to take only one"),
+            (Mode::PerServer, "close the rest"),
+            (Mode::Multiplex, "share one connection as one server"),
+            (Mode::Sequential, "take turns of 5 min on one connection"),
+        ] {
+            let spec = |name: &&str| {
+                let mut spec = ServerSpec::sample(name, "", &[]);
+                spec.endpoint = Some("wss://h/?token=x".parse().unwrap());
+                spec.sharing.mode = mode;
+                spec
+            };
+            let terms = |names: &[&str]| groups(names.iter().map(spec).collect())[0].terms();
+            assert!(terms(&["a", "b"]).unwrap().contains(part), "{mode:?}");
+            assert_eq!(terms(&["a"]), None);
         }
     }
 }

@@ -215,8 +215,9 @@ impl<R: Router> Pipe<R> {
 
     /// Passes on what a person wants.
     fn obey(&mut self, now: Instant) {
-        let Some(commands) = &mut self.commands else { return };
-        let cx = &mut Context::from_waker(self.wakers.waker(self.servers.len() + STEERING));
+        let bit = self.servers.len() + STEERING;
+        let Some(commands) = self.commands.as_mut().filter(|_| self.woken.remove(bit)) else { return };
+        let cx = &mut Context::from_waker(self.wakers.waker(bit));
         while let Poll::Ready(Some(command)) = commands.poll_recv(cx) {
             let out = &mut Buffers { endpoint: &mut self.endpoint, sides: &mut self.sides };
             self.router.on_turn_command(command, now, out);
@@ -413,7 +414,10 @@ impl<R: Router> Pipe<R> {
     }
 
     fn close(&mut self, now: Instant) {
-        let gone = Gone { why: "is being stopped, mcp-pipe is shutting down,", retry_in: Duration::ZERO };
+        let gone = Gone {
+            why: "is being stopped, mcp-pipe is shutting down or restarting its servers,",
+            retry_in: Duration::ZERO,
+        };
         for index in 0..self.servers.len() {
             let mut out = Buffers { endpoint: &mut self.endpoint, sides: &mut self.sides };
             self.router.on_server_down(index, gone, now, &mut out);
@@ -476,7 +480,7 @@ fn on_link<R: Router>(router: &mut R, mut out: Buffers<'_>, event: LinkEvent<'_>
             let next = span(retry_in);
             match open_for {
                 Some(_) if matches!(cause, Cause::Ours(_)) => {
-                    info!(event = "CONNECTION_CLOSED", server = %name, "{why}; reconnecting in {next}");
+                    info!(event = "CONNECTION_CLOSED", server = %name, "{why}; reconnecting in {} ms", retry_in.as_millis());
                 }
                 Some(_) if ending => {
                     warn!(event = "CONNECTION_CLOSED", server = %name, "{why}; not dialled again: stopping")

@@ -27,7 +27,7 @@ pub mod turns;
 pub mod uris;
 
 /// What a request is told that comes during a stop.
-const SHUTTING_DOWN: &str = "mcp-pipe is shutting down";
+const SHUTTING_DOWN: &str = "mcp-pipe is shutting down or restarting its servers";
 
 /// Which server of a pipe, by its place in the pipe's list.
 pub type ServerIndex = usize;
@@ -95,6 +95,22 @@ pub enum Note<'a> {
         server: ServerIndex,
         /// Its words.
         error: String,
+    },
+    /// The server could not say what it has. It is asked again.
+    NotListed {
+        /// Which.
+        server: ServerIndex,
+        /// The request.
+        list: &'static str,
+        /// Its words, or ours.
+        error: String,
+    },
+    /// Not all that the server has fits into a message.
+    ListTooLong {
+        /// Which.
+        server: ServerIndex,
+        /// The largest message, in bytes.
+        max: usize,
     },
     /// The config says something about tools that the server does not have.
     NoSuchTool {
@@ -245,11 +261,15 @@ impl fmt::Display for Note<'_> {
                 write!(f, "answered the server's {method} with an error: {why}")
             }
             Note::Refused { error, .. } => {
-                write!(
-                    f,
-                    "the server refused to initialize: {error}; the endpoint sees nothing of it until it is restarted"
-                )
+                write!(f, "the server refused to initialize: {error}; its calls are refused until it accepts")
             }
+            Note::NotListed { list, error, .. } => {
+                write!(f, "the server did not answer {list}: {error}; what it has of that is not published yet")
+            }
+            Note::ListTooLong { max, .. } => write!(
+                f,
+                "not all that the server offers fits into a message of {max} bytes (maxFrameSize); publish less by \"tools\", or set \"slim\": true"
+            ),
             Note::NoSuchTool { names, .. } => {
                 write!(f, "the config names tools that the server does not have: {names}; see mcp-pipe tools")
             }

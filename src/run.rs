@@ -12,6 +12,7 @@ use crate::error::Exit;
 use crate::gateway::Gateway;
 use crate::guard::Guard;
 use crate::inspect::{self, Look, Show};
+use crate::layout::groups;
 use crate::router::TurnCommand;
 use crate::shutdown::Stop;
 use crate::status::{PipeStatus, Status};
@@ -132,17 +133,15 @@ fn announce(config: &Config) {
     let s = if n == 1 { "" } else { "s" };
     let version = env!("CARGO_PKG_VERSION");
     info!(event = "STARTED", servers = n, "mcp-pipe {version}: {n} server{s}, process {}", std::process::id());
-    for (i, spec) in config.servers.iter().enumerate() {
-        let Some(endpoint) = &spec.endpoint else { continue };
-        info!(event = "SERVER_CONFIGURED", server = %spec.name, "to be served on {endpoint}");
-        let before = &config.servers[..i];
-        let alone = matches!(spec.sharing.mode, Mode::Auto | Mode::PerServer);
-        if alone && let Some(other) = before.iter().find(|o| o.endpoint.as_ref() == Some(endpoint)) {
-            warn!(
-                event = "ENDPOINT_SHARED", server = %spec.name,
-                "has the same endpoint and token as {}; most endpoints allow only one or two connections per token and close the rest",
-                other.name
-            );
+    for group in groups(config.servers.clone()) {
+        for (spec, endpoint) in &group.servers {
+            info!(event = "SERVER_CONFIGURED", server = %spec.name, "to be served on {endpoint}");
+        }
+        let names = group.names();
+        match group.terms() {
+            Some(terms) if group.mode == Mode::PerServer => warn!(event = "AGENT_SHARED", server = names, "{terms}"),
+            Some(terms) => info!(event = "AGENT_SHARED", server = names, "{terms}"),
+            None => {}
         }
     }
 }

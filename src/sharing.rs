@@ -3,12 +3,12 @@
 //! # Theory of operation
 //!
 //! Each server of an agent has a connection, until the endpoint *proves* that it takes only one. Two things are proofs, and
-//! both look at first like something that happens to every connection; so neither counts alone.
+//! both look at first like something that happens to every connection.
 //!
-//! *Replaced*: a connection was closed with 1000 just when another one opened, and that one is the only one left. What
-//! also looks like this is a restart of the endpoint just then; but a restart ends the newcomer, too. Hence a
-//! replacement counts once the newcomer has outlived it, or was replaced itself. Two of them in a row, and the endpoint
-//! takes one.
+//! *Replaced*: a connection was closed with 1000 just when another one opened. What also looks like this is a restart of
+//! the endpoint just then; but a restart ends the newcomer, too. Hence it counts once the newcomer has outlived it, or was
+//! replaced itself. One such is enough, for there may be no other: the self-hosted endpoint forgets the newcomer as well,
+//! which stays open, without use, and is not replaced by the next.
 //!
 //! *Refused*: a connection was closed with 4004 soon after one opened, though its `initialize` was answered and others stand
 //! on. Once is the cloud's answer to anything; three times in a row it is their number, or something about the servers that
@@ -47,8 +47,8 @@ const REFUSAL: u16 = 4004;
 const REFUSED: Duration = Duration::from_secs(120);
 /// Maintenance closes connections one by one: only who stands on for this long was spared.
 const SPARED: Duration = Duration::from_secs(5);
-/// So many refusals in a row prove it even if all connections have stood together.
-const CERTAIN: usize = 6;
+/// So many in a row are a proof even if connections have stood together.
+const CERTAIN: usize = 5;
 /// All connections together have passed at least one of the cloud's pings then.
 const ALL_TOGETHER: Duration = Duration::from_secs(60);
 
@@ -106,9 +106,9 @@ pub struct Evidence {
     /// The last that may have been replaced.
     replacement: Option<Replacement>,
     /// Replacements in a row that have been settled.
-    replaced: usize,
-    /// The only one standing was closed with 1000: which, when, and whether it had just replaced another.
-    emptied: Option<(usize, Instant, bool)>,
+    replaced: Vec<Replacement>,
+    /// One was closed with 1000 while none stood that could have replaced it: which, when, and whom it had just replaced.
+    vacated: Option<(usize, Instant, Option<Replacement>)>,
     /// Refusals that are not settled: whose, and when.
     refusals: Vec<(usize, Instant)>,
     /// Those in a row that have been settled.
@@ -134,8 +134,8 @@ impl Evidence {
             standing: vec![None; names.len()],
             names,
             replacement: None,
-            replaced: 0,
-            emptied: None,
+            replaced: Vec::new(),
+            vacated: None,
             refusals: Vec::new(),
             refused: Vec::new(),
             two_stood: false,
@@ -154,17 +154,15 @@ impl Evidence {
     /// A connection stands.
     pub fn opened(&mut self, who: usize, now: Instant) -> Verdict {
         self.settle(now);
-        let emptied = self.emptied.take();
-        let alone = self.standing.iter().all(Option::is_none);
+        let vacated = self.vacated.take();
         if let Some(standing) = self.standing.get_mut(who) {
             *standing = Some(now);
         }
-        if let Some((old, at, had_replaced)) = emptied
-            && alone
+        if let Some((old, at, last)) = vacated
             && old != who
             && now - at <= OVERTAKEN
         {
-            self.replaced += usize::from(had_replaced);
+            self.replaced.extend(last);
             self.replacement = Some(Replacement { old, new: who, at });
         }
         self.verdict()
@@ -173,20 +171,19 @@ impl Evidence {
     /// A connection that stood has ended.
     pub fn closed(&mut self, who: usize, close: Close, now: Instant) -> Verdict {
         self.settle(now);
-        self.emptied = None;
+        self.vacated = None;
         let latest = self.standing.iter().flatten().max().copied();
         let (Some(since), Some(latest)) = (self.standing.get_mut(who).and_then(Option::take), latest) else {
             return self.verdict();
         };
         let last = self.replacement.take_if(|last| last.new == who);
-        let mut others = self.standing.iter().enumerate().filter_map(|(n, since)| Some((n, (*since)?)));
-        let (other, one_only) = (others.next(), others.next().is_none());
+        let others = self.standing.iter().enumerate().filter_map(|(n, since)| Some((n, (*since)?)));
+        let newest = others.max_by_key(|(_, opened)| *opened);
         if close.ours {
             return self.verdict();
         }
-        match (close.code, other) {
+        match (close.code, newest) {
             (Some(REFUSAL), Some(_)) if close.handshaken && now - latest <= REFUSED => {
-                // More would prove no more.
                 self.refusals.truncate(CERTAIN);
                 self.refusals.push((who, now));
             }
@@ -195,33 +192,34 @@ impl Evidence {
                 self.refused.clear();
             }
         }
-        match (close.code, other) {
-            (Some(1000), Some((new, opened))) if one_only && opened >= since && now - opened <= REPLACED => {
+        match newest.filter(|(_, opened)| *opened >= since && now - *opened <= REPLACED) {
+            _ if close.code != Some(1000) => {}
+            Some((new, opened)) => {
                 // The newcomer of the last one was replaced in its turn, by one that came later.
-                self.replaced += usize::from(last.is_some_and(|last| opened > last.at));
+                self.replaced.extend(last.filter(|last| opened > last.at));
                 self.replacement = Some(Replacement { old: who, new, at: now });
             }
-            (Some(1000), None) => self.emptied = Some((who, now, last.is_some())),
-            _ => {}
+            None => self.vacated = Some((who, now, last)),
         }
         self.verdict()
     }
 
     /// What time has shown since the last event.
     fn settle(&mut self, now: Instant) {
+        // More would prove no more.
+        self.replaced.truncate(CERTAIN);
+        self.refused.truncate(CERTAIN);
         let mut since: Vec<Instant> = self.standing.iter().flatten().copied().collect();
         since.sort_unstable();
         let waited = |at: Option<&Instant>, long| at.is_some_and(|at| now - *at >= long);
 
         let stands = |who: usize| self.standing.get(who).copied().flatten();
-        if self.replacement.is_some_and(|r| stands(r.new).is_some() && now - r.at >= MOMENT) {
-            self.replacement = None;
-            self.replaced += 1;
-        }
+        let settled = |last: &mut Replacement| stands(last.new).is_some() && now - last.at >= MOMENT;
+        self.replaced.extend(self.replacement.take_if(settled));
         if waited(since.get(1), TOGETHER) {
             self.two_stood = true;
             self.replacement = None;
-            self.replaced = 0;
+            self.replaced.clear();
         }
 
         let refused = &mut self.refused;
@@ -242,14 +240,13 @@ impl Evidence {
 
     fn verdict(&self) -> Verdict {
         let name = |who: usize| self.names.get(who).map_or("", |name| &**name);
-        let enough = if self.two_stood { 4 } else { 2 };
-        if let Some(Replacement { old, new, .. }) = self.replacement
-            && self.replaced + 1 >= enough
+        let enough = if self.two_stood { CERTAIN } else { 1 };
+        if let Some(Replacement { old, new, .. }) = self.replaced.last()
+            && self.replaced.len() >= enough
         {
-            let (old, new) = (name(old), name(new));
+            let (old, new) = (name(*old), name(*new));
             let why = format!(
-                "the endpoint keeps only the newest connection: it closed {old}'s with 1000 when {new} connected, as it did \
-                 before with another's"
+                "the endpoint keeps only the newest connection: it closed {old}'s with 1000 when {new} connected"
             );
             return Verdict::TakesOne { why, proof: Proof::Replaced };
         }

@@ -2,8 +2,8 @@
 //!
 //! # Theory of operation
 //!
-//! Servers that share an agent are a group ([`crate::layout`]), and each group is a task ([`Crew`]). It holds the agent's lock
-//! ([`claim`]), starts its pipes and waits for them. In mode `auto` it also hears what becomes of their connections; when that
+//! Servers that share an agent are a group ([`crate::layout`]), and each group is a task (`Crew`). It holds the agent's lock
+//! (`claim`), starts its pipes and waits for them. In mode `auto` it also hears what becomes of their connections; when that
 //! proves that the agent takes one connection only, the pipes are stopped as at the end of a run, and one that has all the
 //! servers takes their place. Groups know nothing of each other.
 

@@ -47,7 +47,10 @@ pub fn attempt(dir: &Path, agent: Agent, config: &str) -> io::Result<Attempt> {
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut make, 0o700);
     make.create(dir)?;
-    let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path(dir, agent))?;
+    let mut open = OpenOptions::new();
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut open, 0o600);
+    let mut file = open.read(true).write(true).create(true).truncate(false).open(path(dir, agent))?;
     match file.try_lock() {
         Ok(()) => {
             // On a full disk nobody learns whose it is, and it is locked all the same.

@@ -4,6 +4,7 @@ use std::future::poll_fn;
 use std::net::SocketAddr;
 
 use futures_util::{SinkExt, StreamExt};
+use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::Notify;
 use tokio_tungstenite::accept_async;
@@ -276,4 +277,58 @@ async fn a_connection_that_we_close_is_made_anew_after_a_pause_and_counts_neithe
     tokio::time::pause();
     assert!(rig.waits(1).await[0] >= FLOOR);
     assert!(!rig.link.hang_up(&mut rig.out, "nothing stands"));
+}
+
+/// A link that has just hung up on an endpoint which accepts connections and never reads.
+async fn hung_up() -> (Rig, TcpListener, tokio::net::TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut rig = Rig::dialling(listener.local_addr().unwrap());
+    let deaf = async {
+        let (tcp, _) = listener.accept().await.unwrap();
+        accept_async(tcp).await.unwrap().into_inner()
+    };
+    let hang_up = poll_fn(|cx| {
+        let (Rig { link, out }, mut up) = (&mut rig, false);
+        let on = &mut |_: &mut Outgoing, event: LinkEvent<'_>| up |= matches!(event, LinkEvent::Up(_));
+        let _open = link.poll(cx, Instant::now(), true, out, on);
+        let once = up && link.hang_up(out, "to try it") && !link.hang_up(out, "again");
+        if once { Poll::Ready(()) } else { Poll::Pending }
+    });
+    let (deaf, ()) = tokio::join!(deaf, hang_up);
+    (rig, listener, deaf)
+}
+
+#[tokio::test]
+async fn an_endpoint_that_does_not_answer_our_close_holds_up_the_next_connection_by_a_second_only() {
+    let (mut rig, listener, mut deaf) = hung_up().await;
+    let begun = Instant::now();
+    // A text message that comes after our close is not for anybody any more.
+    deaf.write_all(&[0x81, 2, b'{', b'}']).await.unwrap();
+    let down = poll_fn(|cx| {
+        let (Rig { link, out }, mut down) = (&mut rig, None);
+        let _open = link.poll(cx, Instant::now(), true, out, &mut |_, event| match event {
+            LinkEvent::Down { retry_in, .. } => down = Some(retry_in),
+            LinkEvent::Up(_) | LinkEvent::Message(_) | LinkEvent::TooLarge(_) => panic!("{event:?}"),
+        });
+        let _written = link.poll_write(cx, out);
+        down.map_or(Poll::Pending, Poll::Ready)
+    });
+    assert_eq!(down.await, Duration::from_millis(250));
+    assert!(begun.elapsed() >= CLOSING - Duration::from_millis(100) && begun.elapsed() < CLOSING * 5);
+    tokio::select! {
+        _ = rig.next_down(|_| ()) => panic!("there is an endpoint"),
+        accepted = listener.accept() => drop(accepted.unwrap()),
+    }
+}
+
+#[tokio::test]
+async fn a_stop_while_hanging_up_is_final() {
+    let (mut rig, _listener, _deaf) = hung_up().await;
+    rig.link.close(&mut rig.out);
+    poll_fn(|cx| {
+        let Rig { link, out } = &mut rig;
+        let _written = link.poll_write(cx, out);
+        link.poll(cx, Instant::now(), true, out, &mut |_, event| panic!("{event:?}"))
+    })
+    .await;
 }

@@ -30,15 +30,20 @@ struct Switch {
     busy: HashSet<ServerIndex>,
     up: HashSet<ServerIndex>,
     last: HashMap<ServerIndex, Value>,
+    wants_reconnect: bool,
     served: u64,
 }
 
 impl Router for Switch {
     fn on_link_up(&mut self, _: Instant, _: &mut impl Out) {}
-    fn on_link_down(&mut self, _: Instant, _: &mut impl Out) {}
+
+    fn on_link_down(&mut self, _: Instant, _: &mut impl Out) {
+        self.wants_reconnect = false;
+    }
 
     fn on_endpoint(&mut self, frame: &[u8], _: Instant, out: &mut impl Out) {
         let message: Value = serde_json::from_slice(frame).unwrap();
+        self.wants_reconnect |= message["reconnect"] == true;
         let to = message["to"].as_u64().unwrap() as ServerIndex;
         if self.busy.contains(&to) || !self.up.contains(&to) {
             return out.to_endpoint(&[json!({"refused": to, "n": message["n"]}).to_string().as_bytes()]);
@@ -98,7 +103,7 @@ impl Router for Switch {
     }
 
     fn wants_reconnect(&self, _: Instant) -> Option<Reconnect> {
-        None
+        self.wants_reconnect.then_some(Reconnect::Resync)
     }
 
     fn account(&self, _: Instant) -> Account {
@@ -142,6 +147,7 @@ fn spec(name: String, program: &str, args: &[&str]) -> ServerSpec {
 
 /// A running pipe and the endpoint's side of its connection.
 struct Rig {
+    listener: TcpListener,
     socket: WebSocketStream<TcpStream>,
     status: Status,
     stop: Stop,
@@ -166,8 +172,12 @@ impl Rig {
             catalogue: Arc::new(Catalogue::at(None)),
         };
         let pipe = tokio::spawn(Pipe::new(servers, endpoint, link, Switch::default(), run).run());
+        Rig { socket: Self::accept(&listener).await, listener, status, stop, pipe }
+    }
+
+    async fn accept(listener: &TcpListener) -> WebSocketStream<TcpStream> {
         let (tcp, _) = timeout(HANG, listener.accept()).await.unwrap().unwrap();
-        Rig { socket: accept_async(tcp).await.unwrap(), status, stop, pipe }
+        accept_async(tcp).await.unwrap()
     }
 
     async fn send(&mut self, message: Value) {
@@ -226,6 +236,26 @@ async fn each_server_shows_its_own_state_and_the_connection_that_it_shares() {
     assert!(shown.iter().all(|entry| entry.link == crate::status::LinkState::Connected), "{shown:?}");
     assert!(shown[0].is_healthy() && shown[2].is_healthy(), "{shown:?}");
     assert!(matches!(&shown[1].server, ServerState::Down(why) if why.contains("not found")), "{shown:?}");
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn a_router_that_wants_a_new_connection_gets_one_and_its_servers_run_on() {
+    let count = r#"n=0; while read -r l; do n=$((n+1)); echo "{\"count\":$n}"; done"#;
+    let mut rig = Rig::with(&[("sh", &["-c", count]), ("cat", &[])]).await;
+    for round in 1..=3 {
+        rig.send(json!({"to": 0})).await;
+        assert_eq!(rig.next().await["count"], 2 * round - 1);
+        rig.send(json!({"to": 0, "reconnect": true})).await;
+        let mut code = None;
+        while let Some(Ok(message)) = timeout(HANG, rig.socket.next()).await.unwrap() {
+            if let Message::Close(Some(frame)) = message {
+                code = Some(u16::from(frame.code));
+            }
+        }
+        assert_eq!(code, Some(1000));
+        rig.socket = Rig::accept(&rig.listener).await;
+    }
     rig.stop().await;
 }
 

@@ -15,8 +15,11 @@ use super::{Account, Note, Out, ServerIndex};
 use crate::envelope::{self, Envelope, Kind, NotMessage, Scanned};
 use crate::frame::Cut;
 
-/// Servers' requests under way at the endpoint.
-pub(super) const MAX_ASKED: usize = 64;
+/// Requests of one server under way at the endpoint.
+pub(super) const MAX_ASKED: usize = 16;
+
+/// The largest request that is kept for an endpoint that is not ready to be asked, in bytes.
+const MAX_EARLY: usize = 64 * 1024;
 
 /// How long the endpoint may take to answer a server's request. A language model may be asked, so it is long.
 const ASK: Duration = Duration::from_secs(60);
@@ -35,6 +38,8 @@ enum LinkSide {
         conversing: bool,
         initialize: Option<bool>,
         answered: u64,
+        /// It has answered a server's request.
+        answers: bool,
     },
 }
 
@@ -47,6 +52,8 @@ pub(super) struct Asked {
     progress: Option<Box<[u8]>>,
     method: String,
     deadline: Instant,
+    /// The request itself, as long as the endpoint is not ready to be asked.
+    unsent: Option<Box<[u8]>>,
 }
 
 /// What a frame of the endpoint holds.
@@ -74,7 +81,7 @@ pub(super) struct Desk {
     /// With what servers are initialized.
     pub(super) hello: Option<Hello>,
     pub(super) asked: BTreeMap<u64, Asked>,
-    /// The endpoint left a server's request unanswered, and has answered none since.
+    /// The endpoint leaves servers' requests unanswered, on this connection.
     mute: bool,
     pub(super) draining: bool,
     pub(super) served: u64,
@@ -103,27 +110,41 @@ impl Desk {
     }
 
     pub(super) fn link_up(&mut self) {
-        self.link = LinkSide::Up { conversing: false, initialize: None, answered: 0 };
+        self.link = LinkSide::Up { conversing: false, initialize: None, answered: 0, answers: false };
         self.mute = false;
     }
 
     pub(super) fn link_down(&mut self, out: &mut impl Out) {
         self.link = LinkSide::Down;
-        for (_, asked) in std::mem::take(&mut self.asked) {
-            let error = reply::error(&asked.id, UNAVAILABLE, "the endpoint's connection was lost");
-            out.to_server(asked.server, &[&error]);
-        }
+        self.asked.retain(|_, asked| {
+            if asked.unsent.is_none() {
+                let error = reply::error(&asked.id, UNAVAILABLE, "the endpoint's connection was lost");
+                out.to_server(asked.server, &[&error]);
+            }
+            asked.unsent.is_some()
+        });
     }
 
     /// A server's requests are of no interest any more.
-    pub(super) fn server_down(&mut self, server: ServerIndex) {
-        self.asked.retain(|_, asked| asked.server != server);
+    pub(super) fn server_down(&mut self, server: ServerIndex, out: &mut impl Out) {
+        self.asked.retain(|n, asked| {
+            if asked.server == server && asked.unsent.is_none() {
+                out.to_endpoint(&[&reply::cancelled(asked_token(*n).as_bytes(), "the server is gone")]);
+            }
+            asked.server != server
+        });
     }
 
-    /// The endpoint is past its handshake, or does without one.
-    pub(super) fn converse(&mut self) {
-        if let LinkSide::Up { conversing, .. } = &mut self.link {
-            *conversing = true;
+    /// The endpoint is past its handshake, or does without one: it is asked what has waited for that.
+    pub(super) fn converse(&mut self, out: &mut impl Out) {
+        let LinkSide::Up { conversing, .. } = &mut self.link else { return };
+        if std::mem::replace(conversing, true) {
+            return;
+        }
+        for asked in self.asked.values_mut() {
+            if let Some(frame) = asked.unsent.take() {
+                out.to_endpoint(&[&frame]);
+            }
         }
     }
 
@@ -222,8 +243,10 @@ impl Desk {
     /// The endpoint's answer to a request of a server.
     fn endpoint_answers(&mut self, frame: &[u8], id: Range<usize>, out: &mut impl Out) {
         let n = asked_id(&frame[id.clone()]);
-        if n.is_some() {
-            self.mute = false; // it does answer, be it too late
+        if let (Some(_), LinkSide::Up { answers, .. }) = (n, &mut self.link) {
+            // It does answer, be it too late.
+            *answers = true;
+            self.mute = false;
         }
         match n.and_then(|n| self.asked.remove(&n)) {
             Some(asked) => out.to_server(asked.server, &[&frame[..id.start], &asked.id, &frame[id.end..]]),
@@ -262,13 +285,14 @@ impl Desk {
         if method == "ping" {
             return out.to_server(server, &[&reply::result(id, b"{}")]);
         }
-        let refusal = if !self.is_conversing() {
+        let of_it = self.asked.values().filter(|asked| asked.server == server).count();
+        let refusal = if self.hello.is_none() {
             Some((UNAVAILABLE, "no endpoint is connected"))
         } else if !self.hello.as_ref().is_some_and(|h| h.can_answer(method)) {
             Some((METHOD_NOT_FOUND, "the endpoint did not declare the capability"))
         } else if self.mute {
             Some((UNAVAILABLE, "the endpoint does not answer requests"))
-        } else if self.asked.len() >= MAX_ASKED || id.len() > MAX_ID {
+        } else if of_it >= MAX_ASKED || id.len() > MAX_ID || (!self.is_conversing() && frame.len() > MAX_EARLY) {
             Some((UNAVAILABLE, "too many requests wait for the endpoint"))
         } else {
             None
@@ -285,9 +309,14 @@ impl Desk {
         if let Some(token) = progress.clone() {
             edits.replace(token, ours.as_bytes());
         }
-        edits.pass_to_endpoint(frame, out);
+        // Servers ask as soon as they are initialized, which the endpoint may not be yet.
+        let unsent = (!self.is_conversing()).then(|| edits.joined(frame));
+        if unsent.is_none() {
+            edits.pass_to_endpoint(frame, out);
+        }
         let asked = Asked {
             server,
+            unsent,
             id: id.into(),
             progress: progress.map(|token| frame[token].into()),
             method: method[..method.floor_char_boundary(METHOD)].to_owned(),
@@ -301,8 +330,9 @@ impl Desk {
         let Some(range) = e.request_id.clone() else { return };
         let is_it = |asked: &Asked| asked.server == server && *asked.id == frame[range.clone()];
         let Some(n) = self.asked.iter().find(|(_, asked)| is_it(asked)).map(|(n, _)| *n) else { return };
-        self.asked.remove(&n);
-        out.to_endpoint(&[&frame[..range.start], asked_token(n).as_bytes(), &frame[range.end..]]);
+        if self.asked.remove(&n).is_some_and(|asked| asked.unsent.is_none()) {
+            out.to_endpoint(&[&frame[..range.start], asked_token(n).as_bytes(), &frame[range.end..]]);
+        }
     }
 
     /// Answers servers whose requests the endpoint has left unanswered for too long.
@@ -312,7 +342,8 @@ impl Desk {
             let why = "the endpoint did not answer within 60 s";
             out.to_server(asked.server, &[&reply::error(&asked.id, UNAVAILABLE, why)]);
             out.note(Note::AnsweredForEndpoint { server: asked.server, method: asked.method, why });
-            self.mute = true;
+            // One who answers some thinks about others, or asks a person.
+            self.mute |= asked.unsent.is_none() && matches!(self.link, LinkSide::Up { answers: false, .. });
         }
     }
 

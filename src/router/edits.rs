@@ -10,7 +10,7 @@ use crate::envelope::Envelope;
 const MOST: usize = 5;
 
 /// Exchanged parts of one frame, in any order; they don't overlap.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Edits<'a> {
     list: [Option<(Range<usize>, &'a [u8])>; MOST],
 }
@@ -34,6 +34,13 @@ impl<'a> Edits<'a> {
         }
         pieces[n] = &frame[at..];
         send(&pieces[..=n]);
+    }
+
+    /// The edited frame in one piece.
+    pub(super) fn joined(&self, frame: &[u8]) -> Box<[u8]> {
+        let mut joined = Vec::new();
+        self.clone().send(frame, |pieces| joined = pieces.concat());
+        joined.into()
     }
 
     /// Sends the edited frame to the endpoint.

@@ -3,6 +3,8 @@
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use crate::envelope::without_controls;
+
 /// The legacy versions of MCP, oldest first. Dates compare as text.
 const VERSIONS: [&str; 4] = ["2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25"];
 
@@ -19,6 +21,7 @@ pub struct Hello {
 impl Hello {
     /// Reads the parameters; what is missing is taken as empty.
     pub fn read(params: &[u8]) -> Self {
+        let params = &*without_controls(params);
         let v: Value = serde_json::from_slice(params).unwrap_or_default();
         Hello {
             params: params.into(),
@@ -26,6 +29,14 @@ impl Hello {
             version: v["protocolVersion"].as_str().unwrap_or_default().chars().take(16).collect(),
             capabilities: capabilities(&v),
         }
+    }
+
+    /// Whether a server that was told this may be left with it, though the endpoint now says `other`: who it is matters to
+    /// no server, what it can do does.
+    pub fn agrees_with(&self, other: &Hello) -> bool {
+        let what =
+            |hello: &Hello| serde_json::from_slice::<Value>(&hello.params).unwrap_or_default()["capabilities"].take();
+        self.version == other.version && what(self) == what(other)
     }
 
     /// Whether the endpoint said that it can answer this request of a server. Unknown methods: perhaps.
@@ -73,6 +84,7 @@ struct Members<'a> {
 impl Welcome {
     /// Reads the result.
     pub fn read(result: &[u8]) -> Self {
+        let result = &*without_controls(result);
         let v: Value = serde_json::from_slice(result).unwrap_or_default();
         Welcome {
             result: result.into(),

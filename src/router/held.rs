@@ -1,6 +1,7 @@
 //! Messages that wait for a server to come up.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -9,7 +10,11 @@ use crate::envelope;
 /// How much may wait for a server, in bytes; a message larger than this still may if it is alone.
 pub(super) const HOLD_BYTES: usize = 1 << 20;
 
-/// In the order in which they came, which is that of their deadlines.
+/// How long a request waits for its server: the cloud gives up on `initialize` and, in its older versions, on calls
+/// after 10 s, and an error that arrives before that is worth more than a result after it.
+pub(super) const HOLD: Duration = Duration::from_secs(9);
+
+/// In the order in which they came, each with when that was.
 #[derive(Debug, Default)]
 pub(super) struct Held {
     frames: VecDeque<(Instant, Box<[u8]>)>,
@@ -17,13 +22,13 @@ pub(super) struct Held {
 }
 
 impl Held {
-    /// Keeps a message until `deadline`; false if too much is kept already.
-    pub(super) fn push(&mut self, frame: &[u8], deadline: Instant) -> bool {
+    /// Keeps a message that came at `since` for [`HOLD`]; false if too much is kept already.
+    pub(super) fn push(&mut self, frame: &[u8], since: Instant) -> bool {
         if self.bytes + frame.len() > HOLD_BYTES && !self.frames.is_empty() {
             return false;
         }
         self.bytes += frame.len();
-        self.frames.push_back((deadline, frame.into()));
+        self.frames.push_back((since, frame.into()));
         true
     }
 
@@ -45,9 +50,9 @@ impl Held {
         self.bytes
     }
 
-    /// All of them.
-    pub(super) fn take(&mut self) -> impl Iterator<Item = Box<[u8]>> + use<> {
-        std::mem::take(self).frames.into_iter().map(|(_, frame)| frame)
+    /// All of them, each with when it came.
+    pub(super) fn take(&mut self) -> impl Iterator<Item = (Instant, Box<[u8]>)> + use<> {
+        std::mem::take(self).frames.into_iter()
     }
 
     /// The oldest, if its deadline has passed.
@@ -62,7 +67,7 @@ impl Held {
 
     /// When the next one expires.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        self.frames.front().map(|(deadline, _)| *deadline)
+        self.frames.front().map(|(since, _)| *since + HOLD)
     }
 
     /// Drops the request with this id (the raw token), if it waits: MCP gives a cancelled request no answer.

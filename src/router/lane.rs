@@ -9,17 +9,13 @@ use tokio::time::Instant;
 
 use super::desk::{Desk, METHOD};
 use super::edits::Edits;
-use super::held::Held;
+use super::held::{HOLD, Held};
 use super::ids::flight_id;
 use super::reply::{self, INVALID_REQUEST, UNAVAILABLE};
 use super::{Gone, Note, Out, ServerIndex};
 use crate::catalogue::ListKind;
 use crate::envelope::{self, Envelope};
 use crate::frame::Cut;
-
-/// How long a request waits for its server: the cloud gives up on `initialize` and, in its older versions, on calls
-/// after 10 s, and an error that arrives before that is worth more than a result after it.
-pub(super) const HOLD: Duration = Duration::from_secs(9);
 
 /// Requests under way at the server. No client has that many; an endpoint gone wild is told so instead of growing us.
 pub(super) const MAX_IN_FLIGHT: usize = 4096;
@@ -39,6 +35,8 @@ pub(super) enum ServerSide {
     Warming { since: Instant },
     /// Has shown that it is loaded.
     Warm,
+    /// Has answered `initialize` with an error, and gets no requests.
+    Refusing { why: String },
     /// Our `initialize` is under way.
     Initializing { since: Instant },
     /// `told`: has had its `notifications/initialized`.
@@ -50,12 +48,10 @@ pub(super) enum ServerSide {
 pub(super) enum Flight {
     /// Ours, to see that it is loaded.
     Probe,
-    /// Ours, in the endpoint's name.
-    Initialize,
-    /// Ours: a page of a list.
-    List(ListKind),
-    /// Ours, and its answer says nothing.
-    Errand,
+    /// Ours, in the endpoint's name. `again`: it was initialized before.
+    Initialize { again: bool },
+    /// Ours: a page of a list, in its how manieth reading.
+    List(ListKind, u32),
     /// The endpoint's.
     Call(Call),
 }
@@ -79,8 +75,8 @@ pub(super) struct Terms {
     pub(super) timeout: Option<Duration>,
     /// It is answered with an error then.
     pub(super) deadline: Option<Instant>,
-    /// The tool, as the endpoint calls it; for the words of an error.
-    pub(super) tool: Box<str>,
+    /// What was asked for, for the words of an error.
+    pub(super) what: Box<str>,
     /// The largest result, in bytes.
     pub(super) max_result: Option<usize>,
     /// A method that nobody knows: where it goes when this server doesn't know it either.
@@ -130,11 +126,14 @@ pub(super) struct Lane {
     flights: BTreeMap<u64, Flight>,
     /// The server doesn't read what it is sent.
     pub(super) busy: bool,
+    /// What a server can't take yet waits also where it could be refused, or be taken by one that is not initialized: of
+    /// several servers each has its own time.
+    patient: bool,
 }
 
 impl Lane {
     /// For a server that doesn't run yet.
-    pub(super) fn new(index: ServerIndex, name: Arc<str>, max_frame: usize) -> Self {
+    pub(super) fn new(index: ServerIndex, name: Arc<str>, max_frame: usize, patient: bool) -> Self {
         Lane {
             index,
             name,
@@ -143,12 +142,14 @@ impl Lane {
             held: Held::default(),
             flights: BTreeMap::new(),
             busy: false,
+            patient,
         }
     }
 
     /// Its process runs.
     pub(super) fn up(&mut self, now: Instant) {
         self.state = ServerSide::Warming { since: now };
+        self.busy = false;
     }
 
     /// Its process is gone, and what it leaves open is answered.
@@ -160,7 +161,17 @@ impl Lane {
                 desk.refuse(call.id(), UNAVAILABLE, message, out);
             }
         }
-        desk.server_down(self.index);
+        if gone.retry_in > HOLD {
+            // It comes back too late for those who wait.
+            for (_, frame) in self.held.take() {
+                if let Some(id) = envelope::scan_one(&frame).and_then(|e| e.id) {
+                    let next = seconds(gone.retry_in);
+                    let message = format!("server \"{}\" {}; next start in {next}", self.name, gone.why);
+                    desk.refuse(&frame[id], UNAVAILABLE, message, out);
+                }
+            }
+        }
+        desk.server_down(self.index, out);
     }
 
     /// It said something that is a message.
@@ -171,11 +182,16 @@ impl Lane {
     }
 
     pub(super) fn is_warm(&self) -> bool {
-        matches!(self.state, ServerSide::Warm | ServerSide::Ready { .. })
+        matches!(self.state, ServerSide::Warm | ServerSide::Refusing { .. } | ServerSide::Ready { .. })
     }
 
     pub(super) fn is_ready(&self) -> bool {
         matches!(self.state, ServerSide::Ready { .. })
+    }
+
+    /// Sends a request of our own whose answer says nothing, and is dropped as one that nobody waits for.
+    pub(super) fn order(&self, method: &str, params: &[u8], desk: &mut Desk, out: &mut impl Out) {
+        out.to_server(self.index, &[&reply::request(desk.next_id(), method, Some(params))]);
     }
 
     /// Sends a request of our own.
@@ -200,7 +216,8 @@ impl Lane {
     /// Initializes it with the endpoint's own parameters.
     pub(super) fn greet(&mut self, desk: &mut Desk, now: Instant, out: &mut impl Out) {
         let Some(params) = desk.hello.as_ref().map(|hello| hello.params.clone()) else { return };
-        self.send(Flight::Initialize, "initialize", Some(&params), desk, out);
+        let again = self.is_ready();
+        self.send(Flight::Initialize { again }, "initialize", Some(&params), desk, out);
         self.state = ServerSide::Initializing { since: now };
     }
 
@@ -219,6 +236,11 @@ impl Lane {
         }
         desk.refuse(id, UNAVAILABLE, format_args!("{MAX_IN_FLIGHT} requests are under way already"), out);
         false
+    }
+
+    /// Whether a request is under way.
+    pub(super) fn has(&self, id: u64) -> bool {
+        self.flights.contains_key(&id)
     }
 
     /// Passes a request of the endpoint on; under which id.
@@ -248,12 +270,11 @@ impl Lane {
         true
     }
 
-    /// Keeps a message for a server that can't take it yet; false if it can. `patient`: also for one that is busy.
+    /// Keeps a message for a server that can't take it yet; false if it can.
     pub(super) fn hold(
         &mut self,
         frame: &[u8],
         id: Option<&[u8]>,
-        patient: bool,
         desk: &mut Desk,
         now: Instant,
         out: &mut impl Out,
@@ -264,12 +285,16 @@ impl Lane {
             }
         };
         match &self.state {
-            ServerSide::Warming { .. } | ServerSide::Warm | ServerSide::Ready { .. } if self.busy && !patient => {
+            ServerSide::Refusing { why } => {
+                refuse(format!("server \"{}\" refused to initialize: {why}", self.name));
+                return true;
+            }
+            ServerSide::Warming { .. } | ServerSide::Warm | ServerSide::Ready { .. } if self.busy && !self.patient => {
                 refuse(format!("server \"{}\" is busy and takes no more requests now", self.name));
                 return true;
             }
             ServerSide::Warming { .. } | ServerSide::Warm | ServerSide::Ready { .. } if self.busy => {}
-            ServerSide::Warming { .. } | ServerSide::Warm if patient => {}
+            ServerSide::Warming { .. } | ServerSide::Warm if self.patient => {}
             ServerSide::Warming { .. } | ServerSide::Warm | ServerSide::Ready { .. } => return false,
             ServerSide::Initializing { .. } => {}
             // Waiting is pointless if it comes too late.
@@ -282,7 +307,7 @@ impl Lane {
                 }
             }
         }
-        if !self.held.push(frame, now + HOLD) {
+        if !self.held.push(frame, now) {
             refuse(format!("server \"{}\" is not ready, and too much waits for it already", self.name));
         }
         true
@@ -323,7 +348,7 @@ impl Lane {
                 out.to_server(self.index, &[&reply::cancelled(id.to_string().as_bytes(), reason)]);
                 Some(call)
             }
-            other @ (Flight::Probe | Flight::Initialize | Flight::List(_) | Flight::Errand) => {
+            other @ (Flight::Probe | Flight::Initialize { .. } | Flight::List(..)) => {
                 self.flights.insert(id, other);
                 None
             }
@@ -343,7 +368,7 @@ impl Lane {
                 }
                 false
             }
-            Flight::Probe | Flight::Initialize | Flight::List(_) | Flight::Errand => true,
+            Flight::Probe | Flight::Initialize { .. } | Flight::List(..) => true,
         });
     }
 
@@ -382,7 +407,7 @@ impl Lane {
             answered = true;
             match flight {
                 Flight::Call(call) => desk.refuse(call.id(), UNAVAILABLE, &message, out),
-                other @ (Flight::Probe | Flight::Initialize | Flight::List(_) | Flight::Errand) => {
+                other @ (Flight::Probe | Flight::Initialize { .. } | Flight::List(..)) => {
                     rest = Some((other, message));
                 }
             }
@@ -395,7 +420,7 @@ impl Lane {
     pub(super) fn calls(&self) -> impl Iterator<Item = &Call> {
         self.flights.values().filter_map(|flight| match flight {
             Flight::Call(call) => Some(call),
-            Flight::Probe | Flight::Initialize | Flight::List(_) | Flight::Errand => None,
+            Flight::Probe | Flight::Initialize { .. } | Flight::List(..) => None,
         })
     }
 
@@ -412,6 +437,7 @@ impl Lane {
                 "has been starting and not answered initialize".into()
             }
             ServerSide::Warm | ServerSide::Ready { .. } if self.busy => "has not read its stdin".into(),
+            ServerSide::Refusing { .. } => "has refused to initialize".into(),
             ServerSide::Warm | ServerSide::Ready { .. } => "has not answered".into(),
         }
     }
@@ -425,6 +451,7 @@ impl Lane {
             ServerSide::Down { why, retry_at: None } => why.clone(),
             ServerSide::Warming { since } => format!("was still starting after {}", seconds(now - *since)),
             ServerSide::Initializing { since } => format!("had not answered initialize for {}", seconds(now - *since)),
+            ServerSide::Refusing { why } => format!("refused to initialize: {why}"),
             ServerSide::Warm => "was running, not initialized".into(),
             ServerSide::Ready { .. } => "was running".into(),
         }

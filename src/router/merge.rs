@@ -8,7 +8,7 @@
 //! The endpoint's requests go to the server that the name belongs to, under ids of ours, or are answered here.
 //!
 //! An answer that needs to know of all servers (`initialize`, lists, a name that nobody has yet) waits for those that
-//! may still say something: those that are remembered, dead, or have used up the time of one such wait are not waited for.
+//! may still say something: not for those that are remembered or dead, nor twice in one life for one that says nothing.
 //!
 //! When what is published changes after the endpoint has read it, the endpoint is told by `list_changed`. One that does
 //! not read it anew within a few seconds gets a new connection, at a moment when nothing is under way.
@@ -24,18 +24,19 @@ mod shelf;
 mod tests;
 mod union;
 
-use std::collections::{BTreeSet, HashSet};
+use std::cell::Cell;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use self::published::Published;
+use self::published::{Published, Table};
 use self::shelf::Shelf;
 use super::desk::{Desk, Message, Received};
 use super::handshake::{Hello, Welcome};
-use super::held::Held;
-use super::lane::{Flight, HOLD, Lane, ServerSide};
+use super::held::{HOLD, Held};
+use super::lane::{Flight, Lane, ServerSide};
 use super::reply::{self, UNAVAILABLE};
 use super::{Account, Gone, Note, Out, Reconnect, Router, SHUTTING_DOWN, ServerIndex};
 use crate::catalogue::{ListKind, Memory};
@@ -48,8 +49,16 @@ use crate::tools::ToolPolicy;
 /// servers that start together are one change.
 const DEBOUNCE: Duration = Duration::from_secs(5);
 
-/// Between two connections that are made for changed lists: a server that flaps must not make the connection flap.
+/// Between two connections that are made for changed lists. It doubles while they go on changing: a server that flaps must
+/// not make the connection flap.
 const BETWEEN_RESYNCS: Duration = Duration::from_secs(60);
+const LONGEST_BETWEEN_RESYNCS: Duration = Duration::from_secs(3600);
+
+/// Before we close a connection the endpoint has to be silent for so long, so that no request crosses our close frame.
+const QUIET: Duration = Duration::from_millis(250);
+
+/// A call that is older is not waited for any more, where something has to wait for all: the cloud gives up then.
+const ABANDONED: Duration = Duration::from_secs(300);
 
 /// One server.
 #[derive(Debug)]
@@ -58,19 +67,20 @@ struct Member {
     shelf: Shelf,
     policy: Arc<ToolPolicy>,
     keep_listed: bool,
-    /// Nothing more is expected of it before its next start.
+    /// Nothing more is expected of it in this life.
     silent: bool,
-    /// The resources, by its own URIs, whose changes the endpoint wants to hear of.
-    subscriptions: HashSet<Box<str>>,
+    /// The resources whose changes the endpoint wants to hear of: the server's own URI → the endpoint's.
+    subscriptions: HashMap<Box<str>, Box<str>>,
 }
 
 impl Member {
     /// Whether answers that need all servers should wait for this one.
     fn is_awaited(&self) -> bool {
-        !self.shelf.known
+        !self.shelf.is_known()
             && !self.silent
             && match self.lane.state {
                 ServerSide::Down { retry_at, .. } => retry_at.is_none(),
+                ServerSide::Refusing { .. } => false,
                 ServerSide::Warming { .. }
                 | ServerSide::Warm
                 | ServerSide::Initializing { .. }
@@ -109,10 +119,18 @@ enum Want {
 struct Seen {
     capabilities: Option<u64>,
     lists: [Option<u64>; 4],
+    /// The ways that lead back from the names in them.
+    tables: [Option<Arc<Table>>; 4],
     /// What it was told last that it should read anew.
     told: [Option<u64>; 4],
     /// When something of it last turned out to have changed.
     changed_at: Option<Instant>,
+    /// The time has come to do something about that; only a quiet moment is waited for.
+    overdue: bool,
+    /// When the endpoint last said something.
+    heard_at: Option<Instant>,
+    /// When it will have been silent for long enough, if that is waited for.
+    quiet_at: Option<Instant>,
 }
 
 /// See the module's documentation.
@@ -121,6 +139,8 @@ pub struct Merge {
     desk: Desk,
     members: Vec<Member>,
     naming: Naming,
+    /// The largest list, in bytes.
+    max_result: usize,
     resync: bool,
     owed: Vec<Owed>,
     /// Requests with a name that nobody has yet.
@@ -128,14 +148,16 @@ pub struct Merge {
     published: Published,
     /// What is published is out of date.
     stale: bool,
-    /// Something may wait for a server. With many servers it takes long to look, and it is asked at each wake-up.
-    holding: bool,
+    /// When something is due that a server's own list or messages that wait for it are the reason of. It is asked at each
+    /// wake-up, and with many servers it takes long to find out, so it is kept until something may have made it earlier.
+    due: Cell<Option<Option<Instant>>>,
     /// Calls that may not last for ever: (until, id, server).
     deadlines: BTreeSet<(Instant, u64, ServerIndex)>,
     /// The parameters of the last `logging/setLevel`.
     level: Option<Box<[u8]>>,
     seen: Seen,
-    resynced_at: Option<Instant>,
+    /// When a connection was last made for changed lists, and how long the next such one has to wait for.
+    resynced: Option<(Instant, Duration)>,
     /// The endpoint's own parameters have replaced those of an earlier run.
     greeted: bool,
 }
@@ -149,12 +171,12 @@ impl Merge {
             max_frame = spec.max_frame.max(max_frame);
             sharing = Some(spec.sharing);
             members.push(Member {
-                lane: Lane::new(index, spec.name.clone(), spec.max_frame),
+                lane: Lane::new(index, spec.name.clone(), spec.max_frame, true),
                 shelf: Shelf::new(memory),
                 policy: spec.tools.clone(),
                 keep_listed: spec.keep_listed,
                 silent: false,
-                subscriptions: HashSet::new(),
+                subscriptions: HashMap::new(),
             });
         }
         let mut desk = Desk::new(max_frame);
@@ -166,24 +188,31 @@ impl Merge {
             desk,
             members,
             naming,
+            max_result: max_frame,
             resync: sharing.resync,
             owed: Vec::new(),
             unrouted: Held::default(),
             published: Published::default(),
             stale: true,
-            holding: false,
+            due: Cell::new(None),
             deadlines: BTreeSet::new(),
             level: None,
             seen: Seen::default(),
-            resynced_at: None,
+            resynced: None,
             greeted: false,
         }
+    }
+
+    /// See the field of this name.
+    fn due(&self) -> Option<Instant> {
+        let of = |m: &Member| [m.lane.held.deadline(), m.shelf.next_tick()].into_iter().flatten().min();
+        self.members.iter().filter_map(of).min()
     }
 
     /// What is published, as of now.
     fn published(&mut self) -> &Published {
         if std::mem::take(&mut self.stale) {
-            self.published = Published::new(&self.members, self.naming);
+            self.published = Published::new(&self.members, self.naming, self.max_result);
         }
         &self.published
     }
@@ -195,29 +224,32 @@ impl Router for Merge {
         self.seen = Seen::default();
     }
 
-    fn on_link_down(&mut self, _now: Instant, out: &mut impl Out) {
-        if self.wants_resync() {
-            self.resynced_at = self.seen.changed_at;
+    fn on_link_down(&mut self, now: Instant, out: &mut impl Out) {
+        if self.seen.changed_at.is_some() {
+            let restless = self.resynced.filter(|(at, pause)| now < *at + *pause * 2);
+            let pause = restless.map_or(BETWEEN_RESYNCS, |(_, pause)| LONGEST_BETWEEN_RESYNCS.min(pause * 2));
+            self.resynced = Some((now, pause));
         }
         self.seen = Seen::default();
+        self.level = None;
         self.owed.clear();
         self.unrouted = Held::default();
         self.deadlines.clear();
         for member in &mut self.members {
             member.lane.link_down(out);
-            for uri in std::mem::take(&mut member.subscriptions) {
-                if member.lane.is_ready() {
-                    let params = serde_json::json!({ "uri": *uri }).to_string();
-                    let Member { lane, .. } = member;
-                    lane.send(Flight::Errand, "resources/unsubscribe", Some(params.as_bytes()), &mut self.desk, out);
+            for (own, _) in std::mem::take(&mut member.subscriptions) {
+                if member.lane.is_ready() && !member.lane.busy {
+                    let params = serde_json::json!({ "uri": *own }).to_string();
+                    member.lane.order("resources/unsubscribe", params.as_bytes(), &mut self.desk, out);
                 }
             }
         }
-        self.holding = false;
         self.desk.link_down(out);
     }
 
     fn on_endpoint(&mut self, frame: &[u8], now: Instant, out: &mut impl Out) {
+        self.seen.heard_at = Some(now);
+        self.seen.quiet_at = self.seen.overdue.then_some(now + QUIET);
         match self.desk.receive(frame, out) {
             Received::One(e, line) => self.message(line.as_deref().unwrap_or(frame), &e, now, out),
             Received::Batch(members, line) => {
@@ -254,10 +286,11 @@ impl Router for Merge {
         self.settle(now, out);
     }
 
-    fn on_server_busy(&mut self, server: ServerIndex, busy: bool, now: Instant, out: &mut impl Out) {
+    fn on_server_busy(&mut self, server: ServerIndex, busy: bool, _now: Instant, out: &mut impl Out) {
         self.members[server].lane.busy = busy;
         if !busy {
-            self.release(server, now, out);
+            self.pass_level(server, out);
+            self.release(server, out);
         }
     }
 
@@ -279,26 +312,33 @@ impl Router for Merge {
         match kind {
             Kind::Response => self.server_answers(server, frame, &e, now, out),
             Kind::Request => self.desk.ask(server, frame, &e, now, out),
-            Kind::Notification => self.server_notifies(server, frame, &e, out),
+            Kind::Notification => self.server_notifies(server, frame, &e, now, out),
             Kind::Other => out.note(Note::Noise { server, line: frame }),
         }
     }
 
     fn on_server_too_large(&mut self, server: ServerIndex, cut: Cut<'_>, now: Instant, out: &mut impl Out) {
         match self.members[server].lane.too_large(cut, &mut self.desk, out) {
-            Some((Flight::Initialize, message)) => self.unwelcome(server, &message, now, out),
-            Some((Flight::List(kind), _)) => self.turn(server, kind, None, now, out),
-            Some((Flight::Probe | Flight::Errand | Flight::Call(_), _)) | None => {}
+            Some((Flight::Initialize { again }, message)) => self.unwelcome(server, again, &message, now, out),
+            Some((Flight::List(kind, number), message)) => {
+                self.turn(server, kind, number, Err((0, &message)), now, out);
+            }
+            Some((Flight::Probe | Flight::Call(_), _)) | None => {}
         }
     }
 
     fn on_tick(&mut self, now: Instant, out: &mut impl Out) {
+        self.due.take();
         for member in &mut self.members {
             member.lane.tick(&mut self.desk, now, out);
         }
-        self.holding = self.members.iter().any(|member| member.lane.held.len() > 0);
         self.desk.tick(now, out);
         self.expire_calls(now, out);
+        for server in 0..self.members.len() {
+            self.tend(server, now, out);
+        }
+        self.seen.overdue |= self.resync_due().is_some_and(|due| due <= now);
+        self.seen.quiet_at = self.seen.quiet_at.filter(|at| *at > now);
         if self.owed.iter().any(|owed| owed.deadline <= now)
             || self.unrouted.deadline().is_some_and(|deadline| deadline <= now)
         {
@@ -311,18 +351,20 @@ impl Router for Merge {
     }
 
     fn next_tick(&self) -> Option<Instant> {
-        let held = self.members.iter().filter(|_| self.holding).filter_map(|member| member.lane.held.deadline()).min();
+        let due = self.due.get().unwrap_or_else(|| self.due());
+        debug_assert!(self.due().is_none_or(|at| due.is_some_and(|due| due <= at)), "it has become earlier");
+        self.due.set(Some(due));
         let owed = self.owed.iter().map(|owed| owed.deadline).min();
         let call = self.deadlines.first().map(|(deadline, _, _)| *deadline);
-        let resync = self.resync_due().filter(|_| self.is_quiet());
-        [held, owed, call, resync, self.unrouted.deadline(), self.desk.next_tick()].into_iter().flatten().min()
+        let resync = self.resync_due().filter(|_| !self.seen.overdue).or(self.seen.quiet_at);
+        [due, owed, call, resync, self.unrouted.deadline(), self.desk.next_tick()].into_iter().flatten().min()
     }
 
     fn drain(&mut self, _now: Instant, out: &mut impl Out) {
         self.desk.draining = true;
         let lanes = self.members.iter_mut().map(|member| &mut member.lane.held);
         let held: Vec<_> = lanes.chain([&mut self.unrouted]).flat_map(Held::take).collect();
-        for frame in held {
+        for (_, frame) in held {
             if let Some(id) = envelope::scan_one(&frame).and_then(|e| e.id) {
                 self.desk.refuse(&frame[id], UNAVAILABLE, SHUTTING_DOWN, out);
             }
@@ -352,7 +394,7 @@ impl Router for Merge {
     }
 
     fn wants_reconnect(&self, now: Instant) -> Option<Reconnect> {
-        (self.resync_due()? <= now && self.is_quiet()).then_some(Reconnect::Resync)
+        (self.resync_due()? <= now && self.is_quiet(now)).then_some(Reconnect::Resync)
     }
 
     fn account(&self, now: Instant) -> Account {
@@ -379,13 +421,18 @@ impl Merge {
     /// When the endpoint is to get a new connection, if it does not read the lists anew before.
     fn resync_due(&self) -> Option<Instant> {
         let changed_at = self.seen.changed_at.filter(|_| self.wants_resync())?;
-        let last = self.resynced_at.map(|at| at + BETWEEN_RESYNCS);
-        Some(last.map_or(changed_at + DEBOUNCE, |last| last.max(changed_at + DEBOUNCE)))
+        let pause = self.resynced.map(|(at, pause)| at + pause);
+        Some(pause.unwrap_or(changed_at).max(changed_at + DEBOUNCE))
     }
 
     /// Nothing would be lost with the connection.
-    fn is_quiet(&self) -> bool {
-        self.in_flight() == 0
+    fn is_quiet(&self, now: Instant) -> bool {
+        let waits = |m: &Member| m.lane.held.len() > 0 || m.lane.calls().any(|call| now < call.since + ABANDONED);
+        self.seen.heard_at.is_none_or(|at| at + QUIET <= now)
+            && self.owed.is_empty()
+            && self.unrouted.len() == 0
+            && self.desk.asked.is_empty()
+            && !self.members.iter().any(waits)
     }
 
     /// A message of the endpoint.
@@ -394,13 +441,13 @@ impl Merge {
             Some(Message::Request { id, method: b"initialize" }) => self.initialize(frame, e, id, now, out),
             Some(Message::Request { id, method: b"ping" }) => out.to_endpoint(&[&reply::result(id, b"{}")]),
             Some(Message::Request { id, method }) => {
-                self.desk.converse();
+                self.desk.converse(out);
                 self.request(frame, e, id, method, now, out);
             }
-            Some(Message::Notification { method: b"notifications/initialized" }) => self.desk.converse(),
+            Some(Message::Notification { method: b"notifications/initialized" }) => self.desk.converse(out),
             Some(Message::Notification { method: b"notifications/cancelled" }) => self.cancel(frame, e, out),
             Some(Message::Notification { .. }) => {
-                self.desk.converse();
+                self.desk.converse(out);
                 for member in self.members.iter().filter(|member| member.lane.is_ready() && !member.lane.busy) {
                     out.to_server(member.lane.index, &[frame]);
                 }
@@ -409,12 +456,11 @@ impl Merge {
         }
     }
 
-    /// What waits for a server goes to it, or waits on.
-    fn release(&mut self, server: ServerIndex, now: Instant, out: &mut impl Out) {
-        for frame in self.members[server].lane.held.take() {
-            self.on_endpoint(&frame, now, out);
+    /// What waits for a server goes to it, or waits on. It counts from when it came.
+    fn release(&mut self, server: ServerIndex, out: &mut impl Out) {
+        for (since, frame) in self.members[server].lane.held.take() {
+            self.on_endpoint(&frame, since, out);
         }
-        self.holding = self.members.iter().any(|member| member.lane.held.len() > 0);
     }
 
     /// Something about a server has changed: answers what waited for that, and tells the endpoint what is new.
@@ -429,11 +475,10 @@ impl Merge {
                 Want::List(kind) => self.list(&owed.id, kind, out),
             }
         }
-        if awaited {
-            return;
-        }
-        for frame in self.unrouted.take() {
-            self.on_endpoint(&frame, now, out);
+        if !awaited {
+            for (since, frame) in self.unrouted.take() {
+                self.on_endpoint(&frame, since, out);
+            }
         }
         self.compare(now, out);
     }
@@ -448,18 +493,19 @@ impl Merge {
         for kind in ListKind::ALL {
             let (print, k) = (self.published.print(kind), kind as usize);
             if self.seen.lists[k].is_none_or(|seen| seen == print) {
+                self.seen.told[k] = None;
                 continue;
             }
             changed = true;
             if self.seen.told[k].replace(print) != Some(print) {
-                self.seen.changed_at = Some(now);
+                (self.seen.changed_at, self.seen.overdue) = (Some(now), false);
                 let list = if kind == ListKind::Templates { "resources" } else { kind.member() };
                 let method = format!("notifications/{list}/list_changed");
                 out.to_endpoint(&[br#"{"jsonrpc":"2.0","method":""#, method.as_bytes(), br#""}"#]);
             }
         }
         if !changed {
-            self.seen.changed_at = None;
+            (self.seen.changed_at, self.seen.overdue) = (None, false);
         } else if self.seen.changed_at.is_none() {
             self.seen.changed_at = Some(now);
         }
@@ -469,9 +515,4 @@ impl Merge {
 /// With what servers are initialized for an endpoint that speaks without a handshake.
 fn nobody() -> Hello {
     Hello::read(br#"{"protocolVersion":"2025-06-18","capabilities":{},"clientInfo":{"name":"mcp-pipe","version":"1"}}"#)
-}
-
-/// How long a request may wait for what it needs.
-fn patience(now: Instant) -> Instant {
-    now + HOLD
 }

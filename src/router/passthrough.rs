@@ -22,7 +22,8 @@ use tokio::time::Instant;
 use super::desk::{Desk, Message, Received};
 use super::edits::Edits;
 use super::handshake::{Hello, Welcome};
-use super::lane::{Call, Flight, HOLD, Lane, MAX_WAITING, ServerSide, Waiting, is_call};
+use super::held::HOLD;
+use super::lane::{Call, Flight, Lane, MAX_WAITING, ServerSide, Waiting, is_call};
 use super::reply::{self, UNAVAILABLE};
 use super::{Account, Gone, Note, Out, Reconnect, Router, SHUTTING_DOWN, ServerIndex};
 use crate::config::Handshake;
@@ -49,7 +50,7 @@ impl Passthrough {
         Passthrough {
             handshake,
             desk: Desk::new(max_frame),
-            lane: Lane::new(SERVER, name, max_frame),
+            lane: Lane::new(SERVER, name, max_frame, false),
             welcome: None,
             waiting: Vec::new(),
         }
@@ -96,7 +97,7 @@ impl Router for Passthrough {
             return self.lane.greet(&mut self.desk, now, out);
         }
         self.lane.probe(&mut self.desk, out);
-        self.release(now, out);
+        self.release(out);
     }
 
     fn on_server_down(&mut self, _server: ServerIndex, gone: Gone<'_>, now: Instant, out: &mut impl Out) {
@@ -130,9 +131,9 @@ impl Router for Passthrough {
         }
     }
 
-    fn on_server_too_large(&mut self, _server: ServerIndex, cut: Cut<'_>, now: Instant, out: &mut impl Out) {
-        if let Some((Flight::Initialize, message)) = self.lane.too_large(cut, &mut self.desk, out) {
-            self.unwelcome(|id| reply::error(id, UNAVAILABLE, &message), now, out);
+    fn on_server_too_large(&mut self, _server: ServerIndex, cut: Cut<'_>, _now: Instant, out: &mut impl Out) {
+        if let Some((Flight::Initialize { .. }, message)) = self.lane.too_large(cut, &mut self.desk, out) {
+            self.unwelcome(|id| reply::error(id, UNAVAILABLE, &message), out);
         }
     }
 
@@ -152,7 +153,7 @@ impl Router for Passthrough {
 
     fn drain(&mut self, _now: Instant, out: &mut impl Out) {
         self.desk.draining = true;
-        for frame in self.lane.held.take() {
+        for (_, frame) in self.lane.held.take() {
             if let Some(id) = envelope::scan_one(&frame).and_then(|e| e.id) {
                 self.desk.refuse(&frame[id], UNAVAILABLE, SHUTTING_DOWN, out);
             }
@@ -202,19 +203,19 @@ impl Passthrough {
                 out.to_endpoint(&[&reply::result(id, b"{}")]);
             }
             Some(Message::Request { id, .. }) => {
-                self.desk.converse();
+                self.desk.converse(out);
                 self.request(frame, e, id, now, out);
             }
             Some(Message::Notification { method: b"notifications/initialized" }) if !self.relays() => {
-                self.desk.converse();
+                self.desk.converse(out);
                 self.lane.tell(out);
             }
             Some(Message::Notification { method: b"notifications/cancelled" }) => {
                 self.lane.cancel(frame, e, out);
             }
             Some(Message::Notification { .. }) => {
-                self.desk.converse();
-                if !self.lane.hold(frame, None, false, &mut self.desk, now, out) {
+                self.desk.converse(out);
+                if !self.lane.hold(frame, None, &mut self.desk, now, out) {
                     out.to_server(SERVER, &[frame]);
                 }
             }
@@ -244,7 +245,10 @@ impl Passthrough {
         }
         match self.lane.state {
             ServerSide::Warming { .. } | ServerSide::Warm => self.lane.greet(&mut self.desk, now, out),
-            ServerSide::Down { .. } | ServerSide::Initializing { .. } | ServerSide::Ready { .. } => {}
+            ServerSide::Down { .. }
+            | ServerSide::Refusing { .. }
+            | ServerSide::Initializing { .. }
+            | ServerSide::Ready { .. } => {}
         }
     }
 
@@ -253,15 +257,16 @@ impl Passthrough {
         if desk.draining {
             return desk.refuse(id, UNAVAILABLE, SHUTTING_DOWN, out);
         }
-        if lane.admit(id, desk, now, out) && !lane.hold(frame, Some(id), false, desk, now, out) {
+        if lane.admit(id, desk, now, out) && !lane.hold(frame, Some(id), desk, now, out) {
             lane.tell(out);
             lane.forward(frame, e, Call::new(frame, e, now), Edits::default(), desk, out);
         }
     }
 
-    fn release(&mut self, now: Instant, out: &mut impl Out) {
-        for frame in self.lane.held.take() {
-            self.on_endpoint(&frame, now, out);
+    fn release(&mut self, out: &mut impl Out) {
+        // What came before counts from then on.
+        for (since, frame) in self.lane.held.take() {
+            self.on_endpoint(&frame, since, out);
         }
     }
 
@@ -269,10 +274,10 @@ impl Passthrough {
         let Some(id) = e.id.clone() else { return };
         match self.lane.land(&frame[id.clone()]) {
             None => out.note(Note::Unclaimed { server: Some(SERVER) }),
-            Some((_, Flight::Probe | Flight::List(_) | Flight::Errand)) => {}
-            Some((_, Flight::Initialize)) => match &e.result {
-                Some(result) => self.welcomed(Welcome::read(&frame[result.clone()]), now, out),
-                None => self.unwelcome(|w| [&frame[..id.start], w, &frame[id.end..]].concat(), now, out),
+            Some((_, Flight::Probe | Flight::List(..))) => {}
+            Some((_, Flight::Initialize { .. })) => match &e.result {
+                Some(result) => self.welcomed(Welcome::read(&frame[result.clone()]), out),
+                None => self.unwelcome(|w| [&frame[..id.start], w, &frame[id.end..]].concat(), out),
             },
             Some((_, Flight::Call(call))) => {
                 out.to_endpoint(&[&frame[..id.start], call.id(), &frame[id.end..]]);
@@ -292,7 +297,7 @@ impl Passthrough {
         }
     }
 
-    fn welcomed(&mut self, welcome: Welcome, now: Instant, out: &mut impl Out) {
+    fn welcomed(&mut self, welcome: Welcome, out: &mut impl Out) {
         out.note(Note::Initialized { server: SERVER, identity: welcome.identity() });
         // An endpoint that waits for this answer completes the handshake itself.
         self.lane.state = ServerSide::Ready { told: false };
@@ -304,11 +309,11 @@ impl Passthrough {
             self.desk.initialize(true);
         }
         self.welcome = Some(welcome);
-        self.release(now, out);
+        self.release(out);
     }
 
     /// The server refused to initialize: its error is the answer of all who wait.
-    fn unwelcome(&mut self, answer: impl Fn(&[u8]) -> Vec<u8>, now: Instant, out: &mut impl Out) {
+    fn unwelcome(&mut self, answer: impl Fn(&[u8]) -> Vec<u8>, out: &mut impl Out) {
         self.lane.state = ServerSide::Warm;
         if self.welcome.is_none() {
             self.desk.hello = None; // the next endpoint may have better luck
@@ -318,7 +323,7 @@ impl Passthrough {
             self.desk.answered();
             self.desk.initialize(true);
         }
-        self.release(now, out);
+        self.release(out);
     }
 
     /// Relay: the answer to an `initialize` passed by.

@@ -1,4 +1,4 @@
-//! The JSON-RPC messages that are ours, not passed on: errors and the empty result.
+//! The JSON-RPC messages that are ours, not passed on.
 
 use std::fmt::Display;
 
@@ -10,6 +10,8 @@ pub const INVALID_REQUEST: i32 = -32600;
 pub const METHOD_NOT_FOUND: i32 = -32601;
 /// JSON-RPC 2.0 section 5.1: the method exists, but not with these parameters; MCP uses it for unknown names.
 pub const INVALID_PARAMS: i32 = -32602;
+/// MCP, server/resources: there is none with this URI.
+pub const RESOURCE_NOT_FOUND: i32 = -32002;
 /// JSON-RPC 2.0 section 5.1, the range for implementations: the server is not there, or its answer can't be passed on.
 pub const UNAVAILABLE: i32 = -32000;
 

@@ -339,6 +339,8 @@ impl<O: Out> Out for Door<'_, O> {
             Note::AnsweredForEndpoint { method, why, .. } => Note::AnsweredForEndpoint { server, method, why },
             Note::Served { method, took, .. } => Note::Served { server, method, took },
             Note::Refused { error, .. } => Note::Refused { server, error },
+            Note::NotListed { list, error, .. } => Note::NotListed { server, list, error },
+            Note::ListTooLong { max, .. } => Note::ListTooLong { server, max },
             Note::NoSuchTool { names, .. } => Note::NoSuchTool { server, names },
             Note::Turn { what, .. } => Note::Turn { server, what },
             Note::ToolsRead { .. }

@@ -37,7 +37,7 @@ impl Claim {
                      the endpoint of another agent here"
                 };
                 warn!(
-                    event = "AGENT_SHARED",
+                    event = "AGENT_TAKEN",
                     server = servers,
                     "another mcp-pipe, {holder}, serves the same agent, {what}"
                 );

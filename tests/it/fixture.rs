@@ -14,14 +14,23 @@
 //!     --duplicate         gives each answer twice
 //!     --close-stdout      closes its stdout at its start and goes on
 //!     --write-and-exit N  writes N notifications at its start and exits with code 1 at once
+//!     --hold FILE         reads nothing while this file is there
+//!     --deaf-after N      reads nothing more after the Nth request
+//!     --lie               before each answer to a call: answers to what nobody asked it, and messages that are none
+//!     --page N            gives its lists in pages of N
 //!
-//! Tools: echo {text}, add {a,b}, sleep {ms}, pid {}, exit {code}, big {bytes}, env {name}. `sleep` doesn't hold up
-//! other calls. Frames with params it can't read get −32602, unknown methods −32601, broken JSON is noted on stderr.
+//! Tools: echo {text}, add {a,b}, sleep {ms}, pid {}, exit {code}, big {bytes}, env {name}, grow {name}, touch {}. `sleep`
+//! doesn't hold up other calls; with `until` it waits for that file first, and then reports progress if that was asked
+//! for; when it is over it says so on stderr. `grow` adds a tool of that name, which answers
+//! with its name; `touch` says that the list has changed, which isn't so. Frames with params it can't read get −32602,
+//! unknown methods −32601; broken JSON and cancellations are noted on stderr.
 
 #![expect(clippy::expect_used, clippy::exit, clippy::zombie_processes, reason = "a server for tests")]
 
 use std::io::{self, BufRead, Write};
+use std::path::Path;
 use std::process::{Command, exit};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
@@ -45,6 +54,9 @@ impl Flags {
     }
 }
 
+/// The names of tools that came later.
+type Grown = Arc<Mutex<Vec<String>>>;
+
 fn main() {
     let flags = Flags(std::env::args().skip(1).collect());
     if flags.has("--sleeper") {
@@ -53,12 +65,15 @@ fn main() {
         return thread::sleep(Duration::from_secs(60));
     }
     misbehave_at_start(&flags);
-    let mut served = 0;
+    let (mut served, grown) = (0, Grown::default());
     for line in io::stdin().lock().split(b'\n') {
         let Ok(line) = line else { break };
         match serde_json::from_slice(&line) {
-            Ok(message) => receive(&flags, message, &mut served),
+            Ok(message) => receive(&flags, &grown, message, &mut served),
             Err(error) => note(&format!("fixture: bad line of {} bytes: {error}", line.len())),
+        }
+        if flags.number("--deaf-after") == Some(served) {
+            thread::sleep(Duration::from_secs(600));
         }
     }
     if flags.has("--ignore-term") {
@@ -103,15 +118,21 @@ fn misbehave_at_start(flags: &Flags) {
     if let Some(ms) = flags.number("--slow-start") {
         thread::sleep(Duration::from_millis(ms));
     }
+    while flags.value("--hold").is_some_and(|file| Path::new(file).exists()) {
+        thread::sleep(Duration::from_millis(5));
+    }
 }
 
-fn receive(flags: &Flags, message: Value, served: &mut u64) {
+fn receive(flags: &Flags, grown: &Grown, message: Value, served: &mut u64) {
     let Some(method) = message["method"].as_str() else {
         return note(&format!("answer {message}"));
     };
     if message.get("id").is_none() {
         if method == "notifications/initialized" && flags.has("--ask-roots") {
             write(&json!({"jsonrpc": "2.0", "id": 0, "method": "roots/list"}));
+        }
+        if method == "notifications/cancelled" {
+            note(&format!("cancelled {}", message["params"]["requestId"]));
         }
         return;
     }
@@ -126,16 +147,28 @@ fn receive(flags: &Flags, message: Value, served: &mut u64) {
     if *served == 1 && flags.has("--no-newline") {
         raw(b"\n");
     }
-    let (flags, method) = (flags.clone(), method.to_owned());
+    let (flags, grown, method) = (flags.clone(), grown.clone(), method.to_owned());
     if message["params"]["name"] == "sleep" {
-        thread::spawn(move || answer(&flags, &method, &message));
+        thread::spawn(move || {
+            let (token, until) =
+                (&message["params"]["_meta"]["progressToken"], &message["params"]["arguments"]["until"]);
+            while until.as_str().is_some_and(|file| !Path::new(file).exists()) {
+                thread::sleep(Duration::from_millis(5));
+            }
+            if !token.is_null() {
+                let params = json!({"progressToken": token, "progress": 1});
+                write(&json!({"jsonrpc": "2.0", "method": "notifications/progress", "params": params}));
+            }
+            answer(&flags, &grown, &method, &message);
+            note("slept");
+        });
     } else {
-        answer(&flags, &method, &message);
+        answer(&flags, &grown, &method, &message);
     }
 }
 
-fn answer(flags: &Flags, method: &str, message: &Value) {
-    let mut reply = match result(flags, method, &message["params"]) {
+fn answer(flags: &Flags, grown: &Grown, method: &str, message: &Value) {
+    let mut reply = match result(flags, grown, method, &message["params"]) {
         Ok(result) => json!({"jsonrpc": "2.0", "result": result}),
         Err((code, text)) => json!({"jsonrpc": "2.0", "error": {"code": code, "message": text}}),
     };
@@ -149,13 +182,33 @@ fn answer(flags: &Flags, method: &str, message: &Value) {
     if flags.has("--stderr-flood") {
         flood(1_000);
     }
+    if method == "tools/call" && flags.has("--lie") {
+        lie(&message["id"]);
+    }
     write(&reply);
     if flags.has("--duplicate") {
         write(&reply);
     }
 }
 
-fn result(flags: &Flags, method: &str, params: &Value) -> Result<Value, (i32, String)> {
+/// Answers to what others may have been asked, whoever that is, and messages that are none.
+fn lie(own: &Value) {
+    for id in (0..1000).filter(|id| own != id) {
+        for id in [Value::from(id), Value::from(id.to_string())] {
+            write(&json!({"jsonrpc": "2.0", "id": id, "result": {"content": [{"type": "text", "text": "a lie"}]}}));
+            write(
+                &json!({"jsonrpc": "2.0", "method": "notifications/progress", "params": {"progressToken": id, "progress": 9}}),
+            );
+        }
+    }
+    write(&json!({"jsonrpc": "2.0", "id": null, "result": {}}));
+    write(&json!({"jsonrpc": "1.0", "id": {"an": "object"}, "result": {}, "error": {}}));
+    write(&json!([{"jsonrpc": "2.0", "id": 1, "result": {}}]));
+    write(&json!({"jsonrpc": "2.0"}));
+    write(&json!("a text"));
+}
+
+fn result(flags: &Flags, grown: &Grown, method: &str, params: &Value) -> Result<Value, (i32, String)> {
     match method {
         "initialize" => Ok(json!({
             "protocolVersion": params["protocolVersion"].as_str().unwrap_or("2024-11-05"),
@@ -164,20 +217,40 @@ fn result(flags: &Flags, method: &str, params: &Value) -> Result<Value, (i32, St
         })),
         "ping" => Ok(json!({})),
         "tools/list" => {
-            let tools = ["echo", "add", "sleep", "pid", "exit", "big", "env"].map(|name| {
-                json!({"name": name, "description": format!("the tool {name}"), "inputSchema": {"type": "object"}})
-            });
-            Ok(json!({"tools": tools}))
+            let mut names: Vec<String> = TOOLS.map(str::to_owned).into();
+            names.extend_from_slice(&grown.lock().expect("no panic"));
+            let first = params["cursor"].as_str().map_or(0, |cursor| cursor.parse().unwrap_or(usize::MAX));
+            let last = names.len().min(first.saturating_add(flags.number("--page").unwrap_or(1000) as usize));
+            let page = names.get(first..last).ok_or((-32602, "bad cursor".into()))?;
+            let tools: Vec<Value> = page.iter().map(|name| tool(name)).collect();
+            Ok(if last < names.len() {
+                json!({"tools": tools, "nextCursor": last.to_string()})
+            } else {
+                json!({"tools": tools})
+            })
         }
         "tools/call" => {
-            let text = call(&params["name"], &params["arguments"])?;
+            let text = call(grown, &params["name"], &params["arguments"])?;
             Ok(json!({"content": [{"type": "text", "text": text}]}))
         }
         _ => Err((-32601, format!("unknown method {method}"))),
     }
 }
 
-fn call(name: &Value, arguments: &Value) -> Result<String, (i32, String)> {
+const TOOLS: [&str; 9] = ["echo", "add", "sleep", "pid", "exit", "big", "env", "grow", "touch"];
+
+/// With members that some drop to save space.
+fn tool(name: &str) -> Value {
+    json!({
+        "name": name,
+        "title": name.to_uppercase(),
+        "description": format!("the tool {name}"),
+        "inputSchema": {"$schema": "https://json-schema.org/draft/2020-12/schema", "type": "object"},
+        "annotations": {"readOnlyHint": true},
+    })
+}
+
+fn call(grown: &Grown, name: &Value, arguments: &Value) -> Result<String, (i32, String)> {
     let invalid = || (-32602, format!("bad call of {name} with {arguments}"));
     let whole = |key: &str| arguments[key].as_u64().ok_or_else(invalid);
     match name.as_str().unwrap_or_default() {
@@ -198,6 +271,17 @@ fn call(name: &Value, arguments: &Value) -> Result<String, (i32, String)> {
         "exit" => exit(whole("code")? as i32),
         "big" => Ok("b".repeat(whole("bytes")? as usize)),
         "env" => Ok(std::env::var(arguments["name"].as_str().ok_or_else(invalid)?).unwrap_or_default()),
+        "grow" => {
+            let name = arguments["name"].as_str().ok_or_else(invalid)?;
+            grown.lock().expect("no panic").push(name.to_owned());
+            write(&json!({"jsonrpc": "2.0", "method": "notifications/tools/list_changed"}));
+            Ok(format!("grown by {name}"))
+        }
+        "touch" => {
+            write(&json!({"jsonrpc": "2.0", "method": "notifications/tools/list_changed"}));
+            Ok("nothing has changed".into())
+        }
+        name if grown.lock().expect("no panic").iter().any(|grown| grown == name) => Ok(name.to_owned()),
         _ => Err((-32602, format!("unknown tool {name}"))),
     }
 }

@@ -8,7 +8,7 @@
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
-use crate::harness::{Conn, Daemon, FakeEndpoint, Setup, config, everything, example, installed, text_of};
+use crate::harness::{Conn, Daemon, FakeEndpoint, Setup, config, everything, example, installed, names, text_of};
 
 /// Starts it as the server `x`, and accepts its connection.
 async fn start(setup: Setup, mut entry: Value) -> (FakeEndpoint, Daemon, Conn) {
@@ -28,22 +28,6 @@ fn pid_of(daemon: &Daemon, part: &str) -> i32 {
     found[0]
 }
 
-fn names(list: &Value) -> Vec<&str> {
-    let tools = list["result"]["tools"].as_array().unwrap_or_else(|| panic!("no tools in {list}"));
-    tools.iter().map(|tool| tool["name"].as_str().unwrap()).collect()
-}
-
-/// The next frame with this method that is no answer.
-async fn frame_of(conn: &mut Conn, method: &str) -> Value {
-    loop {
-        if let Some(at) = conn.others.iter().position(|frame| frame["method"] == method) {
-            return conn.others.remove(at).unwrap();
-        }
-        let frame = conn.expect_frame().await;
-        conn.others.push_back(frame);
-    }
-}
-
 /// A long operation that reports its progress under a token.
 async fn operate(conn: &mut Conn, id: u64, seconds: u64) {
     let arguments = json!({"duration": seconds, "steps": 2 * seconds});
@@ -60,7 +44,7 @@ async fn server_everything_serves_the_cloud() {
     assert!(names(&list).contains(&"echo") && names(&list).len() > 10, "{:?}", names(&list));
 
     // Its own request, with the id 0 that our initialize had, is answered by us.
-    let roots = frame_of(&mut conn, "roots/list").await;
+    let roots = conn.other("roots/list").await;
     let own = json!([{"uri": "file:///seven", "name": "seven"}]);
     conn.send(json!({"jsonrpc": "2.0", "id": roots["id"], "result": {"roots": own}})).await;
     let seen = conn.call(0, "get-roots-list", json!({})).await;
@@ -74,13 +58,13 @@ async fn server_everything_serves_the_cloud() {
     assert!(text_of(&conn.call(4, "get-env", Value::Null).await).contains("PATH"));
 
     operate(&mut conn, 5, 1).await;
-    let progress = frame_of(&mut conn, "notifications/progress").await;
+    let progress = conn.other("notifications/progress").await;
     assert_eq!(progress["params"]["progressToken"], "of 5", "{progress}");
     assert!(text_of(&conn.answer_to(5).await).contains("completed"));
 
     // The cancelled call takes 10 s; what is asked after it doesn't wait, and the stop at the end neither.
     operate(&mut conn, 6, 10).await;
-    frame_of(&mut conn, "notifications/progress").await;
+    conn.other("notifications/progress").await;
     conn.send(json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 6}})).await;
     assert!(conn.call(7, "echo", json!({"message": "on it goes"})).await["result"].is_object());
     let stopped = std::time::Instant::now();
@@ -95,7 +79,7 @@ async fn server_everything_keeps_its_process_through_reconnects_and_serves_three
     conn.handshake().await;
     let pid = pid_of(&daemon, "mcp-server-everything stdio");
     operate(&mut conn, 2, 5).await;
-    frame_of(&mut conn, "notifications/progress").await;
+    conn.other("notifications/progress").await;
     conn.reset();
 
     let mut conn = endpoint.accept().await;
@@ -121,7 +105,7 @@ async fn killing_the_node_under_npx_costs_the_call_and_brings_another() {
     conn.handshake().await;
     let pid = pid_of(&daemon, "mcp-server-everything stdio");
     operate(&mut conn, 2, 10).await;
-    frame_of(&mut conn, "notifications/progress").await;
+    conn.other("notifications/progress").await;
     kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL).unwrap();
     let lost = conn.answer_to(2).await;
     assert!(lost["error"]["message"].as_str().is_some_and(|why| why.contains("before it answered")), "{lost}");
@@ -158,7 +142,7 @@ server.run()
     let params = json!({"name": "shout", "arguments": {"text": "grüß"}, "_meta": meta, "serialNumber": "7"});
     conn.send(json!({"jsonrpc": "2.0", "id": 0, "method": "tools/call", "params": params})).await;
     assert_eq!(text_of(&conn.answer_to(0).await), "GRÜSS");
-    assert_eq!(frame_of(&mut conn, "notifications/progress").await["params"]["progressToken"], 0);
+    assert_eq!(conn.other("notifications/progress").await["params"]["progressToken"], 0);
     assert_eq!(conn.call(2, "fail", Value::Null).await["result"]["isError"], true);
     conn.send(json!({"jsonrpc": "2.0", "id": 3, "method": "vendor/unknown", "params": null})).await;
     assert!(conn.answer_to(3).await["error"]["code"].is_i64(), "its own answer");

@@ -1,8 +1,10 @@
 //! Connections that end: the server doesn't notice, and no answer crosses over.
 
+use std::fs;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
+use tempfile::TempDir;
 
 use crate::harness::{FakeEndpoint, Setup, one_server, rounds, text_of};
 
@@ -37,6 +39,35 @@ async fn disconnects_with_calls_in_flight_cost_the_server_nothing_and_mix_no_ans
     pids.dedup();
     assert_eq!(pids.len(), 1, "the same process all the time");
     daemon.stop().await;
+}
+
+#[tokio::test]
+async fn progress_of_a_call_that_went_with_its_connection_is_not_told_on_the_next() {
+    for mode in ["per-server", "multiplex"] {
+        let endpoint = FakeEndpoint::bind().await;
+        let mut config = one_server(&endpoint, &[]);
+        config["mode"] = mode.into();
+        // A setting, so that it is not passed through untouched.
+        config["slim"] = (mode == "multiplex").into();
+        let daemon = Setup::new().config(&config).start("info");
+        let mut conn = endpoint.accept().await;
+        conn.handshake().await;
+        // Tokens start again with each connection, as ids do.
+        let dir = TempDir::new().unwrap();
+        let until = dir.path().join("until");
+        let params = json!({"name": "sleep", "arguments": {"ms": 0, "until": until}, "_meta": {"progressToken": 2}});
+        conn.send(json!({"jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": params})).await;
+        conn.call(3, "echo", json!({"text": "the call is under way"})).await;
+        conn.reset();
+        let mut conn = endpoint.accept().await;
+        conn.handshake().await;
+        fs::write(until, "").unwrap();
+        daemon.wait_for("the end of the call", |line| line["message"] == "slept").await;
+        conn.call(2, "echo", json!({"text": "whatever came before has been read"})).await;
+        let stray = conn.others.iter().find(|frame| frame["method"] == "notifications/progress");
+        assert!(stray.is_none(), "{mode}: {stray:?}");
+        daemon.stop_closing([&mut conn]).await;
+    }
 }
 
 #[tokio::test]

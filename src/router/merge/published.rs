@@ -1,7 +1,7 @@
 //! What the endpoint sees of all servers: the lists as it reads them, and the way back from each name in them.
 
 use std::borrow::Cow;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
@@ -13,15 +13,23 @@ use crate::config::Naming;
 use crate::router::{ServerIndex, names, uris};
 use crate::tools::object;
 
+/// What an answer has around its list, in bytes; ids are at most 1 KiB.
+const ENVELOPE: usize = 2048;
+
+/// Templates of one server that are published: each URI that is not listed is compared with all of them.
+const MAX_TEMPLATES: usize = 500;
+
 /// A published name or URI → whose it is, and what that server calls it.
-type Table = HashMap<Box<str>, (ServerIndex, Arc<str>)>;
+pub(super) type Table = HashMap<Box<str>, (ServerIndex, Arc<str>)>;
 
 /// See the module's documentation.
 #[derive(Debug, Default)]
 pub(super) struct Published {
-    tables: [Table; 4],
+    tables: [Arc<Table>; 4],
     results: [Vec<u8>; 4],
     prints: [u64; 4],
+    /// Servers of which something did not fit.
+    pub(super) left_out: BTreeSet<ServerIndex>,
 }
 
 #[derive(Deserialize)]
@@ -61,15 +69,17 @@ struct Item<'a> {
 
 impl Published {
     /// Everything that is known of `members`. Names don't depend on who is there at the moment.
-    pub(super) fn new(members: &[Member], naming: Naming) -> Self {
+    ///
+    /// No list is larger than `max` bytes: an endpoint that closes because of one would close again and again.
+    pub(super) fn new(members: &[Member], naming: Naming, max: usize) -> Self {
         let mut all = Published::default();
         for kind in ListKind::ALL {
-            all.add(kind, members, naming);
+            all.add(kind, members, naming, max);
         }
         all
     }
 
-    fn add(&mut self, kind: ListKind, members: &[Member], naming: Naming) {
+    fn add(&mut self, kind: ListKind, members: &[Member], naming: Naming, max: usize) {
         let items = items(kind, members);
         let servers: Vec<&str> = members.iter().map(|member| &*member.lane.name).collect();
         let wanted: Vec<(ServerIndex, &str)> = items.iter().map(|item| (item.server, &*item.wanted)).collect();
@@ -78,20 +88,28 @@ impl Published {
             ListKind::Resources | ListKind::Templates => uris::publish(&servers, &wanted),
         };
         let mut result = format!("{{\"{}\":[", kind.member());
+        let mut print = 0_u64;
         for (item, name) in items.iter().zip(&names).filter(|(item, _)| item.listed) {
+            let definition = definition(kind, item, name, members);
+            if result.len() + definition.len() + ENVELOPE > max {
+                self.left_out.insert(item.server);
+                continue;
+            }
             if !result.ends_with('[') {
                 result.push(',');
             }
-            result.push_str(&definition(kind, item, name, members));
+            result.push_str(&definition);
+            // A sum: a server that lists the same in another order after each start has changed nothing.
+            let mut hasher = DefaultHasher::new();
+            definition.hash(&mut hasher);
+            print = print.wrapping_add(hasher.finish());
         }
         result.push_str("]}");
-        let mut hasher = DefaultHasher::new();
-        result.hash(&mut hasher);
-        self.prints[kind as usize] = hasher.finish();
+        self.prints[kind as usize] = print;
         self.results[kind as usize] = result.into_bytes();
         let ways = items.into_iter().zip(names);
-        self.tables[kind as usize] =
-            ways.map(|(item, name)| (name.into(), (item.server, item.own.as_ref().into()))).collect();
+        let table = ways.map(|(item, name)| (name.into(), (item.server, item.own.as_ref().into())));
+        self.tables[kind as usize] = Arc::new(table.collect());
     }
 
     /// The result of a list request: all of it on one page.
@@ -104,14 +122,26 @@ impl Published {
         self.prints[kind as usize]
     }
 
-    /// Who has what is published under a name, and what it is called there.
-    pub(super) fn find(&self, kind: ListKind, name: &str) -> Option<(ServerIndex, Arc<str>)> {
-        self.tables[kind as usize].get(name).cloned()
+    /// The way back from each name of a list.
+    pub(super) fn table(&self, kind: ListKind) -> &Arc<Table> {
+        &self.tables[kind as usize]
+    }
+
+    /// Who has what is published under a name, and what it is called there. `read`: the names as the endpoint has read them;
+    /// what one of them meant then it still means, as long as that is there.
+    pub(super) fn find(&self, kind: ListKind, name: &str, read: Option<&Table>) -> Option<(ServerIndex, Arc<str>)> {
+        let table = &self.tables[kind as usize];
+        let now = table.get(name);
+        // Nearly always it has read just these.
+        let read = read.filter(|read| !std::ptr::eq(*read, &**table));
+        let meant = read.and_then(|read| read.get(name)).filter(|meant| Some(*meant) != now);
+        let still = meant.and_then(|meant| table.values().find(|way| *way == meant));
+        still.or(now).cloned()
     }
 
     /// Who has a resource: listed, or covered by a template.
     pub(super) fn find_resource(&self, uri: &str) -> Option<(ServerIndex, String)> {
-        if let Some((server, own)) = self.find(ListKind::Resources, uri) {
+        if let Some((server, own)) = self.find(ListKind::Resources, uri, None) {
             return Some((server, (*own).to_owned()));
         }
         let templates = &self.tables[ListKind::Templates as usize];
@@ -121,15 +151,6 @@ impl Published {
         // Where a clash was resolved, it was by something in front.
         let front = template.strip_suffix(&**own).unwrap_or_default();
         Some((*server, uri.strip_prefix(front).unwrap_or(uri).to_owned()))
-    }
-
-    /// Under which other URI a server's resource is published.
-    pub(super) fn uri_of(&self, server: ServerIndex, own: &str) -> Option<&str> {
-        let table = &self.tables[ListKind::Resources as usize];
-        if table.get(own).is_some_and(|(of, _)| *of == server) {
-            return None;
-        }
-        table.iter().find(|(_, (of, name))| *of == server && **name == *own).map(|(uri, _)| &**uri)
     }
 }
 
@@ -143,6 +164,9 @@ fn items(kind: ListKind, members: &[Member]) -> Vec<Item<'_>> {
                 continue;
             }
             let wanted = if kind == ListKind::Tools { member.policy.name_of(&own) } else { &own }.to_owned();
+            if kind == ListKind::Templates && seen.len() > MAX_TEMPLATES {
+                break;
+            }
             all.push(Item { server, own, wanted, raw, listed: member.is_listed() });
         }
     }

@@ -1,10 +1,10 @@
 //! What the servers say.
 
-use super::shelf::Turned;
+use super::shelf::{Answer, Turned};
 use super::*;
 use crate::router::edits::Edits;
 use crate::router::lane::is_call;
-use crate::router::reply::{INVALID_PARAMS, METHOD_NOT_FOUND};
+use crate::router::reply::{INVALID_PARAMS, METHOD_NOT_FOUND, RESOURCE_NOT_FOUND};
 use crate::tools::cut::cut_result;
 
 impl Merge {
@@ -20,13 +20,15 @@ impl Merge {
         let result = e.result.clone().map(|r| &frame[r]);
         match self.members[server].lane.land(&frame[id.clone()]) {
             None => out.note(Note::Unclaimed { server: Some(server) }),
-            Some((_, Flight::Errand)) => {}
             Some((_, Flight::Probe)) => self.settle(now, out),
-            Some((_, Flight::Initialize)) => match result {
+            Some((_, Flight::Initialize { again })) => match result {
                 Some(result) => self.welcomed(server, Welcome::read(result), now, out),
-                None => self.unwelcome(server, &error_message(frame), now, out),
+                None => self.unwelcome(server, again, &error_message(frame), now, out),
             },
-            Some((_, Flight::List(kind))) => self.turn(server, kind, result, now, out),
+            Some((_, Flight::List(kind, number))) => {
+                let (code, message) = (error_code(frame), error_message(frame));
+                self.turn(server, kind, number, result.ok_or((code, &message)), now, out);
+            }
             Some((number, Flight::Call(mut call))) => {
                 let mut cut = None;
                 if let Some(terms) = call.terms.take() {
@@ -35,7 +37,7 @@ impl Merge {
                     }
                     if let Some((next, request)) = terms.elsewhere
                         && e.error
-                        && [METHOD_NOT_FOUND, INVALID_PARAMS].contains(&error_code(frame))
+                        && [METHOD_NOT_FOUND, INVALID_PARAMS, RESOURCE_NOT_FOUND].contains(&error_code(frame))
                         && let Some(asked) = envelope::scan_one(&request)
                     {
                         return self.elsewhere(next, &request, &asked, call, Some((frame, id)), out);
@@ -67,99 +69,156 @@ impl Merge {
         *silent = false;
         lane.state = ServerSide::Ready { told: false };
         lane.tell(out);
-        if let Some(hello) = &desk.hello {
-            shelf.welcomed(hello, welcome);
-        }
-        for uri in subscriptions.iter() {
+        // What stands in for an endpoint that gave no parameters is not to be remembered as one's own.
+        let hello = if self.greeted || shelf.hello().is_some() { desk.hello.as_ref() } else { None };
+        shelf.welcomed(hello, welcome);
+        for uri in subscriptions.keys() {
             let params = serde_json::json!({ "uri": **uri }).to_string();
-            lane.send(Flight::Errand, "resources/subscribe", Some(params.as_bytes()), desk, out);
+            lane.order("resources/subscribe", params.as_bytes(), desk, out);
         }
-        self.stale |= !self.members[server].keep_listed;
+        self.stale = true;
         self.pass_level(server, out);
         for kind in ListKind::ALL {
-            self.read(server, kind, out);
+            self.read(server, kind, now, out);
         }
-        self.release(server, now, out);
+        self.release(server, out);
         self.settle(now, out);
     }
 
     /// The server refused to initialize. The others go on.
-    pub(super) fn unwelcome(&mut self, server: ServerIndex, error: &str, now: Instant, out: &mut impl Out) {
+    pub(super) fn unwelcome(
+        &mut self,
+        server: ServerIndex,
+        again: bool,
+        error: &str,
+        now: Instant,
+        out: &mut impl Out,
+    ) {
         let member = &mut self.members[server];
-        member.lane.state = ServerSide::Warm;
-        member.silent = true;
-        out.note(Note::Refused { server, error: error.to_owned() });
+        if again {
+            // Some take one handshake only. Then it stays with the first.
+            member.lane.state = ServerSide::Ready { told: true };
+        } else {
+            member.lane.state = ServerSide::Refusing { why: error.to_owned() };
+            member.silent = true;
+            out.note(Note::Refused { server, error: error.to_owned() });
+        }
+        self.release(server, out);
         self.settle(now, out);
     }
 
+    /// What is due at a server: lists that take too long, or are to be read again; what is to be remembered.
+    pub(super) fn tend(&mut self, server: ServerIndex, now: Instant, out: &mut impl Out) {
+        for kind in ListKind::ALL {
+            if let Some(number) = self.members[server].shelf.is_late(kind, now) {
+                self.turn(server, kind, number, Err((0, "it took longer than 30 s")), now, out);
+            } else if self.members[server].shelf.is_due(kind, now) {
+                self.read(server, kind, now, out);
+            }
+        }
+        if let Some(memory) = self.members[server].shelf.memory(now) {
+            out.remember(server, &memory);
+        }
+    }
+
     /// Begins to read a list, if the server has such a one. Tools are asked for in any case: some serve them without saying so.
-    fn read(&mut self, server: ServerIndex, kind: ListKind, out: &mut impl Out) {
+    fn read(&mut self, server: ServerIndex, kind: ListKind, now: Instant, out: &mut impl Out) {
+        self.due.take();
         let Member { lane, shelf, .. } = &mut self.members[server];
         let capability = if kind == ListKind::Templates { "resources" } else { kind.member() };
         let has = kind == ListKind::Tools || shelf.welcome.as_ref().is_some_and(|w| w.can(capability));
         if !has {
-            self.stale |= shelf.lists.set(kind, Vec::new());
-        } else if lane.is_ready() && shelf.begin(kind) {
-            lane.send(Flight::List(kind), kind.method(), None, &mut self.desk, out);
+            self.stale |= shelf.none(kind);
+        } else if lane.is_ready()
+            && let Some(number) = shelf.begin(kind, now)
+        {
+            lane.send(Flight::List(kind, number), kind.method(), None, &mut self.desk, out);
         }
     }
 
-    /// A page of a list, or that there is none.
+    /// A list of a server has changed.
+    fn changed(&mut self, server: ServerIndex, kind: ListKind, now: Instant, out: &mut impl Out) {
+        self.due.take();
+        let Member { lane, shelf, .. } = &mut self.members[server];
+        if lane.is_ready()
+            && let Some(number) = shelf.changed(kind, now)
+        {
+            lane.send(Flight::List(kind, number), kind.method(), None, &mut self.desk, out);
+        }
+    }
+
+    /// A page of a list, or the code and the words of an error.
     pub(super) fn turn(
         &mut self,
         server: ServerIndex,
         kind: ListKind,
-        result: Option<&[u8]>,
+        number: u32,
+        answer: Result<&[u8], (i32, &str)>,
         now: Instant,
         out: &mut impl Out,
     ) {
-        let Member { lane, shelf, policy, .. } = &mut self.members[server];
-        match shelf.turn(kind, result) {
+        self.due.take();
+        let Member { lane, shelf, policy, silent, .. } = &mut self.members[server];
+        let (page, error) = match answer {
+            Ok(result) => (Answer::Result(result), "it is not as MCP has it"),
+            Err((METHOD_NOT_FOUND, error)) => (Answer::Unknown, error),
+            Err((_, error)) => (Answer::Failed, error),
+        };
+        match shelf.turn(kind, number, page, now) {
+            Turned::Stale => {}
             Turned::More(params) => {
-                lane.send(Flight::List(kind), kind.method(), Some(&params), &mut self.desk, out);
+                lane.send(Flight::List(kind, number), kind.method(), Some(&params), &mut self.desk, out);
             }
-            Turned::Again => self.read(server, kind, out),
+            Turned::Again => self.read(server, kind, now, out),
+            Turned::Failed => {
+                *silent = true;
+                out.note(Note::NotListed { server, list: kind.method(), error: error.to_owned() });
+                self.settle(now, out);
+            }
             Turned::Done(changed) => {
                 self.stale |= changed;
-                if shelf.is_reading() {
-                    return;
-                }
-                self.stale |= !shelf.known;
-                let first = !std::mem::replace(&mut shelf.known, true);
-                if let Some(memory) = shelf.memory() {
-                    out.remember(server, &memory);
-                }
-                if first || changed {
+                if changed && kind == ListKind::Tools {
                     let names = published::names(&shelf.lists);
                     let unmatched = policy.unmatched(names.iter().map(|name| &**name));
                     if !unmatched.is_empty() {
                         out.note(Note::NoSuchTool { server, names: unmatched.join(", ") });
                     }
                 }
+                if let Some(memory) = shelf.memory(now) {
+                    out.remember(server, &memory);
+                }
                 self.settle(now, out);
             }
         }
     }
 
-    pub(super) fn server_notifies(&mut self, server: ServerIndex, frame: &[u8], e: &Envelope, out: &mut impl Out) {
+    pub(super) fn server_notifies(
+        &mut self,
+        server: ServerIndex,
+        frame: &[u8],
+        e: &Envelope,
+        now: Instant,
+        out: &mut impl Out,
+    ) {
         match e.method.clone().map_or(&b""[..], |r| &frame[r]) {
-            b"notifications/tools/list_changed" => self.read(server, ListKind::Tools, out),
-            b"notifications/prompts/list_changed" => self.read(server, ListKind::Prompts, out),
+            b"notifications/tools/list_changed" => self.changed(server, ListKind::Tools, now, out),
+            b"notifications/prompts/list_changed" => self.changed(server, ListKind::Prompts, now, out),
             b"notifications/resources/list_changed" => {
-                self.read(server, ListKind::Resources, out);
-                self.read(server, ListKind::Templates, out);
+                self.changed(server, ListKind::Resources, now, out);
+                self.changed(server, ListKind::Templates, now, out);
             }
             // Before the handshake an endpoint expects nothing.
             _ if !self.desk.is_conversing() => {}
             b"notifications/cancelled" => self.desk.withdraw(server, frame, e, out),
             b"notifications/resources/updated" => {
                 let own = e.uri.clone().and_then(|r| serde_json::from_slice::<String>(&frame[r]).ok());
-                let other = own.and_then(|own| self.published().uri_of(server, &own).map(str::to_owned));
-                match (other, e.uri.clone()) {
+                let subscriptions = &self.members[server].subscriptions;
+                match (own.and_then(|own| subscriptions.get(&*own)), e.uri.clone()) {
                     (Some(uri), Some(range)) => {
-                        let uri = serde_json::Value::from(uri).to_string();
+                        let uri = serde_json::Value::from(&**uri).to_string();
                         out.to_endpoint(&[&frame[..range.start], uri.as_bytes(), &frame[range.end..]]);
                     }
+                    // Of another one, perhaps below one that is followed.
                     _ => out.to_endpoint(&[frame]),
                 }
             }

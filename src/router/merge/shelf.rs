@@ -3,10 +3,13 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::time::Duration;
 
 use serde_json::value::RawValue;
+use tokio::time::Instant;
 
 use crate::catalogue::{ListKind, Lists, Memory};
+use crate::envelope::without_controls;
 use crate::router::handshake::{Hello, Welcome};
 
 /// Pages of one list that are read. A server that has more repeats itself or has no end.
@@ -15,16 +18,50 @@ const MAX_PAGES: usize = 200;
 /// As much of one list is kept, in bytes: an endpoint takes no message above 16 MiB either.
 const MAX_LIST: usize = 16 << 20;
 
-/// The state of one list's reading.
-#[derive(Debug, Default)]
-enum Reading {
-    #[default]
+/// A cursor goes back to its server; a longer one is none.
+const MAX_CURSOR: usize = 4096;
+
+/// How long a list may take. One that hangs must not keep what the server offers besides from being published.
+const READ: Duration = Duration::from_secs(30);
+
+/// Readings of a list in a row, in one life of a server, because it changed. Some complete their lists step by step as they
+/// start, and the endpoint should see the whole; after that once in [`PACE`].
+const EAGER: u8 = 3;
+
+/// Between two readings of a list that changes all the time.
+const PACE: Duration = Duration::from_secs(1);
+
+/// The first wait after a list could not be read; it doubles up to [`LONGEST_RETRY`].
+const RETRY: Duration = Duration::from_secs(5);
+const LONGEST_RETRY: Duration = Duration::from_secs(300);
+
+/// Between two times that something is given away to be remembered: it is a file.
+const BETWEEN_MEMORIES: Duration = Duration::from_secs(30);
+
+/// One list's reading.
+#[derive(Debug)]
+struct Reading {
+    state: State,
+    /// How many readings there were; an answer to an earlier one is not of this one.
+    number: u32,
+    /// The list as it is kept is a whole one.
+    complete: bool,
+    eager: u8,
+    retry: Duration,
+}
+
+#[derive(Debug)]
+enum State {
+    /// Nothing to do.
     Idle,
+    /// To be read then.
+    Due(Instant),
     Pages {
+        until: Instant,
         items: Vec<Box<str>>,
         bytes: usize,
-        /// The cursors that were given, to see a circle.
-        cursors: Vec<Box<str>>,
+        /// Hashes of the cursors that were given, to see a circle.
+        cursors: Vec<u64>,
         /// It changed meanwhile: to be read once more.
         again: bool,
     },
@@ -33,40 +70,61 @@ enum Reading {
 /// What a page of a list leads to.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Turned {
+    /// It belongs to a reading that was given up.
+    Stale,
     /// There is another page: the parameters that ask for it.
     More(Vec<u8>),
-    /// The list changed while it was read: it is to be read anew.
+    /// The list is to be read anew, from the start, at once.
     Again,
-    /// It is complete; whether it is another one than before.
+    /// It is read; whether it is another one than before.
     Done(bool),
+    /// It could not be read. It is tried again later.
+    Failed,
+}
+
+/// What a server answered to a list request.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Answer<'a> {
+    Result(&'a [u8]),
+    /// It has no such list.
+    Unknown,
+    Failed,
 }
 
 /// See the module's documentation.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Shelf {
     pub(super) welcome: Option<Welcome>,
-    /// The parameters that the welcome was an answer to.
+    /// The parameters that the welcome was an answer to; empty if no endpoint gave them.
     hello: Box<str>,
     pub(super) lists: Lists,
-    reading: [Reading; 4],
-    /// The lists are complete: read to the end, in this life of the server or an earlier one.
-    pub(super) known: bool,
-    /// A fingerprint of what was last given away to be remembered.
+    readings: [Reading; 4],
+    /// A fingerprint of what was last given away to be remembered, and when that was.
     kept: u64,
+    kept_at: Option<Instant>,
+    /// There may be something new to remember.
+    unkept: bool,
 }
 
 impl Shelf {
     /// With what an earlier run remembered.
     pub(super) fn new(memory: Option<Memory>) -> Self {
-        let Some(memory) = memory else { return Shelf::default() };
+        let complete = memory.is_some();
+        let reading = || Reading { state: State::Idle, number: 0, complete, eager: EAGER, retry: RETRY };
         let mut shelf = Shelf {
-            welcome: Some(Welcome::read(memory.welcome.as_bytes())),
-            hello: memory.hello.clone(),
-            known: true,
-            ..Shelf::default()
+            welcome: None,
+            hello: Box::default(),
+            lists: Lists::default(),
+            readings: [reading(), reading(), reading(), reading()],
+            kept: 0,
+            kept_at: None,
+            unkept: false,
         };
-        shelf.kept = print(&memory);
-        shelf.lists = memory.lists;
+        if let Some(memory) = memory {
+            shelf.welcome = Some(Welcome::read(memory.welcome.as_bytes()));
+            (shelf.hello, shelf.lists) = (memory.hello, memory.lists);
+            shelf.kept = shelf.print();
+        }
         shelf
     }
 
@@ -75,47 +133,81 @@ impl Shelf {
         (!self.hello.is_empty()).then(|| Hello::read(self.hello.as_bytes()))
     }
 
-    /// The server's answer to the handshake.
-    pub(super) fn welcomed(&mut self, hello: &Hello, welcome: Welcome) {
-        self.hello = String::from_utf8_lossy(&hello.params).into();
+    /// The server's answer to the handshake. `hello`: the endpoint's parameters, if they were its.
+    pub(super) fn welcomed(&mut self, hello: Option<&Hello>, welcome: Welcome) {
+        self.hello = hello.map(|hello| String::from_utf8_lossy(&hello.params).into()).unwrap_or_default();
         self.welcome = Some(welcome);
+        self.unkept = true;
+    }
+
+    /// All its lists are complete: read to the end, in this life of the server or an earlier one.
+    pub(super) fn is_known(&self) -> bool {
+        self.readings.iter().all(|reading| reading.complete)
     }
 
     /// Its process is gone, and with it the pages that were to come.
     pub(super) fn down(&mut self) {
-        self.reading = Default::default();
-    }
-
-    /// Whether this list is to be asked for now. If it is being read already, it will be read once more.
-    pub(super) fn begin(&mut self, kind: ListKind) -> bool {
-        match &mut self.reading[kind as usize] {
-            Reading::Pages { again, .. } => {
-                *again = true;
-                false
-            }
-            idle @ Reading::Idle => {
-                *idle = Reading::Pages { items: Vec::new(), bytes: 0, cursors: Vec::new(), again: false };
-                true
-            }
+        for reading in &mut self.readings {
+            (reading.state, reading.eager, reading.retry) = (State::Idle, EAGER, RETRY);
         }
     }
 
-    /// Whether anything is being read.
-    pub(super) fn is_reading(&self) -> bool {
-        self.reading.iter().any(|r| matches!(r, Reading::Pages { .. }))
+    /// The server has no such list; whether it had before.
+    pub(super) fn none(&mut self, kind: ListKind) -> bool {
+        let reading = &mut self.readings[kind as usize];
+        (reading.state, reading.complete) = (State::Idle, true);
+        self.unkept = true;
+        self.lists.set(kind, Vec::new())
     }
 
-    /// A page; `None` if the server could not give it.
-    pub(super) fn turn(&mut self, kind: ListKind, result: Option<&[u8]>) -> Turned {
-        let Reading::Pages { mut items, mut bytes, mut cursors, again } =
-            std::mem::take(&mut self.reading[kind as usize])
+    /// Begins to read a list: the number of the reading. `None` if it is being read already; then it is read once more.
+    pub(super) fn begin(&mut self, kind: ListKind, now: Instant) -> Option<u32> {
+        let reading = &mut self.readings[kind as usize];
+        if let State::Pages { again, .. } = &mut reading.state {
+            *again = true;
+            return None;
+        }
+        reading.number += 1;
+        let until = now + READ;
+        reading.state = State::Pages { until, items: Vec::new(), bytes: 0, cursors: Vec::new(), again: false };
+        Some(reading.number)
+    }
+
+    /// The server says that a list has changed. As [`Shelf::begin`], but not more often than [`EAGER`] and [`PACE`] say.
+    pub(super) fn changed(&mut self, kind: ListKind, now: Instant) -> Option<u32> {
+        let reading = &mut self.readings[kind as usize];
+        match &mut reading.state {
+            State::Pages { again, .. } => *again = true,
+            State::Due(_) => {}
+            State::Idle if reading.eager > 0 => {
+                reading.eager -= 1;
+                return self.begin(kind, now);
+            }
+            State::Idle => reading.state = State::Due(now + PACE),
+        }
+        None
+    }
+
+    /// What the server answered in a reading.
+    pub(super) fn turn(&mut self, kind: ListKind, number: u32, answer: Answer<'_>, now: Instant) -> Turned {
+        let reading = &mut self.readings[kind as usize];
+        if reading.number != number {
+            return Turned::Stale;
+        }
+        let State::Pages { until, mut items, mut bytes, mut cursors, again } =
+            std::mem::replace(&mut reading.state, State::Idle)
         else {
-            return Turned::Done(false);
+            return Turned::Stale;
         };
-        let Some(page) = result.and_then(|result| page(result, kind)) else {
-            // What it said before is better than nothing.
-            let changed = !self.known && self.lists.set(kind, items);
-            return Turned::Done(changed);
+        let page = match answer {
+            Answer::Result(result) => page(result, kind),
+            Answer::Unknown => Some(Page::default()),
+            Answer::Failed => None,
+        };
+        let Some(page) = page else {
+            reading.state = State::Due(now + reading.retry);
+            reading.retry = LONGEST_RETRY.min(reading.retry * 2);
+            return Turned::Failed;
         };
         for item in page.items {
             bytes += item.len();
@@ -123,107 +215,216 @@ impl Shelf {
                 items.push(item);
             }
         }
-        match page.next {
-            Some(next) if cursors.len() < MAX_PAGES && bytes <= MAX_LIST && !cursors.contains(&next) => {
-                let params = serde_json::json!({ "cursor": *next }).to_string().into_bytes();
-                cursors.push(next);
-                self.reading[kind as usize] = Reading::Pages { items, bytes, cursors, again };
-                Turned::More(params)
+        if let Some(next) =
+            page.next.filter(|next| next.len() <= MAX_CURSOR && cursors.len() < MAX_PAGES && bytes <= MAX_LIST)
+        {
+            let mut hasher = DefaultHasher::new();
+            next.hash(&mut hasher);
+            let cursor = hasher.finish();
+            if !cursors.contains(&cursor) {
+                cursors.push(cursor);
+                reading.state = State::Pages { until, items, bytes, cursors, again };
+                return Turned::More(serde_json::json!({ "cursor": *next }).to_string().into_bytes());
             }
-            Some(_) | None if again => Turned::Again,
-            Some(_) | None => Turned::Done(self.lists.set(kind, items)),
         }
+        reading.retry = RETRY;
+        if again && reading.eager > 0 {
+            reading.eager -= 1;
+            return Turned::Again;
+        }
+        if again {
+            reading.state = State::Due(now + PACE);
+        }
+        reading.complete = true;
+        self.unkept = true;
+        Turned::Done(self.lists.set(kind, items))
     }
 
-    /// What is to be remembered, if that is something new.
-    pub(super) fn memory(&mut self) -> Option<Memory> {
-        let welcome = self.welcome.as_ref()?;
-        let welcome = String::from_utf8_lossy(welcome.result()).into();
-        let memory = Memory { hello: self.hello.clone(), welcome, lists: self.lists.clone() };
-        let print = print(&memory);
-        (std::mem::replace(&mut self.kept, print) != print).then_some(memory)
+    /// When [`Shelf::is_late`] or [`Shelf::is_due`] will say yes next, or something is to be remembered.
+    pub(super) fn next_tick(&self) -> Option<Instant> {
+        let readings = self.readings.iter().filter_map(|reading| match &reading.state {
+            State::Idle => None,
+            State::Due(at) => Some(*at),
+            State::Pages { until, .. } => Some(*until),
+        });
+        let memory = self.kept_at.filter(|_| self.unkept && self.is_known()).map(|at| at + BETWEEN_MEMORIES);
+        readings.chain(memory).min()
+    }
+
+    /// The number of a reading that takes too long.
+    pub(super) fn is_late(&self, kind: ListKind, now: Instant) -> Option<u32> {
+        let reading = &self.readings[kind as usize];
+        matches!(reading.state, State::Pages { until, .. } if until <= now).then_some(reading.number)
+    }
+
+    /// Whether a list is to be read now.
+    pub(super) fn is_due(&self, kind: ListKind, now: Instant) -> bool {
+        matches!(self.readings[kind as usize].state, State::Due(at) if at <= now)
+    }
+
+    /// What is to be remembered, if that is something new, and not too soon after the last.
+    pub(super) fn memory(&mut self, now: Instant) -> Option<Memory> {
+        let soon = self.kept_at.is_some_and(|at| now < at + BETWEEN_MEMORIES);
+        if !self.unkept || soon || !self.is_known() {
+            return None;
+        }
+        self.unkept = false;
+        let print = self.print();
+        if std::mem::replace(&mut self.kept, print) == print {
+            return None;
+        }
+        self.kept_at = Some(now);
+        let welcome = String::from_utf8_lossy(self.welcome.as_ref()?.result()).into();
+        Some(Memory { hello: self.hello.clone(), welcome, lists: self.lists.clone() })
+    }
+
+    fn print(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        (&self.hello, self.welcome.as_ref().map(Welcome::result)).hash(&mut hasher);
+        for kind in ListKind::ALL {
+            self.lists.get(kind).hash(&mut hasher);
+        }
+        hasher.finish()
     }
 }
 
+#[derive(Default)]
 struct Page {
     items: Vec<Box<str>>,
     next: Option<Box<str>>,
 }
 
 fn page(result: &[u8], kind: ListKind) -> Option<Page> {
-    // Control characters inside strings are no JSON, but some servers write them.
-    if result.iter().any(|b| *b < 0x20) {
-        let clean: Vec<u8> = result.iter().map(|b| if *b < 0x20 { b' ' } else { *b }).collect();
-        return clean_page(&clean, kind);
-    }
-    clean_page(result, kind)
-}
-
-fn clean_page(result: &[u8], kind: ListKind) -> Option<Page> {
-    let members: BTreeMap<Cow<'_, str>, &RawValue> = serde_json::from_slice(result).ok()?;
-    let items: Vec<&RawValue> = serde_json::from_str(members.get(kind.member())?.get()).ok()?;
+    let result = without_controls(result);
+    let members: BTreeMap<Cow<'_, str>, &RawValue> = serde_json::from_slice(&result).ok()?;
+    let items: Option<Vec<&RawValue>> = serde_json::from_str(members.get(kind.member())?.get()).ok()?;
     let next = members.get("nextCursor").and_then(|next| serde_json::from_str::<Option<String>>(next.get()).ok());
-    Some(Page { items: items.iter().map(|item| item.get().into()).collect(), next: next.flatten().map(Into::into) })
-}
-
-fn print(memory: &Memory) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    (&memory.hello, &memory.welcome).hash(&mut hasher);
-    for kind in ListKind::ALL {
-        memory.lists.get(kind).hash(&mut hasher);
-    }
-    hasher.finish()
+    // An empty cursor and `null` for an empty list: some servers write what their language has for nothing.
+    let next = next.flatten().filter(|next| !next.is_empty()).map(Into::into);
+    Some(Page { items: items.unwrap_or_default().iter().map(|item| item.get().into()).collect(), next })
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
     use super::*;
 
-    fn turn(shelf: &mut Shelf, result: &str) -> Turned {
-        shelf.turn(ListKind::Tools, Some(result.as_bytes()))
+    const TOOLS: ListKind = ListKind::Tools;
+
+    struct Rig {
+        shelf: Shelf,
+        now: Instant,
+        number: u32,
+    }
+
+    impl Rig {
+        fn new() -> Self {
+            let mut rig = Rig { shelf: Shelf::new(None), now: Instant::now(), number: 0 };
+            rig.begin();
+            rig
+        }
+
+        fn begin(&mut self) {
+            self.number = self.shelf.begin(TOOLS, self.now).unwrap();
+        }
+
+        fn turn(&mut self, result: &str) -> Turned {
+            self.shelf.turn(TOOLS, self.number, Answer::Result(result.as_bytes()), self.now)
+        }
+
+        fn items(&self) -> Vec<&str> {
+            self.shelf.lists.get(TOOLS).iter().map(|item| &**item).collect()
+        }
     }
 
     #[test]
     fn all_pages_of_a_list_are_read_and_a_circle_ends_it() {
-        let mut shelf = Shelf::default();
-        assert!(shelf.begin(ListKind::Tools));
-        let more = turn(&mut shelf, r#"{"tools":[{"name":"a","n":1.50}],"nextCursor":"1"}"#);
+        let mut rig = Rig::new();
+        let more = rig.turn(r#"{"tools":[{"name":"a","n":1.50}],"nextCursor":"1"}"#);
         assert_eq!(more, Turned::More(br#"{"cursor":"1"}"#.to_vec()));
-        let more = turn(&mut shelf, r#"{"tools":[{"name":"b"}],"nextCursor":"2"}"#);
+        let more = rig.turn(r#"{"tools":[{"name":"b"}],"nextCursor":"2"}"#);
         assert!(matches!(more, Turned::More(_)));
-        assert_eq!(turn(&mut shelf, r#"{"tools":[{"name":"c"}],"nextCursor":"1"}"#), Turned::Done(true));
-        let names: Vec<&str> = shelf.lists.get(ListKind::Tools).iter().map(|item| &**item).collect();
-        assert_eq!(names, [r#"{"name":"a","n":1.50}"#, r#"{"name":"b"}"#, r#"{"name":"c"}"#]);
-        assert!(!shelf.is_reading());
+        assert_eq!(rig.turn(r#"{"tools":[{"name":"c"}],"nextCursor":"1"}"#), Turned::Done(true));
+        assert_eq!(rig.items(), [r#"{"name":"a","n":1.50}"#, r#"{"name":"b"}"#, r#"{"name":"c"}"#]);
+        assert_eq!(rig.shelf.next_tick(), None);
+        assert_eq!(rig.turn(r#"{"tools":[]}"#), Turned::Stale, "given twice");
     }
 
     #[test]
-    fn raw_control_characters_in_a_description_cost_nobody_its_tools() {
-        let mut shelf = Shelf::default();
-        shelf.begin(ListKind::Tools);
-        assert_eq!(turn(&mut shelf, "{\"tools\":[{\"name\":\"a\",\"description\":\"x\ty\"}]}"), Turned::Done(true));
-        assert_eq!(*shelf.lists.get(ListKind::Tools)[0], *r#"{"name":"a","description":"x y"}"#);
+    fn raw_control_characters_null_lists_and_empty_cursors_cost_nobody_its_tools() {
+        let mut rig = Rig::new();
+        assert_eq!(
+            rig.turn("{\"tools\":[{\"name\":\"a\",\"description\":\"x\ty\"}],\"nextCursor\":\"\"}"),
+            Turned::Done(true)
+        );
+        assert_eq!(rig.items(), [r#"{"name":"a","description":"x y"}"#]);
+        rig.begin();
+        assert_eq!(rig.turn(r#"{"tools":null}"#), Turned::Done(true));
     }
 
     #[test]
-    fn a_list_that_changes_while_it_is_read_is_read_anew() {
-        let mut shelf = Shelf::default();
-        assert!(shelf.begin(ListKind::Tools) && !shelf.begin(ListKind::Tools));
-        assert_eq!(turn(&mut shelf, r#"{"tools":[]}"#), Turned::Again);
-        assert!(shelf.begin(ListKind::Tools));
-        assert_eq!(turn(&mut shelf, r#"{"tools":[],"nextCursor":null}"#), Turned::Done(false));
-    }
-
-    #[test]
-    fn a_server_that_cannot_list_keeps_what_it_said_before() {
-        let mut shelf = Shelf::default();
-        shelf.begin(ListKind::Tools);
-        assert_eq!(turn(&mut shelf, r#"{"tools":[{"name":"a"}]}"#), Turned::Done(true));
-        shelf.known = true;
-        for broken in [None, Some(&b"{}"[..]), Some(b"[]"), Some(br#"{"tools":{}}"#)] {
-            shelf.begin(ListKind::Tools);
-            assert_eq!(shelf.turn(ListKind::Tools, broken), Turned::Done(false));
+    fn a_list_that_changes_while_it_is_read_is_read_anew_but_not_without_end() {
+        let mut rig = Rig::new();
+        for _ in 0..EAGER {
+            assert_eq!(rig.shelf.changed(TOOLS, rig.now), None);
+            assert_eq!(rig.turn(r#"{"tools":[{"name":"a"}]}"#), Turned::Again);
+            rig.begin();
         }
-        assert_eq!(shelf.lists.get(ListKind::Tools).len(), 1);
+        assert_eq!(rig.shelf.changed(TOOLS, rig.now), None);
+        assert_eq!(rig.turn(r#"{"tools":[{"name":"b"}]}"#), Turned::Done(true), "what there is");
+        for _ in 0..100 {
+            assert_eq!(rig.shelf.changed(TOOLS, rig.now), None);
+        }
+        assert_eq!(rig.shelf.next_tick(), Some(rig.now + PACE));
+        assert!(!rig.shelf.is_due(TOOLS, rig.now) && rig.shelf.is_due(TOOLS, rig.now + PACE));
+    }
+
+    #[test]
+    fn a_list_that_cannot_be_read_is_not_taken_for_empty_and_is_tried_again_later_and_later() {
+        let mut rig = Rig::new();
+        assert_eq!(rig.turn(r#"{"tools":[{"name":"a"}]}"#), Turned::Done(true));
+        for wait in [5, 10, 20, 40, 80, 160, 300, 300] {
+            rig.begin();
+            let failed = rig.shelf.turn(TOOLS, rig.number, Answer::Failed, rig.now);
+            assert_eq!((failed, rig.shelf.next_tick()), (Turned::Failed, Some(rig.now + Duration::from_secs(wait))));
+        }
+        assert_eq!(rig.items().len(), 1);
+        for broken in ["{}", "[]", r#"{"tools":{}}"#] {
+            rig.begin();
+            assert_eq!(rig.turn(broken), Turned::Failed, "{broken}");
+        }
+        rig.begin();
+        let unknown = rig.shelf.turn(TOOLS, rig.number, Answer::Unknown, rig.now);
+        assert_eq!((unknown, rig.items().len()), (Turned::Done(true), 0));
+    }
+
+    #[test]
+    fn a_list_that_hangs_is_given_up() {
+        let rig = Rig::new();
+        assert_eq!(rig.shelf.next_tick(), Some(rig.now + READ));
+        assert_eq!(rig.shelf.is_late(TOOLS, rig.now), None);
+        assert_eq!(rig.shelf.is_late(TOOLS, rig.now + READ), Some(rig.number));
+    }
+
+    #[test]
+    fn only_what_is_whole_and_new_is_remembered_and_not_all_the_time() {
+        let mut rig = Rig::new();
+        let welcome = || Welcome::read(br#"{"capabilities":{}}"#);
+        rig.shelf.welcomed(None, welcome());
+        for kind in [ListKind::Prompts, ListKind::Resources, ListKind::Templates] {
+            assert_eq!(rig.shelf.memory(rig.now), None);
+            rig.shelf.none(kind);
+        }
+        rig.turn(r#"{"tools":[{"name":"a"}]}"#);
+        let memory = rig.shelf.memory(rig.now).unwrap();
+        assert_eq!(memory.lists.get(TOOLS).len(), 1);
+        let mut again = Shelf::new(Some(memory.clone()));
+        again.welcomed(None, welcome());
+        assert_eq!(again.memory(rig.now), None, "the same");
+        rig.begin();
+        rig.turn(r#"{"tools":[{"name":"b"}]}"#);
+        assert_eq!(rig.shelf.memory(rig.now), None, "too soon");
+        assert_eq!(rig.shelf.next_tick(), Some(rig.now + BETWEEN_MEMORIES));
+        assert!(rig.shelf.memory(rig.now + BETWEEN_MEMORIES).is_some());
     }
 }

@@ -106,14 +106,21 @@ impl Rig {
     }
 
     fn pass(&mut self, seconds: u64) {
-        self.now += Duration::from_secs(seconds);
-        for _ in 0..100 {
-            if self.router.next_tick().is_none_or(|at| at > self.now) {
-                break;
-            }
-            self.router.on_tick(self.now, &mut self.sink);
+        for _ in 0..seconds * 10 {
+            self.now += Duration::from_millis(100);
+            self.tick();
         }
-        self.serve();
+    }
+
+    fn tick(&mut self) {
+        for round in 0.. {
+            if self.router.next_tick().is_none_or(|at| at > self.now) {
+                return;
+            }
+            assert!(round < 10, "ticks without end");
+            self.router.on_tick(self.now, &mut self.sink);
+            self.serve();
+        }
     }
 
     /// The servers answer what they answer by themselves; all else stays in the sink.
@@ -442,7 +449,8 @@ fn prompts_resources_completions_and_levels_go_where_they_belong() {
         ("prompts/get", json!({"name": "b__ask"}), json!({"name": "ask"})),
         ("resources/read", json!({"uri": "mem:1"}), json!({"uri": "mem:1"})),
         ("resources/read", json!({"uri": "mcp-pipe://b/mem:all"}), json!({"uri": "mem:all"})),
-        ("resources/subscribe", json!({"uri": "s1:77"}), json!({"uri": "s1:77"})),
+        ("resources/subscribe", json!({"uri": "mcp-pipe://b/mem:all"}), json!({"uri": "mem:all"})),
+        ("resources/read", json!({"uri": "s1:77"}), json!({"uri": "s1:77"})),
         (
             "completion/complete",
             json!({"ref": {"type": "ref/prompt", "name": "b__ask"}, "argument": {"name": "n", "value": "v"}}),
@@ -545,6 +553,255 @@ fn a_server_that_is_down_is_not_listed_if_so_configured() {
     assert_eq!(rig.tools(), ["b__add", "two"], "and the names of the others stay");
     rig.up(0);
     assert_eq!(rig.tools(), ["a__add", "one", "b__add", "two"]);
+}
+
+fn error(id: &Value, code: i32, message: &str) -> String {
+    json!({"id": id, "error": {"code": code, "message": message}}).to_string()
+}
+
+/// What an earlier run of [`Rig::pair`] remembered.
+fn memories() -> Vec<Option<Memory>> {
+    let mut memories = vec![None, None];
+    for (server, memory) in Rig::pair().sink.memories.drain(..) {
+        memories[server] = Some(memory);
+    }
+    memories
+}
+
+#[test]
+fn a_server_that_takes_one_handshake_only_stays_with_it_and_serves_on() {
+    let mut rig = Rig::new(specs(&["a", "b"]), vec![offer(&["add", "one"]), offer(&["add", "two"])], memories());
+    rig.up(0);
+    rig.up(1);
+    rig.offers[0]["silent"] = true.into();
+    rig.link_up();
+    // Other capabilities than those of the earlier run.
+    rig.endpoint(
+        r#"{"id":0,"method":"initialize","params":{"protocolVersion":"2024-11-05","capabilities":{"sampling":{}}}}"#,
+    );
+    let again = rig.at_server(0).pop().unwrap();
+    assert_eq!(again["params"]["capabilities"], json!({"sampling": {}}));
+    rig.endpoint(&call(1, "one"));
+    rig.server(0, &error(&again["id"], -32600, "duplicate"));
+    assert_eq!(rig.at_server(0)[0]["params"]["name"], "one", "what waited goes to it");
+    // Another robot says yet another thing, and who it is matters to nobody.
+    for capabilities in [json!({}), json!({"sampling": {}})] {
+        rig.endpoint(&json!({"id": 0, "method": "initialize", "params": {"capabilities": capabilities, "clientInfo": {"name": "x"}}}).to_string());
+        assert!(rig.at_server(0).is_empty() && rig.at_server(1).is_empty());
+    }
+}
+
+#[test]
+fn what_a_server_asks_before_the_endpoint_is_ready_is_asked_as_soon_as_it_is() {
+    let mut rig = Rig::new(specs(&["a", "b"]), vec![offer(&["one"]), offer(&["two"])], vec![]);
+    rig.up(0);
+    rig.up(1);
+    rig.link_up();
+    rig.endpoint(&hello(0));
+    rig.at_endpoint();
+    rig.server(0, r#"{"id":0,"method":"roots/list"}"#);
+    assert!(rig.at_endpoint().is_empty() && rig.at_server(0).is_empty());
+    rig.endpoint(r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#);
+    let asked = rig.at_endpoint().pop().unwrap();
+    assert_eq!(asked["method"], "roots/list");
+    rig.endpoint(&json!({"id": asked["id"], "result": {"roots": []}}).to_string());
+    assert_eq!(rig.at_server(0)[0]["id"], 0);
+}
+
+#[test]
+fn a_list_that_fails_or_hangs_is_no_empty_list_and_keeps_nothing_else_back() {
+    let mut offers = vec![offer(&["one"]), offer(&["two"])];
+    offers[0]["tools/list"] = Value::Null;
+    offers[1]["capabilities"] = json!({"prompts": {}}); // and it never answers prompts/list
+    let mut rig = Rig::new(specs(&["a", "b"]), offers, vec![]);
+    rig.up(0);
+    rig.up(1);
+    rig.link_up();
+    rig.endpoint(&hello(0));
+    let asked = rig.at_server(0).pop().unwrap();
+    rig.server(0, &error(&asked["id"], -32603, "database is locked"));
+    assert!(rig.sink.notes.iter().any(|note| note.contains("database is locked")), "{:?}", rig.sink.notes);
+    rig.endpoint(r#"{"id":1,"method":"tools/list"}"#);
+    rig.pass(9);
+    rig.at_endpoint();
+    assert_eq!(rig.tools(), ["two"]);
+    assert!(rig.sink.memories.is_empty(), "an empty list is not what it has");
+    rig.offers[0] = offer(&["one"]);
+    rig.pass(40);
+    assert_eq!(rig.tools(), ["one", "two"], "it was asked again");
+    assert!(rig.sink.memories.iter().all(|(server, _)| *server == 0) && !rig.sink.memories.is_empty());
+}
+
+#[test]
+fn a_request_before_the_handshake_does_not_settle_what_the_endpoint_can_do() {
+    let mut rig = Rig::new(specs(&["a"]), vec![offer(&["one"])], vec![]);
+    rig.up(0);
+    rig.link_up();
+    assert_eq!(rig.tools(), ["one"]);
+    assert!(rig.sink.memories.iter().all(|(_, memory)| memory.hello.is_empty()));
+    rig.handshake();
+    rig.server(0, r#"{"id":7,"method":"roots/list"}"#);
+    assert_eq!(rig.at_endpoint()[0]["method"], "roots/list", "the endpoint declared roots");
+}
+
+#[test]
+fn a_server_that_hangs_keeps_no_change_of_the_others_back() {
+    let mut rig = Rig::new(specs(&["a", "b"]), vec![offer(&["one"]), json!({"silent": true})], vec![]);
+    rig.begin();
+    rig.pass(10);
+    rig.handshake();
+    rig.down(1, 1);
+    rig.up(1);
+    rig.at_endpoint();
+    rig.offers[0] = offer(&["one", "more"]);
+    rig.server(0, r#"{"method":"notifications/tools/list_changed"}"#);
+    assert_eq!(rig.at_endpoint()[0]["method"], "notifications/tools/list_changed");
+}
+
+#[test]
+fn a_server_that_cries_wolf_is_read_once_a_second_and_remembered_twice_a_minute() {
+    let mut rig = Rig::pair();
+    rig.sink.memories.clear();
+    rig.offers[0]["tools/list"] = Value::Null;
+    let (mut reads, changed) = (0, r#"{"method":"notifications/tools/list_changed"}"#);
+    for round in 0..600 {
+        rig.server(0, changed);
+        for asked in rig.at_server(0) {
+            reads += 1;
+            let tools = json!({"tools": [{"name": format!("t{round}")}]});
+            rig.server(0, &json!({"id": asked["id"], "result": tools}).to_string());
+        }
+        rig.now += Duration::from_millis(100);
+        rig.tick();
+    }
+    assert!((50..=70).contains(&reads), "{reads} in a minute");
+    assert!(rig.sink.memories.len() <= 3, "{}", rig.sink.memories.len());
+}
+
+#[test]
+fn a_name_means_what_it_meant_when_it_was_read() {
+    let mut rig = Rig::new(specs(&["a", "b"]), vec![offer(&["x.y", "find"]), offer(&["two"])], vec![]);
+    rig.begin();
+    assert_eq!(rig.tools(), ["x_y", "find", "two"]);
+    rig.offers[1] = offer(&["x_y", "find"]);
+    rig.server(1, r#"{"method":"notifications/tools/list_changed"}"#);
+    for name in ["x_y", "find"] {
+        rig.endpoint(&call(1, name));
+        assert_eq!((rig.at_server(0).len(), rig.at_server(1).len()), (1, 0), "{name} was a's");
+    }
+    let names = rig.tools();
+    assert_eq!((names[1..].to_vec(), names.len()), (vec!["a__find".into(), "x_y".into(), "b__find".into()], 4));
+    rig.endpoint(&call(1, "x_y"));
+    assert_eq!((rig.at_server(0).len(), rig.at_server(1).len()), (0, 1), "now it has read the new list");
+}
+
+#[test]
+fn a_server_that_comes_and_goes_unlisted_brings_fewer_and_fewer_connections() {
+    let mut spec = specs(&["a", "b"]);
+    spec[0].keep_listed = false;
+    let mut rig = Rig::new(spec, vec![offer(&["one"]), offer(&["two"])], vec![]);
+    rig.begin();
+    let mut made = 0;
+    for round in 0..240 {
+        if round % 2 == 0 {
+            rig.down(0, 30)
+        } else {
+            rig.up(0)
+        }
+        for _ in 0..30 {
+            rig.pass(1);
+            if rig.router.wants_reconnect(rig.now).is_some() {
+                made += 1;
+                rig.router.on_link_down(rig.now, &mut rig.sink);
+                rig.link_up();
+                rig.handshake();
+            }
+        }
+    }
+    assert!((3..=10).contains(&made), "{made} in two hours");
+}
+
+#[test]
+fn the_same_tools_in_another_order_are_no_change_and_other_capabilities_are_one() {
+    let mut rig = Rig::pair();
+    rig.offers[0] = offer(&["one", "add"]);
+    rig.down(0, 0);
+    rig.up(0);
+    rig.pass(100);
+    assert!(rig.at_endpoint().is_empty() && rig.router.wants_reconnect(rig.now).is_none());
+    rig.offers[0]["capabilities"]["completions"] = json!({});
+    rig.down(0, 0);
+    rig.up(0);
+    rig.pass(10);
+    assert_eq!(rig.router.wants_reconnect(rig.now), Some(Reconnect::Resync));
+}
+
+#[test]
+fn who_refused_to_initialize_is_asked_again_by_the_next_and_its_calls_fail_at_once() {
+    let mut rig = Rig::new(specs(&["a", "b"]), vec![offer(&["add", "one"]), offer(&["add", "two"])], memories());
+    rig.offers[0]["silent"] = true.into();
+    rig.up(0);
+    let asked = rig.at_server(0).pop().unwrap();
+    rig.link_up();
+    rig.endpoint(&hello(0));
+    rig.endpoint(&call(1, "one"));
+    rig.at_endpoint();
+    rig.server(0, &error(&asked["id"], -1, "no licence"));
+    assert!(rig.at_endpoint()[0]["error"]["message"].as_str().unwrap().contains("no licence"), "what waited");
+    rig.endpoint(&call(2, "one"));
+    assert_eq!(rig.at_endpoint()[0]["id"], 2);
+    rig.offers[0]["silent"] = false.into();
+    rig.endpoint(&hello(3));
+    rig.endpoint(&call(4, "one"));
+    assert_eq!(rig.at_server(0)[0]["params"]["name"], "one");
+}
+
+#[test]
+fn a_timeout_counts_from_when_the_call_came() {
+    let mut spec = specs(&["a"]);
+    spec[0].tools = Arc::new(ToolPolicy { timeout: Some(Duration::from_secs(5)), ..ToolPolicy::default() });
+    let mut rig = Rig::new(spec, vec![offer(&["one"])], vec![]);
+    rig.begin();
+    rig.down(0, 1);
+    rig.endpoint(&call(1, "one"));
+    rig.pass(4);
+    rig.up(0);
+    rig.pass(1);
+    assert!(rig.at_endpoint()[0]["error"]["message"].as_str().unwrap().contains("within 5.0 s"));
+}
+
+#[test]
+fn one_server_cannot_take_all_questions_nor_silence_the_others() {
+    let mut rig = Rig::pair();
+    for id in 0..100 {
+        rig.server(0, &json!({"id": id, "method": "roots/list"}).to_string());
+    }
+    assert_eq!((rig.at_endpoint().len(), rig.at_server(0).len()), (16, 84));
+    rig.server(1, r#"{"id":0,"method":"roots/list"}"#);
+    let asked = rig.at_endpoint().pop().unwrap();
+    rig.endpoint(&json!({"id": asked["id"], "result": {}}).to_string());
+    rig.pass(61);
+    rig.at_endpoint();
+    rig.server(1, r#"{"id":1,"method":"roots/list"}"#);
+    assert_eq!(rig.at_endpoint().len(), 1, "it does answer");
+}
+
+#[test]
+fn a_method_that_nobody_answers_gets_an_error() {
+    let mut rig = Rig::pair();
+    rig.endpoint(r#"{"id":"q","method":"x/y"}"#);
+    rig.pass(61);
+    assert_eq!(rig.at_endpoint()[0]["id"], "q");
+}
+
+#[test]
+fn a_list_never_grows_beyond_what_the_endpoint_takes() {
+    let mut rig = Rig::new(specs(&["a", "b"]), vec![offer(&["one"]), offer(&["two"])], vec![]);
+    let huge = "x".repeat(1 << 20);
+    rig.offers[0]["tools/list"]["tools"][0]["description"] = huge.into();
+    rig.begin();
+    assert_eq!(rig.tools(), ["two"]);
+    assert!(rig.sink.notes.iter().any(|note| note.contains("maxFrameSize")));
 }
 
 /// What can happen, in any order. Servers are taken modulo their number.
@@ -669,10 +926,10 @@ proptest! {
                 Happening::Busy(s, busy) if alive[s] => rig.router.on_server_busy(s, busy, now, &mut rig.sink),
                 Happening::Pass(s) => {
                     rig.now += Duration::from_secs(s);
-                    let now = rig.now;
-                    for _ in 0..100 {
-                        if rig.router.next_tick().is_none_or(|at| at > now) { break; }
-                        rig.router.on_tick(now, &mut rig.sink);
+                    for round in 0.. {
+                        if rig.router.next_tick().is_none_or(|at| at > rig.now) { break; }
+                        prop_assert!(round < 20, "ticks without end");
+                        rig.router.on_tick(rig.now, &mut rig.sink);
                     }
                 }
                 // What can't happen now.

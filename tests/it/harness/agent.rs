@@ -19,6 +19,9 @@ pub(crate) enum Takes {
     Many,
     /// The newest; an older one is closed with 1000, as the self-hosted endpoint does.
     Newest,
+    /// The newest, as the self-hosted endpoint does it in full: when a connection has ended, it forgets which one is the
+    /// newest, so that one stays open beside the next.
+    Forgetful,
     /// The oldest; a newer one is initialised and then closed with 4004, as the cloud is said to do.
     Oldest,
 }
@@ -95,12 +98,14 @@ impl Drop for Agent {
 
 async fn accept(endpoint: FakeEndpoint, target: String, takes: Takes, seen: watch::Sender<Vec<Seen>>) {
     let mut conns = JoinSet::new();
+    let mut newest: Option<usize> = None;
     loop {
         let stream = tokio::select! {
             stream = endpoint.accept_tcp() => stream,
             Some(ended) = conns.join_next() => {
                 // A panic of its goes on here.
                 ended.unwrap();
+                newest = None;
                 continue;
             }
         };
@@ -108,14 +113,18 @@ async fn accept(endpoint: FakeEndpoint, target: String, takes: Takes, seen: watc
         let token = asked.strip_prefix(&target).unwrap_or_else(|| panic!("{asked} was dialled")).to_owned();
         let (orders, received) = mpsc::unbounded_channel();
         let older: Vec<Seen> = seen.borrow().iter().filter(|seen| seen.open).cloned().collect();
-        if takes == Takes::Newest {
-            for older in &older {
-                // It may be closing already.
-                let _ = older.orders.send(Order::Replaced);
-            }
+        let replaced = match takes {
+            Takes::Newest => older.clone(),
+            Takes::Forgetful => newest.and_then(|n| seen.borrow().get(n).cloned()).into_iter().collect(),
+            Takes::Many | Takes::Oldest => Vec::new(),
+        };
+        for older in replaced {
+            // It may be closing already.
+            let _ = older.orders.send(Order::Replaced);
         }
         let surplus = takes == Takes::Oldest && !older.is_empty();
         let n = seen.borrow().len();
+        newest = Some(n);
         seen.send_modify(|seen| seen.push(Seen { token, open: true, tools: None, orders }));
         let seen = seen.clone();
         conns.spawn(async move {
@@ -160,6 +169,8 @@ async fn serve(
                     let caller: oneshot::Sender<Value> = caller;
                     // The test may have given up.
                     let _ = caller.send(frame);
+                } else if frame["error"]["message"].as_str().is_some_and(|why| why.contains("shutting down")) {
+                    // The pipe is about to close the connection.
                 } else if id.ends_with("_n_0") {
                     assert_eq!(frame["result"]["protocolVersion"], "2024-11-05", "{frame}");
                     hellos += 1;

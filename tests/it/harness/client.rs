@@ -94,6 +94,12 @@ impl Client {
         result["content"][0]["text"].as_str().unwrap_or_else(|| panic!("no text: {result}")).to_owned()
     }
 
+    /// A call and the text of its result, if it has one.
+    pub(crate) async fn attempt(&mut self, tool: &str, arguments: &Value) -> Option<String> {
+        let number = self.send_call(tool, arguments.clone()).await;
+        Some(self.outcome(number).await["result"]["content"][0]["text"].as_str()?.to_owned())
+    }
+
     /// The next report of progress of a request.
     pub(crate) async fn progress(&mut self, number: u64) -> Value {
         self.line(&format!("progress of request {number}"), |line| line["progress"] == number).await["params"].take()

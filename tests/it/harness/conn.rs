@@ -120,6 +120,20 @@ impl Conn {
         }
     }
 
+    /// The next frame of this method that is no answer.
+    pub(crate) async fn other(&mut self, method: &str) -> Value {
+        loop {
+            if let Some(at) = self.others.iter().position(|frame| frame["method"] == method) {
+                return self.others.remove(at).unwrap();
+            }
+            let frame = self.expect_frame().await;
+            match frame.get("method") {
+                Some(_) => self.others.push_back(frame),
+                None => drop(self.early.insert(frame["id"].to_string(), frame)),
+            }
+        }
+    }
+
     /// A call and its answer.
     pub(crate) async fn call(&mut self, id: impl Into<Value>, tool: &str, arguments: Value) -> Value {
         let id = id.into();
@@ -228,4 +242,10 @@ impl Conn {
 /// The text of a tool's result.
 pub(crate) fn text_of(answer: &Value) -> &str {
     answer["result"]["content"][0]["text"].as_str().unwrap_or_else(|| panic!("no text in {answer}"))
+}
+
+/// The names of the tools of an answer to `tools/list`.
+pub(crate) fn names(list: &Value) -> Vec<&str> {
+    let tools = list["result"]["tools"].as_array().unwrap_or_else(|| panic!("no tools in {list}"));
+    tools.iter().map(|tool| tool["name"].as_str().unwrap()).collect()
 }

@@ -14,12 +14,12 @@ use serde_json::{Map, Value, json};
 
 pub(crate) use agent::{Agent, Seen, Takes};
 pub(crate) use client::Client;
-pub(crate) use conn::{Conn, text_of};
+pub(crate) use conn::{Conn, names, text_of};
 pub(crate) use daemon::{Daemon, Setup, field};
 pub(crate) use endpoint::FakeEndpoint;
 
-/// The bound of every wait. Nothing in a test takes nearly as long on a machine that isn't stuck.
-pub(crate) const BOUND: Duration = Duration::from_secs(20);
+/// The bound of every wait. Nothing in a test takes nearly as long, even where several real servers start on a busy machine.
+pub(crate) const BOUND: Duration = Duration::from_secs(60);
 
 /// The result of a future that may not take longer than [`BOUND`].
 pub(crate) async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
@@ -95,6 +95,14 @@ pub(crate) fn everything() -> Option<Value> {
 pub(crate) fn config<'a>(servers: impl IntoIterator<Item = (&'a str, Value)>) -> Value {
     let servers: Map<_, _> = servers.into_iter().map(|(name, entry)| (name.to_owned(), entry)).collect();
     json!({"maxBackoff": "1s", "mcpServers": servers})
+}
+
+/// A config file with these servers on one connection.
+pub(crate) fn multiplex<'a>(endpoint: &FakeEndpoint, servers: impl IntoIterator<Item = (&'a str, Value)>) -> Value {
+    let mut config = config(servers);
+    config["mode"] = "multiplex".into();
+    config["endpoint"] = endpoint.url().into();
+    config
 }
 
 /// A config file with one server `x`, the fixture with these flags, on this endpoint.
