@@ -87,7 +87,7 @@ fn spec(server: ServerIndex) -> ServerSpec {
     }
 }
 
-/// Brings a router past all handshakes.
+/// Brings a router past all handshakes, and lets the endpoint read the list of tools.
 pub(crate) fn begin(router: &mut impl Router, servers: usize, now: Instant) {
     let mut asked = Asked::default();
     for server in 0..servers {
@@ -96,7 +96,9 @@ pub(crate) fn begin(router: &mut impl Router, servers: usize, now: Instant) {
     }
     router.on_link_up(now, &mut asked);
     let hello = format!(r#"{{"jsonrpc":"2.0","id":0,"method":"initialize","params":{HELLO}}}"#);
-    for frame in [&*hello, r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#] {
+    let initialized = r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#;
+    let list = r#"{"jsonrpc":"2.0","id":1,"method":"tools/list"}"#;
+    for frame in [&*hello, initialized, list] {
         router.on_endpoint(frame.as_bytes(), now, &mut asked);
         asked.answer(router, now);
     }

@@ -24,6 +24,7 @@ mod shelf;
 mod tests;
 mod union;
 
+use std::cell::Cell;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
@@ -147,6 +148,9 @@ pub struct Merge {
     published: Published,
     /// What is published is out of date.
     stale: bool,
+    /// When something is due that a server's own list or messages that wait for it are the reason of. It is asked at each
+    /// wake-up, and with many servers it takes long to find out, so it is kept until something may have made it earlier.
+    due: Cell<Option<Option<Instant>>>,
     /// Calls that may not last for ever: (until, id, server).
     deadlines: BTreeSet<(Instant, u64, ServerIndex)>,
     /// The parameters of the last `logging/setLevel`.
@@ -190,12 +194,19 @@ impl Merge {
             unrouted: Held::default(),
             published: Published::default(),
             stale: true,
+            due: Cell::new(None),
             deadlines: BTreeSet::new(),
             level: None,
             seen: Seen::default(),
             resynced: None,
             greeted: false,
         }
+    }
+
+    /// See the field of this name.
+    fn due(&self) -> Option<Instant> {
+        let of = |m: &Member| [m.lane.held.deadline(), m.shelf.next_tick()].into_iter().flatten().min();
+        self.members.iter().filter_map(of).min()
     }
 
     /// What is published, as of now.
@@ -317,6 +328,7 @@ impl Router for Merge {
     }
 
     fn on_tick(&mut self, now: Instant, out: &mut impl Out) {
+        self.due.take();
         for member in &mut self.members {
             member.lane.tick(&mut self.desk, now, out);
         }
@@ -339,15 +351,13 @@ impl Router for Merge {
     }
 
     fn next_tick(&self) -> Option<Instant> {
-        let lanes = self
-            .members
-            .iter()
-            .filter_map(|m| [m.lane.held.deadline(), m.shelf.next_tick()].into_iter().flatten().min());
-        let lanes = lanes.min();
+        let due = self.due.get().unwrap_or_else(|| self.due());
+        debug_assert!(self.due().is_none_or(|at| due.is_some_and(|due| due <= at)), "it has become earlier");
+        self.due.set(Some(due));
         let owed = self.owed.iter().map(|owed| owed.deadline).min();
         let call = self.deadlines.first().map(|(deadline, _, _)| *deadline);
         let resync = self.resync_due().filter(|_| !self.seen.overdue).or(self.seen.quiet_at);
-        [lanes, owed, call, resync, self.unrouted.deadline(), self.desk.next_tick()].into_iter().flatten().min()
+        [due, owed, call, resync, self.unrouted.deadline(), self.desk.next_tick()].into_iter().flatten().min()
     }
 
     fn drain(&mut self, _now: Instant, out: &mut impl Out) {

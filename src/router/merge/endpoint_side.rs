@@ -11,6 +11,7 @@ use super::*;
 use crate::router::edits::Edits;
 use crate::router::lane::{Call, MAX_WAITING, Terms};
 use crate::router::reply::{INVALID_PARAMS, METHOD_NOT_FOUND};
+use crate::tools::object;
 use crate::tools::size::Size;
 
 /// A request of a method that nobody knows is kept for the next server up to this size, in bytes.
@@ -187,8 +188,7 @@ impl Merge {
         };
         self.published();
         let read = self.seen.tables[kind as usize].as_deref();
-        let found = self.published.find(kind, &name, read).map(|(server, own)| (server, own.to_owned()));
-        let Some((server, own)) = found else {
+        let Some((server, own)) = self.published.find(kind, &name, read) else {
             let what = if kind == ListKind::Tools { "tool" } else { "prompt" };
             return self.unrouted(frame, id, format_args!("unknown {what}: {name}"), now, out);
         };
@@ -196,7 +196,7 @@ impl Merge {
         if kind == ListKind::Tools {
             call.terms = self.terms(server, &own, &name, now);
         }
-        self.dispatch(server, frame, e, call, (own != *name).then_some((range, &*own)), out);
+        self.dispatch(server, frame, e, call, (*own != *name).then_some((range, &*own)), out);
     }
 
     /// What the config says about calls of a tool.
@@ -285,9 +285,9 @@ impl Merge {
         let Some(template) = text(&frame[range.clone()]) else {
             return self.desk.refuse(id, INVALID_PARAMS, "invalid params: the uri is no text", out);
         };
-        match self.published().find(kind, &template, None).map(|(server, own)| (server, own.to_owned())) {
+        match self.published().find(kind, &template, None) {
             Some((server, own)) => {
-                let edit = (own != *template).then_some((range, &*own));
+                let edit = (*own != *template).then_some((range, &*own));
                 self.dispatch(server, frame, e, Call::new(frame, e, now), edit, out);
             }
             // A reference to a resource itself is allowed too.
@@ -365,17 +365,29 @@ impl Merge {
         rename: Option<(Range<usize>, &str)>,
         out: &mut impl Out,
     ) {
-        let Merge { members, desk, deadlines, .. } = self;
+        let Merge { members, desk, deadlines, due, .. } = self;
         let lane = &mut members[server].lane;
         let (now, id) = (call.since, call.id());
-        if !lane.admit(id, desk, now, out) || lane.hold(frame, Some(id), desk, now, out) {
+        if !lane.admit(id, desk, now, out) {
+            return;
+        }
+        if lane.hold(frame, Some(id), desk, now, out) {
+            due.take();
             return;
         }
         let deadline = call.terms.as_ref().and_then(|terms| terms.deadline);
-        let own = rename.map(|(range, own)| (range, serde_json::Value::from(own).to_string()));
         let mut edits = Edits::default();
-        if let Some((range, own)) = &own {
-            edits.replace(range.clone(), own.as_bytes());
+        let quoted;
+        match rename {
+            // Nearly all names can stand between the quotes as they are.
+            Some((range, own)) if own.bytes().all(|b| b >= b' ' && b != b'"' && b != b'\\') => {
+                edits.replace(range.start + 1..range.end - 1, own.as_bytes());
+            }
+            Some((range, own)) => {
+                quoted = object::quoted(own);
+                edits.replace(range, quoted.as_bytes());
+            }
+            None => {}
         }
         let id = lane.forward(frame, e, call, edits, desk, out);
         if let Some(deadline) = deadline {

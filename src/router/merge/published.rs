@@ -20,7 +20,7 @@ const ENVELOPE: usize = 2048;
 const MAX_TEMPLATES: usize = 500;
 
 /// A published name or URI → whose it is, and what that server calls it.
-pub(super) type Table = HashMap<Box<str>, (ServerIndex, Box<str>)>;
+pub(super) type Table = HashMap<Box<str>, (ServerIndex, Arc<str>)>;
 
 /// See the module's documentation.
 #[derive(Debug, Default)]
@@ -129,18 +129,20 @@ impl Published {
 
     /// Who has what is published under a name, and what it is called there. `read`: the names as the endpoint has read them;
     /// what one of them meant then it still means, as long as that is there.
-    pub(super) fn find(&self, kind: ListKind, name: &str, read: Option<&Table>) -> Option<(ServerIndex, &str)> {
+    pub(super) fn find(&self, kind: ListKind, name: &str, read: Option<&Table>) -> Option<(ServerIndex, Arc<str>)> {
         let table = &self.tables[kind as usize];
         let now = table.get(name);
+        // Nearly always it has read just these.
+        let read = read.filter(|read| !std::ptr::eq(*read, &**table));
         let meant = read.and_then(|read| read.get(name)).filter(|meant| Some(*meant) != now);
         let still = meant.and_then(|meant| table.values().find(|way| *way == meant));
-        still.or(now).map(|(server, own)| (*server, &**own))
+        still.or(now).cloned()
     }
 
     /// Who has a resource: listed, or covered by a template.
     pub(super) fn find_resource(&self, uri: &str) -> Option<(ServerIndex, String)> {
         if let Some((server, own)) = self.find(ListKind::Resources, uri, None) {
-            return Some((server, own.to_owned()));
+            return Some((server, (*own).to_owned()));
         }
         let templates = &self.tables[ListKind::Templates as usize];
         // Of several the longest: it says most. Then by name, so that it is always the same.

@@ -30,7 +30,6 @@ impl Merge {
                 self.turn(server, kind, number, result.ok_or((code, &message)), now, out);
             }
             Some((number, Flight::Call(mut call))) => {
-                let mut edits = Edits::default();
                 let mut cut = None;
                 if let Some(terms) = call.terms.take() {
                     if let Some(deadline) = terms.deadline {
@@ -46,10 +45,13 @@ impl Merge {
                     cut = terms.max_result.zip(result).and_then(|(max, result)| cut_result(result, max));
                 }
                 if let (Some(cut), Some(result)) = (&cut, e.result.clone()) {
+                    let mut edits = Edits::default();
                     edits.replace(result, cut);
+                    edits.replace(id, call.id());
+                    edits.pass_to_endpoint(frame, out);
+                } else {
+                    out.to_endpoint(&[&frame[..id.start], call.id(), &frame[id.end..]]);
                 }
-                edits.replace(id, call.id());
-                edits.pass_to_endpoint(frame, out);
                 self.desk.answered();
                 if is_call(call.method()) {
                     self.desk.served += 1;
@@ -121,6 +123,7 @@ impl Merge {
 
     /// Begins to read a list, if the server has such a one. Tools are asked for in any case: some serve them without saying so.
     fn read(&mut self, server: ServerIndex, kind: ListKind, now: Instant, out: &mut impl Out) {
+        self.due.take();
         let Member { lane, shelf, .. } = &mut self.members[server];
         let capability = if kind == ListKind::Templates { "resources" } else { kind.member() };
         let has = kind == ListKind::Tools || shelf.welcome.as_ref().is_some_and(|w| w.can(capability));
@@ -135,6 +138,7 @@ impl Merge {
 
     /// A list of a server has changed.
     fn changed(&mut self, server: ServerIndex, kind: ListKind, now: Instant, out: &mut impl Out) {
+        self.due.take();
         let Member { lane, shelf, .. } = &mut self.members[server];
         if lane.is_ready()
             && let Some(number) = shelf.changed(kind, now)
@@ -153,6 +157,7 @@ impl Merge {
         now: Instant,
         out: &mut impl Out,
     ) {
+        self.due.take();
         let Member { lane, shelf, policy, silent, .. } = &mut self.members[server];
         let (page, error) = match answer {
             Ok(result) => (Answer::Result(result), "it is not as MCP has it"),
