@@ -20,7 +20,7 @@ FROM debian:trixie-slim AS slim
 RUN apt-get update \
     && apt-get install -y --no-install-recommends ca-certificates tini \
     && rm -rf /var/lib/apt/lists/*
-# Its home is for the caches of npx and uvx.
+# Its home is for the caches of npx, uvx and mcp-pipe itself.
 RUN useradd --uid 10001 --user-group --create-home mcp
 COPY --from=build /usr/local/bin/mcp-pipe /usr/local/bin/
 WORKDIR /config
