@@ -107,8 +107,9 @@ impl Merge {
         self.seen.lists[k] = Some(self.published.print(kind));
         self.seen.tables[k] = Some(self.published.table(kind).clone());
         self.seen.told[k] = None;
-        for server in &self.published.left_out {
-            out.note(Note::ListTooLong { server: *server, max: self.max_result });
+        // Once for what is published, not for each who reads it.
+        for server in std::mem::take(&mut self.published.left_out) {
+            out.note(Note::ListTooLong { server, max: self.max_result });
         }
         if kind == ListKind::Tools {
             out.note(Note::ToolsRead { size: Size::of(&String::from_utf8_lossy(self.published.result(kind))) });
