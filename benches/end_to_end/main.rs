@@ -1,7 +1,7 @@
 //! The whole program, measured as its user has it: the real binary between a WebSocket endpoint and a child process.
 //!
 //! ```text
-//! cargo bench --bench end_to_end                    # under 90 seconds
+//! cargo bench --bench end_to_end                    # some two minutes
 //! cargo bench --bench end_to_end -- --json FILE     # every figure as well
 //! cargo bench --bench end_to_end -- --bin PATH      # another build of mcp-pipe
 //! cargo bench --bench end_to_end -- merged          # the second table only
