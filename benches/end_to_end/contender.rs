@@ -1,5 +1,6 @@
 //! What is measured: processes that are started, dial our endpoint, and end with their [`Running`].
 
+use std::fs::File;
 use std::io::BufReader;
 use std::net::TcpListener;
 use std::path::PathBuf;
@@ -77,7 +78,7 @@ impl Bench {
         } else {
             self.mcp_pipe(&json!({"mcpServers": self.servers(servers)}), &address)
         };
-        Running::dialled(process, &listener, servers, began).initialized(began)
+        self.dialled(process, &listener, servers, began).initialized(began)
     }
 
     /// The entries of so many echo servers.
@@ -91,7 +92,20 @@ impl Bench {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let began = Instant::now();
         let process = self.mcp_pipe(config, &listener.local_addr().unwrap().to_string());
-        Running::dialled(process, &listener, connections, began)
+        self.dialled(process, &listener, connections, began)
+    }
+
+    fn dialled(&self, process: Child, listener: &TcpListener, connections: usize, began: Instant) -> Running {
+        let mut running = Running { exchanges: Vec::new(), process: Some(process), ready: Duration::ZERO };
+        for n in 0..connections {
+            let Some(exchange) = socket(listener) else {
+                let log = std::fs::read_to_string(self.log()).unwrap_or_default();
+                panic!("{n} of {connections} connections came; mcp-pipe said: {log}");
+            };
+            running.exchanges.push(exchange);
+        }
+        running.ready = began.elapsed();
+        running
     }
 
     fn mcp_pipe(&self, config: &Value, address: &str) -> Child {
@@ -104,9 +118,14 @@ impl Bench {
             .env("MCP_ENDPOINT", format!("ws://{address}/"))
             .env("MCP_CACHE_DIR", self.cache())
             .stdin(Stdio::null())
-            .stderr(Stdio::null())
+            .stderr(File::create(self.log()).unwrap())
             .spawn()
             .unwrap()
+    }
+
+    /// What mcp-pipe says, for when it does not dial.
+    fn log(&self) -> PathBuf {
+        self.dir.path().join("mcp-pipe.log")
     }
 
     fn cache(&self) -> PathBuf {
@@ -129,7 +148,7 @@ impl Bench {
 }
 
 /// The next connection. Gives up when nobody dials: blocking for ever would hide a contender that can't start.
-fn socket(listener: &TcpListener) -> Exchange {
+fn socket(listener: &TcpListener) -> Option<Exchange> {
     listener.set_nonblocking(true).unwrap();
     let began = Instant::now();
     let tcp = loop {
@@ -138,7 +157,8 @@ fn socket(listener: &TcpListener) -> Exchange {
             Err(error) if error.kind() == std::io::ErrorKind::WouldBlock && began.elapsed() < PATIENCE => {
                 std::thread::sleep(Duration::from_micros(200));
             }
-            Err(error) => panic!("nobody dialled: {error}"),
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return None,
+            Err(error) => panic!("{error}"),
         }
     };
     tcp.set_nonblocking(false).unwrap();
@@ -146,19 +166,10 @@ fn socket(listener: &TcpListener) -> Exchange {
     tcp.set_read_timeout(Some(PATIENCE)).unwrap();
     // As much at once as a pipe holds, and no limits of our own.
     let config = WebSocketConfig::default().read_buffer_size(64 * 1024).max_message_size(None).max_frame_size(None);
-    Exchange::Socket(Box::new(accept_with_config(tcp, Some(config)).unwrap()))
+    Some(Exchange::Socket(Box::new(accept_with_config(tcp, Some(config)).unwrap())))
 }
 
 impl Running {
-    fn dialled(process: Child, listener: &TcpListener, connections: usize, began: Instant) -> Self {
-        let mut running = Running { exchanges: Vec::new(), process: Some(process), ready: Duration::ZERO };
-        for _ in 0..connections {
-            running.exchanges.push(socket(listener));
-        }
-        running.ready = began.elapsed();
-        running
-    }
-
     fn initialized(mut self, began: Instant) -> Self {
         self.exchanges.iter_mut().for_each(Exchange::initialize);
         self.ready = began.elapsed();
