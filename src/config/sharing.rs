@@ -12,7 +12,7 @@ use super::resolve::Context;
 use super::units::word;
 use crate::agent::Agent;
 
-use super::{Mode, Naming, ServerSpec, Sharing};
+use super::{Handshake, Mode, Naming, ServerSpec, Sharing};
 
 /// One server's, whatever others have.
 pub(crate) fn of(ctx: &Context<'_>, own: &Shared, top: &Shared) -> Sharing {
@@ -148,6 +148,17 @@ fn pins(ctx: &mut Context<'_>, servers: &[ServerSpec], entries: &[Option<&Entry>
 
 /// Warns about what only sequential mode looks at, elsewhere.
 fn idle(ctx: &mut Context<'_>, file: &File, servers: &[ServerSpec], entries: &[Option<&Entry>]) {
+    for server in servers.iter().filter(|server| server.handshake == Handshake::Relay) {
+        let why = match server.sharing.mode {
+            Mode::Multiplex => "in mode multiplex there is no one server to relay to",
+            Mode::Auto | Mode::PerServer | Mode::Sequential if !server.tools.is_untouched() => {
+                "a server whose tools are chosen or limited is initialized by mcp-pipe"
+            }
+            Mode::Auto | Mode::PerServer | Mode::Sequential => continue,
+        };
+        let what = format!("\"handshake\": \"relay\" does nothing: {why}");
+        ctx.warning(format!("mcpServers.{}", server.name), what, "remove it");
+    }
     let remedy = "remove it, or write \"mode\": \"sequential\"";
     for (server, entry) in servers.iter().zip(entries) {
         let Some(entry) = entry.filter(|_| server.sharing.mode != Mode::Sequential) else { continue };

@@ -96,6 +96,22 @@ fn servers_of_one_agent_have_to_agree_though_their_tokens_differ() {
 }
 
 #[test]
+fn a_handshake_that_cannot_be_relayed_is_warned_about() {
+    let case = Case::new(
+        r#"{"handshake": "relay", "mcpServers": {
+            "a": {"command": "x"},
+            "b": {"command": "x", "slim": true, "endpoint": "wss://b/?token=1"},
+            "c": {"command": "x", "mode": "multiplex", "endpoint": "wss://c/?token=1"}}}"#,
+    );
+    let warnings = case.lines(&case.ok(&[]).warnings);
+    assert_eq!(warnings.len(), 2, "{warnings:?}");
+    assert!(
+        warnings[0].starts_with("mcpServers.b: \"handshake\"") && warnings[1].contains("multiplex"),
+        "{warnings:?}"
+    );
+}
+
+#[test]
 fn only_what_the_mode_makes_use_of_has_to_agree() {
     let differing = |mode: &str| {
         let text = format!(
