@@ -799,7 +799,9 @@ fn a_list_never_grows_beyond_what_the_endpoint_takes() {
     let mut rig = Rig::new(specs(&["a", "b"]), vec![offer(&["one"]), offer(&["two"])], vec![]);
     let huge = "x".repeat(1 << 20);
     rig.offers[0]["tools/list"]["tools"][0]["description"] = huge.into();
-    rig.begin();
+    (0..2).for_each(|server| rig.up(server));
+    rig.link_up();
+    rig.handshake();
     assert_eq!(rig.tools(), ["two"]);
     assert!(rig.sink.notes.iter().any(|note| note.contains("maxFrameSize")));
 }
