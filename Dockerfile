@@ -44,6 +44,8 @@ COPY --from=node /usr/local/bin/node /usr/local/bin/
 COPY --from=node /usr/local/lib/node_modules /usr/local/lib/node_modules
 RUN ln -s ../lib/node_modules/npm/bin/npm-cli.js /usr/local/bin/npm \
     && ln -s ../lib/node_modules/npm/bin/npx-cli.js /usr/local/bin/npx
+# Nobody who could act on it reads that a newer npm exists.
+ENV NPM_CONFIG_UPDATE_NOTIFIER=false
 COPY mcp_config.json ./
 COPY examples examples
 USER mcp

@@ -54,6 +54,11 @@ pub(crate) fn config(options: &Options, env: &Environment, cwd: &Path, needed: b
             Err(Problem::new(name, format!("does not exist ({by} names it)"), make))
         }
         _ if full.is_dir() => Err(Problem::new(name, "is a directory", "name the file in it")),
+        (std::io::ErrorKind::PermissionDenied, _) => Err(Problem::new(
+            name,
+            format!("can't be read: {error}"),
+            "let mcp-pipe's user read it: chmod a+r; in a container that is uid 10001, not the user on the host",
+        )),
         _ => Err(Problem::new(name, format!("can't be read: {error}"), "")),
     }
 }
