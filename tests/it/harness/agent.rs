@@ -109,7 +109,8 @@ async fn accept(endpoint: FakeEndpoint, target: String, takes: Takes, seen: watc
                 continue;
             }
         };
-        let (asked, conn) = upgrade(stream).await;
+        // Pipes that are stopped, to be merged, may be in the middle of dialling.
+        let Ok((asked, conn)) = upgrade(stream).await else { continue };
         let token = asked.strip_prefix(&target).unwrap_or_else(|| panic!("{asked} was dialled")).to_owned();
         let (orders, received) = mpsc::unbounded_channel();
         let older: Vec<Seen> = seen.borrow().iter().filter(|seen| seen.open).cloned().collect();

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_tungstenite::accept_hdr_async;
+use tokio_tungstenite::tungstenite::Error;
 use tokio_tungstenite::tungstenite::handshake::server::{ErrorResponse, Request, Response};
 
 use super::{Conn, within};
@@ -59,7 +60,7 @@ impl FakeEndpoint {
     pub(crate) async fn accept_at_any_time(&self) -> Conn {
         let stream = self.accept_tcp().await;
         let accepted = Instant::now();
-        let (target, mut conn) = upgrade(stream).await;
+        let (target, mut conn) = upgrade(stream).await.unwrap();
         conn.opened_at = accepted;
         assert_eq!(target, format!("/mcp/?token={}", self.token), "the address is dialled as it was given");
         conn
@@ -94,15 +95,15 @@ impl FakeEndpoint {
     }
 }
 
-/// What was asked for, path and query, and the connection.
-pub(super) async fn upgrade(stream: TcpStream) -> (String, Conn) {
+/// What was asked for, path and query, and the connection. An error where who dialled has gone away meanwhile.
+pub(super) async fn upgrade(stream: TcpStream) -> Result<(String, Conn), Error> {
     let mut seen = None;
     #[expect(clippy::result_large_err, reason = "the signature is tungstenite's")]
     let callback = |request: &Request, response: Response| -> Result<Response, ErrorResponse> {
         seen = Some((request.uri().to_string(), request.headers().clone()));
         Ok(response)
     };
-    let socket = within("the upgrade", accept_hdr_async(stream, callback)).await.unwrap();
+    let socket = within("the upgrade", accept_hdr_async(stream, callback)).await?;
     let (target, headers) = seen.unwrap();
-    (target, Conn::new(socket, headers))
+    Ok((target, Conn::new(socket, headers)))
 }
