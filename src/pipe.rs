@@ -84,8 +84,8 @@ pub struct Run {
 }
 
 /// See the module's documentation.
-pub struct Pipe<R> {
-    router: R,
+pub struct Pipe {
+    router: Box<dyn Router + Send>,
     link: Link,
     servers: Vec<Server>,
     /// Messages for the endpoint, not yet written.
@@ -130,14 +130,14 @@ enum Phase {
 /// The two steps of [`Stop`] as one thing to poll.
 type Stopped = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-impl<R: Router> Pipe<R> {
+impl Pipe {
     /// A pipe for servers, each with the entry that shows its state, in the order by which `router` knows them.
     /// `link` is how `endpoint` is dialled. Nothing starts before [`Pipe::run`].
     pub fn new(
         servers: Vec<(Arc<ServerSpec>, StatusEntry)>,
         endpoint: Endpoint,
         link: Arc<LinkSpec>,
-        router: R,
+        router: Box<dyn Router + Send>,
         run: Run,
     ) -> Self {
         let now = Instant::now();
@@ -272,7 +272,7 @@ impl<R: Router> Pipe<R> {
         let ending = matches!(phase, Phase::Closing | Phase::Draining { .. });
         let cx = &mut Context::from_waker(wakers.waker(bit));
         let polled = link.poll(cx, now, room, endpoint, &mut |endpoint, event| {
-            on_link(router, Buffers { endpoint, sides }, event, ending, now);
+            on_link(&mut **router, Buffers { endpoint, sides }, event, ending, now);
         });
         self.paused.set(bit, !room);
         polled.is_ready()
@@ -290,7 +290,7 @@ impl<R: Router> Pipe<R> {
         let polled = server.poll(cx, room, &mut |event| {
             // Of a server that is being stopped nobody wants to hear any more.
             if !closing {
-                on_server(router, Buffers { endpoint, sides }, index, event, now);
+                on_server(&mut **router, Buffers { endpoint, sides }, index, event, now);
             }
         });
         if std::mem::take(&mut sides.each[index].proven) {
@@ -442,7 +442,7 @@ impl<R: Router> Pipe<R> {
         };
         // A server that can't write need not read: then it is the endpoint that holds everything up.
         let its_fault = self.endpoint.pending().len() < HIGH;
-        let watched = self.sides.watch(&mut self.router, &mut self.endpoint, its_fault, now);
+        let watched = self.sides.watch(&mut *self.router, &mut self.endpoint, its_fault, now);
         timed |= watched.changed || !watched.stuck.is_empty();
         for index in watched.stuck {
             self.servers[index].give_up("did not read its stdin for 300 s");
@@ -458,7 +458,7 @@ fn server_has_room(endpoint: &Outgoing, sides: &Sides, index: ServerIndex, full:
     endpoint.pending().len() < HIGH && sides.each[index].stdin.len() < full
 }
 
-fn on_link<R: Router>(router: &mut R, mut out: Buffers<'_>, event: LinkEvent<'_>, ending: bool, now: Instant) {
+fn on_link(router: &mut dyn Router, mut out: Buffers<'_>, event: LinkEvent<'_>, ending: bool, now: Instant) {
     let name = &out.sides.name;
     match event {
         LinkEvent::Up(took) => {
@@ -499,13 +499,7 @@ fn on_link<R: Router>(router: &mut R, mut out: Buffers<'_>, event: LinkEvent<'_>
     }
 }
 
-fn on_server<R: Router>(
-    router: &mut R,
-    mut out: Buffers<'_>,
-    index: ServerIndex,
-    event: ServerEvent<'_>,
-    now: Instant,
-) {
+fn on_server(router: &mut dyn Router, mut out: Buffers<'_>, index: ServerIndex, event: ServerEvent<'_>, now: Instant) {
     match event {
         ServerEvent::Up => {
             let side = &mut out.sides.each[index];

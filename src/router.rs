@@ -197,31 +197,31 @@ pub struct Account {
 /// The rules of one pipe.
 pub trait Router {
     /// A connection stands.
-    fn on_link_up(&mut self, now: Instant, out: &mut impl Out);
+    fn on_link_up(&mut self, now: Instant, out: &mut dyn Out);
     /// The connection is gone, with all that was asked on it.
-    fn on_link_down(&mut self, now: Instant, out: &mut impl Out);
+    fn on_link_down(&mut self, now: Instant, out: &mut dyn Out);
     /// A message of the endpoint.
-    fn on_endpoint(&mut self, frame: &[u8], now: Instant, out: &mut impl Out);
+    fn on_endpoint(&mut self, frame: &[u8], now: Instant, out: &mut dyn Out);
     /// A message of the endpoint above the size limit.
-    fn on_endpoint_too_large(&mut self, cut: Cut<'_>, now: Instant, out: &mut impl Out);
+    fn on_endpoint_too_large(&mut self, cut: Cut<'_>, now: Instant, out: &mut dyn Out);
     /// A server's process runs.
-    fn on_server_up(&mut self, server: ServerIndex, now: Instant, out: &mut impl Out);
+    fn on_server_up(&mut self, server: ServerIndex, now: Instant, out: &mut dyn Out);
     /// A server's process is gone.
-    fn on_server_down(&mut self, server: ServerIndex, gone: Gone<'_>, now: Instant, out: &mut impl Out);
+    fn on_server_down(&mut self, server: ServerIndex, gone: Gone<'_>, now: Instant, out: &mut dyn Out);
     /// A server doesn't read what it is sent (or does again): it is to get no more.
-    fn on_server_busy(&mut self, server: ServerIndex, busy: bool, now: Instant, out: &mut impl Out);
+    fn on_server_busy(&mut self, server: ServerIndex, busy: bool, now: Instant, out: &mut dyn Out);
     /// A line of a server.
-    fn on_server(&mut self, server: ServerIndex, frame: &[u8], now: Instant, out: &mut impl Out);
+    fn on_server(&mut self, server: ServerIndex, frame: &[u8], now: Instant, out: &mut dyn Out);
     /// A line of a server above the size limit.
-    fn on_server_too_large(&mut self, server: ServerIndex, cut: Cut<'_>, now: Instant, out: &mut impl Out);
+    fn on_server_too_large(&mut self, server: ServerIndex, cut: Cut<'_>, now: Instant, out: &mut dyn Out);
     /// The time of [`Router::next_tick`] has come.
-    fn on_tick(&mut self, now: Instant, out: &mut impl Out);
+    fn on_tick(&mut self, now: Instant, out: &mut dyn Out);
     /// When [`Router::on_tick`] wants to be called.
     fn next_tick(&self) -> Option<Instant>;
     /// A person wants the turns to go another way. Nothing to a router without turns.
-    fn on_turn_command(&mut self, _command: TurnCommand, _now: Instant, _out: &mut impl Out) {}
+    fn on_turn_command(&mut self, _command: TurnCommand, _now: Instant, _out: &mut dyn Out) {}
     /// From now on requests are refused; those under way go on.
-    fn drain(&mut self, now: Instant, out: &mut impl Out);
+    fn drain(&mut self, now: Instant, out: &mut dyn Out);
     /// Requests of the endpoint that have no answer yet.
     fn in_flight(&self) -> usize;
     /// Whether every server has shown that it is loaded, so that dialling makes sense.

@@ -167,7 +167,7 @@ impl Sides {
 
     /// Tells the router which servers have so much waiting for them that they are to get no more. To be called after each
     /// message of the endpoint, so that one burst overshoots by one message only.
-    pub(super) fn tell_crowded(&mut self, router: &mut impl Router, endpoint: &mut Outgoing, now: Instant) {
+    pub(super) fn tell_crowded(&mut self, router: &mut dyn Router, endpoint: &mut Outgoing, now: Instant) {
         if !std::mem::take(&mut self.crowded) || !self.is_shared() {
             return;
         }
@@ -183,7 +183,7 @@ impl Sides {
     /// Watches servers that don't read their stdin. `its_fault`: nothing keeps a server from writing, so it could read.
     pub(super) fn watch(
         &mut self,
-        router: &mut impl Router,
+        router: &mut dyn Router,
         endpoint: &mut Outgoing,
         its_fault: bool,
         now: Instant,

@@ -34,13 +34,13 @@ struct Switch {
 }
 
 impl Router for Switch {
-    fn on_link_up(&mut self, _: Instant, _: &mut impl Out) {}
+    fn on_link_up(&mut self, _: Instant, _: &mut dyn Out) {}
 
-    fn on_link_down(&mut self, _: Instant, _: &mut impl Out) {
+    fn on_link_down(&mut self, _: Instant, _: &mut dyn Out) {
         self.wants_reconnect = false;
     }
 
-    fn on_endpoint(&mut self, frame: &[u8], _: Instant, out: &mut impl Out) {
+    fn on_endpoint(&mut self, frame: &[u8], _: Instant, out: &mut dyn Out) {
         let message: Value = serde_json::from_slice(frame).unwrap();
         self.wants_reconnect |= message["reconnect"] == true;
         let to = message["to"].as_u64().unwrap() as ServerIndex;
@@ -51,18 +51,18 @@ impl Router for Switch {
         self.last.insert(to, message["n"].clone());
     }
 
-    fn on_endpoint_too_large(&mut self, _: Cut<'_>, _: Instant, _: &mut impl Out) {}
+    fn on_endpoint_too_large(&mut self, _: Cut<'_>, _: Instant, _: &mut dyn Out) {}
 
-    fn on_server_up(&mut self, server: ServerIndex, _: Instant, _: &mut impl Out) {
+    fn on_server_up(&mut self, server: ServerIndex, _: Instant, _: &mut dyn Out) {
         self.up.insert(server);
     }
 
-    fn on_server_down(&mut self, server: ServerIndex, _: Gone<'_>, _: Instant, out: &mut impl Out) {
+    fn on_server_down(&mut self, server: ServerIndex, _: Gone<'_>, _: Instant, out: &mut dyn Out) {
         self.up.remove(&server);
         out.to_endpoint(&[json!({"down": server, "last": self.last.get(&server)}).to_string().as_bytes()]);
     }
 
-    fn on_server_busy(&mut self, server: ServerIndex, busy: bool, _: Instant, _: &mut impl Out) {
+    fn on_server_busy(&mut self, server: ServerIndex, busy: bool, _: Instant, _: &mut dyn Out) {
         if busy {
             self.busy.insert(server)
         } else {
@@ -70,20 +70,20 @@ impl Router for Switch {
         };
     }
 
-    fn on_server(&mut self, server: ServerIndex, frame: &[u8], _: Instant, out: &mut impl Out) {
+    fn on_server(&mut self, server: ServerIndex, frame: &[u8], _: Instant, out: &mut dyn Out) {
         out.to_endpoint(&[frame]);
         out.note(Note::Served { server, method: "echo", took: Duration::ZERO });
         self.served += 1;
     }
 
-    fn on_server_too_large(&mut self, _: ServerIndex, _: Cut<'_>, _: Instant, _: &mut impl Out) {}
-    fn on_tick(&mut self, _: Instant, _: &mut impl Out) {}
+    fn on_server_too_large(&mut self, _: ServerIndex, _: Cut<'_>, _: Instant, _: &mut dyn Out) {}
+    fn on_tick(&mut self, _: Instant, _: &mut dyn Out) {}
 
     fn next_tick(&self) -> Option<Instant> {
         None
     }
 
-    fn drain(&mut self, _: Instant, _: &mut impl Out) {}
+    fn drain(&mut self, _: Instant, _: &mut dyn Out) {}
 
     fn in_flight(&self) -> usize {
         0
@@ -153,7 +153,7 @@ impl Rig {
             tool_budget: usize::MAX,
             catalogue: Arc::new(Catalogue::at(None)),
         };
-        let pipe = tokio::spawn(Pipe::new(servers, endpoint, link, Switch::default(), run).run());
+        let pipe = tokio::spawn(Pipe::new(servers, endpoint, link, Box::new(Switch::default()), run).run());
         Rig { socket: Self::accept(&listener).await, listener, status, stop, pipe }
     }
 

@@ -114,7 +114,7 @@ impl Desk {
         self.mute = false;
     }
 
-    pub(super) fn link_down(&mut self, out: &mut impl Out) {
+    pub(super) fn link_down(&mut self, out: &mut dyn Out) {
         self.link = LinkSide::Down;
         self.asked.retain(|_, asked| {
             if asked.unsent.is_none() {
@@ -126,7 +126,7 @@ impl Desk {
     }
 
     /// A server's requests are of no interest any more.
-    pub(super) fn server_down(&mut self, server: ServerIndex, out: &mut impl Out) {
+    pub(super) fn server_down(&mut self, server: ServerIndex, out: &mut dyn Out) {
         self.asked.retain(|n, asked| {
             if asked.server == server && asked.unsent.is_none() {
                 out.to_endpoint(&[&reply::cancelled(asked_token(*n).as_bytes(), "the server is gone")]);
@@ -136,7 +136,7 @@ impl Desk {
     }
 
     /// The endpoint is past its handshake, or does without one: it is asked what has waited for that.
-    pub(super) fn converse(&mut self, out: &mut impl Out) {
+    pub(super) fn converse(&mut self, out: &mut dyn Out) {
         let LinkSide::Up { conversing, .. } = &mut self.link else { return };
         if std::mem::replace(conversing, true) {
             return;
@@ -171,19 +171,19 @@ impl Desk {
     }
 
     /// A result of our own for the endpoint.
-    pub(super) fn reply(&mut self, id: &[u8], result: &[u8], out: &mut impl Out) {
+    pub(super) fn reply(&mut self, id: &[u8], result: &[u8], out: &mut dyn Out) {
         out.to_endpoint(&[&reply::result(id, result)]);
         self.answered();
     }
 
     /// An error to the endpoint, in a server's place.
-    pub(super) fn refuse(&mut self, id: &[u8], code: i32, message: impl std::fmt::Display, out: &mut impl Out) {
+    pub(super) fn refuse(&mut self, id: &[u8], code: i32, message: impl std::fmt::Display, out: &mut dyn Out) {
         out.to_endpoint(&[&reply::error(id, code, message)]);
         self.answered();
     }
 
     /// Reads a frame of the endpoint; answers what is no message.
-    pub(super) fn receive(&mut self, frame: &[u8], out: &mut impl Out) -> Received {
+    pub(super) fn receive(&mut self, frame: &[u8], out: &mut dyn Out) -> Received {
         let mut line = None;
         if memchr2(b'\n', b'\r', frame).is_some() {
             match envelope::single_line(frame) {
@@ -204,19 +204,19 @@ impl Desk {
         Received::Nothing
     }
 
-    fn not_json(&mut self, why: NotMessage, out: &mut impl Out) {
+    fn not_json(&mut self, why: NotMessage, out: &mut dyn Out) {
         self.refuse(b"null", PARSE_ERROR, format_args!("parse error: {why}"), out);
         out.note(Note::NotMessage { why: why.to_string() });
     }
 
     /// Answers JSON that is no message.
-    fn invalid(&mut self, why: impl std::fmt::Display, out: &mut impl Out) {
+    fn invalid(&mut self, why: impl std::fmt::Display, out: &mut dyn Out) {
         self.refuse(b"null", INVALID_REQUEST, format_args!("invalid request: {why}"), out);
         out.note(Note::NotMessage { why: why.to_string() });
     }
 
     /// Sorts a message: what is not for the router (answers to servers, nonsense) is dealt with.
-    pub(super) fn sort<'a>(&mut self, frame: &'a [u8], e: &Envelope, out: &mut impl Out) -> Option<Message<'a>> {
+    pub(super) fn sort<'a>(&mut self, frame: &'a [u8], e: &Envelope, out: &mut dyn Out) -> Option<Message<'a>> {
         let id = e.id.clone();
         let method = e.method.clone().map_or(&b""[..], |r| &frame[r]);
         match (e.kind(frame), id) {
@@ -241,7 +241,7 @@ impl Desk {
     }
 
     /// The endpoint's answer to a request of a server.
-    fn endpoint_answers(&mut self, frame: &[u8], id: Range<usize>, out: &mut impl Out) {
+    fn endpoint_answers(&mut self, frame: &[u8], id: Range<usize>, out: &mut dyn Out) {
         let n = asked_id(&frame[id.clone()]);
         if let (Some(_), LinkSide::Up { answers, .. }) = (n, &mut self.link) {
             // It does answer, be it too late.
@@ -255,7 +255,7 @@ impl Desk {
     }
 
     /// The endpoint tells how far it is with a request of a server.
-    fn endpoint_progresses(&mut self, frame: &[u8], e: &Envelope, out: &mut impl Out) {
+    fn endpoint_progresses(&mut self, frame: &[u8], e: &Envelope, out: &mut dyn Out) {
         let Some(token) = e.progress_token.clone() else { return };
         let asked = asked_id(&frame[token.clone()]).and_then(|n| self.asked.get(&n));
         if let Some(Asked { server, progress: Some(own), .. }) = asked {
@@ -264,7 +264,7 @@ impl Desk {
     }
 
     /// A message of the endpoint above the size limit.
-    pub(super) fn too_large(&mut self, cut: Cut<'_>, out: &mut impl Out) {
+    pub(super) fn too_large(&mut self, cut: Cut<'_>, out: &mut dyn Out) {
         let seen = envelope::scan_cut(cut);
         let message =
             format!("a message of {} bytes is above the limit of {} (maxFrameSize)", cut.size, self.max_frame);
@@ -278,7 +278,7 @@ impl Desk {
     }
 
     /// A server's own request: the endpoint answers it where it can, else we do. Silence is no answer.
-    pub(super) fn ask(&mut self, server: ServerIndex, frame: &[u8], e: &Envelope, now: Instant, out: &mut impl Out) {
+    pub(super) fn ask(&mut self, server: ServerIndex, frame: &[u8], e: &Envelope, now: Instant, out: &mut dyn Out) {
         let Some(range) = e.id.clone() else { return };
         let id = &frame[range.clone()];
         let method = e.method.clone().map_or("", |r| str::from_utf8(&frame[r]).unwrap_or_default());
@@ -326,7 +326,7 @@ impl Desk {
     }
 
     /// A server takes a request of its own back.
-    pub(super) fn withdraw(&mut self, server: ServerIndex, frame: &[u8], e: &Envelope, out: &mut impl Out) {
+    pub(super) fn withdraw(&mut self, server: ServerIndex, frame: &[u8], e: &Envelope, out: &mut dyn Out) {
         let Some(range) = e.request_id.clone() else { return };
         let is_it = |asked: &Asked| asked.server == server && *asked.id == frame[range.clone()];
         let Some(n) = self.asked.iter().find(|(_, asked)| is_it(asked)).map(|(n, _)| *n) else { return };
@@ -336,7 +336,7 @@ impl Desk {
     }
 
     /// Answers servers whose requests the endpoint has left unanswered for too long.
-    pub(super) fn tick(&mut self, now: Instant, out: &mut impl Out) {
+    pub(super) fn tick(&mut self, now: Instant, out: &mut dyn Out) {
         while self.next_tick().is_some_and(|at| at <= now) {
             let Some((_, asked)) = self.asked.pop_first() else { break };
             let why = "the endpoint did not answer within 60 s";

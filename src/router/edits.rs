@@ -44,18 +44,18 @@ impl<'a> Edits<'a> {
     }
 
     /// Sends the edited frame to the endpoint.
-    pub(super) fn pass_to_endpoint(self, frame: &[u8], out: &mut impl Out) {
+    pub(super) fn pass_to_endpoint(self, frame: &[u8], out: &mut dyn Out) {
         self.send(frame, |pieces| out.to_endpoint(pieces));
     }
 
     /// Sends the edited frame to a server.
-    pub(super) fn pass_to_server(self, server: ServerIndex, frame: &[u8], out: &mut impl Out) {
+    pub(super) fn pass_to_server(self, server: ServerIndex, frame: &[u8], out: &mut dyn Out) {
         self.send(frame, |pieces| out.to_server(server, pieces));
     }
 
     /// Passes a request on under our id, with the repairs that real clients and servers need: a TypeScript server never
     /// answers `"params":null`, and fails on `"arguments":null`.
-    pub(super) fn forward_request(self, frame: &[u8], e: &Envelope, server: ServerIndex, id: u64, out: &mut impl Out) {
+    pub(super) fn forward_request(self, frame: &[u8], e: &Envelope, server: ServerIndex, id: u64, out: &mut dyn Out) {
         let mut edits: Edits<'_> = self;
         let mut digits = [0; 20];
         let id = decimal(id, &mut digits);

@@ -153,7 +153,7 @@ impl Lane {
     }
 
     /// Its process is gone, and what it leaves open is answered.
-    pub(super) fn down(&mut self, gone: Gone<'_>, desk: &mut Desk, now: Instant, out: &mut impl Out) {
+    pub(super) fn down(&mut self, gone: Gone<'_>, desk: &mut Desk, now: Instant, out: &mut dyn Out) {
         self.state = ServerSide::Down { why: gone.why.into(), retry_at: Some(now + gone.retry_in) };
         for (_, flight) in std::mem::take(&mut self.flights) {
             if let Flight::Call(call) = flight {
@@ -190,7 +190,7 @@ impl Lane {
     }
 
     /// Sends a request of our own whose answer says nothing, and is dropped as one that nobody waits for.
-    pub(super) fn order(&self, method: &str, params: &[u8], desk: &mut Desk, out: &mut impl Out) {
+    pub(super) fn order(&self, method: &str, params: &[u8], desk: &mut Desk, out: &mut dyn Out) {
         out.to_server(self.index, &[&reply::request(desk.next_id(), method, Some(params))]);
     }
 
@@ -201,7 +201,7 @@ impl Lane {
         method: &str,
         params: Option<&[u8]>,
         desk: &mut Desk,
-        out: &mut impl Out,
+        out: &mut dyn Out,
     ) {
         let id = desk.next_id();
         self.flights.insert(id, flight);
@@ -209,12 +209,12 @@ impl Lane {
     }
 
     /// Asks it for any answer: `ping` is allowed before `initialize` (MCP, lifecycle).
-    pub(super) fn probe(&mut self, desk: &mut Desk, out: &mut impl Out) {
+    pub(super) fn probe(&mut self, desk: &mut Desk, out: &mut dyn Out) {
         self.send(Flight::Probe, "ping", None, desk, out);
     }
 
     /// Initializes it with the endpoint's own parameters.
-    pub(super) fn greet(&mut self, desk: &mut Desk, now: Instant, out: &mut impl Out) {
+    pub(super) fn greet(&mut self, desk: &mut Desk, now: Instant, out: &mut dyn Out) {
         let Some(params) = desk.hello.as_ref().map(|hello| hello.params.clone()) else { return };
         let again = self.is_ready();
         self.send(Flight::Initialize { again }, "initialize", Some(&params), desk, out);
@@ -222,7 +222,7 @@ impl Lane {
     }
 
     /// Lets the server know that its handshake is complete, once.
-    pub(super) fn tell(&mut self, out: &mut impl Out) {
+    pub(super) fn tell(&mut self, out: &mut dyn Out) {
         if let ServerSide::Ready { told: told @ false } = &mut self.state {
             *told = true;
             out.to_server(self.index, &[br#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#]);
@@ -230,7 +230,7 @@ impl Lane {
     }
 
     /// Whether one more request may come; it is refused if not.
-    pub(super) fn admit(&mut self, id: &[u8], desk: &mut Desk, now: Instant, out: &mut impl Out) -> bool {
+    pub(super) fn admit(&mut self, id: &[u8], desk: &mut Desk, now: Instant, out: &mut dyn Out) -> bool {
         if self.flights.len() + self.held.len() < MAX_IN_FLIGHT || self.forget_oldest(desk, now, out) {
             return true;
         }
@@ -251,7 +251,7 @@ impl Lane {
         call: Call,
         edits: Edits<'_>,
         desk: &mut Desk,
-        out: &mut impl Out,
+        out: &mut dyn Out,
     ) -> u64 {
         let id = desk.next_id();
         self.flights.insert(id, Flight::Call(call));
@@ -260,7 +260,7 @@ impl Lane {
     }
 
     /// Gives up the oldest request, if it is old enough.
-    fn forget_oldest(&mut self, desk: &mut Desk, now: Instant, out: &mut impl Out) -> bool {
+    fn forget_oldest(&mut self, desk: &mut Desk, now: Instant, out: &mut dyn Out) -> bool {
         let stale = |f: &Flight| matches!(f, Flight::Call(call) if now - call.since >= STALE);
         let Some(oldest) = self.flights.iter().find(|(_, f)| stale(f)).map(|(id, _)| *id) else { return false };
         if let Some(Flight::Call(call)) = self.flights.remove(&oldest) {
@@ -277,7 +277,7 @@ impl Lane {
         id: Option<&[u8]>,
         desk: &mut Desk,
         now: Instant,
-        out: &mut impl Out,
+        out: &mut dyn Out,
     ) -> bool {
         let mut refuse = |message: String| {
             if let Some(id) = id {
@@ -314,7 +314,7 @@ impl Lane {
     }
 
     /// Answers what has waited for too long.
-    pub(super) fn tick(&mut self, desk: &mut Desk, now: Instant, out: &mut impl Out) {
+    pub(super) fn tick(&mut self, desk: &mut Desk, now: Instant, out: &mut dyn Out) {
         while let Some(frame) = self.held.expired(now) {
             if let Some(id) = envelope::scan_one(&frame).and_then(|e| e.id) {
                 desk.refuse(&frame[id], UNAVAILABLE, self.excuse(), out);
@@ -328,7 +328,7 @@ impl Lane {
     }
 
     /// Cancels by the server's id what the endpoint cancels by its own; whether it was here.
-    pub(super) fn cancel(&mut self, frame: &[u8], e: &Envelope, out: &mut impl Out) -> bool {
+    pub(super) fn cancel(&mut self, frame: &[u8], e: &Envelope, out: &mut dyn Out) -> bool {
         let Some(range) = e.request_id.clone() else { return false };
         let wanted = &frame[range.clone()];
         let is_it = |f: &Flight| matches!(f, Flight::Call(call) if call.id() == wanted && call.is_cancellable());
@@ -342,7 +342,7 @@ impl Lane {
     }
 
     /// Takes a call out of the table that has lasted too long, and lets the server stop working on it.
-    pub(super) fn give_up(&mut self, id: u64, reason: &str, out: &mut impl Out) -> Option<Call> {
+    pub(super) fn give_up(&mut self, id: u64, reason: &str, out: &mut dyn Out) -> Option<Call> {
         match self.flights.remove(&id)? {
             Flight::Call(call) => {
                 out.to_server(self.index, &[&reply::cancelled(id.to_string().as_bytes(), reason)]);
@@ -356,7 +356,7 @@ impl Lane {
     }
 
     /// The endpoint is gone, and what it asked with it.
-    pub(super) fn link_down(&mut self, out: &mut impl Out) {
+    pub(super) fn link_down(&mut self, out: &mut dyn Out) {
         self.held = Held::default();
         let index = self.index;
         // Their answers would come too late for anybody; without them the server can stop working on them.
@@ -379,7 +379,7 @@ impl Lane {
     }
 
     /// Passes a notification of the server on, its progress token exchanged for the endpoint's.
-    pub(super) fn notify(&self, frame: &[u8], e: &Envelope, out: &mut impl Out) {
+    pub(super) fn notify(&self, frame: &[u8], e: &Envelope, out: &mut dyn Out) {
         let Some(token) = e.progress_token.clone().filter(|_| is_progress(frame, e)) else {
             return out.to_endpoint(&[frame]);
         };
@@ -393,7 +393,7 @@ impl Lane {
     }
 
     /// A line of the server above the size limit. What it answers is given back if the router has to deal with it.
-    pub(super) fn too_large(&mut self, cut: Cut<'_>, desk: &mut Desk, out: &mut impl Out) -> Option<(Flight, String)> {
+    pub(super) fn too_large(&mut self, cut: Cut<'_>, desk: &mut Desk, out: &mut dyn Out) -> Option<(Flight, String)> {
         let seen = envelope::scan_cut(cut);
         let message = format!(
             "the answer of server \"{}\" has {} bytes, above the limit of {} (maxFrameSize)",

@@ -219,12 +219,12 @@ impl Merge {
 }
 
 impl Router for Merge {
-    fn on_link_up(&mut self, _now: Instant, _out: &mut impl Out) {
+    fn on_link_up(&mut self, _now: Instant, _out: &mut dyn Out) {
         self.desk.link_up();
         self.seen = Seen::default();
     }
 
-    fn on_link_down(&mut self, now: Instant, out: &mut impl Out) {
+    fn on_link_down(&mut self, now: Instant, out: &mut dyn Out) {
         if self.seen.changed_at.is_some() {
             let restless = self.resynced.filter(|(at, pause)| now < *at + *pause * 2);
             let pause = restless.map_or(BETWEEN_RESYNCS, |(_, pause)| LONGEST_BETWEEN_RESYNCS.min(pause * 2));
@@ -247,7 +247,7 @@ impl Router for Merge {
         self.desk.link_down(out);
     }
 
-    fn on_endpoint(&mut self, frame: &[u8], now: Instant, out: &mut impl Out) {
+    fn on_endpoint(&mut self, frame: &[u8], now: Instant, out: &mut dyn Out) {
         self.seen.heard_at = Some(now);
         self.seen.quiet_at = self.seen.overdue.then_some(now + QUIET);
         match self.desk.receive(frame, out) {
@@ -262,11 +262,11 @@ impl Router for Merge {
         }
     }
 
-    fn on_endpoint_too_large(&mut self, cut: Cut<'_>, _now: Instant, out: &mut impl Out) {
+    fn on_endpoint_too_large(&mut self, cut: Cut<'_>, _now: Instant, out: &mut dyn Out) {
         self.desk.too_large(cut, out);
     }
 
-    fn on_server_up(&mut self, server: ServerIndex, now: Instant, out: &mut impl Out) {
+    fn on_server_up(&mut self, server: ServerIndex, now: Instant, out: &mut dyn Out) {
         let member = &mut self.members[server];
         member.lane.up(now);
         member.silent = false;
@@ -277,7 +277,7 @@ impl Router for Merge {
         }
     }
 
-    fn on_server_down(&mut self, server: ServerIndex, gone: Gone<'_>, now: Instant, out: &mut impl Out) {
+    fn on_server_down(&mut self, server: ServerIndex, gone: Gone<'_>, now: Instant, out: &mut dyn Out) {
         let member = &mut self.members[server];
         member.shelf.down();
         member.lane.down(gone, &mut self.desk, now, out);
@@ -286,7 +286,7 @@ impl Router for Merge {
         self.settle(now, out);
     }
 
-    fn on_server_busy(&mut self, server: ServerIndex, busy: bool, _now: Instant, out: &mut impl Out) {
+    fn on_server_busy(&mut self, server: ServerIndex, busy: bool, _now: Instant, out: &mut dyn Out) {
         self.members[server].lane.busy = busy;
         if !busy {
             self.pass_level(server, out);
@@ -294,7 +294,7 @@ impl Router for Merge {
         }
     }
 
-    fn on_server(&mut self, server: ServerIndex, frame: &[u8], now: Instant, out: &mut impl Out) {
+    fn on_server(&mut self, server: ServerIndex, frame: &[u8], now: Instant, out: &mut dyn Out) {
         let e = match envelope::scan(frame) {
             Ok(Scanned::One(e)) => e,
             Ok(Scanned::Batch(members)) => {
@@ -317,7 +317,7 @@ impl Router for Merge {
         }
     }
 
-    fn on_server_too_large(&mut self, server: ServerIndex, cut: Cut<'_>, now: Instant, out: &mut impl Out) {
+    fn on_server_too_large(&mut self, server: ServerIndex, cut: Cut<'_>, now: Instant, out: &mut dyn Out) {
         match self.members[server].lane.too_large(cut, &mut self.desk, out) {
             Some((Flight::Initialize { again }, message)) => self.unwelcome(server, again, &message, now, out),
             Some((Flight::List(kind, number), message)) => {
@@ -327,7 +327,7 @@ impl Router for Merge {
         }
     }
 
-    fn on_tick(&mut self, now: Instant, out: &mut impl Out) {
+    fn on_tick(&mut self, now: Instant, out: &mut dyn Out) {
         self.due.take();
         for member in &mut self.members {
             member.lane.tick(&mut self.desk, now, out);
@@ -360,7 +360,7 @@ impl Router for Merge {
         [due, owed, call, resync, self.unrouted.deadline(), self.desk.next_tick()].into_iter().flatten().min()
     }
 
-    fn drain(&mut self, _now: Instant, out: &mut impl Out) {
+    fn drain(&mut self, _now: Instant, out: &mut dyn Out) {
         self.desk.draining = true;
         let lanes = self.members.iter_mut().map(|member| &mut member.lane.held);
         let held: Vec<_> = lanes.chain([&mut self.unrouted]).flat_map(Held::take).collect();
@@ -436,7 +436,7 @@ impl Merge {
     }
 
     /// A message of the endpoint.
-    fn message(&mut self, frame: &[u8], e: &Envelope, now: Instant, out: &mut impl Out) {
+    fn message(&mut self, frame: &[u8], e: &Envelope, now: Instant, out: &mut dyn Out) {
         match self.desk.sort(frame, e, out) {
             Some(Message::Request { id, method: b"initialize" }) => self.initialize(frame, e, id, now, out),
             Some(Message::Request { id, method: b"ping" }) => out.to_endpoint(&[&reply::result(id, b"{}")]),
@@ -457,14 +457,14 @@ impl Merge {
     }
 
     /// What waits for a server goes to it, or waits on. It counts from when it came.
-    fn release(&mut self, server: ServerIndex, out: &mut impl Out) {
+    fn release(&mut self, server: ServerIndex, out: &mut dyn Out) {
         for (since, frame) in self.members[server].lane.held.take() {
             self.on_endpoint(&frame, since, out);
         }
     }
 
     /// Something about a server has changed: answers what waited for that, and tells the endpoint what is new.
-    fn settle(&mut self, now: Instant, out: &mut impl Out) {
+    fn settle(&mut self, now: Instant, out: &mut dyn Out) {
         let greeting = self.members.iter().any(Member::is_greeting);
         let awaited = self.members.iter().any(Member::is_awaited);
         for owed in std::mem::take(&mut self.owed) {
@@ -484,7 +484,7 @@ impl Merge {
     }
 
     /// Tells the endpoint which of the lists that it has read are no longer so.
-    fn compare(&mut self, now: Instant, out: &mut impl Out) {
+    fn compare(&mut self, now: Instant, out: &mut dyn Out) {
         if !self.desk.is_conversing() || !self.stale && self.seen.changed_at.is_none() {
             return;
         }

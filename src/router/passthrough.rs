@@ -62,17 +62,17 @@ impl Passthrough {
 }
 
 impl Router for Passthrough {
-    fn on_link_up(&mut self, _now: Instant, _out: &mut impl Out) {
+    fn on_link_up(&mut self, _now: Instant, _out: &mut dyn Out) {
         self.desk.link_up();
     }
 
-    fn on_link_down(&mut self, _now: Instant, out: &mut impl Out) {
+    fn on_link_down(&mut self, _now: Instant, out: &mut dyn Out) {
         self.waiting.clear();
         self.lane.link_down(out);
         self.desk.link_down(out);
     }
 
-    fn on_endpoint(&mut self, frame: &[u8], now: Instant, out: &mut impl Out) {
+    fn on_endpoint(&mut self, frame: &[u8], now: Instant, out: &mut dyn Out) {
         match self.desk.receive(frame, out) {
             Received::One(e, line) => self.message(line.as_deref().unwrap_or(frame), &e, now, out),
             Received::Batch(members, line) => {
@@ -85,11 +85,11 @@ impl Router for Passthrough {
         }
     }
 
-    fn on_endpoint_too_large(&mut self, cut: Cut<'_>, _now: Instant, out: &mut impl Out) {
+    fn on_endpoint_too_large(&mut self, cut: Cut<'_>, _now: Instant, out: &mut dyn Out) {
         self.desk.too_large(cut, out);
     }
 
-    fn on_server_up(&mut self, _server: ServerIndex, now: Instant, out: &mut impl Out) {
+    fn on_server_up(&mut self, _server: ServerIndex, now: Instant, out: &mut dyn Out) {
         self.lane.up(now);
         // A handshake that is to be relayed and waits already does it.
         let relayed = self.relays() && self.lane.held.has_method(b"initialize");
@@ -100,15 +100,15 @@ impl Router for Passthrough {
         self.release(out);
     }
 
-    fn on_server_down(&mut self, _server: ServerIndex, gone: Gone<'_>, now: Instant, out: &mut impl Out) {
+    fn on_server_down(&mut self, _server: ServerIndex, gone: Gone<'_>, now: Instant, out: &mut dyn Out) {
         self.lane.down(gone, &mut self.desk, now, out);
     }
 
-    fn on_server_busy(&mut self, _server: ServerIndex, busy: bool, _now: Instant, _out: &mut impl Out) {
+    fn on_server_busy(&mut self, _server: ServerIndex, busy: bool, _now: Instant, _out: &mut dyn Out) {
         self.lane.busy = busy;
     }
 
-    fn on_server(&mut self, _server: ServerIndex, frame: &[u8], now: Instant, out: &mut impl Out) {
+    fn on_server(&mut self, _server: ServerIndex, frame: &[u8], now: Instant, out: &mut dyn Out) {
         let e = match envelope::scan(frame) {
             Ok(Scanned::One(e)) => e,
             Ok(Scanned::Batch(members)) => {
@@ -131,13 +131,13 @@ impl Router for Passthrough {
         }
     }
 
-    fn on_server_too_large(&mut self, _server: ServerIndex, cut: Cut<'_>, _now: Instant, out: &mut impl Out) {
+    fn on_server_too_large(&mut self, _server: ServerIndex, cut: Cut<'_>, _now: Instant, out: &mut dyn Out) {
         if let Some((Flight::Initialize { .. }, message)) = self.lane.too_large(cut, &mut self.desk, out) {
             self.unwelcome(|id| reply::error(id, UNAVAILABLE, &message), out);
         }
     }
 
-    fn on_tick(&mut self, now: Instant, out: &mut impl Out) {
+    fn on_tick(&mut self, now: Instant, out: &mut dyn Out) {
         self.lane.tick(&mut self.desk, now, out);
         while self.waiting.first().is_some_and(|w| w.deadline <= now) {
             let w = self.waiting.remove(0);
@@ -151,7 +151,7 @@ impl Router for Passthrough {
         [self.lane.held.deadline(), waiting, self.desk.next_tick()].into_iter().flatten().min()
     }
 
-    fn drain(&mut self, _now: Instant, out: &mut impl Out) {
+    fn drain(&mut self, _now: Instant, out: &mut dyn Out) {
         self.desk.draining = true;
         for (_, frame) in self.lane.held.take() {
             if let Some(id) = envelope::scan_one(&frame).and_then(|e| e.id) {
@@ -196,7 +196,7 @@ impl Router for Passthrough {
 
 impl Passthrough {
     /// A message of the endpoint.
-    fn message(&mut self, frame: &[u8], e: &Envelope, now: Instant, out: &mut impl Out) {
+    fn message(&mut self, frame: &[u8], e: &Envelope, now: Instant, out: &mut dyn Out) {
         match self.desk.sort(frame, e, out) {
             Some(Message::Request { id, method: b"initialize" }) => self.initialize(frame, e, id, now, out),
             Some(Message::Request { id, method: b"ping" }) if !self.relays() => {
@@ -223,7 +223,7 @@ impl Passthrough {
         }
     }
 
-    fn initialize(&mut self, frame: &[u8], e: &Envelope, id: &[u8], now: Instant, out: &mut impl Out) {
+    fn initialize(&mut self, frame: &[u8], e: &Envelope, id: &[u8], now: Instant, out: &mut dyn Out) {
         let hello = Hello::read(e.params.clone().map_or(&b"{}"[..], |r| &frame[r]));
         self.desk.initialize(false);
         if self.relays() {
@@ -252,7 +252,7 @@ impl Passthrough {
         }
     }
 
-    fn request(&mut self, frame: &[u8], e: &Envelope, id: &[u8], now: Instant, out: &mut impl Out) {
+    fn request(&mut self, frame: &[u8], e: &Envelope, id: &[u8], now: Instant, out: &mut dyn Out) {
         let Passthrough { desk, lane, .. } = self;
         if desk.draining {
             return desk.refuse(id, UNAVAILABLE, SHUTTING_DOWN, out);
@@ -263,14 +263,14 @@ impl Passthrough {
         }
     }
 
-    fn release(&mut self, out: &mut impl Out) {
+    fn release(&mut self, out: &mut dyn Out) {
         // What came before counts from then on.
         for (since, frame) in self.lane.held.take() {
             self.on_endpoint(&frame, since, out);
         }
     }
 
-    fn server_answers(&mut self, frame: &[u8], e: &Envelope, now: Instant, out: &mut impl Out) {
+    fn server_answers(&mut self, frame: &[u8], e: &Envelope, now: Instant, out: &mut dyn Out) {
         let Some(id) = e.id.clone() else { return };
         match self.lane.land(&frame[id.clone()]) {
             None => out.note(Note::Unclaimed { server: Some(SERVER) }),
@@ -297,7 +297,7 @@ impl Passthrough {
         }
     }
 
-    fn welcomed(&mut self, welcome: Welcome, out: &mut impl Out) {
+    fn welcomed(&mut self, welcome: Welcome, out: &mut dyn Out) {
         out.note(Note::Initialized { server: SERVER, identity: welcome.identity() });
         // An endpoint that waits for this answer completes the handshake itself.
         self.lane.state = ServerSide::Ready { told: false };
@@ -313,7 +313,7 @@ impl Passthrough {
     }
 
     /// The server refused to initialize: its error is the answer of all who wait.
-    fn unwelcome(&mut self, answer: impl Fn(&[u8]) -> Vec<u8>, out: &mut impl Out) {
+    fn unwelcome(&mut self, answer: impl Fn(&[u8]) -> Vec<u8>, out: &mut dyn Out) {
         self.lane.state = ServerSide::Warm;
         if self.welcome.is_none() {
             self.desk.hello = None; // the next endpoint may have better luck
@@ -327,7 +327,7 @@ impl Passthrough {
     }
 
     /// Relay: the answer to an `initialize` passed by.
-    fn relayed_welcome(&mut self, frame: &[u8], e: &Envelope, out: &mut impl Out) {
+    fn relayed_welcome(&mut self, frame: &[u8], e: &Envelope, out: &mut dyn Out) {
         self.desk.initialize(true);
         if let Some(result) = &e.result {
             let welcome = Welcome::read(&frame[result.clone()]);
@@ -338,7 +338,7 @@ impl Passthrough {
         }
     }
 
-    fn server_notifies(&mut self, frame: &[u8], e: &Envelope, out: &mut impl Out) {
+    fn server_notifies(&mut self, frame: &[u8], e: &Envelope, out: &mut dyn Out) {
         if !self.desk.is_conversing() {
             return; // before the handshake an endpoint expects nothing, and it lists everything after it
         }

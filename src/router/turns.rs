@@ -74,8 +74,8 @@ enum Phase {
 }
 
 /// What one server's router decides, on its way out.
-struct Door<'a, O> {
-    out: &'a mut O,
+struct Door<'a> {
+    out: &'a mut dyn Out,
     server: ServerIndex,
     /// It is its turn.
     open: bool,
@@ -91,18 +91,18 @@ impl<R: Router> Turns<R> {
     }
 
     /// A server's router, and where its decisions go.
-    fn at<'o, O: Out>(&mut self, server: ServerIndex, out: &'o mut O) -> (&mut R, Door<'o, O>) {
+    fn at<'o>(&mut self, server: ServerIndex, out: &'o mut dyn Out) -> (&mut R, Door<'o>) {
         let open = server == self.rotation.current();
         (&mut self.seats[server].router, Door { out, server, open })
     }
 
     /// The router whose turn it is, and where its decisions go.
-    fn current<'o, O: Out>(&mut self, out: &'o mut O) -> (&mut R, Door<'o, O>) {
+    fn current<'o>(&mut self, out: &'o mut dyn Out) -> (&mut R, Door<'o>) {
         self.at(self.rotation.current(), out)
     }
 
     /// Does what follows for the present turn from what has changed.
-    fn look(&mut self, now: Instant, out: &mut impl Out) {
+    fn look(&mut self, now: Instant, out: &mut dyn Out) {
         if self.draining {
             return;
         }
@@ -135,7 +135,7 @@ impl<R: Router> Turns<R> {
     }
 
     /// Refuses a request because the turn is over; whether the frame needs no more attention.
-    fn refuse(&mut self, frame: &[u8], now: Instant, out: &mut impl Out) -> bool {
+    fn refuse(&mut self, frame: &[u8], now: Instant, out: &mut dyn Out) -> bool {
         match envelope::scan(frame) {
             Ok(Scanned::One(e)) => {
                 let (Kind::Request, Some(id), Some(method)) = (e.kind(frame), e.id.clone(), e.method) else {
@@ -164,7 +164,7 @@ impl<R: Router> Turns<R> {
 }
 
 impl<R: Router> Router for Turns<R> {
-    fn on_link_up(&mut self, now: Instant, out: &mut impl Out) {
+    fn on_link_up(&mut self, now: Instant, out: &mut dyn Out) {
         self.link = LinkSide::Up { heard: Some(now), phase: Phase::Serving };
         self.rotation.connected(now);
         let (router, mut door) = self.current(out);
@@ -172,14 +172,14 @@ impl<R: Router> Router for Turns<R> {
         self.look(now, out);
     }
 
-    fn on_link_down(&mut self, now: Instant, out: &mut impl Out) {
+    fn on_link_down(&mut self, now: Instant, out: &mut dyn Out) {
         self.link = LinkSide::Down;
         let (router, mut door) = self.current(out);
         router.on_link_down(now, &mut door);
         self.look(now, out);
     }
 
-    fn on_endpoint(&mut self, frame: &[u8], now: Instant, out: &mut impl Out) {
+    fn on_endpoint(&mut self, frame: &[u8], now: Instant, out: &mut dyn Out) {
         if let LinkSide::Up { heard, phase } = &mut self.link {
             *heard = Some(now);
             if let Phase::Ending { refuse_from } = *phase
@@ -193,7 +193,7 @@ impl<R: Router> Router for Turns<R> {
         router.on_endpoint(frame, now, &mut door);
     }
 
-    fn on_endpoint_too_large(&mut self, cut: Cut<'_>, now: Instant, out: &mut impl Out) {
+    fn on_endpoint_too_large(&mut self, cut: Cut<'_>, now: Instant, out: &mut dyn Out) {
         if let LinkSide::Up { heard, .. } = &mut self.link {
             *heard = Some(now);
         }
@@ -201,24 +201,24 @@ impl<R: Router> Router for Turns<R> {
         router.on_endpoint_too_large(cut, now, &mut door);
     }
 
-    fn on_server_up(&mut self, server: ServerIndex, now: Instant, out: &mut impl Out) {
+    fn on_server_up(&mut self, server: ServerIndex, now: Instant, out: &mut dyn Out) {
         let (router, mut door) = self.at(server, out);
         router.on_server_up(0, now, &mut door);
     }
 
-    fn on_server_down(&mut self, server: ServerIndex, gone: Gone<'_>, now: Instant, out: &mut impl Out) {
+    fn on_server_down(&mut self, server: ServerIndex, gone: Gone<'_>, now: Instant, out: &mut dyn Out) {
         let (router, mut door) = self.at(server, out);
         router.on_server_down(0, gone, now, &mut door);
         self.rotation.away(server, gone.retry_in, now);
         self.look(now, out);
     }
 
-    fn on_server_busy(&mut self, server: ServerIndex, busy: bool, now: Instant, out: &mut impl Out) {
+    fn on_server_busy(&mut self, server: ServerIndex, busy: bool, now: Instant, out: &mut dyn Out) {
         let (router, mut door) = self.at(server, out);
         router.on_server_busy(0, busy, now, &mut door);
     }
 
-    fn on_server(&mut self, server: ServerIndex, frame: &[u8], now: Instant, out: &mut impl Out) {
+    fn on_server(&mut self, server: ServerIndex, frame: &[u8], now: Instant, out: &mut dyn Out) {
         let (router, mut door) = self.at(server, out);
         router.on_server(0, frame, now, &mut door);
         if router.is_serving(0) && !self.rotation.is_warm(server) {
@@ -227,12 +227,12 @@ impl<R: Router> Router for Turns<R> {
         }
     }
 
-    fn on_server_too_large(&mut self, server: ServerIndex, cut: Cut<'_>, now: Instant, out: &mut impl Out) {
+    fn on_server_too_large(&mut self, server: ServerIndex, cut: Cut<'_>, now: Instant, out: &mut dyn Out) {
         let (router, mut door) = self.at(server, out);
         router.on_server_too_large(0, cut, now, &mut door);
     }
 
-    fn on_tick(&mut self, now: Instant, out: &mut impl Out) {
+    fn on_tick(&mut self, now: Instant, out: &mut dyn Out) {
         for server in 0..self.seats.len() {
             let (router, mut door) = self.at(server, out);
             if router.next_tick().is_some_and(|at| at <= now) {
@@ -256,7 +256,7 @@ impl<R: Router> Router for Turns<R> {
         self.seats.iter().filter_map(|s| s.router.next_tick()).chain(own).min()
     }
 
-    fn on_turn_command(&mut self, command: TurnCommand, now: Instant, out: &mut impl Out) {
+    fn on_turn_command(&mut self, command: TurnCommand, now: Instant, out: &mut dyn Out) {
         let server = self.rotation.current();
         let what = match command {
             TurnCommand::Next if self.rotation.skip() => None,
@@ -270,7 +270,7 @@ impl<R: Router> Router for Turns<R> {
         self.look(now, out);
     }
 
-    fn drain(&mut self, now: Instant, out: &mut impl Out) {
+    fn drain(&mut self, now: Instant, out: &mut dyn Out) {
         self.draining = true;
         for server in 0..self.seats.len() {
             let (router, mut door) = self.at(server, out);
@@ -312,7 +312,7 @@ impl<R: Router> Router for Turns<R> {
     }
 }
 
-impl<O: Out> Out for Door<'_, O> {
+impl Out for Door<'_> {
     fn to_endpoint(&mut self, pieces: &[&[u8]]) {
         if self.open {
             self.out.to_endpoint(pieces);

@@ -258,15 +258,15 @@ fn passthrough(spec: &Arc<ServerSpec>) -> Passthrough {
 }
 
 /// A pipe for these servers, on the endpoint of the first. There is one.
-fn pipe<R: Router + Send + 'static>(
+fn pipe(
     members: &[Member],
-    router: R,
+    router: impl Router + Send + 'static,
     run: Run,
-    finish: impl FnOnce(Pipe<R>) -> Pipe<R>,
+    finish: impl FnOnce(Pipe) -> Pipe,
 ) -> Running {
     let Some(Member { endpoint, spec, .. }) = members.first() else { return Box::pin(async {}) };
     let servers = members.iter().map(|member| (member.spec.clone(), member.status.clone())).collect();
-    Box::pin(finish(Pipe::new(servers, endpoint.clone(), spec.link.clone(), router, run)).run())
+    Box::pin(finish(Pipe::new(servers, endpoint.clone(), spec.link.clone(), Box::new(router), run)).run())
 }
 
 /// Never, without a time.

@@ -28,7 +28,7 @@ const MAX_URI: usize = 2048;
 const MAX_LEVEL: usize = 1024;
 
 impl Merge {
-    pub(super) fn initialize(&mut self, frame: &[u8], e: &Envelope, id: &[u8], now: Instant, out: &mut impl Out) {
+    pub(super) fn initialize(&mut self, frame: &[u8], e: &Envelope, id: &[u8], now: Instant, out: &mut dyn Out) {
         let hello = Hello::read(e.params.clone().map_or(&b"{}"[..], |r| &frame[r]));
         let version = hello.version.clone();
         self.desk.initialize(false);
@@ -40,7 +40,7 @@ impl Merge {
     }
 
     /// The first parameters that an endpoint gives in this run are those that servers get, in place of remembered ones.
-    pub(super) fn meet(&mut self, hello: Hello, now: Instant, out: &mut impl Out) {
+    pub(super) fn meet(&mut self, hello: Hello, now: Instant, out: &mut dyn Out) {
         let before = if self.greeted { None } else { self.desk.hello.replace(hello) };
         let first = !std::mem::replace(&mut self.greeted, true);
         let agrees = before.zip(self.desk.hello.as_ref()).is_some_and(|(before, now)| before.agrees_with(now));
@@ -59,7 +59,7 @@ impl Merge {
     }
 
     /// An endpoint that speaks without a handshake: servers need one all the same.
-    fn meet_nobody(&mut self, now: Instant, out: &mut impl Out) {
+    fn meet_nobody(&mut self, now: Instant, out: &mut dyn Out) {
         self.desk.hello = Some(nobody());
         for Member { lane, .. } in self.members.iter_mut().filter(|member| member.lane.is_warm()) {
             lane.greet(&mut self.desk, now, out);
@@ -67,7 +67,7 @@ impl Merge {
     }
 
     /// Keeps a request until more is known.
-    fn owe(&mut self, id: &[u8], what: Want, now: Instant, out: &mut impl Out) {
+    fn owe(&mut self, id: &[u8], what: Want, now: Instant, out: &mut dyn Out) {
         if self.owed.len() >= MAX_WAITING {
             let message = format_args!("{MAX_WAITING} others wait for the servers already");
             return self.desk.refuse(id, UNAVAILABLE, message, out);
@@ -76,7 +76,7 @@ impl Merge {
     }
 
     /// Answers `initialize`.
-    pub(super) fn welcome(&mut self, id: &[u8], version: &str, out: &mut impl Out) {
+    pub(super) fn welcome(&mut self, id: &[u8], version: &str, out: &mut dyn Out) {
         let result = match self.members.as_slice() {
             [Member { shelf: Shelf { welcome: Some(welcome), .. }, .. }] => welcome.result_for(version),
             _ => union::result(version, &self.welcomes()),
@@ -100,7 +100,7 @@ impl Merge {
     }
 
     /// Answers a list request.
-    pub(super) fn list(&mut self, id: &[u8], kind: ListKind, out: &mut impl Out) {
+    pub(super) fn list(&mut self, id: &[u8], kind: ListKind, out: &mut dyn Out) {
         self.published();
         self.desk.reply(id, self.published.result(kind), out);
         let k = kind as usize;
@@ -123,7 +123,7 @@ impl Merge {
         id: &[u8],
         method: &[u8],
         now: Instant,
-        out: &mut impl Out,
+        out: &mut dyn Out,
     ) {
         if self.desk.draining {
             return self.desk.refuse(id, UNAVAILABLE, SHUTTING_DOWN, out);
@@ -149,15 +149,7 @@ impl Merge {
         }
     }
 
-    fn list_request(
-        &mut self,
-        frame: &[u8],
-        e: &Envelope,
-        id: &[u8],
-        kind: ListKind,
-        now: Instant,
-        out: &mut impl Out,
-    ) {
+    fn list_request(&mut self, frame: &[u8], e: &Envelope, id: &[u8], kind: ListKind, now: Instant, out: &mut dyn Out) {
         #[derive(Deserialize)]
         struct Params {
             cursor: Option<String>,
@@ -182,7 +174,7 @@ impl Merge {
         e: &Envelope,
         id: &[u8],
         now: Instant,
-        out: &mut impl Out,
+        out: &mut dyn Out,
     ) {
         let Some((range, name)) = name.and_then(|r| Some((r.clone(), text(&frame[r])?))) else {
             return self.desk.refuse(id, INVALID_PARAMS, "invalid params: a name is missing", out);
@@ -222,7 +214,7 @@ impl Merge {
         e: &Envelope,
         id: &[u8],
         now: Instant,
-        out: &mut impl Out,
+        out: &mut dyn Out,
     ) {
         let Some((range, uri)) = uri.and_then(|r| Some((r.clone(), text(&frame[r])?))) else {
             return self.desk.refuse(id, INVALID_PARAMS, "invalid params: a uri is missing", out);
@@ -257,7 +249,7 @@ impl Merge {
         }
     }
 
-    fn complete(&mut self, frame: &[u8], e: &Envelope, id: &[u8], now: Instant, out: &mut impl Out) {
+    fn complete(&mut self, frame: &[u8], e: &Envelope, id: &[u8], now: Instant, out: &mut dyn Out) {
         #[derive(Deserialize)]
         struct Params<'a> {
             #[serde(borrow)]
@@ -296,7 +288,7 @@ impl Merge {
         }
     }
 
-    fn set_level(&mut self, frame: &[u8], e: &Envelope, id: &[u8], out: &mut impl Out) {
+    fn set_level(&mut self, frame: &[u8], e: &Envelope, id: &[u8], out: &mut dyn Out) {
         let Some(params) = e.params.clone().map(|r| &frame[r]).filter(|params| params.len() <= MAX_LEVEL) else {
             return self.desk.refuse(id, INVALID_PARAMS, "invalid params: a level is missing", out);
         };
@@ -308,7 +300,7 @@ impl Merge {
     }
 
     /// Passes the level on to a server that logs.
-    pub(super) fn pass_level(&mut self, server: ServerIndex, out: &mut impl Out) {
+    pub(super) fn pass_level(&mut self, server: ServerIndex, out: &mut dyn Out) {
         let Merge { members, desk, level, .. } = self;
         let Member { lane, shelf, .. } = &mut members[server];
         if let Some(level) = level
@@ -329,7 +321,7 @@ impl Merge {
         e: &Envelope,
         mut call: Call,
         answer: Option<(&[u8], Range<usize>)>,
-        out: &mut impl Out,
+        out: &mut dyn Out,
     ) {
         let now = call.since;
         let next = self.members[from.min(self.members.len())..].iter().find(|m| m.lane.is_ready() && !m.lane.busy);
@@ -364,7 +356,7 @@ impl Merge {
         e: &Envelope,
         call: Call,
         rename: Option<(Range<usize>, &str)>,
-        out: &mut impl Out,
+        out: &mut dyn Out,
     ) {
         let Merge { members, desk, deadlines, due, .. } = self;
         let lane = &mut members[server].lane;
@@ -397,7 +389,7 @@ impl Merge {
     }
 
     /// A name that nobody has. It may belong to a server that has not said yet what it has.
-    fn unrouted(&mut self, frame: &[u8], id: &[u8], why: impl std::fmt::Display, now: Instant, out: &mut impl Out) {
+    fn unrouted(&mut self, frame: &[u8], id: &[u8], why: impl std::fmt::Display, now: Instant, out: &mut dyn Out) {
         if !self.members.iter().any(Member::is_awaited) {
             return self.desk.refuse(id, INVALID_PARAMS, why, out);
         }
@@ -406,7 +398,7 @@ impl Merge {
         }
     }
 
-    pub(super) fn cancel(&mut self, frame: &[u8], e: &Envelope, out: &mut impl Out) {
+    pub(super) fn cancel(&mut self, frame: &[u8], e: &Envelope, out: &mut dyn Out) {
         let Some(wanted) = e.request_id.clone().map(|r| &frame[r]) else { return };
         if self.members.iter_mut().any(|member| member.lane.cancel(frame, e, out)) {
             let Merge { deadlines, members, .. } = self;
@@ -420,7 +412,7 @@ impl Merge {
     }
 
     /// Answers calls that have lasted too long, before the endpoint gives up on them.
-    pub(super) fn expire_calls(&mut self, now: Instant, out: &mut impl Out) {
+    pub(super) fn expire_calls(&mut self, now: Instant, out: &mut dyn Out) {
         while let Some((_, id, server)) = self.deadlines.first().copied().filter(|(at, _, _)| *at <= now) {
             self.deadlines.pop_first();
             let lane = &mut self.members[server].lane;

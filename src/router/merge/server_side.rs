@@ -14,7 +14,7 @@ impl Merge {
         frame: &[u8],
         e: &Envelope,
         now: Instant,
-        out: &mut impl Out,
+        out: &mut dyn Out,
     ) {
         let Some(id) = e.id.clone() else { return };
         let result = e.result.clone().map(|r| &frame[r]);
@@ -62,7 +62,7 @@ impl Merge {
         }
     }
 
-    fn welcomed(&mut self, server: ServerIndex, welcome: Welcome, now: Instant, out: &mut impl Out) {
+    fn welcomed(&mut self, server: ServerIndex, welcome: Welcome, now: Instant, out: &mut dyn Out) {
         out.note(Note::Initialized { server, identity: welcome.identity() });
         let Merge { members, desk, .. } = self;
         let Member { lane, shelf, subscriptions, silent, .. } = &mut members[server];
@@ -86,14 +86,7 @@ impl Merge {
     }
 
     /// The server refused to initialize. The others go on.
-    pub(super) fn unwelcome(
-        &mut self,
-        server: ServerIndex,
-        again: bool,
-        error: &str,
-        now: Instant,
-        out: &mut impl Out,
-    ) {
+    pub(super) fn unwelcome(&mut self, server: ServerIndex, again: bool, error: &str, now: Instant, out: &mut dyn Out) {
         let member = &mut self.members[server];
         if again {
             // Some take one handshake only. Then it stays with the first.
@@ -108,7 +101,7 @@ impl Merge {
     }
 
     /// What is due at a server: lists that take too long, or are to be read again; what is to be remembered.
-    pub(super) fn tend(&mut self, server: ServerIndex, now: Instant, out: &mut impl Out) {
+    pub(super) fn tend(&mut self, server: ServerIndex, now: Instant, out: &mut dyn Out) {
         for kind in ListKind::ALL {
             if let Some(number) = self.members[server].shelf.is_late(kind, now) {
                 self.turn(server, kind, number, Err((0, "it took longer than 30 s")), now, out);
@@ -122,7 +115,7 @@ impl Merge {
     }
 
     /// Begins to read a list, if the server has such a one. Tools are asked for in any case: some serve them without saying so.
-    fn read(&mut self, server: ServerIndex, kind: ListKind, now: Instant, out: &mut impl Out) {
+    fn read(&mut self, server: ServerIndex, kind: ListKind, now: Instant, out: &mut dyn Out) {
         self.due.take();
         let Member { lane, shelf, .. } = &mut self.members[server];
         let capability = if kind == ListKind::Templates { "resources" } else { kind.member() };
@@ -137,7 +130,7 @@ impl Merge {
     }
 
     /// A list of a server has changed.
-    fn changed(&mut self, server: ServerIndex, kind: ListKind, now: Instant, out: &mut impl Out) {
+    fn changed(&mut self, server: ServerIndex, kind: ListKind, now: Instant, out: &mut dyn Out) {
         self.due.take();
         let Member { lane, shelf, .. } = &mut self.members[server];
         if lane.is_ready()
@@ -155,7 +148,7 @@ impl Merge {
         number: u32,
         answer: Result<&[u8], (i32, &str)>,
         now: Instant,
-        out: &mut impl Out,
+        out: &mut dyn Out,
     ) {
         self.due.take();
         let Member { lane, shelf, policy, silent, .. } = &mut self.members[server];
@@ -198,7 +191,7 @@ impl Merge {
         frame: &[u8],
         e: &Envelope,
         now: Instant,
-        out: &mut impl Out,
+        out: &mut dyn Out,
     ) {
         match e.method.clone().map_or(&b""[..], |r| &frame[r]) {
             b"notifications/tools/list_changed" => self.changed(server, ListKind::Tools, now, out),
