@@ -230,6 +230,8 @@ async fn at_local_endpoint(
     serve: impl AsyncFnOnce(Config, Stop),
     ask: impl AsyncFnOnce(Client) -> Result<(), InspectError>,
 ) -> Result<(), InspectError> {
+    // Who looks at a server wants to see what it says now.
+    config.cache_dir = None;
     let mut gateway = Gateway::bind().await.map_err(InspectError::Endpoint)?;
     gateway.attach(&mut config).map_err(InspectError::Endpoint)?;
     let client = gateway.client();

@@ -84,6 +84,28 @@ async fn tools_json_holds_what_the_server_said() {
 }
 
 #[tokio::test]
+async fn tools_shows_what_a_server_says_now_and_not_what_is_remembered_of_it() {
+    const SERVER: &str = r#"
+import json, sys
+for message in map(json.loads, sys.stdin):
+    if "id" in message:
+        tools = [{"name": open(sys.argv[1]).read(), "inputSchema": {"type": "object"}}]
+        result = {"protocolVersion": "2024-11-05", "capabilities": {"tools": {}}, "serverInfo": {"name": "s"}, "tools": tools}
+        print(json.dumps({"jsonrpc": "2.0", "id": message["id"], "result": result}), flush=True)
+"#;
+    let dir = tempfile::tempdir().unwrap();
+    let tool = dir.path().join("tool");
+    // With a shared connection, or edited tools, what servers say is remembered for the endpoint.
+    let server = json!({"command": "python", "args": ["-c", SERVER, tool], "cwd": dir.path(), "slim": true});
+    let config = json!({"cacheDir": dir.path().join("cache"), "mcpServers": {"s": server}});
+    for now in ["old", "new"] {
+        std::fs::write(&tool, now).unwrap();
+        let (_, stdout, stderr) = run(Setup::new().config(&config), &["tools"]).await;
+        assert!(stdout.contains(now), "{now}: {stdout}{stderr}");
+    }
+}
+
+#[tokio::test]
 async fn tools_size_measures_each_tool_and_warns_above_the_budget() {
     let config = json!({"toolBudget": 100, "mcpServers": {"calculator": calculator_entry()}});
     let (output, stdout, stderr) = run(Setup::new().config(&config), &["tools", "--size", "--json"]).await;
