@@ -127,10 +127,8 @@ struct Seen {
     changed_at: Option<Instant>,
     /// The time has come to do something about that; only a quiet moment is waited for.
     overdue: bool,
-    /// When the endpoint last said something.
+    /// When the endpoint last said something. `None`: so long ago that it is quiet.
     heard_at: Option<Instant>,
-    /// When it will have been silent for long enough, if that is waited for.
-    quiet_at: Option<Instant>,
 }
 
 /// See the module's documentation.
@@ -249,7 +247,6 @@ impl Router for Merge {
 
     fn on_endpoint(&mut self, frame: &[u8], now: Instant, out: &mut dyn Out) {
         self.seen.heard_at = Some(now);
-        self.seen.quiet_at = self.seen.overdue.then_some(now + QUIET);
         match self.desk.receive(frame, out) {
             Received::One(e, line) => self.message(line.as_deref().unwrap_or(frame), &e, now, out),
             Received::Batch(members, line) => {
@@ -338,7 +335,7 @@ impl Router for Merge {
             self.tend(server, now, out);
         }
         self.seen.overdue |= self.resync_due().is_some_and(|due| due <= now);
-        self.seen.quiet_at = self.seen.quiet_at.filter(|at| *at > now);
+        self.seen.heard_at.take_if(|at| *at + QUIET <= now);
         if self.owed.iter().any(|owed| owed.deadline <= now)
             || self.unrouted.deadline().is_some_and(|deadline| deadline <= now)
         {
@@ -356,7 +353,8 @@ impl Router for Merge {
         self.due.set(Some(due));
         let owed = self.owed.iter().map(|owed| owed.deadline).min();
         let call = self.deadlines.first().map(|(deadline, _, _)| *deadline);
-        let resync = self.resync_due().filter(|_| !self.seen.overdue).or(self.seen.quiet_at);
+        let quiet = self.seen.heard_at.map(|at| at + QUIET);
+        let resync = if self.seen.overdue { quiet } else { self.resync_due() };
         [due, owed, call, resync, self.unrouted.deadline(), self.desk.next_tick()].into_iter().flatten().min()
     }
 
