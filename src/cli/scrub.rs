@@ -1,7 +1,20 @@
-//! Takes an endpoint given on our own command line out of the process list.
+//! Keeps the endpoint from other processes, servers under the same user among them.
 //!
-//! `/proc/PID/cmdline` is readable by everybody and shows the memory in which the kernel put the arguments.
-//! Elsewhere than on Linux nothing is done; `MCP_ENDPOINT` and `.env` are the ways that never show.
+//! `/proc/PID/cmdline` is readable by everybody and shows the memory in which the kernel put the arguments;
+//! `/proc/PID/environ` and `mem` are readable by the same user unless the process is marked as not to be dumped.
+//! Elsewhere than on Linux nothing is done; `MCP_ENDPOINT` and `.env` are the ways that never show in a process list.
+
+/// Closes environment and memory of this process, and of those forked from it without an exec, to all but root: for
+/// debuggers and core dumps as well (`PR_SET_DUMPABLE`, prctl(2)).
+#[cfg(target_os = "linux")]
+pub fn close() {
+    // A kernel that refuses leaves things as they are for every other program.
+    let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
+}
+
+/// Does nothing on this system.
+#[cfg(not(target_os = "linux"))]
+pub fn close() {}
 
 /// Overwrites each of `secrets` in the memory that the process list shows. To be called before a second thread
 /// exists, after the arguments have been copied. Where the memory isn't found, nothing happens.

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::process::{ExitStatus, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
@@ -34,10 +35,22 @@ impl Setup {
         static RUNS: AtomicU32 = AtomicU32::new(0);
         let mark = format!("{}-{}", std::process::id(), RUNS.fetch_add(1, Ordering::Relaxed));
         let dir = TempDir::new().unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_mcp-pipe"));
-        command.env_clear().current_dir(dir.path()).env("HOME", dir.path()).env(MARK, &mark);
-        command.env("PATH", std::env::var_os("PATH").unwrap()).stdin(Stdio::null());
+        let command = command(env!("CARGO_BIN_EXE_mcp-pipe").as_ref(), dir.path(), &mark);
         Setup { dir, mark, command }
+    }
+
+    /// Under a user that may do nothing, where the tests run as root; then to be called before the others. A copy of
+    /// the program runs, as that user may not be let into the directory where it was built.
+    pub(crate) fn unprivileged(mut self) -> Self {
+        const NOBODY: u32 = 65534;
+        if rustix::process::geteuid().is_root() {
+            let copy = self.dir.path().join("mcp-pipe");
+            fs::copy(env!("CARGO_BIN_EXE_mcp-pipe"), &copy).unwrap();
+            std::os::unix::fs::chown(self.dir.path(), Some(NOBODY), Some(NOBODY)).unwrap();
+            self.command = command(&copy, self.dir.path(), &self.mark);
+            self.command.uid(NOBODY).gid(NOBODY);
+        }
+        self
     }
 
     /// With this `mcp_config.json` in its directory.
@@ -84,6 +97,13 @@ impl Setup {
         assert!(left.is_empty(), "left behind: {left:?}");
         output
     }
+}
+
+fn command(program: &Path, dir: &Path, mark: &str) -> Command {
+    let mut command = Command::new(program);
+    command.env_clear().current_dir(dir).env("HOME", dir).env(MARK, mark);
+    command.env("PATH", std::env::var_os("PATH").unwrap()).stdin(Stdio::null());
+    command
 }
 
 /// The running program.
