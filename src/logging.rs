@@ -6,8 +6,9 @@
 
 mod line;
 mod redact;
+mod stderr;
 
-use std::io::{IsTerminal as _, Write as _};
+use std::io::IsTerminal as _;
 
 use tracing_subscriber::Layer;
 use tracing_subscriber::filter::{LevelFilter, Targets};
@@ -20,6 +21,7 @@ use crate::cli::{LogFormat, Options};
 use crate::config::{Environment, closest};
 use crate::error::Problem;
 use line::{Fields, Looks};
+use stderr::{Patient, Place};
 
 /// Starts logging for the whole process, at the level of `--log-level`, `MCP_LOG_LEVEL` or `RUST_LOG`, else at info, or
 /// with `quiet` at warn. What must
@@ -31,7 +33,10 @@ pub fn start(options: &Options, quiet: bool, env: &Environment) -> Result<Redact
     let usual = if quiet { LevelFilter::WARN } else { LevelFilter::INFO };
     let filter = filter(options.log_level.as_deref(), env, usual)?;
     let redactions = Redactions::default();
-    let lines = Lines { looks: looks(options.log_format, env), redactions: redactions.clone(), write: to_stderr };
+    let looks = looks(options.log_format, env);
+    let stderr = Patient::new(Place::find());
+    let write = move |line: &str| stderr.write(line, |missed| looks.missed(missed));
+    let lines = Lines { looks, redactions: redactions.clone(), write };
     let subscriber = tracing_subscriber::registry().with(lines.with_filter(filter));
     // Only a second call in one process fails, and then lines go where the first one said.
     drop(tracing::subscriber::set_global_default(subscriber));
@@ -109,11 +114,6 @@ struct Lines<W> {
     write: W,
 }
 
-/// A closed terminal or a full disk must not end a program that runs unattended: then the line is lost.
-fn to_stderr(line: &str) {
-    drop(std::io::stderr().lock().write_all(line.as_bytes()));
-}
-
 /// The name of the server that a span is about.
 struct ServerName(String);
 
@@ -138,7 +138,8 @@ where
         {
             fields.server = scope.find_map(|span| span.extensions().get::<ServerName>().map(|name| name.0.clone()));
         }
-        let line = self.looks.line(event.metadata(), &fields);
+        let metadata = event.metadata();
+        let line = self.looks.line(*metadata.level(), metadata.target(), &fields);
         (self.write)(&self.redactions.apply(line));
     }
 }

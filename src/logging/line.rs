@@ -4,8 +4,8 @@ use std::fmt::{self, Write as _};
 
 use serde::Serialize;
 use serde_json::{Map, Value};
+use tracing::Level;
 use tracing::field::{Field, Visit};
-use tracing::{Level, Metadata};
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::{FormatTime as _, SystemTime};
 
@@ -71,6 +71,7 @@ impl Visit for Fields {
 }
 
 /// How lines look.
+#[derive(Clone, Copy)]
 pub(super) enum Looks {
     /// `TIME LEVEL [server] message name=value event=NAME`
     Text {
@@ -101,15 +102,24 @@ struct Json<'a> {
 
 impl Looks {
     /// The whole line, with its end.
-    pub(super) fn line(&self, metadata: &Metadata<'_>, fields: &Fields) -> String {
-        let target = Some(metadata.target()).filter(|target| !target.starts_with("mcp_pipe"));
+    pub(super) fn line(self, level: Level, target: &str, fields: &Fields) -> String {
+        let target = Some(target).filter(|target| !target.starts_with("mcp_pipe"));
         match self {
             Looks::Text { colour, time } => {
-                let now = if *time { now() } else { String::new() };
-                text(*metadata.level(), target, fields, &now, *colour)
+                let now = if time { now() } else { String::new() };
+                text(level, target, fields, &now, colour)
             }
-            Looks::Json => json(*metadata.level(), target, fields, &now()),
+            Looks::Json => json(level, target, fields, &now()),
         }
+    }
+
+    /// The line about lines that nobody read in time.
+    pub(super) fn missed(self, lines: u64) -> String {
+        let mut fields = Fields { event: Some("LOG_LOST".to_owned()), ..Fields::default() };
+        let s = if lines == 1 { "" } else { "s" };
+        fields.message = format!("{lines} line{s} of this log were dropped: nobody read it for a while");
+        fields.others.push(("lines", lines.into()));
+        self.line(Level::WARN, module_path!(), &fields)
     }
 }
 

@@ -17,6 +17,7 @@ mod frames;
 mod half_open;
 mod handshake;
 mod local;
+mod log;
 mod multiplex;
 mod orphans;
 mod real_servers;

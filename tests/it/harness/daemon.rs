@@ -7,7 +7,7 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::process::{ExitStatus, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 use std::{fs, thread};
 
@@ -147,6 +147,11 @@ impl Daemon {
     /// The log so far, as it was written.
     pub(crate) fn log_text(&self) -> String {
         self.log.lock().unwrap().join("\n")
+    }
+
+    /// Nobody reads the log while this is held.
+    pub(crate) fn hold_log(&self) -> MutexGuard<'_, Vec<String>> {
+        self.log.lock().unwrap()
     }
 
     pub(crate) fn signal(&self, signal: Signal) {
