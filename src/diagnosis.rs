@@ -78,6 +78,7 @@ fn advice(cause: &Cause, open_for: Duration, account: &Account) -> Option<&'stat
 /// A time span as a person reads it.
 pub fn span(d: Duration) -> String {
     match d.as_secs() {
+        0 if d.as_millis() < 100 => format!("{} ms", d.as_millis()),
         0..=119 => format!("{:.1} s", d.as_secs_f64()),
         s @ 120..=7199 => format!("{} min", s / 60),
         s @ 7200..=172_799 => format!("{} h {} min", s / 3600, s % 3600 / 60),

@@ -212,7 +212,7 @@ async fn an_endpoint_that_asks_on_although_the_turn_is_over_gets_an_answer_to_al
     all_warm(&daemon, &["a", "b"]).await;
     let (mut conn, _) = endpoint.accept().await;
     daemon.signal(Signal::USR1);
-    for id in 10.. {
+    for id in 10..100_000 {
         conn.send(Call::Who.request(id)).await;
         let Some(answer) = endpoint.next(&mut conn).await else { break };
         if !is_refused(&answer) {
