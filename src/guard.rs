@@ -8,8 +8,8 @@
 //! groups a second (their stdin has ended as well), sends TERM, waits a second, sends KILL, and ends. A program
 //! that has cleaned up after itself leaves an empty list, and the watcher ends at once.
 //!
-//! The watcher is no exec, so it costs a few private pages; its copies of environment and arguments
-//! are wiped, since `/proc` would go on showing a token that stood there. A child started in the
+//! The watcher is no exec, so it costs a few private pages; its copy of the environment is wiped, since `/proc` would go on
+//! showing a token that stood there. (Those in arguments were overwritten before, see `cli::scrub`.) A child started in the
 //! instant between its spawn and its registration is not covered; it sees its stdin end, like any other.
 //!
 //! On Windows the guard does nothing: there a job object ends with the program (not verified).
@@ -115,10 +115,7 @@ mod unix {
         close_all_but(from.as_raw_fd());
         wipe_environment();
         #[cfg(target_os = "linux")]
-        {
-            let _ = rustix::thread::set_name(c"mcp-pipe-guard");
-            wipe_arguments();
-        }
+        let _ = rustix::thread::set_name(c"mcp-pipe-guard");
         let mut groups = listen(from.as_fd());
         for signal in [Signal::TERM, Signal::KILL] {
             let steps = GRACE.as_millis() / LOOK.as_millis();
@@ -195,29 +192,6 @@ mod unix {
             while !entry.is_null() && !(*entry).is_null() {
                 ptr::write_bytes(*entry, 0, libc::strlen(*entry));
                 entry = entry.add(1);
-            }
-        }
-    }
-
-    /// Overwrites the arguments that `/proc/PID/cmdline` shows, but for the program's name.
-    #[cfg(target_os = "linux")]
-    fn wipe_arguments() {
-        // Where they lie is in fields 48 and 49; the name in field 2 may hold blanks and parentheses.
-        let Ok(stat) = std::fs::read_to_string("/proc/self/stat") else { return };
-        let Some((_, fields)) = stat.rsplit_once(')') else { return };
-        let mut fields = fields.split_ascii_whitespace().skip(45).map(str::parse::<usize>);
-        let (Some(Ok(start)), Some(Ok(end))) = (fields.next(), fields.next()) else { return };
-        if start == 0 || end <= start {
-            return;
-        }
-        let start: *mut c_char = ptr::with_exposed_provenance_mut(start);
-        // SAFETY: the kernel put the arguments into this writable range, each ending with a zero; only the copies
-        // that std made at the start are read by anyone.
-        unsafe {
-            let name = libc::strlen(start);
-            let length = end - start.expose_provenance();
-            if name < length {
-                ptr::write_bytes(start.add(name), 0, length - name);
             }
         }
     }

@@ -53,8 +53,9 @@ pub fn attempt(dir: &Path, agent: Agent, config: &str) -> io::Result<Attempt> {
     let mut file = open.read(true).write(true).create(true).truncate(false).open(path(dir, agent))?;
     match file.try_lock() {
         Ok(()) => {
-            // On a full disk nobody learns whose it is, and it is locked all the same.
-            let _untold = file.set_len(0).and_then(|()| write!(file, "{}\n{config}\n", std::process::id()));
+            // Over what another wrote, as only the first two lines count: making the file shorter first can wait for the
+            // disk. On a full one nobody learns whose it is, and it is locked all the same.
+            let _untold = file.write_all(format!("{}\n{config}\n", std::process::id()).as_bytes());
             Ok(Attempt::Taken(Lock(file)))
         }
         Err(TryLockError::WouldBlock) => {
@@ -118,6 +119,8 @@ mod tests {
         assert!(matches!(attempt(&dir, agent("other"), "/second").unwrap(), Attempt::Taken(_)), "another agent");
         drop(lock);
         let Attempt::Taken(_lock) = attempt(&dir, agent("s3cret"), "/second").unwrap() else { panic!("it is free") };
+        let third = held(attempt(&dir, agent("s3cret"), "").unwrap());
+        assert_eq!(third, format!("process {} with /second", std::process::id()), "nothing of the longer one before");
         for file in std::fs::read_dir(&dir).unwrap().map(Result::unwrap) {
             let text = std::fs::read_to_string(file.path()).unwrap();
             assert!(!text.contains("s3cret") && !file.path().to_string_lossy().contains("s3cret"), "{text}");

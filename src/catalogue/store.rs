@@ -7,6 +7,7 @@
 use std::fs::{self, File};
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::time::{Duration, SystemTime};
 
 use anyhow::Context as _;
@@ -33,22 +34,21 @@ const MAX_SWEPT: usize = 10_000;
 #[derive(Debug, Clone)]
 pub struct Catalogue {
     dir: Option<PathBuf>,
+    /// Once in a run, and not while servers wait to be started.
+    swept: OnceLock<()>,
 }
 
 impl Catalogue {
-    /// Opens the store, makes its directory if there is none, and removes what is old.
+    /// Opens the store, and makes its directory if there is none.
     ///
     /// A directory that can't be made is said at debug, and again as the error of [`Catalogue::save`].
     pub fn at(dir: Option<PathBuf>) -> Catalogue {
         if let Some(dir) = &dir {
-            match make(dir) {
-                Ok(()) => sweep(dir),
-                Err(error) => {
-                    tracing::debug!(event = "CATALOGUE_UNUSABLE", dir = %dir.display(), %error, "nothing is remembered");
-                }
+            if let Err(error) = make(dir) {
+                tracing::debug!(event = "CATALOGUE_UNUSABLE", dir = %dir.display(), %error, "nothing is remembered");
             }
         }
-        Catalogue { dir }
+        Catalogue { dir, swept: OnceLock::new() }
     }
 
     /// What a server said, if it is known for just this config of it.
@@ -63,7 +63,7 @@ impl Catalogue {
         }
     }
 
-    /// Remembers what a server said.
+    /// Remembers what a server said. What is old is removed at the first time.
     ///
     /// # Errors
     /// What can't be written as JSON or is larger than 16 MiB, and whatever the file system says.
@@ -71,7 +71,7 @@ impl Catalogue {
         let Some(dir) = &self.dir else { return Ok(()) };
         let text = file::write(&spec.name, memory).context("what the server said is not JSON throughout")?;
         anyhow::ensure!(text.len() as u64 <= MAX_FILE, "what the server said is larger than {MAX_FILE} bytes");
-        put(dir, &name_of_server(spec), text.as_bytes())
+        self.put(dir, &name_of_server(spec), text.as_bytes())
     }
 
     /// Remembers for 30 days that an agent takes one connection only. `agent` is not written, only its hash.
@@ -81,7 +81,22 @@ impl Catalogue {
     pub fn remember_single(&self, agent: &str) -> anyhow::Result<()> {
         let Some(dir) = &self.dir else { return Ok(()) };
         let text = b"An endpoint that takes one connection only: its servers share one. Forgotten after 30 days.\n";
-        put(dir, &name_of_agent(agent), text)
+        self.put(dir, &name_of_agent(agent), text)
+    }
+
+    /// Writes a file, for its owner only, and puts it in the place of the old one at once.
+    fn put(&self, dir: &Path, name: &str, text: &[u8]) -> anyhow::Result<()> {
+        let path = dir.join(name);
+        let write = || {
+            make(dir)?;
+            // Named like the file itself, so that one left behind by a crash is removed like it.
+            let mut file = tempfile::Builder::new().prefix(&format!("{name}.")).tempfile_in(dir)?;
+            file.write_all(text)?;
+            file.persist(&path)?;
+            Ok::<_, io::Error>(())
+        };
+        self.swept.get_or_init(|| sweep(dir));
+        write().with_context(|| format!("{} can't be written", path.display()))
     }
 
     /// Whether it is remembered that an agent takes one connection only.
@@ -111,20 +126,6 @@ fn make(dir: &Path) -> io::Result<()> {
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
     builder.recursive(true).create(dir)
-}
-
-/// Writes a file, for its owner only, and puts it in the place of the old one at once.
-fn put(dir: &Path, name: &str, text: &[u8]) -> anyhow::Result<()> {
-    let path = dir.join(name);
-    let write = || {
-        make(dir)?;
-        // Named like the file itself, so that one left behind by a crash is removed like it.
-        let mut file = tempfile::Builder::new().prefix(&format!("{name}.")).tempfile_in(dir)?;
-        file.write_all(text)?;
-        file.persist(&path)?;
-        Ok::<_, io::Error>(())
-    };
-    write().with_context(|| format!("{} can't be written", path.display()))
 }
 
 /// Removes files of ours that nobody used for long.

@@ -1,6 +1,6 @@
 //! A program with a guard and some children, to be ended with `kill -9`.
 //!
-//!     guarded SECRET -- PROGRAM [ARG…] [-- PROGRAM [ARG…]]…
+//!     guarded PROGRAM [ARG…] [-- PROGRAM [ARG…]]…
 //!
 //! Prints the process id of each child on a line of its own once it runs, then goes on for ever.
 
@@ -16,7 +16,7 @@ use mcp_pipe::server::{Server, ServerEvent};
 
 fn main() -> io::Result<()> {
     let guard = Guard::start()?;
-    let args: Vec<String> = std::env::args().skip(2).collect();
+    let args: Vec<String> = std::env::args().skip(1).collect();
     let mut servers: Vec<Server> = args
         .split(|arg| arg == "--")
         .filter(|command| !command.is_empty())
