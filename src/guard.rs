@@ -114,6 +114,12 @@ mod unix {
         }
         close_all_but(from.as_raw_fd());
         wipe_environment();
+        // What was freed before the fork would stay here as a copy of its own, once the program writes to its.
+        // SAFETY: gives free pages back; there is one thread.
+        #[cfg(all(target_os = "linux", target_env = "gnu"))]
+        unsafe {
+            libc::malloc_trim(0);
+        }
         #[cfg(target_os = "linux")]
         let _ = rustix::thread::set_name(c"mcp-pipe-guard");
         let mut groups = listen(from.as_fd());
