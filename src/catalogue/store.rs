@@ -43,10 +43,10 @@ impl Catalogue {
     ///
     /// A directory that can't be made is said at debug, and again as the error of [`Catalogue::save`].
     pub fn at(dir: Option<PathBuf>) -> Catalogue {
-        if let Some(dir) = &dir {
-            if let Err(error) = make(dir) {
-                tracing::debug!(event = "CATALOGUE_UNUSABLE", dir = %dir.display(), %error, "nothing is remembered");
-            }
+        if let Some(dir) = &dir
+            && let Err(error) = make(dir)
+        {
+            tracing::debug!(event = "CATALOGUE_UNUSABLE", dir = %dir.display(), %error, "nothing is remembered");
         }
         Catalogue { dir, swept: OnceLock::new() }
     }
