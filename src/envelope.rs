@@ -105,36 +105,12 @@ pub enum Scanned {
 /// # Errors
 /// [`NotMessage`] if the frame is no JSON or no object (or array of them).
 pub fn scan(frame: &[u8]) -> Result<Scanned, NotMessage> {
-    let mut s = Scan { b: frame, i: 0 };
-    s.space();
-    let scanned = match s.peek() {
-        Some(b'{') => {
-            let mut e = Envelope::default();
-            s.message(&mut e)?;
-            Scanned::One(e)
-        }
-        Some(b'[') => {
-            let mut members = Vec::new();
-            s.array(&mut |s| {
-                if s.peek() != Some(b'{') || members.len() == MAX_BATCH {
-                    return Err(NotMessage::NoObject);
-                }
-                let from = s.i;
-                s.value()?;
-                members.push(from..s.i);
-                Ok(())
-            })?;
-            Scanned::Batch(members)
-        }
-        Some(_) => {
-            s.value()?;
-            s.end()?;
-            return Err(NotMessage::NoObject);
-        }
-        None => return Err(NotMessage::Json(0)),
-    };
-    s.end()?;
-    Ok(scanned)
+    let (mut s, mut e) = (Scan::of(frame), Envelope::default());
+    match s.frame(&mut e) {
+        Ok(None) => Ok(Scanned::One(e)),
+        Ok(Some(members)) => Ok(Scanned::Batch(members)),
+        Err(Stopped) => Err(s.why),
+    }
 }
 
 /// The envelope of a frame that is a single message; `None` for all else.
@@ -159,7 +135,7 @@ pub struct CutEnvelope<'a> {
 /// Exact as far as it goes: the head is followed member by member until the first one that is cut off,
 /// and the tail only counts where `"id":…}` is the very end, which closes the message itself.
 pub fn scan_cut<'a>(cut: Cut<'a>) -> CutEnvelope<'a> {
-    let mut s = Scan { b: cut.head, i: 0 };
+    let mut s = Scan::of(cut.head);
     let mut e = Envelope::default();
     // The error is expected: the head ends in the middle of the message.
     let _cut_off = s.message(&mut e);
@@ -176,7 +152,7 @@ fn id_at_end(tail: &[u8]) -> Option<&[u8]> {
         return None;
     }
     let value = end[at + 4..].trim_ascii_start().strip_prefix(b":")?.trim_ascii_start();
-    let mut s = Scan { b: value, i: 0 };
+    let mut s = Scan::of(value);
     let scalar = matches!(s.peek(), Some(b'"' | b'-' | b'0'..=b'9'));
     (scalar && s.value().is_ok() && s.i == value.len()).then_some(value)
 }
@@ -210,20 +186,28 @@ pub fn without_controls(json: &[u8]) -> Cow<'_, [u8]> {
     Cow::Owned(json.iter().map(|b| if *b < 0x20 { b' ' } else { *b }).collect())
 }
 
-type Step = Result<(), NotMessage>;
-
 struct Scan<'a> {
     b: &'a [u8],
     i: usize,
+    /// Why it stopped, once it has.
+    why: NotMessage,
 }
+
+/// [`Scan::why`] says why: so what every step returns fits into a register.
+struct Stopped;
+
+type Step = Result<(), Stopped>;
 
 /// As many bytes as a word has bits.
 const BLOCK: usize = 64;
 
+/// Most strings of an envelope are not longer.
+const SHORT: usize = 16;
+
 /// One bit for each byte of a block that `is` says yes to, the lowest for the first. Compiles to vector instructions.
 #[inline(always)]
-fn bits(block: &[u8; BLOCK], is: impl Fn(u8) -> bool) -> u64 {
-    let mut found = [0; BLOCK];
+fn bits<const N: usize>(block: &[u8; N], is: impl Fn(u8) -> bool) -> u64 {
+    let mut found = [0; N];
     for (found, byte) in found.iter_mut().zip(block) {
         *found = if is(*byte) { 0xFF } else { 0 };
     }
@@ -233,12 +217,12 @@ fn bits(block: &[u8; BLOCK], is: impl Fn(u8) -> bool) -> u64 {
 /// One bit of each byte, all of whose bits are the same.
 #[cfg(target_arch = "x86_64")]
 #[inline(always)]
-fn gather(bytes: &[u8; BLOCK]) -> u64 {
+fn gather(bytes: &[u8]) -> u64 {
     use std::arch::x86_64::{_mm_movemask_epi8, _mm_set_epi64x};
-    let half = |at: usize| bytes[at..].first_chunk().map_or(0, |half| i64::from_le_bytes(*half));
-    [48, 32, 16, 0].into_iter().fold(0, |bits, at| {
+    bytes.as_chunks::<16>().0.iter().rev().fold(0, |bits, sixteen| {
+        let sixteen = u128::from_le_bytes(*sixteen);
         // SAFETY: they need SSE2, which every x86-64 has, and take values, no pointers.
-        let sixteen = unsafe { _mm_movemask_epi8(_mm_set_epi64x(half(at + 8), half(at))) };
+        let sixteen = unsafe { _mm_movemask_epi8(_mm_set_epi64x((sixteen >> 64) as i64, sixteen as i64)) };
         bits << 16 | u64::from(sixteen as u16)
     })
 }
@@ -246,7 +230,7 @@ fn gather(bytes: &[u8; BLOCK]) -> u64 {
 /// One bit of each byte, all of whose bits are the same.
 #[cfg(not(target_arch = "x86_64"))]
 #[inline(always)]
-fn gather(bytes: &[u8; BLOCK]) -> u64 {
+fn gather(bytes: &[u8]) -> u64 {
     bytes.as_chunks::<8>().0.iter().rev().fold(0, |bits, eight| {
         // A different bit of each; their sum holds all of them.
         let eight = u64::from_le_bytes(*eight) & 0x8040_2010_0804_0201;
@@ -254,10 +238,17 @@ fn gather(bytes: &[u8; BLOCK]) -> u64 {
     })
 }
 
+/// How many bytes of a block lie before its first quote or backslash.
+#[inline(always)]
+fn plain(block: &[u8; SHORT]) -> usize {
+    bits(block, |c| c == b'"' || c == b'\\').trailing_zeros().min(SHORT as u32) as usize
+}
+
 /// Where the string that goes on at `i` has ended, or where it is wrong.
 ///
 /// Block by block, and a block costs the same whatever is in it: text with an escape every few words is as common as
 /// text with none, and to search anew behind each of them costs more than the search.
+#[inline(never)] // what it keeps in registers would cost every short string
 fn after_string(b: &[u8], mut i: usize) -> Result<usize, usize> {
     const EVEN: u64 = 0x5555_5555_5555_5555;
     // Whether the block's first byte is escaped by the last one before it.
@@ -294,6 +285,9 @@ fn after_string(b: &[u8], mut i: usize) -> Result<usize, usize> {
     }
     i -= carry as usize;
     loop {
+        if let Some(block) = b[i..].first_chunk() {
+            i += plain(block);
+        }
         match b.get(i) {
             Some(b'"') => return Ok(i + 1),
             Some(b'\\') => i += escape(&b[i..]).ok_or(i)?,
@@ -313,13 +307,56 @@ fn escape(b: &[u8]) -> Option<usize> {
     }
 }
 
-impl Scan<'_> {
+impl<'a> Scan<'a> {
+    fn of(b: &'a [u8]) -> Self {
+        Scan { b, i: 0, why: NotMessage::Json(0) }
+    }
+
     fn peek(&self) -> Option<u8> {
         self.b.get(self.i).copied()
     }
 
-    fn fail<T>(&self) -> Result<T, NotMessage> {
-        Err(NotMessage::Json(self.i))
+    /// It stops being JSON here.
+    #[cold]
+    fn fail(&mut self) -> Step {
+        self.refuse(NotMessage::Json(self.i))
+    }
+
+    #[cold]
+    fn refuse<T>(&mut self, why: NotMessage) -> Result<T, Stopped> {
+        self.why = why;
+        Err(Stopped)
+    }
+
+    /// Walks the whole frame; the members, if it is a batch.
+    fn frame(&mut self, e: &mut Envelope) -> Result<Option<Vec<Range<usize>>>, Stopped> {
+        self.space();
+        let batch = match self.peek() {
+            Some(b'{') => {
+                self.message(e)?;
+                None
+            }
+            Some(b'[') => {
+                let mut members = Vec::new();
+                self.array(&mut |s| {
+                    if s.peek() != Some(b'{') || members.len() == MAX_BATCH {
+                        return s.refuse(NotMessage::NoObject);
+                    }
+                    let from = s.i;
+                    s.value()?;
+                    members.push(from..s.i);
+                    Ok(())
+                })?;
+                Some(members)
+            }
+            _ => {
+                self.value()?;
+                self.end()?;
+                return self.refuse(NotMessage::NoObject);
+            }
+        };
+        self.end()?;
+        Ok(batch)
     }
 
     #[inline]
@@ -401,14 +438,14 @@ impl Scan<'_> {
             match &s.b[key.clone()] {
                 b"id" => {
                     if matches!(s.peek(), Some(b'{' | b'[' | b't' | b'f')) {
-                        return Err(NotMessage::Member("id"));
+                        return s.refuse(NotMessage::Member("id"));
                     }
                     s.value()?;
                     e.id = Some(from..s.i);
                 }
                 b"method" => {
                     if s.peek() != Some(b'"') {
-                        return Err(NotMessage::Member("method"));
+                        return s.refuse(NotMessage::Member("method"));
                     }
                     s.string()?;
                     e.method = Some(from + 1..s.i - 1);
@@ -463,33 +500,21 @@ impl Scan<'_> {
     }
 
     /// Skips a string; `i` is at its opening quote, and afterwards behind its closing one.
-    #[inline]
+    #[inline(always)] // a dozen instructions for most strings, and half of a small message is strings
     fn string(&mut self) -> Step {
         self.i += 1;
-        loop {
-            // Most strings of an envelope are shorter than what a search in blocks costs to set up.
-            let near = self.b.len().min(self.i + 16);
-            while self.i < near && !matches!(self.b[self.i], b'"' | b'\\') {
-                self.i += 1;
-            }
-            if self.i == near {
-                return match after_string(self.b, near) {
-                    Ok(end) => {
-                        self.i = end;
-                        Ok(())
-                    }
-                    Err(at) => Err(NotMessage::Json(at)),
-                };
-            }
-            if self.b[self.i] == b'"' {
-                self.i += 1;
-                return Ok(());
-            }
-            match escape(&self.b[self.i..]) {
-                Some(len) => self.i += len,
-                None => return self.fail(),
-            }
+        if let Some(block) = self.b[self.i..].first_chunk::<SHORT>()
+            && let end = plain(block)
+            && block.get(end) == Some(&b'"')
+        {
+            self.i += end + 1;
+            return Ok(());
         }
+        match after_string(self.b, self.i) {
+            Ok(end) => self.i = end,
+            Err(at) => self.refuse(NotMessage::Json(at))?,
+        }
+        Ok(())
     }
 
     /// Skips a scalar.
@@ -545,8 +570,17 @@ impl Scan<'_> {
         Ok(())
     }
 
-    /// Skips any value, without recursion: one bit a level says whether it is an object.
+    /// Skips any value.
+    #[inline]
     fn value(&mut self) -> Step {
+        match self.peek() {
+            Some(b'{' | b'[') => self.nested(),
+            _ => self.scalar(),
+        }
+    }
+
+    /// Skips an object or array, without recursion: one bit a level says which it is.
+    fn nested(&mut self) -> Step {
         let (mut depth, mut objects) = (0u32, 0u128);
         loop {
             // Here a value begins.
