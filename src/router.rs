@@ -129,7 +129,7 @@ pub enum Note<'a> {
         /// By which server.
         server: ServerIndex,
         /// What was called.
-        method: &'a str,
+        method: &'a [u8],
         /// From our receiving the request to our sending the answer.
         took: Duration,
     },
@@ -276,7 +276,9 @@ impl fmt::Display for Note<'_> {
             Note::ToolsRead { size: Size { bytes, tokens } } => {
                 write!(f, "the endpoint read the list of tools: {bytes} bytes, about {tokens} tokens")
             }
-            Note::Served { method, took, .. } => write!(f, "{method} answered in {took:.1?}"),
+            Note::Served { method, took, .. } => {
+                write!(f, "{} answered in {took:.1?}", String::from_utf8_lossy(method))
+            }
             Note::Turn { what, .. } => f.write_str(what),
         }
     }

@@ -72,7 +72,7 @@ impl Router for Switch {
 
     fn on_server(&mut self, server: ServerIndex, frame: &[u8], _: Instant, out: &mut dyn Out) {
         out.to_endpoint(&[frame]);
-        out.note(Note::Served { server, method: "echo", took: Duration::ZERO });
+        out.note(Note::Served { server, method: b"echo", took: Duration::ZERO });
         self.served += 1;
     }
 

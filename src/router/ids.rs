@@ -19,8 +19,14 @@ pub(super) fn decimal(mut n: u64, digits: &mut [u8; 20]) -> &[u8] {
 /// Our id as a server gives it back: some make a string or a float of a number.
 pub(super) fn flight_id(token: &[u8]) -> Option<u64> {
     let token = token.strip_prefix(b"\"").and_then(|t| t.strip_suffix(b"\"")).unwrap_or(token);
-    let token = token.strip_suffix(b".0").unwrap_or(token);
-    str::from_utf8(token).ok()?.parse().ok()
+    number(token.strip_suffix(b".0").unwrap_or(token))
+}
+
+/// The number in decimal digits and nothing else.
+fn number(digits: &[u8]) -> Option<u64> {
+    let digit = |byte: &u8| byte.is_ascii_digit().then(|| u64::from(byte - b'0'));
+    let append = |number: u64, byte| number.checked_mul(10)?.checked_add(digit(byte)?);
+    (!digits.is_empty()).then(|| digits.iter().try_fold(0, append))?
 }
 
 /// The id under which a server's request goes to the endpoint: a string, because the endpoint's own are often small numbers.
@@ -29,5 +35,5 @@ pub(super) fn asked_token(n: u64) -> String {
 }
 
 pub(super) fn asked_id(token: &[u8]) -> Option<u64> {
-    str::from_utf8(token.strip_prefix(b"\"mcp-pipe-")?.strip_suffix(b"\"")?).ok()?.parse().ok()
+    number(token.strip_prefix(b"\"mcp-pipe-")?.strip_suffix(b"\"")?)
 }

@@ -290,7 +290,6 @@ impl Passthrough {
                     out.note(Note::ToolsRead { size });
                 } else if is_call(method) {
                     self.desk.served += 1;
-                    let method = str::from_utf8(method).unwrap_or_default();
                     out.note(Note::Served { server: SERVER, method, took: now - call.since });
                 }
             }

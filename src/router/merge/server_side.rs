@@ -55,8 +55,7 @@ impl Merge {
                 self.desk.answered();
                 if is_call(call.method()) {
                     self.desk.served += 1;
-                    let method = str::from_utf8(call.method()).unwrap_or_default();
-                    out.note(Note::Served { server, method, took: now - call.since });
+                    out.note(Note::Served { server, method: call.method(), took: now - call.since });
                 }
             }
         }
