@@ -19,7 +19,7 @@ fn main() -> ExitCode {
 }
 
 fn start() -> Result<Exit, Failure> {
-    cli::scrub::close();
+    cli::scrub::seclude();
     let cli = cli::parse(std::env::args_os()).map_err(Failure::Usage)?;
     cli::scrub::hide(&cli.secrets());
     let env = Environment::of_process();

@@ -7,14 +7,14 @@
 /// Closes environment and memory of this process, and of those forked from it without an exec, to all but root: for
 /// debuggers and core dumps as well (`PR_SET_DUMPABLE`, prctl(2)).
 #[cfg(target_os = "linux")]
-pub fn close() {
+pub fn seclude() {
     // A kernel that refuses leaves things as they are for every other program.
     let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
 }
 
 /// Does nothing on this system.
 #[cfg(not(target_os = "linux"))]
-pub fn close() {}
+pub fn seclude() {}
 
 /// Overwrites each of `secrets` in the memory that the process list shows. To be called before a second thread
 /// exists, after the arguments have been copied. Where the memory isn't found, nothing happens.

@@ -45,7 +45,10 @@ impl Setup {
         const NOBODY: u32 = 65534;
         if rustix::process::geteuid().is_root() {
             let copy = self.dir.path().join("mcp-pipe");
-            fs::copy(env!("CARGO_BIN_EXE_mcp-pipe"), &copy).unwrap();
+            // By another process: what this one is writing can't be executed, and a test that forks meanwhile holds it open.
+            let copied =
+                std::process::Command::new("cp").args([env!("CARGO_BIN_EXE_mcp-pipe").as_ref(), &*copy]).status();
+            assert!(copied.unwrap().success());
             std::os::unix::fs::chown(self.dir.path(), Some(NOBODY), Some(NOBODY)).unwrap();
             self.command = command(&copy, self.dir.path(), &self.mark);
             self.command.uid(NOBODY).gid(NOBODY);
