@@ -8,7 +8,7 @@ use std::io::Stderr;
 #[cfg(unix)]
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long a reader may be behind before lines are dropped, once each time it falls behind: long enough for one on a
 /// busy machine, and far below every deadline of a peer.
@@ -96,7 +96,9 @@ impl<W: AsFd> Patient<W> {
     /// Whether all of it could be written, or never will be.
     fn fits(&self, text: &str, patience: Duration, behind: &mut Behind) -> bool {
         let mut rest = text.as_bytes();
-        while !rest.is_empty() && self.has_room(patience) {
+        // For the whole of it: a long line is many pieces, and a reader that is slow would be waited for at each.
+        let until = Instant::now() + patience;
+        while !rest.is_empty() && self.has_room(until.saturating_duration_since(Instant::now())) {
             match rustix::io::write(&self.to, &rest[..rest.len().min(ROOM)]) {
                 Ok(written) => rest = &rest[written..],
                 Err(rustix::io::Errno::INTR) => {}
@@ -170,6 +172,22 @@ mod tests {
         assert!(read(&mut from).chars().all(|c| c == 'x'));
         to.write("on again\n", say);
         assert_eq!(read(&mut from), "\nmissed 1\non again\n");
+    }
+
+    #[test]
+    fn a_long_line_waits_no_longer_than_a_short_one() {
+        let (mut from, to) = patient(Duration::from_millis(50));
+        // Each piece finds room within the time, all of them don't.
+        let reader = std::thread::spawn(move || {
+            let mut piece = [0; ROOM];
+            while from.read(&mut piece).unwrap() > 0 {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        });
+        to.write(&"x".repeat(1 << 20), say);
+        assert!(to.behind.lock().unwrap().torn);
+        drop(to);
+        reader.join().unwrap();
     }
 
     #[test]
