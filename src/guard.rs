@@ -8,9 +8,13 @@
 //! groups a second (their stdin has ended as well), sends TERM, waits a second, sends KILL, and ends. A program
 //! that has cleaned up after itself leaves an empty list, and the watcher ends at once.
 //!
-//! The watcher is no exec, so it costs a few private pages; its copy of the environment is wiped, since `/proc` would go on
-//! showing a token that stood there. (Those in arguments were overwritten before, see `cli::scrub`.) A child started in the
-//! instant between its spawn and its registration is not covered; it sees its stdin end, like any other.
+//! The watcher is no exec, so it costs a few private pages, the fewer the earlier it is forked. Its copies of arguments and
+//! environment are wiped, since `/proc` would go on showing a token that stood there. It takes no signal but KILL: `pkill`
+//! and service managers reach it with what is meant for the program. A child started in the instant between its spawn and
+//! its registration is not covered; it sees its stdin end, like any other.
+//!
+//! The last clone of a [`Guard`] waits for the watcher's end, so that it is no zombie of whoever inherits it: as a
+//! container's process 1, another mcp-pipe that would collect one at each health check.
 //!
 //! On Windows the guard does nothing: there a job object ends with the program (not verified).
 
@@ -20,7 +24,7 @@ use std::io;
 #[derive(Debug, Clone, Default)]
 pub struct Guard {
     #[cfg(unix)]
-    to: Option<std::sync::Arc<std::os::fd::OwnedFd>>,
+    watcher: Option<std::sync::Arc<unix::Watcher>>,
 }
 
 impl Guard {
@@ -58,10 +62,12 @@ impl Guard {
 
     #[cfg(unix)]
     fn send(&self, record: i32) {
-        let Some(to) = &self.to else { return };
-        // Four bytes are written whole or not at all. The pipe holds 16,000 of them: full means a dead watcher.
-        if let Err(error) = rustix::io::write(to, &record.to_ne_bytes()) {
-            tracing::debug!(event = "GUARD_LOST", %error, "the guard process does not listen any more");
+        let Some(watcher) = &self.watcher else { return };
+        if let Err(error) = watcher.tell(record) {
+            tracing::warn!(
+                event = "GUARD_LOST",
+                "the watcher does not listen any more ({error}): if mcp-pipe is killed, servers may be left running. Restart mcp-pipe"
+            );
         }
     }
 }
@@ -71,10 +77,11 @@ mod unix {
     use std::ffi::{c_char, c_int};
     use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
     use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
     use std::time::Duration;
-    use std::{io, ptr, thread};
+    use std::{io, mem, ptr, thread};
 
-    use rustix::process::{Pid, Signal, kill_process_group, setsid, test_kill_process_group};
+    use rustix::process::{Pid, Signal, WaitOptions, kill_process_group, setsid, test_kill_process_group, waitpid};
 
     use super::Guard;
 
@@ -82,6 +89,42 @@ mod unix {
     const GRACE: Duration = Duration::from_secs(1);
     /// How often it is seen whether they are gone already.
     const LOOK: Duration = Duration::from_millis(20);
+
+    /// The watcher as its parent sees it.
+    #[derive(Debug)]
+    pub(super) struct Watcher {
+        id: Pid,
+        /// `None` while it is being dropped.
+        to: Option<OwnedFd>,
+        /// That it is gone was said.
+        lost: AtomicBool,
+    }
+
+    impl Watcher {
+        /// Sends a record. Fails once if the watcher is gone; after that nothing is sent.
+        pub(super) fn tell(&self, record: i32) -> io::Result<()> {
+            let Some(to) = self.to.as_ref().filter(|_| !self.lost.load(Ordering::Relaxed)) else { return Ok(()) };
+            // Four bytes are written whole or not at all. The pipe holds 16,000 of them: full means a dead watcher.
+            rustix::io::write(to, &record.to_ne_bytes()).map_err(|error| {
+                self.lost.store(true, Ordering::Relaxed);
+                error
+            })?;
+            Ok(())
+        }
+    }
+
+    impl Drop for Watcher {
+        fn drop(&mut self) {
+            self.to = None;
+            // With nothing on its list it ends at once, else within the two times that it gives to what is. Longer than that
+            // somebody has stopped it.
+            let mut pause = Duration::from_micros(100);
+            while pause < 3 * GRACE && matches!(waitpid(Some(self.id), WaitOptions::NOHANG), Ok(None)) {
+                thread::sleep(pause);
+                pause *= 2;
+            }
+        }
+    }
 
     pub(super) fn start() -> io::Result<Guard> {
         // Both ends close on exec: a child that had the write end would keep the watcher waiting.
@@ -95,10 +138,13 @@ mod unix {
                 // SAFETY: ends this process at once; nothing of the program's (buffers, exit hooks) is run twice.
                 unsafe { libc::_exit(0) }
             }
-            _ => {
+            id => {
+                let watcher = Pid::from_raw(id).map(|id| Watcher { id, to: Some(to.into()), lost: false.into() });
                 // A watcher that does not listen must not stop the program.
-                rustix::io::ioctl_fionbio(&to, true)?;
-                Ok(Guard { to: Some(Arc::new(to.into())) })
+                if let Some(to) = watcher.as_ref().and_then(|watcher| watcher.to.as_ref()) {
+                    rustix::io::ioctl_fionbio(to, true)?;
+                }
+                Ok(Guard { watcher: watcher.map(Arc::new) })
             }
         }
     }
@@ -108,18 +154,10 @@ mod unix {
         let _ = setsid();
         // A working directory would keep its file system from being unmounted.
         let _ = rustix::process::chdir("/");
-        for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGQUIT, libc::SIGPIPE] {
-            // SAFETY: ignoring a signal runs no code of ours.
-            unsafe { libc::signal(signal, libc::SIG_IGN) };
-        }
+        block_signals();
         close_all_but(from.as_raw_fd());
         wipe_environment();
-        // What was freed before the fork would stay here as a copy of its own, once the program writes to its.
-        // SAFETY: gives free pages back; there is one thread.
-        #[cfg(all(target_os = "linux", target_env = "gnu"))]
-        unsafe {
-            libc::malloc_trim(0);
-        }
+        crate::cli::scrub::hide_all();
         #[cfg(target_os = "linux")]
         let _ = rustix::thread::set_name(c"mcp-pipe-guard");
         let mut groups = listen(from.as_fd());
@@ -185,6 +223,15 @@ mod unix {
         }
     }
 
+    fn block_signals() {
+        // SAFETY: the set is memory of the right type, filled before it is read; all-zero is a set, too.
+        unsafe {
+            let mut all: libc::sigset_t = mem::zeroed();
+            libc::sigfillset(&raw mut all);
+            libc::sigprocmask(libc::SIG_BLOCK, &raw const all, ptr::null_mut());
+        }
+    }
+
     unsafe extern "C" {
         static mut environ: *mut *mut c_char;
     }
@@ -200,5 +247,35 @@ mod unix {
                 entry = entry.add(1);
             }
         }
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+#[expect(clippy::unwrap_used, reason = "a test may panic")]
+mod tests {
+    use super::*;
+
+    /// A process for a test that forks, which other tests' threads must not be in. Does nothing by itself.
+    #[test]
+    fn in_a_child() {
+        if std::env::var_os("GUARD_TEST").is_none() {
+            return;
+        }
+        let guard = Guard::start().unwrap();
+        let clone = guard.clone();
+        drop(guard);
+        let children = || std::fs::read_to_string("/proc/thread-self/children").unwrap();
+        assert_eq!(children().split_whitespace().count(), 1, "it lives as long as a clone does");
+        drop(clone);
+        assert_eq!(children(), "", "neither a process nor a zombie");
+    }
+
+    #[test]
+    fn the_watcher_has_ended_and_is_reaped_once_the_last_clone_is_dropped() {
+        let arguments = ["--exact", "guard::tests::in_a_child", "--test-threads=1"];
+        let mut child = std::process::Command::new(std::env::current_exe().unwrap());
+        let output = child.args(arguments).env("GUARD_TEST", "1").output().unwrap();
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && said.contains("1 passed"), "{said}");
     }
 }

@@ -20,6 +20,8 @@ fn main() -> ExitCode {
 
 fn start() -> Result<Exit, Failure> {
     cli::scrub::seclude();
+    // It forks: before there is any thread, and while there is little to copy.
+    let (guard, unguarded) = run::guard();
     let cli = cli::parse(std::env::args_os()).map_err(Failure::Usage)?;
     cli::scrub::hide(&cli.secrets());
     let env = Environment::of_process();
@@ -27,8 +29,6 @@ fn start() -> Result<Exit, Failure> {
     if let Command::Health = command {
         return Ok(run::health(config::status_socket(&cli, &env))?);
     }
-    // It forks: before there is any thread, and while there is little to copy.
-    let (guard, unguarded) = run::guard();
     let redactions = logging::start(&cli.options, run::is_quiet(&command), &env).map_err(Failure::Option)?;
     if let Some(error) = unguarded {
         tracing::warn!(

@@ -20,9 +20,30 @@ pub fn seclude() {}
 /// exists, after the arguments have been copied. Where the memory isn't found, nothing happens.
 #[cfg(target_os = "linux")]
 pub fn hide(secrets: &[&str]) {
-    if secrets.is_empty() {
-        return;
+    if !secrets.is_empty() {
+        with_arguments(|memory| secrets.iter().for_each(|secret| overwrite(memory, secret.as_bytes())));
     }
+}
+
+/// Does nothing on this system.
+#[cfg(not(target_os = "linux"))]
+pub fn hide(_secrets: &[&str]) {}
+
+/// Overwrites all arguments but the program's name, for a process that doesn't need them. To be called like [`hide`].
+#[cfg(target_os = "linux")]
+pub fn hide_all() {
+    with_arguments(|memory| {
+        let name = memchr::memchr(0, memory).unwrap_or(memory.len());
+        memory[name..].fill(0);
+    });
+}
+
+/// Does nothing on this system.
+#[cfg(not(target_os = "linux"))]
+pub fn hide_all() {}
+
+#[cfg(target_os = "linux")]
+fn with_arguments(change: impl FnOnce(&mut [u8])) {
     let Some((start, end)) = std::fs::read_to_string("/proc/self/stat").ok().and_then(|stat| argument_range(&stat))
     else {
         return;
@@ -30,15 +51,8 @@ pub fn hide(secrets: &[&str]) {
     // SAFETY: fields 48 and 49 of /proc/self/stat bound the arguments on our initial stack: mapped and writable as
     // long as the process lives, and bytes. No thread exists that could read them meanwhile (the caller's promise),
     // and the standard library keeps pointers into them, not references.
-    let memory = unsafe { std::slice::from_raw_parts_mut(start as *mut u8, end - start) };
-    for secret in secrets {
-        overwrite(memory, secret.as_bytes());
-    }
+    change(unsafe { std::slice::from_raw_parts_mut(start as *mut u8, end - start) });
 }
-
-/// Does nothing on this system.
-#[cfg(not(target_os = "linux"))]
-pub fn hide(_secrets: &[&str]) {}
 
 /// `arg_start` and `arg_end` of a `/proc/PID/stat` line (proc_pid_stat(5), fields 48 and 49).
 #[cfg(target_os = "linux")]

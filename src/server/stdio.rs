@@ -288,7 +288,7 @@ impl Process {
             } else if let Some(step) = ladder.step.next() {
                 self.climb(step);
             } else {
-                // It hangs in the kernel. The group stays with the guard.
+                // It hangs in the kernel, with a KILL waiting for it.
                 return Poll::Ready(());
             }
         }

@@ -121,6 +121,11 @@ mod unix {
     impl Drop for Group {
         fn drop(&mut self) {
             self.kill();
+            // Those who hang in the kernel end when they leave it: there is nothing that the guard could add, and by the
+            // time it acts the number may be another's.
+            if let Some(id) = self.id.take() {
+                self.guard.remove(id);
+            }
         }
     }
 }

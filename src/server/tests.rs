@@ -10,6 +10,8 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process};
+
 use super::{Restarts, Server, ServerEvent};
 use crate::config::ServerSpec;
 use crate::endpoint::Secret;
@@ -371,6 +373,7 @@ fn nothing_is_left_when_the_program_is_killed() {
     let mut program = Killed(
         Command::new(example("guarded"))
             .args([&fixture, "--ignore-term", "--grandchild", "--", &fixture, "--", &fixture, "--grandchild"])
+            .arg("--token-in-the-arguments")
             .env("MCP_ENDPOINT", "wss://example.invalid/?token=token-in-the-environment")
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
@@ -388,10 +391,17 @@ fn nothing_is_left_when_the_program_is_killed() {
     // Nothing reports the grandchildren here.
     wait_until(|| groups.iter().map(|group| group_size(*group)).sum::<usize>() == 5);
     let watcher = watcher_of(program.0.id());
-    let shown = std::fs::read(format!("/proc/{watcher}/environ")).unwrap();
-    assert!(!String::from_utf8_lossy(&shown).contains("token"), "the environment of the watcher shows a token");
+    for file in ["environ", "cmdline"] {
+        let shown = std::fs::read(format!("/proc/{watcher}/{file}")).unwrap();
+        assert!(!String::from_utf8_lossy(&shown).contains("token"), "{file} of the watcher shows a token");
+    }
     assert_eq!(std::fs::read_to_string(format!("/proc/{watcher}/comm")).unwrap(), "mcp-pipe-guard\n");
     assert_eq!(std::fs::read_dir(format!("/proc/{watcher}/fd")).unwrap().count(), 1, "the watcher holds its pipe only");
+
+    // As `pkill -USR1 mcp-pipe` does, or a service manager that signals all of a service.
+    for signal in [Signal::USR1, Signal::HUP, Signal::TERM, Signal::TSTP] {
+        kill_process(Pid::from_raw(watcher.cast_signed()).unwrap(), signal).unwrap();
+    }
 
     program.0.kill().unwrap();
     program.0.wait().unwrap();
