@@ -270,7 +270,12 @@ impl Link {
         while !out.pending().is_empty() {
             match Pin::new(&mut open.stream).poll_write(cx, out.pending()) {
                 Poll::Pending => return Poll::Pending,
-                Poll::Ready(Ok(n)) if n > 0 => out.advance(n),
+                Poll::Ready(Ok(n)) if n > 0 => {
+                    out.advance(n);
+                    if !out.pending().is_empty() {
+                        open.keepalive.on_taken(Instant::now());
+                    }
+                }
                 Poll::Ready(failed) => {
                     let why = failed.map_or_else(|e| e.to_string(), |_| "the socket takes no more".into());
                     out.clear();
@@ -428,7 +433,8 @@ impl Open {
 
     fn beat(&mut self, now: Instant, read: bool, out: &mut Outgoing) -> Option<Look> {
         while self.timer.poll(&mut Context::from_waker(self.wakers.waker(ALARM))).is_ready() {
-            if !read {
+            // On a slow line a ping waits behind a large answer. Who takes nothing of it is dead, whether we read or not.
+            if if out.pending().is_empty() { !read } else { self.keepalive.is_taking(now) } {
                 self.keepalive.on_own_pause(now);
             }
             match self.keepalive.on_deadline(now) {

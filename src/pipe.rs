@@ -119,7 +119,7 @@ enum Phase {
         give_up: Instant,
     },
     Serving,
-    /// No new requests; those under way go on until the deadline.
+    /// No new requests; those under way go on, and their answers out, until the deadline.
     Draining {
         until: Instant,
     },
@@ -344,6 +344,7 @@ impl Pipe {
         if self.router.is_handshaken() {
             self.link.handshaken();
         }
+        let all_written = self.endpoint.pending().is_empty();
         match &mut self.phase {
             Phase::Starting { since, report, give_up } => {
                 let waited = span(now - *since);
@@ -375,18 +376,19 @@ impl Pipe {
                 self.phase = Phase::Serving;
                 true
             }
-            Phase::Draining { until } if self.router.in_flight() == 0 || now >= *until => {
+            Phase::Draining { until } if now >= *until || all_written && self.router.in_flight() == 0 => {
                 self.close(now);
                 true
             }
-            Phase::Serving => match self.router.wants_reconnect(now) {
+            // What an endpoint with a slow line is still being sent would be cut off.
+            Phase::Serving if all_written => match self.router.wants_reconnect(now) {
                 Some(reconnect) if self.link.hang_up(&mut self.endpoint, reconnect.why()) => {
                     self.woken.insert(self.link_bit());
                     true
                 }
                 Some(_) | None => false,
             },
-            Phase::Draining { .. } | Phase::Closing => false,
+            Phase::Serving | Phase::Draining { .. } | Phase::Closing => false,
         }
     }
 

@@ -2,7 +2,8 @@
 //!
 //! # Theory of operation
 //!
-//! Any byte from the peer proves that it lives. After `interval` of silence it is pinged; after `timeout` more it is
+//! Any byte from the peer proves that it lives, and so does that it takes what we have for it, behind which a ping would
+//! wait on a slow line. After `interval` of silence it is pinged; after `timeout` more it is
 //! dead, so that a half-open connection is noticed within the sum of both (40 s by default). The owner keeps one timer
 //! at [`Keepalive::deadline`] and asks [`Keepalive::on_deadline`] when it fires. It needn't move the timer on each
 //! message: one that fires too early is told to [`Beat::Wait`].
@@ -21,6 +22,8 @@ pub struct Keepalive {
     timeout: Duration,
     /// When the last byte came, or when we took up reading again.
     heard: Instant,
+    /// When it last took a part of what waits for it.
+    taken: Option<Instant>,
     phase: Phase,
 }
 
@@ -51,7 +54,7 @@ pub enum Beat {
 impl Keepalive {
     /// For a connection that opened `now`.
     pub fn new(interval: Duration, timeout: Duration, now: Instant) -> Self {
-        Keepalive { interval, timeout, heard: now, phase: Phase::Quiet }
+        Keepalive { interval, timeout, heard: now, taken: None, phase: Phase::Quiet }
     }
 
     /// Bytes of any kind came from the peer.
@@ -61,9 +64,19 @@ impl Keepalive {
         self.phase = Phase::Quiet;
     }
 
-    /// We don't read, or didn't until now: silence up to `now` is our own doing.
+    /// The peer took a part of what is to be written, and more of it waits.
+    pub fn on_taken(&mut self, now: Instant) {
+        self.taken = Some(now);
+    }
+
+    /// Whether it did so within the interval: it can't have answered a ping that waits behind the rest.
+    pub fn is_taking(&self, now: Instant) -> bool {
+        self.taken.is_some_and(|at| now < at + self.interval)
+    }
+
+    /// We don't read, or didn't until now, or a ping couldn't be written: silence up to `now` is our own doing.
     ///
-    /// Called when reading is taken up again, and instead of [`Keepalive::on_deadline`] while it rests. A ping that
+    /// Called when reading is taken up again, and before [`Keepalive::on_deadline`] while it rests. A ping that
     /// is out stays out, with its whole timeout ahead again.
     pub fn on_own_pause(&mut self, now: Instant) {
         self.heard = now;

@@ -4,7 +4,7 @@ use std::future::poll_fn;
 use std::net::SocketAddr;
 
 use futures_util::{SinkExt, StreamExt};
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::Notify;
 use tokio_tungstenite::accept_async;
@@ -34,10 +34,14 @@ struct Down {
 
 impl Rig {
     fn dialling(address: SocketAddr) -> Self {
+        // Nothing is to be heard for longer than a ping would wait for.
+        Self::pinging(address, Duration::from_secs(100_000), spec().ping_timeout)
+    }
+
+    fn pinging(address: SocketAddr, ping_interval: Duration, ping_timeout: Duration) -> Self {
         let endpoint = format!("ws://{address}/mcp/?token=t").parse().unwrap();
         let (_, wake) = watch::channel(0);
-        // Nothing is to be heard for longer than a ping would wait for.
-        let spec = LinkSpec { ping_interval: Duration::from_secs(100_000), ..spec() };
+        let spec = LinkSpec { ping_interval, ping_timeout, ..spec() };
         let mut link = Link::new(endpoint, Arc::new(spec), 1 << 20, wake);
         link.dial();
         Rig { link, out: Outgoing::default() }
@@ -331,4 +335,46 @@ async fn a_stop_while_hanging_up_is_final() {
         link.poll(cx, Instant::now(), true, out, &mut |_, event| panic!("{event:?}"))
     })
     .await;
+}
+
+#[tokio::test]
+async fn an_endpoint_with_a_slow_line_is_alive_as_long_as_it_takes_what_a_ping_waits_behind() {
+    tokio::join!(over_a_slow_line(true), over_a_slow_line(false));
+}
+
+/// `read`: whether we read meanwhile; a pipe that is held up doesn't.
+async fn over_a_slow_line(read: bool) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (interval, timeout) = (Duration::from_secs(1), Duration::from_secs(3));
+    let mut rig = Rig::pinging(listener.local_addr().unwrap(), interval, timeout);
+    let slow = interval + timeout + Duration::from_secs(2);
+    let endpoint = async {
+        let (tcp, _) = listener.accept().await.unwrap();
+        let mut tcp = accept_async(tcp).await.unwrap().into_inner();
+        let (begun, mut piece) = (Instant::now(), vec![0; 256 * 1024]);
+        while begun.elapsed() < slow {
+            tcp.read_exact(&mut piece).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+        tcp // and takes nothing any more
+    };
+    let mut written = false;
+    // Far more than is read and the sockets hold.
+    let text = "x".repeat(32 << 20);
+    let link = poll_fn(|cx| {
+        let (Rig { link, out }, mut down) = (&mut rig, None);
+        let _open = link.poll(cx, Instant::now(), read || !written, out, &mut |out, event| match event {
+            LinkEvent::Up(_) => {
+                out.text(&[text.as_bytes()]);
+                written = true;
+            }
+            LinkEvent::Down { cause, open_for, .. } => down = Some((cause.to_string(), open_for.unwrap())),
+            LinkEvent::Message(_) | LinkEvent::TooLarge(_) => panic!("{event:?}"),
+        });
+        let _written = link.poll_write(cx, out);
+        down.take().map_or(Poll::Pending, Poll::Ready)
+    });
+    let (_silent, (cause, open_for)) = tokio::join!(endpoint, link);
+    assert!(cause.contains("nothing came"), "{cause}");
+    assert!(open_for >= slow, "given up after {open_for:?} though it was taking");
 }

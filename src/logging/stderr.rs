@@ -93,7 +93,7 @@ impl<W: AsFd> Patient<W> {
         }
     }
 
-    /// Whether all of it could be written, or never will be.
+    /// Whether all of it could be written. A full disk may have room again; for a reader that is gone nobody asks.
     fn fits(&self, text: &str, patience: Duration, behind: &mut Behind) -> bool {
         let mut rest = text.as_bytes();
         // For the whole of it: a long line is many pieces, and a reader that is slow would be waited for at each.
@@ -102,8 +102,7 @@ impl<W: AsFd> Patient<W> {
             match rustix::io::write(&self.to, &rest[..rest.len().min(ROOM)]) {
                 Ok(written) => rest = &rest[written..],
                 Err(rustix::io::Errno::INTR) => {}
-                Err(rustix::io::Errno::AGAIN) => break,
-                Err(_) => return true,
+                Err(_) => break,
             }
         }
         behind.torn |= !rest.is_empty() && rest.len() < text.len();
@@ -212,6 +211,18 @@ mod tests {
         let to = Patient { patience: Duration::ZERO, ..Patient::new(terminal) };
         (0..10_000).for_each(|n| to.write(&format!("line {n}\n"), say));
         assert!(to.behind.lock().unwrap().lines > 0);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn lines_for_which_the_disk_has_no_room_are_counted() {
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let mut to = Patient { patience: Duration::ZERO, ..Patient::new(OwnedFd::from(full)) };
+        (0..3).for_each(|_| to.write("lost\n", say));
+        let (mut from, room) = std::io::pipe().unwrap();
+        to.to = room.into();
+        to.write("on again\n", say);
+        assert_eq!(read(&mut from), "missed 3\non again\n");
     }
 
     #[test]

@@ -3,9 +3,9 @@
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::harness::{FakeEndpoint, Setup, one_server, text_of};
+use crate::harness::{FakeEndpoint, Setup, field, one_server, text_of};
 
 #[tokio::test]
 async fn a_call_under_way_is_finished_then_the_connection_closes_with_1000_and_the_program_exits_0() {
@@ -18,6 +18,30 @@ async fn a_call_under_way_is_finished_then_the_connection_closes_with_1000_and_t
     conn.call(3, "echo", json!({"text": "after"})).await;
     daemon.signal(Signal::TERM);
     assert_eq!(text_of(&conn.answer_to(2).await), "slept 700 ms");
+    let close = conn.wait_for_close().await.expect("a close frame");
+    assert_eq!(u16::from(close.code), 1000);
+    assert_eq!(daemon.exit().await.code(), Some(0));
+}
+
+#[tokio::test]
+async fn an_answer_for_which_the_line_is_slow_arrives_whole() {
+    let endpoint = FakeEndpoint::bind().await;
+    let mut config = one_server(&endpoint, &[]);
+    config["drainTimeout"] = "60s".into();
+    let mut daemon = Setup::new().config(&config).start("debug");
+    let mut conn = endpoint.accept().await;
+    conn.handshake().await;
+    const BYTES: usize = 15_000_000; // more than the sockets hold
+    conn.send_call(2, "big", json!({"bytes": BYTES})).await;
+    let big = |line: &Value| {
+        field(line, "event") == Some("MESSAGE_SENT") && line["fields"]["bytes"].as_u64() > Some(BYTES as u64)
+    };
+    daemon.wait_for("the answer", big).await;
+    daemon.signal(Signal::TERM);
+    daemon.wait_for_event("STOPPING").await;
+    // More than a closing handshake is given; whoever reads later than that must not find less.
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    assert_eq!(text_of(&conn.answer_to(2).await).len(), BYTES);
     let close = conn.wait_for_close().await.expect("a close frame");
     assert_eq!(u16::from(close.code), 1000);
     assert_eq!(daemon.exit().await.code(), Some(0));
