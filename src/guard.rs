@@ -105,10 +105,7 @@ mod unix {
         pub(super) fn tell(&self, record: i32) -> io::Result<()> {
             let Some(to) = self.to.as_ref().filter(|_| !self.lost.load(Ordering::Relaxed)) else { return Ok(()) };
             // Four bytes are written whole or not at all. The pipe holds 16,000 of them: full means a dead watcher.
-            rustix::io::write(to, &record.to_ne_bytes()).map_err(|error| {
-                self.lost.store(true, Ordering::Relaxed);
-                error
-            })?;
+            rustix::io::write(to, &record.to_ne_bytes()).inspect_err(|_| self.lost.store(true, Ordering::Relaxed))?;
             Ok(())
         }
     }
