@@ -76,8 +76,7 @@ impl Guard {
 mod unix {
     use std::ffi::{c_char, c_int};
     use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-    use std::sync::Arc;
-    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::sync::{Arc, Mutex, PoisonError};
     use std::time::Duration;
     use std::{io, mem, ptr, thread};
 
@@ -94,25 +93,27 @@ mod unix {
     #[derive(Debug)]
     pub(super) struct Watcher {
         id: Pid,
-        /// `None` while it is being dropped.
-        to: Option<OwnedFd>,
-        /// That it is gone was said.
-        lost: AtomicBool,
+        /// `None` once it is gone, or is to be.
+        to: Mutex<Option<OwnedFd>>,
     }
 
     impl Watcher {
-        /// Sends a record. Fails once if the watcher is gone; after that nothing is sent.
+        /// Sends a record. Fails once when the watcher is gone, and does nothing after that.
         pub(super) fn tell(&self, record: i32) -> io::Result<()> {
-            let Some(to) = self.to.as_ref().filter(|_| !self.lost.load(Ordering::Relaxed)) else { return Ok(()) };
+            let mut to = self.to.lock().unwrap_or_else(PoisonError::into_inner);
             // Four bytes are written whole or not at all. The pipe holds 16,000 of them: full means a dead watcher.
-            rustix::io::write(to, &record.to_ne_bytes()).inspect_err(|_| self.lost.store(true, Ordering::Relaxed))?;
+            let told = to.as_ref().map(|to| rustix::io::write(to, &record.to_ne_bytes()));
+            if let Some(Err(error)) = told {
+                *to = None;
+                return Err(error.into());
+            }
             Ok(())
         }
     }
 
     impl Drop for Watcher {
         fn drop(&mut self) {
-            self.to = None;
+            *self.to.get_mut().unwrap_or_else(PoisonError::into_inner) = None;
             // With nothing on its list it ends at once, else within the two times that it gives to what is. Longer than that
             // somebody has stopped it.
             let mut pause = Duration::from_micros(100);
@@ -136,12 +137,10 @@ mod unix {
                 unsafe { libc::_exit(0) }
             }
             id => {
-                let watcher = Pid::from_raw(id).map(|id| Watcher { id, to: Some(to.into()), lost: false.into() });
                 // A watcher that does not listen must not stop the program.
-                if let Some(to) = watcher.as_ref().and_then(|watcher| watcher.to.as_ref()) {
-                    rustix::io::ioctl_fionbio(to, true)?;
-                }
-                Ok(Guard { watcher: watcher.map(Arc::new) })
+                rustix::io::ioctl_fionbio(&to, true)?;
+                let watcher = |id| Watcher { id, to: Mutex::new(Some(to.into())) };
+                Ok(Guard { watcher: Pid::from_raw(id).map(watcher).map(Arc::new) })
             }
         }
     }
