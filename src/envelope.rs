@@ -31,6 +31,9 @@ pub enum NotMessage {
     /// A member that JSON-RPC 2.0 section 4 defines is of another type.
     #[error("its {0} is of the wrong type")]
     Member(&'static str),
+    /// An object that is none of JSON-RPC's.
+    #[error("neither method nor result")]
+    Other,
 }
 
 /// The positions of what routing needs. All ranges are byte offsets into the frame that was scanned.

@@ -59,6 +59,13 @@ pub enum Note<'a> {
         /// Why not.
         why: String,
     },
+    /// A message of a server could not be read; the request that it belongs to was answered with an error.
+    Unreadable {
+        /// Whose.
+        server: ServerIndex,
+        /// Why not.
+        why: String,
+    },
     /// A message above the size limit was dropped.
     TooLarge {
         /// `None`: the endpoint's.
@@ -247,6 +254,10 @@ impl fmt::Display for Note<'_> {
             Note::NotMessage { why } => write!(
                 f,
                 "the endpoint sent something that is no JSON-RPC message ({why}); answered with a parse error"
+            ),
+            Note::Unreadable { why, .. } => write!(
+                f,
+                "the server sent a message that is not JSON-RPC ({why}); the request that it belongs to was answered with an error"
             ),
             Note::TooLarge { server, size, answered } => write!(
                 f,

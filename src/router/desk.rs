@@ -198,7 +198,7 @@ impl Desk {
             Ok(Scanned::One(e)) => return Received::One(e, line),
             Ok(Scanned::Batch(members)) if !members.is_empty() => return Received::Batch(members, line),
             Ok(Scanned::Batch(_)) => self.invalid("an empty batch", out),
-            Err(why @ (NotMessage::NoObject | NotMessage::Member(_))) => self.invalid(why, out),
+            Err(why @ (NotMessage::NoObject | NotMessage::Member(_) | NotMessage::Other)) => self.invalid(why, out),
             Err(why @ NotMessage::Json(_)) => self.not_json(why, out),
         }
         Received::Nothing
@@ -232,9 +232,9 @@ impl Desk {
             // An error about something that it could not even read. An answer to an answer would never end.
             (Kind::Other, _) if e.error || e.result.is_some() => out.note(Note::Unclaimed { server: None }),
             (_, id) => {
-                let id = id.map_or(&b"null"[..], |r| &frame[r]);
-                self.refuse(id, INVALID_REQUEST, "invalid request: neither method nor result", out);
-                out.note(Note::NotMessage { why: "neither method nor result".into() });
+                let (id, why) = (id.map_or(&b"null"[..], |r| &frame[r]), NotMessage::Other);
+                self.refuse(id, INVALID_REQUEST, format_args!("invalid request: {why}"), out);
+                out.note(Note::NotMessage { why: why.to_string() });
             }
         }
         None

@@ -14,8 +14,8 @@ use super::ids::flight_id;
 use super::reply::{self, INVALID_REQUEST, UNAVAILABLE};
 use super::{Gone, Note, Out, ServerIndex};
 use crate::catalogue::ListKind;
-use crate::envelope::{self, Envelope};
-use crate::frame::Cut;
+use crate::envelope::{self, Envelope, NotMessage};
+use crate::frame::{Cut, Ends};
 
 /// Requests under way at the server. No client has that many; an endpoint gone wild is told so instead of growing us.
 pub(super) const MAX_IN_FLIGHT: usize = 4096;
@@ -394,26 +394,58 @@ impl Lane {
 
     /// A line of the server above the size limit. What it answers is given back if the router has to deal with it.
     pub(super) fn too_large(&mut self, cut: Cut<'_>, desk: &mut Desk, out: &mut dyn Out) -> Option<(Flight, String)> {
+        let lost = self.lose(cut, self.oversize(cut.size), desk, out);
+        out.note(Note::TooLarge { server: Some(self.index), size: cut.size, answered: lost.is_some() });
+        lost.flatten()
+    }
+
+    /// A line of the server that is no message. If it was meant to be one, the same goes for it.
+    pub(super) fn unreadable(
+        &mut self,
+        frame: &[u8],
+        why: NotMessage,
+        desk: &mut Desk,
+        out: &mut dyn Out,
+    ) -> Option<(Flight, String)> {
+        // A line of a log may be JSON and name a request too, or hold a message.
+        let is_meant =
+            frame.trim_ascii_start().starts_with(b"{") && memchr::memmem::find(frame, b"\"jsonrpc\"").is_some();
+        let message = || format!("server \"{}\" answered with something that is not JSON-RPC ({why})", self.name);
+        let lost = is_meant.then(message).and_then(|message| self.lose(Ends::of(frame).cut(), message, desk, out));
+        out.note(match lost {
+            Some(_) => Note::Unreadable { server: self.index, why: why.to_string() },
+            None => Note::Noise { server: self.index, line: frame },
+        });
+        lost.flatten()
+    }
+
+    /// A message of the server is lost, and what it belongs to gets an error, or is given back. `None`: to nothing.
+    fn lose(
+        &mut self,
+        cut: Cut<'_>,
+        message: String,
+        desk: &mut Desk,
+        out: &mut dyn Out,
+    ) -> Option<Option<(Flight, String)>> {
         let seen = envelope::scan_cut(cut);
-        let message = format!(
-            "the answer of server \"{}\" has {} bytes, above the limit of {} (maxFrameSize)",
-            self.name, cut.size, self.max_frame
-        );
-        let (mut answered, mut rest) = (false, None);
-        if let (Some(id), true) = (seen.id, seen.method) {
-            out.to_server(self.index, &[&reply::error(id, INVALID_REQUEST, &message)]);
-            answered = true;
-        } else if let Some((_, flight)) = seen.id.and_then(|id| self.land(id)) {
-            answered = true;
-            match flight {
-                Flight::Call(call) => desk.refuse(call.id(), UNAVAILABLE, &message, out),
-                other @ (Flight::Probe | Flight::Initialize { .. } | Flight::List(..)) => {
-                    rest = Some((other, message));
-                }
+        let id = seen.id.filter(|id| *id != b"null")?;
+        let mut rest = None;
+        if seen.method {
+            out.to_server(self.index, &[&reply::error(id, INVALID_REQUEST, message)]);
+        } else {
+            match self.land(id)?.1 {
+                Flight::Call(call) => desk.refuse(call.id(), UNAVAILABLE, message, out),
+                other @ (Flight::Probe | Flight::Initialize { .. } | Flight::List(..)) => rest = Some((other, message)),
             }
         }
-        out.note(Note::TooLarge { server: Some(self.index), size: cut.size, answered });
-        rest
+        self.heard();
+        Some(rest)
+    }
+
+    /// What is told of an answer above the size limit.
+    fn oversize(&self, size: u64) -> String {
+        let limit = self.max_frame;
+        format!("the answer of server \"{}\" has {size} bytes, above the limit of {limit} (maxFrameSize)", self.name)
     }
 
     /// The endpoint's requests that are under way.

@@ -41,7 +41,7 @@ use super::reply::{self, UNAVAILABLE};
 use super::{Account, Gone, Note, Out, Reconnect, Router, SHUTTING_DOWN, ServerIndex};
 use crate::catalogue::{ListKind, Memory};
 use crate::config::{Naming, ServerSpec};
-use crate::envelope::{self, Envelope, Kind, Scanned};
+use crate::envelope::{self, Envelope, Kind, NotMessage, Scanned};
 use crate::frame::Cut;
 use crate::tools::ToolPolicy;
 
@@ -300,7 +300,7 @@ impl Router for Merge {
                 }
                 return;
             }
-            Err(_) => return out.note(Note::Noise { server, line: frame }),
+            Err(why) => return self.unreadable(server, frame, why, now, out),
         };
         let kind = e.kind(frame);
         if kind != Kind::Other {
@@ -310,18 +310,13 @@ impl Router for Merge {
             Kind::Response => self.server_answers(server, frame, &e, now, out),
             Kind::Request => self.desk.ask(server, frame, &e, now, out),
             Kind::Notification => self.server_notifies(server, frame, &e, now, out),
-            Kind::Other => out.note(Note::Noise { server, line: frame }),
+            Kind::Other => self.unreadable(server, frame, NotMessage::Other, now, out),
         }
     }
 
     fn on_server_too_large(&mut self, server: ServerIndex, cut: Cut<'_>, now: Instant, out: &mut dyn Out) {
-        match self.members[server].lane.too_large(cut, &mut self.desk, out) {
-            Some((Flight::Initialize { again }, message)) => self.unwelcome(server, again, &message, now, out),
-            Some((Flight::List(kind, number), message)) => {
-                self.turn(server, kind, number, Err((0, &message)), now, out);
-            }
-            Some((Flight::Probe | Flight::Call(_), _)) | None => {}
-        }
+        let lost = self.members[server].lane.too_large(cut, &mut self.desk, out);
+        self.lost(server, lost, now, out);
     }
 
     fn on_tick(&mut self, now: Instant, out: &mut dyn Out) {

@@ -27,7 +27,7 @@ use super::lane::{Call, Flight, Lane, MAX_WAITING, ServerSide, Waiting, is_call}
 use super::reply::{self, UNAVAILABLE};
 use super::{Account, Gone, Note, Out, Reconnect, Router, SHUTTING_DOWN, ServerIndex};
 use crate::config::Handshake;
-use crate::envelope::{self, Envelope, Kind, Scanned};
+use crate::envelope::{self, Envelope, Kind, NotMessage, Scanned};
 use crate::frame::Cut;
 use crate::tools::size::Size;
 
@@ -117,7 +117,7 @@ impl Router for Passthrough {
                 }
                 return;
             }
-            Err(_) => return out.note(Note::Noise { server: SERVER, line: frame }),
+            Err(why) => return self.unreadable(frame, why, out),
         };
         let kind = e.kind(frame);
         if kind != Kind::Other {
@@ -127,14 +127,13 @@ impl Router for Passthrough {
             Kind::Response => self.server_answers(frame, &e, now, out),
             Kind::Request => self.desk.ask(SERVER, frame, &e, now, out),
             Kind::Notification => self.server_notifies(frame, &e, out),
-            Kind::Other => out.note(Note::Noise { server: SERVER, line: frame }),
+            Kind::Other => self.unreadable(frame, NotMessage::Other, out),
         }
     }
 
     fn on_server_too_large(&mut self, _server: ServerIndex, cut: Cut<'_>, _now: Instant, out: &mut dyn Out) {
-        if let Some((Flight::Initialize { .. }, message)) = self.lane.too_large(cut, &mut self.desk, out) {
-            self.unwelcome(|id| reply::error(id, UNAVAILABLE, &message), out);
-        }
+        let lost = self.lane.too_large(cut, &mut self.desk, out);
+        self.lost(lost, out);
     }
 
     fn on_tick(&mut self, now: Instant, out: &mut dyn Out) {
@@ -293,6 +292,19 @@ impl Passthrough {
                     out.note(Note::Served { server: SERVER, method, took: now - call.since });
                 }
             }
+        }
+    }
+
+    /// A line of the server that is no message.
+    fn unreadable(&mut self, frame: &[u8], why: NotMessage, out: &mut dyn Out) {
+        let lost = self.lane.unreadable(frame, why, &mut self.desk, out);
+        self.lost(lost, out);
+    }
+
+    /// The answer to a request of ours is lost.
+    fn lost(&mut self, lost: Option<(Flight, String)>, out: &mut dyn Out) {
+        if let Some((Flight::Initialize { .. }, message)) = lost {
+            self.unwelcome(|id| reply::error(id, UNAVAILABLE, &message), out);
         }
     }
 

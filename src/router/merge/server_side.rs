@@ -8,6 +8,37 @@ use crate::router::reply::{INVALID_PARAMS, METHOD_NOT_FOUND, RESOURCE_NOT_FOUND}
 use crate::tools::cut::cut_result;
 
 impl Merge {
+    /// A line of a server that is no message.
+    pub(super) fn unreadable(
+        &mut self,
+        server: ServerIndex,
+        frame: &[u8],
+        why: NotMessage,
+        now: Instant,
+        out: &mut dyn Out,
+    ) {
+        let lost = self.members[server].lane.unreadable(frame, why, &mut self.desk, out);
+        self.lost(server, lost, now, out);
+    }
+
+    /// The answer to a request of ours is lost.
+    pub(super) fn lost(
+        &mut self,
+        server: ServerIndex,
+        lost: Option<(Flight, String)>,
+        now: Instant,
+        out: &mut dyn Out,
+    ) {
+        match lost {
+            Some((Flight::Initialize { again }, message)) => self.unwelcome(server, again, &message, now, out),
+            Some((Flight::List(kind, number), message)) => {
+                self.turn(server, kind, number, Err((0, &message)), now, out);
+            }
+            Some((Flight::Probe, _)) => self.settle(now, out),
+            Some((Flight::Call(_), _)) | None => {}
+        }
+    }
+
     pub(super) fn server_answers(
         &mut self,
         server: ServerIndex,

@@ -774,6 +774,23 @@ fn a_timeout_counts_from_when_the_call_came() {
 }
 
 #[test]
+fn an_answer_that_is_no_message_costs_its_request_and_nothing_else() {
+    let mut rig = Rig::pair();
+    rig.endpoint(&call(3, "one"));
+    let broken = |id: &Value| format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{{"tools":NaN}}}}"#);
+    let id = rig.at_server(0)[0]["id"].clone();
+    rig.server(0, &broken(&id));
+    let answer = rig.at_endpoint().pop().unwrap();
+    assert_eq!((&answer["id"], &answer["error"]["code"]), (&json!(3), &json!(UNAVAILABLE)));
+    rig.offers[0]["tools/list"] = Value::Null;
+    rig.server(0, r#"{"method":"notifications/tools/list_changed"}"#);
+    let id = rig.at_server(0)[0]["id"].clone();
+    rig.server(0, &broken(&id));
+    assert!(rig.sink.notes.iter().any(|note| note.contains("did not answer tools/list")), "{:?}", rig.sink.notes);
+    assert_eq!(rig.tools(), ["a__add", "one", "b__add", "two"]);
+}
+
+#[test]
 fn one_server_cannot_take_all_questions_nor_silence_the_others() {
     let mut rig = Rig::pair();
     for id in 0..100 {

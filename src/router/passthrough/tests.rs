@@ -174,6 +174,7 @@ fn a_server_is_warm_as_soon_as_it_answers_anything() {
         r#"{"id":1,"result":{}}"#,
         r#"{"id":1,"error":{"code":-32600,"message":"not initialized"}}"#,
         r#"{"method":"notifications/message","params":{}}"#,
+        r#"{"jsonrpc":"2.0","id":1}"#,
     ] {
         let mut rig = Rig::new();
         assert!(!rig.router.is_warm());
@@ -445,6 +446,56 @@ fn a_message_above_the_limit_becomes_an_error_that_names_size_and_limit() {
         &mut rig.sink,
     );
     assert_eq!(parsed(&rig.sent_to_endpoint()[0])["id"], 3);
+}
+
+/// The last request that the server got, by its id, in text that a server may have written with it.
+fn with_id(rig: &mut Rig, text: &str) -> String {
+    text.replace("ID", &parsed(&rig.sent_to_server().pop().unwrap())["id"].to_string())
+}
+
+#[test]
+fn an_answer_that_is_no_message_is_an_error_for_who_waits_for_it() {
+    for answer in [
+        r#"{"jsonrpc":"2.0","id":ID}"#,
+        r#"{"jsonrpc":"2.0","id":ID,"result":{"x":NaN}}"#,
+        r#"{"result":{"x":NaN},"jsonrpc":"2.0","id":ID}"#,
+        r#"{"jsonrpc":"2.0","id":ID,"result":{}} done"#,
+    ] {
+        let mut rig = Rig::running();
+        rig.endpoint(r#"{"id":"x","method":"tools/call"}"#);
+        let answer = with_id(&mut rig, answer);
+        rig.server(&answer);
+        let error = parsed(&rig.sent_to_endpoint()[0]);
+        assert_eq!((&error["id"], rig.router.in_flight()), (&json!("x"), 0), "{answer}");
+        let message = error["error"]["message"].as_str().unwrap();
+        assert!(message.starts_with("server \"calc\" answered with something that is not JSON-RPC ("), "{message}");
+    }
+    let mut rig = Rig::new();
+    rig.server_up();
+    rig.link_up();
+    rig.endpoint(&hello(7));
+    let answer = with_id(&mut rig, r#"{"jsonrpc":"2.0","id":ID,"result":{"x":NaN}}"#);
+    rig.server(&answer);
+    assert!(rig.sent_to_endpoint()[0].contains("not JSON-RPC"), "initialize");
+    rig.server(r#"{"jsonrpc":"2.0","id":"s","method":"roots/list","params":NaN}"#);
+    assert_eq!(parsed(&rig.sent_to_server()[0])["id"], "s", "and a request of its own");
+}
+
+#[test]
+fn a_line_of_a_log_is_not_taken_for_the_answer_to_the_request_that_it_names() {
+    for line in [
+        r#"sending: {"jsonrpc":"2.0","result":{},"id":ID}"#,
+        r#"{"level":30,"msg":"called","id":ID}"#,
+        r#"{"level":30,"message":{"jsonrpc":"2.0","id":ID}}"#,
+        r#"{"jsonrpc":"2.0","x":NaN,"message":{"id":ID}}"#,
+    ] {
+        let mut rig = Rig::running();
+        rig.endpoint(r#"{"id":"x","method":"tools/call"}"#);
+        let lines = with_id(&mut rig, &format!("{line}\n{}", r#"{"id":ID,"result":1}"#));
+        lines.lines().for_each(|line| rig.server(line));
+        assert_eq!(rig.sent_to_endpoint(), [r#"{"id":"x","result":1}"#], "{line}");
+        assert!(rig.sink.notes[0].contains("stdout line"), "{:?}", rig.sink.notes);
+    }
 }
 
 #[test]
