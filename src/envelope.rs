@@ -59,9 +59,9 @@ pub struct Envelope {
     pub wants_progress: Option<Range<usize>>,
     /// The value of `params.progressToken` (`notifications/progress`).
     pub progress_token: Option<Range<usize>>,
-    /// The value of `result`.
+    /// The value of `result`, unless it is `null` beside an `error`: some serializers leave no member out.
     pub result: Option<Range<usize>>,
-    /// There is an `error`.
+    /// There is an `error` that is not `null`.
     pub error: bool,
 }
 
@@ -233,13 +233,14 @@ impl Scan<'_> {
                     s.value()?;
                     e.id = Some(from..s.i);
                 }
-                b"method" => {
-                    if s.peek() != Some(b'"') {
-                        return s.refuse(NotMessage::Member("method"));
+                b"method" => match s.peek() {
+                    Some(b'"') => {
+                        s.string()?;
+                        e.method = Some(from + 1..s.i - 1);
                     }
-                    s.string()?;
-                    e.method = Some(from + 1..s.i - 1);
-                }
+                    Some(b'n') => s.value()?,
+                    _ => return s.refuse(NotMessage::Member("method")),
+                },
                 b"params" => {
                     if s.peek() == Some(b'{') {
                         s.params(e)?;
@@ -254,13 +255,17 @@ impl Scan<'_> {
                     e.result = Some(from..s.i);
                 }
                 b"error" => {
+                    e.error = s.peek() != Some(b'n');
                     s.value()?;
-                    e.error = true;
                 }
                 _ => s.value()?,
             }
             Ok(())
-        })
+        })?;
+        if e.error && e.result.clone().is_some_and(|r| &self.b[r] == b"null") {
+            e.result = None;
+        }
+        Ok(())
     }
 
     fn params(&mut self, e: &mut Envelope) -> Step {

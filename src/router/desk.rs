@@ -318,7 +318,7 @@ impl Desk {
             server,
             unsent,
             id: id.into(),
-            progress: progress.map(|token| frame[token].into()),
+            progress: progress.map(|token| &frame[token]).filter(|token| *token != b"null").map(Into::into),
             method: method[..method.floor_char_boundary(METHOD)].to_owned(),
             deadline: now + ASK,
         };

@@ -89,7 +89,7 @@ impl Call {
         let part = |r: &Option<Range<usize>>| r.clone().map_or(&b""[..], |r| &frame[r]);
         let (id, method, progress) = (part(&e.id), part(&e.method), part(&e.wants_progress));
         let method = &method[..method.len().min(METHOD)];
-        let progress = if progress.len() <= super::desk::MAX_ID { progress } else { b"" };
+        let progress = if progress.len() <= super::desk::MAX_ID && progress != b"null" { progress } else { b"" };
         let text = [id, method, progress].concat().into();
         Call { text, id_len: id.len(), method_len: method.len(), since: now, terms: None }
     }

@@ -499,6 +499,35 @@ fn a_line_of_a_log_is_not_taken_for_the_answer_to_the_request_that_it_names() {
 }
 
 #[test]
+fn an_error_beside_a_result_of_null_is_an_error() {
+    let mut rig = Rig::new();
+    rig.server_up();
+    rig.link_up();
+    rig.endpoint(&hello(7));
+    let answer = r#"{"id":ID,"result":null,"error":{"code":-32602,"message":"unsupported version"}}"#;
+    let answer = with_id(&mut rig, answer);
+    rig.server(&answer);
+    assert_eq!(parsed(&rig.sent_to_endpoint()[0])["error"]["message"], "unsupported version");
+    rig.endpoint(&hello(8));
+    assert_eq!(methods(&rig.sent_to_server()), ["initialize"], "there is no answer to remember");
+}
+
+#[test]
+fn a_progress_token_of_null_is_none() {
+    let mut rig = Rig::running();
+    rig.endpoint(r#"{"id":1,"method":"tools/call","params":{"_meta":{"progressToken":null}}}"#);
+    // A TypeScript server does not answer a request with such a token, so it gets one.
+    assert!(parsed(&rig.sink.server[0])["params"]["_meta"]["progressToken"].is_u64());
+    let progress = with_id(&mut rig, r#"{"method":"notifications/progress","params":{"progressToken":ID}}"#);
+    rig.server(&progress);
+    assert!(rig.sent_to_endpoint().is_empty());
+    rig.server(r#"{"id":"r","method":"roots/list","params":{"_meta":{"progressToken":null}}}"#);
+    let token = parsed(&rig.sent_to_endpoint()[0])["id"].clone();
+    rig.endpoint(&json!({"method": "notifications/progress", "params": {"progressToken": token}}).to_string());
+    assert!(rig.sent_to_server().is_empty());
+}
+
+#[test]
 fn pings_are_answered_while_the_server_is_busy_or_dead() {
     let mut rig = Rig::running();
     rig.server_down(100);
