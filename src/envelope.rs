@@ -122,6 +122,21 @@ pub fn scan_one(frame: &[u8]) -> Option<Envelope> {
     }
 }
 
+/// The frame with its method as plain text, where that is written with escapes: some serializers write `\/` for a slash.
+/// `None` if there is nothing to do, or text that needs its escapes.
+pub fn plain_method(frame: &[u8], e: &Envelope) -> Option<Vec<u8>> {
+    let method = e.method.clone()?;
+    memchr::memchr(b'\\', &frame[method.clone()])?;
+    unescaped(frame, method)
+}
+
+#[cold]
+fn unescaped(frame: &[u8], method: Range<usize>) -> Option<Vec<u8>> {
+    let plain = serde_json::from_slice::<String>(&frame[method.start - 1..=method.end]).ok()?;
+    let fits = plain.bytes().all(|b| b >= b' ' && b != b'"' && b != b'\\');
+    fits.then(|| [&frame[..method.start], plain.as_bytes(), &frame[method.end..]].concat())
+}
+
 /// What can be told of a message that was too large to keep.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CutEnvelope<'a> {

@@ -194,8 +194,16 @@ impl Desk {
                 }
             }
         }
-        match envelope::scan(line.as_deref().unwrap_or(frame)) {
-            Ok(Scanned::One(e)) => return Received::One(e, line),
+        let text = line.as_deref().unwrap_or(frame);
+        match envelope::scan(text) {
+            Ok(Scanned::One(e)) => match envelope::plain_method(text, &e) {
+                None => return Received::One(e, line),
+                Some(plain) => {
+                    if let Some(e) = envelope::scan_one(&plain) {
+                        return Received::One(e, Some(plain));
+                    }
+                }
+            },
             Ok(Scanned::Batch(members)) if !members.is_empty() => return Received::Batch(members, line),
             Ok(Scanned::Batch(_)) => self.invalid("an empty batch", out),
             Err(why @ (NotMessage::NoObject | NotMessage::Member(_) | NotMessage::Other)) => self.invalid(why, out),

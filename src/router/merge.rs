@@ -293,7 +293,10 @@ impl Router for Merge {
 
     fn on_server(&mut self, server: ServerIndex, frame: &[u8], now: Instant, out: &mut dyn Out) {
         let e = match envelope::scan(frame) {
-            Ok(Scanned::One(e)) => e,
+            Ok(Scanned::One(e)) => match envelope::plain_method(frame, &e) {
+                None => e,
+                Some(plain) => return self.on_server(server, &plain, now, out),
+            },
             Ok(Scanned::Batch(members)) => {
                 for m in members {
                     self.on_server(server, &frame[m], now, out);

@@ -110,7 +110,10 @@ impl Router for Passthrough {
 
     fn on_server(&mut self, _server: ServerIndex, frame: &[u8], now: Instant, out: &mut dyn Out) {
         let e = match envelope::scan(frame) {
-            Ok(Scanned::One(e)) => e,
+            Ok(Scanned::One(e)) => match envelope::plain_method(frame, &e) {
+                None => e,
+                Some(plain) => return self.on_server(SERVER, &plain, now, out),
+            },
             Ok(Scanned::Batch(members)) => {
                 for m in members {
                     self.on_server(SERVER, &frame[m], now, out);

@@ -791,6 +791,20 @@ fn an_answer_that_is_no_message_costs_its_request_and_nothing_else() {
 }
 
 #[test]
+fn escaped_slashes_hide_neither_a_call_nor_a_change() {
+    let mut spec = specs(&["a"]);
+    spec[0].tools = Arc::new(ToolPolicy { deny: vec![Glob::new("secret")], ..ToolPolicy::default() });
+    let mut rig = Rig::new(spec, vec![offer(&["one", "secret"])], vec![]);
+    rig.begin();
+    rig.endpoint(&call(1, "secret").replace("tools/call", "tools\\/call"));
+    assert_eq!(rig.at_endpoint()[0]["error"]["code"], -32602);
+    assert!(rig.at_server(0).is_empty());
+    rig.offers[0] = offer(&["more"]);
+    rig.server(0, r#"{"method":"notifications\/tools\/list_changed"}"#);
+    assert_eq!(rig.tools(), ["more"]);
+}
+
+#[test]
 fn one_server_cannot_take_all_questions_nor_silence_the_others() {
     let mut rig = Rig::pair();
     for id in 0..100 {

@@ -499,6 +499,34 @@ fn a_line_of_a_log_is_not_taken_for_the_answer_to_the_request_that_it_names() {
 }
 
 #[test]
+fn a_method_is_known_also_where_its_slashes_are_escaped() {
+    let mut rig = Rig::running();
+    rig.endpoint(r#"{"id":1,"method":"tools\/call","params":{"_meta":{"progressToken":"p"}}}"#);
+    let progress = r#"{"method":"notifications\/progress","params":{"progressToken":ID,"message":"a\/b"}}"#;
+    let progress = with_id(&mut rig, progress);
+    rig.server(&progress);
+    assert_eq!(
+        rig.sent_to_endpoint(),
+        [r#"{"method":"notifications/progress","params":{"progressToken":"p","message":"a\/b"}}"#]
+    );
+    rig.server(r#"{"id":"e","method":"elicitation\/create"}"#);
+    assert_eq!(
+        parsed(&rig.sent_to_server()[0])["error"]["code"],
+        METHOD_NOT_FOUND,
+        "the endpoint declared no such thing"
+    );
+    rig.endpoint(r#"{"method":"notifications\/cancelled","params":{"requestId":1}}"#);
+    assert_eq!(rig.router.in_flight(), 0);
+    // What is no plain text in the end stays as it is.
+    for odd in [r#"{"method":"a\"\/b"}"#, r#"{"method":"a\ud800"}"#] {
+        rig.sink = Sink::default();
+        rig.server(odd);
+        rig.endpoint(odd);
+        assert_eq!((rig.sent_to_endpoint(), rig.sent_to_server()), (vec![odd.to_owned()], vec![odd.to_owned()]));
+    }
+}
+
+#[test]
 fn an_error_beside_a_result_of_null_is_an_error() {
     let mut rig = Rig::new();
     rig.server_up();
