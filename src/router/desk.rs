@@ -182,6 +182,16 @@ impl Desk {
         self.answered();
     }
 
+    /// An error for a request that has waited in vain. A notification gets no answer.
+    pub(super) fn refuse_held(&mut self, frame: &[u8], message: impl std::fmt::Display, out: &mut dyn Out) {
+        if let Some(e) = envelope::scan_one(frame)
+            && e.kind(frame) == Kind::Request
+            && let Some(id) = e.id
+        {
+            self.refuse(&frame[id], UNAVAILABLE, message, out);
+        }
+    }
+
     /// Reads a frame of the endpoint; answers what is no message.
     pub(super) fn receive(&mut self, frame: &[u8], out: &mut dyn Out) -> Received {
         let mut line = None;

@@ -163,12 +163,10 @@ impl Lane {
         }
         if gone.retry_in > HOLD {
             // It comes back too late for those who wait.
+            let next = seconds(gone.retry_in);
+            let message = format!("server \"{}\" {}; next start in {next}", self.name, gone.why);
             for (_, frame) in self.held.take() {
-                if let Some(id) = envelope::scan_one(&frame).and_then(|e| e.id) {
-                    let next = seconds(gone.retry_in);
-                    let message = format!("server \"{}\" {}; next start in {next}", self.name, gone.why);
-                    desk.refuse(&frame[id], UNAVAILABLE, message, out);
-                }
+                desk.refuse_held(&frame, &message, out);
             }
         }
         desk.server_down(self.index, out);
@@ -270,15 +268,17 @@ impl Lane {
         true
     }
 
-    /// Keeps a message for a server that can't take it yet; false if it can.
+    /// Keeps a message for a server that can't take it yet, but not beyond its own deadline; false if it can.
     pub(super) fn hold(
         &mut self,
         frame: &[u8],
         id: Option<&[u8]>,
+        deadline: Option<Instant>,
         desk: &mut Desk,
         now: Instant,
         out: &mut dyn Out,
     ) -> bool {
+        let until = deadline.map_or(now + HOLD, |deadline| deadline.min(now + HOLD));
         let mut refuse = |message: String| {
             if let Some(id) = id {
                 desk.refuse(id, UNAVAILABLE, message, out);
@@ -300,14 +300,14 @@ impl Lane {
             // Waiting is pointless if it comes too late.
             ServerSide::Down { why, retry_at } => {
                 if let (Some(_), Some(at)) = (id, retry_at)
-                    && *at > now + HOLD
+                    && *at > until
                 {
                     refuse(format!("server \"{}\" {why}; next start in {}", self.name, seconds(*at - now)));
                     return true;
                 }
             }
         }
-        if !self.held.push(frame, now) {
+        if !self.held.push_until(frame, now, until) {
             refuse(format!("server \"{}\" is not ready, and too much waits for it already", self.name));
         }
         true
@@ -315,16 +315,14 @@ impl Lane {
 
     /// Answers what has waited for too long.
     pub(super) fn tick(&mut self, desk: &mut Desk, now: Instant, out: &mut dyn Out) {
-        while let Some(frame) = self.held.expired(now) {
-            if let Some(id) = envelope::scan_one(&frame).and_then(|e| e.id) {
-                desk.refuse(&frame[id], UNAVAILABLE, self.excuse(), out);
-            }
+        while let Some((waited, frame)) = self.held.expired(now) {
+            desk.refuse_held(&frame, self.excuse(waited), out);
         }
     }
 
-    /// Why a request that waited got no answer.
-    pub(super) fn excuse(&self) -> String {
-        format!("server \"{}\" {} for {} s", self.name, self.doing(), HOLD.as_secs())
+    /// Why a request that waited for so long got no answer.
+    pub(super) fn excuse(&self, waited: Duration) -> String {
+        format!("server \"{}\" {} for {} s", self.name, self.doing(), waited.as_secs_f64())
     }
 
     /// Cancels by the server's id what the endpoint cancels by its own; whether it was here.

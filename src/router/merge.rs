@@ -361,9 +361,7 @@ impl Router for Merge {
         let lanes = self.members.iter_mut().map(|member| &mut member.lane.held);
         let held: Vec<_> = lanes.chain([&mut self.unrouted]).flat_map(Held::take).collect();
         for (_, frame) in held {
-            if let Some(id) = envelope::scan_one(&frame).and_then(|e| e.id) {
-                self.desk.refuse(&frame[id], UNAVAILABLE, SHUTTING_DOWN, out);
-            }
+            self.desk.refuse_held(&frame, SHUTTING_DOWN, out);
         }
         for owed in std::mem::take(&mut self.owed) {
             self.desk.refuse(&owed.id, UNAVAILABLE, SHUTTING_DOWN, out);

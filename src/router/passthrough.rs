@@ -143,7 +143,7 @@ impl Router for Passthrough {
         self.lane.tick(&mut self.desk, now, out);
         while self.waiting.first().is_some_and(|w| w.deadline <= now) {
             let w = self.waiting.remove(0);
-            self.desk.refuse(&w.id, UNAVAILABLE, self.lane.excuse(), out);
+            self.desk.refuse(&w.id, UNAVAILABLE, self.lane.excuse(HOLD), out);
         }
         self.desk.tick(now, out);
     }
@@ -156,9 +156,7 @@ impl Router for Passthrough {
     fn drain(&mut self, _now: Instant, out: &mut dyn Out) {
         self.desk.draining = true;
         for (_, frame) in self.lane.held.take() {
-            if let Some(id) = envelope::scan_one(&frame).and_then(|e| e.id) {
-                self.desk.refuse(&frame[id], UNAVAILABLE, SHUTTING_DOWN, out);
-            }
+            self.desk.refuse_held(&frame, SHUTTING_DOWN, out);
         }
         for w in std::mem::take(&mut self.waiting) {
             self.desk.refuse(&w.id, UNAVAILABLE, SHUTTING_DOWN, out);
@@ -217,7 +215,7 @@ impl Passthrough {
             }
             Some(Message::Notification { .. }) => {
                 self.desk.converse(out);
-                if !self.lane.hold(frame, None, &mut self.desk, now, out) {
+                if !self.lane.hold(frame, None, None, &mut self.desk, now, out) {
                     out.to_server(SERVER, &[frame]);
                 }
             }
@@ -259,7 +257,7 @@ impl Passthrough {
         if desk.draining {
             return desk.refuse(id, UNAVAILABLE, SHUTTING_DOWN, out);
         }
-        if lane.admit(id, desk, now, out) && !lane.hold(frame, Some(id), desk, now, out) {
+        if lane.admit(id, desk, now, out) && !lane.hold(frame, Some(id), None, desk, now, out) {
             lane.tell(out);
             lane.forward(frame, e, Call::new(frame, e, now), Edits::default(), desk, out);
         }

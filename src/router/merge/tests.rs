@@ -774,6 +774,27 @@ fn a_timeout_counts_from_when_the_call_came() {
 }
 
 #[test]
+fn a_call_does_not_wait_for_its_server_beyond_its_own_timeout() {
+    let mut spec = specs(&["a"]);
+    let quick = (Glob::new("one"), Duration::from_secs(3));
+    spec[0].tools = Arc::new(ToolPolicy { timeouts: vec![quick], ..ToolPolicy::default() });
+    let mut rig = Rig::new(spec, vec![offer(&["one", "two"])], vec![]);
+    rig.begin();
+    rig.down(0, 2);
+    rig.endpoint(&call(1, "two"));
+    rig.endpoint(&call(2, "one"));
+    rig.pass(3);
+    let answers = rig.at_endpoint();
+    let message = "server \"a\" exited with code 1 and has not been back for 3 s";
+    assert_eq!((answers.len(), &answers[0]["id"], &answers[0]["error"]["message"]), (1, &json!(2), &json!(message)));
+    rig.pass(6);
+    assert_eq!(rig.at_endpoint()[0]["id"], 1);
+    rig.down(0, 5);
+    rig.endpoint(&call(3, "one"));
+    assert_eq!(rig.at_endpoint()[0]["id"], 3, "the next start is too late for it");
+}
+
+#[test]
 fn an_answer_that_is_no_message_costs_its_request_and_nothing_else() {
     let mut rig = Rig::pair();
     rig.endpoint(&call(3, "one"));

@@ -556,6 +556,25 @@ fn a_progress_token_of_null_is_none() {
 }
 
 #[test]
+fn a_notification_that_waited_is_never_answered() {
+    let held = || {
+        let mut rig = Rig::running();
+        rig.server_down(1);
+        rig.endpoint(r#"{"id":null,"method":"x/y"}"#);
+        rig.endpoint(r#"{"id":2,"method":"tools/call"}"#);
+        rig
+    };
+    let (mut late, mut gone, mut drained) = (held(), held(), held());
+    late.pass(9);
+    gone.server_down(300);
+    drained.router.drain(drained.now, &mut drained.sink);
+    for mut rig in [late, gone, drained] {
+        let answers = rig.sent_to_endpoint();
+        assert_eq!((answers.len(), &parsed(&answers[0])["id"]), (1, &json!(2)), "{answers:?}");
+    }
+}
+
+#[test]
 fn pings_are_answered_while_the_server_is_busy_or_dead() {
     let mut rig = Rig::running();
     rig.server_down(100);
