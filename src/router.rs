@@ -263,7 +263,11 @@ impl fmt::Display for Note<'_> {
                 f,
                 "{} sent a message of {size} bytes, above maxFrameSize; {}",
                 if server.is_some() { "the server" } else { "the endpoint" },
-                if *answered { "its request was answered with an error" } else { "dropped, its id could not be found" },
+                if *answered {
+                    "its request was answered with an error"
+                } else {
+                    "dropped: its id could not be found, or nobody waits for it"
+                },
             ),
             Note::Unclaimed { server: Some(_) } => f.write_str("dropped an answer of the server that nobody waits for"),
             Note::Unclaimed { server: None } => f.write_str("dropped an answer of the endpoint that nobody waits for"),

@@ -260,16 +260,19 @@ impl Desk {
 
     /// The endpoint's answer to a request of a server.
     fn endpoint_answers(&mut self, frame: &[u8], id: Range<usize>, out: &mut dyn Out) {
-        let n = asked_id(&frame[id.clone()]);
-        if let (Some(_), LinkSide::Up { answers, .. }) = (n, &mut self.link) {
-            // It does answer, be it too late.
-            *answers = true;
-            self.mute = false;
-        }
-        match n.and_then(|n| self.asked.remove(&n)) {
+        match asked_id(&frame[id.clone()]).and_then(|n| self.answer_to(n)) {
             Some(asked) => out.to_server(asked.server, &[&frame[..id.start], &asked.id, &frame[id.end..]]),
             None => out.note(Note::Unclaimed { server: None }),
         }
+    }
+
+    /// The request that the endpoint has answered, unless it is too late.
+    fn answer_to(&mut self, n: u64) -> Option<Asked> {
+        if let LinkSide::Up { answers, .. } = &mut self.link {
+            *answers = true;
+            self.mute = false;
+        }
+        self.asked.remove(&n)
     }
 
     /// The endpoint tells how far it is with a request of a server.
@@ -286,13 +289,19 @@ impl Desk {
         let seen = envelope::scan_cut(cut);
         let message =
             format!("a message of {} bytes is above the limit of {} (maxFrameSize)", cut.size, self.max_frame);
-        // It may be the answer to a request of a server.
-        let asked = seen.id.filter(|_| !seen.method).and_then(asked_id).and_then(|n| self.asked.remove(&n));
-        match asked {
-            Some(asked) => out.to_server(asked.server, &[&reply::error(&asked.id, UNAVAILABLE, message)]),
-            None => self.refuse(seen.id.unwrap_or(b"null"), INVALID_REQUEST, message, out),
-        }
-        out.note(Note::TooLarge { server: None, size: cut.size, answered: seen.id.is_some() });
+        // It may be the answer to a request of a server, and an answer is never answered.
+        let answered = match seen.id.filter(|_| !seen.method).and_then(asked_id).map(|n| self.answer_to(n)) {
+            Some(Some(asked)) => {
+                out.to_server(asked.server, &[&reply::error(&asked.id, UNAVAILABLE, message)]);
+                true
+            }
+            Some(None) => false,
+            None => {
+                self.refuse(seen.id.unwrap_or(b"null"), INVALID_REQUEST, message, out);
+                seen.id.is_some()
+            }
+        };
+        out.note(Note::TooLarge { server: None, size: cut.size, answered });
     }
 
     /// A server's own request: the endpoint answers it where it can, else we do. Silence is no answer.

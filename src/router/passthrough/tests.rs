@@ -575,6 +575,15 @@ fn a_notification_that_waited_is_never_answered() {
 }
 
 #[test]
+fn a_late_answer_of_the_endpoint_above_the_limit_is_dropped() {
+    let mut rig = Rig::running();
+    let cut = Cut { size: 6000, head: br#"{"id":"mcp-pipe-7","result":{"x":"#, tail: b"}}" };
+    rig.router.on_endpoint_too_large(cut, rig.now, &mut rig.sink);
+    assert!(rig.sent_to_endpoint().is_empty() && rig.sent_to_server().is_empty());
+    assert!(rig.sink.notes[0].contains("6000 bytes"), "{:?}", rig.sink.notes);
+}
+
+#[test]
 fn pings_are_answered_while_the_server_is_busy_or_dead() {
     let mut rig = Rig::running();
     rig.server_down(100);
