@@ -119,7 +119,7 @@ impl Call {
 pub(super) struct Lane {
     pub(super) index: ServerIndex,
     pub(super) name: Arc<str>,
-    /// The largest message that its answers may be, in bytes; for the words of an error.
+    /// The largest message that its answers may be, in bytes.
     max_frame: usize,
     pub(super) state: ServerSide,
     pub(super) held: Held,
@@ -374,6 +374,29 @@ impl Lane {
     pub(super) fn land(&mut self, id: &[u8]) -> Option<(u64, Flight)> {
         let id = flight_id(id)?;
         self.flights.remove(&id).map(|flight| (id, flight))
+    }
+
+    /// Passes the answer to a call on; whether it could be.
+    #[inline]
+    pub(super) fn deliver(
+        &self,
+        frame: &[u8],
+        id: Range<usize>,
+        call: &Call,
+        desk: &mut Desk,
+        out: &mut dyn Out,
+    ) -> bool {
+        // An endpoint may close its connection over a message above the limit, and the endpoint's id may be longer than ours.
+        let size = frame.len() - id.len() + call.id().len();
+        let fits = size <= self.max_frame;
+        if fits {
+            out.to_endpoint(&[&frame[..id.start], call.id(), &frame[id.end..]]);
+            desk.answered();
+        } else {
+            desk.refuse(call.id(), UNAVAILABLE, self.oversize(size as u64), out);
+            out.note(Note::TooLarge { server: Some(self.index), size: size as u64, answered: true });
+        }
+        fits
     }
 
     /// Passes a notification of the server on, its progress token exchanged for the endpoint's.

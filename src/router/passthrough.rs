@@ -280,8 +280,9 @@ impl Passthrough {
                 None => self.unwelcome(|w| [&frame[..id.start], w, &frame[id.end..]].concat(), out),
             },
             Some((_, Flight::Call(call))) => {
-                out.to_endpoint(&[&frame[..id.start], call.id(), &frame[id.end..]]);
-                self.desk.answered();
+                if !self.lane.deliver(frame, id, &call, &mut self.desk, out) {
+                    return;
+                }
                 let method = call.method();
                 if method == b"initialize" {
                     self.relayed_welcome(frame, e, out);

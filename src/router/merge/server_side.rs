@@ -80,10 +80,10 @@ impl Merge {
                     edits.replace(result, cut);
                     edits.replace(id, call.id());
                     edits.pass_to_endpoint(frame, out);
-                } else {
-                    out.to_endpoint(&[&frame[..id.start], call.id(), &frame[id.end..]]);
+                    self.desk.answered();
+                } else if !self.members[server].lane.deliver(frame, id, &call, &mut self.desk, out) {
+                    return;
                 }
-                self.desk.answered();
                 if is_call(call.method()) {
                     self.desk.served += 1;
                     out.note(Note::Served { server, method: call.method(), took: now - call.since });

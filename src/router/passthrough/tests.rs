@@ -584,6 +584,22 @@ fn a_late_answer_of_the_endpoint_above_the_limit_is_dropped() {
 }
 
 #[test]
+fn an_answer_that_is_above_the_limit_only_with_the_id_of_the_endpoint_becomes_an_error() {
+    for (room, passes) in [(40, true), (39, false)] {
+        let mut rig = Rig::running();
+        let id = "i".repeat(38);
+        rig.endpoint(&json!({"id": id, "method": "tools/call"}).to_string());
+        let answer = with_id(&mut rig, r#"{"id":ID,"result":"TEXT"}"#);
+        let ours = answer.split([':', ',']).nth(1).unwrap().len();
+        let text = "x".repeat(1000 - room - (answer.len() - ours - "TEXT".len()));
+        rig.server(&answer.replace("TEXT", &text));
+        let answer = rig.sent_to_endpoint().pop().unwrap();
+        assert_eq!((answer.len() == 1000, parsed(&answer)["error"].is_null()), (passes, passes), "{answer}");
+        assert_eq!((&parsed(&answer)["id"], rig.router.served()), (&json!(id), u64::from(passes)));
+    }
+}
+
+#[test]
 fn pings_are_answered_while_the_server_is_busy_or_dead() {
     let mut rig = Rig::running();
     rig.server_down(100);
