@@ -352,13 +352,12 @@ impl Passthrough {
     }
 
     fn server_notifies(&mut self, frame: &[u8], e: &Envelope, out: &mut dyn Out) {
-        if !self.desk.is_conversing() {
-            return; // before the handshake an endpoint expects nothing, and it lists everything after it
-        }
         if e.method.clone().is_some_and(|r| &frame[r] == b"notifications/cancelled") {
-            return self.desk.withdraw(SERVER, frame, e, out);
+            self.desk.withdraw(SERVER, frame, e, out);
+        } else if self.desk.is_conversing() {
+            // Before the handshake an endpoint expects nothing, and it lists everything after it.
+            self.lane.notify(frame, e, out);
         }
-        self.lane.notify(frame, e, out);
     }
 }
 

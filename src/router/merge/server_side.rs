@@ -230,9 +230,9 @@ impl Merge {
                 self.changed(server, ListKind::Resources, now, out);
                 self.changed(server, ListKind::Templates, now, out);
             }
+            b"notifications/cancelled" => self.desk.withdraw(server, frame, e, out),
             // Before the handshake an endpoint expects nothing.
             _ if !self.desk.is_conversing() => {}
-            b"notifications/cancelled" => self.desk.withdraw(server, frame, e, out),
             b"notifications/resources/updated" => {
                 let own = e.uri.clone().and_then(|r| serde_json::from_slice::<String>(&frame[r]).ok());
                 let subscriptions = &self.members[server].subscriptions;

@@ -826,6 +826,19 @@ fn escaped_slashes_hide_neither_a_call_nor_a_change() {
 }
 
 #[test]
+fn a_server_can_take_a_request_back_before_the_handshake_is_complete() {
+    let mut rig = Rig::new(specs(&["a"]), vec![offer(&["one"])], vec![]);
+    rig.up(0);
+    rig.link_up();
+    rig.endpoint(&hello(0));
+    rig.server(0, r#"{"id":4,"method":"roots/list"}"#);
+    rig.server(0, r#"{"method":"notifications/cancelled","params":{"requestId":4}}"#);
+    rig.at_endpoint();
+    rig.endpoint(r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#);
+    assert!(rig.at_endpoint().is_empty());
+}
+
+#[test]
 fn one_server_cannot_take_all_questions_nor_silence_the_others() {
     let mut rig = Rig::pair();
     for id in 0..100 {

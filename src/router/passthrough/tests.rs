@@ -600,6 +600,20 @@ fn an_answer_that_is_above_the_limit_only_with_the_id_of_the_endpoint_becomes_an
 }
 
 #[test]
+fn a_server_can_take_a_request_back_before_the_handshake_is_complete() {
+    let mut rig = Rig::new();
+    rig.server_up();
+    rig.link_up();
+    rig.endpoint(&hello(0));
+    rig.answer(welcome());
+    rig.server(r#"{"id":4,"method":"roots/list"}"#);
+    rig.server(r#"{"method":"notifications/cancelled","params":{"requestId":4}}"#);
+    rig.sent_to_endpoint();
+    rig.endpoint(r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#);
+    assert!(rig.sent_to_endpoint().is_empty());
+}
+
+#[test]
 fn pings_are_answered_while_the_server_is_busy_or_dead() {
     let mut rig = Rig::running();
     rig.server_down(100);
