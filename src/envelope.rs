@@ -31,6 +31,9 @@ pub enum NotMessage {
     /// A member that JSON-RPC 2.0 section 4 defines is of another type.
     #[error("its {0} is of the wrong type")]
     Member(&'static str),
+    /// An object that is none of JSON-RPC's.
+    #[error("neither method nor result")]
+    Other,
 }
 
 /// The positions of what routing needs. All ranges are byte offsets into the frame that was scanned.
@@ -56,9 +59,9 @@ pub struct Envelope {
     pub wants_progress: Option<Range<usize>>,
     /// The value of `params.progressToken` (`notifications/progress`).
     pub progress_token: Option<Range<usize>>,
-    /// The value of `result`.
+    /// The value of `result`, unless it is `null` beside an `error`: some serializers leave no member out.
     pub result: Option<Range<usize>>,
-    /// There is an `error`.
+    /// There is an `error` that is not `null`.
     pub error: bool,
 }
 
@@ -117,6 +120,21 @@ pub fn scan_one(frame: &[u8]) -> Option<Envelope> {
         Ok(Scanned::One(e)) => Some(e),
         Ok(Scanned::Batch(_)) | Err(_) => None,
     }
+}
+
+/// The frame with its method as plain text, where that is written with escapes: some serializers write `\/` for a slash.
+/// `None` if there is nothing to do, or text that needs its escapes.
+pub fn plain_method(frame: &[u8], e: &Envelope) -> Option<Vec<u8>> {
+    let method = e.method.clone()?;
+    memchr::memchr(b'\\', &frame[method.clone()])?;
+    unescaped(frame, method)
+}
+
+#[cold]
+fn unescaped(frame: &[u8], method: Range<usize>) -> Option<Vec<u8>> {
+    let plain = serde_json::from_slice::<String>(&frame[method.start - 1..=method.end]).ok()?;
+    let fits = plain.bytes().all(|b| b >= b' ' && b != b'"' && b != b'\\');
+    fits.then(|| [&frame[..method.start], plain.as_bytes(), &frame[method.end..]].concat())
 }
 
 /// What can be told of a message that was too large to keep.
@@ -230,13 +248,14 @@ impl Scan<'_> {
                     s.value()?;
                     e.id = Some(from..s.i);
                 }
-                b"method" => {
-                    if s.peek() != Some(b'"') {
-                        return s.refuse(NotMessage::Member("method"));
+                b"method" => match s.peek() {
+                    Some(b'"') => {
+                        s.string()?;
+                        e.method = Some(from + 1..s.i - 1);
                     }
-                    s.string()?;
-                    e.method = Some(from + 1..s.i - 1);
-                }
+                    Some(b'n') => s.value()?,
+                    _ => return s.refuse(NotMessage::Member("method")),
+                },
                 b"params" => {
                     if s.peek() == Some(b'{') {
                         s.params(e)?;
@@ -251,13 +270,17 @@ impl Scan<'_> {
                     e.result = Some(from..s.i);
                 }
                 b"error" => {
+                    e.error = s.peek() != Some(b'n');
                     s.value()?;
-                    e.error = true;
                 }
                 _ => s.value()?,
             }
             Ok(())
-        })
+        })?;
+        if e.error && e.result.clone().is_some_and(|r| &self.b[r] == b"null") {
+            e.result = None;
+        }
+        Ok(())
     }
 
     fn params(&mut self, e: &mut Envelope) -> Step {

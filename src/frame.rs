@@ -126,7 +126,8 @@ pub struct Ends {
 }
 
 impl Ends {
-    fn of(line: &[u8]) -> Self {
+    /// Those of a whole line.
+    pub fn of(line: &[u8]) -> Self {
         let mut ends = Ends::default();
         ends.push(line);
         ends

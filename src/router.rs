@@ -59,6 +59,13 @@ pub enum Note<'a> {
         /// Why not.
         why: String,
     },
+    /// A message of a server could not be read; the request that it belongs to was answered with an error.
+    Unreadable {
+        /// Whose.
+        server: ServerIndex,
+        /// Why not.
+        why: String,
+    },
     /// A message above the size limit was dropped.
     TooLarge {
         /// `None`: the endpoint's.
@@ -248,11 +255,19 @@ impl fmt::Display for Note<'_> {
                 f,
                 "the endpoint sent something that is no JSON-RPC message ({why}); answered with a parse error"
             ),
+            Note::Unreadable { why, .. } => write!(
+                f,
+                "the server sent a message that is not JSON-RPC ({why}); the request that it belongs to was answered with an error"
+            ),
             Note::TooLarge { server, size, answered } => write!(
                 f,
                 "{} sent a message of {size} bytes, above maxFrameSize; {}",
                 if server.is_some() { "the server" } else { "the endpoint" },
-                if *answered { "its request was answered with an error" } else { "dropped, its id could not be found" },
+                if *answered {
+                    "its request was answered with an error"
+                } else {
+                    "dropped: its id could not be found, or nobody waits for it"
+                },
             ),
             Note::Unclaimed { server: Some(_) } => f.write_str("dropped an answer of the server that nobody waits for"),
             Note::Unclaimed { server: None } => f.write_str("dropped an answer of the endpoint that nobody waits for"),

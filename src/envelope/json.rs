@@ -8,8 +8,11 @@ use memchr::memchr2;
 
 use super::NotMessage;
 
-/// Nesting beyond this is refused, as most JSON parsers do.
-const MAX_DEPTH: u32 = 127;
+/// Nesting that one walk can follow: it has a bit for each level.
+const LEVELS: u32 = u128::BITS;
+
+/// Walks inside each other. Nesting beyond some 1000 levels is refused, as many JSON parsers do.
+const MAX_WALKS: u32 = 8;
 
 /// A walk over JSON: every step consumes a part of it, or stops.
 pub(super) struct Scan<'a> {
@@ -18,6 +21,8 @@ pub(super) struct Scan<'a> {
     pub(super) i: usize,
     /// Why it stopped, once it has.
     pub(super) why: NotMessage,
+    /// How many walks have reached their last level.
+    walks: u32,
 }
 
 /// [`Scan::why`] says why: so what every step returns fits into a register.
@@ -136,7 +141,7 @@ fn escape(b: &[u8]) -> Option<usize> {
 
 impl<'a> Scan<'a> {
     pub(super) fn of(b: &'a [u8]) -> Self {
-        Scan { b, i: 0, why: NotMessage::Json(0) }
+        Scan { b, i: 0, why: NotMessage::Json(0), walks: 0 }
     }
 
     pub(super) fn peek(&self) -> Option<u8> {
@@ -305,12 +310,13 @@ impl<'a> Scan<'a> {
         }
     }
 
-    /// Skips an object or array, without recursion: one bit a level says which it is.
+    /// Skips an object or array, nearly without recursion: one bit a level says which it is.
     fn nested(&mut self) -> Step {
         let (mut depth, mut objects) = (0u32, 0u128);
         loop {
             // Here a value begins.
             match self.peek() {
+                Some(b'{' | b'[') if depth == LEVELS => self.deeper()?,
                 Some(open @ (b'{' | b'[')) => {
                     self.i += 1;
                     self.space();
@@ -318,9 +324,6 @@ impl<'a> Scan<'a> {
                     if self.peek() == Some(if object { b'}' } else { b']' }) {
                         self.i += 1;
                     } else {
-                        if depth == MAX_DEPTH {
-                            return self.fail();
-                        }
                         depth += 1;
                         objects = objects << 1 | u128::from(object);
                         if object {
@@ -355,6 +358,18 @@ impl<'a> Scan<'a> {
                 objects >>= 1;
             }
         }
+    }
+
+    /// Skips what is nested too deeply for one walk by another.
+    #[cold]
+    fn deeper(&mut self) -> Step {
+        self.walks += 1;
+        if self.walks == MAX_WALKS {
+            return self.fail();
+        }
+        self.nested()?;
+        self.walks -= 1;
+        Ok(())
     }
 
     #[inline]

@@ -31,11 +31,26 @@ fn each_kind_of_message_is_told_apart() {
         (r#"{"id":null,"method":"m"}"#, Kind::Notification),
         (r#"{"id":1,"result":null}"#, Kind::Response),
         (r#"{"id":1,"error":{}}"#, Kind::Response),
+        (r#"{"id":1,"method":null,"result":1,"error":null}"#, Kind::Response),
+        (r#"{"id":1,"error":null}"#, Kind::Other),
         (r#"{"id":1}"#, Kind::Other),
         (r#"{"id":null,"error":{}}"#, Kind::Other),
         ("{}", Kind::Other),
     ] {
         assert_eq!(one(frame).kind(frame.as_bytes()), kind, "{frame}");
+    }
+}
+
+#[test]
+fn what_is_null_beside_what_is_not_is_left_out() {
+    for (frame, result, error) in [
+        (r#"{"id":1,"result":null,"error":{"code":1}}"#, false, true),
+        (r#"{"id":1,"error":{"code":1},"result":null}"#, false, true),
+        (r#"{"id":1,"result":{},"error":null}"#, true, false),
+        (r#"{"id":1,"result":null,"error":null}"#, true, false),
+    ] {
+        let e = one(frame);
+        assert_eq!((e.result.is_some(), e.error), (result, error), "{frame}");
     }
 }
 
@@ -60,8 +75,10 @@ fn what_is_no_message_is_refused() {
         assert!(scan(bad.as_bytes()).is_err(), "{bad}");
     }
     assert_eq!(scan(b"17"), Err(NotMessage::NoObject));
-    let deep = format!("{}1{}", "[".repeat(200), "]".repeat(200));
-    assert!(scan(format!(r#"{{"a":{deep}}}"#).as_bytes()).is_err(), "nesting is bounded");
+    for (n, ends) in [(500, "]}"), (500, "}]"), (500, "]]"), (1_000_000, "]}")] {
+        let deep = format!(r#"{{"a":{}1{}}}"#, r#"[{"a":"#.repeat(n), "}]".repeat(n - 1) + ends);
+        assert_eq!(scan(deep.as_bytes()).is_ok(), n == 500 && ends == "}]", "{n} {ends}: nesting is bounded");
+    }
 }
 
 #[test]

@@ -272,7 +272,7 @@ impl Sides {
                     _ => warn!(event = "ERROR_MESSAGE", server = %name, "{note}"),
                 }
             }
-            Note::TooLarge { server: Some(server), .. } => {
+            Note::Unreadable { server, .. } | Note::TooLarge { server: Some(server), .. } => {
                 warn!(event = "ERROR_MESSAGE", server = %name(*server), "{note}")
             }
             Note::Refused { server, .. } => {

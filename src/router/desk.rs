@@ -182,6 +182,16 @@ impl Desk {
         self.answered();
     }
 
+    /// An error for a request that has waited in vain. A notification gets no answer.
+    pub(super) fn refuse_held(&mut self, frame: &[u8], message: impl std::fmt::Display, out: &mut dyn Out) {
+        if let Some(e) = envelope::scan_one(frame)
+            && e.kind(frame) == Kind::Request
+            && let Some(id) = e.id
+        {
+            self.refuse(&frame[id], UNAVAILABLE, message, out);
+        }
+    }
+
     /// Reads a frame of the endpoint; answers what is no message.
     pub(super) fn receive(&mut self, frame: &[u8], out: &mut dyn Out) -> Received {
         let mut line = None;
@@ -194,11 +204,19 @@ impl Desk {
                 }
             }
         }
-        match envelope::scan(line.as_deref().unwrap_or(frame)) {
-            Ok(Scanned::One(e)) => return Received::One(e, line),
+        let text = line.as_deref().unwrap_or(frame);
+        match envelope::scan(text) {
+            Ok(Scanned::One(e)) => match envelope::plain_method(text, &e) {
+                None => return Received::One(e, line),
+                Some(plain) => {
+                    if let Some(e) = envelope::scan_one(&plain) {
+                        return Received::One(e, Some(plain));
+                    }
+                }
+            },
             Ok(Scanned::Batch(members)) if !members.is_empty() => return Received::Batch(members, line),
             Ok(Scanned::Batch(_)) => self.invalid("an empty batch", out),
-            Err(why @ (NotMessage::NoObject | NotMessage::Member(_))) => self.invalid(why, out),
+            Err(why @ (NotMessage::NoObject | NotMessage::Member(_) | NotMessage::Other)) => self.invalid(why, out),
             Err(why @ NotMessage::Json(_)) => self.not_json(why, out),
         }
         Received::Nothing
@@ -232,9 +250,9 @@ impl Desk {
             // An error about something that it could not even read. An answer to an answer would never end.
             (Kind::Other, _) if e.error || e.result.is_some() => out.note(Note::Unclaimed { server: None }),
             (_, id) => {
-                let id = id.map_or(&b"null"[..], |r| &frame[r]);
-                self.refuse(id, INVALID_REQUEST, "invalid request: neither method nor result", out);
-                out.note(Note::NotMessage { why: "neither method nor result".into() });
+                let (id, why) = (id.map_or(&b"null"[..], |r| &frame[r]), NotMessage::Other);
+                self.refuse(id, INVALID_REQUEST, format_args!("invalid request: {why}"), out);
+                out.note(Note::NotMessage { why: why.to_string() });
             }
         }
         None
@@ -242,16 +260,19 @@ impl Desk {
 
     /// The endpoint's answer to a request of a server.
     fn endpoint_answers(&mut self, frame: &[u8], id: Range<usize>, out: &mut dyn Out) {
-        let n = asked_id(&frame[id.clone()]);
-        if let (Some(_), LinkSide::Up { answers, .. }) = (n, &mut self.link) {
-            // It does answer, be it too late.
-            *answers = true;
-            self.mute = false;
-        }
-        match n.and_then(|n| self.asked.remove(&n)) {
+        match asked_id(&frame[id.clone()]).and_then(|n| self.answer_to(n)) {
             Some(asked) => out.to_server(asked.server, &[&frame[..id.start], &asked.id, &frame[id.end..]]),
             None => out.note(Note::Unclaimed { server: None }),
         }
+    }
+
+    /// The request that the endpoint has answered, unless it is too late.
+    fn answer_to(&mut self, n: u64) -> Option<Asked> {
+        if let LinkSide::Up { answers, .. } = &mut self.link {
+            *answers = true;
+            self.mute = false;
+        }
+        self.asked.remove(&n)
     }
 
     /// The endpoint tells how far it is with a request of a server.
@@ -268,13 +289,19 @@ impl Desk {
         let seen = envelope::scan_cut(cut);
         let message =
             format!("a message of {} bytes is above the limit of {} (maxFrameSize)", cut.size, self.max_frame);
-        // It may be the answer to a request of a server.
-        let asked = seen.id.filter(|_| !seen.method).and_then(asked_id).and_then(|n| self.asked.remove(&n));
-        match asked {
-            Some(asked) => out.to_server(asked.server, &[&reply::error(&asked.id, UNAVAILABLE, message)]),
-            None => self.refuse(seen.id.unwrap_or(b"null"), INVALID_REQUEST, message, out),
-        }
-        out.note(Note::TooLarge { server: None, size: cut.size, answered: seen.id.is_some() });
+        // It may be the answer to a request of a server, and an answer is never answered.
+        let answered = match seen.id.filter(|_| !seen.method).and_then(asked_id).map(|n| self.answer_to(n)) {
+            Some(Some(asked)) => {
+                out.to_server(asked.server, &[&reply::error(&asked.id, UNAVAILABLE, message)]);
+                true
+            }
+            Some(None) => false,
+            None => {
+                self.refuse(seen.id.unwrap_or(b"null"), INVALID_REQUEST, message, out);
+                seen.id.is_some()
+            }
+        };
+        out.note(Note::TooLarge { server: None, size: cut.size, answered });
     }
 
     /// A server's own request: the endpoint answers it where it can, else we do. Silence is no answer.
@@ -318,7 +345,7 @@ impl Desk {
             server,
             unsent,
             id: id.into(),
-            progress: progress.map(|token| frame[token].into()),
+            progress: progress.map(|token| &frame[token]).filter(|token| *token != b"null").map(Into::into),
             method: method[..method.floor_char_boundary(METHOD)].to_owned(),
             deadline: now + ASK,
         };

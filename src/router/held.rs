@@ -14,21 +14,26 @@ pub(super) const HOLD_BYTES: usize = 1 << 20;
 /// after 10 s, and an error that arrives before that is worth more than a result after it.
 pub(super) const HOLD: Duration = Duration::from_secs(9);
 
-/// In the order in which they came, each with when that was.
+/// In the order in which they are to be delivered, each with when it came and until when it may wait.
 #[derive(Debug, Default)]
 pub(super) struct Held {
-    frames: VecDeque<(Instant, Box<[u8]>)>,
+    frames: VecDeque<(Instant, Instant, Box<[u8]>)>,
     bytes: usize,
 }
 
 impl Held {
     /// Keeps a message that came at `since` for [`HOLD`]; false if too much is kept already.
     pub(super) fn push(&mut self, frame: &[u8], since: Instant) -> bool {
+        self.push_until(frame, since, since + HOLD)
+    }
+
+    /// Keeps a message that came at `since` until then; false if too much is kept already.
+    pub(super) fn push_until(&mut self, frame: &[u8], since: Instant, until: Instant) -> bool {
         if self.bytes + frame.len() > HOLD_BYTES && !self.frames.is_empty() {
             return false;
         }
         self.bytes += frame.len();
-        self.frames.push_back((since, frame.into()));
+        self.frames.push_back((since, until, frame.into()));
         true
     }
 
@@ -36,7 +41,7 @@ impl Held {
     pub(super) fn has_method(&self, method: &[u8]) -> bool {
         let is_it =
             |frame: &[u8]| envelope::scan_one(frame).and_then(|e| e.method).is_some_and(|r| &frame[r] == method);
-        self.frames.iter().any(|(_, frame)| is_it(frame))
+        self.frames.iter().any(|(.., frame)| is_it(frame))
     }
 
     /// How many wait.
@@ -52,29 +57,27 @@ impl Held {
 
     /// All of them, each with when it came.
     pub(super) fn take(&mut self) -> impl Iterator<Item = (Instant, Box<[u8]>)> + use<> {
-        std::mem::take(self).frames.into_iter()
+        std::mem::take(self).frames.into_iter().map(|(since, _, frame)| (since, frame))
     }
 
-    /// The oldest, if its deadline has passed.
-    pub(super) fn expired(&mut self, now: Instant) -> Option<Box<[u8]>> {
-        if self.deadline()? > now {
-            return None;
-        }
-        let (_, frame) = self.frames.pop_front()?;
+    /// One that has waited for too long, with how long that was.
+    pub(super) fn expired(&mut self, now: Instant) -> Option<(Duration, Box<[u8]>)> {
+        let at = self.frames.iter().position(|(_, until, _)| *until <= now)?;
+        let (since, until, frame) = self.frames.remove(at)?;
         self.bytes -= frame.len();
-        Some(frame)
+        Some((until - since, frame))
     }
 
     /// When the next one expires.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        self.frames.front().map(|(since, _)| *since + HOLD)
+        self.frames.iter().map(|(_, until, _)| *until).min()
     }
 
     /// Drops the request with this id (the raw token), if it waits: MCP gives a cancelled request no answer.
     pub(super) fn cancel(&mut self, id: &[u8]) -> bool {
         let is_it = |frame: &[u8]| envelope::scan_one(frame).and_then(|e| e.id).is_some_and(|r| &frame[r] == id);
-        let Some(at) = self.frames.iter().position(|(_, frame)| is_it(frame)) else { return false };
-        if let Some((_, frame)) = self.frames.remove(at) {
+        let Some(at) = self.frames.iter().position(|(.., frame)| is_it(frame)) else { return false };
+        if let Some((.., frame)) = self.frames.remove(at) {
             self.bytes -= frame.len();
         }
         true

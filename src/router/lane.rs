@@ -14,8 +14,8 @@ use super::ids::flight_id;
 use super::reply::{self, INVALID_REQUEST, UNAVAILABLE};
 use super::{Gone, Note, Out, ServerIndex};
 use crate::catalogue::ListKind;
-use crate::envelope::{self, Envelope};
-use crate::frame::Cut;
+use crate::envelope::{self, Envelope, NotMessage};
+use crate::frame::{Cut, Ends};
 
 /// Requests under way at the server. No client has that many; an endpoint gone wild is told so instead of growing us.
 pub(super) const MAX_IN_FLIGHT: usize = 4096;
@@ -89,7 +89,7 @@ impl Call {
         let part = |r: &Option<Range<usize>>| r.clone().map_or(&b""[..], |r| &frame[r]);
         let (id, method, progress) = (part(&e.id), part(&e.method), part(&e.wants_progress));
         let method = &method[..method.len().min(METHOD)];
-        let progress = if progress.len() <= super::desk::MAX_ID { progress } else { b"" };
+        let progress = if progress.len() <= super::desk::MAX_ID && progress != b"null" { progress } else { b"" };
         let text = [id, method, progress].concat().into();
         Call { text, id_len: id.len(), method_len: method.len(), since: now, terms: None }
     }
@@ -119,7 +119,7 @@ impl Call {
 pub(super) struct Lane {
     pub(super) index: ServerIndex,
     pub(super) name: Arc<str>,
-    /// The largest message that its answers may be, in bytes; for the words of an error.
+    /// The largest message that its answers may be, in bytes.
     max_frame: usize,
     pub(super) state: ServerSide,
     pub(super) held: Held,
@@ -163,12 +163,10 @@ impl Lane {
         }
         if gone.retry_in > HOLD {
             // It comes back too late for those who wait.
+            let next = seconds(gone.retry_in);
+            let message = format!("server \"{}\" {}; next start in {next}", self.name, gone.why);
             for (_, frame) in self.held.take() {
-                if let Some(id) = envelope::scan_one(&frame).and_then(|e| e.id) {
-                    let next = seconds(gone.retry_in);
-                    let message = format!("server \"{}\" {}; next start in {next}", self.name, gone.why);
-                    desk.refuse(&frame[id], UNAVAILABLE, message, out);
-                }
+                desk.refuse_held(&frame, &message, out);
             }
         }
         desk.server_down(self.index, out);
@@ -270,15 +268,17 @@ impl Lane {
         true
     }
 
-    /// Keeps a message for a server that can't take it yet; false if it can.
+    /// Keeps a message for a server that can't take it yet, but not beyond its own deadline; false if it can.
     pub(super) fn hold(
         &mut self,
         frame: &[u8],
         id: Option<&[u8]>,
+        deadline: Option<Instant>,
         desk: &mut Desk,
         now: Instant,
         out: &mut dyn Out,
     ) -> bool {
+        let until = deadline.map_or(now + HOLD, |deadline| deadline.min(now + HOLD));
         let mut refuse = |message: String| {
             if let Some(id) = id {
                 desk.refuse(id, UNAVAILABLE, message, out);
@@ -300,14 +300,14 @@ impl Lane {
             // Waiting is pointless if it comes too late.
             ServerSide::Down { why, retry_at } => {
                 if let (Some(_), Some(at)) = (id, retry_at)
-                    && *at > now + HOLD
+                    && *at > until
                 {
                     refuse(format!("server \"{}\" {why}; next start in {}", self.name, seconds(*at - now)));
                     return true;
                 }
             }
         }
-        if !self.held.push(frame, now) {
+        if !self.held.push_until(frame, now, until) {
             refuse(format!("server \"{}\" is not ready, and too much waits for it already", self.name));
         }
         true
@@ -315,16 +315,14 @@ impl Lane {
 
     /// Answers what has waited for too long.
     pub(super) fn tick(&mut self, desk: &mut Desk, now: Instant, out: &mut dyn Out) {
-        while let Some(frame) = self.held.expired(now) {
-            if let Some(id) = envelope::scan_one(&frame).and_then(|e| e.id) {
-                desk.refuse(&frame[id], UNAVAILABLE, self.excuse(), out);
-            }
+        while let Some((waited, frame)) = self.held.expired(now) {
+            desk.refuse_held(&frame, self.excuse(waited), out);
         }
     }
 
-    /// Why a request that waited got no answer.
-    pub(super) fn excuse(&self) -> String {
-        format!("server \"{}\" {} for {} s", self.name, self.doing(), HOLD.as_secs())
+    /// Why a request that waited for so long got no answer.
+    pub(super) fn excuse(&self, waited: Duration) -> String {
+        format!("server \"{}\" {} for {} s", self.name, self.doing(), waited.as_secs_f64())
     }
 
     /// Cancels by the server's id what the endpoint cancels by its own; whether it was here.
@@ -378,6 +376,29 @@ impl Lane {
         self.flights.remove(&id).map(|flight| (id, flight))
     }
 
+    /// Passes the answer to a call on; whether it could be.
+    #[inline]
+    pub(super) fn deliver(
+        &self,
+        frame: &[u8],
+        id: Range<usize>,
+        call: &Call,
+        desk: &mut Desk,
+        out: &mut dyn Out,
+    ) -> bool {
+        // An endpoint may close its connection over a message above the limit, and the endpoint's id may be longer than ours.
+        let size = frame.len() - id.len() + call.id().len();
+        let fits = size <= self.max_frame;
+        if fits {
+            out.to_endpoint(&[&frame[..id.start], call.id(), &frame[id.end..]]);
+            desk.answered();
+        } else {
+            desk.refuse(call.id(), UNAVAILABLE, self.oversize(size as u64), out);
+            out.note(Note::TooLarge { server: Some(self.index), size: size as u64, answered: true });
+        }
+        fits
+    }
+
     /// Passes a notification of the server on, its progress token exchanged for the endpoint's.
     pub(super) fn notify(&self, frame: &[u8], e: &Envelope, out: &mut dyn Out) {
         let Some(token) = e.progress_token.clone().filter(|_| is_progress(frame, e)) else {
@@ -394,26 +415,58 @@ impl Lane {
 
     /// A line of the server above the size limit. What it answers is given back if the router has to deal with it.
     pub(super) fn too_large(&mut self, cut: Cut<'_>, desk: &mut Desk, out: &mut dyn Out) -> Option<(Flight, String)> {
+        let lost = self.lose(cut, self.oversize(cut.size), desk, out);
+        out.note(Note::TooLarge { server: Some(self.index), size: cut.size, answered: lost.is_some() });
+        lost.flatten()
+    }
+
+    /// A line of the server that is no message. If it was meant to be one, the same goes for it.
+    pub(super) fn unreadable(
+        &mut self,
+        frame: &[u8],
+        why: NotMessage,
+        desk: &mut Desk,
+        out: &mut dyn Out,
+    ) -> Option<(Flight, String)> {
+        // A line of a log may be JSON and name a request too, or hold a message.
+        let is_meant =
+            frame.trim_ascii_start().starts_with(b"{") && memchr::memmem::find(frame, b"\"jsonrpc\"").is_some();
+        let message = || format!("server \"{}\" answered with something that is not JSON-RPC ({why})", self.name);
+        let lost = is_meant.then(message).and_then(|message| self.lose(Ends::of(frame).cut(), message, desk, out));
+        out.note(match lost {
+            Some(_) => Note::Unreadable { server: self.index, why: why.to_string() },
+            None => Note::Noise { server: self.index, line: frame },
+        });
+        lost.flatten()
+    }
+
+    /// A message of the server is lost, and what it belongs to gets an error, or is given back. `None`: to nothing.
+    fn lose(
+        &mut self,
+        cut: Cut<'_>,
+        message: String,
+        desk: &mut Desk,
+        out: &mut dyn Out,
+    ) -> Option<Option<(Flight, String)>> {
         let seen = envelope::scan_cut(cut);
-        let message = format!(
-            "the answer of server \"{}\" has {} bytes, above the limit of {} (maxFrameSize)",
-            self.name, cut.size, self.max_frame
-        );
-        let (mut answered, mut rest) = (false, None);
-        if let (Some(id), true) = (seen.id, seen.method) {
-            out.to_server(self.index, &[&reply::error(id, INVALID_REQUEST, &message)]);
-            answered = true;
-        } else if let Some((_, flight)) = seen.id.and_then(|id| self.land(id)) {
-            answered = true;
-            match flight {
-                Flight::Call(call) => desk.refuse(call.id(), UNAVAILABLE, &message, out),
-                other @ (Flight::Probe | Flight::Initialize { .. } | Flight::List(..)) => {
-                    rest = Some((other, message));
-                }
+        let id = seen.id.filter(|id| *id != b"null")?;
+        let mut rest = None;
+        if seen.method {
+            out.to_server(self.index, &[&reply::error(id, INVALID_REQUEST, message)]);
+        } else {
+            match self.land(id)?.1 {
+                Flight::Call(call) => desk.refuse(call.id(), UNAVAILABLE, message, out),
+                other @ (Flight::Probe | Flight::Initialize { .. } | Flight::List(..)) => rest = Some((other, message)),
             }
         }
-        out.note(Note::TooLarge { server: Some(self.index), size: cut.size, answered });
-        rest
+        self.heard();
+        Some(rest)
+    }
+
+    /// What is told of an answer above the size limit.
+    fn oversize(&self, size: u64) -> String {
+        let limit = self.max_frame;
+        format!("the answer of server \"{}\" has {size} bytes, above the limit of {limit} (maxFrameSize)", self.name)
     }
 
     /// The endpoint's requests that are under way.

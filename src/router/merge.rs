@@ -41,7 +41,7 @@ use super::reply::{self, UNAVAILABLE};
 use super::{Account, Gone, Note, Out, Reconnect, Router, SHUTTING_DOWN, ServerIndex};
 use crate::catalogue::{ListKind, Memory};
 use crate::config::{Naming, ServerSpec};
-use crate::envelope::{self, Envelope, Kind, Scanned};
+use crate::envelope::{self, Envelope, Kind, NotMessage, Scanned};
 use crate::frame::Cut;
 use crate::tools::ToolPolicy;
 
@@ -293,14 +293,17 @@ impl Router for Merge {
 
     fn on_server(&mut self, server: ServerIndex, frame: &[u8], now: Instant, out: &mut dyn Out) {
         let e = match envelope::scan(frame) {
-            Ok(Scanned::One(e)) => e,
+            Ok(Scanned::One(e)) => match envelope::plain_method(frame, &e) {
+                None => e,
+                Some(plain) => return self.on_server(server, &plain, now, out),
+            },
             Ok(Scanned::Batch(members)) => {
                 for m in members {
                     self.on_server(server, &frame[m], now, out);
                 }
                 return;
             }
-            Err(_) => return out.note(Note::Noise { server, line: frame }),
+            Err(why) => return self.unreadable(server, frame, why, now, out),
         };
         let kind = e.kind(frame);
         if kind != Kind::Other {
@@ -310,18 +313,13 @@ impl Router for Merge {
             Kind::Response => self.server_answers(server, frame, &e, now, out),
             Kind::Request => self.desk.ask(server, frame, &e, now, out),
             Kind::Notification => self.server_notifies(server, frame, &e, now, out),
-            Kind::Other => out.note(Note::Noise { server, line: frame }),
+            Kind::Other => self.unreadable(server, frame, NotMessage::Other, now, out),
         }
     }
 
     fn on_server_too_large(&mut self, server: ServerIndex, cut: Cut<'_>, now: Instant, out: &mut dyn Out) {
-        match self.members[server].lane.too_large(cut, &mut self.desk, out) {
-            Some((Flight::Initialize { again }, message)) => self.unwelcome(server, again, &message, now, out),
-            Some((Flight::List(kind, number), message)) => {
-                self.turn(server, kind, number, Err((0, &message)), now, out);
-            }
-            Some((Flight::Probe | Flight::Call(_), _)) | None => {}
-        }
+        let lost = self.members[server].lane.too_large(cut, &mut self.desk, out);
+        self.lost(server, lost, now, out);
     }
 
     fn on_tick(&mut self, now: Instant, out: &mut dyn Out) {
@@ -363,9 +361,7 @@ impl Router for Merge {
         let lanes = self.members.iter_mut().map(|member| &mut member.lane.held);
         let held: Vec<_> = lanes.chain([&mut self.unrouted]).flat_map(Held::take).collect();
         for (_, frame) in held {
-            if let Some(id) = envelope::scan_one(&frame).and_then(|e| e.id) {
-                self.desk.refuse(&frame[id], UNAVAILABLE, SHUTTING_DOWN, out);
-            }
+            self.desk.refuse_held(&frame, SHUTTING_DOWN, out);
         }
         for owed in std::mem::take(&mut self.owed) {
             self.desk.refuse(&owed.id, UNAVAILABLE, SHUTTING_DOWN, out);

@@ -27,7 +27,7 @@ use super::lane::{Call, Flight, Lane, MAX_WAITING, ServerSide, Waiting, is_call}
 use super::reply::{self, UNAVAILABLE};
 use super::{Account, Gone, Note, Out, Reconnect, Router, SHUTTING_DOWN, ServerIndex};
 use crate::config::Handshake;
-use crate::envelope::{self, Envelope, Kind, Scanned};
+use crate::envelope::{self, Envelope, Kind, NotMessage, Scanned};
 use crate::frame::Cut;
 use crate::tools::size::Size;
 
@@ -110,14 +110,17 @@ impl Router for Passthrough {
 
     fn on_server(&mut self, _server: ServerIndex, frame: &[u8], now: Instant, out: &mut dyn Out) {
         let e = match envelope::scan(frame) {
-            Ok(Scanned::One(e)) => e,
+            Ok(Scanned::One(e)) => match envelope::plain_method(frame, &e) {
+                None => e,
+                Some(plain) => return self.on_server(SERVER, &plain, now, out),
+            },
             Ok(Scanned::Batch(members)) => {
                 for m in members {
                     self.on_server(SERVER, &frame[m], now, out);
                 }
                 return;
             }
-            Err(_) => return out.note(Note::Noise { server: SERVER, line: frame }),
+            Err(why) => return self.unreadable(frame, why, out),
         };
         let kind = e.kind(frame);
         if kind != Kind::Other {
@@ -127,21 +130,20 @@ impl Router for Passthrough {
             Kind::Response => self.server_answers(frame, &e, now, out),
             Kind::Request => self.desk.ask(SERVER, frame, &e, now, out),
             Kind::Notification => self.server_notifies(frame, &e, out),
-            Kind::Other => out.note(Note::Noise { server: SERVER, line: frame }),
+            Kind::Other => self.unreadable(frame, NotMessage::Other, out),
         }
     }
 
     fn on_server_too_large(&mut self, _server: ServerIndex, cut: Cut<'_>, _now: Instant, out: &mut dyn Out) {
-        if let Some((Flight::Initialize { .. }, message)) = self.lane.too_large(cut, &mut self.desk, out) {
-            self.unwelcome(|id| reply::error(id, UNAVAILABLE, &message), out);
-        }
+        let lost = self.lane.too_large(cut, &mut self.desk, out);
+        self.lost(lost, out);
     }
 
     fn on_tick(&mut self, now: Instant, out: &mut dyn Out) {
         self.lane.tick(&mut self.desk, now, out);
         while self.waiting.first().is_some_and(|w| w.deadline <= now) {
             let w = self.waiting.remove(0);
-            self.desk.refuse(&w.id, UNAVAILABLE, self.lane.excuse(), out);
+            self.desk.refuse(&w.id, UNAVAILABLE, self.lane.excuse(HOLD), out);
         }
         self.desk.tick(now, out);
     }
@@ -154,9 +156,7 @@ impl Router for Passthrough {
     fn drain(&mut self, _now: Instant, out: &mut dyn Out) {
         self.desk.draining = true;
         for (_, frame) in self.lane.held.take() {
-            if let Some(id) = envelope::scan_one(&frame).and_then(|e| e.id) {
-                self.desk.refuse(&frame[id], UNAVAILABLE, SHUTTING_DOWN, out);
-            }
+            self.desk.refuse_held(&frame, SHUTTING_DOWN, out);
         }
         for w in std::mem::take(&mut self.waiting) {
             self.desk.refuse(&w.id, UNAVAILABLE, SHUTTING_DOWN, out);
@@ -215,7 +215,7 @@ impl Passthrough {
             }
             Some(Message::Notification { .. }) => {
                 self.desk.converse(out);
-                if !self.lane.hold(frame, None, &mut self.desk, now, out) {
+                if !self.lane.hold(frame, None, None, &mut self.desk, now, out) {
                     out.to_server(SERVER, &[frame]);
                 }
             }
@@ -257,7 +257,7 @@ impl Passthrough {
         if desk.draining {
             return desk.refuse(id, UNAVAILABLE, SHUTTING_DOWN, out);
         }
-        if lane.admit(id, desk, now, out) && !lane.hold(frame, Some(id), desk, now, out) {
+        if lane.admit(id, desk, now, out) && !lane.hold(frame, Some(id), None, desk, now, out) {
             lane.tell(out);
             lane.forward(frame, e, Call::new(frame, e, now), Edits::default(), desk, out);
         }
@@ -280,8 +280,9 @@ impl Passthrough {
                 None => self.unwelcome(|w| [&frame[..id.start], w, &frame[id.end..]].concat(), out),
             },
             Some((_, Flight::Call(call))) => {
-                out.to_endpoint(&[&frame[..id.start], call.id(), &frame[id.end..]]);
-                self.desk.answered();
+                if !self.lane.deliver(frame, id, &call, &mut self.desk, out) {
+                    return;
+                }
                 let method = call.method();
                 if method == b"initialize" {
                     self.relayed_welcome(frame, e, out);
@@ -293,6 +294,19 @@ impl Passthrough {
                     out.note(Note::Served { server: SERVER, method, took: now - call.since });
                 }
             }
+        }
+    }
+
+    /// A line of the server that is no message.
+    fn unreadable(&mut self, frame: &[u8], why: NotMessage, out: &mut dyn Out) {
+        let lost = self.lane.unreadable(frame, why, &mut self.desk, out);
+        self.lost(lost, out);
+    }
+
+    /// The answer to a request of ours is lost.
+    fn lost(&mut self, lost: Option<(Flight, String)>, out: &mut dyn Out) {
+        if let Some((Flight::Initialize { .. }, message)) = lost {
+            self.unwelcome(|id| reply::error(id, UNAVAILABLE, &message), out);
         }
     }
 
@@ -338,13 +352,12 @@ impl Passthrough {
     }
 
     fn server_notifies(&mut self, frame: &[u8], e: &Envelope, out: &mut dyn Out) {
-        if !self.desk.is_conversing() {
-            return; // before the handshake an endpoint expects nothing, and it lists everything after it
-        }
         if e.method.clone().is_some_and(|r| &frame[r] == b"notifications/cancelled") {
-            return self.desk.withdraw(SERVER, frame, e, out);
+            self.desk.withdraw(SERVER, frame, e, out);
+        } else if self.desk.is_conversing() {
+            // Before the handshake an endpoint expects nothing, and it lists everything after it.
+            self.lane.notify(frame, e, out);
         }
-        self.lane.notify(frame, e, out);
     }
 }
 

@@ -334,6 +334,7 @@ impl Out for Door<'_> {
             Note::TooLarge { server: Some(_), size, answered } => {
                 Note::TooLarge { server: Some(server), size, answered }
             }
+            Note::Unreadable { why, .. } => Note::Unreadable { server, why },
             Note::Unclaimed { server: Some(_) } => Note::Unclaimed { server: Some(server) },
             Note::Initialized { identity, .. } => Note::Initialized { server, identity },
             Note::AnsweredForEndpoint { method, why, .. } => Note::AnsweredForEndpoint { server, method, why },

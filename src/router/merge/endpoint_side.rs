@@ -364,11 +364,11 @@ impl Merge {
         if !lane.admit(id, desk, now, out) {
             return;
         }
-        if lane.hold(frame, Some(id), desk, now, out) {
+        let deadline = call.terms.as_ref().and_then(|terms| terms.deadline);
+        if lane.hold(frame, Some(id), deadline, desk, now, out) {
             due.take();
             return;
         }
-        let deadline = call.terms.as_ref().and_then(|terms| terms.deadline);
         let mut edits = Edits::default();
         let quoted;
         match rename {

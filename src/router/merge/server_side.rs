@@ -8,6 +8,37 @@ use crate::router::reply::{INVALID_PARAMS, METHOD_NOT_FOUND, RESOURCE_NOT_FOUND}
 use crate::tools::cut::cut_result;
 
 impl Merge {
+    /// A line of a server that is no message.
+    pub(super) fn unreadable(
+        &mut self,
+        server: ServerIndex,
+        frame: &[u8],
+        why: NotMessage,
+        now: Instant,
+        out: &mut dyn Out,
+    ) {
+        let lost = self.members[server].lane.unreadable(frame, why, &mut self.desk, out);
+        self.lost(server, lost, now, out);
+    }
+
+    /// The answer to a request of ours is lost.
+    pub(super) fn lost(
+        &mut self,
+        server: ServerIndex,
+        lost: Option<(Flight, String)>,
+        now: Instant,
+        out: &mut dyn Out,
+    ) {
+        match lost {
+            Some((Flight::Initialize { again }, message)) => self.unwelcome(server, again, &message, now, out),
+            Some((Flight::List(kind, number), message)) => {
+                self.turn(server, kind, number, Err((0, &message)), now, out);
+            }
+            Some((Flight::Probe, _)) => self.settle(now, out),
+            Some((Flight::Call(_), _)) | None => {}
+        }
+    }
+
     pub(super) fn server_answers(
         &mut self,
         server: ServerIndex,
@@ -49,10 +80,10 @@ impl Merge {
                     edits.replace(result, cut);
                     edits.replace(id, call.id());
                     edits.pass_to_endpoint(frame, out);
-                } else {
-                    out.to_endpoint(&[&frame[..id.start], call.id(), &frame[id.end..]]);
+                    self.desk.answered();
+                } else if !self.members[server].lane.deliver(frame, id, &call, &mut self.desk, out) {
+                    return;
                 }
-                self.desk.answered();
                 if is_call(call.method()) {
                     self.desk.served += 1;
                     out.note(Note::Served { server, method: call.method(), took: now - call.since });
@@ -199,9 +230,9 @@ impl Merge {
                 self.changed(server, ListKind::Resources, now, out);
                 self.changed(server, ListKind::Templates, now, out);
             }
+            b"notifications/cancelled" => self.desk.withdraw(server, frame, e, out),
             // Before the handshake an endpoint expects nothing.
             _ if !self.desk.is_conversing() => {}
-            b"notifications/cancelled" => self.desk.withdraw(server, frame, e, out),
             b"notifications/resources/updated" => {
                 let own = e.uri.clone().and_then(|r| serde_json::from_slice::<String>(&frame[r]).ok());
                 let subscriptions = &self.members[server].subscriptions;

@@ -774,6 +774,71 @@ fn a_timeout_counts_from_when_the_call_came() {
 }
 
 #[test]
+fn a_call_does_not_wait_for_its_server_beyond_its_own_timeout() {
+    let mut spec = specs(&["a"]);
+    let quick = (Glob::new("one"), Duration::from_secs(3));
+    spec[0].tools = Arc::new(ToolPolicy { timeouts: vec![quick], ..ToolPolicy::default() });
+    let mut rig = Rig::new(spec, vec![offer(&["one", "two"])], vec![]);
+    rig.begin();
+    rig.down(0, 2);
+    rig.endpoint(&call(1, "two"));
+    rig.endpoint(&call(2, "one"));
+    rig.pass(3);
+    let answers = rig.at_endpoint();
+    let message = "server \"a\" exited with code 1 and has not been back for 3 s";
+    assert_eq!((answers.len(), &answers[0]["id"], &answers[0]["error"]["message"]), (1, &json!(2), &json!(message)));
+    rig.pass(6);
+    assert_eq!(rig.at_endpoint()[0]["id"], 1);
+    rig.down(0, 5);
+    rig.endpoint(&call(3, "one"));
+    assert_eq!(rig.at_endpoint()[0]["id"], 3, "the next start is too late for it");
+}
+
+#[test]
+fn an_answer_that_is_no_message_costs_its_request_and_nothing_else() {
+    let mut rig = Rig::pair();
+    rig.endpoint(&call(3, "one"));
+    let broken = |id: &Value| format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{{"tools":NaN}}}}"#);
+    let id = rig.at_server(0)[0]["id"].clone();
+    rig.server(0, &broken(&id));
+    let answer = rig.at_endpoint().pop().unwrap();
+    assert_eq!((&answer["id"], &answer["error"]["code"]), (&json!(3), &json!(UNAVAILABLE)));
+    rig.offers[0]["tools/list"] = Value::Null;
+    rig.server(0, r#"{"method":"notifications/tools/list_changed"}"#);
+    let id = rig.at_server(0)[0]["id"].clone();
+    rig.server(0, &broken(&id));
+    assert!(rig.sink.notes.iter().any(|note| note.contains("did not answer tools/list")), "{:?}", rig.sink.notes);
+    assert_eq!(rig.tools(), ["a__add", "one", "b__add", "two"]);
+}
+
+#[test]
+fn escaped_slashes_hide_neither_a_call_nor_a_change() {
+    let mut spec = specs(&["a"]);
+    spec[0].tools = Arc::new(ToolPolicy { deny: vec![Glob::new("secret")], ..ToolPolicy::default() });
+    let mut rig = Rig::new(spec, vec![offer(&["one", "secret"])], vec![]);
+    rig.begin();
+    rig.endpoint(&call(1, "secret").replace("tools/call", "tools\\/call"));
+    assert_eq!(rig.at_endpoint()[0]["error"]["code"], -32602);
+    assert!(rig.at_server(0).is_empty());
+    rig.offers[0] = offer(&["more"]);
+    rig.server(0, r#"{"method":"notifications\/tools\/list_changed"}"#);
+    assert_eq!(rig.tools(), ["more"]);
+}
+
+#[test]
+fn a_server_can_take_a_request_back_before_the_handshake_is_complete() {
+    let mut rig = Rig::new(specs(&["a"]), vec![offer(&["one"])], vec![]);
+    rig.up(0);
+    rig.link_up();
+    rig.endpoint(&hello(0));
+    rig.server(0, r#"{"id":4,"method":"roots/list"}"#);
+    rig.server(0, r#"{"method":"notifications/cancelled","params":{"requestId":4}}"#);
+    rig.at_endpoint();
+    rig.endpoint(r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#);
+    assert!(rig.at_endpoint().is_empty());
+}
+
+#[test]
 fn one_server_cannot_take_all_questions_nor_silence_the_others() {
     let mut rig = Rig::pair();
     for id in 0..100 {

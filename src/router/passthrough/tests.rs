@@ -174,6 +174,7 @@ fn a_server_is_warm_as_soon_as_it_answers_anything() {
         r#"{"id":1,"result":{}}"#,
         r#"{"id":1,"error":{"code":-32600,"message":"not initialized"}}"#,
         r#"{"method":"notifications/message","params":{}}"#,
+        r#"{"jsonrpc":"2.0","id":1}"#,
     ] {
         let mut rig = Rig::new();
         assert!(!rig.router.is_warm());
@@ -445,6 +446,171 @@ fn a_message_above_the_limit_becomes_an_error_that_names_size_and_limit() {
         &mut rig.sink,
     );
     assert_eq!(parsed(&rig.sent_to_endpoint()[0])["id"], 3);
+}
+
+/// The last request that the server got, by its id, in text that a server may have written with it.
+fn with_id(rig: &mut Rig, text: &str) -> String {
+    text.replace("ID", &parsed(&rig.sent_to_server().pop().unwrap())["id"].to_string())
+}
+
+#[test]
+fn an_answer_that_is_no_message_is_an_error_for_who_waits_for_it() {
+    for answer in [
+        r#"{"jsonrpc":"2.0","id":ID}"#,
+        r#"{"jsonrpc":"2.0","id":ID,"result":{"x":NaN}}"#,
+        r#"{"result":{"x":NaN},"jsonrpc":"2.0","id":ID}"#,
+        r#"{"jsonrpc":"2.0","id":ID,"result":{}} done"#,
+    ] {
+        let mut rig = Rig::running();
+        rig.endpoint(r#"{"id":"x","method":"tools/call"}"#);
+        let answer = with_id(&mut rig, answer);
+        rig.server(&answer);
+        let error = parsed(&rig.sent_to_endpoint()[0]);
+        assert_eq!((&error["id"], rig.router.in_flight()), (&json!("x"), 0), "{answer}");
+        let message = error["error"]["message"].as_str().unwrap();
+        assert!(message.starts_with("server \"calc\" answered with something that is not JSON-RPC ("), "{message}");
+    }
+    let mut rig = Rig::new();
+    rig.server_up();
+    rig.link_up();
+    rig.endpoint(&hello(7));
+    let answer = with_id(&mut rig, r#"{"jsonrpc":"2.0","id":ID,"result":{"x":NaN}}"#);
+    rig.server(&answer);
+    assert!(rig.sent_to_endpoint()[0].contains("not JSON-RPC"), "initialize");
+    rig.server(r#"{"jsonrpc":"2.0","id":"s","method":"roots/list","params":NaN}"#);
+    assert_eq!(parsed(&rig.sent_to_server()[0])["id"], "s", "and a request of its own");
+}
+
+#[test]
+fn a_line_of_a_log_is_not_taken_for_the_answer_to_the_request_that_it_names() {
+    for line in [
+        r#"sending: {"jsonrpc":"2.0","result":{},"id":ID}"#,
+        r#"{"level":30,"msg":"called","id":ID}"#,
+        r#"{"level":30,"message":{"jsonrpc":"2.0","id":ID}}"#,
+        r#"{"jsonrpc":"2.0","x":NaN,"message":{"id":ID}}"#,
+    ] {
+        let mut rig = Rig::running();
+        rig.endpoint(r#"{"id":"x","method":"tools/call"}"#);
+        let lines = with_id(&mut rig, &format!("{line}\n{}", r#"{"id":ID,"result":1}"#));
+        lines.lines().for_each(|line| rig.server(line));
+        assert_eq!(rig.sent_to_endpoint(), [r#"{"id":"x","result":1}"#], "{line}");
+        assert!(rig.sink.notes[0].contains("stdout line"), "{:?}", rig.sink.notes);
+    }
+}
+
+#[test]
+fn a_method_is_known_also_where_its_slashes_are_escaped() {
+    let mut rig = Rig::running();
+    rig.endpoint(r#"{"id":1,"method":"tools\/call","params":{"_meta":{"progressToken":"p"}}}"#);
+    let progress = r#"{"method":"notifications\/progress","params":{"progressToken":ID,"message":"a\/b"}}"#;
+    let progress = with_id(&mut rig, progress);
+    rig.server(&progress);
+    assert_eq!(
+        rig.sent_to_endpoint(),
+        [r#"{"method":"notifications/progress","params":{"progressToken":"p","message":"a\/b"}}"#]
+    );
+    rig.server(r#"{"id":"e","method":"elicitation\/create"}"#);
+    assert_eq!(
+        parsed(&rig.sent_to_server()[0])["error"]["code"],
+        METHOD_NOT_FOUND,
+        "the endpoint declared no such thing"
+    );
+    rig.endpoint(r#"{"method":"notifications\/cancelled","params":{"requestId":1}}"#);
+    assert_eq!(rig.router.in_flight(), 0);
+    // What is no plain text in the end stays as it is.
+    for odd in [r#"{"method":"a\"\/b"}"#, r#"{"method":"a\ud800"}"#] {
+        rig.sink = Sink::default();
+        rig.server(odd);
+        rig.endpoint(odd);
+        assert_eq!((rig.sent_to_endpoint(), rig.sent_to_server()), (vec![odd.to_owned()], vec![odd.to_owned()]));
+    }
+}
+
+#[test]
+fn an_error_beside_a_result_of_null_is_an_error() {
+    let mut rig = Rig::new();
+    rig.server_up();
+    rig.link_up();
+    rig.endpoint(&hello(7));
+    let answer = r#"{"id":ID,"result":null,"error":{"code":-32602,"message":"unsupported version"}}"#;
+    let answer = with_id(&mut rig, answer);
+    rig.server(&answer);
+    assert_eq!(parsed(&rig.sent_to_endpoint()[0])["error"]["message"], "unsupported version");
+    rig.endpoint(&hello(8));
+    assert_eq!(methods(&rig.sent_to_server()), ["initialize"], "there is no answer to remember");
+}
+
+#[test]
+fn a_progress_token_of_null_is_none() {
+    let mut rig = Rig::running();
+    rig.endpoint(r#"{"id":1,"method":"tools/call","params":{"_meta":{"progressToken":null}}}"#);
+    // A TypeScript server does not answer a request with such a token, so it gets one.
+    assert!(parsed(&rig.sink.server[0])["params"]["_meta"]["progressToken"].is_u64());
+    let progress = with_id(&mut rig, r#"{"method":"notifications/progress","params":{"progressToken":ID}}"#);
+    rig.server(&progress);
+    assert!(rig.sent_to_endpoint().is_empty());
+    rig.server(r#"{"id":"r","method":"roots/list","params":{"_meta":{"progressToken":null}}}"#);
+    let token = parsed(&rig.sent_to_endpoint()[0])["id"].clone();
+    rig.endpoint(&json!({"method": "notifications/progress", "params": {"progressToken": token}}).to_string());
+    assert!(rig.sent_to_server().is_empty());
+}
+
+#[test]
+fn a_notification_that_waited_is_never_answered() {
+    let held = || {
+        let mut rig = Rig::running();
+        rig.server_down(1);
+        rig.endpoint(r#"{"id":null,"method":"x/y"}"#);
+        rig.endpoint(r#"{"id":2,"method":"tools/call"}"#);
+        rig
+    };
+    let (mut late, mut gone, mut drained) = (held(), held(), held());
+    late.pass(9);
+    gone.server_down(300);
+    drained.router.drain(drained.now, &mut drained.sink);
+    for mut rig in [late, gone, drained] {
+        let answers = rig.sent_to_endpoint();
+        assert_eq!((answers.len(), &parsed(&answers[0])["id"]), (1, &json!(2)), "{answers:?}");
+    }
+}
+
+#[test]
+fn a_late_answer_of_the_endpoint_above_the_limit_is_dropped() {
+    let mut rig = Rig::running();
+    let cut = Cut { size: 6000, head: br#"{"id":"mcp-pipe-7","result":{"x":"#, tail: b"}}" };
+    rig.router.on_endpoint_too_large(cut, rig.now, &mut rig.sink);
+    assert!(rig.sent_to_endpoint().is_empty() && rig.sent_to_server().is_empty());
+    assert!(rig.sink.notes[0].contains("6000 bytes"), "{:?}", rig.sink.notes);
+}
+
+#[test]
+fn an_answer_that_is_above_the_limit_only_with_the_id_of_the_endpoint_becomes_an_error() {
+    for (room, passes) in [(40, true), (39, false)] {
+        let mut rig = Rig::running();
+        let id = "i".repeat(38);
+        rig.endpoint(&json!({"id": id, "method": "tools/call"}).to_string());
+        let answer = with_id(&mut rig, r#"{"id":ID,"result":"TEXT"}"#);
+        let ours = answer.split([':', ',']).nth(1).unwrap().len();
+        let text = "x".repeat(1000 - room - (answer.len() - ours - "TEXT".len()));
+        rig.server(&answer.replace("TEXT", &text));
+        let answer = rig.sent_to_endpoint().pop().unwrap();
+        assert_eq!((answer.len() == 1000, parsed(&answer)["error"].is_null()), (passes, passes), "{answer}");
+        assert_eq!((&parsed(&answer)["id"], rig.router.served()), (&json!(id), u64::from(passes)));
+    }
+}
+
+#[test]
+fn a_server_can_take_a_request_back_before_the_handshake_is_complete() {
+    let mut rig = Rig::new();
+    rig.server_up();
+    rig.link_up();
+    rig.endpoint(&hello(0));
+    rig.answer(welcome());
+    rig.server(r#"{"id":4,"method":"roots/list"}"#);
+    rig.server(r#"{"method":"notifications/cancelled","params":{"requestId":4}}"#);
+    rig.sent_to_endpoint();
+    rig.endpoint(r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#);
+    assert!(rig.sent_to_endpoint().is_empty());
 }
 
 #[test]
