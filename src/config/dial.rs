@@ -32,9 +32,11 @@ pub(crate) fn common(ctx: &mut Context<'_>, file: &File) -> Common {
         ("--endpoint".to_owned(), flag.reveal().to_owned())
     } else if let Some(value) = ctx.env.filled("MCP_ENDPOINT") {
         ("MCP_ENDPOINT (environment)".to_owned(), value.to_owned())
-    } else if let Some(value) = ctx.dotenv.get("MCP_ENDPOINT").filter(|v| !v.trim().is_empty()) {
-        let path = ctx.dotenv.path.as_ref().map_or_else(String::new, |p| p.display().to_string());
-        (format!("MCP_ENDPOINT ({path})"), value.to_owned())
+    } else if let Some((file, value)) = ctx.dotenv.files.iter().find_map(|file| {
+        let value = file.get("MCP_ENDPOINT").filter(|value| !value.trim().is_empty())?;
+        Some((file, value))
+    }) {
+        (format!("MCP_ENDPOINT ({})", file.path.display()), value.to_owned())
     } else if let Some(text) = &file.shared.endpoint {
         match ctx.expand(text) {
             Some(value) if !value.trim().is_empty() => (text.place.clone(), value),

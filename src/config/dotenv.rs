@@ -13,39 +13,74 @@ use std::path::{Path, PathBuf};
 
 use crate::error::Problem;
 
-/// A `.env` file, or the lack of one.
+/// The `.env` files that there are, the one that counts first at the front.
 #[derive(Default)]
 pub(crate) struct DotEnv {
+    pub(crate) files: Vec<DotFile>,
+}
+
+/// One of them.
+pub(crate) struct DotFile {
     /// Where it was found.
-    pub(crate) path: Option<PathBuf>,
+    pub(crate) path: PathBuf,
     /// Its variables, each name once.
-    pub(crate) vars: Vec<(String, String)>,
+    vars: Vec<(String, String)>,
 }
 
 impl DotEnv {
-    /// Reads the first `.env` in `folders`. Lines that can't be read are warned about, without their text.
+    /// Reads `.env` in each of `folders`. What can't be read is warned about, without its text.
     pub(crate) fn find(folders: &[&Path], warnings: &mut Vec<Problem>) -> Self {
-        let Some(path) = folders.iter().map(|folder| folder.join(".env")).find(|path| path.is_file()) else {
-            return DotEnv::default();
-        };
+        let (mut dotenv, mut seen) = (DotEnv::default(), Vec::new());
+        for path in folders.iter().map(|folder| folder.join(".env")).filter(|path| path.is_file()) {
+            // Two folders may be one under two names.
+            let real = path.canonicalize().unwrap_or_else(|_| path.clone());
+            if !seen.contains(&real) {
+                seen.push(real);
+                dotenv.files.extend(DotFile::read(path, warnings));
+            }
+        }
+        dotenv
+    }
+
+    /// What a variable holds.
+    pub(crate) fn get(&self, name: &str) -> Option<&str> {
+        self.files.iter().find_map(|file| file.get(name))
+    }
+
+    /// Every variable once, with the value that counts.
+    pub(crate) fn vars(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.files.iter().enumerate().flat_map(move |(i, file)| {
+            let new = move |name: &str| self.files[..i].iter().all(|earlier| earlier.get(name).is_none());
+            file.vars.iter().map(|(name, value)| (name.as_str(), value.as_str())).filter(move |(name, _)| new(name))
+        })
+    }
+
+    /// The files' names, for people.
+    pub(crate) fn names(&self) -> Vec<String> {
+        self.files.iter().map(|file| file.path.display().to_string()).collect()
+    }
+}
+
+impl DotFile {
+    fn read(path: PathBuf, warnings: &mut Vec<Problem>) -> Option<Self> {
         let shown = path.display().to_string();
         let text = match std::fs::read(&path).map(String::from_utf8) {
             Ok(Ok(text)) => text,
             Ok(Err(_)) => {
                 let remedy = "save it as UTF-8 (Windows PowerShell writes UTF-16 unless told otherwise)";
                 warnings.push(Problem::new(shown, "is not UTF-8 and is ignored", remedy));
-                return DotEnv::default();
+                return None;
             }
             Err(error) => {
                 warnings.push(Problem::new(shown, format!("can't be read and is ignored: {error}"), ""));
-                return DotEnv::default();
+                return None;
             }
         };
         let warn = |line, (what, remedy): Fault| warnings.push(Problem::new(format!("{shown}:{line}"), what, remedy));
-        DotEnv { vars: parse(&text, warn), path: Some(path) }
+        Some(DotFile { vars: parse(&text, warn), path })
     }
 
-    /// What a variable holds.
+    /// What a variable holds here.
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
         self.vars.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
     }
@@ -202,7 +237,7 @@ mod tests {
     fn of_a_name_that_comes_twice_the_last_counts_with_a_warning() {
         let (env, warnings) = read("A=first-s3cret\nB=1\nA=last-s3cret\n");
         assert_eq!(env.get("A"), Some("last-s3cret"));
-        assert_eq!(env.vars.len(), 2);
+        assert_eq!(env.vars().count(), 2);
         assert_eq!(warnings.len(), 1);
         assert!(warnings[0].to_string().contains(".env:3: sets the same variable as line 1"), "{}", warnings[0]);
         assert!(!warnings[0].to_string().contains("s3cret"));
@@ -213,7 +248,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join(".env"), b"\xff\xfeA\0=\0").unwrap();
         let mut warnings = Vec::new();
-        assert!(DotEnv::find(&[dir.path()], &mut warnings).vars.is_empty());
+        assert!(DotEnv::find(&[dir.path()], &mut warnings).files.is_empty());
         assert!(warnings[0].what.contains("not UTF-8"));
     }
 

@@ -127,10 +127,9 @@ pub(crate) fn with_clean_environment(ctx: &mut Context<'_>, mut server: ServerSp
     let own: Vec<String> = env.iter().map(|(name, _)| name.clone()).collect();
     let mut all: Vec<(String, Secret)> = ctx
         .dotenv
-        .vars
-        .iter()
-        .filter(|(name, value)| ctx.env.get(name).is_none() && !own.contains(name) && !hidden(name, value))
-        .map(|(name, value)| (name.clone(), Secret::new(value)))
+        .vars()
+        .filter(|(name, value)| ctx.env.get(name).is_none() && own.iter().all(|o| o != name) && !hidden(name, value))
+        .map(|(name, value)| (name.to_owned(), Secret::new(value)))
         .collect();
     all.append(env);
     *env = all;

@@ -285,6 +285,43 @@ fn the_endpoint_is_the_entrys_then_the_flags_then_the_environments_then_that_of_
 }
 
 #[test]
+fn a_variable_is_looked_up_in_both_dotenv_files_the_working_directorys_first() {
+    let case = Case::new("{}")
+        .no_env()
+        .file("conf/c.json", r#"{"mcpServers": {"a": {"command": "x", "env": {"W": "${WHO}"}}}}"#)
+        .file("conf/.env", "MCP_ENDPOINT=wss://beside/\nWHO=config\nONLY=1\n")
+        .file("work/.env", "WHO=work\nFOREIGN=1\nMCP_ENDPOINT=\n");
+    let config = case.dir.path().join("conf/c.json");
+    let run = |case: &Case| case.run_in(&case.dir.path().join("work"), &["--config", config.to_str().unwrap()]);
+    let resolved = run(&case).unwrap();
+    let server = &resolved.config.servers[0];
+    assert_eq!(revealed(server), "wss://beside/");
+    let mut env: Vec<_> = server.command.env.iter().map(|(n, v)| (n.as_str(), v.reveal())).collect();
+    env.sort_unstable();
+    assert_eq!(env, [("FOREIGN", "1"), ("ONLY", "1"), ("W", "work"), ("WHO", "work")]);
+    let note = resolved.notes.join("\n").replace(case.dir.path().to_str().unwrap(), "DIR");
+    assert_eq!(note, "variables are read from DIR/work/.env, and what that lacks from DIR/conf/.env");
+
+    let case = case.file("conf/.env", "WHO=x\n").file("work/.env", "");
+    let problems = run(&case).unwrap_err();
+    let mistakes = case.lines(&problems.mistakes);
+    assert!(
+        mistakes[0].contains("nor in DIR/work/.env or DIR/conf/.env, so there is nowhere to serve a"),
+        "{mistakes:?}"
+    );
+}
+
+#[test]
+fn a_dotenv_file_is_read_once_where_both_places_are_one() {
+    let case = Case::new("{}").no_env().file("sub/x", "").file(".env", "A=1\nA=2\n");
+    let case = case.file("mcp_config.json", r#"{"mcpServers": {"a": {"command": "x"}}}"#);
+    for config in ["./mcp_config.json", "sub/../mcp_config.json"] {
+        let warnings = case.ok(&["--local", "--config", config]).warnings;
+        assert_eq!(warnings.len(), 1, "{warnings:?}");
+    }
+}
+
+#[test]
 fn a_missing_endpoint_names_three_ways_and_local_for_all_servers_at_once() {
     let case = Case::new(r#"{"mcpServers": {"a": {"command": "x"}, "b": {"command": "x"}}}"#).no_env();
     let mistakes = case.mistakes(&[]);
