@@ -93,21 +93,24 @@ impl Context<'_> {
                 ("asks a person by ${input:…}, which only VS Code does".to_owned(), remedy.to_owned())
             }
         };
-        let problem = Problem::new(&text.place, what, remedy);
-        if !self.problems.mistakes.contains(&problem) {
-            self.problems.mistakes.push(problem);
-        }
+        self.mistake(&text.place, what, remedy);
         None
     }
 
-    /// Notes what must be put right.
+    /// Notes what must be put right; once, though what stands at the top is looked at for each server.
     pub(crate) fn mistake(&mut self, place: impl Into<String>, what: impl Into<String>, remedy: impl Into<String>) {
-        self.problems.mistakes.push(Problem::new(place, what, remedy));
+        note(&mut self.problems.mistakes, Problem::new(place, what, remedy));
     }
 
-    /// Notes what stops nothing.
+    /// Notes what stops nothing; once, too.
     pub(crate) fn warning(&mut self, place: impl Into<String>, what: impl Into<String>, remedy: impl Into<String>) {
-        self.problems.warnings.push(Problem::new(place, what, remedy));
+        note(&mut self.problems.warnings, Problem::new(place, what, remedy));
+    }
+}
+
+fn note(problems: &mut Vec<Problem>, problem: Problem) {
+    if !problems.contains(&problem) {
+        problems.push(problem);
     }
 }
 

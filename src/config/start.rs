@@ -53,9 +53,10 @@ pub(crate) fn of_entry(ctx: &mut Context<'_>, entry: &Entry, asked_for: bool) ->
         Some(text) => {
             let written = ctx.expand(text)?;
             let cwd = ctx.base.join(written);
+            // No mistake: a disk may be mounted later than we start, and the other servers need not wait for it.
             if !cwd.is_dir() {
-                let what = format!("names {}, which is no folder", cwd.display());
-                ctx.mistake(&text.place, what, "create it, or correct the path");
+                let what = format!("names {}, which is no folder now, so {} can't start", cwd.display(), entry.name);
+                ctx.warning(&text.place, what, "create it, or correct the path; it is tried again");
             }
             cwd
         }
