@@ -10,7 +10,6 @@ use super::file::{Entry, File, Shared};
 use super::reader::Located;
 use super::resolve::Context;
 use crate::endpoint::{Endpoint, Secret};
-use crate::error::Problem;
 
 /// The endpoint of every server that has none of its own.
 #[derive(Debug, Clone)]
@@ -32,9 +31,11 @@ pub(crate) fn common(ctx: &mut Context<'_>, file: &File) -> Common {
         ("--endpoint".to_owned(), flag.reveal().to_owned())
     } else if let Some(value) = ctx.env.filled("MCP_ENDPOINT") {
         ("MCP_ENDPOINT (environment)".to_owned(), value.to_owned())
-    } else if let Some(value) = ctx.dotenv.get("MCP_ENDPOINT").filter(|v| !v.trim().is_empty()) {
-        let path = ctx.dotenv.path.as_ref().map_or_else(String::new, |p| p.display().to_string());
-        (format!("MCP_ENDPOINT ({path})"), value.to_owned())
+    } else if let Some((file, value)) = ctx.dotenv.files.iter().find_map(|file| {
+        let value = file.get("MCP_ENDPOINT").filter(|value| !value.trim().is_empty())?;
+        Some((file, value))
+    }) {
+        (format!("MCP_ENDPOINT ({})", file.path.display()), value.to_owned())
     } else if let Some(text) = &file.shared.endpoint {
         match ctx.expand(text) {
             Some(value) if !value.trim().is_empty() => (text.place.clone(), value),
@@ -59,7 +60,7 @@ pub(crate) fn parse(ctx: &mut Context<'_>, place: String, text: &str) -> Option<
         Ok(endpoint) => Some(endpoint),
         Err(why) => {
             let remedy = "write the endpoint's whole address, wss://host/path?token=…";
-            ctx.problems.mistakes.push(Problem::new(place, format!("{why}"), remedy));
+            ctx.mistake(place, format!("{why}"), remedy);
             None
         }
     }
@@ -74,9 +75,9 @@ pub(crate) fn link(ctx: &mut Context<'_>, own: &Shared, top: &Shared, on_common:
         (headers_of_its_own, _) => headers(ctx, headers_of_its_own),
     };
     let ca_file = match (&own.ca_file, &ctx.cli.options.ca_file, &top.ca_file) {
-        (None, Some(path), _) => existing(ctx, "--ca-file".to_owned(), ctx.cwd.join(path)),
+        (None, Some(path), _) => Some(with_warning(ctx, "--ca-file".to_owned(), ctx.cwd.join(path))),
         (Some(text), _, _) | (None, None, Some(text)) => {
-            ctx.expand(text).and_then(|path| existing(ctx, text.place.clone(), ctx.base.join(path)))
+            ctx.expand(text).map(|path| with_warning(ctx, text.place.clone(), ctx.base.join(path)))
         }
         (None, None, None) => None,
     };
@@ -109,7 +110,7 @@ fn headers(ctx: &mut Context<'_>, written: &[(String, Located<String>)]) -> Vec<
             (Err(_), _) => "is no name for a header",
             (_, Err(_)) => "holds characters that a header can't hold, such as a line break",
         };
-        ctx.problems.mistakes.push(Problem::new(&text.place, what, "remove or correct it"));
+        ctx.mistake(&text.place, what, "remove or correct it");
     }
     headers
 }
@@ -119,17 +120,16 @@ fn token(ctx: &mut Context<'_>, text: &Located<String>) -> Option<String> {
     if HeaderName::from_bytes(text.value.as_bytes()).is_ok() {
         return Some(text.value.clone());
     }
-    ctx.problems.mistakes.push(Problem::new(&text.place, "is no subprotocol", "MCP's is called \"mcp\""));
+    ctx.mistake(&text.place, "is no subprotocol", "MCP's is called \"mcp\"");
     None
 }
 
-fn existing(ctx: &mut Context<'_>, place: String, path: PathBuf) -> Option<PathBuf> {
-    if path.is_file() {
-        return Some(path);
+/// A file that isn't there is no mistake: a disk may be mounted later than we start, and it is read at each dial.
+fn with_warning(ctx: &mut Context<'_>, place: String, path: PathBuf) -> PathBuf {
+    if !path.is_file() {
+        let what =
+            format!("names {}, which is no file now, so no wss:// endpoint can be dialled with it", path.display());
+        ctx.warning(place, what, "name a PEM file; it is tried again");
     }
-    let problem = Problem::new(place, format!("names {}, which is no file", path.display()), "name a PEM file");
-    if !ctx.problems.mistakes.contains(&problem) {
-        ctx.problems.mistakes.push(problem);
-    }
-    None
+    path
 }

@@ -71,7 +71,7 @@ pub(crate) struct Hidden {
 }
 
 impl Context<'_> {
-    /// A variable of the environment, else of `.env`.
+    /// A variable of the environment, else of the `.env` files.
     pub(crate) fn lookup(&self, name: &str) -> Option<String> {
         self.env.get(name).or_else(|| self.dotenv.get(name)).map(str::to_owned)
     }
@@ -93,21 +93,24 @@ impl Context<'_> {
                 ("asks a person by ${input:…}, which only VS Code does".to_owned(), remedy.to_owned())
             }
         };
-        let problem = Problem::new(&text.place, what, remedy);
-        if !self.problems.mistakes.contains(&problem) {
-            self.problems.mistakes.push(problem);
-        }
+        self.mistake(&text.place, what, remedy);
         None
     }
 
-    /// Notes what must be put right.
+    /// Notes what must be put right; once, though what stands at the top is looked at for each server.
     pub(crate) fn mistake(&mut self, place: impl Into<String>, what: impl Into<String>, remedy: impl Into<String>) {
-        self.problems.mistakes.push(Problem::new(place, what, remedy));
+        note(&mut self.problems.mistakes, Problem::new(place, what, remedy));
     }
 
-    /// Notes what stops nothing.
+    /// Notes what stops nothing; once, too.
     pub(crate) fn warning(&mut self, place: impl Into<String>, what: impl Into<String>, remedy: impl Into<String>) {
-        self.problems.warnings.push(Problem::new(place, what, remedy));
+        note(&mut self.problems.warnings, Problem::new(place, what, remedy));
+    }
+}
+
+fn note(problems: &mut Vec<Problem>, problem: Problem) {
+    if !problems.contains(&problem) {
+        problems.push(problem);
     }
 }
 
@@ -137,17 +140,10 @@ pub fn resolve(cli: &Cli, env: &Environment, cwd: &Path) -> Result<Resolved, Pro
         None => (File::default(), cwd.to_path_buf(), None),
     };
     let dotenv = DotEnv::find(&[cwd, &base], &mut problems.warnings);
-    let mut ctx = Context {
-        cli,
-        env,
-        dotenv,
-        cwd,
-        base,
-        local: cli.is_local(),
-        problems,
-        notes: Vec::new(),
-        hidden: Hidden::default(),
-    };
+    let read = dotenv.names().join(", and what that lacks from ");
+    let notes = if read.is_empty() { Vec::new() } else { vec![format!("variables are read from {read}")] };
+    let mut ctx =
+        Context { cli, env, dotenv, cwd, base, local: cli.is_local(), problems, notes, hidden: Hidden::default() };
     hide_endpoints(&mut ctx, &file);
     let servers = servers(&mut ctx, &file, target, name.as_deref());
     let headers: Vec<String> = servers
@@ -180,8 +176,8 @@ fn hide_endpoints(ctx: &mut Context<'_>, file: &File) {
     let written = file.entries.iter().filter_map(dial::own).chain(&file.shared.endpoint);
     let mut texts: Vec<String> = written.filter_map(|text| expand(&text.value, |name| ctx.lookup(name)).ok()).collect();
     texts.extend(ctx.cli.options.endpoint.iter().map(|secret| secret.reveal().to_owned()));
-    texts
-        .extend([ctx.env.get("MCP_ENDPOINT"), ctx.dotenv.get("MCP_ENDPOINT")].into_iter().flatten().map(str::to_owned));
+    let dotenvs = ctx.dotenv.files.iter().filter_map(|file| file.get("MCP_ENDPOINT"));
+    texts.extend(ctx.env.get("MCP_ENDPOINT").into_iter().chain(dotenvs).map(str::to_owned));
     for text in texts {
         let text = text.trim();
         if let Ok(endpoint) = text.parse::<Endpoint>() {
@@ -286,6 +282,10 @@ fn missing_endpoint(ctx: &mut Context<'_>, without: &[String]) {
     let names = without.join(", ");
     let remedy = "set it in one of three ways: MCP_ENDPOINT=wss://… in the environment or in a file .env; --endpoint wss://…; \
                   or \"endpoint\" in the server's entry. Or try it without an account: mcp-pipe --local";
-    let what = format!("is not set, so there is nowhere to serve {names}");
+    let looked = match ctx.dotenv.names().join(" or ").as_str() {
+        "" => String::new(),
+        files => format!(" in the environment, nor in {files}"),
+    };
+    let what = format!("is not set{looked}, so there is nowhere to serve {names}");
     ctx.mistake("MCP_ENDPOINT", what, remedy);
 }

@@ -53,9 +53,10 @@ pub(crate) fn of_entry(ctx: &mut Context<'_>, entry: &Entry, asked_for: bool) ->
         Some(text) => {
             let written = ctx.expand(text)?;
             let cwd = ctx.base.join(written);
+            // No mistake: a disk may be mounted later than we start, and the other servers need not wait for it.
             if !cwd.is_dir() {
-                let what = format!("names {}, which is no folder", cwd.display());
-                ctx.mistake(&text.place, what, "create it, or correct the path");
+                let what = format!("names {}, which is no folder now, so {} can't start", cwd.display(), entry.name);
+                ctx.warning(&text.place, what, "create it, or correct the path; it is tried again");
             }
             cwd
         }
@@ -127,10 +128,9 @@ pub(crate) fn with_clean_environment(ctx: &mut Context<'_>, mut server: ServerSp
     let own: Vec<String> = env.iter().map(|(name, _)| name.clone()).collect();
     let mut all: Vec<(String, Secret)> = ctx
         .dotenv
-        .vars
-        .iter()
-        .filter(|(name, value)| ctx.env.get(name).is_none() && !own.contains(name) && !hidden(name, value))
-        .map(|(name, value)| (name.clone(), Secret::new(value)))
+        .vars()
+        .filter(|(name, value)| ctx.env.get(name).is_none() && own.iter().all(|o| o != name) && !hidden(name, value))
+        .map(|(name, value)| (name.to_owned(), Secret::new(value)))
         .collect();
     all.append(env);
     *env = all;

@@ -153,7 +153,6 @@ fn all_mistakes_are_told_at_once_with_line_column_path_and_remedy() {
              server its own name",
             "mcp_config.json:8:58 mcpServers.e.env.K: needs K1, K3, which nothing sets; set it in the environment or in \
              .env, or give a default: ${K1:-…}",
-            "mcp_config.json:8:34 mcpServers.e.cwd: names DIR/nowhere, which is no folder; create it, or correct the path",
             "mcp_config.json:10:39 mcpServers.a.endpoint: has the scheme \"https\"; only ws:// and wss:// can be \
              dialled; write the endpoint's whole address, wss://host/path?token=…",
         ]
@@ -257,6 +256,29 @@ fn a_server_is_disabled_by_truth_or_text() {
 }
 
 #[test]
+fn what_may_appear_later_is_a_warning_and_stops_nobody() {
+    let case = Case::new(
+        r#"{"caFile": "later.pem", "mcpServers": {
+            "a": {"command": "x", "cwd": "later"}, "b": {"command": "x"}, "c": {"command": "x"}}}"#,
+    );
+    let resolved = case.ok(&[]);
+    assert_eq!(
+        case.lines(&resolved.warnings),
+        [
+            "mcp_config.json:2:42 mcpServers.a.cwd: names DIR/later, which is no folder now, so a can't start; create \
+             it, or correct the path; it is tried again",
+            "mcp_config.json:1:12 caFile: names DIR/later.pem, which is no file now, so no wss:// endpoint can be dialled \
+             with it; name a PEM file; it is tried again",
+        ]
+    );
+    let server = &resolved.config.servers[0];
+    assert_eq!(server.command.cwd, Some(case.dir.path().join("later")));
+    assert_eq!(server.link.ca_file, Some(case.dir.path().join("later.pem")));
+    let flag = case.ok(&["--ca-file", "no.pem"]);
+    assert!(case.lines(&flag.warnings)[1].starts_with("--ca-file: names DIR/no.pem"));
+}
+
+#[test]
 fn the_endpoint_is_the_entrys_then_the_flags_then_the_environments_then_that_of_dotenv_then_the_files() {
     let text = |entry: &str| {
         format!(r#"{{"endpoint": "wss://file/?token=1", "mcpServers": {{"a": {{"command": "x"{entry}}}}}}}"#)
@@ -282,6 +304,43 @@ fn the_endpoint_is_the_entrys_then_the_flags_then_the_environments_then_that_of_
     assert_eq!(host(&case, &flag), "entry");
     let case = case.file("mcp_config.json", text(r#", "endpoint": "${X:-}""#));
     assert_eq!(host(&case, &flag), "flag", "an empty one is none");
+}
+
+#[test]
+fn a_variable_is_looked_up_in_both_dotenv_files_the_working_directorys_first() {
+    let case = Case::new("{}")
+        .no_env()
+        .file("conf/c.json", r#"{"mcpServers": {"a": {"command": "x", "env": {"W": "${WHO}"}}}}"#)
+        .file("conf/.env", "MCP_ENDPOINT=wss://beside/\nWHO=config\nONLY=1\n")
+        .file("work/.env", "WHO=work\nFOREIGN=1\nMCP_ENDPOINT=\n");
+    let config = case.dir.path().join("conf/c.json");
+    let run = |case: &Case| case.run_in(&case.dir.path().join("work"), &["--config", config.to_str().unwrap()]);
+    let resolved = run(&case).unwrap();
+    let server = &resolved.config.servers[0];
+    assert_eq!(revealed(server), "wss://beside/");
+    let mut env: Vec<_> = server.command.env.iter().map(|(n, v)| (n.as_str(), v.reveal())).collect();
+    env.sort_unstable();
+    assert_eq!(env, [("FOREIGN", "1"), ("ONLY", "1"), ("W", "work"), ("WHO", "work")]);
+    let note = resolved.notes.join("\n").replace(case.dir.path().to_str().unwrap(), "DIR");
+    assert_eq!(note, "variables are read from DIR/work/.env, and what that lacks from DIR/conf/.env");
+
+    let case = case.file("conf/.env", "WHO=x\n").file("work/.env", "");
+    let problems = run(&case).unwrap_err();
+    let mistakes = case.lines(&problems.mistakes);
+    assert!(
+        mistakes[0].contains("nor in DIR/work/.env or DIR/conf/.env, so there is nowhere to serve a"),
+        "{mistakes:?}"
+    );
+}
+
+#[test]
+fn a_dotenv_file_is_read_once_where_both_places_are_one() {
+    let case = Case::new("{}").no_env().file("sub/x", "").file(".env", "A=1\nA=2\n");
+    let case = case.file("mcp_config.json", r#"{"mcpServers": {"a": {"command": "x"}}}"#);
+    for config in ["./mcp_config.json", "sub/../mcp_config.json"] {
+        let warnings = case.ok(&["--local", "--config", config]).warnings;
+        assert_eq!(warnings.len(), 1, "{warnings:?}");
+    }
 }
 
 #[test]
@@ -356,6 +415,11 @@ fn the_files_headers_go_to_the_common_endpoint_only() {
         .map(|server| server.link.headers.iter().map(|(name, _)| name.to_string()).collect())
         .collect();
     assert_eq!(names, [vec!["x-key"], vec![], vec!["x-own"]]);
+    let bad = Case::new(
+        r#"{"endpointHeaders": {"Host": "h"}, "subprotocol": "a b",
+            "mcpServers": {"a": {"command": "x"}, "b": {"command": "x"}, "c": {"command": "x"}}}"#,
+    );
+    assert_eq!(bad.mistakes(&[]).len(), 2, "what several share is told once: {:?}", bad.mistakes(&[]));
     let bad = Case::server(r#""endpointHeaders": {"Host": "h", "a b": "c", "X": "s3cret\n"}, "subprotocol": "a b""#);
     let mistakes = bad.mistakes(&[]);
     assert_eq!(mistakes.len(), 4, "{mistakes:?}");
@@ -380,9 +444,6 @@ fn paths_of_an_entry_start_at_the_config() {
     assert_eq!(server.command.program, case.dir.path().join("sub/./bin/x").to_str().unwrap());
     assert_eq!(server.command.cwd, Some(case.dir.path().join("sub/work")));
     assert_eq!(server.link.ca_file, Some(case.dir.path().join("sub/ca.pem")));
-    assert!(
-        case.mistakes(&["--config", "sub/c.json", "--ca-file", "no.pem"])[0].starts_with("--ca-file: names DIR/no.pem")
-    );
 }
 
 #[test]
