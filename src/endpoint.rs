@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use http::Uri;
+use http::uri::Authority;
 
 /// A WebSocket endpoint, kept byte for byte as it was given: the token is passed on verbatim.
 ///
@@ -27,6 +28,9 @@ pub enum EndpointError {
     /// No host.
     #[error("names no host")]
     NoHost,
+    /// Something else than a port behind the host.
+    #[error("has a port that is no number from 1 to 65535; correct it, or leave it out for 443 (wss) or 80 (ws)")]
+    Port,
     /// The text of an example was left in.
     #[error("still holds the placeholder text of an example; paste your own endpoint URL there")]
     Placeholder,
@@ -55,6 +59,21 @@ impl Endpoint {
     }
 }
 
+/// The port behind a host, if there is one. `Uri` takes what is none for a missing one.
+pub(crate) fn port_of(authority: &Authority) -> Result<Option<u16>, EndpointError> {
+    let text = authority.as_str();
+    let address = text.rsplit_once('@').map_or(text, |(_, address)| address);
+    let behind_ip = address.rsplit_once(']').map_or(address, |(_, rest)| rest);
+    match behind_ip.split_once(':') {
+        None | Some((_, "")) => Ok(None),
+        Some((_, port)) if port.bytes().all(|b| b.is_ascii_digit()) => match port.parse() {
+            Ok(0) | Err(_) => Err(EndpointError::Port),
+            Ok(port) => Ok(Some(port)),
+        },
+        Some(_) => Err(EndpointError::Port),
+    }
+}
+
 impl FromStr for Endpoint {
     type Err = EndpointError;
 
@@ -74,8 +93,11 @@ impl FromStr for Endpoint {
             return Err(EndpointError::NotAUrl);
         }
         let uri: Uri = text.parse().map_err(|_| EndpointError::NotAUrl)?;
-        match uri.host() {
-            Some(host) if !host.is_empty() => Ok(Endpoint(uri)),
+        match uri.authority() {
+            Some(authority) if !authority.host().is_empty() => {
+                port_of(authority)?;
+                Ok(Endpoint(uri))
+            }
             _ => Err(EndpointError::NoHost),
         }
     }
@@ -160,6 +182,11 @@ mod tests {
             ("wss://api.xiaozhi.me/mcp/?token=<your token>", EndpointError::Placeholder),
             ("wss://h/ x?token=s3cret", EndpointError::NotAUrl),
             ("wss:///x", EndpointError::NotAUrl),
+            ("wss://h:99999/?token=s3cret", EndpointError::Port),
+            ("wss://h:80443/?token=s3cret", EndpointError::Port),
+            ("ws://h:80o4/?token=s3cret", EndpointError::Port),
+            ("ws://u:1@h:0", EndpointError::Port),
+            ("ws://[::1]:+80/", EndpointError::Port),
         ] {
             let error = text.parse::<Endpoint>().unwrap_err();
             assert_eq!(error, want, "{text}");
@@ -173,5 +200,9 @@ mod tests {
         assert_eq!((e.host(), e.port(), e.is_tls()), ("::1", 8004, false));
         let e: Endpoint = "WSS://h/mcp".parse().unwrap();
         assert_eq!((e.host(), e.port(), e.is_tls()), ("h", 443, true));
+        let e: Endpoint = "ws://u:80o4@h:65535/a:b?c:d".parse().unwrap();
+        assert_eq!((e.host(), e.port()), ("h", 65535));
+        let e: Endpoint = "ws://[::1]:".parse().unwrap();
+        assert_eq!((e.host(), e.port()), ("::1", 80));
     }
 }

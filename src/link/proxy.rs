@@ -1,42 +1,81 @@
 //! HTTP CONNECT and SOCKS5 proxies from the usual environment variables.
 //!
 //! `HTTPS_PROXY` is for `wss://`, `HTTP_PROXY` for `ws://`, `ALL_PROXY` for both, `NO_PROXY` lists hosts without one;
-//! lower case counts too. A loopback endpoint never uses a proxy. Names are always looked up by the proxy.
+//! lower case counts too, blank ones don't. A loopback endpoint never uses a proxy. Names are always looked up by the proxy.
 
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::OnceLock;
 
-use hyper_util::client::proxy::matcher::{Intercept, Matcher};
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use http::uri::Authority;
+use hyper_util::client::proxy::matcher::Matcher;
+use percent_encoding::percent_decode_str;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio_socks::tcp::Socks5Stream;
 
 use super::dial::head::{HeadError, read_head};
 use super::dial::{DialError, Step};
-use crate::endpoint::{Endpoint, Secret};
+use crate::endpoint::{self, Endpoint, Secret};
 
 /// Which endpoints are dialled through which proxy.
 #[derive(Debug)]
-pub struct Proxies(pub(super) Matcher);
+pub struct Proxies {
+    /// For `ws://`.
+    plain: Option<Rule>,
+    /// For `wss://`.
+    secure: Option<Rule>,
+    /// Knows the hosts of `NO_PROXY`; the proxy in it is made up.
+    exceptions: Matcher,
+}
+
+/// A proxy, or the variable that should name one and why it doesn't: nothing is dialled past that.
+type Rule = Result<Proxy, (&'static str, &'static str)>;
 
 impl Proxies {
     /// As the environment says. Read once: it doesn't change while we run.
     pub fn from_env() -> &'static Proxies {
         static FROM_ENV: OnceLock<Proxies> = OnceLock::new();
-        FROM_ENV.get_or_init(|| Proxies(Matcher::from_env()))
+        FROM_ENV.get_or_init(|| Proxies::of(|name| Some(std::env::var_os(name)?.to_string_lossy().into_owned())))
     }
 
-    /// The proxy for an endpoint, if it needs one. Fails if that is of a kind we don't speak.
-    pub(super) fn proxy_for(&self, endpoint: &Endpoint) -> Result<Option<Proxy>, DialError> {
-        if is_loopback(endpoint.host()) {
-            return Ok(None);
+    /// As these variables say; a blank one says nothing.
+    pub(super) fn of(variable: impl Fn(&str) -> Option<String>) -> Self {
+        let first = |names: &[&'static str]| {
+            names.iter().find_map(|&name| Some((name, variable(name).filter(|value| !value.trim().is_empty())?)))
+        };
+        let rule = |names| {
+            let (name, value) = first(names).or_else(|| first(&["ALL_PROXY", "all_proxy"]))?;
+            Some(Proxy::parse(value.trim()).map_err(|why| (name, why)))
+        };
+        // In a CGI program, the upper-case name is a header of whoever asks (CVE-2016-5385).
+        let is_cgi = variable("REQUEST_METHOD").is_some();
+        let no = first(&["NO_PROXY", "no_proxy"]).map_or_else(String::new, |(_, hosts)| hosts);
+        Proxies {
+            plain: rule(if is_cgi { &["http_proxy"] } else { &["HTTP_PROXY", "http_proxy"] }),
+            secure: rule(&["HTTPS_PROXY", "https_proxy"]),
+            exceptions: Matcher::builder().all("http://proxy.invalid").no(no).build(),
         }
+    }
+
+    /// The proxy for an endpoint, if it needs one. Fails if what should name it can't be understood.
+    pub(super) fn proxy_for(&self, endpoint: &Endpoint) -> Result<Option<&Proxy>, DialError> {
+        let rule = if endpoint.is_tls() { &self.secure } else { &self.plain };
+        match rule {
+            Some(_) if is_loopback(endpoint.host()) || self.excepts(endpoint) => Ok(None),
+            Some(Ok(proxy)) => Ok(Some(proxy)),
+            Some(Err((variable, reason))) => Err(DialError::ProxyUnusable { variable, reason }),
+            None => Ok(None),
+        }
+    }
+
+    fn excepts(&self, endpoint: &Endpoint) -> bool {
         // The rules are written for http and https, and need neither path nor query: the token stays here.
-        let scheme = if endpoint.is_tls() { "https" } else { "http" };
         let host = endpoint.reveal().host().unwrap_or_default();
-        let target = http::Uri::builder().scheme(scheme).authority(host).path_and_query("/").build();
-        target.ok().and_then(|target| self.0.intercept(&target)).map(|found| Proxy::of(&found)).transpose()
+        let target = http::Uri::builder().scheme("http").authority(host).path_and_query("/").build();
+        target.is_ok_and(|target| self.exceptions.intercept(&target).is_none())
     }
 }
 
@@ -72,19 +111,35 @@ impl fmt::Display for Proxy {
 }
 
 impl Proxy {
-    fn of(found: &Intercept) -> Result<Proxy, DialError> {
-        let uri = found.uri();
-        let scheme = uri.scheme_str().unwrap_or("http");
-        let host = uri.host().unwrap_or_default();
-        let host = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host).to_owned();
-        let (kind, default_port) = match scheme {
-            "http" => (Kind::Connect(found.basic_auth().and_then(|v| v.to_str().ok()).map(Secret::new)), 80),
-            "socks5" | "socks5h" => {
-                (Kind::Socks5(found.raw_auth().map(|(user, pass)| (Secret::new(user), Secret::new(pass)))), 1080)
+    /// What a variable's value means, or why it means none. What would end the authority in the middle of a password
+    /// is not guessed at: host and log line would be made of its pieces.
+    fn parse(text: &str) -> Result<Proxy, &'static str> {
+        let (scheme, rest) = text.split_once("://").unwrap_or(("http", text));
+        let rest = rest.strip_suffix('/').unwrap_or(rest);
+        let (user, address) = rest.rsplit_once('@').map_or((None, rest), |(user, address)| (Some(user), address));
+        let credentials = user.map(|user| {
+            let (user, password) = user.split_once(':').unwrap_or((user, ""));
+            [user, password].map(|text| percent_decode_str(text).decode_utf8_lossy())
+        });
+        let (kind, default_port) = match scheme.to_ascii_lowercase().as_str() {
+            "http" => {
+                let basic = |[user, password]: [_; 2]| BASE64_STANDARD.encode(format!("{user}:{password}"));
+                (Kind::Connect(credentials.map(|both| Secret::new(format!("Basic {}", basic(both))))), 80)
             }
-            _ => return Err(DialError::ProxyUnusable { proxy: format!("the proxy {scheme}://{host}") }),
+            // Desktops write the last for what nearly always speaks version 5; one that doesn't is told so.
+            "socks5" | "socks5h" | "socks" => {
+                (Kind::Socks5(credentials.map(|[user, password]| (Secret::new(user), Secret::new(password)))), 1080)
+            }
+            _ => return Err(UNKNOWN_KIND),
         };
-        Ok(Proxy { host, port: uri.port_u16().unwrap_or(default_port), kind })
+        let address: Authority = address.parse().map_err(|_| NO_URL)?;
+        let port = endpoint::port_of(&address).map_err(|_| NO_URL)?;
+        let host = address.host();
+        if host.is_empty() || rest.contains(['/', '?', '#']) {
+            return Err(NO_URL);
+        }
+        let host = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host).to_owned();
+        Ok(Proxy { host, port: port.unwrap_or(default_port), kind })
     }
 
     /// Has the proxy, connected by `tcp`, connect to `host` and `port`.
@@ -177,3 +232,6 @@ impl Proxy {
 
 const WRONG_CREDENTIALS: &str = "wants another user name or password; put them into its URL, as in http://user:password@host:port \
      (special characters percent-encoded)";
+const UNKNOWN_KIND: &str = "is of a kind that is not supported; use http:// (CONNECT) or socks5://";
+const NO_URL: &str = "is no URL such as http://user:password@host:port; correct it (special characters of the password \
+     percent-encoded: # is %23, / is %2F, ? is %3F)";

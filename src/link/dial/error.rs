@@ -84,13 +84,13 @@ pub enum DialError {
         /// What it wants, and what to do.
         reason: &'static str,
     },
-    /// A proxy of a kind that isn't spoken.
-    #[error(
-        "{proxy} is of a kind that is not supported; use http:// (CONNECT) or socks5://, or list the host in NO_PROXY"
-    )]
+    /// A variable for a proxy that names none that we can use. Its value is shown nowhere: it may hold a password.
+    #[error("the proxy in {variable} {reason}, or list the host in NO_PROXY")]
     ProxyUnusable {
-        /// The proxy, without its credentials.
-        proxy: String,
+        /// The variable's name.
+        variable: &'static str,
+        /// What is wrong with its value, and what to do.
+        reason: &'static str,
     },
     /// A configured header can't be sent.
     #[error("the header \"{name}\" {reason}; correct it in the config")]

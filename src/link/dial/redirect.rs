@@ -99,6 +99,7 @@ mod tests {
             ("https://host:8443/s3cret", "wss://host:8443", "another port"),
             ("ftp://host/s3cret", "somewhere else", "no address"),
             ("https:///s3cret", "somewhere else", "no address"),
+            ("https://host:80443/s3cret", "somewhere else", "no address"),
         ] {
             let error = go(from, location).unwrap_err();
             assert!(error.contains("wss://host:443") && error.contains(to) && error.contains(why), "{error}");

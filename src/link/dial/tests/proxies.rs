@@ -5,8 +5,12 @@ use super::*;
 /// What only the proxy can find.
 const FAR_AWAY: &str = "ws://far-away.invalid:8004/mcp/?token=s3cret-t0ken";
 
+fn environment(variables: &[(&str, &str)]) -> Proxies {
+    Proxies::of(|name| variables.iter().find(|(n, _)| *n == name).map(|(_, value)| (*value).to_owned()))
+}
+
 fn all(proxy: &str) -> Proxies {
-    Proxies(Matcher::builder().all(proxy).build())
+    environment(&[("ALL_PROXY", proxy)])
 }
 
 async fn fails_via(proxy: &str, spec: &LinkSpec) -> String {
@@ -134,8 +138,11 @@ async fn a_proxy_that_is_off_or_silent_or_of_another_kind_is_named() {
 
 #[test]
 fn the_environment_decides_by_scheme_and_host_and_loopback_never_uses_a_proxy() {
-    let rules = Matcher::builder().http("http://plain:1").https("http://secure:2").no("direct.example,10.0.0.0/8");
-    let proxies = Proxies(rules.build());
+    let proxies = environment(&[
+        ("HTTP_PROXY", "http://plain:1"),
+        ("HTTPS_PROXY", "http://secure:2"),
+        ("NO_PROXY", "direct.example,10.0.0.0/8"),
+    ]);
     for (endpoint, proxy) in [
         ("ws://far.example/", Some("the proxy http://plain:1")),
         ("wss://far.example/", Some("the proxy http://secure:2")),
@@ -150,4 +157,63 @@ fn the_environment_decides_by_scheme_and_host_and_loopback_never_uses_a_proxy() 
         let found = proxies.proxy_for(&endpoint.parse().unwrap()).unwrap().map(|p| p.to_string());
         assert_eq!(found.as_deref(), proxy, "{endpoint}");
     }
+}
+
+/// The proxy for a host far away, by `wss://`.
+fn named_by(variables: &[(&str, &str)]) -> Result<Option<String>, String> {
+    let far = "wss://far.example/?token=s3cret".parse().unwrap();
+    let found = environment(variables);
+    found.proxy_for(&far).map(|proxy| proxy.map(ToString::to_string)).map_err(|error| error.to_string())
+}
+
+#[test]
+fn the_first_variable_that_is_not_blank_counts() {
+    for (variables, proxy) in [
+        (&[("HTTPS_PROXY", ""), ("https_proxy", "a:1")][..], Some("http://a:1")),
+        (&[("HTTPS_PROXY", "http://a:1"), ("https_proxy", "b:1"), ("ALL_PROXY", "c:1")], Some("http://a:1")),
+        (&[("HTTPS_PROXY", " "), ("all_proxy", "socks5h://c"), ("HTTP_PROXY", "d")], Some("socks5://c:1080")),
+        (&[("ALL_PROXY", "socks://127.0.0.1:1/")], Some("socks5://127.0.0.1:1")),
+        (&[("ALL_PROXY", "HTTP://u:p%40ss@ss@[::1]/")], Some("http://[::1]:80")),
+        (&[("ALL_PROXY", "c"), ("NO_PROXY", ""), ("no_proxy", "far.example")], None),
+        (&[("HTTP_PROXY", "d:1")], None),
+    ] {
+        let proxy = proxy.map(|proxy| format!("the proxy {proxy}"));
+        assert_eq!(named_by(variables), Ok(proxy), "{variables:?}");
+    }
+}
+
+#[test]
+fn a_variable_that_names_no_usable_proxy_is_named_without_its_value_and_not_bypassed() {
+    for (value, says) in [
+        ("https://user:passw0rd@h:1", "not supported"),
+        ("socks4://h:1", "not supported"),
+        ("user:passw0rd://h", "not supported"),
+        ("http://localhost:1234#passw0rd@127.0.0.1:9", "%23"),
+        ("http://localhost:1234/passw0rd@127.0.0.1:9", "%2F"),
+        ("http://localhost:1234?passw0rd@127.0.0.1:9", "%3F"),
+        ("user:12#passw0rd@h:9", "%23"),
+        ("http://passw0rd:80o4/", "host:port"),
+        ("http://h:99999", "host:port"),
+        ("http://h:9/passw0rd", "host:port"),
+        ("http:/passw0rd:9", "host:port"),
+        ("http://:9", "host:port"),
+        ("http://pass w0rd", "host:port"),
+        ("://", "not supported"),
+        ("http://", "host:port"),
+    ] {
+        let error = named_by(&[("https_proxy", value), ("ALL_PROXY", "http://other:1")]).unwrap_err();
+        assert!(error.contains("the proxy in https_proxy ") && error.contains(says), "{value}: {error}");
+        assert!(!error.contains("passw0rd") && !error.contains("1234"), "{error}");
+        let proxies = environment(&[("ALL_PROXY", value), ("NO_PROXY", "direct.example")]);
+        for unneeded in ["wss://direct.example/", "ws://localhost/"] {
+            assert!(matches!(proxies.proxy_for(&unneeded.parse().unwrap()), Ok(None)), "{value}");
+        }
+    }
+}
+
+#[test]
+fn a_stranger_who_asks_a_web_server_names_no_proxy() {
+    let proxies = environment(&[("REQUEST_METHOD", "GET"), ("HTTP_PROXY", "evil:1"), ("ALL_PROXY", "good:1")]);
+    let proxy = proxies.proxy_for(&"ws://far.example/".parse().unwrap()).unwrap().unwrap();
+    assert_eq!(proxy.to_string(), "the proxy http://good:1");
 }
