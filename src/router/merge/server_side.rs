@@ -25,10 +25,13 @@ impl Merge {
                 Some(result) => self.welcomed(server, Welcome::read(result), now, out),
                 None => self.unwelcome(server, again, &error_message(frame), now, out),
             },
-            Some((_, Flight::List(kind, number))) => {
-                let (code, message) = (error_code(frame), error_message(frame));
-                self.turn(server, kind, number, result.ok_or((code, &message)), now, out);
-            }
+            Some((_, Flight::List(kind, number))) => match result {
+                Some(page) => self.turn(server, kind, number, Ok(page), now, out),
+                None => {
+                    let error = (error_code(frame), &*error_message(frame));
+                    self.turn(server, kind, number, Err(error), now, out);
+                }
+            },
             Some((number, Flight::Call(mut call))) => {
                 let mut cut = None;
                 if let Some(terms) = call.terms.take() {
@@ -102,9 +105,11 @@ impl Merge {
     /// What is due at a server: lists that take too long, or are to be read again; what is to be remembered.
     pub(super) fn tend(&mut self, server: ServerIndex, now: Instant, out: &mut dyn Out) {
         for kind in ListKind::ALL {
-            if let Some(number) = self.members[server].shelf.is_late(kind, now) {
-                self.turn(server, kind, number, Err((0, "it took longer than 30 s")), now, out);
-            } else if self.members[server].shelf.is_due(kind, now) {
+            let Member { lane, shelf, .. } = &mut self.members[server];
+            if let Some(number) = shelf.is_late(kind, now) {
+                lane.drop_list(kind, number, out);
+                self.turn(server, kind, number, Err((0, "it took too long")), now, out);
+            } else if shelf.is_due(kind, now) {
                 self.read(server, kind, now, out);
             }
         }

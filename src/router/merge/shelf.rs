@@ -21,7 +21,7 @@ const MAX_LIST: usize = 16 << 20;
 /// A cursor goes back to its server; a longer one is none.
 const MAX_CURSOR: usize = 4096;
 
-/// How long a list may take. One that hangs must not keep what the server offers besides from being published.
+/// How long a list may take; after several failures as long as the wait before it, so that a slow server is listed too.
 const READ: Duration = Duration::from_secs(30);
 
 /// Readings of a list in a row, in one life of a server, because it changed. Some complete their lists step by step as they
@@ -168,7 +168,7 @@ impl Shelf {
             return None;
         }
         reading.number += 1;
-        let until = now + READ;
+        let until = now + READ.max(reading.retry);
         reading.state = State::Pages { until, items: Vec::new(), bytes: 0, cursors: Vec::new(), again: false };
         Some(reading.number)
     }
@@ -194,10 +194,13 @@ impl Shelf {
         if reading.number != number {
             return Turned::Stale;
         }
-        let State::Pages { until, mut items, mut bytes, mut cursors, again } =
-            std::mem::replace(&mut reading.state, State::Idle)
-        else {
-            return Turned::Stale;
+        let (until, mut items, mut bytes, mut cursors, again) = match std::mem::replace(&mut reading.state, State::Idle)
+        {
+            State::Pages { until, items, bytes, cursors, again } => (until, items, bytes, cursors, again),
+            other @ (State::Idle | State::Due(_)) => {
+                reading.state = other;
+                return Turned::Stale;
+            }
         };
         let page = match answer {
             Answer::Result(result) => page(result, kind),
@@ -386,7 +389,9 @@ mod tests {
         for wait in [5, 10, 20, 40, 80, 160, 300, 300] {
             rig.begin();
             let failed = rig.shelf.turn(TOOLS, rig.number, Answer::Failed, rig.now);
-            assert_eq!((failed, rig.shelf.next_tick()), (Turned::Failed, Some(rig.now + Duration::from_secs(wait))));
+            let due = Some(rig.now + Duration::from_secs(wait));
+            assert_eq!((failed, rig.shelf.next_tick()), (Turned::Failed, due));
+            assert_eq!((rig.turn(r#"{"tools":[]}"#), rig.shelf.next_tick()), (Turned::Stale, due), "too late");
         }
         assert_eq!(rig.items().len(), 1);
         for broken in ["{}", "[]", r#"{"tools":{}}"#] {
@@ -404,6 +409,18 @@ mod tests {
         assert_eq!(rig.shelf.next_tick(), Some(rig.now + READ));
         assert_eq!(rig.shelf.is_late(TOOLS, rig.now), None);
         assert_eq!(rig.shelf.is_late(TOOLS, rig.now + READ), Some(rig.number));
+    }
+
+    #[test]
+    fn a_list_that_takes_too_long_each_time_is_given_more_time() {
+        let mut rig = Rig::new();
+        let mut given = Vec::new();
+        for _ in 0..8 {
+            given.push((rig.shelf.next_tick().unwrap() - rig.now).as_secs());
+            rig.shelf.turn(TOOLS, rig.number, Answer::Failed, rig.now);
+            rig.begin();
+        }
+        assert_eq!(given, [30, 30, 30, 40, 80, 160, 300, 300]);
     }
 
     #[test]

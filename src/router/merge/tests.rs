@@ -809,6 +809,49 @@ fn a_list_never_grows_beyond_what_the_endpoint_takes() {
     assert!(rig.sink.notes.iter().any(|note| note.contains("maxFrameSize")));
 }
 
+const CHANGED: &str = r#"{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}"#;
+
+/// A tool list as a server answers it.
+fn tools_page(id: &Value, names: &[&str], next: Option<&str>) -> String {
+    let mut result = offer(names)["tools/list"].clone();
+    if let Some(next) = next {
+        result["nextCursor"] = next.into();
+    }
+    json!({"id": id, "result": result}).to_string()
+}
+
+#[test]
+fn a_list_that_comes_too_late_is_taken_back_and_asked_for_again() {
+    let mut rig = Rig::pair();
+    rig.offers[0]["tools/list"] = Value::Null;
+    rig.server(0, CHANGED);
+    let asked = rig.at_server(0).pop().unwrap();
+    rig.pass(31);
+    assert_eq!(rig.at_server(0)[0]["params"]["requestId"], asked["id"], "the server need not go on with it");
+    rig.server(0, &tools_page(&asked["id"], &["late"], None));
+    rig.pass(4);
+    let again = rig.at_server(0).pop().unwrap();
+    assert_eq!(again["method"], "tools/list");
+    rig.server(0, &tools_page(&again["id"], &["more"], None));
+    assert_eq!(rig.tools(), ["more", "add", "two"]);
+}
+
+#[test]
+fn a_list_that_never_comes_does_not_use_up_what_may_be_under_way_at_its_server() {
+    let mut offers = vec![offer(&["one"])];
+    offers[0]["capabilities"]["prompts"] = json!({}); // and it never answers prompts/list
+    let mut rig = Rig::new(specs(&["a"]), offers, vec![]);
+    rig.begin();
+    let mut asked = 0;
+    while asked <= crate::router::lane::MAX_IN_FLIGHT {
+        rig.now = rig.router.next_tick().unwrap();
+        rig.router.on_tick(rig.now, &mut rig.sink);
+        asked += rig.at_server(0).iter().filter(|frame| frame["method"] == "prompts/list").count();
+    }
+    rig.endpoint(&call(7, "one"));
+    assert_eq!(rig.at_server(0).pop().unwrap()["params"]["name"], "one", "{:?}", rig.at_endpoint());
+}
+
 /// What can happen, in any order. Servers are taken modulo their number.
 #[derive(Debug, Clone)]
 enum Happening {
