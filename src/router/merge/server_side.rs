@@ -155,7 +155,7 @@ impl Merge {
         out: &mut dyn Out,
     ) {
         self.due.take();
-        let Member { lane, shelf, policy, silent, .. } = &mut self.members[server];
+        let Member { lane, shelf, policy, .. } = &mut self.members[server];
         let (page, error) = match answer {
             Ok(result) => (Answer::Result(result), "it is not as MCP has it"),
             Err((METHOD_NOT_FOUND, error)) => (Answer::Unknown, error),
@@ -168,7 +168,6 @@ impl Merge {
             }
             Turned::Again => self.read(server, kind, now, out),
             Turned::Failed => {
-                *silent = true;
                 out.note(Note::NotListed { server, list: kind.method(), error: error.to_owned() });
                 self.settle(now, out);
             }

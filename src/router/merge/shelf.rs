@@ -44,10 +44,19 @@ struct Reading {
     state: State,
     /// How many readings there were; an answer to an earlier one is not of this one.
     number: u32,
-    /// The list as it is kept is a whole one.
-    complete: bool,
+    known: Known,
     eager: u8,
     retry: Duration,
+}
+
+/// What the list that is kept is worth.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Known {
+    Unread,
+    /// Nothing, and it could not be read in this life of the server.
+    Unreadable,
+    /// It is a whole one.
+    Whole,
 }
 
 #[derive(Debug)]
@@ -109,8 +118,8 @@ pub(super) struct Shelf {
 impl Shelf {
     /// With what an earlier run remembered.
     pub(super) fn new(memory: Option<Memory>) -> Self {
-        let complete = memory.is_some();
-        let reading = || Reading { state: State::Idle, number: 0, complete, eager: EAGER, retry: RETRY };
+        let known = if memory.is_some() { Known::Whole } else { Known::Unread };
+        let reading = || Reading { state: State::Idle, number: 0, known, eager: EAGER, retry: RETRY };
         let mut shelf = Shelf {
             welcome: None,
             hello: Box::default(),
@@ -142,20 +151,28 @@ impl Shelf {
 
     /// All its lists are complete: read to the end, in this life of the server or an earlier one.
     pub(super) fn is_known(&self) -> bool {
-        self.readings.iter().all(|reading| reading.complete)
+        self.readings.iter().all(|reading| reading.known == Known::Whole)
+    }
+
+    /// Nothing is known of a list, and reading it has not failed in this life.
+    pub(super) fn lacks(&self, kind: ListKind) -> bool {
+        self.readings[kind as usize].known == Known::Unread
     }
 
     /// Its process is gone, and with it the pages that were to come.
     pub(super) fn down(&mut self) {
         for reading in &mut self.readings {
             (reading.state, reading.eager, reading.retry) = (State::Idle, EAGER, RETRY);
+            if reading.known == Known::Unreadable {
+                reading.known = Known::Unread;
+            }
         }
     }
 
     /// The server has no such list; whether it had before.
     pub(super) fn none(&mut self, kind: ListKind) -> bool {
         let reading = &mut self.readings[kind as usize];
-        (reading.state, reading.complete) = (State::Idle, true);
+        (reading.state, reading.known) = (State::Idle, Known::Whole);
         self.unkept = true;
         self.lists.set(kind, Vec::new())
     }
@@ -210,6 +227,9 @@ impl Shelf {
         let Some(page) = page else {
             reading.state = State::Due(now + reading.retry);
             reading.retry = LONGEST_RETRY.min(reading.retry * 2);
+            if reading.known == Known::Unread {
+                reading.known = Known::Unreadable;
+            }
             return Turned::Failed;
         };
         for item in page.items {
@@ -238,7 +258,7 @@ impl Shelf {
         if again {
             reading.state = State::Due(now + PACE);
         }
-        reading.complete = true;
+        reading.known = Known::Whole;
         self.unkept = true;
         Turned::Done(self.lists.set(kind, items))
     }

@@ -852,6 +852,34 @@ fn a_list_that_never_comes_does_not_use_up_what_may_be_under_way_at_its_server()
     assert_eq!(rig.at_server(0).pop().unwrap()["params"]["name"], "one", "{:?}", rig.at_endpoint());
 }
 
+#[test]
+fn a_list_that_fails_or_hangs_keeps_no_other_list_of_its_server_back() {
+    let mut offers = vec![offer(&[])];
+    offers[0]["tools/list"] = Value::Null;
+    offers[0]["capabilities"] = json!({"tools": {}, "prompts": {}, "resources": {}});
+    let mut rig = Rig::new(specs(&["a"]), offers, vec![]);
+    rig.up(0);
+    rig.link_up();
+    rig.endpoint(&hello(0));
+    rig.endpoint(r#"{"id":1,"method":"tools/list"}"#);
+    rig.at_endpoint();
+    let asked = rig.at_server(0);
+    let id = |method: &str| asked.iter().find(|frame| frame["method"] == method).unwrap()["id"].clone();
+    rig.server(0, &tools_page(&id("tools/list"), &["one"], Some("2")));
+    rig.server(0, &error(&id("resources/list"), -32603, "database is locked"));
+    assert!(rig.at_endpoint().is_empty(), "its tools are not all there yet");
+    let second = rig.at_server(0).pop().unwrap();
+    rig.server(0, &tools_page(&second["id"], &["two"], None));
+    let answer = rig.at_endpoint().pop().unwrap();
+    assert_eq!(answer["result"]["tools"].as_array().unwrap().len(), 2, "{answer}");
+    rig.endpoint(r#"{"id":2,"method":"resources/list"}"#);
+    assert_eq!(rig.at_endpoint()[0]["id"], 2, "it has failed");
+    rig.endpoint(r#"{"id":3,"method":"prompts/list"}"#);
+    assert!(rig.at_endpoint().is_empty(), "that may still come");
+    rig.pass(9);
+    assert_eq!(rig.at_endpoint()[0]["id"], 3);
+}
+
 /// What can happen, in any order. Servers are taken modulo their number.
 #[derive(Debug, Clone)]
 enum Happening {
