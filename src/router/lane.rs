@@ -353,6 +353,14 @@ impl Lane {
         }
     }
 
+    /// Takes the page of a list out of the table that a reading has waited for too long.
+    pub(super) fn drop_list(&mut self, kind: ListKind, number: u32, out: &mut dyn Out) {
+        let is_it = |f: &Flight| matches!(f, Flight::List(k, n) if (*k, *n) == (kind, number));
+        let Some(id) = self.flights.iter().find(|(_, f)| is_it(f)).map(|(id, _)| *id) else { return };
+        self.flights.remove(&id);
+        out.to_server(self.index, &[&reply::cancelled(id.to_string().as_bytes(), "it took too long")]);
+    }
+
     /// The endpoint is gone, and what it asked with it.
     pub(super) fn link_down(&mut self, out: &mut dyn Out) {
         self.held = Held::default();

@@ -67,17 +67,25 @@ struct Member {
     shelf: Shelf,
     policy: Arc<ToolPolicy>,
     keep_listed: bool,
-    /// Nothing more is expected of it in this life.
+    /// Nothing more is waited for in this life: it has refused, or somebody has waited long enough.
     silent: bool,
     /// The resources whose changes the endpoint wants to hear of: the server's own URI → the endpoint's.
     subscriptions: HashMap<Box<str>, Box<str>>,
 }
 
 impl Member {
-    /// Whether answers that need all servers should wait for this one.
+    /// Whether answers that need all servers should wait for anything of this one.
     fn is_awaited(&self) -> bool {
-        !self.shelf.is_known()
-            && !self.silent
+        ListKind::ALL.into_iter().any(|kind| self.shelf.lacks(kind)) && self.may_speak()
+    }
+
+    /// Whether answers that need a list of all servers should wait for that of this one.
+    fn awaits(&self, kind: ListKind) -> bool {
+        self.shelf.lacks(kind) && self.may_speak()
+    }
+
+    fn may_speak(&self) -> bool {
+        !self.silent
             && match self.lane.state {
                 ServerSide::Down { retry_at, .. } => retry_at.is_none(),
                 ServerSide::Refusing { .. } => false,
@@ -464,7 +472,7 @@ impl Merge {
         for owed in std::mem::take(&mut self.owed) {
             match owed.what {
                 Want::Initialize(_) if greeting => self.owed.push(owed),
-                Want::List(_) if awaited => self.owed.push(owed),
+                Want::List(kind) if self.members.iter().any(|member| member.awaits(kind)) => self.owed.push(owed),
                 Want::Initialize(version) => self.welcome(&owed.id, &version, out),
                 Want::List(kind) => self.list(&owed.id, kind, out),
             }

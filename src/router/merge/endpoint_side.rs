@@ -158,7 +158,7 @@ impl Merge {
         if params.and_then(|params| params.cursor).is_some_and(|cursor| !cursor.is_empty()) {
             return self.desk.refuse(id, INVALID_PARAMS, "invalid cursor: the list has one page", out);
         }
-        if self.members.iter().any(Member::is_awaited) {
+        if self.members.iter().any(|member| member.awaits(kind)) {
             return self.owe(id, Want::List(kind), now, out);
         }
         self.list(id, kind, out);

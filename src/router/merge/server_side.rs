@@ -56,10 +56,13 @@ impl Merge {
                 Some(result) => self.welcomed(server, Welcome::read(result), now, out),
                 None => self.unwelcome(server, again, &error_message(frame), now, out),
             },
-            Some((_, Flight::List(kind, number))) => {
-                let (code, message) = (error_code(frame), error_message(frame));
-                self.turn(server, kind, number, result.ok_or((code, &message)), now, out);
-            }
+            Some((_, Flight::List(kind, number))) => match result {
+                Some(page) => self.turn(server, kind, number, Ok(page), now, out),
+                None => {
+                    let error = (error_code(frame), &*error_message(frame));
+                    self.turn(server, kind, number, Err(error), now, out);
+                }
+            },
             Some((number, Flight::Call(mut call))) => {
                 let mut cut = None;
                 if let Some(terms) = call.terms.take() {
@@ -133,9 +136,11 @@ impl Merge {
     /// What is due at a server: lists that take too long, or are to be read again; what is to be remembered.
     pub(super) fn tend(&mut self, server: ServerIndex, now: Instant, out: &mut dyn Out) {
         for kind in ListKind::ALL {
-            if let Some(number) = self.members[server].shelf.is_late(kind, now) {
-                self.turn(server, kind, number, Err((0, "it took longer than 30 s")), now, out);
-            } else if self.members[server].shelf.is_due(kind, now) {
+            let Member { lane, shelf, .. } = &mut self.members[server];
+            if let Some(number) = shelf.is_late(kind, now) {
+                lane.drop_list(kind, number, out);
+                self.turn(server, kind, number, Err((0, "it took too long")), now, out);
+            } else if shelf.is_due(kind, now) {
                 self.read(server, kind, now, out);
             }
         }
@@ -181,7 +186,7 @@ impl Merge {
         out: &mut dyn Out,
     ) {
         self.due.take();
-        let Member { lane, shelf, policy, silent, .. } = &mut self.members[server];
+        let Member { lane, shelf, policy, .. } = &mut self.members[server];
         let (page, error) = match answer {
             Ok(result) => (Answer::Result(result), "it is not as MCP has it"),
             Err((METHOD_NOT_FOUND, error)) => (Answer::Unknown, error),
@@ -194,7 +199,6 @@ impl Merge {
             }
             Turned::Again => self.read(server, kind, now, out),
             Turned::Failed => {
-                *silent = true;
                 out.note(Note::NotListed { server, list: kind.method(), error: error.to_owned() });
                 self.settle(now, out);
             }

@@ -21,7 +21,7 @@ const MAX_LIST: usize = 16 << 20;
 /// A cursor goes back to its server; a longer one is none.
 const MAX_CURSOR: usize = 4096;
 
-/// How long a list may take. One that hangs must not keep what the server offers besides from being published.
+/// How long a list may take; after several failures as long as the wait before it, so that a slow server is listed too.
 const READ: Duration = Duration::from_secs(30);
 
 /// Readings of a list in a row, in one life of a server, because it changed. Some complete their lists step by step as they
@@ -44,10 +44,19 @@ struct Reading {
     state: State,
     /// How many readings there were; an answer to an earlier one is not of this one.
     number: u32,
-    /// The list as it is kept is a whole one.
-    complete: bool,
+    known: Known,
     eager: u8,
     retry: Duration,
+}
+
+/// What the list that is kept is worth.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Known {
+    Unread,
+    /// Nothing, and it could not be read in this life of the server.
+    Unreadable,
+    /// It is a whole one.
+    Whole,
 }
 
 #[derive(Debug)]
@@ -109,8 +118,8 @@ pub(super) struct Shelf {
 impl Shelf {
     /// With what an earlier run remembered.
     pub(super) fn new(memory: Option<Memory>) -> Self {
-        let complete = memory.is_some();
-        let reading = || Reading { state: State::Idle, number: 0, complete, eager: EAGER, retry: RETRY };
+        let known = if memory.is_some() { Known::Whole } else { Known::Unread };
+        let reading = || Reading { state: State::Idle, number: 0, known, eager: EAGER, retry: RETRY };
         let mut shelf = Shelf {
             welcome: None,
             hello: Box::default(),
@@ -142,20 +151,28 @@ impl Shelf {
 
     /// All its lists are complete: read to the end, in this life of the server or an earlier one.
     pub(super) fn is_known(&self) -> bool {
-        self.readings.iter().all(|reading| reading.complete)
+        self.readings.iter().all(|reading| reading.known == Known::Whole)
+    }
+
+    /// Nothing is known of a list, and reading it has not failed in this life.
+    pub(super) fn lacks(&self, kind: ListKind) -> bool {
+        self.readings[kind as usize].known == Known::Unread
     }
 
     /// Its process is gone, and with it the pages that were to come.
     pub(super) fn down(&mut self) {
         for reading in &mut self.readings {
             (reading.state, reading.eager, reading.retry) = (State::Idle, EAGER, RETRY);
+            if reading.known == Known::Unreadable {
+                reading.known = Known::Unread;
+            }
         }
     }
 
     /// The server has no such list; whether it had before.
     pub(super) fn none(&mut self, kind: ListKind) -> bool {
         let reading = &mut self.readings[kind as usize];
-        (reading.state, reading.complete) = (State::Idle, true);
+        (reading.state, reading.known) = (State::Idle, Known::Whole);
         self.unkept = true;
         self.lists.set(kind, Vec::new())
     }
@@ -168,7 +185,7 @@ impl Shelf {
             return None;
         }
         reading.number += 1;
-        let until = now + READ;
+        let until = now + READ.max(reading.retry);
         reading.state = State::Pages { until, items: Vec::new(), bytes: 0, cursors: Vec::new(), again: false };
         Some(reading.number)
     }
@@ -194,10 +211,13 @@ impl Shelf {
         if reading.number != number {
             return Turned::Stale;
         }
-        let State::Pages { until, mut items, mut bytes, mut cursors, again } =
-            std::mem::replace(&mut reading.state, State::Idle)
-        else {
-            return Turned::Stale;
+        let (until, mut items, mut bytes, mut cursors, again) = match std::mem::replace(&mut reading.state, State::Idle)
+        {
+            State::Pages { until, items, bytes, cursors, again } => (until, items, bytes, cursors, again),
+            other @ (State::Idle | State::Due(_)) => {
+                reading.state = other;
+                return Turned::Stale;
+            }
         };
         let page = match answer {
             Answer::Result(result) => page(result, kind),
@@ -207,6 +227,9 @@ impl Shelf {
         let Some(page) = page else {
             reading.state = State::Due(now + reading.retry);
             reading.retry = LONGEST_RETRY.min(reading.retry * 2);
+            if reading.known == Known::Unread {
+                reading.known = Known::Unreadable;
+            }
             return Turned::Failed;
         };
         for item in page.items {
@@ -235,7 +258,7 @@ impl Shelf {
         if again {
             reading.state = State::Due(now + PACE);
         }
-        reading.complete = true;
+        reading.known = Known::Whole;
         self.unkept = true;
         Turned::Done(self.lists.set(kind, items))
     }
@@ -386,7 +409,9 @@ mod tests {
         for wait in [5, 10, 20, 40, 80, 160, 300, 300] {
             rig.begin();
             let failed = rig.shelf.turn(TOOLS, rig.number, Answer::Failed, rig.now);
-            assert_eq!((failed, rig.shelf.next_tick()), (Turned::Failed, Some(rig.now + Duration::from_secs(wait))));
+            let due = Some(rig.now + Duration::from_secs(wait));
+            assert_eq!((failed, rig.shelf.next_tick()), (Turned::Failed, due));
+            assert_eq!((rig.turn(r#"{"tools":[]}"#), rig.shelf.next_tick()), (Turned::Stale, due), "too late");
         }
         assert_eq!(rig.items().len(), 1);
         for broken in ["{}", "[]", r#"{"tools":{}}"#] {
@@ -404,6 +429,18 @@ mod tests {
         assert_eq!(rig.shelf.next_tick(), Some(rig.now + READ));
         assert_eq!(rig.shelf.is_late(TOOLS, rig.now), None);
         assert_eq!(rig.shelf.is_late(TOOLS, rig.now + READ), Some(rig.number));
+    }
+
+    #[test]
+    fn a_list_that_takes_too_long_each_time_is_given_more_time() {
+        let mut rig = Rig::new();
+        let mut given = Vec::new();
+        for _ in 0..8 {
+            given.push((rig.shelf.next_tick().unwrap() - rig.now).as_secs());
+            rig.shelf.turn(TOOLS, rig.number, Answer::Failed, rig.now);
+            rig.begin();
+        }
+        assert_eq!(given, [30, 30, 30, 40, 80, 160, 300, 300]);
     }
 
     #[test]

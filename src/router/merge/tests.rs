@@ -874,6 +874,77 @@ fn a_list_never_grows_beyond_what_the_endpoint_takes() {
     assert!(rig.sink.notes.iter().any(|note| note.contains("maxFrameSize")));
 }
 
+const CHANGED: &str = r#"{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}"#;
+
+/// A tool list as a server answers it.
+fn tools_page(id: &Value, names: &[&str], next: Option<&str>) -> String {
+    let mut result = offer(names)["tools/list"].clone();
+    if let Some(next) = next {
+        result["nextCursor"] = next.into();
+    }
+    json!({"id": id, "result": result}).to_string()
+}
+
+#[test]
+fn a_list_that_comes_too_late_is_taken_back_and_asked_for_again() {
+    let mut rig = Rig::pair();
+    rig.offers[0]["tools/list"] = Value::Null;
+    rig.server(0, CHANGED);
+    let asked = rig.at_server(0).pop().unwrap();
+    rig.pass(31);
+    assert_eq!(rig.at_server(0)[0]["params"]["requestId"], asked["id"], "the server need not go on with it");
+    rig.server(0, &tools_page(&asked["id"], &["late"], None));
+    rig.pass(4);
+    let again = rig.at_server(0).pop().unwrap();
+    assert_eq!(again["method"], "tools/list");
+    rig.server(0, &tools_page(&again["id"], &["more"], None));
+    assert_eq!(rig.tools(), ["more", "add", "two"]);
+}
+
+#[test]
+fn a_list_that_never_comes_does_not_use_up_what_may_be_under_way_at_its_server() {
+    let mut offers = vec![offer(&["one"])];
+    offers[0]["capabilities"]["prompts"] = json!({}); // and it never answers prompts/list
+    let mut rig = Rig::new(specs(&["a"]), offers, vec![]);
+    rig.begin();
+    let mut asked = 0;
+    while asked <= crate::router::lane::MAX_IN_FLIGHT {
+        rig.now = rig.router.next_tick().unwrap();
+        rig.router.on_tick(rig.now, &mut rig.sink);
+        asked += rig.at_server(0).iter().filter(|frame| frame["method"] == "prompts/list").count();
+    }
+    rig.endpoint(&call(7, "one"));
+    assert_eq!(rig.at_server(0).pop().unwrap()["params"]["name"], "one", "{:?}", rig.at_endpoint());
+}
+
+#[test]
+fn a_list_that_fails_or_hangs_keeps_no_other_list_of_its_server_back() {
+    let mut offers = vec![offer(&[])];
+    offers[0]["tools/list"] = Value::Null;
+    offers[0]["capabilities"] = json!({"tools": {}, "prompts": {}, "resources": {}});
+    let mut rig = Rig::new(specs(&["a"]), offers, vec![]);
+    rig.up(0);
+    rig.link_up();
+    rig.endpoint(&hello(0));
+    rig.endpoint(r#"{"id":1,"method":"tools/list"}"#);
+    rig.at_endpoint();
+    let asked = rig.at_server(0);
+    let id = |method: &str| asked.iter().find(|frame| frame["method"] == method).unwrap()["id"].clone();
+    rig.server(0, &tools_page(&id("tools/list"), &["one"], Some("2")));
+    rig.server(0, &error(&id("resources/list"), -32603, "database is locked"));
+    assert!(rig.at_endpoint().is_empty(), "its tools are not all there yet");
+    let second = rig.at_server(0).pop().unwrap();
+    rig.server(0, &tools_page(&second["id"], &["two"], None));
+    let answer = rig.at_endpoint().pop().unwrap();
+    assert_eq!(answer["result"]["tools"].as_array().unwrap().len(), 2, "{answer}");
+    rig.endpoint(r#"{"id":2,"method":"resources/list"}"#);
+    assert_eq!(rig.at_endpoint()[0]["id"], 2, "it has failed");
+    rig.endpoint(r#"{"id":3,"method":"prompts/list"}"#);
+    assert!(rig.at_endpoint().is_empty(), "that may still come");
+    rig.pass(9);
+    assert_eq!(rig.at_endpoint()[0]["id"], 3);
+}
+
 /// What can happen, in any order. Servers are taken modulo their number.
 #[derive(Debug, Clone)]
 enum Happening {
