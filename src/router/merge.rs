@@ -58,7 +58,7 @@ const LONGEST_BETWEEN_RESYNCS: Duration = Duration::from_secs(3600);
 const QUIET: Duration = Duration::from_millis(250);
 
 /// A call that is older is not waited for any more, where something has to wait for all: the cloud gives up then.
-const ABANDONED: Duration = Duration::from_secs(300);
+pub(super) const ABANDONED: Duration = Duration::from_secs(300);
 
 /// One server.
 #[derive(Debug)]

@@ -8,14 +8,16 @@
 //!
 //! When a turn is over (`rotation` says when), the connection is closed and made anew, because an endpoint reads what
 //! there is only then; the next server's router gets the new one. It is closed at a quiet moment: nothing is under
-//! way, and the endpoint has said nothing for an instant, so that no request crosses our close frame. A request that is under
-//! way is always waited for. After a grace, new ones are refused, so that such a moment comes.
+//! way, and the endpoint has said nothing for an instant, so that no request crosses our close frame. After a grace, new
+//! requests are refused, so that such a moment comes. One that is under way is waited for until the cloud has given up on it:
+//! a server that never answers must not keep the turn from all others.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::merge::ABANDONED;
 use super::reply::{self, UNAVAILABLE};
 use super::rotation::{Rotation, Verdict};
 use super::{Account, Gone, Note, Out, Reconnect, Router, ServerIndex, TurnCommand};
@@ -71,6 +73,8 @@ enum Phase {
     Ending {
         refuse_from: Instant,
     },
+    /// Nothing is waited for any more.
+    Over,
 }
 
 /// What one server's router decides, on its way out.
@@ -113,7 +117,7 @@ impl<R: Router> Turns<R> {
                 self.rotation.advance();
                 out.note(Note::Turn { server: self.rotation.current(), what: "its turn begins".into() });
             }
-            (LinkSide::Up { phase: phase @ Phase::Ending { .. }, .. }, Verdict::Stays) => {
+            (LinkSide::Up { phase: phase @ (Phase::Ending { .. } | Phase::Over), .. }, Verdict::Stays) => {
                 *phase = Phase::Serving;
                 out.note(Note::Turn { server, what: "its turn goes on".into() });
             }
@@ -129,7 +133,8 @@ impl<R: Router> Turns<R> {
             (LinkSide::Up { phase: Phase::Ending { refuse_from }, .. }, Verdict::Cut) => {
                 *refuse_from = now.min(*refuse_from);
             }
-            (LinkSide::Up { phase: Phase::Ending { .. }, .. }, Verdict::Over)
+            (LinkSide::Up { phase: Phase::Over, .. }, Verdict::Over | Verdict::Cut)
+            | (LinkSide::Up { phase: Phase::Ending { .. }, .. }, Verdict::Over)
             | (LinkSide::Up { phase: Phase::Serving, .. }, Verdict::Stays) => {}
         }
     }
@@ -182,10 +187,12 @@ impl<R: Router> Router for Turns<R> {
     fn on_endpoint(&mut self, frame: &[u8], now: Instant, out: &mut dyn Out) {
         if let LinkSide::Up { heard, phase } = &mut self.link {
             *heard = Some(now);
-            if let Phase::Ending { refuse_from } = *phase
-                && refuse_from <= now
-                && self.refuse(frame, now, out)
-            {
+            let is_over = match *phase {
+                Phase::Serving => false,
+                Phase::Ending { refuse_from } => refuse_from <= now,
+                Phase::Over => true,
+            };
+            if is_over && self.refuse(frame, now, out) {
                 return;
             }
         }
@@ -239,8 +246,13 @@ impl<R: Router> Router for Turns<R> {
                 router.on_tick(now, &mut door);
             }
         }
-        if let LinkSide::Up { heard, .. } = &mut self.link {
+        if let LinkSide::Up { heard, phase } = &mut self.link {
             heard.take_if(|at| *at + QUIET <= now);
+            if let Phase::Ending { refuse_from } = *phase
+                && refuse_from + ABANDONED <= now
+            {
+                *phase = Phase::Over;
+            }
         }
         self.look(now, out);
     }
@@ -250,8 +262,9 @@ impl<R: Router> Router for Turns<R> {
             _ if self.draining => None,
             LinkSide::Down | LinkSide::Up { phase: Phase::Serving, .. } => self.rotation.deadline(),
             LinkSide::Up { heard, phase: Phase::Ending { .. } } if self.in_flight() == 0 => heard.map(|at| at + QUIET),
-            // The last answer is an event itself.
-            LinkSide::Up { phase: Phase::Ending { .. }, .. } => None,
+            // The last answer is an event itself, if it comes. Whatever is under way without one by then is as old as that.
+            LinkSide::Up { phase: Phase::Ending { refuse_from }, .. } => Some(*refuse_from + ABANDONED),
+            LinkSide::Up { phase: Phase::Over, .. } => None,
         };
         self.seats.iter().filter_map(|s| s.router.next_tick()).chain(own).min()
     }
@@ -296,11 +309,16 @@ impl<R: Router> Router for Turns<R> {
     }
 
     fn wants_reconnect(&self, now: Instant) -> Option<Reconnect> {
-        let LinkSide::Up { heard, phase: Phase::Ending { refuse_from } } = self.link else {
-            return self.seats[self.rotation.current()].router.wants_reconnect(now);
+        let is_time = match self.link {
+            LinkSide::Down | LinkSide::Up { phase: Phase::Serving, .. } => {
+                return self.seats[self.rotation.current()].router.wants_reconnect(now);
+            }
+            LinkSide::Up { heard, phase: Phase::Ending { refuse_from } } => {
+                (heard.is_none() || now >= refuse_from + INSISTING) && self.in_flight() == 0
+            }
+            LinkSide::Up { phase: Phase::Over, .. } => true,
         };
-        let quiet = heard.is_none() || now >= refuse_from + INSISTING;
-        (quiet && !self.draining && self.in_flight() == 0).then_some(Reconnect::Turn)
+        (is_time && !self.draining).then_some(Reconnect::Turn)
     }
 
     fn account(&self, now: Instant) -> Account {

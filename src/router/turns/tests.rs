@@ -173,11 +173,28 @@ fn a_call_under_way_is_waited_for_and_its_answer_still_gets_through() {
     rig.endpoint(&call(1));
     rig.pass(seconds(TURN));
     assert!(!rig.wants_turn());
-    rig.pass(seconds(TURN));
-    assert!(!rig.wants_turn(), "however long it takes");
+    rig.pass(GRACE + ABANDONED - QUIET);
+    assert!(!rig.wants_turn(), "the cloud waits as well");
     rig.answer_all();
     assert_eq!(rig.said(), [json!({"id": 1, "result": {"by": 0, "of": 1}})]);
     assert!(rig.wants_turn());
+}
+
+#[test]
+fn a_call_that_is_never_answered_does_not_keep_the_turn_from_the_others() {
+    let mut rig = Rig::running(2);
+    rig.pass(seconds(TURN));
+    rig.endpoint(&call(1));
+    rig.pass(GRACE);
+    rig.endpoint(&call(2));
+    assert_eq!(rig.said()[0]["id"], 2, "it is refused");
+    rig.pass(ABANDONED);
+    assert_eq!((rig.wants_turn(), rig.turns.next_tick()), (true, None), "and nothing ticks until it is closed");
+    rig.sink.servers.clear();
+    rig.link_down();
+    let cancelled = json!({"requestId": 3, "reason": "the endpoint's connection was lost"});
+    assert_eq!((rig.sink.servers[0].0, &rig.sink.servers[0].1["params"]), (0, &cancelled));
+    assert_eq!(rig.connect(), 1);
 }
 
 #[test]
@@ -408,7 +425,7 @@ proptest! {
         // The server that has the connection, where there is one.
         let mut turn: Option<usize> = None;
         let mut next = 0u64; // ids start again on each connection
-        let mut open: Vec<u64> = Vec::new(); // of this connection, unanswered
+        let mut open: Vec<(u64, Instant)> = Vec::new(); // of this connection, unanswered; how long each is waited for
         let mut at_server: Vec<(usize, Value)> = Vec::new(); // of living processes, unanswered
         for (event, later) in events {
             match event {
@@ -424,8 +441,8 @@ proptest! {
                     alive[s] = false;
                     at_server.retain(|(of, _)| *of != s);
                 }
-                Happening::Hello if turn.is_some() => { rig.endpoint(&hello(next)); open.push(next); next += 1; }
-                Happening::Call if turn.is_some() => { rig.endpoint(&call(next)); open.push(next); next += 1; }
+                Happening::Hello if turn.is_some() => { rig.endpoint(&hello(next)); open.push((next, rig.now)); next += 1; }
+                Happening::Call if turn.is_some() => { rig.endpoint(&call(next)); open.push((next, rig.now + ABANDONED)); next += 1; }
                 Happening::Answer(i, twice) if !at_server.is_empty() => {
                     let (server, request) = at_server.swap_remove(i.index(at_server.len()));
                     (0..=usize::from(twice)).for_each(|_| rig.answer(server, &request));
@@ -468,7 +485,7 @@ proptest! {
                     continue;
                 }
                 let id = f["id"].as_u64().unwrap();
-                let at = open.iter().position(|o| *o == id);
+                let at = open.iter().position(|(o, _)| *o == id);
                 prop_assert!(at.is_some(), "nobody asked for {}", f);
                 open.swap_remove(at.unwrap());
                 let result = &f["result"];
@@ -482,7 +499,9 @@ proptest! {
                 prop_assert_eq!(rig.turns.rotation.current(), turn, "switched under a standing connection");
             }
             if let (false, true, Some(before)) = (later, rig.wants_turn(), turn) {
-                prop_assert!(open.is_empty(), "cut: {:?}", open);
+                let cut = open.iter().find(|(_, until)| rig.now < *until);
+                prop_assert_eq!(cut, None, "it is still waited for");
+                open.clear();
                 rig.link_down();
                 turn = None;
                 prop_assert_ne!(rig.turns.rotation.current(), before, "a reconnect for nothing");
@@ -494,7 +513,7 @@ proptest! {
             (0..SERVERS).filter(|s| alive[*s]).for_each(|s| rig.server_down(s, 2));
             rig.pass(seconds(60));
             let answered: Vec<u64> = rig.said().iter().filter_map(|f| f["id"].as_u64()).collect();
-            for id in open {
+            for (id, _) in open {
                 prop_assert_eq!(answered.iter().filter(|a| **a == id).count(), 1, "{}", id);
             }
         }
