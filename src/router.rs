@@ -112,12 +112,12 @@ pub enum Note<'a> {
         /// The largest message, in bytes.
         max: usize,
     },
-    /// The config says something about tools that the server does not have.
-    NoSuchTool {
+    /// The config says something about tools that does not fit those that the server has.
+    DoubtfulTools {
         /// Which server.
         server: ServerIndex,
-        /// Their names, as configured.
-        names: String,
+        /// What, as a sentence.
+        what: String,
     },
     /// The endpoint has read the list of tools.
     ToolsRead {
@@ -270,9 +270,7 @@ impl fmt::Display for Note<'_> {
                 f,
                 "not all that the server offers fits into a message of {max} bytes (maxFrameSize); publish less by \"tools\", or set \"slim\": true"
             ),
-            Note::NoSuchTool { names, .. } => {
-                write!(f, "the config names tools that the server does not have: {names}; see mcp-pipe tools")
-            }
+            Note::DoubtfulTools { what, .. } => f.write_str(what),
             Note::ToolsRead { size: Size { bytes, tokens } } => {
                 write!(f, "the endpoint read the list of tools: {bytes} bytes, about {tokens} tokens")
             }
