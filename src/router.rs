@@ -179,11 +179,22 @@ impl Reconnect {
     }
 }
 
+/// What became of an endpoint's `initialize`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Greeting {
+    /// It has no answer yet.
+    Waits,
+    /// The server was not there in time: it was answered with an error of ours.
+    Excused,
+    /// It has the server's answer.
+    Answered,
+}
+
 /// A router's account of the connection, for the one line that explains why it was closed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Account {
-    /// The endpoint asked to initialize, and whether it has its answer.
-    pub initialize: Option<bool>,
+    /// What became of the endpoint's `initialize`, if it asked to.
+    pub initialize: Option<Greeting>,
     /// Requests that have no answer yet: method and age.
     pub unanswered: Vec<(String, Duration)>,
     /// How many requests were answered on this connection.

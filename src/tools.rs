@@ -125,7 +125,9 @@ impl ToolPolicy {
             // Another one that is renamed away is told of only where it would be by its own name.
             let taken = |tool: &&str| **tool == **new && self.publishes(tool) && self.name_of(tool) == *tool;
             if tools.contains(&&**old) && tools.iter().any(taken) {
-                doubts.push(format!("renames {old} to {new}, which another of its tools is called: both get other names"));
+                doubts.push(format!(
+                    "renames {old} to {new}, which another of its tools is called: both get other names"
+                ));
             }
         }
         (!doubts.is_empty()).then(|| format!("\"tools\" {}", doubts.join("; it ")))
