@@ -6,7 +6,7 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use crate::recovery::{self, Cause};
-use crate::router::Account;
+use crate::router::{Account, Greeting};
 
 /// The xiaozhi cloud's close code for everything; private use.
 const CLOUD: u16 = 4004;
@@ -35,9 +35,14 @@ pub fn explain(cause: &Cause, open_for: Option<Duration>, account: &Account, nam
         let _infallible = write!(line, "; {text}");
     };
     match account.initialize {
-        Some(false) => add(format!("initialize was not answered: server {name} {}", account.server)),
+        Some(Greeting::Waits) => add(format!("initialize was not answered: server {name} {}", account.server)),
+        Some(Greeting::Excused) => add(format!(
+            "mcp-pipe answered initialize with an error, because the server was not ready within 9 s: server {name} {}; \
+             raise startTimeout if it needs longer; if it never answers, it may not speak MCP on stdin and stdout",
+            account.server
+        )),
         None if account.answered == 0 => add("the endpoint had not asked for anything yet".into()),
-        None | Some(true) => {
+        None | Some(Greeting::Answered) => {
             let oldest = account.unanswered.iter().max_by_key(|(_, age)| *age);
             if let Some((method, age)) = oldest {
                 let n = account.unanswered.len();
@@ -66,10 +71,16 @@ fn advice(cause: &Cause, open_for: Duration, account: &Account) -> Option<&'stat
         return recovery::meaning(code, contested);
     }
     Some(match account.initialize {
-        Some(false) if open_for >= INITIALIZE => "the endpoint gives up after 10 s",
-        Some(false) => "closed sooner than its 10 s: too many connections on this token or agent, or maintenance",
-        Some(true) if !account.unanswered.is_empty() => "it closes when an answer or a ping takes too long",
-        Some(true) | None => {
+        // It closes because of the error. What can be done has been said.
+        Some(Greeting::Excused) => return None,
+        Some(Greeting::Waits) if open_for >= INITIALIZE => "the endpoint gives up after 10 s",
+        Some(Greeting::Waits) => {
+            "closed sooner than its 10 s: too many connections on this token or agent, or maintenance"
+        }
+        Some(Greeting::Answered) if !account.unanswered.is_empty() => {
+            "it closes when an answer or a ping takes too long"
+        }
+        Some(Greeting::Answered) | None => {
             "so it is most likely not this server: too many connections on this token or agent, too many tools, or maintenance"
         }
     })
@@ -94,13 +105,14 @@ mod tests {
         Cause::Closed { code: Some(code), reason: String::new(), contested: false }
     }
 
-    fn account(initialize: Option<bool>, answered: u64) -> Account {
+    fn account(initialize: Option<Greeting>, answered: u64) -> Account {
         Account { initialize, answered, server: "was still starting after 11.0 s".into(), ..Account::default() }
     }
 
     #[test]
     fn a_late_initialize_is_named_with_what_the_server_was_doing() {
-        let line = explain(&closed(4004), Some(Duration::from_secs(10)), &account(Some(false), 0), "calculator");
+        let line =
+            explain(&closed(4004), Some(Duration::from_secs(10)), &account(Some(Greeting::Waits), 0), "calculator");
         assert_eq!(
             line,
             "closed 4004 after 10.0 s; initialize was not answered: server calculator was still starting after 11.0 s; \
@@ -109,15 +121,33 @@ mod tests {
     }
 
     #[test]
+    fn an_initialize_that_we_answered_with_an_error_is_not_blamed_on_the_token() {
+        let mut excused = account(Some(Greeting::Excused), 1);
+        excused.server = "had not answered initialize for 9.0 s".into();
+        let line = explain(&closed(4004), Some(Duration::from_secs(9)), &excused, "h");
+        assert_eq!(
+            line,
+            "closed 4004 after 9.0 s; mcp-pipe answered initialize with an error, because the server was not ready within \
+             9 s: server h had not answered initialize for 9.0 s; raise startTimeout if it needs longer; if it never \
+             answers, it may not speak MCP on stdin and stdout"
+        );
+    }
+
+    #[test]
     fn a_close_that_is_not_our_doing_is_said_to_be_none() {
-        let line = explain(&closed(4004), Some(Duration::from_secs(3700)), &account(Some(true), 9), "calculator");
+        let line = explain(
+            &closed(4004),
+            Some(Duration::from_secs(3700)),
+            &account(Some(Greeting::Answered), 9),
+            "calculator",
+        );
         assert!(line.starts_with("closed 4004 after 61 min; everything it asked was answered; "), "{line}");
         assert!(line.contains("too many connections"), "{line}");
     }
 
     #[test]
     fn unanswered_requests_are_counted_and_the_oldest_named() {
-        let mut a = account(Some(true), 3);
+        let mut a = account(Some(Greeting::Answered), 3);
         a.unanswered =
             vec![("tools/call".into(), Duration::from_secs(70)), ("tools/list".into(), Duration::from_secs(2))];
         let line = explain(&closed(4004), Some(Duration::from_secs(90)), &a, "calculator");
@@ -127,9 +157,10 @@ mod tests {
     #[test]
     fn a_place_that_is_taken_again_and_again_is_said_to_be_another_programs_doing() {
         let cause = Cause::Closed { code: Some(1000), reason: String::new(), contested: true };
-        let line = explain(&cause, Some(Duration::from_secs(3)), &account(Some(true), 9), "calculator");
+        let line = explain(&cause, Some(Duration::from_secs(3)), &account(Some(Greeting::Answered), 9), "calculator");
         assert!(line.contains("keeps taking its place: end the other program"), "{line}");
-        let once = explain(&closed(1000), Some(Duration::from_secs(3)), &account(Some(true), 9), "calculator");
+        let once =
+            explain(&closed(1000), Some(Duration::from_secs(3)), &account(Some(Greeting::Answered), 9), "calculator");
         assert!(!once.contains("keeps"), "{once}");
     }
 

@@ -43,6 +43,14 @@ pub enum InspectError {
         /// What happened.
         why: String,
     },
+    /// The server runs and has said nothing.
+    #[error("server \"{server}\" started but answered nothing in {} s; is it an MCP server on stdin and stdout?", waited.as_secs())]
+    Silent {
+        /// Which.
+        server: String,
+        /// How long it was waited for.
+        waited: Duration,
+    },
     /// The server has no such tool.
     #[error("server \"{server}\" has no tool \"{name}\"{hint}")]
     UnknownTool {
@@ -104,7 +112,10 @@ pub async fn tools(
             (Show::Size, Look::Json) => size::as_json(&sizes, budget),
             (Show::Size, Look::Table { colour, .. }) => size::render(&sizes, colour),
         };
-        write(out, &text)?;
+        // A table of nothing says nothing.
+        if !found.is_empty() || matches!(look, Look::Json) {
+            write(out, &text)?;
+        }
         if failed.is_empty() { Ok(()) } else { Err(InspectError::Unanswered(failed)) }
     })
     .await
@@ -118,7 +129,12 @@ async fn catalogue(
     patience: Duration,
 ) -> Result<Arc<Catalogue>, InspectError> {
     tokio::select! {
-        catalogue = client.tools(server, patience) => catalogue.map_err(InspectError::Call),
+        catalogue = client.tools(server, patience) => catalogue.map_err(|error| match error {
+            GatewayError::NotReady { server, waited, .. } if status.is_starting(&server) => {
+                InspectError::Silent { server, waited }
+            }
+            error => InspectError::Call(error),
+        }),
         why = status.down(server) => Err(InspectError::Down { server: server.to_owned(), why }),
     }
 }
@@ -190,6 +206,9 @@ pub enum ArgumentsError {
         /// The line it is in.
         line: String,
     },
+    /// Nothing came from standard input.
+    #[error("standard input was empty; write the arguments to it, a JSON object such as '{{\"a\": 2}}'")]
+    Empty,
     /// JSON, and no object.
     #[error("the arguments must be a JSON object such as '{{\"a\": 2}}', not {0}")]
     NoObject(&'static str),
@@ -205,6 +224,9 @@ pub fn arguments(text: Option<&str>, mut stdin: impl Read) -> Result<Map<String,
         None => return Ok(Map::new()),
         Some("-") => {
             stdin.read_to_string(&mut piped).map_err(ArgumentsError::Read)?;
+            if piped.trim().is_empty() {
+                return Err(ArgumentsError::Empty);
+            }
             &piped
         }
         Some(text) => text,

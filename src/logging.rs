@@ -20,18 +20,18 @@ pub use redact::Redactions;
 use crate::cli::{LogFormat, Options};
 use crate::config::{Environment, closest};
 use crate::error::Problem;
+use crate::pipe::CONNECTION;
 use line::{Fields, Looks};
 use stderr::{Patient, Place};
 
 /// Starts logging for the whole process, at the level of `--log-level`, `MCP_LOG_LEVEL` or `RUST_LOG`, else at info, or
-/// with `quiet` at warn. What must
-/// not be shown is told to the returned handle as soon as it is known.
+/// with `quiet` at warn and without the ends of connections. What must not be shown is told to the returned handle as soon
+/// as it is known.
 ///
 /// # Errors
 /// That the level is none, and which there are.
 pub fn start(options: &Options, quiet: bool, env: &Environment) -> Result<Redactions, Problem> {
-    let usual = if quiet { LevelFilter::WARN } else { LevelFilter::INFO };
-    let filter = filter(options.log_level.as_deref(), env, usual)?;
+    let filter = filter(options.log_level.as_deref(), env, quiet)?;
     let redactions = Redactions::default();
     let looks = looks(options.log_format, env);
     let stderr = Patient::new(Place::find());
@@ -70,12 +70,15 @@ fn to_journal(_env: &Environment) -> bool {
 }
 
 /// A level, or a list of `target=level` with or without a level for the rest.
-fn filter(flag: Option<&str>, env: &Environment, usual: LevelFilter) -> Result<Targets, Problem> {
+fn filter(flag: Option<&str>, env: &Environment, quiet: bool) -> Result<Targets, Problem> {
     let (place, text) = match (flag, env.filled("MCP_LOG_LEVEL"), env.filled("RUST_LOG")) {
         (Some(text), _, _) => ("--log-level", text),
         (None, Some(text), _) => ("MCP_LOG_LEVEL", text),
         (None, None, Some(text)) => ("RUST_LOG", text),
-        (None, None, None) => return Ok(Targets::new().with_default(usual)),
+        (None, None, None) if quiet => {
+            return Ok(Targets::new().with_default(LevelFilter::WARN).with_target(CONNECTION, LevelFilter::OFF));
+        }
+        (None, None, None) => return Ok(Targets::new().with_default(LevelFilter::INFO)),
     };
     let mut targets = Targets::new();
     for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
@@ -159,28 +162,34 @@ mod tests {
     #[test]
     fn the_flag_counts_before_the_variables() {
         let vars = env(&[("MCP_LOG_LEVEL", "warn"), ("RUST_LOG", "debug")]);
-        assert_eq!(filter(Some("trace"), &vars, LevelFilter::INFO).unwrap().default_level(), Some(LevelFilter::TRACE));
-        assert_eq!(filter(None, &vars, LevelFilter::INFO).unwrap().default_level(), Some(LevelFilter::WARN));
+        assert_eq!(filter(Some("trace"), &vars, false).unwrap().default_level(), Some(LevelFilter::TRACE));
+        assert_eq!(filter(None, &vars, false).unwrap().default_level(), Some(LevelFilter::WARN));
         assert_eq!(
-            filter(None, &env(&[("RUST_LOG", "debug")]), LevelFilter::INFO).unwrap().default_level(),
+            filter(None, &env(&[("RUST_LOG", "debug")]), false).unwrap().default_level(),
             Some(LevelFilter::DEBUG)
         );
-        assert_eq!(
-            filter(None, &env(&[("RUST_LOG", "")]), LevelFilter::INFO).unwrap().default_level(),
-            Some(LevelFilter::INFO)
-        );
+        assert_eq!(filter(None, &env(&[("RUST_LOG", "")]), false).unwrap().default_level(), Some(LevelFilter::INFO));
+    }
+
+    #[test]
+    fn quietly_warnings_are_shown_but_not_of_connections_unless_a_level_is_asked_for() {
+        let quiet = filter(None, &env(&[]), true).unwrap();
+        assert!(quiet.would_enable("mcp_pipe::pipe", &Level::WARN) && !quiet.would_enable("mcp_pipe", &Level::INFO));
+        assert!(!quiet.would_enable(CONNECTION, &Level::WARN));
+        assert!(filter(None, &env(&[]), false).unwrap().would_enable(CONNECTION, &Level::WARN));
+        assert!(filter(Some("warn"), &env(&[]), true).unwrap().would_enable(CONNECTION, &Level::WARN));
     }
 
     #[test]
     fn a_list_sets_parts_apart() {
-        let filter = filter(Some("warn,mcp_pipe::link=debug"), &env(&[]), LevelFilter::INFO).unwrap();
+        let filter = filter(Some("warn,mcp_pipe::link=debug"), &env(&[]), false).unwrap();
         assert!(filter.would_enable("mcp_pipe::link", &Level::DEBUG));
         assert!(!filter.would_enable("mcp_pipe::server", &Level::INFO));
     }
 
     #[test]
     fn a_wrong_level_is_named_with_the_right_ones() {
-        let problem = filter(None, &env(&[("MCP_LOG_LEVEL", "inof")]), LevelFilter::INFO).unwrap_err().to_string();
+        let problem = filter(None, &env(&[("MCP_LOG_LEVEL", "inof")]), false).unwrap_err().to_string();
         assert_eq!(
             problem,
             "MCP_LOG_LEVEL: has the level \"inof\", which there is not; did you mean info? levels are \

@@ -61,6 +61,9 @@ const TIMER: usize = 2;
 const STEERING: usize = 3;
 const OTHERS: usize = 4;
 
+/// The target of what is logged about the loss of a connection. `tools` and `call` leave it out: their endpoint is our own.
+pub(crate) const CONNECTION: &str = "mcp_pipe::pipe::connection";
+
 /// How often a long start is reported.
 const PROGRESS: Duration = Duration::from_secs(10);
 
@@ -485,10 +488,14 @@ fn on_link(router: &mut dyn Router, mut out: Buffers<'_>, event: LinkEvent<'_>, 
                     info!(event = "CONNECTION_CLOSED", server = %name, "{why}; reconnecting in {} ms", retry_in.as_millis());
                 }
                 Some(_) if ending => {
-                    warn!(event = "CONNECTION_CLOSED", server = %name, "{why}; not dialled again: stopping")
+                    warn!(target: CONNECTION, event = "CONNECTION_CLOSED", server = %name, "{why}; not dialled again: stopping");
                 }
-                Some(_) => warn!(event = "CONNECTION_CLOSED", server = %name, "{why}; reconnecting in {next}"),
-                None => warn!(event = "ERROR_CONNECT", server = %name, "{why}; next attempt in {next}"),
+                Some(_) => {
+                    warn!(target: CONNECTION, event = "CONNECTION_CLOSED", server = %name, "{why}; reconnecting in {next}");
+                }
+                None => {
+                    warn!(target: CONNECTION, event = "ERROR_CONNECT", server = %name, "{why}; next attempt in {next}")
+                }
             }
             out.sides.disconnected(&why);
             if let (Some(witness), Some(_)) = (&out.sides.witness, open_for) {

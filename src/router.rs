@@ -119,12 +119,12 @@ pub enum Note<'a> {
         /// The largest message, in bytes.
         max: usize,
     },
-    /// The config says something about tools that the server does not have.
-    NoSuchTool {
+    /// The config says something about tools that does not fit those that the server has.
+    DoubtfulTools {
         /// Which server.
         server: ServerIndex,
-        /// Their names, as configured.
-        names: String,
+        /// What, as a sentence.
+        what: String,
     },
     /// The endpoint has read the list of tools.
     ToolsRead {
@@ -186,11 +186,22 @@ impl Reconnect {
     }
 }
 
+/// What became of an endpoint's `initialize`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Greeting {
+    /// It has no answer yet.
+    Waits,
+    /// The server was not there in time: it was answered with an error of ours.
+    Excused,
+    /// It has the server's answer.
+    Answered,
+}
+
 /// A router's account of the connection, for the one line that explains why it was closed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Account {
-    /// The endpoint asked to initialize, and whether it has its answer.
-    pub initialize: Option<bool>,
+    /// What became of the endpoint's `initialize`, if it asked to.
+    pub initialize: Option<Greeting>,
     /// Requests that have no answer yet: method and age.
     pub unanswered: Vec<(String, Duration)>,
     /// How many requests were answered on this connection.
@@ -285,9 +296,7 @@ impl fmt::Display for Note<'_> {
                 f,
                 "not all that the server offers fits into a message of {max} bytes (maxFrameSize); publish less by \"tools\", or set \"slim\": true"
             ),
-            Note::NoSuchTool { names, .. } => {
-                write!(f, "the config names tools that the server does not have: {names}; see mcp-pipe tools")
-            }
+            Note::DoubtfulTools { what, .. } => f.write_str(what),
             Note::ToolsRead { size: Size { bytes, tokens } } => {
                 write!(f, "the endpoint read the list of tools: {bytes} bytes, about {tokens} tokens")
             }

@@ -2,8 +2,10 @@
 
 use std::io::{self, Write as _};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use tokio::time::Instant;
 use tracing::{error, info, warn};
 
 use crate::cli::Command;
@@ -155,18 +157,25 @@ enum Signalled {
     Turn(&'static str, TurnCommand),
 }
 
+/// A second signal so soon after the first is the same one: a terminal signals the whole group, and whoever started us passes
+/// on what it got. A person is slower.
+const ONE_SIGNAL: Duration = Duration::from_millis(500);
+
 /// Turns the first stopping signal into a graceful stop and the second into an immediate one, and hands commands for
 /// turns to whom they concern. Never ends by itself.
 async fn signals(stop: &Stop, steering: &Steering) -> Result<Exit> {
     let mut signals = Signals::new().context("signals can't be handled")?;
+    let mut first: Option<Instant> = None;
     loop {
         match signals.next().await {
+            Signalled::Stop(_) if first.is_some_and(|at| at.elapsed() < ONE_SIGNAL) => {}
             Signalled::Stop(name) if stop.drain().is_cancelled() => {
                 warn!(event = "STOPPING", "{name} again: stopping at once");
                 stop.advance();
             }
             Signalled::Stop(name) => {
                 info!(event = "STOPPING", "{name}: finishing the calls under way; once more to stop at once");
+                first = Some(Instant::now());
                 stop.advance();
             }
             Signalled::Turn(name, command) => {

@@ -74,6 +74,11 @@ impl Status {
         self.0.borrow().clone()
     }
 
+    /// Whether the server called `name` runs, or is about to, and has not answered anything yet.
+    pub fn is_starting(&self, name: &str) -> bool {
+        self.0.borrow().iter().any(|pipe| pipe.name == name && pipe.server == ServerState::Starting)
+    }
+
     /// Waits until the server called `name` is down, and tells why.
     pub async fn down(&self, name: &str) -> String {
         let mut changes = self.0.subscribe();

@@ -5,11 +5,17 @@ use std::time::Duration;
 
 use wildmatch::WildMatch;
 
+use crate::config::closest;
+
 pub mod cut;
 pub mod object;
 pub mod size;
 #[cfg(test)]
 mod tests;
+
+/// As many names are shown in a warning, of each the first characters: it is one line of a log.
+const SHOWN: usize = 8;
+const BRIEF: usize = 64;
 
 /// A pattern for names: `*` stands for any text, `?` for one character.
 #[derive(Debug, Clone, PartialEq)]
@@ -32,6 +38,11 @@ impl Glob {
     /// As it was written.
     pub fn pattern(&self) -> &str {
         &self.pattern
+    }
+
+    /// Whether it covers every name.
+    pub fn is_all(&self) -> bool {
+        self.pattern.chars().all(|c| c == '*')
     }
 }
 
@@ -90,17 +101,50 @@ impl ToolPolicy {
         first(&self.describe, tool).map(|text| &**text)
     }
 
-    /// The names in these rules, without `*` and `?`, that none of `tools` has: likely misspelt. Each once.
-    pub fn unmatched<'a, 't>(&'a self, tools: impl Iterator<Item = &'t str> + Clone) -> Vec<&'a str> {
+    /// What these rules say that can't be meant, in words about the server that has `tools`: names and patterns that cover none
+    /// of them, most likely misspelt; that nothing is left; that two get one name.
+    pub fn doubts(&self, tools: &[&str]) -> Option<String> {
+        let mut doubts = Vec::new();
+        let unmatched = self.unmatched(tools);
+        if !unmatched.is_empty() {
+            let shown = unmatched.iter().take(SHOWN).map(|pattern| {
+                let meant = closest(pattern, tools.iter().copied());
+                let meant = meant.map(|meant| format!(" (did you mean {}?)", brief(meant)));
+                format!("{}{}", brief(pattern), meant.unwrap_or_default())
+            });
+            let names = listed(shown.collect(), unmatched.len());
+            doubts.push(format!("names {names}, which the server does not have"));
+        }
+        // Who denies everything wants nothing.
+        let none = !self.deny.iter().any(Glob::is_all) && !tools.iter().any(|tool| self.publishes(tool));
+        if none && !tools.is_empty() {
+            let all = tools.iter().take(SHOWN).map(|tool| brief(tool)).collect();
+            doubts.push(format!("leaves none of its tools to publish; it has {}", listed(all, tools.len())));
+        }
+        for (old, new) in self.rename.iter().filter(|(old, new)| old != new && self.publishes(old)) {
+            // Another one that is renamed away is told of only where it would be by its own name.
+            let taken = |tool: &&str| **tool == **new && self.publishes(tool) && self.name_of(tool) == *tool;
+            if tools.contains(&&**old) && tools.iter().any(taken) {
+                doubts.push(format!(
+                    "renames {old} to {new}, which another of its tools is called: both get other names"
+                ));
+            }
+        }
+        (!doubts.is_empty()).then(|| format!("\"tools\" {}", doubts.join("; it ")))
+    }
+
+    /// What stands in these rules and covers none of `tools`. Each once.
+    fn unmatched<'a>(&'a self, tools: &[&str]) -> Vec<&'a str> {
         let globs = (self.allow.iter().chain(&self.deny))
             .chain(self.describe.iter().map(|(glob, _)| glob))
             .chain(self.timeouts.iter().map(|(glob, _)| glob))
             .chain(self.max_results.iter().map(|(glob, _)| glob))
-            .map(Glob::pattern)
-            .filter(|pattern| !pattern.contains(['*', '?']));
+            .filter(|glob| !glob.is_all() && !tools.iter().any(|tool| glob.matches(tool)))
+            .map(Glob::pattern);
+        let renamed = self.rename.iter().map(|(old, _)| &**old).filter(|old| !tools.contains(old));
         let mut unmatched = Vec::new();
-        for name in globs.chain(self.rename.iter().map(|(old, _)| &**old)) {
-            if !unmatched.contains(&name) && tools.clone().all(|tool| tool != name) {
+        for name in globs.chain(renamed) {
+            if !unmatched.contains(&name) {
                 unmatched.push(name);
             }
         }
@@ -144,6 +188,17 @@ impl ToolPolicy {
         let same = kept.len() == members.len() && kept.iter().zip(&members).all(|(new, old)| new.1 == old.value);
         if same { item.to_owned() } else { object::object(kept.iter().map(|(key, value)| (*key, &**value))) }
     }
+}
+
+/// The beginning of a name that may be of any length.
+fn brief(name: &str) -> &str {
+    &name[..name.floor_char_boundary(BRIEF)]
+}
+
+/// The first names of `all`, and how many more there are.
+fn listed(first: Vec<impl AsRef<str>>, all: usize) -> String {
+    let names = first.iter().map(AsRef::as_ref).collect::<Vec<_>>().join(", ");
+    if all > first.len() { format!("{names} and {} more", all - first.len()) } else { names }
 }
 
 /// What the first pattern that covers a tool says.

@@ -114,6 +114,16 @@ async fn a_server_that_does_not_answer_is_an_error_and_the_others_are_shown() {
     assert_eq!(error, "server \"silent\" did not show its tools within 21 s: it has not connected yet");
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_server_that_runs_and_says_nothing_may_be_none_and_a_table_of_nothing_is_not_printed() {
+    let (status, stop, mut out) = (Status::default(), Stop::new(), Vec::new());
+    status.add("silent");
+    let result = tools(config(&["silent"]), Show::Offer, TABLE, &status, stop, serve, &mut out).await;
+    let want = "server \"silent\" started but answered nothing in 21 s; is it an MCP server on stdin and stdout?";
+    assert_eq!(result.unwrap_err().to_string(), want);
+    assert_eq!(String::from_utf8(out).unwrap(), "");
+}
+
 #[tokio::test]
 async fn a_call_prints_the_text_and_a_tools_error_is_an_error() {
     assert_eq!(called("add", json!({"a": 2, "b": 3})).await, Ok("5\n".to_owned()));

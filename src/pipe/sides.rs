@@ -281,7 +281,7 @@ impl Sides {
             Note::NotListed { server, .. } | Note::ListTooLong { server, .. } => {
                 warn!(event = "ERROR_LIST", server = %self.each[*server].name, "{note}");
             }
-            Note::NoSuchTool { server, .. } => {
+            Note::DoubtfulTools { server, .. } => {
                 warn!(event = "CONFIG_WARNING", server = %self.each[*server].name, "{note}");
             }
             Note::ToolsRead { size } => {

@@ -11,7 +11,7 @@ use super::edits::Edits;
 use super::handshake::Hello;
 use super::ids::{asked_id, asked_token};
 use super::reply::{self, INVALID_REQUEST, METHOD_NOT_FOUND, PARSE_ERROR, UNAVAILABLE};
-use super::{Account, Note, Out, ServerIndex};
+use super::{Account, Greeting, Note, Out, ServerIndex};
 use crate::envelope::{self, Envelope, Kind, NotMessage, Scanned};
 use crate::frame::Cut;
 
@@ -36,7 +36,7 @@ enum LinkSide {
     Up {
         /// The endpoint has initialized, or does without: it may be spoken to.
         conversing: bool,
-        initialize: Option<bool>,
+        initialize: Option<Greeting>,
         answered: u64,
         /// It has answered a server's request.
         answers: bool,
@@ -153,13 +153,23 @@ impl Desk {
     }
 
     pub(super) fn is_handshaken(&self) -> bool {
-        matches!(self.link, LinkSide::Up { initialize: Some(true), .. })
+        matches!(self.link, LinkSide::Up { initialize: Some(Greeting::Answered), .. })
     }
 
     /// The endpoint asked to initialize, and has its answer or not yet.
     pub(super) fn initialize(&mut self, done: bool) {
+        self.greeting(if done { Greeting::Answered } else { Greeting::Waits });
+    }
+
+    /// The endpoint's `initialize` has waited for too long, and is answered with `excuse`.
+    pub(super) fn excuse(&mut self, id: &[u8], excuse: impl std::fmt::Display, out: &mut dyn Out) {
+        self.refuse(id, UNAVAILABLE, excuse, out);
+        self.greeting(Greeting::Excused);
+    }
+
+    fn greeting(&mut self, greeting: Greeting) {
         if let LinkSide::Up { initialize, .. } = &mut self.link {
-            *initialize = Some(done);
+            *initialize = Some(greeting);
         }
     }
 

@@ -66,6 +66,8 @@ struct Member {
     lane: Lane,
     shelf: Shelf,
     policy: Arc<ToolPolicy>,
+    /// The policy has been held against its tools in this run: what is remembered says nothing of what a config says now.
+    judged: bool,
     keep_listed: bool,
     /// Nothing more is waited for in this life: it has refused, or somebody has waited long enough.
     silent: bool,
@@ -180,6 +182,7 @@ impl Merge {
                 lane: Lane::new(index, spec.name.clone(), spec.max_frame, true),
                 shelf: Shelf::new(memory),
                 policy: spec.tools.clone(),
+                judged: false,
                 keep_listed: spec.keep_listed,
                 silent: false,
                 subscriptions: HashMap::new(),

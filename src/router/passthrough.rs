@@ -143,7 +143,7 @@ impl Router for Passthrough {
         self.lane.tick(&mut self.desk, now, out);
         while self.waiting.first().is_some_and(|w| w.deadline <= now) {
             let w = self.waiting.remove(0);
-            self.desk.refuse(&w.id, UNAVAILABLE, self.lane.excuse(HOLD), out);
+            self.desk.excuse(&w.id, self.lane.excuse(HOLD), out);
         }
         self.desk.tick(now, out);
     }

@@ -360,7 +360,7 @@ impl Out for Door<'_> {
             Note::Refused { error, .. } => Note::Refused { server, error },
             Note::NotListed { list, error, .. } => Note::NotListed { server, list, error },
             Note::ListTooLong { max, .. } => Note::ListTooLong { server, max },
-            Note::NoSuchTool { names, .. } => Note::NoSuchTool { server, names },
+            Note::DoubtfulTools { what, .. } => Note::DoubtfulTools { server, what },
             Note::Turn { what, .. } => Note::Turn { server, what },
             Note::ToolsRead { .. }
             | Note::NotMessage { .. }

@@ -21,6 +21,14 @@ pub(super) fn words(status: ExitStatus) -> String {
     }
 }
 
+/// The same for a process that we have sent a signal: what that ended is our doing.
+pub(super) fn words_of_stopped(status: ExitStatus) -> String {
+    match status.code() {
+        Some(_) => words(status),
+        None => "killed by mcp-pipe".to_owned(),
+    }
+}
+
 #[cfg(unix)]
 fn signalled(status: ExitStatus) -> String {
     use std::os::unix::process::ExitStatusExt;
@@ -71,5 +79,8 @@ mod tests {
         assert!(words[3].starts_with("killed by signal 9 (SIGKILL"), "{}", words[3]);
         assert_eq!(words[4], "killed by signal 64");
         assert!(words[5].contains("killed by signal 9 (SIGKILL"), "{}", words[5]);
+        let stopped = [0, 9, 15].map(|raw| words_of_stopped(ExitStatus::from_raw(raw)));
+        assert_eq!(stopped[0], words[0]);
+        assert!(stopped[1..].iter().all(|words| words.starts_with("killed by mcp-pipe")), "{stopped:?}");
     }
 }

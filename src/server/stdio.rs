@@ -301,6 +301,7 @@ impl Process {
         };
         match (self.fault, status) {
             (Some(fault), _) if signalled => format!("{fault}, but went on running, and was stopped"),
+            (None, Some(status)) if signalled => exit::words_of_stopped(*status),
             (_, Some(status)) => exit::words(*status),
             (Some(fault), None) => fault.to_owned(),
             (None, None) => "ended".to_owned(),

@@ -40,15 +40,56 @@ fn the_first_pattern_that_matches_counts_and_else_the_setting_for_all() {
 }
 
 #[test]
-fn a_name_that_no_tool_has_is_told_once_and_a_pattern_never() {
+fn a_name_or_pattern_that_covers_no_tool_is_told_once_with_the_closest_there_is() {
     let policy = ToolPolicy {
-        allow: vec![glob("add"), glob("ad"), glob("zz*")],
-        deny: vec![glob("ad")],
-        rename: vec![("sub".into(), "x".into()), ("subb".into(), "y".into())],
+        allow: vec![glob("add"), glob("subs"), glob("zz*"), glob("*")],
+        deny: vec![glob("subs"), glob("su?")],
+        rename: vec![("sub".into(), "x".into()), ("qq".into(), "y".into())],
         timeouts: vec![(glob("tm"), Duration::ZERO)],
         ..ToolPolicy::default()
     };
-    assert_eq!(policy.unmatched(["add", "sub"].into_iter()), ["ad", "tm", "subb"]);
+    let doubts = policy.doubts(&["add", "sub"]).unwrap_or_default();
+    let want = "\"tools\" names subs (did you mean sub?), zz*, tm, qq, which the server does not have";
+    assert_eq!(doubts, want);
+}
+
+#[test]
+fn a_policy_that_leaves_nothing_is_told_so_unless_it_denies_everything() {
+    let policy = ToolPolicy { allow: vec![glob("adds")], ..ToolPolicy::default() };
+    let doubts = policy.doubts(&["add", "sub"]).unwrap_or_default();
+    assert_eq!(
+        doubts,
+        "\"tools\" names adds (did you mean add?), which the server does not have; \
+         it leaves none of its tools to publish; it has add, sub"
+    );
+    let clash = ToolPolicy { allow: vec![glob("a*")], deny: vec![glob("a?d")], ..ToolPolicy::default() };
+    let doubts = clash.doubts(&["add"]).unwrap_or_default();
+    assert_eq!(doubts, "\"tools\" leaves none of its tools to publish; it has add");
+    assert_eq!(clash.doubts(&["add", "all"]), None);
+    let nothing = ToolPolicy { deny: vec![glob("*")], ..ToolPolicy::default() };
+    assert_eq!(nothing.doubts(&["add"]), None);
+    assert_eq!(ToolPolicy::default().doubts(&[]), None, "it has none itself");
+}
+
+#[test]
+fn a_long_list_or_name_is_not_told_whole() {
+    let policy = ToolPolicy { allow: vec![glob("zz")], ..ToolPolicy::default() };
+    let names: Vec<String> = (10..30).map(|n| format!("{n}{}", "é".repeat(100))).collect();
+    let doubts = policy.doubts(&names.iter().map(String::as_str).collect::<Vec<_>>()).unwrap_or_default();
+    assert!(doubts.len() < 800 && doubts.ends_with(" and 12 more"), "{doubts}");
+}
+
+#[test]
+fn a_new_name_that_another_tool_has_is_told() {
+    let rename = |pairs: &[(&str, &str)]| {
+        let rename = pairs.iter().map(|(old, new)| ((*old).into(), (*new).into())).collect();
+        ToolPolicy { rename, ..ToolPolicy::default() }
+    };
+    let doubts = rename(&[("add", "sub")]).doubts(&["add", "sub"]).unwrap_or_default();
+    assert_eq!(doubts, "\"tools\" renames add to sub, which another of its tools is called: both get other names");
+    assert_eq!(rename(&[("add", "sub"), ("sub", "add")]).doubts(&["add", "sub"]), None, "they change places");
+    let hidden = ToolPolicy { deny: vec![glob("sub")], ..rename(&[("add", "sub")]) };
+    assert_eq!(hidden.doubts(&["add", "sub"]), None);
 }
 
 const ITEM: &str = r#"{ "title":"T", "name":"n\u0061me","inputSchema": {"type":"object", "$schema":"http://x", "properties":{"$schema":{"maximum":12345678901234567890.10}}} ,"outputSchema":{},"description":"old"}"#;

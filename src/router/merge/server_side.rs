@@ -186,7 +186,7 @@ impl Merge {
         out: &mut dyn Out,
     ) {
         self.due.take();
-        let Member { lane, shelf, policy, .. } = &mut self.members[server];
+        let Member { lane, shelf, policy, judged, .. } = &mut self.members[server];
         let (page, error) = match answer {
             Ok(result) => (Answer::Result(result), "it is not as MCP has it"),
             Err((METHOD_NOT_FOUND, error)) => (Answer::Unknown, error),
@@ -204,11 +204,11 @@ impl Merge {
             }
             Turned::Done(changed) => {
                 self.stale |= changed;
-                if changed && kind == ListKind::Tools {
+                if kind == ListKind::Tools && (changed || !*judged) {
+                    *judged = true;
                     let names = published::names(&shelf.lists);
-                    let unmatched = policy.unmatched(names.iter().map(|name| &**name));
-                    if !unmatched.is_empty() {
-                        out.note(Note::NoSuchTool { server, names: unmatched.join(", ") });
+                    if let Some(what) = policy.doubts(&names.iter().map(|name| &**name).collect::<Vec<_>>()) {
+                        out.note(Note::DoubtfulTools { server, what });
                     }
                 }
                 if let Some(memory) = shelf.memory(now) {

@@ -572,6 +572,23 @@ fn memories() -> Vec<Option<Memory>> {
 }
 
 #[test]
+fn a_policy_is_held_against_a_remembered_list_as_well_and_once_in_a_run() {
+    let mut specs = specs(&["a", "b"]);
+    specs[0].tools = Arc::new(ToolPolicy { allow: vec![Glob::new("adds")], ..ToolPolicy::default() });
+    let mut rig = Rig::new(specs, vec![offer(&["add", "one"]), offer(&["add", "two"])], memories());
+    rig.up(0);
+    rig.up(1);
+    let doubts = |rig: &Rig| rig.sink.notes.iter().filter(|note| note.contains("did you mean add?")).count();
+    assert_eq!(doubts(&rig), 1, "{:?}", rig.sink.notes);
+    rig.down(0, 1);
+    rig.up(0);
+    assert_eq!(doubts(&rig), 1, "a new life of the server, with the same list");
+    rig.offers[0] = offer(&["add", "three"]);
+    rig.server(0, r#"{"method":"notifications/tools/list_changed"}"#);
+    assert_eq!(doubts(&rig), 2, "another list");
+}
+
+#[test]
 fn a_server_that_takes_one_handshake_only_stays_with_it_and_serves_on() {
     let mut rig = Rig::new(specs(&["a", "b"]), vec![offer(&["add", "one"]), offer(&["add", "two"])], memories());
     rig.up(0);

@@ -7,6 +7,7 @@ use super::super::lane::MAX_IN_FLIGHT;
 use super::super::reply::{INVALID_REQUEST, METHOD_NOT_FOUND, PARSE_ERROR};
 use super::*;
 use crate::catalogue::Memory;
+use crate::router::Greeting;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -133,6 +134,22 @@ fn a_call_goes_through_with_nothing_but_its_id_exchanged() {
     assert_eq!((rig.router.in_flight(), rig.router.served()), (0, 1));
     rig.server(&format!(r#"{{"result":{{}},"id":{id}}}"#));
     assert!(rig.sent_to_endpoint().is_empty(), "a second answer is dropped");
+}
+
+#[test]
+fn the_account_tells_an_initialize_that_waits_from_one_that_we_excused() {
+    let mut rig = Rig::new();
+    rig.server_up();
+    rig.link_up();
+    rig.endpoint(&hello(0));
+    let became = |rig: &Rig| rig.router.account(rig.now).initialize;
+    assert_eq!(became(&rig), Some(Greeting::Waits));
+    rig.pass(9);
+    assert!(rig.sent_to_endpoint()[0].contains("error"));
+    assert_eq!(became(&rig), Some(Greeting::Excused));
+    assert!(!rig.router.is_handshaken());
+    rig.endpoint(&hello(1));
+    assert_eq!(became(&rig), Some(Greeting::Waits));
 }
 
 #[test]
