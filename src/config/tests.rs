@@ -307,6 +307,38 @@ fn the_endpoint_is_the_entrys_then_the_flags_then_the_environments_then_that_of_
 }
 
 #[test]
+fn an_endpoint_of_its_own_that_comes_out_blank_is_a_mistake() {
+    for entry in [r#""endpoint": "${KITCHEN}""#, r#""env": {"MCP_ENDPOINT": " ${env:KITCHEN}${OTHER:-}"}"#] {
+        let case = Case::server(entry).env(&[("KITCHEN", " "), ("OTHER", "")]);
+        let mistakes = case.mistakes(&[]);
+        assert_eq!(mistakes.len(), 1, "{mistakes:?}");
+        assert!(mistakes[0].contains("names KITCHEN, which is empty; set it, or write ${KITCHEN:-}"), "{mistakes:?}");
+        assert!(case.run(&["--local"]).is_ok(), "there nobody's endpoint counts");
+    }
+}
+
+#[test]
+fn headers_for_an_endpoint_that_came_out_blank_go_nowhere_else() {
+    for endpoint in ["", "${KITCHEN:-}"] {
+        let case = Case::new(&format!(
+            r#"{{"endpointHeaders": {{"X-Top": "t"}}, "mcpServers": {{"a": {{"command": "x", "endpoint": "{endpoint}",
+                "endpointHeaders": {{"Authorization": "Bearer kitchen-s3cret", "Host": "h"}}}}}}}}"#
+        ));
+        let resolved = case.ok(&[]);
+        let headers = &resolved.config.servers[0].link.headers;
+        assert_eq!(headers.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["x-top"]);
+        let warnings = case.lines(&resolved.warnings);
+        assert!(
+            warnings[0].contains("mcpServers.a.endpoint: is empty, so a is served on the common endpoint"),
+            "{warnings:?}"
+        );
+        assert!(warnings[0].contains("without its endpointHeaders") && !warnings[0].contains("s3cret"), "{warnings:?}");
+    }
+    let silent = Case::server(r#""endpoint": "${KITCHEN:-}""#);
+    assert!(silent.warnings(&[]).is_empty(), "asked for");
+}
+
+#[test]
 fn a_variable_is_looked_up_in_both_dotenv_files_the_working_directorys_first() {
     let case = Case::new("{}")
         .no_env()
