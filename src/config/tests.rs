@@ -249,10 +249,26 @@ fn a_server_is_disabled_by_truth_or_text() {
         (r#""enabled": "no""#, false),
         (r#""enabled": true, "disabled": true"#, false),
         (r#""disabled": null"#, true),
+        (r#""isActive": false"#, false),
+        (r#""isActive": true"#, true),
+        (r#""isActive": true, "disabled": true"#, false),
+        (r#""disabled": true, "disabled": false"#, true),
+        (r#""enabled": false, "enabled": true"#, true),
     ] {
         assert_eq!(Case::server(members).run(&[]).is_ok(), runs, "{members}");
         assert!(Case::server(members).run(&["a"]).is_ok(), "asked for by name it runs: {members}");
     }
+    for members in [r#""enabled": """#, r#""disabled": " ""#] {
+        assert!(Case::server(members).mistakes(&[])[0].contains("is neither true nor false"), "{members}");
+    }
+}
+
+#[test]
+fn of_servers_that_are_written_twice_the_last_count() {
+    let case = Case::new(r#"{"mcpServers": {"a": {"command": "x"}}, "mcpServers": {"b": {"command": "x"}}}"#);
+    let resolved = case.ok(&[]);
+    assert!(case.lines(&resolved.warnings)[0].contains("mcpServers: stands there twice; the last one counts"));
+    assert_eq!(resolved.config.servers.iter().map(|server| &*server.name).collect::<Vec<_>>(), ["b"]);
 }
 
 #[test]
