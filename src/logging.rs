@@ -29,9 +29,9 @@ use stderr::{Patient, Place};
 /// as it is known.
 ///
 /// # Errors
-/// That the level is none, and which there are.
+/// That the level of the option or of our own variable is none, and which there are.
 pub fn start(options: &Options, quiet: bool, env: &Environment) -> Result<Redactions, Problem> {
-    let filter = filter(options.log_level.as_deref(), env, quiet)?;
+    let (filter, oddity) = filter(options.log_level.as_deref(), env, quiet)?;
     let redactions = Redactions::default();
     let looks = looks(options.log_format, env);
     let stderr = Patient::new(Place::find());
@@ -40,6 +40,9 @@ pub fn start(options: &Options, quiet: bool, env: &Environment) -> Result<Redact
     let subscriber = tracing_subscriber::registry().with(lines.with_filter(filter));
     // Only a second call in one process fails, and then lines go where the first one said.
     drop(tracing::subscriber::set_global_default(subscriber));
+    if let Some(problem) = oddity {
+        tracing::warn!(event = "CONFIG_WARNING", "{problem}; it is ignored");
+    }
     Ok(redactions)
 }
 
@@ -69,17 +72,28 @@ fn to_journal(_env: &Environment) -> bool {
     false
 }
 
-/// A level, or a list of `target=level` with or without a level for the rest.
-fn filter(flag: Option<&str>, env: &Environment, quiet: bool) -> Result<Targets, Problem> {
-    let (place, text) = match (flag, env.filled("MCP_LOG_LEVEL"), env.filled("RUST_LOG")) {
-        (Some(text), _, _) => ("--log-level", text),
-        (None, Some(text), _) => ("MCP_LOG_LEVEL", text),
-        (None, None, Some(text)) => ("RUST_LOG", text),
-        (None, None, None) if quiet => {
-            return Ok(Targets::new().with_default(LevelFilter::WARN).with_target(CONNECTION, LevelFilter::OFF));
-        }
-        (None, None, None) => return Ok(Targets::new().with_default(LevelFilter::INFO)),
+/// What is logged, and what is wrong with `RUST_LOG`. That is set for every program that logs, and one that stops for
+/// what another understands is of no use.
+fn filter(flag: Option<&str>, env: &Environment, quiet: bool) -> Result<(Targets, Option<Problem>), Problem> {
+    let own = flag.map(|text| ("--log-level", text));
+    let own = own.or_else(|| env.filled("MCP_LOG_LEVEL").map(|text| ("MCP_LOG_LEVEL", text)));
+    if let Some((place, text)) = own {
+        return Ok((targets(place, text)?, None));
+    }
+    let usual = if quiet {
+        Targets::new().with_default(LevelFilter::WARN).with_target(CONNECTION, LevelFilter::OFF)
+    } else {
+        Targets::new().with_default(LevelFilter::INFO)
     };
+    Ok(match env.filled("RUST_LOG").map(|text| targets("RUST_LOG", text)) {
+        Some(Ok(targets)) => (targets, None),
+        Some(Err(problem)) => (usual, Some(problem)),
+        None => (usual, None),
+    })
+}
+
+/// A level, or a list of `target=level` with or without a level for the rest.
+fn targets(place: &str, text: &str) -> Result<Targets, Problem> {
     let mut targets = Targets::new();
     for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
         let (target, level) = part.split_once('=').map_or((None, part), |(target, level)| (Some(target), level));
@@ -161,30 +175,36 @@ mod tests {
 
     #[test]
     fn the_flag_counts_before_the_variables() {
-        let vars = env(&[("MCP_LOG_LEVEL", "warn"), ("RUST_LOG", "debug")]);
-        assert_eq!(filter(Some("trace"), &vars, false).unwrap().default_level(), Some(LevelFilter::TRACE));
-        assert_eq!(filter(None, &vars, false).unwrap().default_level(), Some(LevelFilter::WARN));
-        assert_eq!(
-            filter(None, &env(&[("RUST_LOG", "debug")]), false).unwrap().default_level(),
-            Some(LevelFilter::DEBUG)
-        );
-        assert_eq!(filter(None, &env(&[("RUST_LOG", "")]), false).unwrap().default_level(), Some(LevelFilter::INFO));
+        let level = |flag, vars: &[(&str, &str)]| filter(flag, &env(vars), false).unwrap().0.default_level();
+        let vars = [("MCP_LOG_LEVEL", "warn"), ("RUST_LOG", "debug")];
+        assert_eq!(level(Some("trace"), &vars), Some(LevelFilter::TRACE));
+        assert_eq!(level(None, &vars), Some(LevelFilter::WARN));
+        assert_eq!(level(None, &vars[1..]), Some(LevelFilter::DEBUG));
+        assert_eq!(level(None, &[("RUST_LOG", "")]), Some(LevelFilter::INFO));
     }
 
     #[test]
     fn quietly_warnings_are_shown_but_not_of_connections_unless_a_level_is_asked_for() {
-        let quiet = filter(None, &env(&[]), true).unwrap();
+        let filter = |flag, quiet| filter(flag, &env(&[]), quiet).unwrap().0;
+        let quiet = filter(None, true);
         assert!(quiet.would_enable("mcp_pipe::pipe", &Level::WARN) && !quiet.would_enable("mcp_pipe", &Level::INFO));
         assert!(!quiet.would_enable(CONNECTION, &Level::WARN));
-        assert!(filter(None, &env(&[]), false).unwrap().would_enable(CONNECTION, &Level::WARN));
-        assert!(filter(Some("warn"), &env(&[]), true).unwrap().would_enable(CONNECTION, &Level::WARN));
+        assert!(filter(None, false).would_enable(CONNECTION, &Level::WARN));
+        assert!(filter(Some("warn"), true).would_enable(CONNECTION, &Level::WARN));
     }
 
     #[test]
     fn a_list_sets_parts_apart() {
-        let filter = filter(Some("warn,mcp_pipe::link=debug"), &env(&[]), false).unwrap();
+        let (filter, _) = filter(Some("warn,mcp_pipe::link=debug"), &env(&[]), false).unwrap();
         assert!(filter.would_enable("mcp_pipe::link", &Level::DEBUG));
         assert!(!filter.would_enable("mcp_pipe::server", &Level::INFO));
+    }
+
+    #[test]
+    fn what_only_others_understand_in_rust_log_is_a_warning() {
+        let (filter, oddity) = filter(None, &env(&[("RUST_LOG", "hyper")]), false).unwrap();
+        assert_eq!(filter.default_level(), Some(LevelFilter::INFO));
+        assert!(oddity.unwrap().to_string().starts_with("RUST_LOG: has the level \"hyper\""));
     }
 
     #[test]

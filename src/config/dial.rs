@@ -6,6 +6,7 @@ use std::time::Duration;
 use http::{HeaderName, HeaderValue};
 
 use super::LinkSpec;
+use super::expand::{ExpandError, expand};
 use super::file::{Entry, File, Shared};
 use super::reader::Located;
 use super::resolve::Context;
@@ -48,10 +49,44 @@ pub(crate) fn common(ctx: &mut Context<'_>, file: &File) -> Common {
     parse(ctx, place, &text).map_or(Common::Wrong, Common::Given)
 }
 
-/// The endpoint that an entry names itself: the place where it does, and the text as written.
+/// What an entry writes for its own endpoint: the place where it does, and the text as written.
 pub(crate) fn own(entry: &Entry) -> Option<&Located<String>> {
     let from_env = entry.env.iter().find(|(name, _)| name == "MCP_ENDPOINT").map(|(_, text)| text);
     entry.shared.endpoint.as_ref().or(from_env)
+}
+
+/// What an entry says about its endpoint.
+#[derive(Debug)]
+pub(crate) enum Own {
+    /// Nothing, so it is served on the common one.
+    Unsaid,
+    /// That it has none now, so it is served on the common one, too.
+    Blank,
+    /// Which it is; `None` if that can't be used, which has been noted.
+    Named(Option<Endpoint>),
+}
+
+/// The endpoint that an entry names itself.
+pub(crate) fn of_entry(ctx: &mut Context<'_>, entry: &Entry) -> Own {
+    let Some(text) = own(entry) else { return Own::Unsaid };
+    let Some(value) = ctx.expand(text) else { return Own::Named(None) };
+    if !value.trim().is_empty() {
+        return Own::Named(parse(ctx, text.place.clone(), &value));
+    }
+    // An empty variable is a slip, and must not put the server on somebody else's endpoint. An empty default says so.
+    let filled = |name: &str| ctx.lookup(name).filter(|value| !value.trim().is_empty());
+    if let Err(ExpandError::Unset(names)) = expand(&text.value, filled) {
+        let (all, are) = (names.join(", "), if names.len() == 1 { "is" } else { "are" });
+        let first = names.first().map_or("", String::as_str);
+        let remedy = format!("set it, or write ${{{first}:-}} if the common endpoint is to serve then");
+        ctx.mistake(&text.place, format!("names {all}, which {are} empty"), remedy);
+        return Own::Named(None);
+    }
+    if !entry.shared.endpoint_headers.is_empty() {
+        let what = format!("is empty, so {} is served on the common endpoint, without its endpointHeaders", entry.name);
+        ctx.warning(&text.place, what, "name the endpoint that they are for; for the common one, remove this");
+    }
+    Own::Blank
 }
 
 /// Parses an endpoint; a mistake is noted without its text.
@@ -67,12 +102,12 @@ pub(crate) fn parse(ctx: &mut Context<'_>, place: String, text: &str) -> Option<
 }
 
 /// How a server's endpoint is dialled: its own settings, then the flags, then the file's, then the defaults.
-/// The file's headers go with the common endpoint only: what lets us in there is nobody else's business.
-pub(crate) fn link(ctx: &mut Context<'_>, own: &Shared, top: &Shared, on_common: bool) -> LinkSpec {
-    let headers = match (own.endpoint_headers.as_slice(), on_common) {
+/// Headers go to the endpoint beside which they are written: what lets us in there is nobody else's business.
+pub(crate) fn link(ctx: &mut Context<'_>, own: &Shared, top: &Shared, endpoint: &Own) -> LinkSpec {
+    let headers = match (own.endpoint_headers.as_slice(), endpoint) {
         _ if ctx.local => Vec::new(),
-        ([], true) => headers(ctx, &top.endpoint_headers),
-        (headers_of_its_own, _) => headers(ctx, headers_of_its_own),
+        (_, Own::Blank) | ([], Own::Unsaid) => headers(ctx, &top.endpoint_headers),
+        (headers_of_its_own, Own::Unsaid | Own::Named(_)) => headers(ctx, headers_of_its_own),
     };
     let ca_file = match (&own.ca_file, &ctx.cli.options.ca_file, &top.ca_file) {
         (None, Some(path), _) => Some(with_warning(ctx, "--ca-file".to_owned(), ctx.cwd.join(path))),

@@ -11,15 +11,29 @@ pub(crate) enum ExpandError {
     Input,
 }
 
+/// How deep defaults may lie in each other. More is a slip, and each takes a piece of the stack.
+const DEEPEST: usize = 8;
+
 /// Replaces `${VAR}`, `${VAR:-default}` and `${env:VAR}`. A default stands in for an empty variable too, as in
-/// a shell. What a variable holds is not looked at again, and a `$` without a brace is a `$`.
+/// a shell, and may hold references itself. What a variable holds is not looked at again, and a `$` without a brace
+/// is a `$`.
 pub(crate) fn expand(text: &str, lookup: impl Fn(&str) -> Option<String>) -> Result<String, ExpandError> {
+    let mut unset = Vec::new();
+    let out = fill(text, &lookup, &mut unset, DEEPEST)?;
+    if unset.is_empty() { Ok(out) } else { Err(ExpandError::Unset(unset)) }
+}
+
+fn fill(
+    text: &str,
+    lookup: &dyn Fn(&str) -> Option<String>,
+    unset: &mut Vec<String>,
+    deepest: usize,
+) -> Result<String, ExpandError> {
     let mut out = String::with_capacity(text.len());
-    let mut unset: Vec<String> = Vec::new();
     let mut rest = text;
     while let Some(start) = rest.find("${") {
         out.push_str(&rest[..start]);
-        let (inner, after) = rest[start + 2..].split_once('}').ok_or(ExpandError::Malformed)?;
+        let (inner, after) = up_to_its_brace(&rest[start + 2..]).ok_or(ExpandError::Malformed)?;
         rest = after;
         if inner.starts_with("input:") {
             return Err(ExpandError::Input);
@@ -32,16 +46,43 @@ pub(crate) fn expand(text: &str, lookup: impl Fn(&str) -> Option<String>) -> Res
         if !is_name(name) {
             return Err(ExpandError::Malformed);
         }
+        // Also where it isn't needed, so that a slip in it shows; what it lacks matters only where it is.
+        let mut lacking = Vec::new();
+        let default = match default {
+            Some(default) => {
+                let deepest = deepest.checked_sub(1).ok_or(ExpandError::Malformed)?;
+                Some(fill(default, lookup, &mut lacking, deepest)?)
+            }
+            None => None,
+        };
         match (lookup(name), default) {
             (Some(value), None) => out.push_str(&value),
-            (Some(value), Some(_)) if !value.is_empty() => out.push_str(&value),
-            (_, Some(default)) => out.push_str(default),
-            (None, None) if unset.iter().any(|n| n == name) => {}
-            (None, None) => unset.push(name.to_owned()),
+            (Some(value), Some(_)) if !value.is_empty() => {
+                out.push_str(&value);
+                continue;
+            }
+            (_, Some(default)) => out.push_str(&default),
+            (None, None) => lacking.push(name.to_owned()),
         }
+        lacking.retain(|name| !unset.contains(name));
+        unset.append(&mut lacking);
     }
     out.push_str(rest);
-    if unset.is_empty() { Ok(out) } else { Err(ExpandError::Unset(unset)) }
+    Ok(out)
+}
+
+/// What comes before the `}` that closes a reference, and what behind it.
+fn up_to_its_brace(text: &str) -> Option<(&str, &str)> {
+    let mut open = 0;
+    for (at, c) in text.char_indices() {
+        match c {
+            '$' if text[at..].starts_with("${") => open += 1,
+            '}' if open == 0 => return Some((&text[..at], &text[at + 1..])),
+            '}' => open -= 1,
+            _ => {}
+        }
+    }
+    None
 }
 
 fn is_name(text: &str) -> bool {
@@ -75,6 +116,11 @@ mod tests {
             ("${EMPTY}", ""),
             ("${EMPTY:-2}", "2"),
             ("${NESTED}", "${A}"),
+            ("${A:-${B}}", "1"),
+            ("${B:-${A}}x}", "1x}"),
+            ("${B:-<${C:-[${A}]}>}", "<[1]>"),
+            ("${A:-${B:-${C}}}y${A}", "1y1"),
+            ("${B:-{x}}", "{x}"),
             ("a$b $A {A} 100%", "a$b $A {A} 100%"),
         ] {
             assert_eq!(go(text), Ok(want.to_owned()), "{text}");
@@ -84,13 +130,15 @@ mod tests {
     #[test]
     fn all_unset_names_are_listed_once() {
         assert_eq!(go("${C}${A}${D}${C}"), Err(ExpandError::Unset(vec!["C".into(), "D".into()])));
+        assert_eq!(go("${B:-${C}${C}}"), Err(ExpandError::Unset(vec!["C".into()])));
     }
 
     #[test]
     fn what_is_no_reference_is_refused() {
-        for text in ["${A", "${}", "${1A}", "${a b}", "${A-b}"] {
+        for text in ["${A", "${}", "${1A}", "${a b}", "${A-b}", "${${A}}", "${A:-${B}", "${A:-${B-c}}"] {
             assert_eq!(go(text), Err(ExpandError::Malformed), "{text}");
         }
+        assert_eq!(go(&format!("{}{}", "${B:-".repeat(10_000), "}".repeat(10_000))), Err(ExpandError::Malformed));
         assert_eq!(go("${input:token}"), Err(ExpandError::Input));
     }
 
@@ -101,6 +149,8 @@ mod tests {
         }
 
         #[test]
-        fn nothing_panics(text in ".*") { let _ = go(&text); }
+        fn nothing_panics(text in ".*", braces in r"(\$\{|\}|:-|A|B|é| )*") {
+            let _ = (go(&text), go(&braces));
+        }
     }
 }

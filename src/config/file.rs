@@ -10,7 +10,7 @@
 //! | `env` | S | texts by name `$` | none | set for the program, on top of what mcp-pipe and `.env` have; what holds an endpoint or its token is left out |
 //! | `cwd` | S | text `$` | the file's folder | where the program starts |
 //! | `type`, `transportType`, `transport` | S | `stdio` | `stdio` | remote types are skipped with a warning |
-//! | `disabled`, `enabled` | S | `true`/`false`, also as text | enabled | whether it runs |
+//! | `disabled`, `enabled`, `isActive` | S | `true`/`false`, also as text | enabled | whether it runs |
 //! | `endpoint` (S: also `env.MCP_ENDPOINT`) | TS | URL `$` | `MCP_ENDPOINT` | where it is served |
 //! | `endpointHeaders` | TS | texts by name `$` | none | sent with the WebSocket upgrade; those of the top only to the shared endpoint |
 //! | `subprotocol` | TS | text | none | offered as `Sec-WebSocket-Protocol` |
@@ -149,6 +149,8 @@ fn top(r: &mut Reader<'_>, value: &Value<'_>, file: &mut File) {
 }
 
 fn entries(r: &mut Reader<'_>, prop: &ObjectProp<'_>, path: &str, file: &mut File) {
+    // Where it comes twice the last counts, as is warned.
+    file.entries.clear();
     let mut lines: Vec<(String, usize)> = Vec::new();
     for (name, path, prop) in r.servers(&prop.value, path) {
         let line = r.line(prop);
@@ -177,6 +179,7 @@ fn entry(r: &mut Reader<'_>, name: String, prop: &ObjectProp<'_>, path: &str) ->
     };
     let before = r.mistakes.len();
     let (mut command, mut transport, mut url, mut headers) = (None, None, None, false);
+    let (mut disabled, mut enabled, mut active) = (None, None, None);
     for (key, path, prop) in r.members(&prop.value, path) {
         let value = &prop.value;
         match key.as_str() {
@@ -189,12 +192,14 @@ fn entry(r: &mut Reader<'_>, name: String, prop: &ObjectProp<'_>, path: &str) ->
             "tools" => entry.tools = policy::read(r, value, &path),
             "url" | "serverUrl" => url = Some(r.place(prop, &path)),
             "headers" => headers = true,
-            "disabled" => entry.disabled |= r.boolean(value, &path) == Some(true),
-            "enabled" => entry.disabled |= r.boolean(value, &path) == Some(false),
+            "disabled" => disabled = r.boolean(value, &path),
+            "enabled" => enabled = r.boolean(value, &path),
+            "isActive" => active = r.boolean(value, &path),
             _ if shared(r, &key, prop, &path, &mut entry.shared) => {}
             _ => keys::unknown(r, &key, prop, &path, &[keys::SERVER, keys::SHARED]),
         }
     }
+    entry.disabled = disabled == Some(true) || enabled == Some(false) || active == Some(false);
     let malformed = r.mistakes.len() > before;
     entry.kind = match (transport, command, url) {
         (Some(t), _, _) if keys::is_remote(&t.value) => Kind::Remote(t),

@@ -44,6 +44,7 @@ pub(crate) const SERVER: &[&str] = &[
     "headers",
     "disabled",
     "enabled",
+    "isActive",
     "pin",
     "tools",
 ];
@@ -66,7 +67,6 @@ const FOREIGN: &[&str] = &[
     "iconUrl",
     "id",
     "inputs",
-    "isActive",
     "logoUrl",
     "name",
     "note",

@@ -207,7 +207,7 @@ impl<'t> Reader<'t> {
         };
         match text.as_str() {
             "true" | "1" | "yes" | "on" => Some(true),
-            "false" | "0" | "no" | "off" | "" if !matches!(value, Value::Object(_) | Value::Array(_)) => Some(false),
+            "false" | "0" | "no" | "off" => Some(false),
             _ => {
                 self.mistake(value, path, "is neither true nor false", "write true or false");
                 None

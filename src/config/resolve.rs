@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::command::Invocation;
-use super::dial::{self, Common};
+use super::dial::{self, Common, Own};
 use super::dotenv::DotEnv;
 use super::expand::{ExpandError, expand};
 use super::file::{self, Entry, File, Shared};
@@ -220,32 +220,28 @@ fn servers(ctx: &mut Context<'_>, file: &File, target: Target<'_>, config: Optio
             }
         }
     }
-    let own = |entry: Option<&Entry>| entry.and_then(dial::own).cloned();
     let none = Shared::default();
     // Looked up when the first server needs it: what nobody needs may be wrong.
     let mut common: Option<Common> = ctx.local.then_some(Common::Missing);
     let (mut servers, mut entries, mut without) = (Vec::new(), Vec::new(), Vec::new());
     for (name, command, entry) in chosen {
         let shared = entry.map_or(&none, |entry| &entry.shared);
-        let own_text = own(entry).filter(|_| !ctx.local).map(|text| (ctx.expand(&text), text.place));
-        let (endpoint, on_common) = match own_text {
-            Some((Some(text), place)) if !text.trim().is_empty() => (dial::parse(ctx, place, &text), false),
-            Some((None, _)) => (None, false),
-            Some((Some(_), _)) | None => {
-                let known = common.take().unwrap_or_else(|| dial::common(ctx, file));
-                let endpoint = match &known {
-                    Common::Given(endpoint) => Some(endpoint.clone()),
-                    Common::Wrong => None,
-                    Common::Missing => {
-                        without.push(name.clone());
-                        None
-                    }
-                };
-                common = Some(known);
-                (endpoint, true)
-            }
+        let own = match entry {
+            Some(entry) if !ctx.local => dial::of_entry(ctx, entry),
+            Some(_) | None => Own::Unsaid,
         };
-        let link = Arc::new(dial::link(ctx, shared, &file.shared, on_common));
+        let endpoint = match &own {
+            Own::Named(endpoint) => endpoint.clone(),
+            Own::Unsaid | Own::Blank => match common.get_or_insert_with(|| dial::common(ctx, file)) {
+                Common::Given(endpoint) => Some(endpoint.clone()),
+                Common::Wrong => None,
+                Common::Missing => {
+                    without.push(name.clone());
+                    None
+                }
+            },
+        };
+        let link = Arc::new(dial::link(ctx, shared, &file.shared, &own));
         let (options, top) = (&ctx.cli.options, &file.shared);
         servers.push(ServerSpec {
             name: name.into(),

@@ -249,10 +249,26 @@ fn a_server_is_disabled_by_truth_or_text() {
         (r#""enabled": "no""#, false),
         (r#""enabled": true, "disabled": true"#, false),
         (r#""disabled": null"#, true),
+        (r#""isActive": false"#, false),
+        (r#""isActive": true"#, true),
+        (r#""isActive": true, "disabled": true"#, false),
+        (r#""disabled": true, "disabled": false"#, true),
+        (r#""enabled": false, "enabled": true"#, true),
     ] {
         assert_eq!(Case::server(members).run(&[]).is_ok(), runs, "{members}");
         assert!(Case::server(members).run(&["a"]).is_ok(), "asked for by name it runs: {members}");
     }
+    for members in [r#""enabled": """#, r#""disabled": " ""#] {
+        assert!(Case::server(members).mistakes(&[])[0].contains("is neither true nor false"), "{members}");
+    }
+}
+
+#[test]
+fn of_servers_that_are_written_twice_the_last_count() {
+    let case = Case::new(r#"{"mcpServers": {"a": {"command": "x"}}, "mcpServers": {"b": {"command": "x"}}}"#);
+    let resolved = case.ok(&[]);
+    assert!(case.lines(&resolved.warnings)[0].contains("mcpServers: stands there twice; the last one counts"));
+    assert_eq!(resolved.config.servers.iter().map(|server| &*server.name).collect::<Vec<_>>(), ["b"]);
 }
 
 #[test]
@@ -304,6 +320,38 @@ fn the_endpoint_is_the_entrys_then_the_flags_then_the_environments_then_that_of_
     assert_eq!(host(&case, &flag), "entry");
     let case = case.file("mcp_config.json", text(r#", "endpoint": "${X:-}""#));
     assert_eq!(host(&case, &flag), "flag", "an empty one is none");
+}
+
+#[test]
+fn an_endpoint_of_its_own_that_comes_out_blank_is_a_mistake() {
+    for entry in [r#""endpoint": "${KITCHEN}""#, r#""env": {"MCP_ENDPOINT": " ${env:KITCHEN}${OTHER:-}"}"#] {
+        let case = Case::server(entry).env(&[("KITCHEN", " "), ("OTHER", "")]);
+        let mistakes = case.mistakes(&[]);
+        assert_eq!(mistakes.len(), 1, "{mistakes:?}");
+        assert!(mistakes[0].contains("names KITCHEN, which is empty; set it, or write ${KITCHEN:-}"), "{mistakes:?}");
+        assert!(case.run(&["--local"]).is_ok(), "there nobody's endpoint counts");
+    }
+}
+
+#[test]
+fn headers_for_an_endpoint_that_came_out_blank_go_nowhere_else() {
+    for endpoint in ["", "${KITCHEN:-}"] {
+        let case = Case::new(&format!(
+            r#"{{"endpointHeaders": {{"X-Top": "t"}}, "mcpServers": {{"a": {{"command": "x", "endpoint": "{endpoint}",
+                "endpointHeaders": {{"Authorization": "Bearer kitchen-s3cret", "Host": "h"}}}}}}}}"#
+        ));
+        let resolved = case.ok(&[]);
+        let headers = &resolved.config.servers[0].link.headers;
+        assert_eq!(headers.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["x-top"]);
+        let warnings = case.lines(&resolved.warnings);
+        assert!(
+            warnings[0].contains("mcpServers.a.endpoint: is empty, so a is served on the common endpoint"),
+            "{warnings:?}"
+        );
+        assert!(warnings[0].contains("without its endpointHeaders") && !warnings[0].contains("s3cret"), "{warnings:?}");
+    }
+    let silent = Case::server(r#""endpoint": "${KITCHEN:-}""#);
+    assert!(silent.warnings(&[]).is_empty(), "asked for");
 }
 
 #[test]
