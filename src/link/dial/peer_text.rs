@@ -10,6 +10,13 @@ const MIN_SECRET: usize = 8;
 /// The shortest beginning of a secret that is taken off the end of a text that was cut there.
 const MIN_BEGINNING: usize = 4;
 
+/// How much of a secret's beginning gives something away: of `token=…` or `Bearer …` not the word, which a text may
+/// well end in. `=` at the end only fills up base64.
+fn telling_beginning(secret: &str) -> usize {
+    let word = secret.trim_end_matches('=').find(['=', ' ']);
+    word.map_or(MIN_BEGINNING, |at| MIN_BEGINNING.max(at + 2))
+}
+
 /// One line of at most `max` characters, in which nothing steers a terminal or a log.
 pub fn bounded(text: &str, max: usize) -> String {
     let mut out = String::new();
@@ -71,7 +78,8 @@ impl Redaction {
         // The peer, or our own limit on what is read, may have cut a secret in two.
         let cut = self.0.iter().filter_map(|secret| {
             let mut ends = secret.char_indices().map(|(at, _)| at).rev();
-            ends.find(|&n| n >= MIN_BEGINNING && text.ends_with(&secret[..n]))
+            let least = telling_beginning(secret);
+            ends.find(|&n| n >= least && text.ends_with(&secret[..n]))
         });
         if let Some(n) = cut.max() {
             text.truncate(text.len() - n);
@@ -98,8 +106,21 @@ mod tests {
             ("token s3cret+token unknown", "token … unknown"),
             ("bad hidden-key or pass/word1", "bad … or …"),
             ("unknown: s3cret%2Bto", "unknown: …"),
+            ("no route /mcp/?token=s3", "no route /mcp/?…"),
+            ("not Bearer h", "not …"),
             ("nothing to hide", "nothing to hide"),
+            ("Invalid token", "Invalid token"),
+            ("missing token=", "missing token="),
+            ("use Bearer", "use Bearer"),
         ] {
+            assert_eq!(redaction.shown(text, 200), want);
+        }
+    }
+
+    #[test]
+    fn a_token_that_was_cut_off_is_hidden_though_it_ends_like_a_name() {
+        let redaction = Redaction::of(&"wss://h/?token=YWJjZGVmZw==".parse().unwrap(), &spec());
+        for (text, want) in [("bad YWJjZG", "bad …"), ("bad YWJjZGVmZw=", "bad …")] {
             assert_eq!(redaction.shown(text, 200), want);
         }
     }
