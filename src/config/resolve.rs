@@ -216,7 +216,9 @@ fn servers(ctx: &mut Context<'_>, file: &File, target: Target<'_>, config: Optio
             None => chosen.extend(start::of_script(ctx, file, name).map(|(name, command)| (name, command, None))),
         },
         Target::Line(line) => {
-            if let [program, args @ ..] = line {
+            if let [program, args @ ..] = line
+                && !start::is_url(ctx, program)
+            {
                 let name =
                     Path::new(program).file_stem().map_or_else(|| program.clone(), |s| s.to_string_lossy().into());
                 let invocation = Invocation { program: program.clone(), args: args.to_vec() };

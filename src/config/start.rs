@@ -77,9 +77,7 @@ pub(crate) fn of_entry(ctx: &mut Context<'_>, entry: &Entry, asked_for: bool) ->
 
 /// A script by its file name; also its name as a server.
 pub(crate) fn of_script(ctx: &mut Context<'_>, file: &File, name: &str) -> Option<(String, CommandSpec)> {
-    if name.contains("://") {
-        let remedy = "pass an endpoint by MCP_ENDPOINT, .env or --endpoint";
-        ctx.mistake("the target", "is a URL, not a server or a script", remedy);
+    if is_url(ctx, name) {
         return None;
     }
     let places = command::script_places(name, ctx.cwd, &ctx.base);
@@ -106,6 +104,16 @@ pub(crate) fn of_script(ctx: &mut Context<'_>, file: &File, name: &str) -> Optio
             None
         }
     }
+}
+
+/// Whether a target is a URL, which is noted without its text: most likely it is an endpoint, with its token.
+pub(crate) fn is_url(ctx: &mut Context<'_>, target: &str) -> bool {
+    let is_url = target.contains("://");
+    if is_url {
+        let remedy = "pass an endpoint by MCP_ENDPOINT, .env or --endpoint";
+        ctx.mistake("the target", "is a URL, not a server, a script or a program", remedy);
+    }
+    is_url
 }
 
 /// A command that the config says nothing about: it starts in the working directory.

@@ -410,8 +410,24 @@ fn an_unknown_target_says_where_it_was_looked_for_and_what_there_is() {
     );
     assert!(case.mistakes(&["zzz"])[0].contains("the config has: calculator"));
     assert!(case.mistakes(&["x.txt"])[0].contains("chmod +x"));
-    let url = case.mistakes(&["wss://h/?token=s3cret-s3cret"]).join("");
-    assert!(url.contains("--endpoint") && !url.contains("s3cret"), "{url}");
+}
+
+#[test]
+fn an_endpoint_in_the_wrong_place_is_told_and_not_shown() {
+    const URL: &str = "wss://h/?token=s3cret-s3cret";
+    let case = Case::server(r#""args": []"#).no_env();
+    for (line, place) in [
+        (&[URL][..], "the target: is a URL"),
+        (&["--", URL], "the target: is a URL"),
+        (&["--local", "--", URL, "x"], "the target: is a URL"),
+        (&["--config", URL], "--config: is a URL"),
+    ] {
+        let mistakes = case.mistakes(line);
+        assert!(mistakes.len() == 1 && mistakes[0].starts_with(place), "{mistakes:?}");
+        assert!(mistakes[0].contains("--endpoint") && !mistakes[0].contains("s3cret"), "{mistakes:?}");
+    }
+    let mistakes = case.env(&[("MCP_CONFIG", URL)]).mistakes(&[]);
+    assert!(mistakes[0].starts_with("MCP_CONFIG: is a URL") && !mistakes[0].contains("s3cret"), "{mistakes:?}");
 }
 
 #[test]
