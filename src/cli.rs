@@ -136,7 +136,7 @@ pub struct Options {
     /// A PEM file of certificate authorities to trust besides the platform's
     #[arg(long, global = true, value_name = "FILE", help_heading = "Endpoint")]
     pub ca_file: Option<PathBuf>,
-    /// The longest wait between two attempts to connect [default: 600s]
+    /// The longest wait between two attempts to connect, unless the endpoint asks for more [default: 600s]
     #[arg(long, global = true, value_name = "TIME", value_parser = units::duration_from_1s, help_heading = "Endpoint")]
     pub max_backoff: Option<Duration>,
 
