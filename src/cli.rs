@@ -7,7 +7,7 @@
 pub mod scrub;
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::error::ErrorKind;
@@ -136,7 +136,7 @@ pub struct Options {
     /// A PEM file of certificate authorities to trust besides the platform's
     #[arg(long, global = true, value_name = "FILE", help_heading = "Endpoint")]
     pub ca_file: Option<PathBuf>,
-    /// The longest wait between two attempts to connect [default: 600s]
+    /// The longest wait between two attempts to connect, unless the endpoint asks for more [default: 600s]
     #[arg(long, global = true, value_name = "TIME", value_parser = units::duration_from_1s, help_heading = "Endpoint")]
     pub max_backoff: Option<Duration>,
 
@@ -191,10 +191,13 @@ impl Cli {
 
     /// The arguments that must not stay in the process list: an endpoint, also one in the wrong place.
     pub fn secrets(&self) -> Vec<&str> {
-        let misplaced = match self.target() {
-            Target::Named(name) if name.contains("://") => Some(name),
-            Target::All | Target::Named(_) | Target::Line(_) => None,
+        let target = match self.target() {
+            Target::Named(name) => Some(name),
+            Target::Line(line) => line.first().map(String::as_str),
+            Target::All => None,
         };
+        let config = self.options.config.as_deref().and_then(Path::to_str);
+        let misplaced = target.into_iter().chain(config).filter(|text| text.contains("://"));
         self.options.endpoint.iter().map(Secret::reveal).chain(misplaced).collect()
     }
 }
@@ -273,6 +276,10 @@ mod tests {
         let cli = cli(&["--endpoint", "wss://h/?token=s3cret"]).unwrap();
         assert!(!format!("{cli:?}").contains("s3cret"));
         assert_eq!(cli.secrets(), ["wss://h/?token=s3cret"]);
+        for line in [&["wss://h/?s3cret"][..], &["--", "wss://h/?s3cret", "x"], &["--config", "wss://h/?s3cret", "x"]] {
+            assert_eq!(super::tests::cli(line).unwrap().secrets(), ["wss://h/?s3cret"], "{line:?}");
+        }
+        assert!(super::tests::cli(&["--config", "x", "--", "npx", "wss://h/"]).unwrap().secrets().is_empty());
         let help = Cli::command().render_long_help().to_string();
         assert!(help.contains("mcp-pipe -- npx") && help.contains("Endpoint:"), "{help}");
     }

@@ -1,7 +1,7 @@
 //! Log lines on stderr: text for people, JSON for machines.
 //!
 //! One event is one line, whatever a child or a peer put into it: control characters are escaped, so that
-//! nobody can forge a line. Known secrets are cut out of every line as a last defence. Records of the `log`
+//! nobody can forge a line. Known secrets are cut out of every event as a last defence. Records of the `log`
 //! crate are not taken, as tungstenite's show whole requests. A line that can't be written is dropped.
 
 mod line;
@@ -156,8 +156,9 @@ where
             fields.server = scope.find_map(|span| span.extensions().get::<ServerName>().map(|name| name.0.clone()));
         }
         let metadata = event.metadata();
-        let line = self.looks.line(*metadata.level(), metadata.target(), &fields);
-        (self.write)(&self.redactions.apply(line));
+        // Before a line is made of them: it stays one that a machine can read, and nothing is hidden by its escapes.
+        self.redactions.apply(fields.texts_mut());
+        (self.write)(&self.looks.line(*metadata.level(), metadata.target(), &fields));
     }
 }
 
@@ -216,24 +217,47 @@ mod tests {
              off, error, warn, info, debug, trace; for one part: mcp_pipe::link=debug"
         );
     }
-    #[test]
-    fn a_line_names_the_server_of_its_span_and_holds_no_secret() {
+
+    /// What is written while these are secret.
+    fn written(looks: Looks, secrets: &[&str], log: impl FnOnce()) -> String {
         let written = Arc::new(Mutex::new(String::new()));
         let sink = Arc::clone(&written);
         let redactions = Redactions::default();
         let write = move |line: &str| sink.lock().unwrap().push_str(line);
-        let looks = Looks::Text { colour: false, time: false };
         let lines = Lines { looks, redactions: redactions.clone(), write };
         tracing::subscriber::with_default(tracing_subscriber::registry().with(lines), || {
-            redactions.add([Secret::new("s3cret"), Secret::new("token=s3cret")]);
+            redactions.add(secrets.iter().map(|text| Secret::new(*text)));
+            log();
+        });
+        written.lock().unwrap().clone()
+    }
+
+    #[test]
+    fn a_line_names_the_server_of_its_span_and_holds_no_secret() {
+        let text = written(Looks::Text { colour: false, time: false }, &["s3cret", "token=s3cret"], || {
             let _pipe = tracing::info_span!("pipe", server = %"calculator").entered();
             tracing::trace!(target: "library", request = "GET /?token=s3cret", "sending");
             tracing::warn!(event = "SERVER_STDERR", server = "time", ok = true, "it said {}\n{}", "s3cret", "x");
         });
         assert_eq!(
-            *written.lock().unwrap(),
+            text,
             "TRACE [calculator] library: sending request=\"GET /?…\"\n\
              WARN  [time] it said …\\nx event=SERVER_STDERR\n"
         );
+    }
+
+    #[test]
+    fn a_secret_that_is_also_a_key_leaves_json_whole_and_is_hidden_in_every_text() {
+        let secrets = ["server", "message", "fields", "\"},", "se\"cr\\et", "42"];
+        let text = written(Looks::Json, &secrets, || {
+            let server = tracing::info_span!("pipe", server = "a server").entered();
+            tracing::error!(event = "E server", request = ?"se\"cr\\et server", pid = 42, "message se\"cr\\et \"}},");
+            drop(server);
+        });
+        let line: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let of = |name: &str| line[name].as_str().unwrap().to_owned();
+        assert_eq!([of("event"), of("server"), of("message")], ["E …", "a …", "… … …"]);
+        assert_eq!(line["fields"]["pid"], 42);
+        assert!(!line["fields"]["request"].as_str().unwrap().contains("server"), "{text}");
     }
 }

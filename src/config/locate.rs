@@ -28,6 +28,11 @@ pub(crate) fn config(options: &Options, env: &Environment, cwd: &Path, needed: b
         (None, None) => (PathBuf::from("mcp_config.json"), None),
     };
     let name = path.display().to_string();
+    if let (true, Some(by)) = (name.contains("://"), named_by) {
+        // Most likely an endpoint, with its token.
+        let remedy = "name a file; pass an endpoint by MCP_ENDPOINT, .env or --endpoint";
+        return Err(Problem::new(by, "is a URL, not a config file", remedy));
+    }
     let full = cwd.join(&path);
     let error = match std::fs::read(&full) {
         Ok(bytes) => {

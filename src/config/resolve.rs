@@ -149,10 +149,11 @@ pub fn resolve(cli: &Cli, env: &Environment, cwd: &Path) -> Result<Resolved, Pro
     let headers: Vec<String> = servers
         .iter()
         .flat_map(|s| s.link.headers.iter())
-        .flat_map(|(_, value)| secrets::of_header(value.reveal()))
+        .flat_map(|(name, value)| secrets::of_header(name, value.reveal()))
         .collect();
     ctx.hidden.headers = headers;
-    let servers = servers.into_iter().map(|server| start::with_clean_environment(&mut ctx, server)).collect();
+    let servers = servers.into_iter().map(|server| start::with_clean_environment(&ctx, server)).collect();
+    ctx.notes.extend(start::withheld(&ctx));
     if !ctx.problems.mistakes.is_empty() {
         return Err(ctx.problems);
     }
@@ -212,7 +213,9 @@ fn servers(ctx: &mut Context<'_>, file: &File, target: Target<'_>, config: Optio
             None => chosen.extend(start::of_script(ctx, file, name).map(|(name, command)| (name, command, None))),
         },
         Target::Line(line) => {
-            if let [program, args @ ..] = line {
+            if let [program, args @ ..] = line
+                && !start::is_url(ctx, program)
+            {
                 let name =
                     Path::new(program).file_stem().map_or_else(|| program.clone(), |s| s.to_string_lossy().into());
                 let invocation = Invocation { program: program.clone(), args: args.to_vec() };

@@ -444,8 +444,22 @@ fn no_child_sees_an_endpoint_or_a_token_of_any_server() {
     assert!(case.lines(&resolved.warnings)[0].contains("env.LEAK: holds an endpoint and is not passed on"));
     assert!(!format!("{resolved:?}").contains("0123456789"), "nothing shows in Debug");
     assert!(resolved.secrets.iter().any(|secret| secret.reveal() == "header-token-0123456789"));
+    assert_eq!(
+        resolved.notes.last().unwrap(),
+        "not handed on to servers, for the token or header value in it: \
+         COPY, DOTENV_TOKEN, ENCODED, HEADER_TOKEN, KITCHEN_TOKEN, UNUSED_ENDPOINT"
+    );
     let local = case.ok(&["--local"]).config;
     assert!(local.servers[0].command.env_remove.iter().any(|name| name == "KITCHEN_TOKEN"), "also with --local");
+}
+
+#[test]
+fn a_harmless_header_takes_no_variable_from_a_server_and_nothing_out_of_the_log() {
+    let headers = r#""endpointHeaders": {"Origin": "http://home.local", "X-Client": "server"}"#;
+    let resolved = Case::server(headers).env(&[("HASS_URL", "http://home.local:8123"), ("KIND", "server")]).ok(&[]);
+    assert_eq!(resolved.config.servers[0].command.env_remove, ["MCP_ENDPOINT"]);
+    assert!(resolved.notes.is_empty(), "{:?}", resolved.notes);
+    assert!(resolved.secrets.iter().all(|secret| secret.reveal().contains("s3cret")));
 }
 
 #[test]
@@ -519,8 +533,24 @@ fn an_unknown_target_says_where_it_was_looked_for_and_what_there_is() {
     );
     assert!(case.mistakes(&["zzz"])[0].contains("the config has: calculator"));
     assert!(case.mistakes(&["x.txt"])[0].contains("chmod +x"));
-    let url = case.mistakes(&["wss://h/?token=s3cret-s3cret"]).join("");
-    assert!(url.contains("--endpoint") && !url.contains("s3cret"), "{url}");
+}
+
+#[test]
+fn an_endpoint_in_the_wrong_place_is_told_and_not_shown() {
+    const URL: &str = "wss://h/?token=s3cret-s3cret";
+    let case = Case::server(r#""args": []"#).no_env();
+    for (line, place) in [
+        (&[URL][..], "the target: is a URL"),
+        (&["--", URL], "the target: is a URL"),
+        (&["--local", "--", URL, "x"], "the target: is a URL"),
+        (&["--config", URL], "--config: is a URL"),
+    ] {
+        let mistakes = case.mistakes(line);
+        assert!(mistakes.len() == 1 && mistakes[0].starts_with(place), "{mistakes:?}");
+        assert!(mistakes[0].contains("--endpoint") && !mistakes[0].contains("s3cret"), "{mistakes:?}");
+    }
+    let mistakes = case.env(&[("MCP_CONFIG", URL)]).mistakes(&[]);
+    assert!(mistakes[0].starts_with("MCP_CONFIG: is a URL") && !mistakes[0].contains("s3cret"), "{mistakes:?}");
 }
 
 #[test]

@@ -28,6 +28,15 @@ impl Fields {
         }
     }
 
+    /// Every text that an event brought with it, none of what a line adds: its keys, its level, its time.
+    pub(super) fn texts_mut(&mut self) -> impl Iterator<Item = &mut String> {
+        let others = self.others.iter_mut().filter_map(|(_, value)| match value {
+            Value::String(text) => Some(text),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => None,
+        });
+        self.server.iter_mut().chain(&mut self.event).chain([&mut self.message]).chain(others)
+    }
+
     fn number(&mut self, field: &Field, number: impl Into<Value>) {
         self.others.push((field.name(), number.into()));
     }

@@ -18,14 +18,16 @@ impl Redactions {
         all.dedup();
     }
 
-    /// The line with `…` in each secret's place.
-    pub(super) fn apply(&self, mut line: String) -> String {
-        for secret in self.0.read().unwrap_or_else(PoisonError::into_inner).iter() {
-            if memchr::memmem::find(line.as_bytes(), secret.reveal().as_bytes()).is_some() {
-                line = line.replace(secret.reveal(), "…");
+    /// Puts `…` in each secret's place.
+    pub(super) fn apply<'a>(&self, texts: impl Iterator<Item = &'a mut String>) {
+        let secrets = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        for text in texts {
+            for secret in secrets.iter() {
+                if memchr::memmem::find(text.as_bytes(), secret.reveal().as_bytes()).is_some() {
+                    *text = text.replace(secret.reveal(), "…");
+                }
             }
         }
-        line
     }
 }
 
@@ -38,8 +40,8 @@ mod tests {
         let redactions = Redactions::default();
         redactions.add(["abcdef", "token=abcdef", ""].map(Secret::new));
         redactions.clone().add([Secret::new("Bearer x")]);
-        let line = "GET /?token=abcdef abcdef, Bearer x\n".to_owned();
-        assert_eq!(redactions.apply(line), "GET /?… …, …\n");
-        assert_eq!(redactions.apply("nothing".to_owned()), "nothing");
+        let mut texts = ["GET /?token=abcdef abcdef, Bearer x\n", "nothing"].map(str::to_owned);
+        redactions.apply(texts.iter_mut());
+        assert_eq!(texts, ["GET /?… …, …\n", "nothing"]);
     }
 }
