@@ -57,6 +57,10 @@ const LONGEST_BETWEEN_RESYNCS: Duration = Duration::from_secs(3600);
 /// Before we close a connection the endpoint has to be silent for so long, so that no request crosses our close frame.
 const QUIET: Duration = Duration::from_millis(250);
 
+/// How long a server that runs may take for another handshake before it goes on with the one that it has: less than its
+/// calls are held ([`HOLD`]), so that they are delivered then. An answer that comes later still counts.
+const AGAIN: Duration = Duration::from_secs(5);
+
 /// A call that is older is not waited for any more, where something has to wait for all: the cloud gives up then.
 const ABANDONED: Duration = Duration::from_secs(300);
 
@@ -103,7 +107,18 @@ impl Member {
 
     /// Whether the endpoint sees what it has.
     fn is_listed(&self) -> bool {
-        self.keep_listed || self.lane.is_ready()
+        self.keep_listed || self.lane.is_initialized()
+    }
+
+    /// When a handshake that is to replace another has taken too long.
+    fn stays_at(&self) -> Option<Instant> {
+        if let ServerSide::Initializing { since, again: true } = self.lane.state { Some(since + AGAIN) } else { None }
+    }
+
+    /// When a list of its own or messages that wait for it want [`Router::on_tick`].
+    fn next_tick(&self) -> Option<Instant> {
+        let shelf = self.shelf.next_tick(self.lane.is_ready());
+        [self.lane.held.deadline(), self.stays_at(), shelf].into_iter().flatten().min()
     }
 }
 
@@ -211,8 +226,7 @@ impl Merge {
 
     /// See the field of this name.
     fn due(&self) -> Option<Instant> {
-        let of = |m: &Member| [m.lane.held.deadline(), m.shelf.next_tick()].into_iter().flatten().min();
-        self.members.iter().filter_map(of).min()
+        self.members.iter().filter_map(Member::next_tick).min()
     }
 
     /// What is published, as of now.
@@ -324,7 +338,7 @@ impl Router for Merge {
 
     fn on_server_too_large(&mut self, server: ServerIndex, cut: Cut<'_>, now: Instant, out: &mut dyn Out) {
         match self.members[server].lane.too_large(cut, &mut self.desk, out) {
-            Some((Flight::Initialize { again }, message)) => self.unwelcome(server, again, &message, now, out),
+            Some((Flight::Initialize { .. }, message)) => self.unwelcome(server, &message, now, out),
             Some((Flight::List(kind, number), message)) => {
                 self.turn(server, kind, number, Err((0, &message)), now, out);
             }
