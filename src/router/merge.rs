@@ -49,6 +49,10 @@ use crate::tools::ToolPolicy;
 /// servers that start together are one change.
 const DEBOUNCE: Duration = Duration::from_secs(5);
 
+/// The same, after the first change that it has not read: one list that never stays as it is must not keep all other
+/// changes from it.
+const RESTLESS: Duration = Duration::from_secs(60);
+
 /// Between two connections that are made for changed lists. It doubles while they go on changing: a server that flaps must
 /// not make the connection flap.
 const BETWEEN_RESYNCS: Duration = Duration::from_secs(60);
@@ -146,8 +150,8 @@ struct Seen {
     tables: [Option<Arc<Table>>; 4],
     /// What it was told last that it should read anew.
     told: [Option<u64>; 4],
-    /// When something of it last turned out to have changed.
-    changed_at: Option<Instant>,
+    /// When something of it first and last turned out to have changed.
+    changed: Option<(Instant, Instant)>,
     /// The time has come to do something about that; only a quiet moment is waited for.
     overdue: bool,
     /// When the endpoint last said something. `None`: so long ago that it is quiet.
@@ -245,7 +249,7 @@ impl Router for Merge {
     }
 
     fn on_link_down(&mut self, now: Instant, out: &mut dyn Out) {
-        if self.seen.changed_at.is_some() {
+        if self.seen.changed.is_some() {
             let restless = self.resynced.filter(|(at, pause)| now < *at + *pause * 2);
             let pause = restless.map_or(BETWEEN_RESYNCS, |(_, pause)| LONGEST_BETWEEN_RESYNCS.min(pause * 2));
             self.resynced = Some((now, pause));
@@ -435,14 +439,14 @@ impl Router for Merge {
 impl Merge {
     /// Whether the endpoint knows something that is no longer so and does not read it anew.
     fn wants_resync(&self) -> bool {
-        self.resync && self.seen.changed_at.is_some() && !self.desk.draining
+        self.resync && self.seen.changed.is_some() && !self.desk.draining
     }
 
     /// When the endpoint is to get a new connection, if it does not read the lists anew before.
     fn resync_due(&self) -> Option<Instant> {
-        let changed_at = self.seen.changed_at.filter(|_| self.wants_resync())?;
+        let (first, last) = self.seen.changed.filter(|_| self.wants_resync())?;
         let pause = self.resynced.map(|(at, pause)| at + pause);
-        Some(pause.unwrap_or(changed_at).max(changed_at + DEBOUNCE))
+        Some(pause.unwrap_or(first).max((last + DEBOUNCE).min(first + RESTLESS)))
     }
 
     /// Nothing would be lost with the connection.
@@ -505,7 +509,7 @@ impl Merge {
 
     /// Tells the endpoint which of the lists that it has read are no longer so.
     fn compare(&mut self, now: Instant, out: &mut dyn Out) {
-        if !self.desk.is_conversing() || !self.stale && self.seen.changed_at.is_none() {
+        if !self.desk.is_conversing() || !self.stale && self.seen.changed.is_none() {
             return;
         }
         let mut changed = self.seen.capabilities.is_some_and(|seen| seen != self.capabilities());
@@ -518,16 +522,17 @@ impl Merge {
             }
             changed = true;
             if self.seen.told[k].replace(print) != Some(print) {
-                (self.seen.changed_at, self.seen.overdue) = (Some(now), false);
+                let first = self.seen.changed.map_or(now, |(first, _)| first);
+                (self.seen.changed, self.seen.overdue) = (Some((first, now)), false);
                 let list = if kind == ListKind::Templates { "resources" } else { kind.member() };
                 let method = format!("notifications/{list}/list_changed");
                 out.to_endpoint(&[br#"{"jsonrpc":"2.0","method":""#, method.as_bytes(), br#""}"#]);
             }
         }
         if !changed {
-            (self.seen.changed_at, self.seen.overdue) = (None, false);
-        } else if self.seen.changed_at.is_none() {
-            self.seen.changed_at = Some(now);
+            (self.seen.changed, self.seen.overdue) = (None, false);
+        } else if self.seen.changed.is_none() {
+            self.seen.changed = Some((now, now));
         }
     }
 }

@@ -947,6 +947,20 @@ fn a_server_that_has_said_nothing_yet_is_initialized_for_an_endpoint_without_a_h
     assert_eq!(rig.at_endpoint()[0]["result"]["tools"][0]["name"], "one");
 }
 
+#[test]
+fn a_list_that_changes_all_the_time_keeps_no_other_change_from_the_endpoint_for_long() {
+    let mut rig = Rig::pair();
+    let mut waited = 0;
+    while rig.router.wants_reconnect(rig.now).is_none() {
+        assert!(waited < 100, "for ever");
+        rig.offers[0] = offer(&["add", &format!("t{waited}")]);
+        rig.server(0, CHANGED);
+        rig.pass(3);
+        waited += 3;
+    }
+    assert!((60..=66).contains(&waited), "{waited} s");
+}
+
 /// What can happen, in any order. Servers are taken modulo their number.
 #[derive(Debug, Clone)]
 enum Happening {
