@@ -137,7 +137,7 @@ fn is_hidden(hidden: &Hidden, name: &str, value: &str) -> bool {
 /// The names of the variables that servers don't get, for people. `MCP_ENDPOINT` is not for servers anyway.
 pub(crate) fn withheld(ctx: &Context<'_>) -> Option<String> {
     let ours = ctx.env.iter().map(|(name, value)| (name.to_string_lossy(), value.to_string_lossy()));
-    let from_file = ctx.dotenv.vars.iter().map(|(name, value)| (name.into(), value.into()));
+    let from_file = ctx.dotenv.vars().map(|(name, value)| (name.into(), value.into()));
     let names: BTreeSet<_> = ours
         .chain(from_file)
         .filter(|(name, value)| name != "MCP_ENDPOINT" && is_hidden(&ctx.hidden, name, value))

@@ -37,8 +37,8 @@ pub(super) enum ServerSide {
     Warm,
     /// Has answered `initialize` with an error, and gets no requests.
     Refusing { why: String },
-    /// Our `initialize` is under way.
-    Initializing { since: Instant },
+    /// Our `initialize` is under way. `again`: it was initialized before.
+    Initializing { since: Instant, again: bool },
     /// `told`: has had its `notifications/initialized`.
     Ready { told: bool },
 }
@@ -48,8 +48,8 @@ pub(super) enum ServerSide {
 pub(super) enum Flight {
     /// Ours, to see that it is loaded.
     Probe,
-    /// Ours, in the endpoint's name. `again`: it was initialized before.
-    Initialize { again: bool },
+    /// Ours, in the endpoint's name, with these parameters.
+    Initialize { hello: Box<[u8]> },
     /// Ours: a page of a list, in its how manieth reading.
     List(ListKind, u32),
     /// The endpoint's.
@@ -180,7 +180,12 @@ impl Lane {
     }
 
     pub(super) fn is_warm(&self) -> bool {
-        matches!(self.state, ServerSide::Warm | ServerSide::Refusing { .. } | ServerSide::Ready { .. })
+        matches!(self.state, ServerSide::Warm | ServerSide::Refusing { .. }) || self.is_initialized()
+    }
+
+    /// Has a handshake, be it that another is under way.
+    pub(super) fn is_initialized(&self) -> bool {
+        matches!(self.state, ServerSide::Initializing { again: true, .. } | ServerSide::Ready { .. })
     }
 
     pub(super) fn is_ready(&self) -> bool {
@@ -214,9 +219,9 @@ impl Lane {
     /// Initializes it with the endpoint's own parameters.
     pub(super) fn greet(&mut self, desk: &mut Desk, now: Instant, out: &mut dyn Out) {
         let Some(params) = desk.hello.as_ref().map(|hello| hello.params.clone()) else { return };
-        let again = self.is_ready();
-        self.send(Flight::Initialize { again }, "initialize", Some(&params), desk, out);
-        self.state = ServerSide::Initializing { since: now };
+        let flight = Flight::Initialize { hello: params.clone() };
+        self.send(flight, "initialize", Some(&params), desk, out);
+        self.state = ServerSide::Initializing { since: now, again: self.is_initialized() };
     }
 
     /// Lets the server know that its handshake is complete, once.
@@ -511,7 +516,9 @@ impl Lane {
             }
             ServerSide::Down { why, retry_at: None } => why.clone(),
             ServerSide::Warming { since } => format!("was still starting after {}", seconds(now - *since)),
-            ServerSide::Initializing { since } => format!("had not answered initialize for {}", seconds(now - *since)),
+            ServerSide::Initializing { since, .. } => {
+                format!("had not answered initialize for {}", seconds(now - *since))
+            }
             ServerSide::Refusing { why } => format!("refused to initialize: {why}"),
             ServerSide::Warm => "was running, not initialized".into(),
             ServerSide::Ready { .. } => "was running".into(),

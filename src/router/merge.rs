@@ -49,6 +49,10 @@ use crate::tools::ToolPolicy;
 /// servers that start together are one change.
 const DEBOUNCE: Duration = Duration::from_secs(5);
 
+/// The same, after the first change that it has not read: one list that never stays as it is must not keep all other
+/// changes from it.
+const RESTLESS: Duration = Duration::from_secs(60);
+
 /// Between two connections that are made for changed lists. It doubles while they go on changing: a server that flaps must
 /// not make the connection flap.
 const BETWEEN_RESYNCS: Duration = Duration::from_secs(60);
@@ -56,6 +60,10 @@ const LONGEST_BETWEEN_RESYNCS: Duration = Duration::from_secs(3600);
 
 /// Before we close a connection the endpoint has to be silent for so long, so that no request crosses our close frame.
 const QUIET: Duration = Duration::from_millis(250);
+
+/// How long a server that runs may take for another handshake before it goes on with the one that it has: less than its
+/// calls are held ([`HOLD`]), so that they are delivered then. An answer that comes later still counts.
+const AGAIN: Duration = Duration::from_secs(5);
 
 /// A call that is older is not waited for any more, where something has to wait for all: the cloud gives up then.
 pub(super) const ABANDONED: Duration = Duration::from_secs(300);
@@ -105,7 +113,18 @@ impl Member {
 
     /// Whether the endpoint sees what it has.
     fn is_listed(&self) -> bool {
-        self.keep_listed || self.lane.is_ready()
+        self.keep_listed || self.lane.is_initialized()
+    }
+
+    /// When a handshake that is to replace another has taken too long.
+    fn stays_at(&self) -> Option<Instant> {
+        if let ServerSide::Initializing { since, again: true } = self.lane.state { Some(since + AGAIN) } else { None }
+    }
+
+    /// When a list of its own or messages that wait for it want [`Router::on_tick`].
+    fn next_tick(&self) -> Option<Instant> {
+        let shelf = self.shelf.next_tick(self.lane.is_ready());
+        [self.lane.held.deadline(), self.stays_at(), shelf].into_iter().flatten().min()
     }
 }
 
@@ -133,8 +152,8 @@ struct Seen {
     tables: [Option<Arc<Table>>; 4],
     /// What it was told last that it should read anew.
     told: [Option<u64>; 4],
-    /// When something of it last turned out to have changed.
-    changed_at: Option<Instant>,
+    /// When something of it first and last turned out to have changed.
+    changed: Option<(Instant, Instant)>,
     /// The time has come to do something about that; only a quiet moment is waited for.
     overdue: bool,
     /// When the endpoint last said something. `None`: so long ago that it is quiet.
@@ -214,8 +233,7 @@ impl Merge {
 
     /// See the field of this name.
     fn due(&self) -> Option<Instant> {
-        let of = |m: &Member| [m.lane.held.deadline(), m.shelf.next_tick()].into_iter().flatten().min();
-        self.members.iter().filter_map(of).min()
+        self.members.iter().filter_map(Member::next_tick).min()
     }
 
     /// What is published, as of now.
@@ -234,7 +252,7 @@ impl Router for Merge {
     }
 
     fn on_link_down(&mut self, now: Instant, out: &mut dyn Out) {
-        if self.seen.changed_at.is_some() {
+        if self.seen.changed.is_some() {
             let restless = self.resynced.filter(|(at, pause)| now < *at + *pause * 2);
             let pause = restless.map_or(BETWEEN_RESYNCS, |(_, pause)| LONGEST_BETWEEN_RESYNCS.min(pause * 2));
             self.resynced = Some((now, pause));
@@ -420,14 +438,14 @@ impl Router for Merge {
 impl Merge {
     /// Whether the endpoint knows something that is no longer so and does not read it anew.
     fn wants_resync(&self) -> bool {
-        self.resync && self.seen.changed_at.is_some() && !self.desk.draining
+        self.resync && self.seen.changed.is_some() && !self.desk.draining
     }
 
     /// When the endpoint is to get a new connection, if it does not read the lists anew before.
     fn resync_due(&self) -> Option<Instant> {
-        let changed_at = self.seen.changed_at.filter(|_| self.wants_resync())?;
+        let (first, last) = self.seen.changed.filter(|_| self.wants_resync())?;
         let pause = self.resynced.map(|(at, pause)| at + pause);
-        Some(pause.unwrap_or(changed_at).max(changed_at + DEBOUNCE))
+        Some(pause.unwrap_or(first).max((last + DEBOUNCE).min(first + RESTLESS)))
     }
 
     /// Nothing would be lost with the connection.
@@ -490,7 +508,7 @@ impl Merge {
 
     /// Tells the endpoint which of the lists that it has read are no longer so.
     fn compare(&mut self, now: Instant, out: &mut dyn Out) {
-        if !self.desk.is_conversing() || !self.stale && self.seen.changed_at.is_none() {
+        if !self.desk.is_conversing() || !self.stale && self.seen.changed.is_none() {
             return;
         }
         let mut changed = self.seen.capabilities.is_some_and(|seen| seen != self.capabilities());
@@ -503,16 +521,17 @@ impl Merge {
             }
             changed = true;
             if self.seen.told[k].replace(print) != Some(print) {
-                (self.seen.changed_at, self.seen.overdue) = (Some(now), false);
+                let first = self.seen.changed.map_or(now, |(first, _)| first);
+                (self.seen.changed, self.seen.overdue) = (Some((first, now)), false);
                 let list = if kind == ListKind::Templates { "resources" } else { kind.member() };
                 let method = format!("notifications/{list}/list_changed");
                 out.to_endpoint(&[br#"{"jsonrpc":"2.0","method":""#, method.as_bytes(), br#""}"#]);
             }
         }
         if !changed {
-            (self.seen.changed_at, self.seen.overdue) = (None, false);
-        } else if self.seen.changed_at.is_none() {
-            self.seen.changed_at = Some(now);
+            (self.seen.changed, self.seen.overdue) = (None, false);
+        } else if self.seen.changed.is_none() {
+            self.seen.changed = Some((now, now));
         }
     }
 }

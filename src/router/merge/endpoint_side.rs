@@ -44,7 +44,8 @@ impl Merge {
         let before = if self.greeted { None } else { self.desk.hello.replace(hello) };
         let first = !std::mem::replace(&mut self.greeted, true);
         let agrees = before.zip(self.desk.hello.as_ref()).is_some_and(|(before, now)| before.agrees_with(now));
-        for Member { lane, silent, .. } in &mut self.members {
+        for server in 0..self.members.len() {
+            let Member { lane, silent, .. } = &mut self.members[server];
             match lane.state {
                 // Who refused once may have thought better of it.
                 ServerSide::Warming { .. } | ServerSide::Warm | ServerSide::Refusing { .. } => {
@@ -52,7 +53,8 @@ impl Merge {
                     lane.greet(&mut self.desk, now, out);
                 }
                 // What it was told in the name of an earlier run's endpoint no longer holds.
-                ServerSide::Ready { .. } if first && !agrees => lane.greet(&mut self.desk, now, out),
+                ServerSide::Ready { .. } if first && !agrees => self.greet_again(server, now, out),
+                // One that is being told so will be asked again.
                 ServerSide::Down { .. } | ServerSide::Initializing { .. } | ServerSide::Ready { .. } => {}
             }
         }
@@ -61,8 +63,10 @@ impl Merge {
     /// An endpoint that speaks without a handshake: servers need one all the same.
     fn meet_nobody(&mut self, now: Instant, out: &mut dyn Out) {
         self.desk.hello = Some(nobody());
-        for Member { lane, .. } in self.members.iter_mut().filter(|member| member.lane.is_warm()) {
-            lane.greet(&mut self.desk, now, out);
+        for Member { lane, .. } in &mut self.members {
+            if let ServerSide::Warming { .. } | ServerSide::Warm = lane.state {
+                lane.greet(&mut self.desk, now, out);
+            }
         }
     }
 

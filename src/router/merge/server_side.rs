@@ -30,7 +30,7 @@ impl Merge {
         out: &mut dyn Out,
     ) {
         match lost {
-            Some((Flight::Initialize { again }, message)) => self.unwelcome(server, again, &message, now, out),
+            Some((Flight::Initialize { .. }, message)) => self.unwelcome(server, &message, now, out),
             Some((Flight::List(kind, number), message)) => {
                 self.turn(server, kind, number, Err((0, &message)), now, out);
             }
@@ -52,9 +52,9 @@ impl Merge {
         match self.members[server].lane.land(&frame[id.clone()]) {
             None => out.note(Note::Unclaimed { server: Some(server) }),
             Some((_, Flight::Probe)) => self.settle(now, out),
-            Some((_, Flight::Initialize { again })) => match result {
-                Some(result) => self.welcomed(server, Welcome::read(result), now, out),
-                None => self.unwelcome(server, again, &error_message(frame), now, out),
+            Some((_, Flight::Initialize { hello })) => match result {
+                Some(result) => self.welcomed(server, &Hello::read(&hello), Welcome::read(result), now, out),
+                None => self.unwelcome(server, &error_message(frame), now, out),
             },
             Some((_, Flight::List(kind, number))) => match result {
                 Some(page) => self.turn(server, kind, number, Ok(page), now, out),
@@ -95,16 +95,35 @@ impl Merge {
         }
     }
 
-    fn welcomed(&mut self, server: ServerIndex, welcome: Welcome, now: Instant, out: &mut dyn Out) {
+    /// `hello`: the parameters that it was asked with.
+    fn welcomed(&mut self, server: ServerIndex, hello: &Hello, welcome: Welcome, now: Instant, out: &mut dyn Out) {
         out.note(Note::Initialized { server, identity: welcome.identity() });
         let Merge { members, desk, .. } = self;
-        let Member { lane, shelf, subscriptions, silent, .. } = &mut members[server];
+        let Member { lane, shelf, silent, .. } = &mut members[server];
         *silent = false;
         lane.state = ServerSide::Ready { told: false };
         lane.tell(out);
         // What stands in for an endpoint that gave no parameters is not to be remembered as one's own.
-        let hello = if self.greeted || shelf.hello().is_some() { desk.hello.as_ref() } else { None };
-        shelf.welcomed(hello, welcome);
+        shelf.welcomed(Some(hello).filter(|hello| **hello != nobody()), welcome);
+        if desk.hello.as_ref().is_some_and(|now| !hello.agrees_with(now)) {
+            // The endpoint came while the server was starting in the name of an earlier run's.
+            self.greet_again(server, now, out);
+            return self.settle(now, out);
+        }
+        self.ready(server, now, out);
+    }
+
+    /// Initializes a server that is initialized with what the endpoint says of itself.
+    pub(super) fn greet_again(&mut self, server: ServerIndex, now: Instant, out: &mut dyn Out) {
+        self.due.take();
+        self.stale = true;
+        self.members[server].lane.greet(&mut self.desk, now, out);
+    }
+
+    /// A server has its handshake: what is wanted of it, it gets.
+    fn ready(&mut self, server: ServerIndex, now: Instant, out: &mut dyn Out) {
+        let Merge { members, desk, .. } = self;
+        let Member { lane, subscriptions, .. } = &mut members[server];
         for uri in subscriptions.keys() {
             let params = serde_json::json!({ "uri": **uri }).to_string();
             lane.order("resources/subscribe", params.as_bytes(), desk, out);
@@ -119,28 +138,31 @@ impl Merge {
     }
 
     /// The server refused to initialize. The others go on.
-    pub(super) fn unwelcome(&mut self, server: ServerIndex, again: bool, error: &str, now: Instant, out: &mut dyn Out) {
+    pub(super) fn unwelcome(&mut self, server: ServerIndex, error: &str, now: Instant, out: &mut dyn Out) {
         let member = &mut self.members[server];
-        if again {
+        if member.lane.is_initialized() {
             // Some take one handshake only. Then it stays with the first.
             member.lane.state = ServerSide::Ready { told: true };
-        } else {
-            member.lane.state = ServerSide::Refusing { why: error.to_owned() };
-            member.silent = true;
-            out.note(Note::Refused { server, error: error.to_owned() });
+            return self.ready(server, now, out);
         }
+        member.lane.state = ServerSide::Refusing { why: error.to_owned() };
+        member.silent = true;
+        out.note(Note::Refused { server, error: error.to_owned() });
         self.release(server, out);
         self.settle(now, out);
     }
 
-    /// What is due at a server: lists that take too long, or are to be read again; what is to be remembered.
+    /// What is due at a server: a handshake or a list that takes too long, a list to be read again; what is to be remembered.
     pub(super) fn tend(&mut self, server: ServerIndex, now: Instant, out: &mut dyn Out) {
+        if self.members[server].stays_at().is_some_and(|at| at <= now) {
+            self.unwelcome(server, "it did not answer", now, out);
+        }
         for kind in ListKind::ALL {
             let Member { lane, shelf, .. } = &mut self.members[server];
             if let Some(number) = shelf.is_late(kind, now) {
                 lane.drop_list(kind, number, out);
                 self.turn(server, kind, number, Err((0, "it took too long")), now, out);
-            } else if shelf.is_due(kind, now) {
+            } else if lane.is_ready() && shelf.is_due(kind, now) {
                 self.read(server, kind, now, out);
             }
         }

@@ -263,11 +263,12 @@ impl Shelf {
         Turned::Done(self.lists.set(kind, items))
     }
 
-    /// When [`Shelf::is_late`] or [`Shelf::is_due`] will say yes next, or something is to be remembered.
-    pub(super) fn next_tick(&self) -> Option<Instant> {
+    /// When [`Shelf::is_late`] will say yes next, or [`Shelf::is_due`] where the server can be asked (`ready`), or something
+    /// is to be remembered.
+    pub(super) fn next_tick(&self, ready: bool) -> Option<Instant> {
         let readings = self.readings.iter().filter_map(|reading| match &reading.state {
             State::Idle => None,
-            State::Due(at) => Some(*at),
+            State::Due(at) => ready.then_some(*at),
             State::Pages { until, .. } => Some(*until),
         });
         let memory = self.kept_at.filter(|_| self.unkept && self.is_known()).map(|at| at + BETWEEN_MEMORIES);
@@ -369,7 +370,7 @@ mod tests {
         assert!(matches!(more, Turned::More(_)));
         assert_eq!(rig.turn(r#"{"tools":[{"name":"c"}],"nextCursor":"1"}"#), Turned::Done(true));
         assert_eq!(rig.items(), [r#"{"name":"a","n":1.50}"#, r#"{"name":"b"}"#, r#"{"name":"c"}"#]);
-        assert_eq!(rig.shelf.next_tick(), None);
+        assert_eq!(rig.shelf.next_tick(true), None);
         assert_eq!(rig.turn(r#"{"tools":[]}"#), Turned::Stale, "given twice");
     }
 
@@ -398,7 +399,7 @@ mod tests {
         for _ in 0..100 {
             assert_eq!(rig.shelf.changed(TOOLS, rig.now), None);
         }
-        assert_eq!(rig.shelf.next_tick(), Some(rig.now + PACE));
+        assert_eq!(rig.shelf.next_tick(true), Some(rig.now + PACE));
         assert!(!rig.shelf.is_due(TOOLS, rig.now) && rig.shelf.is_due(TOOLS, rig.now + PACE));
     }
 
@@ -410,8 +411,8 @@ mod tests {
             rig.begin();
             let failed = rig.shelf.turn(TOOLS, rig.number, Answer::Failed, rig.now);
             let due = Some(rig.now + Duration::from_secs(wait));
-            assert_eq!((failed, rig.shelf.next_tick()), (Turned::Failed, due));
-            assert_eq!((rig.turn(r#"{"tools":[]}"#), rig.shelf.next_tick()), (Turned::Stale, due), "too late");
+            assert_eq!((failed, rig.shelf.next_tick(true)), (Turned::Failed, due));
+            assert_eq!((rig.turn(r#"{"tools":[]}"#), rig.shelf.next_tick(true)), (Turned::Stale, due), "too late");
         }
         assert_eq!(rig.items().len(), 1);
         for broken in ["{}", "[]", r#"{"tools":{}}"#] {
@@ -426,7 +427,7 @@ mod tests {
     #[test]
     fn a_list_that_hangs_is_given_up() {
         let rig = Rig::new();
-        assert_eq!(rig.shelf.next_tick(), Some(rig.now + READ));
+        assert_eq!(rig.shelf.next_tick(true), Some(rig.now + READ));
         assert_eq!(rig.shelf.is_late(TOOLS, rig.now), None);
         assert_eq!(rig.shelf.is_late(TOOLS, rig.now + READ), Some(rig.number));
     }
@@ -436,7 +437,7 @@ mod tests {
         let mut rig = Rig::new();
         let mut given = Vec::new();
         for _ in 0..8 {
-            given.push((rig.shelf.next_tick().unwrap() - rig.now).as_secs());
+            given.push((rig.shelf.next_tick(true).unwrap() - rig.now).as_secs());
             rig.shelf.turn(TOOLS, rig.number, Answer::Failed, rig.now);
             rig.begin();
         }
@@ -461,7 +462,7 @@ mod tests {
         rig.begin();
         rig.turn(r#"{"tools":[{"name":"b"}]}"#);
         assert_eq!(rig.shelf.memory(rig.now), None, "too soon");
-        assert_eq!(rig.shelf.next_tick(), Some(rig.now + BETWEEN_MEMORIES));
+        assert_eq!(rig.shelf.next_tick(true), Some(rig.now + BETWEEN_MEMORIES));
         assert!(rig.shelf.memory(rig.now + BETWEEN_MEMORIES).is_some());
     }
 }

@@ -595,10 +595,7 @@ fn a_server_that_takes_one_handshake_only_stays_with_it_and_serves_on() {
     rig.up(1);
     rig.offers[0]["silent"] = true.into();
     rig.link_up();
-    // Other capabilities than those of the earlier run.
-    rig.endpoint(
-        r#"{"id":0,"method":"initialize","params":{"protocolVersion":"2024-11-05","capabilities":{"sampling":{}}}}"#,
-    );
+    rig.endpoint(OTHER_HELLO);
     let again = rig.at_server(0).pop().unwrap();
     assert_eq!(again["params"]["capabilities"], json!({"sampling": {}}));
     rig.endpoint(&call(1, "one"));
@@ -893,6 +890,10 @@ fn a_list_never_grows_beyond_what_the_endpoint_takes() {
 
 const CHANGED: &str = r#"{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}"#;
 
+/// An `initialize` with other capabilities than those of [`hello`].
+const OTHER_HELLO: &str =
+    r#"{"id":0,"method":"initialize","params":{"protocolVersion":"2024-11-05","capabilities":{"sampling":{}}}}"#;
+
 /// A tool list as a server answers it.
 fn tools_page(id: &Value, names: &[&str], next: Option<&str>) -> String {
     let mut result = offer(names)["tools/list"].clone();
@@ -960,6 +961,86 @@ fn a_list_that_fails_or_hangs_keeps_no_other_list_of_its_server_back() {
     assert!(rig.at_endpoint().is_empty(), "that may still come");
     rig.pass(9);
     assert_eq!(rig.at_endpoint()[0]["id"], 3);
+}
+
+#[test]
+fn a_second_handshake_that_is_never_answered_costs_a_server_nothing_but_a_moment() {
+    let mut spec = specs(&["a", "b"]);
+    spec[0].keep_listed = false;
+    let mut rig = Rig::new(spec, vec![offer(&["add", "one"]), offer(&["add", "two"])], memories());
+    rig.up(0);
+    rig.up(1);
+    // It changes too often: one more reading is due in a second.
+    (0..5).for_each(|_| rig.server(0, CHANGED));
+    rig.offers[0]["silent"] = true.into();
+    rig.link_up();
+    rig.endpoint(OTHER_HELLO);
+    let again = rig.at_server(0).pop().unwrap();
+    assert_eq!(again["params"]["capabilities"], json!({"sampling": {}}));
+    assert_eq!(rig.tools(), ["a__add", "one", "b__add", "two"], "it runs");
+    rig.offers[0]["tools/list"] = offer(&["add", "one", "new"])["tools/list"].clone();
+    rig.endpoint(&call(1, "one"));
+    assert!(rig.at_server(0).is_empty());
+    rig.pass(5);
+    assert_eq!(rig.at_server(0)[0]["params"]["name"], "one", "what waited goes to it");
+    rig.pass(1);
+    assert_eq!(rig.tools(), ["a__add", "one", "new", "b__add", "two"]);
+    rig.server(0, &error(&again["id"], -32600, "duplicate"));
+    rig.endpoint(&call(2, "one"));
+    assert_eq!(rig.at_server(0)[0]["params"]["name"], "one", "after a late refusal too");
+}
+
+#[test]
+fn a_server_that_starts_when_the_endpoint_comes_hears_of_its_own_parameters() {
+    let mut rig = Rig::new(specs(&["a", "b"]), vec![offer(&["add", "one"]), offer(&["add", "two"])], memories());
+    rig.offers[0]["silent"] = true.into();
+    rig.up(0);
+    rig.up(1);
+    let first = rig.at_server(0).pop().unwrap();
+    assert_eq!(first["params"]["capabilities"], json!({"roots": {}}), "those of the earlier run");
+    rig.link_up();
+    rig.endpoint(OTHER_HELLO);
+    rig.endpoint(&call(1, "one"));
+    assert!(rig.at_server(0).is_empty(), "one handshake after the other");
+    rig.tick();
+    let welcome = json!({"protocolVersion": "2025-06-18", "capabilities": {"tools": {}}});
+    rig.server(0, &json!({"id": first["id"], "result": welcome}).to_string());
+    let sent = rig.at_server(0);
+    assert_eq!(sent.iter().map(|frame| &frame["method"]).collect::<Vec<_>>(), ["initialize"]);
+    assert_eq!(sent[0]["params"]["capabilities"], json!({"sampling": {}}));
+    assert!(rig.router.is_serving(0), "it has been initialized");
+    rig.tick();
+    rig.server(0, &error(&sent[0]["id"], -32600, "duplicate"));
+    assert_eq!(rig.at_server(0)[0]["params"]["name"], "one", "it stays with the first");
+    let hello = |rig: &Rig, server| {
+        let of = rig.sink.memories.iter().rfind(|(of, _)| *of == server);
+        of.map(|(_, memory)| memory.hello.contains("sampling"))
+    };
+    rig.pass(31);
+    assert_eq!((hello(&rig, 0), hello(&rig, 1)), (Some(false), Some(true)), "what each was asked with");
+}
+
+#[test]
+fn a_server_that_has_said_nothing_yet_is_initialized_for_an_endpoint_without_a_handshake() {
+    let mut rig = Rig::new(specs(&["a"]), vec![offer(&["one"])], vec![]);
+    rig.router.on_server_up(0, rig.now, &mut rig.sink);
+    rig.link_up();
+    rig.endpoint(r#"{"id":1,"method":"tools/list"}"#);
+    assert_eq!(rig.at_endpoint()[0]["result"]["tools"][0]["name"], "one");
+}
+
+#[test]
+fn a_list_that_changes_all_the_time_keeps_no_other_change_from_the_endpoint_for_long() {
+    let mut rig = Rig::pair();
+    let mut waited = 0;
+    while rig.router.wants_reconnect(rig.now).is_none() {
+        assert!(waited < 100, "for ever");
+        rig.offers[0] = offer(&["add", &format!("t{waited}")]);
+        rig.server(0, CHANGED);
+        rig.pass(3);
+        waited += 3;
+    }
+    assert!((60..=66).contains(&waited), "{waited} s");
 }
 
 /// What can happen, in any order. Servers are taken modulo their number.
