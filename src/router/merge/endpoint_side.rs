@@ -17,7 +17,7 @@ use crate::tools::size::Size;
 /// A request of a method that nobody knows is kept for the next server up to this size, in bytes.
 const MAX_ELSEWHERE: usize = 8 * 1024;
 
-/// How long the servers may take to say whether one of them knows such a method.
+/// How long the servers may take to say whether one of them knows such a method; the last one isn't asked that.
 const ELSEWHERE: Duration = Duration::from_secs(60);
 
 /// Resources that an endpoint may follow at one server, and the longest URI of one, in bytes: they are kept.
@@ -349,15 +349,17 @@ impl Merge {
                 None => self.desk.refuse(own, UNAVAILABLE, "no server is running", out),
             };
         };
+        // Where there is nobody else to ask, it may take as long as it takes: the time is for finding who knows it.
         let keep = server + 1 < self.members.len() && frame.len() <= MAX_ELSEWHERE;
-        let method = String::from_utf8_lossy(call.method()).into();
-        call.terms = Some(Box::new(Terms {
-            timeout: Some(ELSEWHERE),
-            deadline: Some(now + ELSEWHERE),
-            what: method,
-            elsewhere: keep.then(|| (server + 1, frame.into())),
-            ..Terms::default()
-        }));
+        call.terms = keep.then(|| {
+            Box::new(Terms {
+                timeout: Some(ELSEWHERE),
+                deadline: Some(now + ELSEWHERE),
+                what: String::from_utf8_lossy(call.method()).into(),
+                elsewhere: Some((server + 1, frame.into())),
+                ..Terms::default()
+            })
+        });
         self.dispatch(server, frame, e, call, None, out);
     }
 

@@ -849,6 +849,25 @@ fn a_method_that_nobody_answers_gets_an_error() {
 }
 
 #[test]
+fn a_method_that_only_one_server_can_know_takes_as_long_as_it_takes() {
+    let mut alone = Rig::new(specs(&["a"]), vec![offer(&["one"])], vec![]);
+    alone.begin();
+    alone.endpoint(r#"{"id":"q","method":"tasks/result"}"#);
+    let mut last = Rig::pair();
+    last.endpoint(r#"{"id":"q","method":"tasks/result"}"#);
+    let first = last.at_server(0).pop().unwrap();
+    last.server(0, &json!({"id": first["id"], "error": {"code": -32601, "message": "no"}}).to_string());
+    for (mut rig, server) in [(alone, 0), (last, 1)] {
+        rig.pass(600);
+        assert!(rig.at_endpoint().is_empty());
+        let asked = rig.at_server(server);
+        assert_eq!(asked.len(), 1, "it was cancelled: {asked:?}");
+        rig.server(server, &json!({"id": asked[0]["id"], "result": {}}).to_string());
+        assert_eq!(rig.at_endpoint()[0]["result"], json!({}));
+    }
+}
+
+#[test]
 fn a_list_never_grows_beyond_what_the_endpoint_takes() {
     let mut rig = Rig::new(specs(&["a", "b"]), vec![offer(&["one"]), offer(&["two"])], vec![]);
     let huge = "x".repeat(1 << 20);
