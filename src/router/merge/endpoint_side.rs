@@ -17,7 +17,7 @@ use crate::tools::size::Size;
 /// A request of a method that nobody knows is kept for the next server up to this size, in bytes.
 const MAX_ELSEWHERE: usize = 8 * 1024;
 
-/// How long the servers may take to say whether one of them knows such a method.
+/// How long the servers may take to say whether one of them knows such a method; the last one isn't asked that.
 const ELSEWHERE: Duration = Duration::from_secs(60);
 
 /// Resources that an endpoint may follow at one server, and the longest URI of one, in bytes: they are kept.
@@ -223,24 +223,36 @@ impl Merge {
         let Some((range, uri)) = uri.and_then(|r| Some((r.clone(), text(&frame[r])?))) else {
             return self.desk.refuse(id, INVALID_PARAMS, "invalid params: a uri is missing", out);
         };
-        let Some((server, own)) = self.published().find_resource(&uri).or_else(|| self.only_keeper(&uri)) else {
-            if e.method.clone().is_some_and(|r| &frame[r] == b"resources/read") {
+        self.published();
+        let method = e.method.clone().map_or(&b""[..], |r| &frame[r]);
+        let followed = if method == b"resources/unsubscribe" { self.follows(&uri) } else { None };
+        let found = followed.or_else(|| self.published.find_resource(&uri, &self.seen.tables));
+        let Some((server, own)) = found.or_else(|| self.only_keeper(&uri)) else {
+            if method == b"resources/read" {
                 // A server may have what it does not list, and reading changes nothing.
                 return self.elsewhere(0, frame, e, Call::new(frame, e, now), None, out);
             }
             return self.unrouted(frame, id, format_args!("unknown resource: {uri}"), now, out);
         };
         let subscriptions = &mut self.members[server].subscriptions;
-        match e.method.clone().map(|r| &frame[r]) {
-            Some(b"resources/subscribe") if subscriptions.len() < MAX_SUBSCRIPTIONS && uri.len() <= MAX_URI => {
+        match method {
+            b"resources/subscribe" if subscriptions.len() < MAX_SUBSCRIPTIONS && uri.len() <= MAX_URI => {
                 subscriptions.insert(own.as_str().into(), uri.as_ref().into());
             }
-            Some(b"resources/unsubscribe") => {
+            b"resources/unsubscribe" => {
                 subscriptions.remove(&*own);
             }
             _ => {}
         }
         self.dispatch(server, frame, e, Call::new(frame, e, now), (own != *uri).then_some((range, &*own)), out);
+    }
+
+    /// Where the endpoint follows what it calls so, which may no longer be listed.
+    fn follows(&self, uri: &str) -> Option<(ServerIndex, String)> {
+        let all =
+            self.members.iter().flat_map(|m| m.subscriptions.iter().map(|subscription| (m.lane.index, subscription)));
+        let mut its = all.filter(|(_, (_, followed))| ***followed == *uri);
+        its.next().map(|(server, (own, _))| (server, own.to_string()))
     }
 
     /// A server may have resources that it doesn't list. If it is the only one that has any, they are its own.
@@ -282,7 +294,8 @@ impl Merge {
         let Some(template) = text(&frame[range.clone()]) else {
             return self.desk.refuse(id, INVALID_PARAMS, "invalid params: the uri is no text", out);
         };
-        match self.published().find(kind, &template, None) {
+        self.published();
+        match self.published.find(kind, &template, self.seen.tables[kind as usize].as_deref()) {
             Some((server, own)) => {
                 let edit = (*own != *template).then_some((range, &*own));
                 self.dispatch(server, frame, e, Call::new(frame, e, now), edit, out);
@@ -340,15 +353,17 @@ impl Merge {
                 None => self.desk.refuse(own, UNAVAILABLE, "no server is running", out),
             };
         };
+        // Where there is nobody else to ask, it may take as long as it takes: the time is for finding who knows it.
         let keep = server + 1 < self.members.len() && frame.len() <= MAX_ELSEWHERE;
-        let method = String::from_utf8_lossy(call.method()).into();
-        call.terms = Some(Box::new(Terms {
-            timeout: Some(ELSEWHERE),
-            deadline: Some(now + ELSEWHERE),
-            what: method,
-            elsewhere: keep.then(|| (server + 1, frame.into())),
-            ..Terms::default()
-        }));
+        call.terms = keep.then(|| {
+            Box::new(Terms {
+                timeout: Some(ELSEWHERE),
+                deadline: Some(now + ELSEWHERE),
+                what: String::from_utf8_lossy(call.method()).into(),
+                elsewhere: Some((server + 1, frame.into())),
+                ..Terms::default()
+            })
+        });
         self.dispatch(server, frame, e, call, None, out);
     }
 

@@ -19,8 +19,11 @@ const ENVELOPE: usize = 2048;
 /// Templates of one server that are published: each URI that is not listed is compared with all of them.
 const MAX_TEMPLATES: usize = 500;
 
-/// A published name or URI → whose it is, and what that server calls it.
-pub(super) type Table = HashMap<Box<str>, (ServerIndex, Arc<str>)>;
+/// Whose something is, and what that server calls it.
+type Way = (ServerIndex, Arc<str>);
+
+/// A published name or URI → where it leads.
+pub(super) type Table = HashMap<Box<str>, Way>;
 
 /// See the module's documentation.
 #[derive(Debug, Default)]
@@ -139,19 +142,33 @@ impl Published {
         still.or(now).cloned()
     }
 
-    /// Who has a resource: listed, or covered by a template.
-    pub(super) fn find_resource(&self, uri: &str) -> Option<(ServerIndex, String)> {
-        if let Some((server, own)) = self.find(ListKind::Resources, uri, None) {
-            return Some((server, (*own).to_owned()));
-        }
-        let templates = &self.tables[ListKind::Templates as usize];
-        // Of several the longest: it says most. Then by name, so that it is always the same.
-        let covers = templates.iter().filter(|(template, _)| uris::template_matches(template, uri));
-        let (template, (server, own)) = covers.max_by_key(|(template, _)| (template.len(), (*template).clone()))?;
-        // Where a clash was resolved, it was by something in front.
-        let front = template.strip_suffix(&**own).unwrap_or_default();
-        Some((*server, uri.strip_prefix(front).unwrap_or(uri).to_owned()))
+    /// Who has a resource: listed, or covered by a template. `read`: what the endpoint has read, of each kind; see
+    /// [`Published::find`].
+    pub(super) fn find_resource(&self, uri: &str, read: &[Option<Arc<Table>>; 4]) -> Option<(ServerIndex, String)> {
+        let now = |kind: ListKind| &*self.tables[kind as usize];
+        let read = |kind: ListKind| read[kind as usize].as_deref().unwrap_or(now(kind));
+        let is_still_there = |kind: ListKind, way: &Way| {
+            std::ptr::eq(read(kind), now(kind)) || now(kind).values().any(|other| other == way)
+        };
+        let meant = resource(read(ListKind::Resources), read(ListKind::Templates), uri);
+        meant
+            .filter(|(kind, way, _)| is_still_there(*kind, way))
+            .or_else(|| resource(now(ListKind::Resources), now(ListKind::Templates), uri))
+            .map(|(_, (server, _), own)| (*server, own.to_owned()))
     }
+}
+
+/// Where a URI leads by these tables: by which of them, to what, and what it is called there.
+fn resource<'a>(resources: &'a Table, templates: &'a Table, uri: &'a str) -> Option<(ListKind, &'a Way, &'a str)> {
+    if let Some(way) = resources.get(uri) {
+        return Some((ListKind::Resources, way, &way.1));
+    }
+    // Of several the longest: it says most. Then by name, so that it is always the same.
+    let covers = templates.iter().filter(|(template, _)| uris::template_matches(template, uri));
+    let (template, way) = covers.max_by_key(|(template, _)| (template.len(), *template))?;
+    // Where a clash was resolved, it was by something in front.
+    let front = template.strip_suffix(&*way.1).unwrap_or_default();
+    Some((ListKind::Templates, way, uri.strip_prefix(front).unwrap_or(uri)))
 }
 
 fn items(kind: ListKind, members: &[Member]) -> Vec<Item<'_>> {

@@ -713,6 +713,57 @@ fn a_name_means_what_it_meant_when_it_was_read() {
 }
 
 #[test]
+fn a_uri_means_what_it_meant_when_it_was_read() {
+    let (mut a, mut b) = (offer(&["one"]), offer(&["two"]));
+    for offer in [&mut a, &mut b] {
+        offer["capabilities"] = json!({"resources": {"subscribe": true, "listChanged": true}});
+        offer["resources/list"] = json!({"resources": []});
+        offer["resources/templates/list"] = json!({"resourceTemplates": []});
+    }
+    b["resources/list"] = json!({"resources": [{"uri": "mem:x", "name": "x"}, {"uri": "mem:gone", "name": "x"}]});
+    b["resources/templates/list"] = json!({"resourceTemplates": [{"uriTemplate": "s:{id}"}]});
+    let mut rig = Rig::new(specs(&["a", "b"]), vec![a, b.clone()], vec![]);
+    rig.begin();
+    let read_lists = |rig: &mut Rig| {
+        rig.endpoint(r#"{"id":1,"method":"resources/list"}"#);
+        rig.endpoint(r#"{"id":2,"method":"resources/templates/list"}"#);
+        rig.at_endpoint()
+    };
+    read_lists(&mut rig);
+    for uri in ["mem:x", "mem:gone"] {
+        rig.endpoint(&json!({"id": 3, "method": "resources/subscribe", "params": {"uri": uri}}).to_string());
+    }
+    assert_eq!(rig.at_server(1).len(), 2);
+    // Another one has the same, and a resource of what was only covered by a template.
+    rig.offers[0]["resources/list"] =
+        json!({"resources": [{"uri": "mem:x", "name": "x"}, {"uri": "s:1", "name": "x"}]});
+    rig.offers[0]["resources/templates/list"] = b["resources/templates/list"].clone();
+    rig.offers[1]["resources/list"] = json!({"resources": [{"uri": "mem:x", "name": "x"}]});
+    for server in [0, 1] {
+        rig.server(server, r#"{"method":"notifications/resources/list_changed"}"#);
+    }
+    let completion = json!({"ref": {"type": "ref/resource", "uri": "s:{id}"}, "argument": {}});
+    for (method, params) in [
+        ("resources/read", json!({"uri": "mem:x"})),
+        ("resources/read", json!({"uri": "s:1"})),
+        ("resources/read", json!({"uri": "s:2"})),
+        ("completion/complete", completion),
+        ("resources/unsubscribe", json!({"uri": "mem:x"})),
+        ("resources/unsubscribe", json!({"uri": "mem:gone"})),
+    ] {
+        rig.endpoint(&json!({"id": 4, "method": method, "params": params}).to_string());
+        assert_eq!(rig.at_server(0), [json!(null); 0], "{method} {params} was b's");
+        assert_eq!(rig.at_server(1)[0]["params"], params, "{method}");
+    }
+    read_lists(&mut rig);
+    for (uri, server) in [("s:1", 0), ("mcp-pipe://b/mem:x", 1), ("mcp-pipe://a/s:2", 0)] {
+        rig.endpoint(&json!({"id": 5, "method": "resources/read", "params": {"uri": uri}}).to_string());
+        let asked = [rig.at_server(0).len(), rig.at_server(1).len()];
+        assert_eq!(asked[server], 1, "{uri}: now it has read the new lists");
+    }
+}
+
+#[test]
 fn a_server_that_comes_and_goes_unlisted_brings_fewer_and_fewer_connections() {
     let mut spec = specs(&["a", "b"]);
     spec[0].keep_listed = false;
@@ -874,6 +925,25 @@ fn a_method_that_nobody_answers_gets_an_error() {
     rig.endpoint(r#"{"id":"q","method":"x/y"}"#);
     rig.pass(61);
     assert_eq!(rig.at_endpoint()[0]["id"], "q");
+}
+
+#[test]
+fn a_method_that_only_one_server_can_know_takes_as_long_as_it_takes() {
+    let mut alone = Rig::new(specs(&["a"]), vec![offer(&["one"])], vec![]);
+    alone.begin();
+    alone.endpoint(r#"{"id":"q","method":"tasks/result"}"#);
+    let mut last = Rig::pair();
+    last.endpoint(r#"{"id":"q","method":"tasks/result"}"#);
+    let first = last.at_server(0).pop().unwrap();
+    last.server(0, &json!({"id": first["id"], "error": {"code": -32601, "message": "no"}}).to_string());
+    for (mut rig, server) in [(alone, 0), (last, 1)] {
+        rig.pass(600);
+        assert!(rig.at_endpoint().is_empty());
+        let asked = rig.at_server(server);
+        assert_eq!(asked.len(), 1, "it was cancelled: {asked:?}");
+        rig.server(server, &json!({"id": asked[0]["id"], "result": {}}).to_string());
+        assert_eq!(rig.at_endpoint()[0]["result"], json!({}));
+    }
 }
 
 #[test]
