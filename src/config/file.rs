@@ -89,7 +89,8 @@ pub(crate) struct Shared {
 pub(crate) struct Entry {
     pub(crate) name: String,
     pub(crate) kind: Kind,
-    pub(crate) disabled: bool,
+    /// Where it is said that it does not run.
+    pub(crate) disabled: Option<String>,
     pub(crate) args: Vec<Located<String>>,
     pub(crate) env: Vec<(String, Located<String>)>,
     pub(crate) cwd: Option<Located<String>>,
@@ -167,7 +168,7 @@ fn entry(r: &mut Reader<'_>, name: String, prop: &ObjectProp<'_>, path: &str) ->
     let mut entry = Entry {
         name,
         kind: Kind::Unknown,
-        disabled: false,
+        disabled: None,
         args: Vec::new(),
         env: Vec::new(),
         cwd: None,
@@ -189,8 +190,11 @@ fn entry(r: &mut Reader<'_>, name: String, prop: &ObjectProp<'_>, path: &str) ->
             "tools" => entry.tools = policy::read(r, value, &path),
             "url" | "serverUrl" => url = Some(r.place(prop, &path)),
             "headers" => headers = true,
-            "disabled" => entry.disabled |= r.boolean(value, &path) == Some(true),
-            "enabled" => entry.disabled |= r.boolean(value, &path) == Some(false),
+            "disabled" | "enabled" => {
+                if r.boolean(value, &path) == Some(key == "disabled") {
+                    entry.disabled = Some(r.place(prop, &path));
+                }
+            }
             _ if shared(r, &key, prop, &path, &mut entry.shared) => {}
             _ => keys::unknown(r, &key, prop, &path, &[keys::SERVER, keys::SHARED]),
         }
@@ -223,7 +227,7 @@ fn entry(r: &mut Reader<'_>, name: String, prop: &ObjectProp<'_>, path: &str) ->
             Kind::Unknown
         }
     };
-    if entry.disabled && r.mistakes.len() > before {
+    if entry.disabled.is_some() && r.mistakes.len() > before {
         // Who switches off what is broken wants the others to run.
         let mistakes = r.mistakes.split_off(before);
         r.warnings.extend(mistakes);
