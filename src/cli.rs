@@ -28,13 +28,12 @@ Examples:
   mcp-pipe --mode multiplex               all servers of an endpoint on one connection
   mcp-pipe call calculator add '{\"a\":2,\"b\":3}'
 
-A server whose name is also a command (tools, call, health, run) is run with: mcp-pipe run NAME";
+A server whose name is also a command (tools, call, health, run, help) is run with: mcp-pipe run NAME";
 
 /// Serves MCP servers (programs that speak JSON-RPC on stdin and stdout) on WebSocket endpoints
 #[derive(Debug, Parser)]
 #[command(name = "mcp-pipe", version, after_help = EXAMPLES, subcommand_help_heading = "Commands")]
 #[command(override_usage = "mcp-pipe [OPTIONS] [TARGET | -- CMD ARGS…]\n       mcp-pipe [OPTIONS] COMMAND …")]
-#[command(disable_help_subcommand = true)]
 pub struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
@@ -178,6 +177,14 @@ impl Cli {
         }
     }
 
+    /// The names of the commands, where none was given: a target may be one that was mistyped.
+    pub fn other_commands(&self) -> Vec<String> {
+        if self.command.is_some() {
+            return Vec::new();
+        }
+        Cli::command().get_subcommands().map(|command| command.get_name().to_owned()).collect()
+    }
+
     /// What to do.
     pub fn action(&self) -> Command {
         self.command.clone().unwrap_or_else(|| Command::Run(self.target.clone()))
@@ -248,6 +255,16 @@ mod tests {
         assert_eq!(run.target(), Target::Line(&["npx".into(), "-y".into(), "x".into(), "--local".into()]));
         assert!(cli(&["calculator", "tools"]).is_err());
         assert!(cli(&["calculator", "--", "npx"]).is_err());
+    }
+
+    #[test]
+    fn help_is_a_command_as_well() {
+        let help = cli(&["help"]).unwrap_err();
+        assert_eq!((help.kind(), help.exit_code()), (ErrorKind::DisplayHelp, 0));
+        assert!(help.to_string().contains("mcp-pipe -- npx"), "{help}");
+        assert_eq!(cli(&["run", "help"]).unwrap().target(), Target::Named("help"));
+        assert_eq!(cli(&["heath"]).unwrap().other_commands(), ["run", "tools", "call", "health"]);
+        assert!(cli(&["tools", "heath"]).unwrap().other_commands().is_empty());
     }
 
     #[test]

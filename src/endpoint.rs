@@ -28,6 +28,15 @@ pub enum EndpointError {
     /// No scheme, so it isn't known whether to use TLS.
     #[error("has no scheme; write wss:// (or ws:// without TLS) in front of it")]
     NoScheme,
+    /// A slash is missing behind the scheme.
+    #[error("needs two slashes after {0}")]
+    Slashes(&'static str),
+    /// A variable as shells write it, which is not replaced.
+    #[error("begins with a $; for the value of a variable write ${{NAME}}")]
+    Variable,
+    /// A character that would end the URL, or that no URL has.
+    #[error("has {0}, which no endpoint may hold; write {1} for it")]
+    Character(&'static str, &'static str),
     /// No host.
     #[error("names no host")]
     NoHost,
@@ -93,17 +102,27 @@ impl FromStr for Endpoint {
     fn from_str(text: &str) -> Result<Self, EndpointError> {
         let text = text.trim();
         let Some((scheme, rest)) = text.split_once("://") else {
-            return Err(if text.contains(' ') { EndpointError::NotAUrl } else { EndpointError::NoScheme });
+            let begins = |with: &&str| text.get(..with.len()).is_some_and(|t| t.eq_ignore_ascii_case(with));
+            return Err(match ["wss:", "ws:"].iter().find(|with| begins(with)) {
+                Some(scheme) => EndpointError::Slashes(scheme),
+                None if text.starts_with('$') => EndpointError::Variable,
+                None if text.contains(' ') => EndpointError::NotAUrl,
+                None => EndpointError::NoScheme,
+            });
         };
         if !["ws", "wss"].iter().any(|s| scheme.eq_ignore_ascii_case(s)) {
             return Err(EndpointError::Scheme(scheme.chars().take(20).collect()));
         }
-        if ["<", "your_token", "your-token", "your token"].iter().any(|p| rest.to_ascii_lowercase().contains(p)) {
+        if ["<", "…", "your_token", "your-token", "your token"].iter().any(|p| rest.to_ascii_lowercase().contains(p))
+        {
             return Err(EndpointError::Placeholder);
         }
         // A fragment never travels (RFC 6455 section 3); `Uri` drops it silently, so refuse it.
         if rest.contains('#') {
-            return Err(EndpointError::NotAUrl);
+            return Err(EndpointError::Character("a \"#\"", "%23"));
+        }
+        if rest.contains(char::is_whitespace) {
+            return Err(EndpointError::Character("a blank", "%20"));
         }
         let uri: Uri = text.parse().map_err(|_| EndpointError::NotAUrl)?;
         match uri.authority() {
@@ -209,7 +228,12 @@ mod tests {
             ("https://h/?token=s3cret", EndpointError::Scheme("https".into())),
             ("api.xiaozhi.me/mcp/?token=s3cret", EndpointError::NoScheme),
             ("wss://api.xiaozhi.me/mcp/?token=<your token>", EndpointError::Placeholder),
-            ("wss://h/ x?token=s3cret", EndpointError::NotAUrl),
+            ("wss://…/?token=…", EndpointError::Placeholder),
+            ("wss://h/ x?token=s3cret", EndpointError::Character("a blank", "%20")),
+            ("wss://h/x?token=s3cret#x", EndpointError::Character("a \"#\"", "%23")),
+            ("WSS:/h/x?token=s3cret", EndpointError::Slashes("wss:")),
+            ("$s3cret", EndpointError::Variable),
+            ("a b", EndpointError::NotAUrl),
             ("wss:///x", EndpointError::NotAUrl),
             ("wss://h:99999/?token=s3cret", EndpointError::Port),
             ("wss://h:80443/?token=s3cret", EndpointError::Port),

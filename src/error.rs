@@ -63,6 +63,8 @@ pub struct Problems {
     pub mistakes: Vec<Problem>,
     /// What would have been logged besides.
     pub warnings: Vec<Problem>,
+    /// The target on the command line is nothing that there is. Alone it is no mistake of the config.
+    pub target: Option<Problem>,
 }
 
 impl std::error::Error for Problems {}
@@ -87,7 +89,7 @@ impl fmt::Display for Problems {
 pub enum Failure {
     /// The command line; `--help` and `--version` too, which print to stdout and succeed.
     Usage(clap::Error),
-    /// An option or variable that is about this program and not about servers.
+    /// A target that there is not, or an option or variable that is about this program and not about servers.
     Option(Problem),
     /// The config.
     Config(Problems),
@@ -96,15 +98,21 @@ pub enum Failure {
 }
 
 impl From<Problems> for Failure {
-    fn from(problems: Problems) -> Self {
-        Failure::Config(problems)
+    fn from(mut problems: Problems) -> Self {
+        match problems.target.take() {
+            Some(target) if problems.mistakes.is_empty() => Failure::Option(target),
+            target => {
+                problems.mistakes.extend(target);
+                Failure::Config(problems)
+            }
+        }
     }
 }
 
 impl From<anyhow::Error> for Failure {
     fn from(error: anyhow::Error) -> Self {
         match error.downcast::<Problems>() {
-            Ok(problems) => Failure::Config(problems),
+            Ok(problems) => problems.into(),
             Err(error) => Failure::Run(error),
         }
     }
@@ -180,6 +188,7 @@ mod tests {
                 Problem::new("mcp_config.json:9:3 mcpServers.b", "has no command", ""),
             ],
             warnings: vec![Problem::new("mcp_config.json:2:3 foo", "is not a known key", "")],
+            target: None,
         });
         assert_eq!(
             failure.to_string(),
@@ -188,6 +197,18 @@ mod tests {
              mcp_config.json:9:3 mcpServers.b\n    has no command\n  \
              warning: mcp_config.json:2:3 foo\n    is not a known key\n"
         );
+        assert_eq!(failure.exit(), Exit::Config);
+    }
+
+    #[test]
+    fn a_wrong_target_is_the_command_lines_fault_unless_the_config_is_wrong_too() {
+        let target = || Some(Problem::new("heath", "is nothing", "did you mean health?"));
+        let failure = Failure::from(Problems { target: target(), ..Problems::default() });
+        assert_eq!(failure.to_string(), "mcp-pipe: heath is nothing\n  → did you mean health?\n");
+        assert_eq!(failure.exit(), Exit::Usage);
+        let mistakes = vec![Problem::new("mcp_config.json:9:3", "is wrong", "")];
+        let failure = Failure::from(Problems { target: target(), mistakes, ..Problems::default() });
+        assert!(failure.to_string().contains("2 mistakes") && failure.to_string().contains("heath"), "{failure}");
         assert_eq!(failure.exit(), Exit::Config);
     }
 

@@ -129,11 +129,13 @@ async fn catalogue(
     patience: Duration,
 ) -> Result<Arc<Catalogue>, InspectError> {
     tokio::select! {
-        catalogue = client.tools(server, patience) => catalogue.map_err(|error| match error {
-            GatewayError::NotReady { server, waited, .. } if status.is_starting(&server) => {
-                InspectError::Silent { server, waited }
+        catalogue = client.tools(server, patience) => catalogue.map_err(|error| {
+            if let GatewayError::NotReady { server, waited, .. } = &error
+                && status.is_starting(server)
+            {
+                return InspectError::Silent { server: server.clone(), waited: *waited };
             }
-            error => InspectError::Call(error),
+            InspectError::Call(error)
         }),
         why = status.down(server) => Err(InspectError::Down { server: server.to_owned(), why }),
     }

@@ -89,7 +89,8 @@ pub(crate) struct Shared {
 pub(crate) struct Entry {
     pub(crate) name: String,
     pub(crate) kind: Kind,
-    pub(crate) disabled: bool,
+    /// Where it is said that it does not run.
+    pub(crate) disabled: Option<String>,
     pub(crate) args: Vec<Located<String>>,
     pub(crate) env: Vec<(String, Located<String>)>,
     pub(crate) cwd: Option<Located<String>>,
@@ -169,7 +170,7 @@ fn entry(r: &mut Reader<'_>, name: String, prop: &ObjectProp<'_>, path: &str) ->
     let mut entry = Entry {
         name,
         kind: Kind::Unknown,
-        disabled: false,
+        disabled: None,
         args: Vec::new(),
         env: Vec::new(),
         cwd: None,
@@ -182,6 +183,7 @@ fn entry(r: &mut Reader<'_>, name: String, prop: &ObjectProp<'_>, path: &str) ->
     let (mut disabled, mut enabled, mut active) = (None, None, None);
     for (key, path, prop) in r.members(&prop.value, path) {
         let value = &prop.value;
+        let switch = |r: &mut Reader<'_>, off| (r.boolean(value, &path) == Some(off)).then(|| r.place(prop, &path));
         match key.as_str() {
             "type" | "transportType" | "transport" => transport = r.string(value, &path),
             "command" => command = r.string(value, &path),
@@ -192,14 +194,14 @@ fn entry(r: &mut Reader<'_>, name: String, prop: &ObjectProp<'_>, path: &str) ->
             "tools" => entry.tools = policy::read(r, value, &path),
             "url" | "serverUrl" => url = Some(r.place(prop, &path)),
             "headers" => headers = true,
-            "disabled" => disabled = r.boolean(value, &path),
-            "enabled" => enabled = r.boolean(value, &path),
-            "isActive" => active = r.boolean(value, &path),
+            "disabled" => disabled = switch(r, true),
+            "enabled" => enabled = switch(r, false),
+            "isActive" => active = switch(r, false),
             _ if shared(r, &key, prop, &path, &mut entry.shared) => {}
             _ => keys::unknown(r, &key, prop, &path, &[keys::SERVER, keys::SHARED]),
         }
     }
-    entry.disabled = disabled == Some(true) || enabled == Some(false) || active == Some(false);
+    entry.disabled = disabled.or(enabled).or(active);
     let malformed = r.mistakes.len() > before;
     entry.kind = match (transport, command, url) {
         (Some(t), _, _) if keys::is_remote(&t.value) => Kind::Remote(t),
@@ -228,7 +230,7 @@ fn entry(r: &mut Reader<'_>, name: String, prop: &ObjectProp<'_>, path: &str) ->
             Kind::Unknown
         }
     };
-    if entry.disabled && r.mistakes.len() > before {
+    if entry.disabled.is_some() && r.mistakes.len() > before {
         // Who switches off what is broken wants the others to run.
         let mistakes = r.mistakes.split_off(before);
         r.warnings.extend(mistakes);

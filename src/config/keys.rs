@@ -105,16 +105,29 @@ pub(crate) fn is_remote(kind: &str) -> bool {
 
 /// Warns about a key that is none of the `known` ones of its place, with the one that was probably meant.
 pub(crate) fn unknown(r: &mut Reader<'_>, key: &str, prop: &ObjectProp<'_>, path: &str, known: &[&[&str]]) {
+    if let Some(remedy) = slip(key, known) {
+        r.warning(prop, path, "is not a known key and is ignored", remedy);
+    }
+}
+
+/// The same in `tools`, where it is a mistake: without the rule that was meant, tools would be published that should not be.
+pub(crate) fn unknown_rule(r: &mut Reader<'_>, key: &str, prop: &ObjectProp<'_>, path: &str) {
+    if let Some(remedy) = slip(key, &[TOOLS]) {
+        r.mistake(prop, path, "is not a known key", remedy);
+    }
+}
+
+/// The remedy for a key that is none of the `known` ones; `None` for one that somebody wrote who knew.
+fn slip(key: &str, known: &[&[&str]]) -> Option<String> {
     if FOREIGN.contains(&key) || key.starts_with(['_', '/', '#']) {
-        return;
+        return None;
     }
     let renamed = RENAMED.iter().find(|(theirs, ours)| *theirs == key && known.iter().any(|k| k.contains(ours)));
     let meant = match renamed {
         Some((_, ours)) => Some(*ours),
         None => closest(key, known.iter().copied().flatten().copied()),
     };
-    let remedy = meant.map_or_else(|| "remove it, or check its spelling".to_owned(), |k| format!("did you mean {k}?"));
-    r.warning(prop, path, "is not a known key and is ignored", remedy);
+    Some(meant.map_or_else(|| "remove it, or check its spelling".to_owned(), |k| format!("did you mean {k}?")))
 }
 
 /// The name most like a text, if it is like it at all.

@@ -46,7 +46,7 @@ pub(crate) fn read(r: &mut Reader<'_>, value: &Value<'_>, path: &str) -> ToolPol
             beside if keys::SHARED.contains(&beside) => {
                 r.warning(prop, &path, "is ignored here", "write it beside tools, not in it");
             }
-            _ => keys::unknown(r, &key, prop, &path, &[keys::TOOLS]),
+            _ => keys::unknown_rule(r, &key, prop, &path),
         }
     }
     policy

@@ -2,7 +2,8 @@
 
 use jsonc_parser::ast::{ObjectProp, Value};
 use jsonc_parser::common::Ranged;
-use jsonc_parser::{CollectOptions, ParseOptions, parse_to_ast};
+use jsonc_parser::errors::ParseErrorKind;
+use jsonc_parser::{CollectOptions, ParseOptions, ParseStringErrorKind, parse_to_ast};
 
 use crate::error::Problem;
 
@@ -54,11 +55,29 @@ impl<'t> Reader<'t> {
                     r#"write {"mcpServers": {"calculator": {"command": "python", "args": ["calculator.py"]}}}"#,
                 ),
             },
-            Err(error) => Problem::new(
-                self.place_at(error.range().start, ""),
-                format!("is no valid JSON: {}", error.kind()),
-                "look for a missing comma, quote or bracket there or just before",
-            ),
+            Err(error) => {
+                let kind = error.kind();
+                let open = if matches!(kind, ParseErrorKind::UnterminatedObject) {
+                    Some(("{", "}"))
+                } else if matches!(kind, ParseErrorKind::UnterminatedArray) {
+                    Some(("[", "]"))
+                } else if matches!(kind, ParseErrorKind::String(ParseStringErrorKind::UnterminatedStringLiteral)) {
+                    Some(("\"", "\""))
+                } else {
+                    None
+                };
+                let (what, remedy) = match open {
+                    Some((open, close)) => (
+                        format!("is no valid JSON: the {open} is never closed"),
+                        format!("a {close} is missing somewhere after it"),
+                    ),
+                    None => (
+                        format!("is no valid JSON: {kind}"),
+                        "look for a missing comma, quote or bracket there or just before".to_owned(),
+                    ),
+                };
+                Problem::new(self.place_at(error.range().start, ""), what, remedy)
+            }
         };
         self.mistakes.push(problem);
         None

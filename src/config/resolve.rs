@@ -10,7 +10,7 @@ use super::command::Invocation;
 use super::dial::{self, Common, Own};
 use super::dotenv::DotEnv;
 use super::expand::{ExpandError, expand};
-use super::file::{self, Entry, File, Shared};
+use super::file::{self, Entry, File, Kind, Shared};
 use super::reader::Located;
 use super::{CommandSpec, Config, Environment, ServerSpec, cache, locate, secrets, sharing, start};
 use crate::cli::{Cli, Target};
@@ -102,6 +102,11 @@ impl Context<'_> {
         note(&mut self.problems.mistakes, Problem::new(place, what, remedy));
     }
 
+    /// Notes that the target is nothing that there is.
+    pub(crate) fn no_target(&mut self, place: impl Into<String>, what: impl Into<String>, remedy: impl Into<String>) {
+        self.problems.target = Some(Problem::new(place, what, remedy));
+    }
+
     /// Notes what stops nothing; once, too.
     pub(crate) fn warning(&mut self, place: impl Into<String>, what: impl Into<String>, remedy: impl Into<String>) {
         note(&mut self.problems.warnings, Problem::new(place, what, remedy));
@@ -154,7 +159,7 @@ pub fn resolve(cli: &Cli, env: &Environment, cwd: &Path) -> Result<Resolved, Pro
     ctx.hidden.headers = headers;
     let servers = servers.into_iter().map(|server| start::with_clean_environment(&ctx, server)).collect();
     ctx.notes.extend(start::withheld(&ctx));
-    if !ctx.problems.mistakes.is_empty() {
+    if !ctx.problems.mistakes.is_empty() || ctx.problems.target.is_some() {
         return Err(ctx.problems);
     }
     let config = Config {
@@ -194,14 +199,14 @@ fn servers(ctx: &mut Context<'_>, file: &File, target: Target<'_>, config: Optio
     let mut chosen: Vec<(String, CommandSpec, Option<&Entry>)> = Vec::new();
     match target {
         Target::All => {
-            for entry in file.entries.iter().filter(|entry| !entry.disabled) {
+            for entry in file.entries.iter().filter(|entry| entry.disabled.is_none()) {
                 if let Some(command) = start::of_entry(ctx, entry, false) {
                     chosen.push((entry.name.clone(), command, Some(entry)));
                 }
             }
             if let (true, true, Some(config)) = (chosen.is_empty(), ctx.problems.mistakes.is_empty(), config) {
-                let remedy = "add or enable one, or run one command without the config: mcp-pipe -- CMD";
-                ctx.mistake(config, "names no server that can run", remedy);
+                let remedy = "add or enable one, run a disabled one by its name, or a command without the config: mcp-pipe -- CMD";
+                ctx.mistake(config, format!("names no server that can run{}", why_none(file)), remedy);
             }
         }
         Target::Named(name) => match file.entries.iter().find(|entry| entry.name == name) {
@@ -275,6 +280,17 @@ fn servers(ctx: &mut Context<'_>, file: &File, target: Target<'_>, config: Optio
         missing_endpoint(ctx, &without);
     }
     servers
+}
+
+/// Why none of the file's servers can run, for the end of a sentence. A few of them show what is wrong with all.
+fn why_none(file: &File) -> String {
+    let reason = |entry: &Entry| match (&entry.disabled, &entry.kind) {
+        (Some(place), _) => Some(format!("{} is disabled ({place})", entry.name)),
+        (None, Kind::Remote(_)) => Some(format!("{} is a remote server, which this version can't use", entry.name)),
+        (None, Kind::Stdio(_) | Kind::Unknown) => None,
+    };
+    let reasons: Vec<String> = file.entries.iter().filter_map(reason).take(5).collect();
+    if reasons.is_empty() { String::new() } else { format!(": {}", reasons.join("; ")) }
 }
 
 fn missing_endpoint(ctx: &mut Context<'_>, without: &[String]) {

@@ -25,13 +25,14 @@ pub(crate) fn of_entry(ctx: &mut Context<'_>, entry: &Entry, asked_for: bool) ->
             if asked_for {
                 ctx.mistake(&by.place, what, "choose a server with a command");
             } else {
-                ctx.warning(&by.place, format!("{what}; the other servers run"), "disable it to silence this");
+                ctx.warning(&by.place, format!("{what}; it is left out"), "disable it to silence this");
             }
             return None;
         }
     };
     for text in std::iter::once(program).chain(&entry.args).filter(|text| text.value.contains("${")) {
-        let what = "is passed on as it stands: a command line is no place for secrets, everybody can read it";
+        let what =
+            "has a ${, which is not replaced here: a command line is no place for secrets, everybody can read it";
         ctx.warning(&text.place, what, "hand a value over in env");
     }
     let mut env = Vec::new();
@@ -87,13 +88,16 @@ pub(crate) fn of_script(ctx: &mut Context<'_>, file: &File, name: &str) -> Optio
     let Some(path) = places.iter().find(|place| place.is_file()) else {
         let looked: Vec<String> = places.iter().map(|place| place.display().to_string()).collect();
         let names: Vec<&str> = file.entries.iter().map(|entry| entry.name.as_str()).collect();
-        let remedy = match (closest(name, names.iter().copied()), names.as_slice()) {
+        let commands = ctx.cli.other_commands();
+        let known = names.iter().copied().chain(commands.iter().map(String::as_str));
+        let remedy = match (closest(name, known), names.as_slice()) {
             (Some(close), _) => format!("did you mean {close}?"),
             (None, []) => format!("to run a program: mcp-pipe -- {name}"),
             (None, names) => format!("the config has: {}; to run a program: mcp-pipe -- {name}", names.join(", ")),
         };
-        let what = format!("is neither a server in the config nor a file; looked for {}", looked.join(", "));
-        ctx.mistake(name, what, remedy);
+        let what =
+            format!("is neither a command nor a server in the config nor a file; looked for {}", looked.join(", "));
+        ctx.no_target(name, what, remedy);
         return None;
     };
     match command::for_script(path, ctx.env) {
@@ -103,7 +107,7 @@ pub(crate) fn of_script(ctx: &mut Context<'_>, file: &File, name: &str) -> Optio
             Some((stem, of_line(ctx, invocation)))
         }
         Err((what, remedy)) => {
-            ctx.mistake(path.display().to_string(), what, remedy);
+            ctx.no_target(path.display().to_string(), what, remedy);
             None
         }
     }
@@ -114,7 +118,7 @@ pub(crate) fn is_url(ctx: &mut Context<'_>, target: &str) -> bool {
     let is_url = target.contains("://");
     if is_url {
         let remedy = "pass an endpoint by MCP_ENDPOINT, .env or --endpoint";
-        ctx.mistake("the target", "is a URL, not a server, a script or a program", remedy);
+        ctx.no_target("the target", "is a URL, not a server, a script or a program", remedy);
     }
     is_url
 }

@@ -169,6 +169,14 @@ fn a_file_that_cannot_be_read_says_why() {
     assert!(config(b"{\n\"mcpServers\": {}\n\xff}").starts_with("mcp_config.json:3: is not UTF-8"));
     let syntax = config(b"{\n  \"mcpServers\": {\n    \"a\": {\"command\": \"x\" \"args\": []}\n  }\n}");
     assert!(syntax.starts_with("mcp_config.json:3:") && syntax.contains("is no valid JSON"), "{syntax}");
+    for (text, open, close) in [
+        ("{\n\"mcpServers\": {\"a\": {\"command\": \"x\"}\n}", "1:1: is no valid JSON: the {", "a }"),
+        ("{\"mcpServers\": {\"a\": {\"args\": [\"x\"", "1:31: is no valid JSON: the [", "a ]"),
+        ("{\"mcpServers\": {\"a", "1:17: is no valid JSON: the \"", "a \""),
+    ] {
+        let want = format!("mcp_config.json:{open} is never closed; {close} is missing somewhere after it");
+        assert_eq!(config(text.as_bytes()), want);
+    }
     assert!(config(b"{\"mcpServers\": {}}").contains("names no server that can run"));
     assert!(config(b"{'mcpServers': {}}").contains("no valid JSON"), "JSON with comments is not JSON5");
 
@@ -235,7 +243,10 @@ fn remote_servers_are_skipped_with_a_warning_and_the_others_run() {
     assert!(warnings[0].contains("mcpServers.a.type: makes a a remote server (streamable_http)"), "{warnings:?}");
     assert!(warnings[1].contains("mcpServers.b.serverUrl: makes b a remote server"), "{warnings:?}");
     let only = Case::new(r#"{"mcpServers": {"a": {"type": "sse", "url": "https://h"}}}"#);
-    assert!(only.mistakes(&[])[0].contains("names no server that can run"));
+    let none = &only.mistakes(&[])[0];
+    assert!(none.contains("names no server that can run: a is a remote server"), "{none}");
+    let problems = only.run(&[]).unwrap_err().to_string();
+    assert!(problems.contains("it is left out") && !problems.contains("other servers"), "{problems}");
     assert!(case.mistakes(&["a"])[0].contains("choose a server with a command"));
 }
 
@@ -292,6 +303,18 @@ fn what_may_appear_later_is_a_warning_and_stops_nobody() {
     assert_eq!(server.link.ca_file, Some(case.dir.path().join("later.pem")));
     let flag = case.ok(&["--ca-file", "no.pem"]);
     assert!(case.lines(&flag.warnings)[1].starts_with("--ca-file: names DIR/no.pem"));
+}
+
+#[test]
+fn where_all_servers_are_disabled_it_is_said_which_and_where() {
+    let case = Case::new(
+        r#"{"mcpServers": {"a": {"command": "x", "disabled": true},
+"b": {"command": "x", "enabled": false}}}"#,
+    );
+    let mistake = &case.mistakes(&[])[0];
+    let want = "names no server that can run: a is disabled (mcp_config.json:1:39 mcpServers.a.disabled); \
+                b is disabled (mcp_config.json:2:23 mcpServers.b.enabled); add or enable one, run a disabled one by its name";
+    assert!(mistake.contains(want), "{mistake}");
 }
 
 #[test]
@@ -492,7 +515,7 @@ fn the_files_headers_go_to_the_common_endpoint_only() {
 fn references_in_arguments_are_passed_on_with_a_warning() {
     let case = Case::server(r#""args": ["--key=${KEY}"]"#).env(&[("KEY", "s3cret")]);
     assert_eq!(case.ok(&[]).config.servers[0].command.args, ["--key=${KEY}"]);
-    assert!(case.warnings(&[])[0].contains("mcpServers.a.args[0]: is passed on as it stands"));
+    assert!(case.warnings(&[])[0].contains("mcpServers.a.args[0]: has a ${, which is not replaced here"));
 }
 
 #[test]
@@ -527,30 +550,37 @@ fn a_target_is_a_name_of_the_config_before_it_is_a_file() {
 #[test]
 fn an_unknown_target_says_where_it_was_looked_for_and_what_there_is() {
     let case = Case::new(r#"{"mcpServers": {"calculator": {"command": "x"}}}"#).file("x.txt", "");
-    let mistake = &case.mistakes(&["calculater"])[0];
+    let wrong = |arguments: &[&str]| {
+        let problems = case.run(arguments).unwrap_err();
+        assert!(problems.mistakes.is_empty(), "the config is right: {problems}");
+        case.lines(&[problems.target.unwrap()]).join("")
+    };
+    let mistake = wrong(&["calculater"]);
     assert!(
         mistake.contains("DIR/calculater, DIR/examples/calculater") && mistake.ends_with("did you mean calculator?")
     );
-    assert!(case.mistakes(&["zzz"])[0].contains("the config has: calculator"));
-    assert!(case.mistakes(&["x.txt"])[0].contains("chmod +x"));
+    assert!(wrong(&["heath"]).ends_with("did you mean health?"));
+    assert!(wrong(&["tools", "heath"]).contains("the config has: calculator"), "no command follows a command");
+    assert!(wrong(&["zzz"]).contains("the config has: calculator"));
+    assert!(wrong(&["x.txt"]).contains("chmod +x"));
 }
 
 #[test]
 fn an_endpoint_in_the_wrong_place_is_told_and_not_shown() {
     const URL: &str = "wss://h/?token=s3cret-s3cret";
     let case = Case::server(r#""args": []"#).no_env();
-    for (line, place) in [
-        (&[URL][..], "the target: is a URL"),
-        (&["--", URL], "the target: is a URL"),
-        (&["--local", "--", URL, "x"], "the target: is a URL"),
-        (&["--config", URL], "--config: is a URL"),
-    ] {
-        let mistakes = case.mistakes(line);
+    for line in [&[URL][..], &["--", URL], &["--local", "--", URL, "x"]] {
+        let problems = case.run(line).unwrap_err();
+        let all = problems.to_string();
+        assert!(problems.mistakes.is_empty() && all.contains("--endpoint") && !all.contains("s3cret"), "{all}");
+        assert!(problems.target.unwrap().to_string().starts_with("the target: is a URL"), "{all}");
+    }
+    let is_told = |mistakes: Vec<String>, place: &str| {
         assert!(mistakes.len() == 1 && mistakes[0].starts_with(place), "{mistakes:?}");
         assert!(mistakes[0].contains("--endpoint") && !mistakes[0].contains("s3cret"), "{mistakes:?}");
-    }
-    let mistakes = case.env(&[("MCP_CONFIG", URL)]).mistakes(&[]);
-    assert!(mistakes[0].starts_with("MCP_CONFIG: is a URL") && !mistakes[0].contains("s3cret"), "{mistakes:?}");
+    };
+    is_told(case.mistakes(&["--config", URL]), "--config: is a URL");
+    is_told(case.env(&[("MCP_CONFIG", URL)]).mistakes(&[]), "MCP_CONFIG: is a URL");
 }
 
 #[test]

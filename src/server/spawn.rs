@@ -81,9 +81,11 @@ fn missing(spec: &CommandSpec) -> String {
         if is_path(program) {
             let from = spec.cwd.clone().or_else(|| env::current_dir().ok()).unwrap_or_default();
             let whole = from.join(program);
-            return format!("cannot start {program}: there is no file {} (key `command`)", whole.display());
+            let hint = shell_only(program).map_or_else(String::new, |hint| format!("; {hint}"));
+            return format!("cannot start {program}: there is no file {} (key `command`){hint}", whole.display());
         }
-        return format!("command not found: {program} (searched PATH={}); {}", search_path(spec), remedy(program));
+        let remedy = shell_only(program).unwrap_or_else(|| remedy(program));
+        return format!("command not found: {program} (searched PATH={}); {remedy}", search_path(spec));
     };
     let (interpreter, path) = (interpreter(&path), path.display());
     match interpreter {
@@ -95,6 +97,17 @@ fn missing(spec: &CommandSpec) -> String {
             "cannot start {path}: the loader or a library it was built for is not on this system \
              (another libc or architecture?)"
         ),
+    }
+}
+
+/// What to write instead where a shell would have made something else of the program's name.
+fn shell_only(program: &str) -> Option<&'static str> {
+    if program.contains(char::is_whitespace) {
+        Some("`command` is the program only: put the rest into `args`, a text for each argument")
+    } else if program.starts_with("~/") || program.contains("/~/") {
+        Some("~ is not replaced here: write the whole path")
+    } else {
+        None
     }
 }
 
@@ -193,6 +206,19 @@ mod tests {
         let mut spec = spec("./server");
         spec.cwd = Some("/".into());
         assert!(refused(&spec).contains("there is no file /./server"), "{}", refused(&spec));
+    }
+
+    #[test]
+    fn what_only_a_shell_takes_apart_is_said_to_be_none_of_ours() {
+        for (program, want) in [
+            ("surely-no-program examples/calculator.py", "put the rest into `args`"),
+            ("./bin/no-program --flag", "put the rest into `args`"),
+            ("/nowhere/~/bin/x", "write the whole path"),
+        ] {
+            let why = refused(&spec(program));
+            assert!(why.ends_with(want) || why.contains(want), "{why}");
+        }
+        assert!(!refused(&spec("./server")).contains("args"));
     }
 
     #[test]

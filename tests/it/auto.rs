@@ -154,7 +154,7 @@ async fn a_refusal_during_a_stop_parts_no_servers() {
         let mut conn = endpoint.accept().await;
         let greeting = tokio::spawn(async move { (conn.handshake().await["result"]["tools"].to_string(), conn) });
         // It may come just when servers move, and panic.
-        let Ok((tools, mut conn)) = greeting.await else { continue };
+        let Ok((tools, conn)) = greeting.await else { continue };
         let shared = tools.contains("__");
         refused += usize::from(shared);
         if refused == 3 {

@@ -111,16 +111,21 @@ fn of_a_tool_that_is_renamed_twice_the_last_name_counts() {
 #[test]
 fn a_slip_inside_tools_is_told_the_closest_key_or_the_right_place() {
     let case =
-        Case::server(r#""tools": {"alow": ["x"], "exclude": ["y"], "slim": true, "calculate": {"enable": true}}"#);
-    let warnings = case.warnings(&[]).join("\n");
-    for part in [
-        "tools.alow: is not a known key and is ignored; did you mean allow?",
-        "tools.exclude: is not a known key and is ignored; did you mean deny?",
-        "tools.slim: is ignored here; write it beside tools, not in it",
-        "tools.calculate: is not a known key and is ignored; remove it, or check its spelling",
-    ] {
-        assert!(warnings.contains(part), "{part} in\n{warnings}");
+        Case::server(r#""tools": {"alow": ["x"], "exclude": ["y"], "note": "z", "calculate": {"enable": true}}"#);
+    let mistakes = case.mistakes(&[]);
+    for (at, part) in [
+        "tools.alow: is not a known key; did you mean allow?",
+        "tools.exclude: is not a known key; did you mean deny?",
+        "tools.calculate: is not a known key; remove it, or check its spelling",
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        assert!(mistakes[at].contains(part), "{part} in\n{mistakes:?}");
     }
+    assert_eq!(mistakes.len(), 3, "the note is somebody's own");
+    let warnings = Case::server(r#""tools": {"slim": true}"#).warnings(&[]);
+    assert!(warnings[0].contains("tools.slim: is ignored here; write it beside tools, not in it"), "{warnings:?}");
     let theirs = Case::server(r#""includeTools": ["x"]"#).warnings(&[]);
     assert!(theirs[0].ends_with("did you mean tools?"), "{theirs:?}");
 }
