@@ -154,7 +154,7 @@ pub fn resolve(cli: &Cli, env: &Environment, cwd: &Path) -> Result<Resolved, Pro
     let headers: Vec<String> = servers
         .iter()
         .flat_map(|s| s.link.headers.iter())
-        .flat_map(|(name, value)| secrets::of_header(name, value.reveal()))
+        .flat_map(|(name, value)| secrets::of_header(name.as_str(), value.reveal()))
         .collect();
     ctx.hidden.headers = headers;
     let servers = servers.into_iter().map(|server| start::with_clean_environment(&ctx, server)).collect();
@@ -188,6 +188,9 @@ fn hide_endpoints(ctx: &mut Context<'_>, file: &File) {
         let text = text.trim();
         if let Ok(endpoint) = text.parse::<Endpoint>() {
             ctx.hidden.tokens.extend(secrets::of_endpoint(&endpoint));
+        }
+        // One that can't be dialled may still hold a good token.
+        if text.contains("://") {
             ctx.hidden.endpoints.push(text.to_owned());
         }
     }

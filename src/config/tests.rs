@@ -477,6 +477,14 @@ fn no_child_sees_an_endpoint_or_a_token_of_any_server() {
 }
 
 #[test]
+fn no_child_sees_an_endpoint_that_could_not_be_dialled() {
+    let unused =
+        r#"{"mcpServers": {"a": {"command": "x"}, "b": {"command": "x", "disabled": true, "endpoint": "${B}"}}}"#;
+    let case = Case::new(unused).env(&[("B", "https://h/?token=s3cret-s3cret"), ("C", "x")]);
+    assert_eq!(case.ok(&[]).config.servers[0].command.env_remove, ["MCP_ENDPOINT", "B"]);
+}
+
+#[test]
 fn a_harmless_header_takes_no_variable_from_a_server_and_nothing_out_of_the_log() {
     let headers = r#""endpointHeaders": {"Origin": "http://home.local", "X-Client": "server"}"#;
     let resolved = Case::server(headers).env(&[("HASS_URL", "http://home.local:8123"), ("KIND", "server")]).ok(&[]);
@@ -571,9 +579,10 @@ fn an_endpoint_in_the_wrong_place_is_told_and_not_shown() {
     let case = Case::server(r#""args": []"#).no_env();
     for line in [&[URL][..], &["--", URL], &["--local", "--", URL, "x"]] {
         let problems = case.run(line).unwrap_err();
-        let all = problems.to_string();
-        assert!(problems.mistakes.is_empty() && all.contains("--endpoint") && !all.contains("s3cret"), "{all}");
-        assert!(problems.target.unwrap().to_string().starts_with("the target: is a URL"), "{all}");
+        assert!(problems.mistakes.is_empty(), "the config is right: {problems}");
+        let wrong = problems.target.unwrap().to_string();
+        assert!(wrong.starts_with("the target: is a URL") && wrong.contains("--endpoint"), "{wrong}");
+        assert!(!wrong.contains("s3cret"), "{wrong}");
     }
     let is_told = |mistakes: Vec<String>, place: &str| {
         assert!(mistakes.len() == 1 && mistakes[0].starts_with(place), "{mistakes:?}");

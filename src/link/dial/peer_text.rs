@@ -55,7 +55,7 @@ impl Redaction {
         let query = uri.query().unwrap_or_default();
         let user_info = uri.authority().and_then(|a| a.as_str().rsplit_once('@')).map_or("", |(user, _)| user);
         let values = query.split('&').map(|pair| pair.split_once('=').map_or(pair, |(_, value)| value));
-        let headers = spec.headers.iter().map(|(name, value)| (name, value.reveal()));
+        let headers = spec.headers.iter().map(|(name, value)| (name.as_str(), value.reveal()));
         let headers = headers.filter(|(name, value)| is_secret_header(name, value)).map(|(_, value)| value);
         let of_url = [query].into_iter().chain(values).chain(user_info.split(':')).chain(endpoint.secret_segments());
         let given = of_url.chain(headers);
