@@ -26,6 +26,7 @@ pub(crate) use keys::closest;
 
 pub use environment::Environment;
 pub use resolve::{Resolved, resolve, status_socket};
+pub(crate) use secrets::is_secret_header;
 
 use std::ffi::OsString;
 use std::path::PathBuf;

@@ -8,10 +8,13 @@ use http::uri::Authority;
 
 /// A WebSocket endpoint, kept byte for byte as it was given: the token is passed on verbatim.
 ///
-/// `Display` and `Debug` show scheme, host, port and path; the query and any user name or
-/// password are shown as `…`. Only [`Endpoint::reveal`] gives the whole address.
+/// `Display` and `Debug` show scheme, host, port and path; the query, any user name or
+/// password, and what looks like a token in the path are shown as `…`. Only [`Endpoint::reveal`] gives the whole address.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Endpoint(Uri);
+
+/// A text of this length is taken for a token where tokens are not at home.
+pub(crate) const TOKEN_LENGTH: usize = 16;
 
 /// Why a text is no endpoint. The message never repeats the query, where the token is.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -57,6 +60,16 @@ impl Endpoint {
     pub fn port(&self) -> u16 {
         self.0.port_u16().unwrap_or(if self.is_tls() { 443 } else { 80 })
     }
+
+    /// The parts of the path that look like tokens, as in `/hook/TOKEN/mcp`.
+    pub(crate) fn secret_segments(&self) -> impl Iterator<Item = &str> {
+        self.0.path().split('/').filter(|segment| is_secret_segment(segment))
+    }
+}
+
+/// Whether a part of a path is long, and has a digit: words rarely do, and the path helps to find what is wrong.
+fn is_secret_segment(segment: &str) -> bool {
+    segment.len() >= TOKEN_LENGTH && segment.bytes().any(|b| b.is_ascii_digit())
 }
 
 /// The port behind a host, if there is one. `Uri` takes what is none for a missing one.
@@ -112,7 +125,10 @@ impl fmt::Display for Endpoint {
             Some((_, host)) => write!(f, "…@{host}")?,
             None => f.write_str(authority)?,
         }
-        f.write_str(u.path())?;
+        for (n, segment) in u.path().split('/').enumerate() {
+            let slash = if n == 0 { "" } else { "/" };
+            write!(f, "{slash}{}", if is_secret_segment(segment) { "…" } else { segment })?;
+        }
         match u.query() {
             Some(q) if q.starts_with("token=") => f.write_str("?token=…"),
             Some(_) => f.write_str("?…"),
@@ -171,6 +187,19 @@ mod tests {
                 assert!(shown.contains("h.example"), "{shown}");
             }
             assert_eq!(e.reveal().to_string(), text, "the address itself is verbatim");
+        }
+    }
+
+    #[test]
+    fn of_a_path_only_what_looks_like_a_token_is_hidden() {
+        for (path, shown) in [
+            ("/hook/s3cretS3cretS3cret/mcp/", "/hook/…/mcp/"),
+            ("/mcp_endpoint/mcp/", "/mcp_endpoint/mcp/"),
+            ("/home-assistant-gateway/v2", "/home-assistant-gateway/v2"),
+            ("/", "/"),
+        ] {
+            let e: Endpoint = format!("wss://h{path}").parse().unwrap();
+            assert_eq!(e.to_string(), format!("wss://h{shown}"));
         }
     }
 

@@ -153,10 +153,11 @@ pub fn resolve(cli: &Cli, env: &Environment, cwd: &Path) -> Result<Resolved, Pro
     let headers: Vec<String> = servers
         .iter()
         .flat_map(|s| s.link.headers.iter())
-        .flat_map(|(_, value)| secrets::of_header(value.reveal()))
+        .flat_map(|(name, value)| secrets::of_header(name.as_str(), value.reveal()))
         .collect();
     ctx.hidden.headers = headers;
-    let servers = servers.into_iter().map(|server| start::with_clean_environment(&mut ctx, server)).collect();
+    let servers = servers.into_iter().map(|server| start::with_clean_environment(&ctx, server)).collect();
+    ctx.notes.extend(start::withheld(&ctx));
     if !ctx.problems.mistakes.is_empty() {
         return Err(ctx.problems);
     }

@@ -4,23 +4,19 @@
 
 use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
-use crate::endpoint::Endpoint;
+use crate::endpoint::{Endpoint, TOKEN_LENGTH};
 
 /// A shorter one would match by chance.
 const SHORTEST: usize = 6;
-/// A value of this length is taken for a token whatever it is called.
-const TOKEN_LENGTH: usize = 16;
 
-/// The secret parts of an endpoint: its query, the tokens in it, a password.
+/// The secret parts of an endpoint: its query, the tokens in it and in the path, a password.
 pub(crate) fn of_endpoint(endpoint: &Endpoint) -> Vec<String> {
     let mut found = Vec::new();
     if let Some(query) = endpoint.reveal().query() {
         found.push(query.to_owned());
         for pair in query.split(['&', ';']) {
             let (name, value) = pair.split_once('=').unwrap_or(("token", pair));
-            let name = name.to_ascii_lowercase();
-            let telling = ["token", "key", "secret", "auth", "pass", "sig"].iter().any(|word| name.contains(word));
-            if telling || value.len() >= TOKEN_LENGTH {
+            if is_telling(name) || value.len() >= TOKEN_LENGTH {
                 spellings(value, &mut found);
             }
         }
@@ -28,12 +24,31 @@ pub(crate) fn of_endpoint(endpoint: &Endpoint) -> Vec<String> {
     if let Some((user, _)) = endpoint.reveal().authority().and_then(|a| a.as_str().rsplit_once('@')) {
         spellings(user.split_once(':').map_or(user, |(_, password)| password), &mut found);
     }
+    for segment in endpoint.secret_segments() {
+        spellings(segment, &mut found);
+    }
     tidy(found)
 }
 
-/// The secret parts of a header's value: all of it, and what follows a scheme such as `Bearer`.
-pub(crate) fn of_header(value: &str) -> Vec<String> {
+/// Whether a name says that its value lets somebody in.
+fn is_telling(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    ["token", "key", "secret", "auth", "pass", "sig", "cookie"].iter().any(|word| name.contains(word))
+}
+
+/// Whether a header's value lets somebody in, by its name or because it is as long as a token. Others are harmless,
+/// and taken out of a log they would make it hard to read: who we are, or a page's address.
+pub(crate) fn is_secret_header(name: &str, value: &str) -> bool {
+    let is_page = |word: &str| word.contains("://") && !word.contains(['?', '@']);
+    is_telling(name) || value.split(' ').any(|word| word.len() >= TOKEN_LENGTH && !is_page(word))
+}
+
+/// The secret parts of a header's value, if it has any: all of it, and what follows a scheme such as `Bearer`.
+pub(crate) fn of_header(name: &str, value: &str) -> Vec<String> {
     let mut found = Vec::new();
+    if !is_secret_header(name, value) {
+        return found;
+    }
     spellings(value, &mut found);
     if let Some((_, credentials)) = value.split_once(' ') {
         spellings(credentials, &mut found);
@@ -87,7 +102,29 @@ mod tests {
     }
 
     #[test]
-    fn a_header_gives_its_credentials() {
-        assert!(of_header("Bearer abcdef").contains(&"abcdef".to_owned()));
+    fn a_token_in_the_path_is_known() {
+        let found = of_endpoint(&"wss://h/hook/s3cretS3cretS3cret/mcp".parse().unwrap());
+        assert!(betrays("see s3cretS3cretS3cret", &found, &[]));
+        assert_eq!(found, ["s3cretS3cretS3cret"]);
+    }
+
+    #[test]
+    fn a_header_gives_its_credentials_and_a_harmless_one_nothing() {
+        for (name, value, secret) in [
+            ("Authorization", "Bearer abcdef", "abcdef"),
+            ("proxy-authorization", "abcdef", "abcdef"),
+            ("cookie", "id=abc", "id=abc"),
+            ("x-api-key", "abcdef", "abcdef"),
+            ("x-who", "Bearer abcdefghijklmnop", "abcdefghijklmnop"),
+            ("x-hook", "https://h/?abcdefghijklmnop", "https://h/?abcdefghijklmnop"),
+        ] {
+            let found = of_header(name, value);
+            assert!(found.iter().any(|f| f == secret), "{name}: {found:?}");
+        }
+        for (name, value) in
+            [("x-client", "server"), ("origin", "http://homeassistant.local"), ("x-n", "a b c d e f g h i")]
+        {
+            assert!(of_header(name, value).is_empty(), "{name}");
+        }
     }
 }

@@ -1,5 +1,7 @@
 //! What each server starts, and with which environment.
 
+use std::collections::BTreeSet;
+
 use super::command::{self, Invocation};
 use super::file::{Entry, File, Kind};
 use super::resolve::{Context, Hidden};
@@ -122,15 +124,31 @@ pub(crate) fn of_line(ctx: &Context<'_>, Invocation { program, args }: Invocatio
     CommandSpec { program, args, env: Vec::new(), env_remove: Vec::new(), cwd: Some(ctx.cwd.to_path_buf()) }
 }
 
-/// Adds what `.env` sets, and takes out whatever would give away an endpoint.
-pub(crate) fn with_clean_environment(ctx: &mut Context<'_>, mut server: ServerSpec) -> ServerSpec {
-    let Hidden { endpoints, tokens, headers } = &ctx.hidden;
+/// Whether no server may have a variable.
+fn is_hidden(hidden: &Hidden, name: &str, value: &str) -> bool {
+    let Hidden { endpoints, tokens, headers } = hidden;
     // Never taken out, whatever an endpoint's query happens to hold: nothing starts without them.
-    let hidden = |name: &str, value: &str| {
-        name == "MCP_ENDPOINT"
-            || (!["PATH", "HOME"].contains(&name)
-                && (secrets::betrays(value, tokens, endpoints) || secrets::betrays(value, headers, &[])))
-    };
+    name == "MCP_ENDPOINT"
+        || (!["PATH", "HOME"].contains(&name)
+            && (secrets::betrays(value, tokens, endpoints) || secrets::betrays(value, headers, &[])))
+}
+
+/// The names of the variables that servers don't get, for people. `MCP_ENDPOINT` is not for servers anyway.
+pub(crate) fn withheld(ctx: &Context<'_>) -> Option<String> {
+    let ours = ctx.env.iter().map(|(name, value)| (name.to_string_lossy(), value.to_string_lossy()));
+    let from_file = ctx.dotenv.vars.iter().map(|(name, value)| (name.into(), value.into()));
+    let names: BTreeSet<_> = ours
+        .chain(from_file)
+        .filter(|(name, value)| name != "MCP_ENDPOINT" && is_hidden(&ctx.hidden, name, value))
+        .map(|(name, _)| name)
+        .collect();
+    let names = names.into_iter().collect::<Vec<_>>().join(", ");
+    (!names.is_empty()).then(|| format!("not handed on to servers, for the token or header value in it: {names}"))
+}
+
+/// Adds what `.env` sets, and takes out whatever would give away an endpoint.
+pub(crate) fn with_clean_environment(ctx: &Context<'_>, mut server: ServerSpec) -> ServerSpec {
+    let hidden = |name: &str, value: &str| is_hidden(&ctx.hidden, name, value);
     let env = &mut server.command.env;
     let own: Vec<String> = env.iter().map(|(name, _)| name.clone()).collect();
     let mut all: Vec<(String, Secret)> = ctx

@@ -337,8 +337,22 @@ fn no_child_sees_an_endpoint_or_a_token_of_any_server() {
     assert!(case.lines(&resolved.warnings)[0].contains("env.LEAK: holds an endpoint and is not passed on"));
     assert!(!format!("{resolved:?}").contains("0123456789"), "nothing shows in Debug");
     assert!(resolved.secrets.iter().any(|secret| secret.reveal() == "header-token-0123456789"));
+    assert_eq!(
+        resolved.notes.last().unwrap(),
+        "not handed on to servers, for the token or header value in it: \
+         COPY, DOTENV_TOKEN, ENCODED, HEADER_TOKEN, KITCHEN_TOKEN, UNUSED_ENDPOINT"
+    );
     let local = case.ok(&["--local"]).config;
     assert!(local.servers[0].command.env_remove.iter().any(|name| name == "KITCHEN_TOKEN"), "also with --local");
+}
+
+#[test]
+fn a_harmless_header_takes_no_variable_from_a_server_and_nothing_out_of_the_log() {
+    let headers = r#""endpointHeaders": {"Origin": "http://home.local", "X-Client": "server"}"#;
+    let resolved = Case::server(headers).env(&[("HASS_URL", "http://home.local:8123"), ("KIND", "server")]).ok(&[]);
+    assert_eq!(resolved.config.servers[0].command.env_remove, ["MCP_ENDPOINT"]);
+    assert!(resolved.notes.is_empty(), "{:?}", resolved.notes);
+    assert!(resolved.secrets.iter().all(|secret| secret.reveal().contains("s3cret")));
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use percent_encoding::percent_decode_str;
 
-use crate::config::LinkSpec;
+use crate::config::{LinkSpec, is_secret_header};
 use crate::endpoint::Endpoint;
 
 /// Shorter values are no secrets, and taking them out would garble the text.
@@ -45,7 +45,7 @@ pub fn bounded(text: &str, max: usize) -> String {
     out
 }
 
-/// What a peer may echo and nobody may read: the query, the values in it, passwords, header values.
+/// What a peer may echo and nobody may read: the query, the values in it, tokens in the path, passwords, header values.
 pub struct Redaction(Vec<String>);
 
 impl Redaction {
@@ -55,8 +55,10 @@ impl Redaction {
         let query = uri.query().unwrap_or_default();
         let user_info = uri.authority().and_then(|a| a.as_str().rsplit_once('@')).map_or("", |(user, _)| user);
         let values = query.split('&').map(|pair| pair.split_once('=').map_or(pair, |(_, value)| value));
-        let headers = spec.headers.iter().map(|(_, value)| value.reveal());
-        let given = [query].into_iter().chain(values).chain(user_info.split(':')).chain(headers);
+        let headers = spec.headers.iter().map(|(name, value)| (name.as_str(), value.reveal()));
+        let headers = headers.filter(|(name, value)| is_secret_header(name, value)).map(|(_, value)| value);
+        let of_url = [query].into_iter().chain(values).chain(user_info.split(':')).chain(endpoint.secret_segments());
+        let given = of_url.chain(headers);
         // A header is often a scheme and a secret, and a peer may show either form of what was percent-encoded.
         let mut secrets: Vec<String> = given
             .flat_map(|text| [text, text.rsplit(' ').next().unwrap_or_default()])
@@ -99,7 +101,10 @@ mod tests {
     fn an_echoed_token_is_taken_out_whole_decoded_and_cut_off() {
         let endpoint = "wss://user:pass%2Fword1@h/mcp/?token=s3cret%2Btoken&agent=1".parse().unwrap();
         let mut spec = spec();
-        spec.headers = vec![(http::header::AUTHORIZATION, crate::endpoint::Secret::new("Bearer hidden-key"))];
+        spec.headers = vec![
+            (http::header::AUTHORIZATION, crate::endpoint::Secret::new("Bearer hidden-key")),
+            (http::header::ORIGIN, crate::endpoint::Secret::new("http://home.local")),
+        ];
         let redaction = Redaction::of(&endpoint, &spec);
         for (text, want) in [
             ("no route /mcp/?token=s3cret%2Btoken&agent=1 here", "no route /mcp/?… here"),
@@ -112,15 +117,21 @@ mod tests {
             ("Invalid token", "Invalid token"),
             ("missing token=", "missing token="),
             ("use Bearer", "use Bearer"),
+            ("not from http://home.local", "not from http://home.local"),
         ] {
             assert_eq!(redaction.shown(text, 200), want);
         }
     }
 
     #[test]
-    fn a_token_that_was_cut_off_is_hidden_though_it_ends_like_a_name() {
-        let redaction = Redaction::of(&"wss://h/?token=YWJjZGVmZw==".parse().unwrap(), &spec());
-        for (text, want) in [("bad YWJjZG", "bad …"), ("bad YWJjZGVmZw=", "bad …")] {
+    fn a_token_that_was_cut_off_is_hidden_though_it_ends_like_a_name_or_stands_in_the_path() {
+        let redaction = Redaction::of(&"wss://h/hook/s3cret-0123456789?token=YWJjZGVmZw==".parse().unwrap(), &spec());
+        for (text, want) in [
+            ("bad YWJjZG", "bad …"),
+            ("bad YWJjZGVmZw=", "bad …"),
+            ("no /hook/s3cret-0123456789", "no /hook/…"),
+            ("no /hook/s3cret-01", "no /hook/…"),
+        ] {
             assert_eq!(redaction.shown(text, 200), want);
         }
     }
