@@ -187,6 +187,9 @@ fn hide_endpoints(ctx: &mut Context<'_>, file: &File) {
         let text = text.trim();
         if let Ok(endpoint) = text.parse::<Endpoint>() {
             ctx.hidden.tokens.extend(secrets::of_endpoint(&endpoint));
+        }
+        // One that can't be dialled may still hold a good token.
+        if text.contains("://") {
             ctx.hidden.endpoints.push(text.to_owned());
         }
     }

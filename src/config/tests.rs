@@ -347,6 +347,14 @@ fn no_child_sees_an_endpoint_or_a_token_of_any_server() {
 }
 
 #[test]
+fn no_child_sees_an_endpoint_that_could_not_be_dialled() {
+    let unused =
+        r#"{"mcpServers": {"a": {"command": "x"}, "b": {"command": "x", "disabled": true, "endpoint": "${B}"}}}"#;
+    let case = Case::new(unused).env(&[("B", "https://h/?token=s3cret-s3cret"), ("C", "x")]);
+    assert_eq!(case.ok(&[]).config.servers[0].command.env_remove, ["MCP_ENDPOINT", "B"]);
+}
+
+#[test]
 fn a_harmless_header_takes_no_variable_from_a_server_and_nothing_out_of_the_log() {
     let headers = r#""endpointHeaders": {"Origin": "http://home.local", "X-Client": "server"}"#;
     let resolved = Case::server(headers).env(&[("HASS_URL", "http://home.local:8123"), ("KIND", "server")]).ok(&[]);
