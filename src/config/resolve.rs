@@ -149,14 +149,8 @@ pub fn resolve(cli: &Cli, env: &Environment, cwd: &Path) -> Result<Resolved, Pro
     let notes = if read.is_empty() { Vec::new() } else { vec![format!("variables are read from {read}")] };
     let mut ctx =
         Context { cli, env, dotenv, cwd, base, local: cli.is_local(), problems, notes, hidden: Hidden::default() };
-    hide_endpoints(&mut ctx, &file);
+    hide_secrets(&mut ctx, &file);
     let servers = servers(&mut ctx, &file, target, name.as_deref());
-    let headers: Vec<String> = servers
-        .iter()
-        .flat_map(|s| s.link.headers.iter())
-        .flat_map(|(name, value)| secrets::of_header(name.as_str(), value.reveal()))
-        .collect();
-    ctx.hidden.headers = headers;
     let servers = servers.into_iter().map(|server| start::with_clean_environment(&ctx, server)).collect();
     ctx.notes.extend(start::withheld(&ctx));
     if !ctx.problems.mistakes.is_empty() || ctx.problems.target.is_some() {
@@ -177,8 +171,9 @@ pub fn resolve(cli: &Cli, env: &Environment, cwd: &Path) -> Result<Resolved, Pro
     Ok(Resolved { config, warnings: ctx.problems.warnings, notes: ctx.notes, secrets })
 }
 
-/// Learns every endpoint that is written anywhere, also of servers that don't run now: a child must see none.
-fn hide_endpoints(ctx: &mut Context<'_>, file: &File) {
+/// Learns every endpoint and header that is written anywhere, also of servers that don't run now, and of headers that are
+/// not sent now: a child must see none.
+fn hide_secrets(ctx: &mut Context<'_>, file: &File) {
     let written = file.entries.iter().filter_map(dial::own).chain(&file.shared.endpoint);
     let mut texts: Vec<String> = written.filter_map(|text| expand(&text.value, |name| ctx.lookup(name)).ok()).collect();
     texts.extend(ctx.cli.options.endpoint.iter().map(|secret| secret.reveal().to_owned()));
@@ -196,6 +191,10 @@ fn hide_endpoints(ctx: &mut Context<'_>, file: &File) {
     }
     ctx.hidden.tokens.sort_unstable();
     ctx.hidden.tokens.dedup();
+    let shared = file.entries.iter().map(|entry| &entry.shared).chain([&file.shared]);
+    let headers = shared.flat_map(|shared| &shared.endpoint_headers);
+    let values = headers.filter_map(|(name, text)| Some((name, expand(&text.value, |name| ctx.lookup(name)).ok()?)));
+    ctx.hidden.headers = values.flat_map(|(name, value)| secrets::of_header(name, &value)).collect();
 }
 
 fn servers(ctx: &mut Context<'_>, file: &File, target: Target<'_>, config: Option<&str>) -> Vec<ServerSpec> {

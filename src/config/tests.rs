@@ -443,12 +443,14 @@ fn no_child_sees_an_endpoint_or_a_token_of_any_server() {
         r#"{"mcpServers": {"a": {"command": "x", "endpoint": "wss://h/?token=${KITCHEN_TOKEN}",
                              "endpointHeaders": {"Authorization": "Bearer ${HEADER_TOKEN}"}},
                        "b": {"command": "x", "env": {"LEAK": "see ${MCP_ENDPOINT}", "KEY": "kept"}},
-                       "c": {"command": "x", "disabled": true, "endpoint": "${UNUSED_ENDPOINT}"}}}"#,
+                       "c": {"command": "x", "disabled": true, "endpoint": "${UNUSED_ENDPOINT}",
+                             "endpointHeaders": {"X-Key": "${UNUSED_KEY}"}}}}"#,
     )
     .env(&[
         ("KITCHEN_TOKEN", "kitchen-token-0123456789"),
         ("HEADER_TOKEN", "header-token-0123456789"),
         ("UNUSED_ENDPOINT", "wss://unused/?token=unused-0123456789"),
+        ("UNUSED_KEY", "unused-key-0123456789"),
         ("COPY", "x wss://h.example/mcp/?token=default-s3cret y"),
         ("ENCODED", "kitchen%2Dtoken%2D0123456789"),
         ("PATH", "/bin"),
@@ -456,10 +458,11 @@ fn no_child_sees_an_endpoint_or_a_token_of_any_server() {
     ])
     .file(".env", "FROM_DOTENV=1\nLANG=de\nDOTENV_TOKEN=kitchen-token-0123456789\nMCP_ENDPOINT=wss://other/?token=x\n");
     let resolved = case.ok(&[]);
+    let hidden = ["COPY", "ENCODED", "HEADER_TOKEN", "KITCHEN_TOKEN", "MCP_ENDPOINT", "UNUSED_ENDPOINT", "UNUSED_KEY"];
     for server in &resolved.config.servers {
         let mut removed: Vec<_> = server.command.env_remove.iter().map(|n| n.to_str().unwrap()).collect();
         removed.sort_unstable();
-        assert_eq!(removed, ["COPY", "ENCODED", "HEADER_TOKEN", "KITCHEN_TOKEN", "MCP_ENDPOINT", "UNUSED_ENDPOINT"]);
+        assert_eq!(removed, hidden);
         assert_eq!(server.command.env[0].0, "FROM_DOTENV");
     }
     let env: Vec<_> = resolved.config.servers[1].command.env.iter().map(|(n, v)| (n.as_str(), v.reveal())).collect();
@@ -473,7 +476,8 @@ fn no_child_sees_an_endpoint_or_a_token_of_any_server() {
          COPY, DOTENV_TOKEN, ENCODED, HEADER_TOKEN, KITCHEN_TOKEN, UNUSED_ENDPOINT"
     );
     let local = case.ok(&["--local"]).config;
-    assert!(local.servers[0].command.env_remove.iter().any(|name| name == "KITCHEN_TOKEN"), "also with --local");
+    let removed = &local.servers[0].command.env_remove;
+    assert!(hidden.iter().all(|name| removed.iter().any(|r| r == name)), "also with --local: {removed:?}");
 }
 
 #[test]
