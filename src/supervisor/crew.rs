@@ -182,7 +182,8 @@ impl Crew {
                 () = until(trial.passes_at()) => break,
                 Some(sighting) = heard.recv() => sighting,
             };
-            if trial.sees(sighting) == Outcome::Failed {
+            // At a stop it makes no difference any more, and one more step would cut short what is under way.
+            if trial.sees(sighting) == Outcome::Failed && !stop.drain().is_cancelled() {
                 warn!(
                     event = "SERVERS_PARTED",
                     server = self.names,

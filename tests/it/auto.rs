@@ -144,6 +144,41 @@ async fn where_the_one_connection_is_refused_as_well_each_has_its_own_again() {
 }
 
 #[tokio::test]
+async fn a_refusal_during_a_stop_parts_no_servers() {
+    let endpoint = FakeEndpoint::bind().await;
+    let mut entry = fixture_entry(&[]);
+    entry["endpoint"] = endpoint.url().into();
+    let daemon = Setup::new().config(&config(["a", "b"].map(|name| (name, entry.clone())))).start("info");
+    let (mut stays, mut refused) = (None, 0);
+    let mut last = loop {
+        let mut conn = endpoint.accept().await;
+        let greeting = tokio::spawn(async move { (conn.handshake().await["result"]["tools"].to_string(), conn) });
+        // It may come just when servers move, and panic.
+        let Ok((tools, conn)) = greeting.await else { continue };
+        let shared = tools.contains("__");
+        refused += usize::from(shared);
+        if refused == 3 {
+            break conn;
+        } else if shared || stays.is_some() {
+            conn.close(4004).await;
+        } else {
+            stays = Some(conn);
+        }
+    };
+    last.send_call(2, "a__sleep", json!({"ms": 60_000})).await;
+    daemon.signal(rustix::process::Signal::TERM);
+    // Once it refuses, the stop has begun.
+    let mut id = 3;
+    while last.call(id, "a__echo", json!({"text": "?"})).await.get("error").is_none() {
+        id += 1;
+    }
+    last.close(4004).await;
+    let mut daemon = daemon;
+    assert!(daemon.exit().await.success());
+    assert!(!says(&daemon, "SERVERS_PARTED"), "{}", daemon.log_text());
+}
+
+#[tokio::test]
 async fn the_self_hosted_endpoint_gets_one_connection_for_all_from_the_start() {
     let (agent, cache) = (Agent::bind("/mcp_endpoint/mcp/", Takes::Newest).await, TempDir::new().unwrap());
     let names = ["a", "b"];
