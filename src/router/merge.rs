@@ -292,6 +292,7 @@ impl Router for Merge {
     }
 
     fn on_server(&mut self, server: ServerIndex, frame: &[u8], now: Instant, out: &mut dyn Out) {
+        self.members[server].lane.speaks(now, out);
         let e = match envelope::scan(frame) {
             Ok(Scanned::One(e)) => e,
             Ok(Scanned::Batch(members)) => {
@@ -315,6 +316,7 @@ impl Router for Merge {
     }
 
     fn on_server_too_large(&mut self, server: ServerIndex, cut: Cut<'_>, now: Instant, out: &mut dyn Out) {
+        self.members[server].lane.speaks(now, out);
         match self.members[server].lane.too_large(cut, &mut self.desk, out) {
             Some((Flight::Initialize { again }, message)) => self.unwelcome(server, again, &message, now, out),
             Some((Flight::List(kind, number), message)) => {
@@ -345,6 +347,12 @@ impl Router for Merge {
             }
         }
         self.settle(now, out);
+    }
+
+    fn on_beat(&mut self, now: Instant, out: &mut dyn Out) {
+        for member in &mut self.members {
+            member.lane.beat(&mut self.desk, now, out);
+        }
     }
 
     fn next_tick(&self) -> Option<Instant> {

@@ -109,6 +109,7 @@ impl Router for Passthrough {
     }
 
     fn on_server(&mut self, _server: ServerIndex, frame: &[u8], now: Instant, out: &mut dyn Out) {
+        self.lane.speaks(now, out);
         let e = match envelope::scan(frame) {
             Ok(Scanned::One(e)) => e,
             Ok(Scanned::Batch(members)) => {
@@ -131,7 +132,8 @@ impl Router for Passthrough {
         }
     }
 
-    fn on_server_too_large(&mut self, _server: ServerIndex, cut: Cut<'_>, _now: Instant, out: &mut dyn Out) {
+    fn on_server_too_large(&mut self, _server: ServerIndex, cut: Cut<'_>, now: Instant, out: &mut dyn Out) {
+        self.lane.speaks(now, out);
         if let Some((Flight::Initialize { .. }, message)) = self.lane.too_large(cut, &mut self.desk, out) {
             self.unwelcome(|id| reply::error(id, UNAVAILABLE, &message), out);
         }
@@ -144,6 +146,10 @@ impl Router for Passthrough {
             self.desk.refuse(&w.id, UNAVAILABLE, self.lane.excuse(), out);
         }
         self.desk.tick(now, out);
+    }
+
+    fn on_beat(&mut self, now: Instant, out: &mut dyn Out) {
+        self.lane.beat(&mut self.desk, now, out);
     }
 
     fn next_tick(&self) -> Option<Instant> {
