@@ -110,6 +110,9 @@ pub fn describe(pipes: &[PipeStatus]) -> String {
         let server = match &p.server {
             ServerState::Starting => "server starting".to_owned(),
             ServerState::Serving => "server ok".to_owned(),
+            ServerState::Silent => {
+                "server silent: it was called, and has said nothing for 5 minutes or more".to_owned()
+            }
             ServerState::Down(why) => format!("server down: {why}"),
         };
         let link = match &p.link {

@@ -78,6 +78,8 @@ pub enum LinkEvent<'a> {
     Message(&'a str),
     /// A message above the size limit, dropped but for its ends.
     TooLarge(Cut<'a>),
+    /// It still stands: told once in a `pingInterval`, whatever comes and goes.
+    Beat,
     /// The connection is gone, or an attempt failed.
     Down {
         /// Why.
@@ -417,7 +419,7 @@ impl Open {
                 alarm = true;
             }
         }
-        if alarm && let Some(look) = self.beat(now, read, out) {
+        if alarm && let Some(look) = self.beat(now, read, out, on) {
             return look;
         }
         if !read {
@@ -431,7 +433,13 @@ impl Open {
         self.poll_read(cx, now, out, on)
     }
 
-    fn beat(&mut self, now: Instant, read: bool, out: &mut Outgoing) -> Option<Look> {
+    fn beat(
+        &mut self,
+        now: Instant,
+        read: bool,
+        out: &mut Outgoing,
+        on: &mut dyn FnMut(&mut Outgoing, LinkEvent<'_>),
+    ) -> Option<Look> {
         while self.timer.poll(&mut Context::from_waker(self.wakers.waker(ALARM))).is_ready() {
             // On a slow line a ping waits behind a large answer. Who takes nothing of it is dead, whether we read or not.
             if if out.pending().is_empty() { !read } else { self.keepalive.is_taking(now) } {
@@ -443,6 +451,7 @@ impl Open {
                 Beat::Dead { silent } => return Some(Look::Over(Cause::Unresponsive { silent })),
             }
             self.timer.set(self.keepalive.deadline());
+            on(out, LinkEvent::Beat);
         }
         None
     }

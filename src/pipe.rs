@@ -480,6 +480,9 @@ fn on_link(router: &mut dyn Router, mut out: Buffers<'_>, event: LinkEvent<'_>, 
             out.sides.tell_crowded(router, out.endpoint, now);
         }
         LinkEvent::TooLarge(cut) => router.on_endpoint_too_large(cut, now, &mut out),
+        // Servers are not read then: that they say nothing is not their doing.
+        LinkEvent::Beat if out.endpoint.pending().len() >= HIGH => {}
+        LinkEvent::Beat => router.on_beat(now, &mut out),
         LinkEvent::Down { cause, open_for, retry_in } => {
             let why = diagnosis::explain(cause, open_for, &router.account(now), name);
             let next = span(retry_in);

@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::catalogue::Memory;
+use crate::diagnosis::span;
 use crate::frame::Cut;
 use crate::tools::size::Size;
 
@@ -23,6 +24,7 @@ pub mod names;
 pub mod passthrough;
 pub mod reply;
 mod rotation;
+mod silence;
 pub mod turns;
 pub mod uris;
 
@@ -140,6 +142,22 @@ pub enum Note<'a> {
         /// From our receiving the request to our sending the answer.
         took: Duration,
     },
+    /// The server was called and has said nothing since, nor given a sign of life when it was asked for one.
+    Silent {
+        /// Which.
+        server: ServerIndex,
+        /// For how long.
+        lasted: Duration,
+        /// For so long that it counts as not healthy. That was said before, when it was not that long yet.
+        failed: bool,
+    },
+    /// It has said something after all.
+    Heard {
+        /// Which.
+        server: ServerIndex,
+        /// For how long it had not.
+        lasted: Duration,
+    },
     /// Whose turn it is changes, or was asked to.
     Turn {
         /// Whose turn this is about.
@@ -234,6 +252,8 @@ pub trait Router {
     fn on_server_too_large(&mut self, server: ServerIndex, cut: Cut<'_>, now: Instant, out: &mut dyn Out);
     /// The time of [`Router::next_tick`] has come.
     fn on_tick(&mut self, now: Instant, out: &mut dyn Out);
+    /// A connection still stands: once in a while, for what needs no better time.
+    fn on_beat(&mut self, _now: Instant, _out: &mut dyn Out) {}
     /// When [`Router::on_tick`] wants to be called.
     fn next_tick(&self) -> Option<Instant>;
     /// A person wants the turns to go another way. Nothing to a router without turns.
@@ -303,6 +323,13 @@ impl fmt::Display for Note<'_> {
             Note::Served { method, took, .. } => {
                 write!(f, "{} answered in {took:.1?}", String::from_utf8_lossy(method))
             }
+            Note::Silent { lasted, .. } => write!(
+                f,
+                "was called {} ago and has said nothing since, nor answered a ping: it may hang, or work on something long. \
+                 If it hangs, end its process, and it is started anew; a \"timeout\" gives its callers an error in time",
+                span(*lasted)
+            ),
+            Note::Heard { lasted, .. } => write!(f, "says something again, after {}", span(*lasted)),
             Note::Turn { what, .. } => f.write_str(what),
         }
     }

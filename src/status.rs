@@ -12,6 +12,8 @@ pub enum ServerState {
     Starting,
     /// It answers.
     Serving,
+    /// It was called, and has said nothing for minutes.
+    Silent,
     /// It is gone or could not be started, and why.
     Down(String),
 }
@@ -85,7 +87,7 @@ impl Status {
         loop {
             let why = changes.borrow_and_update().iter().find(|p| p.name == name).and_then(|p| match &p.server {
                 ServerState::Down(why) => Some(why.clone()),
-                ServerState::Starting | ServerState::Serving => None,
+                ServerState::Starting | ServerState::Serving | ServerState::Silent => None,
             });
             if let Some(why) = why {
                 return why;

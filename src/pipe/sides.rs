@@ -15,7 +15,7 @@ use crate::frame::LineOut;
 use crate::link::websocket::Outgoing;
 use crate::router::{Note, Out, Router, ServerIndex};
 use crate::sharing::Witness;
-use crate::status::{LinkState, StatusEntry};
+use crate::status::{LinkState, ServerState, StatusEntry};
 use crate::tools::size::{Size, budget_warning};
 use crate::wakers::Bits;
 
@@ -303,6 +303,15 @@ impl Sides {
             Note::Served { server, .. } => {
                 debug!(event = "CALL_SERVED", server = %self.each[*server].name, "{note}");
                 self.each[*server].proven = true;
+            }
+            Note::Silent { server, failed: false, .. } => {
+                warn!(event = "SERVER_SILENT", server = %name(*server), "{note}");
+            }
+            Note::Silent { server, failed: true, .. } => self.each[*server].status.server(ServerState::Silent),
+            Note::Heard { server, .. } => {
+                let side = &self.each[*server];
+                info!(event = "SERVER_HEARD", server = %side.name, "{note}");
+                side.status.server(if side.serving { ServerState::Serving } else { ServerState::Starting });
             }
             Note::Turn { server, .. } => info!(event = "TURN", server = %name(*server), "{note}"),
         }

@@ -30,6 +30,8 @@ struct Switch {
     up: HashSet<ServerIndex>,
     last: HashMap<ServerIndex, Value>,
     wants_reconnect: bool,
+    /// To be called silent with the next beat.
+    silent: Option<ServerIndex>,
     served: u64,
 }
 
@@ -44,6 +46,7 @@ impl Router for Switch {
         let message: Value = serde_json::from_slice(frame).unwrap();
         self.wants_reconnect |= message["reconnect"] == true;
         let to = message["to"].as_u64().unwrap() as ServerIndex;
+        self.silent = (message["silent"] == true).then_some(to);
         if self.busy.contains(&to) || !self.up.contains(&to) {
             return out.to_endpoint(&[json!({"refused": to, "n": message["n"]}).to_string().as_bytes()]);
         }
@@ -73,11 +76,18 @@ impl Router for Switch {
     fn on_server(&mut self, server: ServerIndex, frame: &[u8], _: Instant, out: &mut dyn Out) {
         out.to_endpoint(&[frame]);
         out.note(Note::Served { server, method: b"echo", took: Duration::ZERO });
+        out.note(Note::Heard { server, lasted: Duration::ZERO });
         self.served += 1;
     }
 
     fn on_server_too_large(&mut self, _: ServerIndex, _: Cut<'_>, _: Instant, _: &mut dyn Out) {}
     fn on_tick(&mut self, _: Instant, _: &mut dyn Out) {}
+
+    fn on_beat(&mut self, _: Instant, out: &mut dyn Out) {
+        if let Some(server) = self.silent.take() {
+            out.note(Note::Silent { server, lasted: Duration::ZERO, failed: true });
+        }
+    }
 
     fn next_tick(&self) -> Option<Instant> {
         None
@@ -114,11 +124,11 @@ impl Router for Switch {
     }
 }
 
-fn spec(name: &str, program: &str, args: &[&str]) -> ServerSpec {
+fn spec(name: &str, program: &str, args: &[&str], ping_interval: Duration) -> ServerSpec {
     let mut spec = ServerSpec::sample(name, program, args);
     spec.link = Arc::new(LinkSpec {
         connect_timeout: HANG,
-        ping_interval: HANG,
+        ping_interval,
         ping_timeout: HANG,
         max_backoff: HANG,
         ..(*spec.link).clone()
@@ -138,10 +148,16 @@ struct Rig {
 
 impl Rig {
     async fn with(servers: &[(&str, &[&str])]) -> Self {
+        Self::pinged(servers, HANG).await
+    }
+
+    async fn pinged(servers: &[(&str, &[&str])], interval: Duration) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let endpoint: Endpoint = format!("ws://{}/?token=t", listener.local_addr().unwrap()).parse().unwrap();
         let (status, stop) = (Status::default(), Stop::new());
-        let specs = servers.iter().enumerate().map(|(n, (program, args))| spec(&format!("server{n}"), program, args));
+        let spec =
+            |(n, (program, args)): (usize, &(&str, &[&str]))| spec(&format!("server{n}"), program, args, interval);
+        let specs = servers.iter().enumerate().map(spec);
         let servers: Vec<_> = specs.map(|spec| (Arc::new(spec), status.add("x"))).collect();
         let link = servers[0].0.link.clone();
         let run = Run {
@@ -218,6 +234,23 @@ async fn each_server_shows_its_own_state_and_the_connection_that_it_shares() {
     assert!(shown.iter().all(|entry| entry.link == crate::status::LinkState::Connected), "{shown:?}");
     assert!(shown[0].is_healthy() && shown[2].is_healthy(), "{shown:?}");
     assert!(matches!(&shown[1].server, ServerState::Down(why) if why.contains("not found")), "{shown:?}");
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn a_server_that_is_silent_for_too_long_is_not_healthy_until_it_says_something() {
+    let mut rig = Rig::pinged(&[("cat", &[]), ("cat", &[])], Duration::from_millis(20)).await;
+    for to in [0, 1] {
+        rig.send(json!({"to": to, "silent": true})).await;
+        while rig.next().await["to"] != to {}
+    }
+    // What comes with a beat comes before its ping.
+    while !matches!(timeout(HANG, rig.socket.next()).await.unwrap(), Some(Ok(Message::Ping(_)))) {}
+    let healthy = |rig: &Rig| rig.status.read().iter().map(|entry| entry.is_healthy()).collect::<Vec<_>>();
+    assert_eq!(healthy(&rig), [true, false]);
+    rig.send(json!({"to": 1})).await;
+    rig.next().await;
+    assert_eq!(healthy(&rig), [true, true]);
     rig.stop().await;
 }
 

@@ -12,6 +12,7 @@ use super::edits::Edits;
 use super::held::{HOLD, Held};
 use super::ids::flight_id;
 use super::reply::{self, INVALID_REQUEST, UNAVAILABLE};
+use super::silence::{Silence, Step};
 use super::{Gone, Note, Out, ServerIndex};
 use crate::catalogue::ListKind;
 use crate::envelope::{self, Envelope, NotMessage};
@@ -124,6 +125,8 @@ pub(super) struct Lane {
     pub(super) state: ServerSide,
     pub(super) held: Held,
     flights: BTreeMap<u64, Flight>,
+    /// Of its present life.
+    silence: Silence,
     /// The server doesn't read what it is sent.
     pub(super) busy: bool,
     /// What a server can't take yet waits also where it could be refused, or be taken by one that is not initialized: of
@@ -141,6 +144,7 @@ impl Lane {
             state: ServerSide::Down { why: "has not been started yet".into(), retry_at: None },
             held: Held::default(),
             flights: BTreeMap::new(),
+            silence: Silence::None,
             busy: false,
             patient,
         }
@@ -155,6 +159,7 @@ impl Lane {
     /// Its process is gone, and what it leaves open is answered.
     pub(super) fn down(&mut self, gone: Gone<'_>, desk: &mut Desk, now: Instant, out: &mut dyn Out) {
         self.state = ServerSide::Down { why: gone.why.into(), retry_at: Some(now + gone.retry_in) };
+        self.silence = Silence::None;
         for (_, flight) in std::mem::take(&mut self.flights) {
             if let Flight::Call(call) = flight {
                 let message = format!("server \"{}\" {} before it answered", self.name, gone.why);
@@ -176,6 +181,24 @@ impl Lane {
     pub(super) fn heard(&mut self) {
         if let ServerSide::Warming { .. } = self.state {
             self.state = ServerSide::Warm;
+        }
+    }
+
+    /// It said anything at all.
+    pub(super) fn speaks(&mut self, now: Instant, out: &mut dyn Out) {
+        if let Some(lasted) = self.silence.broken(now) {
+            out.note(Note::Heard { server: self.index, lasted });
+        }
+    }
+
+    /// Sees to it that a server that was called and says nothing is noticed.
+    pub(super) fn beat(&mut self, desk: &mut Desk, now: Instant, out: &mut dyn Out) {
+        let Some((step, lasted)) = self.silence.look(now) else { return };
+        match step {
+            Step::Noticed => {}
+            Step::Asked => self.order("ping", b"{}", desk, out),
+            Step::Reported => out.note(Note::Silent { server: self.index, lasted, failed: false }),
+            Step::Failed => out.note(Note::Silent { server: self.index, lasted, failed: true }),
         }
     }
 
@@ -257,6 +280,7 @@ impl Lane {
         out: &mut dyn Out,
     ) -> u64 {
         let id = desk.next_id();
+        self.silence.called(call.since);
         self.flights.insert(id, Flight::Call(call));
         edits.forward_request(frame, e, self.index, id, out);
         id

@@ -321,6 +321,7 @@ impl Router for Merge {
     }
 
     fn on_server(&mut self, server: ServerIndex, frame: &[u8], now: Instant, out: &mut dyn Out) {
+        self.members[server].lane.speaks(now, out);
         let e = match envelope::scan(frame) {
             Ok(Scanned::One(e)) => match envelope::plain_method(frame, &e) {
                 None => e,
@@ -347,6 +348,7 @@ impl Router for Merge {
     }
 
     fn on_server_too_large(&mut self, server: ServerIndex, cut: Cut<'_>, now: Instant, out: &mut dyn Out) {
+        self.members[server].lane.speaks(now, out);
         let lost = self.members[server].lane.too_large(cut, &mut self.desk, out);
         self.lost(server, lost, now, out);
     }
@@ -372,6 +374,12 @@ impl Router for Merge {
             }
         }
         self.settle(now, out);
+    }
+
+    fn on_beat(&mut self, now: Instant, out: &mut dyn Out) {
+        for member in &mut self.members {
+            member.lane.beat(&mut self.desk, now, out);
+        }
     }
 
     fn next_tick(&self) -> Option<Instant> {

@@ -109,6 +109,7 @@ impl Router for Passthrough {
     }
 
     fn on_server(&mut self, _server: ServerIndex, frame: &[u8], now: Instant, out: &mut dyn Out) {
+        self.lane.speaks(now, out);
         let e = match envelope::scan(frame) {
             Ok(Scanned::One(e)) => match envelope::plain_method(frame, &e) {
                 None => e,
@@ -134,7 +135,8 @@ impl Router for Passthrough {
         }
     }
 
-    fn on_server_too_large(&mut self, _server: ServerIndex, cut: Cut<'_>, _now: Instant, out: &mut dyn Out) {
+    fn on_server_too_large(&mut self, _server: ServerIndex, cut: Cut<'_>, now: Instant, out: &mut dyn Out) {
+        self.lane.speaks(now, out);
         let lost = self.lane.too_large(cut, &mut self.desk, out);
         self.lost(lost, out);
     }
@@ -146,6 +148,10 @@ impl Router for Passthrough {
             self.desk.excuse(&w.id, self.lane.excuse(HOLD), out);
         }
         self.desk.tick(now, out);
+    }
+
+    fn on_beat(&mut self, now: Instant, out: &mut dyn Out) {
+        self.lane.beat(&mut self.desk, now, out);
     }
 
     fn next_tick(&self) -> Option<Instant> {

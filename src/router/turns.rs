@@ -257,6 +257,13 @@ impl<R: Router> Router for Turns<R> {
         self.look(now, out);
     }
 
+    fn on_beat(&mut self, now: Instant, out: &mut dyn Out) {
+        for server in 0..self.seats.len() {
+            let (router, mut door) = self.at(server, out);
+            router.on_beat(now, &mut door);
+        }
+    }
+
     fn next_tick(&self) -> Option<Instant> {
         let own = match &self.link {
             _ if self.draining => None,
@@ -361,6 +368,8 @@ impl Out for Door<'_> {
             Note::NotListed { list, error, .. } => Note::NotListed { server, list, error },
             Note::ListTooLong { max, .. } => Note::ListTooLong { server, max },
             Note::DoubtfulTools { what, .. } => Note::DoubtfulTools { server, what },
+            Note::Silent { lasted, failed, .. } => Note::Silent { server, lasted, failed },
+            Note::Heard { lasted, .. } => Note::Heard { server, lasted },
             Note::Turn { what, .. } => Note::Turn { server, what },
             Note::ToolsRead { .. }
             | Note::NotMessage { .. }

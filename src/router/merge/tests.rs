@@ -218,6 +218,26 @@ fn a_call_reaches_the_server_that_has_the_tool_under_its_own_name_and_all_else_u
 }
 
 #[test]
+fn of_several_servers_the_one_that_hangs_is_named_even_if_its_calls_are_given_up() {
+    let mut rig = Rig::pair();
+    rig.endpoint(&call(5, "one"));
+    rig.endpoint(&call(6, "two"));
+    rig.endpoint(r#"{"method":"notifications/cancelled","params":{"requestId":6}}"#);
+    let first = rig.at_server(0).pop().unwrap();
+    rig.server(0, &json!({"id": first["id"], "result": {}}).to_string());
+    let mut named = Vec::new();
+    for _ in 0..4 {
+        rig.pass(20);
+        // What it would answer is lost.
+        let mut deaf = Sink { servers: vec![Vec::new(); 2], ..Sink::default() };
+        rig.router.on_beat(rig.now, &mut deaf);
+        assert_eq!(deaf.servers[0], Vec::<String>::new());
+        named.extend(deaf.notes);
+    }
+    assert_eq!(named.len(), 1, "{named:?}");
+}
+
+#[test]
 fn an_unknown_tool_is_an_error_at_once_and_reaches_nobody() {
     let mut rig = Rig::pair();
     rig.endpoint(&call(3, "add"));

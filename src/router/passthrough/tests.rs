@@ -85,6 +85,11 @@ impl Rig {
             self.router.on_tick(self.now, &mut self.sink);
         }
     }
+    /// A beat of the connection, so much later.
+    fn beat(&mut self, seconds: u64) {
+        self.pass(seconds);
+        self.router.on_beat(self.now, &mut self.sink);
+    }
     /// The server answers the last request that it got.
     fn answer(&mut self, result: Value) {
         let last: Value = serde_json::from_str(self.sink.server.last().unwrap()).unwrap();
@@ -115,6 +120,56 @@ fn methods(frames: &[String]) -> Vec<String> {
 
 fn parsed(frame: &str) -> Value {
     serde_json::from_str(frame).unwrap()
+}
+
+#[test]
+fn a_server_that_hangs_is_asked_for_a_sign_of_life_and_then_named_until_it_speaks() {
+    let mut rig = Rig::running();
+    (0..30).for_each(|_| rig.beat(20));
+    rig.endpoint(r#"{"id":1,"method":"tools/call"}"#);
+    rig.sent_to_server();
+    rig.beat(20);
+    assert_eq!((rig.sent_to_server(), rig.router.next_tick()), (vec![], None), "it has time, and nothing ticks");
+    rig.beat(20);
+    assert_eq!(methods(&rig.sent_to_server()), ["ping"]);
+    assert!(rig.sink.notes.is_empty());
+    rig.beat(20);
+    assert!(rig.sink.notes.remove(0).starts_with("was called 60.0 s ago and has said nothing since"));
+    (0..11).for_each(|_| rig.beat(20));
+    assert!(rig.sink.notes.is_empty(), "once is enough");
+    rig.beat(20);
+    assert!(rig.sink.notes.remove(0).starts_with("was called 5 min ago"), "for the state that is shown");
+    // Another connection changes nothing about that.
+    rig.link_down();
+    rig.link_up();
+    rig.beat(20);
+    rig.server(r#"{"method":"notifications/message"}"#);
+    assert_eq!(rig.sink.notes, ["says something again, after 5 min"]);
+    assert_eq!(methods(&rig.sent_to_server()), ["notifications/cancelled"]);
+}
+
+#[test]
+fn a_server_that_is_slow_with_a_call_and_says_so_or_answers_a_ping_is_no_silent_one() {
+    let mut rig = Rig::running();
+    rig.endpoint(r#"{"id":1,"method":"tools/call","params":{"_meta":{"progressToken":1}}}"#);
+    let call = parsed(&rig.sent_to_server()[0]);
+    rig.beat(29);
+    rig.server(&json!({"method": "notifications/progress", "params": {"progressToken": call["id"]}}).to_string());
+    rig.beat(29);
+    rig.endpoint(r#"{"id":2,"method":"tools/call"}"#);
+    rig.sent_to_server();
+    rig.beat(30);
+    rig.answer(json!({}));
+    (0..30).for_each(|_| rig.beat(20));
+    assert_eq!(rig.sink.notes, ["dropped an answer of the server that nobody waits for"], "that to the ping");
+    assert_eq!(rig.router.in_flight(), 2);
+    // One that ends owes nothing.
+    rig.endpoint(r#"{"id":3,"method":"tools/call"}"#);
+    rig.server_down(1);
+    rig.server_up();
+    rig.sent_to_server();
+    rig.beat(400);
+    assert_eq!(rig.sent_to_server(), Vec::<String>::new());
 }
 
 #[test]

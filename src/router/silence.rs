@@ -1,0 +1,111 @@
+//! Whether a server that was called still says anything. Pure.
+//!
+//! A process that is there and takes calls may hang all the same, and nothing else would show it. Nothing is done about it
+//! either: it may be working, on a call that cannot be taken back. So it is asked for a sign of life, which one that works on several
+//! things at once gives; if none comes, that is said, and after as long as the cloud waits for a call it counts as not healthy.
+//!
+//! It is looked at with each beat of the connection and not by a timer of its own: while there is one, each sleep of the thread
+//! costs more, and with it each call.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// Silence after which a server is asked for a sign of life. Few calls take longer.
+const ASKED: Duration = Duration::from_secs(30);
+
+/// Silence after which that is said. From the one to the other there is a beat, in which it can answer.
+const REPORTED: Duration = Duration::from_secs(60);
+
+/// Silence after which the server is not healthy: the cloud has given up on the call by then.
+pub(super) const FAILED: Duration = Duration::from_secs(300);
+
+/// How long a server has said nothing.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) enum Silence {
+    /// It has said something since it was called last, or was not called yet.
+    #[default]
+    None,
+    /// It was called then, and has said nothing since.
+    Since(Instant, Step),
+}
+
+/// What has come of a silence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Step {
+    /// Nothing.
+    Noticed,
+    /// It was asked for a sign of life.
+    Asked,
+    /// It was said that it is silent.
+    Reported,
+    /// It counts as not healthy.
+    Failed,
+}
+
+impl Silence {
+    /// The server was sent a call.
+    pub(super) fn called(&mut self, now: Instant) {
+        if let Silence::None = self {
+            *self = Silence::Since(now, Step::Noticed);
+        }
+    }
+
+    /// The server said something; how long it had not, if that was reported.
+    pub(super) fn broken(&mut self, now: Instant) -> Option<Duration> {
+        match std::mem::take(self) {
+            Silence::Since(since, Step::Reported | Step::Failed) => Some(now - since),
+            Silence::Since(_, Step::Noticed | Step::Asked) | Silence::None => None,
+        }
+    }
+
+    /// What it has come to now, where that is something new, and how long it has lasted.
+    pub(super) fn look(&mut self, now: Instant) -> Option<(Step, Duration)> {
+        let Silence::Since(since, step) = self else { return None };
+        let lasted = now - *since;
+        let (next, after) = match step {
+            Step::Noticed => (Step::Asked, ASKED),
+            Step::Asked => (Step::Reported, REPORTED),
+            Step::Reported => (Step::Failed, FAILED),
+            Step::Failed => return None,
+        };
+        (lasted >= after).then(|| {
+            *step = next;
+            (next, lasted)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_silence_counts_from_the_first_call_in_it_and_ends_with_a_word() {
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let mut silence = Silence::default();
+        assert_eq!(silence.look(at(1000)), None, "it was not called");
+        silence.called(at(0));
+        silence.called(at(50));
+        let mut looks = Vec::new();
+        for seconds in (0..=400).step_by(10) {
+            looks.extend(silence.look(at(seconds)).map(|(step, lasted)| (step, lasted.as_secs())));
+        }
+        assert_eq!(looks, [(Step::Asked, 30), (Step::Reported, 60), (Step::Failed, 300)]);
+        assert_eq!(silence.broken(at(400)), Some(Duration::from_secs(400)));
+        assert_eq!((silence.broken(at(401)), silence.look(at(1000))), (None, None));
+        silence.called(at(1000));
+        assert_eq!(silence.look(at(1030)), Some((Step::Asked, ASKED)));
+        assert_eq!(silence.broken(at(1031)), None, "nobody knows of it");
+    }
+
+    #[test]
+    fn who_is_looked_at_rarely_has_time_to_answer_all_the_same() {
+        let start = Instant::now();
+        let mut silence = Silence::default();
+        silence.called(start);
+        let steps = [400, 800].map(|seconds| silence.look(start + Duration::from_secs(seconds)).map(|(step, _)| step));
+        assert_eq!(steps, [Some(Step::Asked), Some(Step::Reported)]);
+    }
+}
