@@ -32,7 +32,7 @@ pub enum EndpointError {
     #[error("needs two slashes after {0}")]
     Slashes(&'static str),
     /// A variable as shells write it, which is not replaced.
-    #[error("begins with a $; for the value of a variable write ${{NAME}}")]
+    #[error("begins with a $; variables are replaced in the config only, and written ${{NAME}} there")]
     Variable,
     /// A character that would end the URL, or that no URL has.
     #[error("has {0}, which no endpoint may hold; write {1} for it")]

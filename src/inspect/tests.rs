@@ -170,6 +170,7 @@ fn arguments_that_are_no_json_object_are_refused_with_the_place() {
     assert!(refused("{\n  \"a\": x\n}").contains("line 2 column 8\n    \"a\": x\n"));
     assert_eq!(refused("[1]"), "the arguments must be a JSON object such as '{\"a\": 2}', not an array");
     assert!(refused("").starts_with("the arguments are not valid JSON: EOF"));
+    assert!(refused("-").starts_with("standard input was empty; write"));
 }
 
 #[test]

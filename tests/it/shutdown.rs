@@ -79,6 +79,8 @@ async fn a_second_signal_ends_it_at_once() {
     let second = Instant::now();
     daemon.signal(Signal::INT);
     daemon.exit().await;
+    let exited = daemon.wait_for_event("SERVER_EXITED").await;
+    assert_eq!(field(&exited, "why"), Some("killed by mcp-pipe"), "not by the system: {exited}");
     assert!(second.elapsed() < Duration::from_secs(2), "took {:?}", second.elapsed());
 }
 
