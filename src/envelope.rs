@@ -31,6 +31,9 @@ pub enum NotMessage {
     /// A member that JSON-RPC 2.0 section 4 defines is of another type.
     #[error("its {0} is of the wrong type")]
     Member(&'static str),
+    /// A member that is read here has a name written with escapes: whoever reads it next might see another than we did.
+    #[error("the name of one of its members is written with escapes")]
+    Disguised,
     /// An object that is none of JSON-RPC's.
     #[error("neither method nor result")]
     Other,
@@ -128,6 +131,30 @@ pub fn plain_method(frame: &[u8], e: &Envelope) -> Option<Vec<u8>> {
     let method = e.method.clone()?;
     memchr::memchr(b'\\', &frame[method.clone()])?;
     unescaped(frame, method)
+}
+
+/// Whether a key is another spelling of one that counts here, in a message or its params.
+fn is_disguised(key: &[u8]) -> bool {
+    memchr::memchr(b'\\', key).is_some() && is_spelled_out(key)
+}
+
+#[cold]
+fn is_spelled_out(key: &[u8]) -> bool {
+    const READ: [&str; 11] = [
+        "id",
+        "method",
+        "params",
+        "result",
+        "error",
+        "_meta",
+        "arguments",
+        "name",
+        "uri",
+        "progressToken",
+        "requestId",
+    ];
+    let plain = serde_json::from_slice::<String>(&[b"\"", key, b"\""].concat());
+    plain.is_ok_and(|plain| READ.contains(&&*plain))
 }
 
 #[cold]
@@ -273,6 +300,7 @@ impl Scan<'_> {
                     e.error = s.peek() != Some(b'n');
                     s.value()?;
                 }
+                other if is_disguised(other) => return s.refuse(NotMessage::Disguised),
                 _ => s.value()?,
             }
             Ok(())
@@ -303,6 +331,7 @@ impl Scan<'_> {
                 b"uri" => e.uri = Some(from..s.i),
                 b"progressToken" => e.progress_token = Some(from..s.i),
                 b"requestId" => e.request_id = Some(from..s.i),
+                other if is_disguised(other) => return s.refuse(NotMessage::Disguised),
                 _ => {}
             }
             Ok(())

@@ -473,7 +473,7 @@ fn no_child_sees_an_endpoint_or_a_token_of_any_server() {
     assert_eq!(
         resolved.notes.last().unwrap(),
         "not handed on to servers, for the token or header value in it: \
-         COPY, DOTENV_TOKEN, ENCODED, HEADER_TOKEN, KITCHEN_TOKEN, UNUSED_ENDPOINT"
+         COPY, DOTENV_TOKEN, ENCODED, HEADER_TOKEN, KITCHEN_TOKEN, UNUSED_ENDPOINT, UNUSED_KEY"
     );
     let local = case.ok(&["--local"]).config;
     let removed = &local.servers[0].command.env_remove;

@@ -120,6 +120,19 @@ fn pretty_printed_json_is_put_on_one_line_and_strings_are_left_alone() {
     assert!(single_line(b"{\"a\":\"x\ny\"}").is_err());
 }
 
+#[test]
+fn no_member_that_counts_can_be_read_as_another_by_the_next_reader() {
+    for (frame, is_refused) in [
+        (r#"{"id":1,"method":"ping","m\u0065thod":"tools/call"}"#, true),
+        (r#"{"id":1,"method":"tools/call","params":{"name":"a","n\u0061me":"b"}}"#, true),
+        (r#"{"id":1,"method":"tools/call","\u0070arams":{"name":"b"}}"#, true),
+        (r#"{"id":1,"method":"tools/call","params":{"name":"a","\u540d":"b","\\":{"n\u0061me":1}}}"#, false),
+        (r#"{"id":1,"method":"tools/call","params":{"name":"a","arguments":{"n\u0061me":"b"}},"x\/y":0}"#, false),
+    ] {
+        assert_eq!(scan(frame.as_bytes()).is_err_and(|why| why == NotMessage::Disguised), is_refused, "{frame}");
+    }
+}
+
 fn any_json() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         Just(Value::Null),

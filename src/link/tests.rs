@@ -369,7 +369,7 @@ async fn over_a_slow_line(read: bool) {
                 written = true;
             }
             LinkEvent::Down { cause, open_for, .. } => down = Some((cause.to_string(), open_for.unwrap())),
-            LinkEvent::Beat | LinkEvent::Message(_) | LinkEvent::TooLarge(_) => {},
+            LinkEvent::Beat | LinkEvent::Message(_) | LinkEvent::TooLarge(_) => {}
         });
         let _written = link.poll_write(cx, out);
         down.take().map_or(Poll::Pending, Poll::Ready)

@@ -226,7 +226,9 @@ impl Desk {
             },
             Ok(Scanned::Batch(members)) if !members.is_empty() => return Received::Batch(members, line),
             Ok(Scanned::Batch(_)) => self.invalid("an empty batch", out),
-            Err(why @ (NotMessage::NoObject | NotMessage::Member(_) | NotMessage::Other)) => self.invalid(why, out),
+            Err(why @ (NotMessage::NoObject | NotMessage::Member(_) | NotMessage::Disguised | NotMessage::Other)) => {
+                self.invalid(why, out)
+            }
             Err(why @ NotMessage::Json(_)) => self.not_json(why, out),
         }
         Received::Nothing
