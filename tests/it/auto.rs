@@ -148,7 +148,7 @@ async fn a_refusal_during_a_stop_parts_no_servers() {
     let endpoint = FakeEndpoint::bind().await;
     let mut entry = fixture_entry(&[]);
     entry["endpoint"] = endpoint.url().into();
-    let daemon = Setup::new().config(&config(["a", "b"].map(|name| (name, entry.clone())))).start("info");
+    let mut daemon = Setup::new().config(&config(["a", "b"].map(|name| (name, entry.clone())))).start("info");
     let (mut stays, mut refused) = (None, 0);
     let mut last = loop {
         let mut conn = endpoint.accept().await;
@@ -166,14 +166,15 @@ async fn a_refusal_during_a_stop_parts_no_servers() {
         }
     };
     last.send_call(2, "a__sleep", json!({"ms": 60_000})).await;
+    // Answered after that call was handed over: it is under way.
+    last.call(3, "a__echo", json!({"text": "?"})).await;
     daemon.signal(rustix::process::Signal::TERM);
     // Once it refuses, the stop has begun.
-    let mut id = 3;
+    let mut id = 4;
     while last.call(id, "a__echo", json!({"text": "?"})).await.get("error").is_none() {
         id += 1;
     }
     last.close(4004).await;
-    let mut daemon = daemon;
     assert!(daemon.exit().await.success());
     assert!(!says(&daemon, "SERVERS_PARTED"), "{}", daemon.log_text());
 }
