@@ -14,7 +14,7 @@ use clap::error::ErrorKind;
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 
 use crate::config::{Mode, units};
-use crate::endpoint::Secret;
+use crate::endpoint::{Secret, looks_like_endpoint};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -204,7 +204,7 @@ impl Cli {
             Target::All => None,
         };
         let config = self.options.config.as_deref().and_then(Path::to_str);
-        let misplaced = target.into_iter().chain(config).filter(|text| text.contains("://"));
+        let misplaced = target.into_iter().chain(config).filter(|text| looks_like_endpoint(text));
         self.options.endpoint.iter().map(Secret::reveal).chain(misplaced).collect()
     }
 }
@@ -293,8 +293,10 @@ mod tests {
         let cli = cli(&["--endpoint", "wss://h/?token=s3cret"]).unwrap();
         assert!(!format!("{cli:?}").contains("s3cret"));
         assert_eq!(cli.secrets(), ["wss://h/?token=s3cret"]);
-        for line in [&["wss://h/?s3cret"][..], &["--", "wss://h/?s3cret", "x"], &["--config", "wss://h/?s3cret", "x"]] {
-            assert_eq!(super::tests::cli(line).unwrap().secrets(), ["wss://h/?s3cret"], "{line:?}");
+        for url in ["wss://h/?s3cret", "WSS:/h/?s3cret", "h/?token=s3cret"] {
+            for line in [&[url][..], &["--", url, "x"], &["--config", url, "x"]] {
+                assert_eq!(super::tests::cli(line).unwrap().secrets(), [url], "{line:?}");
+            }
         }
         assert!(super::tests::cli(&["--config", "x", "--", "npx", "wss://h/"]).unwrap().secrets().is_empty());
         let help = Cli::command().render_long_help().to_string();

@@ -48,6 +48,12 @@ pub enum EndpointError {
     Placeholder,
 }
 
+/// Whether a text in another place is most likely an endpoint, also one that lacks its scheme or a slash of it.
+pub(crate) fn looks_like_endpoint(text: &str) -> bool {
+    let begins = |scheme: &str| text.get(..scheme.len()).is_some_and(|t| t.eq_ignore_ascii_case(scheme));
+    text.contains("://") || begins("ws:") || begins("wss:") || (text.contains('?') && text.contains('='))
+}
+
 impl Endpoint {
     /// The whole address, token included. Called where the link dials, and nowhere else.
     pub fn reveal(&self) -> &Uri {

@@ -19,6 +19,7 @@ pub use redact::Redactions;
 
 use crate::cli::{LogFormat, Options};
 use crate::config::{Environment, closest};
+use crate::endpoint::looks_like_endpoint;
 use crate::error::Problem;
 use crate::pipe::CONNECTION;
 use line::{Fields, Looks};
@@ -101,7 +102,12 @@ fn targets(place: &str, text: &str) -> Result<Targets, Problem> {
             let names = ["off", "error", "warn", "info", "debug", "trace"];
             let meant = closest(level, names).map_or_else(String::new, |name| format!("did you mean {name}? "));
             let remedy = format!("{meant}levels are {}; for one part: mcp_pipe::link=debug", names.join(", "));
-            Problem::new(place, format!("has the level \"{}\", which there is not", level.escape_debug()), remedy)
+            let what = if looks_like_endpoint(text) {
+                "is an endpoint, not a level".to_owned()
+            } else {
+                format!("has the level \"{}\", which there is not", level.escape_debug())
+            };
+            Problem::new(place, what, remedy)
         })?;
         targets = match target {
             Some(target) => targets.with_target(target, level),
@@ -216,6 +222,12 @@ mod tests {
             "MCP_LOG_LEVEL: has the level \"inof\", which there is not; did you mean info? levels are \
              off, error, warn, info, debug, trace; for one part: mcp_pipe::link=debug"
         );
+    }
+
+    #[test]
+    fn an_endpoint_in_the_place_of_a_level_is_not_shown() {
+        let problem = filter(Some("wss://h/?token=s3cret"), &env(&[]), false).unwrap_err().to_string();
+        assert!(problem.starts_with("--log-level: is an endpoint") && !problem.contains("s3cret"), "{problem}");
     }
 
     /// What is written while these are secret.

@@ -70,17 +70,20 @@ pub(crate) enum Own {
 pub(crate) fn of_entry(ctx: &mut Context<'_>, entry: &Entry) -> Own {
     let Some(text) = own(entry) else { return Own::Unsaid };
     let Some(value) = ctx.expand(text) else { return Own::Named(None) };
-    if !value.trim().is_empty() {
-        return Own::Named(parse(ctx, text.place.clone(), &value));
-    }
-    // An empty variable is a slip, and must not put the server on somebody else's endpoint. An empty default says so.
+    let is_blank = value.trim().is_empty();
+    // An empty variable is a slip: without it the server would be on somebody else's endpoint, or have no token. An empty
+    // default says that it is none.
     let filled = |name: &str| ctx.lookup(name).filter(|value| !value.trim().is_empty());
     if let Err(ExpandError::Unset(names)) = expand(&text.value, filled) {
         let (all, are) = (names.join(", "), if names.len() == 1 { "is" } else { "are" });
         let first = names.first().map_or("", String::as_str);
-        let remedy = format!("set it, or write ${{{first}:-}} if the common endpoint is to serve then");
+        let then = if is_blank { "the common endpoint is to serve then" } else { "it may be left out" };
+        let remedy = format!("set it, or write ${{{first}:-}} if {then}");
         ctx.mistake(&text.place, format!("names {all}, which {are} empty"), remedy);
         return Own::Named(None);
+    }
+    if !is_blank {
+        return Own::Named(parse(ctx, text.place.clone(), &value));
     }
     if !entry.shared.endpoint_headers.is_empty() {
         let what = format!("is empty, so {} is served on the common endpoint, without its endpointHeaders", entry.name);

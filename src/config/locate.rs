@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::Environment;
 use crate::cli::Options;
+use crate::endpoint::looks_like_endpoint;
 use crate::error::Problem;
 
 /// The config file's text.
@@ -28,8 +29,7 @@ pub(crate) fn config(options: &Options, env: &Environment, cwd: &Path, needed: b
         (None, None) => (PathBuf::from("mcp_config.json"), None),
     };
     let name = path.display().to_string();
-    if let (true, Some(by)) = (name.contains("://"), named_by) {
-        // Most likely an endpoint, with its token.
+    if let (true, Some(by)) = (looks_like_endpoint(&name), named_by) {
         let remedy = "name a file; pass an endpoint by MCP_ENDPOINT, .env or --endpoint";
         return Err(Problem::new(by, "is a URL, not a config file", remedy));
     }

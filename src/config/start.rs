@@ -6,7 +6,7 @@ use super::command::{self, Invocation};
 use super::file::{Entry, File, Kind};
 use super::resolve::{Context, Hidden};
 use super::{CommandSpec, ServerSpec, closest, secrets};
-use crate::endpoint::Secret;
+use crate::endpoint::{Secret, looks_like_endpoint};
 
 /// What an entry starts. `None` if it can't, which has been noted.
 pub(crate) fn of_entry(ctx: &mut Context<'_>, entry: &Entry, asked_for: bool) -> Option<CommandSpec> {
@@ -115,7 +115,7 @@ pub(crate) fn of_script(ctx: &mut Context<'_>, file: &File, name: &str) -> Optio
 
 /// Whether a target is a URL, which is noted without its text: most likely it is an endpoint, with its token.
 pub(crate) fn is_url(ctx: &mut Context<'_>, target: &str) -> bool {
-    let is_url = target.contains("://");
+    let is_url = looks_like_endpoint(target);
     if is_url {
         let remedy = "pass an endpoint by MCP_ENDPOINT, .env or --endpoint";
         ctx.no_target("the target", "is a URL, not a server, a script or a program", remedy);

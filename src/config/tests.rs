@@ -346,8 +346,12 @@ fn the_endpoint_is_the_entrys_then_the_flags_then_the_environments_then_that_of_
 }
 
 #[test]
-fn an_endpoint_of_its_own_that_comes_out_blank_is_a_mistake() {
-    for entry in [r#""endpoint": "${KITCHEN}""#, r#""env": {"MCP_ENDPOINT": " ${env:KITCHEN}${OTHER:-}"}"#] {
+fn an_endpoint_of_its_own_that_lacks_what_a_variable_should_hold_is_a_mistake() {
+    for entry in [
+        r#""endpoint": "${KITCHEN}""#,
+        r#""endpoint": "wss://h/?token=${KITCHEN}&x=${OTHER:-}""#,
+        r#""env": {"MCP_ENDPOINT": " ${env:KITCHEN}${OTHER:-}"}"#,
+    ] {
         let case = Case::server(entry).env(&[("KITCHEN", " "), ("OTHER", "")]);
         let mistakes = case.mistakes(&[]);
         assert_eq!(mistakes.len(), 1, "{mistakes:?}");

@@ -34,8 +34,11 @@ impl Hello {
     /// Whether a server that was told this may be left with it, though the endpoint now says `other`: who it is matters to
     /// no server, what it can do does.
     pub fn agrees_with(&self, other: &Hello) -> bool {
-        let what =
-            |hello: &Hello| serde_json::from_slice::<Value>(&hello.params).unwrap_or_default()["capabilities"].take();
+        // The parameters may be anything that JSON has.
+        let what = |hello: &Hello| {
+            let params = serde_json::from_slice::<Value>(&hello.params).ok()?;
+            params.get("capabilities").cloned()
+        };
         self.version == other.version && what(self) == what(other)
     }
 
@@ -162,5 +165,15 @@ mod tests {
         assert!(h.can_answer("roots/list") && h.can_answer("sampling/createMessage") && h.can_answer("custom/thing"));
         assert!(!h.can_answer("elicitation/create"));
         assert!(!Hello::read(b"null").can_answer("roots/list"));
+    }
+
+    #[test]
+    fn parameters_agree_by_version_and_capabilities_whatever_they_are() {
+        let known = Hello::read(br#"{"capabilities":{"roots":{}},"clientInfo":{"name":"a"}}"#);
+        assert!(known.agrees_with(&Hello::read(br#"{"capabilities":{"roots":{}}}"#)));
+        for params in [&b"[]"[..], b"[1]", b"\"x\"", b"5", b"true", b"null", b"", b"{}"] {
+            let odd = Hello::read(params);
+            assert!(odd.agrees_with(&odd) && !odd.agrees_with(&known), "{}", String::from_utf8_lossy(params));
+        }
     }
 }

@@ -469,7 +469,11 @@ impl Lane {
         let is_meant =
             frame.trim_ascii_start().starts_with(b"{") && memchr::memmem::find(frame, b"\"jsonrpc\"").is_some();
         let message = || format!("server \"{}\" answered with something that is not JSON-RPC ({why})", self.name);
-        let lost = is_meant.then(message).and_then(|message| self.lose(Ends::of(frame).cut(), message, desk, out));
+        let ends = Ends::of(frame);
+        // The end of a line that breaks off is not that of the message.
+        let tail = if why == NotMessage::Json(frame.len()) { &[] } else { ends.cut().tail };
+        let cut = Cut { tail, ..ends.cut() };
+        let lost = is_meant.then(message).and_then(|message| self.lose(cut, message, desk, out));
         out.note(match lost {
             Some(_) => Note::Unreadable { server: self.index, why: why.to_string() },
             None => Note::Noise { server: self.index, line: frame },

@@ -61,9 +61,12 @@ const LONGEST_BETWEEN_RESYNCS: Duration = Duration::from_secs(3600);
 /// Before we close a connection the endpoint has to be silent for so long, so that no request crosses our close frame.
 const QUIET: Duration = Duration::from_millis(250);
 
-/// How long a server that runs may take for another handshake before it goes on with the one that it has: less than its
-/// calls are held ([`HOLD`]), so that they are delivered then. An answer that comes later still counts.
+/// How long a server that runs may take for another handshake before it goes on with the one that it has. An answer that
+/// comes later still counts.
 const AGAIN: Duration = Duration::from_secs(5);
+
+/// It goes on so long before a call that waits for it would be refused.
+const IN_TIME: Duration = Duration::from_millis(500);
 
 /// A call that is older is not waited for any more, where something has to wait for all: the cloud gives up then.
 pub(super) const ABANDONED: Duration = Duration::from_secs(300);
@@ -116,9 +119,11 @@ impl Member {
         self.keep_listed || self.lane.is_initialized()
     }
 
-    /// When a handshake that is to replace another has taken too long.
+    /// When a handshake that is to replace another has taken too long: in time for what waits for the server.
     fn stays_at(&self) -> Option<Instant> {
-        if let ServerSide::Initializing { since, again: true } = self.lane.state { Some(since + AGAIN) } else { None }
+        let ServerSide::Initializing { since, again: true } = self.lane.state else { return None };
+        let held = self.lane.held.deadline().and_then(|until| until.checked_sub(IN_TIME));
+        Some(held.map_or(since + AGAIN, |at| at.min(since + AGAIN)))
     }
 
     /// When a list of its own or messages that wait for it want [`Router::on_tick`].

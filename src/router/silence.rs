@@ -14,8 +14,11 @@ use tokio::time::Instant;
 /// Silence after which a server is asked for a sign of life. Few calls take longer.
 const ASKED: Duration = Duration::from_secs(30);
 
-/// Silence after which that is said. From the one to the other there is a beat, in which it can answer.
+/// Silence after which that is said.
 const REPORTED: Duration = Duration::from_secs(60);
+
+/// From one step to the next: time to answer, where it is looked at late.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Silence after which the server is not healthy: the cloud has given up on the call by then.
 pub(super) const FAILED: Duration = Duration::from_secs(300);
@@ -26,8 +29,8 @@ pub(super) enum Silence {
     /// It has said something since it was called last, or was not called yet.
     #[default]
     None,
-    /// It was called then, and has said nothing since.
-    Since(Instant, Step),
+    /// It was called then, and has said nothing since; what came of that, and when.
+    Since(Instant, Step, Instant),
 }
 
 /// What has come of a silence.
@@ -47,21 +50,21 @@ impl Silence {
     /// The server was sent a call.
     pub(super) fn called(&mut self, now: Instant) {
         if let Silence::None = self {
-            *self = Silence::Since(now, Step::Noticed);
+            *self = Silence::Since(now, Step::Noticed, now);
         }
     }
 
     /// The server said something; how long it had not, if that was reported.
     pub(super) fn broken(&mut self, now: Instant) -> Option<Duration> {
         match std::mem::take(self) {
-            Silence::Since(since, Step::Reported | Step::Failed) => Some(now - since),
-            Silence::Since(_, Step::Noticed | Step::Asked) | Silence::None => None,
+            Silence::Since(since, Step::Reported | Step::Failed, _) => Some(now - since),
+            Silence::Since(_, Step::Noticed | Step::Asked, _) | Silence::None => None,
         }
     }
 
     /// What it has come to now, where that is something new, and how long it has lasted.
     pub(super) fn look(&mut self, now: Instant) -> Option<(Step, Duration)> {
-        let Silence::Since(since, step) = self else { return None };
+        let Silence::Since(since, step, at) = self else { return None };
         let lasted = now - *since;
         let (next, after) = match step {
             Step::Noticed => (Step::Asked, ASKED),
@@ -69,8 +72,8 @@ impl Silence {
             Step::Reported => (Step::Failed, FAILED),
             Step::Failed => return None,
         };
-        (lasted >= after).then(|| {
-            *step = next;
+        (lasted >= after && now - *at >= PATIENCE).then(|| {
+            (*step, *at) = (next, now);
             (next, lasted)
         })
     }
@@ -105,7 +108,8 @@ mod tests {
         let start = Instant::now();
         let mut silence = Silence::default();
         silence.called(start);
-        let steps = [400, 800].map(|seconds| silence.look(start + Duration::from_secs(seconds)).map(|(step, _)| step));
-        assert_eq!(steps, [Some(Step::Asked), Some(Step::Reported)]);
+        let at = [400, 401, 410, 420].map(|seconds| start + Duration::from_secs(seconds));
+        let steps = at.map(|at| silence.look(at).map(|(step, _)| step));
+        assert_eq!(steps, [Some(Step::Asked), None, Some(Step::Reported), Some(Step::Failed)]);
     }
 }

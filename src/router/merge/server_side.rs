@@ -35,7 +35,11 @@ impl Merge {
                 self.turn(server, kind, number, Err((0, &message)), now, out);
             }
             Some((Flight::Probe, _)) => self.settle(now, out),
-            Some((Flight::Call(_), _)) | None => {}
+            // Perhaps a call's, which has its error.
+            Some((Flight::Call(_), _)) | None => {
+                let Merge { deadlines, members, .. } = self;
+                deadlines.retain(|(_, id, server)| members[*server].lane.has(*id));
+            }
         }
     }
 

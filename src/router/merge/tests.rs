@@ -1081,6 +1081,24 @@ fn a_second_handshake_that_is_never_answered_costs_a_server_nothing_but_a_moment
 }
 
 #[test]
+fn a_second_handshake_keeps_nobody_waiting_who_has_waited_through_the_first() {
+    let mut rig = Rig::new(specs(&["a", "b"]), vec![offer(&["add", "one"]), offer(&["add", "two"])], memories());
+    rig.offers[0]["silent"] = true.into();
+    rig.up(0);
+    rig.up(1);
+    let first = rig.at_server(0).pop().unwrap();
+    rig.link_up();
+    rig.endpoint(OTHER_HELLO);
+    rig.endpoint(&call(1, "one"));
+    rig.pass(6);
+    let welcome = json!({"protocolVersion": "2025-06-18", "capabilities": {"tools": {}}});
+    rig.server(0, &json!({"id": first["id"], "result": welcome}).to_string());
+    assert_eq!(rig.at_server(0)[0]["method"], "initialize");
+    rig.pass(3);
+    assert_eq!(rig.at_server(0)[0]["params"]["name"], "one", "it is usable, so the call is not refused after 9 s");
+}
+
+#[test]
 fn a_server_that_starts_when_the_endpoint_comes_hears_of_its_own_parameters() {
     let mut rig = Rig::new(specs(&["a", "b"]), vec![offer(&["add", "one"]), offer(&["add", "two"])], memories());
     rig.offers[0]["silent"] = true.into();

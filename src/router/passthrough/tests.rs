@@ -560,6 +560,7 @@ fn a_line_of_a_log_is_not_taken_for_the_answer_to_the_request_that_it_names() {
         r#"{"level":30,"msg":"called","id":ID}"#,
         r#"{"level":30,"message":{"jsonrpc":"2.0","id":ID}}"#,
         r#"{"jsonrpc":"2.0","x":NaN,"message":{"id":ID}}"#,
+        r#"{"jsonrpc":"2.0","result":{"item":{"id":ID}"#,
     ] {
         let mut rig = Rig::running();
         rig.endpoint(r#"{"id":"x","method":"tools/call"}"#);
