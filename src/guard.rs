@@ -80,6 +80,7 @@ mod unix {
     use std::time::Duration;
     use std::{io, mem, ptr, thread};
 
+    use rustix::io::Errno;
     use rustix::process::{Pid, Signal, WaitOptions, kill_process_group, setsid, test_kill_process_group, waitpid};
 
     use super::Guard;
@@ -93,21 +94,23 @@ mod unix {
     #[derive(Debug)]
     pub(super) struct Watcher {
         id: Pid,
-        /// `None` once it is gone, or is to be.
+        /// `None` once it is gone, or is to be: to one that lives, the end of this is the end of the program.
         to: Mutex<Option<OwnedFd>>,
     }
 
     impl Watcher {
-        /// Sends a record. Fails once when the watcher is gone, and does nothing after that.
+        /// Sends a record. Fails once when the watcher is gone, does nothing after that, and fails each time while it is stopped.
         pub(super) fn tell(&self, record: i32) -> io::Result<()> {
             let mut to = self.to.lock().unwrap_or_else(PoisonError::into_inner);
-            // Four bytes are written whole or not at all. The pipe holds 16,000 of them: full means a dead watcher.
-            let told = to.as_ref().map(|to| rustix::io::write(to, &record.to_ne_bytes()));
-            if let Some(Err(error)) = told {
-                *to = None;
-                return Err(error.into());
+            // Four bytes are written whole or not at all. The pipe holds 16,000 of them: full means that somebody has
+            // stopped the watcher.
+            match to.as_ref().map(|to| rustix::io::write(to, &record.to_ne_bytes())) {
+                Some(Err(error)) => {
+                    to.take_if(|_| error == Errno::PIPE);
+                    Err(error.into())
+                }
+                Some(Ok(_)) | None => Ok(()),
             }
-            Ok(())
         }
     }
 
@@ -188,7 +191,7 @@ mod unix {
                         }
                     }
                 }
-                Err(rustix::io::Errno::INTR) => {}
+                Err(Errno::INTR) => {}
                 Ok(_) | Err(_) => return groups,
             }
         }
@@ -262,6 +265,15 @@ mod tests {
         drop(guard);
         let children = || std::fs::read_to_string("/proc/thread-self/children").unwrap();
         assert_eq!(children().split_whitespace().count(), 1, "it lives as long as a clone does");
+        let watcher = clone.watcher.as_ref().unwrap();
+        let id = rustix::process::Pid::from_raw(children().trim().parse().unwrap()).unwrap();
+        let send = |signal| rustix::process::kill_process(id, signal).unwrap();
+        // A group that there is not: off and off again.
+        send(rustix::process::Signal::STOP);
+        let full = (0..100_000).map(|_| watcher.tell(-1)).find_map(Result::err).unwrap();
+        assert_eq!(full.kind(), std::io::ErrorKind::WouldBlock);
+        assert!(watcher.tell(-1).is_err(), "its pipe is not closed for that");
+        send(rustix::process::Signal::CONT);
         drop(clone);
         assert_eq!(children(), "", "neither a process nor a zombie");
     }
