@@ -12,14 +12,45 @@ use backoff::backoff::Backoff as _;
 use backoff::{Clock, exponential::ExponentialBackoff};
 
 pub use self::contest::Contest;
-use crate::recovery::{Climb, Pace};
+use crate::mcp::cloud;
+
+/// How the waits are to grow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Climb {
+    /// Doubling with each failure.
+    Even,
+    /// The first time as `Even`, then to the cap in a few steps: waiting alone hardly cures it.
+    Steep,
+}
+
+/// What [`crate::backoff::Backoff`] is to do about one failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pace {
+    /// How the waits grow.
+    pub climb: Climb,
+    /// The other side's wish, or our courtesy. May exceed the configured cap.
+    pub at_least: Duration,
+    /// A bound below the configured cap, where an attempt costs the endpoint nothing.
+    pub at_most: Option<Duration>,
+}
+
+impl Pace {
+    /// Like any failure.
+    pub const EVEN: Pace = Pace { climb: Climb::Even, at_least: Duration::ZERO, at_most: None };
+    /// A person has to do something.
+    pub const STEEP: Pace = Pace { climb: Climb::Steep, ..Pace::EVEN };
+
+    /// The same, but no sooner than this.
+    pub const fn at_least(self, at_least: Duration) -> Pace {
+        Pace { at_least, ..self }
+    }
+}
 
 /// The ceiling of the first wait before a dial, so that it is 1 s on average.
 const FIRST_CEILING: Duration = Duration::from_secs(2);
 
-/// No attempt follows the last sooner. The self-hosted endpoint deregisters a connection that
-/// comes within a few milliseconds of the one it replaces.
-pub const FLOOR: Duration = Duration::from_millis(250);
+/// No attempt follows the last sooner.
+pub const FLOOR: Duration = cloud::SETTLING;
 
 /// Doublings for each repeated failure that waiting alone won't cure (ceilings 2 s, 16 s, 128 s, …).
 const STEEP_STEPS: u32 = 3;

@@ -4,16 +4,13 @@
 //! decided in [`crate::config::resolve`]. The endpoint is taken as a plain [`Secret`], so that neither a
 //! parse error nor `--help` can show it.
 
-pub mod scrub;
-
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::path::Path;
 
 use clap::error::ErrorKind;
-use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
 
-use crate::config::{Mode, units};
+use crate::config::options::{CommandLine, Options, Target};
 use crate::endpoint::{Secret, looks_like_endpoint};
 
 const EXAMPLES: &str = "\
@@ -85,83 +82,6 @@ pub struct TargetArgs {
     line: Vec<String>,
 }
 
-/// Which servers take part.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Target<'a> {
-    /// Every enabled server of the config.
-    All,
-    /// A name in the config, or a script.
-    Named(&'a str),
-    /// A program and its arguments; never empty.
-    Line(&'a [String]),
-}
-
-/// Options of every command.
-#[derive(Debug, Clone, Default, Args)]
-pub struct Options {
-    /// The config file [env: MCP_CONFIG] [default: mcp_config.json in the working directory]
-    #[arg(long, global = true, value_name = "FILE", help_heading = "Servers")]
-    pub config: Option<PathBuf>,
-    /// How long a server may take to answer before its endpoint is dialled regardless [default: 60s]
-    #[arg(long, global = true, value_name = "TIME", value_parser = units::duration, help_heading = "Servers")]
-    pub start_timeout: Option<Duration>,
-    /// The largest message, in either direction [default: 16MiB]
-    #[arg(long, global = true, value_name = "SIZE", value_parser = units::frame_size, help_heading = "Servers")]
-    pub max_frame_size: Option<usize>,
-    /// How long calls under way may take to finish when told to stop [default: 5s]
-    #[arg(long, global = true, value_name = "TIME", value_parser = units::duration, help_heading = "Servers")]
-    pub drain_timeout: Option<Duration>,
-    /// The socket on which a running mcp-pipe answers `health` [env: MCP_STATUS_SOCKET]
-    #[arg(long, global = true, value_name = "PATH", help_heading = "Servers")]
-    pub status_socket: Option<PathBuf>,
-    /// Where to remember what servers said, or none [env: MCP_CACHE_DIR] [default: mcp-pipe in the user's cache folder]
-    #[arg(long, global = true, value_name = "PATH", help_heading = "Servers")]
-    pub cache_dir: Option<OsString>,
-
-    /// Serve an endpoint on this machine instead: needs no account and no network
-    #[arg(long, global = true, conflicts_with = "endpoint", help_heading = "Endpoint")]
-    pub local: bool,
-    /// The WebSocket endpoint, ws:// or wss://. MCP_ENDPOINT or a .env file keep a token out of your shell's history
-    #[arg(long, global = true, value_name = "ENDPOINT", value_parser = secret, help_heading = "Endpoint")]
-    pub endpoint: Option<Secret>,
-    /// How servers share an endpoint [default: auto]
-    ///   auto: a connection for each, until the endpoint is known to take only one; then as multiplex
-    ///   per-server: a connection for each, whatever happens
-    ///   multiplex: all servers of an endpoint on one connection, as one server
-    ///   sequential: one server of an endpoint at a time, in turns
-    #[arg(long, global = true, value_name = "MODE", value_enum, hide_possible_values = true, verbatim_doc_comment)]
-    #[arg(help_heading = "Endpoint")]
-    pub mode: Option<Mode>,
-    /// A PEM file of certificate authorities to trust besides the platform's
-    #[arg(long, global = true, value_name = "FILE", help_heading = "Endpoint")]
-    pub ca_file: Option<PathBuf>,
-    /// The longest wait between two attempts to connect, unless the endpoint asks for more [default: 600s]
-    #[arg(long, global = true, value_name = "TIME", value_parser = units::duration_from_1s, help_heading = "Endpoint")]
-    pub max_backoff: Option<Duration>,
-
-    /// error, warn, info, debug or trace, or a list like info,mcp_pipe::link=debug [env: MCP_LOG_LEVEL, RUST_LOG]
-    /// [default: info]
-    #[arg(long, global = true, value_name = "LEVEL", help_heading = "Log")]
-    pub log_level: Option<String>,
-    /// text for people, or json: an object a line
-    #[arg(long, global = true, value_name = "FORMAT", value_enum, default_value_t, hide_possible_values = true)]
-    #[arg(help_heading = "Log")]
-    pub log_format: LogFormat,
-    /// Log the contents of messages too (at debug). They may hold private data
-    #[arg(long, global = true, help_heading = "Log")]
-    pub log_contents: bool,
-}
-
-/// How log lines are written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
-pub enum LogFormat {
-    /// For people.
-    #[default]
-    Text,
-    /// One JSON object a line.
-    Json,
-}
-
 impl Cli {
     /// Which servers take part, whatever the command is.
     pub fn target(&self) -> Target<'_> {
@@ -177,8 +97,14 @@ impl Cli {
         }
     }
 
+    /// What it says to the config.
+    pub fn line(&self) -> CommandLine<'_> {
+        let (options, target, local) = (&self.options, self.target(), self.is_local());
+        CommandLine { options, target, local, other_commands: self.other_commands() }
+    }
+
     /// The names of the commands, where none was given: a target may be one that was mistyped.
-    pub fn other_commands(&self) -> Vec<String> {
+    fn other_commands(&self) -> Vec<String> {
         if self.command.is_some() {
             return Vec::new();
         }
@@ -226,13 +152,11 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, clap:
     Ok(cli)
 }
 
-fn secret(text: &str) -> Result<Secret, std::convert::Infallible> {
-    Ok(Secret::new(text))
-}
-
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn cli(arguments: &[&str]) -> Result<Cli, clap::Error> {

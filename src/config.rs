@@ -5,6 +5,8 @@
 
 mod cache;
 mod command;
+mod context;
+pub(crate) mod defaults;
 mod dial;
 mod dotenv;
 mod environment;
@@ -12,6 +14,7 @@ mod expand;
 mod file;
 mod keys;
 mod locate;
+pub mod options;
 mod policy;
 mod reader;
 mod resolve;
@@ -21,8 +24,6 @@ mod start;
 #[cfg(test)]
 mod tests;
 pub(crate) mod units;
-
-pub(crate) use keys::closest;
 
 pub use environment::Environment;
 pub use resolve::{Resolved, resolve, status_socket};
@@ -122,12 +123,6 @@ pub enum Naming {
     Auto,
     /// Always `server__name`.
     Prefix,
-}
-
-impl Default for Sharing {
-    fn default() -> Self {
-        Sharing { mode: Mode::Auto, naming: Naming::Auto, turn: Duration::from_secs(300), resync: true }
-    }
 }
 
 /// A child process, ready to be started.

@@ -1,5 +1,7 @@
 //! The address a link dials. It carries the token, so nothing prints it whole by accident.
 
+pub mod agent;
+
 use std::fmt;
 use std::str::FromStr;
 

@@ -15,14 +15,15 @@ use serde_json::{Map, Value, json};
 
 pub use self::table::{Look, Show};
 use crate::config::Config;
-use crate::gateway::{Catalogue, Client, Gateway, GatewayError};
-use crate::shutdown::Stop;
-use crate::status::Status;
+use crate::control::status::Status;
+use crate::local::{Catalogue, Client, LocalEndpoint, LocalError};
+use crate::mcp::cloud;
+use crate::process::stop::Stop;
 
 /// What a started server may take for the handshake and its list, on top of its own start timeout.
 const LIST_PATIENCE: Duration = Duration::from_secs(20);
 /// How long a call may take: the xiaozhi cloud's own deadline.
-const CALL_PATIENCE: Duration = Duration::from_secs(300);
+const CALL_PATIENCE: Duration = cloud::CALL;
 /// The similarity (Jaro–Winkler, 0 to 1) from which on a name is suggested for a mistyped one.
 const SIMILAR: f64 = 0.75;
 
@@ -66,7 +67,7 @@ pub enum InspectError {
     Unanswered(Vec<InspectError>),
     /// The call brought no result.
     #[error(transparent)]
-    Call(GatewayError),
+    Call(LocalError),
     /// The tool reported an error (`isError`): its text.
     #[error("{0}")]
     Tool(String),
@@ -130,7 +131,7 @@ async fn catalogue(
 ) -> Result<Arc<Catalogue>, InspectError> {
     tokio::select! {
         catalogue = client.tools(server, patience) => catalogue.map_err(|error| {
-            if let GatewayError::NotReady { server, waited, .. } = &error
+            if let LocalError::NotReady { server, waited, .. } = &error
                 && status.is_starting(server)
             {
                 return InspectError::Silent { server: server.clone(), waited: *waited };
@@ -256,9 +257,9 @@ async fn at_local_endpoint(
 ) -> Result<(), InspectError> {
     // Who looks at a server wants to see what it says now.
     config.cache_dir = None;
-    let mut gateway = Gateway::bind().await.map_err(InspectError::Endpoint)?;
-    gateway.attach(&mut config).map_err(InspectError::Endpoint)?;
-    let client = gateway.client();
+    let mut endpoint = LocalEndpoint::bind().await.map_err(InspectError::Endpoint)?;
+    endpoint.attach(&mut config).map_err(InspectError::Endpoint)?;
+    let client = endpoint.client();
     // The first step of the stop, unless a signal has asked for it already.
     let drain = || {
         if !stop.drain().is_cancelled() {
@@ -277,7 +278,7 @@ async fn at_local_endpoint(
         serve(config, stop.clone()).await;
         drain();
     };
-    let (outcome, (), ()) = tokio::join!(asking, serving, gateway.run(stop.clone()));
+    let (outcome, (), ()) = tokio::join!(asking, serving, endpoint.run(stop.clone()));
     outcome
 }
 

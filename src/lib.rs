@@ -4,33 +4,28 @@
 //! construction) → [`supervisor`] (owns every pipe) → `pipe` (one loop: link, router, servers).
 //! A message passes `link` → `router` → `server` and back; see ARCHITECTURE.md.
 
-pub mod admin;
-pub mod agent;
 pub mod backoff;
 pub mod catalogue;
 pub mod chunk;
 pub mod cli;
 pub mod config;
-pub mod diagnosis;
+pub mod control;
 pub mod endpoint;
-pub mod envelope;
 pub mod error;
 pub mod frame;
-pub mod gateway;
-pub mod guard;
 pub mod inspect;
-pub mod layout;
 pub mod link;
+pub mod local;
 pub mod logging;
+pub mod mcp;
+pub mod net;
 pub mod pipe;
-pub mod recovery;
+pub mod process;
 pub mod router;
 pub mod run;
 pub mod server;
 pub mod sharing;
-pub mod shutdown;
-pub mod status;
-pub mod steering;
 pub mod supervisor;
 pub mod tools;
 pub mod wakers;
+pub mod words;

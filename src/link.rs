@@ -4,23 +4,18 @@
 //!
 //! [`Link`] is polled by the task that owns the pipe; it has no task of its own. It *rests* until it is first told to
 //! dial, then it is *dialling*, *open* or *waiting* for the next attempt, until it is *closed* for good. How it ends
-//! is a [`Cause`]; what that means for the next attempt is decided in [`crate::recovery`], and how long the wait is in
+//! is a [`Cause`]; what that means for the next attempt is decided in [`crate::link::cause`], and how long the wait is in
 //! [`crate::backoff`]. The backoff starts over on proof of health only: a call was served, or the handshake was
 //! answered and the connection then stood for a minute. Where another program keeps taking its place, the waits are
 //! those of a [`Contest`], and a served call proves nothing.
 //!
 //! Messages go out through an [`Outgoing`] that the pipe owns, so that whoever handles an event can answer it.
 
-mod alarm;
-pub mod dial;
+pub mod cause;
 pub mod keepalive;
-pub mod proxy;
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a test may panic")]
 mod tests;
-pub mod tls;
-pub mod wake;
-pub mod websocket;
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -33,17 +28,19 @@ use tokio::sync::watch;
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
 use tokio_util::io::poll_read_buf;
 
-use self::alarm::Alarm;
-use self::dial::peer_text::Redaction;
-use self::dial::{DialError, Dialed, Stream, dial};
+use self::cause::{Cause, code, pace};
 use self::keepalive::{Beat, Keepalive};
-use self::websocket::{Event, Incoming, Outgoing, Violation};
 use crate::backoff::{Backoff, Contest};
 use crate::chunk::poll_chunk;
 use crate::config::LinkSpec;
 use crate::endpoint::Endpoint;
 use crate::frame::Cut;
-use crate::recovery::{Cause, code, pace};
+use crate::mcp::cloud;
+use crate::net::alarm::Alarm;
+use crate::net::dial::{Dialed, Stream, dial};
+use crate::net::error::DialError;
+use crate::net::peer_text::Redaction;
+use crate::net::websocket::{Event, Incoming, Outgoing, Violation};
 use crate::wakers::Wakers;
 
 /// Reads in a row before others have their turn.
@@ -51,10 +48,6 @@ const READS: usize = 2;
 
 /// How long a closing handshake may take, either way (RFC 6455 section 7.1.1 leaves it to us).
 const CLOSING: Duration = Duration::from_secs(1);
-
-/// Between the end of a connection that we closed and the next one: an endpoint that has not settled the first takes the
-/// new one for the old one's, and it is dead from the start.
-const SETTLING: Duration = Duration::from_millis(250);
 
 /// As much of a peer's reason as a log line should hold, in characters. A close frame has 123 bytes at most.
 const REASON: usize = 123;
@@ -363,8 +356,8 @@ impl Link {
             }
             // No failure, so the backoff has no say.
             Some(Some(why)) => {
-                self.state = State::Waiting { timer: Box::pin(sleep(SETTLING)), wake: woken(&self.wake) };
-                return on(out, LinkEvent::Down { cause: &Cause::Ours(why), open_for, retry_in: SETTLING });
+                self.state = State::Waiting { timer: Box::pin(sleep(cloud::SETTLING)), wake: woken(&self.wake) };
+                return on(out, LinkEvent::Down { cause: &Cause::Ours(why), open_for, retry_in: cloud::SETTLING });
             }
             None => {}
         }

@@ -17,13 +17,16 @@ use tracing_subscriber::registry::LookupSpan;
 
 pub use redact::Redactions;
 
-use crate::cli::{LogFormat, Options};
-use crate::config::{Environment, closest};
+use crate::config::Environment;
+use crate::config::options::{LogFormat, Options};
 use crate::endpoint::looks_like_endpoint;
 use crate::error::Problem;
-use crate::pipe::CONNECTION;
+use crate::words::closest;
 use line::{Fields, Looks};
 use stderr::{Patient, Place};
+
+/// The target of what is logged about the loss of a connection. `tools` and `call` leave it out: their endpoint is our own.
+pub(crate) const CONNECTION: &str = "mcp_pipe::pipe::connection";
 
 /// Starts logging for the whole process, at the level of `--log-level`, `MCP_LOG_LEVEL` or `RUST_LOG`, else at info, or
 /// with `quiet` at warn and without the ends of connections. What must not be shown is told to the returned handle as soon

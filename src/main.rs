@@ -6,6 +6,7 @@ use anyhow::Context as _;
 use mcp_pipe::cli::{self, Command};
 use mcp_pipe::config::{self, Environment};
 use mcp_pipe::error::{Exit, Failure};
+use mcp_pipe::process::scrub;
 use mcp_pipe::{logging, run};
 
 fn main() -> ExitCode {
@@ -19,15 +20,15 @@ fn main() -> ExitCode {
 }
 
 fn start() -> Result<Exit, Failure> {
-    cli::scrub::seclude();
+    scrub::seclude();
     // It forks: before there is any thread, and while there is little to copy.
     let (guard, unguarded) = run::guard();
     let cli = cli::parse(std::env::args_os()).map_err(Failure::Usage)?;
-    cli::scrub::hide(&cli.secrets());
+    scrub::hide(&cli.secrets());
     let env = Environment::of_process();
     let command = cli.action();
     if let Command::Health = command {
-        return Ok(run::health(config::status_socket(&cli, &env))?);
+        return Ok(run::health(config::status_socket(&cli.options, &env))?);
     }
     let redactions = logging::start(&cli.options, run::is_quiet(&command), &env).map_err(Failure::Option)?;
     if let Some(error) = unguarded {
@@ -37,7 +38,7 @@ fn start() -> Result<Exit, Failure> {
         );
     }
     let cwd = std::env::current_dir().context("the working directory can't be found; was it removed?")?;
-    let resolved = config::resolve(&cli, &env, &cwd)?;
+    let resolved = config::resolve(&cli.line(), &env, &cwd)?;
     redactions.add(resolved.secrets.iter().cloned());
     resolved.log();
     Ok(run::run(command, resolved.config, guard)?)

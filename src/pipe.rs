@@ -20,6 +20,7 @@
 //! The endpoint is dialled once the servers have shown that they are loaded, or after the start timeout. From
 //! then on link and servers live and die independently; the router hides each one's deaths from the other.
 
+mod diagnosis;
 mod name;
 mod sides;
 mod timer;
@@ -34,22 +35,23 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
-use self::sides::{Buffers, HIGH, Side, Sides};
+use self::sides::{Buffers, HIGH, STUCK, Side, Sides};
 use self::timer::Timer;
 use crate::catalogue::Catalogue;
 use crate::config::{LinkSpec, ServerSpec};
-use crate::diagnosis::{self, span};
+use crate::control::status::{ServerState, StatusEntry};
 use crate::endpoint::Endpoint;
-use crate::guard::Guard;
-use crate::link::websocket::Outgoing;
+use crate::link::cause::Cause;
 use crate::link::{Link, LinkEvent};
-use crate::recovery::Cause;
+use crate::logging::CONNECTION;
+use crate::net::websocket::Outgoing;
+use crate::process::guard::Guard;
+use crate::process::stop::Stop;
 use crate::router::{Gone, Router, ServerIndex, TurnCommand};
 use crate::server::{Server, ServerEvent};
 use crate::sharing::{Close, Witness};
-use crate::shutdown::Stop;
-use crate::status::{ServerState, StatusEntry};
 use crate::wakers::{Bits, Wakers};
+use crate::words::span;
 
 /// Looks in a row before other pipes have their turn.
 const LOOKS: usize = 8;
@@ -60,9 +62,6 @@ const STOP: usize = 1;
 const TIMER: usize = 2;
 const STEERING: usize = 3;
 const OTHERS: usize = 4;
-
-/// The target of what is logged about the loss of a connection. `tools` and `call` leave it out: their endpoint is our own.
-pub(crate) const CONNECTION: &str = "mcp_pipe::pipe::connection";
 
 /// How often a long start is reported.
 const PROGRESS: Duration = Duration::from_secs(10);
@@ -450,7 +449,7 @@ impl Pipe {
         let watched = self.sides.watch(&mut *self.router, &mut self.endpoint, its_fault, now);
         timed |= watched.changed || !watched.stuck.is_empty();
         for index in watched.stuck {
-            self.servers[index].give_up("did not read its stdin for 300 s");
+            self.servers[index].give_up(format!("did not read its stdin for {}", span(STUCK)));
             self.woken.insert(index);
         }
         let next = [own, self.router.next_tick(), watched.next].into_iter().flatten().min();

@@ -9,20 +9,18 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::catalogue::Memory;
-use crate::diagnosis::span;
 use crate::frame::Cut;
 use crate::tools::size::Size;
+use crate::words::span;
 
 mod desk;
 mod edits;
-pub mod handshake;
 mod held;
 mod ids;
 mod lane;
 pub mod merge;
 pub mod names;
 pub mod passthrough;
-pub mod reply;
 mod rotation;
 mod silence;
 pub mod turns;

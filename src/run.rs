@@ -10,16 +10,17 @@ use tracing::{error, info, warn};
 
 use crate::cli::Command;
 use crate::config::{Config, Mode};
+use crate::control::health;
+use crate::control::status::{PipeStatus, Status};
 use crate::error::Exit;
-use crate::gateway::Gateway;
-use crate::guard::Guard;
 use crate::inspect::{self, Look, Show};
-use crate::layout::groups;
+use crate::local::LocalEndpoint;
+use crate::process::guard::Guard;
+use crate::process::stop::Stop;
 use crate::router::TurnCommand;
-use crate::shutdown::Stop;
-use crate::status::{PipeStatus, Status};
-use crate::steering::Steering;
-use crate::{admin, supervisor};
+use crate::sharing::layout::groups;
+use crate::supervisor;
+use crate::supervisor::steering::Steering;
 
 /// Starts the watcher that ends what a killed mcp-pipe leaves behind. To be called before there is any thread.
 pub fn guard() -> (Guard, Option<io::Error>) {
@@ -35,9 +36,9 @@ pub fn guard() -> (Guard, Option<io::Error>) {
 /// No daemon answers.
 pub fn health(socket: Option<PathBuf>) -> Result<Exit> {
     let socket = socket.context("which mcp-pipe? Name its socket by --status-socket or MCP_STATUS_SOCKET")?;
-    let pipes = admin::ask(&socket)?;
+    let pipes = health::ask(&socket)?;
     // A reader that went away has seen enough.
-    let _gone = io::stdout().write_all(admin::describe(&pipes).as_bytes());
+    let _gone = io::stdout().write_all(health::describe(&pipes).as_bytes());
     Ok(if pipes.iter().all(PipeStatus::is_healthy) { Exit::Success } else { Exit::Failed })
 }
 
@@ -96,11 +97,11 @@ async fn perform(
 
 /// Serves until told to stop.
 async fn serve(mut config: Config, status: &Status, stop: Stop, pipes: impl AsyncFnOnce(Config, Stop)) -> Result<()> {
-    let gateway = if config.local {
-        let mut gateway =
-            Gateway::bind().await.context("no local endpoint: no port of 127.0.0.1 can be listened on")?;
-        gateway.attach_shared(&mut config)?;
-        Some(gateway)
+    let endpoint = if config.local {
+        let mut endpoint =
+            LocalEndpoint::bind().await.context("no local endpoint: no port of 127.0.0.1 can be listened on")?;
+        endpoint.attach_shared(&mut config)?;
+        Some(endpoint)
     } else {
         None
     };
@@ -113,19 +114,19 @@ async fn serve(mut config: Config, status: &Status, stop: Stop, pipes: impl Asyn
         ended.advance();
         ended.advance();
     };
-    let gateway = async {
-        if let Some(gateway) = gateway {
-            gateway.run(ended.clone()).await;
+    let local = async {
+        if let Some(endpoint) = endpoint {
+            endpoint.run(ended.clone()).await;
         }
     };
-    let admin = async {
+    let health = async {
         if let Some(path) = socket
-            && let Err(failed) = admin::serve(&path, status.clone(), ended.clone()).await
+            && let Err(failed) = health::serve(&path, status.clone(), ended.clone()).await
         {
             error!(event = "ERROR_STATUS_SOCKET", "{failed:#}; going on without it");
         }
     };
-    tokio::join!(pipes, gateway, admin);
+    tokio::join!(pipes, local, health);
     info!(event = "STOPPED", "stopped");
     Ok(())
 }

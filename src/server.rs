@@ -17,6 +17,7 @@ mod stop;
 #[cfg(all(test, target_os = "linux"))]
 mod tests;
 
+use std::borrow::Cow;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -28,11 +29,11 @@ use tokio::time::{Instant, Sleep, sleep};
 use self::stderr::Noted;
 use self::stdio::Process;
 use crate::backoff::Backoff;
+use crate::backoff::Pace;
 use crate::config::ServerSpec;
-use crate::diagnosis::span;
 use crate::frame::{Cut, Line, LineOut};
-use crate::guard::Guard;
-use crate::recovery::Pace;
+use crate::process::guard::Guard;
+use crate::words::span;
 
 /// Once this long up, a server's next crash is not part of a loop.
 const STABLE: Duration = Duration::from_secs(60);
@@ -172,7 +173,7 @@ impl Server {
     }
 
     /// Gives its present process up: it is stopped, and started again. `fault` says what it did, for people.
-    pub fn give_up(&mut self, fault: &'static str) {
+    pub fn give_up(&mut self, fault: impl Into<Cow<'static, str>>) {
         if let State::Running(process) = &mut self.state {
             process.fail(fault);
         }

@@ -16,6 +16,7 @@
 //!
 //! Connections that stand side by side for some time disprove either, and from then on more is asked for.
 
+pub mod layout;
 #[cfg(test)]
 mod tests;
 mod trial;
@@ -28,7 +29,8 @@ use tokio::time::Instant;
 
 pub use self::trial::{Outcome, Trial};
 pub use self::witness::{Sighting, Witness, witnesses};
-use crate::recovery::Cause;
+use crate::link::cause::Cause;
+use crate::mcp::cloud;
 
 /// An endpoint that replaces connections closes the old one at once; this leaves room for a slow network.
 const REPLACED: Duration = Duration::from_secs(1);
@@ -40,17 +42,15 @@ const MOMENT: Duration = Duration::from_millis(200);
 /// Two that have stood together for so long have not replaced each other.
 const TOGETHER: Duration = Duration::from_secs(10);
 
-/// The xiaozhi cloud's close code for everything; private use.
-const REFUSAL: u16 = 4004;
 /// A limit makes itself felt soon after a connection was made; later a close has other causes. Twice the cloud's interval
 /// between its pings.
-const REFUSED: Duration = Duration::from_secs(120);
+const REFUSED: Duration = cloud::PING.saturating_mul(2);
 /// Maintenance closes connections one by one: only who stands on for this long was spared.
 const SPARED: Duration = Duration::from_secs(5);
 /// So many in a row are a proof even if connections have stood together.
 const CERTAIN: usize = 5;
 /// All connections together have passed at least one of the cloud's pings then.
-const ALL_TOGETHER: Duration = Duration::from_secs(60);
+const ALL_TOGETHER: Duration = cloud::PING;
 
 /// What is to become of an agent's connections.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -183,7 +183,7 @@ impl Evidence {
             return self.verdict();
         }
         match (close.code, newest) {
-            (Some(REFUSAL), Some(_)) if close.handshaken && now - latest <= REFUSED => {
+            (Some(cloud::CLOSE), Some(_)) if close.handshaken && now - latest <= REFUSED => {
                 self.refusals.truncate(CERTAIN);
                 self.refusals.push((who, now));
             }
@@ -259,9 +259,10 @@ impl Evidence {
                 }
             });
             let why = format!(
-                "the endpoint closed {} connections in a row with 4004 ({}) while another one stood, though initialize had \
+                "the endpoint closed {} connections in a row with {} ({}) while another one stood, though initialize had \
                  been answered",
                 self.refused.len(),
+                cloud::CLOSE,
                 names.join(", ")
             );
             return Verdict::TakesOne { why, proof: Proof::Refused };

@@ -2,13 +2,15 @@
 //!
 //! # Theory of operation
 //!
-//! Servers that share an agent are a group ([`crate::layout`]), and each group is a task (`Crew`). It holds the agent's lock
+//! Servers that share an agent are a group ([`crate::sharing::layout`]), and each group is a task (`Crew`). It holds the agent's lock
 //! (`claim`), starts its pipes and waits for them. In mode `auto` it also hears what becomes of their connections; when that
 //! proves that the agent takes one connection only, the pipes are stopped as at the end of a run, and one that has all the
 //! servers takes their place. Groups know nothing of each other.
 
 mod claim;
 mod crew;
+mod lock;
+pub mod steering;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -19,15 +21,15 @@ use tokio_util::sync::CancellationToken;
 use tracing::error;
 
 use self::crew::Crew;
+use self::steering::Steering;
 use crate::catalogue::Catalogue;
 use crate::config::Config;
-use crate::guard::Guard;
-use crate::layout::groups;
-use crate::link::wake::WakeWatch;
+use crate::control::status::Status;
+use crate::net::wake::WakeWatch;
 use crate::pipe::Run;
-use crate::shutdown::Stop;
-use crate::status::Status;
-use crate::steering::Steering;
+use crate::process::guard::Guard;
+use crate::process::stop::Stop;
+use crate::sharing::layout::groups;
 
 /// What all groups have in common.
 #[derive(Clone)]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use wildmatch::WildMatch;
 
-use crate::config::closest;
+use crate::words::closest;
 
 pub mod cut;
 pub mod object;

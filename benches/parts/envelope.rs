@@ -3,7 +3,7 @@
 use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, Throughput};
-use mcp_pipe::envelope::scan;
+use mcp_pipe::mcp::envelope::scan;
 use serde::de::IgnoredAny;
 use serde_json::Value;
 

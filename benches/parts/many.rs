@@ -4,8 +4,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use mcp_pipe::catalogue::{ListKind, Lists, Memory};
+use mcp_pipe::catalogue::{Lists, Memory};
 use mcp_pipe::config::{CommandSpec, Handshake, LinkSpec, ServerSpec, Sharing};
+use mcp_pipe::mcp::lists::ListKind;
 use mcp_pipe::router::merge::Merge;
 use mcp_pipe::router::{Note, Out, Router, ServerIndex};
 use serde_json::{Value, json};

@@ -5,7 +5,7 @@ use criterion::{BatchSize, BenchmarkId, Criterion, Throughput};
 use mcp_pipe::catalogue::Memory;
 use mcp_pipe::config::Handshake;
 use mcp_pipe::frame::LineOut;
-use mcp_pipe::link::websocket::Outgoing;
+use mcp_pipe::net::websocket::Outgoing;
 use mcp_pipe::router::passthrough::Passthrough;
 use mcp_pipe::router::{Note, Out, Router, ServerIndex};
 use std::hint::black_box;

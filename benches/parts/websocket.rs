@@ -4,7 +4,7 @@ use std::hint::black_box;
 use std::io::{self, Read, Write};
 
 use criterion::{BenchmarkId, Criterion, Throughput};
-use mcp_pipe::link::websocket::{Event, Incoming, Outgoing};
+use mcp_pipe::net::websocket::{Event, Incoming, Outgoing};
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocket, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 

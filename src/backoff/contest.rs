@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use super::Backoff;
-use crate::recovery::Pace;
+use super::{Backoff, Pace};
 
 /// A connection that stood for so long was nobody's prey.
 const UNDISPUTED: Duration = Duration::from_secs(600);

@@ -21,7 +21,8 @@ use std::fmt::Write as _;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{ListKind, Lists, Memory};
+use super::{Lists, Memory};
+use crate::mcp::lists::ListKind;
 
 /// Files of another format are not read.
 const FORMAT: u32 = 1;

@@ -4,14 +4,14 @@ use std::ffi::OsStr;
 use std::path::PathBuf;
 
 use super::Environment;
+use super::context::Context;
 use super::reader::Located;
-use super::resolve::Context;
 
 /// `--cache-dir`, then `MCP_CACHE_DIR`, then `cacheDir` (relative to the config), then the user's cache. `None` where
 /// the first of them that is set is empty or `none`, or where the user has no home.
 pub(crate) fn dir(ctx: &Context<'_>, written: Option<&Located<String>>) -> Option<PathBuf> {
     let on = |text: &OsStr| !text.is_empty() && text != "none";
-    if let Some(path) = &ctx.cli.options.cache_dir {
+    if let Some(path) = &ctx.line.options.cache_dir {
         return on(path).then(|| ctx.cwd.join(path));
     }
     // An empty variable is one that is not set, as everywhere here.

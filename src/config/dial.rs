@@ -1,15 +1,14 @@
 //! Which endpoint a server is served on, and how it is dialled.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
 
-use super::LinkSpec;
+use super::context::Context;
 use super::expand::{ExpandError, expand};
 use super::file::{Entry, File, Shared};
 use super::reader::Located;
-use super::resolve::Context;
+use super::{LinkSpec, defaults};
 use crate::endpoint::{Endpoint, Secret};
 
 /// The endpoint of every server that has none of its own.
@@ -28,7 +27,7 @@ const RESERVED: &[&str] = &["host", "connection", "upgrade", "content-length", "
 
 /// Looks at `--endpoint`, the environment, `.env` and the top of the file, in that order.
 pub(crate) fn common(ctx: &mut Context<'_>, file: &File) -> Common {
-    let (place, text) = if let Some(flag) = &ctx.cli.options.endpoint {
+    let (place, text) = if let Some(flag) = &ctx.line.options.endpoint {
         ("--endpoint".to_owned(), flag.reveal().to_owned())
     } else if let Some(value) = ctx.env.filled("MCP_ENDPOINT") {
         ("MCP_ENDPOINT (environment)".to_owned(), value.to_owned())
@@ -112,7 +111,7 @@ pub(crate) fn link(ctx: &mut Context<'_>, own: &Shared, top: &Shared, endpoint: 
         (_, Own::Blank) | ([], Own::Unsaid) => headers(ctx, &top.endpoint_headers),
         (headers_of_its_own, Own::Unsaid | Own::Named(_)) => headers(ctx, headers_of_its_own),
     };
-    let ca_file = match (&own.ca_file, &ctx.cli.options.ca_file, &top.ca_file) {
+    let ca_file = match (&own.ca_file, &ctx.line.options.ca_file, &top.ca_file) {
         (None, Some(path), _) => Some(with_warning(ctx, "--ca-file".to_owned(), ctx.cwd.join(path))),
         (Some(text), _, _) | (None, None, Some(text)) => {
             ctx.expand(text).map(|path| with_warning(ctx, text.place.clone(), ctx.base.join(path)))
@@ -120,15 +119,18 @@ pub(crate) fn link(ctx: &mut Context<'_>, own: &Shared, top: &Shared, endpoint: 
         (None, None, None) => None,
     };
     let subprotocol = own.subprotocol.as_ref().or(top.subprotocol.as_ref());
-    let seconds = Duration::from_secs;
     LinkSpec {
         headers,
         subprotocol: subprotocol.and_then(|text| token(ctx, text)),
         ca_file,
-        connect_timeout: own.connect_timeout.or(top.connect_timeout).unwrap_or(seconds(15)),
-        ping_interval: own.ping_interval.or(top.ping_interval).unwrap_or(seconds(20)),
-        ping_timeout: own.ping_timeout.or(top.ping_timeout).unwrap_or(seconds(20)),
-        max_backoff: own.max_backoff.or(ctx.cli.options.max_backoff).or(top.max_backoff).unwrap_or(seconds(600)),
+        connect_timeout: own.connect_timeout.or(top.connect_timeout).unwrap_or(defaults::CONNECT_TIMEOUT),
+        ping_interval: own.ping_interval.or(top.ping_interval).unwrap_or(defaults::PING_INTERVAL),
+        ping_timeout: own.ping_timeout.or(top.ping_timeout).unwrap_or(defaults::PING_TIMEOUT),
+        max_backoff: own
+            .max_backoff
+            .or(ctx.line.options.max_backoff)
+            .or(top.max_backoff)
+            .unwrap_or(defaults::MAX_BACKOFF),
     }
 }
 

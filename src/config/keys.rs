@@ -3,6 +3,7 @@
 use jsonc_parser::ast::ObjectProp;
 
 use super::reader::Reader;
+use crate::words::closest;
 
 /// Keys at the top of the file and in an entry.
 pub(crate) const SHARED: &[&str] = &[
@@ -128,14 +129,6 @@ fn slip(key: &str, known: &[&[&str]]) -> Option<String> {
         None => closest(key, known.iter().copied().flatten().copied()),
     };
     Some(meant.map_or_else(|| "remove it, or check its spelling".to_owned(), |k| format!("did you mean {k}?")))
-}
-
-/// The name most like a text, if it is like it at all.
-pub(crate) fn closest<'a>(text: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let text = text.to_lowercase();
-    let likeness = |name: &str| strsim::jaro_winkler(&text, &name.to_lowercase());
-    let best = names.into_iter().map(|name| (name, likeness(name))).max_by(|a, b| a.1.total_cmp(&b.1));
-    best.filter(|(_, likeness)| *likeness > 0.8).map(|(name, _)| name)
 }
 
 #[cfg(test)]

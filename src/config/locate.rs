@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::Environment;
-use crate::cli::Options;
+use super::options::Options;
 use crate::endpoint::looks_like_endpoint;
 use crate::error::Problem;
 

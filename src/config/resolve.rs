@@ -1,19 +1,18 @@
-//! File, environment and flags → [`Config`]. All defaults live here and in [`super::dial`].
+//! File, environment and flags → [`Config`]. What wins over what is decided here.
 //!
 //! Everything is looked at, whatever has been found wrong before, so that all mistakes are told at once.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::command::Invocation;
+use super::context::{Context, Hidden};
 use super::dial::{self, Common, Own};
 use super::dotenv::DotEnv;
-use super::expand::{ExpandError, expand};
+use super::expand::expand;
 use super::file::{self, Entry, File, Kind, Shared};
-use super::reader::Located;
-use super::{CommandSpec, Config, Environment, ServerSpec, cache, locate, secrets, sharing, start};
-use crate::cli::{Cli, Target};
+use super::options::{CommandLine, Options, Target};
+use super::{CommandSpec, Config, Environment, ServerSpec, cache, defaults, locate, secrets, sharing, start};
 use crate::endpoint::{Endpoint, Secret};
 use crate::error::{Problem, Problems};
 use crate::tools::ToolPolicy;
@@ -44,94 +43,19 @@ impl Resolved {
     }
 }
 
-/// What is being resolved, and what has been found so far.
-pub(crate) struct Context<'a> {
-    pub(crate) cli: &'a Cli,
-    pub(crate) env: &'a Environment,
-    pub(crate) dotenv: DotEnv,
-    pub(crate) cwd: &'a Path,
-    /// The config's folder; the working directory without a config.
-    pub(crate) base: PathBuf,
-    pub(crate) local: bool,
-    pub(crate) problems: Problems,
-    pub(crate) notes: Vec<String>,
-    /// Everything that must be kept from a child's environment and from the log.
-    pub(crate) hidden: Hidden,
-}
-
-/// Texts that let somebody in, in every spelling.
-#[derive(Default)]
-pub(crate) struct Hidden {
-    /// Whole endpoints.
-    pub(crate) endpoints: Vec<String>,
-    /// The secret parts of endpoints.
-    pub(crate) tokens: Vec<String>,
-    /// Header values.
-    pub(crate) headers: Vec<String>,
-}
-
-impl Context<'_> {
-    /// A variable of the environment, else of the `.env` files.
-    pub(crate) fn lookup(&self, name: &str) -> Option<String> {
-        self.env.get(name).or_else(|| self.dotenv.get(name)).map(str::to_owned)
-    }
-
-    /// Expands a text of the file; what can't be is noted.
-    pub(crate) fn expand(&mut self, text: &Located<String>) -> Option<String> {
-        let (what, remedy) = match expand(&text.value, |name| self.lookup(name)) {
-            Ok(value) => return Some(value),
-            Err(ExpandError::Unset(names)) => {
-                let default = names.first().map_or_else(String::new, |name| format!("${{{name}:-…}}"));
-                let what = format!("needs {}, which nothing sets", names.join(", "));
-                (what, format!("set it in the environment or in .env, or give a default: {default}"))
-            }
-            Err(ExpandError::Malformed) => {
-                ("has a ${ that is not ${NAME} or ${NAME:-default}".to_owned(), "correct it".to_owned())
-            }
-            Err(ExpandError::Input) => {
-                let remedy = "write ${NAME} and set NAME in the environment or in .env";
-                ("asks a person by ${input:…}, which only VS Code does".to_owned(), remedy.to_owned())
-            }
-        };
-        self.mistake(&text.place, what, remedy);
-        None
-    }
-
-    /// Notes what must be put right; once, though what stands at the top is looked at for each server.
-    pub(crate) fn mistake(&mut self, place: impl Into<String>, what: impl Into<String>, remedy: impl Into<String>) {
-        note(&mut self.problems.mistakes, Problem::new(place, what, remedy));
-    }
-
-    /// Notes that the target is nothing that there is.
-    pub(crate) fn no_target(&mut self, place: impl Into<String>, what: impl Into<String>, remedy: impl Into<String>) {
-        self.problems.target = Some(Problem::new(place, what, remedy));
-    }
-
-    /// Notes what stops nothing; once, too.
-    pub(crate) fn warning(&mut self, place: impl Into<String>, what: impl Into<String>, remedy: impl Into<String>) {
-        note(&mut self.problems.warnings, Problem::new(place, what, remedy));
-    }
-}
-
-fn note(problems: &mut Vec<Problem>, problem: Problem) {
-    if !problems.contains(&problem) {
-        problems.push(problem);
-    }
-}
-
 /// Where a running mcp-pipe answers `health`: `--status-socket`, then `MCP_STATUS_SOCKET`.
-pub fn status_socket(cli: &Cli, env: &Environment) -> Option<PathBuf> {
-    cli.options.status_socket.clone().or_else(|| env.filled("MCP_STATUS_SOCKET").map(PathBuf::from))
+pub fn status_socket(options: &Options, env: &Environment) -> Option<PathBuf> {
+    options.status_socket.clone().or_else(|| env.filled("MCP_STATUS_SOCKET").map(PathBuf::from))
 }
 
 /// Makes the config of a run. Reads files, below and beside `cwd` (absolute), and does nothing else.
 ///
 /// # Errors
 /// Every mistake that there is.
-pub fn resolve(cli: &Cli, env: &Environment, cwd: &Path) -> Result<Resolved, Problems> {
+pub fn resolve(line: &CommandLine<'_>, env: &Environment, cwd: &Path) -> Result<Resolved, Problems> {
     let mut problems = Problems::default();
-    let target = cli.target();
-    let found = locate::config(&cli.options, env, cwd, target == Target::All).unwrap_or_else(|problem| {
+    let (options, target, local) = (line.options, line.target, line.local);
+    let found = locate::config(options, env, cwd, target == Target::All).unwrap_or_else(|problem| {
         problems.mistakes.push(problem);
         None
     });
@@ -147,8 +71,7 @@ pub fn resolve(cli: &Cli, env: &Environment, cwd: &Path) -> Result<Resolved, Pro
     let dotenv = DotEnv::find(&[cwd, &base], &mut problems.warnings);
     let read = dotenv.names().join(", and what that lacks from ");
     let notes = if read.is_empty() { Vec::new() } else { vec![format!("variables are read from {read}")] };
-    let mut ctx =
-        Context { cli, env, dotenv, cwd, base, local: cli.is_local(), problems, notes, hidden: Hidden::default() };
+    let mut ctx = Context { line, env, dotenv, cwd, base, local, problems, notes, hidden: Hidden::default() };
     hide_secrets(&mut ctx, &file);
     let servers = servers(&mut ctx, &file, target, name.as_deref());
     let servers = servers.into_iter().map(|server| start::with_clean_environment(&ctx, server)).collect();
@@ -159,12 +82,12 @@ pub fn resolve(cli: &Cli, env: &Environment, cwd: &Path) -> Result<Resolved, Pro
     let config = Config {
         servers,
         place: name.map_or_else(|| cwd.to_path_buf(), |name| cwd.join(name)),
-        drain_timeout: cli.options.drain_timeout.or(file.drain_timeout).unwrap_or(Duration::from_secs(5)),
+        drain_timeout: options.drain_timeout.or(file.drain_timeout).unwrap_or(defaults::DRAIN_TIMEOUT),
         local: ctx.local,
-        log_contents: cli.options.log_contents,
-        status_socket: status_socket(cli, env),
+        log_contents: options.log_contents,
+        status_socket: status_socket(options, env),
         cache_dir: cache::dir(&ctx, file.cache_dir.as_ref()),
-        tool_budget: file.tool_budget.unwrap_or(8000),
+        tool_budget: file.tool_budget.unwrap_or(defaults::TOOL_BUDGET),
     };
     let Hidden { tokens, headers, .. } = ctx.hidden;
     let secrets = tokens.into_iter().chain(headers).map(Secret::new).collect();
@@ -176,7 +99,7 @@ pub fn resolve(cli: &Cli, env: &Environment, cwd: &Path) -> Result<Resolved, Pro
 fn hide_secrets(ctx: &mut Context<'_>, file: &File) {
     let written = file.entries.iter().filter_map(dial::own).chain(&file.shared.endpoint);
     let mut texts: Vec<String> = written.filter_map(|text| expand(&text.value, |name| ctx.lookup(name)).ok()).collect();
-    texts.extend(ctx.cli.options.endpoint.iter().map(|secret| secret.reveal().to_owned()));
+    texts.extend(ctx.line.options.endpoint.iter().map(|secret| secret.reveal().to_owned()));
     let dotenvs = ctx.dotenv.files.iter().filter_map(|file| file.get("MCP_ENDPOINT"));
     texts.extend(ctx.env.get("MCP_ENDPOINT").into_iter().chain(dotenvs).map(str::to_owned));
     for text in texts {
@@ -252,7 +175,7 @@ fn servers(ctx: &mut Context<'_>, file: &File, target: Target<'_>, config: Optio
             },
         };
         let link = Arc::new(dial::link(ctx, shared, &file.shared, &own));
-        let (options, top) = (&ctx.cli.options, &file.shared);
+        let (options, top) = (&ctx.line.options, &file.shared);
         servers.push(ServerSpec {
             name: name.into(),
             command,
@@ -263,13 +186,17 @@ fn servers(ctx: &mut Context<'_>, file: &File, target: Target<'_>, config: Optio
                 .start_timeout
                 .or(options.start_timeout)
                 .or(top.start_timeout)
-                .unwrap_or(Duration::from_secs(60)),
-            max_frame: shared.max_frame.or(options.max_frame_size).or(top.max_frame).unwrap_or(16 << 20),
+                .unwrap_or(defaults::START_TIMEOUT),
+            max_frame: shared
+                .max_frame
+                .or(options.max_frame_size)
+                .or(top.max_frame)
+                .unwrap_or(defaults::MAX_FRAME_SIZE),
             sharing: sharing::of(ctx, shared, top),
             pin: entry.is_some_and(sharing::is_pinned),
-            keep_listed: shared.keep_listed.or(top.keep_listed).unwrap_or(true),
+            keep_listed: shared.keep_listed.or(top.keep_listed).unwrap_or(defaults::KEEP_LISTED),
             tools: Arc::new(ToolPolicy {
-                slim: shared.slim.or(top.slim).unwrap_or(false),
+                slim: shared.slim.or(top.slim).unwrap_or(defaults::SLIM),
                 timeout: shared.timeout.or(top.timeout),
                 max_result: shared.max_result.or(top.max_result),
                 ..entry.map(|entry| entry.tools.clone()).unwrap_or_default()

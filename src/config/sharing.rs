@@ -6,11 +6,11 @@
 
 use std::time::Duration;
 
+use super::context::Context;
 use super::file::{Entry, File, Shared};
 use super::reader::Located;
-use super::resolve::Context;
 use super::units::word;
-use crate::agent::Agent;
+use crate::endpoint::agent::Agent;
 
 use super::{Handshake, Mode, Naming, ServerSpec, Sharing};
 
@@ -31,7 +31,7 @@ struct Settled {
 fn settle(ctx: &Context<'_>, own: &Shared, top: &Shared) -> Settled {
     let default = Sharing::default();
     Settled {
-        mode: first(&own.mode, ctx.cli.options.mode, &top.mode, default.mode),
+        mode: first(&own.mode, ctx.line.options.mode, &top.mode, default.mode),
         naming: first(&own.naming, None, &top.naming, default.naming),
         turn: first(&own.turn, None, &top.turn, default.turn),
         resync: first(&own.resync, None, &top.resync, default.resync),
@@ -168,7 +168,7 @@ fn idle(ctx: &mut Context<'_>, file: &File, servers: &[ServerSpec], entries: &[O
         }
     }
     let says = |shared: &Shared| shared.mode.as_ref().is_some_and(|mode| mode.value == Mode::Sequential);
-    let sequential = ctx.cli.options.mode == Some(Mode::Sequential)
+    let sequential = ctx.line.options.mode == Some(Mode::Sequential)
         || says(&file.shared)
         || file.entries.iter().any(|entry| says(&entry.shared));
     if let (Some(turn), false) = (&file.shared.turn, sequential) {

@@ -3,10 +3,11 @@
 use std::collections::BTreeSet;
 
 use super::command::{self, Invocation};
+use super::context::{Context, Hidden};
 use super::file::{Entry, File, Kind};
-use super::resolve::{Context, Hidden};
-use super::{CommandSpec, ServerSpec, closest, secrets};
+use super::{CommandSpec, ServerSpec, secrets};
 use crate::endpoint::{Secret, looks_like_endpoint};
+use crate::words::closest;
 
 /// What an entry starts. `None` if it can't, which has been noted.
 pub(crate) fn of_entry(ctx: &mut Context<'_>, entry: &Entry, asked_for: bool) -> Option<CommandSpec> {
@@ -88,7 +89,7 @@ pub(crate) fn of_script(ctx: &mut Context<'_>, file: &File, name: &str) -> Optio
     let Some(path) = places.iter().find(|place| place.is_file()) else {
         let looked: Vec<String> = places.iter().map(|place| place.display().to_string()).collect();
         let names: Vec<&str> = file.entries.iter().map(|entry| entry.name.as_str()).collect();
-        let commands = ctx.cli.other_commands();
+        let commands = &ctx.line.other_commands;
         let known = names.iter().copied().chain(commands.iter().map(String::as_str));
         let remedy = match (closest(name, known), names.as_slice()) {
             (Some(close), _) => format!("did you mean {close}?"),

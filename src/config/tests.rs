@@ -51,7 +51,7 @@ impl Case {
 
     fn run_in(&self, cwd: &Path, arguments: &[&str]) -> Result<Resolved, Problems> {
         let line = std::iter::once("mcp-pipe").chain(arguments.iter().copied()).map(Into::into);
-        resolve(&cli::parse(line).unwrap(), &self.env.iter().cloned().collect(), cwd)
+        resolve(&cli::parse(line).unwrap().line(), &self.env.iter().cloned().collect(), cwd)
     }
 
     fn run(&self, arguments: &[&str]) -> Result<Resolved, Problems> {
@@ -633,7 +633,8 @@ fn every_shipped_file_is_right() {
         let elsewhere = tempfile::tempdir().unwrap();
         let line = ["mcp-pipe".into(), "--config".into(), root.join(name).into_os_string()];
         let cli = cli::parse(line).unwrap();
-        resolve(&cli, &env.iter().copied().collect(), elsewhere.path()).unwrap_or_else(|problems| panic!("{problems}"))
+        resolve(&cli.line(), &env.iter().copied().collect(), elsewhere.path())
+            .unwrap_or_else(|problems| panic!("{problems}"))
     };
     for name in ["mcp_config.json", "mcp_config.minimal.json"] {
         let resolved = resolved(name, &[ENDPOINT]);

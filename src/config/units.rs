@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 
-use super::closest;
 use crate::tools::cut;
+use crate::words::closest;
 
 /// The longest time taken: a month. More is a slip, and would overflow somewhere below.
 const LONGEST: Duration = Duration::from_secs(30 * 24 * 3600);

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use unicode_width::UnicodeWidthStr;
 
 use super::table::printable;
-use crate::gateway::Catalogue;
+use crate::local::Catalogue;
 use crate::tools::size::{Size, budget_warning};
 
 /// The tools of one server, the largest first.

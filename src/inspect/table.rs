@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde_json::Value;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
-use crate::gateway::Catalogue;
+use crate::local::Catalogue;
 
 const HEAD: [&str; 4] = ["SERVER", "TOOL", "PARAMETERS", "DESCRIPTION"];
 const GAP: usize = 2;

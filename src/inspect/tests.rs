@@ -140,7 +140,7 @@ async fn a_mistyped_name_is_answered_with_the_closest() {
 async fn a_server_that_dies_is_not_waited_for() {
     let status = Status::default();
     let entry = status.add("silent");
-    entry.server(crate::status::ServerState::Down("exited with code 3".into()));
+    entry.server(crate::control::status::ServerState::Down("exited with code 3".into()));
     let result = tools(config(&["silent"]), Show::Offer, TABLE, &status, Stop::new(), serve, &mut Vec::new()).await;
     assert_eq!(result.unwrap_err().to_string(), "server \"silent\" exited with code 3");
 }

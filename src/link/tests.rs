@@ -11,7 +11,6 @@ use tokio_tungstenite::accept_async;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 
-use super::dial::tests::spec;
 use super::*;
 use crate::backoff::FLOOR;
 
@@ -35,13 +34,13 @@ struct Down {
 impl Rig {
     fn dialling(address: SocketAddr) -> Self {
         // Nothing is to be heard for longer than a ping would wait for.
-        Self::pinging(address, Duration::from_secs(100_000), spec().ping_timeout)
+        Self::pinging(address, Duration::from_secs(100_000), LinkSpec::default().ping_timeout)
     }
 
     fn pinging(address: SocketAddr, ping_interval: Duration, ping_timeout: Duration) -> Self {
         let endpoint = format!("ws://{address}/mcp/?token=t").parse().unwrap();
         let (_, wake) = watch::channel(0);
-        let spec = LinkSpec { ping_interval, ping_timeout, ..spec() };
+        let spec = LinkSpec { ping_interval, ping_timeout, ..LinkSpec::default() };
         let mut link = Link::new(endpoint, Arc::new(spec), 1 << 20, wake);
         link.dial();
         Rig { link, out: Outgoing::default() }

@@ -10,12 +10,12 @@ use tracing::{debug, enabled, info, warn};
 
 use crate::catalogue::{Catalogue, Memory};
 use crate::config::ServerSpec;
-use crate::envelope;
+use crate::control::status::{LinkState, ServerState, StatusEntry};
 use crate::frame::LineOut;
-use crate::link::websocket::Outgoing;
+use crate::mcp::{cloud, envelope};
+use crate::net::websocket::Outgoing;
 use crate::router::{Note, Out, Router, ServerIndex};
 use crate::sharing::Witness;
-use crate::status::{LinkState, ServerState, StatusEntry};
 use crate::tools::size::{Size, budget_warning};
 use crate::wakers::Bits;
 
@@ -35,8 +35,8 @@ pub(super) const CROWDED: usize = 1024 * 1024;
 const BUSY: Duration = Duration::from_secs(5);
 
 /// After this a server that still reads nothing is given up. It may be busy for as long as a call may take at the
-/// cloud, and that is 300 s.
-const STUCK: Duration = Duration::from_secs(300);
+/// cloud.
+pub(super) const STUCK: Duration = cloud::CALL;
 
 /// Messages of a connection that were refused and are each shown in the log.
 const REFUSALS: u64 = 10;

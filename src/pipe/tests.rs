@@ -14,10 +14,10 @@ use tokio_tungstenite::{WebSocketStream, accept_async};
 
 use super::sides::CROWDED;
 use super::*;
+use crate::control::status::Status;
 use crate::frame::Cut;
-use crate::link::wake::WakeWatch;
+use crate::net::wake::WakeWatch;
 use crate::router::{Account, Note, Out, Reconnect};
-use crate::status::Status;
 
 /// What is never to be waited for.
 const HANG: Duration = Duration::from_secs(20);
@@ -231,7 +231,7 @@ async fn each_server_shows_its_own_state_and_the_connection_that_it_shares() {
         while rig.next().await["to"] != to {}
     }
     let shown = rig.status.read();
-    assert!(shown.iter().all(|entry| entry.link == crate::status::LinkState::Connected), "{shown:?}");
+    assert!(shown.iter().all(|entry| entry.link == crate::control::status::LinkState::Connected), "{shown:?}");
     assert!(shown[0].is_healthy() && shown[2].is_healthy(), "{shown:?}");
     assert!(matches!(&shown[1].server, ServerState::Down(why) if why.contains("not found")), "{shown:?}");
     rig.stop().await;

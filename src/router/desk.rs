@@ -8,12 +8,12 @@ use memchr::memchr2;
 use tokio::time::Instant;
 
 use super::edits::Edits;
-use super::handshake::Hello;
 use super::ids::{asked_id, asked_token};
-use super::reply::{self, INVALID_REQUEST, METHOD_NOT_FOUND, PARSE_ERROR, UNAVAILABLE};
 use super::{Account, Greeting, Note, Out, ServerIndex};
-use crate::envelope::{self, Envelope, Kind, NotMessage, Scanned};
 use crate::frame::Cut;
+use crate::mcp::envelope::{self, Envelope, Kind, NotMessage, Scanned};
+use crate::mcp::handshake::Hello;
+use crate::mcp::reply::{self, INVALID_REQUEST, METHOD_NOT_FOUND, PARSE_ERROR, UNAVAILABLE};
 
 /// Requests of one server under way at the endpoint.
 pub(super) const MAX_ASKED: usize = 16;
@@ -378,7 +378,7 @@ impl Desk {
     pub(super) fn tick(&mut self, now: Instant, out: &mut dyn Out) {
         while self.next_tick().is_some_and(|at| at <= now) {
             let Some((_, asked)) = self.asked.pop_first() else { break };
-            let why = "the endpoint did not answer within 60 s";
+            let why = "the endpoint did not answer in time";
             out.to_server(asked.server, &[&reply::error(&asked.id, UNAVAILABLE, why)]);
             out.note(Note::AnsweredForEndpoint { server: asked.server, method: asked.method, why });
             // One who answers some thinks about others, or asks a person.

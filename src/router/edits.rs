@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::ids::decimal;
 use super::{Out, ServerIndex};
-use crate::envelope::Envelope;
+use crate::mcp::envelope::Envelope;
 
 /// The id, the progress token, a name or URI, and the repairs: no frame has more.
 const MOST: usize = 5;

@@ -5,14 +5,11 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::envelope;
+use crate::mcp::cloud::HOLD;
+use crate::mcp::envelope;
 
 /// How much may wait for a server, in bytes; a message larger than this still may if it is alone.
 pub(super) const HOLD_BYTES: usize = 1 << 20;
-
-/// How long a request waits for its server: the cloud gives up on `initialize` and, in its older versions, on calls
-/// after 10 s, and an error that arrives before that is worth more than a result after it.
-pub(super) const HOLD: Duration = Duration::from_secs(9);
 
 /// In the order in which they are to be delivered, each with when it came and until when it may wait.
 #[derive(Debug, Default)]

@@ -9,14 +9,15 @@ use tokio::time::Instant;
 
 use super::desk::{Desk, METHOD};
 use super::edits::Edits;
-use super::held::{HOLD, Held};
+use super::held::Held;
 use super::ids::flight_id;
-use super::reply::{self, INVALID_REQUEST, UNAVAILABLE};
 use super::silence::{Silence, Step};
 use super::{Gone, Note, Out, ServerIndex};
-use crate::catalogue::ListKind;
-use crate::envelope::{self, Envelope, NotMessage};
 use crate::frame::{Cut, Ends};
+use crate::mcp::cloud::HOLD;
+use crate::mcp::envelope::{self, Envelope, NotMessage};
+use crate::mcp::lists::ListKind;
+use crate::mcp::reply::{self, INVALID_REQUEST, UNAVAILABLE};
 
 /// Requests under way at the server. No client has that many; an endpoint gone wild is told so instead of growing us.
 pub(super) const MAX_IN_FLIGHT: usize = 4096;

@@ -34,15 +34,17 @@ use tokio::time::Instant;
 use self::published::{Published, Table};
 use self::shelf::Shelf;
 use super::desk::{Desk, Message, Received};
-use super::handshake::{Hello, Welcome};
-use super::held::{HOLD, Held};
+use super::held::Held;
 use super::lane::{Flight, Lane, ServerSide};
-use super::reply::{self, UNAVAILABLE};
 use super::{Account, Gone, Note, Out, Reconnect, Router, SHUTTING_DOWN, ServerIndex};
-use crate::catalogue::{ListKind, Memory};
+use crate::catalogue::Memory;
 use crate::config::{Naming, ServerSpec};
-use crate::envelope::{self, Envelope, Kind, NotMessage, Scanned};
 use crate::frame::Cut;
+use crate::mcp::cloud::{self, HOLD};
+use crate::mcp::envelope::{self, Envelope, Kind, NotMessage, Scanned};
+use crate::mcp::handshake::{Hello, Welcome};
+use crate::mcp::lists::ListKind;
+use crate::mcp::reply::{self, UNAVAILABLE};
 use crate::tools::ToolPolicy;
 
 /// How long after the last change an endpoint may take to read the lists anew before it gets a new connection. Several
@@ -69,7 +71,7 @@ const AGAIN: Duration = Duration::from_secs(5);
 const IN_TIME: Duration = Duration::from_millis(500);
 
 /// A call that is older is not waited for any more, where something has to wait for all: the cloud gives up then.
-pub(super) const ABANDONED: Duration = Duration::from_secs(300);
+pub(super) const ABANDONED: Duration = cloud::CALL;
 
 /// One server.
 #[derive(Debug)]

@@ -21,14 +21,14 @@ use tokio::time::Instant;
 
 use super::desk::{Desk, Message, Received};
 use super::edits::Edits;
-use super::handshake::{Hello, Welcome};
-use super::held::HOLD;
 use super::lane::{Call, Flight, Lane, MAX_WAITING, ServerSide, Waiting, is_call};
-use super::reply::{self, UNAVAILABLE};
 use super::{Account, Gone, Note, Out, Reconnect, Router, SHUTTING_DOWN, ServerIndex};
 use crate::config::Handshake;
-use crate::envelope::{self, Envelope, Kind, NotMessage, Scanned};
 use crate::frame::Cut;
+use crate::mcp::cloud::HOLD;
+use crate::mcp::envelope::{self, Envelope, Kind, NotMessage, Scanned};
+use crate::mcp::handshake::{Hello, Welcome};
+use crate::mcp::reply::{self, UNAVAILABLE};
 use crate::tools::size::Size;
 
 /// The only server of this router.

@@ -11,6 +11,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::mcp::cloud;
+
 /// Silence after which a server is asked for a sign of life. Few calls take longer.
 const ASKED: Duration = Duration::from_secs(30);
 
@@ -21,7 +23,7 @@ const REPORTED: Duration = Duration::from_secs(60);
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Silence after which the server is not healthy: the cloud has given up on the call by then.
-pub(super) const FAILED: Duration = Duration::from_secs(300);
+pub(super) const FAILED: Duration = cloud::CALL;
 
 /// How long a server has said nothing.
 #[derive(Debug, Clone, Copy, Default)]

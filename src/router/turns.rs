@@ -18,12 +18,12 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::merge::ABANDONED;
-use super::reply::{self, UNAVAILABLE};
 use super::rotation::{Rotation, Verdict};
 use super::{Account, Gone, Note, Out, Reconnect, Router, ServerIndex, TurnCommand};
 use crate::catalogue::Memory;
-use crate::envelope::{self, Kind, Scanned};
 use crate::frame::Cut;
+use crate::mcp::envelope::{self, Kind, Scanned};
+use crate::mcp::reply::{self, UNAVAILABLE};
 
 /// How long a quiet moment is waited for while new requests are still taken. A talk with an assistant has pauses, and a
 /// refused request costs its user more than a late turn.

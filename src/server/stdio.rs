@@ -12,6 +12,7 @@
 //!
 //! stdout is looked at whenever the process is polled, stderr and the leader's exit only when they woke it.
 
+use std::borrow::Cow;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
@@ -30,7 +31,7 @@ use super::stderr::{Noted, Stderr};
 use super::stop::{Group, Step};
 use crate::chunk::poll_chunk;
 use crate::frame::{Line, LineIn, LineOut};
-use crate::guard::Guard;
+use crate::process::guard::Guard;
 use crate::wakers::Wakers;
 
 /// Reads in a row from one pipe before others have their turn.
@@ -60,7 +61,7 @@ pub(super) struct Process {
     /// `None` while nothing is wrong.
     ladder: Option<Ladder>,
     /// What it did that we ended it for.
-    fault: Option<&'static str>,
+    fault: Option<Cow<'static, str>>,
 }
 
 enum Leader {
@@ -180,9 +181,9 @@ impl Process {
     }
 
     /// Begins the ladder because of something it did. To be followed by a poll.
-    pub(super) fn fail(&mut self, fault: &'static str) {
+    pub(super) fn fail(&mut self, fault: impl Into<Cow<'static, str>>) {
         if self.ladder.is_none() {
-            self.fault = Some(fault);
+            self.fault = Some(fault.into());
             self.climb(Step::Close);
         }
     }
@@ -299,11 +300,11 @@ impl Process {
             Leader::Exited { status, signalled } => (status.as_ref(), *signalled),
             Leader::Alive(_) => return "could not be killed: it hangs in the kernel".to_owned(),
         };
-        match (self.fault, status) {
+        match (&self.fault, status) {
             (Some(fault), _) if signalled => format!("{fault}, but went on running, and was stopped"),
             (None, Some(status)) if signalled => exit::words_of_stopped(*status),
             (_, Some(status)) => exit::words(*status),
-            (Some(fault), None) => fault.to_owned(),
+            (Some(fault), None) => fault.clone().into_owned(),
             (None, None) => "ended".to_owned(),
         }
     }

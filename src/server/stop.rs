@@ -41,7 +41,7 @@ pub(super) use unix::Group;
 mod unix {
     use rustix::process::{Pid, Signal, WaitOptions, kill_process_group, test_kill_process_group, waitpgid};
 
-    use crate::guard::Guard;
+    use crate::process::guard::Guard;
 
     /// The process group of a server: the process itself and what it started. Killed when dropped.
     #[derive(Debug)]
@@ -137,7 +137,7 @@ pub(super) struct Group;
 
 #[cfg(windows)]
 impl Group {
-    pub(super) fn of(_leader: u32, _guard: crate::guard::Guard) -> Self {
+    pub(super) fn of(_leader: u32, _guard: crate::process::guard::Guard) -> Self {
         Group
     }
 

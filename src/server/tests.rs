@@ -16,7 +16,7 @@ use super::{Restarts, Server, ServerEvent};
 use crate::config::ServerSpec;
 use crate::endpoint::Secret;
 use crate::frame::LineOut;
-use crate::guard::Guard;
+use crate::process::guard::Guard;
 
 fn example(name: &str) -> String {
     let mut path: PathBuf = std::env::current_exe().unwrap();

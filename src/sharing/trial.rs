@@ -5,7 +5,8 @@
 
 use tokio::time::Instant;
 
-use super::{ALL_TOGETHER, Close, REFUSAL, Sighting};
+use super::{ALL_TOGETHER, Close, Sighting};
+use crate::mcp::cloud;
 
 /// Refusals in a row, soon after opening, that tell that the number of connections was not the reason.
 const FAILED: usize = 3;
@@ -31,7 +32,7 @@ impl Trial {
     pub fn sees(&mut self, Sighting { at, closed, .. }: Sighting) -> Outcome {
         match closed {
             None => self.since = Some(at),
-            Some(Close { code: Some(REFUSAL), handshaken: true, ours: false }) => {
+            Some(Close { code: Some(cloud::CLOSE), handshaken: true, ours: false }) => {
                 self.since = None;
                 self.refused += 1;
             }

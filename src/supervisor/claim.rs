@@ -6,8 +6,8 @@ use tokio::time::sleep;
 use tracing::{debug, info, warn};
 
 use super::Common;
-use crate::agent::Agent;
-use crate::agent::lock::{Attempt, Lock, attempt};
+use super::lock::{Attempt, Lock, attempt};
+use crate::endpoint::agent::Agent;
 
 /// How often a lock that another process holds is tried again. Nobody notices a takeover that is 5 s late.
 const AGAIN: Duration = Duration::from_secs(5);

@@ -10,19 +10,19 @@ use tracing::{debug, info, warn};
 
 use super::claim::Claim;
 use super::{Common, all_ended};
-use crate::agent::Agent;
 use crate::backoff::FLOOR;
 use crate::config::{Mode, ServerSpec};
+use crate::control::status::{LinkState, StatusEntry};
 use crate::endpoint::Endpoint;
-use crate::layout::{Group, Layout};
+use crate::endpoint::agent::Agent;
 use crate::pipe::{Pipe, Run};
+use crate::process::stop::Stop;
 use crate::router::Router;
 use crate::router::merge::Merge;
 use crate::router::passthrough::Passthrough;
 use crate::router::turns::{Seat, Turns};
+use crate::sharing::layout::{Group, Layout};
 use crate::sharing::{Evidence, Outcome, Proof, Trial, Verdict, Witness, witnesses};
-use crate::shutdown::Stop;
-use crate::status::{LinkState, StatusEntry};
 
 /// The servers of a group, and what they need to run. Each life of a pipe has a copy.
 pub(super) struct Crew {

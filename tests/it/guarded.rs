@@ -11,7 +11,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use mcp_pipe::config::{CommandSpec, Handshake, LinkSpec, ServerSpec, Sharing};
-use mcp_pipe::guard::Guard;
+use mcp_pipe::process::guard::Guard;
 use mcp_pipe::server::{Server, ServerEvent};
 
 fn main() -> io::Result<()> {

@@ -16,6 +16,7 @@ mod frames;
 #[cfg(target_os = "linux")]
 mod half_open;
 mod handshake;
+mod house;
 mod local;
 mod log;
 mod multiplex;

@@ -4,8 +4,8 @@
 use tempfile::TempDir;
 
 use super::*;
-use crate::catalogue::ListKind;
 use crate::endpoint::Secret;
+use crate::mcp::lists::ListKind;
 
 fn spec(name: &str) -> ServerSpec {
     let mut spec = ServerSpec::sample(name, "uvx", &["mcp-server-time"]);

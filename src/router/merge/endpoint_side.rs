@@ -8,9 +8,9 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::*;
+use crate::mcp::reply::{INVALID_PARAMS, METHOD_NOT_FOUND};
 use crate::router::edits::Edits;
 use crate::router::lane::{Call, MAX_WAITING, Terms};
-use crate::router::reply::{INVALID_PARAMS, METHOD_NOT_FOUND};
 use crate::tools::object;
 use crate::tools::size::Size;
 
@@ -438,7 +438,7 @@ impl Merge {
             let Some(call) = lane.give_up(id, "it took longer than mcp-pipe's timeout for it", out) else { continue };
             let terms = call.terms.as_deref();
             let (what, limit) = terms.map_or(("", None), |terms| (&*terms.what, terms.timeout));
-            let limit = crate::diagnosis::span(limit.unwrap_or_default());
+            let limit = crate::words::span(limit.unwrap_or_default());
             let message = format!("{what} of server \"{}\" did not answer within {limit} (timeout)", lane.name);
             self.desk.refuse(call.id(), UNAVAILABLE, message, out);
         }

@@ -8,8 +8,9 @@ use std::sync::Arc;
 use serde::Deserialize;
 
 use super::Member;
-use crate::catalogue::{ListKind, Lists};
+use crate::catalogue::Lists;
 use crate::config::Naming;
+use crate::mcp::lists::ListKind;
 use crate::router::{ServerIndex, names, uris};
 use crate::tools::object;
 

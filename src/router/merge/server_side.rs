@@ -2,9 +2,9 @@
 
 use super::shelf::{Answer, Turned};
 use super::*;
+use crate::mcp::reply::{INVALID_PARAMS, METHOD_NOT_FOUND, RESOURCE_NOT_FOUND};
 use crate::router::edits::Edits;
 use crate::router::lane::is_call;
-use crate::router::reply::{INVALID_PARAMS, METHOD_NOT_FOUND, RESOURCE_NOT_FOUND};
 use crate::tools::cut::cut_result;
 
 impl Merge {

@@ -8,9 +8,10 @@ use std::time::Duration;
 use serde_json::value::RawValue;
 use tokio::time::Instant;
 
-use crate::catalogue::{ListKind, Lists, Memory};
-use crate::envelope::without_controls;
-use crate::router::handshake::{Hello, Welcome};
+use crate::catalogue::{Lists, Memory};
+use crate::mcp::envelope::without_controls;
+use crate::mcp::handshake::{Hello, Welcome};
+use crate::mcp::lists::ListKind;
 
 /// Pages of one list that are read. A server that has more repeats itself or has no end.
 const MAX_PAGES: usize = 200;

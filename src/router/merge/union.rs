@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde_json::{Map, Value, json};
 
-use crate::router::handshake::{self, Welcome};
+use crate::mcp::handshake::{self, Welcome};
 
 /// The `initialize` result for an endpoint that asked for `version`, from those of the named servers.
 pub(super) fn result(version: &str, welcomes: &[(&str, &Welcome)]) -> Vec<u8> {

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use super::super::desk::MAX_ASKED;
 use super::super::lane::MAX_IN_FLIGHT;
-use super::super::reply::{INVALID_REQUEST, METHOD_NOT_FOUND, PARSE_ERROR};
 use super::*;
 use crate::catalogue::Memory;
+use crate::mcp::reply::{INVALID_REQUEST, METHOD_NOT_FOUND, PARSE_ERROR};
 use crate::router::Greeting;
 use proptest::prelude::*;
 use serde_json::{Value, json};

@@ -1,0 +1,85 @@
+//! What is being resolved, and what has been found so far: variables, mistakes, secrets.
+
+use std::path::{Path, PathBuf};
+
+use super::Environment;
+use super::dotenv::DotEnv;
+use super::expand::{ExpandError, expand};
+use super::options::CommandLine;
+use super::reader::Located;
+use crate::error::{Problem, Problems};
+
+/// What is being resolved, and what has been found so far.
+pub(crate) struct Context<'a> {
+    pub(crate) line: &'a CommandLine<'a>,
+    pub(crate) env: &'a Environment,
+    pub(crate) dotenv: DotEnv,
+    pub(crate) cwd: &'a Path,
+    /// The config's folder; the working directory without a config.
+    pub(crate) base: PathBuf,
+    pub(crate) local: bool,
+    pub(crate) problems: Problems,
+    pub(crate) notes: Vec<String>,
+    /// Everything that must be kept from a child's environment and from the log.
+    pub(crate) hidden: Hidden,
+}
+
+/// Texts that let somebody in, in every spelling.
+#[derive(Default)]
+pub(crate) struct Hidden {
+    /// Whole endpoints.
+    pub(crate) endpoints: Vec<String>,
+    /// The secret parts of endpoints.
+    pub(crate) tokens: Vec<String>,
+    /// Header values.
+    pub(crate) headers: Vec<String>,
+}
+
+impl Context<'_> {
+    /// A variable of the environment, else of the `.env` files.
+    pub(crate) fn lookup(&self, name: &str) -> Option<String> {
+        self.env.get(name).or_else(|| self.dotenv.get(name)).map(str::to_owned)
+    }
+
+    /// Expands a text of the file; what can't be is noted.
+    pub(crate) fn expand(&mut self, text: &Located<String>) -> Option<String> {
+        let (what, remedy) = match expand(&text.value, |name| self.lookup(name)) {
+            Ok(value) => return Some(value),
+            Err(ExpandError::Unset(names)) => {
+                let default = names.first().map_or_else(String::new, |name| format!("${{{name}:-…}}"));
+                let what = format!("needs {}, which nothing sets", names.join(", "));
+                (what, format!("set it in the environment or in .env, or give a default: {default}"))
+            }
+            Err(ExpandError::Malformed) => {
+                ("has a ${ that is not ${NAME} or ${NAME:-default}".to_owned(), "correct it".to_owned())
+            }
+            Err(ExpandError::Input) => {
+                let remedy = "write ${NAME} and set NAME in the environment or in .env";
+                ("asks a person by ${input:…}, which only VS Code does".to_owned(), remedy.to_owned())
+            }
+        };
+        self.mistake(&text.place, what, remedy);
+        None
+    }
+
+    /// Notes what must be put right; once, though what stands at the top is looked at for each server.
+    pub(crate) fn mistake(&mut self, place: impl Into<String>, what: impl Into<String>, remedy: impl Into<String>) {
+        note(&mut self.problems.mistakes, Problem::new(place, what, remedy));
+    }
+
+    /// Notes that the target is nothing that there is.
+    pub(crate) fn no_target(&mut self, place: impl Into<String>, what: impl Into<String>, remedy: impl Into<String>) {
+        self.problems.target = Some(Problem::new(place, what, remedy));
+    }
+
+    /// Notes what stops nothing; once, too.
+    pub(crate) fn warning(&mut self, place: impl Into<String>, what: impl Into<String>, remedy: impl Into<String>) {
+        note(&mut self.problems.warnings, Problem::new(place, what, remedy));
+    }
+}
+
+fn note(problems: &mut Vec<Problem>, problem: Problem) {
+    if !problems.contains(&problem) {
+        problems.push(problem);
+    }
+}

@@ -1,0 +1,107 @@
+//! What the command line may say about a run; the file may say most of it, too.
+//!
+//! Values that may also stand in the file are `Option`s: which one counts, and every default, is decided in
+//! [`super::resolve`]. The endpoint is taken as a plain [`Secret`], so that neither a parse error nor `--help` can show it.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+
+use super::{Mode, units};
+use crate::endpoint::Secret;
+
+/// A command line, as far as it concerns the config.
+#[derive(Debug)]
+pub struct CommandLine<'a> {
+    /// Its options.
+    pub options: &'a Options,
+    /// Which servers take part.
+    pub target: Target<'a>,
+    /// Whether mcp-pipe serves the endpoint itself, on loopback.
+    pub local: bool,
+    /// The names of commands of which the target may be a slip.
+    pub other_commands: Vec<String>,
+}
+
+/// Which servers take part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Target<'a> {
+    /// Every enabled server of the config.
+    All,
+    /// A name in the config, or a script.
+    Named(&'a str),
+    /// A program and its arguments; never empty.
+    Line(&'a [String]),
+}
+
+/// Options of every command.
+#[derive(Debug, Clone, Default, Args)]
+pub struct Options {
+    /// The config file [env: MCP_CONFIG] [default: mcp_config.json in the working directory]
+    #[arg(long, global = true, value_name = "FILE", help_heading = "Servers")]
+    pub config: Option<PathBuf>,
+    /// How long a server may take to answer before its endpoint is dialled regardless [default: 60s]
+    #[arg(long, global = true, value_name = "TIME", value_parser = units::duration, help_heading = "Servers")]
+    pub start_timeout: Option<Duration>,
+    /// The largest message, in either direction [default: 16MiB]
+    #[arg(long, global = true, value_name = "SIZE", value_parser = units::frame_size, help_heading = "Servers")]
+    pub max_frame_size: Option<usize>,
+    /// How long calls under way may take to finish when told to stop [default: 5s]
+    #[arg(long, global = true, value_name = "TIME", value_parser = units::duration, help_heading = "Servers")]
+    pub drain_timeout: Option<Duration>,
+    /// The socket on which a running mcp-pipe answers `health` [env: MCP_STATUS_SOCKET]
+    #[arg(long, global = true, value_name = "PATH", help_heading = "Servers")]
+    pub status_socket: Option<PathBuf>,
+    /// Where to remember what servers said, or none [env: MCP_CACHE_DIR] [default: mcp-pipe in the user's cache folder]
+    #[arg(long, global = true, value_name = "PATH", help_heading = "Servers")]
+    pub cache_dir: Option<OsString>,
+
+    /// Serve an endpoint on this machine instead: needs no account and no network
+    #[arg(long, global = true, conflicts_with = "endpoint", help_heading = "Endpoint")]
+    pub local: bool,
+    /// The WebSocket endpoint, ws:// or wss://. MCP_ENDPOINT or a .env file keep a token out of your shell's history
+    #[arg(long, global = true, value_name = "ENDPOINT", value_parser = secret, help_heading = "Endpoint")]
+    pub endpoint: Option<Secret>,
+    /// How servers share an endpoint [default: auto]
+    ///   auto: a connection for each, until the endpoint is known to take only one; then as multiplex
+    ///   per-server: a connection for each, whatever happens
+    ///   multiplex: all servers of an endpoint on one connection, as one server
+    ///   sequential: one server of an endpoint at a time, in turns
+    #[arg(long, global = true, value_name = "MODE", value_enum, hide_possible_values = true, verbatim_doc_comment)]
+    #[arg(help_heading = "Endpoint")]
+    pub mode: Option<Mode>,
+    /// A PEM file of certificate authorities to trust besides the platform's
+    #[arg(long, global = true, value_name = "FILE", help_heading = "Endpoint")]
+    pub ca_file: Option<PathBuf>,
+    /// The longest wait between two attempts to connect, unless the endpoint asks for more [default: 600s]
+    #[arg(long, global = true, value_name = "TIME", value_parser = units::duration_from_1s, help_heading = "Endpoint")]
+    pub max_backoff: Option<Duration>,
+
+    /// error, warn, info, debug or trace, or a list like info,mcp_pipe::link=debug [env: MCP_LOG_LEVEL, RUST_LOG]
+    /// [default: info]
+    #[arg(long, global = true, value_name = "LEVEL", help_heading = "Log")]
+    pub log_level: Option<String>,
+    /// text for people, or json: an object a line
+    #[arg(long, global = true, value_name = "FORMAT", value_enum, default_value_t, hide_possible_values = true)]
+    #[arg(help_heading = "Log")]
+    pub log_format: LogFormat,
+    /// Log the contents of messages too (at debug). They may hold private data
+    #[arg(long, global = true, help_heading = "Log")]
+    pub log_contents: bool,
+}
+
+/// How log lines are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+fn secret(text: &str) -> Result<Secret, std::convert::Infallible> {
+    Ok(Secret::new(text))
+}

@@ -1,0 +1,206 @@
+//! Who an endpoint is for. Pure.
+//!
+//! Limits on connections are those of an *agent*: two servers with different tokens may still be in each other's way.
+
+use std::fmt;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use http::HeaderName;
+use percent_encoding::percent_decode_str;
+use ring::digest::{Context, SHA256};
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::{Endpoint, Secret};
+use crate::mcp::cloud;
+
+/// The agent that an endpoint belongs to, as a digest: equal for two addresses of one agent, and nothing can be read from it.
+///
+/// The xiaozhi cloud's tokens are JSON Web Tokens (RFC 7519) that name user and agent, and its console shows another one
+/// at each visit: two of them with the same claims, at the same place, are the same agent. Signatures are the endpoint's
+/// business. Of any other address all that lets somebody in counts: its query, user name and password, and the headers.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Agent([u8; 16]);
+
+/// What of a token's payload tells whose it is.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Claims {
+    agent_id: Value,
+    #[serde(default)]
+    user_id: Value,
+}
+
+impl Agent {
+    /// The agent of `endpoint`, dialled with these headers.
+    pub fn of(endpoint: &Endpoint, headers: &[(HeaderName, Secret)]) -> Self {
+        let address = endpoint.reveal();
+        let scheme = if endpoint.is_tls() { "wss" } else { "ws" };
+        let (host, port) = (endpoint.host().to_ascii_lowercase(), endpoint.port().to_string());
+        let mut parts = vec![scheme.into(), host, port, address.path().to_owned()];
+        let query = address.query().unwrap_or_default();
+        match query.split('&').find_map(claims) {
+            Some([user, agent]) => parts.extend(["claims".into(), user, agent]),
+            None => {
+                let user = address.authority().and_then(|a| a.as_str().rsplit_once('@')).map_or("", |(user, _)| user);
+                parts.extend(["address".into(), user.into(), decoded(query)]);
+                parts.extend(headers.iter().flat_map(|(name, value)| [name.to_string(), value.reveal().to_owned()]));
+            }
+        }
+        let mut context = Context::new(&SHA256);
+        for part in &parts {
+            // With its length, so that no two lists of parts read the same.
+            context.update(&(part.len() as u64).to_be_bytes());
+            context.update(part.as_bytes());
+        }
+        let mut digest = [0; 16];
+        digest.copy_from_slice(&context.finish().as_ref()[..16]);
+        Agent(digest)
+    }
+
+    /// For a file name: 32 hexadecimal digits, the same in every run.
+    pub fn key(&self) -> String {
+        format!("{:032x}", u128::from_be_bytes(self.0))
+    }
+}
+
+/// Whether it is known to keep only the newest connection of an agent: the self-hosted endpoint server, by its path.
+pub fn takes_one(endpoint: &Endpoint) -> bool {
+    endpoint.reveal().path().ends_with(cloud::SELF_HOSTED_PATH)
+}
+
+/// User and agent, if this parameter of a query is a token that names the agent.
+fn claims(parameter: &str) -> Option<[String; 2]> {
+    let (_, token) = parameter.split_once('=')?;
+    let token = decoded(token);
+    let [_, payload, _] = token.split('.').collect::<Vec<_>>().try_into().ok()?;
+    let payload = URL_SAFE_NO_PAD.decode(payload.trim_end_matches('=')).ok()?;
+    let Claims { agent_id, user_id } = serde_json::from_slice(&payload).ok()?;
+    Some([id(&user_id).unwrap_or_default(), id(&agent_id)?])
+}
+
+/// A number and its text are the same id.
+fn id(claim: &Value) -> Option<String> {
+    match claim {
+        Value::String(text) if !text.is_empty() => Some(text.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        Value::String(_) | Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
+    }
+}
+
+/// Without percent-encoding: `%3d` and `=` are the same.
+fn decoded(text: &str) -> String {
+    percent_decode_str(text).decode_utf8_lossy().into_owned()
+}
+
+impl fmt::Display for Agent {
+    /// Eight hexadecimal digits, to tell agents apart in a log.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0[..4].iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for Agent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Agent({self})")
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test may panic")]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn agent(address: &str) -> Agent {
+        Agent::of(&address.parse().unwrap(), &[])
+    }
+
+    fn token(payload: &str) -> String {
+        format!("eyJhbGciOiJFUzI1NiJ9.{}.c2lnbmF0dXJl", URL_SAFE_NO_PAD.encode(payload))
+    }
+
+    fn cloud(payload: &str) -> String {
+        format!("wss://api.example/mcp/?token={}", token(payload))
+    }
+
+    #[test]
+    fn two_tokens_of_one_agent_are_the_same_agent() {
+        let first = cloud(r#"{"userId":7,"agentId":42,"endpointId":"agent_42","iat":1,"exp":2}"#);
+        for same in [
+            cloud(r#"{"userId":7,"agentId":42,"endpointId":"agent_42","iat":3,"exp":4}"#),
+            cloud(r#"{"agentId":"42","userId":"7"}"#),
+            cloud(r#"{"userId":7,"agentId":42}"#).replace("wss://api.example/", "WSS://API.example:443/"),
+            cloud(r#"{"userId":7,"agentId":42}"#).replace('.', "%2E").replace("api%2E", "api."),
+            cloud(r#"{"userId":7,"agentId":42}"#).replace("?token", "?v=1&token"),
+        ] {
+            assert_eq!(agent(&same), agent(&first), "{same}");
+        }
+        for other in [
+            cloud(r#"{"userId":7,"agentId":43}"#),
+            cloud(r#"{"userId":8,"agentId":42}"#),
+            cloud(r#"{"userId":7,"agentId":42}"#).replace("api.", "api2."),
+            cloud(r#"{"userId":7,"agentId":42}"#).replace("wss:", "ws:"),
+            cloud(r#"{"userId":7,"agentId":42}"#).replace("/mcp/", "/mcp2/"),
+            cloud(r#"{"userId":7,"agentId":42}"#).replace("example/", "example:8443/"),
+        ] {
+            assert_ne!(agent(&other), agent(&first), "{other}");
+        }
+    }
+
+    #[test]
+    fn a_token_that_names_no_agent_counts_as_a_whole() {
+        for payload in
+            ["{}", "[]", "{", r#"{"agentId":null}"#, r#"{"agentId":""}"#, r#"{"agentId":{}}"#, r#"{"userId":7}"#]
+        {
+            let (one, other) = (cloud(payload), format!("{}x", cloud(payload)));
+            assert_eq!(agent(&one), agent(&one));
+            assert_ne!(agent(&one), agent(&other), "{payload}");
+        }
+        let odd = "ws://h:8004/mcp_endpoint/mcp/?token=a%2Bb%2F%3D%3D";
+        assert_eq!(agent(odd), agent(&odd.replace("%2B", "+").replace("%2F", "/")));
+        assert_ne!(agent("ws://h/?token=a"), agent("ws://h/?token=b"));
+        assert_ne!(agent("ws://u:a@h/"), agent("ws://u:b@h/"));
+    }
+
+    #[test]
+    fn a_token_in_a_header_counts_as_well() {
+        let endpoint = "wss://h/mcp".parse().unwrap();
+        let with = |value: &str| Agent::of(&endpoint, &[(http::header::AUTHORIZATION, Secret::new(value))]);
+        assert_eq!(with("a"), with("a"));
+        assert_ne!(with("a"), with("b"));
+    }
+
+    #[test]
+    fn the_self_hosted_endpoint_is_known_by_its_path() {
+        for (address, want) in [
+            ("ws://h:8004/mcp_endpoint/mcp/?token=t", true),
+            ("wss://h/behind/a/proxy/mcp_endpoint/mcp/?token=t", true),
+            ("ws://h:8004/mcp_endpoint/call/?token=t", false),
+            ("ws://h:8004/mcp_endpoint/mcp?token=t", false),
+            ("wss://api.example/mcp/?token=/mcp_endpoint/mcp/", false),
+        ] {
+            assert_eq!(takes_one(&address.parse().unwrap()), want, "{address}");
+        }
+    }
+
+    #[test]
+    fn the_key_stays_the_same_over_versions_of_this_program() {
+        // Computed apart from this program; what is remembered under it must be found again.
+        assert_eq!(agent("ws://h/?token=a").key(), "bd1ef8ef6bf962f3ef021ea2c6b2eb0e");
+    }
+
+    proptest! {
+        #[test]
+        fn no_query_makes_it_panic_and_nothing_of_it_is_shown(query in "[!-\"$-~]{8,60}", payload in "\\PC{0,40}") {
+            for query in [query, format!("token={}", token(&payload))] {
+                let Ok(endpoint) = format!("ws://h/?{query}").parse::<Endpoint>() else { continue };
+                let agent = Agent::of(&endpoint, &[]);
+                prop_assert_eq!(agent, Agent::of(&endpoint, &[]));
+                prop_assert!(agent.key().len() == 32 && agent.key().starts_with(&agent.to_string()));
+                prop_assert_eq!(format!("{agent:?}"), format!("Agent({agent})"));
+            }
+        }
+    }
+}

@@ -1,0 +1,242 @@
+//! What the end of a connection, or a dial that failed, means for the next attempt. Pure.
+//!
+//! Whether the other side needs time, a person, or nothing is decided here; how long that is, in [`crate::backoff`].
+//! There is no cause that ends the attempts: who runs this for months wants it back when the fault is gone.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::backoff::Pace;
+use crate::mcp::cloud;
+use crate::net::error::DialError;
+use crate::net::peer_text::bounded;
+
+/// Why there is no connection, or none any more.
+#[derive(Debug)]
+pub enum Cause {
+    /// It didn't come about.
+    Dial(DialError),
+    /// The endpoint closed it with a close frame.
+    Closed {
+        /// The close code (RFC 6455 section 7.4); `None` if the frame held none.
+        code: Option<u16>,
+        /// What the endpoint said; untrusted, possibly empty. Shown bounded and escaped. Whoever fills this in takes
+        /// the token out of it first ([`crate::net::peer_text::Redaction`]).
+        reason: String,
+        /// Whether another connection keeps taking this one's place ([`crate::backoff::Contest`]).
+        contested: bool,
+    },
+    /// We closed it, to make a new one at once: the endpoint is to see something new.
+    Ours(&'static str),
+    /// It ended without a close frame.
+    Lost(String),
+    /// Nothing came from the endpoint, not even the answer to a ping.
+    Unresponsive {
+        /// For how long.
+        silent: Duration,
+    },
+    /// The endpoint broke RFC 6455, and we closed the connection.
+    Protocol(String),
+}
+
+/// Close codes that say something about the next attempt (RFC 6455 section 7.4.1, the IANA registry of close codes).
+pub(crate) mod code {
+    /// Also what the self-hosted endpoint closes a connection with whose place another one takes.
+    pub(crate) const REGULAR: u16 = 1000;
+    pub(super) const POLICY: u16 = 1008;
+    pub(super) const TOO_BIG: u16 = 1009;
+    pub(super) const RESTART: u16 = 1012;
+    pub(super) const TRY_LATER: u16 = 1013;
+}
+
+/// More than this no `Retry-After` holds us back: a wrong date must not silence a server for days.
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(3600);
+/// Without a network a dial costs the endpoint nothing, and a laptop wants to be back soon.
+const MAX_LOCAL: Duration = Duration::from_secs(60);
+/// 4004 is mostly a limit on connections or maintenance: the cloud needs a moment to forget the old connection.
+const AFTER_CLOUD: Duration = Duration::from_secs(1);
+/// The same message may well come again.
+const AFTER_TOO_BIG: Duration = Duration::from_secs(5);
+/// The shortest wait that RFC 6455 section 7.2.3 proposes after an abnormal closure, for restarts.
+const AFTER_RESTART: Duration = Duration::from_secs(5);
+/// Asked for time without a figure: 1013, 429.
+const AFTER_TRY_LATER: Duration = Duration::from_secs(10);
+
+/// How to go on after `cause`.
+pub fn pace(cause: &Cause) -> Pace {
+    match cause {
+        Cause::Dial(error) => after_dial(error),
+        Cause::Closed { code, .. } => match *code {
+            Some(cloud::CLOSE) => Pace::EVEN.at_least(AFTER_CLOUD),
+            Some(code::POLICY) => Pace::STEEP,
+            Some(code::TOO_BIG) => Pace::STEEP.at_least(AFTER_TOO_BIG),
+            Some(code::RESTART) => Pace::EVEN.at_least(AFTER_RESTART),
+            Some(code::TRY_LATER) => Pace::EVEN.at_least(AFTER_TRY_LATER),
+            Some(_) | None => Pace::EVEN,
+        },
+        Cause::Ours(_) | Cause::Lost(_) | Cause::Unresponsive { .. } => Pace::EVEN,
+        Cause::Protocol(_) => Pace::STEEP,
+    }
+}
+
+fn after_dial(error: &DialError) -> Pace {
+    match error {
+        DialError::Dns { .. } | DialError::Unreachable { .. } => Pace { at_most: Some(MAX_LOCAL), ..Pace::EVEN },
+        DialError::Http { status, retry_after, .. } => {
+            let wish = retry_after.map(|d| d.min(MAX_RETRY_AFTER));
+            match status {
+                429 => Pace::EVEN.at_least(wish.unwrap_or(AFTER_TRY_LATER)),
+                // Timeouts and the server's own faults pass; anything else below 500 is an answer to what we asked.
+                408 | 425 | 500.. => Pace::EVEN.at_least(wish.unwrap_or_default()),
+                _ => Pace::STEEP.at_least(wish.unwrap_or_default()),
+            }
+        }
+        DialError::Refused { .. }
+        | DialError::Timeout { .. }
+        | DialError::Tls { .. }
+        | DialError::Lost { .. }
+        | DialError::Proxy { .. } => Pace::EVEN,
+        DialError::Trust { .. }
+        | DialError::Header { .. }
+        | DialError::RedirectRefused { .. }
+        | DialError::TooManyRedirects { .. }
+        | DialError::NotWebSocket { .. }
+        | DialError::ProxyRejected { .. }
+        | DialError::ProxyUnusable { .. } => Pace::STEEP,
+    }
+}
+
+/// The most of a close reason that is shown; a close frame holds at most 123 bytes of it (RFC 6455 section 5.5).
+const MAX_REASON: usize = 123;
+/// The most of an I/O or protocol error that is shown.
+const MAX_DETAIL: usize = 300;
+
+impl fmt::Display for Cause {
+    /// One line for a person, without the address and without what only the link's own state can tell.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Cause::Dial(error) => error.fmt(f),
+            Cause::Closed { code, reason, contested } => {
+                match code {
+                    Some(code) => write!(f, "the endpoint closed the connection with {code}")?,
+                    None => f.write_str("the endpoint closed the connection without a code")?,
+                }
+                if !reason.is_empty() {
+                    write!(f, " \"{}\"", bounded(reason, MAX_REASON))?;
+                }
+                match meaning(*code, *contested) {
+                    Some(meaning) => write!(f, ": {meaning}"),
+                    None => Ok(()),
+                }
+            }
+            Cause::Ours(why) => write!(f, "mcp-pipe closed the connection, {why}"),
+            Cause::Lost(error) => {
+                write!(f, "the connection was lost without a goodbye ({})", bounded(error, MAX_DETAIL))
+            }
+            Cause::Unresponsive { silent } => write!(
+                f,
+                "nothing came from the endpoint for {:.0} s, not even the answer to a ping: the connection is dead",
+                silent.as_secs_f64()
+            ),
+            Cause::Protocol(what) => {
+                write!(f, "the endpoint broke the WebSocket protocol: {}", bounded(what, MAX_DETAIL))
+            }
+        }
+    }
+}
+
+/// What a close code means and what to do. 4004 is told by the link's own state, not by the code.
+pub(crate) fn meaning(code: Option<u16>, contested: bool) -> Option<&'static str> {
+    Some(match code? {
+        code::REGULAR if contested => {
+            "another connection with this token or agent keeps taking its place: end the other program that uses it (a second \
+             mcp-pipe, perhaps on another machine), or use the endpoint of another agent here. Until then this one holds back"
+        }
+        code::REGULAR => "a regular close; another connection with the same token may have taken its place",
+        1001 => "the endpoint is shutting down or restarting",
+        code::POLICY => "it rejects the token; copy a fresh endpoint URL, with its token, from its console",
+        code::TOO_BIG => "a message was larger than the endpoint takes",
+        1011 => "the endpoint had an internal error, or missed our answer to its ping",
+        code::RESTART => "the endpoint is restarting",
+        code::TRY_LATER => "the endpoint is overloaded and asks to come back later",
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn closed(code: impl Into<Option<u16>>) -> Cause {
+        Cause::Closed { code: code.into(), reason: String::new(), contested: false }
+    }
+
+    fn http(status: u16, retry_after: Option<u64>) -> Cause {
+        Cause::Dial(DialError::Http {
+            peer: "h:80".into(),
+            status,
+            retry_after: retry_after.map(Duration::from_secs),
+            body: String::new(),
+        })
+    }
+
+    fn local(climb: Pace) -> Pace {
+        Pace { at_most: Some(MAX_LOCAL), ..climb }
+    }
+
+    #[test]
+    fn each_cause_has_its_pace() {
+        let secs = Duration::from_secs;
+        let peer = || "h:80".to_owned();
+        let reason = || "r".to_owned();
+        for (cause, want) in [
+            (closed(1000), Pace::EVEN),
+            (closed(None), Pace::EVEN),
+            (closed(4004), Pace::EVEN.at_least(secs(1))),
+            (closed(1008), Pace::STEEP),
+            (closed(1009), Pace::STEEP.at_least(secs(5))),
+            (closed(1012), Pace::EVEN.at_least(secs(5))),
+            (closed(1013), Pace::EVEN.at_least(secs(10))),
+            (http(401, None), Pace::STEEP),
+            (http(403, None), Pace::STEEP),
+            (http(404, None), Pace::STEEP),
+            (http(429, None), Pace::EVEN.at_least(secs(10))),
+            (http(429, Some(42)), Pace::EVEN.at_least(secs(42))),
+            (http(503, Some(42)), Pace::EVEN.at_least(secs(42))),
+            (http(503, Some(1_000_000)), Pace::EVEN.at_least(secs(3600))),
+            (http(502, None), Pace::EVEN),
+            (Cause::Dial(DialError::Dns { host: peer(), reason: reason() }), local(Pace::EVEN)),
+            (Cause::Dial(DialError::Unreachable { peer: peer(), reason: reason() }), local(Pace::EVEN)),
+            (Cause::Dial(DialError::Refused { peer: peer() }), Pace::EVEN),
+            (Cause::Lost("reset".into()), Pace::EVEN),
+            (Cause::Unresponsive { silent: secs(40) }, Pace::EVEN),
+            (Cause::Protocol("reserved bits".into()), Pace::STEEP),
+        ] {
+            assert_eq!(pace(&cause), want, "{cause}");
+        }
+    }
+
+    #[test]
+    fn every_rejection_says_token() {
+        for cause in [closed(1008), http(401, None), http(403, None)] {
+            assert!(cause.to_string().contains("token"), "{cause}");
+        }
+    }
+
+    #[test]
+    fn a_hostile_close_reason_is_bounded_and_cannot_steer_a_terminal() {
+        let reason = format!("\x1b[2J\r\n\u{202e}{}", "x".repeat(10_000));
+        let shown = Cause::Closed { code: Some(4004), reason, contested: false }.to_string();
+        assert!(shown.len() < 300, "{}", shown.len());
+        assert!(!shown.chars().any(|c| c.is_control() || c == '\u{202e}'), "{shown:?}");
+    }
+
+    #[test]
+    fn a_cause_reads_as_a_sentence() {
+        let reason = "Internal server error".to_owned();
+        let cause = Cause::Closed { code: Some(4004), reason, contested: false };
+        assert_eq!(cause.to_string(), r#"the endpoint closed the connection with 4004 "Internal server error""#);
+        let dead = Cause::Unresponsive { silent: Duration::from_secs(40) }.to_string();
+        assert!(dead.contains("for 40 s"), "{dead}");
+    }
+}

@@ -1,0 +1,125 @@
+//! Asking the connected servers: their tools, and calls.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::sync::{Notify, oneshot};
+use tokio::time::timeout;
+
+use super::connection::{Call, Line};
+use super::{Catalogue, Presence, RpcError, Seat};
+
+/// A handle to the servers at the local endpoint; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Client {
+    seats: Arc<[Arc<Seat>]>,
+}
+
+/// Why a server gave no result.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum LocalError {
+    /// No server of this name is registered.
+    #[error("there is no server \"{0}\" at the local endpoint")]
+    UnknownServer(String),
+    /// It was not connected with its tools read within the time.
+    #[error("server \"{server}\" did not show its tools within {} s: {why}", waited.as_secs())]
+    NotReady {
+        /// Whose.
+        server: String,
+        /// How long it was waited for.
+        waited: Duration,
+        /// What is known of the cause.
+        why: String,
+    },
+    /// The call was sent and not answered within the time; it has been cancelled at the server.
+    #[error("server \"{server}\" did not answer within {} s; the call was cancelled", waited.as_secs())]
+    NoAnswer {
+        /// Whose.
+        server: String,
+        /// How long it was waited for.
+        waited: Duration,
+    },
+    /// The connection ended with the call under way. A call is not repeated: it may have been carried out.
+    #[error("the connection of server \"{0}\" ended while the call was under way")]
+    Disconnected(String),
+    /// The server, or the pipe in its name, answered with an error.
+    #[error("server \"{server}\" answered with an error: {error}")]
+    Rpc {
+        /// Whose.
+        server: String,
+        /// What it answered.
+        error: RpcError,
+    },
+}
+
+impl Client {
+    pub(super) fn new(seats: impl Iterator<Item = Arc<Seat>>) -> Self {
+        Client { seats: seats.collect() }
+    }
+
+    /// What a server offers; waits until it is connected and its list of tools was read.
+    ///
+    /// # Errors
+    /// [`LocalError::UnknownServer`], [`LocalError::NotReady`].
+    pub async fn tools(&self, server: &str, patience: Duration) -> Result<Arc<Catalogue>, LocalError> {
+        Ok(self.ready(server, patience).await?.0)
+    }
+
+    /// Calls a tool; `result` of the answer, as it came. Waits up to `patience` for the server to be connected, and
+    /// then as long for the answer. A call that is given up, by this limit or by dropping the future, is cancelled at
+    /// the server.
+    ///
+    /// # Errors
+    /// All of [`LocalError`].
+    pub async fn call(
+        &self,
+        server: &str,
+        tool: &str,
+        arguments: Value,
+        patience: Duration,
+    ) -> Result<Value, LocalError> {
+        let (_, line) = self.ready(server, patience).await?;
+        // Before the channel, so dropped after it: who is told finds it closed.
+        let _cancel = TellOnDrop(Arc::clone(&line.abandoned));
+        let (answer, answered) = oneshot::channel();
+        let call = Call { tool: tool.to_owned(), arguments, answer };
+        let asking = async {
+            line.calls.send(call).await.ok()?;
+            answered.await.ok()
+        };
+        match timeout(patience, asking).await {
+            Ok(Some(Ok(result))) => Ok(result),
+            Ok(Some(Err(error))) => Err(LocalError::Rpc { server: server.to_owned(), error }),
+            Ok(None) => Err(LocalError::Disconnected(server.to_owned())),
+            Err(_) => Err(LocalError::NoAnswer { server: server.to_owned(), waited: patience }),
+        }
+    }
+
+    async fn ready(&self, server: &str, patience: Duration) -> Result<(Arc<Catalogue>, Line), LocalError> {
+        let seat = self.seats.iter().find(|seat| seat.server == server);
+        let seat = seat.ok_or_else(|| LocalError::UnknownServer(server.to_owned()))?;
+        let mut presence = seat.presence.subscribe();
+        let ready = timeout(patience, presence.wait_for(|presence| matches!(presence, Presence::Ready { .. }))).await;
+        if let Ok(Ok(presence)) = ready
+            && let Presence::Ready { catalogue, line } = &*presence
+        {
+            return Ok((Arc::clone(catalogue), line.clone()));
+        }
+        let why = match &*seat.presence.borrow() {
+            Presence::Away(why) => (*why).to_owned(),
+            Presence::Refusing(error) => format!("it answered tools/list with an error: {error}"),
+            Presence::Ready { .. } => "its connection has ended".to_owned(),
+        };
+        Err(LocalError::NotReady { server: server.to_owned(), waited: patience, why })
+    }
+}
+
+/// Tells a connection to look for calls that nobody waits for.
+struct TellOnDrop(Arc<Notify>);
+
+impl Drop for TellOnDrop {
+    fn drop(&mut self) {
+        self.0.notify_one();
+    }
+}

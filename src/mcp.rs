@@ -1,0 +1,7 @@
+//! What MCP and JSON-RPC call things, and how their messages are read and made.
+
+pub mod cloud;
+pub mod envelope;
+pub mod handshake;
+pub mod lists;
+pub mod reply;

@@ -1,0 +1,179 @@
+//! What was said in a handshake, so that it can be said again (MCP, lifecycle/initialization).
+
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use crate::mcp::envelope::without_controls;
+
+/// The legacy versions of MCP, oldest first. Dates compare as text.
+const VERSIONS: [&str; 4] = ["2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25"];
+
+/// An endpoint's `initialize` parameters.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hello {
+    /// As they were sent.
+    pub params: Box<[u8]>,
+    /// The `protocolVersion` among them.
+    pub version: String,
+    capabilities: Vec<String>,
+}
+
+impl Hello {
+    /// Reads the parameters; what is missing is taken as empty.
+    pub fn read(params: &[u8]) -> Self {
+        let params = &*without_controls(params);
+        let v: Value = serde_json::from_slice(params).unwrap_or_default();
+        Hello {
+            params: params.into(),
+            // A date; it is kept while the answer is waited for, so no more than that.
+            version: v["protocolVersion"].as_str().unwrap_or_default().chars().take(16).collect(),
+            capabilities: capabilities(&v),
+        }
+    }
+
+    /// Whether a server that was told this may be left with it, though the endpoint now says `other`: who it is matters to
+    /// no server, what it can do does.
+    pub fn agrees_with(&self, other: &Hello) -> bool {
+        // The parameters may be anything that JSON has.
+        let what = |hello: &Hello| {
+            let params = serde_json::from_slice::<Value>(&hello.params).ok()?;
+            params.get("capabilities").cloned()
+        };
+        self.version == other.version && what(self) == what(other)
+    }
+
+    /// Whether the endpoint said that it can answer this request of a server. Unknown methods: perhaps.
+    pub fn can_answer(&self, method: &str) -> bool {
+        let capability = match method.split('/').next() {
+            Some("roots") => "roots",
+            Some("sampling") => "sampling",
+            Some("elicitation") => "elicitation",
+            Some(_) | None => return true,
+        };
+        self.capabilities.iter().any(|c| c == capability)
+    }
+}
+
+/// The names of what was declared.
+fn capabilities(v: &Value) -> Vec<String> {
+    v["capabilities"].as_object().map(|c| c.keys().cloned().collect()).unwrap_or_default()
+}
+
+/// The version to speak with an endpoint that asked for `asked`, in front of servers of which the newest speaks `spoken`.
+pub fn common<'a>(asked: &'a str, spoken: Option<&'a str>) -> &'a str {
+    let known = VERSIONS.contains(&asked);
+    match spoken {
+        Some(spoken) if !known || spoken < asked => spoken,
+        None if !known => VERSIONS[VERSIONS.len() - 1],
+        Some(_) | None => asked,
+    }
+}
+
+/// A server's `initialize` result.
+#[derive(Debug, Clone)]
+pub struct Welcome {
+    /// As it was sent.
+    result: Box<[u8]>,
+    version: String,
+    capabilities: Vec<String>,
+}
+
+#[derive(serde::Deserialize)]
+struct Members<'a> {
+    #[serde(rename = "protocolVersion", borrow)]
+    version: Option<&'a RawValue>,
+}
+
+impl Welcome {
+    /// Reads the result.
+    pub fn read(result: &[u8]) -> Self {
+        let result = &*without_controls(result);
+        let v: Value = serde_json::from_slice(result).unwrap_or_default();
+        Welcome {
+            result: result.into(),
+            version: v["protocolVersion"].as_str().unwrap_or_default().to_string(),
+            capabilities: capabilities(&v),
+        }
+    }
+
+    /// The result as it was sent.
+    pub fn result(&self) -> &[u8] {
+        &self.result
+    }
+
+    /// The same, parsed; null if it is no JSON.
+    pub fn value(&self) -> Value {
+        serde_json::from_slice(&self.result).unwrap_or_default()
+    }
+
+    /// Whether the server declared a capability.
+    pub fn can(&self, capability: &str) -> bool {
+        self.capabilities.iter().any(|c| c == capability)
+    }
+
+    /// The `protocolVersion` that the server speaks.
+    pub fn version(&self) -> &str {
+        &self.version
+    }
+
+    /// The server's name and version, for the log.
+    pub fn identity(&self) -> String {
+        let v: Value = serde_json::from_slice(&self.result).unwrap_or_default();
+        let of = |key| v["serverInfo"][key].as_str().unwrap_or("?");
+        format!("{} {}, MCP {}", of("name"), of("version"), self.version)
+    }
+
+    /// The result for an endpoint that asked for `version`: the server's own bytes, with the version that both speak.
+    ///
+    /// That is the older one: the newer versions only add members, which an older peer ignores.
+    pub fn result_for(&self, version: &str) -> Vec<u8> {
+        let ours = self.version.as_str();
+        if VERSIONS.contains(&version)
+            && version < ours
+            && let Ok(m) = serde_json::from_slice::<Members<'_>>(&self.result)
+            && let Some(old) = m.version
+        {
+            let at = old.get().as_ptr() as usize - self.result.as_ptr() as usize;
+            let (before, after) = (&self.result[..at], &self.result[at + old.get().len()..]);
+            return [before, b"\"", version.as_bytes(), b"\"", after].concat();
+        }
+        self.result.to_vec()
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test may panic")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_endpoint_gets_a_version_it_speaks_and_nothing_else_changes() {
+        let w =
+            Welcome::read(br#"{"x":1.50,"protocolVersion" : "2025-06-18","serverInfo":{"name":"n","version":"2"}}"#);
+        let version = |asked| serde_json::from_slice::<Value>(&w.result_for(asked)).unwrap()["protocolVersion"].clone();
+        assert_eq!(version("2024-11-05"), "2024-11-05");
+        assert_eq!(version("2025-06-18"), "2025-06-18");
+        assert_eq!(version("2025-11-25"), "2025-06-18");
+        assert_eq!(version("1999-01-01"), "2025-06-18", "not a version that we know the server to speak");
+        assert!(w.result_for("2024-11-05").starts_with(br#"{"x":1.50,"protocolVersion" : "2024-11-05","#));
+        assert_eq!(w.identity(), "n 2, MCP 2025-06-18");
+    }
+
+    #[test]
+    fn only_what_the_endpoint_declared_is_asked_of_it() {
+        let h = Hello::read(br#"{"protocolVersion":"2024-11-05","capabilities":{"roots":{},"sampling":{}}}"#);
+        assert!(h.can_answer("roots/list") && h.can_answer("sampling/createMessage") && h.can_answer("custom/thing"));
+        assert!(!h.can_answer("elicitation/create"));
+        assert!(!Hello::read(b"null").can_answer("roots/list"));
+    }
+
+    #[test]
+    fn parameters_agree_by_version_and_capabilities_whatever_they_are() {
+        let known = Hello::read(br#"{"capabilities":{"roots":{}},"clientInfo":{"name":"a"}}"#);
+        assert!(known.agrees_with(&Hello::read(br#"{"capabilities":{"roots":{}}}"#)));
+        for params in [&b"[]"[..], b"[1]", b"\"x\"", b"5", b"true", b"null", b"", b"{}"] {
+            let odd = Hello::read(params);
+            assert!(odd.agrees_with(&odd) && !odd.agrees_with(&known), "{}", String::from_utf8_lossy(params));
+        }
+    }
+}

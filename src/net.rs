@@ -1,0 +1,12 @@
+//! The network, whoever uses it: dialling (DNS, proxy, TLS, upgrade), RFC 6455 frames, an alarm clock, and the news that the
+//! machine slept.
+
+pub mod alarm;
+pub mod dial;
+pub mod error;
+pub mod head;
+pub mod peer_text;
+pub mod proxy;
+pub mod tls;
+pub mod wake;
+pub mod websocket;

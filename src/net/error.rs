@@ -1,0 +1,260 @@
+//! Why a dial failed, in words that a person can act on. No message holds a token or a password.
+
+use std::fmt;
+use std::time::Duration;
+
+/// `host:port`, an IPv6 address in brackets.
+pub(super) fn host_port(host: &str, port: u16) -> String {
+    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+}
+
+/// A dial that failed. `peer` is the endpoint's `host:port`, or the proxy's address where that failed.
+#[derive(Debug, thiserror::Error)]
+pub enum DialError {
+    /// The name has no address, or no name server answered.
+    #[error(
+        "the name {host} can't be looked up ({reason}); check its spelling, and this machine's network and name server"
+    )]
+    Dns {
+        /// The name.
+        host: String,
+        /// What the resolver said.
+        reason: String,
+    },
+    /// Each address of the peer refused.
+    #[error("{peer} refused the connection: nothing listens there; check the port, and that it is running")]
+    Refused {
+        /// Whom we dialled.
+        peer: String,
+    },
+    /// No address of the peer could be reached.
+    #[error("{peer} can't be reached ({reason}); check this machine's network and firewall")]
+    Unreachable {
+        /// Whom we dialled.
+        peer: String,
+        /// What the system said.
+        reason: String,
+    },
+    /// The connect timeout passed.
+    #[error("{peer} took longer than {:.1} s ({step}); {}", limit.as_secs_f64(), step.remedy())]
+    Timeout {
+        /// Whom we dialled.
+        peer: String,
+        /// What was under way.
+        step: Step,
+        /// The time for the whole dial.
+        limit: Duration,
+    },
+    /// The connection ended during a step.
+    #[error("{peer} ended the connection ({step}: {reason}); {}", step.remedy())]
+    Lost {
+        /// Whom we dialled.
+        peer: String,
+        /// What was under way.
+        step: Step,
+        /// What the system said.
+        reason: String,
+    },
+    /// TLS failed.
+    #[error("TLS with {peer} failed: {problem}")]
+    Tls {
+        /// Whom we dialled.
+        peer: String,
+        /// What was wrong.
+        problem: TlsProblem,
+    },
+    /// No certificate authority to trust.
+    #[error("{what}; {remedy}")]
+    Trust {
+        /// What couldn't be loaded, and why.
+        what: String,
+        /// What to do.
+        remedy: &'static str,
+    },
+    /// The proxy failed to connect us.
+    #[error("{proxy} can't connect to {target}: {reason}")]
+    Proxy {
+        /// The proxy, without its credentials.
+        proxy: String,
+        /// The endpoint's `host:port`.
+        target: String,
+        /// What the proxy said.
+        reason: String,
+    },
+    /// The proxy doesn't let us through.
+    #[error("{proxy} {reason}")]
+    ProxyRejected {
+        /// The proxy, without its credentials.
+        proxy: String,
+        /// What it wants, and what to do.
+        reason: &'static str,
+    },
+    /// A variable for a proxy that names none that we can use. Its value is shown nowhere: it may hold a password.
+    #[error("the proxy in {variable} {reason}, or list the host in NO_PROXY")]
+    ProxyUnusable {
+        /// The variable's name.
+        variable: &'static str,
+        /// What is wrong with its value, and what to do.
+        reason: &'static str,
+    },
+    /// A configured header can't be sent.
+    #[error("the header \"{name}\" {reason}; correct it in the config")]
+    Header {
+        /// Its name.
+        name: String,
+        /// Why not.
+        reason: &'static str,
+    },
+    /// The endpoint answered with an HTTP status instead of the upgrade.
+    #[error("{peer} answered HTTP {status}{}{}", advice(*status), Quoted(body))]
+    Http {
+        /// Whom we dialled.
+        peer: String,
+        /// The status code.
+        status: u16,
+        /// The time that it asks for, as it said it: unbounded.
+        retry_after: Option<Duration>,
+        /// The beginning of the body as one line, without secrets.
+        body: String,
+    },
+    /// A redirect that would carry the token elsewhere.
+    #[error(
+        "{from} redirects (HTTP {status}) to {to}, and {why}; the token is not sent there. \
+         If that is the right place, put it into the endpoint URL"
+    )]
+    RedirectRefused {
+        /// The redirect's status code.
+        status: u16,
+        /// Scheme, host and port that we dialled.
+        from: String,
+        /// Scheme, host and port that it leads to.
+        to: String,
+        /// Why it isn't followed.
+        why: &'static str,
+    },
+    /// Redirects without an end.
+    #[error("{peer} redirected more than {limit} times; check the path in the endpoint URL")]
+    TooManyRedirects {
+        /// Whom we dialled.
+        peer: String,
+        /// How many are followed.
+        limit: usize,
+    },
+    /// What answered is no WebSocket server, or not a correct one.
+    #[error("{peer} does not speak WebSocket as it should: {reason}")]
+    NotWebSocket {
+        /// Whom we dialled.
+        peer: String,
+        /// What was wrong, and what to do.
+        reason: String,
+    },
+}
+
+/// What a dial is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// Looking up the host.
+    Dns,
+    /// Connecting by TCP.
+    Tcp,
+    /// Asking the proxy to connect.
+    Proxy,
+    /// Loading the certificate authorities, or the TLS handshake.
+    Tls,
+    /// The WebSocket upgrade.
+    Upgrade,
+}
+
+impl Step {
+    fn remedy(self) -> &'static str {
+        match self {
+            Step::Dns => "check this machine's name server",
+            Step::Tcp => "check host and port, and whether a firewall drops the packets or a proxy is needed",
+            Step::Proxy => "check the proxy",
+            Step::Tls => "check that the port is the one for wss://",
+            Step::Upgrade => "check that the address is a WebSocket endpoint, and that it is not overloaded",
+        }
+    }
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Step::Dns => "looking up its name",
+            Step::Tcp => "connecting by TCP",
+            Step::Proxy => "waiting for the proxy to connect",
+            Step::Tls => "TLS handshake",
+            Step::Upgrade => "WebSocket upgrade",
+        })
+    }
+}
+
+/// What was wrong with TLS.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TlsProblem {
+    /// No trusted authority signed the certificate.
+    #[error(
+        "its certificate is signed by nobody this machine trusts; if a company proxy or an own CA is at work, name its \
+         PEM file in SSL_CERT_FILE or as the CA file in the config"
+    )]
+    UnknownIssuer,
+    /// The certificate is out of date.
+    #[error("its certificate has expired; renew it there, or check this machine's clock")]
+    Expired,
+    /// The certificate is not valid yet.
+    #[error("its certificate is not valid yet; check this machine's clock")]
+    NotYetValid,
+    /// The certificate is for other names.
+    #[error("its certificate is not for this name{presented}; use a host name that it is for in the endpoint URL")]
+    WrongName {
+        /// The names it is for, with the words before and after; may be empty.
+        presented: String,
+    },
+    /// The certificate was withdrawn.
+    #[error("its certificate was revoked; the endpoint needs a new one")]
+    Revoked,
+    /// The certificate is an authority's own, as `openssl req -x509` makes them.
+    #[error(
+        "its self-signed certificate is made as an authority's (CA:TRUE), which no server may show; make it with \
+         CA:FALSE, then name it in SSL_CERT_FILE or as the CA file in the config"
+    )]
+    Authority,
+    /// Another fault of the certificate.
+    #[error("its certificate is not acceptable ({0}); the endpoint needs a correct one")]
+    Certificate(String),
+    /// The port doesn't speak TLS.
+    #[error("this port does not speak TLS, most likely plain HTTP: use ws:// in the endpoint URL, or the TLS port")]
+    Plain,
+    /// The host can't be in a certificate.
+    #[error("the host is no name that a certificate could be for; correct it in the endpoint URL")]
+    BadName,
+    /// Anything else, in rustls' words.
+    #[error("{0}")]
+    Other(String),
+}
+
+/// What a status means and what to do, after `HTTP nnn`.
+fn advice(status: u16) -> &'static str {
+    match status {
+        401 | 403 => {
+            ": it rejects the token or the path; copy a fresh endpoint URL, with its token, from its console, \
+             and check the path to the last slash"
+        }
+        404 | 405 | 410 => ": there is no WebSocket endpoint at this path; check the endpoint URL to the last slash",
+        407 => ": a proxy on the way wants credentials; put them into the proxy's URL",
+        429 => ": too many connections or attempts; other programs may use the same token",
+        400 | 426 => ": it doesn't take this request as a WebSocket upgrade; check scheme and path of the endpoint URL",
+        500.. => ": the endpoint, or a proxy before it, is in trouble; it is tried again",
+        200..300 => ": an ordinary web page, not a WebSocket endpoint; check the endpoint URL",
+        _ => "",
+    }
+}
+
+/// A body after a message, if there is one.
+struct Quoted<'a>(&'a str);
+
+impl fmt::Display for Quoted<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_empty() { Ok(()) } else { write!(f, " (it says: {})", self.0) }
+    }
+}

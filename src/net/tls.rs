@@ -1,0 +1,193 @@
+//! TLS by rustls, with the platform's certificate authorities and the user's own.
+//!
+//! The authorities are loaded at the first `wss://` dial and shared by all links. They are loaded anew after a
+//! certificate that nobody signed: in a process that runs for months, the platform's list may have been updated.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustls_native_certs::{CertificateResult, load_certs_from_paths, load_native_certs};
+use rustls_pki_types::ServerName;
+use tokio::net::TcpStream;
+use tokio::sync::Mutex;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use tokio_rustls::rustls::{self, CertificateError, ClientConfig, InvalidMessage, RootCertStore};
+
+use super::error::{DialError, Step, TlsProblem};
+use super::peer_text::bounded;
+
+/// One for each CA file in the config, so few. Locked while loading, lest fifty links load fifty times.
+static LOADED: Mutex<Vec<(Option<PathBuf>, Arc<ClientConfig>)>> = Mutex::const_new(Vec::new());
+
+/// The variable that names further authorities.
+#[cfg(all(unix, not(target_os = "macos")))]
+const CERT_FILE: &str = "SSL_CERT_FILE";
+/// The most of an error or a certificate's names that is shown.
+const MAX_SHOWN: usize = 200;
+
+/// The TLS handshake with `host`. `peer` is what messages call it.
+pub(super) async fn handshake(
+    tcp: TcpStream,
+    host: &str,
+    peer: &str,
+    ca_file: Option<&Path>,
+) -> Result<TlsStream<TcpStream>, DialError> {
+    let tls = |problem| DialError::Tls { peer: peer.to_owned(), problem };
+    let name = ServerName::try_from(host.to_owned()).map_err(|_| tls(TlsProblem::BadName))?;
+    let connector = TlsConnector::from(config(ca_file).await?);
+    let error = match connector.connect(name, tcp).await {
+        Ok(stream) => return Ok(stream),
+        Err(error) => error,
+    };
+    let Some(rustls) = error.get_ref().and_then(|e| e.downcast_ref::<rustls::Error>()) else {
+        return Err(lost(&error, peer));
+    };
+    let problem = problem(rustls);
+    if problem == TlsProblem::UnknownIssuer {
+        LOADED.lock().await.retain(|(file, _)| file.as_deref() != ca_file);
+    }
+    Err(tls(problem))
+}
+
+fn lost(error: &io::Error, peer: &str) -> DialError {
+    DialError::Lost { peer: peer.to_owned(), step: Step::Tls, reason: error.to_string() }
+}
+
+fn problem(error: &rustls::Error) -> TlsProblem {
+    if let rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType) = error {
+        return TlsProblem::Plain;
+    }
+    let rustls::Error::InvalidCertificate(fault) = error else {
+        return TlsProblem::Other(bounded(&error.to_string(), MAX_SHOWN));
+    };
+    // A bad signature is what an authority leaves that was renewed under its old name.
+    if matches!(fault, CertificateError::UnknownIssuer | CertificateError::BadSignature) {
+        TlsProblem::UnknownIssuer
+    } else if matches!(fault, CertificateError::Expired | CertificateError::ExpiredContext { .. }) {
+        TlsProblem::Expired
+    } else if matches!(fault, CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. }) {
+        TlsProblem::NotYetValid
+    } else if matches!(fault, CertificateError::Revoked) {
+        TlsProblem::Revoked
+    } else if let CertificateError::NotValidForNameContext { presented, .. } = fault {
+        let presented = bounded(&presented.join(", "), MAX_SHOWN);
+        TlsProblem::WrongName {
+            presented: if presented.is_empty() { presented } else { format!(" but for {presented}") },
+        }
+    } else if matches!(fault, CertificateError::NotValidForName) {
+        TlsProblem::WrongName { presented: String::new() }
+    } else if format!("{fault:?}").contains("CaUsedAsEndEntity") {
+        // The only trace of it: the type is of a crate that rustls doesn't show.
+        TlsProblem::Authority
+    } else {
+        TlsProblem::Certificate(bounded(&fault.to_string(), MAX_SHOWN))
+    }
+}
+
+async fn config(ca_file: Option<&Path>) -> Result<Arc<ClientConfig>, DialError> {
+    let mut loaded = LOADED.lock().await;
+    if let Some((_, config)) = loaded.iter().find(|(file, _)| file.as_deref() == ca_file) {
+        return Ok(Arc::clone(config));
+    }
+    let file = ca_file.map(Path::to_owned);
+    // A hundred files or the system's keychain: too long for the one thread that serves everyone.
+    let config = tokio::task::spawn_blocking(move || load(file.as_deref())).await;
+    let config = Arc::new(config.map_err(|_| trust("loading the certificate authorities failed", RETRIED))??);
+    loaded.push((ca_file.map(Path::to_owned), Arc::clone(&config)));
+    Ok(config)
+}
+
+const RETRIED: &str = "it is tried again";
+const CHECK_FILE: &str = "check that the file exists, is readable, and holds certificates in PEM form";
+
+fn trust(what: impl Into<String>, remedy: &'static str) -> DialError {
+    DialError::Trust { what: what.into(), remedy }
+}
+
+fn load(ca_file: Option<&Path>) -> Result<ClientConfig, DialError> {
+    let mut roots = RootCertStore::empty();
+    let platform = platform_store();
+    if let Some(error) = platform.errors.first() {
+        tracing::warn!(
+            event = "ERROR_TRUST_STORE", %error, errors = platform.errors.len(),
+            "some certificate authorities can't be read; if SSL_CERT_FILE is set, check it"
+        );
+    }
+    roots.add_parsable_certificates(platform.certs);
+    if let Some(file) = ca_file {
+        let own = load_certs_from_paths(Some(file), None);
+        let (added, _) = roots.add_parsable_certificates(own.certs);
+        if added == 0 {
+            let why = own.errors.first().map_or("it holds no certificate".to_owned(), ToString::to_string);
+            return Err(trust(format!("the CA file {} can't be used ({why})", file.display()), CHECK_FILE));
+        }
+    }
+    if roots.is_empty() {
+        return Err(trust(
+            "this machine has no list of certificate authorities, so no wss:// endpoint can be trusted",
+            "install it (the package is often called ca-certificates), or name a PEM file in SSL_CERT_FILE",
+        ));
+    }
+    // Named here, not the process's default: another library's choice of provider must not decide ours.
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let versions = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    let versions = versions.map_err(|e| trust(format!("TLS can't be set up ({e})"), RETRIED))?;
+    let mut config = versions.with_root_certificates(roots).with_no_client_auth();
+    // WebSocket by the HTTP/1.1 upgrade: a server that would choose HTTP/2 can't do it.
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(config)
+}
+
+/// The platform's authorities, and those of `SSL_CERT_FILE` besides.
+///
+/// The library takes the variable for a replacement; an extra CA must not cost the public ones. On macOS and Windows
+/// it can't be asked for both, so there the variable does replace them.
+fn platform_store() -> CertificateResult {
+    #[cfg_attr(not(all(unix, not(target_os = "macos"))), expect(unused_mut, reason = "only there is more to add"))]
+    let mut store = load_native_certs();
+    #[cfg(all(unix, not(target_os = "macos")))]
+    if std::env::var_os(CERT_FILE).is_some() {
+        for directory in openssl_probe::candidate_cert_dirs() {
+            store.certs.extend(load_certs_from_paths(None, Some(directory)).certs);
+        }
+        store.certs.sort_unstable_by(|a, b| a.as_ref().cmp(b.as_ref()));
+        store.certs.dedup();
+    }
+    store
+}
+
+#[cfg(all(test, unix, not(target_os = "macos")))]
+#[expect(clippy::unwrap_used, reason = "a test may panic")]
+mod tests {
+    use super::*;
+
+    /// The environment is the whole process's, so a process of its own loads with the variable set.
+    #[test]
+    fn ssl_cert_file_adds_to_the_platforms_authorities() {
+        const EXPECTED: &str = "MCP_PIPE_TEST_AUTHORITIES";
+        if let Ok(expected) = std::env::var(EXPECTED) {
+            assert_eq!(platform_store().certs.len(), expected.parse::<usize>().unwrap());
+            return;
+        }
+        let directories = openssl_probe::candidate_cert_dirs();
+        let platform: std::collections::BTreeSet<Vec<u8>> = directories
+            .flat_map(|directory| load_certs_from_paths(None, Some(directory)).certs)
+            .map(|cert| cert.to_vec())
+            .collect();
+        let own = rcgen::generate_simple_self_signed(vec!["own.example".into()]).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("own.pem");
+        std::fs::write(&file, own.cert.pem()).unwrap();
+        let child = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "net::tls::tests::ssl_cert_file_adds_to_the_platforms_authorities"])
+            .env(CERT_FILE, &file)
+            .env_remove("SSL_CERT_DIR")
+            .env(EXPECTED, (platform.len() + 1).to_string())
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&child.stdout);
+        assert!(child.status.success() && said.contains("1 passed"), "{said}");
+    }
+}

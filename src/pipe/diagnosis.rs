@@ -1,0 +1,161 @@
+//! Why a connection ended, in one line, from our own state. Pure.
+//!
+//! The cloud closes with 4004 whatever happened, so its code says nothing; what it was waiting for does.
+
+use std::fmt::Write;
+use std::time::Duration;
+
+use crate::link::cause::{self, Cause};
+use crate::mcp::cloud;
+use crate::router::{Account, Greeting};
+use crate::words::span;
+
+/// Age from which an unanswered `initialize` explains the cloud's close: its patience, with a little slack for the way.
+const LATE: Duration = cloud::INITIALIZE.saturating_sub(Duration::from_millis(500));
+
+/// One line for the log: what ended, after how long, and what that most likely means.
+///
+/// `name` is the server's; `open_for` is `None` for an attempt that never became a connection.
+pub(super) fn explain(cause: &Cause, open_for: Option<Duration>, account: &Account, name: &str) -> String {
+    let Some(open_for) = open_for else { return cause.to_string() };
+    let mut line = match cause {
+        Cause::Ours(_) => return format!("{cause}; it had stood for {}", span(open_for)),
+        Cause::Closed { code, reason, .. } => {
+            let code = code.map_or("without a code".into(), |c| c.to_string());
+            let reason = if reason.is_empty() { String::new() } else { format!(" \"{reason}\"") };
+            format!("closed {code}{reason} after {}", span(open_for))
+        }
+        Cause::Dial(_) | Cause::Lost(_) | Cause::Unresponsive { .. } | Cause::Protocol(_) => {
+            format!("{cause}; it had stood for {}", span(open_for))
+        }
+    };
+    let mut add = |text: String| {
+        // Writing to a String does not fail.
+        let _infallible = write!(line, "; {text}");
+    };
+    match account.initialize {
+        Some(Greeting::Waits) => add(format!("initialize was not answered: server {name} {}", account.server)),
+        Some(Greeting::Excused) => add(format!(
+            "mcp-pipe answered initialize with an error, because the server was not ready within {} s: server {name} {}; \
+             raise startTimeout if it needs longer; if it never answers, it may not speak MCP on stdin and stdout",
+            cloud::HOLD.as_secs(),
+            account.server
+        )),
+        None if account.answered == 0 => add("the endpoint had not asked for anything yet".into()),
+        None | Some(Greeting::Answered) => {
+            let oldest = account.unanswered.iter().max_by_key(|(_, age)| *age);
+            if let Some((method, age)) = oldest {
+                let n = account.unanswered.len();
+                let (s, was) = if n == 1 { ("", "was") } else { ("s", "were") };
+                add(format!("{n} request{s} {was} unanswered, the oldest ({method}) for {}", span(*age)));
+            } else {
+                add("everything it asked was answered".into());
+            }
+        }
+    }
+    if let Some(advice) = advice(cause, open_for, account) {
+        add(advice);
+    }
+    line
+}
+
+/// What the user can do, where our state points at something.
+fn advice(cause: &Cause, open_for: Duration, account: &Account) -> Option<String> {
+    let (code, contested) = match cause {
+        Cause::Closed { code, contested, .. } => (*code, *contested),
+        Cause::Dial(_) | Cause::Ours(_) | Cause::Lost(_) | Cause::Unresponsive { .. } | Cause::Protocol(_) => {
+            return None;
+        }
+    };
+    if code != Some(cloud::CLOSE) {
+        return cause::meaning(code, contested).map(str::to_owned);
+    }
+    let limit = cloud::INITIALIZE.as_secs();
+    let likely = "too many connections on this token or agent";
+    match account.initialize {
+        // It closes because of the error. What can be done has been said.
+        Some(Greeting::Excused) => None,
+        Some(Greeting::Waits) if open_for >= LATE => Some(format!("the endpoint gives up after {limit} s")),
+        Some(Greeting::Waits) => Some(format!("closed sooner than its {limit} s: {likely}, or maintenance")),
+        Some(Greeting::Answered) if !account.unanswered.is_empty() => {
+            Some("it closes when an answer or a ping takes too long".into())
+        }
+        Some(Greeting::Answered) | None => {
+            Some(format!("so it is most likely not this server: {likely}, too many tools, or maintenance"))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn closed(code: u16) -> Cause {
+        Cause::Closed { code: Some(code), reason: String::new(), contested: false }
+    }
+
+    fn account(initialize: Option<Greeting>, answered: u64) -> Account {
+        Account { initialize, answered, server: "was still starting after 11.0 s".into(), ..Account::default() }
+    }
+
+    #[test]
+    fn a_late_initialize_is_named_with_what_the_server_was_doing() {
+        let line =
+            explain(&closed(4004), Some(Duration::from_secs(10)), &account(Some(Greeting::Waits), 0), "calculator");
+        assert_eq!(
+            line,
+            "closed 4004 after 10.0 s; initialize was not answered: server calculator was still starting after 11.0 s; \
+             the endpoint gives up after 10 s"
+        );
+    }
+
+    #[test]
+    fn an_initialize_that_we_answered_with_an_error_is_not_blamed_on_the_token() {
+        let mut excused = account(Some(Greeting::Excused), 1);
+        excused.server = "had not answered initialize for 9.0 s".into();
+        let line = explain(&closed(4004), Some(Duration::from_secs(9)), &excused, "h");
+        assert_eq!(
+            line,
+            "closed 4004 after 9.0 s; mcp-pipe answered initialize with an error, because the server was not ready within \
+             9 s: server h had not answered initialize for 9.0 s; raise startTimeout if it needs longer; if it never \
+             answers, it may not speak MCP on stdin and stdout"
+        );
+    }
+
+    #[test]
+    fn a_close_that_is_not_our_doing_is_said_to_be_none() {
+        let line = explain(
+            &closed(4004),
+            Some(Duration::from_secs(3700)),
+            &account(Some(Greeting::Answered), 9),
+            "calculator",
+        );
+        assert!(line.starts_with("closed 4004 after 61 min; everything it asked was answered; "), "{line}");
+        assert!(line.contains("too many connections"), "{line}");
+    }
+
+    #[test]
+    fn unanswered_requests_are_counted_and_the_oldest_named() {
+        let mut a = account(Some(Greeting::Answered), 3);
+        a.unanswered =
+            vec![("tools/call".into(), Duration::from_secs(70)), ("tools/list".into(), Duration::from_secs(2))];
+        let line = explain(&closed(4004), Some(Duration::from_secs(90)), &a, "calculator");
+        assert!(line.contains("2 requests were unanswered, the oldest (tools/call) for 70.0 s"), "{line}");
+    }
+
+    #[test]
+    fn a_place_that_is_taken_again_and_again_is_said_to_be_another_programs_doing() {
+        let cause = Cause::Closed { code: Some(1000), reason: String::new(), contested: true };
+        let line = explain(&cause, Some(Duration::from_secs(3)), &account(Some(Greeting::Answered), 9), "calculator");
+        assert!(line.contains("keeps taking its place: end the other program"), "{line}");
+        let once =
+            explain(&closed(1000), Some(Duration::from_secs(3)), &account(Some(Greeting::Answered), 9), "calculator");
+        assert!(!once.contains("keeps"), "{once}");
+    }
+
+    #[test]
+    fn a_rejected_token_is_called_so() {
+        let line = explain(&closed(1008), Some(Duration::from_millis(20)), &account(None, 0), "calculator");
+        assert!(line.contains("had not asked for anything") && line.contains("token"), "{line}");
+    }
+}

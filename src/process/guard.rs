@@ -1,0 +1,289 @@
+//! No orphans, whatever ends the program, `kill -9` included.
+//!
+//! # Theory of operation
+//!
+//! [`Guard::start`] forks a watcher before any thread exists. It holds the read end of a pipe whose
+//! write end only the program has, and a list of process groups: a number on the pipe adds a group,
+//! its negative takes it off. When the program is gone, however, the pipe ends. The watcher then gives the
+//! groups a second (their stdin has ended as well), sends TERM, waits a second, sends KILL, and ends. A program
+//! that has cleaned up after itself leaves an empty list, and the watcher ends at once.
+//!
+//! The watcher is no exec, so it costs a few private pages, the fewer the earlier it is forked. Its copies of arguments and
+//! environment are wiped, since `/proc` would go on showing a token that stood there. It takes no signal but KILL: `pkill`
+//! and service managers reach it with what is meant for the program. A child started in the instant between its spawn and
+//! its registration is not covered; it sees its stdin end, like any other.
+//!
+//! The last clone of a [`Guard`] waits for the watcher's end, so that it is no zombie of whoever inherits it: as a
+//! container's process 1, another mcp-pipe that would collect one at each health check.
+//!
+//! On Windows the guard does nothing: there a job object ends with the program (not verified).
+
+use std::io;
+
+/// The program's end of the watcher; cheap to clone. The watcher acts once every clone is gone.
+#[derive(Debug, Clone, Default)]
+pub struct Guard {
+    #[cfg(unix)]
+    watcher: Option<std::sync::Arc<unix::Watcher>>,
+}
+
+impl Guard {
+    /// A guard that watches nothing, for where none could be started.
+    pub fn none() -> Self {
+        Self::default()
+    }
+
+    /// Starts the watcher. To be called in `main` before any thread exists and before anything is opened.
+    ///
+    /// # Errors
+    /// No pipe or no process could be had. The program can go on with [`Guard::none`].
+    #[cfg(unix)]
+    pub fn start() -> io::Result<Self> {
+        unix::start()
+    }
+
+    /// Does nothing on this platform.
+    #[cfg(not(unix))]
+    pub fn start() -> io::Result<Self> {
+        Ok(Self::none())
+    }
+
+    /// Has the process group ended with the program.
+    #[cfg(unix)]
+    pub(crate) fn add(&self, group: rustix::process::Pid) {
+        self.send(group.as_raw_nonzero().get());
+    }
+
+    /// The process group is empty; its number may come to belong to others.
+    #[cfg(unix)]
+    pub(crate) fn remove(&self, group: rustix::process::Pid) {
+        self.send(-group.as_raw_nonzero().get());
+    }
+
+    #[cfg(unix)]
+    fn send(&self, record: i32) {
+        let Some(watcher) = &self.watcher else { return };
+        if let Err(error) = watcher.tell(record) {
+            tracing::warn!(
+                event = "GUARD_LOST",
+                "the watcher does not listen any more ({error}): if mcp-pipe is killed, servers may be left running. Restart mcp-pipe"
+            );
+        }
+    }
+}
+
+#[cfg(unix)]
+mod unix {
+    use std::ffi::{c_char, c_int};
+    use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+    use std::sync::{Arc, Mutex, PoisonError};
+    use std::time::Duration;
+    use std::{io, mem, ptr, thread};
+
+    use rustix::io::Errno;
+    use rustix::process::{Pid, Signal, WaitOptions, kill_process_group, setsid, test_kill_process_group, waitpid};
+
+    use super::Guard;
+
+    /// How long the groups get after the end of their stdin, and again after TERM.
+    const GRACE: Duration = Duration::from_secs(1);
+    /// How often it is seen whether they are gone already.
+    const LOOK: Duration = Duration::from_millis(20);
+
+    /// The watcher as its parent sees it.
+    #[derive(Debug)]
+    pub(super) struct Watcher {
+        id: Pid,
+        /// `None` once it is gone, or is to be: to one that lives, the end of this is the end of the program.
+        to: Mutex<Option<OwnedFd>>,
+    }
+
+    impl Watcher {
+        /// Sends a record. Fails once when the watcher is gone, does nothing after that, and fails each time while it is stopped.
+        pub(super) fn tell(&self, record: i32) -> io::Result<()> {
+            let mut to = self.to.lock().unwrap_or_else(PoisonError::into_inner);
+            // Four bytes are written whole or not at all. The pipe holds 16,000 of them: full means that somebody has
+            // stopped the watcher.
+            match to.as_ref().map(|to| rustix::io::write(to, &record.to_ne_bytes())) {
+                Some(Err(error)) => {
+                    to.take_if(|_| error == Errno::PIPE);
+                    Err(error.into())
+                }
+                Some(Ok(_)) | None => Ok(()),
+            }
+        }
+    }
+
+    impl Drop for Watcher {
+        fn drop(&mut self) {
+            *self.to.get_mut().unwrap_or_else(PoisonError::into_inner) = None;
+            // With nothing on its list it ends at once, else within the two times that it gives to what is. Longer than that
+            // somebody has stopped it.
+            let mut pause = Duration::from_micros(100);
+            while pause < 3 * GRACE && matches!(waitpid(Some(self.id), WaitOptions::NOHANG), Ok(None)) {
+                thread::sleep(pause);
+                pause *= 2;
+            }
+        }
+    }
+
+    pub(super) fn start() -> io::Result<Guard> {
+        // Both ends close on exec: a child that had the write end would keep the watcher waiting.
+        let (from, to) = io::pipe()?;
+        // SAFETY: no other thread exists (the caller's duty), so the child may do whatever the parent could; and it
+        // never returns.
+        match unsafe { libc::fork() } {
+            -1 => Err(io::Error::last_os_error()),
+            0 => {
+                watch(from.into());
+                // SAFETY: ends this process at once; nothing of the program's (buffers, exit hooks) is run twice.
+                unsafe { libc::_exit(0) }
+            }
+            id => {
+                // A watcher that does not listen must not stop the program.
+                rustix::io::ioctl_fionbio(&to, true)?;
+                let watcher = |id| Watcher { id, to: Mutex::new(Some(to.into())) };
+                Ok(Guard { watcher: Pid::from_raw(id).map(watcher).map(Arc::new) })
+            }
+        }
+    }
+
+    fn watch(from: OwnedFd) {
+        // A session of its own: neither the terminal's signals nor its hang-up come here.
+        let _ = setsid();
+        // A working directory would keep its file system from being unmounted.
+        let _ = rustix::process::chdir("/");
+        block_signals();
+        close_all_but(from.as_raw_fd());
+        wipe_environment();
+        crate::process::scrub::hide_all();
+        #[cfg(target_os = "linux")]
+        let _ = rustix::thread::set_name(c"mcp-pipe-guard");
+        let mut groups = listen(from.as_fd());
+        for signal in [Signal::TERM, Signal::KILL] {
+            let steps = GRACE.as_millis() / LOOK.as_millis();
+            for _ in 0..steps {
+                groups.retain(|group| test_kill_process_group(*group).is_ok());
+                if groups.is_empty() {
+                    return;
+                }
+                thread::sleep(LOOK);
+            }
+            for group in &groups {
+                let _ = kill_process_group(*group, signal);
+            }
+        }
+    }
+
+    /// Keeps the list until the program is gone.
+    fn listen(from: BorrowedFd<'_>) -> Vec<Pid> {
+        let mut groups: Vec<Pid> = Vec::new();
+        let mut record = [0; 4];
+        loop {
+            // Every record was written whole, so each read takes exactly one.
+            match rustix::io::read(from, &mut record) {
+                Ok(4) => {
+                    let number = i32::from_ne_bytes(record);
+                    if let Some(group) = Pid::from_raw(number.abs()) {
+                        groups.retain(|known| *known != group);
+                        if number > 0 {
+                            groups.push(group);
+                        }
+                    }
+                }
+                Err(Errno::INTR) => {}
+                Ok(_) | Err(_) => return groups,
+            }
+        }
+    }
+
+    /// Closes every descriptor but one: the write end above all, and what would keep a terminal or a log pipe open.
+    fn close_all_but(keep: c_int) {
+        #[cfg(target_os = "linux")]
+        {
+            let (keep, last) = (keep.unsigned_abs(), libc::c_uint::MAX);
+            // SAFETY: nothing in this process uses the other descriptors any more.
+            let closed = unsafe {
+                (keep == 0 || libc::syscall(libc::SYS_close_range, 0, keep - 1, 0) == 0)
+                    && libc::syscall(libc::SYS_close_range, keep + 1, last, 0) == 0
+            };
+            if closed {
+                return;
+            }
+        }
+        // SAFETY: asks for a number.
+        let open_max = unsafe { libc::sysconf(libc::_SC_OPEN_MAX) };
+        // This early nothing high can be open; a limit of a million would only cost time.
+        for fd in 0..c_int::try_from(open_max).unwrap_or(c_int::MAX).clamp(256, 4096) {
+            if fd != keep {
+                // SAFETY: as above; closing what is not open does nothing.
+                unsafe { libc::close(fd) };
+            }
+        }
+    }
+
+    fn block_signals() {
+        // SAFETY: the set is memory of the right type, filled before it is read; all-zero is a set, too.
+        unsafe {
+            let mut all: libc::sigset_t = mem::zeroed();
+            libc::sigfillset(&raw mut all);
+            libc::sigprocmask(libc::SIG_BLOCK, &raw const all, ptr::null_mut());
+        }
+    }
+
+    unsafe extern "C" {
+        static mut environ: *mut *mut c_char;
+    }
+
+    /// Overwrites the environment that `/proc/PID/environ` shows.
+    fn wipe_environment() {
+        // SAFETY: one thread; `environ` is an array of C strings that ends with a null pointer, they lie in the
+        // writable memory that the kernel set up or in the heap, and nothing here reads them again.
+        unsafe {
+            let mut entry = environ;
+            while !entry.is_null() && !(*entry).is_null() {
+                ptr::write_bytes(*entry, 0, libc::strlen(*entry));
+                entry = entry.add(1);
+            }
+        }
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+#[expect(clippy::unwrap_used, reason = "a test may panic")]
+mod tests {
+    use super::*;
+
+    /// A process for a test that forks, which other tests' threads must not be in. Does nothing by itself.
+    #[test]
+    fn in_a_child() {
+        if std::env::var_os("GUARD_TEST").is_none() {
+            return;
+        }
+        let guard = Guard::start().unwrap();
+        let clone = guard.clone();
+        drop(guard);
+        let children = || std::fs::read_to_string("/proc/thread-self/children").unwrap();
+        assert_eq!(children().split_whitespace().count(), 1, "it lives as long as a clone does");
+        let watcher = clone.watcher.as_ref().unwrap();
+        let id = rustix::process::Pid::from_raw(children().trim().parse().unwrap()).unwrap();
+        let send = |signal| rustix::process::kill_process(id, signal).unwrap();
+        // A group that there is not: off and off again.
+        send(rustix::process::Signal::STOP);
+        let full = (0..100_000).map(|_| watcher.tell(-1)).find_map(Result::err).unwrap();
+        assert_eq!(full.kind(), std::io::ErrorKind::WouldBlock);
+        assert!(watcher.tell(-1).is_err(), "its pipe is not closed for that");
+        send(rustix::process::Signal::CONT);
+        drop(clone);
+        assert_eq!(children(), "", "neither a process nor a zombie");
+    }
+
+    #[test]
+    fn the_watcher_has_ended_and_is_reaped_once_the_last_clone_is_dropped() {
+        let arguments = ["--exact", "process::guard::tests::in_a_child", "--test-threads=1"];
+        let mut child = std::process::Command::new(std::env::current_exe().unwrap());
+        let output = child.args(arguments).env("GUARD_TEST", "1").output().unwrap();
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && said.contains("1 passed"), "{said}");
+    }
+}

@@ -1,0 +1,141 @@
+//! Which servers share an agent, and how they are laid onto pipes. Pure.
+
+use crate::config::{Mode, ServerSpec};
+use crate::endpoint::Endpoint;
+use crate::endpoint::agent::{self, Agent};
+use crate::words::span;
+
+/// Servers of one agent that share it in the same mode.
+#[derive(Debug)]
+pub struct Group {
+    /// Whose they are.
+    pub agent: Agent,
+    /// How they share it.
+    pub mode: Mode,
+    /// At least one, in the order of the config, each with its endpoint.
+    pub servers: Vec<(ServerSpec, Endpoint)>,
+}
+
+/// How the servers of a group are laid onto pipes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Layout {
+    /// A pipe for each.
+    Apart,
+    /// One pipe for all, as one server.
+    Together,
+    /// One pipe for all, as one server, as long as that fares better than a pipe for each.
+    OnTrial,
+    /// One pipe for all, one of them at a time.
+    InTurns,
+}
+
+/// Groups servers; those without an endpoint are left out.
+pub fn groups(servers: Vec<ServerSpec>) -> Vec<Group> {
+    let mut groups: Vec<Group> = Vec::new();
+    for spec in servers {
+        // `config::resolve` gives every server one; `--local` has by now.
+        let Some(endpoint) = spec.endpoint.clone() else { continue };
+        let (agent, mode) = (Agent::of(&endpoint, &spec.link.headers), spec.sharing.mode);
+        match groups.iter_mut().find(|group| group.agent == agent && group.mode == mode) {
+            Some(group) => group.servers.push((spec, endpoint)),
+            None => groups.push(Group { agent, mode, servers: vec![(spec, endpoint)] }),
+        }
+    }
+    groups
+}
+
+impl Group {
+    /// How they are laid out at the start. `takes_one`: the agent is known to keep one connection only.
+    pub fn layout(&self, takes_one: bool) -> Layout {
+        match self.mode {
+            _ if self.servers.len() == 1 => Layout::Apart,
+            Mode::Multiplex => Layout::Together,
+            Mode::Auto if takes_one => Layout::Together,
+            Mode::Sequential => Layout::InTurns,
+            Mode::Auto | Mode::PerServer => Layout::Apart,
+        }
+    }
+
+    /// Whether the endpoint is one of those that keep only the newest connection of an agent.
+    pub fn is_self_hosted(&self) -> bool {
+        self.servers.iter().any(|(_, endpoint)| agent::takes_one(endpoint))
+    }
+
+    /// For several servers: how they share their agent, and why so. Follows their names.
+    pub fn terms(&self) -> Option<String> {
+        let [(first, _), _, ..] = self.servers.as_slice() else { return None };
+        Some(match self.mode {
+            Mode::Auto => "share an agent: each has a connection of its own unless the endpoint is found to take only one, \
+                           then all share that (\"mode\": \"auto\")"
+                .into(),
+            Mode::PerServer => "share an agent and have a connection each, as \"mode\": \"per-server\" says; most endpoints allow only \
+                                one or two for an agent and close the rest"
+                .into(),
+            Mode::Multiplex => "share one connection as one server, as \"mode\": \"multiplex\" says".into(),
+            Mode::Sequential => {
+                let turn = span(first.sharing.turn);
+                format!("take turns of {turn} on one connection, as \"mode\": \"sequential\" says")
+            }
+        })
+    }
+
+    /// The servers' names, for the log.
+    pub fn names(&self) -> String {
+        let names: Vec<&str> = self.servers.iter().map(|(spec, _)| &*spec.name).collect();
+        names.join(", ")
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test may panic")]
+mod tests {
+    use super::*;
+
+    fn laid(servers: &[(&str, &str)], mode: Mode, takes_one: bool) -> Vec<(Layout, String)> {
+        let spec = |(name, token): &(&str, &str)| {
+            let mut spec = ServerSpec::sample(name, "", &[]);
+            spec.endpoint = Some(format!("wss://h/?token={token}").parse().unwrap());
+            spec.sharing.mode = mode;
+            spec
+        };
+        groups(servers.iter().map(spec).collect())
+            .iter()
+            .map(|group| (group.layout(takes_one), group.names()))
+            .collect()
+    }
+
+    #[test]
+    fn servers_of_one_agent_are_laid_out_as_their_mode_says() {
+        let servers = [("a", "x"), ("b", "y"), ("c", "x")];
+        for (mode, takes_one, want) in [
+            (Mode::Auto, false, Layout::Apart),
+            (Mode::Auto, true, Layout::Together),
+            (Mode::PerServer, true, Layout::Apart),
+            (Mode::Multiplex, false, Layout::Together),
+            (Mode::Sequential, false, Layout::InTurns),
+        ] {
+            let one_alone = (Layout::Apart, "b".into());
+            assert_eq!(laid(&servers, mode, takes_one), [(want, "a, c".into()), one_alone], "{mode:?}");
+        }
+    }
+
+    #[test]
+    fn servers_that_share_an_agent_are_told_how_and_one_alone_is_not() {
+        for (mode, part) in [
+            (Mode::Auto, "unless the endpoint is found to take only one"),
+            (Mode::PerServer, "close the rest"),
+            (Mode::Multiplex, "share one connection as one server"),
+            (Mode::Sequential, "take turns of 5 min on one connection"),
+        ] {
+            let spec = |name: &&str| {
+                let mut spec = ServerSpec::sample(name, "", &[]);
+                spec.endpoint = Some("wss://h/?token=x".parse().unwrap());
+                spec.sharing.mode = mode;
+                spec
+            };
+            let terms = |names: &[&str]| groups(names.iter().map(spec).collect())[0].terms();
+            assert!(terms(&["a", "b"]).unwrap().contains(part), "{mode:?}");
+            assert_eq!(terms(&["a"]), None);
+        }
+    }
+}

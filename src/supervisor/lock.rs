@@ -1,0 +1,149 @@
+//! Notices another mcp-pipe that serves the same agent on this machine.
+//!
+//! A file for each agent in the cache directory, locked as long as the process lives: the system releases it however that
+//! ends, so a file that is left over means nothing. What it holds is only for the other one's message.
+
+use std::fmt;
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::io::{self, Read as _, Write as _};
+use std::path::{Path, PathBuf};
+
+use crate::endpoint::agent::Agent;
+use crate::net::peer_text::bounded;
+
+/// A process number and a path; whatever else lies there is not read.
+const MAX_HOLDER: u64 = 4096;
+/// As much of a path as a log line should hold, in characters.
+const MAX_SHOWN: usize = 200;
+
+/// An agent is ours, as far as this machine goes, until this is dropped.
+#[derive(Debug)]
+pub(super) struct Lock(#[expect(dead_code, reason = "held, not used: closing it releases the lock")] File);
+
+/// What came of an attempt to get it.
+#[derive(Debug)]
+pub(super) enum Attempt {
+    /// Ours.
+    Taken(Lock),
+    /// Another process has it.
+    Held(Holder),
+}
+
+/// Who has it, as far as that is known. `Display`: "process 7 with /etc/mcp_config.json".
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Holder {
+    pid: Option<u32>,
+    config: String,
+}
+
+/// Tries to get the lock of `agent` in this directory, which is made if need be. `config` is what the other process is
+/// told to be ours: where it was read from.
+///
+/// # Errors
+/// The file can't be made or locked.
+pub(super) fn attempt(dir: &Path, agent: Agent, config: &str) -> io::Result<Attempt> {
+    let mut make = DirBuilder::new();
+    make.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut make, 0o700);
+    make.create(dir)?;
+    let mut open = OpenOptions::new();
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut open, 0o600);
+    let mut file = open.read(true).write(true).create(true).truncate(false).open(path(dir, agent))?;
+    match file.try_lock() {
+        Ok(()) => {
+            // Over what another wrote, as only the first two lines count: making the file shorter first can wait for the
+            // disk. On a full one nobody learns whose it is, and it is locked all the same.
+            let _untold = file.write_all(format!("{}\n{config}\n", std::process::id()).as_bytes());
+            Ok(Attempt::Taken(Lock(file)))
+        }
+        Err(TryLockError::WouldBlock) => {
+            let mut text = Vec::new();
+            // On Windows a locked file can't be read; then it is just another process.
+            let _unknown = file.take(MAX_HOLDER).read_to_end(&mut text);
+            Ok(Attempt::Held(Holder::read(&String::from_utf8_lossy(&text))))
+        }
+        Err(TryLockError::Error(error)) => Err(error),
+    }
+}
+
+fn path(dir: &Path, agent: Agent) -> PathBuf {
+    dir.join(format!("lock-{}", agent.key()))
+}
+
+impl Holder {
+    /// Anything may be in the file: it is being written just now, or somebody played with it.
+    fn read(text: &str) -> Self {
+        let mut lines = text.lines();
+        let pid = lines.next().and_then(|line| line.parse().ok());
+        let config = lines.next().filter(|_| pid.is_some()).unwrap_or_default();
+        Holder { pid, config: bounded(config, MAX_SHOWN) }
+    }
+}
+
+impl fmt::Display for Holder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.pid {
+            Some(pid) => write!(f, "process {pid}")?,
+            None => f.write_str("another process")?,
+        }
+        if self.config.is_empty() { Ok(()) } else { write!(f, " with {}", self.config) }
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test may panic")]
+mod tests {
+    use super::*;
+
+    fn agent(token: &str) -> Agent {
+        Agent::of(&format!("ws://h/?token={token}").parse().unwrap(), &[])
+    }
+
+    fn held(attempt: Attempt) -> String {
+        match attempt {
+            Attempt::Taken(_) => panic!("nobody holds it"),
+            Attempt::Held(holder) => holder.to_string(),
+        }
+    }
+
+    #[test]
+    fn who_comes_second_is_told_who_came_first_until_that_one_ends() {
+        let dir = tempfile::tempdir().unwrap();
+        let dir = dir.path().join("cache").join("mcp-pipe");
+        let first = attempt(&dir, agent("s3cret"), "/first/mcp_config.json").unwrap();
+        let Attempt::Taken(lock) = first else { panic!("nobody holds it") };
+        let second = held(attempt(&dir, agent("s3cret"), "/second").unwrap());
+        assert_eq!(second, format!("process {} with /first/mcp_config.json", std::process::id()));
+        assert!(matches!(attempt(&dir, agent("other"), "/second").unwrap(), Attempt::Taken(_)), "another agent");
+        drop(lock);
+        let Attempt::Taken(_lock) = attempt(&dir, agent("s3cret"), "/second").unwrap() else { panic!("it is free") };
+        let third = held(attempt(&dir, agent("s3cret"), "").unwrap());
+        assert_eq!(third, format!("process {} with /second", std::process::id()), "nothing of the longer one before");
+        for file in std::fs::read_dir(&dir).unwrap().map(Result::unwrap) {
+            let text = std::fs::read_to_string(file.path()).unwrap();
+            assert!(!text.contains("s3cret") && !file.path().to_string_lossy().contains("s3cret"), "{text}");
+        }
+    }
+
+    #[test]
+    fn whatever_lies_in_the_file_is_shown_bounded_or_not_at_all() {
+        for (text, want) in [
+            ("", "another process"),
+            ("7\n", "process 7"),
+            ("7\n/a b/c.json\n", "process 7 with /a b/c.json"),
+            ("nonsense\n/etc/passwd", "another process"),
+        ] {
+            assert_eq!(Holder::read(text).to_string(), want);
+        }
+        let shown = Holder::read(&format!("7\n\x1b[2J{}", "x".repeat(10_000))).to_string();
+        assert!(shown.len() < 300 && !shown.contains('\x1b'), "{shown}");
+    }
+
+    #[test]
+    fn a_directory_that_cannot_be_made_is_an_error_and_no_more() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        assert!(attempt(file.path(), agent("a"), "").is_err());
+    }
+}

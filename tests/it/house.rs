@@ -1,0 +1,133 @@
+//! The tree in ARCHITECTURE.md is the tree: it names every file, and uses point down it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+/// Every file of `src` but tests, relative to it.
+fn files() -> BTreeMap<String, String> {
+    fn walk(dir: &Path, files: &mut Vec<PathBuf>) {
+        for entry in std::fs::read_dir(dir).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() { walk(&path, files) } else { files.push(path) }
+        }
+    }
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut found = Vec::new();
+    walk(&src, &mut found);
+    let name = |path: &Path| path.strip_prefix(&src).unwrap().to_str().unwrap().replace('\\', "/");
+    let files = found.iter().map(|path| (name(path), std::fs::read_to_string(path).unwrap()));
+    files.filter(|(name, _)| !name.split('/').any(|part| part == "tests" || part == "tests.rs")).collect()
+}
+
+/// The files that ARCHITECTURE names, in its order.
+fn tree() -> Vec<String> {
+    let text = include_str!("../../ARCHITECTURE.md");
+    let (_, block) = text.split_once("## The tree").expect("a section of that name");
+    let block = block.split("```").nth(1).expect("a block in it");
+    let file = |line: &str| Some(line.split_once(' ')?.0.to_owned());
+    block.lines().filter_map(file).filter(|name| name.ends_with(".rs")).collect()
+}
+
+/// What a file uses of the crate: paths behind `crate::`, each as its segments. Its own tests don't count.
+fn uses(text: &str) -> Vec<Vec<String>> {
+    let text = text.split("\nmod tests {").next().unwrap();
+    let code = text.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n");
+    let segment = |c: char| c.is_alphanumeric() || c == '_' || c == ':';
+    let mut found = Vec::new();
+    for (at, _) in code.match_indices("crate::") {
+        let rest = &code[at + "crate::".len()..];
+        let end = rest.find(|c| !segment(c)).unwrap_or(rest.len());
+        // A group in braces is as many uses; one inside it is looked at no deeper.
+        let group = rest[end..].strip_prefix('{').and_then(|group| group.split_once('}'));
+        let members = group.map_or(vec![""], |(members, _)| members.split(',').collect());
+        for member in members {
+            let path = format!("{}{}", &rest[..end], member.trim().split(|c| !segment(c)).next().unwrap());
+            found.push(path.split("::").filter(|s| !s.is_empty()).map(str::to_owned).collect());
+        }
+    }
+    found
+}
+
+/// The module that a file is, as its segments.
+fn module(file: &str) -> Vec<String> {
+    file.trim_end_matches(".rs").split('/').map(str::to_owned).collect()
+}
+
+#[test]
+fn architecture_names_every_file_once_and_no_other() {
+    let tree = tree();
+    let named: BTreeSet<_> = tree.iter().cloned().collect();
+    let there: BTreeSet<_> = files().into_keys().collect();
+    let missing: Vec<_> = there.difference(&named).collect();
+    let gone: Vec<_> = named.difference(&there).collect();
+    assert!(missing.is_empty(), "the tree in ARCHITECTURE.md lacks {missing:?}");
+    assert!(gone.is_empty(), "the tree in ARCHITECTURE.md names files that there are not: {gone:?}");
+    assert_eq!(tree.len(), named.len(), "a file is named twice");
+}
+
+#[test]
+fn uses_point_down_the_tree() {
+    let mut order: Vec<String> = Vec::new();
+    for file in tree() {
+        let top = module(&file).remove(0);
+        if order.last() != Some(&top) {
+            assert!(!order.contains(&top), "the files of {top} don't stand together");
+            order.push(top);
+        }
+    }
+    let place = |top: &str| order.iter().position(|o| o == top);
+    let mut up = Vec::new();
+    for (file, text) in files() {
+        // The list of modules itself, and the program that is made of them.
+        if file == "lib.rs" || file == "main.rs" {
+            continue;
+        }
+        let own = module(&file).remove(0);
+        for path in uses(&text) {
+            let used = &path[0];
+            if place(used).is_some_and(|used| used < place(&own).unwrap()) {
+                up.push(format!("{file} uses {}", path.join("::")));
+            }
+        }
+    }
+    assert!(up.is_empty(), "these point up:\n{}", up.join("\n"));
+}
+
+#[test]
+fn files_of_one_folder_use_each_other_one_way() {
+    // Who uses whom, by the modules' paths; a module and what is below it are one thing here.
+    let mut uses_of: BTreeMap<(String, String), BTreeSet<String>> = BTreeMap::new();
+    let all = files();
+    let is_module = |path: &str| all.contains_key(&format!("{path}.rs"));
+    for (file, text) in &all {
+        let own = module(file);
+        let text =
+            text.replace("super::super::", &format!("crate::{}::", own[..own.len().saturating_sub(2)].join("::")));
+        let text = text.replace("super::", &format!("crate::{}::", own[..own.len() - 1].join("::")));
+        for path in uses(&text) {
+            // The first step at which the two part.
+            let common = own.iter().zip(&path).take_while(|(a, b)| a == b).count();
+            if common == 0 || common >= own.len() || common >= path.len() {
+                continue;
+            }
+            let folder = own[..common].join("/");
+            if is_module(&format!("{folder}/{}", path[common])) {
+                uses_of.entry((folder, own[common].clone())).or_default().insert(path[common].clone());
+            }
+        }
+    }
+    let mut circles = Vec::new();
+    for ((folder, start), first) in &uses_of {
+        let (mut seen, mut next) = (BTreeSet::new(), first.iter().cloned().collect::<Vec<_>>());
+        while let Some(module) = next.pop() {
+            if module == *start {
+                circles.push(format!("{folder}/{start}"));
+                break;
+            }
+            if seen.insert(module.clone()) {
+                next.extend(uses_of.get(&(folder.clone(), module)).into_iter().flatten().cloned());
+            }
+        }
+    }
+    assert!(circles.is_empty(), "these use each other in a circle: {circles:?}");
+}
