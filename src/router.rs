@@ -3,15 +3,13 @@
 //! A router never performs I/O, reads a clock or draws a random number. What it decides it tells an
 //! [`Out`], which in the daemon encodes straight into the write buffers, and in tests is a list.
 
-use std::fmt;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
+pub use self::note::{Note, What};
 use crate::catalogue::Memory;
 use crate::frame::Cut;
-use crate::tools::size::Size;
-use crate::words::span;
 
 mod desk;
 mod edits;
@@ -20,7 +18,9 @@ mod ids;
 mod lane;
 pub mod merge;
 pub mod names;
+pub mod note;
 pub mod passthrough;
+mod request;
 mod rotation;
 mod silence;
 pub mod turns;
@@ -42,127 +42,6 @@ pub trait Out {
     fn remember(&mut self, server: ServerIndex, memory: &Memory);
     /// Something a person may want to know.
     fn note(&mut self, note: Note<'_>);
-}
-
-/// What a router has to say to the log.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Note<'a> {
-    /// A line of a server's stdout that is no message.
-    Noise {
-        /// Whose.
-        server: ServerIndex,
-        /// The line, untrusted.
-        line: &'a [u8],
-    },
-    /// The endpoint sent something that is no message; it was answered with a parse error.
-    NotMessage {
-        /// Why not.
-        why: String,
-    },
-    /// A message of a server could not be read; the request that it belongs to was answered with an error.
-    Unreadable {
-        /// Whose.
-        server: ServerIndex,
-        /// Why not.
-        why: String,
-    },
-    /// A message above the size limit was dropped.
-    TooLarge {
-        /// `None`: the endpoint's.
-        server: Option<ServerIndex>,
-        /// Its length in bytes.
-        size: u64,
-        /// Whether its request could be answered with an error.
-        answered: bool,
-    },
-    /// An answer that nobody waits for: too late, given twice, or never asked for.
-    Unclaimed {
-        /// The server that gave it; `None`: the endpoint.
-        server: Option<ServerIndex>,
-    },
-    /// The server answered the endpoint's `initialize` (or ours in its name).
-    Initialized {
-        /// Which.
-        server: ServerIndex,
-        /// Its name and version, as it gave them.
-        identity: String,
-    },
-    /// A server's own request was answered by us, because the endpoint can't or doesn't.
-    AnsweredForEndpoint {
-        /// Whose request.
-        server: ServerIndex,
-        /// Its method.
-        method: String,
-        /// Why the endpoint didn't get it or didn't answer.
-        why: &'static str,
-    },
-    /// The server answered `initialize` with an error. Others that share its connection go on.
-    Refused {
-        /// Which.
-        server: ServerIndex,
-        /// Its words.
-        error: String,
-    },
-    /// The server could not say what it has. It is asked again.
-    NotListed {
-        /// Which.
-        server: ServerIndex,
-        /// The request.
-        list: &'static str,
-        /// Its words, or ours.
-        error: String,
-    },
-    /// Not all that the server has fits into a message.
-    ListTooLong {
-        /// Which.
-        server: ServerIndex,
-        /// The largest message, in bytes.
-        max: usize,
-    },
-    /// The config says something about tools that does not fit those that the server has.
-    DoubtfulTools {
-        /// Which server.
-        server: ServerIndex,
-        /// What, as a sentence.
-        what: String,
-    },
-    /// The endpoint has read the list of tools.
-    ToolsRead {
-        /// The size of the answer.
-        size: Size,
-    },
-    /// A call was answered.
-    Served {
-        /// By which server.
-        server: ServerIndex,
-        /// What was called.
-        method: &'a [u8],
-        /// From our receiving the request to our sending the answer.
-        took: Duration,
-    },
-    /// The server was called and has said nothing since, nor given a sign of life when it was asked for one.
-    Silent {
-        /// Which.
-        server: ServerIndex,
-        /// For how long.
-        lasted: Duration,
-        /// For so long that it counts as not healthy. That was said before, when it was not that long yet.
-        failed: bool,
-    },
-    /// It has said something after all.
-    Heard {
-        /// Which.
-        server: ServerIndex,
-        /// For how long it had not.
-        lasted: Duration,
-    },
-    /// Whose turn it is changes, or was asked to.
-    Turn {
-        /// Whose turn this is about.
-        server: ServerIndex,
-        /// What about it, as a sentence about the server.
-        what: String,
-    },
 }
 
 /// What a person tells a pipe whose servers take turns.
@@ -272,63 +151,4 @@ pub trait Router {
     fn account(&self, now: Instant) -> Account;
     /// Calls that were answered so far; grows with each proof that endpoint and server are healthy.
     fn served(&self) -> u64;
-}
-
-impl fmt::Display for Note<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Note::Noise { line, .. } => {
-                write!(f, "stdout line that is not JSON-RPC: {}", String::from_utf8_lossy(&line[..line.len().min(200)]))
-            }
-            Note::NotMessage { why } => write!(
-                f,
-                "the endpoint sent something that is no JSON-RPC message ({why}); answered with a parse error"
-            ),
-            Note::Unreadable { why, .. } => write!(
-                f,
-                "the server sent a message that is not JSON-RPC ({why}); the request that it belongs to was answered with an error"
-            ),
-            Note::TooLarge { server, size, answered } => write!(
-                f,
-                "{} sent a message of {size} bytes, above maxFrameSize; {}",
-                if server.is_some() { "the server" } else { "the endpoint" },
-                if *answered {
-                    "its request was answered with an error"
-                } else {
-                    "dropped: its id could not be found, or nobody waits for it"
-                },
-            ),
-            Note::Unclaimed { server: Some(_) } => f.write_str("dropped an answer of the server that nobody waits for"),
-            Note::Unclaimed { server: None } => f.write_str("dropped an answer of the endpoint that nobody waits for"),
-            Note::Initialized { identity, .. } => write!(f, "initialized: {identity}"),
-            Note::AnsweredForEndpoint { method, why, .. } => {
-                write!(f, "answered the server's {method} with an error: {why}")
-            }
-            Note::Refused { error, .. } => {
-                write!(f, "the server refused to initialize: {error}; its calls are refused until it accepts")
-            }
-            Note::NotListed { list, error, .. } => {
-                write!(f, "the server did not answer {list}: {error}; what it has of that is not published yet")
-            }
-            Note::ListTooLong { max, .. } => write!(
-                f,
-                "not all that the server offers fits into a message of {max} bytes (maxFrameSize); publish less by \"tools\", or set \"slim\": true"
-            ),
-            Note::DoubtfulTools { what, .. } => f.write_str(what),
-            Note::ToolsRead { size: Size { bytes, tokens } } => {
-                write!(f, "the endpoint read the list of tools: {bytes} bytes, about {tokens} tokens")
-            }
-            Note::Served { method, took, .. } => {
-                write!(f, "{} answered in {took:.1?}", String::from_utf8_lossy(method))
-            }
-            Note::Silent { lasted, .. } => write!(
-                f,
-                "was called {} ago and has said nothing since, nor answered a ping: it may hang, or work on something long. \
-                 If it hangs, end its process, and it is started anew; a \"timeout\" gives its callers an error in time",
-                span(*lasted)
-            ),
-            Note::Heard { lasted, .. } => write!(f, "says something again, after {}", span(*lasted)),
-            Note::Turn { what, .. } => f.write_str(what),
-        }
-    }
 }

@@ -14,7 +14,7 @@ use crate::control::status::{LinkState, ServerState, StatusEntry};
 use crate::frame::LineOut;
 use crate::mcp::{cloud, envelope};
 use crate::net::websocket::Outgoing;
-use crate::router::{Note, Out, Router, ServerIndex};
+use crate::router::{Note, Out, Router, ServerIndex, What};
 use crate::sharing::Witness;
 use crate::tools::size::{Size, budget_warning};
 use crate::wakers::Bits;
@@ -242,13 +242,14 @@ impl Sides {
     }
 
     fn note(&mut self, note: &Note<'_>) {
-        let name = |server: ServerIndex| self.each[server].name.clone();
-        match note {
-            Note::Noise { server, .. } => {
-                let name = name(*server);
-                let run = &mut self.each[*server].noise;
-                *run += 1;
-                match *run {
+        let Sides { name: pipe, each, .. } = self;
+        let mut side = note.server.map(|server| &mut each[server]);
+        let name = side.as_deref().map_or(&*pipe, |side| &side.name).clone();
+        match &note.what {
+            What::Noise { .. } => {
+                let Some(side) = side else { return };
+                side.noise += 1;
+                match side.noise {
                     1 => {
                         warn!(event = "ERROR_STDOUT_NOISE", server = %name, "{note}; a server must log to stderr. More of it is counted, not shown")
                     }
@@ -258,8 +259,7 @@ impl Sides {
                     _ => debug!(event = "ERROR_STDOUT_NOISE", server = %name, "{note}"),
                 }
             }
-            Note::NotMessage { .. } | Note::TooLarge { server: None, .. } => {
-                let name = &self.name;
+            What::NotMessage { .. } | What::TooLarge { .. } if side.is_none() => {
                 self.refused += 1;
                 match self.refused {
                     // Who sends on like that doesn't get to fill the disk.
@@ -272,48 +272,46 @@ impl Sides {
                     _ => warn!(event = "ERROR_MESSAGE", server = %name, "{note}"),
                 }
             }
-            Note::Unreadable { server, .. } | Note::TooLarge { server: Some(server), .. } => {
-                warn!(event = "ERROR_MESSAGE", server = %name(*server), "{note}")
+            What::NotMessage { .. } | What::Unreadable { .. } | What::TooLarge { .. } => {
+                warn!(event = "ERROR_MESSAGE", server = %name, "{note}");
             }
-            Note::Refused { server, .. } => {
-                warn!(event = "ERROR_INITIALIZE", server = %self.each[*server].name, "{note}");
+            What::Refused { .. } => warn!(event = "ERROR_INITIALIZE", server = %name, "{note}"),
+            What::NotListed { .. } | What::ListTooLong { .. } => {
+                warn!(event = "ERROR_LIST", server = %name, "{note}")
             }
-            Note::NotListed { server, .. } | Note::ListTooLong { server, .. } => {
-                warn!(event = "ERROR_LIST", server = %self.each[*server].name, "{note}");
-            }
-            Note::DoubtfulTools { server, .. } => {
-                warn!(event = "CONFIG_WARNING", server = %self.each[*server].name, "{note}");
-            }
-            Note::ToolsRead { size } => {
-                debug!(event = "TOOLS_READ", server = %self.name, "{note}");
+            What::DoubtfulTools { .. } => warn!(event = "CONFIG_WARNING", server = %name, "{note}"),
+            What::ToolsRead { size } => {
+                debug!(event = "TOOLS_READ", server = %name, "{note}");
                 // Said once for each size, not at each connection.
                 if std::mem::replace(&mut self.listed, *size) != *size
                     && let Some(warning) = budget_warning("what the endpoint reads", *size, self.tool_budget)
                 {
-                    warn!(event = "TOOL_BUDGET", server = %self.name, "{warning}");
+                    warn!(event = "TOOL_BUDGET", server = %name, "{warning}");
                 }
             }
-            Note::Initialized { server, .. } => {
-                info!(event = "SERVER_INITIALIZED", server = %name(*server), "{note}")
+            What::Initialized { .. } => info!(event = "SERVER_INITIALIZED", server = %name, "{note}"),
+            What::AnsweredForEndpoint { .. } | What::Unclaimed => {
+                debug!(event = "MESSAGE_DROPPED", server = %name, "{note}");
             }
-            Note::AnsweredForEndpoint { server, .. } | Note::Unclaimed { server: Some(server) } => {
-                debug!(event = "MESSAGE_DROPPED", server = %name(*server), "{note}")
+            What::Served { .. } => {
+                debug!(event = "CALL_SERVED", server = %name, "{note}");
+                if let Some(side) = &mut side {
+                    side.proven = true;
+                }
             }
-            Note::Unclaimed { server: None } => debug!(event = "MESSAGE_DROPPED", server = %self.name, "{note}"),
-            Note::Served { server, .. } => {
-                debug!(event = "CALL_SERVED", server = %self.each[*server].name, "{note}");
-                self.each[*server].proven = true;
+            What::Silent { failed: false, .. } => warn!(event = "SERVER_SILENT", server = %name, "{note}"),
+            What::Silent { failed: true, .. } => {
+                if let Some(side) = side {
+                    side.status.server(ServerState::Silent);
+                }
             }
-            Note::Silent { server, failed: false, .. } => {
-                warn!(event = "SERVER_SILENT", server = %name(*server), "{note}");
+            What::Heard { .. } => {
+                info!(event = "SERVER_HEARD", server = %name, "{note}");
+                if let Some(side) = side {
+                    side.status.server(if side.serving { ServerState::Serving } else { ServerState::Starting });
+                }
             }
-            Note::Silent { server, failed: true, .. } => self.each[*server].status.server(ServerState::Silent),
-            Note::Heard { server, .. } => {
-                let side = &self.each[*server];
-                info!(event = "SERVER_HEARD", server = %side.name, "{note}");
-                side.status.server(if side.serving { ServerState::Serving } else { ServerState::Starting });
-            }
-            Note::Turn { server, .. } => info!(event = "TURN", server = %name(*server), "{note}"),
+            What::Turn { .. } => info!(event = "TURN", server = %name, "{note}"),
         }
     }
 }

@@ -17,7 +17,7 @@ use super::*;
 use crate::control::status::Status;
 use crate::frame::Cut;
 use crate::net::wake::WakeWatch;
-use crate::router::{Account, Note, Out, Reconnect};
+use crate::router::{Account, Note, Out, Reconnect, What};
 
 /// What is never to be waited for.
 const HANG: Duration = Duration::from_secs(20);
@@ -75,8 +75,8 @@ impl Router for Switch {
 
     fn on_server(&mut self, server: ServerIndex, frame: &[u8], _: Instant, out: &mut dyn Out) {
         out.to_endpoint(&[frame]);
-        out.note(Note::Served { server, method: b"echo", took: Duration::ZERO });
-        out.note(Note::Heard { server, lasted: Duration::ZERO });
+        out.note(Note::of(server, What::Served { method: b"echo", took: Duration::ZERO }));
+        out.note(Note::of(server, What::Heard { lasted: Duration::ZERO }));
         self.served += 1;
     }
 
@@ -85,7 +85,7 @@ impl Router for Switch {
 
     fn on_beat(&mut self, _: Instant, out: &mut dyn Out) {
         if let Some(server) = self.silent.take() {
-            out.note(Note::Silent { server, lasted: Duration::ZERO, failed: true });
+            out.note(Note::of(server, What::Silent { lasted: Duration::ZERO, failed: true }));
         }
     }
 

@@ -9,7 +9,8 @@ use tokio::time::Instant;
 
 use super::edits::Edits;
 use super::ids::{asked_id, asked_token};
-use super::{Account, Greeting, Note, Out, ServerIndex};
+use super::request::Request;
+use super::{Account, Greeting, Note, Out, ServerIndex, What};
 use crate::frame::Cut;
 use crate::mcp::envelope::{self, Envelope, Kind, NotMessage, Scanned};
 use crate::mcp::handshake::Hello;
@@ -67,9 +68,9 @@ pub(super) enum Received {
     Nothing,
 }
 
-/// A message of the endpoint that a router has to act on. The id is the raw token.
+/// A message of the endpoint that a router has to act on.
 pub(super) enum Message<'a> {
-    Request { id: &'a [u8], method: &'a [u8] },
+    Request(Request<'a>),
     Notification { method: &'a [u8] },
 }
 
@@ -136,7 +137,7 @@ impl Desk {
     }
 
     /// The endpoint is past its handshake, or does without one: it is asked what has waited for that.
-    pub(super) fn converse(&mut self, out: &mut dyn Out) {
+    pub(super) fn open_conversation(&mut self, out: &mut dyn Out) {
         let LinkSide::Up { conversing, .. } = &mut self.link else { return };
         if std::mem::replace(conversing, true) {
             return;
@@ -236,35 +237,43 @@ impl Desk {
 
     fn not_json(&mut self, why: NotMessage, out: &mut dyn Out) {
         self.refuse(b"null", PARSE_ERROR, format_args!("parse error: {why}"), out);
-        out.note(Note::NotMessage { why: why.to_string() });
+        out.note(Note::of_endpoint(What::NotMessage { why: why.to_string() }));
     }
 
     /// Answers JSON that is no message.
     fn invalid(&mut self, why: impl std::fmt::Display, out: &mut dyn Out) {
         self.refuse(b"null", INVALID_REQUEST, format_args!("invalid request: {why}"), out);
-        out.note(Note::NotMessage { why: why.to_string() });
+        out.note(Note::of_endpoint(What::NotMessage { why: why.to_string() }));
     }
 
     /// Sorts a message: what is not for the router (answers to servers, nonsense) is dealt with.
-    pub(super) fn sort<'a>(&mut self, frame: &'a [u8], e: &Envelope, out: &mut dyn Out) -> Option<Message<'a>> {
+    pub(super) fn classify<'a>(
+        &mut self,
+        frame: &'a [u8],
+        e: &'a Envelope,
+        now: Instant,
+        out: &mut dyn Out,
+    ) -> Option<Message<'a>> {
         let id = e.id.clone();
         let method = e.method.clone().map_or(&b""[..], |r| &frame[r]);
         match (e.kind(frame), id) {
             (Kind::Request, Some(id)) if id.len() > MAX_ID => {
                 self.refuse(b"null", INVALID_REQUEST, format_args!("the id is longer than {MAX_ID} bytes"), out);
             }
-            (Kind::Request, Some(id)) => return Some(Message::Request { id: &frame[id], method }),
+            (Kind::Request, Some(id)) => {
+                return Some(Message::Request(Request { frame, envelope: e, id: &frame[id], method, now }));
+            }
             (Kind::Response, Some(id)) => self.endpoint_answers(frame, id, out),
             (Kind::Notification, _) if method == b"notifications/progress" => {
                 self.endpoint_progresses(frame, e, out);
             }
             (Kind::Notification, _) => return Some(Message::Notification { method }),
             // An error about something that it could not even read. An answer to an answer would never end.
-            (Kind::Other, _) if e.error || e.result.is_some() => out.note(Note::Unclaimed { server: None }),
+            (Kind::Other, _) if e.error || e.result.is_some() => out.note(Note::of_endpoint(What::Unclaimed)),
             (_, id) => {
                 let (id, why) = (id.map_or(&b"null"[..], |r| &frame[r]), NotMessage::Other);
                 self.refuse(id, INVALID_REQUEST, format_args!("invalid request: {why}"), out);
-                out.note(Note::NotMessage { why: why.to_string() });
+                out.note(Note::of_endpoint(What::NotMessage { why: why.to_string() }));
             }
         }
         None
@@ -274,7 +283,7 @@ impl Desk {
     fn endpoint_answers(&mut self, frame: &[u8], id: Range<usize>, out: &mut dyn Out) {
         match asked_id(&frame[id.clone()]).and_then(|n| self.answer_to(n)) {
             Some(asked) => out.to_server(asked.server, &[&frame[..id.start], &asked.id, &frame[id.end..]]),
-            None => out.note(Note::Unclaimed { server: None }),
+            None => out.note(Note::of_endpoint(What::Unclaimed)),
         }
     }
 
@@ -313,7 +322,7 @@ impl Desk {
                 seen.id.is_some()
             }
         };
-        out.note(Note::TooLarge { server: None, size: cut.size, answered });
+        out.note(Note::of_endpoint(What::TooLarge { size: cut.size, answered }));
     }
 
     /// A server's own request: the endpoint answers it where it can, else we do. Silence is no answer.
@@ -338,7 +347,7 @@ impl Desk {
         };
         if let Some((code, why)) = refusal {
             out.to_server(server, &[&reply::error(id, code, why)]);
-            return out.note(Note::AnsweredForEndpoint { server, method: method.into(), why });
+            return out.note(Note::of(server, What::AnsweredForEndpoint { method: method.into(), why }));
         }
         let n = self.next_id();
         let ours = asked_token(n);
@@ -380,7 +389,7 @@ impl Desk {
             let Some((_, asked)) = self.asked.pop_first() else { break };
             let why = "the endpoint did not answer in time";
             out.to_server(asked.server, &[&reply::error(&asked.id, UNAVAILABLE, why)]);
-            out.note(Note::AnsweredForEndpoint { server: asked.server, method: asked.method, why });
+            out.note(Note::of(asked.server, What::AnsweredForEndpoint { method: asked.method, why }));
             // One who answers some thinks about others, or asks a person.
             self.mute |= asked.unsent.is_none() && matches!(self.link, LinkSide::Up { answers: false, .. });
         }

@@ -3,8 +3,8 @@
 use std::ops::Range;
 
 use super::ids::decimal;
+use super::request::Request;
 use super::{Out, ServerIndex};
-use crate::mcp::envelope::Envelope;
 
 /// The id, the progress token, a name or URI, and the repairs: no frame has more.
 const MOST: usize = 5;
@@ -55,7 +55,8 @@ impl<'a> Edits<'a> {
 
     /// Passes a request on under our id, with the repairs that real clients and servers need: a TypeScript server never
     /// answers `"params":null`, and fails on `"arguments":null`.
-    pub(super) fn forward_request(self, frame: &[u8], e: &Envelope, server: ServerIndex, id: u64, out: &mut dyn Out) {
+    pub(super) fn forward_request(self, request: &Request<'_>, server: ServerIndex, id: u64, out: &mut dyn Out) {
+        let Request { frame, envelope: e, .. } = *request;
         let mut edits: Edits<'_> = self;
         let mut digits = [0; 20];
         let id = decimal(id, &mut digits);

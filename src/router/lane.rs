@@ -11,8 +11,9 @@ use super::desk::{Desk, METHOD};
 use super::edits::Edits;
 use super::held::Held;
 use super::ids::flight_id;
+use super::request::Request;
 use super::silence::{Silence, Step};
-use super::{Gone, Note, Out, ServerIndex};
+use super::{Gone, Note, Out, ServerIndex, What};
 use crate::frame::{Cut, Ends};
 use crate::mcp::cloud::HOLD;
 use crate::mcp::envelope::{self, Envelope, NotMessage};
@@ -87,9 +88,9 @@ pub(super) struct Terms {
 
 impl Call {
     /// For a request of the endpoint.
-    pub(super) fn new(frame: &[u8], e: &Envelope, now: Instant) -> Self {
-        let part = |r: &Option<Range<usize>>| r.clone().map_or(&b""[..], |r| &frame[r]);
-        let (id, method, progress) = (part(&e.id), part(&e.method), part(&e.wants_progress));
+    pub(super) fn new(request: &Request<'_>) -> Self {
+        let Request { frame, envelope, id, method, now } = *request;
+        let progress = envelope.wants_progress.clone().map_or(&b""[..], |range| &frame[range]);
         let method = &method[..method.len().min(METHOD)];
         let progress = if progress.len() <= super::desk::MAX_ID && progress != b"null" { progress } else { b"" };
         let text = [id, method, progress].concat().into();
@@ -116,6 +117,15 @@ impl Call {
     }
 }
 
+/// What becomes of a message for a server.
+enum Admission {
+    Passes,
+    /// The server may take it soon.
+    Waits,
+    /// Why it won't, as a sentence.
+    Refused(String),
+}
+
 /// See the module's documentation.
 #[derive(Debug)]
 pub(super) struct Lane {
@@ -130,14 +140,14 @@ pub(super) struct Lane {
     silence: Silence,
     /// The server doesn't read what it is sent.
     pub(super) busy: bool,
-    /// What a server can't take yet waits also where it could be refused, or be taken by one that is not initialized: of
-    /// several servers each has its own time.
-    patient: bool,
+    /// Several servers share the connection, each with its own time: what this one can't take yet waits also where it could
+    /// be refused, or be taken by a server that is not initialized.
+    shared: bool,
 }
 
 impl Lane {
     /// For a server that doesn't run yet.
-    pub(super) fn new(index: ServerIndex, name: Arc<str>, max_frame: usize, patient: bool) -> Self {
+    pub(super) fn new(index: ServerIndex, name: Arc<str>, max_frame: usize, shared: bool) -> Self {
         Lane {
             index,
             name,
@@ -147,7 +157,7 @@ impl Lane {
             flights: BTreeMap::new(),
             silence: Silence::None,
             busy: false,
-            patient,
+            shared,
         }
     }
 
@@ -179,27 +189,27 @@ impl Lane {
     }
 
     /// It said something that is a message.
-    pub(super) fn heard(&mut self) {
+    pub(super) fn mark_loaded(&mut self) {
         if let ServerSide::Warming { .. } = self.state {
             self.state = ServerSide::Warm;
         }
     }
 
     /// It said anything at all.
-    pub(super) fn speaks(&mut self, now: Instant, out: &mut dyn Out) {
+    pub(super) fn end_silence(&mut self, now: Instant, out: &mut dyn Out) {
         if let Some(lasted) = self.silence.broken(now) {
-            out.note(Note::Heard { server: self.index, lasted });
+            out.note(Note::of(self.index, What::Heard { lasted }));
         }
     }
 
     /// Sees to it that a server that was called and says nothing is noticed.
-    pub(super) fn beat(&mut self, desk: &mut Desk, now: Instant, out: &mut dyn Out) {
+    pub(super) fn check_silence(&mut self, desk: &mut Desk, now: Instant, out: &mut dyn Out) {
         let Some((step, lasted)) = self.silence.look(now) else { return };
         match step {
             Step::Noticed => {}
-            Step::Asked => self.order("ping", b"{}", desk, out),
-            Step::Reported => out.note(Note::Silent { server: self.index, lasted, failed: false }),
-            Step::Failed => out.note(Note::Silent { server: self.index, lasted, failed: true }),
+            Step::Asked => self.send_unawaited("ping", b"{}", desk, out),
+            Step::Reported => out.note(Note::of(self.index, What::Silent { lasted, failed: false })),
+            Step::Failed => out.note(Note::of(self.index, What::Silent { lasted, failed: true })),
         }
     }
 
@@ -217,7 +227,7 @@ impl Lane {
     }
 
     /// Sends a request of our own whose answer says nothing, and is dropped as one that nobody waits for.
-    pub(super) fn order(&self, method: &str, params: &[u8], desk: &mut Desk, out: &mut dyn Out) {
+    pub(super) fn send_unawaited(&self, method: &str, params: &[u8], desk: &mut Desk, out: &mut dyn Out) {
         out.to_server(self.index, &[&reply::request(desk.next_id(), method, Some(params))]);
     }
 
@@ -241,7 +251,7 @@ impl Lane {
     }
 
     /// Initializes it with the endpoint's own parameters.
-    pub(super) fn greet(&mut self, desk: &mut Desk, now: Instant, out: &mut dyn Out) {
+    pub(super) fn send_initialize(&mut self, desk: &mut Desk, now: Instant, out: &mut dyn Out) {
         let Some(params) = desk.hello.as_ref().map(|hello| hello.params.clone()) else { return };
         let flight = Flight::Initialize { hello: params.clone() };
         self.send(flight, "initialize", Some(&params), desk, out);
@@ -249,7 +259,7 @@ impl Lane {
     }
 
     /// Lets the server know that its handshake is complete, once.
-    pub(super) fn tell(&mut self, out: &mut dyn Out) {
+    pub(super) fn send_initialized(&mut self, out: &mut dyn Out) {
         if let ServerSide::Ready { told: told @ false } = &mut self.state {
             *told = true;
             out.to_server(self.index, &[br#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#]);
@@ -257,11 +267,11 @@ impl Lane {
     }
 
     /// Whether one more request may come; it is refused if not.
-    pub(super) fn admit(&mut self, id: &[u8], desk: &mut Desk, now: Instant, out: &mut dyn Out) -> bool {
-        if self.flights.len() + self.held.len() < MAX_IN_FLIGHT || self.forget_oldest(desk, now, out) {
+    pub(super) fn has_room(&mut self, request: &Request<'_>, desk: &mut Desk, out: &mut dyn Out) -> bool {
+        if self.flights.len() + self.held.len() < MAX_IN_FLIGHT || self.forget_oldest(desk, request.now, out) {
             return true;
         }
-        desk.refuse(id, UNAVAILABLE, format_args!("{MAX_IN_FLIGHT} requests are under way already"), out);
+        desk.refuse(request.id, UNAVAILABLE, format_args!("{MAX_IN_FLIGHT} requests are under way already"), out);
         false
     }
 
@@ -273,8 +283,7 @@ impl Lane {
     /// Passes a request of the endpoint on; under which id.
     pub(super) fn forward(
         &mut self,
-        frame: &[u8],
-        e: &Envelope,
+        request: &Request<'_>,
         call: Call,
         edits: Edits<'_>,
         desk: &mut Desk,
@@ -283,7 +292,7 @@ impl Lane {
         let id = desk.next_id();
         self.silence.called(call.since);
         self.flights.insert(id, Flight::Call(call));
-        edits.forward_request(frame, e, self.index, id, out);
+        edits.forward_request(request, self.index, id, out);
         id
     }
 
@@ -298,49 +307,55 @@ impl Lane {
         true
     }
 
-    /// Keeps a message for a server that can't take it yet, but not beyond its own deadline; false if it can.
-    pub(super) fn hold(
+    /// What becomes of a message for the server as the server is now. `until`: waiting beyond that is pointless.
+    fn admission(&self, now: Instant, until: Option<Instant>) -> Admission {
+        let refused = |why: String| Admission::Refused(format!("server \"{}\" {why}", self.name));
+        match &self.state {
+            ServerSide::Down { why, retry_at: Some(at) } if until.is_some_and(|until| *at > until) => {
+                refused(format!("{why}; next start in {}", seconds(at.saturating_duration_since(now))))
+            }
+            ServerSide::Refusing { why } => refused(format!("refused to initialize: {why}")),
+            ServerSide::Down { .. } | ServerSide::Initializing { .. } => Admission::Waits,
+            ServerSide::Warming { .. } | ServerSide::Warm | ServerSide::Ready { .. } if self.busy && !self.shared => {
+                refused("is busy and takes no more requests now".into())
+            }
+            ServerSide::Ready { .. } if !self.busy => Admission::Passes,
+            ServerSide::Warming { .. } | ServerSide::Warm if !self.busy && !self.shared => Admission::Passes,
+            ServerSide::Warming { .. } | ServerSide::Warm | ServerSide::Ready { .. } => Admission::Waits,
+        }
+    }
+
+    /// Whether the server can take a request now. If not, the request is kept for it, but not beyond its own deadline, or
+    /// refused.
+    pub(super) fn admits(
         &mut self,
-        frame: &[u8],
-        id: Option<&[u8]>,
+        request: &Request<'_>,
         deadline: Option<Instant>,
         desk: &mut Desk,
-        now: Instant,
         out: &mut dyn Out,
     ) -> bool {
-        let until = deadline.map_or(now + HOLD, |deadline| deadline.min(now + HOLD));
-        let mut refuse = |message: String| {
-            if let Some(id) = id {
-                desk.refuse(id, UNAVAILABLE, message, out);
-            }
+        let longest = request.now + HOLD;
+        let until = deadline.map_or(longest, |deadline| deadline.min(longest));
+        let why = match self.admission(request.now, Some(until)) {
+            Admission::Passes => return true,
+            Admission::Refused(why) => why,
+            Admission::Waits if self.held.push_until(request.frame, request.now, until) => return false,
+            Admission::Waits => format!("server \"{}\" is not ready, and too much waits for it already", self.name),
         };
-        match &self.state {
-            ServerSide::Refusing { why } => {
-                refuse(format!("server \"{}\" refused to initialize: {why}", self.name));
-                return true;
-            }
-            ServerSide::Warming { .. } | ServerSide::Warm | ServerSide::Ready { .. } if self.busy && !self.patient => {
-                refuse(format!("server \"{}\" is busy and takes no more requests now", self.name));
-                return true;
-            }
-            ServerSide::Warming { .. } | ServerSide::Warm | ServerSide::Ready { .. } if self.busy => {}
-            ServerSide::Warming { .. } | ServerSide::Warm if self.patient => {}
-            ServerSide::Warming { .. } | ServerSide::Warm | ServerSide::Ready { .. } => return false,
-            ServerSide::Initializing { .. } => {}
-            // Waiting is pointless if it comes too late.
-            ServerSide::Down { why, retry_at } => {
-                if let (Some(_), Some(at)) = (id, retry_at)
-                    && *at > until
-                {
-                    refuse(format!("server \"{}\" {why}; next start in {}", self.name, seconds(*at - now)));
-                    return true;
-                }
+        desk.refuse(request.id, UNAVAILABLE, why, out);
+        false
+    }
+
+    /// The same for a notification, which gets no answer: one that can't be kept is dropped.
+    pub(super) fn admits_notification(&mut self, frame: &[u8], now: Instant) -> bool {
+        match self.admission(now, None) {
+            Admission::Passes => true,
+            Admission::Refused(_) => false,
+            Admission::Waits => {
+                let _kept = self.held.push(frame, now);
+                false
             }
         }
-        if !self.held.push_until(frame, now, until) {
-            refuse(format!("server \"{}\" is not ready, and too much waits for it already", self.name));
-        }
-        true
     }
 
     /// Answers what has waited for too long.
@@ -409,7 +424,7 @@ impl Lane {
     }
 
     /// The request that an answer of the server is for.
-    pub(super) fn land(&mut self, id: &[u8]) -> Option<(u64, Flight)> {
+    pub(super) fn take_flight(&mut self, id: &[u8]) -> Option<(u64, Flight)> {
         let id = flight_id(id)?;
         self.flights.remove(&id).map(|flight| (id, flight))
     }
@@ -432,7 +447,7 @@ impl Lane {
             desk.answered();
         } else {
             desk.refuse(call.id(), UNAVAILABLE, self.oversize(size as u64), out);
-            out.note(Note::TooLarge { server: Some(self.index), size: size as u64, answered: true });
+            out.note(Note::of(self.index, What::TooLarge { size: size as u64, answered: true }));
         }
         fits
     }
@@ -453,8 +468,8 @@ impl Lane {
 
     /// A line of the server above the size limit. What it answers is given back if the router has to deal with it.
     pub(super) fn too_large(&mut self, cut: Cut<'_>, desk: &mut Desk, out: &mut dyn Out) -> Option<(Flight, String)> {
-        let lost = self.lose(cut, self.oversize(cut.size), desk, out);
-        out.note(Note::TooLarge { server: Some(self.index), size: cut.size, answered: lost.is_some() });
+        let lost = self.answer_lost(cut, self.oversize(cut.size), desk, out);
+        out.note(Note::of(self.index, What::TooLarge { size: cut.size, answered: lost.is_some() }));
         lost.flatten()
     }
 
@@ -474,16 +489,16 @@ impl Lane {
         // The end of a line that breaks off is not that of the message.
         let tail = if why == NotMessage::Json(frame.len()) { &[] } else { ends.cut().tail };
         let cut = Cut { tail, ..ends.cut() };
-        let lost = is_meant.then(message).and_then(|message| self.lose(cut, message, desk, out));
+        let lost = is_meant.then(message).and_then(|message| self.answer_lost(cut, message, desk, out));
         out.note(match lost {
-            Some(_) => Note::Unreadable { server: self.index, why: why.to_string() },
-            None => Note::Noise { server: self.index, line: frame },
+            Some(_) => Note::of(self.index, What::Unreadable { why: why.to_string() }),
+            None => Note::of(self.index, What::Noise { line: frame }),
         });
         lost.flatten()
     }
 
     /// A message of the server is lost, and what it belongs to gets an error, or is given back. `None`: to nothing.
-    fn lose(
+    fn answer_lost(
         &mut self,
         cut: Cut<'_>,
         message: String,
@@ -496,12 +511,12 @@ impl Lane {
         if seen.method {
             out.to_server(self.index, &[&reply::error(id, INVALID_REQUEST, message)]);
         } else {
-            match self.land(id)?.1 {
+            match self.take_flight(id)?.1 {
                 Flight::Call(call) => desk.refuse(call.id(), UNAVAILABLE, message, out),
                 other @ (Flight::Probe | Flight::Initialize { .. } | Flight::List(..)) => rest = Some((other, message)),
             }
         }
-        self.heard();
+        self.mark_loaded();
         Some(rest)
     }
 

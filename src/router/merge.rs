@@ -16,6 +16,7 @@
 //! No server can reach into what belongs to another: ids, progress tokens and deadlines are looked up in the lane of who
 //! speaks.
 
+mod deadlines;
 mod endpoint_side;
 mod published;
 mod server_side;
@@ -24,19 +25,20 @@ mod shelf;
 mod tests;
 mod union;
 
-use std::cell::Cell;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
+use self::deadlines::{Deadlines, Due};
 use self::published::{Published, Table};
 use self::shelf::Shelf;
 use super::desk::{Desk, Message, Received};
 use super::held::Held;
 use super::lane::{Flight, Lane, ServerSide};
-use super::{Account, Gone, Note, Out, Reconnect, Router, SHUTTING_DOWN, ServerIndex};
+use super::request::Request;
+use super::{Account, Gone, Note, Out, Reconnect, Router, SHUTTING_DOWN, ServerIndex, What};
 use crate::catalogue::Memory;
 use crate::config::{Naming, ServerSpec};
 use crate::frame::Cut;
@@ -182,11 +184,7 @@ pub struct Merge {
     published: Published,
     /// What is published is out of date.
     stale: bool,
-    /// When something is due that a server's own list or messages that wait for it are the reason of. It is asked at each
-    /// wake-up, and with many servers it takes long to find out, so it is kept until something may have made it earlier.
-    due: Cell<Option<Option<Instant>>>,
-    /// Calls that may not last for ever: (until, id, server).
-    deadlines: BTreeSet<(Instant, u64, ServerIndex)>,
+    deadlines: Deadlines,
     /// The parameters of the last `logging/setLevel`.
     level: Option<Box<[u8]>>,
     seen: Seen,
@@ -229,8 +227,7 @@ impl Merge {
             unrouted: Held::default(),
             published: Published::default(),
             stale: true,
-            due: Cell::new(None),
-            deadlines: BTreeSet::new(),
+            deadlines: Deadlines::default(),
             level: None,
             seen: Seen::default(),
             resynced: None,
@@ -238,9 +235,9 @@ impl Merge {
         }
     }
 
-    /// See the field of this name.
-    fn due(&self) -> Option<Instant> {
-        self.members.iter().filter_map(Member::next_tick).min()
+    /// Something about a server may be due sooner now.
+    fn arm(&mut self, server: ServerIndex) {
+        self.deadlines.arm(server, self.members[server].next_tick());
     }
 
     /// What is published, as of now.
@@ -268,13 +265,13 @@ impl Router for Merge {
         self.level = None;
         self.owed.clear();
         self.unrouted = Held::default();
-        self.deadlines.clear();
+        self.deadlines.retain_calls(|_, _| false);
         for member in &mut self.members {
             member.lane.link_down(out);
             for (own, _) in std::mem::take(&mut member.subscriptions) {
                 if member.lane.is_ready() && !member.lane.busy {
                     let params = serde_json::json!({ "uri": *own }).to_string();
-                    member.lane.order("resources/unsubscribe", params.as_bytes(), &mut self.desk, out);
+                    member.lane.send_unawaited("resources/unsubscribe", params.as_bytes(), &mut self.desk, out);
                 }
             }
         }
@@ -304,7 +301,7 @@ impl Router for Merge {
         member.lane.up(now);
         member.silent = false;
         if self.desk.hello.is_some() {
-            member.lane.greet(&mut self.desk, now, out);
+            member.lane.send_initialize(&mut self.desk, now, out);
         } else {
             member.lane.probe(&mut self.desk, out);
         }
@@ -314,9 +311,9 @@ impl Router for Merge {
         let member = &mut self.members[server];
         member.shelf.down();
         member.lane.down(gone, &mut self.desk, now, out);
-        self.deadlines.retain(|(_, _, of)| *of != server);
+        self.deadlines.retain_calls(|of, _| of != server);
         self.stale |= !self.members[server].keep_listed;
-        self.settle(now, out);
+        self.answer_waiting(now, out);
     }
 
     fn on_server_busy(&mut self, server: ServerIndex, busy: bool, _now: Instant, out: &mut dyn Out) {
@@ -328,7 +325,7 @@ impl Router for Merge {
     }
 
     fn on_server(&mut self, server: ServerIndex, frame: &[u8], now: Instant, out: &mut dyn Out) {
-        self.members[server].lane.speaks(now, out);
+        self.members[server].lane.end_silence(now, out);
         let e = match envelope::scan(frame) {
             Ok(Scanned::One(e)) => match envelope::plain_method(frame, &e) {
                 None => e,
@@ -344,7 +341,7 @@ impl Router for Merge {
         };
         let kind = e.kind(frame);
         if kind != Kind::Other {
-            self.members[server].lane.heard();
+            self.members[server].lane.mark_loaded();
         }
         match kind {
             Kind::Response => self.server_answers(server, frame, &e, now, out),
@@ -355,20 +352,22 @@ impl Router for Merge {
     }
 
     fn on_server_too_large(&mut self, server: ServerIndex, cut: Cut<'_>, now: Instant, out: &mut dyn Out) {
-        self.members[server].lane.speaks(now, out);
+        self.members[server].lane.end_silence(now, out);
         let lost = self.members[server].lane.too_large(cut, &mut self.desk, out);
-        self.lost(server, lost, now, out);
+        self.on_lost(server, lost, now, out);
     }
 
     fn on_tick(&mut self, now: Instant, out: &mut dyn Out) {
-        self.due.take();
-        for member in &mut self.members {
-            member.lane.tick(&mut self.desk, now, out);
-        }
         self.desk.tick(now, out);
-        self.expire_calls(now, out);
-        for server in 0..self.members.len() {
-            self.tend(server, now, out);
+        for due in self.deadlines.expired(now) {
+            match due {
+                Due::Call(server, id) => self.expire_call(server, id, out),
+                Due::Member(server) => {
+                    self.members[server].lane.tick(&mut self.desk, now, out);
+                    self.check_server(server, now, out);
+                    self.arm(server);
+                }
+            }
         }
         self.seen.overdue |= self.resync_due().is_some_and(|due| due <= now);
         self.seen.heard_at.take_if(|at| *at + QUIET <= now);
@@ -380,24 +379,27 @@ impl Router for Merge {
                 member.silent |= member.is_awaited();
             }
         }
-        self.settle(now, out);
+        self.answer_waiting(now, out);
     }
 
     fn on_beat(&mut self, now: Instant, out: &mut dyn Out) {
         for member in &mut self.members {
-            member.lane.beat(&mut self.desk, now, out);
+            member.lane.check_silence(&mut self.desk, now, out);
         }
     }
 
     fn next_tick(&self) -> Option<Instant> {
-        let due = self.due.get().unwrap_or_else(|| self.due());
-        debug_assert!(self.due().is_none_or(|at| due.is_some_and(|due| due <= at)), "it has become earlier");
-        self.due.set(Some(due));
+        let is_armed = |(server, member): (_, &Member)| {
+            member.next_tick().is_none_or(|at| self.deadlines.armed(server).is_some_and(|armed| armed <= at))
+        };
+        debug_assert!(self.members.iter().enumerate().all(is_armed), "a deadline has become earlier");
         let owed = self.owed.iter().map(|owed| owed.deadline).min();
-        let call = self.deadlines.first().map(|(deadline, _, _)| *deadline);
         let quiet = self.seen.heard_at.map(|at| at + QUIET);
         let resync = if self.seen.overdue { quiet } else { self.resync_due() };
-        [due, owed, call, resync, self.unrouted.deadline(), self.desk.next_tick()].into_iter().flatten().min()
+        [self.deadlines.first(), owed, resync, self.unrouted.deadline(), self.desk.next_tick()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     fn drain(&mut self, _now: Instant, out: &mut dyn Out) {
@@ -475,17 +477,19 @@ impl Merge {
 
     /// A message of the endpoint.
     fn message(&mut self, frame: &[u8], e: &Envelope, now: Instant, out: &mut dyn Out) {
-        match self.desk.sort(frame, e, out) {
-            Some(Message::Request { id, method: b"initialize" }) => self.initialize(frame, e, id, now, out),
-            Some(Message::Request { id, method: b"ping" }) => out.to_endpoint(&[&reply::result(id, b"{}")]),
-            Some(Message::Request { id, method }) => {
-                self.desk.converse(out);
-                self.request(frame, e, id, method, now, out);
+        match self.desk.classify(frame, e, now, out) {
+            Some(Message::Request(request @ Request { method: b"initialize", .. })) => self.initialize(&request, out),
+            Some(Message::Request(Request { id, method: b"ping", .. })) => {
+                out.to_endpoint(&[&reply::result(id, b"{}")])
             }
-            Some(Message::Notification { method: b"notifications/initialized" }) => self.desk.converse(out),
+            Some(Message::Request(request)) => {
+                self.desk.open_conversation(out);
+                self.request(&request, out);
+            }
+            Some(Message::Notification { method: b"notifications/initialized" }) => self.desk.open_conversation(out),
             Some(Message::Notification { method: b"notifications/cancelled" }) => self.cancel(frame, e, out),
             Some(Message::Notification { .. }) => {
-                self.desk.converse(out);
+                self.desk.open_conversation(out);
                 for member in self.members.iter().filter(|member| member.lane.is_ready() && !member.lane.busy) {
                     out.to_server(member.lane.index, &[frame]);
                 }
@@ -502,15 +506,15 @@ impl Merge {
     }
 
     /// Something about a server has changed: answers what waited for that, and tells the endpoint what is new.
-    fn settle(&mut self, now: Instant, out: &mut dyn Out) {
+    fn answer_waiting(&mut self, now: Instant, out: &mut dyn Out) {
         let greeting = self.members.iter().any(Member::is_greeting);
         let awaited = self.members.iter().any(Member::is_awaited);
         for owed in std::mem::take(&mut self.owed) {
             match owed.what {
                 Want::Initialize(_) if greeting => self.owed.push(owed),
                 Want::List(kind) if self.members.iter().any(|member| member.awaits(kind)) => self.owed.push(owed),
-                Want::Initialize(version) => self.welcome(&owed.id, &version, out),
-                Want::List(kind) => self.list(&owed.id, kind, out),
+                Want::Initialize(version) => self.answer_initialize(&owed.id, &version, out),
+                Want::List(kind) => self.answer_list(&owed.id, kind, out),
             }
         }
         if !awaited {
@@ -518,11 +522,11 @@ impl Merge {
                 self.on_endpoint(&frame, since, out);
             }
         }
-        self.compare(now, out);
+        self.tell_changes(now, out);
     }
 
     /// Tells the endpoint which of the lists that it has read are no longer so.
-    fn compare(&mut self, now: Instant, out: &mut dyn Out) {
+    fn tell_changes(&mut self, now: Instant, out: &mut dyn Out) {
         if !self.desk.is_conversing() || !self.stale && self.seen.changed.is_none() {
             return;
         }

@@ -22,7 +22,8 @@ use tokio::time::Instant;
 use super::desk::{Desk, Message, Received};
 use super::edits::Edits;
 use super::lane::{Call, Flight, Lane, MAX_WAITING, ServerSide, Waiting, is_call};
-use super::{Account, Gone, Note, Out, Reconnect, Router, SHUTTING_DOWN, ServerIndex};
+use super::request::Request;
+use super::{Account, Gone, Note, Out, Reconnect, Router, SHUTTING_DOWN, ServerIndex, What};
 use crate::config::Handshake;
 use crate::frame::Cut;
 use crate::mcp::cloud::HOLD;
@@ -94,7 +95,7 @@ impl Router for Passthrough {
         // A handshake that is to be relayed and waits already does it.
         let relayed = self.relays() && self.lane.held.has_method(b"initialize");
         if self.desk.hello.is_some() && !relayed {
-            return self.lane.greet(&mut self.desk, now, out);
+            return self.lane.send_initialize(&mut self.desk, now, out);
         }
         self.lane.probe(&mut self.desk, out);
         self.release(out);
@@ -109,7 +110,7 @@ impl Router for Passthrough {
     }
 
     fn on_server(&mut self, _server: ServerIndex, frame: &[u8], now: Instant, out: &mut dyn Out) {
-        self.lane.speaks(now, out);
+        self.lane.end_silence(now, out);
         let e = match envelope::scan(frame) {
             Ok(Scanned::One(e)) => match envelope::plain_method(frame, &e) {
                 None => e,
@@ -125,7 +126,7 @@ impl Router for Passthrough {
         };
         let kind = e.kind(frame);
         if kind != Kind::Other {
-            self.lane.heard();
+            self.lane.mark_loaded();
         }
         match kind {
             Kind::Response => self.server_answers(frame, &e, now, out),
@@ -136,9 +137,9 @@ impl Router for Passthrough {
     }
 
     fn on_server_too_large(&mut self, _server: ServerIndex, cut: Cut<'_>, now: Instant, out: &mut dyn Out) {
-        self.lane.speaks(now, out);
+        self.lane.end_silence(now, out);
         let lost = self.lane.too_large(cut, &mut self.desk, out);
-        self.lost(lost, out);
+        self.on_lost(lost, out);
     }
 
     fn on_tick(&mut self, now: Instant, out: &mut dyn Out) {
@@ -151,7 +152,7 @@ impl Router for Passthrough {
     }
 
     fn on_beat(&mut self, now: Instant, out: &mut dyn Out) {
-        self.lane.beat(&mut self.desk, now, out);
+        self.lane.check_silence(&mut self.desk, now, out);
     }
 
     fn next_tick(&self) -> Option<Instant> {
@@ -203,25 +204,25 @@ impl Router for Passthrough {
 impl Passthrough {
     /// A message of the endpoint.
     fn message(&mut self, frame: &[u8], e: &Envelope, now: Instant, out: &mut dyn Out) {
-        match self.desk.sort(frame, e, out) {
-            Some(Message::Request { id, method: b"initialize" }) => self.initialize(frame, e, id, now, out),
-            Some(Message::Request { id, method: b"ping" }) if !self.relays() => {
+        match self.desk.classify(frame, e, now, out) {
+            Some(Message::Request(request @ Request { method: b"initialize", .. })) => self.initialize(&request, out),
+            Some(Message::Request(Request { id, method: b"ping", .. })) if !self.relays() => {
                 out.to_endpoint(&[&reply::result(id, b"{}")]);
             }
-            Some(Message::Request { id, .. }) => {
-                self.desk.converse(out);
-                self.request(frame, e, id, now, out);
+            Some(Message::Request(request)) => {
+                self.desk.open_conversation(out);
+                self.request(&request, out);
             }
             Some(Message::Notification { method: b"notifications/initialized" }) if !self.relays() => {
-                self.desk.converse(out);
-                self.lane.tell(out);
+                self.desk.open_conversation(out);
+                self.lane.send_initialized(out);
             }
             Some(Message::Notification { method: b"notifications/cancelled" }) => {
                 self.lane.cancel(frame, e, out);
             }
             Some(Message::Notification { .. }) => {
-                self.desk.converse(out);
-                if !self.lane.hold(frame, None, None, &mut self.desk, now, out) {
+                self.desk.open_conversation(out);
+                if self.lane.admits_notification(frame, now) {
                     out.to_server(SERVER, &[frame]);
                 }
             }
@@ -229,12 +230,13 @@ impl Passthrough {
         }
     }
 
-    fn initialize(&mut self, frame: &[u8], e: &Envelope, id: &[u8], now: Instant, out: &mut dyn Out) {
-        let hello = Hello::read(e.params.clone().map_or(&b"{}"[..], |r| &frame[r]));
+    fn initialize(&mut self, request: &Request<'_>, out: &mut dyn Out) {
+        let (id, now) = (request.id, request.now);
+        let hello = Hello::read(request.params());
         self.desk.initialize(false);
         if self.relays() {
             self.desk.hello = Some(hello);
-            return self.request(frame, e, id, now, out);
+            return self.request(request, out);
         }
         if let Some(welcome) = &self.welcome {
             let result = welcome.result_for(&hello.version);
@@ -250,7 +252,7 @@ impl Passthrough {
             self.desk.hello = Some(hello);
         }
         match self.lane.state {
-            ServerSide::Warming { .. } | ServerSide::Warm => self.lane.greet(&mut self.desk, now, out),
+            ServerSide::Warming { .. } | ServerSide::Warm => self.lane.send_initialize(&mut self.desk, now, out),
             ServerSide::Down { .. }
             | ServerSide::Refusing { .. }
             | ServerSide::Initializing { .. }
@@ -258,14 +260,14 @@ impl Passthrough {
         }
     }
 
-    fn request(&mut self, frame: &[u8], e: &Envelope, id: &[u8], now: Instant, out: &mut dyn Out) {
+    fn request(&mut self, request: &Request<'_>, out: &mut dyn Out) {
         let Passthrough { desk, lane, .. } = self;
         if desk.draining {
-            return desk.refuse(id, UNAVAILABLE, SHUTTING_DOWN, out);
+            return desk.refuse(request.id, UNAVAILABLE, SHUTTING_DOWN, out);
         }
-        if lane.admit(id, desk, now, out) && !lane.hold(frame, Some(id), None, desk, now, out) {
-            lane.tell(out);
-            lane.forward(frame, e, Call::new(frame, e, now), Edits::default(), desk, out);
+        if lane.has_room(request, desk, out) && lane.admits(request, None, desk, out) {
+            lane.send_initialized(out);
+            lane.forward(request, Call::new(request), Edits::default(), desk, out);
         }
     }
 
@@ -278,12 +280,12 @@ impl Passthrough {
 
     fn server_answers(&mut self, frame: &[u8], e: &Envelope, now: Instant, out: &mut dyn Out) {
         let Some(id) = e.id.clone() else { return };
-        match self.lane.land(&frame[id.clone()]) {
-            None => out.note(Note::Unclaimed { server: Some(SERVER) }),
+        match self.lane.take_flight(&frame[id.clone()]) {
+            None => out.note(Note::of(SERVER, What::Unclaimed)),
             Some((_, Flight::Probe | Flight::List(..))) => {}
             Some((_, Flight::Initialize { .. })) => match &e.result {
-                Some(result) => self.welcomed(Welcome::read(&frame[result.clone()]), out),
-                None => self.unwelcome(|w| [&frame[..id.start], w, &frame[id.end..]].concat(), out),
+                Some(result) => self.on_welcome(Welcome::read(&frame[result.clone()]), out),
+                None => self.on_refusal(|w| [&frame[..id.start], w, &frame[id.end..]].concat(), out),
             },
             Some((_, Flight::Call(call))) => {
                 if !self.lane.deliver(frame, id, &call, &mut self.desk, out) {
@@ -294,10 +296,10 @@ impl Passthrough {
                     self.relayed_welcome(frame, e, out);
                 } else if let (b"tools/list", Some(result)) = (method, &e.result) {
                     let size = Size::of(&String::from_utf8_lossy(&frame[result.clone()]));
-                    out.note(Note::ToolsRead { size });
+                    out.note(Note::of_endpoint(What::ToolsRead { size }));
                 } else if is_call(method) {
                     self.desk.served += 1;
-                    out.note(Note::Served { server: SERVER, method, took: now - call.since });
+                    out.note(Note::of(SERVER, What::Served { method, took: now - call.since }));
                 }
             }
         }
@@ -306,22 +308,22 @@ impl Passthrough {
     /// A line of the server that is no message.
     fn unreadable(&mut self, frame: &[u8], why: NotMessage, out: &mut dyn Out) {
         let lost = self.lane.unreadable(frame, why, &mut self.desk, out);
-        self.lost(lost, out);
+        self.on_lost(lost, out);
     }
 
     /// The answer to a request of ours is lost.
-    fn lost(&mut self, lost: Option<(Flight, String)>, out: &mut dyn Out) {
+    fn on_lost(&mut self, lost: Option<(Flight, String)>, out: &mut dyn Out) {
         if let Some((Flight::Initialize { .. }, message)) = lost {
-            self.unwelcome(|id| reply::error(id, UNAVAILABLE, &message), out);
+            self.on_refusal(|id| reply::error(id, UNAVAILABLE, &message), out);
         }
     }
 
-    fn welcomed(&mut self, welcome: Welcome, out: &mut dyn Out) {
-        out.note(Note::Initialized { server: SERVER, identity: welcome.identity() });
+    fn on_welcome(&mut self, welcome: Welcome, out: &mut dyn Out) {
+        out.note(Note::of(SERVER, What::Initialized { identity: welcome.identity() }));
         // An endpoint that waits for this answer completes the handshake itself.
         self.lane.state = ServerSide::Ready { told: false };
         if self.waiting.is_empty() || self.desk.is_conversing() {
-            self.lane.tell(out);
+            self.lane.send_initialized(out);
         }
         for w in std::mem::take(&mut self.waiting) {
             self.desk.reply(&w.id, &welcome.result_for(&w.version), out);
@@ -332,7 +334,7 @@ impl Passthrough {
     }
 
     /// The server refused to initialize: its error is the answer of all who wait.
-    fn unwelcome(&mut self, answer: impl Fn(&[u8]) -> Vec<u8>, out: &mut dyn Out) {
+    fn on_refusal(&mut self, answer: impl Fn(&[u8]) -> Vec<u8>, out: &mut dyn Out) {
         self.lane.state = ServerSide::Warm;
         if self.welcome.is_none() {
             self.desk.hello = None; // the next endpoint may have better luck
@@ -350,7 +352,7 @@ impl Passthrough {
         self.desk.initialize(true);
         if let Some(result) = &e.result {
             let welcome = Welcome::read(&frame[result.clone()]);
-            out.note(Note::Initialized { server: SERVER, identity: welcome.identity() });
+            out.note(Note::of(SERVER, What::Initialized { identity: welcome.identity() }));
             // Its `notifications/initialized` comes through as well.
             self.lane.state = ServerSide::Ready { told: true };
             self.welcome = Some(welcome);

@@ -19,7 +19,7 @@ use tokio::time::Instant;
 
 use super::merge::ABANDONED;
 use super::rotation::{Rotation, Verdict};
-use super::{Account, Gone, Note, Out, Reconnect, Router, ServerIndex, TurnCommand};
+use super::{Account, Gone, Note, Out, Reconnect, Router, ServerIndex, TurnCommand, What};
 use crate::catalogue::Memory;
 use crate::frame::Cut;
 use crate::mcp::envelope::{self, Kind, Scanned};
@@ -106,7 +106,7 @@ impl<R: Router> Turns<R> {
     }
 
     /// Does what follows for the present turn from what has changed.
-    fn look(&mut self, now: Instant, out: &mut dyn Out) {
+    fn follow_rotation(&mut self, now: Instant, out: &mut dyn Out) {
         if self.draining {
             return;
         }
@@ -115,11 +115,11 @@ impl<R: Router> Turns<R> {
             (LinkSide::Down, Verdict::Stays) => {}
             (LinkSide::Down, Verdict::Over | Verdict::Cut) => {
                 self.rotation.advance();
-                out.note(Note::Turn { server: self.rotation.current(), what: "its turn begins".into() });
+                out.note(Note::of(self.rotation.current(), What::Turn { what: "its turn begins".into() }));
             }
             (LinkSide::Up { phase: phase @ (Phase::Ending { .. } | Phase::Over), .. }, Verdict::Stays) => {
                 *phase = Phase::Serving;
-                out.note(Note::Turn { server, what: "its turn goes on".into() });
+                out.note(Note::of(server, What::Turn { what: "its turn goes on".into() }));
             }
             (LinkSide::Up { phase: phase @ Phase::Serving, .. }, Verdict::Over | Verdict::Cut) => {
                 let grace = if verdict == Verdict::Cut { Duration::ZERO } else { GRACE };
@@ -127,7 +127,7 @@ impl<R: Router> Turns<R> {
                 if let Some(next) = self.rotation.next() {
                     let next = &self.seats[next].name;
                     let what = format!("its turn is over; {next} is next, as soon as nothing is under way");
-                    out.note(Note::Turn { server, what });
+                    out.note(Note::of(server, What::Turn { what }));
                 }
             }
             (LinkSide::Up { phase: Phase::Ending { refuse_from }, .. }, Verdict::Cut) => {
@@ -174,14 +174,14 @@ impl<R: Router> Router for Turns<R> {
         self.rotation.connected(now);
         let (router, mut door) = self.current(out);
         router.on_link_up(now, &mut door);
-        self.look(now, out);
+        self.follow_rotation(now, out);
     }
 
     fn on_link_down(&mut self, now: Instant, out: &mut dyn Out) {
         self.link = LinkSide::Down;
         let (router, mut door) = self.current(out);
         router.on_link_down(now, &mut door);
-        self.look(now, out);
+        self.follow_rotation(now, out);
     }
 
     fn on_endpoint(&mut self, frame: &[u8], now: Instant, out: &mut dyn Out) {
@@ -217,7 +217,7 @@ impl<R: Router> Router for Turns<R> {
         let (router, mut door) = self.at(server, out);
         router.on_server_down(0, gone, now, &mut door);
         self.rotation.away(server, gone.retry_in, now);
-        self.look(now, out);
+        self.follow_rotation(now, out);
     }
 
     fn on_server_busy(&mut self, server: ServerIndex, busy: bool, now: Instant, out: &mut dyn Out) {
@@ -230,7 +230,7 @@ impl<R: Router> Router for Turns<R> {
         router.on_server(0, frame, now, &mut door);
         if router.is_serving(0) && !self.rotation.is_warm(server) {
             self.rotation.warm(server);
-            self.look(now, out);
+            self.follow_rotation(now, out);
         }
     }
 
@@ -254,7 +254,7 @@ impl<R: Router> Router for Turns<R> {
                 *phase = Phase::Over;
             }
         }
-        self.look(now, out);
+        self.follow_rotation(now, out);
     }
 
     fn on_beat(&mut self, now: Instant, out: &mut dyn Out) {
@@ -285,9 +285,9 @@ impl<R: Router> Router for Turns<R> {
             TurnCommand::Keep => Some("is no longer kept: the turns go on"),
         };
         if let Some(what) = what {
-            out.note(Note::Turn { server, what: what.into() });
+            out.note(Note::of(server, What::Turn { what: what.into() }));
         }
-        self.look(now, out);
+        self.follow_rotation(now, out);
     }
 
     fn drain(&mut self, now: Instant, out: &mut dyn Out) {
@@ -353,29 +353,8 @@ impl Out for Door<'_> {
     }
 
     fn note(&mut self, note: Note<'_>) {
-        let server = self.server;
-        self.out.note(match note {
-            Note::Noise { line, .. } => Note::Noise { server, line },
-            Note::TooLarge { server: Some(_), size, answered } => {
-                Note::TooLarge { server: Some(server), size, answered }
-            }
-            Note::Unreadable { why, .. } => Note::Unreadable { server, why },
-            Note::Unclaimed { server: Some(_) } => Note::Unclaimed { server: Some(server) },
-            Note::Initialized { identity, .. } => Note::Initialized { server, identity },
-            Note::AnsweredForEndpoint { method, why, .. } => Note::AnsweredForEndpoint { server, method, why },
-            Note::Served { method, took, .. } => Note::Served { server, method, took },
-            Note::Refused { error, .. } => Note::Refused { server, error },
-            Note::NotListed { list, error, .. } => Note::NotListed { server, list, error },
-            Note::ListTooLong { max, .. } => Note::ListTooLong { server, max },
-            Note::DoubtfulTools { what, .. } => Note::DoubtfulTools { server, what },
-            Note::Silent { lasted, failed, .. } => Note::Silent { server, lasted, failed },
-            Note::Heard { lasted, .. } => Note::Heard { server, lasted },
-            Note::Turn { what, .. } => Note::Turn { server, what },
-            Note::ToolsRead { .. }
-            | Note::NotMessage { .. }
-            | Note::TooLarge { server: None, .. }
-            | Note::Unclaimed { server: None } => note,
-        });
+        // What is about a server is about this one; it calls itself the first.
+        self.out.note(Note { server: note.server.map(|_| self.server), ..note });
     }
 }
 

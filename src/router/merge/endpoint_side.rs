@@ -28,19 +28,20 @@ const MAX_URI: usize = 2048;
 const MAX_LEVEL: usize = 1024;
 
 impl Merge {
-    pub(super) fn initialize(&mut self, frame: &[u8], e: &Envelope, id: &[u8], now: Instant, out: &mut dyn Out) {
-        let hello = Hello::read(e.params.clone().map_or(&b"{}"[..], |r| &frame[r]));
+    pub(super) fn initialize(&mut self, request: &Request<'_>, out: &mut dyn Out) {
+        let (id, now) = (request.id, request.now);
+        let hello = Hello::read(request.params());
         let version = hello.version.clone();
         self.desk.initialize(false);
-        self.meet(hello, now, out);
+        self.on_hello(hello, now, out);
         if !self.members.iter().any(Member::is_greeting) {
-            return self.welcome(id, &version, out);
+            return self.answer_initialize(id, &version, out);
         }
-        self.owe(id, Want::Initialize(version), now, out);
+        self.keep_waiting(request, Want::Initialize(version), out);
     }
 
     /// The first parameters that an endpoint gives in this run are those that servers get, in place of remembered ones.
-    pub(super) fn meet(&mut self, hello: Hello, now: Instant, out: &mut dyn Out) {
+    pub(super) fn on_hello(&mut self, hello: Hello, now: Instant, out: &mut dyn Out) {
         let before = if self.greeted { None } else { self.desk.hello.replace(hello) };
         let first = !std::mem::replace(&mut self.greeted, true);
         let agrees = before.zip(self.desk.hello.as_ref()).is_some_and(|(before, now)| before.agrees_with(now));
@@ -50,10 +51,10 @@ impl Merge {
                 // Who refused once may have thought better of it.
                 ServerSide::Warming { .. } | ServerSide::Warm | ServerSide::Refusing { .. } => {
                     *silent = false;
-                    lane.greet(&mut self.desk, now, out);
+                    lane.send_initialize(&mut self.desk, now, out);
                 }
                 // What it was told in the name of an earlier run's endpoint no longer holds.
-                ServerSide::Ready { .. } if first && !agrees => self.greet_again(server, now, out),
+                ServerSide::Ready { .. } if first && !agrees => self.send_initialize_again(server, now, out),
                 // One that is being told so will be asked again.
                 ServerSide::Down { .. } | ServerSide::Initializing { .. } | ServerSide::Ready { .. } => {}
             }
@@ -61,26 +62,26 @@ impl Merge {
     }
 
     /// An endpoint that speaks without a handshake: servers need one all the same.
-    fn meet_nobody(&mut self, now: Instant, out: &mut dyn Out) {
+    fn assume_hello(&mut self, now: Instant, out: &mut dyn Out) {
         self.desk.hello = Some(nobody());
         for Member { lane, .. } in &mut self.members {
             if let ServerSide::Warming { .. } | ServerSide::Warm = lane.state {
-                lane.greet(&mut self.desk, now, out);
+                lane.send_initialize(&mut self.desk, now, out);
             }
         }
     }
 
     /// Keeps a request until more is known.
-    fn owe(&mut self, id: &[u8], what: Want, now: Instant, out: &mut dyn Out) {
+    fn keep_waiting(&mut self, request: &Request<'_>, what: Want, out: &mut dyn Out) {
         if self.owed.len() >= MAX_WAITING {
             let message = format_args!("{MAX_WAITING} others wait for the servers already");
-            return self.desk.refuse(id, UNAVAILABLE, message, out);
+            return self.desk.refuse(request.id, UNAVAILABLE, message, out);
         }
-        self.owed.push(Owed { id: id.into(), what, deadline: now + HOLD });
+        self.owed.push(Owed { id: request.id.into(), what, deadline: request.now + HOLD });
     }
 
     /// Answers `initialize`.
-    pub(super) fn welcome(&mut self, id: &[u8], version: &str, out: &mut dyn Out) {
+    pub(super) fn answer_initialize(&mut self, id: &[u8], version: &str, out: &mut dyn Out) {
         let result = match self.members.as_slice() {
             [Member { shelf: Shelf { welcome: Some(welcome), .. }, .. }] => welcome.result_for(version),
             _ => union::result(version, &self.welcomes()),
@@ -104,7 +105,7 @@ impl Merge {
     }
 
     /// Answers a list request.
-    pub(super) fn list(&mut self, id: &[u8], kind: ListKind, out: &mut dyn Out) {
+    pub(super) fn answer_list(&mut self, id: &[u8], kind: ListKind, out: &mut dyn Out) {
         self.published();
         self.desk.reply(id, self.published.result(kind), out);
         let k = kind as usize;
@@ -113,73 +114,59 @@ impl Merge {
         self.seen.told[k] = None;
         // Once for what is published, not for each who reads it.
         for server in std::mem::take(&mut self.published.left_out) {
-            out.note(Note::ListTooLong { server, max: self.max_result });
+            out.note(Note::of(server, What::ListTooLong { max: self.max_result }));
         }
         if kind == ListKind::Tools {
-            out.note(Note::ToolsRead { size: Size::of(&String::from_utf8_lossy(self.published.result(kind))) });
+            out.note(Note::of_endpoint(What::ToolsRead {
+                size: Size::of(&String::from_utf8_lossy(self.published.result(kind))),
+            }));
         }
     }
 
-    pub(super) fn request(
-        &mut self,
-        frame: &[u8],
-        e: &Envelope,
-        id: &[u8],
-        method: &[u8],
-        now: Instant,
-        out: &mut dyn Out,
-    ) {
+    pub(super) fn request(&mut self, request: &Request<'_>, out: &mut dyn Out) {
+        let Request { envelope: e, id, method, now, .. } = *request;
         if self.desk.draining {
             return self.desk.refuse(id, UNAVAILABLE, SHUTTING_DOWN, out);
         }
         // A client that tries it first is yet to say who it is.
         if self.desk.hello.is_none() && method != b"server/discover" {
-            self.meet_nobody(now, out);
+            self.assume_hello(now, out);
         }
         if let Some(kind) = ListKind::ALL.into_iter().find(|kind| kind.method().as_bytes() == method) {
-            return self.list_request(frame, e, id, kind, now, out);
+            return self.list_request(request, kind, out);
         }
         match method {
-            b"tools/call" => self.by_name(ListKind::Tools, e.name.clone(), frame, e, id, now, out),
-            b"prompts/get" => self.by_name(ListKind::Prompts, e.name.clone(), frame, e, id, now, out),
+            b"tools/call" => self.by_name(ListKind::Tools, e.name.clone(), request, out),
+            b"prompts/get" => self.by_name(ListKind::Prompts, e.name.clone(), request, out),
             b"resources/read" | b"resources/subscribe" | b"resources/unsubscribe" => {
-                self.by_uri(e.uri.clone(), frame, e, id, now, out);
+                self.by_uri(e.uri.clone(), request, out);
             }
-            b"completion/complete" => self.complete(frame, e, id, now, out),
-            b"logging/setLevel" => self.set_level(frame, e, id, out),
+            b"completion/complete" => self.complete(request, out),
+            b"logging/setLevel" => self.set_level(request, out),
             // Legacy only: who gets an error here goes on with `initialize` (MCP 2026-07-28, server/discover).
             b"server/discover" => self.desk.refuse(id, METHOD_NOT_FOUND, "method not found", out),
-            _ => self.elsewhere(0, frame, e, Call::new(frame, e, now), None, out),
+            _ => self.elsewhere(0, request, Call::new(request), None, out),
         }
     }
 
-    fn list_request(&mut self, frame: &[u8], e: &Envelope, id: &[u8], kind: ListKind, now: Instant, out: &mut dyn Out) {
+    fn list_request(&mut self, request: &Request<'_>, kind: ListKind, out: &mut dyn Out) {
         #[derive(Deserialize)]
         struct Params {
             cursor: Option<String>,
         }
-        let params = e.params.clone().and_then(|r| serde_json::from_slice::<Params>(&frame[r]).ok());
+        let params = serde_json::from_slice::<Params>(request.params()).ok();
         if params.and_then(|params| params.cursor).is_some_and(|cursor| !cursor.is_empty()) {
-            return self.desk.refuse(id, INVALID_PARAMS, "invalid cursor: the list has one page", out);
+            return self.desk.refuse(request.id, INVALID_PARAMS, "invalid cursor: the list has one page", out);
         }
         if self.members.iter().any(|member| member.awaits(kind)) {
-            return self.owe(id, Want::List(kind), now, out);
+            return self.keep_waiting(request, Want::List(kind), out);
         }
-        self.list(id, kind, out);
-        self.compare(now, out);
+        self.answer_list(request.id, kind, out);
+        self.tell_changes(request.now, out);
     }
 
-    #[expect(clippy::too_many_arguments, reason = "the parts of one request")]
-    fn by_name(
-        &mut self,
-        kind: ListKind,
-        name: Option<Range<usize>>,
-        frame: &[u8],
-        e: &Envelope,
-        id: &[u8],
-        now: Instant,
-        out: &mut dyn Out,
-    ) {
+    fn by_name(&mut self, kind: ListKind, name: Option<Range<usize>>, request: &Request<'_>, out: &mut dyn Out) {
+        let Request { frame, id, now, .. } = *request;
         let Some((range, name)) = name.and_then(|r| Some((r.clone(), text(&frame[r])?))) else {
             return self.desk.refuse(id, INVALID_PARAMS, "invalid params: a name is missing", out);
         };
@@ -187,13 +174,13 @@ impl Merge {
         let read = self.seen.tables[kind as usize].as_deref();
         let Some((server, own)) = self.published.find(kind, &name, read) else {
             let what = if kind == ListKind::Tools { "tool" } else { "prompt" };
-            return self.unrouted(frame, id, format_args!("unknown {what}: {name}"), now, out);
+            return self.keep_unrouted(request, format_args!("unknown {what}: {name}"), out);
         };
-        let mut call = Call::new(frame, e, now);
+        let mut call = Call::new(request);
         if kind == ListKind::Tools {
             call.terms = self.terms(server, &own, &name, now);
         }
-        self.dispatch(server, frame, e, call, (*own != *name).then_some((range, &*own)), out);
+        self.dispatch(server, request, call, (*own != *name).then_some((range, &*own)), out);
     }
 
     /// What the config says about calls of a tool.
@@ -211,28 +198,20 @@ impl Merge {
         })
     }
 
-    fn by_uri(
-        &mut self,
-        uri: Option<Range<usize>>,
-        frame: &[u8],
-        e: &Envelope,
-        id: &[u8],
-        now: Instant,
-        out: &mut dyn Out,
-    ) {
+    fn by_uri(&mut self, uri: Option<Range<usize>>, request: &Request<'_>, out: &mut dyn Out) {
+        let Request { frame, id, method, .. } = *request;
         let Some((range, uri)) = uri.and_then(|r| Some((r.clone(), text(&frame[r])?))) else {
             return self.desk.refuse(id, INVALID_PARAMS, "invalid params: a uri is missing", out);
         };
         self.published();
-        let method = e.method.clone().map_or(&b""[..], |r| &frame[r]);
         let followed = if method == b"resources/unsubscribe" { self.follows(&uri) } else { None };
         let found = followed.or_else(|| self.published.find_resource(&uri, &self.seen.tables));
         let Some((server, own)) = found.or_else(|| self.only_keeper(&uri)) else {
             if method == b"resources/read" {
                 // A server may have what it does not list, and reading changes nothing.
-                return self.elsewhere(0, frame, e, Call::new(frame, e, now), None, out);
+                return self.elsewhere(0, request, Call::new(request), None, out);
             }
-            return self.unrouted(frame, id, format_args!("unknown resource: {uri}"), now, out);
+            return self.keep_unrouted(request, format_args!("unknown resource: {uri}"), out);
         };
         let subscriptions = &mut self.members[server].subscriptions;
         match method {
@@ -244,7 +223,7 @@ impl Merge {
             }
             _ => {}
         }
-        self.dispatch(server, frame, e, Call::new(frame, e, now), (own != *uri).then_some((range, &*own)), out);
+        self.dispatch(server, request, Call::new(request), (own != *uri).then_some((range, &*own)), out);
     }
 
     /// Where the endpoint follows what it calls so, which may no longer be listed.
@@ -265,7 +244,7 @@ impl Merge {
         }
     }
 
-    fn complete(&mut self, frame: &[u8], e: &Envelope, id: &[u8], now: Instant, out: &mut dyn Out) {
+    fn complete(&mut self, request: &Request<'_>, out: &mut dyn Out) {
         #[derive(Deserialize)]
         struct Params<'a> {
             #[serde(borrow)]
@@ -278,7 +257,8 @@ impl Merge {
             #[serde(borrow)]
             uri: Option<&'a RawValue>,
         }
-        let params = e.params.clone().and_then(|r| serde_json::from_slice::<Params<'_>>(&frame[r]).ok());
+        let Request { frame, id, .. } = *request;
+        let params = serde_json::from_slice::<Params<'_>>(request.params()).ok();
         let (kind, raw) = match params.and_then(|params| params.r#ref) {
             Some(Ref { uri: Some(uri), .. }) => (ListKind::Templates, uri),
             Some(Ref { name: Some(name), .. }) => (ListKind::Prompts, name),
@@ -289,7 +269,7 @@ impl Merge {
         let at = raw.get().as_ptr() as usize - frame.as_ptr() as usize;
         let range = at..at + raw.get().len();
         if kind == ListKind::Prompts {
-            return self.by_name(kind, Some(range), frame, e, id, now, out);
+            return self.by_name(kind, Some(range), request, out);
         }
         let Some(template) = text(&frame[range.clone()]) else {
             return self.desk.refuse(id, INVALID_PARAMS, "invalid params: the uri is no text", out);
@@ -298,14 +278,15 @@ impl Merge {
         match self.published.find(kind, &template, self.seen.tables[kind as usize].as_deref()) {
             Some((server, own)) => {
                 let edit = (*own != *template).then_some((range, &*own));
-                self.dispatch(server, frame, e, Call::new(frame, e, now), edit, out);
+                self.dispatch(server, request, Call::new(request), edit, out);
             }
             // A reference to a resource itself is allowed too.
-            None => self.by_uri(Some(range), frame, e, id, now, out),
+            None => self.by_uri(Some(range), request, out),
         }
     }
 
-    fn set_level(&mut self, frame: &[u8], e: &Envelope, id: &[u8], out: &mut dyn Out) {
+    fn set_level(&mut self, request: &Request<'_>, out: &mut dyn Out) {
+        let Request { frame, envelope: e, id, .. } = *request;
         let Some(params) = e.params.clone().map(|r| &frame[r]).filter(|params| params.len() <= MAX_LEVEL) else {
             return self.desk.refuse(id, INVALID_PARAMS, "invalid params: a level is missing", out);
         };
@@ -325,7 +306,7 @@ impl Merge {
             && !lane.busy
             && shelf.welcome.as_ref().is_some_and(|w| w.can("logging"))
         {
-            lane.order("logging/setLevel", level, desk, out);
+            lane.send_unawaited("logging/setLevel", level, desk, out);
         }
     }
 
@@ -334,13 +315,12 @@ impl Merge {
     pub(super) fn elsewhere(
         &mut self,
         from: ServerIndex,
-        frame: &[u8],
-        e: &Envelope,
+        request: &Request<'_>,
         mut call: Call,
         answer: Option<(&[u8], Range<usize>)>,
         out: &mut dyn Out,
     ) {
-        let now = call.since;
+        let Request { frame, now, .. } = *request;
         let next = self.members[from.min(self.members.len())..].iter().find(|m| m.lane.is_ready() && !m.lane.busy);
         let Some(server) = next.map(|member| member.lane.index) else {
             let own = call.id();
@@ -364,29 +344,26 @@ impl Merge {
                 ..Terms::default()
             })
         });
-        self.dispatch(server, frame, e, call, None, out);
+        self.dispatch(server, request, call, None, out);
     }
 
     /// Sends a request to a server, or keeps it until that can take it.
     fn dispatch(
         &mut self,
         server: ServerIndex,
-        frame: &[u8],
-        e: &Envelope,
+        request: &Request<'_>,
         call: Call,
         rename: Option<(Range<usize>, &str)>,
         out: &mut dyn Out,
     ) {
-        let Merge { members, desk, deadlines, due, .. } = self;
+        let Merge { members, desk, deadlines, .. } = self;
         let lane = &mut members[server].lane;
-        let (now, id) = (call.since, call.id());
-        if !lane.admit(id, desk, now, out) {
+        if !lane.has_room(request, desk, out) {
             return;
         }
         let deadline = call.terms.as_ref().and_then(|terms| terms.deadline);
-        if lane.hold(frame, Some(id), deadline, desk, now, out) {
-            due.take();
-            return;
+        if !lane.admits(request, deadline, desk, out) {
+            return self.arm(server);
         }
         let mut edits = Edits::default();
         let quoted;
@@ -401,14 +378,15 @@ impl Merge {
             }
             None => {}
         }
-        let id = lane.forward(frame, e, call, edits, desk, out);
+        let id = lane.forward(request, call, edits, desk, out);
         if let Some(deadline) = deadline {
-            deadlines.insert((deadline, id, server));
+            deadlines.add_call(server, id, deadline);
         }
     }
 
     /// A name that nobody has. It may belong to a server that has not said yet what it has.
-    fn unrouted(&mut self, frame: &[u8], id: &[u8], why: impl std::fmt::Display, now: Instant, out: &mut dyn Out) {
+    fn keep_unrouted(&mut self, request: &Request<'_>, why: impl std::fmt::Display, out: &mut dyn Out) {
+        let Request { frame, id, now, .. } = *request;
         if !self.members.iter().any(Member::is_awaited) {
             return self.desk.refuse(id, INVALID_PARAMS, why, out);
         }
@@ -421,7 +399,7 @@ impl Merge {
         let Some(wanted) = e.request_id.clone().map(|r| &frame[r]) else { return };
         if self.members.iter_mut().any(|member| member.lane.cancel(frame, e, out)) {
             let Merge { deadlines, members, .. } = self;
-            return deadlines.retain(|(_, id, server)| members[*server].lane.has(*id));
+            return deadlines.retain_calls(|server, id| members[server].lane.has(id));
         }
         if self.unrouted.cancel(wanted) {
             return;
@@ -430,18 +408,15 @@ impl Merge {
         self.owed.retain(|owed| *owed.id != *wanted || !matches!(owed.what, Want::List(_)));
     }
 
-    /// Answers calls that have lasted too long, before the endpoint gives up on them.
-    pub(super) fn expire_calls(&mut self, now: Instant, out: &mut dyn Out) {
-        while let Some((_, id, server)) = self.deadlines.first().copied().filter(|(at, _, _)| *at <= now) {
-            self.deadlines.pop_first();
-            let lane = &mut self.members[server].lane;
-            let Some(call) = lane.give_up(id, "it took longer than mcp-pipe's timeout for it", out) else { continue };
-            let terms = call.terms.as_deref();
-            let (what, limit) = terms.map_or(("", None), |terms| (&*terms.what, terms.timeout));
-            let limit = crate::words::span(limit.unwrap_or_default());
-            let message = format!("{what} of server \"{}\" did not answer within {limit} (timeout)", lane.name);
-            self.desk.refuse(call.id(), UNAVAILABLE, message, out);
-        }
+    /// Answers a call that has lasted too long, before the endpoint gives up on it.
+    pub(super) fn expire_call(&mut self, server: ServerIndex, id: u64, out: &mut dyn Out) {
+        let lane = &mut self.members[server].lane;
+        let Some(call) = lane.give_up(id, "it took longer than mcp-pipe's timeout for it", out) else { return };
+        let terms = call.terms.as_deref();
+        let (what, limit) = terms.map_or(("", None), |terms| (&*terms.what, terms.timeout));
+        let limit = crate::words::span(limit.unwrap_or_default());
+        let message = format!("{what} of server \"{}\" did not answer within {limit} (timeout)", lane.name);
+        self.desk.refuse(call.id(), UNAVAILABLE, message, out);
     }
 }
 

@@ -1,6 +1,6 @@
 //! What the servers say.
 
-use super::shelf::{Answer, Turned};
+use super::shelf::{PageAnswer, Paged};
 use super::*;
 use crate::mcp::reply::{INVALID_PARAMS, METHOD_NOT_FOUND, RESOURCE_NOT_FOUND};
 use crate::router::edits::Edits;
@@ -18,11 +18,11 @@ impl Merge {
         out: &mut dyn Out,
     ) {
         let lost = self.members[server].lane.unreadable(frame, why, &mut self.desk, out);
-        self.lost(server, lost, now, out);
+        self.on_lost(server, lost, now, out);
     }
 
     /// The answer to a request of ours is lost.
-    pub(super) fn lost(
+    pub(super) fn on_lost(
         &mut self,
         server: ServerIndex,
         lost: Option<(Flight, String)>,
@@ -30,15 +30,15 @@ impl Merge {
         out: &mut dyn Out,
     ) {
         match lost {
-            Some((Flight::Initialize { .. }, message)) => self.unwelcome(server, &message, now, out),
+            Some((Flight::Initialize { .. }, message)) => self.on_refusal(server, &message, now, out),
             Some((Flight::List(kind, number), message)) => {
-                self.turn(server, kind, number, Err((0, &message)), now, out);
+                self.on_page(server, kind, number, Err((0, &message)), now, out);
             }
-            Some((Flight::Probe, _)) => self.settle(now, out),
+            Some((Flight::Probe, _)) => self.answer_waiting(now, out),
             // Perhaps a call's, which has its error.
             Some((Flight::Call(_), _)) | None => {
                 let Merge { deadlines, members, .. } = self;
-                deadlines.retain(|(_, id, server)| members[*server].lane.has(*id));
+                deadlines.retain_calls(|server, id| members[server].lane.has(id));
             }
         }
     }
@@ -53,32 +53,35 @@ impl Merge {
     ) {
         let Some(id) = e.id.clone() else { return };
         let result = e.result.clone().map(|r| &frame[r]);
-        match self.members[server].lane.land(&frame[id.clone()]) {
-            None => out.note(Note::Unclaimed { server: Some(server) }),
-            Some((_, Flight::Probe)) => self.settle(now, out),
+        match self.members[server].lane.take_flight(&frame[id.clone()]) {
+            None => out.note(Note::of(server, What::Unclaimed)),
+            Some((_, Flight::Probe)) => self.answer_waiting(now, out),
             Some((_, Flight::Initialize { hello })) => match result {
-                Some(result) => self.welcomed(server, &Hello::read(&hello), Welcome::read(result), now, out),
-                None => self.unwelcome(server, &error_message(frame), now, out),
+                Some(result) => self.on_welcome(server, &Hello::read(&hello), Welcome::read(result), now, out),
+                None => self.on_refusal(server, &error_message(frame), now, out),
             },
             Some((_, Flight::List(kind, number))) => match result {
-                Some(page) => self.turn(server, kind, number, Ok(page), now, out),
+                Some(page) => self.on_page(server, kind, number, Ok(page), now, out),
                 None => {
                     let error = (error_code(frame), &*error_message(frame));
-                    self.turn(server, kind, number, Err(error), now, out);
+                    self.on_page(server, kind, number, Err(error), now, out);
                 }
             },
             Some((number, Flight::Call(mut call))) => {
                 let mut cut = None;
                 if let Some(terms) = call.terms.take() {
                     if let Some(deadline) = terms.deadline {
-                        self.deadlines.remove(&(deadline, number, server));
+                        self.deadlines.remove_call(server, number, deadline);
                     }
                     if let Some((next, request)) = terms.elsewhere
                         && e.error
                         && [METHOD_NOT_FOUND, INVALID_PARAMS, RESOURCE_NOT_FOUND].contains(&error_code(frame))
                         && let Some(asked) = envelope::scan_one(&request)
                     {
-                        return self.elsewhere(next, &request, &asked, call, Some((frame, id)), out);
+                        let (own, method) = (call.id().to_vec(), call.method().to_vec());
+                        let request =
+                            Request { frame: &request, envelope: &asked, id: &own, method: &method, now: call.since };
+                        return self.elsewhere(next, &request, call, Some((frame, id)), out);
                     }
                     cut = terms.max_result.zip(result).and_then(|(max, result)| cut_result(result, max));
                 }
@@ -93,81 +96,81 @@ impl Merge {
                 }
                 if is_call(call.method()) {
                     self.desk.served += 1;
-                    out.note(Note::Served { server, method: call.method(), took: now - call.since });
+                    out.note(Note::of(server, What::Served { method: call.method(), took: now - call.since }));
                 }
             }
         }
     }
 
     /// `hello`: the parameters that it was asked with.
-    fn welcomed(&mut self, server: ServerIndex, hello: &Hello, welcome: Welcome, now: Instant, out: &mut dyn Out) {
-        out.note(Note::Initialized { server, identity: welcome.identity() });
+    fn on_welcome(&mut self, server: ServerIndex, hello: &Hello, welcome: Welcome, now: Instant, out: &mut dyn Out) {
+        out.note(Note::of(server, What::Initialized { identity: welcome.identity() }));
         let Merge { members, desk, .. } = self;
         let Member { lane, shelf, silent, .. } = &mut members[server];
         *silent = false;
         lane.state = ServerSide::Ready { told: false };
-        lane.tell(out);
+        lane.send_initialized(out);
         // What stands in for an endpoint that gave no parameters is not to be remembered as one's own.
         shelf.welcomed(Some(hello).filter(|hello| **hello != nobody()), welcome);
         if desk.hello.as_ref().is_some_and(|now| !hello.agrees_with(now)) {
             // The endpoint came while the server was starting in the name of an earlier run's.
-            self.greet_again(server, now, out);
-            return self.settle(now, out);
+            self.send_initialize_again(server, now, out);
+            return self.answer_waiting(now, out);
         }
-        self.ready(server, now, out);
+        self.on_ready(server, now, out);
     }
 
     /// Initializes a server that is initialized with what the endpoint says of itself.
-    pub(super) fn greet_again(&mut self, server: ServerIndex, now: Instant, out: &mut dyn Out) {
-        self.due.take();
+    pub(super) fn send_initialize_again(&mut self, server: ServerIndex, now: Instant, out: &mut dyn Out) {
         self.stale = true;
-        self.members[server].lane.greet(&mut self.desk, now, out);
+        self.members[server].lane.send_initialize(&mut self.desk, now, out);
+        self.arm(server);
     }
 
     /// A server has its handshake: what is wanted of it, it gets.
-    fn ready(&mut self, server: ServerIndex, now: Instant, out: &mut dyn Out) {
+    fn on_ready(&mut self, server: ServerIndex, now: Instant, out: &mut dyn Out) {
         let Merge { members, desk, .. } = self;
         let Member { lane, subscriptions, .. } = &mut members[server];
         for uri in subscriptions.keys() {
             let params = serde_json::json!({ "uri": **uri }).to_string();
-            lane.order("resources/subscribe", params.as_bytes(), desk, out);
+            lane.send_unawaited("resources/subscribe", params.as_bytes(), desk, out);
         }
         self.stale = true;
         self.pass_level(server, out);
         for kind in ListKind::ALL {
-            self.read(server, kind, now, out);
+            self.read_list(server, kind, now, out);
         }
         self.release(server, out);
-        self.settle(now, out);
+        self.answer_waiting(now, out);
     }
 
     /// The server refused to initialize. The others go on.
-    pub(super) fn unwelcome(&mut self, server: ServerIndex, error: &str, now: Instant, out: &mut dyn Out) {
+    pub(super) fn on_refusal(&mut self, server: ServerIndex, error: &str, now: Instant, out: &mut dyn Out) {
         let member = &mut self.members[server];
         if member.lane.is_initialized() {
             // Some take one handshake only. Then it stays with the first.
             member.lane.state = ServerSide::Ready { told: true };
-            return self.ready(server, now, out);
+            return self.on_ready(server, now, out);
         }
         member.lane.state = ServerSide::Refusing { why: error.to_owned() };
         member.silent = true;
-        out.note(Note::Refused { server, error: error.to_owned() });
+        out.note(Note::of(server, What::Refused { error: error.to_owned() }));
         self.release(server, out);
-        self.settle(now, out);
+        self.answer_waiting(now, out);
     }
 
     /// What is due at a server: a handshake or a list that takes too long, a list to be read again; what is to be remembered.
-    pub(super) fn tend(&mut self, server: ServerIndex, now: Instant, out: &mut dyn Out) {
+    pub(super) fn check_server(&mut self, server: ServerIndex, now: Instant, out: &mut dyn Out) {
         if self.members[server].stays_at().is_some_and(|at| at <= now) {
-            self.unwelcome(server, "it did not answer", now, out);
+            self.on_refusal(server, "it did not answer", now, out);
         }
         for kind in ListKind::ALL {
             let Member { lane, shelf, .. } = &mut self.members[server];
             if let Some(number) = shelf.is_late(kind, now) {
                 lane.drop_list(kind, number, out);
-                self.turn(server, kind, number, Err((0, "it took too long")), now, out);
+                self.on_page(server, kind, number, Err((0, "it took too long")), now, out);
             } else if lane.is_ready() && shelf.is_due(kind, now) {
-                self.read(server, kind, now, out);
+                self.read_list(server, kind, now, out);
             }
         }
         if let Some(memory) = self.members[server].shelf.memory(now) {
@@ -176,8 +179,7 @@ impl Merge {
     }
 
     /// Begins to read a list, if the server has such a one. Tools are asked for in any case: some serve them without saying so.
-    fn read(&mut self, server: ServerIndex, kind: ListKind, now: Instant, out: &mut dyn Out) {
-        self.due.take();
+    fn read_list(&mut self, server: ServerIndex, kind: ListKind, now: Instant, out: &mut dyn Out) {
         let Member { lane, shelf, .. } = &mut self.members[server];
         let capability = if kind == ListKind::Templates { "resources" } else { kind.member() };
         let has = kind == ListKind::Tools || shelf.welcome.as_ref().is_some_and(|w| w.can(capability));
@@ -188,21 +190,22 @@ impl Merge {
         {
             lane.send(Flight::List(kind, number), kind.method(), None, &mut self.desk, out);
         }
+        self.arm(server);
     }
 
     /// A list of a server has changed.
-    fn changed(&mut self, server: ServerIndex, kind: ListKind, now: Instant, out: &mut dyn Out) {
-        self.due.take();
+    fn on_list_changed(&mut self, server: ServerIndex, kind: ListKind, now: Instant, out: &mut dyn Out) {
         let Member { lane, shelf, .. } = &mut self.members[server];
         if lane.is_ready()
             && let Some(number) = shelf.changed(kind, now)
         {
             lane.send(Flight::List(kind, number), kind.method(), None, &mut self.desk, out);
         }
+        self.arm(server);
     }
 
     /// A page of a list, or the code and the words of an error.
-    pub(super) fn turn(
+    pub(super) fn on_page(
         &mut self,
         server: ServerIndex,
         kind: ListKind,
@@ -211,38 +214,38 @@ impl Merge {
         now: Instant,
         out: &mut dyn Out,
     ) {
-        self.due.take();
         let Member { lane, shelf, policy, judged, .. } = &mut self.members[server];
         let (page, error) = match answer {
-            Ok(result) => (Answer::Result(result), "it is not as MCP has it"),
-            Err((METHOD_NOT_FOUND, error)) => (Answer::Unknown, error),
-            Err((_, error)) => (Answer::Failed, error),
+            Ok(result) => (PageAnswer::Result(result), "it is not as MCP has it"),
+            Err((METHOD_NOT_FOUND, error)) => (PageAnswer::Unknown, error),
+            Err((_, error)) => (PageAnswer::Failed, error),
         };
-        match shelf.turn(kind, number, page, now) {
-            Turned::Stale => {}
-            Turned::More(params) => {
+        match shelf.on_page(kind, number, page, now) {
+            Paged::Stale => {}
+            Paged::More(params) => {
                 lane.send(Flight::List(kind, number), kind.method(), Some(&params), &mut self.desk, out);
             }
-            Turned::Again => self.read(server, kind, now, out),
-            Turned::Failed => {
-                out.note(Note::NotListed { server, list: kind.method(), error: error.to_owned() });
-                self.settle(now, out);
+            Paged::Again => self.read_list(server, kind, now, out),
+            Paged::Failed => {
+                out.note(Note::of(server, What::NotListed { list: kind.method(), error: error.to_owned() }));
+                self.answer_waiting(now, out);
             }
-            Turned::Done(changed) => {
+            Paged::Done(changed) => {
                 self.stale |= changed;
                 if kind == ListKind::Tools && (changed || !*judged) {
                     *judged = true;
                     let names = published::names(&shelf.lists);
                     if let Some(what) = policy.doubts(&names.iter().map(|name| &**name).collect::<Vec<_>>()) {
-                        out.note(Note::DoubtfulTools { server, what });
+                        out.note(Note::of(server, What::DoubtfulTools { what }));
                     }
                 }
                 if let Some(memory) = shelf.memory(now) {
                     out.remember(server, &memory);
                 }
-                self.settle(now, out);
+                self.answer_waiting(now, out);
             }
         }
+        self.arm(server);
     }
 
     pub(super) fn server_notifies(
@@ -254,11 +257,11 @@ impl Merge {
         out: &mut dyn Out,
     ) {
         match e.method.clone().map_or(&b""[..], |r| &frame[r]) {
-            b"notifications/tools/list_changed" => self.changed(server, ListKind::Tools, now, out),
-            b"notifications/prompts/list_changed" => self.changed(server, ListKind::Prompts, now, out),
+            b"notifications/tools/list_changed" => self.on_list_changed(server, ListKind::Tools, now, out),
+            b"notifications/prompts/list_changed" => self.on_list_changed(server, ListKind::Prompts, now, out),
             b"notifications/resources/list_changed" => {
-                self.changed(server, ListKind::Resources, now, out);
-                self.changed(server, ListKind::Templates, now, out);
+                self.on_list_changed(server, ListKind::Resources, now, out);
+                self.on_list_changed(server, ListKind::Templates, now, out);
             }
             b"notifications/cancelled" => self.desk.withdraw(server, frame, e, out),
             // Before the handshake an endpoint expects nothing.

@@ -79,7 +79,7 @@ enum State {
 
 /// What a page of a list leads to.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Turned {
+pub(super) enum Paged {
     /// It belongs to a reading that was given up.
     Stale,
     /// There is another page: the parameters that ask for it.
@@ -94,7 +94,7 @@ pub(super) enum Turned {
 
 /// What a server answered to a list request.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Answer<'a> {
+pub(super) enum PageAnswer<'a> {
     Result(&'a [u8]),
     /// It has no such list.
     Unknown,
@@ -207,23 +207,23 @@ impl Shelf {
     }
 
     /// What the server answered in a reading.
-    pub(super) fn turn(&mut self, kind: ListKind, number: u32, answer: Answer<'_>, now: Instant) -> Turned {
+    pub(super) fn on_page(&mut self, kind: ListKind, number: u32, answer: PageAnswer<'_>, now: Instant) -> Paged {
         let reading = &mut self.readings[kind as usize];
         if reading.number != number {
-            return Turned::Stale;
+            return Paged::Stale;
         }
         let (until, mut items, mut bytes, mut cursors, again) = match std::mem::replace(&mut reading.state, State::Idle)
         {
             State::Pages { until, items, bytes, cursors, again } => (until, items, bytes, cursors, again),
             other @ (State::Idle | State::Due(_)) => {
                 reading.state = other;
-                return Turned::Stale;
+                return Paged::Stale;
             }
         };
         let page = match answer {
-            Answer::Result(result) => page(result, kind),
-            Answer::Unknown => Some(Page::default()),
-            Answer::Failed => None,
+            PageAnswer::Result(result) => page(result, kind),
+            PageAnswer::Unknown => Some(Page::default()),
+            PageAnswer::Failed => None,
         };
         let Some(page) = page else {
             reading.state = State::Due(now + reading.retry);
@@ -231,7 +231,7 @@ impl Shelf {
             if reading.known == Known::Unread {
                 reading.known = Known::Unreadable;
             }
-            return Turned::Failed;
+            return Paged::Failed;
         };
         for item in page.items {
             bytes += item.len();
@@ -248,20 +248,20 @@ impl Shelf {
             if !cursors.contains(&cursor) {
                 cursors.push(cursor);
                 reading.state = State::Pages { until, items, bytes, cursors, again };
-                return Turned::More(serde_json::json!({ "cursor": *next }).to_string().into_bytes());
+                return Paged::More(serde_json::json!({ "cursor": *next }).to_string().into_bytes());
             }
         }
         reading.retry = RETRY;
         if again && reading.eager > 0 {
             reading.eager -= 1;
-            return Turned::Again;
+            return Paged::Again;
         }
         if again {
             reading.state = State::Due(now + PACE);
         }
         reading.known = Known::Whole;
         self.unkept = true;
-        Turned::Done(self.lists.set(kind, items))
+        Paged::Done(self.lists.set(kind, items))
     }
 
     /// When [`Shelf::is_late`] will say yes next, or [`Shelf::is_due`] where the server can be asked (`ready`), or something
@@ -353,8 +353,8 @@ mod tests {
             self.number = self.shelf.begin(TOOLS, self.now).unwrap();
         }
 
-        fn turn(&mut self, result: &str) -> Turned {
-            self.shelf.turn(TOOLS, self.number, Answer::Result(result.as_bytes()), self.now)
+        fn on_page(&mut self, result: &str) -> Paged {
+            self.shelf.on_page(TOOLS, self.number, PageAnswer::Result(result.as_bytes()), self.now)
         }
 
         fn items(&self) -> Vec<&str> {
@@ -365,26 +365,26 @@ mod tests {
     #[test]
     fn all_pages_of_a_list_are_read_and_a_circle_ends_it() {
         let mut rig = Rig::new();
-        let more = rig.turn(r#"{"tools":[{"name":"a","n":1.50}],"nextCursor":"1"}"#);
-        assert_eq!(more, Turned::More(br#"{"cursor":"1"}"#.to_vec()));
-        let more = rig.turn(r#"{"tools":[{"name":"b"}],"nextCursor":"2"}"#);
-        assert!(matches!(more, Turned::More(_)));
-        assert_eq!(rig.turn(r#"{"tools":[{"name":"c"}],"nextCursor":"1"}"#), Turned::Done(true));
+        let more = rig.on_page(r#"{"tools":[{"name":"a","n":1.50}],"nextCursor":"1"}"#);
+        assert_eq!(more, Paged::More(br#"{"cursor":"1"}"#.to_vec()));
+        let more = rig.on_page(r#"{"tools":[{"name":"b"}],"nextCursor":"2"}"#);
+        assert!(matches!(more, Paged::More(_)));
+        assert_eq!(rig.on_page(r#"{"tools":[{"name":"c"}],"nextCursor":"1"}"#), Paged::Done(true));
         assert_eq!(rig.items(), [r#"{"name":"a","n":1.50}"#, r#"{"name":"b"}"#, r#"{"name":"c"}"#]);
         assert_eq!(rig.shelf.next_tick(true), None);
-        assert_eq!(rig.turn(r#"{"tools":[]}"#), Turned::Stale, "given twice");
+        assert_eq!(rig.on_page(r#"{"tools":[]}"#), Paged::Stale, "given twice");
     }
 
     #[test]
     fn raw_control_characters_null_lists_and_empty_cursors_cost_nobody_its_tools() {
         let mut rig = Rig::new();
         assert_eq!(
-            rig.turn("{\"tools\":[{\"name\":\"a\",\"description\":\"x\ty\"}],\"nextCursor\":\"\"}"),
-            Turned::Done(true)
+            rig.on_page("{\"tools\":[{\"name\":\"a\",\"description\":\"x\ty\"}],\"nextCursor\":\"\"}"),
+            Paged::Done(true)
         );
         assert_eq!(rig.items(), [r#"{"name":"a","description":"x y"}"#]);
         rig.begin();
-        assert_eq!(rig.turn(r#"{"tools":null}"#), Turned::Done(true));
+        assert_eq!(rig.on_page(r#"{"tools":null}"#), Paged::Done(true));
     }
 
     #[test]
@@ -392,11 +392,11 @@ mod tests {
         let mut rig = Rig::new();
         for _ in 0..EAGER {
             assert_eq!(rig.shelf.changed(TOOLS, rig.now), None);
-            assert_eq!(rig.turn(r#"{"tools":[{"name":"a"}]}"#), Turned::Again);
+            assert_eq!(rig.on_page(r#"{"tools":[{"name":"a"}]}"#), Paged::Again);
             rig.begin();
         }
         assert_eq!(rig.shelf.changed(TOOLS, rig.now), None);
-        assert_eq!(rig.turn(r#"{"tools":[{"name":"b"}]}"#), Turned::Done(true), "what there is");
+        assert_eq!(rig.on_page(r#"{"tools":[{"name":"b"}]}"#), Paged::Done(true), "what there is");
         for _ in 0..100 {
             assert_eq!(rig.shelf.changed(TOOLS, rig.now), None);
         }
@@ -407,22 +407,22 @@ mod tests {
     #[test]
     fn a_list_that_cannot_be_read_is_not_taken_for_empty_and_is_tried_again_later_and_later() {
         let mut rig = Rig::new();
-        assert_eq!(rig.turn(r#"{"tools":[{"name":"a"}]}"#), Turned::Done(true));
+        assert_eq!(rig.on_page(r#"{"tools":[{"name":"a"}]}"#), Paged::Done(true));
         for wait in [5, 10, 20, 40, 80, 160, 300, 300] {
             rig.begin();
-            let failed = rig.shelf.turn(TOOLS, rig.number, Answer::Failed, rig.now);
+            let failed = rig.shelf.on_page(TOOLS, rig.number, PageAnswer::Failed, rig.now);
             let due = Some(rig.now + Duration::from_secs(wait));
-            assert_eq!((failed, rig.shelf.next_tick(true)), (Turned::Failed, due));
-            assert_eq!((rig.turn(r#"{"tools":[]}"#), rig.shelf.next_tick(true)), (Turned::Stale, due), "too late");
+            assert_eq!((failed, rig.shelf.next_tick(true)), (Paged::Failed, due));
+            assert_eq!((rig.on_page(r#"{"tools":[]}"#), rig.shelf.next_tick(true)), (Paged::Stale, due), "too late");
         }
         assert_eq!(rig.items().len(), 1);
         for broken in ["{}", "[]", r#"{"tools":{}}"#] {
             rig.begin();
-            assert_eq!(rig.turn(broken), Turned::Failed, "{broken}");
+            assert_eq!(rig.on_page(broken), Paged::Failed, "{broken}");
         }
         rig.begin();
-        let unknown = rig.shelf.turn(TOOLS, rig.number, Answer::Unknown, rig.now);
-        assert_eq!((unknown, rig.items().len()), (Turned::Done(true), 0));
+        let unknown = rig.shelf.on_page(TOOLS, rig.number, PageAnswer::Unknown, rig.now);
+        assert_eq!((unknown, rig.items().len()), (Paged::Done(true), 0));
     }
 
     #[test]
@@ -439,7 +439,7 @@ mod tests {
         let mut given = Vec::new();
         for _ in 0..8 {
             given.push((rig.shelf.next_tick(true).unwrap() - rig.now).as_secs());
-            rig.shelf.turn(TOOLS, rig.number, Answer::Failed, rig.now);
+            rig.shelf.on_page(TOOLS, rig.number, PageAnswer::Failed, rig.now);
             rig.begin();
         }
         assert_eq!(given, [30, 30, 30, 40, 80, 160, 300, 300]);
@@ -454,14 +454,14 @@ mod tests {
             assert_eq!(rig.shelf.memory(rig.now), None);
             rig.shelf.none(kind);
         }
-        rig.turn(r#"{"tools":[{"name":"a"}]}"#);
+        rig.on_page(r#"{"tools":[{"name":"a"}]}"#);
         let memory = rig.shelf.memory(rig.now).unwrap();
         assert_eq!(memory.lists.get(TOOLS).len(), 1);
         let mut again = Shelf::new(Some(memory.clone()));
         again.welcomed(None, welcome());
         assert_eq!(again.memory(rig.now), None, "the same");
         rig.begin();
-        rig.turn(r#"{"tools":[{"name":"b"}]}"#);
+        rig.on_page(r#"{"tools":[{"name":"b"}]}"#);
         assert_eq!(rig.shelf.memory(rig.now), None, "too soon");
         assert_eq!(rig.shelf.next_tick(true), Some(rig.now + BETWEEN_MEMORIES));
         assert!(rig.shelf.memory(rig.now + BETWEEN_MEMORIES).is_some());

@@ -25,7 +25,7 @@ impl Out for Sink {
     }
     fn remember(&mut self, _: ServerIndex, _: &Memory) {}
     fn note(&mut self, note: Note<'_>) {
-        if let Note::Turn { server, what } = note {
+        if let Note { server: Some(server), what: What::Turn { what } } = note {
             self.notes.push((server, what));
         }
     }

@@ -1,0 +1,182 @@
+//! What a router has to say to the log.
+
+use std::fmt;
+use std::time::Duration;
+
+use super::ServerIndex;
+use crate::tools::size::Size;
+use crate::words::span;
+
+/// Something that a person may want to know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Note<'a> {
+    /// The server that it is about; `None`: the endpoint.
+    pub server: Option<ServerIndex>,
+    /// What it is.
+    pub what: What<'a>,
+}
+
+impl<'a> Note<'a> {
+    /// About a server.
+    pub fn of(server: ServerIndex, what: What<'a>) -> Self {
+        Note { server: Some(server), what }
+    }
+
+    /// About the endpoint.
+    pub fn of_endpoint(what: What<'a>) -> Self {
+        Note { server: None, what }
+    }
+}
+
+/// What there is to say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum What<'a> {
+    /// A line of a server's stdout that is no message.
+    Noise {
+        /// The line, untrusted.
+        line: &'a [u8],
+    },
+    /// The endpoint sent something that is no message; it was answered with a parse error.
+    NotMessage {
+        /// Why not.
+        why: String,
+    },
+    /// A message of a server could not be read; the request that it belongs to was answered with an error.
+    Unreadable {
+        /// Why not.
+        why: String,
+    },
+    /// A message above the size limit was dropped.
+    TooLarge {
+        /// Its length in bytes.
+        size: u64,
+        /// Whether its request could be answered with an error.
+        answered: bool,
+    },
+    /// An answer that nobody waits for: too late, given twice, or never asked for.
+    Unclaimed,
+    /// The server answered the endpoint's `initialize` (or ours in its name).
+    Initialized {
+        /// Its name and version, as it gave them.
+        identity: String,
+    },
+    /// A server's own request was answered by us, because the endpoint can't or doesn't.
+    AnsweredForEndpoint {
+        /// Its method.
+        method: String,
+        /// Why the endpoint didn't get it or didn't answer.
+        why: &'static str,
+    },
+    /// The server answered `initialize` with an error. Others that share its connection go on.
+    Refused {
+        /// Its words.
+        error: String,
+    },
+    /// The server could not say what it has. It is asked again.
+    NotListed {
+        /// The request.
+        list: &'static str,
+        /// Its words, or ours.
+        error: String,
+    },
+    /// Not all that the server has fits into a message.
+    ListTooLong {
+        /// The largest message, in bytes.
+        max: usize,
+    },
+    /// The config says something about tools that does not fit those that the server has.
+    DoubtfulTools {
+        /// What, as a sentence.
+        what: String,
+    },
+    /// The endpoint has read the list of tools.
+    ToolsRead {
+        /// The size of the answer.
+        size: Size,
+    },
+    /// A call was answered.
+    Served {
+        /// What was called.
+        method: &'a [u8],
+        /// From our receiving the request to our sending the answer.
+        took: Duration,
+    },
+    /// The server was called and has said nothing since, nor given a sign of life when it was asked for one.
+    Silent {
+        /// For how long.
+        lasted: Duration,
+        /// For so long that it counts as not healthy. That was said before, when it was not that long yet.
+        failed: bool,
+    },
+    /// It has said something after all.
+    Heard {
+        /// For how long it had not.
+        lasted: Duration,
+    },
+    /// Whose turn it is changes, or was asked to.
+    Turn {
+        /// What about it, as a sentence about the server.
+        what: String,
+    },
+}
+
+impl fmt::Display for Note<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.what {
+            What::Noise { line } => {
+                write!(f, "stdout line that is not JSON-RPC: {}", String::from_utf8_lossy(&line[..line.len().min(200)]))
+            }
+            What::NotMessage { why } => write!(
+                f,
+                "the endpoint sent something that is no JSON-RPC message ({why}); answered with a parse error"
+            ),
+            What::Unreadable { why } => write!(
+                f,
+                "the server sent a message that is not JSON-RPC ({why}); the request that it belongs to was answered with an error"
+            ),
+            What::TooLarge { size, answered } => write!(
+                f,
+                "{} sent a message of {size} bytes, above maxFrameSize; {}",
+                if self.server.is_some() { "the server" } else { "the endpoint" },
+                if *answered {
+                    "its request was answered with an error"
+                } else {
+                    "dropped: its id could not be found, or nobody waits for it"
+                },
+            ),
+            What::Unclaimed => {
+                let whose = if self.server.is_some() { "server" } else { "endpoint" };
+                write!(f, "dropped an answer of the {whose} that nobody waits for")
+            }
+            What::Initialized { identity } => write!(f, "initialized: {identity}"),
+            What::AnsweredForEndpoint { method, why } => {
+                write!(f, "answered the server's {method} with an error: {why}")
+            }
+            What::Refused { error } => {
+                write!(f, "the server refused to initialize: {error}; its calls are refused until it accepts")
+            }
+            What::NotListed { list, error } => {
+                write!(f, "the server did not answer {list}: {error}; what it has of that is not published yet")
+            }
+            What::ListTooLong { max } => write!(
+                f,
+                "not all that the server offers fits into a message of {max} bytes (maxFrameSize); publish less by \"tools\", or set \"slim\": true"
+            ),
+            What::DoubtfulTools { what } => f.write_str(what),
+            What::ToolsRead { size: Size { bytes, tokens } } => {
+                write!(f, "the endpoint read the list of tools: {bytes} bytes, about {tokens} tokens")
+            }
+            What::Served { method, took } => {
+                write!(f, "{} answered in {took:.1?}", String::from_utf8_lossy(method))
+            }
+            What::Silent { lasted, .. } => write!(
+                f,
+                "was called {} ago and has said nothing since, nor answered a ping: it may hang, or work on something long. \
+                 If it hangs, end its process, and it is started anew; a \"timeout\" gives its callers an error in time",
+                span(*lasted)
+            ),
+            What::Heard { lasted } => write!(f, "says something again, after {}", span(*lasted)),
+            What::Turn { what } => f.write_str(what),
+        }
+    }
+}
