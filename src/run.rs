@@ -231,6 +231,7 @@ impl Signals {
 
 /// Whether whoever started us told the system to ignore a signal.
 #[cfg(unix)]
+#[expect(unsafe_code, reason = "the standard library does not tell what became of a signal")]
 fn is_ignored(signal: i32) -> bool {
     let mut action = std::mem::MaybeUninit::<libc::sigaction>::zeroed();
     // SAFETY: without a new action it only writes the present one, to memory of the right type; all-zero is one, too.

@@ -28,6 +28,7 @@ impl Alarm {
     }
 
     #[cfg(target_os = "linux")]
+    #[expect(unsafe_code, reason = "tokio wants a promise that the descriptor stays the same")]
     fn unset() -> Option<Self> {
         use rustix::time::{TimerfdClockId, TimerfdFlags, timerfd_create};
         use tokio::io::{Interest, unix::AsyncFd};

@@ -81,6 +81,7 @@ impl WakeWatch {
 
 /// A timer for the end of time, which is cancelled when the real-time clock jumps.
 #[cfg(target_os = "linux")]
+#[expect(unsafe_code, reason = "tokio wants a promise that the descriptor stays the same")]
 fn clock_timer() -> std::io::Result<tokio::io::unix::AsyncFd<rustix::fd::OwnedFd>> {
     use rustix::time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec};
     use tokio::io::{Interest, unix::AsyncFd};

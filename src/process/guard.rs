@@ -73,6 +73,7 @@ impl Guard {
 }
 
 #[cfg(unix)]
+#[expect(unsafe_code, reason = "to fork, and to make little of what is left, there is no safe way")]
 mod unix {
     use std::ffi::{c_char, c_int};
     use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};

@@ -43,6 +43,7 @@ pub fn hide_all() {
 pub fn hide_all() {}
 
 #[cfg(target_os = "linux")]
+#[expect(unsafe_code, reason = "the arguments lie where the kernel put them")]
 fn with_arguments(change: impl FnOnce(&mut [u8])) {
     let Some((start, end)) = std::fs::read_to_string("/proc/self/stat").ok().and_then(|stat| argument_range(&stat))
     else {

@@ -25,6 +25,7 @@
 //! with its name; `touch` says that the list has changed, which isn't so. Frames with params it can't read get −32602,
 //! unknown methods −32601; broken JSON and cancellations are noted on stderr.
 
+#![expect(unsafe_code, reason = "what a server does to itself has no safe form")]
 #![expect(clippy::expect_used, clippy::exit, clippy::zombie_processes, reason = "a server for tests")]
 
 use std::io::{self, BufRead, Write};

@@ -23,6 +23,7 @@ struct Network(File);
 
 impl Network {
     /// A new one, which the calling thread is in from now on; why not, where that isn't allowed.
+    #[expect(unsafe_code, reason = "rustix leaves it to the caller that no other thread minds")]
     fn new() -> Result<Self, String> {
         // SAFETY: the network namespace is the thread's own; no descriptor or memory is shared less than before.
         unsafe { unshare_unsafe(UnshareFlags::NEWNET) }.map_err(|why| format!("no network namespace: {why}"))?;

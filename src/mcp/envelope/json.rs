@@ -49,6 +49,7 @@ fn bits<const N: usize>(block: &[u8; N], is: impl Fn(u8) -> bool) -> u64 {
 /// One bit of each byte, all of whose bits are the same.
 #[cfg(target_arch = "x86_64")]
 #[inline(always)]
+#[expect(unsafe_code, reason = "the standard library has no safe form of this instruction")]
 fn gather(bytes: &[u8]) -> u64 {
     use std::arch::x86_64::{_mm_movemask_epi8, _mm_set_epi64x};
     bytes.as_chunks::<16>().0.iter().rev().fold(0, |bits, sixteen| {
