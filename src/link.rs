@@ -28,7 +28,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
 use tokio_util::io::poll_read_buf;
 
-use self::cause::{Cause, code, pace};
+use self::cause::{Cause, Takeover, pace};
 use self::keepalive::{Beat, Keepalive};
 use crate::backoff::{Backoff, Contest};
 use crate::chunk::poll_chunk;
@@ -364,8 +364,8 @@ impl Link {
         let mut retry_in = self.backoff.after(pace(cause), rand::random());
         let cause = match cause {
             Cause::Closed { code, reason, .. } => {
+                let replaced = cause.takeover() != Takeover::Unlikely;
                 let reason = Redaction::of(&self.endpoint, &self.spec).shown(reason, REASON);
-                let replaced = *code == Some(code::REGULAR);
                 let held_back = replaced.then(|| self.contest.replaced(rand::random())).flatten();
                 retry_in = retry_in.max(held_back.unwrap_or_default());
                 &Cause::Closed { code: *code, reason, contested: held_back.is_some() }

@@ -5,7 +5,7 @@
 use std::fmt::Write;
 use std::time::Duration;
 
-use crate::link::cause::{self, Cause};
+use crate::link::cause::Cause;
 use crate::mcp::cloud;
 use crate::router::{Account, Greeting};
 use crate::words::span;
@@ -61,14 +61,8 @@ pub(super) fn explain(cause: &Cause, open_for: Option<Duration>, account: &Accou
 
 /// What the user can do, where our state points at something.
 fn advice(cause: &Cause, open_for: Duration, account: &Account) -> Option<String> {
-    let (code, contested) = match cause {
-        Cause::Closed { code, contested, .. } => (*code, *contested),
-        Cause::Dial(_) | Cause::Ours(_) | Cause::Lost(_) | Cause::Unresponsive { .. } | Cause::Protocol(_) => {
-            return None;
-        }
-    };
-    if code != Some(cloud::CLOSE) {
-        return cause::meaning(code, contested).map(str::to_owned);
+    if !matches!(cause, Cause::Closed { code: Some(cloud::CLOSE), .. }) {
+        return cause.meaning().map(str::to_owned);
     }
     let limit = cloud::INITIALIZE.as_secs();
     let likely = "too many connections on this token or agent";
@@ -151,6 +145,21 @@ mod tests {
         let once =
             explain(&closed(1000), Some(Duration::from_secs(3)), &account(Some(Greeting::Answered), 9), "calculator");
         assert!(!once.contains("keeps"), "{once}");
+    }
+
+    #[test]
+    fn a_regular_close_with_a_reason_of_its_own_is_quoted_and_accuses_nobody() {
+        for reason in ["idle timeout", "令牌已过期"] {
+            let cause = Cause::Closed { code: Some(1000), reason: reason.into(), contested: false };
+            let line = explain(&cause, Some(Duration::from_secs(3)), &account(Some(Greeting::Answered), 9), "h");
+            assert_eq!(
+                line,
+                format!(
+                    "closed 1000 \"{reason}\" after 3.0 s; everything it asked was answered; \
+                     a regular close, for the reason that the endpoint gives"
+                )
+            );
+        }
     }
 
     #[test]
