@@ -40,6 +40,7 @@ use crate::net::alarm::Alarm;
 use crate::net::dial::{Dialed, Stream, dial};
 use crate::net::error::DialError;
 use crate::net::peer_text::Redaction;
+use crate::net::tls::words;
 use crate::net::websocket::{Event, Incoming, Outgoing, Violation};
 use crate::wakers::Wakers;
 
@@ -272,7 +273,7 @@ impl Link {
                     }
                 }
                 Poll::Ready(failed) => {
-                    let why = failed.map_or_else(|e| e.to_string(), |_| "the socket takes no more".into());
+                    let why = failed.map_or_else(|e| words::of_io(&e), |_| "the socket takes no more".into());
                     out.clear();
                     if let Phase::Live = open.phase {
                         let at = Instant::now();
@@ -480,7 +481,7 @@ impl Open {
                 Poll::Ready(Ok(_)) => {
                     return Look::Over(Cause::Lost("the connection ended without a close frame".into()));
                 }
-                Poll::Ready(Err(error)) => return Look::Over(Cause::Lost(error.to_string())),
+                Poll::Ready(Err(error)) => return Look::Over(Cause::Lost(words::of_io(&error))),
             }
             if !matches!(look, Look::Nothing) {
                 return look;

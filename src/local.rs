@@ -32,6 +32,7 @@ use tokio::task::JoinSet;
 pub use self::client::{Client, LocalError};
 use crate::config::{Config, Mode};
 use crate::endpoint::Endpoint;
+use crate::mcp::reply::OURS;
 use crate::process::stop::Stop;
 
 /// Each pipe holds one connection, two while it reconnects; the rest is room for refused ones.
@@ -73,6 +74,8 @@ pub struct RpcError {
     pub code: i64,
     /// Its message.
     pub message: String,
+    /// Whether it is mcp-pipe's own, in the place of an answer of the server.
+    pub ours: bool,
 }
 
 impl RpcError {
@@ -83,13 +86,17 @@ impl RpcError {
 impl From<Value> for RpcError {
     fn from(error: Value) -> Self {
         let message = error["message"].as_str().map_or_else(|| error.to_string(), str::to_owned);
-        RpcError { code: error["code"].as_i64().unwrap_or_default(), message }
+        let (key, name) = OURS;
+        RpcError { code: error["code"].as_i64().unwrap_or_default(), message, ours: error["data"][key] == name }
     }
 }
 
 impl fmt::Display for RpcError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} (code {})", self.message, self.code)
+        match self.ours {
+            true => f.write_str(&self.message),
+            false => write!(f, "{} (code {})", self.message, self.code),
+        }
     }
 }
 

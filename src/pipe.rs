@@ -466,7 +466,7 @@ fn on_link(router: &mut dyn Router, mut out: Buffers<'_>, event: LinkEvent<'_>, 
     let name = &out.sides.name;
     match event {
         LinkEvent::Up(took) => {
-            info!(event = "CONNECTION_OPENED", server = %name, "connected in {took:.0?}");
+            info!(event = "CONNECTION_OPENED", server = %name, "connected in {}", span(took));
             out.sides.connected();
             if let Some(witness) = &out.sides.witness {
                 witness.opened(now);

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use crate::catalogue::Memory;
 use crate::frame::Cut;
 use crate::tools::size::Size;
-use crate::words::span;
+use crate::words::{counted, span};
 
 mod desk;
 mod edits;
@@ -316,10 +316,15 @@ impl fmt::Display for Note<'_> {
             ),
             Note::DoubtfulTools { what, .. } => f.write_str(what),
             Note::ToolsRead { size: Size { bytes, tokens } } => {
-                write!(f, "the endpoint read the list of tools: {bytes} bytes, about {tokens} tokens")
+                write!(
+                    f,
+                    "the endpoint read the list of tools: {}, about {}",
+                    counted(*bytes, "byte"),
+                    counted(*tokens, "token")
+                )
             }
             Note::Served { method, took, .. } => {
-                write!(f, "{} answered in {took:.1?}", String::from_utf8_lossy(method))
+                write!(f, "{} answered in {}", String::from_utf8_lossy(method), span(*took))
             }
             Note::Silent { lasted, .. } => write!(
                 f,

@@ -21,6 +21,7 @@ use crate::router::TurnCommand;
 use crate::sharing::layout::groups;
 use crate::supervisor;
 use crate::supervisor::steering::Steering;
+use crate::words::counted;
 
 /// Starts the watcher that ends what a killed mcp-pipe leaves behind. To be called before there is any thread.
 pub fn guard() -> (Guard, Option<io::Error>) {
@@ -133,9 +134,14 @@ async fn serve(mut config: Config, status: &Status, stop: Stop, pipes: impl Asyn
 
 fn announce(config: &Config) {
     let n = config.servers.len();
-    let s = if n == 1 { "" } else { "s" };
     let version = env!("CARGO_PKG_VERSION");
-    info!(event = "STARTED", servers = n, "mcp-pipe {version}: {n} server{s}, process {}", std::process::id());
+    info!(
+        event = "STARTED",
+        servers = n,
+        "mcp-pipe {version}: {}, process {}",
+        counted(n, "server"),
+        std::process::id()
+    );
     for group in groups(config.servers.clone()) {
         for (spec, endpoint) in &group.servers {
             info!(event = "SERVER_CONFIGURED", server = %spec.name, "to be served on {endpoint}");

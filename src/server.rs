@@ -33,7 +33,7 @@ use crate::backoff::Pace;
 use crate::config::ServerSpec;
 use crate::frame::{Cut, Line, LineOut};
 use crate::process::guard::Guard;
-use crate::words::span;
+use crate::words::{counted, span};
 
 /// Once this long up, a server's next crash is not part of a loop.
 const STABLE: Duration = Duration::from_secs(60);
@@ -260,7 +260,7 @@ fn log_stderr(name: &str, noted: Noted<'_>) {
     match noted {
         Noted::Line(text) => tracing::info!(event = "SERVER_STDERR", server = %name, "{text}"),
         Noted::LeftOut(n) => {
-            tracing::warn!(event = "SERVER_STDERR", server = %name, left_out = n, "{n} lines of stderr left out: too many at once");
+            tracing::warn!(event = "SERVER_STDERR", server = %name, left_out = n, "{} of stderr left out: too many at once", counted(n as usize, "line"));
         }
     }
 }

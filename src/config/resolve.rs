@@ -16,6 +16,7 @@ use super::{CommandSpec, Config, Environment, ServerSpec, cache, defaults, locat
 use crate::endpoint::{Endpoint, Secret};
 use crate::error::{Problem, Problems};
 use crate::tools::ToolPolicy;
+use crate::words::span;
 
 /// What a run needs to know, and what a person should.
 #[derive(Debug)]
@@ -39,8 +40,21 @@ impl Resolved {
         for note in &self.notes {
             tracing::info!(event = "CONFIG_NOTE", "{note}");
         }
-        tracing::debug!(event = "CONFIG_RESOLVED", "{:?}", self.config);
+        for spec in &self.config.servers {
+            tracing::debug!(event = "CONFIG_RESOLVED", server = %spec.name, "{}", summary(spec));
+        }
     }
+}
+
+/// What of a server's entry tells most where something goes wrong.
+fn summary(spec: &ServerSpec) -> String {
+    let CommandSpec { program, args, env, cwd, .. } = &spec.command;
+    let args: String = args.iter().map(|arg| format!(" {arg}")).collect();
+    let cwd = cwd.as_deref().map_or_else(String::new, |cwd| format!(" in {}", cwd.display()));
+    let names: Vec<&str> = env.iter().map(|(name, _)| &**name).collect();
+    let env = if names.is_empty() { String::new() } else { format!(", with {} set", names.join(", ")) };
+    let (start, size) = (span(spec.start_timeout), spec.max_frame);
+    format!("starts {program}{args}{cwd}{env}; startTimeout {start}, maxFrameSize {size} bytes")
 }
 
 /// Where a running mcp-pipe answers `health`: `--status-socket`, then `MCP_STATUS_SOCKET`.

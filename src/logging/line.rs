@@ -9,6 +9,8 @@ use tracing::field::{Field, Visit};
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::{FormatTime as _, SystemTime};
 
+use crate::words::{counted, was};
+
 /// What an event says. The three that every line is about, and the others in order.
 #[derive(Default)]
 pub(super) struct Fields {
@@ -125,8 +127,8 @@ impl Looks {
     /// The line about lines that nobody read in time.
     pub(super) fn missed(self, lines: u64) -> String {
         let mut fields = Fields { event: Some("LOG_LOST".to_owned()), ..Fields::default() };
-        let s = if lines == 1 { "" } else { "s" };
-        fields.message = format!("{lines} line{s} of this log were dropped: nobody read it for a while");
+        let n = usize::try_from(lines).unwrap_or(usize::MAX);
+        fields.message = format!("{} of this log {} dropped: nobody read it for a while", counted(n, "line"), was(n));
         fields.others.push(("lines", lines.into()));
         self.line(Level::WARN, module_path!(), &fields)
     }
@@ -253,6 +255,13 @@ mod tests {
             "{\"timestamp\":\"T\",\"level\":\"INFO\",\"event\":\"SERVER_STARTED\",\"server\":\"calculator\",\
              \"message\":\"two\\nlines\",\"fields\":{\"pid\":12,\"path\":\"a b\"}}\n"
         );
+    }
+
+    #[test]
+    fn one_line_that_was_lost_is_one() {
+        let missed = |n| Looks::Text { colour: false, time: false }.missed(n);
+        assert!(missed(1).contains(" 1 line of this log was dropped"), "{}", missed(1));
+        assert!(missed(2).contains(" 2 lines of this log were dropped"), "{}", missed(2));
     }
 
     #[test]

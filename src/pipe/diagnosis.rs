@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::link::cause::Cause;
 use crate::mcp::cloud;
 use crate::router::{Account, Greeting};
-use crate::words::span;
+use crate::words::{counted, span, was};
 
 /// Age from which an unanswered `initialize` explains the cloud's close: its patience, with a little slack for the way.
 const LATE: Duration = cloud::INITIALIZE.saturating_sub(Duration::from_millis(500));
@@ -46,8 +46,8 @@ pub(super) fn explain(cause: &Cause, open_for: Option<Duration>, account: &Accou
             let oldest = account.unanswered.iter().max_by_key(|(_, age)| *age);
             if let Some((method, age)) = oldest {
                 let n = account.unanswered.len();
-                let (s, was) = if n == 1 { ("", "was") } else { ("s", "were") };
-                add(format!("{n} request{s} {was} unanswered, the oldest ({method}) for {}", span(*age)));
+                let requests = counted(n, "request");
+                add(format!("{requests} {} unanswered, the oldest ({method}) for {}", was(n), span(*age)));
             } else {
                 add("everything it asked was answered".into());
             }
@@ -135,6 +135,9 @@ mod tests {
             vec![("tools/call".into(), Duration::from_secs(70)), ("tools/list".into(), Duration::from_secs(2))];
         let line = explain(&closed(4004), Some(Duration::from_secs(90)), &a, "calculator");
         assert!(line.contains("2 requests were unanswered, the oldest (tools/call) for 70.0 s"), "{line}");
+        a.unanswered.truncate(1);
+        let line = explain(&closed(4004), Some(Duration::from_secs(90)), &a, "calculator");
+        assert!(line.contains("1 request was unanswered"), "{line}");
     }
 
     #[test]

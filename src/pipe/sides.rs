@@ -267,7 +267,7 @@ impl Sides {
                         debug!(event = "ERROR_MESSAGE", server = %name, "{note}");
                     }
                     n @ REFUSALS.. => {
-                        warn!(event = "ERROR_MESSAGE", server = %name, messages = n, "{note}; the {n}th such message on this connection. More of it is counted, not shown");
+                        warn!(event = "ERROR_MESSAGE", server = %name, messages = n, "{note}; so far {n} such messages came on this connection. More of it is counted, not shown");
                     }
                     _ => warn!(event = "ERROR_MESSAGE", server = %name, "{note}"),
                 }

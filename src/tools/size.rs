@@ -4,6 +4,8 @@
 use std::iter::Sum;
 use std::ops::Add;
 
+use crate::words::counted;
+
 /// The size of a text, or of several.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Size {
@@ -42,9 +44,11 @@ impl Sum for Size {
 pub fn budget_warning(whose: &str, Size { bytes, tokens }: Size, budget: usize) -> Option<String> {
     (tokens > budget).then(|| {
         format!(
-            "{whose}: tools of {bytes} bytes, about {tokens} tokens (an estimate), above the toolBudget of {budget}; \
+            "{whose}: tools of {}, about {} (an estimate), above the toolBudget of {budget}; \
              an assistant chooses worse from a long list, and some endpoints refuse it: publish fewer by \"tools\", or set \
-             \"slim\": true; mcp-pipe tools --size shows which are large"
+             \"slim\": true; mcp-pipe tools --size shows which are large",
+            counted(bytes, "byte"),
+            counted(tokens, "token"),
         )
     })
 }

@@ -439,7 +439,10 @@ impl Merge {
             let terms = call.terms.as_deref();
             let (what, limit) = terms.map_or(("", None), |terms| (&*terms.what, terms.timeout));
             let limit = crate::words::span(limit.unwrap_or_default());
-            let message = format!("{what} of server \"{}\" did not answer within {limit} (timeout)", lane.name);
+            let message = format!(
+                "{what} of server \"{}\" did not answer within {limit} (timeout), so mcp-pipe has cancelled the call",
+                lane.name
+            );
             self.desk.refuse(call.id(), UNAVAILABLE, message, out);
         }
     }
