@@ -32,6 +32,7 @@ use tokio::task::JoinSet;
 pub use self::client::{Client, LocalError};
 use crate::config::{Config, Mode};
 use crate::endpoint::Endpoint;
+use crate::logging::Names;
 use crate::mcp::reply::OURS;
 use crate::process::stop::Stop;
 
@@ -106,7 +107,9 @@ type Seats = HashMap<String, Arc<Seat>>;
 /// Where a server's connections and those who ask for it meet.
 #[derive(Debug)]
 struct Seat {
+    /// The server; several that share a connection go by all their names.
     server: String,
+    names: Names,
     presence: watch::Sender<Presence>,
 }
 
@@ -137,10 +140,14 @@ impl LocalEndpoint {
     /// # Errors
     /// When the system has no random numbers.
     pub fn endpoint(&mut self, server: &str) -> io::Result<Endpoint> {
+        self.endpoint_of(Names::from_iter([server.into()]))
+    }
+
+    fn endpoint_of(&mut self, names: Names) -> io::Result<Endpoint> {
         let token = token()?;
         let address = format!("ws://{}/mcp/?token={token}", self.address);
         let presence = watch::Sender::new(Presence::Away("it has not connected yet"));
-        self.seats.insert(token, Arc::new(Seat { server: server.to_owned(), presence }));
+        self.seats.insert(token, Arc::new(Seat { server: names.to_string(), names, presence }));
         address.parse().map_err(io::Error::other)
     }
 
@@ -164,8 +171,7 @@ impl LocalEndpoint {
         self.attach(config)?;
         for mode in [Mode::Multiplex, Mode::Sequential] {
             let sharing = || config.servers.iter().filter(|server| server.sharing.mode == mode);
-            let names: Vec<&str> = sharing().map(|server| &*server.name).collect();
-            let endpoint = Some(self.endpoint(&names.join("+"))?);
+            let endpoint = Some(self.endpoint_of(sharing().map(|server| server.name.clone()).collect())?);
             for server in config.servers.iter_mut().filter(|server| server.sharing.mode == mode) {
                 server.endpoint.clone_from(&endpoint);
             }

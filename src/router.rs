@@ -130,6 +130,8 @@ pub enum Note<'a> {
     ToolsRead {
         /// The size of the answer.
         size: Size,
+        /// How many tools are in it, if these are all.
+        count: Option<usize>,
     },
     /// A call was answered.
     Served {
@@ -315,7 +317,7 @@ impl fmt::Display for Note<'_> {
                 "not all that the server offers fits into a message of {max} bytes (maxFrameSize); publish less by \"tools\", or set \"slim\": true"
             ),
             Note::DoubtfulTools { what, .. } => f.write_str(what),
-            Note::ToolsRead { size: Size { bytes, tokens } } => {
+            Note::ToolsRead { size: Size { bytes, tokens }, .. } => {
                 write!(
                     f,
                     "the endpoint read the list of tools: {}, about {}",

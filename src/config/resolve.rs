@@ -86,6 +86,9 @@ pub fn resolve(line: &CommandLine<'_>, env: &Environment, cwd: &Path) -> Result<
     let read = dotenv.names().join(", and what that lacks from ");
     let notes = if read.is_empty() { Vec::new() } else { vec![format!("variables are read from {read}")] };
     let mut ctx = Context { line, env, dotenv, cwd, base, local, problems, notes, hidden: Hidden::default() };
+    if target == Target::All {
+        ctx.notes.extend(disabled(&file));
+    }
     hide_secrets(&mut ctx, &file);
     let servers = servers(&mut ctx, &file, target, name.as_deref());
     let servers = servers.into_iter().map(|server| start::with_clean_environment(&ctx, server)).collect();
@@ -223,6 +226,13 @@ fn servers(ctx: &mut Context<'_>, file: &File, target: Target<'_>, config: Optio
         missing_endpoint(ctx, &without);
     }
     servers
+}
+
+/// Which of the file's servers are left out because they are disabled.
+fn disabled(file: &File) -> Option<String> {
+    let disabled = file.entries.iter().filter(|entry| entry.disabled.is_some());
+    let names: Vec<&str> = disabled.map(|entry| &*entry.name).collect();
+    (!names.is_empty()).then(|| format!("disabled in the config, so not run: {}", names.join(", ")))
 }
 
 /// Why none of the file's servers can run, for the end of a sentence. A few of them show what is wrong with all.

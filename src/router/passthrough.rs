@@ -29,7 +29,7 @@ use crate::mcp::cloud::HOLD;
 use crate::mcp::envelope::{self, Envelope, Kind, NotMessage, Scanned};
 use crate::mcp::handshake::{Hello, Welcome};
 use crate::mcp::reply::{self, UNAVAILABLE};
-use crate::tools::size::Size;
+use crate::tools::size::{Size, count_of_all};
 
 /// The only server of this router.
 const SERVER: ServerIndex = 0;
@@ -293,8 +293,8 @@ impl Passthrough {
                 if method == b"initialize" {
                     self.relayed_welcome(frame, e, out);
                 } else if let (b"tools/list", Some(result)) = (method, &e.result) {
-                    let size = Size::of(&String::from_utf8_lossy(&frame[result.clone()]));
-                    out.note(Note::ToolsRead { size });
+                    let list = String::from_utf8_lossy(&frame[result.clone()]);
+                    out.note(Note::ToolsRead { size: Size::of(&list), count: count_of_all(&list) });
                 } else if is_call(method) {
                     self.desk.served += 1;
                     out.note(Note::Served { server: SERVER, method, took: now - call.since });

@@ -371,10 +371,9 @@ impl Out for Door<'_> {
             Note::Silent { lasted, failed, .. } => Note::Silent { server, lasted, failed },
             Note::Heard { lasted, .. } => Note::Heard { server, lasted },
             Note::Turn { what, .. } => Note::Turn { server, what },
-            Note::ToolsRead { .. }
-            | Note::NotMessage { .. }
-            | Note::TooLarge { server: None, .. }
-            | Note::Unclaimed { server: None } => note,
+            // Those of one server, of several that take turns.
+            Note::ToolsRead { size, .. } => Note::ToolsRead { size, count: None },
+            Note::NotMessage { .. } | Note::TooLarge { server: None, .. } | Note::Unclaimed { server: None } => note,
         });
     }
 }

@@ -12,7 +12,7 @@ use crate::mcp::reply::{INVALID_PARAMS, METHOD_NOT_FOUND};
 use crate::router::edits::Edits;
 use crate::router::lane::{Call, MAX_WAITING, Terms};
 use crate::tools::object;
-use crate::tools::size::Size;
+use crate::tools::size::{Size, count_of_all};
 
 /// A request of a method that nobody knows is kept for the next server up to this size, in bytes.
 const MAX_ELSEWHERE: usize = 8 * 1024;
@@ -116,7 +116,8 @@ impl Merge {
             out.note(Note::ListTooLong { server, max: self.max_result });
         }
         if kind == ListKind::Tools {
-            out.note(Note::ToolsRead { size: Size::of(&String::from_utf8_lossy(self.published.result(kind))) });
+            let list = String::from_utf8_lossy(self.published.result(kind));
+            out.note(Note::ToolsRead { size: Size::of(&list), count: count_of_all(&list) });
         }
     }
 
