@@ -8,7 +8,8 @@ use std::ffi::OsString;
 use std::path::Path;
 
 use clap::error::ErrorKind;
-use clap::{Args, CommandFactory as _, Parser, Subcommand};
+use clap::parser::ValueSource;
+use clap::{ArgMatches, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use crate::config::options::{CommandLine, Options, Target};
 use crate::endpoint::{Secret, looks_like_endpoint};
@@ -27,6 +28,34 @@ Examples:
 
 A server whose name is also a command (tools, call, health, run, help) is run with: mcp-pipe run NAME";
 
+const RUN_EXAMPLES: &str = "\
+Examples:
+  mcp-pipe run --local     every server of mcp_config.json, no account, no network
+  mcp-pipe run tools       the server of the config that is called tools";
+
+const TOOLS_EXAMPLES: &str = "\
+Examples:
+  mcp-pipe tools                          the tools of every server of mcp_config.json
+  mcp-pipe tools calculator --json        those of one server, for a program
+  mcp-pipe tools --size                   how much of an assistant's context they take
+  mcp-pipe tools -- npx -y some-server    those of any command";
+
+const CALL_EXAMPLES: &str = "\
+Examples:
+  mcp-pipe call calculator add '{\"a\":2,\"b\":3}'
+  echo '{\"a\":2,\"b\":3}' | mcp-pipe call calculator add -";
+
+const HEALTH_EXAMPLES: &str = "\
+Examples:
+  mcp-pipe --status-socket /run/mcp-pipe.sock &
+  mcp-pipe health --status-socket /run/mcp-pipe.sock";
+
+/// The options of `tools` and `call`: they start servers as any run does, on an endpoint of our own.
+const LOOKING: &[&str] =
+    &["config", "start_timeout", "max_frame_size", "drain_timeout", "log_level", "log_format", "log_contents"];
+/// The option of `health`: it starts nothing.
+const ASKING: &[&str] = &["status_socket"];
+
 /// Serves MCP servers (programs that speak JSON-RPC on stdin and stdout) on WebSocket endpoints
 #[derive(Debug, Parser)]
 #[command(name = "mcp-pipe", version, after_help = EXAMPLES, subcommand_help_heading = "Commands")]
@@ -36,7 +65,7 @@ pub struct Cli {
     command: Option<Command>,
     #[command(flatten)]
     target: TargetArgs,
-    /// The options, which every command takes.
+    /// The options; `run` takes all of them, other commands some.
     #[command(flatten)]
     pub options: Options,
 }
@@ -45,8 +74,10 @@ pub struct Cli {
 #[derive(Debug, Clone, Subcommand)]
 pub enum Command {
     /// Run servers until told to stop (what happens without a command, too)
+    #[command(after_help = RUN_EXAMPLES)]
     Run(TargetArgs),
     /// Start servers, print the tools that they offer, and end
+    #[command(after_help = TOOLS_EXAMPLES)]
     Tools {
         /// Which servers.
         #[command(flatten)]
@@ -59,6 +90,7 @@ pub enum Command {
         size: bool,
     },
     /// Start a server, call one of its tools through the whole pipe, print the result, and end
+    #[command(after_help = CALL_EXAMPLES)]
     Call {
         /// A server name in the config, or a script
         server: String,
@@ -69,6 +101,7 @@ pub enum Command {
         arguments: Option<String>,
     },
     /// Ask a running mcp-pipe over its status socket whether it serves; exit code 0 or 1
+    #[command(after_help = HEALTH_EXAMPLES)]
     Health,
 }
 
@@ -108,7 +141,7 @@ impl Cli {
         if self.command.is_some() {
             return Vec::new();
         }
-        Cli::command().get_subcommands().map(|command| command.get_name().to_owned()).collect()
+        command().get_subcommands().map(|command| command.get_name().to_owned()).collect()
     }
 
     /// What to do.
@@ -140,16 +173,58 @@ impl Cli {
 /// # Errors
 /// What clap says about it, and `--help` and `--version`, which are errors to clap.
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
-    let cli = Cli::try_parse_from(arguments)?;
+    let mut command = command();
+    let matches = command.try_get_matches_from_mut(arguments)?;
+    let cli = Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut command))?;
+    let conflict = |text: String| Err(self::command().error(ErrorKind::ArgumentConflict, text));
     if cli.command.is_some() && (cli.target.target.is_some() || !cli.target.line.is_empty()) {
-        let text = "a target stands behind its command, for example: mcp-pipe tools calculator";
-        return Err(Cli::command().error(ErrorKind::ArgumentConflict, text));
+        return conflict("a target stands behind its command, for example: mcp-pipe tools calculator".to_owned());
     }
-    if cli.options.endpoint.is_some() && cli.is_local() {
-        let text = "tools and call start servers on this machine and dial no endpoint; leave --endpoint out";
-        return Err(Cli::command().error(ErrorKind::ArgumentConflict, text));
+    match without_effect(&command, &matches) {
+        Some(text) => conflict(text),
+        None => Ok(cli),
     }
-    Ok(cli)
+}
+
+/// The definition of the command line, in which no command lists an option that it doesn't take.
+fn command() -> clap::Command {
+    let mut command = Cli::command();
+    let all: Vec<_> = command.get_arguments().filter(|option| option.is_global_set()).cloned().collect();
+    let names: Vec<_> = command.get_subcommands().map(|command| command.get_name().to_owned()).collect();
+    for name in names {
+        let others = all.iter().filter(|option| !takes(&name, option.get_id().as_str()));
+        let hidden: Vec<_> = others.cloned().map(|option| option.hide(true)).collect();
+        command = command.mut_subcommand(name, |command| command.args(hidden));
+    }
+    command
+}
+
+/// Whether an option does anything for a command.
+fn takes(command: &str, option: &str) -> bool {
+    match command {
+        "tools" | "call" => LOOKING.contains(&option),
+        "health" => ASKING.contains(&option),
+        _ => true,
+    }
+}
+
+/// What to tell about an option that was given and does nothing for the command.
+fn without_effect(command: &clap::Command, matches: &ArgMatches) -> Option<String> {
+    let name = matches.subcommand_name()?;
+    let given = |id: &str| matches.value_source(id) == Some(ValueSource::CommandLine);
+    let useless = |option: &&clap::Arg| {
+        let id = option.get_id().as_str();
+        option.is_global_set() && given(id) && !takes(name, id)
+    };
+    let option = format!("--{}", command.get_arguments().find(useless)?.get_long()?);
+    let why = match (name, &*option) {
+        ("health", _) => "asks a running mcp-pipe and takes nothing but --status-socket",
+        (_, "--local") => "starts servers on this machine in any case and dials no endpoint",
+        (_, "--cache-dir") => "shows what servers say now and remembers nothing of it",
+        (_, "--status-socket") => "answers no health checks; a running mcp-pipe does",
+        _ => "starts servers on this machine and dials no endpoint",
+    };
+    Some(format!("{name} {why}; leave {option} out"))
 }
 
 #[cfg(test)]
@@ -165,7 +240,7 @@ mod tests {
 
     #[test]
     fn the_definition_is_sound() {
-        Cli::command().debug_assert();
+        command().debug_assert();
     }
 
     #[test]
@@ -203,7 +278,53 @@ mod tests {
         assert!(cli(&["tools"]).unwrap().is_local());
         assert!(cli(&["call", "s", "t"]).unwrap().is_local());
         assert!(!cli(&[]).unwrap().is_local());
-        assert!(cli(&["tools", "--endpoint", "wss://h/"]).is_err(), "no option does nothing");
+    }
+
+    #[test]
+    fn an_option_that_does_nothing_for_a_command_is_refused_and_not_listed() {
+        let help = |name: &str| cli(&[name, "--help"]).unwrap_err().to_string();
+        let all =
+            command().get_arguments().filter_map(|option| Some(option.get_long()?.to_owned())).collect::<Vec<_>>();
+        assert!(all.len() > 12, "{all:?}");
+        for (name, rest) in [("run", &[][..]), ("tools", &[]), ("call", &["s", "t"]), ("health", &[])] {
+            let help = help(name);
+            for option in &all {
+                let value = match option.as_str() {
+                    "mode" => "multiplex",
+                    "log-format" => "json",
+                    "max-frame-size" => "1MiB",
+                    name if name.contains("timeout") || name.contains("backoff") => "5s",
+                    _ => "x",
+                };
+                let option = format!("--{option}");
+                let given: &[&str] =
+                    if ["--local", "--log-contents"].contains(&&*option) { &[&option] } else { &[&option, value] };
+                for line in [[given, &[name], rest].concat(), [&[name], rest, given].concat()] {
+                    let parsed = cli(&line);
+                    assert_eq!(parsed.is_ok(), help.contains(&format!(" {option} ")), "{line:?}\n{help}");
+                    if let Err(error) = parsed {
+                        let text = error.to_string();
+                        assert!(
+                            text.contains(&format!("{name} ")) && text.contains(&format!("leave {option} out")),
+                            "{text}"
+                        );
+                        assert_eq!(error.exit_code(), 2);
+                    }
+                }
+            }
+        }
+        let error = cli(&["tools", "--endpoint", "wss://h/?token=s3cret"]).unwrap_err().to_string();
+        assert!(
+            error.contains("tools starts servers on this machine and dials no endpoint") && !error.contains("s3cret")
+        );
+    }
+
+    #[test]
+    fn every_command_shows_an_example() {
+        for name in ["run", "tools", "call", "health"] {
+            let help = cli(&[name, "--help"]).unwrap_err().to_string();
+            assert!(help.contains("Examples:\n") && help.contains(&format!(" mcp-pipe {name} ")), "{help}");
+        }
     }
 
     #[test]
@@ -223,7 +344,7 @@ mod tests {
             }
         }
         assert!(super::tests::cli(&["--config", "x", "--", "npx", "wss://h/"]).unwrap().secrets().is_empty());
-        let help = Cli::command().render_long_help().to_string();
+        let help = command().render_long_help().to_string();
         assert!(help.contains("mcp-pipe -- npx") && help.contains("Endpoint:"), "{help}");
     }
 }

@@ -68,9 +68,16 @@ pub enum InspectError {
     /// The call brought no result.
     #[error(transparent)]
     Call(LocalError),
-    /// The tool reported an error (`isError`): its text.
-    #[error("{0}")]
-    Tool(String),
+    /// The tool reported an error (`isError`).
+    #[error("tool \"{tool}\" of server \"{server}\" reports an error: {text}")]
+    Tool {
+        /// Whose.
+        server: String,
+        /// Its name.
+        tool: String,
+        /// What it says.
+        text: String,
+    },
     /// A signal, or every pipe ended, before there was an answer.
     #[error("stopped before there was an answer")]
     Stopped,
@@ -147,7 +154,7 @@ async fn catalogue(
 /// `serve` runs the server's pipe until the stop; what is printed is out before the server is stopped.
 ///
 /// # Errors
-/// [`InspectError::Tool`] when the tool itself reports one; others as their descriptions say.
+/// [`InspectError::Tool`] where the tool itself reports one; others as their descriptions say.
 pub async fn call(
     config: Config,
     tool: &str,
@@ -170,7 +177,10 @@ pub async fn call(
         let arguments = Value::Object(arguments);
         let result = client.call(&server, tool, arguments, CALL_PATIENCE).await.map_err(InspectError::Call)?;
         let text = result_text(&result);
-        if result["isError"] == true { Err(InspectError::Tool(text)) } else { write(out, &format!("{text}\n")) }
+        if result["isError"] == true {
+            return Err(InspectError::Tool { server: server.to_string(), tool: tool.to_owned(), text });
+        }
+        write(out, &format!("{text}\n"))
     })
     .await
 }

@@ -28,7 +28,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
 use tokio_util::io::poll_read_buf;
 
-use self::cause::{Cause, code, pace};
+use self::cause::{Cause, Takeover, pace};
 use self::keepalive::{Beat, Keepalive};
 use crate::backoff::{Backoff, Contest};
 use crate::chunk::poll_chunk;
@@ -40,6 +40,7 @@ use crate::net::alarm::Alarm;
 use crate::net::dial::{Dialed, Stream, dial};
 use crate::net::error::DialError;
 use crate::net::peer_text::Redaction;
+use crate::net::tls::words;
 use crate::net::websocket::{Event, Incoming, Outgoing, Violation};
 use crate::wakers::Wakers;
 
@@ -272,7 +273,7 @@ impl Link {
                     }
                 }
                 Poll::Ready(failed) => {
-                    let why = failed.map_or_else(|e| e.to_string(), |_| "the socket takes no more".into());
+                    let why = failed.map_or_else(|e| words::of_io(&e), |_| "the socket takes no more".into());
                     out.clear();
                     if let Phase::Live = open.phase {
                         let at = Instant::now();
@@ -364,8 +365,8 @@ impl Link {
         let mut retry_in = self.backoff.after(pace(cause), rand::random());
         let cause = match cause {
             Cause::Closed { code, reason, .. } => {
+                let replaced = cause.takeover() != Takeover::Unlikely;
                 let reason = Redaction::of(&self.endpoint, &self.spec).shown(reason, REASON);
-                let replaced = *code == Some(code::REGULAR);
                 let held_back = replaced.then(|| self.contest.replaced(rand::random())).flatten();
                 retry_in = retry_in.max(held_back.unwrap_or_default());
                 &Cause::Closed { code: *code, reason, contested: held_back.is_some() }
@@ -480,7 +481,7 @@ impl Open {
                 Poll::Ready(Ok(_)) => {
                     return Look::Over(Cause::Lost("the connection ended without a close frame".into()));
                 }
-                Poll::Ready(Err(error)) => return Look::Over(Cause::Lost(error.to_string())),
+                Poll::Ready(Err(error)) => return Look::Over(Cause::Lost(words::of_io(&error))),
             }
             if !matches!(look, Look::Nothing) {
                 return look;

@@ -32,6 +32,8 @@ use tokio::task::JoinSet;
 pub use self::client::{Client, LocalError};
 use crate::config::{Config, Mode};
 use crate::endpoint::Endpoint;
+use crate::logging::Names;
+use crate::mcp::reply::OURS;
 use crate::process::stop::Stop;
 
 /// Each pipe holds one connection, two while it reconnects; the rest is room for refused ones.
@@ -73,6 +75,8 @@ pub struct RpcError {
     pub code: i64,
     /// Its message.
     pub message: String,
+    /// Whether it is mcp-pipe's own, in the place of an answer of the server.
+    pub ours: bool,
 }
 
 impl RpcError {
@@ -83,13 +87,17 @@ impl RpcError {
 impl From<Value> for RpcError {
     fn from(error: Value) -> Self {
         let message = error["message"].as_str().map_or_else(|| error.to_string(), str::to_owned);
-        RpcError { code: error["code"].as_i64().unwrap_or_default(), message }
+        let (key, name) = OURS;
+        RpcError { code: error["code"].as_i64().unwrap_or_default(), message, ours: error["data"][key] == name }
     }
 }
 
 impl fmt::Display for RpcError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} (code {})", self.message, self.code)
+        match self.ours {
+            true => f.write_str(&self.message),
+            false => write!(f, "{} (code {})", self.message, self.code),
+        }
     }
 }
 
@@ -99,7 +107,9 @@ type Seats = HashMap<String, Arc<Seat>>;
 /// Where a server's connections and those who ask for it meet.
 #[derive(Debug)]
 struct Seat {
+    /// The server; several that share a connection go by all their names.
     server: String,
+    names: Names,
     presence: watch::Sender<Presence>,
 }
 
@@ -130,10 +140,14 @@ impl LocalEndpoint {
     /// # Errors
     /// When the system has no random numbers.
     pub fn endpoint(&mut self, server: &str) -> io::Result<Endpoint> {
+        self.endpoint_of(Names::from_iter([server.into()]))
+    }
+
+    fn endpoint_of(&mut self, names: Names) -> io::Result<Endpoint> {
         let token = token()?;
         let address = format!("ws://{}/mcp/?token={token}", self.address);
         let presence = watch::Sender::new(Presence::Away("it has not connected yet"));
-        self.seats.insert(token, Arc::new(Seat { server: server.to_owned(), presence }));
+        self.seats.insert(token, Arc::new(Seat { server: names.to_string(), names, presence }));
         address.parse().map_err(io::Error::other)
     }
 
@@ -157,8 +171,7 @@ impl LocalEndpoint {
         self.attach(config)?;
         for mode in [Mode::Multiplex, Mode::Sequential] {
             let sharing = || config.servers.iter().filter(|server| server.sharing.mode == mode);
-            let names: Vec<&str> = sharing().map(|server| &*server.name).collect();
-            let endpoint = Some(self.endpoint(&names.join("+"))?);
+            let endpoint = Some(self.endpoint_of(sharing().map(|server| server.name.clone()).collect())?);
             for server in config.servers.iter_mut().filter(|server| server.sharing.mode == mode) {
                 server.endpoint.clone_from(&endpoint);
             }

@@ -4,7 +4,9 @@
 //! nobody can forge a line. Known secrets are cut out of every event as a last defence. Records of the `log`
 //! crate are not taken, as tungstenite's show whole requests. A line that can't be written is dropped.
 
+mod clock;
 mod line;
+mod names;
 mod redact;
 mod stderr;
 
@@ -15,6 +17,7 @@ use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::{Context, SubscriberExt as _};
 use tracing_subscriber::registry::LookupSpan;
 
+pub use names::Names;
 pub use redact::Redactions;
 
 use crate::config::Environment;
@@ -53,13 +56,11 @@ pub fn start(options: &Options, quiet: bool, env: &Environment) -> Result<Redact
 fn looks(format: LogFormat, env: &Environment) -> Looks {
     match format {
         LogFormat::Json => Looks::Json,
-        LogFormat::Text => Looks::Text {
-            colour: std::io::stderr().is_terminal()
-                && env.filled("NO_COLOR").is_none()
-                && env.get("TERM") != Some("dumb"),
-            // The journal has its own clock.
-            time: !to_journal(env),
-        },
+        LogFormat::Text if std::io::stderr().is_terminal() => {
+            Looks::Terminal { colour: env.filled("NO_COLOR").is_none() && env.get("TERM") != Some("dumb") }
+        }
+        // The journal has its own clock.
+        LogFormat::Text => Looks::Text { time: !to_journal(env) },
     }
 }
 
@@ -249,7 +250,7 @@ mod tests {
 
     #[test]
     fn a_line_names_the_server_of_its_span_and_holds_no_secret() {
-        let text = written(Looks::Text { colour: false, time: false }, &["s3cret", "token=s3cret"], || {
+        let text = written(Looks::Text { time: false }, &["s3cret", "token=s3cret"], || {
             let _pipe = tracing::info_span!("pipe", server = %"calculator").entered();
             tracing::trace!(target: "library", request = "GET /?token=s3cret", "sending");
             tracing::warn!(event = "SERVER_STDERR", server = "time", ok = true, "it said {}\n{}", "s3cret", "x");

@@ -21,7 +21,6 @@
 //! then on link and servers live and die independently; the router hides each one's deaths from the other.
 
 mod diagnosis;
-mod name;
 mod sides;
 mod timer;
 
@@ -43,7 +42,7 @@ use crate::control::status::{ServerState, StatusEntry};
 use crate::endpoint::Endpoint;
 use crate::link::cause::Cause;
 use crate::link::{Link, LinkEvent};
-use crate::logging::CONNECTION;
+use crate::logging::{CONNECTION, Names};
 use crate::net::websocket::Outgoing;
 use crate::process::guard::Guard;
 use crate::process::stop::Stop;
@@ -146,7 +145,7 @@ impl Pipe {
         let specs = || servers.iter().map(|(spec, _)| &**spec);
         let max_frame = specs().map(|spec| spec.max_frame).max().unwrap_or_default();
         let start_timeout = specs().map(|spec| spec.start_timeout).max().unwrap_or_default();
-        let name = name::joined(specs().map(|spec| &*spec.name));
+        let names: Names = specs().map(|spec| spec.name.clone()).collect();
         let Run { guard, wake, stop, drain_timeout, .. } = run.clone();
         let (first, bits) = (stop.clone(), servers.len() + OTHERS);
         let (each, servers) = servers
@@ -158,7 +157,7 @@ impl Pipe {
             link: Link::new(endpoint, link, max_frame, wake),
             servers,
             endpoint: Outgoing::default(),
-            sides: Sides::new(name, &run, each),
+            sides: Sides::new(names, &run, each),
             wakers: Wakers::new(bits),
             woken: Bits::none(bits),
             paused: Bits::none(bits),
@@ -463,10 +462,10 @@ fn server_has_room(endpoint: &Outgoing, sides: &Sides, index: ServerIndex, full:
 }
 
 fn on_link(router: &mut dyn Router, mut out: Buffers<'_>, event: LinkEvent<'_>, ending: bool, now: Instant) {
-    let name = &out.sides.name;
+    let names = &out.sides.names;
     match event {
         LinkEvent::Up(took) => {
-            info!(event = "CONNECTION_OPENED", server = %name, "connected in {took:.0?}");
+            info!(event = "CONNECTION_OPENED", servers = ?names, "connected in {}", span(took));
             out.sides.connected();
             if let Some(witness) = &out.sides.witness {
                 witness.opened(now);
@@ -483,20 +482,20 @@ fn on_link(router: &mut dyn Router, mut out: Buffers<'_>, event: LinkEvent<'_>, 
         LinkEvent::Beat if out.endpoint.pending().len() >= HIGH => {}
         LinkEvent::Beat => router.on_beat(now, &mut out),
         LinkEvent::Down { cause, open_for, retry_in } => {
-            let why = diagnosis::explain(cause, open_for, &router.account(now), name);
+            let why = diagnosis::explain(cause, open_for, &router.account(now), &names.to_string());
             let next = span(retry_in);
             match open_for {
                 Some(_) if matches!(cause, Cause::Ours(_)) => {
-                    info!(event = "CONNECTION_CLOSED", server = %name, "{why}; reconnecting in {} ms", retry_in.as_millis());
+                    info!(event = "CONNECTION_CLOSED", servers = ?names, "{why}; reconnecting in {} ms", retry_in.as_millis());
                 }
                 Some(_) if ending => {
-                    warn!(target: CONNECTION, event = "CONNECTION_CLOSED", server = %name, "{why}; not dialled again: stopping");
+                    warn!(target: CONNECTION, event = "CONNECTION_CLOSED", servers = ?names, "{why}; not dialled again: stopping");
                 }
                 Some(_) => {
-                    warn!(target: CONNECTION, event = "CONNECTION_CLOSED", server = %name, "{why}; reconnecting in {next}");
+                    warn!(target: CONNECTION, event = "CONNECTION_CLOSED", servers = ?names, "{why}; reconnecting in {next}");
                 }
                 None => {
-                    warn!(target: CONNECTION, event = "ERROR_CONNECT", server = %name, "{why}; next attempt in {next}")
+                    warn!(target: CONNECTION, event = "ERROR_CONNECT", servers = ?names, "{why}; next attempt in {next}")
                 }
             }
             out.sides.disconnected(&why);

@@ -1,6 +1,7 @@
 //! Assembly: what each command is made of, and the life of the process around it.
 
-use std::io::{self, Write as _};
+use std::convert::Infallible;
+use std::io::{self, IsTerminal as _, Write as _};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use crate::cli::Command;
 use crate::config::{Config, Mode};
 use crate::control::health;
 use crate::control::status::{PipeStatus, Status};
+use crate::control::summary::Summary;
 use crate::error::Exit;
 use crate::inspect::{self, Look, Show};
 use crate::local::LocalEndpoint;
@@ -21,6 +23,7 @@ use crate::router::TurnCommand;
 use crate::sharing::layout::groups;
 use crate::supervisor;
 use crate::supervisor::steering::Steering;
+use crate::words::counted;
 
 /// Starts the watcher that ends what a killed mcp-pipe leaves behind. To be called before there is any thread.
 pub fn guard() -> (Guard, Option<io::Error>) {
@@ -109,7 +112,10 @@ async fn serve(mut config: Config, status: &Status, stop: Stop, pipes: impl Asyn
     announce(&config);
     let ended = Stop::new();
     let pipes = async {
-        pipes(config, stop.clone()).await;
+        tokio::select! {
+            () = pipes(config, stop.clone()) => {}
+            never = say_when_all_is_up(status) => match never {},
+        }
         // The endpoint and the socket have no one left to serve.
         ended.advance();
         ended.advance();
@@ -131,19 +137,27 @@ async fn serve(mut config: Config, status: &Status, stop: Stop, pipes: impl Asyn
     Ok(())
 }
 
+/// Says once that everything is up, if it ever is.
+async fn say_when_all_is_up(status: &Status) -> Infallible {
+    let summary = Summary::when_due(status).await;
+    let Summary { servers, tools, connections } = summary;
+    let hint = if io::stderr().is_terminal() { "; Ctrl-C stops" } else { "" };
+    info!(event = "ALL_UP", count = servers, tools, connections, "{summary}{hint}");
+    std::future::pending().await
+}
+
 fn announce(config: &Config) {
     let n = config.servers.len();
-    let s = if n == 1 { "" } else { "s" };
     let version = env!("CARGO_PKG_VERSION");
-    info!(event = "STARTED", servers = n, "mcp-pipe {version}: {n} server{s}, process {}", std::process::id());
+    info!(event = "STARTED", count = n, "mcp-pipe {version}: {}, process {}", counted(n, "server"), std::process::id());
     for group in groups(config.servers.clone()) {
         for (spec, endpoint) in &group.servers {
             info!(event = "SERVER_CONFIGURED", server = %spec.name, "to be served on {endpoint}");
         }
         let names = group.names();
         match group.terms() {
-            Some(terms) if group.mode == Mode::PerServer => warn!(event = "AGENT_SHARED", server = names, "{terms}"),
-            Some(terms) => info!(event = "AGENT_SHARED", server = names, "{terms}"),
+            Some(terms) if group.mode == Mode::PerServer => warn!(event = "AGENT_SHARED", servers = ?names, "{terms}"),
+            Some(terms) => info!(event = "AGENT_SHARED", servers = ?names, "{terms}"),
             None => {}
         }
     }

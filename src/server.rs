@@ -9,6 +9,7 @@
 //!
 //! What it says on stderr is logged, whatever else goes on.
 
+mod echo;
 mod exit;
 mod spawn;
 mod stderr;
@@ -18,7 +19,6 @@ mod stop;
 mod tests;
 
 use std::borrow::Cow;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -26,6 +26,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, Sleep, sleep};
 
+use self::echo::{Echo, fingerprint};
 use self::stderr::Noted;
 use self::stdio::Process;
 use crate::backoff::Backoff;
@@ -33,7 +34,7 @@ use crate::backoff::Pace;
 use crate::config::ServerSpec;
 use crate::frame::{Cut, Line, LineOut};
 use crate::process::guard::Guard;
-use crate::words::span;
+use crate::words::{counted, span};
 
 /// Once this long up, a server's next crash is not part of a loop.
 const STABLE: Duration = Duration::from_secs(60);
@@ -71,6 +72,7 @@ pub struct Server {
     /// When it was last started.
     since: Instant,
     notes: Notes,
+    echo: Echo,
 }
 
 enum State {
@@ -102,6 +104,7 @@ impl Server {
             restarts: Restarts::new(),
             since: Instant::now(),
             notes: Notes::default(),
+            echo: Echo::default(),
         }
     }
 
@@ -120,17 +123,17 @@ impl Server {
                     self.start(on);
                 }
                 State::Running(process) => {
-                    let notes = &mut self.notes;
+                    let (notes, echo) = (&mut self.notes, &mut self.echo);
                     let each = &mut |line: Line<'_>| on(notes.event(name, line));
-                    ready!(process.poll(cx, read, each, &mut |noted| log_stderr(name, noted)));
+                    ready!(process.poll(cx, read, each, &mut |noted| log_stderr(name, noted, echo)));
                     let (pid, (why, tail)) = (process.pid(), process.obituary());
                     self.exited(pid, &why, &tail, on);
                 }
                 State::Stopping(process) => {
-                    let notes = &mut self.notes;
+                    let (notes, echo) = (&mut self.notes, &mut self.echo);
                     let each = &mut |line: Line<'_>| on(notes.event(name, line));
                     // Its pipes are drained to the last: what is stuck in a write can't end by itself.
-                    ready!(process.poll(cx, true, each, &mut |noted| log_stderr(name, noted)));
+                    ready!(process.poll(cx, true, each, &mut |noted| log_stderr(name, noted, echo)));
                     let (pid, (why, _)) = (process.pid(), process.obituary());
                     tracing::info!(event = "SERVER_EXITED", server = %name, pid, why, "stopped: {why}");
                     self.state = State::Stopped;
@@ -201,7 +204,7 @@ impl Server {
             Err(why) => {
                 let retry_in = self.wait();
                 let (name, program) = (&self.spec.name, &self.spec.command.program);
-                let said = std::mem::replace(&mut self.notes.start, hash(&why));
+                let said = std::mem::replace(&mut self.notes.start, fingerprint(&why));
                 let shown = if said == self.notes.start { &format!("still cannot start {program}") } else { &why };
                 tracing::warn!(event = "ERROR_SERVER_START", server = %name, "{shown}; next attempt in {}", span(retry_in));
                 on(ServerEvent::Down { why: &why, retry_in });
@@ -213,6 +216,7 @@ impl Server {
         if self.since.elapsed() >= STABLE {
             self.restarts.healthy();
         }
+        self.echo.next_life(!self.restarts.proven);
         let retry_in = self.wait();
         let name = &self.spec.name;
         let shown = self.notes.shown(tail);
@@ -247,7 +251,7 @@ impl Notes {
 
     /// The last lines of stderr as part of a log line; a crash loop shows them once.
     fn shown(&mut self, tail: &str) -> String {
-        let before = std::mem::replace(&mut self.tail, hash(tail));
+        let before = std::mem::replace(&mut self.tail, fingerprint(tail));
         match tail {
             "" => String::new(),
             _ if before == self.tail => "; the last lines of its stderr are the same as before".to_owned(),
@@ -256,19 +260,14 @@ impl Notes {
     }
 }
 
-fn log_stderr(name: &str, noted: Noted<'_>) {
+fn log_stderr(name: &str, noted: Noted<'_>, echo: &mut Echo) {
     match noted {
+        Noted::Line(text) if echo.hears(text) => tracing::debug!(event = "SERVER_STDERR", server = %name, "{text}"),
         Noted::Line(text) => tracing::info!(event = "SERVER_STDERR", server = %name, "{text}"),
         Noted::LeftOut(n) => {
-            tracing::warn!(event = "SERVER_STDERR", server = %name, left_out = n, "{n} lines of stderr left out: too many at once");
+            tracing::warn!(event = "SERVER_STDERR", server = %name, left_out = n, "{} of stderr left out: too many at once", counted(n as usize, "line"));
         }
     }
-}
-
-fn hash(text: &str) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    text.hash(&mut hasher);
-    hasher.finish()
 }
 
 /// How long after its end a server is started again: at once after a life in which it was of use, then by chance

@@ -8,7 +8,9 @@
 //! *Replaced*: a connection was closed with 1000 just when another one opened. What also looks like this is a restart of
 //! the endpoint just then; but a restart ends the newcomer, too. Hence it counts once the newcomer has outlived it, or was
 //! replaced itself. One such is enough, for there may be no other: the self-hosted endpoint forgets the newcomer as well,
-//! which stays open, without use, and is not replaced by the next.
+//! which stays open, without use, and is not replaced by the next. Where the endpoint gives another reason than a takeover
+//! ([`Takeover`]), as some do for an idle timeout, one is not enough: it has to come again and again, and never without a
+//! newcomer.
 //!
 //! *Refused*: a connection was closed with 4004 soon after one opened, though its `initialize` was answered and others stand
 //! on. Once is the cloud's answer to anything; three times in a row it is their number, or something about the servers that
@@ -29,7 +31,7 @@ use tokio::time::Instant;
 
 pub use self::trial::{Outcome, Trial};
 pub use self::witness::{Sighting, Witness, witnesses};
-use crate::link::cause::Cause;
+use crate::link::cause::{Cause, Takeover, code};
 use crate::mcp::cloud;
 
 /// An endpoint that replaces connections closes the old one at once; this leaves room for a slow network.
@@ -80,6 +82,8 @@ pub enum Proof {
 pub struct Close {
     /// The endpoint's close code; `None` if the connection was lost, or its close frame held none.
     pub code: Option<u16>,
+    /// Whether the endpoint's words leave open that another connection took its place.
+    pub takeover: Takeover,
     /// Whether the endpoint had its answer to `initialize`.
     pub handshaken: bool,
     /// Whether we wanted it.
@@ -93,7 +97,7 @@ impl Close {
             Cause::Closed { code, .. } => *code,
             Cause::Dial(_) | Cause::Ours(_) | Cause::Lost(_) | Cause::Unresponsive { .. } | Cause::Protocol(_) => None,
         };
-        Close { code, handshaken, ours: matches!(cause, Cause::Ours(_)) }
+        Close { code, takeover: cause.takeover(), handshaken, ours: matches!(cause, Cause::Ours(_)) }
     }
 }
 
@@ -107,8 +111,8 @@ pub struct Evidence {
     replacement: Option<Replacement>,
     /// Replacements in a row that have been settled.
     replaced: Vec<Replacement>,
-    /// One was closed with 1000 while none stood that could have replaced it: which, when, and whom it had just replaced.
-    vacated: Option<(usize, Instant, Option<Replacement>)>,
+    /// One was closed with 1000 while none stood that could have replaced it.
+    vacated: Option<Vacated>,
     /// Refusals that are not settled: whose, and when.
     refusals: Vec<(usize, Instant)>,
     /// Those in a row that have been settled.
@@ -125,6 +129,19 @@ struct Replacement {
     new: usize,
     /// When the old one was closed.
     at: Instant,
+    /// What the endpoint said.
+    takeover: Takeover,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Vacated {
+    old: usize,
+    /// When it was closed.
+    at: Instant,
+    /// What the endpoint said.
+    takeover: Takeover,
+    /// Whom it had just replaced.
+    last: Option<Replacement>,
 }
 
 impl Evidence {
@@ -158,12 +175,13 @@ impl Evidence {
         if let Some(standing) = self.standing.get_mut(who) {
             *standing = Some(now);
         }
-        if let Some((old, at, last)) = vacated
-            && old != who
-            && now - at <= OVERTAKEN
-        {
-            self.replaced.extend(last);
-            self.replacement = Some(Replacement { old, new: who, at });
+        match vacated {
+            Some(Vacated { old, at, takeover, last }) if old != who && now - at <= OVERTAKEN => {
+                self.replaced.extend(last);
+                self.replacement = Some(Replacement { old, new: who, at, takeover });
+            }
+            Some(vacated) => self.nobody_came(vacated),
+            None => {}
         }
         self.verdict()
     }
@@ -171,7 +189,9 @@ impl Evidence {
     /// A connection that stood has ended.
     pub fn closed(&mut self, who: usize, close: Close, now: Instant) -> Verdict {
         self.settle(now);
-        self.vacated = None;
+        if let Some(vacated) = self.vacated.take() {
+            self.nobody_came(vacated);
+        }
         let latest = self.standing.iter().flatten().max().copied();
         let (Some(since), Some(latest)) = (self.standing.get_mut(who).and_then(Option::take), latest) else {
             return self.verdict();
@@ -193,15 +213,23 @@ impl Evidence {
             }
         }
         match newest.filter(|(_, opened)| *opened >= since && now - *opened <= REPLACED) {
-            _ if close.code != Some(1000) => {}
+            _ if close.code != Some(code::REGULAR) => {}
             Some((new, opened)) => {
                 // The newcomer of the last one was replaced in its turn, by one that came later.
                 self.replaced.extend(last.filter(|last| opened > last.at));
-                self.replacement = Some(Replacement { old: who, new, at: now });
+                self.replacement = Some(Replacement { old: who, new, at: now, takeover: close.takeover });
             }
-            None => self.vacated = Some((who, now, last)),
+            None => self.vacated = Some(Vacated { old: who, at: now, takeover: close.takeover, last }),
         }
         self.verdict()
+    }
+
+    /// A connection was closed and no other one came in its place: what the endpoint gave as the reason may be the reason.
+    fn nobody_came(&mut self, vacated: Vacated) {
+        if vacated.takeover == Takeover::Unlikely {
+            self.replacement = None;
+            self.replaced.clear();
+        }
     }
 
     /// What time has shown since the last event.
@@ -240,7 +268,8 @@ impl Evidence {
 
     fn verdict(&self) -> Verdict {
         let name = |who: usize| self.names.get(who).map_or("", |name| &**name);
-        let enough = if self.two_stood { CERTAIN } else { 1 };
+        let doubtful = self.two_stood || self.replaced.iter().any(|last| last.takeover == Takeover::Unlikely);
+        let enough = if doubtful { CERTAIN } else { 1 };
         if let Some(Replacement { old, new, .. }) = self.replaced.last()
             && self.replaced.len() >= enough
         {

@@ -1,10 +1,11 @@
-//! Words for people that many places need: time spans, and what a slip of the pen most likely meant.
+//! Words for people that many places need: time spans, numbers of things, and what a slip of the pen most likely meant.
 
 use std::time::Duration;
 
 /// A time span as a person reads it.
 pub fn span(d: Duration) -> String {
     match d.as_secs() {
+        0 if d.as_millis() < 10 => format!("{:.1} ms", d.as_secs_f64() * 1e3),
         0 if d.as_millis() < 100 => format!("{} ms", d.as_millis()),
         0..=119 => format!("{:.1} s", d.as_secs_f64()),
         s @ 120..=7199 => format!("{} min", s / 60),
@@ -13,10 +14,31 @@ pub fn span(d: Duration) -> String {
     }
 }
 
+/// A number of things: "1 tool", "2 tools".
+pub(crate) fn counted(n: usize, one: &str) -> String {
+    format!("{n} {one}{}", if n == 1 { "" } else { "s" })
+}
+
+/// What follows a number of things where something was done to them: "was", "were".
+pub(crate) fn was(n: usize) -> &'static str {
+    if n == 1 { "was" } else { "were" }
+}
+
 /// The name most like a text, if it is like it at all.
 pub(crate) fn closest<'a>(text: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let text = text.to_lowercase();
     let likeness = |name: &str| strsim::jaro_winkler(&text, &name.to_lowercase());
     let best = names.into_iter().map(|name| (name, likeness(name))).max_by(|a, b| a.1.total_cmp(&b.1));
     best.filter(|(_, likeness)| *likeness > 0.8).map(|(name, _)| name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_is_one_and_any_other_number_is_many() {
+        let line = |n| format!("{} {} dropped", counted(n, "line"), was(n));
+        assert_eq!([line(0), line(1), line(2)], ["0 lines were dropped", "1 line was dropped", "2 lines were dropped"]);
+    }
 }

@@ -36,7 +36,7 @@ pub enum Target<'a> {
     Line(&'a [String]),
 }
 
-/// Options of every command.
+/// The options. Which command takes which is decided in [`crate::cli`].
 #[derive(Debug, Clone, Default, Args)]
 pub struct Options {
     /// The config file [env: MCP_CONFIG] [default: mcp_config.json in the working directory]
@@ -59,7 +59,7 @@ pub struct Options {
     pub cache_dir: Option<OsString>,
 
     /// Serve an endpoint on this machine instead: needs no account and no network
-    #[arg(long, global = true, conflicts_with = "endpoint", help_heading = "Endpoint")]
+    #[arg(long, global = true, conflicts_with_all = ["endpoint", "ca_file"], help_heading = "Endpoint")]
     pub local: bool,
     /// The WebSocket endpoint, ws:// or wss://. MCP_ENDPOINT or a .env file keep a token out of your shell's history
     #[arg(long, global = true, value_name = "ENDPOINT", value_parser = secret, help_heading = "Endpoint")]

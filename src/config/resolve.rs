@@ -16,6 +16,7 @@ use super::{CommandSpec, Config, Environment, ServerSpec, cache, defaults, locat
 use crate::endpoint::{Endpoint, Secret};
 use crate::error::{Problem, Problems};
 use crate::tools::ToolPolicy;
+use crate::words::span;
 
 /// What a run needs to know, and what a person should.
 #[derive(Debug)]
@@ -39,8 +40,21 @@ impl Resolved {
         for note in &self.notes {
             tracing::info!(event = "CONFIG_NOTE", "{note}");
         }
-        tracing::debug!(event = "CONFIG_RESOLVED", "{:?}", self.config);
+        for spec in &self.config.servers {
+            tracing::debug!(event = "CONFIG_RESOLVED", server = %spec.name, "{}", summary(spec));
+        }
     }
+}
+
+/// What of a server's entry tells most where something goes wrong.
+fn summary(spec: &ServerSpec) -> String {
+    let CommandSpec { program, args, env, cwd, .. } = &spec.command;
+    let args: String = args.iter().map(|arg| format!(" {arg}")).collect();
+    let cwd = cwd.as_deref().map_or_else(String::new, |cwd| format!(" in {}", cwd.display()));
+    let names: Vec<&str> = env.iter().map(|(name, _)| &**name).collect();
+    let env = if names.is_empty() { String::new() } else { format!(", with {} set", names.join(", ")) };
+    let (start, size) = (span(spec.start_timeout), spec.max_frame);
+    format!("starts {program}{args}{cwd}{env}; startTimeout {start}, maxFrameSize {size} bytes")
 }
 
 /// Where a running mcp-pipe answers `health`: `--status-socket`, then `MCP_STATUS_SOCKET`.
@@ -72,6 +86,9 @@ pub fn resolve(line: &CommandLine<'_>, env: &Environment, cwd: &Path) -> Result<
     let read = dotenv.names().join(", and what that lacks from ");
     let notes = if read.is_empty() { Vec::new() } else { vec![format!("variables are read from {read}")] };
     let mut ctx = Context { line, env, dotenv, cwd, base, local, problems, notes, hidden: Hidden::default() };
+    if target == Target::All {
+        ctx.notes.extend(disabled(&file));
+    }
     hide_secrets(&mut ctx, &file);
     let servers = servers(&mut ctx, &file, target, name.as_deref());
     let servers = servers.into_iter().map(|server| start::with_clean_environment(&ctx, server)).collect();
@@ -209,6 +226,13 @@ fn servers(ctx: &mut Context<'_>, file: &File, target: Target<'_>, config: Optio
         missing_endpoint(ctx, &without);
     }
     servers
+}
+
+/// Which of the file's servers are left out because they are disabled.
+fn disabled(file: &File) -> Option<String> {
+    let disabled = file.entries.iter().filter(|entry| entry.disabled.is_some());
+    let names: Vec<&str> = disabled.map(|entry| &*entry.name).collect();
+    (!names.is_empty()).then(|| format!("disabled in the config, so not run: {}", names.join(", ")))
 }
 
 /// Why none of the file's servers can run, for the end of a sentence. A few of them show what is wrong with all.

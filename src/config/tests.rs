@@ -251,6 +251,14 @@ fn remote_servers_are_skipped_with_a_warning_and_the_others_run() {
 }
 
 #[test]
+fn servers_that_are_disabled_are_named_once_unless_one_server_was_asked_for() {
+    let entry = r#"{"command": "x", "disabled": true}"#;
+    let case = Case::new(&format!(r#"{{"mcpServers": {{"a": {{"command": "x"}}, "old": {entry}, "test": {entry}}}}}"#));
+    assert_eq!(case.ok(&[]).notes, ["disabled in the config, so not run: old, test"]);
+    assert!(case.ok(&["a"]).notes.is_empty());
+}
+
+#[test]
 fn a_server_is_disabled_by_truth_or_text() {
     for (members, runs) in [
         (r#""disabled": false"#, true),

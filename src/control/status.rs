@@ -40,6 +40,10 @@ pub struct PipeStatus {
     pub server: ServerState,
     /// The connection.
     pub link: LinkState,
+    /// The place of the first of those that share this connection; its own if it has one alone.
+    pub line: usize,
+    /// How many tools the endpoint was shown on this connection; `None` if it has not read all of them.
+    pub tools: Option<usize>,
 }
 
 impl PipeStatus {
@@ -66,7 +70,7 @@ impl Status {
         let mut index = 0;
         self.0.send_modify(|pipes| {
             index = pipes.len();
-            pipes.push(PipeStatus { name: name.into(), ..PipeStatus::default() });
+            pipes.push(PipeStatus { name: name.into(), line: index, ..PipeStatus::default() });
         });
         StatusEntry { of: self.clone(), index }
     }
@@ -76,6 +80,11 @@ impl Status {
         self.0.borrow().clone()
     }
 
+    /// The same, again and again.
+    pub fn changes(&self) -> watch::Receiver<Vec<PipeStatus>> {
+        self.0.subscribe()
+    }
+
     /// Whether the server called `name` runs, or is about to, and has not answered anything yet.
     pub fn is_starting(&self, name: &str) -> bool {
         self.0.borrow().iter().any(|pipe| pipe.name == name && pipe.server == ServerState::Starting)
@@ -83,7 +92,7 @@ impl Status {
 
     /// Waits until the server called `name` is down, and tells why.
     pub async fn down(&self, name: &str) -> String {
-        let mut changes = self.0.subscribe();
+        let mut changes = self.changes();
         loop {
             let why = changes.borrow_and_update().iter().find(|p| p.name == name).and_then(|p| match &p.server {
                 ServerState::Down(why) => Some(why.clone()),
@@ -108,6 +117,16 @@ impl StatusEntry {
     /// The link's new state.
     pub fn link(&self, state: LinkState) {
         self.change(|entry| entry.link = state);
+    }
+
+    /// Its connection is that of `first`, perhaps itself, as well.
+    pub fn shares(&self, first: &StatusEntry) {
+        self.change(|entry| entry.line = first.index);
+    }
+
+    /// How many tools the endpoint was shown on its connection.
+    pub fn tools(&self, tools: Option<usize>) {
+        self.change(|entry| entry.tools = tools);
     }
 
     fn change(&self, change: impl FnOnce(&mut PipeStatus)) {

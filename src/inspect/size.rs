@@ -9,6 +9,7 @@ use unicode_width::UnicodeWidthStr;
 use super::table::printable;
 use crate::local::Catalogue;
 use crate::tools::size::{Size, budget_warning};
+use crate::words::counted;
 
 /// The tools of one server, the largest first.
 pub(super) struct Sizes<'a> {
@@ -50,9 +51,7 @@ pub(super) fn render(all: &[Sizes<'_>], colour: bool) -> String {
     let row = |server: &str, tool: &str, size: Size| {
         [printable(server), printable(tool), size.bytes.to_string(), size.tokens.to_string()]
     };
-    let sum = |server: &str, count: usize, size| {
-        row(server, &format!("{count} tool{}", if count == 1 { "" } else { "s" }), size)
-    };
+    let sum = |server: &str, count: usize, size| row(server, &counted(count, "tool"), size);
     let mut rows = vec![["SERVER", "TOOL", "BYTES", "TOKENS"].map(str::to_owned)];
     for sizes in all {
         rows.extend(sizes.tools.iter().map(|(tool, size)| row(sizes.server, tool, *size)));

@@ -127,7 +127,10 @@ async fn a_server_that_runs_and_says_nothing_may_be_none_and_a_table_of_nothing_
 #[tokio::test]
 async fn a_call_prints_the_text_and_a_tools_error_is_an_error() {
     assert_eq!(called("add", json!({"a": 2, "b": 3})).await, Ok("5\n".to_owned()));
-    assert_eq!(called("fail", json!({})).await, Err("it broke".to_owned()));
+    assert_eq!(
+        called("fail", json!({})).await,
+        Err("tool \"fail\" of server \"calculator\" reports an error: it broke".to_owned())
+    );
 }
 
 #[tokio::test]

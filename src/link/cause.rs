@@ -39,9 +39,64 @@ pub enum Cause {
     Protocol(String),
 }
 
+/// What a close says about another connection in the place of the one that it ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Takeover {
+    /// The endpoint gives another reason, such as an idle timeout, or closes with a code that is no regular one.
+    Unlikely,
+    /// A regular close without a reason.
+    Possible,
+    /// The endpoint says so, in words that are known ([`cloud::TAKEOVER`]).
+    Certain,
+}
+
+impl Cause {
+    /// Whether another connection has taken the place of the one that ended.
+    pub fn takeover(&self) -> Takeover {
+        match self {
+            Cause::Closed { code: Some(code::REGULAR), reason, .. } => match reason.trim() {
+                "" => Takeover::Possible,
+                reason if cloud::TAKEOVER.iter().any(|words| reason.contains(words)) => Takeover::Certain,
+                _ => Takeover::Unlikely,
+            },
+            Cause::Closed { .. }
+            | Cause::Dial(_)
+            | Cause::Ours(_)
+            | Cause::Lost(_)
+            | Cause::Unresponsive { .. }
+            | Cause::Protocol(_) => Takeover::Unlikely,
+        }
+    }
+
+    /// What a close frame means and what to do, where its code says so. 4004 is told by the link's own state, not by the code.
+    pub(crate) fn meaning(&self) -> Option<&'static str> {
+        let Cause::Closed { code: Some(code), contested, .. } = self else { return None };
+        Some(match *code {
+            code::REGULAR if *contested => {
+                "another connection with this token or agent keeps taking its place: end the other program that uses it (a second \
+                 mcp-pipe, perhaps on another machine), or use the endpoint of another agent here. Until then this one holds back"
+            }
+            code::REGULAR => match self.takeover() {
+                Takeover::Certain => "another connection with the same token or agent has taken its place",
+                Takeover::Possible => {
+                    "a regular close; another connection with the same token may have taken its place"
+                }
+                Takeover::Unlikely => "a regular close, for the reason that the endpoint gives",
+            },
+            1001 => "the endpoint is shutting down or restarting",
+            code::POLICY => "it rejects the token; copy a fresh endpoint URL, with its token, from its console",
+            code::TOO_BIG => "a message was larger than the endpoint takes",
+            1011 => "the endpoint had an internal error, or missed our answer to its ping",
+            code::RESTART => "the endpoint is restarting",
+            code::TRY_LATER => "the endpoint is overloaded and asks to come back later",
+            _ => return None,
+        })
+    }
+}
+
 /// Close codes that say something about the next attempt (RFC 6455 section 7.4.1, the IANA registry of close codes).
 pub(crate) mod code {
-    /// Also what the self-hosted endpoint closes a connection with whose place another one takes.
+    /// Also what the self-hosted endpoint closes a connection with whose place another one takes; see [`super::Takeover`].
     pub(crate) const REGULAR: u16 = 1000;
     pub(super) const POLICY: u16 = 1008;
     pub(super) const TOO_BIG: u16 = 1009;
@@ -116,7 +171,7 @@ impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Cause::Dial(error) => error.fmt(f),
-            Cause::Closed { code, reason, contested } => {
+            Cause::Closed { code, reason, .. } => {
                 match code {
                     Some(code) => write!(f, "the endpoint closed the connection with {code}")?,
                     None => f.write_str("the endpoint closed the connection without a code")?,
@@ -124,7 +179,7 @@ impl fmt::Display for Cause {
                 if !reason.is_empty() {
                     write!(f, " \"{}\"", bounded(reason, MAX_REASON))?;
                 }
-                match meaning(*code, *contested) {
+                match self.meaning() {
                     Some(meaning) => write!(f, ": {meaning}"),
                     None => Ok(()),
                 }
@@ -143,24 +198,6 @@ impl fmt::Display for Cause {
             }
         }
     }
-}
-
-/// What a close code means and what to do. 4004 is told by the link's own state, not by the code.
-pub(crate) fn meaning(code: Option<u16>, contested: bool) -> Option<&'static str> {
-    Some(match code? {
-        code::REGULAR if contested => {
-            "another connection with this token or agent keeps taking its place: end the other program that uses it (a second \
-             mcp-pipe, perhaps on another machine), or use the endpoint of another agent here. Until then this one holds back"
-        }
-        code::REGULAR => "a regular close; another connection with the same token may have taken its place",
-        1001 => "the endpoint is shutting down or restarting",
-        code::POLICY => "it rejects the token; copy a fresh endpoint URL, with its token, from its console",
-        code::TOO_BIG => "a message was larger than the endpoint takes",
-        1011 => "the endpoint had an internal error, or missed our answer to its ping",
-        code::RESTART => "the endpoint is restarting",
-        code::TRY_LATER => "the endpoint is overloaded and asks to come back later",
-        _ => return None,
-    })
 }
 
 #[cfg(test)]
@@ -214,6 +251,31 @@ mod tests {
         ] {
             assert_eq!(pace(&cause), want, "{cause}");
         }
+    }
+
+    #[test]
+    fn only_the_known_words_say_that_a_place_was_taken_and_only_silence_leaves_it_open() {
+        for (code, reason, want) in [
+            (Some(1000), "新连接替换", Takeover::Certain),
+            (Some(1000), "新的连接取代了旧的", Takeover::Certain),
+            (Some(1000), "", Takeover::Possible),
+            (Some(1000), " \n", Takeover::Possible),
+            (Some(1000), "idle timeout", Takeover::Unlikely),
+            (Some(1000), "token expired", Takeover::Unlikely),
+            (Some(1000), "令牌已过期", Takeover::Unlikely),
+            (Some(1000), "连接空闲超时", Takeover::Unlikely),
+            (Some(1000), "Токен истёк", Takeover::Unlikely),
+            (Some(1001), "", Takeover::Unlikely),
+            (Some(4004), "新连接替换", Takeover::Unlikely),
+            (None, "", Takeover::Unlikely),
+        ] {
+            let cause = Cause::Closed { code, reason: reason.into(), contested: false };
+            assert_eq!(cause.takeover(), want, "{cause}");
+            let accuses = cause.to_string().contains("another connection");
+            assert_eq!(accuses, want != Takeover::Unlikely, "{cause}");
+            assert!(cause.to_string().contains(reason.trim()), "{cause}");
+        }
+        assert_eq!(Cause::Lost("新连接替换".into()).takeover(), Takeover::Unlikely);
     }
 
     #[test]

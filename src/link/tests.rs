@@ -194,14 +194,14 @@ async fn a_handshake_and_a_stable_minute_start_over_and_a_handshake_alone_does_n
     assert!(longest > FIRST, "it started over: {longest:?}");
 }
 
-/// Keeps only the newest connection, as the self-hosted endpoint does.
-async fn replace(listener: TcpListener) {
+/// Keeps only the newest connection, as the self-hosted endpoint does, and closes the older one for this reason.
+async fn replace(listener: TcpListener, reason: &'static str) {
     let mut newest = None;
     loop {
         let (tcp, _) = listener.accept().await.unwrap();
         let socket = accept_async(tcp).await.unwrap();
         if let Some(mut old) = newest.replace(socket) {
-            let frame = CloseFrame { code: 1000.into(), reason: "replaced".into() };
+            let frame = CloseFrame { code: 1000.into(), reason: reason.into() };
             old.send(Message::Close(Some(frame))).await.unwrap();
             tokio::spawn(async move { while let Some(Ok(_)) = old.next().await {} });
         }
@@ -211,7 +211,7 @@ async fn replace(listener: TcpListener) {
 #[tokio::test]
 async fn two_programs_on_one_agent_wage_no_war_of_reconnects_though_each_serves_calls() {
     let (socket, address) = closed_port();
-    let endpoint = tokio::spawn(replace(socket.listen(8).unwrap()));
+    let endpoint = tokio::spawn(replace(socket.listen(8).unwrap(), "新连接替换"));
     let (mut holder, mut other) = (Rig::dialling(address), Rig::dialling(address));
     holder.served().await;
     let (mut wait, mut contested) = (Duration::ZERO, false);
@@ -231,6 +231,24 @@ async fn two_programs_on_one_agent_wage_no_war_of_reconnects_though_each_serves_
     endpoint.abort();
     // For both: 1 and 2 s, 8 s, 64 s, and from then on 300 s or more.
     assert!(hours[0] <= 18 && hours[1] <= 12 && hours[2] <= 12 && contested, "{hours:?}");
+}
+
+#[tokio::test]
+async fn a_regular_close_for_another_reason_is_quoted_accuses_nobody_and_is_no_contest() {
+    let (socket, address) = closed_port();
+    let endpoint = tokio::spawn(replace(socket.listen(8).unwrap(), "idle timeout"));
+    let (mut holder, mut other) = (Rig::dialling(address), Rig::dialling(address));
+    holder.served().await;
+    for _ in 0..6 {
+        other.served().await;
+        let down = holder.next_down(|_| ()).await;
+        assert!(down.cause.contains("\"idle timeout\"") && !down.cause.contains("another"), "{down:?}");
+        // As after any end of a connection that was of use.
+        assert!(down.retry_in <= FIRST, "{down:?}");
+        jump(down.retry_in).await;
+        std::mem::swap(&mut holder, &mut other);
+    }
+    endpoint.abort();
 }
 
 #[tokio::test]

@@ -44,7 +44,7 @@ pub enum LocalError {
     #[error("the connection of server \"{0}\" ended while the call was under way")]
     Disconnected(String),
     /// The server, or the pipe in its name, answered with an error.
-    #[error("server \"{server}\" answered with an error: {error}")]
+    #[error("{}{error}", if error.ours { String::new() } else { format!("server \"{server}\" answered with an error: ") })]
     Rpc {
         /// Whose.
         server: String,
@@ -108,6 +108,7 @@ impl Client {
         }
         let why = match &*seat.presence.borrow() {
             Presence::Away(why) => (*why).to_owned(),
+            Presence::Refusing(error) if error.ours => error.to_string(),
             Presence::Refusing(error) => format!("it answered tools/list with an error: {error}"),
             Presence::Ready { .. } => "its connection has ended".to_owned(),
         };

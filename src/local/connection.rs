@@ -24,6 +24,7 @@ use tokio_tungstenite::{WebSocketStream, accept_hdr_async_with_config};
 
 use super::session::{Output, Session};
 use super::{Catalogue, Presence, RpcError, Seat, Seats};
+use crate::words::counted;
 
 /// A pipe on the same machine upgrades in milliseconds.
 const UPGRADE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -60,7 +61,7 @@ type Socket = WebSocketStream<TcpStream>;
 /// Serves one connection until it ends.
 pub(super) async fn serve(stream: TcpStream, seats: Arc<Seats>, max_message: usize) {
     let Some((socket, seat)) = upgrade(stream, &seats, max_message).await else { return };
-    tracing::debug!(event = "GATEWAY_CONNECTED", server = %seat.server, "{} connected to the local endpoint", seat.server);
+    tracing::debug!(event = "GATEWAY_CONNECTED", servers = ?seat.names, "{} connected to the local endpoint", seat.server);
     let (sink, stream) = socket.split();
     let (unsent, to_send) = mpsc::channel(MAX_UNSENT);
     let mut reader = Reader::new(seat, unsent);
@@ -69,7 +70,7 @@ pub(super) async fn serve(stream: TcpStream, seats: Arc<Seats>, max_message: usi
         why = write(sink, to_send) => why,
     };
     let server = &reader.seat.server;
-    tracing::debug!(event = "GATEWAY_DISCONNECTED", server = %server, "{server} left the local endpoint: {why}");
+    tracing::debug!(event = "GATEWAY_DISCONNECTED", servers = ?reader.seat.names, "{server} left the local endpoint: {why}");
     reader.leave(why);
 }
 
@@ -193,11 +194,11 @@ impl Reader {
                 let before = self.seat.presence.send_replace(Presence::Refusing(error.clone()));
                 // It is asked every few seconds: said once, not each time.
                 if !matches!(before, Presence::Refusing(said) if said == error) {
-                    tracing::warn!(event = "ERROR_TOOLS_LIST", server = %server, %error, "{server} answered tools/list with an error: {error}; asking again");
+                    tracing::warn!(event = "ERROR_TOOLS_LIST", servers = ?self.seat.names, %error, "{server} answered tools/list with an error: {error}; asking again");
                 }
             }
             Output::Odd(what) => {
-                tracing::debug!(event = "ERROR_PROTOCOL", server = %server, "the local endpoint received {what}");
+                tracing::debug!(event = "ERROR_PROTOCOL", servers = ?self.seat.names, "the local endpoint received {what}");
             }
         }
         Ok(())
@@ -208,11 +209,9 @@ impl Reader {
     }
 
     fn publish(&self, catalogue: Catalogue) {
-        let server = &self.seat.server;
         let count = catalogue.tools.len();
         let names = catalogue.names().collect::<Vec<_>>().join(", ");
-        let tools = if count == 1 { "tool" } else { "tools" };
-        tracing::info!(event = "TOOLS_READ", server = %server, count, "{server}: {count} {tools}: {names}");
+        tracing::info!(event = "TOOLS_READ", servers = ?self.seat.names, count, "{}: {names}", counted(count, "tool"));
         let catalogue = Arc::new(catalogue);
         self.seat.presence.send_replace(Presence::Ready { catalogue, line: self.line.clone() });
     }

@@ -78,6 +78,9 @@ async fn tools_wait_for_the_server_and_calls_reach_it() {
         pipe.send(json!({"jsonrpc": "2.0", "id": call["id"], "result": {"content": []}})).await;
         let call = pipe.next().await;
         pipe.send(json!({"jsonrpc": "2.0", "id": call["id"], "error": {"code": -7, "message": "no"}})).await;
+        let id = pipe.next().await["id"].to_string();
+        let ours = crate::mcp::reply::error(id.as_bytes(), -32000, "it took too long");
+        pipe.send(serde_json::from_slice(&ours).unwrap()).await;
         pipe
     };
     let user = async {
@@ -88,6 +91,8 @@ async fn tools_wait_for_the_server_and_calls_reach_it() {
         assert_eq!(result, Ok(json!({"content": []})));
         let error = client.call("x", "echo", json!({}), PATIENCE).await.unwrap_err();
         assert_eq!(error.to_string(), "server \"x\" answered with an error: no (code -7)");
+        let error = client.call("x", "echo", json!({}), PATIENCE).await.unwrap_err();
+        assert_eq!(error.to_string(), "it took too long", "what mcp-pipe answers itself is not the server's");
     };
     let (mut pipe, ()) = tokio::join!(server, user);
     drop(client);

@@ -6,13 +6,16 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use tracing::Level;
 use tracing::field::{Field, Visit};
-use tracing_subscriber::fmt::format::Writer;
-use tracing_subscriber::fmt::time::{FormatTime as _, SystemTime};
 
-/// What an event says. The three that every line is about, and the others in order.
+use super::{clock, names};
+use crate::words::{counted, was};
+
+/// What an event says. The four that every line is about, and the others in order.
 #[derive(Default)]
 pub(super) struct Fields {
     pub(super) server: Option<String>,
+    /// In the place of `server`, where an event is about several.
+    servers: Vec<String>,
     event: Option<String>,
     message: String,
     others: Vec<(&'static str, Value)>,
@@ -23,6 +26,11 @@ impl Fields {
         match field.name() {
             "message" => self.message = text,
             "server" => self.server = Some(text),
+            "servers" => match serde_json::from_str::<Vec<String>>(&text) {
+                Ok(mut names) if names.len() == 1 => self.server = names.pop(),
+                Ok(names) => self.servers = names,
+                Err(_) => self.server = Some(text),
+            },
             "event" => self.event = Some(text),
             name => self.others.push((name, Value::String(text))),
         }
@@ -34,7 +42,13 @@ impl Fields {
             Value::String(text) => Some(text),
             Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => None,
         });
-        self.server.iter_mut().chain(&mut self.event).chain([&mut self.message]).chain(others)
+        let servers = self.server.iter_mut().chain(&mut self.servers);
+        servers.chain(&mut self.event).chain([&mut self.message]).chain(others)
+    }
+
+    /// What a person reads of whom this is about.
+    fn label(&self) -> Option<String> {
+        if self.servers.is_empty() { self.server.clone() } else { Some(names::label(&self.servers)) }
     }
 
     fn number(&mut self, field: &Field, number: impl Into<Value>) {
@@ -82,16 +96,22 @@ impl Visit for Fields {
 /// How lines look.
 #[derive(Clone, Copy)]
 pub(super) enum Looks {
-    /// `TIME LEVEL [server] message name=value event=NAME`
-    Text {
-        /// For a terminal.
+    /// `HH:MM:SS LEVEL [server] message name=value`, for somebody who is looking on.
+    Terminal {
+        /// Whether the terminal knows colours, and its user wants them.
         colour: bool,
+    },
+    /// `TIME LEVEL [server] message name=value event=NAME`, for a file or a program that reads lines.
+    Text {
         /// Where nobody else writes it.
         time: bool,
     },
-    /// An object with timestamp, level, event, server, message and fields.
+    /// An object with timestamp, level, event, server or servers, message and fields.
     Json,
 }
+
+/// The event of what a server writes for people: its own words, not ours.
+const OF_SERVER: &str = "SERVER_STDERR";
 
 #[derive(Serialize)]
 struct Json<'a> {
@@ -101,6 +121,8 @@ struct Json<'a> {
     event: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     server: Option<&'a str>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    servers: &'a [String],
     message: &'a str,
     /// Which crate says so, where it isn't this one.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -114,30 +136,23 @@ impl Looks {
     pub(super) fn line(self, level: Level, target: &str, fields: &Fields) -> String {
         let target = Some(target).filter(|target| !target.starts_with("mcp_pipe"));
         match self {
-            Looks::Text { colour, time } => {
-                let now = if time { now() } else { String::new() };
-                text(level, target, fields, &now, colour)
+            Looks::Terminal { colour } => text(level, target, fields, &clock::local(), Some(colour)),
+            Looks::Text { time } => {
+                let now = if time { clock::utc() } else { String::new() };
+                text(level, target, fields, &now, None)
             }
-            Looks::Json => json(level, target, fields, &now()),
+            Looks::Json => json(level, target, fields, &clock::utc()),
         }
     }
 
     /// The line about lines that nobody read in time.
     pub(super) fn missed(self, lines: u64) -> String {
         let mut fields = Fields { event: Some("LOG_LOST".to_owned()), ..Fields::default() };
-        let s = if lines == 1 { "" } else { "s" };
-        fields.message = format!("{lines} line{s} of this log were dropped: nobody read it for a while");
+        let n = usize::try_from(lines).unwrap_or(usize::MAX);
+        fields.message = format!("{} of this log {} dropped: nobody read it for a while", counted(n, "line"), was(n));
         fields.others.push(("lines", lines.into()));
         self.line(Level::WARN, module_path!(), &fields)
     }
-}
-
-/// RFC 3339 in UTC, to the millisecond.
-fn now() -> String {
-    let mut text = String::new();
-    // It is only the clock that writes here, and a String takes everything.
-    let _ = SystemTime.format_time(&mut Writer::new(&mut text));
-    text.char_indices().nth(23).map_or_else(|| text.clone(), |(at, _)| format!("{}Z", &text[..at]))
 }
 
 fn json(level: Level, target: Option<&str>, fields: &Fields, timestamp: &str) -> String {
@@ -146,6 +161,7 @@ fn json(level: Level, target: Option<&str>, fields: &Fields, timestamp: &str) ->
         level: level.as_str(),
         event: fields.event.as_deref(),
         server: fields.server.as_deref(),
+        servers: &fields.servers,
         message: &fields.message,
         target,
         fields: fields.others.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect(),
@@ -154,7 +170,9 @@ fn json(level: Level, target: Option<&str>, fields: &Fields, timestamp: &str) ->
     serde_json::to_string(&line).unwrap_or_default() + "\n"
 }
 
-fn text(level: Level, target: Option<&str>, fields: &Fields, time: &str, colour: bool) -> String {
+/// `terminal`: whether it has colours; `None` where the line is for no terminal.
+fn text(level: Level, target: Option<&str>, fields: &Fields, time: &str, terminal: Option<bool>) -> String {
+    let colour = terminal == Some(true);
     let (dim, bold, end) = if colour { ("\x1b[2m", "\x1b[1m", "\x1b[0m") } else { ("", "", "") };
     let level_colour = match level {
         _ if !colour => "",
@@ -168,17 +186,33 @@ fn text(level: Level, target: Option<&str>, fields: &Fields, time: &str, colour:
         line += &format!("{dim}{time}{end} ");
     }
     line += &format!("{level_colour}{:<5}{end}", level.as_str());
-    if let Some(server) = &fields.server {
+    if let Some(label) = fields.label() {
         line += &format!(" {bold}[");
-        escape(server, &mut line);
+        escape(&label, &mut line);
         line += &format!("]{end}");
     }
     if let Some(target) = target {
         line += &format!(" {dim}{target}:{end}");
     }
     line.push(' ');
-    escape(&fields.message, &mut line);
-    line += dim;
+    if terminal.is_some() && fields.event.as_deref() == Some(OF_SERVER) {
+        line += &format!("{dim}│ ");
+        escape(&fields.message, &mut line);
+        line += end;
+    } else {
+        escape(&fields.message, &mut line);
+    }
+    let details = details(fields, terminal.is_none());
+    if !details.is_empty() {
+        line += &format!("{dim}{details}{end}");
+    }
+    line.push('\n');
+    line
+}
+
+/// What follows a message: each ` name=value`, and the event where it is wanted.
+fn details(fields: &Fields, with_event: bool) -> String {
+    let mut line = String::new();
     // An event of ours says in its message what its fields hold; only contents are left out there, for their length.
     let said = |name: &str| fields.event.is_some() && name != "contents";
     for (name, value) in fields.others.iter().filter(|(name, _)| !said(name)) {
@@ -195,12 +229,10 @@ fn text(level: Level, target: Option<&str>, fields: &Fields, time: &str, colour:
             }
         }
     }
-    if let Some(event) = &fields.event {
+    if let (Some(event), true) = (&fields.event, with_event) {
         line += " event=";
         escape(event, &mut line);
     }
-    line += end;
-    line.push('\n');
     line
 }
 
@@ -227,6 +259,7 @@ mod tests {
     fn fields(message: &str) -> Fields {
         Fields {
             server: Some("calculator".into()),
+            servers: Vec::new(),
             event: Some("SERVER_STARTED".into()),
             message: message.into(),
             others: vec![("pid", 12.into()), ("path", "a b".into())],
@@ -236,13 +269,44 @@ mod tests {
     #[test]
     fn text_is_what_happened_then_the_details() {
         assert_eq!(
-            text(Level::INFO, None, &fields("started"), "2026-01-02T03:04:05.678Z", false),
+            text(Level::INFO, None, &fields("started"), "2026-01-02T03:04:05.678Z", None),
             "2026-01-02T03:04:05.678Z INFO  [calculator] started event=SERVER_STARTED\n"
         );
         let other = Fields { event: None, ..fields("started") };
-        assert_eq!(text(Level::INFO, None, &other, "", false), "INFO  [calculator] started pid=12 path=\"a b\"\n");
-        let coloured = text(Level::WARN, Some("hyper"), &fields("x"), "", true);
+        assert_eq!(text(Level::INFO, None, &other, "", None), "INFO  [calculator] started pid=12 path=\"a b\"\n");
+        let coloured = text(Level::WARN, Some("hyper"), &fields("x"), "", Some(true));
         assert!(coloured.starts_with("\x1b[33mWARN ") && coloured.contains("hyper:"), "{coloured:?}");
+    }
+
+    #[test]
+    fn at_a_terminal_a_line_has_the_time_of_day_and_no_event_and_a_servers_own_words_stand_apart() {
+        let line = |fields: &Fields, colour| text(Level::INFO, None, fields, "03:04:05", Some(colour));
+        assert_eq!(line(&fields("started"), false), "03:04:05 INFO  [calculator] started\n");
+        let said = Fields { event: Some("SERVER_STDERR".into()), others: Vec::new(), ..fields("ready") };
+        assert_eq!(line(&said, false), "03:04:05 INFO  [calculator] │ ready\n");
+        assert!(line(&said, true).contains(" \x1b[2m│ ready"), "{:?}", line(&said, true));
+        assert!(!text(Level::INFO, None, &said, "", None).contains('│'));
+        assert_eq!(&Looks::Terminal { colour: false }.line(Level::INFO, "mcp_pipe", &fields("x"))[2..3], ":");
+    }
+
+    #[test]
+    fn a_line_about_several_servers_has_a_list_for_machines_and_a_label_for_people() {
+        let of = |servers: &[&str]| {
+            let mut fields = Fields { server: None, others: Vec::new(), ..fields("connected") };
+            let servers: Vec<String> = servers.iter().map(|name| (*name).to_owned()).collect();
+            if servers.len() == 1 {
+                fields.server = Some(servers[0].clone())
+            } else {
+                fields.servers = servers
+            }
+            fields
+        };
+        let parsed = |fields: &Fields| serde_json::from_str::<Value>(&json(Level::INFO, None, fields, "T")).unwrap();
+        let two = parsed(&of(&["a", "b"]));
+        assert_eq!((&two["servers"], two.get("server")), (&serde_json::json!(["a", "b"]), None));
+        let one = parsed(&of(&["a"]));
+        assert_eq!((one.get("servers"), &one["server"]), (None, &Value::from("a")));
+        assert!(text(Level::INFO, None, &of(&["a", "b"]), "", None).starts_with("INFO  [a+b] connected"));
     }
 
     #[test]
@@ -256,14 +320,15 @@ mod tests {
     }
 
     #[test]
-    fn the_clock_writes_milliseconds() {
-        let now = now();
-        assert!(now.len() == 24 && now.ends_with('Z') && &now[10..11] == "T" && &now[19..20] == ".", "{now}");
+    fn one_line_that_was_lost_is_one() {
+        let missed = |n| Looks::Text { time: false }.missed(n);
+        assert!(missed(1).contains(" 1 line of this log was dropped"), "{}", missed(1));
+        assert!(missed(2).contains(" 2 lines of this log were dropped"), "{}", missed(2));
     }
 
     #[test]
     fn a_child_cannot_forge_a_line_or_steer_the_terminal() {
-        let line = text(Level::INFO, None, &fields("a\nERROR b\r\x1b[2Jc\u{9b}d\te\u{202e}f"), "", false);
+        let line = text(Level::INFO, None, &fields("a\nERROR b\r\x1b[2Jc\u{9b}d\te\u{202e}f"), "", Some(false));
         assert!(line.contains(r"a\nERROR b\r\u{1b}[2Jc\u{9b}d"), "{line:?}");
         assert!(line.contains("\te"), "{line:?}");
     }
@@ -271,7 +336,7 @@ mod tests {
     proptest! {
         #[test]
         fn whatever_an_event_holds_it_is_one_line(message in any::<String>()) {
-            for line in [text(Level::WARN, None, &fields(&message), "", false), json(Level::WARN, None, &fields(&message), "")] {
+            for line in [text(Level::WARN, None, &fields(&message), "", None), json(Level::WARN, None, &fields(&message), "")] {
                 prop_assert_eq!(line.matches('\n').count(), 1);
                 let steers = line.trim_end_matches('\n').chars().any(|c| c < ' ' && c != '\t');
                 prop_assert!(!steers, "{:?}", line);

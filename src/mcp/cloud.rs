@@ -17,6 +17,9 @@ pub(crate) const CALL: Duration = Duration::from_secs(300);
 /// worth more than a result after it.
 pub(crate) const HOLD: Duration = INITIALIZE.saturating_sub(Duration::from_secs(1));
 
+/// What the self-hosted endpoint server gives as the reason when it closes a connection of tools for a newer one ("a new
+/// connection replaces it"): the verb, which its forks keep however they put the rest, and another one for the same.
+pub(crate) const TAKEOVER: [&str; 2] = ["替换", "取代"];
 /// Where the self-hosted endpoint server takes the connections of tools. A proxy may put something in front of it.
 pub(crate) const SELF_HOSTED_PATH: &str = "/mcp_endpoint/mcp/";
 /// Shortest time between the end of a connection and the next: the self-hosted server takes one that comes within a few

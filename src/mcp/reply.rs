@@ -15,12 +15,17 @@ pub const RESOURCE_NOT_FOUND: i32 = -32002;
 /// JSON-RPC 2.0 section 5.1, the range for implementations: the server is not there, or its answer can't be passed on.
 pub const UNAVAILABLE: i32 = -32000;
 
-/// An error answer. `id` is the raw token of the request's id.
+/// In the `data` of each error that mcp-pipe answers itself, so that nobody takes it for the server's.
+pub const OURS: (&str, &str) = ("from", "mcp-pipe");
+
+/// An error answer of mcp-pipe itself, and marked as such. `id` is the raw token of the request's id.
 pub fn error(id: &[u8], code: i32, message: impl Display) -> Vec<u8> {
     let mut frame = b"{\"jsonrpc\":\"2.0\",\"id\":".to_vec();
     frame.extend_from_slice(id);
     let message = serde_json::Value::from(message.to_string());
-    frame.extend_from_slice(format!(",\"error\":{{\"code\":{code},\"message\":{message}}}}}").as_bytes());
+    let data = format!("{{\"{}\":\"{}\"}}", OURS.0, OURS.1);
+    let error = format!(",\"error\":{{\"code\":{code},\"message\":{message},\"data\":{data}}}}}");
+    frame.extend_from_slice(error.as_bytes());
     frame
 }
 

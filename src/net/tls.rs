@@ -18,6 +18,8 @@ use tokio_rustls::rustls::{self, CertificateError, ClientConfig, InvalidMessage,
 use super::error::{DialError, Step, TlsProblem};
 use super::peer_text::bounded;
 
+pub(crate) mod words;
+
 /// One for each CA file in the config, so few. Locked while loading, lest fifty links load fifty times.
 static LOADED: Mutex<Vec<(Option<PathBuf>, Arc<ClientConfig>)>> = Mutex::const_new(Vec::new());
 
@@ -52,7 +54,7 @@ pub(super) async fn handshake(
 }
 
 fn lost(error: &io::Error, peer: &str) -> DialError {
-    DialError::Lost { peer: peer.to_owned(), step: Step::Tls, reason: error.to_string() }
+    DialError::Lost { peer: peer.to_owned(), step: Step::Tls, reason: words::of_io(error) }
 }
 
 fn problem(error: &rustls::Error) -> TlsProblem {
@@ -60,7 +62,7 @@ fn problem(error: &rustls::Error) -> TlsProblem {
         return TlsProblem::Plain;
     }
     let rustls::Error::InvalidCertificate(fault) = error else {
-        return TlsProblem::Other(bounded(&error.to_string(), MAX_SHOWN));
+        return TlsProblem::Other(bounded(&words::of(error), MAX_SHOWN));
     };
     // A bad signature is what an authority leaves that was renewed under its old name.
     if matches!(fault, CertificateError::UnknownIssuer | CertificateError::BadSignature) {
@@ -72,7 +74,7 @@ fn problem(error: &rustls::Error) -> TlsProblem {
     } else if matches!(fault, CertificateError::Revoked) {
         TlsProblem::Revoked
     } else if let CertificateError::NotValidForNameContext { presented, .. } = fault {
-        let presented = bounded(&presented.join(", "), MAX_SHOWN);
+        let presented = bounded(&words::names(presented), MAX_SHOWN);
         TlsProblem::WrongName {
             presented: if presented.is_empty() { presented } else { format!(" but for {presented}") },
         }
@@ -82,7 +84,7 @@ fn problem(error: &rustls::Error) -> TlsProblem {
         // The only trace of it: the type is of a crate that rustls doesn't show.
         TlsProblem::Authority
     } else {
-        TlsProblem::Certificate(bounded(&fault.to_string(), MAX_SHOWN))
+        TlsProblem::Certificate(bounded(&words::of_certificate(fault), MAX_SHOWN))
     }
 }
 

@@ -5,10 +5,10 @@
 use std::fmt::Write;
 use std::time::Duration;
 
-use crate::link::cause::{self, Cause};
+use crate::link::cause::Cause;
 use crate::mcp::cloud;
 use crate::router::{Account, Greeting};
-use crate::words::span;
+use crate::words::{counted, span, was};
 
 /// Age from which an unanswered `initialize` explains the cloud's close: its patience, with a little slack for the way.
 const LATE: Duration = cloud::INITIALIZE.saturating_sub(Duration::from_millis(500));
@@ -46,8 +46,8 @@ pub(super) fn explain(cause: &Cause, open_for: Option<Duration>, account: &Accou
             let oldest = account.unanswered.iter().max_by_key(|(_, age)| *age);
             if let Some((method, age)) = oldest {
                 let n = account.unanswered.len();
-                let (s, was) = if n == 1 { ("", "was") } else { ("s", "were") };
-                add(format!("{n} request{s} {was} unanswered, the oldest ({method}) for {}", span(*age)));
+                let requests = counted(n, "request");
+                add(format!("{requests} {} unanswered, the oldest ({method}) for {}", was(n), span(*age)));
             } else {
                 add("everything it asked was answered".into());
             }
@@ -61,14 +61,8 @@ pub(super) fn explain(cause: &Cause, open_for: Option<Duration>, account: &Accou
 
 /// What the user can do, where our state points at something.
 fn advice(cause: &Cause, open_for: Duration, account: &Account) -> Option<String> {
-    let (code, contested) = match cause {
-        Cause::Closed { code, contested, .. } => (*code, *contested),
-        Cause::Dial(_) | Cause::Ours(_) | Cause::Lost(_) | Cause::Unresponsive { .. } | Cause::Protocol(_) => {
-            return None;
-        }
-    };
-    if code != Some(cloud::CLOSE) {
-        return cause::meaning(code, contested).map(str::to_owned);
+    if !matches!(cause, Cause::Closed { code: Some(cloud::CLOSE), .. }) {
+        return cause.meaning().map(str::to_owned);
     }
     let limit = cloud::INITIALIZE.as_secs();
     let likely = "too many connections on this token or agent";
@@ -141,6 +135,9 @@ mod tests {
             vec![("tools/call".into(), Duration::from_secs(70)), ("tools/list".into(), Duration::from_secs(2))];
         let line = explain(&closed(4004), Some(Duration::from_secs(90)), &a, "calculator");
         assert!(line.contains("2 requests were unanswered, the oldest (tools/call) for 70.0 s"), "{line}");
+        a.unanswered.truncate(1);
+        let line = explain(&closed(4004), Some(Duration::from_secs(90)), &a, "calculator");
+        assert!(line.contains("1 request was unanswered"), "{line}");
     }
 
     #[test]
@@ -151,6 +148,21 @@ mod tests {
         let once =
             explain(&closed(1000), Some(Duration::from_secs(3)), &account(Some(Greeting::Answered), 9), "calculator");
         assert!(!once.contains("keeps"), "{once}");
+    }
+
+    #[test]
+    fn a_regular_close_with_a_reason_of_its_own_is_quoted_and_accuses_nobody() {
+        for reason in ["idle timeout", "令牌已过期"] {
+            let cause = Cause::Closed { code: Some(1000), reason: reason.into(), contested: false };
+            let line = explain(&cause, Some(Duration::from_secs(3)), &account(Some(Greeting::Answered), 9), "h");
+            assert_eq!(
+                line,
+                format!(
+                    "closed 1000 \"{reason}\" after 3.0 s; everything it asked was answered; \
+                     a regular close, for the reason that the endpoint gives"
+                )
+            );
+        }
     }
 
     #[test]

@@ -12,6 +12,7 @@ use crate::catalogue::{Catalogue, Memory};
 use crate::config::ServerSpec;
 use crate::control::status::{LinkState, ServerState, StatusEntry};
 use crate::frame::LineOut;
+use crate::logging::Names;
 use crate::mcp::{cloud, envelope};
 use crate::net::websocket::Outgoing;
 use crate::router::{Note, Out, Router, ServerIndex, What};
@@ -64,8 +65,8 @@ pub(super) struct Side {
 
 /// All servers' notes, and those on their connection.
 pub(super) struct Sides {
-    /// What the log calls the pipe.
-    pub(super) name: Arc<str>,
+    /// Whose pipe it is.
+    pub(super) names: Names,
     /// Whether the log may hold what messages hold.
     log_contents: bool,
     /// Who wants to know what becomes of the connection.
@@ -85,6 +86,8 @@ pub(super) struct Sides {
     forgetful: bool,
     /// The size of the list of tools that the endpoint last read.
     listed: Size,
+    /// On this connection it reads the tools page by page, so that nobody has counted them.
+    uncounted: bool,
     /// Above so many tokens such a list is warned about.
     tool_budget: usize,
 }
@@ -124,12 +127,15 @@ impl Side {
 
 impl Sides {
     /// For these servers of the run.
-    pub(super) fn new(name: Arc<str>, run: &Run, each: Vec<Side>) -> Self {
+    pub(super) fn new(names: Names, run: &Run, each: Vec<Side>) -> Self {
+        if let Some(first) = each.first() {
+            each.iter().for_each(|side| side.status.shares(&first.status));
+        }
         let (unwritten, slow) = (Bits::none(each.len()), Bits::none(each.len()));
         let (log_contents, tool_budget, catalogue) = (run.log_contents, run.tool_budget, run.catalogue.clone());
         let listed = Size::default();
         Sides {
-            name,
+            names,
             log_contents,
             witness: None,
             each,
@@ -140,6 +146,7 @@ impl Sides {
             catalogue,
             forgetful: false,
             listed,
+            uncounted: false,
             tool_budget,
         }
     }
@@ -157,7 +164,11 @@ impl Sides {
     /// A connection stands.
     pub(super) fn connected(&mut self) {
         self.refused = 0;
-        self.each.iter().for_each(|side| side.status.link(LinkState::Connected));
+        self.uncounted = false;
+        for side in &self.each {
+            side.status.tools(None);
+            side.status.link(LinkState::Connected);
+        }
     }
 
     /// The connection is gone, or did not come about.
@@ -229,34 +240,41 @@ impl Sides {
         if !enabled!(tracing::Level::DEBUG) {
             return;
         }
-        let (name, with) = match server {
-            Some(index) => (&self.each[index].name, "server"),
-            None => (&self.name, "endpoint"),
+        let (names, with) = match server {
+            Some(index) => (&Names::from_iter([self.each[index].name.clone()]), "server"),
+            None => (&self.names, "endpoint"),
         };
         let frame = pieces.concat();
         let e = envelope::scan_one(&frame).unwrap_or_default();
         let text = |r: Option<Range<usize>>| r.map_or(Cow::Borrowed(""), |r| String::from_utf8_lossy(&frame[r]));
         let (method, id, bytes) = (text(e.method), text(e.id), frame.len());
         let contents = self.log_contents.then(|| String::from_utf8_lossy(&frame));
-        debug!(event, server = %name, with, bytes, %method, %id, contents = contents.as_deref(), "{with}: {bytes} bytes {method} {id}");
+        debug!(event, servers = ?names, with, bytes, %method, %id, contents = contents.as_deref(), "{with}: {bytes} bytes {method} {id}");
     }
 
     fn note(&mut self, note: &Note<'_>) {
-        let Sides { name: pipe, each, .. } = self;
-        let mut side = note.server.map(|server| &mut each[server]);
-        let name = side.as_deref().map_or(&*pipe, |side| &side.name).clone();
+        let Sides { names, each, .. } = self;
+        // With each call, and it is all that is: nothing is made for the log then.
+        if let (What::Served { .. }, Some(server)) = (&note.what, note.server) {
+            debug!(event = "CALL_SERVED", server = %each[server].name, "{note}");
+            each[server].proven = true;
+            return;
+        }
+        let names =
+            note.server.map_or_else(|| names.clone(), |server| [each[server].name.clone()].into_iter().collect());
+        let side = note.server.map(|server| &mut each[server]);
         match &note.what {
             What::Noise { .. } => {
                 let Some(side) = side else { return };
                 side.noise += 1;
                 match side.noise {
                     1 => {
-                        warn!(event = "ERROR_STDOUT_NOISE", server = %name, "{note}; a server must log to stderr. More of it is counted, not shown")
+                        warn!(event = "ERROR_STDOUT_NOISE", servers = ?names, "{note}; a server must log to stderr. More of it is counted, not shown")
                     }
                     n if n.is_power_of_two() && n >= 1024 => {
-                        warn!(event = "ERROR_STDOUT_NOISE", server = %name, lines = n, "{n} stdout lines that are not JSON-RPC so far");
+                        warn!(event = "ERROR_STDOUT_NOISE", servers = ?names, lines = n, "{n} stdout lines that are not JSON-RPC so far");
                     }
-                    _ => debug!(event = "ERROR_STDOUT_NOISE", server = %name, "{note}"),
+                    _ => debug!(event = "ERROR_STDOUT_NOISE", servers = ?names, "{note}"),
                 }
             }
             What::NotMessage { .. } | What::TooLarge { .. } if side.is_none() => {
@@ -264,54 +282,52 @@ impl Sides {
                 match self.refused {
                     // Who sends on like that doesn't get to fill the disk.
                     n if n > REFUSALS && !n.is_power_of_two() => {
-                        debug!(event = "ERROR_MESSAGE", server = %name, "{note}");
+                        debug!(event = "ERROR_MESSAGE", servers = ?names, "{note}");
                     }
                     n @ REFUSALS.. => {
-                        warn!(event = "ERROR_MESSAGE", server = %name, messages = n, "{note}; the {n}th such message on this connection. More of it is counted, not shown");
+                        warn!(event = "ERROR_MESSAGE", servers = ?names, messages = n, "{note}; so far {n} such messages came on this connection. More of it is counted, not shown");
                     }
-                    _ => warn!(event = "ERROR_MESSAGE", server = %name, "{note}"),
+                    _ => warn!(event = "ERROR_MESSAGE", servers = ?names, "{note}"),
                 }
             }
             What::NotMessage { .. } | What::Unreadable { .. } | What::TooLarge { .. } => {
-                warn!(event = "ERROR_MESSAGE", server = %name, "{note}");
+                warn!(event = "ERROR_MESSAGE", servers = ?names, "{note}");
             }
-            What::Refused { .. } => warn!(event = "ERROR_INITIALIZE", server = %name, "{note}"),
+            What::Refused { .. } => warn!(event = "ERROR_INITIALIZE", servers = ?names, "{note}"),
             What::NotListed { .. } | What::ListTooLong { .. } => {
-                warn!(event = "ERROR_LIST", server = %name, "{note}")
+                warn!(event = "ERROR_LIST", servers = ?names, "{note}")
             }
-            What::DoubtfulTools { .. } => warn!(event = "CONFIG_WARNING", server = %name, "{note}"),
-            What::ToolsRead { size } => {
-                debug!(event = "TOOLS_READ", server = %name, "{note}");
+            What::DoubtfulTools { .. } => warn!(event = "CONFIG_WARNING", servers = ?names, "{note}"),
+            What::ToolsRead { size, count } => {
+                self.uncounted |= count.is_none();
+                let count = count.filter(|_| !self.uncounted);
+                self.each.iter().for_each(|side| side.status.tools(count));
+                debug!(event = "TOOLS_READ", servers = ?names, "{note}");
                 // Said once for each size, not at each connection.
                 if std::mem::replace(&mut self.listed, *size) != *size
                     && let Some(warning) = budget_warning("what the endpoint reads", *size, self.tool_budget)
                 {
-                    warn!(event = "TOOL_BUDGET", server = %name, "{warning}");
+                    warn!(event = "TOOL_BUDGET", servers = ?names, "{warning}");
                 }
             }
-            What::Initialized { .. } => info!(event = "SERVER_INITIALIZED", server = %name, "{note}"),
+            What::Initialized { .. } => info!(event = "SERVER_INITIALIZED", servers = ?names, "{note}"),
             What::AnsweredForEndpoint { .. } | What::Unclaimed => {
-                debug!(event = "MESSAGE_DROPPED", server = %name, "{note}");
+                debug!(event = "MESSAGE_DROPPED", servers = ?names, "{note}");
             }
-            What::Served { .. } => {
-                debug!(event = "CALL_SERVED", server = %name, "{note}");
-                if let Some(side) = &mut side {
-                    side.proven = true;
-                }
-            }
-            What::Silent { failed: false, .. } => warn!(event = "SERVER_SILENT", server = %name, "{note}"),
+            What::Served { .. } => {} // noted above
+            What::Silent { failed: false, .. } => warn!(event = "SERVER_SILENT", servers = ?names, "{note}"),
             What::Silent { failed: true, .. } => {
                 if let Some(side) = side {
                     side.status.server(ServerState::Silent);
                 }
             }
             What::Heard { .. } => {
-                info!(event = "SERVER_HEARD", server = %name, "{note}");
+                info!(event = "SERVER_HEARD", servers = ?names, "{note}");
                 if let Some(side) = side {
                     side.status.server(if side.serving { ServerState::Serving } else { ServerState::Starting });
                 }
             }
-            What::Turn { .. } => info!(event = "TURN", server = %name, "{note}"),
+            What::Turn { .. } => info!(event = "TURN", servers = ?names, "{note}"),
         }
     }
 }

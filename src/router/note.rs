@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::ServerIndex;
 use crate::tools::size::Size;
-use crate::words::span;
+use crate::words::{counted, span};
 
 /// Something that a person may want to know.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -93,6 +93,8 @@ pub enum What<'a> {
     ToolsRead {
         /// The size of the answer.
         size: Size,
+        /// How many tools are in it, if these are all.
+        count: Option<usize>,
     },
     /// A call was answered.
     Served {
@@ -163,11 +165,12 @@ impl fmt::Display for Note<'_> {
                 "not all that the server offers fits into a message of {max} bytes (maxFrameSize); publish less by \"tools\", or set \"slim\": true"
             ),
             What::DoubtfulTools { what } => f.write_str(what),
-            What::ToolsRead { size: Size { bytes, tokens } } => {
-                write!(f, "the endpoint read the list of tools: {bytes} bytes, about {tokens} tokens")
+            What::ToolsRead { size: Size { bytes, tokens }, .. } => {
+                let (bytes, tokens) = (counted(*bytes, "byte"), counted(*tokens, "token"));
+                write!(f, "the endpoint read the list of tools: {bytes}, about {tokens}")
             }
             What::Served { method, took } => {
-                write!(f, "{} answered in {took:.1?}", String::from_utf8_lossy(method))
+                write!(f, "{} answered in {}", String::from_utf8_lossy(method), span(*took))
             }
             What::Silent { lasted, .. } => write!(
                 f,

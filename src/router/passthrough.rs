@@ -30,7 +30,7 @@ use crate::mcp::cloud::HOLD;
 use crate::mcp::envelope::{self, Envelope, Kind, NotMessage, Scanned};
 use crate::mcp::handshake::{Hello, Welcome};
 use crate::mcp::reply::{self, UNAVAILABLE};
-use crate::tools::size::Size;
+use crate::tools::size::{Size, count_of_all};
 
 /// The only server of this router.
 const SERVER: ServerIndex = 0;
@@ -295,8 +295,9 @@ impl Passthrough {
                 if method == b"initialize" {
                     self.relayed_welcome(frame, e, out);
                 } else if let (b"tools/list", Some(result)) = (method, &e.result) {
-                    let size = Size::of(&String::from_utf8_lossy(&frame[result.clone()]));
-                    out.note(Note::of_endpoint(What::ToolsRead { size }));
+                    let list = String::from_utf8_lossy(&frame[result.clone()]);
+                    let what = What::ToolsRead { size: Size::of(&list), count: count_of_all(&list) };
+                    out.note(Note::of_endpoint(what));
                 } else if is_call(method) {
                     self.desk.served += 1;
                     out.note(Note::of(SERVER, What::Served { method, took: now - call.since }));

@@ -352,9 +352,13 @@ impl Out for Door<'_> {
         self.out.remember(self.server, memory);
     }
 
-    fn note(&mut self, note: Note<'_>) {
+    fn note(&mut self, mut note: Note<'_>) {
         // What is about a server is about this one; it calls itself the first.
-        self.out.note(Note { server: note.server.map(|_| self.server), ..note });
+        note.server = note.server.map(|_| self.server);
+        if let What::ToolsRead { count, .. } = &mut note.what {
+            *count = None; // those of one server, of several that take turns
+        }
+        self.out.note(note);
     }
 }
 

@@ -3,6 +3,7 @@
 use crate::config::{Mode, ServerSpec};
 use crate::endpoint::Endpoint;
 use crate::endpoint::agent::{self, Agent};
+use crate::logging::Names;
 use crate::words::span;
 
 /// Servers of one agent that share it in the same mode.
@@ -80,9 +81,8 @@ impl Group {
     }
 
     /// The servers' names, for the log.
-    pub fn names(&self) -> String {
-        let names: Vec<&str> = self.servers.iter().map(|(spec, _)| &*spec.name).collect();
-        names.join(", ")
+    pub fn names(&self) -> Names {
+        self.servers.iter().map(|(spec, _)| spec.name.clone()).collect()
     }
 }
 
@@ -100,7 +100,7 @@ mod tests {
         };
         groups(servers.iter().map(spec).collect())
             .iter()
-            .map(|group| (group.layout(takes_one), group.names()))
+            .map(|group| (group.layout(takes_one), group.names().to_string()))
             .collect()
     }
 
@@ -115,7 +115,7 @@ mod tests {
             (Mode::Sequential, false, Layout::InTurns),
         ] {
             let one_alone = (Layout::Apart, "b".into());
-            assert_eq!(laid(&servers, mode, takes_one), [(want, "a, c".into()), one_alone], "{mode:?}");
+            assert_eq!(laid(&servers, mode, takes_one), [(want, "a+c".into()), one_alone], "{mode:?}");
         }
     }
 

@@ -4,11 +4,14 @@ use proptest::prelude::*;
 
 use super::*;
 
-const LOST: Close = Close { code: None, handshaken: true, ours: false };
-const OURS: Close = Close { code: Some(1000), handshaken: true, ours: true };
+const LOST: Close = Close { code: None, takeover: Takeover::Unlikely, handshaken: true, ours: false };
+const OURS: Close = Close { ours: true, ..LOST };
+/// Closed with 1000, for a reason of its own.
+const TIMED_OUT: Close = Close { code: Some(1000), ..LOST };
 
 fn by_endpoint(code: u16) -> Close {
-    Close { code: Some(code), handshaken: true, ours: false }
+    let takeover = if code == 1000 { Takeover::Possible } else { Takeover::Unlikely };
+    Close { code: Some(code), takeover, ..LOST }
 }
 
 /// Events in milliseconds, in their order.
@@ -85,6 +88,32 @@ fn two_on_which_connections_stood_together_are_asked_for_more_proof() {
         old = 1 - old;
     }
     assert!(life.why().is_some());
+}
+
+#[test]
+fn an_endpoint_that_replaces_connections_in_words_of_its_own_is_noticed_after_a_few_rounds() {
+    let mut life = Life::of(2);
+    life.open(0, 0);
+    let mut old = 0;
+    for replaced in 1..=6 {
+        assert_eq!(life.why(), None, "before {replaced}");
+        let at = replaced * 2000;
+        life.open(1 - old, at).close(old, TIMED_OUT, at + 1);
+        old = 1 - old;
+    }
+    assert!(life.why().is_some());
+}
+
+#[test]
+fn connections_that_are_closed_for_a_reason_of_their_own_are_not_replaced_however_often_one_has_just_opened() {
+    let mut life = Life::of(2);
+    for round in 0..50 {
+        // Each lives for half a second, and they overlap in part.
+        let at = round * 3000;
+        life.open(0, at).open(1, at + 300).close(0, TIMED_OUT, at + 500);
+        life.open(0, at + 760).close(1, TIMED_OUT, at + 800).close(0, TIMED_OUT, at + 1260);
+        assert_eq!(life.why(), None, "round {round}");
+    }
 }
 
 #[test]
@@ -174,8 +203,9 @@ fn any_close() -> impl Strategy<Value = Close> {
         Just(None),
         Just(Some(1008))
     ];
-    let theirs = (code, any::<bool>()).prop_map(|(code, handshaken)| Close { code, handshaken, ours: false });
-    prop_oneof![7 => theirs, 1 => Just(OURS)]
+    let theirs =
+        (code, any::<bool>()).prop_map(|(code, handshaken)| Close { handshaken, ..code.map_or(LOST, by_endpoint) });
+    prop_oneof![7 => theirs, 1 => Just(TIMED_OUT), 1 => Just(OURS)]
 }
 
 fn any_fate() -> impl Strategy<Value = Fate> {

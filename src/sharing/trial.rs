@@ -32,7 +32,7 @@ impl Trial {
     pub fn sees(&mut self, Sighting { at, closed, .. }: Sighting) -> Outcome {
         match closed {
             None => self.since = Some(at),
-            Some(Close { code: Some(cloud::CLOSE), handshaken: true, ours: false }) => {
+            Some(Close { code: Some(cloud::CLOSE), handshaken: true, ours: false, .. }) => {
                 self.since = None;
                 self.refused += 1;
             }
@@ -52,6 +52,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::link::cause::Takeover;
 
     #[test]
     fn three_refusals_in_a_row_fail_and_a_minute_passes() {
@@ -61,7 +62,8 @@ mod tests {
             let outcome = trial.sees(Sighting { who: 0, at: start + Duration::from_secs(seconds), closed });
             (outcome, trial.passes_at().map(|at| (at - start).as_secs()))
         };
-        let closed = |code| Some(Close { code, handshaken: true, ours: false });
+        let takeover = Takeover::Unlikely;
+        let closed = |code| Some(Close { code, takeover, handshaken: true, ours: false });
         assert_eq!(sees(0, None), (Outcome::Open, Some(60)));
         assert_eq!(sees(1, closed(None)), (Outcome::Open, None), "a network's fault says nothing");
         for seconds in [2, 4] {

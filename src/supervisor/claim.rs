@@ -8,6 +8,7 @@ use tracing::{debug, info, warn};
 use super::Common;
 use super::lock::{Attempt, Lock, attempt};
 use crate::endpoint::agent::Agent;
+use crate::logging::Names;
 
 /// How often a lock that another process holds is tried again. Nobody notices a takeover that is 5 s late.
 const AGAIN: Duration = Duration::from_secs(5);
@@ -25,7 +26,7 @@ pub(super) enum Claim {
 
 impl Claim {
     /// Tries to get the lock of an agent, and says so if another process has it. `servers`: who is concerned, for the log.
-    pub(super) fn new(agent: Agent, servers: &str, takes_one: bool, common: &Common) -> Self {
+    pub(super) fn new(agent: Agent, servers: &Names, takes_one: bool, common: &Common) -> Self {
         match try_lock(agent, common) {
             Some(Attempt::Taken(lock)) => Claim::Held(lock),
             Some(Attempt::Held(holder)) => {
@@ -36,11 +37,7 @@ impl Claim {
                     "and most endpoints allow one or two connections of an agent and close the rest. End one of the two, or use \
                      the endpoint of another agent here"
                 };
-                warn!(
-                    event = "AGENT_TAKEN",
-                    server = servers,
-                    "another mcp-pipe, {holder}, serves the same agent, {what}"
-                );
+                warn!(event = "AGENT_TAKEN", ?servers, "another mcp-pipe, {holder}, serves the same agent, {what}");
                 Claim::Disputed
             }
             None => Claim::Unknown,
@@ -48,17 +45,13 @@ impl Claim {
     }
 
     /// Ready when no other process has the lock. To be dropped when that is no longer of interest.
-    pub(super) async fn settled(&mut self, agent: Agent, servers: &str, common: &Common) {
+    pub(super) async fn settled(&mut self, agent: Agent, servers: &Names, common: &Common) {
         while let Claim::Disputed = self {
             sleep(AGAIN).await;
             *self = match try_lock(agent, common) {
                 Some(Attempt::Held(_)) => Claim::Disputed,
                 Some(Attempt::Taken(lock)) => {
-                    info!(
-                        event = "AGENT_FREE",
-                        server = servers,
-                        "the other mcp-pipe has ended; this agent is ours alone"
-                    );
+                    info!(event = "AGENT_FREE", ?servers, "the other mcp-pipe has ended; this agent is ours alone");
                     Claim::Held(lock)
                 }
                 None => Claim::Unknown,

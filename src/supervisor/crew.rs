@@ -15,6 +15,7 @@ use crate::config::{Mode, ServerSpec};
 use crate::control::status::{LinkState, StatusEntry};
 use crate::endpoint::Endpoint;
 use crate::endpoint::agent::Agent;
+use crate::logging::Names;
 use crate::pipe::{Pipe, Run};
 use crate::process::stop::Stop;
 use crate::router::Router;
@@ -30,7 +31,7 @@ pub(super) struct Crew {
     mode: Mode,
     members: Vec<Member>,
     /// The servers' names, for the log.
-    names: String,
+    names: Names,
     /// Why it is known that the agent takes one connection only, if it is.
     known: Option<&'static str>,
     /// How they are laid out at the start.
@@ -76,7 +77,7 @@ impl Crew {
         let stop = &self.common.run.stop;
         let (mut layout, mut takes_one) = (self.layout, self.known.is_some());
         if let (Mode::Auto, Layout::Together, Some(why)) = (self.mode, layout, self.known) {
-            info!(event = "SERVERS_MERGED", server = self.names, "share one connection: {why}");
+            info!(event = "SERVERS_MERGED", servers = ?self.names, "share one connection: {why}");
         }
         let mut claim = Claim::new(self.agent, &self.names, takes_one, &self.common);
         let mut trial_failed = false;
@@ -148,7 +149,7 @@ impl Crew {
                 Verdict::TakesOne { why, proof } if self.mode == Mode::Auto => {
                     warn!(
                         event = "SERVERS_MERGED",
-                        server = self.names,
+                        servers = ?self.names,
                         "share one connection from now on: {why}. \"mode\": \"per-server\" gives each its own all the same"
                     );
                     stop.advance();
@@ -164,7 +165,7 @@ impl Crew {
                 Verdict::TakesOne { why, .. } => {
                     told = true;
                     let remedy = "\"mode\": \"auto\" or \"multiplex\" puts them on one connection";
-                    warn!(event = "CONNECTIONS_LIMITED", server = self.names, "{why}; {remedy}");
+                    warn!(event = "CONNECTIONS_LIMITED", servers = ?self.names, "{why}; {remedy}");
                 }
             }
         }
@@ -186,7 +187,7 @@ impl Crew {
             if trial.sees(sighting) == Outcome::Failed && !stop.drain().is_cancelled() {
                 warn!(
                     event = "SERVERS_PARTED",
-                    server = self.names,
+                    servers = ?self.names,
                     "the endpoint refuses the one connection as well, so their number was not the reason: each has its own again. \
                      Too many tools may be; see mcp-pipe tools --size"
                 );
@@ -236,7 +237,7 @@ impl Crew {
 
     fn remember(&self) {
         if let Err(error) = self.common.run.catalogue.remember_single(&self.agent.key()) {
-            debug!(event = "NOT_REMEMBERED", server = self.names, "to be found out again at the next start: {error:#}");
+            debug!(event = "NOT_REMEMBERED", servers = ?self.names, "to be found out again at the next start: {error:#}");
         }
     }
 }

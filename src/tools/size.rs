@@ -1,8 +1,14 @@
 //! How much of an assistant's context tools take. Pure, and an estimate: each model cuts text into tokens its own way,
 //! and only its maker knows how a list of tools is put before it.
 
+use std::borrow::Cow;
 use std::iter::Sum;
 use std::ops::Add;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::words::counted;
 
 /// The size of a text, or of several.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -21,6 +27,21 @@ impl Size {
         let others = text.chars().filter(|c| !c.is_ascii()).count();
         Size { bytes: text.len(), tokens: ascii.div_ceil(4) + others }
     }
+}
+
+/// How many tools a result of `tools/list` (MCP, server/tools) holds, if these are all: `None` if more pages follow, or it is no
+/// such result.
+pub fn count_of_all(result: &str) -> Option<usize> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Page<'a> {
+        #[serde(borrow)]
+        tools: Vec<&'a RawValue>,
+        #[serde(borrow)]
+        next_cursor: Option<Cow<'a, str>>,
+    }
+    let page: Page<'_> = serde_json::from_str(result).ok()?;
+    page.next_cursor.is_none_or(|next| next.is_empty()).then_some(page.tools.len())
 }
 
 impl Add for Size {
@@ -42,9 +63,11 @@ impl Sum for Size {
 pub fn budget_warning(whose: &str, Size { bytes, tokens }: Size, budget: usize) -> Option<String> {
     (tokens > budget).then(|| {
         format!(
-            "{whose}: tools of {bytes} bytes, about {tokens} tokens (an estimate), above the toolBudget of {budget}; \
+            "{whose}: tools of {}, about {} (an estimate), above the toolBudget of {budget}; \
              an assistant chooses worse from a long list, and some endpoints refuse it: publish fewer by \"tools\", or set \
-             \"slim\": true; mcp-pipe tools --size shows which are large"
+             \"slim\": true; mcp-pipe tools --size shows which are large",
+            counted(bytes, "byte"),
+            counted(tokens, "token"),
         )
     })
 }
@@ -67,6 +90,21 @@ mod tests {
             ("日本a", 7, 3),
         ] {
             assert_eq!(Size::of(text), Size { bytes, tokens }, "{text}");
+        }
+    }
+
+    #[test]
+    fn tools_are_counted_where_all_are_there() {
+        for (result, count) in [
+            (r#"{"tools":[]}"#, Some(0)),
+            (r#"{"tools":[{"name":"a","deep":[1,2]},{"name":"b"}],"nextCursor":null}"#, Some(2)),
+            (r#"{"tools":[{"name":"a"}],"nextCursor":""}"#, Some(1)),
+            (r#"{"tools":[{"name":"a"}],"nextCursor":"2"}"#, None),
+            (r#"{"resources":[]}"#, None),
+            ("[]", None),
+            ("no JSON", None),
+        ] {
+            assert_eq!(count_of_all(result), count, "{result}");
         }
     }
 

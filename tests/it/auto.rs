@@ -8,7 +8,9 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::harness::{Agent, Daemon, FakeEndpoint, Seen, Setup, Takes, config, fixture_entry, one_server, text_of};
+use crate::harness::{
+    Agent, Daemon, FakeEndpoint, REPLACED, Seen, Setup, Takes, config, fixture_entry, one_server, text_of,
+};
 
 /// A token as the cloud's are: another one at each visit to its console, with the same claims.
 fn token(issued: usize) -> String {
@@ -273,9 +275,26 @@ async fn a_connection_whose_place_is_taken_again_and_again_is_said_to_be_another
         let mut conn = endpoint.accept().await;
         conn.handshake().await;
         conn.call(2, "echo", json!({"text": "a served call proves nothing here"})).await;
-        conn.close(1000).await;
+        conn.close_saying(1000, REPLACED).await;
     }
     let line = daemon.wait_for("who did it", |line| line.to_string().contains("keeps taking its place")).await;
     assert!(line.to_string().contains("1000"), "{line}");
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn a_regular_close_for_another_reason_is_quoted_and_nobody_is_accused() {
+    let endpoint = FakeEndpoint::bind().await;
+    let daemon = Setup::new().config(&one_server(&endpoint, &[])).start("info");
+    for reason in ["idle timeout", "令牌已过期", "token expired"] {
+        let mut conn = endpoint.accept().await;
+        conn.handshake().await;
+        conn.call(2, "echo", json!({"text": "of use"})).await;
+        conn.close_saying(1000, reason).await;
+        let line = daemon.wait_for(reason, |line| line.to_string().contains(reason)).await.to_string();
+        assert!(line.contains(&format!("closed 1000 \\\"{reason}\\\" after")), "{line}");
+    }
+    endpoint.accept().await.handshake().await;
+    assert!(!daemon.log_text().contains("another"), "{}", daemon.log_text());
     daemon.stop().await;
 }

@@ -1,9 +1,11 @@
 //! Servers that die: the connection stays, every call is answered, the server comes back initialised.
 
-use rustix::process::{Pid, Signal, kill_process};
-use serde_json::json;
+use std::time::Duration;
 
-use crate::harness::{Conn, FakeEndpoint, Setup, one_server, rounds, text_of};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
+
+use crate::harness::{Conn, FakeEndpoint, Setup, config, field, one_server, rounds, text_of, within};
 
 /// The pid of the server; calls that a dead one got an error for are repeated.
 async fn pid(conn: &mut Conn, id: &mut u64) -> i32 {
@@ -61,6 +63,40 @@ async fn a_server_that_exits_in_a_call_is_named_with_its_exit_code() {
     let line = daemon.wait_for_event("SERVER_EXITED").await.to_string();
     assert!(line.contains('7'), "{line}");
     daemon.stop_closing([&mut conn]).await;
+}
+
+#[tokio::test]
+async fn a_crash_loop_says_once_what_the_server_says_in_each_of_its_lives() {
+    let endpoint = FakeEndpoint::bind().await;
+    // At another time and by another process each time; in its third life it says something new.
+    let script = r#"
+        echo "$(date +%H:%M:%S.%N) process $$ starts" >&2
+        echo "no database" >&2
+        [ -e twice ] && echo "no disk" >&2
+        [ -e once ] && touch twice
+        touch once
+        exit 1"#;
+    let server = json!({"command": "sh", "args": ["-c", script], "endpoint": endpoint.url()});
+    let daemon = Setup::new().config(&config([("x", server)])).start("info");
+    let exited = |line: &Value| field(line, "event") == Some("SERVER_EXITED");
+    let says = |line: &Value, text: &str| {
+        field(line, "event") == Some("SERVER_STDERR") && field(line, "message").is_some_and(|said| said.contains(text))
+    };
+    let lives = || daemon.log_lines().iter().filter(|line| exited(line)).count();
+    within("five lives", async {
+        while lives() < 5 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+    for text in ["starts", "no database", "no disk"] {
+        let said = daemon.log_lines().iter().filter(|line| says(line, text)).count();
+        assert_eq!(said, 1, "{text}: {}", daemon.log_text());
+    }
+    let repeated =
+        daemon.log_lines().iter().filter(|l| exited(l) && l.to_string().contains("the same as before")).count();
+    assert!(repeated >= 2, "{}", daemon.log_text());
+    daemon.stop().await;
 }
 
 #[tokio::test]

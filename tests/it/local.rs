@@ -45,7 +45,20 @@ async fn call_prints_what_the_tool_says_and_nothing_else() {
 async fn a_tools_own_error_goes_to_stderr_with_exit_code_1() {
     let (output, stdout, stderr) = run(calculator(), &["call", "calculator", "divide", r#"{"a":1,"b":0}"#]).await;
     assert_eq!((stdout.as_str(), output.status.code()), ("", Some(1)));
-    assert!(stderr.contains("division by zero"), "{stderr}");
+    assert_eq!(stderr, "mcp-pipe: tool \"divide\" of server \"calculator\" reports an error: division by zero\n");
+}
+
+#[tokio::test]
+async fn a_call_that_takes_longer_than_its_timeout_is_mcp_pipes_error_and_one_of_the_server_is_the_servers() {
+    let mut entry = fixture_entry(&[]);
+    entry["timeout"] = "300ms".into();
+    let setup = || Setup::new().config(&config([("x", entry.clone())]));
+    let (output, _, stderr) = run(setup(), &["call", "x", "sleep", r#"{"ms":60000}"#]).await;
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    let want = "tool sleep of server \"x\" did not answer within 0.3 s (timeout), so mcp-pipe has cancelled the call\n";
+    assert_eq!(stderr, format!("mcp-pipe: {want}"));
+    let (_, _, stderr) = run(calculator(), &["call", "calculator", "divide", r#"{"a":1}"#]).await;
+    assert!(stderr.starts_with("mcp-pipe: server \"calculator\" answered with an error: "), "{stderr}");
 }
 
 #[tokio::test]

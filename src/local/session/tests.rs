@@ -136,7 +136,7 @@ fn a_server_without_tools_has_an_empty_list_and_other_errors_are_asked_again() {
     assert_eq!(session.on_frame(&failure(1, -32601, "no tools"), now), [tools(&[])]);
 
     let mut session = initialized(now);
-    let error = RpcError { code: -32000, message: "exited".to_owned() };
+    let error = RpcError { code: -32000, message: "exited".to_owned(), ours: false };
     assert_eq!(session.on_frame(&failure(1, -32000, "exited"), now), [Output::ToolsFailed(error)]);
     let again = session.wake_at().unwrap();
     assert_eq!(again, now + LIST_AGAIN_AFTER);
@@ -165,7 +165,7 @@ fn calls_come_back_with_their_own_ticket_in_any_order() {
     assert_eq!(session.call("add", &json!({"a": 1}), "first"), [frame(&call)]);
     session.call("add", &json!({}), "second");
     assert_eq!(session.calls_in_flight(), 2);
-    let error = RpcError { code: -1, message: "no".to_owned() };
+    let error = RpcError { code: -1, message: "no".to_owned(), ours: false };
     assert_eq!(session.on_frame(&failure(3, -1, "no"), now), [Output::Answer("second", Err(error))]);
     assert_eq!(session.on_frame(&result(2, json!(5)), now), [Output::Answer("first", Ok(json!(5)))]);
     assert!(matches!(session.on_frame(&result(2, json!(5)), now)[..], [Output::Odd(_)]), "a second answer");

@@ -17,6 +17,7 @@ use crate::endpoint::Endpoint;
 use crate::net::error::{DialError, Step};
 use crate::net::head::{Head, HeadError, body_text, read_body, read_head};
 use crate::net::peer_text::{Redaction, bounded};
+use crate::net::tls::words;
 
 /// How long an error's body is waited for; the status is known by then.
 const BODY_PATIENCE: Duration = Duration::from_millis(500);
@@ -128,7 +129,7 @@ fn checked<E>(name: &HeaderName, value: Result<HeaderValue, E>) -> Result<Header
 fn no_head(error: HeadError, peer: &str) -> DialError {
     let reason = match error {
         HeadError::Lost(error) => {
-            return DialError::Lost { peer: peer.to_owned(), step: Step::Upgrade, reason: error.to_string() };
+            return DialError::Lost { peer: peer.to_owned(), step: Step::Upgrade, reason: words::of_io(&error) };
         }
         HeadError::Tls => "this port speaks TLS: use wss:// in the endpoint URL",
         HeadError::NotHttp => "it answers with something else than HTTP; check the port in the endpoint URL",

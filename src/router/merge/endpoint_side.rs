@@ -12,7 +12,7 @@ use crate::mcp::reply::{INVALID_PARAMS, METHOD_NOT_FOUND};
 use crate::router::edits::Edits;
 use crate::router::lane::{Call, MAX_WAITING, Terms};
 use crate::tools::object;
-use crate::tools::size::Size;
+use crate::tools::size::{Size, count_of_all};
 
 /// A request of a method that nobody knows is kept for the next server up to this size, in bytes.
 const MAX_ELSEWHERE: usize = 8 * 1024;
@@ -117,9 +117,8 @@ impl Merge {
             out.note(Note::of(server, What::ListTooLong { max: self.max_result }));
         }
         if kind == ListKind::Tools {
-            out.note(Note::of_endpoint(What::ToolsRead {
-                size: Size::of(&String::from_utf8_lossy(self.published.result(kind))),
-            }));
+            let list = String::from_utf8_lossy(self.published.result(kind));
+            out.note(Note::of_endpoint(What::ToolsRead { size: Size::of(&list), count: count_of_all(&list) }));
         }
     }
 
@@ -415,7 +414,10 @@ impl Merge {
         let terms = call.terms.as_deref();
         let (what, limit) = terms.map_or(("", None), |terms| (&*terms.what, terms.timeout));
         let limit = crate::words::span(limit.unwrap_or_default());
-        let message = format!("{what} of server \"{}\" did not answer within {limit} (timeout)", lane.name);
+        let message = format!(
+            "{what} of server \"{}\" did not answer within {limit} (timeout), so mcp-pipe has cancelled the call",
+            lane.name
+        );
         self.desk.refuse(call.id(), UNAVAILABLE, message, out);
     }
 }

@@ -26,6 +26,9 @@ pub(crate) enum Takes {
     Oldest,
 }
 
+/// What the self-hosted endpoint says to a connection of which a newer one takes the place: "a new connection replaces it".
+pub(crate) const REPLACED: &str = "新连接替换";
+
 /// How many robots share a connection.
 const ROBOTS: usize = 3;
 
@@ -191,7 +194,7 @@ async fn serve(
             }
             Some(order) = orders.recv() => match order {
                 Order::Replaced => {
-                    conn.close_saying(1000, "新的连接取代了旧的").await;
+                    conn.close_saying(1000, REPLACED).await;
                     break;
                 }
                 Order::Call(params, caller) => {

@@ -77,8 +77,27 @@ impl Setup {
     }
 
     /// Starts it; it logs JSON at this level.
-    pub(crate) fn start(mut self, level: &str) -> Daemon {
-        self.command.args(["--log-format", "json", "--log-level", level]);
+    pub(crate) fn start(self, level: &str) -> Daemon {
+        self.args(["--log-format", "json", "--log-level", level]).begin()
+    }
+
+    /// Starts it with this as its stderr.
+    pub(crate) fn start_at(mut self, stderr: OwnedFd) -> Daemon {
+        let child = self.command.stdout(Stdio::null()).stderr(stderr).spawn().unwrap();
+        Daemon { child, mark: self.mark, log: Arc::default(), lines: watch::channel(0).1, _dir: self.dir }
+    }
+
+    /// Starts it, waits for this in its log, and stops it: the whole log.
+    pub(crate) async fn stop_after(self, text: &str) -> String {
+        let mut daemon = self.begin();
+        daemon.wait_for(text, |line| line.to_string().contains(text)).await;
+        daemon.signal(Signal::TERM);
+        let status = daemon.exit().await;
+        assert!(status.success(), "{status}");
+        daemon.log_text()
+    }
+
+    fn begin(mut self) -> Daemon {
         let mut child = self.command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let stderr: OwnedFd = child.stderr.take().unwrap().into_owned_fd().unwrap();
         let (count, lines) = watch::channel(0);

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
-pub(crate) use agent::{Agent, Seen, Takes};
+pub(crate) use agent::{Agent, REPLACED, Seen, Takes};
 pub(crate) use client::Client;
 pub(crate) use conn::{Conn, names, text_of};
 pub(crate) use daemon::{Daemon, Setup, field};

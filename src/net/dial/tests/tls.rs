@@ -112,7 +112,7 @@ async fn each_fault_of_a_certificate_is_told_with_its_remedy() {
     let (port, _task) = authority.endpoint("other.example", |_| {}).await;
     let (error, text) = fails(&at(port), &authority.spec()).await;
     assert!(matches!(problem(error), TlsProblem::WrongName { .. }), "{text}");
-    assert!(text.contains("not for this name") && text.contains("other.example"), "{text}");
+    assert!(text.contains("not for this name but for other.example; use"), "{text}");
 
     let (port, _task) = Authority::called("other").endpoint("localhost", |_| {}).await;
     let (error, text) = fails(&at(port), &authority.spec()).await;

@@ -1,0 +1,136 @@
+//! What is said once, when everything of a run is up.
+
+use std::fmt;
+use std::time::Duration;
+
+use tokio::time::sleep;
+
+use crate::control::status::{PipeStatus, Status};
+use crate::words::counted;
+
+/// Longest time between everything being up and saying so without a number of tools. The cloud reads them at once, the
+/// self-hosted endpoint when a robot comes.
+const UNREAD: Duration = Duration::from_secs(5);
+
+/// A run of which everything is up: each server answers, and each connection stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Summary {
+    /// How many servers.
+    pub servers: usize,
+    /// How many tools the endpoints were shown; `None` if not each of them has read all.
+    pub tools: Option<usize>,
+    /// How many connections.
+    pub connections: usize,
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}, ", counted(self.servers, "server"))?;
+        if let Some(tools) = self.tools {
+            write!(f, "{}, ", counted(tools, "tool"))?;
+        }
+        f.write_str(&counted(self.connections, "connection"))
+    }
+}
+
+impl Summary {
+    /// `None` while something is not up.
+    fn of(pipes: &[PipeStatus]) -> Option<Summary> {
+        let all_up = !pipes.is_empty() && pipes.iter().all(PipeStatus::is_healthy);
+        let first_on_line = || pipes.iter().enumerate().filter(|(place, pipe)| pipe.line == *place);
+        let tools = first_on_line().map(|(_, pipe)| pipe.tools).sum();
+        all_up.then(|| Summary { servers: pipes.len(), tools, connections: first_on_line().count() })
+    }
+
+    /// Waits until everything is up, and a moment for the endpoints to read the tools.
+    pub async fn when_due(status: &Status) -> Summary {
+        let mut changes = status.changes();
+        loop {
+            // What is waited for is behind a lock, so it is let go of at once.
+            drop(changes.wait_for(|pipes| Summary::of(pipes).is_some()).await);
+            let read = async {
+                let settled = |pipes: &Vec<_>| Summary::of(pipes).is_none_or(|summary| summary.tools.is_some());
+                drop(changes.wait_for(settled).await);
+            };
+            tokio::select! {
+                () = read => {}
+                () = sleep(UNREAD) => {}
+            }
+            if let Some(summary) = Summary::of(&changes.borrow()) {
+                return summary;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::control::status::{LinkState, ServerState, StatusEntry};
+
+    fn up(entry: &StatusEntry) {
+        entry.server(ServerState::Serving);
+        entry.link(LinkState::Connected);
+    }
+
+    /// Three servers: one alone, two on one connection.
+    fn three() -> (Status, [StatusEntry; 3]) {
+        let status = Status::default();
+        let entries = ["a", "b", "c"].map(|name| status.add(name));
+        entries[2].shares(&entries[1]);
+        (status, entries)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_is_due_when_all_servers_answer_all_connections_stand_and_the_tools_are_read() {
+        let (status, entries) = three();
+        let begun = Instant::now();
+        let due = Summary::when_due(&status);
+        let life = async {
+            entries.iter().take(2).for_each(up);
+            sleep(Duration::from_secs(3600)).await;
+            up(&entries[2]);
+            entries[0].tools(Some(5));
+            sleep(Duration::from_secs(1)).await;
+            entries[1..].iter().for_each(|entry| entry.tools(Some(7)));
+        };
+        let (summary, ()) = tokio::join!(due, life);
+        assert_eq!(summary, Summary { servers: 3, tools: Some(12), connections: 2 });
+        assert_eq!(summary.to_string(), "3 servers, 12 tools, 2 connections");
+        assert_eq!(begun.elapsed(), Duration::from_secs(3601));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn tools_that_nobody_reads_are_waited_for_a_moment_and_not_made_up() {
+        let (status, entries) = three();
+        entries.iter().for_each(up);
+        entries[0].tools(Some(5));
+        let begun = Instant::now();
+        assert_eq!(Summary::when_due(&status).await.to_string(), "3 servers, 2 connections");
+        assert_eq!(begun.elapsed(), UNREAD);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_goes_down_meanwhile_is_waited_for_anew() {
+        let (status, entries) = three();
+        let life = async {
+            entries.iter().for_each(up);
+            sleep(UNREAD / 2).await;
+            entries[0].link(LinkState::Down("it broke".into()));
+            sleep(UNREAD * 2).await;
+            up(&entries[0]);
+        };
+        let begun = Instant::now();
+        tokio::join!(Summary::when_due(&status), life);
+        assert_eq!(begun.elapsed(), UNREAD / 2 + UNREAD * 3);
+    }
+
+    #[test]
+    fn one_is_one() {
+        let one = Summary { servers: 1, tools: Some(1), connections: 1 };
+        assert_eq!(one.to_string(), "1 server, 1 tool, 1 connection");
+        assert_eq!(Summary::of(&[]), None);
+    }
+}
