@@ -476,7 +476,11 @@ impl Open {
             match read {
                 // After a read that did not fill its buffer this costs no system call, and registers the waker.
                 Poll::Pending => return Look::Nothing,
-                Poll::Ready(Ok(1..)) => self.keepalive.on_received(now),
+                Poll::Ready(Ok(1..)) => {
+                    if let Some(sooner) = self.keepalive.on_received(now) {
+                        self.timer.set(sooner);
+                    }
+                }
                 Poll::Ready(Ok(_)) => {
                     return Look::Over(Cause::Lost("the connection ended without a close frame".into()));
                 }

@@ -377,3 +377,24 @@ async fn over_a_slow_line(read: bool) {
     assert!(cause.contains("nothing came"), "{cause}");
     assert!(open_for >= slow, "given up after {open_for:?} though it was taking");
 }
+
+#[tokio::test]
+async fn a_ping_goes_out_in_each_interval_though_its_answer_may_take_much_longer() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    // With an answer in hand nobody waits for the hour that the answer might have taken.
+    let (interval, timeout) = (Duration::from_millis(50), Duration::from_secs(3600));
+    let mut rig = Rig::pinging(listener.local_addr().unwrap(), interval, timeout);
+    let endpoint = async {
+        let (tcp, _) = listener.accept().await.unwrap();
+        let mut socket = accept_async(tcp).await.unwrap();
+        for _ in 0..4 {
+            // Reading answers the last ping.
+            assert!(matches!(socket.next().await, Some(Ok(Message::Ping(_)))));
+        }
+    };
+    tokio::select! {
+        down = rig.next_down(|_| ()) => panic!("{down:?}"),
+        () = endpoint => {}
+        () = tokio::time::sleep(Duration::from_secs(60)) => panic!("no ping for a minute"),
+    }
+}
