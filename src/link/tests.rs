@@ -56,7 +56,7 @@ impl Rig {
                 LinkEvent::Down { cause, open_for, retry_in } => {
                     down = Some(Down { cause: cause.to_string(), open_for, retry_in });
                 }
-                LinkEvent::Message(_) | LinkEvent::TooLarge(_) | LinkEvent::Beat => {}
+                LinkEvent::Message(_) | LinkEvent::TooLarge(_) | LinkEvent::NotText(_) | LinkEvent::Beat => {}
             });
             let _written = link.poll_write(cx, out);
             if up {
@@ -75,7 +75,7 @@ impl Rig {
             let _open = link.poll(cx, Instant::now(), true, out, &mut |_, event| match event {
                 LinkEvent::Up(_) => up = true,
                 LinkEvent::Down { cause, .. } => panic!("{cause}"),
-                LinkEvent::Message(_) | LinkEvent::TooLarge(_) | LinkEvent::Beat => {}
+                LinkEvent::Message(_) | LinkEvent::TooLarge(_) | LinkEvent::NotText(_) | LinkEvent::Beat => {}
             });
             if up { Poll::Ready(()) } else { Poll::Pending }
         })
@@ -263,7 +263,7 @@ async fn a_connection_that_we_close_is_made_anew_after_a_pause_and_counts_neithe
             let _open = link.poll(cx, Instant::now(), true, out, &mut |_, event| match event {
                 LinkEvent::Up(_) => up = true,
                 LinkEvent::Down { cause, retry_in, .. } => down = Some((cause.to_string(), retry_in)),
-                LinkEvent::Message(_) | LinkEvent::TooLarge(_) | LinkEvent::Beat => {}
+                LinkEvent::Message(_) | LinkEvent::TooLarge(_) | LinkEvent::NotText(_) | LinkEvent::Beat => {}
             });
             if up {
                 hung_up = link.hang_up(out, "for a test") && !link.hang_up(out, "twice");
@@ -311,7 +311,11 @@ async fn an_endpoint_that_does_not_answer_our_close_holds_up_the_next_connection
         let (Rig { link, out }, mut down) = (&mut rig, None);
         let _open = link.poll(cx, Instant::now(), true, out, &mut |_, event| match event {
             LinkEvent::Down { retry_in, .. } => down = Some(retry_in),
-            LinkEvent::Up(_) | LinkEvent::Message(_) | LinkEvent::TooLarge(_) | LinkEvent::Beat => panic!("{event:?}"),
+            LinkEvent::Up(_)
+            | LinkEvent::Message(_)
+            | LinkEvent::TooLarge(_)
+            | LinkEvent::NotText(_)
+            | LinkEvent::Beat => panic!("{event:?}"),
         });
         let _written = link.poll_write(cx, out);
         down.map_or(Poll::Pending, Poll::Ready)
@@ -368,7 +372,7 @@ async fn over_a_slow_line(read: bool) {
                 written = true;
             }
             LinkEvent::Down { cause, open_for, .. } => down = Some((cause.to_string(), open_for.unwrap())),
-            LinkEvent::Beat | LinkEvent::Message(_) | LinkEvent::TooLarge(_) => {}
+            LinkEvent::Beat | LinkEvent::Message(_) | LinkEvent::TooLarge(_) | LinkEvent::NotText(_) => {}
         });
         let _written = link.poll_write(cx, out);
         down.take().map_or(Poll::Pending, Poll::Ready)

@@ -41,6 +41,9 @@ pub(super) const STUCK: Duration = cloud::CALL;
 /// Messages of a connection that were refused and are each shown in the log.
 const REFUSALS: u64 = 10;
 
+/// Bytes that are kept of what somebody said who is no MCP client, until the token is taken out of them: some more than are shown.
+const EXCERPT: usize = 2048;
+
 /// The pipe's notes on one server.
 pub(super) struct Side {
     pub(super) name: Arc<str>,
@@ -79,6 +82,8 @@ pub(super) struct Sides {
     crowded: bool,
     /// What of the endpoint could not be taken, on this connection.
     refused: u64,
+    /// What somebody said at the endpoint's address who is to be turned away.
+    pub(super) stranger: Option<Vec<u8>>,
     /// Where what servers say of themselves is kept.
     catalogue: Arc<Catalogue>,
     /// It was said that something could not be written there.
@@ -137,6 +142,7 @@ impl Sides {
             slow,
             crowded: false,
             refused: 0,
+            stranger: None,
             catalogue,
             forgetful: false,
             listed,
@@ -157,6 +163,7 @@ impl Sides {
     /// A connection stands.
     pub(super) fn connected(&mut self) {
         self.refused = 0;
+        self.stranger = None;
         self.each.iter().for_each(|side| side.status.link(LinkState::Connected));
     }
 
@@ -275,6 +282,8 @@ impl Sides {
             What::NotMessage { .. } | What::Unreadable { .. } | What::TooLarge { .. } => {
                 warn!(event = "ERROR_MESSAGE", server = %name, "{note}");
             }
+            // The log tells of the connection's end, and of this as its cause.
+            What::Stranger { said } => self.stranger = Some(said[..said.len().min(EXCERPT)].to_vec()),
             What::Refused { .. } => warn!(event = "ERROR_INITIALIZE", server = %name, "{note}"),
             What::NotListed { .. } | What::ListTooLong { .. } => {
                 warn!(event = "ERROR_LIST", server = %name, "{note}")
