@@ -28,7 +28,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
 use tokio_util::io::poll_read_buf;
 
-use self::cause::{Cause, Takeover, pace};
+use self::cause::{Cause, Takeover, code, pace};
 use self::keepalive::{Beat, Keepalive};
 use crate::backoff::{Backoff, Contest};
 use crate::chunk::poll_chunk;
@@ -53,6 +53,9 @@ const CLOSING: Duration = Duration::from_secs(1);
 /// As much of a peer's reason as a log line should hold, in characters. A close frame has 123 bytes at most.
 const REASON: usize = 123;
 
+/// As much as a log line should hold of what somebody says who is no MCP client, in characters: enough to tell who it is.
+const SAID: usize = 200;
+
 /// How long after waking up a machine's network is given before the next attempt.
 const AFTER_WAKING: Duration = Duration::from_secs(2);
 
@@ -72,6 +75,8 @@ pub enum LinkEvent<'a> {
     Message(&'a str),
     /// A message above the size limit, dropped but for its ends.
     TooLarge(Cut<'a>),
+    /// A binary message that is not UTF-8.
+    NotText(&'a [u8]),
     /// It still stands: told once in a `pingInterval`, whatever comes and goes.
     Beat,
     /// The connection is gone, or an attempt failed.
@@ -185,6 +190,15 @@ impl Link {
         out.close(1000, "");
         open.phase = Phase::Leaving { until: Box::pin(sleep(CLOSING)), again: Some(why) };
         true
+    }
+
+    /// Closes a connection whose other end speaks no JSON-RPC: the address is most likely wrong. `said` is what came instead.
+    pub fn turn_away(&mut self, out: &mut Outgoing, said: &[u8], now: Instant) {
+        let State::Open(open) = &mut self.state else { return };
+        let Phase::Live = open.phase else { return };
+        let said = Redaction::of(&self.endpoint, &self.spec).shown(&String::from_utf8_lossy(said), SAID);
+        out.close(code::UNSUPPORTED, "an MCP server is here; JSON-RPC is expected");
+        open.phase = Phase::Parting { cause: Cause::Stranger { said }, at: now, until: Box::pin(sleep(CLOSING)) };
     }
 
     /// Drops it for good, without a farewell.
@@ -371,7 +385,12 @@ impl Link {
                 retry_in = retry_in.max(held_back.unwrap_or_default());
                 &Cause::Closed { code: *code, reason, contested: held_back.is_some() }
             }
-            Cause::Dial(_) | Cause::Ours(_) | Cause::Lost(_) | Cause::Unresponsive { .. } | Cause::Protocol(_) => cause,
+            Cause::Dial(_)
+            | Cause::Ours(_)
+            | Cause::Lost(_)
+            | Cause::Unresponsive { .. }
+            | Cause::Protocol(_)
+            | Cause::Stranger { .. } => cause,
         };
         self.state = State::Waiting { timer: Box::pin(sleep(retry_in)), wake: woken(&self.wake) };
         on(out, LinkEvent::Down { cause, open_for, retry_in });
@@ -477,7 +496,11 @@ impl Open {
             match read {
                 // After a read that did not fill its buffer this costs no system call, and registers the waker.
                 Poll::Pending => return Look::Nothing,
-                Poll::Ready(Ok(1..)) => self.keepalive.on_received(now),
+                Poll::Ready(Ok(1..)) => {
+                    if let Some(sooner) = self.keepalive.on_received(now) {
+                        self.timer.set(sooner);
+                    }
+                }
                 Poll::Ready(Ok(_)) => {
                     return Look::Over(Cause::Lost("the connection ended without a close frame".into()));
                 }
@@ -524,6 +547,7 @@ fn take(
         _ if closed.is_some() => {} // RFC 6455 section 5.5.1: nothing counts after a close frame
         Event::Message(text) => on(out, LinkEvent::Message(text)),
         Event::TooLarge(cut) => on(out, LinkEvent::TooLarge(cut)),
+        Event::NotText(frame) => on(out, LinkEvent::NotText(frame)),
         Event::Ping(payload) => out.pong(payload),
         Event::Pong => {}
         Event::Close { code, reason } => {
@@ -541,7 +565,8 @@ fn take(
                 | Cause::Ours(_)
                 | Cause::Lost(_)
                 | Cause::Unresponsive { .. }
-                | Cause::Protocol(_) => 1000,
+                | Cause::Protocol(_)
+                | Cause::Stranger { .. } => 1000,
             };
             out.close(code, "");
             Look::Part(cause)

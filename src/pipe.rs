@@ -275,6 +275,9 @@ impl Pipe {
         let polled = link.poll(cx, now, room, endpoint, &mut |endpoint, event| {
             on_link(&mut **router, Buffers { endpoint, sides }, event, ending, now);
         });
+        if let Some(said) = sides.stranger.take() {
+            link.turn_away(endpoint, &said, now);
+        }
         self.paused.set(bit, !room);
         polled.is_ready()
     }
@@ -478,6 +481,7 @@ fn on_link(router: &mut dyn Router, mut out: Buffers<'_>, event: LinkEvent<'_>, 
             out.sides.tell_crowded(router, out.endpoint, now);
         }
         LinkEvent::TooLarge(cut) => router.on_endpoint_too_large(cut, now, &mut out),
+        LinkEvent::NotText(frame) => router.on_endpoint_not_text(frame, now, &mut out),
         // Servers are not read then: that they say nothing is not their doing.
         LinkEvent::Beat if out.endpoint.pending().len() >= HIGH => {}
         LinkEvent::Beat => router.on_beat(now, &mut out),

@@ -117,6 +117,8 @@ pub trait Router {
     fn on_endpoint(&mut self, frame: &[u8], now: Instant, out: &mut dyn Out);
     /// A message of the endpoint above the size limit.
     fn on_endpoint_too_large(&mut self, cut: Cut<'_>, now: Instant, out: &mut dyn Out);
+    /// A binary message of the endpoint that is not UTF-8.
+    fn on_endpoint_not_text(&mut self, frame: &[u8], now: Instant, out: &mut dyn Out);
     /// A server's process runs.
     fn on_server_up(&mut self, server: ServerIndex, now: Instant, out: &mut dyn Out);
     /// A server's process is gone.

@@ -95,7 +95,12 @@ impl Close {
     pub fn by(cause: &Cause, handshaken: bool) -> Self {
         let code = match cause {
             Cause::Closed { code, .. } => *code,
-            Cause::Dial(_) | Cause::Ours(_) | Cause::Lost(_) | Cause::Unresponsive { .. } | Cause::Protocol(_) => None,
+            Cause::Dial(_)
+            | Cause::Ours(_)
+            | Cause::Lost(_)
+            | Cause::Unresponsive { .. }
+            | Cause::Protocol(_)
+            | Cause::Stranger { .. } => None,
         };
         Close { code, takeover: cause.takeover(), handshaken, ours: matches!(cause, Cause::Ours(_)) }
     }

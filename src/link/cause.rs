@@ -37,6 +37,11 @@ pub enum Cause {
     },
     /// The endpoint broke RFC 6455, and we closed the connection.
     Protocol(String),
+    /// Nothing that came was JSON-RPC, and we closed the connection.
+    Stranger {
+        /// What came instead; untrusted. Whoever fills this in takes the token out of it first.
+        said: String,
+    },
 }
 
 /// What a close says about another connection in the place of the one that it ended.
@@ -64,7 +69,8 @@ impl Cause {
             | Cause::Ours(_)
             | Cause::Lost(_)
             | Cause::Unresponsive { .. }
-            | Cause::Protocol(_) => Takeover::Unlikely,
+            | Cause::Protocol(_)
+            | Cause::Stranger { .. } => Takeover::Unlikely,
         }
     }
 
@@ -98,6 +104,7 @@ impl Cause {
 pub(crate) mod code {
     /// Also what the self-hosted endpoint closes a connection with whose place another one takes; see [`super::Takeover`].
     pub(crate) const REGULAR: u16 = 1000;
+    pub(crate) const UNSUPPORTED: u16 = 1003;
     pub(super) const POLICY: u16 = 1008;
     pub(super) const TOO_BIG: u16 = 1009;
     pub(super) const RESTART: u16 = 1012;
@@ -130,7 +137,7 @@ pub fn pace(cause: &Cause) -> Pace {
             Some(_) | None => Pace::EVEN,
         },
         Cause::Ours(_) | Cause::Lost(_) | Cause::Unresponsive { .. } => Pace::EVEN,
-        Cause::Protocol(_) => Pace::STEEP,
+        Cause::Protocol(_) | Cause::Stranger { .. } => Pace::STEEP,
     }
 }
 
@@ -196,6 +203,12 @@ impl fmt::Display for Cause {
             Cause::Protocol(what) => {
                 write!(f, "the endpoint broke the WebSocket protocol: {}", bounded(what, MAX_DETAIL))
             }
+            Cause::Stranger { said } => write!(
+                f,
+                "what answers at the endpoint's address is no MCP client, it said \"{}\": the address is most likely wrong, \
+                 compare it with the one in the endpoint's console",
+                bounded(said, MAX_DETAIL)
+            ),
         }
     }
 }
@@ -242,12 +255,18 @@ mod tests {
             (http(503, Some(42)), Pace::EVEN.at_least(secs(42))),
             (http(503, Some(1_000_000)), Pace::EVEN.at_least(secs(3600))),
             (http(502, None), Pace::EVEN),
+            (http(500, None), Pace::EVEN),
+            (http(408, None), Pace::EVEN),
+            (http(425, Some(7)), Pace::EVEN.at_least(secs(7))),
+            (http(407, None), Pace::STEEP),
+            (http(409, Some(7)), Pace::STEEP.at_least(secs(7))),
             (Cause::Dial(DialError::Dns { host: peer(), reason: reason() }), local(Pace::EVEN)),
             (Cause::Dial(DialError::Unreachable { peer: peer(), reason: reason() }), local(Pace::EVEN)),
             (Cause::Dial(DialError::Refused { peer: peer() }), Pace::EVEN),
             (Cause::Lost("reset".into()), Pace::EVEN),
             (Cause::Unresponsive { silent: secs(40) }, Pace::EVEN),
             (Cause::Protocol("reserved bits".into()), Pace::STEEP),
+            (Cause::Stranger { said: "{}".into() }, Pace::STEEP),
         ] {
             assert_eq!(pace(&cause), want, "{cause}");
         }

@@ -5,8 +5,9 @@
 //! Any byte from the peer proves that it lives, and so does that it takes what we have for it, behind which a ping would
 //! wait on a slow line. After `interval` of silence it is pinged; after `timeout` more it is
 //! dead, so that a half-open connection is noticed within the sum of both (40 s by default). The owner keeps one timer
-//! at [`Keepalive::deadline`] and asks [`Keepalive::on_deadline`] when it fires. It needn't move the timer on each
-//! message: one that fires too early is told to [`Beat::Wait`].
+//! at [`Keepalive::deadline`] and asks [`Keepalive::on_deadline`] when it fires. The owner needn't move the timer on each
+//! message: one that fires too early is told to [`Beat::Wait`]. It is moved where a deadline has come earlier, which
+//! [`Keepalive::on_received`] tells.
 
 use std::time::Duration;
 
@@ -57,11 +58,18 @@ impl Keepalive {
         Keepalive { interval, timeout, heard: now, taken: None, phase: Phase::Quiet }
     }
 
-    /// Bytes of any kind came from the peer.
+    /// Bytes of any kind came from the peer. If they answer a ping that had more time than the interval, the next ping is due
+    /// before the answer was: then the timer is to be set to the deadline that is returned.
     #[inline]
-    pub fn on_received(&mut self, now: Instant) {
+    #[must_use]
+    pub fn on_received(&mut self, now: Instant) -> Option<Instant> {
         self.heard = now;
-        self.phase = Phase::Quiet;
+        let before = match std::mem::replace(&mut self.phase, Phase::Quiet) {
+            Phase::Quiet => return None,
+            Phase::Check { due } => due,
+            Phase::Pinged { dead_at, .. } => dead_at,
+        };
+        Some(self.deadline()).filter(|at| *at < before)
     }
 
     /// The peer took a part of what is to be written, and more of it waits.
@@ -93,7 +101,7 @@ impl Keepalive {
     }
 
     /// When [`Keepalive::on_deadline`] is to be called next. Moves later with each message; it comes earlier only
-    /// by [`Keepalive::check_now`], and by the answer to a ping where the timeout is longer than the interval.
+    /// by [`Keepalive::check_now`], and where [`Keepalive::on_received`] says so.
     pub fn deadline(&self) -> Instant {
         match self.phase {
             Phase::Quiet => self.heard + self.interval,
@@ -143,7 +151,7 @@ mod tests {
     #[test]
     fn a_timer_that_was_not_moved_finds_nothing_to_do() {
         let (mut k, t) = open();
-        k.on_received(t + secs(15));
+        assert_eq!(k.on_received(t + secs(15)), None);
         assert_eq!(k.on_deadline(t + secs(20)), Beat::Wait);
         assert_eq!(k.deadline(), t + secs(35));
     }
@@ -152,7 +160,7 @@ mod tests {
     fn any_bytes_after_a_ping_are_an_answer() {
         let (mut k, t) = open();
         assert_eq!(k.on_deadline(t + secs(20)), Beat::Ping);
-        k.on_received(t + secs(39));
+        assert_eq!(k.on_received(t + secs(39)), None);
         assert_eq!(k.on_deadline(t + secs(40)), Beat::Wait);
         assert_eq!(k.on_deadline(t + secs(59)), Beat::Ping);
     }
@@ -185,6 +193,82 @@ mod tests {
         assert_eq!(k.on_deadline(t + secs(75)), Beat::Dead { silent: secs(20) });
     }
 
+    /// What a peer does besides answering pings.
+    #[derive(Clone, Copy)]
+    enum Peer {
+        /// Answers each ping after so many milliseconds.
+        Pongs(u64),
+        /// Says something each time so many milliseconds have passed, and answers no ping.
+        Talks(u64),
+        /// Talks like that until then (ms), and is gone afterwards.
+        Leaves(u64, u64),
+    }
+
+    /// When pings go out within `until` ms and, at the end, when the peer is given up: with the timer of a link, which is
+    /// moved only where the keepalive says so.
+    fn pings(interval: u64, timeout: u64, peer: Peer, until: u64) -> (Vec<u64>, Option<u64>) {
+        let (start, ms) = (Instant::now(), Duration::from_millis);
+        let mut k = Keepalive::new(ms(interval), ms(timeout), start);
+        let (mut timer, mut sent, mut said, mut pongs) = (k.deadline(), Vec::new(), 0, Vec::<u64>::new());
+        loop {
+            let talk = match peer {
+                Peer::Pongs(_) => None,
+                Peer::Talks(every) => Some(said + every),
+                Peer::Leaves(every, last) => Some(said + every).filter(|at| *at <= last),
+            };
+            let fires = (timer - start).as_millis() as u64;
+            let heard = pongs.iter().copied().chain(talk).min().filter(|at| *at <= fires);
+            let now = heard.unwrap_or(fires);
+            if now > until {
+                return (sent, None);
+            }
+            if heard.is_some() {
+                pongs.retain(|at| *at != now);
+                said = now;
+                timer = k.on_received(start + ms(now)).unwrap_or(timer);
+                continue;
+            }
+            match k.on_deadline(start + ms(now)) {
+                Beat::Wait => {}
+                Beat::Ping => {
+                    sent.push(now);
+                    if let Peer::Pongs(after) = peer {
+                        pongs.push(now + after);
+                    }
+                }
+                Beat::Dead { .. } => return (sent, Some(now)),
+            }
+            timer = k.deadline();
+        }
+    }
+
+    #[test]
+    fn pings_come_once_in_an_interval_and_a_dead_peer_is_found_whichever_of_interval_and_timeout_is_longer() {
+        for (interval, timeout, peer, sent, dead) in [
+            // An interval below the timeout: it is the interval that counts.
+            (2_000, 20_000, Peer::Pongs(10), vec![2_000, 4_010, 6_020, 8_030, 10_040], None),
+            (2_000, 20_000, Peer::Pongs(5_000), vec![2_000, 9_000], None),
+            (2_000, 2_001, Peer::Pongs(0), vec![2_000, 4_000, 6_000, 8_000, 10_000], None),
+            // As long as each other.
+            (2_000, 2_000, Peer::Pongs(10), vec![2_000, 4_010, 6_020, 8_030, 10_040], None),
+            // An interval above it.
+            (4_000, 1_000, Peer::Pongs(10), vec![4_000, 8_010], None),
+            (4_000, 1_000, Peer::Pongs(1_000), vec![4_000, 9_000], None),
+            (4_000, 1_000, Peer::Pongs(1_001), vec![4_000], Some(5_000)),
+            // Data is as good as a pong: before a ping is due, and as the answer to one.
+            (2_000, 20_000, Peer::Talks(1_999), vec![], None),
+            (2_000, 20_000, Peer::Talks(3_000), vec![2_000, 5_000, 8_000], None),
+            (4_000, 1_000, Peer::Talks(3_999), vec![], None),
+            (4_000, 1_000, Peer::Talks(4_500), vec![4_000, 8_500], None),
+            // Silence, after some life or none.
+            (2_000, 5_000, Peer::Leaves(1_000, 0), vec![2_000], Some(7_000)),
+            (2_000, 5_000, Peer::Leaves(3_000, 3_000), vec![2_000, 5_000], Some(10_000)),
+            (4_000, 1_000, Peer::Leaves(1_000, 2_000), vec![6_000], Some(7_000)),
+        ] {
+            assert_eq!(pings(interval, timeout, peer, 10_900), (sent, dead), "{interval} {timeout}");
+        }
+    }
+
     proptest! {
         #[test]
         fn a_peer_heard_more_often_than_the_interval_is_never_pinged_and_a_silent_one_always_found(
@@ -196,7 +280,7 @@ mod tests {
             for gap in gaps {
                 now += Duration::from_millis(gap);
                 prop_assert_eq!(k.on_deadline(now), Beat::Wait);
-                k.on_received(now);
+                prop_assert_eq!(k.on_received(now), None);
             }
             prop_assert_eq!(k.on_deadline(k.deadline()), Beat::Ping);
             prop_assert_eq!(k.on_deadline(k.deadline()), Beat::Dead { silent: interval + timeout });

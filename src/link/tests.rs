@@ -56,7 +56,7 @@ impl Rig {
                 LinkEvent::Down { cause, open_for, retry_in } => {
                     down = Some(Down { cause: cause.to_string(), open_for, retry_in });
                 }
-                LinkEvent::Message(_) | LinkEvent::TooLarge(_) | LinkEvent::Beat => {}
+                LinkEvent::Message(_) | LinkEvent::TooLarge(_) | LinkEvent::NotText(_) | LinkEvent::Beat => {}
             });
             let _written = link.poll_write(cx, out);
             if up {
@@ -75,7 +75,7 @@ impl Rig {
             let _open = link.poll(cx, Instant::now(), true, out, &mut |_, event| match event {
                 LinkEvent::Up(_) => up = true,
                 LinkEvent::Down { cause, .. } => panic!("{cause}"),
-                LinkEvent::Message(_) | LinkEvent::TooLarge(_) | LinkEvent::Beat => {}
+                LinkEvent::Message(_) | LinkEvent::TooLarge(_) | LinkEvent::NotText(_) | LinkEvent::Beat => {}
             });
             if up { Poll::Ready(()) } else { Poll::Pending }
         })
@@ -281,7 +281,7 @@ async fn a_connection_that_we_close_is_made_anew_after_a_pause_and_counts_neithe
             let _open = link.poll(cx, Instant::now(), true, out, &mut |_, event| match event {
                 LinkEvent::Up(_) => up = true,
                 LinkEvent::Down { cause, retry_in, .. } => down = Some((cause.to_string(), retry_in)),
-                LinkEvent::Message(_) | LinkEvent::TooLarge(_) | LinkEvent::Beat => {}
+                LinkEvent::Message(_) | LinkEvent::TooLarge(_) | LinkEvent::NotText(_) | LinkEvent::Beat => {}
             });
             if up {
                 hung_up = link.hang_up(out, "for a test") && !link.hang_up(out, "twice");
@@ -329,7 +329,11 @@ async fn an_endpoint_that_does_not_answer_our_close_holds_up_the_next_connection
         let (Rig { link, out }, mut down) = (&mut rig, None);
         let _open = link.poll(cx, Instant::now(), true, out, &mut |_, event| match event {
             LinkEvent::Down { retry_in, .. } => down = Some(retry_in),
-            LinkEvent::Up(_) | LinkEvent::Message(_) | LinkEvent::TooLarge(_) | LinkEvent::Beat => panic!("{event:?}"),
+            LinkEvent::Up(_)
+            | LinkEvent::Message(_)
+            | LinkEvent::TooLarge(_)
+            | LinkEvent::NotText(_)
+            | LinkEvent::Beat => panic!("{event:?}"),
         });
         let _written = link.poll_write(cx, out);
         down.map_or(Poll::Pending, Poll::Ready)
@@ -386,7 +390,7 @@ async fn over_a_slow_line(read: bool) {
                 written = true;
             }
             LinkEvent::Down { cause, open_for, .. } => down = Some((cause.to_string(), open_for.unwrap())),
-            LinkEvent::Beat | LinkEvent::Message(_) | LinkEvent::TooLarge(_) => {}
+            LinkEvent::Beat | LinkEvent::Message(_) | LinkEvent::TooLarge(_) | LinkEvent::NotText(_) => {}
         });
         let _written = link.poll_write(cx, out);
         down.take().map_or(Poll::Pending, Poll::Ready)
@@ -394,4 +398,25 @@ async fn over_a_slow_line(read: bool) {
     let (_silent, (cause, open_for)) = tokio::join!(endpoint, link);
     assert!(cause.contains("nothing came"), "{cause}");
     assert!(open_for >= slow, "given up after {open_for:?} though it was taking");
+}
+
+#[tokio::test]
+async fn a_ping_goes_out_in_each_interval_though_its_answer_may_take_much_longer() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    // With an answer in hand nobody waits for the hour that the answer might have taken.
+    let (interval, timeout) = (Duration::from_millis(50), Duration::from_secs(3600));
+    let mut rig = Rig::pinging(listener.local_addr().unwrap(), interval, timeout);
+    let endpoint = async {
+        let (tcp, _) = listener.accept().await.unwrap();
+        let mut socket = accept_async(tcp).await.unwrap();
+        for _ in 0..4 {
+            // Reading answers the last ping.
+            assert!(matches!(socket.next().await, Some(Ok(Message::Ping(_)))));
+        }
+    };
+    tokio::select! {
+        down = rig.next_down(|_| ()) => panic!("{down:?}"),
+        () = endpoint => {}
+        () = tokio::time::sleep(Duration::from_secs(60)) => panic!("no ping for a minute"),
+    }
 }

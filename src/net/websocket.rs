@@ -27,11 +27,17 @@ const SKIP_LIMIT: u64 = 1 << 30;
 /// The longest payload of a control frame (RFC 6455 section 5.5).
 const CONTROL_MAX: u64 = 125;
 
+/// Bytes of pongs that may wait to be written. A peer that pings on and doesn't read gets the latest of further pongs only, which
+/// RFC 6455 section 5.5.3 allows; the pings of a whole read are answered one by one.
+const PONGS: usize = 64 * 1024;
+
 /// What the peer sent. Borrowed data is valid during the callback only.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Event<'a> {
     /// A whole message, text or binary; valid UTF-8.
     Message(&'a str),
+    /// A binary message that is not UTF-8. No breach of RFC 6455, as a text message would be.
+    NotText(&'a [u8]),
     /// A message above the limit, already dropped but for its ends.
     TooLarge(Cut<'a>),
     /// To be answered with a pong of the same payload.
@@ -65,8 +71,11 @@ const fn protocol(why: &'static str) -> Violation {
 #[derive(Debug)]
 enum Assembly {
     None,
-    /// Fragments so far (RFC 6455 section 5.4).
-    Fragments(Vec<u8>),
+    /// Fragments so far (RFC 6455 section 5.4), of a text message or a binary one.
+    Fragments {
+        data: Vec<u8>,
+        text: bool,
+    },
     /// Too large: its ends are kept, the rest is counted.
     Skipping(crate::frame::Ends),
 }
@@ -212,7 +221,7 @@ impl Incoming {
         }
         let before = match &self.assembly {
             Assembly::None => 0,
-            Assembly::Fragments(data) => data.len() as u64,
+            Assembly::Fragments { data, .. } => data.len() as u64,
             Assembly::Skipping(ends) => ends.size(),
         };
         let total = before.saturating_add(len);
@@ -224,7 +233,7 @@ impl Incoming {
         }
         if total > self.max as u64 {
             let mut ends = crate::frame::Ends::default();
-            if let Assembly::Fragments(data) = &self.assembly {
+            if let Assembly::Fragments { data, .. } = &self.assembly {
                 ends.push(data);
             }
             self.assembly = Assembly::Skipping(ends);
@@ -246,15 +255,16 @@ impl Incoming {
             OpCode::Control(Control::Close) => return close(payload, on),
             OpCode::Control(Control::Reserved(_)) | OpCode::Data(Data::Reserved(_)) => {}
             OpCode::Data(Data::Text | Data::Binary | Data::Continue) => {
+                let text = h.opcode != OpCode::Data(Data::Binary);
                 match (&mut self.assembly, h.is_final) {
-                    (Assembly::None, true) => return message(payload, on),
-                    (Assembly::None, false) => self.assembly = Assembly::Fragments(payload.to_vec()),
-                    (Assembly::Fragments(data), last) => {
+                    (Assembly::None, true) => return message(payload, text, on),
+                    (Assembly::None, false) => self.assembly = Assembly::Fragments { data: payload.to_vec(), text },
+                    (Assembly::Fragments { data, text }, last) => {
                         data.extend_from_slice(payload);
                         if last {
-                            let data = std::mem::take(data);
+                            let (data, text) = (std::mem::take(data), *text);
                             self.assembly = Assembly::None;
-                            return message(&data, on);
+                            return message(&data, text, on);
                         }
                     }
                     (Assembly::Skipping(_), _) => {} // `check` sent its frames to `skip`
@@ -265,14 +275,14 @@ impl Incoming {
     }
 }
 
-fn message(payload: &[u8], on: &mut dyn FnMut(Event<'_>)) -> Result<(), Violation> {
+/// A whole message; `text`: it was sent as such (RFC 6455 section 5.6).
+fn message(payload: &[u8], text: bool, on: &mut dyn FnMut(Event<'_>)) -> Result<(), Violation> {
     match simdutf8::basic::from_utf8(payload) {
-        Ok(text) => {
-            on(Event::Message(text));
-            Ok(())
-        }
-        Err(_) => Err(Violation { code: 1007, why: "a message that is not UTF-8" }),
+        Ok(text) => on(Event::Message(text)),
+        Err(_) if text => return Err(Violation { code: 1007, why: "a text message that is not UTF-8" }),
+        Err(_) => on(Event::NotText(payload)),
     }
+    Ok(())
 }
 
 fn close(payload: &[u8], on: &mut dyn FnMut(Event<'_>)) -> Result<(), Violation> {
@@ -300,13 +310,22 @@ pub struct Outgoing {
     keys: StdRng,
     /// A close frame was queued: RFC 6455 section 5.5.1 allows nothing behind it.
     closed: bool,
-    /// Where in `buf` the last pong is: of several pings only the latest needs one (RFC 6455 section 5.5.3).
+    /// Where in `buf` the last pong is, unless that has been written.
     pong: Option<Range<usize>>,
+    /// Bytes of pongs that were added since the last one was written out.
+    pongs: usize,
 }
 
 impl Default for Outgoing {
     fn default() -> Self {
-        Outgoing { buf: Vec::new(), at: 0, keys: StdRng::from_rng(&mut rand::rng()), closed: false, pong: None }
+        Outgoing {
+            buf: Vec::new(),
+            at: 0,
+            keys: StdRng::from_rng(&mut rand::rng()),
+            closed: false,
+            pong: None,
+            pongs: 0,
+        }
     }
 }
 
@@ -321,17 +340,21 @@ impl Outgoing {
         self.frame(OpCode::Control(Control::Ping), &[]);
     }
 
-    /// Answers a ping. A pong that has not gone out yet is replaced, so a flood of pings costs nothing.
+    /// Answers a ping. Where pongs pile up unwritten, it replaces the last one, so a flood of pings costs nothing.
     pub fn pong(&mut self, payload: &[u8]) {
-        if let Some(old) = self.pong.take()
-            && old.start >= self.at
-            && old.end == self.buf.len()
+        if self.pongs >= PONGS
+            && let Some(last) = self.pong.take()
+            && last.start >= self.at
+            && last.end == self.buf.len()
         {
-            self.buf.truncate(old.start);
+            self.buf.truncate(last.start);
+            self.pongs -= last.len();
         }
         let start = self.buf.len();
         self.frame(OpCode::Control(Control::Pong), &[payload]);
-        self.pong = Some(start..self.buf.len());
+        let pong = start..self.buf.len();
+        self.pongs += pong.len();
+        self.pong = Some(pong);
     }
 
     /// Begins or answers the closing handshake; what is added afterwards is dropped.
@@ -350,12 +373,17 @@ impl Outgoing {
     pub fn advance(&mut self, n: usize) {
         self.at += n;
         if self.at == self.buf.len() {
-            self.emptied();
-        } else if self.at >= KEEP && self.at >= self.buf.len() / 2 {
+            return self.emptied();
+        }
+        if self.pong.take_if(|pong| pong.end <= self.at).is_some() {
+            self.pongs = 0;
+        }
+        if self.at >= KEEP && self.at >= self.buf.len() / 2 {
             // A slow socket: don't let what was sent pile up in front of what wasn't.
             self.buf.drain(..self.at);
-            self.at = 0;
-            self.pong = None;
+            // Of a pong that is partly sent nothing can be taken back.
+            let at = std::mem::take(&mut self.at);
+            self.pong = self.pong.take().filter(|pong| pong.start >= at).map(|pong| pong.start - at..pong.end - at);
         }
     }
 
@@ -371,7 +399,7 @@ impl Outgoing {
             self.buf = Vec::new();
         }
         self.at = 0;
-        self.pong = None;
+        (self.pong, self.pongs) = (None, 0);
     }
 
     fn frame(&mut self, opcode: OpCode, pieces: &[&[u8]]) {

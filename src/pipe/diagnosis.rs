@@ -19,7 +19,8 @@ const LATE: Duration = cloud::INITIALIZE.saturating_sub(Duration::from_millis(50
 pub(super) fn explain(cause: &Cause, open_for: Option<Duration>, account: &Account, name: &str) -> String {
     let Some(open_for) = open_for else { return cause.to_string() };
     let mut line = match cause {
-        Cause::Ours(_) => return format!("{cause}; it had stood for {}", span(open_for)),
+        // Neither the server nor what it was asked has to do with these.
+        Cause::Ours(_) | Cause::Stranger { .. } => return format!("{cause}; it had stood for {}", span(open_for)),
         Cause::Closed { code, reason, .. } => {
             let code = code.map_or("without a code".into(), |c| c.to_string());
             let reason = if reason.is_empty() { String::new() } else { format!(" \"{reason}\"") };

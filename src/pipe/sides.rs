@@ -42,6 +42,9 @@ pub(super) const STUCK: Duration = cloud::CALL;
 /// Messages of a connection that were refused and are each shown in the log.
 const REFUSALS: u64 = 10;
 
+/// Bytes that are kept of what somebody said who is no MCP client, until the token is taken out of them: some more than are shown.
+const EXCERPT: usize = 2048;
+
 /// The pipe's notes on one server.
 pub(super) struct Side {
     pub(super) name: Arc<str>,
@@ -80,6 +83,8 @@ pub(super) struct Sides {
     crowded: bool,
     /// What of the endpoint could not be taken, on this connection.
     refused: u64,
+    /// What somebody said at the endpoint's address who is to be turned away.
+    pub(super) stranger: Option<Vec<u8>>,
     /// Where what servers say of themselves is kept.
     catalogue: Arc<Catalogue>,
     /// It was said that something could not be written there.
@@ -143,6 +148,7 @@ impl Sides {
             slow,
             crowded: false,
             refused: 0,
+            stranger: None,
             catalogue,
             forgetful: false,
             listed,
@@ -165,6 +171,7 @@ impl Sides {
     pub(super) fn connected(&mut self) {
         self.refused = 0;
         self.uncounted = false;
+        self.stranger = None;
         for side in &self.each {
             side.status.tools(None);
             side.status.link(LinkState::Connected);
@@ -293,6 +300,8 @@ impl Sides {
             What::NotMessage { .. } | What::Unreadable { .. } | What::TooLarge { .. } => {
                 warn!(event = "ERROR_MESSAGE", servers = ?names, "{note}");
             }
+            // The log tells of the connection's end, and of this as its cause.
+            What::Stranger { said } => self.stranger = Some(said[..said.len().min(EXCERPT)].to_vec()),
             What::Refused { .. } => warn!(event = "ERROR_INITIALIZE", servers = ?names, "{note}"),
             What::NotListed { .. } | What::ListTooLong { .. } => {
                 warn!(event = "ERROR_LIST", servers = ?names, "{note}")

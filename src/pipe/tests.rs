@@ -55,6 +55,7 @@ impl Router for Switch {
     }
 
     fn on_endpoint_too_large(&mut self, _: Cut<'_>, _: Instant, _: &mut dyn Out) {}
+    fn on_endpoint_not_text(&mut self, _: &[u8], _: Instant, _: &mut dyn Out) {}
 
     fn on_server_up(&mut self, server: ServerIndex, _: Instant, _: &mut dyn Out) {
         self.up.insert(server);

@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::time::Duration;
 
-use memchr::memchr2;
+use memchr::{memchr2, memmem};
 use tokio::time::Instant;
 
 use super::edits::Edits;
 use super::ids::{asked_id, asked_token};
 use super::request::Request;
 use super::{Account, Greeting, Note, Out, ServerIndex, What};
-use crate::frame::Cut;
+use crate::frame::{Cut, Ends};
 use crate::mcp::envelope::{self, Envelope, Kind, NotMessage, Scanned};
 use crate::mcp::handshake::Hello;
 use crate::mcp::reply::{self, INVALID_REQUEST, METHOD_NOT_FOUND, PARSE_ERROR, UNAVAILABLE};
@@ -31,6 +31,14 @@ pub(super) const METHOD: usize = 64;
 /// Ids are kept while a request is under way, so their size is bounded too.
 pub(super) const MAX_ID: usize = 1024;
 
+/// Messages that are no JSON-RPC, in a row, after which who sends nothing else is taken for something other than an MCP client.
+/// A client's own slips are fewer, and such a service may answer each of our answers.
+const STRANGER: u32 = 5;
+
+/// Messages that are no JSON-RPC, in a row, of which a client gets an answer to each. Two that answer each other's errors would
+/// never end.
+const MAX_NONSENSE: u32 = 1024;
+
 #[derive(Debug)]
 enum LinkSide {
     Down,
@@ -41,7 +49,55 @@ enum LinkSide {
         answered: u64,
         /// It has answered a server's request.
         answers: bool,
+        speech: Speech,
     },
+}
+
+/// Whether the endpoint speaks JSON-RPC, on this connection.
+#[derive(Debug, Clone, Copy)]
+enum Speech {
+    /// Nothing so far was any, in so many messages.
+    Foreign(u32),
+    /// It does, but for so many messages since the last that was.
+    JsonRpc(u32),
+}
+
+/// Whether a message means to be one of JSON-RPC, whatever is wrong about it.
+fn names_json_rpc(said: &[u8]) -> bool {
+    memmem::find(said, b"\"jsonrpc\"").is_some()
+}
+
+impl Speech {
+    /// The endpoint said something that shows it speaks JSON-RPC; `well`: without a fault.
+    fn heard(&mut self, well: bool) {
+        *self = match *self {
+            Speech::JsonRpc(count) if !well => Speech::JsonRpc(count),
+            Speech::JsonRpc(_) | Speech::Foreign(_) => Speech::JsonRpc(0),
+        };
+    }
+}
+
+/// What is wrong with a message of the endpoint, for the answer to it.
+struct Fault {
+    code: i32,
+    why: String,
+}
+
+impl Fault {
+    fn of(why: NotMessage) -> Self {
+        let code = match why {
+            NotMessage::Json(_) => PARSE_ERROR,
+            NotMessage::NoObject | NotMessage::Member(_) | NotMessage::Disguised | NotMessage::Other => INVALID_REQUEST,
+        };
+        Fault { code, why: why.to_string() }
+    }
+}
+
+impl std::fmt::Display for Fault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let name = if self.code == PARSE_ERROR { "parse error" } else { "invalid request" };
+        write!(f, "{name}: {}", self.why)
+    }
 }
 
 /// A server's request under way at the endpoint.
@@ -111,7 +167,8 @@ impl Desk {
     }
 
     pub(super) fn link_up(&mut self) {
-        self.link = LinkSide::Up { conversing: false, initialize: None, answered: 0, answers: false };
+        let speech = Speech::Foreign(0);
+        self.link = LinkSide::Up { conversing: false, initialize: None, answered: 0, answers: false, speech };
         self.mute = false;
     }
 
@@ -210,7 +267,7 @@ impl Desk {
             match envelope::single_line(frame) {
                 Ok(text) => line = Some(text),
                 Err(why) => {
-                    self.not_json(why, out);
+                    self.refuse_nonsense(frame, Fault::of(why), out);
                     return Received::Nothing;
                 }
             }
@@ -226,24 +283,66 @@ impl Desk {
                 }
             },
             Ok(Scanned::Batch(members)) if !members.is_empty() => return Received::Batch(members, line),
-            Ok(Scanned::Batch(_)) => self.invalid("an empty batch", out),
-            Err(why @ (NotMessage::NoObject | NotMessage::Member(_) | NotMessage::Disguised | NotMessage::Other)) => {
-                self.invalid(why, out)
+            Ok(Scanned::Batch(_)) => {
+                let fault = Fault { code: INVALID_REQUEST, why: "an empty batch".to_owned() };
+                self.refuse_nonsense(text, fault, out);
             }
-            Err(why @ NotMessage::Json(_)) => self.not_json(why, out),
+            Err(why) => self.refuse_nonsense(text, Fault::of(why), out),
         }
         Received::Nothing
     }
 
-    fn not_json(&mut self, why: NotMessage, out: &mut dyn Out) {
-        self.refuse(b"null", PARSE_ERROR, format_args!("parse error: {why}"), out);
-        out.note(Note::of_endpoint(What::NotMessage { why: why.to_string() }));
+    /// A binary message of the endpoint that is not UTF-8, as JSON must be (RFC 8259 section 8.1).
+    pub(super) fn not_text(&mut self, frame: &[u8], out: &mut dyn Out) {
+        let fault = Fault { code: PARSE_ERROR, why: "a binary message that is not UTF-8".to_owned() };
+        let ends = Ends::of(frame);
+        let seen = envelope::scan_cut(ends.cut());
+        // An answer to a request of a server is lost like one that is too large.
+        match seen.id.filter(|_| !seen.method).and_then(asked_id) {
+            Some(n) => {
+                let asked = self.answer_to(n);
+                out.note(Note::of_endpoint(What::NotMessage { why: fault.why.clone(), answered: asked.is_some() }));
+                if let Some(asked) = asked {
+                    out.to_server(asked.server, &[&reply::error(&asked.id, UNAVAILABLE, fault)]);
+                }
+            }
+            None => self.refuse_nonsense_with(seen.id.unwrap_or(b"null"), frame, fault, out),
+        }
     }
 
-    /// Answers JSON that is no message.
-    fn invalid(&mut self, why: impl std::fmt::Display, out: &mut dyn Out) {
-        self.refuse(b"null", INVALID_REQUEST, format_args!("invalid request: {why}"), out);
-        out.note(Note::of_endpoint(What::NotMessage { why: why.to_string() }));
+    fn refuse_nonsense(&mut self, said: &[u8], fault: Fault, out: &mut dyn Out) {
+        self.refuse_nonsense_with(b"null", said, fault, out);
+    }
+
+    /// Answers what is no message under this id, unless it is one too many.
+    fn refuse_nonsense_with(&mut self, id: &[u8], said: &[u8], fault: Fault, out: &mut dyn Out) {
+        let answered = self.answers_nonsense(said, out);
+        if answered {
+            self.refuse(id, fault.code, &fault, out);
+        }
+        out.note(Note::of_endpoint(What::NotMessage { why: fault.why, answered }));
+    }
+
+    /// Counts a message that is none; whether it gets an answer.
+    fn answers_nonsense(&mut self, said: &[u8], out: &mut dyn Out) -> bool {
+        let LinkSide::Up { speech, .. } = &mut self.link else { return true };
+        if names_json_rpc(said) {
+            // A client's, with something wrong about it.
+            speech.heard(false);
+        }
+        match speech {
+            Speech::Foreign(count) => {
+                *count = count.saturating_add(1);
+                if *count == STRANGER {
+                    out.note(Note::of_endpoint(What::Stranger { said }));
+                }
+                *count < STRANGER
+            }
+            Speech::JsonRpc(count) => {
+                *count = count.saturating_add(1);
+                *count <= MAX_NONSENSE
+            }
+        }
     }
 
     /// Sorts a message: what is not for the router (answers to servers, nonsense) is dealt with.
@@ -256,7 +355,11 @@ impl Desk {
     ) -> Option<Message<'a>> {
         let id = e.id.clone();
         let method = e.method.clone().map_or(&b""[..], |r| &frame[r]);
-        match (e.kind(frame), id) {
+        let kind = e.kind(frame);
+        if let (LinkSide::Up { speech, .. }, true) = (&mut self.link, kind != Kind::Other) {
+            speech.heard(true);
+        }
+        match (kind, id) {
             (Kind::Request, Some(id)) if id.len() > MAX_ID => {
                 self.refuse(b"null", INVALID_REQUEST, format_args!("the id is longer than {MAX_ID} bytes"), out);
             }
@@ -268,12 +371,19 @@ impl Desk {
                 self.endpoint_progresses(frame, e, out);
             }
             (Kind::Notification, _) => return Some(Message::Notification { method }),
-            // An error about something that it could not even read. An answer to an answer would never end.
-            (Kind::Other, _) if e.error || e.result.is_some() => out.note(Note::of_endpoint(What::Unclaimed)),
+            // An error about something that it could not even read, or another service's. An answer to an answer would never end.
+            (Kind::Other, _) if e.error || e.result.is_some() => {
+                self.answers_nonsense(frame, out);
+                let why = NotMessage::Other.to_string();
+                out.note(Note::of_endpoint(if names_json_rpc(frame) {
+                    What::Unclaimed
+                } else {
+                    What::NotMessage { why, answered: false }
+                }));
+            }
             (_, id) => {
-                let (id, why) = (id.map_or(&b"null"[..], |r| &frame[r]), NotMessage::Other);
-                self.refuse(id, INVALID_REQUEST, format_args!("invalid request: {why}"), out);
-                out.note(Note::of_endpoint(What::NotMessage { why: why.to_string() }));
+                let id = id.map_or(&b"null"[..], |r| &frame[r]);
+                self.refuse_nonsense_with(id, frame, Fault::of(NotMessage::Other), out);
             }
         }
         None
@@ -317,10 +427,11 @@ impl Desk {
                 true
             }
             Some(None) => false,
-            None => {
+            None if seen.id.is_some() || self.answers_nonsense(cut.head, out) => {
                 self.refuse(seen.id.unwrap_or(b"null"), INVALID_REQUEST, message, out);
                 seen.id.is_some()
             }
+            None => false,
         };
         out.note(Note::of_endpoint(What::TooLarge { size: cut.size, answered }));
     }

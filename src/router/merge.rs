@@ -296,6 +296,10 @@ impl Router for Merge {
         self.desk.too_large(cut, out);
     }
 
+    fn on_endpoint_not_text(&mut self, frame: &[u8], _now: Instant, out: &mut dyn Out) {
+        self.desk.not_text(frame, out);
+    }
+
     fn on_server_up(&mut self, server: ServerIndex, now: Instant, out: &mut dyn Out) {
         let member = &mut self.members[server];
         member.lane.up(now);

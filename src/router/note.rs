@@ -36,10 +36,17 @@ pub enum What<'a> {
         /// The line, untrusted.
         line: &'a [u8],
     },
-    /// The endpoint sent something that is no message; it was answered with a parse error.
+    /// The endpoint sent something that is no message.
     NotMessage {
         /// Why not.
         why: String,
+        /// Whether that was answered with an error: not after too much of it.
+        answered: bool,
+    },
+    /// What answers at the endpoint's address speaks no JSON-RPC: it gets no more answers, and the connection is to be closed.
+    Stranger {
+        /// What it said last, untrusted.
+        said: &'a [u8],
     },
     /// A message of a server could not be read; the request that it belongs to was answered with an error.
     Unreadable {
@@ -128,10 +135,11 @@ impl fmt::Display for Note<'_> {
             What::Noise { line } => {
                 write!(f, "stdout line that is not JSON-RPC: {}", String::from_utf8_lossy(&line[..line.len().min(200)]))
             }
-            What::NotMessage { why } => write!(
-                f,
-                "the endpoint sent something that is no JSON-RPC message ({why}); answered with a parse error"
-            ),
+            What::NotMessage { why, answered } => {
+                let done = if *answered { "answered with an error" } else { "not answered" };
+                write!(f, "the endpoint sent something that is no JSON-RPC message ({why}); {done}")
+            }
+            What::Stranger { .. } => f.write_str("what answers at the endpoint's address speaks no JSON-RPC"),
             What::Unreadable { why } => write!(
                 f,
                 "the server sent a message that is not JSON-RPC ({why}); the request that it belongs to was answered with an error"

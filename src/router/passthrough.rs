@@ -90,6 +90,10 @@ impl Router for Passthrough {
         self.desk.too_large(cut, out);
     }
 
+    fn on_endpoint_not_text(&mut self, frame: &[u8], _now: Instant, out: &mut dyn Out) {
+        self.desk.not_text(frame, out);
+    }
+
     fn on_server_up(&mut self, _server: ServerIndex, now: Instant, out: &mut dyn Out) {
         self.lane.up(now);
         // A handshake that is to be relayed and waits already does it.

@@ -208,6 +208,14 @@ impl<R: Router> Router for Turns<R> {
         router.on_endpoint_too_large(cut, now, &mut door);
     }
 
+    fn on_endpoint_not_text(&mut self, frame: &[u8], now: Instant, out: &mut dyn Out) {
+        if let LinkSide::Up { heard, .. } = &mut self.link {
+            *heard = Some(now);
+        }
+        let (router, mut door) = self.current(out);
+        router.on_endpoint_not_text(frame, now, &mut door);
+    }
+
     fn on_server_up(&mut self, server: ServerIndex, now: Instant, out: &mut dyn Out) {
         let (router, mut door) = self.at(server, out);
         router.on_server_up(0, now, &mut door);

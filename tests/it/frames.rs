@@ -95,6 +95,61 @@ async fn who_sends_nonsense_on_and_on_does_not_fill_the_log() {
 }
 
 #[tokio::test]
+async fn an_endpoint_that_is_no_mcp_client_is_turned_away_with_what_it_said_and_without_its_token() {
+    let endpoint = FakeEndpoint::with_token("t0ken-of-a-stranger").await;
+    let daemon = Setup::new().config(&one_server(&endpoint, &[])).start("info");
+    for _ in 0..2 {
+        let mut conn = endpoint.accept().await;
+        // It answers whatever comes, as some services do.
+        let said = r#"{"type":"error","message":"unknown command, token t0ken-of-a-stranger"}"#;
+        let mut frames = 0;
+        conn.send_unreadable(said).await;
+        let close = loop {
+            match conn.next().await {
+                Ok(_) => frames += 1,
+                Err(close) => break close,
+            }
+            // The connection may be gone by now.
+            let _sent = conn.send_unreadable_as(Message::text(said)).await;
+        };
+        assert!(frames < 5, "{frames} frames");
+        assert_eq!(close.map(|close| u16::from(close.code)), Some(1003));
+    }
+    let line = daemon.wait_for_event("CONNECTION_CLOSED").await.to_string();
+    assert!(line.contains("unknown command, token …") && line.contains("address is most likely wrong"), "{line}");
+    assert!(!daemon.log_text().contains("t0ken-of-a-stranger"));
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn a_binary_message_that_is_no_text_costs_an_error_and_not_the_connection() {
+    let endpoint = FakeEndpoint::bind().await;
+    let daemon = Setup::new().config(&one_server(&endpoint, &[])).start("info");
+    let mut conn = endpoint.accept().await;
+    conn.handshake().await;
+    conn.send_unreadable_as(Message::binary(vec![0, 0xff, 0xfe, 7])).await.unwrap();
+    let answer = conn.expect_frame().await;
+    assert_eq!((&answer["id"], &answer["error"]["code"]), (&json!(null), &json!(-32700)), "{answer}");
+    daemon
+        .wait_for("a line that says so", |line| line.to_string().contains("a binary message that is not UTF-8"))
+        .await;
+    conn.call(2, "echo", json!({"text": "goes on"})).await;
+    daemon.stop_closing([&mut conn]).await;
+}
+
+#[tokio::test]
+async fn each_ping_of_a_burst_gets_its_pong() {
+    let endpoint = FakeEndpoint::bind().await;
+    let daemon = Setup::new().config(&one_server(&endpoint, &[])).start("info");
+    let mut conn = endpoint.accept().await;
+    conn.handshake().await;
+    conn.ping(10).await;
+    conn.ping(500).await;
+    conn.call(2, "echo", json!({"text": "goes on"})).await;
+    daemon.stop_closing([&mut conn]).await;
+}
+
+#[tokio::test]
 async fn text_in_a_binary_message_and_on_many_lines_is_understood() {
     let endpoint = FakeEndpoint::bind().await;
     let daemon = Setup::new().config(&one_server(&endpoint, &[])).start("debug");

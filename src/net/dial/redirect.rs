@@ -106,4 +106,18 @@ mod tests {
             assert!(!error.contains("s3cret"), "{error}");
         }
     }
+
+    #[test]
+    fn a_redirect_changes_the_scheme_in_neither_direction_though_host_and_port_stay() {
+        for (from, location) in [
+            ("ws://host:8080/a?token=s3cret", "https://host:8080/a"),
+            ("ws://host:8080/a?token=s3cret", "wss://host:8080/a"),
+            ("wss://host:8443/a?token=s3cret", "http://host:8443/a"),
+            ("wss://host/a?token=s3cret", "ws://host:443/a"),
+        ] {
+            let error = go(from, location).unwrap_err();
+            assert!(error.contains("another scheme") && !error.contains("s3cret"), "{location}: {error}");
+        }
+        assert_eq!(go("ws://host:80/a", "http://host/b").as_deref(), Ok("ws://host/b"));
+    }
 }

@@ -8,6 +8,7 @@ use tokio_tungstenite::tungstenite::{Bytes, Message};
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Got {
     Message(String),
+    NotText(Vec<u8>),
     TooLarge(u64),
     Ping(Vec<u8>),
     Pong,
@@ -17,6 +18,7 @@ enum Got {
 fn own(e: Event<'_>) -> Got {
     match e {
         Event::Message(t) => Got::Message(t.into()),
+        Event::NotText(b) => Got::NotText(b.into()),
         Event::TooLarge(cut) => Got::TooLarge(cut.size),
         Event::Ping(p) => Got::Ping(p.into()),
         Event::Pong => Got::Pong,
@@ -85,12 +87,53 @@ fn each_breach_of_the_rfc_has_its_close_code() {
         ([frame(0x01, b"x"), frame(0x81, b"y")].concat(), 1002),              // message inside a message
         (vec![0x81, 0x81, 0, 0, 0, 0, b'x'], 1002),                           // masked by the server
         (frame(0x81, b"\xff"), 1007),                                         // not UTF-8
+        ([frame(0x01, b"\xff"), frame(0x80, b"x")].concat(), 1007),           // nor in fragments
         (frame(0x88, b"\x03"), 1002),                                         // half a close code
         (frame(0x88, &[&1006u16.to_be_bytes()[..], b"x"].concat()), 1002),    // a code that is never sent
         (frame(0x88, &[&1000u16.to_be_bytes()[..], b"\xff"].concat()), 1007), // a reason that is not UTF-8
         ([&[0x81, 127][..], &u64::MAX.to_be_bytes()].concat(), 1009),         // no end in sight
     ] {
         assert_eq!(read(1000, &bytes, 3).unwrap_err().code, code, "{bytes:x?}");
+    }
+}
+
+#[test]
+fn a_binary_message_that_is_not_utf_8_is_no_breach_of_the_rfc() {
+    let bytes = [
+        frame(0x82, b"{\xff}"),
+        frame(0x82, "{ä}".as_bytes()),
+        frame(0x02, b"\xc3"),
+        frame(0x89, b""),
+        frame(0x80, b"\x28"),
+        frame(0x02, "ä".as_bytes().split_at(1).0),
+        frame(0x80, "ä".as_bytes().split_at(1).1),
+        frame(0x81, b"on"),
+    ]
+    .concat();
+    for chunk in [1, 100] {
+        assert_eq!(
+            read(100, &bytes, chunk).unwrap(),
+            [
+                Got::NotText(b"{\xff}".into()),
+                Got::Message("{ä}".into()),
+                Got::Ping(vec![]),
+                Got::NotText(b"\xc3\x28".into()),
+                Got::Message("ä".into()),
+                Got::Message("on".into()),
+            ]
+        );
+    }
+}
+
+#[test]
+fn a_message_is_too_large_above_the_limit_and_not_at_it() {
+    for (len, is_too_large) in [(99, false), (100, false), (101, true)] {
+        let whole = frame(0x81, &vec![b'x'; len]);
+        let fragments = [frame(0x01, b"x"), frame(0x00, &vec![b'x'; len - 2]), frame(0x80, b"x")].concat();
+        let want = if is_too_large { Got::TooLarge(len as u64) } else { Got::Message("x".repeat(len)) };
+        for bytes in [whole, fragments] {
+            assert_eq!(read(100, &bytes, 7).unwrap(), std::slice::from_ref(&want), "{len}");
+        }
     }
 }
 
@@ -129,14 +172,65 @@ fn a_promised_length_reserves_no_memory() {
     assert!(buf.capacity() <= 2 * KEEP && room <= 2 * KEEP);
 }
 
+fn pong(payload: u32) -> Message {
+    Message::Pong(Bytes::copy_from_slice(&payload.to_be_bytes()))
+}
+
 #[test]
-fn of_many_pings_only_the_last_is_answered() {
+fn every_ping_is_answered_while_the_line_is_free_however_many_come_at_once() {
     let mut out = Outgoing::default();
-    out.text(&[b"{}"]);
-    for i in 0..10_000u32 {
+    for round in 0..5 {
+        out.text(&[b"{}"]);
+        (0..1000).for_each(|i: u32| out.pong(&(round + i).to_be_bytes()));
+        let all: Vec<_> = [Message::text("{}")].into_iter().chain((0..1000).map(|i| pong(round + i))).collect();
+        assert_eq!(written(&mut out), all);
+        // In two steps, the first of which leaves a part of a pong, or nothing but text behind.
+        out.advance(if round % 2 == 0 { 5000 } else { 8 });
+        out.advance(out.pending().len());
+    }
+}
+
+#[test]
+fn where_pongs_pile_up_only_the_last_ping_is_answered_besides_those_before_the_pile() {
+    let mut out = Outgoing::default();
+    let most = PONGS / 10 + 1; // a pong of four bytes takes ten
+    for i in 0..100_000u32 {
         out.pong(&i.to_be_bytes());
     }
-    assert_eq!(written(&mut out), [Message::text("{}"), Message::Pong(Bytes::copy_from_slice(&9999u32.to_be_bytes()))]);
+    let all = written(&mut out);
+    assert_eq!(all[..most - 1], (0..most as u32 - 1).map(pong).collect::<Vec<_>>());
+    assert_eq!(all[most - 1..], [pong(99_999)]);
+    // What is partly written can't be taken back, and what is behind a message is not the last.
+    out.advance(out.pending().len() - 3);
+    out.text(&[b"{}"]);
+    out.pong(&1u32.to_be_bytes());
+    out.pong(&2u32.to_be_bytes());
+    let len = out.pending().len();
+    assert_eq!(len, 3 + 8 + 10, "the pile is not gone, so the second replaces the first");
+    out.advance(3 + 8);
+    out.pong(&3u32.to_be_bytes());
+    assert_eq!(written(&mut out), [pong(3)]);
+    // The line is free again.
+    out.advance(10);
+    (0..3).for_each(|i: u32| out.pong(&i.to_be_bytes()));
+    assert_eq!(written(&mut out), [pong(0), pong(1), pong(2)]);
+}
+
+#[test]
+fn a_flood_of_pings_holds_no_more_however_the_socket_takes_it() {
+    let mut out = Outgoing::default();
+    for i in 0..200_000u32 {
+        out.pong(&i.to_be_bytes());
+        if i % 3 == 0 {
+            out.advance(7);
+        }
+    }
+    assert!(out.pending().len() <= PONGS + 200_000 / 3 * 7, "{}", out.pending().len());
+    assert!(out.buf.len() <= 2 * (PONGS + KEEP), "{}", out.buf.len());
+    let end = out.pending().len();
+    out.advance(end - 10);
+    let last = written(&mut out);
+    assert!(last.is_empty() || last == [pong(199_999)], "{last:?}");
 }
 
 #[test]

@@ -485,6 +485,112 @@ fn what_is_no_message_is_answered_with_an_error_and_never_reaches_the_server() {
     assert!(rig.sent_to_endpoint().is_empty());
 }
 
+/// What the router answers to an endpoint that says `said` first and again to each answer, in no more than 5000 turns.
+fn ping_pong(rig: &mut Rig, said: &str) -> usize {
+    let mut answers = 0;
+    rig.endpoint(said);
+    for _ in 0..5000 {
+        let sent = rig.sent_to_endpoint();
+        answers += sent.len();
+        sent.iter().for_each(|_| rig.endpoint(said));
+    }
+    answers
+}
+
+#[test]
+fn who_speaks_no_json_rpc_is_answered_a_few_times_and_then_turned_away() {
+    for said in [
+        r#"{"type":"error"}"#,
+        r#"{"type":"error","id":5}"#,
+        r#"[{"type":"error"}]"#,
+        r#"[{"type":"error"},{"type":"error"}]"#,
+        "error: bad frame",
+        "<html></html>",
+        "",
+        "17",
+        "[]",
+        r#"{"error":"x""#,
+    ] {
+        let mut rig = Rig::new();
+        rig.link_up();
+        let answers = ping_pong(&mut rig, said);
+        assert!((1..5).contains(&answers), "{said}: {answers} answers");
+        let strangers = rig.sink.notes.iter().filter(|note| note.contains("speaks no JSON-RPC")).count();
+        assert_eq!(strangers, 1, "{said}: {:?}", rig.sink.notes);
+        // The next connection is another one's.
+        rig.link_down();
+        rig.link_up();
+        rig.endpoint(said);
+        assert!(!rig.sent_to_endpoint().is_empty(), "{said}");
+    }
+}
+
+#[test]
+fn a_client_that_answers_errors_by_nonsense_is_not_answered_for_ever_and_still_served() {
+    let not_answers = [r#"{"type":"error"}"#, "bad", r#"{"jsonrpc":"2.0","id":[],"error":{}}"#, r#"{"jsonrpc":"2.0"}"#];
+    for said in not_answers {
+        let mut rig = Rig::running();
+        for _ in 0..2 {
+            let answers = ping_pong(&mut rig, said);
+            assert_eq!(answers, 1024, "{said}");
+            rig.endpoint(r#"{"jsonrpc":"2.0","id":9,"method":"ping"}"#);
+            assert_eq!(rig.sent_to_endpoint(), [r#"{"jsonrpc":"2.0","id":9,"result":{}}"#]);
+        }
+        assert!(!rig.sink.notes.iter().any(|note| note.contains("speaks no JSON-RPC")), "{said}");
+        assert!(rig.sink.notes.iter().any(|note| note.contains("not answered")), "{said}");
+    }
+    // Whose first messages are its own slips is a client all the same.
+    let mut rig = Rig::new();
+    rig.link_up();
+    (0..100).for_each(|_| rig.endpoint(r#"{"jsonrpc":"2.0","id":1,"method":7}"#));
+    assert_eq!(rig.sent_to_endpoint().len(), 100);
+}
+
+#[test]
+fn an_error_that_answers_an_error_ends_it() {
+    for said in [
+        r#"{"jsonrpc":"2.0","id":null,"error":{"code":-32600,"message":"?"}}"#,
+        r#"{"jsonrpc":"2.0","error":{"code":-32600,"message":"?"}}"#,
+        r#"{"jsonrpc":"2.0","id":7,"error":{"code":-32600,"message":"?"}}"#,
+        r#"{"error":"Invalid message"}"#,
+        r#"{"id":null,"result":{}}"#,
+    ] {
+        let mut rig = Rig::running();
+        assert_eq!(ping_pong(&mut rig, said), 0, "{said}");
+    }
+    // Who says nothing else is no client.
+    for (said, is_stranger) in [(r#"{"error":"no"}"#, true), (r#"{"jsonrpc":"2.0","error":{"code":1}}"#, false)] {
+        let mut rig = Rig::new();
+        rig.link_up();
+        (0..5).for_each(|_| rig.endpoint(said));
+        assert!(rig.sent_to_endpoint().is_empty());
+        assert_eq!(rig.sink.notes.iter().any(|note| note.contains("speaks no JSON-RPC")), is_stranger, "{said}");
+    }
+}
+
+#[test]
+fn a_binary_message_that_is_no_text_is_an_error_for_who_sent_it() {
+    let mut rig = Rig::running();
+    let not_text = |rig: &mut Rig, frame: &[u8]| rig.router.on_endpoint_not_text(frame, rig.now, &mut rig.sink);
+    not_text(&mut rig, b"\x80\x81");
+    not_text(&mut rig, b"{\"jsonrpc\":\"2.0\",\"id\":5,\"method\":\"tools/call\",\"params\":{\"name\":\"\xff\"}}");
+    let sent: Vec<Value> = rig.sent_to_endpoint().iter().map(|frame| parsed(frame)).collect();
+    assert_eq!([&sent[0]["id"], &sent[1]["id"]], [&Value::Null, &json!(5)]);
+    assert!(sent.iter().all(|answer| answer["error"]["code"] == PARSE_ERROR), "{sent:?}");
+    assert!(rig.sent_to_server().is_empty());
+    // An answer to a request of the server is none that it can read, and is not answered.
+    rig.server(r#"{"jsonrpc":"2.0","id":"s","method":"roots/list"}"#);
+    let id = parsed(&rig.sent_to_endpoint()[0])["id"].to_string();
+    for _ in 0..2 {
+        let answer = [b"{\"jsonrpc\":\"2.0\",\"id\":", id.as_bytes(), b",\"result\":\"\xff\"}"].concat();
+        not_text(&mut rig, &answer);
+        assert!(rig.sent_to_endpoint().is_empty());
+    }
+    let sent = rig.sent_to_server();
+    assert_eq!((sent.len(), &parsed(&sent[0])["id"]), (1, &json!("s")));
+    assert!(sent[0].contains("UTF-8"), "{sent:?}");
+}
+
 #[test]
 fn pretty_printed_requests_and_batches_reach_the_server_line_by_line() {
     let mut rig = Rig::running();

@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
-use tokio_tungstenite::tungstenite::{Error, Message};
+use tokio_tungstenite::tungstenite::{Bytes, Error, Message};
 
 use super::within;
 
@@ -74,8 +74,33 @@ impl Conn {
 
     /// Sends what is no JSON; an answer with the id null may come.
     pub(crate) async fn send_unreadable(&mut self, text: &str) {
+        self.send_unreadable_as(Message::text(text)).await.unwrap();
+    }
+
+    /// The same in any form, if there is still somebody to send it to.
+    pub(crate) async fn send_unreadable_as(&mut self, form: Message) -> Result<(), Error> {
         self.unreadable += 1;
-        self.socket.send(Message::text(text)).await.unwrap();
+        self.socket.send(form).await
+    }
+
+    /// Sends so many pings at once and waits for a pong to each, in their order.
+    pub(crate) async fn ping(&mut self, count: u32) {
+        let payload = |n: u32| Bytes::copy_from_slice(&n.to_be_bytes());
+        for n in 0..count {
+            self.socket.feed(Message::Ping(payload(n))).await.unwrap();
+        }
+        self.socket.flush().await.unwrap();
+        let mut next = 0;
+        while next < count {
+            match within("a pong", self.socket.next()).await {
+                Some(Ok(Message::Pong(pong))) => {
+                    assert_eq!(pong, payload(next), "a ping had no pong of its own");
+                    next += 1;
+                }
+                Some(Ok(Message::Ping(_))) => {}
+                other => panic!("{other:?} instead of a pong"),
+            }
+        }
     }
 
     /// Sends this again and again, reading nothing, until the other side takes no more for a second; how many bytes it took.
