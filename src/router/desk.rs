@@ -218,21 +218,39 @@ impl Desk {
         let text = line.as_deref().unwrap_or(frame);
         match envelope::scan(text) {
             Ok(Scanned::One(e)) => match envelope::plain_method(text, &e) {
-                None => return Received::One(e, line),
-                Some(plain) => {
+                Ok(None) => return Received::One(e, line),
+                Ok(Some(plain)) => {
                     if let Some(e) = envelope::scan_one(&plain) {
                         return Received::One(e, Some(plain));
                     }
                 }
+                Err(why) => self.misread(text, why, out),
             },
             Ok(Scanned::Batch(members)) if !members.is_empty() => return Received::Batch(members, line),
-            Ok(Scanned::Batch(_)) => self.invalid("an empty batch", out),
-            Err(why @ (NotMessage::NoObject | NotMessage::Member(_) | NotMessage::Disguised | NotMessage::Other)) => {
-                self.invalid(why, out)
-            }
+            Ok(Scanned::Batch(_)) => self.invalid(b"null", "an empty batch", out),
             Err(why @ NotMessage::Json(_)) => self.not_json(why, out),
+            Err(why) if why.is_misreading() => self.misread(text, why, out),
+            Err(why) => self.invalid(b"null", why, out),
         }
         Received::Nothing
+    }
+
+    /// Refuses a message that readers differ on: on its id if they agree on that.
+    fn misread(&mut self, frame: &[u8], why: NotMessage, out: &mut dyn Out) {
+        let seen = envelope::scan_misread(frame);
+        if seen.method || !seen.answer {
+            let id = match seen.ids.as_slice() {
+                [id] if id.len() <= MAX_ID => id,
+                _ => &b"null"[..],
+            };
+            return self.invalid(id, why, out);
+        }
+        // An answer is never answered. Whoever waits for it is told.
+        for asked in seen.ids.into_iter().filter_map(asked_id).filter_map(|n| self.answer_to(n)).collect::<Vec<_>>() {
+            let message = format_args!("the endpoint's answer is no JSON-RPC: {why}");
+            out.to_server(asked.server, &[&reply::error(&asked.id, UNAVAILABLE, message)]);
+        }
+        out.note(Note::of_endpoint(What::NotMessage { why: why.to_string() }));
     }
 
     fn not_json(&mut self, why: NotMessage, out: &mut dyn Out) {
@@ -241,8 +259,8 @@ impl Desk {
     }
 
     /// Answers JSON that is no message.
-    fn invalid(&mut self, why: impl std::fmt::Display, out: &mut dyn Out) {
-        self.refuse(b"null", INVALID_REQUEST, format_args!("invalid request: {why}"), out);
+    pub(super) fn invalid(&mut self, id: &[u8], why: impl std::fmt::Display, out: &mut dyn Out) {
+        self.refuse(id, INVALID_REQUEST, format_args!("invalid request: {why}"), out);
         out.note(Note::of_endpoint(What::NotMessage { why: why.to_string() }));
     }
 
@@ -271,9 +289,8 @@ impl Desk {
             // An error about something that it could not even read. An answer to an answer would never end.
             (Kind::Other, _) if e.error || e.result.is_some() => out.note(Note::of_endpoint(What::Unclaimed)),
             (_, id) => {
-                let (id, why) = (id.map_or(&b"null"[..], |r| &frame[r]), NotMessage::Other);
-                self.refuse(id, INVALID_REQUEST, format_args!("invalid request: {why}"), out);
-                out.note(Note::of_endpoint(What::NotMessage { why: why.to_string() }));
+                let id = id.map_or(&b"null"[..], |r| &frame[r]);
+                self.invalid(if id.len() <= MAX_ID { id } else { b"null" }, NotMessage::Other, out);
             }
         }
         None

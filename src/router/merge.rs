@@ -328,8 +328,9 @@ impl Router for Merge {
         self.members[server].lane.end_silence(now, out);
         let e = match envelope::scan(frame) {
             Ok(Scanned::One(e)) => match envelope::plain_method(frame, &e) {
-                None => e,
-                Some(plain) => return self.on_server(server, &plain, now, out),
+                Ok(None) => e,
+                Ok(Some(plain)) => return self.on_server(server, &plain, now, out),
+                Err(why) => return self.unreadable(server, frame, why, now, out),
             },
             Ok(Scanned::Batch(members)) => {
                 for m in members {
@@ -488,7 +489,10 @@ impl Merge {
             }
             Some(Message::Notification { method: b"notifications/initialized" }) => self.desk.open_conversation(out),
             Some(Message::Notification { method: b"notifications/cancelled" }) => self.cancel(frame, e, out),
-            Some(Message::Notification { .. }) => {
+            Some(Message::Notification { method }) => {
+                if let Some(request) = endpoint_side::decided_here(method) {
+                    return self.desk.invalid(b"null", format_args!("{request} has no id"), out);
+                }
                 self.desk.open_conversation(out);
                 for member in self.members.iter().filter(|member| member.lane.is_ready() && !member.lane.busy) {
                     out.to_server(member.lane.index, &[frame]);
