@@ -7,14 +7,18 @@
 //!
 //! The check is that of RFC 8259 with one leniency: control characters inside strings are let through
 //! (line breaks are not, they never reach a child).
+//!
+//! A message that another reader could understand otherwise is refused: see [`spelling`].
 
 mod json;
+mod spelling;
 
 use std::borrow::Cow;
 use std::ops::Range;
 
 use crate::frame::Cut;
 use json::{Scan, Step, Stopped};
+pub use spelling::{Misread, scan_misread, taken_for};
 
 /// A batch with more members than this is refused: each member may cost an answer that is larger than itself.
 const MAX_BATCH: usize = 256;
@@ -31,12 +35,28 @@ pub enum NotMessage {
     /// A member that JSON-RPC 2.0 section 4 defines is of another type.
     #[error("its {0} is of the wrong type")]
     Member(&'static str),
-    /// A member that is read here has a name written with escapes: whoever reads it next might see another than we did.
-    #[error("the name of one of its members is written with escapes")]
-    Disguised,
+    /// A member that decides is there twice: of two, some readers take the first and others the last.
+    #[error("its {0} is given twice")]
+    Repeated(&'static str),
+    /// A member has a name that some readers take for this one, by letter case, by escapes or by what follows a NUL.
+    #[error("it has a member that others may take for {0}; write that as it is written here, and once")]
+    Misspelt(&'static str),
+    /// The method holds characters that none has: whoever drops them reads another method.
+    #[error("its method holds a quote, a backslash or a control character")]
+    Method,
     /// An object that is none of JSON-RPC's.
     #[error("neither method nor result")]
     Other,
+}
+
+impl NotMessage {
+    /// Whether it is an object of which readers make different messages; [`scan_misread`] tells more.
+    pub fn is_misreading(self) -> bool {
+        match self {
+            NotMessage::Repeated(_) | NotMessage::Misspelt(_) | NotMessage::Method => true,
+            NotMessage::Json(_) | NotMessage::NoObject | NotMessage::Member(_) | NotMessage::Other => false,
+        }
+    }
 }
 
 /// The positions of what routing needs. All ranges are byte offsets into the frame that was scanned.
@@ -126,43 +146,25 @@ pub fn scan_one(frame: &[u8]) -> Option<Envelope> {
 }
 
 /// The frame with its method as plain text, where that is written with escapes: some serializers write `\/` for a slash.
-/// `None` if there is nothing to do, or text that needs its escapes.
+/// `None` if there is nothing to do.
+///
+/// # Errors
+/// [`NotMessage::Method`] if the method is no plain text.
 #[inline]
-pub fn plain_method(frame: &[u8], e: &Envelope) -> Option<Vec<u8>> {
-    let method = e.method.clone()?;
+pub fn plain_method(frame: &[u8], e: &Envelope) -> Result<Option<Vec<u8>>, NotMessage> {
+    let Some(method) = e.method.clone() else { return Ok(None) };
     // A few bytes: a call of memchr costs more.
-    if frame[method.clone()].contains(&b'\\') { unescaped(frame, method) } else { None }
-}
-
-/// Whether a key is another spelling of one that counts here, in a message or its params.
-fn is_disguised(key: &[u8]) -> bool {
-    key.contains(&b'\\') && is_spelled_out(key)
+    let is_plain = frame[method.clone()].iter().all(|byte| *byte != b'\\' && *byte >= b' ');
+    if is_plain { Ok(None) } else { unescaped(frame, method).map(Some) }
 }
 
 #[cold]
-fn is_spelled_out(key: &[u8]) -> bool {
-    const READ: [&str; 11] = [
-        "id",
-        "method",
-        "params",
-        "result",
-        "error",
-        "_meta",
-        "arguments",
-        "name",
-        "uri",
-        "progressToken",
-        "requestId",
-    ];
-    let plain = serde_json::from_slice::<String>(&[b"\"", key, b"\""].concat());
-    plain.is_ok_and(|plain| READ.contains(&&*plain))
-}
-
-#[cold]
-fn unescaped(frame: &[u8], method: Range<usize>) -> Option<Vec<u8>> {
-    let plain = serde_json::from_slice::<String>(&frame[method.start - 1..=method.end]).ok()?;
-    let fits = plain.bytes().all(|b| b >= b' ' && b != b'"' && b != b'\\');
-    fits.then(|| [&frame[..method.start], plain.as_bytes(), &frame[method.end..]].concat())
+fn unescaped(frame: &[u8], method: Range<usize>) -> Result<Vec<u8>, NotMessage> {
+    let plain = serde_json::from_slice::<String>(&frame[method.start - 1..=method.end]);
+    let plain = plain.map_err(|_| NotMessage::Method)?;
+    let fits = plain.chars().all(|c| !c.is_control() && c != '"' && c != '\\');
+    let whole = [&frame[..method.start], plain.as_bytes(), &frame[method.end..]];
+    if fits { Ok(whole.concat()) } else { Err(NotMessage::Method) }
 }
 
 /// What can be told of a message that was too large to keep.
@@ -266,25 +268,31 @@ impl Scan<'_> {
         if self.peek() != Some(b'{') {
             return self.fail();
         }
+        let mut seen = Seen::default();
         self.object(&mut |s, key| {
             let from = s.i;
             match &s.b[key.clone()] {
                 b"id" => {
+                    s.once(&mut seen, Seen::ID, "id")?;
                     if matches!(s.peek(), Some(b'{' | b'[' | b't' | b'f')) {
                         return s.refuse(NotMessage::Member("id"));
                     }
                     s.value()?;
                     e.id = Some(from..s.i);
                 }
-                b"method" => match s.peek() {
-                    Some(b'"') => {
-                        s.string()?;
-                        e.method = Some(from + 1..s.i - 1);
+                b"method" => {
+                    s.once(&mut seen, Seen::METHOD, "method")?;
+                    match s.peek() {
+                        Some(b'"') => {
+                            s.string()?;
+                            e.method = Some(from + 1..s.i - 1);
+                        }
+                        Some(b'n') => s.value()?,
+                        _ => return s.refuse(NotMessage::Member("method")),
                     }
-                    Some(b'n') => s.value()?,
-                    _ => return s.refuse(NotMessage::Member("method")),
-                },
+                }
                 b"params" => {
+                    s.once(&mut seen, Seen::PARAMS, "params")?;
                     if s.peek() == Some(b'{') {
                         s.params(e)?;
                     } else {
@@ -294,16 +302,20 @@ impl Scan<'_> {
                     e.params_member = key.start - 1..s.i;
                 }
                 b"result" => {
+                    s.once(&mut seen, Seen::RESULT, "result")?;
                     s.value()?;
                     e.result = Some(from..s.i);
                 }
                 b"error" => {
+                    s.once(&mut seen, Seen::ERROR, "error")?;
                     e.error = s.peek() != Some(b'n');
                     s.value()?;
                 }
-                b"jsonrpc" => s.value()?,
-                other if is_disguised(other) => return s.refuse(NotMessage::Disguised),
-                _ => s.value()?,
+                b"jsonrpc" => {
+                    s.once(&mut seen, Seen::JSONRPC, "jsonrpc")?;
+                    s.value()?;
+                }
+                _ => s.other(key, spelling::MESSAGE)?,
             }
             Ok(())
         })?;
@@ -314,31 +326,124 @@ impl Scan<'_> {
     }
 
     fn params(&mut self, e: &mut Envelope) -> Step {
+        let mut seen = Seen::default();
         self.object(&mut |s, key| {
             let from = s.i;
-            if &s.b[key.clone()] == b"_meta" && s.peek() == Some(b'{') {
-                return s.object(&mut |s, key| {
-                    let from = s.i;
+            match &s.b[key.clone()] {
+                b"arguments" => {
+                    s.once(&mut seen, Seen::ARGUMENTS, "arguments")?;
                     s.value()?;
-                    if &s.b[key] == b"progressToken" {
-                        e.wants_progress = Some(from..s.i);
-                    }
-                    Ok(())
-                });
-            }
-            s.value()?;
-            match &s.b[key] {
-                b"arguments" => e.arguments = Some(from..s.i),
-                b"name" => e.name = Some(from..s.i),
-                b"uri" => e.uri = Some(from..s.i),
-                b"progressToken" => e.progress_token = Some(from..s.i),
-                b"requestId" => e.request_id = Some(from..s.i),
-                other if is_disguised(other) => return s.refuse(NotMessage::Disguised),
-                _ => {}
+                    e.arguments = Some(from..s.i);
+                }
+                b"name" => {
+                    s.once(&mut seen, Seen::NAME, "name")?;
+                    s.value()?;
+                    e.name = Some(from..s.i);
+                }
+                b"uri" => {
+                    s.once(&mut seen, Seen::URI, "uri")?;
+                    s.value()?;
+                    e.uri = Some(from..s.i);
+                }
+                b"_meta" => {
+                    s.once(&mut seen, Seen::META, "_meta")?;
+                    s.meta(e)?;
+                }
+                b"progressToken" => {
+                    s.once(&mut seen, Seen::PROGRESS_TOKEN, "progressToken")?;
+                    s.value()?;
+                    e.progress_token = Some(from..s.i);
+                }
+                b"requestId" => {
+                    s.once(&mut seen, Seen::REQUEST_ID, "requestId")?;
+                    s.value()?;
+                    e.request_id = Some(from..s.i);
+                }
+                b"ref" => {
+                    s.once(&mut seen, Seen::REF, "ref")?;
+                    s.reference()?;
+                }
+                _ => s.other(key, spelling::PARAMS)?,
             }
             Ok(())
         })
     }
+
+    /// The value of `params._meta`.
+    fn meta(&mut self, e: &mut Envelope) -> Step {
+        if self.peek() != Some(b'{') {
+            return self.value();
+        }
+        let mut seen = Seen::default();
+        self.object(&mut |s, key| {
+            let from = s.i;
+            match &s.b[key.clone()] {
+                b"progressToken" => {
+                    s.once(&mut seen, Seen::PROGRESS_TOKEN, "progressToken")?;
+                    s.value()?;
+                    e.wants_progress = Some(from..s.i);
+                }
+                _ => s.other(key, spelling::META)?,
+            }
+            Ok(())
+        })
+    }
+
+    /// The value of `params.ref`, of which a router reads more when it needs to.
+    fn reference(&mut self) -> Step {
+        if self.peek() != Some(b'{') {
+            return self.value();
+        }
+        let mut seen = Seen::default();
+        self.object(&mut |s, key| {
+            match &s.b[key.clone()] {
+                b"type" => s.once(&mut seen, Seen::TYPE, "type")?,
+                b"name" => s.once(&mut seen, Seen::NAME, "name")?,
+                b"uri" => s.once(&mut seen, Seen::URI, "uri")?,
+                _ => return s.other(key, spelling::REFERENCE),
+            }
+            s.value()
+        })
+    }
+
+    /// Notes that a member is there; it may be once.
+    #[inline(always)] // an instruction or two, for each member of each message
+    fn once(&mut self, seen: &mut Seen, member: Seen, name: &'static str) -> Step {
+        if seen.0 & member.0 != 0 {
+            return self.refuse(NotMessage::Repeated(name));
+        }
+        seen.0 |= member.0;
+        Ok(())
+    }
+
+    /// A member that says nothing here, unless somebody takes its name for one of these.
+    fn other(&mut self, key: Range<usize>, names: &[&'static str]) -> Step {
+        match taken_for(&self.b[key], names) {
+            Some(name) => self.refuse(NotMessage::Misspelt(name)),
+            None => self.value(),
+        }
+    }
+}
+
+/// Which members an object has, of those that decide: a bit for each.
+#[derive(Clone, Copy, Default)]
+struct Seen(u32);
+
+impl Seen {
+    const JSONRPC: Seen = Seen(1);
+    const ID: Seen = Seen(1 << 1);
+    const METHOD: Seen = Seen(1 << 2);
+    const PARAMS: Seen = Seen(1 << 3);
+    const RESULT: Seen = Seen(1 << 4);
+    const ERROR: Seen = Seen(1 << 5);
+    const ARGUMENTS: Seen = Seen(1 << 6);
+    const NAME: Seen = Seen(1 << 7);
+    const URI: Seen = Seen(1 << 8);
+    const META: Seen = Seen(1 << 9);
+    const PROGRESS_TOKEN: Seen = Seen(1 << 10);
+    const REQUEST_ID: Seen = Seen(1 << 11);
+    const REF: Seen = Seen(1 << 12);
+    const TYPE: Seen = Seen(1 << 13);
 }
 
 #[cfg(test)]

@@ -78,18 +78,20 @@ impl Speech {
 }
 
 /// What is wrong with a message of the endpoint, for the answer to it.
-struct Fault {
+pub(super) struct Fault {
     code: i32,
     why: String,
 }
 
 impl Fault {
     fn of(why: NotMessage) -> Self {
-        let code = match why {
-            NotMessage::Json(_) => PARSE_ERROR,
-            NotMessage::NoObject | NotMessage::Member(_) | NotMessage::Disguised | NotMessage::Other => INVALID_REQUEST,
-        };
+        let code = if let NotMessage::Json(_) = why { PARSE_ERROR } else { INVALID_REQUEST };
         Fault { code, why: why.to_string() }
+    }
+
+    /// JSON that is no request.
+    pub(super) fn invalid(why: impl Into<String>) -> Self {
+        Fault { code: INVALID_REQUEST, why: why.into() }
     }
 }
 
@@ -267,7 +269,7 @@ impl Desk {
             match envelope::single_line(frame) {
                 Ok(text) => line = Some(text),
                 Err(why) => {
-                    self.refuse_nonsense(frame, Fault::of(why), out);
+                    self.refuse_nonsense(b"null", frame, Fault::of(why), out);
                     return Received::Nothing;
                 }
             }
@@ -275,19 +277,20 @@ impl Desk {
         let text = line.as_deref().unwrap_or(frame);
         match envelope::scan(text) {
             Ok(Scanned::One(e)) => match envelope::plain_method(text, &e) {
-                None => return Received::One(e, line),
-                Some(plain) => {
+                Ok(None) => return Received::One(e, line),
+                Ok(Some(plain)) => {
                     if let Some(e) = envelope::scan_one(&plain) {
                         return Received::One(e, Some(plain));
                     }
                 }
+                Err(why) => self.misread(text, why, out),
             },
             Ok(Scanned::Batch(members)) if !members.is_empty() => return Received::Batch(members, line),
             Ok(Scanned::Batch(_)) => {
-                let fault = Fault { code: INVALID_REQUEST, why: "an empty batch".to_owned() };
-                self.refuse_nonsense(text, fault, out);
+                self.refuse_nonsense(b"null", text, Fault::invalid("an empty batch"), out);
             }
-            Err(why) => self.refuse_nonsense(text, Fault::of(why), out),
+            Err(why) if why.is_misreading() => self.misread(text, why, out),
+            Err(why) => self.refuse_nonsense(b"null", text, Fault::of(why), out),
         }
         Received::Nothing
     }
@@ -306,19 +309,34 @@ impl Desk {
                     out.to_server(asked.server, &[&reply::error(&asked.id, UNAVAILABLE, fault)]);
                 }
             }
-            None => self.refuse_nonsense_with(seen.id.unwrap_or(b"null"), frame, fault, out),
+            None => self.refuse_nonsense(seen.id.unwrap_or(b"null"), frame, fault, out),
         }
     }
 
-    fn refuse_nonsense(&mut self, said: &[u8], fault: Fault, out: &mut dyn Out) {
-        self.refuse_nonsense_with(b"null", said, fault, out);
+    /// Refuses a message that readers differ on: on its id if they agree on that.
+    fn misread(&mut self, frame: &[u8], why: NotMessage, out: &mut dyn Out) {
+        let seen = envelope::scan_misread(frame);
+        if seen.method || !seen.answer {
+            let id = match seen.ids.as_slice() {
+                [id] => id,
+                _ => &b"null"[..],
+            };
+            return self.refuse_nonsense(id, frame, Fault::of(why), out);
+        }
+        // An answer is never answered. Whoever waits for it is told.
+        let asked: Vec<_> = seen.ids.into_iter().filter_map(asked_id).filter_map(|n| self.answer_to(n)).collect();
+        out.note(Note::of_endpoint(What::NotMessage { why: why.to_string(), answered: !asked.is_empty() }));
+        for asked in asked {
+            let message = format_args!("the endpoint's answer is no JSON-RPC: {why}");
+            out.to_server(asked.server, &[&reply::error(&asked.id, UNAVAILABLE, message)]);
+        }
     }
 
     /// Answers what is no message under this id, unless it is one too many.
-    fn refuse_nonsense_with(&mut self, id: &[u8], said: &[u8], fault: Fault, out: &mut dyn Out) {
+    pub(super) fn refuse_nonsense(&mut self, id: &[u8], said: &[u8], fault: Fault, out: &mut dyn Out) {
         let answered = self.answers_nonsense(said, out);
         if answered {
-            self.refuse(id, fault.code, &fault, out);
+            self.refuse(if id.len() <= MAX_ID { id } else { b"null" }, fault.code, &fault, out);
         }
         out.note(Note::of_endpoint(What::NotMessage { why: fault.why, answered }));
     }
@@ -383,7 +401,7 @@ impl Desk {
             }
             (_, id) => {
                 let id = id.map_or(&b"null"[..], |r| &frame[r]);
-                self.refuse_nonsense_with(id, frame, Fault::of(NotMessage::Other), out);
+                self.refuse_nonsense(id, frame, Fault::of(NotMessage::Other), out);
             }
         }
         None

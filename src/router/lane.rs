@@ -481,6 +481,9 @@ impl Lane {
         desk: &mut Desk,
         out: &mut dyn Out,
     ) -> Option<(Flight, String)> {
+        if why.is_misreading() {
+            return self.misread(frame, why, desk, out);
+        }
         // A line of a log may be JSON and name a request too, or hold a message.
         let is_meant =
             frame.trim_ascii_start().starts_with(b"{") && memchr::memmem::find(frame, b"\"jsonrpc\"").is_some();
@@ -490,6 +493,35 @@ impl Lane {
         let tail = if why == NotMessage::Json(frame.len()) { &[] } else { ends.cut().tail };
         let cut = Cut { tail, ..ends.cut() };
         let lost = is_meant.then(message).and_then(|message| self.answer_lost(cut, message, desk, out));
+        out.note(match lost {
+            Some(_) => Note::of(self.index, What::Unreadable { why: why.to_string() }),
+            None => Note::of(self.index, What::Noise { line: frame }),
+        });
+        lost.flatten()
+    }
+
+    /// A message of the server that readers differ on. Every request that one of them may take it for gets an error.
+    fn misread(
+        &mut self,
+        frame: &[u8],
+        why: NotMessage,
+        desk: &mut Desk,
+        out: &mut dyn Out,
+    ) -> Option<(Flight, String)> {
+        let seen = envelope::scan_misread(frame);
+        let message = format!("server \"{}\" sent something that is not JSON-RPC ({why})", self.name);
+        let mut lost = None;
+        // A line of a log may have such names, too.
+        if seen.jsonrpc && !seen.method {
+            for id in seen.ids {
+                lost = self.fail_flight(id, message.clone(), desk, out).or(lost);
+            }
+        } else if seen.jsonrpc
+            && let [id] = *seen.ids
+        {
+            out.to_server(self.index, &[&reply::error(id, INVALID_REQUEST, message)]);
+            lost = Some(None);
+        }
         out.note(match lost {
             Some(_) => Note::of(self.index, What::Unreadable { why: why.to_string() }),
             None => Note::of(self.index, What::Noise { line: frame }),
@@ -507,17 +539,31 @@ impl Lane {
     ) -> Option<Option<(Flight, String)>> {
         let seen = envelope::scan_cut(cut);
         let id = seen.id.filter(|id| *id != b"null")?;
-        let mut rest = None;
-        if seen.method {
-            out.to_server(self.index, &[&reply::error(id, INVALID_REQUEST, message)]);
-        } else {
-            match self.take_flight(id)?.1 {
-                Flight::Call(call) => desk.refuse(call.id(), UNAVAILABLE, message, out),
-                other @ (Flight::Probe | Flight::Initialize { .. } | Flight::List(..)) => rest = Some((other, message)),
-            }
+        if !seen.method {
+            return self.fail_flight(id, message, desk, out);
         }
+        out.to_server(self.index, &[&reply::error(id, INVALID_REQUEST, message)]);
         self.mark_loaded();
-        Some(rest)
+        Some(None)
+    }
+
+    /// The answer to a request is lost: the request gets an error, or is given back. `None`: there is none with this id.
+    fn fail_flight(
+        &mut self,
+        id: &[u8],
+        message: String,
+        desk: &mut Desk,
+        out: &mut dyn Out,
+    ) -> Option<Option<(Flight, String)>> {
+        let flight = self.take_flight(id)?.1;
+        self.mark_loaded();
+        match flight {
+            Flight::Call(call) => {
+                desk.refuse(call.id(), UNAVAILABLE, message, out);
+                Some(None)
+            }
+            other @ (Flight::Probe | Flight::Initialize { .. } | Flight::List(..)) => Some(Some((other, message))),
+        }
     }
 
     /// What is told of an answer above the size limit.

@@ -34,7 +34,7 @@ use tokio::time::Instant;
 use self::deadlines::{Deadlines, Due};
 use self::published::{Published, Table};
 use self::shelf::Shelf;
-use super::desk::{Desk, Message, Received};
+use super::desk::{Desk, Fault, Message, Received};
 use super::held::Held;
 use super::lane::{Flight, Lane, ServerSide};
 use super::request::Request;
@@ -332,8 +332,9 @@ impl Router for Merge {
         self.members[server].lane.end_silence(now, out);
         let e = match envelope::scan(frame) {
             Ok(Scanned::One(e)) => match envelope::plain_method(frame, &e) {
-                None => e,
-                Some(plain) => return self.on_server(server, &plain, now, out),
+                Ok(None) => e,
+                Ok(Some(plain)) => return self.on_server(server, &plain, now, out),
+                Err(why) => return self.unreadable(server, frame, why, now, out),
             },
             Ok(Scanned::Batch(members)) => {
                 for m in members {
@@ -492,7 +493,11 @@ impl Merge {
             }
             Some(Message::Notification { method: b"notifications/initialized" }) => self.desk.open_conversation(out),
             Some(Message::Notification { method: b"notifications/cancelled" }) => self.cancel(frame, e, out),
-            Some(Message::Notification { .. }) => {
+            Some(Message::Notification { method }) => {
+                if let Some(request) = endpoint_side::decided_here(method) {
+                    let fault = Fault::invalid(format!("{request} has no id"));
+                    return self.desk.refuse_nonsense(b"null", frame, fault, out);
+                }
                 self.desk.open_conversation(out);
                 for member in self.members.iter().filter(|member| member.lane.is_ready() && !member.lane.busy) {
                     out.to_server(member.lane.index, &[frame]);

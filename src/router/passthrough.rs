@@ -117,8 +117,9 @@ impl Router for Passthrough {
         self.lane.end_silence(now, out);
         let e = match envelope::scan(frame) {
             Ok(Scanned::One(e)) => match envelope::plain_method(frame, &e) {
-                None => e,
-                Some(plain) => return self.on_server(SERVER, &plain, now, out),
+                Ok(None) => e,
+                Ok(Some(plain)) => return self.on_server(SERVER, &plain, now, out),
+                Err(why) => return self.unreadable(frame, why, out),
             },
             Ok(Scanned::Batch(members)) => {
                 for m in members {

@@ -120,16 +120,124 @@ fn pretty_printed_json_is_put_on_one_line_and_strings_are_left_alone() {
     assert!(single_line(b"{\"a\":\"x\ny\"}").is_err());
 }
 
+/// What is refused because of a member, and which.
+fn odd(frame: &str) -> Option<NotMessage> {
+    scan(frame.as_bytes()).err().filter(|why| why.is_misreading())
+}
+
 #[test]
-fn no_member_that_counts_can_be_read_as_another_by_the_next_reader() {
-    for (frame, is_refused) in [
-        (r#"{"id":1,"method":"ping","m\u0065thod":"tools/call"}"#, true),
-        (r#"{"id":1,"method":"tools/call","params":{"name":"a","n\u0061me":"b"}}"#, true),
-        (r#"{"id":1,"method":"tools/call","\u0070arams":{"name":"b"}}"#, true),
-        (r#"{"id":1,"method":"tools/call","params":{"name":"a","\u540d":"b","\\":{"n\u0061me":1}}}"#, false),
-        (r#"{"id":1,"method":"tools/call","params":{"name":"a","arguments":{"n\u0061me":"b"}},"x\/y":0}"#, false),
+fn a_member_that_decides_stands_there_once_letter_by_letter() {
+    use NotMessage::{Misspelt, Repeated};
+    for (frame, why) in [
+        // By escapes.
+        (r#"{"id":1,"method":"ping","m\u0065thod":"tools/call"}"#, Misspelt("method")),
+        (r#"{"id":1,"method":"tools/call","params":{"name":"a","n\u0061me":"b"}}"#, Misspelt("name")),
+        (r#"{"id":1,"method":"tools/call","\u0070arams":{"name":"b"}}"#, Misspelt("params")),
+        // By letter case, alone too, and by both.
+        (r#"{"id":1,"method":"ping","Method":"tools/call"}"#, Misspelt("method")),
+        (r#"{"id":1,"Method":"tools/call"}"#, Misspelt("method")),
+        (r#"{"id":1,"method":"ping","PARAMS":{}}"#, Misspelt("params")),
+        (r#"{"ID":1,"method":"ping"}"#, Misspelt("id")),
+        (r#"{"jsonRPC":"1.0","id":1,"method":"ping"}"#, Misspelt("jsonrpc")),
+        (r#"{"id":1,"Result":{}}"#, Misspelt("result")),
+        (r#"{"id":1,"result":{},"Error":{}}"#, Misspelt("error")),
+        (r#"{"id":1,"method":"m","params":{"name":"ok","Name":"danger"}}"#, Misspelt("name")),
+        (r#"{"id":1,"method":"m","params":{"\u004eame":"danger"}}"#, Misspelt("name")),
+        (r#"{"id":1,"method":"m","params":{"Uri":"x"}}"#, Misspelt("uri")),
+        (r#"{"id":1,"method":"m","params":{"Arguments":{}}}"#, Misspelt("arguments")),
+        (r#"{"id":1,"method":"m","params":{"_META":{}}}"#, Misspelt("_meta")),
+        (r#"{"id":1,"method":"m","params":{"_meta":{"progresstoken":1}}}"#, Misspelt("progressToken")),
+        (r#"{"id":1,"method":"m","params":{"Ref":{}}}"#, Misspelt("ref")),
+        (r#"{"id":1,"method":"m","params":{"ref":{"name":"x","URI":"y"}}}"#, Misspelt("uri")),
+        (r#"{"method":"m","params":{"RequestID":1}}"#, Misspelt("requestId")),
+        // By letters that fold to ASCII's, raw and escaped: long s, Kelvin's sign, two more that Java folds.
+        ("{\"id\":1,\"method\":\"m\",\"param\u{17f}\":{}}", Misspelt("params")),
+        (r#"{"id":1,"method":"m","param\u017F":{}}"#, Misspelt("params")),
+        ("{\"method\":\"m\",\"params\":{\"progressTo\u{212a}en\":1}}", Misspelt("progressToken")),
+        (r#"{"method":"m","params":{"PROGRESSTO\u212aEN":1}}"#, Misspelt("progressToken")),
+        ("{\"\u{131}d\":1,\"method\":\"m\"}", Misspelt("id")),
+        // By what is dropped on the way: all behind a NUL, half of a pair.
+        (r#"{"id":1,"method":"m","params":{"name\u0000x":"danger"}}"#, Misspelt("name")),
+        ("{\"id\":1,\"method\":\"m\",\"params\":{\"name\0\":\"danger\"}}", Misspelt("name")),
+        (r#"{"id":1,"method":"m","params":{"na\ud83dme":"danger"}}"#, Misspelt("name")),
+        // Twice.
+        (r#"{"id":1,"method":"m","params":{"name":"danger","name":"ok"}}"#, Repeated("name")),
+        (r#"{"id":1,"method":"tools/call","method":"ping"}"#, Repeated("method")),
+        (r#"{"id":1,"method":null,"method":"ping"}"#, Repeated("method")),
+        (r#"{"id":1,"id":1,"method":"ping"}"#, Repeated("id")),
+        (r#"{"id":1,"method":"m","params":null,"params":{}}"#, Repeated("params")),
+        (r#"{"jsonrpc":"2.0","id":1,"method":"m","jsonrpc":"2.0"}"#, Repeated("jsonrpc")),
+        (r#"{"id":1,"result":null,"result":{}}"#, Repeated("result")),
+        (r#"{"id":1,"error":null,"error":{}}"#, Repeated("error")),
+        (r#"{"id":1,"method":"m","params":{"_meta":1,"_meta":{}}}"#, Repeated("_meta")),
+        (
+            r#"{"id":1,"method":"m","params":{"_meta":{"progressToken":1,"progressToken":1}}}"#,
+            Repeated("progressToken"),
+        ),
+        (r#"{"id":1,"method":"m","params":{"uri":1,"uri":1}}"#, Repeated("uri")),
+        (r#"{"id":1,"method":"m","params":{"arguments":{},"arguments":{}}}"#, Repeated("arguments")),
+        (r#"{"id":1,"method":"m","params":{"ref":{},"ref":{}}}"#, Repeated("ref")),
+        (r#"{"id":1,"method":"m","params":{"ref":{"type":1,"type":2}}}"#, Repeated("type")),
+        (r#"{"method":"m","params":{"requestId":1,"requestId":2}}"#, Repeated("requestId")),
     ] {
-        assert_eq!(scan(frame.as_bytes()).is_err_and(|why| why == NotMessage::Disguised), is_refused, "{frame}");
+        assert_eq!(odd(frame), Some(why), "{frame}");
+    }
+}
+
+#[test]
+fn names_that_decide_nothing_where_they_are_pass() {
+    for frame in [
+        r#"{"id":1,"method":"tools/call","params":{"name":"a","arguments":{"name":1,"Name":2,"n\u0061me":3,"name":4,"ID":5,"_META":6}}}"#,
+        r#"{"id":1,"method":"m","params":{"\u540d":"b","\\":{"n\u0061me":1},"x":{"Name":1,"Name":2}},"x\/y":0,"Name":1,"uri":2,"uri":2}"#,
+        r#"{"id":1,"result":{"ID":1,"Method":"x","id":1,"id":2,"params":{},"params":{}}}"#,
+        r#"{"id":1,"error":{"code":1,"Code":2,"method":"x","METHOD":"y"}}"#,
+        r#"{"id":1,"method":"m","params":{"id":1,"ID":2,"method":"x","Method":"y","result":1,"Result":1}}"#,
+        r#"{"id":1,"method":"m","params":{"_meta":{"Name":1,"name":1,"name":2,"URI":1}}}"#,
+        r#"{"id":1,"method":"m","params":{"_meta":[{"progressToken":1,"ProgressToken":2}],"ref":["name","Name"]}}"#,
+        r#"{"id":1,"method":"m","params":{"names":1,"nam":2,"name ":3,"NAMEs":4,"\u006e":5,"na\ud83d\ude00me":6}}"#,
+        r#"{"id":1,"method":"m","i d":2,"identity":3,"ids":4,"x":5,"":6,"\u0000id":7}"#,
+    ] {
+        assert_eq!(scan(frame.as_bytes()).err(), None, "{frame}");
+    }
+}
+
+#[test]
+fn a_method_is_plain_text_or_none() {
+    let plain = |frame: &str| plain_method(frame.as_bytes(), &one(frame));
+    assert_eq!(plain(r#"{"method":"tools/call"}"#), Ok(None));
+    let spelt_out = plain(r#"{"method":"\u0074ools\/call","id":1}"#).map(|plain| plain.map(String::from_utf8));
+    assert_eq!(spelt_out, Ok(Some(Ok(r#"{"method":"tools/call","id":1}"#.into()))));
+    for method in [
+        r"tools/call\u0000",
+        r"tools/call\n",
+        r#"tools\"call"#,
+        r"tools\\call",
+        "tools/call\0",
+        "tools\t",
+        r"\ud83d",
+        r"a\u009fb",
+    ] {
+        assert_eq!(plain(&format!(r#"{{"method":"{method}"}}"#)), Err(NotMessage::Method), "{method}");
+    }
+}
+
+#[test]
+fn what_is_refused_still_tells_whom_to_answer() {
+    let seen = |frame| {
+        let Misread { ids, jsonrpc: _, method, answer } = scan_misread(frame);
+        (ids.iter().map(|id| str::from_utf8(id).unwrap()).collect::<Vec<_>>(), method, answer)
+    };
+    for (frame, ids, method, answer) in [
+        (&br#"{"id":1,"method":"x","Method":"y"}"#[..], &["1"][..], true, false),
+        (br#"{"Method":"y","ID":"a"}"#, &["\"a\""], true, false),
+        (br#"{"id":1,"method":"x","id":1}"#, &["1"], true, false),
+        (br#"{"id":1,"method":"x","Id":2,"params":{"id":3}}"#, &["1", "2"], true, false),
+        (br#"{"id":null,"method":null,"ID":{},"Result":0}"#, &[], false, true),
+        (br#" {"id":7,"error":1,"error":2,"method":null}"#, &["7"], false, true),
+        (br#"[{"id":7}]"#, &[], false, false),
+        (b"nonsense", &[], false, false),
+    ] {
+        assert_eq!(seen(frame), (ids.to_vec(), method, answer), "{}", String::from_utf8_lossy(frame));
     }
 }
 
@@ -151,6 +259,147 @@ fn any_json() -> impl Strategy<Value = Value> {
                 .prop_map(|m| Value::Object(m.into_iter().collect())),
         ]
     })
+}
+
+/// How a JSON reader finds a member by its name. Go's `encoding/json` folds and takes the last, cJSON folds and takes the
+/// first, and both are C's neighbours, for whom text ends at a NUL.
+#[derive(Debug, Clone, Copy)]
+struct Reader {
+    folds: bool,
+    takes_first: bool,
+    ends_at_nul: bool,
+}
+
+impl Reader {
+    fn all() -> impl Iterator<Item = Reader> {
+        let bit = |n: u8, bit: u8| n >> bit & 1 == 1;
+        (0..8).map(move |n| Reader { folds: bit(n, 0), takes_first: bit(n, 1), ends_at_nul: bit(n, 2) })
+    }
+
+    fn is(self, key: &str, name: &str) -> bool {
+        let key = if self.ends_at_nul { key.split('\0').next().unwrap() } else { key };
+        // Simple folding: down and up again, where that gives one letter.
+        let fold = |c: char| -> char {
+            let one = |mut all: Box<dyn Iterator<Item = char>>| all.next().filter(|_| all.next().is_none());
+            let down = one(Box::new(c.to_lowercase())).unwrap_or(c);
+            one(Box::new(down.to_uppercase())).unwrap_or(down)
+        };
+        key == name || self.folds && key.chars().map(fold).eq(name.chars().map(fold))
+    }
+
+    /// The raw value of a member of a raw object, as this reader finds it.
+    fn find<'a>(self, object: Option<&'a str>, name: &str) -> Option<&'a str> {
+        let members = crate::tools::object::members(object?)?;
+        let mut found = members.iter().filter(|m| self.is(&m.name(), name)).map(|m| m.value);
+        if self.takes_first { found.next() } else { found.next_back() }
+    }
+}
+
+/// A name as somebody may spell it who wants it read otherwise. Mostly they don't.
+fn spelt(name: &'static str) -> impl Strategy<Value = String> {
+    let letter = |c: char| {
+        let flipped = if c.is_ascii_lowercase() { c.to_ascii_uppercase() } else { c.to_ascii_lowercase() };
+        let folded = match c {
+            's' => '\u{17f}',
+            'k' | 'K' => '\u{212a}',
+            _ => flipped,
+        };
+        let escape = |c: char| format!("\\u{:04x}", u32::from(c));
+        prop_oneof![
+            400 => Just(c.to_string()),
+            1 => Just(flipped.to_string()),
+            1 => Just(folded.to_string()),
+            1 => prop::sample::select(vec![c, flipped, folded]).prop_map(escape),
+        ]
+    };
+    let letters: Vec<_> = name.chars().map(letter).collect();
+    let end = prop_oneof![400 => Just(""), 1 => Just("\\u0000"), 1 => Just("\\u0000x"), 1 => Just("x"), 1 => Just(" ")];
+    (letters, end).prop_map(|(letters, end)| letters.concat() + end)
+}
+
+/// A raw object with some of these members, in any order, perhaps twice.
+fn object_of(members: Vec<(&'static str, BoxedStrategy<String>)>) -> impl Strategy<Value = String> {
+    let member = members.into_iter().map(|(name, value)| {
+        let one = (spelt(name), value).prop_map(|(name, value)| format!("\"{name}\":{value}"));
+        let many = prop_oneof![30 => 0..=1usize, 1 => Just(2)];
+        (prop::collection::vec(one, 2), many).prop_map(|(mut all, n)| {
+            all.truncate(n);
+            all
+        })
+    });
+    let shuffled = member.collect::<Vec<_>>().prop_map(|all| all.concat()).prop_shuffle();
+    shuffled.prop_map(|members| format!("{{{}}}", members.join(",")))
+}
+
+fn message() -> impl Strategy<Value = String> {
+    let scalar = || prop_oneof!["[0-9]", "\"[a-c]\"", Just("null".to_owned())].boxed();
+    let reference = object_of(vec![("type", scalar()), ("name", scalar()), ("uri", scalar())]).boxed();
+    let meta = object_of(vec![("progressToken", scalar()), ("other", scalar())]).boxed();
+    let params = object_of(vec![
+        ("name", scalar()),
+        ("uri", scalar()),
+        ("arguments", object_of(vec![("name", scalar()), ("arguments", scalar())]).boxed()),
+        ("_meta", prop_oneof![4 => meta, 1 => scalar()].boxed()),
+        ("progressToken", scalar()),
+        ("requestId", scalar()),
+        ("ref", reference),
+        ("id", scalar()),
+    ]);
+    object_of(vec![
+        ("jsonrpc", scalar()),
+        ("id", scalar()),
+        ("method", "\"[a-c]\"".boxed()),
+        ("params", params.boxed()),
+        ("result", scalar()),
+        ("error", scalar()),
+        ("name", scalar()),
+    ])
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+    #[test]
+    fn what_passes_is_read_by_every_reader_as_it_was_read_here(frame in message()) {
+        let Ok(Scanned::One(e)) = scan(frame.as_bytes()) else { return Ok(()) };
+        let f = Some(&*frame);
+        let ours = |range: &Option<Range<usize>>| range.clone().map(|r| &frame[r]);
+        let kind = e.kind(frame.as_bytes());
+        for reader in Reader::all() {
+            let params = reader.find(f, "params");
+            let (meta, reference) = (reader.find(params, "_meta"), reader.find(params, "ref"));
+            let method = reader.find(f, "method").filter(|method| *method != "null");
+            for (name, found, read) in [
+                ("id", reader.find(f, "id"), ours(&e.id)),
+                ("method", method.map(|method| method.trim_matches('"')), ours(&e.method)),
+                ("params", params, ours(&e.params)),
+                ("name", reader.find(params, "name"), ours(&e.name)),
+                ("uri", reader.find(params, "uri"), ours(&e.uri)),
+                ("arguments", reader.find(params, "arguments"), ours(&e.arguments)),
+                ("progressToken", reader.find(params, "progressToken"), ours(&e.progress_token)),
+                ("requestId", reader.find(params, "requestId"), ours(&e.request_id)),
+                ("_meta.progressToken", reader.find(meta, "progressToken"), ours(&e.wants_progress)),
+            ] {
+                prop_assert_eq!(found, read, "{} by {:?}", name, reader);
+            }
+            // Of these only that they are there counts, or they are read elsewhere: all find the same.
+            let plain = Reader { folds: false, takes_first: false, ends_at_nul: false };
+            for (object, name) in [
+                (f, "jsonrpc"), (f, "result"), (f, "error"), (params, "_meta"), (params, "ref"),
+                (reference, "type"), (reference, "name"), (reference, "uri"),
+            ] {
+                prop_assert_eq!(reader.find(object, name), plain.find(object, name), "{} by {:?}", name, reader);
+            }
+            let is_null = |value: Option<&str>| value.is_none_or(|value| value == "null");
+            let answers = reader.find(f, "result").is_some() || !is_null(reader.find(f, "error"));
+            let expected = match (method.is_some(), is_null(reader.find(f, "id"))) {
+                (true, false) => Kind::Request,
+                (true, true) => Kind::Notification,
+                (false, false) if answers => Kind::Response,
+                (false, _) => Kind::Other,
+            };
+            prop_assert_eq!(kind, expected, "by {:?}", reader);
+        }
+    }
 }
 
 proptest! {

@@ -27,6 +27,29 @@ const MAX_URI: usize = 2048;
 /// The longest parameters of `logging/setLevel`, in bytes: they are kept too.
 const MAX_LEVEL: usize = 1024;
 
+/// Requests that go to no server before they were looked at here.
+const DECIDED_HERE: &[&str] = &[
+    "tools/call",
+    "tools/list",
+    "prompts/get",
+    "prompts/list",
+    "resources/read",
+    "resources/list",
+    "resources/templates/list",
+    "resources/subscribe",
+    "resources/unsubscribe",
+    "completion/complete",
+    "logging/setLevel",
+    "initialize",
+    "server/discover",
+    "ping",
+];
+
+/// The one of these that some server may take a method for, though it be written with other letters.
+pub(super) fn decided_here(method: &[u8]) -> Option<&'static str> {
+    envelope::taken_for(method.trim_ascii(), DECIDED_HERE)
+}
+
 impl Merge {
     pub(super) fn initialize(&mut self, request: &Request<'_>, out: &mut dyn Out) {
         let (id, now) = (request.id, request.now);
@@ -144,7 +167,13 @@ impl Merge {
             b"logging/setLevel" => self.set_level(request, out),
             // Legacy only: who gets an error here goes on with `initialize` (MCP 2026-07-28, server/discover).
             b"server/discover" => self.desk.refuse(id, METHOD_NOT_FOUND, "method not found", out),
-            _ => self.elsewhere(0, request, Call::new(request), None, out),
+            _ => match decided_here(method) {
+                Some(meant) => {
+                    let message = format_args!("method not found: it is written {meant}");
+                    self.desk.refuse(id, METHOD_NOT_FOUND, message, out);
+                }
+                None => self.elsewhere(0, request, Call::new(request), None, out),
+            },
         }
     }
 

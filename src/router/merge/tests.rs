@@ -911,6 +911,56 @@ fn escaped_slashes_hide_neither_a_call_nor_a_change() {
 }
 
 #[test]
+fn no_spelling_leads_to_a_tool_that_is_denied() {
+    let mut spec = specs(&["a"]);
+    spec[0].tools = Arc::new(ToolPolicy { deny: vec![Glob::new("danger")], ..ToolPolicy::default() });
+    let mut rig = Rig::new(spec, vec![offer(&["ok", "danger"])], vec![]);
+    rig.begin();
+    for frame in [
+        // Readers differ on the name, the parameters or the method.
+        r#"{"id":1,"method":"tools/call","params":{"name":"ok","Name":"danger"}}"#,
+        r#"{"id":1,"method":"tools/call","params":{"name":"danger","name":"ok"}}"#,
+        r#"{"id":1,"method":"tools/call","params":{"name":"ok","name":"danger"}}"#,
+        r#"{"id":1,"method":"tools/call","params":{"name":"ok","\u004eame":"danger"}}"#,
+        r#"{"id":1,"method":"tools/call","params":{"name":"ok"},"Params":{"name":"danger"}}"#,
+        r#"{"id":1,"method":"tools/call","params":{"name":"ok"},"params":{"name":"danger"}}"#,
+        "{\"id\":1,\"method\":\"tools/call\",\"params\":{\"name\":\"ok\"},\"param\u{17f}\":{\"name\":\"danger\"}}",
+        r#"{"id":1,"method":"custom/harmless","Method":"tools/call","params":{"name":"danger"}}"#,
+        r#"{"id":1,"Method":"tools/call","params":{"name":"danger"}}"#,
+        r#"[{"id":1,"method":"custom/harmless","METHOD":"tools/call","params":{"name":"danger"}}]"#,
+        // Servers differ on what a method is.
+        r#"{"id":1,"method":"Tools/Call","params":{"name":"danger"}}"#,
+        r#"{"id":1,"method":" tools/call\u0020","params":{"name":"danger"}}"#,
+        r#"{"id":1,"method":"tools/call\u0000","params":{"name":"danger"}}"#,
+        "{\"id\":1,\"method\":\"tool\u{17f}/call\",\"params\":{\"name\":\"danger\"}}",
+        // Somebody may carry it out though nobody waits for an answer.
+        r#"{"method":"tools/call","params":{"name":"danger"}}"#,
+        r#"{"id":null,"method":"tools/call","params":{"name":"danger"}}"#,
+        r#"{"method":"TOOLS/CALL","params":{"name":"danger"}}"#,
+        // The name itself.
+        r#"{"id":1,"method":"tools/call","params":{"name":"dang\u0065r"}}"#,
+        r#"{"id":1,"method":"tools/call","params":{"name":"danger "}}"#,
+        r#"{"id":1,"method":"tools/call","params":{"name":"danger\u0000"}}"#,
+        "{\"id\":1,\"method\":\"tools/call\",\"params\":{\"name\":\"danger\0\"}}",
+        r#"{"id":1,"method":"tools/call","params":{"name":"danger\ud800"}}"#,
+        r#"{"id":1,"method":"tools/call","params":{"name":["danger"]}}"#,
+        r#"{"id":1,"method":"tools/call","params":["danger"]}"#,
+        r#"{"id":1,"method":"tools/call","name":"danger"}"#,
+    ] {
+        rig.endpoint(frame);
+        assert_eq!(rig.at_server(0), Vec::<Value>::new(), "{frame}");
+        let answers = rig.at_endpoint();
+        assert!(matches!(answers.as_slice(), [answer] if answer["error"].is_object()), "{frame}: {answers:?}");
+        assert_eq!(rig.router.in_flight(), 0, "{frame}");
+    }
+    // What is said to it is its own affair.
+    rig.endpoint(r#"{"id":1,"method":"tools/call","params":{"name":"ok","arguments":{"name":"danger","Name":"danger","name":"x","Method":"tools/call"}}}"#);
+    rig.endpoint(r#"{"method":"notifications/custom","params":{"name":"danger"}}"#);
+    rig.endpoint(r#"{"id":2,"method":"custom/call","params":{"name":"danger"}}"#);
+    assert_eq!((rig.at_server(0).len(), rig.at_endpoint().len()), (3, 0));
+}
+
+#[test]
 fn a_server_can_take_a_request_back_before_the_handshake_is_complete() {
     let mut rig = Rig::new(specs(&["a"]), vec![offer(&["one"])], vec![]);
     rig.up(0);

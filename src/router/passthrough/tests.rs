@@ -696,13 +696,91 @@ fn a_method_is_known_also_where_its_slashes_are_escaped() {
     );
     rig.endpoint(r#"{"method":"notifications\/cancelled","params":{"requestId":1}}"#);
     assert_eq!(rig.router.in_flight(), 0);
-    // What is no plain text in the end stays as it is.
-    for odd in [r#"{"method":"a\"\/b"}"#, r#"{"method":"a\ud800"}"#] {
+    // What is no plain text in the end is no method: some readers drop what makes it none.
+    for odd in [
+        r#"{"id":5,"method":"a\"\/b"}"#,
+        r#"{"id":5,"method":"tools/call\ud800"}"#,
+        r#"{"id":5,"method":"tools/call\u0000"}"#,
+    ] {
         rig.sink = Sink::default();
-        rig.server(odd);
         rig.endpoint(odd);
-        assert_eq!((rig.sent_to_endpoint(), rig.sent_to_server()), (vec![odd.to_owned()], vec![odd.to_owned()]));
+        let error = parsed(&rig.sent_to_endpoint()[0]);
+        assert_eq!((&error["id"], &error["error"]["code"]), (&json!(5), &json!(INVALID_REQUEST)), "{odd}");
+        assert!(rig.sent_to_server().is_empty(), "{odd}");
+        rig.server(odd);
+        assert!(rig.sent_to_endpoint().is_empty(), "{odd}");
     }
+}
+
+#[test]
+fn a_message_that_readers_differ_on_is_refused_on_its_id_and_named() {
+    let mut rig = Rig::running();
+    for (frame, id, named) in [
+        (r#"{"id":"x","method":"tools/call","Method":"ping"}"#, json!("x"), "others may take for method"),
+        (r#"{"params":{"name":"a","name":"b"},"method":"tools/call","id":4}"#, json!(4), "its name is given twice"),
+        (r#"{"ID":4,"method":"tools/call"}"#, json!(4), "others may take for id"),
+        (r#"{"id":4,"ID":5,"method":"tools/call"}"#, json!(null), "others may take for id"),
+        (r#"{"id":4,"id":5,"method":"tools/call"}"#, json!(null), "its id is given twice"),
+        (r#"{"method":"notifications/x","params":{"_meta":{},"_META":{}}}"#, json!(null), "others may take for _meta"),
+    ] {
+        rig.endpoint(frame);
+        let error = parsed(&rig.sent_to_endpoint().pop().unwrap());
+        assert_eq!((&error["id"], &error["error"]["code"]), (&id, &json!(INVALID_REQUEST)), "{frame}");
+        assert!(error["error"]["message"].as_str().unwrap().contains(named), "{error}");
+        assert!(rig.sent_to_server().is_empty(), "{frame}");
+    }
+    // In a batch it costs itself only.
+    rig.endpoint(r#"[{"id":1,"Method":"tools/call"},{"id":2,"method":"tools/call"}]"#);
+    assert_eq!((rig.sent_to_endpoint().len(), rig.sent_to_server().len()), (1, 1));
+}
+
+#[test]
+fn an_answer_of_the_endpoint_that_readers_differ_on_is_an_error_for_the_server_and_never_answered() {
+    let mut rig = Rig::running();
+    for answer in [r#"{"id":ID,"result":{},"Result":{}}"#, r#"{"Id":ID,"error":{}}"#, r#"{"id":ID,"id":7,"result":{}}"#]
+    {
+        rig.server(r#"{"id":"s","method":"roots/list"}"#);
+        let asked = parsed(&rig.sent_to_endpoint().pop().unwrap())["id"].to_string();
+        rig.endpoint(&answer.replace("ID", &asked));
+        let error = parsed(&rig.sent_to_server().pop().unwrap());
+        assert_eq!((&error["id"], error["error"].is_object()), (&json!("s"), true), "{answer}");
+        assert!(rig.sent_to_endpoint().is_empty(), "{answer}");
+    }
+    rig.endpoint(r#"{"id":7,"error":{},"error":{}}"#);
+    assert!(rig.sent_to_endpoint().is_empty() && rig.sent_to_server().is_empty(), "an answer to nothing");
+}
+
+#[test]
+fn an_answer_that_readers_differ_on_is_an_error_for_each_request_that_it_may_be_of() {
+    for answer in [
+        r#"{"jsonrpc":"2.0","id":ID,"result":{},"Result":{}}"#,
+        r#"{"jsonrpc":"2.0","result":{},"error":{},"error":{},"id":ID}"#,
+        r#"{"jsonrpc":"2.0","Id":9999,"id":ID,"result":{}}"#,
+        r#"{"jsonrpc":"2.0","id":ID,"id":ID,"result":{}}"#,
+        r#"{"JSONRPC":"2.0","Id":ID,"Result":{}}"#,
+    ] {
+        let mut rig = Rig::running();
+        rig.endpoint(r#"{"id":"x","method":"tools/call"}"#);
+        let answer = with_id(&mut rig, answer);
+        rig.server(&answer);
+        let error = parsed(&rig.sent_to_endpoint().pop().unwrap());
+        assert_eq!((&error["id"], error["error"].is_object()), (&json!("x"), true), "{answer}");
+        assert_eq!(rig.router.in_flight(), 0, "{answer}");
+    }
+    let mut rig = Rig::running();
+    rig.endpoint(r#"{"id":"x","method":"tools/call"}"#);
+    rig.endpoint(r#"{"id":"y","method":"tools/call"}"#);
+    let [x, y] = [0, 1].map(|n| parsed(&rig.sink.server[n])["id"].to_string());
+    rig.server(&format!(r#"{{"id":{x},"id":{y},"msg":"a line of a log","error":"e"}}"#));
+    assert_eq!(rig.router.in_flight(), 2);
+    rig.server(&format!(r#"{{"jsonrpc":"2.0","id":{x},"id":{y},"result":{{}}}}"#));
+    let mut failed: Vec<Value> = rig.sent_to_endpoint().iter().map(|f| parsed(f)["id"].clone()).collect();
+    failed.sort_by_key(Value::to_string);
+    assert_eq!((failed, rig.router.in_flight()), (vec![json!("x"), json!("y")], 0));
+    rig.sink = Sink::default();
+    rig.server(r#"{"jsonrpc":"2.0","id":"s","method":"roots/list","Method":"ping"}"#);
+    assert_eq!(parsed(&rig.sent_to_server()[0])["error"]["code"], INVALID_REQUEST, "a request of its own");
+    assert!(rig.sent_to_endpoint().is_empty());
 }
 
 #[test]
