@@ -17,32 +17,40 @@ use crate::error::Problem;
 use crate::words::{character, is_unseen, meant};
 
 /// The `.env` files that there are, the one that counts first at the front.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct DotEnv {
     pub(crate) files: Vec<DotFile>,
+    /// What was read already, by its real path: two folders may be one under two names.
+    seen: Vec<PathBuf>,
 }
 
 /// One of them.
+#[derive(Clone)]
 pub(crate) struct DotFile {
     /// Where it was found.
     pub(crate) path: PathBuf,
     /// Its variables, each name once.
-    vars: Vec<(String, String)>,
+    vars: Vec<Variable>,
+}
+
+/// One of its variables.
+#[derive(Clone)]
+struct Variable {
+    name: String,
+    value: String,
+    /// From 1.
+    line: usize,
 }
 
 impl DotEnv {
-    /// Reads `.env` in each of `folders`. What can't be read is warned about, without its text.
-    pub(crate) fn find(folders: &[&Path], warnings: &mut Vec<Problem>) -> Self {
-        let (mut dotenv, mut seen) = (DotEnv::default(), Vec::new());
-        for path in folders.iter().map(|folder| folder.join(".env")).filter(|path| path.is_file()) {
-            // Two folders may be one under two names.
-            let real = path.canonicalize().unwrap_or_else(|_| path.clone());
-            if !seen.contains(&real) {
-                seen.push(real);
-                dotenv.files.extend(DotFile::read(path, warnings));
-            }
+    /// Reads `.env` in `folder`, if there is one. What can't be read is warned about, without its text.
+    pub(crate) fn add(&mut self, folder: &Path, warnings: &mut Vec<Problem>) {
+        let path = folder.join(".env");
+        let real = path.canonicalize().unwrap_or_else(|_| path.clone());
+        if path.is_file() && !self.seen.contains(&real) {
+            self.seen.push(real);
+            self.files.extend(DotFile::read(path, warnings));
         }
-        dotenv
     }
 
     /// What a variable holds.
@@ -50,11 +58,18 @@ impl DotEnv {
         self.files.iter().find_map(|file| file.get(name))
     }
 
+    /// What a variable holds that is more than blanks, and the place where that is said.
+    pub(crate) fn filled(&self, name: &str) -> Option<(&str, String)> {
+        let value = |file: &'_ DotFile| file.get(name).is_some_and(|value| !value.trim().is_empty());
+        let file = self.files.iter().find(|file| value(file))?;
+        Some((file.get(name)?, file.place(name)))
+    }
+
     /// Every variable once, with the value that counts.
     pub(crate) fn vars(&self) -> impl Iterator<Item = (&str, &str)> {
         self.files.iter().enumerate().flat_map(move |(i, file)| {
             let new = move |name: &str| self.files[..i].iter().all(|earlier| earlier.get(name).is_none());
-            file.vars.iter().map(|(name, value)| (name.as_str(), value.as_str())).filter(move |(name, _)| new(name))
+            file.vars().filter(move |(name, _)| new(name))
         })
     }
 
@@ -65,7 +80,8 @@ impl DotEnv {
 }
 
 impl DotFile {
-    fn read(path: PathBuf, warnings: &mut Vec<Problem>) -> Option<Self> {
+    /// Reads a file. What can't be read is warned about, without its text.
+    pub(crate) fn read(path: PathBuf, warnings: &mut Vec<Problem>) -> Option<Self> {
         let shown = path.display().to_string();
         let text = match std::fs::read(&path).map(String::from_utf8) {
             Ok(Ok(text)) => text,
@@ -85,7 +101,19 @@ impl DotFile {
 
     /// What a variable holds here.
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
-        self.vars.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
+        self.vars.iter().find(|variable| variable.name == name).map(|variable| variable.value.as_str())
+    }
+
+    /// Every variable.
+    pub(crate) fn vars(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.vars.iter().map(|variable| (variable.name.as_str(), variable.value.as_str()))
+    }
+
+    /// Where a variable is set, for people: the file, and the line if there is one.
+    pub(crate) fn place(&self, name: &str) -> String {
+        let line = self.vars.iter().find(|variable| variable.name == name).map(|variable| variable.line);
+        let line = line.map_or_else(String::new, |line| format!(":{line}"));
+        format!("{}{line}", self.path.display())
     }
 }
 
@@ -94,9 +122,8 @@ type Fault = (String, &'static str);
 
 /// The variables of a text, the last of each name, as Docker, systemd and shells have it. Whatever a person should
 /// know goes to `warn`, with the number of its line.
-fn parse(text: &str, mut warn: impl FnMut(usize, Fault)) -> Vec<(String, String)> {
-    let mut vars: Vec<(String, String)> = Vec::new();
-    let mut lines: Vec<usize> = Vec::new();
+fn parse(text: &str, mut warn: impl FnMut(usize, Fault)) -> Vec<Variable> {
+    let mut vars: Vec<Variable> = Vec::new();
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     for (line, text) in (1..).zip(lines_of(text)) {
         let (name, value) = match variable(text) {
@@ -110,14 +137,13 @@ fn parse(text: &str, mut warn: impl FnMut(usize, Fault)) -> Vec<(String, String)
         if let Some(c) = value.chars().find(|c| is_unseen(*c) && !c.is_ascii()) {
             warn(line, (format!("holds what can't be seen: {}", character(c)), "remove it, unless the value needs it"));
         }
-        if let Some(earlier) = vars.iter().position(|(n, _)| *n == name) {
+        if let Some(earlier) = vars.iter_mut().find(|variable| variable.name == name) {
             // By number: what looks like a name may be a piece of something that was pasted.
-            let what = format!("sets the same variable as line {}; the last one counts", lines[earlier]);
+            let what = format!("sets the same variable as line {}; the last one counts", earlier.line);
             warn(line, (what, "remove one of them"));
-            (vars[earlier].1, lines[earlier]) = (value, line);
+            (earlier.value, earlier.line) = (value, line);
         } else {
-            vars.push((name, value));
-            lines.push(line);
+            vars.push(Variable { name, value, line });
         }
     }
     vars
@@ -229,7 +255,11 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join(".env"), text).unwrap();
         let mut warnings = Vec::new();
-        (DotEnv::find(&[Path::new("/nonexistent"), dir.path()], &mut warnings), warnings)
+        let mut dotenv = DotEnv::default();
+        for folder in [Path::new("/nonexistent"), dir.path()] {
+            dotenv.add(folder, &mut warnings);
+        }
+        (dotenv, warnings)
     }
 
     #[test]
@@ -318,7 +348,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join(".env"), b"\xff\xfeA\0=\0").unwrap();
         let mut warnings = Vec::new();
-        assert!(DotEnv::find(&[dir.path()], &mut warnings).files.is_empty());
+        let mut dotenv = DotEnv::default();
+        dotenv.add(dir.path(), &mut warnings);
+        assert!(dotenv.files.is_empty());
         assert!(warnings[0].what.contains("not UTF-8"));
     }
 
@@ -332,7 +364,7 @@ mod tests {
                     name.chars().all(|c| c.is_ascii_alphanumeric() || "_.".contains(c))
                         && name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
                 };
-                prop_assert!(vars.iter().all(|(name, value)| is_name(name) && !value.contains('\0')));
+                prop_assert!(vars.iter().all(|one| is_name(&one.name) && !one.value.contains('\0')));
             }
         }
 
@@ -343,7 +375,7 @@ mod tests {
                 let mut faults = 0;
                 let vars = parse(&text, |_, (what, _)| faults += usize::from(what.ends_with("is ignored")));
                 assert_eq!(faults, 1, "that of B: {text:?}");
-                vars[0].1.clone()
+                vars[0].value.clone()
             };
             let double = value.replace('\\', "\\\\").replace('"', "\\\"");
             prop_assert_eq!(&read(&format!("\"{double}\"")), &value);

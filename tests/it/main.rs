@@ -27,3 +27,4 @@ mod sdk_clients;
 mod secrets;
 mod sequential;
 mod shutdown;
+mod surroundings;
