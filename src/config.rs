@@ -21,6 +21,7 @@ mod resolve;
 mod secrets;
 mod sharing;
 mod start;
+mod surroundings;
 #[cfg(test)]
 mod tests;
 pub(crate) mod units;
@@ -28,6 +29,7 @@ pub(crate) mod units;
 pub use environment::Environment;
 pub use resolve::{Resolved, resolve, status_socket};
 pub(crate) use secrets::is_secret_header;
+pub use surroundings::Surroundings;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -51,6 +53,8 @@ pub struct Config {
     pub drain_timeout: Duration,
     /// Whether mcp-pipe serves the endpoint itself, on loopback; then no server has one of its own.
     pub local: bool,
+    /// Whether what is printed is to have no colour (`NO_COLOR`).
+    pub plain: bool,
     /// Whether the contents of messages may be logged (at debug).
     pub log_contents: bool,
     /// Where `health` is answered, if anywhere.

@@ -1,12 +1,15 @@
 //! The address a link dials. It carries the token, so nothing prints it whole by accident.
 
 pub mod agent;
+mod pasted;
 
 use std::fmt;
 use std::str::FromStr;
 
 use http::Uri;
 use http::uri::Authority;
+
+use crate::words::{character, meant};
 
 /// A WebSocket endpoint, kept byte for byte as it was given: the token is passed on verbatim.
 ///
@@ -18,12 +21,15 @@ pub struct Endpoint(Uri);
 /// A text of this length is taken for a token where tokens are not at home.
 pub(crate) const TOKEN_LENGTH: usize = 16;
 
-/// Why a text is no endpoint. The message never repeats the query, where the token is.
+/// Why a text is no endpoint. Neither the message nor the remedy repeats the query, where the token is.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EndpointError {
     /// Not a URL at all, or with characters that a URL can't hold.
     #[error("is not a valid URL (expected something like wss://host/path?token=…)")]
     NotAUrl,
+    /// Nothing, or nothing in quotes.
+    #[error("is empty")]
+    Empty,
     /// A URL of another scheme.
     #[error("has the scheme \"{0}\"; only ws:// and wss:// can be dialled")]
     Scheme(String),
@@ -34,11 +40,22 @@ pub enum EndpointError {
     #[error("needs two slashes after {0}")]
     Slashes(&'static str),
     /// A variable as shells write it, which is not replaced.
-    #[error("begins with a $; variables are replaced in the config only, and written ${{NAME}} there")]
+    #[error("holds a variable; variables are replaced in the config only, and written ${{NAME}} there")]
     Variable,
-    /// A character that would end the URL, or that no URL has.
-    #[error("has {0}, which no endpoint may hold; write {1} for it")]
-    Character(&'static str, &'static str),
+    /// A character that would end the URL, or that no URL has, and where it stands, from 1.
+    #[error("has as its character {at} {}, which no address holds", character(*.c))]
+    Character {
+        /// Which.
+        c: char,
+        /// Where, from 1.
+        at: usize,
+    },
+    /// More than one address.
+    #[error("holds more than one address")]
+    Several,
+    /// The name of a variable or key, and then an address.
+    #[error("begins with more than the address")]
+    Surplus,
     /// No host.
     #[error("names no host")]
     NoHost,
@@ -46,8 +63,43 @@ pub enum EndpointError {
     #[error("has a port that is no number from 1 to 65535; correct it, or leave it out for 443 (wss) or 80 (ws)")]
     Port,
     /// The text of an example was left in.
-    #[error("still holds the placeholder text of an example; paste your own endpoint URL there")]
-    Placeholder,
+    #[error("still holds the placeholder text of an example: {0}")]
+    Placeholder(String),
+    /// A token of no length.
+    #[error("has nothing behind token=")]
+    NoToken,
+}
+
+impl EndpointError {
+    /// What to do about it.
+    pub fn remedy(&self) -> String {
+        let whole = "write the endpoint's whole address, wss://host/path?token=…";
+        match self {
+            EndpointError::Character { c: '\n' | '\r', .. } => "write the address on one line".to_owned(),
+            EndpointError::Character { c: ' ', .. } => "remove it, or write %20 for it".to_owned(),
+            EndpointError::Character { c: '#', .. } => "write %23 for it".to_owned(),
+            EndpointError::Character { c: '\\', .. } => "write / for it".to_owned(),
+            EndpointError::Character { c, .. } => match meant(*c) {
+                Some(meant) if meant.is_ascii_graphic() && !"\"'".contains(meant) => format!("write {meant} for it"),
+                Some(_) | None => "remove it".to_owned(),
+            },
+            EndpointError::Several => {
+                "write one; further servers may have their own, by \"endpoint\" in their entries".to_owned()
+            }
+            EndpointError::Surplus => "write the address alone, from ws:// or wss:// on".to_owned(),
+            EndpointError::Placeholder(_) | EndpointError::NoToken => {
+                "paste your own endpoint URL there, as your console shows it".to_owned()
+            }
+            EndpointError::NotAUrl
+            | EndpointError::Empty
+            | EndpointError::Scheme(_)
+            | EndpointError::NoScheme
+            | EndpointError::Slashes(_)
+            | EndpointError::Variable
+            | EndpointError::NoHost
+            | EndpointError::Port => whole.to_owned(),
+        }
+    }
 }
 
 /// Whether a text in another place is most likely an endpoint, also one that lacks its scheme or a slash of it.
@@ -108,29 +160,22 @@ impl FromStr for Endpoint {
     type Err = EndpointError;
 
     fn from_str(text: &str) -> Result<Self, EndpointError> {
-        let text = text.trim();
-        let Some((scheme, rest)) = text.split_once("://") else {
+        let text = pasted::bare(text);
+        if text.is_empty() {
+            return Err(EndpointError::Empty);
+        }
+        if let Some(fault) = pasted::fault(text) {
+            return Err(fault);
+        }
+        let Some((scheme, _)) = text.split_once("://") else {
             let begins = |with: &&str| text.get(..with.len()).is_some_and(|t| t.eq_ignore_ascii_case(with));
             return Err(match ["wss:", "ws:"].iter().find(|with| begins(with)) {
                 Some(scheme) => EndpointError::Slashes(scheme),
-                None if text.starts_with('$') => EndpointError::Variable,
-                None if text.contains(' ') => EndpointError::NotAUrl,
                 None => EndpointError::NoScheme,
             });
         };
         if !["ws", "wss"].iter().any(|s| scheme.eq_ignore_ascii_case(s)) {
             return Err(EndpointError::Scheme(scheme.chars().take(20).collect()));
-        }
-        if ["<", "…", "your_token", "your-token", "your token"].iter().any(|p| rest.to_ascii_lowercase().contains(p))
-        {
-            return Err(EndpointError::Placeholder);
-        }
-        // A fragment never travels (RFC 6455 section 3); `Uri` drops it silently, so refuse it.
-        if rest.contains('#') {
-            return Err(EndpointError::Character("a \"#\"", "%23"));
-        }
-        if rest.contains(char::is_whitespace) {
-            return Err(EndpointError::Character("a blank", "%20"));
         }
         let uri: Uri = text.parse().map_err(|_| EndpointError::NotAUrl)?;
         match uri.authority() {
@@ -235,13 +280,11 @@ mod tests {
         for (text, want) in [
             ("https://h/?token=s3cret", EndpointError::Scheme("https".into())),
             ("api.xiaozhi.me/mcp/?token=s3cret", EndpointError::NoScheme),
-            ("wss://api.xiaozhi.me/mcp/?token=<your token>", EndpointError::Placeholder),
-            ("wss://…/?token=…", EndpointError::Placeholder),
-            ("wss://h/ x?token=s3cret", EndpointError::Character("a blank", "%20")),
-            ("wss://h/x?token=s3cret#x", EndpointError::Character("a \"#\"", "%23")),
+            ("wss://h/ x?token=s3cret", EndpointError::Character { c: ' ', at: 9 }),
+            ("wss://h/x?token=s3cret#x", EndpointError::Character { c: '#', at: 23 }),
             ("WSS:/h/x?token=s3cret", EndpointError::Slashes("wss:")),
             ("$s3cret", EndpointError::Variable),
-            ("a b", EndpointError::NotAUrl),
+            ("a b", EndpointError::Character { c: ' ', at: 2 }),
             ("wss:///x", EndpointError::NotAUrl),
             ("wss://h:99999/?token=s3cret", EndpointError::Port),
             ("wss://h:80443/?token=s3cret", EndpointError::Port),

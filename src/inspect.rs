@@ -185,11 +185,10 @@ pub async fn call(
     .await
 }
 
-/// A table that fits standard output: as wide as the terminal, with colour unless `NO_COLOR` is set; whole and plain
+/// A table that fits standard output: as wide as the terminal, with colour unless it is to be `plain`; whole and plain
 /// where standard output is no terminal.
-pub fn table_for_stdout() -> Look {
+pub fn table_for_stdout(plain: bool) -> Look {
     let terminal = io::stdout().is_terminal();
-    let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     Look::Table { width: if terminal { terminal_width() } else { None }, colour: terminal && !plain }
 }
 

@@ -4,8 +4,9 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use mcp_pipe::cli::{self, Command};
-use mcp_pipe::config::{self, Environment};
+use mcp_pipe::config::{self, Environment, Surroundings};
 use mcp_pipe::error::{Exit, Failure};
+use mcp_pipe::net::proxy::Proxies;
 use mcp_pipe::process::scrub;
 use mcp_pipe::{logging, run};
 
@@ -25,20 +26,28 @@ fn start() -> Result<Exit, Failure> {
     let (guard, unguarded) = run::guard();
     let cli = cli::parse(std::env::args_os()).map_err(Failure::Usage)?;
     scrub::hide(&cli.secrets());
-    let env = Environment::of_process();
-    let command = cli.action();
+    let (env, command) = (Environment::of_process(), cli.action());
+    let cwd = std::env::current_dir().context("the working directory can't be found; was it removed?");
     if let Command::Health = command {
-        return Ok(run::health(config::status_socket(&cli.options, &env))?);
+        let socket = config::status_socket(&cli.options, &env).or_else(|| {
+            let surroundings = Surroundings::look(&cli.options, env, &cwd.ok()?);
+            config::status_socket(&cli.options, surroundings.settings())
+        });
+        return Ok(run::health(socket)?);
     }
-    let redactions = logging::start(&cli.options, run::is_quiet(&command), &env).map_err(Failure::Option)?;
+    // Before there is a log: `.env` may say how much is logged.
+    let surroundings = Surroundings::look(&cli.options, env, &cwd?);
+    let settings = surroundings.settings();
+    let redactions = logging::start(&cli.options, run::is_quiet(&command), settings)
+        .map_err(|problem| Failure::Option(surroundings.placed(problem)))?;
+    Proxies::use_variables(|name| settings.get(name).map(str::to_owned));
     if let Some(error) = unguarded {
         tracing::warn!(
             event = "GUARD_LOST",
             "no watcher: if mcp-pipe is killed, servers may be left running ({error})"
         );
     }
-    let cwd = std::env::current_dir().context("the working directory can't be found; was it removed?")?;
-    let resolved = config::resolve(&cli.line(), &env, &cwd)?;
+    let resolved = config::resolve(&cli.line(), &surroundings)?;
     redactions.add(resolved.secrets.iter().cloned());
     resolved.log();
     Ok(run::run(command, resolved.config, guard)?)

@@ -87,7 +87,7 @@ async fn perform(
         Command::Run(_) => serve(config, &status, stop, pipes).await?,
         Command::Tools { json, size, .. } => {
             let show = if size { Show::Size } else { Show::Offer };
-            let look = if json { Look::Json } else { inspect::table_for_stdout() };
+            let look = if json { Look::Json } else { inspect::table_for_stdout(config.plain) };
             inspect::tools(config, show, look, &status, stop, pipes, out).await?;
         }
         Command::Call { tool, .. } => {

@@ -1,6 +1,10 @@
 //! Words for people that many places need: time spans, numbers of things, and what a slip of the pen most likely meant.
 
+mod character;
+
 use std::time::Duration;
+
+pub(crate) use character::{character, is_unseen, meant};
 
 /// A time span as a person reads it.
 pub fn span(d: Duration) -> String {

@@ -15,7 +15,7 @@ pub(crate) fn dir(ctx: &Context<'_>, written: Option<&Located<String>>) -> Optio
         return on(path).then(|| ctx.cwd.join(path));
     }
     // An empty variable is one that is not set, as everywhere here.
-    if let Some(path) = ctx.env.filled("MCP_CACHE_DIR") {
+    if let Some(path) = ctx.settings.filled("MCP_CACHE_DIR") {
         return on(path.as_ref()).then(|| ctx.cwd.join(path));
     }
     match written {

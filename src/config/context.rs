@@ -13,7 +13,9 @@ use crate::error::{Problem, Problems};
 pub(crate) struct Context<'a> {
     pub(crate) line: &'a CommandLine<'a>,
     pub(crate) env: &'a Environment,
-    pub(crate) dotenv: DotEnv,
+    /// The environment, and what `.env` sets of mcp-pipe's own variables.
+    pub(crate) settings: &'a Environment,
+    pub(crate) dotenv: &'a DotEnv,
     pub(crate) cwd: &'a Path,
     /// The config's folder; the working directory without a config.
     pub(crate) base: PathBuf,

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use http::{HeaderName, HeaderValue};
 
 use super::context::Context;
+use super::dotenv::DotFile;
 use super::expand::{ExpandError, expand};
 use super::file::{Entry, File, Shared};
 use super::reader::Located;
@@ -22,30 +23,87 @@ pub(crate) enum Common {
     Missing,
 }
 
+/// The variable that holds the endpoint, also in the `env` of an entry.
+pub(crate) const ENDPOINT: &str = "MCP_ENDPOINT";
+
 /// Headers set by the upgrade itself (RFC 6455 section 4.1).
 const RESERVED: &[&str] = &["host", "connection", "upgrade", "content-length", "transfer-encoding"];
 
+/// An address and the place where it was found.
+struct Found {
+    place: String,
+    text: String,
+}
+
 /// Looks at `--endpoint`, the environment, `.env` and the top of the file, in that order.
 pub(crate) fn common(ctx: &mut Context<'_>, file: &File) -> Common {
-    let (place, text) = if let Some(flag) = &ctx.line.options.endpoint {
-        ("--endpoint".to_owned(), flag.reveal().to_owned())
-    } else if let Some(value) = ctx.env.filled("MCP_ENDPOINT") {
-        ("MCP_ENDPOINT (environment)".to_owned(), value.to_owned())
-    } else if let Some((file, value)) = ctx.dotenv.files.iter().find_map(|file| {
-        let value = file.get("MCP_ENDPOINT").filter(|value| !value.trim().is_empty())?;
-        Some((file, value))
-    }) {
-        (format!("MCP_ENDPOINT ({})", file.path.display()), value.to_owned())
-    } else if let Some(text) = &file.shared.endpoint {
-        match ctx.expand(text) {
-            Some(value) if !value.trim().is_empty() => (text.place.clone(), value),
+    if ctx.env.get(ENDPOINT).is_none() && ctx.env.iter().any(|(name, _)| name == ENDPOINT) {
+        ctx.mistake(format!("{ENDPOINT} (environment)"), "is not UTF-8", "paste the endpoint's address again");
+        return Common::Wrong;
+    }
+    let mut found = outside(ctx).into_iter();
+    let first = match (found.next(), &file.shared.endpoint) {
+        (Some(first), top) => {
+            let top = top.as_ref().and_then(|top| {
+                let text = expand(&top.value, |name| ctx.lookup(name)).ok().filter(|text| !text.trim().is_empty())?;
+                Some(Found { place: top.place.clone(), text })
+            });
+            tell_which_counts(ctx, &first, found.chain(top));
+            first
+        }
+        (None, Some(text)) => match ctx.expand(text) {
+            Some(value) if !value.trim().is_empty() => Found { place: text.place.clone(), text: value },
             Some(_) => return Common::Missing,
             None => return Common::Wrong,
-        }
-    } else {
-        return Common::Missing;
+        },
+        (None, None) => return Common::Missing,
     };
-    parse(ctx, place, &text).map_or(Common::Wrong, Common::Given)
+    parse(ctx, first.place, &first.text).map_or(Common::Wrong, Common::Given)
+}
+
+/// The endpoints that are named outside of the config file, the one that counts first.
+fn outside(ctx: &Context<'_>) -> Vec<Found> {
+    let flag = ctx.line.options.endpoint.iter();
+    let flag = flag.map(|flag| Found { place: "--endpoint".to_owned(), text: flag.reveal().to_owned() });
+    let variable = ctx.env.filled(ENDPOINT).into_iter();
+    let variable = variable.map(|text| Found { place: format!("{ENDPOINT} (environment)"), text: text.to_owned() });
+    let dotenvs = ctx.dotenv.files.iter().filter_map(|file| {
+        let text = file.get(ENDPOINT).filter(|text| !text.trim().is_empty())?;
+        Some(Found { place: format!("{ENDPOINT} ({})", file.place(ENDPOINT)), text: text.to_owned() })
+    });
+    flag.chain(variable).chain(dotenvs).collect()
+}
+
+/// Says which of several different endpoints counts. Who names one on the command line knows that the others don't.
+fn tell_which_counts(ctx: &mut Context<'_>, first: &Found, others: impl Iterator<Item = Found>) {
+    let is_same = |other: &Found| match (first.text.parse::<Endpoint>(), other.text.parse::<Endpoint>()) {
+        (Ok(first), Ok(other)) => first == other,
+        (Ok(_) | Err(_), Ok(_) | Err(_)) => first.text.trim() == other.text.trim(),
+    };
+    let others: Vec<String> = others.filter(|other| !is_same(other)).map(|other| other.place).collect();
+    if others.is_empty() {
+        return;
+    }
+    let what = format!("counts; another endpoint, which does not count, is in {}", others.join(" and in "));
+    if ctx.line.options.endpoint.is_some() {
+        ctx.notes.push(format!("{}: {what}", first.place));
+    } else {
+        ctx.warning(&first.place, what, "remove the one that is out of date");
+    }
+}
+
+/// A variable of another name that holds an endpoint, and its place.
+pub(crate) fn under_another_name(ctx: &Context<'_>) -> Option<String> {
+    let holds_one = |value: &str| value.contains("://") && value.parse::<Endpoint>().is_ok();
+    let in_file = |file: &DotFile| {
+        let (name, _) = file.vars().find(|(_, value)| holds_one(value))?;
+        Some(format!("{name} ({})", file.place(name)))
+    };
+    let variable = || {
+        let (name, _) = ctx.env.iter().find(|(_, value)| value.to_str().is_some_and(holds_one))?;
+        Some(format!("{} (environment)", name.display()))
+    };
+    ctx.dotenv.files.iter().find_map(in_file).or_else(variable)
 }
 
 /// What an entry writes for its own endpoint: the place where it does, and the text as written.
@@ -93,11 +151,10 @@ pub(crate) fn of_entry(ctx: &mut Context<'_>, entry: &Entry) -> Own {
 
 /// Parses an endpoint; a mistake is noted without its text.
 pub(crate) fn parse(ctx: &mut Context<'_>, place: String, text: &str) -> Option<Endpoint> {
-    match text.parse() {
+    match text.parse::<Endpoint>() {
         Ok(endpoint) => Some(endpoint),
         Err(why) => {
-            let remedy = "write the endpoint's whole address, wss://host/path?token=…";
-            ctx.mistake(place, format!("{why}"), remedy);
+            ctx.mistake(place, why.to_string(), why.remedy());
             None
         }
     }

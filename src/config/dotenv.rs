@@ -1,7 +1,9 @@
 //! `.env`: variables that count where the environment doesn't set them. The process's own are never changed.
 //!
-//! One variable a line, `[export] NAME=value`. A token must arrive as it was pasted, so nothing is replaced in a value,
-//! and a line that can't be read costs no other:
+//! One variable a line, `[export] NAME=value`, is read by the crate dotenvy. It would replace `$…` in values, lets a
+//! quote in a comment swallow the lines that follow, and drops a last line that ends with a blank. A token must arrive as
+//! it was pasted, and a line that can't be read may cost no other. So dotenvy gets one line at a time, without its
+//! comment, and with its value in quotes and escapes:
 //!
 //! | value | means |
 //! |---|---|
@@ -12,34 +14,43 @@
 use std::path::{Path, PathBuf};
 
 use crate::error::Problem;
+use crate::words::{character, is_unseen, meant};
 
 /// The `.env` files that there are, the one that counts first at the front.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct DotEnv {
     pub(crate) files: Vec<DotFile>,
+    /// What was read already, by its real path: two folders may be one under two names.
+    seen: Vec<PathBuf>,
 }
 
 /// One of them.
+#[derive(Clone)]
 pub(crate) struct DotFile {
     /// Where it was found.
     pub(crate) path: PathBuf,
     /// Its variables, each name once.
-    vars: Vec<(String, String)>,
+    vars: Vec<Variable>,
+}
+
+/// One of its variables.
+#[derive(Clone)]
+struct Variable {
+    name: String,
+    value: String,
+    /// From 1.
+    line: usize,
 }
 
 impl DotEnv {
-    /// Reads `.env` in each of `folders`. What can't be read is warned about, without its text.
-    pub(crate) fn find(folders: &[&Path], warnings: &mut Vec<Problem>) -> Self {
-        let (mut dotenv, mut seen) = (DotEnv::default(), Vec::new());
-        for path in folders.iter().map(|folder| folder.join(".env")).filter(|path| path.is_file()) {
-            // Two folders may be one under two names.
-            let real = path.canonicalize().unwrap_or_else(|_| path.clone());
-            if !seen.contains(&real) {
-                seen.push(real);
-                dotenv.files.extend(DotFile::read(path, warnings));
-            }
+    /// Reads `.env` in `folder`, if there is one. What can't be read is warned about, without its text.
+    pub(crate) fn add(&mut self, folder: &Path, warnings: &mut Vec<Problem>) {
+        let path = folder.join(".env");
+        let real = path.canonicalize().unwrap_or_else(|_| path.clone());
+        if path.is_file() && !self.seen.contains(&real) {
+            self.seen.push(real);
+            self.files.extend(DotFile::read(path, warnings));
         }
-        dotenv
     }
 
     /// What a variable holds.
@@ -47,11 +58,18 @@ impl DotEnv {
         self.files.iter().find_map(|file| file.get(name))
     }
 
+    /// What a variable holds that is more than blanks, and the place where that is said.
+    pub(crate) fn filled(&self, name: &str) -> Option<(&str, String)> {
+        let value = |file: &'_ DotFile| file.get(name).is_some_and(|value| !value.trim().is_empty());
+        let file = self.files.iter().find(|file| value(file))?;
+        Some((file.get(name)?, file.place(name)))
+    }
+
     /// Every variable once, with the value that counts.
     pub(crate) fn vars(&self) -> impl Iterator<Item = (&str, &str)> {
         self.files.iter().enumerate().flat_map(move |(i, file)| {
             let new = move |name: &str| self.files[..i].iter().all(|earlier| earlier.get(name).is_none());
-            file.vars.iter().map(|(name, value)| (name.as_str(), value.as_str())).filter(move |(name, _)| new(name))
+            file.vars().filter(move |(name, _)| new(name))
         })
     }
 
@@ -62,7 +80,8 @@ impl DotEnv {
 }
 
 impl DotFile {
-    fn read(path: PathBuf, warnings: &mut Vec<Problem>) -> Option<Self> {
+    /// Reads a file. What can't be read is warned about, without its text.
+    pub(crate) fn read(path: PathBuf, warnings: &mut Vec<Problem>) -> Option<Self> {
         let shown = path.display().to_string();
         let text = match std::fs::read(&path).map(String::from_utf8) {
             Ok(Ok(text)) => text,
@@ -82,21 +101,32 @@ impl DotFile {
 
     /// What a variable holds here.
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
-        self.vars.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
+        self.vars.iter().find(|variable| variable.name == name).map(|variable| variable.value.as_str())
+    }
+
+    /// Every variable.
+    pub(crate) fn vars(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.vars.iter().map(|variable| (variable.name.as_str(), variable.value.as_str()))
+    }
+
+    /// Where a variable is set, for people: the file, and the line if there is one.
+    pub(crate) fn place(&self, name: &str) -> String {
+        let line = self.vars.iter().find(|variable| variable.name == name).map(|variable| variable.line);
+        let line = line.map_or_else(String::new, |line| format!(":{line}"));
+        format!("{}{line}", self.path.display())
     }
 }
 
-/// What is wrong with a line, and the remedy. Neither holds anything of the line.
+/// What is wrong with a line, and the remedy. Neither holds anything of the line but a character that is no part of a value.
 type Fault = (String, &'static str);
 
 /// The variables of a text, the last of each name, as Docker, systemd and shells have it. Whatever a person should
 /// know goes to `warn`, with the number of its line.
-fn parse(text: &str, mut warn: impl FnMut(usize, Fault)) -> Vec<(String, String)> {
-    let mut vars: Vec<(String, String)> = Vec::new();
-    let mut lines: Vec<usize> = Vec::new();
+fn parse(text: &str, mut warn: impl FnMut(usize, Fault)) -> Vec<Variable> {
+    let mut vars: Vec<Variable> = Vec::new();
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    for (line, text) in (1..).zip(text.lines()) {
-        let (name, value) = match variable(text.trim()) {
+    for (line, text) in (1..).zip(lines_of(text)) {
+        let (name, value) = match variable(text) {
             Ok(Some(variable)) => variable,
             Ok(None) => continue,
             Err((what, remedy)) => {
@@ -104,72 +134,108 @@ fn parse(text: &str, mut warn: impl FnMut(usize, Fault)) -> Vec<(String, String)
                 continue;
             }
         };
-        if let Some(earlier) = vars.iter().position(|(n, _)| n == name) {
+        if let Some(c) = value.chars().find(|c| is_unseen(*c) && !c.is_ascii()) {
+            warn(line, (format!("holds what can't be seen: {}", character(c)), "remove it, unless the value needs it"));
+        }
+        if let Some(earlier) = vars.iter_mut().find(|variable| variable.name == name) {
             // By number: what looks like a name may be a piece of something that was pasted.
-            let what = format!("sets the same variable as line {}; the last one counts", lines[earlier]);
+            let what = format!("sets the same variable as line {}; the last one counts", earlier.line);
             warn(line, (what, "remove one of them"));
-            (vars[earlier].1, lines[earlier]) = (value, line);
+            (earlier.value, earlier.line) = (value, line);
         } else {
-            vars.push((name.to_owned(), value));
-            lines.push(line);
+            vars.push(Variable { name, value, line });
         }
     }
     vars
 }
 
+/// The lines of a text, with whichever ends: of Unix, of Windows, or of old Macs.
+fn lines_of(text: &str) -> impl Iterator<Item = &str> {
+    text.split('\n').flat_map(|line| line.strip_suffix('\r').unwrap_or(line).split('\r'))
+}
+
 /// What a line sets; `None` for an empty one or a comment.
-fn variable(line: &str) -> Result<Option<(&str, String)>, (&'static str, &'static str)> {
+fn variable(line: &str) -> Result<Option<(String, String)>, Fault> {
+    let line = line.trim_ascii();
     if line.is_empty() || line.starts_with('#') {
         return Ok(None);
     }
-    let line = line.strip_prefix("export").filter(|rest| rest.starts_with(char::is_whitespace)).unwrap_or(line);
-    match line.split_once('=').map(|(name, value)| (name.trim(), value)) {
-        Some((name, value)) if is_name(name) && !value.contains('\0') => Ok(Some((name, self::value(value)?))),
-        Some(_) | None => {
-            Err(("is not NAME=value", "write one variable a line, with letters, digits and _ in its name"))
-        }
-    }
-}
-
-fn is_name(text: &str) -> bool {
-    text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
-        && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '.')
-}
-
-fn value(text: &str) -> Result<String, (&'static str, &'static str)> {
-    let open = ("opens a quote that it doesn't close", "close it on the same line; a line break is \\n inside \"…\"");
-    let start = text.trim_start();
-    let (value, rest) = if let Some(inside) = start.strip_prefix('\'') {
-        let (value, rest) = inside.split_once('\'').ok_or(open)?;
-        (value.to_owned(), rest)
-    } else if let Some(inside) = start.strip_prefix('"') {
-        double_quoted(inside).ok_or(open)?
-    } else {
-        return Ok(before_comment(text).trim().to_owned());
+    let Some((name, value)) = line.split_once('=').filter(|(_, value)| !value.contains('\0')) else {
+        return Err(no_variable(line));
     };
-    if before_comment(rest).trim().is_empty() {
-        Ok(value)
-    } else {
-        Err(("goes on behind its closing quote", "put all of the value in quotes, or nothing of it"))
+    let quoted = quoted(value)?;
+    // Its errors hold the line, and with that a token.
+    match dotenvy::from_read_iter(format!("{name}={quoted}").as_bytes()).next() {
+        Some(Ok(variable)) => Ok(Some(variable)),
+        Some(Err(_)) | None => Err(no_variable(name)),
     }
 }
 
-/// A value up to its closing quote, if there is one, and what follows that.
-fn double_quoted(inside: &str) -> Option<(String, &str)> {
-    let mut value = String::new();
-    let mut rest = inside;
-    loop {
-        let at = rest.find(['"', '\\'])?;
-        value.push_str(&rest[..at]);
-        let after = &rest[at + 1..];
-        if rest[at..].starts_with('"') {
-            return Some((value, after));
+/// The fault of a line whose beginning, `name`, is no name of a variable.
+fn no_variable(name: &str) -> Fault {
+    let remedy = "write one variable a line, with letters, digits and _ in its name";
+    let strange = name.chars().find(|c| !c.is_ascii() && (is_unseen(*c) || meant(*c).is_some()));
+    let because = strange.map_or_else(String::new, |c| format!(" because of {}", character(c)));
+    (format!("is not NAME=value{because}"), remedy)
+}
+
+/// A value as dotenvy reads it back unchanged: without its comment, in double quotes, with escapes.
+fn quoted(value: &str) -> Result<String, Fault> {
+    let open = || {
+        let remedy = "close it on the same line; a line break is \\n inside \"…\"";
+        ("opens a quote that it doesn't close".to_owned(), remedy)
+    };
+    let start = value.trim_ascii_start();
+    let (text, rest) = if let Some(inside) = start.strip_prefix('\'') {
+        let (text, rest) = inside.split_once('\'').ok_or_else(open)?;
+        (escaped(text), rest)
+    } else if let Some(inside) = start.strip_prefix('"') {
+        let end = closing_quote(inside).ok_or_else(open)?;
+        (with_own_escapes(&inside[..end]), &inside[end + 1..])
+    } else {
+        (escaped(before_comment(value).trim_ascii()), "")
+    };
+    if before_comment(rest).trim_ascii().is_empty() {
+        Ok(format!("\"{text}\""))
+    } else {
+        let remedy = "put all of the value in quotes, or nothing of it";
+        Err(("goes on behind its closing quote".to_owned(), remedy))
+    }
+}
+
+/// A text in which nothing means more than itself.
+fn escaped(text: &str) -> String {
+    let escape = |c: char| "\\\"$".contains(c).then_some('\\').into_iter().chain([c]);
+    text.chars().flat_map(escape).collect()
+}
+
+/// A text whose own escapes count: `\"`, `\\` and `\n`. Any other backslash, and `$`, is itself.
+fn with_own_escapes(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut chars = text.chars().peekable();
+    while let Some(c) = chars.next() {
+        match chars.peek() {
+            Some(next @ ('"' | '\\' | 'n')) if c == '\\' => {
+                out.extend([c, *next]);
+                chars.next();
+            }
+            Some(_) | None => out.push_str(&escaped(c.encode_utf8(&mut [0; 4]))),
         }
-        let escaped = [("n", '\n'), ("\"", '"'), ("\\", '\\')];
-        let found = escaped.iter().find_map(|(mark, c)| Some((*c, after.strip_prefix(mark)?)));
-        let (c, after) = found.unwrap_or(('\\', after));
-        value.push(c);
-        rest = after;
+    }
+    out
+}
+
+/// Where the quote stands that closes a text in double quotes.
+fn closing_quote(inside: &str) -> Option<usize> {
+    let mut from = 0;
+    loop {
+        let at = from + inside[from..].find(['"', '\\'])?;
+        if inside[at..].starts_with('"') {
+            return Some(at);
+        }
+        // Past the backslash, and past what it takes the meaning of.
+        let rest = &inside[at + 1..];
+        from = at + 1 + usize::from(rest.starts_with(['"', '\\']));
     }
 }
 
@@ -189,7 +255,11 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join(".env"), text).unwrap();
         let mut warnings = Vec::new();
-        (DotEnv::find(&[Path::new("/nonexistent"), dir.path()], &mut warnings), warnings)
+        let mut dotenv = DotEnv::default();
+        for folder in [Path::new("/nonexistent"), dir.path()] {
+            dotenv.add(folder, &mut warnings);
+        }
+        (dotenv, warnings)
     }
 
     #[test]
@@ -211,6 +281,14 @@ mod tests {
             ("A=\"$x ${HOME} # 'y' \" # c", "$x ${HOME} # 'y' "),
             (r#"A="a\"b\\c\nd\te""#, "a\"b\\c\nd\\te"),
             ("A=trailing ", "trailing"),
+            ("A=a\u{a0}", "a\u{a0}"),
+            (r"A='a\", ""),
+            (r"A='a\'", r"a\"),
+            (r#"A="a\"#, ""),
+            ("A=\"a\\\\\"", "a\\"),
+            (r#"A="$\x\$""#, r"$\x\$"),
+            ("A=`id` $(id) ~/x * &|;", "`id` $(id) ~/x * &|;"),
+            ("A=x\rB=2", "x"),
             ("A=carriage return\r", "carriage return"),
             ("export=1\nA=2", "2"),
         ] {
@@ -234,6 +312,28 @@ mod tests {
     }
 
     #[test]
+    fn what_cannot_be_seen_is_named() {
+        let text = "A=s3cret\u{200b}\n\u{feff}B=s3cret\nC＝s3cret\nD:s3cret\nE=\"a\u{3000}b\"\nF=你 好\n";
+        let (env, warnings) = read(text);
+        let said: Vec<String> =
+            warnings.iter().map(|w| w.to_string().split_once(".env").unwrap().1.to_owned()).collect();
+        let name = "is ignored; write one variable a line, with letters, digits and _ in its name";
+        assert_eq!(
+            said,
+            [
+                ":1: holds what can't be seen: zero width space (U+200B); remove it, unless the value needs it"
+                    .to_owned(),
+                format!(":2: is not NAME=value because of byte order mark (U+FEFF) and {name}"),
+                format!(":3: is not NAME=value because of ＝ (U+FF1D, fullwidth equals sign) and {name}"),
+                format!(":4: is not NAME=value and {name}"),
+                ":5: holds what can't be seen: ideographic space (U+3000); remove it, unless the value needs it"
+                    .to_owned(),
+            ]
+        );
+        assert_eq!((env.get("A"), env.get("F")), (Some("s3cret\u{200b}"), Some("你 好")), "as they were pasted");
+    }
+
+    #[test]
     fn of_a_name_that_comes_twice_the_last_counts_with_a_warning() {
         let (env, warnings) = read("A=first-s3cret\nB=1\nA=last-s3cret\n");
         assert_eq!(env.get("A"), Some("last-s3cret"));
@@ -248,7 +348,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join(".env"), b"\xff\xfeA\0=\0").unwrap();
         let mut warnings = Vec::new();
-        assert!(DotEnv::find(&[dir.path()], &mut warnings).files.is_empty());
+        let mut dotenv = DotEnv::default();
+        dotenv.add(dir.path(), &mut warnings);
+        assert!(dotenv.files.is_empty());
         assert!(warnings[0].what.contains("not UTF-8"));
     }
 
@@ -256,9 +358,13 @@ mod tests {
         #[test]
         fn nothing_panics(text in any::<String>(), marks in "[A=\\\\\"' #\\n\\r\\x00é$]*") {
             for text in [text, marks] {
-                let lines = text.lines().count();
+                let lines = lines_of(&text).count();
                 let vars = parse(&text, |line, _| assert!((1..=lines).contains(&line)));
-                prop_assert!(vars.iter().all(|(name, value)| is_name(name) && !value.contains('\0')));
+                let is_name = |name: &str| {
+                    name.chars().all(|c| c.is_ascii_alphanumeric() || "_.".contains(c))
+                        && name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+                };
+                prop_assert!(vars.iter().all(|one| is_name(&one.name) && !one.value.contains('\0')));
             }
         }
 
@@ -267,9 +373,9 @@ mod tests {
             let read = |written: &str| {
                 let text = format!("B=' #\nexport A ={blank}{written}{blank} # it's a \"comment\"\nC=$A");
                 let mut faults = 0;
-                let vars = parse(&text, |_, _| faults += 1);
+                let vars = parse(&text, |_, (what, _)| faults += usize::from(what.ends_with("is ignored")));
                 assert_eq!(faults, 1, "that of B: {text:?}");
-                vars[0].1.clone()
+                vars[0].value.clone()
             };
             let double = value.replace('\\', "\\\\").replace('"', "\\\"");
             prop_assert_eq!(&read(&format!("\"{double}\"")), &value);

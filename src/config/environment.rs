@@ -17,9 +17,16 @@ impl Environment {
         self.0.iter().find(|(n, _)| n == name).and_then(|(_, value)| value.to_str())
     }
 
-    /// What a variable holds, if it is set, is a text, and is more than blanks.
+    /// What a variable holds, if it is set, is a text, and is more than blanks; without those around it, and without the
+    /// carriage return that a script with Windows line ends leaves behind it.
     pub fn filled(&self, name: &str) -> Option<&str> {
-        self.get(name).filter(|value| !value.trim().is_empty())
+        self.get(name).map(str::trim_ascii).filter(|value| !value.trim().is_empty())
+    }
+
+    /// Sets a variable, whatever it holds now.
+    pub(crate) fn set(&mut self, name: &str, value: &str) {
+        self.0.retain(|(n, _)| n != name);
+        self.0.push((name.into(), value.into()));
     }
 
     /// Every variable.

@@ -7,6 +7,9 @@ use super::options::Options;
 use crate::endpoint::looks_like_endpoint;
 use crate::error::Problem;
 
+/// The variable that names the config.
+pub(crate) const CONFIG: &str = "MCP_CONFIG";
+
 /// The config file's text.
 pub(crate) struct Found {
     /// As it is shown to people.
@@ -17,23 +20,38 @@ pub(crate) struct Found {
     pub(crate) text: String,
 }
 
-/// Looks at `--config`, then `MCP_CONFIG`, then `mcp_config.json` in `cwd`, and reads the first that is named.
-/// `Ok(None)` if none is named, the last doesn't exist, and none is `needed`.
+/// Where the config is looked for.
+pub(crate) struct Named {
+    /// As it was written; relative to the working directory.
+    pub(crate) path: PathBuf,
+    /// The option or variable that names it; `None` for the place where it is looked for without.
+    by: Option<String>,
+}
+
+/// Looks at `--config`, then at `MCP_CONFIG` in `settings`, then at `mcp_config.json`. Where `.env` sets the variable, that is at
+/// `in_dotenv`.
+pub(crate) fn named(options: &Options, settings: &Environment, in_dotenv: Option<String>) -> Named {
+    match (&options.config, settings.filled(CONFIG)) {
+        (Some(path), _) => Named { path: path.clone(), by: Some("--config".to_owned()) },
+        (None, Some(path)) => {
+            let place = in_dotenv.map_or_else(String::new, |place| format!(" in {place}"));
+            Named { path: PathBuf::from(path), by: Some(format!("{CONFIG}{place}")) }
+        }
+        (None, None) => Named { path: PathBuf::from("mcp_config.json"), by: None },
+    }
+}
+
+/// Reads the config. `Ok(None)` if nothing names one, it doesn't exist, and none is `needed`.
 ///
 /// # Errors
 /// Why the file can't be read, or that there is none.
-pub(crate) fn config(options: &Options, env: &Environment, cwd: &Path, needed: bool) -> Result<Option<Found>, Problem> {
-    let (path, named_by) = match (&options.config, env.filled("MCP_CONFIG")) {
-        (Some(path), _) => (path.clone(), Some("--config")),
-        (None, Some(path)) => (PathBuf::from(path), Some("MCP_CONFIG")),
-        (None, None) => (PathBuf::from("mcp_config.json"), None),
-    };
-    let name = path.display().to_string();
+pub(crate) fn config(Named { path, by }: &Named, cwd: &Path, needed: bool) -> Result<Option<Found>, Problem> {
+    let (name, named_by) = (path.display().to_string(), by.as_deref());
     if let (true, Some(by)) = (looks_like_endpoint(&name), named_by) {
         let remedy = "name a file; pass an endpoint by MCP_ENDPOINT, .env or --endpoint";
         return Err(Problem::new(by, "is a URL, not a config file", remedy));
     }
-    let full = cwd.join(&path);
+    let full = cwd.join(path);
     let error = match std::fs::read(&full) {
         Ok(bytes) => {
             let text = String::from_utf8(bytes).map_err(|error| {

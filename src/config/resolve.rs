@@ -8,10 +8,10 @@ use std::sync::Arc;
 use super::command::Invocation;
 use super::context::{Context, Hidden};
 use super::dial::{self, Common, Own};
-use super::dotenv::DotEnv;
 use super::expand::expand;
 use super::file::{self, Entry, File, Kind, Shared};
 use super::options::{CommandLine, Options, Target};
+use super::surroundings::Surroundings;
 use super::{CommandSpec, Config, Environment, ServerSpec, cache, defaults, locate, secrets, sharing, start};
 use crate::endpoint::{Endpoint, Secret};
 use crate::error::{Problem, Problems};
@@ -58,18 +58,19 @@ fn summary(spec: &ServerSpec) -> String {
 }
 
 /// Where a running mcp-pipe answers `health`: `--status-socket`, then `MCP_STATUS_SOCKET`.
-pub fn status_socket(options: &Options, env: &Environment) -> Option<PathBuf> {
-    options.status_socket.clone().or_else(|| env.filled("MCP_STATUS_SOCKET").map(PathBuf::from))
+pub fn status_socket(options: &Options, settings: &Environment) -> Option<PathBuf> {
+    options.status_socket.clone().or_else(|| settings.filled("MCP_STATUS_SOCKET").map(PathBuf::from))
 }
 
-/// Makes the config of a run. Reads files, below and beside `cwd` (absolute), and does nothing else.
+/// Makes the config of a run. Reads files, below and beside the working directory, and does nothing else.
 ///
 /// # Errors
 /// Every mistake that there is.
-pub fn resolve(line: &CommandLine<'_>, env: &Environment, cwd: &Path) -> Result<Resolved, Problems> {
-    let mut problems = Problems::default();
+pub fn resolve(line: &CommandLine<'_>, surroundings: &Surroundings) -> Result<Resolved, Problems> {
+    let Surroundings { env, dotenv, cwd, .. } = surroundings;
+    let mut problems = Problems { warnings: surroundings.warnings.clone(), ..Problems::default() };
     let (options, target, local) = (line.options, line.target, line.local);
-    let found = locate::config(options, env, cwd, target == Target::All).unwrap_or_else(|problem| {
+    let found = locate::config(&surroundings.config, cwd, target == Target::All).unwrap_or_else(|problem| {
         problems.mistakes.push(problem);
         None
     });
@@ -80,12 +81,13 @@ pub fn resolve(line: &CommandLine<'_>, env: &Environment, cwd: &Path) -> Result<
             problems.warnings.extend(reading.warnings);
             (reading.file, found.base, Some(found.name))
         }
-        None => (File::default(), cwd.to_path_buf(), None),
+        None => (File::default(), cwd.clone(), None),
     };
-    let dotenv = DotEnv::find(&[cwd, &base], &mut problems.warnings);
     let read = dotenv.names().join(", and what that lacks from ");
-    let notes = if read.is_empty() { Vec::new() } else { vec![format!("variables are read from {read}")] };
-    let mut ctx = Context { line, env, dotenv, cwd, base, local, problems, notes, hidden: Hidden::default() };
+    let mut notes = if read.is_empty() { Vec::new() } else { vec![format!("variables are read from {read}")] };
+    notes.extend(surroundings.disputed());
+    let settings = surroundings.settings();
+    let mut ctx = Context { line, env, settings, dotenv, cwd, base, local, problems, notes, hidden: Hidden::default() };
     if target == Target::All {
         ctx.notes.extend(disabled(&file));
     }
@@ -98,11 +100,12 @@ pub fn resolve(line: &CommandLine<'_>, env: &Environment, cwd: &Path) -> Result<
     }
     let config = Config {
         servers,
-        place: name.map_or_else(|| cwd.to_path_buf(), |name| cwd.join(name)),
+        place: name.map_or_else(|| cwd.clone(), |name| cwd.join(name)),
         drain_timeout: options.drain_timeout.or(file.drain_timeout).unwrap_or(defaults::DRAIN_TIMEOUT),
         local: ctx.local,
+        plain: settings.filled("NO_COLOR").is_some(),
         log_contents: options.log_contents,
-        status_socket: status_socket(options, env),
+        status_socket: status_socket(options, settings),
         cache_dir: cache::dir(&ctx, file.cache_dir.as_ref()),
         tool_budget: file.tool_budget.unwrap_or(defaults::TOOL_BUDGET),
     };
@@ -248,8 +251,12 @@ fn why_none(file: &File) -> String {
 
 fn missing_endpoint(ctx: &mut Context<'_>, without: &[String]) {
     let names = without.join(", ");
-    let remedy = "set it in one of three ways: MCP_ENDPOINT=wss://… in the environment or in a file .env; --endpoint wss://…; \
-                  or \"endpoint\" in the server's entry. Or try it without an account: mcp-pipe --local";
+    let ways = "set it in one of three ways: MCP_ENDPOINT=wss://… in the environment or in a file .env; --endpoint wss://…; \
+                or \"endpoint\" in the server's entry. Or try it without an account: mcp-pipe --local";
+    let remedy = match dial::under_another_name(ctx) {
+        Some(name) => format!("{name} holds an address: if it is that, call it MCP_ENDPOINT. Else {ways}"),
+        None => ways.to_owned(),
+    };
     let looked = match ctx.dotenv.names().join(" or ").as_str() {
         "" => String::new(),
         files => format!(" in the environment, nor in {files}"),

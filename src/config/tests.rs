@@ -10,8 +10,10 @@ use super::*;
 use crate::cli;
 use crate::error::{Problem, Problems};
 
+mod endpoint;
 mod policy;
 mod sharing;
+mod surroundings;
 
 const ENDPOINT: (&str, &str) = ("MCP_ENDPOINT", "wss://h.example/mcp/?token=default-s3cret");
 
@@ -51,7 +53,8 @@ impl Case {
 
     fn run_in(&self, cwd: &Path, arguments: &[&str]) -> Result<Resolved, Problems> {
         let line = std::iter::once("mcp-pipe").chain(arguments.iter().copied()).map(Into::into);
-        resolve(&cli::parse(line).unwrap().line(), &self.env.iter().cloned().collect(), cwd)
+        let cli = cli::parse(line).unwrap();
+        resolve(&cli.line(), &Surroundings::look(&cli.options, self.env.iter().cloned().collect(), cwd))
     }
 
     fn run(&self, arguments: &[&str]) -> Result<Resolved, Problems> {
@@ -405,7 +408,11 @@ fn a_variable_is_looked_up_in_both_dotenv_files_the_working_directorys_first() {
     env.sort_unstable();
     assert_eq!(env, [("FOREIGN", "1"), ("ONLY", "1"), ("W", "work"), ("WHO", "work")]);
     let note = resolved.notes.join("\n").replace(case.dir.path().to_str().unwrap(), "DIR");
-    assert_eq!(note, "variables are read from DIR/work/.env, and what that lacks from DIR/conf/.env");
+    assert_eq!(
+        note,
+        "variables are read from DIR/work/.env, and what that lacks from DIR/conf/.env\n\
+         what DIR/work/.env sets counts, not what DIR/conf/.env does: WHO"
+    );
 
     let case = case.file("conf/.env", "WHO=x\n").file("work/.env", "");
     let problems = run(&case).unwrap_err();
@@ -641,7 +648,7 @@ fn every_shipped_file_is_right() {
         let elsewhere = tempfile::tempdir().unwrap();
         let line = ["mcp-pipe".into(), "--config".into(), root.join(name).into_os_string()];
         let cli = cli::parse(line).unwrap();
-        resolve(&cli.line(), &env.iter().copied().collect(), elsewhere.path())
+        resolve(&cli.line(), &Surroundings::look(&cli.options, env.iter().copied().collect(), elsewhere.path()))
             .unwrap_or_else(|problems| panic!("{problems}"))
     };
     for name in ["mcp_config.json", "mcp_config.minimal.json"] {

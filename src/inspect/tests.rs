@@ -15,6 +15,7 @@ fn config(servers: &[&str]) -> Config {
         place: "/".into(),
         drain_timeout: second,
         local: true,
+        plain: true,
         log_contents: false,
         status_socket: None,
         cache_dir: None,

@@ -51,7 +51,7 @@ pub struct Dialed {
 
 /// Dials the endpoint, through a proxy if the environment says so, within `spec.connect_timeout`.
 pub async fn dial(endpoint: &Endpoint, spec: &LinkSpec) -> Result<Dialed, DialError> {
-    dial_via(Proxies::from_env(), endpoint, spec).await
+    dial_via(Proxies::in_use(), endpoint, spec).await
 }
 
 pub(super) async fn dial_via(proxies: &Proxies, endpoint: &Endpoint, spec: &LinkSpec) -> Result<Dialed, DialError> {

@@ -34,11 +34,19 @@ pub struct Proxies {
 /// A proxy, or the variable that should name one and why it doesn't: nothing is dialled past that.
 type Rule = Result<Proxy, (&'static str, &'static str)>;
 
+/// What the process goes by.
+static IN_USE: OnceLock<Proxies> = OnceLock::new();
+
 impl Proxies {
-    /// As the environment says. Read once: it doesn't change while we run.
-    pub fn from_env() -> &'static Proxies {
-        static FROM_ENV: OnceLock<Proxies> = OnceLock::new();
-        FROM_ENV.get_or_init(|| Proxies::of(|name| Some(std::env::var_os(name)?.to_string_lossy().into_owned())))
+    /// Has the process go by these variables. Before the first dial; they are read once.
+    pub fn use_variables(variable: impl Fn(&str) -> Option<String>) {
+        // Only a second call finds some in use, and then those stay.
+        let _ = IN_USE.set(Proxies::of(variable));
+    }
+
+    /// Those in use, or what the environment says.
+    pub fn in_use() -> &'static Proxies {
+        IN_USE.get_or_init(|| Proxies::of(|name| Some(std::env::var_os(name)?.to_string_lossy().into_owned())))
     }
 
     /// As these variables say; a blank one says nothing.

@@ -27,4 +27,5 @@ mod sdk_clients;
 mod secrets;
 mod sequential;
 mod shutdown;
+mod surroundings;
 mod terminal;

@@ -1,0 +1,143 @@
+//! What surrounds a run: the environment, the working directory, and the `.env` files of that and of the config's folder.
+//!
+//! It is looked at before anything is logged, since `.env` may say how: [`Surroundings::settings`] is where mcp-pipe's
+//! own variables are to be read. What it finds wrong waits for the log.
+
+use std::path::{Path, PathBuf};
+
+use super::Environment;
+use super::dotenv::DotEnv;
+use super::locate::{self, CONFIG, Named};
+use super::options::Options;
+use crate::error::Problem;
+use crate::words::character;
+
+/// Variables by which mcp-pipe itself is told something, besides `MCP_ENDPOINT`: they count in `.env`, too.
+const SETTINGS: &[&str] = &[
+    CONFIG,
+    "MCP_LOG_LEVEL",
+    "RUST_LOG",
+    "MCP_CACHE_DIR",
+    "MCP_STATUS_SOCKET",
+    "NO_COLOR",
+    "HTTP_PROXY",
+    "http_proxy",
+    "HTTPS_PROXY",
+    "https_proxy",
+    "ALL_PROXY",
+    "all_proxy",
+    "NO_PROXY",
+    "no_proxy",
+];
+/// Variables that libraries read from the process's own environment, and what to do instead.
+const ELSEWHERE: &[(&str, &str)] = &[
+    ("SSL_CERT_FILE", "set it in the environment, or name the file in caFile"),
+    ("SSL_CERT_DIR", "set it in the environment, or name a file in caFile"),
+];
+
+/// What surrounds a run.
+pub struct Surroundings {
+    pub(crate) env: Environment,
+    pub(crate) dotenv: DotEnv,
+    pub(crate) cwd: PathBuf,
+    /// Where the config is looked for.
+    pub(crate) config: Named,
+    /// What a person should know, as soon as there is a log.
+    pub(crate) warnings: Vec<Problem>,
+    settings: Environment,
+}
+
+impl Surroundings {
+    /// Reads the `.env` files: of `cwd` (absolute), and of the folder in which the config is that the command line, the environment or
+    /// the first of them names.
+    pub fn look(options: &Options, env: Environment, cwd: &Path) -> Self {
+        let (mut dotenv, mut warnings) = (DotEnv::default(), Vec::new());
+        dotenv.add(cwd, &mut warnings);
+        let in_dotenv = dotenv.filled(CONFIG).filter(|_| env.filled(CONFIG).is_none()).map(|(_, place)| place);
+        let config = locate::named(options, &with_settings(&env, &dotenv), in_dotenv);
+        if let Some(folder) = cwd.join(&config.path).parent() {
+            dotenv.add(folder, &mut warnings);
+        }
+        let settings = with_settings(&env, &dotenv);
+        let mut surroundings = Surroundings { env, dotenv, cwd: cwd.to_path_buf(), config, warnings, settings };
+        surroundings.warn();
+        surroundings
+    }
+
+    /// The environment, and what `.env` sets of mcp-pipe's own variables.
+    pub fn settings(&self) -> &Environment {
+        &self.settings
+    }
+
+    /// A problem whose place is a variable, with the file that sets it.
+    pub fn placed(&self, mut problem: Problem) -> Problem {
+        if self.env.filled(&problem.place).is_none()
+            && let Some((_, place)) = self.dotenv.filled(&problem.place)
+        {
+            problem.place = format!("{} ({place})", problem.place);
+        }
+        problem
+    }
+
+    /// What is set where it does nothing, or not as it was meant.
+    fn warn(&mut self) {
+        let mut found = Vec::new();
+        for file in &self.dotenv.files {
+            for (name, remedy) in ELSEWHERE.iter().filter(|(name, _)| file.get(name).is_some()) {
+                let what = format!("{name} counts for servers only, not for mcp-pipe's own connections");
+                found.push(Problem::new(file.place(name), what, *remedy));
+            }
+            if file.get(CONFIG).is_some() && file.path.parent() != Some(&self.cwd) {
+                let what = format!("{CONFIG} does not count here: this file was found by way of the config");
+                let remedy = "set it in the environment or in the working directory's .env";
+                found.push(Problem::new(file.place(CONFIG), what, remedy));
+            }
+        }
+        let ends_in_cr = |value: &std::ffi::OsStr| value.to_string_lossy().ends_with('\r');
+        let names = self.env.iter().filter(|(_, value)| ends_in_cr(value)).map(|(name, _)| name.to_string_lossy());
+        let names: Vec<_> = names.collect();
+        if !names.is_empty() {
+            let end = if names.len() == 1 { "ends" } else { "end" };
+            let what = format!("{} {end} with a {}, also for servers", names.join(", "), character('\r'));
+            found.push(Problem::new(
+                "the environment",
+                what,
+                "save the script that sets it with the line ends of Unix",
+            ));
+        }
+        self.warnings.append(&mut found);
+    }
+
+    /// Which value counts of variables that are set more than once, differently. `MCP_ENDPOINT` is a matter of its own.
+    pub(crate) fn disputed(&self) -> Vec<String> {
+        let mut notes = Vec::new();
+        for (i, file) in self.dotenv.files.iter().enumerate() {
+            let earlier =
+                self.dotenv.files[..i].iter().map(|earlier| (earlier.path.display().to_string(), Some(earlier)));
+            for (place, earlier) in std::iter::once(("the environment".to_owned(), None)).chain(earlier) {
+                let of_earlier = |name: &str| earlier.map_or_else(|| self.env.get(name), |earlier| earlier.get(name));
+                let differs = |name: &str, value: &str| of_earlier(name).is_some_and(|earlier| earlier != value);
+                let names = file.vars().filter(|(name, value)| *name != "MCP_ENDPOINT" && differs(name, value));
+                let names: Vec<&str> = names.map(|(name, _)| name).collect();
+                if !names.is_empty() {
+                    let file = file.path.display();
+                    notes.push(format!("what {place} sets counts, not what {file} does: {}", names.join(", ")));
+                }
+            }
+        }
+        notes
+    }
+}
+
+/// An environment, and what `.env` sets of mcp-pipe's own variables that it doesn't, in either case of letters.
+fn with_settings(env: &Environment, dotenv: &DotEnv) -> Environment {
+    let mut settings = env.clone();
+    for name in SETTINGS {
+        let is_set =
+            [name.to_ascii_lowercase(), name.to_ascii_uppercase()].iter().any(|name| env.filled(name).is_some());
+        if let (false, Some((value, _))) = (is_set, dotenv.filled(name)) {
+            settings.set(name, value);
+        }
+    }
+    settings
+}

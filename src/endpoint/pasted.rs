@@ -1,0 +1,289 @@
+//! What people paste where an endpoint belongs: what is taken away around it, and what keeps it from being one. Pure.
+
+use super::EndpointError;
+use crate::words::{character, meant};
+
+/// Pairs that shells, file formats and mails put around an address.
+const AROUND: &[(char, char)] = &[('"', '"'), ('\'', '\''), ('`', '`'), ('<', '>')];
+/// Most pairs taken away: one that a shell wants, and one that stands in the file that was pasted from.
+const PAIRS: usize = 2;
+
+/// Longest word that is taken for an example's. Tokens are longer, and one of random letters may hold any of these.
+const LONGEST_EXAMPLE: usize = 40;
+/// What examples begin a word with that is to be one's own, in lower case and with `_` between the parts.
+const YOURS: &[&str] = &["your_", "yourtoken", "yourendpoint", "yourkey"];
+/// The same for the parameters of an address: a machine may have such a name.
+const EXAMPLES: &[&str] = &[
+    "change_me",
+    "changeme",
+    "example_token",
+    "fill_in",
+    "insert_",
+    "paste_",
+    "placeholder",
+    "replace_",
+    "sample_token",
+];
+
+/// A pasted text without the blanks and the quotes around it. Only ASCII blanks: whoever pasted another should know.
+pub(super) fn bare(text: &str) -> &str {
+    let mut text = text.trim_ascii();
+    for _ in 0..PAIRS {
+        let pair = AROUND.iter().find_map(|(open, close)| text.strip_prefix(*open)?.strip_suffix(*close));
+        // What stands in <…> is a placeholder more often than an address.
+        match pair.map(str::trim_ascii).filter(|inside| !text.starts_with('<') || inside.contains("://")) {
+            Some(inside) => text = inside,
+            None => break,
+        }
+    }
+    text
+}
+
+/// What keeps a bare text from being an address, if it is something that people paste.
+pub(super) fn fault(text: &str) -> Option<EndpointError> {
+    let addresses = addresses(text);
+    if addresses.len() > 1 {
+        return Some(EndpointError::Several);
+    }
+    if addresses.first().is_some_and(|at| is_assignment(&text[..*at])) {
+        return Some(EndpointError::Surplus);
+    }
+    if text.contains("${") || text.starts_with('$') || has_windows_variable(text) {
+        return Some(EndpointError::Variable);
+    }
+    let is_example = |c: &char| *c == '…' || (!c.is_ascii() && c.is_alphanumeric() && meant(*c).is_none());
+    let example = text.chars().find(is_example).map(character);
+    if let Some(example) = example.or_else(|| Some(format!("\"{}\"", placeholder(text)?))) {
+        return Some(EndpointError::Placeholder(example));
+    }
+    if let Some((at, c)) = strange(text) {
+        return Some(EndpointError::Character { c, at });
+    }
+    has_empty_token(text).then_some(EndpointError::NoToken)
+}
+
+/// Where addresses begin in a text. One in a parameter of another is a part of that, unless it stands for its token.
+fn addresses(text: &str) -> Vec<usize> {
+    let lower = text.to_ascii_lowercase();
+    let schemes = lower.match_indices("ws://").chain(lower.match_indices("wss://"));
+    let mut starts: Vec<usize> = schemes.map(|(at, _)| at).collect();
+    starts.sort_unstable();
+    let is_parameter = |at: usize| {
+        let name = lower[..at].strip_suffix('=').map(|before| before.rsplit(['?', '&']).next().unwrap_or_default());
+        name.is_some_and(|name| name != "token")
+    };
+    let first = starts.first().copied();
+    starts.retain(|at| Some(*at) == first || !is_parameter(*at));
+    starts
+}
+
+/// Whether what stands before an address gives it a name, as in `MCP_ENDPOINT=wss://…` or `"endpoint": "wss://…`.
+fn is_assignment(before: &str) -> bool {
+    let before = before.trim_end_matches(['"', '\'', '`']).trim_end();
+    before.ends_with(['=', ':']) && before.contains(char::is_alphabetic)
+}
+
+/// The first character that no address holds, and where it stands, from 1.
+fn strange(text: &str) -> Option<(usize, char)> {
+    // An apostrophe may stand in an address, but at its ends it is half a pair of quotes.
+    let last = text.chars().count();
+    let mut numbered = (1..).zip(text.chars());
+    numbered
+        .find(|(at, c)| !c.is_ascii_graphic() || "\"<>\\`#".contains(*c) || (*c == '\'' && (*at == 1 || *at == last)))
+}
+
+/// Whether a text holds a variable as the command prompt of Windows writes it. `%25` and the like are no names.
+fn has_windows_variable(text: &str) -> bool {
+    let parts: Vec<&str> = text.split('%').collect();
+    let is_name = |part: &str| part.len() > 2 && part.bytes().all(|b| b.is_ascii_uppercase() || b == b'_');
+    let is_code = |part: &str| part.bytes().take(2).all(|b| b.is_ascii_hexdigit());
+    // Of n parts, the first and the last have one % only.
+    parts.iter().skip(1).rev().skip(1).any(|part| is_name(part) && !is_code(part))
+}
+
+/// What of an example was left in.
+fn placeholder(text: &str) -> Option<&str> {
+    // A host may be called paste-it.example.
+    let parameters = if text.contains("://") { text.find('?').map_or(text.len(), |at| at + 1) } else { 0 };
+    let yours = words(text).find(|word| is_yours(word));
+    let example = yours.or_else(|| words(&text[parameters..]).find(|word| is_of_example(word)));
+    let mark = example.or_else(|| ["...", "***", "<", "{"].into_iter().find(|mark| text.contains(mark)));
+    mark.or_else(|| values(text).find(|value| is_filler(value)))
+}
+
+/// The words of a text, of which each may have several parts: `your-token`, `your token`.
+fn words(text: &str) -> impl Iterator<Item = &str> {
+    let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || "_- ".contains(c))).map(str::trim);
+    words.filter(|word| word.len() <= LONGEST_EXAMPLE)
+}
+
+fn plain(word: &str) -> String {
+    word.to_ascii_lowercase().replace(['-', ' '], "_")
+}
+
+fn is_yours(word: &str) -> bool {
+    let word = format!("_{}", plain(word));
+    YOURS.iter().any(|yours| word.contains(&format!("_{yours}")))
+}
+
+fn is_of_example(word: &str) -> bool {
+    let word = plain(word);
+    word.ends_with("_here") || EXAMPLES.iter().any(|example| word.starts_with(example))
+}
+
+/// Whether a parameter holds what stands for anything.
+fn is_filler(value: &str) -> bool {
+    (value.len() > 2 && value.chars().all(|c| "xX_-.*".contains(c)))
+        || ["TOKEN", "JWT", "TODO"].contains(&value)
+        || (value.starts_with('[') && value.ends_with(']'))
+}
+
+/// What the parameters of an address hold.
+fn values(text: &str) -> impl Iterator<Item = &str> {
+    let query = text.split_once('?').map_or("", |(_, query)| query);
+    query.split('&').map(|pair| pair.split_once('=').map_or(pair, |(_, value)| value))
+}
+
+fn has_empty_token(text: &str) -> bool {
+    text.split_once('?').is_some_and(|(_, query)| query.split('&').any(|pair| pair == "token="))
+}
+
+#[cfg(test)]
+#[expect(clippy::expect_used, reason = "a test may panic")]
+mod tests {
+    use super::*;
+    use crate::endpoint::Endpoint;
+    use proptest::prelude::*;
+
+    const TOKEN: &str = "eyJhbGciOiJFUzI1NiJ9.c2VjcmV0IQ.s3cr3t";
+
+    fn error(text: &str) -> EndpointError {
+        text.parse::<Endpoint>().expect_err(text)
+    }
+
+    #[test]
+    fn matching_quotes_and_blanks_around_an_address_are_taken_away() {
+        let address = format!("wss://api.example/mcp/?token={TOKEN}");
+        for around in ["\"@\"", "'@'", "`@`", "<@>", " @\r\n", "\t'@' ", "'\"@\"'", "\" @ \""] {
+            let endpoint: Endpoint = around.replace('@', &address).parse().expect(around);
+            assert_eq!(endpoint.reveal().to_string(), address, "{around}");
+        }
+    }
+
+    #[test]
+    fn a_character_that_no_address_holds_is_named_with_its_place_and_what_to_do() {
+        for (text, place, name, remedy) in [
+            ("\u{200b}wss://h/?token=@", 1, "zero width space (U+200B)", "remove it"),
+            ("\u{feff}wss://h/?token=@", 1, "byte order mark (U+FEFF)", "remove it"),
+            ("wss://h/?token=@\u{a0}", 54, "no-break space (U+00A0)", "remove it"),
+            ("wss://h/\u{2060}?token=@", 9, "word joiner (U+2060)", "remove it"),
+            ("wss://h/？token=@", 9, "？ (U+FF1F, fullwidth question mark)", "write ? for it"),
+            ("wss：//h/?token=@", 4, "： (U+FF1A, fullwidth colon)", "write : for it"),
+            ("wss://h/?token＝@", 15, "＝ (U+FF1D, fullwidth equals sign)", "write = for it"),
+            ("“wss://h/?token=@”", 1, "“ (U+201C, left double quotation mark)", "remove it"),
+            ("wss://h/?token=@’", 54, "’ (U+2019, right single quotation mark)", "remove it"),
+            ("\"wss://h/?token=@", 1, "\" (U+0022, quotation mark)", "remove it"),
+            ("wss://h/?token=@'", 54, "' (U+0027, apostrophe)", "remove it"),
+            ("`wss://h/?token=@", 1, "` (U+0060, grave accent)", "remove it"),
+            ("wss:\\\\h\\?token=@", 5, "\\ (U+005C, backslash)", "write / for it"),
+            ("wss:\\/\\/h\\/?token=@", 5, "\\ (U+005C, backslash)", "write / for it"),
+            ("wss://h/?token=@\nx", 54, "line break (U+000A)", "write the address on one line"),
+            ("wss://h/ x?token=@", 9, "blank (U+0020)", "remove it, or write %20 for it"),
+            ("wss://h/?token=@#x", 54, "# (U+0023, number sign)", "write %23 for it"),
+            ("wss://h/?token=@🙂", 54, "🙂 (U+1F642, an emoji)", "remove it"),
+        ] {
+            let error = error(&text.replace('@', TOKEN));
+            assert_eq!(
+                error.to_string(),
+                format!("has as its character {place} {name}, which no address holds"),
+                "{text}"
+            );
+            assert_eq!(error.remedy(), remedy, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_an_example_left_open_is_told_and_quoted() {
+        for (text, shown) in [
+            ("wss://api.example/mcp/?token=YOUR_TOKEN_HERE", "\"YOUR_TOKEN_HERE\""),
+            ("wss://api.example/mcp/?token=your-token", "\"your-token\""),
+            ("wss://api.example/mcp/?token=<your token>", "\"your token\""),
+            ("wss://api.example/mcp/?token=<TOKEN>", "\"<\""),
+            ("wss://api.example/mcp/?token={token}", "\"{\""),
+            ("wss://api.example/mcp/?token=…", "… (U+2026, horizontal ellipsis)"),
+            ("wss://…/?token=x", "… (U+2026, horizontal ellipsis)"),
+            ("wss://api.example/mcp/?token=eyJhbGciOi...", "\"...\""),
+            ("wss://api.example/mcp/?token=xxxx", "\"xxxx\""),
+            ("wss://api.example/mcp/?token=*****", "\"***\""),
+            ("wss://api.example/mcp/?token=TOKEN", "\"TOKEN\""),
+            ("wss://api.example/mcp/?token=[token]", "\"[token]\""),
+            ("wss://api.example/mcp/?token=PASTE_IT_HERE", "\"PASTE_IT_HERE\""),
+            ("wss://api.example/mcp/?token=replace-me&v=1", "\"replace-me\""),
+            ("wss://api.example/mcp/?token=changeme", "\"changeme\""),
+            ("wss://api.example/mcp/?token=你的token", "你 (U+4F60, a Chinese character)"),
+            ("<请填写你的接入点地址（获取地址在 xiaozhi.me）>", "请 (U+8BF7, a Chinese character)"),
+            ("wss://your-endpoint.example/", "\"your-endpoint\""),
+            ("<your_mcp_endpoint>", "\"your_mcp_endpoint\""),
+            ("YOUR_ENDPOINT", "\"YOUR_ENDPOINT\""),
+        ] {
+            let error = error(text);
+            assert_eq!(error, EndpointError::Placeholder(shown.to_owned()), "{text}");
+            assert!(error.to_string().contains("placeholder text"), "{error}");
+        }
+    }
+
+    #[test]
+    fn two_addresses_more_before_one_and_what_only_a_shell_replaces_are_told() {
+        for (text, want) in [
+            ("wss://h/?token=@ wss://h/?token=@", EndpointError::Several),
+            ("wss://h/?token=@,ws://h/?token=@", EndpointError::Several),
+            ("wss://h/?token=@wss://h/?token=@", EndpointError::Several),
+            ("wss://h/?token=wss://h/?token=@", EndpointError::Several),
+            ("[\"wss://h/?token=@\", \"WSS://h/?token=@\"]", EndpointError::Several),
+            ("MCP_ENDPOINT=wss://h/?token=@", EndpointError::Surplus),
+            ("export MCP_ENDPOINT='wss://h/?token=@'", EndpointError::Surplus),
+            ("\"mcpEndpoint\": \"wss://h/?token=@\"", EndpointError::Surplus),
+            ("wss://h/?token=${TOKEN}", EndpointError::Variable),
+            ("$TOKEN", EndpointError::Variable),
+            ("wss://h/?token=%XIAOZHI_TOKEN%", EndpointError::Variable),
+            ("wss://h/?token=", EndpointError::NoToken),
+            ("wss://h/?token=&v=1", EndpointError::NoToken),
+            ("", EndpointError::Empty),
+            ("\"\"", EndpointError::Empty),
+        ] {
+            let error = error(&text.replace('@', TOKEN));
+            assert_eq!(error, want, "{text}");
+            assert!(!format!("{error}{}", error.remedy()).contains("s3cr3t"), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_an_address_may_hold_passes_as_it_stands() {
+        for text in [
+            "wss://h.example/mcp/?token=default-s3cret",
+            "wss://relay.example/?to=ws://10.0.0.1/x&token=a",
+            "ws://h/?token=a$b$1%3D%3D",
+            "ws://h/?token=it's",
+            "ws://h/?token=A%41_B%42",
+            "wss://paste-it.example/insert-coin?token=a",
+            "ws://h/?x=a|b^c~(d)[e]!*",
+            "ws://192.168.1.2:8004/mcp_endpoint/mcp/?token=abc%2Bdef%3D",
+            "wss://h/",
+        ] {
+            let endpoint: Endpoint = text.parse().expect(text);
+            assert_eq!(endpoint.reveal().to_string(), text);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_panics_and_nothing_shows_the_token(text in ".*", around in "[ '\"`<>=:$%{}wWsS/？…你\\\\#\\[\\]]*") {
+            drop(text.parse::<Endpoint>());
+            let secret = "q7Zk93vLm2";
+            if let Err(error) = format!("{around}wss://h/?token={secret}{around}").parse::<Endpoint>() {
+                let said = error.to_string() + &error.remedy();
+                prop_assert!(!said.contains(secret));
+            }
+        }
+    }
+}
