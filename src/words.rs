@@ -1,4 +1,4 @@
-//! Words for people that many places need: time spans, and what a slip of the pen most likely meant.
+//! Words for people that many places need: time spans, sizes, and what a slip of the pen most likely meant.
 
 use std::time::Duration;
 
@@ -10,6 +10,15 @@ pub fn span(d: Duration) -> String {
         s @ 120..=7199 => format!("{} min", s / 60),
         s @ 7200..=172_799 => format!("{} h {} min", s / 3600, s % 3600 / 60),
         s => format!("{} days", s / 86_400),
+    }
+}
+
+/// A number of bytes as a person reads it: in the largest unit that leaves it whole.
+pub(crate) fn size(bytes: u64) -> String {
+    match bytes {
+        n if n >= 1 << 20 && n.is_multiple_of(1 << 20) => format!("{} MiB", n >> 20),
+        n if n >= 1 << 10 && n.is_multiple_of(1 << 10) => format!("{} KiB", n >> 10),
+        n => format!("{n} bytes"),
     }
 }
 

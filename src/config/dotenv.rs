@@ -10,8 +10,15 @@
 //! | anything else | what comes before a blank with `#`, without the blanks around it |
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use crate::disk::read::{Accept, whole};
 use crate::error::Problem;
+
+/// Largest `.env` that is read, in bytes.
+const MAX_SIZE: u64 = 1 << 20;
+/// Longest wait for one that is a pipe, as password managers make them: nobody has named it, so who writes has to be there.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The `.env` files that there are, the one that counts first at the front.
 #[derive(Default)]
@@ -31,7 +38,8 @@ impl DotEnv {
     /// Reads `.env` in each of `folders`. What can't be read is warned about, without its text.
     pub(crate) fn find(folders: &[&Path], warnings: &mut Vec<Problem>) -> Self {
         let (mut dotenv, mut seen) = (DotEnv::default(), Vec::new());
-        for path in folders.iter().map(|folder| folder.join(".env")).filter(|path| path.is_file()) {
+        let is_one = |path: &PathBuf| path.exists() && !path.is_dir();
+        for path in folders.iter().map(|folder| folder.join(".env")).filter(is_one) {
             // Two folders may be one under two names.
             let real = path.canonicalize().unwrap_or_else(|_| path.clone());
             if !seen.contains(&real) {
@@ -64,7 +72,7 @@ impl DotEnv {
 impl DotFile {
     fn read(path: PathBuf, warnings: &mut Vec<Problem>) -> Option<Self> {
         let shown = path.display().to_string();
-        let text = match std::fs::read(&path).map(String::from_utf8) {
+        let text = match whole(&path, MAX_SIZE, Accept::Streams(PATIENCE)).map(String::from_utf8) {
             Ok(Ok(text)) => text,
             Ok(Err(_)) => {
                 let remedy = "save it as UTF-8 (Windows PowerShell writes UTF-16 unless told otherwise)";
