@@ -2,15 +2,19 @@
 //! still starting.
 
 mod file;
+mod name;
 mod store;
+mod writer;
 
 pub use store::Catalogue;
 
+use std::sync::Arc;
+
 use crate::mcp::lists::ListKind;
 
-/// A server's lists over all their pages: each item as it was written, raw JSON on one line.
+/// A server's lists over all their pages: each item as it was written, raw JSON on one line. A clone shares them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Lists([Vec<Box<str>>; 4]);
+pub struct Lists([Arc<[Box<str>]>; 4]);
 
 impl Lists {
     /// One of them.
@@ -20,7 +24,7 @@ impl Lists {
 
     /// Replaces one of them; whether it was another one before.
     pub fn set(&mut self, kind: ListKind, items: Vec<Box<str>>) -> bool {
-        let old = std::mem::replace(&mut self.0[kind as usize], items);
+        let old = std::mem::replace(&mut self.0[kind as usize], items.into());
         old != self.0[kind as usize]
     }
 }

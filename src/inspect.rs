@@ -14,11 +14,12 @@ use futures_util::future::join_all;
 use serde_json::{Map, Value, json};
 
 pub use self::table::{Look, Show};
-use crate::config::Config;
+use crate::config::{Config, defaults};
 use crate::control::status::Status;
 use crate::local::{Catalogue, Client, LocalEndpoint, LocalError};
 use crate::mcp::cloud;
 use crate::process::stop::Stop;
+use crate::words::size as in_words;
 
 /// What a started server may take for the handshake and its list, on top of its own start timeout.
 const LIST_PATIENCE: Duration = Duration::from_secs(20);
@@ -218,6 +219,9 @@ pub enum ArgumentsError {
         /// The line it is in.
         line: String,
     },
+    /// More came from standard input than a message holds.
+    #[error("the arguments on standard input are longer than {0}, the largest message")]
+    TooLarge(String),
     /// Nothing came from standard input.
     #[error("standard input was empty; write the arguments to it, a JSON object such as '{{\"a\": 2}}'")]
     Empty,
@@ -230,12 +234,18 @@ pub enum ArgumentsError {
 ///
 /// # Errors
 /// As [`ArgumentsError`] describes.
-pub fn arguments(text: Option<&str>, mut stdin: impl Read) -> Result<Map<String, Value>, ArgumentsError> {
-    let mut piped = String::new();
+pub fn arguments(text: Option<&str>, stdin: impl Read) -> Result<Map<String, Value>, ArgumentsError> {
+    let piped;
     let text = match text {
         None => return Ok(Map::new()),
         Some("-") => {
-            stdin.read_to_string(&mut piped).map_err(ArgumentsError::Read)?;
+            let limit = defaults::MAX_FRAME_SIZE;
+            let mut bytes = Vec::new();
+            stdin.take(limit as u64 + 1).read_to_end(&mut bytes).map_err(ArgumentsError::Read)?;
+            if bytes.len() > limit {
+                return Err(ArgumentsError::TooLarge(in_words(limit as u64)));
+            }
+            piped = String::from_utf8(bytes).map_err(|error| ArgumentsError::Read(io::Error::other(error)))?;
             if piped.trim().is_empty() {
                 return Err(ArgumentsError::Empty);
             }

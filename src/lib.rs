@@ -10,6 +10,7 @@ pub mod chunk;
 pub mod cli;
 pub mod config;
 pub mod control;
+mod disk;
 pub mod endpoint;
 pub mod error;
 pub mod frame;

@@ -51,6 +51,7 @@ pub async fn serve(config: Config, guard: Guard, status: Status, steering: Steer
     // A local endpoint is nobody else's.
     let locks = cache_dir.clone().filter(|_| !local);
     let catalogue = Arc::new(Catalogue::at(cache_dir));
+    let (now, remembering) = (stop.clone(), catalogue.clone());
     let run = Run { guard, wake: watch.subscribe(), stop, drain_timeout, log_contents, tool_budget, catalogue };
     let common = Common { run, steering, locks, place: place.display().to_string() };
     let mut crews = JoinSet::new();
@@ -66,6 +67,10 @@ pub async fn serve(config: Config, guard: Guard, status: Status, steering: Steer
         ended.cancel();
     };
     tokio::join!(all, watch.run(watching));
+    tokio::select! {
+        () = remembering.finish() => {}
+        () = now.now().cancelled() => {}
+    }
 }
 
 /// Waits for all tasks; one that panicked has ended as well.

@@ -1,4 +1,4 @@
-//! Words for people that many places need: time spans, numbers of things, and what a slip of the pen most likely meant.
+//! Words for people that many places need: time spans, sizes, numbers of things, and what a slip of the pen most likely meant.
 
 mod character;
 
@@ -26,6 +26,15 @@ pub(crate) fn counted(n: usize, one: &str) -> String {
 /// What follows a number of things where something was done to them: "was", "were".
 pub(crate) fn was(n: usize) -> &'static str {
     if n == 1 { "was" } else { "were" }
+}
+
+/// A number of bytes as a person reads it: in the largest unit that leaves it whole.
+pub(crate) fn size(bytes: u64) -> String {
+    match bytes {
+        n if n >= 1 << 20 && n.is_multiple_of(1 << 20) => format!("{} MiB", n >> 20),
+        n if n >= 1 << 10 && n.is_multiple_of(1 << 10) => format!("{} KiB", n >> 10),
+        n => format!("{n} bytes"),
+    }
 }
 
 /// The name most like a text, if it is like it at all.

@@ -24,6 +24,8 @@ use serde_json::value::RawValue;
 use super::{Lists, Memory};
 use crate::mcp::lists::ListKind;
 
+/// Largest file that is written or read, in bytes: 50 servers with 100 tools each are far below that together.
+pub(super) const MAX_FILE: u64 = 16 * 1024 * 1024;
 /// Files of another format are not read.
 const FORMAT: u32 = 1;
 

@@ -12,9 +12,16 @@
 //! | anything else | what comes before a blank with `#`, without the blanks around it |
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use crate::disk::read::{Accept, whole};
 use crate::error::Problem;
 use crate::words::{character, is_unseen, meant};
+
+/// Largest `.env` that is read, in bytes.
+const MAX_SIZE: u64 = 1 << 20;
+/// Longest wait for one that is a pipe, as password managers make them: nobody has named it, so who writes has to be there.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The `.env` files that there are, the one that counts first at the front.
 #[derive(Clone, Default)]
@@ -47,7 +54,7 @@ impl DotEnv {
     pub(crate) fn add(&mut self, folder: &Path, warnings: &mut Vec<Problem>) {
         let path = folder.join(".env");
         let real = path.canonicalize().unwrap_or_else(|_| path.clone());
-        if path.is_file() && !self.seen.contains(&real) {
+        if path.exists() && !path.is_dir() && !self.seen.contains(&real) {
             self.seen.push(real);
             self.files.extend(DotFile::read(path, warnings));
         }
@@ -83,7 +90,7 @@ impl DotFile {
     /// Reads a file. What can't be read is warned about, without its text.
     pub(crate) fn read(path: PathBuf, warnings: &mut Vec<Problem>) -> Option<Self> {
         let shown = path.display().to_string();
-        let text = match std::fs::read(&path).map(String::from_utf8) {
+        let text = match whole(&path, MAX_SIZE, Accept::Streams(PATIENCE)).map(String::from_utf8) {
             Ok(Ok(text)) => text,
             Ok(Err(_)) => {
                 let remedy = "save it as UTF-8 (Windows PowerShell writes UTF-16 unless told otherwise)";

@@ -1,14 +1,23 @@
 //! Finding and reading the config file.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::Environment;
 use super::options::Options;
+use crate::disk::read::{Accept, whole};
 use crate::endpoint::looks_like_endpoint;
 use crate::error::Problem;
 
 /// The variable that names the config.
 pub(crate) const CONFIG: &str = "MCP_CONFIG";
+
+/// Largest config that is read, in bytes: that of a thousand servers is a quarter of it.
+const MAX_CONFIG: u64 = 4 << 20;
+/// Longest wait for a config that comes from a command, as with `--config <(pass show mcp)`: a person may be typing a
+/// passphrase.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The config file's text.
 pub(crate) struct Found {
@@ -52,7 +61,7 @@ pub(crate) fn config(Named { path, by }: &Named, cwd: &Path, needed: bool) -> Re
         return Err(Problem::new(by, "is a URL, not a config file", remedy));
     }
     let full = cwd.join(path);
-    let error = match std::fs::read(&full) {
+    let error = match whole(&full, MAX_CONFIG, Accept::Streams(PATIENCE)) {
         Ok(bytes) => {
             let text = String::from_utf8(bytes).map_err(|error| {
                 let line = error.as_bytes()[..error.utf8_error().valid_up_to()].split(|b| *b == b'\n').count();
@@ -65,23 +74,25 @@ pub(crate) fn config(Named { path, by }: &Named, cwd: &Path, needed: bool) -> Re
     };
     let make = "create it with {\"mcpServers\": {…}}, see mcp_config.minimal.json; or run one command without a config: mcp-pipe -- CMD";
     match (error.kind(), named_by) {
-        (std::io::ErrorKind::NotFound, None) if !needed => Ok(None),
-        (std::io::ErrorKind::NotFound, None) => {
+        (ErrorKind::NotFound, None) if !needed => Ok(None),
+        (ErrorKind::NotFound, None) => {
             let what = format!(
                 "is not in the working directory ({}), and neither --config nor MCP_CONFIG names another",
                 cwd.display()
             );
             Err(Problem::new(name, what, make))
         }
-        (std::io::ErrorKind::NotFound, Some(by)) => {
-            Err(Problem::new(name, format!("does not exist ({by} names it)"), make))
-        }
+        (ErrorKind::NotFound, Some(by)) => Err(Problem::new(name, format!("does not exist ({by} names it)"), make)),
         _ if full.is_dir() => Err(Problem::new(name, "is a directory", "name the file in it")),
-        (std::io::ErrorKind::PermissionDenied, _) => Err(Problem::new(
+        (ErrorKind::PermissionDenied, _) => Err(Problem::new(
             name,
             format!("can't be read: {error}"),
             "let mcp-pipe's user read it: chmod a+r; in a container that is uid 10001, not the user on the host",
         )),
+        (ErrorKind::FileTooLarge | ErrorKind::TimedOut, _) => {
+            let remedy = "name the config itself, or a command that writes it and ends";
+            Err(Problem::new(name, format!("can't be read: {error}"), remedy))
+        }
         _ => Err(Problem::new(name, format!("can't be read: {error}"), "")),
     }
 }

@@ -167,6 +167,12 @@ fn arguments_come_from_the_command_line_or_standard_input() {
 }
 
 #[test]
+fn standard_input_that_does_not_end_is_not_read_for_ever() {
+    let error = arguments(Some("-"), io::repeat(b' ')).unwrap_err().to_string();
+    assert!(error.contains("longer than 16 MiB"), "{error}");
+}
+
+#[test]
 fn arguments_that_are_no_json_object_are_refused_with_the_place() {
     let refused = |text| arguments(Some(text), io::empty()).unwrap_err().to_string();
     let want = "the arguments are not valid JSON: key must be a string at line 1 column 2\n  {a:2}\n   ^";

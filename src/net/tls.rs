@@ -7,8 +7,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustls_native_certs::{CertificateResult, load_certs_from_paths, load_native_certs};
-use rustls_pki_types::ServerName;
+#[cfg(all(unix, not(target_os = "macos")))]
+use rustls_native_certs::load_certs_from_paths;
+use rustls_native_certs::{CertificateResult, load_native_certs};
+use rustls_pki_types::pem::PemObject as _;
+use rustls_pki_types::{CertificateDer, ServerName};
 use tokio::net::TcpStream;
 use tokio::sync::Mutex;
 use tokio_rustls::TlsConnector;
@@ -17,6 +20,7 @@ use tokio_rustls::rustls::{self, CertificateError, ClientConfig, InvalidMessage,
 
 use super::error::{DialError, Step, TlsProblem};
 use super::peer_text::bounded;
+use crate::disk::read::{Accept, whole};
 
 pub(crate) mod words;
 
@@ -26,6 +30,8 @@ static LOADED: Mutex<Vec<(Option<PathBuf>, Arc<ClientConfig>)>> = Mutex::const_n
 /// The variable that names further authorities.
 #[cfg(all(unix, not(target_os = "macos")))]
 const CERT_FILE: &str = "SSL_CERT_FILE";
+/// Largest file of authorities that is read, in bytes: those of all the world are a quarter of a megabyte.
+const MAX_FILE: u64 = 16 << 20;
 /// The most of an error or a certificate's names that is shown.
 const MAX_SHOWN: usize = 200;
 
@@ -119,10 +125,10 @@ fn load(ca_file: Option<&Path>) -> Result<ClientConfig, DialError> {
     }
     roots.add_parsable_certificates(platform.certs);
     if let Some(file) = ca_file {
-        let own = load_certs_from_paths(Some(file), None);
-        let (added, _) = roots.add_parsable_certificates(own.certs);
+        let own = authorities(file);
+        let (added, _) = roots.add_parsable_certificates(own.iter().flatten().cloned());
         if added == 0 {
-            let why = own.errors.first().map_or("it holds no certificate".to_owned(), ToString::to_string);
+            let why = own.err().unwrap_or_else(|| "it holds no certificate".to_owned());
             return Err(trust(format!("the CA file {} can't be used ({why})", file.display()), CHECK_FILE));
         }
     }
@@ -142,15 +148,40 @@ fn load(ca_file: Option<&Path>) -> Result<ClientConfig, DialError> {
     Ok(config)
 }
 
+/// The certificates in a PEM file, or why there are none.
+fn authorities(file: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+    let text = whole(file, MAX_FILE, Accept::Files).map_err(|error| error.to_string())?;
+    let (certificates, faults): (Vec<_>, Vec<_>) = CertificateDer::pem_slice_iter(&text).partition(Result::is_ok);
+    match faults.into_iter().find_map(Result::err) {
+        Some(fault) if certificates.is_empty() => Err(fault.to_string()),
+        Some(_) | None => Ok(certificates.into_iter().flatten().collect()),
+    }
+}
+
 /// The platform's authorities, and those of `SSL_CERT_FILE` besides.
 ///
 /// The library takes the variable for a replacement; an extra CA must not cost the public ones. On macOS and Windows
 /// it can't be asked for both, so there the variable does replace them.
 fn platform_store() -> CertificateResult {
-    #[cfg_attr(not(all(unix, not(target_os = "macos"))), expect(unused_mut, reason = "only there is more to add"))]
-    let mut store = load_native_certs();
+    #[cfg(not(all(unix, not(target_os = "macos"))))]
+    return load_native_certs();
     #[cfg(all(unix, not(target_os = "macos")))]
-    if std::env::var_os(CERT_FILE).is_some() {
+    platform_store_and(std::env::var_os(CERT_FILE).as_deref().map(Path::new))
+}
+
+#[cfg(all(unix, not(target_os = "macos")))]
+fn platform_store_and(named: Option<&Path>) -> CertificateResult {
+    let mut store = CertificateResult::default();
+    // The library would wait for whoever writes to a pipe.
+    match named.filter(|file| file.exists() && !file.is_file()) {
+        Some(file) => tracing::warn!(
+            event = "ERROR_TRUST_STORE",
+            "{CERT_FILE} names {}, which is no regular file, so it is not read",
+            file.display()
+        ),
+        None => store = load_native_certs(),
+    }
+    if named.is_some() {
         for directory in openssl_probe::candidate_cert_dirs() {
             store.certs.extend(load_certs_from_paths(None, Some(directory)).certs);
         }

@@ -87,8 +87,6 @@ pub(super) struct Sides {
     pub(super) stranger: Option<Vec<u8>>,
     /// Where what servers say of themselves is kept.
     catalogue: Arc<Catalogue>,
-    /// It was said that something could not be written there.
-    forgetful: bool,
     /// The size of the list of tools that the endpoint last read.
     listed: Size,
     /// On this connection it reads the tools page by page, so that nobody has counted them.
@@ -150,7 +148,6 @@ impl Sides {
             refused: 0,
             stranger: None,
             catalogue,
-            forgetful: false,
             listed,
             uncounted: false,
             tool_budget,
@@ -359,17 +356,7 @@ impl Out for Buffers<'_> {
     }
 
     fn remember(&mut self, server: ServerIndex, memory: &Memory) {
-        let side = &self.sides.each[server];
-        let Err(error) = self.sides.catalogue.save(&side.spec, memory) else { return };
-        // It only makes the next start slower, so it is worth a line, not a fuss.
-        if std::mem::replace(&mut self.sides.forgetful, true) {
-            debug!(event = "NOT_REMEMBERED", server = %side.name, "what it offers could not be written to the cache: {error:#}");
-        } else {
-            info!(
-                event = "NOT_REMEMBERED", server = %side.name,
-                "what it offers could not be written to the cache, so after a restart it is known only once it answers: {error:#}"
-            );
-        }
+        self.sides.catalogue.save(&self.sides.each[server].spec, memory);
     }
 
     fn note(&mut self, note: Note<'_>) {

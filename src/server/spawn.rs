@@ -1,13 +1,14 @@
 //! The one place that starts processes, and the words for when that fails.
 
+use std::env;
 use std::io::{self, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::{env, fs};
 
 use tokio::process::Command;
 
 use crate::config::CommandSpec;
+use crate::disk::read::open;
 
 /// A started process.
 #[cfg(unix)]
@@ -145,7 +146,7 @@ fn file_of(spec: &CommandSpec) -> Option<PathBuf> {
 /// The interpreter that a script's `#!` line names.
 fn interpreter(path: &Path) -> Option<String> {
     let mut head = [0; 256];
-    let n = fs::File::open(path).ok()?.read(&mut head).ok()?;
+    let n = open(path).ok()?.read(&mut head).ok()?;
     let line = head[..n].strip_prefix(b"#!")?.split(|byte| *byte == b'\n').next()?;
     // A script saved with Windows line ends asks for an interpreter of that odd name.
     Some(String::from_utf8_lossy(line).replace('\r', "\\r (the file has Windows line ends)").trim().to_owned())
@@ -173,6 +174,7 @@ fn remedy(program: &str) -> &'static str {
 mod tests {
     use super::*;
     use crate::endpoint::Secret;
+    use std::fs;
     use std::os::unix::fs::PermissionsExt;
 
     fn spec(program: impl Into<String>) -> CommandSpec {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
-use tracing::{debug, info, warn};
+use tracing::{info, warn};
 
 use super::claim::Claim;
 use super::{Common, all_ended};
@@ -236,9 +236,7 @@ impl Crew {
     }
 
     fn remember(&self) {
-        if let Err(error) = self.common.run.catalogue.remember_single(&self.agent.key()) {
-            debug!(event = "NOT_REMEMBERED", servers = ?self.names, "to be found out again at the next start: {error:#}");
-        }
+        self.common.run.catalogue.remember_single(&self.agent.key());
     }
 }
 

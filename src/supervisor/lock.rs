@@ -1,13 +1,14 @@
 //! Notices another mcp-pipe that serves the same agent on this machine.
 //!
-//! A file for each agent in the cache directory, locked as long as the process lives: the system releases it however that
+//! A file for each agent in the cache's own folder, locked as long as the process lives: the system releases it however that
 //! ends, so a file that is left over means nothing. What it holds is only for the other one's message.
 
 use std::fmt;
-use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::fs::{File, TryLockError};
 use std::io::{self, Read as _, Write as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
+use crate::disk::folder::Folder;
 use crate::endpoint::agent::Agent;
 use crate::net::peer_text::bounded;
 
@@ -36,21 +37,13 @@ pub(super) struct Holder {
     config: String,
 }
 
-/// Tries to get the lock of `agent` in this directory, which is made if need be. `config` is what the other process is
-/// told to be ours: where it was read from.
+/// Tries to get the lock of `agent` in the folder of ours in `dir`; both are made if need be. `config` is what the other
+/// process is told to be ours: where it was read from.
 ///
 /// # Errors
-/// The file can't be made or locked.
+/// The file can't be made or locked, or what has its name is none of ours.
 pub(super) fn attempt(dir: &Path, agent: Agent, config: &str) -> io::Result<Attempt> {
-    let mut make = DirBuilder::new();
-    make.recursive(true);
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut make, 0o700);
-    make.create(dir)?;
-    let mut open = OpenOptions::new();
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut open, 0o600);
-    let mut file = open.read(true).write(true).create(true).truncate(false).open(path(dir, agent))?;
+    let mut file = Folder::make(dir)?.open_lock(&name(agent))?;
     match file.try_lock() {
         Ok(()) => {
             // Over what another wrote, as only the first two lines count: making the file shorter first can wait for the
@@ -68,8 +61,8 @@ pub(super) fn attempt(dir: &Path, agent: Agent, config: &str) -> io::Result<Atte
     }
 }
 
-fn path(dir: &Path, agent: Agent) -> PathBuf {
-    dir.join(format!("lock-{}", agent.key()))
+fn name(agent: Agent) -> String {
+    format!("lock-{}", agent.key())
 }
 
 impl Holder {
@@ -96,6 +89,7 @@ impl fmt::Display for Holder {
 #[expect(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
     use super::*;
+    use crate::disk::folder::NAME;
 
     fn agent(token: &str) -> Agent {
         Agent::of(&format!("ws://h/?token={token}").parse().unwrap(), &[])
@@ -121,7 +115,7 @@ mod tests {
         let Attempt::Taken(_lock) = attempt(&dir, agent("s3cret"), "/second").unwrap() else { panic!("it is free") };
         let third = held(attempt(&dir, agent("s3cret"), "").unwrap());
         assert_eq!(third, format!("process {} with /second", std::process::id()), "nothing of the longer one before");
-        for file in std::fs::read_dir(&dir).unwrap().map(Result::unwrap) {
+        for file in std::fs::read_dir(dir.join(NAME)).unwrap().map(Result::unwrap) {
             let text = std::fs::read_to_string(file.path()).unwrap();
             assert!(!text.contains("s3cret") && !file.path().to_string_lossy().contains("s3cret"), "{text}");
         }
@@ -139,6 +133,22 @@ mod tests {
         }
         let shown = Holder::read(&format!("7\n\x1b[2J{}", "x".repeat(10_000))).to_string();
         assert!(shown.len() < 300 && !shown.contains('\x1b'), "{shown}");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn it_is_for_its_owner_only_and_no_link_leads_to_it() {
+        use std::os::unix::fs::{PermissionsExt as _, symlink};
+        let dir = tempfile::tempdir().unwrap();
+        let path = |token| dir.path().join(NAME).join(name(agent(token)));
+        drop(attempt(dir.path(), agent("a"), "").unwrap());
+        assert_eq!(path("a").metadata().unwrap().permissions().mode() & 0o777, 0o600);
+        let (theirs, dangling) = (dir.path().join("theirs"), dir.path().join("dangling"));
+        std::fs::write(&theirs, "mine").unwrap();
+        symlink(&theirs, path("b")).unwrap();
+        symlink(&dangling, path("c")).unwrap();
+        assert!(attempt(dir.path(), agent("b"), "").is_err() && attempt(dir.path(), agent("c"), "").is_err());
+        assert_eq!((std::fs::read_to_string(theirs).unwrap().as_str(), dangling.exists()), ("mine", false));
     }
 
     #[test]

@@ -12,6 +12,7 @@ mod auto;
 mod calculator;
 mod config_mistakes;
 mod crash;
+mod files;
 mod frames;
 #[cfg(target_os = "linux")]
 mod half_open;

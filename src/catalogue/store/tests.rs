@@ -1,11 +1,18 @@
 //! Tests of the store, in directories of their own.
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+use std::fs::{self, File};
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
 use tempfile::TempDir;
 
 use super::*;
+use crate::disk::folder::NAME;
 use crate::endpoint::Secret;
 use crate::mcp::lists::ListKind;
+
+const DAY: Duration = Duration::from_hours(24);
 
 fn spec(name: &str) -> ServerSpec {
     let mut spec = ServerSpec::sample(name, "uvx", &["mcp-server-time"]);
@@ -28,8 +35,26 @@ fn place() -> (TempDir, PathBuf) {
     (temp, dir)
 }
 
+/// What is remembered there, without the mark.
 fn files(dir: &Path) -> Vec<PathBuf> {
-    dir.read_dir().unwrap().map(|entry| entry.unwrap().path()).collect()
+    let Ok(found) = dir.join(NAME).read_dir() else { return Vec::new() };
+    found.map(|entry| entry.unwrap().path()).filter(|path| !path.ends_with("CACHEDIR.TAG")).collect()
+}
+
+/// All that was to be written is.
+fn settle(store: &Catalogue) {
+    tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(store.finish());
+}
+
+/// Writes, and waits for that.
+fn save(store: &Catalogue, spec: &ServerSpec, memory: &Memory) {
+    store.save(spec, memory);
+    settle(store);
+}
+
+fn remember_single(store: &Catalogue, agent: &str) {
+    store.remember_single(agent);
+    settle(store);
 }
 
 fn make_old(path: &Path, days: u32) {
@@ -41,9 +66,9 @@ fn what_was_saved_is_there_after_a_restart_and_replaced_by_the_next() {
     let (_temp, dir) = place();
     let store = Catalogue::at(Some(dir.clone()));
     assert_eq!(store.load(&spec("a")), None);
-    store.save(&spec("a"), &memory("add")).unwrap();
-    store.save(&spec("b"), &memory("other")).unwrap();
-    store.save(&spec("a"), &memory("subtract")).unwrap();
+    save(&store, &spec("a"), &memory("add"));
+    save(&store, &spec("b"), &memory("other"));
+    save(&store, &spec("a"), &memory("subtract"));
     let store = Catalogue::at(Some(dir.clone()));
     assert_eq!(store.load(&spec("a")), Some(memory("subtract")));
     assert_eq!(store.load(&spec("b")), Some(memory("other")));
@@ -53,18 +78,17 @@ fn what_was_saved_is_there_after_a_restart_and_replaced_by_the_next() {
 #[test]
 fn without_a_directory_nothing_is_remembered_and_nothing_fails() {
     let store = Catalogue::at(None);
-    store.save(&spec("a"), &memory("add")).unwrap();
-    store.remember_single("agent").unwrap();
+    save(&store, &spec("a"), &memory("add"));
+    remember_single(&store, "agent");
     assert_eq!((store.load(&spec("a")), store.is_single("agent")), (None, false));
 }
 
 #[test]
-fn a_directory_that_cannot_be_made_is_an_error_that_names_it() {
+fn where_nothing_can_be_written_it_is_only_known_as_long_as_it_waits() {
     let temp = tempfile::NamedTempFile::new().unwrap();
     let store = Catalogue::at(Some(temp.path().join("x")));
-    let error = store.save(&spec("a"), &memory("add")).unwrap_err();
-    assert!(format!("{error:#}").contains(&*temp.path().to_string_lossy()), "{error:#}");
-    assert!(store.remember_single("agent").is_err());
+    save(&store, &spec("a"), &memory("add"));
+    remember_single(&store, "agent");
     assert_eq!((store.load(&spec("a")), store.is_single("agent")), (None, false));
 }
 
@@ -72,7 +96,7 @@ fn a_directory_that_cannot_be_made_is_an_error_that_names_it() {
 fn another_config_is_another_server_and_another_token_is_not() {
     let (_temp, dir) = place();
     let store = Catalogue::at(Some(dir));
-    store.save(&spec("a"), &memory("add")).unwrap();
+    save(&store, &spec("a"), &memory("add"));
     let changes: [fn(&mut ServerSpec); 7] = [
         |s| s.name = "b".into(),
         |s| s.command.program = "npx".into(),
@@ -97,8 +121,8 @@ fn another_config_is_another_server_and_another_token_is_not() {
 fn no_secret_is_in_a_file_or_its_name() {
     let (_temp, dir) = place();
     let store = Catalogue::at(Some(dir.clone()));
-    store.save(&spec("a"), &memory("add")).unwrap();
-    store.remember_single("wss://h.example/mcp/?token=t0ken").unwrap();
+    save(&store, &spec("a"), &memory("add"));
+    remember_single(&store, "wss://h.example/mcp/?token=t0ken");
     assert_eq!(files(&dir).len(), 2);
     for path in files(&dir) {
         let all = format!("{} {}", path.display(), fs::read_to_string(&path).unwrap());
@@ -112,8 +136,8 @@ fn directory_and_files_are_for_their_owner_only() {
     use std::os::unix::fs::PermissionsExt as _;
     let (_temp, dir) = place();
     let store = Catalogue::at(Some(dir.clone()));
-    store.save(&spec("a"), &memory("add")).unwrap();
-    store.remember_single("agent").unwrap();
+    save(&store, &spec("a"), &memory("add"));
+    remember_single(&store, "agent");
     let mode = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o777;
     assert_eq!(mode(&dir), 0o700);
     assert!(files(&dir).iter().all(|path| mode(path) == 0o600));
@@ -123,7 +147,7 @@ fn directory_and_files_are_for_their_owner_only() {
 fn a_damaged_or_huge_file_counts_as_none_and_is_rebuilt() {
     let (_temp, dir) = place();
     let store = Catalogue::at(Some(dir.clone()));
-    store.save(&spec("a"), &memory("add")).unwrap();
+    save(&store, &spec("a"), &memory("add"));
     let path = files(&dir).remove(0);
     let whole = fs::read_to_string(&path).unwrap();
     let huge = format!("{whole}{}", " ".repeat(MAX_FILE as usize));
@@ -133,7 +157,7 @@ fn a_damaged_or_huge_file_counts_as_none_and_is_rebuilt() {
     }
     fs::write(&path, b"\xff\xfe").unwrap();
     assert_eq!(store.load(&spec("a")), None);
-    store.save(&spec("a"), &memory("add")).unwrap();
+    save(&store, &spec("a"), &memory("add"));
     assert_eq!(store.load(&spec("a")), Some(memory("add")));
 }
 
@@ -141,10 +165,10 @@ fn a_damaged_or_huge_file_counts_as_none_and_is_rebuilt() {
 fn what_cannot_be_read_again_is_not_written() {
     let (_temp, dir) = place();
     let store = Catalogue::at(Some(dir.clone()));
-    assert!(store.save(&spec("a"), &Memory { welcome: "{".into(), ..Memory::default() }).is_err());
+    save(&store, &spec("a"), &Memory { welcome: "{".into(), ..Memory::default() });
     let mut large = Memory::default();
     large.lists.set(ListKind::Tools, vec![format!("\"{}\"", "x".repeat(MAX_FILE as usize)).into()]);
-    assert!(store.save(&spec("a"), &large).is_err());
+    save(&store, &spec("a"), &large);
     assert_eq!(files(&dir).len(), 0);
 }
 
@@ -157,7 +181,7 @@ fn two_who_write_at_once_leave_one_whole_file() {
             scope.spawn(move || {
                 let store = Catalogue::at(Some(dir));
                 for round in 0..50 {
-                    store.save(&spec("a"), &memory(&format!("{writer}-{round}"))).unwrap();
+                    save(&store, &spec("a"), &memory(&format!("{writer}-{round}")));
                     assert!(store.load(&spec("a")).is_some(), "half a file was seen");
                 }
             });
@@ -170,22 +194,62 @@ fn two_who_write_at_once_leave_one_whole_file() {
 fn only_files_of_ours_that_nobody_used_for_long_are_removed() {
     let (_temp, dir) = place();
     let store = Catalogue::at(Some(dir.clone()));
+    let path = |name: &str| dir.join(NAME).join(name);
     for (server, days) in [("old", 91), ("used", 91), ("young", 89)] {
-        store.save(&spec(server), &memory("add")).unwrap();
-        make_old(&dir.join(name_of_server(&spec(server))), days);
+        save(&store, &spec(server), &memory("add"));
+        make_old(&path(&of_server(&spec(server))), days);
     }
-    fs::write(dir.join("notes.txt"), "mine").unwrap();
-    make_old(&dir.join("notes.txt"), 999);
-    fs::write(dir.join("server-x.json.left"), "behind").unwrap();
-    make_old(&dir.join("server-x.json.left"), 91);
+    let left = format!("{}.0123abcd", of_server(&spec("old")));
+    let others = ["server-key.pem", "agent-smith.md", "notes.txt", "server-0123.json", "agent-0123", "server-.json"];
+    let theirs = others.into_iter().flat_map(|name| [path(name), dir.join(name)]);
+    // Also what earlier versions wrote beside the folder: it is no longer used, and not touched.
+    let theirs: Vec<_> = theirs.chain([dir.join(of_server(&spec("old"))), dir.join(of_agent("agent"))]).collect();
+    for file in theirs.iter().chain([&path(&left)]) {
+        fs::write(file, "mine").unwrap();
+        make_old(file, 999);
+    }
     // Used again: read, though not changed.
     assert!(store.load(&spec("used")).is_some());
     let store = Catalogue::at(Some(dir.clone()));
-    store.save(&spec("young"), &memory("add")).unwrap();
+    save(&store, &spec("young"), &memory("add"));
     assert_eq!(store.load(&spec("old")), None);
     assert!(store.load(&spec("used")).is_some() && store.load(&spec("young")).is_some());
-    assert!(dir.join("notes.txt").exists());
-    assert_eq!(files(&dir).len(), 3);
+    for file in theirs {
+        assert_eq!(fs::read_to_string(&file).unwrap(), "mine", "{}", file.display());
+    }
+    assert!(!path(&left).exists(), "what a crash left behind");
+    assert_eq!(files(&dir).len(), others.len() + 2);
+}
+
+#[cfg(unix)]
+#[test]
+fn what_a_link_leads_to_is_neither_read_nor_written_nor_removed() {
+    let (temp, dir) = place();
+    let store = Catalogue::at(Some(dir.clone()));
+    save(&store, &spec("a"), &memory("add"));
+    let (path, outside) = (files(&dir).remove(0), temp.path().join("outside"));
+    fs::rename(&path, &outside).unwrap();
+    std::os::unix::fs::symlink(&outside, &path).unwrap();
+    make_old(&outside, 999);
+    let store = Catalogue::at(Some(dir.clone()));
+    assert_eq!(store.load(&spec("a")), None, "though it would be right");
+    save(&store, &spec("b"), &memory("add"));
+    assert!(path.is_symlink() && outside.exists());
+    save(&store, &spec("a"), &memory("subtract"));
+    assert_eq!(store.load(&spec("a")), Some(memory("subtract")));
+    assert!(!path.is_symlink() && fs::read_to_string(&outside).unwrap().contains("add"));
+}
+
+#[test]
+fn what_is_to_be_written_is_known_at_once() {
+    let (_temp, dir) = place();
+    let store = Catalogue::at(Some(dir.clone()));
+    store.save(&spec("a"), &memory("add"));
+    store.save(&spec("a"), &memory("subtract"));
+    store.remember_single("agent");
+    assert_eq!((store.load(&spec("a")), store.is_single("agent")), (Some(memory("subtract")), true));
+    settle(&store);
+    assert_eq!(Catalogue::at(Some(dir)).load(&spec("a")), Some(memory("subtract")));
 }
 
 #[test]
@@ -193,8 +257,8 @@ fn an_agent_is_single_for_thirty_days_and_no_other_is() {
     let (_temp, dir) = place();
     let store = Catalogue::at(Some(dir.clone()));
     assert!(!store.is_single("agent"));
-    store.remember_single("agent").unwrap();
-    store.remember_single("agent").unwrap();
+    remember_single(&store, "agent");
+    remember_single(&store, "agent");
     assert!(Catalogue::at(Some(dir.clone())).is_single("agent") && !store.is_single("other"));
     let mark = files(&dir).remove(0);
     make_old(&mark, 29);
@@ -202,15 +266,15 @@ fn an_agent_is_single_for_thirty_days_and_no_other_is() {
     make_old(&mark, 30);
     assert!(!store.is_single("agent"));
     let store = Catalogue::at(Some(dir.clone()));
-    store.remember_single("other").unwrap();
+    remember_single(&store, "other");
     assert_eq!(files(&dir).len(), 1, "the old mark was removed");
-    store.remember_single("agent").unwrap();
+    remember_single(&store, "agent");
     assert!(store.is_single("agent"));
 }
 
 #[test]
 fn names_of_files_never_change() {
     // From another implementation of SHA-256; a change here forgets everything once.
-    assert_eq!(name_of_agent("agent"), "agent-e5e3f3a308bdbf987857a48ceb3dd157");
-    assert_eq!(name_of_server(&spec("a")), "server-741dd11d9d40bb73241ee3da61cd6d0b.json");
+    assert_eq!(of_agent("agent"), "agent-e5e3f3a308bdbf987857a48ceb3dd157");
+    assert_eq!(of_server(&spec("a")), "server-741dd11d9d40bb73241ee3da61cd6d0b.json");
 }

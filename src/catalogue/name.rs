@@ -1,0 +1,76 @@
+//! What the files of the folder are called: a name tells what a file is about to who knows it, and nothing to others. Pure.
+
+use std::time::Duration;
+
+use ring::digest;
+
+use crate::config::ServerSpec;
+use crate::disk::folder::is_hex;
+
+/// What one server said.
+const SERVER: &str = "server-";
+/// The mark of one agent that takes one connection only.
+const AGENT: &str = "agent-";
+/// Length of the hash in a name, in hexadecimal digits: as many as keep files apart.
+const DIGITS: usize = 32;
+/// How long a server's file is kept unused: one that was not started for so long won't be soon.
+const SERVER_KEPT: Duration = Duration::from_hours(90 * 24);
+/// How long it is kept that an agent takes one connection: an endpoint may learn to take more.
+pub(super) const AGENT_KEPT: Duration = Duration::from_hours(30 * 24);
+
+/// How long a file of this name is kept; `None` for one that is not the store's.
+pub(super) fn kept(name: &str) -> Option<Duration> {
+    let is_hash = |text: &str| text.len() == DIGITS && is_hex(text);
+    if name.strip_prefix(SERVER).and_then(|rest| rest.strip_suffix(".json")).is_some_and(is_hash) {
+        Some(SERVER_KEPT)
+    } else if name.strip_prefix(AGENT).is_some_and(is_hash) {
+        Some(AGENT_KEPT)
+    } else {
+        None
+    }
+}
+
+/// What defines what a server is, as a hash: a changed config is another server, which may say something else.
+///
+/// The endpoint is not in it, so a new token changes nothing. Values of the environment are, therefore the hash is a
+/// cryptographic one: the name of a file must not help to find out a password.
+pub(super) fn of_server(spec: &ServerSpec) -> String {
+    let command = &spec.command;
+    let mut hash = Hash::new();
+    hash.part(spec.name.as_bytes());
+    hash.part(command.program.as_bytes());
+    hash.list(command.args.iter().map(|arg| arg.as_bytes()));
+    hash.list(command.cwd.iter().map(|cwd| cwd.as_os_str().as_encoded_bytes()));
+    hash.list(command.env.iter().flat_map(|(name, value)| [name.as_bytes(), value.reveal().as_bytes()]));
+    format!("{SERVER}{}.json", hash.finish())
+}
+
+pub(super) fn of_agent(agent: &str) -> String {
+    let mut hash = Hash::new();
+    hash.part(agent.as_bytes());
+    format!("{AGENT}{}", hash.finish())
+}
+
+/// SHA-256 over parts, each behind its length, so that no two lists of parts are alike.
+struct Hash(digest::Context);
+
+impl Hash {
+    fn new() -> Self {
+        Hash(digest::Context::new(&digest::SHA256))
+    }
+
+    fn part(&mut self, part: &[u8]) {
+        self.0.update(&(part.len() as u64).to_le_bytes());
+        self.0.update(part);
+    }
+
+    fn list<'a>(&mut self, parts: impl Iterator<Item = &'a [u8]> + Clone) {
+        self.0.update(&(parts.clone().count() as u64).to_le_bytes());
+        parts.for_each(|part| self.part(part));
+    }
+
+    /// 128 bits of it, in hex: as many as keep files apart.
+    fn finish(self) -> String {
+        self.0.finish().as_ref()[..DIGITS / 2].iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}

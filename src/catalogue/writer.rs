@@ -1,0 +1,249 @@
+//! Writes what is to be remembered, on a thread of its own: a slow disk, or a memory of megabytes, holds up no message.
+//!
+//! # Theory of operation
+//!
+//! What waits to be written is a list with one piece for each file: a newer piece takes an older one's place. So the list is
+//! bounded by the number of servers and agents, and a piece that is at hand ([`Writer::unwritten`]) is always the latest.
+//! The thread exists only while something waits; it takes the pieces in order, and leaves each on the list until it
+//! is written. At the end of a run it is waited for, but not long: all of this can be found out again.
+
+use std::collections::VecDeque;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use tokio::sync::watch;
+
+use super::Memory;
+use super::file::{self, MAX_FILE};
+use super::name::{AGENT_KEPT, kept};
+use crate::disk::folder::Folder;
+use crate::words::{size, span};
+
+/// Longest wait at the end of a run for what is still to be written: a second server would have been started by then.
+const AT_THE_END: Duration = Duration::from_secs(2);
+
+/// What is written into one file.
+#[derive(Debug, Clone)]
+pub(super) enum Piece {
+    /// What a server said.
+    Server {
+        /// Its name, for people.
+        name: Arc<str>,
+        /// What it said.
+        memory: Memory,
+    },
+    /// That an agent takes one connection only.
+    Single,
+}
+
+/// See the module's documentation. A clone is the same writer.
+#[derive(Debug, Clone)]
+pub(super) struct Writer(Option<Arc<Shared>>);
+
+#[derive(Debug)]
+struct Shared {
+    dir: PathBuf,
+    waiting: Mutex<Waiting>,
+    /// Whether the thread is at work.
+    busy: watch::Sender<bool>,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    /// Each with the name of its file, and its number: a piece that was replaced while it was written is written again.
+    pieces: VecDeque<(String, u64, Piece)>,
+    next: u64,
+    /// Old files were removed: once in a run.
+    swept: bool,
+    /// It was said that something could not be written.
+    said: bool,
+}
+
+impl Writer {
+    /// Writes into the folder in `dir`; nothing if there is none.
+    pub(super) fn new(dir: Option<PathBuf>) -> Self {
+        let shared = |dir| Arc::new(Shared { dir, waiting: Mutex::default(), busy: watch::Sender::new(false) });
+        Writer(dir.map(shared))
+    }
+
+    /// Has a piece written, in the place of an older one.
+    pub(super) fn put(&self, name: String, piece: Piece) {
+        let Some(shared) = &self.0 else { return };
+        let mut waiting = shared.lock();
+        let number = waiting.next;
+        waiting.next += 1;
+        match waiting.pieces.iter_mut().find(|(known, ..)| *known == name) {
+            Some(older) => *older = (name, number, piece),
+            None => waiting.pieces.push_back((name, number, piece)),
+        }
+        // Told while the list is held: a thread that has seen it empty has said so already.
+        if !shared.busy.send_replace(true) {
+            let writer = Arc::clone(shared);
+            let work = move || writer.work();
+            if let Err(error) = thread::Builder::new().name("mcp-pipe-cache".to_owned()).spawn(work) {
+                shared.busy.send_replace(false);
+                // It stays on the list: the next one may have a thread again.
+                tracing::debug!(event = "NOT_REMEMBERED", "no thread to write the cache with: {error}");
+            }
+        }
+    }
+
+    /// What is to be written into a file of this name.
+    pub(super) fn unwritten(&self, name: &str) -> Option<Piece> {
+        let waiting = self.0.as_ref()?.lock();
+        waiting.pieces.iter().find(|(known, ..)| known == name).map(|(.., piece)| piece.clone())
+    }
+
+    /// Waits until nothing is left to be written, or for as long as that is worth.
+    pub(super) async fn finish(&self) {
+        let Some(shared) = &self.0 else { return };
+        let mut busy = shared.busy.subscribe();
+        let idle = busy.wait_for(|busy| !busy);
+        if tokio::time::timeout(AT_THE_END, idle).await.is_err() {
+            tracing::debug!(event = "NOT_REMEMBERED", "the cache could not be written in time; going on without it");
+        }
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What the thread does: writes until nothing waits.
+    fn work(&self) {
+        while let Some((name, number, piece, sweep)) = self.next() {
+            let written = write(&self.dir, &name, &piece, sweep);
+            let mut waiting = self.lock();
+            if waiting.pieces.front().is_some_and(|(_, latest, _)| *latest == number) {
+                waiting.pieces.pop_front();
+            }
+            let said = written.is_err() && std::mem::replace(&mut waiting.said, true);
+            // Where the log is not read, that holds up this thread alone.
+            drop(waiting);
+            if let Err(error) = written {
+                say(&piece, &error, said);
+            }
+        }
+    }
+
+    /// The first piece, and whether old files are to be removed before. Without one the thread is done.
+    fn next(&self) -> Option<(String, u64, Piece, bool)> {
+        let mut waiting = self.lock();
+        let Some((name, number, piece)) = waiting.pieces.front().cloned() else {
+            self.busy.send_replace(false);
+            return None;
+        };
+        Some((name, number, piece, !std::mem::replace(&mut waiting.swept, true)))
+    }
+}
+
+fn write(dir: &Path, name: &str, piece: &Piece, sweep: bool) -> anyhow::Result<()> {
+    let text = match piece {
+        Piece::Server { name, memory } => {
+            let text = file::write(name, memory).context("what the server said is not JSON throughout")?;
+            anyhow::ensure!(text.len() as u64 <= MAX_FILE, "what the server said is larger than {}", size(MAX_FILE));
+            text
+        }
+        Piece::Single => format!(
+            "An endpoint that takes one connection only: its servers share one. Forgotten after {}.\n",
+            span(AGENT_KEPT)
+        ),
+    };
+    // Each time anew: it may have been deleted meanwhile.
+    let folder = Folder::make(dir)?;
+    if sweep {
+        folder.sweep(kept);
+    }
+    let path = || format!("{} can't be written", folder.path().join(name).display());
+    folder.put(name, text.as_bytes()).with_context(path)
+}
+
+/// It only makes the next start slower, so it is worth a line, not a fuss.
+fn say(piece: &Piece, error: &anyhow::Error, again: bool) {
+    match piece {
+        Piece::Server { name, .. } if !again => tracing::info!(
+            event = "NOT_REMEMBERED", server = %name,
+            "what it offers could not be written to the cache, so after a restart it is known only once it answers: {error:#}"
+        ),
+        Piece::Server { name, .. } => {
+            tracing::debug!(event = "NOT_REMEMBERED", server = %name, "what it offers could not be written to the cache: {error:#}");
+        }
+        Piece::Single => {
+            tracing::debug!(
+                event = "NOT_REMEMBERED",
+                "that an agent takes one connection is to be found out again at the next start: {error:#}"
+            );
+        }
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test may panic")]
+mod tests {
+    use super::*;
+
+    fn piece(name: &str, hello: &str) -> Piece {
+        let memory = Memory { hello: hello.into(), ..Memory::default() };
+        Piece::Server { name: name.into(), memory }
+    }
+
+    #[test]
+    fn an_error_names_the_file_or_what_is_wrong_with_the_memory() {
+        let temp = tempfile::tempdir().unwrap();
+        let why = |dir: &Path, piece| format!("{:#}", write(dir, "name", &piece, false).unwrap_err());
+        assert!(why(temp.path(), piece("a", "{")).contains("not JSON"));
+        let mut memory = Memory::default();
+        let large = format!("\"{}\"", "x".repeat(MAX_FILE as usize));
+        memory.lists.set(crate::mcp::lists::ListKind::Tools, vec![large.into()]);
+        assert!(why(temp.path(), Piece::Server { name: "a".into(), memory }).contains("larger than 16 MiB"));
+        let path = Folder::make(temp.path()).unwrap().path().join("name");
+        std::fs::create_dir(&path).unwrap();
+        assert!(why(temp.path(), Piece::Single).contains(path.to_str().unwrap()));
+        let file = temp.path().join("file");
+        std::fs::write(&file, "").unwrap();
+        assert!(why(&file, Piece::Single).contains(file.to_str().unwrap()));
+    }
+
+    /// While the test holds the list, the thread waits at its next look.
+    #[tokio::test]
+    async fn the_latest_of_each_file_is_written_in_order_and_what_comes_meanwhile_too() {
+        let temp = tempfile::tempdir().unwrap();
+        let writer = Writer::new(Some(temp.path().to_owned()));
+        let shared = writer.0.as_ref().unwrap();
+        shared.busy.send_replace(true); // no thread yet
+        for (name, hello) in [("a", "1"), ("b", "2"), ("a", "3"), ("c", "4")] {
+            writer.put(name.to_owned(), piece(name, hello));
+        }
+        let order = || shared.lock().pieces.iter().map(|(name, ..)| name.clone()).collect::<String>();
+        assert_eq!(order(), "abc");
+        // One that is replaced while it is written is written again.
+        let (name, number, first, sweep) = shared.next().unwrap();
+        assert_eq!((name.as_str(), sweep), ("a", true));
+        writer.put("a".to_owned(), piece("a", "5"));
+        assert!(write(temp.path(), &name, &first, sweep).is_ok());
+        assert!(shared.lock().pieces.front().is_some_and(|(_, latest, _)| *latest != number));
+        shared.work();
+        assert!(order().is_empty() && !*shared.busy.borrow());
+        writer.put("d".to_owned(), piece("d", "6"));
+        writer.finish().await;
+        let folder = Folder::find(temp.path()).unwrap().unwrap();
+        let text = |name: &str| String::from_utf8(folder.read(name, MAX_FILE).unwrap()).unwrap();
+        for (name, hello) in [("a", "5"), ("b", "2"), ("c", "4"), ("d", "6")] {
+            assert!(text(name).contains(&format!("\"hello\": {hello}")), "{}", text(name));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_disk_that_does_not_answer_is_not_waited_for_for_ever() {
+        let writer = Writer::new(Some("/nowhere".into()));
+        writer.0.as_ref().unwrap().busy.send_replace(true);
+        writer.put("a".to_owned(), Piece::Single);
+        let begun = tokio::time::Instant::now();
+        writer.finish().await;
+        assert_eq!(begun.elapsed(), AT_THE_END);
+    }
+}
