@@ -38,6 +38,7 @@ Examples:
   mcp-pipe tools                          the tools of every server of mcp_config.json
   mcp-pipe tools calculator --json        those of one server, for a program
   mcp-pipe tools --size                   how much of an assistant's context they take
+  mcp-pipe tools --published              their names where all servers share one connection
   mcp-pipe tools -- npx -y some-server    those of any command";
 
 const CALL_EXAMPLES: &str = "\
@@ -85,9 +86,13 @@ pub enum Command {
         /// Print JSON instead of a table
         #[arg(long)]
         json: bool,
-        /// Print how much of an assistant's context they take: bytes, and tokens by estimate, the largest first
+        /// Print how much of an assistant's context they take: bytes, and tokens by estimate, the largest first; as the
+        /// servers offer them and as they are published
         #[arg(long)]
         size: bool,
+        /// Print what an endpoint calls them if all servers share one connection
+        #[arg(long, conflicts_with = "size")]
+        published: bool,
     },
     /// Start a server, call one of its tools through the whole pipe, print the result, and end
     #[command(after_help = CALL_EXAMPLES)]

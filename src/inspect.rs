@@ -3,6 +3,7 @@
 //! Both start the configured servers as any run does, on a local endpoint, ask there, and stop them again. Results go
 //! to the writer they are given, everything else is the returned error.
 
+mod published;
 mod size;
 mod table;
 
@@ -101,25 +102,46 @@ pub async fn tools(
 ) -> Result<(), InspectError> {
     // Warned about here, with all servers at hand, and not by each pipe.
     let budget = std::mem::replace(&mut config.tool_budget, usize::MAX);
+    let mut specs = config.servers.clone();
+    // What the config makes of the tools is done once: by the pipes, or here, where both sides of it are to be seen.
+    let done = if show == Show::Offer { &mut specs } else { &mut config.servers };
+    done.iter_mut().for_each(|server| server.tools = Arc::default());
     let wanted: Vec<_> = config.servers.iter().map(|s| (s.name.clone(), s.start_timeout + LIST_PATIENCE)).collect();
     at_local_endpoint(config, &stop, serve, async |client| {
         let answers = join_all(wanted.iter().map(|(name, patience)| catalogue(&client, status, name, *patience))).await;
         let (mut found, mut failed) = (Vec::new(), Vec::new());
-        for ((name, _), answer) in wanted.iter().zip(answers) {
+        for (spec, answer) in specs.iter().zip(answers) {
             match answer {
-                Ok(catalogue) => found.push((&**name, catalogue)),
+                Ok(catalogue) => found.push((spec, catalogue)),
                 Err(error) => failed.push(error),
+            }
+        }
+        for (spec, catalogue) in &found {
+            if let Some(what) = spec.tools.doubts(&catalogue.names().collect::<Vec<_>>()) {
+                tracing::warn!(event = "CONFIG_WARNING", server = %spec.name, "{what}");
             }
         }
         let sizes = size::measure(&found);
         for warning in size::warnings(&sizes, budget) {
             tracing::warn!(event = "TOOL_BUDGET", "{warning}");
         }
-        let text = match (show, look) {
-            (Show::Offer, Look::Json) => as_json(&found),
-            (Show::Offer, Look::Table { width, colour }) => table::render(&found, width, colour),
-            (Show::Size, Look::Json) => size::as_json(&sizes, budget),
-            (Show::Size, Look::Table { colour, .. }) => size::render(&sizes, colour),
+        let text = match show {
+            Show::Offer => {
+                let found: Vec<_> =
+                    found.iter().map(|(spec, catalogue)| (&*spec.name, Arc::clone(catalogue))).collect();
+                match look {
+                    Look::Json => as_json(&found),
+                    Look::Table { width, colour } => table::render(&found, width, colour),
+                }
+            }
+            Show::Published => match look {
+                Look::Json => published::as_json(&found),
+                Look::Table { width, colour } => published::render(&found, width, colour),
+            },
+            Show::Size => match look {
+                Look::Json => size::as_json(&sizes, budget),
+                Look::Table { colour, .. } => size::render(&sizes, colour),
+            },
         };
         // A table of nothing says nothing.
         if !found.is_empty() || matches!(look, Look::Json) {

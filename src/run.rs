@@ -85,8 +85,12 @@ async fn perform(
     let out = &mut io::stdout();
     match command {
         Command::Run(_) => serve(config, &status, stop, pipes).await?,
-        Command::Tools { json, size, .. } => {
-            let show = if size { Show::Size } else { Show::Offer };
+        Command::Tools { json, size, published, .. } => {
+            let show = match (size, published) {
+                (true, _) => Show::Size,
+                (false, true) => Show::Published,
+                (false, false) => Show::Offer,
+            };
             let look = if json { Look::Json } else { inspect::table_for_stdout(config.plain) };
             inspect::tools(config, show, look, &status, stop, pipes, out).await?;
         }

@@ -8,7 +8,6 @@ use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 use crate::local::Catalogue;
 
-const HEAD: [&str; 4] = ["SERVER", "TOOL", "PARAMETERS", "DESCRIPTION"];
 const GAP: usize = 2;
 /// Narrower than this a column tells nothing; the table is then wider than the terminal.
 const MIN_COLUMN: usize = 12;
@@ -18,6 +17,8 @@ const MIN_COLUMN: usize = 12;
 pub enum Show {
     /// What they are for, and what they take.
     Offer,
+    /// What an endpoint is shown if all servers share one connection: their names there.
+    Published,
     /// How much of an assistant's context they take.
     Size,
 }
@@ -25,8 +26,9 @@ pub enum Show {
 /// How the tools are shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Look {
-    /// For a program: `{"servers":[{"name","serverInfo","tools"}]}`, tools as they are published; with [`Show::Size`]
-    /// `bytes` and `estimatedTokens` of all, of each server and of each tool.
+    /// For a program: `{"servers":[{"name","serverInfo","tools"}]}`, tools as they are published; with [`Show::Published`]
+    /// `ownNames` besides, the servers' own by the published ones; with [`Show::Size`] `bytes` and `estimatedTokens` of all, of
+    /// each server and of each tool, and the same as `offered`.
     Json,
     /// For a person.
     Table {
@@ -39,33 +41,54 @@ pub enum Look {
 
 /// One line per tool, under a head.
 pub(super) fn render(found: &[(&str, Arc<Catalogue>)], width: Option<usize>, colour: bool) -> String {
-    let rows: Vec<[String; 4]> =
-        found.iter().flat_map(|(server, catalogue)| catalogue.tools.iter().map(|tool| row(server, tool))).collect();
-    let mut widths = HEAD.map(UnicodeWidthStr::width);
-    for row in &rows {
-        for (width, cell) in widths.iter_mut().zip(row) {
-            *width = (*width).max(cell.width());
-        }
-    }
-    if let Some(width) = width {
-        fit(&mut widths, width);
-    }
-    let mut text = String::new();
-    let head = line(&HEAD.map(str::to_owned), &widths);
-    let _ = if colour { writeln!(text, "\x1b[1m{head}\x1b[0m") } else { writeln!(text, "{head}") };
-    for row in &rows {
-        text.push_str(&line(row, &widths));
-        text.push('\n');
-    }
+    let rows = found.iter().flat_map(|(server, catalogue)| catalogue.tools.iter().map(|tool| row(server, tool)));
+    let rows = Rows { head: ["SERVER", "TOOL", "PARAMETERS", "DESCRIPTION"], whole: 2, rows: rows.collect() };
+    let mut text = rows.draw(width, colour);
     for (server, _) in found.iter().filter(|(_, catalogue)| catalogue.tools.is_empty()) {
         let _ = writeln!(text, "{server} offers no tools.");
     }
     text
 }
 
+/// Lines of four cells under a head.
+pub(super) struct Rows {
+    pub(super) head: [&'static str; 4],
+    /// So many columns are never cut, from the left.
+    pub(super) whole: usize,
+    pub(super) rows: Vec<[String; 4]>,
+}
+
+impl Rows {
+    /// As text, fitted to a terminal of so many columns.
+    pub(super) fn draw(&self, width: Option<usize>, colour: bool) -> String {
+        let mut widths = self.head.map(UnicodeWidthStr::width);
+        for row in &self.rows {
+            for (width, cell) in widths.iter_mut().zip(row) {
+                *width = (*width).max(cell.width());
+            }
+        }
+        if let Some(width) = width {
+            fit(&mut widths, self.whole, width);
+        }
+        let mut text = String::new();
+        let head = line(&self.head.map(str::to_owned), &widths);
+        let _ = if colour { writeln!(text, "\x1b[1m{head}\x1b[0m") } else { writeln!(text, "{head}") };
+        for row in &self.rows {
+            text.push_str(&line(row, &widths));
+            text.push('\n');
+        }
+        text
+    }
+}
+
 fn row(server: &str, tool: &Value) -> [String; 4] {
-    let description = tool["description"].as_str().unwrap_or_default().trim().lines().next().unwrap_or_default();
-    [server, tool["name"].as_str().unwrap_or("?"), &parameters(&tool["inputSchema"]), description].map(printable)
+    let name = tool["name"].as_str().unwrap_or("?");
+    [server, name, &parameters(&tool["inputSchema"]), first_line(&tool["description"])].map(printable)
+}
+
+/// The first line of a text.
+pub(super) fn first_line(text: &Value) -> &str {
+    text.as_str().unwrap_or_default().trim().lines().next().unwrap_or_default()
 }
 
 /// `a: number, b?: string[]`: a question mark for what may be left out.
@@ -109,12 +132,14 @@ pub(super) fn printable(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
-/// Takes from the last two columns what is too much: names have to be whole to be used.
-fn fit(widths: &mut [usize; 4], available: usize) {
-    let names = widths[0] + widths[1] + 3 * GAP;
+/// Takes from the columns behind the `whole` ones what is too much: names have to be whole to be used.
+fn fit(widths: &mut [usize; 4], whole: usize, available: usize) {
+    let names: usize = widths.iter().take(whole).sum::<usize>() + 3 * GAP;
     let rest = available.saturating_sub(names);
     let [_, _, parameters, description] = widths;
-    if *parameters + *description > rest {
+    if whole > 2 {
+        *description = (*description).min(rest.max(MIN_COLUMN));
+    } else if *parameters + *description > rest {
         // The description gets half at least, and what the parameters leave.
         *parameters = (*parameters).min((rest / 2).max(rest.saturating_sub(*description)).max(MIN_COLUMN));
         *description = (*description).min(rest.saturating_sub(*parameters).max(MIN_COLUMN));

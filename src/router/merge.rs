@@ -240,6 +240,13 @@ impl Merge {
         self.deadlines.arm(server, self.members[server].next_tick());
     }
 
+    /// What an endpoint is shown of tools, as far as they are known: the result of `tools/list` (MCP, server/tools), and of each
+    /// name in it whose it is, and what it is called there.
+    pub fn tools(&mut self) -> (&[u8], &Table) {
+        let published = self.published();
+        (published.result(ListKind::Tools), published.table(ListKind::Tools))
+    }
+
     /// What is published, as of now.
     fn published(&mut self) -> &Published {
         if std::mem::take(&mut self.stale) {

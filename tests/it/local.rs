@@ -5,7 +5,7 @@ use std::process::Output;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::harness::{Setup, calculator_entry, config, fixture_entry};
+use crate::harness::{Agent, Setup, Takes, calculator_entry, config, fixture_entry};
 
 fn calculator() -> Setup {
     Setup::new().config(&config([("calculator", calculator_entry())]))
@@ -129,6 +129,54 @@ async fn tools_size_measures_each_tool_and_warns_above_the_budget() {
     assert!(bytes.len() == 5 && bytes.is_sorted_by(|a, b| a >= b), "{stdout}");
     assert_eq!(value["bytes"].as_u64(), Some(bytes.iter().sum()));
     assert!(stderr.contains("TOOL_BUDGET") && stderr.contains("above the toolBudget of 100"), "{stderr}");
+}
+
+/// Three servers with the same tools, each by other rules.
+fn edited() -> Value {
+    let mut servers = config(["a", "b", "c"].map(|name| (name, fixture_entry(&[]))));
+    servers["mcpServers"]["a"]["tools"] = json!({"deny": ["big"], "rename": {"add": "plus"}});
+    servers["mcpServers"]["b"]["tools"] = json!({"allow": ["echo", "touch"], "describe": {"*": "Does it."}});
+    servers["mcpServers"]["b"]["slim"] = true.into();
+    servers["mcpServers"]["c"]["tools"] = json!({"allow": ["big"]});
+    servers
+}
+
+#[tokio::test]
+async fn published_names_are_those_that_an_endpoint_reads_on_one_connection() {
+    let (_, stdout, stderr) = run(Setup::new().config(&edited()), &["tools", "--published", "--json"]).await;
+    let value: Value = serde_json::from_str(&stdout).unwrap_or_else(|error| panic!("{error}: {stdout}{stderr}"));
+    let tools = value["servers"].as_array().unwrap().iter().flat_map(|server| server["tools"].as_array().unwrap());
+    let mut printed: Vec<_> = tools.map(|tool| tool["name"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(value["servers"][0]["ownNames"]["plus"], "add", "{stdout}");
+    let agent = Agent::bind("/mcp/", Takes::Newest).await;
+    let mut servers = edited();
+    servers["endpoint"] = agent.url("t").into();
+    let daemon = Setup::new().config(&servers).args(["--mode", "multiplex"]).start("info");
+    let seen = agent.wait_for("the tools", |seen| seen.last().is_some_and(|seen| seen.tools.is_some())).await;
+    let mut read = seen.last().unwrap().tools.clone().unwrap();
+    printed.sort_unstable();
+    read.sort_unstable();
+    assert_eq!(printed, read);
+    assert!(read.iter().any(|name| name == "a__echo") && read.iter().any(|name| name == "big"), "{read:?}");
+    daemon.stop().await;
+    let (_, stdout, _) = run(Setup::new().config(&edited()), &["tools", "--published"]).await;
+    assert!(stdout.lines().any(|line| line.starts_with("a       add    plus          ")), "{stdout}");
+}
+
+#[tokio::test]
+async fn sizes_are_shown_as_offered_and_as_published() {
+    let (_, stdout, stderr) = run(Setup::new().config(&edited()), &["tools", "--size", "--json"]).await;
+    let value: Value = serde_json::from_str(&stdout).unwrap_or_else(|error| panic!("{error}: {stdout}{stderr}"));
+    let of = |server: usize| {
+        let server = &value["servers"][server];
+        (server["offered"]["bytes"].as_u64().unwrap(), server["bytes"].as_u64().unwrap())
+    };
+    let (offered, published) = of(1);
+    assert!(published < offered && of(0).0 == offered && of(0).1 < offered, "{stdout}");
+    assert_eq!(value["servers"][2]["tools"].as_array().unwrap().len(), 1, "{stdout}");
+    assert!(value["servers"][2]["unpublished"].as_array().unwrap().len() > 5, "{stdout}");
+    let (_, stdout, _) = run(Setup::new().config(&edited()), &["tools", "--size"]).await;
+    assert!(stdout.lines().next().unwrap().ends_with("OFFERED  TOKENS  PUBLISHED  TOKENS"), "{stdout}");
 }
 
 #[tokio::test]
