@@ -51,7 +51,7 @@ pub enum Takeover {
     Unlikely,
     /// A regular close without a reason.
     Possible,
-    /// The endpoint says so, in words that are known ([`cloud::TAKEOVER`]).
+    /// The endpoint says so, in words that are known (`cloud::TAKEOVER`).
     Certain,
 }
 
