@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use serde_json::json;
 use tokio::sync::mpsc;
 
-use crate::harness::{Agent, Setup, Takes, calculator_entry, config, field, fixture_entry, within};
+use crate::harness::{Agent, Setup, Takes, calculator_entry, config, example, field, fixture_entry, within};
 
 /// A terminal: the end that a person looks at, and the one that a program writes to.
 fn terminal() -> (OwnedFd, OwnedFd) {
@@ -91,6 +92,37 @@ async fn at_a_terminal_lines_are_short_in_local_time_and_a_summary_says_when_all
 async fn at_a_terminal_with_colours_what_a_server_says_is_dim() {
     let lines = seen(two().env("TERM", "xterm")).await;
     assert!(lines.iter().any(|line| line.contains("[calculator]\u{1b}[0m \u{1b}[2m│ ")), "{lines:#?}");
+}
+
+/// Without what differs from run to run and from machine to machine, and in an order that does not.
+fn timeless<'a>(lines: impl Iterator<Item = &'a str>) -> Vec<String> {
+    let digits = |line: &str| {
+        let mut plain = String::new();
+        for c in line.replace("python3", "python").replace(" ms", " s").chars() {
+            match c {
+                '0'..='9' | '.' if plain.ends_with('0') => {}
+                '0'..='9' => plain.push('0'),
+                c => plain.push(c),
+            }
+        }
+        plain
+    };
+    let mut lines: Vec<String> = lines.filter(|line| !line.contains("there is no python here")).map(digits).collect();
+    lines.sort_unstable();
+    lines
+}
+
+#[tokio::test]
+async fn the_output_on_the_readmes_first_screen_is_real() {
+    let shipped = |name: &str| std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).unwrap();
+    let readme = shipped("README.md");
+    let (_, block) = readme.split_once("mcp-pipe --local\n```\n\n```text\n").expect("a command and its output");
+    let (block, _) = block.split_once("```").unwrap();
+    let config =
+        shipped("mcp_config.json").replace("examples/calculator.py", &example("calculator.py").display().to_string());
+    let setup = Setup::new().file("mcp_config.json", &config).args(["--local"]).env("NO_COLOR", "1");
+    let lines = seen(setup).await;
+    assert_eq!(timeless(lines.iter().map(String::as_str)), timeless(block.lines()), "{lines:#?}");
 }
 
 #[tokio::test]
