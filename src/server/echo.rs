@@ -5,7 +5,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 /// Most lines of a life that are known again in the next: more than a program says before it dies at its start.
 const LINES: usize = 256;
-/// A run of so many digits differs from life to life: a date, a process number, an address.
+/// Shortest run of digits that is taken to differ from life to life: a date, a process number, a port of the moment.
 const LONG: usize = 4;
 
 /// The lines of a server's stderr in this life and in the one before it.
