@@ -4,4 +4,5 @@ pub mod cloud;
 pub mod envelope;
 pub mod handshake;
 pub mod lists;
+pub mod object;
 pub mod reply;

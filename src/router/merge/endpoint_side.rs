@@ -8,10 +8,10 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::*;
+use crate::mcp::object;
 use crate::mcp::reply::{INVALID_PARAMS, METHOD_NOT_FOUND};
 use crate::router::edits::Edits;
 use crate::router::lane::{Call, MAX_WAITING, Terms};
-use crate::tools::object;
 use crate::tools::size::{Size, count_of_all};
 
 /// A request of a method that nobody knows is kept for the next server up to this size, in bytes.

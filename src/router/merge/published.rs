@@ -11,8 +11,8 @@ use super::Member;
 use crate::catalogue::Lists;
 use crate::config::Naming;
 use crate::mcp::lists::ListKind;
+use crate::mcp::object;
 use crate::router::{ServerIndex, names, uris};
-use crate::tools::object;
 
 /// What an answer has around its list, in bytes; ids are at most 1 KiB.
 const ENVELOPE: usize = 2048;
