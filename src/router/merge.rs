@@ -18,6 +18,7 @@
 
 mod deadlines;
 mod endpoint_side;
+mod page;
 mod published;
 mod server_side;
 mod shelf;

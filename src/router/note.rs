@@ -79,6 +79,20 @@ pub enum What<'a> {
         /// Its words, or ours.
         error: String,
     },
+    /// Not all of a list of the server was read, so the rest is not published.
+    ListCut {
+        /// The request.
+        list: &'static str,
+        /// Why not.
+        why: String,
+    },
+    /// What the server says of itself is not all as MCP has it. What the endpoint sees of it is.
+    Odd {
+        /// The request that it answered.
+        method: &'static str,
+        /// What is odd.
+        what: String,
+    },
     /// Not all that the server has fits into a message.
     ListTooLong {
         /// The largest message, in bytes.
@@ -159,6 +173,12 @@ impl fmt::Display for Note<'_> {
             }
             What::NotListed { list, error } => {
                 write!(f, "the server did not answer {list}: {error}; what it has of that is not published yet")
+            }
+            What::ListCut { list, why } => {
+                write!(f, "the server's answer to {list} was cut: {why}; what follows is not published")
+            }
+            What::Odd { method, what } => {
+                write!(f, "in the server's answer to {method}, not all is as MCP has it, and was mended: {what}")
             }
             What::ListTooLong { max } => write!(
                 f,

@@ -5,8 +5,6 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
-use serde::Deserialize;
-
 use super::Member;
 use crate::catalogue::Lists;
 use crate::config::Naming;
@@ -18,7 +16,7 @@ use crate::router::{ServerIndex, names, uris};
 const ENVELOPE: usize = 2048;
 
 /// Templates of one server that are published: each URI that is not listed is compared with all of them.
-const MAX_TEMPLATES: usize = 500;
+pub(super) const MAX_TEMPLATES: usize = 500;
 
 /// Whose something is, and what that server calls it.
 type Way = (ServerIndex, Arc<str>);
@@ -36,25 +34,11 @@ pub(super) struct Published {
     pub(super) left_out: BTreeSet<ServerIndex>,
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Key<'a> {
-    #[serde(borrow)]
-    name: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    uri: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    uri_template: Option<Cow<'a, str>>,
-}
-
 /// By what an item is known to its server; `None` for one that is no item.
-fn key(item: &str, kind: ListKind) -> Option<Cow<'_, str>> {
-    let key: Key<'_> = serde_json::from_str(item).ok()?;
-    match kind {
-        ListKind::Tools | ListKind::Prompts => key.name,
-        ListKind::Resources => key.uri,
-        ListKind::Templates => key.uri_template,
-    }
+pub(super) fn key(item: &str, kind: ListKind) -> Option<Cow<'_, str>> {
+    let members = object::members(item)?;
+    let key = members.iter().rfind(|member| member.name() == kind.key())?;
+    object::text_of(key.value)
 }
 
 /// The server's own names of its tools.
@@ -192,14 +176,11 @@ fn items(kind: ListKind, members: &[Member]) -> Vec<Item<'_>> {
 }
 
 fn definition<'a>(kind: ListKind, item: &Item<'a>, name: &str, members: &[Member]) -> Cow<'a, str> {
-    let member = match kind {
-        ListKind::Tools => return members[item.server].policy.definition(item.raw, &item.own, name).into(),
-        ListKind::Prompts => "name",
-        ListKind::Resources => "uri",
-        ListKind::Templates => "uriTemplate",
-    };
+    if kind == ListKind::Tools {
+        return members[item.server].policy.definition(item.raw, &item.own, name).into();
+    }
     if *name == *item.own {
         return item.raw.into();
     }
-    object::with_member(item.raw, member, name).map_or(item.raw.into(), Into::into)
+    object::with_member(item.raw, kind.key(), name).map_or(item.raw.into(), Into::into)
 }
