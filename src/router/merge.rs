@@ -33,7 +33,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use self::deadlines::{Deadlines, Due};
-use self::published::{Published, Table};
+use self::published::{LeftOut, Published, Table};
 use self::shelf::Shelf;
 use super::desk::{Desk, Message, Received};
 use super::held::Held;
@@ -183,6 +183,8 @@ pub struct Merge {
     /// Requests with a name that nobody has yet.
     unrouted: Held,
     published: Published,
+    /// What was last told of what did not fit into the lists.
+    told_left_out: [LeftOut; 4],
     /// What is published is out of date.
     stale: bool,
     deadlines: Deadlines,
@@ -227,6 +229,7 @@ impl Merge {
             owed: Vec::new(),
             unrouted: Held::default(),
             published: Published::default(),
+            told_left_out: Default::default(),
             stale: true,
             deadlines: Deadlines::default(),
             level: None,

@@ -95,6 +95,10 @@ pub enum What<'a> {
     },
     /// Not all that the server has fits into a message.
     ListTooLong {
+        /// The request.
+        list: &'static str,
+        /// How many items of the server are left out.
+        items: usize,
         /// The largest message, in bytes.
         max: usize,
     },
@@ -180,9 +184,9 @@ impl fmt::Display for Note<'_> {
             What::Odd { method, what } => {
                 write!(f, "in the server's answer to {method}, not all is as MCP has it, and was mended: {what}")
             }
-            What::ListTooLong { max } => write!(
+            What::ListTooLong { list, items, max } => write!(
                 f,
-                "not all that the server offers fits into a message of {max} bytes (maxFrameSize); publish less by \"tools\", or set \"slim\": true"
+                "not all that the server offers fits into a message of {max} bytes (maxFrameSize): {items} of its items are left out of {list}; publish less by \"tools\", or set \"slim\": true"
             ),
             What::DoubtfulTools { what } => f.write_str(what),
             What::ToolsRead { size: Size { bytes, tokens }, .. } => {

@@ -113,8 +113,13 @@ impl Merge {
         self.seen.tables[k] = Some(self.published.table(kind).clone());
         self.seen.told[k] = None;
         // Once for what is published, not for each who reads it.
-        for server in std::mem::take(&mut self.published.left_out) {
-            out.note(Note::of(server, What::ListTooLong { max: self.max_result }));
+        let left_out = self.published.left_out(kind);
+        if *left_out != self.told_left_out[k] {
+            for (server, items) in left_out {
+                let what = What::ListTooLong { list: kind.method(), items: *items, max: self.max_result };
+                out.note(Note::of(*server, what));
+            }
+            self.told_left_out[k] = left_out.clone();
         }
         if kind == ListKind::Tools {
             let list = String::from_utf8_lossy(self.published.result(kind));

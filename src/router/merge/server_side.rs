@@ -108,7 +108,10 @@ impl Merge {
 
     /// What a server says of itself at its handshake; what is odd in that is told, once.
     fn read_welcome(&mut self, server: ServerIndex, result: &[u8], out: &mut dyn Out) -> Welcome {
-        let (welcome, odd) = Welcome::mended(result);
+        let (welcome, mut odd) = Welcome::mended(result);
+        if self.members.len() > 1 {
+            odd.extend(union::too_large(&welcome));
+        }
         if let Some(what) = self.members[server].shelf.oddity(odd.join("; ")) {
             out.note(Note::of(server, What::Odd { method: "initialize", what }));
         }

@@ -980,7 +980,11 @@ fn a_list_never_grows_beyond_what_the_endpoint_takes() {
     rig.link_up();
     rig.handshake();
     assert_eq!(rig.tools(), ["two"]);
-    assert!(rig.sink.notes.iter().any(|note| note.contains("maxFrameSize")));
+    let told = |rig: &Rig| rig.sink.notes.iter().filter(|note| note.contains("maxFrameSize")).count();
+    assert_eq!(told(&rig), 1);
+    rig.offers[1] = offer(&["two", "three"]);
+    rig.server(1, CHANGED);
+    assert_eq!((rig.tools(), told(&rig)), (vec!["two".to_owned(), "three".into()], 1), "it was said");
 }
 
 const CHANGED: &str = r#"{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}"#;

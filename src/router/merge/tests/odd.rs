@@ -294,3 +294,19 @@ fn why_a_list_fails_is_told_once_as_long_as_it_is_the_same() {
     };
     assert_eq!((told(&mut rig, "locked"), told(&mut rig, "locked"), told(&mut rig, "broken")), (1, 0, 1));
 }
+
+#[test]
+fn a_server_that_lists_more_than_there_is_room_for_takes_none_of_the_others() {
+    // The largest message is 1 MiB.
+    let large = |names: &[String]| {
+        let tool = |name| json!({"name": name, "description": "x".repeat(100_000), "inputSchema": {"type": "object"}});
+        json!({"capabilities": {"tools": {}}, "tools/list": {"tools": names.iter().map(tool).collect::<Vec<_>>()}})
+    };
+    let names: Vec<String> = (0..20).map(|n| format!("a{n}")).collect();
+    let mut rig = Rig::new(specs(&["a", "b", "c"]), vec![large(&names), good("b"), large(&names[..2])], vec![]);
+    rig.begin();
+    let listed = rig.tools();
+    let of = |prefix: &str| listed.iter().filter(|name| name.starts_with(prefix)).count();
+    assert_eq!((of("b_t"), of("c__a")), (1, 2), "{listed:?}");
+    assert!((7..=8).contains(&(listed.len() - 3)), "{listed:?}");
+}
