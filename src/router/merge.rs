@@ -17,6 +17,7 @@
 //! speaks.
 
 mod deadlines;
+mod elsewhere;
 mod endpoint_side;
 mod page;
 mod published;
@@ -316,6 +317,7 @@ impl Router for Merge {
         member.shelf.down();
         member.lane.down(gone, &mut self.desk, now, out);
         self.deadlines.retain_calls(|of, _| of != server);
+        self.search_for_strays(server, now, out);
         self.stale |= !self.members[server].keep_listed;
         self.answer_waiting(now, out);
     }
@@ -365,7 +367,7 @@ impl Router for Merge {
         self.desk.tick(now, out);
         for due in self.deadlines.expired(now) {
             match due {
-                Due::Call(server, id) => self.expire_call(server, id, out),
+                Due::Call(server, id) => self.expire_call(server, id, now, out),
                 Due::Member(server) => {
                     self.members[server].lane.tick(&mut self.desk, now, out);
                     self.check_server(server, now, out);

@@ -146,6 +146,27 @@ impl Published {
         still.or(now).cloned()
     }
 
+    /// What else is published that its server calls so: several, where several servers have it.
+    pub(super) fn aliases(&self, kind: ListKind, own: &str) -> Vec<String> {
+        let mut aliases: Vec<_> = self.tables[kind as usize].iter().filter(|(_, (_, it))| **it == *own).collect();
+        aliases.sort_by_key(|(_, (server, _))| *server);
+        aliases.into_iter().map(|(name, _)| name.to_string()).collect()
+    }
+
+    /// The same of a resource: what lists it or has a template that covers it.
+    pub(super) fn resource_aliases(&self, uri: &str) -> Vec<String> {
+        let listed = self.aliases(ListKind::Resources, uri);
+        if !listed.is_empty() {
+            return listed;
+        }
+        let templates = self.tables[ListKind::Templates as usize].iter();
+        let ways = templates.map(|(name, (server, own))| (*server, &**name, &**own));
+        let mut covering: Vec<_> = ways.filter(|(_, _, own)| *own == uri || uris::template_matches(own, uri)).collect();
+        covering.sort_unstable();
+        let fronts = covering.into_iter().map(|(_, name, own)| name.strip_suffix(own).unwrap_or_default());
+        fronts.map(|front| format!("{front}{uri}")).collect()
+    }
+
     /// Who has a resource: listed, or covered by a template. `read`: what the endpoint has read, of each kind; see
     /// [`Published::find`].
     pub(super) fn find_resource(&self, uri: &str, read: &[Option<Arc<Table>>; 4]) -> Option<(ServerIndex, String)> {

@@ -40,6 +40,7 @@ impl Merge {
             Some((Flight::Call(_), _)) | None => {
                 let Merge { deadlines, members, .. } = self;
                 deadlines.retain_calls(|server, id| members[server].lane.has(id));
+                self.search_for_strays(server, now, out);
             }
         }
     }
@@ -77,15 +78,11 @@ impl Merge {
                     if let Some(deadline) = terms.deadline {
                         self.deadlines.remove_call(server, number, deadline);
                     }
-                    if let Some((next, request)) = terms.elsewhere
-                        && e.error
-                        && [METHOD_NOT_FOUND, INVALID_PARAMS, RESOURCE_NOT_FOUND].contains(&Failure::read(frame).code)
-                        && let Some(asked) = envelope::scan_one(&request)
+                    if let Some(mut search) = terms.search
+                        && let Some(rank) = search.goes_on(frame, e)
                     {
-                        let (own, method) = (call.id().to_vec(), call.method().to_vec());
-                        let request =
-                            Request { frame: &request, envelope: &asked, id: &own, method: &method, now: call.since };
-                        return self.elsewhere(next, &request, call, Some((frame, id)), out);
+                        search.keep(rank, frame, id, call.id());
+                        return self.search_on(call, search, now, out);
                     }
                     cut = terms.max_result.zip(result).and_then(|(max, result)| cut_result(result, max));
                 }
