@@ -2,6 +2,10 @@
 
 pub mod cloud;
 pub mod envelope;
+pub(crate) mod failure;
 pub mod handshake;
 pub mod lists;
+pub(crate) mod mend;
+pub mod object;
 pub mod reply;
+pub(crate) mod shape;

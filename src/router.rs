@@ -22,6 +22,7 @@ pub mod note;
 pub mod passthrough;
 mod request;
 mod rotation;
+mod search;
 mod silence;
 pub mod turns;
 pub mod uris;

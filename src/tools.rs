@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use wildmatch::WildMatch;
 
+use crate::mcp::object;
 use crate::words::closest;
 
 pub mod cut;
-pub mod object;
 pub mod size;
 #[cfg(test)]
 mod tests;

@@ -89,7 +89,7 @@ pub(super) fn read(text: &str) -> Result<Memory, String> {
 #[expect(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
     use super::*;
-    use crate::tools::object::tests::raw_value;
+    use crate::mcp::object::tests::raw_value;
     use proptest::prelude::*;
 
     #[test]

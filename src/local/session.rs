@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::{Catalogue, RpcError};
-use crate::mcp::cloud;
+use crate::mcp::{cloud, mend};
 
 /// The cloud's first message, member for member.
 const INITIALIZE: &str = r#"{"id":0,"jsonrpc":"2.0","method":"initialize","params":{"protocolVersion":"2024-11-05","capabilities":{"sampling":{},"roots":{"listChanged":false}},"clientInfo":{"name":"xz-mcp-broker","version":"0.0.1"}}}"#;
@@ -181,7 +181,7 @@ impl<T> Session<T> {
         if matches!(self.phase, Phase::Closed) {
             return Vec::new();
         }
-        let mut message = match serde_json::from_str(text) {
+        let mut message = match mend::parse(text.as_bytes()) {
             Ok(Value::Object(message)) => message,
             Ok(_) => return vec![Output::Odd("a message that is no JSON object".to_owned())],
             Err(error) => return vec![Output::Odd(format!("a message that is not JSON: {error}"))],
@@ -249,10 +249,13 @@ impl<T> Session<T> {
         if let Some(Value::Array(more)) = page.get_mut("tools").map(Value::take) {
             tools.extend(more);
         }
-        if let Some(cursor) = page.get("nextCursor").and_then(Value::as_str) {
+        // A text, or a number, as some have it; an empty text stands for nothing.
+        let cursor =
+            page.get("nextCursor").filter(|cursor| **cursor != "" && (cursor.is_string() || cursor.is_number()));
+        if let Some(cursor) = cursor {
             if cursors.len() + 1 >= MAX_PAGES {
                 out.push(Output::Odd(format!("a list of tools with more than {MAX_PAGES} pages, cut off there")));
-            } else if cursors.insert(cursor.to_owned()) {
+            } else if cursors.insert(cursor.to_string()) {
                 let params = json!({"cursor": cursor});
                 return vec![self.ask("tools/list", Some(params), Asked::Tools)];
             } else {

@@ -1,9 +1,9 @@
 //! What was said in a handshake, so that it can be said again (MCP, lifecycle/initialization).
 
 use serde_json::Value;
-use serde_json::value::RawValue;
 
-use crate::mcp::envelope::without_controls;
+use super::envelope::without_controls;
+use super::{mend, object, shape};
 
 /// The legacy versions of MCP, oldest first. Dates compare as text.
 const VERSIONS: [&str; 4] = ["2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25"];
@@ -22,7 +22,7 @@ impl Hello {
     /// Reads the parameters; what is missing is taken as empty.
     pub fn read(params: &[u8]) -> Self {
         let params = &*without_controls(params);
-        let v: Value = serde_json::from_slice(params).unwrap_or_default();
+        let v = parsed(params);
         Hello {
             params: params.into(),
             // A date; it is kept while the answer is waited for, so no more than that.
@@ -35,10 +35,7 @@ impl Hello {
     /// no server, what it can do does.
     pub fn agrees_with(&self, other: &Hello) -> bool {
         // The parameters may be anything that JSON has.
-        let what = |hello: &Hello| {
-            let params = serde_json::from_slice::<Value>(&hello.params).ok()?;
-            params.get("capabilities").cloned()
-        };
+        let what = |hello: &Hello| parsed(&hello.params).get("capabilities").cloned();
         self.version == other.version && what(self) == what(other)
     }
 
@@ -54,6 +51,11 @@ impl Hello {
     }
 }
 
+/// JSON, whatever is odd about it; null if it is none.
+fn parsed(json: &[u8]) -> Value {
+    mend::parse(json).unwrap_or_default()
+}
+
 /// The names of what was declared.
 fn capabilities(v: &Value) -> Vec<String> {
     v["capabilities"].as_object().map(|c| c.keys().cloned().collect()).unwrap_or_default()
@@ -62,6 +64,8 @@ fn capabilities(v: &Value) -> Vec<String> {
 /// The version to speak with an endpoint that asked for `asked`, in front of servers of which the newest speaks `spoken`.
 pub fn common<'a>(asked: &'a str, spoken: Option<&'a str>) -> &'a str {
     let known = VERSIONS.contains(&asked);
+    // Older than all that there are is none.
+    let spoken = spoken.map(|spoken| spoken.max(VERSIONS[0]));
     match spoken {
         Some(spoken) if !known || spoken < asked => spoken,
         None if !known => VERSIONS[VERSIONS.len() - 1],
@@ -78,17 +82,24 @@ pub struct Welcome {
     capabilities: Vec<String>,
 }
 
-#[derive(serde::Deserialize)]
-struct Members<'a> {
-    #[serde(rename = "protocolVersion", borrow)]
-    version: Option<&'a RawValue>,
-}
-
 impl Welcome {
-    /// Reads the result.
+    /// Reads the result, which stays as it was sent.
     pub fn read(result: &[u8]) -> Self {
-        let result = &*without_controls(result);
-        let v: Value = serde_json::from_slice(result).unwrap_or_default();
+        let result = without_controls(result);
+        Welcome::of(&result)
+    }
+
+    /// Reads the result, and mends it for clients that take MCP at its word; what was odd, in words.
+    pub(crate) fn mended(result: &[u8]) -> (Self, Vec<String>) {
+        let result = without_controls(result);
+        match mend::mend(&String::from_utf8_lossy(&result), &shape::WELCOME) {
+            Some(mended) => (Welcome::of(mended.text.as_bytes()), mended.odd),
+            None => (Welcome::of(b"{}"), Vec::new()),
+        }
+    }
+
+    fn of(result: &[u8]) -> Self {
+        let v = parsed(result);
         Welcome {
             result: result.into(),
             version: v["protocolVersion"].as_str().unwrap_or_default().to_string(),
@@ -103,7 +114,7 @@ impl Welcome {
 
     /// The same, parsed; null if it is no JSON.
     pub fn value(&self) -> Value {
-        serde_json::from_slice(&self.result).unwrap_or_default()
+        parsed(&self.result)
     }
 
     /// Whether the server declared a capability.
@@ -118,7 +129,7 @@ impl Welcome {
 
     /// The server's name and version, for the log.
     pub fn identity(&self) -> String {
-        let v: Value = serde_json::from_slice(&self.result).unwrap_or_default();
+        let v = self.value();
         let of = |key| v["serverInfo"][key].as_str().unwrap_or("?");
         format!("{} {}, MCP {}", of("name"), of("version"), self.version)
     }
@@ -130,12 +141,10 @@ impl Welcome {
         let ours = self.version.as_str();
         if VERSIONS.contains(&version)
             && version < ours
-            && let Ok(m) = serde_json::from_slice::<Members<'_>>(&self.result)
-            && let Some(old) = m.version
+            && let Ok(result) = str::from_utf8(&self.result)
+            && let Some(changed) = object::with_member(result, "protocolVersion", version)
         {
-            let at = old.get().as_ptr() as usize - self.result.as_ptr() as usize;
-            let (before, after) = (&self.result[..at], &self.result[at + old.get().len()..]);
-            return [before, b"\"", version.as_bytes(), b"\"", after].concat();
+            return changed.into_bytes();
         }
         self.result.to_vec()
     }
@@ -165,6 +174,38 @@ mod tests {
         assert!(h.can_answer("roots/list") && h.can_answer("sampling/createMessage") && h.can_answer("custom/thing"));
         assert!(!h.can_answer("elicitation/create"));
         assert!(!Hello::read(b"null").can_answer("roots/list"));
+    }
+
+    #[test]
+    fn what_is_odd_in_a_handshake_costs_itself_and_nothing_beside_it() {
+        let odd = br#"{"x":1e999,"instructions":"a\ud83d","capabilities":{"resources":[],"prompts":{"listChanged":true}},"protocolVersion":"2025-06-18","serverInfo":{"name":"n\ud83d","version":"2"}}"#;
+        let raw = Welcome::read(odd);
+        assert!(raw.can("resources") && raw.can("prompts"));
+        assert_eq!(raw.identity(), "n\u{fffd} 2, MCP 2025-06-18");
+        assert_eq!(raw.result(), odd, "it passes as it is");
+        let old = String::from_utf8(raw.result_for("2024-11-05")).unwrap();
+        assert_eq!(old, String::from_utf8_lossy(odd).replace("2025-06-18", "2024-11-05"));
+        let (mended, said) = Welcome::mended(odd);
+        assert!(mended.can("resources") && mended.can("prompts"));
+        assert_eq!(mended.value()["capabilities"]["resources"], serde_json::json!({}));
+        assert_eq!(said.len(), 3, "{said:?}");
+        let hello = Hello::read(
+            br#"{"protocolVersion":"2024-11-05","capabilities":{"roots":{}},"clientInfo":{"name":"\ud83d"},"n":1e999}"#,
+        );
+        assert!(hello.can_answer("roots/list") && hello.version == "2024-11-05");
+    }
+
+    #[test]
+    fn a_version_is_never_one_that_nobody_speaks() {
+        for (asked, spoken, want) in [
+            ("2025-06-18", Some(""), "2024-11-05"),
+            ("2025-06-18", Some("1.0"), "2024-11-05"),
+            ("2025-06-18", Some("2025-03-26"), "2025-03-26"),
+            ("2025-06-18", Some("2026-07-28"), "2025-06-18"),
+            ("1.0", None, "2025-11-25"),
+        ] {
+            assert_eq!(common(asked, spoken), want, "{asked} {spoken:?}");
+        }
     }
 
     #[test]

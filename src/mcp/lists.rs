@@ -36,4 +36,13 @@ impl ListKind {
             ListKind::Templates => "resourceTemplates",
         }
     }
+
+    /// The member of an item that it is known by.
+    pub(crate) fn key(self) -> &'static str {
+        match self {
+            ListKind::Tools | ListKind::Prompts => "name",
+            ListKind::Resources => "uri",
+            ListKind::Templates => "uriTemplate",
+        }
+    }
 }

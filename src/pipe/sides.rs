@@ -300,9 +300,10 @@ impl Sides {
             // The log tells of the connection's end, and of this as its cause.
             What::Stranger { said } => self.stranger = Some(said[..said.len().min(EXCERPT)].to_vec()),
             What::Refused { .. } => warn!(event = "ERROR_INITIALIZE", servers = ?names, "{note}"),
-            What::NotListed { .. } | What::ListTooLong { .. } => {
+            What::NotListed { .. } | What::ListCut { .. } | What::ListTooLong { .. } => {
                 warn!(event = "ERROR_LIST", servers = ?names, "{note}")
             }
+            What::Odd { .. } => info!(event = "SERVER_ODD", servers = ?names, "{note}"),
             What::DoubtfulTools { .. } => warn!(event = "CONFIG_WARNING", servers = ?names, "{note}"),
             What::ToolsRead { size, count } => {
                 self.uncounted |= count.is_none();

@@ -12,6 +12,7 @@ use super::edits::Edits;
 use super::held::Held;
 use super::ids::flight_id;
 use super::request::Request;
+use super::search::Search;
 use super::silence::{Silence, Step};
 use super::{Gone, Note, Out, ServerIndex, What};
 use crate::frame::{Cut, Ends};
@@ -82,8 +83,8 @@ pub(super) struct Terms {
     pub(super) what: Box<str>,
     /// The largest result, in bytes.
     pub(super) max_result: Option<usize>,
-    /// A method that nobody knows: where it goes when this server doesn't know it either.
-    pub(super) elsewhere: Option<(ServerIndex, Box<[u8]>)>,
+    /// It is asked for at one server after the other.
+    pub(super) search: Option<Search>,
 }
 
 impl Call {
@@ -136,6 +137,8 @@ pub(super) struct Lane {
     pub(super) state: ServerSide,
     pub(super) held: Held,
     flights: BTreeMap<u64, Flight>,
+    /// Calls that it can't answer any more and that another server may, each with why.
+    pub(super) strays: Vec<(Call, String)>,
     /// Of its present life.
     silence: Silence,
     /// The server doesn't read what it is sent.
@@ -155,6 +158,7 @@ impl Lane {
             state: ServerSide::Down { why: "has not been started yet".into(), retry_at: None },
             held: Held::default(),
             flights: BTreeMap::new(),
+            strays: Vec::new(),
             silence: Silence::None,
             busy: false,
             shared,
@@ -173,8 +177,7 @@ impl Lane {
         self.silence = Silence::None;
         for (_, flight) in std::mem::take(&mut self.flights) {
             if let Flight::Call(call) = flight {
-                let message = format!("server \"{}\" {} before it answered", self.name, gone.why);
-                desk.refuse(call.id(), UNAVAILABLE, message, out);
+                self.fail(call, format!("server \"{}\" {} before it answered", self.name, gone.why), desk, out);
             }
         }
         if gone.retry_in > HOLD {
@@ -186,6 +189,16 @@ impl Lane {
             }
         }
         desk.server_down(self.index, out);
+    }
+
+    /// A call gets no answer of the server: it is answered with why, unless another server may be asked.
+    pub(super) fn fail(&mut self, call: Call, why: String, desk: &mut Desk, out: &mut dyn Out) {
+        let search = call.terms.as_ref().and_then(|terms| terms.search.as_ref());
+        if search.is_some_and(|search| search.reads) {
+            self.strays.push((call, why));
+        } else {
+            desk.refuse(call.id(), UNAVAILABLE, why, out);
+        }
     }
 
     /// It said something that is a message.
@@ -559,7 +572,7 @@ impl Lane {
         self.mark_loaded();
         match flight {
             Flight::Call(call) => {
-                desk.refuse(call.id(), UNAVAILABLE, message, out);
+                self.fail(call, message, desk, out);
                 Some(None)
             }
             other @ (Flight::Probe | Flight::Initialize { .. } | Flight::List(..)) => Some(Some((other, message))),

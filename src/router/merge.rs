@@ -17,7 +17,9 @@
 //! speaks.
 
 mod deadlines;
+mod elsewhere;
 mod endpoint_side;
+mod page;
 mod published;
 mod server_side;
 mod shelf;
@@ -32,7 +34,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use self::deadlines::{Deadlines, Due};
-use self::published::{Published, Table};
+use self::published::{LeftOut, Published, Table};
 use self::shelf::Shelf;
 use super::desk::{Desk, Fault, Message, Received};
 use super::held::Held;
@@ -182,6 +184,8 @@ pub struct Merge {
     /// Requests with a name that nobody has yet.
     unrouted: Held,
     published: Published,
+    /// What was last told of what did not fit into the lists.
+    told_left_out: [LeftOut; 4],
     /// What is published is out of date.
     stale: bool,
     deadlines: Deadlines,
@@ -226,6 +230,7 @@ impl Merge {
             owed: Vec::new(),
             unrouted: Held::default(),
             published: Published::default(),
+            told_left_out: Default::default(),
             stale: true,
             deadlines: Deadlines::default(),
             level: None,
@@ -323,6 +328,7 @@ impl Router for Merge {
         member.shelf.down();
         member.lane.down(gone, &mut self.desk, now, out);
         self.deadlines.retain_calls(|of, _| of != server);
+        self.search_for_strays(server, now, out);
         self.stale |= !self.members[server].keep_listed;
         self.answer_waiting(now, out);
     }
@@ -373,7 +379,7 @@ impl Router for Merge {
         self.desk.tick(now, out);
         for due in self.deadlines.expired(now) {
             match due {
-                Due::Call(server, id) => self.expire_call(server, id, out),
+                Due::Call(server, id) => self.expire_call(server, id, now, out),
                 Due::Member(server) => {
                     self.members[server].lane.tick(&mut self.desk, now, out);
                     self.check_server(server, now, out);

@@ -86,8 +86,26 @@ pub enum What<'a> {
         /// Its words, or ours.
         error: String,
     },
+    /// Not all of a list of the server was read, so the rest is not published.
+    ListCut {
+        /// The request.
+        list: &'static str,
+        /// Why not.
+        why: String,
+    },
+    /// What the server says of itself is not all as MCP has it. What the endpoint sees of it is.
+    Odd {
+        /// The request that it answered.
+        method: &'static str,
+        /// What is odd.
+        what: String,
+    },
     /// Not all that the server has fits into a message.
     ListTooLong {
+        /// The request.
+        list: &'static str,
+        /// How many items of the server are left out.
+        items: usize,
         /// The largest message, in bytes.
         max: usize,
     },
@@ -168,9 +186,15 @@ impl fmt::Display for Note<'_> {
             What::NotListed { list, error } => {
                 write!(f, "the server did not answer {list}: {error}; what it has of that is not published yet")
             }
-            What::ListTooLong { max } => write!(
+            What::ListCut { list, why } => {
+                write!(f, "the server's answer to {list} was cut: {why}; what follows is not published")
+            }
+            What::Odd { method, what } => {
+                write!(f, "in the server's answer to {method}, not all is as MCP has it, and was mended: {what}")
+            }
+            What::ListTooLong { list, items, max } => write!(
                 f,
-                "not all that the server offers fits into a message of {max} bytes (maxFrameSize); publish less by \"tools\", or set \"slim\": true"
+                "not all that the server offers fits into a message of {max} bytes (maxFrameSize): {items} of its items are left out of {list}; publish less by \"tools\", or set \"slim\": true"
             ),
             What::DoubtfulTools { what } => f.write_str(what),
             What::ToolsRead { size: Size { bytes, tokens }, .. } => {

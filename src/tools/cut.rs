@@ -2,7 +2,7 @@
 
 use serde_json::value::RawValue;
 
-use super::object::{self, Member};
+use crate::mcp::object::{self, Member};
 
 /// The least limit: below it there is no room for what is kept in any case and for the notice.
 pub const LEAST: usize = 256;
@@ -175,8 +175,8 @@ fn left_out(kind: &str, size: usize) -> String {
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
-    use super::super::object::tests::{raw_members, raw_value};
     use super::*;
+    use crate::mcp::object::tests::{raw_members, raw_value};
     use proptest::prelude::*;
     use serde_json::Value;
 

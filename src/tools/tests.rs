@@ -2,8 +2,8 @@
 
 use proptest::prelude::*;
 
-use super::object::tests::{raw_members, raw_value};
 use super::*;
+use crate::mcp::object::tests::{raw_members, raw_value};
 
 fn glob(pattern: &str) -> Glob {
     Glob::new(pattern)

@@ -218,3 +218,22 @@ fn what_is_no_message_is_named_and_changes_nothing() {
     assert_eq!(session.on_frame(r#"{"jsonrpc":"2.0","method":"notifications/message"}"#, now), []);
     assert!(session.is_open());
 }
+
+#[test]
+fn what_is_odd_in_an_answer_costs_itself_and_not_the_answer() {
+    let now = Instant::now();
+    let (mut session, _) = Session::<&str>::open(now);
+    let deep = format!("{}{}", "[".repeat(500), "]".repeat(500));
+    session.on_frame(&format!(r#"{{"id":0,"result":{{"serverInfo":{{"name":"x"}},"a":1e999,"b":{deep}}}}}"#), now);
+    assert!(session.is_open());
+    let page = |id: u64, name: &str, next: &str| {
+        format!(r#"{{"id":{id},"result":{{"tools":[{{"name":"{name}"}}],"nextCursor":{next}}}}}"#)
+    };
+    let out = session.on_frame(&page(1, "a\\ud83d", "7"), now);
+    assert_eq!(out, [frame(&json!({"id": 2, "jsonrpc": "2.0", "method": "tools/list", "params": {"cursor": 7}}))]);
+    assert_eq!(session.on_frame(&page(2, "b\tc", "\"\""), now), [tools(&["a\u{fffd}", "b c"])]);
+    session.call("t", &json!({}), "ticket");
+    let answer = session.on_frame(r#"{"id":3,"result":{"content":[{"type":"text","text":"\ude00!"}]}}"#, now);
+    let want = json!({"content": [{"type": "text", "text": "\u{fffd}!"}]});
+    assert_eq!(answer, [Output::Answer("ticket", Ok(want))]);
+}

@@ -289,7 +289,7 @@ impl Reader {
 
     /// The raw value of a member of a raw object, as this reader finds it.
     fn find<'a>(self, object: Option<&'a str>, name: &str) -> Option<&'a str> {
-        let members = crate::tools::object::members(object?)?;
+        let members = crate::mcp::object::members(object?)?;
         let mut found = members.iter().filter(|m| self.is(&m.name(), name)).map(|m| m.value);
         if self.takes_first { found.next() } else { found.next_back() }
     }

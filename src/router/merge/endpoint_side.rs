@@ -8,17 +8,11 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::*;
+use crate::mcp::object;
 use crate::mcp::reply::{INVALID_PARAMS, METHOD_NOT_FOUND};
 use crate::router::edits::Edits;
 use crate::router::lane::{Call, MAX_WAITING, Terms};
-use crate::tools::object;
 use crate::tools::size::{Size, count_of_all};
-
-/// A request of a method that nobody knows is kept for the next server up to this size, in bytes.
-const MAX_ELSEWHERE: usize = 8 * 1024;
-
-/// How long the servers may take to say whether one of them knows such a method; the last one isn't asked that.
-const ELSEWHERE: Duration = Duration::from_secs(60);
 
 /// Resources that an endpoint may follow at one server, and the longest URI of one, in bytes: they are kept.
 const MAX_SUBSCRIPTIONS: usize = 1000;
@@ -136,8 +130,13 @@ impl Merge {
         self.seen.tables[k] = Some(self.published.table(kind).clone());
         self.seen.told[k] = None;
         // Once for what is published, not for each who reads it.
-        for server in std::mem::take(&mut self.published.left_out) {
-            out.note(Note::of(server, What::ListTooLong { max: self.max_result }));
+        let left_out = self.published.left_out(kind);
+        if *left_out != self.told_left_out[k] {
+            for (server, items) in left_out {
+                let what = What::ListTooLong { list: kind.method(), items: *items, max: self.max_result };
+                out.note(Note::of(*server, what));
+            }
+            self.told_left_out[k] = left_out.clone();
         }
         if kind == ListKind::Tools {
             let list = String::from_utf8_lossy(self.published.result(kind));
@@ -172,7 +171,7 @@ impl Merge {
                     let message = format_args!("method not found: it is written {meant}");
                     self.desk.refuse(id, METHOD_NOT_FOUND, message, out);
                 }
-                None => self.elsewhere(0, request, Call::new(request), None, out),
+                None => self.search(request, out),
             },
         }
     }
@@ -202,7 +201,9 @@ impl Merge {
         let read = self.seen.tables[kind as usize].as_deref();
         let Some((server, own)) = self.published.find(kind, &name, read) else {
             let what = if kind == ListKind::Tools { "tool" } else { "prompt" };
-            return self.keep_unrouted(request, format_args!("unknown {what}: {name}"), out);
+            let aliases = self.published.aliases(kind, &name);
+            let hint = if aliases.is_empty() { String::new() } else { format!(" (published as {})", or(aliases)) };
+            return self.keep_unrouted(request, format_args!("unknown {what}: {name}{hint}"), out);
         };
         let mut call = Call::new(request);
         if kind == ListKind::Tools {
@@ -221,7 +222,7 @@ impl Merge {
                 deadline: timeout.map(|t| now + t),
                 what: format!("tool {name}").into(),
                 max_result,
-                elsewhere: None,
+                search: None,
             })
         })
     }
@@ -234,10 +235,16 @@ impl Merge {
         self.published();
         let followed = if method == b"resources/unsubscribe" { self.follows(&uri) } else { None };
         let found = followed.or_else(|| self.published.find_resource(&uri, &self.seen.tables));
+        // Any of several would be a guess.
+        let aliases = if found.is_none() { self.published.resource_aliases(&uri) } else { Vec::new() };
+        if !aliases.is_empty() {
+            let message = format_args!("several servers have {uri}: ask for {}", or(aliases));
+            return self.desk.refuse(id, INVALID_PARAMS, message, out);
+        }
         let Some((server, own)) = found.or_else(|| self.only_keeper(&uri)) else {
             if method == b"resources/read" {
                 // A server may have what it does not list, and reading changes nothing.
-                return self.elsewhere(0, request, Call::new(request), None, out);
+                return self.search(request, out);
             }
             return self.keep_unrouted(request, format_args!("unknown resource: {uri}"), out);
         };
@@ -338,45 +345,8 @@ impl Merge {
         }
     }
 
-    /// A method that is not known here: it goes to the first server from `from` on, and when that doesn't know it
-    /// either, which `answer` says, to the next. It changes nothing there: it was not carried out.
-    pub(super) fn elsewhere(
-        &mut self,
-        from: ServerIndex,
-        request: &Request<'_>,
-        mut call: Call,
-        answer: Option<(&[u8], Range<usize>)>,
-        out: &mut dyn Out,
-    ) {
-        let Request { frame, now, .. } = *request;
-        let next = self.members[from.min(self.members.len())..].iter().find(|m| m.lane.is_ready() && !m.lane.busy);
-        let Some(server) = next.map(|member| member.lane.index) else {
-            let own = call.id();
-            return match answer {
-                Some((frame, id)) => {
-                    out.to_endpoint(&[&frame[..id.start], own, &frame[id.end..]]);
-                    self.desk.answered();
-                }
-                None if self.members.iter().any(Member::is_awaited) && self.unrouted.push(frame, now) => {}
-                None => self.desk.refuse(own, UNAVAILABLE, "no server is running", out),
-            };
-        };
-        // Where there is nobody else to ask, it may take as long as it takes: the time is for finding who knows it.
-        let keep = server + 1 < self.members.len() && frame.len() <= MAX_ELSEWHERE;
-        call.terms = keep.then(|| {
-            Box::new(Terms {
-                timeout: Some(ELSEWHERE),
-                deadline: Some(now + ELSEWHERE),
-                what: String::from_utf8_lossy(call.method()).into(),
-                elsewhere: Some((server + 1, frame.into())),
-                ..Terms::default()
-            })
-        });
-        self.dispatch(server, request, call, None, out);
-    }
-
     /// Sends a request to a server, or keeps it until that can take it.
-    fn dispatch(
+    pub(super) fn dispatch(
         &mut self,
         server: ServerIndex,
         request: &Request<'_>,
@@ -437,7 +407,7 @@ impl Merge {
     }
 
     /// Answers a call that has lasted too long, before the endpoint gives up on it.
-    pub(super) fn expire_call(&mut self, server: ServerIndex, id: u64, out: &mut dyn Out) {
+    pub(super) fn expire_call(&mut self, server: ServerIndex, id: u64, now: Instant, out: &mut dyn Out) {
         let lane = &mut self.members[server].lane;
         let Some(call) = lane.give_up(id, "it took longer than mcp-pipe's timeout for it", out) else { return };
         let terms = call.terms.as_deref();
@@ -447,8 +417,18 @@ impl Merge {
             "{what} of server \"{}\" did not answer within {limit} (timeout), so mcp-pipe has cancelled the call",
             lane.name
         );
-        self.desk.refuse(call.id(), UNAVAILABLE, message, out);
+        self.members[server].lane.fail(call, message, &mut self.desk, out);
+        self.search_for_strays(server, now, out);
     }
+}
+
+/// As many names are shown in an error.
+const SHOWN: usize = 4;
+
+/// Names of which one is to be chosen.
+fn or(mut names: Vec<String>) -> String {
+    names.truncate(SHOWN);
+    names.join(" or ")
 }
 
 /// The text of a JSON string.

@@ -1,24 +1,22 @@
 //! What the endpoint sees of all servers: the lists as it reads them, and the way back from each name in them.
 
 use std::borrow::Cow;
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
-
-use serde::Deserialize;
 
 use super::Member;
 use crate::catalogue::Lists;
 use crate::config::Naming;
 use crate::mcp::lists::ListKind;
+use crate::mcp::object;
 use crate::router::{ServerIndex, names, uris};
-use crate::tools::object;
 
 /// What an answer has around its list, in bytes; ids are at most 1 KiB.
 const ENVELOPE: usize = 2048;
 
 /// Templates of one server that are published: each URI that is not listed is compared with all of them.
-const MAX_TEMPLATES: usize = 500;
+pub(super) const MAX_TEMPLATES: usize = 500;
 
 /// Whose something is, and what that server calls it.
 type Way = (ServerIndex, Arc<str>);
@@ -26,35 +24,23 @@ type Way = (ServerIndex, Arc<str>);
 /// A published name or URI → where it leads.
 pub(super) type Table = HashMap<Box<str>, Way>;
 
+/// How many items of which server are not listed, because they don't fit.
+pub(super) type LeftOut = BTreeMap<ServerIndex, usize>;
+
 /// See the module's documentation.
 #[derive(Debug, Default)]
 pub(super) struct Published {
     tables: [Arc<Table>; 4],
     results: [Vec<u8>; 4],
     prints: [u64; 4],
-    /// Servers of which something did not fit.
-    pub(super) left_out: BTreeSet<ServerIndex>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Key<'a> {
-    #[serde(borrow)]
-    name: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    uri: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    uri_template: Option<Cow<'a, str>>,
+    left_out: [LeftOut; 4],
 }
 
 /// By what an item is known to its server; `None` for one that is no item.
-fn key(item: &str, kind: ListKind) -> Option<Cow<'_, str>> {
-    let key: Key<'_> = serde_json::from_str(item).ok()?;
-    match kind {
-        ListKind::Tools | ListKind::Prompts => key.name,
-        ListKind::Resources => key.uri,
-        ListKind::Templates => key.uri_template,
-    }
+pub(super) fn key(item: &str, kind: ListKind) -> Option<Cow<'_, str>> {
+    let members = object::members(item)?;
+    let key = members.iter().rfind(|member| member.name() == kind.key())?;
+    object::text_of(key.value)
 }
 
 /// The server's own names of its tools.
@@ -74,7 +60,8 @@ struct Item<'a> {
 impl Published {
     /// Everything that is known of `members`. Names don't depend on who is there at the moment.
     ///
-    /// No list is larger than `max` bytes: an endpoint that closes because of one would close again and again.
+    /// No list is larger than `max` bytes: an endpoint that closes because of one would close again and again. Where all
+    /// is more, those who have less than their share are listed whole.
     pub(super) fn new(members: &[Member], naming: Naming, max: usize) -> Self {
         let mut all = Published::default();
         for kind in ListKind::ALL {
@@ -91,13 +78,24 @@ impl Published {
             ListKind::Tools | ListKind::Prompts => names::publish(naming, &servers, &wanted),
             ListKind::Resources | ListKind::Templates => uris::publish(&servers, &wanted),
         };
+        let definitions =
+            items.iter().zip(&names).map(|(item, name)| item.listed.then(|| definition(kind, item, name, members)));
+        let definitions: Vec<_> = definitions.collect();
+        let mut wanted = vec![0; members.len()];
+        for (item, definition) in items.iter().zip(&definitions) {
+            wanted[item.server] += definition.as_ref().map_or(0, |definition| definition.len() + 1);
+        }
+        let mut room = allot(&wanted, max.saturating_sub(ENVELOPE));
         let mut result = format!("{{\"{}\":[", kind.member());
         let mut print = 0_u64;
-        for (item, name) in items.iter().zip(&names).filter(|(item, _)| item.listed) {
-            let definition = definition(kind, item, name, members);
-            if result.len() + definition.len() + ENVELOPE > max {
-                self.left_out.insert(item.server);
-                continue;
+        for (item, definition) in items.iter().zip(definitions) {
+            let Some(definition) = definition else { continue };
+            match room[item.server].checked_sub(definition.len() + 1) {
+                Some(rest) => room[item.server] = rest,
+                None => {
+                    *self.left_out[kind as usize].entry(item.server).or_default() += 1;
+                    continue;
+                }
             }
             if !result.ends_with('[') {
                 result.push(',');
@@ -119,6 +117,11 @@ impl Published {
     /// The result of a list request: all of it on one page.
     pub(super) fn result(&self, kind: ListKind) -> &[u8] {
         &self.results[kind as usize]
+    }
+
+    /// What of a list did not fit.
+    pub(super) fn left_out(&self, kind: ListKind) -> &LeftOut {
+        &self.left_out[kind as usize]
     }
 
     /// Two equal ones are of the same list.
@@ -143,6 +146,27 @@ impl Published {
         still.or(now).cloned()
     }
 
+    /// What else is published that its server calls so: several, where several servers have it.
+    pub(super) fn aliases(&self, kind: ListKind, own: &str) -> Vec<String> {
+        let mut aliases: Vec<_> = self.tables[kind as usize].iter().filter(|(_, (_, it))| **it == *own).collect();
+        aliases.sort_by_key(|(_, (server, _))| *server);
+        aliases.into_iter().map(|(name, _)| name.to_string()).collect()
+    }
+
+    /// The same of a resource: what lists it or has a template that covers it.
+    pub(super) fn resource_aliases(&self, uri: &str) -> Vec<String> {
+        let listed = self.aliases(ListKind::Resources, uri);
+        if !listed.is_empty() {
+            return listed;
+        }
+        let templates = self.tables[ListKind::Templates as usize].iter();
+        let ways = templates.map(|(name, (server, own))| (*server, &**name, &**own));
+        let mut covering: Vec<_> = ways.filter(|(_, _, own)| *own == uri || uris::template_matches(own, uri)).collect();
+        covering.sort_unstable();
+        let fronts = covering.into_iter().map(|(_, name, own)| name.strip_suffix(own).unwrap_or_default());
+        fronts.map(|front| format!("{front}{uri}")).collect()
+    }
+
     /// Who has a resource: listed, or covered by a template. `read`: what the endpoint has read, of each kind; see
     /// [`Published::find`].
     pub(super) fn find_resource(&self, uri: &str, read: &[Option<Arc<Table>>; 4]) -> Option<(ServerIndex, String)> {
@@ -157,6 +181,18 @@ impl Published {
             .or_else(|| resource(now(ListKind::Resources), now(ListKind::Templates), uri))
             .map(|(_, (server, _), own)| (*server, own.to_owned()))
     }
+}
+
+/// Shares room out among those who want some: who wants less than an even share gets it, and the rest is for the others.
+fn allot(wanted: &[usize], room: usize) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..wanted.len()).collect();
+    order.sort_by_key(|at| wanted[*at]);
+    let (mut left, mut given) = (room, vec![0; wanted.len()]);
+    for (before, at) in order.into_iter().enumerate() {
+        given[at] = wanted[at].min(left / (wanted.len() - before));
+        left -= given[at];
+    }
+    given
 }
 
 /// Where a URI leads by these tables: by which of them, to what, and what it is called there.
@@ -192,14 +228,45 @@ fn items(kind: ListKind, members: &[Member]) -> Vec<Item<'_>> {
 }
 
 fn definition<'a>(kind: ListKind, item: &Item<'a>, name: &str, members: &[Member]) -> Cow<'a, str> {
-    let member = match kind {
-        ListKind::Tools => return members[item.server].policy.definition(item.raw, &item.own, name).into(),
-        ListKind::Prompts => "name",
-        ListKind::Resources => "uri",
-        ListKind::Templates => "uriTemplate",
-    };
+    if kind == ListKind::Tools {
+        return members[item.server].policy.definition(item.raw, &item.own, name).into();
+    }
     if *name == *item.own {
         return item.raw.into();
     }
-    object::with_member(item.raw, member, name).map_or(item.raw.into(), Into::into)
+    object::with_member(item.raw, kind.key(), name).map_or(item.raw.into(), Into::into)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn who_wants_less_than_an_even_share_gets_all_of_it() {
+        for (wanted, room, given) in [
+            (&[10, 20, 30][..], 100, &[10, 20, 30][..]),
+            (&[10, 20, 30], 60, &[10, 20, 30]),
+            (&[100, 10, 20], 60, &[30, 10, 20]),
+            (&[100, 10, 90], 60, &[25, 10, 25]),
+            (&[100, 100], 0, &[0, 0]),
+            (&[], 60, &[]),
+        ] {
+            assert_eq!(allot(wanted, room), given, "{wanted:?} of {room}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_more_is_given_than_there_is_or_is_wanted_and_nothing_is_wasted(
+            wanted in proptest::collection::vec(0..1000usize, 0..8),
+            room in 0..4000usize,
+        ) {
+            let given = allot(&wanted, room);
+            prop_assert!(given.iter().zip(&wanted).all(|(given, wanted)| given <= wanted));
+            let (all, asked) = (given.iter().sum::<usize>(), wanted.iter().sum::<usize>());
+            prop_assert!(all <= room && all + wanted.len() >= asked.min(room));
+        }
+    }
 }

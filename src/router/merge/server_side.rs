@@ -1,7 +1,8 @@
 //! What the servers say.
 
-use super::shelf::{PageAnswer, Paged};
+use super::shelf::{PageAnswer, Paged, Remark};
 use super::*;
+use crate::mcp::failure::Failure;
 use crate::mcp::reply::{INVALID_PARAMS, METHOD_NOT_FOUND, RESOURCE_NOT_FOUND};
 use crate::router::edits::Edits;
 use crate::router::lane::is_call;
@@ -32,13 +33,14 @@ impl Merge {
         match lost {
             Some((Flight::Initialize { .. }, message)) => self.on_refusal(server, &message, now, out),
             Some((Flight::List(kind, number), message)) => {
-                self.on_page(server, kind, number, Err((0, &message)), now, out);
+                self.on_page(server, kind, number, Err((UNAVAILABLE, &message)), now, out);
             }
             Some((Flight::Probe, _)) => self.answer_waiting(now, out),
             // Perhaps a call's, which has its error.
             Some((Flight::Call(_), _)) | None => {
                 let Merge { deadlines, members, .. } = self;
                 deadlines.retain_calls(|server, id| members[server].lane.has(id));
+                self.search_for_strays(server, now, out);
             }
         }
     }
@@ -57,14 +59,17 @@ impl Merge {
             None => out.note(Note::of(server, What::Unclaimed)),
             Some((_, Flight::Probe)) => self.answer_waiting(now, out),
             Some((_, Flight::Initialize { hello })) => match result {
-                Some(result) => self.on_welcome(server, &Hello::read(&hello), Welcome::read(result), now, out),
-                None => self.on_refusal(server, &error_message(frame), now, out),
+                Some(result) => {
+                    let welcome = self.read_welcome(server, result, out);
+                    self.on_welcome(server, &Hello::read(&hello), welcome, now, out);
+                }
+                None => self.on_refusal(server, &Failure::read(frame).message, now, out),
             },
             Some((_, Flight::List(kind, number))) => match result {
                 Some(page) => self.on_page(server, kind, number, Ok(page), now, out),
                 None => {
-                    let error = (error_code(frame), &*error_message(frame));
-                    self.on_page(server, kind, number, Err(error), now, out);
+                    let Failure { code, message } = Failure::read(frame);
+                    self.on_page(server, kind, number, Err((code, &message)), now, out);
                 }
             },
             Some((number, Flight::Call(mut call))) => {
@@ -73,15 +78,11 @@ impl Merge {
                     if let Some(deadline) = terms.deadline {
                         self.deadlines.remove_call(server, number, deadline);
                     }
-                    if let Some((next, request)) = terms.elsewhere
-                        && e.error
-                        && [METHOD_NOT_FOUND, INVALID_PARAMS, RESOURCE_NOT_FOUND].contains(&error_code(frame))
-                        && let Some(asked) = envelope::scan_one(&request)
+                    if let Some(mut search) = terms.search
+                        && let Some(rank) = search.goes_on(frame, e)
                     {
-                        let (own, method) = (call.id().to_vec(), call.method().to_vec());
-                        let request =
-                            Request { frame: &request, envelope: &asked, id: &own, method: &method, now: call.since };
-                        return self.elsewhere(next, &request, call, Some((frame, id)), out);
+                        search.keep(rank, frame, id, call.id());
+                        return self.search_on(call, search, now, out);
                     }
                     cut = terms.max_result.zip(result).and_then(|(max, result)| cut_result(result, max));
                 }
@@ -100,6 +101,18 @@ impl Merge {
                 }
             }
         }
+    }
+
+    /// What a server says of itself at its handshake; what is odd in that is told, once.
+    fn read_welcome(&mut self, server: ServerIndex, result: &[u8], out: &mut dyn Out) -> Welcome {
+        let (welcome, mut odd) = Welcome::mended(result);
+        if self.members.len() > 1 {
+            odd.extend(union::too_large(&welcome));
+        }
+        if let Some(what) = self.members[server].shelf.oddity(odd.join("; ")) {
+            out.note(Note::of(server, What::Odd { method: "initialize", what }));
+        }
+        welcome
     }
 
     /// `hello`: the parameters that it was asked with.
@@ -168,7 +181,7 @@ impl Merge {
             let Member { lane, shelf, .. } = &mut self.members[server];
             if let Some(number) = shelf.is_late(kind, now) {
                 lane.drop_list(kind, number, out);
-                self.on_page(server, kind, number, Err((0, "it took too long")), now, out);
+                self.on_page(server, kind, number, Err((UNAVAILABLE, "it took too long")), now, out);
             } else if lane.is_ready() && shelf.is_due(kind, now) {
                 self.read_list(server, kind, now, out);
             }
@@ -220,16 +233,34 @@ impl Merge {
             Err((METHOD_NOT_FOUND, error)) => (PageAnswer::Unknown, error),
             Err((_, error)) => (PageAnswer::Failed, error),
         };
-        match shelf.on_page(kind, number, page, now) {
+        let paged = shelf.on_page(kind, number, page, now);
+        if paged == Paged::Failed {
+            let code = answer.err().map_or(UNAVAILABLE, |(code, _)| code);
+            if shelf.lists.get(kind).is_empty() && may_be_none(kind, code, shelf.welcome.as_ref()) {
+                // It is asked again when it says that the list has changed, and in its next life.
+                shelf.none(kind);
+            } else {
+                shelf.failed(kind, error);
+            }
+        }
+        for remark in shelf.remarks(kind) {
+            let list = kind.method();
+            out.note(Note::of(
+                server,
+                match remark {
+                    Remark::Failed(error) => What::NotListed { list, error },
+                    Remark::Cut(why) => What::ListCut { list, why },
+                    Remark::Odd(what) => What::Odd { method: list, what },
+                },
+            ));
+        }
+        match paged {
             Paged::Stale => {}
             Paged::More(params) => {
                 lane.send(Flight::List(kind, number), kind.method(), Some(&params), &mut self.desk, out);
             }
             Paged::Again => self.read_list(server, kind, now, out),
-            Paged::Failed => {
-                out.note(Note::of(server, What::NotListed { list: kind.method(), error: error.to_owned() }));
-                self.answer_waiting(now, out);
-            }
+            Paged::Failed => self.answer_waiting(now, out),
             Paged::Done(changed) => {
                 self.stale |= changed;
                 if kind == ListKind::Tools && (changed || !*judged) {
@@ -283,25 +314,15 @@ impl Merge {
     }
 }
 
-#[derive(serde::Deserialize)]
-struct Failed {
-    error: Failure,
+/// Whether a server that answers a list request with such an error may be taken to have no such list. Tools are asked for
+/// where they are not declared; templates can't be declared, and some who have resources don't know of them.
+fn may_be_none(kind: ListKind, code: i32, welcome: Option<&Welcome>) -> bool {
+    match kind {
+        ListKind::Tools => !welcome.is_some_and(|welcome| welcome.can("tools")),
+        ListKind::Templates => NOT_KNOWN.contains(&code),
+        ListKind::Prompts | ListKind::Resources => false,
+    }
 }
 
-#[derive(serde::Deserialize)]
-struct Failure {
-    code: Option<i32>,
-    message: Option<String>,
-}
-
-fn failure(frame: &[u8]) -> Option<Failure> {
-    serde_json::from_slice::<Failed>(frame).ok().map(|failed| failed.error)
-}
-
-fn error_code(frame: &[u8]) -> i32 {
-    failure(frame).and_then(|failure| failure.code).unwrap_or_default()
-}
-
-fn error_message(frame: &[u8]) -> String {
-    failure(frame).and_then(|failure| failure.message).unwrap_or_else(|| "it gave no reason".to_owned())
-}
+/// What servers answer to what they don't know: MCP's codes, and FastMCP's for everything.
+const NOT_KNOWN: [i32; 4] = [METHOD_NOT_FOUND, INVALID_PARAMS, RESOURCE_NOT_FOUND, 0];

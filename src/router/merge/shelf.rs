@@ -1,15 +1,14 @@
 //! What is known about one server: what it said at its handshake, and its lists, over all their pages.
 
-use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
-use serde_json::value::RawValue;
 use tokio::time::Instant;
 
+use super::page::{self, Oddities, Page};
+use super::published::{MAX_TEMPLATES, key};
 use crate::catalogue::{Lists, Memory};
-use crate::mcp::envelope::without_controls;
 use crate::mcp::handshake::{Hello, Welcome};
 use crate::mcp::lists::ListKind;
 
@@ -48,6 +47,21 @@ struct Reading {
     known: Known,
     eager: u8,
     retry: Duration,
+    /// What is to be told of the list that was read last.
+    remarks: Vec<Remark>,
+    /// A fingerprint of what was told last.
+    told: Option<u64>,
+}
+
+/// What a person may want to know of a list.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) enum Remark {
+    /// It could not be read.
+    Failed(String),
+    /// Not all of it was read.
+    Cut(String),
+    /// Not all in it is as MCP has it.
+    Odd(String),
 }
 
 /// What the list that is kept is worth.
@@ -72,6 +86,7 @@ enum State {
         bytes: usize,
         /// Hashes of the cursors that were given, to see a circle.
         cursors: Vec<u64>,
+        oddities: Oddities,
         /// It changed meanwhile: to be read once more.
         again: bool,
     },
@@ -114,13 +129,23 @@ pub(super) struct Shelf {
     kept_at: Option<Instant>,
     /// There may be something new to remember.
     unkept: bool,
+    /// What was told last of oddities in the welcome.
+    oddity: String,
 }
 
 impl Shelf {
     /// With what an earlier run remembered.
     pub(super) fn new(memory: Option<Memory>) -> Self {
         let known = if memory.is_some() { Known::Whole } else { Known::Unread };
-        let reading = || Reading { state: State::Idle, number: 0, known, eager: EAGER, retry: RETRY };
+        let reading = || Reading {
+            state: State::Idle,
+            number: 0,
+            known,
+            eager: EAGER,
+            retry: RETRY,
+            remarks: Vec::new(),
+            told: None,
+        };
         let mut shelf = Shelf {
             welcome: None,
             hello: Box::default(),
@@ -129,10 +154,15 @@ impl Shelf {
             kept: 0,
             kept_at: None,
             unkept: false,
+            oddity: String::new(),
         };
         if let Some(memory) = memory {
-            shelf.welcome = Some(Welcome::read(memory.welcome.as_bytes()));
-            (shelf.hello, shelf.lists) = (memory.hello, memory.lists);
+            shelf.welcome = Some(Welcome::mended(memory.welcome.as_bytes()).0);
+            shelf.hello = memory.hello;
+            for kind in ListKind::ALL {
+                let items = memory.lists.get(kind).iter().filter_map(|item| page::remembered(item, kind));
+                shelf.lists.set(kind, items.collect());
+            }
             shelf.kept = shelf.print();
         }
         shelf
@@ -148,6 +178,12 @@ impl Shelf {
         self.hello = hello.map(|hello| String::from_utf8_lossy(&hello.params).into()).unwrap_or_default();
         self.welcome = Some(welcome);
         self.unkept = true;
+    }
+
+    /// What is to be told of oddities in the welcome: once.
+    pub(super) fn oddity(&mut self, odd: String) -> Option<String> {
+        let known = std::mem::replace(&mut self.oddity, odd.clone());
+        (known != odd && !odd.is_empty()).then_some(odd)
     }
 
     /// All its lists are complete: read to the end, in this life of the server or an earlier one.
@@ -173,7 +209,7 @@ impl Shelf {
     /// The server has no such list; whether it had before.
     pub(super) fn none(&mut self, kind: ListKind) -> bool {
         let reading = &mut self.readings[kind as usize];
-        (reading.state, reading.known) = (State::Idle, Known::Whole);
+        (reading.state, reading.known, reading.retry) = (State::Idle, Known::Whole, RETRY);
         self.unkept = true;
         self.lists.set(kind, Vec::new())
     }
@@ -187,7 +223,14 @@ impl Shelf {
         }
         reading.number += 1;
         let until = now + READ.max(reading.retry);
-        reading.state = State::Pages { until, items: Vec::new(), bytes: 0, cursors: Vec::new(), again: false };
+        reading.state = State::Pages {
+            until,
+            items: Vec::new(),
+            bytes: 0,
+            cursors: Vec::new(),
+            oddities: Oddities::default(),
+            again: false,
+        };
         Some(reading.number)
     }
 
@@ -209,19 +252,16 @@ impl Shelf {
     /// What the server answered in a reading.
     pub(super) fn on_page(&mut self, kind: ListKind, number: u32, answer: PageAnswer<'_>, now: Instant) -> Paged {
         let reading = &mut self.readings[kind as usize];
-        if reading.number != number {
+        if reading.number != number || !matches!(reading.state, State::Pages { .. }) {
             return Paged::Stale;
         }
-        let (until, mut items, mut bytes, mut cursors, again) = match std::mem::replace(&mut reading.state, State::Idle)
-        {
-            State::Pages { until, items, bytes, cursors, again } => (until, items, bytes, cursors, again),
-            other @ (State::Idle | State::Due(_)) => {
-                reading.state = other;
-                return Paged::Stale;
-            }
+        let State::Pages { until, mut items, mut bytes, mut cursors, mut oddities, again } =
+            std::mem::replace(&mut reading.state, State::Idle)
+        else {
+            return Paged::Stale;
         };
         let page = match answer {
-            PageAnswer::Result(result) => page(result, kind),
+            PageAnswer::Result(result) => page::read(result, kind),
             PageAnswer::Unknown => Some(Page::default()),
             PageAnswer::Failed => None,
         };
@@ -239,18 +279,20 @@ impl Shelf {
                 items.push(item);
             }
         }
-        if let Some(next) =
-            page.next.filter(|next| next.len() <= MAX_CURSOR && cursors.len() < MAX_PAGES && bytes <= MAX_LIST)
-        {
-            let mut hasher = DefaultHasher::new();
-            next.hash(&mut hasher);
-            let cursor = hasher.finish();
-            if !cursors.contains(&cursor) {
+        oddities.join(page.oddities);
+        let next = page.next.map(|next| (fingerprint(&next), next));
+        let cut = match next {
+            _ if bytes > MAX_LIST => Some(format!("it is larger than {MAX_LIST} bytes")),
+            None => None,
+            Some((_, next)) if next.len() > MAX_CURSOR => Some(format!("a cursor has {} bytes", next.len())),
+            Some((cursor, _)) if cursors.contains(&cursor) => Some("a cursor came twice".to_owned()),
+            Some(_) if cursors.len() + 1 >= MAX_PAGES => Some(format!("it has more than {MAX_PAGES} pages")),
+            Some((cursor, next)) => {
                 cursors.push(cursor);
-                reading.state = State::Pages { until, items, bytes, cursors, again };
-                return Paged::More(serde_json::json!({ "cursor": *next }).to_string().into_bytes());
+                reading.state = State::Pages { until, items, bytes, cursors, oddities, again };
+                return Paged::More(format!("{{\"cursor\":{next}}}").into_bytes());
             }
-        }
+        };
         reading.retry = RETRY;
         if again && reading.eager > 0 {
             reading.eager -= 1;
@@ -260,8 +302,21 @@ impl Shelf {
             reading.state = State::Due(now + PACE);
         }
         reading.known = Known::Whole;
+        let cut = cut.map(|why| Remark::Cut(format!("{why}, and ends after {} items", items.len())));
+        let odd = (!oddities.is_empty()).then(|| Remark::Odd(oddities.to_string()));
+        reading.remark(cut.into_iter().chain(too_many(kind, &items)).chain(odd).collect());
         self.unkept = true;
         Paged::Done(self.lists.set(kind, items))
+    }
+
+    /// A list could not be read, and why: a [`Remark`], unless it is what was told last.
+    pub(super) fn failed(&mut self, kind: ListKind, why: &str) {
+        self.readings[kind as usize].remark(vec![Remark::Failed(why.to_owned())]);
+    }
+
+    /// What is to be told of a list, once.
+    pub(super) fn remarks(&mut self, kind: ListKind) -> Vec<Remark> {
+        std::mem::take(&mut self.readings[kind as usize].remarks)
     }
 
     /// When [`Shelf::is_late`] will say yes next, or [`Shelf::is_due`] where the server can be asked (`ready`), or something
@@ -313,20 +368,31 @@ impl Shelf {
     }
 }
 
-#[derive(Default)]
-struct Page {
-    items: Vec<Box<str>>,
-    next: Option<Box<str>>,
+impl Reading {
+    /// Keeps remarks to be told, if they are not those that were told last.
+    fn remark(&mut self, remarks: Vec<Remark>) {
+        let print = fingerprint(&remarks);
+        let told = (!remarks.is_empty()).then_some(print);
+        if std::mem::replace(&mut self.told, told) != told {
+            self.remarks = remarks;
+        }
+    }
 }
 
-fn page(result: &[u8], kind: ListKind) -> Option<Page> {
-    let result = without_controls(result);
-    let members: BTreeMap<Cow<'_, str>, &RawValue> = serde_json::from_slice(&result).ok()?;
-    let items: Option<Vec<&RawValue>> = serde_json::from_str(members.get(kind.member())?.get()).ok()?;
-    let next = members.get("nextCursor").and_then(|next| serde_json::from_str::<Option<String>>(next.get()).ok());
-    // An empty cursor and `null` for an empty list: some servers write what their language has for nothing.
-    let next = next.flatten().filter(|next| !next.is_empty()).map(Into::into);
-    Some(Page { items: items.unwrap_or_default().iter().map(|item| item.get().into()).collect(), next })
+/// That not all templates of a server are published.
+fn too_many(kind: ListKind, items: &[Box<str>]) -> Option<Remark> {
+    if kind != ListKind::Templates || items.len() <= MAX_TEMPLATES {
+        return None;
+    }
+    let templates: HashSet<_> = items.iter().filter_map(|item| key(item, kind)).collect();
+    let why = || format!("it has {} templates, of which {MAX_TEMPLATES} are published", templates.len());
+    (templates.len() > MAX_TEMPLATES).then(|| Remark::Cut(why()))
+}
+
+fn fingerprint(of: &impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    of.hash(&mut hasher);
+    hasher.finish()
 }
 
 #[cfg(test)]
@@ -357,6 +423,10 @@ mod tests {
             self.shelf.on_page(TOOLS, self.number, PageAnswer::Result(result.as_bytes()), self.now)
         }
 
+        fn remarks(&mut self) -> Vec<Remark> {
+            self.shelf.remarks(TOOLS)
+        }
+
         fn items(&self) -> Vec<&str> {
             self.shelf.lists.get(TOOLS).iter().map(|item| &**item).collect()
         }
@@ -365,24 +435,64 @@ mod tests {
     #[test]
     fn all_pages_of_a_list_are_read_and_a_circle_ends_it() {
         let mut rig = Rig::new();
-        let more = rig.on_page(r#"{"tools":[{"name":"a","n":1.50}],"nextCursor":"1"}"#);
-        assert_eq!(more, Paged::More(br#"{"cursor":"1"}"#.to_vec()));
-        let more = rig.on_page(r#"{"tools":[{"name":"b"}],"nextCursor":"2"}"#);
-        assert!(matches!(more, Paged::More(_)));
-        assert_eq!(rig.on_page(r#"{"tools":[{"name":"c"}],"nextCursor":"1"}"#), Paged::Done(true));
-        assert_eq!(rig.items(), [r#"{"name":"a","n":1.50}"#, r#"{"name":"b"}"#, r#"{"name":"c"}"#]);
+        let tool = |name| format!(r#"{{"name":"{name}","n":1.50,"inputSchema":{{"type":"object"}}}}"#);
+        let page = |name, next| format!(r#"{{"tools":[{}],"nextCursor":{next}}}"#, tool(name));
+        assert_eq!(rig.on_page(&page("a", "\"1\"")), Paged::More(br#"{"cursor":"1"}"#.to_vec()));
+        assert_eq!(rig.on_page(&page("b", "2")), Paged::More(br#"{"cursor":2}"#.to_vec()));
+        assert_eq!(rig.on_page(&page("c", "\"1\"")), Paged::Done(true));
+        assert_eq!(rig.items(), [tool("a"), tool("b"), tool("c")]);
+        assert_eq!(rig.remarks(), [Remark::Cut("a cursor came twice, and ends after 3 items".into())]);
         assert_eq!(rig.shelf.next_tick(true), None);
         assert_eq!(rig.on_page(r#"{"tools":[]}"#), Paged::Stale, "given twice");
+    }
+
+    #[test]
+    fn a_list_that_is_cut_says_so_once() {
+        let mut rig = Rig::new();
+        let cut = |rig: &mut Rig, page: &dyn Fn(usize) -> String| {
+            let mut pages = 1;
+            while let Paged::More(_) = rig.on_page(&page(pages)) {
+                pages += 1;
+            }
+            (pages, rig.remarks())
+        };
+        let endless =
+            |n| format!(r#"{{"tools":[{{"name":"t{n}","inputSchema":{{"type":"object"}}}}],"nextCursor":{n}}}"#);
+        let told = Remark::Cut("it has more than 200 pages, and ends after 200 items".into());
+        assert_eq!(cut(&mut rig, &endless), (MAX_PAGES, vec![told]));
+        rig.begin();
+        assert_eq!(cut(&mut rig, &endless), (MAX_PAGES, vec![]), "it is the same");
+        let long = |_| format!(r#"{{"tools":[],"nextCursor":"{}"}}"#, "x".repeat(MAX_CURSOR));
+        rig.begin();
+        assert_eq!(
+            cut(&mut rig, &long),
+            (1, vec![Remark::Cut("a cursor has 4098 bytes, and ends after 0 items".into())])
+        );
+        let item =
+            format!(r#"{{"name":"t","description":"{}","inputSchema":{{"type":"object"}}}}"#, "x".repeat(MAX_LIST / 2));
+        let large = format!(r#"{{"tools":[{item},{item},{item}]}}"#);
+        rig.begin();
+        let told = Remark::Cut(format!("it is larger than {MAX_LIST} bytes, and ends after 1 items"));
+        assert_eq!(cut(&mut rig, &|_| large.clone()), (1, vec![told]));
+        rig.begin();
+        assert_eq!(cut(&mut rig, &|_| r#"{"tools":[]}"#.into()), (1, vec![]));
+        let template = |n| format!(r#"{{"uriTemplate":"{n}:{{x}}","name":"n"}}"#);
+        let templates: Vec<String> = (0..=MAX_TEMPLATES).map(template).collect();
+        let number = rig.shelf.begin(ListKind::Templates, rig.now).unwrap();
+        let page = format!(r#"{{"resourceTemplates":[{}]}}"#, templates.join(","));
+        rig.shelf.on_page(ListKind::Templates, number, PageAnswer::Result(page.as_bytes()), rig.now);
+        let told = Remark::Cut("it has 501 templates, of which 500 are published".into());
+        assert_eq!(rig.shelf.remarks(ListKind::Templates), [told]);
     }
 
     #[test]
     fn raw_control_characters_null_lists_and_empty_cursors_cost_nobody_its_tools() {
         let mut rig = Rig::new();
         assert_eq!(
-            rig.on_page("{\"tools\":[{\"name\":\"a\",\"description\":\"x\ty\"}],\"nextCursor\":\"\"}"),
+            rig.on_page("{\"tools\":[{\"name\":\"a\",\"description\":\"x\ty\",\"inputSchema\":{\"type\":\"object\"}}],\"nextCursor\":\"\"}"),
             Paged::Done(true)
         );
-        assert_eq!(rig.items(), [r#"{"name":"a","description":"x y"}"#]);
+        assert_eq!(rig.items(), [r#"{"name":"a","description":"x y","inputSchema":{"type":"object"}}"#]);
         rig.begin();
         assert_eq!(rig.on_page(r#"{"tools":null}"#), Paged::Done(true));
     }
@@ -448,7 +558,7 @@ mod tests {
     #[test]
     fn only_what_is_whole_and_new_is_remembered_and_not_all_the_time() {
         let mut rig = Rig::new();
-        let welcome = || Welcome::read(br#"{"capabilities":{}}"#);
+        let welcome = || Welcome::mended(br#"{"capabilities":{}}"#).0;
         rig.shelf.welcomed(None, welcome());
         for kind in [ListKind::Prompts, ListKind::Resources, ListKind::Templates] {
             assert_eq!(rig.shelf.memory(rig.now), None);

@@ -1,5 +1,8 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+mod elsewhere;
+mod odd;
+
 use std::ops::Add as _;
 
 use proptest::prelude::*;
@@ -142,10 +145,13 @@ impl Rig {
                             json!({"protocolVersion": version, "capabilities": offer["capabilities"], "serverInfo": {"name": "s", "version": "1"}})
                         }
                         Some("notifications/initialized") => return false,
+                        Some(list) if list.ends_with("/list") && !offer["raw"][list].is_null() => Value::Null,
                         Some(list) if list.ends_with("/list") && !offer[list].is_null() => offer[list].clone(),
                         _ => return true,
                     };
-                    answers.push((server, json!({"jsonrpc": "2.0", "id": frame["id"], "result": result}).to_string()));
+                    let method = frame["method"].as_str().unwrap_or_default();
+                    let result = offer["raw"][method].as_str().map_or_else(|| result.to_string(), str::to_owned);
+                    answers.push((server, format!(r#"{{"jsonrpc":"2.0","id":{},"result":{result}}}"#, frame["id"])));
                     false
                 });
             }
@@ -1025,7 +1031,11 @@ fn a_list_never_grows_beyond_what_the_endpoint_takes() {
     rig.link_up();
     rig.handshake();
     assert_eq!(rig.tools(), ["two"]);
-    assert!(rig.sink.notes.iter().any(|note| note.contains("maxFrameSize")));
+    let told = |rig: &Rig| rig.sink.notes.iter().filter(|note| note.contains("maxFrameSize")).count();
+    assert_eq!(told(&rig), 1);
+    rig.offers[1] = offer(&["two", "three"]);
+    rig.server(1, CHANGED);
+    assert_eq!((rig.tools(), told(&rig)), (vec!["two".to_owned(), "three".into()], 1), "it was said");
 }
 
 const CHANGED: &str = r#"{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}"#;
@@ -1212,6 +1222,8 @@ enum Happening {
     List,
     Call(usize),
     Unknown,
+    /// The endpoint reads what nobody lists.
+    Read,
     /// A server answers its nth open request, perhaps twice, perhaps with what belongs to another.
     Answer(usize, prop::sample::Index, bool),
     Lie(usize, u64),
@@ -1231,6 +1243,7 @@ fn any_happening() -> impl Strategy<Value = Happening> {
         2 => Just(Happening::List),
         8 => (0usize..3).prop_map(Happening::Call),
         1 => Just(Happening::Unknown),
+        2 => Just(Happening::Read),
         16 => (0usize..3, any::<prop::sample::Index>(), any::<bool>()).prop_map(|(s, i, twice)| Happening::Answer(s, i, twice)),
         2 => (0usize..3, 0u64..60).prop_map(|(s, id)| Happening::Lie(s, id)),
         1 => (0usize..3, any::<bool>()).prop_map(|(s, really)| Happening::Changed(s, really)),
@@ -1297,12 +1310,20 @@ proptest! {
                     rig.router.on_endpoint(json!({"id": next, "method": "x/y"}).to_string().as_bytes(), now, &mut rig.sink);
                     next += 1;
                 }
+                Happening::Read if linked => {
+                    open.push((next, None));
+                    rig.router.on_endpoint(json!({"id": next, "method": "resources/read", "params": {"uri": "x:y"}}).to_string().as_bytes(), now, &mut rig.sink);
+                    next += 1;
+                }
                 Happening::Answer(s, i, twice) if alive[s] && !at[s].is_empty() => {
                     let n = at[s].len();
                     let request = at[s].swap_remove(i.index(n));
                     let mut answer = json!({"id": request["id"], "result": answer_of(s, &request, &version)});
                     if request["method"] == "x/y" {
                         answer = json!({"id": request["id"], "error": {"code": -32601, "message": "no"}});
+                    }
+                    if request["method"] == "resources/read" && request["id"] != 3 * (request["id"].as_u64().unwrap() / 3) {
+                        answer = json!({"id": request["id"], "error": {"code": 0, "message": "no"}});
                     }
                     for _ in 0..=usize::from(twice) {
                         rig.router.on_server(s, answer.to_string().as_bytes(), now, &mut rig.sink);
@@ -1331,7 +1352,7 @@ proptest! {
                 }
                 // What can't happen now.
                 Happening::LinkUp | Happening::LinkDown | Happening::Up(_) | Happening::Down(_) | Happening::Hello
-                | Happening::List | Happening::Call(_) | Happening::Unknown | Happening::Answer(..) | Happening::Lie(..)
+                | Happening::List | Happening::Call(_) | Happening::Unknown | Happening::Read | Happening::Answer(..) | Happening::Lie(..)
                 | Happening::Changed(..) | Happening::Ask(_) | Happening::Busy(..) => {}
             }
             let _ = of;

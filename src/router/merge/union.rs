@@ -6,6 +6,12 @@ use serde_json::{Map, Value, json};
 
 use crate::mcp::handshake::{self, Welcome};
 
+/// Longest instructions of one server, in bytes: an assistant reads those of all, and the endpoint takes them as one message.
+const INSTRUCTIONS: usize = 32 * 1024;
+
+/// Largest other part that a server adds, in bytes of JSON.
+const PART: usize = 64 * 1024;
+
 /// The `initialize` result for an endpoint that asked for `version`, from those of the named servers.
 pub(super) fn result(version: &str, welcomes: &[(&str, &Welcome)]) -> Vec<u8> {
     let spoken = welcomes.iter().map(|(_, welcome)| welcome.version()).max();
@@ -22,10 +28,14 @@ pub(super) fn result(version: &str, welcomes: &[(&str, &Welcome)]) -> Vec<u8> {
             match (key.as_str(), value) {
                 ("instructions", Value::String(text)) => {
                     let gap = if instructions.is_empty() { "" } else { "\n\n" };
+                    let (shown, cut) = match text.floor_char_boundary(INSTRUCTIONS) {
+                        end if end < text.len() => (&text[..end], " … [cut by mcp-pipe]"),
+                        _ => (text.as_str(), ""),
+                    };
                     // Writing to a String does not fail.
-                    let _infallible = write!(instructions, "{gap}{name}: {text}");
+                    let _infallible = write!(instructions, "{gap}{name}: {shown}{cut}");
                 }
-                (_, value) if !all.contains_key(&key) && key != "instructions" => {
+                (_, value) if !all.contains_key(&key) && key != "instructions" && is_small(&value) => {
                     all.insert(key, value);
                 }
                 _ => {}
@@ -42,7 +52,10 @@ pub(super) fn result(version: &str, welcomes: &[(&str, &Welcome)]) -> Vec<u8> {
 pub(super) fn capabilities(welcomes: &[(&str, &Welcome)]) -> Value {
     let mut all = json!({"tools": {}});
     for (_, welcome) in welcomes {
-        join(&mut all, &welcome.value()["capabilities"]);
+        let Value::Object(own) = welcome.value()["capabilities"].take() else { continue };
+        let small =
+            own.into_iter().map(|(name, value)| if is_small(&value) { (name, value) } else { (name, json!({})) });
+        join(&mut all, &small.collect());
     }
     for list in ["tools", "prompts", "resources"] {
         if let Some(Value::Object(capability)) = all.get_mut(list) {
@@ -50,6 +63,41 @@ pub(super) fn capabilities(welcomes: &[(&str, &Welcome)]) -> Value {
         }
     }
     all
+}
+
+/// What of a server's handshake is too large to be passed on to an endpoint that others share; a sentence, if anything is.
+pub(super) fn too_large(welcome: &Welcome) -> Option<String> {
+    if welcome.result().len() <= INSTRUCTIONS {
+        return None;
+    }
+    let Value::Object(own) = welcome.value() else { return None };
+    let mut parts = Vec::new();
+    for (key, value) in &own {
+        match (key.as_str(), value) {
+            ("instructions", Value::String(text)) if text.len() > INSTRUCTIONS => {
+                parts.push(format!("instructions has {} bytes, of which {INSTRUCTIONS} are passed on", text.len()));
+            }
+            ("capabilities", Value::Object(all)) => {
+                let large =
+                    all.iter().filter(|(_, value)| !is_small(value)).map(|(name, _)| format!("capabilities.{name}"));
+                parts.extend(large.map(|name| format!("{name} is larger than {PART} bytes, and counts as empty")));
+            }
+            (key, value) if key != "instructions" && !is_small(value) => {
+                parts.push(format!("{key} is larger than {PART} bytes, and left out"));
+            }
+            _ => {}
+        }
+    }
+    (!parts.is_empty()).then(|| parts.join("; "))
+}
+
+fn is_small(value: &Value) -> bool {
+    // Nearly all are; what they are in JSON is known exactly only when it is written.
+    match value {
+        Value::Null | Value::Bool(_) | Value::Number(_) => true,
+        Value::String(text) if text.len() < PART / 8 => true,
+        Value::String(_) | Value::Array(_) | Value::Object(_) => value.to_string().len() <= PART,
+    }
 }
 
 fn join(all: &mut Value, one: &Value) {
@@ -92,6 +140,26 @@ mod tests {
         assert_eq!((&union["serverInfo"]["name"], &union["own"]), (&json!("mcp-pipe"), &json!([1])));
         let old: Value = serde_json::from_slice(&result("2024-11-05", &[("a", &a), ("b", &b)])).unwrap();
         assert_eq!(old["protocolVersion"], "2024-11-05");
+    }
+
+    #[test]
+    fn no_server_fills_the_handshake_of_all() {
+        let large = "é".repeat(PART);
+        let welcome = json!({"instructions": large, "x": large, "capabilities": {"experimental": {"y": {"z": large}}, "logging": {}}});
+        let large = Welcome::read(welcome.to_string().as_bytes());
+        let small = Welcome::read(br#"{"instructions":"Add.","capabilities":{"prompts":{}}}"#);
+        let union = result("2025-06-18", &[("large", &large), ("small", &small)]);
+        assert!(union.len() < 2 * PART, "{}", union.len());
+        let union: Value = serde_json::from_slice(&union).unwrap();
+        assert!(union["instructions"].as_str().unwrap().ends_with("é … [cut by mcp-pipe]\n\nsmall: Add."));
+        assert_eq!(union["x"], Value::Null);
+        assert_eq!(union["capabilities"]["experimental"], json!({}));
+        let said = too_large(&large).unwrap();
+        assert!(
+            said.contains("instructions has 131072 bytes") && said.contains("experimental") && said.contains("; x is"),
+            "{said}"
+        );
+        assert_eq!(too_large(&small), None);
     }
 
     #[test]

@@ -51,6 +51,45 @@ pub(crate) fn text_of(value: &str) -> Option<Cow<'_, str>> {
     if inside.contains('\\') { serde_json::from_str(value).ok().map(Cow::Owned) } else { Some(Cow::Borrowed(inside)) }
 }
 
+/// The same, whatever is escaped in it: half of a surrogate pair becomes U+FFFD.
+pub(crate) fn lossy_text_of(value: &str) -> Option<Cow<'_, str>> {
+    let halves = halves(value);
+    if halves.is_empty() {
+        return text_of(value);
+    }
+    let mut whole = value.to_owned();
+    for at in halves {
+        whole.replace_range(at..at + HALF, "\\ufffd");
+    }
+    text_of(&whole).map(|text| text.into_owned().into())
+}
+
+/// How long an escape of UTF-16 is, in bytes.
+pub(crate) const HALF: usize = 6;
+
+/// Where raw JSON has an escape that is half of a surrogate pair and not beside the other half: JSON allows it, and many
+/// parsers don't.
+pub(crate) fn halves(raw: &str) -> Vec<usize> {
+    let unit = |at: usize| {
+        let hex = raw.as_bytes().get(at..at + HALF)?.strip_prefix(b"\\u")?;
+        u32::from_str_radix(str::from_utf8(hex).ok()?, 16).ok()
+    };
+    let (mut halves, mut at) = (Vec::new(), 0);
+    while let Some(next) = memchr::memchr(b'\\', &raw.as_bytes()[at.min(raw.len())..]) {
+        at += next;
+        at += match (unit(at), unit(at + HALF)) {
+            (Some(0xD800..0xDC00), Some(0xDC00..0xE000)) => 2 * HALF,
+            (Some(0xD800..0xE000), _) => {
+                halves.push(at);
+                HALF
+            }
+            (Some(_), _) => HALF,
+            (None, _) => 2,
+        };
+    }
+    halves
+}
+
 /// A text as raw JSON.
 pub(crate) fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()

@@ -1,0 +1,87 @@
+//! Requests that nobody here can place: they go to those who might know, one after the other.
+
+use super::*;
+use crate::router::lane::{Call, Terms};
+use crate::router::search::{KEPT, Rank, Search};
+
+/// Longest time that all servers but the last may take to say whether one of them knows a method.
+const KNOWN: Duration = Duration::from_secs(60);
+
+/// Longest time that a server may take to read a resource that it does not list before the next one is asked: one that hangs
+/// must not keep what others have from the endpoint.
+const READ: Duration = Duration::from_secs(10);
+
+impl Merge {
+    /// A request of a method that is not known here, or of a resource that nobody lists.
+    pub(super) fn search(&mut self, request: &Request<'_>, out: &mut dyn Out) {
+        // Reading changes nothing.
+        let search = Search::new(request.method == b"resources/read");
+        self.ask_next(request, (Call::new(request), search), request.now, out);
+    }
+
+    /// A request goes to the next server that might know, or is answered with the best there was.
+    fn ask_next(
+        &mut self,
+        request: &Request<'_>,
+        (mut call, mut search): (Call, Search),
+        now: Instant,
+        out: &mut dyn Out,
+    ) {
+        let next = self.who_might_know(request, search.next);
+        let Some(server) = next else {
+            return match search.answer() {
+                Some(answer) => {
+                    out.to_endpoint(&[&answer]);
+                    self.desk.answered();
+                }
+                None if self.members.iter().any(Member::is_awaited)
+                    && self.unrouted.push(request.frame, request.now) => {}
+                None => self.desk.refuse(call.id(), UNAVAILABLE, "no server is running", out),
+            };
+        };
+        search.next = server + 1;
+        // Where there is nobody else to ask, it may take as long as it takes: the time is for finding who knows it.
+        let limit = self
+            .who_might_know(request, server + 1)
+            .map(|_| if search.reads { (READ, now + READ) } else { (KNOWN, request.now + KNOWN) });
+        let kept = request.frame.len() <= KEPT && (limit.is_some() || search.has_answer());
+        call.terms = kept.then(|| {
+            search.request = request.frame.into();
+            Box::new(Terms {
+                timeout: limit.map(|(limit, _)| limit),
+                deadline: limit.map(|(_, deadline)| deadline),
+                what: String::from_utf8_lossy(call.method()).into(),
+                search: Some(search),
+                ..Terms::default()
+            })
+        });
+        self.dispatch(server, request, call, None, out);
+    }
+
+    /// The first server from one on that can be asked. Of those that run, only some may have resources.
+    fn who_might_know(&self, request: &Request<'_>, from: ServerIndex) -> Option<ServerIndex> {
+        let keeps = |member: &Member| member.shelf.welcome.as_ref().is_some_and(|welcome| welcome.can("resources"));
+        let all = !request.method.starts_with(b"resources/") || !self.members.iter().any(keeps);
+        let members = self.members.iter().skip(from);
+        let mut able = members.filter(|m| m.lane.is_ready() && !m.lane.busy && (all || keeps(m)));
+        able.next().map(|member| member.lane.index)
+    }
+
+    /// A server's answer is not what was asked for, and the next one is asked.
+    pub(super) fn search_on(&mut self, call: Call, mut search: Search, now: Instant, out: &mut dyn Out) {
+        let frame = std::mem::take(&mut search.request);
+        let Some(envelope) = envelope::scan_one(&frame) else { return };
+        let (id, method) = (call.id().to_vec(), call.method().to_vec());
+        let request = Request { frame: &frame, envelope: &envelope, id: &id, method: &method, now: call.since };
+        self.ask_next(&request, (call, search), now, out);
+    }
+
+    /// What a server can't answer any more, and may be asked elsewhere, is.
+    pub(super) fn search_for_strays(&mut self, server: ServerIndex, now: Instant, out: &mut dyn Out) {
+        for (mut call, message) in std::mem::take(&mut self.members[server].lane.strays) {
+            let Some(mut search) = call.terms.take().and_then(|terms| terms.search) else { continue };
+            search.keep_answer(Rank::Failed, reply::error(call.id(), UNAVAILABLE, message));
+            self.search_on(call, search, now, out);
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! A page of a list, read item by item: what is wrong with one of them costs that one and is told.
+
+use std::fmt;
+
+use serde_json::value::RawValue;
+
+use super::published::key;
+use crate::mcp::envelope::without_controls;
+use crate::mcp::lists::ListKind;
+use crate::mcp::mend::{Mended, mend};
+use crate::mcp::{object, shape};
+
+/// As many odd items of a list are told of, and as much of the name of each, in bytes.
+const TOLD: usize = 3;
+const BRIEF: usize = 64;
+
+/// See the module's documentation.
+#[derive(Debug, Default)]
+pub(super) struct Page {
+    pub(super) items: Vec<Box<str>>,
+    /// The cursor of the next page, raw JSON.
+    pub(super) next: Option<Box<str>>,
+    pub(super) oddities: Oddities,
+}
+
+/// What was odd about the items of a list: the first few, and how many more there are.
+#[derive(Debug, Default, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Oddities {
+    told: Vec<String>,
+    more: usize,
+}
+
+impl Oddities {
+    fn add(&mut self, what: impl FnOnce() -> String) {
+        if self.told.len() < TOLD { self.told.push(what()) } else { self.more += 1 }
+    }
+
+    /// Those of another page besides.
+    pub(super) fn join(&mut self, other: Oddities) {
+        for what in other.told {
+            self.add(|| what);
+        }
+        self.more += other.more;
+    }
+
+    /// There are none.
+    pub(super) fn is_empty(&self) -> bool {
+        self.told.is_empty()
+    }
+}
+
+impl fmt::Display for Oddities {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.told.join("; "))?;
+        if self.more > 0 { write!(f, "; and {} items more", self.more) } else { Ok(()) }
+    }
+}
+
+/// Reads a page; `None` if it is none.
+pub(super) fn read(result: &[u8], kind: ListKind) -> Option<Page> {
+    let result = without_controls(result);
+    let result = str::from_utf8(&result).ok()?;
+    let members = object::members(result)?;
+    let last = |name: &str| members.iter().rfind(|member| member.name() == name).map(|member| member.value);
+    let items: Option<Vec<&RawValue>> = serde_json::from_str(last(kind.member())?).ok()?;
+    let mut page = Page { next: last("nextCursor").filter(|next| is_cursor(next)).map(Into::into), ..Page::default() };
+    for (at, item) in items.unwrap_or_default().iter().enumerate() {
+        let Some(Mended { text, odd }) = mend(item.get(), shape::item(kind)) else {
+            page.oddities.add(|| format!("item {} of a page has no {}, and is left out", at + 1, kind.key()));
+            continue;
+        };
+        if !odd.is_empty() {
+            let name = key(&text, kind).unwrap_or_default();
+            page.oddities.add(|| format!("of {}, {}", &name[..name.floor_char_boundary(BRIEF)], odd.join(", ")));
+        }
+        page.items.push(text.into());
+    }
+    Some(page)
+}
+
+/// An item that an earlier run remembered, as it would be read now.
+pub(super) fn remembered(item: &str, kind: ListKind) -> Option<Box<str>> {
+    mend(item, shape::item(kind)).map(|mended| mended.text.into())
+}
+
+/// Whether raw JSON asks for another page. Some servers count theirs in numbers; an empty text, `null` and the like are
+/// what others write for nothing.
+fn is_cursor(value: &str) -> bool {
+    value != "\"\"" && value.starts_with(|c: char| c == '"' || c == '-' || c.is_ascii_digit())
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test may panic")]
+mod tests {
+    use super::*;
+
+    fn tools(result: &str) -> Page {
+        read(result.as_bytes(), ListKind::Tools).unwrap()
+    }
+
+    #[test]
+    fn an_odd_item_costs_itself_and_is_told() {
+        let good = r#"{"name":"a","inputSchema":{"type":"object"}}"#;
+        for (odd, kept, told) in [
+            (
+                r#"{"name":"b","title":"\ud83d","inputSchema":{"type":"object"}}"#,
+                true,
+                "of b, title has half a character",
+            ),
+            (r#"{"name":"b","inputSchema":[]}"#, true, "of b, inputSchema is not the object"),
+            (r#"{"name":"x","name":"b","inputSchema":{"type":"object"}}"#, true, "of b, name comes twice"),
+            (r#"{"name":5}"#, false, "item 2 of a page has no name"),
+            ("null", false, "item 2 of a page has no name"),
+        ] {
+            let page = tools(&format!(r#"{{"\ud83d":1,"tools":[{good},{odd},{good}]}}"#));
+            assert_eq!(page.items.len(), 2 + usize::from(kept), "{odd}");
+            assert_eq!((&*page.items[0], &*page.items[page.items.len() - 1]), (good, good));
+            assert!(page.oddities.to_string().starts_with(told), "{}", page.oddities);
+        }
+        let many = ["{}"; 10].join(",");
+        assert!(tools(&format!(r#"{{"tools":[{many}]}}"#)).oddities.to_string().ends_with("; and 7 items more"));
+    }
+
+    #[test]
+    fn a_cursor_is_a_text_or_a_number_and_goes_back_as_it_came() {
+        for (next, want) in [
+            (r#""a\ud83d""#, Some(r#""a\ud83d""#)),
+            ("20", Some("20")),
+            ("\"\"", None),
+            ("null", None),
+            ("false", None),
+            ("[]", None),
+            ("{}", None),
+        ] {
+            assert_eq!(tools(&format!(r#"{{"tools":[],"nextCursor":{next}}}"#)).next.as_deref(), want, "{next}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_page_is_told_from_an_empty_one() {
+        for text in ["{}", "[]", "null", r#"{"tools":{}}"#, r#"{"tools":5}"#, ""] {
+            assert!(read(text.as_bytes(), ListKind::Tools).is_none(), "{text}");
+        }
+        assert!(tools(r#"{"tools":null}"#).items.is_empty() && tools(r#"{"tools":[]}"#).items.is_empty());
+    }
+}

@@ -1,0 +1,164 @@
+//! A request that nobody here can place: it goes to one server after the other, and the most telling answer counts. Pure.
+
+use super::ServerIndex;
+use crate::mcp::envelope::Envelope;
+use crate::mcp::failure::Failure;
+use crate::mcp::object;
+use crate::mcp::reply::{self, INVALID_PARAMS, METHOD_NOT_FOUND, RESOURCE_NOT_FOUND};
+
+/// Largest request, and largest answer, that is kept while other servers are asked, in bytes.
+pub(super) const KEPT: usize = 8 * 1024;
+
+/// As much of the message of a larger answer, in bytes.
+const MESSAGE: usize = 1024;
+
+/// How much an answer says that is not what was asked for, least first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Rank {
+    /// Nobody knows the method there.
+    NoMethod,
+    /// The parameters are not right there, which some say of what they don't know.
+    NoParams,
+    /// An error without a code, as FastMCP answers whatever went wrong.
+    Unspecified,
+    /// It is not there.
+    NotThere,
+    /// Something went wrong, perhaps where it is.
+    Failed,
+    /// It is there, and empty. Some answer that to whatever they don't have.
+    Empty,
+}
+
+impl Rank {
+    fn of(code: i32) -> Self {
+        match code {
+            METHOD_NOT_FOUND => Rank::NoMethod,
+            INVALID_PARAMS => Rank::NoParams,
+            0 => Rank::Unspecified,
+            RESOURCE_NOT_FOUND => Rank::NotThere,
+            _ => Rank::Failed,
+        }
+    }
+}
+
+/// See the module's documentation.
+#[derive(Debug, Default)]
+pub(super) struct Search {
+    /// The request changes nothing, so any server may be asked after any answer.
+    pub(super) reads: bool,
+    /// The first server that has not been asked.
+    pub(super) next: ServerIndex,
+    /// The request.
+    pub(super) request: Box<[u8]>,
+    best: Option<(Rank, Box<[u8]>)>,
+}
+
+impl Search {
+    /// For a request that no server has been asked. `reads`: it changes nothing.
+    pub(super) fn new(reads: bool) -> Self {
+        Search { reads, ..Search::default() }
+    }
+
+    /// Whether the next server is asked after this answer, and what it is worth if no other is better.
+    pub(super) fn goes_on(&self, frame: &[u8], e: &Envelope) -> Option<Rank> {
+        if e.error {
+            let rank = Rank::of(Failure::read(frame).code);
+            // That it doesn't know it says that it did nothing.
+            let is_unknown = matches!(rank, Rank::NoMethod | Rank::NoParams | Rank::NotThere);
+            return (self.reads || is_unknown).then_some(rank);
+        }
+        let result = e.result.clone().map(|range| &frame[range]).filter(|result| self.reads && result.len() <= KEPT)?;
+        let result = str::from_utf8(result).ok()?;
+        let contents = object::members(result)?.into_iter().rfind(|member| member.name() == "contents")?.value;
+        let is_empty = contents.strip_prefix('[')?.strip_suffix(']')?.trim().is_empty();
+        is_empty.then_some(Rank::Empty)
+    }
+
+    /// Keeps an answer, if it says more than those before. `own`: the endpoint's id, in place of that at `id`.
+    pub(super) fn keep(&mut self, rank: Rank, frame: &[u8], id: std::ops::Range<usize>, own: &[u8]) {
+        let answer = [&frame[..id.start], own, &frame[id.end..]].concat();
+        if answer.len() <= KEPT {
+            return self.keep_answer(rank, answer);
+        }
+        let Failure { code, mut message } = Failure::read(frame);
+        message.truncate(message.floor_char_boundary(MESSAGE));
+        self.keep_answer(rank, reply::error(own, code, message));
+    }
+
+    /// Keeps a whole answer to the endpoint.
+    pub(super) fn keep_answer(&mut self, rank: Rank, answer: Vec<u8>) {
+        if self.best.as_ref().is_none_or(|(best, _)| rank >= *best) {
+            self.best = Some((rank, answer.into()));
+        }
+    }
+
+    /// Whether there is an answer, should nobody have a better one.
+    pub(super) fn has_answer(&self) -> bool {
+        self.best.is_some()
+    }
+
+    /// The most telling answer.
+    pub(super) fn answer(&mut self) -> Option<Box<[u8]>> {
+        self.best.take().map(|(_, answer)| answer)
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test may panic")]
+mod tests {
+    use super::*;
+    use crate::mcp::envelope::scan_one;
+
+    #[test]
+    fn the_most_telling_answer_is_kept_whatever_the_order() {
+        let answers = [
+            r#""error":{"code":-32601,"message":"m"}"#,
+            r#""error":{"code":-32602,"message":"p"}"#,
+            r#""error":{"code":0,"message":"u"}"#,
+            r#""error":{"code":-32002,"message":"n"}"#,
+            r#""error":{"code":-32603,"message":"locked"}"#,
+            r#""result":{"contents":[ ]}"#,
+        ];
+        for most in 0..answers.len() {
+            for turn in 0..=most {
+                let mut search = Search::new(true);
+                for at in 0..=most {
+                    let frame = format!(r#"{{"id":7,{}}}"#, answers[(at + turn) % (most + 1)]);
+                    let e = scan_one(frame.as_bytes()).unwrap();
+                    let rank = search.goes_on(frame.as_bytes(), &e).unwrap();
+                    search.keep(rank, frame.as_bytes(), e.id.unwrap(), b"\"x\"");
+                }
+                let want = format!(r#"{{"id":"x",{}}}"#, answers[most]);
+                assert_eq!(search.answer().unwrap(), want.into_bytes().into());
+            }
+        }
+    }
+
+    #[test]
+    fn what_may_have_been_done_is_not_tried_elsewhere() {
+        for (answer, reads, does) in [
+            (r#""error":{"code":-32601}"#, true, true),
+            (r#""error":{"code":-32002}"#, true, true),
+            (r#""error":{"code":-32603}"#, true, false),
+            (r#""error":{"code":0}"#, true, false),
+            (r#""error":"no""#, true, false),
+            (r#""result":{"contents":[]}"#, true, false),
+            (r#""result":{"contents":[{"uri":"a:b","text":""}]}"#, false, false),
+            (r#""result":{}"#, false, false),
+        ] {
+            let frame = format!(r#"{{"id":7,{answer}}}"#);
+            let e = scan_one(frame.as_bytes()).unwrap();
+            let goes_on = |reads| Search::new(reads).goes_on(frame.as_bytes(), &e).is_some();
+            assert_eq!((goes_on(true), goes_on(false)), (reads, does), "{answer}");
+        }
+    }
+
+    #[test]
+    fn a_large_error_is_kept_in_short() {
+        let frame = format!(r#"{{"id":7,"error":{{"code":5,"message":"{}"}}}}"#, "é".repeat(KEPT));
+        let mut search = Search::default();
+        search.keep(Rank::Failed, frame.as_bytes(), 6..7, b"8");
+        let answer = search.answer().unwrap();
+        assert!(answer.len() < 2 * MESSAGE && answer.starts_with(br#"{"jsonrpc":"2.0","id":8,"error":{"code":5"#));
+    }
+}
