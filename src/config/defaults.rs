@@ -29,6 +29,10 @@ pub(crate) const KEEP_LISTED: bool = true;
 /// `slim`.
 pub(crate) const SLIM: bool = false;
 
+/// What servers in Python are told unless the environment, `.env` or their entry says otherwise: to write each line at once,
+/// which Python doesn't do where nobody sees it, and in UTF-8, whatever the language of the system.
+pub(crate) const PYTHON: [(&str, &str); 2] = [("PYTHONUNBUFFERED", "1"), ("PYTHONUTF8", "1")];
+
 impl Default for Sharing {
     fn default() -> Self {
         Sharing { mode: Mode::default(), naming: Naming::default(), turn: TURN, resync: RESYNC }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::Environment;
 use super::options::Options;
 use crate::disk::read::{Accept, whole};
-use crate::endpoint::looks_like_endpoint;
+use crate::endpoint::{looks_like_endpoint, looks_like_token};
 use crate::error::Problem;
 
 /// The variable that names the config.
@@ -61,6 +61,10 @@ pub(crate) fn config(Named { path, by }: &Named, cwd: &Path, needed: bool) -> Re
         return Err(Problem::new(by, "is a URL, not a config file", remedy));
     }
     let full = cwd.join(path);
+    if let (true, Some(by)) = (looks_like_token(&name) && !full.exists(), named_by) {
+        let remedy = "name a file; pass an endpoint, token included, by MCP_ENDPOINT, .env or --endpoint";
+        return Err(Problem::new(by, "looks like a token, and there is no such file", remedy));
+    }
     let error = match whole(&full, MAX_CONFIG, Accept::Streams(PATIENCE)) {
         Ok(bytes) => {
             let text = String::from_utf8(bytes).map_err(|error| {
