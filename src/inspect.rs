@@ -240,7 +240,7 @@ impl ArgumentsError {
                 ("the arguments", "JSON has names and texts in double quotes; for a shell: '{\"a\": 2}'")
             }
             ArgumentsError::Empty => ("standard input", ""),
-            ArgumentsError::NoObject(_) => ("the arguments", ""),
+            ArgumentsError::NoObject(_) | ArgumentsError::TooLarge(_) => ("the arguments", ""),
         };
         let text = self.to_string();
         let what = text.strip_prefix(place).unwrap_or(&text).trim_start();

@@ -10,6 +10,7 @@ use super::expand::{ExpandError, expand};
 use super::file::{Entry, File, Shared};
 use super::reader::Located;
 use super::{LinkSpec, defaults};
+use crate::disk::obstacle;
 use crate::endpoint::{Endpoint, Secret};
 
 /// The endpoint of every server that has none of its own.
@@ -227,7 +228,10 @@ fn token(ctx: &mut Context<'_>, text: &Located<String>) -> Option<String> {
 
 /// A file that isn't there is no mistake: a disk may be mounted later than we start, and it is read at each dial.
 fn with_warning(ctx: &mut Context<'_>, place: String, path: PathBuf) -> PathBuf {
-    if !path.is_file() {
+    if let Some(obstacle) = (!path.is_file()).then(|| obstacle::on_the_way(&path)).flatten() {
+        let (what, remedy) = obstacle.told();
+        ctx.warning(place, format!("names {}, which {what}", path.display()), remedy);
+    } else if !path.is_file() {
         let what =
             format!("names {}, which is no file now, so no wss:// endpoint can be dialled with it", path.display());
         ctx.warning(place, what, "name a PEM file; it is tried again");

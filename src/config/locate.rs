@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::Environment;
 use super::options::Options;
+use crate::disk::obstacle;
 use crate::disk::read::{Accept, whole};
 use crate::endpoint::{looks_like_endpoint, looks_like_token};
 use crate::error::Problem;
@@ -77,7 +78,12 @@ pub(crate) fn config(Named { path, by }: &Named, cwd: &Path, needed: bool) -> Re
         Err(error) => error,
     };
     let make = "create it with {\"mcpServers\": {…}}, see mcp_config.minimal.json; or run one command without a config: mcp-pipe -- CMD";
+    let on_the_way = obstacle::on_the_way(&full);
     match (error.kind(), named_by) {
+        _ if on_the_way.is_some() => {
+            let (what, remedy) = on_the_way.map(|obstacle| obstacle.told()).unwrap_or_default();
+            Err(Problem::new(name, what, remedy))
+        }
         (ErrorKind::NotFound, None) if !needed => Ok(None),
         (ErrorKind::NotFound, None) => {
             let what = format!(

@@ -10,6 +10,7 @@ use super::file::{Entry, Kind};
 use super::reader::Located;
 use super::syntax::BACKSLASH;
 use super::{variables, windows};
+use crate::disk::obstacle;
 
 /// What an entry starts. `None` if it can't, which has been noted.
 pub(crate) fn of_entry(ctx: &mut Context<'_>, entry: &Entry, asked_for: bool) -> Option<CommandSpec> {
@@ -68,6 +69,9 @@ pub(crate) fn of_entry(ctx: &mut Context<'_>, entry: &Entry, asked_for: bool) ->
 fn no_folder(ctx: &mut Context<'_>, text: &Located<String>, cwd: &Path, written: &str, server: &str) {
     if !cfg!(windows) && windows::is_path(written) {
         ctx.warning(&text.place, elsewhere(server), "write the folder on this machine");
+    } else if let Some(obstacle) = obstacle::on_the_way(cwd) {
+        let (what, remedy) = obstacle.told();
+        ctx.warning(&text.place, format!("names {}, which {what}, so {server} can't start", cwd.display()), remedy);
     } else {
         let what = format!("names {}, which is no folder now, so {server} can't start", cwd.display());
         ctx.warning(&text.place, what, "create it, or correct the path; it is tried again");

@@ -12,6 +12,7 @@ use super::dotenv::DotFile;
 use super::file::{Entry, File, Inherit};
 use super::reader::Located;
 use super::{ServerSpec, secrets};
+use crate::disk::obstacle;
 use crate::endpoint::Secret;
 use crate::tools::Glob;
 
@@ -62,16 +63,16 @@ pub(crate) fn read_files(ctx: &mut Context<'_>, file: &File) {
             let before = ctx.problems.mistakes.len();
             if let Some(path) = ctx.expand(written) {
                 let path = ctx.base.join(path.trim());
-                if path.is_file() {
+                if path.exists() && !path.is_dir() {
                     ctx.env_files
                         .extend(DotFile::read(path, &mut ctx.problems.warnings).map(|f| (entry.name.clone(), f)));
                 } else {
-                    let what = format!("names {}, which is no file", path.display());
-                    ctx.mistake(
-                        &written.place,
-                        what,
-                        "create it, or correct the path, which starts at the config's folder",
-                    );
+                    let told = obstacle::on_the_way(&path).map(|obstacle| obstacle.told());
+                    let (what, remedy) = told.unwrap_or_else(|| {
+                        let remedy = "create it, or correct the path, which starts at the config's folder";
+                        ("is no file".to_owned(), remedy.to_owned())
+                    });
+                    ctx.mistake(&written.place, format!("names {}, which {what}", path.display()), remedy);
                 }
             }
             if entry.disabled.is_some() {
