@@ -13,7 +13,7 @@ use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
-use crate::config::options::{CommandLine, Options, Target};
+use crate::config::options::{CommandLine, Options, Target, default_texts};
 use crate::endpoint::{Secret, looks_like_endpoint, looks_like_token};
 
 const EXAMPLES: &str = "\
@@ -194,6 +194,12 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, clap:
 /// The definition of the command line, in which no command lists an option that it doesn't take.
 fn command() -> clap::Command {
     let mut command = Cli::command();
+    for (option, default) in default_texts() {
+        command = command.mut_arg(option, |option| {
+            let help = option.get_help().map_or_else(String::new, ToString::to_string);
+            option.help(format!("{help} [default: {default}]"))
+        });
+    }
     let all: Vec<_> = command.get_arguments().filter(|option| option.is_global_set()).cloned().collect();
     let names: Vec<_> = command.get_subcommands().map(|command| command.get_name().to_owned()).collect();
     for name in names {

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::Environment;
+use super::defaults;
 use super::options::Options;
 use crate::disk::obstacle;
 use crate::disk::read::{Accept, whole};
@@ -38,7 +39,7 @@ pub(crate) struct Named {
     by: Option<String>,
 }
 
-/// Looks at `--config`, then at `MCP_CONFIG` in `settings`, then at `mcp_config.json`. Where `.env` sets the variable, that is at
+/// Looks at `--config`, then at `MCP_CONFIG` in `settings`, then at the place where it is without. Where `.env` sets the variable, that is at
 /// `in_dotenv`.
 pub(crate) fn named(options: &Options, settings: &Environment, in_dotenv: Option<String>) -> Named {
     match (&options.config, settings.filled(CONFIG)) {
@@ -47,7 +48,7 @@ pub(crate) fn named(options: &Options, settings: &Environment, in_dotenv: Option
             let place = in_dotenv.map_or_else(String::new, |place| format!(" in {place}"));
             Named { path: PathBuf::from(path), by: Some(format!("{CONFIG}{place}")) }
         }
-        (None, None) => Named { path: PathBuf::from("mcp_config.json"), by: None },
+        (None, None) => Named { path: PathBuf::from(defaults::CONFIG), by: None },
     }
 }
 

@@ -229,7 +229,7 @@ fn servers(ctx: &mut Context<'_>, file: &File, named: Target<'_>, config: Option
                 .or(top.max_frame)
                 .unwrap_or(defaults::MAX_FRAME_SIZE),
             sharing: sharing::of(ctx, shared, top),
-            pin: entry.is_some_and(sharing::is_pinned),
+            pin: entry.map_or(defaults::PIN, sharing::is_pinned),
             keep_listed: shared.keep_listed.or(top.keep_listed).unwrap_or(defaults::KEEP_LISTED),
             tools: Arc::new(ToolPolicy {
                 slim: shared.slim.or(top.slim).unwrap_or(defaults::SLIM),

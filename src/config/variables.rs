@@ -150,7 +150,7 @@ pub(crate) fn with_inherited(
     mut server: ServerSpec,
     written: Option<&Located<Inherit>>,
 ) -> ServerSpec {
-    let inherit = written.map_or(&Inherit::All, |written| &written.value);
+    let inherit = written.map_or(&defaults::INHERIT_ENV, |written| &written.value);
     let own: Vec<String> = server.command.env.iter().map(|(name, _)| name.clone()).collect();
     let is_own = |name: &str| own.iter().any(|own| own == name);
     let hidden = |name: &str, value: &str| is_hidden(&ctx.hidden, name, value);
