@@ -4,6 +4,8 @@
 //! decided in [`crate::config::resolve`]. The endpoint is taken as a plain [`Secret`], so that neither a
 //! parse error nor `--help` can show it.
 
+mod slips;
+
 use std::ffi::OsString;
 use std::path::Path;
 
@@ -11,8 +13,8 @@ use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
-use crate::config::options::{CommandLine, Options, Target};
-use crate::endpoint::{Secret, looks_like_endpoint};
+use crate::config::options::{CommandLine, Options, Target, default_texts};
+use crate::endpoint::{Secret, looks_like_endpoint, looks_like_token};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -168,7 +170,8 @@ impl Cli {
             Target::All => None,
         };
         let config = self.options.config.as_deref().and_then(Path::to_str);
-        let misplaced = target.into_iter().chain(config).filter(|text| looks_like_endpoint(text));
+        let misplaced =
+            target.into_iter().chain(config).filter(|text| looks_like_endpoint(text) || looks_like_token(text));
         self.options.endpoint.iter().map(Secret::reveal).chain(misplaced).collect()
     }
 }
@@ -179,7 +182,9 @@ impl Cli {
 /// What clap says about it, and `--help` and `--version`, which are errors to clap.
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
     let mut command = command();
-    let matches = command.try_get_matches_from_mut(arguments)?;
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let read = command.try_get_matches_from_mut(&arguments);
+    let matches = read.map_err(|error| slips::explain(error, &command, &arguments))?;
     let cli = Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut command))?;
     let conflict = |text: String| Err(self::command().error(ErrorKind::ArgumentConflict, text));
     if cli.command.is_some() && (cli.target.target.is_some() || !cli.target.line.is_empty()) {
@@ -194,6 +199,12 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, clap:
 /// The definition of the command line, in which no command lists an option that it doesn't take.
 fn command() -> clap::Command {
     let mut command = Cli::command();
+    for (option, default) in default_texts() {
+        command = command.mut_arg(option, |option| {
+            let help = option.get_help().map_or_else(String::new, ToString::to_string);
+            option.help(format!("{help} [default: {default}]"))
+        });
+    }
     let all: Vec<_> = command.get_arguments().filter(|option| option.is_global_set()).cloned().collect();
     let names: Vec<_> = command.get_subcommands().map(|command| command.get_name().to_owned()).collect();
     for name in names {

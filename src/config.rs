@@ -9,6 +9,7 @@ mod context;
 pub(crate) mod defaults;
 mod dial;
 mod dotenv;
+mod editor;
 mod environment;
 mod expand;
 mod file;
@@ -22,11 +23,16 @@ mod secrets;
 mod sharing;
 mod start;
 mod surroundings;
+mod syntax;
+mod target;
 #[cfg(test)]
 mod tests;
 pub(crate) mod units;
+mod variables;
+mod windows;
 
 pub use environment::Environment;
+pub(crate) use keys::of_option as key_of_option;
 pub use resolve::{Resolved, resolve, status_socket};
 pub(crate) use secrets::is_secret_header;
 pub use surroundings::Surroundings;

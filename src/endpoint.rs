@@ -108,6 +108,19 @@ pub(crate) fn looks_like_endpoint(text: &str) -> bool {
     text.contains("://") || begins("ws:") || begins("wss:") || (text.contains('?') && text.contains('='))
 }
 
+/// Shortest text that is taken for a token where anything else may stand.
+const LEAST_TOKEN: usize = 32;
+
+/// Whether a text in another place is most likely a token: it is long, of one word, and has letters and digits in a row that no
+/// name has.
+pub(crate) fn looks_like_token(text: &str) -> bool {
+    let is_part = |c: char| c.is_ascii_alphanumeric() || "-_.~+/=%".contains(c);
+    let digits = text.bytes().filter(u8::is_ascii_digit).count();
+    let is_path = text.starts_with(['/', '.', '~']) || text.rsplit('.').next().is_some_and(|end| end.len() <= 4);
+    let is_jwt = text.starts_with("eyJ") && text.len() >= TOKEN_LENGTH;
+    text.chars().all(is_part) && (is_jwt || (text.len() >= LEAST_TOKEN && digits >= 2 && !is_path))
+}
+
 impl Endpoint {
     /// The whole address, token included. Called where the link dials, and nowhere else.
     pub fn reveal(&self) -> &Uri {

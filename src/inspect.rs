@@ -17,6 +17,7 @@ use serde_json::{Map, Value, json};
 pub use self::table::{Look, Show};
 use crate::config::{Config, defaults};
 use crate::control::status::Status;
+use crate::error::{Problem, Problems};
 use crate::local::{Catalogue, Client, LocalEndpoint, LocalError};
 use crate::mcp::cloud;
 use crate::process::stop::Stop;
@@ -250,6 +251,23 @@ pub enum ArgumentsError {
     /// JSON, and no object.
     #[error("the arguments must be a JSON object such as '{{\"a\": 2}}', not {0}")]
     NoObject(&'static str),
+}
+
+impl ArgumentsError {
+    /// As what ends the program: arguments that are wrong are a wrong command line, whether or not they came through it.
+    pub fn told(self) -> anyhow::Error {
+        let (place, remedy) = match &self {
+            ArgumentsError::Read(_) => return self.into(),
+            ArgumentsError::Json { .. } => {
+                ("the arguments", "JSON has names and texts in double quotes; for a shell: '{\"a\": 2}'")
+            }
+            ArgumentsError::Empty => ("standard input", ""),
+            ArgumentsError::NoObject(_) | ArgumentsError::TooLarge(_) => ("the arguments", ""),
+        };
+        let text = self.to_string();
+        let what = text.strip_prefix(place).unwrap_or(&text).trim_start();
+        Problems { target: Some(Problem::new(place, what, remedy)), ..Problems::default() }.into()
+    }
 }
 
 /// The arguments of a call as given on the command line: a JSON object, `-` for one on standard input, none for `{}`.

@@ -15,7 +15,7 @@ use crate::control::health;
 use crate::control::status::{PipeStatus, Status};
 use crate::control::summary::Summary;
 use crate::error::Exit;
-use crate::inspect::{self, Look, Show};
+use crate::inspect::{self, ArgumentsError, Look, Show};
 use crate::local::LocalEndpoint;
 use crate::process::guard::Guard;
 use crate::process::stop::Stop;
@@ -52,7 +52,9 @@ pub fn health(socket: Option<PathBuf>) -> Result<Exit> {
 pub fn run(command: Command, config: Config, guard: Guard) -> Result<Exit> {
     // Before signals are handled: Ctrl-C ends the wait for standard input.
     let arguments = match &command {
-        Command::Call { arguments, .. } => inspect::arguments(arguments.as_deref(), io::stdin())?,
+        Command::Call { arguments, .. } => {
+            inspect::arguments(arguments.as_deref(), io::stdin()).map_err(ArgumentsError::told)?
+        }
         Command::Run(_) | Command::Tools { .. } | Command::Health => serde_json::Map::new(),
     };
     // One thread: the work is moving bytes, and more threads were measured to bring nothing but memory.

@@ -67,7 +67,8 @@ pub(crate) fn is_path(program: &str) -> bool {
     program.contains('/') || (cfg!(windows) && program.contains('\\'))
 }
 
-fn on_path(name: &str, path: &str) -> bool {
+/// Whether a program of this name is in one of the folders of `path`.
+pub(crate) fn on_path(name: &str, path: &str) -> bool {
     let names = if cfg!(windows) { vec![format!("{name}.exe"), format!("{name}.cmd")] } else { vec![name.to_owned()] };
     std::env::split_paths(path).any(|folder| names.iter().any(|name| is_executable(&folder.join(name))))
 }

@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use super::Environment;
-use super::dotenv::DotEnv;
+use super::dotenv::{DotEnv, DotFile};
+use super::editor;
 use super::expand::{ExpandError, expand};
 use super::options::CommandLine;
 use super::reader::Located;
@@ -16,12 +17,16 @@ pub(crate) struct Context<'a> {
     /// The environment, and what `.env` sets of mcp-pipe's own variables.
     pub(crate) settings: &'a Environment,
     pub(crate) dotenv: &'a DotEnv,
+    /// The files that entries name as their `envFile`, by the entry's name.
+    pub(crate) env_files: Vec<(String, DotFile)>,
     pub(crate) cwd: &'a Path,
     /// The config's folder; the working directory without a config.
     pub(crate) base: PathBuf,
     pub(crate) local: bool,
     pub(crate) problems: Problems,
     pub(crate) notes: Vec<String>,
+    /// What is of interest to who looks closely.
+    pub(crate) details: Vec<String>,
     /// Everything that must be kept from a child's environment and from the log.
     pub(crate) hidden: Hidden,
 }
@@ -38,9 +43,20 @@ pub(crate) struct Hidden {
 }
 
 impl Context<'_> {
-    /// A variable of the environment, else of the `.env` files.
+    /// A variable of the environment, else of the `.env` files, else of those that editors know.
     pub(crate) fn lookup(&self, name: &str) -> Option<String> {
-        self.env.get(name).or_else(|| self.dotenv.get(name)).map(str::to_owned)
+        let set = self.env.get(name).or_else(|| self.dotenv.get(name)).map(str::to_owned);
+        set.or_else(|| editor::value(name, &self.base, self.env))
+    }
+
+    /// A variable in the files that an entry names as its `envFile`, and its place there. The last of them counts.
+    pub(crate) fn in_env_file(&self, server: &str, name: &str) -> Option<(&str, String)> {
+        self.env_files_of(server).rev().find_map(|file| Some((file.get(name)?, file.place(name))))
+    }
+
+    /// The files that an entry names as its `envFile`.
+    pub(crate) fn env_files_of(&self, server: &str) -> impl DoubleEndedIterator<Item = &DotFile> {
+        self.env_files.iter().filter(move |(of, _)| of == server).map(|(_, file)| file)
     }
 
     /// Expands a text of the file; what can't be is noted.
@@ -58,6 +74,10 @@ impl Context<'_> {
             Err(ExpandError::Input) => {
                 let remedy = "write ${NAME} and set NAME in the environment or in .env";
                 ("asks a person by ${input:…}, which only VS Code does".to_owned(), remedy.to_owned())
+            }
+            Err(ExpandError::Editor(kind)) => {
+                let remedy = "write what it stands for, or ${NAME} and set NAME in the environment or in .env";
+                (format!("has ${{{kind}…}}, which only an editor replaces"), remedy.to_owned())
             }
         };
         self.mistake(&text.place, what, remedy);

@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
+use super::file::Inherit;
 use super::{LinkSpec, Mode, Naming, Sharing};
 
+/// The config, in the working directory.
+pub(crate) const CONFIG: &str = "mcp_config.json";
 /// `connectTimeout`.
 pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
 /// `pingInterval`.
@@ -28,6 +31,14 @@ pub(crate) const RESYNC: bool = true;
 pub(crate) const KEEP_LISTED: bool = true;
 /// `slim`.
 pub(crate) const SLIM: bool = false;
+/// `pin`.
+pub(crate) const PIN: bool = false;
+/// `inheritEnv`.
+pub(crate) static INHERIT_ENV: Inherit = Inherit::All;
+
+/// What servers in Python are told unless the environment, `.env` or their entry says otherwise: to write each line at once,
+/// which Python doesn't do where nobody sees it, and in UTF-8, whatever the language of the system.
+pub(crate) const PYTHON: [(&str, &str); 2] = [("PYTHONUNBUFFERED", "1"), ("PYTHONUTF8", "1")];
 
 impl Default for Sharing {
     fn default() -> Self {
@@ -46,5 +57,124 @@ impl Default for LinkSpec {
             ping_timeout: PING_TIMEOUT,
             max_backoff: MAX_BACKOFF,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli;
+    use crate::config::Handshake;
+    use crate::config::units::{self, word};
+
+    /// A default, and how a person writes it.
+    enum Written {
+        Time(Duration),
+        Size(usize),
+        Text(String),
+    }
+
+    impl Written {
+        fn is(&self, text: &str) -> bool {
+            match self {
+                Written::Time(time) => units::duration(text) == Ok(*time),
+                Written::Size(size) => units::frame_size(text) == Ok(*size),
+                Written::Text(want) => want == text,
+            }
+        }
+    }
+
+    /// Every key that has a default of its own.
+    fn all() -> Vec<(&'static str, Written)> {
+        let text = |value: &dyn ToString| Written::Text(value.to_string());
+        let handshake = match Handshake::default() {
+            Handshake::Answer => "answer",
+            Handshake::Relay => "relay",
+        };
+        vec![
+            ("connectTimeout", Written::Time(CONNECT_TIMEOUT)),
+            ("pingInterval", Written::Time(PING_INTERVAL)),
+            ("pingTimeout", Written::Time(PING_TIMEOUT)),
+            ("maxBackoff", Written::Time(MAX_BACKOFF)),
+            ("startTimeout", Written::Time(START_TIMEOUT)),
+            ("maxFrameSize", Written::Size(MAX_FRAME_SIZE)),
+            ("drainTimeout", Written::Time(DRAIN_TIMEOUT)),
+            ("turn", Written::Time(TURN)),
+            ("toolBudget", text(&TOOL_BUDGET)),
+            ("resync", text(&RESYNC)),
+            ("keepListed", text(&KEEP_LISTED)),
+            ("slim", text(&SLIM)),
+            ("pin", text(&PIN)),
+            ("inheritEnv", text(&matches!(INHERIT_ENV, Inherit::All))),
+            ("mode", text(&word(&Mode::default()))),
+            ("naming", text(&word(&Naming::default()))),
+            ("handshake", text(&handshake)),
+        ]
+    }
+
+    const TABLES: [(&str, &str); 2] = [(include_str!("file.rs"), "//! | `"), (include_str!("../../README.md"), "| `")];
+
+    /// The rows of a table of keys: the key, and what stands for its default.
+    fn rows<'a>(text: &'a str, begin: &'a str) -> impl Iterator<Item = (&'a str, &'a str)> {
+        let cells = |line: &'a str| line.split('|').map(|cell| cell.trim()).collect::<Vec<_>>();
+        let rows = text.lines().filter(move |line| line.starts_with(begin)).map(cells);
+        let where_is = ["T", "S", "TS", "top", "server", "both"];
+        let rows = rows.filter(move |cells| cells.len() == 7 && where_is.contains(&cells[2]));
+        rows.map(|cells| (cells[1].split('`').nth(1).unwrap_or_default(), cells[4].trim_matches('`')))
+    }
+
+    #[test]
+    fn the_tables_of_the_source_and_of_the_readme_tell_the_defaults_that_there_are() {
+        for (text, begin) in TABLES {
+            for (key, default) in all() {
+                let told = rows(text, begin).find(|(of, _)| *of == key).map(|(_, told)| told);
+                assert!(told.is_some_and(|told| default.is(told)), "{key}: {told:?} in the table that begins {begin}");
+            }
+            for (key, told) in rows(text, begin).filter(|(key, _)| all().iter().all(|(of, _)| of != key)) {
+                let is_value = told.contains(|c: char| c.is_ascii_digit()) || ["true", "false"].contains(&told);
+                assert!(!is_value, "{key} has the default {told} in a table, and none here");
+            }
+            assert!(rows(text, begin).count() > 25, "the table that begins {begin} was found");
+        }
+    }
+
+    #[test]
+    fn every_default_of_this_file_is_looked_for_in_the_tables() {
+        let lines: Vec<&str> = include_str!("defaults.rs").lines().collect();
+        let described = lines.windows(2).filter(|pair| pair[1].starts_with("pub(crate) ")).filter_map(|pair| {
+            let rest = pair[0].strip_prefix("/// `")?;
+            rest.split('`').next()
+        });
+        let described: Vec<&str> = described.collect();
+        assert!(described.len() >= 14, "{described:?}");
+        for key in described {
+            assert!(all().iter().any(|(of, _)| *of == key), "{key}");
+        }
+    }
+
+    #[test]
+    fn help_and_the_other_pages_tell_the_same() {
+        let help = cli::parse(["mcp-pipe".into(), "--help".into()]).map(|_| ()).map_err(|help| help.to_string());
+        let help = help.err().unwrap_or_default().split_whitespace().collect::<Vec<_>>().join(" ");
+        for (option, key) in [
+            ("--start-timeout", "startTimeout"),
+            ("--max-frame-size", "maxFrameSize"),
+            ("--drain-timeout", "drainTimeout"),
+            ("--max-backoff", "maxBackoff"),
+            ("--mode", "mode"),
+        ] {
+            let told = help.split_once(option).and_then(|(_, rest)| rest.split_once("[default: ")?.1.split_once(']'));
+            let default = all().into_iter().find(|(of, _)| *of == key).map(|(_, default)| default);
+            assert!(default.zip(told).is_some_and(|(default, (told, _))| default.is(told)), "{option}: {told:?}");
+        }
+        assert!(help.contains(&format!("[default: {CONFIG} in the working directory]")), "{help}");
+        let trouble = include_str!("../../TROUBLESHOOTING.md");
+        let seconds = |time: Duration| format!("({} s by default)", time.as_secs());
+        for (key, time) in [("startTimeout", START_TIMEOUT), ("maxBackoff", MAX_BACKOFF)] {
+            assert!(trouble.contains(&format!("`{key}` {}", seconds(time))), "{key} in TROUBLESHOOTING.md");
+        }
+        let minutes = TURN.as_secs() / 60;
+        assert!(include_str!("../../docs/SCALING.md").contains(&format!("`\"turn\"` ({minutes} minutes by default")));
+        assert!(include_str!("../../README.md").contains(&format!("in turns of {minutes} minutes")));
     }
 }

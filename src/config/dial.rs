@@ -10,6 +10,7 @@ use super::expand::{ExpandError, expand};
 use super::file::{Entry, File, Shared};
 use super::reader::Located;
 use super::{LinkSpec, defaults};
+use crate::disk::obstacle;
 use crate::endpoint::{Endpoint, Secret};
 
 /// The endpoint of every server that has none of its own.
@@ -108,7 +109,7 @@ pub(crate) fn under_another_name(ctx: &Context<'_>) -> Option<String> {
 
 /// What an entry writes for its own endpoint: the place where it does, and the text as written.
 pub(crate) fn own(entry: &Entry) -> Option<&Located<String>> {
-    let from_env = entry.env.iter().find(|(name, _)| name == "MCP_ENDPOINT").map(|(_, text)| text);
+    let from_env = entry.env.iter().find(|(name, _)| name == ENDPOINT).map(|(_, text)| text);
     entry.shared.endpoint.as_ref().or(from_env)
 }
 
@@ -125,7 +126,11 @@ pub(crate) enum Own {
 
 /// The endpoint that an entry names itself.
 pub(crate) fn of_entry(ctx: &mut Context<'_>, entry: &Entry) -> Own {
-    let Some(text) = own(entry) else { return Own::Unsaid };
+    let Some(text) = own(entry) else {
+        let in_file = ctx.in_env_file(&entry.name, ENDPOINT).filter(|(text, _)| !text.trim().is_empty());
+        let in_file = in_file.map(|(text, place)| (text.to_owned(), format!("{ENDPOINT} ({place})")));
+        return in_file.map_or(Own::Unsaid, |(text, place)| Own::Named(parse(ctx, place, &text)));
+    };
     let Some(value) = ctx.expand(text) else { return Own::Named(None) };
     let is_blank = value.trim().is_empty();
     // An empty variable is a slip: without it the server would be on somebody else's endpoint, or have no token. An empty
@@ -223,7 +228,10 @@ fn token(ctx: &mut Context<'_>, text: &Located<String>) -> Option<String> {
 
 /// A file that isn't there is no mistake: a disk may be mounted later than we start, and it is read at each dial.
 fn with_warning(ctx: &mut Context<'_>, place: String, path: PathBuf) -> PathBuf {
-    if !path.is_file() {
+    if let Some(obstacle) = (!path.is_file()).then(|| obstacle::on_the_way(&path)).flatten() {
+        let (what, remedy) = obstacle.told();
+        ctx.warning(place, format!("names {}, which {what}", path.display()), remedy);
+    } else if !path.is_file() {
         let what =
             format!("names {}, which is no file now, so no wss:// endpoint can be dialled with it", path.display());
         ctx.warning(place, what, "name a PEM file; it is tried again");

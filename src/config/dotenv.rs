@@ -14,6 +14,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::disk::obstacle;
 use crate::disk::read::{Accept, whole};
 use crate::error::Problem;
 use crate::words::{character, is_unseen, meant};
@@ -54,7 +55,8 @@ impl DotEnv {
     pub(crate) fn add(&mut self, folder: &Path, warnings: &mut Vec<Problem>) {
         let path = folder.join(".env");
         let real = path.canonicalize().unwrap_or_else(|_| path.clone());
-        if path.exists() && !path.is_dir() && !self.seen.contains(&real) {
+        // A link that leads nowhere is there, too.
+        if path.symlink_metadata().is_ok() && !self.seen.contains(&real) {
             self.seen.push(real);
             self.files.extend(DotFile::read(path, warnings));
         }
@@ -98,7 +100,15 @@ impl DotFile {
                 return None;
             }
             Err(error) => {
-                warnings.push(Problem::new(shown, format!("can't be read and is ignored: {error}"), ""));
+                let told = match obstacle::on_the_way(&path) {
+                    Some(obstacle) => obstacle.told(),
+                    None if path.is_dir() => (
+                        "is a folder, not a file".to_owned(),
+                        "remove it; Docker makes one where a file is missing".to_owned(),
+                    ),
+                    None => (format!("can't be read: {error}"), String::new()),
+                };
+                warnings.push(Problem::new(shown, format!("{}, so it is ignored", told.0), told.1));
                 return None;
             }
         };

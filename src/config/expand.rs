@@ -1,4 +1,4 @@
-//! `${VAR}` in texts of the config.
+//! `${VAR}` in texts of the config. What editors know by names of their own is in [`super::editor`].
 
 /// Why a text could not be expanded.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -9,7 +9,12 @@ pub(crate) enum ExpandError {
     Malformed,
     /// VS Code's `${input:…}`, which asks a person.
     Input,
+    /// What only an editor can replace, as `${command:…}`.
+    Editor(&'static str),
 }
+
+/// What an editor runs or looks up in its own settings.
+const EDITORS: &[&str] = &["command:", "config:", "extensionInstallFolder:"];
 
 /// How deep defaults may lie in each other. More is a slip, and each takes a piece of the stack.
 const DEEPEST: usize = 8;
@@ -38,12 +43,17 @@ fn fill(
         if inner.starts_with("input:") {
             return Err(ExpandError::Input);
         }
+        if let Some(editors) = EDITORS.iter().find(|editors| inner.starts_with(**editors)) {
+            return Err(ExpandError::Editor(editors));
+        }
         let inner = inner.strip_prefix("env:").unwrap_or(inner);
         let (name, default) = match inner.split_once(":-") {
             Some((name, default)) => (name, Some(default)),
             None => (inner, None),
         };
-        if !is_name(name) {
+        // An editor's names are whatever is looked up under them.
+        let is_editors = default.is_none() && lookup(name).is_some();
+        if !is_name(name) && !is_editors {
             return Err(ExpandError::Malformed);
         }
         // Also where it isn't needed, so that a slip in it shows; what it lacks matters only where it is.
@@ -140,6 +150,7 @@ mod tests {
         }
         assert_eq!(go(&format!("{}{}", "${B:-".repeat(10_000), "}".repeat(10_000))), Err(ExpandError::Malformed));
         assert_eq!(go("${input:token}"), Err(ExpandError::Input));
+        assert_eq!(go("${command:pick}"), Err(ExpandError::Editor("command:")));
     }
 
     proptest! {

@@ -5,11 +5,13 @@
 //!
 //! | key | where | value | default | meaning |
 //! |---|---|---|---|---|
-//! | `command` | S | text | | the program; with a slash, relative to the file's folder; never expanded |
-//! | `args` | S | texts | none | its arguments; never expanded |
-//! | `env` | S | texts by name `$` | none | set for the program, on top of what mcp-pipe and `.env` have; what holds an endpoint or its token is left out |
+//! | `command` | S | text, or texts | | the program; with a slash, relative to the file's folder; of several texts the first, the others are arguments |
+//! | `args` | S | texts | none | its arguments |
+//! | `env` | S | texts by name `$` | none | set for the program, on top of what it inherits; what holds an endpoint or its token is left out |
+//! | `envFile` | S | path `$`, or paths | none | files like `.env`, set below `env` |
+//! | `inheritEnv` | TS | `true`/`false`, or names | true | what the program inherits of mcp-pipe's environment and `.env`: all, only what programs need to start, or these besides; `*` and `?` stand for any text and any character |
 //! | `cwd` | S | text `$` | the file's folder | where the program starts |
-//! | `type`, `transportType`, `transport` | S | `stdio` | `stdio` | remote types are skipped with a warning |
+//! | `type`, `transportType`, `transport` | S | `stdio`, `local` | `stdio` | remote types are skipped with a warning |
 //! | `disabled`, `enabled`, `isActive` | S | `true`/`false`, also as text | enabled | whether it runs |
 //! | `endpoint` (S: also `env.MCP_ENDPOINT`) | TS | URL `$` | `MCP_ENDPOINT` | where it is served |
 //! | `endpointHeaders` | TS | texts by name `$` | none | sent with the WebSocket upgrade; those of the top only to the shared endpoint |
@@ -39,16 +41,18 @@
 //! Of `mode`, `naming`, `turn` and `resync`, servers of one endpoint have the same: see [`super::sharing`].
 //!
 //! Times are written `5s`, `2m`, `500ms`; sizes `16MiB`. In values marked `$`, `${VAR}`, `${VAR:-default}` and
-//! `${env:VAR}` are expanded. Comments and trailing commas are allowed.
+//! `${env:VAR}` are expanded, in `command` and `args` nothing but what editors know: see [`super::expand`]. Comments and
+//! trailing commas are allowed. What other programs call these keys is in [`super::keys`].
 
 use std::time::Duration;
 
 use jsonc_parser::ast::{ObjectProp, Value};
 
+use super::keys::Place;
 use super::reader::{Located, Reader};
-use super::{Handshake, Mode, Naming, keys, policy, units};
+use super::{Handshake, Mode, Naming, keys, policy, syntax, units};
 use crate::error::Problem;
-use crate::tools::ToolPolicy;
+use crate::tools::{Glob, ToolPolicy};
 
 /// The whole file.
 #[derive(Debug, Default)]
@@ -82,6 +86,16 @@ pub(crate) struct Shared {
     pub(crate) slim: Option<bool>,
     pub(crate) timeout: Option<Duration>,
     pub(crate) max_result: Option<usize>,
+    pub(crate) inherit: Option<Located<Inherit>>,
+}
+
+/// What a server inherits of mcp-pipe's environment and `.env`.
+#[derive(Debug, Clone)]
+pub(crate) enum Inherit {
+    /// Everything.
+    All,
+    /// What programs need to start, and what these patterns cover.
+    Only(Vec<Glob>),
 }
 
 /// One `mcpServers` entry.
@@ -93,6 +107,7 @@ pub(crate) struct Entry {
     pub(crate) disabled: Option<String>,
     pub(crate) args: Vec<Located<String>>,
     pub(crate) env: Vec<(String, Located<String>)>,
+    pub(crate) env_files: Vec<Located<String>>,
     pub(crate) cwd: Option<Located<String>>,
     pub(crate) pin: Option<Located<bool>>,
     /// The part that stands under `tools`.
@@ -116,44 +131,94 @@ pub(crate) struct Reading {
     pub(crate) file: File,
     pub(crate) mistakes: Vec<Problem>,
     pub(crate) warnings: Vec<Problem>,
+    pub(crate) notes: Vec<String>,
 }
 
 /// Reads the text of a file that is shown to people as `name`.
 pub(crate) fn read(name: &str, text: &str) -> Reading {
-    let mut reader = Reader::new(name, text);
+    let whole = syntax::with_braces(text);
+    let mut reader = match &whole {
+        Some(whole) => Reader::with_brace(name, whole),
+        None => Reader::new(name, text),
+    };
     let mut file = File::default();
     if let Some(value) = reader.parse() {
         top(&mut reader, &value, &mut file);
     }
-    Reading { file, mistakes: reader.mistakes, warnings: reader.warnings }
+    Reading { file, mistakes: reader.mistakes, warnings: reader.warnings, notes: reader.notes }
 }
 
 fn top(r: &mut Reader<'_>, value: &Value<'_>, file: &mut File) {
-    let mut servers = false;
-    for (key, path, prop) in r.members(value, "") {
+    let (mut servers, mut mcp, mut settings) = (false, None, Vec::new());
+    for (key, path, prop) in keys::members(r, value, "", Place::Top) {
         match key.as_str() {
             "mcpServers" => {
                 servers = true;
-                entries(r, prop, &path, file);
+                entries(r, &prop.value, &path, file);
             }
+            "mcp" => mcp = Some((path, prop)),
+            "mcpServerConfig" => settings = policy::of_servers(r, &prop.value, &path),
             "drainTimeout" => file.drain_timeout = r.parsed(&prop.value, &path, units::duration),
             "toolBudget" => file.tool_budget = r.parsed(&prop.value, &path, units::count),
             "cacheDir" => file.cache_dir = r.string(&prop.value, &path),
             _ if shared(r, &key, prop, &path, &mut file.shared) => {}
-            _ => keys::unknown(r, &key, prop, &path, &[keys::TOP, keys::SHARED]),
+            _ if is_server(&prop.value) => {
+                let remedy = format!("write {{\"mcpServers\": {{{key:?}: {{…}}}}}}");
+                r.mistake(prop, &path, "is a server, and servers stand in mcpServers", remedy);
+            }
+            _ => keys::foreign(r, &key, prop, &path, Place::Top),
         }
+    }
+    match mcp {
+        Some((path, prop)) if servers => {
+            r.warning(prop, &path, "is ignored, as there are mcpServers", "move what it says there");
+        }
+        Some((path, prop)) => {
+            servers = true;
+            let (value, path) = servers_of_mcp(&prop.value, path);
+            entries(r, value, &path, file);
+        }
+        None => {}
     }
     if !servers && r.mistakes.is_empty() {
         let example = r#"write {"mcpServers": {"calculator": {"command": "python", "args": ["calculator.py"]}}}"#;
         r.mistake(value, "mcpServers", "is missing", example);
     }
+    for (server, place, own) in settings {
+        match file.entries.iter_mut().find(|entry| entry.name == server) {
+            Some(entry) => policy::add(&mut entry.tools, own),
+            None => r.warning_at(&place, "is about no server of mcpServers, and is ignored", "correct its name"),
+        }
+    }
 }
 
-fn entries(r: &mut Reader<'_>, prop: &ObjectProp<'_>, path: &str, file: &mut File) {
+/// Whether an object is an entry that stands beside `mcpServers`.
+fn is_server(value: &Value<'_>) -> bool {
+    let Value::Object(object) = value else { return false };
+    ["command", "url", "httpUrl", "serverUrl"]
+        .iter()
+        .any(|key| object.properties.iter().any(|p| p.name.as_str() == *key))
+}
+
+/// The servers in a `mcp`: opencode has them there, VS Code's user settings in its `servers`.
+fn servers_of_mcp<'v, 'a>(value: &'v Value<'a>, path: String) -> (&'v Value<'a>, String) {
+    let Value::Object(object) = value else { return (value, path) };
+    let inner = object.properties.iter().find(|prop| prop.name.as_str() == "servers").map(|prop| &prop.value);
+    match inner.filter(|inner| matches!(inner, Value::Object(_)) && !is_server(inner)) {
+        Some(inner) => (inner, format!("{path}.servers")),
+        None => (value, path),
+    }
+}
+
+fn entries(r: &mut Reader<'_>, value: &Value<'_>, path: &str, file: &mut File) {
     // Where it comes twice the last counts, as is warned.
     file.entries.clear();
+    if matches!(value, Value::Array(_)) {
+        let remedy = r#"write each server behind its name: {"calculator": {"command": …}}"#;
+        return r.mistake(value, path, "is a list, not an object", remedy);
+    }
     let mut lines: Vec<(String, usize)> = Vec::new();
-    for (name, path, prop) in r.servers(&prop.value, path) {
+    for (name, path, prop) in r.servers(value, path) {
         let line = r.line(prop);
         if let Some((_, first)) = lines.iter().find(|(seen, _)| *seen == name) {
             let what = format!("is the second server of that name; the first is on line {first}");
@@ -173,6 +238,7 @@ fn entry(r: &mut Reader<'_>, name: String, prop: &ObjectProp<'_>, path: &str) ->
         disabled: None,
         args: Vec::new(),
         env: Vec::new(),
+        env_files: Vec::new(),
         cwd: None,
         pin: None,
         tools: ToolPolicy::default(),
@@ -181,31 +247,41 @@ fn entry(r: &mut Reader<'_>, name: String, prop: &ObjectProp<'_>, path: &str) ->
     let before = r.mistakes.len();
     let (mut command, mut transport, mut url, mut headers) = (None, None, None, false);
     let (mut disabled, mut enabled, mut active) = (None, None, None);
-    for (key, path, prop) in r.members(&prop.value, path) {
+    let (mut before_args, mut elsewhere) = (Vec::new(), ToolPolicy::default());
+    for (key, path, prop) in keys::members(r, &prop.value, path, Place::Server) {
         let value = &prop.value;
         let switch = |r: &mut Reader<'_>, off| (r.boolean(value, &path) == Some(off)).then(|| r.place(prop, &path));
         match key.as_str() {
             "type" | "transportType" | "transport" => transport = r.string(value, &path),
-            "command" => command = r.string(value, &path),
+            "command" => (command, before_args) = command_line(r, value, &path),
             "args" => entry.args = r.strings(value, &path),
             "env" => entry.env = r.string_map(value, &path),
+            "envFile" => entry.env_files = r.one_or_more(value, &path),
             "cwd" => entry.cwd = r.string(value, &path),
             "pin" => entry.pin = r.located(value, &path, Reader::boolean),
             "tools" => entry.tools = policy::read(r, value, &path),
+            "tools.allow" => elsewhere.allow.extend(policy::allow(r, value, &path)),
+            "tools.deny" => elsewhere.deny.extend(policy::deny(r, value, &path)),
             "url" | "serverUrl" => url = Some(r.place(prop, &path)),
             "headers" => headers = true,
             "disabled" => disabled = switch(r, true),
             "enabled" => enabled = switch(r, false),
             "isActive" => active = switch(r, false),
             _ if shared(r, &key, prop, &path, &mut entry.shared) => {}
-            _ => keys::unknown(r, &key, prop, &path, &[keys::SERVER, keys::SHARED]),
+            _ => keys::foreign(r, &key, prop, &path, Place::Server),
         }
     }
+    entry.args.splice(..0, before_args);
+    if !entry.tools.allow.is_empty() && !elsewhere.allow.is_empty() {
+        let remedy = "write all of them in the allow of tools";
+        r.mistake(prop, path, "says twice which tools to publish: in its tools and beside them", remedy);
+    }
+    policy::add(&mut entry.tools, elsewhere);
     entry.disabled = disabled.or(enabled).or(active);
     let malformed = r.mistakes.len() > before;
     entry.kind = match (transport, command, url) {
         (Some(t), _, _) if keys::is_remote(&t.value) => Kind::Remote(t),
-        (Some(t), _, _) if !t.value.eq_ignore_ascii_case("stdio") => {
+        (Some(t), _, _) if !["stdio", "local"].iter().any(|here| t.value.eq_ignore_ascii_case(here)) => {
             let what = format!("is \"{}\", which is no type of server", t.value);
             r.mistake_at(&t.place, what, "leave it out for a program that is started here");
             Kind::Unknown
@@ -239,11 +315,50 @@ fn entry(r: &mut Reader<'_>, name: String, prop: &ObjectProp<'_>, path: &str) ->
     entry
 }
 
+/// A program and the first of its arguments, where somebody wrote them as one list.
+fn command_line(r: &mut Reader<'_>, value: &Value<'_>, path: &str) -> (Option<Located<String>>, Vec<Located<String>>) {
+    if matches!(value, Value::Array(_)) {
+        let mut texts = r.strings(value, path).into_iter();
+        let program = texts.next().or_else(|| r.located(value, path, |_, _, _| Some(String::new())));
+        return (program, texts.collect());
+    }
+    if matches!(value, Value::Object(_)) {
+        let remedy = "write the program as \"command\": \"…\", and args and env beside it";
+        r.mistake(value, path, "is an object, not a text", remedy);
+        return (None, Vec::new());
+    }
+    (r.string(value, path), Vec::new())
+}
+
+/// An endpoint. A list of one is one.
+fn endpoint(r: &mut Reader<'_>, value: &Value<'_>, path: &str) -> Option<Located<String>> {
+    if !matches!(value, Value::Array(_)) {
+        return r.string(value, path);
+    }
+    let mut all = r.strings(value, path);
+    if all.len() > 1 {
+        let what = format!("names {} endpoints, and a server is served on one", all.len());
+        r.mistake(value, path, what, "give each server its own \"endpoint\", as in mcp_config.multi-token.json");
+    }
+    all.truncate(1);
+    all.pop()
+}
+
+/// `true`, `false`, or the names of variables.
+fn inherit(r: &mut Reader<'_>, value: &Value<'_>, path: &str) -> Option<Inherit> {
+    if matches!(value, Value::Array(_)) {
+        let names = r.strings(value, path);
+        return Some(Inherit::Only(names.iter().map(|name| Glob::new(&name.value)).collect()));
+    }
+    let all = r.boolean(value, path)?;
+    Some(if all { Inherit::All } else { Inherit::Only(Vec::new()) })
+}
+
 /// Takes a key that may stand at the top and in an entry. Whether it is one.
 fn shared(r: &mut Reader<'_>, key: &str, prop: &ObjectProp<'_>, path: &str, to: &mut Shared) -> bool {
     let value = &prop.value;
     match key {
-        "endpoint" => to.endpoint = r.string(value, path),
+        "endpoint" => to.endpoint = endpoint(r, value, path),
         "endpointHeaders" => to.endpoint_headers = r.string_map(value, path),
         "subprotocol" => to.subprotocol = r.string(value, path),
         "caFile" => to.ca_file = r.string(value, path),
@@ -268,6 +383,7 @@ fn shared(r: &mut Reader<'_>, key: &str, prop: &ObjectProp<'_>, path: &str, to: 
         "slim" => to.slim = r.boolean(value, path),
         "timeout" => to.timeout = r.parsed(value, path, units::call_timeout),
         "maxResultBytes" => to.max_result = r.parsed(value, path, units::result_size),
+        "inheritEnv" => to.inherit = r.located(value, path, inherit),
         _ => return false,
     }
     true

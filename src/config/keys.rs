@@ -1,8 +1,9 @@
 //! The keys of the file: ours, those of other tools, and the closest one to a slip.
 
-use jsonc_parser::ast::ObjectProp;
+use jsonc_parser::ast::{ObjectProp, Value};
 
-use super::reader::Reader;
+use super::reader::{Member, Reader};
+use super::units;
 use crate::words::closest;
 
 /// Keys at the top of the file and in an entry.
@@ -26,6 +27,7 @@ pub(crate) const SHARED: &[&str] = &[
     "slim",
     "timeout",
     "maxResultBytes",
+    "inheritEnv",
 ];
 
 /// Keys of the top only.
@@ -39,6 +41,7 @@ pub(crate) const SERVER: &[&str] = &[
     "command",
     "args",
     "env",
+    "envFile",
     "cwd",
     "url",
     "serverUrl",
@@ -53,13 +56,142 @@ pub(crate) const SERVER: &[&str] = &[
 /// Keys in the `tools` of an entry.
 pub(crate) const TOOLS: &[&str] = &["allow", "deny", "rename", "describe", "timeout", "maxResultBytes"];
 
-/// Keys with which other programs annotate these files and that don't change what a server offers.
-const FOREIGN: &[&str] = &[
+/// Where a key stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// At the top of the file.
+    Top,
+    /// In an entry of `mcpServers`.
+    Server,
+    /// In the `tools` of an entry.
+    Tools,
+}
+
+/// What is made of a key that other programs have. One that is not in the table is unknown: ignored with a warning, in
+/// `tools` a mistake.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// Read as this key of ours. `tools.allow` and `tools.deny` are those in `tools`.
+    Honoured(&'static str),
+    /// It means nothing here, and nobody misses it.
+    Harmless,
+    /// It is about asking a person before a call, which nobody does here. Told where it names tools.
+    Asking,
+    /// It is ignored; this does what it does.
+    Ignored(&'static str),
+    /// Without it something else would be done than was meant; this is what to write instead.
+    Mistake(&'static str),
+}
+
+use Place::{Server, Tools, Top};
+use Verdict::{Asking, Harmless, Honoured, Ignored, Mistake};
+
+/// The keys of other programs. Those whose names tell whose they are stand with them, others by what they are about.
+const FOREIGN: &[(Place, Verdict, &[&str])] = &[
+    // The list of servers: VS Code; Codex's spelling; Zed; Amp; opencode, and VS Code's user settings.
+    (Top, Honoured("mcpServers"), &["servers", "mcp_servers", "context_servers", "amp.mcpServers"]),
+    (Top, Honoured("mcp"), &["mcp"]),
+    // xiaozhi-client.
+    (Top, Honoured("endpoint"), &["mcpEndpoint", "MCP_ENDPOINT"]),
+    (Top, Honoured("mcpServerConfig"), &["mcpServerConfig"]),
+    (
+        Top,
+        Ignored("write \"pingInterval\": \"30s\" for its heartbeatInterval, \"pingTimeout\" for its heartbeatTimeout"),
+        &["connection"],
+    ),
+    (Top, Harmless, &["webUI", "platforms", "modelscope", "toolCallLog"]),
+    // mcphub.
+    (Top, Harmless, &["users", "systemConfig", "userConfigs"]),
+    (Top, Ignored("all servers of an endpoint are served there; give others another \"endpoint\""), &["groups"]),
+    (Server, Harmless, &["owner", "enableKeepAlive", "keepAliveInterval"]),
+    (Server, Ignored("prompts can't be chosen here"), &["prompts"]),
+    (Server, Ignored("write its timeout beside command, with a unit: \"timeout\": \"60s\""), &["options"]),
+    // Which tools there are, where it would do nothing.
+    (
+        Top,
+        Mistake("write it in the entry of a server: \"tools\": {\"allow\": […], \"deny\": […]}"),
+        &["tools", "includeTools", "excludeTools", "allowedTools", "disabledTools", "enabledTools"],
+    ),
+    // Which tools there are: Gemini CLI, Qwen Code, Roo Code, Windsurf, Kiro, Codex and others.
+    (
+        Server,
+        Honoured("tools.allow"),
+        &["includeTools", "include_tools", "allowedTools", "allowed_tools", "enabledTools", "enabled_tools"],
+    ),
+    (
+        Server,
+        Honoured("tools.deny"),
+        &[
+            "excludeTools",
+            "exclude_tools",
+            "excludedTools",
+            "disabledTools",
+            "disabled_tools",
+            "deniedTools",
+            "blockedTools",
+            "disallowedTools",
+        ],
+    ),
+    (
+        Server,
+        Mistake("write \"tools\": {\"allow\": […]} for those to publish, or {\"deny\": […]} for those to leave out"),
+        &["toolFilter", "tool_filter", "toolsFilter", "filterTools"],
+    ),
+    (Tools, Mistake("did you mean allow?"), &["include", "included", "includeTools", "enabled", "allowed"]),
+    (Tools, Mistake("did you mean deny?"), &["exclude", "excluded", "excludeTools", "disabled", "denied", "blocked"]),
+    // Whether a person is asked before a call: Cline, Roo Code, Kiro, Amazon Q and others.
+    (
+        Server,
+        Asking,
+        &[
+            "alwaysAllow",
+            "always_allow",
+            "autoApprove",
+            "auto_approve",
+            "autoApproved",
+            "autoApproveTools",
+            "autoAllow",
+        ],
+    ),
+    (Server, Harmless, &["trust", "trusted", "isTrusted", "trustedAt"]),
+    // What is started, and where.
+    (Server, Honoured("env"), &["environment", "envVars", "environmentVariables"]),
+    (Server, Honoured("envFile"), &["env_file", "envfile", "dotenv", "dotenvPath"]),
+    (Server, Honoured("inheritEnv"), &["env_vars"]),
+    (
+        Server,
+        Honoured("cwd"),
+        &["directory", "dir", "workingDirectory", "working_directory", "workingDir", "working_dir", "workdir"],
+    ),
+    (Server, Honoured("url"), &["httpUrl", "http_url", "sseUrl", "baseUrl"]),
+    (Server, Harmless, &["source", "dev", "sandbox", "autoStart", "autoRestart", "restart", "longRunning"]),
+    // What only a remote server has.
+    (
+        Server,
+        Harmless,
+        &["oauth", "auth", "authProviderType", "bearer_token_env_var", "http_headers", "env_http_headers"],
+    ),
+    // Times, which other programs count in seconds or milliseconds.
+    (Server, Ignored(START_TIMEOUT), &["initTimeout", "init_timeout", "startupTimeout", "startup_timeout"]),
+    (Server, Ignored(START_TIMEOUT), &["startup_timeout_sec", "startup_timeout_ms", "initializationTimeout"]),
+    (Server, Ignored(CALL_TIMEOUT), &["toolTimeout", "tool_timeout_sec", "requestTimeout", "request_timeout"]),
+    (Server, Ignored(CALL_TIMEOUT), &["callTimeout", "readTimeout", "timeoutMs", "timeout_ms", "timeoutSeconds"]),
+    // Notes for people.
+    (Top, Harmless, NOTES),
+    (Server, Harmless, NOTES),
+    (Tools, Harmless, NOTES),
+];
+
+/// Replaced by what the value says.
+const START_TIMEOUT: &str = "startTimeout";
+const CALL_TIMEOUT: &str = "timeout";
+
+/// Keys with which programs and people annotate these files.
+const NOTES: &[&str] = &[
     "$schema",
-    "alwaysAllow",
     "author",
-    "autoApprove",
     "category",
+    "comment",
     "description",
     "displayName",
     "gallery",
@@ -68,67 +200,132 @@ const FOREIGN: &[&str] = &[
     "iconUrl",
     "id",
     "inputs",
+    "installSource",
     "logoUrl",
     "name",
     "note",
     "notes",
     "provider",
     "providerUrl",
+    "registryUrl",
     "repository",
     "tags",
     "title",
-    "trust",
     "version",
 ];
 
-/// What other programs call something that we have under another name.
-const RENAMED: &[(&str, &str)] = &[
-    ("servers", "mcpServers"),
-    ("mcp_servers", "mcpServers"),
-    ("context_servers", "mcpServers"),
-    ("mcpEndpoint", "endpoint"),
-    ("MCP_ENDPOINT", "endpoint"),
-    ("environment", "env"),
-    ("workingDirectory", "cwd"),
-    ("includeTools", "tools"),
-    ("excludeTools", "tools"),
-    ("allowedTools", "tools"),
-    ("disabledTools", "tools"),
-    ("include", "allow"),
-    ("exclude", "deny"),
-];
+/// What is made of a key that is none of ours; `None` for an unknown one.
+fn verdict(place: Place, key: &str) -> Option<Verdict> {
+    if key.starts_with(['_', '/', '#']) {
+        return Some(Harmless);
+    }
+    let row = FOREIGN.iter().find(|(at, _, keys)| *at == place && keys.contains(&key));
+    row.map(|(_, verdict, _)| *verdict)
+}
+
+/// The members of an object under our names for them, as written in `place`.
+pub(crate) fn members<'v, 'a>(
+    r: &mut Reader<'_>,
+    value: &'v Value<'a>,
+    path: &str,
+    place: Place,
+) -> Vec<Member<'v, 'a>> {
+    let mut members: Vec<Member<'v, 'a>> = r.members(value, path);
+    for i in 0..members.len() {
+        let Some(Honoured(ours)) = verdict(place, &members[i].0) else { continue };
+        // Lists of tools add up; of anything else one counts.
+        let twin = members.iter().position(|(other, _, _)| other == ours).filter(|twin| *twin != i);
+        if let (Some(_), false) = (twin, ours.contains('.')) {
+            let (_, path, prop) = &members[i];
+            r.warning(
+                *prop,
+                path,
+                format!("says the same as {ours} beside it; the last one counts"),
+                "remove one of them",
+            );
+        }
+        members[i].0 = ours.to_owned();
+    }
+    members
+}
 
 /// Whether a `type` is spoken over the network: any of the spellings of SSE, Streamable HTTP and WebSocket.
 pub(crate) fn is_remote(kind: &str) -> bool {
     let plain: String = kind.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_ascii_lowercase();
-    ["sse", "http", "streamablehttp", "httpstream", "remote", "ws", "websocket"].contains(&plain.as_str())
+    ["sse", "http", "streamablehttp", "httpstream", "remote", "ws", "websocket", "openapi"].contains(&plain.as_str())
 }
 
-/// Warns about a key that is none of the `known` ones of its place, with the one that was probably meant.
-pub(crate) fn unknown(r: &mut Reader<'_>, key: &str, prop: &ObjectProp<'_>, path: &str, known: &[&[&str]]) {
-    if let Some(remedy) = slip(key, known) {
-        r.warning(prop, path, "is not a known key and is ignored", remedy);
+/// Says what is made of a key that is none of ours in its place, and what was probably meant.
+pub(crate) fn foreign(r: &mut Reader<'_>, key: &str, prop: &ObjectProp<'_>, path: &str, place: Place) {
+    let unknown = "is not a known key";
+    match verdict(place, key) {
+        Some(Harmless | Honoured(_)) => {}
+        Some(Asking) if names_any(&prop.value) => {
+            let what = "nobody is asked before a call, so every published tool can be called; to publish these only";
+            r.note(prop, path, format!("{what}: \"tools\": {{\"allow\": […]}}"));
+        }
+        Some(Asking) => {}
+        Some(Ignored(CALL_TIMEOUT | START_TIMEOUT)) => {
+            let ours = if verdict(place, key) == Some(Ignored(START_TIMEOUT)) { START_TIMEOUT } else { CALL_TIMEOUT };
+            let remedy = format!("write \"{ours}\": \"{}\"", time_of(key, &prop.value));
+            r.warning(prop, path, format!("{unknown} and is ignored"), remedy);
+        }
+        Some(Ignored(remedy)) => r.warning(prop, path, "is ignored", remedy),
+        Some(Mistake(remedy)) => r.mistake(prop, path, unknown, remedy),
+        None => {
+            let remedy = match closest(key, ours(place)) {
+                Some(meant) => format!("did you mean {meant}?"),
+                None => "remove it, or check its spelling".to_owned(),
+            };
+            match place {
+                Top | Server => r.warning(prop, path, format!("{unknown} and is ignored"), remedy),
+                // Without the rule that was meant, tools would be published that should not be.
+                Tools => r.mistake(prop, path, unknown, remedy),
+            }
+        }
     }
 }
 
-/// The same in `tools`, where it is a mistake: without the rule that was meant, tools would be published that should not be.
-pub(crate) fn unknown_rule(r: &mut Reader<'_>, key: &str, prop: &ObjectProp<'_>, path: &str) {
-    if let Some(remedy) = slip(key, &[TOOLS]) {
-        r.mistake(prop, path, "is not a known key", remedy);
-    }
-}
-
-/// The remedy for a key that is none of the `known` ones; `None` for one that somebody wrote who knew.
-fn slip(key: &str, known: &[&[&str]]) -> Option<String> {
-    if FOREIGN.contains(&key) || key.starts_with(['_', '/', '#']) {
-        return None;
-    }
-    let renamed = RENAMED.iter().find(|(theirs, ours)| *theirs == key && known.iter().any(|k| k.contains(ours)));
-    let meant = match renamed {
-        Some((_, ours)) => Some(*ours),
-        None => closest(key, known.iter().copied().flatten().copied()),
+/// Our keys for a place.
+fn ours(place: Place) -> impl Iterator<Item = &'static str> {
+    let (keys, shared): (&[&str], &[&str]) = match place {
+        Top => (TOP, SHARED),
+        Server => (SERVER, SHARED),
+        Tools => (TOOLS, &[]),
     };
-    Some(meant.map_or_else(|| "remove it, or check its spelling".to_owned(), |k| format!("did you mean {k}?")))
+    keys.iter().chain(shared).copied()
+}
+
+/// Whether a list of tools has some, and not all.
+fn names_any(value: &Value<'_>) -> bool {
+    let is_star = |value: &Value<'_>| matches!(value, Value::StringLit(text) if text.value == "*");
+    matches!(value, Value::Array(list) if !list.elements.is_empty() && !list.elements.iter().any(is_star))
+}
+
+/// A time as we write it, from a key that may name its unit.
+fn time_of(key: &str, value: &Value<'_>) -> String {
+    let number = match value {
+        Value::NumberLit(number) => number.value,
+        Value::StringLit(_) | Value::BooleanLit(_) | Value::Object(_) | Value::Array(_) | Value::NullKeyword(_) => {
+            "60s"
+        }
+    };
+    let key = key.to_ascii_lowercase();
+    if !number.bytes().all(|b| b.is_ascii_digit()) {
+        number.to_owned()
+    } else if key.ends_with("sec") || key.ends_with("seconds") {
+        format!("{number}s")
+    } else if key.ends_with("ms") {
+        format!("{number}ms")
+    } else {
+        units::with_likely_unit(number)
+    }
+}
+
+/// The key of the file for what somebody took for an option of the command line: `pingInterval` for `ping-interval`.
+pub(crate) fn of_option(option: &str) -> Option<&'static str> {
+    let plain = |key: &str| key.replace(['-', '_', '.'], "").to_ascii_lowercase();
+    [TOP, SHARED, SERVER, TOOLS].into_iter().flatten().find(|key| plain(key) == plain(option)).copied()
 }
 
 #[cfg(test)]

@@ -5,9 +5,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::Environment;
+use super::defaults;
 use super::options::Options;
+use crate::disk::obstacle;
 use crate::disk::read::{Accept, whole};
-use crate::endpoint::looks_like_endpoint;
+use crate::endpoint::{looks_like_endpoint, looks_like_token};
 use crate::error::Problem;
 
 /// The variable that names the config.
@@ -37,7 +39,7 @@ pub(crate) struct Named {
     by: Option<String>,
 }
 
-/// Looks at `--config`, then at `MCP_CONFIG` in `settings`, then at `mcp_config.json`. Where `.env` sets the variable, that is at
+/// Looks at `--config`, then at `MCP_CONFIG` in `settings`, then at the place where it is without. Where `.env` sets the variable, that is at
 /// `in_dotenv`.
 pub(crate) fn named(options: &Options, settings: &Environment, in_dotenv: Option<String>) -> Named {
     match (&options.config, settings.filled(CONFIG)) {
@@ -46,7 +48,7 @@ pub(crate) fn named(options: &Options, settings: &Environment, in_dotenv: Option
             let place = in_dotenv.map_or_else(String::new, |place| format!(" in {place}"));
             Named { path: PathBuf::from(path), by: Some(format!("{CONFIG}{place}")) }
         }
-        (None, None) => Named { path: PathBuf::from("mcp_config.json"), by: None },
+        (None, None) => Named { path: PathBuf::from(defaults::CONFIG), by: None },
     }
 }
 
@@ -61,6 +63,10 @@ pub(crate) fn config(Named { path, by }: &Named, cwd: &Path, needed: bool) -> Re
         return Err(Problem::new(by, "is a URL, not a config file", remedy));
     }
     let full = cwd.join(path);
+    if let (true, Some(by)) = (looks_like_token(&name) && !full.exists(), named_by) {
+        let remedy = "name a file; pass an endpoint, token included, by MCP_ENDPOINT, .env or --endpoint";
+        return Err(Problem::new(by, "looks like a token, and there is no such file", remedy));
+    }
     let error = match whole(&full, MAX_CONFIG, Accept::Streams(PATIENCE)) {
         Ok(bytes) => {
             let text = String::from_utf8(bytes).map_err(|error| {
@@ -73,7 +79,12 @@ pub(crate) fn config(Named { path, by }: &Named, cwd: &Path, needed: bool) -> Re
         Err(error) => error,
     };
     let make = "create it with {\"mcpServers\": {…}}, see mcp_config.minimal.json; or run one command without a config: mcp-pipe -- CMD";
+    let on_the_way = obstacle::on_the_way(&full);
     match (error.kind(), named_by) {
+        _ if on_the_way.is_some() => {
+            let (what, remedy) = on_the_way.map(|obstacle| obstacle.told()).unwrap_or_default();
+            Err(Problem::new(name, what, remedy))
+        }
         (ErrorKind::NotFound, None) if !needed => Ok(None),
         (ErrorKind::NotFound, None) => {
             let what = format!(

@@ -9,8 +9,9 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
-use super::{Mode, units};
+use super::{Mode, defaults, units};
 use crate::endpoint::Secret;
+use crate::words::size;
 
 /// A command line, as far as it concerns the config.
 #[derive(Debug)]
@@ -39,16 +40,16 @@ pub enum Target<'a> {
 /// The options. Which command takes which is decided in [`crate::cli`].
 #[derive(Debug, Clone, Default, Args)]
 pub struct Options {
-    /// The config file [env: MCP_CONFIG] [default: mcp_config.json in the working directory]
+    /// The config file [env: MCP_CONFIG]
     #[arg(long, global = true, value_name = "FILE", help_heading = "Servers")]
     pub config: Option<PathBuf>,
-    /// How long a server may take to answer before its endpoint is dialled regardless [default: 60s]
+    /// How long a server may take to answer before its endpoint is dialled regardless
     #[arg(long, global = true, value_name = "TIME", value_parser = units::duration, help_heading = "Servers")]
     pub start_timeout: Option<Duration>,
-    /// The largest message, in either direction [default: 16MiB]
+    /// The largest message, in either direction
     #[arg(long, global = true, value_name = "SIZE", value_parser = units::frame_size, help_heading = "Servers")]
     pub max_frame_size: Option<usize>,
-    /// How long calls under way may take to finish when told to stop [default: 5s]
+    /// How long calls under way may take to finish when told to stop
     #[arg(long, global = true, value_name = "TIME", value_parser = units::duration, help_heading = "Servers")]
     pub drain_timeout: Option<Duration>,
     /// The socket on which a running mcp-pipe answers `health` [env: MCP_STATUS_SOCKET]
@@ -75,7 +76,7 @@ pub struct Options {
     /// A PEM file of certificate authorities to trust besides the platform's
     #[arg(long, global = true, value_name = "FILE", help_heading = "Endpoint")]
     pub ca_file: Option<PathBuf>,
-    /// The longest wait between two attempts to connect, unless the endpoint asks for more [default: 600s]
+    /// The longest wait between two attempts to connect, unless the endpoint asks for more
     #[arg(long, global = true, value_name = "TIME", value_parser = units::duration_from_1s, help_heading = "Endpoint")]
     pub max_backoff: Option<Duration>,
 
@@ -90,6 +91,18 @@ pub struct Options {
     /// Log the contents of messages too (at debug). They may hold private data
     #[arg(long, global = true, help_heading = "Log")]
     pub log_contents: bool,
+}
+
+/// What `--help` says about the defaults of options, by the option's id.
+pub(crate) fn default_texts() -> [(&'static str, String); 5] {
+    let time = |time: Duration| format!("{}s", time.as_secs());
+    [
+        ("config", format!("{} in the working directory", defaults::CONFIG)),
+        ("start_timeout", time(defaults::START_TIMEOUT)),
+        ("max_frame_size", size(defaults::MAX_FRAME_SIZE as u64).replace(' ', "")),
+        ("drain_timeout", time(defaults::DRAIN_TIMEOUT)),
+        ("max_backoff", time(defaults::MAX_BACKOFF)),
+    ]
 }
 
 /// How log lines are written.

@@ -14,6 +14,7 @@
 
 use jsonc_parser::ast::Value;
 
+use super::keys::Place;
 use super::reader::Reader;
 use super::{keys, units};
 use crate::tools::{Glob, ToolPolicy};
@@ -23,16 +24,16 @@ const LONGEST_NAME: usize = 64;
 
 /// Reads the value of `tools`. What stands beside `tools` in the entry is left at its default.
 pub(crate) fn read(r: &mut Reader<'_>, value: &Value<'_>, path: &str) -> ToolPolicy {
-    let mut policy = ToolPolicy::default();
+    let (mut policy, mut switches) = (ToolPolicy::default(), Vec::new());
     if matches!(value, Value::Array(_)) {
         policy.allow = allow(r, value, path);
         return policy;
     }
-    for (key, path, prop) in r.members(value, path) {
+    for (key, path, prop) in keys::members(r, value, path, Place::Tools) {
         let value = &prop.value;
         match key.as_str() {
             "allow" => policy.allow = allow(r, value, &path),
-            "deny" => policy.deny = patterns(r, value, &path).iter().map(|p| Glob::new(p)).collect(),
+            "deny" => policy.deny = deny(r, value, &path),
             "rename" => policy.rename = rename(r, value, &path),
             "describe" => {
                 policy.describe = by_pattern(r, value, &path, |r, v, p| Some(r.string(v, p)?.value.into_boxed_str()));
@@ -46,14 +47,75 @@ pub(crate) fn read(r: &mut Reader<'_>, value: &Value<'_>, path: &str) -> ToolPol
             beside if keys::SHARED.contains(&beside) => {
                 r.warning(prop, &path, "is ignored here", "write it beside tools, not in it");
             }
-            _ => keys::unknown_rule(r, &key, prop, &path),
+            _ => match switch(r, &key, value, &path) {
+                Some(own) => switches.push(own),
+                None => keys::foreign(r, &key, prop, &path, Place::Tools),
+            },
         }
     }
+    switches.into_iter().for_each(|own| add(&mut policy, own));
     policy
 }
 
+/// Adds rules that stand in another place; what stands in `tools` counts first.
+pub(crate) fn add(policy: &mut ToolPolicy, other: ToolPolicy) {
+    policy.allow.extend(other.allow);
+    policy.deny.extend(other.deny);
+    policy.describe.extend(other.describe);
+}
+
+/// One tool switched on or off, or described, as mcphub and xiaozhi-client write it: `{"enabled": false, "description": "…"}`.
+/// `None` if a value is no such thing.
+fn switch(r: &mut Reader<'_>, tool: &str, value: &Value<'_>, path: &str) -> Option<ToolPolicy> {
+    let Value::Object(object) = value else { return None };
+    // xiaozhi-client notes beside them how often a tool was called, and when.
+    let known = |key: &str| ["enabled", "enable", "description", "usageCount", "lastUsedTime"].contains(&key);
+    if object.properties.is_empty() || !object.properties.iter().all(|prop| known(prop.name.as_str())) {
+        return None;
+    }
+    let mut own = ToolPolicy::default();
+    for (key, path, prop) in r.members(value, path) {
+        if key == "description" {
+            let text = r.string(&prop.value, &path).filter(|text| !text.value.trim().is_empty());
+            own.describe.extend(text.map(|text| (Glob::new(tool), text.value.into_boxed_str())));
+        } else if key.starts_with("enable") && r.boolean(&prop.value, &path) == Some(false) {
+            own.deny.push(Glob::new(tool));
+        }
+    }
+    Some(own)
+}
+
+/// xiaozhi-client's `mcpServerConfig`: the name of a server, where it stands, and what is said of its tools.
+pub(crate) fn of_servers(r: &mut Reader<'_>, value: &Value<'_>, path: &str) -> Vec<(String, String, ToolPolicy)> {
+    let mut all = Vec::new();
+    for (server, path, prop) in r.members(value, path) {
+        let (mut policy, place) = (ToolPolicy::default(), r.place(prop, &path));
+        for (key, path, prop) in r.members(&prop.value, &path) {
+            if key != "tools" {
+                r.warning(prop, &path, "is ignored", "remove it");
+                continue;
+            }
+            for (tool, path, prop) in r.members(&prop.value, &path) {
+                match switch(r, &tool, &prop.value, &path) {
+                    Some(own) => add(&mut policy, own),
+                    None => {
+                        let remedy = "write {\"enable\": true} or {\"enable\": false}";
+                        r.mistake(prop, &path, "doesn't say whether the tool is published", remedy);
+                    }
+                }
+            }
+        }
+        all.push((server, place, policy));
+    }
+    all
+}
+
+pub(crate) fn deny(r: &mut Reader<'_>, value: &Value<'_>, path: &str) -> Vec<Glob> {
+    patterns(r, value, path).iter().map(|p| Glob::new(p)).collect()
+}
+
 /// Patterns of which one covers everything are none: nothing has to be looked at.
-fn allow(r: &mut Reader<'_>, value: &Value<'_>, path: &str) -> Vec<Glob> {
+pub(crate) fn allow(r: &mut Reader<'_>, value: &Value<'_>, path: &str) -> Vec<Glob> {
     if matches!(value, Value::Array(list) if list.elements.is_empty()) {
         r.warning(value, path, "is empty, so all tools are published", "remove it; for none at all: \"deny\": [\"*\"]");
     }

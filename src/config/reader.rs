@@ -2,9 +2,9 @@
 
 use jsonc_parser::ast::{ObjectProp, Value};
 use jsonc_parser::common::Ranged;
-use jsonc_parser::errors::ParseErrorKind;
-use jsonc_parser::{CollectOptions, ParseOptions, ParseStringErrorKind, parse_to_ast};
+use jsonc_parser::{CollectOptions, ParseOptions, parse_to_ast};
 
+use super::syntax;
 use crate::error::Problem;
 
 /// A value and the place where it was written, as shown to a person.
@@ -18,18 +18,30 @@ pub(crate) struct Located<T> {
 pub(crate) struct Reader<'t> {
     name: &'t str,
     text: &'t str,
+    /// How many characters of the first line were not written there.
+    added: usize,
     pub(crate) mistakes: Vec<Problem>,
     pub(crate) warnings: Vec<Problem>,
+    /// What a person may want to know.
+    pub(crate) notes: Vec<String>,
 }
 
 /// A member of an object: its key, its path in the file, itself.
-type Member<'v, 'a> = (String, String, &'v ObjectProp<'a>);
+pub(crate) type Member<'v, 'a> = (String, String, &'v ObjectProp<'a>);
 
 impl<'t> Reader<'t> {
     /// Reads `text`, shown to people as `name`. A byte order mark is tolerated.
     pub(crate) fn new(name: &'t str, text: &'t str) -> Self {
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-        Reader { name, text, mistakes: Vec::new(), warnings: Vec::new() }
+        Reader { name, text, added: 0, mistakes: Vec::new(), warnings: Vec::new(), notes: Vec::new() }
+    }
+
+    /// Reads a text to whose first line a brace was added.
+    pub(crate) fn with_brace(name: &'t str, text: &'t str) -> Self {
+        let mut reader = Reader { added: 1, ..Reader::new(name, text) };
+        let what = "lacks the braces around it; it is read as if they were there";
+        reader.warnings.push(Problem::new(name, what, "put { before it and } behind it"));
+        reader
     }
 
     /// JSON with comments and trailing commas, and nothing looser.
@@ -56,27 +68,8 @@ impl<'t> Reader<'t> {
                 ),
             },
             Err(error) => {
-                let kind = error.kind();
-                let open = if matches!(kind, ParseErrorKind::UnterminatedObject) {
-                    Some(("{", "}"))
-                } else if matches!(kind, ParseErrorKind::UnterminatedArray) {
-                    Some(("[", "]"))
-                } else if matches!(kind, ParseErrorKind::String(ParseStringErrorKind::UnterminatedStringLiteral)) {
-                    Some(("\"", "\""))
-                } else {
-                    None
-                };
-                let (what, remedy) = match open {
-                    Some((open, close)) => (
-                        format!("is no valid JSON: the {open} is never closed"),
-                        format!("a {close} is missing somewhere after it"),
-                    ),
-                    None => (
-                        format!("is no valid JSON: {kind}"),
-                        "look for a missing comma, quote or bracket there or just before".to_owned(),
-                    ),
-                };
-                Problem::new(self.place_at(error.range().start, ""), what, remedy)
+                let fault = syntax::explain(self.text, &error);
+                Problem::new(self.place_at(fault.at, ""), fault.what, fault.remedy)
             }
         };
         self.mistakes.push(problem);
@@ -194,6 +187,14 @@ impl<'t> Reader<'t> {
         }
     }
 
+    /// A list of texts, or one text.
+    pub(crate) fn one_or_more(&mut self, value: &Value<'_>, path: &str) -> Vec<Located<String>> {
+        if matches!(value, Value::Array(_)) {
+            return self.strings(value, path);
+        }
+        self.string(value, path).into_iter().collect()
+    }
+
     /// Texts by name; the last of a name counts.
     pub(crate) fn string_map(&mut self, value: &Value<'_>, path: &str) -> Vec<(String, Located<String>)> {
         self.map(value, path, |r, _, prop, path| r.string(&prop.value, path))
@@ -251,6 +252,16 @@ impl<'t> Reader<'t> {
         self.warnings.push(Problem::new(place, what, remedy));
     }
 
+    /// Notes an oddity at a place that is known already.
+    pub(crate) fn warning_at(&mut self, place: &str, what: impl Into<String>, remedy: impl Into<String>) {
+        self.warnings.push(Problem::new(place, what, remedy));
+    }
+
+    /// Notes what a person may want to know.
+    pub(crate) fn note(&mut self, at: &dyn Ranged, path: &str, what: impl std::fmt::Display) {
+        self.notes.push(format!("{}: {what}", self.place(at, path)));
+    }
+
     /// The line on which something starts, from 1.
     pub(crate) fn line(&self, at: &dyn Ranged) -> usize {
         self.text[..at.range().start].matches('\n').count() + 1
@@ -265,6 +276,7 @@ impl<'t> Reader<'t> {
         let before = self.text.get(..offset).unwrap_or(self.text);
         let line = before.matches('\n').count() + 1;
         let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+        let column = if line == 1 { column.saturating_sub(self.added).max(1) } else { column };
         let space = if path.is_empty() { "" } else { " " };
         format!("{}:{line}:{column}{space}{path}", self.name)
     }

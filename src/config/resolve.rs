@@ -2,17 +2,18 @@
 //!
 //! Everything is looked at, whatever has been found wrong before, so that all mistakes are told at once.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::command::Invocation;
 use super::context::{Context, Hidden};
-use super::dial::{self, Common, Own};
+use super::dial::{self, Common, ENDPOINT, Own};
 use super::expand::expand;
 use super::file::{self, Entry, File, Kind, Shared};
 use super::options::{CommandLine, Options, Target};
 use super::surroundings::Surroundings;
-use super::{CommandSpec, Config, Environment, ServerSpec, cache, defaults, locate, secrets, sharing, start};
+use super::{
+    CommandSpec, Config, Environment, ServerSpec, cache, defaults, locate, secrets, sharing, start, target, variables,
+};
 use crate::endpoint::{Endpoint, Secret};
 use crate::error::{Problem, Problems};
 use crate::tools::ToolPolicy;
@@ -27,6 +28,8 @@ pub struct Resolved {
     pub warnings: Vec<Problem>,
     /// Choices made, such as which file was taken; to be logged.
     pub notes: Vec<String>,
+    /// What is of interest to who looks closely; to be logged at debug.
+    pub details: Vec<String>,
     /// What must appear in no log line: tokens and header values in every spelling.
     pub secrets: Vec<Secret>,
 }
@@ -39,6 +42,9 @@ impl Resolved {
         }
         for note in &self.notes {
             tracing::info!(event = "CONFIG_NOTE", "{note}");
+        }
+        for detail in &self.details {
+            tracing::debug!(event = "CONFIG_NOTE", "{detail}");
         }
         for spec in &self.config.servers {
             tracing::debug!(event = "CONFIG_RESOLVED", server = %spec.name, "{}", summary(spec));
@@ -74,27 +80,42 @@ pub fn resolve(line: &CommandLine<'_>, surroundings: &Surroundings) -> Result<Re
         problems.mistakes.push(problem);
         None
     });
+    let mut notes = Vec::new();
     let (file, base, name) = match found {
         Some(found) => {
             let reading = file::read(&found.name, &found.text);
             problems.mistakes.extend(reading.mistakes);
             problems.warnings.extend(reading.warnings);
+            notes = reading.notes;
             (reading.file, found.base, Some(found.name))
         }
         None => (File::default(), cwd.clone(), None),
     };
     let read = dotenv.names().join(", and what that lacks from ");
-    let mut notes = if read.is_empty() { Vec::new() } else { vec![format!("variables are read from {read}")] };
+    notes.extend((!read.is_empty()).then(|| format!("variables are read from {read}")));
     notes.extend(surroundings.disputed());
     let settings = surroundings.settings();
-    let mut ctx = Context { line, env, settings, dotenv, cwd, base, local, problems, notes, hidden: Hidden::default() };
+    let mut ctx = Context {
+        line,
+        env,
+        settings,
+        dotenv,
+        env_files: Vec::new(),
+        cwd,
+        base,
+        local,
+        problems,
+        notes,
+        details: Vec::new(),
+        hidden: Hidden::default(),
+    };
     if target == Target::All {
         ctx.notes.extend(disabled(&file));
     }
+    variables::read_files(&mut ctx, &file);
     hide_secrets(&mut ctx, &file);
     let servers = servers(&mut ctx, &file, target, name.as_deref());
-    let servers = servers.into_iter().map(|server| start::with_clean_environment(&ctx, server)).collect();
-    ctx.notes.extend(start::withheld(&ctx));
+    ctx.notes.extend(variables::withheld(&ctx));
     if !ctx.problems.mistakes.is_empty() || ctx.problems.target.is_some() {
         return Err(ctx.problems);
     }
@@ -111,7 +132,7 @@ pub fn resolve(line: &CommandLine<'_>, surroundings: &Surroundings) -> Result<Re
     };
     let Hidden { tokens, headers, .. } = ctx.hidden;
     let secrets = tokens.into_iter().chain(headers).map(Secret::new).collect();
-    Ok(Resolved { config, warnings: ctx.problems.warnings, notes: ctx.notes, secrets })
+    Ok(Resolved { config, warnings: ctx.problems.warnings, notes: ctx.notes, details: ctx.details, secrets })
 }
 
 /// Learns every endpoint and header that is written anywhere, also of servers that don't run now, and of headers that are
@@ -120,8 +141,9 @@ fn hide_secrets(ctx: &mut Context<'_>, file: &File) {
     let written = file.entries.iter().filter_map(dial::own).chain(&file.shared.endpoint);
     let mut texts: Vec<String> = written.filter_map(|text| expand(&text.value, |name| ctx.lookup(name)).ok()).collect();
     texts.extend(ctx.line.options.endpoint.iter().map(|secret| secret.reveal().to_owned()));
-    let dotenvs = ctx.dotenv.files.iter().filter_map(|file| file.get("MCP_ENDPOINT"));
-    texts.extend(ctx.env.get("MCP_ENDPOINT").into_iter().chain(dotenvs).map(str::to_owned));
+    let files = ctx.dotenv.files.iter().chain(ctx.env_files.iter().map(|(_, file)| file));
+    let dotenvs = files.filter_map(|file| file.get(ENDPOINT));
+    texts.extend(ctx.env.get(ENDPOINT).into_iter().chain(dotenvs).map(str::to_owned));
     for text in texts {
         let text = text.trim();
         if let Ok(endpoint) = text.parse::<Endpoint>() {
@@ -140,9 +162,9 @@ fn hide_secrets(ctx: &mut Context<'_>, file: &File) {
     ctx.hidden.headers = values.flat_map(|(name, value)| secrets::of_header(name, &value)).collect();
 }
 
-fn servers(ctx: &mut Context<'_>, file: &File, target: Target<'_>, config: Option<&str>) -> Vec<ServerSpec> {
+fn servers(ctx: &mut Context<'_>, file: &File, named: Target<'_>, config: Option<&str>) -> Vec<ServerSpec> {
     let mut chosen: Vec<(String, CommandSpec, Option<&Entry>)> = Vec::new();
-    match target {
+    match named {
         Target::All => {
             for entry in file.entries.iter().filter(|entry| entry.disabled.is_none()) {
                 if let Some(command) = start::of_entry(ctx, entry, false) {
@@ -160,18 +182,12 @@ fn servers(ctx: &mut Context<'_>, file: &File, target: Target<'_>, config: Optio
                     chosen.push((entry.name.clone(), command, Some(entry)));
                 }
             }
-            None => chosen.extend(start::of_script(ctx, file, name).map(|(name, command)| (name, command, None))),
+            None => chosen.extend(target::of_script(ctx, file, name).map(|(name, command)| (name, command, None))),
         },
-        Target::Line(line) => {
-            if let [program, args @ ..] = line
-                && !start::is_url(ctx, program)
-            {
-                let name =
-                    Path::new(program).file_stem().map_or_else(|| program.clone(), |s| s.to_string_lossy().into());
-                let invocation = Invocation { program: program.clone(), args: args.to_vec() };
-                chosen.push((name, start::of_line(ctx, invocation), None));
-            }
+        Target::Line([program, args @ ..]) => {
+            chosen.extend(target::of_line(ctx, program, args).map(|(name, command)| (name, command, None)));
         }
+        Target::Line([]) => {}
     }
     let none = Shared::default();
     // Looked up when the first server needs it: what nobody needs may be wrong.
@@ -196,7 +212,7 @@ fn servers(ctx: &mut Context<'_>, file: &File, target: Target<'_>, config: Optio
         };
         let link = Arc::new(dial::link(ctx, shared, &file.shared, &own));
         let (options, top) = (&ctx.line.options, &file.shared);
-        servers.push(ServerSpec {
+        let server = ServerSpec {
             name: name.into(),
             command,
             endpoint,
@@ -213,7 +229,7 @@ fn servers(ctx: &mut Context<'_>, file: &File, target: Target<'_>, config: Optio
                 .or(top.max_frame)
                 .unwrap_or(defaults::MAX_FRAME_SIZE),
             sharing: sharing::of(ctx, shared, top),
-            pin: entry.is_some_and(sharing::is_pinned),
+            pin: entry.map_or(defaults::PIN, sharing::is_pinned),
             keep_listed: shared.keep_listed.or(top.keep_listed).unwrap_or(defaults::KEEP_LISTED),
             tools: Arc::new(ToolPolicy {
                 slim: shared.slim.or(top.slim).unwrap_or(defaults::SLIM),
@@ -221,7 +237,9 @@ fn servers(ctx: &mut Context<'_>, file: &File, target: Target<'_>, config: Optio
                 max_result: shared.max_result.or(top.max_result),
                 ..entry.map(|entry| entry.tools.clone()).unwrap_or_default()
             }),
-        });
+        };
+        let inherit = shared.inherit.as_ref().or(top.inherit.as_ref());
+        servers.push(variables::with_inherited(ctx, server, inherit));
         entries.push(entry);
     }
     sharing::check(ctx, file, &servers, &entries);

@@ -1,13 +1,16 @@
-//! What each server starts, and with which environment.
+//! What each server of the config starts.
 
-use std::collections::BTreeSet;
+use std::path::Path;
 
-use super::command::{self, Invocation};
-use super::context::{Context, Hidden};
-use super::file::{Entry, File, Kind};
-use super::{CommandSpec, ServerSpec, secrets};
-use crate::endpoint::{Secret, looks_like_endpoint};
-use crate::words::closest;
+use super::CommandSpec;
+use super::command;
+use super::context::Context;
+use super::editor;
+use super::file::{Entry, Kind};
+use super::reader::Located;
+use super::syntax::BACKSLASH;
+use super::{variables, windows};
+use crate::disk::obstacle;
 
 /// What an entry starts. `None` if it can't, which has been noted.
 pub(crate) fn of_entry(ctx: &mut Context<'_>, entry: &Entry, asked_for: bool) -> Option<CommandSpec> {
@@ -31,142 +34,109 @@ pub(crate) fn of_entry(ctx: &mut Context<'_>, entry: &Entry, asked_for: bool) ->
             return None;
         }
     };
-    for text in std::iter::once(program).chain(&entry.args).filter(|text| text.value.contains("${")) {
-        let what =
-            "has a ${, which is not replaced here: a command line is no place for secrets, everybody can read it";
-        ctx.warning(&text.place, what, "hand a value over in env");
-    }
-    let mut env = Vec::new();
-    for (name, text) in entry.env.iter().filter(|(name, _)| name != "MCP_ENDPOINT") {
-        if name.is_empty() || name.contains(['=', '\0']) {
-            ctx.mistake(&text.place, "is no name for a variable", "use letters, digits and _");
-        }
-        let Some(value) = ctx.expand(text) else { continue };
-        if secrets::betrays(&value, &ctx.hidden.tokens, &ctx.hidden.endpoints) {
-            ctx.warning(
-                &text.place,
-                "holds an endpoint and is not passed on: servers don't get to see it",
-                "remove it",
-            );
-        } else {
-            env.push((name.clone(), Secret::new(value)));
-        }
-    }
+    let args = entry.args.iter().map(|arg| argument(ctx, arg)).collect();
+    let written = filled(ctx, program);
+    let env = variables::of_entry(ctx, entry);
     let cwd = match &entry.cwd {
         None => ctx.base.clone(),
         Some(text) => {
             let written = ctx.expand(text)?;
-            let cwd = ctx.base.join(written);
-            // No mistake: a disk may be mounted later than we start, and the other servers need not wait for it.
-            if !cwd.is_dir() {
-                let what = format!("names {}, which is no folder now, so {} can't start", cwd.display(), entry.name);
-                ctx.warning(&text.place, what, "create it, or correct the path; it is tried again");
+            let cwd = ctx.base.join(&written);
+            if !is_mangled(ctx, text, &written) && !cwd.is_dir() {
+                no_folder(ctx, text, &cwd, &written, &entry.name);
             }
             cwd
         }
     };
     let path = env.iter().find(|(name, _)| name == "PATH").map(|(_, value)| value.reveal().to_owned());
     let path = path.or_else(|| ctx.lookup("PATH")).unwrap_or_default();
-    let written = program.value.trim();
-    let program = if command::is_path(written) {
-        ctx.base.join(written).display().to_string()
+    let written = written.trim();
+    is_mangled(ctx, program, written);
+    let (native, args) = of_this_system(ctx, &program.place, &entry.name, &path, written.to_owned(), args);
+    let program = if command::is_path(&native) && !windows::is_path(&native) {
+        ctx.base.join(native).display().to_string()
     } else {
-        command::with_fallback(written, &path).to_owned()
+        command::with_fallback(&native, &path).to_owned()
     };
     if program == "python3" && written == "python" {
         ctx.notes.push(format!("{}: python3 is used, there is no python here", entry.name));
     }
-    let args = entry.args.iter().map(|arg| arg.value.clone()).collect();
     Some(CommandSpec { program, args, env, env_remove: Vec::new(), cwd: Some(cwd) })
 }
 
-/// A script by its file name; also its name as a server.
-pub(crate) fn of_script(ctx: &mut Context<'_>, file: &File, name: &str) -> Option<(String, CommandSpec)> {
-    if is_url(ctx, name) {
-        return None;
+/// Notes that a server's folder is not there. No mistake: a disk may be mounted later than we start, and the other servers need
+/// not wait for it.
+fn no_folder(ctx: &mut Context<'_>, text: &Located<String>, cwd: &Path, written: &str, server: &str) {
+    if !cfg!(windows) && windows::is_path(written) {
+        ctx.warning(&text.place, elsewhere(server), "write the folder on this machine");
+    } else if let Some(obstacle) = obstacle::on_the_way(cwd) {
+        let (what, remedy) = obstacle.told();
+        ctx.warning(&text.place, format!("names {}, which {what}, so {server} can't start", cwd.display()), remedy);
+    } else {
+        let what = format!("names {}, which is no folder now, so {server} can't start", cwd.display());
+        ctx.warning(&text.place, what, "create it, or correct the path; it is tried again");
     }
-    let places = command::script_places(name, ctx.cwd, &ctx.base);
-    let Some(path) = places.iter().find(|place| place.is_file()) else {
-        let looked: Vec<String> = places.iter().map(|place| place.display().to_string()).collect();
-        let names: Vec<&str> = file.entries.iter().map(|entry| entry.name.as_str()).collect();
-        let commands = &ctx.line.other_commands;
-        let known = names.iter().copied().chain(commands.iter().map(String::as_str));
-        let remedy = match (closest(name, known), names.as_slice()) {
-            (Some(close), _) => format!("did you mean {close}?"),
-            (None, []) => format!("to run a program: mcp-pipe -- {name}"),
-            (None, names) => format!("the config has: {}; to run a program: mcp-pipe -- {name}", names.join(", ")),
-        };
+}
+
+/// A text of a command line, with what editors replace in it. A warning where it asks for more.
+fn filled(ctx: &mut Context<'_>, text: &Located<String>) -> String {
+    let filled = editor::fill(&text.value, &ctx.base, ctx.env);
+    if filled.contains("${") {
         let what =
-            format!("is neither a command nor a server in the config nor a file; looked for {}", looked.join(", "));
-        ctx.no_target(name, what, remedy);
-        return None;
-    };
-    match command::for_script(path, ctx.env) {
-        Ok(invocation) => {
-            ctx.notes.push(format!("{name}: taking {}, run with {}", path.display(), invocation.program));
-            let stem = path.file_stem().map_or_else(|| name.to_owned(), |stem| stem.to_string_lossy().into_owned());
-            Some((stem, of_line(ctx, invocation)))
-        }
-        Err((what, remedy)) => {
-            ctx.no_target(path.display().to_string(), what, remedy);
-            None
-        }
+            "has a ${, which is not replaced here: a command line is no place for secrets, everybody can read it";
+        ctx.warning(&text.place, what, "hand a value over in env");
     }
+    filled
 }
 
-/// Whether a target is a URL, which is noted without its text: most likely it is an endpoint, with its token.
-pub(crate) fn is_url(ctx: &mut Context<'_>, target: &str) -> bool {
-    let is_url = looks_like_endpoint(target);
-    if is_url {
-        let remedy = "pass an endpoint by MCP_ENDPOINT, .env or --endpoint";
-        ctx.no_target("the target", "is a URL, not a server, a script or a program", remedy);
+fn argument(ctx: &mut Context<'_>, text: &Located<String>) -> String {
+    let filled = filled(ctx, text);
+    if windows::has_lost_backslash(&filled) {
+        ctx.warning(&text.place, "has a character that JSON made of a backslash", BACKSLASH);
+    } else if !cfg!(windows) && windows::is_path(&filled) {
+        ctx.warning(&text.place, "is a path of Windows, and this is another system", "write the path on this machine");
     }
-    is_url
+    filled
 }
 
-/// A command that the config says nothing about: it starts in the working directory.
-pub(crate) fn of_line(ctx: &Context<'_>, Invocation { program, args }: Invocation) -> CommandSpec {
-    let program = if command::is_path(&program) { ctx.cwd.join(program).display().to_string() } else { program };
-    CommandSpec { program, args, env: Vec::new(), env_remove: Vec::new(), cwd: Some(ctx.cwd.to_path_buf()) }
+/// Whether a path holds what JSON made of a backslash, which is noted as a mistake.
+fn is_mangled(ctx: &mut Context<'_>, text: &Located<String>, path: &str) -> bool {
+    let Some((control, letter)) = windows::swallowed_backslash(path) else { return false };
+    let what = format!("has a {}, which is what \\{letter} means in JSON", crate::words::character(control));
+    ctx.mistake(&text.place, what, BACKSLASH);
+    true
 }
 
-/// Whether no server may have a variable.
-fn is_hidden(hidden: &Hidden, name: &str, value: &str) -> bool {
-    let Hidden { endpoints, tokens, headers } = hidden;
-    // Never taken out, whatever an endpoint's query happens to hold: nothing starts without them.
-    name == "MCP_ENDPOINT"
-        || (!["PATH", "HOME"].contains(&name)
-            && (secrets::betrays(value, tokens, endpoints) || secrets::betrays(value, headers, &[])))
+/// What is wrong with a path of Windows, for a server that needs it.
+fn elsewhere(server: &str) -> String {
+    format!("is a path of Windows, and this is another system, so {server} can't start")
 }
 
-/// The names of the variables that servers don't get, for people. `MCP_ENDPOINT` is not for servers anyway.
-pub(crate) fn withheld(ctx: &Context<'_>) -> Option<String> {
-    let ours = ctx.env.iter().map(|(name, value)| (name.to_string_lossy(), value.to_string_lossy()));
-    let from_file = ctx.dotenv.vars().map(|(name, value)| (name.into(), value.into()));
-    let names: BTreeSet<_> = ours
-        .chain(from_file)
-        .filter(|(name, value)| name != "MCP_ENDPOINT" && is_hidden(&ctx.hidden, name, value))
-        .map(|(name, _)| name)
-        .collect();
-    let names = names.into_iter().collect::<Vec<_>>().join(", ");
-    (!names.is_empty()).then(|| format!("not handed on to servers, for the token or header value in it: {names}"))
-}
-
-/// Adds what `.env` sets, and takes out whatever would give away an endpoint.
-pub(crate) fn with_clean_environment(ctx: &Context<'_>, mut server: ServerSpec) -> ServerSpec {
-    let hidden = |name: &str, value: &str| is_hidden(&ctx.hidden, name, value);
-    let env = &mut server.command.env;
-    let own: Vec<String> = env.iter().map(|(name, _)| name.clone()).collect();
-    let mut all: Vec<(String, Secret)> = ctx
-        .dotenv
-        .vars()
-        .filter(|(name, value)| ctx.env.get(name).is_none() && own.iter().all(|o| o != name) && !hidden(name, value))
-        .map(|(name, value)| (name.to_owned(), Secret::new(value)))
-        .collect();
-    all.append(env);
-    *env = all;
-    let variables = ctx.env.iter().filter(|(name, value)| hidden(&name.to_string_lossy(), &value.to_string_lossy()));
-    server.command.env_remove =
-        variables.map(|(name, _)| name.to_owned()).filter(|n| !own.iter().any(|o| *n == **o)).collect();
-    server
+/// A command line without what only Windows has around its program. Where that is all there is, it is noted.
+pub(crate) fn of_this_system(
+    ctx: &mut Context<'_>,
+    place: &str,
+    server: &str,
+    path: &str,
+    program: String,
+    args: Vec<String>,
+) -> (String, Vec<String>) {
+    // In Linux under Windows it is on the PATH.
+    if cfg!(windows) || command::on_path(&program, path) {
+        return (program, args);
+    }
+    if let Some((native, rest)) = windows::behind_prompt(&program, &args) {
+        let what =
+            format!("is the command prompt of Windows, and this is another system; {native} is started without it");
+        ctx.warning(place, what, format!("write \"command\": \"{native}\", and in args what follows it"));
+        return (native, rest);
+    }
+    if windows::is_path(&program) {
+        ctx.warning(place, elsewhere(server), "write the program's path on this machine, or its name alone");
+    } else if let Some(native) = windows::without_ending(&program).filter(|native| command::on_path(native, path)) {
+        let what = format!("is the name that the program has on Windows; {native} is started");
+        ctx.warning(place, what, format!("write \"command\": \"{native}\""));
+        return (native.to_owned(), args);
+    }
+    (program, args)
 }

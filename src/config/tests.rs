@@ -11,9 +11,11 @@ use crate::cli;
 use crate::error::{Problem, Problems};
 
 mod endpoint;
+mod foreign;
 mod policy;
 mod sharing;
 mod surroundings;
+mod variables;
 
 const ENDPOINT: (&str, &str) = ("MCP_ENDPOINT", "wss://h.example/mcp/?token=default-s3cret");
 
@@ -78,6 +80,12 @@ impl Case {
     fn lines(&self, problems: &[Problem]) -> Vec<String> {
         problems.iter().map(|p| p.to_string().replace(self.dir.path().to_str().unwrap(), "DIR")).collect()
     }
+}
+
+/// What a server gets besides what every Python is told.
+fn own_env(server: &ServerSpec) -> Vec<(&str, &str)> {
+    let all = server.command.env.iter().map(|(name, value)| (name.as_str(), value.reveal()));
+    all.filter(|(name, _)| defaults::PYTHON.iter().all(|(python, _)| python != name)).collect()
 }
 
 fn revealed(server: &ServerSpec) -> String {
@@ -229,8 +237,6 @@ fn unknown_keys_are_warned_about_with_the_closest_and_foreign_ones_are_not() {
         ]
     );
     assert_eq!(case.ok(&[]).config.servers[0].command.program, "z");
-    let vs_code = Case::new(r#"{"servers": {"a": {"command": "x"}}}"#).run(&[]).unwrap_err();
-    assert!(vs_code.warnings[0].remedy.contains("mcpServers"), "{vs_code}");
 }
 
 #[test]
@@ -346,7 +352,7 @@ fn the_endpoint_is_the_entrys_then_the_flags_then_the_environments_then_that_of_
     assert_eq!(host(&case, &flag), "flag");
     let case = case.file("mcp_config.json", text(r#", "env": {"MCP_ENDPOINT": "wss://entry-env/?token=1"}"#));
     assert_eq!(host(&case, &flag), "entry-env");
-    assert!(case.ok(&[]).config.servers[0].command.env.is_empty(), "the child doesn't see it");
+    assert!(own_env(&case.ok(&[]).config.servers[0]).is_empty(), "the child doesn't see it");
     let case = case.file(
         "mcp_config.json",
         text(r#", "endpoint": "${X:-wss://entry/?token=1}", "env": {"MCP_ENDPOINT": "ws://e"}"#),
@@ -404,7 +410,7 @@ fn a_variable_is_looked_up_in_both_dotenv_files_the_working_directorys_first() {
     let resolved = run(&case).unwrap();
     let server = &resolved.config.servers[0];
     assert_eq!(revealed(server), "wss://beside/");
-    let mut env: Vec<_> = server.command.env.iter().map(|(n, v)| (n.as_str(), v.reveal())).collect();
+    let mut env = own_env(server);
     env.sort_unstable();
     assert_eq!(env, [("FOREIGN", "1"), ("ONLY", "1"), ("W", "work"), ("WHO", "work")]);
     let note = resolved.notes.join("\n").replace(case.dir.path().to_str().unwrap(), "DIR");
@@ -482,10 +488,9 @@ fn no_child_sees_an_endpoint_or_a_token_of_any_server() {
         let mut removed: Vec<_> = server.command.env_remove.iter().map(|n| n.to_str().unwrap()).collect();
         removed.sort_unstable();
         assert_eq!(removed, hidden);
-        assert_eq!(server.command.env[0].0, "FROM_DOTENV");
+        assert_eq!(own_env(server)[0].0, "FROM_DOTENV");
     }
-    let env: Vec<_> = resolved.config.servers[1].command.env.iter().map(|(n, v)| (n.as_str(), v.reveal())).collect();
-    assert_eq!(env, [("FROM_DOTENV", "1"), ("KEY", "kept")]);
+    assert_eq!(own_env(&resolved.config.servers[1]), [("FROM_DOTENV", "1"), ("KEY", "kept")]);
     assert!(case.lines(&resolved.warnings)[0].contains("env.LEAK: holds an endpoint and is not passed on"));
     assert!(!format!("{resolved:?}").contains("0123456789"), "nothing shows in Debug");
     assert!(resolved.secrets.iter().any(|secret| secret.reveal() == "header-token-0123456789"));
@@ -594,6 +599,61 @@ fn an_unknown_target_says_where_it_was_looked_for_and_what_there_is() {
     assert!(wrong(&["tools", "heath"]).contains("the config has: calculator"), "no command follows a command");
     assert!(wrong(&["zzz"]).contains("the config has: calculator"));
     assert!(wrong(&["x.txt"]).contains("chmod +x"));
+}
+
+#[test]
+fn what_a_target_was_meant_to_be_is_told() {
+    let case = Case::new(r#"{"mcpServers": {"calculator": {"command": "x"}}}"#)
+        .file("examples/calculator.py", "")
+        .file("clock.js", "")
+        .file("folder/x", "");
+    for (line, want) in [
+        (&["calculater.py"][..], "did you mean calculator.py?"),
+        (&["tools", "calculator.pz"], "did you mean calculator.py?"),
+        (&["clok.js"], "did you mean clock.js?"),
+        (&["calculater"], "did you mean calculator?"),
+        (
+            &["mcp_config.json"],
+            "DIR/mcp_config.json: is a config, not a script; name a config by --config: mcp-pipe --config mcp_config.json",
+        ),
+        (&["tools", "other.jsonc"], "a config is named by --config: mcp-pipe --config other.jsonc"),
+        (
+            &["python calculator.py"],
+            "write it without quotes: mcp-pipe -- python calculator.py; or the script alone: mcp-pipe calculator.py",
+        ),
+        (&["npx -y some-server"], "write it without quotes: mcp-pipe -- npx -y some-server"),
+        (
+            &["--", "python3 calculator.py"],
+            "is one word for your shell, with a blank in it, and there is no program of that name; write it without quotes: \
+             mcp-pipe -- python3 calculator.py",
+        ),
+        (&["folder"], "DIR/folder: is a folder; name a script in it, or a server of the config"),
+    ] {
+        let problems = case.run(line).unwrap_err();
+        assert!(problems.mistakes.is_empty(), "the config is right: {problems}");
+        let told = case.lines(&[problems.target.unwrap()]).join("");
+        assert!(told.ends_with(want), "{line:?}: {told}");
+    }
+}
+
+#[test]
+fn a_token_in_the_place_of_a_target_or_config_is_told_and_not_shown() {
+    let case = Case::server(r#""args": []"#).file("my-long-server-name-of-2024-and-2025.py", "");
+    for token in ["eyJhbGciOiJFUzI1NiJ9.c2VjcmV0IQ.s3cr3t", "abcdef0123456789abcdef0123456789s3cr3t"] {
+        for line in [&[token][..], &["tools", token], &["call", token, "add"], &["--", token, "x"]] {
+            let wrong = case.run(line).unwrap_err().target.unwrap().to_string();
+            assert!(wrong.starts_with("the target: looks like a token") && wrong.contains("--endpoint"), "{wrong}");
+            assert!(!wrong.contains("s3cr3t"), "{wrong}");
+        }
+        let mistakes = case.mistakes(&["--config", token]);
+        assert!(
+            mistakes[0].starts_with("--config: looks like a token") && !mistakes[0].contains("s3cr3t"),
+            "{mistakes:?}"
+        );
+    }
+    assert!(case.run(&["my-long-server-name-of-2024-and-2025.py"]).is_ok(), "a file is one");
+    let slip = case.run(&["my-long-server-name-of-2024-and-2026.py"]).unwrap_err().target.unwrap();
+    assert!(slip.remedy.contains("and-2025.py"), "{slip}");
 }
 
 #[test]

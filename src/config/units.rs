@@ -29,17 +29,19 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
         "m" | "min" => 60.0,
         "h" => 3600.0,
         "d" => 86400.0,
-        "" => {
-            return Err(format!(
-                "a time needs a unit: write {}s, 2m or 500ms",
-                if number.is_empty() { "5" } else { number }
-            ));
-        }
+        "" if number.is_empty() => return Err("a time needs a unit: write 5s, 2m or 500ms".to_owned()),
+        "" => return Err(format!("a time needs a unit: write {}, 2m or 500ms", with_likely_unit(number))),
         _ => return Err("not a time; write it like 5s, 2m or 500ms".to_owned()),
     };
     let number: f64 = number.parse().map_err(|_| "not a time; write it like 5s, 2m or 500ms".to_owned())?;
     let time = Duration::try_from_secs_f64(number * seconds).map_err(|_| "too long; the longest is 30d".to_owned())?;
     if time > LONGEST { Err("too long; the longest is 30d".to_owned()) } else { Ok(time) }
+}
+
+/// A number without a unit, with the one that was most likely meant: few seconds are a thousand, few times are below a second.
+pub(crate) fn with_likely_unit(number: &str) -> String {
+    let is_large = number.parse::<f64>().is_ok_and(|number| number >= 1000.0);
+    format!("{number}{}", if is_large { "ms" } else { "s" })
 }
 
 /// A time of at least a second, for waits that repeat: shorter ones would be a busy loop.
@@ -174,6 +176,14 @@ mod tests {
         }
         assert!(duration_from_1s("999ms").is_err());
         assert!(duration_from_1s("1s").is_ok());
+    }
+
+    #[test]
+    fn a_number_alone_gets_the_unit_that_was_most_likely_meant() {
+        for (number, want) in [("5", "5s"), ("60", "60s"), ("999", "999s"), ("1000", "1000ms"), ("30000", "30000ms")] {
+            assert_eq!(duration(number), Err(format!("a time needs a unit: write {want}, 2m or 500ms")));
+        }
+        assert_eq!(duration(""), Err("a time needs a unit: write 5s, 2m or 500ms".to_owned()));
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::process::Stdio;
 use tokio::process::Command;
 
 use crate::config::CommandSpec;
+use crate::disk::obstacle::{self, Obstacle};
 use crate::disk::read::open;
 
 /// A started process.
@@ -54,10 +55,19 @@ fn explain(spec: &CommandSpec, error: &io::Error) -> String {
     if let Some(cwd) = &spec.cwd
         && !cwd.is_dir()
     {
-        return format!("cannot start {program}: its working directory {} does not exist (key `cwd`)", cwd.display());
+        let why = match obstacle::on_the_way(cwd) {
+            Some(obstacle) => obstacle.told().0,
+            None => "does not exist".to_owned(),
+        };
+        return format!("cannot start {program}: its working directory {} {why} (key `cwd`)", cwd.display());
     }
     if error.kind() == ErrorKind::NotFound {
         return missing(spec);
+    }
+    if error.kind() == ErrorKind::PermissionDenied
+        && let Some(folder) = locked_folder(spec)
+    {
+        return format!("permission denied: {program} lies in {}, which may not be entered", folder.display());
     }
     if error.kind() == ErrorKind::PermissionDenied {
         let path = file_of(spec).unwrap_or_else(|| program.into());
@@ -73,6 +83,16 @@ fn explain(spec: &CommandSpec, error: &io::Error) -> String {
         );
     }
     format!("cannot start {program}: {error}")
+}
+
+/// The folder on the way to the program, or to its working directory, that keeps us out.
+fn locked_folder(spec: &CommandSpec) -> Option<PathBuf> {
+    let program = is_path(&spec.program).then(|| spec.cwd.clone().unwrap_or_default().join(&spec.program));
+    let folder = |path: PathBuf| match obstacle::on_the_way(&path) {
+        Some(Obstacle::Folder(folder)) => Some(folder),
+        Some(Obstacle::Target(_) | Obstacle::Gone(_) | Obstacle::Circle(_)) | None => None,
+    };
+    program.into_iter().chain(spec.cwd.clone()).find_map(folder)
 }
 
 /// What exactly was not found.

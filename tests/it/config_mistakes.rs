@@ -1,5 +1,9 @@
 //! What is wrong with a config is said before anything starts, all of it at once.
 
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::path::Path;
+
 use serde_json::json;
 
 use crate::harness::{Setup, config, fixture_entry};
@@ -43,4 +47,54 @@ async fn a_missing_or_broken_file_is_named() {
     let broken = "{\n  \"mcpServers\": {\n    \"x\" {}\n  }\n}";
     let said = refused(Setup::new().file("mcp_config.json", broken).args(["--local"])).await;
     assert!(said.contains("mcp_config.json") && said.contains('3'), "the line of the mistake: {said}");
+}
+
+#[tokio::test]
+async fn an_endpoint_with_what_cannot_be_seen_is_refused_and_the_character_named() {
+    for (endpoint, want) in [
+        ("wss://api.example/mcp/?token=s3cr3t\u{200b}", "zero width space (U+200B)"),
+        ("wss://api.example/mcp/？token=s3cr3t", "？ (U+FF1F, fullwidth question mark)"),
+        ("wss://api.example/mcp/?token=YOUR_TOKEN_HERE", "YOUR_TOKEN_HERE"),
+    ] {
+        let setup = Setup::new().config(&config([("x", fixture_entry(&[]))]));
+        let said = refused(setup.env("MCP_ENDPOINT", endpoint)).await;
+        assert!(said.contains(want) && !said.contains("s3cr3t"), "{said}");
+    }
+}
+
+#[tokio::test]
+async fn what_keeps_the_config_from_being_read_is_named() {
+    let lock = |path: &Path| fs::set_permissions(path, Permissions::from_mode(0o000)).unwrap();
+    let config = config([("x", fixture_entry(&[]))]).to_string();
+    let locked_folder = Setup::new().unprivileged().prepared(|dir| {
+        fs::create_dir_all(dir.join("locked/sub")).unwrap();
+        fs::write(dir.join("locked/sub/c.json"), &config).unwrap();
+        symlink("locked/sub/c.json", dir.join("mcp_config.json")).unwrap();
+        lock(&dir.join("locked"));
+    });
+    let said = refused(locked_folder.args(["--local"])).await;
+    assert!(said.contains("mcp_config.json\n    is out of reach: the folder /"), "{said}");
+    assert!(said.contains("/locked may not be entered") && said.contains("chmod a+x /"), "{said}");
+    let locked_target = Setup::new().unprivileged().prepared(|dir| {
+        fs::write(dir.join("target.json"), &config).unwrap();
+        symlink("target.json", dir.join("mcp_config.json")).unwrap();
+        lock(&dir.join("target.json"));
+    });
+    let said = refused(locked_target.args(["--local"])).await;
+    assert!(
+        said.contains("mcp_config.json\n    is a link to /") && said.contains("target.json, which may not be read"),
+        "{said}"
+    );
+    let dangling = Setup::new().prepared(|dir| symlink("gone.json", dir.join("mcp_config.json")).unwrap());
+    let said = refused(dangling.args(["--local"])).await;
+    assert!(said.contains("gone.json, which does not exist"), "{said}");
+    let dotenv = Setup::new().config(&serde_json::from_str(&config).unwrap()).prepared(|dir| {
+        symlink("nowhere.env", dir.join(".env")).unwrap();
+    });
+    let said = refused(dotenv).await;
+    assert!(
+        said.contains(".env\n    is a link to /")
+            && said.contains("nowhere.env, which does not exist, so it is ignored"),
+        "{said}"
+    );
 }

@@ -22,6 +22,7 @@ mod local;
 mod log;
 mod multiplex;
 mod orphans;
+mod python;
 mod real_servers;
 mod reconnect;
 mod sdk_clients;

@@ -66,6 +66,12 @@ impl Setup {
         self
     }
 
+    /// With whatever else is to be made in its directory.
+    pub(crate) fn prepared(self, prepare: impl FnOnce(&Path)) -> Self {
+        prepare(self.dir.path());
+        self
+    }
+
     pub(crate) fn env(mut self, name: &str, value: &str) -> Self {
         self.command.env(name, value);
         self

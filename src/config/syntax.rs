@@ -1,0 +1,359 @@
+//! Why a text is no JSON, in words that say what to write instead. Pure.
+//!
+//! Of the text nothing is repeated but single characters, escapes, and JSON's own words in other languages: it may hold
+//! a token.
+
+use jsonc_parser::ParseStringErrorKind;
+use jsonc_parser::errors::{ParseError, ParseErrorKind};
+
+use crate::words::{character, is_unseen, meant};
+
+/// What is wrong, where, and the remedy.
+pub(crate) struct Fault {
+    /// The byte in the text.
+    pub(crate) at: usize,
+    /// In words that continue the place.
+    pub(crate) what: String,
+    pub(crate) remedy: String,
+}
+
+/// What other languages write for JSON's words.
+const WORDS: &[(&str, &str)] = &[
+    ("True", "true"),
+    ("TRUE", "true"),
+    ("yes", "true"),
+    ("Yes", "true"),
+    ("on", "true"),
+    ("False", "false"),
+    ("FALSE", "false"),
+    ("no", "false"),
+    ("No", "false"),
+    ("off", "false"),
+    ("None", "null"),
+    ("Null", "null"),
+    ("NULL", "null"),
+    ("nil", "null"),
+    ("undefined", "null"),
+];
+
+/// What to do about a backslash that JSON takes for the beginning of an escape.
+pub(crate) const BACKSLASH: &str = r"write \\ for a backslash, or / for it in a path";
+
+/// Explains the parser's error in `text`.
+pub(crate) fn explain(text: &str, error: &ParseError) -> Fault {
+    let (at, kind) = (error.range().start, error.kind());
+    let rest = text.get(at..).unwrap_or_default();
+    let is_at_begin = text.len() - text.trim_start().len() == at;
+    let told = never_closed(kind)
+        .or_else(|| bad_escape(kind, rest))
+        .map(|(why, remedy)| (at, why, remedy))
+        .or_else(|| swallowed_by_text(text, at))
+        .or_else(|| {
+            let (why, remedy) = behind_the_end(kind, rest)
+                .or_else(|| missing_comma(kind, rest))
+                .or_else(|| is_at_begin.then(|| other_format(rest)).flatten())
+                .or_else(|| odd_character(rest))
+                .or_else(|| odd_word(kind, rest))?;
+            Some((at, why, remedy))
+        });
+    let (at, why, remedy) = told.unwrap_or_else(|| {
+        let remedy = "look for a missing comma, quote or bracket there or just before";
+        (at, kind.to_string(), remedy.to_owned())
+    });
+    Fault { at, what: format!("is no valid JSON: {why}"), remedy }
+}
+
+/// What is wrong, and the remedy.
+type Why = (String, String);
+
+fn never_closed(kind: &ParseErrorKind) -> Option<Why> {
+    let (open, close) = if matches!(kind, ParseErrorKind::UnterminatedObject) {
+        ("{", "}")
+    } else if matches!(kind, ParseErrorKind::UnterminatedArray) {
+        ("[", "]")
+    } else if matches!(kind, ParseErrorKind::String(ParseStringErrorKind::UnterminatedStringLiteral)) {
+        ("\"", "\"")
+    } else if matches!(kind, ParseErrorKind::UnterminatedCommentBlock) {
+        ("/*", "*/")
+    } else {
+        return None;
+    };
+    Some((format!("the {open} is never closed"), format!("a {close} is missing somewhere after it")))
+}
+
+/// As in `"C:\Users"`.
+fn bad_escape(kind: &ParseErrorKind, rest: &str) -> Option<Why> {
+    let escape: String = rest.chars().take(2).filter(char::is_ascii_graphic).collect();
+    matches!(kind, ParseErrorKind::String(_)).then(|| {
+        let why = if escape == r"\u" {
+            r"\u is no character unless four hexadecimal digits follow".to_owned()
+        } else {
+            format!("{escape} means nothing in a text")
+        };
+        (why, BACKSLASH.to_owned())
+    })
+}
+
+/// A text that ended too early or too late, so that what stands at `at` makes no sense: it holds a quote that only looks
+/// right, or a line break, or a quote of its own.
+fn swallowed_by_text(text: &str, at: usize) -> Option<(usize, String, String)> {
+    let (start, end) = text_before(text, at)?;
+    let inside = &text[start + 1..end - 1];
+    if let Some((n, c)) = inside.char_indices().find(|(_, c)| meant(*c) == Some('"')) {
+        let why = format!("{} closes no text", character(c));
+        return Some((start + 1 + n, why, "write \" for it".to_owned()));
+    }
+    if inside.contains('\n') {
+        let remedy = "a \" is missing on this line; a line break in a text is written \\n";
+        return Some((start, "the text that begins here goes over the end of its line".to_owned(), remedy.to_owned()));
+    }
+    let goes_on = end == at && text[at..].starts_with(|c: char| c.is_alphanumeric() || c == '\'');
+    let remedy = "write \\\" for a quote that is part of a text";
+    goes_on.then(|| (end - 1, "this quote ends the text, and it goes on behind it".to_owned(), remedy.to_owned()))
+}
+
+/// Where the last text in quotes lies that ends before `at` with nothing but blanks between.
+fn text_before(text: &str, at: usize) -> Option<(usize, usize)> {
+    let (mut last, mut from) = (None, 0);
+    while let Some(start) = text[from..at].find(['"', '/']).map(|n| from + n) {
+        let rest = &text[start..at];
+        let length = if rest.starts_with("//") {
+            rest.find('\n')
+        } else if rest.starts_with("/*") {
+            rest.find("*/").map(|n| n + 2)
+        } else if rest.starts_with('/') {
+            Some(1)
+        } else {
+            let length = closing_quote(&rest[1..]).map(|n| n + 2);
+            last = length.map(|length| (start, start + length)).or(last);
+            length
+        };
+        from = start + length?;
+    }
+    last.filter(|(_, end)| text[*end..at].trim().is_empty())
+}
+
+fn closing_quote(inside: &str) -> Option<usize> {
+    let mut escaped = false;
+    inside.char_indices().find_map(|(n, c)| {
+        let is_end = c == '"' && !escaped;
+        escaped = c == '\\' && !escaped;
+        is_end.then_some(n)
+    })
+}
+
+fn behind_the_end(kind: &ParseErrorKind, rest: &str) -> Option<Why> {
+    let (why, remedy) = match (matches!(kind, ParseErrorKind::MultipleRootJsonValues), rest.chars().next()) {
+        (true, Some(c @ ('}' | ']'))) => (format!("there is a {c} too many"), "remove it".to_owned()),
+        (true, Some(',')) => ("a comma stands behind the end".to_owned(), "remove it".to_owned()),
+        (true, Some('{')) => {
+            let remedy = "put the members of both into one { … }";
+            ("a second { … } follows the first".to_owned(), remedy.to_owned())
+        }
+        (true | false, _) => return None,
+    };
+    Some((why, remedy))
+}
+
+fn missing_comma(kind: &ParseErrorKind, rest: &str) -> Option<Why> {
+    let is_missing = matches!(kind, ParseErrorKind::ExpectedComma) && !rest.starts_with(|c: char| c.is_ascii_digit());
+    is_missing.then(|| ("a comma is missing here".to_owned(), "write one between two members".to_owned()))
+}
+
+fn odd_character(rest: &str) -> Option<Why> {
+    let c = rest.chars().next()?;
+    let shown = character(c);
+    let write = |plain: &str| Some((format!("{shown} is none of JSON's characters"), format!("write {plain} for it")));
+    match c {
+        '`' if rest.starts_with("```") => {
+            Some(("a fence of Markdown stands here".to_owned(), "remove the lines that begin with ```".to_owned()))
+        }
+        '\'' | '`' => write("\""),
+        '=' => write(":"),
+        ';' => write(","),
+        '(' => write("["),
+        ')' => write("]"),
+        '#' => Some((format!("{shown} begins no comment"), "write // for it".to_owned())),
+        '.' if rest.starts_with("...") => {
+            Some(("the ... of an example stands here".to_owned(), "remove it, or write what is meant".to_owned()))
+        }
+        ',' => Some(("a comma stands where there is nothing to divide".to_owned(), "remove it".to_owned())),
+        '<' | '$' | '%' | '@' | '/' | '\\' | '*' | '~' => {
+            Some((format!("{shown} begins no value"), "put a text in quotes".to_owned()))
+        }
+        '…' => Some((format!("{shown} of an example stands here"), "remove it, or write what is meant".to_owned())),
+        _ if c.is_ascii() => None,
+        _ => match meant(c) {
+            Some('\'') => write("\""),
+            Some(' ') => Some((format!("{shown} stands here"), "write a blank for it".to_owned())),
+            Some(plain) => write(&plain.to_string()),
+            None if is_unseen(c) => Some((format!("{shown} stands here"), "remove it".to_owned())),
+            None => Some((format!("{shown} begins no value"), "put a text in quotes".to_owned())),
+        },
+    }
+}
+
+/// A file that begins as no JSON does.
+fn other_format(rest: &str) -> Option<Why> {
+    let remedy = r#"write {"mcpServers": {…}}; YAML, TOML and XML can't be read"#;
+    rest.starts_with(|c: char| c.is_alphabetic() || c == '-' || c == '<')
+        .then(|| ("it doesn't begin with {".to_owned(), remedy.to_owned()))
+}
+
+fn odd_word(kind: &ParseErrorKind, rest: &str) -> Option<Why> {
+    let end = rest.find(|c: char| !(c.is_alphanumeric() || c == '_')).unwrap_or(rest.len());
+    let word = &rest[..end];
+    if let Some((theirs, ours)) = WORDS.iter().find(|(theirs, _)| *theirs == word) {
+        return Some((format!("{theirs} is none of JSON's words"), format!("write {ours} for it")));
+    }
+    if matches!(kind, ParseErrorKind::ExpectedStringObjectProperty) {
+        return Some(("a key stands here without quotes".to_owned(), "write \"…\" around it".to_owned()));
+    }
+    let is_word = word.starts_with(char::is_alphabetic) && matches!(kind, ParseErrorKind::UnexpectedToken);
+    is_word.then(|| ("a text stands here without quotes".to_owned(), "write \"…\" around it".to_owned()))
+}
+
+/// The text of a config in braces, where somebody pasted it without them, as documentation shows it.
+pub(crate) fn with_braces(text: &str) -> Option<String> {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let mut rest = text.trim_start();
+    while rest.starts_with("//") || rest.starts_with("/*") {
+        let end = if rest.starts_with("//") { rest.find('\n') } else { rest.find("*/").map(|n| n + 2) };
+        rest = rest[end?..].trim_start();
+    }
+    let inside = rest.strip_prefix('"')?;
+    let behind = &inside[closing_quote(inside)? + 1..];
+    // On a line of its own: the last one may end with a comment.
+    behind.trim_start().starts_with(':').then(|| format!("{{{text}\n}}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::reader::Reader;
+    use proptest::prelude::*;
+
+    fn said(text: &str) -> String {
+        let mut reader = Reader::new("f", text);
+        assert!(reader.parse().is_none(), "{text} is JSON");
+        reader.mistakes.first().map(ToString::to_string).unwrap_or_default()
+    }
+
+    #[test]
+    fn what_is_no_json_is_told_with_the_character_or_word_and_what_to_write() {
+        for (text, place, why, remedy) in [
+            (r#"{"a": "C:\Users\x"}"#, "1:10", r"\U means nothing in a text", BACKSLASH),
+            (r#"{"a": "C:\users"}"#, "1:10", r"\u is no character unless four hexadecimal digits follow", BACKSLASH),
+            (
+                r#"{"a": 1，"b": 2}"#,
+                "1:8",
+                "， (U+FF0C, fullwidth comma) is none of JSON's characters",
+                "write , for it",
+            ),
+            (r#"{"a"：1}"#, "1:5", "： (U+FF1A, fullwidth colon) is none of JSON's characters", "write : for it"),
+            (
+                "{“a”: 1}",
+                "1:2",
+                "“ (U+201C, left double quotation mark) is none of JSON's characters",
+                "write \" for it",
+            ),
+            ("{\"a”: \"x\"}", "1:4", "” (U+201D, right double quotation mark) closes no text", "write \" for it"),
+            (
+                "{\"a\": ‘x’}",
+                "1:7",
+                "‘ (U+2018, left single quotation mark) is none of JSON's characters",
+                "write \" for it",
+            ),
+            (
+                "{\"a\": 1、\"b\": 2}",
+                "1:8",
+                "、 (U+3001, ideographic comma) is none of JSON's characters",
+                "write , for it",
+            ),
+            (
+                "｛\"a\": 1}",
+                "1:1",
+                "｛ (U+FF5B, fullwidth left curly bracket) is none of JSON's characters",
+                "write { for it",
+            ),
+            ("{\u{200b}\"a\": 1}", "1:2", "zero width space (U+200B) stands here", "remove it"),
+            ("{\"a\": 你好}", "1:7", "你 (U+4F60, a Chinese character) begins no value", "put a text in quotes"),
+            (r#"{"a": True}"#, "1:7", "True is none of JSON's words", "write true for it"),
+            (r#"{"a": [False]}"#, "1:8", "False is none of JSON's words", "write false for it"),
+            (r#"{"a": None}"#, "1:7", "None is none of JSON's words", "write null for it"),
+            (r#"{"a": undefined}"#, "1:7", "undefined is none of JSON's words", "write null for it"),
+            ("{'a': 1}", "1:2", "' (U+0027, apostrophe) is none of JSON's characters", "write \" for it"),
+            ("{\"a\": 'x'}", "1:7", "' (U+0027, apostrophe) is none of JSON's characters", "write \" for it"),
+            ("{a: 1}", "1:2", "a key stands here without quotes", "write \"…\" around it"),
+            ("{\"a\": python}", "1:7", "a text stands here without quotes", "write \"…\" around it"),
+            ("{\"a\" = 1}", "1:6", "= (U+003D, equals sign) is none of JSON's characters", "write : for it"),
+            ("{\"a\": 1; \"b\": 2}", "1:8", "; (U+003B, semicolon) is none of JSON's characters", "write , for it"),
+            ("{\"a\": 1 \"b\": 2}", "1:8", "a comma is missing here", "write one between two members"),
+            ("{\"a\": [1 2]}", "1:9", "a comma is missing here", "write one between two members"),
+            ("{\"a\": 1}}", "1:9", "there is a } too many", "remove it"),
+            ("{\"a\": 1},", "1:9", "a comma stands behind the end", "remove it"),
+            ("{\"a\": 1,,}", "1:9", "a comma stands where there is nothing to divide", "remove it"),
+            ("{\"a\": 1}\n{}", "2:1", "a second { … } follows the first", "put the members of both into one { … }"),
+            ("```json\n{}\n```", "1:1", "a fence of Markdown stands here", "remove the lines that begin with ```"),
+            ("{\n# c\n}", "2:1", "# (U+0023, number sign) begins no comment", "write // for it"),
+            ("{...}", "1:2", "the ... of an example stands here", "remove it, or write what is meant"),
+            ("{\"a\": <x>}", "1:7", "< (U+003C, less-than sign) begins no value", "put a text in quotes"),
+            ("{\"a\": ${X}}", "1:7", "$ (U+0024, dollar sign) begins no value", "put a text in quotes"),
+            (
+                "{\"a\": \"x,\n\"b\": \"y\"}",
+                "1:7",
+                "the text that begins here goes over the end of its line",
+                "a \" is missing on this line; a line break in a text is written \\n",
+            ),
+            (
+                "{\"a\": \"say \"x\"\"}",
+                "1:12",
+                "this quote ends the text, and it goes on behind it",
+                "write \\\" for a quote that is part of a text",
+            ),
+            (
+                "mcpServers:\n  a:\n",
+                "1:1",
+                "it doesn't begin with {",
+                "write {\"mcpServers\": {…}}; YAML, TOML and XML can't be read",
+            ),
+            (
+                "<html>",
+                "1:1",
+                "it doesn't begin with {",
+                "write {\"mcpServers\": {…}}; YAML, TOML and XML can't be read",
+            ),
+            ("{\"a\": 1 /* x}", "1:9", "the /* is never closed", "a */ is missing somewhere after it"),
+            (
+                "{\"a\":}",
+                "1:6",
+                "Unexpected close brace",
+                "look for a missing comma, quote or bracket there or just before",
+            ),
+        ] {
+            assert_eq!(said(text), format!("f:{place}: is no valid JSON: {why}; {remedy}"), "{text}");
+        }
+    }
+
+    #[test]
+    fn braces_are_added_to_a_fragment_and_to_nothing_else() {
+        for text in ["\"mcpServers\": {}", "\u{feff} // c\n/* d */ \"a\" : {}, // e"] {
+            let whole = with_braces(text).unwrap_or_default();
+            assert!(Reader::new("f", &whole).parse().is_some(), "{whole}");
+        }
+        for text in ["{\"a\": 1}", "\"a\"", "[1]", "", "\"a", "/* x", "// x"] {
+            assert!(with_braces(text).is_none(), "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_panics_and_no_value_is_shown(text in ".*", marks in r#"[ \n{}\[\]:,"'a-c1“，：\\/*#é…TrueNon]{0,40}"#) {
+            for text in [text, format!("{{\"a\": \"{marks}\"}}"), marks] {
+                let mut reader = Reader::new("f", &text);
+                drop(reader.parse());
+                drop(with_braces(&text));
+            }
+        }
+    }
+}

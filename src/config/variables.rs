@@ -1,0 +1,190 @@
+//! Which variables a server gets.
+//!
+//! From the weakest to the strongest: mcp-pipe's own environment and `.env`, as far as `inheritEnv` lets them through; what
+//! Python is told; the entry's `envFile`; its `env`. Never an endpoint, nor what holds the token of one.
+
+use std::collections::BTreeSet;
+
+use super::context::{Context, Hidden};
+use super::defaults;
+use super::dial::ENDPOINT;
+use super::dotenv::DotFile;
+use super::file::{Entry, File, Inherit};
+use super::reader::Located;
+use super::{ServerSpec, secrets};
+use crate::disk::obstacle;
+use crate::endpoint::Secret;
+use crate::tools::Glob;
+
+/// Variables without which programs don't start, or not as the user that runs them: these a server inherits in any case.
+const NEEDED: &[&str] = &[
+    "HOME",
+    "LANG",
+    "LANGUAGE",
+    "LD_LIBRARY_PATH",
+    "LOGNAME",
+    "PATH",
+    "PYTHONUNBUFFERED",
+    "PYTHONUTF8",
+    "SHELL",
+    "TERM",
+    "TMPDIR",
+    "TZ",
+    "USER",
+    "XDG_CACHE_HOME",
+    "XDG_CONFIG_HOME",
+    "XDG_DATA_HOME",
+    "XDG_RUNTIME_DIR",
+    "XDG_STATE_HOME",
+    // Windows.
+    "APPDATA",
+    "COMSPEC",
+    "HOMEDRIVE",
+    "HOMEPATH",
+    "LOCALAPPDATA",
+    "PATHEXT",
+    "PROCESSOR_ARCHITECTURE",
+    "PROGRAMDATA",
+    "PROGRAMFILES",
+    "SYSTEMDRIVE",
+    "SYSTEMROOT",
+    "TEMP",
+    "TMP",
+    "USERNAME",
+    "USERPROFILE",
+    "WINDIR",
+];
+
+/// Reads the files that entries name as their `envFile`: also those of entries that don't run, which may hold an endpoint.
+pub(crate) fn read_files(ctx: &mut Context<'_>, file: &File) {
+    for entry in &file.entries {
+        for written in &entry.env_files {
+            // Of one that doesn't run nothing is a mistake.
+            let before = ctx.problems.mistakes.len();
+            if let Some(path) = ctx.expand(written) {
+                let path = ctx.base.join(path.trim());
+                if path.exists() && !path.is_dir() {
+                    ctx.env_files
+                        .extend(DotFile::read(path, &mut ctx.problems.warnings).map(|f| (entry.name.clone(), f)));
+                } else {
+                    let told = obstacle::on_the_way(&path).map(|obstacle| obstacle.told());
+                    let (what, remedy) = told.unwrap_or_else(|| {
+                        let remedy = "create it, or correct the path, which starts at the config's folder";
+                        ("is no file".to_owned(), remedy.to_owned())
+                    });
+                    ctx.mistake(&written.place, format!("names {}, which {what}", path.display()), remedy);
+                }
+            }
+            if entry.disabled.is_some() {
+                ctx.problems.mistakes.truncate(before);
+            }
+        }
+    }
+}
+
+/// What an entry sets itself: its `env`, over its `envFile`. `MCP_ENDPOINT` is for mcp-pipe.
+pub(crate) fn of_entry(ctx: &mut Context<'_>, entry: &Entry) -> Vec<(String, Secret)> {
+    let mut env: Vec<(String, Secret)> = Vec::new();
+    let mut set = |ctx: &mut Context<'_>, place: &str, name: &str, value: String| {
+        if secrets::betrays(&value, &ctx.hidden.tokens, &ctx.hidden.endpoints) {
+            ctx.warning(place, "holds an endpoint and is not passed on: servers don't get to see it", "remove it");
+        } else {
+            env.retain(|(earlier, _)| earlier != name);
+            env.push((name.to_owned(), Secret::new(value)));
+        }
+    };
+    let of_files = ctx
+        .env_files_of(&entry.name)
+        .flat_map(|file| file.vars().map(move |(name, value)| (file.place(name), name.to_owned(), value.to_owned())));
+    for (place, name, value) in of_files.filter(|(_, name, _)| name != ENDPOINT).collect::<Vec<_>>() {
+        set(ctx, &place, &name, value);
+    }
+    for (name, text) in entry.env.iter().filter(|(name, _)| name != ENDPOINT) {
+        if name.is_empty() || name.contains(['=', '\0']) {
+            ctx.mistake(&text.place, "is no name for a variable", "use letters, digits and _");
+        }
+        if let Some(value) = ctx.expand(text) {
+            set(ctx, &text.place, name, value);
+        }
+    }
+    env
+}
+
+/// Whether no server may have a variable.
+fn is_hidden(hidden: &Hidden, name: &str, value: &str) -> bool {
+    let Hidden { endpoints, tokens, headers } = hidden;
+    // Never taken out, whatever an endpoint's query happens to hold: nothing starts without them.
+    name == ENDPOINT
+        || (!["PATH", "HOME"].contains(&name)
+            && (secrets::betrays(value, tokens, endpoints) || secrets::betrays(value, headers, &[])))
+}
+
+/// The names of the variables that servers don't get, for people. `MCP_ENDPOINT` is not for servers anyway.
+pub(crate) fn withheld(ctx: &Context<'_>) -> Option<String> {
+    let ours = ctx.env.iter().map(|(name, value)| (name.to_string_lossy(), value.to_string_lossy()));
+    let from_file = ctx.dotenv.vars().map(|(name, value)| (name.into(), value.into()));
+    let names: BTreeSet<_> = ours
+        .chain(from_file)
+        .filter(|(name, value)| name != ENDPOINT && is_hidden(&ctx.hidden, name, value))
+        .map(|(name, _)| name)
+        .collect();
+    let names = names.into_iter().collect::<Vec<_>>().join(", ");
+    (!names.is_empty()).then(|| format!("not handed on to servers, for the token or header value in it: {names}"))
+}
+
+/// Whether a server inherits a variable of this name.
+fn is_inherited(inherit: &Inherit, name: &str) -> bool {
+    match inherit {
+        Inherit::All => true,
+        Inherit::Only(patterns) => {
+            let is = |needed: &&str| if cfg!(windows) { needed.eq_ignore_ascii_case(name) } else { **needed == *name };
+            NEEDED.iter().any(is) || name.starts_with("LC_") || patterns.iter().any(|pattern| pattern.matches(name))
+        }
+    }
+}
+
+/// Adds what a server inherits to what its entry sets, and takes out whatever would give away an endpoint. `written` is what the
+/// config says about it.
+pub(crate) fn with_inherited(
+    ctx: &mut Context<'_>,
+    mut server: ServerSpec,
+    written: Option<&Located<Inherit>>,
+) -> ServerSpec {
+    let inherit = written.map_or(&defaults::INHERIT_ENV, |written| &written.value);
+    let own: Vec<String> = server.command.env.iter().map(|(name, _)| name.clone()).collect();
+    let is_own = |name: &str| own.iter().any(|own| own == name);
+    let hidden = |name: &str, value: &str| is_hidden(&ctx.hidden, name, value);
+    let told = defaults::PYTHON.iter().filter(|(name, _)| ctx.env.iter().all(|(ours, _)| ours != *name));
+    let told = told.filter(|(name, _)| ctx.dotenv.get(name).is_none()).map(|(name, value)| (*name, *value));
+    let of_files = ctx.dotenv.vars().filter(|(name, _)| ctx.env.get(name).is_none() && is_inherited(inherit, name));
+    let more = told.chain(of_files).filter(|(name, value)| !is_own(name) && !hidden(name, value));
+    let mut all: Vec<(String, Secret)> = more.map(|(name, value)| (name.to_owned(), Secret::new(value))).collect();
+    all.append(&mut server.command.env);
+    server.command.env = all;
+
+    let removed = ctx.env.iter().filter(|(name, value)| {
+        let name = name.to_string_lossy();
+        !is_own(&name) && (hidden(&name, &value.to_string_lossy()) || !is_inherited(inherit, &name))
+    });
+    server.command.env_remove = removed.map(|(name, _)| name.to_owned()).collect();
+    let ours = ctx.env.iter().map(|(name, _)| name.to_string_lossy().into_owned());
+    let names = ours.chain(ctx.dotenv.vars().map(|(name, _)| name.to_owned()));
+    let names: BTreeSet<String> = names.filter(|name| !is_own(name) && !is_inherited(inherit, name)).collect();
+    if !names.is_empty() {
+        let names = names.into_iter().collect::<Vec<_>>().join(", ");
+        ctx.details.push(format!("{}: not inherited, as inheritEnv says: {names}", server.name));
+    }
+    if let Some(Located { value: Inherit::Only(patterns), place }) = written {
+        let is_set = |pattern: &&Glob| {
+            let ours = ctx.env.iter().any(|(name, _)| pattern.matches(&name.to_string_lossy()));
+            ours || ctx.dotenv.vars().any(|(name, _)| pattern.matches(name))
+        };
+        let unset = patterns.iter().filter(|pattern| !is_set(pattern)).map(Glob::pattern);
+        let unset: Vec<&str> = unset.collect();
+        if !unset.is_empty() {
+            let what = format!("names {}, which neither the environment nor .env sets", unset.join(", "));
+            ctx.warning(place, what, "correct the name, or remove it");
+        }
+    }
+    server
+}
