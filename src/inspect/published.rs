@@ -113,7 +113,10 @@ b       add     add           Does it.
         assert_eq!(render(&offers, None, false), want);
         let value: Value = serde_json::from_str(&as_json(&offers)).unwrap();
         assert_eq!(value["servers"][0]["ownNames"], json!({"a__search": "search", "clock": "now"}));
-        assert_eq!(value["servers"][0]["tools"][1], json!({"name": "clock", "description": "Does it."}));
+        assert_eq!(
+            value["servers"][0]["tools"][1],
+            json!({"name": "clock", "description": "Does it.", "inputSchema": {"type": "object"}})
+        );
         assert_eq!(value["servers"][1]["tools"][1]["title"], "T");
     }
 

@@ -52,8 +52,11 @@ pub(super) fn measure<'a>(offers: &'a [Offer<'a>]) -> Vec<Sizes<'a>> {
             // One that is listed twice is published once.
             let published = published.remove(own);
             let name = published.as_ref().map_or_else(|| own.to_owned(), |tool| tool.name.clone());
-            let published = published.map(|tool| Size::of(&tool.definition.to_string()));
-            Sized { name, offered: Size::of(&tool.to_string()), published }
+            let offered = Size::of(&tool.to_string());
+            // Nobody looks at what an untouched server lists.
+            let untouched = spec.tools.is_untouched().then_some(offered);
+            let published = published.map(|tool| untouched.unwrap_or_else(|| Size::of(&tool.definition.to_string())));
+            Sized { name, offered, published }
         };
         let mut tools: Vec<_> = catalogue.tools.iter().map(one).collect();
         tools.sort_by_key(|tool| std::cmp::Reverse((tool.published.map(|size| size.bytes), tool.offered.bytes)));
@@ -202,20 +205,20 @@ Tokens are estimated: one for four bytes of ASCII, one for each other character.
         let offers = offers(&specs);
         let want = "\
 SERVER      TOOL     OFFERED  TOKENS  PUBLISHED  TOKENS
-calculator  times         42      11         34       9
+calculator  times         42      11         66      17
 calculator  add           14       4          -       -
-calculator  1 tool        56      15         34       9
+calculator  1 tool        56      15         66      17
 idle        0 tools        0       0          0       0
-all         1 tool        56      15         34       9
+all         1 tool        56      15         66      17
 OFFERED is what the servers write, in bytes; PUBLISHED, what an endpoint reads of that by the config.
 Tokens are estimated: one for four bytes of ASCII, one for each other character.
 ";
         assert_eq!(render(&measure(&offers), false), want);
         let value: Value = serde_json::from_str(&as_json(&measure(&offers), 8000)).unwrap();
-        assert_eq!((&value["bytes"], &value["offered"]["bytes"]), (&json!(34), &json!(56)));
+        assert_eq!((&value["bytes"], &value["offered"]["bytes"]), (&json!(66), &json!(56)));
         let server = &value["servers"][0];
         let offered = json!({"bytes": 42, "estimatedTokens": 11});
-        assert_eq!(server["tools"], json!([{"name": "times", "offered": offered, "bytes": 34, "estimatedTokens": 9}]));
+        assert_eq!(server["tools"], json!([{"name": "times", "offered": offered, "bytes": 66, "estimatedTokens": 17}]));
         assert_eq!(server["unpublished"], json!([{"name": "add", "bytes": 14, "estimatedTokens": 4}]));
     }
 
@@ -241,7 +244,8 @@ Tokens are estimated: one for four bytes of ASCII, one for each other character.
         assert!(together[0].starts_with("all servers together"), "{together:?}");
         let alone = warnings(&all, 14);
         assert!(alone.len() == 2 && alone[1].starts_with("server \"copy\": tools of 56 bytes"), "{alone:?}");
-        let specs = [edited()];
+        let policy = ToolPolicy { deny: vec![Glob::new("*")], ..ToolPolicy::default() };
+        let specs = [ServerSpec { tools: Arc::new(policy), ..spec("calculator") }];
         let offers = self::offers(&specs);
         assert!(warnings(&measure(&offers), 9).is_empty(), "what is not published is not read");
     }
