@@ -39,11 +39,17 @@ pub enum EndpointError {
     /// A slash is missing behind the scheme.
     #[error("needs two slashes after {0}")]
     Slashes(&'static str),
+    /// Something else than a colon follows the scheme.
+    #[error("needs :// behind {0}")]
+    Colon(&'static str),
+    /// What belongs behind `?token=`.
+    #[error("is a token alone")]
+    TokenAlone,
     /// A variable as shells write it, which is not replaced.
     #[error("holds a variable; variables are replaced in the config only, and written ${{NAME}} there")]
     Variable,
     /// A character that would end the URL, or that no URL has, and where it stands, from 1.
-    #[error("has as its character {at} {}, which no address holds", character(*.c))]
+    #[error("holds {} at character {at}, which no address may hold", character(*.c))]
     Character {
         /// Which.
         c: char,
@@ -95,6 +101,8 @@ impl EndpointError {
             | EndpointError::Scheme(_)
             | EndpointError::NoScheme
             | EndpointError::Slashes(_)
+            | EndpointError::Colon(_)
+            | EndpointError::TokenAlone
             | EndpointError::Variable
             | EndpointError::NoHost
             | EndpointError::Port => whole.to_owned(),
@@ -182,10 +190,13 @@ impl FromStr for Endpoint {
         }
         let Some((scheme, _)) = text.split_once("://") else {
             let begins = |with: &&str| text.get(..with.len()).is_some_and(|t| t.eq_ignore_ascii_case(with));
-            return Err(match ["wss:", "ws:"].iter().find(|with| begins(with)) {
-                Some(scheme) => EndpointError::Slashes(scheme),
-                None => EndpointError::NoScheme,
-            });
+            let without =
+                |scheme: &&str| text.get(scheme.len()..).is_some_and(|rest| rest.starts_with([';', '/', ',']));
+            let slashes = ["wss:", "ws:"].iter().find(|with| begins(with)).map(|with| EndpointError::Slashes(with));
+            let colon =
+                || ["wss", "ws"].iter().find(|with| begins(with) && without(with)).map(|s| EndpointError::Colon(s));
+            let token = || looks_like_token(text).then_some(EndpointError::TokenAlone);
+            return Err(slashes.or_else(colon).or_else(token).unwrap_or(EndpointError::NoScheme));
         };
         if !["ws", "wss"].iter().any(|s| scheme.eq_ignore_ascii_case(s)) {
             return Err(EndpointError::Scheme(scheme.chars().take(20).collect()));
@@ -296,6 +307,10 @@ mod tests {
             ("wss://h/ x?token=s3cret", EndpointError::Character { c: ' ', at: 9 }),
             ("wss://h/x?token=s3cret#x", EndpointError::Character { c: '#', at: 23 }),
             ("WSS:/h/x?token=s3cret", EndpointError::Slashes("wss:")),
+            ("wss//h/x?token=s3cret", EndpointError::Colon("wss")),
+            ("WS;//h/x?token=s3cret", EndpointError::Colon("ws")),
+            ("ws.example/x?token=s3cret", EndpointError::NoScheme),
+            ("eyJhbGciOiJFUzI1NiJ9.s3cret.x", EndpointError::TokenAlone),
             ("$s3cret", EndpointError::Variable),
             ("a b", EndpointError::Character { c: ' ', at: 2 }),
             ("wss:///x", EndpointError::NotAUrl),

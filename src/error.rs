@@ -4,7 +4,7 @@
 //! |---|---|
 //! | 0 | done, or stopped as asked |
 //! | 1 | a call, a tool or something unforeseen failed; `health`: not serving |
-//! | 2 | the command line is wrong |
+//! | 2 | the command line is wrong, or the arguments of a call |
 //! | 78 | the config is wrong (`EX_CONFIG` of sysexits.h); nothing was started |
 
 use std::fmt;

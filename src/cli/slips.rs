@@ -18,7 +18,8 @@ pub(super) fn explain(mut error: clap::Error, command: &clap::Command, arguments
         Some(_) | None => String::new(),
     };
     if error.kind() == ErrorKind::UnknownArgument
-        && let Some(hint) = key(&wrong).or_else(|| line(command, arguments))
+        && let Some(hint) =
+            option_of_command(&wrong, command).or_else(|| key(&wrong)).or_else(|| line(command, arguments))
     {
         error.remove(ContextKind::SuggestedArg);
         error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![StyledStr::from(hint)]));
@@ -44,8 +45,16 @@ fn is_secret(text: &str) -> bool {
 /// What to do about an option that is a key of the config.
 fn key(option: &str) -> Option<String> {
     let name = option.strip_prefix("--")?.split('=').next()?;
-    let key = key_of_option(name)?;
-    Some(format!("{key} is no option but a key of the config: write \"{key}\": … there, see the README"))
+    let (key, place) = key_of_option(name)?;
+    Some(format!("{key} is no option but a key of the config: write \"{key}\": … {place}"))
+}
+
+/// What to do about an option that another command has.
+fn option_of_command(option: &str, command: &clap::Command) -> Option<String> {
+    let name = option.strip_prefix("--")?.split('=').next()?;
+    let has_it = |command: &&clap::Command| command.get_arguments().any(|option| option.get_long() == Some(name));
+    let command = command.get_subcommands().find(has_it)?.get_name();
+    Some(format!("--{name} is an option of {command}: mcp-pipe {command} --{name} …"))
 }
 
 /// How to start a program whose arguments were written behind the name of a server.
@@ -129,6 +138,7 @@ mod tests {
             ("--naming", "naming"),
             ("--inherit-env", "inheritEnv"),
             ("--cwd", "cwd"),
+            ("--cacheDir", "cacheDir"),
         ] {
             for line in [&[option][..], &["tools", option], &[option, "x"]] {
                 let error = refused(line);
@@ -138,7 +148,10 @@ mod tests {
                 );
             }
         }
+        assert!(refused(&["--naming"]).contains("at the top of the config or in the entry of a server"));
         assert!(refused(&["--mod", "x"]).contains("'--mode'"), "a slip is still told");
+        let other = refused(&["calculator", "--json"]);
+        assert!(other.contains("tip: --json is an option of tools: mcp-pipe tools --json …\n"), "{other}");
     }
 
     #[test]

@@ -322,10 +322,19 @@ fn time_of(key: &str, value: &Value<'_>) -> String {
     }
 }
 
-/// The key of the file for what somebody took for an option of the command line: `pingInterval` for `ping-interval`.
-pub(crate) fn of_option(option: &str) -> Option<&'static str> {
+/// The key of the file for what somebody took for an option of the command line, `pingInterval` for `ping-interval`, and where
+/// it belongs.
+pub(crate) fn of_option(option: &str) -> Option<(&'static str, &'static str)> {
     let plain = |key: &str| key.replace(['-', '_', '.'], "").to_ascii_lowercase();
-    [TOP, SHARED, SERVER, TOOLS].into_iter().flatten().find(|key| plain(key) == plain(option)).copied()
+    let places = [
+        (SHARED, "at the top of the config or in the entry of a server"),
+        (TOP, "at the top of the config"),
+        (SERVER, "in the entry of a server"),
+        (TOOLS, "in the tools of a server's entry"),
+    ];
+    let found =
+        |(keys, place): (&[&'static str], _)| Some((*keys.iter().find(|key| plain(key) == plain(option))?, place));
+    places.into_iter().find_map(found)
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 use std::path::{Path, PathBuf};
 
 use super::Environment;
+use super::dial::ENDPOINT;
 use super::dotenv::DotEnv;
 use super::locate::{self, CONFIG, Named};
 use super::options::Options;
@@ -34,6 +35,9 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("SSL_CERT_FILE", "set it in the environment, or name the file in caFile"),
     ("SSL_CERT_DIR", "set it in the environment, or name a file in caFile"),
 ];
+
+/// Most letters in which a variable may differ from one of ours to be taken for it.
+const MOST_SLIPS: usize = 2;
 
 /// What surrounds a run.
 pub struct Surroundings {
@@ -93,6 +97,18 @@ impl Surroundings {
                 found.push(Problem::new(file.place(CONFIG), what, remedy));
             }
         }
+        let in_files =
+            self.dotenv.files.iter().flat_map(|file| file.vars().map(|(name, _)| (file.place(name), name.to_owned())));
+        let ours = self.env.iter().map(|(name, _)| ("the environment".to_owned(), name.to_string_lossy().into_owned()));
+        for (place, name) in in_files.chain(ours) {
+            if let Some(meant) = slip(&name) {
+                found.push(Problem::new(
+                    place,
+                    format!("{name} is none of mcp-pipe's variables"),
+                    format!("did you mean {meant}?"),
+                ));
+            }
+        }
         let ends_in_cr = |value: &std::ffi::OsStr| value.to_string_lossy().ends_with('\r');
         let names = self.env.iter().filter(|(_, value)| ends_in_cr(value)).map(|(name, _)| name.to_string_lossy());
         let names: Vec<_> = names.collect();
@@ -117,7 +133,7 @@ impl Surroundings {
             for (place, earlier) in std::iter::once(("the environment".to_owned(), None)).chain(earlier) {
                 let of_earlier = |name: &str| earlier.map_or_else(|| self.env.get(name), |earlier| earlier.get(name));
                 let differs = |name: &str, value: &str| of_earlier(name).is_some_and(|earlier| earlier != value);
-                let names = file.vars().filter(|(name, value)| *name != "MCP_ENDPOINT" && differs(name, value));
+                let names = file.vars().filter(|(name, value)| *name != ENDPOINT && differs(name, value));
                 let names: Vec<&str> = names.map(|(name, _)| name).collect();
                 if !names.is_empty() {
                     let file = file.path.display();
@@ -127,6 +143,14 @@ impl Surroundings {
         }
         notes
     }
+}
+
+/// The variable of ours that one most likely is a slip of.
+fn slip(name: &str) -> Option<&'static str> {
+    let ours = SETTINGS.iter().chain([&ENDPOINT]).filter(|ours| ours.starts_with("MCP_"));
+    let distance = |ours: &str| strsim::osa_distance(&name.to_ascii_uppercase(), ours);
+    let is_known = SETTINGS.contains(&name) || name == ENDPOINT;
+    ours.copied().find(|ours| !is_known && distance(ours) <= MOST_SLIPS)
 }
 
 /// An environment, and what `.env` sets of mcp-pipe's own variables that it doesn't, in either case of letters.

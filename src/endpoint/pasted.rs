@@ -195,7 +195,7 @@ mod tests {
             let error = error(&text.replace('@', TOKEN));
             assert_eq!(
                 error.to_string(),
-                format!("has as its character {place} {name}, which no address holds"),
+                format!("holds {name} at character {place}, which no address may hold"),
                 "{text}"
             );
             assert_eq!(error.remedy(), remedy, "{text}");

@@ -104,3 +104,21 @@ fn of_variables_that_are_set_twice_it_is_said_which_value_counts() {
         ]
     );
 }
+
+#[test]
+fn a_slip_in_the_name_of_one_of_our_variables_is_told() {
+    let case = Case::server(r#""args": []"#).env(&[
+        ("mcp_endpoint", "x"),
+        ("MCP_SERVER_KEY", "k"),
+        ("MCP_CONFIG", "mcp_config.json"),
+    ]);
+    let case = case.file(".env", "A=1\nMCP_LOG_LEVL=debug\nMCP_ENDPOINTS=ws://h/\n");
+    assert_eq!(
+        case.warnings(&[]),
+        [
+            "DIR/.env:2: MCP_LOG_LEVL is none of mcp-pipe's variables; did you mean MCP_LOG_LEVEL?",
+            "DIR/.env:3: MCP_ENDPOINTS is none of mcp-pipe's variables; did you mean MCP_ENDPOINT?",
+            "the environment: mcp_endpoint is none of mcp-pipe's variables; did you mean MCP_ENDPOINT?",
+        ]
+    );
+}
