@@ -24,6 +24,7 @@ mod request;
 mod rotation;
 mod search;
 mod silence;
+mod task;
 pub mod turns;
 pub mod uris;
 

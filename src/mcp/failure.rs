@@ -16,17 +16,13 @@ impl Failure {
     pub(crate) fn read(answer: &[u8]) -> Self {
         let answer = without_controls(answer);
         let answer = String::from_utf8_lossy(&answer);
-        let error = last(&answer, "error").unwrap_or_default();
-        let code = last(error, "code").map_or(0, code);
+        let error = object::find(&answer, &["error"]).unwrap_or_default();
+        let code = object::find(error, &["code"]).map_or(0, code);
         // Some have a text where the object belongs.
-        let message = last(error, "message").unwrap_or(error);
+        let message = object::find(error, &["message"]).unwrap_or(error);
         let message = object::lossy_text_of(message).filter(|message| !message.trim().is_empty());
         Failure { code, message: message.map_or_else(|| "it gave no reason".to_owned(), Into::into) }
     }
-}
-
-fn last<'a>(text: &'a str, name: &str) -> Option<&'a str> {
-    object::members(text)?.into_iter().rfind(|member| member.name() == name).map(|member| member.value)
 }
 
 /// The code, be it a text or a float.

@@ -45,6 +45,14 @@ pub(crate) fn members(object: &str) -> Option<Vec<Member<'_>>> {
     json.end().ok().map(|()| members)
 }
 
+/// A value within an object, by the names that lead to it, as it was written there. Of members with the same name the last
+/// counts.
+pub(crate) fn find<'a>(object: &'a str, path: &[&str]) -> Option<&'a str> {
+    path.iter().try_fold(object, |object, name| {
+        members(object)?.into_iter().rfind(|member| member.name() == *name).map(|member| member.value)
+    })
+}
+
 /// The text of a raw JSON string; `None` if it is none.
 pub(crate) fn text_of(value: &str) -> Option<Cow<'_, str>> {
     let inside = value.strip_prefix('"')?.strip_suffix('"')?;

@@ -14,6 +14,7 @@ use super::ids::flight_id;
 use super::request::Request;
 use super::search::Search;
 use super::silence::{Silence, Step};
+use super::task::Lasting;
 use super::{Gone, Note, Out, ServerIndex, What};
 use crate::frame::{Cut, Ends};
 use crate::mcp::cloud::HOLD;
@@ -108,7 +109,7 @@ impl Call {
     }
 
     /// The endpoint's progress token, raw; empty if it wants no progress.
-    fn progress(&self) -> &[u8] {
+    pub(super) fn progress(&self) -> &[u8] {
         &self.text[self.id_len + self.method_len..]
     }
 
@@ -139,6 +140,8 @@ pub(super) struct Lane {
     flights: BTreeMap<u64, Flight>,
     /// Calls that it can't answer any more and that another server may, each with why.
     pub(super) strays: Vec<(Call, String)>,
+    /// Progress on what has become a task.
+    pub(super) lasting: Lasting,
     /// Of its present life.
     silence: Silence,
     /// The server doesn't read what it is sent.
@@ -159,6 +162,7 @@ impl Lane {
             held: Held::default(),
             flights: BTreeMap::new(),
             strays: Vec::new(),
+            lasting: Lasting::default(),
             silence: Silence::None,
             busy: false,
             shared,
@@ -175,6 +179,7 @@ impl Lane {
     pub(super) fn down(&mut self, gone: Gone<'_>, desk: &mut Desk, now: Instant, out: &mut dyn Out) {
         self.state = ServerSide::Down { why: gone.why.into(), retry_at: Some(now + gone.retry_in) };
         self.silence = Silence::None;
+        self.lasting.clear();
         for (_, flight) in std::mem::take(&mut self.flights) {
             if let Flight::Call(call) = flight {
                 self.fail(call, format!("server \"{}\" {} before it answered", self.name, gone.why), desk, out);
@@ -422,6 +427,7 @@ impl Lane {
     /// The endpoint is gone, and what it asked with it.
     pub(super) fn link_down(&mut self, out: &mut dyn Out) {
         self.held = Held::default();
+        self.lasting.clear();
         let index = self.index;
         // Their answers would come too late for anybody; without them the server can stop working on them.
         self.flights.retain(|id, flight| match flight {
@@ -470,12 +476,15 @@ impl Lane {
         let Some(token) = e.progress_token.clone().filter(|_| is_progress(frame, e)) else {
             return out.to_endpoint(&[frame]);
         };
-        let call = flight_id(&frame[token.clone()]).and_then(|id| self.flights.get(&id));
+        let Some(id) = flight_id(&frame[token.clone()]) else { return };
+        let own = match self.flights.get(&id) {
+            Some(Flight::Call(call)) => Some(call.progress()),
+            Some(Flight::Probe | Flight::Initialize { .. } | Flight::List(..)) => None,
+            None => self.lasting.token(id),
+        };
         // Of anything else nobody wants to hear any more, or never did.
-        if let Some(Flight::Call(call)) = call
-            && !call.progress().is_empty()
-        {
-            out.to_endpoint(&[&frame[..token.start], call.progress(), &frame[token.end..]]);
+        if let Some(own) = own.filter(|own| !own.is_empty()) {
+            out.to_endpoint(&[&frame[..token.start], own, &frame[token.end..]]);
         }
     }
 

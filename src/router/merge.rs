@@ -23,6 +23,7 @@ mod page;
 mod published;
 mod server_side;
 mod shelf;
+mod tasks;
 #[cfg(test)]
 mod tests;
 mod union;
@@ -36,6 +37,7 @@ use tokio::time::Instant;
 use self::deadlines::{Deadlines, Due};
 use self::published::{LeftOut, Published, Table};
 use self::shelf::Shelf;
+use self::tasks::Tasks;
 use super::desk::{Desk, Fault, Message, Received};
 use super::held::Held;
 use super::lane::{Flight, Lane, ServerSide};
@@ -189,6 +191,7 @@ pub struct Merge {
     /// What is published is out of date.
     stale: bool,
     deadlines: Deadlines,
+    tasks: Tasks,
     /// The parameters of the last `logging/setLevel`.
     level: Option<Box<[u8]>>,
     seen: Seen,
@@ -233,6 +236,7 @@ impl Merge {
             told_left_out: Default::default(),
             stale: true,
             deadlines: Deadlines::default(),
+            tasks: Tasks::default(),
             level: None,
             seen: Seen::default(),
             resynced: None,
@@ -329,6 +333,7 @@ impl Router for Merge {
         member.lane.down(gone, &mut self.desk, now, out);
         self.deadlines.retain_calls(|of, _| of != server);
         self.search_for_strays(server, now, out);
+        self.tasks.forget(server);
         self.stale |= !self.members[server].keep_listed;
         self.answer_waiting(now, out);
     }
@@ -361,6 +366,10 @@ impl Router for Merge {
         if kind != Kind::Other {
             self.members[server].lane.mark_loaded();
         }
+        // What belongs to a task names it by the id that the endpoint knows.
+        let text = if kind == Kind::Response { None } else { self.publish_related(server, frame, &e) };
+        let published = text.as_deref().and_then(|text| Some((text, envelope::scan_one(text)?)));
+        let (frame, e) = published.unwrap_or((frame, e));
         match kind {
             Kind::Response => self.server_answers(server, frame, &e, now, out),
             Kind::Request => self.desk.ask(server, frame, &e, now, out),
@@ -495,6 +504,9 @@ impl Merge {
 
     /// A message of the endpoint.
     fn message(&mut self, frame: &[u8], e: &Envelope, now: Instant, out: &mut dyn Out) {
+        let text = self.own_related(frame, e);
+        let own = text.as_deref().and_then(|text| Some((text, envelope::scan_one(text)?)));
+        let (frame, e) = own.as_ref().map_or((frame, e), |(text, e)| (*text, e));
         match self.desk.classify(frame, e, now, out) {
             Some(Message::Request(request @ Request { method: b"initialize", .. })) => self.initialize(&request, out),
             Some(Message::Request(Request { id, method: b"ping", .. })) => {

@@ -292,7 +292,8 @@ impl Passthrough {
                 Some(result) => self.on_welcome(Welcome::read(&frame[result.clone()]), out),
                 None => self.on_refusal(|w| [&frame[..id.start], w, &frame[id.end..]].concat(), out),
             },
-            Some((_, Flight::Call(call))) => {
+            Some((number, Flight::Call(call))) => {
+                self.lane.lasting.keep(number, call.progress(), frame, e);
                 if !self.lane.deliver(frame, id, &call, &mut self.desk, out) {
                     return;
                 }
@@ -366,9 +367,14 @@ impl Passthrough {
     }
 
     fn server_notifies(&mut self, frame: &[u8], e: &Envelope, out: &mut dyn Out) {
-        if e.method.clone().is_some_and(|r| &frame[r] == b"notifications/cancelled") {
-            self.desk.withdraw(SERVER, frame, e, out);
-        } else if self.desk.is_conversing() {
+        let method = e.method.clone().map_or(&b""[..], |method| &frame[method]);
+        if method == b"notifications/cancelled" {
+            return self.desk.withdraw(SERVER, frame, e, out);
+        }
+        if method == b"notifications/tasks/status" {
+            self.lane.lasting.on_status(frame, e);
+        }
+        if self.desk.is_conversing() {
             // Before the handshake an endpoint expects nothing, and it lists everything after it.
             self.lane.notify(frame, e, out);
         }

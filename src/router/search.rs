@@ -69,7 +69,7 @@ impl Search {
         }
         let result = e.result.clone().map(|range| &frame[range]).filter(|result| self.reads && result.len() <= KEPT)?;
         let result = str::from_utf8(result).ok()?;
-        let contents = object::members(result)?.into_iter().rfind(|member| member.name() == "contents")?.value;
+        let contents = object::find(result, &["contents"])?;
         let is_empty = contents.strip_prefix('[')?.strip_suffix(']')?.trim().is_empty();
         is_empty.then_some(Rank::Empty)
     }

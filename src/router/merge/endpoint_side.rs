@@ -34,6 +34,10 @@ const DECIDED_HERE: &[&str] = &[
     "resources/unsubscribe",
     "completion/complete",
     "logging/setLevel",
+    "tasks/get",
+    "tasks/result",
+    "tasks/cancel",
+    "tasks/list",
     "initialize",
     "server/discover",
     "ping",
@@ -164,6 +168,7 @@ impl Merge {
             }
             b"completion/complete" => self.complete(request, out),
             b"logging/setLevel" => self.set_level(request, out),
+            b"tasks/get" | b"tasks/result" | b"tasks/cancel" | b"tasks/list" => self.task_request(request, out),
             // Legacy only: who gets an error here goes on with `initialize` (MCP 2026-07-28, server/discover).
             b"server/discover" => self.desk.refuse(id, METHOD_NOT_FOUND, "method not found", out),
             _ => match decided_here(method) {
@@ -354,6 +359,30 @@ impl Merge {
         rename: Option<(Range<usize>, &str)>,
         out: &mut dyn Out,
     ) {
+        let quoted;
+        let edit = match rename {
+            // Nearly all names can stand between the quotes as they are.
+            Some((range, own)) if own.bytes().all(|b| b >= b' ' && b != b'"' && b != b'\\') => {
+                Some((range.start + 1..range.end - 1, own.as_bytes()))
+            }
+            Some((range, own)) => {
+                quoted = object::quoted(own);
+                Some((range, quoted.as_bytes()))
+            }
+            None => None,
+        };
+        self.dispatch_raw(server, request, call, edit, out);
+    }
+
+    /// The same with a part of it exchanged.
+    pub(super) fn dispatch_raw(
+        &mut self,
+        server: ServerIndex,
+        request: &Request<'_>,
+        call: Call,
+        edit: Option<(Range<usize>, &[u8])>,
+        out: &mut dyn Out,
+    ) {
         let Merge { members, desk, deadlines, .. } = self;
         let lane = &mut members[server].lane;
         if !lane.has_room(request, desk, out) {
@@ -364,17 +393,8 @@ impl Merge {
             return self.arm(server);
         }
         let mut edits = Edits::default();
-        let quoted;
-        match rename {
-            // Nearly all names can stand between the quotes as they are.
-            Some((range, own)) if own.bytes().all(|b| b >= b' ' && b != b'"' && b != b'\\') => {
-                edits.replace(range.start + 1..range.end - 1, own.as_bytes());
-            }
-            Some((range, own)) => {
-                quoted = object::quoted(own);
-                edits.replace(range, quoted.as_bytes());
-            }
-            None => {}
+        if let Some((range, with)) = edit {
+            edits.replace(range, with);
         }
         let id = lane.forward(request, call, edits, desk, out);
         if let Some(deadline) = deadline {

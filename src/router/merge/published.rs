@@ -38,9 +38,7 @@ pub(super) struct Published {
 
 /// By what an item is known to its server; `None` for one that is no item.
 pub(super) fn key(item: &str, kind: ListKind) -> Option<Cow<'_, str>> {
-    let members = object::members(item)?;
-    let key = members.iter().rfind(|member| member.name() == kind.key())?;
-    object::text_of(key.value)
+    object::text_of(object::find(item, &[kind.key()])?)
 }
 
 /// The server's own names of its tools.

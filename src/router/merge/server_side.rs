@@ -6,6 +6,7 @@ use crate::mcp::failure::Failure;
 use crate::mcp::reply::{INVALID_PARAMS, METHOD_NOT_FOUND, RESOURCE_NOT_FOUND};
 use crate::router::edits::Edits;
 use crate::router::lane::is_call;
+use crate::router::task;
 use crate::tools::cut::cut_result;
 
 impl Merge {
@@ -73,7 +74,7 @@ impl Merge {
                 }
             },
             Some((number, Flight::Call(mut call))) => {
-                let mut cut = None;
+                let mut limit = None;
                 if let Some(terms) = call.terms.take() {
                     if let Some(deadline) = terms.deadline {
                         self.deadlines.remove_call(server, number, deadline);
@@ -84,8 +85,17 @@ impl Merge {
                         search.keep(rank, frame, id, call.id());
                         return self.search_on(call, search, now, out);
                     }
-                    cut = terms.max_result.zip(result).and_then(|(max, result)| cut_result(result, max));
+                    limit = terms.max_result;
                 }
+                self.members[server].lane.lasting.keep(number, call.progress(), frame, e);
+                let text = self.publish_task(server, (frame, e), &call, limit);
+                let published = text.as_deref().and_then(|text| Some((text, envelope::scan_one(text)?)));
+                let (frame, e) = published.as_ref().map_or((frame, e), |(text, e)| (*text, e));
+                let Some(id) = e.id.clone() else { return };
+                let result = e.result.clone().map(|range| &frame[range]);
+                // What a task will come to is cut once it is asked for.
+                let limit = limit.filter(|_| task::created(frame, e).is_none());
+                let cut = limit.zip(result).and_then(|(max, result)| cut_result(result, max));
                 if let (Some(cut), Some(result)) = (&cut, e.result.clone()) {
                     let mut edits = Edits::default();
                     edits.replace(result, cut);
@@ -297,6 +307,7 @@ impl Merge {
             b"notifications/cancelled" => self.desk.withdraw(server, frame, e, out),
             // Before the handshake an endpoint expects nothing.
             _ if !self.desk.is_conversing() => {}
+            b"notifications/tasks/status" => self.on_task_status(server, frame, e, out),
             b"notifications/resources/updated" => {
                 let own = e.uri.clone().and_then(|r| serde_json::from_slice::<String>(&frame[r]).ok());
                 let subscriptions = &self.members[server].subscriptions;

@@ -2,6 +2,7 @@
 
 mod elsewhere;
 mod odd;
+mod tasks;
 
 use std::ops::Add as _;
 

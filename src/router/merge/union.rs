@@ -57,6 +57,10 @@ pub(super) fn capabilities(welcomes: &[(&str, &Welcome)]) -> Value {
             own.into_iter().map(|(name, value)| if is_small(&value) { (name, value) } else { (name, json!({})) });
         join(&mut all, &small.collect());
     }
+    // Which tasks there are the endpoint knows, as it made them; to ask all servers for all pages is worth nobody's while.
+    if let (Some(Value::Object(tasks)), true) = (all.get_mut("tasks"), welcomes.len() > 1) {
+        tasks.remove("list");
+    }
     for list in ["tools", "prompts", "resources"] {
         if let Some(Value::Object(capability)) = all.get_mut(list) {
             capability.insert("listChanged".into(), true.into());

@@ -1063,3 +1063,51 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn progress_goes_on_after_an_answer_that_created_a_task_and_ends_with_the_task() {
+    let task = json!({"taskId": "t1", "status": "working", "createdAt": "x", "lastUpdatedAt": "x", "ttl": null});
+    let progress = |rig: &mut Rig, id: &Value| {
+        rig.server(
+            &json!({"method": "notifications/progress", "params": {"progressToken": id, "progress": 1}}).to_string(),
+        );
+        rig.sent_to_endpoint().iter().map(|frame| parsed(frame)["params"]["progressToken"].clone()).collect::<Vec<_>>()
+    };
+    let start = |rig: &mut Rig, result: &Value| {
+        rig.endpoint(
+            r#"{"id":7,"method":"tools/call","params":{"name":"x","task":{"ttl":1},"_meta":{"progressToken":"p"}}}"#,
+        );
+        let id = parsed(&rig.sent_to_server()[0])["id"].clone();
+        let answer = json!({"id": id, "result": result});
+        rig.server(&answer.to_string());
+        assert_eq!(rig.sent_to_endpoint(), [json!({"id": 7, "result": result}).to_string()], "byte for byte");
+        id
+    };
+    let mut rig = Rig::running();
+    let done = start(&mut rig, &json!({"content": [], "taskId": "t1"}));
+    assert!(progress(&mut rig, &done).is_empty(), "no task was created");
+    let id = start(&mut rig, &json!({"task": task}));
+    assert_eq!((progress(&mut rig, &id), progress(&mut rig, &id)), (vec![json!("p")], vec![json!("p")]));
+    for (status, goes_on) in [("input_required", true), ("completed", false)] {
+        let status =
+            json!({"method": "notifications/tasks/status", "params": {"taskId": "t1", "status": status}}).to_string();
+        rig.server(&status);
+        assert_eq!(rig.sent_to_endpoint(), [status]);
+        assert_eq!(!progress(&mut rig, &id).is_empty(), goes_on);
+    }
+    // Nothing of one connection reaches another, nor of one life of the server.
+    let id = start(&mut rig, &json!({"task": task}));
+    rig.link_down();
+    rig.link_up();
+    rig.endpoint(&hello(0));
+    rig.endpoint(r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#);
+    rig.sent_to_endpoint();
+    rig.sent_to_server();
+    assert!(progress(&mut rig, &id).is_empty());
+    // Nor does it grow.
+    let first = start(&mut rig, &json!({"task": task}));
+    for _ in 0..crate::router::task::MAX_TASKS {
+        start(&mut rig, &json!({"task": task}));
+    }
+    assert!(progress(&mut rig, &first).is_empty());
+}

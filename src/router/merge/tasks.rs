@@ -1,0 +1,160 @@
+//! Tasks of several servers (MCP 2025-11-25, tasks): whose one is, by an id of ours.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use super::*;
+use crate::mcp::reply::{INVALID_PARAMS, METHOD_NOT_FOUND};
+use crate::router::ids::{asked_id, asked_token};
+use crate::router::lane::{Call, Terms};
+use crate::router::task::{self, MAX_TASKS};
+
+/// See the module's documentation. By the numbers of which the endpoint's ids are made, oldest first. They outlive connections, as
+/// tasks are meant to, and end with the life of their server.
+#[derive(Debug, Default)]
+pub(super) struct Tasks {
+    known: BTreeMap<u64, Task>,
+}
+
+#[derive(Debug)]
+struct Task {
+    server: ServerIndex,
+    /// The server's own id, the raw token.
+    own: Box<[u8]>,
+    /// The largest result, in bytes.
+    max_result: Option<usize>,
+}
+
+impl Tasks {
+    /// A server has made a task; `number` is never used again.
+    fn add(&mut self, number: u64, task: Task) {
+        let of_it = |known: &BTreeMap<u64, Task>| {
+            let mut numbers = known.iter().filter(|(_, it)| it.server == task.server).map(|(number, _)| *number);
+            (numbers.next(), numbers.count())
+        };
+        if let (Some(oldest), others) = of_it(&self.known)
+            && others + 1 >= MAX_TASKS
+        {
+            self.known.remove(&oldest);
+        }
+        self.known.insert(number, task);
+    }
+
+    /// The endpoint's id for a task of a server.
+    fn published(&self, server: ServerIndex, own: &[u8]) -> Option<String> {
+        let is_it = |(_, task): &(&u64, &Task)| task.server == server && *task.own == *own;
+        self.known.iter().rfind(is_it).map(|(number, _)| asked_token(*number))
+    }
+
+    fn find(&self, published: &[u8]) -> Option<&Task> {
+        self.known.get(&asked_id(published)?)
+    }
+
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.known.len()
+    }
+
+    /// A server's life is over.
+    pub(super) fn forget(&mut self, server: ServerIndex) {
+        self.known.retain(|_, task| task.server != server);
+    }
+}
+
+impl Merge {
+    /// Whether ids of tasks have to be told apart.
+    fn shares_tasks(&self, server: ServerIndex) -> bool {
+        self.members.len() > 1 && self.members[server].shelf.welcome.as_ref().is_some_and(|w| w.can("tasks"))
+    }
+
+    /// An answer to a call with the endpoint's ids of tasks in it, if there is one. `max_result`: the limit of the call.
+    pub(super) fn publish_task(
+        &mut self,
+        server: ServerIndex,
+        (frame, e): (&[u8], &Envelope),
+        call: &Call,
+        max_result: Option<usize>,
+    ) -> Option<Vec<u8>> {
+        if !self.shares_tasks(server) {
+            return None;
+        }
+        if let Some(id) = task::created(frame, e) {
+            let number = self.desk.next_id();
+            self.tasks.add(number, Task { server, own: frame[id.clone()].into(), max_result });
+            return Some(exchanged(frame, id, asked_token(number).as_bytes()));
+        }
+        let id = match call.method() {
+            b"tasks/get" | b"tasks/cancel" => task::of(frame, e.result.as_ref())?,
+            _ => task::related(frame, e)?,
+        };
+        let published = self.tasks.published(server, &frame[id.clone()])?;
+        Some(exchanged(frame, id, published.as_bytes()))
+    }
+
+    /// A request or notification of a server that belongs to a task, with the endpoint's id of that.
+    pub(super) fn publish_related(&self, server: ServerIndex, frame: &[u8], e: &Envelope) -> Option<Vec<u8>> {
+        if self.tasks.known.is_empty() {
+            return None;
+        }
+        let id = task::related(frame, e)?;
+        let published = self.tasks.published(server, &frame[id.clone()])?;
+        Some(exchanged(frame, id, published.as_bytes()))
+    }
+
+    /// A message of the endpoint that belongs to a task, with the server's own id of that.
+    pub(super) fn own_related(&self, frame: &[u8], e: &Envelope) -> Option<Vec<u8>> {
+        if self.tasks.known.is_empty() {
+            return None;
+        }
+        let id = task::related(frame, e)?;
+        let own = self.tasks.find(&frame[id.clone()])?.own.clone();
+        Some(exchanged(frame, id, &own))
+    }
+
+    /// A request about a task goes to the server that made it.
+    pub(super) fn task_request(&mut self, request: &Request<'_>, out: &mut dyn Out) {
+        // Where nobody has such tasks, these are methods like others.
+        if !(0..self.members.len()).any(|server| self.shares_tasks(server)) {
+            return self.search(request, out);
+        }
+        if request.method == b"tasks/list" {
+            return self.desk.refuse(
+                request.id,
+                METHOD_NOT_FOUND,
+                "method not found: the tasks of several servers",
+                out,
+            );
+        }
+        let id = task::of(request.frame, request.envelope.params.as_ref());
+        let found = id.clone().and_then(|id| self.tasks.find(&request.frame[id]));
+        let (Some(id), Some(Task { server, own, max_result })) = (id, found) else {
+            let why = "unknown task: nobody here has made it, or its server has ended since";
+            return self.desk.refuse(request.id, INVALID_PARAMS, why, out);
+        };
+        let (server, own) = (*server, String::from_utf8_lossy(own).into_owned());
+        let mut call = Call::new(request);
+        if request.method == b"tasks/result" {
+            let max_result = *max_result;
+            call.terms = max_result.map(|_| Box::new(Terms { max_result, ..Terms::default() }));
+        }
+        // Ids are exchanged as tokens: what is escaped in one stays so.
+        self.dispatch_raw(server, request, call, Some((id, own.as_bytes())), out);
+    }
+
+    /// A server tells of the status of one of its tasks.
+    pub(super) fn on_task_status(&mut self, server: ServerIndex, frame: &[u8], e: &Envelope, out: &mut dyn Out) {
+        self.members[server].lane.lasting.on_status(frame, e);
+        if !self.shares_tasks(server) {
+            return out.to_endpoint(&[frame]);
+        }
+        if let Some(id) = task::of(frame, e.params.as_ref())
+            && let Some(published) = self.tasks.published(server, &frame[id.clone()])
+        {
+            out.to_endpoint(&[&frame[..id.start], published.as_bytes(), &frame[id.end..]]);
+        }
+    }
+}
+
+fn exchanged(frame: &[u8], part: Range<usize>, with: &[u8]) -> Vec<u8> {
+    [&frame[..part.start], with, &frame[part.end..]].concat()
+}
