@@ -105,6 +105,8 @@ pub struct Sharing {
     pub mode: Mode,
     /// How names are kept apart where several servers share a connection.
     pub naming: Naming,
+    /// Which characters the names of tools may have there.
+    pub names: Names,
     /// How long a server has the endpoint, with [`Mode::Sequential`].
     pub turn: Duration,
     /// Whether an endpoint that does not read changed lists anew is connected to once more.
@@ -133,6 +135,16 @@ pub enum Naming {
     Auto,
     /// Always `server__name`.
     Prefix,
+}
+
+/// Which characters published names of tools may have, where several servers share a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum Names {
+    /// Letters, digits, `_` and `-`, as the APIs of all models take them.
+    #[default]
+    Ascii,
+    /// Letters and digits of all scripts, `_`, `-` and `.`.
+    Unicode,
 }
 
 /// A child process, ready to be started.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::file::Inherit;
-use super::{LinkSpec, Mode, Naming, Sharing};
+use super::{LinkSpec, Mode, Names, Naming, Sharing};
 
 /// The config, in the working directory.
 pub(crate) const CONFIG: &str = "mcp_config.json";
@@ -42,7 +42,13 @@ pub(crate) const PYTHON: [(&str, &str); 2] = [("PYTHONUNBUFFERED", "1"), ("PYTHO
 
 impl Default for Sharing {
     fn default() -> Self {
-        Sharing { mode: Mode::default(), naming: Naming::default(), turn: TURN, resync: RESYNC }
+        Sharing {
+            mode: Mode::default(),
+            naming: Naming::default(),
+            names: Names::default(),
+            turn: TURN,
+            resync: RESYNC,
+        }
     }
 }
 

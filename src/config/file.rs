@@ -27,6 +27,7 @@
 //! | `drainTimeout` | T | time | `5s` | how long calls under way may take to finish at a stop |
 //! | `mode` | TS | `auto`, `per-server`, `multiplex`, `sequential` | `auto` | how servers share connections |
 //! | `naming` | TS | `auto`, `prefix` | `auto` | on a shared connection: a name that one server has alone stays, or all become `server__name` |
+//! | `names` | TS | `ascii`, `unicode` | `ascii` | on a shared connection: which characters names of tools may have |
 //! | `turn` | TS | time | `5m` | with `sequential`: how long a server has the endpoint; at least 10 s |
 //! | `pin` | S | `true`/`false` | false | with `sequential`: its turn does not end |
 //! | `resync` | TS | `true`/`false` | true | whether an endpoint that does not read changed lists anew is connected to once more |
@@ -38,7 +39,7 @@
 //! | `toolBudget` | T | number | 8000 | estimated tokens above which a list of tools is warned about |
 //! | `cacheDir` | T | path | the user's cache | where it is remembered what servers said; `""` or `none`: nowhere |
 //!
-//! Of `mode`, `naming`, `turn` and `resync`, servers of one endpoint have the same: see [`super::sharing`].
+//! Of `mode`, `naming`, `names`, `turn` and `resync`, servers of one endpoint have the same: see [`super::sharing`].
 //!
 //! Times are written `5s`, `2m`, `500ms`; sizes `16MiB`. In values marked `$`, `${VAR}`, `${VAR:-default}` and
 //! `${env:VAR}` are expanded, in `command` and `args` nothing but what editors know: see [`super::expand`]. Comments and
@@ -50,7 +51,7 @@ use jsonc_parser::ast::{ObjectProp, Value};
 
 use super::keys::Place;
 use super::reader::{Located, Reader};
-use super::{Handshake, Mode, Naming, keys, policy, syntax, units};
+use super::{Handshake, Mode, Names, Naming, keys, policy, syntax, units};
 use crate::error::Problem;
 use crate::tools::{Glob, ToolPolicy};
 
@@ -80,6 +81,7 @@ pub(crate) struct Shared {
     pub(crate) handshake: Option<Handshake>,
     pub(crate) mode: Option<Located<Mode>>,
     pub(crate) naming: Option<Located<Naming>>,
+    pub(crate) names: Option<Located<Names>>,
     pub(crate) turn: Option<Located<Duration>>,
     pub(crate) resync: Option<Located<bool>>,
     pub(crate) keep_listed: Option<bool>,
@@ -377,6 +379,7 @@ fn shared(r: &mut Reader<'_>, key: &str, prop: &ObjectProp<'_>, path: &str, to: 
         }
         "mode" => to.mode = r.located(value, path, |r, v, p| r.parsed(v, p, units::choice)),
         "naming" => to.naming = r.located(value, path, |r, v, p| r.parsed(v, p, units::choice)),
+        "names" => to.names = r.located(value, path, |r, v, p| r.parsed(v, p, units::choice)),
         "turn" => to.turn = r.located(value, path, |r, v, p| r.parsed(v, p, units::turn)),
         "resync" => to.resync = r.located(value, path, Reader::boolean),
         "keepListed" => to.keep_listed = r.boolean(value, path),

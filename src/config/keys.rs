@@ -21,6 +21,7 @@ pub(crate) const SHARED: &[&str] = &[
     "handshake",
     "mode",
     "naming",
+    "names",
     "turn",
     "resync",
     "keepListed",

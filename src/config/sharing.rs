@@ -1,6 +1,6 @@
 //! How the servers of one endpoint share it, and whether they agree.
 //!
-//! `mode`, `naming`, `turn` and `resync` are a matter of a whole endpoint. Each server has them as it has every
+//! `mode`, `naming`, `names`, `turn` and `resync` are a matter of a whole endpoint. Each server has them as it has every
 //! other setting, from its entry, the command line, the top of the file, or the default; servers of one endpoint for
 //! which that differs are a mistake.
 
@@ -12,18 +12,19 @@ use super::reader::Located;
 use super::units::word;
 use crate::endpoint::agent::Agent;
 
-use super::{Handshake, Mode, Naming, ServerSpec, Sharing};
+use super::{Handshake, Mode, Names, Naming, ServerSpec, Sharing};
 
 /// One server's, whatever others have.
 pub(crate) fn of(ctx: &Context<'_>, own: &Shared, top: &Shared) -> Sharing {
-    let Settled { mode, naming, turn, resync } = settle(ctx, own, top);
-    Sharing { mode: mode.value, naming: naming.value, turn: turn.value, resync: resync.value }
+    let Settled { mode, naming, names, turn, resync } = settle(ctx, own, top);
+    Sharing { mode: mode.value, naming: naming.value, names: names.value, turn: turn.value, resync: resync.value }
 }
 
 /// A [`Sharing`] with the place where each part was said.
 struct Settled {
     mode: Located<Mode>,
     naming: Located<Naming>,
+    names: Located<Names>,
     turn: Located<Duration>,
     resync: Located<bool>,
 }
@@ -33,6 +34,7 @@ fn settle(ctx: &Context<'_>, own: &Shared, top: &Shared) -> Settled {
     Settled {
         mode: first(&own.mode, ctx.line.options.mode, &top.mode, default.mode),
         naming: first(&own.naming, None, &top.naming, default.naming),
+        names: first(&own.names, None, &top.names, default.names),
         turn: first(&own.turn, None, &top.turn, default.turn),
         resync: first(&own.resync, None, &top.resync, default.resync),
     }
@@ -100,10 +102,11 @@ fn differences<'a>(
         let own = entry.map_or(&none, |entry| &entry.shared);
         let server = &*server.name;
         let say = |value: String, place, own| Said { value, place, own, server };
-        let Settled { mode, naming, turn, resync } = settle(ctx, own, top);
+        let Settled { mode, naming, names, turn, resync } = settle(ctx, own, top);
         [
             ("mode", say(word(&mode.value), mode.place, own.mode.is_some())),
             ("naming", say(word(&naming.value), naming.place, own.naming.is_some())),
+            ("names", say(word(&names.value), names.place, own.names.is_some())),
             ("turn", say(format!("{:?}", turn.value), turn.place, own.turn.is_some())),
             ("resync", say(resync.value.to_string(), resync.place, own.resync.is_some())),
         ]
@@ -112,7 +115,7 @@ fn differences<'a>(
         (one, other) if one != other => &["mode"],
         (Mode::PerServer, _) => &[],
         (Mode::Sequential, _) => &["turn", "resync"],
-        (Mode::Auto | Mode::Multiplex, _) => &["naming", "resync"],
+        (Mode::Auto | Mode::Multiplex, _) => &["naming", "names", "resync"],
     };
     let pairs = said(one).into_iter().zip(said(other)).map(|((key, one), (_, other))| (key, one, other));
     pairs.filter(|(key, one, other)| used.contains(key) && one.value != other.value).collect()

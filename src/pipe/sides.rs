@@ -303,6 +303,7 @@ impl Sides {
             What::NotListed { .. } | What::ListCut { .. } | What::ListTooLong { .. } => {
                 warn!(event = "ERROR_LIST", servers = ?names, "{note}")
             }
+            What::Renamed { .. } => info!(event = "TOOLS_RENAMED", servers = ?names, "{note}"),
             What::Odd { .. } => info!(event = "SERVER_ODD", servers = ?names, "{note}"),
             What::DoubtfulTools { .. } => warn!(event = "CONFIG_WARNING", servers = ?names, "{note}"),
             What::ToolsRead { size, count } => {

@@ -35,12 +35,13 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use self::deadlines::{Deadlines, Due};
-use self::published::{LeftOut, Published, Table};
+use self::published::{LeftOut, Published, Renamed, Rules, Table};
 use self::shelf::Shelf;
 use self::tasks::Tasks;
 use super::desk::{Desk, Fault, Message, Received};
 use super::held::Held;
 use super::lane::{Flight, Lane, ServerSide};
+use super::names::Letters;
 use super::request::Request;
 use super::{Account, Gone, Note, Out, Reconnect, Router, SHUTTING_DOWN, ServerIndex, What};
 use crate::catalogue::Memory;
@@ -178,9 +179,7 @@ struct Seen {
 pub struct Merge {
     desk: Desk,
     members: Vec<Member>,
-    naming: Naming,
-    /// The largest list, in bytes.
-    max_result: usize,
+    rules: Rules,
     resync: bool,
     owed: Vec<Owed>,
     /// Requests with a name that nobody has yet.
@@ -188,6 +187,8 @@ pub struct Merge {
     published: Published,
     /// What was last told of what did not fit into the lists.
     told_left_out: [LeftOut; 4],
+    /// The same of tools that are published under other names.
+    told_renamed: Renamed,
     /// What is published is out of date.
     stale: bool,
     deadlines: Deadlines,
@@ -223,17 +224,20 @@ impl Merge {
         desk.hello = members.iter().find_map(|member| member.shelf.hello());
         let sharing = sharing.unwrap_or_default();
         // Alone there is nobody to be kept apart from.
-        let naming = if members.len() > 1 { sharing.naming } else { Naming::Auto };
+        let (naming, letters) = match members.len() {
+            ..=1 => (Naming::Auto, Letters::Any),
+            _ => (sharing.naming, Letters::Of(sharing.names)),
+        };
         Merge {
             desk,
             members,
-            naming,
-            max_result: max_frame,
+            rules: Rules { naming, letters, max: max_frame },
             resync: sharing.resync,
             owed: Vec::new(),
             unrouted: Held::default(),
             published: Published::default(),
             told_left_out: Default::default(),
+            told_renamed: Renamed::default(),
             stale: true,
             deadlines: Deadlines::default(),
             tasks: Tasks::default(),
@@ -259,7 +263,7 @@ impl Merge {
     /// What is published, as of now.
     fn published(&mut self) -> &Published {
         if std::mem::take(&mut self.stale) {
-            self.published = Published::new(&self.members, self.naming, self.max_result);
+            self.published = Published::new(&self.members, self.rules);
         }
         &self.published
     }

@@ -6,14 +6,86 @@
 use std::collections::{HashMap, HashSet};
 
 use super::ServerIndex;
-use crate::config::Naming;
+use crate::config::{Names, Naming};
 
-/// The longest name that every model's API takes.
+/// Most characters of a name that every model's API takes.
 const MAX: usize = 64;
 /// What tells two names apart: an underscore and a hash of 32 bits in hex.
 const SUFFIX: usize = 9;
-/// What is left of a server's name where it and the tool's are too long together: the tool's says more.
+/// Most that is left of a server's name where it and the tool's are too long together: the tool's says more.
 const SERVER_OF_LONG: usize = 16;
+
+/// Which names are published as they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Letters {
+    /// Those of these characters, up to 64.
+    Of(Names),
+    /// All: they are not put before a model as the names of functions.
+    Any,
+}
+
+impl Letters {
+    /// Whether a name is published as it is if nobody else has it.
+    pub fn takes(self, name: &str) -> bool {
+        let fits = self == Letters::Any || name.chars().count() <= MAX;
+        !name.is_empty() && fits && name.chars().all(|c| self.has(c))
+    }
+
+    fn has(self, c: char) -> bool {
+        match self {
+            Letters::Of(Names::Ascii) => c.is_ascii_alphanumeric() || c == '_' || c == '-',
+            // MCP 2025-11-25 has the full stop besides.
+            Letters::Of(Names::Unicode) => unicode_ident::is_xid_continue(c) || c == '-' || c == '.',
+            Letters::Any => true,
+        }
+    }
+
+    /// The longest name.
+    fn longest(self) -> usize {
+        if self == Letters::Any { usize::MAX } else { MAX }
+    }
+
+    /// The name with every other character replaced; not cut.
+    fn fit(self, name: &str) -> String {
+        let fit: String = name.chars().map(|c| if self.has(c) { c } else { '_' }).collect();
+        if fit.is_empty() { "_".into() } else { fit }
+    }
+
+    /// Whether that would be unreadable: letters are gone, or there are none.
+    fn garbles(self, name: &str) -> bool {
+        let is_lost = |c: char| c.is_alphanumeric() && !self.has(c);
+        !self.takes(name) && (name.chars().any(is_lost) || !name.chars().any(char::is_alphanumeric))
+    }
+
+    /// What there is of a name that can be read, in words with underscores between them.
+    fn readable(self, name: &str) -> String {
+        let words = name.split(|c| !self.has(c) || c == '_').filter(|word| word.chars().any(char::is_alphanumeric));
+        words.collect::<Vec<_>>().join("_")
+    }
+
+    /// What a server is called in a name.
+    fn of_server(self, server: &str) -> String {
+        if !self.garbles(server) {
+            return self.fit(server);
+        }
+        let readable = self.readable(server);
+        let readable = if readable.is_empty() { "server" } else { &readable };
+        format!("{readable}_{:08x}", hash(server, ""))
+    }
+
+    /// The name of an item, alone and behind that of its server. Where letters are lost a hash says which is meant.
+    fn of_item(self, server: &str, name: &str) -> [String; 2] {
+        if !self.garbles(name) {
+            let fit = self.fit(name);
+            return [fit.clone(), format!("{}__{fit}", self.of_server(server))];
+        }
+        let (hash, readable, server_name) = (hash(server, name), self.readable(name), self.of_server(server));
+        if readable.is_empty() {
+            return [format!("{server_name}_{hash:08x}"), format!("{server_name}__{hash:08x}")];
+        }
+        [format!("{readable}_{hash:08x}"), format!("{server_name}__{readable}_{hash:08x}")]
+    }
+}
 
 /// Who gets the name it wants, if several want it: a name as the server gave it is never changed for one that had to be altered.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -26,31 +98,32 @@ enum Rank {
     Altered,
 }
 
-/// One published name for each item, in the order of the items: `[A-Za-z0-9_-]`, 1 to 64 characters, all different.
+/// One published name for each item, in the order of the items: such as [`Letters`] takes, all different.
 ///
 /// With [`Naming::Auto`] a name that only one server has stays; those that several have become `server__name`, all of them.
-/// With [`Naming::Prefix`] all do. Other characters become `_`. Where names are still equal, or one has to be cut, a hash
-/// of the server's name and the item's is appended.
+/// With [`Naming::Prefix`] all do. Other characters become `_`; where letters would be lost, what is left of the name, or else
+/// the server's, gets a hash of the server's name and the item's. So does a name that has to be cut, and one of several that
+/// would still be equal.
 ///
 /// `items` are a server (its place in `servers`) and a name that it gives.
-pub fn publish(naming: Naming, servers: &[&str], items: &[(ServerIndex, &str)]) -> Vec<String> {
+pub fn publish(naming: Naming, letters: Letters, servers: &[&str], items: &[(ServerIndex, &str)]) -> Vec<String> {
     let items: Vec<(&str, &str)> =
         items.iter().map(|(server, name)| (servers.get(*server).copied().unwrap_or_default(), *name)).collect();
-    let exact = count(items.iter().map(|(_, name)| *name).filter(|name| is_valid(name)));
-    let fitted = count(items.iter().map(|(_, name)| fit(name)));
-    let wish = |(server, name): (&str, &str)| {
-        let own = fit(name);
-        match naming {
-            Naming::Auto if exact.get(name) == Some(&1) => (Rank::Own, own),
-            Naming::Auto if !is_valid(name) && fitted.get(&own) == Some(&1) => (Rank::Altered, own),
-            Naming::Auto | Naming::Prefix => {
-                let qualified = format!("{}__{own}", fit(server));
-                let unchanged = qualified.len() <= MAX && qualified == format!("{server}__{name}");
-                (if unchanged { Rank::Qualified } else { Rank::Altered }, qualified)
-            }
+    let forms: Vec<[String; 2]> = items.iter().map(|(server, name)| letters.of_item(server, name)).collect();
+    let exact = count(items.iter().map(|(_, name)| *name).filter(|name| letters.takes(name)));
+    let fitted = count(forms.iter().map(|[alone, _]| alone.as_str()));
+    let wish = |((server, name), [alone, qualified]): (&(&str, &str), &[String; 2])| match naming {
+        Naming::Auto if exact.get(name) == Some(&1) => (Rank::Own, alone.clone()),
+        Naming::Auto if !letters.takes(name) && fitted.get(alone.as_str()) == Some(&1) => {
+            (Rank::Altered, alone.clone())
+        }
+        Naming::Auto | Naming::Prefix => {
+            let fits = qualified.chars().count() <= letters.longest();
+            let unchanged = fits && *qualified == format!("{server}__{name}");
+            (if unchanged { Rank::Qualified } else { Rank::Altered }, qualified.clone())
         }
     };
-    let wishes: Vec<(Rank, String)> = items.iter().map(|item| wish(*item)).collect();
+    let wishes: Vec<(Rank, String)> = items.iter().zip(&forms).map(wish).collect();
 
     // The order in which hashes are given out, should even those be equal.
     let mut order: Vec<usize> = (0..items.len()).collect();
@@ -62,13 +135,14 @@ pub fn publish(naming: Naming, servers: &[&str], items: &[(ServerIndex, &str)]) 
         let wanted = count(ranked().map(|at| wishes[at].1.as_str()));
         for at in ranked() {
             let wish = &wishes[at].1;
-            if wish.len() <= MAX && wanted.get(wish.as_str()) == Some(&1) && taken.insert(wish.clone()) {
+            let fits = wish.chars().count() <= letters.longest();
+            if fits && wanted.get(wish.as_str()) == Some(&1) && taken.insert(wish.clone()) {
                 published[at].clone_from(wish);
             }
         }
         for at in ranked() {
             if published[at].is_empty() {
-                published[at] = told_apart(&wishes[at].1, items[at], &taken);
+                published[at] = told_apart(&wishes[at].1, letters, items[at], &taken);
                 taken.insert(published[at].clone());
             }
         }
@@ -77,17 +151,17 @@ pub fn publish(naming: Naming, servers: &[&str], items: &[(ServerIndex, &str)]) 
 }
 
 /// A name that nobody has yet, made of the one it wanted and a hash.
-fn told_apart(wish: &str, (server, name): (&str, &str), taken: &HashSet<String>) -> String {
+fn told_apart(wish: &str, letters: Letters, (server, name): (&str, &str), taken: &HashSet<String>) -> String {
     let mut hash = hash(server, name);
-    let room = MAX - SUFFIX;
-    let cut = match wish.strip_suffix(&fit(name)) {
-        Some(prefix) if wish.len() > room && prefix.len() > SERVER_OF_LONG + 2 => {
-            format!("{}__{}", &prefix[..SERVER_OF_LONG], &wish[prefix.len()..])
+    let room = letters.longest() - SUFFIX;
+    let cut = match wish.strip_suffix(&letters.fit(name)) {
+        Some(prefix) if wish.chars().count() > room && prefix.chars().count() > SERVER_OF_LONG + 2 => {
+            format!("{}__{}", first(prefix, SERVER_OF_LONG), &wish[prefix.len()..])
         }
         Some(_) | None => wish.to_owned(),
     };
     loop {
-        let apart = format!("{}_{hash:08x}", &cut[..cut.len().min(room)]);
+        let apart = format!("{}_{hash:08x}", first(&cut, room));
         if !taken.contains(&apart) {
             return apart;
         }
@@ -95,18 +169,9 @@ fn told_apart(wish: &str, (server, name): (&str, &str), taken: &HashSet<String>)
     }
 }
 
-fn is_valid(name: &str) -> bool {
-    !name.is_empty() && name.len() <= MAX && name.bytes().all(is_allowed)
-}
-
-fn is_allowed(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-'
-}
-
-/// The name with every other character replaced; not cut.
-fn fit(name: &str) -> String {
-    let fit: String = name.chars().map(|c| if c.is_ascii() && is_allowed(c as u8) { c } else { '_' }).collect();
-    if fit.is_empty() { "_".into() } else { fit }
+/// So many characters.
+fn first(text: &str, most: usize) -> &str {
+    text.char_indices().nth(most).map_or(text, |(end, _)| &text[..end])
 }
 
 fn count<T: Eq + std::hash::Hash>(names: impl Iterator<Item = T>) -> HashMap<T, usize> {
@@ -129,30 +194,73 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    const ASCII: Letters = Letters::Of(Names::Ascii);
+    const UNICODE: Letters = Letters::Of(Names::Unicode);
+
     fn auto(items: &[(ServerIndex, &str)]) -> Vec<String> {
-        publish(Naming::Auto, &["a", "b", "c"], items)
+        publish(Naming::Auto, ASCII, &["a", "b", "c"], items)
     }
 
     #[test]
     fn a_name_that_one_server_has_stays_and_one_that_several_have_is_qualified_everywhere() {
         assert_eq!(auto(&[(0, "add"), (0, "search"), (1, "search")]), ["add", "a__search", "b__search"]);
-        assert_eq!(publish(Naming::Prefix, &["a"], &[(0, "add")]), ["a__add"]);
+        assert_eq!(publish(Naming::Prefix, ASCII, &["a"], &[(0, "add")]), ["a__add"]);
     }
 
     #[test]
     fn other_characters_become_underscores_and_an_exact_name_keeps_itself() {
-        assert_eq!(auto(&[(0, "x.y"), (1, "日本")]), ["x_y", "__"]);
+        assert_eq!(auto(&[(0, "x.y"), (1, "x/z")]), ["x_y", "x_z"]);
         assert_eq!(auto(&[(0, "x.y"), (1, "x_y")]), ["a__x_y", "x_y"]);
         assert_eq!(auto(&[(0, "x.y"), (0, "x_y")]), ["a__x_y", "x_y"]);
         assert_eq!(auto(&[(0, "x.y"), (1, "x.y")]), ["a__x_y", "b__x_y"]);
-        assert_eq!(auto(&[(0, ""), (1, "")]), ["a___", "b___"]);
+    }
+
+    #[test]
+    fn a_name_in_another_script_is_what_can_be_read_of_it_and_a_hash() {
+        let chinese = ["weather", "天气", "c"];
+        let published = |naming, items: &[(ServerIndex, &str)]| publish(naming, ASCII, &chinese, items);
+        // From another implementation of FNV-1a, as below.
+        let names =
+            published(Naming::Auto, &[(0, "天气查询"), (0, "天气预报"), (0, "get天气_v2"), (1, "计算"), (2, "")]);
+        assert_eq!(
+            names,
+            ["weather_432dc5d9", "weather_062d137a", "get_v2_2aa5cfb7", "server_1cc1e540_b4a3def1", "c_d22a5457"]
+        );
+        let names = published(Naming::Prefix, &[(0, "天气查询"), (0, "get天气"), (1, "add"), (1, "计算")]);
+        assert_eq!(
+            names,
+            ["weather__432dc5d9", "weather__get_19a5b0de", "server_1cc1e540__add", "server_1cc1e540__b4a3def1"]
+        );
+        // Another server with the same changes neither.
+        let both = published(Naming::Auto, &[(0, "天气查询"), (2, "天气查询"), (2, "____")]);
+        assert_eq!(both, ["weather_432dc5d9", "c_724d63ae", "____"]);
+    }
+
+    #[test]
+    fn names_stay_as_they_are_where_the_endpoint_takes_letters_of_all_scripts() {
+        let names = |items: &[(ServerIndex, &str)]| publish(Naming::Auto, UNICODE, &["天气", "b"], items);
+        let items = [(0, "天气查询"), (0, "погода"), (0, "a.b-c_d"), (0, "हिन्दी"), (0, "🌤"), (1, "x y"), (0, "a/b")];
+        assert_eq!(names(&items), ["天气查询", "погода", "a.b-c_d", "हिन्दी", "天气_2c39fca5", "x_y", "a_b"]);
+        assert_eq!(names(&[(0, "加"), (1, "加")]), ["天气__加", "b__加"]);
+        let long = "长".repeat(64);
+        assert_eq!(names(&[(0, &long)])[0], long);
+        let cut = names(&[(0, &long), (1, &long)]);
+        assert!(cut.iter().all(|name| name.chars().count() == 64) && cut[0].starts_with("天气__长"), "{cut:?}");
+    }
+
+    #[test]
+    fn names_that_no_model_sees_stay_as_they_are_and_are_kept_apart() {
+        let long = "长 /".repeat(100);
+        let items = [(0, long.as_str()), (0, "a/b"), (1, "a/b"), (0, "\u{0}"), (1, "")];
+        let names = publish(Naming::Auto, Letters::Any, &["天气", "b"], &items);
+        assert_eq!(names, [&long, "天气__a/b", "b__a/b", "\u{0}", &names[4]]);
     }
 
     #[test]
     fn a_plain_name_that_looks_qualified_keeps_itself() {
         assert_eq!(auto(&[(0, "b"), (1, "b"), (2, "a__b")]), ["a__b_1c91eb11", "b__b", "a__b"]);
         // Neither is first: both are marked.
-        let names = publish(Naming::Prefix, &["a", "a__b"], &[(0, "b__c"), (1, "c")]);
+        let names = publish(Naming::Prefix, ASCII, &["a", "a__b"], &[(0, "b__c"), (1, "c")]);
         assert!(names.iter().all(|name| name.starts_with("a__b__c_")), "{names:?}");
     }
 
@@ -165,7 +273,7 @@ mod tests {
     #[test]
     fn a_long_name_is_cut_and_keeps_more_of_the_tool_than_of_the_server() {
         let (server, tool) = ("s".repeat(70), "t".repeat(70));
-        let names = publish(Naming::Auto, &[&server, "b"], &[(0, &tool), (1, &tool), (1, &"u".repeat(65))]);
+        let names = publish(Naming::Auto, ASCII, &[&server, "b"], &[(0, &tool), (1, &tool), (1, &"u".repeat(65))]);
         assert!(names[0].starts_with(&format!("{}__{}_", "s".repeat(16), "t".repeat(37))), "{names:?}");
         assert!(names[1].starts_with(&format!("b__{}_", "t".repeat(52))), "{names:?}");
         assert!(names[2].starts_with(&format!("{}_", "u".repeat(55))), "{names:?}");
@@ -189,26 +297,30 @@ mod tests {
         prop_oneof![
             4 => "[ab_.]{0,3}",
             2 => "(a|b|a_)__[ab.]{1,2}",
-            1 => "[ab]{60}[ab.]{0,9}",
+            1 => "[ab加]{60}[ab.]{0,9}",
+            2 => "[加减_a🌤]{0,3}",
             1 => any::<String>(),
         ]
     }
 
-    fn setting() -> impl Strategy<Value = (Naming, Vec<String>, Vec<(ServerIndex, String)>)> {
+    fn setting() -> impl Strategy<Value = (Rules, Vec<String>, Vec<(ServerIndex, String)>)> {
         let naming = prop_oneof![Just(Naming::Auto), Just(Naming::Prefix)];
+        let letters = prop_oneof![Just(ASCII), Just(UNICODE), Just(Letters::Any)];
         let servers = proptest::collection::hash_set(name(), 1..5);
         let items = proptest::collection::hash_set((0..4usize, name()), 0..20);
-        (naming, servers, items).prop_map(|(naming, servers, items)| {
+        ((naming, letters), servers, items).prop_map(|(naming, servers, items)| {
             let servers: Vec<String> = servers.into_iter().collect();
             let items: HashSet<_> = items.into_iter().map(|(server, name)| (server % servers.len(), name)).collect();
             (naming, servers, items.into_iter().collect())
         })
     }
 
-    fn published(naming: Naming, servers: &[String], items: &[(ServerIndex, String)]) -> Vec<String> {
+    type Rules = (Naming, Letters);
+
+    fn published((naming, letters): Rules, servers: &[String], items: &[(ServerIndex, String)]) -> Vec<String> {
         let servers: Vec<&str> = servers.iter().map(String::as_str).collect();
         let items: Vec<(ServerIndex, &str)> = items.iter().map(|(server, name)| (*server, name.as_str())).collect();
-        publish(naming, &servers, &items)
+        publish(naming, letters, &servers, &items)
     }
 
     proptest! {
@@ -216,7 +328,9 @@ mod tests {
         fn names_are_valid_and_all_different((naming, servers, items) in setting()) {
             let names = published(naming, &servers, &items);
             prop_assert_eq!(names.len(), items.len());
-            prop_assert!(names.iter().all(|name| is_valid(name)), "{:?}", names);
+            let letters = naming.1;
+            // Nothing can be made of nothing where everything is taken.
+            prop_assert!(names.iter().all(|name| letters.takes(name)), "{:?}", names);
             prop_assert_eq!(names.iter().collect::<HashSet<_>>().len(), names.len(), "{:?}", names);
         }
 
@@ -247,10 +361,10 @@ mod tests {
         #[test]
         fn an_item_that_has_to_be_altered_never_renames_an_exact_one((naming, servers, items) in setting()) {
             let names = published(naming, &servers, &items);
+            let letters = naming.1;
             let is_exact = |(server, name): &(ServerIndex, String)| {
-                is_valid(name)
-                    && is_valid(&servers[*server])
-                    && servers[*server].len() + 2 + name.len() <= MAX
+                let fits = (servers[*server].chars().count() + 2 + name.chars().count()) <= letters.longest();
+                letters.takes(name) && letters.takes(&servers[*server]) && fits
             };
             let (exact, want): (Vec<_>, Vec<_>) =
                 items.iter().cloned().zip(names).filter(|(item, _)| is_exact(item)).unzip();
@@ -263,10 +377,10 @@ mod tests {
         }
 
         #[test]
-        fn with_auto_a_valid_name_that_nobody_else_has_is_its_own((_, servers, items) in setting()) {
-            let names = published(Naming::Auto, &servers, &items);
+        fn with_auto_a_valid_name_that_nobody_else_has_is_its_own(((_, letters), servers, items) in setting()) {
+            let names = published((Naming::Auto, letters), &servers, &items);
             for ((_, name), published) in items.iter().zip(&names) {
-                if is_valid(name) && items.iter().filter(|(_, other)| other == name).count() == 1 {
+                if letters.takes(name) && items.iter().filter(|(_, other)| other == name).count() == 1 {
                     prop_assert_eq!(name, published);
                 }
             }

@@ -109,6 +109,11 @@ pub enum What<'a> {
         /// The largest message, in bytes.
         max: usize,
     },
+    /// Tools of the server are published under other names, because theirs have characters that not everybody takes.
+    Renamed {
+        /// What the server calls them, and what the endpoint does.
+        tools: &'a [(Box<str>, Box<str>)],
+    },
     /// The config says something about tools that does not fit those that the server has.
     DoubtfulTools {
         /// What, as a sentence.
@@ -145,6 +150,23 @@ pub enum What<'a> {
         /// What about it, as a sentence about the server.
         what: String,
     },
+}
+
+/// As many tools of a server are named in one line.
+const SHOWN: usize = 8;
+
+/// As much of the name of each, in bytes.
+const BRIEF: usize = 64;
+
+/// The beginning of a name that may be of any length.
+fn brief(name: &str) -> &str {
+    &name[..name.floor_char_boundary(BRIEF)]
+}
+
+/// What gives the first of these tools another name.
+fn rename(tools: &[(Box<str>, Box<str>)]) -> String {
+    let own = tools.first().map_or("", |(own, _)| brief(own));
+    format!("\"rename\": {{{}: \"…\"}}", serde_json::Value::from(own))
 }
 
 impl fmt::Display for Note<'_> {
@@ -196,6 +218,19 @@ impl fmt::Display for Note<'_> {
                 f,
                 "not all that the server offers fits into a message of {max} bytes (maxFrameSize): {items} of its items are left out of {list}; publish less by \"tools\", or set \"slim\": true"
             ),
+            What::Renamed { tools } => {
+                let shown: Vec<_> =
+                    tools.iter().take(SHOWN).map(|(own, name)| format!("{} as {name}", brief(own))).collect();
+                let more = tools.len() - shown.len();
+                let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+                write!(
+                    f,
+                    "tools whose names not every assistant takes are published under others: {}{more}; to choose a name, \
+                     write {} in \"tools\"; where the endpoint takes letters of all scripts, \"names\": \"unicode\" keeps them",
+                    shown.join(", "),
+                    rename(tools),
+                )
+            }
             What::DoubtfulTools { what } => f.write_str(what),
             What::ToolsRead { size: Size { bytes, tokens }, .. } => {
                 let (bytes, tokens) = (counted(*bytes, "byte"), counted(*tokens, "token"));

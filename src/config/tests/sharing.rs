@@ -9,17 +9,18 @@ fn seconds(n: u64) -> Duration {
 #[test]
 fn sharing_is_the_entrys_then_the_flags_then_the_files() {
     let case = Case::new(
-        r#"{"mode": "sequential", "naming": "prefix", "turn": "2m", "resync": false, "keepListed": false,
+        r#"{"mode": "sequential", "naming": "prefix", "names": "unicode", "turn": "2m", "resync": false, "keepListed": false,
             "mcpServers": {
               "a": {"command": "x"},
-              "b": {"command": "x", "endpoint": "wss://b/?token=1", "mode": "multiplex", "naming": "auto", "resync": true,
+              "b": {"command": "x", "endpoint": "wss://b/?token=1", "mode": "multiplex", "naming": "auto", "names": "ascii", "resync": true,
                     "keepListed": true},
               "c": {"command": "x", "endpoint": "wss://c/?token=1", "mode": "sequential", "turn": "10s", "pin": true}}}"#,
     );
     let config = case.ok(&[]).config;
     let got: Vec<_> = config.servers.iter().map(|s| (s.sharing, s.pin, s.keep_listed)).collect();
-    let all = Sharing { mode: Mode::Sequential, naming: Naming::Prefix, turn: seconds(120), resync: false };
-    let own = Sharing { mode: Mode::Multiplex, naming: Naming::Auto, resync: true, ..all };
+    let (naming, names) = (Naming::Prefix, Names::Unicode);
+    let all = Sharing { mode: Mode::Sequential, naming, names, turn: seconds(120), resync: false };
+    let own = Sharing { mode: Mode::Multiplex, naming: Naming::Auto, names: Names::Ascii, resync: true, ..all };
     assert_eq!(got, [(all, false, false), (own, false, true), (Sharing { turn: seconds(10), ..all }, true, false)]);
 
     let config = case.ok(&["--mode", "per-server"]).config;
@@ -31,7 +32,7 @@ fn sharing_is_the_entrys_then_the_flags_then_the_files() {
 fn a_wrong_value_is_refused_with_its_place_and_a_remedy() {
     let case = Case::new(
         r#"{"mode": "Sequental", "turn": "9s", "toolBudget": 0,
-            "mcpServers": {"a": {"command": "x", "naming": "x", "resync": "perhaps", "pin": 2, "turn": 60}}}"#,
+            "mcpServers": {"a": {"command": "x", "naming": "x", "names": "utf8", "resync": "perhaps", "pin": 2, "turn": 60}}}"#,
     );
     assert_eq!(
         case.mistakes(&[]),
@@ -40,9 +41,10 @@ fn a_wrong_value_is_refused_with_its_place_and_a_remedy() {
             "mcp_config.json:1:31 turn: is \"9s\"; too short; the shortest turn is 10s",
             "mcp_config.json:1:51 toolBudget: is \"0\"; not a whole number above 0; write it like 8000",
             "mcp_config.json:2:60 mcpServers.a.naming: is \"x\"; write one of auto, prefix",
-            "mcp_config.json:2:75 mcpServers.a.resync: is neither true nor false; write true or false",
-            "mcp_config.json:2:93 mcpServers.a.pin: is neither true nor false; write true or false",
-            "mcp_config.json:2:104 mcpServers.a.turn: is \"60\"; a time needs a unit: write 60s, 2m or 500ms",
+            "mcp_config.json:2:74 mcpServers.a.names: is \"utf8\"; write one of ascii, unicode",
+            "mcp_config.json:2:92 mcpServers.a.resync: is neither true nor false; write true or false",
+            "mcp_config.json:2:110 mcpServers.a.pin: is neither true nor false; write true or false",
+            "mcp_config.json:2:121 mcpServers.a.turn: is \"60\"; a time needs a unit: write 60s, 2m or 500ms",
         ]
     );
 }
@@ -116,14 +118,14 @@ fn only_what_the_mode_makes_use_of_has_to_agree() {
     let differing = |mode: &str| {
         let text = format!(
             r#"{{"mode": "{mode}", "mcpServers": {{"a": {{"command": "x"}},
-                "b": {{"command": "x", "naming": "prefix", "turn": "1m", "resync": false}}}}}}"#
+                "b": {{"command": "x", "naming": "prefix", "names": "unicode", "turn": "1m", "resync": false}}}}}}"#
         );
         let case = Case::new(&text);
         let keys = |line: &String| line.split("mcpServers.b.").nth(1).unwrap().split(':').next().unwrap().to_owned();
         case.run(&[]).err().map_or_else(Vec::new, |problems| case.lines(&problems.mistakes).iter().map(keys).collect())
     };
-    assert_eq!(differing("auto"), ["naming", "resync"]);
-    assert_eq!(differing("multiplex"), ["naming", "resync"]);
+    assert_eq!(differing("auto"), ["naming", "names", "resync"]);
+    assert_eq!(differing("multiplex"), ["naming", "names", "resync"]);
     assert_eq!(differing("sequential"), ["turn", "resync"]);
     assert!(differing("per-server").is_empty());
 }

@@ -137,12 +137,18 @@ impl Merge {
         let left_out = self.published.left_out(kind);
         if *left_out != self.told_left_out[k] {
             for (server, items) in left_out {
-                let what = What::ListTooLong { list: kind.method(), items: *items, max: self.max_result };
+                let what = What::ListTooLong { list: kind.method(), items: *items, max: self.rules.max };
                 out.note(Note::of(*server, what));
             }
             self.told_left_out[k] = left_out.clone();
         }
         if kind == ListKind::Tools {
+            if *self.published.renamed() != self.told_renamed {
+                self.told_renamed = self.published.renamed().clone();
+                for (server, tools) in &self.told_renamed {
+                    out.note(Note::of(*server, What::Renamed { tools }));
+                }
+            }
             let list = String::from_utf8_lossy(self.published.result(kind));
             out.note(Note::of_endpoint(What::ToolsRead { size: Size::of(&list), count: count_of_all(&list) }));
         }

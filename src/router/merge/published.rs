@@ -10,7 +10,8 @@ use crate::catalogue::Lists;
 use crate::config::Naming;
 use crate::mcp::lists::ListKind;
 use crate::mcp::object;
-use crate::router::{ServerIndex, names, uris};
+use crate::router::names::{self, Letters};
+use crate::router::{ServerIndex, uris};
 
 /// What an answer has around its list, in bytes; ids are at most 1 KiB.
 const ENVELOPE: usize = 2048;
@@ -24,6 +25,19 @@ type Way = (ServerIndex, Arc<str>);
 /// A published name or URI → where it leads.
 pub(super) type Table = HashMap<Box<str>, Way>;
 
+/// How a merge publishes what its servers list.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Rules {
+    pub(super) naming: Naming,
+    /// Of the names of tools.
+    pub(super) letters: Letters,
+    /// The largest list, in bytes.
+    pub(super) max: usize,
+}
+
+/// Tools of which server are published under another name because of what it is made of: what they are called there and here.
+pub(super) type Renamed = BTreeMap<ServerIndex, Vec<(Box<str>, Box<str>)>>;
+
 /// How many items of which server are not listed, because they don't fit.
 pub(super) type LeftOut = BTreeMap<ServerIndex, usize>;
 
@@ -34,6 +48,7 @@ pub(super) struct Published {
     results: [Vec<u8>; 4],
     prints: [u64; 4],
     left_out: [LeftOut; 4],
+    renamed: Renamed,
 }
 
 /// By what an item is known to its server; `None` for one that is no item.
@@ -58,24 +73,32 @@ struct Item<'a> {
 impl Published {
     /// Everything that is known of `members`. Names don't depend on who is there at the moment.
     ///
-    /// No list is larger than `max` bytes: an endpoint that closes because of one would close again and again. Where all
+    /// No list is larger than it may be: an endpoint that closes because of one would close again and again. Where all
     /// is more, those who have less than their share are listed whole.
-    pub(super) fn new(members: &[Member], naming: Naming, max: usize) -> Self {
+    pub(super) fn new(members: &[Member], rules: Rules) -> Self {
         let mut all = Published::default();
         for kind in ListKind::ALL {
-            all.add(kind, members, naming, max);
+            all.add(kind, members, rules);
         }
         all
     }
 
-    fn add(&mut self, kind: ListKind, members: &[Member], naming: Naming, max: usize) {
+    fn add(&mut self, kind: ListKind, members: &[Member], Rules { naming, letters, max }: Rules) {
         let items = items(kind, members);
         let servers: Vec<&str> = members.iter().map(|member| &*member.lane.name).collect();
         let wanted: Vec<(ServerIndex, &str)> = items.iter().map(|item| (item.server, &*item.wanted)).collect();
         let names = match kind {
-            ListKind::Tools | ListKind::Prompts => names::publish(naming, &servers, &wanted),
+            ListKind::Tools => names::publish(naming, letters, &servers, &wanted),
+            // No model reads them.
+            ListKind::Prompts => names::publish(naming, Letters::Any, &servers, &wanted),
             ListKind::Resources | ListKind::Templates => uris::publish(&servers, &wanted),
         };
+        if kind == ListKind::Tools {
+            for (item, name) in items.iter().zip(&names).filter(|(item, _)| !letters.takes(&item.wanted)) {
+                let of_it = self.renamed.entry(item.server).or_default();
+                of_it.push((item.own.as_ref().into(), name.as_str().into()));
+            }
+        }
         let definitions =
             items.iter().zip(&names).map(|(item, name)| item.listed.then(|| definition(kind, item, name, members)));
         let definitions: Vec<_> = definitions.collect();
@@ -120,6 +143,11 @@ impl Published {
     /// What of a list did not fit.
     pub(super) fn left_out(&self, kind: ListKind) -> &LeftOut {
         &self.left_out[kind as usize]
+    }
+
+    /// Tools whose names can't be published.
+    pub(super) fn renamed(&self) -> &Renamed {
+        &self.renamed
     }
 
     /// Two equal ones are of the same list.

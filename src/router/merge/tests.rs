@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::config::Sharing;
+use crate::config::{Names, Sharing};
 use crate::tools::Glob;
 
 #[derive(Debug, Default)]
@@ -570,6 +570,67 @@ fn with_prefix_every_name_says_whose_it_is_and_one_server_alone_is_itself() {
     rig.link_up();
     rig.endpoint(&hello(0));
     assert_eq!(rig.at_endpoint()[0]["result"]["serverInfo"]["name"], "s");
+}
+
+#[test]
+fn names_in_other_scripts_stay_where_the_endpoint_takes_them_and_are_told_where_not() {
+    let offers = || vec![offer(&["天气", "find"]), offer(&["预报", "find", "x.y"])];
+    let mut spec = specs(&["weather", "b"]);
+    let mut rig = Rig::new(spec.clone(), offers(), vec![]);
+    rig.begin();
+    let names = rig.tools();
+    assert!(names[0].starts_with("weather_") && names[2].starts_with("b_") && names[4] == "x_y", "{names:?}");
+    rig.endpoint(&call(1, &names[2]));
+    assert_eq!(rig.at_server(1)[0]["params"]["name"], "预报");
+    let told = |rig: &Rig| -> Vec<String> {
+        rig.sink.notes.iter().filter(|note| note.contains("published under others")).cloned().collect()
+    };
+    rig.tools();
+    let mut rig = Rig::new(spec.clone(), offers(), vec![]);
+    rig.up(0);
+    rig.up(1);
+    rig.link_up();
+    rig.handshake();
+    rig.tools();
+    let notes = told(&rig);
+    assert_eq!(notes.len(), 2, "once for each server: {notes:?}");
+    let want = format!("天气 as {}; to choose a name, write \"rename\": {{\"天气\": \"…\"}} in \"tools\"", names[0]);
+    assert!(notes[0].contains(&want) && notes[0].contains("\"names\": \"unicode\""), "{notes:?}");
+    assert!(notes[1].contains(&format!("预报 as {}, x.y as x_y;", names[2])), "{notes:?}");
+    rig.offers[1] = offer(&["预报", "find"]);
+    rig.server(1, CHANGED);
+    rig.tools();
+    assert!(told(&rig).len() > 2, "another list");
+
+    for spec in &mut spec {
+        spec.sharing.names = Names::Unicode;
+    }
+    let mut rig = Rig::new(spec, offers(), vec![]);
+    rig.begin();
+    assert_eq!(rig.tools(), ["天气", "weather__find", "预报", "b__find", "x.y"]);
+    rig.endpoint(&call(1, "天气"));
+    assert_eq!(rig.at_server(0)[0]["params"]["name"], "天气");
+    assert!(told(&rig).is_empty());
+
+    // Alone there is nobody to be kept apart from, and its names are passed through as without any edits.
+    let mut rig = Rig::new(specs(&["a"]), vec![offer(&["天气", "a.b/c", &"x".repeat(100)])], vec![]);
+    rig.begin();
+    assert_eq!(rig.tools(), ["天气", "a.b/c", &"x".repeat(100)]);
+}
+
+#[test]
+fn names_of_prompts_stay_as_they_are() {
+    let mut offers = vec![offer(&[]), offer(&[])];
+    for (server, offer) in offers.iter_mut().enumerate() {
+        offer["capabilities"]["prompts"] = json!({});
+        offer["prompts/list"] = json!({"prompts": [{"name": "写 诗"}, {"name": format!("a/{server}")}]});
+    }
+    let mut rig = Rig::new(specs(&["a", "b"]), offers, vec![]);
+    rig.begin();
+    rig.endpoint(r#"{"id":1,"method":"prompts/list"}"#);
+    let prompts = rig.at_endpoint()[0]["result"]["prompts"].clone();
+    let names: Vec<&str> = prompts.as_array().unwrap().iter().map(|p| p["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["a__写 诗", "a/0", "b__写 诗", "a/1"]);
 }
 
 #[test]
