@@ -100,15 +100,15 @@ impl DotFile {
                 return None;
             }
             Err(error) => {
-                let told = match obstacle::on_the_way(&path) {
-                    Some(obstacle) => obstacle.told(),
-                    None if path.is_dir() => (
-                        "is a folder, not a file".to_owned(),
-                        "remove it; Docker makes one where a file is missing".to_owned(),
-                    ),
-                    None => (format!("can't be read: {error}"), String::new()),
+                let (what, remedy) = match obstacle::on_the_way(&path).map(|obstacle| obstacle.told()) {
+                    Some((what, remedy)) => (format!("{what}, so it is ignored"), remedy),
+                    None if path.is_dir() => {
+                        let remedy = "remove it; Docker makes a folder where a file is missing";
+                        ("is a folder, not a file, and is ignored".to_owned(), remedy.to_owned())
+                    }
+                    None => (format!("can't be read and is ignored: {error}"), String::new()),
                 };
-                warnings.push(Problem::new(shown, format!("{}, so it is ignored", told.0), told.1));
+                warnings.push(Problem::new(shown, what, remedy));
                 return None;
             }
         };
@@ -358,6 +358,18 @@ mod tests {
         assert_eq!(warnings.len(), 1);
         assert!(warnings[0].to_string().contains(".env:3: sets the same variable as line 1"), "{}", warnings[0]);
         assert!(!warnings[0].to_string().contains("s3cret"));
+    }
+
+    #[test]
+    fn a_folder_in_its_place_is_a_warning() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join(".env")).unwrap();
+        let (mut dotenv, mut warnings) = (DotEnv::default(), Vec::new());
+        dotenv.add(dir.path(), &mut warnings);
+        assert!(
+            dotenv.files.is_empty() && warnings[0].what == "is a folder, not a file, and is ignored",
+            "{warnings:?}"
+        );
     }
 
     #[test]

@@ -48,3 +48,28 @@ async fn a_carriage_return_behind_the_name_of_the_config_is_no_part_of_it() {
     assert_eq!(String::from_utf8(output.stdout).unwrap(), "5\n", "{log}");
     assert!(log.contains("MCP_CONFIG ends with a carriage return (U+000D)"), "{log}");
 }
+
+#[tokio::test]
+async fn a_server_that_inherits_little_gets_little_and_it_is_shown_at_debug_without_values() {
+    let call = async |inherit: serde_json::Value, variable: &str| {
+        let mut entry = fixture_entry(&[]);
+        entry["inheritEnv"] = inherit;
+        let arguments = json!({"name": variable}).to_string();
+        let setup = Setup::new().config(&config([("x", entry)])).file(".env", "OF_DOTENV=s3cr3t\nKEPT=kept\n");
+        let setup = setup.env("OF_ENVIRONMENT", "s3cr3t");
+        let output = setup.args(["--log-level", "debug", "call", "x", "env", &arguments]).output().await;
+        let log = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.success(), "{log}");
+        (String::from_utf8(output.stdout).unwrap(), log)
+    };
+    for variable in ["OF_DOTENV", "OF_ENVIRONMENT"] {
+        assert_eq!(call(json!(true), variable).await.0, "s3cr3t\n");
+        let (value, log) = call(json!(["KEPT"]), variable).await;
+        assert_eq!(value, "\n", "{log}");
+        let shown = log.lines().find(|line| line.contains("x: not inherited, as inheritEnv says:")).unwrap_or_default();
+        assert!(shown.contains("OF_DOTENV, OF_ENVIRONMENT") && shown.contains("DEBUG"), "{log}");
+        assert!(!shown.contains("s3cr3t") && !shown.contains("KEPT"), "{shown}");
+    }
+    assert_eq!(call(json!(["KEPT"]), "KEPT").await.0, "kept\n");
+    assert_ne!(call(json!(false), "PATH").await.0, "\n");
+}
