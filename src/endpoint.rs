@@ -9,6 +9,8 @@ use std::str::FromStr;
 use http::Uri;
 use http::uri::Authority;
 
+pub(crate) use pasted::bare;
+
 use crate::words::{character, meant};
 
 /// A WebSocket endpoint, kept byte for byte as it was given: the token is passed on verbatim.
@@ -181,7 +183,7 @@ impl FromStr for Endpoint {
     type Err = EndpointError;
 
     fn from_str(text: &str) -> Result<Self, EndpointError> {
-        let text = pasted::bare(text);
+        let text = bare(text);
         if text.is_empty() {
             return Err(EndpointError::Empty);
         }

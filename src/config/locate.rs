@@ -11,6 +11,7 @@ use crate::disk::obstacle;
 use crate::disk::read::{Accept, whole};
 use crate::endpoint::{looks_like_endpoint, looks_like_token};
 use crate::error::Problem;
+use crate::words::{character, is_unseen};
 
 /// The variable that names the config.
 pub(crate) const CONFIG: &str = "MCP_CONFIG";
@@ -93,7 +94,17 @@ pub(crate) fn config(Named { path, by }: &Named, cwd: &Path, needed: bool) -> Re
             );
             Err(Problem::new(name, what, make))
         }
-        (ErrorKind::NotFound, Some(by)) => Err(Problem::new(name, format!("does not exist ({by} names it)"), make)),
+        (ErrorKind::NotFound, Some(by)) => {
+            let what = format!("does not exist ({by} names it)");
+            Err(match name.chars().find(|c| *c != ' ' && is_unseen(*c)) {
+                Some(c) => {
+                    let what = format!("{what}, and its name holds a character that can't be seen: {}", character(c));
+                    // As a terminal may be shown it.
+                    Problem::new(name.escape_debug().to_string(), what, "write the name without it")
+                }
+                None => Problem::new(name, what, make),
+            })
+        }
         _ if full.is_dir() => Err(Problem::new(name, "is a directory", "name the file in it")),
         (ErrorKind::PermissionDenied, _) => Err(Problem::new(
             name,

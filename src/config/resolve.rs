@@ -14,7 +14,7 @@ use super::surroundings::Surroundings;
 use super::{
     CommandSpec, Config, Environment, ServerSpec, cache, defaults, locate, secrets, sharing, start, target, variables,
 };
-use crate::endpoint::{Endpoint, Secret};
+use crate::endpoint::{Endpoint, Secret, bare};
 use crate::error::{Problem, Problems};
 use crate::tools::ToolPolicy;
 use crate::words::span;
@@ -145,7 +145,8 @@ fn hide_secrets(ctx: &mut Context<'_>, file: &File) {
     let dotenvs = files.filter_map(|file| file.get(ENDPOINT));
     texts.extend(ctx.env.get(ENDPOINT).into_iter().chain(dotenvs).map(str::to_owned));
     for text in texts {
-        let text = text.trim();
+        // Quotes around it are no part of it, and a variable may hold it without.
+        let text = bare(&text);
         if let Ok(endpoint) = text.parse::<Endpoint>() {
             ctx.hidden.tokens.extend(secrets::of_endpoint(&endpoint));
         }

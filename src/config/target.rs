@@ -15,7 +15,8 @@ const MOST_FILES: usize = 1000;
 
 /// A script by its file name; also its name as a server.
 pub(crate) fn of_script(ctx: &mut Context<'_>, file: &File, name: &str) -> Option<(String, CommandSpec)> {
-    if is_endpoint(ctx, name) {
+    let names: Vec<&str> = file.entries.iter().map(|entry| entry.name.as_str()).collect();
+    if is_endpoint(ctx, name, &names) {
         return None;
     }
     let places = command::script_places(name, ctx.cwd, &ctx.base);
@@ -43,7 +44,7 @@ pub(crate) fn of_script(ctx: &mut Context<'_>, file: &File, name: &str) -> Optio
 
 /// A program and its arguments; also its name as a server.
 pub(crate) fn of_line(ctx: &mut Context<'_>, program: &str, args: &[String]) -> Option<(String, CommandSpec)> {
-    if is_endpoint(ctx, program) {
+    if is_endpoint(ctx, program, &[]) {
         return None;
     }
     let path = ctx.lookup("PATH").unwrap_or_default();
@@ -64,11 +65,13 @@ fn of_invocation(ctx: &Context<'_>, Invocation { program, args }: Invocation) ->
     CommandSpec { program, args, env: Vec::new(), env_remove: Vec::new(), cwd: Some(ctx.cwd.to_path_buf()) }
 }
 
-/// Whether a target is a URL or a token, which is noted without its text: most likely it is an endpoint.
-fn is_endpoint(ctx: &mut Context<'_>, target: &str) -> bool {
+/// Whether a target is a URL or a token, which is noted without its text: most likely it is an endpoint. `names` are what else it may
+/// be a slip of.
+fn is_endpoint(ctx: &mut Context<'_>, target: &str, names: &[&str]) -> bool {
+    let is_slip = || closest(target, names.iter().copied()).is_some() || ctx.cwd.join(target).exists();
     let what = if looks_like_endpoint(target) {
         "is a URL, not a server, a script or a program"
-    } else if looks_like_token(target) && !ctx.cwd.join(target).exists() {
+    } else if looks_like_token(target) && !is_slip() {
         "looks like a token, and is no server, script or program"
     } else {
         return false;

@@ -194,6 +194,14 @@ fn a_file_that_cannot_be_read_says_why() {
     let case = Case::new("{}");
     assert!(case.mistakes(&["--config", "other.json"])[0].contains("does not exist (--config names it); create it"));
     assert!(case.mistakes(&["--config", "."])[0].contains("is a directory"));
+    let strange = case.mistakes(&["--config", "other.json\r"]);
+    assert!(
+        strange[0].starts_with(
+            "other.json\\r: does not exist (--config names it), and its name holds a character that can't be \
+        seen: carriage return (U+000D)"
+        ),
+        "{strange:?}"
+    );
     let empty = Case { dir: tempfile::tempdir().unwrap(), env: Vec::new() };
     let missing = empty.mistakes(&[]).join("\n");
     assert!(
@@ -652,6 +660,9 @@ fn a_token_in_the_place_of_a_target_or_config_is_told_and_not_shown() {
         );
     }
     assert!(case.run(&["my-long-server-name-of-2024-and-2025.py"]).is_ok(), "a file is one");
+    let named = Case::new(r#"{"mcpServers": {"my-long-server-name-of-2024-and-2025": {"command": "x"}}}"#);
+    let slip = named.run(&["my-long-server-name-of-2024-and-2026"]).unwrap_err().target.unwrap();
+    assert!(slip.remedy.contains("did you mean my-long-server-name-of-2024-and-2025?"), "{slip}");
     let slip = case.run(&["my-long-server-name-of-2024-and-2026.py"]).unwrap_err().target.unwrap();
     assert!(slip.remedy.contains("and-2025.py"), "{slip}");
 }

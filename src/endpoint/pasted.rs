@@ -26,7 +26,7 @@ const EXAMPLES: &[&str] = &[
 ];
 
 /// A pasted text without the blanks and the quotes around it. Only ASCII blanks: whoever pasted another should know.
-pub(super) fn bare(text: &str) -> &str {
+pub(crate) fn bare(text: &str) -> &str {
     let mut text = text.trim_ascii();
     for _ in 0..PAIRS {
         let pair = AROUND.iter().find_map(|(open, close)| text.strip_prefix(*open)?.strip_suffix(*close));
