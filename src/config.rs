@@ -36,6 +36,7 @@ pub(crate) use keys::of_option as key_of_option;
 pub use resolve::{Resolved, resolve, status_socket};
 pub(crate) use secrets::is_secret_header;
 pub use surroundings::Surroundings;
+pub(crate) use windows::is_path as is_windows_path;
 
 use std::ffi::OsString;
 use std::path::PathBuf;

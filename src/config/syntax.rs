@@ -43,7 +43,9 @@ pub(crate) const BACKSLASH: &str = r"write \\ for a backslash, or / for it in a 
 pub(crate) fn explain(text: &str, error: &ParseError) -> Fault {
     let (at, kind) = (error.range().start, error.kind());
     let rest = text.get(at..).unwrap_or_default();
-    let is_at_begin = text.len() - text.trim_start().len() == at;
+    let begin = text.len() - text.trim_start().len();
+    // A table of TOML begins with a bracket.
+    let is_at_begin = begin == at || (begin + 1 == at && text[begin..].starts_with('['));
     let told = never_closed(kind)
         .or_else(|| bad_escape(kind, rest))
         .map(|(why, remedy)| (at, why, remedy))
@@ -314,6 +316,12 @@ mod tests {
             (
                 "mcpServers:\n  a:\n",
                 "1:1",
+                "it doesn't begin with {",
+                "write {\"mcpServers\": {…}}; YAML, TOML and XML can't be read",
+            ),
+            (
+                "[mcp_servers.a]",
+                "1:2",
                 "it doesn't begin with {",
                 "write {\"mcpServers\": {…}}; YAML, TOML and XML can't be read",
             ),

@@ -7,7 +7,7 @@ use std::process::Stdio;
 
 use tokio::process::Command;
 
-use crate::config::CommandSpec;
+use crate::config::{CommandSpec, is_windows_path};
 use crate::disk::obstacle::{self, Obstacle};
 use crate::disk::read::open;
 
@@ -123,7 +123,9 @@ fn missing(spec: &CommandSpec) -> String {
 
 /// What to write instead where a shell would have made something else of the program's name.
 fn shell_only(program: &str) -> Option<&'static str> {
-    if program.contains(char::is_whitespace) {
+    if !cfg!(windows) && is_windows_path(program) {
+        Some("that is a path of Windows, and this is another system: write the program's path here, or its name alone")
+    } else if program.contains(char::is_whitespace) {
         Some("`command` is the program only: put the rest into `args`, a text for each argument")
     } else if program.starts_with("~/") || program.contains("/~/") {
         Some("~ is not replaced here: write the whole path")
@@ -184,6 +186,9 @@ fn remedy(program: &str) -> &'static str {
         "python" | "python3" | "py" => {
             "install Python, or write the whole path of the interpreter (in a venv: .venv/bin/python)"
         }
+        "cmd" | "cmd.exe" | "powershell" | "powershell.exe" => {
+            "that is a program of Windows: name the one that it starts"
+        }
         "docker" | "podman" => "install it, or write its whole path",
         _ => "install it, or write its whole path as `command`",
     }
@@ -236,6 +241,9 @@ mod tests {
             ("surely-no-program examples/calculator.py", "put the rest into `args`"),
             ("./bin/no-program --flag", "put the rest into `args`"),
             ("/nowhere/~/bin/x", "write the whole path"),
+            (r"C:\Python\python.exe", "write the program's path here, or its name alone"),
+            ("C:/Program Files/x.exe", "write the program's path here, or its name alone"),
+            ("powershell", "name the one that it starts"),
         ] {
             let why = refused(&spec(program));
             assert!(why.ends_with(want) || why.contains(want), "{why}");
