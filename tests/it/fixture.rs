@@ -18,6 +18,8 @@
 //!     --deaf-after N      reads nothing more after the Nth request
 //!     --lie               before each answer to a call: answers to what nobody asked it, and messages that are none
 //!     --page N            gives its lists in pages of N
+//!     --answer METHOD X   answers a method with this result, as it is written (for each method once)
+//!     --fail METHOD CODE  answers a method with an error of this code (for each method once)
 //!
 //! Tools: echo {text}, add {a,b}, sleep {ms}, pid {}, exit {code}, big {bytes}, env {name}, grow {name}, touch {}. `sleep`
 //! doesn't hold up other calls; with `until` it waits for that file first, and then reports progress if that was asked
@@ -48,6 +50,12 @@ impl Flags {
     fn value(&self, flag: &str) -> Option<&str> {
         let at = self.0.iter().position(|arg| arg == flag)?;
         self.0.get(at + 1).map(String::as_str)
+    }
+
+    /// What it is told of a method.
+    fn of(&self, flag: &str, method: &str) -> Option<&str> {
+        let told = self.0.windows(3).find(|args| args[0] == flag && args[1] == method)?;
+        Some(&told[2])
     }
 
     fn number(&self, flag: &str) -> Option<u64> {
@@ -169,6 +177,14 @@ fn receive(flags: &Flags, grown: &Grown, message: Value, served: &mut u64) {
 }
 
 fn answer(flags: &Flags, grown: &Grown, method: &str, message: &Value) {
+    if let Some(result) = flags.of("--answer", method) {
+        let frame = format!("{{\"jsonrpc\":\"2.0\",\"id\":{},\"result\":{result}}}\n", message["id"]);
+        return raw(frame.as_bytes());
+    }
+    if let Some(code) = flags.of("--fail", method) {
+        let error = json!({"code": code.parse::<i32>().expect("a code"), "message": format!("{code}: no {method}")});
+        return write(&json!({"jsonrpc": "2.0", "id": message["id"], "error": error}));
+    }
     let mut reply = match result(flags, grown, method, &message["params"]) {
         Ok(result) => json!({"jsonrpc": "2.0", "result": result}),
         Err((code, text)) => json!({"jsonrpc": "2.0", "error": {"code": code, "message": text}}),

@@ -198,3 +198,16 @@ async fn a_local_run_survives_a_server_that_cannot_be_started() {
     daemon.wait_for("the missing program", |line| line.to_string().contains("no-such-program-anywhere")).await;
     daemon.stop().await;
 }
+
+#[tokio::test]
+async fn half_a_character_in_what_a_server_says_costs_neither_the_table_nor_an_answer() {
+    let tools =
+        r#"{"tools":[{"name":"t","description":"a \ud83d b","inputSchema":{"type":"object","maximum":1e999}}]}"#;
+    let result = r#"{"content":[{"type":"text","text":"half \ude00"}]}"#;
+    let flags = ["--answer", "tools/list", tools, "--answer", "tools/call", result];
+    let setup = || Setup::new().config(&config([("x", fixture_entry(&flags))]));
+    let (output, stdout, stderr) = run(setup(), &["tools"]).await;
+    assert!(output.status.success() && stdout.contains("a \u{fffd} b"), "{stdout}{stderr}");
+    let (output, stdout, stderr) = run(setup(), &["call", "x", "t"]).await;
+    assert_eq!((stdout.as_str(), output.status.code()), ("half \u{fffd}\n", Some(0)), "{stderr}");
+}

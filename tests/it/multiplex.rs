@@ -4,5 +4,7 @@ mod burst;
 mod catalogue;
 mod five;
 mod isolation;
+mod odd;
 mod policy;
 mod resync;
+mod tasks;

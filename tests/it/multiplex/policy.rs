@@ -87,3 +87,35 @@ async fn the_tools_of_one_of_several_servers_are_published_as_the_config_says() 
     assert_eq!(text_of(&conn.call(20, "y__sleep", json!({"ms": 400})).await), "slept 400 ms");
     daemon.stop_closing([&mut conn]).await;
 }
+
+#[tokio::test]
+async fn names_in_chinese_stay_where_the_config_says_so_and_are_told_where_not() {
+    let tools =
+        r#"{"tools":[{"name":"天气","inputSchema":{"type":"object"}},{"name":"x.y","inputSchema":{"type":"object"}}]}"#;
+    let result = r#"{"content":[{"type":"text","text":"sunny"}]}"#;
+    for unicode in [true, false] {
+        let endpoint = FakeEndpoint::bind().await;
+        let odd = fixture_entry(&["--answer", "tools/list", tools, "--answer", "tools/call", result]);
+        let mut config = multiplex(&endpoint, [("weather", odd), ("other", fixture_entry(&[]))]);
+        if unicode {
+            config["names"] = "unicode".into();
+        }
+        let daemon = Setup::new().config(&config).start("info");
+        let mut conn = endpoint.accept().await;
+        let list = conn.handshake().await;
+        let (chinese, stop) = (names(&list)[0].to_owned(), names(&list)[1]);
+        assert_eq!(stop, if unicode { "x.y" } else { "x_y" });
+        assert_eq!(chinese == "天气", unicode, "{chinese}");
+        assert_eq!(text_of(&conn.call(2, &chinese, json!({})).await), "sunny");
+        if !unicode {
+            let told = daemon.wait_for_event("TOOLS_RENAMED").await;
+            let message = told["message"].as_str().unwrap();
+            assert!(
+                chinese.starts_with("weather_") && message.contains(&format!("天气 as {chinese}, x.y as x_y")),
+                "{told}"
+            );
+            assert!(message.contains(r#""rename": {"天气": "…"}"#), "{told}");
+        }
+        daemon.stop_closing([&mut conn]).await;
+    }
+}

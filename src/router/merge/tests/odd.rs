@@ -62,8 +62,16 @@ fn pair(method: &str, raw: &str) -> Rig {
     Rig::new(specs(&["a", "b"]), vec![odd, good("b")], vec![])
 }
 
-/// Everything that an endpoint reads is as strict a reader takes it.
+/// Everything that an endpoint reads is as strict readers take it.
 fn assert_strict(frames: &[String]) {
+    let read = |id: usize| result(frames, id).to_owned();
+    serde_json::from_str::<rmcp::model::InitializeResult>(&read(0)).unwrap();
+    serde_json::from_str::<rmcp::model::ListToolsResult>(&read(1)).unwrap();
+    if frames.len() > 2 {
+        serde_json::from_str::<rmcp::model::ListPromptsResult>(&read(2)).unwrap();
+        serde_json::from_str::<rmcp::model::ListResourcesResult>(&read(3)).unwrap();
+        serde_json::from_str::<rmcp::model::ListResourceTemplatesResult>(&read(4)).unwrap();
+    }
     for frame in frames {
         let value: Value = serde_json::from_str(frame).unwrap_or_else(|error| panic!("{error}: {frame}"));
         let result = &value["result"];
