@@ -7,14 +7,15 @@
 mod slips;
 
 use std::ffi::OsString;
-use std::path::Path;
 
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
+use crate::config::Environment;
 use crate::config::options::{CommandLine, Options, Target, default_texts};
-use crate::endpoint::{Secret, looks_like_endpoint, looks_like_token};
+use crate::endpoint::{is_placeholder, looks_like_endpoint, looks_like_token};
+use crate::secrecy::{Secret, address};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -169,11 +170,24 @@ impl Cli {
             Target::Line(line) => line.first().map(String::as_str),
             Target::All => None,
         };
-        let config = self.options.config.as_deref().and_then(Path::to_str);
-        let misplaced =
-            target.into_iter().chain(config).filter(|text| looks_like_endpoint(text) || looks_like_token(text));
+        let Options { config, status_socket, ca_file, cache_dir, log_level, .. } = &self.options;
+        let paths = [config, status_socket, ca_file].into_iter().flatten().filter_map(|path| path.to_str());
+        let others = cache_dir.iter().filter_map(|path| path.to_str()).chain(log_level.as_deref());
+        let given = target.into_iter().chain(paths).chain(others);
+        let misplaced = given.filter(|text| looks_like_endpoint(text) || looks_like_token(text));
         self.options.endpoint.iter().map(Secret::reveal).chain(misplaced).collect()
     }
+}
+
+/// What is secret in arguments and in our own variables, also in a wrong place: known before anything can fail. A placeholder
+/// is no secret, and who left it in has to find it.
+pub fn secrets_given(arguments: impl IntoIterator<Item = OsString>, variables: &Environment) -> Vec<Secret> {
+    let ours = variables.iter().filter(|(name, _)| name.to_string_lossy().starts_with("MCP_"));
+    let given = arguments.into_iter().chain(ours.map(|(_, value)| value.to_owned()));
+    let texts = given.map(|text| text.to_string_lossy().into_owned()).filter(|text| !is_placeholder(text));
+    texts
+        .flat_map(|text| if looks_like_token(&text) { vec![Secret::new(text)] } else { address::in_text(&text) })
+        .collect()
 }
 
 /// Reads the command line.
@@ -355,7 +369,15 @@ mod tests {
         assert!(!format!("{cli:?}").contains("s3cret"));
         assert_eq!(cli.secrets(), ["wss://h/?token=s3cret"]);
         for url in ["wss://h/?s3cret", "WSS:/h/?s3cret", "h/?token=s3cret"] {
-            for line in [&[url][..], &["--", url, "x"], &["--config", url, "x"]] {
+            for line in [
+                &[url][..],
+                &["--", url, "x"],
+                &["--config", url, "x"],
+                &["--status-socket", url],
+                &["--ca-file", url],
+                &["--cache-dir", url],
+                &["--log-level", url],
+            ] {
                 assert_eq!(super::tests::cli(line).unwrap().secrets(), [url], "{line:?}");
             }
         }

@@ -19,7 +19,6 @@ pub mod options;
 mod policy;
 mod reader;
 mod resolve;
-mod secrets;
 mod sharing;
 mod start;
 mod surroundings;
@@ -34,7 +33,6 @@ mod windows;
 pub use environment::Environment;
 pub(crate) use keys::of_option as key_of_option;
 pub use resolve::{Resolved, resolve, status_socket};
-pub(crate) use secrets::is_secret_header;
 pub use surroundings::Surroundings;
 pub(crate) use windows::is_path as is_windows_path;
 
@@ -46,7 +44,8 @@ use std::time::Duration;
 use clap::ValueEnum;
 use http::HeaderName;
 
-use crate::endpoint::{Endpoint, Secret};
+use crate::endpoint::Endpoint;
+use crate::secrecy::Secret;
 use crate::tools::ToolPolicy;
 
 /// A whole run.

@@ -11,6 +11,8 @@ use http::uri::Authority;
 
 pub(crate) use pasted::bare;
 
+pub use crate::secrecy::Secret;
+use crate::secrecy::address::{self, TOKEN_LENGTH};
 use crate::words::{character, meant};
 
 /// A WebSocket endpoint, kept byte for byte as it was given: the token is passed on verbatim.
@@ -19,9 +21,6 @@ use crate::words::{character, meant};
 /// password, and what looks like a token in the path are shown as `…`. Only [`Endpoint::reveal`] gives the whole address.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Endpoint(Uri);
-
-/// A text of this length is taken for a token where tokens are not at home.
-pub(crate) const TOKEN_LENGTH: usize = 16;
 
 /// Why a text is no endpoint. Neither the message nor the remedy repeats the query, where the token is.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -118,6 +117,11 @@ pub(crate) fn looks_like_endpoint(text: &str) -> bool {
     text.contains("://") || begins("ws:") || begins("wss:") || (text.contains('?') && text.contains('='))
 }
 
+/// Whether a text is the address of an example that was not filled in: nothing in it is secret.
+pub(crate) fn is_placeholder(text: &str) -> bool {
+    matches!(text.parse::<Endpoint>(), Err(EndpointError::Placeholder(_)))
+}
+
 /// Shortest text that is taken for a token where anything else may stand.
 const LEAST_TOKEN: usize = 32;
 
@@ -152,16 +156,6 @@ impl Endpoint {
     pub fn port(&self) -> u16 {
         self.0.port_u16().unwrap_or(if self.is_tls() { 443 } else { 80 })
     }
-
-    /// The parts of the path that look like tokens, as in `/hook/TOKEN/mcp`.
-    pub(crate) fn secret_segments(&self) -> impl Iterator<Item = &str> {
-        self.0.path().split('/').filter(|segment| is_secret_segment(segment))
-    }
-}
-
-/// Whether a part of a path is long, and has a digit: words rarely do, and the path helps to find what is wrong.
-fn is_secret_segment(segment: &str) -> bool {
-    segment.len() >= TOKEN_LENGTH && segment.bytes().any(|b| b.is_ascii_digit())
 }
 
 /// The port behind a host, if there is one. `Uri` takes what is none for a missing one.
@@ -216,56 +210,13 @@ impl FromStr for Endpoint {
 
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let u = &self.0;
-        write!(f, "{}://", u.scheme_str().unwrap_or("ws"))?;
-        let authority = u.authority().map_or("", |a| a.as_str());
-        match authority.rsplit_once('@') {
-            Some((_, host)) => write!(f, "…@{host}")?,
-            None => f.write_str(authority)?,
-        }
-        for (n, segment) in u.path().split('/').enumerate() {
-            let slash = if n == 0 { "" } else { "/" };
-            write!(f, "{slash}{}", if is_secret_segment(segment) { "…" } else { segment })?;
-        }
-        match u.query() {
-            Some(q) if q.starts_with("token=") => f.write_str("?token=…"),
-            Some(_) => f.write_str("?…"),
-            None => Ok(()),
-        }
+        f.write_str(&address::shown(&self.0.to_string()))
     }
 }
 
 impl fmt::Debug for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Endpoint({self})")
-    }
-}
-
-/// A text that must not be printed: a header value, a proxy password. Shown as `…`.
-#[derive(Clone, PartialEq, Eq, Hash)]
-pub struct Secret(String);
-
-impl Secret {
-    /// Wraps a text.
-    pub fn new(text: impl Into<String>) -> Self {
-        Secret(text.into())
-    }
-
-    /// The text itself.
-    pub fn reveal(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("…")
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("…")
     }
 }
 

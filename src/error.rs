@@ -11,6 +11,8 @@ use std::fmt;
 use std::io::Write;
 use std::process::ExitCode;
 
+use crate::secrecy::{Redactor, plain};
+
 /// How the program ends. The table is at the top of the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
@@ -65,6 +67,19 @@ pub struct Problems {
     pub warnings: Vec<Problem>,
     /// The target on the command line is nothing that there is. Alone it is no mistake of the config.
     pub target: Option<Problem>,
+}
+
+impl Problems {
+    /// The same without secrets: they quote what a person has written.
+    pub fn cleaned(mut self, redactor: &Redactor) -> Self {
+        for problem in self.mistakes.iter_mut().chain(&mut self.warnings).chain(&mut self.target) {
+            let Problem { place, what, remedy } = problem;
+            for text in [place, what, remedy] {
+                *text = redactor.clean_all(text).into_owned();
+            }
+        }
+        self
+    }
 }
 
 impl std::error::Error for Problems {}
@@ -129,12 +144,18 @@ impl Failure {
         }
     }
 
+    /// The failure as a person may see it. It may repeat an argument, and an endpoint in the wrong place is one; it may hold
+    /// what a server said.
+    pub fn shown(&self, redactor: &Redactor) -> String {
+        plain::lines(&redactor.clean_all(&self.to_string())).into_owned()
+    }
+
     /// Tells a person. Where nobody listens any more, nothing happens.
-    pub fn tell(&self) {
+    pub fn tell(&self, redactor: &Redactor) {
         match self {
             Failure::Usage(error) if self.exit() == Exit::Success => drop(error.print()),
             Failure::Usage(_) | Failure::Option(_) | Failure::Config(_) | Failure::Run(_) => {
-                drop(std::io::stderr().lock().write_all(self.to_string().as_bytes()));
+                drop(std::io::stderr().lock().write_all(self.shown(redactor).as_bytes()));
             }
         }
     }
@@ -143,8 +164,7 @@ impl Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            // It may repeat an argument, and an endpoint in the wrong place is one.
-            Failure::Usage(error) => f.write_str(&without_queries(&error.to_string())),
+            Failure::Usage(error) => error.fmt(f),
             Failure::Option(problem) => {
                 writeln!(f, "mcp-pipe: {} {}", problem.place, problem.what)?;
                 if problem.remedy.is_empty() { Ok(()) } else { writeln!(f, "  → {}", problem.remedy) }
@@ -156,22 +176,6 @@ impl fmt::Display for Failure {
             }
         }
     }
-}
-
-/// Cuts the secret part out of every URL in a text: what stands behind `?`, or before `@`.
-fn without_queries(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(start) = rest.find("://").map(|at| at + 3) {
-        out.push_str(&rest[..start]);
-        let end = rest[start..].find(|c: char| c.is_whitespace() || c == '\'').map_or(rest.len(), |n| start + n);
-        let url = &rest[start..end];
-        let (url, query) = url.split_once('?').map_or((url, ""), |(url, _)| (url, "?…"));
-        out.push_str(url.rsplit_once('@').map_or(url, |(_, host)| host));
-        out.push_str(query);
-        rest = &rest[end..];
-    }
-    out + rest
 }
 
 #[cfg(test)]
@@ -230,9 +234,24 @@ mod tests {
     fn what_clap_repeats_of_the_command_line_loses_its_token() {
         let line = ["mcp-pipe", "calculator", "wss://u:s3cret@h.example/mcp/?token=s3cret"];
         let failure = Failure::Usage(crate::cli::parse(line.map(Into::into)).unwrap_err());
-        let text = failure.to_string();
-        assert!(text.contains("wss://h.example/mcp/?…'"), "{text}");
+        let text = failure.shown(&Redactor::default());
+        assert!(text.contains("wss://…@h.example/mcp/?token=…'"), "{text}");
         assert!(!text.contains("s3cret"), "{text}");
         assert_eq!(failure.exit(), Exit::Usage);
+        for wrong in
+            ["h.example/mcp/?a=1&token=s3cret", "WSS:/h/?s3cret", "https://u:s3cret@h/", "--no-such-token=s3cret"]
+        {
+            let failure = Failure::Usage(crate::cli::parse(["mcp-pipe", "x", wrong].map(Into::into)).unwrap_err());
+            let text = failure.shown(&Redactor::default());
+            assert!(!text.contains("s3cret"), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_others_said_steers_no_terminal_and_keeps_its_lines() {
+        let redactor: Redactor = [crate::secrecy::Secret::new("s3cret")].into_iter().collect();
+        let failure = Failure::Run(anyhow::anyhow!("the tool says:\r\n\ta\x1b[2Jb\u{9b}c\u{202e}d s3cret"));
+        let want = "mcp-pipe: the tool says:\n\ta\\u{1b}[2Jb\\u{9b}c\\u{202e}d …\n";
+        assert_eq!(failure.shown(&redactor), want);
     }
 }

@@ -21,6 +21,7 @@ use crate::error::{Problem, Problems};
 use crate::local::{Catalogue, Client, LocalEndpoint, LocalError};
 use crate::mcp::cloud;
 use crate::process::stop::Stop;
+use crate::secrecy::{Redactor, plain};
 use crate::words::size as in_words;
 
 /// What a started server may take for the handshake and its list, on top of its own start timeout.
@@ -113,7 +114,7 @@ pub async fn tools(
         let (mut found, mut failed) = (Vec::new(), Vec::new());
         for (spec, answer) in specs.iter().zip(answers) {
             match answer {
-                Ok(catalogue) => found.push((spec, catalogue)),
+                Ok(catalogue) => found.push((spec, without_secrets(&catalogue, status.redactor()))),
                 Err(error) => failed.push(error),
             }
         }
@@ -204,7 +205,12 @@ pub async fn call(
         if result["isError"] == true {
             return Err(InspectError::Tool { server: server.to_string(), tool: tool.to_owned(), text });
         }
-        write(out, &format!("{text}\n"))
+        // For a program it is the result and nothing else; a person's terminal is not for the server to steer.
+        if io::stdout().is_terminal() {
+            write(out, &format!("{}\n", plain::lines(&status.redactor().clean(&text))))
+        } else {
+            write(out, &format!("{text}\n"))
+        }
     })
     .await
 }
@@ -356,12 +362,19 @@ fn hint<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> String {
     }
 }
 
+/// What a server offers, without what a person's config keeps secret.
+fn without_secrets(catalogue: &Catalogue, redactor: &Redactor) -> Arc<Catalogue> {
+    let mut clean = catalogue.clone();
+    [&mut clean.server_info].into_iter().chain(&mut clean.tools).for_each(|value| redactor.clean_value(value));
+    Arc::new(clean)
+}
+
 fn as_json(found: &[(&str, Arc<Catalogue>)]) -> String {
     let servers: Vec<_> = found
         .iter()
         .map(|(name, catalogue)| json!({"name": name, "serverInfo": catalogue.server_info, "tools": catalogue.tools}))
         .collect();
-    format!("{:#}\n", json!({"servers": servers}))
+    plain::json(&format!("{:#}\n", json!({"servers": servers}))).into_owned()
 }
 
 /// A tool's result for a person: text blocks as they are, other blocks as JSON, one after the other.

@@ -24,6 +24,7 @@ pub mod pipe;
 pub mod process;
 pub mod router;
 pub mod run;
+pub mod secrecy;
 pub mod server;
 pub mod sharing;
 pub mod supervisor;

@@ -7,9 +7,9 @@
 mod clock;
 mod line;
 mod names;
-mod redact;
 mod stderr;
 
+use std::borrow::Cow;
 use std::io::IsTerminal as _;
 
 use tracing_subscriber::Layer;
@@ -18,12 +18,12 @@ use tracing_subscriber::layer::{Context, SubscriberExt as _};
 use tracing_subscriber::registry::LookupSpan;
 
 pub use names::Names;
-pub use redact::Redactions;
 
 use crate::config::Environment;
 use crate::config::options::{LogFormat, Options};
 use crate::endpoint::looks_like_endpoint;
 use crate::error::Problem;
+use crate::secrecy::Redactor;
 use crate::words::closest;
 use line::{Fields, Looks};
 use stderr::{Patient, Place};
@@ -32,25 +32,23 @@ use stderr::{Patient, Place};
 pub(crate) const CONNECTION: &str = "mcp_pipe::pipe::connection";
 
 /// Starts logging for the whole process, at the level of `--log-level`, `MCP_LOG_LEVEL` or `RUST_LOG`, else at info, or
-/// with `quiet` at warn and without the ends of connections. What must not be shown is told to the returned handle as soon
-/// as it is known.
+/// with `quiet` at warn and without the ends of connections. What `redactor` knows, now or later, is shown in no line.
 ///
 /// # Errors
 /// That the level of the option or of our own variable is none, and which there are.
-pub fn start(options: &Options, quiet: bool, env: &Environment) -> Result<Redactions, Problem> {
+pub fn start(options: &Options, quiet: bool, env: &Environment, redactor: &Redactor) -> Result<(), Problem> {
     let (filter, oddity) = filter(options.log_level.as_deref(), env, quiet)?;
-    let redactions = Redactions::default();
     let looks = looks(options.log_format, env);
     let stderr = Patient::new(Place::find());
     let write = move |line: &str| stderr.write(line, |missed| looks.missed(missed));
-    let lines = Lines { looks, redactions: redactions.clone(), write };
+    let lines = Lines { looks, redactor: redactor.clone(), write };
     let subscriber = tracing_subscriber::registry().with(lines.with_filter(filter));
     // Only a second call in one process fails, and then lines go where the first one said.
     drop(tracing::subscriber::set_global_default(subscriber));
     if let Some(problem) = oddity {
         tracing::warn!(event = "CONFIG_WARNING", "{problem}; it is ignored");
     }
-    Ok(redactions)
+    Ok(())
 }
 
 fn looks(format: LogFormat, env: &Environment) -> Looks {
@@ -137,7 +135,7 @@ fn level_of(name: &str) -> Option<LevelFilter> {
 /// Makes each event a line.
 struct Lines<W> {
     looks: Looks,
-    redactions: Redactions,
+    redactor: Redactor,
     write: W,
 }
 
@@ -167,7 +165,11 @@ where
         }
         let metadata = event.metadata();
         // Before a line is made of them: it stays one that a machine can read, and nothing is hidden by its escapes.
-        self.redactions.apply(fields.texts_mut());
+        for text in fields.texts_mut() {
+            if let Cow::Owned(clean) = self.redactor.clean(text) {
+                *text = clean;
+            }
+        }
         (self.write)(&self.looks.line(*metadata.level(), metadata.target(), &fields));
     }
 }
@@ -176,7 +178,7 @@ where
 #[expect(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
     use super::*;
-    use crate::endpoint::Secret;
+    use crate::secrecy::Secret;
     use std::sync::{Arc, Mutex};
     use tracing::Level;
 
@@ -238,11 +240,11 @@ mod tests {
     fn written(looks: Looks, secrets: &[&str], log: impl FnOnce()) -> String {
         let written = Arc::new(Mutex::new(String::new()));
         let sink = Arc::clone(&written);
-        let redactions = Redactions::default();
+        let redactor = Redactor::default();
         let write = move |line: &str| sink.lock().unwrap().push_str(line);
-        let lines = Lines { looks, redactions: redactions.clone(), write };
+        let lines = Lines { looks, redactor: redactor.clone(), write };
         tracing::subscriber::with_default(tracing_subscriber::registry().with(lines), || {
-            redactions.add(secrets.iter().map(|text| Secret::new(*text)));
+            redactor.add(secrets.iter().map(|text| Secret::new(*text)));
             log();
         });
         written.lock().unwrap().clone()
@@ -264,10 +266,10 @@ mod tests {
 
     #[test]
     fn a_secret_that_is_also_a_key_leaves_json_whole_and_is_hidden_in_every_text() {
-        let secrets = ["server", "message", "fields", "\"},", "se\"cr\\et", "42"];
+        let secrets = ["server", "message", "fields", "\"},{}\"", "se\"cr\\et", "42"];
         let text = written(Looks::Json, &secrets, || {
             let server = tracing::info_span!("pipe", server = "a server").entered();
-            tracing::error!(event = "E server", request = ?"se\"cr\\et server", pid = 42, "message se\"cr\\et \"}},");
+            tracing::error!(event = "E server", request = ?"se\"cr\\et server", pid = 42, "message se\"cr\\et \"}},{{}}\"");
             drop(server);
         });
         let line: serde_json::Value = serde_json::from_str(&text).unwrap();

@@ -8,37 +8,42 @@ use mcp_pipe::config::{self, Environment, Surroundings};
 use mcp_pipe::error::{Exit, Failure};
 use mcp_pipe::net::proxy::Proxies;
 use mcp_pipe::process::scrub;
+use mcp_pipe::secrecy::Redactor;
 use mcp_pipe::{logging, run};
 
 fn main() -> ExitCode {
-    match start() {
+    let redactor = Redactor::default();
+    match start(&redactor) {
         Ok(exit) => exit.into(),
         Err(failure) => {
-            failure.tell();
+            failure.tell(&redactor);
             failure.exit().into()
         }
     }
 }
 
-fn start() -> Result<Exit, Failure> {
+fn start(redactor: &Redactor) -> Result<Exit, Failure> {
     scrub::seclude();
     // It forks: before there is any thread, and while there is little to copy.
     let (guard, unguarded) = run::guard();
+    let env = Environment::of_process();
+    redactor.add(cli::secrets_given(std::env::args_os(), &env));
     let cli = cli::parse(std::env::args_os()).map_err(Failure::Usage)?;
     scrub::hide(&cli.secrets());
-    let (env, command) = (Environment::of_process(), cli.action());
+    let command = cli.action();
     let cwd = std::env::current_dir().context("the working directory can't be found; was it removed?");
     if let Command::Health = command {
         let socket = config::status_socket(&cli.options, &env).or_else(|| {
             let surroundings = Surroundings::look(&cli.options, env, &cwd.ok()?);
             config::status_socket(&cli.options, surroundings.settings())
         });
-        return Ok(run::health(socket)?);
+        return Ok(run::health(socket, redactor)?);
     }
     // Before there is a log: `.env` may say how much is logged.
     let surroundings = Surroundings::look(&cli.options, env, &cwd?);
     let settings = surroundings.settings();
-    let redactions = logging::start(&cli.options, run::is_quiet(&command), settings)
+    redactor.add(cli::secrets_given([], settings));
+    logging::start(&cli.options, run::is_quiet(&command), settings, redactor)
         .map_err(|problem| Failure::Option(surroundings.placed(problem)))?;
     Proxies::use_variables(|name| settings.get(name).map(str::to_owned));
     if let Some(error) = unguarded {
@@ -48,7 +53,7 @@ fn start() -> Result<Exit, Failure> {
         );
     }
     let resolved = config::resolve(&cli.line(), &surroundings)?;
-    redactions.add(resolved.secrets.iter().cloned());
-    resolved.log();
-    Ok(run::run(command, resolved.config, guard)?)
+    redactor.add(resolved.secrets.iter().cloned());
+    resolved.log(redactor);
+    Ok(run::run(command, resolved.config, guard, redactor)?)
 }

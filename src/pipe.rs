@@ -47,6 +47,7 @@ use crate::net::websocket::Outgoing;
 use crate::process::guard::Guard;
 use crate::process::stop::Stop;
 use crate::router::{Gone, Router, ServerIndex, TurnCommand};
+use crate::secrecy::Redactor;
 use crate::server::{Server, ServerEvent};
 use crate::sharing::{Close, Witness};
 use crate::wakers::{Bits, Wakers};
@@ -82,6 +83,8 @@ pub struct Run {
     pub tool_budget: usize,
     /// Where what servers say of themselves is kept for the next run.
     pub catalogue: Arc<Catalogue>,
+    /// Knows what the log may not show, for what is cut before it comes there.
+    pub redactor: Redactor,
 }
 
 /// See the module's documentation.
@@ -146,11 +149,13 @@ impl Pipe {
         let max_frame = specs().map(|spec| spec.max_frame).max().unwrap_or_default();
         let start_timeout = specs().map(|spec| spec.start_timeout).max().unwrap_or_default();
         let names: Names = specs().map(|spec| spec.name.clone()).collect();
-        let Run { guard, wake, stop, drain_timeout, .. } = run.clone();
+        let Run { guard, wake, stop, drain_timeout, redactor, .. } = run.clone();
         let (first, bits) = (stop.clone(), servers.len() + OTHERS);
         let (each, servers) = servers
             .into_iter()
-            .map(|(spec, status)| (Side::new(spec.clone(), status, now), Server::new(spec, guard.clone())))
+            .map(|(spec, status)| {
+                (Side::new(spec.clone(), status, now), Server::new(spec, guard.clone(), redactor.clone()))
+            })
             .unzip();
         Pipe {
             router,

@@ -20,6 +20,7 @@ use crate::local::LocalEndpoint;
 use crate::process::guard::Guard;
 use crate::process::stop::Stop;
 use crate::router::TurnCommand;
+use crate::secrecy::Redactor;
 use crate::sharing::layout::groups;
 use crate::supervisor;
 use crate::supervisor::steering::Steering;
@@ -37,11 +38,11 @@ pub fn guard() -> (Guard, Option<io::Error>) {
 ///
 /// # Errors
 /// No daemon answers.
-pub fn health(socket: Option<PathBuf>) -> Result<Exit> {
+pub fn health(socket: Option<PathBuf>, redactor: &Redactor) -> Result<Exit> {
     let socket = socket.context("which mcp-pipe? Name its socket by --status-socket or MCP_STATUS_SOCKET")?;
     let pipes = health::ask(&socket)?;
     // A reader that went away has seen enough.
-    let _gone = io::stdout().write_all(health::describe(&pipes).as_bytes());
+    let _gone = io::stdout().write_all(health::describe(&pipes, redactor).as_bytes());
     Ok(if pipes.iter().all(PipeStatus::is_healthy) { Exit::Success } else { Exit::Failed })
 }
 
@@ -49,7 +50,7 @@ pub fn health(socket: Option<PathBuf>) -> Result<Exit> {
 ///
 /// # Errors
 /// What could not be done, for people.
-pub fn run(command: Command, config: Config, guard: Guard) -> Result<Exit> {
+pub fn run(command: Command, config: Config, guard: Guard, redactor: &Redactor) -> Result<Exit> {
     // Before signals are handled: Ctrl-C ends the wait for standard input.
     let arguments = match &command {
         Command::Call { arguments, .. } => {
@@ -64,8 +65,10 @@ pub fn run(command: Command, config: Config, guard: Guard) -> Result<Exit> {
         .context("the runtime can't be started; is the limit on open files very low?")?;
     let done = runtime.block_on(async {
         let (stop, steering) = (Stop::new(), Steering::default());
+        let ours =
+            Handles { guard, steering: steering.clone(), status: Status::new(redactor.clone()), stop: stop.clone() };
         tokio::select! {
-            done = perform(command, arguments, config, guard, steering.clone(), stop.clone()) => done,
+            done = perform(command, arguments, config, ours) => done,
             never = signals(&stop, &steering) => never,
         }
     });
@@ -74,15 +77,20 @@ pub fn run(command: Command, config: Config, guard: Guard) -> Result<Exit> {
     done
 }
 
+/// What whoever serves has in hand besides the config.
+struct Handles {
+    guard: Guard,
+    steering: Steering,
+    status: Status,
+    stop: Stop,
+}
+
 async fn perform(
     command: Command,
     arguments: serde_json::Map<String, serde_json::Value>,
     config: Config,
-    guard: Guard,
-    steering: Steering,
-    stop: Stop,
+    Handles { guard, steering, status, stop }: Handles,
 ) -> Result<Exit> {
-    let status = Status::default();
     let pipes = async |config, stop| supervisor::serve(config, guard, status.clone(), steering, stop).await;
     let out = &mut io::stdout();
     match command {

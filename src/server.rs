@@ -34,6 +34,7 @@ use crate::backoff::Pace;
 use crate::config::ServerSpec;
 use crate::frame::{Cut, Line, LineOut};
 use crate::process::guard::Guard;
+use crate::secrecy::Redactor;
 use crate::words::{counted, span};
 
 /// Once this long up, a server's next crash is not part of a loop.
@@ -67,6 +68,7 @@ pub enum ServerEvent<'a> {
 pub struct Server {
     spec: Arc<ServerSpec>,
     guard: Guard,
+    redactor: Redactor,
     state: State,
     restarts: Restarts,
     /// When it was last started.
@@ -95,11 +97,12 @@ struct Notes {
 }
 
 impl Server {
-    /// Starts nothing yet: the first poll does.
-    pub fn new(spec: Arc<ServerSpec>, guard: Guard) -> Self {
+    /// Starts nothing yet: the first poll does. What `redactor` knows is shown of nothing that the server writes to stderr.
+    pub fn new(spec: Arc<ServerSpec>, guard: Guard, redactor: Redactor) -> Self {
         Server {
             spec,
             guard,
+            redactor,
             state: State::Waiting(None),
             restarts: Restarts::new(),
             since: Instant::now(),
@@ -194,7 +197,7 @@ impl Server {
         let (name, program) = (&self.spec.name, &self.spec.command.program);
         match spawn::spawn(&self.spec.command) {
             Ok(child) => {
-                let process = Process::new(child, self.spec.max_frame, self.guard.clone());
+                let process = Process::new(child, self.spec.max_frame, self.guard.clone(), self.redactor.clone());
                 let pid = process.pid();
                 tracing::info!(event = "SERVER_STARTED", server = %name, pid, program, "started {program}, process {pid}");
                 self.state = State::Running(process);

@@ -52,7 +52,8 @@ pub async fn serve(config: Config, guard: Guard, status: Status, steering: Steer
     let locks = cache_dir.clone().filter(|_| !local);
     let catalogue = Arc::new(Catalogue::at(cache_dir));
     let (now, remembering) = (stop.clone(), catalogue.clone());
-    let run = Run { guard, wake: watch.subscribe(), stop, drain_timeout, log_contents, tool_budget, catalogue };
+    let (wake, redactor) = (watch.subscribe(), status.redactor().clone());
+    let run = Run { guard, wake, stop, drain_timeout, log_contents, tool_budget, catalogue, redactor };
     let common = Common { run, steering, locks, place: place.display().to_string() };
     let mut crews = JoinSet::new();
     // In the order of the config.

@@ -108,6 +108,7 @@ fn quoted(word: &str) -> String {
 #[expect(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
     use super::super::parse;
+    use crate::secrecy::Redactor;
 
     fn refused(line: &[&str]) -> String {
         let line = std::iter::once("mcp-pipe").chain(line.iter().copied()).map(Into::into);
@@ -167,7 +168,8 @@ mod tests {
                 &["--log-format", secret],
             ] {
                 let line = std::iter::once("mcp-pipe").chain(line.iter().copied()).map(Into::into);
-                let error = crate::error::Failure::Usage(parse(line).unwrap_err()).to_string();
+                let failure = crate::error::Failure::Usage(parse(line).unwrap_err());
+                let error = failure.shown(&Redactor::default());
                 assert!(!error.contains("s3cr3t") && error.contains("MCP_ENDPOINT"), "{error}");
             }
         }

@@ -9,6 +9,7 @@ use super::expand::{ExpandError, expand};
 use super::options::CommandLine;
 use super::reader::Located;
 use crate::error::{Problem, Problems};
+use crate::secrecy::{Redactor, Secret};
 
 /// What is being resolved, and what has been found so far.
 pub(crate) struct Context<'a> {
@@ -34,12 +35,12 @@ pub(crate) struct Context<'a> {
 /// Texts that let somebody in, in every spelling.
 #[derive(Default)]
 pub(crate) struct Hidden {
-    /// Whole endpoints.
-    pub(crate) endpoints: Vec<String>,
-    /// The secret parts of endpoints.
-    pub(crate) tokens: Vec<String>,
+    /// Endpoints, whole ones and the secret parts of them.
+    pub(crate) endpoints: Redactor,
     /// Header values.
-    pub(crate) headers: Vec<String>,
+    pub(crate) headers: Redactor,
+    /// What is to be seen nowhere: the parts of endpoints, header values, and what lets somebody in at a proxy.
+    pub(crate) all: Vec<Secret>,
 }
 
 impl Context<'_> {

@@ -11,11 +11,10 @@ use super::expand::expand;
 use super::file::{self, Entry, File, Kind, Shared};
 use super::options::{CommandLine, Options, Target};
 use super::surroundings::Surroundings;
-use super::{
-    CommandSpec, Config, Environment, ServerSpec, cache, defaults, locate, secrets, sharing, start, target, variables,
-};
-use crate::endpoint::{Endpoint, Secret, bare};
+use super::{CommandSpec, Config, Environment, ServerSpec, cache, defaults, locate, sharing, start, target, variables};
+use crate::endpoint::{bare, is_placeholder};
 use crate::error::{Problem, Problems};
+use crate::secrecy::{Redactor, Secret, address};
 use crate::tools::ToolPolicy;
 use crate::words::span;
 
@@ -30,24 +29,25 @@ pub struct Resolved {
     pub notes: Vec<String>,
     /// What is of interest to who looks closely; to be logged at debug.
     pub details: Vec<String>,
-    /// What must appear in no log line: tokens and header values in every spelling.
+    /// What must be seen nowhere: tokens, passwords and header values.
     pub secrets: Vec<Secret>,
 }
 
 impl Resolved {
-    /// Logs what a person should know. Not before the log knows the secrets.
-    pub fn log(&self) {
+    /// Logs what a person should know. Not before the log knows the secrets; what a person has written into a wrong place
+    /// may hold others.
+    pub fn log(&self, redactor: &Redactor) {
         for warning in &self.warnings {
-            tracing::warn!(event = "CONFIG_WARNING", "{warning}");
+            tracing::warn!(event = "CONFIG_WARNING", "{}", redactor.clean_all(&warning.to_string()));
         }
         for note in &self.notes {
-            tracing::info!(event = "CONFIG_NOTE", "{note}");
+            tracing::info!(event = "CONFIG_NOTE", "{}", redactor.clean_all(note));
         }
         for detail in &self.details {
-            tracing::debug!(event = "CONFIG_NOTE", "{detail}");
+            tracing::debug!(event = "CONFIG_NOTE", "{}", redactor.clean_all(detail));
         }
         for spec in &self.config.servers {
-            tracing::debug!(event = "CONFIG_RESOLVED", server = %spec.name, "{}", summary(spec));
+            tracing::debug!(event = "CONFIG_RESOLVED", server = %spec.name, "{}", redactor.clean_all(&summary(spec)));
         }
     }
 }
@@ -117,7 +117,8 @@ pub fn resolve(line: &CommandLine<'_>, surroundings: &Surroundings) -> Result<Re
     let servers = servers(&mut ctx, &file, target, name.as_deref());
     ctx.notes.extend(variables::withheld(&ctx));
     if !ctx.problems.mistakes.is_empty() || ctx.problems.target.is_some() {
-        return Err(ctx.problems);
+        let redactor: Redactor = ctx.hidden.all.into_iter().collect();
+        return Err(ctx.problems.cleaned(&redactor));
     }
     let config = Config {
         servers,
@@ -130,9 +131,8 @@ pub fn resolve(line: &CommandLine<'_>, surroundings: &Surroundings) -> Result<Re
         cache_dir: cache::dir(&ctx, file.cache_dir.as_ref()),
         tool_budget: file.tool_budget.unwrap_or(defaults::TOOL_BUDGET),
     };
-    let Hidden { tokens, headers, .. } = ctx.hidden;
-    let secrets = tokens.into_iter().chain(headers).map(Secret::new).collect();
-    Ok(Resolved { config, warnings: ctx.problems.warnings, notes: ctx.notes, details: ctx.details, secrets })
+    let (secrets, warnings) = (ctx.hidden.all, ctx.problems.warnings);
+    Ok(Resolved { config, warnings, notes: ctx.notes, details: ctx.details, secrets })
 }
 
 /// Learns every endpoint and header that is written anywhere, also of servers that don't run now, and of headers that are
@@ -144,24 +144,25 @@ fn hide_secrets(ctx: &mut Context<'_>, file: &File) {
     let files = ctx.dotenv.files.iter().chain(ctx.env_files.iter().map(|(_, file)| file));
     let dotenvs = files.filter_map(|file| file.get(ENDPOINT));
     texts.extend(ctx.env.get(ENDPOINT).into_iter().chain(dotenvs).map(str::to_owned));
-    for text in texts {
-        // Quotes around it are no part of it, and a variable may hold it without.
-        let text = bare(&text);
-        if let Ok(endpoint) = text.parse::<Endpoint>() {
-            ctx.hidden.tokens.extend(secrets::of_endpoint(&endpoint));
-        }
-        // One that can't be dialled may still hold a good token.
-        if text.contains("://") {
-            ctx.hidden.endpoints.push(text.to_owned());
-        }
-    }
-    ctx.hidden.tokens.sort_unstable();
-    ctx.hidden.tokens.dedup();
+    // Quotes around an address are no part of it. One that can't be dialled may still hold a good token.
+    let texts = || texts.iter().map(|text| bare(text));
+    let real = texts().filter(|text| !is_placeholder(text));
+    let mut secrets: Vec<Secret> = real.flat_map(address::secrets).collect();
+    let whole = texts().filter(|text| text.contains("://"));
+    ctx.hidden.endpoints.add(secrets.iter().cloned().chain(whole.map(Secret::new)));
     let shared = file.entries.iter().map(|entry| &entry.shared).chain([&file.shared]);
     let headers = shared.flat_map(|shared| &shared.endpoint_headers);
     let values = headers.filter_map(|(name, text)| Some((name, expand(&text.value, |name| ctx.lookup(name)).ok()?)));
-    ctx.hidden.headers = values.flat_map(|(name, value)| secrets::of_header(name, &value)).collect();
+    let headers: Vec<Secret> = values.flat_map(|(name, value)| address::of_header(name, &value)).collect();
+    ctx.hidden.headers.add(headers.iter().cloned());
+    // Servers need their proxies, too; in the log it is of no use.
+    let proxies = PROXIES.iter().flat_map(|name| [ctx.env.get(name), ctx.env.get(&name.to_lowercase())]).flatten();
+    secrets.extend(headers.into_iter().chain(proxies.flat_map(address::secrets)));
+    ctx.hidden.all = secrets;
 }
+
+/// Variables that name a proxy, perhaps with a password.
+const PROXIES: [&str; 3] = ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"];
 
 fn servers(ctx: &mut Context<'_>, file: &File, named: Target<'_>, config: Option<&str>) -> Vec<ServerSpec> {
     let mut chosen: Vec<(String, CommandSpec, Option<&Entry>)> = Vec::new();

@@ -9,6 +9,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::cli;
 use crate::error::{Problem, Problems};
+use crate::secrecy::Redactor;
 
 mod endpoint;
 mod foreign;
@@ -518,6 +519,35 @@ fn no_child_sees_an_endpoint_that_could_not_be_dialled() {
         r#"{"mcpServers": {"a": {"command": "x"}, "b": {"command": "x", "disabled": true, "endpoint": "${B}"}}}"#;
     let case = Case::new(unused).env(&[("B", "https://h/?token=s3cret-s3cret"), ("C", "x")]);
     assert_eq!(case.ok(&[]).config.servers[0].command.env_remove, ["MCP_ENDPOINT", "B"]);
+}
+
+#[test]
+fn an_endpoint_that_was_pasted_with_blanks_is_kept_from_children_and_hidden() {
+    let case = Case::new(r#"{"mcpServers": {"a": {"command": "x"}}}"#).no_env();
+    let pasted = "  wss://h.example/?a=1;token=s3cret-s3cret\n";
+    let resolved =
+        case.env(&[("MCP_ENDPOINT", pasted), ("COPY", "x wss://h.example/?a=1;token=s3cret-s3cret")]).ok(&[]);
+    assert_eq!(resolved.config.servers[0].command.env_remove, ["MCP_ENDPOINT", "COPY"]);
+    let redactor: Redactor = resolved.secrets.into_iter().collect();
+    assert_eq!(redactor.clean("bad s3cret-s3cret"), "bad …");
+}
+
+#[test]
+fn the_password_of_a_proxy_is_hidden_and_servers_have_it_all_the_same() {
+    let proxy = ("https_proxy", "http://me:passw0rd@proxy:8080");
+    let resolved = Case::server("\"args\": []").env(&[proxy, ("COPY", "passw0rd")]).ok(&[]);
+    assert_eq!(resolved.config.servers[0].command.env_remove, ["MCP_ENDPOINT"]);
+    let redactor: Redactor = resolved.secrets.into_iter().collect();
+    assert_eq!(redactor.clean("407 for me:passw0rd, bWU6cGFzc3cwcmQ="), "407 for …, …");
+}
+
+#[test]
+fn no_mistake_repeats_what_is_secret() {
+    let case = Case::server(r#""env": {"s3cret-s3cret=": "x", "B": 1}, "cwd": 2"#).no_env();
+    let case = case.env(&[("MCP_ENDPOINT", "wss://h.example/?key=s3cret-s3cret")]);
+    let mistakes = case.mistakes(&[]);
+    assert!(mistakes.len() > 1 && mistakes.iter().any(|mistake| mistake.contains("env[\"…\"]")), "{mistakes:?}");
+    assert!(mistakes.iter().all(|mistake| !mistake.contains("s3cret")), "{mistakes:?}");
 }
 
 #[test]

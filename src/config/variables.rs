@@ -5,15 +5,15 @@
 
 use std::collections::BTreeSet;
 
+use super::ServerSpec;
 use super::context::{Context, Hidden};
 use super::defaults;
 use super::dial::ENDPOINT;
 use super::dotenv::DotFile;
 use super::file::{Entry, File, Inherit};
 use super::reader::Located;
-use super::{ServerSpec, secrets};
 use crate::disk::obstacle;
-use crate::endpoint::Secret;
+use crate::secrecy::Secret;
 use crate::tools::Glob;
 
 /// Variables without which programs don't start, or not as the user that runs them: these a server inherits in any case.
@@ -86,7 +86,7 @@ pub(crate) fn read_files(ctx: &mut Context<'_>, file: &File) {
 pub(crate) fn of_entry(ctx: &mut Context<'_>, entry: &Entry) -> Vec<(String, Secret)> {
     let mut env: Vec<(String, Secret)> = Vec::new();
     let mut set = |ctx: &mut Context<'_>, place: &str, name: &str, value: String| {
-        if secrets::betrays(&value, &ctx.hidden.tokens, &ctx.hidden.endpoints) {
+        if ctx.hidden.endpoints.is_betrayed_by(&value) {
             ctx.warning(place, "holds an endpoint and is not passed on: servers don't get to see it", "remove it");
         } else {
             env.retain(|(earlier, _)| earlier != name);
@@ -112,11 +112,10 @@ pub(crate) fn of_entry(ctx: &mut Context<'_>, entry: &Entry) -> Vec<(String, Sec
 
 /// Whether no server may have a variable.
 fn is_hidden(hidden: &Hidden, name: &str, value: &str) -> bool {
-    let Hidden { endpoints, tokens, headers } = hidden;
     // Never taken out, whatever an endpoint's query happens to hold: nothing starts without them.
     name == ENDPOINT
         || (!["PATH", "HOME"].contains(&name)
-            && (secrets::betrays(value, tokens, endpoints) || secrets::betrays(value, headers, &[])))
+            && (hidden.endpoints.is_betrayed_by(value) || hidden.headers.is_betrayed_by(value)))
 }
 
 /// The names of the variables that servers don't get, for people. `MCP_ENDPOINT` is not for servers anyway.

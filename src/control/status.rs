@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
+use crate::secrecy::Redactor;
+
 /// What a server is doing.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -55,7 +57,11 @@ impl PipeStatus {
 
 /// All pipes of a run, in the order of the config. Cloning gives another handle.
 #[derive(Debug, Clone, Default)]
-pub struct Status(watch::Sender<Vec<PipeStatus>>);
+pub struct Status {
+    pipes: watch::Sender<Vec<PipeStatus>>,
+    /// What it takes out of each text that it is told: servers and endpoints may have said that.
+    redactor: Redactor,
+}
 
 /// One pipe's own entry.
 #[derive(Debug, Clone)]
@@ -65,10 +71,20 @@ pub struct StatusEntry {
 }
 
 impl Status {
+    /// Of no pipe yet. What `redactor` knows is in none of its texts.
+    pub fn new(redactor: Redactor) -> Self {
+        Status { redactor, ..Status::default() }
+    }
+
+    /// What takes secrets out of texts.
+    pub fn redactor(&self) -> &Redactor {
+        &self.redactor
+    }
+
     /// Adds a pipe that has not begun yet.
     pub fn add(&self, name: &str) -> StatusEntry {
         let mut index = 0;
-        self.0.send_modify(|pipes| {
+        self.pipes.send_modify(|pipes| {
             index = pipes.len();
             pipes.push(PipeStatus { name: name.into(), line: index, ..PipeStatus::default() });
         });
@@ -77,17 +93,17 @@ impl Status {
 
     /// What all pipes are doing now.
     pub fn read(&self) -> Vec<PipeStatus> {
-        self.0.borrow().clone()
+        self.pipes.borrow().clone()
     }
 
     /// The same, again and again.
     pub fn changes(&self) -> watch::Receiver<Vec<PipeStatus>> {
-        self.0.subscribe()
+        self.pipes.subscribe()
     }
 
     /// Whether the server called `name` runs, or is about to, and has not answered anything yet.
     pub fn is_starting(&self, name: &str) -> bool {
-        self.0.borrow().iter().any(|pipe| pipe.name == name && pipe.server == ServerState::Starting)
+        self.pipes.borrow().iter().any(|pipe| pipe.name == name && pipe.server == ServerState::Starting)
     }
 
     /// Waits until the server called `name` is down, and tells why.
@@ -110,12 +126,18 @@ impl Status {
 
 impl StatusEntry {
     /// The server's new state.
-    pub fn server(&self, state: ServerState) {
+    pub fn server(&self, mut state: ServerState) {
+        if let ServerState::Down(why) = &mut state {
+            *why = self.of.redactor.clean(why).into_owned();
+        }
         self.change(|entry| entry.server = state);
     }
 
     /// The link's new state.
-    pub fn link(&self, state: LinkState) {
+    pub fn link(&self, mut state: LinkState) {
+        if let LinkState::Down(why) = &mut state {
+            *why = self.of.redactor.clean(why).into_owned();
+        }
         self.change(|entry| entry.link = state);
     }
 
@@ -130,10 +152,27 @@ impl StatusEntry {
     }
 
     fn change(&self, change: impl FnOnce(&mut PipeStatus)) {
-        self.of.0.send_modify(|pipes| {
+        self.of.pipes.send_modify(|pipes| {
             if let Some(entry) = pipes.get_mut(self.index) {
                 change(entry);
             }
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::secrecy::Secret;
+
+    #[test]
+    fn no_secret_is_in_what_it_was_told() {
+        let status = Status::new([Secret::new("ab1cd2e")].into_iter().collect());
+        let entry = status.add("a");
+        entry.server(ServerState::Down("exited: ab1cd2e".into()));
+        entry.link(LinkState::Down("closed 4004 \"bad ab1cd2e\"".into()));
+        let [pipe] = &status.read()[..] else { panic!("there is one") };
+        assert_eq!(pipe.server, ServerState::Down("exited: …".into()));
+        assert_eq!(pipe.link, LinkState::Down("closed 4004 \"bad …\"".into()));
     }
 }

@@ -8,6 +8,7 @@ use unicode_width::UnicodeWidthStr;
 
 use super::published::{self, Offer};
 use super::table::printable;
+use crate::secrecy::plain;
 use crate::tools::size::{Size, budget_warning};
 use crate::words::counted;
 
@@ -143,7 +144,7 @@ pub(super) fn as_json(all: &[Sizes<'_>], budget: usize) -> String {
     let servers: Vec<_> = all.iter().map(server).collect();
     let offered = of(all.iter().map(Sizes::offered).sum());
     let about = json!({"servers": servers, "offered": offered, "toolBudget": budget});
-    format!("{:#}\n", with(about, all.iter().map(Sizes::published).sum()))
+    plain::json(&format!("{:#}\n", with(about, all.iter().map(Sizes::published).sum()))).into_owned()
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use serde_json::Value;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 use crate::local::Catalogue;
+use crate::secrecy::plain;
 
 const GAP: usize = 2;
 /// Narrower than this a column tells nothing; the table is then wider than the terminal.
@@ -45,7 +46,7 @@ pub(super) fn render(found: &[(&str, Arc<Catalogue>)], width: Option<usize>, col
     let rows = Rows { head: ["SERVER", "TOOL", "PARAMETERS", "DESCRIPTION"], whole: 2, rows: rows.collect() };
     let mut text = rows.draw(width, colour);
     for (server, _) in found.iter().filter(|(_, catalogue)| catalogue.tools.is_empty()) {
-        let _ = writeln!(text, "{server} offers no tools.");
+        let _ = writeln!(text, "{} offers no tools.", printable(server));
     }
     text
 }
@@ -127,9 +128,9 @@ fn kind_of_items(items: &Value) -> Option<String> {
     Some(if kind.contains('|') { format!("({kind})[]") } else { format!("{kind}[]") })
 }
 
-/// A server's text can't move the cursor or change the colours of the terminal.
+/// A server's text can't move the cursor, change the colours of the terminal or turn the direction of writing.
 pub(super) fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+    plain::line(&text.replace('\t', " ")).into_owned()
 }
 
 /// Takes from the columns behind the `whole` ones what is too much: names have to be whole to be used.
@@ -179,6 +180,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::secrecy::plain::tests::is_plain;
 
     fn found(server: &str, tools: Value) -> (&str, Arc<Catalogue>) {
         let tools = serde_json::from_value(tools).unwrap_or_default();
@@ -236,8 +238,12 @@ idle offers no tools.
 
     #[test]
     fn a_servers_text_cannot_control_the_terminal() {
-        let text = render(&[found("x", json!([{"name": "a\u{1b}[2Jb", "description": "c\u{7}d"}]))], None, false);
-        assert!(!text.contains('\u{1b}') && !text.contains('\u{7}'), "{text:?}");
+        for hostile in ["a\u{1b}[2Jb", "a\u{7}b", "a\u{9b}2Jb", "a\u{202e}b", "a\rb", "a\tb"] {
+            let schema = json!({"properties": {hostile: {"type": hostile}}});
+            let tools = json!([{"name": hostile, "description": hostile, "inputSchema": schema}]);
+            let text = render(&[found(hostile, tools), found(hostile, json!([]))], None, false);
+            assert!(is_plain(&text) && !text.contains('\t') && text.lines().count() == 3, "{text:?}");
+        }
         assert!(render(&[], None, true).starts_with("\x1b[1m"), "the head's own, where colour is wanted");
     }
 }

@@ -8,6 +8,7 @@ use tracing::Level;
 use tracing::field::{Field, Visit};
 
 use super::{clock, names};
+use crate::secrecy::plain;
 use crate::words::{counted, was};
 
 /// What an event says. The four that every line is about, and the others in order.
@@ -167,7 +168,7 @@ fn json(level: Level, target: Option<&str>, fields: &Fields, timestamp: &str) ->
         fields: fields.others.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect(),
     };
     // Texts, numbers and a map with text keys always become JSON.
-    serde_json::to_string(&line).unwrap_or_default() + "\n"
+    plain::json(&serde_json::to_string(&line).unwrap_or_default()).into_owned() + "\n"
 }
 
 /// `terminal`: whether it has colours; `None` where the line is for no terminal.
@@ -238,22 +239,14 @@ fn details(fields: &Fields, with_event: bool) -> String {
 
 /// Writes a text without anything that moves the cursor, ends the line or turns the direction of writing.
 fn escape(text: &str, to: &mut String) {
-    for c in text.chars() {
-        match c {
-            '\t' => to.push(c),
-            '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{2028}' | '\u{2029}' => {
-                to.extend(c.escape_unicode())
-            }
-            c if c.is_control() => to.extend(c.escape_default()),
-            c => to.push(c),
-        }
-    }
+    to.push_str(&plain::line(text));
 }
 
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
     use super::*;
+    use crate::secrecy::plain::tests::is_plain;
     use proptest::prelude::*;
 
     fn fields(message: &str) -> Fields {
@@ -338,8 +331,7 @@ mod tests {
         fn whatever_an_event_holds_it_is_one_line(message in any::<String>()) {
             for line in [text(Level::WARN, None, &fields(&message), "", None), json(Level::WARN, None, &fields(&message), "")] {
                 prop_assert_eq!(line.matches('\n').count(), 1);
-                let steers = line.trim_end_matches('\n').chars().any(|c| c < ' ' && c != '\t');
-                prop_assert!(!steers, "{:?}", line);
+                prop_assert!(is_plain(&line), "{:?}", line);
             }
             let parsed: Value = serde_json::from_str(&json(Level::WARN, None, &fields(&message), "")).unwrap();
             prop_assert_eq!(&parsed["message"], &Value::String(message));

@@ -16,6 +16,7 @@ use crate::logging::Names;
 use crate::mcp::{cloud, envelope};
 use crate::net::websocket::Outgoing;
 use crate::router::{Note, Out, Router, ServerIndex, What};
+use crate::secrecy::Redactor;
 use crate::sharing::Witness;
 use crate::tools::size::{Size, budget_warning};
 use crate::wakers::Bits;
@@ -44,6 +45,10 @@ const REFUSALS: u64 = 10;
 
 /// Bytes that are kept of what somebody said who is no MCP client, until the token is taken out of them: some more than are shown.
 const EXCERPT: usize = 2048;
+/// Longest piece of a line that is no message in the log, in bytes.
+const NOISE: usize = 200;
+/// Most bytes behind that which are looked at, so that a secret across the cut is known: more than the longest tokens have.
+const BEHIND: usize = 4096;
 
 /// The pipe's notes on one server.
 pub(super) struct Side {
@@ -93,6 +98,7 @@ pub(super) struct Sides {
     uncounted: bool,
     /// Above so many tokens such a list is warned about.
     tool_budget: usize,
+    redactor: Redactor,
 }
 
 /// Where the router's decisions go.
@@ -151,6 +157,7 @@ impl Sides {
             listed,
             uncounted: false,
             tool_budget,
+            redactor: run.redactor.clone(),
         }
     }
 
@@ -268,17 +275,19 @@ impl Sides {
             note.server.map_or_else(|| names.clone(), |server| [each[server].name.clone()].into_iter().collect());
         let side = note.server.map(|server| &mut each[server]);
         match &note.what {
-            What::Noise { .. } => {
+            What::Noise { line } => {
                 let Some(side) = side else { return };
                 side.noise += 1;
+                let line = String::from_utf8_lossy(&line[..line.len().min(NOISE + BEHIND)]);
+                let line = self.redactor.beginning(&line, NOISE);
                 match side.noise {
                     1 => {
-                        warn!(event = "ERROR_STDOUT_NOISE", servers = ?names, "{note}; a server must log to stderr. More of it is counted, not shown")
+                        warn!(event = "ERROR_STDOUT_NOISE", servers = ?names, "{note}: {line}; a server must log to stderr. More of it is counted, not shown")
                     }
                     n if n.is_power_of_two() && n >= 1024 => {
                         warn!(event = "ERROR_STDOUT_NOISE", servers = ?names, lines = n, "{n} stdout lines that are not JSON-RPC so far");
                     }
-                    _ => debug!(event = "ERROR_STDOUT_NOISE", servers = ?names, "{note}"),
+                    _ => debug!(event = "ERROR_STDOUT_NOISE", servers = ?names, "{note}: {line}"),
                 }
             }
             What::NotMessage { .. } | What::TooLarge { .. } if side.is_none() => {

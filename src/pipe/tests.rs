@@ -169,6 +169,7 @@ impl Rig {
             log_contents: false,
             tool_budget: usize::MAX,
             catalogue: Arc::new(Catalogue::at(None)),
+            redactor: Redactor::default(),
         };
         let pipe = tokio::spawn(Pipe::new(servers, endpoint, link, Box::new(Switch::default()), run).run());
         Rig { socket: Self::accept(&listener).await, listener, status, stop, pipe }

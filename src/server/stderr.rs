@@ -6,8 +6,13 @@ use std::time::{Duration, Instant};
 
 use memchr::memchr;
 
-/// A longer line is cut in the log.
+use crate::secrecy::Redactor;
+
+/// Longest line in the log, in bytes; a longer one is cut.
 const LINE: usize = 8 * 1024;
+/// Most bytes behind that which are kept until a line is complete: what lies across the cut may be a secret, and is to be seen
+/// whole to be known. More than the longest tokens have.
+const BEHIND: usize = 4 * 1024;
 /// Lines kept for an obituary, what is kept of each, and of all together: enough for a stack trace.
 const TAIL_LINES: usize = 50;
 const TAIL_LINE: usize = 2 * 1024;
@@ -32,11 +37,12 @@ pub(super) struct Stderr {
     tail: VecDeque<Box<str>>,
     tail_bytes: usize,
     flood: Flood,
+    redactor: Redactor,
 }
 
 impl Stderr {
-    pub(super) fn new(now: Instant) -> Self {
-        Stderr { partial: Vec::new(), tail: VecDeque::new(), tail_bytes: 0, flood: Flood::new(now) }
+    pub(super) fn new(now: Instant, redactor: Redactor) -> Self {
+        Stderr { partial: Vec::new(), tail: VecDeque::new(), tail_bytes: 0, flood: Flood::new(now), redactor }
     }
 
     pub(super) fn feed(&mut self, chunk: &[u8], now: Instant, log: &mut dyn FnMut(Noted<'_>)) {
@@ -57,8 +63,8 @@ impl Stderr {
         if text.trim().is_empty() {
             return;
         }
-        self.keep(&text);
-        self.flood.pass(&text, now, log);
+        self.keep(&self.redactor.clone().beginning(&text, TAIL_LINE));
+        self.flood.pass(&self.redactor.beginning(&text, LINE), now, log);
     }
 
     /// Says how many lines were left out last, at the end.
@@ -73,13 +79,12 @@ impl Stderr {
     }
 
     fn append(&mut self, more: &[u8]) {
-        let room = LINE.saturating_sub(self.partial.len());
+        let room = (LINE + BEHIND).saturating_sub(self.partial.len());
         self.partial.extend_from_slice(&more[..more.len().min(room)]);
     }
 
-    fn keep(&mut self, text: &str) {
-        let end = (0..=text.len().min(TAIL_LINE)).rfind(|at| text.is_char_boundary(*at)).unwrap_or_default();
-        let line: Box<str> = text[..end].into();
+    fn keep(&mut self, line: &str) {
+        let line: Box<str> = line.into();
         self.tail_bytes += line.len();
         self.tail.push_back(line);
         while self.tail.len() > TAIL_LINES || self.tail_bytes > TAIL {
@@ -155,7 +160,7 @@ mod tests {
     #[test]
     fn lines_are_joined_over_chunks_and_cleaned() {
         let now = Instant::now();
-        let (mut stderr, mut log) = (Stderr::new(now), Vec::new());
+        let (mut stderr, mut log) = (Stderr::new(now, Redactor::default()), Vec::new());
         for chunk in [&b"\x1b[31mre"[..], b"d\x1b[0m\r\n\n  \nbad \xFF\x07 by", b"te\nlast"] {
             stderr.feed(chunk, now, &mut |noted| log.push(show(noted)));
         }
@@ -167,7 +172,7 @@ mod tests {
     #[test]
     fn a_flood_is_counted_and_every_second_starts_afresh() {
         let now = Instant::now();
-        let (mut stderr, mut log) = (Stderr::new(now), Vec::new());
+        let (mut stderr, mut log) = (Stderr::new(now, Redactor::default()), Vec::new());
         for n in 0..1000 {
             stderr.feed(format!("{n}\n").as_bytes(), now, &mut |noted| log.push(show(noted)));
         }
@@ -179,11 +184,11 @@ mod tests {
     #[test]
     fn what_is_kept_is_bounded_in_lines_and_bytes() {
         let now = Instant::now();
-        let mut stderr = Stderr::new(now);
+        let mut stderr = Stderr::new(now, Redactor::default());
         let endless = "é".repeat(100_000);
         for _ in 0..100 {
             stderr.feed(endless.as_bytes(), now, &mut |_| {});
-            assert!(stderr.partial.len() <= LINE);
+            assert!(stderr.partial.len() <= LINE + BEHIND);
             stderr.feed(b"\n", now, &mut |_| {});
         }
         assert!(stderr.tail().len() <= TAIL + 3 * TAIL_LINES);
@@ -191,5 +196,27 @@ mod tests {
             stderr.feed(format!("{n}\n").as_bytes(), now, &mut |_| {});
         }
         assert!(stderr.tail().starts_with("50 | 51 |") && stderr.tail().ends_with("| 99"));
+    }
+
+    #[test]
+    fn a_secret_across_a_cut_or_across_chunks_is_in_neither_line_nor_tail() {
+        let now = Instant::now();
+        let secret = "s3cret-0123456789";
+        let redactor: Redactor = [crate::secrecy::Secret::new(secret)].into_iter().collect();
+        for cut in [TAIL_LINE, LINE, LINE + BEHIND] {
+            for at in cut - secret.len()..=cut {
+                let (mut stderr, mut log) = (Stderr::new(now, redactor.clone()), Vec::new());
+                let line = format!("{}{secret}{}", "x".repeat(at), "y".repeat(LINE));
+                for chunk in [&line.as_bytes()[..at + 5], &line.as_bytes()[at + 5..], b"\n"] {
+                    stderr.feed(chunk, now, &mut |noted| log.push(show(noted)));
+                }
+                assert!(!log[0].contains("s3c") && !stderr.tail().contains("s3c"), "{at}");
+                assert!(log[0].len() <= LINE + '…'.len_utf8() && log[0].starts_with("xxx"), "{}", log[0].len());
+            }
+        }
+        let mut stderr = Stderr::new(now, redactor);
+        let mut log = Vec::new();
+        stderr.feed(b"bad s3cret\x1b[31m-0123\x1b[0m456789 here\n", now, &mut |noted| log.push(show(noted)));
+        assert_eq!(log, ["bad … here"], "colours in it hide nothing");
     }
 }

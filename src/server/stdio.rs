@@ -32,6 +32,7 @@ use super::stop::{Group, Step};
 use crate::chunk::poll_chunk;
 use crate::frame::{Line, LineIn, LineOut};
 use crate::process::guard::Guard;
+use crate::secrecy::Redactor;
 use crate::wakers::Wakers;
 
 /// Reads in a row from one pipe before others have their turn.
@@ -85,7 +86,7 @@ struct Ladder {
 
 impl Process {
     /// Takes over a process that was just started.
-    pub(super) fn new(mut child: Child, max_frame: usize, guard: Guard) -> Self {
+    pub(super) fn new(mut child: Child, max_frame: usize, guard: Guard, redactor: Redactor) -> Self {
         #[cfg(unix)]
         let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
         #[cfg(windows)]
@@ -99,7 +100,7 @@ impl Process {
             stdout,
             lines: LineIn::new(max_frame),
             stderr,
-            noted: Stderr::new(Instant::now().into_std()),
+            noted: Stderr::new(Instant::now().into_std(), redactor),
             wakers: Wakers::new(2),
             ladder: None,
             fault: None,

@@ -14,9 +14,9 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use super::{Restarts, Server, ServerEvent};
 use crate::config::ServerSpec;
-use crate::endpoint::Secret;
 use crate::frame::LineOut;
 use crate::process::guard::Guard;
+use crate::secrecy::{Redactor, Secret};
 
 fn example(name: &str) -> String {
     let mut path: PathBuf = std::env::current_exe().unwrap();
@@ -52,7 +52,11 @@ struct Rig {
 
 impl Rig {
     fn new(spec: ServerSpec) -> Self {
-        Rig { server: Server::new(Arc::new(spec), Guard::none()), out: LineOut::new(), got: Vec::new() }
+        Rig {
+            server: Server::new(Arc::new(spec), Guard::none(), Redactor::default()),
+            out: LineOut::new(),
+            got: Vec::new(),
+        }
     }
 
     fn fixture(args: &[&str]) -> Self {

@@ -20,6 +20,7 @@
 //!     --page N            gives its lists in pages of N
 //!     --answer METHOD X   answers a method with this result, as it is written (for each method once)
 //!     --fail METHOD CODE  answers a method with an error of this code (for each method once)
+//!     --saying TEXT       says this in a tool's description and parameters, in its errors, and on stderr at its start
 //!
 //! Tools: echo {text}, add {a,b}, sleep {ms}, pid {}, exit {code}, big {bytes}, env {name}, grow {name}, touch {}. `sleep`
 //! doesn't hold up other calls; with `until` it waits for that file first, and then reports progress if that was asked
@@ -98,6 +99,9 @@ fn misbehave_at_start(flags: &Flags) {
         let me = std::env::current_exe().expect("the own path");
         let child = Command::new(me).arg("--sleeper").spawn().expect("a grandchild");
         note(&format!("grandchild {}", child.id()));
+    }
+    if let Some(text) = flags.value("--saying") {
+        note(text);
     }
     if flags.has("--stderr-flood") {
         flood(10_000);
@@ -239,7 +243,11 @@ fn result(flags: &Flags, grown: &Grown, method: &str, params: &Value) -> Result<
             let first = params["cursor"].as_str().map_or(0, |cursor| cursor.parse().unwrap_or(usize::MAX));
             let last = names.len().min(first.saturating_add(flags.number("--page").unwrap_or(1000) as usize));
             let page = names.get(first..last).ok_or((-32602, "bad cursor".into()))?;
-            let tools: Vec<Value> = page.iter().map(|name| tool(name)).collect();
+            let mut tools: Vec<Value> = page.iter().map(|name| tool(name)).collect();
+            if let Some(text) = flags.value("--saying") {
+                tools[0]["description"] = text.into();
+                tools[0]["inputSchema"]["properties"] = json!({text: {"type": text}});
+            }
             Ok(if last < names.len() {
                 json!({"tools": tools, "nextCursor": last.to_string()})
             } else {
@@ -247,7 +255,8 @@ fn result(flags: &Flags, grown: &Grown, method: &str, params: &Value) -> Result<
             })
         }
         "tools/call" => {
-            let text = call(grown, &params["name"], &params["arguments"])?;
+            let text = call(grown, &params["name"], &params["arguments"])
+                .map_err(|(code, text)| (code, format!("{text}{}", flags.value("--saying").unwrap_or_default())))?;
             Ok(json!({"content": [{"type": "text", "text": text}]}))
         }
         _ => Err((-32601, format!("unknown method {method}"))),

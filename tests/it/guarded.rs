@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use mcp_pipe::config::{CommandSpec, Handshake, LinkSpec, ServerSpec, Sharing};
 use mcp_pipe::process::guard::Guard;
+use mcp_pipe::secrecy::Redactor;
 use mcp_pipe::server::{Server, ServerEvent};
 
 fn main() -> io::Result<()> {
@@ -21,7 +22,7 @@ fn main() -> io::Result<()> {
         .split(|arg| arg == "--")
         .filter(|command| !command.is_empty())
         .enumerate()
-        .map(|(n, command)| Server::new(Arc::new(spec(n, command)), guard.clone()))
+        .map(|(n, command)| Server::new(Arc::new(spec(n, command)), guard.clone(), Redactor::default()))
         .collect();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(poll_fn(|cx| {

@@ -12,6 +12,7 @@ mod auto;
 mod calculator;
 mod config_mistakes;
 mod crash;
+mod escapes;
 mod files;
 mod frames;
 #[cfg(target_os = "linux")]

@@ -145,3 +145,84 @@ async fn an_endpoint_that_is_refused_is_not_repeated_with_its_token() {
         assert!(!holds_it(&output.stderr, "s3cr3t-of-a-m1stake"), "{}", String::from_utf8_lossy(&output.stderr));
     }
 }
+
+/// What `mcp-pipe health` prints, and says where it fails.
+fn health(socket: &str) -> String {
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_mcp-pipe"));
+    let output = command.args(["health", "--status-socket", socket]).env_clear().output().unwrap();
+    String::from_utf8([output.stdout, output.stderr].concat()).unwrap()
+}
+
+#[tokio::test]
+async fn what_an_endpoint_repeats_is_in_no_spelling_in_the_log_or_in_health() {
+    let dir = tempfile::tempdir().unwrap();
+    let socket = dir.path().join("status.sock");
+    for (token, spelled) in [
+        ("ab1cd2e", &["ab1cd2e"][..]),
+        ("s3c%2Br3t-x", &["s3c%2Br3t-x", "s3c%2br3t-x", "s3c+r3t-x", "s3c r3t-x", "s3c\\u002br3t-x", "s3c%252Br3t-x"]),
+    ] {
+        let endpoint = FakeEndpoint::with_token(token).await;
+        let mut config = one_server(&endpoint, &[]);
+        let url = endpoint.url().replace("ws://", "ws://t0ken-as-user:passw0rd@");
+        config["mcpServers"]["x"]["endpoint"] = url.as_str().into();
+        let setup = Setup::new().config(&config).args(["--status-socket", socket.to_str().unwrap()]);
+        let daemon = setup.start("info");
+        // Made of user and password (RFC 7617).
+        let user = ["dDBrZW4tYXMtdXNlcjpwYXNzdzByZA==", "t0ken-as-user", "passw0rd"];
+        let said = spelled.iter().chain(&user).map(|text| format!("bad {text}")).collect::<Vec<_>>().join(", ");
+        endpoint.answer(&format!("HTTP/1.1 401 No\r\nContent-Length: {}\r\n\r\n{said}", said.len())).await;
+        let refused = daemon.wait_for_event("ERROR_CONNECT").await.to_string();
+        let want = vec!["bad …"; spelled.len() + user.len()].join(", ");
+        assert!(refused.contains(&want), "{refused}");
+        let health = health(socket.to_str().unwrap());
+        assert!(health.contains(&want), "{health}");
+        let conn = endpoint.accept().await;
+        conn.close_saying(4004, &format!("bad {}", spelled[0])).await;
+        let closed = daemon.wait_for_event("CONNECTION_CLOSED").await.to_string();
+        assert!(closed.contains("bad …"), "{closed}");
+        daemon.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn an_endpoint_in_the_place_of_another_argument_is_not_repeated_with_its_token() {
+    let token = token("s3cr3t-in-a-wr0ng-place");
+    let options = ["--status-socket", "--config", "--ca-file", "--cache-dir", "--log-level", "--mode", "--no-such"];
+    for url in [format!("wss://u:{token}@h.example/x?token={token}"), format!("h.example/mcp/?a=1&token={token}")] {
+        for option in options {
+            for line in [&["health", option, &url][..], &["--local", option, &url], &["x", &url, option]] {
+                let setup = Setup::new().config(&config([("x", fixture_entry(&[]))])).args(line.iter().copied());
+                // What is no mistake runs until it is stopped.
+                let said = if let ["--local", "--status-socket" | "--cache-dir", _] = line {
+                    let daemon = setup.start("trace");
+                    daemon.wait_for_event("TOOLS_READ").await;
+                    let log = daemon.log_text();
+                    daemon.stop().await;
+                    log
+                } else {
+                    let output = setup.output().await;
+                    String::from_utf8([output.stdout, output.stderr].concat()).unwrap()
+                };
+                assert!(said.len() > 20 && !holds_it(said.as_bytes(), "wr0ng-place"), "{line:?}: {said}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_secret_across_the_end_of_what_is_shown_of_a_line_is_not_in_the_log() {
+    let endpoint = FakeEndpoint::with_token("s3cr3t-of-a-l0ng-line").await;
+    for shown in [200, 2048, 8192] {
+        let text = format!("{}s3cr3t-of-a-l0ng-line", "x".repeat(shown - 6));
+        let script = format!("echo {text}; echo {text} >&2; exit 1");
+        let mut config = one_server(&endpoint, &[]);
+        config["mcpServers"]["x"]["command"] = "sh".into();
+        config["mcpServers"]["x"]["args"] = json!(["-c", script]);
+        let daemon = Setup::new().config(&config).start("info");
+        daemon.wait_for_event("ERROR_STDOUT_NOISE").await;
+        let exited = daemon.wait_for_event("SERVER_EXITED").await.to_string();
+        assert!(exited.contains("xxx"), "the last words are there: {exited}");
+        assert!(!daemon.log_text().contains("s3c"), "{shown}");
+        daemon.stop().await;
+    }
+}

@@ -1,0 +1,298 @@
+//! A secret in every spelling in which it may come back. Pure.
+//!
+//! Who repeats a secret may have decoded it, encoded it, or put it into JSON or HTML, and some of it so and some not: `%2B`,
+//! `%2b`, `+`, a blank, `%252B`, `\u002b` and `&#43;` may all be one character of it. So spellings are not listed, but
+//! recognised where a text is looked at, character by character.
+
+use percent_encoding::percent_decode_str;
+
+/// Shortest secret that is looked for inside of words, in characters: a shorter one would match by chance.
+const ANYWHERE: usize = 6;
+/// Shortest secret that is looked for at all: between other characters than letters and digits, and with a digit in it.
+const SHORTEST: usize = 4;
+/// Shortest beginning of a secret that counts as the secret, since some cut what they repeat. It has a digit or a capital
+/// in it, which words have not.
+const BEGINNING: usize = 8;
+/// Shortest secret of which beginnings count.
+const WITH_BEGINNINGS: usize = 12;
+/// Shortest beginning that counts where the text itself was cut.
+const BEGINNING_AT_CUT: usize = 4;
+/// Longest spelling of one character that may be cut in two, in bytes.
+const SPELLING: usize = 12;
+/// Most backslashes before an escape: JSON in JSON in JSON has seven.
+const BACKSLASHES: usize = 8;
+
+/// One character of a secret.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Unit {
+    Char(char),
+    /// A byte that belongs to no character.
+    Byte(u8),
+}
+
+/// See the module's documentation.
+pub(super) struct Needle {
+    units: Vec<Unit>,
+    /// How many units of its beginning count as the whole.
+    beginning: usize,
+    /// The same where the text was cut.
+    beginning_at_cut: usize,
+}
+
+impl Needle {
+    /// Of a secret as it is written, percent-encoded or not. `None` if it is too short to be looked for.
+    pub(super) fn new(secret: &str) -> Option<Self> {
+        let bytes: Vec<u8> = percent_decode_str(secret.trim()).collect();
+        let mut units = Vec::new();
+        for chunk in bytes.utf8_chunks() {
+            units.extend(chunk.valid().chars().map(Unit::Char));
+            units.extend(chunk.invalid().iter().copied().map(Unit::Byte));
+        }
+        let has_digit = units.iter().any(|unit| matches!(unit, Unit::Char(c) if c.is_ascii_digit()));
+        if units.len() < SHORTEST || (units.len() < ANYWHERE && !has_digit) {
+            return None;
+        }
+        // Of `token=…` or `Bearer …` the word tells nothing, and a text may well end in it. `=` at the end fills up base64.
+        let telling = units.iter().rposition(|unit| *unit != Unit::Char('=')).map_or(0, |last| last + 1);
+        let word = units[..telling].iter().position(|unit| matches!(unit, Unit::Char('=' | ' ')));
+        let behind_word = word.map_or(0, |at| at + 1);
+        let is_no_word = |unit: &Unit| matches!(unit, Unit::Char(c) if c.is_ascii_digit() || c.is_uppercase());
+        let beginning = match units.iter().skip(behind_word).position(is_no_word) {
+            Some(at) if units.len() >= WITH_BEGINNINGS => (behind_word + at + 1).max(behind_word + BEGINNING),
+            Some(_) | None => usize::MAX,
+        };
+        let beginning_at_cut = BEGINNING_AT_CUT.max(behind_word + 1);
+        Some(Needle { units, beginning, beginning_at_cut })
+    }
+
+    /// Tells the bytes with which it may begin in a text, each once.
+    pub(super) fn first_bytes(&self, tell: impl FnMut(u8)) {
+        let first = |c: char| c.encode_utf8(&mut [0; 4]).as_bytes()[0];
+        let mut bytes = b"%\\&".to_vec();
+        bytes.extend(match self.units.first() {
+            Some(Unit::Char(' ' | '+')) => b" +".to_vec(),
+            Some(Unit::Char(c)) => vec![first(*c)],
+            Some(Unit::Byte(_)) | None => vec![first(REPLACED)],
+        });
+        bytes.sort_unstable();
+        bytes.dedup();
+        bytes.into_iter().for_each(tell);
+    }
+
+    /// How many characters it has.
+    pub(super) fn len(&self) -> usize {
+        self.units.len()
+    }
+
+    /// Where the secret that begins at `at` ends, if it does begin there, and whether that is all of it. `cut`: the text
+    /// went on.
+    pub(super) fn find(&self, text: &str, at: usize, cut: bool) -> Option<(usize, bool)> {
+        let is_short = self.units.len() < ANYWHERE;
+        if is_short && text[..at].chars().next_back().is_some_and(char::is_alphanumeric) {
+            return None;
+        }
+        // Several ways through the text at once: a backslash may be one, or begin an escape.
+        let (mut ways, mut next) = (Ways::one(at), Ways::default());
+        for (found, unit) in self.units.iter().enumerate() {
+            next.clear();
+            for way in ways.iter() {
+                unit.each_end(&text[way..], &mut |len| next.add(way + len));
+            }
+            let Some(_) = next.last() else {
+                let end = ways.last()?;
+                return self.find_beginning(&text[end..], found, cut).map(|more| (end + more, false));
+            };
+            std::mem::swap(&mut ways, &mut next);
+        }
+        let end = ways.last()?;
+        if is_short && text[end..].chars().next().is_some_and(char::is_alphanumeric) {
+            return None;
+        }
+        // What only fills up base64 belongs to it.
+        Some((end + text[end..].bytes().take(2).take_while(|b| *b == b'=').count(), true))
+    }
+
+    /// Whether its first `found` units, with `rest` behind them, count; then how many bytes of that belong to them.
+    fn find_beginning(&self, rest: &str, found: usize, cut: bool) -> Option<usize> {
+        let is_half = rest.len() < SPELLING && rest.starts_with(['%', '\\', '&']);
+        if cut && (rest.is_empty() || is_half) {
+            return (found >= self.beginning_at_cut).then_some(rest.len());
+        }
+        let least =
+            if rest.starts_with('…') || rest.starts_with("...") { self.beginning_at_cut } else { self.beginning };
+        (found >= least).then_some(0)
+    }
+}
+
+/// Places in a text up to which something was found, each once. Hardly ever are there more than two; those above eight
+/// are forgotten.
+#[derive(Default)]
+struct Ways {
+    places: [usize; 8],
+    count: usize,
+}
+
+impl Ways {
+    fn one(place: usize) -> Self {
+        let mut ways = Ways::default();
+        ways.add(place);
+        ways
+    }
+
+    fn add(&mut self, place: usize) {
+        if self.count < self.places.len() && !self.iter().any(|known| known == place) {
+            self.places[self.count] = place;
+            self.count += 1;
+        }
+    }
+
+    fn clear(&mut self) {
+        self.count = 0;
+    }
+
+    fn iter(&self) -> impl Iterator<Item = usize> {
+        self.places[..self.count].iter().copied()
+    }
+
+    fn last(&self) -> Option<usize> {
+        self.iter().max()
+    }
+}
+
+/// What stands in a text for bytes that are none of its characters.
+const REPLACED: char = '\u{fffd}';
+
+impl Unit {
+    /// Tells the length of each spelling of it with which a text begins.
+    fn each_end(self, text: &str, tell: &mut dyn FnMut(usize)) {
+        match self {
+            // Forms write a blank as a plus, and who decodes one without the other swaps them.
+            Unit::Char(' ' | '+') => [' ', '+'].iter().for_each(|c| each_end_of_char(*c, text, tell)),
+            Unit::Char(c) => each_end_of_char(c, text, tell),
+            Unit::Byte(byte) => {
+                if text.starts_with(REPLACED) {
+                    tell(REPLACED.len_utf8());
+                }
+                each_end_of_bytes(&[byte], text, tell);
+            }
+        }
+    }
+}
+
+fn each_end_of_char(c: char, text: &str, tell: &mut dyn FnMut(usize)) {
+    if text.starts_with(c) {
+        tell(c.len_utf8());
+    }
+    match text.as_bytes().first() {
+        Some(b'%') => each_end_of_bytes(c.encode_utf8(&mut [0; 4]).as_bytes(), text, tell),
+        Some(b'\\') => {
+            each_end_of_escape(c, text, tell);
+            each_end_of_bytes(c.encode_utf8(&mut [0; 4]).as_bytes(), text, tell);
+        }
+        Some(b'&') => {
+            if let Some(len) = entity(text).and_then(|(found, len)| (found == c).then_some(len)) {
+                tell(len);
+            }
+        }
+        Some(_) | None => {}
+    }
+}
+
+/// Bytes as `%2B`, `%252B` or `\x2b`.
+fn each_end_of_bytes(bytes: &[u8], text: &str, tell: &mut dyn FnMut(usize)) {
+    let mut ways = vec![0];
+    for byte in bytes {
+        let mut next = Vec::new();
+        for way in ways {
+            let rest = &text[way..];
+            if let Some(encoded) = rest.strip_prefix('%') {
+                let mut skipped = 0;
+                // Encoded once more, the percent sign is `%25`.
+                loop {
+                    let rest = &encoded[skipped..];
+                    if hex(rest, 2) == Some(u32::from(*byte)) {
+                        next.push(way + 1 + skipped + 2);
+                    }
+                    if !rest.starts_with("25") {
+                        break;
+                    }
+                    skipped += 2;
+                }
+            } else if let Some((slashes, rest)) = backslashes(rest)
+                && let Some(rest) = rest.strip_prefix('x')
+                && hex(rest, 2) == Some(u32::from(*byte))
+            {
+                next.push(way + slashes + 3);
+            }
+        }
+        ways = next;
+    }
+    ways.into_iter().for_each(tell);
+}
+
+/// A character behind backslashes: `\u002b`, `\u{2b}`, `\/`.
+fn each_end_of_escape(c: char, text: &str, tell: &mut dyn FnMut(usize)) {
+    let Some((slashes, rest)) = backslashes(text) else { return };
+    if c == '\\' {
+        // Escaped once, and what was escaped once more.
+        [2, 4, 8].into_iter().filter(|len| *len <= slashes).for_each(&mut *tell);
+    } else if rest.starts_with(c) && !c.is_alphanumeric() {
+        tell(slashes + c.len_utf8());
+    }
+    let Some(number) = rest.strip_prefix('u') else { return };
+    if let Some((number, _)) = number.strip_prefix('{').and_then(|number| number.split_once('}')) {
+        if hex(number, number.len()) == Some(u32::from(c)) {
+            tell(slashes + "u{}".len() + number.len());
+        }
+        return;
+    }
+    let mut units = [0; 2];
+    let mut end = 0;
+    for unit in c.encode_utf16(&mut units) {
+        let Some((slashes, rest)) = backslashes(&text[end..]) else { return };
+        let Some(number) = rest.strip_prefix('u') else { return };
+        if hex(number, 4) != Some(u32::from(*unit)) {
+            return;
+        }
+        end += slashes + 5;
+    }
+    tell(end);
+}
+
+/// The backslashes at the beginning of a text: how many, and what comes then.
+fn backslashes(text: &str) -> Option<(usize, &str)> {
+    let count = text.bytes().take(BACKSLASHES).take_while(|b| *b == b'\\').count();
+    (count > 0).then(|| (count, &text[count..]))
+}
+
+/// The number that the first digits of a text are, if all of them are hexadecimal ones.
+fn hex(text: &str, digits: usize) -> Option<u32> {
+    let digits = text.get(..digits).filter(|digits| digits.bytes().all(|b| b.is_ascii_hexdigit()))?;
+    u32::from_str_radix(digits, 16).ok()
+}
+
+/// The character that a text begins with in HTML's way, and the length of that.
+fn entity(text: &str) -> Option<(char, usize)> {
+    let rest = text.strip_prefix('&')?;
+    let end = rest.bytes().take(SPELLING).position(|b| b == b';')?;
+    let name = &rest[..end];
+    let c = match name {
+        "amp" => '&',
+        "lt" => '<',
+        "gt" => '>',
+        "quot" => '"',
+        "apos" => '\'',
+        "plus" => '+',
+        "equals" => '=',
+        "sol" => '/',
+        _ => {
+            let number = name.strip_prefix('#')?;
+            let number = match number.strip_prefix(['x', 'X']) {
+                Some(hex) => u32::from_str_radix(hex, 16),
+                None => number.parse(),
+            };
+            char::from_u32(number.ok()?)?
+        }
+    };
+    Some((c, name.len() + 2))
+}

@@ -1,0 +1,355 @@
+//! Takes secrets out of a text.
+
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+use std::fmt;
+use std::ops::Range;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+
+use percent_encoding::percent_decode_str;
+use serde_json::Value;
+
+use super::address::{self, Scope, TOKEN_LENGTH};
+use super::needle::Needle;
+use super::{Secret, plain};
+
+/// What stands in a secret's place.
+const HIDDEN: &str = "…";
+
+/// Knows what must not be shown. Clones share what they know.
+#[derive(Clone, Default)]
+pub struct Redactor(Arc<RwLock<Known>>);
+
+#[derive(Default)]
+struct Known {
+    secrets: BTreeSet<Secret>,
+    needles: Vec<Needle>,
+    starts: Starts,
+}
+
+/// For each byte the needles that may begin with it.
+struct Starts([Vec<usize>; 256]);
+
+impl Default for Starts {
+    fn default() -> Self {
+        Starts([const { Vec::new() }; 256])
+    }
+}
+
+impl fmt::Debug for Redactor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Redactor(…)")
+    }
+}
+
+impl FromIterator<Secret> for Redactor {
+    fn from_iter<I: IntoIterator<Item = Secret>>(secrets: I) -> Self {
+        let redactor = Redactor::default();
+        redactor.add(secrets);
+        redactor
+    }
+}
+
+impl Redactor {
+    /// Keeps these out of sight from now on, besides those that are already.
+    pub fn add(&self, secrets: impl IntoIterator<Item = Secret>) {
+        let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        for secret in secrets {
+            let decoded = percent_decode_str(secret.reveal()).decode_utf8_lossy().into_owned();
+            // What was encoded twice may come back decoded twice.
+            for text in [secret, Secret::new(decoded)] {
+                let Some(needle) = Needle::new(text.reveal()) else { continue };
+                if known.secrets.insert(text) {
+                    let number = known.needles.len();
+                    needle.first_bytes(|byte| known.starts.0[usize::from(byte)].push(number));
+                    known.needles.push(needle);
+                }
+            }
+        }
+    }
+
+    /// A text without what is known to be secret, and without the secret parts of WebSocket addresses.
+    pub fn clean<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        and_masked(self.known().without(text, false), Scope::Ours)
+    }
+
+    /// The same, and without the secret parts of any address or argument in it: for what repeats what a person has written
+    /// somewhere, perhaps in the wrong place.
+    pub fn clean_all<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        and_masked(self.known().without(text, false), Scope::All)
+    }
+
+    /// What is to be seen of a text that a peer sent or that was cut off: one line of at most `max` characters.
+    pub fn shown(&self, text: &str, max: usize) -> String {
+        plain::bounded(&and_masked(self.known().without(text, true), Scope::Ours), max)
+    }
+
+    /// The first `len` bytes of a text, cleaned before they were cut off: a secret that lies across the end is hidden.
+    pub fn beginning<'a>(&self, text: &'a str, len: usize) -> Cow<'a, str> {
+        let Some(end) = (0..=len.min(text.len())).rfind(|at| text.is_char_boundary(*at)) else {
+            return Cow::Borrowed("");
+        };
+        let known = self.known();
+        let mut secrets = known.find(text, true);
+        secrets.retain(|secret| secret.start < end);
+        and_masked(without(&text[..end], &secrets), Scope::Ours)
+    }
+
+    /// Cleans every text in a JSON value.
+    pub fn clean_value(&self, value: &mut Value) {
+        match value {
+            Value::String(text) => {
+                if let Cow::Owned(clean) = self.clean(text) {
+                    *text = clean;
+                }
+            }
+            Value::Array(items) => items.iter_mut().for_each(|item| self.clean_value(item)),
+            Value::Object(members) => members.values_mut().for_each(|member| self.clean_value(member)),
+            Value::Null | Value::Bool(_) | Value::Number(_) => {}
+        }
+    }
+
+    /// Whether a text gives a secret away: it is one, or one that is as long as a token is in it.
+    pub fn is_betrayed_by(&self, text: &str) -> bool {
+        let known = self.known();
+        let text = text.trim();
+        let is_whole = |needle: &Needle| needle.find(text, 0, false) == Some((text.len(), true));
+        let is_in_it = |(at, needle): (usize, &Needle)| {
+            needle.len() >= TOKEN_LENGTH && needle.find(text, at, false).is_some_and(|(_, all)| all)
+        };
+        known.needles.iter().any(is_whole) || known.candidates(text).any(is_in_it)
+    }
+
+    fn known(&self) -> RwLockReadGuard<'_, Known> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Known {
+    /// A text without the secrets.
+    fn without<'a>(&self, text: &'a str, cut: bool) -> Cow<'a, str> {
+        without(text, &self.find(text, cut))
+    }
+
+    /// Where a secret may begin in a text, and which.
+    fn candidates<'a>(&'a self, text: &'a str) -> impl Iterator<Item = (usize, &'a Needle)> {
+        let at = move |(at, byte): (usize, u8)| {
+            let numbers = self.starts.0[usize::from(byte)].iter().filter(move |_| text.is_char_boundary(at));
+            numbers.map(move |number| (at, &self.needles[*number]))
+        };
+        text.bytes().enumerate().flat_map(at)
+    }
+
+    /// Where secrets are in a text, in order; those that overlap are one.
+    fn find(&self, text: &str, cut: bool) -> Vec<Range<usize>> {
+        let mut found: Vec<Range<usize>> = Vec::new();
+        for (at, needle) in self.candidates(text) {
+            let Some((end, _)) = needle.find(text, at, cut) else { continue };
+            match found.last_mut().filter(|last| at <= last.end) {
+                Some(last) => last.end = last.end.max(end),
+                None => found.push(at..end),
+            }
+        }
+        found
+    }
+}
+
+/// A text with an ellipsis in each of these places; they may reach beyond its end.
+fn without<'a>(text: &'a str, places: &[Range<usize>]) -> Cow<'a, str> {
+    if places.is_empty() {
+        return Cow::Borrowed(text);
+    }
+    let (mut out, mut from) = (String::with_capacity(text.len()), 0);
+    for place in places {
+        out.push_str(&text[from..place.start]);
+        out.push_str(HIDDEN);
+        from = place.end.min(text.len());
+    }
+    out.push_str(&text[from..]);
+    Cow::Owned(out)
+}
+
+fn and_masked(text: Cow<'_, str>, scope: Scope) -> Cow<'_, str> {
+    match address::masked(&text, scope) {
+        Some(masked) => Cow::Owned(masked),
+        None => text,
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test may panic")]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn knows(secrets: &[&str]) -> Redactor {
+        secrets.iter().map(|secret| Secret::new(*secret)).collect()
+    }
+
+    fn of(address: &str) -> Redactor {
+        address::secrets(address).into_iter().collect()
+    }
+
+    #[test]
+    fn secrets_are_cut_out_and_the_rest_stays() {
+        let redactor = knows(&["abcdef", "token=abcdef", ""]);
+        redactor.clone().add([Secret::new("Bearer x")]);
+        assert_eq!(redactor.clean("GET /?token=abcdef abcdef, Bearer x\n"), "GET /?… …, …\n");
+        assert!(matches!(redactor.clean("nothing"), Cow::Borrowed("nothing")));
+        assert_eq!(redactor.clean("日本abcdef語"), "日本…語");
+        assert_eq!(knows(&["abcdef", "defghi"]).clean("xabcdefghix"), "x…x", "also where two share a part");
+        assert_eq!(format!("{redactor:?}"), "Redactor(…)");
+    }
+
+    #[test]
+    fn a_token_is_found_in_every_spelling() {
+        let redactor = of("wss://h/mcp/?v=1&token=a%2Bb/c%3d9\"é");
+        for spelled in [
+            "a%2Bb/c%3d9\"é",
+            "a%2bb%2fc%3D9%22%c3%A9",
+            "a+b/c=9\"é",
+            "a b/c=9\"é",
+            "a%20b/c=9\"é",
+            "a%252Bb%252Fc%253D9%2522é",
+            r#"a\u002bb\/c\u003D9\"\u00e9"#,
+            r#"a\\u002Bb\\\/c=9\\\"é"#,
+            r#"a+b/c=9\"\xc3\xa9"#,
+            r#"a+b/c=9\"\u{e9}"#,
+            "a&#43;b&#x2F;c&equals;9&quot;é",
+        ] {
+            assert_eq!(redactor.clean(&format!("bad {spelled} here")), "bad … here", "{spelled}");
+        }
+        assert_eq!(redactor.clean("a-b/c=9 and a%2Cb/c=9"), "a-b/c=9 and a%2Cb/c=9");
+    }
+
+    #[test]
+    fn short_secrets_are_hidden_where_they_stand_alone_or_behind_their_name() {
+        for (address, text, want) in [
+            ("wss://h/?token=ab1cd2e", "token ab1cd2e unknown, xab1cd2ex", "token … unknown, x…x"),
+            ("wss://h/?token=ab1c", "token ab1c unknown, xab1cx", "token … unknown, xab1cx"),
+            ("wss://h/?a=1&token=abcd", "no token=abcd, abcd", "no …, abcd"),
+            ("wss://h/?a=1&k=2", "1 and 2", "1 and 2"),
+        ] {
+            assert_eq!(of(address).clean(text), want);
+        }
+    }
+
+    #[test]
+    fn what_a_peer_repeats_is_taken_out_whole_decoded_and_cut_off() {
+        let redactor = of("wss://user:pass%2Fword1@h/mcp/?token=s3cret%2Btoken&agent=1");
+        redactor.add(address::of_header("authorization", "Bearer hidden-key"));
+        redactor.add(address::of_header("origin", "http://home.local"));
+        for (text, want) in [
+            ("no route /mcp/?token=s3cret%2Btoken&agent=1 here", "no route /mcp/?… here"),
+            ("token s3cret+token unknown", "token … unknown"),
+            ("bad hidden-key or pass/word1", "bad … or …"),
+            ("Basic dXNlcjpwYXNzL3dvcmQx is wrong", "Basic … is wrong"),
+            ("unknown: s3cret%2Bto", "unknown: …"),
+            ("unknown: s3cret%2", "unknown: …"),
+            ("unknown: s3cr", "unknown: …"),
+            ("no route /mcp/?token=s3", "no route /mcp/?…"),
+            ("not Bearer h", "not …"),
+            ("nothing to hide", "nothing to hide"),
+            ("Invalid token", "Invalid token"),
+            ("missing token=", "missing token="),
+            ("use Bearer", "use Bearer"),
+            ("not from http://home.local", "not from http://home.local"),
+            ("unknown token s3cret... here", "unknown token …... here"),
+            ("unknown token s3cr… here", "unknown token …… here"),
+        ] {
+            assert_eq!(redactor.shown(text, 200), want);
+        }
+    }
+
+    #[test]
+    fn a_token_that_was_cut_off_is_hidden_though_it_ends_like_a_name_or_stands_in_the_path() {
+        let redactor = of("wss://h/hook/s3cret-0123456789?token=YWJjZGVmZw==");
+        for (text, want) in [
+            ("bad YWJjZG", "bad …"),
+            ("bad YWJjZGVmZw=", "bad …"),
+            ("no /hook/s3cret-0123456789", "no /hook/…"),
+            ("no /hook/s3cret-01", "no /hook/…"),
+            ("no /hook/s3cret-0 there", "no /hook/… there"),
+        ] {
+            assert_eq!(redactor.shown(text, 200), want);
+        }
+        // As far as words go, a secret may begin as they do.
+        assert_eq!(of("wss://h/?token=calculator-of-s3cret").clean("the calculator"), "the calculator");
+    }
+
+    #[test]
+    fn what_lies_across_the_end_of_a_long_text_is_hidden_before_it_is_cut() {
+        let redactor = of("wss://h/?token=s3cret-0123456789");
+        let text = format!("{}s3cret-0123456789{}", "x".repeat(20), "y".repeat(20));
+        for len in 0..text.len() {
+            let shown = redactor.beginning(&text, len);
+            assert!(!shown.contains('s') && shown.len() <= text.len(), "{len}: {shown}");
+            assert_eq!(shown.starts_with("xxxx"), len >= 4);
+        }
+        assert_eq!(redactor.beginning(&text, 21), format!("{}…", "x".repeat(20)));
+        assert_eq!(redactor.beginning("é", 1), "");
+        // It was cut before we saw it.
+        assert_eq!(redactor.beginning("xx s3cret-", 99), "xx …");
+    }
+
+    #[test]
+    fn a_text_that_is_a_secret_or_holds_a_long_one_betrays_it() {
+        let redactor = of("wss://h/?client=mcp-pipe&token=s3cr3t&key=0123456789abcdef%2B");
+        for text in ["s3cr3t", " s3cr3t\n", "x 0123456789abcdef+ y", "x 0123456789abcdef%2b y"] {
+            assert!(redactor.is_betrayed_by(text), "{text}");
+        }
+        for text in ["/opt/mcp-pipe/bin", "x s3cr3t", "0123456789abcdef", ""] {
+            assert!(!redactor.is_betrayed_by(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn every_text_in_a_value_is_cleaned() {
+        let mut value = serde_json::json!({"a": ["s3cret", 1, {"b": "x s3cret"}], "c": null});
+        knows(&["s3cret"]).clean_value(&mut value);
+        assert_eq!(value, serde_json::json!({"a": ["…", 1, {"b": "x …"}], "c": null}));
+    }
+
+    #[test]
+    fn a_hostile_text_costs_no_more_than_its_length() {
+        let redactor = of(
+            r"wss://u:%5C%5C%5C%5C%5C%5C%5C%5C%5C%5C%5C%5C%5C%5C@h/?token=%25252525252525252525&key=&&&&&&&&&&&&&&&&",
+        );
+        let begun = Instant::now();
+        for part in ["\\", "%25", "&amp;", "%", "&"] {
+            let text = part.repeat(2_000);
+            redactor.clean(&text);
+            redactor.beginning(&text, 100);
+        }
+        assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
+    }
+
+    proptest! {
+        #[test]
+        fn no_encoding_of_a_secret_survives(secret in "[a-zA-Z0-9+/=%&\"\\\\é ;:.-]{6,40}", at in 0..6_usize) {
+            let secret = secret.trim();
+            prop_assume!(Needle::new(secret).is_some() && secret.chars().count() >= 6);
+            let redactor = knows(&[secret]);
+            let json = serde_json::to_string(secret).unwrap();
+            let encoded = utf8_percent_encode(secret, NON_ALPHANUMERIC).to_string();
+            let all = [
+                secret.to_owned(), json[1..json.len() - 1].to_owned(), encoded.clone(), encoded.to_lowercase(),
+                utf8_percent_encode(&encoded, NON_ALPHANUMERIC).to_string(), secret.escape_default().to_string(),
+            ];
+            // What is written in lower case is only the same if it had no capitals.
+            prop_assume!(at != 3 || secret.to_lowercase() == secret);
+            let text = format!("<{}>", all[at]);
+            prop_assert_eq!(redactor.clean(&text).replace('=', ""), "<…>", "{}", text);
+        }
+
+        #[test]
+        fn without_secrets_a_text_without_addresses_stays_as_it_is(text in any::<String>()) {
+            prop_assume!(!text.contains(":/") && !text.contains(":\\/"));
+            prop_assert_eq!(&*Redactor::default().clean(&text), text.as_str());
+        }
+    }
+}
