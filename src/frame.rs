@@ -2,7 +2,8 @@
 //!
 //! [`LineOut`] gathers what a server is to read, [`LineIn`] splits what it writes. Neither looks at
 //! the JSON. Complete lines are handed on straight from the chunk they arrived in; only a line that
-//! has not ended yet is copied, and memory stays bounded whatever the other side writes.
+//! has not ended yet is copied, and memory stays bounded whatever the other side writes. A line that is too long for a message
+//! and begins like none is handed on in parts: a message may stand behind a progress bar that has filled megabytes.
 
 use std::mem;
 
@@ -85,8 +86,15 @@ pub enum Line<'a> {
     Frame(&'a [u8]),
     /// A line that was not UTF-8; each bad sequence is now U+FFFD, so that an answer is not lost over one byte.
     Repaired(&'a [u8]),
-    /// A line over the limit, discarded.
+    /// A line over the limit that began like a message, discarded.
     TooLarge(Cut<'a>),
+    /// A part of a line, as it was written: perhaps no UTF-8, perhaps blank. `ends`: the line ends behind it.
+    Part {
+        /// Without the line end.
+        text: &'a [u8],
+        /// The last of its line.
+        ends: bool,
+    },
 }
 
 /// What is left of a message that was too large to keep: enough to find its id.
@@ -104,6 +112,7 @@ pub struct Cut<'a> {
 #[derive(Debug)]
 pub struct LineIn {
     max: usize,
+    begins_message: fn(&[u8]) -> bool,
     partial: Partial,
 }
 
@@ -114,6 +123,8 @@ enum Partial {
     Kept { line: Vec<u8>, scanned: usize },
     /// Over the limit: only its ends are kept.
     Discarded(Box<Ends>),
+    /// Handed on as it comes.
+    Passed,
 }
 
 /// The ends of a message that is being discarded. Takes any number of bytes, holds at most 12 KiB.
@@ -161,8 +172,9 @@ const NOTHING: Partial = Partial::Kept { line: Vec::new(), scanned: 0 };
 
 impl LineIn {
     /// A line of more than `max` bytes is too large (its end and a byte order mark count, its `\n` doesn't).
-    pub fn new(max: usize) -> Self {
-        LineIn { max, partial: NOTHING }
+    /// `begins_message` tells of such a line's beginning whether it can be a message's; if not, the line is handed on in parts.
+    pub fn new(max: usize, begins_message: fn(&[u8]) -> bool) -> Self {
+        LineIn { max, begins_message, partial: NOTHING }
     }
 
     /// Takes what was read and hands out every line that ended in it.
@@ -172,14 +184,33 @@ impl LineIn {
             let (line, after) = (&rest[..end], &rest[end + 1..]);
             rest = after;
             if self.is_between_lines() {
-                emit(line, self.max, on);
+                self.emit(line, on);
             } else {
-                self.append(line);
+                self.append(line, on);
                 self.end(on);
             }
         }
         if !rest.is_empty() {
-            self.append(rest);
+            self.append(rest, on);
+        }
+    }
+
+    /// The line that has begun and not ended, unless it has been handed on.
+    pub fn unfinished(&self) -> &[u8] {
+        match &self.partial {
+            Partial::Kept { line, .. } => line,
+            Partial::Discarded(_) | Partial::Passed => &[],
+        }
+    }
+
+    /// Hands on the line that has begun and not ended, and its rest as it comes.
+    pub fn pass(&mut self, on: &mut dyn FnMut(Line<'_>)) {
+        if let Partial::Kept { line, .. } = &mut self.partial
+            && !line.is_empty()
+        {
+            let line = mem::take(line);
+            self.partial = Partial::Passed;
+            on(Line::Part { text: &line, ends: false });
         }
     }
 
@@ -193,7 +224,7 @@ impl LineIn {
                 }
                 Some(line)
             }
-            Partial::Kept { .. } | Partial::Discarded(_) => None,
+            Partial::Kept { .. } | Partial::Discarded(_) | Partial::Passed => None,
         }
     }
 
@@ -205,31 +236,29 @@ impl LineIn {
                 let end = *scanned + at;
                 let line = mem::take(line);
                 self.partial = NOTHING;
-                emit(&line[..end], self.max, on);
+                self.emit(&line[..end], on);
                 self.feed(&line[end + 1..], on);
             }
-            None => {
-                *scanned = line.len();
-                self.limit();
+            None if line.len() > self.max => {
+                let line = mem::take(line);
+                self.exceed(&line, &[], on);
             }
+            None => *scanned = line.len(),
         }
     }
 
     /// The stream has ended: a last line without a line end counts as well.
     pub fn end(&mut self, on: &mut dyn FnMut(Line<'_>)) {
-        match &mut self.partial {
-            Partial::Kept { line, scanned } => {
-                emit(line, self.max, on);
-                *scanned = 0;
-                line.clear();
-                if line.capacity() > LARGE {
-                    *line = Vec::new();
+        match mem::replace(&mut self.partial, NOTHING) {
+            Partial::Kept { mut line, .. } => {
+                self.emit(&line, on);
+                if line.capacity() <= LARGE {
+                    line.clear();
+                    self.partial = Partial::Kept { line, scanned: 0 };
                 }
             }
-            Partial::Discarded(discarded) => {
-                on(Line::TooLarge(discarded.cut()));
-                self.partial = NOTHING;
-            }
+            Partial::Discarded(discarded) => on(Line::TooLarge(discarded.cut())),
+            Partial::Passed => on(Line::Part { text: &[], ends: true }),
         }
     }
 
@@ -237,50 +266,71 @@ impl LineIn {
         matches!(&self.partial, Partial::Kept { line, .. } if line.is_empty())
     }
 
-    fn append(&mut self, more: &[u8]) {
+    fn append(&mut self, more: &[u8], on: &mut dyn FnMut(Line<'_>)) {
         match &mut self.partial {
             // Checked before copying: a chunk of any size costs no more memory than the limit.
             Partial::Kept { line, .. } if line.len() + more.len() > self.max => {
-                let mut discarded = Box::new(Ends::of(line));
-                discarded.push(more);
-                self.partial = Partial::Discarded(discarded);
+                let line = mem::take(line);
+                self.exceed(&line, more, on);
             }
             Partial::Kept { line, scanned } => {
                 line.extend_from_slice(more);
                 *scanned = line.len();
             }
             Partial::Discarded(discarded) => discarded.push(more),
+            Partial::Passed if more.is_empty() => {}
+            Partial::Passed => on(Line::Part { text: more, ends: false }),
         }
     }
 
-    fn limit(&mut self) {
-        if let Partial::Kept { line, .. } = &self.partial
-            && line.len() > self.max
-        {
-            self.partial = Partial::Discarded(Box::new(Ends::of(line)));
+    /// The line under way, of which this has come, is over the limit.
+    fn exceed(&mut self, line: &[u8], more: &[u8], on: &mut dyn FnMut(Line<'_>)) {
+        let first: Vec<u8> = line.iter().chain(more).copied().take(ENDS).collect();
+        if (self.begins_message)(without_mark(&first)) {
+            let mut discarded = Box::new(Ends::of(line));
+            discarded.push(more);
+            self.partial = Partial::Discarded(discarded);
+            return;
+        }
+        self.partial = Partial::Passed;
+        for text in [line, more].into_iter().filter(|text| !text.is_empty()) {
+            on(Line::Part { text, ends: false });
+        }
+    }
+
+    /// Hands out a whole line: cleaned, or as too large; nothing if it is blank.
+    fn emit(&self, raw: &[u8], on: &mut dyn FnMut(Line<'_>)) {
+        let line = without_mark(raw.strip_suffix(b"\r").unwrap_or(raw));
+        if raw.len() > self.max {
+            return self.emit_too_large(raw, on);
+        }
+        if line.trim_ascii().is_empty() {
+            return;
+        }
+        if simdutf8::basic::from_utf8(line).is_ok() {
+            return on(Line::Frame(line));
+        }
+        let repaired = String::from_utf8_lossy(line);
+        if repaired.len() > self.max {
+            self.emit_too_large(raw, on);
+        } else {
+            on(Line::Repaired(repaired.as_bytes()));
+        }
+    }
+
+    #[cold]
+    fn emit_too_large(&self, raw: &[u8], on: &mut dyn FnMut(Line<'_>)) {
+        if (self.begins_message)(without_mark(&raw[..raw.len().min(ENDS)])) {
+            on(Line::TooLarge(Ends::of(raw).cut()));
+        } else {
+            on(Line::Part { text: raw, ends: true });
         }
     }
 }
 
-/// Hands out a whole line: cleaned, or as too large; nothing if it is blank.
-fn emit(raw: &[u8], max: usize, on: &mut dyn FnMut(Line<'_>)) {
-    if raw.len() > max {
-        return on(Line::TooLarge(Ends::of(raw).cut()));
-    }
-    let line = raw.strip_suffix(b"\r").unwrap_or(raw);
-    let line = line.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(line);
-    if line.trim_ascii().is_empty() {
-        return;
-    }
-    if simdutf8::basic::from_utf8(line).is_ok() {
-        return on(Line::Frame(line));
-    }
-    let repaired = String::from_utf8_lossy(line);
-    if repaired.len() > max {
-        on(Line::TooLarge(Ends::of(raw).cut()));
-    } else {
-        on(Line::Repaired(repaired.as_bytes()));
-    }
+/// Without the byte order mark that some put before a text.
+fn without_mark(text: &[u8]) -> &[u8] {
+    text.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(text)
 }
 
 #[cfg(test)]
@@ -293,20 +343,33 @@ mod tests {
         Frame(Vec<u8>),
         Repaired(Vec<u8>),
         TooLarge(u64, Vec<u8>, Vec<u8>),
+        /// A line that came in parts, and whether it has ended.
+        Passed(Vec<u8>, bool),
     }
 
-    fn own(line: Line<'_>) -> Got {
-        match line {
+    fn push(got: &mut Vec<Got>, line: Line<'_>) {
+        if let (Line::Part { text, ends }, Some(Got::Passed(so_far, ended @ false))) = (&line, got.last_mut()) {
+            so_far.extend_from_slice(text);
+            *ended = *ends;
+            return;
+        }
+        got.push(match line {
+            Line::Part { text, ends } => Got::Passed(text.to_vec(), ends),
             Line::Frame(text) => Got::Frame(text.to_vec()),
             Line::Repaired(text) => Got::Repaired(text.to_vec()),
             Line::TooLarge(Cut { size, head, tail }) => Got::TooLarge(size, head.to_vec(), tail.to_vec()),
-        }
+        });
+    }
+
+    /// What these tests take for the beginning of a message.
+    fn begins_message(text: &[u8]) -> bool {
+        !text.starts_with(b"~")
     }
 
     /// Feeds chunks the way a server's stdout is read: straight into the buffer where one is offered.
     fn split(max: usize, chunks: &[&[u8]], direct: bool) -> Vec<Got> {
-        let (mut lines, mut got) = (LineIn::new(max), Vec::new());
-        let on = &mut |line: Line<'_>| got.push(own(line));
+        let (mut lines, mut got) = (LineIn::new(max, begins_message), Vec::new());
+        let on = &mut |line: Line<'_>| push(&mut got, line);
         for chunk in chunks {
             match lines.spare() {
                 Some(buf) if direct => {
@@ -352,8 +415,38 @@ mod tests {
     }
 
     #[test]
+    fn a_line_over_the_limit_that_begins_like_no_message_is_handed_on() {
+        let mut line = b"\xEF\xBB\xBF~".to_vec();
+        line.extend(vec![b'.'; 100_000]);
+        let mut input = line.clone();
+        input.extend_from_slice(b"\nnext\n");
+        for step in [1, 7, 4096, 8192, 70_000, 1 << 20] {
+            let chunks: Vec<_> = input.chunks(step).collect();
+            let expected = [Got::Passed(line.clone(), true), Got::Frame(b"next".into())];
+            assert_eq!(split(50_000, &chunks, true), expected, "chunks of {step}");
+        }
+        assert_eq!(split(50_000, &[&line], true), [Got::Passed(line, true)], "also without a line end");
+    }
+
+    #[test]
+    fn a_line_that_has_not_ended_is_handed_on_with_its_rest() {
+        let (mut lines, mut got) = (LineIn::new(1024, begins_message), Vec::new());
+        let on = &mut |line: Line<'_>| push(&mut got, line);
+        lines.pass(on);
+        lines.feed(b"a\nb", on);
+        assert_eq!(lines.unfinished(), b"b");
+        lines.pass(on);
+        assert_eq!(lines.unfinished(), b"");
+        lines.feed(b"c", on);
+        lines.pass(on);
+        lines.feed(b"\r\n\nd\n", on);
+        let passed = Got::Passed(b"bc\r".into(), true);
+        assert_eq!(got, [Got::Frame(b"a".into()), passed, Got::Frame(b"d".into())]);
+    }
+
+    #[test]
     fn a_gigabyte_without_a_line_end_costs_no_more_than_the_limit() {
-        let (mut lines, chunk) = (LineIn::new(1 << 20), vec![b'x'; 64 * 1024]);
+        let (mut lines, chunk) = (LineIn::new(1 << 20, begins_message), vec![b'x'; 64 * 1024]);
         let mut most = 0;
         for _ in 0..16 * 1024 {
             if let Some(buf) = lines.spare() {
@@ -365,6 +458,7 @@ mod tests {
             most = most.max(match &lines.partial {
                 Partial::Kept { line, .. } => line.capacity(),
                 Partial::Discarded(discarded) => discarded.head.capacity() + discarded.tail.capacity(),
+                Partial::Passed => 0,
             });
         }
         assert!(most <= (1 << 20) + 2 * READ, "{most} bytes were held");
@@ -396,6 +490,7 @@ mod tests {
                     4 => Just(b"\n".to_vec()),
                     2 => Just(b"\r\n".to_vec()),
                     1 => Just(b"\xEF\xBB\xBF".to_vec()),
+                    1 => Just(b"~".to_vec()),
                     2 => "[ -~]{0,60}".prop_map(String::into_bytes),
                     1 => (0usize..30_000).prop_map(|n| vec![b'l'; n]),
                 ], 0..30),

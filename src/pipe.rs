@@ -48,7 +48,7 @@ use crate::process::guard::Guard;
 use crate::process::stop::Stop;
 use crate::router::{Gone, Router, ServerIndex, TurnCommand};
 use crate::secrecy::Redactor;
-use crate::server::{Server, ServerEvent};
+use crate::server::{Found, Server, ServerEvent};
 use crate::sharing::{Close, Witness};
 use crate::wakers::{Bits, Wakers};
 use crate::words::span;
@@ -296,7 +296,7 @@ impl Pipe {
             let _pending = server.poll_write(cx, &mut sides.each[index].stdin);
         }
         let room = server_has_room(endpoint, sides, index, *full);
-        let polled = server.poll(cx, room, &mut |event| {
+        let polled = server.poll(cx, now, room, &mut |event| {
             // Of a server that is being stopped nobody wants to hear any more.
             if !closing {
                 on_server(&mut **router, Buffers { endpoint, sides }, index, event, now);
@@ -526,9 +526,8 @@ fn on_server(router: &mut dyn Router, mut out: Buffers<'_>, index: ServerIndex, 
             side.status.server(ServerState::Starting);
             router.on_server_up(index, now, &mut out);
         }
-        ServerEvent::Frame(frame) => {
-            out.sides.trace("MESSAGE_RECEIVED", Some(index), &[frame]);
-            router.on_server(index, frame, now, &mut out);
+        ServerEvent::Said(found) => {
+            hear(router, index, found, now, &mut out);
             let side = &mut out.sides.each[index];
             if !side.serving && router.is_serving(index) {
                 side.serving = true;
@@ -536,13 +535,25 @@ fn on_server(router: &mut dyn Router, mut out: Buffers<'_>, index: ServerIndex, 
                 side.status.server(ServerState::Serving);
             }
         }
-        ServerEvent::TooLarge(cut) => router.on_server_too_large(index, cut, now, &mut out),
         ServerEvent::Down { why, retry_in } => {
             let side = &mut out.sides.each[index];
             side.renew(now);
             side.status.server(ServerState::Down(why.into()));
             router.on_server_down(index, Gone { why, retry_in }, now, &mut out);
         }
+    }
+}
+
+fn hear(router: &mut dyn Router, index: ServerIndex, found: Found<'_>, now: Instant, out: &mut Buffers<'_>) {
+    match found {
+        Found::Message { frame, envelope } => {
+            out.sides.trace("MESSAGE_RECEIVED", Some(index), &[frame]);
+            router.on_server(index, frame, envelope, now, out);
+        }
+        Found::Noise(line) => router.on_server_noise(index, line, now, out),
+        Found::Lost(lost, text) => router.on_server_lost(index, lost, text, now, out),
+        Found::TooLarge(cut) => router.on_server_too_large(index, cut, now, out),
+        Found::Habit(_) => {} // the server's own log has told it
     }
 }
 

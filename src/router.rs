@@ -10,6 +10,7 @@ use tokio::time::Instant;
 pub use self::note::{Note, What};
 use crate::catalogue::Memory;
 use crate::frame::Cut;
+use crate::mcp::envelope::{Envelope, Lost};
 
 mod desk;
 mod edits;
@@ -127,9 +128,13 @@ pub trait Router {
     fn on_server_down(&mut self, server: ServerIndex, gone: Gone<'_>, now: Instant, out: &mut dyn Out);
     /// A server doesn't read what it is sent (or does again): it is to get no more.
     fn on_server_busy(&mut self, server: ServerIndex, busy: bool, now: Instant, out: &mut dyn Out);
-    /// A line of a server.
-    fn on_server(&mut self, server: ServerIndex, frame: &[u8], now: Instant, out: &mut dyn Out);
-    /// A line of a server above the size limit.
+    /// A message of a server: one line, and no [`Kind::Other`](crate::mcp::envelope::Kind).
+    fn on_server(&mut self, server: ServerIndex, frame: &[u8], e: &Envelope, now: Instant, out: &mut dyn Out);
+    /// A server wrote a text that is no message.
+    fn on_server_noise(&mut self, server: ServerIndex, text: &[u8], now: Instant, out: &mut dyn Out);
+    /// A message of a server can't be read, or may have been lost. `text` is what is there of it, if that is not known as noise.
+    fn on_server_lost(&mut self, server: ServerIndex, lost: Lost<'_>, text: &[u8], now: Instant, out: &mut dyn Out);
+    /// A message of a server above the size limit.
     fn on_server_too_large(&mut self, server: ServerIndex, cut: Cut<'_>, now: Instant, out: &mut dyn Out);
     /// The time of [`Router::next_tick`] has come.
     fn on_tick(&mut self, now: Instant, out: &mut dyn Out);
@@ -155,4 +160,37 @@ pub trait Router {
     fn account(&self, now: Instant) -> Account;
     /// Calls that were answered so far; grows with each proof that endpoint and server are healthy.
     fn served(&self) -> u64;
+}
+
+/// Lets a server say a line, as a pipe hears it: with what is given up or in doubt told at once.
+#[cfg(test)]
+pub(crate) fn say(router: &mut dyn Router, server: ServerIndex, line: &[u8], now: Instant, out: &mut dyn Out) {
+    use crate::server::{Found, Stdout};
+
+    let mut stdout = Stdout::new(1 << 24, now);
+    let mut on = |found: Found<'_>| match found {
+        Found::Message { frame, envelope } => router.on_server(server, frame, envelope, now, out),
+        Found::Noise(text) => router.on_server_noise(server, text, now, out),
+        Found::Lost(lost, text) => router.on_server_lost(server, lost, text, now, out),
+        Found::TooLarge(cut) => router.on_server_too_large(server, cut, now, out),
+        Found::Habit(_) => {}
+    };
+    stdout.feed(line, now, &mut on);
+    stdout.feed(b"\n", now, &mut on);
+    stdout.on_deadline(now + Duration::from_secs(3600), &mut on);
+}
+
+/// A message as a server may write it: well, amid other text, over several lines, twice on a line, behind headers, or cut short.
+#[cfg(test)]
+pub(crate) fn in_guise(mut message: serde_json::Value, guise: u8) -> String {
+    message["jsonrpc"] = "2.0".into();
+    let plain = message.to_string();
+    match guise {
+        0 => format!("10%\r\x1b[1m{plain}\x1b[0m done"),
+        1 => format!("{message:#}"),
+        2 => format!("{plain}{plain}"),
+        3 => format!("Content-Length: {}\r\n\r\n{plain}", plain.len()),
+        4 => format!("{}\nlog", &plain[..plain.len() - 2]),
+        _ => plain,
+    }
 }

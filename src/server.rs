@@ -14,6 +14,7 @@ mod exit;
 mod spawn;
 mod stderr;
 mod stdio;
+mod stdout;
 mod stop;
 #[cfg(all(test, target_os = "linux"))]
 mod tests;
@@ -29,10 +30,11 @@ use tokio::time::{Instant, Sleep, sleep};
 use self::echo::{Echo, fingerprint};
 use self::stderr::Noted;
 use self::stdio::Process;
+pub use self::stdout::{Found, Habit, Stdout};
 use crate::backoff::Backoff;
 use crate::backoff::Pace;
 use crate::config::ServerSpec;
-use crate::frame::{Cut, Line, LineOut};
+use crate::frame::LineOut;
 use crate::process::guard::Guard;
 use crate::secrecy::Redactor;
 use crate::words::{counted, span};
@@ -47,14 +49,12 @@ const FIRST_CEILING: Duration = Duration::from_millis(500);
 const LONGEST: Duration = Duration::from_secs(60);
 
 /// What a server reports.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum ServerEvent<'a> {
     /// Its process was started. It knows nothing of any earlier life.
     Up,
-    /// It wrote a line: valid UTF-8 and not blank, but perhaps no JSON.
-    Frame(&'a [u8]),
-    /// It wrote a line over the size limit, which was discarded.
-    TooLarge(Cut<'a>),
+    /// It wrote something.
+    Said(Found<'a>),
     /// Its process is gone, with everything that was not yet answered, or could not be started.
     Down {
         /// What happened, in one line for people.
@@ -88,8 +88,8 @@ enum State {
 /// What has been logged, so that it isn't said over and over.
 #[derive(Default)]
 struct Notes {
-    /// The last line was not UTF-8.
-    repaired: bool,
+    /// How it writes its messages.
+    habits: Vec<Habit>,
     /// Hash of the stderr shown at the last death.
     tail: u64,
     /// Hash of why it could not be started.
@@ -115,7 +115,13 @@ impl Server {
     /// `read: false` leaves stdout alone (and lets the server feel it); to be polled again once reading goes on. While
     /// it is being stopped stdout is read regardless, and the caller drops what it has no room for.
     /// Ready only when a stop has completed.
-    pub fn poll(&mut self, cx: &mut Context<'_>, read: bool, on: &mut dyn FnMut(ServerEvent<'_>)) -> Poll<()> {
+    pub fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        now: Instant,
+        read: bool,
+        on: &mut dyn FnMut(ServerEvent<'_>),
+    ) -> Poll<()> {
         loop {
             let name = &self.spec.name;
             match &mut self.state {
@@ -127,16 +133,16 @@ impl Server {
                 }
                 State::Running(process) => {
                     let (notes, echo) = (&mut self.notes, &mut self.echo);
-                    let each = &mut |line: Line<'_>| on(notes.event(name, line));
-                    ready!(process.poll(cx, read, each, &mut |noted| log_stderr(name, noted, echo)));
+                    let each = &mut |found: Found<'_>| notes.pass(name, found, on);
+                    ready!(process.poll(cx, now, read, each, &mut |noted| log_stderr(name, noted, echo)));
                     let (pid, (why, tail)) = (process.pid(), process.obituary());
                     self.exited(pid, &why, &tail, on);
                 }
                 State::Stopping(process) => {
                     let (notes, echo) = (&mut self.notes, &mut self.echo);
-                    let each = &mut |line: Line<'_>| on(notes.event(name, line));
+                    let each = &mut |found: Found<'_>| notes.pass(name, found, on);
                     // Its pipes are drained to the last: what is stuck in a write can't end by itself.
-                    ready!(process.poll(cx, true, each, &mut |noted| log_stderr(name, noted, echo)));
+                    ready!(process.poll(cx, now, true, each, &mut |noted| log_stderr(name, noted, echo)));
                     let (pid, (why, _)) = (process.pid(), process.obituary());
                     tracing::info!(event = "SERVER_EXITED", server = %name, pid, why, "stopped: {why}");
                     self.state = State::Stopped;
@@ -197,7 +203,8 @@ impl Server {
         let (name, program) = (&self.spec.name, &self.spec.command.program);
         match spawn::spawn(&self.spec.command) {
             Ok(child) => {
-                let process = Process::new(child, self.spec.max_frame, self.guard.clone(), self.redactor.clone());
+                let (guard, redactor) = (self.guard.clone(), self.redactor.clone());
+                let process = Process::new(child, self.spec.max_frame, guard, redactor, Instant::now());
                 let pid = process.pid();
                 tracing::info!(event = "SERVER_STARTED", server = %name, pid, program, "started {program}, process {pid}");
                 self.state = State::Running(process);
@@ -235,20 +242,18 @@ impl Server {
 }
 
 impl Notes {
-    fn event<'a>(&mut self, name: &str, line: Line<'a>) -> ServerEvent<'a> {
-        match line {
-            Line::Frame(text) => {
-                self.repaired = false;
-                ServerEvent::Frame(text)
+    /// Passes on what it said, but how it said that: that is logged once.
+    fn pass(&mut self, name: &str, found: Found<'_>, on: &mut dyn FnMut(ServerEvent<'_>)) {
+        let Found::Habit(habit) = found else { return on(ServerEvent::Said(found)) };
+        if self.habits.contains(&habit) {
+            return;
+        }
+        self.habits.push(habit);
+        match habit {
+            Habit::NotUtf8 => tracing::warn!(event = "SERVER_NOT_UTF8", server = %name, "{habit}"),
+            Habit::Framed | Habit::Spread | Habit::Crowded | Habit::Unended => {
+                tracing::warn!(event = "ERROR_STDOUT_NOISE", server = %name, "{habit}");
             }
-            Line::Repaired(text) => {
-                if !self.repaired {
-                    tracing::warn!(event = "SERVER_NOT_UTF8", server = %name, "wrote a line that is not UTF-8; bad bytes were replaced");
-                }
-                self.repaired = true;
-                ServerEvent::Frame(text)
-            }
-            Line::TooLarge(cut) => ServerEvent::TooLarge(cut),
         }
     }
 

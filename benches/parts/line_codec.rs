@@ -25,7 +25,7 @@ fn split(c: &mut Criterion<CpuTime>) {
             let stream = (reply("7", len, text) + "\n").repeat(count).into_bytes();
             group.throughput(Throughput::Bytes(stream.len() as u64));
             group.bench_function(BenchmarkId::new(kind, size), |b| {
-                let mut lines = LineIn::new(MAX_FRAME);
+                let mut lines = LineIn::new(MAX_FRAME, |_| true);
                 b.iter(|| {
                     let mut seen = 0;
                     for chunk in stream.chunks(CHUNK) {

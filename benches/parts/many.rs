@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use mcp_pipe::catalogue::{Lists, Memory};
 use mcp_pipe::config::{CommandSpec, Handshake, LinkSpec, ServerSpec, Sharing};
+use mcp_pipe::mcp::envelope;
 use mcp_pipe::mcp::lists::ListKind;
 use mcp_pipe::router::merge::Merge;
 use mcp_pipe::router::{Note, Out, Router, ServerIndex};
@@ -120,7 +121,8 @@ impl Asked {
             };
             if let Some(id) = request.get("id") {
                 let frame = format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{result}}}"#);
-                router.on_server(server, frame.as_bytes(), now, self);
+                let envelope = envelope::scan_one(frame.as_bytes()).unwrap();
+                router.on_server(server, frame.as_bytes(), &envelope, now, self);
             }
         }
     }

@@ -5,6 +5,7 @@ use criterion::{BatchSize, BenchmarkId, Criterion, Throughput};
 use mcp_pipe::catalogue::Memory;
 use mcp_pipe::config::Handshake;
 use mcp_pipe::frame::LineOut;
+use mcp_pipe::mcp::envelope;
 use mcp_pipe::net::websocket::Outgoing;
 use mcp_pipe::router::passthrough::Passthrough;
 use mcp_pipe::router::{Note, Out, Router, ServerIndex};
@@ -95,7 +96,9 @@ impl Calls {
             self.line.extend_from_slice((first + n as u64).to_string().as_bytes());
             self.line.extend_from_slice(&self.answer[ID_AT + 1..]);
             let (server, _) = self.tools[tool(self.made + n)];
-            router.on_server(server, &self.line, now, out);
+            // What a server's side does with a line that is a message.
+            let envelope = envelope::scan_one(&self.line).unwrap();
+            router.on_server(server, &self.line, &envelope, now, out);
         }
         look(router, now);
         self.made += depth;

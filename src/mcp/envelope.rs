@@ -47,6 +47,9 @@ pub enum NotMessage {
     /// An object that is none of JSON-RPC's.
     #[error("neither method nor result")]
     Other,
+    /// JSON that begins and doesn't end.
+    #[error("it is not finished")]
+    Unfinished,
 }
 
 impl NotMessage {
@@ -54,7 +57,11 @@ impl NotMessage {
     pub fn is_misreading(self) -> bool {
         match self {
             NotMessage::Repeated(_) | NotMessage::Misspelt(_) | NotMessage::Method => true,
-            NotMessage::Json(_) | NotMessage::NoObject | NotMessage::Member(_) | NotMessage::Other => false,
+            NotMessage::Json(_)
+            | NotMessage::NoObject
+            | NotMessage::Member(_)
+            | NotMessage::Other
+            | NotMessage::Unfinished => false,
         }
     }
 }
@@ -86,6 +93,8 @@ pub struct Envelope {
     pub result: Option<Range<usize>>,
     /// There is an `error` that is not `null`.
     pub error: bool,
+    /// There is a `jsonrpc`: it means to be a message.
+    pub jsonrpc: bool,
 }
 
 /// What a frame is to JSON-RPC 2.0 (section 4 and 5 of its specification).
@@ -203,6 +212,35 @@ fn id_at_end(tail: &[u8]) -> Option<&[u8]> {
     (scalar && s.value().is_ok() && s.i == value.len()).then_some(value)
 }
 
+/// A message that was lost on its way to us, as far as it can be told which one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lost<'a> {
+    /// Its id: the whole token.
+    pub id: &'a [u8],
+    /// It has a method, so it is no answer.
+    pub method: bool,
+    /// What is wrong with what is there of it.
+    pub why: NotMessage,
+}
+
+/// What can be read of a message that breaks off, or is broken: the members before that.
+pub fn scan_broken(frame: &[u8]) -> Envelope {
+    let mut e = Envelope::default();
+    // The error is expected.
+    let _broken = Scan::of(frame).message(&mut e);
+    e
+}
+
+/// Whether a text that breaks off can be the beginning of a message.
+pub fn begins_message(text: &[u8]) -> bool {
+    /// What is wrong about a token that is cut off is told of its beginning: `false` and `\u0000` are the longest.
+    const LONGEST: usize = 6;
+    let text = text.trim_ascii_start();
+    let mut s = Scan::of(text);
+    let is_broken = text.starts_with(b"{") && s.message(&mut Envelope::default()).is_err();
+    is_broken && matches!(s.why, NotMessage::Json(at) if at + LONGEST > text.len())
+}
+
 /// Replaces the line breaks between tokens by spaces, so that the frame fits on one line.
 ///
 /// # Errors
@@ -314,6 +352,7 @@ impl Scan<'_> {
                 b"jsonrpc" => {
                     s.once(&mut seen, Seen::JSONRPC, "jsonrpc")?;
                     s.value()?;
+                    e.jsonrpc = true;
                 }
                 _ => s.other(key, spelling::MESSAGE)?,
             }

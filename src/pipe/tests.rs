@@ -16,6 +16,7 @@ use super::sides::CROWDED;
 use super::*;
 use crate::control::status::Status;
 use crate::frame::Cut;
+use crate::mcp::envelope::{Envelope, Lost};
 use crate::net::wake::WakeWatch;
 use crate::router::{Account, Note, Out, Reconnect, What};
 
@@ -74,7 +75,10 @@ impl Router for Switch {
         };
     }
 
-    fn on_server(&mut self, server: ServerIndex, frame: &[u8], _: Instant, out: &mut dyn Out) {
+    fn on_server_noise(&mut self, _: ServerIndex, _: &[u8], _: Instant, _: &mut dyn Out) {}
+    fn on_server_lost(&mut self, _: ServerIndex, _: Lost<'_>, _: &[u8], _: Instant, _: &mut dyn Out) {}
+
+    fn on_server(&mut self, server: ServerIndex, frame: &[u8], _: &Envelope, _: Instant, out: &mut dyn Out) {
         out.to_endpoint(&[frame]);
         out.note(Note::of(server, What::Served { method: b"echo", took: Duration::ZERO }));
         out.note(Note::of(server, What::Heard { lasted: Duration::ZERO }));
@@ -180,7 +184,8 @@ impl Rig {
         accept_async(tcp).await.unwrap()
     }
 
-    async fn send(&mut self, message: Value) {
+    async fn send(&mut self, mut message: Value) {
+        message["method"] = "echo".into();
         timeout(HANG, self.socket.send(Message::text(message.to_string()))).await.unwrap().unwrap();
     }
 
@@ -258,7 +263,7 @@ async fn a_server_that_is_silent_for_too_long_is_not_healthy_until_it_says_somet
 
 #[tokio::test]
 async fn a_router_that_wants_a_new_connection_gets_one_and_its_servers_run_on() {
-    let count = r#"n=0; while read -r l; do n=$((n+1)); echo "{\"count\":$n}"; done"#;
+    let count = r#"n=0; while read -r l; do n=$((n+1)); echo "{\"method\":\"echo\",\"count\":$n}"; done"#;
     let mut rig = Rig::with(&[("sh", &["-c", count]), ("cat", &[])]).await;
     for round in 1..=3 {
         rig.send(json!({"to": 0})).await;
@@ -278,7 +283,7 @@ async fn a_router_that_wants_a_new_connection_gets_one_and_its_servers_run_on() 
 
 #[tokio::test]
 async fn servers_that_write_without_end_leave_room_for_one_that_answers() {
-    let line = json!({"flood": "x".repeat(50_000)}).to_string();
+    let line = json!({"method": "flood", "text": "x".repeat(50_000)}).to_string();
     let flood: (&str, &[&str]) = ("yes", &[&line]);
     let mut servers = vec![flood; 8];
     servers.push(("cat", &[]));
@@ -338,7 +343,7 @@ async fn whatever_many_servers_and_the_endpoint_do_nothing_is_forgotten() {
                 let size = if to % 4 > 0 && random.random_bool(0.05) { 500_000 } else { 300 };
                 let (number, text) = (round * 100 + n, "x".repeat(random.random_range(0..size)));
                 let word = ["", "noise", "die"][if to % 4 > 0 { 0 } else { random.random_range(0..30) / 14 }];
-                send.send(json!({"to": to, "n": number, "word": word, "text": text})).unwrap();
+                send.send(json!({"method": "echo", "to": to, "n": number, "word": word, "text": text})).unwrap();
                 owed[to].push_back(number);
             }
             match random.random_range(0..4) {

@@ -16,9 +16,9 @@ use super::search::Search;
 use super::silence::{Silence, Step};
 use super::task::Lasting;
 use super::{Gone, Note, Out, ServerIndex, What};
-use crate::frame::{Cut, Ends};
+use crate::frame::Cut;
 use crate::mcp::cloud::HOLD;
-use crate::mcp::envelope::{self, Envelope, NotMessage};
+use crate::mcp::envelope::{self, Envelope, Lost};
 use crate::mcp::lists::ListKind;
 use crate::mcp::reply::{self, INVALID_REQUEST, UNAVAILABLE};
 
@@ -490,78 +490,43 @@ impl Lane {
 
     /// A line of the server above the size limit. What it answers is given back if the router has to deal with it.
     pub(super) fn too_large(&mut self, cut: Cut<'_>, desk: &mut Desk, out: &mut dyn Out) -> Option<(Flight, String)> {
-        let lost = self.answer_lost(cut, self.oversize(cut.size), desk, out);
+        let seen = envelope::scan_cut(cut);
+        let id = seen.id.filter(|id| *id != b"null");
+        let lost = id.and_then(|id| self.answer_lost(id, seen.method, self.oversize(cut.size), desk, out));
         out.note(Note::of(self.index, What::TooLarge { size: cut.size, answered: lost.is_some() }));
         lost.flatten()
     }
 
-    /// A line of the server that is no message. If it was meant to be one, the same goes for it.
-    pub(super) fn unreadable(
+    /// A message of the server that can't be read; the same goes for it. `text` is what is there of it.
+    pub(super) fn lose(
         &mut self,
-        frame: &[u8],
-        why: NotMessage,
+        lost: Lost<'_>,
+        text: &[u8],
         desk: &mut Desk,
         out: &mut dyn Out,
     ) -> Option<(Flight, String)> {
-        if why.is_misreading() {
-            return self.misread(frame, why, desk, out);
+        let Lost { id, method, why } = lost;
+        let did = if why.is_misreading() { "sent" } else { "answered with" };
+        let message = format!("server \"{}\" {did} something that is not JSON-RPC ({why})", self.name);
+        let lost = self.answer_lost(id, method, message, desk, out);
+        if lost.is_some() {
+            out.note(Note::of(self.index, What::Unreadable { why: why.to_string() }));
+        } else if !text.is_empty() {
+            out.note(Note::of(self.index, What::Noise { line: text }));
         }
-        // A line of a log may be JSON and name a request too, or hold a message.
-        let is_meant =
-            frame.trim_ascii_start().starts_with(b"{") && memchr::memmem::find(frame, b"\"jsonrpc\"").is_some();
-        let message = || format!("server \"{}\" answered with something that is not JSON-RPC ({why})", self.name);
-        let ends = Ends::of(frame);
-        // The end of a line that breaks off is not that of the message.
-        let tail = if why == NotMessage::Json(frame.len()) { &[] } else { ends.cut().tail };
-        let cut = Cut { tail, ..ends.cut() };
-        let lost = is_meant.then(message).and_then(|message| self.answer_lost(cut, message, desk, out));
-        out.note(match lost {
-            Some(_) => Note::of(self.index, What::Unreadable { why: why.to_string() }),
-            None => Note::of(self.index, What::Noise { line: frame }),
-        });
-        lost.flatten()
-    }
-
-    /// A message of the server that readers differ on. Every request that one of them may take it for gets an error.
-    fn misread(
-        &mut self,
-        frame: &[u8],
-        why: NotMessage,
-        desk: &mut Desk,
-        out: &mut dyn Out,
-    ) -> Option<(Flight, String)> {
-        let seen = envelope::scan_misread(frame);
-        let message = format!("server \"{}\" sent something that is not JSON-RPC ({why})", self.name);
-        let mut lost = None;
-        // A line of a log may have such names, too.
-        if seen.jsonrpc && !seen.method {
-            for id in seen.ids {
-                lost = self.fail_flight(id, message.clone(), desk, out).or(lost);
-            }
-        } else if seen.jsonrpc
-            && let [id] = *seen.ids
-        {
-            out.to_server(self.index, &[&reply::error(id, INVALID_REQUEST, message)]);
-            lost = Some(None);
-        }
-        out.note(match lost {
-            Some(_) => Note::of(self.index, What::Unreadable { why: why.to_string() }),
-            None => Note::of(self.index, What::Noise { line: frame }),
-        });
         lost.flatten()
     }
 
     /// A message of the server is lost, and what it belongs to gets an error, or is given back. `None`: to nothing.
     fn answer_lost(
         &mut self,
-        cut: Cut<'_>,
+        id: &[u8],
+        is_request: bool,
         message: String,
         desk: &mut Desk,
         out: &mut dyn Out,
     ) -> Option<Option<(Flight, String)>> {
-        let seen = envelope::scan_cut(cut);
-        let id = seen.id.filter(|id| *id != b"null")?;
-        if !seen.method {
+        if !is_request {
             return self.fail_flight(id, message, desk, out);
         }
         out.to_server(self.index, &[&reply::error(id, INVALID_REQUEST, message)]);

@@ -48,7 +48,7 @@ use crate::catalogue::Memory;
 use crate::config::{Naming, ServerSpec};
 use crate::frame::Cut;
 use crate::mcp::cloud::{self, HOLD};
-use crate::mcp::envelope::{self, Envelope, Kind, NotMessage, Scanned};
+use crate::mcp::envelope::{self, Envelope, Kind, Lost};
 use crate::mcp::handshake::{Hello, Welcome};
 use crate::mcp::lists::ListKind;
 use crate::mcp::reply::{self, UNAVAILABLE};
@@ -350,36 +350,33 @@ impl Router for Merge {
         }
     }
 
-    fn on_server(&mut self, server: ServerIndex, frame: &[u8], now: Instant, out: &mut dyn Out) {
-        self.members[server].lane.end_silence(now, out);
-        let e = match envelope::scan(frame) {
-            Ok(Scanned::One(e)) => match envelope::plain_method(frame, &e) {
-                Ok(None) => e,
-                Ok(Some(plain)) => return self.on_server(server, &plain, now, out),
-                Err(why) => return self.unreadable(server, frame, why, now, out),
-            },
-            Ok(Scanned::Batch(members)) => {
-                for m in members {
-                    self.on_server(server, &frame[m], now, out);
-                }
-                return;
-            }
-            Err(why) => return self.unreadable(server, frame, why, now, out),
-        };
+    fn on_server(&mut self, server: ServerIndex, frame: &[u8], e: &Envelope, now: Instant, out: &mut dyn Out) {
+        let lane = &mut self.members[server].lane;
+        lane.end_silence(now, out);
+        lane.mark_loaded();
         let kind = e.kind(frame);
-        if kind != Kind::Other {
-            self.members[server].lane.mark_loaded();
-        }
         // What belongs to a task names it by the id that the endpoint knows.
-        let text = if kind == Kind::Response { None } else { self.publish_related(server, frame, &e) };
+        let text = if kind == Kind::Response { None } else { self.publish_related(server, frame, e) };
         let published = text.as_deref().and_then(|text| Some((text, envelope::scan_one(text)?)));
-        let (frame, e) = published.unwrap_or((frame, e));
+        let (frame, e) = published.as_ref().map_or((frame, e), |(text, e)| (*text, e));
         match kind {
-            Kind::Response => self.server_answers(server, frame, &e, now, out),
-            Kind::Request => self.desk.ask(server, frame, &e, now, out),
-            Kind::Notification => self.server_notifies(server, frame, &e, now, out),
-            Kind::Other => self.unreadable(server, frame, NotMessage::Other, now, out),
+            Kind::Response => self.server_answers(server, frame, e, now, out),
+            Kind::Request => self.desk.ask(server, frame, e, now, out),
+            Kind::Notification => self.server_notifies(server, frame, e, now, out),
+            Kind::Other => {}
         }
+    }
+
+    fn on_server_noise(&mut self, server: ServerIndex, text: &[u8], now: Instant, out: &mut dyn Out) {
+        self.members[server].lane.end_silence(now, out);
+        out.note(Note::of(server, What::Noise { line: text }));
+    }
+
+    fn on_server_lost(&mut self, server: ServerIndex, lost: Lost<'_>, text: &[u8], now: Instant, out: &mut dyn Out) {
+        let lane = &mut self.members[server].lane;
+        lane.end_silence(now, out);
+        let lost = lane.lose(lost, text, &mut self.desk, out);
+        self.on_lost(server, lost, now, out);
     }
 
     fn on_server_too_large(&mut self, server: ServerIndex, cut: Cut<'_>, now: Instant, out: &mut dyn Out) {

@@ -27,7 +27,7 @@ use super::{Account, Gone, Note, Out, Reconnect, Router, SHUTTING_DOWN, ServerIn
 use crate::config::Handshake;
 use crate::frame::Cut;
 use crate::mcp::cloud::HOLD;
-use crate::mcp::envelope::{self, Envelope, Kind, NotMessage, Scanned};
+use crate::mcp::envelope::{Envelope, Kind, Lost};
 use crate::mcp::handshake::{Hello, Welcome};
 use crate::mcp::reply::{self, UNAVAILABLE};
 use crate::tools::size::{Size, count_of_all};
@@ -113,32 +113,26 @@ impl Router for Passthrough {
         self.lane.busy = busy;
     }
 
-    fn on_server(&mut self, _server: ServerIndex, frame: &[u8], now: Instant, out: &mut dyn Out) {
+    fn on_server(&mut self, _server: ServerIndex, frame: &[u8], e: &Envelope, now: Instant, out: &mut dyn Out) {
         self.lane.end_silence(now, out);
-        let e = match envelope::scan(frame) {
-            Ok(Scanned::One(e)) => match envelope::plain_method(frame, &e) {
-                Ok(None) => e,
-                Ok(Some(plain)) => return self.on_server(SERVER, &plain, now, out),
-                Err(why) => return self.unreadable(frame, why, out),
-            },
-            Ok(Scanned::Batch(members)) => {
-                for m in members {
-                    self.on_server(SERVER, &frame[m], now, out);
-                }
-                return;
-            }
-            Err(why) => return self.unreadable(frame, why, out),
-        };
-        let kind = e.kind(frame);
-        if kind != Kind::Other {
-            self.lane.mark_loaded();
+        self.lane.mark_loaded();
+        match e.kind(frame) {
+            Kind::Response => self.server_answers(frame, e, now, out),
+            Kind::Request => self.desk.ask(SERVER, frame, e, now, out),
+            Kind::Notification => self.server_notifies(frame, e, out),
+            Kind::Other => {}
         }
-        match kind {
-            Kind::Response => self.server_answers(frame, &e, now, out),
-            Kind::Request => self.desk.ask(SERVER, frame, &e, now, out),
-            Kind::Notification => self.server_notifies(frame, &e, out),
-            Kind::Other => self.unreadable(frame, NotMessage::Other, out),
-        }
+    }
+
+    fn on_server_noise(&mut self, _server: ServerIndex, text: &[u8], now: Instant, out: &mut dyn Out) {
+        self.lane.end_silence(now, out);
+        out.note(Note::of(SERVER, What::Noise { line: text }));
+    }
+
+    fn on_server_lost(&mut self, _server: ServerIndex, lost: Lost<'_>, text: &[u8], now: Instant, out: &mut dyn Out) {
+        self.lane.end_silence(now, out);
+        let lost = self.lane.lose(lost, text, &mut self.desk, out);
+        self.on_lost(lost, out);
     }
 
     fn on_server_too_large(&mut self, _server: ServerIndex, cut: Cut<'_>, now: Instant, out: &mut dyn Out) {
@@ -310,12 +304,6 @@ impl Passthrough {
                 }
             }
         }
-    }
-
-    /// A line of the server that is no message.
-    fn unreadable(&mut self, frame: &[u8], why: NotMessage, out: &mut dyn Out) {
-        let lost = self.lane.unreadable(frame, why, &mut self.desk, out);
-        self.on_lost(lost, out);
     }
 
     /// The answer to a request of ours is lost.

@@ -22,7 +22,7 @@ use super::rotation::{Rotation, Verdict};
 use super::{Account, Gone, Note, Out, Reconnect, Router, ServerIndex, TurnCommand, What};
 use crate::catalogue::Memory;
 use crate::frame::Cut;
-use crate::mcp::envelope::{self, Kind, Scanned};
+use crate::mcp::envelope::{self, Envelope, Kind, Lost, Scanned};
 use crate::mcp::reply::{self, UNAVAILABLE};
 
 /// How long a quiet moment is waited for while new requests are still taken. A talk with an assistant has pauses, and a
@@ -168,6 +168,16 @@ impl<R: Router> Turns<R> {
     }
 }
 
+impl<R: Router> Turns<R> {
+    /// A server has said something: perhaps for the first time something that shows it is loaded.
+    fn note_serving(&mut self, server: ServerIndex, now: Instant, out: &mut dyn Out) {
+        if !self.rotation.is_warm(server) && self.seats[server].router.is_serving(0) {
+            self.rotation.warm(server);
+            self.follow_rotation(now, out);
+        }
+    }
+}
+
 impl<R: Router> Router for Turns<R> {
     fn on_link_up(&mut self, now: Instant, out: &mut dyn Out) {
         self.link = LinkSide::Up { heard: Some(now), phase: Phase::Serving };
@@ -233,13 +243,21 @@ impl<R: Router> Router for Turns<R> {
         router.on_server_busy(0, busy, now, &mut door);
     }
 
-    fn on_server(&mut self, server: ServerIndex, frame: &[u8], now: Instant, out: &mut dyn Out) {
+    fn on_server(&mut self, server: ServerIndex, frame: &[u8], e: &Envelope, now: Instant, out: &mut dyn Out) {
         let (router, mut door) = self.at(server, out);
-        router.on_server(0, frame, now, &mut door);
-        if router.is_serving(0) && !self.rotation.is_warm(server) {
-            self.rotation.warm(server);
-            self.follow_rotation(now, out);
-        }
+        router.on_server(0, frame, e, now, &mut door);
+        self.note_serving(server, now, out);
+    }
+
+    fn on_server_noise(&mut self, server: ServerIndex, text: &[u8], now: Instant, out: &mut dyn Out) {
+        let (router, mut door) = self.at(server, out);
+        router.on_server_noise(0, text, now, &mut door);
+    }
+
+    fn on_server_lost(&mut self, server: ServerIndex, lost: Lost<'_>, text: &[u8], now: Instant, out: &mut dyn Out) {
+        let (router, mut door) = self.at(server, out);
+        router.on_server_lost(0, lost, text, now, &mut door);
+        self.note_serving(server, now, out);
     }
 
     fn on_server_too_large(&mut self, server: ServerIndex, cut: Cut<'_>, now: Instant, out: &mut dyn Out) {

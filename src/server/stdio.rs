@@ -28,9 +28,10 @@ use tokio_util::io::poll_read_buf;
 use super::exit;
 use super::spawn::Child;
 use super::stderr::{Noted, Stderr};
+use super::stdout::{On, Stdout};
 use super::stop::{Group, Step};
 use crate::chunk::poll_chunk;
-use crate::frame::{Line, LineIn, LineOut};
+use crate::frame::LineOut;
 use crate::process::guard::Guard;
 use crate::secrecy::Redactor;
 use crate::wakers::Wakers;
@@ -55,7 +56,9 @@ pub(super) struct Process {
     stdin: Option<ChildStdin>,
     /// `None` once it has ended, as with stderr.
     stdout: Option<ChildStdout>,
-    lines: LineIn,
+    said: Stdout,
+    /// For the deadline of `said`, if there is or was one. It may fire too early, so that it need not be moved with each read.
+    still: Option<Pin<Box<Sleep>>>,
     stderr: Option<ChildStderr>,
     noted: Stderr,
     wakers: Wakers,
@@ -86,7 +89,7 @@ struct Ladder {
 
 impl Process {
     /// Takes over a process that was just started.
-    pub(super) fn new(mut child: Child, max_frame: usize, guard: Guard, redactor: Redactor) -> Self {
+    pub(super) fn new(mut child: Child, max_frame: usize, guard: Guard, redactor: Redactor, now: Instant) -> Self {
         #[cfg(unix)]
         let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
         #[cfg(windows)]
@@ -98,9 +101,10 @@ impl Process {
             leader: Leader::Alive(Box::pin(async move { child.wait().await })),
             stdin,
             stdout,
-            lines: LineIn::new(max_frame),
+            said: Stdout::new(max_frame, now),
+            still: None,
             stderr,
-            noted: Stderr::new(Instant::now().into_std(), redactor),
+            noted: Stderr::new(now.into_std(), redactor),
             wakers: Wakers::new(2),
             ladder: None,
             fault: None,
@@ -126,8 +130,9 @@ impl Process {
     pub(super) fn poll(
         &mut self,
         cx: &mut Context<'_>,
+        now: Instant,
         read: bool,
-        on: &mut dyn FnMut(Line<'_>),
+        on: On<'_>,
         log: &mut dyn FnMut(Noted<'_>),
     ) -> Poll<()> {
         self.wakers.attach(cx);
@@ -135,7 +140,8 @@ impl Process {
             self.poll_stderr(log);
         }
         if read {
-            self.poll_stdout(cx, on);
+            self.poll_stdout(cx, now, on);
+            self.poll_still(cx, on);
         }
         if self.wakers.take(EXIT) {
             self.poll_leader();
@@ -212,33 +218,53 @@ impl Process {
         self.leader = Leader::Exited { status: None, signalled: true };
     }
 
-    fn poll_stdout(&mut self, cx: &mut Context<'_>, on: &mut dyn FnMut(Line<'_>)) {
+    fn poll_stdout(&mut self, cx: &mut Context<'_>, now: Instant, on: On<'_>) {
         for _ in 0..READS {
             let Some(stdout) = &mut self.stdout else { return };
-            let read = match self.lines.spare() {
+            let read = match self.said.spare() {
                 Some(large) => {
                     let read = poll_read_buf(Pin::new(stdout), cx, large);
                     if let Poll::Ready(Ok(n)) = read
                         && n > 0
                     {
-                        self.lines.spared(on);
+                        self.said.spared(now, on);
                     }
                     read
                 }
-                None => poll_chunk(stdout, cx, &mut |chunk| self.lines.feed(chunk, on)),
+                None => poll_chunk(stdout, cx, &mut |chunk| self.said.feed(chunk, now, on)),
             };
             match read {
                 // After a read that did not fill its buffer this costs no system call, and registers the waker.
                 Poll::Pending => return,
                 Poll::Ready(Ok(n)) if n > 0 => {}
                 Poll::Ready(Ok(_) | Err(_)) => {
-                    self.lines.end(on);
+                    self.said.end(now, on);
                     self.stdout = None;
                     return;
                 }
             }
         }
         cx.waker().wake_by_ref();
+    }
+
+    /// Sees to what of stdout stands still.
+    fn poll_still(&mut self, cx: &mut Context<'_>, on: On<'_>) {
+        while let Some(due) = self.said.deadline() {
+            let timer = self.still.get_or_insert_with(|| Box::pin(sleep_until(due)));
+            if timer.deadline() > due {
+                timer.as_mut().reset(due);
+            }
+            if timer.as_mut().poll(cx).is_pending() {
+                return;
+            }
+            let now = Instant::now();
+            if now < due {
+                timer.as_mut().reset(due);
+            } else {
+                self.said.on_deadline(now, on);
+                self.still = None;
+            }
+        }
     }
 
     fn poll_stderr(&mut self, log: &mut dyn FnMut(Noted<'_>)) {

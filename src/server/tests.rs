@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::{Restarts, Server, ServerEvent};
+use super::{Found, Restarts, Server, ServerEvent};
 use crate::config::ServerSpec;
 use crate::frame::LineOut;
 use crate::process::guard::Guard;
@@ -82,11 +82,14 @@ impl Rig {
         let Rig { server, out, got } = self;
         let found = poll_fn(|cx| {
             let _ = server.poll_write(cx, out);
-            let _ = server.poll(cx, read, &mut |event| {
+            let _ = server.poll(cx, tokio::time::Instant::now(), read, &mut |event| {
                 got.push(match event {
                     ServerEvent::Up => Got::Up,
-                    ServerEvent::Frame(text) => Got::Frame(std::str::from_utf8(text).unwrap().to_owned()),
-                    ServerEvent::TooLarge(cut) => Got::TooLarge(cut.size),
+                    ServerEvent::Said(
+                        Found::Message { frame: text, .. } | Found::Noise(text) | Found::Lost(_, text),
+                    ) => Got::Frame(std::str::from_utf8(text).unwrap().to_owned()),
+                    ServerEvent::Said(Found::TooLarge(cut)) => Got::TooLarge(cut.size),
+                    ServerEvent::Said(Found::Habit(_)) => return,
                     ServerEvent::Down { why, .. } => Got::Down(why.to_owned()),
                 });
             });
@@ -124,7 +127,7 @@ impl Rig {
     async fn stop(&mut self, now: bool) -> Duration {
         let began = Instant::now();
         self.server.stop(now);
-        let stopped = poll_fn(|cx| self.server.poll(cx, false, &mut |_| {}));
+        let stopped = poll_fn(|cx| self.server.poll(cx, tokio::time::Instant::now(), false, &mut |_| {}));
         tokio::time::timeout(Duration::from_secs(20), stopped).await.unwrap();
         began.elapsed()
     }

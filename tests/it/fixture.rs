@@ -21,6 +21,8 @@
 //!     --answer METHOD X   answers a method with this result, as it is written (for each method once)
 //!     --fail METHOD CODE  answers a method with an error of this code (for each method once)
 //!     --saying TEXT       says this in a tool's description and parameters, in its errors, and on stderr at its start
+//!     --shape SHAPE       writes its answers like one of `shaped`
+//!     --shape-calls SHAPE the same for the answers to calls only
 //!
 //! Tools: echo {text}, add {a,b}, sleep {ms}, pid {}, exit {code}, big {bytes}, env {name}, grow {name}, touch {}. `sleep`
 //! doesn't hold up other calls; with `until` it waits for that file first, and then reports progress if that was asked
@@ -206,7 +208,11 @@ fn answer(flags: &Flags, grown: &Grown, method: &str, message: &Value) {
     if method == "tools/call" && flags.has("--lie") {
         lie(&message["id"]);
     }
-    write(&reply);
+    let of_calls = flags.value("--shape-calls").filter(|_| method == "tools/call");
+    match flags.value("--shape").or(of_calls) {
+        None => write(&reply),
+        Some(shape) => raw(&shaped(shape, &reply)),
+    }
     if flags.has("--duplicate") {
         write(&reply);
     }
@@ -319,6 +325,48 @@ fn flood(lines: u32) {
     }
     // Whole, past the lock: it fills the pipe many times over.
     let _ = io::stderr().lock().write_all(text.as_bytes());
+}
+
+/// An answer as servers write it that print to stdout, or think of another protocol.
+fn shaped(shape: &str, reply: &Value) -> Vec<u8> {
+    let (line, id) = (reply.to_string(), &reply["id"]);
+    let log = json!({"level": "debug", "msg": line, "id": id, "payload": {"sent": reply}});
+    // Half of it, with the id in the first half or in the second.
+    let cut = line.split_at(line.len() / 2);
+    let id_first = json!({"jsonrpc": "2.0", "id": id, "result": reply["result"]}).to_string();
+    let head = &id_first[..id_first.len() / 2];
+    let text = match shape {
+        "before" => format!("Working... {line}\n"),
+        "behind" => format!("{line} done\n"),
+        "bar" => format!("{}{line}\n", "\r[####    ] 50 %".repeat(1000)),
+        "bar-of-megabytes" => format!("{}{line}\n", "\r[####    ] 50 %".repeat(2_000_000)),
+        "painted" => format!("\x1b[32mINFO\x1b[0m {line}\x1b[0m\n"),
+        "nul" => format!("\0{line}\0\n"),
+        "mark" => format!("\u{feff}{line}\n"),
+        "cr" => format!("{line}\r"),
+        "separator" => format!("{line}\u{2028}"),
+        "crowded" => format!("{line}{}\n", json!({"jsonrpc": "2.0", "method": "notifications/message", "params": {}})),
+        "batch" => format!("here: [{line}]\n"),
+        "spread" => format!("{reply:#}\n"),
+        "spread-amid-text" => format!("log {{\n\n\nanswer: {reply:#} done\n[log]\n"),
+        "spread-unended" => format!("{reply:#}"),
+        "framed" => format!("Content-Length: {}\r\n\r\n{line}", line.len()),
+        "framed-more" => {
+            format!("Content-Length: 3\r\nContent-Type: application/vscode-jsonrpc; charset=utf-8\r\n\r\n{reply:#}")
+        }
+        "unended" => line,
+        "log" => format!("{log}\nDEBUG {log}\n{log:#}\n{line}\n"),
+        "log-cut" => format!("sent {}…\n{line}\n", line.chars().take(60).collect::<String>()),
+        // From here on the answer can't be had.
+        "cut" => format!("{}\nanother thread's log\n{}\n", cut.0, cut.1),
+        "cut-short" => format!("{head}\n"),
+        "cut-short-behind-text" => format!("10%\r{head}\n"),
+        "not-json" => format!("{}\n", line.replacen("\"result\":", "\"result\":NaN,\"x\":", 1)),
+        "python" => format!("{}\n", line.replace('"', "'")),
+        "endless" => format!("{}\n", format!("{reply:#}").trim_end_matches('}')),
+        other => panic!("--shape {other}: no such shape"),
+    };
+    text.into_bytes()
 }
 
 fn write(message: &Value) {

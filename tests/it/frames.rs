@@ -3,7 +3,7 @@
 use serde_json::json;
 use tokio_tungstenite::tungstenite::Message;
 
-use crate::harness::{FakeEndpoint, Setup, one_server, text_of};
+use crate::harness::{FakeEndpoint, Setup, fixture_entry, multiplex, one_server, text_of};
 
 #[tokio::test]
 async fn what_a_server_prints_beside_its_messages_never_reaches_the_wire() {
@@ -210,5 +210,90 @@ async fn a_server_that_reads_nothing_for_seconds_costs_the_endpoint_no_ping() {
     conn.send_call(101, "echo", json!({})).await;
     assert_eq!(conn.answer_to(100).await["result"], json!({}));
     assert!(conn.answer_to(101).await["error"]["message"].as_str().unwrap().contains("busy"));
+    daemon.stop_closing([&mut conn]).await;
+}
+
+#[tokio::test]
+async fn an_answer_amid_whatever_a_server_prints_arrives_and_the_log_says_what_is_wrong() {
+    for (shape, words) in [
+        ("before", "stdout line that is not JSON-RPC: Working..."),
+        ("behind", "stdout line that is not JSON-RPC:  done"),
+        ("bar", "50 %"),
+        ("bar-of-megabytes", "50 %"),
+        ("painted", "INFO"),
+        ("nul", ""),
+        ("mark", ""),
+        ("cr", "writes messages without an end of their line"),
+        ("separator", "writes messages without an end of their line"),
+        ("crowded", "writes several messages on one line"),
+        ("batch", "here:"),
+        ("spread", "writes a message over several lines"),
+        ("spread-amid-text", "writes a message over several lines"),
+        ("spread-unended", "writes messages without an end of their line"),
+        ("framed", "puts headers (Content-Length) before its messages"),
+        ("framed-more", "puts headers (Content-Length) before its messages"),
+        ("unended", "writes messages without an end of their line"),
+        ("log", "stdout line that is not JSON-RPC"),
+        ("log-cut", "stdout line that is not JSON-RPC: sent"),
+    ] {
+        let endpoint = FakeEndpoint::bind().await;
+        let daemon = Setup::new().config(&one_server(&endpoint, &["--shape", shape])).start("warn");
+        // Its first answer as well, or it would be waited for for a minute.
+        let mut conn = endpoint.accept().await;
+        conn.handshake().await;
+        for id in 2..6 {
+            let text = format!("{shape} {id}: 两行\n{{\"jsonrpc\":\"2.0\"}}");
+            assert_eq!(text_of(&conn.call(id, "echo", json!({"text": text})).await), text, "{shape}");
+        }
+        assert!(
+            conn.others.iter().all(|other| other["method"] == "notifications/message"),
+            "{shape}: {:?}",
+            conn.others
+        );
+        if !words.is_empty() {
+            daemon
+                .wait_for(words, |line| line["event"] == "ERROR_STDOUT_NOISE" && line.to_string().contains(words))
+                .await;
+        }
+        let said = daemon.log_lines().iter().filter(|line| line["event"] == "ERROR_STDOUT_NOISE").count();
+        assert!(said <= 5, "{shape}: once in words is enough: {:?}", daemon.log_lines());
+        daemon.stop_closing([&mut conn]).await;
+    }
+}
+
+#[tokio::test]
+async fn servers_on_one_connection_may_each_write_in_their_own_way() {
+    let endpoint = FakeEndpoint::bind().await;
+    let shapes = ["before", "spread", "framed", "unended", "cr", "log"];
+    let servers = shapes.map(|shape| (shape, fixture_entry(&["--shape", shape])));
+    let daemon = Setup::new().config(&multiplex(&endpoint, servers)).start("warn");
+    let mut conn = endpoint.accept().await;
+    conn.handshake().await;
+    for (shape, id) in shapes.into_iter().zip(2..) {
+        let tool = format!("{shape}__echo");
+        assert_eq!(text_of(&conn.call(id, &tool, json!({"text": shape})).await), shape);
+    }
+    daemon.stop_closing([&mut conn]).await;
+}
+
+#[tokio::test]
+async fn an_answer_that_cannot_be_had_is_an_error_and_the_next_one_arrives() {
+    // At once, since some take seconds.
+    let shapes = ["cut", "cut-short", "cut-short-behind-text", "not-json", "python", "endless"];
+    futures_util::future::join_all(shapes.map(cannot_be_had)).await;
+}
+
+async fn cannot_be_had(shape: &str) {
+    let endpoint = FakeEndpoint::bind().await;
+    let daemon = Setup::new().config(&one_server(&endpoint, &["--shape-calls", shape])).start("warn");
+    let mut conn = endpoint.accept().await;
+    conn.handshake().await;
+    for id in 2..4 {
+        let answer = conn.call(id, "echo", json!({"text": "x"})).await;
+        let message = answer["error"]["message"].as_str().unwrap_or_else(|| panic!("{shape}: {answer}"));
+        assert!(message.contains("answered with something that is not JSON-RPC"), "{shape}: {message}");
+    }
+    conn.send(json!({"jsonrpc": "2.0", "id": 9, "method": "tools/list"})).await;
+    assert!(conn.answer_to(9).await["result"].is_object(), "{shape}");
     daemon.stop_closing([&mut conn]).await;
 }

@@ -28,7 +28,8 @@ fn main() -> io::Result<()> {
     runtime.block_on(poll_fn(|cx| {
         for server in &mut servers {
             let mut up = false;
-            let _ = server.poll(cx, true, &mut |event| up |= matches!(event, ServerEvent::Up));
+            let _ =
+                server.poll(cx, tokio::time::Instant::now(), true, &mut |event| up |= matches!(event, ServerEvent::Up));
             if let (true, Some(pid)) = (up, server.pid()) {
                 writeln!(io::stdout(), "{pid}")?;
             }

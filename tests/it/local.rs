@@ -42,6 +42,16 @@ async fn call_prints_what_the_tool_says_and_nothing_else() {
 }
 
 #[tokio::test]
+async fn call_gets_its_answer_however_the_server_writes_it() {
+    for shape in ["before", "spread", "framed", "unended", "log-cut"] {
+        let server = config([("x", fixture_entry(&["--shape", shape]))]);
+        let setup = Setup::new().config(&server);
+        let (output, stdout, stderr) = run(setup, &["call", "x", "echo", r#"{"text":"through"}"#]).await;
+        assert_eq!((stdout.as_str(), output.status.code()), ("through\n", Some(0)), "{shape}: {stderr}");
+    }
+}
+
+#[tokio::test]
 async fn a_tools_own_error_goes_to_stderr_with_exit_code_1() {
     let (output, stdout, stderr) = run(calculator(), &["call", "calculator", "divide", r#"{"a":1,"b":0}"#]).await;
     assert_eq!((stdout.as_str(), output.status.code()), ("", Some(1)));

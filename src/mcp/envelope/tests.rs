@@ -112,6 +112,34 @@ fn the_id_of_a_message_too_large_to_keep_is_found_at_either_end_or_not_at_all() 
 }
 
 #[test]
+fn what_can_begin_a_message_is_told_wherever_it_is_cut() {
+    let message = r#" {"jsonrpc":"2.0","id":-1.5e3,"result":{"a":[true,false,null,"\u00e9\n ä"],"b":{}},"x":[] }"#;
+    let whole = message.len();
+    for cut in (2..whole).filter(|cut| message.is_char_boundary(*cut)) {
+        assert!(begins_message(&message.as_bytes()[..cut]), "{}", &message[..cut]);
+    }
+    for no in
+        ["", "x", "[1] ", "[{", "{ progress", "{\"a\" 1234567", "{'a': 1234", "{}", message, "{\"a\":1} and more text"]
+    {
+        assert!(!begins_message(no.as_bytes()), "{no}");
+    }
+}
+
+#[test]
+fn of_a_broken_message_the_members_before_the_break_are_read() {
+    for (frame, id, method, jsonrpc) in [
+        (r#"{"jsonrpc":"2.0","id":5,"result":{"te"#, "5", "-", true),
+        (r#"{"id":"a","method":"x","params":{"#, "\"a\"", "x", false),
+        (r#"{"result":{"id":5,"jsonrpc":"2.0"}"#, "-", "-", false),
+        (r#"{"jsonrpc":"2.0","id":5} and {"id":6}"#, "5", "-", true),
+        ("text", "-", "-", false),
+    ] {
+        let e = scan_broken(frame.as_bytes());
+        assert_eq!((&*text(frame, &e.id), &*text(frame, &e.method), e.jsonrpc), (id, method, jsonrpc), "{frame}");
+    }
+}
+
+#[test]
 fn pretty_printed_json_is_put_on_one_line_and_strings_are_left_alone() {
     let pretty = serde_json::to_vec_pretty(&json!({"id": 1, "method": "a\nb", "params": {"x": ["\\", "\""]}})).unwrap();
     let line = single_line(&pretty).unwrap();

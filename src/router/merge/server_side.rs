@@ -10,19 +10,6 @@ use crate::router::task;
 use crate::tools::cut::cut_result;
 
 impl Merge {
-    /// A line of a server that is no message.
-    pub(super) fn unreadable(
-        &mut self,
-        server: ServerIndex,
-        frame: &[u8],
-        why: NotMessage,
-        now: Instant,
-        out: &mut dyn Out,
-    ) {
-        let lost = self.members[server].lane.unreadable(frame, why, &mut self.desk, out);
-        self.on_lost(server, lost, now, out);
-    }
-
     /// The answer to a request of ours is lost.
     pub(super) fn on_lost(
         &mut self,

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::config::{Names, Sharing};
+use crate::router::{in_guise, say};
 use crate::tools::Glob;
 
 #[derive(Debug, Default)]
@@ -95,7 +96,7 @@ impl Rig {
     }
 
     fn server(&mut self, server: ServerIndex, frame: &str) {
-        self.router.on_server(server, frame.as_bytes(), self.now, &mut self.sink);
+        say(&mut self.router, server, frame.as_bytes(), self.now, &mut self.sink);
         self.serve();
     }
 
@@ -160,7 +161,7 @@ impl Rig {
                 return;
             }
             for (server, answer) in answers {
-                self.router.on_server(server, answer.as_bytes(), self.now, &mut self.sink);
+                say(&mut self.router, server, answer.as_bytes(), self.now, &mut self.sink);
             }
         }
     }
@@ -1287,7 +1288,7 @@ enum Happening {
     /// The endpoint reads what nobody lists.
     Read,
     /// A server answers its nth open request, perhaps twice, perhaps with what belongs to another.
-    Answer(usize, prop::sample::Index, bool),
+    Answer(usize, prop::sample::Index, bool, u8),
     Lie(usize, u64),
     Changed(usize, bool),
     Ask(usize),
@@ -1306,7 +1307,7 @@ fn any_happening() -> impl Strategy<Value = Happening> {
         8 => (0usize..3).prop_map(Happening::Call),
         1 => Just(Happening::Unknown),
         2 => Just(Happening::Read),
-        16 => (0usize..3, any::<prop::sample::Index>(), any::<bool>()).prop_map(|(s, i, twice)| Happening::Answer(s, i, twice)),
+        16 => (0usize..3, any::<prop::sample::Index>(), any::<bool>(), 0..15u8).prop_map(|(s, i, twice, guise)| Happening::Answer(s, i, twice, guise)),
         2 => (0usize..3, 0u64..60).prop_map(|(s, id)| Happening::Lie(s, id)),
         1 => (0usize..3, any::<bool>()).prop_map(|(s, really)| Happening::Changed(s, really)),
         1 => (0usize..3).prop_map(Happening::Ask),
@@ -1377,7 +1378,7 @@ proptest! {
                     rig.router.on_endpoint(json!({"id": next, "method": "resources/read", "params": {"uri": "x:y"}}).to_string().as_bytes(), now, &mut rig.sink);
                     next += 1;
                 }
-                Happening::Answer(s, i, twice) if alive[s] && !at[s].is_empty() => {
+                Happening::Answer(s, i, twice, guise) if alive[s] && !at[s].is_empty() => {
                     let n = at[s].len();
                     let request = at[s].swap_remove(i.index(n));
                     let mut answer = json!({"id": request["id"], "result": answer_of(s, &request, &version)});
@@ -1388,19 +1389,19 @@ proptest! {
                         answer = json!({"id": request["id"], "error": {"code": 0, "message": "no"}});
                     }
                     for _ in 0..=usize::from(twice) {
-                        rig.router.on_server(s, answer.to_string().as_bytes(), now, &mut rig.sink);
+                        say(&mut rig.router, s, in_guise(answer.clone(), guise).as_bytes(), now, &mut rig.sink);
                     }
                 }
                 // An answer under an id that is not its own.
                 Happening::Lie(s, id) if alive[s] && !at[s].iter().any(|r| r["id"] == id) => {
-                    rig.router.on_server(s, json!({"id": id, "result": {"server": s, "of": "lie"}}).to_string().as_bytes(), now, &mut rig.sink);
+                    say(&mut rig.router, s, json!({"id": id, "result": {"server": s, "of": "lie"}}).to_string().as_bytes(), now, &mut rig.sink);
                 }
                 Happening::Changed(s, really) if alive[s] => {
                     version[s] += u64::from(really);
-                    rig.router.on_server(s, br#"{"method":"notifications/tools/list_changed"}"#, now, &mut rig.sink);
+                    say(&mut rig.router, s, br#"{"method":"notifications/tools/list_changed"}"#, now, &mut rig.sink);
                 }
                 Happening::Ask(s) if alive[s] => {
-                    rig.router.on_server(s, json!({"id": asked, "method": "roots/list"}).to_string().as_bytes(), now, &mut rig.sink);
+                    say(&mut rig.router, s, json!({"id": asked, "method": "roots/list"}).to_string().as_bytes(), now, &mut rig.sink);
                     asked += 1;
                 }
                 Happening::Busy(s, busy) if alive[s] => rig.router.on_server_busy(s, busy, now, &mut rig.sink),

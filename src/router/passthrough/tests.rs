@@ -8,6 +8,7 @@ use super::*;
 use crate::catalogue::Memory;
 use crate::mcp::reply::{INVALID_REQUEST, METHOD_NOT_FOUND, PARSE_ERROR};
 use crate::router::Greeting;
+use crate::router::{in_guise, say};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -64,7 +65,7 @@ impl Rig {
         self.router.on_endpoint(frame.as_bytes(), self.now, &mut self.sink);
     }
     fn server(&mut self, frame: &str) {
-        self.router.on_server(0, frame.as_bytes(), self.now, &mut self.sink);
+        say(&mut self.router, 0, frame.as_bytes(), self.now, &mut self.sink);
     }
     fn link_up(&mut self) {
         self.router.on_link_up(self.now, &mut self.sink);
@@ -637,7 +638,7 @@ fn an_answer_that_is_no_message_is_an_error_for_who_waits_for_it() {
         r#"{"jsonrpc":"2.0","id":ID}"#,
         r#"{"jsonrpc":"2.0","id":ID,"result":{"x":NaN}}"#,
         r#"{"result":{"x":NaN},"jsonrpc":"2.0","id":ID}"#,
-        r#"{"jsonrpc":"2.0","id":ID,"result":{}} done"#,
+        r#"{'jsonrpc': '2.0', 'id': ID, 'result': {}}"#,
     ] {
         let mut rig = Rig::running();
         rig.endpoint(r#"{"id":"x","method":"tools/call"}"#);
@@ -662,7 +663,9 @@ fn an_answer_that_is_no_message_is_an_error_for_who_waits_for_it() {
 #[test]
 fn a_line_of_a_log_is_not_taken_for_the_answer_to_the_request_that_it_names() {
     for line in [
-        r#"sending: {"jsonrpc":"2.0","result":{},"id":ID}"#,
+        r#"sending: {"msg":{"jsonrpc":"2.0","result":{},"id":ID}}"#,
+        r#"received: {"jsonrpc":"2.0","id":ID,"method":"tools/call"}"#,
+        r#"received: {'jsonrpc': '2.0', 'id': ID, 'method': 'tools/call'}"#,
         r#"{"level":30,"msg":"called","id":ID}"#,
         r#"{"level":30,"message":{"jsonrpc":"2.0","id":ID}}"#,
         r#"{"jsonrpc":"2.0","x":NaN,"message":{"id":ID}}"#,
@@ -675,6 +678,27 @@ fn a_line_of_a_log_is_not_taken_for_the_answer_to_the_request_that_it_names() {
         assert_eq!(rig.sent_to_endpoint(), [r#"{"id":"x","result":1}"#], "{line}");
         assert!(rig.sink.notes[0].contains("stdout line"), "{:?}", rig.sink.notes);
     }
+}
+
+#[test]
+fn an_answer_amid_other_text_and_several_on_a_line_reach_who_waits_for_them() {
+    let mut rig = Rig::running();
+    let first = parsed(&with_id_of(&mut rig, "a", "ID")).as_u64().unwrap();
+    let second = parsed(&with_id_of(&mut rig, "b", "ID")).as_u64().unwrap();
+    let answer = |id: u64| format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{{}}}}"#);
+    rig.server(&format!("10%\r{}{} done", answer(second), answer(first)));
+    let want = ["b", "a"].map(|id| format!(r#"{{"jsonrpc":"2.0","id":"{id}","result":{{}}}}"#));
+    assert_eq!(rig.sent_to_endpoint(), want);
+    assert_eq!(rig.sink.notes.iter().filter(|note| note.contains("stdout line")).count(), 2, "{:?}", rig.sink.notes);
+    // A log of an answer is no second one.
+    rig.server(&format!("sent {}", answer(first)));
+    assert!(rig.sent_to_endpoint().is_empty());
+}
+
+/// A text with the id under which the server gets a call.
+fn with_id_of(rig: &mut Rig, id: &str, text: &str) -> String {
+    rig.endpoint(&json!({"id": id, "method": "tools/call"}).to_string());
+    with_id(rig, text)
 }
 
 #[test]
@@ -968,8 +992,8 @@ enum Happening {
     Hello,
     Call,
     Notify,
-    /// The server answers its nth open request, perhaps twice.
-    Answer(prop::sample::Index, bool),
+    /// The server answers its nth open request, perhaps twice, in some guise.
+    Answer(prop::sample::Index, bool, u8),
     Ask,
     Pass(u64),
 }
@@ -983,7 +1007,8 @@ fn any_happening() -> impl Strategy<Value = Happening> {
         3 => Just(Happening::Hello),
         8 => Just(Happening::Call),
         1 => Just(Happening::Notify),
-        10 => (any::<prop::sample::Index>(), any::<bool>()).prop_map(|(i, twice)| Happening::Answer(i, twice)),
+        10 => (any::<prop::sample::Index>(), any::<bool>(), 0..15u8)
+            .prop_map(|(i, twice, guise)| Happening::Answer(i, twice, guise)),
         2 => Just(Happening::Ask),
         2 => (0u64..12).prop_map(Happening::Pass),
     ]
@@ -1010,11 +1035,11 @@ proptest! {
                     next += 1;
                 }
                 Happening::Notify if linked => rig.endpoint(r#"{"method":"notifications/initialized"}"#),
-                Happening::Answer(i, twice) if !at_server.is_empty() => {
+                Happening::Answer(i, twice, guise) if !at_server.is_empty() => {
                     let request = at_server.swap_remove(i.index(at_server.len()));
                     let result = if request["method"] == "initialize" { welcome() } else { request["params"]["of"].clone() };
                     for _ in 0..=usize::from(twice) {
-                        rig.server(&json!({"id": request["id"], "result": result}).to_string());
+                        rig.server(&in_guise(json!({"id": request["id"], "result": result}), guise));
                     }
                 }
                 Happening::Ask if alive => { rig.server(&json!({"id": format!("s{asked}"), "method": "roots/list"}).to_string()); asked += 1; }

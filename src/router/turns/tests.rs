@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::config::Handshake;
 use crate::router::passthrough::Passthrough;
+use crate::router::say;
 
 const TURN: u64 = 300;
 
@@ -79,7 +80,7 @@ impl Rig {
             result = json!({"protocolVersion": "2024-11-05", "serverInfo": {"name": server}});
         }
         let frame = json!({"id": request["id"], "result": result}).to_string();
-        self.turns.on_server(server, frame.as_bytes(), self.now, &mut self.sink);
+        say(&mut self.turns, server, frame.as_bytes(), self.now, &mut self.sink);
     }
 
     fn answer_all(&mut self) {
@@ -283,8 +284,8 @@ fn without_another_server_there_is_neither_a_switch_nor_a_timer() {
 #[test]
 fn the_others_say_nothing_to_the_endpoint() {
     let mut rig = Rig::running(2);
-    rig.turns.on_server(1, br#"{"method":"notifications/tools/list_changed"}"#, rig.now, &mut rig.sink);
-    rig.turns.on_server(1, br#"{"id":"r","method":"roots/list"}"#, rig.now, &mut rig.sink);
+    say(&mut rig.turns, 1, br#"{"method":"notifications/tools/list_changed"}"#, rig.now, &mut rig.sink);
+    say(&mut rig.turns, 1, br#"{"id":"r","method":"roots/list"}"#, rig.now, &mut rig.sink);
     assert_eq!(rig.said(), Vec::<Value>::new());
     let (server, answer) = rig.sink.servers.pop().unwrap();
     assert_eq!(
@@ -448,11 +449,11 @@ proptest! {
                     (0..=usize::from(twice)).for_each(|_| rig.answer(server, &request));
                 }
                 Happening::Ask(s) if alive[s] => {
-                    rig.turns.on_server(s, br#"{"id":"s","method":"roots/list"}"#, rig.now, &mut rig.sink);
+                    say(&mut rig.turns, s, br#"{"id":"s","method":"roots/list"}"#, rig.now, &mut rig.sink);
                 }
                 Happening::Notify(s) if alive[s] => {
                     let frame = json!({"method": "notifications/x", "params": {"by": s}}).to_string();
-                    rig.turns.on_server(s, frame.as_bytes(), rig.now, &mut rig.sink);
+                    say(&mut rig.turns, s, frame.as_bytes(), rig.now, &mut rig.sink);
                 }
                 Happening::Command(command) => rig.command(command),
                 Happening::Pass(ms) => rig.pass(Duration::from_millis(ms)),

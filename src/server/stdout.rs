@@ -1,0 +1,154 @@
+//! What a server writes to stdout: its messages, told apart from whatever else is printed there. Pure.
+//!
+//! # Theory of operation
+//!
+//! A line that is a message goes on as it was read; that is nearly all. What else comes is for [`salvage`]. A line that has not
+//! ended is looked at as well once it stands still, since an answer may be all that comes: some servers leave out the line end.
+
+mod found;
+mod line;
+mod salvage;
+
+use std::time::Duration;
+
+use memchr::memchr;
+use tokio::time::Instant;
+
+pub(super) use self::found::On;
+pub use self::found::{Found, Habit};
+use self::line::{hand_on_line, is_message};
+use self::salvage::{Salvage, WITHIN_LINE};
+use crate::frame::{Line, LineIn};
+use crate::mcp::envelope;
+
+/// How long a line stands still before it is looked at though it has not ended: long enough for the end of a large message to
+/// follow, and short enough for a caller not to notice.
+const STILL: Duration = Duration::from_millis(50);
+
+/// Bytes of a line that has not ended that are looked at at a time: what of it is no message need not be kept for longer.
+const PIECE: usize = 64 * 1024;
+
+/// See the module's documentation. One for each life of a server.
+#[derive(Debug)]
+pub struct Stdout {
+    lines: LineIn,
+    salvage: Salvage,
+    /// When something of the line that has not ended came last.
+    grown: Instant,
+    /// That line has been looked at since.
+    looked: bool,
+}
+
+impl Stdout {
+    /// Messages of more than `max` bytes are too large.
+    pub fn new(max: usize, now: Instant) -> Self {
+        let lines = LineIn::new(max, envelope::begins_message);
+        Stdout { lines, salvage: Salvage::new(max, now), grown: now, looked: false }
+    }
+
+    /// Takes what was read.
+    pub fn feed(&mut self, chunk: &[u8], now: Instant, on: On<'_>) {
+        let Stdout { lines, salvage, .. } = self;
+        lines.feed(chunk, &mut |line| sort(salvage, line, now, on));
+        self.note_growth(now);
+    }
+
+    /// Where a large line under way is best read to ([`LineIn::spare`]); then to call [`Stdout::spared`].
+    pub(super) fn spare(&mut self) -> Option<&mut Vec<u8>> {
+        self.lines.spare()
+    }
+
+    /// Looks at what was read into [`Stdout::spare`].
+    pub(super) fn spared(&mut self, now: Instant, on: On<'_>) {
+        let Stdout { lines, salvage, .. } = self;
+        lines.spared(&mut |line| sort(salvage, line, now, on));
+        self.note_growth(now);
+    }
+
+    /// Nothing more will come.
+    pub fn end(&mut self, now: Instant, on: On<'_>) {
+        let Stdout { lines, salvage, .. } = self;
+        lines.end(&mut |line| sort(salvage, line, now, on));
+        salvage.give_up(now, on);
+    }
+
+    fn note_growth(&mut self, now: Instant) {
+        if !self.lines.unfinished().is_empty() {
+            (self.grown, self.looked) = (now, false);
+        }
+    }
+
+    /// When [`Stdout::on_deadline`] is to be called; may move with everything that is fed.
+    pub fn deadline(&self) -> Option<Instant> {
+        let line = (!self.lines.unfinished().is_empty()).then(|| self.grown + self.patience());
+        [line, self.salvage.deadline()].into_iter().flatten().min()
+    }
+
+    /// How long the line under way may stand still.
+    fn patience(&self) -> Duration {
+        match self.looked {
+            true => WITHIN_LINE,
+            false if self.salvage.is_loose() => Duration::ZERO,
+            false => STILL,
+        }
+    }
+
+    /// Looks at what stands still.
+    pub fn on_deadline(&mut self, now: Instant, on: On<'_>) {
+        let is_still = !self.lines.unfinished().is_empty() && self.grown + self.patience() <= now;
+        let Stdout { lines, salvage, .. } = self;
+        if is_still && self.looked {
+            lines.pass(&mut |line| sort(salvage, line, now, on));
+            salvage.give_up(now, on);
+        } else if is_still {
+            self.looked = true;
+            // Where no object has ended there is nothing to be found.
+            if memchr(b'}', lines.unfinished()).is_some() {
+                lines.pass(&mut |line| sort(salvage, line, now, on));
+            }
+        }
+        self.salvage.on_deadline(now, on);
+    }
+}
+
+#[cfg(test)]
+impl Stdout {
+    /// Bytes that are kept until more comes.
+    fn held(&self) -> usize {
+        self.lines.unfinished().len() + self.salvage.held()
+    }
+}
+
+fn sort(salvage: &mut Salvage, line: Line<'_>, now: Instant, on: On<'_>) {
+    match line {
+        Line::Frame(text) | Line::Repaired(text) => {
+            if let Line::Repaired(_) = line {
+                on(Found::Habit(Habit::NotUtf8));
+            }
+            // A progress bar may have left a `\r`.
+            let line = text.trim_ascii();
+            if salvage.is_idle() && hand_on_line(line, on) {
+                return;
+            }
+            if salvage.is_at_line_start() && !salvage.is_idle() && is_message(line) {
+                salvage.give_up(now, on);
+                hand_on_line(line, on);
+                return;
+            }
+            salvage.take(text, true, now, on);
+        }
+        Line::Part { text, ends } => {
+            let (first, last) = text.split_at(text.len() / PIECE * PIECE);
+            first.chunks(PIECE).for_each(|piece| salvage.take(piece, false, now, on));
+            salvage.take(last, ends, now, on);
+        }
+        Line::TooLarge(cut) => {
+            salvage.give_up(now, on);
+            on(Found::TooLarge(cut));
+        }
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test may panic")]
+mod tests;

@@ -1,0 +1,61 @@
+//! What is found in a server's stdout.
+
+use std::fmt;
+
+use crate::frame::Cut;
+use crate::mcp::envelope::{Envelope, Lost};
+
+/// Where what is found goes.
+pub(in crate::server) type On<'a> = &'a mut dyn FnMut(Found<'_>);
+
+/// Something of a server's stdout.
+#[derive(Debug)]
+pub enum Found<'a> {
+    /// A message: one line of valid UTF-8, its method without escapes, and no [`Kind::Other`](crate::mcp::envelope::Kind).
+    Message {
+        /// Its text.
+        frame: &'a [u8],
+        /// What is where in it.
+        envelope: &'a Envelope,
+    },
+    /// A line that is no message, or a part of one; perhaps no UTF-8.
+    Noise(&'a [u8]),
+    /// A message that can't be read, or may have been lost, and what is there of it unless that is known as noise.
+    Lost(Lost<'a>, &'a [u8]),
+    /// A message above the size limit.
+    TooLarge(Cut<'a>),
+    /// The server writes its messages as MCP doesn't have it.
+    Habit(Habit),
+}
+
+/// How a server writes messages that is not MCP's way: each on a line of its own, in UTF-8 (MCP, basic/transports).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Habit {
+    /// Behind headers, as language servers do.
+    Framed,
+    /// One over several lines.
+    Spread,
+    /// Several on one line.
+    Crowded,
+    /// Without an end of their line.
+    Unended,
+    /// In another encoding.
+    NotUtf8,
+}
+
+impl fmt::Display for Habit {
+    /// For a log line that begins with the server's name: what it does, and what would be right.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let what = match self {
+            Habit::Framed => "puts headers (Content-Length) before its messages, as language servers do",
+            Habit::Spread => "writes a message over several lines",
+            Habit::Crowded => "writes several messages on one line",
+            Habit::Unended => "writes messages without an end of their line",
+            Habit::NotUtf8 => return f.write_str("wrote a line that is not UTF-8; bad bytes were replaced"),
+        };
+        write!(
+            f,
+            "{what}; they are understood, but MCP has each on a line of its own, and other clients may not get them"
+        )
+    }
+}

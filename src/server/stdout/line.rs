@@ -1,0 +1,84 @@
+//! A line, or a value amid other text, as the messages that it is.
+
+use std::ops::Range;
+
+use super::found::{Found, On};
+use crate::mcp::envelope::{self, Envelope, Kind, Lost, NotMessage, Scanned};
+
+/// Hands on a message.
+pub(super) fn hand_on(frame: &[u8], e: &Envelope, on: On<'_>) {
+    match envelope::plain_method(frame, e) {
+        Ok(None) => on(Found::Message { frame, envelope: e }),
+        Ok(Some(plain)) => {
+            if let Some(e) = envelope::scan_one(&plain) {
+                on(Found::Message { frame: &plain, envelope: &e });
+            }
+        }
+        Err(why) => lose(frame, why, on),
+    }
+}
+
+/// Tells of an object that can't be passed on: as what is lost, if it was meant to be a message.
+#[cold]
+fn lose(frame: &[u8], why: NotMessage, on: On<'_>) {
+    let lost = lost(frame, why);
+    match lost.split_first() {
+        None => on(Found::Noise(frame)),
+        Some((first, others)) => {
+            on(Found::Lost(*first, frame));
+            others.iter().for_each(|lost| on(Found::Lost(*lost, b"")));
+        }
+    }
+}
+
+/// Hands on a line that is a message, or a batch of messages, and nothing else; whether it was.
+#[inline]
+pub(super) fn hand_on_line(line: &[u8], on: On<'_>) -> bool {
+    match envelope::scan(line) {
+        Ok(Scanned::One(e)) if e.kind(line) != Kind::Other => {
+            hand_on(line, &e, on);
+            true
+        }
+        Ok(Scanned::Batch(members)) => hand_on_batch(line, &members, on),
+        Ok(Scanned::One(_)) | Err(_) => false,
+    }
+}
+
+/// The same for a batch (MCP 2025-03-26): one message among its members makes it one.
+#[cold]
+fn hand_on_batch(line: &[u8], members: &[Range<usize>], on: On<'_>) -> bool {
+    let members = || members.iter().map(|member| &line[member.clone()]);
+    let message = |frame: &[u8]| envelope::scan_one(frame).filter(|e| e.kind(frame) != Kind::Other);
+    if !members().any(|frame| message(frame).is_some()) {
+        return false;
+    }
+    for frame in members() {
+        match message(frame) {
+            Some(e) => hand_on(frame, &e, on),
+            None => lose(frame, envelope::scan(frame).err().unwrap_or(NotMessage::Other), on),
+        }
+    }
+    true
+}
+
+/// Which messages an object may have been meant as that is none because of `why`: several if readers differ on it.
+pub(super) fn lost(frame: &[u8], why: NotMessage) -> Vec<Lost<'_>> {
+    if !why.is_misreading() {
+        let e = envelope::scan_broken(frame);
+        let id = e.id.filter(|_| e.jsonrpc).map(|id| &frame[id]).filter(|id| *id != b"null");
+        return id.map(|id| Lost { id, method: e.method.is_some(), why }).into_iter().collect();
+    }
+    let seen = envelope::scan_misread(frame);
+    // Of a request only its sender knows the id that it meant. A line of a log may have such names, too.
+    let ids = if seen.jsonrpc && (!seen.method || seen.ids.len() == 1) { seen.ids } else { vec![] };
+    ids.into_iter().map(|id| Lost { id, method: seen.method, why }).collect()
+}
+
+/// Whether a line is a message, or a batch with one in it, and says so: what came before it is over then.
+pub(super) fn is_message(line: &[u8]) -> bool {
+    match envelope::scan(line) {
+        Ok(Scanned::One(e)) => e.jsonrpc && e.kind(line) != Kind::Other,
+        Ok(Scanned::Batch(members)) => members.into_iter().any(|member| is_message(&line[member])),
+        Err(_) => false,
+    }
+}

@@ -1,0 +1,201 @@
+//! Messages amid what is none: on a line with other text, several on a line, one over several lines, behind headers.
+//!
+//! # Theory of operation
+//!
+//! [`Salvage`] gets what of a server's stdout is no message by itself. Objects and arrays in that text are followed ([`walk`]). What
+//! ends as JSON and names `jsonrpc` is a message; what stops being JSON is text, in which the search goes on; what has begun and
+//! not ended waits for what comes next. An object inside another one is none of the stream's: a log's JSON that quotes a message
+//! is text. Only where the outer one turns out to be no JSON, what is whole in it counts.
+//!
+//! A message that was meant and can't be had is lost, and its id is told, so that whoever waits for it gets an error: at once
+//! where a line begins with it. Where other text stands before it on its line, it may be a log's, cut short, and the answer itself is
+//! still to come; so that is told after a while ([`doubts`]).
+//!
+//! Nothing here waits for ever: what has begun is given up when nothing more of it comes, when another message comes, and above the
+//! size limit.
+
+mod doubts;
+mod named;
+mod search;
+mod walk;
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use self::doubts::Doubts;
+use self::walk::{Step, Walk};
+use super::found::{Found, Habit, On};
+use crate::frame::Ends;
+
+/// How long a message that has begun may stand still between two of its lines. Its lines are written together.
+const BETWEEN_LINES: Duration = Duration::from_secs(5);
+
+/// The same within a line, which is longer: some servers write an answer while they work it out, and a line that has not ended is no
+/// fault yet.
+pub(super) const WITHIN_LINE: Duration = Duration::from_secs(60);
+
+/// See the module's documentation.
+#[derive(Debug)]
+pub(super) struct Salvage {
+    max: usize,
+    /// What may be a message and has not ended; empty if there is no such thing.
+    text: Vec<u8>,
+    candidate: Option<Candidate>,
+    line: OnLine,
+    /// When something came last.
+    touched: Instant,
+    doubts: Doubts,
+    /// The server has shown that it leaves out line ends.
+    loose: bool,
+}
+
+/// An object or array that may be a message.
+#[derive(Debug)]
+struct Candidate {
+    walk: Walk,
+    /// Other text stands before it on its line.
+    is_prefixed: bool,
+    /// It is above the limit: only its ends are kept.
+    cut: Option<Ends>,
+}
+
+/// What stands on the line that is under way.
+#[derive(Debug, Default)]
+struct OnLine {
+    /// Some of it has been looked at.
+    begun: bool,
+    /// Text that is no message.
+    text: bool,
+    /// A message.
+    message: bool,
+    /// A message that was found before the line had ended.
+    early: bool,
+}
+
+impl Salvage {
+    /// Messages of more than `max` bytes are too large.
+    pub(super) fn new(max: usize, now: Instant) -> Self {
+        Salvage {
+            max,
+            text: Vec::new(),
+            candidate: None,
+            line: OnLine::default(),
+            touched: now,
+            doubts: Doubts::default(),
+            loose: false,
+        }
+    }
+
+    /// Whether nothing is under way, so that the next line stands for itself.
+    pub(super) fn is_idle(&self) -> bool {
+        self.candidate.is_none() && !self.line.begun
+    }
+
+    /// Whether the next text begins a line.
+    pub(super) fn is_at_line_start(&self) -> bool {
+        !self.line.begun
+    }
+
+    /// Whether the server has shown that it leaves out line ends.
+    pub(super) fn is_loose(&self) -> bool {
+        self.loose
+    }
+
+    /// When [`Salvage::on_deadline`] is to be called.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        let stands_still = self.candidate.is_some().then(|| self.touched + self.patience());
+        [stands_still, self.doubts.deadline()].into_iter().flatten().min()
+    }
+
+    /// How long what has begun may stand still.
+    fn patience(&self) -> Duration {
+        if self.line.begun { WITHIN_LINE } else { BETWEEN_LINES }
+    }
+
+    /// Gives up what stands still, and tells what has been in doubt for long enough.
+    pub(super) fn on_deadline(&mut self, now: Instant, on: On<'_>) {
+        if self.touched + self.patience() <= now {
+            self.give_up(now, on);
+        }
+        self.doubts.tell_due(now, on);
+    }
+
+    /// Nothing more of what has begun will come.
+    pub(super) fn give_up(&mut self, now: Instant, on: On<'_>) {
+        match &self.candidate {
+            None => {}
+            Some(Candidate { cut: Some(ends), .. }) => {
+                on(Found::TooLarge(ends.cut()));
+                self.candidate = None;
+            }
+            Some(Candidate { cut: None, .. }) => {
+                let text = std::mem::take(&mut self.text);
+                self.search(&text, None, now, on);
+            }
+        }
+    }
+
+    /// A part of a line; `ends`: the line's end follows.
+    pub(super) fn take(&mut self, piece: &[u8], ends: bool, now: Instant, on: On<'_>) {
+        self.touched = now;
+        if self.line.early && !search::is_blank(piece) {
+            self.loose = true;
+            on(Found::Habit(Habit::Unended));
+        }
+        self.line.begun = !ends;
+        self.add(piece, now, on);
+        if ends && self.candidate.is_some() {
+            self.add(b"\n", now, on);
+        }
+        if ends {
+            self.line = OnLine::default();
+            self.doubts.end_line(now);
+        }
+    }
+
+    fn add(&mut self, piece: &[u8], now: Instant, on: On<'_>) {
+        let Some(rest) = self.skip(piece, on) else { return };
+        // Nearly always nothing is kept, and a long text isn't copied.
+        let mut text = std::mem::take(&mut self.text);
+        if text.is_empty() {
+            let kept = self.search(rest, Some(0), now, on);
+            self.text = rest[kept..].to_vec();
+        } else {
+            let line = text.len();
+            text.extend_from_slice(rest);
+            let kept = self.search(&text, Some(line), now, on);
+            text.drain(..kept);
+            self.text = text;
+        }
+        if self.text.len() > self.max
+            && let Some(candidate) = &mut self.candidate
+        {
+            candidate.cut = Some(Ends::of(&self.text));
+            self.text = Vec::new();
+        }
+    }
+
+    /// Walks over what belongs to a message above the limit; what of a piece is behind it. `None`: the message goes on.
+    fn skip<'p>(&mut self, piece: &'p [u8], on: On<'_>) -> Option<&'p [u8]> {
+        let Some(Candidate { walk, cut: Some(ends), .. }) = &mut self.candidate else { return Some(piece) };
+        let before = walk.at();
+        let n = match walk.go(piece) {
+            Step::More => {
+                ends.push(piece);
+                return None;
+            }
+            Step::Done(end) | Step::Broken(end) => end - before,
+        };
+        ends.push(&piece[..n]);
+        on(Found::TooLarge(ends.cut()));
+        self.candidate = None;
+        Some(&piece[n..])
+    }
+
+    /// Bytes that are kept until more comes.
+    #[cfg(test)]
+    pub(super) fn held(&self) -> usize {
+        self.text.len()
+    }
+}

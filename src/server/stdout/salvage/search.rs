@@ -1,0 +1,330 @@
+//! The search for messages in what has come.
+
+use std::borrow::Cow;
+use std::ops::Range;
+
+use memchr::{memchr, memchr2, memmem};
+use tokio::time::Instant;
+
+use super::walk::{Step, Walk, on_one_line};
+use super::{Candidate, Salvage, named};
+use crate::frame::Ends;
+use crate::mcp::envelope::{self, Envelope, Kind, Lost, NotMessage, Scanned};
+use crate::server::stdout::found::{Found, Habit, On};
+use crate::server::stdout::line::{hand_on, lost};
+
+/// Broken objects and arrays, one inside the other, that are looked into.
+const MAX_INSIDE: u32 = 3;
+
+/// Messages that are looked for among the open objects of something broken.
+const MAX_OPEN: usize = 4;
+
+/// How far from its beginning such a message must name `jsonrpc`, in bytes.
+const FIRST: usize = 256;
+
+/// A look at a text.
+struct Look<'a> {
+    text: &'a [u8],
+    now: Instant,
+    on: On<'a>,
+    /// Where what came last of the line under way begins.
+    line: usize,
+    /// Up to here all of the text has been told of.
+    told: usize,
+    /// Up to here it has been read what the text names that is neither whole nor begins like a message.
+    read: usize,
+}
+
+/// What is looked into.
+#[derive(Clone, Copy)]
+struct Inside {
+    /// A message, so that nothing in it is one.
+    is_meant: bool,
+    /// How many broken ones it is inside of.
+    depth: u32,
+}
+
+impl Salvage {
+    /// Looks for messages in a text, of which what came last begins at `line`. What may be a message and has not ended is from the
+    /// returned offset on. `None`: nothing has come, and there is no more to wait for.
+    pub(super) fn search(&mut self, text: &[u8], line: Option<usize>, now: Instant, on: On<'_>) -> usize {
+        let mut look = Look { text, now, on, line: line.unwrap_or(text.len()), told: 0, read: 0 };
+        let (mut from, mut start) = (0, 0);
+        let kept = loop {
+            let mut candidate = match self.candidate.take() {
+                Some(candidate) => candidate,
+                None => {
+                    let Some(n) = memchr2(b'{', b'[', &text[from..]) else { break text.len() };
+                    start = from + n;
+                    // Of a line before it is not known any more.
+                    let before = text.get(look.told.max(look.line)..start);
+                    let is_prefixed = self.line.text || before.is_none_or(|before| !is_blank(before));
+                    Candidate { walk: Walk::new(), is_prefixed, cut: None }
+                }
+            };
+            from = match candidate.walk.go(&text[start + candidate.walk.at()..]) {
+                Step::More if line.is_some() => {
+                    self.candidate = Some(candidate);
+                    break start;
+                }
+                Step::More => self.on_broken(start..text.len(), &candidate, NotMessage::Unfinished, &mut look),
+                Step::Broken(len) => self.on_broken(start..start + len, &candidate, NotMessage::Json(len), &mut look),
+                Step::Done(len) => {
+                    self.on_whole(start..start + len, candidate.is_prefixed, &mut look);
+                    start + len
+                }
+            };
+        };
+        self.tell(kept, &mut look);
+        kept
+    }
+
+    /// An object or array has ended.
+    fn on_whole(&mut self, range: Range<usize>, is_prefixed: bool, look: &mut Look<'_>) {
+        let raw = &look.text[range.clone()];
+        let frame = readable(raw);
+        match envelope::scan(&frame) {
+            _ if raw.len() > self.max && names_json_rpc(raw) => {
+                self.tell(range.start, look);
+                (look.on)(Found::TooLarge(Ends::of(raw).cut()));
+                look.pass(range.end);
+            }
+            Ok(Scanned::One(e)) if !e.jsonrpc => {
+                // Only its answer can have this id, if the id is one of ours.
+                if let (Some(id), None, true) = (e.id, &e.method, e.error || e.result.is_some()) {
+                    self.doubts.add(&frame[id], NotMessage::Other, look.now, look.on);
+                }
+            }
+            Ok(Scanned::One(_)) => {
+                self.on_messages(&frame, std::slice::from_ref(&(0..frame.len())), range.clone(), is_prefixed, look)
+            }
+            Ok(Scanned::Batch(members)) => self.on_messages(&frame, &members, range.clone(), is_prefixed, look),
+            Err(why) => self.lose_all(&lost(&frame, why), range.clone(), is_prefixed, look),
+        }
+        self.read_rest(range.start, look);
+        look.read = look.read.max(range.end);
+    }
+
+    /// Objects that stand together, as the members of a batch do.
+    fn on_messages(
+        &mut self,
+        frame: &[u8],
+        members: &[Range<usize>],
+        range: Range<usize>,
+        is_prefixed: bool,
+        look: &mut Look<'_>,
+    ) {
+        let scanned = members.iter().filter_map(|m| Some((&frame[m.clone()], envelope::scan_one(&frame[m.clone()])?)));
+        let meant = scanned.filter(|(frame, e)| e.jsonrpc && !(is_prefixed && is_echo(frame, e)));
+        let (messages, others): (Vec<_>, Vec<_>) = meant.partition(|(frame, e)| e.kind(frame) != Kind::Other);
+        if !messages.is_empty() {
+            self.tell(range.start, look);
+            look.pass(range.end);
+            self.note_habits(range.clone(), look);
+        }
+        for (frame, e) in messages {
+            hand_on(frame, &e, look.on);
+        }
+        for (frame, _) in others {
+            self.lose_all(&lost(frame, NotMessage::Other), range.clone(), is_prefixed, look);
+        }
+    }
+
+    /// What began like JSON is none: where the search goes on.
+    fn on_broken(&mut self, range: Range<usize>, candidate: &Candidate, why: NotMessage, look: &mut Look<'_>) -> usize {
+        let part = &look.text[range.clone()];
+        let end = range.start + candidate.walk.unsure_from().max(1);
+        let e = if part.starts_with(b"{") { envelope::scan_broken(part) } else { Envelope::default() };
+        let id = whole_id(part, &e);
+        let answers = || [&b"\"result\""[..], b"\"error\""].iter().any(|key| memmem::find(part, key).is_some());
+        let is_meant = e.jsonrpc || e.method.is_none() && id.is_some() && answers();
+        if is_meant {
+            self.read_rest(range.start, look);
+        }
+        self.look_inside(range.start..end, &candidate.walk, Inside { is_meant, depth: 0 }, look);
+        // Where it broke off another message may have come, in the place of a value, and have broken off as well.
+        let open = candidate.walk.open_objects().map(|at| &part[at..]);
+        for inner in open.filter(|inner| names_json_rpc(&inner[..inner.len().min(FIRST)])).take(MAX_OPEN) {
+            if let Some(id) = whole_id(inner, &envelope::scan_broken(inner)) {
+                self.doubts.add(&inner[id], why, look.now, look.on);
+            }
+        }
+        if is_meant {
+            match id {
+                Some(id) => {
+                    let lost = Lost { id: &part[id], method: e.method.is_some(), why };
+                    self.lose(lost, range.start..end, candidate.is_prefixed || !e.jsonrpc, look);
+                }
+                None => self.doubts.expect_rest(!candidate.is_prefixed && e.jsonrpc, look.now),
+            }
+            look.read = look.read.max(end);
+        }
+        end
+    }
+
+    /// What is whole inside something broken, of which the walk is given.
+    fn look_inside(&mut self, range: Range<usize>, broken: &Walk, inside: Inside, look: &mut Look<'_>) {
+        let mut at = range.start + 1;
+        while let Some(n) = look.text.get(at..range.end).and_then(|rest| memchr2(b'{', b'[', rest)) {
+            at += n;
+            let mut walk = Walk::new();
+            // What was open where it broke is broken itself.
+            if broken.is_open(at - range.start) {
+                at += 1;
+            } else if let Step::Done(len) = walk.go(&look.text[at..range.end]) {
+                let whole = at..at + len;
+                at = whole.end;
+                if inside.is_meant {
+                    self.doubt_answers(whole, look);
+                } else {
+                    self.on_whole(whole, true, look);
+                }
+            } else {
+                let end = at + walk.unsure_from().max(1);
+                if inside.depth < MAX_INSIDE {
+                    self.look_inside(at..end, &walk, Inside { depth: inside.depth + 1, ..inside }, look);
+                }
+                at = end;
+            }
+        }
+    }
+
+    /// Each answer in something whole may be lost.
+    fn doubt_answers(&mut self, range: Range<usize>, look: &mut Look<'_>) {
+        let frame = readable(&look.text[range]);
+        let members = match envelope::scan(&frame) {
+            Ok(Scanned::One(_)) => vec![&*frame],
+            Ok(Scanned::Batch(members)) => members.into_iter().map(|member| &frame[member]).collect(),
+            Err(_) => return,
+        };
+        for frame in members {
+            if let Some(Envelope { id: Some(id), jsonrpc: true, method: None, .. }) = envelope::scan_one(frame) {
+                self.doubts.add(&frame[id], NotMessage::Unfinished, look.now, look.on);
+            }
+        }
+    }
+
+    /// The same for each message that something may have been meant as.
+    fn lose_all(&mut self, lost: &[Lost<'_>], range: Range<usize>, is_prefixed: bool, look: &mut Look<'_>) {
+        for (n, lost) in lost.iter().enumerate() {
+            // The text is told of once.
+            let range = if n == 0 { range.clone() } else { range.end..range.end };
+            self.lose(*lost, range, is_prefixed, look);
+        }
+    }
+
+    /// A message that was meant is lost, and `range` belongs to it.
+    fn lose(&mut self, lost: Lost<'_>, range: Range<usize>, is_prefixed: bool, look: &mut Look<'_>) {
+        if !is_prefixed {
+            self.tell(range.start, look);
+            (look.on)(Found::Lost(lost, &look.text[range.clone()]));
+            look.pass(range.end);
+        } else if !lost.method {
+            self.doubts.add(lost.id, lost.why, look.now, look.on);
+        }
+    }
+
+    /// Reads what the text up to `end` names.
+    fn read_rest(&mut self, end: usize, look: &mut Look<'_>) {
+        if look.read < end {
+            self.doubts.read(&look.text[look.read..end], look.now, look.on);
+            look.read = end;
+        }
+    }
+
+    /// Tells of the text up to `end` as what it is: no message.
+    fn tell(&mut self, end: usize, look: &mut Look<'_>) {
+        self.read_rest(end, look);
+        if look.told >= end {
+            return;
+        }
+        let noise = &look.text[look.told..end];
+        look.told = end;
+        for line in noise.split(|byte| *byte == b'\n').filter(|line| !is_blank(line)) {
+            if named::is_header(line) {
+                self.loose = true;
+                (look.on)(Found::Habit(Habit::Framed));
+            } else {
+                self.line.text |= end > look.line;
+                (look.on)(Found::Noise(line));
+            }
+        }
+    }
+
+    /// What there is to say of how a message was written.
+    fn note_habits(&mut self, range: Range<usize>, look: &mut Look<'_>) {
+        if memchr(b'\n', &look.text[range]).is_some() {
+            (look.on)(Found::Habit(Habit::Spread));
+        }
+        if self.line.message && !self.line.early {
+            (look.on)(Found::Habit(Habit::Crowded));
+        }
+        self.line.message = true;
+        self.line.early = self.line.begun;
+    }
+}
+
+impl Look<'_> {
+    /// The text up to `end` has been told of as something else than noise.
+    fn pass(&mut self, end: usize) {
+        self.told = self.told.max(end);
+        self.read = self.read.max(end);
+    }
+}
+
+/// Whether a message amid other text is one that only clients send: a server has logged what it got.
+fn is_echo(frame: &[u8], e: &Envelope) -> bool {
+    const CLIENTS: [&str; 9] = [
+        "initialize",
+        "tools/",
+        "prompts/",
+        "resources/",
+        "completion/",
+        "logging/",
+        "server/",
+        "notifications/initialized",
+        "notifications/roots/",
+    ];
+    let method = e.method.clone().map_or(&b""[..], |method| &frame[method]);
+    CLIENTS.iter().any(|client| method.starts_with(client.as_bytes()))
+}
+
+/// The id of a message that is broken, unless it may have been cut short itself. Where each member has a line, the line's end
+/// shows that it wasn't.
+fn whole_id(part: &[u8], e: &Envelope) -> Option<Range<usize>> {
+    let ends = |id: &Range<usize>| match part[id.end..].trim_ascii_start().first() {
+        Some(b',' | b'}') => true,
+        Some(_) | None => part[id.end..].starts_with(b"\n") && memchr(b'\n', &part[..id.start]).is_some(),
+    };
+    e.id.clone().filter(|id| &part[id.clone()] != b"null" && ends(id))
+}
+
+fn names_json_rpc(text: &[u8]) -> bool {
+    memmem::find(text, b"\"jsonrpc\"").is_some()
+}
+
+/// A value as one line of UTF-8, as it would have been alone on its line.
+fn readable(raw: &[u8]) -> Cow<'_, [u8]> {
+    let line = if memchr2(0, 0x1b, raw).is_some() {
+        on_one_line(raw).into()
+    } else if memchr2(b'\n', b'\r', raw).is_some() {
+        envelope::single_line(raw).unwrap_or_else(|_| on_one_line(raw)).into()
+    } else {
+        Cow::Borrowed(raw)
+    };
+    match simdutf8::basic::from_utf8(&line) {
+        Ok(_) => line,
+        Err(_) => String::from_utf8_lossy(&line).into_owned().into_bytes().into(),
+    }
+}
+
+/// Whether there is nothing to be seen in it. Looks no further than it must: it is asked of long texts again and again.
+pub(super) fn is_blank(mut text: &[u8]) -> bool {
+    let is_blank = |c: char| c.is_whitespace() || c.is_control() || c == '\u{feff}';
+    while !text.is_empty() {
+        let next = text[..text.len().min(4)].utf8_chunks().next().and_then(|chunk| chunk.valid().chars().next());
+        let Some(c) = next.filter(|c| is_blank(*c)) else { return false };
+        text = &text[c.len_utf8()..];
+    }
+    true
+}

@@ -1,0 +1,652 @@
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::*;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Got {
+    Message(String),
+    Noise(String),
+    /// The id, and whether it is a request's.
+    Lost(String, bool),
+    TooLarge(u64),
+    Habit(Habit),
+}
+
+/// What is found, and a clock that a test moves.
+struct Rig {
+    stdout: Stdout,
+    now: Instant,
+    got: Vec<Got>,
+}
+
+impl Rig {
+    fn new(max: usize) -> Self {
+        let now = Instant::now();
+        Rig { stdout: Stdout::new(max, now), now, got: Vec::new() }
+    }
+
+    fn feed(&mut self, chunk: &[u8]) {
+        let Rig { stdout, now, got } = self;
+        let on: On<'_> = &mut |found| note(got, found);
+        match stdout.spare() {
+            Some(large) => {
+                large.extend_from_slice(chunk);
+                stdout.spared(*now, on);
+            }
+            None => stdout.feed(chunk, *now, on),
+        }
+    }
+
+    fn pass(&mut self, time: Duration) {
+        let end = self.now + time;
+        while let Some(due) = self.stdout.deadline().filter(|due| *due <= end) {
+            self.now = self.now.max(due);
+            let got = &mut self.got;
+            self.stdout.on_deadline(self.now, &mut |found| note(got, found));
+        }
+        self.now = end;
+    }
+
+    fn end(&mut self) {
+        self.pass(Duration::from_secs(3600));
+        assert_eq!(self.stdout.deadline(), None, "it waits for something");
+        let got = &mut self.got;
+        self.stdout.end(self.now, &mut |found| note(got, found));
+    }
+
+    fn messages(&self) -> Vec<&str> {
+        self.got.iter().filter_map(|got| if let Got::Message(text) = got { Some(&**text) } else { None }).collect()
+    }
+
+    fn noise(&self) -> Vec<&str> {
+        self.got.iter().filter_map(|got| if let Got::Noise(text) = got { Some(&**text) } else { None }).collect()
+    }
+
+    fn lost(&self) -> Vec<&str> {
+        self.got.iter().filter_map(|got| if let Got::Lost(id, _) = got { Some(&**id) } else { None }).collect()
+    }
+
+    fn habits(&self) -> Vec<Habit> {
+        let mut habits: Vec<Habit> =
+            self.got.iter().filter_map(|got| if let Got::Habit(habit) = got { Some(*habit) } else { None }).collect();
+        habits.dedup();
+        habits
+    }
+}
+
+fn note(got: &mut Vec<Got>, found: Found<'_>) {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let found = match found {
+        Found::Message { frame, envelope } => {
+            assert_eq!(envelope::scan_one(frame).as_ref(), Some(envelope), "the envelope of another frame");
+            assert!(!frame.contains(&b'\n') && std::str::from_utf8(frame).is_ok());
+            Got::Message(text(frame))
+        }
+        Found::Noise(line) => Got::Noise(text(line)),
+        Found::Lost(lost, line) => {
+            if !line.is_empty() {
+                got.push(Got::Noise(text(line)));
+            }
+            Got::Lost(text(lost.id), lost.method)
+        }
+        Found::TooLarge(cut) => Got::TooLarge(cut.size),
+        Found::Habit(habit) => Got::Habit(habit),
+    };
+    got.push(found);
+}
+
+/// All that is found in a text that ends there.
+fn read(text: &str) -> Rig {
+    let mut rig = Rig::new(1 << 20);
+    rig.feed(text.as_bytes());
+    rig.end();
+    rig
+}
+
+fn answer(id: u32) -> String {
+    format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{{"content":[{{"type":"text","text":"a {{\"b\": [1]}} ä"}}]}}}}"#)
+}
+
+fn pretty(id: u32) -> String {
+    serde_json::to_string_pretty(&serde_json::from_str::<Value>(&answer(id)).unwrap()).unwrap()
+}
+
+#[test]
+fn text_around_an_answer_goes_to_the_log_and_the_answer_on() {
+    let one = &*answer(1);
+    for (before, behind) in [
+        ("Working... ", ""),
+        ("", " done"),
+        ("10%\r50%\r100%\r", ""),
+        ("\x1b[32mINFO\x1b[0m \x1b[2K\r", "\x1b[0m"),
+        ("[INFO] [1/3] [12] [2024-01-01T12:00:00] ", ""),
+        ("{x} {'a': 1} {\"a\":1} [1,2] ", " {} [] {\"id\":7}"),
+        ("a \"quoted {\" text: ", ""),
+        ("{\"", ""),
+        ("[", ""),
+        ("{\"a\":{\"b\":[", ""),
+        ("id: 7, ", " id: 8}"),
+        ("\u{2028}ä ", "\u{2028}ö"),
+        ("<", ">"),
+        ("[1,", ""),
+        ("\"", "\""),
+        ("data: ", ""),
+    ] {
+        let rig = read(&format!("{before}{one}{behind}\n"));
+        assert_eq!(rig.messages(), [one], "{before:?} {behind:?}: {:?}", rig.got);
+        assert_eq!(rig.lost(), [""; 0], "{before:?} {behind:?}");
+        let noise: Vec<_> = [before, behind].into_iter().filter(|text| !text.is_empty()).collect();
+        assert_eq!(rig.noise(), noise, "{before:?} {behind:?}");
+        assert_eq!(rig.habits(), [], "{before:?} {behind:?}");
+    }
+}
+
+#[test]
+fn what_cannot_be_seen_before_an_answer_is_nothing() {
+    let one = &*answer(1);
+    for before in ["\0", "\0\0 \t", "\u{feff}", " \u{feff}", "\r", "\u{2028}", "\x07"] {
+        let rig = read(&format!("{before}{one}{before}\n"));
+        assert_eq!((rig.messages(), rig.got.len()), (vec![one], 1), "{before:?}: {:?}", rig.got);
+    }
+}
+
+#[test]
+fn each_of_several_answers_on_a_line_goes_on() {
+    let (one, two, three) = (&*answer(1), &*answer(2), &*answer(3));
+    for between in ["", ",", " ", "\r", "\0", "\u{2028}", " and ", "\x1b[0m"] {
+        let rig = read(&format!("{one}{between}{two}{between}{three}\n"));
+        assert_eq!(rig.messages(), [one, two, three], "{between:?}");
+        assert_eq!(rig.habits(), [Habit::Crowded]);
+    }
+    let rig = read(&format!("{one}\r{two}\r{three}\r"));
+    assert_eq!(rig.messages(), [one, two, three], "`\\r` ends each line");
+}
+
+#[test]
+fn an_answer_over_several_lines_goes_on_as_one_line() {
+    let value = |text: &str| serde_json::from_str::<Value>(text).unwrap();
+    let one = pretty(1);
+    for text in [
+        format!("{one}\n"),
+        one.replace('\n', "\r\n"),
+        one.replace('\n', "\n\n \n"),
+        one.replace("\n", "\n\t"),
+        format!("here it is: {one}\n"),
+        format!("{one} that was it\n"),
+        format!("log\n{one}\nlog\n"),
+        one.replace("\"id\": 1", "\"id\" \n:\n 1\n"),
+        one.clone(),
+    ] {
+        let rig = read(&text);
+        assert_eq!(rig.messages().into_iter().map(value).collect::<Vec<_>>(), [value(&one)], "{text}");
+        assert_eq!(rig.lost(), [""; 0], "{text}");
+        assert_eq!(rig.habits(), [Habit::Spread], "{text}");
+    }
+    let rig = read(&format!("{}\n{}\n{}\n{}\n", pretty(1), pretty(2), answer(3), pretty(4)));
+    let ids: Vec<_> = rig.messages().into_iter().map(|text| value(text)["id"].clone()).collect();
+    assert_eq!(ids, [1, 2, 3, 4]);
+    assert_eq!(rig.noise(), [""; 0]);
+}
+
+#[test]
+fn headers_of_language_servers_are_left_out() {
+    let (one, two) = (&*answer(1), &*pretty(2));
+    for headers in [
+        |n: usize| format!("Content-Length: {n}\r\n\r\n"),
+        |n: usize| format!("Content-Length: {n}\r\nContent-Type: application/vscode-jsonrpc; charset=utf-8\r\n\r\n"),
+        |n: usize| format!("content-type: x\r\ncontent-length:{n}\n\n"),
+        |n: usize| format!("Content-Length: {}\r\n\r\n", n * 7 + 3), // wrong
+        |_: usize| "Content-Length: 0\r\n\r\n".to_owned(),
+    ] {
+        let mut rig = Rig::new(1 << 20);
+        for text in [one, two] {
+            rig.feed(headers(text.len()).as_bytes());
+            rig.feed(text.as_bytes());
+            // Nothing follows until the answer has arrived.
+            rig.pass(Duration::from_millis(50));
+        }
+        assert_eq!(rig.messages().len(), 2, "{:?}", rig.got);
+        assert!(rig.noise().is_empty() && rig.lost().is_empty(), "{:?}", rig.got);
+        assert!(rig.habits().contains(&Habit::Framed));
+        rig.end();
+        assert_eq!(rig.messages().len(), 2);
+    }
+}
+
+#[test]
+fn an_answer_without_the_end_of_its_line_is_not_waited_for() {
+    let (one, two) = (&*answer(1), &*answer(2));
+    for before in ["", "text ", "10%\r"] {
+        let mut rig = Rig::new(1 << 20);
+        rig.feed(format!("{before}{one}").as_bytes());
+        assert!(rig.got.is_empty());
+        rig.pass(STILL);
+        assert_eq!(rig.messages(), [one], "{before:?}");
+        assert_eq!(rig.habits(), [], "the end of the line may be late");
+        rig.feed(b"\n");
+        rig.feed(format!("{before}{two}").as_bytes());
+        rig.pass(STILL);
+        rig.feed(format!("{before}{one}").as_bytes());
+        assert_eq!(rig.habits(), [Habit::Unended]);
+        // By now it is known.
+        rig.pass(Duration::ZERO);
+        assert_eq!(rig.messages(), [one, two, one], "{before:?}");
+        rig.end();
+        assert_eq!(rig.messages().len(), 3);
+    }
+    // What has not ended is left alone, and comes as one piece.
+    let mut rig = Rig::new(1 << 20);
+    for piece in ["Lo", "ading", "… {", "2 of 3"] {
+        rig.feed(piece.as_bytes());
+        rig.pass(STILL * 2);
+    }
+    rig.feed(b"\n");
+    assert_eq!(rig.got, [Got::Noise("Loading… {2 of 3".into())]);
+    // A message that comes slowly as well.
+    let mut rig = Rig::new(1 << 20);
+    for piece in one.as_bytes().chunks(7) {
+        rig.feed(piece);
+        rig.pass(Duration::from_secs(30));
+    }
+    rig.feed(b"\n");
+    assert_eq!(rig.got, [Got::Message(one.to_owned())]);
+}
+
+#[test]
+fn a_batch_amid_text_is_taken_apart_like_one_alone() {
+    let (one, two) = (&*answer(1), &*answer(2));
+    for text in [
+        format!("[{one},{two}]\n"),
+        format!("batch: [{one},{two}]\n"),
+        format!("[ {one}\n,\n{two} ] done\n"),
+        format!("[\n{one},\n{two}\n]\n"),
+        format!("[{one},{{}},{two}]\n"),
+    ] {
+        let rig = read(&text);
+        assert_eq!(rig.messages(), [one, two], "{text}");
+        assert!(!rig.habits().contains(&Habit::Crowded), "{text}");
+    }
+}
+
+#[test]
+fn a_message_inside_a_logs_json_is_nobodys() {
+    let one = answer(1);
+    let quoted = json!({"level": "debug", "msg": one}).to_string();
+    for text in [
+        quoted.clone(),
+        format!("DEBUG {quoted}"),
+        format!(r#"{{"level":"debug","msg":{one}}}"#),
+        format!(r#"DEBUG {{"level":"debug","msg":{one}}}"#),
+        format!(r#"["debug",{one}]"#),
+        format!(r#"x ["debug",{one}]"#),
+        format!(r#"[[{one}]]"#),
+        format!(
+            "{}\n",
+            serde_json::to_string_pretty(&json!({"msg": serde_json::from_str::<Value>(&one).unwrap()})).unwrap()
+        ),
+        json!(one).to_string(),
+        format!("sent {}", json!(one)),
+        quoted[..quoted.len() - 20].to_owned(),
+    ] {
+        let rig = read(&format!("{text}\n"));
+        assert_eq!((rig.messages(), rig.lost()), (vec![], vec![]), "{text}: {:?}", rig.got);
+        assert!(!rig.noise().is_empty());
+    }
+}
+
+#[test]
+fn what_a_server_was_asked_is_an_echo_amid_text_and_what_it_asks_is_not() {
+    for (frame, is_asked) in [
+        (r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"x"}}"#, false),
+        (r#"{"jsonrpc":"2.0","id":1,"method":"initialize","params":{}}"#, false),
+        (r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#, false),
+        (r#"{"jsonrpc":"2.0","id":1,"method":"sampling/createMessage","params":{}}"#, true),
+        (r#"{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}"#, true),
+        (r#"{"jsonrpc":"2.0","method":"notifications\/progress","params":{"progressToken":1,"progress":1}}"#, true),
+    ] {
+        let rig = read(&format!("<- {frame}\n"));
+        assert_eq!(rig.messages().len(), usize::from(is_asked), "{frame}");
+        assert_eq!(read(&format!("{frame}\n")).messages().len(), 1, "alone it is one: {frame}");
+        assert!(rig.lost().is_empty());
+    }
+    assert!(
+        read("x {\"jsonrpc\":\"2.0\",\"method\":\"notifications\\/progress\"}\n").messages()[0]
+            .contains("notifications/progress")
+    );
+}
+
+#[test]
+fn an_answer_that_is_cut_is_lost_at_once_where_its_line_begins_with_it() {
+    let (one, two) = (&*answer(1), &*answer(2));
+    for (text, lost, messages) in [
+        // By a line break, in a string and between two tokens.
+        (format!("{}\nlog\n{}\n", &one[..60], &one[60..]), vec!["1"], vec![]),
+        (format!("{}\nlog\n", &one[..33]), vec!["1"], vec![]),
+        // By another message, on the same line and on the next.
+        (format!("{}{two}\n{}\n", &one[..60], &one[60..]), vec!["1"], vec![two]),
+        (format!("{}{two}\n{}\n", &one[..40], &one[40..]), vec!["1"], vec![two]),
+        (format!("{}\n{two}\n", &one[..33]), vec!["1"], vec![two]),
+        (format!("{}\n{two}\n", pretty(1).rsplit_once('\n').unwrap().0), vec!["1"], vec![two]),
+        ("{\n  \"jsonrpc\": \"2.0\",\n  \"result\": {},\n  \"id\": 1\n]\n".to_owned(), vec!["1"], vec![]),
+        // What JSON doesn't have.
+        (r#"{"jsonrpc":"2.0","id":1,"result":{"x":NaN}}"#.to_owned() + "\n", vec!["1"], vec![]),
+        (r#"{"jsonrpc":"2.0","id":1,"result":{"x":'y'}}"#.to_owned() + "\n", vec!["1"], vec![]),
+        (r#"{"jsonrpc":"2.0","result":{"x":NaN,"y":{}},"id":1}"#.to_owned() + "\n", vec!["1"], vec![]),
+        // JSON, and no answer.
+        (r#"{"jsonrpc":"2.0","id":1}"#.to_owned() + "\n", vec!["1"], vec![]),
+        (r#"{"jsonrpc":"2.0","id":"a","result":1,"method":7}"#.to_owned() + "\n", vec!["\"a\""], vec![]),
+        // Nobody knows which.
+        (r#"{"jsonrpc":"2.0","id":12"#.to_owned() + "\n", vec![], vec![]),
+        (r#"{"jsonrpc":"2.0","id":null,"error":{"code":-32700}}"#.to_owned() + "\n", vec![], vec![]),
+        (r#"{"jsonrpc":"2.0","resu"#.to_owned() + "\n", vec![], vec![]),
+    ] {
+        let mut rig = Rig::new(1 << 20);
+        rig.feed(text.as_bytes());
+        rig.feed(b"next\n");
+        assert_eq!((rig.lost(), rig.messages()), (lost, messages), "{text}: {:?}", rig.got);
+        rig.end();
+    }
+}
+
+#[test]
+fn a_request_of_a_server_that_is_cut_is_lost_as_a_request() {
+    let text = "{\"jsonrpc\":\"2.0\",\"id\":7,\"method\":\"roots/list\",\"params\":{\"a\nb\n";
+    let rig = read(text);
+    assert_eq!(
+        rig.got.iter().filter(|got| matches!(got, Got::Lost(..))).collect::<Vec<_>>(),
+        [&Got::Lost("7".into(), true)]
+    );
+    assert!(read(&format!("log: {text}")).lost().is_empty(), "that may be a log of what is asked");
+}
+
+#[test]
+fn where_text_stands_before_an_answer_that_is_cut_the_answer_itself_has_time_to_come() {
+    let one = answer(1);
+    for text in [
+        format!("sent {}…\n", &one[..60]),
+        format!("sent {}\n", &one[..33]),
+        "{'jsonrpc': '2.0', 'id': 1, 'result': {'content': []}}\n".to_owned(),
+        "{ jsonrpc: '2.0', id: 1, result: { content: [ [Object] ] } }\n".to_owned(),
+        "{\"id\":1,\"result\":{\"content\":[\nx\n".to_owned(),
+        "10% {\"id\":1,\"result\":{}}\n".to_owned(),
+        format!("{}\nlog\n{}\n", r#"{"jsonrpc":"2.0","result":{"content":"a"#, r#"b"},"id":1}"#),
+        format!("log\n{}\n", r#"b"},"id":1,"jsonrpc":"2.0"}"#),
+        format!("{{\"jsonrpc\":\"2.0\",\"id\":9,\"result\":[{one}\nx\n"),
+    ] {
+        let mut rig = Rig::new(1 << 20);
+        rig.feed(text.as_bytes());
+        rig.feed(b"text\n");
+        rig.pass(Duration::from_millis(1999));
+        assert!(!rig.lost().contains(&"1"), "{text}: {:?}", rig.got);
+        rig.pass(Duration::from_millis(1));
+        assert!(rig.lost().contains(&"1"), "{text}: {:?}", rig.got);
+        assert!(rig.messages().is_empty());
+    }
+    // Doubts are bounded, and the oldest is told when there are too many.
+    let mut rig = Rig::new(1 << 20);
+    (0..1000).for_each(|id| rig.feed(format!("sent {{\"jsonrpc\":\"2.0\",\"id\":{id},\"result\":\n\n").as_bytes()));
+    rig.feed(b"x\n");
+    let lost = rig.lost().len();
+    assert!((900..1000).contains(&lost), "{lost}");
+    rig.end();
+    assert_eq!(rig.lost().len(), 1000);
+}
+
+#[test]
+fn a_message_that_never_ends_is_given_up_after_a_while_and_when_another_comes() {
+    let begun = pretty(1);
+    let begun = begun.rsplit_once('\n').unwrap().0;
+    let mut rig = Rig::new(1 << 20);
+    rig.feed(format!("{begun}\n").as_bytes());
+    rig.pass(Duration::from_millis(4999));
+    assert!(rig.got.is_empty());
+    rig.pass(Duration::from_millis(1));
+    assert_eq!(rig.lost(), ["1"]);
+    rig.feed(format!("}}\n{}\n", answer(2)).as_bytes());
+    assert_eq!((rig.messages(), rig.lost()), (vec![&*answer(2)], vec!["1"]));
+    rig.end();
+    // A line of its own that doesn't end has more time.
+    let mut rig = Rig::new(1 << 20);
+    rig.feed(&answer(1).as_bytes()[..50]);
+    rig.pass(Duration::from_secs(59));
+    assert!(rig.lost().is_empty());
+    rig.pass(Duration::from_secs(1));
+    assert_eq!(rig.lost(), ["1"]);
+    // Text that begins like an array is none of anybody's business.
+    let mut rig = Rig::new(1 << 20);
+    rig.feed(b"tools: [\n");
+    rig.pass(Duration::from_secs(5));
+    assert_eq!(rig.noise(), ["tools: ", "["]);
+    rig.feed(format!("{{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{{\"a\n{}\n", answer(2)).as_bytes());
+    assert_eq!((rig.messages(), rig.lost()), (vec![&*answer(2)], vec!["1"]), "and concerns no line after it");
+}
+
+#[test]
+fn a_message_above_the_limit_is_cut_wherever_it_stands() {
+    let large = format!(r#"{{"jsonrpc":"2.0","id":1,"result":"{}"}}"#, "x".repeat(10_000));
+    let spread = large.replace(',', ",\n");
+    let (whole, two) = (large.len() as u64, answer(2));
+    for (text, size) in [
+        (large.clone(), whole),
+        (format!("text {large}"), whole),
+        (spread.clone(), whole + 2),
+        (format!("text {spread} text"), whole + 2),
+        (format!("{two}{large}{two}"), whole),
+        (format!("[1]{large}"), whole),
+    ] {
+        for chunk in [1, 100, 5000, 1 << 20] {
+            let mut rig = Rig::new(9_000);
+            text.as_bytes().chunks(chunk).for_each(|chunk| rig.feed(chunk));
+            rig.feed(format!("\n{two}\n").as_bytes());
+            let sizes: Vec<_> = rig
+                .got
+                .iter()
+                .filter_map(|got| if let Got::TooLarge(size) = got { Some(*size) } else { None })
+                .collect();
+            assert_eq!(sizes, [size], "{} in chunks of {chunk}", &text[..50]);
+            assert_eq!(rig.messages().last(), Some(&&*two));
+            rig.end();
+            assert!(rig.lost().is_empty());
+        }
+    }
+    // One that never ends holds no more than the limit either.
+    let mut rig = Rig::new(9_000);
+    rig.feed(b"{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":[0\n");
+    (0..5000).for_each(|_| rig.feed(b",[\"x\"]\n"));
+    rig.pass(Duration::from_secs(5));
+    assert!(matches!(rig.got[..], [Got::TooLarge(_)]), "{:?}", rig.got);
+    let mut rig = Rig::new(9_000);
+    rig.feed(b"{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":[0\n");
+    (0..5000).for_each(|_| rig.feed(b",[\"x\"]\n"));
+    rig.feed(format!("no\n{}\n", answer(2)).as_bytes());
+    assert!(matches!(rig.got[..], [Got::TooLarge(_), Got::Noise(_), Got::Message(_)]), "{:?}", rig.got);
+}
+
+#[test]
+fn an_answer_behind_megabytes_of_text_is_found_and_little_is_held() {
+    for prefix in ["50 %\r", "[#### ] 50 %\r", "{", "[", "x", "[1,2]", "\u{1b}[1m"] {
+        let mut rig = Rig::new(100_000);
+        for _ in 0..20 {
+            rig.feed(prefix.repeat(50_000 / prefix.len()).as_bytes());
+        }
+        rig.feed(answer(1).as_bytes());
+        rig.feed(b"\n");
+        assert_eq!(rig.messages(), [answer(1)], "{prefix:?}");
+        rig.got.clear();
+        rig.feed(format!("{}\n", answer(2)).as_bytes());
+        assert_eq!(rig.got, [Got::Message(answer(2))], "{prefix:?}");
+    }
+}
+
+#[test]
+fn colours_and_nul_bytes_between_tokens_are_left_out() {
+    let painted = "\x1b[1;39m{\x1b[0m\x1b[34;1m\"jsonrpc\"\x1b[0m\0: \x1b[32m\"2.0\"\x1b[0m,\"id\":\x1b[33m1\x1b[0m,\"result\":{}}\n";
+    let rig = read(painted);
+    assert_eq!(rig.messages().len(), 1);
+    let message: Value = serde_json::from_str(rig.messages()[0]).unwrap();
+    assert_eq!(message, json!({"jsonrpc": "2.0", "id": 1, "result": {}}));
+}
+
+#[test]
+fn bad_bytes_in_a_line_cost_no_answer() {
+    let mut rig = Rig::new(1 << 20);
+    rig.feed(b"\xff\xfe {\"jsonrpc\":\"2.0\",\"id\":1,\"result\":\"\xff\"}\n");
+    rig.feed(b"{\"jsonrpc\":\"2.0\",\"id\":2,\"result\":\"\xff\"}");
+    rig.pass(STILL);
+    assert_eq!(rig.messages().len(), 2);
+    assert!(rig.messages().iter().all(|text| text.contains('\u{fffd}')));
+    assert!(rig.habits().contains(&Habit::NotUtf8));
+}
+
+#[test]
+fn text_made_to_be_slow_is_not() {
+    // Each of these would take hours if a part of it was looked at again and again.
+    for text in ["{\"a\":", "[", "{", "[[{\"", "[\"", "{\"a\":{}", "\"{", "{\"a{", "[1,{},", "\\\"{"] {
+        let mut rig = Rig::new(1 << 23);
+        rig.feed(text.repeat((1 << 20) / text.len()).as_bytes());
+        rig.feed(b"\n");
+        rig.end();
+        assert!(rig.messages().is_empty());
+    }
+    // As one that comes line by line.
+    let mut rig = Rig::new(1 << 22);
+    rig.feed(b"[\n");
+    (0..100_000).for_each(|_| rig.feed(b"{\"a\":[1]},\n"));
+    rig.feed(b"x\n");
+    rig.end();
+}
+
+/// A piece of a stream, and what must become of it.
+#[derive(Debug, Clone)]
+enum Piece {
+    /// Of nobody.
+    Noise(String),
+    /// An answer, perhaps over several lines.
+    Answer { pretty: bool },
+    /// So much of an answer.
+    Cut(usize),
+}
+
+/// `noise`: what other text is made of. Signs that open something and those that close something don't come together in one
+/// stream: a message that noise makes a part of a whole object is none of the stream's.
+fn any_stream(noise: &'static str, cuts: bool) -> impl Strategy<Value = Vec<Piece>> {
+    let text = |text: &str| Just(Piece::Noise(text.to_owned()));
+    let log = answer(5000);
+    let piece = prop_oneof![
+        3 => noise.prop_map(Piece::Noise),
+        3 => text("\n"),
+        1 => text("\r\n"),
+        1 => text("\r"),
+        1 => text("\0\u{feff}"),
+        1 => text("\u{2028}"),
+        1 => text("\x1b[1;32m"),
+        1 => text("Content-Length: 77\r\n\r\n"),
+        1 => text("\n[INFO] 12:30 "),
+        6 => any::<bool>().prop_map(|pretty| Piece::Answer { pretty }),
+        1 => (20..85usize).prop_map(move |len| if cuts { Piece::Cut(len) } else { Piece::Answer { pretty: true } }),
+        1 => text(&json!({"level": "debug", "msg": &log}).to_string()),
+        1 => text(&format!("{{\"msg\":{log}}}")),
+        1 => text(&format!("[1,{log}]")),
+    ];
+    prop::collection::vec(piece, 1..14)
+}
+
+/// Each message comes once or is known to be lost, and nothing else comes, however the stream is cut.
+fn each_message_is_found(pieces: &[Piece], chunks: &[usize], pause: bool) -> Result<(), TestCaseError> {
+    let (mut stream, mut whole, mut cut) = (String::new(), Vec::new(), Vec::new());
+    for (piece, id) in pieces.iter().zip(1000..) {
+        match piece {
+            Piece::Noise(text) => stream += text,
+            Piece::Answer { pretty: is_pretty } => {
+                stream += &if *is_pretty { pretty(id) } else { answer(id) };
+                whole.push(id);
+            }
+            Piece::Cut(len) => {
+                let text = answer(id);
+                let part = &text[..text.floor_char_boundary(*len)];
+                stream += part;
+                // Where the id may have been cut, too, nobody knows it.
+                if part.contains(",\"result") {
+                    cut.push(id);
+                }
+            }
+        }
+    }
+    let (mut rig, mut rest, mut chunks) = (Rig::new(1 << 20), stream.as_bytes(), chunks.iter().cycle());
+    while !rest.is_empty() {
+        let (chunk, after) = rest.split_at(rest.len().min(*chunks.next().unwrap_or(&1)));
+        rig.feed(chunk);
+        rest = after;
+        if pause {
+            rig.pass(STILL);
+        }
+    }
+    rig.end();
+    let ids: Vec<_> = rig.messages().iter().map(|text| serde_json::from_str::<Value>(text).unwrap()).collect();
+    for message in &ids {
+        let id = message["id"].as_u64().unwrap() as u32;
+        prop_assert!(whole.contains(&id), "{id} is no message of {stream:?}");
+        prop_assert_eq!(message, &serde_json::from_str::<Value>(&answer(id)).unwrap());
+    }
+    for id in whole {
+        let count = ids.iter().filter(|message| message["id"] == id).count();
+        let lost = rig.lost().contains(&&*id.to_string());
+        prop_assert!(count == 1 || count == 0 && lost, "{id} came {count} times of {stream:?}: {:?}", rig.got);
+    }
+    for id in cut {
+        prop_assert!(rig.lost().contains(&&*id.to_string()), "{id} is lost of {stream:?}: {:?}", rig.got);
+    }
+    // An answer that a log quotes is nobody's; that it is in doubt harms nobody.
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(500))]
+
+    #[test]
+    fn amid_text_that_opens_whatever_it_likes_each_message_is_found_or_known_to_be_lost(
+        pieces in any_stream("[ a-z{\\[\"\\\\:,0-9'.-]{1,12}", true), chunks in prop::collection::vec(1usize..200, 1..6), pause: bool,
+    ) {
+        each_message_is_found(&pieces, &chunks, pause)?;
+    }
+
+    #[test]
+    fn amid_text_that_closes_whatever_it_likes_each_message_is_found_or_known_to_be_lost(
+        pieces in any_stream("[ a-z}\\]\"\\\\:,0-9'.-]{1,12}", false), chunks in prop::collection::vec(1usize..200, 1..6), pause: bool,
+    ) {
+        each_message_is_found(&pieces, &chunks, pause)?;
+    }
+
+    #[test]
+    fn no_bytes_make_it_panic_or_hold_more_than_the_limit(
+        chunks in prop::collection::vec(prop_oneof![
+            prop::collection::vec(any::<u8>(), 0..60), "[ a{}\\[\\]\",:\\\\\n\r\0\x1b1]{0,60}".prop_map(String::into_bytes),
+            Just(answer(1).into_bytes()), Just(b"\n".to_vec()),
+        ], 0..60), max in 50..400usize, pause: bool,
+    ) {
+        let mut rig = Rig::new(max);
+        for chunk in chunks {
+            rig.feed(&chunk);
+            if pause {
+                rig.pass(STILL);
+            }
+            prop_assert!(rig.stdout.held() <= 2 * max + 200, "{}", rig.stdout.held());
+        }
+        rig.end();
+        prop_assert!(rig.messages().iter().all(|message| message.len() <= max));
+    }
+
+    #[test]
+    fn a_line_that_is_a_message_goes_on_as_it_was_written(
+        ids in prop::collection::vec(1..100u32, 1..10), chunk in 1..100usize, between in prop::sample::select(vec!["", "log\n", "{}\n", "[INFO]\n"]),
+    ) {
+        let lines: Vec<_> = ids.into_iter().map(answer).collect();
+        let mut rig = Rig::new(1 << 20);
+        let text: String = lines.iter().map(|line| format!("{line}\n{between}")).collect();
+        text.as_bytes().chunks(chunk).for_each(|chunk| rig.feed(chunk));
+        prop_assert_eq!(rig.messages(), lines.iter().map(|line| &**line).collect::<Vec<_>>());
+        rig.end();
+        prop_assert!(rig.lost().is_empty() && rig.habits().is_empty());
+    }
+}
