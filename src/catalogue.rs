@@ -12,6 +12,10 @@ use std::sync::Arc;
 
 use crate::mcp::lists::ListKind;
 
+/// Most items of one list of a server. What is published is made anew of all of them when one changes, on the program's only
+/// thread: of so many that takes some hundredths of a second. No assistant reads as many.
+pub const MAX_ITEMS: usize = 10_000;
+
 /// A server's lists over all their pages: each item as it was written, raw JSON on one line. A clone shares them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Lists([Arc<[Box<str>]>; 4]);

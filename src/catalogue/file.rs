@@ -21,8 +21,9 @@ use std::fmt::Write as _;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{Lists, Memory};
+use super::{Lists, MAX_ITEMS, Memory};
 use crate::mcp::lists::ListKind;
+use crate::words::size;
 
 /// Largest file that is written or read, in bytes: 50 servers with 100 tools each are far below that together.
 pub(super) const MAX_FILE: u64 = 16 * 1024 * 1024;
@@ -49,8 +50,9 @@ struct File<'a> {
 
 /// The text of a file. `server` is for people only.
 ///
-/// `None` if it would not read the same again: a part of the memory is no JSON, or has space around it.
-pub(super) fn write(server: &str, memory: &Memory) -> Option<String> {
+/// # Errors
+/// Why it would not read the same again: a part of the memory is no JSON or has space around it, or there is too much of it.
+pub(super) fn write(server: &str, memory: &Memory) -> Result<String, String> {
     let mut text = format!("{{\n  \"format\": {FORMAT},\n  \"server\": {}", serde_json::Value::from(server));
     for (name, raw) in [("hello", &memory.hello), ("welcome", &memory.welcome)] {
         if !raw.is_empty() {
@@ -66,12 +68,19 @@ pub(super) fn write(server: &str, memory: &Memory) -> Option<String> {
         text.push_str(if items.is_empty() { "]" } else { "\n  ]" });
     }
     text.push_str("\n}\n");
-    (read(&text).as_ref() == Ok(memory)).then_some(text)
+    if text.len() as u64 > MAX_FILE {
+        return Err(format!("it is larger than {}", size(MAX_FILE)));
+    }
+    match read(&text) {
+        Ok(same) if same == *memory => Ok(text),
+        Ok(_) => Err("it is not JSON throughout".to_owned()),
+        Err(error) => Err(error),
+    }
 }
 
 /// What is in the text of a file, or why it can't be used.
 pub(super) fn read(text: &str) -> Result<Memory, String> {
-    let file: File<'_> = serde_json::from_str(text).map_err(|e| e.to_string())?;
+    let file: File<'_> = serde_json::from_str(text).map_err(|error| format!("it is no such JSON ({error})"))?;
     if file.format != FORMAT {
         return Err(format!("it has format {}, not {FORMAT}", file.format));
     }
@@ -80,6 +89,9 @@ pub(super) fn read(text: &str) -> Result<Memory, String> {
     for (kind, items) in
         ListKind::ALL.into_iter().zip([file.tools, file.prompts, file.resources, file.resource_templates])
     {
+        if items.len() > MAX_ITEMS {
+            return Err(format!("it has {} {}, more than {MAX_ITEMS}", items.len(), kind.member()));
+        }
         lists.set(kind, items.into_iter().map(|item| item.get().into()).collect());
     }
     Ok(Memory { hello: raw(file.hello), welcome: raw(file.welcome), lists })
@@ -112,9 +124,24 @@ mod tests {
         for item in ["", "x", " {}", "{\"a\":\"\t\"}", "1],\"prompts\":[2", "1,2"] {
             let mut memory = Memory::default();
             memory.lists.set(ListKind::Tools, vec![item.into()]);
-            assert_eq!(write("s", &memory), None, "{item}");
+            assert!(write("s", &memory).is_err(), "{item}");
         }
-        assert_eq!(write("s", &Memory { hello: "{},\"tools\":[1]".into(), ..Memory::default() }), None);
+        assert!(write("s", &Memory { hello: "{},\"tools\":[1]".into(), ..Memory::default() }).is_err());
+        let mut memory = Memory::default();
+        memory.lists.set(ListKind::Tools, vec![format!("\"{}\"", "x".repeat(MAX_FILE as usize)).into()]);
+        assert!(write("s", &memory).unwrap_err().contains("larger than 16 MiB"));
+    }
+
+    #[test]
+    fn so_many_items_that_all_would_wait_for_them_are_neither_written_nor_read() {
+        let mut memory = Memory::default();
+        memory.lists.set(ListKind::Prompts, vec!["{}".into(); MAX_ITEMS]);
+        let text = write("s", &memory).unwrap();
+        assert_eq!(read(&text), Ok(memory.clone()));
+        let more = text.replacen("{}", "{},{}", 1);
+        assert!(read(&more).unwrap_err().contains("10001 prompts, more than 10000"));
+        memory.lists.set(ListKind::Prompts, vec!["{}".into(); MAX_ITEMS + 1]);
+        assert!(write("s", &memory).is_err());
     }
 
     #[test]

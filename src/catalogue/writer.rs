@@ -17,10 +17,10 @@ use anyhow::Context as _;
 use tokio::sync::watch;
 
 use super::Memory;
-use super::file::{self, MAX_FILE};
+use super::file;
 use super::name::{AGENT_KEPT, kept};
 use crate::disk::folder::Folder;
-use crate::words::{size, span};
+use crate::words::span;
 
 /// Longest wait at the end of a run for what is still to be written: a second server would have been started by then.
 const AT_THE_END: Duration = Duration::from_secs(2);
@@ -144,9 +144,7 @@ impl Shared {
 fn write(dir: &Path, name: &str, piece: &Piece, sweep: bool) -> anyhow::Result<()> {
     let text = match piece {
         Piece::Server { name, memory } => {
-            let text = file::write(name, memory).context("what the server said is not JSON throughout")?;
-            anyhow::ensure!(text.len() as u64 <= MAX_FILE, "what the server said is larger than {}", size(MAX_FILE));
-            text
+            file::write(name, memory).map_err(|error| anyhow::anyhow!("of what the server said: {error}"))?
         }
         Piece::Single => format!(
             "An endpoint that takes one connection only: its servers share one. Forgotten after {}.\n",
@@ -184,6 +182,7 @@ fn say(piece: &Piece, error: &anyhow::Error, again: bool) {
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
+    use super::super::file::MAX_FILE;
     use super::*;
 
     fn piece(name: &str, hello: &str) -> Piece {
@@ -195,7 +194,7 @@ mod tests {
     fn an_error_names_the_file_or_what_is_wrong_with_the_memory() {
         let temp = tempfile::tempdir().unwrap();
         let why = |dir: &Path, piece| format!("{:#}", write(dir, "name", &piece, false).unwrap_err());
-        assert!(why(temp.path(), piece("a", "{")).contains("not JSON"));
+        assert!(why(temp.path(), piece("a", "{")).contains("no such JSON"));
         let mut memory = Memory::default();
         let large = format!("\"{}\"", "x".repeat(MAX_FILE as usize));
         memory.lists.set(crate::mcp::lists::ListKind::Tools, vec![large.into()]);

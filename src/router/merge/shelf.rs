@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::page::{self, Oddities, Page};
 use super::published::{MAX_TEMPLATES, key};
-use crate::catalogue::{Lists, Memory};
+use crate::catalogue::{Lists, MAX_ITEMS, Memory};
 use crate::mcp::handshake::{Hello, Welcome};
 use crate::mcp::lists::ListKind;
 
@@ -279,10 +279,13 @@ impl Shelf {
                 items.push(item);
             }
         }
+        let is_endless = items.len() > MAX_ITEMS;
+        items.truncate(MAX_ITEMS);
         oddities.join(page.oddities);
         let next = page.next.map(|next| (fingerprint(&next), next));
         let cut = match next {
             _ if bytes > MAX_LIST => Some(format!("it is larger than {MAX_LIST} bytes")),
+            _ if is_endless => Some("it has more".to_owned()),
             None => None,
             Some((_, next)) if next.len() > MAX_CURSOR => Some(format!("a cursor has {} bytes", next.len())),
             Some((cursor, _)) if cursors.contains(&cursor) => Some("a cursor came twice".to_owned()),
@@ -474,6 +477,11 @@ mod tests {
         rig.begin();
         let told = Remark::Cut(format!("it is larger than {MAX_LIST} bytes, and ends after 1 items"));
         assert_eq!(cut(&mut rig, &|_| large.clone()), (1, vec![told]));
+        rig.begin();
+        let many = vec![r#"{"name":"t","inputSchema":{"type":"object"}}"#; MAX_ITEMS + 1].join(",");
+        let told = Remark::Cut(format!("it has more, and ends after {MAX_ITEMS} items"));
+        assert_eq!(cut(&mut rig, &|_| format!(r#"{{"tools":[{many}],"nextCursor":"more"}}"#)), (1, vec![told]));
+        assert_eq!(rig.items().len(), MAX_ITEMS);
         rig.begin();
         assert_eq!(cut(&mut rig, &|_| r#"{"tools":[]}"#.into()), (1, vec![]));
         let template = |n| format!(r#"{{"uriTemplate":"{n}:{{x}}","name":"n"}}"#);
