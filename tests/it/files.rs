@@ -133,7 +133,7 @@ async fn a_dotenv_that_is_a_pipe_is_read_or_ignored_with_a_warning() {
     make_pipe(&dotenv);
     let setup = || Setup::new().args(["--config", dir.path().join("mcp_config.json").to_str().unwrap()]);
     let said = refused(setup()).await;
-    assert!(said.contains("can't be read: it is no regular file, and nobody wrote to it"), "{said}");
+    assert!(said.contains("it is no regular file, and nobody wrote to it"), "{said}");
     let endpoint = FakeEndpoint::bind().await;
     let text = format!("MCP_ENDPOINT={}\n", endpoint.url());
     let writer = std::thread::spawn(move || fs::write(dotenv, text).unwrap());
