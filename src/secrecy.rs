@@ -1,8 +1,8 @@
 //! What lets somebody in and must not be seen, and the one place through which text from outside goes to a person.
 //!
-//! What is secret in an address or a header is known by [`address`], in which spellings it may come back by `needle`. A
+//! What is secret in an address or a header is known by `address`, in which spellings it may come back by `needle`. A
 //! [`Redactor`] takes what it was told of out of a text, and what looks like it out of the addresses in that. Nothing that
-//! steers a terminal is left by [`plain`].
+//! steers a terminal is left by `plain`.
 //!
 //! Types keep secrets out of what we write ourselves: a [`Secret`] and an `Endpoint` don't print. All of this is for what
 //! others write: a server's stderr, a peer's reason for closing, an error that repeats an argument.

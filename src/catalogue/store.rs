@@ -59,7 +59,7 @@ impl Catalogue {
         self.writer.put(of_server(spec), Piece::Server { name: spec.name.clone(), memory: memory.clone() });
     }
 
-    /// Remembers for a while ([`AGENT_KEPT`]) that an agent takes one connection only. `agent` is not written, only its hash.
+    /// Remembers for a while (`AGENT_KEPT`) that an agent takes one connection only. `agent` is not written, only its hash.
     pub fn remember_single(&self, agent: &str) {
         self.writer.put(of_agent(agent), Piece::Single);
     }

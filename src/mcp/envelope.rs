@@ -8,7 +8,7 @@
 //! The check is that of RFC 8259 with one leniency: control characters inside strings are let through
 //! (line breaks are not, they never reach a child).
 //!
-//! A message that another reader could understand otherwise is refused: see [`spelling`].
+//! A message that another reader could understand otherwise is refused: see `spelling`.
 
 mod json;
 mod spelling;
