@@ -996,6 +996,20 @@ fn one_server_cannot_take_all_questions_nor_silence_the_others() {
 }
 
 #[test]
+fn a_dead_server_takes_back_its_own_questions_and_no_others() {
+    let mut rig = Rig::pair();
+    rig.server(0, r#"{"id":"of a","method":"roots/list"}"#);
+    rig.server(1, r#"{"id":"of b","method":"roots/list"}"#);
+    let asked: Vec<Value> = rig.at_endpoint().into_iter().map(|frame| frame["id"].clone()).collect();
+    rig.down(0, 1);
+    let taken_back: Vec<Value> =
+        rig.at_endpoint().into_iter().map(|frame| frame["params"]["requestId"].clone()).collect();
+    assert_eq!(taken_back, asked[..1]);
+    rig.endpoint(&json!({"id": asked[1], "result": {"roots": []}}).to_string());
+    assert_eq!(rig.at_server(1), [json!({"id": "of b", "result": {"roots": []}})]);
+}
+
+#[test]
 fn a_method_that_nobody_answers_gets_an_error() {
     let mut rig = Rig::pair();
     rig.endpoint(r#"{"id":"q","method":"x/y"}"#);
