@@ -11,6 +11,7 @@ use super::desk::{Desk, METHOD};
 use super::edits::Edits;
 use super::held::Held;
 use super::ids::flight_id;
+use super::opening::{Answered, Opening, Renewal};
 use super::request::Request;
 use super::search::Search;
 use super::silence::{Silence, Step};
@@ -18,6 +19,7 @@ use super::{Gone, Note, Out, ServerIndex, What};
 use crate::frame::{Cut, Ends};
 use crate::mcp::cloud::HOLD;
 use crate::mcp::envelope::{self, Envelope, NotMessage};
+use crate::mcp::handshake::{Hello, Welcome};
 use crate::mcp::lists::ListKind;
 use crate::mcp::reply::{self, INVALID_REQUEST, UNAVAILABLE};
 
@@ -27,6 +29,16 @@ pub(super) const MAX_IN_FLIGHT: usize = 4096;
 /// When the table is full, requests older than this make room: their server has most likely forgotten them.
 const STALE: Duration = Duration::from_secs(600);
 
+/// Longest time that a process which runs may take for another handshake. One that has not answered by then takes
+/// `initialize` as its first message only.
+const AGAIN: Duration = Duration::from_secs(5);
+
+/// It goes on with its first so long before a call that waits for it would be refused.
+const IN_TIME: Duration = Duration::from_millis(500);
+
+/// What is said of a server whose process is replaced by another one.
+const ANEW: &str = "is started anew";
+
 /// How far a server is.
 #[derive(Debug)]
 pub(super) enum ServerSide {
@@ -35,25 +47,35 @@ pub(super) enum ServerSide {
         /// `None`: not yet started for the first time.
         retry_at: Option<Instant>,
     },
-    /// Runs, and has said nothing yet.
-    Warming { since: Instant },
-    /// Has shown that it is loaded.
-    Warm,
-    /// Has answered `initialize` with an error, and gets no requests.
-    Refusing { why: String },
-    /// Our `initialize` is under way. `again`: it was initialized before.
+    /// Our `initialize` is under way. `again`: it has answered one before in this life.
     Initializing { since: Instant, again: bool },
-    /// `told`: has had its `notifications/initialized`.
-    Ready { told: bool },
+    /// Has answered `initialize` with an error, and gets no requests. It is started anew then.
+    Refusing { why: String, retry_at: Instant },
+    /// Has answered `initialize`, and nothing else goes to it before its endpoint has said what it is: some servers decide by that, at
+    /// `notifications/initialized`, what they offer.
+    Greeted,
+    /// Has had its `notifications/initialized`.
+    Ready,
+}
+
+/// What has become of a server's handshake.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Opened {
+    /// It may have requests now.
+    Ready,
+    /// Another answer to `initialize` is awaited of it.
+    Awaited,
+    /// It answers with an error, and that is its answer.
+    Refused,
+    /// Nothing that it did not do before.
+    Same,
 }
 
 /// A request under way at the server.
 #[derive(Debug)]
 pub(super) enum Flight {
-    /// Ours, to see that it is loaded.
-    Probe,
     /// Ours, in the endpoint's name, with these parameters.
-    Initialize { hello: Box<[u8]> },
+    Initialize(Arc<Hello>),
     /// Ours: a page of a list, in its how manieth reading.
     List(ListKind, u32),
     /// The endpoint's.
@@ -135,6 +157,9 @@ pub(super) struct Lane {
     /// The largest message that its answers may be, in bytes.
     max_frame: usize,
     pub(super) state: ServerSide,
+    /// When its process was started, or went on after its handshake; while it has one.
+    pub(super) started: Option<Instant>,
+    pub(super) opening: Opening,
     pub(super) held: Held,
     flights: BTreeMap<u64, Flight>,
     /// Calls that it can't answer any more and that another server may, each with why.
@@ -143,8 +168,7 @@ pub(super) struct Lane {
     silence: Silence,
     /// The server doesn't read what it is sent.
     pub(super) busy: bool,
-    /// Several servers share the connection, each with its own time: what this one can't take yet waits also where it could
-    /// be refused, or be taken by a server that is not initialized.
+    /// Several servers share the connection, each with its own time: what this one can't take yet waits, and is not refused.
     shared: bool,
 }
 
@@ -156,6 +180,8 @@ impl Lane {
             name,
             max_frame,
             state: ServerSide::Down { why: "has not been started yet".into(), retry_at: None },
+            started: None,
+            opening: Opening::default(),
             held: Held::default(),
             flights: BTreeMap::new(),
             strays: Vec::new(),
@@ -165,14 +191,36 @@ impl Lane {
         }
     }
 
-    /// Its process runs.
-    pub(super) fn up(&mut self, now: Instant) {
-        self.state = ServerSide::Warming { since: now };
+    /// Its process runs. The first line that it gets is `initialize`.
+    pub(super) fn up(&mut self, desk: &mut Desk, now: Instant, out: &mut dyn Out) {
+        self.started = Some(now);
         self.busy = false;
+        self.opening.begin();
+        self.send_initialize(false, desk, now, out);
     }
 
     /// Its process is gone, and what it leaves open is answered.
     pub(super) fn down(&mut self, gone: Gone<'_>, desk: &mut Desk, now: Instant, out: &mut dyn Out) {
+        let ran = self.started.take().is_some();
+        let why = match &self.state {
+            // That is why it is of no use, whatever ended it.
+            ServerSide::Refusing { why, .. } => format!("refused to initialize: {why}"),
+            // The same, where it was ended to be started anew.
+            ServerSide::Down { why, .. } if ran && self.opening.is_refusing() => why.clone(),
+            ServerSide::Initializing { again: true, .. } => {
+                self.opening.did_not_take_another();
+                gone.why.to_owned()
+            }
+            ServerSide::Down { .. }
+            | ServerSide::Initializing { again: false, .. }
+            | ServerSide::Greeted
+            | ServerSide::Ready => gone.why.to_owned(),
+        };
+        self.leave(Gone { why: &why, ..gone }, desk, now, out);
+    }
+
+    /// What it leaves open is answered, and nothing goes to it until it is up again.
+    fn leave(&mut self, gone: Gone<'_>, desk: &mut Desk, now: Instant, out: &mut dyn Out) {
         self.state = ServerSide::Down { why: gone.why.into(), retry_at: Some(now + gone.retry_in) };
         self.silence = Silence::None;
         for (_, flight) in std::mem::take(&mut self.flights) {
@@ -201,13 +249,6 @@ impl Lane {
         }
     }
 
-    /// It said something that is a message.
-    pub(super) fn mark_loaded(&mut self) {
-        if let ServerSide::Warming { .. } = self.state {
-            self.state = ServerSide::Warm;
-        }
-    }
-
     /// It said anything at all.
     pub(super) fn end_silence(&mut self, now: Instant, out: &mut dyn Out) {
         if let Some(lasted) = self.silence.broken(now) {
@@ -226,17 +267,13 @@ impl Lane {
         }
     }
 
-    pub(super) fn is_warm(&self) -> bool {
-        matches!(self.state, ServerSide::Warm | ServerSide::Refusing { .. }) || self.is_initialized()
-    }
-
     /// Has a handshake, be it that another is under way.
     pub(super) fn is_initialized(&self) -> bool {
-        matches!(self.state, ServerSide::Initializing { again: true, .. } | ServerSide::Ready { .. })
+        matches!(self.state, ServerSide::Initializing { again: true, .. } | ServerSide::Greeted | ServerSide::Ready)
     }
 
     pub(super) fn is_ready(&self) -> bool {
-        matches!(self.state, ServerSide::Ready { .. })
+        matches!(self.state, ServerSide::Ready)
     }
 
     /// Sends a request of our own whose answer says nothing, and is dropped as one that nobody waits for.
@@ -258,25 +295,185 @@ impl Lane {
         out.to_server(self.index, &[&reply::request(id, method, params)]);
     }
 
-    /// Asks it for any answer: `ping` is allowed before `initialize` (MCP, lifecycle).
-    pub(super) fn probe(&mut self, desk: &mut Desk, out: &mut dyn Out) {
-        self.send(Flight::Probe, "ping", None, desk, out);
+    /// Initializes it with what the endpoint says of itself, or is expected to.
+    fn send_initialize(&mut self, again: bool, desk: &mut Desk, now: Instant, out: &mut dyn Out) {
+        let hello = self.opening.params(&desk.hello);
+        self.send(Flight::Initialize(hello.clone()), "initialize", Some(&hello.params), desk, out);
+        self.state = ServerSide::Initializing { since: now, again };
     }
 
-    /// Initializes it with the endpoint's own parameters.
-    pub(super) fn send_initialize(&mut self, desk: &mut Desk, now: Instant, out: &mut dyn Out) {
-        let Some(params) = desk.hello.as_ref().map(|hello| hello.params.clone()) else { return };
-        let flight = Flight::Initialize { hello: params.clone() };
-        self.send(flight, "initialize", Some(&params), desk, out);
-        self.state = ServerSide::Initializing { since: now, again: self.is_initialized() };
+    /// It has answered `initialize`.
+    pub(super) fn welcomed(
+        &mut self,
+        hello: Arc<Hello>,
+        welcome: &Welcome,
+        desk: &mut Desk,
+        now: Instant,
+        out: &mut dyn Out,
+    ) -> Opened {
+        self.state = ServerSide::Greeted;
+        self.opening.welcomed(hello);
+        self.settle(Some(welcome), desk, now, out)
     }
 
-    /// Lets the server know that its handshake is complete, once.
-    pub(super) fn send_initialized(&mut self, out: &mut dyn Out) {
-        if let ServerSide::Ready { told: told @ false } = &mut self.state {
-            *told = true;
-            out.to_server(self.index, &[br#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#]);
+    /// It has answered `initialize` with an error. `welcome`: its last answer that was none.
+    pub(super) fn refused(
+        &mut self,
+        hello: Arc<Hello>,
+        why: &str,
+        welcome: Option<&Welcome>,
+        desk: &mut Desk,
+        now: Instant,
+        out: &mut dyn Out,
+    ) -> Opened {
+        match self.state {
+            // An answer that came too late to matter.
+            ServerSide::Greeted | ServerSide::Ready | ServerSide::Down { .. } | ServerSide::Refusing { .. } => {
+                Opened::Same
+            }
+            ServerSide::Initializing { again: true, .. } => {
+                self.state = ServerSide::Greeted;
+                self.opening.did_not_take_another();
+                self.settle(welcome, desk, now, out)
+            }
+            ServerSide::Initializing { again: false, .. } => {
+                let wait = self.opening.refused(hello);
+                self.state = ServerSide::Refusing { why: why.to_owned(), retry_at: now + wait };
+                match self.settle(None, desk, now, out) {
+                    Opened::Awaited => Opened::Awaited,
+                    Opened::Ready | Opened::Refused | Opened::Same => Opened::Refused,
+                }
+            }
         }
+    }
+
+    /// Holds what the endpoint says of itself against what the server was told, and lets it go on if that may stay so.
+    pub(super) fn settle(
+        &mut self,
+        welcome: Option<&Welcome>,
+        desk: &mut Desk,
+        now: Instant,
+        out: &mut dyn Out,
+    ) -> Opened {
+        let wanted = self.opening.params(&desk.hello);
+        let (answered, welcome) = match self.state {
+            ServerSide::Greeted | ServerSide::Ready => (Answered::Welcomed, welcome),
+            ServerSide::Refusing { .. } => (Answered::Refused, None),
+            // One that exits when it has refused would be asked the right thing after its pause only.
+            ServerSide::Down { retry_at: Some(_), .. } if self.opening.has_refused_another(&wanted) => {
+                (Answered::Refused, None)
+            }
+            // It will be told the right thing, or be asked again when it has answered.
+            ServerSide::Down { .. } | ServerSide::Initializing { .. } => return Opened::Same,
+        };
+        let is_serving = self.calls().next().is_some();
+        match self.opening.renewal(answered, is_serving, |told| told.differs(welcome, &wanted)) {
+            Renewal::Keep => self.go_on(desk, now, out),
+            Renewal::Again => {
+                self.opening.ask_again();
+                self.send_initialize(true, desk, now, out);
+                Opened::Awaited
+            }
+            Renewal::Fresh => {
+                let why = match answered {
+                    Answered::Welcomed => {
+                        "its endpoint says other things of itself than it was told, which it takes at its start only"
+                    }
+                    Answered::Refused => {
+                        "it refused to initialize, and its endpoint says other things of itself than it was told"
+                    }
+                };
+                self.restart(why, desk, now, out);
+                self.opening.set_outdated(true);
+                Opened::Awaited
+            }
+        }
+    }
+
+    /// It stays with what it was told. Where that is sure it is told that its handshake is complete.
+    fn go_on(&mut self, desk: &Desk, now: Instant, out: &mut dyn Out) -> Opened {
+        self.opening.set_outdated(false);
+        match self.state {
+            ServerSide::Greeted if desk.is_sure() => {
+                self.state = ServerSide::Ready;
+                self.started = Some(now);
+                if self.opening.complete() {
+                    out.to_server(self.index, &[br#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#]);
+                }
+                Opened::Ready
+            }
+            ServerSide::Greeted
+            | ServerSide::Ready
+            | ServerSide::Refusing { .. }
+            | ServerSide::Initializing { .. }
+            | ServerSide::Down { .. } => Opened::Same,
+        }
+    }
+
+    /// When [`Lane::check_opening`] has something to do.
+    pub(super) fn opening_due(&self) -> Option<Instant> {
+        match self.state {
+            ServerSide::Initializing { since, again: true } => {
+                let held = self.held.deadline().and_then(|until| until.checked_sub(IN_TIME));
+                Some(held.map_or(since + AGAIN, |at| at.min(since + AGAIN)))
+            }
+            ServerSide::Refusing { retry_at, .. } => Some(retry_at),
+            ServerSide::Initializing { again: false, .. }
+            | ServerSide::Down { .. }
+            | ServerSide::Greeted
+            | ServerSide::Ready => None,
+        }
+    }
+
+    /// Gives up on another handshake that takes too long, and has a server that refuses asked by another process after a
+    /// while.
+    pub(super) fn check_opening(
+        &mut self,
+        welcome: Option<&Welcome>,
+        desk: &mut Desk,
+        now: Instant,
+        out: &mut dyn Out,
+    ) -> Opened {
+        if self.opening_due().is_none_or(|at| at > now) {
+            return Opened::Same;
+        }
+        match self.state {
+            ServerSide::Initializing { .. } => {
+                self.state = ServerSide::Greeted;
+                self.opening.did_not_take_another();
+                // What waits for it would be lost with its process.
+                if self.held.len() > 0 { self.go_on(desk, now, out) } else { self.settle(welcome, desk, now, out) }
+            }
+            ServerSide::Refusing { .. } => {
+                self.restart("it refused to initialize, and may have thought better of it", desk, now, out);
+                Opened::Same
+            }
+            ServerSide::Down { .. } | ServerSide::Greeted | ServerSide::Ready => Opened::Same,
+        }
+    }
+
+    /// That it refused to initialize, in its words, if that is all it has answered.
+    pub(super) fn refusal(&self) -> Option<String> {
+        let why = match &self.state {
+            ServerSide::Refusing { why, .. } => format!("refused to initialize: {why}"),
+            ServerSide::Down { why, .. } if self.opening.is_refusing() => why.clone(),
+            ServerSide::Down { .. } | ServerSide::Initializing { .. } | ServerSide::Greeted | ServerSide::Ready => {
+                return None;
+            }
+        };
+        Some(format!("server \"{}\" {why}", self.name))
+    }
+
+    /// Has another process of it started, at once.
+    fn restart(&mut self, why: &'static str, desk: &mut Desk, now: Instant, out: &mut dyn Out) {
+        out.restart(self.index, why);
+        let refused = match &self.state {
+            ServerSide::Refusing { why, .. } => Some(format!("refused to initialize: {why}")),
+            ServerSide::Down { why, .. } if self.opening.is_refusing() => Some(why.clone()),
+            ServerSide::Down { .. } | ServerSide::Initializing { .. } | ServerSide::Greeted | ServerSide::Ready => None,
+        };
+        let why = refused.as_deref().unwrap_or(ANEW);
+        self.leave(Gone { why, retry_in: Duration::ZERO }, desk, now, out);
     }
 
     /// Whether one more request may come; it is refused if not.
@@ -303,6 +500,9 @@ impl Lane {
         out: &mut dyn Out,
     ) -> u64 {
         let id = desk.next_id();
+        if is_call(call.method()) {
+            self.opening.serve();
+        }
         self.silence.called(call.since);
         self.flights.insert(id, Flight::Call(call));
         edits.forward_request(request, self.index, id, out);
@@ -327,14 +527,11 @@ impl Lane {
             ServerSide::Down { why, retry_at: Some(at) } if until.is_some_and(|until| *at > until) => {
                 refused(format!("{why}; next start in {}", seconds(at.saturating_duration_since(now))))
             }
-            ServerSide::Refusing { why } => refused(format!("refused to initialize: {why}")),
-            ServerSide::Down { .. } | ServerSide::Initializing { .. } => Admission::Waits,
-            ServerSide::Warming { .. } | ServerSide::Warm | ServerSide::Ready { .. } if self.busy && !self.shared => {
-                refused("is busy and takes no more requests now".into())
-            }
-            ServerSide::Ready { .. } if !self.busy => Admission::Passes,
-            ServerSide::Warming { .. } | ServerSide::Warm if !self.busy && !self.shared => Admission::Passes,
-            ServerSide::Warming { .. } | ServerSide::Warm | ServerSide::Ready { .. } => Admission::Waits,
+            ServerSide::Refusing { why, .. } => refused(format!("refused to initialize: {why}")),
+            ServerSide::Down { .. } | ServerSide::Initializing { .. } | ServerSide::Greeted => Admission::Waits,
+            ServerSide::Ready if !self.busy => Admission::Passes,
+            ServerSide::Ready if self.shared => Admission::Waits,
+            ServerSide::Ready => refused("is busy and takes no more requests now".into()),
         }
     }
 
@@ -404,7 +601,7 @@ impl Lane {
                 out.to_server(self.index, &[&reply::cancelled(id.to_string().as_bytes(), reason)]);
                 Some(call)
             }
-            other @ (Flight::Probe | Flight::Initialize { .. } | Flight::List(..)) => {
+            other @ (Flight::Initialize(_) | Flight::List(..)) => {
                 self.flights.insert(id, other);
                 None
             }
@@ -432,7 +629,7 @@ impl Lane {
                 }
                 false
             }
-            Flight::Probe | Flight::Initialize { .. } | Flight::List(..) => true,
+            Flight::Initialize(_) | Flight::List(..) => true,
         });
     }
 
@@ -556,7 +753,6 @@ impl Lane {
             return self.fail_flight(id, message, desk, out);
         }
         out.to_server(self.index, &[&reply::error(id, INVALID_REQUEST, message)]);
-        self.mark_loaded();
         Some(None)
     }
 
@@ -569,13 +765,12 @@ impl Lane {
         out: &mut dyn Out,
     ) -> Option<Option<(Flight, String)>> {
         let flight = self.take_flight(id)?.1;
-        self.mark_loaded();
         match flight {
             Flight::Call(call) => {
                 self.fail(call, message, desk, out);
                 Some(None)
             }
-            other @ (Flight::Probe | Flight::Initialize { .. } | Flight::List(..)) => Some(Some((other, message))),
+            other @ (Flight::Initialize(_) | Flight::List(..)) => Some(Some((other, message))),
         }
     }
 
@@ -589,7 +784,7 @@ impl Lane {
     pub(super) fn calls(&self) -> impl Iterator<Item = &Call> {
         self.flights.values().filter_map(|flight| match flight {
             Flight::Call(call) => Some(call),
-            Flight::Probe | Flight::Initialize { .. } | Flight::List(..) => None,
+            Flight::Initialize(_) | Flight::List(..) => None,
         })
     }
 
@@ -602,12 +797,10 @@ impl Lane {
     fn doing(&self) -> String {
         match &self.state {
             ServerSide::Down { why, .. } => format!("{why} and has not been back"),
-            ServerSide::Warming { .. } | ServerSide::Initializing { .. } => {
-                "has been starting and not answered initialize".into()
-            }
-            ServerSide::Warm | ServerSide::Ready { .. } if self.busy => "has not read its stdin".into(),
-            ServerSide::Refusing { .. } => "has refused to initialize".into(),
-            ServerSide::Warm | ServerSide::Ready { .. } => "has not answered".into(),
+            ServerSide::Initializing { .. } => "has been starting and not answered initialize".into(),
+            ServerSide::Refusing { why, .. } => format!("has refused to initialize ({why})"),
+            ServerSide::Ready if self.busy => "has not read its stdin".into(),
+            ServerSide::Greeted | ServerSide::Ready => "has not answered".into(),
         }
     }
 
@@ -618,13 +811,11 @@ impl Lane {
                 format!("{why}, next start in {}", seconds(at.saturating_duration_since(now)))
             }
             ServerSide::Down { why, retry_at: None } => why.clone(),
-            ServerSide::Warming { since } => format!("was still starting after {}", seconds(now - *since)),
             ServerSide::Initializing { since, .. } => {
                 format!("had not answered initialize for {}", seconds(now - *since))
             }
-            ServerSide::Refusing { why } => format!("refused to initialize: {why}"),
-            ServerSide::Warm => "was running, not initialized".into(),
-            ServerSide::Ready { .. } => "was running".into(),
+            ServerSide::Refusing { why, .. } => format!("refused to initialize: {why}"),
+            ServerSide::Greeted | ServerSide::Ready => "was running".into(),
         }
     }
 }

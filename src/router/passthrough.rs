@@ -6,34 +6,41 @@
 //! of different connections, of the endpoint and of us can never be taken for each other, whatever either
 //! side makes of them. A server's own requests travel the other way under ids of ours as well.
 //!
-//! The handshake is ours. The endpoint's first `initialize` goes to the server; parameters and result are kept, every
-//! later `initialize` is answered from them at once, and a restarted server is initialized again with them before
-//! anything else reaches it. Requests that arrive while a server is not there, or not yet initialized, are held for a
-//! few seconds; those that it had when it died are answered with an error at once and never sent again, because a
-//! call need not be idempotent.
+//! The handshake is ours. A server is initialized as soon as it runs, with what its endpoint is expected to say; every
+//! `initialize` of the endpoint is answered with the result, at once unless the endpoint says other things that matter to
+//! the server (see `opening`). A restarted server is initialized before anything else reaches it. Requests that arrive while a server is not
+//! there, or not yet initialized, are held for a few seconds; those that it had when it died are answered with an error at
+//! once and never sent again, because a call need not be idempotent.
 //!
 //! `ping` is answered by us: it asks whether its receiver lives, and a server that is busy with a call must not
-//! cost the connection. With `handshake: relay` `initialize` and `notifications/initialized` go through.
+//! cost the connection. With `handshake: relay` `initialize` and `notifications/initialized` of the endpoint go through to a server
+//! that is ready.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use tokio::time::Instant;
 
 use super::desk::{Desk, Message, Received};
 use super::edits::Edits;
-use super::lane::{Call, Flight, Lane, MAX_WAITING, ServerSide, Waiting, is_call};
+use super::lane::{Call, Flight, Lane, MAX_WAITING, Opened, ServerSide, Waiting, is_call};
+use super::opening::words;
 use super::request::Request;
-use super::{Account, Gone, Note, Out, Reconnect, Router, SHUTTING_DOWN, ServerIndex, What};
-use crate::config::Handshake;
+use super::{Account, Gone, Greeting, Note, Out, Reconnect, Router, SHUTTING_DOWN, ServerIndex, Start, What};
+use crate::catalogue::Memory;
+use crate::config::{Handshake, ServerSpec};
 use crate::frame::Cut;
 use crate::mcp::cloud::HOLD;
 use crate::mcp::envelope::{self, Envelope, Kind, NotMessage, Scanned};
 use crate::mcp::handshake::{Hello, Welcome};
-use crate::mcp::reply::{self, UNAVAILABLE};
+use crate::mcp::reply::{self, METHOD_NOT_FOUND, UNAVAILABLE};
 use crate::tools::size::{Size, count_of_all};
 
 /// The only server of this router.
 const SERVER: ServerIndex = 0;
+
+/// Longest error of a server that refuses to initialize which is kept for those who ask, in bytes. Of a longer one its first words.
+const MAX_REFUSAL: usize = 16 * 1024;
 
 /// See the module's documentation.
 #[derive(Debug)]
@@ -42,18 +49,29 @@ pub struct Passthrough {
     desk: Desk,
     lane: Lane,
     welcome: Option<Welcome>,
+    /// The answer of a server that refuses to initialize, without the id.
+    refusal: Option<[Box<[u8]>; 2]>,
     waiting: Vec<Waiting>,
+    /// An `initialize` of the endpoint went through, on this connection and to the present process.
+    relayed: bool,
+    /// What is remembered of what the endpoint says. `None`: nothing may be, as all that the server says is remembered already.
+    remembered: Option<Option<Arc<Hello>>>,
 }
 
 impl Passthrough {
-    /// For the server called `name`. Nothing is connected, nothing runs.
-    pub fn new(name: Arc<str>, handshake: Handshake, max_frame: usize) -> Self {
+    /// For this server, with what an earlier run remembered of it. Nothing is connected, nothing runs.
+    pub fn new(spec: &ServerSpec, memory: Option<&Memory>) -> Self {
+        let remembered = memory.filter(|memory| !memory.hello.is_empty());
+        let remembered = remembered.map(|memory| Arc::new(Hello::read(memory.hello.as_bytes())));
         Passthrough {
-            handshake,
-            desk: Desk::new(max_frame),
-            lane: Lane::new(SERVER, name, max_frame, false),
+            handshake: spec.handshake,
+            desk: Desk::new(spec.max_frame, spec.hello.clone().or_else(|| remembered.clone())),
+            lane: Lane::new(SERVER, spec.name.clone(), spec.max_frame, false),
             welcome: None,
+            refusal: None,
             waiting: Vec::new(),
+            relayed: false,
+            remembered: memory.is_none_or(|memory| memory.welcome.is_empty()).then_some(remembered),
         }
     }
 
@@ -69,6 +87,7 @@ impl Router for Passthrough {
 
     fn on_link_down(&mut self, _now: Instant, out: &mut dyn Out) {
         self.waiting.clear();
+        self.relayed = false;
         self.lane.link_down(out);
         self.desk.link_down(out);
     }
@@ -95,14 +114,8 @@ impl Router for Passthrough {
     }
 
     fn on_server_up(&mut self, _server: ServerIndex, now: Instant, out: &mut dyn Out) {
-        self.lane.up(now);
-        // A handshake that is to be relayed and waits already does it.
-        let relayed = self.relays() && self.lane.held.has_method(b"initialize");
-        if self.desk.hello.is_some() && !relayed {
-            return self.lane.send_initialize(&mut self.desk, now, out);
-        }
-        self.lane.probe(&mut self.desk, out);
-        self.release(out);
+        self.relayed = false;
+        self.lane.up(&mut self.desk, now, out);
     }
 
     fn on_server_down(&mut self, _server: ServerIndex, gone: Gone<'_>, now: Instant, out: &mut dyn Out) {
@@ -119,7 +132,7 @@ impl Router for Passthrough {
             Ok(Scanned::One(e)) => match envelope::plain_method(frame, &e) {
                 Ok(None) => e,
                 Ok(Some(plain)) => return self.on_server(SERVER, &plain, now, out),
-                Err(why) => return self.unreadable(frame, why, out),
+                Err(why) => return self.unreadable(frame, why, now, out),
             },
             Ok(Scanned::Batch(members)) => {
                 for m in members {
@@ -127,31 +140,29 @@ impl Router for Passthrough {
                 }
                 return;
             }
-            Err(why) => return self.unreadable(frame, why, out),
+            Err(why) => return self.unreadable(frame, why, now, out),
         };
-        let kind = e.kind(frame);
-        if kind != Kind::Other {
-            self.lane.mark_loaded();
-        }
-        match kind {
+        match e.kind(frame) {
             Kind::Response => self.server_answers(frame, &e, now, out),
             Kind::Request => self.desk.ask(SERVER, frame, &e, now, out),
             Kind::Notification => self.server_notifies(frame, &e, out),
-            Kind::Other => self.unreadable(frame, NotMessage::Other, out),
+            Kind::Other => self.unreadable(frame, NotMessage::Other, now, out),
         }
     }
 
     fn on_server_too_large(&mut self, _server: ServerIndex, cut: Cut<'_>, now: Instant, out: &mut dyn Out) {
         self.lane.end_silence(now, out);
         let lost = self.lane.too_large(cut, &mut self.desk, out);
-        self.on_lost(lost, out);
+        self.on_lost(lost, now, out);
     }
 
     fn on_tick(&mut self, now: Instant, out: &mut dyn Out) {
+        let opened = self.lane.check_opening(self.welcome.as_ref(), &mut self.desk, now, out);
+        self.on_opened(opened, out);
         self.lane.tick(&mut self.desk, now, out);
         while self.waiting.first().is_some_and(|w| w.deadline <= now) {
             let w = self.waiting.remove(0);
-            self.desk.excuse(&w.id, self.lane.excuse(HOLD), out);
+            self.answer_late(&w, out);
         }
         self.desk.tick(now, out);
     }
@@ -162,7 +173,8 @@ impl Router for Passthrough {
 
     fn next_tick(&self) -> Option<Instant> {
         let waiting = self.waiting.first().map(|w| w.deadline);
-        [self.lane.held.deadline(), waiting, self.desk.next_tick()].into_iter().flatten().min()
+        let lane = [self.lane.held.deadline(), self.lane.opening_due()];
+        lane.into_iter().chain([waiting, self.desk.next_tick()]).flatten().min()
     }
 
     fn drain(&mut self, _now: Instant, out: &mut dyn Out) {
@@ -179,12 +191,19 @@ impl Router for Passthrough {
         self.lane.calls().count() + self.lane.held.len() + self.waiting.len()
     }
 
-    fn is_warm(&self) -> bool {
-        self.lane.is_warm()
+    fn start(&self, _server: ServerIndex) -> Start {
+        match self.lane.state {
+            ServerSide::Down { retry_at: Some(_), .. } => Start::Absent,
+            ServerSide::Down { retry_at: None, .. } | ServerSide::Initializing { again: false, .. } => Start::Awaited,
+            ServerSide::Initializing { again: true, .. }
+            | ServerSide::Greeted
+            | ServerSide::Ready
+            | ServerSide::Refusing { .. } => Start::Settled,
+        }
     }
 
     fn is_serving(&self, _server: ServerIndex) -> bool {
-        self.is_warm()
+        self.lane.is_initialized()
     }
 
     fn is_handshaken(&self) -> bool {
@@ -214,19 +233,23 @@ impl Passthrough {
             Some(Message::Request(Request { id, method: b"ping", .. })) if !self.relays() => {
                 out.to_endpoint(&[&reply::result(id, b"{}")]);
             }
+            // The server is bound to the era of its first message; an endpoint that gets an error here has yet to say what it is,
+            // by `initialize` (MCP 2026-07-28, server/discover).
+            Some(Message::Request(Request { id, method: b"server/discover", .. })) => {
+                self.desk.refuse(id, METHOD_NOT_FOUND, "method not found", out);
+            }
             Some(Message::Request(request)) => {
-                self.desk.open_conversation(out);
+                self.open_conversation(now, out);
                 self.request(&request, out);
             }
-            Some(Message::Notification { method: b"notifications/initialized" }) if !self.relays() => {
-                self.desk.open_conversation(out);
-                self.lane.send_initialized(out);
+            Some(Message::Notification { method: b"notifications/initialized" }) if !self.relayed => {
+                self.open_conversation(now, out);
             }
             Some(Message::Notification { method: b"notifications/cancelled" }) => {
                 self.lane.cancel(frame, e, out);
             }
             Some(Message::Notification { .. }) => {
-                self.desk.open_conversation(out);
+                self.open_conversation(now, out);
                 if self.lane.admits_notification(frame, now) {
                     out.to_server(SERVER, &[frame]);
                 }
@@ -237,31 +260,63 @@ impl Passthrough {
 
     fn initialize(&mut self, request: &Request<'_>, out: &mut dyn Out) {
         let (id, now) = (request.id, request.now);
-        let hello = Hello::read(request.params());
-        self.desk.initialize(false);
-        if self.relays() {
-            self.desk.hello = Some(hello);
+        let hello = Arc::new(Hello::read(request.params()));
+        self.desk.greet(Greeting::Waits);
+        let first = self.desk.hear(&hello);
+        // What it says first in this run counts, and what differs from that a server has refused.
+        if first || self.lane.opening.is_refusing() {
+            let opened = self.lane.settle(self.welcome.as_ref(), &mut self.desk, now, out);
+            self.on_opened(opened, out);
+        } else {
+            self.do_without_hello(now, out);
+        }
+        let asked = self.lane.opening.is_outdated();
+        if self.relays() && self.lane.is_ready() {
+            self.relayed = true;
             return self.request(request, out);
         }
-        if let Some(welcome) = &self.welcome {
-            let result = welcome.result_for(&hello.version);
-            self.desk.reply(id, &result, out);
-            return self.desk.initialize(true);
+        if !asked && self.answer_known(id, &hello.version, out) {
+            return;
         }
         if self.waiting.len() >= MAX_WAITING {
             let message = format_args!("{MAX_WAITING} others wait for the server already");
             return self.desk.refuse(id, UNAVAILABLE, message, out);
         }
         self.waiting.push(Waiting { id: id.into(), version: hello.version.clone(), deadline: now + HOLD });
-        if self.desk.hello.is_none() {
-            self.desk.hello = Some(hello);
+    }
+
+    /// The endpoint may be spoken to, and asks or tells something.
+    fn open_conversation(&mut self, now: Instant, out: &mut dyn Out) {
+        self.do_without_hello(now, out);
+        self.desk.open_conversation(now, out);
+    }
+
+    /// The endpoint speaks. If it has not said what it is, it won't, and the server goes on with what it was told.
+    fn do_without_hello(&mut self, now: Instant, out: &mut dyn Out) {
+        if self.desk.do_without_hello() || matches!(self.lane.state, ServerSide::Greeted) {
+            let opened = self.lane.settle(self.welcome.as_ref(), &mut self.desk, now, out);
+            self.on_opened(opened, out);
         }
-        match self.lane.state {
-            ServerSide::Warming { .. } | ServerSide::Warm => self.lane.send_initialize(&mut self.desk, now, out),
-            ServerSide::Down { .. }
-            | ServerSide::Refusing { .. }
-            | ServerSide::Initializing { .. }
-            | ServerSide::Ready { .. } => {}
+    }
+
+    /// Answers an `initialize` with what the server has said in this run, if it has said anything that still holds.
+    fn answer_known(&mut self, id: &[u8], version: &str, out: &mut dyn Out) -> bool {
+        if let Some([before, after]) = self.refusal.as_ref().filter(|_| self.lane.refusal().is_some()) {
+            out.to_endpoint(&[before, id, after]);
+            self.desk.answered();
+            self.desk.greet(Greeting::Refused);
+            return true;
+        }
+        let Some(result) = self.welcome.as_ref().map(|welcome| welcome.result_for(version)) else { return false };
+        self.desk.reply(id, &result, out);
+        self.desk.greet(Greeting::Answered);
+        true
+    }
+
+    /// Answers an `initialize` that has waited for too long.
+    fn answer_late(&mut self, waiting: &Waiting, out: &mut dyn Out) {
+        if !self.answer_known(&waiting.id, &waiting.version, out) {
+            self.desk.excuse(&waiting.id, self.lane.excuse(HOLD), out);
         }
     }
 
@@ -271,7 +326,6 @@ impl Passthrough {
             return desk.refuse(request.id, UNAVAILABLE, SHUTTING_DOWN, out);
         }
         if lane.has_room(request, desk, out) && lane.admits(request, None, desk, out) {
-            lane.send_initialized(out);
             lane.forward(request, Call::new(request), Edits::default(), desk, out);
         }
     }
@@ -287,10 +341,10 @@ impl Passthrough {
         let Some(id) = e.id.clone() else { return };
         match self.lane.take_flight(&frame[id.clone()]) {
             None => out.note(Note::of(SERVER, What::Unclaimed)),
-            Some((_, Flight::Probe | Flight::List(..))) => {}
-            Some((_, Flight::Initialize { .. })) => match &e.result {
-                Some(result) => self.on_welcome(Welcome::read(&frame[result.clone()]), out),
-                None => self.on_refusal(|w| [&frame[..id.start], w, &frame[id.end..]].concat(), out),
+            Some((_, Flight::List(..))) => {}
+            Some((_, Flight::Initialize(hello))) => match &e.result {
+                Some(result) => self.on_welcome(hello, Welcome::read(&frame[result.clone()]), now, out),
+                None => self.on_refusal(hello, frame, id, now, out),
             },
             Some((_, Flight::Call(call))) => {
                 if !self.lane.deliver(frame, id, &call, &mut self.desk, out) {
@@ -312,55 +366,89 @@ impl Passthrough {
     }
 
     /// A line of the server that is no message.
-    fn unreadable(&mut self, frame: &[u8], why: NotMessage, out: &mut dyn Out) {
+    fn unreadable(&mut self, frame: &[u8], why: NotMessage, now: Instant, out: &mut dyn Out) {
         let lost = self.lane.unreadable(frame, why, &mut self.desk, out);
-        self.on_lost(lost, out);
+        self.on_lost(lost, now, out);
     }
 
     /// The answer to a request of ours is lost.
-    fn on_lost(&mut self, lost: Option<(Flight, String)>, out: &mut dyn Out) {
-        if let Some((Flight::Initialize { .. }, message)) = lost {
-            self.on_refusal(|id| reply::error(id, UNAVAILABLE, &message), out);
+    fn on_lost(&mut self, lost: Option<(Flight, String)>, now: Instant, out: &mut dyn Out) {
+        if let Some((Flight::Initialize(hello), message)) = lost {
+            let error = reply::error(b"0", UNAVAILABLE, &message);
+            let id = envelope::scan_one(&error).and_then(|e| e.id).unwrap_or_default();
+            self.on_refusal(hello, &error, id, now, out);
         }
     }
 
-    fn on_welcome(&mut self, welcome: Welcome, out: &mut dyn Out) {
+    /// The server has answered `initialize`. `hello`: what it was asked with.
+    fn on_welcome(&mut self, hello: Arc<Hello>, welcome: Welcome, now: Instant, out: &mut dyn Out) {
         out.note(Note::of(SERVER, What::Initialized { identity: welcome.identity() }));
-        // An endpoint that waits for this answer completes the handshake itself.
-        self.lane.state = ServerSide::Ready { told: false };
-        if self.waiting.is_empty() || self.desk.is_conversing() {
-            self.lane.send_initialized(out);
-        }
-        for w in std::mem::take(&mut self.waiting) {
-            self.desk.reply(&w.id, &welcome.result_for(&w.version), out);
-            self.desk.initialize(true);
-        }
+        let opened = self.lane.welcomed(hello, &welcome, &mut self.desk, now, out);
         self.welcome = Some(welcome);
+        self.refusal = None;
+        self.on_opened(opened, out);
+    }
+
+    /// Something has become of the server's handshake.
+    fn on_opened(&mut self, opened: Opened, out: &mut dyn Out) {
+        match opened {
+            Opened::Ready => self.on_ready(out),
+            Opened::Awaited | Opened::Refused | Opened::Same => {}
+        }
+    }
+
+    /// The server is ready: who waits for that gets what it waits for.
+    fn on_ready(&mut self, out: &mut dyn Out) {
+        self.remember(out);
+        self.answer_all_waiting(out);
         self.release(out);
     }
 
-    /// The server refused to initialize: its error is the answer of all who wait.
-    fn on_refusal(&mut self, answer: impl Fn(&[u8]) -> Vec<u8>, out: &mut dyn Out) {
-        self.lane.state = ServerSide::Warm;
-        if self.welcome.is_none() {
-            self.desk.hello = None; // the next endpoint may have better luck
+    /// Keeps what the endpoint says of itself, if its server has accepted that, so that the next run knows it from the start.
+    fn remember(&mut self, out: &mut dyn Out) {
+        let (Some(remembered), Some(said)) = (&mut self.remembered, self.desk.said()) else { return };
+        let is_known = remembered.as_ref().is_some_and(|remembered| !remembered.differs(None, said));
+        if !is_known && self.lane.opening.was_told(said) {
+            let hello = String::from_utf8_lossy(&said.params).into();
+            *remembered = Some(said.clone());
+            out.remember(SERVER, &Memory { hello, ..Memory::default() });
         }
-        for w in std::mem::take(&mut self.waiting) {
-            out.to_endpoint(&[&answer(&w.id)]);
-            self.desk.answered();
-            self.desk.initialize(true);
+    }
+
+    fn answer_all_waiting(&mut self, out: &mut dyn Out) {
+        for waiting in std::mem::take(&mut self.waiting) {
+            self.answer_late(&waiting, out);
         }
-        self.release(out);
+    }
+
+    /// The server has answered `initialize` with an error: unless another process of it may do better, that is the answer of
+    /// all who ask.
+    fn on_refusal(&mut self, hello: Arc<Hello>, frame: &[u8], id: Range<usize>, now: Instant, out: &mut dyn Out) {
+        let error = words(frame);
+        match self.lane.refused(hello, &error, self.welcome.as_ref(), &mut self.desk, now, out) {
+            opened @ (Opened::Ready | Opened::Awaited | Opened::Same) => self.on_opened(opened, out),
+            Opened::Refused => {
+                self.refusal = Some(if frame.len() <= MAX_REFUSAL {
+                    [frame[..id.start].into(), frame[id.end..].into()]
+                } else {
+                    let message = format!("server \"{}\" refused to initialize: {error}", self.lane.name);
+                    let frame = reply::error(b"", UNAVAILABLE, message);
+                    let at = memchr::memmem::find(&frame, b"\"id\":").map_or(0, |at| at + b"\"id\":".len());
+                    [frame[..at].into(), frame[at..].into()]
+                });
+                out.note(Note::of(SERVER, What::Refused { error }));
+                self.answer_all_waiting(out);
+                self.release(out);
+            }
+        }
     }
 
     /// Relay: the answer to an `initialize` passed by.
     fn relayed_welcome(&mut self, frame: &[u8], e: &Envelope, out: &mut dyn Out) {
-        self.desk.initialize(true);
+        self.desk.greet(if e.result.is_some() { Greeting::Answered } else { Greeting::Refused });
         if let Some(result) = &e.result {
             let welcome = Welcome::read(&frame[result.clone()]);
             out.note(Note::of(SERVER, What::Initialized { identity: welcome.identity() }));
-            // Its `notifications/initialized` comes through as well.
-            self.lane.state = ServerSide::Ready { told: true };
             self.welcome = Some(welcome);
         }
     }

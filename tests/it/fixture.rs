@@ -18,6 +18,9 @@
 //!     --deaf-after N      reads nothing more after the Nth request
 //!     --lie               before each answer to a call: answers to what nobody asked it, and messages that are none
 //!     --page N            gives its lists in pages of N
+//!     --initialize-first  exits on any request before `initialize`, as old Rust SDKs do
+//!     --initialize-once X a second `initialize` gets an error (X is `error`) or no answer (`mute`), or ends it (`exit`)
+//!     --refuse WORDS      answers `initialize` with an error of these words
 //!
 //! Tools: echo {text}, add {a,b}, sleep {ms}, pid {}, exit {code}, big {bytes}, env {name}, grow {name}, touch {}. `sleep`
 //! doesn't hold up other calls; with `until` it waits for that file first, and then reports progress if that was asked
@@ -31,6 +34,7 @@
 use std::io::{self, BufRead, Write};
 use std::path::Path;
 use std::process::{Command, exit};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
@@ -54,6 +58,9 @@ impl Flags {
         self.value(flag).map(|text| text.parse().unwrap_or_else(|_| panic!("{flag} {text}: not a number")))
     }
 }
+
+/// It was asked to initialize.
+static INITIALIZED: AtomicBool = AtomicBool::new(false);
 
 /// The names of tools that came later.
 type Grown = Arc<Mutex<Vec<String>>>;
@@ -140,6 +147,18 @@ fn receive(flags: &Flags, grown: &Grown, message: Value, served: &mut u64) {
     if flags.has("--silent") {
         return;
     }
+    let asked_before = INITIALIZED.fetch_or(method == "initialize", Ordering::Relaxed);
+    if flags.has("--initialize-first") && method != "initialize" && !asked_before {
+        note(&format!("fixture: {method} before initialize"));
+        exit(1);
+    }
+    if method == "initialize" && asked_before {
+        match flags.value("--initialize-once") {
+            Some("mute") => return,
+            Some("exit") => exit(1),
+            Some(_) | None => {}
+        }
+    }
     *served += 1;
     if flags.number("--crash-after") == Some(*served) {
         note("fixture: crashing as asked");
@@ -147,6 +166,10 @@ fn receive(flags: &Flags, grown: &Grown, message: Value, served: &mut u64) {
     }
     if *served == 1 && flags.has("--no-newline") {
         raw(b"\n");
+    }
+    if method == "initialize" && asked_before && flags.value("--initialize-once") == Some("error") {
+        let error = json!({"code": -32600, "message": "already initialized"});
+        return write(&json!({"jsonrpc": "2.0", "id": message["id"], "error": error}));
     }
     let (flags, grown, method) = (flags.clone(), grown.clone(), method.to_owned());
     if message["params"]["name"] == "sleep" {
@@ -211,6 +234,7 @@ fn lie(own: &Value) {
 
 fn result(flags: &Flags, grown: &Grown, method: &str, params: &Value) -> Result<Value, (i32, String)> {
     match method {
+        "initialize" if flags.has("--refuse") => Err((-32000, flags.value("--refuse").unwrap_or_default().to_owned())),
         "initialize" => Ok(json!({
             "protocolVersion": params["protocolVersion"].as_str().unwrap_or("2024-11-05"),
             "capabilities": {"tools": {}},

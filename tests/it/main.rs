@@ -29,5 +29,6 @@ mod sdk_clients;
 mod secrets;
 mod sequential;
 mod shutdown;
+mod start;
 mod surroundings;
 mod terminal;

@@ -47,45 +47,43 @@ pub(super) fn decided_here(method: &[u8]) -> Option<&'static str> {
 impl Merge {
     pub(super) fn initialize(&mut self, request: &Request<'_>, out: &mut dyn Out) {
         let (id, now) = (request.id, request.now);
-        let hello = Hello::read(request.params());
-        let version = hello.version.clone();
-        self.desk.initialize(false);
-        self.on_hello(hello, now, out);
+        let hello = Arc::new(Hello::read(request.params()));
+        self.desk.greet(Greeting::Waits);
+        self.on_hello(&hello, now, out);
         if !self.members.iter().any(Member::is_greeting) {
-            return self.answer_initialize(id, &version, out);
+            return self.answer_initialize(id, &hello.version, out);
         }
-        self.keep_waiting(request, Want::Initialize(version), out);
+        self.keep_waiting(request, Want::Initialize(hello.version.clone()), out);
     }
 
-    /// The first parameters that an endpoint gives in this run are those that servers get, in place of remembered ones.
-    pub(super) fn on_hello(&mut self, hello: Hello, now: Instant, out: &mut dyn Out) {
-        let before = if self.greeted { None } else { self.desk.hello.replace(hello) };
-        let first = !std::mem::replace(&mut self.greeted, true);
-        let agrees = before.zip(self.desk.hello.as_ref()).is_some_and(|(before, now)| before.agrees_with(now));
+    /// The first parameters that an endpoint gives in this run take the place of those that servers were told. Who has refused
+    /// others is asked anew with each that differ.
+    fn on_hello(&mut self, hello: &Arc<Hello>, now: Instant, out: &mut dyn Out) {
+        let first = self.desk.hear(hello);
         for server in 0..self.members.len() {
-            let Member { lane, silent, .. } = &mut self.members[server];
-            match lane.state {
-                // Who refused once may have thought better of it.
-                ServerSide::Warming { .. } | ServerSide::Warm | ServerSide::Refusing { .. } => {
-                    *silent = false;
-                    lane.send_initialize(&mut self.desk, now, out);
-                }
-                // What it was told in the name of an earlier run's endpoint no longer holds.
-                ServerSide::Ready { .. } if first && !agrees => self.send_initialize_again(server, now, out),
-                // One that is being told so will be asked again.
-                ServerSide::Down { .. } | ServerSide::Initializing { .. } | ServerSide::Ready { .. } => {}
+            let Member { lane, .. } = &self.members[server];
+            if first || lane.opening.is_refusing() || matches!(lane.state, ServerSide::Greeted) {
+                self.settle(server, now, out);
             }
         }
     }
 
-    /// An endpoint that speaks without a handshake: servers need one all the same.
-    fn assume_hello(&mut self, now: Instant, out: &mut dyn Out) {
-        self.desk.hello = Some(nobody());
-        for Member { lane, .. } in &mut self.members {
-            if let ServerSide::Warming { .. } | ServerSide::Warm = lane.state {
-                lane.send_initialize(&mut self.desk, now, out);
+    /// The endpoint may be spoken to, and asks or tells something. If it has not said what it is, it won't.
+    pub(super) fn open_conversation(&mut self, now: Instant, out: &mut dyn Out) {
+        if self.desk.do_without_hello() {
+            for server in 0..self.members.len() {
+                self.settle(server, now, out);
             }
         }
+        self.desk.open_conversation(now, out);
+    }
+
+    /// Holds what the endpoint says against what a server was told.
+    fn settle(&mut self, server: ServerIndex, now: Instant, out: &mut dyn Out) {
+        let Merge { members, desk, .. } = self;
+        let Member { lane, shelf, .. } = &mut members[server];
+        let opened = lane.settle(shelf.welcome.as_ref(), desk, now, out);
+        self.on_opened(server, opened, now, out);
     }
 
     /// Keeps a request until more is known.
@@ -99,13 +97,23 @@ impl Merge {
 
     /// Answers `initialize`.
     pub(super) fn answer_initialize(&mut self, id: &[u8], version: &str, out: &mut dyn Out) {
+        if let Some(refusal) = self.refusal() {
+            self.desk.refuse(id, UNAVAILABLE, refusal, out);
+            return self.desk.greet(Greeting::Refused);
+        }
         let result = match self.members.as_slice() {
             [Member { shelf: Shelf { welcome: Some(welcome), .. }, .. }] => welcome.result_for(version),
             _ => union::result(version, &self.welcomes()),
         };
         self.desk.reply(id, &result, out);
-        self.desk.initialize(true);
+        self.desk.greet(Greeting::Answered);
         self.seen.capabilities = Some(self.capabilities());
+    }
+
+    /// The words of all servers, where all refuse to initialize.
+    fn refusal(&self) -> Option<String> {
+        let words: Option<Vec<_>> = self.members.iter().map(|member| member.lane.refusal()).collect();
+        words.map(|words| words.join("; "))
     }
 
     fn welcomes(&self) -> Vec<(&str, &Welcome)> {
@@ -145,13 +153,9 @@ impl Merge {
     }
 
     pub(super) fn request(&mut self, request: &Request<'_>, out: &mut dyn Out) {
-        let Request { envelope: e, id, method, now, .. } = *request;
+        let Request { envelope: e, id, method, .. } = *request;
         if self.desk.draining {
             return self.desk.refuse(id, UNAVAILABLE, SHUTTING_DOWN, out);
-        }
-        // A client that tries it first is yet to say who it is.
-        if self.desk.hello.is_none() && method != b"server/discover" {
-            self.assume_hello(now, out);
         }
         if let Some(kind) = ListKind::ALL.into_iter().find(|kind| kind.method().as_bytes() == method) {
             return self.list_request(request, kind, out);
@@ -164,8 +168,6 @@ impl Merge {
             }
             b"completion/complete" => self.complete(request, out),
             b"logging/setLevel" => self.set_level(request, out),
-            // Legacy only: who gets an error here goes on with `initialize` (MCP 2026-07-28, server/discover).
-            b"server/discover" => self.desk.refuse(id, METHOD_NOT_FOUND, "method not found", out),
             _ => match decided_here(method) {
                 Some(meant) => {
                     let message = format_args!("method not found: it is written {meant}");

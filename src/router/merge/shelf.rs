@@ -120,7 +120,7 @@ pub(super) enum PageAnswer<'a> {
 #[derive(Debug)]
 pub(super) struct Shelf {
     pub(super) welcome: Option<Welcome>,
-    /// The parameters that the welcome was an answer to; empty if no endpoint gave them.
+    /// The parameters of an endpoint with which the server was initialized; empty if none gave them.
     hello: Box<str>,
     pub(super) lists: Lists,
     readings: [Reading; 4],
@@ -136,7 +136,9 @@ pub(super) struct Shelf {
 impl Shelf {
     /// With what an earlier run remembered.
     pub(super) fn new(memory: Option<Memory>) -> Self {
-        let known = if memory.is_some() { Known::Whole } else { Known::Unread };
+        // Of a server that was alone on its connection only what its endpoint says is remembered.
+        let is_whole = memory.as_ref().is_some_and(|memory| !memory.welcome.is_empty());
+        let known = if is_whole { Known::Whole } else { Known::Unread };
         let reading = || Reading {
             state: State::Idle,
             number: 0,
@@ -157,7 +159,7 @@ impl Shelf {
             oddity: String::new(),
         };
         if let Some(memory) = memory {
-            shelf.welcome = Some(Welcome::mended(memory.welcome.as_bytes()).0);
+            shelf.welcome = is_whole.then(|| Welcome::mended(memory.welcome.as_bytes()).0);
             shelf.hello = memory.hello;
             for kind in ListKind::ALL {
                 let items = memory.lists.get(kind).iter().filter_map(|item| page::remembered(item, kind));
@@ -173,11 +175,18 @@ impl Shelf {
         (!self.hello.is_empty()).then(|| Hello::read(self.hello.as_bytes()))
     }
 
-    /// The server's answer to the handshake. `hello`: the endpoint's parameters, if they were its.
-    pub(super) fn welcomed(&mut self, hello: Option<&Hello>, welcome: Welcome) {
-        self.hello = hello.map(|hello| String::from_utf8_lossy(&hello.params).into()).unwrap_or_default();
+    /// The server's answer to the handshake.
+    pub(super) fn welcomed(&mut self, welcome: Welcome) {
         self.welcome = Some(welcome);
         self.unkept = true;
+    }
+
+    /// The server was asked with what the endpoint says of itself, or with something that is the same to it.
+    pub(super) fn asked_with(&mut self, hello: &Hello) {
+        if self.hello().is_none_or(|before| before.differs(None, hello)) {
+            self.hello = String::from_utf8_lossy(&hello.params).into();
+            self.unkept = true;
+        }
     }
 
     /// What is to be told of oddities in the welcome: once.
@@ -559,7 +568,7 @@ mod tests {
     fn only_what_is_whole_and_new_is_remembered_and_not_all_the_time() {
         let mut rig = Rig::new();
         let welcome = || Welcome::mended(br#"{"capabilities":{}}"#).0;
-        rig.shelf.welcomed(None, welcome());
+        rig.shelf.welcomed(welcome());
         for kind in [ListKind::Prompts, ListKind::Resources, ListKind::Templates] {
             assert_eq!(rig.shelf.memory(rig.now), None);
             rig.shelf.none(kind);
@@ -568,7 +577,7 @@ mod tests {
         let memory = rig.shelf.memory(rig.now).unwrap();
         assert_eq!(memory.lists.get(TOOLS).len(), 1);
         let mut again = Shelf::new(Some(memory.clone()));
-        again.welcomed(None, welcome());
+        again.welcomed(welcome());
         assert_eq!(again.memory(rig.now), None, "the same");
         rig.begin();
         rig.on_page(r#"{"tools":[{"name":"b"}]}"#);

@@ -17,6 +17,7 @@ struct Sink {
     endpoint: Vec<String>,
     servers: Vec<Vec<String>>,
     memories: Vec<(ServerIndex, Memory)>,
+    restarts: Vec<ServerIndex>,
     notes: Vec<String>,
 }
 
@@ -29,6 +30,9 @@ impl Out for Sink {
     }
     fn remember(&mut self, server: ServerIndex, memory: &Memory) {
         self.memories.push((server, memory.clone()));
+    }
+    fn restart(&mut self, server: ServerIndex, _: &'static str) {
+        self.restarts.push(server);
     }
     fn note(&mut self, note: Note<'_>) {
         self.notes.push(note.to_string());
@@ -50,7 +54,8 @@ fn offer(tools: &[&str]) -> Value {
 }
 
 fn specs(names: &[&str]) -> Vec<ServerSpec> {
-    names.iter().map(|name| ServerSpec::sample(name, "", &[])).collect()
+    let minute = Duration::from_secs(60);
+    names.iter().map(|name| ServerSpec { start_timeout: minute, ..ServerSpec::sample(name, "", &[]) }).collect()
 }
 
 impl Rig {
@@ -78,7 +83,11 @@ impl Rig {
     }
 
     fn handshake(&mut self) {
-        self.endpoint(&hello(0));
+        self.greet(&hello(0));
+    }
+
+    fn greet(&mut self, hello: &str) {
+        self.endpoint(hello);
         self.endpoint(r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#);
         self.endpoint(r#"{"jsonrpc":"2.0","id":1,"method":"tools/list"}"#);
         self.sink.endpoint.clear();
@@ -186,8 +195,13 @@ fn parsed(frame: &str) -> Value {
     serde_json::from_str(frame).unwrap()
 }
 
+/// What servers are told beforehand, but for who it is.
 fn hello(id: u64) -> String {
-    json!({"id": id, "jsonrpc": "2.0", "method": "initialize", "params": {"protocolVersion": "2024-11-05", "capabilities": {"roots": {}}}}).to_string()
+    hello_with(id, json!({"sampling": {}, "roots": {}}))
+}
+
+fn hello_with(id: u64, capabilities: Value) -> String {
+    json!({"id": id, "jsonrpc": "2.0", "method": "initialize", "params": {"protocolVersion": "2024-11-05", "capabilities": capabilities}}).to_string()
 }
 
 fn call(id: impl Into<Value>, tool: &str) -> String {
@@ -200,7 +214,7 @@ fn the_burst_of_the_cloud_is_answered_with_the_union_of_all_servers() {
     let mut rig = Rig::new(specs(&["a", "b"]), vec![offer(&["add", "one"]), offer(&["add", "two"])], vec![]);
     rig.up(0);
     rig.up(1);
-    assert!(rig.router.is_warm());
+    assert_eq!([0, 1].map(|server| rig.router.start(server)), [Start::Settled; 2]);
     rig.link_up();
     rig.endpoint(&hello(0));
     let welcome = rig.at_endpoint();
@@ -353,7 +367,11 @@ fn what_is_remembered_answers_for_a_server_that_is_still_starting() {
     }
     assert!(memories.iter().all(Option::is_some));
     let mut rig = Rig::new(specs(&["a", "b"]), vec![offer(&["add", "one"]), offer(&["add", "two"])], memories);
-    assert!(rig.router.is_warm(), "nothing to wait for before dialling");
+    assert_eq!(
+        [0, 1].map(|server| rig.router.start(server)),
+        [Start::Settled; 2],
+        "nothing to wait for before dialling"
+    );
     rig.link_up();
     rig.endpoint(&hello(0));
     assert_eq!(rig.at_endpoint()[0]["id"], 0);
@@ -365,6 +383,27 @@ fn what_is_remembered_answers_for_a_server_that_is_still_starting() {
     assert_eq!(rig.at_server(0)[0]["params"]["name"], "one");
     assert!(rig.at_endpoint().is_empty() && rig.sink.memories.is_empty(), "nothing new: nothing to tell or to keep");
     assert_eq!(rig.router.wants_reconnect(rig.now + Duration::from_secs(3600)), None);
+}
+
+#[test]
+fn servers_are_held_to_what_is_only_likely_in_nothing_and_go_on_at_once_where_it_is_remembered() {
+    let offers = || vec![offer(&["add", "one"]), offer(&["add", "two"])];
+    let read = |rig: &Rig| rig.router.members.iter().all(|member| member.shelf.is_known());
+    let mut rig = Rig::new(specs(&["a", "b"]), offers(), vec![]);
+    rig.up(0);
+    rig.up(1);
+    rig.pass(3600);
+    assert!(!read(&rig) && rig.router.members.iter().all(|member| matches!(member.lane.state, ServerSide::Greeted)));
+    rig.link_up();
+    rig.endpoint(r#"{"id":1,"method":"server/discover"}"#);
+    assert_eq!(rig.at_endpoint()[0]["error"]["code"], METHOD_NOT_FOUND);
+    assert!(rig.router.members.iter().all(|member| matches!(member.lane.state, ServerSide::Greeted)));
+    // One that does not introduce itself won't.
+    assert_eq!(rig.tools(), ["a__add", "one", "b__add", "two"]);
+    let mut rig = Rig::new(specs(&["a", "b"]), offers(), memories());
+    rig.up(0);
+    rig.up(1);
+    assert!(rig.router.members.iter().all(|member| member.lane.is_ready()));
 }
 
 #[test]
@@ -588,10 +627,16 @@ fn error(id: &Value, code: i32, message: &str) -> String {
     json!({"id": id, "error": {"code": code, "message": message}}).to_string()
 }
 
-/// What an earlier run of [`Rig::pair`] remembered.
+/// What an earlier run of [`Rig::pair`] remembered, whose endpoint had `roots` only.
 fn memories() -> Vec<Option<Memory>> {
+    let mut rig = Rig::new(specs(&["a", "b"]), vec![offer(&["add", "one"]), offer(&["add", "two"])], vec![]);
+    rig.up(0);
+    rig.up(1);
+    rig.link_up();
+    rig.greet(&hello_with(0, json!({"roots": {}})));
+    rig.pass(31);
     let mut memories = vec![None, None];
-    for (server, memory) in Rig::pair().sink.memories.drain(..) {
+    for (server, memory) in rig.sink.memories.drain(..) {
         memories[server] = Some(memory);
     }
     memories
@@ -615,23 +660,36 @@ fn a_policy_is_held_against_a_remembered_list_as_well_and_once_in_a_run() {
 }
 
 #[test]
-fn a_server_that_takes_one_handshake_only_stays_with_it_and_serves_on() {
+fn a_server_that_takes_one_handshake_only_is_started_anew_once_and_its_siblings_go_on() {
     let mut rig = Rig::new(specs(&["a", "b"]), vec![offer(&["add", "one"]), offer(&["add", "two"])], memories());
     rig.up(0);
     rig.up(1);
     rig.offers[0]["silent"] = true.into();
     rig.link_up();
     rig.endpoint(OTHER_HELLO);
+    assert!(rig.at_endpoint().is_empty(), "what it says to that is not known yet");
     let again = rig.at_server(0).pop().unwrap();
     assert_eq!(again["params"]["capabilities"], json!({"sampling": {}}));
     rig.endpoint(&call(1, "one"));
+    rig.endpoint(&call(2, "two"));
     rig.server(0, &error(&again["id"], -32600, "duplicate"));
+    assert_eq!((rig.at_endpoint()[0]["id"].clone(), rig.sink.restarts.as_slice()), (json!(0), &[0][..]));
+    assert_eq!(rig.at_server(1)[0]["params"]["name"], "two");
+    assert_eq!(rig.router.start(0), Start::Settled, "what it has is remembered");
+    rig.down(0, 0);
+    rig.up(0);
+    let first = rig.at_server(0).pop().unwrap();
+    assert_eq!(first["params"]["capabilities"], json!({"sampling": {}}));
+    rig.offers[0]["silent"] = false.into();
+    let welcome = json!({"protocolVersion": "2025-06-18", "capabilities": {"tools": {}}});
+    rig.server(0, &json!({"id": first["id"], "result": welcome}).to_string());
     assert_eq!(rig.at_server(0)[0]["params"]["name"], "one", "what waited goes to it");
     // Another robot says yet another thing, and who it is matters to nobody.
     for capabilities in [json!({}), json!({"sampling": {}})] {
-        rig.endpoint(&json!({"id": 0, "method": "initialize", "params": {"capabilities": capabilities, "clientInfo": {"name": "x"}}}).to_string());
+        rig.endpoint(&hello_with(0, capabilities));
         assert!(rig.at_server(0).is_empty() && rig.at_server(1).is_empty());
     }
+    assert_eq!(rig.sink.restarts, [0]);
 }
 
 #[test]
@@ -831,23 +889,70 @@ fn the_same_tools_in_another_order_are_no_change_and_other_capabilities_are_one(
 }
 
 #[test]
-fn who_refused_to_initialize_is_asked_again_by_the_next_and_its_calls_fail_at_once() {
+fn who_refused_to_initialize_is_asked_again_after_a_while_and_its_calls_fail_at_once() {
     let mut rig = Rig::new(specs(&["a", "b"]), vec![offer(&["add", "one"]), offer(&["add", "two"])], memories());
     rig.offers[0]["silent"] = true.into();
     rig.up(0);
+    rig.up(1);
     let asked = rig.at_server(0).pop().unwrap();
     rig.link_up();
-    rig.endpoint(&hello(0));
+    rig.endpoint(&hello_with(0, json!({"roots": {}})));
     rig.endpoint(&call(1, "one"));
     rig.at_endpoint();
     rig.server(0, &error(&asked["id"], -1, "no licence"));
     assert!(rig.at_endpoint()[0]["error"]["message"].as_str().unwrap().contains("no licence"), "what waited");
     rig.endpoint(&call(2, "one"));
     assert_eq!(rig.at_endpoint()[0]["id"], 2);
-    rig.offers[0]["silent"] = false.into();
     rig.endpoint(&hello(3));
+    assert!(rig.at_endpoint()[0]["result"].is_object(), "the others go on");
+    rig.sink.restarts.clear();
+    rig.pass(5);
+    assert_eq!(rig.sink.restarts, [0]);
+    rig.offers[0]["silent"] = false.into();
+    rig.down(0, 0);
+    rig.up(0);
     rig.endpoint(&call(4, "one"));
     assert_eq!(rig.at_server(0)[0]["params"]["name"], "one");
+}
+
+#[test]
+fn where_all_servers_refuse_to_initialize_their_words_are_the_answer() {
+    let silent = || json!({"silent": true});
+    let mut rig = Rig::new(specs(&["a", "b"]), vec![silent(), silent()], vec![]);
+    rig.link_up();
+    for server in [0, 1] {
+        rig.up(server);
+        let asked = rig.at_server(server).pop().unwrap();
+        rig.server(server, &error(&asked["id"], -1, "no licence"));
+    }
+    rig.endpoint(&hello(0));
+    let message = rig.at_endpoint()[0]["error"]["message"].to_string();
+    assert_eq!(
+        message,
+        r#""server \"a\" refused to initialize: no licence; server \"b\" refused to initialize: no licence""#
+    );
+    assert_eq!(rig.router.account(rig.now).initialize, Some(Greeting::Refused));
+    assert_eq!([0, 1].map(|server| rig.router.start(server)), [Start::Settled; 2]);
+}
+
+#[test]
+fn each_server_is_waited_for_no_longer_than_its_own_start_timeout() {
+    let mut specs = specs(&["a", "b"]);
+    specs[1].start_timeout = Duration::from_secs(3);
+    let mut rig = Rig::new(specs, vec![offer(&["one"]), json!({"silent": true})], vec![]);
+    rig.up(0);
+    rig.up(1);
+    assert_eq!(rig.router.start(1), Start::Awaited);
+    rig.link_up();
+    rig.endpoint(&hello(0));
+    rig.endpoint(r#"{"id":1,"method":"tools/list"}"#);
+    rig.pass(2);
+    assert!(rig.at_endpoint().is_empty());
+    rig.pass(1);
+    assert_eq!(rig.at_endpoint().len(), 2, "both answers");
+    rig.link_up();
+    rig.endpoint(&hello(0));
+    assert_eq!(rig.at_endpoint().len(), 1, "nor once more");
 }
 
 #[test]
@@ -1128,7 +1233,7 @@ fn a_list_that_fails_or_hangs_keeps_no_other_list_of_its_server_back() {
 }
 
 #[test]
-fn a_second_handshake_that_is_never_answered_costs_a_server_nothing_but_a_moment() {
+fn a_second_handshake_that_is_never_answered_costs_a_server_nothing_but_a_moment_where_something_waits_for_it() {
     let mut spec = specs(&["a", "b"]);
     spec[0].keep_listed = false;
     let mut rig = Rig::new(spec, vec![offer(&["add", "one"]), offer(&["add", "two"])], memories());
@@ -1152,6 +1257,25 @@ fn a_second_handshake_that_is_never_answered_costs_a_server_nothing_but_a_moment
     rig.server(0, &error(&again["id"], -32600, "duplicate"));
     rig.endpoint(&call(2, "one"));
     assert_eq!(rig.at_server(0)[0]["params"]["name"], "one", "after a late refusal too");
+    assert!(rig.sink.restarts.is_empty());
+}
+
+#[test]
+fn a_second_handshake_that_is_never_answered_costs_a_server_its_process_where_nothing_waits_for_it() {
+    let mut rig = Rig::new(specs(&["a", "b"]), vec![offer(&["add", "one"]), offer(&["add", "two"])], memories());
+    rig.up(0);
+    rig.up(1);
+    rig.offers[0]["silent"] = true.into();
+    rig.link_up();
+    rig.endpoint(OTHER_HELLO);
+    rig.pass(5);
+    assert_eq!((rig.at_endpoint().len(), &rig.sink.restarts[..]), (1, &[0][..]));
+    rig.offers[0]["silent"] = false.into();
+    rig.down(0, 0);
+    rig.up(0);
+    rig.pass(31);
+    let of_a = rig.sink.memories.iter().rfind(|(of, _)| *of == 0);
+    assert!(of_a.unwrap().1.hello.contains("sampling"), "so that the next run begins with it");
 }
 
 #[test]
@@ -1193,13 +1317,17 @@ fn a_server_that_starts_when_the_endpoint_comes_hears_of_its_own_parameters() {
     assert!(rig.router.is_serving(0), "it has been initialized");
     rig.tick();
     rig.server(0, &error(&sent[0]["id"], -32600, "duplicate"));
-    assert_eq!(rig.at_server(0)[0]["params"]["name"], "one", "it stays with the first");
+    assert_eq!(rig.sink.restarts, [0]);
+    rig.offers[0]["silent"] = false.into();
+    rig.down(0, 0);
+    rig.up(0);
+    assert_eq!(rig.at_server(0)[0]["params"]["name"], "one", "its other process has it");
     let hello = |rig: &Rig, server| {
         let of = rig.sink.memories.iter().rfind(|(of, _)| *of == server);
         of.map(|(_, memory)| memory.hello.contains("sampling"))
     };
     rig.pass(31);
-    assert_eq!((hello(&rig, 0), hello(&rig, 1)), (Some(false), Some(true)), "what each was asked with");
+    assert_eq!((hello(&rig, 0), hello(&rig, 1)), (Some(true), Some(true)), "what each was asked with");
 }
 
 #[test]

@@ -15,6 +15,8 @@ use serde_json::{Value, json};
 struct Sink {
     endpoint: Vec<String>,
     server: Vec<String>,
+    memories: Vec<Memory>,
+    restarts: usize,
     notes: Vec<String>,
 }
 
@@ -25,7 +27,12 @@ impl Out for Sink {
     fn to_server(&mut self, _: ServerIndex, pieces: &[&[u8]]) {
         self.server.push(String::from_utf8(pieces.concat()).unwrap());
     }
-    fn remember(&mut self, _: ServerIndex, _: &Memory) {}
+    fn remember(&mut self, _: ServerIndex, memory: &Memory) {
+        self.memories.push(memory.clone());
+    }
+    fn restart(&mut self, _: ServerIndex, _: &'static str) {
+        self.restarts += 1;
+    }
     fn note(&mut self, note: Note<'_>) {
         self.notes.push(note.to_string());
     }
@@ -44,17 +51,24 @@ impl Rig {
     }
 
     fn with(handshake: Handshake) -> Self {
-        Rig { router: Passthrough::new("calc".into(), handshake, 1000), sink: Sink::default(), now: Instant::now() }
+        let spec = ServerSpec { handshake, max_frame: 1000, ..ServerSpec::sample("calc", "", &[]) };
+        Rig { router: Passthrough::new(&spec, None), sink: Sink::default(), now: Instant::now() }
+    }
+
+    /// Up and initialized.
+    fn ready() -> Self {
+        let mut rig = Self::new();
+        rig.server_up();
+        rig.answer(welcome());
+        rig.sink = Sink::default();
+        rig
     }
 
     /// Up, initialized and conversing, with nothing left to look at.
     fn running() -> Self {
-        let mut rig = Self::new();
-        rig.server_up();
-        rig.answer(json!({}));
+        let mut rig = Self::ready();
         rig.link_up();
         rig.endpoint(&hello(0));
-        rig.answer(welcome());
         rig.endpoint(r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#);
         rig.sink = Sink::default();
         rig
@@ -90,10 +104,26 @@ impl Rig {
         self.pass(seconds);
         self.router.on_beat(self.now, &mut self.sink);
     }
+    /// The last request that the server got.
+    fn last(&self) -> Value {
+        let is_request = |frame: &Value| frame["method"].is_string() && !frame["id"].is_null();
+        self.sink.server.iter().rev().map(|frame| parsed(frame)).find(is_request).unwrap()
+    }
     /// The server answers the last request that it got.
     fn answer(&mut self, result: Value) {
-        let last: Value = serde_json::from_str(self.sink.server.last().unwrap()).unwrap();
-        self.server(&json!({"jsonrpc": "2.0", "id": last["id"], "result": result}).to_string());
+        let id = self.last()["id"].clone();
+        self.server(&json!({"jsonrpc": "2.0", "id": id, "result": result}).to_string());
+    }
+    /// The same, with an error.
+    fn refuse(&mut self, words: &str) {
+        let id = self.last()["id"].clone();
+        self.server(&json!({"id": id, "error": {"code": -32602, "message": words}}).to_string());
+    }
+    /// The process that was to be replaced ends, and another one is up.
+    fn restarted(&mut self) {
+        assert_eq!(std::mem::take(&mut self.sink.restarts), 1);
+        self.server_down(0);
+        self.server_up();
     }
     fn sent_to_endpoint(&mut self) -> Vec<String> {
         std::mem::take(&mut self.sink.endpoint)
@@ -104,7 +134,17 @@ impl Rig {
 }
 
 fn hello(id: u64) -> String {
-    json!({"id": id, "jsonrpc": "2.0", "method": "initialize", "params": {"protocolVersion": "2024-11-05", "capabilities": {"roots": {}}}}).to_string()
+    hello_with(id, "2024-11-05", json!({"sampling": {}, "roots": {}}))
+}
+
+fn hello_with(id: u64, version: &str, capabilities: Value) -> String {
+    let params = json!({"protocolVersion": version, "capabilities": capabilities, "clientInfo": {"name": "robot"}});
+    json!({"id": id, "jsonrpc": "2.0", "method": "initialize", "params": params}).to_string()
+}
+
+/// An `initialize` that a server would act otherwise on than on what is likely.
+fn other(id: u64) -> String {
+    hello_with(id, "2024-11-05", json!({"elicitation": {}}))
 }
 
 fn welcome() -> Value {
@@ -205,6 +245,10 @@ fn the_account_tells_an_initialize_that_waits_from_one_that_we_excused() {
     assert!(!rig.router.is_handshaken());
     rig.endpoint(&hello(1));
     assert_eq!(became(&rig), Some(Greeting::Waits));
+    rig.refuse("no licence");
+    assert_eq!(became(&rig), Some(Greeting::Refused));
+    assert!(!rig.router.is_handshaken(), "it is no proof of anything");
+    assert_eq!(rig.router.account(rig.now).server, "refused to initialize: no licence");
 }
 
 #[test]
@@ -241,32 +285,40 @@ fn null_params_and_null_arguments_are_repaired() {
 }
 
 #[test]
-fn a_server_is_warm_as_soon_as_it_answers_anything() {
-    for answer in [
-        r#"{"id":1,"result":{}}"#,
-        r#"{"id":1,"error":{"code":-32600,"message":"not initialized"}}"#,
+fn a_server_is_initialized_before_anything_else_and_its_answer_is_what_shows_that_it_is_ready() {
+    let mut rig = Rig::new();
+    assert_eq!(rig.router.start(0), Start::Awaited);
+    rig.server_up();
+    assert_eq!(parsed(&rig.sink.server[0])["params"], parsed(str::from_utf8(&Hello::likely().params).unwrap()));
+    for early in [
+        "loading…",
         r#"{"method":"notifications/message","params":{}}"#,
-        r#"{"jsonrpc":"2.0","id":1}"#,
+        r#"{"id":"x","method":"ping"}"#,
+        r#"{"id":9,"result":{}}"#,
     ] {
-        let mut rig = Rig::new();
-        assert!(!rig.router.is_warm());
-        rig.server_up();
-        assert_eq!(methods(&rig.sent_to_server()), ["ping"]);
-        rig.server("loading…");
-        assert!(!rig.router.is_warm());
-        rig.server(answer);
-        assert!(rig.router.is_warm());
-        assert!(rig.sent_to_endpoint().is_empty());
+        rig.server(early);
+        assert_eq!((rig.router.start(0), rig.router.is_serving(0)), (Start::Awaited, false), "{early}");
     }
+    assert_eq!(methods(&rig.sink.server), ["initialize", "-"], "and the answer to its own ping");
+    rig.answer(welcome());
+    assert_eq!((rig.router.start(0), rig.router.is_serving(0)), (Start::Settled, true));
+    assert_eq!(methods(&rig.sent_to_server()), ["initialize", "-"], "its endpoint may be another than expected");
+    rig.server_down(1);
+    assert_eq!(rig.router.start(0), Start::Absent);
+    rig.server_up();
+    rig.refuse("no");
+    assert_eq!(
+        (rig.router.start(0), rig.router.is_serving(0)),
+        (Start::Settled, false),
+        "there is no more to wait for"
+    );
 }
 
 #[test]
 fn the_burst_of_the_cloud_is_answered_in_order() {
     let mut rig = Rig::new();
-    rig.server_up();
-    rig.answer(json!({}));
-    rig.sent_to_server();
     rig.link_up();
+    rig.server_up();
     rig.endpoint(&hello(0));
     rig.endpoint(r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#);
     rig.endpoint(r#"{"jsonrpc":"2.0","id":1,"method":"tools/list"}"#);
@@ -281,21 +333,203 @@ fn the_burst_of_the_cloud_is_answered_in_order() {
 #[test]
 fn interleaved_handshakes_on_one_socket_are_all_answered_from_the_first() {
     let mut rig = Rig::new();
-    rig.server_up();
-    rig.answer(json!({}));
     rig.link_up();
+    rig.server_up();
     for id in [10, 11, 12] {
         rig.endpoint(&hello(id));
     }
-    assert_eq!(methods(&rig.sent_to_server()), ["ping", "initialize"]);
-    rig.server(&json!({"id": 2, "result": welcome()}).to_string());
-    rig.endpoint(&hello(13));
+    rig.answer(welcome());
+    rig.endpoint(&other(13));
     let ids: Vec<Value> = rig.sent_to_endpoint().iter().map(|f| parsed(f)["id"].clone()).collect();
     assert_eq!(ids, [json!(10), json!(11), json!(12), json!(13)]);
     for _ in 0..4 {
         rig.endpoint(r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#);
     }
-    assert_eq!(methods(&rig.sent_to_server()), ["notifications/initialized"], "the server is told once");
+    assert_eq!(methods(&rig.sent_to_server()), ["initialize", "notifications/initialized"], "the server is told once");
+}
+
+#[test]
+fn an_endpoint_that_says_what_its_server_was_told_is_answered_at_once_and_one_that_does_not_is_told_to_the_server() {
+    let mut rig = Rig::ready();
+    rig.link_up();
+    rig.endpoint(&hello(0));
+    assert_eq!(parsed(&rig.sent_to_endpoint()[0])["result"], welcome());
+    assert_eq!(methods(&rig.sent_to_server()), ["notifications/initialized"]);
+    assert_eq!(parsed(&rig.sink.memories[0].hello), parsed(&hello(0))["params"], "from now on it is more than likely");
+
+    for (version, capabilities) in [
+        ("2025-06-18", json!({"roots": {}, "sampling": {}})),
+        ("2024-11-05", json!({})),
+        ("2024-11-05", json!({"elicitation": {}})),
+    ] {
+        let mut rig = Rig::ready();
+        rig.link_up();
+        let hello = hello_with(0, version, capabilities);
+        rig.endpoint(&hello);
+        assert!(rig.sent_to_endpoint().is_empty(), "what the server says to that is not known yet");
+        assert_eq!(methods(&rig.sink.server), ["initialize"], "nothing came between");
+        assert_eq!(rig.last()["params"], parsed(&hello)["params"]);
+        let mut second = welcome();
+        second["protocolVersion"] = version.into();
+        rig.answer(second.clone());
+        assert_eq!(parsed(&rig.sent_to_endpoint()[0])["result"], second);
+        assert_eq!(methods(&rig.sent_to_server()), ["initialize", "notifications/initialized"]);
+        // For the next run.
+        assert_eq!(parsed(&rig.sink.memories.pop().unwrap().hello), parsed(&hello)["params"]);
+        // Another robot, and then another connection, say other things: it has been asked.
+        rig.endpoint(&other(1));
+        rig.link_down();
+        rig.link_up();
+        rig.endpoint(&hello_with(0, "2025-03-26", json!({})));
+        assert_eq!((rig.sent_to_endpoint().len(), rig.sent_to_server().len(), rig.sink.memories.len()), (2, 0, 0));
+    }
+}
+
+#[test]
+fn what_is_remembered_of_an_endpoint_or_known_of_it_is_what_its_server_is_told_first() {
+    let params = parsed(&other(0))["params"].clone();
+    let memory = Memory { hello: params.to_string().into(), ..Memory::default() };
+    let known = ServerSpec {
+        hello: Some(Arc::new(Hello::read(params.to_string().as_bytes()))),
+        ..ServerSpec::sample("calc", "", &[])
+    };
+    let of_cloud = Memory { hello: String::from_utf8_lossy(&Hello::of_cloud().params).into(), ..Memory::default() };
+    for router in [
+        Passthrough::new(&ServerSpec::sample("calc", "", &[]), Some(&memory)),
+        Passthrough::new(&known, None),
+        Passthrough::new(&known, Some(&of_cloud)),
+    ] {
+        let mut rig = Rig { router, ..Rig::new() };
+        rig.server_up();
+        assert_eq!(rig.last()["params"], params);
+        rig.answer(welcome());
+        assert_eq!(methods(&rig.sent_to_server()), ["initialize", "notifications/initialized"], "it may go on");
+        rig.link_up();
+        rig.endpoint(&other(0));
+        assert_eq!((rig.sent_to_endpoint().len(), rig.sent_to_server().len()), (1, 0));
+    }
+}
+
+#[test]
+fn a_server_that_takes_one_handshake_only_is_started_anew_once_and_serves() {
+    type Reaction = fn(&mut Rig);
+    let reactions: [(&str, Reaction); 3] = [
+        ("an error", |rig| {
+            rig.refuse("already initialized");
+            rig.restarted();
+        }),
+        ("its end", |rig| {
+            rig.server_down(1);
+            rig.server_up();
+        }),
+        ("silence", |rig| {
+            rig.pass(4);
+            assert_eq!(rig.sink.restarts, 0);
+            rig.pass(1);
+            rig.restarted();
+        }),
+    ];
+    for (what, react) in reactions {
+        let mut rig = Rig::ready();
+        rig.link_up();
+        rig.endpoint(&other(0));
+        react(&mut rig);
+        assert!(rig.sent_to_endpoint().is_empty(), "{what}");
+        assert_eq!(rig.last()["params"], parsed(&other(0))["params"], "{what}: as its first message");
+        rig.sent_to_server();
+        rig.server(&json!({"id": 2, "result": {}}).to_string());
+        rig.endpoint(r#"{"id":1,"method":"tools/list"}"#);
+        assert!(rig.sent_to_server().is_empty(), "{what}");
+        rig.server(&json!({"id": 3, "result": welcome()}).to_string());
+        assert_eq!(parsed(&rig.sent_to_endpoint()[0])["result"], welcome(), "{what}");
+        assert_eq!(methods(&rig.sent_to_server()), ["notifications/initialized", "tools/list"], "{what}");
+        // In the next life it is told the right thing at once.
+        rig.server_down(0);
+        rig.sent_to_endpoint();
+        rig.server_up();
+        assert_eq!(rig.last()["params"], parsed(&other(0))["params"], "{what}");
+        rig.answer(welcome());
+        rig.link_down();
+        rig.link_up();
+        rig.endpoint(&hello(0));
+        assert_eq!((rig.sent_to_endpoint().len(), rig.sink.restarts), (1, 0), "{what}: it does not flap");
+    }
+}
+
+#[test]
+fn a_server_that_is_of_use_already_keeps_its_process() {
+    // A call came before any handshake, and is under way.
+    let mut rig = Rig::ready();
+    rig.link_up();
+    rig.endpoint(r#"{"id":1,"method":"tools/call"}"#);
+    rig.sent_to_server();
+    rig.endpoint(&other(0));
+    assert_eq!((rig.sent_to_endpoint().len(), rig.sent_to_server().len()), (1, 0), "it may die of another one");
+    // It has been answered.
+    let mut rig = Rig::ready();
+    rig.link_up();
+    rig.endpoint(r#"{"id":1,"method":"tools/call"}"#);
+    rig.answer(json!({}));
+    rig.sent_to_endpoint();
+    rig.endpoint(&other(0));
+    rig.refuse("already initialized");
+    assert_eq!((rig.sent_to_endpoint().len(), rig.sink.restarts), (1, 0));
+    // What waits for it would be lost.
+    let mut rig = Rig::ready();
+    rig.link_up();
+    rig.endpoint(&other(0));
+    rig.endpoint(r#"{"id":1,"method":"tools/call"}"#);
+    rig.pass(5);
+    assert_eq!((rig.sent_to_endpoint().len(), rig.sink.restarts), (1, 0));
+    assert_eq!(rig.last()["method"], "tools/call");
+}
+
+#[test]
+fn a_server_that_refuses_what_its_endpoint_says_serves_with_what_it_accepted() {
+    let mut rig = Rig::ready();
+    rig.link_up();
+    rig.endpoint(&other(0));
+    rig.refuse("no such capability");
+    rig.restarted();
+    rig.refuse("no such capability");
+    rig.restarted();
+    assert_eq!(rig.last()["params"]["clientInfo"]["name"], "mcp-pipe");
+    rig.answer(welcome());
+    assert_eq!(parsed(&rig.sent_to_endpoint()[0])["result"], welcome());
+    rig.pass(600);
+    assert_eq!((rig.sink.restarts, rig.sink.memories.len()), (0, 0), "and stays with that");
+    rig.server_down(0);
+    rig.server_up();
+    assert_eq!(rig.last()["params"]["clientInfo"]["name"], "mcp-pipe");
+}
+
+#[test]
+fn an_endpoint_does_not_wait_longer_for_another_answer_than_for_a_first() {
+    let mut rig = Rig::ready();
+    rig.link_up();
+    rig.endpoint(&other(0));
+    rig.refuse("already initialized");
+    rig.server_down(0);
+    rig.pass(8);
+    assert!(rig.sent_to_endpoint().is_empty());
+    rig.pass(1);
+    assert_eq!(parsed(&rig.sent_to_endpoint()[0])["result"], welcome(), "what is known is better than an error");
+}
+
+#[test]
+fn a_server_is_never_asked_for_its_other_era_and_who_asks_has_yet_to_say_what_it_is() {
+    for handshake in [Handshake::Answer, Handshake::Relay] {
+        let mut rig = Rig::with(handshake);
+        rig.server_up();
+        rig.answer(welcome());
+        rig.link_up();
+        rig.sent_to_server();
+        rig.endpoint(r#"{"id":1,"method":"server/discover","params":{}}"#);
+        assert!(rig.sent_to_server().is_empty());
+        assert_eq!(parsed(&rig.sent_to_endpoint()[0])["error"]["code"], METHOD_NOT_FOUND);
+        rig.endpoint(&other(2));
+        assert_eq!(methods(&rig.sent_to_server()), ["initialize"], "before it is told that it may go on");
+    }
 }
 
 #[test]
@@ -337,12 +571,20 @@ fn a_restarted_server_is_initialized_again_before_anything_else_reaches_it() {
 }
 
 #[test]
-fn what_waits_for_a_server_without_a_handshake_reaches_it_as_soon_as_it_is_up() {
+fn what_an_endpoint_asks_without_a_handshake_reaches_a_server_that_had_one() {
+    let mut rig = Rig::ready();
+    rig.link_up();
+    rig.endpoint(r#"{"id":1,"method":"tools/list"}"#);
+    assert_eq!(methods(&rig.sent_to_server()), ["notifications/initialized", "tools/list"]);
     let mut rig = Rig::new();
     rig.link_up();
     rig.endpoint(r#"{"id":1,"method":"tools/list"}"#);
     rig.server_up();
-    assert_eq!(methods(&rig.sent_to_server()), ["ping", "tools/list"]);
+    assert_eq!(methods(&rig.sent_to_server()), ["initialize"]);
+    rig.server(&json!({"id": 1, "result": welcome()}).to_string());
+    assert_eq!(methods(&rig.sent_to_server()), ["notifications/initialized", "tools/list"]);
+    rig.server(r#"{"id":"r","method":"roots/list"}"#);
+    assert_eq!(parsed(&rig.sent_to_server()[0])["error"]["code"], METHOD_NOT_FOUND, "the endpoint declared nothing");
 }
 
 #[test]
@@ -350,9 +592,13 @@ fn a_relayed_handshake_that_waits_for_a_restart_is_the_only_one() {
     let mut rig = Rig::with(Handshake::Relay);
     rig.link_up();
     rig.server_down(0);
-    rig.endpoint(&hello(0));
+    rig.endpoint(&other(0));
     rig.server_up();
-    assert_eq!(methods(&rig.sent_to_server()), ["ping", "initialize"]);
+    assert_eq!(rig.last()["params"], parsed(&other(0))["params"]);
+    rig.answer(welcome());
+    rig.endpoint(r#"{"method":"notifications/initialized"}"#);
+    assert_eq!(methods(&rig.sent_to_server()), ["initialize", "notifications/initialized"]);
+    assert_eq!(rig.sent_to_endpoint().len(), 1);
 }
 
 #[test]
@@ -389,23 +635,79 @@ fn an_initialize_that_the_server_never_answers_gets_an_error() {
 }
 
 #[test]
-fn a_server_that_refuses_to_initialize_says_so_itself() {
+fn a_server_that_refuses_to_initialize_says_so_itself_to_all_who_ask_and_is_asked_again_later() {
+    let refused = |id: u64| json!({"id": id, "error": {"code": -32602, "message": "no licence"}});
     let mut rig = Rig::new();
     rig.server_up();
     rig.link_up();
     rig.endpoint(&hello(7));
-    let id = parsed(rig.sink.server.last().unwrap())["id"].clone();
-    rig.server(&json!({"id": id, "error": {"code": -32602, "message": "unsupported version"}}).to_string());
-    assert_eq!(
-        parsed(&rig.sent_to_endpoint()[0]),
-        json!({"id": 7, "error": {"code": -32602, "message": "unsupported version"}})
-    );
-    rig.endpoint(&hello(8));
-    assert_eq!(
-        methods(&rig.sent_to_server()),
-        ["ping", "initialize", "initialize"],
-        "the next one may have better luck"
-    );
+    rig.endpoint(r#"{"id":8,"method":"tools/call"}"#);
+    rig.refuse("no licence");
+    let answers: Vec<Value> = rig.sent_to_endpoint().iter().map(|frame| parsed(frame)).collect();
+    assert_eq!(answers[0], refused(7), "as the server wrote it");
+    assert_eq!(answers[1]["error"]["message"], "server \"calc\" refused to initialize: no licence");
+    assert_eq!(rig.sink.notes.len(), 1);
+    rig.endpoint(&hello(9));
+    assert_eq!(parsed(&rig.sent_to_endpoint()[0]), refused(9), "at once");
+    // It is the same words later and later, by a fresh process each time.
+    for wait in [5, 10, 20] {
+        rig.pass(wait - 1);
+        assert_eq!(rig.sink.restarts, 0);
+        rig.pass(1);
+        rig.endpoint(&hello(1));
+        assert_eq!(parsed(&rig.sent_to_endpoint()[0]), refused(1), "also while it is away");
+        rig.restarted();
+        rig.refuse("no licence");
+    }
+    // An endpoint that says other things may have better luck, and one that comes meanwhile waits for that.
+    rig.link_down();
+    rig.link_up();
+    rig.endpoint(&other(0));
+    rig.restarted();
+    assert_eq!(rig.last()["params"], parsed(&other(0))["params"]);
+    rig.endpoint(&hello(2));
+    assert!(rig.sent_to_endpoint().is_empty());
+    rig.answer(welcome());
+    let answers: Vec<Value> = rig.sent_to_endpoint().iter().map(|frame| parsed(frame)["result"].clone()).collect();
+    assert_eq!(answers, [welcome(), welcome()]);
+    rig.endpoint(r#"{"id":3,"method":"tools/call"}"#);
+    assert_eq!(rig.last()["method"], "tools/call");
+}
+
+#[test]
+fn a_server_that_exits_when_it_has_refused_is_known_by_its_words_and_not_by_its_end() {
+    let mut rig = Rig::new();
+    rig.server_up();
+    rig.refuse("no licence");
+    rig.server_down(60);
+    rig.link_up();
+    rig.endpoint(&hello(0));
+    assert_eq!(parsed(&rig.sent_to_endpoint()[0])["error"]["message"], "no licence");
+    rig.endpoint(r#"{"id":1,"method":"tools/call"}"#);
+    let message = parsed(&rig.sent_to_endpoint()[0])["error"]["message"].to_string();
+    assert!(message.contains("refused to initialize: no licence; next start in 60.0 s"), "{message}");
+    assert_eq!(rig.sink.restarts, 0);
+    rig.link_down();
+    rig.link_up();
+    rig.endpoint(&other(0));
+    assert_eq!(rig.sink.restarts, 1, "it need not wait for its turn");
+    // Another reason for its absence is told as that.
+    rig.server_down(60);
+    rig.endpoint(r#"{"id":1,"method":"tools/call"}"#);
+    let message = parsed(&rig.sent_to_endpoint().pop().unwrap())["error"]["message"].to_string();
+    assert!(message.contains("exited with code 1"), "{message}");
+}
+
+#[test]
+fn an_endless_refusal_is_kept_by_its_first_words() {
+    let mut rig = Rig::new();
+    rig.server_up();
+    rig.refuse(&"no! ".repeat(10_000));
+    rig.link_up();
+    rig.endpoint(&hello(0));
+    let answer = rig.sent_to_endpoint().pop().unwrap();
+    assert!(answer.len() < 1000 && parsed(&answer)["id"] == 0, "{answer}");
+    assert!(parsed(&answer)["error"]["message"].as_str().unwrap().contains("refused to initialize: no! no!"));
 }
 
 #[test]
@@ -793,8 +1095,7 @@ fn an_error_beside_a_result_of_null_is_an_error() {
     let answer = with_id(&mut rig, answer);
     rig.server(&answer);
     assert_eq!(parsed(&rig.sent_to_endpoint()[0])["error"]["message"], "unsupported version");
-    rig.endpoint(&hello(8));
-    assert_eq!(methods(&rig.sent_to_server()), ["initialize"], "there is no answer to remember");
+    assert!(!rig.router.is_serving(0));
 }
 
 #[test]
@@ -858,11 +1159,9 @@ fn an_answer_that_is_above_the_limit_only_with_the_id_of_the_endpoint_becomes_an
 
 #[test]
 fn a_server_can_take_a_request_back_before_the_handshake_is_complete() {
-    let mut rig = Rig::new();
-    rig.server_up();
+    let mut rig = Rig::ready();
     rig.link_up();
     rig.endpoint(&hello(0));
-    rig.answer(welcome());
     rig.server(r#"{"id":4,"method":"roots/list"}"#);
     rig.server(r#"{"method":"notifications/cancelled","params":{"requestId":4}}"#);
     rig.sent_to_endpoint();
@@ -894,10 +1193,37 @@ fn a_server_that_does_not_read_costs_the_endpoint_its_calls_and_not_its_pings() 
 }
 
 #[test]
+fn what_a_server_asks_before_the_endpoint_is_there_waits_for_it_and_is_asked_if_it_can_answer() {
+    for (hello, asked) in [(hello(0), true), (other(0), false)] {
+        let mut rig = Rig::ready();
+        rig.server(r#"{"id":4,"method":"roots/list"}"#);
+        rig.server(r#"{"id":5,"method":"elicitation/create"}"#);
+        assert_eq!(parsed(&rig.sent_to_server()[0])["error"]["code"], METHOD_NOT_FOUND, "it was told of no such thing");
+        rig.pass(3600);
+        assert!(rig.sent_to_server().is_empty(), "the endpoint may come late");
+        rig.link_up();
+        rig.endpoint(&hello);
+        rig.sent_to_endpoint();
+        rig.endpoint(r#"{"method":"notifications/initialized"}"#);
+        let to_server: Vec<Value> = rig.sent_to_server().iter().map(|frame| parsed(frame)).collect();
+        let error = to_server.iter().find(|frame| frame["id"] == 4);
+        if asked {
+            assert_eq!(methods(&rig.sent_to_endpoint()), ["roots/list"]);
+            assert!(error.is_none());
+            rig.pass(60);
+            assert_eq!(parsed(&rig.sent_to_server()[0])["error"]["message"], "the endpoint did not answer in time");
+        } else {
+            assert!(rig.sent_to_endpoint().is_empty());
+            assert_eq!(error.unwrap()["error"]["code"], METHOD_NOT_FOUND);
+        }
+    }
+}
+
+#[test]
 fn with_relay_each_handshake_reaches_the_server() {
     let mut rig = Rig::with(Handshake::Relay);
     rig.server_up();
-    rig.answer(json!({}));
+    rig.answer(welcome());
     rig.link_up();
     rig.endpoint(&hello(0));
     rig.answer(welcome());
@@ -906,10 +1232,10 @@ fn with_relay_each_handshake_reaches_the_server() {
     rig.answer(json!({}));
     rig.link_down();
     rig.link_up();
-    rig.endpoint(&hello(0));
+    rig.endpoint(&other(0));
     assert_eq!(
         methods(&rig.sent_to_server()),
-        ["ping", "initialize", "notifications/initialized", "ping", "initialize"]
+        ["initialize", "notifications/initialized", "initialize", "notifications/initialized", "ping", "initialize"]
     );
     assert_eq!(rig.sent_to_endpoint().len(), 2);
     rig.server_down(0);
@@ -965,11 +1291,14 @@ enum Happening {
     LinkDown,
     ServerUp,
     ServerDown,
-    Hello,
+    /// The endpoint initializes, with what is likely or with something else.
+    Hello(bool),
     Call,
     Notify,
     /// The server answers its nth open request, perhaps twice.
     Answer(prop::sample::Index, bool),
+    /// The server answers its nth open request with an error.
+    Refuse(prop::sample::Index),
     Ask,
     Pass(u64),
 }
@@ -980,9 +1309,10 @@ fn any_happening() -> impl Strategy<Value = Happening> {
         2 => Just(Happening::LinkDown),
         2 => Just(Happening::ServerUp),
         2 => Just(Happening::ServerDown),
-        3 => Just(Happening::Hello),
+        3 => any::<bool>().prop_map(Happening::Hello),
         8 => Just(Happening::Call),
         1 => Just(Happening::Notify),
+        2 => any::<prop::sample::Index>().prop_map(Happening::Refuse),
         10 => (any::<prop::sample::Index>(), any::<bool>()).prop_map(|(i, twice)| Happening::Answer(i, twice)),
         2 => Just(Happening::Ask),
         2 => (0u64..12).prop_map(Happening::Pass),
@@ -1003,7 +1333,11 @@ proptest! {
                 Happening::LinkDown if linked => { rig.link_down(); linked = false; open.clear(); }
                 Happening::ServerUp if !alive => { rig.server_up(); alive = true; }
                 Happening::ServerDown if alive => { rig.server_down(2); alive = false; at_server.clear(); asked = 0; }
-                Happening::Hello if linked => { rig.endpoint(&hello(next)); open.push((next, "initialize")); next += 1; }
+                Happening::Hello(likely) if linked => {
+                    open.push((next, "initialize"));
+                    rig.endpoint(&if likely { hello(next) } else { other(next) });
+                    next += 1;
+                }
                 Happening::Call if linked => {
                     rig.endpoint(&json!({"id": next, "method": "tools/call", "params": {"of": next}}).to_string());
                     open.push((next, "tools/call"));
@@ -1017,6 +1351,10 @@ proptest! {
                         rig.server(&json!({"id": request["id"], "result": result}).to_string());
                     }
                 }
+                Happening::Refuse(i) if !at_server.is_empty() => {
+                    let request = at_server.swap_remove(i.index(at_server.len()));
+                    rig.server(&json!({"id": request["id"], "error": {"code": 1, "message": "no"}}).to_string());
+                }
                 Happening::Ask if alive => { rig.server(&json!({"id": format!("s{asked}"), "method": "roots/list"}).to_string()); asked += 1; }
                 Happening::Pass(s) => rig.pass(s),
                 // What can't happen now.
@@ -1024,10 +1362,11 @@ proptest! {
                 | Happening::LinkDown
                 | Happening::ServerUp
                 | Happening::ServerDown
-                | Happening::Hello
+                | Happening::Hello(_)
                 | Happening::Call
                 | Happening::Notify
                 | Happening::Answer(..)
+                | Happening::Refuse(_)
                 | Happening::Ask => {}
             }
             for f in rig.sent_to_server() {
