@@ -11,6 +11,7 @@ pub use self::note::{Note, What};
 use crate::catalogue::Memory;
 use crate::frame::Cut;
 
+mod changes;
 mod desk;
 mod edits;
 mod held;
@@ -27,6 +28,7 @@ mod search;
 mod silence;
 pub mod turns;
 pub mod uris;
+mod wishes;
 
 /// What a request is told that comes during a stop.
 const SHUTTING_DOWN: &str = "mcp-pipe is shutting down or restarting its servers";

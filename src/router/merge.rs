@@ -19,15 +19,14 @@
 mod deadlines;
 mod elsewhere;
 mod endpoint_side;
-mod page;
+pub(super) mod page;
 mod published;
 mod server_side;
-mod shelf;
+pub(super) mod shelf;
 #[cfg(test)]
 mod tests;
 mod union;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -36,39 +35,22 @@ use tokio::time::Instant;
 use self::deadlines::{Deadlines, Due};
 use self::published::{LeftOut, Published, Table};
 use self::shelf::Shelf;
+use super::changes::Changes;
 use super::desk::{Desk, Fault, Message, Received};
 use super::held::Held;
 use super::lane::{Flight, Lane, ServerSide};
 use super::request::Request;
+use super::wishes::Wishes;
 use super::{Account, Gone, Greeting, Note, Out, Reconnect, Router, SHUTTING_DOWN, ServerIndex, Start, What};
 use crate::catalogue::Memory;
 use crate::config::{Naming, ServerSpec};
 use crate::frame::Cut;
-use crate::mcp::cloud::{self, HOLD};
+use crate::mcp::cloud::HOLD;
 use crate::mcp::envelope::{self, Envelope, Kind, NotMessage, Scanned};
 use crate::mcp::handshake::{Hello, Welcome};
 use crate::mcp::lists::ListKind;
 use crate::mcp::reply::{self, METHOD_NOT_FOUND, UNAVAILABLE};
 use crate::tools::ToolPolicy;
-
-/// How long after the last change an endpoint may take to read the lists anew before it gets a new connection. Several
-/// servers that start together are one change.
-const DEBOUNCE: Duration = Duration::from_secs(5);
-
-/// The same, after the first change that it has not read: one list that never stays as it is must not keep all other
-/// changes from it.
-const RESTLESS: Duration = Duration::from_secs(60);
-
-/// Between two connections that are made for changed lists. It doubles while they go on changing: a server that flaps must
-/// not make the connection flap.
-const BETWEEN_RESYNCS: Duration = Duration::from_secs(60);
-const LONGEST_BETWEEN_RESYNCS: Duration = Duration::from_secs(3600);
-
-/// Before we close a connection the endpoint has to be silent for so long, so that no request crosses our close frame.
-const QUIET: Duration = Duration::from_millis(250);
-
-/// A call that is older is not waited for any more, where something has to wait for all: the cloud gives up then.
-pub(super) const ABANDONED: Duration = cloud::CALL;
 
 /// One server.
 #[derive(Debug)]
@@ -83,8 +65,7 @@ struct Member {
     start_timeout: Duration,
     /// Nothing more is waited for in this life: it has refused, or somebody has waited long enough.
     silent: bool,
-    /// The resources whose changes the endpoint wants to hear of: the server's own URI → the endpoint's.
-    subscriptions: HashMap<Box<str>, Box<str>>,
+    wishes: Wishes,
 }
 
 impl Member {
@@ -147,23 +128,6 @@ enum Want {
     List(ListKind),
 }
 
-/// What the endpoint has read on this connection, as fingerprints.
-#[derive(Debug, Default)]
-struct Seen {
-    capabilities: Option<u64>,
-    lists: [Option<u64>; 4],
-    /// The ways that lead back from the names in them.
-    tables: [Option<Arc<Table>>; 4],
-    /// What it was told last that it should read anew.
-    told: [Option<u64>; 4],
-    /// When something of it first and last turned out to have changed.
-    changed: Option<(Instant, Instant)>,
-    /// The time has come to do something about that; only a quiet moment is waited for.
-    overdue: bool,
-    /// When the endpoint last said something. `None`: so long ago that it is quiet.
-    heard_at: Option<Instant>,
-}
-
 /// See the module's documentation.
 #[derive(Debug)]
 pub struct Merge {
@@ -172,7 +136,6 @@ pub struct Merge {
     naming: Naming,
     /// The largest list, in bytes.
     max_result: usize,
-    resync: bool,
     owed: Vec<Owed>,
     /// Requests with a name that nobody has yet.
     unrouted: Held,
@@ -182,11 +145,9 @@ pub struct Merge {
     /// What is published is out of date.
     stale: bool,
     deadlines: Deadlines,
-    /// The parameters of the last `logging/setLevel`.
-    level: Option<Box<[u8]>>,
-    seen: Seen,
-    /// When a connection was last made for changed lists, and how long the next such one has to wait for.
-    resynced: Option<(Instant, Duration)>,
+    changes: Changes,
+    /// The ways that lead back from the names in the lists that the endpoint has read on this connection.
+    tables: [Option<Arc<Table>>; 4],
 }
 
 impl Merge {
@@ -206,7 +167,7 @@ impl Merge {
                 keep_listed: spec.keep_listed,
                 start_timeout: spec.start_timeout,
                 silent: false,
-                subscriptions: HashMap::new(),
+                wishes: Wishes::default(),
             });
         }
         let remembered = || members.iter().find_map(|member| member.shelf.hello()).map(Arc::new);
@@ -219,16 +180,14 @@ impl Merge {
             members,
             naming,
             max_result: max_frame,
-            resync: sharing.resync,
             owed: Vec::new(),
             unrouted: Held::default(),
             published: Published::default(),
             told_left_out: Default::default(),
             stale: true,
             deadlines: Deadlines::default(),
-            level: None,
-            seen: Seen::default(),
-            resynced: None,
+            changes: Changes::new(sharing.resync),
+            tables: Default::default(),
         }
     }
 
@@ -256,34 +215,24 @@ impl Merge {
 impl Router for Merge {
     fn on_link_up(&mut self, _now: Instant, _out: &mut dyn Out) {
         self.desk.link_up();
-        self.seen = Seen::default();
+        self.changes.link_up();
     }
 
     fn on_link_down(&mut self, now: Instant, out: &mut dyn Out) {
-        if self.seen.changed.is_some() {
-            let restless = self.resynced.filter(|(at, pause)| now < *at + *pause * 2);
-            let pause = restless.map_or(BETWEEN_RESYNCS, |(_, pause)| LONGEST_BETWEEN_RESYNCS.min(pause * 2));
-            self.resynced = Some((now, pause));
-        }
-        self.seen = Seen::default();
-        self.level = None;
+        self.changes.link_down(now);
+        self.tables = Default::default();
         self.owed.clear();
         self.unrouted = Held::default();
         self.deadlines.retain_calls(|_, _| false);
         for member in &mut self.members {
             member.lane.link_down(out);
-            for (own, _) in std::mem::take(&mut member.subscriptions) {
-                if member.lane.is_ready() && !member.lane.busy {
-                    let params = serde_json::json!({ "uri": *own }).to_string();
-                    member.lane.send_unawaited("resources/unsubscribe", params.as_bytes(), &mut self.desk, out);
-                }
-            }
+            member.wishes.take_back(&member.lane, &mut self.desk, out);
         }
         self.desk.link_down(out);
     }
 
     fn on_endpoint(&mut self, frame: &[u8], now: Instant, out: &mut dyn Out) {
-        self.seen.heard_at = Some(now);
+        self.changes.heard(now);
         match self.desk.receive(frame, out) {
             Received::One(e, line) => self.message(line.as_deref().unwrap_or(frame), &e, now, out),
             Received::Batch(members, line) => {
@@ -314,6 +263,7 @@ impl Router for Merge {
     fn on_server_down(&mut self, server: ServerIndex, gone: Gone<'_>, now: Instant, out: &mut dyn Out) {
         let member = &mut self.members[server];
         member.shelf.down();
+        member.wishes.server_down();
         member.lane.down(gone, &mut self.desk, now, out);
         self.deadlines.retain_calls(|of, _| of != server);
         self.search_for_strays(server, now, out);
@@ -322,8 +272,10 @@ impl Router for Merge {
     }
 
     fn on_server_busy(&mut self, server: ServerIndex, busy: bool, _now: Instant, out: &mut dyn Out) {
-        self.members[server].lane.busy = busy;
+        let Member { lane, wishes, .. } = &mut self.members[server];
+        lane.busy = busy;
         if !busy {
+            wishes.tell_leftover(lane, &mut self.desk, out);
             self.pass_level(server, out);
             self.release(server, out);
         }
@@ -371,8 +323,7 @@ impl Router for Merge {
                 }
             }
         }
-        self.seen.overdue |= self.resync_due().is_some_and(|due| due <= now);
-        self.seen.heard_at.take_if(|at| *at + QUIET <= now);
+        self.changes.tick(now);
         if self.owed.iter().any(|owed| owed.deadline <= now)
             || self.unrouted.deadline().is_some_and(|deadline| deadline <= now)
         {
@@ -396,9 +347,7 @@ impl Router for Merge {
         };
         debug_assert!(self.members.iter().enumerate().all(is_armed), "a deadline has become earlier");
         let owed = self.owed.iter().map(|owed| owed.deadline).min();
-        let quiet = self.seen.heard_at.map(|at| at + QUIET);
-        let resync = if self.seen.overdue { quiet } else { self.resync_due() };
-        [self.deadlines.first(), owed, resync, self.unrouted.deadline(), self.desk.next_tick()]
+        [self.deadlines.first(), owed, self.changes.next_tick(), self.unrouted.deadline(), self.desk.next_tick()]
             .into_iter()
             .flatten()
             .min()
@@ -406,6 +355,7 @@ impl Router for Merge {
 
     fn drain(&mut self, _now: Instant, out: &mut dyn Out) {
         self.desk.draining = true;
+        self.changes.drain();
         let lanes = self.members.iter_mut().map(|member| &mut member.lane.held);
         let held: Vec<_> = lanes.chain([&mut self.unrouted]).flat_map(Held::take).collect();
         for (_, frame) in held {
@@ -446,7 +396,7 @@ impl Router for Merge {
     }
 
     fn wants_reconnect(&self, now: Instant) -> Option<Reconnect> {
-        (self.resync_due()? <= now && self.is_quiet(now)).then_some(Reconnect::Resync)
+        (self.changes.is_due(now) && self.is_quiet(now)).then_some(Reconnect::Resync)
     }
 
     fn account(&self, now: Instant) -> Account {
@@ -465,26 +415,12 @@ impl Router for Merge {
 }
 
 impl Merge {
-    /// Whether the endpoint knows something that is no longer so and does not read it anew.
-    fn wants_resync(&self) -> bool {
-        self.resync && self.seen.changed.is_some() && !self.desk.draining
-    }
-
-    /// When the endpoint is to get a new connection, if it does not read the lists anew before.
-    fn resync_due(&self) -> Option<Instant> {
-        let (first, last) = self.seen.changed.filter(|_| self.wants_resync())?;
-        let pause = self.resynced.map(|(at, pause)| at + pause);
-        Some(pause.unwrap_or(first).max((last + DEBOUNCE).min(first + RESTLESS)))
-    }
-
     /// Nothing would be lost with the connection.
     fn is_quiet(&self, now: Instant) -> bool {
-        let waits = |m: &Member| m.lane.held.len() > 0 || m.lane.calls().any(|call| now < call.since + ABANDONED);
-        self.seen.heard_at.is_none_or(|at| at + QUIET <= now)
-            && self.owed.is_empty()
+        self.owed.is_empty()
             && self.unrouted.len() == 0
             && self.desk.asked.is_empty()
-            && !self.members.iter().any(waits)
+            && self.members.iter().all(|member| member.lane.is_quiet(now))
     }
 
     /// A message of the endpoint.
@@ -503,9 +439,7 @@ impl Merge {
                 self.open_conversation(now, out);
                 self.request(&request, out);
             }
-            Some(Message::Notification { method: b"notifications/initialized" }) => {
-                self.desk.open_conversation(now, out)
-            }
+            Some(Message::Notification { method: b"notifications/initialized" }) => self.open_conversation(now, out),
             Some(Message::Notification { method: b"notifications/cancelled" }) => self.cancel(frame, e, out),
             Some(Message::Notification { method }) => {
                 if let Some(request) = endpoint_side::decided_here(method) {
@@ -550,30 +484,12 @@ impl Merge {
 
     /// Tells the endpoint which of the lists that it has read are no longer so.
     fn tell_changes(&mut self, now: Instant, out: &mut dyn Out) {
-        if !self.desk.is_conversing() || !self.stale && self.seen.changed.is_none() {
+        if !self.desk.is_conversing() || !self.stale && !self.changes.is_changed() {
             return;
         }
-        let mut changed = self.seen.capabilities.is_some_and(|seen| seen != self.capabilities());
+        let capabilities = self.capabilities();
         self.published();
-        for kind in ListKind::ALL {
-            let (print, k) = (self.published.print(kind), kind as usize);
-            if self.seen.lists[k].is_none_or(|seen| seen == print) {
-                self.seen.told[k] = None;
-                continue;
-            }
-            changed = true;
-            if self.seen.told[k].replace(print) != Some(print) {
-                let first = self.seen.changed.map_or(now, |(first, _)| first);
-                (self.seen.changed, self.seen.overdue) = (Some((first, now)), false);
-                let list = if kind == ListKind::Templates { "resources" } else { kind.member() };
-                let method = format!("notifications/{list}/list_changed");
-                out.to_endpoint(&[br#"{"jsonrpc":"2.0","method":""#, method.as_bytes(), br#""}"#]);
-            }
-        }
-        if !changed {
-            (self.seen.changed, self.seen.overdue) = (None, false);
-        } else if self.seen.changed.is_none() {
-            self.seen.changed = Some((now, now));
-        }
+        let Merge { changes, published, .. } = self;
+        changes.compare(Some(capabilities), |kind| Some(published.print(kind)), now, out);
     }
 }

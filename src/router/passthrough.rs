@@ -12,35 +12,44 @@
 //! there, or not yet initialized, are held for a few seconds; those that it had when it died are answered with an error at
 //! once and never sent again, because a call need not be idempotent.
 //!
+//! What the endpoint wants of the server (the resources that it follows, the log level) is told to each life of it, and what the endpoint has read
+//! of its lists is compared then (see `reread`): if they are others now it is told so, or gets a new connection.
+//!
 //! `ping` is answered by us: it asks whether its receiver lives, and a server that is busy with a call must not
 //! cost the connection. With `handshake: relay` `initialize` and `notifications/initialized` of the endpoint go through to a server
 //! that is ready.
+
+mod handshake;
+mod reread;
 
 use std::ops::Range;
 use std::sync::Arc;
 
 use tokio::time::Instant;
 
+use self::reread::{Asking, Reread};
+use super::changes::{Changes, print};
 use super::desk::{Desk, Message, Received};
 use super::edits::Edits;
-use super::lane::{Call, Flight, Lane, MAX_WAITING, Opened, ServerSide, Waiting, is_call};
+use super::lane::{Call, Flight, Lane, MAX_WAITING, Opened, ServerSide, Terms, Waiting, is_call};
+use super::merge::shelf::PageAnswer;
 use super::opening::words;
 use super::request::Request;
+use super::wishes::Wishes;
 use super::{Account, Gone, Greeting, Note, Out, Reconnect, Router, SHUTTING_DOWN, ServerIndex, Start, What};
 use crate::catalogue::Memory;
 use crate::config::{Handshake, ServerSpec};
 use crate::frame::Cut;
 use crate::mcp::cloud::HOLD;
 use crate::mcp::envelope::{self, Envelope, Kind, NotMessage, Scanned};
+use crate::mcp::failure::Failure;
 use crate::mcp::handshake::{Hello, Welcome};
+use crate::mcp::lists::{ListKind, Place};
 use crate::mcp::reply::{self, METHOD_NOT_FOUND, UNAVAILABLE};
 use crate::tools::size::{Size, count_of_all};
 
 /// The only server of this router.
 const SERVER: ServerIndex = 0;
-
-/// Longest error of a server that refuses to initialize which is kept for those who ask, in bytes. Of a longer one its first words.
-const MAX_REFUSAL: usize = 16 * 1024;
 
 /// See the module's documentation.
 #[derive(Debug)]
@@ -54,6 +63,9 @@ pub struct Passthrough {
     waiting: Vec<Waiting>,
     /// An `initialize` of the endpoint went through, on this connection and to the present process.
     relayed: bool,
+    wishes: Wishes,
+    changes: Changes,
+    reread: Reread,
     /// What is remembered of what the endpoint says. `None`: nothing may be, as all that the server says is remembered already.
     remembered: Option<Option<Arc<Hello>>>,
 }
@@ -71,6 +83,9 @@ impl Passthrough {
             refusal: None,
             waiting: Vec::new(),
             relayed: false,
+            wishes: Wishes::default(),
+            changes: Changes::new(spec.sharing.resync),
+            reread: Reread::default(),
             remembered: memory.is_none_or(|memory| memory.welcome.is_empty()).then_some(remembered),
         }
     }
@@ -83,16 +98,21 @@ impl Passthrough {
 impl Router for Passthrough {
     fn on_link_up(&mut self, _now: Instant, _out: &mut dyn Out) {
         self.desk.link_up();
+        self.changes.link_up();
     }
 
-    fn on_link_down(&mut self, _now: Instant, out: &mut dyn Out) {
+    fn on_link_down(&mut self, now: Instant, out: &mut dyn Out) {
         self.waiting.clear();
         self.relayed = false;
+        self.changes.link_down(now);
+        self.reread.link_down();
         self.lane.link_down(out);
+        self.wishes.take_back(&self.lane, &mut self.desk, out);
         self.desk.link_down(out);
     }
 
     fn on_endpoint(&mut self, frame: &[u8], now: Instant, out: &mut dyn Out) {
+        self.changes.heard(now);
         match self.desk.receive(frame, out) {
             Received::One(e, line) => self.message(line.as_deref().unwrap_or(frame), &e, now, out),
             Received::Batch(members, line) => {
@@ -119,11 +139,14 @@ impl Router for Passthrough {
     }
 
     fn on_server_down(&mut self, _server: ServerIndex, gone: Gone<'_>, now: Instant, out: &mut dyn Out) {
+        self.reread.server_down();
+        self.wishes.server_down();
         self.lane.down(gone, &mut self.desk, now, out);
     }
 
-    fn on_server_busy(&mut self, _server: ServerIndex, busy: bool, _now: Instant, _out: &mut dyn Out) {
+    fn on_server_busy(&mut self, _server: ServerIndex, busy: bool, _now: Instant, out: &mut dyn Out) {
         self.lane.busy = busy;
+        self.wishes.tell_leftover(&self.lane, &mut self.desk, out);
     }
 
     fn on_server(&mut self, _server: ServerIndex, frame: &[u8], now: Instant, out: &mut dyn Out) {
@@ -145,7 +168,7 @@ impl Router for Passthrough {
         match e.kind(frame) {
             Kind::Response => self.server_answers(frame, &e, now, out),
             Kind::Request => self.desk.ask(SERVER, frame, &e, now, out),
-            Kind::Notification => self.server_notifies(frame, &e, out),
+            Kind::Notification => self.server_notifies(frame, &e, now, out),
             Kind::Other => self.unreadable(frame, NotMessage::Other, now, out),
         }
     }
@@ -158,7 +181,10 @@ impl Router for Passthrough {
 
     fn on_tick(&mut self, now: Instant, out: &mut dyn Out) {
         let opened = self.lane.check_opening(self.welcome.as_ref(), &mut self.desk, now, out);
-        self.on_opened(opened, out);
+        self.on_opened(opened, now, out);
+        let Passthrough { lane, desk, reread, .. } = self;
+        reread.tick(&mut Asking { lane, desk, now, out });
+        self.changes.tick(now);
         self.lane.tick(&mut self.desk, now, out);
         while self.waiting.first().is_some_and(|w| w.deadline <= now) {
             let w = self.waiting.remove(0);
@@ -173,12 +199,13 @@ impl Router for Passthrough {
 
     fn next_tick(&self) -> Option<Instant> {
         let waiting = self.waiting.first().map(|w| w.deadline);
-        let lane = [self.lane.held.deadline(), self.lane.opening_due()];
-        lane.into_iter().chain([waiting, self.desk.next_tick()]).flatten().min()
+        let lane = [self.lane.held.deadline(), self.lane.opening_due(), self.reread.next_tick(self.lane.is_ready())];
+        lane.into_iter().chain([waiting, self.desk.next_tick(), self.changes.next_tick()]).flatten().min()
     }
 
     fn drain(&mut self, _now: Instant, out: &mut dyn Out) {
         self.desk.draining = true;
+        self.changes.drain();
         for (_, frame) in self.lane.held.take() {
             self.desk.refuse_held(&frame, SHUTTING_DOWN, out);
         }
@@ -210,8 +237,9 @@ impl Router for Passthrough {
         self.desk.is_handshaken()
     }
 
-    fn wants_reconnect(&self, _now: Instant) -> Option<Reconnect> {
-        None
+    fn wants_reconnect(&self, now: Instant) -> Option<Reconnect> {
+        let is_quiet = || self.waiting.is_empty() && self.desk.asked.is_empty() && self.lane.is_quiet(now);
+        (self.changes.is_due(now) && is_quiet()).then_some(Reconnect::Resync)
     }
 
     fn account(&self, now: Instant) -> Account {
@@ -258,75 +286,35 @@ impl Passthrough {
         }
     }
 
-    fn initialize(&mut self, request: &Request<'_>, out: &mut dyn Out) {
-        let (id, now) = (request.id, request.now);
-        let hello = Arc::new(Hello::read(request.params()));
-        self.desk.greet(Greeting::Waits);
-        let first = self.desk.hear(&hello);
-        // What it says first in this run counts, and what differs from that a server has refused.
-        if first || self.lane.opening.is_refusing() {
-            let opened = self.lane.settle(self.welcome.as_ref(), &mut self.desk, now, out);
-            self.on_opened(opened, out);
-        } else {
-            self.do_without_hello(now, out);
-        }
-        let asked = self.lane.opening.is_outdated();
-        if self.relays() && self.lane.is_ready() {
-            self.relayed = true;
-            return self.request(request, out);
-        }
-        if !asked && self.answer_known(id, &hello.version, out) {
-            return;
-        }
-        if self.waiting.len() >= MAX_WAITING {
-            let message = format_args!("{MAX_WAITING} others wait for the server already");
-            return self.desk.refuse(id, UNAVAILABLE, message, out);
-        }
-        self.waiting.push(Waiting { id: id.into(), version: hello.version.clone(), deadline: now + HOLD });
-    }
-
-    /// The endpoint may be spoken to, and asks or tells something.
-    fn open_conversation(&mut self, now: Instant, out: &mut dyn Out) {
-        self.do_without_hello(now, out);
-        self.desk.open_conversation(now, out);
-    }
-
-    /// The endpoint speaks. If it has not said what it is, it won't, and the server goes on with what it was told.
-    fn do_without_hello(&mut self, now: Instant, out: &mut dyn Out) {
-        if self.desk.do_without_hello() || matches!(self.lane.state, ServerSide::Greeted) {
-            let opened = self.lane.settle(self.welcome.as_ref(), &mut self.desk, now, out);
-            self.on_opened(opened, out);
-        }
-    }
-
-    /// Answers an `initialize` with what the server has said in this run, if it has said anything that still holds.
-    fn answer_known(&mut self, id: &[u8], version: &str, out: &mut dyn Out) -> bool {
-        if let Some([before, after]) = self.refusal.as_ref().filter(|_| self.lane.refusal().is_some()) {
-            out.to_endpoint(&[before, id, after]);
-            self.desk.answered();
-            self.desk.greet(Greeting::Refused);
-            return true;
-        }
-        let Some(result) = self.welcome.as_ref().map(|welcome| welcome.result_for(version)) else { return false };
-        self.desk.reply(id, &result, out);
-        self.desk.greet(Greeting::Answered);
-        true
-    }
-
-    /// Answers an `initialize` that has waited for too long.
-    fn answer_late(&mut self, waiting: &Waiting, out: &mut dyn Out) {
-        if !self.answer_known(&waiting.id, &waiting.version, out) {
-            self.desk.excuse(&waiting.id, self.lane.excuse(HOLD), out);
-        }
-    }
-
     fn request(&mut self, request: &Request<'_>, out: &mut dyn Out) {
-        let Passthrough { desk, lane, .. } = self;
+        let Passthrough { desk, lane, reread, wishes, .. } = self;
         if desk.draining {
             return desk.refuse(request.id, UNAVAILABLE, SHUTTING_DOWN, out);
         }
-        if lane.has_room(request, desk, out) && lane.admits(request, None, desk, out) {
-            lane.forward(request, Call::new(request), Edits::default(), desk, out);
+        if request.method == b"resources/unsubscribe"
+            && let Some(own) = request.uri()
+        {
+            wishes.unsubscribe(&own);
+        }
+        if !lane.has_room(request, desk, out) || !lane.admits(request, None, desk, out) {
+            return;
+        }
+        let mut call = Call::new(request);
+        if let Some(place) = Place::of(request.method, request.params()) {
+            reread.asked(place);
+            call.terms = Some(Box::new(Terms { place: Some(place), ..Terms::default() }));
+        }
+        lane.forward(request, call, Edits::default(), desk, out);
+        // What waits for the server comes here again, and is told to no other life of it before.
+        match request.method {
+            b"resources/subscribe" => {
+                if let Some(own) = request.uri() {
+                    wishes.subscribe(&own, &own);
+                }
+            }
+            // Parameters that can't be kept are the server's to judge, once.
+            b"logging/setLevel" => drop(wishes.set_level(request.params())),
+            _ => {}
         }
     }
 
@@ -341,7 +329,14 @@ impl Passthrough {
         let Some(id) = e.id.clone() else { return };
         match self.lane.take_flight(&frame[id.clone()]) {
             None => out.note(Note::of(SERVER, What::Unclaimed)),
-            Some((_, Flight::List(..))) => {}
+            Some((_, Flight::List(kind, number))) => {
+                let answer = match &e.result {
+                    Some(result) => PageAnswer::Result(&frame[result.clone()]),
+                    None if Failure::read(frame).code == METHOD_NOT_FOUND => PageAnswer::Unknown,
+                    None => PageAnswer::Failed,
+                };
+                self.on_page(kind, number, answer, now, out);
+            }
             Some((_, Flight::Initialize(hello))) => match &e.result {
                 Some(result) => self.on_welcome(hello, Welcome::read(&frame[result.clone()]), now, out),
                 None => self.on_refusal(hello, frame, id, now, out),
@@ -351,6 +346,9 @@ impl Passthrough {
                     return;
                 }
                 let method = call.method();
+                if let (Some(place), Some(result)) = (call.terms.as_ref().and_then(|terms| terms.place), &e.result) {
+                    self.reread.on_read(place, &frame[result.clone()], &mut self.changes);
+                }
                 if method == b"initialize" {
                     self.relayed_welcome(frame, e, out);
                 } else if let (b"tools/list", Some(result)) = (method, &e.result) {
@@ -373,90 +371,31 @@ impl Passthrough {
 
     /// The answer to a request of ours is lost.
     fn on_lost(&mut self, lost: Option<(Flight, String)>, now: Instant, out: &mut dyn Out) {
-        if let Some((Flight::Initialize(hello), message)) = lost {
-            let error = reply::error(b"0", UNAVAILABLE, &message);
-            let id = envelope::scan_one(&error).and_then(|e| e.id).unwrap_or_default();
-            self.on_refusal(hello, &error, id, now, out);
-        }
-    }
-
-    /// The server has answered `initialize`. `hello`: what it was asked with.
-    fn on_welcome(&mut self, hello: Arc<Hello>, welcome: Welcome, now: Instant, out: &mut dyn Out) {
-        out.note(Note::of(SERVER, What::Initialized { identity: welcome.identity() }));
-        let opened = self.lane.welcomed(hello, &welcome, &mut self.desk, now, out);
-        self.welcome = Some(welcome);
-        self.refusal = None;
-        self.on_opened(opened, out);
-    }
-
-    /// Something has become of the server's handshake.
-    fn on_opened(&mut self, opened: Opened, out: &mut dyn Out) {
-        match opened {
-            Opened::Ready => self.on_ready(out),
-            Opened::Awaited | Opened::Refused | Opened::Same => {}
-        }
-    }
-
-    /// The server is ready: who waits for that gets what it waits for.
-    fn on_ready(&mut self, out: &mut dyn Out) {
-        self.remember(out);
-        self.answer_all_waiting(out);
-        self.release(out);
-    }
-
-    /// Keeps what the endpoint says of itself, if its server has accepted that, so that the next run knows it from the start.
-    fn remember(&mut self, out: &mut dyn Out) {
-        let (Some(remembered), Some(said)) = (&mut self.remembered, self.desk.said()) else { return };
-        let is_known = remembered.as_ref().is_some_and(|remembered| !remembered.differs(None, said));
-        if !is_known && self.lane.opening.was_told(said) {
-            let hello = String::from_utf8_lossy(&said.params).into();
-            *remembered = Some(said.clone());
-            out.remember(SERVER, &Memory { hello, ..Memory::default() });
-        }
-    }
-
-    fn answer_all_waiting(&mut self, out: &mut dyn Out) {
-        for waiting in std::mem::take(&mut self.waiting) {
-            self.answer_late(&waiting, out);
-        }
-    }
-
-    /// The server has answered `initialize` with an error: unless another process of it may do better, that is the answer of
-    /// all who ask.
-    fn on_refusal(&mut self, hello: Arc<Hello>, frame: &[u8], id: Range<usize>, now: Instant, out: &mut dyn Out) {
-        let error = words(frame);
-        match self.lane.refused(hello, &error, self.welcome.as_ref(), &mut self.desk, now, out) {
-            opened @ (Opened::Ready | Opened::Awaited | Opened::Same) => self.on_opened(opened, out),
-            Opened::Refused => {
-                self.refusal = Some(if frame.len() <= MAX_REFUSAL {
-                    [frame[..id.start].into(), frame[id.end..].into()]
-                } else {
-                    let message = format!("server \"{}\" refused to initialize: {error}", self.lane.name);
-                    let frame = reply::error(b"", UNAVAILABLE, message);
-                    let at = memchr::memmem::find(&frame, b"\"id\":").map_or(0, |at| at + b"\"id\":".len());
-                    [frame[..at].into(), frame[at..].into()]
-                });
-                out.note(Note::of(SERVER, What::Refused { error }));
-                self.answer_all_waiting(out);
-                self.release(out);
+        match lost {
+            Some((Flight::Initialize(hello), message)) => {
+                let error = reply::error(b"0", UNAVAILABLE, &message);
+                let id = envelope::scan_one(&error).and_then(|e| e.id).unwrap_or_default();
+                self.on_refusal(hello, &error, id, now, out);
             }
+            Some((Flight::List(kind, number), _)) => self.on_page(kind, number, PageAnswer::Failed, now, out),
+            Some((Flight::Call(_), _)) | None => {}
         }
     }
 
-    /// Relay: the answer to an `initialize` passed by.
-    fn relayed_welcome(&mut self, frame: &[u8], e: &Envelope, out: &mut dyn Out) {
-        self.desk.greet(if e.result.is_some() { Greeting::Answered } else { Greeting::Refused });
-        if let Some(result) = &e.result {
-            let welcome = Welcome::read(&frame[result.clone()]);
-            out.note(Note::of(SERVER, What::Initialized { identity: welcome.identity() }));
-            self.welcome = Some(welcome);
+    /// The answer to a page of a list that we asked for.
+    fn on_page(&mut self, kind: ListKind, number: u32, answer: PageAnswer<'_>, now: Instant, out: &mut dyn Out) {
+        let Passthrough { lane, desk, reread, changes, .. } = self;
+        if let Some(print) = reread.on_page(kind, number, answer, &mut Asking { lane, desk, now, out }) {
+            changes.compare(None, |read| (read == kind).then_some(print), now, out);
         }
     }
 
-    fn server_notifies(&mut self, frame: &[u8], e: &Envelope, out: &mut dyn Out) {
-        if e.method.clone().is_some_and(|r| &frame[r] == b"notifications/cancelled") {
+    fn server_notifies(&mut self, frame: &[u8], e: &Envelope, now: Instant, out: &mut dyn Out) {
+        let method = e.method.clone().map_or(&b""[..], |range| &frame[range]);
+        if method == b"notifications/cancelled" {
             self.desk.withdraw(SERVER, frame, e, out);
         } else if self.desk.is_conversing() {
+            self.reread.on_list_changed(method, &self.changes, now);
             // Before the handshake an endpoint expects nothing, and it lists everything after it.
             self.lane.notify(frame, e, out);
         }

@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::merge::ABANDONED;
+use super::lane::ABANDONED;
 use super::rotation::{Rotation, Verdict};
 use super::{Account, Gone, Note, Out, Reconnect, Router, ServerIndex, Start, TurnCommand, What};
 use crate::catalogue::Memory;

@@ -21,6 +21,8 @@
 //!     --initialize-first  exits on any request before `initialize`, as old Rust SDKs do
 //!     --initialize-once X a second `initialize` gets an error (X is `error`) or no answer (`mute`), or ends it (`exit`)
 //!     --refuse WORDS      answers `initialize` with an error of these words
+//!     --resources         has a resource `mem:a` and a log level; what it is told of them goes to stderr
+//!     --extra NAME        has one more tool, of this name
 //!
 //! Tools: echo {text}, add {a,b}, sleep {ms}, pid {}, exit {code}, big {bytes}, env {name}, grow {name}, touch {}. `sleep`
 //! doesn't hold up other calls; with `until` it waits for that file first, and then reports progress if that was asked
@@ -237,13 +239,20 @@ fn result(flags: &Flags, grown: &Grown, method: &str, params: &Value) -> Result<
         "initialize" if flags.has("--refuse") => Err((-32000, flags.value("--refuse").unwrap_or_default().to_owned())),
         "initialize" => Ok(json!({
             "protocolVersion": params["protocolVersion"].as_str().unwrap_or("2024-11-05"),
-            "capabilities": {"tools": {}},
+            "capabilities": capabilities(flags),
             "serverInfo": {"name": flags.value("--name").unwrap_or("fixture"), "version": "1"},
         })),
         "ping" => Ok(json!({})),
+        "resources/list" if flags.has("--resources") => Ok(json!({"resources": [{"uri": "mem:a", "name": "a"}]})),
+        "resources/templates/list" if flags.has("--resources") => Ok(json!({"resourceTemplates": []})),
+        "resources/subscribe" | "resources/unsubscribe" | "logging/setLevel" if flags.has("--resources") => {
+            note(&format!("fixture {}: {method} {params}", std::process::id()));
+            Ok(json!({}))
+        }
         "tools/list" => {
             let mut names: Vec<String> = TOOLS.map(str::to_owned).into();
             names.extend_from_slice(&grown.lock().expect("no panic"));
+            names.extend(flags.value("--extra").map(str::to_owned));
             let first = params["cursor"].as_str().map_or(0, |cursor| cursor.parse().unwrap_or(usize::MAX));
             let last = names.len().min(first.saturating_add(flags.number("--page").unwrap_or(1000) as usize));
             let page = names.get(first..last).ok_or((-32602, "bad cursor".into()))?;
@@ -259,6 +268,14 @@ fn result(flags: &Flags, grown: &Grown, method: &str, params: &Value) -> Result<
             Ok(json!({"content": [{"type": "text", "text": text}]}))
         }
         _ => Err((-32601, format!("unknown method {method}"))),
+    }
+}
+
+fn capabilities(flags: &Flags) -> Value {
+    if flags.has("--resources") {
+        json!({"tools": {}, "resources": {"subscribe": true}, "logging": {}})
+    } else {
+        json!({"tools": {}})
     }
 }
 

@@ -22,6 +22,7 @@ mod local;
 mod log;
 mod multiplex;
 mod orphans;
+mod promises;
 mod python;
 mod real_servers;
 mod reconnect;

@@ -14,13 +14,6 @@ use crate::router::edits::Edits;
 use crate::router::lane::{Call, MAX_WAITING, Terms};
 use crate::tools::size::{Size, count_of_all};
 
-/// Resources that an endpoint may follow at one server, and the longest URI of one, in bytes: they are kept.
-const MAX_SUBSCRIPTIONS: usize = 1000;
-const MAX_URI: usize = 2048;
-
-/// The longest parameters of `logging/setLevel`, in bytes: they are kept too.
-const MAX_LEVEL: usize = 1024;
-
 /// Requests that go to no server before they were looked at here.
 const DECIDED_HERE: &[&str] = &[
     "tools/call",
@@ -107,7 +100,7 @@ impl Merge {
         };
         self.desk.reply(id, &result, out);
         self.desk.greet(Greeting::Answered);
-        self.seen.capabilities = Some(self.capabilities());
+        self.changes.greeted(self.capabilities());
     }
 
     /// The words of all servers, where all refuse to initialize.
@@ -134,9 +127,8 @@ impl Merge {
         self.published();
         self.desk.reply(id, self.published.result(kind), out);
         let k = kind as usize;
-        self.seen.lists[k] = Some(self.published.print(kind));
-        self.seen.tables[k] = Some(self.published.table(kind).clone());
-        self.seen.told[k] = None;
+        self.changes.read(kind, self.published.print(kind));
+        self.tables[k] = Some(self.published.table(kind).clone());
         // Once for what is published, not for each who reads it.
         let left_out = self.published.left_out(kind);
         if *left_out != self.told_left_out[k] {
@@ -200,7 +192,7 @@ impl Merge {
             return self.desk.refuse(id, INVALID_PARAMS, "invalid params: a name is missing", out);
         };
         self.published();
-        let read = self.seen.tables[kind as usize].as_deref();
+        let read = self.tables[kind as usize].as_deref();
         let Some((server, own)) = self.published.find(kind, &name, read) else {
             let what = if kind == ListKind::Tools { "tool" } else { "prompt" };
             let aliases = self.published.aliases(kind, &name);
@@ -224,7 +216,7 @@ impl Merge {
                 deadline: timeout.map(|t| now + t),
                 what: format!("tool {name}").into(),
                 max_result,
-                search: None,
+                ..Terms::default()
             })
         })
     }
@@ -236,7 +228,7 @@ impl Merge {
         };
         self.published();
         let followed = if method == b"resources/unsubscribe" { self.follows(&uri) } else { None };
-        let found = followed.or_else(|| self.published.find_resource(&uri, &self.seen.tables));
+        let found = followed.or_else(|| self.published.find_resource(&uri, &self.tables));
         // Any of several would be a guess.
         let aliases = if found.is_none() { self.published.resource_aliases(&uri) } else { Vec::new() };
         if !aliases.is_empty() {
@@ -250,25 +242,24 @@ impl Merge {
             }
             return self.keep_unrouted(request, format_args!("unknown resource: {uri}"), out);
         };
-        let subscriptions = &mut self.members[server].subscriptions;
-        match method {
-            b"resources/subscribe" if subscriptions.len() < MAX_SUBSCRIPTIONS && uri.len() <= MAX_URI => {
-                subscriptions.insert(own.as_str().into(), uri.as_ref().into());
-            }
-            b"resources/unsubscribe" => {
-                subscriptions.remove(&*own);
-            }
-            _ => {}
+        if method == b"resources/unsubscribe" {
+            self.members[server].wishes.unsubscribe(&own);
         }
-        self.dispatch(server, request, Call::new(request), (own != *uri).then_some((range, &*own)), out);
+        let edit = (own != *uri).then_some((range, &*own));
+        let sent = self.dispatch(server, request, Call::new(request), edit, out);
+        // One that waits comes here again.
+        if sent && method == b"resources/subscribe" {
+            // It may have been looked for elsewhere before it was listed here.
+            for Member { lane, wishes, .. } in self.members.iter_mut().filter(|member| member.lane.index != server) {
+                wishes.give_up(&uri, lane, &mut self.desk, out);
+            }
+            self.members[server].wishes.subscribe(&own, &uri);
+        }
     }
 
     /// Where the endpoint follows what it calls so, which may no longer be listed.
     fn follows(&self, uri: &str) -> Option<(ServerIndex, String)> {
-        let all =
-            self.members.iter().flat_map(|m| m.subscriptions.iter().map(|subscription| (m.lane.index, subscription)));
-        let mut its = all.filter(|(_, (_, followed))| ***followed == *uri);
-        its.next().map(|(server, (own, _))| (server, own.to_string()))
+        self.members.iter().find_map(|member| Some((member.lane.index, member.wishes.own(uri)?.to_owned())))
     }
 
     /// A server may have resources that it doesn't list. If it is the only one that has any, they are its own.
@@ -312,7 +303,7 @@ impl Merge {
             return self.desk.refuse(id, INVALID_PARAMS, "invalid params: the uri is no text", out);
         };
         self.published();
-        match self.published.find(kind, &template, self.seen.tables[kind as usize].as_deref()) {
+        match self.published.find(kind, &template, self.tables[kind as usize].as_deref()) {
             Some((server, own)) => {
                 let edit = (*own != *template).then_some((range, &*own));
                 self.dispatch(server, request, Call::new(request), edit, out);
@@ -324,10 +315,10 @@ impl Merge {
 
     fn set_level(&mut self, request: &Request<'_>, out: &mut dyn Out) {
         let Request { frame, envelope: e, id, .. } = *request;
-        let Some(params) = e.params.clone().map(|r| &frame[r]).filter(|params| params.len() <= MAX_LEVEL) else {
+        let params = e.params.clone().map(|r| &frame[r]);
+        if !params.is_some_and(|params| self.members.iter_mut().all(|member| member.wishes.set_level(params))) {
             return self.desk.refuse(id, INVALID_PARAMS, "invalid params: a level is missing", out);
-        };
-        self.level = Some(params.into());
+        }
         for server in 0..self.members.len() {
             self.pass_level(server, out);
         }
@@ -336,18 +327,14 @@ impl Merge {
 
     /// Passes the level on to a server that logs.
     pub(super) fn pass_level(&mut self, server: ServerIndex, out: &mut dyn Out) {
-        let Merge { members, desk, level, .. } = self;
-        let Member { lane, shelf, .. } = &mut members[server];
-        if let Some(level) = level
-            && lane.is_ready()
-            && !lane.busy
-            && shelf.welcome.as_ref().is_some_and(|w| w.can("logging"))
-        {
-            lane.send_unawaited("logging/setLevel", level, desk, out);
+        let Merge { members, desk, .. } = self;
+        let Member { lane, shelf, wishes, .. } = &members[server];
+        if lane.is_ready() && !lane.busy && shelf.welcome.as_ref().is_some_and(|w| w.can("logging")) {
+            wishes.tell_level(lane, desk, out);
         }
     }
 
-    /// Sends a request to a server, or keeps it until that can take it.
+    /// Sends a request to a server, or keeps it until that can take it; whether it was sent.
     pub(super) fn dispatch(
         &mut self,
         server: ServerIndex,
@@ -355,15 +342,16 @@ impl Merge {
         call: Call,
         rename: Option<(Range<usize>, &str)>,
         out: &mut dyn Out,
-    ) {
+    ) -> bool {
         let Merge { members, desk, deadlines, .. } = self;
         let lane = &mut members[server].lane;
         if !lane.has_room(request, desk, out) {
-            return;
+            return false;
         }
         let deadline = call.terms.as_ref().and_then(|terms| terms.deadline);
         if !lane.admits(request, deadline, desk, out) {
-            return self.arm(server);
+            self.arm(server);
+            return false;
         }
         let mut edits = Edits::default();
         let quoted;
@@ -382,6 +370,7 @@ impl Merge {
         if let Some(deadline) = deadline {
             deadlines.add_call(server, id, deadline);
         }
+        true
     }
 
     /// A name that nobody has. It may belong to a server that has not said yet what it has.

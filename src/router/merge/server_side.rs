@@ -153,14 +153,11 @@ impl Merge {
     /// A server has its handshake: what is wanted of it, it gets.
     fn on_ready(&mut self, server: ServerIndex, now: Instant, out: &mut dyn Out) {
         let Merge { members, desk, .. } = self;
-        let Member { lane, shelf, subscriptions, .. } = &mut members[server];
+        let Member { lane, shelf, wishes, .. } = &mut members[server];
         if let Some(said) = desk.said().filter(|said| lane.opening.was_told(said)) {
             shelf.asked_with(said);
         }
-        for uri in subscriptions.keys() {
-            let params = serde_json::json!({ "uri": **uri }).to_string();
-            lane.send_unawaited("resources/subscribe", params.as_bytes(), desk, out);
-        }
+        wishes.tell_subscriptions(lane, desk, out);
         self.stale = true;
         self.pass_level(server, out);
         for kind in ListKind::ALL {
@@ -324,10 +321,10 @@ impl Merge {
             _ if !self.desk.is_conversing() => {}
             b"notifications/resources/updated" => {
                 let own = e.uri.clone().and_then(|r| serde_json::from_slice::<String>(&frame[r]).ok());
-                let subscriptions = &self.members[server].subscriptions;
-                match (own.and_then(|own| subscriptions.get(&*own)), e.uri.clone()) {
+                let wishes = &self.members[server].wishes;
+                match (own.and_then(|own| wishes.called(&own)), e.uri.clone()) {
                     (Some(uri), Some(range)) => {
-                        let uri = serde_json::Value::from(&**uri).to_string();
+                        let uri = serde_json::Value::from(uri).to_string();
                         out.to_endpoint(&[&frame[..range.start], uri.as_bytes(), &frame[range.end..]]);
                     }
                     // Of another one, perhaps below one that is followed.

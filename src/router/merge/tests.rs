@@ -3,6 +3,7 @@
 mod elsewhere;
 mod odd;
 
+use std::collections::BTreeSet;
 use std::ops::Add as _;
 
 use proptest::prelude::*;
@@ -1360,7 +1361,8 @@ enum Happening {
     LinkDown,
     Up(usize),
     Down(usize),
-    Hello,
+    /// The endpoint initializes, with what is likely or with something else.
+    Hello(bool),
     List,
     Call(usize),
     Unknown,
@@ -1368,6 +1370,8 @@ enum Happening {
     Read,
     /// A server answers its nth open request, perhaps twice, perhaps with what belongs to another.
     Answer(usize, prop::sample::Index, bool),
+    /// A server answers its nth open request with an error, if that is to initialize.
+    Refuse(usize, prop::sample::Index),
     Lie(usize, u64),
     Changed(usize, bool),
     Ask(usize),
@@ -1381,12 +1385,13 @@ fn any_happening() -> impl Strategy<Value = Happening> {
         1 => Just(Happening::LinkDown),
         4 => (0usize..3).prop_map(Happening::Up),
         2 => (0usize..3).prop_map(Happening::Down),
-        2 => Just(Happening::Hello),
+        2 => any::<bool>().prop_map(Happening::Hello),
         2 => Just(Happening::List),
         8 => (0usize..3).prop_map(Happening::Call),
         1 => Just(Happening::Unknown),
         2 => Just(Happening::Read),
         16 => (0usize..3, any::<prop::sample::Index>(), any::<bool>()).prop_map(|(s, i, twice)| Happening::Answer(s, i, twice)),
+        1 => (0usize..3, any::<prop::sample::Index>()).prop_map(|(s, i)| Happening::Refuse(s, i)),
         2 => (0usize..3, 0u64..60).prop_map(|(s, id)| Happening::Lie(s, id)),
         1 => (0usize..3, any::<bool>()).prop_map(|(s, really)| Happening::Changed(s, really)),
         1 => (0usize..3).prop_map(Happening::Ask),
@@ -1430,9 +1435,10 @@ proptest! {
                     alive[s] = false;
                     at[s].clear();
                 }
-                Happening::Hello if linked => {
+                Happening::Hello(likely) if linked => {
                     open.push((next, None));
-                    rig.router.on_endpoint(hello(next).as_bytes(), now, &mut rig.sink);
+                    let hello = if likely { hello(next) } else { hello_with(next, json!({})) };
+                    rig.router.on_endpoint(hello.as_bytes(), now, &mut rig.sink);
                     next += 1;
                 }
                 Happening::List if linked => {
@@ -1471,6 +1477,15 @@ proptest! {
                         rig.router.on_server(s, answer.to_string().as_bytes(), now, &mut rig.sink);
                     }
                 }
+                Happening::Refuse(s, i) if alive[s] && !at[s].is_empty() => {
+                    let n = at[s].len();
+                    let request = at[s].swap_remove(i.index(n));
+                    if request["method"] == "initialize" {
+                        rig.router.on_server(s, error(&request["id"], -1, "no").as_bytes(), now, &mut rig.sink);
+                    } else {
+                        at[s].push(request);
+                    }
+                }
                 // An answer under an id that is not its own.
                 Happening::Lie(s, id) if alive[s] && !at[s].iter().any(|r| r["id"] == id) => {
                     rig.router.on_server(s, json!({"id": id, "result": {"server": s, "of": "lie"}}).to_string().as_bytes(), now, &mut rig.sink);
@@ -1493,8 +1508,8 @@ proptest! {
                     }
                 }
                 // What can't happen now.
-                Happening::LinkUp | Happening::LinkDown | Happening::Up(_) | Happening::Down(_) | Happening::Hello
-                | Happening::List | Happening::Call(_) | Happening::Unknown | Happening::Read | Happening::Answer(..) | Happening::Lie(..)
+                Happening::LinkUp | Happening::LinkDown | Happening::Up(_) | Happening::Down(_) | Happening::Hello(_)
+                | Happening::List | Happening::Call(_) | Happening::Unknown | Happening::Read | Happening::Answer(..) | Happening::Refuse(..) | Happening::Lie(..)
                 | Happening::Changed(..) | Happening::Ask(_) | Happening::Busy(..) => {}
             }
             let _ = of;
@@ -1538,6 +1553,107 @@ proptest! {
             let answered: Vec<u64> = rig.at_endpoint().iter().filter_map(|f| f["id"].as_u64()).collect();
             for (id, _) in open {
                 prop_assert_eq!(answered.iter().filter(|a| **a == id).count(), 1, "request {}", id);
+            }
+        }
+    }
+}
+
+/// What can become of an endpoint's wishes, in any order. Servers are taken modulo their number.
+#[derive(Debug, Clone)]
+enum Wished {
+    Link(bool),
+    Server(usize, bool),
+    Other,
+    Follow(usize, bool),
+    Level(u64),
+    Busy(usize, bool),
+    Pass(u64),
+}
+
+fn any_wish() -> impl Strategy<Value = Wished> {
+    prop_oneof![
+        2 => any::<bool>().prop_map(Wished::Link),
+        4 => (0usize..2, any::<bool>()).prop_map(|(s, up)| Wished::Server(s, up)),
+        1 => Just(Wished::Other),
+        6 => (0usize..4, any::<bool>()).prop_map(|(n, follows)| Wished::Follow(n, follows)),
+        2 => (0u64..9).prop_map(Wished::Level),
+        1 => (0usize..2, any::<bool>()).prop_map(|(s, busy)| Wished::Busy(s, busy)),
+        1 => (0u64..3).prop_map(Wished::Pass),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn what_an_endpoint_follows_and_its_level_hold_in_each_life_of_each_server(events in prop::collection::vec(any_wish(), 1..80)) {
+        let offers = [0, 1].map(|server| {
+            let mut offer = offer(&[&format!("t{server}")]);
+            offer["capabilities"] = json!({"resources": {"subscribe": true}, "logging": {}});
+            offer["resources/list"] = json!({"resources": [{"uri": format!("mem:{server}"), "name": "x"}, {"uri": format!("mem:{}", server + 2), "name": "x"}]});
+            offer["resources/templates/list"] = json!({"resourceTemplates": []});
+            offer
+        });
+        let mut rig = Rig::new(specs(&["a", "b"]), offers.into(), vec![]);
+        let (mut linked, mut alive, mut busy) = (false, [false; 2], [false; 2]);
+        // By server: what its present life was told, and what the endpoint wants.
+        let mut told: [(BTreeSet<String>, Option<u64>); 2] = Default::default();
+        let mut wanted = told.clone();
+        for (n, event) in events.into_iter().enumerate() {
+            match event {
+                Wished::Link(true) if !linked => { rig.link_up(); rig.handshake(); linked = true; }
+                Wished::Link(false) if linked => {
+                    rig.router.on_link_down(rig.now, &mut rig.sink);
+                    wanted = Default::default();
+                    linked = false;
+                }
+                Wished::Server(s, true) if !alive[s] => { told[s] = Default::default(); rig.up(s); (alive[s], busy[s]) = (true, false); }
+                Wished::Server(s, false) if alive[s] => { rig.down(s, 2); alive[s] = false; }
+                Wished::Other if linked => rig.endpoint(OTHER_HELLO),
+                Wished::Follow(uri, follows) if linked && busy == [false; 2] => {
+                    let uri = format!("mem:{uri}");
+                    if !follows {
+                        // Of a server that has not said what it has, it may have been asked of the other one.
+                        for (followed, _) in &mut wanted {
+                            followed.remove(&uri);
+                        }
+                    }
+                    let method = if follows { "resources/subscribe" } else { "resources/unsubscribe" };
+                    rig.endpoint(&json!({"id": n, "method": method, "params": {"uri": uri, "own": true}}).to_string());
+                }
+                Wished::Level(level) if linked => {
+                    rig.endpoint(&json!({"id": n, "method": "logging/setLevel", "params": {"level": level}}).to_string());
+                    (wanted[0].1, wanted[1].1) = (Some(level), Some(level));
+                }
+                Wished::Busy(s, now) if alive[s] => { rig.router.on_server_busy(s, now, rig.now, &mut rig.sink); rig.serve(); busy[s] = now; }
+                Wished::Pass(seconds) => rig.pass(seconds),
+                // What can't happen now.
+                Wished::Link(_) | Wished::Server(..) | Wished::Other | Wished::Follow(..) | Wished::Level(_) | Wished::Busy(..) => {}
+            }
+            for s in 0..2 {
+                for frame in rig.at_server(s) {
+                    let (uri, own) = (frame["params"]["uri"].as_str().map(str::to_owned), frame["params"]["own"] == true);
+                    match frame["method"].as_str().unwrap_or_default() {
+                        "resources/subscribe" => {
+                            told[s].0.extend(uri.clone());
+                            if let Some(uri) = uri.filter(|_| own) {
+                                wanted.iter_mut().for_each(|(followed, _)| followed.retain(|other| *other != uri));
+                                wanted[s].0.insert(uri);
+                            }
+                        }
+                        "resources/unsubscribe" => {
+                            let uri = uri.unwrap();
+                            told[s].0.remove(&uri);
+                            if own { wanted[s].0.remove(&uri); }
+                        }
+                        "logging/setLevel" => told[s].1 = frame["params"]["level"].as_u64(),
+                        _ => {}
+                    }
+                }
+            }
+            for s in 0..2 {
+                if alive[s] && !busy[s] && rig.router.members[s].lane.is_ready() {
+                    prop_assert_eq!(&told[s].0, &wanted[s].0, "what is followed at {}", s);
+                    prop_assert!(wanted[s].1.is_none() || told[s].1 == wanted[s].1, "the level of {}", s);
+                }
             }
         }
     }

@@ -1255,6 +1255,241 @@ fn a_draining_router_refuses_new_requests_and_finishes_the_old() {
     assert_eq!(parsed(&answers[1])["error"]["message"], "mcp-pipe is shutting down or restarting its servers");
 }
 
+/// The endpoint asks this, and the server answers it with an empty result, or with this one.
+fn ask(rig: &mut Rig, method: &str, params: Value, result: Value) {
+    rig.endpoint(&json!({"id": "ask", "method": method, "params": params}).to_string());
+    rig.answer(result);
+    rig.sink.endpoint.clear();
+    rig.sink.server.clear();
+}
+
+fn tools(names: &[&str], next: Option<&str>) -> Value {
+    let tools: Vec<Value> = names.iter().map(|name| json!({"name": name, "inputSchema": {"type": "object"}})).collect();
+    let mut list = json!({"tools": tools});
+    if let Some(next) = next {
+        list["nextCursor"] = next.into();
+    }
+    list
+}
+
+/// The server dies, and another life of it is initialized.
+fn restart(rig: &mut Rig) {
+    rig.server_down(0);
+    rig.server_up();
+    rig.answer(welcome());
+    rig.sink.endpoint.clear();
+}
+
+#[test]
+fn a_restarted_server_is_told_what_the_endpoint_follows_and_its_level_before_the_calls_that_waited() {
+    let mut rig = Rig::running();
+    for uri in ["mem:a", "mem:b"] {
+        ask(&mut rig, "resources/subscribe", json!({"uri": uri, "x": 1}), json!({}));
+    }
+    ask(&mut rig, "resources/unsubscribe", json!({"uri": "mem:b"}), json!({}));
+    ask(&mut rig, "logging/setLevel", json!({"level": "error", "x": 1}), json!({}));
+    rig.server_down(0);
+    rig.endpoint(r#"{"id":1,"method":"tools/call"}"#);
+    rig.server_up();
+    rig.answer(welcome());
+    let sent: Vec<Value> = rig.sent_to_server().iter().map(|frame| parsed(frame)).collect();
+    let said: Vec<_> = sent.iter().map(|frame| (frame["method"].as_str().unwrap(), &frame["params"])).collect();
+    assert_eq!(
+        said[1..],
+        [
+            ("notifications/initialized", &Value::Null),
+            ("resources/subscribe", &json!({"uri": "mem:a"})),
+            ("logging/setLevel", &json!({"level": "error", "x": 1})),
+            ("tools/call", &Value::Null)
+        ]
+    );
+    // Its answers to that are nobody's.
+    rig.server(&json!({"id": sent[2]["id"], "result": {}}).to_string());
+    assert!(rig.sent_to_endpoint().is_empty());
+    rig.server(r#"{"method":"notifications/resources/updated","params":{"uri":"mem:a"}}"#);
+    assert_eq!(methods(&rig.sent_to_endpoint()), ["notifications/resources/updated"]);
+}
+
+#[test]
+fn what_waits_to_be_subscribed_is_subscribed_once() {
+    let mut rig = Rig::running();
+    rig.server_down(0);
+    rig.endpoint(r#"{"id":1,"method":"resources/subscribe","params":{"uri":"mem:a"}}"#);
+    rig.server_up();
+    rig.answer(welcome());
+    assert_eq!(methods(&rig.sent_to_server())[1..], ["notifications/initialized", "resources/subscribe"]);
+    // One that was refused for want of a server was never subscribed.
+    let mut rig = Rig::running();
+    rig.server_down(60);
+    rig.endpoint(r#"{"id":1,"method":"resources/subscribe","params":{"uri":"mem:a"}}"#);
+    assert!(rig.sent_to_endpoint()[0].contains("error"));
+    rig.server_up();
+    rig.answer(welcome());
+    assert_eq!(methods(&rig.sent_to_server())[1..], ["notifications/initialized"]);
+}
+
+#[test]
+fn what_one_connection_follows_is_undone_for_the_next() {
+    let mut rig = Rig::running();
+    ask(&mut rig, "resources/subscribe", json!({"uri": "mem:\"ä"}), json!({}));
+    ask(&mut rig, "logging/setLevel", json!({"level": "error"}), json!({}));
+    rig.link_down();
+    let sent = parsed(&rig.sent_to_server()[0]);
+    assert_eq!((&sent["method"], &sent["params"]), (&json!("resources/unsubscribe"), &json!({"uri": "mem:\"ä"})));
+    rig.link_up();
+    rig.endpoint(&hello(0));
+    restart(&mut rig);
+    assert_eq!(methods(&rig.sent_to_server()), ["initialize", "notifications/initialized"]);
+}
+
+#[test]
+fn a_list_that_came_back_different_is_told_and_read_anew_or_brings_a_new_connection() {
+    let mut rig = Rig::running();
+    ask(&mut rig, "tools/list", json!({}), tools(&["a", "b"], None));
+    restart(&mut rig);
+    assert_eq!(methods(&rig.sink.server), ["initialize", "notifications/initialized", "tools/list"]);
+    rig.answer(tools(&["b", "a"], None));
+    rig.pass(600);
+    assert!(rig.sent_to_endpoint().is_empty(), "the same in another order");
+    assert_eq!((rig.router.wants_reconnect(rig.now), rig.router.next_tick()), (None, None));
+
+    restart(&mut rig);
+    rig.answer(tools(&["a", "c"], None));
+    assert_eq!(methods(&rig.sent_to_endpoint()), ["notifications/tools/list_changed"]);
+    rig.pass(4);
+    rig.sent_to_server();
+    rig.endpoint(r#"{"id":1,"method":"tools/list"}"#);
+    rig.answer(tools(&["a", "c"], None));
+    rig.pass(600);
+    assert_eq!(rig.router.wants_reconnect(rig.now), None, "it listens");
+
+    restart(&mut rig);
+    rig.answer(tools(&["a"], None));
+    rig.sent_to_server();
+    rig.pass(4);
+    assert_eq!(rig.router.wants_reconnect(rig.now), None, "it may still read it");
+    rig.endpoint(r#"{"id":2,"method":"tools/call"}"#);
+    rig.pass(2);
+    assert_eq!(rig.router.wants_reconnect(rig.now), None, "a call is under way");
+    rig.answer(json!({}));
+    assert_eq!(rig.router.wants_reconnect(rig.now), Some(Reconnect::Resync));
+    rig.link_down();
+    rig.link_up();
+    rig.pass(600);
+    assert_eq!(rig.router.wants_reconnect(rig.now), None, "once");
+}
+
+#[test]
+fn without_resync_a_changed_list_is_told_and_no_more() {
+    let spec = ServerSpec {
+        max_frame: 1000,
+        sharing: crate::config::Sharing { resync: false, ..Default::default() },
+        ..ServerSpec::sample("calc", "", &[])
+    };
+    let mut rig = Rig { router: Passthrough::new(&spec, None), ..Rig::new() };
+    rig.server_up();
+    rig.answer(welcome());
+    rig.link_up();
+    rig.endpoint(&hello(0));
+    ask(&mut rig, "tools/list", json!({}), tools(&["a"], None));
+    restart(&mut rig);
+    rig.answer(tools(&["b"], None));
+    assert_eq!(methods(&rig.sent_to_endpoint()), ["notifications/tools/list_changed"]);
+    rig.pass(600);
+    assert_eq!(rig.router.wants_reconnect(rig.now), None);
+}
+
+#[test]
+fn lists_are_compared_page_by_page_as_far_as_the_endpoint_has_read_them_and_only_those() {
+    // It has read the first page, or both.
+    for both in [false, true] {
+        for (first, second, tells) in
+            [(["a", "b"], ["c", "d"], false), (["a", "b"], ["c", "x"], both), (["a", "x"], ["c", "d"], true)]
+        {
+            let mut rig = Rig::running();
+            ask(&mut rig, "tools/list", json!({}), tools(&["a", "b"], Some("2")));
+            if both {
+                ask(&mut rig, "tools/list", json!({"cursor": "2"}), tools(&["c", "d"], None));
+            }
+            restart(&mut rig);
+            // Its cursors are others in each life.
+            rig.answer(tools(&first, Some("another")));
+            assert_eq!(rig.last()["params"], json!({"cursor": "another"}));
+            rig.answer(tools(&second, None));
+            let told = !rig.sent_to_endpoint().is_empty();
+            assert_eq!(told, tells, "both pages: {both}, then {first:?} {second:?}");
+        }
+    }
+    let mut rig = Rig::running();
+    restart(&mut rig);
+    assert_eq!(methods(&rig.sent_to_server()), ["initialize", "notifications/initialized"], "it has read nothing");
+    ask(&mut rig, "prompts/list", json!(null), json!({"prompts": [{"name": "p"}]}));
+    restart(&mut rig);
+    assert_eq!(methods(&rig.sent_to_server())[2..], ["prompts/list"]);
+    rig.server_down(0);
+    rig.link_down();
+    rig.link_up();
+    rig.server_up();
+    rig.answer(welcome());
+    assert_eq!(methods(&rig.sent_to_server()), ["initialize", "notifications/initialized"], "on another connection");
+}
+
+#[test]
+fn a_list_that_the_server_calls_changed_is_looked_at_if_the_endpoint_does_not_read_it() {
+    const CHANGED: &str = r#"{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}"#;
+    let mut rig = Rig::running();
+    rig.server(CHANGED);
+    rig.pass(600);
+    assert!(rig.sent_to_server().is_empty(), "the endpoint has not read it");
+    ask(&mut rig, "tools/list", json!({}), tools(&["a"], None));
+    // One that listens.
+    rig.server(CHANGED);
+    assert_eq!(rig.sent_to_endpoint(), [CHANGED], "as it came");
+    ask(&mut rig, "tools/list", json!({}), tools(&["a", "b"], None));
+    rig.pass(600);
+    assert!(rig.sent_to_server().is_empty() && rig.router.wants_reconnect(rig.now).is_none());
+    // One that doesn't.
+    for (list, changed) in [(&["a", "b"][..], false), (&["a", "b", "c"], true)] {
+        rig.server(CHANGED);
+        rig.pass(5);
+        assert_eq!(methods(&rig.sink.server), ["tools/list"]);
+        rig.answer(tools(list, None));
+        rig.sink.server.clear();
+        rig.pass(6);
+        assert_eq!(rig.router.wants_reconnect(rig.now).is_some(), changed);
+    }
+}
+
+#[test]
+fn a_list_that_fails_or_hangs_after_a_restart_is_no_change_and_is_asked_for_again() {
+    let mut rig = Rig::running();
+    ask(&mut rig, "tools/list", json!({}), tools(&["a"], None));
+    restart(&mut rig);
+    rig.refuse("database is locked");
+    rig.pass(4);
+    rig.sent_to_server();
+    rig.pass(1);
+    assert_eq!(methods(&rig.sink.server), ["tools/list"], "again after a while");
+    rig.pass(30);
+    assert_eq!(methods(&rig.sink.server)[1..2], ["notifications/cancelled"], "it hangs");
+    assert!(rig.sent_to_endpoint().is_empty() && rig.router.wants_reconnect(rig.now).is_none());
+    rig.pass(600);
+    rig.answer(tools(&["b"], None));
+    assert_eq!(methods(&rig.sent_to_endpoint()), ["notifications/tools/list_changed"]);
+}
+
+#[test]
+fn other_capabilities_after_a_restart_bring_a_new_connection() {
+    let mut rig = Rig::running();
+    rig.server_down(0);
+    rig.server_up();
+    let mut more = welcome();
+    more["capabilities"]["prompts"] = json!({});
+    rig.answer(more);
+    rig.pass(6);
+    assert_eq!(rig.router.wants_reconnect(rig.now), Some(Reconnect::Resync));
+}
+
 #[test]
 fn nothing_grows_without_bound() {
     let mut rig = Rig::running();
@@ -1295,11 +1530,18 @@ enum Happening {
     Hello(bool),
     Call,
     Notify,
+    /// The endpoint follows a resource, or does no more.
+    Follow(usize, bool),
+    Level(u64),
+    List,
+    /// The server has another list from now on, and says so.
+    Changed,
     /// The server answers its nth open request, perhaps twice.
     Answer(prop::sample::Index, bool),
     /// The server answers its nth open request with an error.
     Refuse(prop::sample::Index),
     Ask,
+    Busy(bool),
     Pass(u64),
 }
 
@@ -1312,93 +1554,257 @@ fn any_happening() -> impl Strategy<Value = Happening> {
         3 => any::<bool>().prop_map(Happening::Hello),
         8 => Just(Happening::Call),
         1 => Just(Happening::Notify),
+        4 => (0usize..3, any::<bool>()).prop_map(|(uri, follows)| Happening::Follow(uri, follows)),
+        2 => (0u64..9).prop_map(Happening::Level),
+        3 => Just(Happening::List),
+        1 => Just(Happening::Changed),
+        14 => (any::<prop::sample::Index>(), any::<bool>()).prop_map(|(i, twice)| Happening::Answer(i, twice)),
         2 => any::<prop::sample::Index>().prop_map(Happening::Refuse),
-        10 => (any::<prop::sample::Index>(), any::<bool>()).prop_map(|(i, twice)| Happening::Answer(i, twice)),
         2 => Just(Happening::Ask),
+        1 => any::<bool>().prop_map(Happening::Busy),
         2 => (0u64..12).prop_map(Happening::Pass),
     ]
 }
 
-proptest! {
-    #[test]
-    fn every_request_of_a_living_connection_gets_exactly_one_answer(events in prop::collection::vec(any_happening(), 1..120), relay: bool) {
-        let mut rig = Rig::with(if relay { Handshake::Relay } else { Handshake::Answer });
-        let (mut linked, mut alive, mut next) = (false, false, 0u64);
-        let mut open: Vec<(u64, &str)> = Vec::new(); // of this connection, unanswered
-        let mut at_server: Vec<Value> = Vec::new(); // of this process, unanswered
-        let mut asked = 0;
-        for event in events {
-            match event {
-                Happening::LinkUp if !linked => { rig.link_up(); linked = true; next = 0; }
-                Happening::LinkDown if linked => { rig.link_down(); linked = false; open.clear(); }
-                Happening::ServerUp if !alive => { rig.server_up(); alive = true; }
-                Happening::ServerDown if alive => { rig.server_down(2); alive = false; at_server.clear(); asked = 0; }
-                Happening::Hello(likely) if linked => {
-                    open.push((next, "initialize"));
-                    rig.endpoint(&if likely { hello(next) } else { other(next) });
-                    next += 1;
+/// A server, an endpoint, and what both may expect.
+struct World {
+    rig: Rig,
+    linked: bool,
+    alive: bool,
+    busy: bool,
+    next: u64,
+    asked: u64,
+    /// Requests of this connection that have no answer, with their methods.
+    open: Vec<(u64, &'static str)>,
+    /// Requests that this life of the server has not answered.
+    at_server: Vec<Value>,
+    /// What this life of the server was told, and what the endpoint wants of it.
+    told: Told,
+    wanted: Told,
+    /// Which list the server has, and which one the endpoint has read.
+    list: u64,
+    read: Option<u64>,
+}
+
+#[derive(Debug, Default, PartialEq)]
+struct Told {
+    follows: std::collections::BTreeSet<String>,
+    level: Option<u64>,
+}
+
+impl World {
+    fn ask(&mut self, method: &'static str, params: Value) {
+        self.open.push((self.next, method));
+        self.rig.endpoint(&json!({"id": self.next, "method": method, "params": params}).to_string());
+        self.next += 1;
+    }
+
+    /// The server's answer to a request.
+    fn answer(&mut self, request: &Value, times: usize) {
+        let result = match request["method"].as_str().unwrap() {
+            "initialize" => welcome(),
+            "tools/list" => tools(&[&format!("t{}", self.list)], None),
+            _ => request["params"]["of"].clone(),
+        };
+        for _ in 0..times {
+            self.rig.server(&json!({"id": request["id"], "result": result}).to_string());
+        }
+    }
+
+    /// Whether it can happen now, and that it happens.
+    fn happen(&mut self, event: &Happening) {
+        match event {
+            Happening::LinkUp if !self.linked => {
+                (self.linked, self.next, self.read) = (true, 0, None);
+                self.rig.link_up();
+            }
+            Happening::LinkDown if self.linked => {
+                self.linked = false;
+                self.open.clear();
+                self.wanted = Told::default();
+                self.rig.link_down();
+            }
+            Happening::ServerUp if !self.alive => {
+                (self.alive, self.busy, self.told) = (true, false, Told::default());
+                self.rig.server_up();
+            }
+            Happening::ServerDown if self.alive => {
+                self.alive = false;
+                self.at_server.clear();
+                self.asked = 0;
+                self.list += self.next % 2;
+                self.rig.server_down(2);
+            }
+            Happening::Hello(likely) if self.linked => {
+                self.open.push((self.next, "initialize"));
+                self.rig.endpoint(&if *likely { hello(self.next) } else { other(self.next) });
+                self.next += 1;
+            }
+            Happening::Call if self.linked => self.ask("tools/call", json!({"of": self.next})),
+            Happening::Notify if self.linked => self.rig.endpoint(r#"{"method":"notifications/initialized"}"#),
+            Happening::Follow(uri, true) if self.linked => {
+                self.ask("resources/subscribe", json!({"uri": format!("mem:{uri}"), "own": true}));
+            }
+            Happening::Follow(uri, false) if self.linked => {
+                // A server that can't be told goes on.
+                if !self.busy {
+                    self.wanted.follows.remove(&format!("mem:{uri}"));
+                    self.ask("resources/unsubscribe", json!({"uri": format!("mem:{uri}"), "own": true}));
                 }
-                Happening::Call if linked => {
-                    rig.endpoint(&json!({"id": next, "method": "tools/call", "params": {"of": next}}).to_string());
-                    open.push((next, "tools/call"));
-                    next += 1;
+            }
+            Happening::Level(level) if self.linked => {
+                self.ask("logging/setLevel", json!({"level": level, "own": true}))
+            }
+            Happening::List if self.linked => self.ask("tools/list", json!({})),
+            Happening::Changed if self.alive => {
+                self.list += 1;
+                self.rig.server(r#"{"method":"notifications/tools/list_changed"}"#);
+            }
+            Happening::Answer(i, twice) if !self.at_server.is_empty() => {
+                let request = self.at_server.swap_remove(i.index(self.at_server.len()));
+                self.answer(&request, 1 + usize::from(*twice));
+            }
+            Happening::Refuse(i) if !self.at_server.is_empty() => {
+                let request = self.at_server.swap_remove(i.index(self.at_server.len()));
+                self.rig.server(&json!({"id": request["id"], "error": {"code": 1, "message": "no"}}).to_string());
+            }
+            Happening::Ask if self.alive => {
+                self.rig.server(&json!({"id": format!("s{}", self.asked), "method": "roots/list"}).to_string());
+                self.asked += 1;
+            }
+            Happening::Busy(busy) if self.alive => {
+                self.busy = *busy;
+                let rig = &mut self.rig;
+                rig.router.on_server_busy(0, *busy, rig.now, &mut rig.sink);
+            }
+            Happening::Pass(seconds) => self.rig.pass(*seconds),
+            // What can't happen now.
+            Happening::LinkUp
+            | Happening::LinkDown
+            | Happening::ServerUp
+            | Happening::ServerDown
+            | Happening::Hello(_)
+            | Happening::Call
+            | Happening::Notify
+            | Happening::Follow(..)
+            | Happening::Level(_)
+            | Happening::List
+            | Happening::Changed
+            | Happening::Answer(..)
+            | Happening::Refuse(_)
+            | Happening::Ask
+            | Happening::Busy(_) => {}
+        }
+    }
+
+    /// What came of it is right.
+    fn check(&mut self) -> Result<(), TestCaseError> {
+        for frame in self.rig.sent_to_server() {
+            let frame = parsed(&frame);
+            prop_assert!(self.alive, "a dead server got {frame}");
+            let (uri, level) = (frame["params"]["uri"].as_str().map(str::to_owned), frame["params"]["level"].as_u64());
+            let own = frame["params"]["own"] == true;
+            match frame["method"].as_str().unwrap_or_default() {
+                "resources/subscribe" => {
+                    self.told.follows.extend(uri.clone());
+                    self.wanted.follows.extend(uri.filter(|_| own));
                 }
-                Happening::Notify if linked => rig.endpoint(r#"{"method":"notifications/initialized"}"#),
-                Happening::Answer(i, twice) if !at_server.is_empty() => {
-                    let request = at_server.swap_remove(i.index(at_server.len()));
-                    let result = if request["method"] == "initialize" { welcome() } else { request["params"]["of"].clone() };
-                    for _ in 0..=usize::from(twice) {
-                        rig.server(&json!({"id": request["id"], "result": result}).to_string());
+                "resources/unsubscribe" => {
+                    let uri = uri.unwrap();
+                    self.told.follows.remove(&uri);
+                    // One that waited comes behind what waited before it.
+                    if own {
+                        self.wanted.follows.remove(&uri);
                     }
                 }
-                Happening::Refuse(i) if !at_server.is_empty() => {
-                    let request = at_server.swap_remove(i.index(at_server.len()));
-                    rig.server(&json!({"id": request["id"], "error": {"code": 1, "message": "no"}}).to_string());
+                "logging/setLevel" => {
+                    self.told.level = level;
+                    self.wanted.level = if own { level } else { self.wanted.level };
                 }
-                Happening::Ask if alive => { rig.server(&json!({"id": format!("s{asked}"), "method": "roots/list"}).to_string()); asked += 1; }
-                Happening::Pass(s) => rig.pass(s),
-                // What can't happen now.
-                Happening::LinkUp
-                | Happening::LinkDown
-                | Happening::ServerUp
-                | Happening::ServerDown
-                | Happening::Hello(_)
-                | Happening::Call
-                | Happening::Notify
-                | Happening::Answer(..)
-                | Happening::Refuse(_)
-                | Happening::Ask => {}
+                _ => {}
             }
-            for f in rig.sent_to_server() {
-                let f = parsed(&f);
-                prop_assert!(alive, "a dead server got {f}");
-                if f["method"].is_string() && !f["id"].is_null() {
-                    at_server.push(f);
+            if frame["method"].is_string() && !frame["id"].is_null() {
+                self.at_server.push(frame);
+            }
+        }
+        for frame in self.rig.sent_to_endpoint() {
+            let frame = parsed(&frame);
+            prop_assert!(self.linked, "a closed connection got {frame}");
+            if frame["method"].is_string() {
+                continue;
+            }
+            let id = frame["id"].as_u64().unwrap();
+            let at = self.open.iter().position(|(open, _)| *open == id);
+            prop_assert!(at.is_some(), "nobody asked for {frame}");
+            let (_, method) = self.open.swap_remove(at.unwrap());
+            if method == "tools/call" && frame["error"].is_null() {
+                prop_assert_eq!(&frame["result"], &json!(id), "another call's answer");
+            }
+            if let ("tools/list", Some(name)) = (method, frame["result"]["tools"][0]["name"].as_str()) {
+                self.read = Some(name[1..].parse().unwrap());
+            }
+        }
+        if self.alive && self.rig.router.lane.is_ready() && !self.busy {
+            prop_assert_eq!(&self.told.follows, &self.wanted.follows, "what the endpoint follows");
+            if self.wanted.level.is_some() {
+                prop_assert_eq!(self.told.level, self.wanted.level, "the level");
+            }
+        }
+        Ok(())
+    }
+}
+
+proptest! {
+    #[test]
+    fn every_request_of_a_living_connection_gets_exactly_one_answer_and_what_it_wants_holds_in_each_life_of_the_server(
+        events in prop::collection::vec(any_happening(), 1..160),
+        relay: bool,
+    ) {
+        let mut world = World {
+            rig: Rig::with(if relay { Handshake::Relay } else { Handshake::Answer }),
+            linked: false,
+            alive: false,
+            busy: false,
+            next: 0,
+            asked: 0,
+            open: Vec::new(),
+            at_server: Vec::new(),
+            told: Told::default(),
+            wanted: Told::default(),
+            list: 0,
+            read: None,
+        };
+        for event in events {
+            world.happen(&event);
+            world.check()?;
+        }
+        // An endpoint that does not read what is new gets a new connection, and no other does.
+        if world.linked && world.alive && world.read.is_some() {
+            world.happen(&Happening::Busy(false));
+            for _ in 0..4000 {
+                world.check()?;
+                for request in std::mem::take(&mut world.at_server) {
+                    world.answer(&request, 1);
+                }
+                world.rig.pass(1);
+                if world.rig.sink.restarts > 0 {
+                    world.rig.sink.restarts = 0;
+                    world.happen(&Happening::ServerDown);
+                    world.happen(&Happening::ServerUp);
                 }
             }
-            for f in rig.sent_to_endpoint() {
-                let f = parsed(&f);
-                prop_assert!(linked, "a closed connection got {f}");
-                if f["method"].is_string() {
-                    continue;
-                }
-                let id = f["id"].as_u64().unwrap();
-                let at = open.iter().position(|(o, _)| *o == id);
-                prop_assert!(at.is_some(), "nobody asked for {f}");
-                let (_, method) = open.swap_remove(at.unwrap());
-                if method == "tools/call" && f["error"].is_null() {
-                    prop_assert_eq!(&f["result"], &json!(id), "another call's answer");
-                }
+            world.check()?;
+            if world.rig.router.lane.is_ready() {
+                let is_new = world.read != Some(world.list);
+                prop_assert_eq!(world.rig.router.wants_reconnect(world.rig.now).is_some(), is_new);
             }
         }
         // In the end everything is answered, whatever became of the server.
-        if linked {
-            if alive { rig.server_down(2); }
-            rig.pass(60);
-            let answered: Vec<u64> = rig.sent_to_endpoint().iter().filter_map(|f| parsed(f)["id"].as_u64()).collect();
-            for (id, method) in open {
-                prop_assert_eq!(answered.iter().filter(|a| **a == id).count(), 1, "{} {}", method, id);
-            }
+        if world.linked {
+            world.happen(&Happening::ServerDown);
+            world.rig.pass(60);
+            world.check()?;
+            prop_assert_eq!(&world.open, &[]);
         }
     }
 }
