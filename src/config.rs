@@ -45,6 +45,7 @@ use clap::ValueEnum;
 use http::HeaderName;
 
 use crate::endpoint::Endpoint;
+use crate::mcp::handshake::Hello;
 use crate::secrecy::Secret;
 use crate::tools::ToolPolicy;
 
@@ -82,9 +83,11 @@ pub struct ServerSpec {
     pub endpoint: Option<Endpoint>,
     /// How the endpoint is dialled and kept.
     pub link: Arc<LinkSpec>,
+    /// What the endpoint will say of itself, where that is known beforehand: what the local endpoint does.
+    pub hello: Option<Arc<Hello>>,
     /// Who answers a further `initialize`.
     pub handshake: Handshake,
-    /// How long it may take from its start to its first answer before the endpoint is dialled regardless.
+    /// How long it may take from its start to its answer to `initialize` before the endpoint is dialled regardless.
     pub start_timeout: Duration,
     /// The largest message in bytes, in either direction.
     pub max_frame: usize,
@@ -215,6 +218,7 @@ impl ServerSpec {
                 ping_timeout: second,
                 max_backoff: second,
             }),
+            hello: None,
             handshake: Handshake::Answer,
             start_timeout: second,
             max_frame: 1 << 20,

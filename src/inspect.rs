@@ -7,16 +7,18 @@ mod published;
 mod size;
 mod table;
 
+use std::future::pending;
 use std::io::{self, IsTerminal, Read, Write};
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
 use serde_json::{Map, Value, json};
+use tokio::time::sleep;
 
 pub use self::table::{Look, Show};
 use crate::config::{Config, defaults};
-use crate::control::status::Status;
+use crate::control::status::{ServerState, Status};
 use crate::error::{Problem, Problems};
 use crate::local::{Catalogue, Client, LocalEndpoint, LocalError};
 use crate::mcp::cloud;
@@ -24,7 +26,7 @@ use crate::process::stop::Stop;
 use crate::secrecy::{Redactor, plain};
 use crate::words::size as in_words;
 
-/// What a started server may take for the handshake and its list, on top of its own start timeout.
+/// What a server may take for its list, on top of its own start timeout.
 const LIST_PATIENCE: Duration = Duration::from_secs(20);
 /// How long a call may take: the xiaozhi cloud's own deadline.
 const CALL_PATIENCE: Duration = cloud::CALL;
@@ -48,8 +50,16 @@ pub enum InspectError {
         /// What happened.
         why: String,
     },
+    /// The server answered `initialize` with an error.
+    #[error("server \"{server}\" refused to initialize: {why}")]
+    Refused {
+        /// Which.
+        server: String,
+        /// Its words.
+        why: String,
+    },
     /// The server runs and has said nothing.
-    #[error("server \"{server}\" started but answered nothing in {} s; is it an MCP server on stdin and stdout?", waited.as_secs())]
+    #[error("server \"{server}\" started but did not answer initialize in {} s; is it an MCP server on stdin and stdout?", waited.as_secs())]
     Silent {
         /// Which.
         server: String,
@@ -108,9 +118,9 @@ pub async fn tools(
     // What the config makes of the tools is done once: by the pipes, or here, where both sides of it are to be seen.
     let done = if show == Show::Offer { &mut specs } else { &mut config.servers };
     done.iter_mut().for_each(|server| server.tools = Arc::default());
-    let wanted: Vec<_> = config.servers.iter().map(|s| (s.name.clone(), s.start_timeout + LIST_PATIENCE)).collect();
+    let wanted: Vec<_> = config.servers.iter().map(|s| (s.name.clone(), s.start_timeout)).collect();
     at_local_endpoint(config, &stop, serve, async |client| {
-        let answers = join_all(wanted.iter().map(|(name, patience)| catalogue(&client, status, name, *patience))).await;
+        let answers = join_all(wanted.iter().map(|(name, timeout)| catalogue(&client, status, name, *timeout))).await;
         let (mut found, mut failed) = (Vec::new(), Vec::new());
         for (spec, answer) in specs.iter().zip(answers) {
             match answer {
@@ -154,23 +164,29 @@ pub async fn tools(
     .await
 }
 
-/// What a server offers. Its first death ends the wait: here a person waits, and the log says why it died.
+/// What a server offers. Its first death ends the wait, or its first refusal, or that it does not answer in its `start_timeout`:
+/// here a person waits, and the log says why it died.
 async fn catalogue(
     client: &Client,
     status: &Status,
     server: &str,
-    patience: Duration,
+    start_timeout: Duration,
 ) -> Result<Arc<Catalogue>, InspectError> {
+    let of_it = || server.to_owned();
+    let silent = async {
+        sleep(start_timeout).await;
+        if !status.is_starting(server) {
+            pending().await
+        }
+    };
     tokio::select! {
-        catalogue = client.tools(server, patience) => catalogue.map_err(|error| {
-            if let LocalError::NotReady { server, waited, .. } = &error
-                && status.is_starting(server)
-            {
-                return InspectError::Silent { server: server.clone(), waited: *waited };
-            }
-            InspectError::Call(error)
+        catalogue = client.tools(server, start_timeout + LIST_PATIENCE) => catalogue.map_err(InspectError::Call),
+        () = silent => Err(InspectError::Silent { server: of_it(), waited: start_timeout }),
+        failed = status.failed(server) => Err(match failed {
+            ServerState::Refusing(why) => InspectError::Refused { server: of_it(), why },
+            ServerState::Down(why) => InspectError::Down { server: of_it(), why },
+            ServerState::Starting | ServerState::Serving | ServerState::Silent => InspectError::Stopped, // no failure
         }),
-        why = status.down(server) => Err(InspectError::Down { server: server.to_owned(), why }),
     }
 }
 
@@ -189,12 +205,11 @@ pub async fn call(
     serve: impl AsyncFnOnce(Config, Stop),
     out: &mut dyn Write,
 ) -> Result<(), InspectError> {
-    let Some((server, patience)) = config.servers.first().map(|s| (s.name.clone(), s.start_timeout + LIST_PATIENCE))
-    else {
+    let Some((server, timeout)) = config.servers.first().map(|s| (s.name.clone(), s.start_timeout)) else {
         return Err(InspectError::Stopped); // resolving a config without servers has failed already
     };
     at_local_endpoint(config, &stop, serve, async |client| {
-        let catalogue = catalogue(&client, status, &server, patience).await?;
+        let catalogue = catalogue(&client, status, &server, timeout).await?;
         if !catalogue.names().any(|name| name == tool) {
             let (server, name) = (server.to_string(), tool.to_owned());
             return Err(InspectError::UnknownTool { hint: hint(&name, catalogue.names()), server, name });

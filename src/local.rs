@@ -151,13 +151,16 @@ impl LocalEndpoint {
         address.parse().map_err(io::Error::other)
     }
 
-    /// Gives every server of a run an address of its own here, and takes messages as large as the largest they may send.
+    /// Gives every server of a run an address of its own here, and takes messages as large as the largest they may send. It is
+    /// known what is said here, so servers are told that from the start.
     ///
     /// # Errors
     /// As [`LocalEndpoint::endpoint`].
     pub fn attach(&mut self, config: &mut Config) -> io::Result<()> {
+        let hello = Arc::new(session::hello());
         for server in &mut config.servers {
             server.endpoint = Some(self.endpoint(&server.name)?);
+            server.hello = Some(hello.clone());
             self.max_message = self.max_message.max(server.max_frame);
         }
         Ok(())

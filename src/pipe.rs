@@ -17,8 +17,9 @@
 //! Servers that share a link don't wait for each other: it is read whatever one of them does, and the router is told which
 //! of them has too much waiting to be given more.
 //!
-//! The endpoint is dialled once the servers have shown that they are loaded, or after the start timeout. From
-//! then on link and servers live and die independently; the router hides each one's deaths from the other.
+//! The endpoint is dialled once each server has answered `initialize`, is known to be gone, or has used up its own start timeout,
+//! and at least one is there. From then on link and servers live and die independently; the router hides each one's deaths
+//! from the other.
 
 mod diagnosis;
 mod sides;
@@ -46,7 +47,7 @@ use crate::logging::{CONNECTION, Names};
 use crate::net::websocket::Outgoing;
 use crate::process::guard::Guard;
 use crate::process::stop::Stop;
-use crate::router::{Gone, Router, ServerIndex, TurnCommand};
+use crate::router::{Gone, Router, ServerIndex, Start, TurnCommand};
 use crate::secrecy::Redactor;
 use crate::server::{Found, Server, ServerEvent};
 use crate::sharing::{Close, Witness};
@@ -120,7 +121,6 @@ enum Phase {
     Starting {
         since: Instant,
         report: Instant,
-        give_up: Instant,
     },
     Serving,
     /// No new requests; those under way go on, and their answers out, until the deadline.
@@ -147,7 +147,6 @@ impl Pipe {
         let now = Instant::now();
         let specs = || servers.iter().map(|(spec, _)| &**spec);
         let max_frame = specs().map(|spec| spec.max_frame).max().unwrap_or_default();
-        let start_timeout = specs().map(|spec| spec.start_timeout).max().unwrap_or_default();
         let names: Names = specs().map(|spec| spec.name.clone()).collect();
         let Run { guard, wake, stop, drain_timeout, redactor, .. } = run.clone();
         let (first, bits) = (stop.clone(), servers.len() + OTHERS);
@@ -167,7 +166,7 @@ impl Pipe {
             woken: Bits::none(bits),
             paused: Bits::none(bits),
             first: None,
-            phase: Phase::Starting { since: now, report: now + PROGRESS, give_up: now + start_timeout },
+            phase: Phase::Starting { since: now, report: now + PROGRESS },
             timer: Timer::default(),
             stopped: Box::pin(async move { first.drain().cancelled().await }),
             stop,
@@ -210,7 +209,7 @@ impl Pipe {
             }
             // Each of these may have left something to read or to write that nothing else would wake us for.
             let advanced = self.advance(now);
-            let timed = self.tick(now);
+            let timed = self.tick(now) | self.restart_servers();
             if !(made_room || advanced || timed) {
                 return Poll::Pending;
             }
@@ -355,36 +354,7 @@ impl Pipe {
         }
         let all_written = self.endpoint.pending().is_empty();
         match &mut self.phase {
-            Phase::Starting { since, report, give_up } => {
-                let waited = span(now - *since);
-                let slow = || {
-                    let all = self.servers.iter().zip(&self.sides.each);
-                    all.filter(|(server, side)| server.is_up() && !side.serving).map(|(_, side)| &side.name)
-                };
-                let warm = self.router.is_warm();
-                if !warm && now >= *give_up && self.servers.iter().any(Server::is_up) {
-                    for name in slow() {
-                        warn!(
-                            event = "ERROR_START_TIMEOUT", server = %name,
-                            "has not answered anything for {waited}; dialling the endpoint all the same. If it needs longer to start, raise startTimeout"
-                        );
-                    }
-                } else if !warm {
-                    if now >= *report {
-                        for name in slow() {
-                            info!(event = "SERVER_STARTING", server = %name, "still starting ({waited}); the endpoint is dialled once it answers");
-                        }
-                    }
-                    while *report <= now {
-                        *report += PROGRESS;
-                    }
-                    return false;
-                }
-                self.link.dial();
-                self.woken.insert(self.link_bit());
-                self.phase = Phase::Serving;
-                true
-            }
+            Phase::Starting { .. } => self.start(now),
             Phase::Draining { until } if now >= *until || all_written && self.router.in_flight() == 0 => {
                 self.close(now);
                 true
@@ -399,6 +369,59 @@ impl Pipe {
             },
             Phase::Serving | Phase::Draining { .. } | Phase::Closing => false,
         }
+    }
+
+    /// Replaces the processes that the router wants to be replaced; whether there were any.
+    fn restart_servers(&mut self) -> bool {
+        let restarts = std::mem::take(&mut self.sides.restarts);
+        for (index, why) in &restarts {
+            self.servers[*index].restart(why);
+            self.woken.insert(*index);
+        }
+        !restarts.is_empty()
+    }
+
+    /// Dials the endpoint if there is nothing more to wait for; whether it did.
+    fn start(&mut self, now: Instant) -> bool {
+        let Phase::Starting { since, report } = &mut self.phase else { return false };
+        let (waited, reports) = (span(now - *since), now >= *report);
+        while *report <= now {
+            *report += PROGRESS;
+        }
+        let (mut awaited, mut there) = (false, false);
+        for (index, (server, side)) in self.servers.iter().zip(&mut self.sides.each).enumerate() {
+            match self.router.start(index) {
+                Start::Absent => {}
+                Start::Settled => there = true,
+                Start::Awaited if now < *since + side.spec.start_timeout => awaited = true,
+                Start::Awaited if !server.is_up() => {}
+                Start::Awaited => {
+                    there = true;
+                    if !std::mem::replace(&mut side.late, true) {
+                        warn!(
+                            event = "ERROR_START_TIMEOUT", server = %side.name,
+                            "has not answered initialize for {waited}; its endpoint waits for it no longer. If it needs longer to start, raise startTimeout"
+                        );
+                    }
+                }
+            }
+            if reports && server.is_up() && !side.serving && !side.late {
+                info!(event = "SERVER_STARTING", server = %side.name, "still starting ({waited}); the endpoint is dialled once it answers");
+            }
+        }
+        if awaited || !there {
+            return false;
+        }
+        self.link.dial();
+        self.woken.insert(self.link_bit());
+        self.phase = Phase::Serving;
+        true
+    }
+
+    /// When the start of a server takes too long.
+    fn next_start_timeout(&self, since: Instant, now: Instant) -> Option<Instant> {
+        let timeouts = self.sides.each.iter().map(|side| since + side.spec.start_timeout);
+        timeouts.filter(|at| *at > now).min()
     }
 
     fn poll_stop(&mut self, now: Instant) {
@@ -446,8 +469,9 @@ impl Pipe {
             timed = true;
         }
         let own = match &self.phase {
-            Phase::Starting { report, give_up, .. } if *give_up > now => Some(*report.min(give_up)),
-            Phase::Starting { report, .. } => Some(*report),
+            Phase::Starting { since, report } => {
+                self.next_start_timeout(*since, now).into_iter().chain([*report]).min()
+            }
             Phase::Draining { until } => Some(*until),
             Phase::Serving | Phase::Closing => None,
         };
@@ -521,9 +545,7 @@ fn on_link(router: &mut dyn Router, mut out: Buffers<'_>, event: LinkEvent<'_>, 
 fn on_server(router: &mut dyn Router, mut out: Buffers<'_>, index: ServerIndex, event: ServerEvent<'_>, now: Instant) {
     match event {
         ServerEvent::Up => {
-            let side = &mut out.sides.each[index];
-            side.renew(now);
-            side.status.server(ServerState::Starting);
+            out.sides.each[index].up(now);
             router.on_server_up(index, now, &mut out);
         }
         ServerEvent::Said(found) => {
@@ -536,9 +558,7 @@ fn on_server(router: &mut dyn Router, mut out: Buffers<'_>, index: ServerIndex, 
             }
         }
         ServerEvent::Down { why, retry_in } => {
-            let side = &mut out.sides.each[index];
-            side.renew(now);
-            side.status.server(ServerState::Down(why.into()));
+            out.sides.each[index].down(why, now);
             router.on_server_down(index, Gone { why, retry_in }, now, &mut out);
         }
     }

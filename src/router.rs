@@ -12,6 +12,7 @@ use crate::catalogue::Memory;
 use crate::frame::Cut;
 use crate::mcp::envelope::{Envelope, Lost};
 
+mod changes;
 mod desk;
 mod edits;
 mod held;
@@ -20,6 +21,7 @@ mod lane;
 pub mod merge;
 pub mod names;
 pub mod note;
+mod opening;
 pub mod passthrough;
 mod request;
 mod rotation;
@@ -28,6 +30,7 @@ mod silence;
 mod task;
 pub mod turns;
 pub mod uris;
+mod wishes;
 
 /// What a request is told that comes during a stop.
 const SHUTTING_DOWN: &str = "mcp-pipe is shutting down or restarting its servers";
@@ -43,8 +46,22 @@ pub trait Out {
     fn to_server(&mut self, server: ServerIndex, pieces: &[&[u8]]);
     /// What a server said about itself has changed: to be kept for the next run.
     fn remember(&mut self, server: ServerIndex, memory: &Memory);
+    /// A server's process is to be ended, and another one started at once; why, in words that go on "is started anew: ".
+    /// Its end is told as any other's, and till then what it writes is still read.
+    fn restart(&mut self, server: ServerIndex, why: &'static str);
     /// Something a person may want to know.
     fn note(&mut self, note: Note<'_>);
+}
+
+/// What there is to wait for before the endpoint is dialled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Start {
+    /// The server is starting, and what the endpoint will ask first needs its answer.
+    Awaited,
+    /// It has answered `initialize`, or what it would answer is remembered.
+    Settled,
+    /// It is not there: it could not be started or has died, and is tried again later.
+    Absent,
 }
 
 /// What a person tells a pipe whose servers take turns.
@@ -91,6 +108,8 @@ pub enum Greeting {
     Waits,
     /// The server was not there in time: it was answered with an error of ours.
     Excused,
+    /// The server refuses to initialize: it was answered with its error.
+    Refused,
     /// It has the server's answer.
     Answered,
 }
@@ -148,9 +167,9 @@ pub trait Router {
     fn drain(&mut self, now: Instant, out: &mut dyn Out);
     /// Requests of the endpoint that have no answer yet.
     fn in_flight(&self) -> usize;
-    /// Whether every server has shown that it is loaded, so that dialling makes sense.
-    fn is_warm(&self) -> bool;
-    /// Whether a server answers. Asked after what it wrote.
+    /// How far the start of a server is, as far as dialling depends on it.
+    fn start(&self, server: ServerIndex) -> Start;
+    /// Whether a server has been initialized. Asked after what it wrote.
     fn is_serving(&self, server: ServerIndex) -> bool;
     /// Whether the endpoint's `initialize` was answered on this connection.
     fn is_handshaken(&self) -> bool;

@@ -73,6 +73,8 @@ pub struct Server {
     restarts: Restarts,
     /// When it was last started.
     since: Instant,
+    /// Its present process is ended because another one is wanted.
+    restarting: bool,
     notes: Notes,
     echo: Echo,
 }
@@ -106,6 +108,7 @@ impl Server {
             state: State::Waiting(None),
             restarts: Restarts::new(),
             since: Instant::now(),
+            restarting: false,
             notes: Notes::default(),
             echo: Echo::default(),
         }
@@ -191,6 +194,21 @@ impl Server {
         }
     }
 
+    /// Ends its present process, if there is one, and starts another at once; `why`, for people. To be followed by a poll.
+    pub fn restart(&mut self, why: &str) {
+        let name = &self.spec.name;
+        match &mut self.state {
+            State::Running(process) => {
+                if !std::mem::replace(&mut self.restarting, true) {
+                    tracing::info!(event = "SERVER_RESTARTING", server = %name, "is started anew: {why}");
+                }
+                process.stop(false);
+            }
+            State::Waiting(_) => self.state = State::Waiting(None),
+            State::Stopping(_) | State::Stopped => {}
+        }
+    }
+
     /// The process id while there is a process; also of one that is ending.
     pub fn pid(&self) -> Option<u32> {
         match &self.state {
@@ -223,6 +241,12 @@ impl Server {
     }
 
     fn exited(&mut self, pid: u32, why: &str, tail: &str, on: &mut dyn FnMut(ServerEvent<'_>)) {
+        if std::mem::take(&mut self.restarting) {
+            self.restarts.at_once();
+            let (name, retry_in) = (self.spec.name.clone(), self.wait());
+            tracing::info!(event = "SERVER_EXITED", server = %name, pid, why, "{why}, as it was told to");
+            return on(ServerEvent::Down { why, retry_in });
+        }
         if self.since.elapsed() >= STABLE {
             self.restarts.healthy();
         }
@@ -294,6 +318,11 @@ impl Restarts {
     fn healthy(&mut self) {
         self.proven = true;
         self.backoff.healthy();
+    }
+
+    /// The next wait is as after a life of use; those of a crash loop go on from where they were.
+    fn at_once(&mut self) {
+        self.proven = true;
     }
 
     /// `random` is uniform in `[0, 1)`.

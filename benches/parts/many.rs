@@ -61,7 +61,8 @@ pub(crate) fn merge(memory: Option<Vec<Memory>>) -> Merge {
     Merge::new((0..SERVERS).map(|server| Arc::new(spec(server))).zip(memory))
 }
 
-fn spec(server: ServerIndex) -> ServerSpec {
+/// A server that nothing is known of.
+pub(crate) fn spec(server: ServerIndex) -> ServerSpec {
     let time = Duration::from_secs(60);
     let command =
         CommandSpec { program: String::new(), args: Vec::new(), env: Vec::new(), env_remove: Vec::new(), cwd: None };
@@ -79,6 +80,7 @@ fn spec(server: ServerIndex) -> ServerSpec {
         command,
         endpoint: None,
         link: Arc::new(link),
+        hello: None,
         handshake: Handshake::Answer,
         start_timeout: time,
         max_frame: 16 << 20,
@@ -136,6 +138,8 @@ impl Out for Asked {
     }
 
     fn remember(&mut self, _: ServerIndex, _: &Memory) {}
+
+    fn restart(&mut self, _: ServerIndex, _: &'static str) {}
 
     fn note(&mut self, _: Note<'_>) {}
 }

@@ -3,7 +3,6 @@
 
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput};
 use mcp_pipe::catalogue::Memory;
-use mcp_pipe::config::Handshake;
 use mcp_pipe::frame::LineOut;
 use mcp_pipe::mcp::envelope;
 use mcp_pipe::net::websocket::Outgoing;
@@ -33,6 +32,8 @@ impl Out for Buffers {
     }
 
     fn remember(&mut self, _: ServerIndex, _: &Memory) {}
+
+    fn restart(&mut self, _: ServerIndex, _: &'static str) {}
 
     fn note(&mut self, _: Note<'_>) {}
 }
@@ -133,7 +134,7 @@ fn passes<R: Router>(c: &mut Criterion<CpuTime>, group: &str, servers: usize, ru
 
 pub(crate) fn bench(c: &mut Criterion<CpuTime>) {
     passes(c, "router/passthrough", 1, |now| {
-        let mut router = Passthrough::new("bench".into(), Handshake::Answer, 16 << 20);
+        let mut router = Passthrough::new(&many::spec(0), None);
         many::begin(&mut router, 1, now);
         router
     });

@@ -43,7 +43,7 @@ pub struct Options {
     /// The config file [env: MCP_CONFIG]
     #[arg(long, global = true, value_name = "FILE", help_heading = "Servers")]
     pub config: Option<PathBuf>,
-    /// How long a server may take to answer before its endpoint is dialled regardless
+    /// How long a server may take to answer initialize before its endpoint is dialled regardless
     #[arg(long, global = true, value_name = "TIME", value_parser = units::duration, help_heading = "Servers")]
     pub start_timeout: Option<Duration>,
     /// The largest message, in either direction

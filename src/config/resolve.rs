@@ -219,6 +219,7 @@ fn servers(ctx: &mut Context<'_>, file: &File, named: Target<'_>, config: Option
             command,
             endpoint,
             link,
+            hello: None,
             handshake: shared.handshake.or(top.handshake).unwrap_or_default(),
             start_timeout: shared
                 .start_timeout

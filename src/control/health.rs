@@ -180,6 +180,7 @@ pub fn describe(pipes: &[PipeStatus], redactor: &Redactor) -> String {
             ServerState::Silent => {
                 "server silent: it was called, and has said nothing for 5 minutes or more".to_owned()
             }
+            ServerState::Refusing(why) => format!("server refuses to initialize: {why}"),
             ServerState::Down(why) => format!("server down: {why}"),
         };
         let link = match &p.link {

@@ -16,6 +16,8 @@ pub enum ServerState {
     Serving,
     /// It was called, and has said nothing for minutes.
     Silent,
+    /// It answers `initialize` with an error, and what that says.
+    Refusing(String),
     /// It is gone or could not be started, and why.
     Down(String),
 }
@@ -106,16 +108,16 @@ impl Status {
         self.pipes.borrow().iter().any(|pipe| pipe.name == name && pipe.server == ServerState::Starting)
     }
 
-    /// Waits until the server called `name` is down, and tells why.
-    pub async fn down(&self, name: &str) -> String {
+    /// Waits until the server called `name` is down or refuses to be initialized, and tells which.
+    pub async fn failed(&self, name: &str) -> ServerState {
         let mut changes = self.changes();
         loop {
-            let why = changes.borrow_and_update().iter().find(|p| p.name == name).and_then(|p| match &p.server {
-                ServerState::Down(why) => Some(why.clone()),
+            let failed = changes.borrow_and_update().iter().find(|p| p.name == name).and_then(|p| match &p.server {
+                failed @ (ServerState::Down(_) | ServerState::Refusing(_)) => Some(failed.clone()),
                 ServerState::Starting | ServerState::Serving | ServerState::Silent => None,
             });
-            if let Some(why) = why {
-                return why;
+            if let Some(failed) = failed {
+                return failed;
             }
             if changes.changed().await.is_err() {
                 std::future::pending::<()>().await; // can't be: we hold a sender

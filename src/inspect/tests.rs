@@ -120,7 +120,8 @@ async fn a_server_that_runs_and_says_nothing_may_be_none_and_a_table_of_nothing_
     let (status, stop, mut out) = (Status::default(), Stop::new(), Vec::new());
     status.add("silent");
     let result = tools(config(&["silent"]), Show::Offer, TABLE, &status, stop, serve, &mut out).await;
-    let want = "server \"silent\" started but answered nothing in 21 s; is it an MCP server on stdin and stdout?";
+    let want =
+        "server \"silent\" started but did not answer initialize in 1 s; is it an MCP server on stdin and stdout?";
     assert_eq!(result.unwrap_err().to_string(), want);
     assert_eq!(String::from_utf8(out).unwrap(), "");
 }

@@ -19,16 +19,20 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::{Catalogue, RpcError};
+use crate::mcp::handshake::Hello;
 use crate::mcp::{cloud, mend};
 
-/// The cloud's first message, member for member.
-const INITIALIZE: &str = r#"{"id":0,"jsonrpc":"2.0","method":"initialize","params":{"protocolVersion":"2024-11-05","capabilities":{"sampling":{},"roots":{"listChanged":false}},"clientInfo":{"name":"xz-mcp-broker","version":"0.0.1"}}}"#;
 const INITIALIZED: &str = r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#;
 
 /// The pause before the list of tools is asked for again after an error.
 const LIST_AGAIN_AFTER: Duration = Duration::from_secs(2);
 /// More pages than any real list has; a server that counts its cursors up for ever ends here.
 const MAX_PAGES: usize = 1000;
+
+/// What is said in `initialize`.
+pub(super) fn hello() -> Hello {
+    Hello::of_cloud()
+}
 
 /// What the driver is to do, in this order.
 #[derive(Debug, PartialEq)]
@@ -99,7 +103,9 @@ impl<T> Session<T> {
             next_id: 1,
             in_flight: BTreeMap::from([(0, Asked::Initialize)]),
         };
-        (session, vec![Output::Send(INITIALIZE.to_owned())])
+        let hello = hello();
+        let params = String::from_utf8_lossy(&hello.params);
+        (session, vec![Output::Send(format!(r#"{{"id":0,"jsonrpc":"2.0","method":"initialize","params":{params}}}"#))])
     }
 
     /// Whether a call may be sent: not before the handshake is through.

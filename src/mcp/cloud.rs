@@ -7,6 +7,10 @@ use std::time::Duration;
 pub(crate) const CLOSE: u16 = 4004;
 /// The reason beside it.
 pub(crate) const CLOSE_REASON: &str = "Internal server error";
+/// What the cloud says of itself in `initialize`, member for member: the version of MCP, what it can do, and who it is.
+pub(crate) const VERSION: &str = "2024-11-05";
+pub(crate) const CAPABILITIES: &str = r#"{"sampling":{},"roots":{"listChanged":false}}"#;
+pub(crate) const CLIENT: &str = r#"{"name":"xz-mcp-broker","version":"0.0.1"}"#;
 /// Longest time that the cloud waits for the answer to `initialize`, and in its older versions to a call.
 pub(crate) const INITIALIZE: Duration = Duration::from_secs(10);
 /// Longest time between two of the cloud's JSON-RPC pings, and until one must be answered.

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::envelope::without_controls;
-use super::{mend, object, shape};
+use super::{cloud, mend, object, shape};
 
 /// The legacy versions of MCP, oldest first. Dates compare as text.
 const VERSIONS: [&str; 4] = ["2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25"];
@@ -31,12 +31,46 @@ impl Hello {
         }
     }
 
-    /// Whether a server that was told this may be left with it, though the endpoint now says `other`: who it is matters to
-    /// no server, what it can do does.
-    pub fn agrees_with(&self, other: &Hello) -> bool {
-        // The parameters may be anything that JSON has.
-        let what = |hello: &Hello| parsed(&hello.params).get("capabilities").cloned();
-        self.version == other.version && what(self) == what(other)
+    /// What the xiaozhi cloud says.
+    pub fn of_cloud() -> Self {
+        Self::like_the_cloud(cloud::CLIENT)
+    }
+
+    /// What an endpoint most likely says that has not said anything yet: the same as the cloud, in our own name. It differs from
+    /// what others say least often, and who it is matters to no server.
+    pub fn likely() -> Self {
+        Self::like_the_cloud(concat!(r#"{"name":"mcp-pipe","version":""#, env!("CARGO_PKG_VERSION"), r#""}"#))
+    }
+
+    fn like_the_cloud(client: &str) -> Self {
+        let (version, capabilities) = (cloud::VERSION, cloud::CAPABILITIES);
+        let params =
+            format!(r#"{{"protocolVersion":"{version}","capabilities":{capabilities},"clientInfo":{client}}}"#);
+        Hello::read(params.as_bytes())
+    }
+
+    /// Whether a server that was told this and answered with `welcome` (`None`: with an error) would do anything else if it
+    /// were told `other`.
+    ///
+    /// Who the endpoint is matters to no server; what it can do does, and the version if the server goes by that. That `roots`
+    /// may change is a promise to tell so, which a server can do nothing about.
+    pub fn differs(&self, welcome: Option<&Welcome>, other: &Hello) -> bool {
+        if other.version.is_empty() {
+            return false; // it is no whole `initialize`, and a server might refuse it
+        }
+        let versions = (meant(&self.version), meant(&other.version));
+        let goes_by_it = welcome.is_none_or(|welcome| welcome.version == self.version);
+        versions.0 != versions.1 && goes_by_it || self.offered() != other.offered()
+    }
+
+    /// What servers may ask of it.
+    fn offered(&self) -> Value {
+        let params = parsed(&self.params);
+        let mut offered = params["capabilities"].as_object().cloned().unwrap_or_default();
+        if let Some(roots) = offered.get_mut("roots").and_then(Value::as_object_mut) {
+            roots.remove("listChanged");
+        }
+        Value::Object(offered)
     }
 
     /// Whether the endpoint said that it can answer this request of a server. Unknown methods: perhaps.
@@ -59,6 +93,11 @@ fn parsed(json: &[u8]) -> Value {
 /// The names of what was declared.
 fn capabilities(v: &Value) -> Vec<String> {
     v["capabilities"].as_object().map(|c| c.keys().cloned().collect()).unwrap_or_default()
+}
+
+/// The version that a server takes this one for: one that it doesn't know for the newest.
+fn meant(version: &str) -> &str {
+    if VERSIONS.contains(&version) { version } else { VERSIONS[VERSIONS.len() - 1] }
 }
 
 /// The version to speak with an endpoint that asked for `asked`, in front of servers of which the newest speaks `spoken`.
@@ -176,6 +215,11 @@ mod tests {
         assert!(!Hello::read(b"null").can_answer("roots/list"));
     }
 
+    /// Parameters with this version and these capabilities.
+    fn hello(version: &str, capabilities: &str) -> Hello {
+        Hello::read(format!(r#"{{"protocolVersion":"{version}","capabilities":{capabilities}}}"#).as_bytes())
+    }
+
     #[test]
     fn what_is_odd_in_a_handshake_costs_itself_and_nothing_beside_it() {
         let odd = br#"{"x":1e999,"instructions":"a\ud83d","capabilities":{"resources":[],"prompts":{"listChanged":true}},"protocolVersion":"2025-06-18","serverInfo":{"name":"n\ud83d","version":"2"}}"#;
@@ -209,12 +253,37 @@ mod tests {
     }
 
     #[test]
-    fn parameters_agree_by_version_and_capabilities_whatever_they_are() {
-        let known = Hello::read(br#"{"capabilities":{"roots":{}},"clientInfo":{"name":"a"}}"#);
-        assert!(known.agrees_with(&Hello::read(br#"{"capabilities":{"roots":{}}}"#)));
+    fn parameters_differ_where_a_server_would_act_otherwise_and_only_there() {
+        let cloud = r#"{"sampling":{},"roots":{"listChanged":false}}"#;
+        let told = hello("2024-11-05", cloud);
+        for (welcome, version, capabilities, differs) in [
+            (Some("2024-11-05"), "2024-11-05", cloud, false),
+            (Some("2024-11-05"), "2024-11-05", r#"{"roots":{"listChanged":true},"sampling":{}}"#, false),
+            (Some("2024-11-05"), "2024-11-05", r#"{"roots":{},"sampling":{},"elicitation":{}}"#, true),
+            (Some("2024-11-05"), "2024-11-05", r#"{"roots":{},"sampling":{"tools":{}}}"#, true),
+            (Some("2024-11-05"), "2024-11-05", r#"{"roots":{}}"#, true),
+            (Some("2024-11-05"), "2024-11-05", "{}", true),
+            (Some("2024-11-05"), "2025-06-18", cloud, true),
+            (Some("2024-11-05"), "2026-07-28", cloud, true),
+            // It speaks one version, whatever it is asked for.
+            (Some("2025-06-18"), "2025-11-25", cloud, false),
+            (Some("2025-06-18"), "2025-11-25", "{}", true),
+            // An error may well be about the version.
+            (None, "2025-06-18", cloud, true),
+            (None, "2024-11-05", cloud, false),
+        ] {
+            let welcome = welcome.map(|v| Welcome::read(format!(r#"{{"protocolVersion":"{v}"}}"#).as_bytes()));
+            let other = hello(version, capabilities);
+            assert_eq!(told.differs(welcome.as_ref(), &other), differs, "{welcome:?} {version} {capabilities}");
+        }
+        let newest = hello("2025-11-25", "{}");
+        assert!(
+            !newest.differs(None, &hello("2099-01-01", "{}")),
+            "a server takes what it doesn't know for its newest"
+        );
+        assert!(!Hello::likely().differs(None, &Hello::of_cloud()), "who it is");
         for params in [&b"[]"[..], b"[1]", b"\"x\"", b"5", b"true", b"null", b"", b"{}"] {
-            let odd = Hello::read(params);
-            assert!(odd.agrees_with(&odd) && !odd.agrees_with(&known), "{}", String::from_utf8_lossy(params));
+            assert!(!told.differs(None, &Hello::read(params)), "{}: no initialize", String::from_utf8_lossy(params));
         }
     }
 }

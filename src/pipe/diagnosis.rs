@@ -42,6 +42,9 @@ pub(super) fn explain(cause: &Cause, open_for: Option<Duration>, account: &Accou
             cloud::HOLD.as_secs(),
             account.server
         )),
+        Some(Greeting::Refused) => {
+            add(format!("initialize was answered with an error, because server {name} {}", account.server))
+        }
         None if account.answered == 0 => add("the endpoint had not asked for anything yet".into()),
         None | Some(Greeting::Answered) => {
             let oldest = account.unanswered.iter().max_by_key(|(_, age)| *age);
@@ -69,7 +72,7 @@ fn advice(cause: &Cause, open_for: Duration, account: &Account) -> Option<String
     let likely = "too many connections on this token or agent";
     match account.initialize {
         // It closes because of the error. What can be done has been said.
-        Some(Greeting::Excused) => None,
+        Some(Greeting::Excused | Greeting::Refused) => None,
         Some(Greeting::Waits) if open_for >= LATE => Some(format!("the endpoint gives up after {limit} s")),
         Some(Greeting::Waits) => Some(format!("closed sooner than its {limit} s: {likely}, or maintenance")),
         Some(Greeting::Answered) if !account.unanswered.is_empty() => {
@@ -90,7 +93,7 @@ mod tests {
     }
 
     fn account(initialize: Option<Greeting>, answered: u64) -> Account {
-        Account { initialize, answered, server: "was still starting after 11.0 s".into(), ..Account::default() }
+        Account { initialize, answered, server: "had not answered initialize for 11.0 s".into(), ..Account::default() }
     }
 
     #[test]
@@ -99,7 +102,7 @@ mod tests {
             explain(&closed(4004), Some(Duration::from_secs(10)), &account(Some(Greeting::Waits), 0), "calculator");
         assert_eq!(
             line,
-            "closed 4004 after 10.0 s; initialize was not answered: server calculator was still starting after 11.0 s; \
+            "closed 4004 after 10.0 s; initialize was not answered: server calculator had not answered initialize for 11.0 s; \
              the endpoint gives up after 10 s"
         );
     }
@@ -114,6 +117,17 @@ mod tests {
             "closed 4004 after 9.0 s; mcp-pipe answered initialize with an error, because the server was not ready within \
              9 s: server h had not answered initialize for 9.0 s; raise startTimeout if it needs longer; if it never \
              answers, it may not speak MCP on stdin and stdout"
+        );
+    }
+
+    #[test]
+    fn a_server_that_refuses_to_initialize_is_the_reason_and_nothing_else_is_guessed() {
+        let mut refused = account(Some(Greeting::Refused), 1);
+        refused.server = "refused to initialize: no licence".into();
+        let line = explain(&closed(4004), Some(Duration::from_millis(20)), &refused, "h");
+        assert_eq!(
+            line,
+            "closed 4004 after 20 ms; initialize was answered with an error, because server h refused to initialize: no licence"
         );
     }
 

@@ -53,7 +53,7 @@ const BEHIND: usize = 4096;
 /// The pipe's notes on one server.
 pub(super) struct Side {
     pub(super) name: Arc<str>,
-    spec: Arc<ServerSpec>,
+    pub(super) spec: Arc<ServerSpec>,
     pub(super) status: StatusEntry,
     /// Messages for it, not yet written.
     pub(super) stdin: LineOut,
@@ -61,6 +61,12 @@ pub(super) struct Side {
     pub(super) since: Instant,
     /// What `status` was told last.
     pub(super) serving: bool,
+    /// It was said that its start takes too long.
+    pub(super) late: bool,
+    /// In what words it refused to initialize, if that is its last answer; and whether it was its present process that did.
+    refused: Option<(String, bool)>,
+    /// Its process is ended because another one is wanted.
+    pub(super) restarting: bool,
     /// It has answered a call since this was last looked at.
     pub(super) proven: bool,
     /// It doesn't read what it is sent, through no fault of the endpoint, and the router knows.
@@ -86,6 +92,8 @@ pub(super) struct Sides {
     slow: Bits,
     /// Some server has got so much that [`Sides::tell_crowded`] has to look.
     crowded: bool,
+    /// Whose processes are to be replaced, and why.
+    pub(super) restarts: Vec<(ServerIndex, &'static str)>,
     /// What of the endpoint could not be taken, on this connection.
     refused: u64,
     /// What somebody said at the endpoint's address who is to be turned away.
@@ -121,12 +129,54 @@ pub(super) struct Watched {
 impl Side {
     pub(super) fn new(spec: Arc<ServerSpec>, status: StatusEntry, now: Instant) -> Self {
         let name = spec.name.clone();
-        let (stdin, serving, proven, busy) = (LineOut::new(), false, false, false);
-        Side { name, spec, status, stdin, since: now, serving, proven, busy, stuck: None, noise: 0 }
+        Side {
+            name,
+            spec,
+            status,
+            stdin: LineOut::new(),
+            since: now,
+            serving: false,
+            late: false,
+            refused: None,
+            restarting: false,
+            proven: false,
+            busy: false,
+            stuck: None,
+            noise: 0,
+        }
+    }
+
+    /// A life of its process has begun.
+    pub(super) fn up(&mut self, now: Instant) {
+        self.renew(now);
+        if self.refused.is_none() {
+            self.status.server(ServerState::Starting);
+        }
+    }
+
+    /// A life of its process has ended, or could not begin.
+    pub(super) fn down(&mut self, why: &str, now: Instant) {
+        self.renew(now);
+        let restarting = std::mem::take(&mut self.restarting);
+        if let Some((_, present @ true)) = &mut self.refused {
+            // Its own words say more than how it ended.
+            *present = false;
+            return;
+        }
+        self.refused = None;
+        self.status.server(if restarting { ServerState::Starting } else { ServerState::Down(why.to_owned()) });
+    }
+
+    /// It has refused to initialize, in these words; whether that is news.
+    fn refuses(&mut self, words: &str) -> bool {
+        let news = self.refused.as_ref().is_none_or(|(said, _)| said != words);
+        self.refused = Some((words.to_owned(), true));
+        self.status.server(ServerState::Refusing(words.to_owned()));
+        news
     }
 
     /// A life of its process has begun or ended: nothing of another one concerns it.
-    pub(super) fn renew(&mut self, now: Instant) {
+    fn renew(&mut self, now: Instant) {
         self.stdin.clear();
         self.serving = false;
         self.noise = 0;
@@ -151,6 +201,7 @@ impl Sides {
             unwritten,
             slow,
             crowded: false,
+            restarts: Vec::new(),
             refused: 0,
             stranger: None,
             catalogue,
@@ -308,7 +359,14 @@ impl Sides {
             }
             // The log tells of the connection's end, and of this as its cause.
             What::Stranger { said } => self.stranger = Some(said[..said.len().min(EXCERPT)].to_vec()),
-            What::Refused { .. } => warn!(event = "ERROR_INITIALIZE", servers = ?names, "{note}"),
+            What::Refused { error } => {
+                // Said once, not each time that it is asked.
+                if side.is_none_or(|side| side.refuses(error)) {
+                    warn!(event = "ERROR_INITIALIZE", servers = ?names, "{note}");
+                } else {
+                    debug!(event = "ERROR_INITIALIZE", servers = ?names, "{note}");
+                }
+            }
             What::NotListed { .. } | What::ListCut { .. } | What::ListTooLong { .. } => {
                 warn!(event = "ERROR_LIST", servers = ?names, "{note}")
             }
@@ -327,7 +385,12 @@ impl Sides {
                     warn!(event = "TOOL_BUDGET", servers = ?names, "{warning}");
                 }
             }
-            What::Initialized { .. } => info!(event = "SERVER_INITIALIZED", servers = ?names, "{note}"),
+            What::Initialized { .. } => {
+                if let Some(side) = side {
+                    side.refused = None;
+                }
+                info!(event = "SERVER_INITIALIZED", servers = ?names, "{note}");
+            }
             What::AnsweredForEndpoint { .. } | What::Unclaimed => {
                 debug!(event = "MESSAGE_DROPPED", servers = ?names, "{note}");
             }
@@ -368,6 +431,11 @@ impl Out for Buffers<'_> {
 
     fn remember(&mut self, server: ServerIndex, memory: &Memory) {
         self.sides.catalogue.save(&self.sides.each[server].spec, memory);
+    }
+
+    fn restart(&mut self, server: ServerIndex, why: &'static str) {
+        self.sides.each[server].restarting = true;
+        self.sides.restarts.push((server, why));
     }
 
     fn note(&mut self, note: Note<'_>) {

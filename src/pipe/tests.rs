@@ -104,8 +104,8 @@ impl Router for Switch {
         0
     }
 
-    fn is_warm(&self) -> bool {
-        !self.up.is_empty()
+    fn start(&self, server: ServerIndex) -> Start {
+        if self.up.contains(&server) { Start::Settled } else { Start::Absent }
     }
 
     fn is_serving(&self, _: ServerIndex) -> bool {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::sync::Arc;
 use std::time::Duration;
 
 use memchr::{memchr2, memmem};
@@ -39,6 +40,13 @@ const STRANGER: u32 = 5;
 /// never end.
 const MAX_NONSENSE: u32 = 1024;
 
+/// Longest parameters of `initialize` that are kept and told to servers, in bytes. Those of the cloud have 150; an endpoint
+/// that says more of itself is served by servers that were told what was known before.
+const MAX_HELLO: usize = 64 * 1024;
+
+/// Why a server's request is answered with an error.
+const UNDECLARED: &str = "the endpoint did not declare the capability";
+
 #[derive(Debug)]
 enum LinkSide {
     Down,
@@ -46,6 +54,8 @@ enum LinkSide {
         /// The endpoint has initialized, or does without: it may be spoken to.
         conversing: bool,
         initialize: Option<Greeting>,
+        /// What it said of itself first on this connection.
+        said: Option<Arc<Hello>>,
         answered: u64,
         /// It has answered a server's request.
         answers: bool,
@@ -110,7 +120,8 @@ pub(super) struct Asked {
     /// The server's own progress token, if it wants progress.
     progress: Option<Box<[u8]>>,
     method: String,
-    deadline: Instant,
+    /// `None` as long as no endpoint has been there to be asked, in this run: a server that is up before it can wait.
+    deadline: Option<Instant>,
     /// The request itself, as long as the endpoint is not ready to be asked.
     unsent: Option<Box<[u8]>>,
 }
@@ -137,8 +148,14 @@ pub(super) enum Message<'a> {
 pub(super) struct Desk {
     max_frame: usize,
     link: LinkSide,
-    /// With what servers are initialized.
-    pub(super) hello: Option<Hello>,
+    /// With what servers are initialized: what the endpoint last said of itself, or is expected to say.
+    pub(super) hello: Arc<Hello>,
+    /// The endpoint has said that itself, in this run.
+    has_spoken: bool,
+    /// It is more than likely that it says that, or it has gone on without saying anything.
+    is_sure: bool,
+    /// It has been ready to be asked, in this run.
+    has_conversed: bool,
     pub(super) asked: BTreeMap<u64, Asked>,
     /// The endpoint leaves servers' requests unanswered, on this connection.
     mute: bool,
@@ -148,12 +165,16 @@ pub(super) struct Desk {
 }
 
 impl Desk {
-    /// Nothing is connected. `max_frame` is what the endpoint is told when it sends more, in bytes.
-    pub(super) fn new(max_frame: usize) -> Self {
+    /// Nothing is connected. `max_frame` is what the endpoint is told when it sends more, in bytes; `known` what it will say of
+    /// itself, if that is known.
+    pub(super) fn new(max_frame: usize, known: Option<Arc<Hello>>) -> Self {
         Desk {
             max_frame,
             link: LinkSide::Down,
-            hello: None,
+            is_sure: known.is_some(),
+            hello: known.unwrap_or_else(|| Arc::new(Hello::likely())),
+            has_spoken: false,
+            has_conversed: false,
             asked: BTreeMap::new(),
             mute: false,
             draining: false,
@@ -170,7 +191,8 @@ impl Desk {
 
     pub(super) fn link_up(&mut self) {
         let speech = Speech::Foreign(0);
-        self.link = LinkSide::Up { conversing: false, initialize: None, answered: 0, answers: false, speech };
+        self.link =
+            LinkSide::Up { conversing: false, initialize: None, said: None, answered: 0, answers: false, speech };
         self.mute = false;
     }
 
@@ -195,16 +217,68 @@ impl Desk {
         });
     }
 
+    /// The endpoint says what it is. What it says first on a connection counts: servers are told that from now on. Whether it
+    /// is the first time in this run.
+    pub(super) fn hear(&mut self, hello: &Arc<Hello>) -> bool {
+        self.is_sure = true;
+        let LinkSide::Up { said: said @ None, .. } = &mut self.link else { return false };
+        if hello.params.len() > MAX_HELLO {
+            return false;
+        }
+        *said = Some(hello.clone());
+        // Without a version it is no whole `initialize`, which a server might refuse.
+        if hello.version.is_empty() {
+            return false;
+        }
+        self.hello = hello.clone();
+        !std::mem::replace(&mut self.has_spoken, true)
+    }
+
+    /// Whether servers may act on what they are told.
+    pub(super) fn is_sure(&self) -> bool {
+        self.is_sure
+    }
+
+    /// The endpoint speaks without a handshake. Whether it was not clear before that servers may act on what they are told.
+    pub(super) fn do_without_hello(&mut self) -> bool {
+        !std::mem::replace(&mut self.is_sure, true)
+    }
+
+    /// What the endpoint has said of itself in this run.
+    pub(super) fn said(&self) -> Option<&Arc<Hello>> {
+        Some(&self.hello).filter(|_| self.has_spoken)
+    }
+
     /// The endpoint is past its handshake, or does without one: it is asked what has waited for that.
-    pub(super) fn open_conversation(&mut self, out: &mut dyn Out) {
+    pub(super) fn open_conversation(&mut self, now: Instant, out: &mut dyn Out) {
         let LinkSide::Up { conversing, .. } = &mut self.link else { return };
         if std::mem::replace(conversing, true) {
             return;
         }
-        for asked in self.asked.values_mut() {
-            if let Some(frame) = asked.unsent.take() {
-                out.to_endpoint(&[&frame]);
+        self.has_conversed = true;
+        let waiting: Vec<u64> =
+            self.asked.iter().filter(|(_, asked)| asked.unsent.is_some()).map(|(n, _)| *n).collect();
+        for n in waiting {
+            let can = self.asked.get(&n).is_some_and(|asked| self.can_answer(&asked.method));
+            if can {
+                let Some(asked) = self.asked.get_mut(&n) else { continue };
+                asked.deadline.get_or_insert(now + ASK);
+                if let Some(frame) = asked.unsent.take() {
+                    out.to_endpoint(&[&frame]);
+                }
+            } else if let Some(asked) = self.asked.remove(&n) {
+                out.to_server(asked.server, &[&reply::error(&asked.id, METHOD_NOT_FOUND, UNDECLARED)]);
+                out.note(Note::of(asked.server, What::AnsweredForEndpoint { method: asked.method, why: UNDECLARED }));
             }
+        }
+    }
+
+    /// Whether the endpoint can answer a request of this method, as far as it has said; before that, whether it is expected to.
+    fn can_answer(&self, method: &str) -> bool {
+        match &self.link {
+            LinkSide::Up { said: Some(said), .. } => said.can_answer(method),
+            LinkSide::Up { said: None, conversing: true, .. } => Hello::read(b"{}").can_answer(method),
+            LinkSide::Up { said: None, conversing: false, .. } | LinkSide::Down => self.hello.can_answer(method),
         }
     }
 
@@ -216,18 +290,14 @@ impl Desk {
         matches!(self.link, LinkSide::Up { initialize: Some(Greeting::Answered), .. })
     }
 
-    /// The endpoint asked to initialize, and has its answer or not yet.
-    pub(super) fn initialize(&mut self, done: bool) {
-        self.greeting(if done { Greeting::Answered } else { Greeting::Waits });
-    }
-
     /// The endpoint's `initialize` has waited for too long, and is answered with `excuse`.
     pub(super) fn excuse(&mut self, id: &[u8], excuse: impl std::fmt::Display, out: &mut dyn Out) {
         self.refuse(id, UNAVAILABLE, excuse, out);
-        self.greeting(Greeting::Excused);
+        self.greet(Greeting::Excused);
     }
 
-    fn greeting(&mut self, greeting: Greeting) {
+    /// What has become of the endpoint's `initialize`.
+    pub(super) fn greet(&mut self, greeting: Greeting) {
         if let LinkSide::Up { initialize, .. } = &mut self.link {
             *initialize = Some(greeting);
         }
@@ -463,10 +533,8 @@ impl Desk {
             return out.to_server(server, &[&reply::result(id, b"{}")]);
         }
         let of_it = self.asked.values().filter(|asked| asked.server == server).count();
-        let refusal = if self.hello.is_none() {
-            Some((UNAVAILABLE, "no endpoint is connected"))
-        } else if !self.hello.as_ref().is_some_and(|h| h.can_answer(method)) {
-            Some((METHOD_NOT_FOUND, "the endpoint did not declare the capability"))
+        let refusal = if !self.can_answer(method) {
+            Some((METHOD_NOT_FOUND, UNDECLARED))
         } else if self.mute {
             Some((UNAVAILABLE, "the endpoint does not answer requests"))
         } else if of_it >= MAX_ASKED || id.len() > MAX_ID || (!self.is_conversing() && frame.len() > MAX_EARLY) {
@@ -497,7 +565,7 @@ impl Desk {
             id: id.into(),
             progress: progress.map(|token| &frame[token]).filter(|token| *token != b"null").map(Into::into),
             method: method[..method.floor_char_boundary(METHOD)].to_owned(),
-            deadline: now + ASK,
+            deadline: self.has_conversed.then(|| now + ASK),
         };
         self.asked.insert(n, asked);
     }
@@ -526,7 +594,7 @@ impl Desk {
 
     /// When [`Desk::tick`] has something to do.
     pub(super) fn next_tick(&self) -> Option<Instant> {
-        self.asked.first_key_value().map(|(_, asked)| asked.deadline)
+        self.asked.first_key_value().and_then(|(_, asked)| asked.deadline)
     }
 
     /// What this side knows of the connection.

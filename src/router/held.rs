@@ -34,13 +34,6 @@ impl Held {
         true
     }
 
-    /// Whether a request of this method waits.
-    pub(super) fn has_method(&self, method: &[u8]) -> bool {
-        let is_it =
-            |frame: &[u8]| envelope::scan_one(frame).and_then(|e| e.method).is_some_and(|r| &frame[r] == method);
-        self.frames.iter().any(|(.., frame)| is_it(frame))
-    }
-
     /// How many wait.
     pub(super) fn len(&self) -> usize {
         self.frames.len()

@@ -1,5 +1,7 @@
 //! One server's side of a router: how far it is, what waits for it, and what is under way there.
 
+mod handshake;
+
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
@@ -7,19 +9,22 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+pub(super) use self::handshake::Opened;
 use super::desk::{Desk, METHOD};
 use super::edits::Edits;
 use super::held::Held;
 use super::ids::flight_id;
+use super::opening::Opening;
 use super::request::Request;
 use super::search::Search;
 use super::silence::{Silence, Step};
 use super::task::Lasting;
 use super::{Gone, Note, Out, ServerIndex, What};
 use crate::frame::Cut;
-use crate::mcp::cloud::HOLD;
+use crate::mcp::cloud::{self, HOLD};
 use crate::mcp::envelope::{self, Envelope, Lost};
-use crate::mcp::lists::ListKind;
+use crate::mcp::handshake::{Hello, Welcome};
+use crate::mcp::lists::{ListKind, Place};
 use crate::mcp::reply::{self, INVALID_REQUEST, UNAVAILABLE};
 
 /// Requests under way at the server. No client has that many; an endpoint gone wild is told so instead of growing us.
@@ -27,6 +32,9 @@ pub(super) const MAX_IN_FLIGHT: usize = 4096;
 
 /// When the table is full, requests older than this make room: their server has most likely forgotten them.
 const STALE: Duration = Duration::from_secs(600);
+
+/// Longest time that a call is waited for where something has to wait for all: the cloud gives up then.
+pub(super) const ABANDONED: Duration = cloud::CALL;
 
 /// How far a server is.
 #[derive(Debug)]
@@ -36,25 +44,22 @@ pub(super) enum ServerSide {
         /// `None`: not yet started for the first time.
         retry_at: Option<Instant>,
     },
-    /// Runs, and has said nothing yet.
-    Warming { since: Instant },
-    /// Has shown that it is loaded.
-    Warm,
-    /// Has answered `initialize` with an error, and gets no requests.
-    Refusing { why: String },
-    /// Our `initialize` is under way. `again`: it was initialized before.
+    /// Our `initialize` is under way. `again`: it has answered one before in this life.
     Initializing { since: Instant, again: bool },
-    /// `told`: has had its `notifications/initialized`.
-    Ready { told: bool },
+    /// Has answered `initialize` with an error, and gets no requests. It is started anew then.
+    Refusing { why: String, retry_at: Instant },
+    /// Has answered `initialize`, and nothing else goes to it before its endpoint has said what it is: some servers decide by that, at
+    /// `notifications/initialized`, what they offer.
+    Greeted,
+    /// Has had its `notifications/initialized`.
+    Ready,
 }
 
 /// A request under way at the server.
 #[derive(Debug)]
 pub(super) enum Flight {
-    /// Ours, to see that it is loaded.
-    Probe,
     /// Ours, in the endpoint's name, with these parameters.
-    Initialize { hello: Box<[u8]> },
+    Initialize(Arc<Hello>),
     /// Ours: a page of a list, in its how manieth reading.
     List(ListKind, u32),
     /// The endpoint's.
@@ -86,6 +91,8 @@ pub(super) struct Terms {
     pub(super) max_result: Option<usize>,
     /// It is asked for at one server after the other.
     pub(super) search: Option<Search>,
+    /// It reads a page of a list that passes through.
+    pub(super) place: Option<Place>,
 }
 
 impl Call {
@@ -136,6 +143,9 @@ pub(super) struct Lane {
     /// The largest message that its answers may be, in bytes.
     max_frame: usize,
     pub(super) state: ServerSide,
+    /// When its process was started, or went on after its handshake; while it has one.
+    pub(super) started: Option<Instant>,
+    pub(super) opening: Opening,
     pub(super) held: Held,
     flights: BTreeMap<u64, Flight>,
     /// Calls that it can't answer any more and that another server may, each with why.
@@ -146,8 +156,7 @@ pub(super) struct Lane {
     silence: Silence,
     /// The server doesn't read what it is sent.
     pub(super) busy: bool,
-    /// Several servers share the connection, each with its own time: what this one can't take yet waits also where it could
-    /// be refused, or be taken by a server that is not initialized.
+    /// Several servers share the connection, each with its own time: what this one can't take yet waits, and is not refused.
     shared: bool,
 }
 
@@ -159,6 +168,8 @@ impl Lane {
             name,
             max_frame,
             state: ServerSide::Down { why: "has not been started yet".into(), retry_at: None },
+            started: None,
+            opening: Opening::default(),
             held: Held::default(),
             flights: BTreeMap::new(),
             strays: Vec::new(),
@@ -169,14 +180,36 @@ impl Lane {
         }
     }
 
-    /// Its process runs.
-    pub(super) fn up(&mut self, now: Instant) {
-        self.state = ServerSide::Warming { since: now };
+    /// Its process runs. The first line that it gets is `initialize`.
+    pub(super) fn up(&mut self, desk: &mut Desk, now: Instant, out: &mut dyn Out) {
+        self.started = Some(now);
         self.busy = false;
+        self.opening.begin();
+        self.send_initialize(false, desk, now, out);
     }
 
     /// Its process is gone, and what it leaves open is answered.
     pub(super) fn down(&mut self, gone: Gone<'_>, desk: &mut Desk, now: Instant, out: &mut dyn Out) {
+        let ran = self.started.take().is_some();
+        let why = match &self.state {
+            // That is why it is of no use, whatever ended it.
+            ServerSide::Refusing { why, .. } => format!("refused to initialize: {why}"),
+            // The same, where it was ended to be started anew.
+            ServerSide::Down { why, .. } if ran && self.opening.is_refusing() => why.clone(),
+            ServerSide::Initializing { again: true, .. } => {
+                self.opening.did_not_take_another();
+                gone.why.to_owned()
+            }
+            ServerSide::Down { .. }
+            | ServerSide::Initializing { again: false, .. }
+            | ServerSide::Greeted
+            | ServerSide::Ready => gone.why.to_owned(),
+        };
+        self.leave(Gone { why: &why, ..gone }, desk, now, out);
+    }
+
+    /// What it leaves open is answered, and nothing goes to it until it is up again.
+    fn leave(&mut self, gone: Gone<'_>, desk: &mut Desk, now: Instant, out: &mut dyn Out) {
         self.state = ServerSide::Down { why: gone.why.into(), retry_at: Some(now + gone.retry_in) };
         self.silence = Silence::None;
         self.lasting.clear();
@@ -206,13 +239,6 @@ impl Lane {
         }
     }
 
-    /// It said something that is a message.
-    pub(super) fn mark_loaded(&mut self) {
-        if let ServerSide::Warming { .. } = self.state {
-            self.state = ServerSide::Warm;
-        }
-    }
-
     /// It said anything at all.
     pub(super) fn end_silence(&mut self, now: Instant, out: &mut dyn Out) {
         if let Some(lasted) = self.silence.broken(now) {
@@ -231,17 +257,13 @@ impl Lane {
         }
     }
 
-    pub(super) fn is_warm(&self) -> bool {
-        matches!(self.state, ServerSide::Warm | ServerSide::Refusing { .. }) || self.is_initialized()
-    }
-
     /// Has a handshake, be it that another is under way.
     pub(super) fn is_initialized(&self) -> bool {
-        matches!(self.state, ServerSide::Initializing { again: true, .. } | ServerSide::Ready { .. })
+        matches!(self.state, ServerSide::Initializing { again: true, .. } | ServerSide::Greeted | ServerSide::Ready)
     }
 
     pub(super) fn is_ready(&self) -> bool {
-        matches!(self.state, ServerSide::Ready { .. })
+        matches!(self.state, ServerSide::Ready)
     }
 
     /// Sends a request of our own whose answer says nothing, and is dropped as one that nobody waits for.
@@ -261,27 +283,6 @@ impl Lane {
         let id = desk.next_id();
         self.flights.insert(id, flight);
         out.to_server(self.index, &[&reply::request(id, method, params)]);
-    }
-
-    /// Asks it for any answer: `ping` is allowed before `initialize` (MCP, lifecycle).
-    pub(super) fn probe(&mut self, desk: &mut Desk, out: &mut dyn Out) {
-        self.send(Flight::Probe, "ping", None, desk, out);
-    }
-
-    /// Initializes it with the endpoint's own parameters.
-    pub(super) fn send_initialize(&mut self, desk: &mut Desk, now: Instant, out: &mut dyn Out) {
-        let Some(params) = desk.hello.as_ref().map(|hello| hello.params.clone()) else { return };
-        let flight = Flight::Initialize { hello: params.clone() };
-        self.send(flight, "initialize", Some(&params), desk, out);
-        self.state = ServerSide::Initializing { since: now, again: self.is_initialized() };
-    }
-
-    /// Lets the server know that its handshake is complete, once.
-    pub(super) fn send_initialized(&mut self, out: &mut dyn Out) {
-        if let ServerSide::Ready { told: told @ false } = &mut self.state {
-            *told = true;
-            out.to_server(self.index, &[br#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#]);
-        }
     }
 
     /// Whether one more request may come; it is refused if not.
@@ -308,6 +309,9 @@ impl Lane {
         out: &mut dyn Out,
     ) -> u64 {
         let id = desk.next_id();
+        if is_call(call.method()) {
+            self.opening.serve();
+        }
         self.silence.called(call.since);
         self.flights.insert(id, Flight::Call(call));
         edits.forward_request(request, self.index, id, out);
@@ -332,14 +336,11 @@ impl Lane {
             ServerSide::Down { why, retry_at: Some(at) } if until.is_some_and(|until| *at > until) => {
                 refused(format!("{why}; next start in {}", seconds(at.saturating_duration_since(now))))
             }
-            ServerSide::Refusing { why } => refused(format!("refused to initialize: {why}")),
-            ServerSide::Down { .. } | ServerSide::Initializing { .. } => Admission::Waits,
-            ServerSide::Warming { .. } | ServerSide::Warm | ServerSide::Ready { .. } if self.busy && !self.shared => {
-                refused("is busy and takes no more requests now".into())
-            }
-            ServerSide::Ready { .. } if !self.busy => Admission::Passes,
-            ServerSide::Warming { .. } | ServerSide::Warm if !self.busy && !self.shared => Admission::Passes,
-            ServerSide::Warming { .. } | ServerSide::Warm | ServerSide::Ready { .. } => Admission::Waits,
+            ServerSide::Refusing { why, .. } => refused(format!("refused to initialize: {why}")),
+            ServerSide::Down { .. } | ServerSide::Initializing { .. } | ServerSide::Greeted => Admission::Waits,
+            ServerSide::Ready if !self.busy => Admission::Passes,
+            ServerSide::Ready if self.shared => Admission::Waits,
+            ServerSide::Ready => refused("is busy and takes no more requests now".into()),
         }
     }
 
@@ -409,7 +410,7 @@ impl Lane {
                 out.to_server(self.index, &[&reply::cancelled(id.to_string().as_bytes(), reason)]);
                 Some(call)
             }
-            other @ (Flight::Probe | Flight::Initialize { .. } | Flight::List(..)) => {
+            other @ (Flight::Initialize(_) | Flight::List(..)) => {
                 self.flights.insert(id, other);
                 None
             }
@@ -438,7 +439,7 @@ impl Lane {
                 }
                 false
             }
-            Flight::Probe | Flight::Initialize { .. } | Flight::List(..) => true,
+            Flight::Initialize(_) | Flight::List(..) => true,
         });
     }
 
@@ -479,7 +480,7 @@ impl Lane {
         let Some(id) = flight_id(&frame[token.clone()]) else { return };
         let own = match self.flights.get(&id) {
             Some(Flight::Call(call)) => Some(call.progress()),
-            Some(Flight::Probe | Flight::Initialize { .. } | Flight::List(..)) => None,
+            Some(Flight::Initialize(_) | Flight::List(..)) => None,
             None => self.lasting.token(id),
         };
         // Of anything else nobody wants to hear any more, or never did.
@@ -530,7 +531,6 @@ impl Lane {
             return self.fail_flight(id, message, desk, out);
         }
         out.to_server(self.index, &[&reply::error(id, INVALID_REQUEST, message)]);
-        self.mark_loaded();
         Some(None)
     }
 
@@ -543,13 +543,12 @@ impl Lane {
         out: &mut dyn Out,
     ) -> Option<Option<(Flight, String)>> {
         let flight = self.take_flight(id)?.1;
-        self.mark_loaded();
         match flight {
             Flight::Call(call) => {
                 self.fail(call, message, desk, out);
                 Some(None)
             }
-            other @ (Flight::Probe | Flight::Initialize { .. } | Flight::List(..)) => Some(Some((other, message))),
+            other @ (Flight::Initialize(_) | Flight::List(..)) => Some(Some((other, message))),
         }
     }
 
@@ -563,8 +562,13 @@ impl Lane {
     pub(super) fn calls(&self) -> impl Iterator<Item = &Call> {
         self.flights.values().filter_map(|flight| match flight {
             Flight::Call(call) => Some(call),
-            Flight::Probe | Flight::Initialize { .. } | Flight::List(..) => None,
+            Flight::Initialize(_) | Flight::List(..) => None,
         })
+    }
+
+    /// Whether nothing is waited for here: neither in front of the server nor by a call that still counts.
+    pub(super) fn is_quiet(&self, now: Instant) -> bool {
+        self.held.len() == 0 && !self.calls().any(|call| now < call.since + ABANDONED)
     }
 
     /// Method and age of each of them.
@@ -576,12 +580,10 @@ impl Lane {
     fn doing(&self) -> String {
         match &self.state {
             ServerSide::Down { why, .. } => format!("{why} and has not been back"),
-            ServerSide::Warming { .. } | ServerSide::Initializing { .. } => {
-                "has been starting and not answered initialize".into()
-            }
-            ServerSide::Warm | ServerSide::Ready { .. } if self.busy => "has not read its stdin".into(),
-            ServerSide::Refusing { .. } => "has refused to initialize".into(),
-            ServerSide::Warm | ServerSide::Ready { .. } => "has not answered".into(),
+            ServerSide::Initializing { .. } => "has been starting and not answered initialize".into(),
+            ServerSide::Refusing { why, .. } => format!("has refused to initialize ({why})"),
+            ServerSide::Ready if self.busy => "has not read its stdin".into(),
+            ServerSide::Greeted | ServerSide::Ready => "has not answered".into(),
         }
     }
 
@@ -592,13 +594,11 @@ impl Lane {
                 format!("{why}, next start in {}", seconds(at.saturating_duration_since(now)))
             }
             ServerSide::Down { why, retry_at: None } => why.clone(),
-            ServerSide::Warming { since } => format!("was still starting after {}", seconds(now - *since)),
             ServerSide::Initializing { since, .. } => {
                 format!("had not answered initialize for {}", seconds(now - *since))
             }
-            ServerSide::Refusing { why } => format!("refused to initialize: {why}"),
-            ServerSide::Warm => "was running, not initialized".into(),
-            ServerSide::Ready { .. } => "was running".into(),
+            ServerSide::Refusing { why, .. } => format!("refused to initialize: {why}"),
+            ServerSide::Greeted | ServerSide::Ready => "was running".into(),
         }
     }
 }

@@ -19,16 +19,15 @@
 mod deadlines;
 mod elsewhere;
 mod endpoint_side;
-mod page;
+pub(super) mod page;
 mod published;
 mod server_side;
-mod shelf;
+pub(super) mod shelf;
 mod tasks;
 #[cfg(test)]
 mod tests;
 mod union;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -38,47 +37,23 @@ use self::deadlines::{Deadlines, Due};
 use self::published::{LeftOut, Published, Renamed, Rules, Table};
 use self::shelf::Shelf;
 use self::tasks::Tasks;
+use super::changes::Changes;
 use super::desk::{Desk, Fault, Message, Received};
 use super::held::Held;
 use super::lane::{Flight, Lane, ServerSide};
 use super::names::Letters;
 use super::request::Request;
-use super::{Account, Gone, Note, Out, Reconnect, Router, SHUTTING_DOWN, ServerIndex, What};
+use super::wishes::Wishes;
+use super::{Account, Gone, Greeting, Note, Out, Reconnect, Router, SHUTTING_DOWN, ServerIndex, Start, What};
 use crate::catalogue::Memory;
 use crate::config::{Naming, ServerSpec};
 use crate::frame::Cut;
-use crate::mcp::cloud::{self, HOLD};
+use crate::mcp::cloud::HOLD;
 use crate::mcp::envelope::{self, Envelope, Kind, Lost};
 use crate::mcp::handshake::{Hello, Welcome};
 use crate::mcp::lists::ListKind;
-use crate::mcp::reply::{self, UNAVAILABLE};
+use crate::mcp::reply::{self, METHOD_NOT_FOUND, UNAVAILABLE};
 use crate::tools::ToolPolicy;
-
-/// How long after the last change an endpoint may take to read the lists anew before it gets a new connection. Several
-/// servers that start together are one change.
-const DEBOUNCE: Duration = Duration::from_secs(5);
-
-/// The same, after the first change that it has not read: one list that never stays as it is must not keep all other
-/// changes from it.
-const RESTLESS: Duration = Duration::from_secs(60);
-
-/// Between two connections that are made for changed lists. It doubles while they go on changing: a server that flaps must
-/// not make the connection flap.
-const BETWEEN_RESYNCS: Duration = Duration::from_secs(60);
-const LONGEST_BETWEEN_RESYNCS: Duration = Duration::from_secs(3600);
-
-/// Before we close a connection the endpoint has to be silent for so long, so that no request crosses our close frame.
-const QUIET: Duration = Duration::from_millis(250);
-
-/// How long a server that runs may take for another handshake before it goes on with the one that it has. An answer that
-/// comes later still counts.
-const AGAIN: Duration = Duration::from_secs(5);
-
-/// It goes on so long before a call that waits for it would be refused.
-const IN_TIME: Duration = Duration::from_millis(500);
-
-/// A call that is older is not waited for any more, where something has to wait for all: the cloud gives up then.
-pub(super) const ABANDONED: Duration = cloud::CALL;
 
 /// One server.
 #[derive(Debug)]
@@ -89,10 +64,11 @@ struct Member {
     /// The policy has been held against its tools in this run: what is remembered says nothing of what a config says now.
     judged: bool,
     keep_listed: bool,
+    /// How long it may take from its start until nothing of it is waited for any more.
+    start_timeout: Duration,
     /// Nothing more is waited for in this life: it has refused, or somebody has waited long enough.
     silent: bool,
-    /// The resources whose changes the endpoint wants to hear of: the server's own URI → the endpoint's.
-    subscriptions: HashMap<Box<str>, Box<str>>,
+    wishes: Wishes,
 }
 
 impl Member {
@@ -111,16 +87,20 @@ impl Member {
             && match self.lane.state {
                 ServerSide::Down { retry_at, .. } => retry_at.is_none(),
                 ServerSide::Refusing { .. } => false,
-                ServerSide::Warming { .. }
-                | ServerSide::Warm
-                | ServerSide::Initializing { .. }
-                | ServerSide::Ready { .. } => true,
+                ServerSide::Initializing { .. } | ServerSide::Greeted | ServerSide::Ready => true,
             }
     }
 
-    /// The same, for `initialize`.
+    /// The same, for `initialize`: what it says to the endpoint's own parameters is not known yet.
     fn is_greeting(&self) -> bool {
-        self.shelf.welcome.is_none() && self.is_awaited()
+        let is_asked_again = matches!(self.lane.state, ServerSide::Initializing { again: true, .. });
+        is_asked_again && self.may_speak() || self.shelf.welcome.is_none() && self.is_awaited()
+    }
+
+    /// When nothing of it is waited for any more, if anything is.
+    fn is_awaited_until(&self) -> Option<Instant> {
+        let is_due = self.is_awaited() && !matches!(self.lane.state, ServerSide::Greeted);
+        self.lane.started.filter(|_| is_due).map(|started| started + self.start_timeout)
     }
 
     /// Whether the endpoint sees what it has.
@@ -128,17 +108,11 @@ impl Member {
         self.keep_listed || self.lane.is_initialized()
     }
 
-    /// When a handshake that is to replace another has taken too long: in time for what waits for the server.
-    fn stays_at(&self) -> Option<Instant> {
-        let ServerSide::Initializing { since, again: true } = self.lane.state else { return None };
-        let held = self.lane.held.deadline().and_then(|until| until.checked_sub(IN_TIME));
-        Some(held.map_or(since + AGAIN, |at| at.min(since + AGAIN)))
-    }
-
     /// When a list of its own or messages that wait for it want [`Router::on_tick`].
     fn next_tick(&self) -> Option<Instant> {
         let shelf = self.shelf.next_tick(self.lane.is_ready());
-        [self.lane.held.deadline(), self.stays_at(), shelf].into_iter().flatten().min()
+        let lane = [self.lane.held.deadline(), self.lane.opening_due()];
+        lane.into_iter().chain([self.is_awaited_until(), shelf]).flatten().min()
     }
 }
 
@@ -157,30 +131,12 @@ enum Want {
     List(ListKind),
 }
 
-/// What the endpoint has read on this connection, as fingerprints.
-#[derive(Debug, Default)]
-struct Seen {
-    capabilities: Option<u64>,
-    lists: [Option<u64>; 4],
-    /// The ways that lead back from the names in them.
-    tables: [Option<Arc<Table>>; 4],
-    /// What it was told last that it should read anew.
-    told: [Option<u64>; 4],
-    /// When something of it first and last turned out to have changed.
-    changed: Option<(Instant, Instant)>,
-    /// The time has come to do something about that; only a quiet moment is waited for.
-    overdue: bool,
-    /// When the endpoint last said something. `None`: so long ago that it is quiet.
-    heard_at: Option<Instant>,
-}
-
 /// See the module's documentation.
 #[derive(Debug)]
 pub struct Merge {
     desk: Desk,
     members: Vec<Member>,
     rules: Rules,
-    resync: bool,
     owed: Vec<Owed>,
     /// Requests with a name that nobody has yet.
     unrouted: Held,
@@ -193,22 +149,19 @@ pub struct Merge {
     stale: bool,
     deadlines: Deadlines,
     tasks: Tasks,
-    /// The parameters of the last `logging/setLevel`.
-    level: Option<Box<[u8]>>,
-    seen: Seen,
-    /// When a connection was last made for changed lists, and how long the next such one has to wait for.
-    resynced: Option<(Instant, Duration)>,
-    /// The endpoint's own parameters have replaced those of an earlier run.
-    greeted: bool,
+    changes: Changes,
+    /// The ways that lead back from the names in the lists that the endpoint has read on this connection.
+    tables: [Option<Arc<Table>>; 4],
 }
 
 impl Merge {
     /// For these servers, each with what an earlier run remembered of it. Nothing is connected, nothing runs.
     /// They agree on how names are kept apart.
     pub fn new(servers: impl IntoIterator<Item = (Arc<ServerSpec>, Option<Memory>)>) -> Self {
-        let (mut members, mut max_frame, mut sharing) = (Vec::new(), 0, None);
+        let (mut members, mut max_frame, mut sharing, mut known) = (Vec::new(), 0, None, None);
         for (index, (spec, memory)) in servers.into_iter().enumerate() {
             max_frame = spec.max_frame.max(max_frame);
+            known = known.or(spec.hello.clone());
             sharing = Some(spec.sharing);
             members.push(Member {
                 lane: Lane::new(index, spec.name.clone(), spec.max_frame, true),
@@ -216,12 +169,13 @@ impl Merge {
                 policy: spec.tools.clone(),
                 judged: false,
                 keep_listed: spec.keep_listed,
+                start_timeout: spec.start_timeout,
                 silent: false,
-                subscriptions: HashMap::new(),
+                wishes: Wishes::default(),
             });
         }
-        let mut desk = Desk::new(max_frame);
-        desk.hello = members.iter().find_map(|member| member.shelf.hello());
+        let remembered = || members.iter().find_map(|member| member.shelf.hello()).map(Arc::new);
+        let desk = Desk::new(max_frame, known.or_else(remembered));
         let sharing = sharing.unwrap_or_default();
         // Alone there is nobody to be kept apart from.
         let (naming, letters) = match members.len() {
@@ -232,7 +186,6 @@ impl Merge {
             desk,
             members,
             rules: Rules { naming, letters, max: max_frame },
-            resync: sharing.resync,
             owed: Vec::new(),
             unrouted: Held::default(),
             published: Published::default(),
@@ -241,10 +194,8 @@ impl Merge {
             stale: true,
             deadlines: Deadlines::default(),
             tasks: Tasks::default(),
-            level: None,
-            seen: Seen::default(),
-            resynced: None,
-            greeted: false,
+            changes: Changes::new(sharing.resync),
+            tables: Default::default(),
         }
     }
 
@@ -272,34 +223,24 @@ impl Merge {
 impl Router for Merge {
     fn on_link_up(&mut self, _now: Instant, _out: &mut dyn Out) {
         self.desk.link_up();
-        self.seen = Seen::default();
+        self.changes.link_up();
     }
 
     fn on_link_down(&mut self, now: Instant, out: &mut dyn Out) {
-        if self.seen.changed.is_some() {
-            let restless = self.resynced.filter(|(at, pause)| now < *at + *pause * 2);
-            let pause = restless.map_or(BETWEEN_RESYNCS, |(_, pause)| LONGEST_BETWEEN_RESYNCS.min(pause * 2));
-            self.resynced = Some((now, pause));
-        }
-        self.seen = Seen::default();
-        self.level = None;
+        self.changes.link_down(now);
+        self.tables = Default::default();
         self.owed.clear();
         self.unrouted = Held::default();
         self.deadlines.retain_calls(|_, _| false);
         for member in &mut self.members {
             member.lane.link_down(out);
-            for (own, _) in std::mem::take(&mut member.subscriptions) {
-                if member.lane.is_ready() && !member.lane.busy {
-                    let params = serde_json::json!({ "uri": *own }).to_string();
-                    member.lane.send_unawaited("resources/unsubscribe", params.as_bytes(), &mut self.desk, out);
-                }
-            }
+            member.wishes.take_back(&member.lane, &mut self.desk, out);
         }
         self.desk.link_down(out);
     }
 
     fn on_endpoint(&mut self, frame: &[u8], now: Instant, out: &mut dyn Out) {
-        self.seen.heard_at = Some(now);
+        self.changes.heard(now);
         match self.desk.receive(frame, out) {
             Received::One(e, line) => self.message(line.as_deref().unwrap_or(frame), &e, now, out),
             Received::Batch(members, line) => {
@@ -322,18 +263,15 @@ impl Router for Merge {
 
     fn on_server_up(&mut self, server: ServerIndex, now: Instant, out: &mut dyn Out) {
         let member = &mut self.members[server];
-        member.lane.up(now);
         member.silent = false;
-        if self.desk.hello.is_some() {
-            member.lane.send_initialize(&mut self.desk, now, out);
-        } else {
-            member.lane.probe(&mut self.desk, out);
-        }
+        member.lane.up(&mut self.desk, now, out);
+        self.arm(server);
     }
 
     fn on_server_down(&mut self, server: ServerIndex, gone: Gone<'_>, now: Instant, out: &mut dyn Out) {
         let member = &mut self.members[server];
         member.shelf.down();
+        member.wishes.server_down();
         member.lane.down(gone, &mut self.desk, now, out);
         self.deadlines.retain_calls(|of, _| of != server);
         self.search_for_strays(server, now, out);
@@ -343,17 +281,17 @@ impl Router for Merge {
     }
 
     fn on_server_busy(&mut self, server: ServerIndex, busy: bool, _now: Instant, out: &mut dyn Out) {
-        self.members[server].lane.busy = busy;
+        let Member { lane, wishes, .. } = &mut self.members[server];
+        lane.busy = busy;
         if !busy {
+            wishes.tell_leftover(lane, &mut self.desk, out);
             self.pass_level(server, out);
             self.release(server, out);
         }
     }
 
     fn on_server(&mut self, server: ServerIndex, frame: &[u8], e: &Envelope, now: Instant, out: &mut dyn Out) {
-        let lane = &mut self.members[server].lane;
-        lane.end_silence(now, out);
-        lane.mark_loaded();
+        self.members[server].lane.end_silence(now, out);
         let kind = e.kind(frame);
         // What belongs to a task names it by the id that the endpoint knows.
         let text = if kind == Kind::Response { None } else { self.publish_related(server, frame, e) };
@@ -397,14 +335,13 @@ impl Router for Merge {
                 }
             }
         }
-        self.seen.overdue |= self.resync_due().is_some_and(|due| due <= now);
-        self.seen.heard_at.take_if(|at| *at + QUIET <= now);
+        self.changes.tick(now);
         if self.owed.iter().any(|owed| owed.deadline <= now)
             || self.unrouted.deadline().is_some_and(|deadline| deadline <= now)
         {
             // Once is enough: the next who asks does not wait for them again.
             for member in &mut self.members {
-                member.silent |= member.is_awaited();
+                member.silent |= member.is_awaited() || member.is_greeting();
             }
         }
         self.answer_waiting(now, out);
@@ -422,9 +359,7 @@ impl Router for Merge {
         };
         debug_assert!(self.members.iter().enumerate().all(is_armed), "a deadline has become earlier");
         let owed = self.owed.iter().map(|owed| owed.deadline).min();
-        let quiet = self.seen.heard_at.map(|at| at + QUIET);
-        let resync = if self.seen.overdue { quiet } else { self.resync_due() };
-        [self.deadlines.first(), owed, resync, self.unrouted.deadline(), self.desk.next_tick()]
+        [self.deadlines.first(), owed, self.changes.next_tick(), self.unrouted.deadline(), self.desk.next_tick()]
             .into_iter()
             .flatten()
             .min()
@@ -432,6 +367,7 @@ impl Router for Merge {
 
     fn drain(&mut self, _now: Instant, out: &mut dyn Out) {
         self.desk.draining = true;
+        self.changes.drain();
         let lanes = self.members.iter_mut().map(|member| &mut member.lane.held);
         let held: Vec<_> = lanes.chain([&mut self.unrouted]).flat_map(Held::take).collect();
         for (_, frame) in held {
@@ -448,13 +384,23 @@ impl Router for Merge {
         at_servers + self.owed.len() + self.unrouted.len()
     }
 
-    fn is_warm(&self) -> bool {
-        let is_settled = |member: &Member| member.lane.is_warm() || !member.is_awaited();
-        self.members.iter().all(is_settled)
+    fn start(&self, server: ServerIndex) -> Start {
+        let Member { lane, shelf, .. } = &self.members[server];
+        match lane.state {
+            ServerSide::Down { .. } | ServerSide::Initializing { again: false, .. } if shelf.is_known() => {
+                Start::Settled
+            }
+            ServerSide::Down { retry_at: Some(_), .. } => Start::Absent,
+            ServerSide::Down { retry_at: None, .. } | ServerSide::Initializing { again: false, .. } => Start::Awaited,
+            ServerSide::Initializing { again: true, .. }
+            | ServerSide::Greeted
+            | ServerSide::Ready
+            | ServerSide::Refusing { .. } => Start::Settled,
+        }
     }
 
     fn is_serving(&self, server: ServerIndex) -> bool {
-        self.members[server].lane.is_warm()
+        self.members[server].lane.is_initialized()
     }
 
     fn is_handshaken(&self) -> bool {
@@ -462,7 +408,7 @@ impl Router for Merge {
     }
 
     fn wants_reconnect(&self, now: Instant) -> Option<Reconnect> {
-        (self.resync_due()? <= now && self.is_quiet(now)).then_some(Reconnect::Resync)
+        (self.changes.is_due(now) && self.is_quiet(now)).then_some(Reconnect::Resync)
     }
 
     fn account(&self, now: Instant) -> Account {
@@ -481,26 +427,12 @@ impl Router for Merge {
 }
 
 impl Merge {
-    /// Whether the endpoint knows something that is no longer so and does not read it anew.
-    fn wants_resync(&self) -> bool {
-        self.resync && self.seen.changed.is_some() && !self.desk.draining
-    }
-
-    /// When the endpoint is to get a new connection, if it does not read the lists anew before.
-    fn resync_due(&self) -> Option<Instant> {
-        let (first, last) = self.seen.changed.filter(|_| self.wants_resync())?;
-        let pause = self.resynced.map(|(at, pause)| at + pause);
-        Some(pause.unwrap_or(first).max((last + DEBOUNCE).min(first + RESTLESS)))
-    }
-
     /// Nothing would be lost with the connection.
     fn is_quiet(&self, now: Instant) -> bool {
-        let waits = |m: &Member| m.lane.held.len() > 0 || m.lane.calls().any(|call| now < call.since + ABANDONED);
-        self.seen.heard_at.is_none_or(|at| at + QUIET <= now)
-            && self.owed.is_empty()
+        self.owed.is_empty()
             && self.unrouted.len() == 0
             && self.desk.asked.is_empty()
-            && !self.members.iter().any(waits)
+            && self.members.iter().all(|member| member.lane.is_quiet(now))
     }
 
     /// A message of the endpoint.
@@ -513,18 +445,23 @@ impl Merge {
             Some(Message::Request(Request { id, method: b"ping", .. })) => {
                 out.to_endpoint(&[&reply::result(id, b"{}")])
             }
+            // Legacy only: an endpoint that gets an error here has yet to say what it is, by `initialize` (MCP 2026-07-28,
+            // server/discover).
+            Some(Message::Request(Request { id, method: b"server/discover", .. })) => {
+                self.desk.refuse(id, METHOD_NOT_FOUND, "method not found", out);
+            }
             Some(Message::Request(request)) => {
-                self.desk.open_conversation(out);
+                self.open_conversation(now, out);
                 self.request(&request, out);
             }
-            Some(Message::Notification { method: b"notifications/initialized" }) => self.desk.open_conversation(out),
+            Some(Message::Notification { method: b"notifications/initialized" }) => self.open_conversation(now, out),
             Some(Message::Notification { method: b"notifications/cancelled" }) => self.cancel(frame, e, out),
             Some(Message::Notification { method }) => {
                 if let Some(request) = endpoint_side::decided_here(method) {
                     let fault = Fault::invalid(format!("{request} has no id"));
                     return self.desk.refuse_nonsense(b"null", frame, fault, out);
                 }
-                self.desk.open_conversation(out);
+                self.open_conversation(now, out);
                 for member in self.members.iter().filter(|member| member.lane.is_ready() && !member.lane.busy) {
                     out.to_server(member.lane.index, &[frame]);
                 }
@@ -562,35 +499,12 @@ impl Merge {
 
     /// Tells the endpoint which of the lists that it has read are no longer so.
     fn tell_changes(&mut self, now: Instant, out: &mut dyn Out) {
-        if !self.desk.is_conversing() || !self.stale && self.seen.changed.is_none() {
+        if !self.desk.is_conversing() || !self.stale && !self.changes.is_changed() {
             return;
         }
-        let mut changed = self.seen.capabilities.is_some_and(|seen| seen != self.capabilities());
+        let capabilities = self.capabilities();
         self.published();
-        for kind in ListKind::ALL {
-            let (print, k) = (self.published.print(kind), kind as usize);
-            if self.seen.lists[k].is_none_or(|seen| seen == print) {
-                self.seen.told[k] = None;
-                continue;
-            }
-            changed = true;
-            if self.seen.told[k].replace(print) != Some(print) {
-                let first = self.seen.changed.map_or(now, |(first, _)| first);
-                (self.seen.changed, self.seen.overdue) = (Some((first, now)), false);
-                let list = if kind == ListKind::Templates { "resources" } else { kind.member() };
-                let method = format!("notifications/{list}/list_changed");
-                out.to_endpoint(&[br#"{"jsonrpc":"2.0","method":""#, method.as_bytes(), br#""}"#]);
-            }
-        }
-        if !changed {
-            (self.seen.changed, self.seen.overdue) = (None, false);
-        } else if self.seen.changed.is_none() {
-            self.seen.changed = Some((now, now));
-        }
+        let Merge { changes, published, .. } = self;
+        changes.compare(Some(capabilities), |kind| Some(published.print(kind)), now, out);
     }
-}
-
-/// With what servers are initialized for an endpoint that speaks without a handshake.
-fn nobody() -> Hello {
-    Hello::read(br#"{"protocolVersion":"2025-06-18","capabilities":{},"clientInfo":{"name":"mcp-pipe","version":"1"}}"#)
 }

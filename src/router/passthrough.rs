@@ -6,30 +6,46 @@
 //! of different connections, of the endpoint and of us can never be taken for each other, whatever either
 //! side makes of them. A server's own requests travel the other way under ids of ours as well.
 //!
-//! The handshake is ours. The endpoint's first `initialize` goes to the server; parameters and result are kept, every
-//! later `initialize` is answered from them at once, and a restarted server is initialized again with them before
-//! anything else reaches it. Requests that arrive while a server is not there, or not yet initialized, are held for a
-//! few seconds; those that it had when it died are answered with an error at once and never sent again, because a
-//! call need not be idempotent.
+//! The handshake is ours. A server is initialized as soon as it runs, with what its endpoint is expected to say; every
+//! `initialize` of the endpoint is answered with the result, at once unless the endpoint says other things that matter to
+//! the server (see `opening`). A restarted server is initialized before anything else reaches it. Requests that arrive while a server is not
+//! there, or not yet initialized, are held for a few seconds; those that it had when it died are answered with an error at
+//! once and never sent again, because a call need not be idempotent.
+//!
+//! What the endpoint wants of the server (the resources that it follows, the log level) is told to each life of it, and what the endpoint has read
+//! of its lists is compared then (see `reread`): if they are others now it is told so, or gets a new connection.
 //!
 //! `ping` is answered by us: it asks whether its receiver lives, and a server that is busy with a call must not
-//! cost the connection. With `handshake: relay` `initialize` and `notifications/initialized` go through.
+//! cost the connection. With `handshake: relay` `initialize` and `notifications/initialized` of the endpoint go through to a server
+//! that is ready.
 
+mod handshake;
+mod reread;
+
+use std::ops::Range;
 use std::sync::Arc;
 
 use tokio::time::Instant;
 
+use self::reread::{Asking, Reread};
+use super::changes::{Changes, print};
 use super::desk::{Desk, Message, Received};
 use super::edits::Edits;
-use super::lane::{Call, Flight, Lane, MAX_WAITING, ServerSide, Waiting, is_call};
+use super::lane::{Call, Flight, Lane, MAX_WAITING, Opened, ServerSide, Terms, Waiting, is_call};
+use super::merge::shelf::PageAnswer;
+use super::opening::words;
 use super::request::Request;
-use super::{Account, Gone, Note, Out, Reconnect, Router, SHUTTING_DOWN, ServerIndex, What};
-use crate::config::Handshake;
+use super::wishes::Wishes;
+use super::{Account, Gone, Greeting, Note, Out, Reconnect, Router, SHUTTING_DOWN, ServerIndex, Start, What};
+use crate::catalogue::Memory;
+use crate::config::{Handshake, ServerSpec};
 use crate::frame::Cut;
 use crate::mcp::cloud::HOLD;
-use crate::mcp::envelope::{Envelope, Kind, Lost};
+use crate::mcp::envelope::{self, Envelope, Kind, Lost};
+use crate::mcp::failure::Failure;
 use crate::mcp::handshake::{Hello, Welcome};
-use crate::mcp::reply::{self, UNAVAILABLE};
+use crate::mcp::lists::{ListKind, Place};
+use crate::mcp::reply::{self, METHOD_NOT_FOUND, UNAVAILABLE};
 use crate::tools::size::{Size, count_of_all};
 
 /// The only server of this router.
@@ -42,18 +58,35 @@ pub struct Passthrough {
     desk: Desk,
     lane: Lane,
     welcome: Option<Welcome>,
+    /// The answer of a server that refuses to initialize, without the id.
+    refusal: Option<[Box<[u8]>; 2]>,
     waiting: Vec<Waiting>,
+    /// An `initialize` of the endpoint went through, on this connection and to the present process.
+    relayed: bool,
+    wishes: Wishes,
+    changes: Changes,
+    reread: Reread,
+    /// What is remembered of what the endpoint says. `None`: nothing may be, as all that the server says is remembered already.
+    remembered: Option<Option<Arc<Hello>>>,
 }
 
 impl Passthrough {
-    /// For the server called `name`. Nothing is connected, nothing runs.
-    pub fn new(name: Arc<str>, handshake: Handshake, max_frame: usize) -> Self {
+    /// For this server, with what an earlier run remembered of it. Nothing is connected, nothing runs.
+    pub fn new(spec: &ServerSpec, memory: Option<&Memory>) -> Self {
+        let remembered = memory.filter(|memory| !memory.hello.is_empty());
+        let remembered = remembered.map(|memory| Arc::new(Hello::read(memory.hello.as_bytes())));
         Passthrough {
-            handshake,
-            desk: Desk::new(max_frame),
-            lane: Lane::new(SERVER, name, max_frame, false),
+            handshake: spec.handshake,
+            desk: Desk::new(spec.max_frame, spec.hello.clone().or_else(|| remembered.clone())),
+            lane: Lane::new(SERVER, spec.name.clone(), spec.max_frame, false),
             welcome: None,
+            refusal: None,
             waiting: Vec::new(),
+            relayed: false,
+            wishes: Wishes::default(),
+            changes: Changes::new(spec.sharing.resync),
+            reread: Reread::default(),
+            remembered: memory.is_none_or(|memory| memory.welcome.is_empty()).then_some(remembered),
         }
     }
 
@@ -65,15 +98,21 @@ impl Passthrough {
 impl Router for Passthrough {
     fn on_link_up(&mut self, _now: Instant, _out: &mut dyn Out) {
         self.desk.link_up();
+        self.changes.link_up();
     }
 
-    fn on_link_down(&mut self, _now: Instant, out: &mut dyn Out) {
+    fn on_link_down(&mut self, now: Instant, out: &mut dyn Out) {
         self.waiting.clear();
+        self.relayed = false;
+        self.changes.link_down(now);
+        self.reread.link_down();
         self.lane.link_down(out);
+        self.wishes.take_back(&self.lane, &mut self.desk, out);
         self.desk.link_down(out);
     }
 
     fn on_endpoint(&mut self, frame: &[u8], now: Instant, out: &mut dyn Out) {
+        self.changes.heard(now);
         match self.desk.receive(frame, out) {
             Received::One(e, line) => self.message(line.as_deref().unwrap_or(frame), &e, now, out),
             Received::Batch(members, line) => {
@@ -95,31 +134,27 @@ impl Router for Passthrough {
     }
 
     fn on_server_up(&mut self, _server: ServerIndex, now: Instant, out: &mut dyn Out) {
-        self.lane.up(now);
-        // A handshake that is to be relayed and waits already does it.
-        let relayed = self.relays() && self.lane.held.has_method(b"initialize");
-        if self.desk.hello.is_some() && !relayed {
-            return self.lane.send_initialize(&mut self.desk, now, out);
-        }
-        self.lane.probe(&mut self.desk, out);
-        self.release(out);
+        self.relayed = false;
+        self.lane.up(&mut self.desk, now, out);
     }
 
     fn on_server_down(&mut self, _server: ServerIndex, gone: Gone<'_>, now: Instant, out: &mut dyn Out) {
+        self.reread.server_down();
+        self.wishes.server_down();
         self.lane.down(gone, &mut self.desk, now, out);
     }
 
-    fn on_server_busy(&mut self, _server: ServerIndex, busy: bool, _now: Instant, _out: &mut dyn Out) {
+    fn on_server_busy(&mut self, _server: ServerIndex, busy: bool, _now: Instant, out: &mut dyn Out) {
         self.lane.busy = busy;
+        self.wishes.tell_leftover(&self.lane, &mut self.desk, out);
     }
 
     fn on_server(&mut self, _server: ServerIndex, frame: &[u8], e: &Envelope, now: Instant, out: &mut dyn Out) {
         self.lane.end_silence(now, out);
-        self.lane.mark_loaded();
         match e.kind(frame) {
             Kind::Response => self.server_answers(frame, e, now, out),
             Kind::Request => self.desk.ask(SERVER, frame, e, now, out),
-            Kind::Notification => self.server_notifies(frame, e, out),
+            Kind::Notification => self.server_notifies(frame, e, now, out),
             Kind::Other => {}
         }
     }
@@ -132,20 +167,25 @@ impl Router for Passthrough {
     fn on_server_lost(&mut self, _server: ServerIndex, lost: Lost<'_>, text: &[u8], now: Instant, out: &mut dyn Out) {
         self.lane.end_silence(now, out);
         let lost = self.lane.lose(lost, text, &mut self.desk, out);
-        self.on_lost(lost, out);
+        self.on_lost(lost, now, out);
     }
 
     fn on_server_too_large(&mut self, _server: ServerIndex, cut: Cut<'_>, now: Instant, out: &mut dyn Out) {
         self.lane.end_silence(now, out);
         let lost = self.lane.too_large(cut, &mut self.desk, out);
-        self.on_lost(lost, out);
+        self.on_lost(lost, now, out);
     }
 
     fn on_tick(&mut self, now: Instant, out: &mut dyn Out) {
+        let opened = self.lane.check_opening(self.welcome.as_ref(), &mut self.desk, now, out);
+        self.on_opened(opened, now, out);
+        let Passthrough { lane, desk, reread, .. } = self;
+        reread.tick(&mut Asking { lane, desk, now, out });
+        self.changes.tick(now);
         self.lane.tick(&mut self.desk, now, out);
         while self.waiting.first().is_some_and(|w| w.deadline <= now) {
             let w = self.waiting.remove(0);
-            self.desk.excuse(&w.id, self.lane.excuse(HOLD), out);
+            self.answer_late(&w, out);
         }
         self.desk.tick(now, out);
     }
@@ -156,11 +196,13 @@ impl Router for Passthrough {
 
     fn next_tick(&self) -> Option<Instant> {
         let waiting = self.waiting.first().map(|w| w.deadline);
-        [self.lane.held.deadline(), waiting, self.desk.next_tick()].into_iter().flatten().min()
+        let lane = [self.lane.held.deadline(), self.lane.opening_due(), self.reread.next_tick(self.lane.is_ready())];
+        lane.into_iter().chain([waiting, self.desk.next_tick(), self.changes.next_tick()]).flatten().min()
     }
 
     fn drain(&mut self, _now: Instant, out: &mut dyn Out) {
         self.desk.draining = true;
+        self.changes.drain();
         for (_, frame) in self.lane.held.take() {
             self.desk.refuse_held(&frame, SHUTTING_DOWN, out);
         }
@@ -173,20 +215,28 @@ impl Router for Passthrough {
         self.lane.calls().count() + self.lane.held.len() + self.waiting.len()
     }
 
-    fn is_warm(&self) -> bool {
-        self.lane.is_warm()
+    fn start(&self, _server: ServerIndex) -> Start {
+        match self.lane.state {
+            ServerSide::Down { retry_at: Some(_), .. } => Start::Absent,
+            ServerSide::Down { retry_at: None, .. } | ServerSide::Initializing { again: false, .. } => Start::Awaited,
+            ServerSide::Initializing { again: true, .. }
+            | ServerSide::Greeted
+            | ServerSide::Ready
+            | ServerSide::Refusing { .. } => Start::Settled,
+        }
     }
 
     fn is_serving(&self, _server: ServerIndex) -> bool {
-        self.is_warm()
+        self.lane.is_initialized()
     }
 
     fn is_handshaken(&self) -> bool {
         self.desk.is_handshaken()
     }
 
-    fn wants_reconnect(&self, _now: Instant) -> Option<Reconnect> {
-        None
+    fn wants_reconnect(&self, now: Instant) -> Option<Reconnect> {
+        let is_quiet = || self.waiting.is_empty() && self.desk.asked.is_empty() && self.lane.is_quiet(now);
+        (self.changes.is_due(now) && is_quiet()).then_some(Reconnect::Resync)
     }
 
     fn account(&self, now: Instant) -> Account {
@@ -208,19 +258,23 @@ impl Passthrough {
             Some(Message::Request(Request { id, method: b"ping", .. })) if !self.relays() => {
                 out.to_endpoint(&[&reply::result(id, b"{}")]);
             }
+            // The server is bound to the era of its first message; an endpoint that gets an error here has yet to say what it is,
+            // by `initialize` (MCP 2026-07-28, server/discover).
+            Some(Message::Request(Request { id, method: b"server/discover", .. })) => {
+                self.desk.refuse(id, METHOD_NOT_FOUND, "method not found", out);
+            }
             Some(Message::Request(request)) => {
-                self.desk.open_conversation(out);
+                self.open_conversation(now, out);
                 self.request(&request, out);
             }
-            Some(Message::Notification { method: b"notifications/initialized" }) if !self.relays() => {
-                self.desk.open_conversation(out);
-                self.lane.send_initialized(out);
+            Some(Message::Notification { method: b"notifications/initialized" }) if !self.relayed => {
+                self.open_conversation(now, out);
             }
             Some(Message::Notification { method: b"notifications/cancelled" }) => {
                 self.lane.cancel(frame, e, out);
             }
             Some(Message::Notification { .. }) => {
-                self.desk.open_conversation(out);
+                self.open_conversation(now, out);
                 if self.lane.admits_notification(frame, now) {
                     out.to_server(SERVER, &[frame]);
                 }
@@ -229,44 +283,35 @@ impl Passthrough {
         }
     }
 
-    fn initialize(&mut self, request: &Request<'_>, out: &mut dyn Out) {
-        let (id, now) = (request.id, request.now);
-        let hello = Hello::read(request.params());
-        self.desk.initialize(false);
-        if self.relays() {
-            self.desk.hello = Some(hello);
-            return self.request(request, out);
-        }
-        if let Some(welcome) = &self.welcome {
-            let result = welcome.result_for(&hello.version);
-            self.desk.reply(id, &result, out);
-            return self.desk.initialize(true);
-        }
-        if self.waiting.len() >= MAX_WAITING {
-            let message = format_args!("{MAX_WAITING} others wait for the server already");
-            return self.desk.refuse(id, UNAVAILABLE, message, out);
-        }
-        self.waiting.push(Waiting { id: id.into(), version: hello.version.clone(), deadline: now + HOLD });
-        if self.desk.hello.is_none() {
-            self.desk.hello = Some(hello);
-        }
-        match self.lane.state {
-            ServerSide::Warming { .. } | ServerSide::Warm => self.lane.send_initialize(&mut self.desk, now, out),
-            ServerSide::Down { .. }
-            | ServerSide::Refusing { .. }
-            | ServerSide::Initializing { .. }
-            | ServerSide::Ready { .. } => {}
-        }
-    }
-
     fn request(&mut self, request: &Request<'_>, out: &mut dyn Out) {
-        let Passthrough { desk, lane, .. } = self;
+        let Passthrough { desk, lane, reread, wishes, .. } = self;
         if desk.draining {
             return desk.refuse(request.id, UNAVAILABLE, SHUTTING_DOWN, out);
         }
-        if lane.has_room(request, desk, out) && lane.admits(request, None, desk, out) {
-            lane.send_initialized(out);
-            lane.forward(request, Call::new(request), Edits::default(), desk, out);
+        if request.method == b"resources/unsubscribe"
+            && let Some(own) = request.uri()
+        {
+            wishes.unsubscribe(&own);
+        }
+        if !lane.has_room(request, desk, out) || !lane.admits(request, None, desk, out) {
+            return;
+        }
+        let mut call = Call::new(request);
+        if let Some(place) = Place::of(request.method, request.params()) {
+            reread.asked(place);
+            call.terms = Some(Box::new(Terms { place: Some(place), ..Terms::default() }));
+        }
+        lane.forward(request, call, Edits::default(), desk, out);
+        // What waits for the server comes here again, and is told to no other life of it before.
+        match request.method {
+            b"resources/subscribe" => {
+                if let Some(own) = request.uri() {
+                    wishes.subscribe(&own, &own);
+                }
+            }
+            // Parameters that can't be kept are the server's to judge, once.
+            b"logging/setLevel" => drop(wishes.set_level(request.params())),
+            _ => {}
         }
     }
 
@@ -281,10 +326,17 @@ impl Passthrough {
         let Some(id) = e.id.clone() else { return };
         match self.lane.take_flight(&frame[id.clone()]) {
             None => out.note(Note::of(SERVER, What::Unclaimed)),
-            Some((_, Flight::Probe | Flight::List(..))) => {}
-            Some((_, Flight::Initialize { .. })) => match &e.result {
-                Some(result) => self.on_welcome(Welcome::read(&frame[result.clone()]), out),
-                None => self.on_refusal(|w| [&frame[..id.start], w, &frame[id.end..]].concat(), out),
+            Some((_, Flight::List(kind, number))) => {
+                let answer = match &e.result {
+                    Some(result) => PageAnswer::Result(&frame[result.clone()]),
+                    None if Failure::read(frame).code == METHOD_NOT_FOUND => PageAnswer::Unknown,
+                    None => PageAnswer::Failed,
+                };
+                self.on_page(kind, number, answer, now, out);
+            }
+            Some((_, Flight::Initialize(hello))) => match &e.result {
+                Some(result) => self.on_welcome(hello, Welcome::read(&frame[result.clone()]), now, out),
+                None => self.on_refusal(hello, frame, id, now, out),
             },
             Some((number, Flight::Call(call))) => {
                 self.lane.lasting.keep(number, call.progress(), frame, e);
@@ -292,6 +344,9 @@ impl Passthrough {
                     return;
                 }
                 let method = call.method();
+                if let (Some(place), Some(result)) = (call.terms.as_ref().and_then(|terms| terms.place), &e.result) {
+                    self.reread.on_read(place, &frame[result.clone()], &mut self.changes);
+                }
                 if method == b"initialize" {
                     self.relayed_welcome(frame, e, out);
                 } else if let (b"tools/list", Some(result)) = (method, &e.result) {
@@ -307,54 +362,27 @@ impl Passthrough {
     }
 
     /// The answer to a request of ours is lost.
-    fn on_lost(&mut self, lost: Option<(Flight, String)>, out: &mut dyn Out) {
-        if let Some((Flight::Initialize { .. }, message)) = lost {
-            self.on_refusal(|id| reply::error(id, UNAVAILABLE, &message), out);
+    fn on_lost(&mut self, lost: Option<(Flight, String)>, now: Instant, out: &mut dyn Out) {
+        match lost {
+            Some((Flight::Initialize(hello), message)) => {
+                let error = reply::error(b"0", UNAVAILABLE, &message);
+                let id = envelope::scan_one(&error).and_then(|e| e.id).unwrap_or_default();
+                self.on_refusal(hello, &error, id, now, out);
+            }
+            Some((Flight::List(kind, number), _)) => self.on_page(kind, number, PageAnswer::Failed, now, out),
+            Some((Flight::Call(_), _)) | None => {}
         }
     }
 
-    fn on_welcome(&mut self, welcome: Welcome, out: &mut dyn Out) {
-        out.note(Note::of(SERVER, What::Initialized { identity: welcome.identity() }));
-        // An endpoint that waits for this answer completes the handshake itself.
-        self.lane.state = ServerSide::Ready { told: false };
-        if self.waiting.is_empty() || self.desk.is_conversing() {
-            self.lane.send_initialized(out);
-        }
-        for w in std::mem::take(&mut self.waiting) {
-            self.desk.reply(&w.id, &welcome.result_for(&w.version), out);
-            self.desk.initialize(true);
-        }
-        self.welcome = Some(welcome);
-        self.release(out);
-    }
-
-    /// The server refused to initialize: its error is the answer of all who wait.
-    fn on_refusal(&mut self, answer: impl Fn(&[u8]) -> Vec<u8>, out: &mut dyn Out) {
-        self.lane.state = ServerSide::Warm;
-        if self.welcome.is_none() {
-            self.desk.hello = None; // the next endpoint may have better luck
-        }
-        for w in std::mem::take(&mut self.waiting) {
-            out.to_endpoint(&[&answer(&w.id)]);
-            self.desk.answered();
-            self.desk.initialize(true);
-        }
-        self.release(out);
-    }
-
-    /// Relay: the answer to an `initialize` passed by.
-    fn relayed_welcome(&mut self, frame: &[u8], e: &Envelope, out: &mut dyn Out) {
-        self.desk.initialize(true);
-        if let Some(result) = &e.result {
-            let welcome = Welcome::read(&frame[result.clone()]);
-            out.note(Note::of(SERVER, What::Initialized { identity: welcome.identity() }));
-            // Its `notifications/initialized` comes through as well.
-            self.lane.state = ServerSide::Ready { told: true };
-            self.welcome = Some(welcome);
+    /// The answer to a page of a list that we asked for.
+    fn on_page(&mut self, kind: ListKind, number: u32, answer: PageAnswer<'_>, now: Instant, out: &mut dyn Out) {
+        let Passthrough { lane, desk, reread, changes, .. } = self;
+        if let Some(print) = reread.on_page(kind, number, answer, &mut Asking { lane, desk, now, out }) {
+            changes.compare(None, |read| (read == kind).then_some(print), now, out);
         }
     }
 
-    fn server_notifies(&mut self, frame: &[u8], e: &Envelope, out: &mut dyn Out) {
+    fn server_notifies(&mut self, frame: &[u8], e: &Envelope, now: Instant, out: &mut dyn Out) {
         let method = e.method.clone().map_or(&b""[..], |method| &frame[method]);
         if method == b"notifications/cancelled" {
             return self.desk.withdraw(SERVER, frame, e, out);
@@ -363,6 +391,7 @@ impl Passthrough {
             self.lane.lasting.on_status(frame, e);
         }
         if self.desk.is_conversing() {
+            self.reread.on_list_changed(method, &self.changes, now);
             // Before the handshake an endpoint expects nothing, and it lists everything after it.
             self.lane.notify(frame, e, out);
         }

@@ -21,4 +21,9 @@ impl<'a> Request<'a> {
     pub(super) fn params(&self) -> &'a [u8] {
         self.envelope.params.clone().map_or(b"{}", |range| &self.frame[range])
     }
+
+    /// The `uri` among them, as text.
+    pub(super) fn uri(&self) -> Option<String> {
+        serde_json::from_slice(&self.frame[self.envelope.uri.clone()?]).ok()
+    }
 }

@@ -4,7 +4,7 @@
 //!
 //! Each server has a router of its own, made for it alone. What happens to a server goes to that server's router, what the
 //! endpoint and the link do goes to the router of the server whose turn it is. The others take their link for down, and what they
-//! might say to the endpoint goes nowhere; so they warm their servers up, and that is all.
+//! might say to the endpoint goes nowhere; so they initialize their servers, and that is all.
 //!
 //! When a turn is over (`rotation` says when), the connection is closed and made anew, because an endpoint reads what
 //! there is only then; the next server's router gets the new one. It is closed at a quiet moment: nothing is under
@@ -17,9 +17,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::merge::ABANDONED;
+use super::lane::ABANDONED;
 use super::rotation::{Rotation, Verdict};
-use super::{Account, Gone, Note, Out, Reconnect, Router, ServerIndex, TurnCommand, What};
+use super::{Account, Gone, Note, Out, Reconnect, Router, ServerIndex, Start, TurnCommand, What};
 use crate::catalogue::Memory;
 use crate::frame::Cut;
 use crate::mcp::envelope::{self, Envelope, Kind, Lost, Scanned};
@@ -328,9 +328,9 @@ impl<R: Router> Router for Turns<R> {
         self.seats[self.rotation.current()].router.in_flight()
     }
 
-    /// Whether the server whose turn it is could be served. Where the first one takes long, that is soon another one's.
-    fn is_warm(&self) -> bool {
-        self.seats[self.rotation.current()].router.is_warm()
+    /// Only that of the server whose turn it is matters. Where the first one takes long, that is soon another one's.
+    fn start(&self, server: ServerIndex) -> Start {
+        if server == self.rotation.current() { self.seats[server].router.start(0) } else { Start::Absent }
     }
 
     fn is_serving(&self, server: ServerIndex) -> bool {
@@ -376,6 +376,10 @@ impl Out for Door<'_> {
 
     fn remember(&mut self, _server: ServerIndex, memory: &Memory) {
         self.out.remember(self.server, memory);
+    }
+
+    fn restart(&mut self, _server: ServerIndex, why: &'static str) {
+        self.out.restart(self.server, why);
     }
 
     fn note(&mut self, mut note: Note<'_>) {

@@ -11,6 +11,7 @@ use tracing::{info, warn};
 use super::claim::Claim;
 use super::{Common, all_ended};
 use crate::backoff::FLOOR;
+use crate::catalogue::Catalogue;
 use crate::config::{Mode, ServerSpec};
 use crate::control::status::{LinkState, StatusEntry};
 use crate::endpoint::Endpoint;
@@ -207,10 +208,13 @@ impl Crew {
         let specs = || self.members.iter().map(|member| &member.spec);
         let untouched = specs().all(|spec| spec.tools.is_untouched());
         match layout {
-            Layout::InTurns if untouched => self.in_turns(run, passthrough),
             Layout::InTurns => {
                 let catalogue = run.catalogue.clone();
-                self.in_turns(run, |spec| Merge::new([(spec.clone(), catalogue.load(spec))]))
+                if untouched {
+                    self.in_turns(run, |spec| passthrough(spec, &catalogue))
+                } else {
+                    self.in_turns(run, |spec| Merge::new([(spec.clone(), catalogue.load(spec))]))
+                }
             }
             Layout::Apart | Layout::Together | Layout::OnTrial => {
                 let merge = Merge::new(specs().map(|spec| (spec.clone(), run.catalogue.load(spec))));
@@ -245,7 +249,7 @@ impl Member {
     fn alone(&self, run: Run, witness: Witness) -> Running {
         let members = std::slice::from_ref(self);
         if self.spec.tools.is_untouched() {
-            pipe(members, passthrough(&self.spec), run, |pipe| pipe.watched_by(witness))
+            pipe(members, passthrough(&self.spec, &run.catalogue), run, |pipe| pipe.watched_by(witness))
         } else {
             let merge = Merge::new([(self.spec.clone(), run.catalogue.load(&self.spec))]);
             pipe(members, merge, run, |pipe| pipe.watched_by(witness))
@@ -253,8 +257,8 @@ impl Member {
     }
 }
 
-fn passthrough(spec: &Arc<ServerSpec>) -> Passthrough {
-    Passthrough::new(spec.name.clone(), spec.handshake, spec.max_frame)
+fn passthrough(spec: &ServerSpec, catalogue: &Catalogue) -> Passthrough {
+    Passthrough::new(spec, catalogue.load(spec).as_ref())
 }
 
 /// A pipe for these servers, on the endpoint of the first. There is one.

@@ -23,6 +23,11 @@
 //!     --saying TEXT       says this in a tool's description and parameters, in its errors, and on stderr at its start
 //!     --shape SHAPE       writes its answers like one of `shaped`
 //!     --shape-calls SHAPE the same for the answers to calls only
+//!     --initialize-first  exits on any request before `initialize`, as old Rust SDKs do
+//!     --initialize-once X a second `initialize` gets an error (X is `error`) or no answer (`mute`), or ends it (`exit`)
+//!     --refuse WORDS      answers `initialize` with an error of these words
+//!     --resources         has a resource `mem:a` and a log level; what it is told of them goes to stderr
+//!     --extra NAME        has one more tool, of this name
 //!
 //! Tools: echo {text}, add {a,b}, sleep {ms}, pid {}, exit {code}, big {bytes}, env {name}, grow {name}, touch {}. `sleep`
 //! doesn't hold up other calls; with `until` it waits for that file first, and then reports progress if that was asked
@@ -36,6 +41,7 @@
 use std::io::{self, BufRead, Write};
 use std::path::Path;
 use std::process::{Command, exit};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
@@ -65,6 +71,9 @@ impl Flags {
         self.value(flag).map(|text| text.parse().unwrap_or_else(|_| panic!("{flag} {text}: not a number")))
     }
 }
+
+/// It was asked to initialize.
+static INITIALIZED: AtomicBool = AtomicBool::new(false);
 
 /// The names of tools that came later.
 type Grown = Arc<Mutex<Vec<String>>>;
@@ -154,6 +163,18 @@ fn receive(flags: &Flags, grown: &Grown, message: Value, served: &mut u64) {
     if flags.has("--silent") {
         return;
     }
+    let asked_before = INITIALIZED.fetch_or(method == "initialize", Ordering::Relaxed);
+    if flags.has("--initialize-first") && method != "initialize" && !asked_before {
+        note(&format!("fixture: {method} before initialize"));
+        exit(1);
+    }
+    if method == "initialize" && asked_before {
+        match flags.value("--initialize-once") {
+            Some("mute") => return,
+            Some("exit") => exit(1),
+            Some(_) | None => {}
+        }
+    }
     *served += 1;
     if flags.number("--crash-after") == Some(*served) {
         note("fixture: crashing as asked");
@@ -161,6 +182,10 @@ fn receive(flags: &Flags, grown: &Grown, message: Value, served: &mut u64) {
     }
     if *served == 1 && flags.has("--no-newline") {
         raw(b"\n");
+    }
+    if method == "initialize" && asked_before && flags.value("--initialize-once") == Some("error") {
+        let error = json!({"code": -32600, "message": "already initialized"});
+        return write(&json!({"jsonrpc": "2.0", "id": message["id"], "error": error}));
     }
     let (flags, grown, method) = (flags.clone(), grown.clone(), method.to_owned());
     if message["params"]["name"] == "sleep" {
@@ -237,15 +262,23 @@ fn lie(own: &Value) {
 
 fn result(flags: &Flags, grown: &Grown, method: &str, params: &Value) -> Result<Value, (i32, String)> {
     match method {
+        "initialize" if flags.has("--refuse") => Err((-32000, flags.value("--refuse").unwrap_or_default().to_owned())),
         "initialize" => Ok(json!({
             "protocolVersion": params["protocolVersion"].as_str().unwrap_or("2024-11-05"),
-            "capabilities": {"tools": {}},
+            "capabilities": capabilities(flags),
             "serverInfo": {"name": flags.value("--name").unwrap_or("fixture"), "version": "1"},
         })),
         "ping" => Ok(json!({})),
+        "resources/list" if flags.has("--resources") => Ok(json!({"resources": [{"uri": "mem:a", "name": "a"}]})),
+        "resources/templates/list" if flags.has("--resources") => Ok(json!({"resourceTemplates": []})),
+        "resources/subscribe" | "resources/unsubscribe" | "logging/setLevel" if flags.has("--resources") => {
+            note(&format!("fixture {}: {method} {params}", std::process::id()));
+            Ok(json!({}))
+        }
         "tools/list" => {
             let mut names: Vec<String> = TOOLS.map(str::to_owned).into();
             names.extend_from_slice(&grown.lock().expect("no panic"));
+            names.extend(flags.value("--extra").map(str::to_owned));
             let first = params["cursor"].as_str().map_or(0, |cursor| cursor.parse().unwrap_or(usize::MAX));
             let last = names.len().min(first.saturating_add(flags.number("--page").unwrap_or(1000) as usize));
             let page = names.get(first..last).ok_or((-32602, "bad cursor".into()))?;
@@ -266,6 +299,14 @@ fn result(flags: &Flags, grown: &Grown, method: &str, params: &Value) -> Result<
             Ok(json!({"content": [{"type": "text", "text": text}]}))
         }
         _ => Err((-32601, format!("unknown method {method}"))),
+    }
+}
+
+fn capabilities(flags: &Flags) -> Value {
+    if flags.has("--resources") {
+        json!({"tools": {}, "resources": {"subscribe": true}, "logging": {}})
+    } else {
+        json!({"tools": {}})
     }
 }
 

@@ -197,10 +197,9 @@ async fn members_that_nobody_knows_pass_untouched_both_ways() {
 #[tokio::test]
 async fn a_server_that_reads_nothing_for_seconds_costs_the_endpoint_no_ping() {
     let endpoint = FakeEndpoint::bind().await;
-    let mut config = one_server(&endpoint, &["--slow-start", "60000"]);
-    config["startTimeout"] = "100ms".into();
-    let daemon = Setup::new().config(&config).start("info");
+    let daemon = Setup::new().config(&one_server(&endpoint, &["--deaf-after", "1"])).start("info");
     let mut conn = endpoint.accept().await;
+    conn.initialize(0).await;
     let pad = "x".repeat(100_000);
     for id in 1..8 {
         conn.send_call(id, "echo", json!({"text": pad})).await;

@@ -58,6 +58,7 @@ fn spec(n: usize, command: &[String]) -> ServerSpec {
             ping_timeout: Duration::from_secs(1),
             max_backoff: Duration::from_secs(1),
         }),
+        hello: None,
         handshake: Handshake::Answer,
         start_timeout: Duration::from_secs(1),
         sharing: Sharing::default(),

@@ -14,13 +14,6 @@ use crate::router::edits::Edits;
 use crate::router::lane::{Call, MAX_WAITING, Terms};
 use crate::tools::size::{Size, count_of_all};
 
-/// Resources that an endpoint may follow at one server, and the longest URI of one, in bytes: they are kept.
-const MAX_SUBSCRIPTIONS: usize = 1000;
-const MAX_URI: usize = 2048;
-
-/// The longest parameters of `logging/setLevel`, in bytes: they are kept too.
-const MAX_LEVEL: usize = 1024;
-
 /// Requests that go to no server before they were looked at here.
 const DECIDED_HERE: &[&str] = &[
     "tools/call",
@@ -51,45 +44,43 @@ pub(super) fn decided_here(method: &[u8]) -> Option<&'static str> {
 impl Merge {
     pub(super) fn initialize(&mut self, request: &Request<'_>, out: &mut dyn Out) {
         let (id, now) = (request.id, request.now);
-        let hello = Hello::read(request.params());
-        let version = hello.version.clone();
-        self.desk.initialize(false);
-        self.on_hello(hello, now, out);
+        let hello = Arc::new(Hello::read(request.params()));
+        self.desk.greet(Greeting::Waits);
+        self.on_hello(&hello, now, out);
         if !self.members.iter().any(Member::is_greeting) {
-            return self.answer_initialize(id, &version, out);
+            return self.answer_initialize(id, &hello.version, out);
         }
-        self.keep_waiting(request, Want::Initialize(version), out);
+        self.keep_waiting(request, Want::Initialize(hello.version.clone()), out);
     }
 
-    /// The first parameters that an endpoint gives in this run are those that servers get, in place of remembered ones.
-    pub(super) fn on_hello(&mut self, hello: Hello, now: Instant, out: &mut dyn Out) {
-        let before = if self.greeted { None } else { self.desk.hello.replace(hello) };
-        let first = !std::mem::replace(&mut self.greeted, true);
-        let agrees = before.zip(self.desk.hello.as_ref()).is_some_and(|(before, now)| before.agrees_with(now));
+    /// The first parameters that an endpoint gives in this run take the place of those that servers were told. Who has refused
+    /// others is asked anew with each that differ.
+    fn on_hello(&mut self, hello: &Arc<Hello>, now: Instant, out: &mut dyn Out) {
+        let first = self.desk.hear(hello);
         for server in 0..self.members.len() {
-            let Member { lane, silent, .. } = &mut self.members[server];
-            match lane.state {
-                // Who refused once may have thought better of it.
-                ServerSide::Warming { .. } | ServerSide::Warm | ServerSide::Refusing { .. } => {
-                    *silent = false;
-                    lane.send_initialize(&mut self.desk, now, out);
-                }
-                // What it was told in the name of an earlier run's endpoint no longer holds.
-                ServerSide::Ready { .. } if first && !agrees => self.send_initialize_again(server, now, out),
-                // One that is being told so will be asked again.
-                ServerSide::Down { .. } | ServerSide::Initializing { .. } | ServerSide::Ready { .. } => {}
+            let Member { lane, .. } = &self.members[server];
+            if first || lane.opening.is_refusing() || matches!(lane.state, ServerSide::Greeted) {
+                self.settle(server, now, out);
             }
         }
     }
 
-    /// An endpoint that speaks without a handshake: servers need one all the same.
-    fn assume_hello(&mut self, now: Instant, out: &mut dyn Out) {
-        self.desk.hello = Some(nobody());
-        for Member { lane, .. } in &mut self.members {
-            if let ServerSide::Warming { .. } | ServerSide::Warm = lane.state {
-                lane.send_initialize(&mut self.desk, now, out);
+    /// The endpoint may be spoken to, and asks or tells something. If it has not said what it is, it won't.
+    pub(super) fn open_conversation(&mut self, now: Instant, out: &mut dyn Out) {
+        if self.desk.do_without_hello() {
+            for server in 0..self.members.len() {
+                self.settle(server, now, out);
             }
         }
+        self.desk.open_conversation(now, out);
+    }
+
+    /// Holds what the endpoint says against what a server was told.
+    fn settle(&mut self, server: ServerIndex, now: Instant, out: &mut dyn Out) {
+        let Merge { members, desk, .. } = self;
+        let Member { lane, shelf, .. } = &mut members[server];
+        let opened = lane.settle(shelf.welcome.as_ref(), desk, now, out);
+        self.on_opened(server, opened, now, out);
     }
 
     /// Keeps a request until more is known.
@@ -103,13 +94,23 @@ impl Merge {
 
     /// Answers `initialize`.
     pub(super) fn answer_initialize(&mut self, id: &[u8], version: &str, out: &mut dyn Out) {
+        if let Some(refusal) = self.refusal() {
+            self.desk.refuse(id, UNAVAILABLE, refusal, out);
+            return self.desk.greet(Greeting::Refused);
+        }
         let result = match self.members.as_slice() {
             [Member { shelf: Shelf { welcome: Some(welcome), .. }, .. }] => welcome.result_for(version),
             _ => union::result(version, &self.welcomes()),
         };
         self.desk.reply(id, &result, out);
-        self.desk.initialize(true);
-        self.seen.capabilities = Some(self.capabilities());
+        self.desk.greet(Greeting::Answered);
+        self.changes.greeted(self.capabilities());
+    }
+
+    /// The words of all servers, where all refuse to initialize.
+    fn refusal(&self) -> Option<String> {
+        let words: Option<Vec<_>> = self.members.iter().map(|member| member.lane.refusal()).collect();
+        words.map(|words| words.join("; "))
     }
 
     fn welcomes(&self) -> Vec<(&str, &Welcome)> {
@@ -130,9 +131,8 @@ impl Merge {
         self.published();
         self.desk.reply(id, self.published.result(kind), out);
         let k = kind as usize;
-        self.seen.lists[k] = Some(self.published.print(kind));
-        self.seen.tables[k] = Some(self.published.table(kind).clone());
-        self.seen.told[k] = None;
+        self.changes.read(kind, self.published.print(kind));
+        self.tables[k] = Some(self.published.table(kind).clone());
         // Once for what is published, not for each who reads it.
         let left_out = self.published.left_out(kind);
         if *left_out != self.told_left_out[k] {
@@ -155,13 +155,9 @@ impl Merge {
     }
 
     pub(super) fn request(&mut self, request: &Request<'_>, out: &mut dyn Out) {
-        let Request { envelope: e, id, method, now, .. } = *request;
+        let Request { envelope: e, id, method, .. } = *request;
         if self.desk.draining {
             return self.desk.refuse(id, UNAVAILABLE, SHUTTING_DOWN, out);
-        }
-        // A client that tries it first is yet to say who it is.
-        if self.desk.hello.is_none() && method != b"server/discover" {
-            self.assume_hello(now, out);
         }
         if let Some(kind) = ListKind::ALL.into_iter().find(|kind| kind.method().as_bytes() == method) {
             return self.list_request(request, kind, out);
@@ -175,8 +171,6 @@ impl Merge {
             b"completion/complete" => self.complete(request, out),
             b"logging/setLevel" => self.set_level(request, out),
             b"tasks/get" | b"tasks/result" | b"tasks/cancel" | b"tasks/list" => self.task_request(request, out),
-            // Legacy only: who gets an error here goes on with `initialize` (MCP 2026-07-28, server/discover).
-            b"server/discover" => self.desk.refuse(id, METHOD_NOT_FOUND, "method not found", out),
             _ => match decided_here(method) {
                 Some(meant) => {
                     let message = format_args!("method not found: it is written {meant}");
@@ -209,7 +203,7 @@ impl Merge {
             return self.desk.refuse(id, INVALID_PARAMS, "invalid params: a name is missing", out);
         };
         self.published();
-        let read = self.seen.tables[kind as usize].as_deref();
+        let read = self.tables[kind as usize].as_deref();
         let Some((server, own)) = self.published.find(kind, &name, read) else {
             let what = if kind == ListKind::Tools { "tool" } else { "prompt" };
             let aliases = self.published.aliases(kind, &name);
@@ -233,7 +227,7 @@ impl Merge {
                 deadline: timeout.map(|t| now + t),
                 what: format!("tool {name}").into(),
                 max_result,
-                search: None,
+                ..Terms::default()
             })
         })
     }
@@ -245,7 +239,7 @@ impl Merge {
         };
         self.published();
         let followed = if method == b"resources/unsubscribe" { self.follows(&uri) } else { None };
-        let found = followed.or_else(|| self.published.find_resource(&uri, &self.seen.tables));
+        let found = followed.or_else(|| self.published.find_resource(&uri, &self.tables));
         // Any of several would be a guess.
         let aliases = if found.is_none() { self.published.resource_aliases(&uri) } else { Vec::new() };
         if !aliases.is_empty() {
@@ -259,25 +253,24 @@ impl Merge {
             }
             return self.keep_unrouted(request, format_args!("unknown resource: {uri}"), out);
         };
-        let subscriptions = &mut self.members[server].subscriptions;
-        match method {
-            b"resources/subscribe" if subscriptions.len() < MAX_SUBSCRIPTIONS && uri.len() <= MAX_URI => {
-                subscriptions.insert(own.as_str().into(), uri.as_ref().into());
-            }
-            b"resources/unsubscribe" => {
-                subscriptions.remove(&*own);
-            }
-            _ => {}
+        if method == b"resources/unsubscribe" {
+            self.members[server].wishes.unsubscribe(&own);
         }
-        self.dispatch(server, request, Call::new(request), (own != *uri).then_some((range, &*own)), out);
+        let edit = (own != *uri).then_some((range, &*own));
+        let sent = self.dispatch(server, request, Call::new(request), edit, out);
+        // One that waits comes here again.
+        if sent && method == b"resources/subscribe" {
+            // It may have been looked for elsewhere before it was listed here.
+            for Member { lane, wishes, .. } in self.members.iter_mut().filter(|member| member.lane.index != server) {
+                wishes.give_up(&uri, lane, &mut self.desk, out);
+            }
+            self.members[server].wishes.subscribe(&own, &uri);
+        }
     }
 
     /// Where the endpoint follows what it calls so, which may no longer be listed.
     fn follows(&self, uri: &str) -> Option<(ServerIndex, String)> {
-        let all =
-            self.members.iter().flat_map(|m| m.subscriptions.iter().map(|subscription| (m.lane.index, subscription)));
-        let mut its = all.filter(|(_, (_, followed))| ***followed == *uri);
-        its.next().map(|(server, (own, _))| (server, own.to_string()))
+        self.members.iter().find_map(|member| Some((member.lane.index, member.wishes.own(uri)?.to_owned())))
     }
 
     /// A server may have resources that it doesn't list. If it is the only one that has any, they are its own.
@@ -321,7 +314,7 @@ impl Merge {
             return self.desk.refuse(id, INVALID_PARAMS, "invalid params: the uri is no text", out);
         };
         self.published();
-        match self.published.find(kind, &template, self.seen.tables[kind as usize].as_deref()) {
+        match self.published.find(kind, &template, self.tables[kind as usize].as_deref()) {
             Some((server, own)) => {
                 let edit = (*own != *template).then_some((range, &*own));
                 self.dispatch(server, request, Call::new(request), edit, out);
@@ -333,10 +326,10 @@ impl Merge {
 
     fn set_level(&mut self, request: &Request<'_>, out: &mut dyn Out) {
         let Request { frame, envelope: e, id, .. } = *request;
-        let Some(params) = e.params.clone().map(|r| &frame[r]).filter(|params| params.len() <= MAX_LEVEL) else {
+        let params = e.params.clone().map(|r| &frame[r]);
+        if !params.is_some_and(|params| self.members.iter_mut().all(|member| member.wishes.set_level(params))) {
             return self.desk.refuse(id, INVALID_PARAMS, "invalid params: a level is missing", out);
-        };
-        self.level = Some(params.into());
+        }
         for server in 0..self.members.len() {
             self.pass_level(server, out);
         }
@@ -345,18 +338,14 @@ impl Merge {
 
     /// Passes the level on to a server that logs.
     pub(super) fn pass_level(&mut self, server: ServerIndex, out: &mut dyn Out) {
-        let Merge { members, desk, level, .. } = self;
-        let Member { lane, shelf, .. } = &mut members[server];
-        if let Some(level) = level
-            && lane.is_ready()
-            && !lane.busy
-            && shelf.welcome.as_ref().is_some_and(|w| w.can("logging"))
-        {
-            lane.send_unawaited("logging/setLevel", level, desk, out);
+        let Merge { members, desk, .. } = self;
+        let Member { lane, shelf, wishes, .. } = &members[server];
+        if lane.is_ready() && !lane.busy && shelf.welcome.as_ref().is_some_and(|w| w.can("logging")) {
+            wishes.tell_level(lane, desk, out);
         }
     }
 
-    /// Sends a request to a server, or keeps it until that can take it.
+    /// Sends a request to a server, or keeps it until that can take it; whether it was sent.
     pub(super) fn dispatch(
         &mut self,
         server: ServerIndex,
@@ -364,7 +353,7 @@ impl Merge {
         call: Call,
         rename: Option<(Range<usize>, &str)>,
         out: &mut dyn Out,
-    ) {
+    ) -> bool {
         let quoted;
         let edit = match rename {
             // Nearly all names can stand between the quotes as they are.
@@ -377,7 +366,7 @@ impl Merge {
             }
             None => None,
         };
-        self.dispatch_raw(server, request, call, edit, out);
+        self.dispatch_raw(server, request, call, edit, out)
     }
 
     /// The same with a part of it exchanged.
@@ -388,15 +377,16 @@ impl Merge {
         call: Call,
         edit: Option<(Range<usize>, &[u8])>,
         out: &mut dyn Out,
-    ) {
+    ) -> bool {
         let Merge { members, desk, deadlines, .. } = self;
         let lane = &mut members[server].lane;
         if !lane.has_room(request, desk, out) {
-            return;
+            return false;
         }
         let deadline = call.terms.as_ref().and_then(|terms| terms.deadline);
         if !lane.admits(request, deadline, desk, out) {
-            return self.arm(server);
+            self.arm(server);
+            return false;
         }
         let mut edits = Edits::default();
         if let Some((range, with)) = edit {
@@ -406,6 +396,7 @@ impl Merge {
         if let Some(deadline) = deadline {
             deadlines.add_call(server, id, deadline);
         }
+        true
     }
 
     /// A name that nobody has. It may belong to a server that has not said yet what it has.

@@ -16,16 +16,16 @@ const BRIEF: usize = 64;
 
 /// See the module's documentation.
 #[derive(Debug, Default)]
-pub(super) struct Page {
-    pub(super) items: Vec<Box<str>>,
+pub(in crate::router) struct Page {
+    pub(in crate::router) items: Vec<Box<str>>,
     /// The cursor of the next page, raw JSON.
-    pub(super) next: Option<Box<str>>,
-    pub(super) oddities: Oddities,
+    pub(in crate::router) next: Option<Box<str>>,
+    pub(in crate::router) oddities: Oddities,
 }
 
 /// What was odd about the items of a list: the first few, and how many more there are.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Hash)]
-pub(super) struct Oddities {
+pub(in crate::router) struct Oddities {
     told: Vec<String>,
     more: usize,
 }
@@ -36,7 +36,7 @@ impl Oddities {
     }
 
     /// Those of another page besides.
-    pub(super) fn join(&mut self, other: Oddities) {
+    pub(in crate::router) fn join(&mut self, other: Oddities) {
         for what in other.told {
             self.add(|| what);
         }
@@ -44,7 +44,7 @@ impl Oddities {
     }
 
     /// There are none.
-    pub(super) fn is_empty(&self) -> bool {
+    pub(in crate::router) fn is_empty(&self) -> bool {
         self.told.is_empty()
     }
 }
@@ -57,7 +57,7 @@ impl fmt::Display for Oddities {
 }
 
 /// Reads a page; `None` if it is none.
-pub(super) fn read(result: &[u8], kind: ListKind) -> Option<Page> {
+pub(in crate::router) fn read(result: &[u8], kind: ListKind) -> Option<Page> {
     let result = without_controls(result);
     let result = str::from_utf8(&result).ok()?;
     let members = object::members(result)?;
@@ -79,7 +79,7 @@ pub(super) fn read(result: &[u8], kind: ListKind) -> Option<Page> {
 }
 
 /// An item that an earlier run remembered, as it would be read now.
-pub(super) fn remembered(item: &str, kind: ListKind) -> Option<Box<str>> {
+pub(in crate::router) fn remembered(item: &str, kind: ListKind) -> Option<Box<str>> {
     mend(item, shape::item(kind)).map(|mended| mended.text.into())
 }
 

@@ -5,7 +5,8 @@ use super::*;
 use crate::mcp::failure::Failure;
 use crate::mcp::reply::{INVALID_PARAMS, METHOD_NOT_FOUND, RESOURCE_NOT_FOUND};
 use crate::router::edits::Edits;
-use crate::router::lane::is_call;
+use crate::router::lane::{Opened, is_call};
+use crate::router::opening::words;
 use crate::router::task;
 use crate::tools::cut::cut_result;
 
@@ -19,11 +20,10 @@ impl Merge {
         out: &mut dyn Out,
     ) {
         match lost {
-            Some((Flight::Initialize { .. }, message)) => self.on_refusal(server, &message, now, out),
+            Some((Flight::Initialize(hello), message)) => self.on_refusal(server, hello, &message, now, out),
             Some((Flight::List(kind, number), message)) => {
                 self.on_page(server, kind, number, Err((UNAVAILABLE, &message)), now, out);
             }
-            Some((Flight::Probe, _)) => self.answer_waiting(now, out),
             // Perhaps a call's, which has its error.
             Some((Flight::Call(_), _)) | None => {
                 let Merge { deadlines, members, .. } = self;
@@ -45,13 +45,12 @@ impl Merge {
         let result = e.result.clone().map(|r| &frame[r]);
         match self.members[server].lane.take_flight(&frame[id.clone()]) {
             None => out.note(Note::of(server, What::Unclaimed)),
-            Some((_, Flight::Probe)) => self.answer_waiting(now, out),
-            Some((_, Flight::Initialize { hello })) => match result {
+            Some((_, Flight::Initialize(hello))) => match result {
                 Some(result) => {
                     let welcome = self.read_welcome(server, result, out);
-                    self.on_welcome(server, &Hello::read(&hello), welcome, now, out);
+                    self.on_welcome(server, hello, welcome, now, out);
                 }
-                None => self.on_refusal(server, &Failure::read(frame).message, now, out),
+                None => self.on_refusal(server, hello, &words(frame), now, out),
             },
             Some((_, Flight::List(kind, number))) => match result {
                 Some(page) => self.on_page(server, kind, number, Ok(page), now, out),
@@ -113,38 +112,49 @@ impl Merge {
     }
 
     /// `hello`: the parameters that it was asked with.
-    fn on_welcome(&mut self, server: ServerIndex, hello: &Hello, welcome: Welcome, now: Instant, out: &mut dyn Out) {
+    fn on_welcome(
+        &mut self,
+        server: ServerIndex,
+        hello: Arc<Hello>,
+        welcome: Welcome,
+        now: Instant,
+        out: &mut dyn Out,
+    ) {
         out.note(Note::of(server, What::Initialized { identity: welcome.identity() }));
         let Merge { members, desk, .. } = self;
         let Member { lane, shelf, silent, .. } = &mut members[server];
         *silent = false;
-        lane.state = ServerSide::Ready { told: false };
-        lane.send_initialized(out);
-        // What stands in for an endpoint that gave no parameters is not to be remembered as one's own.
-        shelf.welcomed(Some(hello).filter(|hello| **hello != nobody()), welcome);
-        if desk.hello.as_ref().is_some_and(|now| !hello.agrees_with(now)) {
-            // The endpoint came while the server was starting in the name of an earlier run's.
-            self.send_initialize_again(server, now, out);
-            return self.answer_waiting(now, out);
-        }
-        self.on_ready(server, now, out);
+        let opened = lane.welcomed(hello, &welcome, desk, now, out);
+        shelf.welcomed(welcome);
+        self.stale = true;
+        self.on_opened(server, opened, now, out);
+        self.answer_waiting(now, out);
     }
 
-    /// Initializes a server that is initialized with what the endpoint says of itself.
-    pub(super) fn send_initialize_again(&mut self, server: ServerIndex, now: Instant, out: &mut dyn Out) {
-        self.stale = true;
-        self.members[server].lane.send_initialize(&mut self.desk, now, out);
+    /// Something has become of a server's handshake.
+    pub(super) fn on_opened(&mut self, server: ServerIndex, opened: Opened, now: Instant, out: &mut dyn Out) {
+        let lane = &self.members[server].lane;
+        match opened {
+            Opened::Ready => self.on_ready(server, now, out),
+            // Its process is being replaced: it is as good as gone.
+            Opened::Awaited if !lane.is_initialized() => {
+                self.members[server].shelf.down();
+                self.stale |= !self.members[server].keep_listed;
+                self.answer_waiting(now, out);
+            }
+            Opened::Awaited | Opened::Refused | Opened::Same => {}
+        }
         self.arm(server);
     }
 
     /// A server has its handshake: what is wanted of it, it gets.
     fn on_ready(&mut self, server: ServerIndex, now: Instant, out: &mut dyn Out) {
         let Merge { members, desk, .. } = self;
-        let Member { lane, subscriptions, .. } = &mut members[server];
-        for uri in subscriptions.keys() {
-            let params = serde_json::json!({ "uri": **uri }).to_string();
-            lane.send_unawaited("resources/subscribe", params.as_bytes(), desk, out);
+        let Member { lane, shelf, wishes, .. } = &mut members[server];
+        if let Some(said) = desk.said().filter(|said| lane.opening.was_told(said)) {
+            shelf.asked_with(said);
         }
+        wishes.tell_subscriptions(lane, desk, out);
         self.stale = true;
         self.pass_level(server, out);
         for kind in ListKind::ALL {
@@ -155,24 +165,36 @@ impl Merge {
     }
 
     /// The server refused to initialize. The others go on.
-    pub(super) fn on_refusal(&mut self, server: ServerIndex, error: &str, now: Instant, out: &mut dyn Out) {
-        let member = &mut self.members[server];
-        if member.lane.is_initialized() {
-            // Some take one handshake only. Then it stays with the first.
-            member.lane.state = ServerSide::Ready { told: true };
-            return self.on_ready(server, now, out);
+    pub(super) fn on_refusal(
+        &mut self,
+        server: ServerIndex,
+        hello: Arc<Hello>,
+        error: &str,
+        now: Instant,
+        out: &mut dyn Out,
+    ) {
+        let Merge { members, desk, .. } = self;
+        let Member { lane, shelf, silent, .. } = &mut members[server];
+        match lane.refused(hello, error, shelf.welcome.as_ref(), desk, now, out) {
+            opened @ (Opened::Ready | Opened::Awaited | Opened::Same) => self.on_opened(server, opened, now, out),
+            Opened::Refused => {
+                *silent = true;
+                out.note(Note::of(server, What::Refused { error: error.to_owned() }));
+                self.release(server, out);
+                self.answer_waiting(now, out);
+                self.arm(server);
+            }
         }
-        member.lane.state = ServerSide::Refusing { why: error.to_owned() };
-        member.silent = true;
-        out.note(Note::of(server, What::Refused { error: error.to_owned() }));
-        self.release(server, out);
-        self.answer_waiting(now, out);
     }
 
     /// What is due at a server: a handshake or a list that takes too long, a list to be read again; what is to be remembered.
     pub(super) fn check_server(&mut self, server: ServerIndex, now: Instant, out: &mut dyn Out) {
-        if self.members[server].stays_at().is_some_and(|at| at <= now) {
-            self.on_refusal(server, "it did not answer", now, out);
+        let Merge { members, desk, .. } = self;
+        let Member { lane, shelf, .. } = &mut members[server];
+        let opened = lane.check_opening(shelf.welcome.as_ref(), desk, now, out);
+        self.on_opened(server, opened, now, out);
+        if self.members[server].is_awaited_until().is_some_and(|until| until <= now) {
+            self.members[server].silent = true;
         }
         for kind in ListKind::ALL {
             let Member { lane, shelf, .. } = &mut self.members[server];
@@ -297,10 +319,10 @@ impl Merge {
             b"notifications/tasks/status" => self.on_task_status(server, frame, e, out),
             b"notifications/resources/updated" => {
                 let own = e.uri.clone().and_then(|r| serde_json::from_slice::<String>(&frame[r]).ok());
-                let subscriptions = &self.members[server].subscriptions;
-                match (own.and_then(|own| subscriptions.get(&*own)), e.uri.clone()) {
+                let wishes = &self.members[server].wishes;
+                match (own.and_then(|own| wishes.called(&own)), e.uri.clone()) {
                     (Some(uri), Some(range)) => {
-                        let uri = serde_json::Value::from(&**uri).to_string();
+                        let uri = serde_json::Value::from(uri).to_string();
                         out.to_endpoint(&[&frame[..range.start], uri.as_bytes(), &frame[range.end..]]);
                     }
                     // Of another one, perhaps below one that is followed.

@@ -55,7 +55,7 @@ struct Reading {
 
 /// What a person may want to know of a list.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(super) enum Remark {
+pub(in crate::router) enum Remark {
     /// It could not be read.
     Failed(String),
     /// Not all of it was read.
@@ -94,7 +94,7 @@ enum State {
 
 /// What a page of a list leads to.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Paged {
+pub(in crate::router) enum Paged {
     /// It belongs to a reading that was given up.
     Stale,
     /// There is another page: the parameters that ask for it.
@@ -109,7 +109,7 @@ pub(super) enum Paged {
 
 /// What a server answered to a list request.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum PageAnswer<'a> {
+pub(in crate::router) enum PageAnswer<'a> {
     Result(&'a [u8]),
     /// It has no such list.
     Unknown,
@@ -118,11 +118,11 @@ pub(super) enum PageAnswer<'a> {
 
 /// See the module's documentation.
 #[derive(Debug)]
-pub(super) struct Shelf {
-    pub(super) welcome: Option<Welcome>,
-    /// The parameters that the welcome was an answer to; empty if no endpoint gave them.
+pub(in crate::router) struct Shelf {
+    pub(in crate::router) welcome: Option<Welcome>,
+    /// The parameters of an endpoint with which the server was initialized; empty if none gave them.
     hello: Box<str>,
-    pub(super) lists: Lists,
+    pub(in crate::router) lists: Lists,
     readings: [Reading; 4],
     /// A fingerprint of what was last given away to be remembered, and when that was.
     kept: u64,
@@ -135,8 +135,10 @@ pub(super) struct Shelf {
 
 impl Shelf {
     /// With what an earlier run remembered.
-    pub(super) fn new(memory: Option<Memory>) -> Self {
-        let known = if memory.is_some() { Known::Whole } else { Known::Unread };
+    pub(in crate::router) fn new(memory: Option<Memory>) -> Self {
+        // Of a server that was alone on its connection only what its endpoint says is remembered.
+        let is_whole = memory.as_ref().is_some_and(|memory| !memory.welcome.is_empty());
+        let known = if is_whole { Known::Whole } else { Known::Unread };
         let reading = || Reading {
             state: State::Idle,
             number: 0,
@@ -157,7 +159,7 @@ impl Shelf {
             oddity: String::new(),
         };
         if let Some(memory) = memory {
-            shelf.welcome = Some(Welcome::mended(memory.welcome.as_bytes()).0);
+            shelf.welcome = is_whole.then(|| Welcome::mended(memory.welcome.as_bytes()).0);
             shelf.hello = memory.hello;
             for kind in ListKind::ALL {
                 let items = memory.lists.get(kind).iter().filter_map(|item| page::remembered(item, kind));
@@ -169,35 +171,42 @@ impl Shelf {
     }
 
     /// The parameters with which the server was last initialized.
-    pub(super) fn hello(&self) -> Option<Hello> {
+    pub(in crate::router) fn hello(&self) -> Option<Hello> {
         (!self.hello.is_empty()).then(|| Hello::read(self.hello.as_bytes()))
     }
 
-    /// The server's answer to the handshake. `hello`: the endpoint's parameters, if they were its.
-    pub(super) fn welcomed(&mut self, hello: Option<&Hello>, welcome: Welcome) {
-        self.hello = hello.map(|hello| String::from_utf8_lossy(&hello.params).into()).unwrap_or_default();
+    /// The server's answer to the handshake.
+    pub(in crate::router) fn welcomed(&mut self, welcome: Welcome) {
         self.welcome = Some(welcome);
         self.unkept = true;
     }
 
+    /// The server was asked with what the endpoint says of itself, or with something that is the same to it.
+    pub(in crate::router) fn asked_with(&mut self, hello: &Hello) {
+        if self.hello().is_none_or(|before| before.differs(None, hello)) {
+            self.hello = String::from_utf8_lossy(&hello.params).into();
+            self.unkept = true;
+        }
+    }
+
     /// What is to be told of oddities in the welcome: once.
-    pub(super) fn oddity(&mut self, odd: String) -> Option<String> {
+    pub(in crate::router) fn oddity(&mut self, odd: String) -> Option<String> {
         let known = std::mem::replace(&mut self.oddity, odd.clone());
         (known != odd && !odd.is_empty()).then_some(odd)
     }
 
     /// All its lists are complete: read to the end, in this life of the server or an earlier one.
-    pub(super) fn is_known(&self) -> bool {
+    pub(in crate::router) fn is_known(&self) -> bool {
         self.readings.iter().all(|reading| reading.known == Known::Whole)
     }
 
     /// Nothing is known of a list, and reading it has not failed in this life.
-    pub(super) fn lacks(&self, kind: ListKind) -> bool {
+    pub(in crate::router) fn lacks(&self, kind: ListKind) -> bool {
         self.readings[kind as usize].known == Known::Unread
     }
 
     /// Its process is gone, and with it the pages that were to come.
-    pub(super) fn down(&mut self) {
+    pub(in crate::router) fn down(&mut self) {
         for reading in &mut self.readings {
             (reading.state, reading.eager, reading.retry) = (State::Idle, EAGER, RETRY);
             if reading.known == Known::Unreadable {
@@ -207,7 +216,7 @@ impl Shelf {
     }
 
     /// The server has no such list; whether it had before.
-    pub(super) fn none(&mut self, kind: ListKind) -> bool {
+    pub(in crate::router) fn none(&mut self, kind: ListKind) -> bool {
         let reading = &mut self.readings[kind as usize];
         (reading.state, reading.known, reading.retry) = (State::Idle, Known::Whole, RETRY);
         self.unkept = true;
@@ -215,7 +224,7 @@ impl Shelf {
     }
 
     /// Begins to read a list: the number of the reading. `None` if it is being read already; then it is read once more.
-    pub(super) fn begin(&mut self, kind: ListKind, now: Instant) -> Option<u32> {
+    pub(in crate::router) fn begin(&mut self, kind: ListKind, now: Instant) -> Option<u32> {
         let reading = &mut self.readings[kind as usize];
         if let State::Pages { again, .. } = &mut reading.state {
             *again = true;
@@ -235,7 +244,7 @@ impl Shelf {
     }
 
     /// The server says that a list has changed. As [`Shelf::begin`], but not more often than [`EAGER`] and [`PACE`] say.
-    pub(super) fn changed(&mut self, kind: ListKind, now: Instant) -> Option<u32> {
+    pub(in crate::router) fn changed(&mut self, kind: ListKind, now: Instant) -> Option<u32> {
         let reading = &mut self.readings[kind as usize];
         match &mut reading.state {
             State::Pages { again, .. } => *again = true,
@@ -250,7 +259,13 @@ impl Shelf {
     }
 
     /// What the server answered in a reading.
-    pub(super) fn on_page(&mut self, kind: ListKind, number: u32, answer: PageAnswer<'_>, now: Instant) -> Paged {
+    pub(in crate::router) fn on_page(
+        &mut self,
+        kind: ListKind,
+        number: u32,
+        answer: PageAnswer<'_>,
+        now: Instant,
+    ) -> Paged {
         let reading = &mut self.readings[kind as usize];
         if reading.number != number || !matches!(reading.state, State::Pages { .. }) {
             return Paged::Stale;
@@ -313,18 +328,18 @@ impl Shelf {
     }
 
     /// A list could not be read, and why: a [`Remark`], unless it is what was told last.
-    pub(super) fn failed(&mut self, kind: ListKind, why: &str) {
+    pub(in crate::router) fn failed(&mut self, kind: ListKind, why: &str) {
         self.readings[kind as usize].remark(vec![Remark::Failed(why.to_owned())]);
     }
 
     /// What is to be told of a list, once.
-    pub(super) fn remarks(&mut self, kind: ListKind) -> Vec<Remark> {
+    pub(in crate::router) fn remarks(&mut self, kind: ListKind) -> Vec<Remark> {
         std::mem::take(&mut self.readings[kind as usize].remarks)
     }
 
     /// When [`Shelf::is_late`] will say yes next, or [`Shelf::is_due`] where the server can be asked (`ready`), or something
     /// is to be remembered.
-    pub(super) fn next_tick(&self, ready: bool) -> Option<Instant> {
+    pub(in crate::router) fn next_tick(&self, ready: bool) -> Option<Instant> {
         let readings = self.readings.iter().filter_map(|reading| match &reading.state {
             State::Idle => None,
             State::Due(at) => ready.then_some(*at),
@@ -335,18 +350,18 @@ impl Shelf {
     }
 
     /// The number of a reading that takes too long.
-    pub(super) fn is_late(&self, kind: ListKind, now: Instant) -> Option<u32> {
+    pub(in crate::router) fn is_late(&self, kind: ListKind, now: Instant) -> Option<u32> {
         let reading = &self.readings[kind as usize];
         matches!(reading.state, State::Pages { until, .. } if until <= now).then_some(reading.number)
     }
 
     /// Whether a list is to be read now.
-    pub(super) fn is_due(&self, kind: ListKind, now: Instant) -> bool {
+    pub(in crate::router) fn is_due(&self, kind: ListKind, now: Instant) -> bool {
         matches!(self.readings[kind as usize].state, State::Due(at) if at <= now)
     }
 
     /// What is to be remembered, if that is something new, and not too soon after the last.
-    pub(super) fn memory(&mut self, now: Instant) -> Option<Memory> {
+    pub(in crate::router) fn memory(&mut self, now: Instant) -> Option<Memory> {
         let soon = self.kept_at.is_some_and(|at| now < at + BETWEEN_MEMORIES);
         if !self.unkept || soon || !self.is_known() {
             return None;
@@ -567,7 +582,7 @@ mod tests {
     fn only_what_is_whole_and_new_is_remembered_and_not_all_the_time() {
         let mut rig = Rig::new();
         let welcome = || Welcome::mended(br#"{"capabilities":{}}"#).0;
-        rig.shelf.welcomed(None, welcome());
+        rig.shelf.welcomed(welcome());
         for kind in [ListKind::Prompts, ListKind::Resources, ListKind::Templates] {
             assert_eq!(rig.shelf.memory(rig.now), None);
             rig.shelf.none(kind);
@@ -576,7 +591,7 @@ mod tests {
         let memory = rig.shelf.memory(rig.now).unwrap();
         assert_eq!(memory.lists.get(TOOLS).len(), 1);
         let mut again = Shelf::new(Some(memory.clone()));
-        again.welcomed(None, welcome());
+        again.welcomed(welcome());
         assert_eq!(again.memory(rig.now), None, "the same");
         rig.begin();
         rig.on_page(r#"{"tools":[{"name":"b"}]}"#);

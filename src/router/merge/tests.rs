@@ -4,6 +4,7 @@ mod elsewhere;
 mod odd;
 mod tasks;
 
+use std::collections::BTreeSet;
 use std::ops::Add as _;
 
 use proptest::prelude::*;
@@ -19,6 +20,7 @@ struct Sink {
     endpoint: Vec<String>,
     servers: Vec<Vec<String>>,
     memories: Vec<(ServerIndex, Memory)>,
+    restarts: Vec<ServerIndex>,
     notes: Vec<String>,
 }
 
@@ -31,6 +33,9 @@ impl Out for Sink {
     }
     fn remember(&mut self, server: ServerIndex, memory: &Memory) {
         self.memories.push((server, memory.clone()));
+    }
+    fn restart(&mut self, server: ServerIndex, _: &'static str) {
+        self.restarts.push(server);
     }
     fn note(&mut self, note: Note<'_>) {
         self.notes.push(note.to_string());
@@ -52,7 +57,8 @@ fn offer(tools: &[&str]) -> Value {
 }
 
 fn specs(names: &[&str]) -> Vec<ServerSpec> {
-    names.iter().map(|name| ServerSpec::sample(name, "", &[])).collect()
+    let minute = Duration::from_secs(60);
+    names.iter().map(|name| ServerSpec { start_timeout: minute, ..ServerSpec::sample(name, "", &[]) }).collect()
 }
 
 impl Rig {
@@ -80,7 +86,11 @@ impl Rig {
     }
 
     fn handshake(&mut self) {
-        self.endpoint(&hello(0));
+        self.greet(&hello(0));
+    }
+
+    fn greet(&mut self, hello: &str) {
+        self.endpoint(hello);
         self.endpoint(r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#);
         self.endpoint(r#"{"jsonrpc":"2.0","id":1,"method":"tools/list"}"#);
         self.sink.endpoint.clear();
@@ -188,8 +198,13 @@ fn parsed(frame: &str) -> Value {
     serde_json::from_str(frame).unwrap()
 }
 
+/// What servers are told beforehand, but for who it is.
 fn hello(id: u64) -> String {
-    json!({"id": id, "jsonrpc": "2.0", "method": "initialize", "params": {"protocolVersion": "2024-11-05", "capabilities": {"roots": {}}}}).to_string()
+    hello_with(id, json!({"sampling": {}, "roots": {}}))
+}
+
+fn hello_with(id: u64, capabilities: Value) -> String {
+    json!({"id": id, "jsonrpc": "2.0", "method": "initialize", "params": {"protocolVersion": "2024-11-05", "capabilities": capabilities}}).to_string()
 }
 
 fn call(id: impl Into<Value>, tool: &str) -> String {
@@ -202,7 +217,7 @@ fn the_burst_of_the_cloud_is_answered_with_the_union_of_all_servers() {
     let mut rig = Rig::new(specs(&["a", "b"]), vec![offer(&["add", "one"]), offer(&["add", "two"])], vec![]);
     rig.up(0);
     rig.up(1);
-    assert!(rig.router.is_warm());
+    assert_eq!([0, 1].map(|server| rig.router.start(server)), [Start::Settled; 2]);
     rig.link_up();
     rig.endpoint(&hello(0));
     let welcome = rig.at_endpoint();
@@ -355,7 +370,11 @@ fn what_is_remembered_answers_for_a_server_that_is_still_starting() {
     }
     assert!(memories.iter().all(Option::is_some));
     let mut rig = Rig::new(specs(&["a", "b"]), vec![offer(&["add", "one"]), offer(&["add", "two"])], memories);
-    assert!(rig.router.is_warm(), "nothing to wait for before dialling");
+    assert_eq!(
+        [0, 1].map(|server| rig.router.start(server)),
+        [Start::Settled; 2],
+        "nothing to wait for before dialling"
+    );
     rig.link_up();
     rig.endpoint(&hello(0));
     assert_eq!(rig.at_endpoint()[0]["id"], 0);
@@ -367,6 +386,27 @@ fn what_is_remembered_answers_for_a_server_that_is_still_starting() {
     assert_eq!(rig.at_server(0)[0]["params"]["name"], "one");
     assert!(rig.at_endpoint().is_empty() && rig.sink.memories.is_empty(), "nothing new: nothing to tell or to keep");
     assert_eq!(rig.router.wants_reconnect(rig.now + Duration::from_secs(3600)), None);
+}
+
+#[test]
+fn servers_are_held_to_what_is_only_likely_in_nothing_and_go_on_at_once_where_it_is_remembered() {
+    let offers = || vec![offer(&["add", "one"]), offer(&["add", "two"])];
+    let read = |rig: &Rig| rig.router.members.iter().all(|member| member.shelf.is_known());
+    let mut rig = Rig::new(specs(&["a", "b"]), offers(), vec![]);
+    rig.up(0);
+    rig.up(1);
+    rig.pass(3600);
+    assert!(!read(&rig) && rig.router.members.iter().all(|member| matches!(member.lane.state, ServerSide::Greeted)));
+    rig.link_up();
+    rig.endpoint(r#"{"id":1,"method":"server/discover"}"#);
+    assert_eq!(rig.at_endpoint()[0]["error"]["code"], METHOD_NOT_FOUND);
+    assert!(rig.router.members.iter().all(|member| matches!(member.lane.state, ServerSide::Greeted)));
+    // One that does not introduce itself won't.
+    assert_eq!(rig.tools(), ["a__add", "one", "b__add", "two"]);
+    let mut rig = Rig::new(specs(&["a", "b"]), offers(), memories());
+    rig.up(0);
+    rig.up(1);
+    assert!(rig.router.members.iter().all(|member| member.lane.is_ready()));
 }
 
 #[test]
@@ -651,10 +691,16 @@ fn error(id: &Value, code: i32, message: &str) -> String {
     json!({"id": id, "error": {"code": code, "message": message}}).to_string()
 }
 
-/// What an earlier run of [`Rig::pair`] remembered.
+/// What an earlier run of [`Rig::pair`] remembered, whose endpoint had `roots` only.
 fn memories() -> Vec<Option<Memory>> {
+    let mut rig = Rig::new(specs(&["a", "b"]), vec![offer(&["add", "one"]), offer(&["add", "two"])], vec![]);
+    rig.up(0);
+    rig.up(1);
+    rig.link_up();
+    rig.greet(&hello_with(0, json!({"roots": {}})));
+    rig.pass(31);
     let mut memories = vec![None, None];
-    for (server, memory) in Rig::pair().sink.memories.drain(..) {
+    for (server, memory) in rig.sink.memories.drain(..) {
         memories[server] = Some(memory);
     }
     memories
@@ -678,23 +724,36 @@ fn a_policy_is_held_against_a_remembered_list_as_well_and_once_in_a_run() {
 }
 
 #[test]
-fn a_server_that_takes_one_handshake_only_stays_with_it_and_serves_on() {
+fn a_server_that_takes_one_handshake_only_is_started_anew_once_and_its_siblings_go_on() {
     let mut rig = Rig::new(specs(&["a", "b"]), vec![offer(&["add", "one"]), offer(&["add", "two"])], memories());
     rig.up(0);
     rig.up(1);
     rig.offers[0]["silent"] = true.into();
     rig.link_up();
     rig.endpoint(OTHER_HELLO);
+    assert!(rig.at_endpoint().is_empty(), "what it says to that is not known yet");
     let again = rig.at_server(0).pop().unwrap();
     assert_eq!(again["params"]["capabilities"], json!({"sampling": {}}));
     rig.endpoint(&call(1, "one"));
+    rig.endpoint(&call(2, "two"));
     rig.server(0, &error(&again["id"], -32600, "duplicate"));
+    assert_eq!((rig.at_endpoint()[0]["id"].clone(), rig.sink.restarts.as_slice()), (json!(0), &[0][..]));
+    assert_eq!(rig.at_server(1)[0]["params"]["name"], "two");
+    assert_eq!(rig.router.start(0), Start::Settled, "what it has is remembered");
+    rig.down(0, 0);
+    rig.up(0);
+    let first = rig.at_server(0).pop().unwrap();
+    assert_eq!(first["params"]["capabilities"], json!({"sampling": {}}));
+    rig.offers[0]["silent"] = false.into();
+    let welcome = json!({"protocolVersion": "2025-06-18", "capabilities": {"tools": {}}});
+    rig.server(0, &json!({"id": first["id"], "result": welcome}).to_string());
     assert_eq!(rig.at_server(0)[0]["params"]["name"], "one", "what waited goes to it");
     // Another robot says yet another thing, and who it is matters to nobody.
     for capabilities in [json!({}), json!({"sampling": {}})] {
-        rig.endpoint(&json!({"id": 0, "method": "initialize", "params": {"capabilities": capabilities, "clientInfo": {"name": "x"}}}).to_string());
+        rig.endpoint(&hello_with(0, capabilities));
         assert!(rig.at_server(0).is_empty() && rig.at_server(1).is_empty());
     }
+    assert_eq!(rig.sink.restarts, [0]);
 }
 
 #[test]
@@ -894,23 +953,70 @@ fn the_same_tools_in_another_order_are_no_change_and_other_capabilities_are_one(
 }
 
 #[test]
-fn who_refused_to_initialize_is_asked_again_by_the_next_and_its_calls_fail_at_once() {
+fn who_refused_to_initialize_is_asked_again_after_a_while_and_its_calls_fail_at_once() {
     let mut rig = Rig::new(specs(&["a", "b"]), vec![offer(&["add", "one"]), offer(&["add", "two"])], memories());
     rig.offers[0]["silent"] = true.into();
     rig.up(0);
+    rig.up(1);
     let asked = rig.at_server(0).pop().unwrap();
     rig.link_up();
-    rig.endpoint(&hello(0));
+    rig.endpoint(&hello_with(0, json!({"roots": {}})));
     rig.endpoint(&call(1, "one"));
     rig.at_endpoint();
     rig.server(0, &error(&asked["id"], -1, "no licence"));
     assert!(rig.at_endpoint()[0]["error"]["message"].as_str().unwrap().contains("no licence"), "what waited");
     rig.endpoint(&call(2, "one"));
     assert_eq!(rig.at_endpoint()[0]["id"], 2);
-    rig.offers[0]["silent"] = false.into();
     rig.endpoint(&hello(3));
+    assert!(rig.at_endpoint()[0]["result"].is_object(), "the others go on");
+    rig.sink.restarts.clear();
+    rig.pass(5);
+    assert_eq!(rig.sink.restarts, [0]);
+    rig.offers[0]["silent"] = false.into();
+    rig.down(0, 0);
+    rig.up(0);
     rig.endpoint(&call(4, "one"));
     assert_eq!(rig.at_server(0)[0]["params"]["name"], "one");
+}
+
+#[test]
+fn where_all_servers_refuse_to_initialize_their_words_are_the_answer() {
+    let silent = || json!({"silent": true});
+    let mut rig = Rig::new(specs(&["a", "b"]), vec![silent(), silent()], vec![]);
+    rig.link_up();
+    for server in [0, 1] {
+        rig.up(server);
+        let asked = rig.at_server(server).pop().unwrap();
+        rig.server(server, &error(&asked["id"], -1, "no licence"));
+    }
+    rig.endpoint(&hello(0));
+    let message = rig.at_endpoint()[0]["error"]["message"].to_string();
+    assert_eq!(
+        message,
+        r#""server \"a\" refused to initialize: no licence; server \"b\" refused to initialize: no licence""#
+    );
+    assert_eq!(rig.router.account(rig.now).initialize, Some(Greeting::Refused));
+    assert_eq!([0, 1].map(|server| rig.router.start(server)), [Start::Settled; 2]);
+}
+
+#[test]
+fn each_server_is_waited_for_no_longer_than_its_own_start_timeout() {
+    let mut specs = specs(&["a", "b"]);
+    specs[1].start_timeout = Duration::from_secs(3);
+    let mut rig = Rig::new(specs, vec![offer(&["one"]), json!({"silent": true})], vec![]);
+    rig.up(0);
+    rig.up(1);
+    assert_eq!(rig.router.start(1), Start::Awaited);
+    rig.link_up();
+    rig.endpoint(&hello(0));
+    rig.endpoint(r#"{"id":1,"method":"tools/list"}"#);
+    rig.pass(2);
+    assert!(rig.at_endpoint().is_empty());
+    rig.pass(1);
+    assert_eq!(rig.at_endpoint().len(), 2, "both answers");
+    rig.link_up();
+    rig.endpoint(&hello(0));
+    assert_eq!(rig.at_endpoint().len(), 1, "nor once more");
 }
 
 #[test]
@@ -1059,6 +1165,20 @@ fn one_server_cannot_take_all_questions_nor_silence_the_others() {
 }
 
 #[test]
+fn a_dead_server_takes_back_its_own_questions_and_no_others() {
+    let mut rig = Rig::pair();
+    rig.server(0, r#"{"id":"of a","method":"roots/list"}"#);
+    rig.server(1, r#"{"id":"of b","method":"roots/list"}"#);
+    let asked: Vec<Value> = rig.at_endpoint().into_iter().map(|frame| frame["id"].clone()).collect();
+    rig.down(0, 1);
+    let taken_back: Vec<Value> =
+        rig.at_endpoint().into_iter().map(|frame| frame["params"]["requestId"].clone()).collect();
+    assert_eq!(taken_back, asked[..1]);
+    rig.endpoint(&json!({"id": asked[1], "result": {"roots": []}}).to_string());
+    assert_eq!(rig.at_server(1), [json!({"id": "of b", "result": {"roots": []}})]);
+}
+
+#[test]
 fn a_method_that_nobody_answers_gets_an_error() {
     let mut rig = Rig::pair();
     rig.endpoint(r#"{"id":"q","method":"x/y"}"#);
@@ -1177,7 +1297,7 @@ fn a_list_that_fails_or_hangs_keeps_no_other_list_of_its_server_back() {
 }
 
 #[test]
-fn a_second_handshake_that_is_never_answered_costs_a_server_nothing_but_a_moment() {
+fn a_second_handshake_that_is_never_answered_costs_a_server_nothing_but_a_moment_where_something_waits_for_it() {
     let mut spec = specs(&["a", "b"]);
     spec[0].keep_listed = false;
     let mut rig = Rig::new(spec, vec![offer(&["add", "one"]), offer(&["add", "two"])], memories());
@@ -1201,6 +1321,25 @@ fn a_second_handshake_that_is_never_answered_costs_a_server_nothing_but_a_moment
     rig.server(0, &error(&again["id"], -32600, "duplicate"));
     rig.endpoint(&call(2, "one"));
     assert_eq!(rig.at_server(0)[0]["params"]["name"], "one", "after a late refusal too");
+    assert!(rig.sink.restarts.is_empty());
+}
+
+#[test]
+fn a_second_handshake_that_is_never_answered_costs_a_server_its_process_where_nothing_waits_for_it() {
+    let mut rig = Rig::new(specs(&["a", "b"]), vec![offer(&["add", "one"]), offer(&["add", "two"])], memories());
+    rig.up(0);
+    rig.up(1);
+    rig.offers[0]["silent"] = true.into();
+    rig.link_up();
+    rig.endpoint(OTHER_HELLO);
+    rig.pass(5);
+    assert_eq!((rig.at_endpoint().len(), &rig.sink.restarts[..]), (1, &[0][..]));
+    rig.offers[0]["silent"] = false.into();
+    rig.down(0, 0);
+    rig.up(0);
+    rig.pass(31);
+    let of_a = rig.sink.memories.iter().rfind(|(of, _)| *of == 0);
+    assert!(of_a.unwrap().1.hello.contains("sampling"), "so that the next run begins with it");
 }
 
 #[test]
@@ -1242,13 +1381,17 @@ fn a_server_that_starts_when_the_endpoint_comes_hears_of_its_own_parameters() {
     assert!(rig.router.is_serving(0), "it has been initialized");
     rig.tick();
     rig.server(0, &error(&sent[0]["id"], -32600, "duplicate"));
-    assert_eq!(rig.at_server(0)[0]["params"]["name"], "one", "it stays with the first");
+    assert_eq!(rig.sink.restarts, [0]);
+    rig.offers[0]["silent"] = false.into();
+    rig.down(0, 0);
+    rig.up(0);
+    assert_eq!(rig.at_server(0)[0]["params"]["name"], "one", "its other process has it");
     let hello = |rig: &Rig, server| {
         let of = rig.sink.memories.iter().rfind(|(of, _)| *of == server);
         of.map(|(_, memory)| memory.hello.contains("sampling"))
     };
     rig.pass(31);
-    assert_eq!((hello(&rig, 0), hello(&rig, 1)), (Some(false), Some(true)), "what each was asked with");
+    assert_eq!((hello(&rig, 0), hello(&rig, 1)), (Some(true), Some(true)), "what each was asked with");
 }
 
 #[test]
@@ -1281,7 +1424,8 @@ enum Happening {
     LinkDown,
     Up(usize),
     Down(usize),
-    Hello,
+    /// The endpoint initializes, with what is likely or with something else.
+    Hello(bool),
     List,
     Call(usize),
     Unknown,
@@ -1289,6 +1433,8 @@ enum Happening {
     Read,
     /// A server answers its nth open request, perhaps twice, perhaps with what belongs to another.
     Answer(usize, prop::sample::Index, bool, u8),
+    /// A server answers its nth open request with an error, if that is to initialize.
+    Refuse(usize, prop::sample::Index),
     Lie(usize, u64),
     Changed(usize, bool),
     Ask(usize),
@@ -1302,12 +1448,13 @@ fn any_happening() -> impl Strategy<Value = Happening> {
         1 => Just(Happening::LinkDown),
         4 => (0usize..3).prop_map(Happening::Up),
         2 => (0usize..3).prop_map(Happening::Down),
-        2 => Just(Happening::Hello),
+        2 => any::<bool>().prop_map(Happening::Hello),
         2 => Just(Happening::List),
         8 => (0usize..3).prop_map(Happening::Call),
         1 => Just(Happening::Unknown),
         2 => Just(Happening::Read),
         16 => (0usize..3, any::<prop::sample::Index>(), any::<bool>(), 0..15u8).prop_map(|(s, i, twice, guise)| Happening::Answer(s, i, twice, guise)),
+        1 => (0usize..3, any::<prop::sample::Index>()).prop_map(|(s, i)| Happening::Refuse(s, i)),
         2 => (0usize..3, 0u64..60).prop_map(|(s, id)| Happening::Lie(s, id)),
         1 => (0usize..3, any::<bool>()).prop_map(|(s, really)| Happening::Changed(s, really)),
         1 => (0usize..3).prop_map(Happening::Ask),
@@ -1351,9 +1498,10 @@ proptest! {
                     alive[s] = false;
                     at[s].clear();
                 }
-                Happening::Hello if linked => {
+                Happening::Hello(likely) if linked => {
                     open.push((next, None));
-                    rig.router.on_endpoint(hello(next).as_bytes(), now, &mut rig.sink);
+                    let hello = if likely { hello(next) } else { hello_with(next, json!({})) };
+                    rig.router.on_endpoint(hello.as_bytes(), now, &mut rig.sink);
                     next += 1;
                 }
                 Happening::List if linked => {
@@ -1392,6 +1540,15 @@ proptest! {
                         say(&mut rig.router, s, in_guise(answer.clone(), guise).as_bytes(), now, &mut rig.sink);
                     }
                 }
+                Happening::Refuse(s, i) if alive[s] && !at[s].is_empty() => {
+                    let n = at[s].len();
+                    let request = at[s].swap_remove(i.index(n));
+                    if request["method"] == "initialize" {
+                        say(&mut rig.router, s, error(&request["id"], -1, "no").as_bytes(), now, &mut rig.sink);
+                    } else {
+                        at[s].push(request);
+                    }
+                }
                 // An answer under an id that is not its own.
                 Happening::Lie(s, id) if alive[s] && !at[s].iter().any(|r| r["id"] == id) => {
                     say(&mut rig.router, s, json!({"id": id, "result": {"server": s, "of": "lie"}}).to_string().as_bytes(), now, &mut rig.sink);
@@ -1414,8 +1571,8 @@ proptest! {
                     }
                 }
                 // What can't happen now.
-                Happening::LinkUp | Happening::LinkDown | Happening::Up(_) | Happening::Down(_) | Happening::Hello
-                | Happening::List | Happening::Call(_) | Happening::Unknown | Happening::Read | Happening::Answer(..) | Happening::Lie(..)
+                Happening::LinkUp | Happening::LinkDown | Happening::Up(_) | Happening::Down(_) | Happening::Hello(_)
+                | Happening::List | Happening::Call(_) | Happening::Unknown | Happening::Read | Happening::Answer(..) | Happening::Refuse(..) | Happening::Lie(..)
                 | Happening::Changed(..) | Happening::Ask(_) | Happening::Busy(..) => {}
             }
             let _ = of;
@@ -1459,6 +1616,107 @@ proptest! {
             let answered: Vec<u64> = rig.at_endpoint().iter().filter_map(|f| f["id"].as_u64()).collect();
             for (id, _) in open {
                 prop_assert_eq!(answered.iter().filter(|a| **a == id).count(), 1, "request {}", id);
+            }
+        }
+    }
+}
+
+/// What can become of an endpoint's wishes, in any order. Servers are taken modulo their number.
+#[derive(Debug, Clone)]
+enum Wished {
+    Link(bool),
+    Server(usize, bool),
+    Other,
+    Follow(usize, bool),
+    Level(u64),
+    Busy(usize, bool),
+    Pass(u64),
+}
+
+fn any_wish() -> impl Strategy<Value = Wished> {
+    prop_oneof![
+        2 => any::<bool>().prop_map(Wished::Link),
+        4 => (0usize..2, any::<bool>()).prop_map(|(s, up)| Wished::Server(s, up)),
+        1 => Just(Wished::Other),
+        6 => (0usize..4, any::<bool>()).prop_map(|(n, follows)| Wished::Follow(n, follows)),
+        2 => (0u64..9).prop_map(Wished::Level),
+        1 => (0usize..2, any::<bool>()).prop_map(|(s, busy)| Wished::Busy(s, busy)),
+        1 => (0u64..3).prop_map(Wished::Pass),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn what_an_endpoint_follows_and_its_level_hold_in_each_life_of_each_server(events in prop::collection::vec(any_wish(), 1..80)) {
+        let offers = [0, 1].map(|server| {
+            let mut offer = offer(&[&format!("t{server}")]);
+            offer["capabilities"] = json!({"resources": {"subscribe": true}, "logging": {}});
+            offer["resources/list"] = json!({"resources": [{"uri": format!("mem:{server}"), "name": "x"}, {"uri": format!("mem:{}", server + 2), "name": "x"}]});
+            offer["resources/templates/list"] = json!({"resourceTemplates": []});
+            offer
+        });
+        let mut rig = Rig::new(specs(&["a", "b"]), offers.into(), vec![]);
+        let (mut linked, mut alive, mut busy) = (false, [false; 2], [false; 2]);
+        // By server: what its present life was told, and what the endpoint wants.
+        let mut told: [(BTreeSet<String>, Option<u64>); 2] = Default::default();
+        let mut wanted = told.clone();
+        for (n, event) in events.into_iter().enumerate() {
+            match event {
+                Wished::Link(true) if !linked => { rig.link_up(); rig.handshake(); linked = true; }
+                Wished::Link(false) if linked => {
+                    rig.router.on_link_down(rig.now, &mut rig.sink);
+                    wanted = Default::default();
+                    linked = false;
+                }
+                Wished::Server(s, true) if !alive[s] => { told[s] = Default::default(); rig.up(s); (alive[s], busy[s]) = (true, false); }
+                Wished::Server(s, false) if alive[s] => { rig.down(s, 2); alive[s] = false; }
+                Wished::Other if linked => rig.endpoint(OTHER_HELLO),
+                Wished::Follow(uri, follows) if linked && busy == [false; 2] => {
+                    let uri = format!("mem:{uri}");
+                    if !follows {
+                        // Of a server that has not said what it has, it may have been asked of the other one.
+                        for (followed, _) in &mut wanted {
+                            followed.remove(&uri);
+                        }
+                    }
+                    let method = if follows { "resources/subscribe" } else { "resources/unsubscribe" };
+                    rig.endpoint(&json!({"id": n, "method": method, "params": {"uri": uri, "own": true}}).to_string());
+                }
+                Wished::Level(level) if linked => {
+                    rig.endpoint(&json!({"id": n, "method": "logging/setLevel", "params": {"level": level}}).to_string());
+                    (wanted[0].1, wanted[1].1) = (Some(level), Some(level));
+                }
+                Wished::Busy(s, now) if alive[s] => { rig.router.on_server_busy(s, now, rig.now, &mut rig.sink); rig.serve(); busy[s] = now; }
+                Wished::Pass(seconds) => rig.pass(seconds),
+                // What can't happen now.
+                Wished::Link(_) | Wished::Server(..) | Wished::Other | Wished::Follow(..) | Wished::Level(_) | Wished::Busy(..) => {}
+            }
+            for s in 0..2 {
+                for frame in rig.at_server(s) {
+                    let (uri, own) = (frame["params"]["uri"].as_str().map(str::to_owned), frame["params"]["own"] == true);
+                    match frame["method"].as_str().unwrap_or_default() {
+                        "resources/subscribe" => {
+                            told[s].0.extend(uri.clone());
+                            if let Some(uri) = uri.filter(|_| own) {
+                                wanted.iter_mut().for_each(|(followed, _)| followed.retain(|other| *other != uri));
+                                wanted[s].0.insert(uri);
+                            }
+                        }
+                        "resources/unsubscribe" => {
+                            let uri = uri.unwrap();
+                            told[s].0.remove(&uri);
+                            if own { wanted[s].0.remove(&uri); }
+                        }
+                        "logging/setLevel" => told[s].1 = frame["params"]["level"].as_u64(),
+                        _ => {}
+                    }
+                }
+            }
+            for s in 0..2 {
+                if alive[s] && !busy[s] && rig.router.members[s].lane.is_ready() {
+                    prop_assert_eq!(&told[s].0, &wanted[s].0, "what is followed at {}", s);
+                    prop_assert!(wanted[s].1.is_none() || told[s].1 == wanted[s].1, "the level of {}", s);
+                }
             }
         }
     }

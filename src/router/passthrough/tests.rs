@@ -16,6 +16,8 @@ use serde_json::{Value, json};
 struct Sink {
     endpoint: Vec<String>,
     server: Vec<String>,
+    memories: Vec<Memory>,
+    restarts: usize,
     notes: Vec<String>,
 }
 
@@ -26,7 +28,12 @@ impl Out for Sink {
     fn to_server(&mut self, _: ServerIndex, pieces: &[&[u8]]) {
         self.server.push(String::from_utf8(pieces.concat()).unwrap());
     }
-    fn remember(&mut self, _: ServerIndex, _: &Memory) {}
+    fn remember(&mut self, _: ServerIndex, memory: &Memory) {
+        self.memories.push(memory.clone());
+    }
+    fn restart(&mut self, _: ServerIndex, _: &'static str) {
+        self.restarts += 1;
+    }
     fn note(&mut self, note: Note<'_>) {
         self.notes.push(note.to_string());
     }
@@ -45,17 +52,24 @@ impl Rig {
     }
 
     fn with(handshake: Handshake) -> Self {
-        Rig { router: Passthrough::new("calc".into(), handshake, 1000), sink: Sink::default(), now: Instant::now() }
+        let spec = ServerSpec { handshake, max_frame: 1000, ..ServerSpec::sample("calc", "", &[]) };
+        Rig { router: Passthrough::new(&spec, None), sink: Sink::default(), now: Instant::now() }
+    }
+
+    /// Up and initialized.
+    fn ready() -> Self {
+        let mut rig = Self::new();
+        rig.server_up();
+        rig.answer(welcome());
+        rig.sink = Sink::default();
+        rig
     }
 
     /// Up, initialized and conversing, with nothing left to look at.
     fn running() -> Self {
-        let mut rig = Self::new();
-        rig.server_up();
-        rig.answer(json!({}));
+        let mut rig = Self::ready();
         rig.link_up();
         rig.endpoint(&hello(0));
-        rig.answer(welcome());
         rig.endpoint(r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#);
         rig.sink = Sink::default();
         rig
@@ -91,10 +105,26 @@ impl Rig {
         self.pass(seconds);
         self.router.on_beat(self.now, &mut self.sink);
     }
+    /// The last request that the server got.
+    fn last(&self) -> Value {
+        let is_request = |frame: &Value| frame["method"].is_string() && !frame["id"].is_null();
+        self.sink.server.iter().rev().map(|frame| parsed(frame)).find(is_request).unwrap()
+    }
     /// The server answers the last request that it got.
     fn answer(&mut self, result: Value) {
-        let last: Value = serde_json::from_str(self.sink.server.last().unwrap()).unwrap();
-        self.server(&json!({"jsonrpc": "2.0", "id": last["id"], "result": result}).to_string());
+        let id = self.last()["id"].clone();
+        self.server(&json!({"jsonrpc": "2.0", "id": id, "result": result}).to_string());
+    }
+    /// The same, with an error.
+    fn refuse(&mut self, words: &str) {
+        let id = self.last()["id"].clone();
+        self.server(&json!({"id": id, "error": {"code": -32602, "message": words}}).to_string());
+    }
+    /// The process that was to be replaced ends, and another one is up.
+    fn restarted(&mut self) {
+        assert_eq!(std::mem::take(&mut self.sink.restarts), 1);
+        self.server_down(0);
+        self.server_up();
     }
     fn sent_to_endpoint(&mut self) -> Vec<String> {
         std::mem::take(&mut self.sink.endpoint)
@@ -105,7 +135,17 @@ impl Rig {
 }
 
 fn hello(id: u64) -> String {
-    json!({"id": id, "jsonrpc": "2.0", "method": "initialize", "params": {"protocolVersion": "2024-11-05", "capabilities": {"roots": {}}}}).to_string()
+    hello_with(id, "2024-11-05", json!({"sampling": {}, "roots": {}}))
+}
+
+fn hello_with(id: u64, version: &str, capabilities: Value) -> String {
+    let params = json!({"protocolVersion": version, "capabilities": capabilities, "clientInfo": {"name": "robot"}});
+    json!({"id": id, "jsonrpc": "2.0", "method": "initialize", "params": params}).to_string()
+}
+
+/// An `initialize` that a server would act otherwise on than on what is likely.
+fn other(id: u64) -> String {
+    hello_with(id, "2024-11-05", json!({"elicitation": {}}))
 }
 
 fn welcome() -> Value {
@@ -206,6 +246,10 @@ fn the_account_tells_an_initialize_that_waits_from_one_that_we_excused() {
     assert!(!rig.router.is_handshaken());
     rig.endpoint(&hello(1));
     assert_eq!(became(&rig), Some(Greeting::Waits));
+    rig.refuse("no licence");
+    assert_eq!(became(&rig), Some(Greeting::Refused));
+    assert!(!rig.router.is_handshaken(), "it is no proof of anything");
+    assert_eq!(rig.router.account(rig.now).server, "refused to initialize: no licence");
 }
 
 #[test]
@@ -242,32 +286,40 @@ fn null_params_and_null_arguments_are_repaired() {
 }
 
 #[test]
-fn a_server_is_warm_as_soon_as_it_answers_anything() {
-    for answer in [
-        r#"{"id":1,"result":{}}"#,
-        r#"{"id":1,"error":{"code":-32600,"message":"not initialized"}}"#,
+fn a_server_is_initialized_before_anything_else_and_its_answer_is_what_shows_that_it_is_ready() {
+    let mut rig = Rig::new();
+    assert_eq!(rig.router.start(0), Start::Awaited);
+    rig.server_up();
+    assert_eq!(parsed(&rig.sink.server[0])["params"], parsed(str::from_utf8(&Hello::likely().params).unwrap()));
+    for early in [
+        "loading…",
         r#"{"method":"notifications/message","params":{}}"#,
-        r#"{"jsonrpc":"2.0","id":1}"#,
+        r#"{"id":"x","method":"ping"}"#,
+        r#"{"id":9,"result":{}}"#,
     ] {
-        let mut rig = Rig::new();
-        assert!(!rig.router.is_warm());
-        rig.server_up();
-        assert_eq!(methods(&rig.sent_to_server()), ["ping"]);
-        rig.server("loading…");
-        assert!(!rig.router.is_warm());
-        rig.server(answer);
-        assert!(rig.router.is_warm());
-        assert!(rig.sent_to_endpoint().is_empty());
+        rig.server(early);
+        assert_eq!((rig.router.start(0), rig.router.is_serving(0)), (Start::Awaited, false), "{early}");
     }
+    assert_eq!(methods(&rig.sink.server), ["initialize", "-"], "and the answer to its own ping");
+    rig.answer(welcome());
+    assert_eq!((rig.router.start(0), rig.router.is_serving(0)), (Start::Settled, true));
+    assert_eq!(methods(&rig.sent_to_server()), ["initialize", "-"], "its endpoint may be another than expected");
+    rig.server_down(1);
+    assert_eq!(rig.router.start(0), Start::Absent);
+    rig.server_up();
+    rig.refuse("no");
+    assert_eq!(
+        (rig.router.start(0), rig.router.is_serving(0)),
+        (Start::Settled, false),
+        "there is no more to wait for"
+    );
 }
 
 #[test]
 fn the_burst_of_the_cloud_is_answered_in_order() {
     let mut rig = Rig::new();
-    rig.server_up();
-    rig.answer(json!({}));
-    rig.sent_to_server();
     rig.link_up();
+    rig.server_up();
     rig.endpoint(&hello(0));
     rig.endpoint(r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#);
     rig.endpoint(r#"{"jsonrpc":"2.0","id":1,"method":"tools/list"}"#);
@@ -282,21 +334,203 @@ fn the_burst_of_the_cloud_is_answered_in_order() {
 #[test]
 fn interleaved_handshakes_on_one_socket_are_all_answered_from_the_first() {
     let mut rig = Rig::new();
-    rig.server_up();
-    rig.answer(json!({}));
     rig.link_up();
+    rig.server_up();
     for id in [10, 11, 12] {
         rig.endpoint(&hello(id));
     }
-    assert_eq!(methods(&rig.sent_to_server()), ["ping", "initialize"]);
-    rig.server(&json!({"id": 2, "result": welcome()}).to_string());
-    rig.endpoint(&hello(13));
+    rig.answer(welcome());
+    rig.endpoint(&other(13));
     let ids: Vec<Value> = rig.sent_to_endpoint().iter().map(|f| parsed(f)["id"].clone()).collect();
     assert_eq!(ids, [json!(10), json!(11), json!(12), json!(13)]);
     for _ in 0..4 {
         rig.endpoint(r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#);
     }
-    assert_eq!(methods(&rig.sent_to_server()), ["notifications/initialized"], "the server is told once");
+    assert_eq!(methods(&rig.sent_to_server()), ["initialize", "notifications/initialized"], "the server is told once");
+}
+
+#[test]
+fn an_endpoint_that_says_what_its_server_was_told_is_answered_at_once_and_one_that_does_not_is_told_to_the_server() {
+    let mut rig = Rig::ready();
+    rig.link_up();
+    rig.endpoint(&hello(0));
+    assert_eq!(parsed(&rig.sent_to_endpoint()[0])["result"], welcome());
+    assert_eq!(methods(&rig.sent_to_server()), ["notifications/initialized"]);
+    assert_eq!(parsed(&rig.sink.memories[0].hello), parsed(&hello(0))["params"], "from now on it is more than likely");
+
+    for (version, capabilities) in [
+        ("2025-06-18", json!({"roots": {}, "sampling": {}})),
+        ("2024-11-05", json!({})),
+        ("2024-11-05", json!({"elicitation": {}})),
+    ] {
+        let mut rig = Rig::ready();
+        rig.link_up();
+        let hello = hello_with(0, version, capabilities);
+        rig.endpoint(&hello);
+        assert!(rig.sent_to_endpoint().is_empty(), "what the server says to that is not known yet");
+        assert_eq!(methods(&rig.sink.server), ["initialize"], "nothing came between");
+        assert_eq!(rig.last()["params"], parsed(&hello)["params"]);
+        let mut second = welcome();
+        second["protocolVersion"] = version.into();
+        rig.answer(second.clone());
+        assert_eq!(parsed(&rig.sent_to_endpoint()[0])["result"], second);
+        assert_eq!(methods(&rig.sent_to_server()), ["initialize", "notifications/initialized"]);
+        // For the next run.
+        assert_eq!(parsed(&rig.sink.memories.pop().unwrap().hello), parsed(&hello)["params"]);
+        // Another robot, and then another connection, say other things: it has been asked.
+        rig.endpoint(&other(1));
+        rig.link_down();
+        rig.link_up();
+        rig.endpoint(&hello_with(0, "2025-03-26", json!({})));
+        assert_eq!((rig.sent_to_endpoint().len(), rig.sent_to_server().len(), rig.sink.memories.len()), (2, 0, 0));
+    }
+}
+
+#[test]
+fn what_is_remembered_of_an_endpoint_or_known_of_it_is_what_its_server_is_told_first() {
+    let params = parsed(&other(0))["params"].clone();
+    let memory = Memory { hello: params.to_string().into(), ..Memory::default() };
+    let known = ServerSpec {
+        hello: Some(Arc::new(Hello::read(params.to_string().as_bytes()))),
+        ..ServerSpec::sample("calc", "", &[])
+    };
+    let of_cloud = Memory { hello: String::from_utf8_lossy(&Hello::of_cloud().params).into(), ..Memory::default() };
+    for router in [
+        Passthrough::new(&ServerSpec::sample("calc", "", &[]), Some(&memory)),
+        Passthrough::new(&known, None),
+        Passthrough::new(&known, Some(&of_cloud)),
+    ] {
+        let mut rig = Rig { router, ..Rig::new() };
+        rig.server_up();
+        assert_eq!(rig.last()["params"], params);
+        rig.answer(welcome());
+        assert_eq!(methods(&rig.sent_to_server()), ["initialize", "notifications/initialized"], "it may go on");
+        rig.link_up();
+        rig.endpoint(&other(0));
+        assert_eq!((rig.sent_to_endpoint().len(), rig.sent_to_server().len()), (1, 0));
+    }
+}
+
+#[test]
+fn a_server_that_takes_one_handshake_only_is_started_anew_once_and_serves() {
+    type Reaction = fn(&mut Rig);
+    let reactions: [(&str, Reaction); 3] = [
+        ("an error", |rig| {
+            rig.refuse("already initialized");
+            rig.restarted();
+        }),
+        ("its end", |rig| {
+            rig.server_down(1);
+            rig.server_up();
+        }),
+        ("silence", |rig| {
+            rig.pass(4);
+            assert_eq!(rig.sink.restarts, 0);
+            rig.pass(1);
+            rig.restarted();
+        }),
+    ];
+    for (what, react) in reactions {
+        let mut rig = Rig::ready();
+        rig.link_up();
+        rig.endpoint(&other(0));
+        react(&mut rig);
+        assert!(rig.sent_to_endpoint().is_empty(), "{what}");
+        assert_eq!(rig.last()["params"], parsed(&other(0))["params"], "{what}: as its first message");
+        rig.sent_to_server();
+        rig.server(&json!({"id": 2, "result": {}}).to_string());
+        rig.endpoint(r#"{"id":1,"method":"tools/list"}"#);
+        assert!(rig.sent_to_server().is_empty(), "{what}");
+        rig.server(&json!({"id": 3, "result": welcome()}).to_string());
+        assert_eq!(parsed(&rig.sent_to_endpoint()[0])["result"], welcome(), "{what}");
+        assert_eq!(methods(&rig.sent_to_server()), ["notifications/initialized", "tools/list"], "{what}");
+        // In the next life it is told the right thing at once.
+        rig.server_down(0);
+        rig.sent_to_endpoint();
+        rig.server_up();
+        assert_eq!(rig.last()["params"], parsed(&other(0))["params"], "{what}");
+        rig.answer(welcome());
+        rig.link_down();
+        rig.link_up();
+        rig.endpoint(&hello(0));
+        assert_eq!((rig.sent_to_endpoint().len(), rig.sink.restarts), (1, 0), "{what}: it does not flap");
+    }
+}
+
+#[test]
+fn a_server_that_is_of_use_already_keeps_its_process() {
+    // A call came before any handshake, and is under way.
+    let mut rig = Rig::ready();
+    rig.link_up();
+    rig.endpoint(r#"{"id":1,"method":"tools/call"}"#);
+    rig.sent_to_server();
+    rig.endpoint(&other(0));
+    assert_eq!((rig.sent_to_endpoint().len(), rig.sent_to_server().len()), (1, 0), "it may die of another one");
+    // It has been answered.
+    let mut rig = Rig::ready();
+    rig.link_up();
+    rig.endpoint(r#"{"id":1,"method":"tools/call"}"#);
+    rig.answer(json!({}));
+    rig.sent_to_endpoint();
+    rig.endpoint(&other(0));
+    rig.refuse("already initialized");
+    assert_eq!((rig.sent_to_endpoint().len(), rig.sink.restarts), (1, 0));
+    // What waits for it would be lost.
+    let mut rig = Rig::ready();
+    rig.link_up();
+    rig.endpoint(&other(0));
+    rig.endpoint(r#"{"id":1,"method":"tools/call"}"#);
+    rig.pass(5);
+    assert_eq!((rig.sent_to_endpoint().len(), rig.sink.restarts), (1, 0));
+    assert_eq!(rig.last()["method"], "tools/call");
+}
+
+#[test]
+fn a_server_that_refuses_what_its_endpoint_says_serves_with_what_it_accepted() {
+    let mut rig = Rig::ready();
+    rig.link_up();
+    rig.endpoint(&other(0));
+    rig.refuse("no such capability");
+    rig.restarted();
+    rig.refuse("no such capability");
+    rig.restarted();
+    assert_eq!(rig.last()["params"]["clientInfo"]["name"], "mcp-pipe");
+    rig.answer(welcome());
+    assert_eq!(parsed(&rig.sent_to_endpoint()[0])["result"], welcome());
+    rig.pass(600);
+    assert_eq!((rig.sink.restarts, rig.sink.memories.len()), (0, 0), "and stays with that");
+    rig.server_down(0);
+    rig.server_up();
+    assert_eq!(rig.last()["params"]["clientInfo"]["name"], "mcp-pipe");
+}
+
+#[test]
+fn an_endpoint_does_not_wait_longer_for_another_answer_than_for_a_first() {
+    let mut rig = Rig::ready();
+    rig.link_up();
+    rig.endpoint(&other(0));
+    rig.refuse("already initialized");
+    rig.server_down(0);
+    rig.pass(8);
+    assert!(rig.sent_to_endpoint().is_empty());
+    rig.pass(1);
+    assert_eq!(parsed(&rig.sent_to_endpoint()[0])["result"], welcome(), "what is known is better than an error");
+}
+
+#[test]
+fn a_server_is_never_asked_for_its_other_era_and_who_asks_has_yet_to_say_what_it_is() {
+    for handshake in [Handshake::Answer, Handshake::Relay] {
+        let mut rig = Rig::with(handshake);
+        rig.server_up();
+        rig.answer(welcome());
+        rig.link_up();
+        rig.sent_to_server();
+        rig.endpoint(r#"{"id":1,"method":"server/discover","params":{}}"#);
+        assert!(rig.sent_to_server().is_empty());
+        assert_eq!(parsed(&rig.sent_to_endpoint()[0])["error"]["code"], METHOD_NOT_FOUND);
+        rig.endpoint(&other(2));
+        assert_eq!(methods(&rig.sent_to_server()), ["initialize"], "before it is told that it may go on");
+    }
 }
 
 #[test]
@@ -338,12 +572,20 @@ fn a_restarted_server_is_initialized_again_before_anything_else_reaches_it() {
 }
 
 #[test]
-fn what_waits_for_a_server_without_a_handshake_reaches_it_as_soon_as_it_is_up() {
+fn what_an_endpoint_asks_without_a_handshake_reaches_a_server_that_had_one() {
+    let mut rig = Rig::ready();
+    rig.link_up();
+    rig.endpoint(r#"{"id":1,"method":"tools/list"}"#);
+    assert_eq!(methods(&rig.sent_to_server()), ["notifications/initialized", "tools/list"]);
     let mut rig = Rig::new();
     rig.link_up();
     rig.endpoint(r#"{"id":1,"method":"tools/list"}"#);
     rig.server_up();
-    assert_eq!(methods(&rig.sent_to_server()), ["ping", "tools/list"]);
+    assert_eq!(methods(&rig.sent_to_server()), ["initialize"]);
+    rig.server(&json!({"id": 1, "result": welcome()}).to_string());
+    assert_eq!(methods(&rig.sent_to_server()), ["notifications/initialized", "tools/list"]);
+    rig.server(r#"{"id":"r","method":"roots/list"}"#);
+    assert_eq!(parsed(&rig.sent_to_server()[0])["error"]["code"], METHOD_NOT_FOUND, "the endpoint declared nothing");
 }
 
 #[test]
@@ -351,9 +593,13 @@ fn a_relayed_handshake_that_waits_for_a_restart_is_the_only_one() {
     let mut rig = Rig::with(Handshake::Relay);
     rig.link_up();
     rig.server_down(0);
-    rig.endpoint(&hello(0));
+    rig.endpoint(&other(0));
     rig.server_up();
-    assert_eq!(methods(&rig.sent_to_server()), ["ping", "initialize"]);
+    assert_eq!(rig.last()["params"], parsed(&other(0))["params"]);
+    rig.answer(welcome());
+    rig.endpoint(r#"{"method":"notifications/initialized"}"#);
+    assert_eq!(methods(&rig.sent_to_server()), ["initialize", "notifications/initialized"]);
+    assert_eq!(rig.sent_to_endpoint().len(), 1);
 }
 
 #[test]
@@ -390,23 +636,79 @@ fn an_initialize_that_the_server_never_answers_gets_an_error() {
 }
 
 #[test]
-fn a_server_that_refuses_to_initialize_says_so_itself() {
+fn a_server_that_refuses_to_initialize_says_so_itself_to_all_who_ask_and_is_asked_again_later() {
+    let refused = |id: u64| json!({"id": id, "error": {"code": -32602, "message": "no licence"}});
     let mut rig = Rig::new();
     rig.server_up();
     rig.link_up();
     rig.endpoint(&hello(7));
-    let id = parsed(rig.sink.server.last().unwrap())["id"].clone();
-    rig.server(&json!({"id": id, "error": {"code": -32602, "message": "unsupported version"}}).to_string());
-    assert_eq!(
-        parsed(&rig.sent_to_endpoint()[0]),
-        json!({"id": 7, "error": {"code": -32602, "message": "unsupported version"}})
-    );
-    rig.endpoint(&hello(8));
-    assert_eq!(
-        methods(&rig.sent_to_server()),
-        ["ping", "initialize", "initialize"],
-        "the next one may have better luck"
-    );
+    rig.endpoint(r#"{"id":8,"method":"tools/call"}"#);
+    rig.refuse("no licence");
+    let answers: Vec<Value> = rig.sent_to_endpoint().iter().map(|frame| parsed(frame)).collect();
+    assert_eq!(answers[0], refused(7), "as the server wrote it");
+    assert_eq!(answers[1]["error"]["message"], "server \"calc\" refused to initialize: no licence");
+    assert_eq!(rig.sink.notes.len(), 1);
+    rig.endpoint(&hello(9));
+    assert_eq!(parsed(&rig.sent_to_endpoint()[0]), refused(9), "at once");
+    // It is the same words later and later, by a fresh process each time.
+    for wait in [5, 10, 20] {
+        rig.pass(wait - 1);
+        assert_eq!(rig.sink.restarts, 0);
+        rig.pass(1);
+        rig.endpoint(&hello(1));
+        assert_eq!(parsed(&rig.sent_to_endpoint()[0]), refused(1), "also while it is away");
+        rig.restarted();
+        rig.refuse("no licence");
+    }
+    // An endpoint that says other things may have better luck, and one that comes meanwhile waits for that.
+    rig.link_down();
+    rig.link_up();
+    rig.endpoint(&other(0));
+    rig.restarted();
+    assert_eq!(rig.last()["params"], parsed(&other(0))["params"]);
+    rig.endpoint(&hello(2));
+    assert!(rig.sent_to_endpoint().is_empty());
+    rig.answer(welcome());
+    let answers: Vec<Value> = rig.sent_to_endpoint().iter().map(|frame| parsed(frame)["result"].clone()).collect();
+    assert_eq!(answers, [welcome(), welcome()]);
+    rig.endpoint(r#"{"id":3,"method":"tools/call"}"#);
+    assert_eq!(rig.last()["method"], "tools/call");
+}
+
+#[test]
+fn a_server_that_exits_when_it_has_refused_is_known_by_its_words_and_not_by_its_end() {
+    let mut rig = Rig::new();
+    rig.server_up();
+    rig.refuse("no licence");
+    rig.server_down(60);
+    rig.link_up();
+    rig.endpoint(&hello(0));
+    assert_eq!(parsed(&rig.sent_to_endpoint()[0])["error"]["message"], "no licence");
+    rig.endpoint(r#"{"id":1,"method":"tools/call"}"#);
+    let message = parsed(&rig.sent_to_endpoint()[0])["error"]["message"].to_string();
+    assert!(message.contains("refused to initialize: no licence; next start in 60.0 s"), "{message}");
+    assert_eq!(rig.sink.restarts, 0);
+    rig.link_down();
+    rig.link_up();
+    rig.endpoint(&other(0));
+    assert_eq!(rig.sink.restarts, 1, "it need not wait for its turn");
+    // Another reason for its absence is told as that.
+    rig.server_down(60);
+    rig.endpoint(r#"{"id":1,"method":"tools/call"}"#);
+    let message = parsed(&rig.sent_to_endpoint().pop().unwrap())["error"]["message"].to_string();
+    assert!(message.contains("exited with code 1"), "{message}");
+}
+
+#[test]
+fn an_endless_refusal_is_kept_by_its_first_words() {
+    let mut rig = Rig::new();
+    rig.server_up();
+    rig.refuse(&"no! ".repeat(10_000));
+    rig.link_up();
+    rig.endpoint(&hello(0));
+    let answer = rig.sent_to_endpoint().pop().unwrap();
+    assert!(answer.len() < 1000 && parsed(&answer)["id"] == 0, "{answer}");
+    assert!(parsed(&answer)["error"]["message"].as_str().unwrap().contains("refused to initialize: no! no!"));
 }
 
 #[test]
@@ -817,8 +1119,7 @@ fn an_error_beside_a_result_of_null_is_an_error() {
     let answer = with_id(&mut rig, answer);
     rig.server(&answer);
     assert_eq!(parsed(&rig.sent_to_endpoint()[0])["error"]["message"], "unsupported version");
-    rig.endpoint(&hello(8));
-    assert_eq!(methods(&rig.sent_to_server()), ["initialize"], "there is no answer to remember");
+    assert!(!rig.router.is_serving(0));
 }
 
 #[test]
@@ -882,11 +1183,9 @@ fn an_answer_that_is_above_the_limit_only_with_the_id_of_the_endpoint_becomes_an
 
 #[test]
 fn a_server_can_take_a_request_back_before_the_handshake_is_complete() {
-    let mut rig = Rig::new();
-    rig.server_up();
+    let mut rig = Rig::ready();
     rig.link_up();
     rig.endpoint(&hello(0));
-    rig.answer(welcome());
     rig.server(r#"{"id":4,"method":"roots/list"}"#);
     rig.server(r#"{"method":"notifications/cancelled","params":{"requestId":4}}"#);
     rig.sent_to_endpoint();
@@ -918,10 +1217,37 @@ fn a_server_that_does_not_read_costs_the_endpoint_its_calls_and_not_its_pings() 
 }
 
 #[test]
+fn what_a_server_asks_before_the_endpoint_is_there_waits_for_it_and_is_asked_if_it_can_answer() {
+    for (hello, asked) in [(hello(0), true), (other(0), false)] {
+        let mut rig = Rig::ready();
+        rig.server(r#"{"id":4,"method":"roots/list"}"#);
+        rig.server(r#"{"id":5,"method":"elicitation/create"}"#);
+        assert_eq!(parsed(&rig.sent_to_server()[0])["error"]["code"], METHOD_NOT_FOUND, "it was told of no such thing");
+        rig.pass(3600);
+        assert!(rig.sent_to_server().is_empty(), "the endpoint may come late");
+        rig.link_up();
+        rig.endpoint(&hello);
+        rig.sent_to_endpoint();
+        rig.endpoint(r#"{"method":"notifications/initialized"}"#);
+        let to_server: Vec<Value> = rig.sent_to_server().iter().map(|frame| parsed(frame)).collect();
+        let error = to_server.iter().find(|frame| frame["id"] == 4);
+        if asked {
+            assert_eq!(methods(&rig.sent_to_endpoint()), ["roots/list"]);
+            assert!(error.is_none());
+            rig.pass(60);
+            assert_eq!(parsed(&rig.sent_to_server()[0])["error"]["message"], "the endpoint did not answer in time");
+        } else {
+            assert!(rig.sent_to_endpoint().is_empty());
+            assert_eq!(error.unwrap()["error"]["code"], METHOD_NOT_FOUND);
+        }
+    }
+}
+
+#[test]
 fn with_relay_each_handshake_reaches_the_server() {
     let mut rig = Rig::with(Handshake::Relay);
     rig.server_up();
-    rig.answer(json!({}));
+    rig.answer(welcome());
     rig.link_up();
     rig.endpoint(&hello(0));
     rig.answer(welcome());
@@ -930,10 +1256,10 @@ fn with_relay_each_handshake_reaches_the_server() {
     rig.answer(json!({}));
     rig.link_down();
     rig.link_up();
-    rig.endpoint(&hello(0));
+    rig.endpoint(&other(0));
     assert_eq!(
         methods(&rig.sent_to_server()),
-        ["ping", "initialize", "notifications/initialized", "ping", "initialize"]
+        ["initialize", "notifications/initialized", "initialize", "notifications/initialized", "ping", "initialize"]
     );
     assert_eq!(rig.sent_to_endpoint().len(), 2);
     rig.server_down(0);
@@ -951,6 +1277,241 @@ fn a_draining_router_refuses_new_requests_and_finishes_the_old() {
     let answers = rig.sent_to_endpoint();
     assert_eq!(parsed(&answers[0])["result"], 1);
     assert_eq!(parsed(&answers[1])["error"]["message"], "mcp-pipe is shutting down or restarting its servers");
+}
+
+/// The endpoint asks this, and the server answers it with an empty result, or with this one.
+fn ask(rig: &mut Rig, method: &str, params: Value, result: Value) {
+    rig.endpoint(&json!({"id": "ask", "method": method, "params": params}).to_string());
+    rig.answer(result);
+    rig.sink.endpoint.clear();
+    rig.sink.server.clear();
+}
+
+fn tools(names: &[&str], next: Option<&str>) -> Value {
+    let tools: Vec<Value> = names.iter().map(|name| json!({"name": name, "inputSchema": {"type": "object"}})).collect();
+    let mut list = json!({"tools": tools});
+    if let Some(next) = next {
+        list["nextCursor"] = next.into();
+    }
+    list
+}
+
+/// The server dies, and another life of it is initialized.
+fn restart(rig: &mut Rig) {
+    rig.server_down(0);
+    rig.server_up();
+    rig.answer(welcome());
+    rig.sink.endpoint.clear();
+}
+
+#[test]
+fn a_restarted_server_is_told_what_the_endpoint_follows_and_its_level_before_the_calls_that_waited() {
+    let mut rig = Rig::running();
+    for uri in ["mem:a", "mem:b"] {
+        ask(&mut rig, "resources/subscribe", json!({"uri": uri, "x": 1}), json!({}));
+    }
+    ask(&mut rig, "resources/unsubscribe", json!({"uri": "mem:b"}), json!({}));
+    ask(&mut rig, "logging/setLevel", json!({"level": "error", "x": 1}), json!({}));
+    rig.server_down(0);
+    rig.endpoint(r#"{"id":1,"method":"tools/call"}"#);
+    rig.server_up();
+    rig.answer(welcome());
+    let sent: Vec<Value> = rig.sent_to_server().iter().map(|frame| parsed(frame)).collect();
+    let said: Vec<_> = sent.iter().map(|frame| (frame["method"].as_str().unwrap(), &frame["params"])).collect();
+    assert_eq!(
+        said[1..],
+        [
+            ("notifications/initialized", &Value::Null),
+            ("resources/subscribe", &json!({"uri": "mem:a"})),
+            ("logging/setLevel", &json!({"level": "error", "x": 1})),
+            ("tools/call", &Value::Null)
+        ]
+    );
+    // Its answers to that are nobody's.
+    rig.server(&json!({"id": sent[2]["id"], "result": {}}).to_string());
+    assert!(rig.sent_to_endpoint().is_empty());
+    rig.server(r#"{"method":"notifications/resources/updated","params":{"uri":"mem:a"}}"#);
+    assert_eq!(methods(&rig.sent_to_endpoint()), ["notifications/resources/updated"]);
+}
+
+#[test]
+fn what_waits_to_be_subscribed_is_subscribed_once() {
+    let mut rig = Rig::running();
+    rig.server_down(0);
+    rig.endpoint(r#"{"id":1,"method":"resources/subscribe","params":{"uri":"mem:a"}}"#);
+    rig.server_up();
+    rig.answer(welcome());
+    assert_eq!(methods(&rig.sent_to_server())[1..], ["notifications/initialized", "resources/subscribe"]);
+    // One that was refused for want of a server was never subscribed.
+    let mut rig = Rig::running();
+    rig.server_down(60);
+    rig.endpoint(r#"{"id":1,"method":"resources/subscribe","params":{"uri":"mem:a"}}"#);
+    assert!(rig.sent_to_endpoint()[0].contains("error"));
+    rig.server_up();
+    rig.answer(welcome());
+    assert_eq!(methods(&rig.sent_to_server())[1..], ["notifications/initialized"]);
+}
+
+#[test]
+fn what_one_connection_follows_is_undone_for_the_next() {
+    let mut rig = Rig::running();
+    ask(&mut rig, "resources/subscribe", json!({"uri": "mem:\"ä"}), json!({}));
+    ask(&mut rig, "logging/setLevel", json!({"level": "error"}), json!({}));
+    rig.link_down();
+    let sent = parsed(&rig.sent_to_server()[0]);
+    assert_eq!((&sent["method"], &sent["params"]), (&json!("resources/unsubscribe"), &json!({"uri": "mem:\"ä"})));
+    rig.link_up();
+    rig.endpoint(&hello(0));
+    restart(&mut rig);
+    assert_eq!(methods(&rig.sent_to_server()), ["initialize", "notifications/initialized"]);
+}
+
+#[test]
+fn a_list_that_came_back_different_is_told_and_read_anew_or_brings_a_new_connection() {
+    let mut rig = Rig::running();
+    ask(&mut rig, "tools/list", json!({}), tools(&["a", "b"], None));
+    restart(&mut rig);
+    assert_eq!(methods(&rig.sink.server), ["initialize", "notifications/initialized", "tools/list"]);
+    rig.answer(tools(&["b", "a"], None));
+    rig.pass(600);
+    assert!(rig.sent_to_endpoint().is_empty(), "the same in another order");
+    assert_eq!((rig.router.wants_reconnect(rig.now), rig.router.next_tick()), (None, None));
+
+    restart(&mut rig);
+    rig.answer(tools(&["a", "c"], None));
+    assert_eq!(methods(&rig.sent_to_endpoint()), ["notifications/tools/list_changed"]);
+    rig.pass(4);
+    rig.sent_to_server();
+    rig.endpoint(r#"{"id":1,"method":"tools/list"}"#);
+    rig.answer(tools(&["a", "c"], None));
+    rig.pass(600);
+    assert_eq!(rig.router.wants_reconnect(rig.now), None, "it listens");
+
+    restart(&mut rig);
+    rig.answer(tools(&["a"], None));
+    rig.sent_to_server();
+    rig.pass(4);
+    assert_eq!(rig.router.wants_reconnect(rig.now), None, "it may still read it");
+    rig.endpoint(r#"{"id":2,"method":"tools/call"}"#);
+    rig.pass(2);
+    assert_eq!(rig.router.wants_reconnect(rig.now), None, "a call is under way");
+    rig.answer(json!({}));
+    assert_eq!(rig.router.wants_reconnect(rig.now), Some(Reconnect::Resync));
+    rig.link_down();
+    rig.link_up();
+    rig.pass(600);
+    assert_eq!(rig.router.wants_reconnect(rig.now), None, "once");
+}
+
+#[test]
+fn without_resync_a_changed_list_is_told_and_no_more() {
+    let spec = ServerSpec {
+        max_frame: 1000,
+        sharing: crate::config::Sharing { resync: false, ..Default::default() },
+        ..ServerSpec::sample("calc", "", &[])
+    };
+    let mut rig = Rig { router: Passthrough::new(&spec, None), ..Rig::new() };
+    rig.server_up();
+    rig.answer(welcome());
+    rig.link_up();
+    rig.endpoint(&hello(0));
+    ask(&mut rig, "tools/list", json!({}), tools(&["a"], None));
+    restart(&mut rig);
+    rig.answer(tools(&["b"], None));
+    assert_eq!(methods(&rig.sent_to_endpoint()), ["notifications/tools/list_changed"]);
+    rig.pass(600);
+    assert_eq!(rig.router.wants_reconnect(rig.now), None);
+}
+
+#[test]
+fn lists_are_compared_page_by_page_as_far_as_the_endpoint_has_read_them_and_only_those() {
+    // It has read the first page, or both.
+    for both in [false, true] {
+        for (first, second, tells) in
+            [(["a", "b"], ["c", "d"], false), (["a", "b"], ["c", "x"], both), (["a", "x"], ["c", "d"], true)]
+        {
+            let mut rig = Rig::running();
+            ask(&mut rig, "tools/list", json!({}), tools(&["a", "b"], Some("2")));
+            if both {
+                ask(&mut rig, "tools/list", json!({"cursor": "2"}), tools(&["c", "d"], None));
+            }
+            restart(&mut rig);
+            // Its cursors are others in each life.
+            rig.answer(tools(&first, Some("another")));
+            assert_eq!(rig.last()["params"], json!({"cursor": "another"}));
+            rig.answer(tools(&second, None));
+            let told = !rig.sent_to_endpoint().is_empty();
+            assert_eq!(told, tells, "both pages: {both}, then {first:?} {second:?}");
+        }
+    }
+    let mut rig = Rig::running();
+    restart(&mut rig);
+    assert_eq!(methods(&rig.sent_to_server()), ["initialize", "notifications/initialized"], "it has read nothing");
+    ask(&mut rig, "prompts/list", json!(null), json!({"prompts": [{"name": "p"}]}));
+    restart(&mut rig);
+    assert_eq!(methods(&rig.sent_to_server())[2..], ["prompts/list"]);
+    rig.server_down(0);
+    rig.link_down();
+    rig.link_up();
+    rig.server_up();
+    rig.answer(welcome());
+    assert_eq!(methods(&rig.sent_to_server()), ["initialize", "notifications/initialized"], "on another connection");
+}
+
+#[test]
+fn a_list_that_the_server_calls_changed_is_looked_at_if_the_endpoint_does_not_read_it() {
+    const CHANGED: &str = r#"{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}"#;
+    let mut rig = Rig::running();
+    rig.server(CHANGED);
+    rig.pass(600);
+    assert!(rig.sent_to_server().is_empty(), "the endpoint has not read it");
+    ask(&mut rig, "tools/list", json!({}), tools(&["a"], None));
+    // One that listens.
+    rig.server(CHANGED);
+    assert_eq!(rig.sent_to_endpoint(), [CHANGED], "as it came");
+    ask(&mut rig, "tools/list", json!({}), tools(&["a", "b"], None));
+    rig.pass(600);
+    assert!(rig.sent_to_server().is_empty() && rig.router.wants_reconnect(rig.now).is_none());
+    // One that doesn't.
+    for (list, changed) in [(&["a", "b"][..], false), (&["a", "b", "c"], true)] {
+        rig.server(CHANGED);
+        rig.pass(5);
+        assert_eq!(methods(&rig.sink.server), ["tools/list"]);
+        rig.answer(tools(list, None));
+        rig.sink.server.clear();
+        rig.pass(6);
+        assert_eq!(rig.router.wants_reconnect(rig.now).is_some(), changed);
+    }
+}
+
+#[test]
+fn a_list_that_fails_or_hangs_after_a_restart_is_no_change_and_is_asked_for_again() {
+    let mut rig = Rig::running();
+    ask(&mut rig, "tools/list", json!({}), tools(&["a"], None));
+    restart(&mut rig);
+    rig.refuse("database is locked");
+    rig.pass(4);
+    rig.sent_to_server();
+    rig.pass(1);
+    assert_eq!(methods(&rig.sink.server), ["tools/list"], "again after a while");
+    rig.pass(30);
+    assert_eq!(methods(&rig.sink.server)[1..2], ["notifications/cancelled"], "it hangs");
+    assert!(rig.sent_to_endpoint().is_empty() && rig.router.wants_reconnect(rig.now).is_none());
+    rig.pass(600);
+    rig.answer(tools(&["b"], None));
+    assert_eq!(methods(&rig.sent_to_endpoint()), ["notifications/tools/list_changed"]);
+}
+
+#[test]
+fn other_capabilities_after_a_restart_bring_a_new_connection() {
+    let mut rig = Rig::running();
+    rig.server_down(0);
+    rig.server_up();
+    let mut more = welcome();
+    more["capabilities"]["prompts"] = json!({});
+    rig.answer(more);
+    rig.pass(6);
+    assert_eq!(rig.router.wants_reconnect(rig.now), Some(Reconnect::Resync));
 }
 
 #[test]
@@ -989,12 +1550,22 @@ enum Happening {
     LinkDown,
     ServerUp,
     ServerDown,
-    Hello,
+    /// The endpoint initializes, with what is likely or with something else.
+    Hello(bool),
     Call,
     Notify,
+    /// The endpoint follows a resource, or does no more.
+    Follow(usize, bool),
+    Level(u64),
+    List,
+    /// The server has another list from now on, and says so.
+    Changed,
     /// The server answers its nth open request, perhaps twice, in some guise.
     Answer(prop::sample::Index, bool, u8),
+    /// The server answers its nth open request with an error.
+    Refuse(prop::sample::Index),
     Ask,
+    Busy(bool),
     Pass(u64),
 }
 
@@ -1004,87 +1575,261 @@ fn any_happening() -> impl Strategy<Value = Happening> {
         2 => Just(Happening::LinkDown),
         2 => Just(Happening::ServerUp),
         2 => Just(Happening::ServerDown),
-        3 => Just(Happening::Hello),
+        3 => any::<bool>().prop_map(Happening::Hello),
         8 => Just(Happening::Call),
         1 => Just(Happening::Notify),
-        10 => (any::<prop::sample::Index>(), any::<bool>(), 0..15u8)
+        4 => (0usize..3, any::<bool>()).prop_map(|(uri, follows)| Happening::Follow(uri, follows)),
+        2 => (0u64..9).prop_map(Happening::Level),
+        3 => Just(Happening::List),
+        1 => Just(Happening::Changed),
+        14 => (any::<prop::sample::Index>(), any::<bool>(), 0..15u8)
             .prop_map(|(i, twice, guise)| Happening::Answer(i, twice, guise)),
+        2 => any::<prop::sample::Index>().prop_map(Happening::Refuse),
         2 => Just(Happening::Ask),
+        1 => any::<bool>().prop_map(Happening::Busy),
         2 => (0u64..12).prop_map(Happening::Pass),
     ]
 }
 
-proptest! {
-    #[test]
-    fn every_request_of_a_living_connection_gets_exactly_one_answer(events in prop::collection::vec(any_happening(), 1..120), relay: bool) {
-        let mut rig = Rig::with(if relay { Handshake::Relay } else { Handshake::Answer });
-        let (mut linked, mut alive, mut next) = (false, false, 0u64);
-        let mut open: Vec<(u64, &str)> = Vec::new(); // of this connection, unanswered
-        let mut at_server: Vec<Value> = Vec::new(); // of this process, unanswered
-        let mut asked = 0;
-        for event in events {
-            match event {
-                Happening::LinkUp if !linked => { rig.link_up(); linked = true; next = 0; }
-                Happening::LinkDown if linked => { rig.link_down(); linked = false; open.clear(); }
-                Happening::ServerUp if !alive => { rig.server_up(); alive = true; }
-                Happening::ServerDown if alive => { rig.server_down(2); alive = false; at_server.clear(); asked = 0; }
-                Happening::Hello if linked => { rig.endpoint(&hello(next)); open.push((next, "initialize")); next += 1; }
-                Happening::Call if linked => {
-                    rig.endpoint(&json!({"id": next, "method": "tools/call", "params": {"of": next}}).to_string());
-                    open.push((next, "tools/call"));
-                    next += 1;
+/// A server, an endpoint, and what both may expect.
+struct World {
+    rig: Rig,
+    linked: bool,
+    alive: bool,
+    busy: bool,
+    next: u64,
+    asked: u64,
+    /// Requests of this connection that have no answer, with their methods.
+    open: Vec<(u64, &'static str)>,
+    /// Requests that this life of the server has not answered.
+    at_server: Vec<Value>,
+    /// What this life of the server was told, and what the endpoint wants of it.
+    told: Told,
+    wanted: Told,
+    /// Which list the server has, and which one the endpoint has read.
+    list: u64,
+    read: Option<u64>,
+}
+
+#[derive(Debug, Default, PartialEq)]
+struct Told {
+    follows: std::collections::BTreeSet<String>,
+    level: Option<u64>,
+}
+
+impl World {
+    fn ask(&mut self, method: &'static str, params: Value) {
+        self.open.push((self.next, method));
+        self.rig.endpoint(&json!({"id": self.next, "method": method, "params": params}).to_string());
+        self.next += 1;
+    }
+
+    /// The server's answer to a request, in some guise.
+    fn answer(&mut self, request: &Value, times: usize, guise: u8) {
+        let result = match request["method"].as_str().unwrap() {
+            "initialize" => welcome(),
+            "tools/list" => tools(&[&format!("t{}", self.list)], None),
+            _ => request["params"]["of"].clone(),
+        };
+        for _ in 0..times {
+            self.rig.server(&in_guise(json!({"id": request["id"], "result": result}), guise));
+        }
+    }
+
+    /// Whether it can happen now, and that it happens.
+    fn happen(&mut self, event: &Happening) {
+        match event {
+            Happening::LinkUp if !self.linked => {
+                (self.linked, self.next, self.read) = (true, 0, None);
+                self.rig.link_up();
+            }
+            Happening::LinkDown if self.linked => {
+                self.linked = false;
+                self.open.clear();
+                self.wanted = Told::default();
+                self.rig.link_down();
+            }
+            Happening::ServerUp if !self.alive => {
+                (self.alive, self.busy, self.told) = (true, false, Told::default());
+                self.rig.server_up();
+            }
+            Happening::ServerDown if self.alive => {
+                self.alive = false;
+                self.at_server.clear();
+                self.asked = 0;
+                self.list += self.next % 2;
+                self.rig.server_down(2);
+            }
+            Happening::Hello(likely) if self.linked => {
+                self.open.push((self.next, "initialize"));
+                self.rig.endpoint(&if *likely { hello(self.next) } else { other(self.next) });
+                self.next += 1;
+            }
+            Happening::Call if self.linked => self.ask("tools/call", json!({"of": self.next})),
+            Happening::Notify if self.linked => self.rig.endpoint(r#"{"method":"notifications/initialized"}"#),
+            Happening::Follow(uri, true) if self.linked => {
+                self.ask("resources/subscribe", json!({"uri": format!("mem:{uri}"), "own": true}));
+            }
+            Happening::Follow(uri, false) if self.linked => {
+                // A server that can't be told goes on.
+                if !self.busy {
+                    self.wanted.follows.remove(&format!("mem:{uri}"));
+                    self.ask("resources/unsubscribe", json!({"uri": format!("mem:{uri}"), "own": true}));
                 }
-                Happening::Notify if linked => rig.endpoint(r#"{"method":"notifications/initialized"}"#),
-                Happening::Answer(i, twice, guise) if !at_server.is_empty() => {
-                    let request = at_server.swap_remove(i.index(at_server.len()));
-                    let result = if request["method"] == "initialize" { welcome() } else { request["params"]["of"].clone() };
-                    for _ in 0..=usize::from(twice) {
-                        rig.server(&in_guise(json!({"id": request["id"], "result": result}), guise));
+            }
+            Happening::Level(level) if self.linked => {
+                self.ask("logging/setLevel", json!({"level": level, "own": true}))
+            }
+            Happening::List if self.linked => self.ask("tools/list", json!({})),
+            Happening::Changed if self.alive => {
+                self.list += 1;
+                self.rig.server(r#"{"method":"notifications/tools/list_changed"}"#);
+            }
+            Happening::Answer(i, twice, guise) if !self.at_server.is_empty() => {
+                let request = self.at_server.swap_remove(i.index(self.at_server.len()));
+                self.answer(&request, 1 + usize::from(*twice), *guise);
+            }
+            Happening::Refuse(i) if !self.at_server.is_empty() => {
+                let request = self.at_server.swap_remove(i.index(self.at_server.len()));
+                self.rig.server(&json!({"id": request["id"], "error": {"code": 1, "message": "no"}}).to_string());
+            }
+            Happening::Ask if self.alive => {
+                self.rig.server(&json!({"id": format!("s{}", self.asked), "method": "roots/list"}).to_string());
+                self.asked += 1;
+            }
+            Happening::Busy(busy) if self.alive => {
+                self.busy = *busy;
+                let rig = &mut self.rig;
+                rig.router.on_server_busy(0, *busy, rig.now, &mut rig.sink);
+            }
+            Happening::Pass(seconds) => self.rig.pass(*seconds),
+            // What can't happen now.
+            Happening::LinkUp
+            | Happening::LinkDown
+            | Happening::ServerUp
+            | Happening::ServerDown
+            | Happening::Hello(_)
+            | Happening::Call
+            | Happening::Notify
+            | Happening::Follow(..)
+            | Happening::Level(_)
+            | Happening::List
+            | Happening::Changed
+            | Happening::Answer(..)
+            | Happening::Refuse(_)
+            | Happening::Ask
+            | Happening::Busy(_) => {}
+        }
+    }
+
+    /// What came of it is right.
+    fn check(&mut self) -> Result<(), TestCaseError> {
+        for frame in self.rig.sent_to_server() {
+            let frame = parsed(&frame);
+            prop_assert!(self.alive, "a dead server got {frame}");
+            let (uri, level) = (frame["params"]["uri"].as_str().map(str::to_owned), frame["params"]["level"].as_u64());
+            let own = frame["params"]["own"] == true;
+            match frame["method"].as_str().unwrap_or_default() {
+                "resources/subscribe" => {
+                    self.told.follows.extend(uri.clone());
+                    self.wanted.follows.extend(uri.filter(|_| own));
+                }
+                "resources/unsubscribe" => {
+                    let uri = uri.unwrap();
+                    self.told.follows.remove(&uri);
+                    // One that waited comes behind what waited before it.
+                    if own {
+                        self.wanted.follows.remove(&uri);
                     }
                 }
-                Happening::Ask if alive => { rig.server(&json!({"id": format!("s{asked}"), "method": "roots/list"}).to_string()); asked += 1; }
-                Happening::Pass(s) => rig.pass(s),
-                // What can't happen now.
-                Happening::LinkUp
-                | Happening::LinkDown
-                | Happening::ServerUp
-                | Happening::ServerDown
-                | Happening::Hello
-                | Happening::Call
-                | Happening::Notify
-                | Happening::Answer(..)
-                | Happening::Ask => {}
+                "logging/setLevel" => {
+                    self.told.level = level;
+                    self.wanted.level = if own { level } else { self.wanted.level };
+                }
+                _ => {}
             }
-            for f in rig.sent_to_server() {
-                let f = parsed(&f);
-                prop_assert!(alive, "a dead server got {f}");
-                if f["method"].is_string() && !f["id"].is_null() {
-                    at_server.push(f);
+            if frame["method"].is_string() && !frame["id"].is_null() {
+                self.at_server.push(frame);
+            }
+        }
+        for frame in self.rig.sent_to_endpoint() {
+            let frame = parsed(&frame);
+            prop_assert!(self.linked, "a closed connection got {frame}");
+            if frame["method"].is_string() {
+                continue;
+            }
+            let id = frame["id"].as_u64().unwrap();
+            let at = self.open.iter().position(|(open, _)| *open == id);
+            prop_assert!(at.is_some(), "nobody asked for {frame}");
+            let (_, method) = self.open.swap_remove(at.unwrap());
+            if method == "tools/call" && frame["error"].is_null() {
+                prop_assert_eq!(&frame["result"], &json!(id), "another call's answer");
+            }
+            if let ("tools/list", Some(name)) = (method, frame["result"]["tools"][0]["name"].as_str()) {
+                self.read = Some(name[1..].parse().unwrap());
+            }
+        }
+        if self.alive && self.rig.router.lane.is_ready() && !self.busy {
+            prop_assert_eq!(&self.told.follows, &self.wanted.follows, "what the endpoint follows");
+            if self.wanted.level.is_some() {
+                prop_assert_eq!(self.told.level, self.wanted.level, "the level");
+            }
+        }
+        Ok(())
+    }
+}
+
+proptest! {
+    #[test]
+    fn every_request_of_a_living_connection_gets_exactly_one_answer_and_what_it_wants_holds_in_each_life_of_the_server(
+        events in prop::collection::vec(any_happening(), 1..160),
+        relay: bool,
+    ) {
+        let mut world = World {
+            rig: Rig::with(if relay { Handshake::Relay } else { Handshake::Answer }),
+            linked: false,
+            alive: false,
+            busy: false,
+            next: 0,
+            asked: 0,
+            open: Vec::new(),
+            at_server: Vec::new(),
+            told: Told::default(),
+            wanted: Told::default(),
+            list: 0,
+            read: None,
+        };
+        for event in events {
+            world.happen(&event);
+            world.check()?;
+        }
+        // An endpoint that does not read what is new gets a new connection, and no other does.
+        if world.linked && world.alive && world.read.is_some() {
+            world.happen(&Happening::Busy(false));
+            for _ in 0..4000 {
+                world.check()?;
+                for request in std::mem::take(&mut world.at_server) {
+                    world.answer(&request, 1, 0);
+                }
+                world.rig.pass(1);
+                if world.rig.sink.restarts > 0 {
+                    world.rig.sink.restarts = 0;
+                    world.happen(&Happening::ServerDown);
+                    world.happen(&Happening::ServerUp);
                 }
             }
-            for f in rig.sent_to_endpoint() {
-                let f = parsed(&f);
-                prop_assert!(linked, "a closed connection got {f}");
-                if f["method"].is_string() {
-                    continue;
-                }
-                let id = f["id"].as_u64().unwrap();
-                let at = open.iter().position(|(o, _)| *o == id);
-                prop_assert!(at.is_some(), "nobody asked for {f}");
-                let (_, method) = open.swap_remove(at.unwrap());
-                if method == "tools/call" && f["error"].is_null() {
-                    prop_assert_eq!(&f["result"], &json!(id), "another call's answer");
-                }
+            world.check()?;
+            if world.rig.router.lane.is_ready() {
+                let is_new = world.read != Some(world.list);
+                prop_assert_eq!(world.rig.router.wants_reconnect(world.rig.now).is_some(), is_new);
             }
         }
         // In the end everything is answered, whatever became of the server.
-        if linked {
-            if alive { rig.server_down(2); }
-            rig.pass(60);
-            let answered: Vec<u64> = rig.sent_to_endpoint().iter().filter_map(|f| parsed(f)["id"].as_u64()).collect();
-            for (id, method) in open {
-                prop_assert_eq!(answered.iter().filter(|a| **a == id).count(), 1, "{} {}", method, id);
-            }
+        if world.linked {
+            world.happen(&Happening::ServerDown);
+            world.rig.pass(60);
+            world.check()?;
+            prop_assert_eq!(&world.open, &[]);
         }
     }
 }

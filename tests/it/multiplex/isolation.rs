@@ -67,8 +67,8 @@ async fn lying_slow_silent_and_dead_servers_cost_the_others_nothing() {
 #[tokio::test]
 async fn a_server_that_does_not_read_costs_the_others_nothing() {
     let endpoint = FakeEndpoint::bind().await;
-    // The three are the probe, initialize and tools/list.
-    let entries = [("deaf", fixture_entry(&["--deaf-after", "3"])), ("good", fixture_entry(&[]))];
+    // The two are initialize and tools/list.
+    let entries = [("deaf", fixture_entry(&["--deaf-after", "2"])), ("good", fixture_entry(&[]))];
     let mut config = multiplex(&endpoint, entries);
     config["naming"] = "prefix".into();
     let daemon = Setup::new().config(&config).start("info");

@@ -1,0 +1,190 @@
+//! What an endpoint has read on its connection, as fingerprints; which of it is no longer so, and what is done about that. Pure.
+//!
+//! # Theory of operation
+//!
+//! A change is told by `list_changed`. Whether an endpoint listens is found out that way each time: one that does not read anew
+//! within a few seconds gets a new connection, because some read only then, at a moment when nothing is under way. The
+//! pauses between such connections grow while what they are made for goes on changing.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::Out;
+use crate::mcp::lists::ListKind;
+
+/// Longest time after the last change that an endpoint may take to read the lists anew before it gets a new connection. Several
+/// servers that start together are one change.
+pub(super) const DEBOUNCE: Duration = Duration::from_secs(5);
+
+/// The same, after the first change that it has not read: one list that never stays as it is must not keep all other
+/// changes from it.
+const RESTLESS: Duration = Duration::from_secs(60);
+
+/// Shortest time between two connections that are made for changed lists. It doubles while they go on changing: a server that
+/// flaps must not make the connection flap.
+const BETWEEN_RESYNCS: Duration = Duration::from_secs(60);
+const LONGEST_BETWEEN_RESYNCS: Duration = Duration::from_secs(3600);
+
+/// Shortest silence of an endpoint before its connection is closed by us, so that no request crosses our close frame.
+const QUIET: Duration = Duration::from_millis(250);
+
+/// See the module's documentation.
+#[derive(Debug, Default)]
+pub(super) struct Changes {
+    /// Whether an endpoint that does not listen gets a new connection.
+    resync: bool,
+    seen: Seen,
+    /// When a connection was last made for changed lists, and how long the next such one has to wait for.
+    resynced: Option<(Instant, Duration)>,
+}
+
+/// What the endpoint has read on this connection.
+#[derive(Debug, Default)]
+struct Seen {
+    capabilities: Option<u64>,
+    /// They are others now.
+    other_capabilities: bool,
+    lists: [Option<u64>; 4],
+    /// What it was told last that it should read anew.
+    told: [Option<u64>; 4],
+    /// When something of it first and last turned out to have changed.
+    changed: Option<(Instant, Instant)>,
+    /// The time has come to do something about that; only a quiet moment is waited for.
+    overdue: bool,
+    /// When the endpoint last said something. `None`: so long ago that it is quiet.
+    heard_at: Option<Instant>,
+}
+
+impl Changes {
+    /// Nothing is connected.
+    pub(super) fn new(resync: bool) -> Self {
+        Changes { resync, ..Changes::default() }
+    }
+
+    pub(super) fn link_up(&mut self) {
+        self.seen = Seen::default();
+    }
+
+    pub(super) fn link_down(&mut self, now: Instant) {
+        if self.seen.changed.is_some() {
+            let restless = self.resynced.filter(|(at, pause)| now < *at + *pause * 2);
+            let pause = restless.map_or(BETWEEN_RESYNCS, |(_, pause)| LONGEST_BETWEEN_RESYNCS.min(pause * 2));
+            self.resynced = Some((now, pause));
+        }
+        self.seen = Seen::default();
+    }
+
+    /// No connection is made anew any more.
+    pub(super) fn drain(&mut self) {
+        self.resync = false;
+    }
+
+    /// The endpoint said something.
+    pub(super) fn heard(&mut self, now: Instant) {
+        self.seen.heard_at = Some(now);
+    }
+
+    /// The endpoint has its answer to `initialize`, with these capabilities.
+    pub(super) fn greeted(&mut self, capabilities: u64) {
+        (self.seen.capabilities, self.seen.other_capabilities) = (Some(capabilities), false);
+        self.settle();
+    }
+
+    /// The endpoint has read a list.
+    pub(super) fn read(&mut self, kind: ListKind, print: u64) {
+        self.seen.lists[kind as usize] = Some(print);
+        self.seen.told[kind as usize] = None;
+        self.settle();
+    }
+
+    /// What the endpoint has read of a list can't be told.
+    pub(super) fn forget(&mut self, kind: ListKind) {
+        (self.seen.lists[kind as usize], self.seen.told[kind as usize]) = (None, None);
+        self.settle();
+    }
+
+    /// If the endpoint knows all that is so, there is nothing more to be done.
+    fn settle(&mut self) {
+        if !self.seen.other_capabilities && self.seen.told.iter().all(Option::is_none) {
+            (self.seen.changed, self.seen.overdue) = (None, false);
+        }
+    }
+
+    /// Whether the endpoint has read a list.
+    pub(super) fn has_read(&self, kind: ListKind) -> bool {
+        self.seen.lists[kind as usize].is_some()
+    }
+
+    /// Whether the endpoint knows something that is no longer so.
+    pub(super) fn is_changed(&self) -> bool {
+        self.seen.changed.is_some()
+    }
+
+    /// Holds what the endpoint has read against what is so now, as far as that is known, and tells it which lists it should
+    /// read anew.
+    pub(super) fn compare(
+        &mut self,
+        capabilities: Option<u64>,
+        list: impl Fn(ListKind) -> Option<u64>,
+        now: Instant,
+        out: &mut dyn Out,
+    ) {
+        let seen = &mut self.seen;
+        if let Some(capabilities) = capabilities {
+            seen.other_capabilities = seen.capabilities.is_some_and(|seen| seen != capabilities);
+        }
+        for kind in ListKind::ALL {
+            let k = kind as usize;
+            let Some(print) = list(kind) else { continue };
+            if seen.lists[k].is_none_or(|seen| seen == print) {
+                seen.told[k] = None;
+                continue;
+            }
+            if seen.told[k].replace(print) != Some(print) {
+                let first = seen.changed.map_or(now, |(first, _)| first);
+                (seen.changed, seen.overdue) = (Some((first, now)), false);
+                let list = if kind == ListKind::Templates { "resources" } else { kind.member() };
+                let method = format!("notifications/{list}/list_changed");
+                out.to_endpoint(&[br#"{"jsonrpc":"2.0","method":""#, method.as_bytes(), br#""}"#]);
+            }
+        }
+        if seen.other_capabilities && seen.changed.is_none() {
+            seen.changed = Some((now, now));
+        }
+        self.settle();
+    }
+
+    /// When the endpoint is to get a new connection, if it does not read anew before.
+    fn due(&self) -> Option<Instant> {
+        let (first, last) = self.seen.changed.filter(|_| self.resync)?;
+        let pause = self.resynced.map(|(at, pause)| at + pause);
+        Some(pause.unwrap_or(first).max((last + DEBOUNCE).min(first + RESTLESS)))
+    }
+
+    /// Whether the endpoint is to get a new connection now, if nothing would be lost with the old one.
+    pub(super) fn is_due(&self, now: Instant) -> bool {
+        let is_silent = || self.seen.heard_at.is_none_or(|at| at + QUIET <= now);
+        self.due().is_some_and(|due| due <= now) && is_silent()
+    }
+
+    /// To be called at [`Changes::next_tick`].
+    pub(super) fn tick(&mut self, now: Instant) {
+        self.seen.overdue |= self.due().is_some_and(|due| due <= now);
+        self.seen.heard_at.take_if(|at| *at + QUIET <= now);
+    }
+
+    /// When something is due next.
+    pub(super) fn next_tick(&self) -> Option<Instant> {
+        let quiet = || self.seen.heard_at.map(|at| at + QUIET);
+        if self.seen.overdue { quiet() } else { self.due() }
+    }
+}
+
+/// A fingerprint.
+pub(super) fn print(of: &(impl Hash + ?Sized)) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    of.hash(&mut hasher);
+    hasher.finish()
+}

@@ -1,0 +1,171 @@
+//! The handshakes of the server and its endpoint, and what follows once they are through.
+
+use super::*;
+
+/// Longest error of a server that refuses to initialize which is kept for those who ask, in bytes. Of a longer one its first words.
+const MAX_REFUSAL: usize = 16 * 1024;
+
+impl Passthrough {
+    pub(super) fn initialize(&mut self, request: &Request<'_>, out: &mut dyn Out) {
+        let (id, now) = (request.id, request.now);
+        let hello = Arc::new(Hello::read(request.params()));
+        self.desk.greet(Greeting::Waits);
+        let first = self.desk.hear(&hello);
+        // What it says first in this run counts, and what differs from that a server has refused.
+        if first || self.lane.opening.is_refusing() {
+            let opened = self.lane.settle(self.welcome.as_ref(), &mut self.desk, now, out);
+            self.on_opened(opened, now, out);
+        } else {
+            self.do_without_hello(now, out);
+        }
+        let asked = self.lane.opening.is_outdated();
+        if self.relays() && self.lane.is_ready() {
+            self.relayed = true;
+            return self.request(request, out);
+        }
+        if !asked && self.answer_known(id, &hello.version, out) {
+            return;
+        }
+        if self.waiting.len() >= MAX_WAITING {
+            let message = format_args!("{MAX_WAITING} others wait for the server already");
+            return self.desk.refuse(id, UNAVAILABLE, message, out);
+        }
+        self.waiting.push(Waiting { id: id.into(), version: hello.version.clone(), deadline: now + HOLD });
+    }
+
+    /// The endpoint may be spoken to, and asks or tells something.
+    pub(super) fn open_conversation(&mut self, now: Instant, out: &mut dyn Out) {
+        self.do_without_hello(now, out);
+        self.desk.open_conversation(now, out);
+    }
+
+    /// The endpoint speaks. If it has not said what it is, it won't, and the server goes on with what it was told.
+    pub(super) fn do_without_hello(&mut self, now: Instant, out: &mut dyn Out) {
+        if self.desk.do_without_hello() || matches!(self.lane.state, ServerSide::Greeted) {
+            let opened = self.lane.settle(self.welcome.as_ref(), &mut self.desk, now, out);
+            self.on_opened(opened, now, out);
+        }
+    }
+
+    /// Answers an `initialize` with what the server has said in this run, if it has said anything that still holds.
+    pub(super) fn answer_known(&mut self, id: &[u8], version: &str, out: &mut dyn Out) -> bool {
+        if let Some([before, after]) = self.refusal.as_ref().filter(|_| self.lane.refusal().is_some()) {
+            out.to_endpoint(&[before, id, after]);
+            self.desk.answered();
+            self.desk.greet(Greeting::Refused);
+            return true;
+        }
+        let Some(result) = self.welcome.as_ref().map(|welcome| welcome.result_for(version)) else { return false };
+        self.desk.reply(id, &result, out);
+        self.greeted();
+        true
+    }
+
+    /// Answers an `initialize` that has waited for too long.
+    pub(super) fn answer_late(&mut self, waiting: &Waiting, out: &mut dyn Out) {
+        if !self.answer_known(&waiting.id, &waiting.version, out) {
+            self.desk.excuse(&waiting.id, self.lane.excuse(HOLD), out);
+        }
+    }
+
+    /// The server has answered `initialize`. `hello`: what it was asked with.
+    pub(super) fn on_welcome(&mut self, hello: Arc<Hello>, welcome: Welcome, now: Instant, out: &mut dyn Out) {
+        out.note(Note::of(SERVER, What::Initialized { identity: welcome.identity() }));
+        let opened = self.lane.welcomed(hello, &welcome, &mut self.desk, now, out);
+        self.welcome = Some(welcome);
+        self.refusal = None;
+        self.on_opened(opened, now, out);
+    }
+
+    /// Something has become of the server's handshake.
+    pub(super) fn on_opened(&mut self, opened: Opened, now: Instant, out: &mut dyn Out) {
+        match opened {
+            Opened::Ready => self.on_ready(now, out),
+            Opened::Awaited | Opened::Refused | Opened::Same => {}
+        }
+    }
+
+    /// The server is ready: who waits for that gets what it waits for.
+    pub(super) fn on_ready(&mut self, now: Instant, out: &mut dyn Out) {
+        self.remember(out);
+        self.wishes.tell_subscriptions(&self.lane, &mut self.desk, out);
+        self.wishes.tell_level(&self.lane, &mut self.desk, out);
+        self.answer_all_waiting(out);
+        self.release(out);
+        let Passthrough { lane, desk, reread, changes, welcome, .. } = self;
+        reread.begin(changes, &mut Asking { lane, desk, now, out });
+        changes.compare(welcome.as_ref().map(capabilities), |_| None, now, out);
+    }
+
+    /// Keeps what the endpoint says of itself, if its server has accepted that, so that the next run knows it from the start.
+    pub(super) fn remember(&mut self, out: &mut dyn Out) {
+        let (Some(remembered), Some(said)) = (&mut self.remembered, self.desk.said()) else { return };
+        let is_known = remembered.as_ref().is_some_and(|remembered| !remembered.differs(None, said));
+        if !is_known && self.lane.opening.was_told(said) {
+            let hello = String::from_utf8_lossy(&said.params).into();
+            *remembered = Some(said.clone());
+            out.remember(SERVER, &Memory { hello, ..Memory::default() });
+        }
+    }
+
+    pub(super) fn answer_all_waiting(&mut self, out: &mut dyn Out) {
+        for waiting in std::mem::take(&mut self.waiting) {
+            self.answer_late(&waiting, out);
+        }
+    }
+
+    /// The server has answered `initialize` with an error: unless another process of it may do better, that is the answer of
+    /// all who ask.
+    pub(super) fn on_refusal(
+        &mut self,
+        hello: Arc<Hello>,
+        frame: &[u8],
+        id: Range<usize>,
+        now: Instant,
+        out: &mut dyn Out,
+    ) {
+        let error = words(frame);
+        match self.lane.refused(hello, &error, self.welcome.as_ref(), &mut self.desk, now, out) {
+            opened @ (Opened::Ready | Opened::Awaited | Opened::Same) => self.on_opened(opened, now, out),
+            Opened::Refused => {
+                self.refusal = Some(if frame.len() <= MAX_REFUSAL {
+                    [frame[..id.start].into(), frame[id.end..].into()]
+                } else {
+                    let message = format!("server \"{}\" refused to initialize: {error}", self.lane.name);
+                    let frame = reply::error(b"", UNAVAILABLE, message);
+                    let at = memchr::memmem::find(&frame, b"\"id\":").map_or(0, |at| at + b"\"id\":".len());
+                    [frame[..at].into(), frame[at..].into()]
+                });
+                out.note(Note::of(SERVER, What::Refused { error }));
+                self.answer_all_waiting(out);
+                self.release(out);
+            }
+        }
+    }
+
+    /// Relay: the answer to an `initialize` passed by.
+    pub(super) fn relayed_welcome(&mut self, frame: &[u8], e: &Envelope, out: &mut dyn Out) {
+        match &e.result {
+            Some(result) => {
+                let welcome = Welcome::read(&frame[result.clone()]);
+                out.note(Note::of(SERVER, What::Initialized { identity: welcome.identity() }));
+                self.welcome = Some(welcome);
+                self.greeted();
+            }
+            None => self.desk.greet(Greeting::Refused),
+        }
+    }
+
+    /// The endpoint has what the server said of itself.
+    pub(super) fn greeted(&mut self) {
+        self.desk.greet(Greeting::Answered);
+        if let Some(welcome) = &self.welcome {
+            self.changes.greeted(capabilities(welcome));
+        }
+    }
+}
+
+/// A fingerprint of what a server can do.
+fn capabilities(welcome: &Welcome) -> u64 {
+    print(&welcome.value()["capabilities"].to_string())
+}

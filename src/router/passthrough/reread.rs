@@ -1,0 +1,239 @@
+//! What the endpoint has read of a server's lists, page by page, and whether the server still says the same.
+//!
+//! # Theory of operation
+//!
+//! A list passes through untouched, and of each page that the endpoint reads its items' fingerprint is kept. The server is asked for a
+//! list by us only where there is a doubt: in a new life of the server, for all that the endpoint has read on its connection, and where
+//! the server said that a list has changed and the endpoint has not read it within a few seconds. What comes is compared with as
+//! much as the endpoint has read: some never ask for a second page.
+
+use tokio::time::Instant;
+
+use crate::mcp::lists::{ListKind, Place};
+use crate::router::Out;
+use crate::router::changes::{Changes, DEBOUNCE, print};
+use crate::router::desk::Desk;
+use crate::router::lane::{Flight, Lane};
+use crate::router::merge::page;
+use crate::router::merge::shelf::{PageAnswer, Paged, Shelf};
+
+/// Most pages of a list that are told apart. What an endpoint reads beyond is not compared.
+const MAX_PAGES: usize = 200;
+
+/// The server, to be asked.
+pub(super) struct Asking<'a> {
+    pub(super) lane: &'a mut Lane,
+    pub(super) desk: &'a mut Desk,
+    pub(super) now: Instant,
+    pub(super) out: &'a mut dyn Out,
+}
+
+impl Asking<'_> {
+    fn page(&mut self, kind: ListKind, number: u32, params: Option<&[u8]>) {
+        self.lane.send(Flight::List(kind, number), kind.method(), params, self.desk, self.out);
+    }
+}
+
+/// A page as the endpoint has read it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Page {
+    cursor: Option<u64>,
+    next: Option<u64>,
+    items: usize,
+    /// A sum over the items: the same in another order is no change.
+    print: u64,
+}
+
+/// A list as the endpoint has read it.
+#[derive(Debug, Default)]
+struct Pages(Vec<Page>);
+
+impl Pages {
+    /// One more page.
+    fn add(&mut self, page: Page) {
+        match self.0.iter().position(|other| other.cursor == page.cursor) {
+            Some(at) if self.0[at] == page => {}
+            // It is another list now: what followed is not known of that one.
+            _ if page.cursor.is_none() => self.0 = vec![page],
+            Some(at) => self.0[at] = page,
+            None if self.0.len() < MAX_PAGES => self.0.push(page),
+            None => {}
+        }
+    }
+
+    /// How many items that is from the start, their fingerprint, and whether that is all; without a gap.
+    fn whole(&self) -> (usize, u64, bool) {
+        let (mut items, mut sum, mut cursor) = (0, 0_u64, None);
+        // A circle of cursors ends here, too.
+        for _ in 0..self.0.len() {
+            let Some(page) = self.0.iter().find(|page| page.cursor == cursor) else { break };
+            (items, sum) = (items + page.items, sum.wrapping_add(page.print));
+            cursor = page.next;
+            if cursor.is_none() {
+                return (items, sum, true);
+            }
+        }
+        (items, sum, false)
+    }
+}
+
+fn sum<'a>(items: impl Iterator<Item = &'a Box<str>>) -> u64 {
+    items.fold(0, |sum, item| sum.wrapping_add(print(item)))
+}
+
+/// See the module's documentation.
+#[derive(Debug, Default)]
+pub(super) struct Reread {
+    pages: [Pages; 4],
+    /// When a list that the server says has changed is to be looked at, if the endpoint does not read it before.
+    doubts: [Option<Instant>; 4],
+    /// What is being read now.
+    shelf: Option<Box<Shelf>>,
+}
+
+impl Reread {
+    /// The connection is gone, and what was read on it of no interest.
+    pub(super) fn link_down(&mut self) {
+        *self = Reread::default();
+    }
+
+    /// The server's process is gone, and what it was asked with it.
+    pub(super) fn server_down(&mut self) {
+        self.shelf = None;
+        self.doubts = Default::default();
+    }
+
+    /// The endpoint asks for a page.
+    pub(super) fn asked(&mut self, place: Place) {
+        if place.cursor.is_none() {
+            self.doubts[place.kind as usize] = None;
+        }
+    }
+
+    /// The endpoint reads a page: the result.
+    pub(super) fn on_read(&mut self, place: Place, result: &[u8], changes: &mut Changes) {
+        let Place { kind, cursor } = place;
+        let pages = &mut self.pages[kind as usize];
+        let Some(page) = page::read(result, kind) else {
+            *pages = Pages::default();
+            return changes.forget(kind);
+        };
+        let next = page.next.as_deref().and_then(Place::cursor);
+        pages.add(Page { cursor, next, items: page.items.len(), print: sum(page.items.iter()) });
+        changes.read(kind, pages.whole().1);
+    }
+
+    /// The server says that lists have changed.
+    pub(super) fn on_list_changed(&mut self, method: &[u8], changes: &Changes, now: Instant) {
+        let kinds: &[ListKind] = match method {
+            b"notifications/tools/list_changed" => &[ListKind::Tools],
+            b"notifications/prompts/list_changed" => &[ListKind::Prompts],
+            b"notifications/resources/list_changed" => &[ListKind::Resources, ListKind::Templates],
+            _ => &[],
+        };
+        for kind in kinds.iter().filter(|kind| changes.has_read(**kind)) {
+            self.doubts[*kind as usize] = Some(now + DEBOUNCE);
+        }
+    }
+
+    /// The server has begun another life: whether it says what it said is to be seen, as far as the endpoint has read that.
+    pub(super) fn begin(&mut self, changes: &Changes, server: &mut Asking<'_>) {
+        for kind in ListKind::ALL.into_iter().filter(|kind| changes.has_read(*kind)) {
+            self.read(kind, server);
+        }
+    }
+
+    fn read(&mut self, kind: ListKind, server: &mut Asking<'_>) {
+        self.doubts[kind as usize] = None;
+        let shelf = self.shelf.get_or_insert_with(|| Box::new(Shelf::new(None)));
+        if let Some(number) = shelf.begin(kind, server.now) {
+            server.page(kind, number, None);
+        }
+    }
+
+    /// The server answers us. What a whole list is like, as far as the endpoint has read it.
+    pub(super) fn on_page(
+        &mut self,
+        kind: ListKind,
+        number: u32,
+        answer: PageAnswer<'_>,
+        server: &mut Asking<'_>,
+    ) -> Option<u64> {
+        let shelf = self.shelf.as_mut()?;
+        let mut found = None;
+        match shelf.on_page(kind, number, answer, server.now) {
+            Paged::Stale | Paged::Failed => {}
+            Paged::More(params) => server.page(kind, number, Some(&params)),
+            Paged::Again => self.read(kind, server),
+            Paged::Done(_) => {
+                let (count, _, is_all) = self.pages[kind as usize].whole();
+                let items = shelf.lists.get(kind);
+                found = Some(sum(items.iter().take(if is_all { items.len() } else { count })));
+                shelf.lists.set(kind, Vec::new());
+            }
+        }
+        self.shelf.take_if(|shelf| shelf.next_tick(true).is_none());
+        found
+    }
+
+    /// To be called at [`Reread::next_tick`].
+    pub(super) fn tick(&mut self, server: &mut Asking<'_>) {
+        let now = server.now;
+        for kind in ListKind::ALL {
+            let shelf = self.shelf.as_ref();
+            let is_due = shelf.is_some_and(|shelf| shelf.is_due(kind, now));
+            let is_doubtful = self.doubts[kind as usize].is_some_and(|at| at <= now);
+            if let Some(number) = shelf.and_then(|shelf| shelf.is_late(kind, now)) {
+                server.lane.drop_list(kind, number, server.out);
+                self.on_page(kind, number, PageAnswer::Failed, server);
+            } else if server.lane.is_ready() && (is_due || is_doubtful) {
+                self.read(kind, server);
+            }
+        }
+    }
+
+    /// When [`Reread::tick`] has something to do. `ready`: the server can be asked.
+    pub(super) fn next_tick(&self, ready: bool) -> Option<Instant> {
+        let shelf = self.shelf.as_ref().and_then(|shelf| shelf.next_tick(ready));
+        self.doubts.iter().flatten().copied().filter(|_| ready).chain(shelf).min()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn page(cursor: Option<u64>, next: Option<u64>, items: usize, print: u64) -> Page {
+        Page { cursor, next, items, print }
+    }
+
+    #[test]
+    fn pages_make_a_list_in_whatever_order_and_how_often_they_are_read() {
+        let mut pages = Pages::default();
+        assert_eq!(pages.whole(), (0, 0, false));
+        pages.add(page(None, Some(1), 2, 10));
+        assert_eq!(pages.whole(), (2, 10, false));
+        // Another robot reads it meanwhile.
+        pages.add(page(None, Some(1), 2, 10));
+        pages.add(page(Some(1), Some(2), 2, 100));
+        pages.add(page(Some(1), Some(2), 2, 100));
+        pages.add(page(Some(2), None, 1, 1000));
+        assert_eq!(pages.whole(), (5, 1110, true));
+        pages.add(page(Some(2), None, 1, 2000));
+        assert_eq!(pages.whole(), (5, 2110, true), "one of them is another now");
+        pages.add(page(None, Some(1), 2, 11));
+        assert_eq!(pages.whole(), (2, 11, false), "so are all behind it");
+    }
+
+    #[test]
+    fn pages_that_lead_in_a_circle_or_never_end_are_bounded() {
+        let mut pages = Pages::default();
+        pages.add(page(None, Some(1), 1, 1));
+        pages.add(page(Some(1), Some(1), 1, 1));
+        assert_eq!(pages.whole(), (2, 2, false));
+        for n in 1..1000 {
+            pages.add(page(Some(n), Some(n + 1), 1, 1));
+        }
+        assert_eq!(pages.whole(), (MAX_PAGES, MAX_PAGES as u64, false));
+    }
+}
