@@ -175,7 +175,9 @@ impl Shelf {
 
     /// The server's answer to the handshake. `hello`: the endpoint's parameters, if they were its.
     pub(super) fn welcomed(&mut self, hello: Option<&Hello>, welcome: Welcome) {
-        self.hello = hello.map(|hello| String::from_utf8_lossy(&hello.params).into()).unwrap_or_default();
+        let hello = hello.map(|hello| String::from_utf8_lossy(&hello.params));
+        // Parameters of `null` are none.
+        self.hello = hello.filter(|hello| hello != "null").unwrap_or_default().into();
         self.welcome = Some(welcome);
         self.unkept = true;
     }
@@ -575,6 +577,8 @@ mod tests {
         rig.on_page(r#"{"tools":[{"name":"a"}]}"#);
         let memory = rig.shelf.memory(rig.now).unwrap();
         assert_eq!(memory.lists.get(TOOLS).len(), 1);
+        rig.shelf.welcomed(Some(&Hello::read(b"null")), welcome());
+        assert_eq!(rig.shelf.hello(), None, "an endpoint gave no parameters");
         let mut again = Shelf::new(Some(memory.clone()));
         again.welcomed(None, welcome());
         assert_eq!(again.memory(rig.now), None, "the same");
