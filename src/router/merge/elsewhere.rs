@@ -36,7 +36,7 @@ impl Merge {
                 }
                 None if self.members.iter().any(Member::is_awaited)
                     && self.unrouted.push(request.frame, request.now) => {}
-                None => self.desk.refuse(call.id(), UNAVAILABLE, "no server is running", out),
+                None => self.desk.refuse(call.id(), UNAVAILABLE, "no server that may know this is running", out),
             };
         };
         search.next = server + 1;

@@ -184,7 +184,9 @@ impl Shelf {
     /// The server was asked with what the endpoint says of itself, or with something that is the same to it.
     pub(in crate::router) fn asked_with(&mut self, hello: &Hello) {
         if self.hello().is_none_or(|before| before.differs(None, hello)) {
-            self.hello = String::from_utf8_lossy(&hello.params).into();
+            // Parameters of `null` are none.
+            let hello = Some(String::from_utf8_lossy(&hello.params)).filter(|hello| hello != "null");
+            self.hello = hello.unwrap_or_default().into();
             self.unkept = true;
         }
     }
@@ -590,6 +592,8 @@ mod tests {
         rig.on_page(r#"{"tools":[{"name":"a"}]}"#);
         let memory = rig.shelf.memory(rig.now).unwrap();
         assert_eq!(memory.lists.get(TOOLS).len(), 1);
+        rig.shelf.asked_with(&Hello::read(b"null"));
+        assert_eq!(rig.shelf.hello(), None, "an endpoint gave no parameters");
         let mut again = Shelf::new(Some(memory.clone()));
         again.welcomed(welcome());
         assert_eq!(again.memory(rig.now), None, "the same");
