@@ -22,6 +22,9 @@ use super::{Conn, within};
 /// In the environment of the program and so of all that it starts: how leftovers are recognised.
 const MARK: &str = "MCP_PIPE_TEST_RUN";
 
+/// A user that may do nothing.
+const NOBODY: u32 = 65534;
+
 /// How the program is to be started.
 pub(crate) struct Setup {
     dir: TempDir,
@@ -42,7 +45,6 @@ impl Setup {
     /// Under a user that may do nothing, where the tests run as root; then to be called before the others. A copy of
     /// the program runs, as that user may not be let into the directory where it was built.
     pub(crate) fn unprivileged(mut self) -> Self {
-        const NOBODY: u32 = 65534;
         if rustix::process::geteuid().is_root() {
             let copy = self.dir.path().join("mcp-pipe");
             // By another process: what this one is writing can't be executed, and a test that forks meanwhile holds it open.
@@ -53,6 +55,18 @@ impl Setup {
             self.command = command(&copy, self.dir.path(), &self.mark);
             self.command.uid(NOBODY).gid(NOBODY);
         }
+        self
+    }
+
+    /// With a limit, as prlimit(1) writes it; then to be called before the others, but after [`Setup::unprivileged`].
+    pub(crate) fn limited(mut self, limit: &str) -> Self {
+        let plain = self.command.as_std().get_program().to_owned();
+        let is_root = rustix::process::geteuid().is_root();
+        self.command = command("prlimit".as_ref(), self.dir.path(), &self.mark);
+        if is_root && plain != env!("CARGO_BIN_EXE_mcp-pipe") {
+            self.command.uid(NOBODY).gid(NOBODY);
+        }
+        self.command.arg(limit).arg(plain);
         self
     }
 
