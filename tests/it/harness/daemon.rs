@@ -104,7 +104,7 @@ impl Setup {
     /// Starts it with this as its stderr.
     pub(crate) fn start_at(mut self, stderr: OwnedFd) -> Daemon {
         let child = self.command.stdout(Stdio::null()).stderr(stderr).spawn().unwrap();
-        Daemon { child, mark: self.mark, log: Arc::default(), lines: watch::channel(0).1, _dir: self.dir }
+        Daemon { child, mark: self.mark, log: Arc::default(), lines: watch::channel(0).1, dir: self.dir }
     }
 
     /// Starts it, waits for this in its log, and stops it: the whole log.
@@ -129,7 +129,7 @@ impl Setup {
                 count.send_modify(|count| *count += 1);
             }
         });
-        Daemon { child, mark: self.mark, log, lines, _dir: self.dir }
+        Daemon { child, mark: self.mark, log, lines, dir: self.dir }
     }
 
     /// Runs it to its end.
@@ -154,7 +154,7 @@ pub(crate) struct Daemon {
     mark: String,
     log: Arc<Mutex<Vec<String>>>,
     lines: watch::Receiver<usize>,
-    _dir: TempDir,
+    dir: TempDir,
 }
 
 impl Daemon {
@@ -198,6 +198,11 @@ impl Daemon {
 
     pub(crate) fn signal(&self, signal: Signal) {
         kill_process(self.pid(), signal).unwrap();
+    }
+
+    /// The directory that it runs in.
+    pub(crate) fn path(&self) -> &Path {
+        self.dir.path()
     }
 
     pub(crate) fn pid(&self) -> Pid {
