@@ -18,6 +18,7 @@ use crate::error::Exit;
 use crate::inspect::{self, ArgumentsError, Look, Show};
 use crate::local::LocalEndpoint;
 use crate::process::guard::Guard;
+use crate::process::limits;
 use crate::process::stop::Stop;
 use crate::router::TurnCommand;
 use crate::secrecy::Redactor;
@@ -58,11 +59,7 @@ pub fn run(command: Command, config: Config, guard: Guard, redactor: &Redactor) 
         }
         Command::Run(_) | Command::Tools { .. } | Command::Health => serde_json::Map::new(),
     };
-    // One thread: the work is moving bytes, and more threads were measured to bring nothing but memory.
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .context("the runtime can't be started; is the limit on open files very low?")?;
+    let runtime = limits::runtime().map_err(no_start)?;
     let done = runtime.block_on(async {
         let (stop, steering) = (Stop::new(), Steering::default());
         let ours =
@@ -75,6 +72,11 @@ pub fn run(command: Command, config: Config, guard: Guard, redactor: &Redactor) 
     // A name server that doesn't answer must not hold up the end.
     runtime.shutdown_background();
     done
+}
+
+/// Why there is no runtime, for people.
+fn no_start(error: io::Error) -> anyhow::Error {
+    anyhow::Error::msg(limits::told(&error)).context("can't start")
 }
 
 /// What whoever serves has in hand besides the config.

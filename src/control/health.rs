@@ -9,6 +9,8 @@ use std::path::Path;
 use anyhow::{Result, bail};
 
 use crate::control::status::{LinkState, PipeStatus, ServerState, Status};
+#[cfg(unix)]
+use crate::process::limits;
 use crate::process::stop::Stop;
 use crate::secrecy::{Redactor, plain};
 #[cfg(unix)]
@@ -141,9 +143,8 @@ fn ask_within(patience: std::time::Duration, path: &Path) -> Result<Vec<PipeStat
         stream.take(MAX_ANSWER + 1).read_to_end(&mut text).await?;
         Ok::<_, io::Error>(text)
     };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build();
-    let answer = runtime
-        .context("nothing can be asked; is the limit on open files very low?")?
+    let answer = limits::runtime()
+        .map_err(|error| anyhow::Error::msg(limits::told(&error)).context("nothing can be asked"))?
         .block_on(async { tokio::time::timeout(patience, asking).await });
     let none = || format!("no mcp-pipe answers on {shown}; does it run, with the same --status-socket?");
     let text = match answer {

@@ -9,7 +9,7 @@
 
 use std::future::Future;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs as _};
 use std::time::Duration;
 
 use tokio::net::TcpStream;
@@ -20,6 +20,8 @@ use super::proxy::Proxies;
 use super::tls;
 use crate::config::LinkSpec;
 use crate::endpoint::Endpoint;
+use crate::process::aside::aside;
+use crate::process::limits;
 
 mod redirect;
 mod stream;
@@ -139,7 +141,7 @@ async fn connect(host: &str, port: u16, peer: &str, limit: &Limit) -> Result<Tcp
         } else if error.kind() == io::ErrorKind::TimedOut {
             failed = Some(DialError::Timeout { peer: peer.to_owned(), step: Step::Tcp, limit: share });
         } else {
-            let reason = format!("{address}: {error}");
+            let reason = format!("{address}: {}", limits::told(&error));
             failed = Some(DialError::Unreachable { peer: peer.to_owned(), reason });
         }
     }
@@ -161,9 +163,10 @@ async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, DialError> {
         let ips: [IpAddr; 2] = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
         return Ok(ips.map(|ip| SocketAddr::new(ip, port)).to_vec());
     }
-    match tokio::net::lookup_host((host, port)).await {
+    let name = host.to_owned();
+    match aside(move || (name, port).to_socket_addrs()).await.and_then(|found| found) {
         Ok(found) => Ok(alternating(found.collect())),
-        Err(error) => Err(DialError::Dns { host: host.to_owned(), reason: error.to_string() }),
+        Err(error) => Err(DialError::Dns { host: host.to_owned(), reason: limits::told(&error) }),
     }
 }
 

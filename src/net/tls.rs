@@ -21,6 +21,8 @@ use tokio_rustls::rustls::{self, CertificateError, ClientConfig, InvalidMessage,
 use super::error::{DialError, Step, TlsProblem};
 use super::peer_text::bounded;
 use crate::disk::read::{Accept, whole};
+use crate::process::aside::aside;
+use crate::process::limits;
 
 pub(crate) mod words;
 
@@ -101,8 +103,9 @@ async fn config(ca_file: Option<&Path>) -> Result<Arc<ClientConfig>, DialError> 
     }
     let file = ca_file.map(Path::to_owned);
     // A hundred files or the system's keychain: too long for the one thread that serves everyone.
-    let config = tokio::task::spawn_blocking(move || load(file.as_deref())).await;
-    let config = Arc::new(config.map_err(|_| trust("loading the certificate authorities failed", RETRIED))??);
+    let failed =
+        |error| trust(format!("loading the certificate authorities failed ({})", limits::told(&error)), RETRIED);
+    let config = Arc::new(aside(move || load(file.as_deref())).await.map_err(failed)??);
     loaded.push((ca_file.map(Path::to_owned), Arc::clone(&config)));
     Ok(config)
 }

@@ -10,6 +10,7 @@ use tokio::process::Command;
 use crate::config::{CommandSpec, is_windows_path};
 use crate::disk::obstacle::{self, Obstacle};
 use crate::disk::read::open;
+use crate::process::limits;
 
 /// A started process.
 #[cfg(unix)]
@@ -82,7 +83,7 @@ fn explain(spec: &CommandSpec, error: &io::Error) -> String {
              name its interpreter as `command` and the script in `args`"
         );
     }
-    format!("cannot start {program}: {error}")
+    format!("cannot start {program}: {}", limits::told(error))
 }
 
 /// The folder on the way to the program, or to its working directory, that keeps us out.

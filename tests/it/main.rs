@@ -19,6 +19,7 @@ mod frames;
 mod half_open;
 mod handshake;
 mod house;
+mod limits;
 mod local;
 mod log;
 mod multiplex;

@@ -46,3 +46,27 @@ async fn a_graceful_stop_ends_also_those_that_ignore_it() {
     assert_eq!(daemon.exit().await.code(), Some(0));
     daemon.assert_nothing_left_within(Duration::ZERO);
 }
+
+/// Notes what it gets to do: the end of its stdin, then TERM, each with a little work that takes its time. Its stderr ends with
+/// mcp-pipe, and the shell has something to say there.
+const DILIGENT: &str = "
+    trap 'sleep 0.1; echo asked to end >>done; exit' TERM
+    echo ready >&2
+    exec 2>/dev/null
+    cat >/dev/null
+    sleep 0.1
+    echo stdin ended >>done
+    while :; do sleep 0.05; done
+";
+
+#[tokio::test]
+async fn after_kill_9_servers_get_time_to_clean_up_before_they_are_ended() {
+    let server = json!({"command": "sh", "args": ["-c", DILIGENT]});
+    let mut daemon = Setup::new().config(&config([("x", server)])).args(["--local"]).start("info");
+    daemon.wait_for("that it runs", |line| line["message"] == "ready").await;
+    daemon.signal(Signal::KILL);
+    daemon.exit().await;
+    daemon.assert_nothing_left_within(Duration::from_secs(5));
+    let done = std::fs::read_to_string(daemon.path().join("done")).unwrap();
+    assert_eq!(done, "stdin ended\nasked to end\n");
+}

@@ -22,6 +22,9 @@ use super::{Conn, within};
 /// In the environment of the program and so of all that it starts: how leftovers are recognised.
 const MARK: &str = "MCP_PIPE_TEST_RUN";
 
+/// A user that may do nothing.
+const NOBODY: u32 = 65534;
+
 /// How the program is to be started.
 pub(crate) struct Setup {
     dir: TempDir,
@@ -42,7 +45,6 @@ impl Setup {
     /// Under a user that may do nothing, where the tests run as root; then to be called before the others. A copy of
     /// the program runs, as that user may not be let into the directory where it was built.
     pub(crate) fn unprivileged(mut self) -> Self {
-        const NOBODY: u32 = 65534;
         if rustix::process::geteuid().is_root() {
             let copy = self.dir.path().join("mcp-pipe");
             // By another process: what this one is writing can't be executed, and a test that forks meanwhile holds it open.
@@ -53,6 +55,18 @@ impl Setup {
             self.command = command(&copy, self.dir.path(), &self.mark);
             self.command.uid(NOBODY).gid(NOBODY);
         }
+        self
+    }
+
+    /// With a limit, as prlimit(1) writes it; then to be called before the others, but after [`Setup::unprivileged`].
+    pub(crate) fn limited(mut self, limit: &str) -> Self {
+        let plain = self.command.as_std().get_program().to_owned();
+        let is_root = rustix::process::geteuid().is_root();
+        self.command = command("prlimit".as_ref(), self.dir.path(), &self.mark);
+        if is_root && plain != env!("CARGO_BIN_EXE_mcp-pipe") {
+            self.command.uid(NOBODY).gid(NOBODY);
+        }
+        self.command.arg(limit).arg(plain);
         self
     }
 
@@ -90,7 +104,7 @@ impl Setup {
     /// Starts it with this as its stderr.
     pub(crate) fn start_at(mut self, stderr: OwnedFd) -> Daemon {
         let child = self.command.stdout(Stdio::null()).stderr(stderr).spawn().unwrap();
-        Daemon { child, mark: self.mark, log: Arc::default(), lines: watch::channel(0).1, _dir: self.dir }
+        Daemon { child, mark: self.mark, log: Arc::default(), lines: watch::channel(0).1, dir: self.dir }
     }
 
     /// Starts it, waits for this in its log, and stops it: the whole log.
@@ -115,7 +129,7 @@ impl Setup {
                 count.send_modify(|count| *count += 1);
             }
         });
-        Daemon { child, mark: self.mark, log, lines, _dir: self.dir }
+        Daemon { child, mark: self.mark, log, lines, dir: self.dir }
     }
 
     /// Runs it to its end.
@@ -140,7 +154,7 @@ pub(crate) struct Daemon {
     mark: String,
     log: Arc<Mutex<Vec<String>>>,
     lines: watch::Receiver<usize>,
-    _dir: TempDir,
+    dir: TempDir,
 }
 
 impl Daemon {
@@ -184,6 +198,11 @@ impl Daemon {
 
     pub(crate) fn signal(&self, signal: Signal) {
         kill_process(self.pid(), signal).unwrap();
+    }
+
+    /// The directory that it runs in.
+    pub(crate) fn path(&self) -> &Path {
+        self.dir.path()
     }
 
     pub(crate) fn pid(&self) -> Pid {

@@ -1,0 +1,68 @@
+//! Work that may block, beside the only thread: a name server that doesn't answer must not hold up a message.
+//!
+//! Each piece of work has a thread of its own, since it is rare. tokio's pool for that ends the program where the system gives it
+//! no thread: a limit that some other program has used up would take all pipes down.
+
+use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::Builder;
+
+use tokio::sync::oneshot;
+
+/// Most pieces of work at once. What hangs is given up by whoever waits for it, but its thread goes on.
+const MOST: usize = 512;
+
+/// How many there are now.
+static RUNNING: AtomicUsize = AtomicUsize::new(0);
+
+/// What comes of work that may block. A caller that waits no longer leaves it to its end.
+///
+/// # Errors
+/// There is no thread for it, or it came to nothing.
+pub(crate) async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
+    let place = Place::take().ok_or_else(|| io::Error::other(format!("{MOST} others like it hang")))?;
+    let (done, result) = oneshot::channel();
+    let work = move || {
+        let _place = place;
+        // Who no longer waits does not need it.
+        let _unwanted = done.send(work());
+    };
+    Builder::new().name("mcp-pipe-aside".to_owned()).spawn(work)?;
+    result.await.map_err(|_| io::Error::other("it came to nothing"))
+}
+
+/// One of [`MOST`].
+struct Place;
+
+impl Place {
+    fn take() -> Option<Place> {
+        let one_more = |running: usize| (running < MOST).then_some(running + 1);
+        RUNNING.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).ok().map(|_| Place)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        RUNNING.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test may panic")]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn work_is_done_elsewhere_and_its_place_is_free_again() {
+        let here = std::thread::current().id();
+        for _ in 0..2 * MOST {
+            assert_ne!(aside(|| std::thread::current().id()).await.unwrap(), here);
+        }
+        let (end, wait) = mpsc::channel::<()>();
+        let hangs = aside(move || wait.recv().is_ok());
+        end.send(()).unwrap();
+        assert!(hangs.await.unwrap());
+    }
+}

@@ -1,0 +1,68 @@
+//! What the system's limits leave us, and what to do about them.
+
+use std::io;
+
+/// Open files without which there is no start: the runtime's five, and a few for the first steps. The runtime ends the program
+/// where there are only some of its own.
+#[cfg(unix)]
+const LEAST_FILES: usize = 8;
+
+/// What runs everything that waits, on this thread: the work is moving bytes, and more threads were measured to bring nothing but
+/// memory.
+///
+/// # Errors
+/// There is no room for it.
+pub(crate) fn runtime() -> io::Result<tokio::runtime::Runtime> {
+    #[cfg(unix)]
+    {
+        let one = || rustix::io::dup(rustix::stdio::stdin());
+        let all: Result<Vec<_>, _> = std::iter::repeat_with(one).take(LEAST_FILES).collect();
+        drop(all?);
+    }
+    tokio::runtime::Builder::new_current_thread().enable_all().build()
+}
+
+/// An error in words that say what to do where a limit is its reason.
+pub(crate) fn told(error: &io::Error) -> String {
+    match remedy(error) {
+        Some(remedy) => format!("{error}: {remedy}"),
+        None => error.to_string(),
+    }
+}
+
+#[cfg(unix)]
+fn remedy(error: &io::Error) -> Option<String> {
+    use rustix::process::{Resource, getrlimit};
+    let limit = |resource| getrlimit(resource).current.map_or_else(String::new, |limit| format!(" ({limit} now)"));
+    match error.raw_os_error() {
+        Some(libc::EMFILE) => {
+            let now = limit(Resource::Nofile);
+            Some(format!("raise the limit on open files{now}; ulimit -n, LimitNOFILE= of systemd"))
+        }
+        Some(libc::ENFILE) => Some("the whole system has no more open files; sysctl fs.file-max".to_owned()),
+        Some(libc::EAGAIN) => Some(format!(
+            "raise the limit on processes and threads{}; ulimit -u, TasksMax= of systemd, --pids-limit of a container",
+            limit(Resource::Nproc)
+        )),
+        Some(_) | None => None,
+    }
+}
+
+#[cfg(not(unix))]
+fn remedy(_error: &io::Error) -> Option<String> {
+    None
+}
+
+#[cfg(all(test, unix))]
+#[expect(clippy::unwrap_used, reason = "a test may panic")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_is_told_with_what_to_do() {
+        runtime().unwrap();
+        let told = |code| told(&io::Error::from_raw_os_error(code));
+        assert!(told(libc::EMFILE).contains("ulimit -n") && told(libc::EAGAIN).contains("ulimit -u"));
+        assert_eq!(told(libc::ENOENT), io::Error::from_raw_os_error(libc::ENOENT).to_string());
+    }
+}
