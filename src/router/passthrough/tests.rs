@@ -454,6 +454,16 @@ fn a_server_that_takes_one_handshake_only_is_started_anew_once_and_serves() {
         rig.link_up();
         rig.endpoint(&hello(0));
         assert_eq!((rig.sent_to_endpoint().len(), rig.sink.restarts), (1, 0), "{what}: it does not flap");
+        // What it takes is known for the run: one that starts while its endpoint changes is not asked again.
+        rig.server_down(0);
+        rig.server_up();
+        rig.link_down();
+        rig.link_up();
+        rig.endpoint(&other(0));
+        rig.sent_to_server();
+        let last = rig.router.desk.next_id() - 1;
+        rig.server(&json!({"id": last, "result": welcome()}).to_string());
+        assert_eq!((rig.sent_to_server().len(), rig.sink.restarts), (0, 1), "{what}");
     }
 }
 
@@ -1363,6 +1373,26 @@ fn what_one_connection_follows_is_undone_for_the_next() {
     rig.link_up();
     rig.endpoint(&hello(0));
     restart(&mut rig);
+    assert_eq!(methods(&rig.sent_to_server()), ["initialize", "notifications/initialized"]);
+}
+
+#[test]
+fn a_server_that_does_not_read_is_told_when_it_does_what_is_followed_no_more_and_its_next_life_nothing_of_that() {
+    let follow = |rig: &mut Rig| ask(rig, "resources/subscribe", json!({"uri": "mem:a"}), json!({}));
+    let busy = |rig: &mut Rig, busy| rig.router.on_server_busy(0, busy, rig.now, &mut rig.sink);
+    let mut rig = Rig::running();
+    follow(&mut rig);
+    busy(&mut rig, true);
+    rig.link_down();
+    assert!(rig.sent_to_server().is_empty());
+    busy(&mut rig, false);
+    assert_eq!(methods(&rig.sent_to_server()), ["resources/unsubscribe"]);
+    let mut rig = Rig::running();
+    follow(&mut rig);
+    busy(&mut rig, true);
+    rig.link_down();
+    restart(&mut rig);
+    busy(&mut rig, false);
     assert_eq!(methods(&rig.sent_to_server()), ["initialize", "notifications/initialized"]);
 }
 
