@@ -66,7 +66,7 @@ async fn after_kill_9_servers_get_time_to_clean_up_before_they_are_ended() {
     daemon.wait_for("that it runs", |line| line["message"] == "ready").await;
     daemon.signal(Signal::KILL);
     daemon.exit().await;
-    daemon.assert_nothing_left_within(Duration::from_secs(20));
+    daemon.assert_nothing_left_within(Duration::from_secs(5));
     let done = std::fs::read_to_string(daemon.path().join("done")).unwrap();
     assert_eq!(done, "stdin ended\nasked to end\n");
 }
