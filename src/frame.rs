@@ -4,8 +4,12 @@
 //! the JSON. Complete lines are handed on straight from the chunk they arrived in; only a line that
 //! has not ended yet is copied, and memory stays bounded whatever the other side writes. A line that is too long for a message
 //! and begins like none is handed on in parts: a message may stand behind a progress bar that has filled megabytes.
+//!
+//! A read may hold a thousand lines, and whoever takes them may have room for one. So each line is answered with whether to go
+//! on; if not, what is left of the read is kept, and taken up by [`LineIn::resume`].
 
 use std::mem;
+use std::ops::ControlFlow;
 
 use memchr::memchr;
 
@@ -108,12 +112,18 @@ pub struct Cut<'a> {
     pub tail: &'a [u8],
 }
 
+/// Takes a line, and says whether to go on with the next one.
+pub type OnLine<'a> = dyn FnMut(Line<'_>) -> ControlFlow<()> + 'a;
+
 /// Splits a stream of bytes into lines, however it is cut into chunks.
 #[derive(Debug)]
 pub struct LineIn {
     max: usize,
     begins_message: fn(&[u8]) -> bool,
     partial: Partial,
+    /// What was read and is not yet looked at, because a stop was asked for, and how far it is taken: less than a read.
+    rest: Vec<u8>,
+    taken: usize,
 }
 
 /// The line that has begun and not ended.
@@ -142,6 +152,11 @@ impl Ends {
         let mut ends = Ends::default();
         ends.push(line);
         ends
+    }
+
+    /// Those that were cut before.
+    pub fn of_cut(cut: Cut<'_>) -> Self {
+        Ends { size: cut.size, head: cut.head.to_vec(), tail: cut.tail.to_vec() }
     }
 
     /// The next bytes of the message.
@@ -174,25 +189,71 @@ impl LineIn {
     /// A line of more than `max` bytes is too large (its end and a byte order mark count, its `\n` doesn't).
     /// `begins_message` tells of such a line's beginning whether it can be a message's; if not, the line is handed on in parts.
     pub fn new(max: usize, begins_message: fn(&[u8]) -> bool) -> Self {
-        LineIn { max, begins_message, partial: NOTHING }
+        LineIn { max, begins_message, partial: NOTHING, rest: Vec::new(), taken: 0 }
     }
 
-    /// Takes what was read and hands out every line that ended in it.
-    pub fn feed(&mut self, chunk: &[u8], on: &mut dyn FnMut(Line<'_>)) {
-        let mut rest = chunk;
-        while let Some(end) = memchr(b'\n', rest) {
-            let (line, after) = (&rest[..end], &rest[end + 1..]);
-            rest = after;
-            if self.is_between_lines() {
-                self.emit(line, on);
+    /// Takes what was read and hands out every line that ended in it, up to the first after which `on` doesn't go on: then
+    /// nothing is to be read before [`LineIn::resume`] has taken the rest.
+    pub fn feed(&mut self, chunk: &[u8], on: &mut OnLine<'_>) -> ControlFlow<()> {
+        let ControlFlow::Break(taken) = self.take(chunk, on) else { return ControlFlow::Continue(()) };
+        if !self.begin(&chunk[taken..]) {
+            self.rest = chunk[taken..].to_vec();
+        }
+        ControlFlow::Break(())
+    }
+
+    /// Goes on with what is left of an earlier read. Nothing is left if it isn't told to stop again.
+    pub fn resume(&mut self, on: &mut OnLine<'_>) -> ControlFlow<()> {
+        if self.rest.is_empty() {
+            return ControlFlow::Continue(());
+        }
+        let rest = mem::take(&mut self.rest);
+        let from = mem::take(&mut self.taken);
+        let ControlFlow::Break(taken) = self.take(&rest[from..], on) else { return ControlFlow::Continue(()) };
+        let from = from + taken;
+        if !self.begin(&rest[from..]) {
+            (self.rest, self.taken) = (rest, from);
+        }
+        ControlFlow::Break(())
+    }
+
+    /// Whether something of an earlier read is still to be looked at.
+    pub fn has_rest(&self) -> bool {
+        !self.rest.is_empty()
+    }
+
+    /// Takes the beginning of a line, if it is that and no more, so that it needs no keeping; whether it was.
+    fn begin(&mut self, rest: &[u8]) -> bool {
+        if rest.len() > self.max || memchr(b'\n', rest).is_some() {
+            return false;
+        }
+        match &mut self.partial {
+            Partial::Kept { line, scanned } => {
+                line.extend_from_slice(rest);
+                *scanned = line.len();
+                true
+            }
+            Partial::Discarded(_) | Partial::Passed => rest.is_empty(),
+        }
+    }
+
+    /// Takes bytes; at which of them it stopped, if it was told to.
+    fn take(&mut self, bytes: &[u8], on: &mut OnLine<'_>) -> ControlFlow<usize> {
+        let mut at = 0;
+        while let Some(end) = memchr(b'\n', &bytes[at..]) {
+            let line = &bytes[at..at + end];
+            at += end + 1;
+            let flow = if self.is_between_lines() {
+                self.emit(line, on)
             } else {
-                self.append(line, on);
-                self.end(on);
+                let grown = self.append(line, on);
+                either(grown, self.end(on))
+            };
+            if flow.is_break() {
+                return ControlFlow::Break(at);
             }
         }
-        if !rest.is_empty() {
-            self.append(rest, on);
-        }
+        self.append(&bytes[at..], on).map_break(|()| bytes.len())
     }
 
     /// The line that has begun and not ended, unless it has been handed on.
@@ -204,13 +265,14 @@ impl LineIn {
     }
 
     /// Hands on the line that has begun and not ended, and its rest as it comes.
-    pub fn pass(&mut self, on: &mut dyn FnMut(Line<'_>)) {
-        if let Partial::Kept { line, .. } = &mut self.partial
-            && !line.is_empty()
-        {
-            let line = mem::take(line);
-            self.partial = Partial::Passed;
-            on(Line::Part { text: &line, ends: false });
+    pub fn pass(&mut self, on: &mut OnLine<'_>) -> ControlFlow<()> {
+        match &mut self.partial {
+            Partial::Kept { line, .. } if !line.is_empty() => {
+                let line = mem::take(line);
+                self.partial = Partial::Passed;
+                on(Line::Part { text: &line, ends: false })
+            }
+            Partial::Kept { .. } | Partial::Discarded(_) | Partial::Passed => ControlFlow::Continue(()),
         }
     }
 
@@ -228,34 +290,43 @@ impl LineIn {
         }
     }
 
-    /// Looks at what was read into [`LineIn::spare`].
-    pub fn spared(&mut self, on: &mut dyn FnMut(Line<'_>)) {
-        let Partial::Kept { line, scanned } = &mut self.partial else { return };
+    /// Looks at what was read into [`LineIn::spare`]. As [`LineIn::feed`].
+    pub fn spared(&mut self, on: &mut OnLine<'_>) -> ControlFlow<()> {
+        let Partial::Kept { line, scanned } = &mut self.partial else { return ControlFlow::Continue(()) };
         match memchr(b'\n', &line[*scanned..]) {
             Some(at) => {
                 let end = *scanned + at;
                 let line = mem::take(line);
                 self.partial = NOTHING;
-                self.emit(&line[..end], on);
-                self.feed(&line[end + 1..], on);
+                if self.emit(&line[..end], on).is_continue() {
+                    return self.feed(&line[end + 1..], on);
+                }
+                if !self.begin(&line[end + 1..]) {
+                    self.rest = line[end + 1..].to_vec();
+                }
+                ControlFlow::Break(())
             }
             None if line.len() > self.max => {
                 let line = mem::take(line);
-                self.exceed(&line, &[], on);
+                self.exceed(&line, &[], on)
             }
-            None => *scanned = line.len(),
+            None => {
+                *scanned = line.len();
+                ControlFlow::Continue(())
+            }
         }
     }
 
     /// The stream has ended: a last line without a line end counts as well.
-    pub fn end(&mut self, on: &mut dyn FnMut(Line<'_>)) {
+    pub fn end(&mut self, on: &mut OnLine<'_>) -> ControlFlow<()> {
         match mem::replace(&mut self.partial, NOTHING) {
             Partial::Kept { mut line, .. } => {
-                self.emit(&line, on);
+                let flow = self.emit(&line, on);
                 if line.capacity() <= LARGE {
                     line.clear();
                     self.partial = Partial::Kept { line, scanned: 0 };
                 }
+                flow
             }
             Partial::Discarded(discarded) => on(Line::TooLarge(discarded.cut())),
             Partial::Passed => on(Line::Part { text: &[], ends: true }),
@@ -266,12 +337,12 @@ impl LineIn {
         matches!(&self.partial, Partial::Kept { line, .. } if line.is_empty())
     }
 
-    fn append(&mut self, more: &[u8], on: &mut dyn FnMut(Line<'_>)) {
+    fn append(&mut self, more: &[u8], on: &mut OnLine<'_>) -> ControlFlow<()> {
         match &mut self.partial {
             // Checked before copying: a chunk of any size costs no more memory than the limit.
             Partial::Kept { line, .. } if line.len() + more.len() > self.max => {
                 let line = mem::take(line);
-                self.exceed(&line, more, on);
+                return self.exceed(&line, more, on);
             }
             Partial::Kept { line, scanned } => {
                 line.extend_from_slice(more);
@@ -279,53 +350,57 @@ impl LineIn {
             }
             Partial::Discarded(discarded) => discarded.push(more),
             Partial::Passed if more.is_empty() => {}
-            Partial::Passed => on(Line::Part { text: more, ends: false }),
+            Partial::Passed => return on(Line::Part { text: more, ends: false }),
         }
+        ControlFlow::Continue(())
     }
 
     /// The line under way, of which this has come, is over the limit.
-    fn exceed(&mut self, line: &[u8], more: &[u8], on: &mut dyn FnMut(Line<'_>)) {
+    fn exceed(&mut self, line: &[u8], more: &[u8], on: &mut OnLine<'_>) -> ControlFlow<()> {
         let first: Vec<u8> = line.iter().chain(more).copied().take(ENDS).collect();
         if (self.begins_message)(without_mark(&first)) {
             let mut discarded = Box::new(Ends::of(line));
             discarded.push(more);
             self.partial = Partial::Discarded(discarded);
-            return;
+            return ControlFlow::Continue(());
         }
         self.partial = Partial::Passed;
+        let mut flow = ControlFlow::Continue(());
         for text in [line, more].into_iter().filter(|text| !text.is_empty()) {
-            on(Line::Part { text, ends: false });
+            flow = either(flow, on(Line::Part { text, ends: false }));
         }
+        flow
     }
 
     /// Hands out a whole line: cleaned, or as too large; nothing if it is blank.
-    fn emit(&self, raw: &[u8], on: &mut dyn FnMut(Line<'_>)) {
+    fn emit(&self, raw: &[u8], on: &mut OnLine<'_>) -> ControlFlow<()> {
         let line = without_mark(raw.strip_suffix(b"\r").unwrap_or(raw));
         if raw.len() > self.max {
             return self.emit_too_large(raw, on);
         }
         if line.trim_ascii().is_empty() {
-            return;
+            return ControlFlow::Continue(());
         }
         if simdutf8::basic::from_utf8(line).is_ok() {
             return on(Line::Frame(line));
         }
         let repaired = String::from_utf8_lossy(line);
-        if repaired.len() > self.max {
-            self.emit_too_large(raw, on);
-        } else {
-            on(Line::Repaired(repaired.as_bytes()));
-        }
+        if repaired.len() > self.max { self.emit_too_large(raw, on) } else { on(Line::Repaired(repaired.as_bytes())) }
     }
 
     #[cold]
-    fn emit_too_large(&self, raw: &[u8], on: &mut dyn FnMut(Line<'_>)) {
+    fn emit_too_large(&self, raw: &[u8], on: &mut OnLine<'_>) -> ControlFlow<()> {
         if (self.begins_message)(without_mark(&raw[..raw.len().min(ENDS)])) {
-            on(Line::TooLarge(Ends::of(raw).cut()));
+            on(Line::TooLarge(Ends::of(raw).cut()))
         } else {
-            on(Line::Part { text: raw, ends: true });
+            on(Line::Part { text: raw, ends: true })
         }
     }
+}
+
+/// Whether to go on after both.
+pub(crate) fn either(one: ControlFlow<()>, other: ControlFlow<()>) -> ControlFlow<()> {
+    if one.is_break() { one } else { other }
 }
 
 /// Without the byte order mark that some put before a text.
@@ -368,18 +443,29 @@ mod tests {
 
     /// Feeds chunks the way a server's stdout is read: straight into the buffer where one is offered.
     fn split(max: usize, chunks: &[&[u8]], direct: bool) -> Vec<Got> {
+        split_with(max, chunks, direct, 0)
+    }
+
+    /// The same, by somebody who stops after each line whose number `halts` divides.
+    fn split_with(max: usize, chunks: &[&[u8]], direct: bool, halts: usize) -> Vec<Got> {
         let (mut lines, mut got) = (LineIn::new(max, begins_message), Vec::new());
-        let on = &mut |line: Line<'_>| push(&mut got, line);
+        let mut on = |line: Line<'_>| {
+            push(&mut got, line);
+            if got.len().is_multiple_of(halts) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        };
         for chunk in chunks {
-            match lines.spare() {
+            let mut flow = match lines.spare() {
                 Some(buf) if direct => {
                     buf.extend_from_slice(chunk);
-                    lines.spared(on);
+                    lines.spared(&mut on)
                 }
-                Some(_) | None => lines.feed(chunk, on),
+                Some(_) | None => lines.feed(chunk, &mut on),
+            };
+            while flow.is_break() {
+                flow = if lines.has_rest() { lines.resume(&mut on) } else { ControlFlow::Continue(()) };
             }
         }
-        lines.end(on);
+        let _the_last = lines.end(&mut on);
         got
     }
 
@@ -431,15 +517,16 @@ mod tests {
     #[test]
     fn a_line_that_has_not_ended_is_handed_on_with_its_rest() {
         let (mut lines, mut got) = (LineIn::new(1024, begins_message), Vec::new());
-        let on = &mut |line: Line<'_>| push(&mut got, line);
-        lines.pass(on);
-        lines.feed(b"a\nb", on);
+        let on = &mut |line: Line<'_>| {
+            push(&mut got, line);
+            ControlFlow::Continue(())
+        };
+        let mut all = vec![lines.pass(on), lines.feed(b"a\nb", on)];
         assert_eq!(lines.unfinished(), b"b");
-        lines.pass(on);
+        all.push(lines.pass(on));
         assert_eq!(lines.unfinished(), b"");
-        lines.feed(b"c", on);
-        lines.pass(on);
-        lines.feed(b"\r\n\nd\n", on);
+        all.extend([lines.feed(b"c", on), lines.pass(on), lines.feed(b"\r\n\nd\n", on)]);
+        assert!(all.iter().all(ControlFlow::is_continue));
         let passed = Got::Passed(b"bc\r".into(), true);
         assert_eq!(got, [Got::Frame(b"a".into()), passed, Got::Frame(b"d".into())]);
     }
@@ -449,12 +536,13 @@ mod tests {
         let (mut lines, chunk) = (LineIn::new(1 << 20, begins_message), vec![b'x'; 64 * 1024]);
         let mut most = 0;
         for _ in 0..16 * 1024 {
-            if let Some(buf) = lines.spare() {
+            let flow = if let Some(buf) = lines.spare() {
                 buf.extend_from_slice(&chunk);
-                lines.spared(&mut |_| panic!("no line has ended"));
+                lines.spared(&mut |_| panic!("no line has ended"))
             } else {
-                lines.feed(&chunk, &mut |_| panic!("no line has ended"));
-            }
+                lines.feed(&chunk, &mut |_| panic!("no line has ended"))
+            };
+            assert!(flow.is_continue());
             most = most.max(match &lines.partial {
                 Partial::Kept { line, .. } => line.capacity(),
                 Partial::Discarded(discarded) => discarded.head.capacity() + discarded.tail.capacity(),
@@ -463,11 +551,13 @@ mod tests {
         }
         assert!(most <= (1 << 20) + 2 * READ, "{most} bytes were held");
         let mut size = 0;
-        lines.end(&mut |line| {
+        let flow = lines.end(&mut |line| {
             if let Line::TooLarge(Cut { size: bytes, .. }) = line {
                 size = bytes;
             }
+            ControlFlow::Break(())
         });
+        assert!(flow.is_break());
         assert_eq!(size, 1 << 30);
     }
 
@@ -497,6 +587,7 @@ mod tests {
             cuts in prop::collection::vec(1usize..20_000, 1..20),
             max in prop_oneof![Just(10usize), Just(9_000), Just(20_000)],
             direct: bool,
+            halts in 0..4usize,
         ) {
             let bytes = pieces.concat();
             let (mut chunks, mut rest, mut cuts) = (Vec::new(), &bytes[..], cuts.iter().cycle());
@@ -505,7 +596,7 @@ mod tests {
                 chunks.push(chunk);
                 rest = after;
             }
-            prop_assert_eq!(split(max, &chunks, direct), split(max, &[&bytes], false));
+            prop_assert_eq!(split_with(max, &chunks, direct, halts), split(max, &[&bytes], false));
         }
 
         #[test]

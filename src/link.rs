@@ -17,6 +17,7 @@ pub mod keepalive;
 #[expect(clippy::unwrap_used, reason = "a test may panic")]
 mod tests;
 
+use std::ops::ControlFlow;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -41,7 +42,7 @@ use crate::net::dial::{Dialed, Stream, dial};
 use crate::net::error::DialError;
 use crate::net::peer_text::Redaction;
 use crate::net::tls::words;
-use crate::net::websocket::{Event, Incoming, Outgoing, Violation};
+use crate::net::websocket::{Event, Incoming, OnEvent, Outgoing, Violation};
 use crate::wakers::Wakers;
 
 /// Reads in a row before others have their turn.
@@ -89,6 +90,9 @@ pub enum LinkEvent<'a> {
         retry_in: Duration,
     },
 }
+
+/// Takes what a link reports, and says whether there is room for the next message. Without, what has been read is kept.
+pub type OnLinkEvent<'a> = dyn FnMut(&mut Outgoing, LinkEvent<'_>) -> ControlFlow<()> + 'a;
 
 /// See the module's documentation. It must be polled inside a tokio runtime.
 pub struct Link {
@@ -152,6 +156,8 @@ enum Look {
     Over(Cause),
     /// The cause stands, a close frame is queued.
     Part(Cause),
+    /// There is no room for more of what was read.
+    Full,
 }
 
 impl Link {
@@ -218,15 +224,15 @@ impl Link {
         }
     }
 
-    /// Drives everything but writing. `read: false` leaves the socket alone, so that the endpoint feels it; to be
-    /// polled again once reading goes on. Ready only when it is closed for good.
+    /// Drives everything but writing. `read: false` leaves the socket alone, so that the endpoint feels it, as it is left alone
+    /// once `on` says that there is no room; to be polled again when there is. Ready only when it is closed for good.
     pub fn poll(
         &mut self,
         cx: &mut Context<'_>,
         now: Instant,
-        read: bool,
+        mut read: bool,
         out: &mut Outgoing,
-        on: &mut dyn FnMut(&mut Outgoing, LinkEvent<'_>),
+        on: &mut OnLinkEvent<'_>,
     ) -> Poll<()> {
         loop {
             match &mut self.state {
@@ -253,8 +259,9 @@ impl Link {
                         out.clear();
                         let early = dialed.early;
                         let mut open = Box::new(self.open(dialed.stream, now));
-                        on(out, LinkEvent::Up(took));
+                        read &= on(out, LinkEvent::Up(took)).is_continue();
                         let look = open.take(out, on, |incoming, on| incoming.feed(&early, on));
+                        read &= !matches!(look, Look::Full);
                         self.state = State::Open(open);
                         self.looked(look, now, out, on);
                     }
@@ -262,7 +269,7 @@ impl Link {
                 },
                 State::Open(open) => {
                     let look = open.poll(cx, now, read, out, on);
-                    if let Look::Nothing = look {
+                    if let Look::Nothing | Look::Full = look {
                         return Poll::Pending;
                     }
                     self.looked(look, now, out, on);
@@ -325,15 +332,9 @@ impl Link {
         }
     }
 
-    fn looked(
-        &mut self,
-        look: Look,
-        now: Instant,
-        out: &mut Outgoing,
-        on: &mut dyn FnMut(&mut Outgoing, LinkEvent<'_>),
-    ) {
+    fn looked(&mut self, look: Look, now: Instant, out: &mut Outgoing, on: &mut OnLinkEvent<'_>) {
         match look {
-            Look::Nothing => {}
+            Look::Nothing | Look::Full => {}
             Look::Part(cause) => {
                 if let State::Open(open) = &mut self.state {
                     open.phase = Phase::Parting { cause, at: now, until: Box::pin(sleep(CLOSING)) };
@@ -343,13 +344,7 @@ impl Link {
         }
     }
 
-    fn ended(
-        &mut self,
-        cause: &Cause,
-        now: Instant,
-        out: &mut Outgoing,
-        on: &mut dyn FnMut(&mut Outgoing, LinkEvent<'_>),
-    ) {
+    fn ended(&mut self, cause: &Cause, now: Instant, out: &mut Outgoing, on: &mut OnLinkEvent<'_>) {
         let (open_for, left) = match &self.state {
             State::Open(open) => {
                 let at = if let Phase::Parting { at, .. } = open.phase { at } else { now };
@@ -372,7 +367,8 @@ impl Link {
             // No failure, so the backoff has no say.
             Some(Some(why)) => {
                 self.state = State::Waiting { timer: Box::pin(sleep(cloud::SETTLING)), wake: woken(&self.wake) };
-                return on(out, LinkEvent::Down { cause: &Cause::Ours(why), open_for, retry_in: cloud::SETTLING });
+                let _down = on(out, LinkEvent::Down { cause: &Cause::Ours(why), open_for, retry_in: cloud::SETTLING });
+                return;
             }
             None => {}
         }
@@ -393,7 +389,7 @@ impl Link {
             | Cause::Stranger { .. } => cause,
         };
         self.state = State::Waiting { timer: Box::pin(sleep(retry_in)), wake: woken(&self.wake) };
-        on(out, LinkEvent::Down { cause, open_for, retry_in });
+        let _down = on(out, LinkEvent::Down { cause, open_for, retry_in });
     }
 }
 
@@ -404,7 +400,7 @@ impl Open {
         now: Instant,
         read: bool,
         out: &mut Outgoing,
-        on: &mut dyn FnMut(&mut Outgoing, LinkEvent<'_>),
+        on: &mut OnLinkEvent<'_>,
     ) -> Look {
         match &mut self.phase {
             Phase::Live => {}
@@ -419,7 +415,7 @@ impl Open {
                     return Look::Over(Cause::Lost(String::new()));
                 }
                 // Only its end is of interest now.
-                return self.poll_read(cx, now, out, &mut |_, _| ());
+                return self.poll_read(cx, now, out, &mut |_, _| ControlFlow::Continue(()));
             }
         }
         self.wakers.attach(cx);
@@ -443,16 +439,13 @@ impl Open {
             self.paused = false;
             self.keepalive.on_own_pause(now);
         }
-        self.poll_read(cx, now, out, on)
+        let look = self.poll_read(cx, now, out, on);
+        // The socket is left alone from now on.
+        self.paused = matches!(look, Look::Full);
+        look
     }
 
-    fn beat(
-        &mut self,
-        now: Instant,
-        read: bool,
-        out: &mut Outgoing,
-        on: &mut dyn FnMut(&mut Outgoing, LinkEvent<'_>),
-    ) -> Option<Look> {
+    fn beat(&mut self, now: Instant, read: bool, out: &mut Outgoing, on: &mut OnLinkEvent<'_>) -> Option<Look> {
         while self.timer.poll(&mut Context::from_waker(self.wakers.waker(ALARM))).is_ready() {
             // On a slow line a ping waits behind a large answer. Who takes nothing of it is dead, whether we read or not.
             if if out.pending().is_empty() { !read } else { self.keepalive.is_taking(now) } {
@@ -464,18 +457,16 @@ impl Open {
                 Beat::Dead { silent } => return Some(Look::Over(Cause::Unresponsive { silent })),
             }
             self.timer.set(self.keepalive.deadline());
-            on(out, LinkEvent::Beat);
+            let _beat = on(out, LinkEvent::Beat);
         }
         None
     }
 
-    fn poll_read(
-        &mut self,
-        cx: &mut Context<'_>,
-        now: Instant,
-        out: &mut Outgoing,
-        on: &mut dyn FnMut(&mut Outgoing, LinkEvent<'_>),
-    ) -> Look {
+    fn poll_read(&mut self, cx: &mut Context<'_>, now: Instant, out: &mut Outgoing, on: &mut OnLinkEvent<'_>) -> Look {
+        let look = self.take(out, on, Incoming::resume);
+        if !matches!(look, Look::Nothing) {
+            return look;
+        }
         for _ in 0..READS {
             let mut look = Look::Nothing;
             let read = match self.incoming.spare() {
@@ -517,8 +508,8 @@ impl Open {
     fn take(
         &mut self,
         out: &mut Outgoing,
-        on: &mut dyn FnMut(&mut Outgoing, LinkEvent<'_>),
-        feed: impl FnOnce(&mut Incoming, &mut dyn FnMut(Event<'_>)) -> Result<(), Violation>,
+        on: &mut OnLinkEvent<'_>,
+        feed: impl FnOnce(&mut Incoming, &mut OnEvent<'_>) -> Result<ControlFlow<()>, Violation>,
     ) -> Look {
         take(&mut self.incoming, &self.phase, out, on, feed)
     }
@@ -539,20 +530,24 @@ fn take(
     incoming: &mut Incoming,
     phase: &Phase,
     out: &mut Outgoing,
-    on: &mut dyn FnMut(&mut Outgoing, LinkEvent<'_>),
-    feed: impl FnOnce(&mut Incoming, &mut dyn FnMut(Event<'_>)) -> Result<(), Violation>,
+    on: &mut OnLinkEvent<'_>,
+    feed: impl FnOnce(&mut Incoming, &mut OnEvent<'_>) -> Result<ControlFlow<()>, Violation>,
 ) -> Look {
     let mut closed = None;
-    let fed = feed(incoming, &mut |event| match event {
-        _ if closed.is_some() => {} // RFC 6455 section 5.5.1: nothing counts after a close frame
-        Event::Message(text) => on(out, LinkEvent::Message(text)),
-        Event::TooLarge(cut) => on(out, LinkEvent::TooLarge(cut)),
-        Event::NotText(frame) => on(out, LinkEvent::NotText(frame)),
-        Event::Ping(payload) => out.pong(payload),
-        Event::Pong => {}
-        Event::Close { code, reason } => {
-            closed = Some(Cause::Closed { code, reason: reason.to_owned(), contested: false });
+    let fed = feed(incoming, &mut |event| {
+        match event {
+            _ if closed.is_some() => {} // RFC 6455 section 5.5.1: nothing counts after a close frame
+            Event::Message(text) => return on(out, LinkEvent::Message(text)),
+            Event::TooLarge(cut) => return on(out, LinkEvent::TooLarge(cut)),
+            Event::NotText(frame) => return on(out, LinkEvent::NotText(frame)),
+            // Pongs are hardly larger than the pings of a read.
+            Event::Ping(payload) => out.pong(payload),
+            Event::Pong => {}
+            Event::Close { code, reason } => {
+                closed = Some(Cause::Closed { code, reason: reason.to_owned(), contested: false });
+            }
         }
+        ControlFlow::Continue(())
     });
     match (closed, fed) {
         (Some(cause), _) if matches!(phase, Phase::Leaving { .. }) => Look::Over(cause),
@@ -578,6 +573,7 @@ fn take(
             out.close(violation.code, violation.why);
             Look::Part(Cause::Protocol(violation.to_string()))
         }
-        (None, Ok(())) => Look::Nothing,
+        (None, Ok(ControlFlow::Continue(()))) => Look::Nothing,
+        (None, Ok(ControlFlow::Break(()))) => Look::Full,
     }
 }

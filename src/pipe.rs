@@ -11,7 +11,8 @@
 //!
 //! Each side is read only while the other side's buffer is below a high-water mark: a slow side slows the other down, and nothing
 //! grows. What we answer ourselves is no different: a side that sends on without taking its answers is not read either once
-//! more is owed to it than the other side alone could have caused. Reading never waits inside a write, so no ring of full buffers can close: whatever can be
+//! more is owed to it than the other side alone could have caused. That is looked at after each message, not after each read: one
+//! read holds a thousand requests, and each may be answered by a list. What is left of the read waits where it is. Reading never waits inside a write, so no ring of full buffers can close: whatever can be
 //! written is written at every look, and a look that made room reads again.
 //!
 //! Servers that share a link don't wait for each other: it is read whatever one of them does, and the router is told which
@@ -26,6 +27,7 @@ mod sides;
 mod timer;
 
 use std::future::poll_fn;
+use std::ops::ControlFlow;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -108,8 +110,6 @@ pub struct Pipe {
     stop: Stop,
     stopped: Stopped,
     drain_timeout: Duration,
-    /// Above this much unwritten data for one side, in bytes, that side is not read either.
-    full: usize,
     /// The router's count at the last look.
     served: u64,
     /// What a person wants of it.
@@ -171,8 +171,6 @@ impl Pipe {
             stopped: Box::pin(async move { first.drain().cancelled().await }),
             stop,
             drain_timeout,
-            // The other side's messages go up to the mark and one message beyond it.
-            full: 2 * HIGH + max_frame,
             served: 0,
             commands: None,
         }
@@ -238,8 +236,11 @@ impl Pipe {
             // It is rare, and all have to say that they have ended.
             (0..=link).for_each(|bit| self.woken.insert(bit));
         }
+        if self.paused.contains(link) {
+            self.router.on_room(now, &mut Buffers { endpoint: &mut self.endpoint, sides: &mut self.sides });
+        }
         for bit in self.paused.iter() {
-            if if bit == link { self.link_has_room() } else { self.server_has_room(bit) } {
+            if self.has_room(bit) {
                 self.woken.insert(bit);
             }
         }
@@ -259,6 +260,10 @@ impl Pipe {
                 ended &= self.look_at_server(index, closing, now);
             }
         }
+        if !self.has_room(link) {
+            // Also when nobody looked at the link: the router may have kept answers back.
+            self.paused.insert(link);
+        }
         if link_woken || !self.endpoint.pending().is_empty() {
             let cx = &mut Context::from_waker(self.wakers.waker(link));
             // A writer that is pending has registered to be woken.
@@ -266,41 +271,44 @@ impl Pipe {
         }
         self.write_stdin();
         // Only now: what one server wrote may have been for another.
-        let room = |bit| if bit == link { self.link_has_room() } else { self.server_has_room(bit) };
-        (self.paused.iter().any(room), ended)
+        (self.paused.iter().any(|bit| self.has_room(bit)), ended)
     }
 
     /// Whether the link has ended for good.
     fn look_at_link(&mut self, now: Instant) -> bool {
-        let (bit, room) = (self.link_bit(), self.link_has_room());
+        let bit = self.link_bit();
+        let room = self.has_room(bit);
         let Pipe { router, link, endpoint, sides, wakers, phase, .. } = self;
         let ending = matches!(phase, Phase::Closing | Phase::Draining { .. });
         let cx = &mut Context::from_waker(wakers.waker(bit));
         let polled = link.poll(cx, now, room, endpoint, &mut |endpoint, event| {
             on_link(&mut **router, Buffers { endpoint, sides }, event, ending, now);
+            go_on(sides.takes_from_endpoint(endpoint))
         });
         if let Some(said) = sides.stranger.take() {
             link.turn_away(endpoint, &said, now);
         }
-        self.paused.set(bit, !room);
+        self.paused.set(bit, !(room && self.has_room(bit)));
         polled.is_ready()
     }
 
     /// Whether the server has been stopped.
     fn look_at_server(&mut self, index: ServerIndex, closing: bool, now: Instant) -> bool {
-        let Pipe { router, servers, endpoint, sides, wakers, full, .. } = self;
+        let Pipe { router, servers, endpoint, sides, wakers, .. } = self;
         let (server, cx) = (&mut servers[index], &mut Context::from_waker(wakers.waker(index)));
         if !sides.each[index].stdin.is_empty() {
             // Its stdin may be what woke us.
             let _pending = server.poll_write(cx, &mut sides.each[index].stdin);
         }
-        let room = server_has_room(endpoint, sides, index, *full);
+        let room = sides.takes_from_server(endpoint, index);
         let polled = server.poll(cx, now, room, &mut |event| {
             // Of a server that is being stopped nobody wants to hear any more.
             if !closing {
                 on_server(&mut **router, Buffers { endpoint, sides }, index, event, now);
             }
+            go_on(sides.takes_from_server(endpoint, index))
         });
+        let room = room && sides.takes_from_server(endpoint, index);
         if std::mem::take(&mut sides.each[index].proven) {
             server.healthy();
         }
@@ -321,14 +329,13 @@ impl Pipe {
         }
     }
 
-    /// Whether what comes from the endpoint has somewhere to go.
-    fn link_has_room(&self) -> bool {
-        self.sides.has_room() && self.endpoint.pending().len() < self.full
-    }
-
-    /// Whether what comes from a server has somewhere to go.
-    fn server_has_room(&self, index: ServerIndex) -> bool {
-        server_has_room(&self.endpoint, &self.sides, index, self.full)
+    /// Whether what comes from the link or a server has somewhere to go.
+    fn has_room(&self, bit: usize) -> bool {
+        if bit == self.link_bit() {
+            self.sides.takes_from_endpoint(&self.endpoint)
+        } else {
+            self.sides.takes_from_server(&self.endpoint, bit)
+        }
     }
 
     fn link_bit(&self) -> usize {
@@ -352,7 +359,8 @@ impl Pipe {
         if self.router.is_handshaken() {
             self.link.handshaken();
         }
-        let all_written = self.endpoint.pending().is_empty();
+        // What a link that had no room has read already is yet to be answered.
+        let all_written = self.endpoint.pending().is_empty() && !self.paused.contains(self.link_bit());
         match &mut self.phase {
             Phase::Starting { .. } => self.start(now),
             Phase::Draining { until } if now >= *until || all_written && self.router.in_flight() == 0 => {
@@ -489,8 +497,9 @@ impl Pipe {
     }
 }
 
-fn server_has_room(endpoint: &Outgoing, sides: &Sides, index: ServerIndex, full: usize) -> bool {
-    endpoint.pending().len() < HIGH && sides.each[index].stdin.len() < full
+/// What a link or a server is told about its next message.
+fn go_on(has_room: bool) -> ControlFlow<()> {
+    if has_room { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
 }
 
 fn on_link(router: &mut dyn Router, mut out: Buffers<'_>, event: LinkEvent<'_>, ending: bool, now: Instant) {

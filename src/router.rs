@@ -51,6 +51,14 @@ pub trait Out {
     fn restart(&mut self, server: ServerIndex, why: &'static str);
     /// Something a person may want to know.
     fn note(&mut self, note: Note<'_>);
+    /// Whether the endpoint is to get one more answer of our own. What is owed to it waits until it is: [`Router::on_room`].
+    fn has_room(&self) -> bool {
+        true
+    }
+    /// Whether a server reads what it is sent. One that doesn't gets only what it must have, and no long messages.
+    fn is_read_by(&self, _server: ServerIndex) -> bool {
+        true
+    }
 }
 
 /// What there is to wait for before the endpoint is dialled.
@@ -159,6 +167,8 @@ pub trait Router {
     fn on_tick(&mut self, now: Instant, out: &mut dyn Out);
     /// A connection still stands: once in a while, for what needs no better time.
     fn on_beat(&mut self, _now: Instant, _out: &mut dyn Out) {}
+    /// The endpoint may have what [`Out::has_room`] has kept back. Nothing of the endpoint comes before.
+    fn on_room(&mut self, now: Instant, out: &mut dyn Out);
     /// When [`Router::on_tick`] wants to be called.
     fn next_tick(&self) -> Option<Instant>;
     /// A person wants the turns to go another way. Nothing to a router without turns.
@@ -184,19 +194,24 @@ pub trait Router {
 /// Lets a server say a line, as a pipe hears it: with what is given up or in doubt told at once.
 #[cfg(test)]
 pub(crate) fn say(router: &mut dyn Router, server: ServerIndex, line: &[u8], now: Instant, out: &mut dyn Out) {
+    use std::ops::ControlFlow;
+
     use crate::server::{Found, Stdout};
 
     let mut stdout = Stdout::new(1 << 24, now);
-    let mut on = |found: Found<'_>| match found {
-        Found::Message { frame, envelope } => router.on_server(server, frame, envelope, now, out),
-        Found::Noise(text) => router.on_server_noise(server, text, now, out),
-        Found::Lost(lost, text) => router.on_server_lost(server, lost, text, now, out),
-        Found::TooLarge(cut) => router.on_server_too_large(server, cut, now, out),
-        Found::Habit(_) => {}
+    let mut on = |found: Found<'_>| {
+        match found {
+            Found::Message { frame, envelope } => router.on_server(server, frame, envelope, now, out),
+            Found::Noise(text) => router.on_server_noise(server, text, now, out),
+            Found::Lost(lost, text) => router.on_server_lost(server, lost, text, now, out),
+            Found::TooLarge(cut) => router.on_server_too_large(server, cut, now, out),
+            Found::Habit(_) => {}
+        }
+        ControlFlow::Continue(())
     };
-    stdout.feed(line, now, &mut on);
-    stdout.feed(b"\n", now, &mut on);
-    stdout.on_deadline(now + Duration::from_secs(3600), &mut on);
+    let said = [stdout.feed(line, now, &mut on), stdout.feed(b"\n", now, &mut on)];
+    let late = stdout.on_deadline(now + Duration::from_secs(3600), &mut on);
+    assert!(said.iter().chain([&late]).all(ControlFlow::is_continue));
 }
 
 /// A message as a server may write it: well, amid other text, over several lines, twice on a line, behind headers, or cut short.

@@ -20,6 +20,7 @@ mod stop;
 mod tests;
 
 use std::borrow::Cow;
+use std::ops::ControlFlow;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -63,6 +64,9 @@ pub enum ServerEvent<'a> {
         retry_in: Duration,
     },
 }
+
+/// Takes what a server reports, and says whether there is room for its next message. Without, what has been read is kept.
+pub type OnServerEvent<'a> = dyn FnMut(ServerEvent<'_>) -> ControlFlow<()> + 'a;
 
 /// One configured server, through all its lives. It must be polled inside a tokio runtime.
 pub struct Server {
@@ -115,16 +119,11 @@ impl Server {
     }
 
     /// Drives everything but stdin: starts when that is due, hands out what the server wrote, notices its end.
-    /// `read: false` leaves stdout alone (and lets the server feel it); to be polled again once reading goes on. While
-    /// it is being stopped stdout is read regardless, and the caller drops what it has no room for.
+    /// `read: false` leaves stdout alone (and lets the server feel it), as it is left alone once `on` says that there is no
+    /// room; to be polled again when there is. While it is being stopped stdout is read regardless, and the caller drops what
+    /// it has no room for.
     /// Ready only when a stop has completed.
-    pub fn poll(
-        &mut self,
-        cx: &mut Context<'_>,
-        now: Instant,
-        read: bool,
-        on: &mut dyn FnMut(ServerEvent<'_>),
-    ) -> Poll<()> {
+    pub fn poll(&mut self, cx: &mut Context<'_>, now: Instant, read: bool, on: &mut OnServerEvent<'_>) -> Poll<()> {
         loop {
             let name = &self.spec.name;
             match &mut self.state {
@@ -143,7 +142,10 @@ impl Server {
                 }
                 State::Stopping(process) => {
                     let (notes, echo) = (&mut self.notes, &mut self.echo);
-                    let each = &mut |found: Found<'_>| notes.pass(name, found, on);
+                    let each = &mut |found: Found<'_>| {
+                        let _dropped = notes.pass(name, found, on);
+                        ControlFlow::Continue(())
+                    };
                     // Its pipes are drained to the last: what is stuck in a write can't end by itself.
                     ready!(process.poll(cx, now, true, each, &mut |noted| log_stderr(name, noted, echo)));
                     let (pid, (why, _)) = (process.pid(), process.obituary());
@@ -217,7 +219,7 @@ impl Server {
         }
     }
 
-    fn start(&mut self, on: &mut dyn FnMut(ServerEvent<'_>)) {
+    fn start(&mut self, on: &mut OnServerEvent<'_>) {
         let (name, program) = (&self.spec.name, &self.spec.command.program);
         match spawn::spawn(&self.spec.command) {
             Ok(child) => {
@@ -227,7 +229,7 @@ impl Server {
                 tracing::info!(event = "SERVER_STARTED", server = %name, pid, program, "started {program}, process {pid}");
                 self.state = State::Running(process);
                 self.since = Instant::now();
-                on(ServerEvent::Up);
+                let _up = on(ServerEvent::Up);
             }
             Err(why) => {
                 let retry_in = self.wait();
@@ -235,17 +237,18 @@ impl Server {
                 let said = std::mem::replace(&mut self.notes.start, fingerprint(&why));
                 let shown = if said == self.notes.start { &format!("still cannot start {program}") } else { &why };
                 tracing::warn!(event = "ERROR_SERVER_START", server = %name, "{shown}; next attempt in {}", span(retry_in));
-                on(ServerEvent::Down { why: &why, retry_in });
+                let _down = on(ServerEvent::Down { why: &why, retry_in });
             }
         }
     }
 
-    fn exited(&mut self, pid: u32, why: &str, tail: &str, on: &mut dyn FnMut(ServerEvent<'_>)) {
+    fn exited(&mut self, pid: u32, why: &str, tail: &str, on: &mut OnServerEvent<'_>) {
         if std::mem::take(&mut self.restarting) {
             self.restarts.at_once();
             let (name, retry_in) = (self.spec.name.clone(), self.wait());
             tracing::info!(event = "SERVER_EXITED", server = %name, pid, why, "{why}, as it was told to");
-            return on(ServerEvent::Down { why, retry_in });
+            let _down = on(ServerEvent::Down { why, retry_in });
+            return;
         }
         if self.since.elapsed() >= STABLE {
             self.restarts.healthy();
@@ -255,7 +258,7 @@ impl Server {
         let name = &self.spec.name;
         let shown = self.notes.shown(tail);
         tracing::warn!(event = "SERVER_EXITED", server = %name, pid, why, "{why}; restart in {}{shown}", span(retry_in));
-        on(ServerEvent::Down { why, retry_in });
+        let _down = on(ServerEvent::Down { why, retry_in });
     }
 
     fn wait(&mut self) -> Duration {
@@ -267,10 +270,10 @@ impl Server {
 
 impl Notes {
     /// Passes on what it said, but how it said that: that is logged once.
-    fn pass(&mut self, name: &str, found: Found<'_>, on: &mut dyn FnMut(ServerEvent<'_>)) {
+    fn pass(&mut self, name: &str, found: Found<'_>, on: &mut OnServerEvent<'_>) -> ControlFlow<()> {
         let Found::Habit(habit) = found else { return on(ServerEvent::Said(found)) };
         if self.habits.contains(&habit) {
-            return;
+            return ControlFlow::Continue(());
         }
         self.habits.push(habit);
         match habit {
@@ -279,6 +282,7 @@ impl Notes {
                 tracing::warn!(event = "ERROR_STDOUT_NOISE", server = %name, "{habit}");
             }
         }
+        ControlFlow::Continue(())
     }
 
     /// The last lines of stderr as part of a log line; a crash loop shows them once.

@@ -121,6 +121,11 @@ impl Bits {
         }
     }
 
+    /// Whether one is there.
+    pub fn contains(&self, n: usize) -> bool {
+        self.0[n / 64] & (1 << (n % 64)) != 0
+    }
+
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.0.iter().all(|word| *word == 0)

@@ -1,9 +1,10 @@
 //! A server's stdout split into frames, and frames joined for its stdin.
 
 use std::hint::black_box;
+use std::ops::ControlFlow;
 
 use criterion::{BenchmarkId, Criterion, Throughput};
-use mcp_pipe::frame::{LineIn, LineOut};
+use mcp_pipe::frame::{Line, LineIn, LineOut};
 
 use crate::clock::CpuTime;
 use crate::sample::{CHUNK, SIZES, Text, per_chunk, reply};
@@ -29,13 +30,18 @@ fn split(c: &mut Criterion<CpuTime>) {
                 b.iter(|| {
                     let mut seen = 0;
                     for chunk in stream.chunks(CHUNK) {
-                        match lines.spare() {
+                        let on = &mut |_: Line<'_>| {
+                            seen += 1;
+                            ControlFlow::Continue(())
+                        };
+                        let flow = match lines.spare() {
                             Some(room) => {
                                 room.extend_from_slice(chunk);
-                                lines.spared(&mut |_| seen += 1);
+                                lines.spared(on)
                             }
-                            None => lines.feed(chunk, &mut |_| seen += 1),
-                        }
+                            None => lines.feed(chunk, on),
+                        };
+                        assert!(flow.is_continue());
                     }
                     assert_eq!(seen, count);
                 });

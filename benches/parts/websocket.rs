@@ -2,6 +2,7 @@
 
 use std::hint::black_box;
 use std::io::{self, Read, Write};
+use std::ops::ControlFlow;
 
 use criterion::{BenchmarkId, Criterion, Throughput};
 use mcp_pipe::net::websocket::{Event, Incoming, Outgoing};
@@ -71,16 +72,20 @@ fn incoming(c: &mut Criterion<CpuTime>) {
                 let mut scratch = vec![0; CHUNK];
                 b.iter(|| {
                     let mut seen = 0;
-                    let on = &mut |event: Event<'_>| seen += usize::from(matches!(event, Event::Message(_)));
+                    let on = &mut |event: Event<'_>| {
+                        seen += usize::from(matches!(event, Event::Message(_)));
+                        ControlFlow::Continue(())
+                    };
                     // As the link reads: a large message goes straight to where it is put together.
                     loop {
-                        if let Some((room, most)) = ws.spare() {
+                        let flow = if let Some((room, most)) = ws.spare() {
                             (&mut socket).take(most as u64).read_to_end(room).unwrap();
-                            ws.filled(on).unwrap();
+                            ws.filled(on)
                         } else {
                             let n = socket.read(&mut scratch).unwrap();
-                            ws.feed(&scratch[..n], on).unwrap();
-                        }
+                            ws.feed(&scratch[..n], on)
+                        };
+                        assert!(flow.unwrap().is_continue());
                         if socket.at == 0 {
                             break;
                         }

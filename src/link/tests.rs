@@ -51,12 +51,15 @@ impl Rig {
         poll_fn(|cx| {
             let (mut up, mut down) = (false, None);
             let Rig { link, out } = self;
-            let _open = link.poll(cx, Instant::now(), true, out, &mut |_, event| match event {
-                LinkEvent::Up(_) => up = true,
-                LinkEvent::Down { cause, open_for, retry_in } => {
-                    down = Some(Down { cause: cause.to_string(), open_for, retry_in });
+            let _open = link.poll(cx, Instant::now(), true, out, &mut |_, event| {
+                match event {
+                    LinkEvent::Up(_) => up = true,
+                    LinkEvent::Down { cause, open_for, retry_in } => {
+                        down = Some(Down { cause: cause.to_string(), open_for, retry_in });
+                    }
+                    LinkEvent::Message(_) | LinkEvent::TooLarge(_) | LinkEvent::NotText(_) | LinkEvent::Beat => {}
                 }
-                LinkEvent::Message(_) | LinkEvent::TooLarge(_) | LinkEvent::NotText(_) | LinkEvent::Beat => {}
+                ControlFlow::Continue(())
             });
             let _written = link.poll_write(cx, out);
             if up {
@@ -72,10 +75,13 @@ impl Rig {
         poll_fn(|cx| {
             let mut up = false;
             let Rig { link, out } = self;
-            let _open = link.poll(cx, Instant::now(), true, out, &mut |_, event| match event {
-                LinkEvent::Up(_) => up = true,
-                LinkEvent::Down { cause, .. } => panic!("{cause}"),
-                LinkEvent::Message(_) | LinkEvent::TooLarge(_) | LinkEvent::NotText(_) | LinkEvent::Beat => {}
+            let _open = link.poll(cx, Instant::now(), true, out, &mut |_, event| {
+                match event {
+                    LinkEvent::Up(_) => up = true,
+                    LinkEvent::Down { cause, .. } => panic!("{cause}"),
+                    LinkEvent::Message(_) | LinkEvent::TooLarge(_) | LinkEvent::NotText(_) | LinkEvent::Beat => {}
+                }
+                ControlFlow::Continue(())
             });
             if up { Poll::Ready(()) } else { Poll::Pending }
         })
@@ -278,10 +284,13 @@ async fn a_connection_that_we_close_is_made_anew_after_a_pause_and_counts_neithe
         let down = poll_fn(|cx| {
             let (mut up, mut down) = (false, None);
             let Rig { link, out } = &mut rig;
-            let _open = link.poll(cx, Instant::now(), true, out, &mut |_, event| match event {
-                LinkEvent::Up(_) => up = true,
-                LinkEvent::Down { cause, retry_in, .. } => down = Some((cause.to_string(), retry_in)),
-                LinkEvent::Message(_) | LinkEvent::TooLarge(_) | LinkEvent::NotText(_) | LinkEvent::Beat => {}
+            let _open = link.poll(cx, Instant::now(), true, out, &mut |_, event| {
+                match event {
+                    LinkEvent::Up(_) => up = true,
+                    LinkEvent::Down { cause, retry_in, .. } => down = Some((cause.to_string(), retry_in)),
+                    LinkEvent::Message(_) | LinkEvent::TooLarge(_) | LinkEvent::NotText(_) | LinkEvent::Beat => {}
+                }
+                ControlFlow::Continue(())
             });
             if up {
                 hung_up = link.hang_up(out, "for a test") && !link.hang_up(out, "twice");
@@ -310,7 +319,10 @@ async fn hung_up() -> (Rig, TcpListener, tokio::net::TcpStream) {
     };
     let hang_up = poll_fn(|cx| {
         let (Rig { link, out }, mut up) = (&mut rig, false);
-        let on = &mut |_: &mut Outgoing, event: LinkEvent<'_>| up |= matches!(event, LinkEvent::Up(_));
+        let on = &mut |_: &mut Outgoing, event: LinkEvent<'_>| {
+            up |= matches!(event, LinkEvent::Up(_));
+            ControlFlow::Continue(())
+        };
         let _open = link.poll(cx, Instant::now(), true, out, on);
         let once = up && link.hang_up(out, "to try it") && !link.hang_up(out, "again");
         if once { Poll::Ready(()) } else { Poll::Pending }
@@ -327,13 +339,18 @@ async fn an_endpoint_that_does_not_answer_our_close_holds_up_the_next_connection
     deaf.write_all(&[0x81, 2, b'{', b'}']).await.unwrap();
     let down = poll_fn(|cx| {
         let (Rig { link, out }, mut down) = (&mut rig, None);
-        let _open = link.poll(cx, Instant::now(), true, out, &mut |_, event| match event {
-            LinkEvent::Down { retry_in, .. } => down = Some(retry_in),
-            LinkEvent::Up(_)
-            | LinkEvent::Message(_)
-            | LinkEvent::TooLarge(_)
-            | LinkEvent::NotText(_)
-            | LinkEvent::Beat => panic!("{event:?}"),
+        let _open = link.poll(cx, Instant::now(), true, out, &mut |_, event| {
+            match event {
+                LinkEvent::Down { retry_in, .. } => down = Some(retry_in),
+                LinkEvent::Up(_)
+                | LinkEvent::Message(_)
+                | LinkEvent::TooLarge(_)
+                | LinkEvent::NotText(_)
+                | LinkEvent::Beat => {
+                    panic!("{event:?}")
+                }
+            }
+            ControlFlow::Continue(())
         });
         let _written = link.poll_write(cx, out);
         down.map_or(Poll::Pending, Poll::Ready)
@@ -384,13 +401,16 @@ async fn over_a_slow_line(read: bool) {
     let text = "x".repeat(32 << 20);
     let link = poll_fn(|cx| {
         let (Rig { link, out }, mut down) = (&mut rig, None);
-        let _open = link.poll(cx, Instant::now(), read || !written, out, &mut |out, event| match event {
-            LinkEvent::Up(_) => {
-                out.text(&[text.as_bytes()]);
-                written = true;
+        let _open = link.poll(cx, Instant::now(), read || !written, out, &mut |out, event| {
+            match event {
+                LinkEvent::Up(_) => {
+                    out.text(&[text.as_bytes()]);
+                    written = true;
+                }
+                LinkEvent::Down { cause, open_for, .. } => down = Some((cause.to_string(), open_for.unwrap())),
+                LinkEvent::Beat | LinkEvent::Message(_) | LinkEvent::TooLarge(_) | LinkEvent::NotText(_) => {}
             }
-            LinkEvent::Down { cause, open_for, .. } => down = Some((cause.to_string(), open_for.unwrap())),
-            LinkEvent::Beat | LinkEvent::Message(_) | LinkEvent::TooLarge(_) | LinkEvent::NotText(_) => {}
+            ControlFlow::Continue(())
         });
         let _written = link.poll_write(cx, out);
         down.take().map_or(Poll::Pending, Poll::Ready)

@@ -85,9 +85,27 @@ impl Hello {
     }
 }
 
-/// JSON, whatever is odd about it; null if it is none.
+/// Longest parameters or result of a handshake that are looked into as a whole, in bytes: as a tree they take many times as
+/// much.
+const MAX_TREE: usize = 1 << 20;
+
+/// Longest part of one that is longer, in bytes.
+const MAX_PART: usize = 16 * 1024;
+
+/// JSON, whatever is odd about it; null if it is none. Of what is too long for a handshake, what matters and is short.
 fn parsed(json: &[u8]) -> Value {
-    mend::parse(json).unwrap_or_default()
+    if json.len() <= MAX_TREE {
+        return mend::parse(json).unwrap_or_default();
+    }
+    let part = |name: &str| {
+        let raw = object::find(str::from_utf8(json).ok()?, &[name])?;
+        if raw.len() > MAX_PART && !raw.starts_with('"') {
+            return None; // a text is no larger as a tree
+        }
+        Some((name.to_owned(), mend::parse(raw.as_bytes()).ok()?))
+    };
+    let parts = ["protocolVersion", "capabilities", "serverInfo", "instructions"];
+    parts.into_iter().filter_map(part).collect::<serde_json::Map<_, _>>().into()
 }
 
 /// The names of what was declared.
@@ -193,6 +211,24 @@ impl Welcome {
 #[expect(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_handshake_of_any_length_is_understood_and_takes_little_more_memory_than_it_has_bytes() {
+        let zeros = format!("[{}0]", "0,".repeat(2 << 20));
+        let result = format!(
+            r#"{{"x":{zeros},"protocolVersion":"2025-06-18","capabilities":{{"tools":{{}}}},"serverInfo":{{"name":"n","version":{zeros}}}}}"#
+        );
+        let mut read = None;
+        let counted = allocation_counter::measure(|| read = Some(Welcome::read(result.as_bytes())));
+        let welcome = read.unwrap();
+        assert_eq!((welcome.version(), welcome.can("tools"), welcome.can("logging")), ("2025-06-18", true, false));
+        assert_eq!((welcome.result(), &*welcome.identity()), (result.as_bytes(), "? ?, MCP 2025-06-18"));
+        assert!(counted.bytes_max as usize <= 2 * result.len(), "{} bytes were held", counted.bytes_max);
+        let mut read = None;
+        let counted = allocation_counter::measure(|| read = Some(Hello::read(result.as_bytes())));
+        assert_eq!(read.unwrap().version, "2025-06-18");
+        assert!(counted.bytes_max as usize <= 2 * result.len(), "{} bytes were held", counted.bytes_max);
+    }
 
     #[test]
     fn each_endpoint_gets_a_version_it_speaks_and_nothing_else_changes() {

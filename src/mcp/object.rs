@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use serde::de::{Deserializer, MapAccess, Visitor};
+use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 /// A member of a JSON object.
@@ -48,9 +48,58 @@ pub(crate) fn members(object: &str) -> Option<Vec<Member<'_>>> {
 /// A value within an object, by the names that lead to it, as it was written there. Of members with the same name the last
 /// counts.
 pub(crate) fn find<'a>(object: &'a str, path: &[&str]) -> Option<&'a str> {
-    path.iter().try_fold(object, |object, name| {
-        members(object)?.into_iter().rfind(|member| member.name() == *name).map(|member| member.value)
-    })
+    path.iter().try_fold(object, |object, name| last(object, name))
+}
+
+/// The last member of this name. The others are passed over: there may be millions.
+fn last<'a>(object: &'a str, name: &str) -> Option<&'a str> {
+    struct Last<'n>(&'n str);
+    impl<'de> Visitor<'de> for Last<'_> {
+        type Value = Option<&'de str>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an object")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+            let mut found = None;
+            while let Some((key, value)) = map.next_entry::<&RawValue, &RawValue>()? {
+                if text_of(key.get()).is_some_and(|key| key == self.0) {
+                    found = Some(value.get());
+                }
+            }
+            Ok(found)
+        }
+    }
+    let mut json = serde_json::Deserializer::from_str(object);
+    let found = json.deserialize_map(Last(name)).ok()?;
+    json.end().ok().and(found)
+}
+
+/// The first elements of an array, as they were written, and no more than `most`; `None` if this is no JSON array.
+pub(crate) fn elements(array: &str, most: usize) -> Option<Vec<&str>> {
+    struct First(usize);
+    impl<'de> Visitor<'de> for First {
+        type Value = Vec<&'de str>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an array")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+            let mut first = Vec::new();
+            while first.len() < self.0
+                && let Some(element) = seq.next_element::<&RawValue>()?
+            {
+                first.push(element.get());
+            }
+            while seq.next_element::<IgnoredAny>()?.is_some() {}
+            Ok(first)
+        }
+    }
+    let mut json = serde_json::Deserializer::from_str(array);
+    let first = json.deserialize_seq(First(most)).ok()?;
+    json.end().ok().map(|()| first)
 }
 
 /// The text of a raw JSON string; `None` if it is none.
@@ -164,6 +213,22 @@ pub(crate) mod tests {
         let item = r#"{ "uri" : "a://b" , "n":1.00e400,"\u0075ri":"x", "in":{"uri":"y"} }"#;
         let want = r#"{ "uri" : "q\"é" , "n":1.00e400,"\u0075ri":"q\"é", "in":{"uri":"y"} }"#;
         assert_eq!(with_member(item, "uri", "q\"é").as_deref(), Some(want));
+    }
+
+    #[test]
+    fn of_many_elements_the_first_are_taken_and_of_many_members_the_last() {
+        assert_eq!(elements("[1, {\"a\":[2]} ,\"x\", 4]", 3), Some(vec!["1", "{\"a\":[2]}", "\"x\""]));
+        assert_eq!((elements(" [ ] ", 3), elements("[1]", 0)), (Some(vec![]), Some(vec![])));
+        for no_array in ["{}", "1", "null", "[1", "[1,]", "[1] 2", ""] {
+            assert_eq!(elements(no_array, 1), None, "{no_array}");
+        }
+        let twice = r#"{"a":{"b":1},"c":2,"\u0061":{"b":3,"b":4}}"#;
+        assert_eq!(
+            (find(twice, &["a", "b"]), find(twice, &["a", "c"]), find(twice, &["c", "b"])),
+            (Some("4"), None, None)
+        );
+        assert_eq!(find(twice, &[]), Some(twice));
+        assert_eq!((find("{\"a\":1", &["a"]), find("{\"a\":1} x", &["a"])), (None, None));
     }
 
     #[test]

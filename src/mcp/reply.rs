@@ -18,15 +18,29 @@ pub const UNAVAILABLE: i32 = -32000;
 /// In the `data` of each error that mcp-pipe answers itself, so that nobody takes it for the server's.
 pub const OURS: (&str, &str) = ("from", "mcp-pipe");
 
+/// Longest message of an error, in bytes: it may quote what somebody else wrote, and thousands may be owed at once.
+pub const MAX_MESSAGE: usize = 1024;
+
 /// An error answer of mcp-pipe itself, and marked as such. `id` is the raw token of the request's id.
 pub fn error(id: &[u8], code: i32, message: impl Display) -> Vec<u8> {
     let mut frame = b"{\"jsonrpc\":\"2.0\",\"id\":".to_vec();
     frame.extend_from_slice(id);
-    let message = serde_json::Value::from(message.to_string());
+    let message = serde_json::Value::from(line(message));
     let data = format!("{{\"{}\":\"{}\"}}", OURS.0, OURS.1);
     let error = format!(",\"error\":{{\"code\":{code},\"message\":{message},\"data\":{data}}}}}");
     frame.extend_from_slice(error.as_bytes());
     frame
+}
+
+/// The message as one line of at most [`MAX_MESSAGE`] bytes.
+fn line(message: impl Display) -> String {
+    let mut text = message.to_string();
+    if text.len() > MAX_MESSAGE {
+        text.truncate(text.floor_char_boundary(MAX_MESSAGE - "…".len()));
+        text.push('…');
+    }
+    // As JSON each of them would be six bytes.
+    text.replace(|c: char| c < ' ', " ")
 }
 
 /// A result. `id` and `result` are raw JSON.

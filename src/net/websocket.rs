@@ -7,9 +7,12 @@
 //! [`Incoming`] takes bytes and gives events, [`Outgoing`] takes messages and holds bytes. A message
 //! above the size limit is not kept, and does not end the connection either: it is skipped, and its first and
 //! last bytes are handed on so that its id can be answered.
+//!
+//! A read may hold a thousand messages, and whoever takes them may have room for the answer to one. So each event is
+//! answered with whether to go on; if not, what is left of the read is kept, and taken up by [`Incoming::resume`].
 
 use std::io::Cursor;
-use std::ops::Range;
+use std::ops::{ControlFlow, Range};
 
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -80,6 +83,9 @@ enum Assembly {
     Skipping(crate::frame::Ends),
 }
 
+/// Takes an event, and says whether to go on with the next one.
+pub type OnEvent<'a> = dyn FnMut(Event<'_>) -> ControlFlow<()> + 'a;
+
 /// Bytes of the peer in, events out.
 #[derive(Debug)]
 pub struct Incoming {
@@ -92,12 +98,16 @@ pub struct Incoming {
     assembly: Assembly,
     /// Payload bytes of the frame under way that are still to be skipped, and whether it is the message's last.
     skip: Option<(u64, bool)>,
+    /// What was read and is not yet looked at, because a stop was asked for, and how far it is taken: less than a read.
+    rest: Vec<u8>,
+    taken: usize,
 }
 
 impl Incoming {
     /// Messages of more than `max` bytes are skipped.
     pub fn new(max: usize) -> Self {
-        Incoming { max, part: Vec::new(), want: 0, assembly: Assembly::None, skip: None }
+        let (part, rest) = (Vec::new(), Vec::new());
+        Incoming { max, part, want: 0, assembly: Assembly::None, skip: None, rest, taken: 0 }
     }
 
     /// Where the next bytes are best read to, if a large frame is under way: (buffer, how many at most).
@@ -115,39 +125,76 @@ impl Incoming {
         Some((&mut self.part, room))
     }
 
-    /// Takes notice of bytes that were read into [`Incoming::spare`].
-    pub fn filled(&mut self, on: &mut dyn FnMut(Event<'_>)) -> Result<(), Violation> {
+    /// Takes notice of bytes that were read into [`Incoming::spare`]. As [`Incoming::feed`].
+    pub fn filled(&mut self, on: &mut OnEvent<'_>) -> Result<ControlFlow<()>, Violation> {
         if self.want > 0 && self.part.len() == self.want {
             let part = std::mem::take(&mut self.part);
             self.want = 0;
-            self.frames(&part, on)?;
+            // It is one frame, so nothing is left of it.
+            return Ok(self.frames(&part, on)?.map_break(|_| ()));
         }
-        Ok(())
+        Ok(ControlFlow::Continue(()))
     }
 
-    /// Takes bytes as they arrived.
+    /// Takes bytes as they arrived, up to the first event after which `on` doesn't go on: then nothing is to be read before
+    /// [`Incoming::resume`] has taken the rest.
     ///
     /// # Errors
     /// The peer broke RFC 6455. Nothing may be fed afterwards.
-    pub fn feed(&mut self, mut bytes: &[u8], on: &mut dyn FnMut(Event<'_>)) -> Result<(), Violation> {
-        while !self.part.is_empty() && !bytes.is_empty() {
-            // Complete the header first, then the frame.
-            let target = if self.want > 0 { self.want } else { self.part.len() + 1 };
-            let n = (target - self.part.len()).min(bytes.len());
-            self.part.extend_from_slice(&bytes[..n]);
-            bytes = &bytes[n..];
-            if self.want > 0 {
-                self.filled(on)?;
-            } else {
-                let part = std::mem::take(&mut self.part);
-                self.frames(&part, on)?;
-            }
+    pub fn feed(&mut self, bytes: &[u8], on: &mut OnEvent<'_>) -> Result<ControlFlow<()>, Violation> {
+        let taken = self.take(bytes, on)?;
+        if let ControlFlow::Break(taken) = taken {
+            self.rest.extend_from_slice(&bytes[taken..]);
         }
-        if bytes.is_empty() { Ok(()) } else { self.frames(bytes, on) }
+        Ok(taken.map_break(|_| ()))
     }
 
-    /// Handles all whole frames at the start of `bytes` and keeps what is left.
-    fn frames(&mut self, bytes: &[u8], on: &mut dyn FnMut(Event<'_>)) -> Result<(), Violation> {
+    /// Goes on with what is left of an earlier read. Nothing is left if it isn't told to stop again.
+    ///
+    /// # Errors
+    /// As [`Incoming::feed`].
+    pub fn resume(&mut self, on: &mut OnEvent<'_>) -> Result<ControlFlow<()>, Violation> {
+        if self.rest.is_empty() {
+            return Ok(ControlFlow::Continue(()));
+        }
+        let rest = std::mem::take(&mut self.rest);
+        let from = std::mem::take(&mut self.taken);
+        let taken = self.take(&rest[from..], on)?;
+        if let ControlFlow::Break(taken) = taken
+            && from + taken < rest.len()
+        {
+            (self.rest, self.taken) = (rest, from + taken);
+        }
+        Ok(taken.map_break(|_| ()))
+    }
+
+    /// Takes bytes; at which of them it stopped, if it was told to.
+    fn take(&mut self, bytes: &[u8], on: &mut OnEvent<'_>) -> Result<ControlFlow<usize>, Violation> {
+        let mut at = 0;
+        while !self.part.is_empty() && at < bytes.len() {
+            // Complete the header first, then the frame.
+            let target = if self.want > 0 { self.want } else { self.part.len() + 1 };
+            let n = (target - self.part.len()).min(bytes.len() - at);
+            self.part.extend_from_slice(&bytes[at..at + n]);
+            at += n;
+            let flow = if self.want > 0 {
+                self.filled(on)?
+            } else {
+                let part = std::mem::take(&mut self.part);
+                self.frames(&part, on)?.map_break(|_| ())
+            };
+            if flow.is_break() {
+                return Ok(ControlFlow::Break(at));
+            }
+        }
+        if at == bytes.len() {
+            return Ok(ControlFlow::Continue(()));
+        }
+        Ok(self.frames(&bytes[at..], on)?.map_break(|taken| at + taken))
+    }
+
+    /// Handles all whole frames at the start of `bytes` and keeps what is left; at which byte it stopped, if it was told to.
+    fn frames(&mut self, bytes: &[u8], on: &mut OnEvent<'_>) -> Result<ControlFlow<usize>, Violation> {
         let mut at = 0;
         loop {
             if let Some((left, last)) = self.skip {
@@ -159,21 +206,21 @@ impl Incoming {
                 let left = left - n as u64;
                 if left > 0 {
                     self.skip = Some((left, last));
-                    return Ok(());
+                    return Ok(ControlFlow::Continue(()));
                 }
                 self.skip = None;
-                if last {
-                    self.skipped(on);
+                if last && self.skipped(on).is_break() {
+                    return Ok(ControlFlow::Break(at));
                 }
             }
             if at == bytes.len() {
-                return Ok(());
+                return Ok(ControlFlow::Continue(()));
             }
             let mut cursor = Cursor::new(&bytes[at..]);
             let header = FrameHeader::parse(&mut cursor).map_err(|_| protocol("unreadable frame header"))?;
             let Some((header, len)) = header else {
                 self.part.extend_from_slice(&bytes[at..]);
-                return Ok(());
+                return Ok(ControlFlow::Continue(()));
             };
             let start = at + cursor.position() as usize;
             if self.check(&header, len)? {
@@ -186,10 +233,13 @@ impl Incoming {
             if bytes.len() - start < len {
                 self.part.extend_from_slice(&bytes[at..]);
                 self.want = start - at + len;
-                return Ok(());
+                return Ok(ControlFlow::Continue(()));
             }
-            self.frame(&header, &bytes[start..start + len], on)?;
+            let flow = self.frame(&header, &bytes[start..start + len], on)?;
             at = start + len;
+            if flow.is_break() {
+                return Ok(ControlFlow::Break(at));
+            }
         }
     }
 
@@ -242,16 +292,17 @@ impl Incoming {
         Ok(false)
     }
 
-    fn skipped(&mut self, on: &mut dyn FnMut(Event<'_>)) {
-        if let Assembly::Skipping(ends) = std::mem::replace(&mut self.assembly, Assembly::None) {
-            on(Event::TooLarge(ends.cut()));
+    fn skipped(&mut self, on: &mut OnEvent<'_>) -> ControlFlow<()> {
+        match std::mem::replace(&mut self.assembly, Assembly::None) {
+            Assembly::Skipping(ends) => on(Event::TooLarge(ends.cut())),
+            Assembly::None | Assembly::Fragments { .. } => ControlFlow::Continue(()),
         }
     }
 
-    fn frame(&mut self, h: &FrameHeader, payload: &[u8], on: &mut dyn FnMut(Event<'_>)) -> Result<(), Violation> {
+    fn frame(&mut self, h: &FrameHeader, payload: &[u8], on: &mut OnEvent<'_>) -> Result<ControlFlow<()>, Violation> {
         match h.opcode {
-            OpCode::Control(Control::Ping) => on(Event::Ping(payload)),
-            OpCode::Control(Control::Pong) => on(Event::Pong),
+            OpCode::Control(Control::Ping) => return Ok(on(Event::Ping(payload))),
+            OpCode::Control(Control::Pong) => return Ok(on(Event::Pong)),
             OpCode::Control(Control::Close) => return close(payload, on),
             OpCode::Control(Control::Reserved(_)) | OpCode::Data(Data::Reserved(_)) => {}
             OpCode::Data(Data::Text | Data::Binary | Data::Continue) => {
@@ -271,21 +322,20 @@ impl Incoming {
                 }
             }
         }
-        Ok(())
+        Ok(ControlFlow::Continue(()))
     }
 }
 
 /// A whole message; `text`: it was sent as such (RFC 6455 section 5.6).
-fn message(payload: &[u8], text: bool, on: &mut dyn FnMut(Event<'_>)) -> Result<(), Violation> {
+fn message(payload: &[u8], text: bool, on: &mut OnEvent<'_>) -> Result<ControlFlow<()>, Violation> {
     match simdutf8::basic::from_utf8(payload) {
-        Ok(text) => on(Event::Message(text)),
-        Err(_) if text => return Err(Violation { code: 1007, why: "a text message that is not UTF-8" }),
-        Err(_) => on(Event::NotText(payload)),
+        Ok(text) => Ok(on(Event::Message(text))),
+        Err(_) if text => Err(Violation { code: 1007, why: "a text message that is not UTF-8" }),
+        Err(_) => Ok(on(Event::NotText(payload))),
     }
-    Ok(())
 }
 
-fn close(payload: &[u8], on: &mut dyn FnMut(Event<'_>)) -> Result<(), Violation> {
+fn close(payload: &[u8], on: &mut OnEvent<'_>) -> Result<ControlFlow<()>, Violation> {
     let (code, reason) = match payload {
         [] => (None, &[][..]),
         [_] => return Err(protocol("a close frame of one byte")),
@@ -296,8 +346,7 @@ fn close(payload: &[u8], on: &mut dyn FnMut(Event<'_>)) -> Result<(), Violation>
     }
     let reason = simdutf8::basic::from_utf8(reason)
         .map_err(|_| Violation { code: 1007, why: "a close reason that is not UTF-8" })?;
-    on(Event::Close { code, reason });
-    Ok(())
+    Ok(on(Event::Close { code, reason }))
 }
 
 /// Messages in, bytes for the socket out.

@@ -92,6 +92,8 @@ pub(super) struct Sides {
     slow: Bits,
     /// Some server has got so much that [`Sides::tell_crowded`] has to look.
     crowded: bool,
+    /// Above this much unwritten data for one side, in bytes, that side is not read either.
+    full: usize,
     /// Whose processes are to be replaced, and why.
     pub(super) restarts: Vec<(ServerIndex, &'static str)>,
     /// What of the endpoint could not be taken, on this connection.
@@ -193,6 +195,7 @@ impl Sides {
         let (unwritten, slow) = (Bits::none(each.len()), Bits::none(each.len()));
         let (log_contents, tool_budget, catalogue) = (run.log_contents, run.tool_budget, run.catalogue.clone());
         let listed = Size::default();
+        let max_frame = each.iter().map(|side| side.spec.max_frame).max().unwrap_or_default();
         Sides {
             names,
             log_contents,
@@ -201,6 +204,8 @@ impl Sides {
             unwritten,
             slow,
             crowded: false,
+            // The other side's messages go up to the mark and one message beyond it.
+            full: 2 * HIGH + max_frame,
             restarts: Vec::new(),
             refused: 0,
             stranger: None,
@@ -217,9 +222,20 @@ impl Sides {
         self.each.len() > 1
     }
 
-    /// Whether what comes from the endpoint has somewhere to go.
-    pub(super) fn has_room(&self) -> bool {
-        self.is_shared() || self.each.iter().all(|side| side.stdin.len() < HIGH || side.busy)
+    /// Whether what comes from the endpoint has somewhere to go: its messages, and our own answers to them.
+    pub(super) fn takes_from_endpoint(&self, endpoint: &Outgoing) -> bool {
+        self.takes_answers(endpoint)
+            && (self.is_shared() || self.each.iter().all(|side| side.stdin.len() < HIGH || side.busy))
+    }
+
+    /// Whether what comes from a server has somewhere to go: its messages, and our own answers to them.
+    pub(super) fn takes_from_server(&self, endpoint: &Outgoing, index: ServerIndex) -> bool {
+        endpoint.pending().len() < HIGH && self.each[index].stdin.len() < self.full
+    }
+
+    /// Whether there is room for an answer of our own to the endpoint.
+    fn takes_answers(&self, endpoint: &Outgoing) -> bool {
+        endpoint.pending().len() < self.full
     }
 
     /// A connection stands.
@@ -440,5 +456,13 @@ impl Out for Buffers<'_> {
 
     fn note(&mut self, note: Note<'_>) {
         self.sides.note(&note);
+    }
+
+    fn has_room(&self) -> bool {
+        self.sides.takes_answers(self.endpoint)
+    }
+
+    fn is_read_by(&self, server: ServerIndex) -> bool {
+        self.sides.each[server].stdin.len() < CROWDED
     }
 }

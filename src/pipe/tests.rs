@@ -12,6 +12,8 @@ use tokio::time::{Instant, timeout};
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::{WebSocketStream, accept_async};
 
+mod bounds;
+
 use super::sides::CROWDED;
 use super::*;
 use crate::control::status::Status;
@@ -86,6 +88,7 @@ impl Router for Switch {
     }
 
     fn on_server_too_large(&mut self, _: ServerIndex, _: Cut<'_>, _: Instant, _: &mut dyn Out) {}
+    fn on_room(&mut self, _: Instant, _: &mut dyn Out) {}
     fn on_tick(&mut self, _: Instant, _: &mut dyn Out) {}
 
     fn on_beat(&mut self, _: Instant, out: &mut dyn Out) {
@@ -142,6 +145,19 @@ fn spec(name: &str, program: &str, args: &[&str], ping_interval: Duration) -> Se
     spec
 }
 
+fn run(stop: Stop) -> Run {
+    Run {
+        guard: Guard::none(),
+        wake: WakeWatch::new().subscribe(),
+        stop,
+        drain_timeout: HANG,
+        log_contents: false,
+        tool_budget: usize::MAX,
+        catalogue: Arc::new(Catalogue::at(None)),
+        redactor: Redactor::default(),
+    }
+}
+
 /// A running pipe and the endpoint's side of its connection.
 struct Rig {
     listener: TcpListener,
@@ -165,17 +181,8 @@ impl Rig {
         let specs = servers.iter().enumerate().map(spec);
         let servers: Vec<_> = specs.map(|spec| (Arc::new(spec), status.add("x"))).collect();
         let link = servers[0].0.link.clone();
-        let run = Run {
-            guard: Guard::none(),
-            wake: WakeWatch::new().subscribe(),
-            stop: stop.clone(),
-            drain_timeout: HANG,
-            log_contents: false,
-            tool_budget: usize::MAX,
-            catalogue: Arc::new(Catalogue::at(None)),
-            redactor: Redactor::default(),
-        };
-        let pipe = tokio::spawn(Pipe::new(servers, endpoint, link, Box::new(Switch::default()), run).run());
+        let pipe = Pipe::new(servers, endpoint, link, Box::new(Switch::default()), run(stop.clone()));
+        let pipe = tokio::spawn(pipe.run());
         Rig { socket: Self::accept(&listener).await, listener, status, stop, pipe }
     }
 

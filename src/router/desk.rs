@@ -1,6 +1,6 @@
 //! The endpoint's side of a router: its connection, what it is owed, and what servers asked of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,8 +20,9 @@ use crate::mcp::reply::{self, INVALID_REQUEST, METHOD_NOT_FOUND, PARSE_ERROR, UN
 /// Requests of one server under way at the endpoint.
 pub(super) const MAX_ASKED: usize = 16;
 
-/// The largest request that is kept for an endpoint that is not ready to be asked, in bytes.
+/// The largest request that is kept for an endpoint that is not ready to be asked, in bytes, and all of them together.
 const MAX_EARLY: usize = 64 * 1024;
+const MAX_EARLY_ALL: usize = 1 << 20;
 
 /// How long the endpoint may take to answer a server's request. A language model may be asked, so it is long.
 const ASK: Duration = Duration::from_secs(60);
@@ -126,6 +127,14 @@ pub(super) struct Asked {
     unsent: Option<Box<[u8]>>,
 }
 
+/// A batch of the endpoint (MCP 2025-03-26) that is taken apart: each of its members may be answered by a whole list.
+#[derive(Debug)]
+struct Batch {
+    text: Box<[u8]>,
+    /// Those that are yet to be read.
+    members: VecDeque<Range<usize>>,
+}
+
 /// What a frame of the endpoint holds.
 #[expect(clippy::large_enum_variant, reason = "nearly all are single messages, and it never leaves the stack")]
 pub(super) enum Received {
@@ -157,6 +166,8 @@ pub(super) struct Desk {
     /// It has been ready to be asked, in this run.
     has_conversed: bool,
     pub(super) asked: BTreeMap<u64, Asked>,
+    /// Batches that were not read to their ends, for want of room.
+    batches: VecDeque<Batch>,
     /// The endpoint leaves servers' requests unanswered, on this connection.
     mute: bool,
     pub(super) draining: bool,
@@ -176,11 +187,32 @@ impl Desk {
             has_spoken: false,
             has_conversed: false,
             asked: BTreeMap::new(),
+            batches: VecDeque::new(),
             mute: false,
             draining: false,
             served: 0,
             last_id: 0,
         }
+    }
+
+    /// Keeps a batch, which [`Desk::next_of_batch`] takes apart.
+    pub(super) fn keep_batch(&mut self, text: Vec<u8>, members: Vec<Range<usize>>) {
+        self.batches.push_back(Batch { text: text.into(), members: members.into() });
+    }
+
+    /// The next message of a batch.
+    pub(super) fn next_of_batch(&mut self) -> Option<Vec<u8>> {
+        let Batch { text, members } = self.batches.front_mut()?;
+        let member = members.pop_front().map(|member| text[member].to_vec());
+        if members.is_empty() {
+            self.batches.pop_front();
+        }
+        member
+    }
+
+    /// How many messages of batches are yet to be read.
+    pub(super) fn unread(&self) -> usize {
+        self.batches.iter().map(|batch| batch.members.len()).sum()
     }
 
     /// A number that is never used again.
@@ -198,6 +230,7 @@ impl Desk {
 
     pub(super) fn link_down(&mut self, out: &mut dyn Out) {
         self.link = LinkSide::Down;
+        self.batches.clear();
         self.asked.retain(|_, asked| {
             if asked.unsent.is_none() {
                 let error = reply::error(&asked.id, UNAVAILABLE, "the endpoint's connection was lost");
@@ -480,7 +513,14 @@ impl Desk {
     /// The endpoint's answer to a request of a server.
     fn endpoint_answers(&mut self, frame: &[u8], id: Range<usize>, out: &mut dyn Out) {
         match asked_id(&frame[id.clone()]).and_then(|n| self.answer_to(n)) {
-            Some(asked) => out.to_server(asked.server, &[&frame[..id.start], &asked.id, &frame[id.end..]]),
+            Some(asked) if out.is_read_by(asked.server) => {
+                out.to_server(asked.server, &[&frame[..id.start], &asked.id, &frame[id.end..]]);
+            }
+            // A short one, so that what waits for the server stays bounded.
+            Some(asked) => {
+                let why = "the answer was dropped, because the server has not read its stdin";
+                out.to_server(asked.server, &[&reply::error(&asked.id, UNAVAILABLE, why)]);
+            }
             None => out.note(Note::of_endpoint(What::Unclaimed)),
         }
     }
@@ -498,7 +538,9 @@ impl Desk {
     fn endpoint_progresses(&mut self, frame: &[u8], e: &Envelope, out: &mut dyn Out) {
         let Some(token) = e.progress_token.clone() else { return };
         let asked = asked_id(&frame[token.clone()]).and_then(|n| self.asked.get(&n));
-        if let Some(Asked { server, progress: Some(own), .. }) = asked {
+        if let Some(Asked { server, progress: Some(own), .. }) = asked
+            && out.is_read_by(*server)
+        {
             out.to_server(*server, &[&frame[..token.start], own, &frame[token.end..]]);
         }
     }
@@ -537,14 +579,15 @@ impl Desk {
             Some((METHOD_NOT_FOUND, UNDECLARED))
         } else if self.mute {
             Some((UNAVAILABLE, "the endpoint does not answer requests"))
-        } else if of_it >= MAX_ASKED || id.len() > MAX_ID || (!self.is_conversing() && frame.len() > MAX_EARLY) {
+        } else if of_it >= MAX_ASKED || id.len() > MAX_ID || (!self.is_conversing() && !self.keeps(frame)) {
             Some((UNAVAILABLE, "too many requests wait for the endpoint"))
         } else {
             None
         };
         if let Some((code, why)) = refusal {
             out.to_server(server, &[&reply::error(id, code, why)]);
-            return out.note(Note::of(server, What::AnsweredForEndpoint { method: method.into(), why }));
+            let method = method[..method.floor_char_boundary(METHOD)].to_owned();
+            return out.note(Note::of(server, What::AnsweredForEndpoint { method, why }));
         }
         let n = self.next_id();
         let ours = asked_token(n);
@@ -568,6 +611,12 @@ impl Desk {
             deadline: self.has_conversed.then(|| now + ASK),
         };
         self.asked.insert(n, asked);
+    }
+
+    /// Whether a request can be kept until the endpoint is ready to be asked.
+    fn keeps(&self, frame: &[u8]) -> bool {
+        let kept: usize = self.asked.values().filter_map(|asked| asked.unsent.as_deref()).map(<[u8]>::len).sum();
+        frame.len() <= MAX_EARLY && kept + frame.len() <= MAX_EARLY_ALL
     }
 
     /// A server takes a request of its own back.

@@ -11,10 +11,14 @@ use crate::mcp::envelope;
 /// How much may wait for a server, in bytes; a message larger than this still may if it is alone.
 pub(super) const HOLD_BYTES: usize = 1 << 20;
 
+/// Bytes that a message costs beside its own: the smallest ones are a fraction of that.
+const EACH: usize = 96;
+
 /// In the order in which they are to be delivered, each with when it came and until when it may wait.
 #[derive(Debug, Default)]
 pub(super) struct Held {
     frames: VecDeque<(Instant, Instant, Box<[u8]>)>,
+    /// With [`EACH`].
     bytes: usize,
 }
 
@@ -26,10 +30,11 @@ impl Held {
 
     /// Keeps a message that came at `since` until then; false if too much is kept already.
     pub(super) fn push_until(&mut self, frame: &[u8], since: Instant, until: Instant) -> bool {
-        if self.bytes + frame.len() > HOLD_BYTES && !self.frames.is_empty() {
+        let cost = frame.len() + EACH;
+        if self.bytes + cost > HOLD_BYTES && !self.frames.is_empty() {
             return false;
         }
-        self.bytes += frame.len();
+        self.bytes += cost;
         self.frames.push_back((since, until, frame.into()));
         true
     }
@@ -54,7 +59,7 @@ impl Held {
     pub(super) fn expired(&mut self, now: Instant) -> Option<(Duration, Box<[u8]>)> {
         let at = self.frames.iter().position(|(_, until, _)| *until <= now)?;
         let (since, until, frame) = self.frames.remove(at)?;
-        self.bytes -= frame.len();
+        self.bytes -= frame.len() + EACH;
         Some((until - since, frame))
     }
 
@@ -68,7 +73,7 @@ impl Held {
         let is_it = |frame: &[u8]| envelope::scan_one(frame).and_then(|e| e.id).is_some_and(|r| &frame[r] == id);
         let Some(at) = self.frames.iter().position(|(.., frame)| is_it(frame)) else { return false };
         if let Some((.., frame)) = self.frames.remove(at) {
-            self.bytes -= frame.len();
+            self.bytes -= frame.len() + EACH;
         }
         true
     }

@@ -30,6 +30,12 @@ use crate::mcp::reply::{self, INVALID_REQUEST, UNAVAILABLE};
 /// Requests under way at the server. No client has that many; an endpoint gone wild is told so instead of growing us.
 pub(super) const MAX_IN_FLIGHT: usize = 4096;
 
+/// Most bytes that are kept for them beyond that, such as their ids: a client's are a few dozen.
+const MAX_IN_FLIGHT_BYTES: usize = 1 << 20;
+
+/// Most of a name that is kept for the words of an error, in bytes.
+const BRIEF: usize = 128;
+
 /// When the table is full, requests older than this make room: their server has most likely forgotten them.
 const STALE: Duration = Duration::from_secs(600);
 
@@ -95,6 +101,11 @@ pub(super) struct Terms {
     pub(super) place: Option<Place>,
 }
 
+/// The beginning of a name, for the words of an error.
+pub(super) fn brief(name: &str) -> &str {
+    &name[..name.floor_char_boundary(BRIEF)]
+}
+
 impl Call {
     /// For a request of the endpoint.
     pub(super) fn new(request: &Request<'_>) -> Self {
@@ -113,6 +124,12 @@ impl Call {
 
     pub(super) fn method(&self) -> &[u8] {
         &self.text[self.id_len..self.id_len + self.method_len]
+    }
+
+    /// Bytes that are kept for it.
+    fn size(&self) -> usize {
+        let of_terms = |terms: &Terms| terms.what.len() + terms.search.as_ref().map_or(0, super::search::Search::size);
+        self.text.len() + self.terms.as_deref().map_or(0, of_terms)
     }
 
     /// The endpoint's progress token, raw; empty if it wants no progress.
@@ -148,6 +165,8 @@ pub(super) struct Lane {
     pub(super) opening: Opening,
     pub(super) held: Held,
     flights: BTreeMap<u64, Flight>,
+    /// Bytes that are kept for the calls among them.
+    kept: usize,
     /// Calls that it can't answer any more and that another server may, each with why.
     pub(super) strays: Vec<(Call, String)>,
     /// Progress on what has become a task.
@@ -172,6 +191,7 @@ impl Lane {
             opening: Opening::default(),
             held: Held::default(),
             flights: BTreeMap::new(),
+            kept: 0,
             strays: Vec::new(),
             lasting: Lasting::default(),
             silence: Silence::None,
@@ -213,6 +233,7 @@ impl Lane {
         self.state = ServerSide::Down { why: gone.why.into(), retry_at: Some(now + gone.retry_in) };
         self.silence = Silence::None;
         self.lasting.clear();
+        self.kept = 0;
         for (_, flight) in std::mem::take(&mut self.flights) {
             if let Flight::Call(call) = flight {
                 self.fail(call, format!("server \"{}\" {} before it answered", self.name, gone.why), desk, out);
@@ -287,10 +308,12 @@ impl Lane {
 
     /// Whether one more request may come; it is refused if not.
     pub(super) fn has_room(&mut self, request: &Request<'_>, desk: &mut Desk, out: &mut dyn Out) -> bool {
-        if self.flights.len() + self.held.len() < MAX_IN_FLIGHT || self.forget_oldest(desk, request.now, out) {
+        let has_room = self.flights.len() + self.held.len() < MAX_IN_FLIGHT && self.kept < MAX_IN_FLIGHT_BYTES;
+        if has_room || self.forget_oldest(desk, request.now, out) {
             return true;
         }
-        desk.refuse(request.id, UNAVAILABLE, format_args!("{MAX_IN_FLIGHT} requests are under way already"), out);
+        let calls = self.calls().count() + self.held.len();
+        desk.refuse(request.id, UNAVAILABLE, format_args!("{calls} requests are under way already"), out);
         false
     }
 
@@ -313,6 +336,7 @@ impl Lane {
             self.opening.serve();
         }
         self.silence.called(call.since);
+        self.kept += call.size();
         self.flights.insert(id, Flight::Call(call));
         edits.forward_request(request, self.index, id, out);
         id
@@ -320,9 +344,13 @@ impl Lane {
 
     /// Gives up the oldest request, if it is old enough.
     fn forget_oldest(&mut self, desk: &mut Desk, now: Instant, out: &mut dyn Out) -> bool {
-        let stale = |f: &Flight| matches!(f, Flight::Call(call) if now - call.since >= STALE);
-        let Some(oldest) = self.flights.iter().find(|(_, f)| stale(f)).map(|(id, _)| *id) else { return false };
-        if let Some(Flight::Call(call)) = self.flights.remove(&oldest) {
+        // Ids count up, so the first call is the oldest, or nearly: only waiting for the server puts one behind a later one.
+        let oldest = self.flights.iter().find_map(|(id, flight)| match flight {
+            Flight::Call(call) => Some((*id, call.since)),
+            Flight::Initialize(_) | Flight::List(..) => None,
+        });
+        let Some((oldest, _)) = oldest.filter(|(_, since)| now - *since >= STALE) else { return false };
+        if let Some(Flight::Call(call)) = self.remove_flight(oldest) {
             let message = format!("server \"{}\" has not answered for {} s", self.name, STALE.as_secs());
             desk.refuse(call.id(), UNAVAILABLE, message, out);
         }
@@ -397,15 +425,21 @@ impl Lane {
         let Some(id) = self.flights.iter().find(|(_, f)| is_it(f)).map(|(id, _)| *id) else {
             return self.held.cancel(wanted);
         };
-        out.to_server(self.index, &[&frame[..range.start], id.to_string().as_bytes(), &frame[range.end..]]);
+        let ours = id.to_string();
+        if out.is_read_by(self.index) {
+            out.to_server(self.index, &[&frame[..range.start], ours.as_bytes(), &frame[range.end..]]);
+        } else {
+            // Without the endpoint's reason, so that what waits for the server stays bounded.
+            out.to_server(self.index, &[&reply::cancelled(ours.as_bytes(), "the client cancelled it")]);
+        }
         // MCP: a cancelled request gets no answer, so nothing would ever take it out of the table.
-        self.flights.remove(&id);
+        self.remove_flight(id);
         true
     }
 
     /// Takes a call out of the table that has lasted too long, and lets the server stop working on it.
     pub(super) fn give_up(&mut self, id: u64, reason: &str, out: &mut dyn Out) -> Option<Call> {
-        match self.flights.remove(&id)? {
+        match self.remove_flight(id)? {
             Flight::Call(call) => {
                 out.to_server(self.index, &[&reply::cancelled(id.to_string().as_bytes(), reason)]);
                 Some(call)
@@ -429,6 +463,7 @@ impl Lane {
     pub(super) fn link_down(&mut self, out: &mut dyn Out) {
         self.held = Held::default();
         self.lasting.clear();
+        self.kept = 0;
         let index = self.index;
         // Their answers would come too late for anybody; without them the server can stop working on them.
         self.flights.retain(|id, flight| match flight {
@@ -446,7 +481,15 @@ impl Lane {
     /// The request that an answer of the server is for.
     pub(super) fn take_flight(&mut self, id: &[u8]) -> Option<(u64, Flight)> {
         let id = flight_id(id)?;
-        self.flights.remove(&id).map(|flight| (id, flight))
+        self.remove_flight(id).map(|flight| (id, flight))
+    }
+
+    fn remove_flight(&mut self, id: u64) -> Option<Flight> {
+        let flight = self.flights.remove(&id)?;
+        if let Flight::Call(call) = &flight {
+            self.kept -= call.size();
+        }
+        Some(flight)
     }
 
     /// Passes the answer to a call on; whether it could be.

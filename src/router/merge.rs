@@ -28,6 +28,7 @@ mod tasks;
 mod tests;
 mod union;
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -138,6 +139,8 @@ pub struct Merge {
     members: Vec<Member>,
     rules: Rules,
     owed: Vec<Owed>,
+    /// Those of which enough is known, and which only wait for room.
+    due: VecDeque<Owed>,
     /// Requests with a name that nobody has yet.
     unrouted: Held,
     published: Published,
@@ -187,6 +190,7 @@ impl Merge {
             members,
             rules: Rules { naming, letters, max: max_frame },
             owed: Vec::new(),
+            due: VecDeque::new(),
             unrouted: Held::default(),
             published: Published::default(),
             told_left_out: Default::default(),
@@ -230,6 +234,7 @@ impl Router for Merge {
         self.changes.link_down(now);
         self.tables = Default::default();
         self.owed.clear();
+        self.due.clear();
         self.unrouted = Held::default();
         self.deadlines.retain_calls(|_, _| false);
         for member in &mut self.members {
@@ -244,10 +249,8 @@ impl Router for Merge {
         match self.desk.receive(frame, out) {
             Received::One(e, line) => self.message(line.as_deref().unwrap_or(frame), &e, now, out),
             Received::Batch(members, line) => {
-                let frame = line.as_deref().unwrap_or(frame);
-                for member in members {
-                    self.on_endpoint(&frame[member], now, out);
-                }
+                self.desk.keep_batch(line.unwrap_or_else(|| frame.to_vec()), members);
+                self.on_room(now, out);
             }
             Received::Nothing => {}
         }
@@ -323,6 +326,15 @@ impl Router for Merge {
         self.on_lost(server, lost, now, out);
     }
 
+    fn on_room(&mut self, now: Instant, out: &mut dyn Out) {
+        self.answer_due(out);
+        while out.has_room()
+            && let Some(message) = self.desk.next_of_batch()
+        {
+            self.on_endpoint(&message, now, out);
+        }
+    }
+
     fn on_tick(&mut self, now: Instant, out: &mut dyn Out) {
         self.desk.tick(now, out);
         for due in self.deadlines.expired(now) {
@@ -373,7 +385,7 @@ impl Router for Merge {
         for (_, frame) in held {
             self.desk.refuse_held(&frame, SHUTTING_DOWN, out);
         }
-        for owed in std::mem::take(&mut self.owed) {
+        for owed in std::mem::take(&mut self.owed).into_iter().chain(std::mem::take(&mut self.due)) {
             self.desk.refuse(&owed.id, UNAVAILABLE, SHUTTING_DOWN, out);
         }
     }
@@ -381,7 +393,7 @@ impl Router for Merge {
     fn in_flight(&self) -> usize {
         let at = |lane: &Lane| lane.calls().count() + lane.held.len();
         let at_servers: usize = self.members.iter().map(|member| at(&member.lane)).sum();
-        at_servers + self.owed.len() + self.unrouted.len()
+        at_servers + self.owed.len() + self.due.len() + self.unrouted.len() + self.desk.unread()
     }
 
     fn start(&self, server: ServerIndex) -> Start {
@@ -430,6 +442,8 @@ impl Merge {
     /// Nothing would be lost with the connection.
     fn is_quiet(&self, now: Instant) -> bool {
         self.owed.is_empty()
+            && self.due.is_empty()
+            && self.desk.unread() == 0
             && self.unrouted.len() == 0
             && self.desk.asked.is_empty()
             && self.members.iter().all(|member| member.lane.is_quiet(now))
@@ -485,16 +499,28 @@ impl Merge {
             match owed.what {
                 Want::Initialize(_) if greeting => self.owed.push(owed),
                 Want::List(kind) if self.members.iter().any(|member| member.awaits(kind)) => self.owed.push(owed),
-                Want::Initialize(version) => self.answer_initialize(&owed.id, &version, out),
-                Want::List(kind) => self.answer_list(&owed.id, kind, out),
+                Want::Initialize(_) | Want::List(_) => self.due.push_back(owed),
             }
         }
+        self.answer_due(out);
         if !awaited {
             for (since, frame) in self.unrouted.take() {
                 self.on_endpoint(&frame, since, out);
             }
         }
         self.tell_changes(now, out);
+    }
+
+    /// Answers what waits for room only, as far as there is some.
+    fn answer_due(&mut self, out: &mut dyn Out) {
+        while out.has_room()
+            && let Some(owed) = self.due.pop_front()
+        {
+            match owed.what {
+                Want::Initialize(version) => self.answer_initialize(&owed.id, &version, out),
+                Want::List(kind) => self.answer_list(&owed.id, kind, out),
+            }
+        }
     }
 
     /// Tells the endpoint which of the lists that it has read are no longer so.

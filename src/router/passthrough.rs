@@ -22,6 +22,7 @@
 mod handshake;
 mod reread;
 
+use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -61,6 +62,8 @@ pub struct Passthrough {
     /// The answer of a server that refuses to initialize, without the id.
     refusal: Option<[Box<[u8]>; 2]>,
     waiting: Vec<Waiting>,
+    /// Those who have waited for long enough, and only wait for room.
+    due: VecDeque<Waiting>,
     /// An `initialize` of the endpoint went through, on this connection and to the present process.
     relayed: bool,
     wishes: Wishes,
@@ -82,6 +85,7 @@ impl Passthrough {
             welcome: None,
             refusal: None,
             waiting: Vec::new(),
+            due: VecDeque::new(),
             relayed: false,
             wishes: Wishes::default(),
             changes: Changes::new(spec.sharing.resync),
@@ -103,6 +107,7 @@ impl Router for Passthrough {
 
     fn on_link_down(&mut self, now: Instant, out: &mut dyn Out) {
         self.waiting.clear();
+        self.due.clear();
         self.relayed = false;
         self.changes.link_down(now);
         self.reread.link_down();
@@ -116,10 +121,8 @@ impl Router for Passthrough {
         match self.desk.receive(frame, out) {
             Received::One(e, line) => self.message(line.as_deref().unwrap_or(frame), &e, now, out),
             Received::Batch(members, line) => {
-                let frame = line.as_deref().unwrap_or(frame);
-                for member in members {
-                    self.on_endpoint(&frame[member], now, out);
-                }
+                self.desk.keep_batch(line.unwrap_or_else(|| frame.to_vec()), members);
+                self.on_room(now, out);
             }
             Received::Nothing => {}
         }
@@ -176,6 +179,15 @@ impl Router for Passthrough {
         self.on_lost(lost, now, out);
     }
 
+    fn on_room(&mut self, now: Instant, out: &mut dyn Out) {
+        self.answer_due(out);
+        while out.has_room()
+            && let Some(message) = self.desk.next_of_batch()
+        {
+            self.on_endpoint(&message, now, out);
+        }
+    }
+
     fn on_tick(&mut self, now: Instant, out: &mut dyn Out) {
         let opened = self.lane.check_opening(self.welcome.as_ref(), &mut self.desk, now, out);
         self.on_opened(opened, now, out);
@@ -184,9 +196,10 @@ impl Router for Passthrough {
         self.changes.tick(now);
         self.lane.tick(&mut self.desk, now, out);
         while self.waiting.first().is_some_and(|w| w.deadline <= now) {
-            let w = self.waiting.remove(0);
-            self.answer_late(&w, out);
+            let late = self.waiting.remove(0);
+            self.due.push_back(late);
         }
+        self.answer_due(out);
         self.desk.tick(now, out);
     }
 
@@ -206,13 +219,14 @@ impl Router for Passthrough {
         for (_, frame) in self.lane.held.take() {
             self.desk.refuse_held(&frame, SHUTTING_DOWN, out);
         }
-        for w in std::mem::take(&mut self.waiting) {
+        for w in std::mem::take(&mut self.due).into_iter().chain(std::mem::take(&mut self.waiting)) {
             self.desk.refuse(&w.id, UNAVAILABLE, SHUTTING_DOWN, out);
         }
     }
 
     fn in_flight(&self) -> usize {
-        self.lane.calls().count() + self.lane.held.len() + self.waiting.len()
+        let waiting = self.waiting.len() + self.due.len() + self.desk.unread();
+        self.lane.calls().count() + self.lane.held.len() + waiting
     }
 
     fn start(&self, _server: ServerIndex) -> Start {
@@ -235,7 +249,8 @@ impl Router for Passthrough {
     }
 
     fn wants_reconnect(&self, now: Instant) -> Option<Reconnect> {
-        let is_quiet = || self.waiting.is_empty() && self.desk.asked.is_empty() && self.lane.is_quiet(now);
+        let waits = || !self.waiting.is_empty() || !self.due.is_empty() || self.desk.unread() > 0;
+        let is_quiet = || !waits() && self.desk.asked.is_empty() && self.lane.is_quiet(now);
         (self.changes.is_due(now) && is_quiet()).then_some(Reconnect::Resync)
     }
 

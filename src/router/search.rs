@@ -54,6 +54,11 @@ pub(super) struct Search {
 }
 
 impl Search {
+    /// Bytes that are kept for it.
+    pub(super) fn size(&self) -> usize {
+        self.request.len() + self.best.as_ref().map_or(0, |(_, answer)| answer.len())
+    }
+
     /// For a request that no server has been asked. `reads`: it changes nothing.
     pub(super) fn new(reads: bool) -> Self {
         Search { reads, ..Search::default() }

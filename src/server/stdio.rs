@@ -15,6 +15,7 @@
 use std::borrow::Cow;
 use std::future::Future;
 use std::io;
+use std::ops::ControlFlow;
 use std::pin::Pin;
 use std::process::ExitStatus;
 use std::task::{Context, Poll, ready};
@@ -28,7 +29,7 @@ use tokio_util::io::poll_read_buf;
 use super::exit;
 use super::spawn::Child;
 use super::stderr::{Noted, Stderr};
-use super::stdout::{On, Stdout};
+use super::stdout::{OnFound, Stdout};
 use super::stop::{Group, Step};
 use crate::chunk::poll_chunk;
 use crate::frame::LineOut;
@@ -131,8 +132,8 @@ impl Process {
         &mut self,
         cx: &mut Context<'_>,
         now: Instant,
-        read: bool,
-        on: On<'_>,
+        mut read: bool,
+        on: &mut OnFound<'_>,
         log: &mut dyn FnMut(Noted<'_>),
     ) -> Poll<()> {
         self.wakers.attach(cx);
@@ -140,8 +141,8 @@ impl Process {
             self.poll_stderr(log);
         }
         if read {
-            self.poll_stdout(cx, now, on);
-            self.poll_still(cx, on);
+            // What has been read already counts as unread.
+            read = self.poll_stdout(cx, now, on).is_continue() && self.poll_still(cx, on).is_continue();
         }
         if self.wakers.take(EXIT) {
             self.poll_leader();
@@ -218,53 +219,56 @@ impl Process {
         self.leader = Leader::Exited { status: None, signalled: true };
     }
 
-    fn poll_stdout(&mut self, cx: &mut Context<'_>, now: Instant, on: On<'_>) {
+    fn poll_stdout(&mut self, cx: &mut Context<'_>, now: Instant, on: &mut OnFound<'_>) -> ControlFlow<()> {
+        self.said.resume(now, on)?;
         for _ in 0..READS {
-            let Some(stdout) = &mut self.stdout else { return };
+            let Some(stdout) = &mut self.stdout else { return ControlFlow::Continue(()) };
+            let mut flow = ControlFlow::Continue(());
             let read = match self.said.spare() {
                 Some(large) => {
                     let read = poll_read_buf(Pin::new(stdout), cx, large);
                     if let Poll::Ready(Ok(n)) = read
                         && n > 0
                     {
-                        self.said.spared(now, on);
+                        flow = self.said.spared(now, on);
                     }
                     read
                 }
-                None => poll_chunk(stdout, cx, &mut |chunk| self.said.feed(chunk, now, on)),
+                None => poll_chunk(stdout, cx, &mut |chunk| flow = self.said.feed(chunk, now, on)),
             };
             match read {
                 // After a read that did not fill its buffer this costs no system call, and registers the waker.
-                Poll::Pending => return,
-                Poll::Ready(Ok(n)) if n > 0 => {}
+                Poll::Pending => return ControlFlow::Continue(()),
+                Poll::Ready(Ok(n)) if n > 0 => flow?,
                 Poll::Ready(Ok(_) | Err(_)) => {
-                    self.said.end(now, on);
                     self.stdout = None;
-                    return;
+                    return self.said.end(now, on);
                 }
             }
         }
         cx.waker().wake_by_ref();
+        ControlFlow::Continue(())
     }
 
     /// Sees to what of stdout stands still.
-    fn poll_still(&mut self, cx: &mut Context<'_>, on: On<'_>) {
+    fn poll_still(&mut self, cx: &mut Context<'_>, on: &mut OnFound<'_>) -> ControlFlow<()> {
         while let Some(due) = self.said.deadline() {
             let timer = self.still.get_or_insert_with(|| Box::pin(sleep_until(due)));
             if timer.deadline() > due {
                 timer.as_mut().reset(due);
             }
             if timer.as_mut().poll(cx).is_pending() {
-                return;
+                break;
             }
             let now = Instant::now();
             if now < due {
                 timer.as_mut().reset(due);
             } else {
-                self.said.on_deadline(now, on);
                 self.still = None;
+                self.said.on_deadline(now, on)?;
             }
         }
+        ControlFlow::Continue(())
     }
 
     fn poll_stderr(&mut self, log: &mut dyn FnMut(Noted<'_>)) {
@@ -299,7 +303,7 @@ impl Process {
     fn poll_ladder(&mut self, cx: &mut Context<'_>, read: bool) -> Poll<()> {
         loop {
             let exited = matches!(self.leader, Leader::Exited { .. });
-            if exited && self.group.is_known_gone() && self.stdout.is_none() && self.stderr.is_none() {
+            if exited && self.group.is_known_gone() && self.has_said_all() && self.stderr.is_none() {
                 return Poll::Ready(());
             }
             let Some(ladder) = &mut self.ladder else { return Poll::Pending };
@@ -312,7 +316,7 @@ impl Process {
                 ladder.look *= 2;
             } else if gone {
                 // Someone outside the group holds a pipe. What the group wrote is still in it if we may not read.
-                return if read || self.stdout.is_none() { Poll::Ready(()) } else { Poll::Pending };
+                return if read || self.has_said_all() { Poll::Ready(()) } else { Poll::Pending };
             } else if let Some(step) = ladder.step.next() {
                 self.climb(step);
             } else {
@@ -320,6 +324,11 @@ impl Process {
                 return Poll::Ready(());
             }
         }
+    }
+
+    /// Whether all that came of stdout has been handed on.
+    fn has_said_all(&self) -> bool {
+        self.stdout.is_none() && !self.said.has_rest()
     }
 
     fn why(&self) -> String {

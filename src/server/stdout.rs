@@ -4,21 +4,27 @@
 //!
 //! A line that is a message goes on as it was read; that is nearly all. What else comes is for [`salvage`]. A line that has not
 //! ended is looked at as well once it stands still, since an answer may be all that comes: some servers leave out the line end.
+//!
+//! Whoever takes what is found may have no room for more. What has been read then waits here ([`Stdout::resume`]).
 
 mod found;
+mod left;
 mod line;
 mod salvage;
 
+use std::ops::ControlFlow;
 use std::time::Duration;
 
 use memchr::memchr;
 use tokio::time::Instant;
 
-pub(super) use self::found::On;
+use self::found::On;
 pub use self::found::{Found, Habit};
+use self::left::Left;
+pub(super) use self::left::OnFound;
 use self::line::{hand_on_line, is_message};
 use self::salvage::{Salvage, WITHIN_LINE};
-use crate::frame::{Line, LineIn};
+use crate::frame::{Line, LineIn, OnLine, either};
 use crate::mcp::envelope;
 
 /// How long a line stands still before it is looked at though it has not ended: long enough for the end of a large message to
@@ -33,6 +39,7 @@ const PIECE: usize = 64 * 1024;
 pub struct Stdout {
     lines: LineIn,
     salvage: Salvage,
+    left: Left,
     /// When something of the line that has not ended came last.
     grown: Instant,
     /// That line has been looked at since.
@@ -43,14 +50,53 @@ impl Stdout {
     /// Messages of more than `max` bytes are too large.
     pub fn new(max: usize, now: Instant) -> Self {
         let lines = LineIn::new(max, envelope::begins_message);
-        Stdout { lines, salvage: Salvage::new(max, now), grown: now, looked: false }
+        Stdout { lines, salvage: Salvage::new(max, now), left: Left::default(), grown: now, looked: false }
     }
 
-    /// Takes what was read.
-    pub fn feed(&mut self, chunk: &[u8], now: Instant, on: On<'_>) {
-        let Stdout { lines, salvage, .. } = self;
-        lines.feed(chunk, &mut |line| sort(salvage, line, now, on));
+    /// Takes what was read, until `on` doesn't go on: then nothing is to be read before [`Stdout::resume`] has taken the rest.
+    pub fn feed(&mut self, chunk: &[u8], now: Instant, on: &mut OnFound<'_>) -> ControlFlow<()> {
+        let flow = self.sort_all(now, on, |lines, each| lines.feed(chunk, each));
         self.note_growth(now);
+        flow
+    }
+
+    /// Goes on with what is left of an earlier read. Nothing is left if it isn't told to stop again.
+    pub fn resume(&mut self, now: Instant, on: &mut OnFound<'_>) -> ControlFlow<()> {
+        if !self.has_rest() {
+            return ControlFlow::Continue(());
+        }
+        self.left.resume(on)?;
+        let flow = self.sort_all(now, on, LineIn::resume);
+        self.note_growth(now);
+        flow
+    }
+
+    /// Whether something of an earlier read is still to be handed on.
+    pub(super) fn has_rest(&self) -> bool {
+        !self.left.is_empty() || self.lines.has_rest()
+    }
+
+    /// Sorts the lines that somebody hands on.
+    fn sort_all(
+        &mut self,
+        now: Instant,
+        on: &mut OnFound<'_>,
+        hand: impl FnOnce(&mut LineIn, &mut OnLine<'_>) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
+        let Stdout { lines, salvage, left, .. } = self;
+        hand(lines, &mut |line| {
+            let mut flow = ControlFlow::Continue(());
+            sort(salvage, line, now, &mut |found| left.pass(found, &mut flow, on));
+            flow
+        })
+    }
+
+    /// Hands on what is found otherwise.
+    fn find(&mut self, on: &mut OnFound<'_>, find: impl FnOnce(&mut Salvage, On<'_>)) -> ControlFlow<()> {
+        let mut flow = ControlFlow::Continue(());
+        let Stdout { salvage, left, .. } = self;
+        find(salvage, &mut |found| left.pass(found, &mut flow, on));
+        flow
     }
 
     /// Where a large line under way is best read to ([`LineIn::spare`]); then to call [`Stdout::spared`].
@@ -58,18 +104,17 @@ impl Stdout {
         self.lines.spare()
     }
 
-    /// Looks at what was read into [`Stdout::spare`].
-    pub(super) fn spared(&mut self, now: Instant, on: On<'_>) {
-        let Stdout { lines, salvage, .. } = self;
-        lines.spared(&mut |line| sort(salvage, line, now, on));
+    /// Looks at what was read into [`Stdout::spare`]. As [`Stdout::feed`].
+    pub(super) fn spared(&mut self, now: Instant, on: &mut OnFound<'_>) -> ControlFlow<()> {
+        let flow = self.sort_all(now, on, LineIn::spared);
         self.note_growth(now);
+        flow
     }
 
-    /// Nothing more will come.
-    pub fn end(&mut self, now: Instant, on: On<'_>) {
-        let Stdout { lines, salvage, .. } = self;
-        lines.end(&mut |line| sort(salvage, line, now, on));
-        salvage.give_up(now, on);
+    /// Nothing more will come. As [`Stdout::feed`].
+    pub fn end(&mut self, now: Instant, on: &mut OnFound<'_>) -> ControlFlow<()> {
+        let last = self.sort_all(now, on, LineIn::end);
+        either(last, self.find(on, |salvage, on| salvage.give_up(now, on)))
     }
 
     fn note_growth(&mut self, now: Instant) {
@@ -93,21 +138,21 @@ impl Stdout {
         }
     }
 
-    /// Looks at what stands still.
-    pub fn on_deadline(&mut self, now: Instant, on: On<'_>) {
+    /// Looks at what stands still. As [`Stdout::feed`].
+    pub fn on_deadline(&mut self, now: Instant, on: &mut OnFound<'_>) -> ControlFlow<()> {
         let is_still = !self.lines.unfinished().is_empty() && self.grown + self.patience() <= now;
-        let Stdout { lines, salvage, .. } = self;
+        let mut flow = ControlFlow::Continue(());
         if is_still && self.looked {
-            lines.pass(&mut |line| sort(salvage, line, now, on));
-            salvage.give_up(now, on);
+            flow = self.sort_all(now, on, LineIn::pass);
+            flow = either(flow, self.find(on, |salvage, on| salvage.give_up(now, on)));
         } else if is_still {
             self.looked = true;
             // Where no object has ended there is nothing to be found.
-            if memchr(b'}', lines.unfinished()).is_some() {
-                lines.pass(&mut |line| sort(salvage, line, now, on));
+            if memchr(b'}', self.lines.unfinished()).is_some() {
+                flow = self.sort_all(now, on, LineIn::pass);
             }
         }
-        self.salvage.on_deadline(now, on);
+        either(flow, self.find(on, |salvage, on| salvage.on_deadline(now, on)))
     }
 }
 

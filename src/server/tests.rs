@@ -4,6 +4,7 @@
 
 use std::future::poll_fn;
 use std::io::{BufRead, BufReader, Read};
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -89,9 +90,10 @@ impl Rig {
                         Found::Message { frame: text, .. } | Found::Noise(text) | Found::Lost(_, text),
                     ) => Got::Frame(std::str::from_utf8(text).unwrap().to_owned()),
                     ServerEvent::Said(Found::TooLarge(cut)) => Got::TooLarge(cut.size),
-                    ServerEvent::Said(Found::Habit(_)) => return,
+                    ServerEvent::Said(Found::Habit(_)) => return ControlFlow::Continue(()),
                     ServerEvent::Down { why, .. } => Got::Down(why.to_owned()),
                 });
+                ControlFlow::Continue(())
             });
             if got.contains(&Got::Up) {
                 let _ = server.poll_write(cx, out);
@@ -127,7 +129,8 @@ impl Rig {
     async fn stop(&mut self, now: bool) -> Duration {
         let began = Instant::now();
         self.server.stop(now);
-        let stopped = poll_fn(|cx| self.server.poll(cx, tokio::time::Instant::now(), false, &mut |_| {}));
+        let stopped =
+            poll_fn(|cx| self.server.poll(cx, tokio::time::Instant::now(), false, &mut |_| ControlFlow::Continue(())));
         tokio::time::timeout(Duration::from_secs(20), stopped).await.unwrap();
         began.elapsed()
     }

@@ -6,6 +6,7 @@
 
 use std::future::poll_fn;
 use std::io::{self, Write};
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
@@ -28,8 +29,10 @@ fn main() -> io::Result<()> {
     runtime.block_on(poll_fn(|cx| {
         for server in &mut servers {
             let mut up = false;
-            let _ =
-                server.poll(cx, tokio::time::Instant::now(), true, &mut |event| up |= matches!(event, ServerEvent::Up));
+            let _ = server.poll(cx, tokio::time::Instant::now(), true, &mut |event| {
+                up |= matches!(event, ServerEvent::Up);
+                ControlFlow::Continue(())
+            });
             if let (true, Some(pid)) = (up, server.pid()) {
                 writeln!(io::stdout(), "{pid}")?;
             }

@@ -28,19 +28,31 @@ fn own(e: Event<'_>) -> Got {
 
 /// Feeds bytes as a socket gives them: into the spare room where that is offered.
 fn read(max: usize, bytes: &[u8], chunk: usize) -> Result<Vec<Got>, Violation> {
+    read_with(max, bytes, chunk, 0)
+}
+
+/// The same, by somebody who stops after each event whose number `halts` divides.
+fn read_with(max: usize, bytes: &[u8], chunk: usize, halts: usize) -> Result<Vec<Got>, Violation> {
     let (mut ws, mut got, mut at) = (Incoming::new(max), Vec::new(), 0);
+    let mut on = |e: Event<'_>| {
+        got.push(own(e));
+        if got.len().is_multiple_of(halts) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    };
     while at < bytes.len() {
-        let on = &mut |e: Event<'_>| got.push(own(e));
-        if let Some((buf, room)) = ws.spare() {
+        let mut flow = if let Some((buf, room)) = ws.spare() {
             let n = room.min(bytes.len() - at);
             buf.extend_from_slice(&bytes[at..at + n]);
             at += n;
-            ws.filled(on)?;
+            ws.filled(&mut on)?
         } else {
             let n = chunk.min(bytes.len() - at);
-            ws.feed(&bytes[at..at + n], on)?;
             at += n;
+            ws.feed(&bytes[at - n..at], &mut on)?
+        };
+        while flow.is_break() {
+            flow = ws.resume(&mut on)?;
         }
+        assert!(ws.rest.is_empty());
     }
     Ok(got)
 }
@@ -167,7 +179,7 @@ fn a_message_above_the_limit_is_skipped_and_the_next_one_read() {
 #[test]
 fn a_promised_length_reserves_no_memory() {
     let mut ws = Incoming::new(1 << 30);
-    ws.feed(&[0x81, 127, 0, 0, 0, 0, 0x20, 0, 0, 0, b'x'], &mut |_| ()).unwrap();
+    ws.feed(&[0x81, 127, 0, 0, 0, 0, 0x20, 0, 0, 0, b'x'], &mut |_| ControlFlow::Continue(())).unwrap().is_continue();
     let (buf, room) = ws.spare().unwrap();
     assert!(buf.capacity() <= 2 * KEEP && room <= 2 * KEEP);
 }
@@ -278,7 +290,7 @@ proptest! {
     }
 
     #[test]
-    fn we_read_what_tungstenite_writes_however_it_is_cut(lens in prop::collection::vec(prop_oneof![0usize..200, 65_000usize..140_000], 0..6), chunk in 1usize..70_000) {
+    fn we_read_what_tungstenite_writes_however_it_is_cut(lens in prop::collection::vec(prop_oneof![0usize..200, 65_000usize..140_000], 0..6), chunk in 1usize..70_000, halts in 0usize..4) {
         let mut server = WebSocket::from_raw_socket(std::io::Cursor::new(Vec::new()), Role::Server, None);
         for n in &lens {
             server.send(Message::text("é".repeat(*n))).unwrap();
@@ -289,11 +301,11 @@ proptest! {
         let bytes = server.get_ref().get_ref().clone();
         let mut want: Vec<Got> = lens.iter().flat_map(|n| [Got::Message("é".repeat(*n)), Got::Ping(vec![])]).collect();
         want.push(Got::Close(None, String::new()));
-        prop_assert_eq!(read(1 << 20, &bytes, chunk).unwrap(), want);
+        prop_assert_eq!(read_with(1 << 20, &bytes, chunk, halts).unwrap(), want);
     }
 
     #[test]
-    fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..300), chunk in 1usize..50) {
-        let _ = read(64, &bytes, chunk);
+    fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..300), chunk in 1usize..50, halts in 0usize..3) {
+        let _ = read_with(64, &bytes, chunk, halts);
     }
 }

@@ -11,7 +11,7 @@ use super::*;
 use crate::mcp::object;
 use crate::mcp::reply::{INVALID_PARAMS, METHOD_NOT_FOUND};
 use crate::router::edits::Edits;
-use crate::router::lane::{Call, MAX_WAITING, Terms};
+use crate::router::lane::{Call, MAX_WAITING, Terms, brief};
 use crate::tools::size::{Size, count_of_all};
 
 /// Requests that go to no server before they were looked at here.
@@ -85,7 +85,7 @@ impl Merge {
 
     /// Keeps a request until more is known.
     fn keep_waiting(&mut self, request: &Request<'_>, what: Want, out: &mut dyn Out) {
-        if self.owed.len() >= MAX_WAITING {
+        if self.owed.len() + self.due.len() >= MAX_WAITING {
             let message = format_args!("{MAX_WAITING} others wait for the servers already");
             return self.desk.refuse(request.id, UNAVAILABLE, message, out);
         }
@@ -225,7 +225,7 @@ impl Merge {
             Box::new(Terms {
                 timeout,
                 deadline: timeout.map(|t| now + t),
-                what: format!("tool {name}").into(),
+                what: format!("tool {}", brief(name)).into(),
                 max_result,
                 ..Terms::default()
             })
@@ -420,7 +420,9 @@ impl Merge {
             return;
         }
         // MCP: `initialize` must not be cancelled.
-        self.owed.retain(|owed| *owed.id != *wanted || !matches!(owed.what, Want::List(_)));
+        let goes_on = |owed: &Owed| *owed.id != *wanted || !matches!(owed.what, Want::List(_));
+        self.owed.retain(goes_on);
+        self.due.retain(goes_on);
     }
 
     /// Answers a call that has lasted too long, before the endpoint gives up on it.

@@ -2,9 +2,8 @@
 
 use std::fmt;
 
-use serde_json::value::RawValue;
-
 use super::published::key;
+use crate::catalogue::MAX_ITEMS;
 use crate::mcp::envelope::without_controls;
 use crate::mcp::lists::ListKind;
 use crate::mcp::mend::{Mended, mend};
@@ -60,12 +59,15 @@ impl fmt::Display for Oddities {
 pub(in crate::router) fn read(result: &[u8], kind: ListKind) -> Option<Page> {
     let result = without_controls(result);
     let result = str::from_utf8(&result).ok()?;
-    let members = object::members(result)?;
-    let last = |name: &str| members.iter().rfind(|member| member.name() == name).map(|member| member.value);
-    let items: Option<Vec<&RawValue>> = serde_json::from_str(last(kind.member())?).ok()?;
-    let mut page = Page { next: last("nextCursor").filter(|next| is_cursor(next)).map(Into::into), ..Page::default() };
-    for (at, item) in items.unwrap_or_default().iter().enumerate() {
-        let Some(Mended { text, odd }) = mend(item.get(), shape::item(kind)) else {
+    // Some write null for none. One more than is taken, so that it is seen that there are more.
+    let items = match object::find(result, &[kind.member()])? {
+        "null" => Vec::new(),
+        items => object::elements(items, MAX_ITEMS + 1)?,
+    };
+    let next = object::find(result, &["nextCursor"]);
+    let mut page = Page { next: next.filter(|next| is_cursor(next)).map(Into::into), ..Page::default() };
+    for (at, item) in items.into_iter().enumerate() {
+        let Some(Mended { text, odd }) = mend(item, shape::item(kind)) else {
             page.oddities.add(|| format!("item {} of a page has no {}, and is left out", at + 1, kind.key()));
             continue;
         };
@@ -119,6 +121,19 @@ mod tests {
         }
         let many = ["{}"; 10].join(",");
         assert!(tools(&format!(r#"{{"tools":[{many}]}}"#)).oddities.to_string().ends_with("; and 7 items more"));
+    }
+
+    #[test]
+    fn a_page_of_any_number_of_items_takes_no_more_memory_than_it_has_bytes() {
+        let zeros = format!(r#"{{"tools":[{}0]}}"#, "0,".repeat(1 << 20));
+        let items =
+            format!(r#"{{"tools":[{}{{}}]}}"#, r#"{"name":"a","inputSchema":{"type":"object"}},"#.repeat(50_000));
+        for (result, taken) in [(zeros, 0), (items, MAX_ITEMS + 1)] {
+            let mut page = Page::default();
+            let counted = allocation_counter::measure(|| page = tools(&result));
+            assert_eq!(page.items.len(), taken);
+            assert!(counted.bytes_max as usize <= result.len(), "{} for {} bytes", counted.bytes_max, result.len());
+        }
     }
 
     #[test]

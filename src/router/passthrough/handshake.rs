@@ -26,7 +26,7 @@ impl Passthrough {
         if !asked && self.answer_known(id, &hello.version, out) {
             return;
         }
-        if self.waiting.len() >= MAX_WAITING {
+        if self.waiting.len() + self.due.len() >= MAX_WAITING {
             let message = format_args!("{MAX_WAITING} others wait for the server already");
             return self.desk.refuse(id, UNAVAILABLE, message, out);
         }
@@ -109,7 +109,15 @@ impl Passthrough {
     }
 
     pub(super) fn answer_all_waiting(&mut self, out: &mut dyn Out) {
-        for waiting in std::mem::take(&mut self.waiting) {
+        self.due.extend(std::mem::take(&mut self.waiting));
+        self.answer_due(out);
+    }
+
+    /// Answers those who only wait for room, as far as there is some.
+    pub(super) fn answer_due(&mut self, out: &mut dyn Out) {
+        while out.has_room()
+            && let Some(waiting) = self.due.pop_front()
+        {
             self.answer_late(&waiting, out);
         }
     }

@@ -6,7 +6,7 @@ use crate::frame::Cut;
 use crate::mcp::envelope::{Envelope, Lost};
 
 /// Where what is found goes.
-pub(in crate::server) type On<'a> = &'a mut dyn FnMut(Found<'_>);
+pub(super) type On<'a> = &'a mut dyn FnMut(Found<'_>);
 
 /// Something of a server's stdout.
 #[derive(Debug)]

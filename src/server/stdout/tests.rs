@@ -18,32 +18,45 @@ struct Rig {
     stdout: Stdout,
     now: Instant,
     got: Vec<Got>,
+    /// It is stopped after each thing that is found whose number this divides.
+    halts: usize,
 }
 
 impl Rig {
     fn new(max: usize) -> Self {
         let now = Instant::now();
-        Rig { stdout: Stdout::new(max, now), now, got: Vec::new() }
+        Rig { stdout: Stdout::new(max, now), now, got: Vec::new(), halts: 0 }
+    }
+
+    /// Has something done with the stdout, and goes on as often as that takes.
+    fn with(&mut self, act: impl FnOnce(&mut Stdout, Instant, &mut OnFound<'_>) -> ControlFlow<()>) {
+        let Rig { stdout, now, got, halts } = self;
+        let mut on = |found: Found<'_>| {
+            note(got, found);
+            if got.len().is_multiple_of(*halts) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        };
+        let mut flow = act(stdout, *now, &mut on);
+        while flow.is_break() {
+            flow = stdout.resume(*now, &mut on);
+        }
+        assert!(!stdout.has_rest(), "something is left");
     }
 
     fn feed(&mut self, chunk: &[u8]) {
-        let Rig { stdout, now, got } = self;
-        let on: On<'_> = &mut |found| note(got, found);
-        match stdout.spare() {
+        self.with(|stdout, now, on| match stdout.spare() {
             Some(large) => {
                 large.extend_from_slice(chunk);
-                stdout.spared(*now, on);
+                stdout.spared(now, on)
             }
-            None => stdout.feed(chunk, *now, on),
-        }
+            None => stdout.feed(chunk, now, on),
+        });
     }
 
     fn pass(&mut self, time: Duration) {
         let end = self.now + time;
         while let Some(due) = self.stdout.deadline().filter(|due| *due <= end) {
             self.now = self.now.max(due);
-            let got = &mut self.got;
-            self.stdout.on_deadline(self.now, &mut |found| note(got, found));
+            self.with(Stdout::on_deadline);
         }
         self.now = end;
     }
@@ -51,8 +64,7 @@ impl Rig {
     fn end(&mut self) {
         self.pass(Duration::from_secs(3600));
         assert_eq!(self.stdout.deadline(), None, "it waits for something");
-        let got = &mut self.got;
-        self.stdout.end(self.now, &mut |found| note(got, found));
+        self.with(Stdout::end);
     }
 
     fn messages(&self) -> Vec<&str> {
@@ -635,6 +647,28 @@ proptest! {
         }
         rig.end();
         prop_assert!(rig.messages().iter().all(|message| message.len() <= max));
+    }
+
+    #[test]
+    fn whoever_has_no_room_for_more_finds_the_same(
+        chunks in prop::collection::vec(prop_oneof![
+            1 => "[ a{}\\[\\]\",:\\\\\n\r\0\x1b1]{0,60}".prop_map(String::into_bytes),
+            4 => (1..100u32, 1..6usize).prop_map(|(id, n)| answer(id).repeat(n).into_bytes()),
+            1 => Just(pretty(3).into_bytes()), 3 => Just(b"\n".to_vec()),
+        ], 0..40), max in 50..2000usize, pause: bool, halts in 1..4usize,
+    ) {
+        let found = |halts| {
+            let mut rig = Rig { halts, ..Rig::new(max) };
+            for chunk in &chunks {
+                rig.feed(chunk);
+                if pause {
+                    rig.pass(STILL);
+                }
+            }
+            rig.end();
+            rig.got
+        };
+        prop_assert_eq!(found(halts), found(0));
     }
 
     #[test]

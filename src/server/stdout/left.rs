@@ -1,0 +1,79 @@
+//! What was found and is not handed on yet, because whoever takes it has no room.
+//!
+//! One line may hold any number of messages, and what was taken for one that spreads over lines may turn out to be many. Where
+//! a stop is asked for amid them, those that follow are kept here: as much as was read, and no more.
+
+use std::collections::VecDeque;
+use std::ops::ControlFlow;
+
+use super::found::{Found, Habit};
+use crate::frame::Ends;
+use crate::mcp::envelope::{self, Lost, NotMessage};
+
+/// Takes what is found, and says whether to go on.
+pub(in crate::server) type OnFound<'a> = dyn FnMut(Found<'_>) -> ControlFlow<()> + 'a;
+
+/// See the module's documentation.
+#[derive(Debug, Default)]
+pub(super) struct Left(VecDeque<Kept>);
+
+#[derive(Debug)]
+enum Kept {
+    Message(Box<[u8]>),
+    Noise(Box<[u8]>),
+    Lost { id: Box<[u8]>, method: bool, why: NotMessage, text: Box<[u8]> },
+    TooLarge(Ends),
+    Habit(Habit),
+}
+
+impl Kept {
+    fn of(found: &Found<'_>) -> Self {
+        match *found {
+            Found::Message { frame, .. } => Kept::Message(frame.into()),
+            Found::Noise(text) => Kept::Noise(text.into()),
+            Found::Lost(Lost { id, method, why }, text) => Kept::Lost { id: id.into(), method, why, text: text.into() },
+            Found::TooLarge(cut) => Kept::TooLarge(Ends::of_cut(cut)),
+            Found::Habit(habit) => Kept::Habit(habit),
+        }
+    }
+
+    fn hand_on(&self, on: &mut OnFound<'_>) -> ControlFlow<()> {
+        match self {
+            Kept::Message(frame) => match envelope::scan_one(frame) {
+                Some(envelope) => on(Found::Message { frame, envelope: &envelope }),
+                None => on(Found::Noise(frame)), // it was one before
+            },
+            Kept::Noise(text) => on(Found::Noise(text)),
+            Kept::Lost { id, method, why, text } => on(Found::Lost(Lost { id, method: *method, why: *why }, text)),
+            Kept::TooLarge(ends) => on(Found::TooLarge(ends.cut())),
+            Kept::Habit(habit) => on(Found::Habit(*habit)),
+        }
+    }
+}
+
+impl Left {
+    /// Hands on something that was found, or keeps it once a stop was asked for; `flow` is the word for both.
+    #[inline]
+    pub(super) fn pass(&mut self, found: Found<'_>, flow: &mut ControlFlow<()>, on: &mut OnFound<'_>) {
+        if flow.is_continue() && self.0.is_empty() {
+            *flow = on(found);
+        } else {
+            *flow = ControlFlow::Break(());
+            self.0.push_back(Kept::of(&found));
+        }
+    }
+
+    /// Hands on what was kept.
+    pub(super) fn resume(&mut self, on: &mut OnFound<'_>) -> ControlFlow<()> {
+        while let Some(kept) = self.0.pop_front() {
+            kept.hand_on(on)?;
+        }
+        self.0 = VecDeque::new();
+        ControlFlow::Continue(())
+    }
+
+    /// Whether nothing is kept.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
