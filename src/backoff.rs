@@ -163,7 +163,7 @@ mod tests {
 
     #[test]
     fn a_retry_after_is_a_lower_bound_with_the_jitter_on_top_and_may_exceed_the_cap() {
-        let pace = |s| Pace { at_least: Duration::from_secs(s), ..Pace::EVEN };
+        let pace = |s| Pace::EVEN.at_least(Duration::from_secs(s));
         let mut b = Backoff::new(MAX);
         assert_eq!(b.after(pace(30), 0.5), Duration::from_secs(31));
         assert_eq!(b.after(pace(3600), 0.5), Duration::from_secs(3600));

@@ -166,6 +166,26 @@ mod tests {
     }
 
     #[test]
+    fn the_timer_is_moved_only_where_the_next_ping_is_due_sooner_than_the_answer_was() {
+        for (interval, timeout, sooner) in [(20, 20, None), (20, 19, None), (19, 20, Some(38)), (2, 20, Some(4))] {
+            let t = Instant::now();
+            let mut k = Keepalive::new(secs(interval), secs(timeout), t);
+            assert_eq!(k.on_deadline(t + secs(interval)), Beat::Ping);
+            assert_eq!(k.on_received(t + secs(interval)), sooner.map(|s| t + secs(s)), "{interval} {timeout}");
+            assert_eq!(k.on_received(t + secs(interval)), None, "once");
+        }
+    }
+
+    #[test]
+    fn who_took_something_is_taking_for_an_interval() {
+        let (mut k, t) = open();
+        assert!(!k.is_taking(t));
+        k.on_taken(t + secs(5));
+        assert!(k.is_taking(t + secs(5)) && k.is_taking(t + secs(24)));
+        assert!(!k.is_taking(t + secs(25)) && !k.is_taking(t + secs(26)));
+    }
+
+    #[test]
     fn after_waking_up_a_ping_goes_out_at_once_and_has_five_seconds() {
         let (mut k, t) = open();
         k.check_now(t + secs(3));

@@ -231,14 +231,14 @@ pub fn scan_broken(frame: &[u8]) -> Envelope {
     e
 }
 
-/// Whether a text that breaks off can be the beginning of a message.
+/// Whether a text that breaks off is the beginning of a message: JSON that names `jsonrpc`.
 pub fn begins_message(text: &[u8]) -> bool {
     /// What is wrong about a token that is cut off is told of its beginning: `false` and `\u0000` are the longest.
     const LONGEST: usize = 6;
     let text = text.trim_ascii_start();
-    let mut s = Scan::of(text);
-    let is_broken = text.starts_with(b"{") && s.message(&mut Envelope::default()).is_err();
-    is_broken && matches!(s.why, NotMessage::Json(at) if at + LONGEST > text.len())
+    let (mut s, mut e) = (Scan::of(text), Envelope::default());
+    let is_broken = s.message(&mut e).is_err();
+    is_broken && e.jsonrpc && matches!(s.why, NotMessage::Json(at) if at + LONGEST > text.len())
 }
 
 /// Replaces the line breaks between tokens by spaces, so that the frame fits on one line.

@@ -274,6 +274,7 @@ fn a_batch_amid_text_is_taken_apart_like_one_alone() {
         format!("[ {one}\n,\n{two} ] done\n"),
         format!("[\n{one},\n{two}\n]\n"),
         format!("[{one},{{}},{two}]\n"),
+        format!("batch: [{one},{{}},{two}]\n"),
     ] {
         let rig = read(&text);
         assert_eq!(rig.messages(), [one, two], "{text}");
@@ -300,6 +301,8 @@ fn a_message_inside_a_logs_json_is_nobodys() {
         json!(one).to_string(),
         format!("sent {}", json!(one)),
         quoted[..quoted.len() - 20].to_owned(),
+        "INFO {\"id\":1,\"result\":\"stored\"}".to_owned(),
+        "INFO {\"id\":1,\"result\":\"sto".to_owned(),
     ] {
         let rig = read(&format!("{text}\n"));
         assert_eq!((rig.messages(), rig.lost()), (vec![], vec![]), "{text}: {:?}", rig.got);
@@ -381,7 +384,7 @@ fn where_text_stands_before_an_answer_that_is_cut_the_answer_itself_has_time_to_
         "{'jsonrpc': '2.0', 'id': 1, 'result': {'content': []}}\n".to_owned(),
         "{ jsonrpc: '2.0', id: 1, result: { content: [ [Object] ] } }\n".to_owned(),
         "{\"id\":1,\"result\":{\"content\":[\nx\n".to_owned(),
-        "10% {\"id\":1,\"result\":{}}\n".to_owned(),
+        "{\n\"id\":1,\n\"result\":{}}\n".to_owned(),
         format!("{}\nlog\n{}\n", r#"{"jsonrpc":"2.0","result":{"content":"a"#, r#"b"},"id":1}"#),
         format!("log\n{}\n", r#"b"},"id":1,"jsonrpc":"2.0"}"#),
         format!("{{\"jsonrpc\":\"2.0\",\"id\":9,\"result\":[{one}\nx\n"),
@@ -462,6 +465,10 @@ fn a_message_above_the_limit_is_cut_wherever_it_stands() {
             assert!(rig.lost().is_empty());
         }
     }
+    // A log's JSON may be as large, and be followed by an answer.
+    let mut rig = Rig::new(9_000);
+    rig.feed(format!("{{\"level\":\"info\",\"msg\":\"{}\"}}{two}\n", "x".repeat(20_000)).as_bytes());
+    assert_eq!(rig.messages(), [&*two]);
     // One that never ends holds no more than the limit either.
     let mut rig = Rig::new(9_000);
     rig.feed(b"{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":[0\n");

@@ -90,8 +90,8 @@ impl Salvage {
                 look.pass(range.end);
             }
             Ok(Scanned::One(e)) if !e.jsonrpc => {
-                // Only its answer can have this id, if the id is one of ours.
-                if let (Some(id), None, true) = (e.id, &e.method, e.error || e.result.is_some()) {
+                // Alone on one line it would be an answer. Behind text it is a log's, which may well have such members.
+                if let (false, Some(id), None, true) = (is_prefixed, e.id, &e.method, e.error || e.result.is_some()) {
                     self.doubts.add(&frame[id], NotMessage::Other, look.now, look.on);
                 }
             }
@@ -115,18 +115,24 @@ impl Salvage {
         look: &mut Look<'_>,
     ) {
         let scanned = members.iter().filter_map(|m| Some((&frame[m.clone()], envelope::scan_one(&frame[m.clone()])?)));
-        let meant = scanned.filter(|(frame, e)| e.jsonrpc && !(is_prefixed && is_echo(frame, e)));
-        let (messages, others): (Vec<_>, Vec<_>) = meant.partition(|(frame, e)| e.kind(frame) != Kind::Other);
+        let is_message = |frame: &[u8], e: &Envelope| {
+            e.jsonrpc && e.kind(frame) != Kind::Other && !(is_prefixed && is_echo(frame, e))
+        };
+        let (messages, others): (Vec<_>, Vec<_>) = scanned.partition(|(frame, e)| is_message(frame, e));
         if !messages.is_empty() {
             self.tell(range.start, look);
             look.pass(range.end);
             self.note_habits(range.clone(), look);
         }
-        for (frame, e) in messages {
-            hand_on(frame, &e, look.on);
+        for (frame, e) in &messages {
+            hand_on(frame, e, look.on);
         }
-        for (frame, _) in others {
-            self.lose_all(&lost(frame, NotMessage::Other), range.clone(), is_prefixed, look);
+        for (frame, e) in others {
+            if e.jsonrpc {
+                self.lose_all(&lost(frame, NotMessage::Other), range.clone(), is_prefixed, look);
+            } else if !messages.is_empty() {
+                (look.on)(Found::Noise(frame));
+            }
         }
     }
 
@@ -137,7 +143,7 @@ impl Salvage {
         let e = if part.starts_with(b"{") { envelope::scan_broken(part) } else { Envelope::default() };
         let id = whole_id(part, &e);
         let answers = || [&b"\"result\""[..], b"\"error\""].iter().any(|key| memmem::find(part, key).is_some());
-        let is_meant = e.jsonrpc || e.method.is_none() && id.is_some() && answers();
+        let is_meant = e.jsonrpc || !candidate.is_prefixed && e.method.is_none() && id.is_some() && answers();
         if is_meant {
             self.read_rest(range.start, look);
         }
