@@ -36,8 +36,6 @@ impl Lists {
 /// What one server said.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Memory {
-    /// The `initialize` parameters that it was asked with, raw JSON.
-    pub hello: Box<str>,
     /// Its `initialize` result, raw JSON.
     pub welcome: Box<str>,
     /// Its lists.

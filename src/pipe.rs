@@ -43,6 +43,7 @@ use crate::catalogue::Catalogue;
 use crate::config::{LinkSpec, ServerSpec};
 use crate::control::status::{ServerState, StatusEntry};
 use crate::endpoint::Endpoint;
+use crate::endpoint::agent::Agent;
 use crate::link::cause::Cause;
 use crate::link::{Link, LinkEvent};
 use crate::logging::{CONNECTION, Names};
@@ -148,6 +149,7 @@ impl Pipe {
         let specs = || servers.iter().map(|(spec, _)| &**spec);
         let max_frame = specs().map(|spec| spec.max_frame).max().unwrap_or_default();
         let names: Names = specs().map(|spec| spec.name.clone()).collect();
+        let agent = Agent::of(&endpoint, &link.headers).key();
         let Run { guard, wake, stop, drain_timeout, redactor, .. } = run.clone();
         let (first, bits) = (stop.clone(), servers.len() + OTHERS);
         let (each, servers) = servers
@@ -161,7 +163,7 @@ impl Pipe {
             link: Link::new(endpoint, link, max_frame, wake),
             servers,
             endpoint: Outgoing::default(),
-            sides: Sides::new(names, &run, each),
+            sides: Sides::new(names, agent, &run, each),
             wakers: Wakers::new(bits),
             woken: Bits::none(bits),
             paused: Bits::none(bits),

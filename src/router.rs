@@ -46,6 +46,8 @@ pub trait Out {
     fn to_server(&mut self, server: ServerIndex, pieces: &[&[u8]]);
     /// What a server said about itself has changed: to be kept for the next run.
     fn remember(&mut self, server: ServerIndex, memory: &Memory);
+    /// The endpoint says other things of itself than was known: its `initialize` parameters, to be kept for the next run.
+    fn remember_hello(&mut self, params: &str);
     /// A server's process is to be ended, and another one started at once; why, in words that go on "is started anew: ".
     /// Its end is told as any other's, and till then what it writes is still read.
     fn restart(&mut self, server: ServerIndex, why: &'static str);

@@ -50,7 +50,7 @@ pub(crate) fn memory() -> Vec<Memory> {
     let one = |server| {
         let mut lists = Lists::default();
         lists.set(ListKind::Tools, definitions(server).iter().map(|tool| tool.to_string().into()).collect());
-        Memory { hello: HELLO.into(), welcome: WELCOME.into(), lists }
+        Memory { welcome: WELCOME.into(), lists }
     };
     (0..SERVERS).map(one).collect()
 }
@@ -58,7 +58,7 @@ pub(crate) fn memory() -> Vec<Memory> {
 /// A router for all of them.
 pub(crate) fn merge(memory: Option<Vec<Memory>>) -> Merge {
     let memory = memory.into_iter().flatten().map(Some).chain(std::iter::repeat(None));
-    Merge::new((0..SERVERS).map(|server| Arc::new(spec(server))).zip(memory))
+    Merge::new((0..SERVERS).map(|server| Arc::new(spec(server))).zip(memory), None)
 }
 
 /// A server that nothing is known of.
@@ -138,6 +138,8 @@ impl Out for Asked {
     }
 
     fn remember(&mut self, _: ServerIndex, _: &Memory) {}
+
+    fn remember_hello(&mut self, _: &str) {}
 
     fn restart(&mut self, _: ServerIndex, _: &'static str) {}
 

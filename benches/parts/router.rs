@@ -33,6 +33,8 @@ impl Out for Buffers {
 
     fn remember(&mut self, _: ServerIndex, _: &Memory) {}
 
+    fn remember_hello(&mut self, _: &str) {}
+
     fn restart(&mut self, _: ServerIndex, _: &'static str) {}
 
     fn note(&mut self, _: Note<'_>) {}

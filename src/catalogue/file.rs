@@ -4,7 +4,6 @@
 //! {
 //!   "format": 1,
 //!   "server": "calculator",
-//!   "hello": {"protocolVersion":"2025-06-18"},
 //!   "welcome": {"serverInfo":{"name":"calc"}},
 //!   "tools": [
 //!     {"name":"add"},
@@ -35,8 +34,6 @@ const FORMAT: u32 = 1;
 struct File<'a> {
     format: u32,
     #[serde(borrow)]
-    hello: Option<&'a RawValue>,
-    #[serde(borrow)]
     welcome: Option<&'a RawValue>,
     #[serde(borrow)]
     tools: Vec<&'a RawValue>,
@@ -54,10 +51,8 @@ struct File<'a> {
 /// Why it would not read the same again: a part of the memory is no JSON or has space around it, or there is too much of it.
 pub(super) fn write(server: &str, memory: &Memory) -> Result<String, String> {
     let mut text = format!("{{\n  \"format\": {FORMAT},\n  \"server\": {}", serde_json::Value::from(server));
-    for (name, raw) in [("hello", &memory.hello), ("welcome", &memory.welcome)] {
-        if !raw.is_empty() {
-            let _ = write!(text, ",\n  \"{name}\": {raw}");
-        }
+    if !memory.welcome.is_empty() {
+        let _ = write!(text, ",\n  \"welcome\": {}", memory.welcome);
     }
     for kind in ListKind::ALL {
         let _ = write!(text, ",\n  \"{}\": [", kind.member());
@@ -84,7 +79,6 @@ pub(super) fn read(text: &str) -> Result<Memory, String> {
     if file.format != FORMAT {
         return Err(format!("it has format {}, not {FORMAT}", file.format));
     }
-    let raw = |value: Option<&RawValue>| value.map(RawValue::get).unwrap_or_default().into();
     let mut lists = Lists::default();
     for (kind, items) in
         ListKind::ALL.into_iter().zip([file.tools, file.prompts, file.resources, file.resource_templates])
@@ -94,7 +88,7 @@ pub(super) fn read(text: &str) -> Result<Memory, String> {
         }
         lists.set(kind, items.into_iter().map(|item| item.get().into()).collect());
     }
-    Ok(Memory { hello: raw(file.hello), welcome: raw(file.welcome), lists })
+    Ok(Memory { welcome: file.welcome.map(RawValue::get).unwrap_or_default().into(), lists })
 }
 
 #[cfg(test)]
@@ -106,8 +100,7 @@ mod tests {
 
     #[test]
     fn a_file_can_be_read_by_a_person() {
-        let mut memory = Memory { hello: "{\"protocolVersion\":\"2025-06-18\"}".into(), ..Memory::default() };
-        memory.welcome = "{\"serverInfo\":{\"name\":\"calc\"}}".into();
+        let mut memory = Memory { welcome: "{\"serverInfo\":{\"name\":\"calc\"}}".into(), ..Memory::default() };
         memory.lists.set(ListKind::Tools, vec!["{\"name\":\"add\"}".into(), "{\"name\":\"subtract\"}".into()]);
         let shown: String = include_str!("file.rs")
             .lines()
@@ -126,7 +119,7 @@ mod tests {
             memory.lists.set(ListKind::Tools, vec![item.into()]);
             assert!(write("s", &memory).is_err(), "{item}");
         }
-        assert!(write("s", &Memory { hello: "{},\"tools\":[1]".into(), ..Memory::default() }).is_err());
+        assert!(write("s", &Memory { welcome: "{},\"tools\":[1]".into(), ..Memory::default() }).is_err());
         let mut memory = Memory::default();
         memory.lists.set(ListKind::Tools, vec![format!("\"{}\"", "x".repeat(MAX_FILE as usize)).into()]);
         assert!(write("s", &memory).unwrap_err().contains("larger than 16 MiB"));
@@ -158,12 +151,12 @@ mod tests {
         #[test]
         fn everything_comes_back_byte_for_byte(
             server in any::<String>(),
-            raw in proptest::collection::vec(raw_value(), 2),
+            raw in raw_value(),
             lists in proptest::collection::vec(proptest::collection::vec(raw_value(), 0..4), 4),
         ) {
-            // `null` is not told apart from nothing; servers and endpoints say objects.
+            // `null` is not told apart from nothing; servers say objects.
             let object = |raw: &str| format!("{{\"x\": {raw}}}").into();
-            let mut memory = Memory { hello: object(&raw[0]), welcome: object(&raw[1]), ..Memory::default() };
+            let mut memory = Memory { welcome: object(&raw), ..Memory::default() };
             for (kind, items) in ListKind::ALL.into_iter().zip(lists) {
                 memory.lists.set(kind, items.into_iter().map(Into::into).collect());
             }

@@ -11,9 +11,11 @@ use crate::disk::folder::is_hex;
 const SERVER: &str = "server-";
 /// The mark of one agent that takes one connection only.
 const AGENT: &str = "agent-";
+/// What an endpoint says of itself, by the agent that it is for.
+const HELLO: &str = "hello-";
 /// Length of the hash in a name, in hexadecimal digits: as many as keep files apart.
 const DIGITS: usize = 32;
-/// How long a server's file is kept unused: one that was not started for so long won't be soon.
+/// How long a server's or an endpoint's file is kept unused: one that was not started for so long won't be soon.
 const SERVER_KEPT: Duration = Duration::from_hours(90 * 24);
 /// How long it is kept that an agent takes one connection: an endpoint may learn to take more.
 pub(super) const AGENT_KEPT: Duration = Duration::from_hours(30 * 24);
@@ -21,7 +23,8 @@ pub(super) const AGENT_KEPT: Duration = Duration::from_hours(30 * 24);
 /// How long a file of this name is kept; `None` for one that is not the store's.
 pub(super) fn kept(name: &str) -> Option<Duration> {
     let is_hash = |text: &str| text.len() == DIGITS && is_hex(text);
-    if name.strip_prefix(SERVER).and_then(|rest| rest.strip_suffix(".json")).is_some_and(is_hash) {
+    let stem = |prefix| name.strip_prefix(prefix).and_then(|rest: &str| rest.strip_suffix(".json"));
+    if stem(SERVER).or_else(|| stem(HELLO)).is_some_and(is_hash) {
         Some(SERVER_KEPT)
     } else if name.strip_prefix(AGENT).is_some_and(is_hash) {
         Some(AGENT_KEPT)
@@ -46,9 +49,17 @@ pub(super) fn of_server(spec: &ServerSpec) -> String {
 }
 
 pub(super) fn of_agent(agent: &str) -> String {
+    format!("{AGENT}{}", hash_of(agent))
+}
+
+pub(super) fn of_hello(agent: &str) -> String {
+    format!("{HELLO}{}.json", hash_of(agent))
+}
+
+fn hash_of(agent: &str) -> String {
     let mut hash = Hash::new();
     hash.part(agent.as_bytes());
-    format!("{AGENT}{}", hash.finish())
+    hash.finish()
 }
 
 /// SHA-256 over parts, each behind its length, so that no two lists of parts are alike.

@@ -1,4 +1,4 @@
-//! The folder in which it is remembered what servers said, and which agents take one connection only.
+//! The folder in which it is remembered what servers and endpoints said, and which agents take one connection only.
 //!
 //! Everything in it can be found out again: what is missing, damaged, too large or of another version counts as not known. Files
 //! appear whole, so any number of processes may write the same one; no token and nothing of a server's environment is in
@@ -9,10 +9,13 @@ use std::path::PathBuf;
 
 use super::Memory;
 use super::file::{self, MAX_FILE};
-use super::name::{AGENT_KEPT, of_agent, of_server};
+use super::name::{AGENT_KEPT, of_agent, of_hello, of_server};
 use super::writer::{Piece, Writer};
 use crate::config::ServerSpec;
 use crate::disk::folder::Folder;
+
+/// Largest file about an endpoint that is read, in bytes: parameters as large as routers keep them, and a line break.
+const MAX_HELLO: u64 = 64 * 1024 + 1;
 
 /// The store. It remembers nothing if it has no folder.
 #[derive(Debug, Clone)]
@@ -57,6 +60,23 @@ impl Catalogue {
     /// Remembers what a server said, soon. What stands in the way of that is logged.
     pub fn save(&self, spec: &ServerSpec, memory: &Memory) {
         self.writer.put(of_server(spec), Piece::Server { name: spec.name.clone(), memory: memory.clone() });
+    }
+
+    /// What the endpoint of an agent says of itself: its `initialize` parameters, raw JSON.
+    pub fn hello(&self, agent: &str) -> Option<Box<str>> {
+        let (dir, name) = (self.dir.as_ref()?, of_hello(agent));
+        if let Some(Piece::Hello(params)) = self.writer.unwritten(&name) {
+            return Some(params);
+        }
+        let bytes = Folder::find(dir).ok()??.read(&name, MAX_HELLO).ok()?;
+        let params = String::from_utf8(bytes).ok()?;
+        let is_whole = serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(&params).is_ok();
+        is_whole.then(|| params.trim_end().into())
+    }
+
+    /// Remembers what the endpoint of an agent says of itself, soon. `agent` is not written, only its hash.
+    pub fn save_hello(&self, agent: &str, params: &str) {
+        self.writer.put(of_hello(agent), Piece::Hello(params.into()));
     }
 
     /// Remembers for a while (`AGENT_KEPT`) that an agent takes one connection only. `agent` is not written, only its hash.

@@ -35,6 +35,8 @@ pub(super) enum Piece {
         /// What it said.
         memory: Memory,
     },
+    /// What an endpoint says of itself: its `initialize` parameters, raw JSON.
+    Hello(Box<str>),
     /// That an agent takes one connection only.
     Single,
 }
@@ -58,7 +60,7 @@ struct Waiting {
     next: u64,
     /// Old files were removed: once in a run.
     swept: bool,
-    /// It was said that something could not be written.
+    /// It was said that what a server said could not be written.
     said: bool,
 }
 
@@ -121,7 +123,9 @@ impl Shared {
             if waiting.pieces.front().is_some_and(|(_, latest, _)| *latest == number) {
                 waiting.pieces.pop_front();
             }
-            let said = written.is_err() && std::mem::replace(&mut waiting.said, true);
+            // What is missed of an endpoint or an agent is hardly noticed, and takes the place of no line about a server.
+            let costs = written.is_err() && matches!(piece, Piece::Server { .. });
+            let said = costs && std::mem::replace(&mut waiting.said, true);
             // Where the log is not read, that holds up this thread alone.
             drop(waiting);
             if let Err(error) = written {
@@ -146,6 +150,7 @@ fn write(dir: &Path, name: &str, piece: &Piece, sweep: bool) -> anyhow::Result<(
         Piece::Server { name, memory } => {
             file::write(name, memory).map_err(|error| anyhow::anyhow!("of what the server said: {error}"))?
         }
+        Piece::Hello(params) => format!("{params}\n"),
         Piece::Single => format!(
             "An endpoint that takes one connection only: its servers share one. Forgotten after {}.\n",
             span(AGENT_KEPT)
@@ -170,6 +175,12 @@ fn say(piece: &Piece, error: &anyhow::Error, again: bool) {
         Piece::Server { name, .. } => {
             tracing::debug!(event = "NOT_REMEMBERED", server = %name, "what it offers could not be written to the cache: {error:#}");
         }
+        Piece::Hello(_) => {
+            tracing::debug!(
+                event = "NOT_REMEMBERED",
+                "what an endpoint says of itself is to be found out again at the next start: {error:#}"
+            );
+        }
         Piece::Single => {
             tracing::debug!(
                 event = "NOT_REMEMBERED",
@@ -185,8 +196,8 @@ mod tests {
     use super::super::file::MAX_FILE;
     use super::*;
 
-    fn piece(name: &str, hello: &str) -> Piece {
-        let memory = Memory { hello: hello.into(), ..Memory::default() };
+    fn piece(name: &str, welcome: &str) -> Piece {
+        let memory = Memory { welcome: welcome.into(), ..Memory::default() };
         Piece::Server { name: name.into(), memory }
     }
 
@@ -214,8 +225,8 @@ mod tests {
         let writer = Writer::new(Some(temp.path().to_owned()));
         let shared = writer.0.as_ref().unwrap();
         shared.busy.send_replace(true); // no thread yet
-        for (name, hello) in [("a", "1"), ("b", "2"), ("a", "3"), ("c", "4")] {
-            writer.put(name.to_owned(), piece(name, hello));
+        for (name, welcome) in [("a", "1"), ("b", "2"), ("a", "3"), ("c", "4")] {
+            writer.put(name.to_owned(), piece(name, welcome));
         }
         let order = || shared.lock().pieces.iter().map(|(name, ..)| name.clone()).collect::<String>();
         assert_eq!(order(), "abc");
@@ -231,8 +242,8 @@ mod tests {
         writer.finish().await;
         let folder = Folder::find(temp.path()).unwrap().unwrap();
         let text = |name: &str| String::from_utf8(folder.read(name, MAX_FILE).unwrap()).unwrap();
-        for (name, hello) in [("a", "5"), ("b", "2"), ("c", "4"), ("d", "6")] {
-            assert!(text(name).contains(&format!("\"hello\": {hello}")), "{}", text(name));
+        for (name, welcome) in [("a", "5"), ("b", "2"), ("c", "4"), ("d", "6")] {
+            assert!(text(name).contains(&format!("\"welcome\": {welcome}")), "{}", text(name));
         }
     }
 

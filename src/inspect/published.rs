@@ -33,7 +33,7 @@ pub(super) fn together(offers: &[Offer<'_>]) -> Vec<Tool> {
         let spec = ServerSpec { keep_listed: true, ..(*spec).clone() };
         (Arc::new(spec), Some(memory(catalogue)))
     });
-    let mut merge = Merge::new(servers);
+    let mut merge = Merge::new(servers, None);
     let (result, ways) = merge.tools();
     let mut result: Value = serde_json::from_slice(result).unwrap_or_default();
     let tools = result.get_mut("tools").map(Value::take).and_then(|tools| match tools {
@@ -52,7 +52,7 @@ pub(super) fn together(offers: &[Offer<'_>]) -> Vec<Tool> {
 fn memory(catalogue: &Catalogue) -> Memory {
     let mut lists = Lists::default();
     lists.set(ListKind::Tools, catalogue.tools.iter().map(|tool| tool.to_string().into()).collect());
-    Memory { welcome: "{}".into(), lists, ..Memory::default() }
+    Memory { welcome: "{}".into(), lists }
 }
 
 /// A line for each tool: whose it is, what it is called there and by the endpoint, and what it is for.

@@ -100,8 +100,10 @@ pub(super) struct Sides {
     refused: u64,
     /// What somebody said at the endpoint's address who is to be turned away.
     pub(super) stranger: Option<Vec<u8>>,
-    /// Where what servers say of themselves is kept.
+    /// Where what servers and the endpoint say of themselves is kept.
     catalogue: Arc<Catalogue>,
+    /// The agent that the endpoint is for, as it is called there.
+    agent: String,
     /// The size of the list of tools that the endpoint last read.
     listed: Size,
     /// On this connection it reads the tools page by page, so that nobody has counted them.
@@ -187,8 +189,8 @@ impl Side {
 }
 
 impl Sides {
-    /// For these servers of the run.
-    pub(super) fn new(names: Names, run: &Run, each: Vec<Side>) -> Self {
+    /// For these servers of the run, and the agent that their endpoint is for.
+    pub(super) fn new(names: Names, agent: String, run: &Run, each: Vec<Side>) -> Self {
         if let Some(first) = each.first() {
             each.iter().for_each(|side| side.status.shares(&first.status));
         }
@@ -210,6 +212,7 @@ impl Sides {
             refused: 0,
             stranger: None,
             catalogue,
+            agent,
             listed,
             uncounted: false,
             tool_budget,
@@ -447,6 +450,10 @@ impl Out for Buffers<'_> {
 
     fn remember(&mut self, server: ServerIndex, memory: &Memory) {
         self.sides.catalogue.save(&self.sides.each[server].spec, memory);
+    }
+
+    fn remember_hello(&mut self, params: &str) {
+        self.sides.catalogue.save_hello(&self.sides.agent, params);
     }
 
     fn restart(&mut self, server: ServerIndex, why: &'static str) {

@@ -159,6 +159,8 @@ pub(super) struct Desk {
     link: LinkSide,
     /// With what servers are initialized: what the endpoint last said of itself, or is expected to say.
     pub(super) hello: Arc<Hello>,
+    /// What is known of that for the next run.
+    known: Option<Arc<Hello>>,
     /// The endpoint has said that itself, in this run.
     has_spoken: bool,
     /// It is more than likely that it says that, or it has gone on without saying anything.
@@ -183,7 +185,8 @@ impl Desk {
             max_frame,
             link: LinkSide::Down,
             is_sure: known.is_some(),
-            hello: known.unwrap_or_else(|| Arc::new(Hello::likely())),
+            hello: known.clone().unwrap_or_else(|| Arc::new(Hello::likely())),
+            known,
             has_spoken: false,
             has_conversed: false,
             asked: BTreeMap::new(),
@@ -277,9 +280,13 @@ impl Desk {
         !std::mem::replace(&mut self.is_sure, true)
     }
 
-    /// What the endpoint has said of itself in this run.
-    pub(super) fn said(&self) -> Option<&Arc<Hello>> {
-        Some(&self.hello).filter(|_| self.has_spoken)
+    /// Has it kept for the next run what the endpoint says of itself, where that is not known and a server takes it: `takes`.
+    pub(super) fn keep_hello(&mut self, takes: impl FnOnce(&Hello) -> bool, out: &mut dyn Out) {
+        let is_known = self.known.as_ref().is_some_and(|known| !known.differs(None, &self.hello));
+        if self.has_spoken && !is_known && takes(&self.hello) {
+            self.known = Some(self.hello.clone());
+            out.remember_hello(&String::from_utf8_lossy(&self.hello.params));
+        }
     }
 
     /// The endpoint is past its handshake, or does without one: it is asked what has waited for that.

@@ -158,13 +158,15 @@ pub struct Merge {
 }
 
 impl Merge {
-    /// For these servers, each with what an earlier run remembered of it. Nothing is connected, nothing runs.
-    /// They agree on how names are kept apart.
-    pub fn new(servers: impl IntoIterator<Item = (Arc<ServerSpec>, Option<Memory>)>) -> Self {
-        let (mut members, mut max_frame, mut sharing, mut known) = (Vec::new(), 0, None, None);
+    /// For these servers, each with what an earlier run remembered of it, and what their endpoint will say of itself if that is
+    /// known. Nothing is connected, nothing runs. They agree on how names are kept apart.
+    pub fn new(
+        servers: impl IntoIterator<Item = (Arc<ServerSpec>, Option<Memory>)>,
+        hello: Option<Arc<Hello>>,
+    ) -> Self {
+        let (mut members, mut max_frame, mut sharing) = (Vec::new(), 0, None);
         for (index, (spec, memory)) in servers.into_iter().enumerate() {
             max_frame = spec.max_frame.max(max_frame);
-            known = known.or(spec.hello.clone());
             sharing = Some(spec.sharing);
             members.push(Member {
                 lane: Lane::new(index, spec.name.clone(), spec.max_frame, true),
@@ -177,8 +179,7 @@ impl Merge {
                 wishes: Wishes::default(),
             });
         }
-        let remembered = || members.iter().find_map(|member| member.shelf.hello()).map(Arc::new);
-        let desk = Desk::new(max_frame, known.or_else(remembered));
+        let desk = Desk::new(max_frame, hello);
         let sharing = sharing.unwrap_or_default();
         // Alone there is nobody to be kept apart from.
         let (naming, letters) = match members.len() {

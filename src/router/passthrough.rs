@@ -38,7 +38,6 @@ use super::opening::words;
 use super::request::Request;
 use super::wishes::Wishes;
 use super::{Account, Gone, Greeting, Note, Out, Reconnect, Router, SHUTTING_DOWN, ServerIndex, Start, What};
-use crate::catalogue::Memory;
 use crate::config::{Handshake, ServerSpec};
 use crate::frame::Cut;
 use crate::mcp::cloud::HOLD;
@@ -69,18 +68,14 @@ pub struct Passthrough {
     wishes: Wishes,
     changes: Changes,
     reread: Reread,
-    /// What is remembered of what the endpoint says. `None`: nothing may be, as all that the server says is remembered already.
-    remembered: Option<Option<Arc<Hello>>>,
 }
 
 impl Passthrough {
-    /// For this server, with what an earlier run remembered of it. Nothing is connected, nothing runs.
-    pub fn new(spec: &ServerSpec, memory: Option<&Memory>) -> Self {
-        let remembered = memory.filter(|memory| !memory.hello.is_empty());
-        let remembered = remembered.map(|memory| Arc::new(Hello::read(memory.hello.as_bytes())));
+    /// For this server, with what its endpoint will say of itself if that is known. Nothing is connected, nothing runs.
+    pub fn new(spec: &ServerSpec, hello: Option<Arc<Hello>>) -> Self {
         Passthrough {
             handshake: spec.handshake,
-            desk: Desk::new(spec.max_frame, spec.hello.clone().or_else(|| remembered.clone())),
+            desk: Desk::new(spec.max_frame, hello),
             lane: Lane::new(SERVER, spec.name.clone(), spec.max_frame, false),
             welcome: None,
             refusal: None,
@@ -90,7 +85,6 @@ impl Passthrough {
             wishes: Wishes::default(),
             changes: Changes::new(spec.sharing.resync),
             reread: Reread::default(),
-            remembered: memory.is_none_or(|memory| memory.welcome.is_empty()).then_some(remembered),
         }
     }
 

@@ -395,6 +395,10 @@ impl Out for Door<'_> {
         self.out.remember(self.server, memory);
     }
 
+    fn remember_hello(&mut self, params: &str) {
+        self.out.remember_hello(params);
+    }
+
     fn restart(&mut self, _server: ServerIndex, why: &'static str) {
         self.out.restart(self.server, why);
     }

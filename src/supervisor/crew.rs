@@ -11,12 +11,12 @@ use tracing::{info, warn};
 use super::claim::Claim;
 use super::{Common, all_ended};
 use crate::backoff::FLOOR;
-use crate::catalogue::Catalogue;
 use crate::config::{Mode, ServerSpec};
 use crate::control::status::{LinkState, StatusEntry};
 use crate::endpoint::Endpoint;
 use crate::endpoint::agent::Agent;
 use crate::logging::Names;
+use crate::mcp::handshake::Hello;
 use crate::pipe::{Pipe, Run};
 use crate::process::stop::Stop;
 use crate::router::Router;
@@ -132,8 +132,9 @@ impl Crew {
         let stop = self.common.run.stop.child();
         let mut pipes = JoinSet::new();
         let (witnesses, mut heard) = witnesses(self.members.len());
+        let hello = self.hello();
         for (member, witness) in self.members.iter().zip(witnesses) {
-            pipes.spawn(member.alone(self.run_until(&stop), witness));
+            pipes.spawn(member.alone(hello.clone(), self.run_until(&stop), witness));
         }
         let mut evidence = Evidence::new(self.members.iter().map(|member| member.spec.name.clone()).collect());
         let mut ended = pin!(all_ended(&mut pipes));
@@ -206,18 +207,15 @@ impl Crew {
     /// The pipe that all share.
     fn shared(&self, layout: Layout, run: Run, witness: Option<Witness>) -> Running {
         let specs = || self.members.iter().map(|member| &member.spec);
-        let untouched = specs().all(|spec| spec.tools.is_untouched());
+        let (untouched, hello) = (specs().all(|spec| spec.tools.is_untouched()), self.hello());
         match layout {
+            Layout::InTurns if untouched => self.in_turns(run, |spec| Passthrough::new(spec, hello.clone())),
             Layout::InTurns => {
                 let catalogue = run.catalogue.clone();
-                if untouched {
-                    self.in_turns(run, |spec| passthrough(spec, &catalogue))
-                } else {
-                    self.in_turns(run, |spec| Merge::new([(spec.clone(), catalogue.load(spec))]))
-                }
+                self.in_turns(run, |spec| Merge::new([(spec.clone(), catalogue.load(spec))], hello.clone()))
             }
             Layout::Apart | Layout::Together | Layout::OnTrial => {
-                let merge = Merge::new(specs().map(|spec| (spec.clone(), run.catalogue.load(spec))));
+                let merge = Merge::new(specs().map(|spec| (spec.clone(), run.catalogue.load(spec))), hello);
                 pipe(&self.members, merge, run, |pipe| match witness {
                     Some(witness) => pipe.watched_by(witness),
                     None => pipe,
@@ -235,6 +233,15 @@ impl Crew {
         })
     }
 
+    /// What the endpoint will say of itself, as far as that is known: from an earlier run, or from this one.
+    fn hello(&self) -> Option<Arc<Hello>> {
+        let known = self.members.first().and_then(|member| member.spec.hello.clone());
+        known.or_else(|| {
+            let remembered = self.common.run.catalogue.hello(&self.agent.key())?;
+            Some(Arc::new(Hello::read(remembered.as_bytes())))
+        })
+    }
+
     fn run_until(&self, stop: &Stop) -> Run {
         Run { stop: stop.clone(), ..self.common.run.clone() }
     }
@@ -246,19 +253,15 @@ impl Crew {
 
 impl Member {
     /// A pipe for this server alone.
-    fn alone(&self, run: Run, witness: Witness) -> Running {
+    fn alone(&self, hello: Option<Arc<Hello>>, run: Run, witness: Witness) -> Running {
         let members = std::slice::from_ref(self);
         if self.spec.tools.is_untouched() {
-            pipe(members, passthrough(&self.spec, &run.catalogue), run, |pipe| pipe.watched_by(witness))
+            pipe(members, Passthrough::new(&self.spec, hello), run, |pipe| pipe.watched_by(witness))
         } else {
-            let merge = Merge::new([(self.spec.clone(), run.catalogue.load(&self.spec))]);
+            let merge = Merge::new([(self.spec.clone(), run.catalogue.load(&self.spec))], hello);
             pipe(members, merge, run, |pipe| pipe.watched_by(witness))
         }
     }
-}
-
-fn passthrough(spec: &ServerSpec, catalogue: &Catalogue) -> Passthrough {
-    Passthrough::new(spec, catalogue.load(spec).as_ref())
 }
 
 /// A pipe for these servers, on the endpoint of the first. There is one.

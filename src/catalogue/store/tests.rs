@@ -23,7 +23,7 @@ fn spec(name: &str) -> ServerSpec {
 }
 
 fn memory(tool: &str) -> Memory {
-    let mut memory = Memory { hello: "{\"a\":1}".into(), welcome: "{\"b\":1.0}".into(), ..Memory::default() };
+    let mut memory = Memory { welcome: "{\"b\":1.0}".into(), ..Memory::default() };
     memory.lists.set(ListKind::Tools, vec![format!("{{\"name\":\"{tool}\"}}").into()]);
     memory
 }
@@ -57,6 +57,11 @@ fn remember_single(store: &Catalogue, agent: &str) {
     settle(store);
 }
 
+fn save_hello(store: &Catalogue, agent: &str, params: &str) {
+    store.save_hello(agent, params);
+    settle(store);
+}
+
 fn make_old(path: &Path, days: u32) {
     File::options().write(true).open(path).unwrap().set_modified(SystemTime::now() - DAY * days).unwrap();
 }
@@ -80,7 +85,8 @@ fn without_a_directory_nothing_is_remembered_and_nothing_fails() {
     let store = Catalogue::at(None);
     save(&store, &spec("a"), &memory("add"));
     remember_single(&store, "agent");
-    assert_eq!((store.load(&spec("a")), store.is_single("agent")), (None, false));
+    save_hello(&store, "agent", "{}");
+    assert_eq!((store.load(&spec("a")), store.is_single("agent"), store.hello("agent")), (None, false, None));
 }
 
 #[test]
@@ -89,7 +95,8 @@ fn where_nothing_can_be_written_it_is_only_known_as_long_as_it_waits() {
     let store = Catalogue::at(Some(temp.path().join("x")));
     save(&store, &spec("a"), &memory("add"));
     remember_single(&store, "agent");
-    assert_eq!((store.load(&spec("a")), store.is_single("agent")), (None, false));
+    save_hello(&store, "agent", "{}");
+    assert_eq!((store.load(&spec("a")), store.is_single("agent"), store.hello("agent")), (None, false, None));
 }
 
 #[test]
@@ -123,7 +130,8 @@ fn no_secret_is_in_a_file_or_its_name() {
     let store = Catalogue::at(Some(dir.clone()));
     save(&store, &spec("a"), &memory("add"));
     remember_single(&store, "wss://h.example/mcp/?token=t0ken");
-    assert_eq!(files(&dir).len(), 2);
+    save_hello(&store, "wss://h.example/mcp/?token=t0ken", "{}");
+    assert_eq!(files(&dir).len(), 3);
     for path in files(&dir) {
         let all = format!("{} {}", path.display(), fs::read_to_string(&path).unwrap());
         assert!(!all.contains("s3cret") && !all.contains("t0ken"), "{all}");
@@ -200,7 +208,15 @@ fn only_files_of_ours_that_nobody_used_for_long_are_removed() {
         make_old(&path(&of_server(&spec(server))), days);
     }
     let left = format!("{}.0123abcd", of_server(&spec("old")));
-    let others = ["server-key.pem", "agent-smith.md", "notes.txt", "server-0123.json", "agent-0123", "server-.json"];
+    let others = [
+        "server-key.pem",
+        "agent-smith.md",
+        "notes.txt",
+        "server-0123.json",
+        "agent-0123",
+        "server-.json",
+        "hello-world.json",
+    ];
     let theirs = others.into_iter().flat_map(|name| [path(name), dir.join(name)]);
     // Also what earlier versions wrote beside the folder: it is no longer used, and not touched.
     let theirs: Vec<_> = theirs.chain([dir.join(of_server(&spec("old"))), dir.join(of_agent("agent"))]).collect();
@@ -273,8 +289,37 @@ fn an_agent_is_single_for_thirty_days_and_no_other_is() {
 }
 
 #[test]
+fn what_an_endpoint_says_is_known_by_its_agent_unless_it_is_damaged_or_too_large() {
+    let (_temp, dir) = place();
+    let store = Catalogue::at(Some(dir.clone()));
+    let params = r#"{"protocolVersion":"2025-06-18","capabilities":{"roots":{}},"x":1.0}"#;
+    assert_eq!(store.hello("agent"), None);
+    store.save_hello("agent", "{}");
+    store.save_hello("agent", params);
+    assert_eq!(store.hello("agent").as_deref(), Some(params), "not written yet");
+    save_hello(&store, "other", "{}");
+    let store = Catalogue::at(Some(dir.clone()));
+    assert_eq!((store.hello("agent").as_deref(), store.hello("other").as_deref()), (Some(params), Some("{}")));
+    let path = dir.join(NAME).join(of_hello("agent"));
+    let huge = format!("{{\"x\":\"{}\"}}", "x".repeat(MAX_HELLO as usize));
+    for damaged in ["", "null", "[]", &params[..params.len() / 2], &format!("{params}{params}"), &huge] {
+        fs::write(&path, damaged).unwrap();
+        assert_eq!(store.hello("agent"), None);
+    }
+    save_hello(&store, "agent", params);
+    assert_eq!(store.hello("agent").as_deref(), Some(params));
+    // As long as a server's file.
+    for days in [89, 91] {
+        make_old(&path, days);
+        save(&Catalogue::at(Some(dir.clone())), &spec("a"), &memory("add"));
+        assert_eq!(path.exists(), days < 90);
+    }
+}
+
+#[test]
 fn names_of_files_never_change() {
     // From another implementation of SHA-256; a change here forgets everything once.
     assert_eq!(of_agent("agent"), "agent-e5e3f3a308bdbf987857a48ceb3dd157");
+    assert_eq!(of_hello("agent"), "hello-e5e3f3a308bdbf987857a48ceb3dd157.json");
     assert_eq!(of_server(&spec("a")), "server-741dd11d9d40bb73241ee3da61cd6d0b.json");
 }

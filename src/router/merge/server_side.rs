@@ -150,10 +150,8 @@ impl Merge {
     /// A server has its handshake: what is wanted of it, it gets.
     fn on_ready(&mut self, server: ServerIndex, now: Instant, out: &mut dyn Out) {
         let Merge { members, desk, .. } = self;
-        let Member { lane, shelf, wishes, .. } = &mut members[server];
-        if let Some(said) = desk.said().filter(|said| lane.opening.was_told(said)) {
-            shelf.asked_with(said);
-        }
+        let Member { lane, wishes, .. } = &mut members[server];
+        desk.keep_hello(|said| lane.opening.was_told(said), out);
         wishes.tell_subscriptions(lane, desk, out);
         self.stale = true;
         self.pass_level(server, out);

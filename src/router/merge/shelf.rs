@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::page::{self, Oddities, Page};
 use super::published::{MAX_TEMPLATES, key};
 use crate::catalogue::{Lists, MAX_ITEMS, Memory};
-use crate::mcp::handshake::{Hello, Welcome};
+use crate::mcp::handshake::Welcome;
 use crate::mcp::lists::ListKind;
 
 /// Pages of one list that are read. A server that has more repeats itself or has no end.
@@ -120,8 +120,6 @@ pub(in crate::router) enum PageAnswer<'a> {
 #[derive(Debug)]
 pub(in crate::router) struct Shelf {
     pub(in crate::router) welcome: Option<Welcome>,
-    /// The parameters of an endpoint with which the server was initialized; empty if none gave them.
-    hello: Box<str>,
     pub(in crate::router) lists: Lists,
     readings: [Reading; 4],
     /// A fingerprint of what was last given away to be remembered, and when that was.
@@ -136,9 +134,7 @@ pub(in crate::router) struct Shelf {
 impl Shelf {
     /// With what an earlier run remembered.
     pub(in crate::router) fn new(memory: Option<Memory>) -> Self {
-        // Of a server that was alone on its connection only what its endpoint says is remembered.
-        let is_whole = memory.as_ref().is_some_and(|memory| !memory.welcome.is_empty());
-        let known = if is_whole { Known::Whole } else { Known::Unread };
+        let known = if memory.is_some() { Known::Whole } else { Known::Unread };
         let reading = || Reading {
             state: State::Idle,
             number: 0,
@@ -150,7 +146,6 @@ impl Shelf {
         };
         let mut shelf = Shelf {
             welcome: None,
-            hello: Box::default(),
             lists: Lists::default(),
             readings: [reading(), reading(), reading(), reading()],
             kept: 0,
@@ -159,8 +154,7 @@ impl Shelf {
             oddity: String::new(),
         };
         if let Some(memory) = memory {
-            shelf.welcome = is_whole.then(|| Welcome::mended(memory.welcome.as_bytes()).0);
-            shelf.hello = memory.hello;
+            shelf.welcome = Some(Welcome::mended(memory.welcome.as_bytes()).0);
             for kind in ListKind::ALL {
                 let items = memory.lists.get(kind).iter().filter_map(|item| page::remembered(item, kind));
                 shelf.lists.set(kind, items.collect());
@@ -170,25 +164,10 @@ impl Shelf {
         shelf
     }
 
-    /// The parameters with which the server was last initialized.
-    pub(in crate::router) fn hello(&self) -> Option<Hello> {
-        (!self.hello.is_empty()).then(|| Hello::read(self.hello.as_bytes()))
-    }
-
     /// The server's answer to the handshake.
     pub(in crate::router) fn welcomed(&mut self, welcome: Welcome) {
         self.welcome = Some(welcome);
         self.unkept = true;
-    }
-
-    /// The server was asked with what the endpoint says of itself, or with something that is the same to it.
-    pub(in crate::router) fn asked_with(&mut self, hello: &Hello) {
-        if self.hello().is_none_or(|before| before.differs(None, hello)) {
-            // Parameters of `null` are none.
-            let hello = Some(String::from_utf8_lossy(&hello.params)).filter(|hello| hello != "null");
-            self.hello = hello.unwrap_or_default().into();
-            self.unkept = true;
-        }
     }
 
     /// What is to be told of oddities in the welcome: once.
@@ -375,12 +354,12 @@ impl Shelf {
         }
         self.kept_at = Some(now);
         let welcome = String::from_utf8_lossy(self.welcome.as_ref()?.result()).into();
-        Some(Memory { hello: self.hello.clone(), welcome, lists: self.lists.clone() })
+        Some(Memory { welcome, lists: self.lists.clone() })
     }
 
     fn print(&self) -> u64 {
         let mut hasher = DefaultHasher::new();
-        (&self.hello, self.welcome.as_ref().map(Welcome::result)).hash(&mut hasher);
+        self.welcome.as_ref().map(Welcome::result).hash(&mut hasher);
         for kind in ListKind::ALL {
             self.lists.get(kind).hash(&mut hasher);
         }
@@ -592,8 +571,6 @@ mod tests {
         rig.on_page(r#"{"tools":[{"name":"a"}]}"#);
         let memory = rig.shelf.memory(rig.now).unwrap();
         assert_eq!(memory.lists.get(TOOLS).len(), 1);
-        rig.shelf.asked_with(&Hello::read(b"null"));
-        assert_eq!(rig.shelf.hello(), None, "an endpoint gave no parameters");
         let mut again = Shelf::new(Some(memory.clone()));
         again.welcomed(welcome());
         assert_eq!(again.memory(rig.now), None, "the same");

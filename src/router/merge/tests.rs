@@ -20,6 +20,7 @@ struct Sink {
     endpoint: Vec<String>,
     servers: Vec<Vec<String>>,
     memories: Vec<(ServerIndex, Memory)>,
+    hellos: Vec<String>,
     restarts: Vec<ServerIndex>,
     notes: Vec<String>,
 }
@@ -33,6 +34,9 @@ impl Out for Sink {
     }
     fn remember(&mut self, server: ServerIndex, memory: &Memory) {
         self.memories.push((server, memory.clone()));
+    }
+    fn remember_hello(&mut self, params: &str) {
+        self.hellos.push(params.to_owned());
     }
     fn restart(&mut self, server: ServerIndex, _: &'static str) {
         self.restarts.push(server);
@@ -63,8 +67,11 @@ fn specs(names: &[&str]) -> Vec<ServerSpec> {
 
 impl Rig {
     fn new(specs: Vec<ServerSpec>, offers: Vec<Value>, memories: Vec<Option<Memory>>) -> Self {
+        // What is remembered of servers comes with what is remembered of their endpoint.
+        let known = parsed(&hello_with(0, json!({"roots": {}})))["params"].to_string();
+        let known = (!memories.is_empty()).then(|| Arc::new(Hello::read(known.as_bytes())));
         let memories = memories.into_iter().chain(std::iter::repeat(None));
-        let router = Merge::new(specs.into_iter().map(Arc::new).zip(memories));
+        let router = Merge::new(specs.into_iter().map(Arc::new).zip(memories), known);
         let servers = vec![Vec::new(); offers.len()];
         Rig { router, sink: Sink { servers, ..Sink::default() }, now: Instant::now(), offers }
     }
@@ -376,7 +383,7 @@ fn what_is_remembered_answers_for_a_server_that_is_still_starting() {
         "nothing to wait for before dialling"
     );
     rig.link_up();
-    rig.endpoint(&hello(0));
+    rig.endpoint(&hello_with(0, json!({"roots": {}})));
     assert_eq!(rig.at_endpoint()[0]["id"], 0);
     assert_eq!(rig.tools(), ["a__add", "one", "b__add", "two"]);
     rig.endpoint(&call(2, "one"));
@@ -385,6 +392,7 @@ fn what_is_remembered_answers_for_a_server_that_is_still_starting() {
     rig.up(1);
     assert_eq!(rig.at_server(0)[0]["params"]["name"], "one");
     assert!(rig.at_endpoint().is_empty() && rig.sink.memories.is_empty(), "nothing new: nothing to tell or to keep");
+    assert!(rig.sink.hellos.is_empty());
     assert_eq!(rig.router.wants_reconnect(rig.now + Duration::from_secs(3600)), None);
 }
 
@@ -803,7 +811,7 @@ fn a_request_before_the_handshake_does_not_settle_what_the_endpoint_can_do() {
     rig.up(0);
     rig.link_up();
     assert_eq!(rig.tools(), ["one"]);
-    assert!(rig.sink.memories.iter().all(|(_, memory)| memory.hello.is_empty()));
+    assert!(rig.sink.hellos.is_empty());
     rig.handshake();
     rig.server(0, r#"{"id":7,"method":"roots/list"}"#);
     assert_eq!(rig.at_endpoint()[0]["method"], "roots/list", "the endpoint declared roots");
@@ -1338,8 +1346,7 @@ fn a_second_handshake_that_is_never_answered_costs_a_server_its_process_where_no
     rig.down(0, 0);
     rig.up(0);
     rig.pass(31);
-    let of_a = rig.sink.memories.iter().rfind(|(of, _)| *of == 0);
-    assert!(of_a.unwrap().1.hello.contains("sampling"), "so that the next run begins with it");
+    assert!(rig.sink.hellos.pop().unwrap().contains("sampling"), "so that the next run begins with it");
 }
 
 #[test]
@@ -1386,12 +1393,8 @@ fn a_server_that_starts_when_the_endpoint_comes_hears_of_its_own_parameters() {
     rig.down(0, 0);
     rig.up(0);
     assert_eq!(rig.at_server(0)[0]["params"]["name"], "one", "its other process has it");
-    let hello = |rig: &Rig, server| {
-        let of = rig.sink.memories.iter().rfind(|(of, _)| *of == server);
-        of.map(|(_, memory)| memory.hello.contains("sampling"))
-    };
-    rig.pass(31);
-    assert_eq!((hello(&rig, 0), hello(&rig, 1)), (Some(true), Some(true)), "what each was asked with");
+    let kept = parsed(OTHER_HELLO)["params"].to_string();
+    assert_eq!(rig.sink.hellos, [kept], "once, when the first server had taken it");
 }
 
 #[test]

@@ -87,7 +87,7 @@ impl Passthrough {
 
     /// The server is ready: who waits for that gets what it waits for.
     pub(super) fn on_ready(&mut self, now: Instant, out: &mut dyn Out) {
-        self.remember(out);
+        self.desk.keep_hello(|said| self.lane.opening.was_told(said), out);
         self.wishes.tell_subscriptions(&self.lane, &mut self.desk, out);
         self.wishes.tell_level(&self.lane, &mut self.desk, out);
         self.answer_all_waiting(out);
@@ -95,17 +95,6 @@ impl Passthrough {
         let Passthrough { lane, desk, reread, changes, welcome, .. } = self;
         reread.begin(changes, &mut Asking { lane, desk, now, out });
         changes.compare(welcome.as_ref().map(capabilities), |_| None, now, out);
-    }
-
-    /// Keeps what the endpoint says of itself, if its server has accepted that, so that the next run knows it from the start.
-    pub(super) fn remember(&mut self, out: &mut dyn Out) {
-        let (Some(remembered), Some(said)) = (&mut self.remembered, self.desk.said()) else { return };
-        let is_known = remembered.as_ref().is_some_and(|remembered| !remembered.differs(None, said));
-        if !is_known && self.lane.opening.was_told(said) {
-            let hello = String::from_utf8_lossy(&said.params).into();
-            *remembered = Some(said.clone());
-            out.remember(SERVER, &Memory { hello, ..Memory::default() });
-        }
     }
 
     pub(super) fn answer_all_waiting(&mut self, out: &mut dyn Out) {

@@ -16,7 +16,8 @@ use serde_json::{Value, json};
 struct Sink {
     endpoint: Vec<String>,
     server: Vec<String>,
-    memories: Vec<Memory>,
+    /// What is to be known of the endpoint in the next run.
+    hellos: Vec<String>,
     restarts: usize,
     notes: Vec<String>,
 }
@@ -28,8 +29,9 @@ impl Out for Sink {
     fn to_server(&mut self, _: ServerIndex, pieces: &[&[u8]]) {
         self.server.push(String::from_utf8(pieces.concat()).unwrap());
     }
-    fn remember(&mut self, _: ServerIndex, memory: &Memory) {
-        self.memories.push(memory.clone());
+    fn remember(&mut self, _: ServerIndex, _: &Memory) {}
+    fn remember_hello(&mut self, params: &str) {
+        self.hellos.push(params.to_owned());
     }
     fn restart(&mut self, _: ServerIndex, _: &'static str) {
         self.restarts += 1;
@@ -353,10 +355,19 @@ fn interleaved_handshakes_on_one_socket_are_all_answered_from_the_first() {
 fn an_endpoint_that_says_what_its_server_was_told_is_answered_at_once_and_one_that_does_not_is_told_to_the_server() {
     let mut rig = Rig::ready();
     rig.link_up();
+    rig.endpoint(r#"{"jsonrpc":"2.0","id":0,"method":"initialize","params":null}"#);
+    assert_eq!(parsed(&rig.sent_to_endpoint()[0])["result"], welcome());
+    assert_eq!(
+        (methods(&rig.sent_to_server()), rig.sink.hellos.len()),
+        (vec!["notifications/initialized".to_owned()], 0)
+    );
+
+    let mut rig = Rig::ready();
+    rig.link_up();
     rig.endpoint(&hello(0));
     assert_eq!(parsed(&rig.sent_to_endpoint()[0])["result"], welcome());
     assert_eq!(methods(&rig.sent_to_server()), ["notifications/initialized"]);
-    assert_eq!(parsed(&rig.sink.memories[0].hello), parsed(&hello(0))["params"], "from now on it is more than likely");
+    assert_eq!(parsed(&rig.sink.hellos[0]), parsed(&hello(0))["params"], "from now on it is more than likely");
 
     for (version, capabilities) in [
         ("2025-06-18", json!({"roots": {}, "sampling": {}})),
@@ -376,39 +387,28 @@ fn an_endpoint_that_says_what_its_server_was_told_is_answered_at_once_and_one_th
         assert_eq!(parsed(&rig.sent_to_endpoint()[0])["result"], second);
         assert_eq!(methods(&rig.sent_to_server()), ["initialize", "notifications/initialized"]);
         // For the next run.
-        assert_eq!(parsed(&rig.sink.memories.pop().unwrap().hello), parsed(&hello)["params"]);
+        assert_eq!(parsed(&rig.sink.hellos.pop().unwrap()), parsed(&hello)["params"]);
         // Another robot, and then another connection, say other things: it has been asked.
         rig.endpoint(&other(1));
         rig.link_down();
         rig.link_up();
         rig.endpoint(&hello_with(0, "2025-03-26", json!({})));
-        assert_eq!((rig.sent_to_endpoint().len(), rig.sent_to_server().len(), rig.sink.memories.len()), (2, 0, 0));
+        assert_eq!((rig.sent_to_endpoint().len(), rig.sent_to_server().len(), rig.sink.hellos.len()), (2, 0, 0));
     }
 }
 
 #[test]
-fn what_is_remembered_of_an_endpoint_or_known_of_it_is_what_its_server_is_told_first() {
+fn what_is_known_of_an_endpoint_is_what_its_server_is_told_first() {
     let params = parsed(&other(0))["params"].clone();
-    let memory = Memory { hello: params.to_string().into(), ..Memory::default() };
-    let known = ServerSpec {
-        hello: Some(Arc::new(Hello::read(params.to_string().as_bytes()))),
-        ..ServerSpec::sample("calc", "", &[])
-    };
-    let of_cloud = Memory { hello: String::from_utf8_lossy(&Hello::of_cloud().params).into(), ..Memory::default() };
-    for router in [
-        Passthrough::new(&ServerSpec::sample("calc", "", &[]), Some(&memory)),
-        Passthrough::new(&known, None),
-        Passthrough::new(&known, Some(&of_cloud)),
-    ] {
-        let mut rig = Rig { router, ..Rig::new() };
-        rig.server_up();
-        assert_eq!(rig.last()["params"], params);
-        rig.answer(welcome());
-        assert_eq!(methods(&rig.sent_to_server()), ["initialize", "notifications/initialized"], "it may go on");
-        rig.link_up();
-        rig.endpoint(&other(0));
-        assert_eq!((rig.sent_to_endpoint().len(), rig.sent_to_server().len()), (1, 0));
-    }
+    let known = Some(Arc::new(Hello::read(params.to_string().as_bytes())));
+    let mut rig = Rig { router: Passthrough::new(&ServerSpec::sample("calc", "", &[]), known), ..Rig::new() };
+    rig.server_up();
+    assert_eq!(rig.last()["params"], params);
+    rig.answer(welcome());
+    assert_eq!(methods(&rig.sent_to_server()), ["initialize", "notifications/initialized"], "it may go on");
+    rig.link_up();
+    rig.endpoint(&other(0));
+    assert_eq!((rig.sent_to_endpoint().len(), rig.sent_to_server().len(), rig.sink.hellos.len()), (1, 0, 0));
 }
 
 #[test]
@@ -508,7 +508,7 @@ fn a_server_that_refuses_what_its_endpoint_says_serves_with_what_it_accepted() {
     rig.answer(welcome());
     assert_eq!(parsed(&rig.sent_to_endpoint()[0])["result"], welcome());
     rig.pass(600);
-    assert_eq!((rig.sink.restarts, rig.sink.memories.len()), (0, 0), "and stays with that");
+    assert_eq!((rig.sink.restarts, rig.sink.hellos.len()), (0, 0), "and stays with that");
     rig.server_down(0);
     rig.server_up();
     assert_eq!(rig.last()["params"]["clientInfo"]["name"], "mcp-pipe");
@@ -1661,6 +1661,8 @@ impl World {
             "tools/list" => tools(&[&format!("t{}", self.list)], None),
             _ => request["params"]["of"].clone(),
         };
+        // An item that is printed with other spaces counts as another one.
+        let guise = if request["method"] == "tools/list" && guise == 1 { 5 } else { guise };
         for _ in 0..times {
             self.rig.server(&in_guise(json!({"id": request["id"], "result": result}), guise));
         }

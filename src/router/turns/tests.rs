@@ -26,6 +26,8 @@ impl Out for Sink {
     }
     fn remember(&mut self, _: ServerIndex, _: &Memory) {}
 
+    fn remember_hello(&mut self, _: &str) {}
+
     fn restart(&mut self, _: ServerIndex, _: &'static str) {}
     fn note(&mut self, note: Note<'_>) {
         if let Note { server: Some(server), what: What::Turn { what } } = note {
