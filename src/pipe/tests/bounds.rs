@@ -70,7 +70,9 @@ impl Layout {
         let alone = |spec: &Arc<ServerSpec>| Passthrough::new(spec, None);
         match self {
             Layout::Alone => Box::new(alone(&specs[0])),
-            Layout::Edited | Layout::Merged => Box::new(Merge::new(specs.iter().map(|spec| (spec.clone(), None)))),
+            Layout::Edited | Layout::Merged => {
+                Box::new(Merge::new(specs.iter().map(|spec| (spec.clone(), None)), None))
+            }
             Layout::Turns => {
                 let seat = |spec: &Arc<ServerSpec>| Seat { name: spec.name.clone(), router: alone(spec), pin: false };
                 Box::new(Turns::new(specs.iter().map(seat).collect(), Duration::from_secs(60), now))
@@ -88,7 +90,7 @@ impl Rig {
         let stdouts = specs.iter().map(|_| Stdout::new(MAX_FRAME, now)).collect();
         let names = specs.iter().map(|spec| spec.name.clone()).collect();
         let each = specs.into_iter().map(|spec| Side::new(spec, status.add("x"), now)).collect();
-        let sides = Sides::new(names, &run(Stop::new()), each);
+        let sides = Sides::new(names, "agent".into(), &run(Stop::new()), each);
         let (endpoint, incoming) = (Outgoing::default(), Incoming::new(MAX_FRAME));
         Rig { router, endpoint, sides, incoming, stdouts, now, most: (0, 0) }
     }
@@ -764,7 +766,7 @@ impl Whole {
         let (stopped, polled) = (stop.clone(), polls.clone());
         let pipe = move || {
             let (spec, status) = (Arc::new(spec), Status::default());
-            let (router, link) = (Box::new(Merge::new([(spec.clone(), None)])), spec.link.clone());
+            let (router, link) = (Box::new(Merge::new([(spec.clone(), None)], None)), spec.link.clone());
             let mut pipe = Pipe::new(vec![(spec, status.add("x"))], endpoint, link, router, run(stopped));
             let each = std::future::poll_fn(|cx| {
                 polled.fetch_add(1, Ordering::Relaxed);
