@@ -150,6 +150,17 @@ pub enum Names {
     Unicode,
 }
 
+impl Names {
+    /// Whether a name may have this character.
+    pub(crate) fn has(self, c: char) -> bool {
+        match self {
+            Names::Ascii => c.is_ascii_alphanumeric() || c == '_' || c == '-',
+            // MCP 2025-11-25 has the full stop besides.
+            Names::Unicode => unicode_ident::is_xid_continue(c) || c == '-' || c == '.',
+        }
+    }
+}
+
 /// A child process, ready to be started.
 #[derive(Debug, Clone)]
 pub struct CommandSpec {

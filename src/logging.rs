@@ -19,8 +19,8 @@ use tracing_subscriber::registry::LookupSpan;
 
 pub use names::Names;
 
-use crate::config::Environment;
 use crate::config::options::{LogFormat, Options};
+use crate::config::{Environment, defaults};
 use crate::endpoint::looks_like_endpoint;
 use crate::error::Problem;
 use crate::secrecy::Redactor;
@@ -84,9 +84,9 @@ fn filter(flag: Option<&str>, env: &Environment, quiet: bool) -> Result<(Targets
         return Ok((targets(place, text)?, None));
     }
     let usual = if quiet {
-        Targets::new().with_default(LevelFilter::WARN).with_target(CONNECTION, LevelFilter::OFF)
+        Targets::new().with_default(defaults::LOG_LEVEL_BESIDE).with_target(CONNECTION, LevelFilter::OFF)
     } else {
-        Targets::new().with_default(LevelFilter::INFO)
+        Targets::new().with_default(defaults::LOG_LEVEL)
     };
     Ok(match env.filled("RUST_LOG").map(|text| targets("RUST_LOG", text)) {
         Some(Ok(targets)) => (targets, None),

@@ -2,11 +2,16 @@
 
 use std::time::Duration;
 
+use tracing_subscriber::filter::LevelFilter;
+
 use super::file::Inherit;
 use super::{LinkSpec, Mode, Names, Naming, Sharing};
 
 /// The config, in the working directory.
 pub(crate) const CONFIG: &str = "mcp_config.json";
+/// The least that is logged without `--log-level`; where a command prints something else, too.
+pub(crate) const LOG_LEVEL: LevelFilter = LevelFilter::INFO;
+pub(crate) const LOG_LEVEL_BESIDE: LevelFilter = LevelFilter::WARN;
 /// `connectTimeout`.
 pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
 /// `pingInterval`.
@@ -114,6 +119,7 @@ mod tests {
             ("inheritEnv", text(&matches!(INHERIT_ENV, Inherit::All))),
             ("mode", text(&word(&Mode::default()))),
             ("naming", text(&word(&Naming::default()))),
+            ("names", text(&word(&Names::default()))),
             ("handshake", text(&handshake)),
         ]
     }
@@ -174,6 +180,7 @@ mod tests {
             assert!(default.zip(told).is_some_and(|(default, (told, _))| default.is(told)), "{option}: {told:?}");
         }
         assert!(help.contains(&format!("[default: {CONFIG} in the working directory]")), "{help}");
+        assert!(help.contains(&format!("[env: MCP_LOG_LEVEL, RUST_LOG] [default: {LOG_LEVEL}]")), "{help}");
         let trouble = include_str!("../../TROUBLESHOOTING.md");
         let seconds = |time: Duration| format!("({} s by default)", time.as_secs());
         for (key, time) in [("startTimeout", START_TIMEOUT), ("maxBackoff", MAX_BACKOFF)] {

@@ -114,6 +114,8 @@ pub(crate) struct Entry {
     pub(crate) pin: Option<Located<bool>>,
     /// The part that stands under `tools`.
     pub(crate) tools: ToolPolicy,
+    /// The names that `tools.rename` gives.
+    pub(crate) given_names: Vec<Located<String>>,
     pub(crate) shared: Shared,
 }
 
@@ -244,6 +246,7 @@ fn entry(r: &mut Reader<'_>, name: String, prop: &ObjectProp<'_>, path: &str) ->
         cwd: None,
         pin: None,
         tools: ToolPolicy::default(),
+        given_names: Vec::new(),
         shared: Shared::default(),
     };
     let before = r.mistakes.len();
@@ -261,7 +264,7 @@ fn entry(r: &mut Reader<'_>, name: String, prop: &ObjectProp<'_>, path: &str) ->
             "envFile" => entry.env_files = r.one_or_more(value, &path),
             "cwd" => entry.cwd = r.string(value, &path),
             "pin" => entry.pin = r.located(value, &path, Reader::boolean),
-            "tools" => entry.tools = policy::read(r, value, &path),
+            "tools" => entry.tools = policy::read(r, value, &path, &mut entry.given_names),
             "tools.allow" => elsewhere.allow.extend(policy::allow(r, value, &path)),
             "tools.deny" => elsewhere.deny.extend(policy::deny(r, value, &path)),
             "url" | "serverUrl" => url = Some(r.place(prop, &path)),

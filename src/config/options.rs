@@ -81,7 +81,6 @@ pub struct Options {
     pub max_backoff: Option<Duration>,
 
     /// error, warn, info, debug or trace, or a list like info,mcp_pipe::link=debug [env: MCP_LOG_LEVEL, RUST_LOG]
-    /// [default: info]
     #[arg(long, global = true, value_name = "LEVEL", help_heading = "Log")]
     pub log_level: Option<String>,
     /// text for people, or json: an object a line
@@ -94,7 +93,7 @@ pub struct Options {
 }
 
 /// What `--help` says about the defaults of options, by the option's id.
-pub(crate) fn default_texts() -> [(&'static str, String); 5] {
+pub(crate) fn default_texts() -> [(&'static str, String); 6] {
     let time = |time: Duration| format!("{}s", time.as_secs());
     [
         ("config", format!("{} in the working directory", defaults::CONFIG)),
@@ -102,6 +101,7 @@ pub(crate) fn default_texts() -> [(&'static str, String); 5] {
         ("max_frame_size", size(defaults::MAX_FRAME_SIZE as u64).replace(' ', "")),
         ("drain_timeout", time(defaults::DRAIN_TIMEOUT)),
         ("max_backoff", time(defaults::MAX_BACKOFF)),
+        ("log_level", defaults::LOG_LEVEL.to_string()),
     ]
 }
 

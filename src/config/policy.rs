@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | `allow` | patterns | only these are published; all if there are none |
 //! | `deny` | patterns | these are not, even if allowed |
-//! | `rename` | names by name | publishes a tool under another name: letters, digits, `_` and `-`, at most 64 |
+//! | `rename` | names by name | publishes a tool under another name: letters, digits, `_` and `-`, at most 64; with `"names": "unicode"` also letters of other scripts, and `.` |
 //! | `describe` | texts by pattern | publishes another description |
 //! | `timeout` | times by pattern | how long a call may take; before the entry's `timeout` |
 //! | `maxResultBytes` | sizes by pattern | the largest result; before the entry's `maxResultBytes` |
@@ -14,16 +14,18 @@
 
 use jsonc_parser::ast::Value;
 
+use super::context::Context;
 use super::keys::Place;
-use super::reader::Reader;
-use super::{keys, units};
+use super::reader::{Located, Reader};
+use super::{Names, keys, units};
 use crate::tools::{Glob, ToolPolicy};
 
 /// The longest name of a tool that assistants take.
 const LONGEST_NAME: usize = 64;
 
-/// Reads the value of `tools`. What stands beside `tools` in the entry is left at its default.
-pub(crate) fn read(r: &mut Reader<'_>, value: &Value<'_>, path: &str) -> ToolPolicy {
+/// Reads the value of `tools`. What stands beside `tools` in the entry is left at its default. The names that tools are given are added to
+/// `given`, for [`check_names`].
+pub(crate) fn read(r: &mut Reader<'_>, value: &Value<'_>, path: &str, given: &mut Vec<Located<String>>) -> ToolPolicy {
     let (mut policy, mut switches) = (ToolPolicy::default(), Vec::new());
     if matches!(value, Value::Array(_)) {
         policy.allow = allow(r, value, path);
@@ -34,7 +36,7 @@ pub(crate) fn read(r: &mut Reader<'_>, value: &Value<'_>, path: &str) -> ToolPol
         match key.as_str() {
             "allow" => policy.allow = allow(r, value, &path),
             "deny" => policy.deny = deny(r, value, &path),
-            "rename" => policy.rename = rename(r, value, &path),
+            "rename" => policy.rename = rename(r, value, &path, given),
             "describe" => {
                 policy.describe = by_pattern(r, value, &path, |r, v, p| Some(r.string(v, p)?.value.into_boxed_str()));
             }
@@ -162,7 +164,12 @@ fn fault(pattern: &str) -> Option<(String, &'static str)> {
     Some((what, "* stands for any text and ? for one character; write several patterns for more"))
 }
 
-fn rename(r: &mut Reader<'_>, value: &Value<'_>, path: &str) -> Vec<(Box<str>, Box<str>)> {
+fn rename(
+    r: &mut Reader<'_>,
+    value: &Value<'_>,
+    path: &str,
+    given: &mut Vec<Located<String>>,
+) -> Vec<(Box<str>, Box<str>)> {
     let mut names: Vec<(String, String)> = Vec::new();
     r.map(value, path, |r, old, prop, path| {
         if old.is_empty() || old.contains(['*', '?']) {
@@ -174,8 +181,10 @@ fn rename(r: &mut Reader<'_>, value: &Value<'_>, path: &str) -> Vec<(Box<str>, B
             );
         }
         let new = r.string(&prop.value, path)?;
-        if let Err((what, remedy)) = name(&new.value) {
-            r.mistake_at(&new.place, what, remedy);
+        // The widest characters: which of them count is known once the whole file is read.
+        match name(&new.value, Names::Unicode) {
+            Ok(()) => given.push(new.clone()),
+            Err((what, remedy)) => r.mistake_at(&new.place, what, remedy),
         }
         // A name that comes twice has been warned about, and its last value counts.
         names.retain(|(earlier, _)| earlier != old);
@@ -189,19 +198,35 @@ fn rename(r: &mut Reader<'_>, value: &Value<'_>, path: &str) -> Vec<(Box<str>, B
     names.into_iter().map(|(old, new)| (old.into(), new.into())).collect()
 }
 
-/// A name that any assistant takes.
+/// A name of these characters that assistants take.
 ///
 /// # Errors
-/// What is wrong with it, and the remedy.
-fn name(new: &str) -> Result<(), (String, &'static str)> {
+/// What is wrong with the name, and the remedy.
+fn name(new: &str, names: Names) -> Result<(), (String, &'static str)> {
     let remedy = "use letters, digits, _ and -, at most 64";
+    let length = new.chars().count();
     if new.is_empty() {
         Err(("is empty".to_owned(), remedy))
-    } else if let Some(c) = new.chars().find(|c| !c.is_ascii_alphanumeric() && !"_-".contains(*c)) {
+    } else if let Some(c) = new.chars().find(|c| !names.has(*c)) {
+        let remedy = match names {
+            Names::Ascii if Names::Unicode.has(c) => {
+                "use letters, digits, _ and -, at most 64; or, where the assistant takes others, say \"names\": \"unicode\""
+            }
+            Names::Ascii | Names::Unicode => remedy,
+        };
         Err((format!("is \"{new}\", and assistants take no {c:?} in a tool's name"), remedy))
-    } else if new.len() > LONGEST_NAME {
-        Err((format!("is {} characters long, and assistants take no more than {LONGEST_NAME}", new.len()), remedy))
+    } else if length > LONGEST_NAME {
+        Err((format!("is {length} characters long, and assistants take no more than {LONGEST_NAME}"), remedy))
     } else {
         Ok(())
+    }
+}
+
+/// Notes which of the names that tools are given have characters beyond those that the names of their endpoint may have.
+pub(crate) fn check_names(ctx: &mut Context<'_>, given: &[Located<String>], names: Names) {
+    for new in given {
+        if let Err((what, remedy)) = name(&new.value, names) {
+            ctx.mistake(&new.place, what, remedy);
+        }
     }
 }

@@ -11,7 +11,9 @@ use super::expand::expand;
 use super::file::{self, Entry, File, Kind, Shared};
 use super::options::{CommandLine, Options, Target};
 use super::surroundings::Surroundings;
-use super::{CommandSpec, Config, Environment, ServerSpec, cache, defaults, locate, sharing, start, target, variables};
+use super::{
+    CommandSpec, Config, Environment, ServerSpec, cache, defaults, locate, policy, sharing, start, target, variables,
+};
 use crate::endpoint::{bare, is_placeholder};
 use crate::error::{Problem, Problems};
 use crate::secrecy::{Redactor, Secret, address};
@@ -213,6 +215,8 @@ fn servers(ctx: &mut Context<'_>, file: &File, named: Target<'_>, config: Option
             },
         };
         let link = Arc::new(dial::link(ctx, shared, &file.shared, &own));
+        let sharing = sharing::of(ctx, shared, &file.shared);
+        policy::check_names(ctx, entry.map_or(&[], |entry| &entry.given_names), sharing.names);
         let (options, top) = (&ctx.line.options, &file.shared);
         let server = ServerSpec {
             name: name.into(),
@@ -231,7 +235,7 @@ fn servers(ctx: &mut Context<'_>, file: &File, named: Target<'_>, config: Option
                 .or(options.max_frame_size)
                 .or(top.max_frame)
                 .unwrap_or(defaults::MAX_FRAME_SIZE),
-            sharing: sharing::of(ctx, shared, top),
+            sharing,
             pin: entry.map_or(defaults::PIN, sharing::is_pinned),
             keep_listed: shared.keep_listed.or(top.keep_listed).unwrap_or(defaults::KEEP_LISTED),
             tools: Arc::new(ToolPolicy {

@@ -33,9 +33,7 @@ impl Letters {
 
     fn has(self, c: char) -> bool {
         match self {
-            Letters::Of(Names::Ascii) => c.is_ascii_alphanumeric() || c == '_' || c == '-',
-            // MCP 2025-11-25 has the full stop besides.
-            Letters::Of(Names::Unicode) => unicode_ident::is_xid_continue(c) || c == '-' || c == '.',
+            Letters::Of(names) => names.has(c),
             Letters::Any => true,
         }
     }

@@ -102,6 +102,23 @@ fn wrong_rules_are_all_refused_with_place_and_remedy() {
 }
 
 #[test]
+fn a_tool_may_be_given_the_letters_that_the_names_of_its_endpoint_may_have() {
+    let given = |names: &str| Case::server(&format!(r#"{names} "tools": {{"rename": {{"a": "开灯", "b": "b.c"}}}}"#));
+    assert_eq!(tools(&given(r#""names": "unicode","#)).rename[0].1, "开灯".into());
+    let remedy =
+        "use letters, digits, _ and -, at most 64; or, where the assistant takes others, say \"names\": \"unicode\"";
+    for names in ["", r#""names": "ascii","#] {
+        let mistakes = given(names).mistakes(&[]);
+        let [a, b] = &mistakes[..] else { panic!("{mistakes:?}") };
+        assert!(a.contains("rename.a: is \"开灯\", and assistants take no '开'") && a.ends_with(remedy), "{a}");
+        assert!(b.contains("rename.b: is \"b.c\"") && b.ends_with(remedy), "{b}");
+    }
+    let long = "开".repeat(64);
+    let case = Case::server(&format!(r#""names": "unicode", "tools": {{"rename": {{"a": "{long}"}}}}"#));
+    assert_eq!(tools(&case).rename[0].1, long.into(), "characters are counted, not bytes");
+}
+
+#[test]
 fn of_a_tool_that_is_renamed_twice_the_last_name_counts() {
     let case = Case::server(r#""tools": {"rename": {"a": "x", "a": "y", "b": "x"}}"#);
     assert_eq!(tools(&case).rename, [("a".into(), "y".into()), ("b".into(), "x".into())]);
