@@ -6,7 +6,7 @@ use std::time::Duration;
 use wildmatch::WildMatch;
 
 use crate::mcp::object;
-use crate::words::closest;
+use crate::words::{closest, listed};
 
 pub mod cut;
 pub mod size;
@@ -193,12 +193,6 @@ impl ToolPolicy {
 /// The beginning of a name that may be of any length.
 fn brief(name: &str) -> &str {
     &name[..name.floor_char_boundary(BRIEF)]
-}
-
-/// The first names of `all`, and how many more there are.
-fn listed(first: Vec<impl AsRef<str>>, all: usize) -> String {
-    let names = first.iter().map(AsRef::as_ref).collect::<Vec<_>>().join(", ");
-    if all > first.len() { format!("{names} and {} more", all - first.len()) } else { names }
 }
 
 /// What the first pattern that covers a tool says.

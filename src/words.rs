@@ -23,6 +23,12 @@ pub(crate) fn counted(n: usize, one: &str) -> String {
     format!("{n} {one}{}", if n == 1 { "" } else { "s" })
 }
 
+/// The first names of `all`, and how many more there are.
+pub(crate) fn listed(first: Vec<impl AsRef<str>>, all: usize) -> String {
+    let names = first.iter().map(AsRef::as_ref).collect::<Vec<_>>().join(", ");
+    if all > first.len() { format!("{names} and {} more", all - first.len()) } else { names }
+}
+
 /// What follows a number of things where something was done to them: "was", "were".
 pub(crate) fn was(n: usize) -> &'static str {
     if n == 1 { "was" } else { "were" }

@@ -24,7 +24,7 @@ use tokio_tungstenite::{WebSocketStream, accept_hdr_async_with_config};
 
 use super::session::{Output, Session};
 use super::{Catalogue, Presence, RpcError, Seat, Seats};
-use crate::words::counted;
+use crate::words::{counted, listed};
 
 /// A pipe on the same machine upgrades in milliseconds.
 const UPGRADE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -36,6 +36,8 @@ const BUFFER: usize = 8 * 1024;
 const MAX_CALLS: usize = 64;
 /// Every call in flight and its cancellation, and room for answers to a talkative server.
 const MAX_UNSENT: usize = 4 * MAX_CALLS;
+/// Most tools of a server that are named in one line of the log.
+const SHOWN: usize = 20;
 
 /// A `tools/call` on its way to a server.
 #[derive(Debug)]
@@ -210,7 +212,7 @@ impl Reader {
 
     fn publish(&self, catalogue: Catalogue) {
         let count = catalogue.tools.len();
-        let names = catalogue.names().collect::<Vec<_>>().join(", ");
+        let names = listed(catalogue.names().take(SHOWN).collect(), count);
         tracing::info!(event = "TOOLS_READ", servers = ?self.seat.names, count, "{}: {names}", counted(count, "tool"));
         let catalogue = Arc::new(catalogue);
         self.seat.presence.send_replace(Presence::Ready { catalogue, line: self.line.clone() });

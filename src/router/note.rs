@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::ServerIndex;
 use crate::tools::size::Size;
-use crate::words::{counted, span};
+use crate::words::{counted, listed, span};
 
 /// Something that a person may want to know.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -220,13 +220,11 @@ impl fmt::Display for Note<'_> {
             What::Renamed { tools } => {
                 let shown: Vec<_> =
                     tools.iter().take(SHOWN).map(|(own, name)| format!("{} as {name}", brief(own))).collect();
-                let more = tools.len() - shown.len();
-                let more = if more > 0 { format!(" and {more} more") } else { String::new() };
                 write!(
                     f,
-                    "tools whose names not every assistant takes are published under others: {}{more}; to choose a name, \
+                    "tools whose names not every assistant takes are published under others: {}; to choose a name, \
                      write {} in \"tools\"; where the endpoint takes letters of all scripts, \"names\": \"unicode\" keeps them",
-                    shown.join(", "),
+                    listed(shown, tools.len()),
                     rename(tools),
                 )
             }
