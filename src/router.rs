@@ -32,45 +32,46 @@ pub mod turns;
 pub mod uris;
 mod wishes;
 
-/// What a request is told that comes during a stop.
+/// The error for a request that comes while mcp-pipe stops.
 const SHUTTING_DOWN: &str = "mcp-pipe is shutting down or restarting its servers";
 
 /// Which server of a pipe, by its place in the pipe's list.
 pub type ServerIndex = usize;
 
-/// Where a router's decisions go. A frame is given in pieces, to be joined without anything between.
+/// Where a router's decisions go. A frame is given in pieces, which are joined with nothing between them.
 pub trait Out {
     /// One message to the endpoint.
     fn to_endpoint(&mut self, pieces: &[&[u8]]);
     /// One message to a server.
     fn to_server(&mut self, server: ServerIndex, pieces: &[&[u8]]);
-    /// What a server said about itself has changed: to be kept for the next run.
+    /// What a server said about itself has changed, and is to be kept for the next run.
     fn remember(&mut self, server: ServerIndex, memory: &Memory);
-    /// The endpoint says other things of itself than was known: its `initialize` parameters, to be kept for the next run.
+    /// The endpoint's `initialize` parameters differ from those that were known, and are to be kept for the next run.
     fn remember_hello(&mut self, params: &str);
-    /// A server's process is to be ended, and another one started at once; why, in words that go on "is started anew: ".
-    /// Its end is told as any other's, and till then what it writes is still read.
+    /// Ends a server's process and has another one started at once. `why` goes on from "is started anew: ". The end is
+    /// reported as any other is, and until then what the process writes is still read.
     fn restart(&mut self, server: ServerIndex, why: &'static str);
     /// Something a person may want to know.
     fn note(&mut self, note: Note<'_>);
-    /// Whether the endpoint is to get one more answer of our own. What is owed to it waits until it is: [`Router::on_room`].
+    /// Whether there is room for one more answer of our own to the endpoint. Answers without room wait for
+    /// [`Router::on_room`].
     fn has_room(&self) -> bool {
         true
     }
-    /// Whether a server reads what it is sent. One that doesn't gets only what it must have, and no long messages.
+    /// Whether a server reads its stdin. A server that doesn't is sent only what cannot be left out, and no long messages.
     fn is_read_by(&self, _server: ServerIndex) -> bool {
         true
     }
 }
 
-/// What there is to wait for before the endpoint is dialled.
+/// How far a server's start is, as far as dialling the endpoint depends on that.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Start {
     /// The server is starting, and what the endpoint will ask first needs its answer.
     Awaited,
-    /// It has answered `initialize`, or what it would answer is remembered.
+    /// The server has answered `initialize`, or its answer is remembered from an earlier run.
     Settled,
-    /// It is not there: it could not be started or has died, and is tried again later.
+    /// The server is not there: it could not be started or has died. Another attempt follows.
     Absent,
 }
 
@@ -79,7 +80,7 @@ pub enum Start {
 pub enum TurnCommand {
     /// The next server's turn is to begin now.
     Next,
-    /// The present server is to be kept, or, if it is kept already, no longer.
+    /// The present server keeps its turn; if it was kept already, its turn ends like others again.
     Keep,
 }
 
@@ -88,7 +89,7 @@ pub enum TurnCommand {
 pub struct Gone<'a> {
     /// "exited with code 1".
     pub why: &'a str,
-    /// When it is started again.
+    /// How long until the server is started again.
     pub retry_in: Duration,
 }
 
@@ -102,7 +103,7 @@ pub enum Reconnect {
 }
 
 impl Reconnect {
-    /// For a sentence that begins with "mcp-pipe closed the connection, ".
+    /// The reason, as the end of a sentence that begins with "mcp-pipe closed the connection, ".
     pub fn why(self) -> &'static str {
         match self {
             Reconnect::Resync => "because the endpoint has not read what changed and looks anew only at a new one",
@@ -114,20 +115,20 @@ impl Reconnect {
 /// What became of an endpoint's `initialize`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Greeting {
-    /// It has no answer yet.
+    /// There is no answer yet.
     Waits,
-    /// The server was not there in time: it was answered with an error of ours.
+    /// The server was not there in time, and the answer was an error of ours.
     Excused,
-    /// The server refuses to initialize: it was answered with its error.
+    /// The server refuses to initialize, and the answer was an error with its words.
     Refused,
-    /// It has the server's answer.
+    /// The answer was a result.
     Answered,
 }
 
 /// A router's account of the connection, for the one line that explains why it was closed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Account {
-    /// What became of the endpoint's `initialize`, if it asked to.
+    /// What became of the endpoint's `initialize`, if there was one.
     pub initialize: Option<Greeting>,
     /// Requests that have no answer yet: method and age.
     pub unanswered: Vec<(String, Duration)>,
@@ -155,45 +156,47 @@ pub trait Router {
     fn on_server_up(&mut self, server: ServerIndex, now: Instant, out: &mut dyn Out);
     /// A server's process is gone.
     fn on_server_down(&mut self, server: ServerIndex, gone: Gone<'_>, now: Instant, out: &mut dyn Out);
-    /// A server doesn't read what it is sent (or does again): it is to get no more.
+    /// A server has stopped reading its stdin (`busy`) and is to be sent no more, or reads again.
     fn on_server_busy(&mut self, server: ServerIndex, busy: bool, now: Instant, out: &mut dyn Out);
-    /// A message of a server: one line, and no [`Kind::Other`](crate::mcp::envelope::Kind).
+    /// A message of a server: one line, and never of [`Kind::Other`](crate::mcp::envelope::Kind).
     fn on_server(&mut self, server: ServerIndex, frame: &[u8], e: &Envelope, now: Instant, out: &mut dyn Out);
     /// A server wrote a text that is no message.
     fn on_server_noise(&mut self, server: ServerIndex, text: &[u8], now: Instant, out: &mut dyn Out);
-    /// A message of a server can't be read, or may have been lost. `text` is what is there of it, if that is not known as noise.
+    /// A message of a server can't be read, or may have been lost. `text` is what has come of the message, empty where that
+    /// was reported as noise already.
     fn on_server_lost(&mut self, server: ServerIndex, lost: Lost<'_>, text: &[u8], now: Instant, out: &mut dyn Out);
     /// A message of a server above the size limit.
     fn on_server_too_large(&mut self, server: ServerIndex, cut: Cut<'_>, now: Instant, out: &mut dyn Out);
     /// The time of [`Router::next_tick`] has come.
     fn on_tick(&mut self, now: Instant, out: &mut dyn Out);
-    /// A connection still stands: once in a while, for what needs no better time.
+    /// A connection still stands. Called once in a while, for whatever needs no exact time.
     fn on_beat(&mut self, _now: Instant, _out: &mut dyn Out) {}
-    /// The endpoint may have what [`Out::has_room`] has kept back. Nothing of the endpoint comes before.
+    /// There is room again for answers that [`Out::has_room`] held back. No message of the endpoint is passed on before this
+    /// call.
     fn on_room(&mut self, now: Instant, out: &mut dyn Out);
     /// When [`Router::on_tick`] wants to be called.
     fn next_tick(&self) -> Option<Instant>;
-    /// A person wants the turns to go another way. Nothing to a router without turns.
+    /// A person commands the turns. A router without turns ignores the command.
     fn on_turn_command(&mut self, _command: TurnCommand, _now: Instant, _out: &mut dyn Out) {}
     /// From now on requests are refused; those under way go on.
     fn drain(&mut self, now: Instant, out: &mut dyn Out);
     /// Requests of the endpoint that have no answer yet.
     fn in_flight(&self) -> usize;
-    /// How far the start of a server is, as far as dialling depends on it.
+    /// How far the start of a server is, as far as dialling the endpoint depends on that.
     fn start(&self, server: ServerIndex) -> Start;
-    /// Whether a server has been initialized. Asked after what it wrote.
+    /// Whether a server has been initialized. The pipe asks after each text of the server.
     fn is_serving(&self, server: ServerIndex) -> bool;
     /// Whether the endpoint's `initialize` was answered on this connection.
     fn is_handshaken(&self) -> bool;
-    /// Whether the connection is to be closed now and made anew. Asked after every event.
+    /// Whether the connection is to be closed now and made anew. The pipe asks after every event.
     fn wants_reconnect(&self, now: Instant) -> Option<Reconnect>;
-    /// What to tell about this connection.
+    /// What the router knows about this connection.
     fn account(&self, now: Instant) -> Account;
     /// Calls that were answered so far; grows with each proof that endpoint and server are healthy.
     fn served(&self) -> u64;
 }
 
-/// Lets a server say a line, as a pipe hears it: with what is given up or in doubt told at once.
+/// Passes a line of a server to the router as a pipe does, and then reports at once what the pipe would give up later.
 #[cfg(test)]
 pub(crate) fn say(router: &mut dyn Router, server: ServerIndex, line: &[u8], now: Instant, out: &mut dyn Out) {
     use std::ops::ControlFlow;

@@ -17,32 +17,32 @@ use crate::mcp::envelope::{self, Envelope, Kind, NotMessage, Scanned};
 use crate::mcp::handshake::Hello;
 use crate::mcp::reply::{self, INVALID_REQUEST, METHOD_NOT_FOUND, PARSE_ERROR, UNAVAILABLE};
 
-/// Requests of one server under way at the endpoint.
+/// Most requests of one server that are under way at the endpoint.
 pub(super) const MAX_ASKED: usize = 16;
 
-/// The largest request that is kept for an endpoint that is not ready to be asked, in bytes, and all of them together.
+/// Largest request that is kept for an endpoint that is not ready to be asked, and most bytes of all such requests together.
 const MAX_EARLY: usize = 64 * 1024;
 const MAX_EARLY_ALL: usize = 1 << 20;
 
-/// How long the endpoint may take to answer a server's request. A language model may be asked, so it is long.
+/// Longest time that the endpoint may take to answer a server's request. A language model may have to be asked first.
 const ASK: Duration = Duration::from_secs(60);
 
-/// As much of a method as is kept while its request is under way.
+/// Longest part of a method that is kept while its request is under way, in bytes.
 pub(super) const METHOD: usize = 64;
 
-/// Ids are kept while a request is under way, so their size is bounded too.
+/// Longest id of a request, in bytes: ids are kept while their requests are under way.
 pub(super) const MAX_ID: usize = 1024;
 
-/// Messages that are no JSON-RPC, in a row, after which who sends nothing else is taken for something other than an MCP client.
-/// A client's own slips are fewer, and such a service may answer each of our answers.
+/// Fewest messages, none of them JSON-RPC, after which an endpoint that has sent nothing else is taken for something other
+/// than an MCP client. A client makes fewer slips, and such a service may answer each of our answers.
 const STRANGER: u32 = 5;
 
-/// Messages that are no JSON-RPC, in a row, of which a client gets an answer to each. Two that answer each other's errors would
-/// never end.
+/// Most messages in a row that are no JSON-RPC and still get an answer if a client sends them. Two programs that answer each
+/// other's errors would never end.
 const MAX_NONSENSE: u32 = 1024;
 
-/// Longest parameters of `initialize` that are kept and told to servers, in bytes. Those of the cloud have 150; an endpoint
-/// that says more of itself is served by servers that were told what was known before.
+/// Longest parameters of `initialize` that are kept and passed on to servers, in bytes. The cloud's have 150. Servers of an
+/// endpoint that says more of itself are told what was known before.
 const MAX_HELLO: usize = 64 * 1024;
 
 /// Why a server's request is answered with an error.
@@ -52,13 +52,13 @@ const UNDECLARED: &str = "the endpoint did not declare the capability";
 enum LinkSide {
     Down,
     Up {
-        /// The endpoint has initialized, or does without: it may be spoken to.
+        /// The endpoint has initialized, or does without a handshake: servers' requests may be passed on.
         conversing: bool,
         initialize: Option<Greeting>,
-        /// What it said of itself first on this connection.
+        /// What the endpoint first said of itself on this connection.
         said: Option<Arc<Hello>>,
         answered: u64,
-        /// It has answered a server's request.
+        /// The endpoint has answered a request of a server.
         answers: bool,
         speech: Speech,
     },
@@ -67,19 +67,19 @@ enum LinkSide {
 /// Whether the endpoint speaks JSON-RPC, on this connection.
 #[derive(Debug, Clone, Copy)]
 enum Speech {
-    /// Nothing so far was any, in so many messages.
+    /// No message so far was JSON-RPC; how many have come.
     Foreign(u32),
-    /// It does, but for so many messages since the last that was.
+    /// Some message was JSON-RPC; how many have come since that were not.
     JsonRpc(u32),
 }
 
-/// Whether a message means to be one of JSON-RPC, whatever is wrong about it.
+/// Whether a message claims to be JSON-RPC, whatever else is wrong with it.
 fn names_json_rpc(said: &[u8]) -> bool {
     memmem::find(said, b"\"jsonrpc\"").is_some()
 }
 
 impl Speech {
-    /// The endpoint said something that shows it speaks JSON-RPC; `well`: without a fault.
+    /// The endpoint sent a message that shows it speaks JSON-RPC. `well`: the message is without a fault.
     fn heard(&mut self, well: bool) {
         *self = match *self {
             Speech::JsonRpc(count) if !well => Speech::JsonRpc(count),
@@ -88,7 +88,7 @@ impl Speech {
     }
 }
 
-/// What is wrong with a message of the endpoint, for the answer to it.
+/// What is wrong with a message of the endpoint, for the answer.
 pub(super) struct Fault {
     code: i32,
     why: String,
@@ -121,9 +121,9 @@ pub(super) struct Asked {
     /// The server's own progress token, if it wants progress.
     progress: Option<Box<[u8]>>,
     method: String,
-    /// `None` as long as no endpoint has been there to be asked, in this run: a server that is up before it can wait.
+    /// `None` while no endpoint has been ready to be asked in this run: a server that is up before its endpoint can wait.
     deadline: Option<Instant>,
-    /// The request itself, as long as the endpoint is not ready to be asked.
+    /// The request itself, while the endpoint is not ready to be asked.
     unsent: Option<Box<[u8]>>,
 }
 
@@ -131,18 +131,18 @@ pub(super) struct Asked {
 #[derive(Debug)]
 struct Batch {
     text: Box<[u8]>,
-    /// Those that are yet to be read.
+    /// Where in `text` the members are that are yet to be read.
     members: VecDeque<Range<usize>>,
 }
 
 /// What a frame of the endpoint holds.
 #[expect(clippy::large_enum_variant, reason = "nearly all are single messages, and it never leaves the stack")]
 pub(super) enum Received {
-    /// One message; the text where line breaks had to go.
+    /// One message; and its text, where line breaks had to be removed.
     One(Envelope, Option<Vec<u8>>),
-    /// A batch; its members, and the text as above.
+    /// A batch: where its members are, and its text as above.
     Batch(Vec<Range<usize>>, Option<Vec<u8>>),
-    /// Nothing; it has been answered.
+    /// No message for the router: the desk has dealt with the frame.
     Nothing,
 }
 
@@ -157,18 +157,18 @@ pub(super) enum Message<'a> {
 pub(super) struct Desk {
     max_frame: usize,
     link: LinkSide,
-    /// With what servers are initialized: what the endpoint last said of itself, or is expected to say.
+    /// The parameters with which servers are initialized: what the endpoint last said of itself, or is expected to say.
     pub(super) hello: Arc<Hello>,
-    /// What is known of that for the next run.
+    /// The parameters that the next run will know.
     known: Option<Arc<Hello>>,
-    /// The endpoint has said that itself, in this run.
+    /// The endpoint itself has said what is in `hello`, in this run.
     has_spoken: bool,
-    /// It is more than likely that it says that, or it has gone on without saying anything.
+    /// The parameters in `hello` are more than a guess, or the endpoint has gone on without giving any.
     is_sure: bool,
-    /// It has been ready to be asked, in this run.
+    /// The endpoint has been ready to be asked, in this run.
     has_conversed: bool,
     pub(super) asked: BTreeMap<u64, Asked>,
-    /// Batches that were not read to their ends, for want of room.
+    /// Batches that are not read to their ends yet, for want of room.
     batches: VecDeque<Batch>,
     /// The endpoint leaves servers' requests unanswered, on this connection.
     mute: bool,
@@ -178,8 +178,8 @@ pub(super) struct Desk {
 }
 
 impl Desk {
-    /// Nothing is connected. `max_frame` is what the endpoint is told when it sends more, in bytes; `known` what it will say of
-    /// itself, if that is known.
+    /// A desk without a connection. `max_frame`: the limit that the endpoint is told when a message is larger, in bytes.
+    /// `known`: what the endpoint will say of itself, if that is known.
     pub(super) fn new(max_frame: usize, known: Option<Arc<Hello>>) -> Self {
         Desk {
             max_frame,
@@ -198,7 +198,7 @@ impl Desk {
         }
     }
 
-    /// Keeps a batch, which [`Desk::next_of_batch`] takes apart.
+    /// Keeps a batch for [`Desk::next_of_batch`], which takes it apart.
     pub(super) fn keep_batch(&mut self, text: Vec<u8>, members: Vec<Range<usize>>) {
         self.batches.push_back(Batch { text: text.into(), members: members.into() });
     }
@@ -243,7 +243,7 @@ impl Desk {
         });
     }
 
-    /// A server's requests are of no interest any more.
+    /// A server is gone: the endpoint need not answer its requests any more.
     pub(super) fn server_down(&mut self, server: ServerIndex, out: &mut dyn Out) {
         self.asked.retain(|n, asked| {
             if asked.server == server && asked.unsent.is_none() {
@@ -253,8 +253,8 @@ impl Desk {
         });
     }
 
-    /// The endpoint says what it is. What it says first on a connection counts: servers are told that from now on. Whether it
-    /// is the first time in this run.
+    /// The endpoint says what it is. What is said first on a connection counts: servers are told that from now on. Returns
+    /// whether this is the first time in this run.
     pub(super) fn hear(&mut self, hello: &Arc<Hello>) -> bool {
         self.is_sure = true;
         let LinkSide::Up { said: said @ None, .. } = &mut self.link else { return false };
@@ -262,7 +262,7 @@ impl Desk {
             return false;
         }
         *said = Some(hello.clone());
-        // Without a version it is no whole `initialize`, which a server might refuse.
+        // Without a version the parameters are those of no whole `initialize`, and a server might refuse them.
         if hello.version.is_empty() {
             return false;
         }
@@ -270,17 +270,19 @@ impl Desk {
         !std::mem::replace(&mut self.has_spoken, true)
     }
 
-    /// Whether servers may act on what they are told.
+    /// Whether `hello` is sure enough for servers to act on.
     pub(super) fn is_sure(&self) -> bool {
         self.is_sure
     }
 
-    /// The endpoint speaks without a handshake. Whether it was not clear before that servers may act on what they are told.
+    /// The endpoint goes on without a handshake, so servers may act on what they were told. Returns whether they could not
+    /// before.
     pub(super) fn do_without_hello(&mut self) -> bool {
         !std::mem::replace(&mut self.is_sure, true)
     }
 
-    /// Has it kept for the next run what the endpoint says of itself, where that is not known and a server takes it: `takes`.
+    /// Has what the endpoint says of itself kept for the next run, if that is new and `takes` says that a server has
+    /// accepted it.
     pub(super) fn keep_hello(&mut self, takes: impl FnOnce(&Hello) -> bool, out: &mut dyn Out) {
         let is_known = self.known.as_ref().is_some_and(|known| !known.differs(None, &self.hello));
         if self.has_spoken && !is_known && takes(&self.hello) {
@@ -289,7 +291,7 @@ impl Desk {
         }
     }
 
-    /// The endpoint is past its handshake, or does without one: it is asked what has waited for that.
+    /// The endpoint is past its handshake, or does without one: servers' requests that have waited for that are passed on.
     pub(super) fn open_conversation(&mut self, now: Instant, out: &mut dyn Out) {
         let LinkSide::Up { conversing, .. } = &mut self.link else { return };
         if std::mem::replace(conversing, true) {
@@ -313,7 +315,8 @@ impl Desk {
         }
     }
 
-    /// Whether the endpoint can answer a request of this method, as far as it has said; before that, whether it is expected to.
+    /// Whether the endpoint can answer a request of this method, going by what it has said of itself; before that, by what
+    /// is expected.
     fn can_answer(&self, method: &str) -> bool {
         match &self.link {
             LinkSide::Up { said: Some(said), .. } => said.can_answer(method),
@@ -336,14 +339,14 @@ impl Desk {
         self.greet(Greeting::Excused);
     }
 
-    /// What has become of the endpoint's `initialize`.
+    /// Notes what has become of the endpoint's `initialize`.
     pub(super) fn greet(&mut self, greeting: Greeting) {
         if let LinkSide::Up { initialize, .. } = &mut self.link {
             *initialize = Some(greeting);
         }
     }
 
-    /// One more request has its answer.
+    /// Counts one more request that has its answer.
     pub(super) fn answered(&mut self) {
         if let LinkSide::Up { answered, .. } = &mut self.link {
             *answered += 1;
@@ -372,7 +375,7 @@ impl Desk {
         }
     }
 
-    /// Reads a frame of the endpoint; answers what is no message.
+    /// Reads a frame of the endpoint, and answers a frame that is no message.
     pub(super) fn receive(&mut self, frame: &[u8], out: &mut dyn Out) -> Received {
         let mut line = None;
         if memchr2(b'\n', b'\r', frame).is_some() {
@@ -410,7 +413,7 @@ impl Desk {
         let fault = Fault { code: PARSE_ERROR, why: "a binary message that is not UTF-8".to_owned() };
         let ends = Ends::of(frame);
         let seen = envelope::scan_cut(ends.cut());
-        // An answer to a request of a server is lost like one that is too large.
+        // A server waits for this answer to its request, and is told, as with an answer that is too large.
         match seen.id.filter(|_| !seen.method).and_then(asked_id) {
             Some(n) => {
                 let asked = self.answer_to(n);
@@ -423,7 +426,7 @@ impl Desk {
         }
     }
 
-    /// Refuses a message that readers differ on: on its id if they agree on that.
+    /// Refuses a message that readers of JSON differ on, under its id if they agree on that.
     fn misread(&mut self, frame: &[u8], why: NotMessage, out: &mut dyn Out) {
         let seen = envelope::scan_misread(frame);
         if seen.method || !seen.answer {
@@ -433,7 +436,7 @@ impl Desk {
             };
             return self.refuse_nonsense(id, frame, Fault::of(why), out);
         }
-        // An answer is never answered. Whoever waits for it is told.
+        // Answers are never answered. Servers that wait for this one are told.
         let asked: Vec<_> = seen.ids.into_iter().filter_map(asked_id).filter_map(|n| self.answer_to(n)).collect();
         out.note(Note::of_endpoint(What::NotMessage { why: why.to_string(), answered: !asked.is_empty() }));
         for asked in asked {
@@ -442,7 +445,7 @@ impl Desk {
         }
     }
 
-    /// Answers what is no message under this id, unless it is one too many.
+    /// Answers a text that is no message under this id, unless too many such texts have come.
     pub(super) fn refuse_nonsense(&mut self, id: &[u8], said: &[u8], fault: Fault, out: &mut dyn Out) {
         let answered = self.answers_nonsense(said, out);
         if answered {
@@ -451,11 +454,11 @@ impl Desk {
         out.note(Note::of_endpoint(What::NotMessage { why: fault.why, answered }));
     }
 
-    /// Counts a message that is none; whether it gets an answer.
+    /// Counts a text that is no message, and returns whether to answer.
     fn answers_nonsense(&mut self, said: &[u8], out: &mut dyn Out) -> bool {
         let LinkSide::Up { speech, .. } = &mut self.link else { return true };
         if names_json_rpc(said) {
-            // A client's, with something wrong about it.
+            // A client's message, with something wrong in it.
             speech.heard(false);
         }
         match speech {
@@ -473,7 +476,7 @@ impl Desk {
         }
     }
 
-    /// Sorts a message: what is not for the router (answers to servers, nonsense) is dealt with.
+    /// Sorts a message of the endpoint. What is not for the router (answers to servers, nonsense) is dealt with here.
     pub(super) fn classify<'a>(
         &mut self,
         frame: &'a [u8],
@@ -499,7 +502,7 @@ impl Desk {
                 self.endpoint_progresses(frame, e, out);
             }
             (Kind::Notification, _) => return Some(Message::Notification { method }),
-            // An error about something that it could not even read, or another service's. An answer to an answer would never end.
+            // The endpoint could not read a message of ours, or is another service. Answers to answers would never end.
             (Kind::Other, _) if e.error || e.result.is_some() => {
                 self.answers_nonsense(frame, out);
                 let why = NotMessage::Other.to_string();
@@ -517,13 +520,13 @@ impl Desk {
         None
     }
 
-    /// The endpoint's answer to a request of a server.
+    /// Passes the endpoint's answer on to the server that asked.
     fn endpoint_answers(&mut self, frame: &[u8], id: Range<usize>, out: &mut dyn Out) {
         match asked_id(&frame[id.clone()]).and_then(|n| self.answer_to(n)) {
             Some(asked) if out.is_read_by(asked.server) => {
                 out.to_server(asked.server, &[&frame[..id.start], &asked.id, &frame[id.end..]]);
             }
-            // A short one, so that what waits for the server stays bounded.
+            // A short error, so that what waits for the server stays bounded.
             Some(asked) => {
                 let why = "the answer was dropped, because the server has not read its stdin";
                 out.to_server(asked.server, &[&reply::error(&asked.id, UNAVAILABLE, why)]);
@@ -532,7 +535,7 @@ impl Desk {
         }
     }
 
-    /// The request that the endpoint has answered, unless it is too late.
+    /// Takes out the request that the endpoint has answered. `None` if the answer comes too late.
     fn answer_to(&mut self, n: u64) -> Option<Asked> {
         if let LinkSide::Up { answers, .. } = &mut self.link {
             *answers = true;
@@ -541,7 +544,7 @@ impl Desk {
         self.asked.remove(&n)
     }
 
-    /// The endpoint tells how far it is with a request of a server.
+    /// Passes the endpoint's progress on a request on to the server that asked.
     fn endpoint_progresses(&mut self, frame: &[u8], e: &Envelope, out: &mut dyn Out) {
         let Some(token) = e.progress_token.clone() else { return };
         let asked = asked_id(&frame[token.clone()]).and_then(|n| self.asked.get(&n));
@@ -557,7 +560,7 @@ impl Desk {
         let seen = envelope::scan_cut(cut);
         let message =
             format!("a message of {} bytes is above the limit of {} (maxFrameSize)", cut.size, self.max_frame);
-        // It may be the answer to a request of a server, and an answer is never answered.
+        // The message may be the answer to a request of a server, and answers are never answered.
         let answered = match seen.id.filter(|_| !seen.method).and_then(asked_id).map(|n| self.answer_to(n)) {
             Some(Some(asked)) => {
                 out.to_server(asked.server, &[&reply::error(&asked.id, UNAVAILABLE, message)]);
@@ -573,7 +576,8 @@ impl Desk {
         out.note(Note::of_endpoint(What::TooLarge { size: cut.size, answered }));
     }
 
-    /// A server's own request: the endpoint answers it where it can, else we do. Silence is no answer.
+    /// Passes a server's own request on to the endpoint, or answers with an error where the endpoint can't: no server waits
+    /// in vain.
     pub(super) fn ask(&mut self, server: ServerIndex, frame: &[u8], e: &Envelope, now: Instant, out: &mut dyn Out) {
         let Some(range) = e.id.clone() else { return };
         let id = &frame[range.clone()];
@@ -604,7 +608,7 @@ impl Desk {
         if let Some(token) = progress.clone() {
             edits.replace(token, ours.as_bytes());
         }
-        // Servers ask as soon as they are initialized, which the endpoint may not be yet.
+        // Servers ask as soon as they are initialized, when the endpoint may not be ready yet.
         let unsent = (!self.is_conversing()).then(|| edits.joined(frame));
         if unsent.is_none() {
             edits.pass_to_endpoint(frame, out);
@@ -626,7 +630,7 @@ impl Desk {
         frame.len() <= MAX_EARLY && kept + frame.len() <= MAX_EARLY_ALL
     }
 
-    /// A server takes a request of its own back.
+    /// A server cancels a request of its own.
     pub(super) fn withdraw(&mut self, server: ServerIndex, frame: &[u8], e: &Envelope, out: &mut dyn Out) {
         let Some(range) = e.request_id.clone() else { return };
         let is_it = |asked: &Asked| asked.server == server && *asked.id == frame[range.clone()];
@@ -643,7 +647,7 @@ impl Desk {
             let why = "the endpoint did not answer in time";
             out.to_server(asked.server, &[&reply::error(&asked.id, UNAVAILABLE, why)]);
             out.note(Note::of(asked.server, What::AnsweredForEndpoint { method: asked.method, why }));
-            // One who answers some thinks about others, or asks a person.
+            // An endpoint that has answered before is taken to be still working on this, or waiting for a person.
             self.mute |= asked.unsent.is_none() && matches!(self.link, LinkSide::Up { answers: false, .. });
         }
     }
@@ -653,7 +657,7 @@ impl Desk {
         self.asked.first_key_value().and_then(|(_, asked)| asked.deadline)
     }
 
-    /// What this side knows of the connection.
+    /// What the desk knows of the connection.
     pub(super) fn account(&self, server: String) -> Account {
         let mut account = Account { served: self.served, server, ..Account::default() };
         if let LinkSide::Up { initialize, answered, .. } = &self.link {

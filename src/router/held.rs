@@ -8,17 +8,17 @@ use tokio::time::Instant;
 use crate::mcp::cloud::HOLD;
 use crate::mcp::envelope;
 
-/// How much may wait for a server, in bytes; a message larger than this still may if it is alone.
+/// Most bytes that may wait for a server. A larger message may still wait if it is alone.
 pub(super) const HOLD_BYTES: usize = 1 << 20;
 
-/// Bytes that a message costs beside its own: the smallest ones are a fraction of that.
+/// Bytes that a waiting message costs besides its own: the smallest messages are a fraction of that.
 const EACH: usize = 96;
 
-/// In the order in which they are to be delivered, each with when it came and until when it may wait.
+/// Messages that wait, in the order in which they are to be delivered: each with when it came, and until when it may wait.
 #[derive(Debug, Default)]
 pub(super) struct Held {
     frames: VecDeque<(Instant, Instant, Box<[u8]>)>,
-    /// With [`EACH`].
+    /// Bytes of all messages, with [`EACH`] added for each.
     bytes: usize,
 }
 
@@ -28,7 +28,7 @@ impl Held {
         self.push_until(frame, since, since + HOLD)
     }
 
-    /// Keeps a message that came at `since` until then; false if too much is kept already.
+    /// Keeps a message that came at `since` until `until`; false if too much is kept already.
     pub(super) fn push_until(&mut self, frame: &[u8], since: Instant, until: Instant) -> bool {
         let cost = frame.len() + EACH;
         if self.bytes + cost > HOLD_BYTES && !self.frames.is_empty() {
@@ -39,7 +39,7 @@ impl Held {
         true
     }
 
-    /// How many wait.
+    /// How many messages wait.
     pub(super) fn len(&self) -> usize {
         self.frames.len()
     }
@@ -50,12 +50,12 @@ impl Held {
         self.bytes
     }
 
-    /// All of them, each with when it came.
+    /// Takes all messages, each with when it came.
     pub(super) fn take(&mut self) -> impl Iterator<Item = (Instant, Box<[u8]>)> + use<> {
         std::mem::take(self).frames.into_iter().map(|(since, _, frame)| (since, frame))
     }
 
-    /// One that has waited for too long, with how long that was.
+    /// Takes a message that has waited for too long, and says for how long that was.
     pub(super) fn expired(&mut self, now: Instant) -> Option<(Duration, Box<[u8]>)> {
         let at = self.frames.iter().position(|(_, until, _)| *until <= now)?;
         let (since, until, frame) = self.frames.remove(at)?;
@@ -63,12 +63,13 @@ impl Held {
         Some((until - since, frame))
     }
 
-    /// When the next one expires.
+    /// When the next message has waited for too long.
     pub(super) fn deadline(&self) -> Option<Instant> {
         self.frames.iter().map(|(_, until, _)| *until).min()
     }
 
-    /// Drops the request with this id (the raw token), if it waits: MCP gives a cancelled request no answer.
+    /// Drops the request with this id (the raw token), as MCP gives a cancelled request no answer. Returns whether it waited
+    /// here.
     pub(super) fn cancel(&mut self, id: &[u8]) -> bool {
         let is_it = |frame: &[u8]| envelope::scan_one(frame).and_then(|e| e.id).is_some_and(|r| &frame[r] == id);
         let Some(at) = self.frames.iter().position(|(.., frame)| is_it(frame)) else { return false };

@@ -27,19 +27,19 @@ use crate::mcp::handshake::{Hello, Welcome};
 use crate::mcp::lists::{ListKind, Place};
 use crate::mcp::reply::{self, INVALID_REQUEST, UNAVAILABLE};
 
-/// Requests under way at the server. No client has that many; an endpoint gone wild is told so instead of growing us.
+/// Most requests under way at the server. No client has that many; an endpoint gone wild gets errors instead of our memory.
 pub(super) const MAX_IN_FLIGHT: usize = 4096;
 
-/// Most bytes that are kept for them beyond that, such as their ids: a client's are a few dozen.
+/// Most bytes that are kept for requests under way, such as their ids: a client's ids have a few dozen.
 const MAX_IN_FLIGHT_BYTES: usize = 1 << 20;
 
-/// Most of a name that is kept for the words of an error, in bytes.
+/// Longest part of a name that is kept for the words of an error, in bytes.
 const BRIEF: usize = 128;
 
-/// When the table is full, requests older than this make room: their server has most likely forgotten them.
+/// Shortest age at which the oldest request makes room when the table is full: its server has most likely forgotten it.
 const STALE: Duration = Duration::from_secs(600);
 
-/// Longest time that a call is waited for where something has to wait for all: the cloud gives up then.
+/// Longest time that a call is waited for where something has to wait for all calls: the cloud gives up then.
 pub(super) const ABANDONED: Duration = cloud::CALL;
 
 /// How far a server is.
@@ -50,14 +50,14 @@ pub(super) enum ServerSide {
         /// `None`: not yet started for the first time.
         retry_at: Option<Instant>,
     },
-    /// Our `initialize` is under way. `again`: it has answered one before in this life.
+    /// Our `initialize` is under way. `again`: the server has answered one before in this life.
     Initializing { since: Instant, again: bool },
-    /// Has answered `initialize` with an error, and gets no requests. It is started anew then.
+    /// The server has answered `initialize` with an error and gets no requests. At `retry_at` another process is started.
     Refusing { why: String, retry_at: Instant },
-    /// Has answered `initialize`, and nothing else goes to it before its endpoint has said what it is: some servers decide by that, at
-    /// `notifications/initialized`, what they offer.
+    /// The server has answered `initialize`, and gets nothing else before its endpoint has said what it is: some servers
+    /// decide by that, at `notifications/initialized`, what they offer.
     Greeted,
-    /// Has had its `notifications/initialized`.
+    /// The server has had its `notifications/initialized`.
     Ready,
 }
 
@@ -66,7 +66,7 @@ pub(super) enum ServerSide {
 pub(super) enum Flight {
     /// Ours, in the endpoint's name, with these parameters.
     Initialize(Arc<Hello>),
-    /// Ours: a page of a list, in its how manieth reading.
+    /// Ours: a page of a list, and the number of the reading that the page belongs to.
     List(ListKind, u32),
     /// The endpoint's.
     Call(Call),
@@ -84,20 +84,20 @@ pub(super) struct Call {
     pub(super) terms: Option<Box<Terms>>,
 }
 
-/// What becomes of a call and its answer besides being passed on.
+/// What else becomes of a call and its answer, besides that they are passed on.
 #[derive(Debug, Default)]
 pub(super) struct Terms {
-    /// How long it may take.
+    /// How long the call may take.
     pub(super) timeout: Option<Duration>,
-    /// It is answered with an error then.
+    /// When the call is answered with an error instead.
     pub(super) deadline: Option<Instant>,
     /// What was asked for, for the words of an error.
     pub(super) what: Box<str>,
     /// The largest result, in bytes.
     pub(super) max_result: Option<usize>,
-    /// It is asked for at one server after the other.
+    /// The search that the call is part of, where one server is asked after the other.
     pub(super) search: Option<Search>,
-    /// It reads a page of a list that passes through.
+    /// The page of a list that the call reads, where lists pass through.
     pub(super) place: Option<Place>,
 }
 
@@ -126,13 +126,13 @@ impl Call {
         &self.text[self.id_len..self.id_len + self.method_len]
     }
 
-    /// Bytes that are kept for it.
+    /// Bytes that are kept for the call.
     fn size(&self) -> usize {
         let of_terms = |terms: &Terms| terms.what.len() + terms.search.as_ref().map_or(0, super::search::Search::size);
         self.text.len() + self.terms.as_deref().map_or(0, of_terms)
     }
 
-    /// The endpoint's progress token, raw; empty if it wants no progress.
+    /// The endpoint's progress token, raw; empty if no progress is wanted.
     pub(super) fn progress(&self) -> &[u8] {
         &self.text[self.id_len + self.method_len..]
     }
@@ -148,7 +148,7 @@ enum Admission {
     Passes,
     /// The server may take it soon.
     Waits,
-    /// Why it won't, as a sentence.
+    /// Why the server won't take the message, as a sentence.
     Refused(String),
 }
 
@@ -157,25 +157,26 @@ enum Admission {
 pub(super) struct Lane {
     pub(super) index: ServerIndex,
     pub(super) name: Arc<str>,
-    /// The largest message that its answers may be, in bytes.
+    /// The largest message that an answer of the server may be, in bytes.
     max_frame: usize,
     pub(super) state: ServerSide,
-    /// When its process was started, or went on after its handshake; while it has one.
+    /// When the server's process was started, or later went on after its handshake. `None` while there is no process.
     pub(super) started: Option<Instant>,
     pub(super) opening: Opening,
     pub(super) held: Held,
     flights: BTreeMap<u64, Flight>,
-    /// Bytes that are kept for the calls among them.
+    /// Bytes that are kept for the calls among `flights`.
     kept: usize,
-    /// Calls that it can't answer any more and that another server may, each with why.
+    /// Calls that this server can't answer any more and another server may, each with the reason.
     pub(super) strays: Vec<(Call, String)>,
-    /// Progress on what has become a task.
+    /// The progress tokens of calls that have become tasks.
     pub(super) lasting: Lasting,
-    /// Of its present life.
+    /// Whether the server says anything, in its present life.
     silence: Silence,
     /// The server doesn't read what it is sent.
     pub(super) busy: bool,
-    /// Several servers share the connection, each with its own time: what this one can't take yet waits, and is not refused.
+    /// Several servers share the connection, each at its own pace: a request that this server can't take yet waits, and is
+    /// not refused.
     shared: bool,
 }
 
@@ -200,7 +201,7 @@ impl Lane {
         }
     }
 
-    /// Its process runs. The first line that it gets is `initialize`.
+    /// The server's process runs. The first line that it gets is `initialize`.
     pub(super) fn up(&mut self, desk: &mut Desk, now: Instant, out: &mut dyn Out) {
         self.started = Some(now);
         self.busy = false;
@@ -208,13 +209,13 @@ impl Lane {
         self.send_initialize(false, desk, now, out);
     }
 
-    /// Its process is gone, and what it leaves open is answered.
+    /// The server's process is gone, and requests that are under way there are answered.
     pub(super) fn down(&mut self, gone: Gone<'_>, desk: &mut Desk, now: Instant, out: &mut dyn Out) {
         let ran = self.started.take().is_some();
         let why = match &self.state {
-            // That is why it is of no use, whatever ended it.
+            // The refusal is why the server is of no use, whatever ended the process.
             ServerSide::Refusing { why, .. } => format!("refused to initialize: {why}"),
-            // The same, where it was ended to be started anew.
+            // The same, where the process was ended so that another one is started.
             ServerSide::Down { why, .. } if ran && self.opening.is_refusing() => why.clone(),
             ServerSide::Initializing { again: true, .. } => {
                 self.opening.did_not_take_another();
@@ -228,7 +229,7 @@ impl Lane {
         self.leave(Gone { why: &why, ..gone }, desk, now, out);
     }
 
-    /// What it leaves open is answered, and nothing goes to it until it is up again.
+    /// Requests under way at the server are answered, and nothing more is sent until the server is up again.
     fn leave(&mut self, gone: Gone<'_>, desk: &mut Desk, now: Instant, out: &mut dyn Out) {
         self.state = ServerSide::Down { why: gone.why.into(), retry_at: Some(now + gone.retry_in) };
         self.silence = Silence::None;
@@ -240,7 +241,7 @@ impl Lane {
             }
         }
         if gone.retry_in > HOLD {
-            // It comes back too late for those who wait.
+            // The server comes back too late for the requests that wait.
             let next = seconds(gone.retry_in);
             let message = format!("server \"{}\" {}; next start in {next}", self.name, gone.why);
             for (_, frame) in self.held.take() {
@@ -250,7 +251,7 @@ impl Lane {
         desk.server_down(self.index, out);
     }
 
-    /// A call gets no answer of the server: it is answered with why, unless another server may be asked.
+    /// A call gets no answer of the server: the endpoint is told why, unless another server may be asked.
     pub(super) fn fail(&mut self, call: Call, why: String, desk: &mut Desk, out: &mut dyn Out) {
         let search = call.terms.as_ref().and_then(|terms| terms.search.as_ref());
         if search.is_some_and(|search| search.reads) {
@@ -260,14 +261,14 @@ impl Lane {
         }
     }
 
-    /// It said anything at all.
+    /// The server has said something, whatever it was.
     pub(super) fn end_silence(&mut self, now: Instant, out: &mut dyn Out) {
         if let Some(lasted) = self.silence.broken(now) {
             out.note(Note::of(self.index, What::Heard { lasted }));
         }
     }
 
-    /// Sees to it that a server that was called and says nothing is noticed.
+    /// Notices a server that was called and says nothing.
     pub(super) fn check_silence(&mut self, desk: &mut Desk, now: Instant, out: &mut dyn Out) {
         let Some((step, lasted)) = self.silence.look(now) else { return };
         match step {
@@ -278,7 +279,7 @@ impl Lane {
         }
     }
 
-    /// Has a handshake, be it that another is under way.
+    /// Whether the server has a handshake, even if another one is under way.
     pub(super) fn is_initialized(&self) -> bool {
         matches!(self.state, ServerSide::Initializing { again: true, .. } | ServerSide::Greeted | ServerSide::Ready)
     }
@@ -287,7 +288,7 @@ impl Lane {
         matches!(self.state, ServerSide::Ready)
     }
 
-    /// Sends a request of our own whose answer says nothing, and is dropped as one that nobody waits for.
+    /// Sends a request of our own whose answer says nothing, and is dropped like one that nobody waits for.
     pub(super) fn send_unawaited(&self, method: &str, params: &[u8], desk: &mut Desk, out: &mut dyn Out) {
         out.to_server(self.index, &[&reply::request(desk.next_id(), method, Some(params))]);
     }
@@ -306,7 +307,7 @@ impl Lane {
         out.to_server(self.index, &[&reply::request(id, method, params)]);
     }
 
-    /// Whether one more request may come; it is refused if not.
+    /// Whether one more request may come. If not, the request is refused.
     pub(super) fn has_room(&mut self, request: &Request<'_>, desk: &mut Desk, out: &mut dyn Out) -> bool {
         let has_room = self.flights.len() + self.held.len() < MAX_IN_FLIGHT && self.kept < MAX_IN_FLIGHT_BYTES;
         if has_room || self.forget_oldest(desk, request.now, out) {
@@ -322,7 +323,7 @@ impl Lane {
         self.flights.contains_key(&id)
     }
 
-    /// Passes a request of the endpoint on; under which id.
+    /// Passes a request of the endpoint on, and returns its id at the server.
     pub(super) fn forward(
         &mut self,
         request: &Request<'_>,
@@ -342,9 +343,10 @@ impl Lane {
         id
     }
 
-    /// Gives up the oldest request, if it is old enough.
+    /// Gives up the oldest request, if that is old enough.
     fn forget_oldest(&mut self, desk: &mut Desk, now: Instant, out: &mut dyn Out) -> bool {
-        // Ids count up, so the first call is the oldest, or nearly: only waiting for the server puts one behind a later one.
+        // Ids count up, so the first call is the oldest, or nearly: a call that has waited for the server may come behind a
+        // younger one.
         let oldest = self.flights.iter().find_map(|(id, flight)| match flight {
             Flight::Call(call) => Some((*id, call.since)),
             Flight::Initialize(_) | Flight::List(..) => None,
@@ -357,7 +359,7 @@ impl Lane {
         true
     }
 
-    /// What becomes of a message for the server as the server is now. `until`: waiting beyond that is pointless.
+    /// What becomes of a message for the server in its present state. `until`: waiting for longer is pointless.
     fn admission(&self, now: Instant, until: Option<Instant>) -> Admission {
         let refused = |why: String| Admission::Refused(format!("server \"{}\" {why}", self.name));
         match &self.state {
@@ -372,7 +374,7 @@ impl Lane {
         }
     }
 
-    /// Whether the server can take a request now. If not, the request is kept for it, but not beyond its own deadline, or
+    /// Whether the server can take a request now. If not, the request waits for the server, but not beyond `deadline`, or is
     /// refused.
     pub(super) fn admits(
         &mut self,
@@ -393,7 +395,8 @@ impl Lane {
         false
     }
 
-    /// The same for a notification, which gets no answer: one that can't be kept is dropped.
+    /// Whether the server can take a notification now. If not, the notification waits, or is dropped: it would get no answer
+    /// anyway.
     pub(super) fn admits_notification(&mut self, frame: &[u8], now: Instant) -> bool {
         match self.admission(now, None) {
             Admission::Passes => true,
@@ -405,19 +408,19 @@ impl Lane {
         }
     }
 
-    /// Answers what has waited for too long.
+    /// Answers requests that have waited for too long.
     pub(super) fn tick(&mut self, desk: &mut Desk, now: Instant, out: &mut dyn Out) {
         while let Some((waited, frame)) = self.held.expired(now) {
             desk.refuse_held(&frame, self.excuse(waited), out);
         }
     }
 
-    /// Why a request that waited for so long got no answer.
+    /// Why a request that waited for so long has got no answer.
     pub(super) fn excuse(&self, waited: Duration) -> String {
         format!("server \"{}\" {} for {} s", self.name, self.doing(), waited.as_secs_f64())
     }
 
-    /// Cancels by the server's id what the endpoint cancels by its own; whether it was here.
+    /// Cancels by the server's id what the endpoint cancels by its own. Returns whether the request was here.
     pub(super) fn cancel(&mut self, frame: &[u8], e: &Envelope, out: &mut dyn Out) -> bool {
         let Some(range) = e.request_id.clone() else { return false };
         let wanted = &frame[range.clone()];
@@ -429,7 +432,7 @@ impl Lane {
         if out.is_read_by(self.index) {
             out.to_server(self.index, &[&frame[..range.start], ours.as_bytes(), &frame[range.end..]]);
         } else {
-            // Without the endpoint's reason, so that what waits for the server stays bounded.
+            // The endpoint's reason is left out, so that what waits for the server stays bounded.
             out.to_server(self.index, &[&reply::cancelled(ours.as_bytes(), "the client cancelled it")]);
         }
         // MCP: a cancelled request gets no answer, so nothing would ever take it out of the table.
@@ -437,7 +440,7 @@ impl Lane {
         true
     }
 
-    /// Takes a call out of the table that has lasted too long, and lets the server stop working on it.
+    /// Takes a call out of the table that has lasted too long, and tells the server to stop working on it.
     pub(super) fn give_up(&mut self, id: u64, reason: &str, out: &mut dyn Out) -> Option<Call> {
         match self.remove_flight(id)? {
             Flight::Call(call) => {
@@ -451,7 +454,8 @@ impl Lane {
         }
     }
 
-    /// Takes the page of a list out of the table that a reading has waited for too long.
+    /// Takes the request for a page of a list out of the table that has lasted too long, and tells the server to stop
+    /// working on it.
     pub(super) fn drop_list(&mut self, kind: ListKind, number: u32, out: &mut dyn Out) {
         let is_it = |f: &Flight| matches!(f, Flight::List(k, n) if (*k, *n) == (kind, number));
         let Some(id) = self.flights.iter().find(|(_, f)| is_it(f)).map(|(id, _)| *id) else { return };
@@ -459,13 +463,13 @@ impl Lane {
         out.to_server(self.index, &[&reply::cancelled(id.to_string().as_bytes(), "it took too long")]);
     }
 
-    /// The endpoint is gone, and what it asked with it.
+    /// The endpoint is gone, and its requests with it.
     pub(super) fn link_down(&mut self, out: &mut dyn Out) {
         self.held = Held::default();
         self.lasting.clear();
         self.kept = 0;
         let index = self.index;
-        // Their answers would come too late for anybody; without them the server can stop working on them.
+        // Answers to these calls would come too late for anybody; a server that is told so can stop working on them.
         self.flights.retain(|id, flight| match flight {
             Flight::Call(call) => {
                 if call.is_cancellable() {
@@ -478,7 +482,7 @@ impl Lane {
         });
     }
 
-    /// The request that an answer of the server is for.
+    /// Takes out the request that an answer of the server is for, with its id.
     pub(super) fn take_flight(&mut self, id: &[u8]) -> Option<(u64, Flight)> {
         let id = flight_id(id)?;
         self.remove_flight(id).map(|flight| (id, flight))
@@ -492,7 +496,7 @@ impl Lane {
         Some(flight)
     }
 
-    /// Passes the answer to a call on; whether it could be.
+    /// Passes the answer to a call on. Returns false where the answer is too large, and the endpoint gets an error instead.
     #[inline]
     pub(super) fn deliver(
         &self,
@@ -526,13 +530,14 @@ impl Lane {
             Some(Flight::Initialize(_) | Flight::List(..)) => None,
             None => self.lasting.token(id),
         };
-        // Of anything else nobody wants to hear any more, or never did.
+        // Progress on anything else is wanted by nobody any more, or never was.
         if let Some(own) = own.filter(|own| !own.is_empty()) {
             out.to_endpoint(&[&frame[..token.start], own, &frame[token.end..]]);
         }
     }
 
-    /// A line of the server above the size limit. What it answers is given back if the router has to deal with it.
+    /// A message of the server is above the size limit. Who waits for it gets an error. If it answers a request of our own,
+    /// that is returned with the words of the error, for the router to deal with.
     pub(super) fn too_large(&mut self, cut: Cut<'_>, desk: &mut Desk, out: &mut dyn Out) -> Option<(Flight, String)> {
         let seen = envelope::scan_cut(cut);
         let id = seen.id.filter(|id| *id != b"null");
@@ -541,7 +546,8 @@ impl Lane {
         lost.flatten()
     }
 
-    /// A message of the server that can't be read; the same goes for it. `text` is what is there of it.
+    /// A message of the server can't be read. What follows is that of [`Lane::on_too_large`]. `text`: what has come of the
+    /// message.
     pub(super) fn lose(
         &mut self,
         lost: Lost<'_>,
@@ -561,7 +567,8 @@ impl Lane {
         lost.flatten()
     }
 
-    /// A message of the server is lost, and what it belongs to gets an error, or is given back. `None`: to nothing.
+    /// Answers in place of a message that is lost: the server's own request, or the endpoint's to which this was the answer.
+    /// A request of our own is returned instead. `None`: nobody waits for the message.
     fn answer_lost(
         &mut self,
         id: &[u8],
@@ -577,7 +584,8 @@ impl Lane {
         Some(None)
     }
 
-    /// The answer to a request is lost: the request gets an error, or is given back. `None`: there is none with this id.
+    /// Answers a request to which the server's answer is lost, or returns it if it is our own. `None`: no request has this
+    /// id.
     fn fail_flight(
         &mut self,
         id: &[u8],
@@ -595,7 +603,7 @@ impl Lane {
         }
     }
 
-    /// What is told of an answer above the size limit.
+    /// The words for an answer above the size limit.
     fn oversize(&self, size: u64) -> String {
         let limit = self.max_frame;
         format!("the answer of server \"{}\" has {size} bytes, above the limit of {limit} (maxFrameSize)", self.name)
@@ -609,17 +617,17 @@ impl Lane {
         })
     }
 
-    /// Whether nothing is waited for here: neither in front of the server nor by a call that still counts.
+    /// Whether nothing is waited for here: no message for the server, and no answer to a call that still counts.
     pub(super) fn is_quiet(&self, now: Instant) -> bool {
         self.held.len() == 0 && !self.calls().any(|call| now < call.since + ABANDONED)
     }
 
-    /// Method and age of each of them.
+    /// Method and age of each of the endpoint's requests under way.
     pub(super) fn unanswered(&self, now: Instant) -> impl Iterator<Item = (String, Duration)> {
         self.calls().map(move |call| (String::from_utf8_lossy(call.method()).into_owned(), now - call.since))
     }
 
-    /// For a sentence that begins with the server's name and ends with "for 9 s".
+    /// What the server does, for a sentence that begins with its name and ends with "for 9 s".
     fn doing(&self) -> String {
         match &self.state {
             ServerSide::Down { why, .. } => format!("{why} and has not been back"),
@@ -630,7 +638,7 @@ impl Lane {
         }
     }
 
-    /// For the line that explains a closed connection.
+    /// How the server stands, for the line that explains a closed connection.
     pub(super) fn standing(&self, now: Instant) -> String {
         match &self.state {
             ServerSide::Down { why, retry_at: Some(at) } => {
@@ -646,7 +654,7 @@ impl Lane {
     }
 }
 
-/// Whether an answer to this shows that the whole path works. Handshake, ping and lists don't: an endpoint that
+/// Whether an answer to this method shows that the whole path works. Handshake, ping and lists don't: an endpoint that
 /// refuses our tools has asked for all of them before.
 pub(super) fn is_call(method: &[u8]) -> bool {
     !(method == b"initialize" || method == b"ping" || method == b"server/discover" || method.ends_with(b"/list"))
@@ -660,14 +668,14 @@ fn seconds(d: Duration) -> String {
     format!("{:.1} s", d.as_secs_f64())
 }
 
-/// The `initialize` of an endpoint that waits for an answer.
+/// An `initialize` of the endpoint that waits for its answer.
 #[derive(Debug)]
 pub(super) struct Waiting {
     pub(super) id: Box<[u8]>,
-    /// The version that it asked for.
+    /// The version that the endpoint asked for.
     pub(super) version: String,
     pub(super) deadline: Instant,
 }
 
-/// Handshakes that wait for a server to start: one for each robot behind an endpoint.
+/// Most handshakes that wait for a server to start: one for each robot behind an endpoint.
 pub(super) const MAX_WAITING: usize = 256;

@@ -2,21 +2,22 @@
 //!
 //! # Theory of operation
 //!
-//! Each request of the endpoint gets an id of ours on its way to the server and its own id back on the answer, so ids
-//! of different connections, of the endpoint and of us can never be taken for each other, whatever either
-//! side makes of them. A server's own requests travel the other way under ids of ours as well.
+//! Each request of the endpoint gets an id of ours on its way to the server and its own id back on the answer, so the ids of
+//! different connections, the endpoint's and our own can never be taken for each other, whatever either side makes of them.
+//! A server's own requests travel the other way under ids of ours as well.
 //!
 //! The handshake is ours. A server is initialized as soon as it runs, with what its endpoint is expected to say; every
 //! `initialize` of the endpoint is answered with the result, at once unless the endpoint says other things that matter to
-//! the server (see `opening`). A restarted server is initialized before anything else reaches it. Requests that arrive while a server is not
-//! there, or not yet initialized, are held for a few seconds; those that it had when it died are answered with an error at
-//! once and never sent again, because a call need not be idempotent.
+//! the server (see `opening`). A restarted server is initialized before anything else reaches it. Requests that arrive while
+//! a server is not there, or not yet initialized, are held for a few seconds. Requests that were under way when a server
+//! died are answered with an error at once and never sent again, because a call need not be idempotent.
 //!
-//! What the endpoint wants of the server (the resources that it follows, the log level) is told to each life of it, and what the endpoint has read
-//! of its lists is compared then (see `reread`): if they are others now it is told so, or gets a new connection.
+//! Each life of the server is told what the endpoint wants (the resources to follow, the log level). Then the lists that the
+//! endpoint has read are compared with the server's present ones (see `reread`): where they differ, the endpoint is told so,
+//! or gets a new connection.
 //!
-//! `ping` is answered by us: it asks whether its receiver lives, and a server that is busy with a call must not
-//! cost the connection. With `handshake: relay` `initialize` and `notifications/initialized` of the endpoint go through to a server
+//! `ping` is answered by us: it asks whether its receiver lives, and a server that is busy with a call must not cost the
+//! connection. With `handshake: relay` `initialize` and `notifications/initialized` of the endpoint go through to a server
 //! that is ready.
 
 mod handshake;
@@ -58,12 +59,12 @@ pub struct Passthrough {
     desk: Desk,
     lane: Lane,
     welcome: Option<Welcome>,
-    /// The answer of a server that refuses to initialize, without the id.
+    /// The answer of a server that refuses to initialize: what comes before its id, and what comes after.
     refusal: Option<[Box<[u8]>; 2]>,
     waiting: Vec<Waiting>,
-    /// Those who have waited for long enough, and only wait for room.
+    /// Handshakes that have waited for long enough, and only wait for room.
     due: VecDeque<Waiting>,
-    /// An `initialize` of the endpoint went through, on this connection and to the present process.
+    /// An `initialize` of the endpoint went through to the present process, on this connection.
     relayed: bool,
     wishes: Wishes,
     changes: Changes,
@@ -71,7 +72,8 @@ pub struct Passthrough {
 }
 
 impl Passthrough {
-    /// For this server, with what its endpoint will say of itself if that is known. Nothing is connected, nothing runs.
+    /// A router for this server. `hello`: what its endpoint will say of itself, if that is known. Nothing is connected,
+    /// nothing runs.
     pub fn new(spec: &ServerSpec, hello: Option<Arc<Hello>>) -> Self {
         Passthrough {
             handshake: spec.handshake,
@@ -267,8 +269,8 @@ impl Passthrough {
             Some(Message::Request(Request { id, method: b"ping", .. })) if !self.relays() => {
                 out.to_endpoint(&[&reply::result(id, b"{}")]);
             }
-            // The server is bound to the era of its first message; an endpoint that gets an error here has yet to say what it is,
-            // by `initialize` (MCP 2026-07-28, server/discover).
+            // The server is bound to the era of its first message. An endpoint that gets an error here has yet to say what
+            // it is, by `initialize` (MCP 2026-07-28, server/discover).
             Some(Message::Request(Request { id, method: b"server/discover", .. })) => {
                 self.desk.refuse(id, METHOD_NOT_FOUND, "method not found", out);
             }
@@ -311,21 +313,22 @@ impl Passthrough {
             call.terms = Some(Box::new(Terms { place: Some(place), ..Terms::default() }));
         }
         lane.forward(request, call, Edits::default(), desk, out);
-        // What waits for the server comes here again, and is told to no other life of it before.
+        // Only what has been sent counts: a request that waits for the server comes here again, and the server's next life
+        // would be told the same twice.
         match request.method {
             b"resources/subscribe" => {
                 if let Some(own) = request.uri() {
                     wishes.subscribe(&own, &own);
                 }
             }
-            // Parameters that can't be kept are the server's to judge, once.
+            // Parameters that can't be kept are for the server to judge, once.
             b"logging/setLevel" => drop(wishes.set_level(request.params())),
             _ => {}
         }
     }
 
     fn release(&mut self, out: &mut dyn Out) {
-        // What came before counts from then on.
+        // The time of a message counts from when it came.
         for (since, frame) in self.lane.held.take() {
             self.on_endpoint(&frame, since, out);
         }
@@ -370,7 +373,7 @@ impl Passthrough {
         }
     }
 
-    /// The answer to a request of ours is lost.
+    /// The answer to a request of our own is lost.
     fn on_lost(&mut self, lost: Option<(Flight, String)>, now: Instant, out: &mut dyn Out) {
         match lost {
             Some((Flight::Initialize(hello), message)) => {
@@ -383,7 +386,7 @@ impl Passthrough {
         }
     }
 
-    /// The answer to a page of a list that we asked for.
+    /// The server has answered a request of our own for a page of a list.
     fn on_page(&mut self, kind: ListKind, number: u32, answer: PageAnswer<'_>, now: Instant, out: &mut dyn Out) {
         let Passthrough { lane, desk, reread, changes, .. } = self;
         if let Some(print) = reread.on_page(kind, number, answer, &mut Asking { lane, desk, now, out }) {
@@ -401,7 +404,7 @@ impl Passthrough {
         }
         if self.desk.is_conversing() {
             self.reread.on_list_changed(method, &self.changes, now);
-            // Before the handshake an endpoint expects nothing, and it lists everything after it.
+            // Before the handshake an endpoint expects nothing; after it, the endpoint lists everything.
             self.lane.notify(frame, e, out);
         }
     }

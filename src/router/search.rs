@@ -9,23 +9,23 @@ use crate::mcp::reply::{self, INVALID_PARAMS, METHOD_NOT_FOUND, RESOURCE_NOT_FOU
 /// Largest request, and largest answer, that is kept while other servers are asked, in bytes.
 pub(super) const KEPT: usize = 8 * 1024;
 
-/// As much of the message of a larger answer, in bytes.
+/// Longest error message that is kept of a larger answer, in bytes.
 const MESSAGE: usize = 1024;
 
-/// How much an answer says that is not what was asked for, least first.
+/// How telling an answer is that is not what was asked for, the least telling first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Rank {
-    /// Nobody knows the method there.
+    /// The server doesn't know the method.
     NoMethod,
-    /// The parameters are not right there, which some say of what they don't know.
+    /// The server finds the parameters wrong. Some say so of whatever they don't have.
     NoParams,
     /// An error without a code, as FastMCP answers whatever went wrong.
     Unspecified,
-    /// It is not there.
+    /// The server doesn't have what was asked for.
     NotThere,
-    /// Something went wrong, perhaps where it is.
+    /// Something went wrong, perhaps at the server that has what was asked for.
     Failed,
-    /// It is there, and empty. Some answer that to whatever they don't have.
+    /// What was asked for is there, and empty. Some servers answer that to whatever they don't have.
     Empty,
 }
 
@@ -54,21 +54,21 @@ pub(super) struct Search {
 }
 
 impl Search {
-    /// Bytes that are kept for it.
+    /// Bytes that are kept for the search.
     pub(super) fn size(&self) -> usize {
         self.request.len() + self.best.as_ref().map_or(0, |(_, answer)| answer.len())
     }
 
-    /// For a request that no server has been asked. `reads`: it changes nothing.
+    /// For a request that no server has been asked yet. `reads`: the request changes nothing.
     pub(super) fn new(reads: bool) -> Self {
         Search { reads, ..Search::default() }
     }
 
-    /// Whether the next server is asked after this answer, and what it is worth if no other is better.
+    /// What an answer is worth if the search goes on after it. `None`: the answer counts, and no other server is asked.
     pub(super) fn goes_on(&self, frame: &[u8], e: &Envelope) -> Option<Rank> {
         if e.error {
             let rank = Rank::of(Failure::read(frame).code);
-            // That it doesn't know it says that it did nothing.
+            // A server that doesn't know what was asked for has done nothing.
             let is_unknown = matches!(rank, Rank::NoMethod | Rank::NoParams | Rank::NotThere);
             return (self.reads || is_unknown).then_some(rank);
         }
@@ -79,7 +79,8 @@ impl Search {
         is_empty.then_some(Rank::Empty)
     }
 
-    /// Keeps an answer, if it says more than those before. `own`: the endpoint's id, in place of that at `id`.
+    /// Keeps an answer that tells at least as much as those before. `own`: the endpoint's id, which replaces the one at
+    /// `id`.
     pub(super) fn keep(&mut self, rank: Rank, frame: &[u8], id: std::ops::Range<usize>, own: &[u8]) {
         let answer = [&frame[..id.start], own, &frame[id.end..]].concat();
         if answer.len() <= KEPT {
@@ -90,19 +91,19 @@ impl Search {
         self.keep_answer(rank, reply::error(own, code, message));
     }
 
-    /// Keeps a whole answer to the endpoint.
+    /// Keeps an answer that is ready for the endpoint, as [`Search::keep`] does.
     pub(super) fn keep_answer(&mut self, rank: Rank, answer: Vec<u8>) {
         if self.best.as_ref().is_none_or(|(best, _)| rank >= *best) {
             self.best = Some((rank, answer.into()));
         }
     }
 
-    /// Whether there is an answer, should nobody have a better one.
+    /// Whether there is an answer to give if no other server has a better one.
     pub(super) fn has_answer(&self) -> bool {
         self.best.is_some()
     }
 
-    /// The most telling answer.
+    /// Takes the most telling answer.
     pub(super) fn answer(&mut self) -> Option<Box<[u8]>> {
         self.best.take().map(|(_, answer)| answer)
     }

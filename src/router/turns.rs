@@ -2,14 +2,14 @@
 //!
 //! # Theory of operation
 //!
-//! Each server has a router of its own, made for it alone. What happens to a server goes to that server's router, what the
-//! endpoint and the link do goes to the router of the server whose turn it is. The others take their link for down, and what they
-//! might say to the endpoint goes nowhere; so they initialize their servers, and that is all.
+//! Each server has a router of its own, made for it alone. What happens to a server goes to that server's router; what the
+//! endpoint and the link do goes to the router of the server whose turn it is. The other routers take their link for down,
+//! and what they send to the endpoint goes nowhere; so they initialize their servers, and that is all.
 //!
-//! When a turn is over (`rotation` says when), the connection is closed and made anew, because an endpoint reads what
-//! there is only then; the next server's router gets the new one. It is closed at a quiet moment: nothing is under
-//! way, and the endpoint has said nothing for an instant, so that no request crosses our close frame. After a grace, new
-//! requests are refused, so that such a moment comes. One that is under way is waited for until the cloud has given up on it:
+//! When a turn is over (`rotation` says when), the connection is closed and made anew, because an endpoint reads the lists
+//! only then; the new connection goes to the next server's router. The close waits for a quiet moment: nothing is under way,
+//! and the endpoint has said nothing for an instant, so that no request crosses our close frame. New requests are refused
+//! after a grace, so that such a moment comes. A request that is under way is waited for until the cloud has given up on it:
 //! a server that never answers must not keep the turn from all others.
 
 use std::sync::Arc;
@@ -25,15 +25,15 @@ use crate::frame::Cut;
 use crate::mcp::envelope::{self, Envelope, Kind, Lost, Scanned};
 use crate::mcp::reply::{self, UNAVAILABLE};
 
-/// How long a quiet moment is waited for while new requests are still taken. A talk with an assistant has pauses, and a
-/// refused request costs its user more than a late turn.
+/// Longest time that a quiet moment is waited for while new requests are still taken. A talk with an assistant has pauses,
+/// and a refused request costs its user more than a late turn.
 const GRACE: Duration = Duration::from_secs(10);
 
-/// How long the endpoint has to be silent: the way there and back, so that it has seen our last answer and what it
-/// said to that has arrived.
+/// Shortest time that the endpoint has to be silent: the way there and back, so that the endpoint has seen our last answer
+/// and has had time to react.
 const QUIET: Duration = Duration::from_millis(250);
 
-/// An endpoint that goes on asking for this long although all is refused is not waited for.
+/// Longest time that an endpoint is waited for which goes on asking although everything is refused.
 const INSISTING: Duration = Duration::from_secs(5);
 
 /// See the module's documentation. `R` is the router of one server, which it calls 0.
@@ -48,11 +48,11 @@ pub struct Turns<R> {
 /// A server of a [`Turns`].
 #[derive(Debug)]
 pub struct Seat<R> {
-    /// Its name, for the endpoint and the log.
+    /// The server's name, for the endpoint and the log.
     pub name: Arc<str>,
-    /// Its rules.
+    /// The server's rules.
     pub router: R,
-    /// Whether its turn does not end.
+    /// Whether the server keeps its turn.
     pub pin: bool,
 }
 
@@ -60,7 +60,7 @@ pub struct Seat<R> {
 enum LinkSide {
     Down,
     Up {
-        /// When the endpoint last said something. `None`: so long ago that it is quiet.
+        /// When the endpoint last said something. `None`: so long ago that the endpoint counts as quiet.
         heard: Option<Instant>,
         phase: Phase,
     },
@@ -69,19 +69,19 @@ enum LinkSide {
 #[derive(Debug, Clone, Copy)]
 enum Phase {
     Serving,
-    /// A quiet moment is waited for.
+    /// The turn is over, and a quiet moment is waited for.
     Ending {
         refuse_from: Instant,
     },
-    /// Nothing is waited for any more.
+    /// The turn is over, and nothing is waited for any more.
     Over,
 }
 
-/// What one server's router decides, on its way out.
+/// Where the decisions of one server's router go.
 struct Door<'a> {
     out: &'a mut dyn Out,
     server: ServerIndex,
-    /// It is its turn.
+    /// It is this server's turn: the endpoint gets what the router sends.
     open: bool,
 }
 
@@ -105,7 +105,7 @@ impl<R: Router> Turns<R> {
         self.at(self.rotation.current(), out)
     }
 
-    /// Does what follows for the present turn from what has changed.
+    /// Brings the present turn in line with the rotation, after something has changed.
     fn follow_rotation(&mut self, now: Instant, out: &mut dyn Out) {
         if self.draining {
             return;
@@ -139,15 +139,17 @@ impl<R: Router> Turns<R> {
         }
     }
 
-    /// Refuses a request because the turn is over; whether the frame needs no more attention. `alone`: it is no part of a batch.
+    /// Refuses a request because the turn is over; returns whether the frame needs no more attention. `alone`: the frame is
+    /// no part of a batch.
     fn refuse(&mut self, frame: &[u8], alone: bool, now: Instant, out: &mut dyn Out) -> bool {
         match envelope::scan(frame) {
             Ok(Scanned::One(e)) => {
                 let (Kind::Request, Some(id), Some(method)) = (e.kind(frame), e.id.clone(), e.method) else {
                     return false;
                 };
-                // These are answered at once, and an endpoint that is left without an answer to them may give us up. The answers
-                // to a whole batch of handshakes would need room (and MCP 2025-03-26 has none in batches).
+                // The router answers both at once, and an endpoint that gets no answer to these may give us up. In a batch
+                // `initialize` is refused: answers to a whole batch of handshakes would need room (and MCP 2025-03-26
+                // forbids them in batches).
                 if &frame[method.clone()] == b"ping" || alone && &frame[method] == b"initialize" {
                     return false;
                 }
@@ -173,7 +175,7 @@ impl<R: Router> Turns<R> {
 }
 
 impl<R: Router> Turns<R> {
-    /// A server has said something: perhaps for the first time something that shows it is loaded.
+    /// A server has said something: perhaps, for the first time, something that shows the server is loaded.
     fn note_serving(&mut self, server: ServerIndex, now: Instant, out: &mut dyn Out) {
         if !self.rotation.is_warm(server) && self.seats[server].router.is_serving(0) {
             self.rotation.warm(server);
@@ -304,7 +306,7 @@ impl<R: Router> Router for Turns<R> {
             _ if self.draining => None,
             LinkSide::Down | LinkSide::Up { phase: Phase::Serving, .. } => self.rotation.deadline(),
             LinkSide::Up { heard, phase: Phase::Ending { .. } } if self.in_flight() == 0 => heard.map(|at| at + QUIET),
-            // The last answer is an event itself, if it comes. Whatever is under way without one by then is as old as that.
+            // The last answer is an event of its own, if it comes. A request without an answer by then is at least that old.
             LinkSide::Up { phase: Phase::Ending { refuse_from }, .. } => Some(*refuse_from + ABANDONED),
             LinkSide::Up { phase: Phase::Over, .. } => None,
         };
@@ -337,7 +339,7 @@ impl<R: Router> Router for Turns<R> {
         self.seats[self.rotation.current()].router.in_flight()
     }
 
-    /// Only that of the server whose turn it is matters. Where the first one takes long, that is soon another one's.
+    /// Only the start of the server whose turn it is matters. If that takes long, the turn soon is another server's.
     fn start(&self, server: ServerIndex) -> Start {
         if server == self.rotation.current() { self.seats[server].router.start(0) } else { Start::Absent }
     }
@@ -404,10 +406,10 @@ impl Out for Door<'_> {
     }
 
     fn note(&mut self, mut note: Note<'_>) {
-        // What is about a server is about this one; it calls itself the first.
+        // The router knows one server and calls it the first; outside, the server has its own place.
         note.server = note.server.map(|_| self.server);
         if let What::ToolsRead { count, .. } = &mut note.what {
-            *count = None; // those of one server, of several that take turns
+            *count = None; // these are the tools of one server, and several take turns
         }
         self.out.note(note);
     }

@@ -1,13 +1,15 @@
-//! How a server gets its handshake, and another one where its endpoint turns out to differ. What is decided there is in `opening`.
+//! How a server gets its handshake, and another one where its endpoint turns out to differ. The decisions are made in
+//! `opening`.
 
 use super::*;
 use crate::router::opening::{Answered, Renewal};
 
-/// Longest time that a process which runs may take for another handshake. One that has not answered by then takes
+/// Longest time that a running process may take for another handshake. A server that has not answered by then takes
 /// `initialize` as its first message only.
 const AGAIN: Duration = Duration::from_secs(5);
 
-/// It goes on with its first so long before a call that waits for it would be refused.
+/// Shortest time that is left to a waiting call, before it is refused, when its server goes on with the first handshake
+/// instead of waiting for another.
 const IN_TIME: Duration = Duration::from_millis(500);
 
 /// What is said of a server whose process is replaced by another one.
@@ -16,25 +18,25 @@ const ANEW: &str = "is started anew";
 /// What has become of a server's handshake.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::router) enum Opened {
-    /// It may have requests now.
+    /// The server may have requests now.
     Ready,
-    /// Another answer to `initialize` is awaited of it.
+    /// Another answer of the server to `initialize` is awaited.
     Awaited,
-    /// It answers with an error, and that is its answer.
+    /// The server answers with an error, and no better answer is awaited.
     Refused,
-    /// Nothing that it did not do before.
+    /// The server may do what it could do before, and no more.
     Same,
 }
 
 impl Lane {
-    /// Initializes it with what the endpoint says of itself, or is expected to.
+    /// Initializes the server with what the endpoint says of itself, or is expected to say.
     pub(super) fn send_initialize(&mut self, again: bool, desk: &mut Desk, now: Instant, out: &mut dyn Out) {
         let hello = self.opening.params(&desk.hello);
         self.send(Flight::Initialize(hello.clone()), "initialize", Some(&hello.params), desk, out);
         self.state = ServerSide::Initializing { since: now, again };
     }
 
-    /// It has answered `initialize`.
+    /// The server has answered `initialize`.
     pub(in crate::router) fn welcomed(
         &mut self,
         hello: Arc<Hello>,
@@ -48,7 +50,7 @@ impl Lane {
         self.settle(Some(welcome), desk, now, out)
     }
 
-    /// It has answered `initialize` with an error. `welcome`: its last answer that was none.
+    /// The server has answered `initialize` with an error. `welcome`: its last answer that was no error.
     pub(in crate::router) fn refused(
         &mut self,
         hello: Arc<Hello>,
@@ -59,7 +61,7 @@ impl Lane {
         out: &mut dyn Out,
     ) -> Opened {
         match self.state {
-            // An answer that came too late to matter.
+            // The answer comes too late to matter.
             ServerSide::Greeted | ServerSide::Ready | ServerSide::Down { .. } | ServerSide::Refusing { .. } => {
                 Opened::Same
             }
@@ -79,7 +81,8 @@ impl Lane {
         }
     }
 
-    /// Holds what the endpoint says of itself against what the server was told, and lets it go on if that may stay so.
+    /// Compares what the endpoint says of itself with what the server was told, and lets the server go on if that may stay
+    /// so.
     pub(in crate::router) fn settle(
         &mut self,
         welcome: Option<&Welcome>,
@@ -91,11 +94,11 @@ impl Lane {
         let (answered, welcome) = match self.state {
             ServerSide::Greeted | ServerSide::Ready => (Answered::Welcomed, welcome),
             ServerSide::Refusing { .. } => (Answered::Refused, None),
-            // One that exits when it has refused would be asked the right thing after its pause only.
+            // A server that exits when it has refused would otherwise be asked the right thing only after its pause.
             ServerSide::Down { retry_at: Some(_), .. } if self.opening.has_refused_another(&wanted) => {
                 (Answered::Refused, None)
             }
-            // It will be told the right thing, or be asked again when it has answered.
+            // The server will be told the right thing when it starts, or be compared once it has answered.
             ServerSide::Down { .. } | ServerSide::Initializing { .. } => return Opened::Same,
         };
         let is_serving = self.calls().next().is_some();
@@ -122,7 +125,7 @@ impl Lane {
         }
     }
 
-    /// It stays with what it was told. Where that is sure it is told that its handshake is complete.
+    /// Leaves the server with what it was told. Where that is sure, the server is told that its handshake is complete.
     fn go_on(&mut self, desk: &Desk, now: Instant, out: &mut dyn Out) -> Opened {
         self.opening.set_outdated(false);
         match self.state {
@@ -157,7 +160,7 @@ impl Lane {
         }
     }
 
-    /// Gives up on another handshake that takes too long, and has a server that refuses asked by another process after a
+    /// Gives up on another handshake that takes too long, and has a server that refuses asked in another process, after a
     /// while.
     pub(in crate::router) fn check_opening(
         &mut self,
@@ -173,7 +176,7 @@ impl Lane {
             ServerSide::Initializing { .. } => {
                 self.state = ServerSide::Greeted;
                 self.opening.did_not_take_another();
-                // What waits for it would be lost with its process.
+                // Requests that wait might be refused before another process is ready.
                 if self.held.len() > 0 { self.go_on(desk, now, out) } else { self.settle(welcome, desk, now, out) }
             }
             ServerSide::Refusing { .. } => {
@@ -184,7 +187,7 @@ impl Lane {
         }
     }
 
-    /// That it refused to initialize, in its words, if that is all it has answered.
+    /// The server's refusal to initialize, in its words, if the server has answered nothing else.
     pub(in crate::router) fn refusal(&self) -> Option<String> {
         let why = match &self.state {
             ServerSide::Refusing { why, .. } => format!("refused to initialize: {why}"),
@@ -196,7 +199,7 @@ impl Lane {
         Some(format!("server \"{}\" {why}", self.name))
     }
 
-    /// Has another process of it started, at once.
+    /// Has another process of the server started, at once.
     fn restart(&mut self, why: &'static str, desk: &mut Desk, now: Instant, out: &mut dyn Out) {
         out.restart(self.index, why);
         let refused = match &self.state {

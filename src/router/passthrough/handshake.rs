@@ -2,7 +2,8 @@
 
 use super::*;
 
-/// Longest error of a server that refuses to initialize which is kept for those who ask, in bytes. Of a longer one its first words.
+/// Longest error of a server that refuses to initialize which is kept as the answer to `initialize`, in bytes. Of a longer
+/// one the first words are kept.
 const MAX_REFUSAL: usize = 16 * 1024;
 
 impl Passthrough {
@@ -11,7 +12,7 @@ impl Passthrough {
         let hello = Arc::new(Hello::read(request.params()));
         self.desk.greet(Greeting::Waits);
         let first = self.desk.hear(&hello);
-        // What it says first in this run counts, and what differs from that a server has refused.
+        // What the endpoint says first in this run counts. Later it counts where the server has refused what it was told.
         if first || self.lane.opening.is_refusing() {
             let opened = self.lane.settle(self.welcome.as_ref(), &mut self.desk, now, out);
             self.on_opened(opened, now, out);
@@ -33,13 +34,14 @@ impl Passthrough {
         self.waiting.push(Waiting { id: id.into(), version: hello.version.clone(), deadline: now + HOLD });
     }
 
-    /// The endpoint may be spoken to, and asks or tells something.
+    /// The endpoint asks or tells something, so servers' requests may be passed on.
     pub(super) fn open_conversation(&mut self, now: Instant, out: &mut dyn Out) {
         self.do_without_hello(now, out);
         self.desk.open_conversation(now, out);
     }
 
-    /// The endpoint speaks. If it has not said what it is, it won't, and the server goes on with what it was told.
+    /// The endpoint speaks. An `initialize` that has not come by now won't come, and the server goes on with what it was
+    /// told.
     pub(super) fn do_without_hello(&mut self, now: Instant, out: &mut dyn Out) {
         if self.desk.do_without_hello() || matches!(self.lane.state, ServerSide::Greeted) {
             let opened = self.lane.settle(self.welcome.as_ref(), &mut self.desk, now, out);
@@ -47,7 +49,8 @@ impl Passthrough {
         }
     }
 
-    /// Answers an `initialize` with what the server has said in this run, if it has said anything that still holds.
+    /// Answers an `initialize` with what the server has said in this run, if any of that still holds. Returns whether it
+    /// does.
     pub(super) fn answer_known(&mut self, id: &[u8], version: &str, out: &mut dyn Out) -> bool {
         if let Some([before, after]) = self.refusal.as_ref().filter(|_| self.lane.refusal().is_some()) {
             out.to_endpoint(&[before, id, after]);
@@ -61,14 +64,14 @@ impl Passthrough {
         true
     }
 
-    /// Answers an `initialize` that has waited for too long.
+    /// Answers an `initialize` that has waited: with what the server has said, or else with an error.
     pub(super) fn answer_late(&mut self, waiting: &Waiting, out: &mut dyn Out) {
         if !self.answer_known(&waiting.id, &waiting.version, out) {
             self.desk.excuse(&waiting.id, self.lane.excuse(HOLD), out);
         }
     }
 
-    /// The server has answered `initialize`. `hello`: what it was asked with.
+    /// The server has answered `initialize`. `hello`: the parameters that were sent.
     pub(super) fn on_welcome(&mut self, hello: Arc<Hello>, welcome: Welcome, now: Instant, out: &mut dyn Out) {
         out.note(Note::of(SERVER, What::Initialized { identity: welcome.identity() }));
         let opened = self.lane.welcomed(hello, &welcome, &mut self.desk, now, out);
@@ -85,7 +88,7 @@ impl Passthrough {
         }
     }
 
-    /// The server is ready: who waits for that gets what it waits for.
+    /// The server is ready: it gets what the endpoint wants of it, and then what waits for it.
     pub(super) fn on_ready(&mut self, now: Instant, out: &mut dyn Out) {
         self.desk.keep_hello(|said| self.lane.opening.was_told(said), out);
         self.wishes.tell_subscriptions(&self.lane, &mut self.desk, out);
@@ -102,7 +105,7 @@ impl Passthrough {
         self.answer_due(out);
     }
 
-    /// Answers those who only wait for room, as far as there is some.
+    /// Answers handshakes that only wait for room, as far as there is some.
     pub(super) fn answer_due(&mut self, out: &mut dyn Out) {
         while out.has_room()
             && let Some(waiting) = self.due.pop_front()
@@ -111,8 +114,8 @@ impl Passthrough {
         }
     }
 
-    /// The server has answered `initialize` with an error: unless another process of it may do better, that is the answer of
-    /// all who ask.
+    /// The server has answered `initialize` with an error. Unless another process may do better, that is the answer to every
+    /// `initialize`.
     pub(super) fn on_refusal(
         &mut self,
         hello: Arc<Hello>,
@@ -140,7 +143,7 @@ impl Passthrough {
         }
     }
 
-    /// Relay: the answer to an `initialize` passed by.
+    /// With `handshake: relay`: the server's answer to an `initialize` of the endpoint has passed by.
     pub(super) fn relayed_welcome(&mut self, frame: &[u8], e: &Envelope, out: &mut dyn Out) {
         match &e.result {
             Some(result) => {
@@ -153,7 +156,7 @@ impl Passthrough {
         }
     }
 
-    /// The endpoint has what the server said of itself.
+    /// The endpoint has got what the server said of itself.
     pub(super) fn greeted(&mut self) {
         self.desk.greet(Greeting::Answered);
         if let Some(welcome) = &self.welcome {

@@ -2,10 +2,11 @@
 //!
 //! # Theory of operation
 //!
-//! A list passes through untouched, and of each page that the endpoint reads its items' fingerprint is kept. The server is asked for a
-//! list by us only where there is a doubt: in a new life of the server, for all that the endpoint has read on its connection, and where
-//! the server said that a list has changed and the endpoint has not read it within a few seconds. What comes is compared with as
-//! much as the endpoint has read: some never ask for a second page.
+//! A list passes through untouched, and a fingerprint of the items is kept of each page that the endpoint reads. We ask the
+//! server for a list only where there is a doubt: in a new life of the server, for all lists that the endpoint has read on
+//! its connection; and where the server said that a list has changed and the endpoint has not read it within a few seconds.
+//! The server's answer is compared with as much of the list as the endpoint has read: some endpoints never ask for a second
+//! page.
 
 use tokio::time::Instant;
 
@@ -17,10 +18,10 @@ use crate::router::lane::{Flight, Lane};
 use crate::router::merge::page;
 use crate::router::merge::shelf::{PageAnswer, Paged, Shelf};
 
-/// Most pages of a list that are told apart. What an endpoint reads beyond is not compared.
+/// Most pages of a list that are told apart. Pages beyond that are not compared.
 const MAX_PAGES: usize = 200;
 
-/// The server, to be asked.
+/// What it takes to ask the server.
 pub(super) struct Asking<'a> {
     pub(super) lane: &'a mut Lane,
     pub(super) desk: &'a mut Desk,
@@ -53,7 +54,7 @@ impl Pages {
     fn add(&mut self, page: Page) {
         match self.0.iter().position(|other| other.cursor == page.cursor) {
             Some(at) if self.0[at] == page => {}
-            // It is another list now: what followed is not known of that one.
+            // The list is another one now, and nothing is known of its other pages.
             _ if page.cursor.is_none() => self.0 = vec![page],
             Some(at) => self.0[at] = page,
             None if self.0.len() < MAX_PAGES => self.0.push(page),
@@ -61,10 +62,10 @@ impl Pages {
         }
     }
 
-    /// How many items that is from the start, their fingerprint, and whether that is all; without a gap.
+    /// How many items follow each other without a gap from the start, their fingerprint, and whether the list ends there.
     fn whole(&self) -> (usize, u64, bool) {
         let (mut items, mut sum, mut cursor) = (0, 0_u64, None);
-        // A circle of cursors ends here, too.
+        // The number of pages also ends a circle of cursors.
         for _ in 0..self.0.len() {
             let Some(page) = self.0.iter().find(|page| page.cursor == cursor) else { break };
             (items, sum) = (items + page.items, sum.wrapping_add(page.print));
@@ -85,19 +86,19 @@ fn sum<'a>(items: impl Iterator<Item = &'a Box<str>>) -> u64 {
 #[derive(Debug, Default)]
 pub(super) struct Reread {
     pages: [Pages; 4],
-    /// When a list that the server says has changed is to be looked at, if the endpoint does not read it before.
+    /// When we look at a list that the server says has changed, unless the endpoint reads it before.
     doubts: [Option<Instant>; 4],
-    /// What is being read now.
+    /// The lists that we are reading.
     shelf: Option<Box<Shelf>>,
 }
 
 impl Reread {
-    /// The connection is gone, and what was read on it of no interest.
+    /// The connection is gone, and what was read on it is of no interest any more.
     pub(super) fn link_down(&mut self) {
         *self = Reread::default();
     }
 
-    /// The server's process is gone, and what it was asked with it.
+    /// The server's process is gone, and our requests with it.
     pub(super) fn server_down(&mut self) {
         self.shelf = None;
         self.doubts = Default::default();
@@ -110,7 +111,7 @@ impl Reread {
         }
     }
 
-    /// The endpoint reads a page: the result.
+    /// The endpoint gets a page: the result of its request.
     pub(super) fn on_read(&mut self, place: Place, result: &[u8], changes: &mut Changes) {
         let Place { kind, cursor } = place;
         let pages = &mut self.pages[kind as usize];
@@ -136,7 +137,8 @@ impl Reread {
         }
     }
 
-    /// The server has begun another life: whether it says what it said is to be seen, as far as the endpoint has read that.
+    /// The server has begun another life: reads the lists that the endpoint has read, to see whether they are still the
+    /// same.
     pub(super) fn begin(&mut self, changes: &Changes, server: &mut Asking<'_>) {
         for kind in ListKind::ALL.into_iter().filter(|kind| changes.has_read(*kind)) {
             self.read(kind, server);
@@ -151,7 +153,8 @@ impl Reread {
         }
     }
 
-    /// The server answers us. What a whole list is like, as far as the endpoint has read it.
+    /// The server has answered our request for a page. Returns the fingerprint of a list once it is read, of as much as the
+    /// endpoint has read.
     pub(super) fn on_page(
         &mut self,
         kind: ListKind,
@@ -176,7 +179,7 @@ impl Reread {
         found
     }
 
-    /// To be called at [`Reread::next_tick`].
+    /// Does what is due at [`Reread::next_tick`].
     pub(super) fn tick(&mut self, server: &mut Asking<'_>) {
         let now = server.now;
         for kind in ListKind::ALL {
