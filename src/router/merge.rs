@@ -2,19 +2,19 @@
 //!
 //! # Theory of operation
 //!
-//! Each server has a `Lane` (how far it is, what is under way there) and a `Shelf` (what it said of itself, in this
-//! run or an earlier one). A server that comes up is initialized with the endpoint's parameters, and its lists are read
-//! to the end; out of all shelves comes what is `Published`: one list of each kind, and the way back from each name.
+//! Each server has a `Lane` (how far the server is, what is under way there) and a `Shelf` (what the server said of itself,
+//! in this run or an earlier one). A server that comes up is initialized with the endpoint's parameters, and its lists are
+//! read to the end; out of all shelves comes what is `Published`: one list of each kind, and the way back from each name.
 //! The endpoint's requests go to the server that the name belongs to, under ids of ours, or are answered here.
 //!
-//! An answer that needs to know of all servers (`initialize`, lists, a name that nobody has yet) waits for those that
-//! may still say something: not for those that are remembered or dead, nor twice in one life for one that says nothing.
+//! An answer that needs to know of all servers (`initialize`, lists, a name that nobody has yet) waits for servers that may
+//! still say something: not for those that are remembered or dead, nor twice in one life for a server that says nothing.
 //!
-//! When what is published changes after the endpoint has read it, the endpoint is told by `list_changed`. One that does
-//! not read it anew within a few seconds gets a new connection, at a moment when nothing is under way.
+//! When what is published changes after the endpoint has read it, the endpoint is told by `list_changed`. An endpoint that
+//! does not read anew within a few seconds gets a new connection, at a moment when nothing is under way.
 //!
-//! No server can reach into what belongs to another: ids, progress tokens and deadlines are looked up in the lane of who
-//! speaks.
+//! No server can reach into what belongs to another: ids, progress tokens and deadlines are looked up in the lane of the
+//! server that speaks.
 
 mod deadlines;
 mod elsewhere;
@@ -56,29 +56,30 @@ use crate::mcp::lists::ListKind;
 use crate::mcp::reply::{self, METHOD_NOT_FOUND, UNAVAILABLE};
 use crate::tools::ToolPolicy;
 
-/// One server.
+/// A server of a merge.
 #[derive(Debug)]
 struct Member {
     lane: Lane,
     shelf: Shelf,
     policy: Arc<ToolPolicy>,
-    /// The policy has been held against its tools in this run: what is remembered says nothing of what a config says now.
+    /// The policy has been compared with the server's tools in this run: what an earlier run remembered says nothing of the
+    /// present config.
     judged: bool,
     keep_listed: bool,
-    /// How long it may take from its start until nothing of it is waited for any more.
+    /// Longest time from the server's start for which anything of it is waited for.
     start_timeout: Duration,
-    /// Nothing more is waited for in this life: it has refused, or somebody has waited long enough.
+    /// Nothing more of the server is waited for in this life: it has refused, or somebody has waited long enough.
     silent: bool,
     wishes: Wishes,
 }
 
 impl Member {
-    /// Whether answers that need all servers should wait for anything of this one.
+    /// Whether answers that need all servers should wait for a list of this one.
     fn is_awaited(&self) -> bool {
         ListKind::ALL.into_iter().any(|kind| self.shelf.lacks(kind)) && self.may_speak()
     }
 
-    /// Whether answers that need a list of all servers should wait for that of this one.
+    /// Whether answers that need a list of all servers should wait for this server's.
     fn awaits(&self, kind: ListKind) -> bool {
         self.shelf.lacks(kind) && self.may_speak()
     }
@@ -92,24 +93,25 @@ impl Member {
             }
     }
 
-    /// The same, for `initialize`: what it says to the endpoint's own parameters is not known yet.
+    /// Whether answers to `initialize` should wait for this server: its answer to the endpoint's own parameters is not known
+    /// yet.
     fn is_greeting(&self) -> bool {
         let is_asked_again = matches!(self.lane.state, ServerSide::Initializing { again: true, .. });
         is_asked_again && self.may_speak() || self.shelf.welcome.is_none() && self.is_awaited()
     }
 
-    /// When nothing of it is waited for any more, if anything is.
+    /// When waiting for this server ends, if anything of it is waited for.
     fn is_awaited_until(&self) -> Option<Instant> {
         let is_due = self.is_awaited() && !matches!(self.lane.state, ServerSide::Greeted);
         self.lane.started.filter(|_| is_due).map(|started| started + self.start_timeout)
     }
 
-    /// Whether the endpoint sees what it has.
+    /// Whether the endpoint sees what the server has.
     fn is_listed(&self) -> bool {
         self.keep_listed || self.lane.is_initialized()
     }
 
-    /// When a list of its own or messages that wait for it want [`Router::on_tick`].
+    /// When the server's handshake, lists or waiting messages want [`Router::on_tick`].
     fn next_tick(&self) -> Option<Instant> {
         let shelf = self.shelf.next_tick(self.lane.is_ready());
         let lane = [self.lane.held.deadline(), self.lane.opening_due()];
@@ -127,7 +129,7 @@ struct Owed {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Want {
-    /// `initialize`, with the version asked for.
+    /// An `initialize`, with the version asked for.
     Initialize(String),
     List(ListKind),
 }
@@ -139,14 +141,14 @@ pub struct Merge {
     members: Vec<Member>,
     rules: Rules,
     owed: Vec<Owed>,
-    /// Those of which enough is known, and which only wait for room.
+    /// Requests of which enough is known, and which only wait for room.
     due: VecDeque<Owed>,
     /// Requests with a name that nobody has yet.
     unrouted: Held,
     published: Published,
-    /// What was last told of what did not fit into the lists.
+    /// What the log was last told of items that did not fit into the lists.
     told_left_out: [LeftOut; 4],
-    /// The same of tools that are published under other names.
+    /// What the log was last told of tools that are published under other names.
     told_renamed: Renamed,
     /// What is published is out of date.
     stale: bool,
@@ -158,8 +160,8 @@ pub struct Merge {
 }
 
 impl Merge {
-    /// For these servers, each with what an earlier run remembered of it, and what their endpoint will say of itself if that is
-    /// known. Nothing is connected, nothing runs. They agree on how names are kept apart.
+    /// A merge of these servers, each with what an earlier run remembered of it. `hello`: what their endpoint will say of
+    /// itself, if that is known. Nothing is connected, nothing runs. The servers agree on how names are kept apart.
     pub fn new(
         servers: impl IntoIterator<Item = (Arc<ServerSpec>, Option<Memory>)>,
         hello: Option<Arc<Hello>>,
@@ -181,7 +183,7 @@ impl Merge {
         }
         let desk = Desk::new(max_frame, hello);
         let sharing = sharing.unwrap_or_default();
-        // Alone there is nobody to be kept apart from.
+        // A server alone has nobody to be kept apart from.
         let (naming, letters) = match members.len() {
             ..=1 => (Naming::Auto, Letters::Any),
             _ => (sharing.naming, Letters::Of(sharing.names)),
@@ -204,13 +206,13 @@ impl Merge {
         }
     }
 
-    /// Something about a server may be due sooner now.
+    /// Sets the server's deadline anew, as something may be due sooner now.
     fn arm(&mut self, server: ServerIndex) {
         self.deadlines.arm(server, self.members[server].next_tick());
     }
 
-    /// What an endpoint is shown of tools, as far as they are known: the result of `tools/list` (MCP, server/tools), and of each
-    /// name in it whose it is, and what it is called there.
+    /// What an endpoint is shown of tools, as far as they are known: the result of `tools/list` (MCP, server/tools), and for
+    /// each name in that result the server and the tool's name there.
     pub fn tools(&mut self) -> (&[u8], &Table) {
         let published = self.published();
         (published.result(ListKind::Tools), published.table(ListKind::Tools))
@@ -297,7 +299,7 @@ impl Router for Merge {
     fn on_server(&mut self, server: ServerIndex, frame: &[u8], e: &Envelope, now: Instant, out: &mut dyn Out) {
         self.members[server].lane.end_silence(now, out);
         let kind = e.kind(frame);
-        // What belongs to a task names it by the id that the endpoint knows.
+        // A message that belongs to a task names the task by the id that the endpoint knows.
         let text = if kind == Kind::Response { None } else { self.publish_related(server, frame, e) };
         let published = text.as_deref().and_then(|text| Some((text, envelope::scan_one(text)?)));
         let (frame, e) = published.as_ref().map_or((frame, e), |(text, e)| (*text, e));
@@ -352,7 +354,7 @@ impl Router for Merge {
         if self.owed.iter().any(|owed| owed.deadline <= now)
             || self.unrouted.deadline().is_some_and(|deadline| deadline <= now)
         {
-            // Once is enough: the next who asks does not wait for them again.
+            // Once is enough: the next request does not wait for these servers again.
             for member in &mut self.members {
                 member.silent |= member.is_awaited() || member.is_greeting();
             }
@@ -440,7 +442,7 @@ impl Router for Merge {
 }
 
 impl Merge {
-    /// Nothing would be lost with the connection.
+    /// Whether nothing would be lost with the connection.
     fn is_quiet(&self, now: Instant) -> bool {
         self.owed.is_empty()
             && self.due.is_empty()
@@ -460,7 +462,7 @@ impl Merge {
             Some(Message::Request(Request { id, method: b"ping", .. })) => {
                 out.to_endpoint(&[&reply::result(id, b"{}")])
             }
-            // Legacy only: an endpoint that gets an error here has yet to say what it is, by `initialize` (MCP 2026-07-28,
+            // Legacy only. An endpoint that gets an error here has yet to say what it is, by `initialize` (MCP 2026-07-28,
             // server/discover).
             Some(Message::Request(Request { id, method: b"server/discover", .. })) => {
                 self.desk.refuse(id, METHOD_NOT_FOUND, "method not found", out);
@@ -485,14 +487,14 @@ impl Merge {
         }
     }
 
-    /// What waits for a server goes to it, or waits on. It counts from when it came.
+    /// Messages that wait for a server are sent, or wait on. The time of each counts from when it came.
     fn release(&mut self, server: ServerIndex, out: &mut dyn Out) {
         for (since, frame) in self.members[server].lane.held.take() {
             self.on_endpoint(&frame, since, out);
         }
     }
 
-    /// Something about a server has changed: answers what waited for that, and tells the endpoint what is new.
+    /// Something about a server has changed: answers the requests that waited for that, and tells the endpoint what is new.
     fn answer_waiting(&mut self, now: Instant, out: &mut dyn Out) {
         let greeting = self.members.iter().any(Member::is_greeting);
         let awaited = self.members.iter().any(Member::is_awaited);
@@ -512,7 +514,7 @@ impl Merge {
         self.tell_changes(now, out);
     }
 
-    /// Answers what waits for room only, as far as there is some.
+    /// Answers requests that only wait for room, as far as there is some.
     fn answer_due(&mut self, out: &mut dyn Out) {
         while out.has_room()
             && let Some(owed) = self.due.pop_front()

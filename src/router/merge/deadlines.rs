@@ -6,20 +6,20 @@ use tokio::time::Instant;
 
 use crate::router::ServerIndex;
 
-/// What there is to be done.
+/// What is due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Due {
     /// A call has lasted too long: its server, and its id there.
     Call(ServerIndex, u64),
-    /// A server's own lists or messages that wait for it want attention.
+    /// A server's handshake, its lists or messages that wait for it want attention.
     Member(ServerIndex),
 }
 
-/// See the module's documentation. A member has one deadline, the earliest that counted when it was armed.
+/// See the module's documentation. A server has one deadline, the earliest that counted when it was armed.
 #[derive(Debug, Default)]
 pub(super) struct Deadlines {
     set: BTreeSet<(Instant, Due)>,
-    /// What each member is in the set with.
+    /// The deadline that each server has in the set.
     members: Vec<Option<Instant>>,
 }
 
@@ -29,7 +29,7 @@ impl Deadlines {
         self.set.first().map(|(at, _)| *at)
     }
 
-    /// Takes out all that is due.
+    /// Takes out everything that is due.
     pub(super) fn expired(&mut self, now: Instant) -> Vec<Due> {
         let mut expired = Vec::new();
         while self.first().is_some_and(|at| at <= now)
@@ -43,7 +43,7 @@ impl Deadlines {
         expired
     }
 
-    /// A member's deadline is this from now on.
+    /// Sets a server's deadline.
     pub(super) fn arm(&mut self, server: ServerIndex, at: Option<Instant>) {
         if self.members.len() <= server {
             self.members.resize(server + 1, None);
@@ -57,17 +57,17 @@ impl Deadlines {
         }
     }
 
-    /// When a member was armed for.
+    /// The deadline that a server was armed for.
     pub(super) fn armed(&self, server: ServerIndex) -> Option<Instant> {
         self.members.get(server).copied().flatten()
     }
 
-    /// A call may last until then.
+    /// A call may last until `until`.
     pub(super) fn add_call(&mut self, server: ServerIndex, id: u64, until: Instant) {
         self.set.insert((until, Due::Call(server, id)));
     }
 
-    /// A call that could last until then is over.
+    /// A call that might last until `until` is over.
     pub(super) fn remove_call(&mut self, server: ServerIndex, id: u64, until: Instant) {
         self.set.remove(&(until, Due::Call(server, id)));
     }

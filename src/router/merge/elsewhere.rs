@@ -1,14 +1,14 @@
-//! Requests that nobody here can place: they go to those who might know, one after the other.
+//! Requests that nobody here can place: they go to the servers that might know, one after the other.
 
 use super::*;
 use crate::router::lane::{Call, Terms};
 use crate::router::search::{KEPT, Rank, Search};
 
-/// Longest time that all servers but the last may take to say whether one of them knows a method.
+/// Longest time, from when a request came, that all servers but the last may take to say whether they know its method.
 const KNOWN: Duration = Duration::from_secs(60);
 
-/// Longest time that a server may take to read a resource that it does not list before the next one is asked: one that hangs
-/// must not keep what others have from the endpoint.
+/// Longest time that a server may take to read a resource that it does not list, before the next one is asked: a server that
+/// hangs must not keep from the endpoint what others have.
 const READ: Duration = Duration::from_secs(10);
 
 impl Merge {
@@ -19,7 +19,7 @@ impl Merge {
         self.ask_next(request, (Call::new(request), search), request.now, out);
     }
 
-    /// A request goes to the next server that might know, or is answered with the best there was.
+    /// Sends a request to the next server that might know it, or answers with the best answer so far.
     fn ask_next(
         &mut self,
         request: &Request<'_>,
@@ -40,7 +40,7 @@ impl Merge {
             };
         };
         search.next = server + 1;
-        // Where there is nobody else to ask, it may take as long as it takes: the time is for finding who knows it.
+        // The last server that can be asked may take as long as it needs: the limit is for finding the server that knows.
         let limit = self
             .who_might_know(request, server + 1)
             .map(|_| if search.reads { (READ, now + READ) } else { (KNOWN, request.now + KNOWN) });
@@ -58,7 +58,8 @@ impl Merge {
         self.dispatch(server, request, call, None, out);
     }
 
-    /// The first server from one on that can be asked. Of those that run, only some may have resources.
+    /// The first server from `from` on that can be asked. If any server has resources, requests about them go only to such
+    /// servers.
     fn who_might_know(&self, request: &Request<'_>, from: ServerIndex) -> Option<ServerIndex> {
         let keeps = |member: &Member| member.shelf.welcome.as_ref().is_some_and(|welcome| welcome.can("resources"));
         let all = !request.method.starts_with(b"resources/") || !self.members.iter().any(keeps);
@@ -76,7 +77,7 @@ impl Merge {
         self.ask_next(&request, (call, search), now, out);
     }
 
-    /// What a server can't answer any more, and may be asked elsewhere, is.
+    /// Calls that a server can't answer any more go to the next server that may be asked.
     pub(super) fn search_for_strays(&mut self, server: ServerIndex, now: Instant, out: &mut dyn Out) {
         for (mut call, message) in std::mem::take(&mut self.members[server].lane.strays) {
             let Some(mut search) = call.terms.take().and_then(|terms| terms.search) else { continue };

@@ -1,4 +1,4 @@
-//! What the endpoint says, and who it is for.
+//! What the endpoint says, and which server that is for.
 
 use std::borrow::Cow;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -14,7 +14,7 @@ use crate::router::edits::Edits;
 use crate::router::lane::{Call, MAX_WAITING, Terms, brief};
 use crate::tools::size::{Size, count_of_all};
 
-/// Requests that go to no server before they were looked at here.
+/// Requests that go to no server before the merge has looked at them.
 const DECIDED_HERE: &[&str] = &[
     "tools/call",
     "tools/list",
@@ -36,7 +36,7 @@ const DECIDED_HERE: &[&str] = &[
     "ping",
 ];
 
-/// The one of these that some server may take a method for, though it be written with other letters.
+/// The method of [`DECIDED_HERE`] that some server may take this one for, although it is spelled in another way.
 pub(super) fn decided_here(method: &[u8]) -> Option<&'static str> {
     envelope::taken_for(method.trim_ascii(), DECIDED_HERE)
 }
@@ -53,8 +53,8 @@ impl Merge {
         self.keep_waiting(request, Want::Initialize(hello.version.clone()), out);
     }
 
-    /// The first parameters that an endpoint gives in this run take the place of those that servers were told. Who has refused
-    /// others is asked anew with each that differ.
+    /// The first parameters that an endpoint gives in this run take the place of those that servers were told. A server that
+    /// has refused what it was told is asked anew with any that differ.
     fn on_hello(&mut self, hello: &Arc<Hello>, now: Instant, out: &mut dyn Out) {
         let first = self.desk.hear(hello);
         for server in 0..self.members.len() {
@@ -65,7 +65,8 @@ impl Merge {
         }
     }
 
-    /// The endpoint may be spoken to, and asks or tells something. If it has not said what it is, it won't.
+    /// The endpoint asks or tells something, so servers' requests may be passed on. An `initialize` that has not come by now
+    /// won't come.
     pub(super) fn open_conversation(&mut self, now: Instant, out: &mut dyn Out) {
         if self.desk.do_without_hello() {
             for server in 0..self.members.len() {
@@ -75,7 +76,7 @@ impl Merge {
         self.desk.open_conversation(now, out);
     }
 
-    /// Holds what the endpoint says against what a server was told.
+    /// Compares what the endpoint says of itself with what a server was told.
     fn settle(&mut self, server: ServerIndex, now: Instant, out: &mut dyn Out) {
         let Merge { members, desk, .. } = self;
         let Member { lane, shelf, .. } = &mut members[server];
@@ -107,7 +108,7 @@ impl Merge {
         self.changes.greeted(self.capabilities());
     }
 
-    /// The words of all servers, where all refuse to initialize.
+    /// The words of all servers, if all of them refuse to initialize.
     fn refusal(&self) -> Option<String> {
         let words: Option<Vec<_>> = self.members.iter().map(|member| member.lane.refusal()).collect();
         words.map(|words| words.join("; "))
@@ -133,7 +134,7 @@ impl Merge {
         let k = kind as usize;
         self.changes.read(kind, self.published.print(kind));
         self.tables[k] = Some(self.published.table(kind).clone());
-        // Once for what is published, not for each who reads it.
+        // The log is told once of what is published, not each time that the endpoint reads it.
         let left_out = self.published.left_out(kind);
         if *left_out != self.told_left_out[k] {
             for (server, items) in left_out {
@@ -240,7 +241,7 @@ impl Merge {
         self.published();
         let followed = if method == b"resources/unsubscribe" { self.follows(&uri) } else { None };
         let found = followed.or_else(|| self.published.find_resource(&uri, &self.tables));
-        // Any of several would be a guess.
+        // Any one of several servers would be a guess.
         let aliases = if found.is_none() { self.published.resource_aliases(&uri) } else { Vec::new() };
         if !aliases.is_empty() {
             let message = format_args!("several servers have {uri}: ask for {}", or(aliases));
@@ -258,9 +259,9 @@ impl Merge {
         }
         let edit = (own != *uri).then_some((range, &*own));
         let sent = self.dispatch(server, request, Call::new(request), edit, out);
-        // One that waits comes here again.
+        // A request that waits comes here again.
         if sent && method == b"resources/subscribe" {
-            // It may have been looked for elsewhere before it was listed here.
+            // Before this server listed the resource, another one may have been asked to follow it.
             for Member { lane, wishes, .. } in self.members.iter_mut().filter(|member| member.lane.index != server) {
                 wishes.give_up(&uri, lane, &mut self.desk, out);
             }
@@ -268,12 +269,13 @@ impl Merge {
         }
     }
 
-    /// Where the endpoint follows what it calls so, which may no longer be listed.
+    /// The server at which the endpoint follows what it calls `uri`, and the server's own URI. The resource may no longer be
+    /// listed.
     fn follows(&self, uri: &str) -> Option<(ServerIndex, String)> {
         self.members.iter().find_map(|member| Some((member.lane.index, member.wishes.own(uri)?.to_owned())))
     }
 
-    /// A server may have resources that it doesn't list. If it is the only one that has any, they are its own.
+    /// The only server that has resources at all: what nobody lists may be its own.
     fn only_keeper(&self, uri: &str) -> Option<(ServerIndex, String)> {
         let keeps = |m: &&Member| m.shelf.welcome.as_ref().is_some_and(|w| w.can("resources"));
         let mut keepers = self.members.iter().filter(keeps);
@@ -345,7 +347,8 @@ impl Merge {
         }
     }
 
-    /// Sends a request to a server, or keeps it until that can take it; whether it was sent.
+    /// Sends a request to a server, or keeps it until that server can take it. Returns whether it was sent. `rename`: where
+    /// the name is (a JSON string), and the server's own name.
     pub(super) fn dispatch(
         &mut self,
         server: ServerIndex,
@@ -369,7 +372,7 @@ impl Merge {
         self.dispatch_raw(server, request, call, edit, out)
     }
 
-    /// The same with a part of it exchanged.
+    /// Does what [`Merge::dispatch`] does. `edit`: where raw bytes are exchanged, and for which.
     pub(super) fn dispatch_raw(
         &mut self,
         server: ServerIndex,
@@ -399,7 +402,8 @@ impl Merge {
         true
     }
 
-    /// A name that nobody has. It may belong to a server that has not said yet what it has.
+    /// Keeps a request with a name that nobody has, if a server has not yet said what it has, and else refuses it with
+    /// `why`.
     fn keep_unrouted(&mut self, request: &Request<'_>, why: impl std::fmt::Display, out: &mut dyn Out) {
         let Request { frame, id, now, .. } = *request;
         if !self.members.iter().any(Member::is_awaited) {
@@ -441,10 +445,10 @@ impl Merge {
     }
 }
 
-/// As many names are shown in an error.
+/// Most names that an error shows.
 const SHOWN: usize = 4;
 
-/// Names of which one is to be chosen.
+/// Names of which one is to be chosen, for an error.
 fn or(mut names: Vec<String>) -> String {
     names.truncate(SHOWN);
     names.join(" or ")

@@ -1,4 +1,4 @@
-//! A page of a list, read item by item: what is wrong with one of them costs that one and is told.
+//! A page of a list, read item by item: an odd item costs the others nothing, and is told.
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ use crate::mcp::lists::ListKind;
 use crate::mcp::mend::{Mended, mend};
 use crate::mcp::{object, shape};
 
-/// As many odd items of a list are told of, and as much of the name of each, in bytes.
+/// Most odd items of a list that are told, and longest part of the name of each, in bytes.
 const TOLD: usize = 3;
 const BRIEF: usize = 64;
 
@@ -34,7 +34,7 @@ impl Oddities {
         if self.told.len() < TOLD { self.told.push(what()) } else { self.more += 1 }
     }
 
-    /// Those of another page besides.
+    /// Adds the oddities of another page.
     pub(in crate::router) fn join(&mut self, other: Oddities) {
         for what in other.told {
             self.add(|| what);
@@ -42,7 +42,7 @@ impl Oddities {
         self.more += other.more;
     }
 
-    /// There are none.
+    /// Whether nothing was odd.
     pub(in crate::router) fn is_empty(&self) -> bool {
         self.told.is_empty()
     }
@@ -55,11 +55,11 @@ impl fmt::Display for Oddities {
     }
 }
 
-/// Reads a page; `None` if it is none.
+/// Reads a page; `None` if `result` is none.
 pub(in crate::router) fn read(result: &[u8], kind: ListKind) -> Option<Page> {
     let result = without_controls(result);
     let result = str::from_utf8(&result).ok()?;
-    // Some write null for none. One more than is taken, so that it is seen that there are more.
+    // Some servers write `null` for an empty list. One item more than is kept is read, to see whether there are more.
     let items = match object::find(result, &[kind.member()])? {
         "null" => Vec::new(),
         items => object::elements(items, MAX_ITEMS + 1)?,
@@ -85,8 +85,8 @@ pub(in crate::router) fn remembered(item: &str, kind: ListKind) -> Option<Box<st
     mend(item, shape::item(kind)).map(|mended| mended.text.into())
 }
 
-/// Whether raw JSON asks for another page. Some servers count theirs in numbers; an empty text, `null` and the like are
-/// what others write for nothing.
+/// Whether raw JSON asks for another page. Some servers count their pages in numbers; an empty text, `null` and the like are
+/// what others write on the last page.
 fn is_cursor(value: &str) -> bool {
     value != "\"\"" && value.starts_with(|c: char| c == '"' || c == '-' || c.is_ascii_digit())
 }

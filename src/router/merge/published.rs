@@ -13,13 +13,13 @@ use crate::mcp::object;
 use crate::router::names::{self, Letters};
 use crate::router::{ServerIndex, uris};
 
-/// What an answer has around its list, in bytes; ids are at most 1 KiB.
+/// Most bytes that an answer has around its list; ids are at most 1 KiB.
 const ENVELOPE: usize = 2048;
 
-/// Templates of one server that are published: each URI that is not listed is compared with all of them.
+/// Most templates of one server that are published: each URI that is not listed is compared with all of them.
 pub(super) const MAX_TEMPLATES: usize = 500;
 
-/// Whose something is, and what that server calls it.
+/// The server that has an item, and what that server calls it.
 type Way = (ServerIndex, Arc<str>);
 
 /// A published name or URI → where it leads.
@@ -29,16 +29,17 @@ pub(super) type Table = HashMap<Box<str>, Way>;
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Rules {
     pub(super) naming: Naming,
-    /// Of the names of tools.
+    /// The letters that names of tools may have.
     pub(super) letters: Letters,
     /// The largest list, in bytes.
     pub(super) max: usize,
 }
 
-/// Tools of which server are published under another name because of what it is made of: what they are called there and here.
+/// The tools of each server that are published under another name because of the letters in their own: the server's name for
+/// each, and the published one.
 pub(super) type Renamed = BTreeMap<ServerIndex, Vec<(Box<str>, Box<str>)>>;
 
-/// How many items of which server are not listed, because they don't fit.
+/// How many items of each server are not listed, because they don't fit.
 pub(super) type LeftOut = BTreeMap<ServerIndex, usize>;
 
 /// See the module's documentation.
@@ -51,7 +52,7 @@ pub(super) struct Published {
     renamed: Renamed,
 }
 
-/// By what an item is known to its server; `None` for one that is no item.
+/// The name or URI by which a server knows an item; `None` if `item` is none.
 pub(super) fn key(item: &str, kind: ListKind) -> Option<Cow<'_, str>> {
     object::text_of(object::find(item, &[kind.key()])?)
 }
@@ -64,17 +65,17 @@ pub(super) fn names(lists: &Lists) -> Vec<Cow<'_, str>> {
 struct Item<'a> {
     server: ServerIndex,
     own: Cow<'a, str>,
-    /// What it is to be called, if nothing else is called so.
+    /// The name under which the item is published, if no other item wants the same.
     wanted: String,
     raw: &'a str,
     listed: bool,
 }
 
 impl Published {
-    /// Everything that is known of `members`. Names don't depend on who is there at the moment.
+    /// Publishes everything that is known of `members`. Names don't depend on which servers are there at the moment.
     ///
-    /// No list is larger than it may be: an endpoint that closes because of one would close again and again. Where all
-    /// is more, those who have less than their share are listed whole.
+    /// No list is larger than it may be: an endpoint that closes because of one would close again and again. Where all lists
+    /// together are larger, servers with less than their share are listed whole.
     pub(super) fn new(members: &[Member], rules: Rules) -> Self {
         let mut all = Published::default();
         for kind in ListKind::ALL {
@@ -89,7 +90,7 @@ impl Published {
         let wanted: Vec<(ServerIndex, &str)> = items.iter().map(|item| (item.server, &*item.wanted)).collect();
         let names = match kind {
             ListKind::Tools => names::publish(naming, letters, &servers, &wanted),
-            // No model reads them.
+            // No model reads the names of prompts.
             ListKind::Prompts => names::publish(naming, Letters::Any, &servers, &wanted),
             ListKind::Resources | ListKind::Templates => uris::publish(&servers, &wanted),
         };
@@ -140,17 +141,17 @@ impl Published {
         &self.results[kind as usize]
     }
 
-    /// What of a list did not fit.
+    /// The items of a list that did not fit.
     pub(super) fn left_out(&self, kind: ListKind) -> &LeftOut {
         &self.left_out[kind as usize]
     }
 
-    /// Tools whose names can't be published.
+    /// Tools whose names can't be published as they are.
     pub(super) fn renamed(&self) -> &Renamed {
         &self.renamed
     }
 
-    /// Two equal ones are of the same list.
+    /// A fingerprint of a list, the same for the same items in another order.
     pub(super) fn print(&self, kind: ListKind) -> u64 {
         self.prints[kind as usize]
     }
@@ -160,26 +161,26 @@ impl Published {
         &self.tables[kind as usize]
     }
 
-    /// Who has what is published under a name, and what it is called there. `read`: the names as the endpoint has read them;
-    /// what one of them meant then it still means, as long as that is there.
+    /// The server that has what is published under a name, and what that server calls it. `read`: the names as the endpoint
+    /// has read them. A name still means what it meant then, as long as the server has that.
     pub(super) fn find(&self, kind: ListKind, name: &str, read: Option<&Table>) -> Option<(ServerIndex, Arc<str>)> {
         let table = &self.tables[kind as usize];
         let now = table.get(name);
-        // Nearly always it has read just these.
+        // Nearly always the endpoint has read this very table.
         let read = read.filter(|read| !std::ptr::eq(*read, &**table));
         let meant = read.and_then(|read| read.get(name)).filter(|meant| Some(*meant) != now);
         let still = meant.and_then(|meant| table.values().find(|way| *way == meant));
         still.or(now).cloned()
     }
 
-    /// What else is published that its server calls so: several, where several servers have it.
+    /// The published names of everything that some server calls `own`: several, where several servers have it.
     pub(super) fn aliases(&self, kind: ListKind, own: &str) -> Vec<String> {
         let mut aliases: Vec<_> = self.tables[kind as usize].iter().filter(|(_, (_, it))| **it == *own).collect();
         aliases.sort_by_key(|(_, (server, _))| *server);
         aliases.into_iter().map(|(name, _)| name.to_string()).collect()
     }
 
-    /// The same of a resource: what lists it or has a template that covers it.
+    /// The published URIs of a resource that is listed, or else covered by templates.
     pub(super) fn resource_aliases(&self, uri: &str) -> Vec<String> {
         let listed = self.aliases(ListKind::Resources, uri);
         if !listed.is_empty() {
@@ -193,8 +194,8 @@ impl Published {
         fronts.map(|front| format!("{front}{uri}")).collect()
     }
 
-    /// Who has a resource: listed, or covered by a template. `read`: what the endpoint has read, of each kind; see
-    /// [`Published::find`].
+    /// The server that has a resource, listed or covered by a template, and the resource's URI there. `read`: what the
+    /// endpoint has read, of each kind; see [`Published::find`].
     pub(super) fn find_resource(&self, uri: &str, read: &[Option<Arc<Table>>; 4]) -> Option<(ServerIndex, String)> {
         let now = |kind: ListKind| &*self.tables[kind as usize];
         let read = |kind: ListKind| read[kind as usize].as_deref().unwrap_or(now(kind));
@@ -209,7 +210,8 @@ impl Published {
     }
 }
 
-/// Shares room out among those who want some: who wants less than an even share gets it, and the rest is for the others.
+/// Shares room out among servers: a server that wants less than an even share gets what it wants, and the rest is for the
+/// others.
 fn allot(wanted: &[usize], room: usize) -> Vec<usize> {
     let mut order: Vec<usize> = (0..wanted.len()).collect();
     order.sort_by_key(|at| wanted[*at]);
@@ -221,15 +223,15 @@ fn allot(wanted: &[usize], room: usize) -> Vec<usize> {
     given
 }
 
-/// Where a URI leads by these tables: by which of them, to what, and what it is called there.
+/// Where a URI leads by these tables: the kind of list that has it, the way, and the URI at the server.
 fn resource<'a>(resources: &'a Table, templates: &'a Table, uri: &'a str) -> Option<(ListKind, &'a Way, &'a str)> {
     if let Some(way) = resources.get(uri) {
         return Some((ListKind::Resources, way, &way.1));
     }
-    // Of several the longest: it says most. Then by name, so that it is always the same.
+    // Of several templates the longest, which says most. Then by name, so that the choice is always the same.
     let covers = templates.iter().filter(|(template, _)| uris::template_matches(template, uri));
     let (template, way) = covers.max_by_key(|(template, _)| (template.len(), *template))?;
-    // Where a clash was resolved, it was by something in front.
+    // A clash of URIs is resolved by something in front.
     let front = template.strip_suffix(&*way.1).unwrap_or_default();
     Some((ListKind::Templates, way, uri.strip_prefix(front).unwrap_or(uri)))
 }

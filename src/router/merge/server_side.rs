@@ -24,7 +24,7 @@ impl Merge {
             Some((Flight::List(kind, number), message)) => {
                 self.on_page(server, kind, number, Err((UNAVAILABLE, &message)), now, out);
             }
-            // Perhaps a call's, which has its error.
+            // Perhaps a call was lost, and has its error already.
             Some((Flight::Call(_), _)) | None => {
                 let Merge { deadlines, members, .. } = self;
                 deadlines.retain_calls(|server, id| members[server].lane.has(id));
@@ -79,7 +79,7 @@ impl Merge {
                 let (frame, e) = published.as_ref().map_or((frame, e), |(text, e)| (*text, e));
                 let Some(id) = e.id.clone() else { return };
                 let result = e.result.clone().map(|range| &frame[range]);
-                // What a task will come to is cut once it is asked for.
+                // The result of a task is cut when the endpoint asks for it.
                 let limit = limit.filter(|_| task::created(frame, e).is_none());
                 let cut = limit.zip(result).and_then(|(max, result)| cut_result(result, max));
                 if let (Some(cut), Some(result)) = (&cut, e.result.clone()) {
@@ -99,7 +99,7 @@ impl Merge {
         }
     }
 
-    /// What a server says of itself at its handshake; what is odd in that is told, once.
+    /// Reads what a server says of itself at its handshake. What is odd in that is told, once.
     fn read_welcome(&mut self, server: ServerIndex, result: &[u8], out: &mut dyn Out) -> Welcome {
         let (welcome, mut odd) = Welcome::mended(result);
         if self.members.len() > 1 {
@@ -111,7 +111,7 @@ impl Merge {
         welcome
     }
 
-    /// `hello`: the parameters that it was asked with.
+    /// The server has answered `initialize`. `hello`: the parameters that were sent.
     fn on_welcome(
         &mut self,
         server: ServerIndex,
@@ -136,7 +136,7 @@ impl Merge {
         let lane = &self.members[server].lane;
         match opened {
             Opened::Ready => self.on_ready(server, now, out),
-            // Its process is being replaced: it is as good as gone.
+            // The process is being replaced: the server is as good as gone.
             Opened::Awaited if !lane.is_initialized() => {
                 self.members[server].shelf.down();
                 self.stale |= !self.members[server].keep_listed;
@@ -147,7 +147,7 @@ impl Merge {
         self.arm(server);
     }
 
-    /// A server has its handshake: what is wanted of it, it gets.
+    /// A server is ready: it gets what the endpoint wants of it, its lists are read, and messages that waited are sent.
     fn on_ready(&mut self, server: ServerIndex, now: Instant, out: &mut dyn Out) {
         let Merge { members, desk, .. } = self;
         let Member { lane, wishes, .. } = &mut members[server];
@@ -162,7 +162,7 @@ impl Merge {
         self.answer_waiting(now, out);
     }
 
-    /// The server refused to initialize. The others go on.
+    /// A server has refused to initialize. The others go on.
     pub(super) fn on_refusal(
         &mut self,
         server: ServerIndex,
@@ -185,7 +185,8 @@ impl Merge {
         }
     }
 
-    /// What is due at a server: a handshake or a list that takes too long, a list to be read again; what is to be remembered.
+    /// Does what is due at a server: gives up a handshake or a list that takes too long, reads a list again, has something
+    /// remembered.
     pub(super) fn check_server(&mut self, server: ServerIndex, now: Instant, out: &mut dyn Out) {
         let Merge { members, desk, .. } = self;
         let Member { lane, shelf, .. } = &mut members[server];
@@ -208,7 +209,8 @@ impl Merge {
         }
     }
 
-    /// Begins to read a list, if the server has such a one. Tools are asked for in any case: some serve them without saying so.
+    /// Begins to read a list, if the server has such a list. Tools are asked for in any case: some servers have them without
+    /// saying so.
     fn read_list(&mut self, server: ServerIndex, kind: ListKind, now: Instant, out: &mut dyn Out) {
         let Member { lane, shelf, .. } = &mut self.members[server];
         let capability = if kind == ListKind::Templates { "resources" } else { kind.member() };
@@ -223,7 +225,7 @@ impl Merge {
         self.arm(server);
     }
 
-    /// A list of a server has changed.
+    /// A server says that a list has changed.
     fn on_list_changed(&mut self, server: ServerIndex, kind: ListKind, now: Instant, out: &mut dyn Out) {
         let Member { lane, shelf, .. } = &mut self.members[server];
         if lane.is_ready()
@@ -234,7 +236,7 @@ impl Merge {
         self.arm(server);
     }
 
-    /// A page of a list, or the code and the words of an error.
+    /// A server has answered a list request: with a page, or with the code and the words of an error.
     pub(super) fn on_page(
         &mut self,
         server: ServerIndex,
@@ -254,7 +256,7 @@ impl Merge {
         if paged == Paged::Failed {
             let code = answer.err().map_or(UNAVAILABLE, |(code, _)| code);
             if shelf.lists.get(kind).is_empty() && may_be_none(kind, code, shelf.welcome.as_ref()) {
-                // It is asked again when it says that the list has changed, and in its next life.
+                // The server is asked again when it says that the list has changed, and in its next life.
                 shelf.none(kind);
             } else {
                 shelf.failed(kind, error);
@@ -323,7 +325,7 @@ impl Merge {
                         let uri = serde_json::Value::from(uri).to_string();
                         out.to_endpoint(&[&frame[..range.start], uri.as_bytes(), &frame[range.end..]]);
                     }
-                    // Of another one, perhaps below one that is followed.
+                    // The update of another resource, perhaps of one below a resource that is followed.
                     _ => out.to_endpoint(&[frame]),
                 }
             }
@@ -333,7 +335,8 @@ impl Merge {
 }
 
 /// Whether a server that answers a list request with such an error may be taken to have no such list. Tools are asked for
-/// where they are not declared; templates can't be declared, and some who have resources don't know of them.
+/// even where they are not declared; templates can't be declared, and some servers that have resources don't know of
+/// templates.
 fn may_be_none(kind: ListKind, code: i32, welcome: Option<&Welcome>) -> bool {
     match kind {
         ListKind::Tools => !welcome.is_some_and(|welcome| welcome.can("tools")),
@@ -342,5 +345,5 @@ fn may_be_none(kind: ListKind, code: i32, welcome: Option<&Welcome>) -> bool {
     }
 }
 
-/// What servers answer to what they don't know: MCP's codes, and FastMCP's for everything.
+/// Codes with which servers answer what they don't know: MCP's, and the one that FastMCP uses for everything.
 const NOT_KNOWN: [i32; 4] = [METHOD_NOT_FOUND, INVALID_PARAMS, RESOURCE_NOT_FOUND, 0];

@@ -12,82 +12,84 @@ use crate::catalogue::{Lists, MAX_ITEMS, Memory};
 use crate::mcp::handshake::Welcome;
 use crate::mcp::lists::ListKind;
 
-/// Pages of one list that are read. A server that has more repeats itself or has no end.
+/// Most pages of one list that are read. A server that has more repeats itself, or never ends.
 const MAX_PAGES: usize = 200;
 
-/// As much of one list is kept, in bytes: an endpoint takes no message above 16 MiB either.
+/// Most bytes of one list that are kept: an endpoint takes no message above 16 MiB either.
 const MAX_LIST: usize = 16 << 20;
 
-/// A cursor goes back to its server; a longer one is none.
+/// Longest cursor that goes back to its server, in bytes. A longer one ends the list.
 const MAX_CURSOR: usize = 4096;
 
-/// How long a list may take; after several failures as long as the wait before it, so that a slow server is listed too.
+/// Longest time that reading a list may take. After several failures that is as long as the wait before, so that a slow
+/// server is listed too.
 const READ: Duration = Duration::from_secs(30);
 
-/// Readings of a list in a row, in one life of a server, because it changed. Some complete their lists step by step as they
-/// start, and the endpoint should see the whole; after that once in [`PACE`].
+/// Most readings of a list that follow each other at once, in one life of a server, because the list changed. Some servers
+/// complete their lists step by step as they start, and the endpoint should see the whole; after that a list is read once in
+/// [`PACE`].
 const EAGER: u8 = 3;
 
-/// Between two readings of a list that changes all the time.
+/// Shortest time between two readings of a list that changes all the time.
 const PACE: Duration = Duration::from_secs(1);
 
-/// The first wait after a list could not be read; it doubles up to [`LONGEST_RETRY`].
+/// Shortest wait after a list could not be read, and the longest: each failure doubles the wait.
 const RETRY: Duration = Duration::from_secs(5);
 const LONGEST_RETRY: Duration = Duration::from_secs(300);
 
-/// Between two times that something is given away to be remembered: it is a file.
+/// Shortest time between two memories of a server that are given away: each is written to a file.
 const BETWEEN_MEMORIES: Duration = Duration::from_secs(30);
 
-/// One list's reading.
+/// How far the reading of one list is.
 #[derive(Debug)]
 struct Reading {
     state: State,
-    /// How many readings there were; an answer to an earlier one is not of this one.
+    /// How many readings there were: an answer to an earlier reading does not belong to this one.
     number: u32,
     known: Known,
     eager: u8,
     retry: Duration,
-    /// What is to be told of the list that was read last.
+    /// What is to be told of the list as read last.
     remarks: Vec<Remark>,
-    /// A fingerprint of what was told last.
+    /// A fingerprint of what was last told of the list.
     told: Option<u64>,
 }
 
 /// What a person may want to know of a list.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(in crate::router) enum Remark {
-    /// It could not be read.
+    /// The list could not be read.
     Failed(String),
-    /// Not all of it was read.
+    /// Not all of the list was read.
     Cut(String),
-    /// Not all in it is as MCP has it.
+    /// Not everything in the list is as MCP has it.
     Odd(String),
 }
 
-/// What the list that is kept is worth.
+/// What the kept list is worth.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Known {
     Unread,
-    /// Nothing, and it could not be read in this life of the server.
+    /// There is none, and none could be read in this life of the server.
     Unreadable,
-    /// It is a whole one.
+    /// The list is a whole one.
     Whole,
 }
 
 #[derive(Debug)]
 enum State {
-    /// Nothing to do.
+    /// There is nothing to do.
     Idle,
-    /// To be read then.
+    /// The list is to be read then.
     Due(Instant),
     Pages {
         until: Instant,
         items: Vec<Box<str>>,
         bytes: usize,
-        /// Hashes of the cursors that were given, to see a circle.
+        /// Hashes of the cursors that the server gave, to see a circle.
         cursors: Vec<u64>,
         oddities: Oddities,
-        /// It changed meanwhile: to be read once more.
+        /// The list changed meanwhile, and is to be read once more.
         again: bool,
     },
 }
@@ -95,15 +97,15 @@ enum State {
 /// What a page of a list leads to.
 #[derive(Debug, PartialEq, Eq)]
 pub(in crate::router) enum Paged {
-    /// It belongs to a reading that was given up.
+    /// The page belongs to a reading that was given up.
     Stale,
-    /// There is another page: the parameters that ask for it.
+    /// Another page follows: the parameters that ask for it.
     More(Vec<u8>),
     /// The list is to be read anew, from the start, at once.
     Again,
-    /// It is read; whether it is another one than before.
+    /// The list is read; whether it differs from the one before.
     Done(bool),
-    /// It could not be read. It is tried again later.
+    /// The list could not be read, and is tried again later.
     Failed,
 }
 
@@ -111,7 +113,7 @@ pub(in crate::router) enum Paged {
 #[derive(Debug, Clone, Copy)]
 pub(in crate::router) enum PageAnswer<'a> {
     Result(&'a [u8]),
-    /// It has no such list.
+    /// The server has no such list.
     Unknown,
     Failed,
 }
@@ -122,17 +124,17 @@ pub(in crate::router) struct Shelf {
     pub(in crate::router) welcome: Option<Welcome>,
     pub(in crate::router) lists: Lists,
     readings: [Reading; 4],
-    /// A fingerprint of what was last given away to be remembered, and when that was.
+    /// A fingerprint of the memory that was last given away, and when that was.
     kept: u64,
     kept_at: Option<Instant>,
     /// There may be something new to remember.
     unkept: bool,
-    /// What was told last of oddities in the welcome.
+    /// What was last told of oddities in the welcome.
     oddity: String,
 }
 
 impl Shelf {
-    /// With what an earlier run remembered.
+    /// A shelf with what an earlier run remembered of the server.
     pub(in crate::router) fn new(memory: Option<Memory>) -> Self {
         let known = if memory.is_some() { Known::Whole } else { Known::Unread };
         let reading = || Reading {
@@ -164,29 +166,29 @@ impl Shelf {
         shelf
     }
 
-    /// The server's answer to the handshake.
+    /// The server has answered `initialize`.
     pub(in crate::router) fn welcomed(&mut self, welcome: Welcome) {
         self.welcome = Some(welcome);
         self.unkept = true;
     }
 
-    /// What is to be told of oddities in the welcome: once.
+    /// What is to be told of oddities in the welcome; `None` if the same was told last.
     pub(in crate::router) fn oddity(&mut self, odd: String) -> Option<String> {
         let known = std::mem::replace(&mut self.oddity, odd.clone());
         (known != odd && !odd.is_empty()).then_some(odd)
     }
 
-    /// All its lists are complete: read to the end, in this life of the server or an earlier one.
+    /// Whether all lists are complete: read to the end, in this life of the server or an earlier one.
     pub(in crate::router) fn is_known(&self) -> bool {
         self.readings.iter().all(|reading| reading.known == Known::Whole)
     }
 
-    /// Nothing is known of a list, and reading it has not failed in this life.
+    /// Whether nothing is known of a list, and reading it has not failed in this life of the server.
     pub(in crate::router) fn lacks(&self, kind: ListKind) -> bool {
         self.readings[kind as usize].known == Known::Unread
     }
 
-    /// Its process is gone, and with it the pages that were to come.
+    /// The server's process is gone, and with it the pages that were to come.
     pub(in crate::router) fn down(&mut self) {
         for reading in &mut self.readings {
             (reading.state, reading.eager, reading.retry) = (State::Idle, EAGER, RETRY);
@@ -196,7 +198,7 @@ impl Shelf {
         }
     }
 
-    /// The server has no such list; whether it had before.
+    /// The server has no such list. Returns whether it had one before.
     pub(in crate::router) fn none(&mut self, kind: ListKind) -> bool {
         let reading = &mut self.readings[kind as usize];
         (reading.state, reading.known, reading.retry) = (State::Idle, Known::Whole, RETRY);
@@ -204,7 +206,8 @@ impl Shelf {
         self.lists.set(kind, Vec::new())
     }
 
-    /// Begins to read a list: the number of the reading. `None` if it is being read already; then it is read once more.
+    /// Begins to read a list, and returns the number of the reading. `None` if the list is being read already; then it is
+    /// read once more.
     pub(in crate::router) fn begin(&mut self, kind: ListKind, now: Instant) -> Option<u32> {
         let reading = &mut self.readings[kind as usize];
         if let State::Pages { again, .. } = &mut reading.state {
@@ -224,7 +227,8 @@ impl Shelf {
         Some(reading.number)
     }
 
-    /// The server says that a list has changed. As [`Shelf::begin`], but not more often than [`EAGER`] and [`PACE`] say.
+    /// The server says that a list has changed. Does what [`Shelf::begin`] does, but not more often than [`EAGER`] and
+    /// [`PACE`] say.
     pub(in crate::router) fn changed(&mut self, kind: ListKind, now: Instant) -> Option<u32> {
         let reading = &mut self.readings[kind as usize];
         match &mut reading.state {
@@ -239,7 +243,7 @@ impl Shelf {
         None
     }
 
-    /// What the server answered in a reading.
+    /// The server has answered in a reading.
     pub(in crate::router) fn on_page(
         &mut self,
         kind: ListKind,
@@ -308,18 +312,18 @@ impl Shelf {
         Paged::Done(self.lists.set(kind, items))
     }
 
-    /// A list could not be read, and why: a [`Remark`], unless it is what was told last.
+    /// A list could not be read: keeps a [`Remark`] with the reason, unless that was told last.
     pub(in crate::router) fn failed(&mut self, kind: ListKind, why: &str) {
         self.readings[kind as usize].remark(vec![Remark::Failed(why.to_owned())]);
     }
 
-    /// What is to be told of a list, once.
+    /// Takes what is to be told of a list.
     pub(in crate::router) fn remarks(&mut self, kind: ListKind) -> Vec<Remark> {
         std::mem::take(&mut self.readings[kind as usize].remarks)
     }
 
-    /// When [`Shelf::is_late`] will say yes next, or [`Shelf::is_due`] where the server can be asked (`ready`), or something
-    /// is to be remembered.
+    /// When [`Shelf::is_late`] says yes next, or [`Shelf::is_due`] does and the server can be asked (`ready`), or when
+    /// something is to be remembered.
     pub(in crate::router) fn next_tick(&self, ready: bool) -> Option<Instant> {
         let readings = self.readings.iter().filter_map(|reading| match &reading.state {
             State::Idle => None,
@@ -330,7 +334,7 @@ impl Shelf {
         readings.chain(memory).min()
     }
 
-    /// The number of a reading that takes too long.
+    /// The number of a reading that has taken too long.
     pub(in crate::router) fn is_late(&self, kind: ListKind, now: Instant) -> Option<u32> {
         let reading = &self.readings[kind as usize];
         matches!(reading.state, State::Pages { until, .. } if until <= now).then_some(reading.number)
@@ -341,7 +345,7 @@ impl Shelf {
         matches!(self.readings[kind as usize].state, State::Due(at) if at <= now)
     }
 
-    /// What is to be remembered, if that is something new, and not too soon after the last.
+    /// What is to be remembered of the server, if that is new and not too soon after the last memory.
     pub(in crate::router) fn memory(&mut self, now: Instant) -> Option<Memory> {
         let soon = self.kept_at.is_some_and(|at| now < at + BETWEEN_MEMORIES);
         if !self.unkept || soon || !self.is_known() {
@@ -368,7 +372,7 @@ impl Shelf {
 }
 
 impl Reading {
-    /// Keeps remarks to be told, if they are not those that were told last.
+    /// Keeps remarks that are to be told, unless they are those that were told last.
     fn remark(&mut self, remarks: Vec<Remark>) {
         let print = fingerprint(&remarks);
         let told = (!remarks.is_empty()).then_some(print);
@@ -378,7 +382,7 @@ impl Reading {
     }
 }
 
-/// That not all templates of a server are published.
+/// A remark that not all templates of a server are published, if so.
 fn too_many(kind: ListKind, items: &[Box<str>]) -> Option<Remark> {
     if kind != ListKind::Templates || items.len() <= MAX_TEMPLATES {
         return None;

@@ -1,4 +1,4 @@
-//! Tasks of several servers (MCP 2025-11-25, tasks): whose one is, by an id of ours.
+//! Tasks of several servers (MCP 2025-11-25, tasks): which server a task belongs to, by an id of ours.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -9,8 +9,8 @@ use crate::router::ids::{asked_id, asked_token};
 use crate::router::lane::{Call, Terms};
 use crate::router::task::{self, MAX_TASKS};
 
-/// See the module's documentation. By the numbers of which the endpoint's ids are made, oldest first. They outlive connections, as
-/// tasks are meant to, and end with the life of their server.
+/// See the module's documentation. Tasks are kept by the numbers of which the endpoint's ids are made, oldest first. They
+/// outlive connections, as tasks are meant to, and end with the life of their server.
 #[derive(Debug, Default)]
 pub(super) struct Tasks {
     known: BTreeMap<u64, Task>,
@@ -62,12 +62,13 @@ impl Tasks {
 }
 
 impl Merge {
-    /// Whether ids of tasks have to be told apart.
+    /// Whether the ids of a server's tasks have to be told apart from others'.
     fn shares_tasks(&self, server: ServerIndex) -> bool {
         self.members.len() > 1 && self.members[server].shelf.welcome.as_ref().is_some_and(|w| w.can("tasks"))
     }
 
-    /// An answer to a call with the endpoint's ids of tasks in it, if there is one. `max_result`: the limit of the call.
+    /// The answer to a call with the endpoint's id of the task in it; `None` if the answer names no task. `max_result`: the
+    /// limit of the call.
     pub(super) fn publish_task(
         &mut self,
         server: ServerIndex,
@@ -91,7 +92,7 @@ impl Merge {
         Some(exchanged(frame, id, published.as_bytes()))
     }
 
-    /// A request or notification of a server that belongs to a task, with the endpoint's id of that.
+    /// A request or notification of a server that belongs to a task, with the endpoint's id of that task.
     pub(super) fn publish_related(&self, server: ServerIndex, frame: &[u8], e: &Envelope) -> Option<Vec<u8>> {
         if self.tasks.known.is_empty() {
             return None;
@@ -101,7 +102,7 @@ impl Merge {
         Some(exchanged(frame, id, published.as_bytes()))
     }
 
-    /// A message of the endpoint that belongs to a task, with the server's own id of that.
+    /// A message of the endpoint that belongs to a task, with the server's own id of that task.
     pub(super) fn own_related(&self, frame: &[u8], e: &Envelope) -> Option<Vec<u8>> {
         if self.tasks.known.is_empty() {
             return None;
@@ -111,9 +112,9 @@ impl Merge {
         Some(exchanged(frame, id, &own))
     }
 
-    /// A request about a task goes to the server that made it.
+    /// Sends a request about a task to the server that made the task.
     pub(super) fn task_request(&mut self, request: &Request<'_>, out: &mut dyn Out) {
-        // Where nobody has such tasks, these are methods like others.
+        // Where no server has such tasks, these methods are like any others.
         if !(0..self.members.len()).any(|server| self.shares_tasks(server)) {
             return self.search(request, out);
         }

@@ -6,10 +6,11 @@ use serde_json::{Map, Value, json};
 
 use crate::mcp::handshake::{self, Welcome};
 
-/// Longest instructions of one server, in bytes: an assistant reads those of all, and the endpoint takes them as one message.
+/// Longest instructions of one server, in bytes: an assistant reads those of all servers, and the endpoint takes them as one
+/// message.
 const INSTRUCTIONS: usize = 32 * 1024;
 
-/// Largest other part that a server adds, in bytes of JSON.
+/// Largest other part of a handshake that a server adds, in bytes of JSON.
 const PART: usize = 64 * 1024;
 
 /// The `initialize` result for an endpoint that asked for `version`, from those of the named servers.
@@ -48,7 +49,7 @@ pub(super) fn result(version: &str, welcomes: &[(&str, &Welcome)]) -> Vec<u8> {
     Value::Object(all).to_string().into_bytes()
 }
 
-/// What any of them can do. That lists change is always so: a server may come and go.
+/// What any of the servers can do. Lists are always said to change: a server may come and go.
 pub(super) fn capabilities(welcomes: &[(&str, &Welcome)]) -> Value {
     let mut all = json!({"tools": {}});
     for (_, welcome) in welcomes {
@@ -57,7 +58,7 @@ pub(super) fn capabilities(welcomes: &[(&str, &Welcome)]) -> Value {
             own.into_iter().map(|(name, value)| if is_small(&value) { (name, value) } else { (name, json!({})) });
         join(&mut all, &small.collect());
     }
-    // Which tasks there are the endpoint knows, as it made them; to ask all servers for all pages is worth nobody's while.
+    // The endpoint knows which tasks there are, having made them; to ask all servers for all pages is worth nobody's while.
     if let (Some(Value::Object(tasks)), true) = (all.get_mut("tasks"), welcomes.len() > 1) {
         tasks.remove("list");
     }
@@ -69,7 +70,7 @@ pub(super) fn capabilities(welcomes: &[(&str, &Welcome)]) -> Value {
     all
 }
 
-/// What of a server's handshake is too large to be passed on to an endpoint that others share; a sentence, if anything is.
+/// The parts of a server's handshake that are too large to be passed on to an endpoint that others share, as a sentence.
 pub(super) fn too_large(welcome: &Welcome) -> Option<String> {
     if welcome.result().len() <= INSTRUCTIONS {
         return None;
@@ -96,7 +97,7 @@ pub(super) fn too_large(welcome: &Welcome) -> Option<String> {
 }
 
 fn is_small(value: &Value) -> bool {
-    // Nearly all are; what they are in JSON is known exactly only when it is written.
+    // Nearly all values are small; the exact size in JSON is known only when a value is written.
     match value {
         Value::Null | Value::Bool(_) | Value::Number(_) => true,
         Value::String(text) if text.len() < PART / 8 => true,
