@@ -2,25 +2,26 @@
 //!
 //! # Theory of operation
 //!
-//! A pipe is one future on one task. When it is woken it looks at what woke it, in turn: the link's
-//! messages go through the router into the servers' stdin buffers, the servers' lines through the router into the link's
-//! buffer, and what is in the buffers is written out. All that is there is handled before anything is written, so a
-//! burst costs one write, and a single message is passed on in the poll that read it. Link and servers have a waker each
-//! ([`crate::wakers`]), so idle servers cost nothing. A side is also looked at when what kept it from being read is gone,
-//! and where this module itself has changed its state.
+//! A pipe is one future on one task. When woken, the pipe looks at what woke it, in turn: the link's messages go through the
+//! router into the servers' stdin buffers, the servers' lines through the router into the link's buffer, and what is in the
+//! buffers is written out. Everything that is there is handled before anything is written, so a burst costs one write, and a
+//! single message is passed on in the poll that read it. Link and servers have a waker each ([`crate::wakers`]), so idle
+//! servers cost nothing. A side is also looked at when what kept it from being read is gone, and where this module itself
+//! has changed its state.
 //!
-//! Each side is read only while the other side's buffer is below a high-water mark: a slow side slows the other down, and nothing
-//! grows. What we answer ourselves is no different: a side that sends on without taking its answers is not read either once
-//! more is owed to it than the other side alone could have caused. That is looked at after each message, not after each read: one
-//! read holds a thousand requests, and each may be answered by a list. What is left of the read waits where it is. Reading never waits inside a write, so no ring of full buffers can close: whatever can be
-//! written is written at every look, and a look that made room reads again.
+//! Each side is read only while the other side's buffer is below a high-water mark: a slow side slows the other down, and
+//! nothing grows. Our own answers are no different: a side that sends on without taking its answers is not read either once
+//! more is owed to it than the other side alone could have caused. The buffers are looked at after each message, not after
+//! each read: one read holds a thousand requests, and each may be answered by a list. The rest of the read waits where it
+//! is. Reading never waits inside a write, so no ring of full buffers can close: whatever can be written is written at every
+//! look, and a look that made room reads again.
 //!
-//! Servers that share a link don't wait for each other: it is read whatever one of them does, and the router is told which
-//! of them has too much waiting to be given more.
+//! Servers that share a link don't wait for each other: the link is read whatever one of them does, and the router is told
+//! which servers have too much waiting to be given more.
 //!
-//! The endpoint is dialled once each server has answered `initialize`, is known to be gone, or has used up its own start timeout,
-//! and at least one is there. From then on link and servers live and die independently; the router hides each one's deaths
-//! from the other.
+//! The endpoint is dialled once each server has answered `initialize`, is known to be gone, or has used up its own start
+//! timeout, and at least one server is there. From then on link and servers live and die independently; the router hides the
+//! deaths of each from the other.
 
 mod diagnosis;
 mod sides;
@@ -57,17 +58,17 @@ use crate::sharing::{Close, Witness};
 use crate::wakers::{Bits, Wakers};
 use crate::words::span;
 
-/// Looks in a row before other pipes have their turn.
+/// Most looks in a row before other pipes have their turn.
 const LOOKS: usize = 8;
 
-/// What has a waker beside the servers, whose indices come before.
+/// The wakers that come after those of the servers, counted from the first of them.
 const LINK: usize = 0;
 const STOP: usize = 1;
 const TIMER: usize = 2;
 const STEERING: usize = 3;
 const OTHERS: usize = 4;
 
-/// How often a long start is reported.
+/// Time between two reports of a start that takes long.
 const PROGRESS: Duration = Duration::from_secs(10);
 
 /// What a pipe gets of the run that it is part of.
@@ -81,13 +82,13 @@ pub struct Run {
     pub stop: Stop,
     /// How long requests under way may take to finish at a graceful stop.
     pub drain_timeout: Duration,
-    /// Whether the log may hold what messages hold.
+    /// Whether the log may hold the contents of messages.
     pub log_contents: bool,
-    /// A list of tools of more tokens than this is warned about.
+    /// Most tokens that a list of tools may have before the log warns.
     pub tool_budget: usize,
     /// Where what servers say of themselves is kept for the next run.
     pub catalogue: Arc<Catalogue>,
-    /// Knows what the log may not show, for what is cut before it comes there.
+    /// Knows what the log may not show, for texts that are cut on their way there.
     pub redactor: Redactor,
 }
 
@@ -100,20 +101,20 @@ pub struct Pipe {
     endpoint: Outgoing,
     sides: Sides,
     wakers: Wakers,
-    /// Who is to be looked at: servers by their index, then the others.
+    /// What is to be looked at: servers by their index, then the others.
     woken: Bits,
-    /// Servers and link that were not read when they were last looked at, for want of room.
+    /// Servers and link that were not read at the last look, for want of room.
     paused: Bits,
-    /// The server that was refused first in the last look.
+    /// The first server that was not read at the last look, for want of room.
     first: Option<ServerIndex>,
     phase: Phase,
     timer: Timer,
     stop: Stop,
     stopped: Stopped,
     drain_timeout: Duration,
-    /// The router's count at the last look.
+    /// The router's count of served calls at the last look.
     served: u64,
-    /// What a person wants of it.
+    /// A person's commands about the turns.
     commands: Option<mpsc::Receiver<TurnCommand>>,
 }
 
@@ -132,7 +133,7 @@ enum Phase {
     Closing,
 }
 
-/// The two steps of [`Stop`] as one thing to poll.
+/// The next step of [`Stop`], as something to poll.
 type Stopped = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 impl Pipe {
@@ -178,18 +179,18 @@ impl Pipe {
         }
     }
 
-    /// The same, taking a person's commands.
+    /// The same pipe, taking a person's commands.
     pub fn steered_by(self, commands: mpsc::Receiver<TurnCommand>) -> Self {
         Pipe { commands: Some(commands), ..self }
     }
 
-    /// The same, telling what becomes of the connection.
+    /// The same pipe, telling `witness` what becomes of the connection.
     pub fn watched_by(mut self, witness: Witness) -> Self {
         self.sides.witness = Some(witness);
         self
     }
 
-    /// Runs until it was stopped and everything has ended.
+    /// Runs until the pipe was stopped and everything has ended.
     pub async fn run(mut self) {
         poll_fn(|cx| self.poll(cx)).await;
     }
@@ -218,7 +219,7 @@ impl Pipe {
         Poll::Pending
     }
 
-    /// Passes on what a person wants.
+    /// Passes a person's commands on to the router.
     fn obey(&mut self, now: Instant) {
         let bit = self.servers.len() + STEERING;
         let Some(commands) = self.commands.as_mut().filter(|_| self.woken.remove(bit)) else { return };
@@ -229,13 +230,13 @@ impl Pipe {
         }
     }
 
-    /// One look at all that was woken or has something to write: (whether a side that was not read has room again,
-    /// whether everything has ended).
+    /// One look at all that was woken or has something to write. Returns whether a side that was not read has room again,
+    /// and whether everything has ended.
     fn look(&mut self, now: Instant) -> (bool, bool) {
         let (count, link) = (self.servers.len(), self.link_bit());
         let closing = matches!(self.phase, Phase::Closing);
         if closing {
-            // It is rare, and all have to say that they have ended.
+            // Closing is rare, and each part has to say that it has ended.
             (0..=link).for_each(|bit| self.woken.insert(bit));
         }
         if self.paused.contains(link) {
@@ -252,7 +253,8 @@ impl Pipe {
             ended &= self.look_at_link(now);
         }
         self.write_stdin();
-        // Who was refused first last time comes first now: those before it must not use up all room for ever.
+        // The first server that got no room last time comes first now: the servers before it must not use up all room for
+        // ever.
         let first = self.first.take().unwrap_or(0);
         for part in [first..count, 0..first] {
             let mut from = part.start;
@@ -263,7 +265,7 @@ impl Pipe {
             }
         }
         if !self.has_room(link) {
-            // Also when nobody looked at the link: the router may have kept answers back.
+            // Also where nobody looked at the link: the router may have kept answers back.
             self.paused.insert(link);
         }
         if link_woken || !self.endpoint.pending().is_empty() {
@@ -272,11 +274,11 @@ impl Pipe {
             let _pending = self.link.poll_write(cx, &mut self.endpoint);
         }
         self.write_stdin();
-        // Only now: what one server wrote may have been for another.
+        // Not before now: what one server wrote may have been for another.
         (self.paused.iter().any(|bit| self.has_room(bit)), ended)
     }
 
-    /// Whether the link has ended for good.
+    /// Looks at the link; returns whether it has ended for good.
     fn look_at_link(&mut self, now: Instant) -> bool {
         let bit = self.link_bit();
         let room = self.has_room(bit);
@@ -294,12 +296,12 @@ impl Pipe {
         polled.is_ready()
     }
 
-    /// Whether the server has been stopped.
+    /// Looks at a server; returns whether it has been stopped.
     fn look_at_server(&mut self, index: ServerIndex, closing: bool, now: Instant) -> bool {
         let Pipe { router, servers, endpoint, sides, wakers, .. } = self;
         let (server, cx) = (&mut servers[index], &mut Context::from_waker(wakers.waker(index)));
         if !sides.each[index].stdin.is_empty() {
-            // Its stdin may be what woke us.
+            // The server's stdin may be what woke us.
             let _pending = server.poll_write(cx, &mut sides.each[index].stdin);
         }
         let room = sides.takes_from_server(endpoint, index);
@@ -321,7 +323,7 @@ impl Pipe {
         polled.is_ready()
     }
 
-    /// Writes what servers have got.
+    /// Writes what waits for servers.
     fn write_stdin(&mut self) {
         while let Some(index) = self.sides.unwritten.next(0) {
             self.sides.unwritten.remove(index);
@@ -352,7 +354,7 @@ impl Pipe {
         self.servers.len() + TIMER
     }
 
-    /// What follows from what the router has seen; whether anything did.
+    /// Does what follows from what the router has seen; returns whether anything did.
     fn advance(&mut self, now: Instant) -> bool {
         if self.router.served() > self.served {
             self.served = self.router.served();
@@ -361,7 +363,7 @@ impl Pipe {
         if self.router.is_handshaken() {
             self.link.handshaken();
         }
-        // What a link that had no room has read already is yet to be answered.
+        // A link that is paused may have read messages that are yet to be answered.
         let all_written = self.endpoint.pending().is_empty() && !self.paused.contains(self.link_bit());
         match &mut self.phase {
             Phase::Starting { .. } => self.start(now),
@@ -369,7 +371,7 @@ impl Pipe {
                 self.close(now);
                 true
             }
-            // What an endpoint with a slow line is still being sent would be cut off.
+            // An endpoint with a slow line may still be being sent something, which a close would cut off.
             Phase::Serving if all_written => match self.router.wants_reconnect(now) {
                 Some(reconnect) if self.link.hang_up(&mut self.endpoint, reconnect.why()) => {
                     self.woken.insert(self.link_bit());
@@ -381,7 +383,7 @@ impl Pipe {
         }
     }
 
-    /// Replaces the processes that the router wants to be replaced; whether there were any.
+    /// Replaces the processes that the router wants to be replaced; returns whether there were any.
     fn restart_servers(&mut self) -> bool {
         let restarts = std::mem::take(&mut self.sides.restarts);
         for (index, why) in &restarts {
@@ -391,7 +393,7 @@ impl Pipe {
         !restarts.is_empty()
     }
 
-    /// Dials the endpoint if there is nothing more to wait for; whether it did.
+    /// Dials the endpoint if there is nothing more to wait for; returns whether it did.
     fn start(&mut self, now: Instant) -> bool {
         let Phase::Starting { since, report } = &mut self.phase else { return false };
         let (waited, reports) = (span(now - *since), now >= *report);
@@ -428,21 +430,21 @@ impl Pipe {
         true
     }
 
-    /// When the start of a server takes too long.
+    /// When the next start of a server takes too long.
     fn next_start_timeout(&self, since: Instant, now: Instant) -> Option<Instant> {
         let timeouts = self.sides.each.iter().map(|side| since + side.spec.start_timeout);
         timeouts.filter(|at| *at > now).min()
     }
 
     fn poll_stop(&mut self, now: Instant) {
-        // Again after a step: the next one has to wake us too.
+        // Polled again after each step, as the next step has to wake us too.
         let bit = self.stop_bit();
         while self.stopped.as_mut().poll(&mut Context::from_waker(self.wakers.waker(bit))).is_ready() {
             self.next_step(now);
         }
     }
 
-    /// A step of the stop was asked for.
+    /// Takes the step of the stop that was asked for.
     fn next_step(&mut self, now: Instant) {
         if self.stop.now().is_cancelled() {
             self.stopped = Box::pin(std::future::pending());
@@ -471,7 +473,7 @@ impl Pipe {
         self.phase = Phase::Closing;
     }
 
-    /// Handles deadlines that have come, and sees to it that the next one wakes us.
+    /// Handles deadlines that have come, and has the next one wake the pipe.
     fn tick(&mut self, now: Instant) -> bool {
         let mut timed = false;
         if self.router.next_tick().is_some_and(|at| at <= now) {
@@ -485,7 +487,7 @@ impl Pipe {
             Phase::Draining { until } => Some(*until),
             Phase::Serving | Phase::Closing => None,
         };
-        // A server that can't write need not read: then it is the endpoint that holds everything up.
+        // A server that can't write need not read either: then the endpoint is what holds everything up.
         let its_fault = self.endpoint.pending().len() < HIGH;
         let watched = self.sides.watch(&mut *self.router, &mut self.endpoint, its_fault, now);
         timed |= watched.changed || !watched.stuck.is_empty();
@@ -499,7 +501,7 @@ impl Pipe {
     }
 }
 
-/// What a link or a server is told about its next message.
+/// Whether a link or a server may hand on its next message.
 fn go_on(has_room: bool) -> ControlFlow<()> {
     if has_room { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
 }
@@ -518,11 +520,11 @@ fn on_link(router: &mut dyn Router, mut out: Buffers<'_>, event: LinkEvent<'_>, 
         LinkEvent::Message(text) => {
             out.sides.trace("MESSAGE_RECEIVED", None, &[text.as_bytes()]);
             router.on_endpoint(text.as_bytes(), now, &mut out);
-            out.sides.tell_crowded(router, out.endpoint, now);
+            out.sides.report_crowded(router, out.endpoint, now);
         }
         LinkEvent::TooLarge(cut) => router.on_endpoint_too_large(cut, now, &mut out),
         LinkEvent::NotText(frame) => router.on_endpoint_not_text(frame, now, &mut out),
-        // Servers are not read then: that they say nothing is not their doing.
+        // Servers are not read then, so their silence is not their doing.
         LinkEvent::Beat if out.endpoint.pending().len() >= HIGH => {}
         LinkEvent::Beat => router.on_beat(now, &mut out),
         LinkEvent::Down { cause, open_for, retry_in } => {

@@ -1,6 +1,6 @@
 //! Why a connection ended, in one line, from our own state. Pure.
 //!
-//! The cloud closes with 4004 whatever happened, so its code says nothing; what it was waiting for does.
+//! The cloud closes with 4004 whatever happened, so its code says nothing; what the cloud was waiting for does.
 
 use std::fmt::Write;
 use std::time::Duration;
@@ -10,7 +10,8 @@ use crate::mcp::cloud;
 use crate::router::{Account, Greeting};
 use crate::words::{counted, span, was};
 
-/// Age from which an unanswered `initialize` explains the cloud's close: its patience, with a little slack for the way.
+/// Shortest age at which an unanswered `initialize` explains the cloud's close: its patience, with a little slack for the
+/// way.
 const LATE: Duration = cloud::INITIALIZE.saturating_sub(Duration::from_millis(500));
 
 /// One line for the log: what ended, after how long, and what that most likely means.
@@ -19,7 +20,7 @@ const LATE: Duration = cloud::INITIALIZE.saturating_sub(Duration::from_millis(50
 pub(super) fn explain(cause: &Cause, open_for: Option<Duration>, account: &Account, name: &str) -> String {
     let Some(open_for) = open_for else { return cause.to_string() };
     let mut line = match cause {
-        // Neither the server nor what it was asked has to do with these.
+        // These have nothing to do with the server or with what it was asked.
         Cause::Ours(_) | Cause::Stranger { .. } => return format!("{cause}; it had stood for {}", span(open_for)),
         Cause::Closed { code, reason, .. } => {
             let code = code.map_or("without a code".into(), |c| c.to_string());
@@ -71,7 +72,7 @@ fn advice(cause: &Cause, open_for: Duration, account: &Account) -> Option<String
     let limit = cloud::INITIALIZE.as_secs();
     let likely = "too many connections on this token or agent";
     match account.initialize {
-        // It closes because of the error. What can be done has been said.
+        // The endpoint closes because of the error. What can be done has been said.
         Some(Greeting::Excused | Greeting::Refused) => None,
         Some(Greeting::Waits) if open_for >= LATE => Some(format!("the endpoint gives up after {limit} s")),
         Some(Greeting::Waits) => Some(format!("closed sooner than its {limit} s: {likely}, or maintenance")),

@@ -23,27 +23,28 @@ use crate::wakers::Bits;
 
 use super::Run;
 
-/// Above this much unwritten data for one side, in bytes, the other side is not read. Large enough that a burst of
-/// small messages goes out in one write, small enough that a hundred stuck servers cost little.
+/// Most bytes that may wait for one side while the other side is still read. Large enough that a burst of small messages
+/// goes out in one write, small enough that a hundred stuck servers cost little.
 pub(super) const HIGH: usize = 256 * 1024;
 
-/// Where servers share a connection it is read whatever one of them does: one for which this much waits, in bytes, gets no
-/// more. A burst of large calls to a server that is only slow stays below; fifty stuck servers cost 50 MiB.
+/// Fewest bytes at which a server that shares its connection gets no more, as the connection is read whatever one server
+/// does. A burst of large calls to a server that is only slow stays below; fifty stuck servers cost 50 MiB.
 pub(super) const CROWDED: usize = 1024 * 1024;
 
-/// How long the only server of a connection may leave more than [`HIGH`] unread before the endpoint is read again all the
-/// same, so that its pings are answered; what it asks of that server is refused then. Below the 10 s and more that endpoints
+/// Longest time that the only server of a connection may leave [`HIGH`] unread before the endpoint is read again all the
+/// same, so that its pings are answered; requests for that server are refused then. Below the 10 s and more that endpoints
 /// wait for a pong.
 const BUSY: Duration = Duration::from_secs(5);
 
-/// After this a server that still reads nothing is given up. It may be busy for as long as a call may take at the
-/// cloud.
+/// Longest time that a server may read nothing before it is given up: a server may be busy for as long as a call may take at
+/// the cloud.
 pub(super) const STUCK: Duration = cloud::CALL;
 
-/// Messages of a connection that were refused and are each shown in the log.
+/// Most messages of a connection that were refused and are each shown in the log.
 const REFUSALS: u64 = 10;
 
-/// Bytes that are kept of what somebody said who is no MCP client, until the token is taken out of them: some more than are shown.
+/// Most bytes that are kept of what an endpoint said that is no MCP client, until the token is taken out: some more than are
+/// shown.
 const EXCERPT: usize = 2048;
 /// Longest piece of a line that is no message in the log, in bytes.
 const NOISE: usize = 200;
@@ -55,60 +56,61 @@ pub(super) struct Side {
     pub(super) name: Arc<str>,
     pub(super) spec: Arc<ServerSpec>,
     pub(super) status: StatusEntry,
-    /// Messages for it, not yet written.
+    /// Messages for the server, not yet written.
     pub(super) stdin: LineOut,
-    /// When its present process was started.
+    /// When the server's present process was started, or the last one ended.
     pub(super) since: Instant,
-    /// What `status` was told last.
+    /// Whether the server has answered in its present life, as `status` was told.
     pub(super) serving: bool,
-    /// It was said that its start takes too long.
+    /// The log has said that the server's start takes too long.
     pub(super) late: bool,
-    /// In what words it refused to initialize, if that is its last answer; and whether it was its present process that did.
+    /// The words in which the server refused to initialize, if that is its last answer; and whether that was its present
+    /// process.
     refused: Option<(String, bool)>,
-    /// Its process is ended because another one is wanted.
+    /// The server's process is being ended because another one is wanted.
     pub(super) restarting: bool,
-    /// It has answered a call since this was last looked at.
+    /// The server has answered a call since this was last looked at.
     pub(super) proven: bool,
-    /// It doesn't read what it is sent, through no fault of the endpoint, and the router knows.
+    /// The server doesn't read what it is sent, through no fault of the endpoint, and the router knows.
     busy: bool,
-    /// Since when, and at how many bytes, it has taken nothing of what waits for it.
+    /// Since when the server has taken nothing of what waits for it, and how many bytes that is.
     stuck: Option<(Instant, usize)>,
-    /// Lines of its present life that were no message.
+    /// How many texts of the present life were no message.
     noise: u64,
 }
 
-/// All servers' notes, and those on their connection.
+/// The notes on all servers, and on their connection.
 pub(super) struct Sides {
-    /// Whose pipe it is.
+    /// The servers of the pipe, for the log.
     pub(super) names: Names,
-    /// Whether the log may hold what messages hold.
+    /// Whether the log may hold the contents of messages.
     log_contents: bool,
-    /// Who wants to know what becomes of the connection.
+    /// Whom the pipe tells what becomes of the connection.
     pub(super) witness: Option<Witness>,
     pub(super) each: Vec<Side>,
-    /// Who has got something since that was last written.
+    /// Servers that have got something since the last write.
     pub(super) unwritten: Bits,
-    /// For whom more than [`HIGH`] waits, or did and the router knows.
+    /// Servers for which at least [`HIGH`] waits, or waited when they were last watched.
     slow: Bits,
-    /// Some server has got so much that [`Sides::tell_crowded`] has to look.
+    /// Some server has got so much that [`Sides::report_crowded`] has to look.
     crowded: bool,
-    /// Above this much unwritten data for one side, in bytes, that side is not read either.
+    /// Most bytes that may wait for one side while that side itself is still read.
     full: usize,
-    /// Whose processes are to be replaced, and why.
+    /// Servers whose processes are to be replaced, each with the reason.
     pub(super) restarts: Vec<(ServerIndex, &'static str)>,
-    /// What of the endpoint could not be taken, on this connection.
+    /// How many messages of the endpoint could not be taken, on this connection.
     refused: u64,
-    /// What somebody said at the endpoint's address who is to be turned away.
+    /// What an endpoint said that is no MCP client and is to be turned away.
     pub(super) stranger: Option<Vec<u8>>,
-    /// Where what servers and the endpoint say of themselves is kept.
+    /// Where is kept what servers and the endpoint say of themselves.
     catalogue: Arc<Catalogue>,
-    /// The agent that the endpoint is for, as it is called there.
+    /// The agent that the endpoint is for, as the catalogue calls it.
     agent: String,
     /// The size of the list of tools that the endpoint last read.
     listed: Size,
-    /// On this connection it reads the tools page by page, so that nobody has counted them.
+    /// The endpoint reads the tools page by page on this connection, so that nobody has counted them.
     uncounted: bool,
-    /// Above so many tokens such a list is warned about.
+    /// Most tokens that a list of tools may have before the log warns.
     tool_budget: usize,
     redactor: Redactor,
 }
@@ -119,14 +121,14 @@ pub(super) struct Buffers<'a> {
     pub(super) sides: &'a mut Sides,
 }
 
-/// What came of looking at who doesn't read.
+/// What came of watching servers that don't read.
 #[derive(Default)]
 pub(super) struct Watched {
     /// When to look again.
     pub(super) next: Option<Instant>,
     /// The router was told something.
     pub(super) changed: bool,
-    /// To be given up.
+    /// Servers to be given up.
     pub(super) stuck: Vec<ServerIndex>,
 }
 
@@ -150,7 +152,7 @@ impl Side {
         }
     }
 
-    /// A life of its process has begun.
+    /// A life of the server's process has begun.
     pub(super) fn up(&mut self, now: Instant) {
         self.renew(now);
         if self.refused.is_none() {
@@ -158,12 +160,12 @@ impl Side {
         }
     }
 
-    /// A life of its process has ended, or could not begin.
+    /// A life of the server's process has ended, or could not begin.
     pub(super) fn down(&mut self, why: &str, now: Instant) {
         self.renew(now);
         let restarting = std::mem::take(&mut self.restarting);
         if let Some((_, present @ true)) = &mut self.refused {
-            // Its own words say more than how it ended.
+            // The server's own words say more than how its process ended.
             *present = false;
             return;
         }
@@ -171,7 +173,7 @@ impl Side {
         self.status.server(if restarting { ServerState::Starting } else { ServerState::Down(why.to_owned()) });
     }
 
-    /// It has refused to initialize, in these words; whether that is news.
+    /// The server has refused to initialize, in these words. Returns whether they are new.
     fn refuses(&mut self, words: &str) -> bool {
         let news = self.refused.as_ref().is_none_or(|(said, _)| said != words);
         self.refused = Some((words.to_owned(), true));
@@ -179,7 +181,7 @@ impl Side {
         news
     }
 
-    /// A life of its process has begun or ended: nothing of another one concerns it.
+    /// A life of the server's process has begun or ended: what is noted of the one before counts no more.
     fn renew(&mut self, now: Instant) {
         self.stdin.clear();
         self.serving = false;
@@ -189,7 +191,7 @@ impl Side {
 }
 
 impl Sides {
-    /// For these servers of the run, and the agent that their endpoint is for.
+    /// The notes on these servers of the run, and the agent that their endpoint is for.
     pub(super) fn new(names: Names, agent: String, run: &Run, each: Vec<Side>) -> Self {
         if let Some(first) = each.first() {
             each.iter().for_each(|side| side.status.shares(&first.status));
@@ -206,7 +208,7 @@ impl Sides {
             unwritten,
             slow,
             crowded: false,
-            // The other side's messages go up to the mark and one message beyond it.
+            // Messages of the other side go up to the mark and one message beyond it.
             full: 2 * HIGH + max_frame,
             restarts: Vec::new(),
             refused: 0,
@@ -220,18 +222,18 @@ impl Sides {
         }
     }
 
-    /// Whether servers share the connection, so that none may hold it up.
+    /// Whether servers share the connection, so that none of them may hold it up.
     fn is_shared(&self) -> bool {
         self.each.len() > 1
     }
 
-    /// Whether what comes from the endpoint has somewhere to go: its messages, and our own answers to them.
+    /// Whether messages of the endpoint, and our own answers to them, have somewhere to go.
     pub(super) fn takes_from_endpoint(&self, endpoint: &Outgoing) -> bool {
         self.takes_answers(endpoint)
             && (self.is_shared() || self.each.iter().all(|side| side.stdin.len() < HIGH || side.busy))
     }
 
-    /// Whether what comes from a server has somewhere to go: its messages, and our own answers to them.
+    /// Whether messages of a server, and our own answers to them, have somewhere to go.
     pub(super) fn takes_from_server(&self, endpoint: &Outgoing, index: ServerIndex) -> bool {
         endpoint.pending().len() < HIGH && self.each[index].stdin.len() < self.full
     }
@@ -259,7 +261,7 @@ impl Sides {
 
     /// Tells the router which servers have so much waiting for them that they are to get no more. To be called after each
     /// message of the endpoint, so that one burst overshoots by one message only.
-    pub(super) fn tell_crowded(&mut self, router: &mut dyn Router, endpoint: &mut Outgoing, now: Instant) {
+    pub(super) fn report_crowded(&mut self, router: &mut dyn Router, endpoint: &mut Outgoing, now: Instant) {
         if !std::mem::take(&mut self.crowded) || !self.is_shared() {
             return;
         }
@@ -272,7 +274,7 @@ impl Sides {
         }
     }
 
-    /// Watches servers that don't read their stdin. `its_fault`: nothing keeps a server from writing, so it could read.
+    /// Watches servers that don't read their stdin. `its_fault`: nothing keeps a server from writing, so that it could read.
     pub(super) fn watch(
         &mut self,
         router: &mut dyn Router,
@@ -335,7 +337,7 @@ impl Sides {
 
     fn note(&mut self, note: &Note<'_>) {
         let Sides { names, each, .. } = self;
-        // With each call, and it is all that is: nothing is made for the log then.
+        // This note comes with each call, so nothing is made for the log in advance.
         if let (What::Served { .. }, Some(server)) = (&note.what, note.server) {
             debug!(event = "CALL_SERVED", server = %each[server].name, "{note}");
             each[server].proven = true;
@@ -363,7 +365,7 @@ impl Sides {
             What::NotMessage { .. } | What::TooLarge { .. } if side.is_none() => {
                 self.refused += 1;
                 match self.refused {
-                    // Who sends on like that doesn't get to fill the disk.
+                    // An endpoint that sends on like that doesn't get to fill the disk.
                     n if n > REFUSALS && !n.is_power_of_two() => {
                         debug!(event = "ERROR_MESSAGE", servers = ?names, "{note}");
                     }
@@ -376,10 +378,10 @@ impl Sides {
             What::NotMessage { .. } | What::Unreadable { .. } | What::TooLarge { .. } => {
                 warn!(event = "ERROR_MESSAGE", servers = ?names, "{note}");
             }
-            // The log tells of the connection's end, and of this as its cause.
+            // The log tells of the connection's end, with this as the cause.
             What::Stranger { said } => self.stranger = Some(said[..said.len().min(EXCERPT)].to_vec()),
             What::Refused { error } => {
-                // Said once, not each time that it is asked.
+                // Said once, not each time that the server is asked.
                 if side.is_none_or(|side| side.refuses(error)) {
                     warn!(event = "ERROR_INITIALIZE", servers = ?names, "{note}");
                 } else {

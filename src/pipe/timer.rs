@@ -5,15 +5,15 @@ use std::task::{Context, Waker};
 
 use tokio::time::{Instant, Sleep, sleep_until};
 
-/// Moved only when a deadline comes nearer.
+/// The timer is moved only when a deadline comes nearer.
 #[derive(Default)]
 pub(super) struct Timer(Option<(Instant, Pin<Box<Sleep>>)>);
 
 impl Timer {
-    /// Whether it has fired, having been set to `next` at the latest. `woken`: its waker was.
+    /// Sets the timer to `next` at the latest; returns whether it has fired. `woken`: the timer's waker was woken.
     pub(super) fn poll(&mut self, waker: &Waker, woken: bool, next: Option<Instant>) -> bool {
         match (&mut self.0, next) {
-            // Not kept for nothing: while tokio has a timer, each sleep costs more.
+            // The timer is not kept for nothing: while tokio has one, each sleep of the thread costs more.
             (slot, None) => {
                 *slot = None;
                 return false;
