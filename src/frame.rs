@@ -1,28 +1,28 @@
 //! One frame a line: the codec between a stream of bytes and JSON-RPC messages.
 //!
-//! [`LineOut`] gathers what a server is to read, [`LineIn`] splits what it writes. Neither looks at
-//! the JSON. Complete lines are handed on straight from the chunk they arrived in; only a line that
-//! has not ended yet is copied, and memory stays bounded whatever the other side writes. A line that is too long for a message
-//! and begins like none is handed on in parts: a message may stand behind a progress bar that has filled megabytes.
+//! [`LineOut`] gathers what a server is to read, [`LineIn`] splits what the server writes. Neither looks at the JSON.
+//! Complete lines are handed on straight from the chunk they arrived in; only a line that has not ended yet is copied, and
+//! memory stays bounded whatever the other side writes. A line that is too long for a message and begins like none is handed
+//! on in parts: a message may stand behind a progress bar that has filled megabytes.
 //!
-//! A read may hold a thousand lines, and whoever takes them may have room for one. So each line is answered with whether to go
-//! on; if not, what is left of the read is kept, and taken up by [`LineIn::resume`].
+//! A read may hold a thousand lines, and whoever takes them may have room for one. So each line is answered with whether to
+//! go on; if not, the rest of the read is kept, and taken up by [`LineIn::resume`].
 
 use std::mem;
 use std::ops::ControlFlow;
 
 use memchr::memchr;
 
-/// A buffer larger than this is given back once it is empty: one huge message must not cost memory for ever.
+/// Largest buffer that is kept once it is empty, in bytes: one huge message must not cost memory for ever.
 const KEEP: usize = 64 * 1024;
-/// From this size on an unfinished line is read straight into its own buffer.
+/// Shortest unfinished line that is read straight into its own buffer, in bytes.
 const LARGE: usize = 8 * 1024;
-/// How much room such a buffer offers to each read: what a pipe holds.
+/// Least room that the buffer of such a line offers to each read, in bytes: as much as a pipe holds.
 const READ: usize = 64 * 1024;
-/// What is kept of each end of a line that is too long: an id sits near the start or the end of a message.
+/// Most bytes that are kept of each end of a line that is too long: an id sits near the start or the end of a message.
 const ENDS: usize = 4 * 1024;
 
-/// Lines that wait for a server's stdin. Not bounded itself: who pushes stops while [`LineOut::len`] is high.
+/// Lines that wait for a server's stdin. Their number is not bounded here: who pushes stops while [`LineOut::len`] is high.
 #[derive(Debug, Default)]
 pub struct LineOut {
     buf: Vec<u8>,
@@ -30,14 +30,14 @@ pub struct LineOut {
 }
 
 impl LineOut {
-    /// Nothing waits.
+    /// No line waits.
     pub fn new() -> Self {
         Self::default()
     }
 
     /// Appends one message, given in pieces that hold no line break, and ends its line.
     pub fn push(&mut self, pieces: &[&[u8]]) {
-        // The written part is worth moving over only when that is cheaper than growing.
+        // What is unwritten is moved to the front only where that is the smaller part.
         if self.done > self.buf.len() / 2 {
             self.buf.drain(..self.done);
             self.done = 0;
@@ -63,7 +63,7 @@ impl LineOut {
         }
     }
 
-    /// Bytes that wait.
+    /// How many bytes wait.
     pub fn len(&self) -> usize {
         self.buf.len() - self.done
     }
@@ -73,7 +73,7 @@ impl LineOut {
         self.len() == 0
     }
 
-    /// Drops what waits: its reader is gone.
+    /// Drops what waits: the process that was to read it is gone.
     pub fn clear(&mut self) {
         self.done = 0;
         self.buf.clear();
@@ -96,7 +96,7 @@ pub enum Line<'a> {
     Part {
         /// Without the line end.
         text: &'a [u8],
-        /// The last of its line.
+        /// Whether this is the last part of the line.
         ends: bool,
     },
 }
@@ -104,11 +104,11 @@ pub enum Line<'a> {
 /// What is left of a message that was too large to keep: enough to find its id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cut<'a> {
-    /// Its length in bytes.
+    /// The message's length in bytes.
     pub size: u64,
-    /// Its first 4 KiB; may end inside a character.
+    /// The message's first 4 KiB; may end inside a character.
     pub head: &'a [u8],
-    /// Its last 4 KiB; may begin inside a character.
+    /// The message's last 4 KiB; may begin inside a character.
     pub tail: &'a [u8],
 }
 
@@ -121,7 +121,8 @@ pub struct LineIn {
     max: usize,
     begins_message: fn(&[u8]) -> bool,
     partial: Partial,
-    /// What was read and is not yet looked at, because a stop was asked for, and how far it is taken: less than a read.
+    /// What is left of a read, because a stop was asked for, and how many bytes of that are taken already. Never more than
+    /// one read.
     rest: Vec<u8>,
     taken: usize,
 }
@@ -129,11 +130,11 @@ pub struct LineIn {
 /// The line that has begun and not ended.
 #[derive(Debug)]
 enum Partial {
-    /// All of it so far (empty between lines), and how much of that is known to hold no line end.
+    /// All of the line so far (empty between lines), and how much of that is known to hold no line end.
     Kept { line: Vec<u8>, scanned: usize },
-    /// Over the limit: only its ends are kept.
+    /// The line is over the limit, and only its ends are kept.
     Discarded(Box<Ends>),
-    /// Handed on as it comes.
+    /// The line is handed on as it comes.
     Passed,
 }
 
@@ -142,19 +143,19 @@ enum Partial {
 pub struct Ends {
     size: u64,
     head: Vec<u8>,
-    /// At most twice [`ENDS`], so that it is moved once every 4 KiB and not with each byte.
+    /// At most twice [`ENDS`], so that bytes are moved once every 4 KiB and not with each push.
     tail: Vec<u8>,
 }
 
 impl Ends {
-    /// Those of a whole line.
+    /// The ends of a whole line.
     pub fn of(line: &[u8]) -> Self {
         let mut ends = Ends::default();
         ends.push(line);
         ends
     }
 
-    /// Those that were cut before.
+    /// The ends of a message that was cut before.
     pub fn of_cut(cut: Cut<'_>) -> Self {
         Ends { size: cut.size, head: cut.head.to_vec(), tail: cut.tail.to_vec() }
     }
@@ -176,7 +177,7 @@ impl Ends {
         self.size
     }
 
-    /// What is left of it.
+    /// What is left of the message.
     pub fn cut(&self) -> Cut<'_> {
         let tail = &self.tail[self.tail.len().saturating_sub(ENDS)..];
         Cut { size: self.size, head: &self.head, tail }
@@ -186,8 +187,9 @@ impl Ends {
 const NOTHING: Partial = Partial::Kept { line: Vec::new(), scanned: 0 };
 
 impl LineIn {
-    /// A line of more than `max` bytes is too large (its end and a byte order mark count, its `\n` doesn't).
-    /// `begins_message` tells of such a line's beginning whether it can be a message's; if not, the line is handed on in parts.
+    /// A line of more than `max` bytes is too large (a `\r` at its end and a byte order mark count, its `\n` doesn't).
+    /// `begins_message` says of the beginning of such a line whether a message may begin so; if not, the line is handed on
+    /// in parts.
     pub fn new(max: usize, begins_message: fn(&[u8]) -> bool) -> Self {
         LineIn { max, begins_message, partial: NOTHING, rest: Vec::new(), taken: 0 }
     }
@@ -202,7 +204,7 @@ impl LineIn {
         ControlFlow::Break(())
     }
 
-    /// Goes on with what is left of an earlier read. Nothing is left if it isn't told to stop again.
+    /// Goes on with what is left of an earlier read. Nothing is left then, unless `on` stops again.
     pub fn resume(&mut self, on: &mut OnLine<'_>) -> ControlFlow<()> {
         if self.rest.is_empty() {
             return ControlFlow::Continue(());
@@ -222,7 +224,8 @@ impl LineIn {
         !self.rest.is_empty()
     }
 
-    /// Takes the beginning of a line, if it is that and no more, so that it needs no keeping; whether it was.
+    /// Takes the rest of a read, if that is the beginning of a line and no more, so that nothing needs keeping. Returns
+    /// whether it was.
     fn begin(&mut self, rest: &[u8]) -> bool {
         if rest.len() > self.max || memchr(b'\n', rest).is_some() {
             return false;
@@ -237,7 +240,7 @@ impl LineIn {
         }
     }
 
-    /// Takes bytes; at which of them it stopped, if it was told to.
+    /// Takes bytes. If `on` stops, returns how many were taken.
     fn take(&mut self, bytes: &[u8], on: &mut OnLine<'_>) -> ControlFlow<usize> {
         let mut at = 0;
         while let Some(end) = memchr(b'\n', &bytes[at..]) {
@@ -264,7 +267,7 @@ impl LineIn {
         }
     }
 
-    /// Hands on the line that has begun and not ended, and its rest as it comes.
+    /// Hands on the line that has begun and not ended; what follows in that line is handed on as it comes.
     pub fn pass(&mut self, on: &mut OnLine<'_>) -> ControlFlow<()> {
         match &mut self.partial {
             Partial::Kept { line, .. } if !line.is_empty() => {
@@ -290,7 +293,7 @@ impl LineIn {
         }
     }
 
-    /// Looks at what was read into [`LineIn::spare`]. As [`LineIn::feed`].
+    /// Looks at what was read into [`LineIn::spare`], as [`LineIn::feed`] does.
     pub fn spared(&mut self, on: &mut OnLine<'_>) -> ControlFlow<()> {
         let Partial::Kept { line, scanned } = &mut self.partial else { return ControlFlow::Continue(()) };
         match memchr(b'\n', &line[*scanned..]) {
@@ -355,7 +358,7 @@ impl LineIn {
         ControlFlow::Continue(())
     }
 
-    /// The line under way, of which this has come, is over the limit.
+    /// The line under way is over the limit: what has come before, and what comes now.
     fn exceed(&mut self, line: &[u8], more: &[u8], on: &mut OnLine<'_>) -> ControlFlow<()> {
         let first: Vec<u8> = line.iter().chain(more).copied().take(ENDS).collect();
         if (self.begins_message)(without_mark(&first)) {
@@ -372,7 +375,7 @@ impl LineIn {
         flow
     }
 
-    /// Hands out a whole line: cleaned, or as too large; nothing if it is blank.
+    /// Hands out a whole line: cleaned, or as too large. A blank line is dropped.
     fn emit(&self, raw: &[u8], on: &mut OnLine<'_>) -> ControlFlow<()> {
         let line = without_mark(raw.strip_suffix(b"\r").unwrap_or(raw));
         if raw.len() > self.max {
@@ -398,12 +401,12 @@ impl LineIn {
     }
 }
 
-/// Whether to go on after both.
+/// Goes on only if both go on.
 pub(crate) fn either(one: ControlFlow<()>, other: ControlFlow<()>) -> ControlFlow<()> {
     if one.is_break() { one } else { other }
 }
 
-/// Without the byte order mark that some put before a text.
+/// A text without the byte order mark that some put in front.
 fn without_mark(text: &[u8]) -> &[u8] {
     text.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(text)
 }
@@ -446,7 +449,7 @@ mod tests {
         split_with(max, chunks, direct, 0)
     }
 
-    /// The same, by somebody who stops after each line whose number `halts` divides.
+    /// The same, for a taker who stops after each line whose number `halts` divides.
     fn split_with(max: usize, chunks: &[&[u8]], direct: bool, halts: usize) -> Vec<Got> {
         let (mut lines, mut got) = (LineIn::new(max, begins_message), Vec::new());
         let mut on = |line: Line<'_>| {

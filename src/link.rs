@@ -2,12 +2,12 @@
 //!
 //! # Theory of operation
 //!
-//! [`Link`] is polled by the task that owns the pipe; it has no task of its own. It *rests* until it is first told to
-//! dial, then it is *dialling*, *open* or *waiting* for the next attempt, until it is *closed* for good. How it ends
-//! is a [`Cause`]; what that means for the next attempt is decided in [`crate::link::cause`], and how long the wait is in
-//! [`crate::backoff`]. The backoff starts over on proof of health only: a call was served, or the handshake was
-//! answered and the connection then stood for a minute. Where another program keeps taking its place, the waits are
-//! those of a [`Contest`], and a served call proves nothing.
+//! A [`Link`] has no task of its own: the task that owns the pipe polls it. A link *rests* until it is first told to dial;
+//! then it is *dialling*, *open* or *waiting* for the next attempt, until it is *closed* for good. How a connection ends is
+//! a [`Cause`]; what that means for the next attempt is decided in [`crate::link::cause`], and how long the wait is in
+//! [`crate::backoff`]. The backoff starts over on proof of health only: a call was served, or the handshake was answered and
+//! the connection then stood for a minute. Where another program keeps taking our connection's place, the waits are those of
+//! a [`Contest`], and a served call proves nothing.
 //!
 //! Messages go out through an [`Outgoing`] that the pipe owns, so that whoever handles an event can answer it.
 
@@ -45,25 +45,26 @@ use crate::net::tls::words;
 use crate::net::websocket::{Event, Incoming, OnEvent, Outgoing, Violation};
 use crate::wakers::Wakers;
 
-/// Reads in a row before others have their turn.
+/// Most reads in a row before others have their turn.
 const READS: usize = 2;
 
-/// How long a closing handshake may take, either way (RFC 6455 section 7.1.1 leaves it to us).
+/// Longest time that a closing handshake may take, either way (RFC 6455 section 7.1.1 leaves the limit to us).
 const CLOSING: Duration = Duration::from_secs(1);
 
-/// As much of a peer's reason as a log line should hold, in characters. A close frame has 123 bytes at most.
+/// Longest part of a peer's reason that a log line holds, in characters. A close frame has 123 bytes at most.
 const REASON: usize = 123;
 
-/// As much as a log line should hold of what somebody says who is no MCP client, in characters: enough to tell who it is.
+/// Longest part that a log line holds of what an endpoint says that is no MCP client, in characters: enough to tell who it
+/// is.
 const SAID: usize = 200;
 
-/// How long after waking up a machine's network is given before the next attempt.
+/// Longest time until the next attempt after the machine woke up: its network needs a moment, and no more.
 const AFTER_WAKING: Duration = Duration::from_secs(2);
 
-/// A handshake proves health once the connection has stood this long.
+/// Shortest time for which a connection must have stood so that an answered handshake proves health.
 const STABLE: Duration = Duration::from_secs(60);
 
-/// What has a waker of its own beside the stream, and is polled only when that woke the link.
+/// The wakers of a connection beside that of the stream: each thing is polled only when its own waker woke the link.
 const WAKE: usize = 0;
 const ALARM: usize = 1;
 
@@ -78,23 +79,23 @@ pub enum LinkEvent<'a> {
     TooLarge(Cut<'a>),
     /// A binary message that is not UTF-8.
     NotText(&'a [u8]),
-    /// It still stands: told once in a `pingInterval`, whatever comes and goes.
+    /// The connection still stands: reported once in a `pingInterval`, whatever comes and goes.
     Beat,
     /// The connection is gone, or an attempt failed.
     Down {
         /// Why.
         cause: &'a Cause,
-        /// How long it stood; `None` if it never did.
+        /// How long the connection stood; `None` if it never did.
         open_for: Option<Duration>,
-        /// When it is dialled again.
+        /// How long until the endpoint is dialled again.
         retry_in: Duration,
     },
 }
 
-/// Takes what a link reports, and says whether there is room for the next message. Without, what has been read is kept.
+/// Takes what a link reports, and says whether there is room for the next message. If not, the link keeps what it has read.
 pub type OnLinkEvent<'a> = dyn FnMut(&mut Outgoing, LinkEvent<'_>) -> ControlFlow<()> + 'a;
 
-/// See the module's documentation. It must be polled inside a tokio runtime.
+/// See the module's documentation. A link must be polled inside a tokio runtime.
 pub struct Link {
     endpoint: Endpoint,
     spec: Arc<LinkSpec>,
@@ -125,7 +126,7 @@ struct Open {
     jumps: watch::Receiver<u64>,
     wakers: Wakers,
     since: Instant,
-    /// Reading rested at the last poll, because what was read had nowhere to go.
+    /// Reading rested at the last poll, because there was no room for what would be read.
     paused: bool,
     /// The endpoint's `initialize` was answered on this connection.
     handshaken: bool,
@@ -134,47 +135,48 @@ struct Open {
 
 enum Phase {
     Live,
-    /// It ended; our close frame is still to go out.
+    /// The connection ended; our close frame is still to go out.
     Parting {
         cause: Cause,
-        /// When it ended.
+        /// When the connection ended.
         at: Instant,
         until: Pin<Box<Sleep>>,
     },
-    /// We closed it; the peer's close frame is awaited.
+    /// We closed the connection; the peer's close frame is awaited.
     Leaving {
         until: Pin<Box<Sleep>>,
-        /// Why it is to be made anew; `None`: it was the last one.
+        /// Why the connection is to be made anew; `None`: it was the last one.
         again: Option<&'static str>,
     },
 }
 
-/// What one look at an open connection brought.
+/// What one look at an open connection has brought.
 enum Look {
     Nothing,
     /// The stream is of no more use.
     Over(Cause),
-    /// The cause stands, a close frame is queued.
+    /// The connection is over for this cause, and a close frame is queued.
     Part(Cause),
     /// There is no room for more of what was read.
     Full,
 }
 
 impl Link {
-    /// Dials nothing yet.
+    /// A link that dials nothing yet. `max_frame`: the largest message, in bytes. `wake` changes when the machine woke up or
+    /// its clock jumped.
     pub fn new(endpoint: Endpoint, spec: Arc<LinkSpec>, max_frame: usize, wake: watch::Receiver<u64>) -> Self {
         let (backoff, contest) = (Backoff::new(spec.max_backoff), Contest::new(spec.max_backoff));
         Link { endpoint, spec, max_frame, state: State::Resting, backoff, contest, wake }
     }
 
-    /// Begins to dial, and goes on for ever. Nothing if it has begun already.
+    /// Begins to dial, and goes on for ever. Does nothing if the link has begun already.
     pub fn dial(&mut self) {
         if let State::Resting = self.state {
             self.state = self.dialling();
         }
     }
 
-    /// Closes it for good with code 1000. To be polled on until that is ready.
+    /// Closes the link for good with code 1000. The link is to be polled on until it is ready.
     pub fn close(&mut self, out: &mut Outgoing) {
         self.state = match std::mem::replace(&mut self.state, State::Closed) {
             State::Open(mut open) => {
@@ -188,8 +190,8 @@ impl Link {
         };
     }
 
-    /// Closes a connection that stands with code 1000 and makes a new one after a pause, for an endpoint that looks anew at
-    /// what there is only then. `why` goes on "mcp-pipe closed the connection, …". False if none stands.
+    /// Closes a connection that stands with code 1000 and makes a new one after a pause, for an endpoint that reads the
+    /// lists anew only then. `why` goes on from "mcp-pipe closed the connection, ". False if no connection stands.
     pub fn hang_up(&mut self, out: &mut Outgoing, why: &'static str) -> bool {
         let State::Open(open) = &mut self.state else { return false };
         let Phase::Live = open.phase else { return false };
@@ -207,7 +209,7 @@ impl Link {
         open.phase = Phase::Parting { cause: Cause::Stranger { said }, at: now, until: Box::pin(sleep(CLOSING)) };
     }
 
-    /// Drops it for good, without a farewell.
+    /// Drops the link for good, without a farewell.
     pub fn abort(&mut self) {
         self.state = State::Closed;
     }
@@ -224,8 +226,9 @@ impl Link {
         }
     }
 
-    /// Drives everything but writing. `read: false` leaves the socket alone, so that the endpoint feels it, as it is left alone
-    /// once `on` says that there is no room; to be polled again when there is. Ready only when it is closed for good.
+    /// Drives everything but writing. With `read: false`, and once `on` says that there is no room, the socket is left
+    /// alone, so that the endpoint feels the pressure; the link is to be polled again when there is room. Ready only when
+    /// the link is closed for good.
     pub fn poll(
         &mut self,
         cx: &mut Context<'_>,
@@ -241,7 +244,7 @@ impl Link {
                 State::Waiting { timer, wake } => {
                     while wake.as_mut().poll(cx).is_ready() {
                         *wake = woken(&self.wake);
-                        // What was wrong before the machine slept need not be wrong now; its network needs a moment.
+                        // What was wrong before the machine slept need not be wrong now; the network needs a moment.
                         let soon = now + AFTER_WAKING;
                         if timer.deadline() > soon {
                             timer.as_mut().reset(soon);
@@ -278,7 +281,7 @@ impl Link {
         }
     }
 
-    /// Writes what goes now; ready when nothing is left. A failed write is noticed by the next [`Link::poll`].
+    /// Writes what the socket takes now; ready when nothing is left. A failed write is noticed by the next [`Link::poll`].
     pub fn poll_write(&mut self, cx: &mut Context<'_>, out: &mut Outgoing) -> Poll<()> {
         let State::Open(open) = &mut self.state else {
             out.clear(); // nobody will ever read it
@@ -306,7 +309,7 @@ impl Link {
         if let Phase::Parting { .. } = open.phase {
             cx.waker().wake_by_ref(); // the farewell is out, the end can be reported
         }
-        // TLS holds records back until it is flushed.
+        // TLS holds records back until the stream is flushed.
         Pin::new(&mut open.stream).poll_flush(cx).map(|_| ())
     }
 
@@ -364,7 +367,7 @@ impl Link {
                 self.state = State::Closed;
                 return;
             }
-            // No failure, so the backoff has no say.
+            // This is no failure, so the backoff has no say.
             Some(Some(why)) => {
                 self.state = State::Waiting { timer: Box::pin(sleep(cloud::SETTLING)), wake: woken(&self.wake) };
                 let _down = on(out, LinkEvent::Down { cause: &Cause::Ours(why), open_for, retry_in: cloud::SETTLING });
@@ -414,7 +417,7 @@ impl Open {
                 if until.as_mut().poll(cx).is_ready() {
                     return Look::Over(Cause::Lost(String::new()));
                 }
-                // Only its end is of interest now.
+                // Only the end of the connection is of interest now.
                 return self.poll_read(cx, now, out, &mut |_, _| ControlFlow::Continue(()));
             }
         }
@@ -447,7 +450,8 @@ impl Open {
 
     fn beat(&mut self, now: Instant, read: bool, out: &mut Outgoing, on: &mut OnLinkEvent<'_>) -> Option<Look> {
         while self.timer.poll(&mut Context::from_waker(self.wakers.waker(ALARM))).is_ready() {
-            // On a slow line a ping waits behind a large answer. Who takes nothing of it is dead, whether we read or not.
+            // On a slow line a ping waits behind a large answer. A peer that takes nothing of that answer is dead, whether
+            // we read or not.
             if if out.pending().is_empty() { !read } else { self.keepalive.is_taking(now) } {
                 self.keepalive.on_own_pause(now);
             }
@@ -525,7 +529,7 @@ fn woken(jumps: &watch::Receiver<u64>) -> Woken {
     })
 }
 
-/// Hands bytes to the codec and its events on; control frames are dealt with here.
+/// Passes bytes to the codec, and the codec's events on. Control frames are dealt with here.
 fn take(
     incoming: &mut Incoming,
     phase: &Phase,

@@ -24,7 +24,7 @@ pub struct Wakers {
 
 #[derive(Debug)]
 struct Shared {
-    /// Whom to wake.
+    /// The task to be woken.
     task: AtomicWaker,
     /// A bit for each source.
     fired: Box<[AtomicU64]>,
@@ -47,7 +47,7 @@ impl Wake for Source {
 }
 
 impl Wakers {
-    /// For so many sources. All count as woken at first, so that each is polled once.
+    /// Wakers for `count` sources. All count as woken at first, so that each is polled once.
     pub fn new(count: usize) -> Self {
         let words = Bits::full(count).0.into_iter().map(AtomicU64::new).collect();
         let shared = Arc::new(Shared { task: AtomicWaker::new(), fired: words });
@@ -60,19 +60,19 @@ impl Wakers {
         self.shared.task.register(cx.waker());
     }
 
-    /// What one source is polled with. Waking it has it polled again.
+    /// The waker that a source is polled with. Waking it has the source polled again.
     pub fn waker(&self, index: usize) -> &Waker {
         &self.each[index]
     }
 
-    /// Whether one source was woken since this was last asked.
+    /// Whether a source was woken since this was last asked.
     pub fn take(&self, index: usize) -> bool {
         let (word, bit) = (&self.shared.fired[index / 64], 1 << (index % 64));
-        // Mostly it was not, and a look costs less than a write.
+        // Mostly the source was not woken, and a look costs less than a write.
         word.load(Ordering::Acquire) & bit != 0 && word.fetch_and(!bit, Ordering::AcqRel) & bit != 0
     }
 
-    /// Adds all that were woken since they were last taken.
+    /// Adds all sources that were woken since they were last taken.
     pub fn take_all(&self, into: &mut Bits) {
         for (word, into) in self.shared.fired.iter().zip(&mut into.0) {
             if word.load(Ordering::Acquire) != 0 {
@@ -82,7 +82,7 @@ impl Wakers {
     }
 }
 
-/// A set of numbers below a fixed one, in which the next is found at once.
+/// A set of numbers below a fixed limit, in which the next number is found at once.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Bits(Box<[u64]>);
 
@@ -99,12 +99,12 @@ impl Bits {
         bits
     }
 
-    /// Adds one.
+    /// Adds a number.
     pub fn insert(&mut self, n: usize) {
         self.0[n / 64] |= 1 << (n % 64);
     }
 
-    /// Takes one out; whether it was there.
+    /// Takes a number out; returns whether it was there.
     pub fn remove(&mut self, n: usize) -> bool {
         let (word, bit) = (&mut self.0[n / 64], 1 << (n % 64));
         let was = *word & bit != 0;
@@ -112,7 +112,7 @@ impl Bits {
         was
     }
 
-    /// Adds one or takes it out.
+    /// Adds a number or takes it out.
     pub fn set(&mut self, n: usize, there: bool) {
         if there {
             self.insert(n);
@@ -121,17 +121,17 @@ impl Bits {
         }
     }
 
-    /// Whether one is there.
+    /// Whether a number is there.
     pub fn contains(&self, n: usize) -> bool {
         self.0[n / 64] & (1 << (n % 64)) != 0
     }
 
-    /// Whether there are none.
+    /// Whether no number is there.
     pub fn is_empty(&self) -> bool {
         self.0.iter().all(|word| *word == 0)
     }
 
-    /// The first one that is not below `from`.
+    /// The first number that is not below `from`.
     pub fn next(&self, from: usize) -> Option<usize> {
         let rest = self.0.get(from / 64)? & (u64::MAX << (from % 64));
         let mut words = std::iter::once(rest).chain(self.0[from / 64 + 1..].iter().copied()).enumerate();
@@ -139,7 +139,7 @@ impl Bits {
         Some((from / 64 + at) * 64 + word.trailing_zeros() as usize)
     }
 
-    /// All of them, in order.
+    /// All numbers, in order.
     pub fn iter(&self) -> impl Iterator<Item = usize> {
         std::iter::successors(self.next(0), |n| self.next(n + 1))
     }

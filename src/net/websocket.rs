@@ -9,7 +9,7 @@
 //! last bytes are handed on so that its id can be answered.
 //!
 //! A read may hold a thousand messages, and whoever takes them may have room for the answer to one. So each event is
-//! answered with whether to go on; if not, what is left of the read is kept, and taken up by [`Incoming::resume`].
+//! answered with whether to go on; if not, the rest of the read is kept, and taken up by [`Incoming::resume`].
 
 use std::io::Cursor;
 use std::ops::{ControlFlow, Range};
@@ -21,17 +21,17 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::{CloseCode, Control
 
 use crate::frame::Cut;
 
-/// Buffers that grew beyond this are given back once they are empty.
+/// Largest buffer that is kept once it is empty, in bytes.
 const KEEP: usize = 64 * 1024;
 
-/// A message longer than this is not even skipped: the connection is closed with 1009.
+/// Longest message that is skipped, in bytes. The connection is closed with 1009 over a longer one.
 const SKIP_LIMIT: u64 = 1 << 30;
 
-/// The longest payload of a control frame (RFC 6455 section 5.5).
+/// Longest payload of a control frame, in bytes (RFC 6455 section 5.5).
 const CONTROL_MAX: u64 = 125;
 
-/// Bytes of pongs that may wait to be written. A peer that pings on and doesn't read gets the latest of further pongs only, which
-/// RFC 6455 section 5.5.3 allows; the pings of a whole read are answered one by one.
+/// Most bytes of pongs that may wait to be written. A peer that pings on and doesn't read gets only the latest of further
+/// pongs, which RFC 6455 section 5.5.3 allows; the pings of a whole read are answered one by one.
 const PONGS: usize = 64 * 1024;
 
 /// What the peer sent. Borrowed data is valid during the callback only.
@@ -39,13 +39,13 @@ const PONGS: usize = 64 * 1024;
 pub enum Event<'a> {
     /// A whole message, text or binary; valid UTF-8.
     Message(&'a str),
-    /// A binary message that is not UTF-8. No breach of RFC 6455, as a text message would be.
+    /// A binary message that is not UTF-8. Unlike a text message like that, it is no breach of RFC 6455.
     NotText(&'a [u8]),
     /// A message above the limit, already dropped but for its ends.
     TooLarge(Cut<'a>),
-    /// To be answered with a pong of the same payload.
+    /// A ping, to be answered with a pong of the same payload.
     Ping(&'a [u8]),
-    /// Proof of life.
+    /// A pong: proof of life.
     Pong,
     /// The closing handshake (RFC 6455 section 5.5.1); nothing follows.
     Close {
@@ -62,7 +62,7 @@ pub enum Event<'a> {
 pub struct Violation {
     /// The close code to answer with.
     pub code: u16,
-    /// For the log.
+    /// What the peer did, for the log.
     pub why: &'static str,
 }
 
@@ -79,7 +79,7 @@ enum Assembly {
         data: Vec<u8>,
         text: bool,
     },
-    /// Too large: its ends are kept, the rest is counted.
+    /// A message that is too large: its ends are kept, the rest is counted.
     Skipping(crate::frame::Ends),
 }
 
@@ -93,18 +93,19 @@ pub struct Incoming {
     max: usize,
     /// A frame that has not wholly arrived, from its header on. Empty between frames.
     part: Vec<u8>,
-    /// How long `part` will be when it is whole; 0 while its header is not.
+    /// How long the frame in `part` will be when it is whole, in bytes; 0 while the frame's header is not.
     want: usize,
     assembly: Assembly,
     /// Payload bytes of the frame under way that are still to be skipped, and whether it is the message's last.
     skip: Option<(u64, bool)>,
-    /// What was read and is not yet looked at, because a stop was asked for, and how far it is taken: less than a read.
+    /// What is left of a read, because a stop was asked for, and how many bytes of that are taken already. Never more than
+    /// one read.
     rest: Vec<u8>,
     taken: usize,
 }
 
 impl Incoming {
-    /// Messages of more than `max` bytes are skipped.
+    /// For a new connection. Messages of more than `max` bytes are skipped.
     pub fn new(max: usize) -> Self {
         let (part, rest) = (Vec::new(), Vec::new());
         Incoming { max, part, want: 0, assembly: Assembly::None, skip: None, rest, taken: 0 }
@@ -125,12 +126,15 @@ impl Incoming {
         Some((&mut self.part, room))
     }
 
-    /// Takes notice of bytes that were read into [`Incoming::spare`]. As [`Incoming::feed`].
+    /// Looks at bytes that were read into [`Incoming::spare`], as [`Incoming::feed`] does.
+    ///
+    /// # Errors
+    /// As [`Incoming::feed`].
     pub fn filled(&mut self, on: &mut OnEvent<'_>) -> Result<ControlFlow<()>, Violation> {
         if self.want > 0 && self.part.len() == self.want {
             let part = std::mem::take(&mut self.part);
             self.want = 0;
-            // It is one frame, so nothing is left of it.
+            // The buffer held one frame, so nothing of it is left over.
             return Ok(self.frames(&part, on)?.map_break(|_| ()));
         }
         Ok(ControlFlow::Continue(()))
@@ -149,7 +153,7 @@ impl Incoming {
         Ok(taken.map_break(|_| ()))
     }
 
-    /// Goes on with what is left of an earlier read. Nothing is left if it isn't told to stop again.
+    /// Goes on with what is left of an earlier read. Nothing is left then, unless `on` stops again.
     ///
     /// # Errors
     /// As [`Incoming::feed`].
@@ -168,7 +172,7 @@ impl Incoming {
         Ok(taken.map_break(|_| ()))
     }
 
-    /// Takes bytes; at which of them it stopped, if it was told to.
+    /// Takes bytes. If `on` stops, returns how many were taken.
     fn take(&mut self, bytes: &[u8], on: &mut OnEvent<'_>) -> Result<ControlFlow<usize>, Violation> {
         let mut at = 0;
         while !self.part.is_empty() && at < bytes.len() {
@@ -193,7 +197,8 @@ impl Incoming {
         Ok(self.frames(&bytes[at..], on)?.map_break(|taken| at + taken))
     }
 
-    /// Handles all whole frames at the start of `bytes` and keeps what is left; at which byte it stopped, if it was told to.
+    /// Handles all whole frames at the start of `bytes` and keeps the rest. If `on` stops, returns how many bytes were
+    /// taken.
     fn frames(&mut self, bytes: &[u8], on: &mut OnEvent<'_>) -> Result<ControlFlow<usize>, Violation> {
         let mut at = 0;
         loop {
@@ -228,7 +233,7 @@ impl Incoming {
                 at = start;
                 continue;
             }
-            // `check` has bounded it by `max`.
+            // `check` has bounded the length by `max`.
             let len = len as usize;
             if bytes.len() - start < len {
                 self.part.extend_from_slice(&bytes[at..]);
@@ -326,7 +331,7 @@ impl Incoming {
     }
 }
 
-/// A whole message; `text`: it was sent as such (RFC 6455 section 5.6).
+/// Hands out a whole message. `text`: the peer sent it as text (RFC 6455 section 5.6).
 fn message(payload: &[u8], text: bool, on: &mut OnEvent<'_>) -> Result<ControlFlow<()>, Violation> {
     match simdutf8::basic::from_utf8(payload) {
         Ok(text) => Ok(on(Event::Message(text))),
@@ -353,7 +358,7 @@ fn close(payload: &[u8], on: &mut OnEvent<'_>) -> Result<ControlFlow<()>, Violat
 #[derive(Debug)]
 pub struct Outgoing {
     buf: Vec<u8>,
-    /// What of `buf` the socket has taken.
+    /// How many bytes of `buf` the socket has taken.
     at: usize,
     /// Masking keys must not be predictable by who chooses the payload (RFC 6455 section 10.3).
     keys: StdRng,
@@ -384,12 +389,12 @@ impl Outgoing {
         self.frame(OpCode::Data(Data::Text), pieces);
     }
 
-    /// Asks for a sign of life.
+    /// Asks the peer for a sign of life.
     pub fn ping(&mut self) {
         self.frame(OpCode::Control(Control::Ping), &[]);
     }
 
-    /// Answers a ping. Where pongs pile up unwritten, it replaces the last one, so a flood of pings costs nothing.
+    /// Answers a ping. Where pongs pile up unwritten, the new pong replaces the last one, so a flood of pings costs nothing.
     pub fn pong(&mut self, payload: &[u8]) {
         if self.pongs >= PONGS
             && let Some(last) = self.pong.take()
@@ -413,7 +418,7 @@ impl Outgoing {
         self.closed = true;
     }
 
-    /// What the socket is to take.
+    /// The bytes that wait for the socket.
     pub fn pending(&self) -> &[u8] {
         &self.buf[self.at..]
     }
@@ -430,13 +435,13 @@ impl Outgoing {
         if self.at >= KEEP && self.at >= self.buf.len() / 2 {
             // A slow socket: don't let what was sent pile up in front of what wasn't.
             self.buf.drain(..self.at);
-            // Of a pong that is partly sent nothing can be taken back.
+            // Nothing can be taken back of a pong that is partly sent.
             let at = std::mem::take(&mut self.at);
             self.pong = self.pong.take().filter(|pong| pong.start >= at).map(|pong| pong.start - at..pong.end - at);
         }
     }
 
-    /// Drops what was not sent (it belonged to a connection that is gone), and begins anew.
+    /// Drops what was not sent, as its connection is gone, and begins anew.
     pub fn clear(&mut self) {
         self.emptied();
         self.closed = false;
@@ -469,7 +474,7 @@ impl Outgoing {
     }
 }
 
-/// RFC 6455 section 5.3. Written so that it compiles to vector instructions.
+/// Masks a payload (RFC 6455 section 5.3). Written so that it compiles to vector instructions.
 fn mask(data: &mut [u8], key: [u8; 4]) {
     let (words, rest) = data.as_chunks_mut::<4>();
     for w in words {
