@@ -2,12 +2,12 @@
 //!
 //! # Theory of operation
 //!
-//! [`Server`] is polled by the task that owns the pipe; it has no task of its own. A server is *waiting* for its
-//! (re)start, *running*, *stopping*, or *stopped*. When a process is over it reports [`ServerEvent::Down`] and
-//! waits: an instant after a life in which it was of use ([`Server::healthy`]), longer and longer
-//! while it only crashes. A process is over only when nothing of its group is left, so two lives never overlap.
+//! A [`Server`] has no task of its own: the task that owns the pipe polls it. A server is *waiting* for its (re)start,
+//! *running*, *stopping*, or *stopped*. When a process is over, the server reports [`ServerEvent::Down`] and waits: an
+//! instant after a life in which it was of use ([`Server::healthy`]), longer and longer while it only crashes. A process is
+//! over only when nothing of its group is left, so two lives never overlap.
 //!
-//! What it says on stderr is logged, whatever else goes on.
+//! What the server says on stderr is logged, whatever else goes on.
 
 mod echo;
 mod exit;
@@ -40,70 +40,73 @@ use crate::process::guard::Guard;
 use crate::secrecy::Redactor;
 use crate::words::{counted, span};
 
-/// Once this long up, a server's next crash is not part of a loop.
+/// Shortest life after which a server's next crash is not part of a loop.
 const STABLE: Duration = Duration::from_secs(60);
-/// Within this a server that was of use is back. Not zero: several that died of one thing don't all start in one instant.
+/// Longest time until a server that was of use is started again. Not zero: several servers that died of one thing don't all
+/// start in one instant.
 const AT_ONCE: Duration = Duration::from_millis(100);
-/// The ceiling of the first wait in a crash loop.
+/// Longest first wait in a crash loop.
 const FIRST_CEILING: Duration = Duration::from_millis(500);
-/// The longest wait in a crash loop: a start costs only this machine.
+/// Longest wait in a crash loop: a start costs only this machine.
 const LONGEST: Duration = Duration::from_secs(60);
 
 /// What a server reports.
 #[derive(Debug)]
 pub enum ServerEvent<'a> {
-    /// Its process was started. It knows nothing of any earlier life.
+    /// The server's process was started. It knows nothing of any earlier life.
     Up,
-    /// It wrote something.
+    /// The server wrote something.
     Said(Found<'a>),
-    /// Its process is gone, with everything that was not yet answered, or could not be started.
+    /// The server's process is gone, with everything that was not yet answered, or could not be started.
     Down {
         /// What happened, in one line for people.
         why: &'a str,
-        /// When it is started again.
+        /// How long until the server is started again.
         retry_in: Duration,
     },
 }
 
-/// Takes what a server reports, and says whether there is room for its next message. Without, what has been read is kept.
+/// Takes what a server reports, and says whether there is room for its next message. If not, the server keeps what has been
+/// read.
 pub type OnServerEvent<'a> = dyn FnMut(ServerEvent<'_>) -> ControlFlow<()> + 'a;
 
-/// One configured server, through all its lives. It must be polled inside a tokio runtime.
+/// One configured server, through all its lives. A server must be polled inside a tokio runtime.
 pub struct Server {
     spec: Arc<ServerSpec>,
     guard: Guard,
     redactor: Redactor,
     state: State,
     restarts: Restarts,
-    /// When it was last started.
+    /// When the server was last started.
     since: Instant,
-    /// Its present process is ended because another one is wanted.
+    /// The present process is ended because another one is wanted.
     restarting: bool,
     notes: Notes,
     echo: Echo,
 }
 
 enum State {
-    /// For its (re)start; `None`: it is due.
+    /// The server waits for its (re)start; `None`: that is due.
     Waiting(Option<Pin<Box<Sleep>>>),
     Running(Process),
     Stopping(Process),
     Stopped,
 }
 
-/// What has been logged, so that it isn't said over and over.
+/// What has been logged of a server, so that it isn't said over and over.
 #[derive(Default)]
 struct Notes {
-    /// How it writes its messages.
+    /// How the server writes its messages.
     habits: Vec<Habit>,
     /// Hash of the stderr shown at the last death.
     tail: u64,
-    /// Hash of why it could not be started.
+    /// Hash of the reason why the server could not be started.
     start: u64,
 }
 
 impl Server {
-    /// Starts nothing yet: the first poll does. What `redactor` knows is shown of nothing that the server writes to stderr.
+    /// A server that is not started yet: the first poll does that. What `redactor` knows is hidden wherever the server
+    /// writes it to stderr.
     pub fn new(spec: Arc<ServerSpec>, guard: Guard, redactor: Redactor) -> Self {
         Server {
             spec,
@@ -118,11 +121,10 @@ impl Server {
         }
     }
 
-    /// Drives everything but stdin: starts when that is due, hands out what the server wrote, notices its end.
-    /// `read: false` leaves stdout alone (and lets the server feel it), as it is left alone once `on` says that there is no
-    /// room; to be polled again when there is. While it is being stopped stdout is read regardless, and the caller drops what
-    /// it has no room for.
-    /// Ready only when a stop has completed.
+    /// Drives everything but stdin: starts the server when that is due, hands out what the server wrote, notices its end.
+    /// With `read: false`, and once `on` says that there is no room, stdout is left alone, so that the server feels the
+    /// pressure; the server is to be polled again when there is room. While the server is being stopped, stdout is read
+    /// regardless, and the caller drops what finds no room. Ready only when a stop has completed.
     pub fn poll(&mut self, cx: &mut Context<'_>, now: Instant, read: bool, on: &mut OnServerEvent<'_>) -> Poll<()> {
         loop {
             let name = &self.spec.name;
@@ -146,7 +148,7 @@ impl Server {
                         let _dropped = notes.pass(name, found, on);
                         ControlFlow::Continue(())
                     };
-                    // Its pipes are drained to the last: what is stuck in a write can't end by itself.
+                    // The pipes are drained to the last: a process that is stuck in a write can't end by itself.
                     ready!(process.poll(cx, now, true, each, &mut |noted| log_stderr(name, noted, echo)));
                     let (pid, (why, _)) = (process.pid(), process.obituary());
                     tracing::info!(event = "SERVER_EXITED", server = %name, pid, why, "stopped: {why}");
@@ -157,8 +159,8 @@ impl Server {
         }
     }
 
-    /// Writes what goes now; ready when nothing is left. While the server isn't up, or has closed its stdin, all of
-    /// it stays: the caller drops it at [`ServerEvent::Down`], which follows.
+    /// Writes what the server takes now; ready when nothing is left. While the server isn't up, or has closed its stdin,
+    /// everything stays in `out`: the caller drops that at [`ServerEvent::Down`], which follows.
     pub fn poll_write(&mut self, cx: &mut Context<'_>, out: &mut LineOut) -> Poll<()> {
         match &mut self.state {
             State::Running(process) => process.poll_write(cx, out),
@@ -167,13 +169,13 @@ impl Server {
         }
     }
 
-    /// It was of use (served a call): the next restart is a quick one again.
+    /// The server was of use (served a call): its next restart is a quick one again.
     pub fn healthy(&mut self) {
         self.restarts.healthy();
     }
 
-    /// Stops it for good: stdin is closed, then its group sent TERM, then KILL; with `now` KILL at once. Takes below
-    /// five seconds at worst. To be polled on until that is ready.
+    /// Stops the server for good: stdin is closed, then the group is sent TERM, then KILL; with `now` KILL at once. That
+    /// takes less than five seconds at worst. The server is to be polled on until it is ready.
     pub fn stop(&mut self, now: bool) {
         self.state = match std::mem::replace(&mut self.state, State::Stopped) {
             State::Running(mut process) | State::Stopping(mut process) => {
@@ -184,19 +186,21 @@ impl Server {
         };
     }
 
-    /// Whether its process runs and can be written to.
+    /// Whether the server's process runs and can be written to.
     pub fn is_up(&self) -> bool {
         matches!(&self.state, State::Running(process) if process.is_up())
     }
 
-    /// Gives its present process up: it is stopped, and started again. `fault` says what it did, for people.
+    /// Ends the server's present process because of a fault, and has another one started. `fault` says what the server did,
+    /// for people.
     pub fn give_up(&mut self, fault: impl Into<Cow<'static, str>>) {
         if let State::Running(process) = &mut self.state {
             process.fail(fault);
         }
     }
 
-    /// Ends its present process, if there is one, and starts another at once; `why`, for people. To be followed by a poll.
+    /// Ends the server's present process, if there is one, and starts another at once. `why` is for people. To be followed
+    /// by a poll.
     pub fn restart(&mut self, why: &str) {
         let name = &self.spec.name;
         match &mut self.state {
@@ -211,7 +215,7 @@ impl Server {
         }
     }
 
-    /// The process id while there is a process; also of one that is ending.
+    /// The process id while there is a process, even one that is ending.
     pub fn pid(&self) -> Option<u32> {
         match &self.state {
             State::Running(process) | State::Stopping(process) => Some(process.pid()),
@@ -269,7 +273,7 @@ impl Server {
 }
 
 impl Notes {
-    /// Passes on what it said, but how it said that: that is logged once.
+    /// Passes on what the server said. A habit of writing is logged instead, once.
     fn pass(&mut self, name: &str, found: Found<'_>, on: &mut OnServerEvent<'_>) -> ControlFlow<()> {
         let Found::Habit(habit) = found else { return on(ServerEvent::Said(found)) };
         if self.habits.contains(&habit) {
@@ -285,7 +289,7 @@ impl Notes {
         ControlFlow::Continue(())
     }
 
-    /// The last lines of stderr as part of a log line; a crash loop shows them once.
+    /// The last lines of stderr, as part of a log line. A crash loop shows them once.
     fn shown(&mut self, tail: &str) -> String {
         let before = std::mem::replace(&mut self.tail, fingerprint(tail));
         match tail {
@@ -306,11 +310,11 @@ fn log_stderr(name: &str, noted: Noted<'_>, echo: &mut Echo) {
     }
 }
 
-/// How long after its end a server is started again: at once after a life in which it was of use, then by chance
-/// up to a ceiling that doubles from half a second to a minute.
+/// How long after its end a server is started again: at once after a life in which it was of use, then by chance up to a
+/// ceiling that doubles from [`FIRST_CEILING`] to [`LONGEST`].
 struct Restarts {
     backoff: Backoff,
-    /// Its last life was of use.
+    /// The server's last life was of use.
     proven: bool,
 }
 
@@ -324,12 +328,12 @@ impl Restarts {
         self.backoff.healthy();
     }
 
-    /// The next wait is as after a life of use; those of a crash loop go on from where they were.
+    /// The next wait is as after a life of use; the waits of a crash loop go on from where they were.
     fn at_once(&mut self) {
         self.proven = true;
     }
 
-    /// `random` is uniform in `[0, 1)`.
+    /// How long to wait. `random` is uniform in `[0, 1)`.
     fn after(&mut self, random: f64) -> Duration {
         if std::mem::take(&mut self.proven) { AT_ONCE.mul_f64(random) } else { self.backoff.after(Pace::EVEN, random) }
     }

@@ -2,15 +2,15 @@
 //!
 //! # Theory of operation
 //!
-//! A process runs until its leader exits, closes a pipe it should read or write, or [`Process::stop`] is called.
-//! Each of these puts it on the ladder (close stdin → TERM the group → KILL the group). It is over
-//! when three things have happened: the leader is reaped, nobody of its group is left, and
-//! stdout and stderr have ended, so that no answer already written is lost. Something that left the group
-//! and holds the pipes open is waited for only until the step's grace is over.
+//! A process runs until its leader exits or closes a pipe that it should read or write, or until [`Process::stop`] is
+//! called. Each of these puts the process on the ladder (close stdin → TERM the group → KILL the group). The process is over
+//! when three things have happened: the leader is reaped, nobody of its group is left, and stdout and stderr have ended, so
+//! that no answer already written is lost. Something that left the group and holds the pipes open is waited for only until
+//! the step's grace is over.
 //!
 //! Reads go to one buffer that all servers of the thread share; an idle server holds no memory for reading.
 //!
-//! stdout is looked at whenever the process is polled, stderr and the leader's exit only when they woke it.
+//! stdout is looked at whenever the process is polled, stderr and the leader's exit only when they woke the task.
 
 use std::borrow::Cow;
 use std::future::Future;
@@ -37,15 +37,15 @@ use crate::process::guard::Guard;
 use crate::secrecy::Redactor;
 use crate::wakers::Wakers;
 
-/// Reads in a row from one pipe before others have their turn.
+/// Most reads in a row from one pipe before others have their turn.
 const READS: usize = 2;
-/// How long what is left of a group may take after TERM once its leader is gone.
+/// Longest time that what is left of a group may take after TERM once its leader is gone.
 const SWEEP: Duration = Duration::from_secs(1);
-/// When it is first looked whether a group whose leader is gone is empty, since nothing reports that; then after twice
-/// as long each time, as a look isn't cheap.
+/// Time until the first look whether a group whose leader is gone is empty, since nothing reports that. Each further look
+/// comes after twice as long, as a look isn't cheap.
 const LOOK: Duration = Duration::from_millis(10);
 
-/// What has a waker of its own.
+/// The wakers of a process beside that of its stdout.
 const STDERR: usize = 0;
 const EXIT: usize = 1;
 
@@ -55,23 +55,24 @@ pub(super) struct Process {
     leader: Leader,
     group: Group,
     stdin: Option<ChildStdin>,
-    /// `None` once it has ended, as with stderr.
+    /// `None` once stdout has ended, as with stderr.
     stdout: Option<ChildStdout>,
     said: Stdout,
-    /// For the deadline of `said`, if there is or was one. It may fire too early, so that it need not be moved with each read.
+    /// A timer for the deadline of `said`, if there is or was one. The timer may fire too early, so that it need not be
+    /// moved with each read.
     still: Option<Pin<Box<Sleep>>>,
     stderr: Option<ChildStderr>,
     noted: Stderr,
     wakers: Wakers,
     /// `None` while nothing is wrong.
     ladder: Option<Ladder>,
-    /// What it did that we ended it for.
+    /// What the process did that we ended it for.
     fault: Option<Cow<'static, str>>,
 }
 
 enum Leader {
     Alive(Pin<Box<dyn Future<Output = io::Result<ExitStatus>> + Send>>),
-    /// How it ended, and whether we had signalled it by then. No status: it could not be had.
+    /// How the leader ended, and whether we had signalled it by then. `status` is `None` if it could not be had.
     Exited {
         status: Option<ExitStatus>,
         signalled: bool,
@@ -82,9 +83,9 @@ struct Ladder {
     step: Step,
     /// When the next step is due.
     until: Instant,
-    /// How long until the look at the group after the next.
+    /// How long after the next look at the group the one after that comes.
     look: Duration,
-    /// Until the next look or step.
+    /// Fires at the next look or step.
     timer: Pin<Box<Sleep>>,
 }
 
@@ -117,17 +118,17 @@ impl Process {
         self.pid
     }
 
-    /// Whether it runs and nothing is known to be wrong with it.
+    /// Whether the process runs and nothing is known to be wrong with it.
     pub(super) fn is_up(&self) -> bool {
         self.ladder.is_none()
     }
 
-    /// How it ended, in a few words; the last lines of its stderr as one.
+    /// How the process ended, in a few words; and the last lines of its stderr, as one line.
     pub(super) fn obituary(&self) -> (String, String) {
         (self.why(), self.noted.tail())
     }
 
-    /// Drives everything but stdin. Ready when it is over.
+    /// Drives everything but stdin. Ready when the process is over.
     pub(super) fn poll(
         &mut self,
         cx: &mut Context<'_>,
@@ -141,7 +142,7 @@ impl Process {
             self.poll_stderr(log);
         }
         if read {
-            // What has been read already counts as unread.
+            // What waits here counts as unread.
             read = self.poll_stdout(cx, now, on).is_continue() && self.poll_still(cx, on).is_continue();
         }
         if self.wakers.take(EXIT) {
@@ -151,7 +152,7 @@ impl Process {
             if self.stdout.is_some() {
                 return Poll::Pending;
             }
-            // It can never answer again. Mostly its exit is only an instant away.
+            // The server can never answer again. Mostly its exit is only an instant away.
             self.fail("closed its stdout");
         }
         ready!(self.poll_ladder(cx, read));
@@ -159,7 +160,7 @@ impl Process {
         Poll::Ready(())
     }
 
-    /// Writes what goes now. Ready when nothing is left.
+    /// Writes what the server takes now. Ready when nothing is left.
     pub(super) fn poll_write(&mut self, cx: &mut Context<'_>, out: &mut LineOut) -> Poll<()> {
         while !out.is_empty() {
             let Some(stdin) = &mut self.stdin else { return Poll::Pending };
@@ -188,7 +189,7 @@ impl Process {
         }
     }
 
-    /// Begins the ladder because of something it did. To be followed by a poll.
+    /// Begins the ladder because of something that the process did. To be followed by a poll.
     pub(super) fn fail(&mut self, fault: impl Into<Cow<'static, str>>) {
         if self.ladder.is_none() {
             self.fault = Some(fault.into());
@@ -250,7 +251,7 @@ impl Process {
         ControlFlow::Continue(())
     }
 
-    /// Sees to what of stdout stands still.
+    /// Looks at the part of stdout that stands still.
     fn poll_still(&mut self, cx: &mut Context<'_>, on: &mut OnFound<'_>) -> ControlFlow<()> {
         while let Some(due) = self.said.deadline() {
             let timer = self.still.get_or_insert_with(|| Box::pin(sleep_until(due)));
@@ -295,7 +296,7 @@ impl Process {
         let step = self.ladder.as_ref().map(|ladder| ladder.step);
         let signalled = matches!(step, Some(Step::Term | Step::Kill));
         self.leader = Leader::Exited { status: status.ok(), signalled };
-        // Whoever it left behind is to go as well: `npx` is gone, `node` under it is not.
+        // Whatever the leader left behind is to go as well: `npx` is gone, `node` under it is not.
         self.group.is_gone();
         self.climb(if step == Some(Step::Kill) { Step::Kill } else { Step::Term });
     }
@@ -315,12 +316,12 @@ impl Process {
                 ladder.timer.as_mut().reset(next);
                 ladder.look *= 2;
             } else if gone {
-                // Someone outside the group holds a pipe. What the group wrote is still in it if we may not read.
+                // Something outside the group holds a pipe. What the group wrote is still in that pipe if we may not read.
                 return if read || self.has_said_all() { Poll::Ready(()) } else { Poll::Pending };
             } else if let Some(step) = ladder.step.next() {
                 self.climb(step);
             } else {
-                // It hangs in the kernel, with a KILL waiting for it.
+                // The process hangs in the kernel, with a KILL waiting for it.
                 return Poll::Ready(());
             }
         }

@@ -2,10 +2,9 @@
 //!
 //! # Theory of operation
 //!
-//! A line that is a message goes on as it was read; that is nearly all. What else comes is for [`salvage`]. A line that has not
-//! ended is looked at as well once it stands still, since an answer may be all that comes: some servers leave out the line end.
-//!
-//! Whoever takes what is found may have no room for more. What has been read then waits here ([`Stdout::resume`]).
+//! A line that is a message goes on as it was read, and nearly all lines are. Anything else is for [`salvage`]. A line that
+//! has not ended is looked at as well once it stands still, since an answer may be all that comes: some servers leave out
+//! the line end.
 
 mod found;
 mod left;
@@ -27,11 +26,11 @@ use self::salvage::{Salvage, WITHIN_LINE};
 use crate::frame::{Line, LineIn, OnLine, either};
 use crate::mcp::envelope;
 
-/// How long a line stands still before it is looked at though it has not ended: long enough for the end of a large message to
-/// follow, and short enough for a caller not to notice.
+/// Shortest time for which an unfinished line must stand still before it is looked at: long enough for the end of a large
+/// message to follow, and short enough for a caller not to notice.
 const STILL: Duration = Duration::from_millis(50);
 
-/// Bytes of a line that has not ended that are looked at at a time: what of it is no message need not be kept for longer.
+/// Most bytes of an unfinished line that are looked at at a time: what is no message need not be kept for longer.
 const PIECE: usize = 64 * 1024;
 
 /// See the module's documentation. One for each life of a server.
@@ -40,14 +39,14 @@ pub struct Stdout {
     lines: LineIn,
     salvage: Salvage,
     left: Left,
-    /// When something of the line that has not ended came last.
+    /// When something last came of the line that has not ended.
     grown: Instant,
-    /// That line has been looked at since.
+    /// The line that has not ended has been looked at since.
     looked: bool,
 }
 
 impl Stdout {
-    /// Messages of more than `max` bytes are too large.
+    /// For one life of a server. Messages of more than `max` bytes are too large.
     pub fn new(max: usize, now: Instant) -> Self {
         let lines = LineIn::new(max, envelope::begins_message);
         Stdout { lines, salvage: Salvage::new(max, now), left: Left::default(), grown: now, looked: false }
@@ -60,7 +59,7 @@ impl Stdout {
         flow
     }
 
-    /// Goes on with what is left of an earlier read. Nothing is left if it isn't told to stop again.
+    /// Goes on with what is left of an earlier read. Nothing is left then, unless `on` stops again.
     pub fn resume(&mut self, now: Instant, on: &mut OnFound<'_>) -> ControlFlow<()> {
         if !self.has_rest() {
             return ControlFlow::Continue(());
@@ -76,7 +75,7 @@ impl Stdout {
         !self.left.is_empty() || self.lines.has_rest()
     }
 
-    /// Sorts the lines that somebody hands on.
+    /// Sorts the lines that `hand` hands on.
     fn sort_all(
         &mut self,
         now: Instant,
@@ -91,7 +90,7 @@ impl Stdout {
         })
     }
 
-    /// Hands on what is found otherwise.
+    /// Hands on what `find` finds.
     fn find(&mut self, on: &mut OnFound<'_>, find: impl FnOnce(&mut Salvage, On<'_>)) -> ControlFlow<()> {
         let mut flow = ControlFlow::Continue(());
         let Stdout { salvage, left, .. } = self;
@@ -99,19 +98,19 @@ impl Stdout {
         flow
     }
 
-    /// Where a large line under way is best read to ([`LineIn::spare`]); then to call [`Stdout::spared`].
+    /// Where a large line under way is best read to ([`LineIn::spare`]). Call [`Stdout::spared`] afterwards.
     pub(super) fn spare(&mut self) -> Option<&mut Vec<u8>> {
         self.lines.spare()
     }
 
-    /// Looks at what was read into [`Stdout::spare`]. As [`Stdout::feed`].
+    /// Looks at what was read into [`Stdout::spare`], as [`Stdout::feed`] does.
     pub(super) fn spared(&mut self, now: Instant, on: &mut OnFound<'_>) -> ControlFlow<()> {
         let flow = self.sort_all(now, on, LineIn::spared);
         self.note_growth(now);
         flow
     }
 
-    /// Nothing more will come. As [`Stdout::feed`].
+    /// Nothing more will come: looks at what is left, as [`Stdout::feed`] does.
     pub fn end(&mut self, now: Instant, on: &mut OnFound<'_>) -> ControlFlow<()> {
         let last = self.sort_all(now, on, LineIn::end);
         either(last, self.find(on, |salvage, on| salvage.give_up(now, on)))
@@ -138,7 +137,7 @@ impl Stdout {
         }
     }
 
-    /// Looks at what stands still. As [`Stdout::feed`].
+    /// Looks at what stands still, as [`Stdout::feed`] does.
     pub fn on_deadline(&mut self, now: Instant, on: &mut OnFound<'_>) -> ControlFlow<()> {
         let is_still = !self.lines.unfinished().is_empty() && self.grown + self.patience() <= now;
         let mut flow = ControlFlow::Continue(());
@@ -147,7 +146,7 @@ impl Stdout {
             flow = either(flow, self.find(on, |salvage, on| salvage.give_up(now, on)));
         } else if is_still {
             self.looked = true;
-            // Where no object has ended there is nothing to be found.
+            // Where no object has ended, no message can be found.
             if memchr(b'}', self.lines.unfinished()).is_some() {
                 flow = self.sort_all(now, on, LineIn::pass);
             }

@@ -13,38 +13,39 @@ pub(super) type On<'a> = &'a mut dyn FnMut(Found<'_>);
 pub enum Found<'a> {
     /// A message: one line of valid UTF-8, its method without escapes, and no [`Kind::Other`](crate::mcp::envelope::Kind).
     Message {
-        /// Its text.
+        /// The message's text.
         frame: &'a [u8],
-        /// What is where in it.
+        /// Where in `frame` the message's parts are.
         envelope: &'a Envelope,
     },
-    /// A line that is no message, or a part of one; perhaps no UTF-8.
+    /// A line, or a part of a line, that is no message; perhaps no UTF-8.
     Noise(&'a [u8]),
-    /// A message that can't be read, or may have been lost, and what is there of it unless that is known as noise.
+    /// A message that can't be read, or may have been lost; and what has come of the message, unless that was reported as
+    /// noise.
     Lost(Lost<'a>, &'a [u8]),
     /// A message above the size limit.
     TooLarge(Cut<'a>),
-    /// The server writes its messages as MCP doesn't have it.
+    /// The server has a way of writing messages that is not MCP's.
     Habit(Habit),
 }
 
-/// How a server writes messages that is not MCP's way: each on a line of its own, in UTF-8 (MCP, basic/transports).
+/// A way of writing messages that is not MCP's, which has each on a line of its own, in UTF-8 (MCP, basic/transports).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Habit {
     /// Behind headers, as language servers do.
     Framed,
-    /// One over several lines.
+    /// One message over several lines.
     Spread,
-    /// Several on one line.
+    /// Several messages on one line.
     Crowded,
-    /// Without an end of their line.
+    /// Without a line end.
     Unended,
     /// In another encoding.
     NotUtf8,
 }
 
 impl fmt::Display for Habit {
-    /// For a log line that begins with the server's name: what it does, and what would be right.
+    /// For a log line that begins with the server's name: what the server does, and what would be right.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let what = match self {
             Habit::Framed => "puts headers (Content-Length) before its messages, as language servers do",

@@ -1,7 +1,7 @@
 //! What was found and is not handed on yet, because whoever takes it has no room.
 //!
-//! One line may hold any number of messages, and what was taken for one that spreads over lines may turn out to be many. Where
-//! a stop is asked for amid them, those that follow are kept here: as much as was read, and no more.
+//! One line may hold any number of messages, and what was taken for one message over several lines may turn out to be many.
+//! If a stop is asked for amid them, the messages that follow are kept here: as much as was read, and no more.
 
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
@@ -52,7 +52,7 @@ impl Kept {
 }
 
 impl Left {
-    /// Hands on something that was found, or keeps it once a stop was asked for; `flow` is the word for both.
+    /// Hands on what was found, or keeps it once a stop was asked for. `flow`: whether a stop was asked for, before and now.
     #[inline]
     pub(super) fn pass(&mut self, found: Found<'_>, flow: &mut ControlFlow<()>, on: &mut OnFound<'_>) {
         if flow.is_continue() && self.0.is_empty() {

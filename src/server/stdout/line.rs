@@ -18,7 +18,7 @@ pub(super) fn hand_on(frame: &[u8], e: &Envelope, on: On<'_>) {
     }
 }
 
-/// Tells of an object that can't be passed on: as what is lost, if it was meant to be a message.
+/// Reports an object that can't be passed on: as a lost message, if it was meant to be one.
 #[cold]
 fn lose(frame: &[u8], why: NotMessage, on: On<'_>) {
     let lost = lost(frame, why);
@@ -31,7 +31,7 @@ fn lose(frame: &[u8], why: NotMessage, on: On<'_>) {
     }
 }
 
-/// Hands on a line that is a message, or a batch of messages, and nothing else; whether it was.
+/// Hands on a line that is a message, or a batch of messages, and nothing else. Returns whether the line was that.
 #[inline]
 pub(super) fn hand_on_line(line: &[u8], on: On<'_>) -> bool {
     match envelope::scan(line) {
@@ -44,7 +44,7 @@ pub(super) fn hand_on_line(line: &[u8], on: On<'_>) -> bool {
     }
 }
 
-/// The same for a batch (MCP 2025-03-26): one message among its members makes it one.
+/// The same for a batch (MCP 2025-03-26). One message among the members is enough.
 #[cold]
 fn hand_on_batch(line: &[u8], members: &[Range<usize>], on: On<'_>) -> bool {
     let members = || members.iter().map(|member| &line[member.clone()]);
@@ -61,7 +61,8 @@ fn hand_on_batch(line: &[u8], members: &[Range<usize>], on: On<'_>) -> bool {
     true
 }
 
-/// Which messages an object may have been meant as that is none because of `why`: several if readers differ on it.
+/// The messages as which an object may have been meant that is none because of `why`: several if readers of JSON differ on
+/// it.
 pub(super) fn lost(frame: &[u8], why: NotMessage) -> Vec<Lost<'_>> {
     if !why.is_misreading() {
         let e = envelope::scan_broken(frame);
@@ -69,12 +70,13 @@ pub(super) fn lost(frame: &[u8], why: NotMessage) -> Vec<Lost<'_>> {
         return id.map(|id| Lost { id, method: e.method.is_some(), why }).into_iter().collect();
     }
     let seen = envelope::scan_misread(frame);
-    // Of a request only its sender knows the id that it meant. A line of a log may have such names, too.
+    // Only the sender of a request knows which of several ids was meant. A line of a log may have such names, too.
     let ids = if seen.jsonrpc && (!seen.method || seen.ids.len() == 1) { seen.ids } else { vec![] };
     ids.into_iter().map(|id| Lost { id, method: seen.method, why }).collect()
 }
 
-/// Whether a line is a message, or a batch with one in it, and says so: what came before it is over then.
+/// Whether a line is a message, or a batch with a message in it, and names `jsonrpc`: what came before the line is over
+/// then.
 pub(super) fn is_message(line: &[u8]) -> bool {
     match envelope::scan(line) {
         Ok(Scanned::One(e)) => e.jsonrpc && e.kind(line) != Kind::Other,

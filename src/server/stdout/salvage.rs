@@ -2,17 +2,18 @@
 //!
 //! # Theory of operation
 //!
-//! [`Salvage`] gets what of a server's stdout is no message by itself. Objects and arrays in that text are followed ([`walk`]). What
-//! ends as JSON and names `jsonrpc` is a message; what stops being JSON is text, in which the search goes on; what has begun and
-//! not ended waits for what comes next. An object inside another one is none of the stream's: a log's JSON that quotes a message
-//! is text. Only where the outer one turns out to be no JSON, what is whole in it counts.
+//! [`Salvage`] gets the parts of a server's stdout that are no message by themselves. Objects and arrays in that text are
+//! followed ([`walk`]). A value that ends as JSON and names `jsonrpc` is a message; a value that stops being JSON is text,
+//! in which the search goes on; a value that has begun and not ended waits for what comes next. An object inside another one
+//! is no message of the stream: a log's JSON that quotes a message is text. Only where the outer object turns out to be no
+//! JSON, whole objects in it count.
 //!
-//! A message that was meant and can't be had is lost, and its id is told, so that whoever waits for it gets an error: at once
-//! where a line begins with it. Where other text stands before it on its line, it may be a log's, cut short, and the answer itself is
-//! still to come; so that is told after a while ([`doubts`]).
+//! A message that was meant and can't be had is lost, and its id is reported, so that whoever waits for the message gets an
+//! error: at once where a line begins with the message. Where other text stands before it on its line, this may be a log's
+//! copy, cut short, and the answer itself is still to come; so the loss is reported after a while ([`doubts`]).
 //!
-//! Nothing here waits for ever: what has begun is given up when nothing more of it comes, when another message comes, and above the
-//! size limit.
+//! Nothing here waits for ever: a message that has begun is given up when nothing more of it comes, when another message
+//! comes, and above the size limit.
 
 mod doubts;
 mod named;
@@ -28,11 +29,11 @@ use self::walk::{Step, Walk};
 use super::found::{Found, Habit, On};
 use crate::frame::Ends;
 
-/// How long a message that has begun may stand still between two of its lines. Its lines are written together.
+/// Longest time that a message that has begun may stand still between two of its lines, which are written together.
 const BETWEEN_LINES: Duration = Duration::from_secs(5);
 
-/// The same within a line, which is longer: some servers write an answer while they work it out, and a line that has not ended is no
-/// fault yet.
+/// Longest time that a message may stand still within a line. Some servers write an answer while they work it out, and a
+/// line that has not ended is no fault yet.
 pub(super) const WITHIN_LINE: Duration = Duration::from_secs(60);
 
 /// See the module's documentation.
@@ -43,7 +44,7 @@ pub(super) struct Salvage {
     text: Vec<u8>,
     candidate: Option<Candidate>,
     line: OnLine,
-    /// When something came last.
+    /// When something last came.
     touched: Instant,
     doubts: Doubts,
     /// The server has shown that it leaves out line ends.
@@ -54,22 +55,22 @@ pub(super) struct Salvage {
 #[derive(Debug)]
 struct Candidate {
     walk: Walk,
-    /// Other text stands before it on its line.
+    /// Other text stands before the candidate on its line.
     is_prefixed: bool,
-    /// It is above the limit: only its ends are kept.
+    /// The candidate is above the limit, and only its ends are kept.
     cut: Option<Ends>,
 }
 
 /// What stands on the line that is under way.
 #[derive(Debug, Default)]
 struct OnLine {
-    /// Some of it has been looked at.
+    /// Some of the line has been looked at.
     begun: bool,
-    /// Text that is no message.
+    /// The line holds text that is no message.
     text: bool,
-    /// A message.
+    /// The line holds a message.
     message: bool,
-    /// A message that was found before the line had ended.
+    /// The line holds a message that was found before the line had ended.
     early: bool,
 }
 
@@ -113,7 +114,7 @@ impl Salvage {
         if self.line.begun { WITHIN_LINE } else { BETWEEN_LINES }
     }
 
-    /// Gives up what stands still, and tells what has been in doubt for long enough.
+    /// Gives up what stands still, and reports what has been in doubt for long enough.
     pub(super) fn on_deadline(&mut self, now: Instant, on: On<'_>) {
         if self.touched + self.patience() <= now {
             self.give_up(now, on);
@@ -121,7 +122,7 @@ impl Salvage {
         self.doubts.tell_due(now, on);
     }
 
-    /// Nothing more of what has begun will come.
+    /// Nothing more will come of what has begun.
     pub(super) fn give_up(&mut self, now: Instant, on: On<'_>) {
         match &self.candidate {
             None => {}
@@ -136,7 +137,7 @@ impl Salvage {
         }
     }
 
-    /// A part of a line; `ends`: the line's end follows.
+    /// Takes a part of a line. `ends`: the line's end follows.
     pub(super) fn take(&mut self, piece: &[u8], ends: bool, now: Instant, on: On<'_>) {
         self.touched = now;
         if self.line.early && !search::is_blank(piece) {
@@ -156,7 +157,7 @@ impl Salvage {
 
     fn add(&mut self, piece: &[u8], now: Instant, on: On<'_>) {
         let Some(rest) = self.skip(piece, on) else { return };
-        // Nearly always nothing is kept, and a long text isn't copied.
+        // Nearly always nothing is kept, and then a long text isn't copied.
         let mut text = std::mem::take(&mut self.text);
         if text.is_empty() {
             let kept = self.search(rest, Some(0), now, on);
@@ -176,7 +177,8 @@ impl Salvage {
         }
     }
 
-    /// Walks over what belongs to a message above the limit; what of a piece is behind it. `None`: the message goes on.
+    /// Walks over what belongs to a message above the limit, and returns the part of `piece` behind it. `None`: the message
+    /// goes on.
     fn skip<'p>(&mut self, piece: &'p [u8], on: On<'_>) -> Option<&'p [u8]> {
         let Some(Candidate { walk, cut: Some(ends), .. }) = &mut self.candidate else { return Some(piece) };
         let before = walk.at();

@@ -9,13 +9,13 @@ use super::named;
 use crate::mcp::envelope::{Lost, NotMessage};
 use crate::server::stdout::found::{Found, On};
 
-/// How long an answer may take whose log, cut short, may have come before it.
+/// Longest time that an answer may take whose log, cut short, may have come before it.
 const GRACE: Duration = Duration::from_secs(2);
 
-/// Ids that are in doubt at a time. More than that is a log's, and the oldest is told at once.
+/// Most ids that are in doubt at a time. More than that are a log's, and the oldest is reported at once.
 const MAX_DOUBTS: usize = 64;
 
-/// The longest id that is kept, in bytes: ours are numbers.
+/// Longest id that is kept, in bytes: ours are numbers.
 const MAX_ID: usize = 32;
 
 /// See the module's documentation.
@@ -28,12 +28,12 @@ pub(super) struct Doubts {
 /// What follows the beginning of an answer that was lost without an id.
 #[derive(Debug, Default)]
 enum Rest {
-    /// There is no such thing.
+    /// No beginning was lost.
     #[default]
     None,
     /// The rest of the line, which began with the answer, is the answer's.
     OfLine,
-    /// A text may be, until then.
+    /// A text that comes until then may be the rest.
     Perhaps(Instant),
 }
 
@@ -45,7 +45,7 @@ struct Doubt {
 }
 
 impl Doubts {
-    /// The answer to this may be lost.
+    /// The answer to the request with this id may be lost.
     pub(super) fn add(&mut self, id: &[u8], why: NotMessage, now: Instant, on: On<'_>) {
         if id.len() > MAX_ID {
             return;
@@ -56,7 +56,8 @@ impl Doubts {
         self.list.push_back(Doubt { until: now + GRACE, id: id.into(), why });
     }
 
-    /// The beginning of an answer is lost, and the id may be in the rest. `begins_line`: nothing stood before it.
+    /// The beginning of an answer is lost, and its id may be in the rest. `begins_line`: nothing stood before the answer on
+    /// its line.
     pub(super) fn expect_rest(&mut self, begins_line: bool, now: Instant) {
         self.rest = if begins_line { Rest::OfLine } else { Rest::Perhaps(now + GRACE) };
     }
@@ -68,7 +69,8 @@ impl Doubts {
         }
     }
 
-    /// What is neither JSON nor begins like a message: it may be the rest of one, or one in another notation.
+    /// Reads a text that is neither JSON nor begins like a message: perhaps the rest of an answer, or an answer in another
+    /// notation.
     pub(super) fn read(&mut self, text: &[u8], now: Instant, on: On<'_>) {
         let is_rest = match self.rest {
             Rest::None => false,
@@ -87,7 +89,7 @@ impl Doubts {
         self.list.front().map(|doubt| doubt.until)
     }
 
-    /// Tells which answers have not come. Those that have concern nobody by now.
+    /// Reports answers in doubt that have had time to come. If one has come, nobody waits for it any more.
     pub(super) fn tell_due(&mut self, now: Instant, on: On<'_>) {
         while self.deadline().is_some_and(|due| due <= now) {
             self.tell_oldest(on);

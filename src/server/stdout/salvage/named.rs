@@ -2,10 +2,11 @@
 
 use memchr::{memmem, memrchr};
 
-/// The id of the answer that this is a part of, or all of in a notation like Python's or JavaScript's: `{'jsonrpc': '2.0', 'id': 5, …`,
-/// `…], "id": 5}`. A number, without its quotes. `is_rest`: the beginning of an answer has just been lost.
+/// The id of the answer that a text is a part of, or that it holds in a notation like Python's or JavaScript's: `{'jsonrpc':
+/// '2.0', 'id': 5, …`, `…], "id": 5}`. A number, without its quotes. `is_rest`: the beginning of an answer has just been
+/// lost.
 ///
-/// A text with a method in it is a log's: of what a server was asked, or asks.
+/// A text with a method in it is a log's, about what a server was asked, or asks.
 pub(super) fn answered(text: &[u8], is_rest: bool) -> Option<&[u8]> {
     let jsonrpc = memmem::find(text, b"jsonrpc");
     if jsonrpc.is_none() && !is_rest || memmem::find(text, b"method").is_some() {
@@ -17,7 +18,7 @@ pub(super) fn answered(text: &[u8], is_rest: bool) -> Option<&[u8]> {
     if let Some((id, _)) = head.and_then(|head| ids(head).next()) {
         return Some(id);
     }
-    // So are those behind the last one.
+    // So are the members behind the last such value.
     let (id, rest) = ids(text).last()?;
     let closing = rest.iter().position(is_bracket)?;
     let is_end = rest[closing] == b'}' && !rest[closing + 1..].iter().any(is_bracket);

@@ -13,40 +13,40 @@ use crate::mcp::envelope::{self, Envelope, Kind, Lost, NotMessage, Scanned};
 use crate::server::stdout::found::{Found, Habit, On};
 use crate::server::stdout::line::{hand_on, lost};
 
-/// Broken objects and arrays, one inside the other, that are looked into.
+/// Most broken objects and arrays, one inside the other, that are looked into.
 const MAX_INSIDE: u32 = 3;
 
-/// Messages that are looked for among the open objects of something broken.
+/// Most messages that are looked for among the open objects of something broken.
 const MAX_OPEN: usize = 4;
 
-/// How far from its beginning such a message must name `jsonrpc`, in bytes.
+/// Most bytes of such a message among which it must name `jsonrpc`.
 const FIRST: usize = 256;
 
-/// A look at a text.
+/// A text that is searched.
 struct Look<'a> {
     text: &'a [u8],
     now: Instant,
     on: On<'a>,
-    /// Where what came last of the line under way begins.
+    /// Where the latest part of the line under way begins.
     line: usize,
-    /// Up to here all of the text has been told of.
+    /// Up to here the whole text has been reported.
     told: usize,
-    /// Up to here it has been read what the text names that is neither whole nor begins like a message.
+    /// Up to here it has been read what is named by text that is neither whole nor begins like a message.
     read: usize,
 }
 
-/// What is looked into.
+/// Something broken that is looked into.
 #[derive(Clone, Copy)]
 struct Inside {
-    /// A message, so that nothing in it is one.
+    /// A message was meant, so that nothing in it is a message of the stream.
     is_meant: bool,
-    /// How many broken ones it is inside of.
+    /// How many broken objects and arrays this one is inside of.
     depth: u32,
 }
 
 impl Salvage {
-    /// Looks for messages in a text, of which what came last begins at `line`. What may be a message and has not ended is from the
-    /// returned offset on. `None`: nothing has come, and there is no more to wait for.
+    /// Looks for messages in a text whose latest part begins at `line`, and returns from where on there may be a message
+    /// that has not ended. `line: None`: nothing has come, and nothing more is waited for.
     pub(super) fn search(&mut self, text: &[u8], line: Option<usize>, now: Instant, on: On<'_>) -> usize {
         let mut look = Look { text, now, on, line: line.unwrap_or(text.len()), told: 0, read: 0 };
         let (mut from, mut start) = (0, 0);
@@ -56,7 +56,7 @@ impl Salvage {
                 None => {
                     let Some(n) = memchr2(b'{', b'[', &text[from..]) else { break text.len() };
                     start = from + n;
-                    // Of a line before it is not known any more.
+                    // What stood before on an earlier part of the line is not known any more.
                     let before = text.get(look.told.max(look.line)..start);
                     let is_prefixed = self.line.text || before.is_none_or(|before| !is_blank(before));
                     Candidate { walk: Walk::new(), is_prefixed, cut: None }
@@ -90,7 +90,7 @@ impl Salvage {
                 look.pass(range.end);
             }
             Ok(Scanned::One(e)) if !e.jsonrpc => {
-                // Alone on one line it would be an answer. Behind text it is a log's, which may well have such members.
+                // Alone on its line this would be an answer. Behind text it is a log's, which may well have such members.
                 if let (false, Some(id), None, true) = (is_prefixed, e.id, &e.method, e.error || e.result.is_some()) {
                     self.doubts.add(&frame[id], NotMessage::Other, look.now, look.on);
                 }
@@ -105,7 +105,7 @@ impl Salvage {
         look.read = look.read.max(range.end);
     }
 
-    /// Objects that stand together, as the members of a batch do.
+    /// Hands on objects that stand together, as the members of a batch do.
     fn on_messages(
         &mut self,
         frame: &[u8],
@@ -136,7 +136,7 @@ impl Salvage {
         }
     }
 
-    /// What began like JSON is none: where the search goes on.
+    /// What began like JSON is none. Returns where the search goes on.
     fn on_broken(&mut self, range: Range<usize>, candidate: &Candidate, why: NotMessage, look: &mut Look<'_>) -> usize {
         let part = &look.text[range.clone()];
         let end = range.start + candidate.walk.unsure_from().max(1);
@@ -148,7 +148,7 @@ impl Salvage {
             self.read_rest(range.start, look);
         }
         self.look_inside(range.start..end, &candidate.walk, Inside { is_meant, depth: 0 }, look);
-        // Where it broke off another message may have come, in the place of a value, and have broken off as well.
+        // Where the text broke off another message may have come, in the place of a value, and have broken off as well.
         let open = candidate.walk.open_objects().map(|at| &part[at..]);
         for inner in open.filter(|inner| names_json_rpc(&inner[..inner.len().min(FIRST)])).take(MAX_OPEN) {
             if let Some(id) = whole_id(inner, &envelope::scan_broken(inner)) {
@@ -168,13 +168,13 @@ impl Salvage {
         end
     }
 
-    /// What is whole inside something broken, of which the walk is given.
+    /// Looks at what is whole inside something broken, of which the walk is given.
     fn look_inside(&mut self, range: Range<usize>, broken: &Walk, inside: Inside, look: &mut Look<'_>) {
         let mut at = range.start + 1;
         while let Some(n) = look.text.get(at..range.end).and_then(|rest| memchr2(b'{', b'[', rest)) {
             at += n;
             let mut walk = Walk::new();
-            // What was open where it broke is broken itself.
+            // What was open where the text broke is broken as well.
             if broken.is_open(at - range.start) {
                 at += 1;
             } else if let Step::Done(len) = walk.go(&look.text[at..range.end]) {
@@ -210,16 +210,16 @@ impl Salvage {
         }
     }
 
-    /// The same for each message that something may have been meant as.
+    /// Reports each message that something may have been meant as.
     fn lose_all(&mut self, lost: &[Lost<'_>], range: Range<usize>, is_prefixed: bool, look: &mut Look<'_>) {
         for (n, lost) in lost.iter().enumerate() {
-            // The text is told of once.
+            // The text is reported once.
             let range = if n == 0 { range.clone() } else { range.end..range.end };
             self.lose(*lost, range, is_prefixed, look);
         }
     }
 
-    /// A message that was meant is lost, and `range` belongs to it.
+    /// A message that was meant is lost, and `range` is its text.
     fn lose(&mut self, lost: Lost<'_>, range: Range<usize>, is_prefixed: bool, look: &mut Look<'_>) {
         if !is_prefixed {
             self.tell(range.start, look);
@@ -238,7 +238,7 @@ impl Salvage {
         }
     }
 
-    /// Tells of the text up to `end` as what it is: no message.
+    /// Reports the text up to `end` as what it is: no message.
     fn tell(&mut self, end: usize, look: &mut Look<'_>) {
         self.read_rest(end, look);
         if look.told >= end {
@@ -257,7 +257,7 @@ impl Salvage {
         }
     }
 
-    /// What there is to say of how a message was written.
+    /// Reports how a message was written, where that is not MCP's way.
     fn note_habits(&mut self, range: Range<usize>, look: &mut Look<'_>) {
         if memchr(b'\n', &look.text[range]).is_some() {
             (look.on)(Found::Habit(Habit::Spread));
@@ -271,7 +271,7 @@ impl Salvage {
 }
 
 impl Look<'_> {
-    /// The text up to `end` has been told of as something else than noise.
+    /// The text up to `end` has been reported as something else than noise.
     fn pass(&mut self, end: usize) {
         self.told = self.told.max(end);
         self.read = self.read.max(end);
@@ -295,8 +295,8 @@ fn is_echo(frame: &[u8], e: &Envelope) -> bool {
     CLIENTS.iter().any(|client| method.starts_with(client.as_bytes()))
 }
 
-/// The id of a message that is broken, unless it may have been cut short itself. Where each member has a line, the line's end
-/// shows that it wasn't.
+/// The id of a broken message, unless the id itself may have been cut short. Where each member has a line, the line's end
+/// shows that this one wasn't.
 fn whole_id(part: &[u8], e: &Envelope) -> Option<Range<usize>> {
     let ends = |id: &Range<usize>| match part[id.end..].trim_ascii_start().first() {
         Some(b',' | b'}') => true,
@@ -309,7 +309,7 @@ fn names_json_rpc(text: &[u8]) -> bool {
     memmem::find(text, b"\"jsonrpc\"").is_some()
 }
 
-/// A value as one line of UTF-8, as it would have been alone on its line.
+/// A value as one line of UTF-8, as it would stand alone on its line.
 fn readable(raw: &[u8]) -> Cow<'_, [u8]> {
     let line = if memchr2(0, 0x1b, raw).is_some() {
         on_one_line(raw).into()
@@ -324,7 +324,8 @@ fn readable(raw: &[u8]) -> Cow<'_, [u8]> {
     }
 }
 
-/// Whether there is nothing to be seen in it. Looks no further than it must: it is asked of long texts again and again.
+/// Whether there is nothing to be seen in a text. Looks no further than needed, as long texts are asked about again and
+/// again.
 pub(super) fn is_blank(mut text: &[u8]) -> bool {
     let is_blank = |c: char| c.is_whitespace() || c.is_control() || c == '\u{feff}';
     while !text.is_empty() {

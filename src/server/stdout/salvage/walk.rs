@@ -1,17 +1,18 @@
 //! JSON followed through any number of pieces: where a value ends, or where a text stops being JSON.
 //!
 //! The checks are those of [`crate::mcp::envelope`], with two leniencies for what is found amid other text: between tokens
-//! NUL bytes and a terminal's colours count as blanks. It is slower than the scan of an envelope, and only walks where that has failed.
+//! NUL bytes and a terminal's colours count as blanks. A walk is slower than the scan of an envelope, and begins only where
+//! that has failed.
 
 use memchr::memchr3;
 
-/// The deepest nesting that is followed: as deep as an envelope's scan goes.
+/// Deepest nesting that is followed: as deep as an envelope's scan goes.
 const DEEPEST: usize = 1000;
 
 /// An object or array under way.
 #[derive(Debug)]
 pub(super) struct Walk {
-    /// How many bytes it has walked, from the value's first.
+    /// How many bytes have been walked, from the value's first.
     at: usize,
     /// From where on the text may be something else, if the walk breaks: the beginning of the last string, number or word, or what
     /// is behind the last sign.
@@ -45,7 +46,7 @@ enum State {
         is_key: bool,
         escape: Escape,
     },
-    /// What of `true`, `false` or `null` is to come.
+    /// The letters of `true`, `false` or `null` that are to come.
     Word(&'static [u8]),
     Number(Number),
 }
@@ -83,7 +84,7 @@ enum Number {
 /// What a walk has come to.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Step {
-    /// It is JSON so far, and goes on.
+    /// The text is JSON so far, and goes on.
     More,
     /// The value ends behind so many bytes.
     Done(usize),
@@ -92,12 +93,12 @@ pub(super) enum Step {
 }
 
 impl Walk {
-    /// At an object or array, of which nothing has been walked.
+    /// A walk at the beginning of an object or array.
     pub(super) fn new() -> Self {
         Walk { at: 0, token: 0, state: State::Value { or_end: false }, colour: Colour::None, open: Vec::new() }
     }
 
-    /// How many bytes it has walked.
+    /// How many bytes have been walked.
     pub(super) fn at(&self) -> usize {
         self.at
     }
@@ -107,7 +108,7 @@ impl Walk {
         self.token
     }
 
-    /// Whether an object or array that is not closed began there.
+    /// Whether an object or array that began at `at` is not closed.
     pub(super) fn is_open(&self, at: usize) -> bool {
         self.open.binary_search_by_key(&at, |open| open.at).is_ok()
     }
@@ -117,7 +118,7 @@ impl Walk {
         self.open.iter().skip(1).filter(|open| open.is_object).map(|open| open.at)
     }
 
-    /// Walks on over the bytes that follow. Not to be called again once it is done or broken.
+    /// Walks on over the bytes that follow. Not to be called again once the walk is done or broken.
     pub(super) fn go(&mut self, text: &[u8]) -> Step {
         let base = self.at;
         while let Some(byte) = text.get(self.at - base) {
@@ -153,7 +154,7 @@ impl Walk {
         Step::More
     }
 
-    /// The state behind one more byte; `None` if it is none of JSON's there.
+    /// The state behind one more byte; `None` if JSON has no such byte there.
     fn next(&mut self, byte: u8) -> Option<State> {
         match self.state {
             State::Value { or_end } => self.value(byte, or_end),
@@ -182,14 +183,14 @@ impl Walk {
             },
             State::Number(number) => match number.next(byte) {
                 Some(number) => Some(State::Number(number)),
-                // It has ended with the byte before.
+                // The number has ended with the byte before.
                 None if number.is_whole() => self.after(byte),
                 None => None,
             },
         }
     }
 
-    /// Behind a value.
+    /// The state behind a byte that follows a value.
     fn after(&mut self, byte: u8) -> Option<State> {
         let is_object = self.open.last()?.is_object;
         match byte {
@@ -203,7 +204,7 @@ impl Walk {
         }
     }
 
-    /// Between two tokens.
+    /// The state behind a byte between two tokens.
     fn blank(&mut self, byte: u8) -> Option<State> {
         match byte {
             b' ' | b'\t' | b'\n' | b'\r' | 0 => {}
@@ -213,7 +214,7 @@ impl Walk {
         Some(self.state)
     }
 
-    /// In a colour.
+    /// The state behind a byte in a colour.
     fn paint(&mut self, byte: u8) -> Option<State> {
         self.colour = match (self.colour, byte) {
             (Colour::Escape, b'[') | (Colour::Parameters, b' '..=b'?') => Colour::Parameters,
@@ -261,7 +262,7 @@ impl Walk {
     }
 }
 
-/// A whole value without line breaks, and without what counts as blank and is none of JSON's.
+/// A whole value without line breaks, and without anything that a walk counts as blank and JSON doesn't.
 pub(super) fn on_one_line(value: &[u8]) -> Vec<u8> {
     let (mut walk, mut line) = (Walk::new(), value.to_vec());
     for (at, byte) in value.iter().enumerate() {
@@ -402,7 +403,7 @@ mod tests {
                 Step::More => prop_assert!((0..=text.len()).all(|end| text.get(..end).is_none_or(|t| scan(t.as_bytes()).is_err()))),
                 // The scan leaves line breaks in strings to others.
                 Step::Broken(at) if text.as_bytes()[at] == b'\n' => {}
-                // No longer text could be one either.
+                // No longer text could be JSON either.
                 Step::Broken(at) => {
                     let Err(NotMessage::Json(stops)) = scan(&text.as_bytes()[..at + 1]) else { panic!("{text}") };
                     prop_assert!(stops <= at);
