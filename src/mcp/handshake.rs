@@ -11,7 +11,7 @@ const VERSIONS: [&str; 4] = ["2024-11-05", "2025-03-26", "2025-06-18", "2025-11-
 /// An endpoint's `initialize` parameters.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hello {
-    /// As they were sent.
+    /// The parameters as they were sent, but for raw control characters, which become blanks.
     pub params: Box<[u8]>,
     /// The `protocolVersion` among them.
     pub version: String,
@@ -25,7 +25,7 @@ impl Hello {
         let v = parsed(params);
         Hello {
             params: params.into(),
-            // A date; it is kept while the answer is waited for, so no more than that.
+            // The version is kept while the answer is waited for, so no more of it than a date.
             version: v["protocolVersion"].as_str().unwrap_or_default().chars().take(16).collect(),
             capabilities: capabilities(&v),
         }
@@ -36,8 +36,8 @@ impl Hello {
         Self::like_the_cloud(cloud::CLIENT)
     }
 
-    /// What an endpoint most likely says that has not said anything yet: the same as the cloud, in our own name. It differs from
-    /// what others say least often, and who it is matters to no server.
+    /// What an endpoint most likely says that has not said anything yet: the same as the cloud, in our own name. No other
+    /// guess would differ less often from what endpoints say, and who an endpoint is matters to no server.
     pub fn likely() -> Self {
         Self::like_the_cloud(concat!(r#"{"name":"mcp-pipe","version":""#, env!("CARGO_PKG_VERSION"), r#""}"#))
     }
@@ -49,11 +49,11 @@ impl Hello {
         Hello::read(params.as_bytes())
     }
 
-    /// Whether a server that was told this and answered with `welcome` (`None`: with an error) would do anything else if it
-    /// were told `other`.
+    /// Whether a server that was told this and answered with `welcome` (`None`: with an error) would act otherwise on being
+    /// told `other`.
     ///
-    /// Who the endpoint is matters to no server; what it can do does, and the version if the server goes by that. That `roots`
-    /// may change is a promise to tell so, which a server can do nothing about.
+    /// Who the endpoint is matters to no server. What the endpoint can do does, and so does the version if the server goes
+    /// by that. That `roots` may change is a promise to report the change, which a server can do nothing about.
     pub fn differs(&self, welcome: Option<&Welcome>, other: &Hello) -> bool {
         if other.version.is_empty() {
             return false; // it is no whole `initialize`, and a server might refuse it
@@ -63,7 +63,7 @@ impl Hello {
         versions.0 != versions.1 && goes_by_it || self.offered() != other.offered()
     }
 
-    /// What servers may ask of it.
+    /// What servers may ask of the endpoint.
     fn offered(&self) -> Value {
         let params = parsed(&self.params);
         let mut offered = params["capabilities"].as_object().cloned().unwrap_or_default();
@@ -85,14 +85,15 @@ impl Hello {
     }
 }
 
-/// Longest parameters or result of a handshake that are looked into as a whole, in bytes: as a tree they take many times as
+/// Longest parameters or result of a handshake that are looked into as a whole, in bytes: a tree of them takes many times as
 /// much.
 const MAX_TREE: usize = 1 << 20;
 
-/// Longest part of one that is longer, in bytes.
+/// Longest part that is looked into where the whole is longer, in bytes.
 const MAX_PART: usize = 16 * 1024;
 
-/// JSON, whatever is odd about it; null if it is none. Of what is too long for a handshake, what matters and is short.
+/// JSON as a tree, whatever is odd about it; null if `json` is none. Where `json` is too long, only members that matter and
+/// are short.
 fn parsed(json: &[u8]) -> Value {
     if json.len() <= MAX_TREE {
         return mend::parse(json).unwrap_or_default();
@@ -108,12 +109,12 @@ fn parsed(json: &[u8]) -> Value {
     parts.into_iter().filter_map(part).collect::<serde_json::Map<_, _>>().into()
 }
 
-/// The names of what was declared.
+/// The names of the capabilities that were declared.
 fn capabilities(v: &Value) -> Vec<String> {
     v["capabilities"].as_object().map(|c| c.keys().cloned().collect()).unwrap_or_default()
 }
 
-/// The version that a server takes this one for: one that it doesn't know for the newest.
+/// The version that a server takes this one for: the newest, if the server doesn't know it.
 fn meant(version: &str) -> &str {
     if VERSIONS.contains(&version) { version } else { VERSIONS[VERSIONS.len() - 1] }
 }
@@ -121,7 +122,7 @@ fn meant(version: &str) -> &str {
 /// The version to speak with an endpoint that asked for `asked`, in front of servers of which the newest speaks `spoken`.
 pub fn common<'a>(asked: &'a str, spoken: Option<&'a str>) -> &'a str {
     let known = VERSIONS.contains(&asked);
-    // Older than all that there are is none.
+    // A version older than the oldest one counts as the oldest.
     let spoken = spoken.map(|spoken| spoken.max(VERSIONS[0]));
     match spoken {
         Some(spoken) if !known || spoken < asked => spoken,
@@ -133,20 +134,20 @@ pub fn common<'a>(asked: &'a str, spoken: Option<&'a str>) -> &'a str {
 /// A server's `initialize` result.
 #[derive(Debug, Clone)]
 pub struct Welcome {
-    /// As it was sent.
+    /// The result as it was sent, but for raw control characters; or mended.
     result: Box<[u8]>,
     version: String,
     capabilities: Vec<String>,
 }
 
 impl Welcome {
-    /// Reads the result, which stays as it was sent.
+    /// Reads the result, which stays as it was sent, but for raw control characters.
     pub fn read(result: &[u8]) -> Self {
         let result = without_controls(result);
         Welcome::of(&result)
     }
 
-    /// Reads the result, and mends it for clients that take MCP at its word; what was odd, in words.
+    /// Reads the result, and mends it for clients that take MCP at its word. Returns what was odd, in words.
     pub(crate) fn mended(result: &[u8]) -> (Self, Vec<String>) {
         let result = without_controls(result);
         match mend::mend(&String::from_utf8_lossy(&result), &shape::WELCOME) {
@@ -164,12 +165,12 @@ impl Welcome {
         }
     }
 
-    /// The result as it was sent.
+    /// The result: as it was sent, or mended.
     pub fn result(&self) -> &[u8] {
         &self.result
     }
 
-    /// The same, parsed; null if it is no JSON.
+    /// The result, parsed; null if it is no JSON.
     pub fn value(&self) -> Value {
         parsed(&self.result)
     }
@@ -193,7 +194,7 @@ impl Welcome {
 
     /// The result for an endpoint that asked for `version`: the server's own bytes, with the version that both speak.
     ///
-    /// That is the older one: the newer versions only add members, which an older peer ignores.
+    /// Both speak the older one: the newer versions only add members, which an older peer ignores.
     pub fn result_for(&self, version: &str) -> Vec<u8> {
         let ours = self.version.as_str();
         if VERSIONS.contains(&version)
@@ -301,7 +302,7 @@ mod tests {
             (Some("2024-11-05"), "2024-11-05", "{}", true),
             (Some("2024-11-05"), "2025-06-18", cloud, true),
             (Some("2024-11-05"), "2026-07-28", cloud, true),
-            // It speaks one version, whatever it is asked for.
+            // The server speaks one version, whatever it is asked for.
             (Some("2025-06-18"), "2025-11-25", cloud, false),
             (Some("2025-06-18"), "2025-11-25", "{}", true),
             // An error may well be about the version.

@@ -102,13 +102,13 @@ pub(crate) fn elements(array: &str, most: usize) -> Option<Vec<&str>> {
     json.end().ok().map(|()| first)
 }
 
-/// The text of a raw JSON string; `None` if it is none.
+/// The text of a raw JSON string; `None` if `value` is none.
 pub(crate) fn text_of(value: &str) -> Option<Cow<'_, str>> {
     let inside = value.strip_prefix('"')?.strip_suffix('"')?;
     if inside.contains('\\') { serde_json::from_str(value).ok().map(Cow::Owned) } else { Some(Cow::Borrowed(inside)) }
 }
 
-/// The same, whatever is escaped in it: half of a surrogate pair becomes U+FFFD.
+/// The text of a raw JSON string, whatever is escaped in it: half of a surrogate pair becomes U+FFFD.
 pub(crate) fn lossy_text_of(value: &str) -> Option<Cow<'_, str>> {
     let halves = halves(value);
     if halves.is_empty() {
@@ -121,7 +121,7 @@ pub(crate) fn lossy_text_of(value: &str) -> Option<Cow<'_, str>> {
     text_of(&whole).map(|text| text.into_owned().into())
 }
 
-/// How long an escape of UTF-16 is, in bytes.
+/// Length of an escape of UTF-16, in bytes.
 pub(crate) const HALF: usize = 6;
 
 /// Where raw JSON has an escape that is half of a surrogate pair and not beside the other half: JSON allows it, and many
@@ -158,17 +158,17 @@ pub(crate) fn object<'a>(members: impl Iterator<Item = (&'a str, &'a str)>) -> S
     format!("{{{}}}", members.join(","))
 }
 
-/// Gives a member of a JSON object, a string, another text; everything else stays byte for byte.
+/// Exchanges the text of a member of a JSON object, a string, for another; everything else stays byte for byte.
 ///
-/// For what names a thing that is published under another name: `name` of a prompt, `uri` of a resource, `uriTemplate`.
-/// `None` if `item` is no JSON object or has no such string.
+/// For a name or URI under which a thing is published instead of its own: `name` of a prompt, `uri` of a resource,
+/// `uriTemplate`. `None` if `item` is no JSON object or has no such string.
 pub fn with_member(item: &str, member: &str, value: &str) -> Option<String> {
     let value = quoted(value);
     let mut changed = String::with_capacity(item.len() + value.len());
     let mut done = 0;
-    // All of them, should it be there twice: readers differ on which one counts.
+    // All members of that name, should there be two: readers differ on which one counts.
     for old in members(item)?.iter().filter(|m| m.name() == member && m.value.starts_with('"')) {
-        // It is a part of the item, so its place is known.
+        // The value is a part of `item`, so its place is known.
         let from = old.value.as_ptr().addr() - item.as_ptr().addr();
         changed.push_str(&item[done..from]);
         changed.push_str(&value);

@@ -10,7 +10,7 @@ pub const INVALID_REQUEST: i32 = -32600;
 pub const METHOD_NOT_FOUND: i32 = -32601;
 /// JSON-RPC 2.0 section 5.1: the method exists, but not with these parameters; MCP uses it for unknown names.
 pub const INVALID_PARAMS: i32 = -32602;
-/// MCP, server/resources: there is none with this URI.
+/// MCP, server/resources: no resource has this URI.
 pub const RESOURCE_NOT_FOUND: i32 = -32002;
 /// JSON-RPC 2.0 section 5.1, the range for implementations: the server is not there, or its answer can't be passed on.
 pub const UNAVAILABLE: i32 = -32000;
@@ -21,7 +21,7 @@ pub const OURS: (&str, &str) = ("from", "mcp-pipe");
 /// Longest message of an error, in bytes: it may quote what somebody else wrote, and thousands may be owed at once.
 pub const MAX_MESSAGE: usize = 1024;
 
-/// An error answer of mcp-pipe itself, and marked as such. `id` is the raw token of the request's id.
+/// An error answer of mcp-pipe itself, marked as such. `id` is the raw token of the request's id.
 pub fn error(id: &[u8], code: i32, message: impl Display) -> Vec<u8> {
     let mut frame = b"{\"jsonrpc\":\"2.0\",\"id\":".to_vec();
     frame.extend_from_slice(id);
@@ -39,7 +39,7 @@ fn line(message: impl Display) -> String {
         text.truncate(text.floor_char_boundary(MAX_MESSAGE - "…".len()));
         text.push('…');
     }
-    // As JSON each of them would be six bytes.
+    // As JSON each control character would be six bytes.
     text.replace(|c: char| c < ' ', " ")
 }
 
@@ -48,7 +48,7 @@ pub fn result(id: &[u8], result: &[u8]) -> Vec<u8> {
     [b"{\"jsonrpc\":\"2.0\",\"id\":", id, b",\"result\":", result, b"}"].concat()
 }
 
-/// A request of ours. `params` is raw JSON.
+/// A request of our own. `params` is raw JSON.
 pub fn request(id: u64, method: &str, params: Option<&[u8]>) -> Vec<u8> {
     let mut frame = format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"method\":\"{method}\"").into_bytes();
     if let Some(params) = params {
@@ -59,7 +59,8 @@ pub fn request(id: u64, method: &str, params: Option<&[u8]>) -> Vec<u8> {
     frame
 }
 
-/// The notification that a request of ours is no longer wanted (MCP, utilities/cancellation).
+/// The notification that the receiver's work on a request is no longer wanted (MCP, utilities/cancellation). `id` is the raw
+/// token.
 pub fn cancelled(id: &[u8], reason: &str) -> Vec<u8> {
     let reason = serde_json::Value::from(reason);
     let mut frame = b"{\"jsonrpc\":\"2.0\",\"method\":\"notifications/cancelled\",\"params\":{\"requestId\":".to_vec();
