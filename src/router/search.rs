@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn what_may_have_been_done_is_not_tried_elsewhere() {
+    fn a_request_that_may_have_been_carried_out_is_not_tried_elsewhere() {
         for (answer, reads, does) in [
             (r#""error":{"code":-32601}"#, true, true),
             (r#""error":{"code":-32002}"#, true, true),

@@ -272,7 +272,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_wants_less_than_an_even_share_gets_all_of_it() {
+    fn a_server_that_wants_less_than_an_even_share_gets_all_of_it() {
         for (wanted, room, given) in [
             (&[10, 20, 30][..], 100, &[10, 20, 30][..]),
             (&[10, 20, 30], 60, &[10, 20, 30]),

@@ -67,7 +67,7 @@ fn specs(names: &[&str]) -> Vec<ServerSpec> {
 
 impl Rig {
     fn new(specs: Vec<ServerSpec>, offers: Vec<Value>, memories: Vec<Option<Memory>>) -> Self {
-        // What is remembered of servers comes with what is remembered of their endpoint.
+        // Where servers are remembered, their endpoint is too.
         let known = parsed(&hello_with(0, json!({"roots": {}})))["params"].to_string();
         let known = (!memories.is_empty()).then(|| Arc::new(Hello::read(known.as_bytes())));
         let memories = memories.into_iter().chain(std::iter::repeat(None));
@@ -117,7 +117,7 @@ impl Rig {
         self.serve();
     }
 
-    /// It starts, and shows that it is loaded.
+    /// A server starts, and shows that it is loaded.
     fn up(&mut self, server: ServerIndex) {
         self.router.on_server_up(server, self.now, &mut self.sink);
         self.serve();
@@ -147,13 +147,13 @@ impl Rig {
         }
     }
 
-    /// The servers answer what they answer by themselves; all else stays in the sink.
+    /// The servers answer what they answer by themselves; all other messages stay in the sink.
     fn serve(&mut self) {
         loop {
             let mut answers = Vec::new();
             for (server, frames) in self.sink.servers.iter_mut().enumerate() {
                 frames.retain(|frame| {
-                    // What it could not hold, such as 1e999, is for a test to look at.
+                    // A frame that a `Value` can't hold (1e999) is for a test to look at.
                     let frame: Value = serde_json::from_str(frame).unwrap_or_default();
                     let offer = &self.offers[server];
                     let result = match frame["method"].as_str() {
@@ -205,7 +205,7 @@ fn parsed(frame: &str) -> Value {
     serde_json::from_str(frame).unwrap()
 }
 
-/// What servers are told beforehand, but for who it is.
+/// What servers are told beforehand, but in another name.
 fn hello(id: u64) -> String {
     hello_with(id, json!({"sampling": {}, "roots": {}}))
 }
@@ -258,7 +258,7 @@ fn of_several_servers_the_one_that_hangs_is_named_even_if_its_calls_are_given_up
     let mut named = Vec::new();
     for _ in 0..4 {
         rig.pass(20);
-        // What it would answer is lost.
+        // The answer to a ping of this beat is lost.
         let mut deaf = Sink { servers: vec![Vec::new(); 2], ..Sink::default() };
         rig.router.on_beat(rig.now, &mut deaf);
         assert_eq!(deaf.servers[0], Vec::<String>::new());
@@ -397,7 +397,7 @@ fn what_is_remembered_answers_for_a_server_that_is_still_starting() {
 }
 
 #[test]
-fn servers_are_held_to_what_is_only_likely_in_nothing_and_go_on_at_once_where_it_is_remembered() {
+fn servers_wait_for_their_endpoint_where_its_parameters_are_only_likely_and_go_on_at_once_where_they_are_remembered() {
     let offers = || vec![offer(&["add", "one"]), offer(&["add", "two"])];
     let read = |rig: &Rig| rig.router.members.iter().all(|member| member.shelf.is_known());
     let mut rig = Rig::new(specs(&["a", "b"]), offers(), vec![]);
@@ -409,7 +409,7 @@ fn servers_are_held_to_what_is_only_likely_in_nothing_and_go_on_at_once_where_it
     rig.endpoint(r#"{"id":1,"method":"server/discover"}"#);
     assert_eq!(rig.at_endpoint()[0]["error"]["code"], METHOD_NOT_FOUND);
     assert!(rig.router.members.iter().all(|member| matches!(member.lane.state, ServerSide::Greeted)));
-    // One that does not introduce itself won't.
+    // An endpoint that goes on without a handshake won't have one.
     assert_eq!(rig.tools(), ["a__add", "one", "b__add", "two"]);
     let mut rig = Rig::new(specs(&["a", "b"]), offers(), memories());
     rig.up(0);
@@ -552,7 +552,7 @@ fn prompts_resources_completions_and_levels_go_where_they_belong() {
     }
     rig.server(1, r#"{"method":"notifications/resources/updated","params":{"uri":"mem:all"}}"#);
     assert_eq!(rig.at_endpoint()[0]["params"]["uri"], "mcp-pipe://b/mem:all");
-    // After a restart it is told again what the endpoint wants of it.
+    // After a restart the server is told again what the endpoint wants of it.
     rig.down(1, 1);
     rig.at_endpoint();
     rig.up(1);
@@ -606,7 +606,7 @@ fn a_busy_server_is_waited_for_and_its_siblings_go_on() {
 }
 
 #[test]
-fn with_prefix_every_name_says_whose_it_is_and_one_server_alone_is_itself() {
+fn with_prefix_every_name_begins_with_its_server_and_a_server_alone_introduces_itself() {
     let mut spec = specs(&["a", "b"]);
     for spec in &mut spec {
         spec.sharing = Sharing { naming: Naming::Prefix, ..Sharing::default() };
@@ -661,7 +661,7 @@ fn names_in_other_scripts_stay_where_the_endpoint_takes_them_and_are_told_where_
     assert_eq!(rig.at_server(0)[0]["params"]["name"], "天气");
     assert!(told(&rig).is_empty());
 
-    // Alone there is nobody to be kept apart from, and its names are passed through as without any edits.
+    // A server alone has nobody to be kept apart from, and its names pass as they do without any edits.
     let mut rig = Rig::new(specs(&["a"]), vec![offer(&["天气", "a.b/c", &"x".repeat(100)])], vec![]);
     rig.begin();
     assert_eq!(rig.tools(), ["天气", "a.b/c", &"x".repeat(100)]);
@@ -715,7 +715,7 @@ fn memories() -> Vec<Option<Memory>> {
 }
 
 #[test]
-fn a_policy_is_held_against_a_remembered_list_as_well_and_once_in_a_run() {
+fn a_policy_is_compared_with_a_remembered_list_as_well_and_once_in_a_run() {
     let mut specs = specs(&["a", "b"]);
     specs[0].tools = Arc::new(ToolPolicy { allow: vec![Glob::new("adds")], ..ToolPolicy::default() });
     let mut rig = Rig::new(specs, vec![offer(&["add", "one"]), offer(&["add", "two"])], memories());
@@ -756,7 +756,7 @@ fn a_server_that_takes_one_handshake_only_is_started_anew_once_and_its_siblings_
     let welcome = json!({"protocolVersion": "2025-06-18", "capabilities": {"tools": {}}});
     rig.server(0, &json!({"id": first["id"], "result": welcome}).to_string());
     assert_eq!(rig.at_server(0)[0]["params"]["name"], "one", "what waited goes to it");
-    // Another robot says yet another thing, and who it is matters to nobody.
+    // Another robot says yet other things, and which robot that is matters to nobody.
     for capabilities in [json!({}), json!({"sampling": {}})] {
         rig.endpoint(&hello_with(0, capabilities));
         assert!(rig.at_server(0).is_empty() && rig.at_server(1).is_empty());
@@ -765,7 +765,7 @@ fn a_server_that_takes_one_handshake_only_is_started_anew_once_and_its_siblings_
 }
 
 #[test]
-fn what_a_server_asks_before_the_endpoint_is_ready_is_asked_as_soon_as_it_is() {
+fn what_a_server_asks_before_the_endpoint_is_ready_is_asked_as_soon_as_the_endpoint_is() {
     let mut rig = Rig::new(specs(&["a", "b"]), vec![offer(&["one"]), offer(&["two"])], vec![]);
     rig.up(0);
     rig.up(1);
@@ -832,7 +832,7 @@ fn a_server_that_hangs_keeps_no_change_of_the_others_back() {
 }
 
 #[test]
-fn a_server_that_cries_wolf_is_read_once_a_second_and_remembered_twice_a_minute() {
+fn a_server_whose_list_changes_all_the_time_is_read_once_a_second_and_remembered_twice_a_minute() {
     let mut rig = Rig::pair();
     rig.sink.memories.clear();
     rig.offers[0]["tools/list"] = Value::Null;
@@ -890,7 +890,7 @@ fn a_uri_means_what_it_meant_when_it_was_read() {
         rig.endpoint(&json!({"id": 3, "method": "resources/subscribe", "params": {"uri": uri}}).to_string());
     }
     assert_eq!(rig.at_server(1).len(), 2);
-    // Another one has the same, and a resource of what was only covered by a template.
+    // Another server now has the same, and a resource that was only covered by a template before.
     rig.offers[0]["resources/list"] =
         json!({"resources": [{"uri": "mem:x", "name": "x"}, {"uri": "s:1", "name": "x"}]});
     rig.offers[0]["resources/templates/list"] = b["resources/templates/list"].clone();
@@ -961,7 +961,7 @@ fn the_same_tools_in_another_order_are_no_change_and_other_capabilities_are_one(
 }
 
 #[test]
-fn who_refused_to_initialize_is_asked_again_after_a_while_and_its_calls_fail_at_once() {
+fn a_server_that_refused_to_initialize_is_asked_again_after_a_while_and_its_calls_fail_at_once() {
     let mut rig = Rig::new(specs(&["a", "b"]), vec![offer(&["add", "one"]), offer(&["add", "two"])], memories());
     rig.offers[0]["silent"] = true.into();
     rig.up(0);
@@ -1116,7 +1116,7 @@ fn no_spelling_leads_to_a_tool_that_is_denied() {
         r#"{"id":1,"method":" tools/call\u0020","params":{"name":"danger"}}"#,
         r#"{"id":1,"method":"tools/call\u0000","params":{"name":"danger"}}"#,
         "{\"id\":1,\"method\":\"tool\u{17f}/call\",\"params\":{\"name\":\"danger\"}}",
-        // Somebody may carry it out though nobody waits for an answer.
+        // Some server may carry the call out though nobody waits for an answer.
         r#"{"method":"tools/call","params":{"name":"danger"}}"#,
         r#"{"id":null,"method":"tools/call","params":{"name":"danger"}}"#,
         r#"{"method":"TOOLS/CALL","params":{"name":"danger"}}"#,
@@ -1136,7 +1136,7 @@ fn no_spelling_leads_to_a_tool_that_is_denied() {
         assert!(matches!(answers.as_slice(), [answer] if answer["error"].is_object()), "{frame}: {answers:?}");
         assert_eq!(rig.router.in_flight(), 0, "{frame}");
     }
-    // What is said to it is its own affair.
+    // What a tool is given as arguments is its own affair.
     rig.endpoint(r#"{"id":1,"method":"tools/call","params":{"name":"ok","arguments":{"name":"danger","Name":"danger","name":"x","Method":"tools/call"}}}"#);
     rig.endpoint(r#"{"method":"notifications/custom","params":{"name":"danger"}}"#);
     rig.endpoint(r#"{"id":2,"method":"custom/call","params":{"name":"danger"}}"#);
@@ -1311,7 +1311,7 @@ fn a_second_handshake_that_is_never_answered_costs_a_server_nothing_but_a_moment
     let mut rig = Rig::new(spec, vec![offer(&["add", "one"]), offer(&["add", "two"])], memories());
     rig.up(0);
     rig.up(1);
-    // It changes too often: one more reading is due in a second.
+    // The list changes too often: one more reading is due in a second.
     (0..5).for_each(|_| rig.server(0, CHANGED));
     rig.offers[0]["silent"] = true.into();
     rig.link_up();
@@ -1350,7 +1350,7 @@ fn a_second_handshake_that_is_never_answered_costs_a_server_its_process_where_no
 }
 
 #[test]
-fn a_second_handshake_keeps_nobody_waiting_who_has_waited_through_the_first() {
+fn a_second_handshake_keeps_no_request_waiting_that_has_waited_through_the_first() {
     let mut rig = Rig::new(specs(&["a", "b"]), vec![offer(&["add", "one"]), offer(&["add", "two"])], memories());
     rig.offers[0]["silent"] = true.into();
     rig.up(0);
@@ -1427,16 +1427,16 @@ enum Happening {
     LinkDown,
     Up(usize),
     Down(usize),
-    /// The endpoint initializes, with what is likely or with something else.
+    /// The endpoint initializes, with likely parameters or with others.
     Hello(bool),
     List,
     Call(usize),
     Unknown,
-    /// The endpoint reads what nobody lists.
+    /// The endpoint reads a resource that nobody lists.
     Read,
     /// A server answers its nth open request, perhaps twice, perhaps with what belongs to another.
     Answer(usize, prop::sample::Index, bool, u8),
-    /// A server answers its nth open request with an error, if that is to initialize.
+    /// A server answers its nth open request with an error, if that is an `initialize`.
     Refuse(usize, prop::sample::Index),
     Lie(usize, u64),
     Changed(usize, bool),
@@ -1484,7 +1484,7 @@ proptest! {
         let mut rig = Rig::new(specs(&NAMES), vec![], vec![]);
         rig.sink.servers = vec![Vec::new(); 3];
         let (mut linked, mut alive, mut next, mut asked) = (false, [false; 3], 0u64, 0);
-        // A connection's requests that are open, by id: the server that alone may answer with a result.
+        // Open requests of this connection, by id: the server that alone may answer with a result.
         let mut open: Vec<(u64, Option<usize>)> = Vec::new();
         let mut at: [Vec<Value>; 3] = Default::default();
         let mut version = [0u64; 3];
@@ -1660,7 +1660,7 @@ proptest! {
         });
         let mut rig = Rig::new(specs(&["a", "b"]), offers.into(), vec![]);
         let (mut linked, mut alive, mut busy) = (false, [false; 2], [false; 2]);
-        // By server: what its present life was told, and what the endpoint wants.
+        // For each server: what its present life was told, and what the endpoint wants.
         let mut told: [(BTreeSet<String>, Option<u64>); 2] = Default::default();
         let mut wanted = told.clone();
         for (n, event) in events.into_iter().enumerate() {
@@ -1677,7 +1677,7 @@ proptest! {
                 Wished::Follow(uri, follows) if linked && busy == [false; 2] => {
                     let uri = format!("mem:{uri}");
                     if !follows {
-                        // Of a server that has not said what it has, it may have been asked of the other one.
+                        // A server that has not said what it has may have been passed over, and the other one asked.
                         for (followed, _) in &mut wanted {
                             followed.remove(&uri);
                         }

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 struct Sink {
     endpoint: Vec<String>,
     server: Vec<String>,
-    /// What is to be known of the endpoint in the next run.
+    /// What the next run is to know of the endpoint.
     hellos: Vec<String>,
     restarts: usize,
     notes: Vec<String>,
@@ -41,7 +41,7 @@ impl Out for Sink {
     }
 }
 
-/// A router with a clock that a test moves, and what it decided since the last look.
+/// A router with a clock that a test moves, and what the router has decided since the last look.
 struct Rig {
     router: Passthrough,
     sink: Sink,
@@ -58,7 +58,7 @@ impl Rig {
         Rig { router: Passthrough::new(&spec, None), sink: Sink::default(), now: Instant::now() }
     }
 
-    /// Up and initialized.
+    /// A rig with a server that is up and initialized.
     fn ready() -> Self {
         let mut rig = Self::new();
         rig.server_up();
@@ -67,7 +67,7 @@ impl Rig {
         rig
     }
 
-    /// Up, initialized and conversing, with nothing left to look at.
+    /// A rig with a server that is up, initialized and conversing, with nothing left to look at.
     fn running() -> Self {
         let mut rig = Self::ready();
         rig.link_up();
@@ -102,7 +102,7 @@ impl Rig {
             self.router.on_tick(self.now, &mut self.sink);
         }
     }
-    /// A beat of the connection, so much later.
+    /// A beat of the connection, after so many seconds.
     fn beat(&mut self, seconds: u64) {
         self.pass(seconds);
         self.router.on_beat(self.now, &mut self.sink);
@@ -117,7 +117,7 @@ impl Rig {
         let id = self.last()["id"].clone();
         self.server(&json!({"jsonrpc": "2.0", "id": id, "result": result}).to_string());
     }
-    /// The same, with an error.
+    /// The server answers the last request that it got with an error.
     fn refuse(&mut self, words: &str) {
         let id = self.last()["id"].clone();
         self.server(&json!({"id": id, "error": {"code": -32602, "message": words}}).to_string());
@@ -145,7 +145,7 @@ fn hello_with(id: u64, version: &str, capabilities: Value) -> String {
     json!({"id": id, "jsonrpc": "2.0", "method": "initialize", "params": params}).to_string()
 }
 
-/// An `initialize` that a server would act otherwise on than on what is likely.
+/// An `initialize` on which a server would act otherwise than on a likely one.
 fn other(id: u64) -> String {
     hello_with(id, "2024-11-05", json!({"elicitation": {}}))
 }
@@ -182,7 +182,7 @@ fn a_server_that_hangs_is_asked_for_a_sign_of_life_and_then_named_until_it_speak
     assert!(rig.sink.notes.is_empty(), "once is enough");
     rig.beat(20);
     assert!(rig.sink.notes.remove(0).starts_with("was called 5 min ago"), "for the state that is shown");
-    // Another connection changes nothing about that.
+    // Another connection changes nothing about the silence.
     rig.link_down();
     rig.link_up();
     rig.beat(20);
@@ -192,7 +192,7 @@ fn a_server_that_hangs_is_asked_for_a_sign_of_life_and_then_named_until_it_speak
 }
 
 #[test]
-fn a_server_that_is_slow_with_a_call_and_says_so_or_answers_a_ping_is_no_silent_one() {
+fn a_server_that_is_slow_with_a_call_and_sends_progress_or_answers_a_ping_is_not_silent() {
     let mut rig = Rig::running();
     rig.endpoint(r#"{"id":1,"method":"tools/call","params":{"_meta":{"progressToken":1}}}"#);
     let call = parsed(&rig.sent_to_server()[0]);
@@ -206,7 +206,7 @@ fn a_server_that_is_slow_with_a_call_and_says_so_or_answers_a_ping_is_no_silent_
     (0..30).for_each(|_| rig.beat(20));
     assert_eq!(rig.sink.notes, ["dropped an answer of the server that nobody waits for"], "that to the ping");
     assert_eq!(rig.router.in_flight(), 2);
-    // One that ends owes nothing.
+    // A server that has ended owes nothing.
     rig.endpoint(r#"{"id":3,"method":"tools/call"}"#);
     rig.server_down(1);
     rig.server_up();
@@ -352,7 +352,7 @@ fn interleaved_handshakes_on_one_socket_are_all_answered_from_the_first() {
 }
 
 #[test]
-fn an_endpoint_that_says_what_its_server_was_told_is_answered_at_once_and_one_that_does_not_is_told_to_the_server() {
+fn an_endpoint_that_says_what_its_server_was_told_is_answered_at_once_and_anything_else_is_told_to_the_server() {
     let mut rig = Rig::ready();
     rig.link_up();
     rig.endpoint(r#"{"jsonrpc":"2.0","id":0,"method":"initialize","params":null}"#);
@@ -386,9 +386,9 @@ fn an_endpoint_that_says_what_its_server_was_told_is_answered_at_once_and_one_th
         rig.answer(second.clone());
         assert_eq!(parsed(&rig.sent_to_endpoint()[0])["result"], second);
         assert_eq!(methods(&rig.sent_to_server()), ["initialize", "notifications/initialized"]);
-        // For the next run.
+        // The parameters are kept for the next run.
         assert_eq!(parsed(&rig.sink.hellos.pop().unwrap()), parsed(&hello)["params"]);
-        // Another robot, and then another connection, say other things: it has been asked.
+        // Another robot, and then another connection, say other things: the server has been asked once more already.
         rig.endpoint(&other(1));
         rig.link_down();
         rig.link_up();
@@ -444,7 +444,7 @@ fn a_server_that_takes_one_handshake_only_is_started_anew_once_and_serves() {
         rig.server(&json!({"id": 3, "result": welcome()}).to_string());
         assert_eq!(parsed(&rig.sent_to_endpoint()[0])["result"], welcome(), "{what}");
         assert_eq!(methods(&rig.sent_to_server()), ["notifications/initialized", "tools/list"], "{what}");
-        // In the next life it is told the right thing at once.
+        // In the next life the server is told the right thing at once.
         rig.server_down(0);
         rig.sent_to_endpoint();
         rig.server_up();
@@ -454,7 +454,7 @@ fn a_server_that_takes_one_handshake_only_is_started_anew_once_and_serves() {
         rig.link_up();
         rig.endpoint(&hello(0));
         assert_eq!((rig.sent_to_endpoint().len(), rig.sink.restarts), (1, 0), "{what}: it does not flap");
-        // What it takes is known for the run: one that starts while its endpoint changes is not asked again.
+        // What the server takes is known for the run: if its endpoint changes while it starts, it is not asked again.
         rig.server_down(0);
         rig.server_up();
         rig.link_down();
@@ -476,7 +476,7 @@ fn a_server_that_is_of_use_already_keeps_its_process() {
     rig.sent_to_server();
     rig.endpoint(&other(0));
     assert_eq!((rig.sent_to_endpoint().len(), rig.sent_to_server().len()), (1, 0), "it may die of another one");
-    // It has been answered.
+    // The call has been answered.
     let mut rig = Rig::ready();
     rig.link_up();
     rig.endpoint(r#"{"id":1,"method":"tools/call"}"#);
@@ -485,7 +485,7 @@ fn a_server_that_is_of_use_already_keeps_its_process() {
     rig.endpoint(&other(0));
     rig.refuse("already initialized");
     assert_eq!((rig.sent_to_endpoint().len(), rig.sink.restarts), (1, 0));
-    // What waits for it would be lost.
+    // What waits for the server might be refused before another process is ready.
     let mut rig = Rig::ready();
     rig.link_up();
     rig.endpoint(&other(0));
@@ -528,7 +528,7 @@ fn an_endpoint_does_not_wait_longer_for_another_answer_than_for_a_first() {
 }
 
 #[test]
-fn a_server_is_never_asked_for_its_other_era_and_who_asks_has_yet_to_say_what_it_is() {
+fn a_server_is_never_asked_for_its_other_era_and_an_endpoint_that_asks_has_yet_to_say_what_it_is() {
     for handshake in [Handshake::Answer, Handshake::Relay] {
         let mut rig = Rig::with(handshake);
         rig.server_up();
@@ -660,7 +660,7 @@ fn a_server_that_refuses_to_initialize_says_so_itself_to_all_who_ask_and_is_aske
     assert_eq!(rig.sink.notes.len(), 1);
     rig.endpoint(&hello(9));
     assert_eq!(parsed(&rig.sent_to_endpoint()[0]), refused(9), "at once");
-    // It is the same words later and later, by a fresh process each time.
+    // The answer is the same words, by a fresh process each time, later and later.
     for wait in [5, 10, 20] {
         rig.pass(wait - 1);
         assert_eq!(rig.sink.restarts, 0);
@@ -670,7 +670,7 @@ fn a_server_that_refuses_to_initialize_says_so_itself_to_all_who_ask_and_is_aske
         rig.restarted();
         rig.refuse("no licence");
     }
-    // An endpoint that says other things may have better luck, and one that comes meanwhile waits for that.
+    // An endpoint that says other things may have better luck, and an `initialize` that comes meanwhile waits for that.
     rig.link_down();
     rig.link_up();
     rig.endpoint(&other(0));
@@ -702,7 +702,7 @@ fn a_server_that_exits_when_it_has_refused_is_known_by_its_words_and_not_by_its_
     rig.link_up();
     rig.endpoint(&other(0));
     assert_eq!(rig.sink.restarts, 1, "it need not wait for its turn");
-    // Another reason for its absence is told as that.
+    // Another reason for the server's absence is told as such.
     rig.server_down(60);
     rig.endpoint(r#"{"id":1,"method":"tools/call"}"#);
     let message = parsed(&rig.sent_to_endpoint().pop().unwrap())["error"]["message"].to_string();
@@ -798,7 +798,7 @@ fn what_is_no_message_is_answered_with_an_error_and_never_reaches_the_server() {
     assert!(rig.sent_to_endpoint().is_empty());
 }
 
-/// What the router answers to an endpoint that says `said` first and again to each answer, in no more than 5000 turns.
+/// How often the router answers an endpoint that says `said` first and again to each answer, in no more than 5000 turns.
 fn ping_pong(rig: &mut Rig, said: &str) -> usize {
     let mut answers = 0;
     rig.endpoint(said);
@@ -811,7 +811,7 @@ fn ping_pong(rig: &mut Rig, said: &str) -> usize {
 }
 
 #[test]
-fn who_speaks_no_json_rpc_is_answered_a_few_times_and_then_turned_away() {
+fn an_endpoint_that_speaks_no_json_rpc_is_answered_a_few_times_and_then_turned_away() {
     for said in [
         r#"{"type":"error"}"#,
         r#"{"type":"error","id":5}"#,
@@ -830,7 +830,7 @@ fn who_speaks_no_json_rpc_is_answered_a_few_times_and_then_turned_away() {
         assert!((1..5).contains(&answers), "{said}: {answers} answers");
         let strangers = rig.sink.notes.iter().filter(|note| note.contains("speaks no JSON-RPC")).count();
         assert_eq!(strangers, 1, "{said}: {:?}", rig.sink.notes);
-        // The next connection is another one's.
+        // The next connection may be another program's.
         rig.link_down();
         rig.link_up();
         rig.endpoint(said);
@@ -852,7 +852,7 @@ fn a_client_that_answers_errors_by_nonsense_is_not_answered_for_ever_and_still_s
         assert!(!rig.sink.notes.iter().any(|note| note.contains("speaks no JSON-RPC")), "{said}");
         assert!(rig.sink.notes.iter().any(|note| note.contains("not answered")), "{said}");
     }
-    // Whose first messages are its own slips is a client all the same.
+    // An endpoint whose first messages are a client's slips is a client all the same.
     let mut rig = Rig::new();
     rig.link_up();
     (0..100).for_each(|_| rig.endpoint(r#"{"jsonrpc":"2.0","id":1,"method":7}"#));
@@ -860,7 +860,7 @@ fn a_client_that_answers_errors_by_nonsense_is_not_answered_for_ever_and_still_s
 }
 
 #[test]
-fn an_error_that_answers_an_error_ends_it() {
+fn an_error_that_answers_an_error_is_not_answered() {
     for said in [
         r#"{"jsonrpc":"2.0","id":null,"error":{"code":-32600,"message":"?"}}"#,
         r#"{"jsonrpc":"2.0","error":{"code":-32600,"message":"?"}}"#,
@@ -871,7 +871,7 @@ fn an_error_that_answers_an_error_ends_it() {
         let mut rig = Rig::running();
         assert_eq!(ping_pong(&mut rig, said), 0, "{said}");
     }
-    // Who says nothing else is no client.
+    // An endpoint that says nothing else is no client.
     for (said, is_stranger) in [(r#"{"error":"no"}"#, true), (r#"{"jsonrpc":"2.0","error":{"code":1}}"#, false)] {
         let mut rig = Rig::new();
         rig.link_up();
@@ -882,7 +882,7 @@ fn an_error_that_answers_an_error_ends_it() {
 }
 
 #[test]
-fn a_binary_message_that_is_no_text_is_an_error_for_who_sent_it() {
+fn a_binary_message_that_is_no_text_is_an_error_for_its_sender() {
     let mut rig = Rig::running();
     let not_text = |rig: &mut Rig, frame: &[u8]| rig.router.on_endpoint_not_text(frame, rig.now, &mut rig.sink);
     not_text(&mut rig, b"\x80\x81");
@@ -891,7 +891,7 @@ fn a_binary_message_that_is_no_text_is_an_error_for_who_sent_it() {
     assert_eq!([&sent[0]["id"], &sent[1]["id"]], [&Value::Null, &json!(5)]);
     assert!(sent.iter().all(|answer| answer["error"]["code"] == PARSE_ERROR), "{sent:?}");
     assert!(rig.sent_to_server().is_empty());
-    // An answer to a request of the server is none that it can read, and is not answered.
+    // The endpoint's answer to a request of the server can't be read either, and is not answered.
     rig.server(r#"{"jsonrpc":"2.0","id":"s","method":"roots/list"}"#);
     let id = parsed(&rig.sent_to_endpoint()[0])["id"].to_string();
     for _ in 0..2 {
@@ -939,13 +939,13 @@ fn a_message_above_the_limit_becomes_an_error_that_names_size_and_limit() {
     assert_eq!(parsed(&rig.sent_to_endpoint()[0])["id"], 3);
 }
 
-/// The last request that the server got, by its id, in text that a server may have written with it.
+/// A text that a server may have written, with the id of the last request that it got in place of `ID`.
 fn with_id(rig: &mut Rig, text: &str) -> String {
     text.replace("ID", &parsed(&rig.sent_to_server().pop().unwrap())["id"].to_string())
 }
 
 #[test]
-fn an_answer_that_is_no_message_is_an_error_for_who_waits_for_it() {
+fn an_answer_that_is_no_message_is_an_error_for_its_request() {
     for answer in [
         r#"{"jsonrpc":"2.0","id":ID}"#,
         r#"{"jsonrpc":"2.0","id":ID,"result":{"x":NaN}}"#,
@@ -993,7 +993,7 @@ fn a_line_of_a_log_is_not_taken_for_the_answer_to_the_request_that_it_names() {
 }
 
 #[test]
-fn an_answer_amid_other_text_and_several_on_a_line_reach_who_waits_for_them() {
+fn answers_amid_other_text_and_several_on_a_line_reach_their_requests() {
     let mut rig = Rig::running();
     let first = parsed(&with_id_of(&mut rig, "a", "ID")).as_u64().unwrap();
     let second = parsed(&with_id_of(&mut rig, "b", "ID")).as_u64().unwrap();
@@ -1002,12 +1002,12 @@ fn an_answer_amid_other_text_and_several_on_a_line_reach_who_waits_for_them() {
     let want = ["b", "a"].map(|id| format!(r#"{{"jsonrpc":"2.0","id":"{id}","result":{{}}}}"#));
     assert_eq!(rig.sent_to_endpoint(), want);
     assert_eq!(rig.sink.notes.iter().filter(|note| note.contains("stdout line")).count(), 2, "{:?}", rig.sink.notes);
-    // A log of an answer is no second one.
+    // A log of an answer is not a second answer.
     rig.server(&format!("sent {}", answer(first)));
     assert!(rig.sent_to_endpoint().is_empty());
 }
 
-/// A text with the id under which the server gets a call.
+/// Calls the server, and puts the id of the call there into a text.
 fn with_id_of(rig: &mut Rig, id: &str, text: &str) -> String {
     rig.endpoint(&json!({"id": id, "method": "tools/call"}).to_string());
     with_id(rig, text)
@@ -1032,7 +1032,7 @@ fn a_method_is_known_also_where_its_slashes_are_escaped() {
     );
     rig.endpoint(r#"{"method":"notifications\/cancelled","params":{"requestId":1}}"#);
     assert_eq!(rig.router.in_flight(), 0);
-    // What is no plain text in the end is no method: some readers drop what makes it none.
+    // A method that is no plain text even then is none: some readers drop what makes it none.
     for odd in [
         r#"{"id":5,"method":"a\"\/b"}"#,
         r#"{"id":5,"method":"tools/call\ud800"}"#,
@@ -1065,7 +1065,7 @@ fn a_message_that_readers_differ_on_is_refused_on_its_id_and_named() {
         assert!(error["error"]["message"].as_str().unwrap().contains(named), "{error}");
         assert!(rig.sent_to_server().is_empty(), "{frame}");
     }
-    // In a batch it costs itself only.
+    // In a batch the message costs only itself.
     rig.endpoint(r#"[{"id":1,"Method":"tools/call"},{"id":2,"method":"tools/call"}]"#);
     assert_eq!((rig.sent_to_endpoint().len(), rig.sent_to_server().len()), (1, 1));
 }
@@ -1289,7 +1289,7 @@ fn a_draining_router_refuses_new_requests_and_finishes_the_old() {
     assert_eq!(parsed(&answers[1])["error"]["message"], "mcp-pipe is shutting down or restarting its servers");
 }
 
-/// The endpoint asks this, and the server answers it with an empty result, or with this one.
+/// The endpoint sends a request, and the server answers with `result`.
 fn ask(rig: &mut Rig, method: &str, params: Value, result: Value) {
     rig.endpoint(&json!({"id": "ask", "method": method, "params": params}).to_string());
     rig.answer(result);
@@ -1337,7 +1337,7 @@ fn a_restarted_server_is_told_what_the_endpoint_follows_and_its_level_before_the
             ("tools/call", &Value::Null)
         ]
     );
-    // Its answers to that are nobody's.
+    // The server's answers to that are for nobody.
     rig.server(&json!({"id": sent[2]["id"], "result": {}}).to_string());
     assert!(rig.sent_to_endpoint().is_empty());
     rig.server(r#"{"method":"notifications/resources/updated","params":{"uri":"mem:a"}}"#);
@@ -1352,7 +1352,7 @@ fn what_waits_to_be_subscribed_is_subscribed_once() {
     rig.server_up();
     rig.answer(welcome());
     assert_eq!(methods(&rig.sent_to_server())[1..], ["notifications/initialized", "resources/subscribe"]);
-    // One that was refused for want of a server was never subscribed.
+    // A subscription that was refused for want of a server was never made.
     let mut rig = Rig::running();
     rig.server_down(60);
     rig.endpoint(r#"{"id":1,"method":"resources/subscribe","params":{"uri":"mem:a"}}"#);
@@ -1377,7 +1377,7 @@ fn what_one_connection_follows_is_undone_for_the_next() {
 }
 
 #[test]
-fn a_server_that_does_not_read_is_told_when_it_does_what_is_followed_no_more_and_its_next_life_nothing_of_that() {
+fn a_server_that_does_not_read_is_told_of_ended_subscriptions_once_it_reads_and_its_next_life_is_not() {
     let follow = |rig: &mut Rig| ask(rig, "resources/subscribe", json!({"uri": "mem:a"}), json!({}));
     let busy = |rig: &mut Rig, busy| rig.router.on_server_busy(0, busy, rig.now, &mut rig.sink);
     let mut rig = Rig::running();
@@ -1455,7 +1455,7 @@ fn without_resync_a_changed_list_is_told_and_no_more() {
 
 #[test]
 fn lists_are_compared_page_by_page_as_far_as_the_endpoint_has_read_them_and_only_those() {
-    // It has read the first page, or both.
+    // The endpoint has read the first page, or both.
     for both in [false, true] {
         for (first, second, tells) in
             [(["a", "b"], ["c", "d"], false), (["a", "b"], ["c", "x"], both), (["a", "x"], ["c", "d"], true)]
@@ -1466,7 +1466,7 @@ fn lists_are_compared_page_by_page_as_far_as_the_endpoint_has_read_them_and_only
                 ask(&mut rig, "tools/list", json!({"cursor": "2"}), tools(&["c", "d"], None));
             }
             restart(&mut rig);
-            // Its cursors are others in each life.
+            // The server's cursors are others in each life.
             rig.answer(tools(&first, Some("another")));
             assert_eq!(rig.last()["params"], json!({"cursor": "another"}));
             rig.answer(tools(&second, None));
@@ -1496,13 +1496,13 @@ fn a_list_that_the_server_calls_changed_is_looked_at_if_the_endpoint_does_not_re
     rig.pass(600);
     assert!(rig.sent_to_server().is_empty(), "the endpoint has not read it");
     ask(&mut rig, "tools/list", json!({}), tools(&["a"], None));
-    // One that listens.
+    // An endpoint that listens.
     rig.server(CHANGED);
     assert_eq!(rig.sent_to_endpoint(), [CHANGED], "as it came");
     ask(&mut rig, "tools/list", json!({}), tools(&["a", "b"], None));
     rig.pass(600);
     assert!(rig.sent_to_server().is_empty() && rig.router.wants_reconnect(rig.now).is_none());
-    // One that doesn't.
+    // An endpoint that doesn't.
     for (list, changed) in [(&["a", "b"][..], false), (&["a", "b", "c"], true)] {
         rig.server(CHANGED);
         rig.pass(5);
@@ -1580,11 +1580,11 @@ enum Happening {
     LinkDown,
     ServerUp,
     ServerDown,
-    /// The endpoint initializes, with what is likely or with something else.
+    /// The endpoint initializes, with likely parameters or with others.
     Hello(bool),
     Call,
     Notify,
-    /// The endpoint follows a resource, or does no more.
+    /// The endpoint follows a resource, or does so no more.
     Follow(usize, bool),
     Level(u64),
     List,
@@ -1633,7 +1633,7 @@ struct World {
     open: Vec<(u64, &'static str)>,
     /// Requests that this life of the server has not answered.
     at_server: Vec<Value>,
-    /// What this life of the server was told, and what the endpoint wants of it.
+    /// What this life of the server was told, and what the endpoint wants.
     told: Told,
     wanted: Told,
     /// Which list the server has, and which one the endpoint has read.
@@ -1668,7 +1668,7 @@ impl World {
         }
     }
 
-    /// Whether it can happen now, and that it happens.
+    /// Has an event happen, if it can now.
     fn happen(&mut self, event: &Happening) {
         match event {
             Happening::LinkUp if !self.linked => {
@@ -1703,7 +1703,7 @@ impl World {
                 self.ask("resources/subscribe", json!({"uri": format!("mem:{uri}"), "own": true}));
             }
             Happening::Follow(uri, false) if self.linked => {
-                // A server that can't be told goes on.
+                // A server that can't be told goes on sending updates.
                 if !self.busy {
                     self.wanted.follows.remove(&format!("mem:{uri}"));
                     self.ask("resources/unsubscribe", json!({"uri": format!("mem:{uri}"), "own": true}));
@@ -1754,7 +1754,7 @@ impl World {
         }
     }
 
-    /// What came of it is right.
+    /// Checks what has come of the events so far.
     fn check(&mut self) -> Result<(), TestCaseError> {
         for frame in self.rig.sent_to_server() {
             let frame = parsed(&frame);
@@ -1769,7 +1769,7 @@ impl World {
                 "resources/unsubscribe" => {
                     let uri = uri.unwrap();
                     self.told.follows.remove(&uri);
-                    // One that waited comes behind what waited before it.
+                    // A request that waited comes behind what waited before it.
                     if own {
                         self.wanted.follows.remove(&uri);
                     }
@@ -1897,7 +1897,7 @@ fn progress_goes_on_after_an_answer_that_created_a_task_and_ends_with_the_task()
         assert_eq!(rig.sent_to_endpoint(), [status]);
         assert_eq!(!progress(&mut rig, &id).is_empty(), goes_on);
     }
-    // Nothing of one connection reaches another, nor of one life of the server.
+    // Nothing of one connection reaches another, nor does anything of one life of the server.
     let id = start(&mut rig, &json!({"task": task}));
     rig.link_down();
     rig.link_up();
@@ -1906,7 +1906,7 @@ fn progress_goes_on_after_an_answer_that_created_a_task_and_ends_with_the_task()
     rig.sent_to_endpoint();
     rig.sent_to_server();
     assert!(progress(&mut rig, &id).is_empty());
-    // Nor does it grow.
+    // Nor does the table of tasks grow.
     let first = start(&mut rig, &json!({"task": task}));
     for _ in 0..crate::router::task::MAX_TASKS {
         start(&mut rig, &json!({"task": task}));

@@ -78,7 +78,7 @@ impl Rig {
         self.sink.servers.retain(|(s, _)| *s != server);
     }
 
-    /// A server answers with its index, and `initialize` with that in its name.
+    /// A server answers with its index, and an `initialize` with that index in its name.
     fn answer(&mut self, server: ServerIndex, request: &Value) {
         let mut result = json!({"by": server, "of": request["params"]["of"]});
         if request["method"] == "initialize" {
@@ -106,7 +106,7 @@ impl Rig {
         self.turns.on_link_down(self.now, &mut self.sink);
     }
 
-    /// A new connection with a handshake; which server answered it.
+    /// Makes a new connection with a handshake; returns which server answered that.
     fn connect(&mut self) -> u64 {
         self.link_up();
         self.endpoint(&hello(0));
@@ -287,7 +287,7 @@ fn without_another_server_there_is_neither_a_switch_nor_a_timer() {
 }
 
 #[test]
-fn the_others_say_nothing_to_the_endpoint() {
+fn servers_that_wait_for_their_turn_say_nothing_to_the_endpoint() {
     let mut rig = Rig::running(2);
     say(&mut rig.turns, 1, br#"{"method":"notifications/tools/list_changed"}"#, rig.now, &mut rig.sink);
     say(&mut rig.turns, 1, br#"{"id":"r","method":"roots/list"}"#, rig.now, &mut rig.sink);

@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// Three servers with resources that they do not list, and one of all of them that two list.
+/// Three servers with resources that they do not list, and one resource and one template that two of them list.
 fn keepers() -> Rig {
     let keeper = |listed: Value, templates: Value| {
         json!({
@@ -53,7 +53,7 @@ fn an_unlisted_resource_is_looked_for_at_each_server_that_has_any_after_any_erro
 }
 
 #[test]
-fn where_nobody_has_it_the_most_telling_error_is_the_answer() {
+fn where_nobody_has_a_resource_the_most_telling_error_is_the_answer() {
     for (codes, told) in [
         ([-32602, 0, -32601], 0),
         ([-32002, 0, -32602], -32002),
@@ -98,7 +98,7 @@ fn a_server_that_hangs_dies_or_answers_nonsense_keeps_nobody_from_what_others_ha
     let id = asked(&mut rig, 2);
     rig.server(2, &json!({"id": id, "result": {"contents": [ ]}}).to_string());
     found(&mut rig);
-    // The last one may take as long as it takes, and its death is told if nothing else is.
+    // The last server may take as long as it needs, and its death is told if nothing else is.
     rig.endpoint(&read("mem:1"));
     let id = asked(&mut rig, 2);
     rig.server(2, &error(&id, 0, "unknown"));
@@ -112,7 +112,7 @@ fn a_server_that_hangs_dies_or_answers_nonsense_keeps_nobody_from_what_others_ha
 }
 
 #[test]
-fn one_who_takes_it_back_is_not_answered_by_whom_it_goes_to_next() {
+fn a_cancelled_request_is_neither_answered_nor_asked_of_the_next_server() {
     let mut rig = keepers();
     rig.endpoint(&read("mem:1"));
     let id = asked(&mut rig, 0);
@@ -123,7 +123,7 @@ fn one_who_takes_it_back_is_not_answered_by_whom_it_goes_to_next() {
 }
 
 #[test]
-fn what_may_have_been_carried_out_is_not_asked_of_another() {
+fn a_request_that_may_have_been_carried_out_is_asked_of_no_other_server() {
     let mut rig = keepers();
     rig.endpoint(r#"{"id":"q","method":"x/y"}"#);
     let id = rig.at_server(0)[0]["id"].clone();
@@ -136,7 +136,7 @@ fn what_may_have_been_carried_out_is_not_asked_of_another() {
 }
 
 #[test]
-fn what_two_servers_have_is_read_from_neither_by_its_bare_uri() {
+fn a_resource_that_two_servers_have_is_read_from_neither_by_its_bare_uri() {
     let mut rig = keepers();
     for (method, params, names) in [
         ("resources/read", json!({"uri": "file:///x"}), ["mcp-pipe://a/file:///x", "mcp-pipe://c/file:///x"]),

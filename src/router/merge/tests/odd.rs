@@ -3,7 +3,7 @@
 use super::*;
 use crate::mcp::object;
 
-/// A server that has something of each kind, all of it as it has to be.
+/// A server that has something of each kind, all of it as MCP has it.
 fn good(name: &str) -> Value {
     json!({
         "capabilities": {"tools": {}, "prompts": {}, "resources": {"subscribe": true}},
@@ -21,7 +21,7 @@ const LISTS: [(&str, &str); 4] = [
     ("resources/templates/list", "resourceTemplates"),
 ];
 
-/// Both servers are up, and an endpoint has read all there is: its frames, in that order.
+/// Both servers come up, and an endpoint reads all that they have. Returns the endpoint's frames, in that order.
 fn read_all(rig: &mut Rig) -> Vec<String> {
     (0..rig.offers.len()).for_each(|server| rig.up(server));
     rig.link_up();
@@ -35,7 +35,7 @@ fn read_all(rig: &mut Rig) -> Vec<String> {
     std::mem::take(&mut rig.sink.endpoint)
 }
 
-/// Where the answer to a request begins, behind what is the same in all of them.
+/// What is behind the beginning that the answers to a request share.
 fn result(frames: &[String], id: usize) -> &str {
     let start = format!(r#"{{"jsonrpc":"2.0","id":{id},"result":"#);
     let found: Vec<_> = frames.iter().filter_map(|frame| frame.strip_prefix(&*start)?.strip_suffix('}')).collect();
@@ -43,7 +43,7 @@ fn result(frames: &[String], id: usize) -> &str {
     found[0]
 }
 
-/// The items that an endpoint has read of the server `b`, byte for byte.
+/// The items of the server `b` that an endpoint has read, byte for byte.
 fn items_of_b(frames: &[String]) -> Vec<String> {
     let of_list = |(at, (_, member)): (usize, &(&str, &str))| -> Vec<String> {
         let members = object::members(result(frames, at + 1)).unwrap();
@@ -55,14 +55,14 @@ fn items_of_b(frames: &[String]) -> Vec<String> {
     LISTS.iter().enumerate().flat_map(of_list).collect()
 }
 
-/// Two servers of which the first answers like this.
+/// Two servers of which the first answers a method like this.
 fn pair(method: &str, raw: &str) -> Rig {
     let mut odd = good("a");
     odd["raw"] = json!({ method: raw });
     Rig::new(specs(&["a", "b"]), vec![odd, good("b")], vec![])
 }
 
-/// Everything that an endpoint reads is as strict readers take it.
+/// Everything that an endpoint reads passes a strict reader.
 fn assert_strict(frames: &[String]) {
     let read = |id: usize| result(frames, id).to_owned();
     serde_json::from_str::<rmcp::model::InitializeResult>(&read(0)).unwrap();
@@ -137,7 +137,7 @@ fn whatever_is_odd_about_one_member_is_told_once_and_costs_the_others_nothing() 
             rig.sink.notes.iter().filter(about).count()
         };
         assert_eq!(notes(&rig), usize::from(said), "{method} {raw}: {:?}", rig.sink.notes);
-        // What can be called is called, by siblings and by itself, and nothing is said again in another life.
+        // Tools are called, of the other server and of the odd one, and nothing is said again in another life.
         rig.endpoint(&call(90, "b_t"));
         assert_eq!(rig.at_server(1).pop().unwrap()["params"]["name"], "b_t");
         rig.down(0, 0);
@@ -170,7 +170,7 @@ fn what_an_earlier_run_remembered_is_mended_as_well() {
     assert!(frames[1].contains("a_t") && frames[1].contains("b_t"), "{frames:?}");
 }
 
-/// JSON that somebody may have put where something else belongs.
+/// JSON that a server may have put where something else belongs.
 fn odd_value() -> impl Strategy<Value = String> {
     let simple = ["[]", "{}", "null", "0", "1e999", "\"\"", "\"\\ud83d\"", "false", "[null]", "{\"a\":1,\"a\":[]}"];
     let deep = (1..400usize).prop_map(|n| format!("{}{}", "{\"a\":".repeat(n), "0".to_owned() + &"}".repeat(n)));
@@ -223,13 +223,13 @@ proptest! {
 }
 
 #[test]
-fn a_server_that_declares_no_tools_and_has_none_is_asked_once_in_its_life_and_when_it_says_so() {
+fn a_server_that_declares_no_tools_and_has_none_is_asked_once_in_its_life_and_when_it_calls_the_list_changed() {
     for answer in ["-32602", "-32603", "0", "result"] {
         let mut odd = json!({"capabilities": {"prompts": {}, "resources": {}}});
         odd["prompts/list"] = json!({"prompts": []});
         odd["resources/list"] = json!({"resources": []});
         let mut rig = Rig::new(specs(&["a", "b"]), vec![odd, good("b")], vec![]);
-        // It answers list requests for what it doesn't have with an error, or with something that is no list.
+        // The server answers list requests for what it doesn't have with an error, or with something that is no list.
         let refuse = |rig: &mut Rig| -> Vec<String> {
             let asked: Vec<Value> = rig.at_server(0);
             for frame in &asked {

@@ -21,7 +21,8 @@ fn makers(names: &[&str]) -> Rig {
     rig
 }
 
-/// The endpoint calls the tool of a server, which makes a task of that id: the endpoint's id of it, and the token for progress.
+/// The endpoint calls the tool of a server, which makes a task with that id. Returns the endpoint's id of the task, and the
+/// token for progress.
 fn made(rig: &mut Rig, server: ServerIndex, id: &str) -> (String, Value) {
     let params =
         json!({"name": format!("{}_t", ["a", "b"][server]), "task": {"ttl": 1}, "_meta": {"progressToken": "p"}});
@@ -52,7 +53,7 @@ fn what_is_asked_about_a_task_goes_to_the_server_that_made_it_under_its_own_id()
             let asked = rig.at_server(server).pop().unwrap();
             assert_eq!(asked["params"], json!({"taskId": "1", "x": 1.5}));
             let (answer, want) = if method == "tasks/result" {
-                // As long as it takes.
+                // A result may take as long as it needs.
                 rig.pass(600);
                 assert!(rig.at_endpoint().is_empty() && rig.at_server(server).is_empty());
                 let result = |id: &str| json!({"content": [], "_meta": {RELATED: {"taskId": id}}});
@@ -143,7 +144,7 @@ fn ids_that_look_like_ours_lead_nowhere() {
 }
 
 #[test]
-fn one_server_alone_is_not_stood_between_and_several_do_not_announce_a_list_of_tasks() {
+fn the_tasks_of_a_server_alone_pass_untouched_and_several_servers_announce_no_list_of_tasks() {
     let mut rig = makers(&["a"]);
     assert_eq!(made(&mut rig, 0, "1").0, "1");
     ask(&mut rig, "tasks/list", "1");
