@@ -155,7 +155,7 @@ mod tests {
     use std::thread;
     use std::time::Duration;
 
-    /// A task that is a thread. Each has another waker.
+    /// A task that is a thread. Each thread has another waker.
     struct Thread(thread::Thread);
 
     impl Wake for Thread {
@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn each_is_polled_once_at_first_and_then_only_when_it_was_woken() {
+    fn each_source_is_polled_once_at_first_and_then_only_when_it_was_woken() {
         let wakers = Wakers::new(3);
         assert!((0..3).all(|n| wakers.take(n)) && !(0..3).any(|n| wakers.take(n)));
         wakers.waker(1).wake_by_ref();

@@ -22,18 +22,18 @@ use crate::mcp::envelope::{Envelope, Lost};
 use crate::net::wake::WakeWatch;
 use crate::router::{Account, Note, Out, Reconnect, What};
 
-/// What is never to be waited for.
+/// Longest wait of a test: nothing may take that long.
 const HANG: Duration = Duration::from_secs(20);
 
-/// Sends `{"to": n, …}` to server n, and everything that servers write to the endpoint. What a server can't take now is
-/// sent back as `refused`; that a server died is told as `{"down": n}`, with the last `n` that it was sent.
+/// Sends `{"to": n, …}` to server n, and everything that servers write to the endpoint. What a server can't take now is sent
+/// back as `refused`. The death of a server is told as `{"down": n}`, with the last `n` that the server was sent.
 #[derive(Default)]
 struct Switch {
     busy: HashSet<ServerIndex>,
     up: HashSet<ServerIndex>,
     last: HashMap<ServerIndex, Value>,
     wants_reconnect: bool,
-    /// To be called silent with the next beat.
+    /// The server that is to be called silent with the next beat.
     silent: Option<ServerIndex>,
     served: u64,
 }
@@ -231,7 +231,7 @@ async fn a_server_that_reads_nothing_holds_up_no_other_and_what_waits_for_it_is_
             echoed += 1;
         }
     }
-    // What its stdin took, what waits for it, and one message more.
+    // What the server's stdin took, what waits for the server, and one message more.
     let taken = (sent - refused) * text.len();
     assert!(taken >= CROWDED && taken < CROWDED + 4 * text.len() + 64 * 1024, "{taken} bytes were taken for it");
     rig.stop().await;
@@ -253,7 +253,8 @@ async fn each_server_shows_its_own_state_and_the_connection_that_it_shares() {
 
 #[tokio::test]
 async fn a_server_that_is_silent_for_too_long_is_not_healthy_until_it_says_something() {
-    // The second one doesn't answer what is to call it silent: an answer between that and the beat would end it.
+    // The second server doesn't answer the message that has it called silent: an answer before the beat would end the
+    // silence.
     let servers: [(&str, &[&str]); 2] = [("cat", &[]), ("grep", &["--line-buffered", "-v", "silent"])];
     let mut rig = Rig::pinged(&servers, Duration::from_millis(20)).await;
     let healthy = |rig: &Rig| rig.status.read().iter().map(|entry| entry.is_healthy()).collect::<Vec<_>>();
@@ -307,7 +308,7 @@ async fn servers_that_write_without_end_leave_room_for_one_that_answers() {
         rig.send(json!({"to": 8, "n": n})).await;
         let mut others = 0;
         while rig.next().await["n"] != n {
-            // An endpoint that is slower than they are.
+            // An endpoint that is slower than the servers.
             tokio::time::sleep(Duration::from_millis(1)).await;
             others += 1;
             assert!(others < 2_000, "it has no turn");
@@ -319,8 +320,8 @@ async fn servers_that_write_without_end_leave_room_for_one_that_answers() {
 /// What a server of the random test still owes, in order.
 type Owed = VecDeque<u64>;
 
-/// Takes notice of a message; whether it settled anything.
-fn settle(message: &Value, owed: &mut [Owed]) {
+/// Takes what a message settles off the list of what is owed.
+fn tick_off(message: &Value, owed: &mut [Owed]) {
     let at = |key: &str| message[key].as_u64().map(|n| n as usize);
     if let Some(down) = at("down") {
         owed[down].retain(|n| Some(*n) > message["last"].as_u64());
@@ -373,7 +374,7 @@ async fn whatever_many_servers_and_the_endpoint_do_nothing_is_forgotten() {
                     let next = timeout(HANG, stream.next()).await;
                     let next = next.unwrap_or_else(|_| panic!("seed {seed}: {left} messages are forgotten: {owed:?}"));
                     if let Message::Text(text) = next.unwrap().unwrap() {
-                        settle(&serde_json::from_str(&text).unwrap(), &mut owed);
+                        tick_off(&serde_json::from_str(&text).unwrap(), &mut owed);
                     }
                 },
             }

@@ -31,7 +31,7 @@ fn read(max: usize, bytes: &[u8], chunk: usize) -> Result<Vec<Got>, Violation> {
     read_with(max, bytes, chunk, 0)
 }
 
-/// The same, by somebody who stops after each event whose number `halts` divides.
+/// The same, for a taker who stops after each event whose number `halts` divides.
 fn read_with(max: usize, bytes: &[u8], chunk: usize, halts: usize) -> Result<Vec<Got>, Violation> {
     let (mut ws, mut got, mut at) = (Incoming::new(max), Vec::new(), 0);
     let mut on = |e: Event<'_>| {
@@ -196,7 +196,7 @@ fn every_ping_is_answered_while_the_line_is_free_however_many_come_at_once() {
         (0..1000).for_each(|i: u32| out.pong(&(round + i).to_be_bytes()));
         let all: Vec<_> = [Message::text("{}")].into_iter().chain((0..1000).map(|i| pong(round + i))).collect();
         assert_eq!(written(&mut out), all);
-        // In two steps, the first of which leaves a part of a pong, or nothing but text behind.
+        // The line is freed in two steps, the first of which leaves a part of a pong, or nothing but text behind.
         out.advance(if round % 2 == 0 { 5000 } else { 8 });
         out.advance(out.pending().len());
     }
@@ -212,7 +212,7 @@ fn where_pongs_pile_up_only_the_last_ping_is_answered_besides_those_before_the_p
     let all = written(&mut out);
     assert_eq!(all[..most - 1], (0..most as u32 - 1).map(pong).collect::<Vec<_>>());
     assert_eq!(all[most - 1..], [pong(99_999)]);
-    // What is partly written can't be taken back, and what is behind a message is not the last.
+    // A pong that is partly written can't be taken back, and a pong before a message is not the last.
     out.advance(out.pending().len() - 3);
     out.text(&[b"{}"]);
     out.pong(&1u32.to_be_bytes());

@@ -21,20 +21,20 @@ use crate::server::{Found, Stdout};
 /// What the endpoint says first.
 const HELLO: &str = r#"{"jsonrpc":"2.0","id":0,"method":"initialize","params":{"protocolVersion":"2025-06-18","capabilities":{"roots":{},"sampling":{}}}}"#;
 
-/// What one read brings at most, in bytes.
+/// Most bytes that one read brings.
 const READ: usize = 64 * 1024;
 
-/// The largest message, in bytes: small, so that the tables of a router count beside it.
+/// Largest message, in bytes: small, so that the tables of a router count beside it.
 const MAX_FRAME: usize = 40 * 1024;
 
-/// An answer of our own beside what it quotes, and a message beside its own bytes: ids, headers.
+/// Most bytes that an answer of our own has beside what it quotes, and a message beside its own bytes: ids, headers.
 const AROUND: usize = 4 * 1024;
 
-/// An error for a request under way: a message of at most 1 KiB and an id as long.
+/// Most bytes of an error for a request under way: a message of at most 1 KiB and an id as long.
 const ERROR: usize = 2 * 1024 + 256;
 
-/// What a router may keep for one server beside what waits in buffers, in bytes: requests under way and held (1 MiB each, and
-/// as much for their tables), questions (1 MiB), subscriptions (1000 of two times 2 KiB), handshake and lists.
+/// Most bytes that a router may keep for one server beside what waits in buffers: requests under way and held (1 MiB each,
+/// and as much for their tables), questions (1 MiB), subscriptions (1000 of two times 2 KiB), handshake and lists.
 const TABLES: usize = 12 << 20;
 
 /// A pipe without sockets and processes.
@@ -45,11 +45,11 @@ struct Rig {
     incoming: Incoming,
     stdouts: Vec<Stdout>,
     now: Instant,
-    /// The most that waited for the endpoint, and for all servers together.
+    /// The most bytes that waited for the endpoint, and for all servers together.
     most: (usize, usize),
 }
 
-/// Who takes the servers: as in the modes of a config.
+/// Which router takes the servers: as in the modes of a config.
 #[derive(Debug, Clone, Copy)]
 enum Layout {
     Alone,
@@ -95,7 +95,7 @@ impl Rig {
         Rig { router, endpoint, sides, incoming, stdouts, now, most: (0, 0) }
     }
 
-    /// The endpoint and all servers are there, and have what they need to know of each other.
+    /// The endpoint and all servers are there, and know what they need to know of each other.
     fn begin(&mut self, tools: usize) {
         for server in 0..self.stdouts.len() {
             self.server_event(server, ServerEvent::Up);
@@ -113,12 +113,12 @@ impl Rig {
         self.endpoint.clear();
     }
 
-    /// A server answers what it has been asked, as long as it is asked something.
+    /// A server answers the requests that it has got, as long as any come.
     fn serve(&mut self, server: ServerIndex, tools: usize) {
         self.serve_but(server, tools, "");
     }
 
-    /// The same, but for one method: then all that was asked stays.
+    /// The same, but for one method: once a request with that comes, all requests stay.
     fn serve_but(&mut self, server: ServerIndex, tools: usize, unanswered: &str) {
         while !self.sides.each[server].stdin.is_empty() {
             let stdin = &mut self.sides.each[server].stdin;
@@ -150,7 +150,7 @@ impl Rig {
         }
     }
 
-    /// What the first server's tool is called by the endpoint. Nothing for a server that nobody looks into.
+    /// What the endpoint calls the first server's tool. To be called where the router reads lists.
     fn tool(&mut self) -> String {
         self.link_event(LinkEvent::Message(r#"{"id":"t","method":"tools/list"}"#));
         (0..self.stdouts.len()).for_each(|server| self.serve(server, 1));
@@ -158,7 +158,7 @@ impl Rig {
         list["result"]["tools"][0]["name"].as_str().unwrap().to_owned()
     }
 
-    /// What a server has been asked and not read.
+    /// The requests that a server has been sent and has not read.
     fn asked(&self, server: ServerIndex) -> Vec<Value> {
         requests(self.sides.each[server].stdin.pending())
     }
@@ -225,7 +225,7 @@ impl Rig {
         for server in 0..self.stdouts.len() {
             let _full = self.server_reads(server, None);
         }
-        // The timers.
+        // What the timers do.
         for _ in 0..100 {
             if self.router.next_tick().is_none_or(|at| at > self.now) {
                 break;
@@ -252,7 +252,7 @@ impl Rig {
     fn make(&mut self, step: &Step) {
         let servers = self.stdouts.len();
         match step {
-            // What is not read stays where it is, and doesn't come again here.
+            // What is not read stays where it is, and is not sent again.
             Step::Endpoint(said) => {
                 let _full = reads(said).try_for_each(|read| self.link_reads(Some(&read)));
             }
@@ -282,21 +282,21 @@ impl Rig {
         self.sides.each.iter().map(|side| side.stdin.len()).sum()
     }
 
-    /// Makes a step, and holds what waits then against what may.
+    /// Makes a step, and compares what waits then with what may.
     fn check(&mut self, step: &Step) -> Result<(), TestCaseError> {
         let under_way = self.router.in_flight();
         let (before, full) = (self.endpoint.pending().len(), 2 * HIGH + MAX_FRAME);
         let stdin_before: Vec<_> = self.sides.each.iter().map(|side| side.stdin.len()).collect();
         self.make(step);
         self.look();
-        // All that is answered at once are errors, one for each request under way; all else comes one by one.
+        // Whatever is answered all at once are errors, one for each request under way; everything else comes one by one.
         let under_way = under_way.max(self.router.in_flight());
         let mark = if let Step::Server(..) | Step::Serve(_) = step { HIGH } else { full };
         let limit = before.max(mark) + MAX_FRAME + AROUND + under_way * ERROR;
         let pending = self.endpoint.pending().len();
         prop_assert!(pending <= limit, "{pending} bytes wait for the endpoint, {under_way} requests are under way");
         for (side, before) in self.sides.each.iter().zip(stdin_before) {
-            // What was held for it goes there at once, as do cancellations and subscriptions.
+            // Messages that were held for the server go to it at once, as do cancellations and subscriptions.
             let limit = before.max(full.max(CROWDED)) + MAX_FRAME + AROUND + (5 << 20);
             prop_assert!(side.stdin.len() <= limit, "{} bytes wait for {}", side.stdin.len(), side.name);
         }
@@ -327,14 +327,14 @@ fn reads(said: &[Vec<u8>]) -> impl Iterator<Item = Vec<u8>> {
     std::iter::from_fn(many).flat_map(|read| read.chunks(READ).map(<[u8]>::to_vec).collect::<Vec<_>>())
 }
 
-/// What somebody does.
+/// What an endpoint, a server or the network does.
 #[derive(Clone)]
 enum Step {
     /// Messages of the endpoint.
     Endpoint(Vec<Vec<u8>>),
     /// Lines of a server.
     Server(ServerIndex, Vec<Vec<u8>>),
-    /// A server reads and answers all that it was asked.
+    /// A server reads and answers all requests that it has got.
     Serve(ServerIndex),
     EndpointTakes(usize),
     ServerTakes(ServerIndex, usize),
@@ -362,7 +362,8 @@ impl std::fmt::Debug for Step {
     }
 }
 
-/// A flood of one kind of message: a template in which `N` counts up, `BIG` is a long text and `LONG` one of some 1000 bytes.
+/// A flood of one kind of message: a template in which `N` counts up, `BIG` is a long text and `LONG` one of some 1000
+/// bytes.
 fn flood(templates: &'static [&'static str]) -> impl Strategy<Value = Vec<String>> {
     let size = prop_oneof![3 => Just(8 << 10), 2 => Just(READ), 1 => Just(4 * READ)];
     let big = prop_oneof![3 => 0..200usize, 1 => 0..MAX_FRAME, 1 => MAX_FRAME..2 * MAX_FRAME];
@@ -464,7 +465,7 @@ fn tool(n: usize) -> String {
     format!("tool{n}_{}", "x".repeat(200))
 }
 
-/// Messages from a template: `N` counts up from there, `BIG` is a text of so many bytes, and `LONG` one of some 1000.
+/// Messages from a template: `N` counts up from `from`, `BIG` is a text of `big` bytes, and `LONG` one of some 1000.
 fn said(template: &str, from: usize, count: usize, big: usize) -> Vec<String> {
     let (big, long) = ("b".repeat(big), "l".repeat(990));
     let message = template.replace("BIG", &big).replace("LONG", &long);
@@ -479,7 +480,7 @@ fn by_server(server: ServerIndex, all: &[String]) -> Step {
     Step::Server(server, all.iter().map(|line| format!("{line}\n").into()).collect())
 }
 
-/// What a rig holds after these steps, each of them within the limits.
+/// A rig after these steps, each of them within the limits, and how many bytes it holds.
 fn held_after(layout: Layout, tools: usize, steps: impl FnOnce(&mut Rig) -> Result<(), TestCaseError>) -> (Rig, usize) {
     let mut kept = None;
     let counted = counted(|| {
@@ -502,7 +503,7 @@ fn requests_that_are_answered_from_memory_wait_for_room_alone_and_in_a_batch() {
         for all in [list, batch] {
             let (mut rig, _) = held_after(layout, MANY, |rig| rig.check(&by_endpoint(&all)));
             assert!(rig.endpoint.pending().len() >= 2 * HIGH, "it has asked for more than fits");
-            // All are answered in the end, once there is room.
+            // All requests are answered in the end, once there is room.
             let answers = read_all(&mut rig).into_iter().map(|answer| answer["id"].as_u64().unwrap());
             assert_eq!(answers.collect::<Vec<_>>(), (0..all.len().max(256) as u64).collect::<Vec<_>>());
         }
@@ -527,7 +528,7 @@ fn read_all(rig: &mut Rig) -> Vec<Value> {
 }
 
 #[test]
-fn who_has_waited_for_a_server_is_answered_as_there_is_room() {
+fn requests_that_waited_for_a_server_are_answered_as_there_is_room() {
     let big = "x".repeat(30_000);
     // A list that many wait for, and a handshake.
     for (layout, method, result) in [
@@ -548,7 +549,7 @@ fn who_has_waited_for_a_server_is_answered_as_there_is_room() {
         let template = r#"{"id":"x-N","method":"METHOD","params":{"protocolVersion":"2025-06-18","capabilities":{}}}"#;
         rig.check(&by_endpoint(&said(&template.replace("METHOD", method), 0, 300, 0))).unwrap();
         rig.endpoint.clear();
-        // It may be asked once more, now that it is known by whom.
+        // The server may be asked once more, now that the endpoint has said what it is.
         while let Some(asked) = rig.asked(0).into_iter().find(|asked| asked["method"] == method) {
             rig.sides.each[0].stdin.clear();
             rig.check(&by_server(0, &[format!(r#"{{"id":{},"result":{result}}}"#, asked["id"])])).unwrap();
@@ -633,7 +634,7 @@ fn a_server_that_reads_nothing_gets_no_long_messages_however_it_asked_for_them()
             let all: Vec<_> = all.iter().map(|said| said.replace("ASKED", &asked).replace("TOOL", tool)).collect();
             rig.check(&by_endpoint(&all)).unwrap();
             rig.check(&Step::EndpointTakes(usize::MAX)).unwrap();
-            // The others read.
+            // The other servers read.
             rig.check(&Step::ServerTakes(1, usize::MAX)).unwrap();
             rig.check(&Step::ServerTakes(2, usize::MAX)).unwrap();
         }
@@ -646,7 +647,7 @@ fn a_server_that_reads_nothing_gets_no_long_messages_however_it_asked_for_them()
 fn an_error_of_our_own_is_short_whatever_it_quotes() {
     let mut rig = Rig::new(Layout::Merged);
     rig.begin(1);
-    // Six bytes each, once they are quoted.
+    // Each of these characters takes six bytes once it is quoted.
     let odd = said(r#"{"id":N,"method":"tools/call","params":{"name":"BIG"}}"#, 0, 1, 30_000)[0].replace('b', "\u{1}");
     rig.check(&by_endpoint(&[odd])).unwrap();
     assert!(rig.endpoint.pending().len() < 2048, "{}", rig.endpoint.pending().len());
@@ -683,7 +684,7 @@ fn what_servers_ask_before_anybody_can_answer_is_bounded_together() {
 #[test]
 fn one_read_of_a_server_is_looked_at_message_by_message_as_well() {
     for template in [
-        // Each is answered by more than itself.
+        // Each request is answered by more bytes than it has.
         r#"{"id":N,"method":"elicitation/x"}"#,
         r#"{"id":"LONGLONG","method":"ping"}"#,
     ] {
@@ -693,7 +694,7 @@ fn one_read_of_a_server_is_looked_at_message_by_message_as_well() {
         let (waiting, full) = (rig.waits_for_servers(), 2 * HIGH + MAX_FRAME);
         assert!((full..full + AROUND).contains(&waiting), "{waiting}");
     }
-    // The same on one line, and in what is taken for one message until it breaks off.
+    // The same requests on one line, and in what is taken for one message until that breaks off.
     let all = said(r#"{"jsonrpc":"2.0","id":N,"method":"elicitation/x"}"#, 0, 700, 0);
     for line in [all.concat(), format!("[{}", all.join(","))] {
         let mut rig = Rig::new(Layout::Alone);
@@ -705,7 +706,7 @@ fn one_read_of_a_server_is_looked_at_message_by_message_as_well() {
         let (waiting, full) = (rig.waits_for_servers(), 2 * HIGH + MAX_FRAME);
         assert!((full..full + AROUND).contains(&waiting), "{waiting}");
     }
-    // And this becomes more on its way.
+    // Progress with a short token becomes longer on its way.
     let mut rig = Rig::new(Layout::Alone);
     rig.begin(1);
     rig.check(&by_endpoint(&said(
@@ -724,7 +725,7 @@ fn one_read_of_a_server_is_looked_at_message_by_message_as_well() {
     assert!((HIGH..HIGH + AROUND).contains(&waiting), "{waiting}");
 }
 
-/// Counts what is allocated, also if that ends in a panic, which the counter doesn't survive.
+/// Counts what is allocated, even if the run ends in a panic, which the counter doesn't survive.
 fn counted(run: impl FnOnce()) -> AllocationInfo {
     let mut ended = Ok(());
     let counted = measure(|| ended = catch_unwind(AssertUnwindSafe(run)));
@@ -748,11 +749,11 @@ const LISTER: &str = r#"
         echo "{\"jsonrpc\":\"2.0\",\"id\":$id,\"result\":$result}"
     done"#;
 
-/// A whole pipe in a thread of its own, whose allocations are counted, with that server.
+/// A whole pipe with that server, in a thread of its own whose allocations are counted.
 struct Whole {
     socket: WebSocketStream<TcpStream>,
     stop: Stop,
-    /// How often it was polled.
+    /// How often the pipe was polled.
     polls: Arc<AtomicUsize>,
     thread: std::thread::JoinHandle<AllocationInfo>,
 }
@@ -791,7 +792,7 @@ impl Whole {
         serde_json::from_str(next.unwrap().unwrap().to_text().unwrap()).unwrap()
     }
 
-    /// Waits until nothing is done any more.
+    /// Waits until the pipe does nothing any more.
     async fn rest(&self) {
         let rests = async {
             let mut before = usize::MAX;
@@ -803,7 +804,7 @@ impl Whole {
         timeout(HANG, rests).await.unwrap_or_else(|_| panic!("it is busy with nothing"));
     }
 
-    /// Ends it; the most that it held.
+    /// Ends the pipe; returns the most bytes that it held.
     async fn end(mut self) -> usize {
         self.stop.advance();
         while let Some(Ok(_)) = self.socket.next().await {}

@@ -7,18 +7,18 @@ use super::*;
 enum Got {
     Message(String),
     Noise(String),
-    /// The id, and whether it is a request's.
+    /// A lost message: its id, and whether it is a request.
     Lost(String, bool),
     TooLarge(u64),
     Habit(Habit),
 }
 
-/// What is found, and a clock that a test moves.
+/// A server's stdout, what is found in it, and a clock that a test moves.
 struct Rig {
     stdout: Stdout,
     now: Instant,
     got: Vec<Got>,
-    /// It is stopped after each thing that is found whose number this divides.
+    /// The taker stops after each find whose number this divides.
     halts: usize,
 }
 
@@ -108,7 +108,7 @@ fn note(got: &mut Vec<Got>, found: Found<'_>) {
     got.push(found);
 }
 
-/// All that is found in a text that ends there.
+/// All that is found in a text, after which the stdout ends.
 fn read(text: &str) -> Rig {
     let mut rig = Rig::new(1 << 20);
     rig.feed(text.as_bytes());
@@ -155,7 +155,7 @@ fn text_around_an_answer_goes_to_the_log_and_the_answer_on() {
 }
 
 #[test]
-fn what_cannot_be_seen_before_an_answer_is_nothing() {
+fn invisible_characters_before_an_answer_are_not_reported() {
     let one = &*answer(1);
     for before in ["\0", "\0\0 \t", "\u{feff}", " \u{feff}", "\r", "\u{2028}", "\x07"] {
         let rig = read(&format!("{before}{one}{before}\n"));
@@ -241,13 +241,13 @@ fn an_answer_without_the_end_of_its_line_is_not_waited_for() {
         rig.pass(STILL);
         rig.feed(format!("{before}{one}").as_bytes());
         assert_eq!(rig.habits(), [Habit::Unended]);
-        // By now it is known.
+        // By now it is known that this server leaves out line ends.
         rig.pass(Duration::ZERO);
         assert_eq!(rig.messages(), [one, two, one], "{before:?}");
         rig.end();
         assert_eq!(rig.messages().len(), 3);
     }
-    // What has not ended is left alone, and comes as one piece.
+    // A line without a message is left alone until it ends, and comes as one piece.
     let mut rig = Rig::new(1 << 20);
     for piece in ["Lo", "ading", "… {", "2 of 3"] {
         rig.feed(piece.as_bytes());
@@ -255,7 +255,7 @@ fn an_answer_without_the_end_of_its_line_is_not_waited_for() {
     }
     rig.feed(b"\n");
     assert_eq!(rig.got, [Got::Noise("Loading… {2 of 3".into())]);
-    // A message that comes slowly as well.
+    // A message that comes slowly does so as well.
     let mut rig = Rig::new(1 << 20);
     for piece in one.as_bytes().chunks(7) {
         rig.feed(piece);
@@ -283,7 +283,7 @@ fn a_batch_amid_text_is_taken_apart_like_one_alone() {
 }
 
 #[test]
-fn a_message_inside_a_logs_json_is_nobodys() {
+fn a_message_inside_a_logs_json_is_not_handed_on() {
     let one = answer(1);
     let quoted = json!({"level": "debug", "msg": one}).to_string();
     for text in [
@@ -335,23 +335,23 @@ fn what_a_server_was_asked_is_an_echo_amid_text_and_what_it_asks_is_not() {
 fn an_answer_that_is_cut_is_lost_at_once_where_its_line_begins_with_it() {
     let (one, two) = (&*answer(1), &*answer(2));
     for (text, lost, messages) in [
-        // By a line break, in a string and between two tokens.
+        // The answer is cut by a line break, in a string and between two tokens.
         (format!("{}\nlog\n{}\n", &one[..60], &one[60..]), vec!["1"], vec![]),
         (format!("{}\nlog\n", &one[..33]), vec!["1"], vec![]),
-        // By another message, on the same line and on the next.
+        // The answer is cut by another message, on the same line and on the next.
         (format!("{}{two}\n{}\n", &one[..60], &one[60..]), vec!["1"], vec![two]),
         (format!("{}{two}\n{}\n", &one[..40], &one[40..]), vec!["1"], vec![two]),
         (format!("{}\n{two}\n", &one[..33]), vec!["1"], vec![two]),
         (format!("{}\n{two}\n", pretty(1).rsplit_once('\n').unwrap().0), vec!["1"], vec![two]),
         ("{\n  \"jsonrpc\": \"2.0\",\n  \"result\": {},\n  \"id\": 1\n]\n".to_owned(), vec!["1"], vec![]),
-        // What JSON doesn't have.
+        // The answer holds what JSON doesn't have.
         (r#"{"jsonrpc":"2.0","id":1,"result":{"x":NaN}}"#.to_owned() + "\n", vec!["1"], vec![]),
         (r#"{"jsonrpc":"2.0","id":1,"result":{"x":'y'}}"#.to_owned() + "\n", vec!["1"], vec![]),
         (r#"{"jsonrpc":"2.0","result":{"x":NaN,"y":{}},"id":1}"#.to_owned() + "\n", vec!["1"], vec![]),
-        // JSON, and no answer.
+        // The answer is JSON, and none.
         (r#"{"jsonrpc":"2.0","id":1}"#.to_owned() + "\n", vec!["1"], vec![]),
         (r#"{"jsonrpc":"2.0","id":"a","result":1,"method":7}"#.to_owned() + "\n", vec!["\"a\""], vec![]),
-        // Nobody knows which.
+        // Nobody knows which answer this is.
         (r#"{"jsonrpc":"2.0","id":12"#.to_owned() + "\n", vec![], vec![]),
         (r#"{"jsonrpc":"2.0","id":null,"error":{"code":-32700}}"#.to_owned() + "\n", vec![], vec![]),
         (r#"{"jsonrpc":"2.0","resu"#.to_owned() + "\n", vec![], vec![]),
@@ -398,7 +398,7 @@ fn where_text_stands_before_an_answer_that_is_cut_the_answer_itself_has_time_to_
         assert!(rig.lost().contains(&"1"), "{text}: {:?}", rig.got);
         assert!(rig.messages().is_empty());
     }
-    // Doubts are bounded, and the oldest is told when there are too many.
+    // Doubts are bounded: the oldest is reported when there are too many.
     let mut rig = Rig::new(1 << 20);
     (0..1000).for_each(|id| rig.feed(format!("sent {{\"jsonrpc\":\"2.0\",\"id\":{id},\"result\":\n\n").as_bytes()));
     rig.feed(b"x\n");
@@ -421,14 +421,14 @@ fn a_message_that_never_ends_is_given_up_after_a_while_and_when_another_comes() 
     rig.feed(format!("}}\n{}\n", answer(2)).as_bytes());
     assert_eq!((rig.messages(), rig.lost()), (vec![&*answer(2)], vec!["1"]));
     rig.end();
-    // A line of its own that doesn't end has more time.
+    // A line that doesn't end has more time.
     let mut rig = Rig::new(1 << 20);
     rig.feed(&answer(1).as_bytes()[..50]);
     rig.pass(Duration::from_secs(59));
     assert!(rig.lost().is_empty());
     rig.pass(Duration::from_secs(1));
     assert_eq!(rig.lost(), ["1"]);
-    // Text that begins like an array is none of anybody's business.
+    // Text that begins like an array loses nobody's answer.
     let mut rig = Rig::new(1 << 20);
     rig.feed(b"tools: [\n");
     rig.pass(Duration::from_secs(5));
@@ -469,7 +469,7 @@ fn a_message_above_the_limit_is_cut_wherever_it_stands() {
     let mut rig = Rig::new(9_000);
     rig.feed(format!("{{\"level\":\"info\",\"msg\":\"{}\"}}{two}\n", "x".repeat(20_000)).as_bytes());
     assert_eq!(rig.messages(), [&*two]);
-    // One that never ends holds no more than the limit either.
+    // A message that never ends holds no more than the limit either.
     let mut rig = Rig::new(9_000);
     rig.feed(b"{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":[0\n");
     (0..5000).for_each(|_| rig.feed(b",[\"x\"]\n"));
@@ -519,8 +519,8 @@ fn bad_bytes_in_a_line_cost_no_answer() {
 }
 
 #[test]
-fn text_made_to_be_slow_is_not() {
-    // Each of these would take hours if a part of it was looked at again and again.
+fn text_made_to_be_slow_is_searched_fast() {
+    // Each of these texts would take hours if a part of it was looked at again and again.
     for text in ["{\"a\":", "[", "{", "[[{\"", "[\"", "{\"a\":{}", "\"{", "{\"a{", "[1,{},", "\\\"{"] {
         let mut rig = Rig::new(1 << 23);
         rig.feed(text.repeat((1 << 20) / text.len()).as_bytes());
@@ -528,7 +528,7 @@ fn text_made_to_be_slow_is_not() {
         rig.end();
         assert!(rig.messages().is_empty());
     }
-    // As one that comes line by line.
+    // The same as one value that comes line by line.
     let mut rig = Rig::new(1 << 22);
     rig.feed(b"[\n");
     (0..100_000).for_each(|_| rig.feed(b"{\"a\":[1]},\n"));
@@ -539,16 +539,16 @@ fn text_made_to_be_slow_is_not() {
 /// A piece of a stream, and what must become of it.
 #[derive(Debug, Clone)]
 enum Piece {
-    /// Of nobody.
+    /// Text that belongs to no message.
     Noise(String),
     /// An answer, perhaps over several lines.
     Answer { pretty: bool },
-    /// So much of an answer.
+    /// The first so many bytes of an answer.
     Cut(usize),
 }
 
-/// `noise`: what other text is made of. Signs that open something and those that close something don't come together in one
-/// stream: a message that noise makes a part of a whole object is none of the stream's.
+/// `noise`: what other text is made of. Signs that open something and signs that close something don't come together in one
+/// stream: a message that noise makes a part of a whole object is no message of the stream.
 fn any_stream(noise: &'static str, cuts: bool) -> impl Strategy<Value = Vec<Piece>> {
     let text = |text: &str| Just(Piece::Noise(text.to_owned()));
     let log = answer(5000);
@@ -585,7 +585,7 @@ fn each_message_is_found(pieces: &[Piece], chunks: &[usize], pause: bool) -> Res
                 let text = answer(id);
                 let part = &text[..text.floor_char_boundary(*len)];
                 stream += part;
-                // Where the id may have been cut, too, nobody knows it.
+                // Where the id may have been cut too, nobody knows it.
                 if part.contains(",\"result") {
                     cut.push(id);
                 }
@@ -616,7 +616,7 @@ fn each_message_is_found(pieces: &[Piece], chunks: &[usize], pause: bool) -> Res
     for id in cut {
         prop_assert!(rig.lost().contains(&&*id.to_string()), "{id} is lost of {stream:?}: {:?}", rig.got);
     }
-    // An answer that a log quotes is nobody's; that it is in doubt harms nobody.
+    // An answer that a log quotes is nobody's; a doubt about it harms nobody.
     Ok(())
 }
 

@@ -368,7 +368,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_known_what_was_open_and_from_where_on_nothing_is_sure() {
+    fn a_walk_knows_what_is_open_and_from_where_on_nothing_is_sure() {
         for (text, open, unsure) in [
             (r#"{"a":{"b":[{},[1,"c{"#, &[0, 5, 10, 14][..], 17),
             (r#"{"a":{"b":1}x"#, &[0], 12),
@@ -395,7 +395,7 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(2000))]
 
         #[test]
-        fn it_agrees_with_the_scan_of_an_envelope_however_the_text_is_cut(text in any_text(), pieces in 1usize..9) {
+        fn a_walk_agrees_with_the_scan_of_an_envelope_however_the_text_is_cut(text in any_text(), pieces in 1usize..9) {
             let (step, _) = walk(text.as_bytes(), pieces);
             prop_assert_eq!(&step, &walk(text.as_bytes(), usize::MAX).0);
             match step {
