@@ -17,7 +17,7 @@ use super::ids::flight_id;
 use super::opening::Opening;
 use super::request::Request;
 use super::search::Search;
-use super::silence::{Silence, Step};
+use super::silence::{Silence, SilenceStage};
 use super::task::Lasting;
 use super::{Gone, Note, Out, ServerIndex, What};
 use crate::frame::Cut;
@@ -270,12 +270,12 @@ impl Lane {
 
     /// Notices a server that was called and says nothing.
     pub(super) fn check_silence(&mut self, desk: &mut Desk, now: Instant, out: &mut dyn Out) {
-        let Some((step, lasted)) = self.silence.look(now) else { return };
-        match step {
-            Step::Noticed => {}
-            Step::Asked => self.send_unawaited("ping", b"{}", desk, out),
-            Step::Reported => out.note(Note::of(self.index, What::Silent { lasted, failed: false })),
-            Step::Failed => out.note(Note::of(self.index, What::Silent { lasted, failed: true })),
+        let Some((stage, lasted)) = self.silence.look(now) else { return };
+        match stage {
+            SilenceStage::Noticed => {}
+            SilenceStage::Asked => self.send_unawaited("ping", b"{}", desk, out),
+            SilenceStage::Reported => out.note(Note::of(self.index, What::Silent { lasted, failed: false })),
+            SilenceStage::Failed => out.note(Note::of(self.index, What::Silent { lasted, failed: true })),
         }
     }
 

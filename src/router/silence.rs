@@ -32,12 +32,12 @@ pub(super) enum Silence {
     #[default]
     None,
     /// It was called then, and has said nothing since; what came of that, and when.
-    Since(Instant, Step, Instant),
+    Since(Instant, SilenceStage, Instant),
 }
 
 /// What has come of a silence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Step {
+pub(super) enum SilenceStage {
     /// Nothing.
     Noticed,
     /// It was asked for a sign of life.
@@ -52,27 +52,27 @@ impl Silence {
     /// The server was sent a call.
     pub(super) fn called(&mut self, now: Instant) {
         if let Silence::None = self {
-            *self = Silence::Since(now, Step::Noticed, now);
+            *self = Silence::Since(now, SilenceStage::Noticed, now);
         }
     }
 
     /// The server said something; how long it had not, if that was reported.
     pub(super) fn broken(&mut self, now: Instant) -> Option<Duration> {
         match std::mem::take(self) {
-            Silence::Since(since, Step::Reported | Step::Failed, _) => Some(now - since),
-            Silence::Since(_, Step::Noticed | Step::Asked, _) | Silence::None => None,
+            Silence::Since(since, SilenceStage::Reported | SilenceStage::Failed, _) => Some(now - since),
+            Silence::Since(_, SilenceStage::Noticed | SilenceStage::Asked, _) | Silence::None => None,
         }
     }
 
     /// What it has come to now, where that is something new, and how long it has lasted.
-    pub(super) fn look(&mut self, now: Instant) -> Option<(Step, Duration)> {
+    pub(super) fn look(&mut self, now: Instant) -> Option<(SilenceStage, Duration)> {
         let Silence::Since(since, step, at) = self else { return None };
         let lasted = now - *since;
         let (next, after) = match step {
-            Step::Noticed => (Step::Asked, ASKED),
-            Step::Asked => (Step::Reported, REPORTED),
-            Step::Reported => (Step::Failed, FAILED),
-            Step::Failed => return None,
+            SilenceStage::Noticed => (SilenceStage::Asked, ASKED),
+            SilenceStage::Asked => (SilenceStage::Reported, REPORTED),
+            SilenceStage::Reported => (SilenceStage::Failed, FAILED),
+            SilenceStage::Failed => return None,
         };
         (lasted >= after && now - *at >= PATIENCE).then(|| {
             (*step, *at) = (next, now);
@@ -97,11 +97,11 @@ mod tests {
         for seconds in (0..=400).step_by(10) {
             looks.extend(silence.look(at(seconds)).map(|(step, lasted)| (step, lasted.as_secs())));
         }
-        assert_eq!(looks, [(Step::Asked, 30), (Step::Reported, 60), (Step::Failed, 300)]);
+        assert_eq!(looks, [(SilenceStage::Asked, 30), (SilenceStage::Reported, 60), (SilenceStage::Failed, 300)]);
         assert_eq!(silence.broken(at(400)), Some(Duration::from_secs(400)));
         assert_eq!((silence.broken(at(401)), silence.look(at(1000))), (None, None));
         silence.called(at(1000));
-        assert_eq!(silence.look(at(1030)), Some((Step::Asked, ASKED)));
+        assert_eq!(silence.look(at(1030)), Some((SilenceStage::Asked, ASKED)));
         assert_eq!(silence.broken(at(1031)), None, "nobody knows of it");
     }
 
@@ -112,6 +112,6 @@ mod tests {
         silence.called(start);
         let at = [400, 401, 410, 420].map(|seconds| start + Duration::from_secs(seconds));
         let steps = at.map(|at| silence.look(at).map(|(step, _)| step));
-        assert_eq!(steps, [Some(Step::Asked), None, Some(Step::Reported), Some(Step::Failed)]);
+        assert_eq!(steps, [Some(SilenceStage::Asked), None, Some(SilenceStage::Reported), Some(SilenceStage::Failed)]);
     }
 }
