@@ -49,7 +49,7 @@ const MAX_HELLO: usize = 64 * 1024;
 const UNDECLARED: &str = "the endpoint did not declare the capability";
 
 #[derive(Debug)]
-enum LinkSide {
+enum EndpointSide {
     Down,
     Up {
         /// The endpoint has initialized, or does without a handshake: servers' requests may be passed on.
@@ -89,24 +89,24 @@ impl Speech {
 }
 
 /// What is wrong with a message of the endpoint, for the answer.
-pub(super) struct Fault {
+pub(super) struct MessageFault {
     code: i32,
     why: String,
 }
 
-impl Fault {
+impl MessageFault {
     fn of(why: NotMessage) -> Self {
         let code = if let NotMessage::Json(_) = why { PARSE_ERROR } else { INVALID_REQUEST };
-        Fault { code, why: why.to_string() }
+        MessageFault { code, why: why.to_string() }
     }
 
     /// JSON that is no request.
     pub(super) fn invalid(why: impl Into<String>) -> Self {
-        Fault { code: INVALID_REQUEST, why: why.into() }
+        MessageFault { code: INVALID_REQUEST, why: why.into() }
     }
 }
 
-impl std::fmt::Display for Fault {
+impl std::fmt::Display for MessageFault {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let name = if self.code == PARSE_ERROR { "parse error" } else { "invalid request" };
         write!(f, "{name}: {}", self.why)
@@ -115,7 +115,7 @@ impl std::fmt::Display for Fault {
 
 /// A server's request under way at the endpoint.
 #[derive(Debug)]
-pub(super) struct Asked {
+pub(super) struct Question {
     server: ServerIndex,
     id: Box<[u8]>,
     /// The server's own progress token, if it wants progress.
@@ -156,7 +156,7 @@ pub(super) enum Message<'a> {
 #[derive(Debug)]
 pub(super) struct Desk {
     max_frame: usize,
-    link: LinkSide,
+    link: EndpointSide,
     /// The parameters with which servers are initialized: what the endpoint last said of itself, or is expected to say.
     pub(super) hello: Arc<Hello>,
     /// The parameters that the next run will know.
@@ -167,7 +167,7 @@ pub(super) struct Desk {
     is_sure: bool,
     /// The endpoint has been ready to be asked, in this run.
     has_conversed: bool,
-    pub(super) asked: BTreeMap<u64, Asked>,
+    pub(super) asked: BTreeMap<u64, Question>,
     /// Batches that are not read to their ends yet, for want of room.
     batches: VecDeque<Batch>,
     /// The endpoint leaves servers' requests unanswered, on this connection.
@@ -183,7 +183,7 @@ impl Desk {
     pub(super) fn new(max_frame: usize, known: Option<Arc<Hello>>) -> Self {
         Desk {
             max_frame,
-            link: LinkSide::Down,
+            link: EndpointSide::Down,
             is_sure: known.is_some(),
             hello: known.clone().unwrap_or_else(|| Arc::new(Hello::likely())),
             known,
@@ -227,12 +227,12 @@ impl Desk {
     pub(super) fn link_up(&mut self) {
         let speech = Speech::Foreign(0);
         self.link =
-            LinkSide::Up { conversing: false, initialize: None, said: None, answered: 0, answers: false, speech };
+            EndpointSide::Up { conversing: false, initialize: None, said: None, answered: 0, answers: false, speech };
         self.mute = false;
     }
 
     pub(super) fn link_down(&mut self, out: &mut dyn Out) {
-        self.link = LinkSide::Down;
+        self.link = EndpointSide::Down;
         self.batches.clear();
         self.asked.retain(|_, asked| {
             if asked.unsent.is_none() {
@@ -257,7 +257,7 @@ impl Desk {
     /// whether this is the first time in this run.
     pub(super) fn hear(&mut self, hello: &Arc<Hello>) -> bool {
         self.is_sure = true;
-        let LinkSide::Up { said: said @ None, .. } = &mut self.link else { return false };
+        let EndpointSide::Up { said: said @ None, .. } = &mut self.link else { return false };
         if hello.params.len() > MAX_HELLO {
             return false;
         }
@@ -293,7 +293,7 @@ impl Desk {
 
     /// The endpoint is past its handshake, or does without one: servers' requests that have waited for that are passed on.
     pub(super) fn open_conversation(&mut self, now: Instant, out: &mut dyn Out) {
-        let LinkSide::Up { conversing, .. } = &mut self.link else { return };
+        let EndpointSide::Up { conversing, .. } = &mut self.link else { return };
         if std::mem::replace(conversing, true) {
             return;
         }
@@ -319,18 +319,20 @@ impl Desk {
     /// is expected.
     fn can_answer(&self, method: &str) -> bool {
         match &self.link {
-            LinkSide::Up { said: Some(said), .. } => said.can_answer(method),
-            LinkSide::Up { said: None, conversing: true, .. } => Hello::read(b"{}").can_answer(method),
-            LinkSide::Up { said: None, conversing: false, .. } | LinkSide::Down => self.hello.can_answer(method),
+            EndpointSide::Up { said: Some(said), .. } => said.can_answer(method),
+            EndpointSide::Up { said: None, conversing: true, .. } => Hello::read(b"{}").can_answer(method),
+            EndpointSide::Up { said: None, conversing: false, .. } | EndpointSide::Down => {
+                self.hello.can_answer(method)
+            }
         }
     }
 
     pub(super) fn is_conversing(&self) -> bool {
-        matches!(self.link, LinkSide::Up { conversing: true, .. })
+        matches!(self.link, EndpointSide::Up { conversing: true, .. })
     }
 
     pub(super) fn is_handshaken(&self) -> bool {
-        matches!(self.link, LinkSide::Up { initialize: Some(Greeting::Answered), .. })
+        matches!(self.link, EndpointSide::Up { initialize: Some(Greeting::Answered), .. })
     }
 
     /// The endpoint's `initialize` has waited for too long, and is answered with `excuse`.
@@ -341,14 +343,14 @@ impl Desk {
 
     /// Notes what has become of the endpoint's `initialize`.
     pub(super) fn greet(&mut self, greeting: Greeting) {
-        if let LinkSide::Up { initialize, .. } = &mut self.link {
+        if let EndpointSide::Up { initialize, .. } = &mut self.link {
             *initialize = Some(greeting);
         }
     }
 
     /// Counts one more request that has its answer.
     pub(super) fn answered(&mut self) {
-        if let LinkSide::Up { answered, .. } = &mut self.link {
+        if let EndpointSide::Up { answered, .. } = &mut self.link {
             *answered += 1;
         }
     }
@@ -382,7 +384,7 @@ impl Desk {
             match envelope::single_line(frame) {
                 Ok(text) => line = Some(text),
                 Err(why) => {
-                    self.refuse_nonsense(b"null", frame, Fault::of(why), out);
+                    self.refuse_nonsense(b"null", frame, MessageFault::of(why), out);
                     return Received::Nothing;
                 }
             }
@@ -400,17 +402,17 @@ impl Desk {
             },
             Ok(Scanned::Batch(members)) if !members.is_empty() => return Received::Batch(members, line),
             Ok(Scanned::Batch(_)) => {
-                self.refuse_nonsense(b"null", text, Fault::invalid("an empty batch"), out);
+                self.refuse_nonsense(b"null", text, MessageFault::invalid("an empty batch"), out);
             }
             Err(why) if why.is_misreading() => self.misread(text, why, out),
-            Err(why) => self.refuse_nonsense(b"null", text, Fault::of(why), out),
+            Err(why) => self.refuse_nonsense(b"null", text, MessageFault::of(why), out),
         }
         Received::Nothing
     }
 
     /// A binary message of the endpoint that is not UTF-8, as JSON must be (RFC 8259 section 8.1).
     pub(super) fn not_text(&mut self, frame: &[u8], out: &mut dyn Out) {
-        let fault = Fault { code: PARSE_ERROR, why: "a binary message that is not UTF-8".to_owned() };
+        let fault = MessageFault { code: PARSE_ERROR, why: "a binary message that is not UTF-8".to_owned() };
         let ends = Ends::of(frame);
         let seen = envelope::scan_cut(ends.cut());
         // A server waits for this answer to its request, and is told, as with an answer that is too large.
@@ -434,7 +436,7 @@ impl Desk {
                 [id] => id,
                 _ => &b"null"[..],
             };
-            return self.refuse_nonsense(id, frame, Fault::of(why), out);
+            return self.refuse_nonsense(id, frame, MessageFault::of(why), out);
         }
         // Answers are never answered. Servers that wait for this one are told.
         let asked: Vec<_> = seen.ids.into_iter().filter_map(asked_id).filter_map(|n| self.answer_to(n)).collect();
@@ -446,7 +448,7 @@ impl Desk {
     }
 
     /// Answers a text that is no message under this id, unless too many such texts have come.
-    pub(super) fn refuse_nonsense(&mut self, id: &[u8], said: &[u8], fault: Fault, out: &mut dyn Out) {
+    pub(super) fn refuse_nonsense(&mut self, id: &[u8], said: &[u8], fault: MessageFault, out: &mut dyn Out) {
         let answered = self.answers_nonsense(said, out);
         if answered {
             self.refuse(if id.len() <= MAX_ID { id } else { b"null" }, fault.code, &fault, out);
@@ -456,7 +458,7 @@ impl Desk {
 
     /// Counts a text that is no message, and returns whether to answer.
     fn answers_nonsense(&mut self, said: &[u8], out: &mut dyn Out) -> bool {
-        let LinkSide::Up { speech, .. } = &mut self.link else { return true };
+        let EndpointSide::Up { speech, .. } = &mut self.link else { return true };
         if names_json_rpc(said) {
             // A client's message, with something wrong in it.
             speech.heard(false);
@@ -487,7 +489,7 @@ impl Desk {
         let id = e.id.clone();
         let method = e.method.clone().map_or(&b""[..], |r| &frame[r]);
         let kind = e.kind(frame);
-        if let (LinkSide::Up { speech, .. }, true) = (&mut self.link, kind != Kind::Other) {
+        if let (EndpointSide::Up { speech, .. }, true) = (&mut self.link, kind != Kind::Other) {
             speech.heard(true);
         }
         match (kind, id) {
@@ -514,7 +516,7 @@ impl Desk {
             }
             (_, id) => {
                 let id = id.map_or(&b"null"[..], |r| &frame[r]);
-                self.refuse_nonsense(id, frame, Fault::of(NotMessage::Other), out);
+                self.refuse_nonsense(id, frame, MessageFault::of(NotMessage::Other), out);
             }
         }
         None
@@ -536,8 +538,8 @@ impl Desk {
     }
 
     /// Takes out the request that the endpoint has answered. `None` if the answer comes too late.
-    fn answer_to(&mut self, n: u64) -> Option<Asked> {
-        if let LinkSide::Up { answers, .. } = &mut self.link {
+    fn answer_to(&mut self, n: u64) -> Option<Question> {
+        if let EndpointSide::Up { answers, .. } = &mut self.link {
             *answers = true;
             self.mute = false;
         }
@@ -548,7 +550,7 @@ impl Desk {
     fn endpoint_progresses(&mut self, frame: &[u8], e: &Envelope, out: &mut dyn Out) {
         let Some(token) = e.progress_token.clone() else { return };
         let asked = asked_id(&frame[token.clone()]).and_then(|n| self.asked.get(&n));
-        if let Some(Asked { server, progress: Some(own), .. }) = asked
+        if let Some(Question { server, progress: Some(own), .. }) = asked
             && out.is_read_by(*server)
         {
             out.to_server(*server, &[&frame[..token.start], own, &frame[token.end..]]);
@@ -613,7 +615,7 @@ impl Desk {
         if unsent.is_none() {
             edits.pass_to_endpoint(frame, out);
         }
-        let asked = Asked {
+        let asked = Question {
             server,
             unsent,
             id: id.into(),
@@ -633,7 +635,7 @@ impl Desk {
     /// A server cancels a request of its own.
     pub(super) fn withdraw(&mut self, server: ServerIndex, frame: &[u8], e: &Envelope, out: &mut dyn Out) {
         let Some(range) = e.request_id.clone() else { return };
-        let is_it = |asked: &Asked| asked.server == server && *asked.id == frame[range.clone()];
+        let is_it = |asked: &Question| asked.server == server && *asked.id == frame[range.clone()];
         let Some(n) = self.asked.iter().find(|(_, asked)| is_it(asked)).map(|(n, _)| *n) else { return };
         if self.asked.remove(&n).is_some_and(|asked| asked.unsent.is_none()) {
             out.to_endpoint(&[&frame[..range.start], asked_token(n).as_bytes(), &frame[range.end..]]);
@@ -648,7 +650,7 @@ impl Desk {
             out.to_server(asked.server, &[&reply::error(&asked.id, UNAVAILABLE, why)]);
             out.note(Note::of(asked.server, What::AnsweredForEndpoint { method: asked.method, why }));
             // An endpoint that has answered before is taken to be still working on this, or waiting for a person.
-            self.mute |= asked.unsent.is_none() && matches!(self.link, LinkSide::Up { answers: false, .. });
+            self.mute |= asked.unsent.is_none() && matches!(self.link, EndpointSide::Up { answers: false, .. });
         }
     }
 
@@ -660,7 +662,7 @@ impl Desk {
     /// What the desk knows of the connection.
     pub(super) fn account(&self, server: String) -> Account {
         let mut account = Account { served: self.served, server, ..Account::default() };
-        if let LinkSide::Up { initialize, answered, .. } = &self.link {
+        if let EndpointSide::Up { initialize, answered, .. } = &self.link {
             (account.initialize, account.answered) = (*initialize, *answered);
         }
         account

@@ -670,7 +670,7 @@ fn seconds(d: Duration) -> String {
 
 /// An `initialize` of the endpoint that waits for its answer.
 #[derive(Debug)]
-pub(super) struct Waiting {
+pub(super) struct WaitingInitialize {
     pub(super) id: Box<[u8]>,
     /// The version that the endpoint asked for.
     pub(super) version: String,

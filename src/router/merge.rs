@@ -39,7 +39,7 @@ use self::published::{LeftOut, Published, Renamed, Rules, Table};
 use self::shelf::Shelf;
 use self::tasks::Tasks;
 use super::changes::Changes;
-use super::desk::{Desk, Fault, Message, Received};
+use super::desk::{Desk, Message, MessageFault, Received};
 use super::held::Held;
 use super::lane::{Flight, Lane, ServerSide};
 use super::names::Letters;
@@ -58,7 +58,7 @@ use crate::tools::ToolPolicy;
 
 /// A server of a merge.
 #[derive(Debug)]
-struct Member {
+struct MergedServer {
     lane: Lane,
     shelf: Shelf,
     policy: Arc<ToolPolicy>,
@@ -73,7 +73,7 @@ struct Member {
     wishes: Wishes,
 }
 
-impl Member {
+impl MergedServer {
     /// Whether answers that need all servers should wait for a list of this one.
     fn is_awaited(&self) -> bool {
         ListKind::ALL.into_iter().any(|kind| self.shelf.lacks(kind)) && self.may_speak()
@@ -138,7 +138,7 @@ enum Want {
 #[derive(Debug)]
 pub struct Merge {
     desk: Desk,
-    members: Vec<Member>,
+    members: Vec<MergedServer>,
     rules: Rules,
     owed: Vec<Owed>,
     /// Requests of which enough is known, and which only wait for room.
@@ -170,7 +170,7 @@ impl Merge {
         for (index, (spec, memory)) in servers.into_iter().enumerate() {
             max_frame = spec.max_frame.max(max_frame);
             sharing = Some(spec.sharing);
-            members.push(Member {
+            members.push(MergedServer {
                 lane: Lane::new(index, spec.name.clone(), spec.max_frame, true),
                 shelf: Shelf::new(memory),
                 policy: spec.tools.clone(),
@@ -287,7 +287,7 @@ impl Router for Merge {
     }
 
     fn on_server_busy(&mut self, server: ServerIndex, busy: bool, _now: Instant, out: &mut dyn Out) {
-        let Member { lane, wishes, .. } = &mut self.members[server];
+        let MergedServer { lane, wishes, .. } = &mut self.members[server];
         lane.busy = busy;
         if !busy {
             wishes.tell_leftover(lane, &mut self.desk, out);
@@ -343,7 +343,7 @@ impl Router for Merge {
         for due in self.deadlines.expired(now) {
             match due {
                 Due::Call(server, id) => self.expire_call(server, id, now, out),
-                Due::Member(server) => {
+                Due::Server(server) => {
                     self.members[server].lane.tick(&mut self.desk, now, out);
                     self.check_server(server, now, out);
                     self.arm(server);
@@ -369,7 +369,7 @@ impl Router for Merge {
     }
 
     fn next_tick(&self) -> Option<Instant> {
-        let is_armed = |(server, member): (_, &Member)| {
+        let is_armed = |(server, member): (_, &MergedServer)| {
             member.next_tick().is_none_or(|at| self.deadlines.armed(server).is_some_and(|armed| armed <= at))
         };
         debug_assert!(self.members.iter().enumerate().all(is_armed), "a deadline has become earlier");
@@ -400,7 +400,7 @@ impl Router for Merge {
     }
 
     fn start(&self, server: ServerIndex) -> Start {
-        let Member { lane, shelf, .. } = &self.members[server];
+        let MergedServer { lane, shelf, .. } = &self.members[server];
         match lane.state {
             ServerSide::Down { .. } | ServerSide::Initializing { again: false, .. } if shelf.is_known() => {
                 Start::Settled
@@ -475,7 +475,7 @@ impl Merge {
             Some(Message::Notification { method: b"notifications/cancelled" }) => self.cancel(frame, e, out),
             Some(Message::Notification { method }) => {
                 if let Some(request) = endpoint_side::decided_here(method) {
-                    let fault = Fault::invalid(format!("{request} has no id"));
+                    let fault = MessageFault::invalid(format!("{request} has no id"));
                     return self.desk.refuse_nonsense(b"null", frame, fault, out);
                 }
                 self.open_conversation(now, out);
@@ -496,8 +496,8 @@ impl Merge {
 
     /// Something about a server has changed: answers the requests that waited for that, and tells the endpoint what is new.
     fn answer_waiting(&mut self, now: Instant, out: &mut dyn Out) {
-        let greeting = self.members.iter().any(Member::is_greeting);
-        let awaited = self.members.iter().any(Member::is_awaited);
+        let greeting = self.members.iter().any(MergedServer::is_greeting);
+        let awaited = self.members.iter().any(MergedServer::is_awaited);
         for owed in std::mem::take(&mut self.owed) {
             match owed.what {
                 Want::Initialize(_) if greeting => self.owed.push(owed),

@@ -33,7 +33,7 @@ use self::reread::{Asking, Reread};
 use super::changes::{Changes, print};
 use super::desk::{Desk, Message, Received};
 use super::edits::Edits;
-use super::lane::{Call, Flight, Lane, MAX_WAITING, Opened, ServerSide, Terms, Waiting, is_call};
+use super::lane::{Call, Flight, Lane, MAX_WAITING, Opened, ServerSide, Terms, WaitingInitialize, is_call};
 use super::merge::shelf::PageAnswer;
 use super::opening::words;
 use super::request::Request;
@@ -61,9 +61,9 @@ pub struct Passthrough {
     welcome: Option<Welcome>,
     /// The answer of a server that refuses to initialize: what comes before its id, and what comes after.
     refusal: Option<[Box<[u8]>; 2]>,
-    waiting: Vec<Waiting>,
+    waiting: Vec<WaitingInitialize>,
     /// Handshakes that have waited for long enough, and only wait for room.
-    due: VecDeque<Waiting>,
+    due: VecDeque<WaitingInitialize>,
     /// An `initialize` of the endpoint went through to the present process, on this connection.
     relayed: bool,
     wishes: Wishes,

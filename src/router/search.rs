@@ -14,7 +14,7 @@ const MESSAGE: usize = 1024;
 
 /// How telling an answer is that is not what was asked for, the least telling first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Rank {
+pub(super) enum AnswerRank {
     /// The server doesn't know the method.
     NoMethod,
     /// The server finds the parameters wrong. Some say so of whatever they don't have.
@@ -29,14 +29,14 @@ pub(super) enum Rank {
     Empty,
 }
 
-impl Rank {
+impl AnswerRank {
     fn of(code: i32) -> Self {
         match code {
-            METHOD_NOT_FOUND => Rank::NoMethod,
-            INVALID_PARAMS => Rank::NoParams,
-            0 => Rank::Unspecified,
-            RESOURCE_NOT_FOUND => Rank::NotThere,
-            _ => Rank::Failed,
+            METHOD_NOT_FOUND => AnswerRank::NoMethod,
+            INVALID_PARAMS => AnswerRank::NoParams,
+            0 => AnswerRank::Unspecified,
+            RESOURCE_NOT_FOUND => AnswerRank::NotThere,
+            _ => AnswerRank::Failed,
         }
     }
 }
@@ -50,7 +50,7 @@ pub(super) struct Search {
     pub(super) next: ServerIndex,
     /// The request.
     pub(super) request: Box<[u8]>,
-    best: Option<(Rank, Box<[u8]>)>,
+    best: Option<(AnswerRank, Box<[u8]>)>,
 }
 
 impl Search {
@@ -65,23 +65,23 @@ impl Search {
     }
 
     /// What an answer is worth if the search goes on after it. `None`: the answer counts, and no other server is asked.
-    pub(super) fn goes_on(&self, frame: &[u8], e: &Envelope) -> Option<Rank> {
+    pub(super) fn goes_on(&self, frame: &[u8], e: &Envelope) -> Option<AnswerRank> {
         if e.error {
-            let rank = Rank::of(Failure::read(frame).code);
+            let rank = AnswerRank::of(Failure::read(frame).code);
             // A server that doesn't know what was asked for has done nothing.
-            let is_unknown = matches!(rank, Rank::NoMethod | Rank::NoParams | Rank::NotThere);
+            let is_unknown = matches!(rank, AnswerRank::NoMethod | AnswerRank::NoParams | AnswerRank::NotThere);
             return (self.reads || is_unknown).then_some(rank);
         }
         let result = e.result.clone().map(|range| &frame[range]).filter(|result| self.reads && result.len() <= KEPT)?;
         let result = str::from_utf8(result).ok()?;
         let contents = object::find(result, &["contents"])?;
         let is_empty = contents.strip_prefix('[')?.strip_suffix(']')?.trim().is_empty();
-        is_empty.then_some(Rank::Empty)
+        is_empty.then_some(AnswerRank::Empty)
     }
 
     /// Keeps an answer that tells at least as much as those before. `own`: the endpoint's id, which replaces the one at
     /// `id`.
-    pub(super) fn keep(&mut self, rank: Rank, frame: &[u8], id: std::ops::Range<usize>, own: &[u8]) {
+    pub(super) fn keep(&mut self, rank: AnswerRank, frame: &[u8], id: std::ops::Range<usize>, own: &[u8]) {
         let answer = [&frame[..id.start], own, &frame[id.end..]].concat();
         if answer.len() <= KEPT {
             return self.keep_answer(rank, answer);
@@ -92,7 +92,7 @@ impl Search {
     }
 
     /// Keeps an answer that is ready for the endpoint, as [`Search::keep`] does.
-    pub(super) fn keep_answer(&mut self, rank: Rank, answer: Vec<u8>) {
+    pub(super) fn keep_answer(&mut self, rank: AnswerRank, answer: Vec<u8>) {
         if self.best.as_ref().is_none_or(|(best, _)| rank >= *best) {
             self.best = Some((rank, answer.into()));
         }
@@ -163,7 +163,7 @@ mod tests {
     fn a_large_error_is_kept_in_short() {
         let frame = format!(r#"{{"id":7,"error":{{"code":5,"message":"{}"}}}}"#, "é".repeat(KEPT));
         let mut search = Search::default();
-        search.keep(Rank::Failed, frame.as_bytes(), 6..7, b"8");
+        search.keep(AnswerRank::Failed, frame.as_bytes(), 6..7, b"8");
         let answer = search.answer().unwrap();
         assert!(answer.len() < 2 * MESSAGE && answer.starts_with(br#"{"jsonrpc":"2.0","id":8,"error":{"code":5"#));
     }

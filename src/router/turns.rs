@@ -41,7 +41,7 @@ const INSISTING: Duration = Duration::from_secs(5);
 pub struct Turns<R> {
     seats: Vec<Seat<R>>,
     rotation: Rotation,
-    link: LinkSide,
+    link: TurnLink,
     draining: bool,
 }
 
@@ -57,17 +57,17 @@ pub struct Seat<R> {
 }
 
 #[derive(Debug)]
-enum LinkSide {
+enum TurnLink {
     Down,
     Up {
         /// When the endpoint last said something. `None`: so long ago that the endpoint counts as quiet.
         heard: Option<Instant>,
-        phase: Phase,
+        phase: TurnPhase,
     },
 }
 
 #[derive(Debug, Clone, Copy)]
-enum Phase {
+enum TurnPhase {
     Serving,
     /// The turn is over, and a quiet moment is waited for.
     Ending {
@@ -91,7 +91,7 @@ impl<R: Router> Turns<R> {
     /// There must be at least one server.
     pub fn new(seats: Vec<Seat<R>>, turn: Duration, now: Instant) -> Self {
         let rotation = Rotation::new(seats.iter().map(|s| s.pin), turn, now);
-        Turns { seats, rotation, link: LinkSide::Down, draining: false }
+        Turns { seats, rotation, link: TurnLink::Down, draining: false }
     }
 
     /// A server's router, and where its decisions go.
@@ -112,30 +112,30 @@ impl<R: Router> Turns<R> {
         }
         let (server, verdict) = (self.rotation.current(), self.rotation.verdict(now));
         match (&mut self.link, verdict) {
-            (LinkSide::Down, Verdict::Stays) => {}
-            (LinkSide::Down, Verdict::Over | Verdict::Cut) => {
+            (TurnLink::Down, Verdict::Stays) => {}
+            (TurnLink::Down, Verdict::Over | Verdict::Cut) => {
                 self.rotation.advance();
                 out.note(Note::of(self.rotation.current(), What::Turn { what: "its turn begins".into() }));
             }
-            (LinkSide::Up { phase: phase @ (Phase::Ending { .. } | Phase::Over), .. }, Verdict::Stays) => {
-                *phase = Phase::Serving;
+            (TurnLink::Up { phase: phase @ (TurnPhase::Ending { .. } | TurnPhase::Over), .. }, Verdict::Stays) => {
+                *phase = TurnPhase::Serving;
                 out.note(Note::of(server, What::Turn { what: "its turn goes on".into() }));
             }
-            (LinkSide::Up { phase: phase @ Phase::Serving, .. }, Verdict::Over | Verdict::Cut) => {
+            (TurnLink::Up { phase: phase @ TurnPhase::Serving, .. }, Verdict::Over | Verdict::Cut) => {
                 let grace = if verdict == Verdict::Cut { Duration::ZERO } else { GRACE };
-                *phase = Phase::Ending { refuse_from: now + grace };
+                *phase = TurnPhase::Ending { refuse_from: now + grace };
                 if let Some(next) = self.rotation.next() {
                     let next = &self.seats[next].name;
                     let what = format!("its turn is over; {next} is next, as soon as nothing is under way");
                     out.note(Note::of(server, What::Turn { what }));
                 }
             }
-            (LinkSide::Up { phase: Phase::Ending { refuse_from }, .. }, Verdict::Cut) => {
+            (TurnLink::Up { phase: TurnPhase::Ending { refuse_from }, .. }, Verdict::Cut) => {
                 *refuse_from = now.min(*refuse_from);
             }
-            (LinkSide::Up { phase: Phase::Over, .. }, Verdict::Over | Verdict::Cut)
-            | (LinkSide::Up { phase: Phase::Ending { .. }, .. }, Verdict::Over)
-            | (LinkSide::Up { phase: Phase::Serving, .. }, Verdict::Stays) => {}
+            (TurnLink::Up { phase: TurnPhase::Over, .. }, Verdict::Over | Verdict::Cut)
+            | (TurnLink::Up { phase: TurnPhase::Ending { .. }, .. }, Verdict::Over)
+            | (TurnLink::Up { phase: TurnPhase::Serving, .. }, Verdict::Stays) => {}
         }
     }
 
@@ -186,7 +186,7 @@ impl<R: Router> Turns<R> {
 
 impl<R: Router> Router for Turns<R> {
     fn on_link_up(&mut self, now: Instant, out: &mut dyn Out) {
-        self.link = LinkSide::Up { heard: Some(now), phase: Phase::Serving };
+        self.link = TurnLink::Up { heard: Some(now), phase: TurnPhase::Serving };
         self.rotation.connected(now);
         let (router, mut door) = self.current(out);
         router.on_link_up(now, &mut door);
@@ -194,19 +194,19 @@ impl<R: Router> Router for Turns<R> {
     }
 
     fn on_link_down(&mut self, now: Instant, out: &mut dyn Out) {
-        self.link = LinkSide::Down;
+        self.link = TurnLink::Down;
         let (router, mut door) = self.current(out);
         router.on_link_down(now, &mut door);
         self.follow_rotation(now, out);
     }
 
     fn on_endpoint(&mut self, frame: &[u8], now: Instant, out: &mut dyn Out) {
-        if let LinkSide::Up { heard, phase } = &mut self.link {
+        if let TurnLink::Up { heard, phase } = &mut self.link {
             *heard = Some(now);
             let is_over = match *phase {
-                Phase::Serving => false,
-                Phase::Ending { refuse_from } => refuse_from <= now,
-                Phase::Over => true,
+                TurnPhase::Serving => false,
+                TurnPhase::Ending { refuse_from } => refuse_from <= now,
+                TurnPhase::Over => true,
             };
             if is_over && self.refuse(frame, true, now, out) {
                 return;
@@ -222,7 +222,7 @@ impl<R: Router> Router for Turns<R> {
     }
 
     fn on_endpoint_too_large(&mut self, cut: Cut<'_>, now: Instant, out: &mut dyn Out) {
-        if let LinkSide::Up { heard, .. } = &mut self.link {
+        if let TurnLink::Up { heard, .. } = &mut self.link {
             *heard = Some(now);
         }
         let (router, mut door) = self.current(out);
@@ -230,7 +230,7 @@ impl<R: Router> Router for Turns<R> {
     }
 
     fn on_endpoint_not_text(&mut self, frame: &[u8], now: Instant, out: &mut dyn Out) {
-        if let LinkSide::Up { heard, .. } = &mut self.link {
+        if let TurnLink::Up { heard, .. } = &mut self.link {
             *heard = Some(now);
         }
         let (router, mut door) = self.current(out);
@@ -283,12 +283,12 @@ impl<R: Router> Router for Turns<R> {
                 router.on_tick(now, &mut door);
             }
         }
-        if let LinkSide::Up { heard, phase } = &mut self.link {
+        if let TurnLink::Up { heard, phase } = &mut self.link {
             heard.take_if(|at| *at + QUIET <= now);
-            if let Phase::Ending { refuse_from } = *phase
+            if let TurnPhase::Ending { refuse_from } = *phase
                 && refuse_from + ABANDONED <= now
             {
-                *phase = Phase::Over;
+                *phase = TurnPhase::Over;
             }
         }
         self.follow_rotation(now, out);
@@ -304,11 +304,13 @@ impl<R: Router> Router for Turns<R> {
     fn next_tick(&self) -> Option<Instant> {
         let own = match &self.link {
             _ if self.draining => None,
-            LinkSide::Down | LinkSide::Up { phase: Phase::Serving, .. } => self.rotation.deadline(),
-            LinkSide::Up { heard, phase: Phase::Ending { .. } } if self.in_flight() == 0 => heard.map(|at| at + QUIET),
+            TurnLink::Down | TurnLink::Up { phase: TurnPhase::Serving, .. } => self.rotation.deadline(),
+            TurnLink::Up { heard, phase: TurnPhase::Ending { .. } } if self.in_flight() == 0 => {
+                heard.map(|at| at + QUIET)
+            }
             // The last answer is an event of its own, if it comes. A request without an answer by then is at least that old.
-            LinkSide::Up { phase: Phase::Ending { refuse_from }, .. } => Some(*refuse_from + ABANDONED),
-            LinkSide::Up { phase: Phase::Over, .. } => None,
+            TurnLink::Up { phase: TurnPhase::Ending { refuse_from }, .. } => Some(*refuse_from + ABANDONED),
+            TurnLink::Up { phase: TurnPhase::Over, .. } => None,
         };
         self.seats.iter().filter_map(|s| s.router.next_tick()).chain(own).min()
     }
@@ -354,13 +356,13 @@ impl<R: Router> Router for Turns<R> {
 
     fn wants_reconnect(&self, now: Instant) -> Option<Reconnect> {
         let is_time = match self.link {
-            LinkSide::Down | LinkSide::Up { phase: Phase::Serving, .. } => {
+            TurnLink::Down | TurnLink::Up { phase: TurnPhase::Serving, .. } => {
                 return self.seats[self.rotation.current()].router.wants_reconnect(now);
             }
-            LinkSide::Up { heard, phase: Phase::Ending { refuse_from } } => {
+            TurnLink::Up { heard, phase: TurnPhase::Ending { refuse_from } } => {
                 (heard.is_none() || now >= refuse_from + INSISTING) && self.in_flight() == 0
             }
-            LinkSide::Up { phase: Phase::Over, .. } => true,
+            TurnLink::Up { phase: TurnPhase::Over, .. } => true,
         };
         (is_time && !self.draining).then_some(Reconnect::Turn)
     }

@@ -12,7 +12,7 @@ pub(super) enum Due {
     /// A call has lasted too long: its server, and its id there.
     Call(ServerIndex, u64),
     /// A server's handshake, its lists or messages that wait for it want attention.
-    Member(ServerIndex),
+    Server(ServerIndex),
 }
 
 /// See the module's documentation. A server has one deadline, the earliest that counted when it was armed.
@@ -35,7 +35,7 @@ impl Deadlines {
         while self.first().is_some_and(|at| at <= now)
             && let Some((_, due)) = self.set.pop_first()
         {
-            if let Due::Member(server) = due {
+            if let Due::Server(server) = due {
                 self.members[server] = None;
             }
             expired.push(due);
@@ -50,9 +50,9 @@ impl Deadlines {
         }
         let before = std::mem::replace(&mut self.members[server], at);
         if before != at {
-            self.set.extend(at.map(|at| (at, Due::Member(server))));
+            self.set.extend(at.map(|at| (at, Due::Server(server))));
             if let Some(before) = before {
-                self.set.remove(&(before, Due::Member(server)));
+                self.set.remove(&(before, Due::Server(server)));
             }
         }
     }
@@ -76,7 +76,7 @@ impl Deadlines {
     pub(super) fn retain_calls(&mut self, wanted: impl Fn(ServerIndex, u64) -> bool) {
         self.set.retain(|(_, due)| match due {
             Due::Call(server, id) => wanted(*server, *id),
-            Due::Member(_) => true,
+            Due::Server(_) => true,
         });
     }
 }
@@ -100,7 +100,7 @@ mod tests {
         assert_eq!((deadlines.first(), deadlines.armed(1)), (Some(at(3)), Some(at(3))));
         deadlines.remove_call(1, 8, at(4));
         assert_eq!(deadlines.expired(at(2)), []);
-        assert_eq!(deadlines.expired(at(5)), [Due::Member(1), Due::Call(0, 7)]);
+        assert_eq!(deadlines.expired(at(5)), [Due::Server(1), Due::Call(0, 7)]);
         assert_eq!((deadlines.expired(at(5)), deadlines.armed(1)), (vec![], None));
         deadlines.add_call(0, 9, at(6));
         deadlines.retain_calls(|_, _| false);

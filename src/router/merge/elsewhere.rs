@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::router::lane::{Call, Terms};
-use crate::router::search::{KEPT, Rank, Search};
+use crate::router::search::{AnswerRank, KEPT, Search};
 
 /// Longest time, from when a request came, that all servers but the last may take to say whether they know its method.
 const KNOWN: Duration = Duration::from_secs(60);
@@ -34,7 +34,7 @@ impl Merge {
                     out.to_endpoint(&[&answer]);
                     self.desk.answered();
                 }
-                None if self.members.iter().any(Member::is_awaited)
+                None if self.members.iter().any(MergedServer::is_awaited)
                     && self.unrouted.push(request.frame, request.now) => {}
                 None => self.desk.refuse(call.id(), UNAVAILABLE, "no server that may know this is running", out),
             };
@@ -61,7 +61,8 @@ impl Merge {
     /// The first server from `from` on that can be asked. If any server has resources, requests about them go only to such
     /// servers.
     fn who_might_know(&self, request: &Request<'_>, from: ServerIndex) -> Option<ServerIndex> {
-        let keeps = |member: &Member| member.shelf.welcome.as_ref().is_some_and(|welcome| welcome.can("resources"));
+        let keeps =
+            |member: &MergedServer| member.shelf.welcome.as_ref().is_some_and(|welcome| welcome.can("resources"));
         let all = !request.method.starts_with(b"resources/") || !self.members.iter().any(keeps);
         let members = self.members.iter().skip(from);
         let mut able = members.filter(|m| m.lane.is_ready() && !m.lane.busy && (all || keeps(m)));
@@ -81,7 +82,7 @@ impl Merge {
     pub(super) fn search_for_strays(&mut self, server: ServerIndex, now: Instant, out: &mut dyn Out) {
         for (mut call, message) in std::mem::take(&mut self.members[server].lane.strays) {
             let Some(mut search) = call.terms.take().and_then(|terms| terms.search) else { continue };
-            search.keep_answer(Rank::Failed, reply::error(call.id(), UNAVAILABLE, message));
+            search.keep_answer(AnswerRank::Failed, reply::error(call.id(), UNAVAILABLE, message));
             self.search_on(call, search, now, out);
         }
     }

@@ -47,7 +47,7 @@ impl Merge {
         let hello = Arc::new(Hello::read(request.params()));
         self.desk.greet(Greeting::Waits);
         self.on_hello(&hello, now, out);
-        if !self.members.iter().any(Member::is_greeting) {
+        if !self.members.iter().any(MergedServer::is_greeting) {
             return self.answer_initialize(id, &hello.version, out);
         }
         self.keep_waiting(request, Want::Initialize(hello.version.clone()), out);
@@ -58,7 +58,7 @@ impl Merge {
     fn on_hello(&mut self, hello: &Arc<Hello>, now: Instant, out: &mut dyn Out) {
         let first = self.desk.hear(hello);
         for server in 0..self.members.len() {
-            let Member { lane, .. } = &self.members[server];
+            let MergedServer { lane, .. } = &self.members[server];
             if first || lane.opening.is_refusing() || matches!(lane.state, ServerSide::Greeted) {
                 self.settle(server, now, out);
             }
@@ -79,7 +79,7 @@ impl Merge {
     /// Compares what the endpoint says of itself with what a server was told.
     fn settle(&mut self, server: ServerIndex, now: Instant, out: &mut dyn Out) {
         let Merge { members, desk, .. } = self;
-        let Member { lane, shelf, .. } = &mut members[server];
+        let MergedServer { lane, shelf, .. } = &mut members[server];
         let opened = lane.settle(shelf.welcome.as_ref(), desk, now, out);
         self.on_opened(server, opened, now, out);
     }
@@ -100,7 +100,7 @@ impl Merge {
             return self.desk.greet(Greeting::Refused);
         }
         let result = match self.members.as_slice() {
-            [Member { shelf: Shelf { welcome: Some(welcome), .. }, .. }] => welcome.result_for(version),
+            [MergedServer { shelf: Shelf { welcome: Some(welcome), .. }, .. }] => welcome.result_for(version),
             _ => union::result(version, &self.welcomes()),
         };
         self.desk.reply(id, &result, out);
@@ -184,10 +184,10 @@ impl Merge {
 
     fn list_request(&mut self, request: &Request<'_>, kind: ListKind, out: &mut dyn Out) {
         #[derive(Deserialize)]
-        struct Params {
+        struct ListParams {
             cursor: Option<String>,
         }
-        let params = serde_json::from_slice::<Params>(request.params()).ok();
+        let params = serde_json::from_slice::<ListParams>(request.params()).ok();
         if params.and_then(|params| params.cursor).is_some_and(|cursor| !cursor.is_empty()) {
             return self.desk.refuse(request.id, INVALID_PARAMS, "invalid cursor: the list has one page", out);
         }
@@ -262,7 +262,9 @@ impl Merge {
         // A request that waits comes here again.
         if sent && method == b"resources/subscribe" {
             // Before this server listed the resource, another one may have been asked to follow it.
-            for Member { lane, wishes, .. } in self.members.iter_mut().filter(|member| member.lane.index != server) {
+            for MergedServer { lane, wishes, .. } in
+                self.members.iter_mut().filter(|member| member.lane.index != server)
+            {
                 wishes.give_up(&uri, lane, &mut self.desk, out);
             }
             self.members[server].wishes.subscribe(&own, &uri);
@@ -277,7 +279,7 @@ impl Merge {
 
     /// The only server that has resources at all: what nobody lists may be its own.
     fn only_keeper(&self, uri: &str) -> Option<(ServerIndex, String)> {
-        let keeps = |m: &&Member| m.shelf.welcome.as_ref().is_some_and(|w| w.can("resources"));
+        let keeps = |m: &&MergedServer| m.shelf.welcome.as_ref().is_some_and(|w| w.can("resources"));
         let mut keepers = self.members.iter().filter(keeps);
         match (keepers.next(), keepers.next()) {
             (Some(only), None) => Some((only.lane.index, uri.to_owned())),
@@ -287,7 +289,7 @@ impl Merge {
 
     fn complete(&mut self, request: &Request<'_>, out: &mut dyn Out) {
         #[derive(Deserialize)]
-        struct Params<'a> {
+        struct CompletionParams<'a> {
             #[serde(borrow)]
             r#ref: Option<Ref<'a>>,
         }
@@ -299,7 +301,7 @@ impl Merge {
             uri: Option<&'a RawValue>,
         }
         let Request { frame, id, .. } = *request;
-        let params = serde_json::from_slice::<Params<'_>>(request.params()).ok();
+        let params = serde_json::from_slice::<CompletionParams<'_>>(request.params()).ok();
         let (kind, raw) = match params.and_then(|params| params.r#ref) {
             Some(Ref { uri: Some(uri), .. }) => (ListKind::Templates, uri),
             Some(Ref { name: Some(name), .. }) => (ListKind::Prompts, name),
@@ -341,7 +343,7 @@ impl Merge {
     /// Passes the level on to a server that logs.
     pub(super) fn pass_level(&mut self, server: ServerIndex, out: &mut dyn Out) {
         let Merge { members, desk, .. } = self;
-        let Member { lane, shelf, wishes, .. } = &members[server];
+        let MergedServer { lane, shelf, wishes, .. } = &members[server];
         if lane.is_ready() && !lane.busy && shelf.welcome.as_ref().is_some_and(|w| w.can("logging")) {
             wishes.tell_level(lane, desk, out);
         }
@@ -406,7 +408,7 @@ impl Merge {
     /// `why`.
     fn keep_unrouted(&mut self, request: &Request<'_>, why: impl std::fmt::Display, out: &mut dyn Out) {
         let Request { frame, id, now, .. } = *request;
-        if !self.members.iter().any(Member::is_awaited) {
+        if !self.members.iter().any(MergedServer::is_awaited) {
             return self.desk.refuse(id, INVALID_PARAMS, why, out);
         }
         if !self.unrouted.push(frame, now) {

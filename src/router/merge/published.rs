@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
-use super::Member;
+use super::MergedServer;
 use crate::catalogue::Lists;
 use crate::config::Naming;
 use crate::mcp::lists::ListKind;
@@ -76,7 +76,7 @@ impl Published {
     ///
     /// No list is larger than it may be: an endpoint that closes because of one would close again and again. Where all lists
     /// together are larger, servers with less than their share are listed whole.
-    pub(super) fn new(members: &[Member], rules: Rules) -> Self {
+    pub(super) fn new(members: &[MergedServer], rules: Rules) -> Self {
         let mut all = Published::default();
         for kind in ListKind::ALL {
             all.add(kind, members, rules);
@@ -84,7 +84,7 @@ impl Published {
         all
     }
 
-    fn add(&mut self, kind: ListKind, members: &[Member], Rules { naming, letters, max }: Rules) {
+    fn add(&mut self, kind: ListKind, members: &[MergedServer], Rules { naming, letters, max }: Rules) {
         let items = items(kind, members);
         let servers: Vec<&str> = members.iter().map(|member| &*member.lane.name).collect();
         let wanted: Vec<(ServerIndex, &str)> = items.iter().map(|item| (item.server, &*item.wanted)).collect();
@@ -236,7 +236,7 @@ fn resource<'a>(resources: &'a Table, templates: &'a Table, uri: &'a str) -> Opt
     Some((ListKind::Templates, way, uri.strip_prefix(front).unwrap_or(uri)))
 }
 
-fn items(kind: ListKind, members: &[Member]) -> Vec<Item<'_>> {
+fn items(kind: ListKind, members: &[MergedServer]) -> Vec<Item<'_>> {
     let mut all = Vec::new();
     for (server, member) in members.iter().enumerate() {
         let mut seen = HashSet::new();
@@ -255,7 +255,7 @@ fn items(kind: ListKind, members: &[Member]) -> Vec<Item<'_>> {
     all
 }
 
-fn definition<'a>(kind: ListKind, item: &Item<'a>, name: &str, members: &[Member]) -> Cow<'a, str> {
+fn definition<'a>(kind: ListKind, item: &Item<'a>, name: &str, members: &[MergedServer]) -> Cow<'a, str> {
     if kind == ListKind::Tools {
         return members[item.server].policy.definition(item.raw, &item.own, name).into();
     }

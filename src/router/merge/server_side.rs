@@ -122,7 +122,7 @@ impl Merge {
     ) {
         out.note(Note::of(server, What::Initialized { identity: welcome.identity() }));
         let Merge { members, desk, .. } = self;
-        let Member { lane, shelf, silent, .. } = &mut members[server];
+        let MergedServer { lane, shelf, silent, .. } = &mut members[server];
         *silent = false;
         let opened = lane.welcomed(hello, &welcome, desk, now, out);
         shelf.welcomed(welcome);
@@ -150,7 +150,7 @@ impl Merge {
     /// A server is ready: it gets what the endpoint wants of it, its lists are read, and messages that waited are sent.
     fn on_ready(&mut self, server: ServerIndex, now: Instant, out: &mut dyn Out) {
         let Merge { members, desk, .. } = self;
-        let Member { lane, wishes, .. } = &mut members[server];
+        let MergedServer { lane, wishes, .. } = &mut members[server];
         desk.keep_hello(|said| lane.opening.was_told(said), out);
         wishes.tell_subscriptions(lane, desk, out);
         self.stale = true;
@@ -172,7 +172,7 @@ impl Merge {
         out: &mut dyn Out,
     ) {
         let Merge { members, desk, .. } = self;
-        let Member { lane, shelf, silent, .. } = &mut members[server];
+        let MergedServer { lane, shelf, silent, .. } = &mut members[server];
         match lane.refused(hello, error, shelf.welcome.as_ref(), desk, now, out) {
             opened @ (Opened::Ready | Opened::Awaited | Opened::Same) => self.on_opened(server, opened, now, out),
             Opened::Refused => {
@@ -189,14 +189,14 @@ impl Merge {
     /// remembered.
     pub(super) fn check_server(&mut self, server: ServerIndex, now: Instant, out: &mut dyn Out) {
         let Merge { members, desk, .. } = self;
-        let Member { lane, shelf, .. } = &mut members[server];
+        let MergedServer { lane, shelf, .. } = &mut members[server];
         let opened = lane.check_opening(shelf.welcome.as_ref(), desk, now, out);
         self.on_opened(server, opened, now, out);
         if self.members[server].is_awaited_until().is_some_and(|until| until <= now) {
             self.members[server].silent = true;
         }
         for kind in ListKind::ALL {
-            let Member { lane, shelf, .. } = &mut self.members[server];
+            let MergedServer { lane, shelf, .. } = &mut self.members[server];
             if let Some(number) = shelf.is_late(kind, now) {
                 lane.drop_list(kind, number, out);
                 self.on_page(server, kind, number, Err((UNAVAILABLE, "it took too long")), now, out);
@@ -212,7 +212,7 @@ impl Merge {
     /// Begins to read a list, if the server has such a list. Tools are asked for in any case: some servers have them without
     /// saying so.
     fn read_list(&mut self, server: ServerIndex, kind: ListKind, now: Instant, out: &mut dyn Out) {
-        let Member { lane, shelf, .. } = &mut self.members[server];
+        let MergedServer { lane, shelf, .. } = &mut self.members[server];
         let capability = if kind == ListKind::Templates { "resources" } else { kind.member() };
         let has = kind == ListKind::Tools || shelf.welcome.as_ref().is_some_and(|w| w.can(capability));
         if !has {
@@ -227,7 +227,7 @@ impl Merge {
 
     /// A server says that a list has changed.
     fn on_list_changed(&mut self, server: ServerIndex, kind: ListKind, now: Instant, out: &mut dyn Out) {
-        let Member { lane, shelf, .. } = &mut self.members[server];
+        let MergedServer { lane, shelf, .. } = &mut self.members[server];
         if lane.is_ready()
             && let Some(number) = shelf.changed(kind, now)
         {
@@ -246,7 +246,7 @@ impl Merge {
         now: Instant,
         out: &mut dyn Out,
     ) {
-        let Member { lane, shelf, policy, judged, .. } = &mut self.members[server];
+        let MergedServer { lane, shelf, policy, judged, .. } = &mut self.members[server];
         let (page, error) = match answer {
             Ok(result) => (PageAnswer::Result(result), "it is not as MCP has it"),
             Err((METHOD_NOT_FOUND, error)) => (PageAnswer::Unknown, error),

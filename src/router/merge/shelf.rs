@@ -42,11 +42,11 @@ const BETWEEN_MEMORIES: Duration = Duration::from_secs(30);
 
 /// How far the reading of one list is.
 #[derive(Debug)]
-struct Reading {
-    state: State,
+struct ListReading {
+    state: ReadingState,
     /// How many readings there were: an answer to an earlier reading does not belong to this one.
     number: u32,
-    known: Known,
+    known: Completeness,
     eager: u8,
     retry: Duration,
     /// What is to be told of the list as read last.
@@ -68,7 +68,7 @@ pub(in crate::router) enum Remark {
 
 /// What the kept list is worth.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Known {
+enum Completeness {
     Unread,
     /// There is none, and none could be read in this life of the server.
     Unreadable,
@@ -77,7 +77,7 @@ enum Known {
 }
 
 #[derive(Debug)]
-enum State {
+enum ReadingState {
     /// There is nothing to do.
     Idle,
     /// The list is to be read then.
@@ -123,7 +123,7 @@ pub(in crate::router) enum PageAnswer<'a> {
 pub(in crate::router) struct Shelf {
     pub(in crate::router) welcome: Option<Welcome>,
     pub(in crate::router) lists: Lists,
-    readings: [Reading; 4],
+    readings: [ListReading; 4],
     /// A fingerprint of the memory that was last given away, and when that was.
     kept: u64,
     kept_at: Option<Instant>,
@@ -136,9 +136,9 @@ pub(in crate::router) struct Shelf {
 impl Shelf {
     /// A shelf with what an earlier run remembered of the server.
     pub(in crate::router) fn new(memory: Option<Memory>) -> Self {
-        let known = if memory.is_some() { Known::Whole } else { Known::Unread };
-        let reading = || Reading {
-            state: State::Idle,
+        let known = if memory.is_some() { Completeness::Whole } else { Completeness::Unread };
+        let reading = || ListReading {
+            state: ReadingState::Idle,
             number: 0,
             known,
             eager: EAGER,
@@ -180,20 +180,20 @@ impl Shelf {
 
     /// Whether all lists are complete: read to the end, in this life of the server or an earlier one.
     pub(in crate::router) fn is_known(&self) -> bool {
-        self.readings.iter().all(|reading| reading.known == Known::Whole)
+        self.readings.iter().all(|reading| reading.known == Completeness::Whole)
     }
 
     /// Whether nothing is known of a list, and reading it has not failed in this life of the server.
     pub(in crate::router) fn lacks(&self, kind: ListKind) -> bool {
-        self.readings[kind as usize].known == Known::Unread
+        self.readings[kind as usize].known == Completeness::Unread
     }
 
     /// The server's process is gone, and with it the pages that were to come.
     pub(in crate::router) fn down(&mut self) {
         for reading in &mut self.readings {
-            (reading.state, reading.eager, reading.retry) = (State::Idle, EAGER, RETRY);
-            if reading.known == Known::Unreadable {
-                reading.known = Known::Unread;
+            (reading.state, reading.eager, reading.retry) = (ReadingState::Idle, EAGER, RETRY);
+            if reading.known == Completeness::Unreadable {
+                reading.known = Completeness::Unread;
             }
         }
     }
@@ -201,7 +201,7 @@ impl Shelf {
     /// The server has no such list. Returns whether it had one before.
     pub(in crate::router) fn none(&mut self, kind: ListKind) -> bool {
         let reading = &mut self.readings[kind as usize];
-        (reading.state, reading.known, reading.retry) = (State::Idle, Known::Whole, RETRY);
+        (reading.state, reading.known, reading.retry) = (ReadingState::Idle, Completeness::Whole, RETRY);
         self.unkept = true;
         self.lists.set(kind, Vec::new())
     }
@@ -210,13 +210,13 @@ impl Shelf {
     /// read once more.
     pub(in crate::router) fn begin(&mut self, kind: ListKind, now: Instant) -> Option<u32> {
         let reading = &mut self.readings[kind as usize];
-        if let State::Pages { again, .. } = &mut reading.state {
+        if let ReadingState::Pages { again, .. } = &mut reading.state {
             *again = true;
             return None;
         }
         reading.number += 1;
         let until = now + READ.max(reading.retry);
-        reading.state = State::Pages {
+        reading.state = ReadingState::Pages {
             until,
             items: Vec::new(),
             bytes: 0,
@@ -232,13 +232,13 @@ impl Shelf {
     pub(in crate::router) fn changed(&mut self, kind: ListKind, now: Instant) -> Option<u32> {
         let reading = &mut self.readings[kind as usize];
         match &mut reading.state {
-            State::Pages { again, .. } => *again = true,
-            State::Due(_) => {}
-            State::Idle if reading.eager > 0 => {
+            ReadingState::Pages { again, .. } => *again = true,
+            ReadingState::Due(_) => {}
+            ReadingState::Idle if reading.eager > 0 => {
                 reading.eager -= 1;
                 return self.begin(kind, now);
             }
-            State::Idle => reading.state = State::Due(now + PACE),
+            ReadingState::Idle => reading.state = ReadingState::Due(now + PACE),
         }
         None
     }
@@ -252,11 +252,11 @@ impl Shelf {
         now: Instant,
     ) -> Paged {
         let reading = &mut self.readings[kind as usize];
-        if reading.number != number || !matches!(reading.state, State::Pages { .. }) {
+        if reading.number != number || !matches!(reading.state, ReadingState::Pages { .. }) {
             return Paged::Stale;
         }
-        let State::Pages { until, mut items, mut bytes, mut cursors, mut oddities, again } =
-            std::mem::replace(&mut reading.state, State::Idle)
+        let ReadingState::Pages { until, mut items, mut bytes, mut cursors, mut oddities, again } =
+            std::mem::replace(&mut reading.state, ReadingState::Idle)
         else {
             return Paged::Stale;
         };
@@ -266,10 +266,10 @@ impl Shelf {
             PageAnswer::Failed => None,
         };
         let Some(page) = page else {
-            reading.state = State::Due(now + reading.retry);
+            reading.state = ReadingState::Due(now + reading.retry);
             reading.retry = LONGEST_RETRY.min(reading.retry * 2);
-            if reading.known == Known::Unread {
-                reading.known = Known::Unreadable;
+            if reading.known == Completeness::Unread {
+                reading.known = Completeness::Unreadable;
             }
             return Paged::Failed;
         };
@@ -292,7 +292,7 @@ impl Shelf {
             Some(_) if cursors.len() + 1 >= MAX_PAGES => Some(format!("it has more than {MAX_PAGES} pages")),
             Some((cursor, next)) => {
                 cursors.push(cursor);
-                reading.state = State::Pages { until, items, bytes, cursors, oddities, again };
+                reading.state = ReadingState::Pages { until, items, bytes, cursors, oddities, again };
                 return Paged::More(format!("{{\"cursor\":{next}}}").into_bytes());
             }
         };
@@ -302,9 +302,9 @@ impl Shelf {
             return Paged::Again;
         }
         if again {
-            reading.state = State::Due(now + PACE);
+            reading.state = ReadingState::Due(now + PACE);
         }
-        reading.known = Known::Whole;
+        reading.known = Completeness::Whole;
         let cut = cut.map(|why| Remark::Cut(format!("{why}, and ends after {} items", items.len())));
         let odd = (!oddities.is_empty()).then(|| Remark::Odd(oddities.to_string()));
         reading.remark(cut.into_iter().chain(too_many(kind, &items)).chain(odd).collect());
@@ -326,9 +326,9 @@ impl Shelf {
     /// something is to be remembered.
     pub(in crate::router) fn next_tick(&self, ready: bool) -> Option<Instant> {
         let readings = self.readings.iter().filter_map(|reading| match &reading.state {
-            State::Idle => None,
-            State::Due(at) => ready.then_some(*at),
-            State::Pages { until, .. } => Some(*until),
+            ReadingState::Idle => None,
+            ReadingState::Due(at) => ready.then_some(*at),
+            ReadingState::Pages { until, .. } => Some(*until),
         });
         let memory = self.kept_at.filter(|_| self.unkept && self.is_known()).map(|at| at + BETWEEN_MEMORIES);
         readings.chain(memory).min()
@@ -337,12 +337,12 @@ impl Shelf {
     /// The number of a reading that has taken too long.
     pub(in crate::router) fn is_late(&self, kind: ListKind, now: Instant) -> Option<u32> {
         let reading = &self.readings[kind as usize];
-        matches!(reading.state, State::Pages { until, .. } if until <= now).then_some(reading.number)
+        matches!(reading.state, ReadingState::Pages { until, .. } if until <= now).then_some(reading.number)
     }
 
     /// Whether a list is to be read now.
     pub(in crate::router) fn is_due(&self, kind: ListKind, now: Instant) -> bool {
-        matches!(self.readings[kind as usize].state, State::Due(at) if at <= now)
+        matches!(self.readings[kind as usize].state, ReadingState::Due(at) if at <= now)
     }
 
     /// What is to be remembered of the server, if that is new and not too soon after the last memory.
@@ -371,7 +371,7 @@ impl Shelf {
     }
 }
 
-impl Reading {
+impl ListReading {
     /// Keeps remarks that are to be told, unless they are those that were told last.
     fn remark(&mut self, remarks: Vec<Remark>) {
         let print = fingerprint(&remarks);

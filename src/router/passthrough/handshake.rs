@@ -31,7 +31,7 @@ impl Passthrough {
             let message = format_args!("{MAX_WAITING} others wait for the server already");
             return self.desk.refuse(id, UNAVAILABLE, message, out);
         }
-        self.waiting.push(Waiting { id: id.into(), version: hello.version.clone(), deadline: now + HOLD });
+        self.waiting.push(WaitingInitialize { id: id.into(), version: hello.version.clone(), deadline: now + HOLD });
     }
 
     /// The endpoint asks or tells something, so servers' requests may be passed on.
@@ -65,7 +65,7 @@ impl Passthrough {
     }
 
     /// Answers an `initialize` that has waited: with what the server has said, or else with an error.
-    pub(super) fn answer_late(&mut self, waiting: &Waiting, out: &mut dyn Out) {
+    pub(super) fn answer_late(&mut self, waiting: &WaitingInitialize, out: &mut dyn Out) {
         if !self.answer_known(&waiting.id, &waiting.version, out) {
             self.desk.excuse(&waiting.id, self.lane.excuse(HOLD), out);
         }

@@ -37,7 +37,7 @@ impl Asking<'_> {
 
 /// A page as the endpoint has read it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Page {
+struct PagePrint {
     cursor: Option<u64>,
     next: Option<u64>,
     items: usize,
@@ -47,11 +47,11 @@ struct Page {
 
 /// A list as the endpoint has read it.
 #[derive(Debug, Default)]
-struct Pages(Vec<Page>);
+struct Pages(Vec<PagePrint>);
 
 impl Pages {
     /// One more page.
-    fn add(&mut self, page: Page) {
+    fn add(&mut self, page: PagePrint) {
         match self.0.iter().position(|other| other.cursor == page.cursor) {
             Some(at) if self.0[at] == page => {}
             // The list is another one now, and nothing is known of its other pages.
@@ -120,7 +120,7 @@ impl Reread {
             return changes.forget(kind);
         };
         let next = page.next.as_deref().and_then(Place::cursor);
-        pages.add(Page { cursor, next, items: page.items.len(), print: sum(page.items.iter()) });
+        pages.add(PagePrint { cursor, next, items: page.items.len(), print: sum(page.items.iter()) });
         changes.read(kind, pages.whole().1);
     }
 
@@ -206,8 +206,8 @@ impl Reread {
 mod tests {
     use super::*;
 
-    fn page(cursor: Option<u64>, next: Option<u64>, items: usize, print: u64) -> Page {
-        Page { cursor, next, items, print }
+    fn page(cursor: Option<u64>, next: Option<u64>, items: usize, print: u64) -> PagePrint {
+        PagePrint { cursor, next, items, print }
     }
 
     #[test]
