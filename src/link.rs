@@ -100,24 +100,24 @@ pub struct Link {
     endpoint: Endpoint,
     spec: Arc<LinkSpec>,
     max_frame: usize,
-    state: State,
+    state: LinkPhase,
     backoff: Backoff,
     contest: Contest,
     wake: watch::Receiver<u64>,
 }
 
-enum State {
+enum LinkPhase {
     Resting,
     Waiting { timer: Pin<Box<Sleep>>, wake: Woken },
     Dialling { since: Instant, dial: Pin<Box<dyn Future<Output = Result<Dialed, DialError>> + Send>> },
-    Open(Box<Open>),
+    Open(Box<Connection>),
     Closed,
 }
 
 /// Ready when the machine woke up or its clock jumped. Made anew after each.
 type Woken = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-struct Open {
+struct Connection {
     stream: Stream,
     incoming: Incoming,
     keepalive: Keepalive,
@@ -130,10 +130,10 @@ struct Open {
     paused: bool,
     /// The endpoint's `initialize` was answered on this connection.
     handshaken: bool,
-    phase: Phase,
+    phase: ConnectionPhase,
 }
 
-enum Phase {
+enum ConnectionPhase {
     Live,
     /// The connection ended; our close frame is still to go out.
     Parting {
@@ -151,7 +151,7 @@ enum Phase {
 }
 
 /// What one look at an open connection has brought.
-enum Look {
+enum LookOutcome {
     Nothing,
     /// The stream is of no more use.
     Over(Cause),
@@ -166,52 +166,55 @@ impl Link {
     /// its clock jumped.
     pub fn new(endpoint: Endpoint, spec: Arc<LinkSpec>, max_frame: usize, wake: watch::Receiver<u64>) -> Self {
         let (backoff, contest) = (Backoff::new(spec.max_backoff), Contest::new(spec.max_backoff));
-        Link { endpoint, spec, max_frame, state: State::Resting, backoff, contest, wake }
+        Link { endpoint, spec, max_frame, state: LinkPhase::Resting, backoff, contest, wake }
     }
 
     /// Begins to dial, and goes on for ever. Does nothing if the link has begun already.
     pub fn dial(&mut self) {
-        if let State::Resting = self.state {
+        if let LinkPhase::Resting = self.state {
             self.state = self.dialling();
         }
     }
 
     /// Closes the link for good with code 1000. The link is to be polled on until it is ready.
     pub fn close(&mut self, out: &mut Outgoing) {
-        self.state = match std::mem::replace(&mut self.state, State::Closed) {
-            State::Open(mut open) => {
-                if let Phase::Live = open.phase {
+        self.state = match std::mem::replace(&mut self.state, LinkPhase::Closed) {
+            LinkPhase::Open(mut open) => {
+                if let ConnectionPhase::Live = open.phase {
                     out.close(1000, "");
                 }
-                open.phase = Phase::Leaving { until: Box::pin(sleep(CLOSING)), again: None };
-                State::Open(open)
+                open.phase = ConnectionPhase::Leaving { until: Box::pin(sleep(CLOSING)), again: None };
+                LinkPhase::Open(open)
             }
-            State::Resting | State::Waiting { .. } | State::Dialling { .. } | State::Closed => State::Closed,
+            LinkPhase::Resting | LinkPhase::Waiting { .. } | LinkPhase::Dialling { .. } | LinkPhase::Closed => {
+                LinkPhase::Closed
+            }
         };
     }
 
     /// Closes a connection that stands with code 1000 and makes a new one after a pause, for an endpoint that reads the
     /// lists anew only then. `why` goes on from "mcp-pipe closed the connection, ". False if no connection stands.
     pub fn hang_up(&mut self, out: &mut Outgoing, why: &'static str) -> bool {
-        let State::Open(open) = &mut self.state else { return false };
-        let Phase::Live = open.phase else { return false };
+        let LinkPhase::Open(open) = &mut self.state else { return false };
+        let ConnectionPhase::Live = open.phase else { return false };
         out.close(1000, "");
-        open.phase = Phase::Leaving { until: Box::pin(sleep(CLOSING)), again: Some(why) };
+        open.phase = ConnectionPhase::Leaving { until: Box::pin(sleep(CLOSING)), again: Some(why) };
         true
     }
 
     /// Closes a connection whose other end speaks no JSON-RPC: the address is most likely wrong. `said` is what came instead.
     pub fn turn_away(&mut self, out: &mut Outgoing, said: &[u8], now: Instant) {
-        let State::Open(open) = &mut self.state else { return };
-        let Phase::Live = open.phase else { return };
+        let LinkPhase::Open(open) = &mut self.state else { return };
+        let ConnectionPhase::Live = open.phase else { return };
         let said = Redaction::of(&self.endpoint, &self.spec).shown(&String::from_utf8_lossy(said), SAID);
         out.close(code::UNSUPPORTED, "an MCP server is here; JSON-RPC is expected");
-        open.phase = Phase::Parting { cause: Cause::Stranger { said }, at: now, until: Box::pin(sleep(CLOSING)) };
+        open.phase =
+            ConnectionPhase::Parting { cause: Cause::Stranger { said }, at: now, until: Box::pin(sleep(CLOSING)) };
     }
 
     /// Drops the link for good, without a farewell.
     pub fn abort(&mut self) {
-        self.state = State::Closed;
+        self.state = LinkPhase::Closed;
     }
 
     /// A call was served: endpoint and token are all right.
@@ -221,7 +224,7 @@ impl Link {
 
     /// The endpoint's handshake was answered on this connection.
     pub fn handshaken(&mut self) {
-        if let State::Open(open) = &mut self.state {
+        if let LinkPhase::Open(open) = &mut self.state {
             open.handshaken = true;
         }
     }
@@ -239,9 +242,9 @@ impl Link {
     ) -> Poll<()> {
         loop {
             match &mut self.state {
-                State::Resting => return Poll::Pending,
-                State::Closed => return Poll::Ready(()),
-                State::Waiting { timer, wake } => {
+                LinkPhase::Resting => return Poll::Pending,
+                LinkPhase::Closed => return Poll::Ready(()),
+                LinkPhase::Waiting { timer, wake } => {
                     while wake.as_mut().poll(cx).is_ready() {
                         *wake = woken(&self.wake);
                         // What was wrong before the machine slept need not be wrong now; the network needs a moment.
@@ -255,7 +258,7 @@ impl Link {
                     }
                     self.state = self.dialling();
                 }
-                State::Dialling { since, dial } => match dial.as_mut().poll(cx) {
+                LinkPhase::Dialling { since, dial } => match dial.as_mut().poll(cx) {
                     Poll::Pending => return Poll::Pending,
                     Poll::Ready(Ok(dialed)) => {
                         let took = now.saturating_duration_since(*since);
@@ -264,15 +267,15 @@ impl Link {
                         let mut open = Box::new(self.open(dialed.stream, now));
                         read &= on(out, LinkEvent::Up(took)).is_continue();
                         let look = open.take(out, on, |incoming, on| incoming.feed(&early, on));
-                        read &= !matches!(look, Look::Full);
-                        self.state = State::Open(open);
+                        read &= !matches!(look, LookOutcome::Full);
+                        self.state = LinkPhase::Open(open);
                         self.looked(look, now, out, on);
                     }
                     Poll::Ready(Err(error)) => self.ended(&Cause::Dial(error), now, out, on),
                 },
-                State::Open(open) => {
+                LinkPhase::Open(open) => {
                     let look = open.poll(cx, now, read, out, on);
-                    if let Look::Nothing | Look::Full = look {
+                    if let LookOutcome::Nothing | LookOutcome::Full = look {
                         return Poll::Pending;
                     }
                     self.looked(look, now, out, on);
@@ -283,7 +286,7 @@ impl Link {
 
     /// Writes what the socket takes now; ready when nothing is left. A failed write is noticed by the next [`Link::poll`].
     pub fn poll_write(&mut self, cx: &mut Context<'_>, out: &mut Outgoing) -> Poll<()> {
-        let State::Open(open) = &mut self.state else {
+        let LinkPhase::Open(open) = &mut self.state else {
             out.clear(); // nobody will ever read it
             return Poll::Ready(());
         };
@@ -299,28 +302,29 @@ impl Link {
                 Poll::Ready(failed) => {
                     let why = failed.map_or_else(|e| words::of_io(&e), |_| "the socket takes no more".into());
                     out.clear();
-                    if let Phase::Live = open.phase {
+                    if let ConnectionPhase::Live = open.phase {
                         let at = Instant::now();
-                        open.phase = Phase::Parting { cause: Cause::Lost(why), at, until: Box::pin(sleep_until(at)) };
+                        open.phase =
+                            ConnectionPhase::Parting { cause: Cause::Lost(why), at, until: Box::pin(sleep_until(at)) };
                     }
                 }
             }
         }
-        if let Phase::Parting { .. } = open.phase {
+        if let ConnectionPhase::Parting { .. } = open.phase {
             cx.waker().wake_by_ref(); // the farewell is out, the end can be reported
         }
         // TLS holds records back until the stream is flushed.
         Pin::new(&mut open.stream).poll_flush(cx).map(|_| ())
     }
 
-    fn dialling(&self) -> State {
+    fn dialling(&self) -> LinkPhase {
         let (endpoint, spec) = (self.endpoint.clone(), self.spec.clone());
-        State::Dialling { since: Instant::now(), dial: Box::pin(async move { dial(&endpoint, &spec).await }) }
+        LinkPhase::Dialling { since: Instant::now(), dial: Box::pin(async move { dial(&endpoint, &spec).await }) }
     }
 
-    fn open(&self, stream: Stream, now: Instant) -> Open {
+    fn open(&self, stream: Stream, now: Instant) -> Connection {
         let keepalive = Keepalive::new(self.spec.ping_interval, self.spec.ping_timeout, now);
-        Open {
+        Connection {
             stream,
             incoming: Incoming::new(self.max_frame),
             timer: Alarm::at(keepalive.deadline()),
@@ -331,45 +335,47 @@ impl Link {
             since: now,
             paused: false,
             handshaken: false,
-            phase: Phase::Live,
+            phase: ConnectionPhase::Live,
         }
     }
 
-    fn looked(&mut self, look: Look, now: Instant, out: &mut Outgoing, on: &mut OnLinkEvent<'_>) {
+    fn looked(&mut self, look: LookOutcome, now: Instant, out: &mut Outgoing, on: &mut OnLinkEvent<'_>) {
         match look {
-            Look::Nothing | Look::Full => {}
-            Look::Part(cause) => {
-                if let State::Open(open) = &mut self.state {
-                    open.phase = Phase::Parting { cause, at: now, until: Box::pin(sleep(CLOSING)) };
+            LookOutcome::Nothing | LookOutcome::Full => {}
+            LookOutcome::Part(cause) => {
+                if let LinkPhase::Open(open) = &mut self.state {
+                    open.phase = ConnectionPhase::Parting { cause, at: now, until: Box::pin(sleep(CLOSING)) };
                 }
             }
-            Look::Over(cause) => self.ended(&cause, now, out, on),
+            LookOutcome::Over(cause) => self.ended(&cause, now, out, on),
         }
     }
 
     fn ended(&mut self, cause: &Cause, now: Instant, out: &mut Outgoing, on: &mut OnLinkEvent<'_>) {
         let (open_for, left) = match &self.state {
-            State::Open(open) => {
-                let at = if let Phase::Parting { at, .. } = open.phase { at } else { now };
+            LinkPhase::Open(open) => {
+                let at = if let ConnectionPhase::Parting { at, .. } = open.phase { at } else { now };
                 let open_for = at.saturating_duration_since(open.since);
                 if open.handshaken && open_for >= STABLE {
                     self.backoff.healthy();
                 }
                 self.contest.ended(open_for);
-                let left = if let Phase::Leaving { again, .. } = open.phase { Some(again) } else { None };
+                let left = if let ConnectionPhase::Leaving { again, .. } = open.phase { Some(again) } else { None };
                 (Some(open_for), left)
             }
-            State::Resting | State::Waiting { .. } | State::Dialling { .. } | State::Closed => (None, None),
+            LinkPhase::Resting | LinkPhase::Waiting { .. } | LinkPhase::Dialling { .. } | LinkPhase::Closed => {
+                (None, None)
+            }
         };
         out.clear();
         match left {
             Some(None) => {
-                self.state = State::Closed;
+                self.state = LinkPhase::Closed;
                 return;
             }
             // This is no failure, so the backoff has no say.
             Some(Some(why)) => {
-                self.state = State::Waiting { timer: Box::pin(sleep(cloud::SETTLING)), wake: woken(&self.wake) };
+                self.state = LinkPhase::Waiting { timer: Box::pin(sleep(cloud::SETTLING)), wake: woken(&self.wake) };
                 let _down = on(out, LinkEvent::Down { cause: &Cause::Ours(why), open_for, retry_in: cloud::SETTLING });
                 return;
             }
@@ -391,12 +397,12 @@ impl Link {
             | Cause::Protocol(_)
             | Cause::Stranger { .. } => cause,
         };
-        self.state = State::Waiting { timer: Box::pin(sleep(retry_in)), wake: woken(&self.wake) };
+        self.state = LinkPhase::Waiting { timer: Box::pin(sleep(retry_in)), wake: woken(&self.wake) };
         let _down = on(out, LinkEvent::Down { cause, open_for, retry_in });
     }
 }
 
-impl Open {
+impl Connection {
     fn poll(
         &mut self,
         cx: &mut Context<'_>,
@@ -404,18 +410,18 @@ impl Open {
         read: bool,
         out: &mut Outgoing,
         on: &mut OnLinkEvent<'_>,
-    ) -> Look {
+    ) -> LookOutcome {
         match &mut self.phase {
-            Phase::Live => {}
-            Phase::Parting { cause, until, at: _ } => {
+            ConnectionPhase::Live => {}
+            ConnectionPhase::Parting { cause, until, at: _ } => {
                 if out.pending().is_empty() || until.as_mut().poll(cx).is_ready() {
-                    return Look::Over(std::mem::replace(cause, Cause::Lost(String::new())));
+                    return LookOutcome::Over(std::mem::replace(cause, Cause::Lost(String::new())));
                 }
-                return Look::Nothing;
+                return LookOutcome::Nothing;
             }
-            Phase::Leaving { until, .. } => {
+            ConnectionPhase::Leaving { until, .. } => {
                 if until.as_mut().poll(cx).is_ready() {
-                    return Look::Over(Cause::Lost(String::new()));
+                    return LookOutcome::Over(Cause::Lost(String::new()));
                 }
                 // Only the end of the connection is of interest now.
                 return self.poll_read(cx, now, out, &mut |_, _| ControlFlow::Continue(()));
@@ -436,7 +442,7 @@ impl Open {
         }
         if !read {
             self.paused = true;
-            return Look::Nothing;
+            return LookOutcome::Nothing;
         }
         if self.paused {
             self.paused = false;
@@ -444,11 +450,11 @@ impl Open {
         }
         let look = self.poll_read(cx, now, out, on);
         // The socket is left alone from now on.
-        self.paused = matches!(look, Look::Full);
+        self.paused = matches!(look, LookOutcome::Full);
         look
     }
 
-    fn beat(&mut self, now: Instant, read: bool, out: &mut Outgoing, on: &mut OnLinkEvent<'_>) -> Option<Look> {
+    fn beat(&mut self, now: Instant, read: bool, out: &mut Outgoing, on: &mut OnLinkEvent<'_>) -> Option<LookOutcome> {
         while self.timer.poll(&mut Context::from_waker(self.wakers.waker(ALARM))).is_ready() {
             // On a slow line a ping waits behind a large answer. A peer that takes nothing of that answer is dead, whether
             // we read or not.
@@ -458,7 +464,7 @@ impl Open {
             match self.keepalive.on_deadline(now) {
                 Beat::Wait => {}
                 Beat::Ping => out.ping(),
-                Beat::Dead { silent } => return Some(Look::Over(Cause::Unresponsive { silent })),
+                Beat::Dead { silent } => return Some(LookOutcome::Over(Cause::Unresponsive { silent })),
             }
             self.timer.set(self.keepalive.deadline());
             let _beat = on(out, LinkEvent::Beat);
@@ -466,13 +472,19 @@ impl Open {
         None
     }
 
-    fn poll_read(&mut self, cx: &mut Context<'_>, now: Instant, out: &mut Outgoing, on: &mut OnLinkEvent<'_>) -> Look {
+    fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        now: Instant,
+        out: &mut Outgoing,
+        on: &mut OnLinkEvent<'_>,
+    ) -> LookOutcome {
         let look = self.take(out, on, Incoming::resume);
-        if !matches!(look, Look::Nothing) {
+        if !matches!(look, LookOutcome::Nothing) {
             return look;
         }
         for _ in 0..READS {
-            let mut look = Look::Nothing;
+            let mut look = LookOutcome::Nothing;
             let read = match self.incoming.spare() {
                 Some((buf, room)) => {
                     let read = poll_read_buf(Pin::new(&mut self.stream), cx, &mut buf.limit(room));
@@ -482,7 +494,7 @@ impl Open {
                     read
                 }
                 None => {
-                    let Open { stream, incoming, phase, .. } = self;
+                    let Connection { stream, incoming, phase, .. } = self;
                     poll_chunk(stream, cx, &mut |chunk| {
                         look = take(incoming, phase, out, on, |incoming, on| incoming.feed(chunk, on));
                     })
@@ -490,23 +502,23 @@ impl Open {
             };
             match read {
                 // After a read that did not fill its buffer this costs no system call, and registers the waker.
-                Poll::Pending => return Look::Nothing,
+                Poll::Pending => return LookOutcome::Nothing,
                 Poll::Ready(Ok(1..)) => {
                     if let Some(sooner) = self.keepalive.on_received(now) {
                         self.timer.set(sooner);
                     }
                 }
                 Poll::Ready(Ok(_)) => {
-                    return Look::Over(Cause::Lost("the connection ended without a close frame".into()));
+                    return LookOutcome::Over(Cause::Lost("the connection ended without a close frame".into()));
                 }
-                Poll::Ready(Err(error)) => return Look::Over(Cause::Lost(words::of_io(&error))),
+                Poll::Ready(Err(error)) => return LookOutcome::Over(Cause::Lost(words::of_io(&error))),
             }
-            if !matches!(look, Look::Nothing) {
+            if !matches!(look, LookOutcome::Nothing) {
                 return look;
             }
         }
         cx.waker().wake_by_ref();
-        Look::Nothing
+        LookOutcome::Nothing
     }
 
     fn take(
@@ -514,7 +526,7 @@ impl Open {
         out: &mut Outgoing,
         on: &mut OnLinkEvent<'_>,
         feed: impl FnOnce(&mut Incoming, &mut OnEvent<'_>) -> Result<ControlFlow<()>, Violation>,
-    ) -> Look {
+    ) -> LookOutcome {
         take(&mut self.incoming, &self.phase, out, on, feed)
     }
 }
@@ -532,11 +544,11 @@ fn woken(jumps: &watch::Receiver<u64>) -> Woken {
 /// Passes bytes to the codec, and the codec's events on. Control frames are dealt with here.
 fn take(
     incoming: &mut Incoming,
-    phase: &Phase,
+    phase: &ConnectionPhase,
     out: &mut Outgoing,
     on: &mut OnLinkEvent<'_>,
     feed: impl FnOnce(&mut Incoming, &mut OnEvent<'_>) -> Result<ControlFlow<()>, Violation>,
-) -> Look {
+) -> LookOutcome {
     let mut closed = None;
     let fed = feed(incoming, &mut |event| {
         match event {
@@ -554,7 +566,7 @@ fn take(
         ControlFlow::Continue(())
     });
     match (closed, fed) {
-        (Some(cause), _) if matches!(phase, Phase::Leaving { .. }) => Look::Over(cause),
+        (Some(cause), _) if matches!(phase, ConnectionPhase::Leaving { .. }) => LookOutcome::Over(cause),
         (Some(cause), _) => {
             // RFC 6455 section 5.5.1: the answer echoes the code. Private codes are answered with the plain one.
             let code = match &cause {
@@ -568,16 +580,16 @@ fn take(
                 | Cause::Stranger { .. } => 1000,
             };
             out.close(code, "");
-            Look::Part(cause)
+            LookOutcome::Part(cause)
         }
-        (None, Err(violation)) if matches!(phase, Phase::Leaving { .. }) => {
-            Look::Over(Cause::Protocol(violation.to_string()))
+        (None, Err(violation)) if matches!(phase, ConnectionPhase::Leaving { .. }) => {
+            LookOutcome::Over(Cause::Protocol(violation.to_string()))
         }
         (None, Err(violation)) => {
             out.close(violation.code, violation.why);
-            Look::Part(Cause::Protocol(violation.to_string()))
+            LookOutcome::Part(Cause::Protocol(violation.to_string()))
         }
-        (None, Ok(ControlFlow::Continue(()))) => Look::Nothing,
-        (None, Ok(ControlFlow::Break(()))) => Look::Full,
+        (None, Ok(ControlFlow::Continue(()))) => LookOutcome::Nothing,
+        (None, Ok(ControlFlow::Break(()))) => LookOutcome::Full,
     }
 }

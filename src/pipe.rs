@@ -107,10 +107,10 @@ pub struct Pipe {
     paused: Bits,
     /// The first server that was not read at the last look, for want of room.
     first: Option<ServerIndex>,
-    phase: Phase,
+    phase: PipePhase,
     timer: Timer,
     stop: Stop,
-    stopped: Stopped,
+    stopped: NextStop,
     drain_timeout: Duration,
     /// The router's count of served calls at the last look.
     served: u64,
@@ -118,7 +118,7 @@ pub struct Pipe {
     commands: Option<mpsc::Receiver<TurnCommand>>,
 }
 
-enum Phase {
+enum PipePhase {
     /// The servers load; the endpoint is not dialled yet.
     Starting {
         since: Instant,
@@ -134,7 +134,7 @@ enum Phase {
 }
 
 /// The next step of [`Stop`], as something to poll.
-type Stopped = Pin<Box<dyn Future<Output = ()> + Send>>;
+type NextStop = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 impl Pipe {
     /// A pipe for servers, each with the entry that shows its state, in the order by which `router` knows them.
@@ -169,7 +169,7 @@ impl Pipe {
             woken: Bits::none(bits),
             paused: Bits::none(bits),
             first: None,
-            phase: Phase::Starting { since: now, report: now + PROGRESS },
+            phase: PipePhase::Starting { since: now, report: now + PROGRESS },
             timer: Timer::default(),
             stopped: Box::pin(async move { first.drain().cancelled().await }),
             stop,
@@ -234,7 +234,7 @@ impl Pipe {
     /// and whether everything has ended.
     fn look(&mut self, now: Instant) -> (bool, bool) {
         let (count, link) = (self.servers.len(), self.link_bit());
-        let closing = matches!(self.phase, Phase::Closing);
+        let closing = matches!(self.phase, PipePhase::Closing);
         if closing {
             // Closing is rare, and each part has to say that it has ended.
             (0..=link).for_each(|bit| self.woken.insert(bit));
@@ -283,7 +283,7 @@ impl Pipe {
         let bit = self.link_bit();
         let room = self.has_room(bit);
         let Pipe { router, link, endpoint, sides, wakers, phase, .. } = self;
-        let ending = matches!(phase, Phase::Closing | Phase::Draining { .. });
+        let ending = matches!(phase, PipePhase::Closing | PipePhase::Draining { .. });
         let cx = &mut Context::from_waker(wakers.waker(bit));
         let polled = link.poll(cx, now, room, endpoint, &mut |endpoint, event| {
             on_link(&mut **router, Buffers { endpoint, sides }, event, ending, now);
@@ -366,20 +366,20 @@ impl Pipe {
         // A link that is paused may have read messages that are yet to be answered.
         let all_written = self.endpoint.pending().is_empty() && !self.paused.contains(self.link_bit());
         match &mut self.phase {
-            Phase::Starting { .. } => self.start(now),
-            Phase::Draining { until } if now >= *until || all_written && self.router.in_flight() == 0 => {
+            PipePhase::Starting { .. } => self.start(now),
+            PipePhase::Draining { until } if now >= *until || all_written && self.router.in_flight() == 0 => {
                 self.close(now);
                 true
             }
             // An endpoint with a slow line may still be being sent something, which a close would cut off.
-            Phase::Serving if all_written => match self.router.wants_reconnect(now) {
+            PipePhase::Serving if all_written => match self.router.wants_reconnect(now) {
                 Some(reconnect) if self.link.hang_up(&mut self.endpoint, reconnect.why()) => {
                     self.woken.insert(self.link_bit());
                     true
                 }
                 Some(_) | None => false,
             },
-            Phase::Serving | Phase::Draining { .. } | Phase::Closing => false,
+            PipePhase::Serving | PipePhase::Draining { .. } | PipePhase::Closing => false,
         }
     }
 
@@ -395,7 +395,7 @@ impl Pipe {
 
     /// Dials the endpoint if there is nothing more to wait for; returns whether it did.
     fn start(&mut self, now: Instant) -> bool {
-        let Phase::Starting { since, report } = &mut self.phase else { return false };
+        let PipePhase::Starting { since, report } = &mut self.phase else { return false };
         let (waited, reports) = (span(now - *since), now >= *report);
         while *report <= now {
             *report += PROGRESS;
@@ -426,7 +426,7 @@ impl Pipe {
         }
         self.link.dial();
         self.woken.insert(self.link_bit());
-        self.phase = Phase::Serving;
+        self.phase = PipePhase::Serving;
         true
     }
 
@@ -450,12 +450,12 @@ impl Pipe {
             self.stopped = Box::pin(std::future::pending());
             self.link.abort();
             self.servers.iter_mut().for_each(|s| s.stop(true));
-            self.phase = Phase::Closing;
+            self.phase = PipePhase::Closing;
         } else {
             let second = self.stop.clone();
             self.stopped = Box::pin(async move { second.now().cancelled().await });
             self.router.drain(now, &mut Buffers { endpoint: &mut self.endpoint, sides: &mut self.sides });
-            self.phase = Phase::Draining { until: now + self.drain_timeout };
+            self.phase = PipePhase::Draining { until: now + self.drain_timeout };
         }
     }
 
@@ -470,7 +470,7 @@ impl Pipe {
         }
         self.link.close(&mut self.endpoint);
         self.servers.iter_mut().for_each(|s| s.stop(false));
-        self.phase = Phase::Closing;
+        self.phase = PipePhase::Closing;
     }
 
     /// Handles deadlines that have come, and has the next one wake the pipe.
@@ -481,11 +481,11 @@ impl Pipe {
             timed = true;
         }
         let own = match &self.phase {
-            Phase::Starting { since, report } => {
+            PipePhase::Starting { since, report } => {
                 self.next_start_timeout(*since, now).into_iter().chain([*report]).min()
             }
-            Phase::Draining { until } => Some(*until),
-            Phase::Serving | Phase::Closing => None,
+            PipePhase::Draining { until } => Some(*until),
+            PipePhase::Serving | PipePhase::Closing => None,
         };
         // A server that can't write need not read either: then the endpoint is what holds everything up.
         let its_fault = self.endpoint.pending().len() < HIGH;

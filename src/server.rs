@@ -75,7 +75,7 @@ pub struct Server {
     spec: Arc<ServerSpec>,
     guard: Guard,
     redactor: Redactor,
-    state: State,
+    state: ServerPhase,
     restarts: Restarts,
     /// When the server was last started.
     since: Instant,
@@ -85,7 +85,7 @@ pub struct Server {
     echo: Echo,
 }
 
-enum State {
+enum ServerPhase {
     /// The server waits for its (re)start; `None`: that is due.
     Waiting(Option<Pin<Box<Sleep>>>),
     Running(Process),
@@ -112,7 +112,7 @@ impl Server {
             spec,
             guard,
             redactor,
-            state: State::Waiting(None),
+            state: ServerPhase::Waiting(None),
             restarts: Restarts::new(),
             since: Instant::now(),
             restarting: false,
@@ -129,20 +129,20 @@ impl Server {
         loop {
             let name = &self.spec.name;
             match &mut self.state {
-                State::Waiting(timer) => {
+                ServerPhase::Waiting(timer) => {
                     if let Some(timer) = timer {
                         ready!(timer.as_mut().poll(cx));
                     }
                     self.start(on);
                 }
-                State::Running(process) => {
+                ServerPhase::Running(process) => {
                     let (notes, echo) = (&mut self.notes, &mut self.echo);
                     let each = &mut |found: Found<'_>| notes.pass(name, found, on);
                     ready!(process.poll(cx, now, read, each, &mut |noted| log_stderr(name, noted, echo)));
                     let (pid, (why, tail)) = (process.pid(), process.obituary());
                     self.exited(pid, &why, &tail, on);
                 }
-                State::Stopping(process) => {
+                ServerPhase::Stopping(process) => {
                     let (notes, echo) = (&mut self.notes, &mut self.echo);
                     let each = &mut |found: Found<'_>| {
                         let _dropped = notes.pass(name, found, on);
@@ -152,9 +152,9 @@ impl Server {
                     ready!(process.poll(cx, now, true, each, &mut |noted| log_stderr(name, noted, echo)));
                     let (pid, (why, _)) = (process.pid(), process.obituary());
                     tracing::info!(event = "SERVER_EXITED", server = %name, pid, why, "stopped: {why}");
-                    self.state = State::Stopped;
+                    self.state = ServerPhase::Stopped;
                 }
-                State::Stopped => return Poll::Ready(()),
+                ServerPhase::Stopped => return Poll::Ready(()),
             }
         }
     }
@@ -163,9 +163,11 @@ impl Server {
     /// everything stays in `out`: the caller drops that at [`ServerEvent::Down`], which follows.
     pub fn poll_write(&mut self, cx: &mut Context<'_>, out: &mut LineOut) -> Poll<()> {
         match &mut self.state {
-            State::Running(process) => process.poll_write(cx, out),
-            State::Waiting(_) | State::Stopping(_) | State::Stopped if out.is_empty() => Poll::Ready(()),
-            State::Waiting(_) | State::Stopping(_) | State::Stopped => Poll::Pending,
+            ServerPhase::Running(process) => process.poll_write(cx, out),
+            ServerPhase::Waiting(_) | ServerPhase::Stopping(_) | ServerPhase::Stopped if out.is_empty() => {
+                Poll::Ready(())
+            }
+            ServerPhase::Waiting(_) | ServerPhase::Stopping(_) | ServerPhase::Stopped => Poll::Pending,
         }
     }
 
@@ -177,24 +179,24 @@ impl Server {
     /// Stops the server for good: stdin is closed, then the group is sent TERM, then KILL; with `now` KILL at once. That
     /// takes less than five seconds at worst. The server is to be polled on until it is ready.
     pub fn stop(&mut self, now: bool) {
-        self.state = match std::mem::replace(&mut self.state, State::Stopped) {
-            State::Running(mut process) | State::Stopping(mut process) => {
+        self.state = match std::mem::replace(&mut self.state, ServerPhase::Stopped) {
+            ServerPhase::Running(mut process) | ServerPhase::Stopping(mut process) => {
                 process.stop(now);
-                State::Stopping(process)
+                ServerPhase::Stopping(process)
             }
-            State::Waiting(_) | State::Stopped => State::Stopped,
+            ServerPhase::Waiting(_) | ServerPhase::Stopped => ServerPhase::Stopped,
         };
     }
 
     /// Whether the server's process runs and can be written to.
     pub fn is_up(&self) -> bool {
-        matches!(&self.state, State::Running(process) if process.is_up())
+        matches!(&self.state, ServerPhase::Running(process) if process.is_up())
     }
 
     /// Ends the server's present process because of a fault, and has another one started. `fault` says what the server did,
     /// for people.
     pub fn give_up(&mut self, fault: impl Into<Cow<'static, str>>) {
-        if let State::Running(process) = &mut self.state {
+        if let ServerPhase::Running(process) = &mut self.state {
             process.fail(fault);
         }
     }
@@ -204,22 +206,22 @@ impl Server {
     pub fn restart(&mut self, why: &str) {
         let name = &self.spec.name;
         match &mut self.state {
-            State::Running(process) => {
+            ServerPhase::Running(process) => {
                 if !std::mem::replace(&mut self.restarting, true) {
                     tracing::info!(event = "SERVER_RESTARTING", server = %name, "is started anew: {why}");
                 }
                 process.stop(false);
             }
-            State::Waiting(_) => self.state = State::Waiting(None),
-            State::Stopping(_) | State::Stopped => {}
+            ServerPhase::Waiting(_) => self.state = ServerPhase::Waiting(None),
+            ServerPhase::Stopping(_) | ServerPhase::Stopped => {}
         }
     }
 
     /// The process id while there is a process, even one that is ending.
     pub fn pid(&self) -> Option<u32> {
         match &self.state {
-            State::Running(process) | State::Stopping(process) => Some(process.pid()),
-            State::Waiting(_) | State::Stopped => None,
+            ServerPhase::Running(process) | ServerPhase::Stopping(process) => Some(process.pid()),
+            ServerPhase::Waiting(_) | ServerPhase::Stopped => None,
         }
     }
 
@@ -231,7 +233,7 @@ impl Server {
                 let process = Process::new(child, self.spec.max_frame, guard, redactor, Instant::now());
                 let pid = process.pid();
                 tracing::info!(event = "SERVER_STARTED", server = %name, pid, program, "started {program}, process {pid}");
-                self.state = State::Running(process);
+                self.state = ServerPhase::Running(process);
                 self.since = Instant::now();
                 let _up = on(ServerEvent::Up);
             }
@@ -267,7 +269,7 @@ impl Server {
 
     fn wait(&mut self) -> Duration {
         let retry_in = self.restarts.after(rand::random());
-        self.state = State::Waiting(Some(Box::pin(sleep(retry_in))));
+        self.state = ServerPhase::Waiting(Some(Box::pin(sleep(retry_in))));
         retry_in
     }
 }

@@ -18,12 +18,12 @@ use futures_util::task::AtomicWaker;
 /// One waker for each of a fixed number of sources.
 #[derive(Debug)]
 pub struct Wakers {
-    shared: Arc<Shared>,
+    shared: Arc<SharedBits>,
     each: Box<[Waker]>,
 }
 
 #[derive(Debug)]
-struct Shared {
+struct SharedBits {
     /// The task to be woken.
     task: AtomicWaker,
     /// A bit for each source.
@@ -31,7 +31,7 @@ struct Shared {
 }
 
 struct Source {
-    shared: Arc<Shared>,
+    shared: Arc<SharedBits>,
     index: usize,
 }
 
@@ -50,7 +50,7 @@ impl Wakers {
     /// Wakers for `count` sources. All count as woken at first, so that each is polled once.
     pub fn new(count: usize) -> Self {
         let words = Bits::full(count).0.into_iter().map(AtomicU64::new).collect();
-        let shared = Arc::new(Shared { task: AtomicWaker::new(), fired: words });
+        let shared = Arc::new(SharedBits { task: AtomicWaker::new(), fired: words });
         let source = |index| Waker::from(Arc::new(Source { shared: shared.clone(), index }));
         Wakers { each: (0..count).map(source).collect(), shared }
     }

@@ -25,7 +25,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use self::doubts::Doubts;
-use self::walk::{Step, Walk};
+use self::walk::{Walk, WalkResult};
 use super::found::{Found, Habit, On};
 use crate::frame::Ends;
 
@@ -43,7 +43,7 @@ pub(super) struct Salvage {
     /// What may be a message and has not ended; empty if there is no such thing.
     text: Vec<u8>,
     candidate: Option<Candidate>,
-    line: OnLine,
+    line: LineContents,
     /// When something last came.
     touched: Instant,
     doubts: Doubts,
@@ -63,7 +63,7 @@ struct Candidate {
 
 /// What stands on the line that is under way.
 #[derive(Debug, Default)]
-struct OnLine {
+struct LineContents {
     /// Some of the line has been looked at.
     begun: bool,
     /// The line holds text that is no message.
@@ -81,7 +81,7 @@ impl Salvage {
             max,
             text: Vec::new(),
             candidate: None,
-            line: OnLine::default(),
+            line: LineContents::default(),
             touched: now,
             doubts: Doubts::default(),
             loose: false,
@@ -150,7 +150,7 @@ impl Salvage {
             self.add(b"\n", now, on);
         }
         if ends {
-            self.line = OnLine::default();
+            self.line = LineContents::default();
             self.doubts.end_line(now);
         }
     }
@@ -183,11 +183,11 @@ impl Salvage {
         let Some(Candidate { walk, cut: Some(ends), .. }) = &mut self.candidate else { return Some(piece) };
         let before = walk.at();
         let n = match walk.go(piece) {
-            Step::More => {
+            WalkResult::More => {
                 ends.push(piece);
                 return None;
             }
-            Step::Done(end) | Step::Broken(end) => end - before,
+            WalkResult::Done(end) | WalkResult::Broken(end) => end - before,
         };
         ends.push(&piece[..n]);
         on(Found::TooLarge(ends.cut()));

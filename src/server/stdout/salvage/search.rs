@@ -6,7 +6,7 @@ use std::ops::Range;
 use memchr::{memchr, memchr2, memmem};
 use tokio::time::Instant;
 
-use super::walk::{Step, Walk, on_one_line};
+use super::walk::{Walk, WalkResult, on_one_line};
 use super::{Candidate, Salvage, named};
 use crate::frame::Ends;
 use crate::mcp::envelope::{self, Envelope, Kind, Lost, NotMessage, Scanned};
@@ -23,7 +23,7 @@ const MAX_OPEN: usize = 4;
 const FIRST: usize = 256;
 
 /// A text that is searched.
-struct Look<'a> {
+struct TextLook<'a> {
     text: &'a [u8],
     now: Instant,
     on: On<'a>,
@@ -48,7 +48,7 @@ impl Salvage {
     /// Looks for messages in a text whose latest part begins at `line`, and returns from where on there may be a message
     /// that has not ended. `line: None`: nothing has come, and nothing more is waited for.
     pub(super) fn search(&mut self, text: &[u8], line: Option<usize>, now: Instant, on: On<'_>) -> usize {
-        let mut look = Look { text, now, on, line: line.unwrap_or(text.len()), told: 0, read: 0 };
+        let mut look = TextLook { text, now, on, line: line.unwrap_or(text.len()), told: 0, read: 0 };
         let (mut from, mut start) = (0, 0);
         let kept = loop {
             let mut candidate = match self.candidate.take() {
@@ -63,13 +63,15 @@ impl Salvage {
                 }
             };
             from = match candidate.walk.go(&text[start + candidate.walk.at()..]) {
-                Step::More if line.is_some() => {
+                WalkResult::More if line.is_some() => {
                     self.candidate = Some(candidate);
                     break start;
                 }
-                Step::More => self.on_broken(start..text.len(), &candidate, NotMessage::Unfinished, &mut look),
-                Step::Broken(len) => self.on_broken(start..start + len, &candidate, NotMessage::Json(len), &mut look),
-                Step::Done(len) => {
+                WalkResult::More => self.on_broken(start..text.len(), &candidate, NotMessage::Unfinished, &mut look),
+                WalkResult::Broken(len) => {
+                    self.on_broken(start..start + len, &candidate, NotMessage::Json(len), &mut look)
+                }
+                WalkResult::Done(len) => {
                     self.on_whole(start..start + len, candidate.is_prefixed, &mut look);
                     start + len
                 }
@@ -80,7 +82,7 @@ impl Salvage {
     }
 
     /// An object or array has ended.
-    fn on_whole(&mut self, range: Range<usize>, is_prefixed: bool, look: &mut Look<'_>) {
+    fn on_whole(&mut self, range: Range<usize>, is_prefixed: bool, look: &mut TextLook<'_>) {
         let raw = &look.text[range.clone()];
         let frame = readable(raw);
         match envelope::scan(&frame) {
@@ -112,7 +114,7 @@ impl Salvage {
         members: &[Range<usize>],
         range: Range<usize>,
         is_prefixed: bool,
-        look: &mut Look<'_>,
+        look: &mut TextLook<'_>,
     ) {
         let scanned = members.iter().filter_map(|m| Some((&frame[m.clone()], envelope::scan_one(&frame[m.clone()])?)));
         let is_message = |frame: &[u8], e: &Envelope| {
@@ -137,7 +139,13 @@ impl Salvage {
     }
 
     /// What began like JSON is none. Returns where the search goes on.
-    fn on_broken(&mut self, range: Range<usize>, candidate: &Candidate, why: NotMessage, look: &mut Look<'_>) -> usize {
+    fn on_broken(
+        &mut self,
+        range: Range<usize>,
+        candidate: &Candidate,
+        why: NotMessage,
+        look: &mut TextLook<'_>,
+    ) -> usize {
         let part = &look.text[range.clone()];
         let end = range.start + candidate.walk.unsure_from().max(1);
         let e = if part.starts_with(b"{") { envelope::scan_broken(part) } else { Envelope::default() };
@@ -169,7 +177,7 @@ impl Salvage {
     }
 
     /// Looks at what is whole inside something broken, of which the walk is given.
-    fn look_inside(&mut self, range: Range<usize>, broken: &Walk, inside: Inside, look: &mut Look<'_>) {
+    fn look_inside(&mut self, range: Range<usize>, broken: &Walk, inside: Inside, look: &mut TextLook<'_>) {
         let mut at = range.start + 1;
         while let Some(n) = look.text.get(at..range.end).and_then(|rest| memchr2(b'{', b'[', rest)) {
             at += n;
@@ -177,7 +185,7 @@ impl Salvage {
             // What was open where the text broke is broken as well.
             if broken.is_open(at - range.start) {
                 at += 1;
-            } else if let Step::Done(len) = walk.go(&look.text[at..range.end]) {
+            } else if let WalkResult::Done(len) = walk.go(&look.text[at..range.end]) {
                 let whole = at..at + len;
                 at = whole.end;
                 if inside.is_meant {
@@ -196,7 +204,7 @@ impl Salvage {
     }
 
     /// Each answer in something whole may be lost.
-    fn doubt_answers(&mut self, range: Range<usize>, look: &mut Look<'_>) {
+    fn doubt_answers(&mut self, range: Range<usize>, look: &mut TextLook<'_>) {
         let frame = readable(&look.text[range]);
         let members = match envelope::scan(&frame) {
             Ok(Scanned::One(_)) => vec![&*frame],
@@ -211,7 +219,7 @@ impl Salvage {
     }
 
     /// Reports each message that something may have been meant as.
-    fn lose_all(&mut self, lost: &[Lost<'_>], range: Range<usize>, is_prefixed: bool, look: &mut Look<'_>) {
+    fn lose_all(&mut self, lost: &[Lost<'_>], range: Range<usize>, is_prefixed: bool, look: &mut TextLook<'_>) {
         for (n, lost) in lost.iter().enumerate() {
             // The text is reported once.
             let range = if n == 0 { range.clone() } else { range.end..range.end };
@@ -220,7 +228,7 @@ impl Salvage {
     }
 
     /// A message that was meant is lost, and `range` is its text.
-    fn lose(&mut self, lost: Lost<'_>, range: Range<usize>, is_prefixed: bool, look: &mut Look<'_>) {
+    fn lose(&mut self, lost: Lost<'_>, range: Range<usize>, is_prefixed: bool, look: &mut TextLook<'_>) {
         if !is_prefixed {
             self.tell(range.start, look);
             (look.on)(Found::Lost(lost, &look.text[range.clone()]));
@@ -231,7 +239,7 @@ impl Salvage {
     }
 
     /// Reads what the text up to `end` names.
-    fn read_rest(&mut self, end: usize, look: &mut Look<'_>) {
+    fn read_rest(&mut self, end: usize, look: &mut TextLook<'_>) {
         if look.read < end {
             self.doubts.read(&look.text[look.read..end], look.now, look.on);
             look.read = end;
@@ -239,7 +247,7 @@ impl Salvage {
     }
 
     /// Reports the text up to `end` as what it is: no message.
-    fn tell(&mut self, end: usize, look: &mut Look<'_>) {
+    fn tell(&mut self, end: usize, look: &mut TextLook<'_>) {
         self.read_rest(end, look);
         if look.told >= end {
             return;
@@ -258,7 +266,7 @@ impl Salvage {
     }
 
     /// Reports how a message was written, where that is not MCP's way.
-    fn note_habits(&mut self, range: Range<usize>, look: &mut Look<'_>) {
+    fn note_habits(&mut self, range: Range<usize>, look: &mut TextLook<'_>) {
         if memchr(b'\n', &look.text[range]).is_some() {
             (look.on)(Found::Habit(Habit::Spread));
         }
@@ -270,7 +278,7 @@ impl Salvage {
     }
 }
 
-impl Look<'_> {
+impl TextLook<'_> {
     /// The text up to `end` has been reported as something else than noise.
     fn pass(&mut self, end: usize) {
         self.told = self.told.max(end);

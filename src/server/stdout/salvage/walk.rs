@@ -17,7 +17,7 @@ pub(super) struct Walk {
     /// From where on the text may be something else, if the walk breaks: the beginning of the last string, number or word, or what
     /// is behind the last sign.
     token: usize,
-    state: State,
+    state: WalkState,
     colour: Colour,
     /// Objects and arrays that are open, the outermost first.
     open: Vec<Open>,
@@ -30,7 +30,7 @@ struct Open {
 }
 
 #[derive(Debug, Clone, Copy)]
-enum State {
+enum WalkState {
     /// A value is to begin; or the array that has just begun ends.
     Value {
         or_end: bool,
@@ -83,7 +83,7 @@ enum Number {
 
 /// What a walk has come to.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Step {
+pub(super) enum WalkResult {
     /// The text is JSON so far, and goes on.
     More,
     /// The value ends behind so many bytes.
@@ -95,7 +95,7 @@ pub(super) enum Step {
 impl Walk {
     /// A walk at the beginning of an object or array.
     pub(super) fn new() -> Self {
-        Walk { at: 0, token: 0, state: State::Value { or_end: false }, colour: Colour::None, open: Vec::new() }
+        Walk { at: 0, token: 0, state: WalkState::Value { or_end: false }, colour: Colour::None, open: Vec::new() }
     }
 
     /// How many bytes have been walked.
@@ -119,10 +119,10 @@ impl Walk {
     }
 
     /// Walks on over the bytes that follow. Not to be called again once the walk is done or broken.
-    pub(super) fn go(&mut self, text: &[u8]) -> Step {
+    pub(super) fn go(&mut self, text: &[u8]) -> WalkResult {
         let base = self.at;
         while let Some(byte) = text.get(self.at - base) {
-            if let State::String { is_key, escape: Escape::None } = self.state {
+            if let WalkState::String { is_key, escape: Escape::None } = self.state {
                 let rest = &text[self.at - base..];
                 let Some(n) = memchr3(b'"', b'\\', b'\n', rest) else {
                     self.at = base + text.len();
@@ -130,10 +130,10 @@ impl Walk {
                 };
                 self.at += n;
                 match rest[n] {
-                    b'"' => self.state = if is_key { State::Colon } else { State::After },
-                    b'\\' => self.state = State::String { is_key, escape: Escape::Begun },
+                    b'"' => self.state = if is_key { WalkState::Colon } else { WalkState::After },
+                    b'\\' => self.state = WalkState::String { is_key, escape: Escape::Begun },
                     // No string goes on over a line break.
-                    _ => return Step::Broken(self.at),
+                    _ => return WalkResult::Broken(self.at),
                 }
                 self.at += 1;
                 continue;
@@ -144,29 +144,29 @@ impl Walk {
             };
             match state {
                 Some(state) => self.state = state,
-                None => return Step::Broken(self.at),
+                None => return WalkResult::Broken(self.at),
             }
             self.at += 1;
-            if self.open.is_empty() && matches!(self.state, State::After) {
-                return Step::Done(self.at);
+            if self.open.is_empty() && matches!(self.state, WalkState::After) {
+                return WalkResult::Done(self.at);
             }
         }
-        Step::More
+        WalkResult::More
     }
 
     /// The state behind one more byte; `None` if JSON has no such byte there.
-    fn next(&mut self, byte: u8) -> Option<State> {
+    fn next(&mut self, byte: u8) -> Option<WalkState> {
         match self.state {
-            State::Value { or_end } => self.value(byte, or_end),
-            State::Key { or_end } => match byte {
-                b'"' => Some(self.begin(State::String { is_key: true, escape: Escape::None })),
+            WalkState::Value { or_end } => self.value(byte, or_end),
+            WalkState::Key { or_end } => match byte {
+                b'"' => Some(self.begin(WalkState::String { is_key: true, escape: Escape::None })),
                 b'}' if or_end => self.close(true),
                 _ => self.blank(byte),
             },
-            State::Colon if byte == b':' => Some(self.sign(State::Value { or_end: false })),
-            State::Colon => self.blank(byte),
-            State::After => self.after(byte),
-            State::String { is_key, escape } => {
+            WalkState::Colon if byte == b':' => Some(self.sign(WalkState::Value { or_end: false })),
+            WalkState::Colon => self.blank(byte),
+            WalkState::After => self.after(byte),
+            WalkState::String { is_key, escape } => {
                 let escape = match (escape, byte) {
                     (Escape::Begun, b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => Escape::None,
                     (Escape::Begun, b'u') => Escape::Digits(4),
@@ -174,15 +174,15 @@ impl Walk {
                     (Escape::Digits(n), _) if byte.is_ascii_hexdigit() => Escape::Digits(n - 1),
                     (Escape::None | Escape::Begun | Escape::Digits(_), _) => return None,
                 };
-                Some(State::String { is_key, escape })
+                Some(WalkState::String { is_key, escape })
             }
-            State::Word(rest) => match rest.split_first() {
-                Some((first, [])) if *first == byte => Some(State::After),
-                Some((first, rest)) if *first == byte => Some(State::Word(rest)),
+            WalkState::Word(rest) => match rest.split_first() {
+                Some((first, [])) if *first == byte => Some(WalkState::After),
+                Some((first, rest)) if *first == byte => Some(WalkState::Word(rest)),
                 Some(_) | None => None,
             },
-            State::Number(number) => match number.next(byte) {
-                Some(number) => Some(State::Number(number)),
+            WalkState::Number(number) => match number.next(byte) {
+                Some(number) => Some(WalkState::Number(number)),
                 // The number has ended with the byte before.
                 None if number.is_whole() => self.after(byte),
                 None => None,
@@ -191,21 +191,21 @@ impl Walk {
     }
 
     /// The state behind a byte that follows a value.
-    fn after(&mut self, byte: u8) -> Option<State> {
+    fn after(&mut self, byte: u8) -> Option<WalkState> {
         let is_object = self.open.last()?.is_object;
         match byte {
-            b',' if is_object => Some(self.sign(State::Key { or_end: false })),
-            b',' => Some(self.sign(State::Value { or_end: false })),
+            b',' if is_object => Some(self.sign(WalkState::Key { or_end: false })),
+            b',' => Some(self.sign(WalkState::Value { or_end: false })),
             b'}' | b']' => self.close(byte == b'}'),
             _ => {
-                self.state = State::After;
+                self.state = WalkState::After;
                 self.blank(byte)
             }
         }
     }
 
     /// The state behind a byte between two tokens.
-    fn blank(&mut self, byte: u8) -> Option<State> {
+    fn blank(&mut self, byte: u8) -> Option<WalkState> {
         match byte {
             b' ' | b'\t' | b'\n' | b'\r' | 0 => {}
             0x1b => self.colour = Colour::Escape,
@@ -215,7 +215,7 @@ impl Walk {
     }
 
     /// The state behind a byte in a colour.
-    fn paint(&mut self, byte: u8) -> Option<State> {
+    fn paint(&mut self, byte: u8) -> Option<WalkState> {
         self.colour = match (self.colour, byte) {
             (Colour::Escape, b'[') | (Colour::Parameters, b' '..=b'?') => Colour::Parameters,
             (Colour::Parameters, b'@'..=b'~') => Colour::None,
@@ -224,7 +224,7 @@ impl Walk {
         Some(self.state)
     }
 
-    fn value(&mut self, byte: u8, or_end: bool) -> Option<State> {
+    fn value(&mut self, byte: u8, or_end: bool) -> Option<WalkState> {
         match byte {
             b'{' | b'[' => {
                 if self.open.len() == DEEPEST {
@@ -232,33 +232,37 @@ impl Walk {
                 }
                 let is_object = byte == b'{';
                 self.open.push(Open { at: self.at, is_object });
-                Some(self.sign(if is_object { State::Key { or_end: true } } else { State::Value { or_end: true } }))
+                Some(self.sign(if is_object {
+                    WalkState::Key { or_end: true }
+                } else {
+                    WalkState::Value { or_end: true }
+                }))
             }
             b']' if or_end => self.close(false),
-            b'"' => Some(self.begin(State::String { is_key: false, escape: Escape::None })),
-            b't' => Some(self.begin(State::Word(b"rue"))),
-            b'f' => Some(self.begin(State::Word(b"alse"))),
-            b'n' => Some(self.begin(State::Word(b"ull"))),
-            b'-' => Some(self.begin(State::Number(Number::Minus))),
-            b'0' => Some(self.begin(State::Number(Number::Zero))),
-            b'1'..=b'9' => Some(self.begin(State::Number(Number::Digits))),
+            b'"' => Some(self.begin(WalkState::String { is_key: false, escape: Escape::None })),
+            b't' => Some(self.begin(WalkState::Word(b"rue"))),
+            b'f' => Some(self.begin(WalkState::Word(b"alse"))),
+            b'n' => Some(self.begin(WalkState::Word(b"ull"))),
+            b'-' => Some(self.begin(WalkState::Number(Number::Minus))),
+            b'0' => Some(self.begin(WalkState::Number(Number::Zero))),
+            b'1'..=b'9' => Some(self.begin(WalkState::Number(Number::Digits))),
             _ => self.blank(byte),
         }
     }
 
-    fn begin(&mut self, state: State) -> State {
+    fn begin(&mut self, state: WalkState) -> WalkState {
         self.token = self.at;
         state
     }
 
-    fn sign(&mut self, state: State) -> State {
+    fn sign(&mut self, state: WalkState) -> WalkState {
         self.token = self.at + 1;
         state
     }
 
-    fn close(&mut self, is_object: bool) -> Option<State> {
+    fn close(&mut self, is_object: bool) -> Option<WalkState> {
         let closes = self.open.pop_if(|open| open.is_object == is_object).is_some();
-        closes.then(|| self.sign(State::After))
+        closes.then(|| self.sign(WalkState::After))
     }
 }
 
@@ -267,7 +271,7 @@ pub(super) fn on_one_line(value: &[u8]) -> Vec<u8> {
     let (mut walk, mut line) = (Walk::new(), value.to_vec());
     for (at, byte) in value.iter().enumerate() {
         let was_colour = !matches!(walk.colour, Colour::None);
-        let in_string = matches!(walk.state, State::String { .. });
+        let in_string = matches!(walk.state, WalkState::String { .. });
         let _step = walk.go(&value[at..=at]);
         if was_colour || !in_string && matches!(byte, b'\n' | b'\r' | 0 | 0x1b) {
             line[at] = b' ';
@@ -314,57 +318,57 @@ mod tests {
     use crate::mcp::envelope::{NotMessage, scan};
     use proptest::prelude::*;
 
-    fn walk(text: &[u8], pieces: usize) -> (Step, Walk) {
+    fn walk(text: &[u8], pieces: usize) -> (WalkResult, Walk) {
         let mut walk = Walk::new();
         for piece in text.chunks(pieces) {
             match walk.go(piece) {
-                Step::More => {}
-                step @ (Step::Done(_) | Step::Broken(_)) => return (step, walk),
+                WalkResult::More => {}
+                step @ (WalkResult::Done(_) | WalkResult::Broken(_)) => return (step, walk),
             }
         }
-        (Step::More, walk)
+        (WalkResult::More, walk)
     }
 
     #[test]
     fn a_value_ends_where_it_ends_and_breaks_where_it_breaks() {
         for (text, step) in [
-            ("{}", Step::Done(2)),
-            ("[]x", Step::Done(2)),
-            ("{ }{}", Step::Done(3)),
-            (r#"{"a":[1,-0.5e+7,{"b":"c\\\"\u00e9}"},true,false,null,""]} "#, Step::Done(57)),
-            ("{\"a\" :\r\n\t1 }", Step::Done(12)),
-            ("{\"a\":\0\x1b[1;31m1\x1b[0m}", Step::Done(19)),
-            (r#"{"a":"#, Step::More),
-            (r#"["a"#, Step::More),
-            ("{\x1b[3", Step::More),
-            ("{'a'", Step::Broken(1)),
-            ("[INFO]", Step::Broken(1)),
-            ("[2024-01-01]", Step::Broken(5)),
-            ("[12:30]", Step::Broken(3)),
-            ("[1/3]", Step::Broken(2)),
-            ("{,", Step::Broken(1)),
-            ("{\"a\",", Step::Broken(4)),
-            ("{\"a\":1]", Step::Broken(6)),
-            ("[1}", Step::Broken(2)),
-            ("[1,]", Step::Broken(3)),
-            ("{\"a\":1,}", Step::Broken(7)),
-            ("[01]", Step::Broken(2)),
-            ("[-]", Step::Broken(2)),
-            ("[1.]", Step::Broken(3)),
-            ("[1e+]", Step::Broken(4)),
-            ("[nul]", Step::Broken(4)),
-            (r#"["\x"]"#, Step::Broken(3)),
-            (r#"["\u00g0"]"#, Step::Broken(6)),
-            ("[\"a\nb\"]", Step::Broken(3)),
-            ("{\x1bM", Step::Broken(2)),
-            ("{\x1b[\n", Step::Broken(3)),
-            (r#"{"a":"b{"jsonrpc""#, Step::Broken(9)),
+            ("{}", WalkResult::Done(2)),
+            ("[]x", WalkResult::Done(2)),
+            ("{ }{}", WalkResult::Done(3)),
+            (r#"{"a":[1,-0.5e+7,{"b":"c\\\"\u00e9}"},true,false,null,""]} "#, WalkResult::Done(57)),
+            ("{\"a\" :\r\n\t1 }", WalkResult::Done(12)),
+            ("{\"a\":\0\x1b[1;31m1\x1b[0m}", WalkResult::Done(19)),
+            (r#"{"a":"#, WalkResult::More),
+            (r#"["a"#, WalkResult::More),
+            ("{\x1b[3", WalkResult::More),
+            ("{'a'", WalkResult::Broken(1)),
+            ("[INFO]", WalkResult::Broken(1)),
+            ("[2024-01-01]", WalkResult::Broken(5)),
+            ("[12:30]", WalkResult::Broken(3)),
+            ("[1/3]", WalkResult::Broken(2)),
+            ("{,", WalkResult::Broken(1)),
+            ("{\"a\",", WalkResult::Broken(4)),
+            ("{\"a\":1]", WalkResult::Broken(6)),
+            ("[1}", WalkResult::Broken(2)),
+            ("[1,]", WalkResult::Broken(3)),
+            ("{\"a\":1,}", WalkResult::Broken(7)),
+            ("[01]", WalkResult::Broken(2)),
+            ("[-]", WalkResult::Broken(2)),
+            ("[1.]", WalkResult::Broken(3)),
+            ("[1e+]", WalkResult::Broken(4)),
+            ("[nul]", WalkResult::Broken(4)),
+            (r#"["\x"]"#, WalkResult::Broken(3)),
+            (r#"["\u00g0"]"#, WalkResult::Broken(6)),
+            ("[\"a\nb\"]", WalkResult::Broken(3)),
+            ("{\x1bM", WalkResult::Broken(2)),
+            ("{\x1b[\n", WalkResult::Broken(3)),
+            (r#"{"a":"b{"jsonrpc""#, WalkResult::Broken(9)),
         ] {
             for pieces in [1, 2, 100] {
                 assert_eq!(walk(text.as_bytes(), pieces).0, step, "{text:?} in pieces of {pieces}");
             }
         }
-        assert_eq!(walk("[".repeat(DEEPEST + 1).as_bytes(), 100).0, Step::Broken(DEEPEST), "nesting is bounded");
+        assert_eq!(walk("[".repeat(DEEPEST + 1).as_bytes(), 100).0, WalkResult::Broken(DEEPEST), "nesting is bounded");
     }
 
     #[test]
@@ -399,12 +403,12 @@ mod tests {
             let (step, _) = walk(text.as_bytes(), pieces);
             prop_assert_eq!(&step, &walk(text.as_bytes(), usize::MAX).0);
             match step {
-                Step::Done(end) => prop_assert!(scan(&text.as_bytes()[..end]).is_ok(), "{}", text),
-                Step::More => prop_assert!((0..=text.len()).all(|end| text.get(..end).is_none_or(|t| scan(t.as_bytes()).is_err()))),
+                WalkResult::Done(end) => prop_assert!(scan(&text.as_bytes()[..end]).is_ok(), "{}", text),
+                WalkResult::More => prop_assert!((0..=text.len()).all(|end| text.get(..end).is_none_or(|t| scan(t.as_bytes()).is_err()))),
                 // The scan leaves line breaks in strings to others.
-                Step::Broken(at) if text.as_bytes()[at] == b'\n' => {}
+                WalkResult::Broken(at) if text.as_bytes()[at] == b'\n' => {}
                 // No longer text could be JSON either.
-                Step::Broken(at) => {
+                WalkResult::Broken(at) => {
                     let Err(NotMessage::Json(stops)) = scan(&text.as_bytes()[..at + 1]) else { panic!("{text}") };
                     prop_assert!(stops <= at);
                 }
