@@ -197,8 +197,8 @@ impl LineIn {
     /// Takes what was read and hands out every line that ended in it, up to the first after which `on` doesn't go on: then
     /// nothing is to be read before [`LineIn::resume`] has taken the rest.
     pub fn feed(&mut self, chunk: &[u8], on: &mut OnLine<'_>) -> ControlFlow<()> {
-        let ControlFlow::Break(taken) = self.take(chunk, on) else { return ControlFlow::Continue(()) };
-        if !self.begin(&chunk[taken..]) {
+        let ControlFlow::Break(taken) = self.take_bytes(chunk, on) else { return ControlFlow::Continue(()) };
+        if !self.keep_beginning(&chunk[taken..]) {
             self.rest = chunk[taken..].to_vec();
         }
         ControlFlow::Break(())
@@ -211,9 +211,9 @@ impl LineIn {
         }
         let rest = mem::take(&mut self.rest);
         let from = mem::take(&mut self.taken);
-        let ControlFlow::Break(taken) = self.take(&rest[from..], on) else { return ControlFlow::Continue(()) };
+        let ControlFlow::Break(taken) = self.take_bytes(&rest[from..], on) else { return ControlFlow::Continue(()) };
         let from = from + taken;
-        if !self.begin(&rest[from..]) {
+        if !self.keep_beginning(&rest[from..]) {
             (self.rest, self.taken) = (rest, from);
         }
         ControlFlow::Break(())
@@ -226,7 +226,7 @@ impl LineIn {
 
     /// Takes the rest of a read, if that is the beginning of a line and no more, so that nothing needs keeping. Returns
     /// whether it was.
-    fn begin(&mut self, rest: &[u8]) -> bool {
+    fn keep_beginning(&mut self, rest: &[u8]) -> bool {
         if rest.len() > self.max || memchr(b'\n', rest).is_some() {
             return false;
         }
@@ -241,7 +241,7 @@ impl LineIn {
     }
 
     /// Takes bytes. If `on` stops, returns how many were taken.
-    fn take(&mut self, bytes: &[u8], on: &mut OnLine<'_>) -> ControlFlow<usize> {
+    fn take_bytes(&mut self, bytes: &[u8], on: &mut OnLine<'_>) -> ControlFlow<usize> {
         let mut at = 0;
         while let Some(end) = memchr(b'\n', &bytes[at..]) {
             let line = &bytes[at..at + end];
@@ -304,7 +304,7 @@ impl LineIn {
                 if self.emit(&line[..end], on).is_continue() {
                     return self.feed(&line[end + 1..], on);
                 }
-                if !self.begin(&line[end + 1..]) {
+                if !self.keep_beginning(&line[end + 1..]) {
                     self.rest = line[end + 1..].to_vec();
                 }
                 ControlFlow::Break(())

@@ -266,19 +266,19 @@ impl Link {
                         let early = dialed.early;
                         let mut open = Box::new(self.open(dialed.stream, now));
                         read &= on(out, LinkEvent::Up(took)).is_continue();
-                        let look = open.take(out, on, |incoming, on| incoming.feed(&early, on));
+                        let look = open.feed(out, on, |incoming, on| incoming.feed(&early, on));
                         read &= !matches!(look, LookOutcome::Full);
                         self.state = LinkPhase::Open(open);
-                        self.looked(look, now, out, on);
+                        self.on_look(look, now, out, on);
                     }
-                    Poll::Ready(Err(error)) => self.ended(&Cause::Dial(error), now, out, on),
+                    Poll::Ready(Err(error)) => self.on_end(&Cause::Dial(error), now, out, on),
                 },
                 LinkPhase::Open(open) => {
                     let look = open.poll(cx, now, read, out, on);
                     if let LookOutcome::Nothing | LookOutcome::Full = look {
                         return Poll::Pending;
                     }
-                    self.looked(look, now, out, on);
+                    self.on_look(look, now, out, on);
                 }
             }
         }
@@ -339,7 +339,7 @@ impl Link {
         }
     }
 
-    fn looked(&mut self, look: LookOutcome, now: Instant, out: &mut Outgoing, on: &mut OnLinkEvent<'_>) {
+    fn on_look(&mut self, look: LookOutcome, now: Instant, out: &mut Outgoing, on: &mut OnLinkEvent<'_>) {
         match look {
             LookOutcome::Nothing | LookOutcome::Full => {}
             LookOutcome::Part(cause) => {
@@ -347,11 +347,11 @@ impl Link {
                     open.phase = ConnectionPhase::Parting { cause, at: now, until: Box::pin(sleep(CLOSING)) };
                 }
             }
-            LookOutcome::Over(cause) => self.ended(&cause, now, out, on),
+            LookOutcome::Over(cause) => self.on_end(&cause, now, out, on),
         }
     }
 
-    fn ended(&mut self, cause: &Cause, now: Instant, out: &mut Outgoing, on: &mut OnLinkEvent<'_>) {
+    fn on_end(&mut self, cause: &Cause, now: Instant, out: &mut Outgoing, on: &mut OnLinkEvent<'_>) {
         let (open_for, left) = match &self.state {
             LinkPhase::Open(open) => {
                 let at = if let ConnectionPhase::Parting { at, .. } = open.phase { at } else { now };
@@ -479,7 +479,7 @@ impl Connection {
         out: &mut Outgoing,
         on: &mut OnLinkEvent<'_>,
     ) -> LookOutcome {
-        let look = self.take(out, on, Incoming::resume);
+        let look = self.feed(out, on, Incoming::resume);
         if !matches!(look, LookOutcome::Nothing) {
             return look;
         }
@@ -489,14 +489,14 @@ impl Connection {
                 Some((buf, room)) => {
                     let read = poll_read_buf(Pin::new(&mut self.stream), cx, &mut buf.limit(room));
                     if let Poll::Ready(Ok(1..)) = read {
-                        look = self.take(out, on, |incoming, on| incoming.filled(on));
+                        look = self.feed(out, on, |incoming, on| incoming.filled(on));
                     }
                     read
                 }
                 None => {
                     let Connection { stream, incoming, phase, .. } = self;
                     poll_chunk(stream, cx, &mut |chunk| {
-                        look = take(incoming, phase, out, on, |incoming, on| incoming.feed(chunk, on));
+                        look = feed_codec(incoming, phase, out, on, |incoming, on| incoming.feed(chunk, on));
                     })
                 }
             };
@@ -521,13 +521,13 @@ impl Connection {
         LookOutcome::Nothing
     }
 
-    fn take(
+    fn feed(
         &mut self,
         out: &mut Outgoing,
         on: &mut OnLinkEvent<'_>,
         feed: impl FnOnce(&mut Incoming, &mut OnEvent<'_>) -> Result<ControlFlow<()>, Violation>,
     ) -> LookOutcome {
-        take(&mut self.incoming, &self.phase, out, on, feed)
+        feed_codec(&mut self.incoming, &self.phase, out, on, feed)
     }
 }
 
@@ -542,7 +542,7 @@ fn woken(jumps: &watch::Receiver<u64>) -> Woken {
 }
 
 /// Passes bytes to the codec, and the codec's events on. Control frames are dealt with here.
-fn take(
+fn feed_codec(
     incoming: &mut Incoming,
     phase: &ConnectionPhase,
     out: &mut Outgoing,

@@ -203,7 +203,7 @@ impl Pipe {
             if self.woken.remove(self.stop_bit()) {
                 self.poll_stop(now);
             }
-            self.obey(now);
+            self.pass_commands(now);
             let (made_room, ended) = self.look(now);
             if ended {
                 return Poll::Ready(());
@@ -220,7 +220,7 @@ impl Pipe {
     }
 
     /// Passes a person's commands on to the router.
-    fn obey(&mut self, now: Instant) {
+    fn pass_commands(&mut self, now: Instant) {
         let bit = self.servers.len() + STEERING;
         let Some(commands) = self.commands.as_mut().filter(|_| self.woken.remove(bit)) else { return };
         let cx = &mut Context::from_waker(self.wakers.waker(bit));
@@ -287,7 +287,7 @@ impl Pipe {
         let cx = &mut Context::from_waker(wakers.waker(bit));
         let polled = link.poll(cx, now, room, endpoint, &mut |endpoint, event| {
             on_link(&mut **router, Buffers { endpoint, sides }, event, ending, now);
-            go_on(sides.takes_from_endpoint(endpoint))
+            if_room(sides.takes_from_endpoint(endpoint))
         });
         if let Some(said) = sides.stranger.take() {
             link.turn_away(endpoint, &said, now);
@@ -310,7 +310,7 @@ impl Pipe {
             if !closing {
                 on_server(&mut **router, Buffers { endpoint, sides }, index, event, now);
             }
-            go_on(sides.takes_from_server(endpoint, index))
+            if_room(sides.takes_from_server(endpoint, index))
         });
         let room = room && sides.takes_from_server(endpoint, index);
         if std::mem::take(&mut sides.each[index].proven) {
@@ -492,7 +492,7 @@ impl Pipe {
         let watched = self.sides.watch(&mut *self.router, &mut self.endpoint, its_fault, now);
         timed |= watched.changed || !watched.stuck.is_empty();
         for index in watched.stuck {
-            self.servers[index].give_up(format!("did not read its stdin for {}", span(STUCK)));
+            self.servers[index].end_faulty_process(format!("did not read its stdin for {}", span(STUCK)));
             self.woken.insert(index);
         }
         let next = [own, self.router.next_tick(), watched.next].into_iter().flatten().min();
@@ -502,7 +502,7 @@ impl Pipe {
 }
 
 /// Whether a link or a server may hand on its next message.
-fn go_on(has_room: bool) -> ControlFlow<()> {
+fn if_room(has_room: bool) -> ControlFlow<()> {
     if has_room { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
 }
 
@@ -562,7 +562,7 @@ fn on_server(router: &mut dyn Router, mut out: Buffers<'_>, index: ServerIndex, 
             router.on_server_up(index, now, &mut out);
         }
         ServerEvent::Said(found) => {
-            hear(router, index, found, now, &mut out);
+            pass_found(router, index, found, now, &mut out);
             let side = &mut out.sides.each[index];
             if !side.serving && router.is_serving(index) {
                 side.serving = true;
@@ -577,7 +577,7 @@ fn on_server(router: &mut dyn Router, mut out: Buffers<'_>, index: ServerIndex, 
     }
 }
 
-fn hear(router: &mut dyn Router, index: ServerIndex, found: Found<'_>, now: Instant, out: &mut Buffers<'_>) {
+fn pass_found(router: &mut dyn Router, index: ServerIndex, found: Found<'_>, now: Instant, out: &mut Buffers<'_>) {
     match found {
         Found::Message { frame, envelope } => {
             out.sides.trace("MESSAGE_RECEIVED", Some(index), &[frame]);

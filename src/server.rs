@@ -195,7 +195,7 @@ impl Server {
 
     /// Ends the server's present process because of a fault, and has another one started. `fault` says what the server did,
     /// for people.
-    pub fn give_up(&mut self, fault: impl Into<Cow<'static, str>>) {
+    pub fn end_faulty_process(&mut self, fault: impl Into<Cow<'static, str>>) {
         if let ServerPhase::Running(process) = &mut self.state {
             process.fail(fault);
         }

@@ -146,7 +146,7 @@ impl Incoming {
     /// # Errors
     /// The peer broke RFC 6455. Nothing may be fed afterwards.
     pub fn feed(&mut self, bytes: &[u8], on: &mut OnEvent<'_>) -> Result<ControlFlow<()>, Violation> {
-        let taken = self.take(bytes, on)?;
+        let taken = self.take_bytes(bytes, on)?;
         if let ControlFlow::Break(taken) = taken {
             self.rest.extend_from_slice(&bytes[taken..]);
         }
@@ -163,7 +163,7 @@ impl Incoming {
         }
         let rest = std::mem::take(&mut self.rest);
         let from = std::mem::take(&mut self.taken);
-        let taken = self.take(&rest[from..], on)?;
+        let taken = self.take_bytes(&rest[from..], on)?;
         if let ControlFlow::Break(taken) = taken
             && from + taken < rest.len()
         {
@@ -173,7 +173,7 @@ impl Incoming {
     }
 
     /// Takes bytes. If `on` stops, returns how many were taken.
-    fn take(&mut self, bytes: &[u8], on: &mut OnEvent<'_>) -> Result<ControlFlow<usize>, Violation> {
+    fn take_bytes(&mut self, bytes: &[u8], on: &mut OnEvent<'_>) -> Result<ControlFlow<usize>, Violation> {
         let mut at = 0;
         while !self.part.is_empty() && at < bytes.len() {
             // Complete the header first, then the frame.

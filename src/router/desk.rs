@@ -255,7 +255,7 @@ impl Desk {
 
     /// The endpoint says what it is. What is said first on a connection counts: servers are told that from now on. Returns
     /// whether this is the first time in this run.
-    pub(super) fn hear(&mut self, hello: &Arc<Hello>) -> bool {
+    pub(super) fn on_hello(&mut self, hello: &Arc<Hello>) -> bool {
         self.is_sure = true;
         let EndpointSide::Up { said: said @ None, .. } = &mut self.link else { return false };
         if hello.params.len() > MAX_HELLO {
@@ -338,18 +338,18 @@ impl Desk {
     /// The endpoint's `initialize` has waited for too long, and is answered with `excuse`.
     pub(super) fn excuse(&mut self, id: &[u8], excuse: impl std::fmt::Display, out: &mut dyn Out) {
         self.refuse(id, UNAVAILABLE, excuse, out);
-        self.greet(Greeting::Excused);
+        self.note_greeting(Greeting::Excused);
     }
 
     /// Notes what has become of the endpoint's `initialize`.
-    pub(super) fn greet(&mut self, greeting: Greeting) {
+    pub(super) fn note_greeting(&mut self, greeting: Greeting) {
         if let EndpointSide::Up { initialize, .. } = &mut self.link {
             *initialize = Some(greeting);
         }
     }
 
     /// Counts one more request that has its answer.
-    pub(super) fn answered(&mut self) {
+    pub(super) fn count_answered(&mut self) {
         if let EndpointSide::Up { answered, .. } = &mut self.link {
             *answered += 1;
         }
@@ -358,13 +358,13 @@ impl Desk {
     /// A result of our own for the endpoint.
     pub(super) fn reply(&mut self, id: &[u8], result: &[u8], out: &mut dyn Out) {
         out.to_endpoint(&[&reply::result(id, result)]);
-        self.answered();
+        self.count_answered();
     }
 
     /// An error to the endpoint, in a server's place.
     pub(super) fn refuse(&mut self, id: &[u8], code: i32, message: impl std::fmt::Display, out: &mut dyn Out) {
         out.to_endpoint(&[&reply::error(id, code, message)]);
-        self.answered();
+        self.count_answered();
     }
 
     /// An error for a request that has waited in vain. A notification gets no answer.
@@ -398,27 +398,27 @@ impl Desk {
                         return Received::One(e, Some(plain));
                     }
                 }
-                Err(why) => self.misread(text, why, out),
+                Err(why) => self.refuse_misread(text, why, out),
             },
             Ok(Scanned::Batch(members)) if !members.is_empty() => return Received::Batch(members, line),
             Ok(Scanned::Batch(_)) => {
                 self.refuse_nonsense(b"null", text, MessageFault::invalid("an empty batch"), out);
             }
-            Err(why) if why.is_misreading() => self.misread(text, why, out),
+            Err(why) if why.is_misreading() => self.refuse_misread(text, why, out),
             Err(why) => self.refuse_nonsense(b"null", text, MessageFault::of(why), out),
         }
         Received::Nothing
     }
 
     /// A binary message of the endpoint that is not UTF-8, as JSON must be (RFC 8259 section 8.1).
-    pub(super) fn not_text(&mut self, frame: &[u8], out: &mut dyn Out) {
+    pub(super) fn on_not_text(&mut self, frame: &[u8], out: &mut dyn Out) {
         let fault = MessageFault { code: PARSE_ERROR, why: "a binary message that is not UTF-8".to_owned() };
         let ends = Ends::of(frame);
         let seen = envelope::scan_cut(ends.cut());
         // A server waits for this answer to its request, and is told, as with an answer that is too large.
         match seen.id.filter(|_| !seen.method).and_then(asked_id) {
             Some(n) => {
-                let asked = self.answer_to(n);
+                let asked = self.take_question(n);
                 out.note(Note::of_endpoint(What::NotMessage { why: fault.why.clone(), answered: asked.is_some() }));
                 if let Some(asked) = asked {
                     out.to_server(asked.server, &[&reply::error(&asked.id, UNAVAILABLE, fault)]);
@@ -429,7 +429,7 @@ impl Desk {
     }
 
     /// Refuses a message that readers of JSON differ on, under its id if they agree on that.
-    fn misread(&mut self, frame: &[u8], why: NotMessage, out: &mut dyn Out) {
+    fn refuse_misread(&mut self, frame: &[u8], why: NotMessage, out: &mut dyn Out) {
         let seen = envelope::scan_misread(frame);
         if seen.method || !seen.answer {
             let id = match seen.ids.as_slice() {
@@ -439,7 +439,7 @@ impl Desk {
             return self.refuse_nonsense(id, frame, MessageFault::of(why), out);
         }
         // Answers are never answered. Servers that wait for this one are told.
-        let asked: Vec<_> = seen.ids.into_iter().filter_map(asked_id).filter_map(|n| self.answer_to(n)).collect();
+        let asked: Vec<_> = seen.ids.into_iter().filter_map(asked_id).filter_map(|n| self.take_question(n)).collect();
         out.note(Note::of_endpoint(What::NotMessage { why: why.to_string(), answered: !asked.is_empty() }));
         for asked in asked {
             let message = format_args!("the endpoint's answer is no JSON-RPC: {why}");
@@ -524,7 +524,7 @@ impl Desk {
 
     /// Passes the endpoint's answer on to the server that asked.
     fn endpoint_answers(&mut self, frame: &[u8], id: Range<usize>, out: &mut dyn Out) {
-        match asked_id(&frame[id.clone()]).and_then(|n| self.answer_to(n)) {
+        match asked_id(&frame[id.clone()]).and_then(|n| self.take_question(n)) {
             Some(asked) if out.is_read_by(asked.server) => {
                 out.to_server(asked.server, &[&frame[..id.start], &asked.id, &frame[id.end..]]);
             }
@@ -538,7 +538,7 @@ impl Desk {
     }
 
     /// Takes out the request that the endpoint has answered. `None` if the answer comes too late.
-    fn answer_to(&mut self, n: u64) -> Option<Question> {
+    fn take_question(&mut self, n: u64) -> Option<Question> {
         if let EndpointSide::Up { answers, .. } = &mut self.link {
             *answers = true;
             self.mute = false;
@@ -558,12 +558,12 @@ impl Desk {
     }
 
     /// A message of the endpoint above the size limit.
-    pub(super) fn too_large(&mut self, cut: Cut<'_>, out: &mut dyn Out) {
+    pub(super) fn on_too_large(&mut self, cut: Cut<'_>, out: &mut dyn Out) {
         let seen = envelope::scan_cut(cut);
         let message =
             format!("a message of {} bytes is above the limit of {} (maxFrameSize)", cut.size, self.max_frame);
         // The message may be the answer to a request of a server, and answers are never answered.
-        let answered = match seen.id.filter(|_| !seen.method).and_then(asked_id).map(|n| self.answer_to(n)) {
+        let answered = match seen.id.filter(|_| !seen.method).and_then(asked_id).map(|n| self.take_question(n)) {
             Some(Some(asked)) => {
                 out.to_server(asked.server, &[&reply::error(&asked.id, UNAVAILABLE, message)]);
                 true

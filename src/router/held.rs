@@ -51,7 +51,7 @@ impl Held {
     }
 
     /// Takes all messages, each with when it came.
-    pub(super) fn take(&mut self) -> impl Iterator<Item = (Instant, Box<[u8]>)> + use<> {
+    pub(super) fn take_all(&mut self) -> impl Iterator<Item = (Instant, Box<[u8]>)> + use<> {
         std::mem::take(self).frames.into_iter().map(|(since, _, frame)| (since, frame))
     }
 

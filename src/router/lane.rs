@@ -226,11 +226,11 @@ impl Lane {
             | ServerSide::Greeted
             | ServerSide::Ready => gone.why.to_owned(),
         };
-        self.leave(Gone { why: &why, ..gone }, desk, now, out);
+        self.end_life(Gone { why: &why, ..gone }, desk, now, out);
     }
 
     /// Requests under way at the server are answered, and nothing more is sent until the server is up again.
-    fn leave(&mut self, gone: Gone<'_>, desk: &mut Desk, now: Instant, out: &mut dyn Out) {
+    fn end_life(&mut self, gone: Gone<'_>, desk: &mut Desk, now: Instant, out: &mut dyn Out) {
         self.state = ServerSide::Down { why: gone.why.into(), retry_at: Some(now + gone.retry_in) };
         self.silence = Silence::None;
         self.lasting.clear();
@@ -244,7 +244,7 @@ impl Lane {
             // The server comes back too late for the requests that wait.
             let next = seconds(gone.retry_in);
             let message = format!("server \"{}\" {}; next start in {next}", self.name, gone.why);
-            for (_, frame) in self.held.take() {
+            for (_, frame) in self.held.take_all() {
                 desk.refuse_held(&frame, &message, out);
             }
         }
@@ -441,7 +441,7 @@ impl Lane {
     }
 
     /// Takes a call out of the table that has lasted too long, and tells the server to stop working on it.
-    pub(super) fn give_up(&mut self, id: u64, reason: &str, out: &mut dyn Out) -> Option<Call> {
+    pub(super) fn abandon_call(&mut self, id: u64, reason: &str, out: &mut dyn Out) -> Option<Call> {
         match self.remove_flight(id)? {
             Flight::Call(call) => {
                 out.to_server(self.index, &[&reply::cancelled(id.to_string().as_bytes(), reason)]);
@@ -456,7 +456,7 @@ impl Lane {
 
     /// Takes the request for a page of a list out of the table that has lasted too long, and tells the server to stop
     /// working on it.
-    pub(super) fn drop_list(&mut self, kind: ListKind, number: u32, out: &mut dyn Out) {
+    pub(super) fn abandon_list(&mut self, kind: ListKind, number: u32, out: &mut dyn Out) {
         let is_it = |f: &Flight| matches!(f, Flight::List(k, n) if (*k, *n) == (kind, number));
         let Some(id) = self.flights.iter().find(|(_, f)| is_it(f)).map(|(id, _)| *id) else { return };
         self.flights.remove(&id);
@@ -511,7 +511,7 @@ impl Lane {
         let fits = size <= self.max_frame;
         if fits {
             out.to_endpoint(&[&frame[..id.start], call.id(), &frame[id.end..]]);
-            desk.answered();
+            desk.count_answered();
         } else {
             desk.refuse(call.id(), UNAVAILABLE, self.oversize(size as u64), out);
             out.note(Note::of(self.index, What::TooLarge { size: size as u64, answered: true }));
@@ -520,7 +520,7 @@ impl Lane {
     }
 
     /// Passes a notification of the server on, its progress token exchanged for the endpoint's.
-    pub(super) fn notify(&self, frame: &[u8], e: &Envelope, out: &mut dyn Out) {
+    pub(super) fn pass_notification(&self, frame: &[u8], e: &Envelope, out: &mut dyn Out) {
         let Some(token) = e.progress_token.clone().filter(|_| is_progress(frame, e)) else {
             return out.to_endpoint(&[frame]);
         };
@@ -538,7 +538,12 @@ impl Lane {
 
     /// A message of the server is above the size limit. Who waits for it gets an error. If it answers a request of our own,
     /// that is returned with the words of the error, for the router to deal with.
-    pub(super) fn too_large(&mut self, cut: Cut<'_>, desk: &mut Desk, out: &mut dyn Out) -> Option<(Flight, String)> {
+    pub(super) fn on_too_large(
+        &mut self,
+        cut: Cut<'_>,
+        desk: &mut Desk,
+        out: &mut dyn Out,
+    ) -> Option<(Flight, String)> {
         let seen = envelope::scan_cut(cut);
         let id = seen.id.filter(|id| *id != b"null");
         let lost = id.and_then(|id| self.answer_lost(id, seen.method, self.oversize(cut.size), desk, out));
@@ -548,7 +553,7 @@ impl Lane {
 
     /// A message of the server can't be read. What follows is that of [`Lane::on_too_large`]. `text`: what has come of the
     /// message.
-    pub(super) fn lose(
+    pub(super) fn on_lost(
         &mut self,
         lost: Lost<'_>,
         text: &[u8],

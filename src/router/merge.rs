@@ -101,7 +101,7 @@ impl MergedServer {
     }
 
     /// When waiting for this server ends, if anything of it is waited for.
-    fn is_awaited_until(&self) -> Option<Instant> {
+    fn awaited_until(&self) -> Option<Instant> {
         let is_due = self.is_awaited() && !matches!(self.lane.state, ServerSide::Greeted);
         self.lane.started.filter(|_| is_due).map(|started| started + self.start_timeout)
     }
@@ -115,7 +115,7 @@ impl MergedServer {
     fn next_tick(&self) -> Option<Instant> {
         let shelf = self.shelf.next_tick(self.lane.is_ready());
         let lane = [self.lane.held.deadline(), self.lane.opening_due()];
-        lane.into_iter().chain([self.is_awaited_until(), shelf]).flatten().min()
+        lane.into_iter().chain([self.awaited_until(), shelf]).flatten().min()
     }
 }
 
@@ -260,11 +260,11 @@ impl Router for Merge {
     }
 
     fn on_endpoint_too_large(&mut self, cut: Cut<'_>, _now: Instant, out: &mut dyn Out) {
-        self.desk.too_large(cut, out);
+        self.desk.on_too_large(cut, out);
     }
 
     fn on_endpoint_not_text(&mut self, frame: &[u8], _now: Instant, out: &mut dyn Out) {
-        self.desk.not_text(frame, out);
+        self.desk.on_not_text(frame, out);
     }
 
     fn on_server_up(&mut self, server: ServerIndex, now: Instant, out: &mut dyn Out) {
@@ -290,7 +290,7 @@ impl Router for Merge {
         let MergedServer { lane, wishes, .. } = &mut self.members[server];
         lane.busy = busy;
         if !busy {
-            wishes.tell_leftover(lane, &mut self.desk, out);
+            wishes.send_leftover(lane, &mut self.desk, out);
             self.pass_level(server, out);
             self.release(server, out);
         }
@@ -319,13 +319,13 @@ impl Router for Merge {
     fn on_server_lost(&mut self, server: ServerIndex, lost: Lost<'_>, text: &[u8], now: Instant, out: &mut dyn Out) {
         let lane = &mut self.members[server].lane;
         lane.end_silence(now, out);
-        let lost = lane.lose(lost, text, &mut self.desk, out);
+        let lost = lane.on_lost(lost, text, &mut self.desk, out);
         self.on_lost(server, lost, now, out);
     }
 
     fn on_server_too_large(&mut self, server: ServerIndex, cut: Cut<'_>, now: Instant, out: &mut dyn Out) {
         self.members[server].lane.end_silence(now, out);
-        let lost = self.members[server].lane.too_large(cut, &mut self.desk, out);
+        let lost = self.members[server].lane.on_too_large(cut, &mut self.desk, out);
         self.on_lost(server, lost, now, out);
     }
 
@@ -384,7 +384,7 @@ impl Router for Merge {
         self.desk.draining = true;
         self.changes.drain();
         let lanes = self.members.iter_mut().map(|member| &mut member.lane.held);
-        let held: Vec<_> = lanes.chain([&mut self.unrouted]).flat_map(Held::take).collect();
+        let held: Vec<_> = lanes.chain([&mut self.unrouted]).flat_map(Held::take_all).collect();
         for (_, frame) in held {
             self.desk.refuse_held(&frame, SHUTTING_DOWN, out);
         }
@@ -489,7 +489,7 @@ impl Merge {
 
     /// Messages that wait for a server are sent, or wait on. The time of each counts from when it came.
     fn release(&mut self, server: ServerIndex, out: &mut dyn Out) {
-        for (since, frame) in self.members[server].lane.held.take() {
+        for (since, frame) in self.members[server].lane.held.take_all() {
             self.on_endpoint(&frame, since, out);
         }
     }
@@ -507,11 +507,11 @@ impl Merge {
         }
         self.answer_due(out);
         if !awaited {
-            for (since, frame) in self.unrouted.take() {
+            for (since, frame) in self.unrouted.take_all() {
                 self.on_endpoint(&frame, since, out);
             }
         }
-        self.tell_changes(now, out);
+        self.announce_changes(now, out);
     }
 
     /// Answers requests that only wait for room, as far as there is some.
@@ -527,7 +527,7 @@ impl Merge {
     }
 
     /// Tells the endpoint which of the lists that it has read are no longer so.
-    fn tell_changes(&mut self, now: Instant, out: &mut dyn Out) {
+    fn announce_changes(&mut self, now: Instant, out: &mut dyn Out) {
         if !self.desk.is_conversing() || !self.stale && !self.changes.is_changed() {
             return;
         }

@@ -125,11 +125,11 @@ impl Router for Passthrough {
     }
 
     fn on_endpoint_too_large(&mut self, cut: Cut<'_>, _now: Instant, out: &mut dyn Out) {
-        self.desk.too_large(cut, out);
+        self.desk.on_too_large(cut, out);
     }
 
     fn on_endpoint_not_text(&mut self, frame: &[u8], _now: Instant, out: &mut dyn Out) {
-        self.desk.not_text(frame, out);
+        self.desk.on_not_text(frame, out);
     }
 
     fn on_server_up(&mut self, _server: ServerIndex, now: Instant, out: &mut dyn Out) {
@@ -145,7 +145,7 @@ impl Router for Passthrough {
 
     fn on_server_busy(&mut self, _server: ServerIndex, busy: bool, _now: Instant, out: &mut dyn Out) {
         self.lane.busy = busy;
-        self.wishes.tell_leftover(&self.lane, &mut self.desk, out);
+        self.wishes.send_leftover(&self.lane, &mut self.desk, out);
     }
 
     fn on_server(&mut self, _server: ServerIndex, frame: &[u8], e: &Envelope, now: Instant, out: &mut dyn Out) {
@@ -165,13 +165,13 @@ impl Router for Passthrough {
 
     fn on_server_lost(&mut self, _server: ServerIndex, lost: Lost<'_>, text: &[u8], now: Instant, out: &mut dyn Out) {
         self.lane.end_silence(now, out);
-        let lost = self.lane.lose(lost, text, &mut self.desk, out);
+        let lost = self.lane.on_lost(lost, text, &mut self.desk, out);
         self.on_lost(lost, now, out);
     }
 
     fn on_server_too_large(&mut self, _server: ServerIndex, cut: Cut<'_>, now: Instant, out: &mut dyn Out) {
         self.lane.end_silence(now, out);
-        let lost = self.lane.too_large(cut, &mut self.desk, out);
+        let lost = self.lane.on_too_large(cut, &mut self.desk, out);
         self.on_lost(lost, now, out);
     }
 
@@ -212,7 +212,7 @@ impl Router for Passthrough {
     fn drain(&mut self, _now: Instant, out: &mut dyn Out) {
         self.desk.draining = true;
         self.changes.drain();
-        for (_, frame) in self.lane.held.take() {
+        for (_, frame) in self.lane.held.take_all() {
             self.desk.refuse_held(&frame, SHUTTING_DOWN, out);
         }
         for w in std::mem::take(&mut self.due).into_iter().chain(std::mem::take(&mut self.waiting)) {
@@ -329,7 +329,7 @@ impl Passthrough {
 
     fn release(&mut self, out: &mut dyn Out) {
         // The time of a message counts from when it came.
-        for (since, frame) in self.lane.held.take() {
+        for (since, frame) in self.lane.held.take_all() {
             self.on_endpoint(&frame, since, out);
         }
     }
@@ -405,7 +405,7 @@ impl Passthrough {
         if self.desk.is_conversing() {
             self.reread.on_list_changed(method, &self.changes, now);
             // Before the handshake an endpoint expects nothing; after it, the endpoint lists everything.
-            self.lane.notify(frame, e, out);
+            self.lane.pass_notification(frame, e, out);
         }
     }
 }

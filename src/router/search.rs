@@ -104,7 +104,7 @@ impl Search {
     }
 
     /// Takes the most telling answer.
-    pub(super) fn answer(&mut self) -> Option<Box<[u8]>> {
+    pub(super) fn take_answer(&mut self) -> Option<Box<[u8]>> {
         self.best.take().map(|(_, answer)| answer)
     }
 }
@@ -135,7 +135,7 @@ mod tests {
                     search.keep(rank, frame.as_bytes(), e.id.unwrap(), b"\"x\"");
                 }
                 let want = format!(r#"{{"id":"x",{}}}"#, answers[most]);
-                assert_eq!(search.answer().unwrap(), want.into_bytes().into());
+                assert_eq!(search.take_answer().unwrap(), want.into_bytes().into());
             }
         }
     }
@@ -164,7 +164,7 @@ mod tests {
         let frame = format!(r#"{{"id":7,"error":{{"code":5,"message":"{}"}}}}"#, "é".repeat(KEPT));
         let mut search = Search::default();
         search.keep(AnswerRank::Failed, frame.as_bytes(), 6..7, b"8");
-        let answer = search.answer().unwrap();
+        let answer = search.take_answer().unwrap();
         assert!(answer.len() < 2 * MESSAGE && answer.starts_with(br#"{"jsonrpc":"2.0","id":8,"error":{"code":5"#));
     }
 }

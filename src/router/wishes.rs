@@ -43,12 +43,12 @@ impl Wishes {
     }
 
     /// What the endpoint calls so is another server's.
-    pub(super) fn give_up(&mut self, called: &str, lane: &Lane, desk: &mut Desk, out: &mut dyn Out) {
+    pub(super) fn end_subscription(&mut self, called: &str, lane: &Lane, desk: &mut Desk, out: &mut dyn Out) {
         if let Some(own) = self.own(called).map(Box::from) {
             self.subscriptions.remove(&own);
             if lane.is_initialized() {
                 self.leftover.insert(own);
-                self.tell_leftover(lane, desk, out);
+                self.send_leftover(lane, desk, out);
             }
         }
     }
@@ -73,14 +73,14 @@ impl Wishes {
     }
 
     /// Tells a life of the server which resources are followed.
-    pub(super) fn tell_subscriptions(&self, lane: &Lane, desk: &mut Desk, out: &mut dyn Out) {
+    pub(super) fn send_subscriptions(&self, lane: &Lane, desk: &mut Desk, out: &mut dyn Out) {
         for own in self.subscriptions.keys() {
             lane.send_unawaited("resources/subscribe", &uri(own), desk, out);
         }
     }
 
     /// Tells a life of the server the level.
-    pub(super) fn tell_level(&self, lane: &Lane, desk: &mut Desk, out: &mut dyn Out) {
+    pub(super) fn send_level(&self, lane: &Lane, desk: &mut Desk, out: &mut dyn Out) {
         if let Some(level) = &self.level {
             lane.send_unawaited("logging/setLevel", level, desk, out);
         }
@@ -91,14 +91,14 @@ impl Wishes {
         self.level = None;
         if lane.is_initialized() {
             self.leftover.extend(self.subscriptions.drain().map(|(own, _)| own));
-            self.tell_leftover(lane, desk, out);
+            self.send_leftover(lane, desk, out);
         } else {
             self.subscriptions.clear();
         }
     }
 
     /// Tells a server that reads again what is followed no more.
-    pub(super) fn tell_leftover(&mut self, lane: &Lane, desk: &mut Desk, out: &mut dyn Out) {
+    pub(super) fn send_leftover(&mut self, lane: &Lane, desk: &mut Desk, out: &mut dyn Out) {
         if !lane.busy {
             for own in self.leftover.drain() {
                 lane.send_unawaited("resources/unsubscribe", &uri(&own), desk, out);

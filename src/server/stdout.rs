@@ -113,7 +113,7 @@ impl Stdout {
     /// Nothing more will come: looks at what is left, as [`Stdout::feed`] does.
     pub fn end(&mut self, now: Instant, on: &mut OnFound<'_>) -> ControlFlow<()> {
         let last = self.sort_all(now, on, LineIn::end);
-        either(last, self.find(on, |salvage, on| salvage.give_up(now, on)))
+        either(last, self.find(on, |salvage, on| salvage.end_candidate(now, on)))
     }
 
     fn note_growth(&mut self, now: Instant) {
@@ -143,7 +143,7 @@ impl Stdout {
         let mut flow = ControlFlow::Continue(());
         if is_still && self.looked {
             flow = self.sort_all(now, on, LineIn::pass);
-            flow = either(flow, self.find(on, |salvage, on| salvage.give_up(now, on)));
+            flow = either(flow, self.find(on, |salvage, on| salvage.end_candidate(now, on)));
         } else if is_still {
             self.looked = true;
             // Where no object has ended, no message can be found.
@@ -175,19 +175,19 @@ fn sort(salvage: &mut Salvage, line: Line<'_>, now: Instant, on: On<'_>) {
                 return;
             }
             if salvage.is_at_line_start() && !salvage.is_idle() && is_message(line) {
-                salvage.give_up(now, on);
+                salvage.end_candidate(now, on);
                 hand_on_line(line, on);
                 return;
             }
-            salvage.take(text, true, now, on);
+            salvage.add_part(text, true, now, on);
         }
         Line::Part { text, ends } => {
             let (first, last) = text.split_at(text.len() / PIECE * PIECE);
-            first.chunks(PIECE).for_each(|piece| salvage.take(piece, false, now, on));
-            salvage.take(last, ends, now, on);
+            first.chunks(PIECE).for_each(|piece| salvage.add_part(piece, false, now, on));
+            salvage.add_part(last, ends, now, on);
         }
         Line::TooLarge(cut) => {
-            salvage.give_up(now, on);
+            salvage.end_candidate(now, on);
             on(Found::TooLarge(cut));
         }
     }

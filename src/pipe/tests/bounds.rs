@@ -191,7 +191,7 @@ impl Rig {
                 Event::Pong | Event::Close { .. } => return ControlFlow::Continue(()),
             };
             on_link(&mut **router, Buffers { endpoint, sides }, event, false, *now);
-            go_on(sides.takes_from_endpoint(endpoint))
+            if_room(sides.takes_from_endpoint(endpoint))
         };
         incoming.resume(on).unwrap()?;
         bytes.map_or(ControlFlow::Continue(()), |bytes| incoming.feed(bytes, on).unwrap())
@@ -208,7 +208,7 @@ impl Rig {
                 return ControlFlow::Continue(());
             }
             on_server(&mut **router, Buffers { endpoint, sides }, server, ServerEvent::Said(found), *now);
-            go_on(sides.takes_from_server(endpoint, server))
+            if_room(sides.takes_from_server(endpoint, server))
         };
         let stdout = &mut stdouts[server];
         stdout.resume(*now, on)?;

@@ -47,7 +47,7 @@ impl Lane {
     ) -> Opened {
         self.state = ServerSide::Greeted;
         self.opening.welcomed(hello);
-        self.settle(Some(welcome), desk, now, out)
+        self.check_hello(Some(welcome), desk, now, out)
     }
 
     /// The server has answered `initialize` with an error. `welcome`: its last answer that was no error.
@@ -68,12 +68,12 @@ impl Lane {
             ServerSide::Initializing { again: true, .. } => {
                 self.state = ServerSide::Greeted;
                 self.opening.did_not_take_another();
-                self.settle(welcome, desk, now, out)
+                self.check_hello(welcome, desk, now, out)
             }
             ServerSide::Initializing { again: false, .. } => {
                 let wait = self.opening.refused(hello);
                 self.state = ServerSide::Refusing { why: why.to_owned(), retry_at: now + wait };
-                match self.settle(None, desk, now, out) {
+                match self.check_hello(None, desk, now, out) {
                     Opened::Awaited => Opened::Awaited,
                     Opened::Ready | Opened::Refused | Opened::Same => Opened::Refused,
                 }
@@ -83,7 +83,7 @@ impl Lane {
 
     /// Compares what the endpoint says of itself with what the server was told, and lets the server go on if that may stay
     /// so.
-    pub(in crate::router) fn settle(
+    pub(in crate::router) fn check_hello(
         &mut self,
         welcome: Option<&Welcome>,
         desk: &mut Desk,
@@ -103,7 +103,7 @@ impl Lane {
         };
         let is_serving = self.calls().next().is_some();
         match self.opening.renewal(answered, is_serving, |told| told.differs(welcome, &wanted)) {
-            Renewal::Keep => self.go_on(desk, now, out),
+            Renewal::Keep => self.complete_handshake(desk, now, out),
             Renewal::Again => {
                 self.opening.ask_again();
                 self.send_initialize(true, desk, now, out);
@@ -126,7 +126,7 @@ impl Lane {
     }
 
     /// Leaves the server with what it was told. Where that is sure, the server is told that its handshake is complete.
-    fn go_on(&mut self, desk: &Desk, now: Instant, out: &mut dyn Out) -> Opened {
+    fn complete_handshake(&mut self, desk: &Desk, now: Instant, out: &mut dyn Out) -> Opened {
         self.opening.set_outdated(false);
         match self.state {
             ServerSide::Greeted if desk.is_sure() => {
@@ -177,7 +177,11 @@ impl Lane {
                 self.state = ServerSide::Greeted;
                 self.opening.did_not_take_another();
                 // Requests that wait might be refused before another process is ready.
-                if self.held.len() > 0 { self.go_on(desk, now, out) } else { self.settle(welcome, desk, now, out) }
+                if self.held.len() > 0 {
+                    self.complete_handshake(desk, now, out)
+                } else {
+                    self.check_hello(welcome, desk, now, out)
+                }
             }
             ServerSide::Refusing { .. } => {
                 self.restart("it refused to initialize, and may have thought better of it", desk, now, out);
@@ -208,6 +212,6 @@ impl Lane {
             ServerSide::Down { .. } | ServerSide::Initializing { .. } | ServerSide::Greeted | ServerSide::Ready => None,
         };
         let why = refused.as_deref().unwrap_or(ANEW);
-        self.leave(Gone { why, retry_in: Duration::ZERO }, desk, now, out);
+        self.end_life(Gone { why, retry_in: Duration::ZERO }, desk, now, out);
     }
 }

@@ -29,10 +29,10 @@ impl Merge {
     ) {
         let next = self.who_might_know(request, search.next);
         let Some(server) = next else {
-            return match search.answer() {
+            return match search.take_answer() {
                 Some(answer) => {
                     out.to_endpoint(&[&answer]);
-                    self.desk.answered();
+                    self.desk.count_answered();
                 }
                 None if self.members.iter().any(MergedServer::is_awaited)
                     && self.unrouted.push(request.frame, request.now) => {}

@@ -45,7 +45,7 @@ impl Merge {
     pub(super) fn initialize(&mut self, request: &Request<'_>, out: &mut dyn Out) {
         let (id, now) = (request.id, request.now);
         let hello = Arc::new(Hello::read(request.params()));
-        self.desk.greet(Greeting::Waits);
+        self.desk.note_greeting(Greeting::Waits);
         self.on_hello(&hello, now, out);
         if !self.members.iter().any(MergedServer::is_greeting) {
             return self.answer_initialize(id, &hello.version, out);
@@ -56,11 +56,11 @@ impl Merge {
     /// The first parameters that an endpoint gives in this run take the place of those that servers were told. A server that
     /// has refused what it was told is asked anew with any that differ.
     fn on_hello(&mut self, hello: &Arc<Hello>, now: Instant, out: &mut dyn Out) {
-        let first = self.desk.hear(hello);
+        let first = self.desk.on_hello(hello);
         for server in 0..self.members.len() {
             let MergedServer { lane, .. } = &self.members[server];
             if first || lane.opening.is_refusing() || matches!(lane.state, ServerSide::Greeted) {
-                self.settle(server, now, out);
+                self.check_hello(server, now, out);
             }
         }
     }
@@ -70,17 +70,17 @@ impl Merge {
     pub(super) fn open_conversation(&mut self, now: Instant, out: &mut dyn Out) {
         if self.desk.do_without_hello() {
             for server in 0..self.members.len() {
-                self.settle(server, now, out);
+                self.check_hello(server, now, out);
             }
         }
         self.desk.open_conversation(now, out);
     }
 
     /// Compares what the endpoint says of itself with what a server was told.
-    fn settle(&mut self, server: ServerIndex, now: Instant, out: &mut dyn Out) {
+    fn check_hello(&mut self, server: ServerIndex, now: Instant, out: &mut dyn Out) {
         let Merge { members, desk, .. } = self;
         let MergedServer { lane, shelf, .. } = &mut members[server];
-        let opened = lane.settle(shelf.welcome.as_ref(), desk, now, out);
+        let opened = lane.check_hello(shelf.welcome.as_ref(), desk, now, out);
         self.on_opened(server, opened, now, out);
     }
 
@@ -97,14 +97,14 @@ impl Merge {
     pub(super) fn answer_initialize(&mut self, id: &[u8], version: &str, out: &mut dyn Out) {
         if let Some(refusal) = self.refusal() {
             self.desk.refuse(id, UNAVAILABLE, refusal, out);
-            return self.desk.greet(Greeting::Refused);
+            return self.desk.note_greeting(Greeting::Refused);
         }
         let result = match self.members.as_slice() {
             [MergedServer { shelf: Shelf { welcome: Some(welcome), .. }, .. }] => welcome.result_for(version),
             _ => union::result(version, &self.welcomes()),
         };
         self.desk.reply(id, &result, out);
-        self.desk.greet(Greeting::Answered);
+        self.desk.note_greeting(Greeting::Answered);
         self.changes.greeted(self.capabilities());
     }
 
@@ -195,7 +195,7 @@ impl Merge {
             return self.keep_waiting(request, Want::List(kind), out);
         }
         self.answer_list(request.id, kind, out);
-        self.tell_changes(request.now, out);
+        self.announce_changes(request.now, out);
     }
 
     fn by_name(&mut self, kind: ListKind, name: Option<Range<usize>>, request: &Request<'_>, out: &mut dyn Out) {
@@ -265,7 +265,7 @@ impl Merge {
             for MergedServer { lane, wishes, .. } in
                 self.members.iter_mut().filter(|member| member.lane.index != server)
             {
-                wishes.give_up(&uri, lane, &mut self.desk, out);
+                wishes.end_subscription(&uri, lane, &mut self.desk, out);
             }
             self.members[server].wishes.subscribe(&own, &uri);
         }
@@ -345,7 +345,7 @@ impl Merge {
         let Merge { members, desk, .. } = self;
         let MergedServer { lane, shelf, wishes, .. } = &members[server];
         if lane.is_ready() && !lane.busy && shelf.welcome.as_ref().is_some_and(|w| w.can("logging")) {
-            wishes.tell_level(lane, desk, out);
+            wishes.send_level(lane, desk, out);
         }
     }
 
@@ -434,7 +434,7 @@ impl Merge {
     /// Answers a call that has lasted too long, before the endpoint gives up on it.
     pub(super) fn expire_call(&mut self, server: ServerIndex, id: u64, now: Instant, out: &mut dyn Out) {
         let lane = &mut self.members[server].lane;
-        let Some(call) = lane.give_up(id, "it took longer than mcp-pipe's timeout for it", out) else { return };
+        let Some(call) = lane.abandon_call(id, "it took longer than mcp-pipe's timeout for it", out) else { return };
         let terms = call.terms.as_deref();
         let (what, limit) = terms.map_or(("", None), |terms| (&*terms.what, terms.timeout));
         let limit = crate::words::span(limit.unwrap_or_default());

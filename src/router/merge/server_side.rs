@@ -87,7 +87,7 @@ impl Merge {
                     edits.replace(result, cut);
                     edits.replace(id, call.id());
                     edits.pass_to_endpoint(frame, out);
-                    self.desk.answered();
+                    self.desk.count_answered();
                 } else if !self.members[server].lane.deliver(frame, id, &call, &mut self.desk, out) {
                     return;
                 }
@@ -152,7 +152,7 @@ impl Merge {
         let Merge { members, desk, .. } = self;
         let MergedServer { lane, wishes, .. } = &mut members[server];
         desk.keep_hello(|said| lane.opening.was_told(said), out);
-        wishes.tell_subscriptions(lane, desk, out);
+        wishes.send_subscriptions(lane, desk, out);
         self.stale = true;
         self.pass_level(server, out);
         for kind in ListKind::ALL {
@@ -192,13 +192,13 @@ impl Merge {
         let MergedServer { lane, shelf, .. } = &mut members[server];
         let opened = lane.check_opening(shelf.welcome.as_ref(), desk, now, out);
         self.on_opened(server, opened, now, out);
-        if self.members[server].is_awaited_until().is_some_and(|until| until <= now) {
+        if self.members[server].awaited_until().is_some_and(|until| until <= now) {
             self.members[server].silent = true;
         }
         for kind in ListKind::ALL {
             let MergedServer { lane, shelf, .. } = &mut self.members[server];
             if let Some(number) = shelf.is_late(kind, now) {
-                lane.drop_list(kind, number, out);
+                lane.abandon_list(kind, number, out);
                 self.on_page(server, kind, number, Err((UNAVAILABLE, "it took too long")), now, out);
             } else if lane.is_ready() && shelf.is_due(kind, now) {
                 self.read_list(server, kind, now, out);
@@ -216,7 +216,7 @@ impl Merge {
         let capability = if kind == ListKind::Templates { "resources" } else { kind.member() };
         let has = kind == ListKind::Tools || shelf.welcome.as_ref().is_some_and(|w| w.can(capability));
         if !has {
-            self.stale |= shelf.none(kind);
+            self.stale |= shelf.set_none(kind);
         } else if lane.is_ready()
             && let Some(number) = shelf.begin(kind, now)
         {
@@ -257,7 +257,7 @@ impl Merge {
             let code = answer.err().map_or(UNAVAILABLE, |(code, _)| code);
             if shelf.lists.get(kind).is_empty() && may_be_none(kind, code, shelf.welcome.as_ref()) {
                 // The server is asked again when it says that the list has changed, and in its next life.
-                shelf.none(kind);
+                shelf.set_none(kind);
             } else {
                 shelf.failed(kind, error);
             }
@@ -329,7 +329,7 @@ impl Merge {
                     _ => out.to_endpoint(&[frame]),
                 }
             }
-            _ => self.members[server].lane.notify(frame, e, out),
+            _ => self.members[server].lane.pass_notification(frame, e, out),
         }
     }
 }

@@ -199,7 +199,7 @@ impl Shelf {
     }
 
     /// The server has no such list. Returns whether it had one before.
-    pub(in crate::router) fn none(&mut self, kind: ListKind) -> bool {
+    pub(in crate::router) fn set_none(&mut self, kind: ListKind) -> bool {
         let reading = &mut self.readings[kind as usize];
         (reading.state, reading.known, reading.retry) = (ReadingState::Idle, Completeness::Whole, RETRY);
         self.unkept = true;
@@ -570,7 +570,7 @@ mod tests {
         rig.shelf.welcomed(welcome());
         for kind in [ListKind::Prompts, ListKind::Resources, ListKind::Templates] {
             assert_eq!(rig.shelf.memory(rig.now), None);
-            rig.shelf.none(kind);
+            rig.shelf.set_none(kind);
         }
         rig.on_page(r#"{"tools":[{"name":"a"}]}"#);
         let memory = rig.shelf.memory(rig.now).unwrap();

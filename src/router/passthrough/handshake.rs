@@ -10,11 +10,11 @@ impl Passthrough {
     pub(super) fn initialize(&mut self, request: &Request<'_>, out: &mut dyn Out) {
         let (id, now) = (request.id, request.now);
         let hello = Arc::new(Hello::read(request.params()));
-        self.desk.greet(Greeting::Waits);
-        let first = self.desk.hear(&hello);
+        self.desk.note_greeting(Greeting::Waits);
+        let first = self.desk.on_hello(&hello);
         // What the endpoint says first in this run counts. Later it counts where the server has refused what it was told.
         if first || self.lane.opening.is_refusing() {
-            let opened = self.lane.settle(self.welcome.as_ref(), &mut self.desk, now, out);
+            let opened = self.lane.check_hello(self.welcome.as_ref(), &mut self.desk, now, out);
             self.on_opened(opened, now, out);
         } else {
             self.do_without_hello(now, out);
@@ -44,7 +44,7 @@ impl Passthrough {
     /// told.
     pub(super) fn do_without_hello(&mut self, now: Instant, out: &mut dyn Out) {
         if self.desk.do_without_hello() || matches!(self.lane.state, ServerSide::Greeted) {
-            let opened = self.lane.settle(self.welcome.as_ref(), &mut self.desk, now, out);
+            let opened = self.lane.check_hello(self.welcome.as_ref(), &mut self.desk, now, out);
             self.on_opened(opened, now, out);
         }
     }
@@ -54,18 +54,18 @@ impl Passthrough {
     pub(super) fn answer_known(&mut self, id: &[u8], version: &str, out: &mut dyn Out) -> bool {
         if let Some([before, after]) = self.refusal.as_ref().filter(|_| self.lane.refusal().is_some()) {
             out.to_endpoint(&[before, id, after]);
-            self.desk.answered();
-            self.desk.greet(Greeting::Refused);
+            self.desk.count_answered();
+            self.desk.note_greeting(Greeting::Refused);
             return true;
         }
         let Some(result) = self.welcome.as_ref().map(|welcome| welcome.result_for(version)) else { return false };
         self.desk.reply(id, &result, out);
-        self.greeted();
+        self.note_greeted();
         true
     }
 
     /// Answers an `initialize` that has waited: with what the server has said, or else with an error.
-    pub(super) fn answer_late(&mut self, waiting: &WaitingInitialize, out: &mut dyn Out) {
+    pub(super) fn answer_initialize(&mut self, waiting: &WaitingInitialize, out: &mut dyn Out) {
         if !self.answer_known(&waiting.id, &waiting.version, out) {
             self.desk.excuse(&waiting.id, self.lane.excuse(HOLD), out);
         }
@@ -91,8 +91,8 @@ impl Passthrough {
     /// The server is ready: it gets what the endpoint wants of it, and then what waits for it.
     pub(super) fn on_ready(&mut self, now: Instant, out: &mut dyn Out) {
         self.desk.keep_hello(|said| self.lane.opening.was_told(said), out);
-        self.wishes.tell_subscriptions(&self.lane, &mut self.desk, out);
-        self.wishes.tell_level(&self.lane, &mut self.desk, out);
+        self.wishes.send_subscriptions(&self.lane, &mut self.desk, out);
+        self.wishes.send_level(&self.lane, &mut self.desk, out);
         self.answer_all_waiting(out);
         self.release(out);
         let Passthrough { lane, desk, reread, changes, welcome, .. } = self;
@@ -110,7 +110,7 @@ impl Passthrough {
         while out.has_room()
             && let Some(waiting) = self.due.pop_front()
         {
-            self.answer_late(&waiting, out);
+            self.answer_initialize(&waiting, out);
         }
     }
 
@@ -150,15 +150,15 @@ impl Passthrough {
                 let welcome = Welcome::read(&frame[result.clone()]);
                 out.note(Note::of(SERVER, What::Initialized { identity: welcome.identity() }));
                 self.welcome = Some(welcome);
-                self.greeted();
+                self.note_greeted();
             }
-            None => self.desk.greet(Greeting::Refused),
+            None => self.desk.note_greeting(Greeting::Refused),
         }
     }
 
     /// The endpoint has got what the server said of itself.
-    pub(super) fn greeted(&mut self) {
-        self.desk.greet(Greeting::Answered);
+    pub(super) fn note_greeted(&mut self) {
+        self.desk.note_greeting(Greeting::Answered);
         if let Some(welcome) = &self.welcome {
             self.changes.greeted(capabilities(welcome));
         }

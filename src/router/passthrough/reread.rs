@@ -187,7 +187,7 @@ impl Reread {
             let is_due = shelf.is_some_and(|shelf| shelf.is_due(kind, now));
             let is_doubtful = self.doubts[kind as usize].is_some_and(|at| at <= now);
             if let Some(number) = shelf.and_then(|shelf| shelf.is_late(kind, now)) {
-                server.lane.drop_list(kind, number, server.out);
+                server.lane.abandon_list(kind, number, server.out);
                 self.on_page(kind, number, PageAnswer::Failed, server);
             } else if server.lane.is_ready() && (is_due || is_doubtful) {
                 self.read(kind, server);

@@ -14,13 +14,13 @@ pub(super) fn hand_on(frame: &[u8], e: &Envelope, on: On<'_>) {
                 on(Found::Message { frame: &plain, envelope: &e });
             }
         }
-        Err(why) => lose(frame, why, on),
+        Err(why) => report_lost(frame, why, on),
     }
 }
 
 /// Reports an object that can't be passed on: as a lost message, if it was meant to be one.
 #[cold]
-fn lose(frame: &[u8], why: NotMessage, on: On<'_>) {
+fn report_lost(frame: &[u8], why: NotMessage, on: On<'_>) {
     let lost = lost(frame, why);
     match lost.split_first() {
         None => on(Found::Noise(frame)),
@@ -55,7 +55,7 @@ fn hand_on_batch(line: &[u8], members: &[Range<usize>], on: On<'_>) -> bool {
     for frame in members() {
         match message(frame) {
             Some(e) => hand_on(frame, &e, on),
-            None => lose(frame, envelope::scan(frame).err().unwrap_or(NotMessage::Other), on),
+            None => report_lost(frame, envelope::scan(frame).err().unwrap_or(NotMessage::Other), on),
         }
     }
     true

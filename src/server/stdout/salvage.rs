@@ -117,13 +117,13 @@ impl Salvage {
     /// Gives up what stands still, and reports what has been in doubt for long enough.
     pub(super) fn on_deadline(&mut self, now: Instant, on: On<'_>) {
         if self.touched + self.patience() <= now {
-            self.give_up(now, on);
+            self.end_candidate(now, on);
         }
-        self.doubts.tell_due(now, on);
+        self.doubts.report_due(now, on);
     }
 
     /// Nothing more will come of what has begun.
-    pub(super) fn give_up(&mut self, now: Instant, on: On<'_>) {
+    pub(super) fn end_candidate(&mut self, now: Instant, on: On<'_>) {
         match &self.candidate {
             None => {}
             Some(Candidate { cut: Some(ends), .. }) => {
@@ -138,7 +138,7 @@ impl Salvage {
     }
 
     /// Takes a part of a line. `ends`: the line's end follows.
-    pub(super) fn take(&mut self, piece: &[u8], ends: bool, now: Instant, on: On<'_>) {
+    pub(super) fn add_part(&mut self, piece: &[u8], ends: bool, now: Instant, on: On<'_>) {
         self.touched = now;
         if self.line.early && !search::is_blank(piece) {
             self.loose = true;

@@ -51,7 +51,7 @@ impl Doubts {
             return;
         }
         if self.list.len() == MAX_DOUBTS {
-            self.tell_oldest(on);
+            self.report_oldest(on);
         }
         self.list.push_back(Doubt { until: now + GRACE, id: id.into(), why });
     }
@@ -84,19 +84,19 @@ impl Doubts {
         }
     }
 
-    /// When [`Doubts::tell_due`] is to be called.
+    /// When [`Doubts::report_due`] is to be called.
     pub(super) fn deadline(&self) -> Option<Instant> {
         self.list.front().map(|doubt| doubt.until)
     }
 
     /// Reports answers in doubt that have had time to come. If one has come, nobody waits for it any more.
-    pub(super) fn tell_due(&mut self, now: Instant, on: On<'_>) {
+    pub(super) fn report_due(&mut self, now: Instant, on: On<'_>) {
         while self.deadline().is_some_and(|due| due <= now) {
-            self.tell_oldest(on);
+            self.report_oldest(on);
         }
     }
 
-    fn tell_oldest(&mut self, on: On<'_>) {
+    fn report_oldest(&mut self, on: On<'_>) {
         if let Some(Doubt { id, why, .. }) = self.list.pop_front() {
             on(Found::Lost(Lost { id: &id, method: false, why }, b""));
         }

@@ -77,7 +77,7 @@ impl Salvage {
                 }
             };
         };
-        self.tell(kept, &mut look);
+        self.report_noise(kept, &mut look);
         kept
     }
 
@@ -87,9 +87,9 @@ impl Salvage {
         let frame = readable(raw);
         match envelope::scan(&frame) {
             _ if raw.len() > self.max && names_json_rpc(raw) => {
-                self.tell(range.start, look);
+                self.report_noise(range.start, look);
                 (look.on)(Found::TooLarge(Ends::of(raw).cut()));
-                look.pass(range.end);
+                look.mark_reported(range.end);
             }
             Ok(Scanned::One(e)) if !e.jsonrpc => {
                 // Alone on its line this would be an answer. Behind text it is a log's, which may well have such members.
@@ -101,7 +101,7 @@ impl Salvage {
                 self.on_messages(&frame, std::slice::from_ref(&(0..frame.len())), range.clone(), is_prefixed, look)
             }
             Ok(Scanned::Batch(members)) => self.on_messages(&frame, &members, range.clone(), is_prefixed, look),
-            Err(why) => self.lose_all(&lost(&frame, why), range.clone(), is_prefixed, look),
+            Err(why) => self.report_all_lost(&lost(&frame, why), range.clone(), is_prefixed, look),
         }
         self.read_rest(range.start, look);
         look.read = look.read.max(range.end);
@@ -122,8 +122,8 @@ impl Salvage {
         };
         let (messages, others): (Vec<_>, Vec<_>) = scanned.partition(|(frame, e)| is_message(frame, e));
         if !messages.is_empty() {
-            self.tell(range.start, look);
-            look.pass(range.end);
+            self.report_noise(range.start, look);
+            look.mark_reported(range.end);
             self.note_habits(range.clone(), look);
         }
         for (frame, e) in &messages {
@@ -131,7 +131,7 @@ impl Salvage {
         }
         for (frame, e) in others {
             if e.jsonrpc {
-                self.lose_all(&lost(frame, NotMessage::Other), range.clone(), is_prefixed, look);
+                self.report_all_lost(&lost(frame, NotMessage::Other), range.clone(), is_prefixed, look);
             } else if !messages.is_empty() {
                 (look.on)(Found::Noise(frame));
             }
@@ -167,7 +167,7 @@ impl Salvage {
             match id {
                 Some(id) => {
                     let lost = Lost { id: &part[id], method: e.method.is_some(), why };
-                    self.lose(lost, range.start..end, candidate.is_prefixed || !e.jsonrpc, look);
+                    self.report_lost(lost, range.start..end, candidate.is_prefixed || !e.jsonrpc, look);
                 }
                 None => self.doubts.expect_rest(!candidate.is_prefixed && e.jsonrpc, look.now),
             }
@@ -219,20 +219,20 @@ impl Salvage {
     }
 
     /// Reports each message that something may have been meant as.
-    fn lose_all(&mut self, lost: &[Lost<'_>], range: Range<usize>, is_prefixed: bool, look: &mut TextLook<'_>) {
+    fn report_all_lost(&mut self, lost: &[Lost<'_>], range: Range<usize>, is_prefixed: bool, look: &mut TextLook<'_>) {
         for (n, lost) in lost.iter().enumerate() {
             // The text is reported once.
             let range = if n == 0 { range.clone() } else { range.end..range.end };
-            self.lose(*lost, range, is_prefixed, look);
+            self.report_lost(*lost, range, is_prefixed, look);
         }
     }
 
     /// A message that was meant is lost, and `range` is its text.
-    fn lose(&mut self, lost: Lost<'_>, range: Range<usize>, is_prefixed: bool, look: &mut TextLook<'_>) {
+    fn report_lost(&mut self, lost: Lost<'_>, range: Range<usize>, is_prefixed: bool, look: &mut TextLook<'_>) {
         if !is_prefixed {
-            self.tell(range.start, look);
+            self.report_noise(range.start, look);
             (look.on)(Found::Lost(lost, &look.text[range.clone()]));
-            look.pass(range.end);
+            look.mark_reported(range.end);
         } else if !lost.method {
             self.doubts.add(lost.id, lost.why, look.now, look.on);
         }
@@ -247,7 +247,7 @@ impl Salvage {
     }
 
     /// Reports the text up to `end` as what it is: no message.
-    fn tell(&mut self, end: usize, look: &mut TextLook<'_>) {
+    fn report_noise(&mut self, end: usize, look: &mut TextLook<'_>) {
         self.read_rest(end, look);
         if look.told >= end {
             return;
@@ -280,7 +280,7 @@ impl Salvage {
 
 impl TextLook<'_> {
     /// The text up to `end` has been reported as something else than noise.
-    fn pass(&mut self, end: usize) {
+    fn mark_reported(&mut self, end: usize) {
         self.told = self.told.max(end);
         self.read = self.read.max(end);
     }
