@@ -287,7 +287,7 @@ impl Link {
     /// Writes what the socket takes now; ready when nothing is left. A failed write is noticed by the next [`Link::poll`].
     pub fn poll_write(&mut self, cx: &mut Context<'_>, out: &mut Outgoing) -> Poll<()> {
         let LinkPhase::Open(open) = &mut self.state else {
-            out.clear(); // nobody will ever read it
+            out.clear(); // no peer will ever read these bytes
             return Poll::Ready(());
         };
         while !out.pending().is_empty() {

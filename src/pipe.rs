@@ -586,7 +586,7 @@ fn pass_found(router: &mut dyn Router, index: ServerIndex, found: Found<'_>, now
         Found::Noise(line) => router.on_server_noise(index, line, now, out),
         Found::Lost(lost, text) => router.on_server_lost(index, lost, text, now, out),
         Found::TooLarge(cut) => router.on_server_too_large(index, cut, now, out),
-        Found::Habit(_) => {} // the server's own log has told it
+        Found::Habit(_) => {} // the server's side has logged the habit
     }
 }
 

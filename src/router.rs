@@ -1,7 +1,7 @@
 //! Decides where a frame goes and what it becomes. Pure: events in, actions out.
 //!
-//! A router never performs I/O, reads a clock or draws a random number. What it decides it tells an
-//! [`Out`], which in the daemon encodes straight into the write buffers, and in tests is a list.
+//! A router never performs I/O, reads a clock or draws a random number. Its decisions go to an [`Out`], which in the daemon
+//! encodes straight into the write buffers, and in tests is a list.
 
 use std::time::Duration;
 
@@ -219,7 +219,8 @@ pub(crate) fn say(router: &mut dyn Router, server: ServerIndex, line: &[u8], now
     assert!(said.iter().chain([&late]).all(ControlFlow::is_continue));
 }
 
-/// A message as a server may write it: well, amid other text, over several lines, twice on a line, behind headers, or cut short.
+/// A message as a server may write it: well, amid other text, over several lines, twice on a line, behind headers, or cut
+/// short.
 #[cfg(test)]
 pub(crate) fn in_guise(mut message: serde_json::Value, guise: u8) -> String {
     message["jsonrpc"] = "2.0".into();

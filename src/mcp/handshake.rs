@@ -52,11 +52,11 @@ impl Hello {
     /// Whether a server that was told this and answered with `welcome` (`None`: with an error) would act otherwise on being
     /// told `other`.
     ///
-    /// Who the endpoint is matters to no server. What the endpoint can do does, and so does the version if the server goes
-    /// by that. That `roots` may change is a promise to report the change, which a server can do nothing about.
+    /// What the endpoint can do matters to a server, and so does the version if the server goes by that; who the endpoint is
+    /// does not. That `roots` may change is a promise to report the change, which a server can do nothing about.
     pub fn differs(&self, welcome: Option<&Welcome>, other: &Hello) -> bool {
         if other.version.is_empty() {
-            return false; // it is no whole `initialize`, and a server might refuse it
+            return false; // no whole `initialize`, which a server might refuse
         }
         let versions = (meant(&self.version), meant(&other.version));
         let goes_by_it = welcome.is_none_or(|welcome| welcome.version == self.version);

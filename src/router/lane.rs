@@ -80,7 +80,7 @@ pub(super) struct Call {
     id_len: usize,
     method_len: usize,
     pub(super) since: Instant,
-    /// What only some calls need.
+    /// Limits and the like, which only some calls have.
     pub(super) terms: Option<Box<Terms>>,
 }
 

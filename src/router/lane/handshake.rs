@@ -98,7 +98,7 @@ impl Lane {
             ServerSide::Down { retry_at: Some(_), .. } if self.opening.has_refused_another(&wanted) => {
                 (Answered::Refused, None)
             }
-            // The server will be told the right thing when it starts, or be compared once it has answered.
+            // The server will be told the right thing at its start, or be asked again once it has answered.
             ServerSide::Down { .. } | ServerSide::Initializing { .. } => return Opened::Same,
         };
         let is_serving = self.calls().next().is_some();

@@ -1,4 +1,4 @@
-//! A page of a list, read item by item: an odd item costs the others nothing, and is told.
+//! A page of a list, read item by item: an odd item costs the others nothing, and is reported.
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ use crate::mcp::lists::ListKind;
 use crate::mcp::mend::{Mended, mend};
 use crate::mcp::{object, shape};
 
-/// Most odd items of a list that are told, and longest part of the name of each, in bytes.
+/// Most odd items of a list that are reported, and longest part of the name of each, in bytes.
 const TOLD: usize = 3;
 const BRIEF: usize = 64;
 

@@ -231,7 +231,7 @@ fn resource<'a>(resources: &'a Table, templates: &'a Table, uri: &'a str) -> Opt
     // Of several templates the longest, which says most. Then by name, so that the choice is always the same.
     let covers = templates.iter().filter(|(template, _)| uris::template_matches(template, uri));
     let (template, way) = covers.max_by_key(|(template, _)| (template.len(), *template))?;
-    // A clash of URIs is resolved by something in front.
+    // A clash of URIs is resolved by a prefix.
     let front = template.strip_suffix(&*way.1).unwrap_or_default();
     Some((ListKind::Templates, way, uri.strip_prefix(front).unwrap_or(uri)))
 }

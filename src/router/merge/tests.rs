@@ -785,7 +785,7 @@ fn what_a_server_asks_before_the_endpoint_is_ready_is_asked_as_soon_as_the_endpo
 fn a_list_that_fails_or_hangs_is_no_empty_list_and_keeps_nothing_else_back() {
     let mut offers = vec![offer(&["one"]), offer(&["two"])];
     offers[0]["tools/list"] = Value::Null;
-    offers[1]["capabilities"] = json!({"prompts": {}}); // and it never answers prompts/list
+    offers[1]["capabilities"] = json!({"prompts": {}}); // and the server never answers prompts/list
     let mut rig = Rig::new(specs(&["a", "b"]), offers, vec![]);
     rig.up(0);
     rig.up(1);
@@ -1263,7 +1263,7 @@ fn a_list_that_comes_too_late_is_taken_back_and_asked_for_again() {
 #[test]
 fn a_list_that_never_comes_does_not_use_up_what_may_be_under_way_at_its_server() {
     let mut offers = vec![offer(&["one"])];
-    offers[0]["capabilities"]["prompts"] = json!({}); // and it never answers prompts/list
+    offers[0]["capabilities"]["prompts"] = json!({}); // and the server never answers prompts/list
     let mut rig = Rig::new(specs(&["a"]), offers, vec![]);
     rig.begin();
     let mut asked = 0;

@@ -2,8 +2,8 @@
 
 use super::*;
 
-/// Longest error of a server that refuses to initialize which is kept as the answer to `initialize`, in bytes. Of a longer
-/// one the first words are kept.
+/// Longest error of a refusing server that is kept as the answer to `initialize`, in bytes. Of a longer error the first
+/// words are kept.
 const MAX_REFUSAL: usize = 16 * 1024;
 
 impl Passthrough {

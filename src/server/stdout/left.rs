@@ -41,7 +41,7 @@ impl Kept {
         match self {
             Kept::Message(frame) => match envelope::scan_one(frame) {
                 Some(envelope) => on(Found::Message { frame, envelope: &envelope }),
-                None => on(Found::Noise(frame)), // it was one before
+                None => on(Found::Noise(frame)), // a message is still one after it was kept
             },
             Kept::Noise(text) => on(Found::Noise(text)),
             Kept::Lost { id, method, why, text } => on(Found::Lost(Lost { id, method: *method, why: *why }, text)),
