@@ -142,7 +142,7 @@ impl Process {
             self.poll_stderr(log);
         }
         if read {
-            // What waits here counts as unread.
+            // After a stop the rest of what was read counts as unread.
             read = self.poll_stdout(cx, now, on).is_continue() && self.poll_still(cx, on).is_continue();
         }
         if self.wakers.take(EXIT) {
