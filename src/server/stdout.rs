@@ -52,7 +52,8 @@ impl Stdout {
         Stdout { lines, salvage: Salvage::new(max, now), left: Left::default(), grown: now, looked: false }
     }
 
-    /// Takes what was read, until `on` doesn't go on: then nothing is to be read before [`Stdout::resume`] has taken the rest.
+    /// Takes what was read, until `on` doesn't go on: then nothing is to be read before [`Stdout::resume`] has taken the
+    /// rest.
     pub fn feed(&mut self, chunk: &[u8], now: Instant, on: &mut OnFound<'_>) -> ControlFlow<()> {
         let flow = self.sort_all(now, on, |lines, each| lines.feed(chunk, each));
         self.note_growth(now);

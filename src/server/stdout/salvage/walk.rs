@@ -14,8 +14,8 @@ const DEEPEST: usize = 1000;
 pub(super) struct Walk {
     /// How many bytes have been walked, from the value's first.
     at: usize,
-    /// From where on the text may be something else, if the walk breaks: the beginning of the last string, number or word, or what
-    /// is behind the last sign.
+    /// From where on the text may be something else, if the walk breaks: the beginning of the last string, number or word,
+    /// or what is behind the last sign.
     token: usize,
     state: WalkState,
     colour: Colour,
