@@ -63,7 +63,7 @@ pub enum DialError {
         /// What was wrong.
         problem: TlsProblem,
     },
-    /// No certificate authority to trust.
+    /// No certificate authority can be trusted.
     #[error("{what}; {remedy}")]
     Trust {
         /// What couldn't be loaded, and why.
@@ -100,9 +100,9 @@ pub enum DialError {
     /// A configured header can't be sent.
     #[error("the header \"{name}\" {reason}; correct it in the config")]
     Header {
-        /// Its name.
+        /// The header's name.
         name: String,
-        /// Why not.
+        /// Why it can't be sent.
         reason: &'static str,
     },
     /// The endpoint answered with an HTTP status instead of the upgrade.
@@ -112,7 +112,7 @@ pub enum DialError {
         peer: String,
         /// The status code.
         status: u16,
-        /// The time that it asks for, as it said it: unbounded.
+        /// The time that the endpoint asks us to wait, not bounded yet.
         retry_after: Option<Duration>,
         /// The beginning of the body as one line, without secrets.
         body: String,
@@ -207,7 +207,7 @@ pub enum TlsProblem {
     /// The certificate is for other names.
     #[error("its certificate is not for this name{presented}; use a host name that it is for in the endpoint URL")]
     WrongName {
-        /// The names it is for, with the words before and after; may be empty.
+        /// The names that the certificate is for, with words around them; may be empty.
         presented: String,
     },
     /// The certificate was withdrawn.

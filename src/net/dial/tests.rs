@@ -266,7 +266,7 @@ fn a_dial_can_be_spawned_on_any_runtime() {
 
 #[tokio::test]
 async fn a_name_without_an_address_is_told() {
-    // Longer than a label may be: the resolver refuses it by itself.
+    // The name is longer than a label may be: the resolver refuses that by itself.
     let (error, text) = fails(&format!("ws://{}.example/?token={TOKEN}", "a".repeat(64)), &LinkSpec::default()).await;
     assert!(matches!(error, DialError::Dns { .. }) && text.contains("can't be looked up"), "{text}");
 }
