@@ -1,5 +1,5 @@
-//! What surrounds everything else: the watcher of a process that may be killed, its stop, what of it others can see, its limits,
-//! and work beside its only thread.
+//! The process itself: the watcher for the case that we are killed, the two-step stop, what others can see of us, the system's
+//! limits, and work beside the only thread.
 
 pub(crate) mod aside;
 pub mod guard;
