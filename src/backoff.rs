@@ -1,4 +1,5 @@
-//! How long until the next attempt. Pure: the random number is an argument, no clock is read.
+//! How long until the next attempt. Pure: the random number is an argument, and the clock is read only for an anchor that the
+//! crate asks for and nothing is compared with.
 //!
 //! Full jitter: a wait is a random part of a *ceiling* that doubles with each failure up to a cap, so that links
 //! that failed together don't come back together. The ceilings are the policy of the `backoff` crate, which no other

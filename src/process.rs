@@ -1,5 +1,4 @@
-//! The process itself: the watcher for the case that we are killed, the two-step stop, what others can see of us, the system's
-//! limits, and work beside the only thread.
+//! The process itself: its watcher, its two-step stop, what others can see of it, its limits, and work beside its only thread.
 
 pub(crate) mod aside;
 pub mod guard;

@@ -1,5 +1,4 @@
-//! What the files of the cache are called: a name tells which server or agent a file is about to whoever knows that one, and
-//! nothing to others. Pure.
+//! The names of the cache's files: a name shows which server or agent a file is about only to whoever knows that one. Pure.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What a command line that can't be read most likely meant. Words that may be a token are not repeated.
+//! What a command line that can't be read most likely meant: hints, without words that may be a token.
 
 use std::ffi::OsString;
 

@@ -1,4 +1,4 @@
-//! What is being resolved, and what has been found so far: variables, mistakes, secrets.
+//! The state of resolving a config: what is being resolved, and the variables, mistakes and secrets found so far.
 
 use std::path::{Path, PathBuf};
 

@@ -1,5 +1,5 @@
-//! Every default of the config, from `pingInterval` to `turn`; no other file has one. `--help` and the README's tables are
-//! tested against them.
+//! Every default of the config, such as those of `pingInterval`, `maxFrameSize` and `turn`; no other file has one. `--help` and
+//! the README's tables are tested against them.
 
 use std::time::Duration;
 

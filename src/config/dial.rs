@@ -1,4 +1,4 @@
-//! Which endpoint a server is served on, and how that is dialled: headers and which of them are refused, CA file, times.
+//! Which endpoint a server is served on, and how that is dialled: headers, and which of them are refused; CA file; times.
 
 use std::path::PathBuf;
 

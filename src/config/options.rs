@@ -1,4 +1,4 @@
-//! What the command line may say about a run; the file may say most of it, too.
+//! The command line's options for a run. The config has a key for most of them.
 //!
 //! Values that may also stand in the file are `Option`s: which one counts, and every default, is decided in
 //! [`super::resolve`]. The endpoint is taken as a plain [`Secret`], so that neither a parse error nor `--help` can show it.

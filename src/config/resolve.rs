@@ -1,4 +1,4 @@
-//! File, environment and flags → [`Config`]. What wins over what is decided here.
+//! File, environment and flags → [`Config`]: what wins over what.
 //!
 //! Reading goes on after a mistake, so that all mistakes are told at once.
 

@@ -1,4 +1,4 @@
-//! What surrounds a run: the environment, the working directory, and the `.env` files of that and of the config's folder.
+//! What surrounds a run: the environment, the working directory, and the `.env` files there and beside the config.
 //!
 //! The surroundings are looked at before anything is logged, since `.env` may say how: [`Surroundings::settings`] is where
 //! mcp-pipe's own variables are to be read. Warnings wait for the log.

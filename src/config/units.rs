@@ -1,4 +1,4 @@
-//! Times, sizes and choices as a person writes them (`5s`, `2m`, `500ms`; `16MiB`; `per-server`), and their limits.
+//! Times, sizes and choices as a person writes them (`5s`, `2m`, `500ms`; `16MiB`; `per-server`), and the limits of their values.
 
 use std::time::Duration;
 

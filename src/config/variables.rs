@@ -1,4 +1,4 @@
-//! Which variables a server gets.
+//! Which environment variables a server gets.
 //!
 //! From the weakest to the strongest: the defaults for Python; `.env` and, above that, mcp-pipe's own environment, as far as
 //! `inheritEnv` lets their variables through; the entry's `envFile`; the entry's `env`. Never an endpoint, nor a variable that

@@ -1,7 +1,8 @@
-//! What is known of the endpoints that this program was made for, the xiaozhi.me cloud and the self-hosted endpoint server: what
-//! they announce, close codes, and deadlines with what follows from these (requests are held for 9 s).
+//! What is known of the xiaozhi.me cloud and the self-hosted endpoint server: what the cloud announces, how both close
+//! connections, how long they wait, and so for how long requests are held here (9 s).
 //!
-//! Nothing here decides anything; whoever waits for an endpoint takes its habits from here.
+//! This program was made for these two kinds of endpoints. Nothing here decides anything: code that waits for an endpoint takes
+//! its habits from here.
 
 use std::time::Duration;
 
