@@ -206,8 +206,8 @@ fn user_info(text: &str, found: &mut Vec<String>) {
     }
 }
 
-/// Whether a header's value is secret, by the header's name or because it is as long as a token. Other values (who we are, the
-/// address of a page) are harmless, and a log without these would be hard to read.
+/// Whether a header's value is secret, by the header's name or because one of its words is as long as a token. Other values (who
+/// we are, the address of a page) are harmless, and a log without these would be hard to read.
 fn is_secret_header(name: &str, value: &str) -> bool {
     let is_page = |word: &str| word.contains("://") && !word.contains(['?', '@']);
     is_telling(name) || value.split(' ').any(|word| word.len() >= TOKEN_LENGTH && !is_page(word))
