@@ -75,7 +75,7 @@ pub struct Config {
 /// One `mcpServers` entry, and the link on which it is served.
 #[derive(Debug, Clone)]
 pub struct ServerSpec {
-    /// Its key in `mcpServers`.
+    /// The server's key in `mcpServers`.
     pub name: Arc<str>,
     /// What to start.
     pub command: CommandSpec,
@@ -97,14 +97,14 @@ pub struct ServerSpec {
     pub pin: bool,
     /// Whether the tools of a server that shares a connection stay listed, from memory, while it is down.
     pub keep_listed: bool,
-    /// Which of its tools are published, and as what.
+    /// Which of the server's tools are published, and as what.
     pub tools: Arc<ToolPolicy>,
 }
 
 /// How the servers of one endpoint share it: the same for all of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sharing {
-    /// Who has a connection.
+    /// Which servers share a connection.
     pub mode: Mode,
     /// How names are kept apart where several servers share a connection.
     pub naming: Naming,
@@ -116,7 +116,7 @@ pub struct Sharing {
     pub resync: bool,
 }
 
-/// Which servers share a connection. In the file and on the command line they are written in kebab case.
+/// Which servers share a connection. In the file and on the command line modes are written in kebab case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub enum Mode {
     /// A connection for each server, until the endpoint is known to take only one.

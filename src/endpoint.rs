@@ -54,7 +54,7 @@ pub enum EndpointError {
     Character {
         /// The character.
         c: char,
-        /// Its place, from 1.
+        /// The character's place, from 1.
         at: usize,
     },
     /// More than one address.

@@ -16,7 +16,7 @@ use futures_util::future::join_all;
 use serde_json::{Map, Value, json};
 use tokio::time::sleep;
 
-pub use self::table::{Look, Show};
+pub use self::table::{Form, Show};
 use crate::config::{Config, defaults};
 use crate::control::status::{ServerState, Status};
 use crate::error::{Problem, Problems};
@@ -106,7 +106,7 @@ pub enum InspectError {
 pub async fn tools(
     mut config: Config,
     show: Show,
-    look: Look,
+    form: Form,
     status: &Status,
     stop: Stop,
     serve: impl AsyncFnOnce(Config, Stop),
@@ -141,22 +141,22 @@ pub async fn tools(
             Show::Offer => {
                 let found: Vec<_> =
                     found.iter().map(|(spec, catalogue)| (&*spec.name, Arc::clone(catalogue))).collect();
-                match look {
-                    Look::Json => as_json(&found),
-                    Look::Table { width, colour } => table::render(&found, width, colour),
+                match form {
+                    Form::Json => as_json(&found),
+                    Form::Table { width, colour } => table::render(&found, width, colour),
                 }
             }
-            Show::Published => match look {
-                Look::Json => published::as_json(&found),
-                Look::Table { width, colour } => published::render(&found, width, colour),
+            Show::Published => match form {
+                Form::Json => published::as_json(&found),
+                Form::Table { width, colour } => published::render(&found, width, colour),
             },
-            Show::Size => match look {
-                Look::Json => size::as_json(&sizes, budget),
-                Look::Table { colour, .. } => size::render(&sizes, colour),
+            Show::Size => match form {
+                Form::Json => size::as_json(&sizes, budget),
+                Form::Table { colour, .. } => size::render(&sizes, colour),
             },
         };
         // An empty table would only be a head.
-        if !found.is_empty() || matches!(look, Look::Json) {
+        if !found.is_empty() || matches!(form, Form::Json) {
             write(out, &text)?;
         }
         if failed.is_empty() { Ok(()) } else { Err(InspectError::Unanswered(failed)) }
@@ -232,9 +232,9 @@ pub async fn call(
 
 /// How a table looks on standard output: as wide as the terminal, in colour unless `plain`; whole and without colour
 /// where standard output is no terminal.
-pub fn table_for_stdout(plain: bool) -> Look {
+pub fn table_for_stdout(plain: bool) -> Form {
     let terminal = io::stdout().is_terminal();
-    Look::Table { width: if terminal { terminal_width() } else { None }, colour: terminal && !plain }
+    Form::Table { width: if terminal { terminal_width() } else { None }, colour: terminal && !plain }
 }
 
 #[cfg(unix)]

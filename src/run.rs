@@ -15,7 +15,7 @@ use crate::control::health;
 use crate::control::status::{PipeStatus, Status};
 use crate::control::summary::Summary;
 use crate::error::Exit;
-use crate::inspect::{self, ArgumentsError, Look, Show};
+use crate::inspect::{self, ArgumentsError, Form, Show};
 use crate::local::LocalEndpoint;
 use crate::process::guard::Guard;
 use crate::process::limits;
@@ -103,8 +103,8 @@ async fn perform(
                 (false, true) => Show::Published,
                 (false, false) => Show::Offer,
             };
-            let look = if json { Look::Json } else { inspect::table_for_stdout(config.plain) };
-            inspect::tools(config, show, look, &status, stop, pipes, out).await?;
+            let form = if json { Form::Json } else { inspect::table_for_stdout(config.plain) };
+            inspect::tools(config, show, form, &status, stop, pipes, out).await?;
         }
         Command::Call { tool, .. } => {
             inspect::call(config, &tool, arguments, &status, stop, pipes, out).await?;

@@ -58,7 +58,7 @@ const ALL_TOGETHER: Duration = cloud::PING;
 
 /// What is to become of an agent's connections.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Verdict {
+pub enum Finding {
     /// Each server keeps its connection.
     KeepApart,
     /// All servers are to share one connection.
@@ -169,7 +169,7 @@ impl Evidence {
     }
 
     /// Takes in what a pipe saw.
-    pub fn sees(&mut self, Sighting { who, at, closed }: Sighting) -> Verdict {
+    pub fn sees(&mut self, Sighting { who, at, closed }: Sighting) -> Finding {
         match closed {
             None => self.opened(who, at),
             Some(how) => self.closed(who, how, at),
@@ -177,7 +177,7 @@ impl Evidence {
     }
 
     /// A connection stands.
-    pub fn opened(&mut self, who: usize, now: Instant) -> Verdict {
+    pub fn opened(&mut self, who: usize, now: Instant) -> Finding {
         self.settle(now);
         let vacated = self.vacated.take();
         if let Some(standing) = self.standing.get_mut(who) {
@@ -191,24 +191,24 @@ impl Evidence {
             Some(vacated) => self.nobody_came(vacated),
             None => {}
         }
-        self.verdict()
+        self.finding()
     }
 
     /// A connection that stood has ended.
-    pub fn closed(&mut self, who: usize, close: Close, now: Instant) -> Verdict {
+    pub fn closed(&mut self, who: usize, close: Close, now: Instant) -> Finding {
         self.settle(now);
         if let Some(vacated) = self.vacated.take() {
             self.nobody_came(vacated);
         }
         let latest = self.standing.iter().flatten().max().copied();
         let (Some(since), Some(latest)) = (self.standing.get_mut(who).and_then(Option::take), latest) else {
-            return self.verdict();
+            return self.finding();
         };
         let last = self.replacement.take_if(|last| last.new == who);
         let others = self.standing.iter().enumerate().filter_map(|(n, since)| Some((n, (*since)?)));
         let newest = others.max_by_key(|(_, opened)| *opened);
         if close.ours {
-            return self.verdict();
+            return self.finding();
         }
         match (close.code, newest) {
             (Some(cloud::CLOSE), Some(_)) if close.handshaken && now - latest <= REFUSED => {
@@ -229,7 +229,7 @@ impl Evidence {
             }
             None => self.vacated = Some(Vacated { old: who, at: now, takeover: close.takeover, last }),
         }
-        self.verdict()
+        self.finding()
     }
 
     /// A connection was closed and no other one came in its place, so the reason that the endpoint gave may be true.
@@ -274,7 +274,7 @@ impl Evidence {
         }
     }
 
-    fn verdict(&self) -> Verdict {
+    fn finding(&self) -> Finding {
         let name = |who: usize| self.names.get(who).map_or("", |name| &**name);
         let doubtful = self.two_stood || self.replaced.iter().any(|last| last.takeover == Takeover::Unlikely);
         let enough = if doubtful { CERTAIN } else { 1 };
@@ -285,7 +285,7 @@ impl Evidence {
             let why = format!(
                 "the endpoint keeps only the newest connection: it closed {old}'s with 1000 when {new} connected"
             );
-            return Verdict::TakesOne { why, proof: Proof::Replaced };
+            return Finding::TakesOne { why, proof: Proof::Replaced };
         }
         let enough = if self.all_stood { CERTAIN } else { 3 };
         if self.refused.len() >= enough {
@@ -302,8 +302,8 @@ impl Evidence {
                 cloud::CLOSE,
                 names.join(", ")
             );
-            return Verdict::TakesOne { why, proof: Proof::Refused };
+            return Finding::TakesOne { why, proof: Proof::Refused };
         }
-        Verdict::KeepApart
+        Finding::KeepApart
     }
 }

@@ -121,7 +121,7 @@ pub(crate) enum Own {
     Unsaid,
     /// An empty text: the server is served on the common endpoint, too.
     Blank,
-    /// Its own endpoint; `None` if that can't be used, which has been noted.
+    /// The entry's own endpoint; `None` if that can't be used, which has been noted.
     Named(Option<Endpoint>),
 }
 

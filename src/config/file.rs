@@ -104,7 +104,7 @@ pub(crate) enum Inherit {
 #[derive(Debug)]
 pub(crate) struct Entry {
     pub(crate) name: String,
-    pub(crate) kind: Kind,
+    pub(crate) kind: Transport,
     /// The place that says that the server does not run; `None` if none says so.
     pub(crate) disabled: Option<String>,
     pub(crate) args: Vec<Located<String>>,
@@ -121,7 +121,7 @@ pub(crate) struct Entry {
 
 /// How a server is reached.
 #[derive(Debug)]
-pub(crate) enum Kind {
+pub(crate) enum Transport {
     /// By starting a program.
     Stdio(Located<String>),
     /// Over the network, which this version doesn't do. Holds the `type`, or "url", with its place.
@@ -238,7 +238,7 @@ fn entries(r: &mut Reader<'_>, value: &Value<'_>, path: &str, file: &mut File) {
 fn entry(r: &mut Reader<'_>, name: String, prop: &ObjectProp<'_>, path: &str) -> Entry {
     let mut entry = Entry {
         name,
-        kind: Kind::Unknown,
+        kind: Transport::Unknown,
         disabled: None,
         args: Vec::new(),
         env: Vec::new(),
@@ -285,37 +285,37 @@ fn entry(r: &mut Reader<'_>, name: String, prop: &ObjectProp<'_>, path: &str) ->
     entry.disabled = disabled.or(enabled).or(active);
     let malformed = r.mistakes.len() > before;
     entry.kind = match (transport, command, url) {
-        (Some(t), _, _) if keys::is_remote(&t.value) => Kind::Remote(t),
+        (Some(t), _, _) if keys::is_remote(&t.value) => Transport::Remote(t),
         (Some(t), _, _) if !["stdio", "local"].iter().any(|here| t.value.eq_ignore_ascii_case(here)) => {
             let what = format!("is \"{}\", which is no type of server", t.value);
             r.mistake_at(&t.place, what, "leave it out for a program that is started here");
-            Kind::Unknown
+            Transport::Unknown
         }
         (_, Some(command), _) if command.value.trim().is_empty() => {
             r.mistake_at(&command.place, "is empty", "name the program to start");
-            Kind::Unknown
+            Transport::Unknown
         }
         (_, Some(command), _) => {
             if headers {
                 let what = "has headers, which only a remote server has; they are ignored";
                 r.warning(prop, path, what, "headers of the WebSocket connection are called endpointHeaders");
             }
-            Kind::Stdio(command)
+            Transport::Stdio(command)
         }
-        (None, None, Some(place)) => Kind::Remote(Located { value: "url".to_owned(), place }),
+        (None, None, Some(place)) => Transport::Remote(Located { value: "url".to_owned(), place }),
         (_, None, _) => {
             // A member that could not be read has been told of, and may have been the command.
             if !malformed {
                 r.mistake(prop, path, "has no command", "add \"command\": the program to start");
             }
-            Kind::Unknown
+            Transport::Unknown
         }
     };
     if entry.disabled.is_some() && r.mistakes.len() > before {
         // A person who disables a broken server wants the others to run.
         let mistakes = r.mistakes.split_off(before);
         r.warnings.extend(mistakes);
-        entry.kind = Kind::Unknown;
+        entry.kind = Transport::Unknown;
     }
     entry
 }

@@ -71,7 +71,7 @@ pub(crate) enum Place {
 /// What becomes of a key that other programs have. A key that is not in the table is unknown: ignored with a warning, but in
 /// `tools` a mistake.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Verdict {
+pub(crate) enum Treatment {
     /// Read as this key of ours. `tools.allow` and `tools.deny` are those in `tools`.
     Honoured(&'static str),
     /// Ignored without a word: the key means nothing here, and nobody misses it.
@@ -85,10 +85,10 @@ pub(crate) enum Verdict {
 }
 
 use Place::{Server, Tools, Top};
-use Verdict::{Asking, Harmless, Honoured, Ignored, Mistake};
+use Treatment::{Asking, Harmless, Honoured, Ignored, Mistake};
 
 /// The keys of other programs. Keys that only one program has stand under its name, others by what they are about.
-const FOREIGN: &[(Place, Verdict, &[&str])] = &[
+const FOREIGN: &[(Place, Treatment, &[&str])] = &[
     // The list of servers: VS Code; Codex's spelling; Zed; Amp; opencode, and VS Code's user settings.
     (Top, Honoured("mcpServers"), &["servers", "mcp_servers", "context_servers", "amp.mcpServers"]),
     (Top, Honoured("mcp"), &["mcp"]),
@@ -216,12 +216,12 @@ const NOTES: &[&str] = &[
 ];
 
 /// What becomes of a key that is none of ours; `None` for an unknown one.
-fn verdict(place: Place, key: &str) -> Option<Verdict> {
+fn treatment(place: Place, key: &str) -> Option<Treatment> {
     if key.starts_with(['_', '/', '#']) {
         return Some(Harmless);
     }
     let row = FOREIGN.iter().find(|(at, _, keys)| *at == place && keys.contains(&key));
-    row.map(|(_, verdict, _)| *verdict)
+    row.map(|(_, treatment, _)| *treatment)
 }
 
 /// The members of an object under our names for them, as written in `place`.
@@ -233,7 +233,7 @@ pub(crate) fn members<'v, 'a>(
 ) -> Vec<Member<'v, 'a>> {
     let mut members: Vec<Member<'v, 'a>> = r.members(value, path);
     for i in 0..members.len() {
-        let Some(Honoured(ours)) = verdict(place, &members[i].0) else { continue };
+        let Some(Honoured(ours)) = treatment(place, &members[i].0) else { continue };
         // Lists of tools add up; of two other keys with one meaning the last counts.
         let twin = members.iter().position(|(other, _, _)| other == ours).filter(|twin| *twin != i);
         if let (Some(_), false) = (twin, ours.contains('.')) {
@@ -259,7 +259,7 @@ pub(crate) fn is_remote(kind: &str) -> bool {
 /// Says what becomes of a key that is none of ours in this place, and what was probably meant.
 pub(crate) fn foreign(r: &mut Reader<'_>, key: &str, prop: &ObjectProp<'_>, path: &str, place: Place) {
     let unknown = "is not a known key";
-    match verdict(place, key) {
+    match treatment(place, key) {
         Some(Harmless | Honoured(_)) => {}
         Some(Asking) if names_any(&prop.value) => {
             let what = "nobody is asked before a call, so every published tool can be called; to publish these only";
@@ -267,7 +267,7 @@ pub(crate) fn foreign(r: &mut Reader<'_>, key: &str, prop: &ObjectProp<'_>, path
         }
         Some(Asking) => {}
         Some(Ignored(CALL_TIMEOUT | START_TIMEOUT)) => {
-            let ours = if verdict(place, key) == Some(Ignored(START_TIMEOUT)) { START_TIMEOUT } else { CALL_TIMEOUT };
+            let ours = if treatment(place, key) == Some(Ignored(START_TIMEOUT)) { START_TIMEOUT } else { CALL_TIMEOUT };
             let remedy = format!("write \"{ours}\": \"{}\"", time_of(key, &prop.value));
             r.warning(prop, path, format!("{unknown} and is ignored"), remedy);
         }

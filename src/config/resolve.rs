@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::context::{Context, Hidden};
 use super::dial::{self, Common, ENDPOINT, Own};
 use super::expand::expand;
-use super::file::{self, Entry, File, Kind, Shared};
+use super::file::{self, Entry, File, Shared, Transport};
 use super::options::{CommandLine, Options, Target};
 use super::surroundings::Surroundings;
 use super::{
@@ -267,8 +267,10 @@ fn disabled(file: &File) -> Option<String> {
 fn why_none(file: &File) -> String {
     let reason = |entry: &Entry| match (&entry.disabled, &entry.kind) {
         (Some(place), _) => Some(format!("{} is disabled ({place})", entry.name)),
-        (None, Kind::Remote(_)) => Some(format!("{} is a remote server, which this version can't use", entry.name)),
-        (None, Kind::Stdio(_) | Kind::Unknown) => None,
+        (None, Transport::Remote(_)) => {
+            Some(format!("{} is a remote server, which this version can't use", entry.name))
+        }
+        (None, Transport::Stdio(_) | Transport::Unknown) => None,
     };
     let reasons: Vec<String> = file.entries.iter().filter_map(reason).take(5).collect();
     if reasons.is_empty() { String::new() } else { format!(": {}", reasons.join("; ")) }

@@ -6,7 +6,7 @@ use super::CommandSpec;
 use super::command;
 use super::context::Context;
 use super::editor;
-use super::file::{Entry, Kind};
+use super::file::{Entry, Transport};
 use super::reader::Located;
 use super::syntax::BACKSLASH;
 use super::{variables, windows};
@@ -15,13 +15,13 @@ use crate::disk::obstacle;
 /// The command that an entry starts. `None` if there is none, which has been noted.
 pub(crate) fn of_entry(ctx: &mut Context<'_>, entry: &Entry, asked_for: bool) -> Option<CommandSpec> {
     let program = match &entry.kind {
-        Kind::Stdio(program) => program,
-        Kind::Unknown if asked_for && ctx.problems.mistakes.is_empty() => {
+        Transport::Stdio(program) => program,
+        Transport::Unknown if asked_for && ctx.problems.mistakes.is_empty() => {
             ctx.mistake(&entry.name, "can't be run as it stands in the config", "see the warnings");
             return None;
         }
-        Kind::Unknown => return None,
-        Kind::Remote(by) => {
+        Transport::Unknown => return None,
+        Transport::Remote(by) => {
             let what = match by.value.as_str() {
                 "url" => format!("makes {} a remote server, which this version can't use", entry.name),
                 kind => format!("makes {} a remote server ({kind}), which this version can't use", entry.name),

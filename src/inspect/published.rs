@@ -65,7 +65,7 @@ pub(super) fn render(offers: &[Offer<'_>], width: Option<usize>, colour: bool) -
     Rows { head: ["SERVER", "TOOL", "PUBLISHED AS", "DESCRIPTION"], whole: 3, rows }.draw(width, colour)
 }
 
-/// The same for programs, in the form of [`super::Look::Json`], with the servers' own names of their tools besides.
+/// The same for programs, in the form of [`super::Form::Json`], with the servers' own names of their tools besides.
 pub(super) fn as_json(offers: &[Offer<'_>]) -> String {
     let tools = together(offers);
     let server = |(place, (spec, catalogue)): (ServerIndex, &Offer<'_>)| {

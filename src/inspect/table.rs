@@ -26,7 +26,7 @@ pub enum Show {
 
 /// How the tools are shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Look {
+pub enum Form {
     /// For a program: `{"servers":[{"name","serverInfo","tools"}]}`, tools as they are published. With [`Show::Published`] also
     /// `ownNames`, from published names to the servers' own; with [`Show::Size`] `bytes` and `estimatedTokens` of all, of
     /// each server and of each tool, and the sizes of what servers offer as `offered`.

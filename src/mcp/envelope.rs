@@ -17,7 +17,7 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 use crate::frame::Cut;
-use json::{Scan, Step, Stopped};
+use json::{Scan, Stopped, Walked};
 pub use spelling::{Misread, scan_misread, taken_for};
 
 /// Most members of a batch that is not refused: each may cost an answer that is larger than the member.
@@ -302,7 +302,7 @@ impl Scan<'_> {
         Ok(batch)
     }
 
-    fn message(&mut self, e: &mut Envelope) -> Step {
+    fn message(&mut self, e: &mut Envelope) -> Walked {
         if self.peek() != Some(b'{') {
             return self.fail();
         }
@@ -364,7 +364,7 @@ impl Scan<'_> {
         Ok(())
     }
 
-    fn params(&mut self, e: &mut Envelope) -> Step {
+    fn params(&mut self, e: &mut Envelope) -> Walked {
         let mut seen = Seen::default();
         self.object(&mut |s, key| {
             let from = s.i;
@@ -409,7 +409,7 @@ impl Scan<'_> {
     }
 
     /// Walks the value of `params._meta`.
-    fn meta(&mut self, e: &mut Envelope) -> Step {
+    fn meta(&mut self, e: &mut Envelope) -> Walked {
         if self.peek() != Some(b'{') {
             return self.value();
         }
@@ -429,7 +429,7 @@ impl Scan<'_> {
     }
 
     /// Walks the value of `params.ref`; a router that needs more reads that itself.
-    fn reference(&mut self) -> Step {
+    fn reference(&mut self) -> Walked {
         if self.peek() != Some(b'{') {
             return self.value();
         }
@@ -447,7 +447,7 @@ impl Scan<'_> {
 
     /// Notes that a member is there. A second one of the same name is refused.
     #[inline(always)] // an instruction or two, for each member of each message
-    fn once(&mut self, seen: &mut Seen, member: Seen, name: &'static str) -> Step {
+    fn once(&mut self, seen: &mut Seen, member: Seen, name: &'static str) -> Walked {
         if seen.0 & member.0 != 0 {
             return self.refuse(NotMessage::Repeated(name));
         }
@@ -456,7 +456,7 @@ impl Scan<'_> {
     }
 
     /// Skips a member of no interest, unless some reader takes its name for one of `names`.
-    fn other(&mut self, key: Range<usize>, names: &[&'static str]) -> Step {
+    fn other(&mut self, key: Range<usize>, names: &[&'static str]) -> Walked {
         match taken_for(&self.b[key], names) {
             Some(name) => self.refuse(NotMessage::Misspelt(name)),
             None => self.value(),

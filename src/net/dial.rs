@@ -15,7 +15,7 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
-use super::error::{DialError, Step, host_port};
+use super::error::{DialError, DialStep, host_port};
 use super::proxy::Proxies;
 use super::tls;
 use crate::config::LinkSpec;
@@ -76,12 +76,12 @@ async fn attempt(proxies: &Proxies, endpoint: &Endpoint, spec: &LinkSpec, limit:
         Some(proxy) => {
             let name = proxy.to_string();
             let tcp = connect(&proxy.host, proxy.port, &name, limit).await?;
-            limit.bound(&name, Step::Proxy, proxy.tunnel(tcp, host, port)).await?
+            limit.bound(&name, DialStep::Proxy, proxy.tunnel(tcp, host, port)).await?
         }
     };
     let stream = if endpoint.is_tls() {
         let handshake = tls::handshake(tcp, host, &peer, spec.ca_file.as_deref());
-        Stream::Tls(Box::new(limit.bound(&peer, Step::Tls, handshake).await?))
+        Stream::Tls(Box::new(limit.bound(&peer, DialStep::Tls, handshake).await?))
     } else {
         Stream::Tcp(tcp)
     };
@@ -104,20 +104,20 @@ impl Limit {
     async fn bound<T>(
         &self,
         peer: &str,
-        step: Step,
+        step: DialStep,
         work: impl Future<Output = Result<T, DialError>>,
     ) -> Result<T, DialError> {
         timeout_at(self.deadline, work).await.unwrap_or_else(|_| Err(self.passed(peer, step)))
     }
 
-    fn passed(&self, peer: &str, step: Step) -> DialError {
+    fn passed(&self, peer: &str, step: DialStep) -> DialError {
         DialError::Timeout { peer: peer.to_owned(), step, limit: self.whole }
     }
 }
 
 /// A TCP connection to the first address that takes one.
 async fn connect(host: &str, port: u16, peer: &str, limit: &Limit) -> Result<TcpStream, DialError> {
-    let addresses = limit.bound(peer, Step::Dns, resolve(host, port)).await?;
+    let addresses = limit.bound(peer, DialStep::Dns, resolve(host, port)).await?;
     let mut refused = None;
     let mut failed = None;
     for (i, &address) in addresses.iter().enumerate() {
@@ -139,7 +139,7 @@ async fn connect(host: &str, port: u16, peer: &str, limit: &Limit) -> Result<Tcp
         if error.kind() == io::ErrorKind::ConnectionRefused {
             refused = Some(DialError::Refused { peer: peer.to_owned() });
         } else if error.kind() == io::ErrorKind::TimedOut {
-            failed = Some(DialError::Timeout { peer: peer.to_owned(), step: Step::Tcp, limit: share });
+            failed = Some(DialError::Timeout { peer: peer.to_owned(), step: DialStep::Tcp, limit: share });
         } else {
             let reason = format!("{address}: {}", limits::told(&error));
             failed = Some(DialError::Unreachable { peer: peer.to_owned(), reason });

@@ -17,7 +17,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio_socks::tcp::Socks5Stream;
 
-use super::error::{DialError, Step, host_port};
+use super::error::{DialError, DialStep, host_port};
 use super::head::{HeadError, read_head};
 use crate::endpoint::{self, Endpoint, Secret};
 
@@ -98,11 +98,11 @@ pub(super) fn is_loopback(host: &str) -> bool {
 pub(super) struct Proxy {
     pub(super) host: String,
     pub(super) port: u16,
-    kind: Kind,
+    kind: Protocol,
 }
 
 #[derive(Debug)]
-enum Kind {
+enum Protocol {
     /// HTTP CONNECT, with the value of `Proxy-Authorization`.
     Connect(Option<Secret>),
     /// SOCKS5, with user name and password.
@@ -112,8 +112,8 @@ enum Kind {
 impl fmt::Display for Proxy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let scheme = match self.kind {
-            Kind::Connect(_) => "http",
-            Kind::Socks5(_) => "socks5",
+            Protocol::Connect(_) => "http",
+            Protocol::Socks5(_) => "socks5",
         };
         write!(f, "the proxy {scheme}://{}", host_port(&self.host, self.port))
     }
@@ -133,11 +133,11 @@ impl Proxy {
         let (kind, default_port) = match scheme.to_ascii_lowercase().as_str() {
             "http" => {
                 let basic = |[user, password]: [_; 2]| BASE64_STANDARD.encode(format!("{user}:{password}"));
-                (Kind::Connect(credentials.map(|both| Secret::new(format!("Basic {}", basic(both))))), 80)
+                (Protocol::Connect(credentials.map(|both| Secret::new(format!("Basic {}", basic(both))))), 80)
             }
             // Desktops write `socks` for proxies that nearly always speak version 5; the dial tells where one doesn't.
             "socks5" | "socks5h" | "socks" => {
-                (Kind::Socks5(credentials.map(|[user, password]| (Secret::new(user), Secret::new(password)))), 1080)
+                (Protocol::Socks5(credentials.map(|[user, password]| (Secret::new(user), Secret::new(password)))), 1080)
             }
             _ => return Err(UNKNOWN_KIND),
         };
@@ -154,8 +154,8 @@ impl Proxy {
     /// Has the proxy, connected by `tcp`, connect to `host` and `port`.
     pub(super) async fn tunnel(&self, tcp: TcpStream, host: &str, port: u16) -> Result<TcpStream, DialError> {
         match &self.kind {
-            Kind::Connect(authorization) => self.connect(tcp, host, port, authorization.as_ref()).await,
-            Kind::Socks5(user) => self.socks5(tcp, host, port, user.as_ref()).await,
+            Protocol::Connect(authorization) => self.connect(tcp, host, port, authorization.as_ref()).await,
+            Protocol::Socks5(user) => self.socks5(tcp, host, port, user.as_ref()).await,
         }
     }
 
@@ -227,7 +227,7 @@ impl Proxy {
     }
 
     fn lost(&self, error: &std::io::Error) -> DialError {
-        DialError::Lost { peer: self.to_string(), step: Step::Proxy, reason: error.to_string() }
+        DialError::Lost { peer: self.to_string(), step: DialStep::Proxy, reason: error.to_string() }
     }
 
     fn rejected(&self, reason: &'static str) -> DialError {

@@ -18,7 +18,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tokio_rustls::rustls::{self, CertificateError, ClientConfig, InvalidMessage, RootCertStore};
 
-use super::error::{DialError, Step, TlsProblem};
+use super::error::{DialError, DialStep, TlsProblem};
 use super::peer_text::bounded;
 use crate::disk::read::{Accept, whole};
 use crate::process::aside::aside;
@@ -62,7 +62,7 @@ pub(super) async fn handshake(
 }
 
 fn lost(error: &io::Error, peer: &str) -> DialError {
-    DialError::Lost { peer: peer.to_owned(), step: Step::Tls, reason: words::of_io(error) }
+    DialError::Lost { peer: peer.to_owned(), step: DialStep::Tls, reason: words::of_io(error) }
 }
 
 fn problem(error: &rustls::Error) -> TlsProblem {

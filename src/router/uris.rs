@@ -45,7 +45,7 @@ pub fn publish(servers: &[&str], items: &[(ServerIndex, &str)]) -> Vec<String> {
 
 /// A step of a template. At each step the URI's next byte decides.
 #[derive(Clone, Copy)]
-enum Step {
+enum TemplateStep {
     /// This byte.
     Byte(u8),
     /// One or more bytes; `slashes`: also slashes.
@@ -79,12 +79,12 @@ pub fn template_matches(template: &str, uri: &str) -> bool {
         let mut next = vec![false; steps.len() + 1];
         for (at, step) in steps.iter().enumerate().filter(|(at, _)| here[*at]) {
             match *step {
-                Step::Byte(own) => next[at + 1] |= byte == own,
-                Step::Run { slashes } if slashes || byte != b'/' => {
+                TemplateStep::Byte(own) => next[at + 1] |= byte == own,
+                TemplateStep::Run { slashes } if slashes || byte != b'/' => {
                     next[at] = true;
                     next[at + 1] = true;
                 }
-                Step::Run { .. } | Step::Maybe(_) => {}
+                TemplateStep::Run { .. } | TemplateStep::Maybe(_) => {}
             }
         }
         leave_out(&steps, &mut next);
@@ -94,9 +94,9 @@ pub fn template_matches(template: &str, uri: &str) -> bool {
 }
 
 /// Adds the places that are reached without a byte. Such places are further on, so one pass is enough.
-fn leave_out(steps: &[Step], here: &mut [bool]) {
+fn leave_out(steps: &[TemplateStep], here: &mut [bool]) {
     for (at, step) in steps.iter().enumerate() {
-        if let (true, Step::Maybe(count)) = (here[at], *step) {
+        if let (true, TemplateStep::Maybe(count)) = (here[at], *step) {
             here[at + 1] = true;
             here[at + 1 + count] = true;
         }
@@ -105,12 +105,12 @@ fn leave_out(steps: &[Step], here: &mut [bool]) {
 
 /// The steps of a template; `None` for braces that are not closed, inside each other or empty, and for operators that RFC 6570
 /// reserves.
-fn steps(template: &str) -> Option<Vec<Step>> {
+fn steps(template: &str) -> Option<Vec<TemplateStep>> {
     let mut steps = Vec::with_capacity(template.len());
     let mut rest = template;
     while let Some((literal, expression)) = rest.split_once('{') {
         let (expression, behind) = expression.split_once('}')?;
-        steps.extend(literal.bytes().map(Step::Byte));
+        steps.extend(literal.bytes().map(TemplateStep::Byte));
         rest = behind;
 
         let first = expression.bytes().next()?;
@@ -124,17 +124,21 @@ fn steps(template: &str) -> Option<Vec<Step>> {
         }
         match operator {
             // All values in a row, with commas between them.
-            None | Some(b'+') => steps.push(Step::Run { slashes: operator.is_some() || variables.contains('*') }),
+            None | Some(b'+') => {
+                steps.push(TemplateStep::Run { slashes: operator.is_some() || variables.contains('*') })
+            }
             Some(begin @ (b'.' | b'/')) => {
                 for variable in variables.split(',') {
-                    let run = Step::Run { slashes: variable.ends_with('*') };
-                    steps.extend([Step::Maybe(2), Step::Byte(begin), run]);
+                    let run = TemplateStep::Run { slashes: variable.ends_with('*') };
+                    steps.extend([TemplateStep::Maybe(2), TemplateStep::Byte(begin), run]);
                 }
             }
-            Some(begin) => steps.extend([Step::Maybe(2), Step::Byte(begin), Step::Run { slashes: true }]),
+            Some(begin) => {
+                steps.extend([TemplateStep::Maybe(2), TemplateStep::Byte(begin), TemplateStep::Run { slashes: true }])
+            }
         }
     }
-    steps.extend(rest.bytes().map(Step::Byte));
+    steps.extend(rest.bytes().map(TemplateStep::Byte));
     (!rest.contains('}')).then_some(steps)
 }
 

@@ -18,14 +18,14 @@ fn by_endpoint(code: u16) -> Close {
 struct Life {
     evidence: Evidence,
     start: Instant,
-    verdict: Verdict,
+    finding: Finding,
 }
 
 impl Life {
     fn of(count: usize) -> Self {
         let names = ["a", "b", "c", "d", "e", "f"];
         let evidence = Evidence::new(names[..count].iter().map(|name| Arc::from(*name)).collect());
-        Life { evidence, start: Instant::now(), verdict: Verdict::KeepApart }
+        Life { evidence, start: Instant::now(), finding: Finding::KeepApart }
     }
 
     fn at(&self, ms: u64) -> Instant {
@@ -33,19 +33,19 @@ impl Life {
     }
 
     fn open(&mut self, who: usize, ms: u64) -> &mut Self {
-        self.verdict = self.evidence.opened(who, self.at(ms));
+        self.finding = self.evidence.opened(who, self.at(ms));
         self
     }
 
     fn close(&mut self, who: usize, close: Close, ms: u64) -> &mut Self {
-        self.verdict = self.evidence.closed(who, close, self.at(ms));
+        self.finding = self.evidence.closed(who, close, self.at(ms));
         self
     }
 
     fn why(&self) -> Option<&str> {
-        match &self.verdict {
-            Verdict::KeepApart => None,
-            Verdict::TakesOne { why, .. } => Some(why),
+        match &self.finding {
+            Finding::KeepApart => None,
+            Finding::TakesOne { why, .. } => Some(why),
         }
     }
 }

@@ -24,7 +24,7 @@ use crate::router::merge::Merge;
 use crate::router::passthrough::Passthrough;
 use crate::router::turns::{Seat, Turns};
 use crate::sharing::layout::{Group, Layout};
-use crate::sharing::{Evidence, Outcome, Proof, Trial, Verdict, Witness, witnesses};
+use crate::sharing::{Evidence, Finding, Outcome, Proof, Trial, Witness, witnesses};
 
 /// The servers of a group, and what they need to run. Each life of a pipe has a copy.
 pub(super) struct Crew {
@@ -145,10 +145,10 @@ impl Crew {
                 Some(sighting) = heard.recv() => sighting,
             };
             match evidence.sees(sighting) {
-                Verdict::KeepApart => {}
-                Verdict::TakesOne { proof: Proof::Refused, .. } if trial_failed => {}
-                Verdict::TakesOne { .. } if told || stop.drain().is_cancelled() => {}
-                Verdict::TakesOne { why, proof } if self.mode == Mode::Auto => {
+                Finding::KeepApart => {}
+                Finding::TakesOne { proof: Proof::Refused, .. } if trial_failed => {}
+                Finding::TakesOne { .. } if told || stop.drain().is_cancelled() => {}
+                Finding::TakesOne { why, proof } if self.mode == Mode::Auto => {
                     warn!(
                         event = "SERVERS_MERGED",
                         servers = ?self.names,
@@ -164,7 +164,7 @@ impl Crew {
                         Proof::Refused => Layout::OnTrial,
                     });
                 }
-                Verdict::TakesOne { why, .. } => {
+                Finding::TakesOne { why, .. } => {
                     told = true;
                     let remedy = "\"mode\": \"auto\" or \"multiplex\" puts them on one connection";
                     warn!(event = "CONNECTIONS_LIMITED", servers = ?self.names, "{why}; {remedy}");

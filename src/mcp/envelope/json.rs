@@ -28,7 +28,7 @@ pub(super) struct Scan<'a> {
 /// A walk has stopped. The reason is in [`Scan::why`], so that what every step returns fits into a register.
 pub(super) struct Stopped;
 
-pub(super) type Step = Result<(), Stopped>;
+pub(super) type Walked = Result<(), Stopped>;
 
 /// Bytes of a block: as many as a word has bits.
 const BLOCK: usize = 64;
@@ -151,7 +151,7 @@ impl<'a> Scan<'a> {
 
     /// Stops the walk: this is no JSON.
     #[cold]
-    pub(super) fn fail(&mut self) -> Step {
+    pub(super) fn fail(&mut self) -> Walked {
         self.refuse(NotMessage::Json(self.i))
     }
 
@@ -168,14 +168,14 @@ impl<'a> Scan<'a> {
         }
     }
 
-    pub(super) fn end(&mut self) -> Step {
+    pub(super) fn end(&mut self) -> Walked {
         self.space();
         if self.i == self.b.len() { Ok(()) } else { self.fail() }
     }
 
     /// Walks an object, handing each key's inside and the position of its opening quote to `member`, which consumes the value.
     #[inline]
-    pub(super) fn object(&mut self, member: &mut impl FnMut(&mut Self, Range<usize>) -> Step) -> Step {
+    pub(super) fn object(&mut self, member: &mut impl FnMut(&mut Self, Range<usize>) -> Walked) -> Walked {
         self.i += 1;
         self.space();
         if self.peek() == Some(b'}') {
@@ -209,7 +209,7 @@ impl<'a> Scan<'a> {
         }
     }
 
-    pub(super) fn array(&mut self, element: &mut impl FnMut(&mut Self) -> Step) -> Step {
+    pub(super) fn array(&mut self, element: &mut impl FnMut(&mut Self) -> Walked) -> Walked {
         self.i += 1;
         self.space();
         if self.peek() == Some(b']') {
@@ -233,7 +233,7 @@ impl<'a> Scan<'a> {
 
     /// Skips a string; `i` is at its opening quote, and afterwards behind its closing one.
     #[inline(always)] // a dozen instructions for most strings, and half of a small message is strings
-    pub(super) fn string(&mut self) -> Step {
+    pub(super) fn string(&mut self) -> Walked {
         self.i += 1;
         if let Some(block) = self.b[self.i..].first_chunk::<SHORT>()
             && let end = plain(block)
@@ -251,7 +251,7 @@ impl<'a> Scan<'a> {
 
     /// Skips a scalar.
     #[inline]
-    fn scalar(&mut self) -> Step {
+    fn scalar(&mut self) -> Walked {
         match self.peek() {
             Some(b'"') => self.string(),
             Some(b't') => self.word(b"true"),
@@ -262,7 +262,7 @@ impl<'a> Scan<'a> {
         }
     }
 
-    fn word(&mut self, word: &[u8]) -> Step {
+    fn word(&mut self, word: &[u8]) -> Walked {
         if self.b[self.i..].starts_with(word) {
             self.i += word.len();
             Ok(())
@@ -271,7 +271,7 @@ impl<'a> Scan<'a> {
         }
     }
 
-    fn digits(&mut self) -> Step {
+    fn digits(&mut self) -> Walked {
         let from = self.i;
         while self.peek().is_some_and(|c| c.is_ascii_digit()) {
             self.i += 1;
@@ -279,7 +279,7 @@ impl<'a> Scan<'a> {
         if self.i > from { Ok(()) } else { self.fail() }
     }
 
-    fn number(&mut self) -> Step {
+    fn number(&mut self) -> Walked {
         if self.peek() == Some(b'-') {
             self.i += 1;
         }
@@ -304,7 +304,7 @@ impl<'a> Scan<'a> {
 
     /// Skips any value.
     #[inline]
-    pub(super) fn value(&mut self) -> Step {
+    pub(super) fn value(&mut self) -> Walked {
         match self.peek() {
             Some(b'{' | b'[') => self.nested(),
             _ => self.scalar(),
@@ -312,7 +312,7 @@ impl<'a> Scan<'a> {
     }
 
     /// Skips an object or array, nearly without recursion: one bit a level tells objects from arrays.
-    fn nested(&mut self) -> Step {
+    fn nested(&mut self) -> Walked {
         let (mut depth, mut objects) = (0u32, 0u128);
         loop {
             // Here a value begins.
@@ -363,7 +363,7 @@ impl<'a> Scan<'a> {
 
     /// Skips by another walk a value that is nested too deeply for this one.
     #[cold]
-    fn deeper(&mut self) -> Step {
+    fn deeper(&mut self) -> Walked {
         self.walks += 1;
         if self.walks == MAX_WALKS {
             return self.fail();
@@ -374,7 +374,7 @@ impl<'a> Scan<'a> {
     }
 
     #[inline]
-    fn key(&mut self) -> Step {
+    fn key(&mut self) -> Walked {
         if self.peek() != Some(b'"') {
             return self.fail();
         }

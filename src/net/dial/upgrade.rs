@@ -14,7 +14,7 @@ use tokio_tungstenite::tungstenite::handshake::{client::generate_key, derive_acc
 use super::{Dialed, Limit, Stream};
 use crate::config::LinkSpec;
 use crate::endpoint::Endpoint;
-use crate::net::error::{DialError, Step};
+use crate::net::error::{DialError, DialStep};
 use crate::net::head::{Head, HeadError, body_text, read_body, read_head};
 use crate::net::peer_text::Redaction;
 use crate::net::tls::words;
@@ -57,7 +57,7 @@ pub(super) async fn upgrade(
             (error, _) => error,
         })
     };
-    let head = limit.bound(peer, Step::Upgrade, async { exchange.await.map_err(|e| no_head(e, peer)) }).await?;
+    let head = limit.bound(peer, DialStep::Upgrade, async { exchange.await.map_err(|e| no_head(e, peer)) }).await?;
     if head.status == 101 {
         verify(&head.headers, &key, spec, peer, &Redaction::of(endpoint, spec))?;
         return Ok(Answer::Open(Dialed { stream, early: head.rest }));
@@ -129,7 +129,7 @@ fn checked<E>(name: &HeaderName, value: Result<HeaderValue, E>) -> Result<Header
 fn no_head(error: HeadError, peer: &str) -> DialError {
     let reason = match error {
         HeadError::Lost(error) => {
-            return DialError::Lost { peer: peer.to_owned(), step: Step::Upgrade, reason: words::of_io(&error) };
+            return DialError::Lost { peer: peer.to_owned(), step: DialStep::Upgrade, reason: words::of_io(&error) };
         }
         HeadError::Tls => "this port speaks TLS: use wss:// in the endpoint URL",
         HeadError::NotHttp => "it answers with something else than HTTP; check the port in the endpoint URL",
