@@ -155,7 +155,7 @@ impl Names {
     pub(crate) fn has(self, c: char) -> bool {
         match self {
             Names::Ascii => c.is_ascii_alphanumeric() || c == '_' || c == '-',
-            // MCP 2025-11-25 has the full stop besides.
+            // MCP 2025-11-25 allows the full stop, too.
             Names::Unicode => unicode_ident::is_xid_continue(c) || c == '-' || c == '.',
         }
     }

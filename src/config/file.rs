@@ -114,7 +114,7 @@ pub(crate) struct Entry {
     pub(crate) pin: Option<Located<bool>>,
     /// The policy under `tools`.
     pub(crate) tools: ToolPolicy,
-    /// The names that `tools.rename` gives.
+    /// The new names in `tools.rename`.
     pub(crate) given_names: Vec<Located<String>>,
     pub(crate) shared: Shared,
 }
