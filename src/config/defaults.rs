@@ -10,7 +10,7 @@ use super::{LinkSpec, Mode, Names, Naming, Sharing};
 
 /// The name of the config, which is in the working directory.
 pub(crate) const CONFIG: &str = "mcp_config.json";
-/// `--log-level`, and its value for a command that prints a result beside the log.
+/// Lowest level that is logged without `--log-level`, and that for commands which print a result beside the log.
 pub(crate) const LOG_LEVEL: LevelFilter = LevelFilter::INFO;
 pub(crate) const LOG_LEVEL_BESIDE: LevelFilter = LevelFilter::WARN;
 /// `connectTimeout`.
