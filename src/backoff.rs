@@ -1,8 +1,9 @@
-//! How long until the next attempt. Pure: the random number is an argument, no clock is read.
+//! How long until the next attempt. Pure: the random number is an argument, and the clock is read only for an anchor that the
+//! crate asks for and nothing is compared with.
 //!
-//! Full jitter: a wait is a random part of a *ceiling* that doubles with each failure up to a cap, so that many
+//! Full jitter: a wait is a random part of a *ceiling* that doubles with each failure up to a cap, so that links
 //! that failed together don't come back together. The ceilings are the policy of the `backoff` crate, which no other
-//! module uses; its own jitter and its limit on the elapsed time are off.
+//! module uses; the crate's own jitter and its limit on the elapsed time are off.
 
 mod contest;
 
@@ -19,7 +20,7 @@ use crate::mcp::cloud;
 pub enum Climb {
     /// Doubling with each failure.
     Even,
-    /// The first time as `Even`, then to the cap in a few steps: waiting alone hardly cures it.
+    /// The first time as `Even`, then to the cap in a few steps: waiting alone hardly cures such a failure.
     Steep,
 }
 
@@ -28,19 +29,19 @@ pub enum Climb {
 pub struct Pace {
     /// How the waits grow.
     pub climb: Climb,
-    /// The other side's wish, or our courtesy. May exceed the configured cap.
+    /// The shortest wait: the endpoint's wish, or our courtesy. May exceed the configured cap.
     pub at_least: Duration,
-    /// A bound below the configured cap, where an attempt costs the endpoint nothing.
+    /// The highest ceiling, below the configured cap, where an attempt costs the endpoint nothing.
     pub at_most: Option<Duration>,
 }
 
 impl Pace {
-    /// Like any failure.
+    /// After a failure that may pass by itself.
     pub const EVEN: Pace = Pace { climb: Climb::Even, at_least: Duration::ZERO, at_most: None };
-    /// A person has to do something.
+    /// After a failure about which a person has to do something.
     pub const STEEP: Pace = Pace { climb: Climb::Steep, ..Pace::EVEN };
 
-    /// The same, but no sooner than this.
+    /// The same pace, with a wait no shorter than this.
     pub const fn at_least(self, at_least: Duration) -> Pace {
         Pace { at_least, ..self }
     }
@@ -49,10 +50,10 @@ impl Pace {
 /// The ceiling of the first wait before a dial, so that it is 1 s on average.
 const FIRST_CEILING: Duration = Duration::from_secs(2);
 
-/// No attempt follows the last sooner.
+/// Shortest wait before any attempt.
 pub const FLOOR: Duration = cloud::SETTLING;
 
-/// Doublings for each repeated failure that waiting alone won't cure (ceilings 2 s, 16 s, 128 s, …).
+/// Doublings of the ceiling for each repeated failure that waiting alone won't cure (2 s, 16 s, 128 s, …).
 const STEEP_STEPS: u32 = 3;
 
 /// The waits between consecutive failures of one thing.
@@ -64,7 +65,7 @@ pub struct Backoff {
     steep: bool,
 }
 
-/// The policy asks for the time only to limit the time elapsed, which we don't.
+/// A clock that stands: the policy reads it only for its limit on the elapsed time, which is off.
 #[derive(Debug)]
 struct Standstill(Instant);
 
@@ -80,7 +81,7 @@ impl Backoff {
         Self::starting_at(FIRST_CEILING, max)
     }
 
-    /// Ceilings of `first`, twice that, … up to `cap`. Neither is taken for less than 250 ms.
+    /// Ceilings of `first`, twice `first`, … up to `cap`. Neither is below [`FLOOR`].
     pub fn starting_at(first: Duration, cap: Duration) -> Self {
         let cap = cap.max(FLOOR);
         let first = first.clamp(FLOOR, cap);
@@ -103,19 +104,19 @@ impl Backoff {
 
     /// The wait after one more failure. `random` is uniform in `[0, 1)`.
     ///
-    /// Never below 250 ms nor `pace.at_least`, and never above the cap unless `pace.at_least` is.
+    /// Never below [`FLOOR`] nor `pace.at_least`, and never above the cap unless `pace.at_least` is.
     pub fn after(&mut self, pace: Pace, random: f64) -> Duration {
         match pace.climb {
-            // The first is retried like any failure: it may be a passing fault of the endpoint.
+            // The first steep failure is retried like any other: the endpoint may have had a passing fault.
             Climb::Steep if self.steep => (1..STEEP_STEPS).for_each(|_| self.advance()),
             Climb::Steep => self.steep = true,
             Climb::Even => {}
         }
         let ceiling = self.policy.current_interval.min(pace.at_most.unwrap_or(self.cap));
         self.advance();
-        // Of the longest durations a float rounds up to more than a `Duration` holds.
+        // The longest durations become floats that round up to more than a `Duration` holds.
         let spread = Duration::try_from_secs_f64(ceiling.as_secs_f64() * random.clamp(0.0, 1.0)).unwrap_or(ceiling);
-        // Added, not the greater of both: those told the same Retry-After are not to come back together.
+        // The sum, not the greater of both: links that were told the same Retry-After must not come back together.
         let limit = self.cap.max(pace.at_least);
         pace.at_least.saturating_add(spread).min(limit).max(FLOOR)
     }
@@ -127,7 +128,7 @@ impl Backoff {
     }
 
     fn advance(&mut self) {
-        // Its answer is the interval that `after` has read already; `None` can't be, as the time is not limited.
+        // The returned interval is the one that `after` has read already; `None` can't be, as the time is not limited.
         let _ = self.policy.next_backoff();
     }
 }

@@ -1,4 +1,4 @@
-//! What servers said about themselves, remembered on disk, so that a restarted mcp-pipe can answer for a server that is
+//! What servers said of themselves, remembered on disk, so that a restarted mcp-pipe can answer for a server that is
 //! still starting.
 
 mod file;
@@ -12,8 +12,8 @@ use std::sync::Arc;
 
 use crate::mcp::lists::ListKind;
 
-/// Most items of one list of a server. What is published is made anew of all of them when one changes, on the program's only
-/// thread: of so many that takes some hundredths of a second. No assistant reads as many.
+/// Most items of one list of a server. When one item changes, the published list is made anew of all of them on the program's
+/// only thread, which takes some hundredths of a second for this many. No assistant reads as many.
 pub const MAX_ITEMS: usize = 10_000;
 
 /// A server's lists over all their pages: each item as it was written, raw JSON on one line. A clone shares them.
@@ -21,12 +21,12 @@ pub const MAX_ITEMS: usize = 10_000;
 pub struct Lists([Arc<[Box<str>]>; 4]);
 
 impl Lists {
-    /// One of them.
+    /// The items of one list.
     pub fn get(&self, kind: ListKind) -> &[Box<str>] {
         &self.0[kind as usize]
     }
 
-    /// Replaces one of them; whether it was another one before.
+    /// Replaces one list. Returns whether the old one differed.
     pub fn set(&mut self, kind: ListKind, items: Vec<Box<str>>) -> bool {
         let old = std::mem::replace(&mut self.0[kind as usize], items.into());
         old != self.0[kind as usize]
@@ -36,7 +36,7 @@ impl Lists {
 /// What one server said.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Memory {
-    /// Its `initialize` result, raw JSON.
+    /// Its `initialize` result, raw JSON; empty if none is known.
     pub welcome: Box<str>,
     /// Its lists.
     pub lists: Lists,

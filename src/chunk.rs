@@ -10,10 +10,10 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, ReadBuf};
 
-/// What a pipe holds on Linux: with one read it is empty.
+/// Most bytes of one read: as many as a pipe holds on Linux, so that one read empties it.
 const SCRATCH: usize = 64 * 1024;
 
-/// Reads what is there and hands it to `on`. Zero bytes: the end.
+/// Reads once and hands the bytes to `on`. Returns how many there were; none: the end.
 pub fn poll_chunk(
     from: &mut (impl AsyncRead + Unpin),
     cx: &mut Context<'_>,
@@ -22,7 +22,7 @@ pub fn poll_chunk(
     thread_local! {
         static FREE: Cell<Option<Box<[MaybeUninit<u8>]>>> = const { Cell::new(None) };
     }
-    // Taken, not borrowed: should `on` come here again, it gets a buffer of its own.
+    // The buffer is taken, not borrowed: should `on` come here again, that call makes a buffer of its own.
     let mut scratch = FREE.take().unwrap_or_else(|| Box::new_uninit_slice(SCRATCH));
     let mut buf = ReadBuf::uninit(&mut scratch);
     let read = Pin::new(from).poll_read(cx, &mut buf).map_ok(|()| buf.filled().len());

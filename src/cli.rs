@@ -1,8 +1,4 @@
-//! Flags, subcommands and their help. Nothing here acts.
-//!
-//! Values that may also stand in the config file are `Option`s: which one counts, and every default, is
-//! decided in [`crate::config::resolve`]. The endpoint is taken as a plain [`Secret`], so that neither a
-//! parse error nor `--help` can show it.
+//! Flags, subcommands and their help. Nothing here acts; the options of a run are in [`crate::config::options`].
 
 mod slips;
 
@@ -54,10 +50,10 @@ Examples:
   mcp-pipe --status-socket /run/mcp-pipe.sock &
   mcp-pipe health --status-socket /run/mcp-pipe.sock";
 
-/// The options of `tools` and `call`: they start servers as any run does, on an endpoint of our own.
+/// The options of `tools` and `call`, which start servers as any run does, on an endpoint of our own.
 const LOOKING: &[&str] =
     &["config", "start_timeout", "max_frame_size", "drain_timeout", "log_level", "log_format", "log_contents"];
-/// The option of `health`: it starts nothing.
+/// The only option of `health`, which starts nothing.
 const ASKING: &[&str] = &["status_socket"];
 
 /// Serves MCP servers (programs that speak JSON-RPC on stdin and stdout) on WebSocket endpoints
@@ -89,11 +85,11 @@ pub enum Command {
         /// Print JSON instead of a table
         #[arg(long)]
         json: bool,
-        /// Print how much of an assistant's context they take: bytes, and tokens by estimate, the largest first; as the
+        /// Print how much of an assistant's context the tools take: bytes, and tokens by estimate, the largest first; as
         /// servers offer them and as they are published
         #[arg(long)]
         size: bool,
-        /// Print what an endpoint calls them if all servers share one connection
+        /// Print what an endpoint calls the tools if all servers share one connection
         #[arg(long, conflicts_with = "size")]
         published: bool,
     },
@@ -138,13 +134,13 @@ impl Cli {
         }
     }
 
-    /// What it says to the config.
+    /// What the command line says about the config.
     pub fn line(&self) -> CommandLine<'_> {
         let (options, target, local) = (&self.options, self.target(), self.is_local());
         CommandLine { options, target, local, other_commands: self.other_commands() }
     }
 
-    /// The names of the commands, where none was given: a target may be one that was mistyped.
+    /// The names of the commands, where none was given: the target may be a mistyped command.
     fn other_commands(&self) -> Vec<String> {
         if self.command.is_some() {
             return Vec::new();
@@ -157,13 +153,13 @@ impl Cli {
         self.command.clone().unwrap_or_else(|| Command::Run(self.target.clone()))
     }
 
-    /// Whether the servers are served on an endpoint of our own: asked for, or because the command is one
-    /// that looks at servers and not at an account.
+    /// Whether the servers are served on an endpoint of our own: by `--local`, or because `tools` and `call` look at servers
+    /// and not at an account.
     pub fn is_local(&self) -> bool {
         self.options.local || matches!(self.command, Some(Command::Tools { .. } | Command::Call { .. }))
     }
 
-    /// The arguments that must not stay in the process list: an endpoint, also one in the wrong place.
+    /// The arguments that must not stay in the process list: an endpoint, also where something else belongs.
     pub fn secrets(&self) -> Vec<&str> {
         let target = match self.target() {
             Target::Named(name) => Some(name),
@@ -179,8 +175,8 @@ impl Cli {
     }
 }
 
-/// What is secret in arguments and in our own variables, also in a wrong place: known before anything can fail. A placeholder
-/// is no secret, and who left it in has to find it.
+/// What is secret in arguments and in our own variables, also where something else belongs: known before anything can fail. A
+/// placeholder is no secret, and whoever left one in has to find it in the error.
 pub fn secrets_given(arguments: impl IntoIterator<Item = OsString>, variables: &Environment) -> Vec<Secret> {
     let ours = variables.iter().filter(|(name, _)| name.to_string_lossy().starts_with("MCP_"));
     let given = arguments.into_iter().chain(ours.map(|(_, value)| value.to_owned()));
@@ -193,7 +189,7 @@ pub fn secrets_given(arguments: impl IntoIterator<Item = OsString>, variables: &
 /// Reads the command line.
 ///
 /// # Errors
-/// What clap says about it, and `--help` and `--version`, which are errors to clap.
+/// What clap says about a wrong command line; also `--help` and `--version`, which are errors to clap.
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
     let mut command = command();
     let arguments: Vec<OsString> = arguments.into_iter().collect();
@@ -210,7 +206,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, clap:
     }
 }
 
-/// The definition of the command line, in which no command lists an option that it doesn't take.
+/// The definition of the command line. The help of a command lists only options that the command takes.
 fn command() -> clap::Command {
     let mut command = Cli::command();
     for (option, default) in default_texts() {

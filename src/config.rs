@@ -1,7 +1,7 @@
 //! What a run is to do: valid by construction, every default already in its place.
 //!
-//! The file as written becomes `file::File`, and that with the environment and the flags becomes a [`Config`]
-//! by [`resolve()`]; nothing else makes one.
+//! The file as written becomes `file::File`, from which [`resolve()`] makes a [`Config`], with the environment and the flags.
+//! Nothing else makes one.
 
 mod cache;
 mod command;
@@ -52,13 +52,13 @@ use crate::tools::ToolPolicy;
 /// A whole run.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// The servers to run, in the order of the file. Disabled ones are not here.
+    /// The servers to run, in the order of the file, without the disabled ones.
     pub servers: Vec<ServerSpec>,
-    /// The config file; without one, the working directory. Absolute. Tells a person which mcp-pipe this is.
+    /// The config file, or without one the working directory; absolute. Tells a person which mcp-pipe this is.
     pub place: PathBuf,
     /// How long requests under way may take to finish at a graceful stop.
     pub drain_timeout: Duration,
-    /// Whether mcp-pipe serves the endpoint itself, on loopback; then no server has one of its own.
+    /// Whether mcp-pipe serves the endpoint itself, on loopback; then no server has an endpoint of its own.
     pub local: bool,
     /// Whether what is printed is to have no colour (`NO_COLOR`).
     pub plain: bool,
@@ -66,20 +66,20 @@ pub struct Config {
     pub log_contents: bool,
     /// Where `health` is answered, if anywhere.
     pub status_socket: Option<PathBuf>,
-    /// Where it is remembered what servers said, and which agents take one connection only; nowhere if `None`.
+    /// The folder in which the cache is; nothing is remembered if `None`.
     pub cache_dir: Option<PathBuf>,
-    /// A list of tools that an assistant reads as more tokens than this is warned about (an estimate).
+    /// Most tokens (an estimate) that a list of tools may have before a warning.
     pub tool_budget: usize,
 }
 
-/// One `mcpServers` entry and the link it is served on.
+/// One `mcpServers` entry, and the link on which it is served.
 #[derive(Debug, Clone)]
 pub struct ServerSpec {
-    /// Its key in `mcpServers`.
+    /// The server's key in `mcpServers`.
     pub name: Arc<str>,
     /// What to start.
     pub command: CommandSpec,
-    /// Where it is served. `None` only with `--local`, until the local endpoint is bound.
+    /// Where the server is served. `None` only with `--local`, until the local endpoint is bound.
     pub endpoint: Option<Endpoint>,
     /// How the endpoint is dialled and kept.
     pub link: Arc<LinkSpec>,
@@ -87,28 +87,28 @@ pub struct ServerSpec {
     pub hello: Option<Arc<Hello>>,
     /// Who answers a further `initialize`.
     pub handshake: Handshake,
-    /// How long it may take from its start to its answer to `initialize` before the endpoint is dialled regardless.
+    /// Longest time from the server's start to its answer to `initialize` before the endpoint is dialled regardless.
     pub start_timeout: Duration,
     /// The largest message in bytes, in either direction.
     pub max_frame: usize,
-    /// How it shares its endpoint with others.
+    /// How the server shares its endpoint with others.
     pub sharing: Sharing,
-    /// With [`Mode::Sequential`]: the one whose turn does not end.
+    /// With [`Mode::Sequential`]: whether this server's turn does not end.
     pub pin: bool,
-    /// Whether its tools stay listed, from memory, while it is down. For a server that shares a connection.
+    /// Whether the tools of a server that shares a connection stay listed, from memory, while it is down.
     pub keep_listed: bool,
-    /// Which of its tools are published, and as what.
+    /// Which of the server's tools are published, and as what.
     pub tools: Arc<ToolPolicy>,
 }
 
-/// How the servers of one endpoint share it. They agree on it.
+/// How the servers of one endpoint share it: the same for all of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sharing {
-    /// Who has a connection.
+    /// Which servers share a connection.
     pub mode: Mode,
     /// How names are kept apart where several servers share a connection.
     pub naming: Naming,
-    /// Which characters the names of tools may have there.
+    /// Which characters the names of tools may have on a shared connection.
     pub names: Names,
     /// How long a server has the endpoint, with [`Mode::Sequential`].
     pub turn: Duration,
@@ -116,15 +116,15 @@ pub struct Sharing {
     pub resync: bool,
 }
 
-/// Which servers share a connection. In the file and on the command line they are written in kebab case.
+/// Which servers share a connection. In the file and on the command line modes are written in kebab case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub enum Mode {
-    /// A connection for each server, until an endpoint is known to take only one.
+    /// A connection for each server, until the endpoint is known to take only one.
     #[default]
     Auto,
     /// A connection for each server.
     PerServer,
-    /// All servers of an endpoint as one, on one connection.
+    /// All servers of an endpoint on one connection, as one server.
     Multiplex,
     /// One server of an endpoint at a time, in turns.
     Sequential,
@@ -155,7 +155,7 @@ impl Names {
     pub(crate) fn has(self, c: char) -> bool {
         match self {
             Names::Ascii => c.is_ascii_alphanumeric() || c == '_' || c == '-',
-            // MCP 2025-11-25 has the full stop besides.
+            // MCP 2025-11-25 allows the full stop, too.
             Names::Unicode => unicode_ident::is_xid_continue(c) || c == '-' || c == '.',
         }
     }
@@ -166,32 +166,33 @@ impl Names {
 pub struct CommandSpec {
     /// A path, or a name that is looked up in `PATH` (the child's, where `env` sets one).
     pub program: String,
-    /// Its arguments, without the program.
+    /// The arguments, without the program.
     pub args: Vec<String>,
-    /// Set on top of the inherited environment. Never holds an endpoint.
+    /// Variables that are set on top of the inherited environment. None holds an endpoint.
     pub env: Vec<(String, Secret)>,
-    /// Taken out of the inherited environment: the variables that hold an endpoint or a part of one.
+    /// Variables that are taken out of the inherited environment: those that hold an endpoint or a part of one, and those that
+    /// `inheritEnv` doesn't let through.
     pub env_remove: Vec<OsString>,
-    /// Its working directory; ours if `None`.
+    /// The child's working directory; ours if `None`.
     pub cwd: Option<PathBuf>,
 }
 
-/// How a link dials its endpoint and decides that it is dead.
+/// How a link dials its endpoint, and when it takes the connection for dead.
 #[derive(Debug, Clone)]
 pub struct LinkSpec {
-    /// Sent with the upgrade request.
+    /// Headers of the upgrade request.
     pub headers: Vec<(HeaderName, Secret)>,
     /// Offered as `Sec-WebSocket-Protocol`; the MCP SDKs use `mcp`.
     pub subprotocol: Option<String>,
     /// A PEM file of certificate authorities trusted besides the platform's.
     pub ca_file: Option<PathBuf>,
-    /// DNS, TCP, proxy, TLS and upgrade together.
+    /// Longest time for DNS, TCP, proxy, TLS and upgrade together.
     pub connect_timeout: Duration,
-    /// Silence after which a WebSocket ping is sent.
+    /// Longest silence of the endpoint before it is sent a WebSocket ping.
     pub ping_interval: Duration,
-    /// Silence after a ping after which the peer is held for dead.
+    /// Longest silence after a ping before the connection is given up.
     pub ping_timeout: Duration,
-    /// The longest wait between two attempts.
+    /// Longest wait between two attempts to connect, unless the endpoint asks for more.
     pub max_backoff: Duration,
 }
 

@@ -1,4 +1,4 @@
-//! Files under names that others choose or share: read with bounds, whatever lies there, and a folder that is ours alone.
+//! Files whose names others choose or share: read with bounds, whatever lies there; and a folder that is ours alone.
 
 pub(crate) mod folder;
 pub(crate) mod obstacle;

@@ -1,4 +1,4 @@
-//! The address a link dials. It carries the token, so nothing prints it whole by accident.
+//! The address that a link dials. An endpoint carries the token, so nothing prints the whole by accident.
 
 pub mod agent;
 mod pasted;
@@ -15,7 +15,7 @@ pub use crate::secrecy::Secret;
 use crate::secrecy::address::{self, TOKEN_LENGTH};
 use crate::words::{character, meant};
 
-/// A WebSocket endpoint, kept byte for byte as it was given: the token is passed on verbatim.
+/// A WebSocket endpoint, kept byte for byte as it was given, so that the token arrives unchanged.
 ///
 /// `Display` and `Debug` show scheme, host, port and path; the query, any user name or
 /// password, and what looks like a token in the path are shown as `…`. Only [`Endpoint::reveal`] gives the whole address.
@@ -34,7 +34,7 @@ pub enum EndpointError {
     /// A URL of another scheme.
     #[error("has the scheme \"{0}\"; only ws:// and wss:// can be dialled")]
     Scheme(String),
-    /// No scheme, so it isn't known whether to use TLS.
+    /// No scheme, so that nothing says whether to use TLS.
     #[error("has no scheme; write wss:// (or ws:// without TLS) in front of it")]
     NoScheme,
     /// A slash is missing behind the scheme.
@@ -43,18 +43,18 @@ pub enum EndpointError {
     /// Something else than a colon follows the scheme.
     #[error("needs :// behind {0}")]
     Colon(&'static str),
-    /// What belongs behind `?token=`.
+    /// A token alone, which belongs behind `?token=`.
     #[error("is a token alone")]
     TokenAlone,
-    /// A variable as shells write it, which is not replaced.
+    /// A variable as shells have it, which is not replaced here.
     #[error("holds a variable; variables are replaced in the config only, and written ${{NAME}} there")]
     Variable,
-    /// A character that would end the URL, or that no URL has, and where it stands, from 1.
+    /// A character that would end the URL, or that no URL has.
     #[error("holds {} at character {at}, which no address may hold", character(*.c))]
     Character {
-        /// Which.
+        /// The character.
         c: char,
-        /// Where, from 1.
+        /// The character's place, from 1.
         at: usize,
     },
     /// More than one address.
@@ -78,7 +78,7 @@ pub enum EndpointError {
 }
 
 impl EndpointError {
-    /// What to do about it.
+    /// What to do about the error.
     pub fn remedy(&self) -> String {
         let whole = "write the endpoint's whole address, wss://host/path?token=…";
         match self {
@@ -111,22 +111,22 @@ impl EndpointError {
     }
 }
 
-/// Whether a text in another place is most likely an endpoint, also one that lacks its scheme or a slash of it.
+/// Whether a text where something else belongs is most likely an endpoint, perhaps without its scheme or a slash.
 pub(crate) fn looks_like_endpoint(text: &str) -> bool {
     let begins = |scheme: &str| text.get(..scheme.len()).is_some_and(|t| t.eq_ignore_ascii_case(scheme));
     text.contains("://") || begins("ws:") || begins("wss:") || (text.contains('?') && text.contains('='))
 }
 
-/// Whether a text is the address of an example that was not filled in: nothing in it is secret.
+/// Whether a text is the address of an example that was not filled in, and so holds no secret.
 pub(crate) fn is_placeholder(text: &str) -> bool {
     matches!(text.parse::<Endpoint>(), Err(EndpointError::Placeholder(_)))
 }
 
-/// Shortest text that is taken for a token where anything else may stand.
+/// Shortest text, in bytes, that is taken for a token where something else belongs.
 const LEAST_TOKEN: usize = 32;
 
-/// Whether a text in another place is most likely a token: it is long, of one word, and has letters and digits in a row that no
-/// name has.
+/// Whether a text where something else belongs is most likely a token: a JSON Web Token, or one long word with digits in it that
+/// does not look like a path.
 pub(crate) fn looks_like_token(text: &str) -> bool {
     let is_part = |c: char| c.is_ascii_alphanumeric() || "-_.~+/=%".contains(c);
     let digits = text.bytes().filter(u8::is_ascii_digit).count();
@@ -136,7 +136,8 @@ pub(crate) fn looks_like_token(text: &str) -> bool {
 }
 
 impl Endpoint {
-    /// The whole address, token included. Called where the link dials, and nowhere else.
+    /// The whole address, token included. Called where a link dials, where an endpoint's agent is told, and where secrets are
+    /// taken out of texts; nowhere else.
     pub fn reveal(&self) -> &Uri {
         &self.0
     }
@@ -158,7 +159,7 @@ impl Endpoint {
     }
 }
 
-/// The port behind a host, if there is one. `Uri` takes what is none for a missing one.
+/// The port behind a host, if there is one. `Uri` doesn't tell a wrong port from a missing one.
 pub(crate) fn port_of(authority: &Authority) -> Result<Option<u16>, EndpointError> {
     let text = authority.as_str();
     let address = text.rsplit_once('@').map_or(text, |(_, address)| address);

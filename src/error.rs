@@ -1,4 +1,4 @@
-//! What a person reads when a run cannot go on: what happened, where, what to do. And the exit codes.
+//! What a person reads when a run cannot go on (what happened, where, what to do), and the exit codes of all commands.
 //!
 //! | code | means |
 //! |---|---|
@@ -65,12 +65,12 @@ pub struct Problems {
     pub mistakes: Vec<Problem>,
     /// What would have been logged besides.
     pub warnings: Vec<Problem>,
-    /// The target on the command line is nothing that there is. Alone it is no mistake of the config.
+    /// That the target on the command line is neither a server nor a script: alone, no mistake of the config.
     pub target: Option<Problem>,
 }
 
 impl Problems {
-    /// The same without secrets: they quote what a person has written.
+    /// The same problems without secrets, which may be in what they quote.
     pub fn cleaned(mut self, redactor: &Redactor) -> Self {
         for problem in self.mistakes.iter_mut().chain(&mut self.warnings).chain(&mut self.target) {
             let Problem { place, what, remedy } = problem;
@@ -104,7 +104,7 @@ impl fmt::Display for Problems {
 pub enum Failure {
     /// The command line; `--help` and `--version` too, which print to stdout and succeed.
     Usage(clap::Error),
-    /// A target that there is not, or an option or variable that is about this program and not about servers.
+    /// A target that doesn't exist, or an option or variable that is about this program and not about servers.
     Option(Problem),
     /// The config.
     Config(Problems),
@@ -144,13 +144,13 @@ impl Failure {
         }
     }
 
-    /// The failure as a person may see it. It may repeat an argument, and an endpoint in the wrong place is one; it may hold
-    /// what a server said.
+    /// The failure as a person may see it, cleaned: an argument that is repeated may be a misplaced endpoint, and a server's
+    /// words may steer a terminal.
     pub fn shown(&self, redactor: &Redactor) -> String {
         plain::lines(&redactor.clean_all(&self.to_string())).into_owned()
     }
 
-    /// Tells a person. Where nobody listens any more, nothing happens.
+    /// Tells a person on stderr (`--help` and `--version` on stdout). Where nobody reads any more, nothing happens.
     pub fn tell(&self, redactor: &Redactor) {
         match self {
             Failure::Usage(error) if self.exit() == Exit::Success => drop(error.print()),

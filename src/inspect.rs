@@ -1,7 +1,7 @@
 //! `mcp-pipe tools` and `mcp-pipe call`: what the servers offer, and one call, through whole pipes.
 //!
-//! Both start the configured servers as any run does, on a local endpoint, ask there, and stop them again. Results go
-//! to the writer they are given, everything else is the returned error.
+//! Both start the configured servers as any run does, on a local endpoint, ask there, and stop the servers again. Results go
+//! to a writer; everything else is the returned error.
 
 mod published;
 mod size;
@@ -16,7 +16,7 @@ use futures_util::future::join_all;
 use serde_json::{Map, Value, json};
 use tokio::time::sleep;
 
-pub use self::table::{Look, Show};
+pub use self::table::{Form, Show};
 use crate::config::{Config, defaults};
 use crate::control::status::{ServerState, Status};
 use crate::error::{Problem, Problems};
@@ -26,11 +26,11 @@ use crate::process::stop::Stop;
 use crate::secrecy::{Redactor, plain};
 use crate::words::size as in_words;
 
-/// What a server may take for its list, on top of its own start timeout.
+/// Longest time that a server may take to list its tools, on top of its own start timeout.
 const LIST_PATIENCE: Duration = Duration::from_secs(20);
-/// How long a call may take: the xiaozhi cloud's own deadline.
+/// Longest time that a call may take: the xiaozhi cloud's own deadline.
 const CALL_PATIENCE: Duration = cloud::CALL;
-/// The similarity (Jaro–Winkler, 0 to 1) from which on a name is suggested for a mistyped one.
+/// Least similarity (Jaro–Winkler, 0 to 1) of a name that is suggested for a mistyped one.
 const SIMILAR: f64 = 0.75;
 
 /// Why there is no result, or not all of it.
@@ -39,13 +39,13 @@ pub enum InspectError {
     /// The local endpoint could not be opened.
     #[error("the local endpoint could not be opened")]
     Endpoint(#[source] io::Error),
-    /// What was found could not be written.
+    /// The result could not be written.
     #[error("the result could not be written")]
     Output(#[source] io::Error),
     /// The server is gone, or could not be started. Its last words are in the log.
     #[error("server \"{server}\" {why}")]
     Down {
-        /// Which.
+        /// The server.
         server: String,
         /// What happened.
         why: String,
@@ -53,27 +53,27 @@ pub enum InspectError {
     /// The server answered `initialize` with an error.
     #[error("server \"{server}\" refused to initialize: {why}")]
     Refused {
-        /// Which.
+        /// The server.
         server: String,
-        /// Its words.
+        /// The error's words.
         why: String,
     },
     /// The server runs and has said nothing.
     #[error("server \"{server}\" started but did not answer initialize in {} s; is it an MCP server on stdin and stdout?", waited.as_secs())]
     Silent {
-        /// Which.
+        /// The server.
         server: String,
-        /// How long it was waited for.
+        /// How long we waited.
         waited: Duration,
     },
     /// The server has no such tool.
     #[error("server \"{server}\" has no tool \"{name}\"{hint}")]
     UnknownTool {
-        /// Whose.
+        /// The server.
         server: String,
-        /// As it was asked for.
+        /// The name that was asked for.
         name: String,
-        /// Names that exist.
+        /// Names that exist, in words.
         hint: String,
     },
     /// Some servers did not show their tools; those of the others have been printed.
@@ -85,11 +85,11 @@ pub enum InspectError {
     /// The tool reported an error (`isError`).
     #[error("tool \"{tool}\" of server \"{server}\" reports an error: {text}")]
     Tool {
-        /// Whose.
+        /// The server.
         server: String,
-        /// Its name.
+        /// The tool's name.
         tool: String,
-        /// What it says.
+        /// The text of the result.
         text: String,
     },
     /// A signal, or every pipe ended, before there was an answer.
@@ -97,25 +97,25 @@ pub enum InspectError {
     Stopped,
 }
 
-/// Prints the tools that the servers of `config` offer, or their sizes. Warns if they are above the budget.
+/// Prints the tools that the servers of `config` offer, or the sizes of these. Warns if the sizes are above the budget.
 ///
-/// `serve` runs the pipes until the stop; what is printed is out before the servers are stopped.
+/// `serve` runs the pipes until the stop; everything is printed before the servers are stopped.
 ///
 /// # Errors
 /// [`InspectError::Unanswered`] after the others' tools were printed; others as their descriptions say.
 pub async fn tools(
     mut config: Config,
     show: Show,
-    look: Look,
+    form: Form,
     status: &Status,
     stop: Stop,
     serve: impl AsyncFnOnce(Config, Stop),
     out: &mut dyn Write,
 ) -> Result<(), InspectError> {
-    // Warned about here, with all servers at hand, and not by each pipe.
+    // The budget is checked here, with all servers at hand, and not by each pipe.
     let budget = std::mem::replace(&mut config.tool_budget, usize::MAX);
     let mut specs = config.servers.clone();
-    // What the config makes of the tools is done once: by the pipes, or here, where both sides of it are to be seen.
+    // The config's policy is applied once: by the pipes, or here, where the tools of both sides are to be shown.
     let done = if show == Show::Offer { &mut specs } else { &mut config.servers };
     done.iter_mut().for_each(|server| server.tools = Arc::default());
     let wanted: Vec<_> = config.servers.iter().map(|s| (s.name.clone(), s.start_timeout)).collect();
@@ -141,22 +141,22 @@ pub async fn tools(
             Show::Offer => {
                 let found: Vec<_> =
                     found.iter().map(|(spec, catalogue)| (&*spec.name, Arc::clone(catalogue))).collect();
-                match look {
-                    Look::Json => as_json(&found),
-                    Look::Table { width, colour } => table::render(&found, width, colour),
+                match form {
+                    Form::Json => as_json(&found),
+                    Form::Table { width, colour } => table::render(&found, width, colour),
                 }
             }
-            Show::Published => match look {
-                Look::Json => published::as_json(&found),
-                Look::Table { width, colour } => published::render(&found, width, colour),
+            Show::Published => match form {
+                Form::Json => published::as_json(&found),
+                Form::Table { width, colour } => published::render(&found, width, colour),
             },
-            Show::Size => match look {
-                Look::Json => size::as_json(&sizes, budget),
-                Look::Table { colour, .. } => size::render(&sizes, colour),
+            Show::Size => match form {
+                Form::Json => size::as_json(&sizes, budget),
+                Form::Table { colour, .. } => size::render(&sizes, colour),
             },
         };
-        // A table of nothing says nothing.
-        if !found.is_empty() || matches!(look, Look::Json) {
+        // An empty table would only be a head.
+        if !found.is_empty() || matches!(form, Form::Json) {
             write(out, &text)?;
         }
         if failed.is_empty() { Ok(()) } else { Err(InspectError::Unanswered(failed)) }
@@ -164,8 +164,8 @@ pub async fn tools(
     .await
 }
 
-/// What a server offers. Its first death ends the wait, or its first refusal, or that it does not answer in its `start_timeout`:
-/// here a person waits, and the log says why it died.
+/// What a server offers. The wait ends with the server's first death or refusal, or when its `start_timeout` and
+/// [`LIST_PATIENCE`] are over: a person is waiting here, and the log says why a server died.
 async fn catalogue(
     client: &Client,
     status: &Status,
@@ -192,7 +192,7 @@ async fn catalogue(
 
 /// Calls a tool of the first server of `config` and prints its result: text as text, anything else as JSON.
 ///
-/// `serve` runs the server's pipe until the stop; what is printed is out before the server is stopped.
+/// `serve` runs the server's pipe until the stop; everything is printed before the server is stopped.
 ///
 /// # Errors
 /// [`InspectError::Tool`] where the tool itself reports one; others as their descriptions say.
@@ -220,7 +220,7 @@ pub async fn call(
         if result["isError"] == true {
             return Err(InspectError::Tool { server: server.to_string(), tool: tool.to_owned(), text });
         }
-        // For a program it is the result and nothing else; a person's terminal is not for the server to steer.
+        // A program gets the result as it is; a terminal gets a cleaned one, which the server can't use to steer it.
         if io::stdout().is_terminal() {
             write(out, &format!("{}\n", plain::lines(&status.redactor().clean(&text))))
         } else {
@@ -230,11 +230,11 @@ pub async fn call(
     .await
 }
 
-/// A table that fits standard output: as wide as the terminal, with colour unless it is to be `plain`; whole and plain
+/// How a table looks on standard output: as wide as the terminal, in colour unless `plain`; whole and without colour
 /// where standard output is no terminal.
-pub fn table_for_stdout(plain: bool) -> Look {
+pub fn table_for_stdout(plain: bool) -> Form {
     let terminal = io::stdout().is_terminal();
-    Look::Table { width: if terminal { terminal_width() } else { None }, colour: terminal && !plain }
+    Form::Table { width: if terminal { terminal_width() } else { None }, colour: terminal && !plain }
 }
 
 #[cfg(unix)]
@@ -243,7 +243,7 @@ fn terminal_width() -> Option<usize> {
     (size.ws_col > 0).then_some(size.ws_col.into())
 }
 
-/// Not asked for: the table is whole, and the console wraps it.
+/// The width is not asked for on this system: the table is whole, and the console wraps it.
 #[cfg(not(unix))]
 fn terminal_width() -> Option<usize> {
     None
@@ -255,12 +255,12 @@ pub enum ArgumentsError {
     /// Standard input could not be read.
     #[error("the arguments could not be read from standard input")]
     Read(#[source] io::Error),
-    /// No JSON.
+    /// The text is no JSON.
     #[error("the arguments are not valid JSON: {error}\n  {line}\n  {:>column$}", "^", column = error.column().max(1))]
     Json {
         /// What is wrong, and where.
         error: serde_json::Error,
-        /// The line it is in.
+        /// The wrong line.
         line: String,
     },
     /// More came from standard input than a message holds.
@@ -269,13 +269,13 @@ pub enum ArgumentsError {
     /// Nothing came from standard input.
     #[error("standard input was empty; write the arguments to it, a JSON object such as '{{\"a\": 2}}'")]
     Empty,
-    /// JSON, and no object.
+    /// The text is JSON, but no object.
     #[error("the arguments must be a JSON object such as '{{\"a\": 2}}', not {0}")]
     NoObject(&'static str),
 }
 
 impl ArgumentsError {
-    /// As what ends the program: arguments that are wrong are a wrong command line, whether or not they came through it.
+    /// The error as the end of the program: wrong arguments count as a wrong command line, also from standard input.
     pub fn told(self) -> anyhow::Error {
         let (place, remedy) = match &self {
             ArgumentsError::Read(_) => return self.into(),
@@ -335,12 +335,12 @@ async fn at_local_endpoint(
     serve: impl AsyncFnOnce(Config, Stop),
     ask: impl AsyncFnOnce(Client) -> Result<(), InspectError>,
 ) -> Result<(), InspectError> {
-    // Who looks at a server wants to see what it says now.
+    // Nothing is taken from memory: a person who looks at a server wants to see what it says now.
     config.cache_dir = None;
     let mut endpoint = LocalEndpoint::bind().await.map_err(InspectError::Endpoint)?;
     endpoint.attach(&mut config).map_err(InspectError::Endpoint)?;
     let client = endpoint.client();
-    // The first step of the stop, unless a signal has asked for it already.
+    // Asks for the first step of the stop, unless a signal has done so already.
     let drain = || {
         if !stop.drain().is_cancelled() {
             stop.advance();
@@ -362,7 +362,7 @@ async fn at_local_endpoint(
     outcome
 }
 
-/// The names that may have been meant; all of them where none is similar.
+/// The names that may have been meant; all names where none is similar.
 fn hint<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> String {
     let mut known: Vec<_> = known.map(|known| (strsim::jaro_winkler(name, known), known)).collect();
     known.sort_by(|a, b| b.0.total_cmp(&a.0));
@@ -392,7 +392,7 @@ fn as_json(found: &[(&str, Arc<Catalogue>)]) -> String {
     plain::json(&format!("{:#}\n", json!({"servers": servers}))).into_owned()
 }
 
-/// A tool's result for a person: text blocks as they are, other blocks as JSON, one after the other.
+/// The content of a tool's result: text blocks as they are, other blocks as JSON, one after the other.
 fn result_text(result: &Value) -> String {
     let block = |block: &Value| match block["text"].as_str() {
         Some(text) if block["type"] == "text" => text.to_owned(),

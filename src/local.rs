@@ -1,15 +1,15 @@
 //! The endpoint that mcp-pipe serves itself, on loopback: no account, no network, and the pipes dial it for real.
 //!
-//! It behaves like the xiaozhi cloud (see `session`), so that a server that works here works there. Each server gets
+//! This endpoint behaves like the xiaozhi cloud (see `session`), so that a server that works here works there. Each server gets
 //! an address of its own, `ws://127.0.0.1:PORT/mcp/?token=…`, whose random token says which server it is; any other
 //! token is refused with 401. A [`Client`] asks the connected servers for their tools and calls them.
 //!
 //! # Theory of operation
 //!
 //! [`LocalEndpoint::run`] owns the listener and one task per connection (`connection`). What connections and clients share
-//! is one `Seat` per server: the connection publishes there what is known about the server, and calls reach it
-//! through the queue that is part of that. A connection that ends takes only its own state back, so a reconnect
-//! that overlaps with the old connection's end is not undone by it.
+//! is one `Seat` per server: the connection publishes there what is known about the server, with a queue through which calls
+//! reach it. A connection that ends takes only its own state back, so that a newer connection, which may overlap with the end of
+//! the old one, keeps its place.
 
 mod client;
 mod connection;
@@ -36,11 +36,11 @@ use crate::logging::Names;
 use crate::mcp::reply::OURS;
 use crate::process::stop::Stop;
 
-/// Each pipe holds one connection, two while it reconnects; the rest is room for refused ones.
+/// Most connections at a time: each pipe has one, or two while it reconnects; the rest is room for refused ones.
 const MAX_CONNECTIONS: usize = 1024;
-/// The pause after a failed accept: out of descriptors, which only time heals.
+/// Pause after a failed accept: there are no descriptors left, which only time heals.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// The largest message when no server allows more: what a pipe's own limit is by default.
+/// Largest message in bytes, unless a server's limit is larger: the default limit of a pipe.
 const MAX_MESSAGE: usize = 16 * 1024 * 1024;
 
 /// The local endpoint: bound, not yet serving.
@@ -55,9 +55,9 @@ pub struct LocalEndpoint {
 /// What a server told of itself.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Catalogue {
-    /// `serverInfo` of its answer to `initialize`; null if it gave none.
+    /// `serverInfo` of the server's answer to `initialize`; null if it gave none.
     pub server_info: Value,
-    /// Its tools over all pages, as it wrote them.
+    /// The server's tools over all pages, as it wrote them.
     pub tools: Vec<Value>,
 }
 
@@ -71,11 +71,11 @@ impl Catalogue {
 /// An error answer (JSON-RPC 2.0, section 5.1).
 #[derive(Debug, Clone, PartialEq)]
 pub struct RpcError {
-    /// Its code; 0 if the server sent none.
+    /// The code; 0 if the server sent none.
     pub code: i64,
-    /// Its message.
+    /// The message.
     pub message: String,
-    /// Whether it is mcp-pipe's own, in the place of an answer of the server.
+    /// Whether the error is mcp-pipe's own, in the place of an answer of the server.
     pub ours: bool,
 }
 
@@ -101,26 +101,26 @@ impl fmt::Display for RpcError {
     }
 }
 
-/// Token → seat. Filled before serving starts.
+/// From a token to its seat. Filled before serving starts.
 type Seats = HashMap<String, Arc<Seat>>;
 
-/// Where a server's connections and those who ask for it meet.
+/// Where a server's connections and its callers meet.
 #[derive(Debug)]
 struct Seat {
-    /// The server; several that share a connection go by all their names.
+    /// The server's name; of several that share a connection, all names.
     server: String,
     names: Names,
     presence: watch::Sender<Presence>,
 }
 
-/// What is known of a server at the endpoint.
+/// Whether a server can be called at the endpoint.
 #[derive(Debug)]
 enum Presence {
-    /// No connection with a list of tools; why, as far as it is known.
+    /// No connection has read the server's tools, for this reason.
     Away(&'static str),
-    /// Connected, and `tools/list` was answered with an error.
+    /// The server is connected, and answered `tools/list` with an error.
     Refusing(RpcError),
-    /// Connected, tools read.
+    /// The server is connected, and its tools are read.
     Ready { catalogue: Arc<Catalogue>, line: connection::Line },
 }
 
@@ -128,17 +128,17 @@ impl LocalEndpoint {
     /// Binds a free port on loopback.
     ///
     /// # Errors
-    /// When the system refuses it.
+    /// The system refuses that.
     pub async fn bind() -> io::Result<LocalEndpoint> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let address = listener.local_addr()?;
         Ok(LocalEndpoint { listener, address, seats: Seats::new(), max_message: MAX_MESSAGE })
     }
 
-    /// The address on which the server of this name is awaited. Each call makes another address.
+    /// Makes an address on which the server of this name is awaited: another one in each call.
     ///
     /// # Errors
-    /// When the system has no random numbers.
+    /// The system has no random numbers.
     pub fn endpoint(&mut self, server: &str) -> io::Result<Endpoint> {
         self.endpoint_of(Names::from_iter([server.into()]))
     }
@@ -151,8 +151,8 @@ impl LocalEndpoint {
         address.parse().map_err(io::Error::other)
     }
 
-    /// Gives every server of a run an address of its own here, and takes messages as large as the largest they may send. It is
-    /// known what is said here, so servers are told that from the start.
+    /// Gives every server of a run an address of its own here, and takes messages as large as the largest that any of them may
+    /// send. Servers are initialized with this endpoint's own parameters from the start, since these are known.
     ///
     /// # Errors
     /// As [`LocalEndpoint::endpoint`].
@@ -166,7 +166,7 @@ impl LocalEndpoint {
         Ok(())
     }
 
-    /// The same, but those servers that are to share a connection share an address.
+    /// The same, but servers that are to share a connection share an address.
     ///
     /// # Errors
     /// As [`LocalEndpoint::endpoint`].
@@ -187,8 +187,8 @@ impl LocalEndpoint {
         Client::new(self.seats.values().cloned())
     }
 
-    /// Serves. After the first step of the stop no connection is accepted, and the last one's end is the end of this;
-    /// the second step ends all at once.
+    /// Serves. After the first step of the stop no connection is accepted, and the end of the last connection is the end of
+    /// serving; the second step ends all connections at once.
     pub async fn run(self, stop: Stop) {
         let LocalEndpoint { listener, address, seats, max_message } = self;
         let seats = Arc::new(seats);
@@ -218,7 +218,7 @@ impl LocalEndpoint {
     }
 }
 
-/// 128 random bits in characters that a query holds as they are.
+/// 128 random bits, in characters that a query takes unencoded.
 fn token() -> io::Result<String> {
     let mut bytes = [0; 16];
     SysRng.try_fill_bytes(&mut bytes).map_err(io::Error::other)?;

@@ -28,14 +28,14 @@ use crate::words::closest;
 use line::{Fields, Looks};
 use stderr::{Patient, Place};
 
-/// The target of what is logged about the loss of a connection. `tools` and `call` leave it out: their endpoint is our own.
+/// The target of log lines about the loss of a connection. `tools` and `call` leave these out: their endpoint is our own.
 pub(crate) const CONNECTION: &str = "mcp_pipe::pipe::connection";
 
 /// Starts logging for the whole process, at the level of `--log-level`, `MCP_LOG_LEVEL` or `RUST_LOG`, else at info, or
-/// with `quiet` at warn and without the ends of connections. What `redactor` knows, now or later, is shown in no line.
+/// with `quiet` at warn and without the ends of connections. No line shows what `redactor` knows, now or later.
 ///
 /// # Errors
-/// That the level of the option or of our own variable is none, and which there are.
+/// The option or our own variable names no level. The error says which levels there are.
 pub fn start(options: &Options, quiet: bool, env: &Environment, redactor: &Redactor) -> Result<(), Problem> {
     let (filter, oddity) = filter(options.log_level.as_deref(), env, quiet)?;
     let looks = looks(options.log_format, env);
@@ -43,7 +43,7 @@ pub fn start(options: &Options, quiet: bool, env: &Environment, redactor: &Redac
     let write = move |line: &str| stderr.write(line, |missed| looks.missed(missed));
     let lines = Lines { looks, redactor: redactor.clone(), write };
     let subscriber = tracing_subscriber::registry().with(lines.with_filter(filter));
-    // Only a second call in one process fails, and then lines go where the first one said.
+    // Only a second call in one process fails; then the first call's settings stay.
     drop(tracing::subscriber::set_global_default(subscriber));
     if let Some(problem) = oddity {
         tracing::warn!(event = "CONFIG_WARNING", "{problem}; it is ignored");
@@ -57,7 +57,7 @@ fn looks(format: LogFormat, env: &Environment) -> Looks {
         LogFormat::Text if std::io::stderr().is_terminal() => {
             Looks::Terminal { colour: env.filled("NO_COLOR").is_none() && env.get("TERM") != Some("dumb") }
         }
-        // The journal has its own clock.
+        // The journal notes the time itself.
         LogFormat::Text => Looks::Text { time: !to_journal(env) },
     }
 }
@@ -69,14 +69,14 @@ fn to_journal(env: &Environment) -> bool {
     env.get("JOURNAL_STREAM").is_some_and(|stream| stderr.is_ok_and(|stderr| stderr == stream))
 }
 
-/// There is no journal here.
+/// No journal exists on this system.
 #[cfg(not(unix))]
 fn to_journal(_env: &Environment) -> bool {
     false
 }
 
-/// What is logged, and what is wrong with `RUST_LOG`. That is set for every program that logs, and one that stops for
-/// what another understands is of no use.
+/// What is logged, and what is wrong with `RUST_LOG`. A fault there is only told, since the variable may be meant for other
+/// programs.
 fn filter(flag: Option<&str>, env: &Environment, quiet: bool) -> Result<(Targets, Option<Problem>), Problem> {
     let own = flag.map(|text| ("--log-level", text));
     let own = own.or_else(|| env.filled("MCP_LOG_LEVEL").map(|text| ("MCP_LOG_LEVEL", text)));
@@ -119,7 +119,7 @@ fn targets(place: &str, text: &str) -> Result<Targets, Problem> {
     Ok(targets)
 }
 
-/// Names only: the numbers that `tracing` takes too would make a typing error a level.
+/// A level by its name. Numbers, which `tracing` takes too, would make a typing error a level.
 fn level_of(name: &str) -> Option<LevelFilter> {
     match name.to_ascii_lowercase().as_str() {
         "off" => Some(LevelFilter::OFF),
@@ -164,7 +164,7 @@ where
             fields.server = scope.find_map(|span| span.extensions().get::<ServerName>().map(|name| name.0.clone()));
         }
         let metadata = event.metadata();
-        // Before a line is made of them: it stays one that a machine can read, and nothing is hidden by its escapes.
+        // Texts are cleaned before a line is made of them, whose escapes could hide a secret; and a JSON line stays valid.
         for text in fields.texts_mut() {
             if let Cow::Owned(clean) = self.redactor.clean(text) {
                 *text = clean;
@@ -236,7 +236,7 @@ mod tests {
         assert!(problem.starts_with("--log-level: is an endpoint") && !problem.contains("s3cret"), "{problem}");
     }
 
-    /// What is written while these are secret.
+    /// What `log` writes while `secrets` are secret.
     fn written(looks: Looks, secrets: &[&str], log: impl FnOnce()) -> String {
         let written = Arc::new(Mutex::new(String::new()));
         let sink = Arc::clone(&written);

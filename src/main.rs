@@ -24,7 +24,7 @@ fn main() -> ExitCode {
 
 fn start(redactor: &Redactor) -> Result<Exit, Failure> {
     scrub::seclude();
-    // It forks: before there is any thread, and while there is little to copy.
+    // The guard forks, so it comes before any thread, and while there is little to copy.
     let (guard, unguarded) = run::guard();
     let env = Environment::of_process();
     redactor.add(cli::secrets_given(std::env::args_os(), &env));
@@ -39,7 +39,7 @@ fn start(redactor: &Redactor) -> Result<Exit, Failure> {
         });
         return Ok(run::health(socket, redactor)?);
     }
-    // Before there is a log: `.env` may say how much is logged.
+    // `.env` is read before there is a log, since it may say how much is logged.
     let surroundings = Surroundings::look(&cli.options, env, &cwd?);
     let settings = surroundings.settings();
     redactor.add(cli::secrets_given([], settings));

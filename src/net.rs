@@ -1,5 +1,4 @@
-//! The network, whoever uses it: dialling (DNS, proxy, TLS, upgrade), RFC 6455 frames, an alarm clock, and the news that the
-//! machine slept.
+//! The network: dialling (DNS, proxy, TLS, upgrade), RFC 6455 frames, a timer, and the news that the machine slept.
 
 pub mod alarm;
 pub mod dial;

@@ -1,5 +1,4 @@
-//! What surrounds everything else: the watcher of a process that may be killed, its stop, what of it others can see, its limits,
-//! and work beside its only thread.
+//! The process itself: its watcher, its two-step stop, what others can see of it, its limits, and work beside its only thread.
 
 pub(crate) mod aside;
 pub mod guard;

@@ -15,7 +15,7 @@ use crate::control::health;
 use crate::control::status::{PipeStatus, Status};
 use crate::control::summary::Summary;
 use crate::error::Exit;
-use crate::inspect::{self, ArgumentsError, Look, Show};
+use crate::inspect::{self, ArgumentsError, Form, Show};
 use crate::local::LocalEndpoint;
 use crate::process::guard::Guard;
 use crate::process::limits;
@@ -42,7 +42,7 @@ pub fn guard() -> (Guard, Option<io::Error>) {
 pub fn health(socket: Option<PathBuf>, redactor: &Redactor) -> Result<Exit> {
     let socket = socket.context("which mcp-pipe? Name its socket by --status-socket or MCP_STATUS_SOCKET")?;
     let pipes = health::ask(&socket)?;
-    // A reader that went away has seen enough.
+    // Not an error: a reader that went away has seen enough.
     let _gone = io::stdout().write_all(health::describe(&pipes, redactor).as_bytes());
     Ok(if pipes.iter().all(PipeStatus::is_healthy) { Exit::Success } else { Exit::Failed })
 }
@@ -52,7 +52,7 @@ pub fn health(socket: Option<PathBuf>, redactor: &Redactor) -> Result<Exit> {
 /// # Errors
 /// What could not be done, for people.
 pub fn run(command: Command, config: Config, guard: Guard, redactor: &Redactor) -> Result<Exit> {
-    // Before signals are handled: Ctrl-C ends the wait for standard input.
+    // Standard input is read before signals are handled, so that Ctrl-C ends the wait.
     let arguments = match &command {
         Command::Call { arguments, .. } => {
             inspect::arguments(arguments.as_deref(), io::stdin()).map_err(ArgumentsError::told)?
@@ -69,7 +69,7 @@ pub fn run(command: Command, config: Config, guard: Guard, redactor: &Redactor) 
             never = signals(&stop, &steering) => never,
         }
     });
-    // A name server that doesn't answer must not hold up the end.
+    // In the background: a name server that doesn't answer must not hold up the end.
     runtime.shutdown_background();
     done
 }
@@ -79,7 +79,7 @@ fn no_start(error: io::Error) -> anyhow::Error {
     anyhow::Error::msg(limits::told(&error)).context("can't start")
 }
 
-/// What whoever serves has in hand besides the config.
+/// What every command that runs servers needs besides the config.
 struct Handles {
     guard: Guard,
     steering: Steering,
@@ -103,8 +103,8 @@ async fn perform(
                 (false, true) => Show::Published,
                 (false, false) => Show::Offer,
             };
-            let look = if json { Look::Json } else { inspect::table_for_stdout(config.plain) };
-            inspect::tools(config, show, look, &status, stop, pipes, out).await?;
+            let form = if json { Form::Json } else { inspect::table_for_stdout(config.plain) };
+            inspect::tools(config, show, form, &status, stop, pipes, out).await?;
         }
         Command::Call { tool, .. } => {
             inspect::call(config, &tool, arguments, &status, stop, pipes, out).await?;
@@ -132,7 +132,7 @@ async fn serve(mut config: Config, status: &Status, stop: Stop, pipes: impl Asyn
             () = pipes(config, stop.clone()) => {}
             never = say_when_all_is_up(status) => match never {},
         }
-        // The endpoint and the socket have no one left to serve.
+        // Both steps of the stop at once: the local endpoint and the status socket have nobody left to serve.
         ended.advance();
         ended.advance();
     };
@@ -153,7 +153,7 @@ async fn serve(mut config: Config, status: &Status, stop: Stop, pipes: impl Asyn
     Ok(())
 }
 
-/// Says once that everything is up, if it ever is.
+/// Logs once that everything is up, if that ever happens.
 async fn say_when_all_is_up(status: &Status) -> Infallible {
     let summary = Summary::when_due(status).await;
     let Summary { servers, tools, connections } = summary;
@@ -188,12 +188,12 @@ enum Signalled {
     Turn(&'static str, TurnCommand),
 }
 
-/// A second signal so soon after the first is the same one: a terminal signals the whole group, and whoever started us passes
-/// on what it got. A person is slower.
+/// Longest time between two signals that count as one: a terminal signals the whole group, and the program that started us passes
+/// its signal on. A person is slower.
 const ONE_SIGNAL: Duration = Duration::from_millis(500);
 
 /// Turns the first stopping signal into a graceful stop and the second into an immediate one, and hands commands for
-/// turns to whom they concern. Never ends by itself.
+/// turns to the pipes that take turns. Never ends by itself.
 async fn signals(stop: &Stop, steering: &Steering) -> Result<Exit> {
     let mut signals = Signals::new().context("signals can't be handled")?;
     let mut first: Option<Instant> = None;
@@ -222,7 +222,7 @@ async fn signals(stop: &Stop, steering: &Steering) -> Result<Exit> {
 struct Signals {
     int: tokio::signal::unix::Signal,
     term: tokio::signal::unix::Signal,
-    /// The terminal was closed. `None` under `nohup`, which wants just that to be survived.
+    /// HUP: the terminal was closed. `None` under `nohup`, which is there to survive just that.
     hup: Option<tokio::signal::unix::Signal>,
     usr1: tokio::signal::unix::Signal,
     usr2: tokio::signal::unix::Signal,
@@ -259,12 +259,12 @@ impl Signals {
     }
 }
 
-/// Whether whoever started us told the system to ignore a signal.
+/// Whether the program that started us had the system ignore a signal.
 #[cfg(unix)]
 #[expect(unsafe_code, reason = "the standard library does not tell what became of a signal")]
 fn is_ignored(signal: i32) -> bool {
     let mut action = std::mem::MaybeUninit::<libc::sigaction>::zeroed();
-    // SAFETY: without a new action it only writes the present one, to memory of the right type; all-zero is one, too.
+    // SAFETY: without a new action the call only writes the present one, to memory of the right type; all-zero is an action, too.
     unsafe {
         libc::sigaction(signal, std::ptr::null(), action.as_mut_ptr());
         action.assume_init().sa_sigaction == libc::SIG_IGN
@@ -289,7 +289,7 @@ impl Signals {
     }
 }
 
-/// Whether log lines would only be in the way of what a command prints, unless they warn.
+/// Whether log lines below warnings would only be in the way of what a command prints.
 pub fn is_quiet(command: &Command) -> bool {
     matches!(command, Command::Tools { .. } | Command::Call { .. })
 }

@@ -1,11 +1,11 @@
-//! What lets somebody in and must not be seen, and the one place through which text from outside goes to a person.
+//! Secrets, which let somebody in, and the one place through which text from outside goes to a person.
 //!
-//! What is secret in an address or a header is known by `address`, in which spellings it may come back by `needle`. A
-//! [`Redactor`] takes what it was told of out of a text, and what looks like it out of the addresses in that. Nothing that
-//! steers a terminal is left by `plain`.
+//! `address` knows which parts of an address or a header are secret, `needle` in which spellings a secret may come back. A
+//! [`Redactor`] takes the secrets that it was told out of a text, and from addresses in that text the parts that look like
+//! secrets. `plain` leaves nothing in a text that steers a terminal.
 //!
-//! Types keep secrets out of what we write ourselves: a [`Secret`] and an `Endpoint` don't print. All of this is for what
-//! others write: a server's stderr, a peer's reason for closing, an error that repeats an argument.
+//! Types keep secrets out of our own texts: a [`Secret`] and an `Endpoint` don't print. This module is for the texts of
+//! others: a server's stderr, a peer's reason for closing, an error that repeats an argument.
 
 pub(crate) mod address;
 mod needle;

@@ -1,22 +1,22 @@
-//! How many connections an agent takes, seen from the lives of those it has. Pure.
+//! How many connections an agent takes, seen from the lives of its connections. Pure.
 //!
 //! # Theory of operation
 //!
-//! Each server of an agent has a connection, until the endpoint *proves* that it takes only one. Two things are proofs, and
-//! both look at first like something that happens to every connection.
+//! Each server of an agent has a connection, until the endpoint *proves* that it takes only one. There are two proofs, and
+//! each looks at first like something that happens to every connection.
 //!
-//! *Replaced*: a connection was closed with 1000 just when another one opened. What also looks like this is a restart of
-//! the endpoint just then; but a restart ends the newcomer, too. Hence it counts once the newcomer has outlived it, or was
-//! replaced itself. One such is enough, for there may be no other: the self-hosted endpoint forgets the newcomer as well,
-//! which stays open, without use, and is not replaced by the next. Where the endpoint gives another reason than a takeover
-//! ([`Takeover`]), as some do for an idle timeout, one is not enough: it has to come again and again, and never without a
-//! newcomer.
+//! *Replaced*: a connection was closed with 1000 just when another one opened. A restart of the endpoint may look the same, but
+//! ends the newcomer, too. Hence a replacement counts once the newcomer has outlived a restart's moment, or was
+//! replaced itself. One replacement is enough, for there may be no other: the self-hosted endpoint forgets the newcomer as well,
+//! which stays open, without use, and is not replaced by the next connection. Where the endpoint gives another reason than a
+//! takeover ([`Takeover`]), as some do for an idle timeout, one is not enough: replacements have to come again and again, and no
+//! such close without a newcomer.
 //!
 //! *Refused*: a connection was closed with 4004 soon after one opened, though its `initialize` was answered and others stand
-//! on. Once is the cloud's answer to anything; three times in a row it is their number, or something about the servers that
-//! it happens to: so what is done about it is on [`Trial`].
+//! on. Once, that is the cloud's answer to anything. Three times in a row, the reason is the number of connections, or else
+//! something about the refused servers: so the one connection that follows is on [`Trial`].
 //!
-//! Connections that stand side by side for some time disprove either, and from then on more is asked for.
+//! Connections that stand side by side for some time disprove either, and from then on more proofs are asked for.
 
 pub mod layout;
 #[cfg(test)]
@@ -34,36 +34,38 @@ pub use self::witness::{Sighting, Witness, witnesses};
 use crate::link::cause::{Cause, Takeover, code};
 use crate::mcp::cloud;
 
-/// An endpoint that replaces connections closes the old one at once; this leaves room for a slow network.
+/// Longest time between the opening of the newcomer and the close of the old connection: an endpoint closes that at once, but the
+/// network may be slow.
 const REPLACED: Duration = Duration::from_secs(1);
-/// The two messages come on two connections: the close may be seen before the opening. Well below the 250 ms after
-/// which a connection of ours that was closed itself comes again.
+/// Longest time by which the close may be seen before the opening, since the two come on two connections. Well below `SETTLING`,
+/// after which a closed connection of ours comes again.
 const OVERTAKEN: Duration = Duration::from_millis(50);
-/// A restart of the endpoint closes all within this. Below 250 ms as well: so the next opening finds it settled.
+/// Longest time in which a restart of the endpoint closes all connections. Below `SETTLING` as well, so that a restart is over
+/// when the next connection opens.
 const MOMENT: Duration = Duration::from_millis(200);
-/// Two that have stood together for so long have not replaced each other.
+/// Shortest time together of two connections that shows that neither has replaced the other.
 const TOGETHER: Duration = Duration::from_secs(10);
 
-/// A limit makes itself felt soon after a connection was made; later a close has other causes. Twice the cloud's interval
-/// between its pings.
+/// Longest time between the opening of a connection and a refusal: a limit makes itself felt soon, and later a close has other
+/// causes. Twice the cloud's interval between pings.
 const REFUSED: Duration = cloud::PING.saturating_mul(2);
-/// Maintenance closes connections one by one: only who stands on for this long was spared.
+/// Shortest time that other connections have to stand on after a refusal: maintenance closes connections one by one.
 const SPARED: Duration = Duration::from_secs(5);
-/// So many in a row are a proof even if connections have stood together.
+/// How many replacements or refusals in a row are a proof even if connections have stood together.
 const CERTAIN: usize = 5;
-/// All connections together have passed at least one of the cloud's pings then.
+/// Shortest time together of all connections that shows that none is refused: each has passed one of the cloud's pings.
 const ALL_TOGETHER: Duration = cloud::PING;
 
 /// What is to become of an agent's connections.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Verdict {
-    /// A connection for each server, as it is.
+pub enum Finding {
+    /// Each server keeps its connection.
     KeepApart,
-    /// One for all.
+    /// All servers are to share one connection.
     TakesOne {
         /// What the endpoint did, in words, with the servers' names.
         why: String,
-        /// How that proves it.
+        /// The kind of proof.
         proof: Proof,
     },
 }
@@ -71,9 +73,9 @@ pub enum Verdict {
 /// Proofs that an agent takes one connection only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Proof {
-    /// It keeps the newest one.
+    /// The endpoint keeps only the newest connection.
     Replaced,
-    /// It refuses what is beyond a number. Something else may be the reason: see [`Trial`].
+    /// The endpoint refuses connections beyond some number. Something else may be the reason: see [`Trial`].
     Refused,
 }
 
@@ -86,12 +88,12 @@ pub struct Close {
     pub takeover: Takeover,
     /// Whether the endpoint had its answer to `initialize`.
     pub handshaken: bool,
-    /// Whether we wanted it.
+    /// Whether we closed the connection.
     pub ours: bool,
 }
 
 impl Close {
-    /// From what a link says of it.
+    /// The close that a link's `cause` was. `handshaken`: whether the endpoint had its answer to `initialize`.
     pub fn by(cause: &Cause, handshaken: bool) -> Self {
         let code = match cause {
             Cause::Closed { code, .. } => *code,
@@ -110,21 +112,21 @@ impl Close {
 #[derive(Debug)]
 pub struct Evidence {
     names: Vec<Arc<str>>,
-    /// Since when each one stands.
+    /// Since when each connection stands.
     standing: Vec<Option<Instant>>,
-    /// The last that may have been replaced.
+    /// The last replacement, not settled yet.
     replacement: Option<Replacement>,
-    /// Replacements in a row that have been settled.
+    /// Settled replacements in a row.
     replaced: Vec<Replacement>,
-    /// One was closed with 1000 while none stood that could have replaced it.
+    /// The last connection that was closed like a replaced one while no newcomer stood: that may be seen a moment later.
     vacated: Option<Vacated>,
-    /// Refusals that are not settled: whose, and when.
+    /// Refusals that are not settled yet: of which connection, and when.
     refusals: Vec<(usize, Instant)>,
-    /// Those in a row that have been settled.
+    /// The connections of the settled refusals in a row.
     refused: Vec<usize>,
-    /// Two have stood together for [`TOGETHER`].
+    /// Whether two have stood together for [`TOGETHER`].
     two_stood: bool,
-    /// All have stood together for [`ALL_TOGETHER`].
+    /// Whether all have stood together for [`ALL_TOGETHER`].
     all_stood: bool,
 }
 
@@ -141,16 +143,17 @@ struct Replacement {
 #[derive(Debug, Clone, Copy)]
 struct Vacated {
     old: usize,
-    /// When it was closed.
+    /// When the connection was closed.
     at: Instant,
     /// What the endpoint said.
     takeover: Takeover,
-    /// Whom it had just replaced.
+    /// The replacement in which the connection was the newcomer, if that is not settled yet.
     last: Option<Replacement>,
 }
 
 impl Evidence {
-    /// Of connections that don't stand yet; each is called by its server's name, and known by its place here.
+    /// Evidence about connections that don't stand yet. `names` are those of their servers; a connection is known by its place
+    /// there.
     pub fn new(names: Vec<Arc<str>>) -> Self {
         Evidence {
             standing: vec![None; names.len()],
@@ -165,8 +168,8 @@ impl Evidence {
         }
     }
 
-    /// What a pipe saw.
-    pub fn sees(&mut self, Sighting { who, at, closed }: Sighting) -> Verdict {
+    /// Takes in what a pipe saw.
+    pub fn sees(&mut self, Sighting { who, at, closed }: Sighting) -> Finding {
         match closed {
             None => self.opened(who, at),
             Some(how) => self.closed(who, how, at),
@@ -174,7 +177,7 @@ impl Evidence {
     }
 
     /// A connection stands.
-    pub fn opened(&mut self, who: usize, now: Instant) -> Verdict {
+    pub fn opened(&mut self, who: usize, now: Instant) -> Finding {
         self.settle(now);
         let vacated = self.vacated.take();
         if let Some(standing) = self.standing.get_mut(who) {
@@ -188,24 +191,24 @@ impl Evidence {
             Some(vacated) => self.nobody_came(vacated),
             None => {}
         }
-        self.verdict()
+        self.finding()
     }
 
     /// A connection that stood has ended.
-    pub fn closed(&mut self, who: usize, close: Close, now: Instant) -> Verdict {
+    pub fn closed(&mut self, who: usize, close: Close, now: Instant) -> Finding {
         self.settle(now);
         if let Some(vacated) = self.vacated.take() {
             self.nobody_came(vacated);
         }
         let latest = self.standing.iter().flatten().max().copied();
         let (Some(since), Some(latest)) = (self.standing.get_mut(who).and_then(Option::take), latest) else {
-            return self.verdict();
+            return self.finding();
         };
         let last = self.replacement.take_if(|last| last.new == who);
         let others = self.standing.iter().enumerate().filter_map(|(n, since)| Some((n, (*since)?)));
         let newest = others.max_by_key(|(_, opened)| *opened);
         if close.ours {
-            return self.verdict();
+            return self.finding();
         }
         match (close.code, newest) {
             (Some(cloud::CLOSE), Some(_)) if close.handshaken && now - latest <= REFUSED => {
@@ -220,16 +223,16 @@ impl Evidence {
         match newest.filter(|(_, opened)| *opened >= since && now - *opened <= REPLACED) {
             _ if close.code != Some(code::REGULAR) => {}
             Some((new, opened)) => {
-                // The newcomer of the last one was replaced in its turn, by one that came later.
+                // The newcomer of the last replacement was replaced in its turn, by a connection that opened later.
                 self.replaced.extend(last.filter(|last| opened > last.at));
                 self.replacement = Some(Replacement { old: who, new, at: now, takeover: close.takeover });
             }
             None => self.vacated = Some(Vacated { old: who, at: now, takeover: close.takeover, last }),
         }
-        self.verdict()
+        self.finding()
     }
 
-    /// A connection was closed and no other one came in its place: what the endpoint gave as the reason may be the reason.
+    /// A connection was closed and no other one came in its place, so the reason that the endpoint gave may be true.
     fn nobody_came(&mut self, vacated: Vacated) {
         if vacated.takeover == Takeover::Unlikely {
             self.replacement = None;
@@ -237,9 +240,9 @@ impl Evidence {
         }
     }
 
-    /// What time has shown since the last event.
+    /// Settles what time has shown since the last event.
     fn settle(&mut self, now: Instant) {
-        // More would prove no more.
+        // Bounded: more would prove no more.
         self.replaced.truncate(CERTAIN);
         self.refused.truncate(CERTAIN);
         let mut since: Vec<Instant> = self.standing.iter().flatten().copied().collect();
@@ -271,7 +274,7 @@ impl Evidence {
         }
     }
 
-    fn verdict(&self) -> Verdict {
+    fn finding(&self) -> Finding {
         let name = |who: usize| self.names.get(who).map_or("", |name| &**name);
         let doubtful = self.two_stood || self.replaced.iter().any(|last| last.takeover == Takeover::Unlikely);
         let enough = if doubtful { CERTAIN } else { 1 };
@@ -282,7 +285,7 @@ impl Evidence {
             let why = format!(
                 "the endpoint keeps only the newest connection: it closed {old}'s with 1000 when {new} connected"
             );
-            return Verdict::TakesOne { why, proof: Proof::Replaced };
+            return Finding::TakesOne { why, proof: Proof::Replaced };
         }
         let enough = if self.all_stood { CERTAIN } else { 3 };
         if self.refused.len() >= enough {
@@ -299,8 +302,8 @@ impl Evidence {
                 cloud::CLOSE,
                 names.join(", ")
             );
-            return Verdict::TakesOne { why, proof: Proof::Refused };
+            return Finding::TakesOne { why, proof: Proof::Refused };
         }
-        Verdict::KeepApart
+        Finding::KeepApart
     }
 }

@@ -2,10 +2,10 @@
 //!
 //! # Theory of operation
 //!
-//! Servers that share an agent are a group ([`crate::sharing::layout`]), and each group is a task (`Crew`). It holds the agent's lock
-//! (`claim`), starts its pipes and waits for them. In mode `auto` it also hears what becomes of their connections; when that
-//! proves that the agent takes one connection only, the pipes are stopped as at the end of a run, and one that has all the
-//! servers takes their place. Groups know nothing of each other.
+//! Servers that share an agent are a group ([`crate::sharing::layout`]), and each group is a task (`Crew`). A crew holds the
+//! agent's lock (`claim`), starts its pipes and waits for them. In mode `auto` it also hears what becomes of their connections;
+//! when these prove that the agent takes one connection only, the pipes are stopped as at the end of a run, and one pipe with
+//! all the servers takes their place. Groups know nothing of each other.
 
 mod claim;
 mod crew;
@@ -38,17 +38,17 @@ struct Common {
     steering: Steering,
     /// Where the agents' locks are; none are taken if `None`.
     locks: Option<PathBuf>,
-    /// What another mcp-pipe is told to be us.
+    /// The place of the config, by which another mcp-pipe tells a person who we are.
     place: String,
 }
 
-/// Runs the pipes that serve the servers of `config`, until `stop`. Every task has ended when it returns.
+/// Runs the pipes that serve the servers of `config`, until `stop`. Every task has ended when this returns.
 ///
-/// Those whose servers take turns obey `steering`.
+/// Pipes whose servers take turns obey `steering`.
 pub async fn serve(config: Config, guard: Guard, status: Status, steering: Steering, stop: Stop) {
     let watch = WakeWatch::new();
     let Config { servers, place, drain_timeout, local, log_contents, cache_dir, tool_budget, .. } = config;
-    // A local endpoint is nobody else's.
+    // No locks for a local endpoint, which nobody else can serve.
     let locks = cache_dir.clone().filter(|_| !local);
     let catalogue = Arc::new(Catalogue::at(cache_dir));
     let (now, remembering) = (stop.clone(), catalogue.clone());
@@ -56,7 +56,7 @@ pub async fn serve(config: Config, guard: Guard, status: Status, steering: Steer
     let run = Run { guard, wake, stop, drain_timeout, log_contents, tool_budget, catalogue, redactor };
     let common = Common { run, steering, locks, place: place.display().to_string() };
     let mut crews = JoinSet::new();
-    // In the order of the config.
+    // Entries are added in the order of the config, which groups may change.
     let entries: HashMap<_, _> = servers.iter().map(|spec| (spec.name.clone(), status.add(&spec.name))).collect();
     for group in groups(servers) {
         crews.spawn(Crew::new(group, &entries, common.clone()).run());

@@ -13,7 +13,7 @@ pub mod size;
 #[cfg(test)]
 mod tests;
 
-/// As many names are shown in a warning, of each the first characters: it is one line of a log.
+/// Most names that are shown in a warning, and longest part of each in bytes: a warning is one line of a log.
 const SHOWN: usize = 8;
 const BRIEF: usize = 64;
 
@@ -30,47 +30,48 @@ impl Glob {
         Glob { pattern: pattern.into(), matcher: WildMatch::new(pattern) }
     }
 
-    /// Whether it covers a name.
+    /// Whether the pattern covers a name.
     pub fn matches(&self, name: &str) -> bool {
         self.matcher.matches(name)
     }
 
-    /// As it was written.
+    /// The pattern as it was written.
     pub fn pattern(&self) -> &str {
         &self.pattern
     }
 
-    /// Whether it covers every name.
+    /// Whether the pattern covers every name.
     pub fn is_all(&self) -> bool {
         self.pattern.chars().all(|c| c == '*')
     }
 }
 
-/// One server's rules. Patterns are matched against the server's own names of its tools; of several that match, the first counts.
+/// One server's rules. Patterns are matched against the server's own names for its tools; of several that match, the first
+/// counts.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct ToolPolicy {
-    /// Only these are published; all if empty.
+    /// The tools that are published; all if empty.
     pub allow: Vec<Glob>,
-    /// These are not, even if allowed.
+    /// The tools that are not published, even if allowed.
     pub deny: Vec<Glob>,
-    /// The server's own name → the name to publish.
+    /// Names to publish, each behind the server's own name.
     pub rename: Vec<(Box<str>, Box<str>)>,
-    /// Another description for these.
+    /// Descriptions to publish in the place of the server's.
     pub describe: Vec<(Glob, Box<str>)>,
-    /// Publishes name, description and inputSchema only.
+    /// Whether only name, description and inputSchema of a tool are published.
     pub slim: bool,
-    /// How long a call may take before it is answered with an error.
+    /// Longest time that a call may take before it is answered with an error.
     pub timeout: Option<Duration>,
-    /// The same for some tools.
+    /// The same for some tools, before `timeout`.
     pub timeouts: Vec<(Glob, Duration)>,
-    /// The largest result, in bytes of its JSON; larger ones are cut.
+    /// Largest result, in bytes of its JSON; larger ones are cut.
     pub max_result: Option<usize>,
-    /// The same for some tools.
+    /// The same for some tools, before `max_result`.
     pub max_results: Vec<(Glob, usize)>,
 }
 
 impl ToolPolicy {
-    /// Whether nothing is to be changed at all.
+    /// Whether the rules change nothing at all.
     pub fn is_untouched(&self) -> bool {
         *self == ToolPolicy::default()
     }
@@ -81,17 +82,17 @@ impl ToolPolicy {
         (self.allow.is_empty() || among(&self.allow)) && !among(&self.deny)
     }
 
-    /// The name to publish a tool under: its own, unless it is renamed.
+    /// The name under which a tool is published: its own, unless it is renamed.
     pub fn name_of<'a>(&'a self, tool: &'a str) -> &'a str {
         self.rename.iter().find(|(old, _)| **old == *tool).map_or(tool, |(_, new)| new)
     }
 
-    /// How long a call may take.
+    /// Longest time that a call of a tool may take.
     pub fn timeout_of(&self, tool: &str) -> Option<Duration> {
         first(&self.timeouts, tool).copied().or(self.timeout)
     }
 
-    /// The largest result, in bytes.
+    /// Largest result of a tool, in bytes.
     pub fn max_result_of(&self, tool: &str) -> Option<usize> {
         first(&self.max_results, tool).copied().or(self.max_result)
     }
@@ -101,8 +102,8 @@ impl ToolPolicy {
         first(&self.describe, tool).map(|text| &**text)
     }
 
-    /// What these rules say that can't be meant, in words about the server that has `tools`: names and patterns that cover none
-    /// of them, most likely misspelt; that nothing is left; that two get one name.
+    /// What these rules say that can't be meant, in words about the server that has `tools`: names and patterns that cover no
+    /// tool and are most likely misspelt; rules that leave nothing; two tools with one name.
     pub fn doubts(&self, tools: &[&str]) -> Option<String> {
         let mut doubts = Vec::new();
         let unmatched = self.unmatched(tools);
@@ -115,14 +116,14 @@ impl ToolPolicy {
             let names = listed(shown.collect(), unmatched.len());
             doubts.push(format!("names {names}, which the server does not have"));
         }
-        // Who denies everything wants nothing.
+        // No doubt where everything is denied: that was meant.
         let none = !self.deny.iter().any(Glob::is_all) && !tools.iter().any(|tool| self.publishes(tool));
         if none && !tools.is_empty() {
             let all = tools.iter().take(SHOWN).map(|tool| brief(tool)).collect();
             doubts.push(format!("leaves none of its tools to publish; it has {}", listed(all, tools.len())));
         }
         for (old, new) in self.rename.iter().filter(|(old, new)| old != new && self.publishes(old)) {
-            // Another one that is renamed away is told of only where it would be by its own name.
+            // The name is taken only by a tool that keeps it and is published.
             let taken = |tool: &&str| **tool == **new && self.publishes(tool) && self.name_of(tool) == *tool;
             if tools.contains(&&**old) && tools.iter().any(taken) {
                 doubts.push(format!(
@@ -133,7 +134,7 @@ impl ToolPolicy {
         (!doubts.is_empty()).then(|| format!("\"tools\" {}", doubts.join("; it ")))
     }
 
-    /// What stands in these rules and covers none of `tools`. Each once.
+    /// The names and patterns in these rules that cover none of `tools`, each once.
     fn unmatched<'a>(&'a self, tools: &[&str]) -> Vec<&'a str> {
         let globs = (self.allow.iter().chain(&self.deny))
             .chain(self.describe.iter().map(|(glob, _)| glob))
@@ -153,15 +154,16 @@ impl ToolPolicy {
 
     /// A tool's definition (MCP, server/tools; a raw JSON object) as it is published.
     ///
-    /// `own` is the server's name for it, `published` the one that the endpoint sees. Another description comes from
-    /// [`ToolPolicy::described`]. What is kept is kept as it was written: the order of members, numbers of any size.
+    /// `own` is the server's name for the tool, `published` the endpoint's. Another description comes from
+    /// [`ToolPolicy::described`]. All that is kept stays as it was written: the order of members, numbers of any size.
     ///
-    /// - A slim one has `name`, `description` and `inputSchema` only, and that without `$schema`. Nothing below is touched:
+    /// - With `slim` only `name`, `description` and `inputSchema` are kept, the latter without `$schema`. Nothing below is
+    ///   touched:
     ///   a `title` there may as well be a property's name.
-    /// - A tool whose results may be cut has no `outputSchema`: a cut result can't keep what that promises, and clients
-    ///   that check it would refuse the result.
+    /// - A tool whose results may be cut has no `outputSchema`: a cut result can't keep a schema's promise, and clients
+    ///   that check would refuse the result.
     ///
-    /// What is no JSON object comes back as it is.
+    /// An item that is no JSON object comes back unchanged.
     pub fn definition(&self, item: &str, own: &str, published: &str) -> String {
         let Some(members) = object::members(item) else { return item.to_owned() };
         let described = self.described(own);
@@ -195,12 +197,12 @@ fn brief(name: &str) -> &str {
     &name[..name.floor_char_boundary(BRIEF)]
 }
 
-/// What the first pattern that covers a tool says.
+/// The rule of the first pattern that covers a tool.
 fn first<'a, T>(rules: &'a [(Glob, T)], tool: &str) -> Option<&'a T> {
     rules.iter().find(|(glob, _)| glob.matches(tool)).map(|(_, rule)| rule)
 }
 
-/// Another text for a raw JSON value, which keeps its spelling if it says just that.
+/// A raw JSON value with another text. A value that has just this text keeps its spelling.
 fn with_text<'a>(value: &'a str, text: Option<&str>) -> Cow<'a, str> {
     match text {
         Some(text) if object::text_of(value).is_none_or(|old| old != text) => object::quoted(text).into(),
@@ -208,7 +210,7 @@ fn with_text<'a>(value: &'a str, text: Option<&str>) -> Cow<'a, str> {
     }
 }
 
-/// A JSON schema without the name of its dialect, which an assistant pays for and doesn't need.
+/// A JSON schema without the name of its dialect, which costs an assistant tokens and brings nothing.
 fn without_dialect(schema: &str) -> Cow<'_, str> {
     match object::members(schema) {
         Some(members) if members.iter().any(|m| m.name() == "$schema") => {

@@ -1,4 +1,4 @@
-//! Words for people that many places need: time spans, sizes, numbers of things, and what a slip of the pen most likely meant.
+//! Words for people that many places need: time spans, sizes, numbers of things, and the name for which a text is a slip.
 
 mod character;
 
@@ -29,7 +29,7 @@ pub(crate) fn listed(first: Vec<impl AsRef<str>>, all: usize) -> String {
     if all > first.len() { format!("{names} and {} more", all - first.len()) } else { names }
 }
 
-/// What follows a number of things where something was done to them: "was", "were".
+/// The verb behind a number of things: "was", "were".
 pub(crate) fn was(n: usize) -> &'static str {
     if n == 1 { "was" } else { "were" }
 }
@@ -43,7 +43,7 @@ pub(crate) fn size(bytes: u64) -> String {
     }
 }
 
-/// The name most like a text, if it is like it at all.
+/// The name that a text most resembles, if there is any resemblance.
 pub(crate) fn closest<'a>(text: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let text = text.to_lowercase();
     let likeness = |name: &str| strsim::jaro_winkler(&text, &name.to_lowercase());

@@ -1,17 +1,17 @@
-//! How long to wait where another program keeps taking our connection's place. Pure.
+//! How long to wait where another program keeps taking the place of our connection. Pure.
 
 use std::time::Duration;
 
 use super::{Backoff, Pace};
 
-/// A connection that stood for so long was nobody's prey.
+/// Shortest life of a connection that shows that no other program wants its place.
 const UNDISPUTED: Duration = Duration::from_secs(600);
 
 /// The waits of a link that is replaced again and again.
 ///
-/// Two programs that each take the other's place would go on for ever, and each would serve a call now and then. So what
-/// counts as health elsewhere doesn't here: only a connection that stood for ten minutes. And no wait is by chance a short
-/// one, so that the connections in an hour are bounded.
+/// Two programs that each take the other's place would go on for ever, and each would serve a call now and then. So a served
+/// call is no proof of health here, only a connection that stood for ten minutes. And no wait is short by chance, so that
+/// the number of connections in an hour is bounded.
 #[derive(Debug)]
 pub struct Contest {
     backoff: Backoff,
@@ -19,12 +19,12 @@ pub struct Contest {
 }
 
 impl Contest {
-    /// Nobody has taken its place yet. No wait is longer than `max`.
+    /// For a link whose place nobody has taken yet. No wait is longer than `max`.
     pub fn new(max: Duration) -> Self {
         Contest { backoff: Backoff::new(max), replaced: false }
     }
 
-    /// A connection that had stood for so long ended, for whatever reason.
+    /// A connection ended, for whatever reason, after it had stood for `open_for`.
     pub fn ended(&mut self, open_for: Duration) {
         if open_for >= UNDISPUTED {
             self.backoff.healthy();
@@ -32,8 +32,8 @@ impl Contest {
         }
     }
 
-    /// The endpoint closed a connection as it does when another one takes its place. The wait from the second time on;
-    /// `None`: as after any end. `random` is uniform in `[0, 1)`.
+    /// The endpoint closed a connection because another one takes its place. Returns the wait from the second time on;
+    /// `None`: wait as after any end. `random` is uniform in `[0, 1)`.
     pub fn replaced(&mut self, random: f64) -> Option<Duration> {
         let wait = self.backoff.after(Pace::STEEP, 0.5 + random / 2.0);
         std::mem::replace(&mut self.replaced, true).then_some(wait)

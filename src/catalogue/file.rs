@@ -24,9 +24,9 @@ use super::{Lists, MAX_ITEMS, Memory};
 use crate::mcp::lists::ListKind;
 use crate::words::size;
 
-/// Largest file that is written or read, in bytes: 50 servers with 100 tools each are far below that together.
+/// Largest file that is written or read, in bytes: the files of 50 servers with 100 tools each are far below that together.
 pub(super) const MAX_FILE: u64 = 16 * 1024 * 1024;
-/// Files of another format are not read.
+/// The format of the file. Files of another format are not read.
 const FORMAT: u32 = 1;
 
 #[derive(Deserialize)]
@@ -48,7 +48,7 @@ struct File<'a> {
 /// The text of a file. `server` is for people only.
 ///
 /// # Errors
-/// Why it would not read the same again: a part of the memory is no JSON or has space around it, or there is too much of it.
+/// Why the text would not read the same again: a part of the memory is no JSON or has space around it, or there is too much.
 pub(super) fn write(server: &str, memory: &Memory) -> Result<String, String> {
     let mut text = format!("{{\n  \"format\": {FORMAT},\n  \"server\": {}", serde_json::Value::from(server));
     if !memory.welcome.is_empty() {

@@ -1,4 +1,4 @@
-//! What the files of the folder are called: a name tells what a file is about to who knows it, and nothing to others. Pure.
+//! The names of the cache's files: a name shows which server or agent a file is about only to whoever knows that one. Pure.
 
 use std::time::Duration;
 
@@ -7,17 +7,17 @@ use ring::digest;
 use crate::config::ServerSpec;
 use crate::disk::folder::is_hex;
 
-/// What one server said.
+/// The beginning of the name of a file about what one server said.
 const SERVER: &str = "server-";
-/// The mark of one agent that takes one connection only.
+/// The beginning of the name of a mark that an agent takes one connection only.
 const AGENT: &str = "agent-";
-/// What an endpoint says of itself, by the agent that it is for.
+/// The beginning of the name of a file about what an endpoint says of itself, by its agent.
 const HELLO: &str = "hello-";
-/// Length of the hash in a name, in hexadecimal digits: as many as keep files apart.
+/// Length of the hash in a name, in hexadecimal digits: 128 bits keep all files apart.
 const DIGITS: usize = 32;
-/// How long a server's or an endpoint's file is kept unused: one that was not started for so long won't be soon.
+/// Longest time that a file about a server or an endpoint is kept unused: one that was not used for so long won't be soon.
 const SERVER_KEPT: Duration = Duration::from_hours(90 * 24);
-/// How long it is kept that an agent takes one connection: an endpoint may learn to take more.
+/// Longest time that it is remembered that an agent takes one connection: an endpoint may learn to take more.
 pub(super) const AGENT_KEPT: Duration = Duration::from_hours(30 * 24);
 
 /// How long a file of this name is kept; `None` for one that is not the store's.
@@ -33,10 +33,11 @@ pub(super) fn kept(name: &str) -> Option<Duration> {
     }
 }
 
-/// What defines what a server is, as a hash: a changed config is another server, which may say something else.
+/// The name of the file about a server: a hash of all that defines one, as a changed config is another server, which may say
+/// something else.
 ///
-/// The endpoint is not in it, so a new token changes nothing. Values of the environment are, therefore the hash is a
-/// cryptographic one: the name of a file must not help to find out a password.
+/// The endpoint is no part of the hash, so a new token changes nothing. Values of the environment are: therefore the hash is
+/// cryptographic, as the name of a file must not help to find out a password.
 pub(super) fn of_server(spec: &ServerSpec) -> String {
     let command = &spec.command;
     let mut hash = Hash::new();
@@ -48,10 +49,12 @@ pub(super) fn of_server(spec: &ServerSpec) -> String {
     format!("{SERVER}{}.json", hash.finish())
 }
 
+/// The name of the mark of an agent.
 pub(super) fn of_agent(agent: &str) -> String {
     format!("{AGENT}{}", hash_of(agent))
 }
 
+/// The name of the file about what the endpoint of an agent says of itself.
 pub(super) fn of_hello(agent: &str) -> String {
     format!("{HELLO}{}.json", hash_of(agent))
 }
@@ -80,7 +83,7 @@ impl Hash {
         parts.for_each(|part| self.part(part));
     }
 
-    /// 128 bits of it, in hex: as many as keep files apart.
+    /// The first [`DIGITS`] of the hash, in hex.
     fn finish(self) -> String {
         self.0.finish().as_ref()[..DIGITS / 2].iter().map(|byte| format!("{byte:02x}")).collect()
     }

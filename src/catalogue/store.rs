@@ -1,9 +1,9 @@
-//! The folder in which it is remembered what servers and endpoints said, and which agents take one connection only.
+//! The cache: what servers and endpoints said, and which agents take one connection only.
 //!
-//! Everything in it can be found out again: what is missing, damaged, too large or of another version counts as not known. Files
-//! appear whole, so any number of processes may write the same one; no token and nothing of a server's environment is in
-//! them. Which folder it is, and what in it is ours, is the matter of [`crate::disk::folder`]. Writing is that of
-//! [`super::writer`], so that no disk holds up a message.
+//! Everything in the cache can be found out again: a file that is missing, damaged, too large or of another format counts as not
+//! known. Files appear whole, so any number of processes may write the same one; no file holds a token or anything of a
+//! server's environment. Which folder the cache is, and what in there is ours, [`crate::disk::folder`] says. [`super::writer`]
+//! writes, so that no disk holds up a message.
 
 use std::path::PathBuf;
 
@@ -17,7 +17,7 @@ use crate::disk::folder::Folder;
 /// Largest file about an endpoint that is read, in bytes: parameters as large as routers keep them, and a line break.
 const MAX_HELLO: u64 = 64 * 1024 + 1;
 
-/// The store. It remembers nothing if it has no folder.
+/// The cache. Without a folder nothing is remembered.
 #[derive(Debug, Clone)]
 pub struct Catalogue {
     dir: Option<PathBuf>,
@@ -25,9 +25,9 @@ pub struct Catalogue {
 }
 
 impl Catalogue {
-    /// Opens the store in a folder of its own in `dir`, and makes that if there is none.
+    /// Opens the cache in a folder of its own in `dir`, and makes that folder if there is none.
     ///
-    /// A folder that can't be made is said at debug, and again when something is to be written to it.
+    /// A folder that can't be made is told at debug, and again when something is to be written there.
     pub fn at(dir: Option<PathBuf>) -> Catalogue {
         if let Some(dir) = &dir
             && let Err(error) = Folder::make(dir)
@@ -37,7 +37,7 @@ impl Catalogue {
         Catalogue { writer: Writer::new(dir.clone()), dir }
     }
 
-    /// What a server said, if it is known for just this config of it.
+    /// What a server said, if that is known for a server with just this config.
     pub fn load(&self, spec: &ServerSpec) -> Option<Memory> {
         let (dir, name) = (self.dir.as_ref()?, of_server(spec));
         if let Some(Piece::Server { memory, .. }) = self.writer.unwritten(&name) {
@@ -57,7 +57,7 @@ impl Catalogue {
         }
     }
 
-    /// Remembers what a server said, soon. What stands in the way of that is logged.
+    /// Remembers what a server said. The writer's thread writes soon, and logs what stands in the way.
     pub fn save(&self, spec: &ServerSpec, memory: &Memory) {
         self.writer.put(of_server(spec), Piece::Server { name: spec.name.clone(), memory: memory.clone() });
     }
@@ -74,7 +74,7 @@ impl Catalogue {
         is_whole.then(|| params.trim_end().into())
     }
 
-    /// Remembers what the endpoint of an agent says of itself, soon. `agent` is not written, only its hash.
+    /// Remembers what the endpoint of an agent says of itself. `agent` is not written, only its hash.
     pub fn save_hello(&self, agent: &str, params: &str) {
         self.writer.put(of_hello(agent), Piece::Hello(params.into()));
     }
@@ -91,7 +91,7 @@ impl Catalogue {
         self.writer.unwritten(&name).is_some() || age().is_some_and(|age| age < AGENT_KEPT)
     }
 
-    /// Waits until all is written that was to be remembered, but not longer than a second or two.
+    /// Waits until everything that is to be remembered is written, but no longer than two seconds.
     pub async fn finish(&self) {
         self.writer.finish().await;
     }

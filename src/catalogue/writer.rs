@@ -1,11 +1,11 @@
-//! Writes what is to be remembered, on a thread of its own: a slow disk, or a memory of megabytes, holds up no message.
+//! Writes the cache's files on a thread of its own: neither a slow disk nor a memory of megabytes holds up a message.
 //!
 //! # Theory of operation
 //!
-//! What waits to be written is a list with one piece for each file: a newer piece takes an older one's place. So the list is
-//! bounded by the number of servers and agents, and a piece that is at hand ([`Writer::unwritten`]) is always the latest.
-//! The thread exists only while something waits; it takes the pieces in order, and leaves each on the list until it
-//! is written. At the end of a run it is waited for, but not long: all of this can be found out again.
+//! The waiting list has one piece for each file: a newer piece takes the older one's place. So the list is
+//! bounded by the number of servers and agents, and a piece found on it ([`Writer::unwritten`]) is always the latest.
+//! The thread exists only while a piece waits; it takes the pieces in order, and leaves each on the list until that piece
+//! is written. The end of a run waits for the thread, but not long: everything in the cache can be found out again.
 
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
@@ -22,7 +22,8 @@ use super::name::{AGENT_KEPT, kept};
 use crate::disk::folder::Folder;
 use crate::words::span;
 
-/// Longest wait at the end of a run for what is still to be written: a second server would have been started by then.
+/// Longest wait at the end of a run for pieces that are still to be written: all that is lost with them is some speed at the
+/// next start.
 const AT_THE_END: Duration = Duration::from_secs(2);
 
 /// What is written into one file.
@@ -30,9 +31,9 @@ const AT_THE_END: Duration = Duration::from_secs(2);
 pub(super) enum Piece {
     /// What a server said.
     Server {
-        /// Its name, for people.
+        /// The server's name, for people.
         name: Arc<str>,
-        /// What it said.
+        /// What the server said.
         memory: Memory,
     },
     /// What an endpoint says of itself: its `initialize` parameters, raw JSON.
@@ -55,23 +56,24 @@ struct Shared {
 
 #[derive(Debug, Default)]
 struct Waiting {
-    /// Each with the name of its file, and its number: a piece that was replaced while it was written is written again.
+    /// Each piece with the name of its file and a number, by which a piece that was replaced while the older one was being
+    /// written is told apart, and written again.
     pieces: VecDeque<(String, u64, Piece)>,
     next: u64,
-    /// Old files were removed: once in a run.
+    /// Whether old files were removed, which happens once in a run.
     swept: bool,
-    /// It was said that what a server said could not be written.
+    /// Whether the log has been told that a piece about a server could not be written.
     said: bool,
 }
 
 impl Writer {
-    /// Writes into the folder in `dir`; nothing if there is none.
+    /// Writes into our folder in `dir`; without a `dir` nothing is written.
     pub(super) fn new(dir: Option<PathBuf>) -> Self {
         let shared = |dir| Arc::new(Shared { dir, waiting: Mutex::default(), busy: watch::Sender::new(false) });
         Writer(dir.map(shared))
     }
 
-    /// Has a piece written, in the place of an older one.
+    /// Has a piece written, in the place of an older one for the same file.
     pub(super) fn put(&self, name: String, piece: Piece) {
         let Some(shared) = &self.0 else { return };
         let mut waiting = shared.lock();
@@ -81,25 +83,25 @@ impl Writer {
             Some(older) => *older = (name, number, piece),
             None => waiting.pieces.push_back((name, number, piece)),
         }
-        // Told while the list is held: a thread that has seen it empty has said so already.
+        // The flag is set while the list is locked: a thread that saw the list empty has cleared the flag by then.
         if !shared.busy.send_replace(true) {
             let writer = Arc::clone(shared);
             let work = move || writer.work();
             if let Err(error) = thread::Builder::new().name("mcp-pipe-cache".to_owned()).spawn(work) {
                 shared.busy.send_replace(false);
-                // It stays on the list: the next one may have a thread again.
+                // The piece stays on the list: the next one may get a thread again.
                 tracing::debug!(event = "NOT_REMEMBERED", "no thread to write the cache with: {error}");
             }
         }
     }
 
-    /// What is to be written into a file of this name.
+    /// The piece that waits to be written into a file of this name.
     pub(super) fn unwritten(&self, name: &str) -> Option<Piece> {
         let waiting = self.0.as_ref()?.lock();
         waiting.pieces.iter().find(|(known, ..)| known == name).map(|(.., piece)| piece.clone())
     }
 
-    /// Waits until nothing is left to be written, or for as long as that is worth.
+    /// Waits until no piece is left to be written, but no longer than [`AT_THE_END`].
     pub(super) async fn finish(&self) {
         let Some(shared) = &self.0 else { return };
         let mut busy = shared.busy.subscribe();
@@ -115,7 +117,7 @@ impl Shared {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What the thread does: writes until nothing waits.
+    /// The thread's work: writes until no piece waits.
     fn work(&self) {
         while let Some((name, number, piece, sweep)) = self.next() {
             let written = write(&self.dir, &name, &piece, sweep);
@@ -123,10 +125,10 @@ impl Shared {
             if waiting.pieces.front().is_some_and(|(_, latest, _)| *latest == number) {
                 waiting.pieces.pop_front();
             }
-            // What is missed of an endpoint or an agent is hardly noticed, and takes the place of no line about a server.
+            // A loss about an endpoint or an agent is hardly noticed, and must not take the place of a line about a server.
             let costs = written.is_err() && matches!(piece, Piece::Server { .. });
             let said = costs && std::mem::replace(&mut waiting.said, true);
-            // Where the log is not read, that holds up this thread alone.
+            // Unlocked before the log is told: a log that nobody reads holds up this thread alone.
             drop(waiting);
             if let Err(error) = written {
                 say(&piece, &error, said);
@@ -134,7 +136,7 @@ impl Shared {
         }
     }
 
-    /// The first piece, and whether old files are to be removed before. Without one the thread is done.
+    /// The first piece, and whether old files are to be removed before. Without a piece the thread is done.
     fn next(&self) -> Option<(String, u64, Piece, bool)> {
         let mut waiting = self.lock();
         let Some((name, number, piece)) = waiting.pieces.front().cloned() else {
@@ -156,7 +158,7 @@ fn write(dir: &Path, name: &str, piece: &Piece, sweep: bool) -> anyhow::Result<(
             span(AGENT_KEPT)
         ),
     };
-    // Each time anew: it may have been deleted meanwhile.
+    // The folder is opened anew for each piece: somebody may have deleted it meanwhile.
     let folder = Folder::make(dir)?;
     if sweep {
         folder.sweep(kept);
@@ -165,7 +167,8 @@ fn write(dir: &Path, name: &str, piece: &Piece, sweep: bool) -> anyhow::Result<(
     folder.put(name, text.as_bytes()).with_context(path)
 }
 
-/// It only makes the next start slower, so it is worth a line, not a fuss.
+/// Logs why a piece could not be written. That only makes the next start slower, so nothing is above info. `again`: the log has
+/// been told before.
 fn say(piece: &Piece, error: &anyhow::Error, again: bool) {
     match piece {
         Piece::Server { name, .. } if !again => tracing::info!(
@@ -218,7 +221,6 @@ mod tests {
         assert!(why(&file, Piece::Single).contains(file.to_str().unwrap()));
     }
 
-    /// While the test holds the list, the thread waits at its next look.
     #[tokio::test]
     async fn the_latest_of_each_file_is_written_in_order_and_what_comes_meanwhile_too() {
         let temp = tempfile::tempdir().unwrap();
@@ -230,7 +232,7 @@ mod tests {
         }
         let order = || shared.lock().pieces.iter().map(|(name, ..)| name.clone()).collect::<String>();
         assert_eq!(order(), "abc");
-        // One that is replaced while it is written is written again.
+        // A piece that is replaced while it is written is written again.
         let (name, number, first, sweep) = shared.next().unwrap();
         assert_eq!((name.as_str(), sweep), ("a", true));
         writer.put("a".to_owned(), piece("a", "5"));

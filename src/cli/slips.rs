@@ -1,4 +1,4 @@
-//! What a command line that can't be read most likely meant. Nothing of it is repeated that may be a token.
+//! What a command line that can't be read most likely meant: hints, without words that may be a token.
 
 use std::ffi::OsString;
 
@@ -8,7 +8,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use crate::config::key_of_option;
 use crate::endpoint::{looks_like_endpoint, looks_like_token};
 
-/// Longest command line that is shown as a person should write it.
+/// Longest command line, in bytes, that is shown as a person should write it.
 const LONGEST_SHOWN: usize = 200;
 
 /// Adds to the parser's error what was most likely meant, and takes out what looks like an endpoint or a token.
@@ -28,7 +28,7 @@ pub(super) fn explain(mut error: clap::Error, command: &clap::Command, arguments
         let Some(ContextValue::String(text)) = error.get(kind) else { continue };
         if is_secret(text) {
             let hint = "an endpoint, token included, is passed by MCP_ENDPOINT, .env or --endpoint";
-            // Of a whole URL the secret part alone is cut out when the error is shown.
+            // A whole URL stays here: its secret part is cut out when the error is shown.
             if !text.contains("://") {
                 error.insert(kind, ContextValue::String("…".to_owned()));
             }
@@ -66,7 +66,7 @@ fn line(command: &clap::Command, arguments: &[OsString]) -> Option<String> {
     };
     let mut at = 0;
     let mut before = String::new();
-    // Past the options, and past a command that takes a program, too.
+    // The target stands behind the options, and behind a command that takes a program.
     let target = loop {
         let word = *words.get(at)?;
         if word.starts_with('-') {

@@ -1,4 +1,4 @@
-//! Where it is remembered what servers said.
+//! Where the cache is: what servers said is remembered there.
 
 use std::ffi::OsStr;
 use std::path::PathBuf;
@@ -7,14 +7,14 @@ use super::Environment;
 use super::context::Context;
 use super::reader::Located;
 
-/// `--cache-dir`, then `MCP_CACHE_DIR`, then `cacheDir` (relative to the config), then the user's cache. `None` where
-/// the first of them that is set is empty or `none`, or where the user has no home.
+/// `--cache-dir`, then `MCP_CACHE_DIR`, then `cacheDir` (relative to the config), then the user's cache folder. `None` where
+/// the first of these that is set is empty or `none`, or where the user has no home. An empty `MCP_CACHE_DIR` is not set.
 pub(crate) fn dir(ctx: &Context<'_>, written: Option<&Located<String>>) -> Option<PathBuf> {
     let on = |text: &OsStr| !text.is_empty() && text != "none";
     if let Some(path) = &ctx.line.options.cache_dir {
         return on(path).then(|| ctx.cwd.join(path));
     }
-    // An empty variable is one that is not set, as everywhere here.
+    // An empty variable counts as not set, as for all variables of ours.
     if let Some(path) = ctx.settings.filled("MCP_CACHE_DIR") {
         return on(path.as_ref()).then(|| ctx.cwd.join(path));
     }
@@ -24,8 +24,8 @@ pub(crate) fn dir(ctx: &Context<'_>, written: Option<&Located<String>>) -> Optio
     }
 }
 
-/// `mcp-pipe` in the folder where a user's programs keep what they can make again (XDG Base Directory Specification
-/// elsewhere than on macOS and Windows).
+/// `mcp-pipe` in the folder where a user's programs keep files that they can make again: by the XDG Base Directory
+/// Specification, but on macOS and Windows by their own customs.
 fn of_user(env: &Environment) -> Option<PathBuf> {
     let folder = |name: &str| env.filled(name).map(PathBuf::from).filter(|path| path.is_absolute());
     let cache = if cfg!(windows) {

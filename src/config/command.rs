@@ -1,6 +1,6 @@
 //! From a command, a script or a config entry to a program that can be started.
 //!
-//! A program that doesn't exist is no mistake here: `PATH` may change until the start, which reports it.
+//! A program that doesn't exist is no mistake here: `PATH` may change until the start, and the start reports a missing program.
 
 use std::path::{Path, PathBuf};
 
@@ -13,7 +13,7 @@ pub(crate) struct Invocation {
     pub(crate) args: Vec<String>,
 }
 
-/// Where a script may be: the working directory, next to the config, and `examples/` in both.
+/// Where a script may be: the working directory, the config's folder, and `examples/` in both.
 pub(crate) fn script_places(script: &str, cwd: &Path, base: &Path) -> Vec<PathBuf> {
     let mut places = Vec::new();
     for folder in [cwd.to_path_buf(), base.to_path_buf(), cwd.join("examples"), base.join("examples")] {
@@ -28,7 +28,7 @@ pub(crate) fn script_places(script: &str, cwd: &Path, base: &Path) -> Vec<PathBu
 /// How to run a script, by its extension.
 ///
 /// # Errors
-/// Why it can't be run, in words that continue its name, and the remedy.
+/// Why the script can't be run, in words that continue its name, and the remedy.
 pub(crate) fn for_script(script: &Path, env: &Environment) -> Result<Invocation, (String, String)> {
     let shown = script.display().to_string();
     let extension = script.extension().and_then(|e| e.to_str()).unwrap_or_default().to_ascii_lowercase();
@@ -57,7 +57,7 @@ fn python(env: &Environment) -> String {
     name.to_owned()
 }
 
-/// `python3` for a `python` that is not on `path` where `python3` is; else the program itself.
+/// `python3` where `python` is not on `path` but `python3` is; else the program itself.
 pub(crate) fn with_fallback<'a>(program: &'a str, path: &str) -> &'a str {
     if program == "python" && !on_path("python", path) && on_path("python3", path) { "python3" } else { program }
 }
@@ -79,7 +79,7 @@ fn is_executable(file: &Path) -> bool {
     file.metadata().is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
 }
 
-/// By extension, as Windows does it. Not verified on Windows.
+/// Whether a file is a program by its extension, as Windows sees it. Not verified on Windows.
 #[cfg(not(unix))]
 fn is_executable(file: &Path) -> bool {
     let extension = file.extension().and_then(|e| e.to_str()).unwrap_or_default().to_ascii_lowercase();

@@ -1,4 +1,4 @@
-//! What is being resolved, and what has been found so far: variables, mistakes, secrets.
+//! The state of resolving a config: what is being resolved, and the variables, mistakes and secrets found so far.
 
 use std::path::{Path, PathBuf};
 
@@ -26,7 +26,7 @@ pub(crate) struct Context<'a> {
     pub(crate) local: bool,
     pub(crate) problems: Problems,
     pub(crate) notes: Vec<String>,
-    /// What is of interest to who looks closely.
+    /// What only a person who looks closely wants to know: logged at debug.
     pub(crate) details: Vec<String>,
     /// Everything that must be kept from a child's environment and from the log.
     pub(crate) hidden: Hidden,
@@ -39,18 +39,18 @@ pub(crate) struct Hidden {
     pub(crate) endpoints: Redactor,
     /// Header values.
     pub(crate) headers: Redactor,
-    /// What is to be seen nowhere: the parts of endpoints, header values, and what lets somebody in at a proxy.
+    /// All that must be seen nowhere: the parts of endpoints, header values, and what lets somebody in at a proxy.
     pub(crate) all: Vec<Secret>,
 }
 
 impl Context<'_> {
-    /// A variable of the environment, else of the `.env` files, else of those that editors know.
+    /// What a variable holds in the environment, else in the `.env` files, else for editors.
     pub(crate) fn lookup(&self, name: &str) -> Option<String> {
         let set = self.env.get(name).or_else(|| self.dotenv.get(name)).map(str::to_owned);
         set.or_else(|| editor::value(name, &self.base, self.env))
     }
 
-    /// A variable in the files that an entry names as its `envFile`, and its place there. The last of them counts.
+    /// What a variable holds in the files that an entry names as its `envFile`, and its place there. The last file counts.
     pub(crate) fn in_env_file(&self, server: &str, name: &str) -> Option<(&str, String)> {
         self.env_files_of(server).rev().find_map(|file| Some((file.get(name)?, file.place(name))))
     }
@@ -60,7 +60,7 @@ impl Context<'_> {
         self.env_files.iter().filter(move |(of, _)| of == server).map(|(_, file)| file)
     }
 
-    /// Expands a text of the file; what can't be is noted.
+    /// Expands a text of the file. `None` if that is not possible, which is noted as a mistake.
     pub(crate) fn expand(&mut self, text: &Located<String>) -> Option<String> {
         let (what, remedy) = match expand(&text.value, |name| self.lookup(name)) {
             Ok(value) => return Some(value),
@@ -85,17 +85,17 @@ impl Context<'_> {
         None
     }
 
-    /// Notes what must be put right; once, though what stands at the top is looked at for each server.
+    /// Notes what must be put right; once, though keys at the top of the file are looked at for each server.
     pub(crate) fn mistake(&mut self, place: impl Into<String>, what: impl Into<String>, remedy: impl Into<String>) {
         note(&mut self.problems.mistakes, Problem::new(place, what, remedy));
     }
 
-    /// Notes that the target is nothing that there is.
+    /// Notes that the target is neither a server nor a script nor a program.
     pub(crate) fn no_target(&mut self, place: impl Into<String>, what: impl Into<String>, remedy: impl Into<String>) {
         self.problems.target = Some(Problem::new(place, what, remedy));
     }
 
-    /// Notes what stops nothing; once, too.
+    /// Notes an oddity that stops nothing; once, like a mistake.
     pub(crate) fn warning(&mut self, place: impl Into<String>, what: impl Into<String>, remedy: impl Into<String>) {
         note(&mut self.problems.warnings, Problem::new(place, what, remedy));
     }

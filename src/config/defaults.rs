@@ -1,4 +1,5 @@
-//! Every default of the config, and nothing else has one. `--help` and the README's tables are tested against it.
+//! Every default of the config, such as those of `pingInterval`, `maxFrameSize` and `turn`; no other file has one. `--help` and
+//! the README's tables are tested against them.
 
 use std::time::Duration;
 
@@ -7,9 +8,9 @@ use tracing_subscriber::filter::LevelFilter;
 use super::file::Inherit;
 use super::{LinkSpec, Mode, Names, Naming, Sharing};
 
-/// The config, in the working directory.
+/// The name of the config, which is in the working directory.
 pub(crate) const CONFIG: &str = "mcp_config.json";
-/// The least that is logged without `--log-level`; where a command prints something else, too.
+/// Lowest level that is logged without `--log-level`, and that for commands which print a result beside the log.
 pub(crate) const LOG_LEVEL: LevelFilter = LevelFilter::INFO;
 pub(crate) const LOG_LEVEL_BESIDE: LevelFilter = LevelFilter::WARN;
 /// `connectTimeout`.
@@ -41,8 +42,8 @@ pub(crate) const PIN: bool = false;
 /// `inheritEnv`.
 pub(crate) static INHERIT_ENV: Inherit = Inherit::All;
 
-/// What servers in Python are told unless the environment, `.env` or their entry says otherwise: to write each line at once,
-/// which Python doesn't do where nobody sees it, and in UTF-8, whatever the language of the system.
+/// Variables for servers in Python, unless the environment, `.env` or the server's entry says otherwise: to write each line at
+/// once, which Python doesn't do towards a pipe, and in UTF-8, whatever the language of the system.
 pub(crate) const PYTHON: [(&str, &str); 2] = [("PYTHONUNBUFFERED", "1"), ("PYTHONUTF8", "1")];
 
 impl Default for Sharing {

@@ -1,4 +1,4 @@
-//! Which endpoint a server is served on, and how it is dialled.
+//! Which endpoint a server is served on, and how that is dialled: headers, and which of them are refused; CA file; times.
 
 use std::path::PathBuf;
 
@@ -24,10 +24,10 @@ pub(crate) enum Common {
     Missing,
 }
 
-/// The variable that holds the endpoint, also in the `env` of an entry.
+/// The variable that names the endpoint; the `env` of an entry may have it, too.
 pub(crate) const ENDPOINT: &str = "MCP_ENDPOINT";
 
-/// Headers set by the upgrade itself (RFC 6455 section 4.1).
+/// Headers that the config may not set, nor any `sec-websocket-…`: the upgrade sets them itself (RFC 6455 section 4.1).
 const RESERVED: &[&str] = &["host", "connection", "upgrade", "content-length", "transfer-encoding"];
 
 /// An address and the place where it was found.
@@ -36,7 +36,7 @@ struct Found {
     text: String,
 }
 
-/// Looks at `--endpoint`, the environment, `.env` and the top of the file, in that order.
+/// The endpoint that is named by `--endpoint`, the environment, `.env` or the top of the file; the first of these counts.
 pub(crate) fn common(ctx: &mut Context<'_>, file: &File) -> Common {
     if ctx.env.get(ENDPOINT).is_none() && ctx.env.iter().any(|(name, _)| name == ENDPOINT) {
         ctx.mistake(format!("{ENDPOINT} (environment)"), "is not UTF-8", "paste the endpoint's address again");
@@ -62,7 +62,7 @@ pub(crate) fn common(ctx: &mut Context<'_>, file: &File) -> Common {
     parse(ctx, first.place, &first.text).map_or(Common::Wrong, Common::Given)
 }
 
-/// The endpoints that are named outside of the config file, the one that counts first.
+/// The endpoints that are named outside of the config file; the first counts.
 fn outside(ctx: &Context<'_>) -> Vec<Found> {
     let flag = ctx.line.options.endpoint.iter();
     let flag = flag.map(|flag| Found { place: "--endpoint".to_owned(), text: flag.reveal().to_owned() });
@@ -75,7 +75,8 @@ fn outside(ctx: &Context<'_>) -> Vec<Found> {
     flag.chain(variable).chain(dotenvs).collect()
 }
 
-/// Says which of several different endpoints counts. Who names one on the command line knows that the others don't.
+/// Says which of several different endpoints counts: only a note where the command line names one, as its writer knows that the
+/// others don't count.
 fn tell_which_counts(ctx: &mut Context<'_>, first: &Found, others: impl Iterator<Item = Found>) {
     let is_same = |other: &Found| match (first.text.parse::<Endpoint>(), other.text.parse::<Endpoint>()) {
         (Ok(first), Ok(other)) => first == other,
@@ -107,7 +108,7 @@ pub(crate) fn under_another_name(ctx: &Context<'_>) -> Option<String> {
     ctx.dotenv.files.iter().find_map(in_file).or_else(variable)
 }
 
-/// What an entry writes for its own endpoint: the place where it does, and the text as written.
+/// The text that an entry has for its own endpoint, as written, with its place.
 pub(crate) fn own(entry: &Entry) -> Option<&Located<String>> {
     let from_env = entry.env.iter().find(|(name, _)| name == ENDPOINT).map(|(_, text)| text);
     entry.shared.endpoint.as_ref().or(from_env)
@@ -116,11 +117,11 @@ pub(crate) fn own(entry: &Entry) -> Option<&Located<String>> {
 /// What an entry says about its endpoint.
 #[derive(Debug)]
 pub(crate) enum Own {
-    /// Nothing, so it is served on the common one.
+    /// Nothing: the server is served on the common endpoint.
     Unsaid,
-    /// That it has none now, so it is served on the common one, too.
+    /// An empty text: the server is served on the common endpoint, too.
     Blank,
-    /// Which it is; `None` if that can't be used, which has been noted.
+    /// The entry's own endpoint; `None` if that can't be used, which has been noted.
     Named(Option<Endpoint>),
 }
 
@@ -133,8 +134,8 @@ pub(crate) fn of_entry(ctx: &mut Context<'_>, entry: &Entry) -> Own {
     };
     let Some(value) = ctx.expand(text) else { return Own::Named(None) };
     let is_blank = value.trim().is_empty();
-    // An empty variable is a slip: without it the server would be on somebody else's endpoint, or have no token. An empty
-    // default says that it is none.
+    // An empty variable is a slip: the server would be on somebody else's endpoint, or have no token. Who means to leave the
+    // variable empty writes an empty default.
     let filled = |name: &str| ctx.lookup(name).filter(|value| !value.trim().is_empty());
     if let Err(ExpandError::Unset(names)) = expand(&text.value, filled) {
         let (all, are) = (names.join(", "), if names.len() == 1 { "is" } else { "are" });
@@ -165,8 +166,8 @@ pub(crate) fn parse(ctx: &mut Context<'_>, place: String, text: &str) -> Option<
     }
 }
 
-/// How a server's endpoint is dialled: its own settings, then the flags, then the file's, then the defaults.
-/// Headers go to the endpoint beside which they are written: what lets us in there is nobody else's business.
+/// How a server's endpoint is dialled: by the entry, then the flags, then the top of the file, then the defaults.
+/// Headers go only to the endpoint beside which they are written: what lets us in there is nobody else's business.
 pub(crate) fn link(ctx: &mut Context<'_>, own: &Shared, top: &Shared, endpoint: &Own) -> LinkSpec {
     let headers = match (own.endpoint_headers.as_slice(), endpoint) {
         _ if ctx.local => Vec::new(),
@@ -217,7 +218,7 @@ fn headers(ctx: &mut Context<'_>, written: &[(String, Located<String>)]) -> Vec<
     headers
 }
 
-/// A subprotocol is a token (RFC 9110 section 5.6.2), as a header's name is.
+/// A subprotocol, if the text is one: a token (RFC 9110 section 5.6.2), as a header's name is.
 fn token(ctx: &mut Context<'_>, text: &Located<String>) -> Option<String> {
     if HeaderName::from_bytes(text.value.as_bytes()).is_ok() {
         return Some(text.value.clone());
@@ -226,7 +227,8 @@ fn token(ctx: &mut Context<'_>, text: &Located<String>) -> Option<String> {
     None
 }
 
-/// A file that isn't there is no mistake: a disk may be mounted later than we start, and it is read at each dial.
+/// The path of a CA file, with a warning if no file is there. That is no mistake: dials try until the file can be read, and a
+/// disk may be mounted later than we start.
 fn with_warning(ctx: &mut Context<'_>, place: String, path: PathBuf) -> PathBuf {
     if let Some(obstacle) = (!path.is_file()).then(|| obstacle::on_the_way(&path)).flatten() {
         let (what, remedy) = obstacle.told();

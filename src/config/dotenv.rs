@@ -1,9 +1,9 @@
-//! `.env`: variables that count where the environment doesn't set them. The process's own are never changed.
+//! `.env`: variables that count where the environment doesn't set them. The environment of this process is never changed.
 //!
-//! One variable a line, `[export] NAME=value`, is read by the crate dotenvy. It would replace `$…` in values, lets a
-//! quote in a comment swallow the lines that follow, and drops a last line that ends with a blank. A token must arrive as
-//! it was pasted, and a line that can't be read may cost no other. So dotenvy gets one line at a time, without its
-//! comment, and with its value in quotes and escapes:
+//! One variable a line, `[export] NAME=value`, is read by the crate dotenvy. That crate would replace `$…` in values, lets a
+//! quote in a comment swallow the lines that follow, and drops a last line that ends with a blank. But a token must arrive
+//! as it was pasted, and a line that can't be read may cost no other line. So dotenvy gets one line at a time, without the
+//! comment, and with the value in quotes and escapes:
 //!
 //! | value | means |
 //! |---|---|
@@ -21,41 +21,42 @@ use crate::words::{character, is_unseen, meant};
 
 /// Largest `.env` that is read, in bytes.
 const MAX_SIZE: u64 = 1 << 20;
-/// Longest wait for one that is a pipe, as password managers make them: nobody has named it, so who writes has to be there.
+/// Longest wait for a `.env` that is a pipe, as password managers make them. Nobody has named this file, so its writer has to
+/// be at hand.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// The `.env` files that there are, the one that counts first at the front.
+/// The `.env` files of a run. Of several that set a variable, the first counts.
 #[derive(Clone, Default)]
 pub(crate) struct DotEnv {
     pub(crate) files: Vec<DotFile>,
-    /// What was read already, by its real path: two folders may be one under two names.
+    /// The real paths of the files that were read: two folders may be one under two names.
     seen: Vec<PathBuf>,
 }
 
-/// One of them.
+/// One file.
 #[derive(Clone)]
 pub(crate) struct DotFile {
-    /// Where it was found.
+    /// Where the file was found.
     pub(crate) path: PathBuf,
     /// Its variables, each name once.
     vars: Vec<Variable>,
 }
 
-/// One of its variables.
+/// A variable of a file.
 #[derive(Clone)]
 struct Variable {
     name: String,
     value: String,
-    /// From 1.
+    /// The line that sets the variable, from 1.
     line: usize,
 }
 
 impl DotEnv {
-    /// Reads `.env` in `folder`, if there is one. What can't be read is warned about, without its text.
+    /// Reads `.env` in `folder`, if there is one. A line that can't be read is warned about, without its text.
     pub(crate) fn add(&mut self, folder: &Path, warnings: &mut Vec<Problem>) {
         let path = folder.join(".env");
         let real = path.canonicalize().unwrap_or_else(|_| path.clone());
-        // A link that leads nowhere is there, too.
+        // A link that leads nowhere counts as a file: reading warns about it.
         if path.symlink_metadata().is_ok() && !self.seen.contains(&real) {
             self.seen.push(real);
             self.files.extend(DotFile::read(path, warnings));
@@ -67,7 +68,7 @@ impl DotEnv {
         self.files.iter().find_map(|file| file.get(name))
     }
 
-    /// What a variable holds that is more than blanks, and the place where that is said.
+    /// What a variable holds, if that is more than blanks, and the place that sets it.
     pub(crate) fn filled(&self, name: &str) -> Option<(&str, String)> {
         let value = |file: &'_ DotFile| file.get(name).is_some_and(|value| !value.trim().is_empty());
         let file = self.files.iter().find(|file| value(file))?;
@@ -89,7 +90,7 @@ impl DotEnv {
 }
 
 impl DotFile {
-    /// Reads a file. What can't be read is warned about, without its text.
+    /// Reads a file. A line that can't be read is warned about, without its text.
     pub(crate) fn read(path: PathBuf, warnings: &mut Vec<Problem>) -> Option<Self> {
         let shown = path.display().to_string();
         let text = match whole(&path, MAX_SIZE, Accept::Streams(PATIENCE)).map(String::from_utf8) {
@@ -116,7 +117,7 @@ impl DotFile {
         Some(DotFile { vars: parse(&text, warn), path })
     }
 
-    /// What a variable holds here.
+    /// What a variable holds in this file.
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
         self.vars.iter().find(|variable| variable.name == name).map(|variable| variable.value.as_str())
     }
@@ -134,11 +135,11 @@ impl DotFile {
     }
 }
 
-/// What is wrong with a line, and the remedy. Neither holds anything of the line but a character that is no part of a value.
+/// What is wrong with a line, and the remedy. Neither quotes the line, but for a character that is no part of a value.
 type Fault = (String, &'static str);
 
-/// The variables of a text, the last of each name, as Docker, systemd and shells have it. Whatever a person should
-/// know goes to `warn`, with the number of its line.
+/// The variables of a text. The last of a name counts, as for Docker, systemd and shells. Whatever a person should
+/// know goes to `warn`, with the number of the line.
 fn parse(text: &str, mut warn: impl FnMut(usize, Fault)) -> Vec<Variable> {
     let mut vars: Vec<Variable> = Vec::new();
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
@@ -155,7 +156,7 @@ fn parse(text: &str, mut warn: impl FnMut(usize, Fault)) -> Vec<Variable> {
             warn(line, (format!("holds what can't be seen: {}", character(c)), "remove it, unless the value needs it"));
         }
         if let Some(earlier) = vars.iter_mut().find(|variable| variable.name == name) {
-            // By number: what looks like a name may be a piece of something that was pasted.
+            // The line is told by its number: what looks like a name may be a piece of a pasted token.
             let what = format!("sets the same variable as line {}; the last one counts", earlier.line);
             warn(line, (what, "remove one of them"));
             (earlier.value, earlier.line) = (value, line);
@@ -171,7 +172,7 @@ fn lines_of(text: &str) -> impl Iterator<Item = &str> {
     text.split('\n').flat_map(|line| line.strip_suffix('\r').unwrap_or(line).split('\r'))
 }
 
-/// What a line sets; `None` for an empty one or a comment.
+/// The variable that a line sets; `None` for an empty line or a comment.
 fn variable(line: &str) -> Result<Option<(String, String)>, Fault> {
     let line = line.trim_ascii();
     if line.is_empty() || line.starts_with('#') {
@@ -181,14 +182,14 @@ fn variable(line: &str) -> Result<Option<(String, String)>, Fault> {
         return Err(no_variable(line));
     };
     let quoted = quoted(value)?;
-    // Its errors hold the line, and with that a token.
+    // dotenvy's errors are not shown: they quote the line, which may hold a token.
     match dotenvy::from_read_iter(format!("{name}={quoted}").as_bytes()).next() {
         Some(Ok(variable)) => Ok(Some(variable)),
         Some(Err(_)) | None => Err(no_variable(name)),
     }
 }
 
-/// The fault of a line whose beginning, `name`, is no name of a variable.
+/// The fault of a line that begins with `name`, which is no name of a variable.
 fn no_variable(name: &str) -> Fault {
     let remedy = "write one variable a line, with letters, digits and _ in its name";
     let strange = name.chars().find(|c| !c.is_ascii() && (is_unseen(*c) || meant(*c).is_some()));
@@ -220,13 +221,13 @@ fn quoted(value: &str) -> Result<String, Fault> {
     }
 }
 
-/// A text in which nothing means more than itself.
+/// A text with a backslash before each character that dotenvy would give a meaning.
 fn escaped(text: &str) -> String {
     let escape = |c: char| "\\\"$".contains(c).then_some('\\').into_iter().chain([c]);
     text.chars().flat_map(escape).collect()
 }
 
-/// A text whose own escapes count: `\"`, `\\` and `\n`. Any other backslash, and `$`, is itself.
+/// A text for dotenvy that keeps its own escapes `\"`, `\\` and `\n`. Any other backslash, and `$`, stands for itself.
 fn with_own_escapes(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut chars = text.chars().peekable();
@@ -242,7 +243,7 @@ fn with_own_escapes(text: &str) -> String {
     out
 }
 
-/// Where the quote stands that closes a text in double quotes.
+/// Where the quote is that closes a text in double quotes.
 fn closing_quote(inside: &str) -> Option<usize> {
     let mut from = 0;
     loop {
@@ -250,13 +251,13 @@ fn closing_quote(inside: &str) -> Option<usize> {
         if inside[at..].starts_with('"') {
             return Some(at);
         }
-        // Past the backslash, and past what it takes the meaning of.
+        // The next look is behind the backslash, and behind a quote or backslash that it escapes.
         let rest = &inside[at + 1..];
         from = at + 1 + usize::from(rest.starts_with(['"', '\\']));
     }
 }
 
-/// What comes before a blank with `#`.
+/// The value before a comment, which begins with a blank and `#`.
 fn before_comment(text: &str) -> &str {
     let comment = text.match_indices('#').find(|(at, _)| text[..*at].ends_with(char::is_whitespace));
     comment.map_or(text, |(at, _)| &text[..at])

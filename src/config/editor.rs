@@ -1,4 +1,4 @@
-//! Variables that editors replace in their own configs, as `${workspaceFolder}`: places, and no secrets. Pure.
+//! Variables that editors replace in their configs, such as `${workspaceFolder}`: places, and no secrets. Pure.
 
 use std::path::Path;
 
@@ -20,10 +20,10 @@ const SETTINGS: &[&str] = &[
     ".zed",
 ];
 
-/// What a variable holds for a config in `base`; `None` if it is none of those.
+/// What a variable of editors holds for a config in `base`; `None` for any other variable.
 pub(crate) fn value(name: &str, base: &Path, env: &Environment) -> Option<String> {
     let text = |path: &Path| path.display().to_string();
-    // In a workspace of several folders one is named behind a colon.
+    // In a workspace of several folders, a colon and the folder's name may follow.
     match name.split_once(':').map_or(name, |(name, _)| name) {
         "workspaceFolder" | "workspaceRoot" => Some(text(workspace(base))),
         "workspaceFolderBasename" => workspace(base).file_name().map(|name| name.to_string_lossy().into_owned()),
@@ -33,7 +33,7 @@ pub(crate) fn value(name: &str, base: &Path, env: &Environment) -> Option<String
     }
 }
 
-/// A text of a command line, where only these variables are replaced: any other may hold a secret.
+/// A text of a command line, in which only the variables of editors are replaced: any other may hold a secret.
 pub(crate) fn fill(text: &str, base: &Path, env: &Environment) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
@@ -51,7 +51,7 @@ pub(crate) fn fill(text: &str, base: &Path, env: &Environment) -> String {
 /// The folder of the project to which a config in `base` belongs.
 fn workspace(base: &Path) -> &Path {
     let is_settings = |folder: &&Path| folder.file_name().is_some_and(|name| SETTINGS.iter().any(|s| name == *s));
-    // Kiro's is two levels down, in .kiro/settings.
+    // Kiro's config is two levels below the project, in .kiro/settings.
     base.ancestors().take(2).find(is_settings).and_then(Path::parent).unwrap_or(base)
 }
 

@@ -7,7 +7,7 @@ use std::ffi::{OsStr, OsString};
 pub struct Environment(Vec<(OsString, OsString)>);
 
 impl Environment {
-    /// Ours.
+    /// The environment of this process.
     pub fn of_process() -> Self {
         Environment(std::env::vars_os().collect())
     }
@@ -17,13 +17,13 @@ impl Environment {
         self.0.iter().find(|(n, _)| n == name).and_then(|(_, value)| value.to_str())
     }
 
-    /// What a variable holds, if it is set, is a text, and is more than blanks; without those around it, and without the
-    /// carriage return that a script with Windows line ends leaves behind it.
+    /// What a variable holds, without the blanks around it and without the carriage return that a script with Windows line ends
+    /// leaves at the end; `None` if the variable is not set, is no text, or is blank.
     pub fn filled(&self, name: &str) -> Option<&str> {
         self.get(name).map(str::trim_ascii).filter(|value| !value.trim().is_empty())
     }
 
-    /// Sets a variable, whatever it holds now.
+    /// Sets a variable, also one that is set already.
     pub(crate) fn set(&mut self, name: &str, value: &str) {
         self.0.retain(|(n, _)| n != name);
         self.0.push((name.into(), value.into()));

@@ -1,27 +1,27 @@
-//! `${VAR}` in texts of the config. What editors know by names of their own is in [`super::editor`].
+//! `${VAR}` in texts of the config. The variables of editors are in [`super::editor`].
 
 /// Why a text could not be expanded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum ExpandError {
-    /// Variables that are set nowhere and have no default: all of them, once each, in order.
+    /// Variables that are set nowhere and have no default: each once, in order.
     Unset(Vec<String>),
-    /// `${` without an end, or around something that is no name.
+    /// A `${` without an end, or around something that is no name.
     Malformed,
     /// VS Code's `${input:…}`, which asks a person.
     Input,
-    /// What only an editor can replace, as `${command:…}`.
+    /// A variable that only an editor can replace, such as `${command:…}`.
     Editor(&'static str),
 }
 
-/// What an editor runs or looks up in its own settings.
+/// The beginnings of variables for which an editor runs something, or looks into its own settings.
 const EDITORS: &[&str] = &["command:", "config:", "extensionInstallFolder:"];
 
-/// How deep defaults may lie in each other. More is a slip, and each takes a piece of the stack.
+/// Deepest nesting of defaults. More is a slip, and each level takes a piece of the stack.
 const DEEPEST: usize = 8;
 
 /// Replaces `${VAR}`, `${VAR:-default}` and `${env:VAR}`. A default stands in for an empty variable too, as in
-/// a shell, and may hold references itself. What a variable holds is not looked at again, and a `$` without a brace
-/// is a `$`.
+/// a shell, and may hold references itself. The value of a variable is not expanded again, and a `$` without a brace
+/// stands for itself.
 pub(crate) fn expand(text: &str, lookup: impl Fn(&str) -> Option<String>) -> Result<String, ExpandError> {
     let mut unset = Vec::new();
     let out = fill(text, &lookup, &mut unset, DEEPEST)?;
@@ -51,12 +51,13 @@ fn fill(
             Some((name, default)) => (name, Some(default)),
             None => (inner, None),
         };
-        // An editor's names are whatever is looked up under them.
+        // The variables of editors have names that are no names otherwise: those that `lookup` knows count.
         let is_editors = default.is_none() && lookup(name).is_some();
         if !is_name(name) && !is_editors {
             return Err(ExpandError::Malformed);
         }
-        // Also where it isn't needed, so that a slip in it shows; what it lacks matters only where it is.
+        // A default is expanded even where it isn't needed, so that a slip in it shows; but variables that it lacks matter only
+        // where it is needed.
         let mut lacking = Vec::new();
         let default = match default {
             Some(default) => {
@@ -81,7 +82,7 @@ fn fill(
     Ok(out)
 }
 
-/// What comes before the `}` that closes a reference, and what behind it.
+/// The text before the `}` that closes a reference, and the text behind.
 fn up_to_its_brace(text: &str) -> Option<(&str, &str)> {
     let mut open = 0;
     for (at, c) in text.char_indices() {

@@ -1,4 +1,4 @@
-//! `mcp_config.json` as written: the only reader of that file. Nothing is expanded or defaulted here.
+//! `mcp_config.json` as written, with a table of its keys: the only reader of that file. Nothing is expanded or defaulted here.
 //!
 //! Keys beside `mcpServers`, at the top of the file (T), in an entry of `mcpServers` (S), or in both (TS: the
 //! entry counts, then the command line's option, then the top of the file):
@@ -6,22 +6,22 @@
 //! | key | where | value | default | meaning |
 //! |---|---|---|---|---|
 //! | `command` | S | text, or texts | | the program; with a slash, relative to the file's folder; of several texts the first, the others are arguments |
-//! | `args` | S | texts | none | its arguments |
+//! | `args` | S | texts | none | the program's arguments |
 //! | `env` | S | texts by name `$` | none | set for the program, on top of what it inherits; what holds an endpoint or its token is left out |
 //! | `envFile` | S | path `$`, or paths | none | files like `.env`, set below `env` |
 //! | `inheritEnv` | TS | `true`/`false`, or names | true | what the program inherits of mcp-pipe's environment and `.env`: all, only what programs need to start, or these besides; `*` and `?` stand for any text and any character |
 //! | `cwd` | S | text `$` | the file's folder | where the program starts |
 //! | `type`, `transportType`, `transport` | S | `stdio`, `local` | `stdio` | remote types are skipped with a warning |
-//! | `disabled`, `enabled`, `isActive` | S | `true`/`false`, also as text | enabled | whether it runs |
-//! | `endpoint` (S: also `env.MCP_ENDPOINT`) | TS | URL `$` | `MCP_ENDPOINT` | where it is served |
+//! | `disabled`, `enabled`, `isActive` | S | `true`/`false`, also as text | enabled | whether the server runs |
+//! | `endpoint` (S: also `env.MCP_ENDPOINT`) | TS | URL `$` | `MCP_ENDPOINT` | where the server is served |
 //! | `endpointHeaders` | TS | texts by name `$` | none | sent with the WebSocket upgrade; those of the top only to the shared endpoint |
 //! | `subprotocol` | TS | text | none | offered as `Sec-WebSocket-Protocol` |
 //! | `caFile` | TS | path `$` | none | certificate authorities (PEM) trusted besides the platform's |
 //! | `connectTimeout` | TS | time | `15s` | for DNS, TCP, proxy, TLS and upgrade together |
 //! | `pingInterval` | TS | time | `20s` | silence after which a WebSocket ping is sent |
-//! | `pingTimeout` | TS | time | `20s` | silence after a ping after which the peer is held for dead |
+//! | `pingTimeout` | TS | time | `20s` | silence after a ping after which the connection is given up |
 //! | `maxBackoff` | TS | time | `600s` | the longest wait between two attempts to connect |
-//! | `startTimeout` | TS | time | `60s` | how long a server may take to its first answer before its endpoint is dialled regardless |
+//! | `startTimeout` | TS | time | `60s` | how long a server may take to answer `initialize` before its endpoint is dialled regardless |
 //! | `maxFrameSize` | TS | size | `16MiB` | the largest message, in either direction |
 //! | `handshake` | TS | `answer`, `relay` | `answer` | who answers a further `initialize`: mcp-pipe, or the server |
 //! | `drainTimeout` | T | time | `5s` | how long calls under way may take to finish at a stop |
@@ -29,17 +29,17 @@
 //! | `naming` | TS | `auto`, `prefix` | `auto` | on a shared connection: a name that one server has alone stays, or all become `server__name` |
 //! | `names` | TS | `ascii`, `unicode` | `ascii` | on a shared connection: which characters names of tools may have |
 //! | `turn` | TS | time | `5m` | with `sequential`: how long a server has the endpoint; at least 10 s |
-//! | `pin` | S | `true`/`false` | false | with `sequential`: its turn does not end |
+//! | `pin` | S | `true`/`false` | false | with `sequential`: the server's turn does not end |
 //! | `resync` | TS | `true`/`false` | true | whether an endpoint that does not read changed lists anew is connected to once more |
-//! | `keepListed` | TS | `true`/`false` | true | on a shared connection: whether its tools stay listed while it is down |
-//! | `tools` | S | object, or patterns | all | which of its tools are published and as what: see [`super::policy`] |
+//! | `keepListed` | TS | `true`/`false` | true | on a shared connection: whether a server's tools stay listed while it is down |
+//! | `tools` | S | object, or patterns | all | which tools of the server are published and as what: see [`super::policy`] |
 //! | `slim` | TS | `true`/`false` | false | publishes name, description and inputSchema of a tool only |
 //! | `timeout` | TS | time | none | how long a call may take before it is answered with an error |
 //! | `maxResultBytes` | TS | size | none | the largest result of a call; larger ones are cut |
 //! | `toolBudget` | T | number | 8000 | estimated tokens above which a list of tools is warned about |
 //! | `cacheDir` | T | path | the user's cache | where it is remembered what servers said; `""` or `none`: nowhere |
 //!
-//! Of `mode`, `naming`, `names`, `turn` and `resync`, servers of one endpoint have the same: see [`super::sharing`].
+//! Servers of one endpoint have the same `mode`, `naming`, `names`, `turn` and `resync`: see [`super::sharing`].
 //!
 //! Times are written `5s`, `2m`, `500ms`; sizes `16MiB`. In values marked `$`, `${VAR}`, `${VAR:-default}` and
 //! `${env:VAR}` are expanded, in `command` and `args` nothing but what editors know: see [`super::expand`]. Comments and
@@ -96,7 +96,7 @@ pub(crate) struct Shared {
 pub(crate) enum Inherit {
     /// Everything.
     All,
-    /// What programs need to start, and what these patterns cover.
+    /// The variables that programs need to start, and those that these patterns cover.
     Only(Vec<Glob>),
 }
 
@@ -104,33 +104,33 @@ pub(crate) enum Inherit {
 #[derive(Debug)]
 pub(crate) struct Entry {
     pub(crate) name: String,
-    pub(crate) kind: Kind,
-    /// Where it is said that it does not run.
+    pub(crate) kind: Transport,
+    /// The place that says that the server does not run; `None` if none says so.
     pub(crate) disabled: Option<String>,
     pub(crate) args: Vec<Located<String>>,
     pub(crate) env: Vec<(String, Located<String>)>,
     pub(crate) env_files: Vec<Located<String>>,
     pub(crate) cwd: Option<Located<String>>,
     pub(crate) pin: Option<Located<bool>>,
-    /// The part that stands under `tools`.
+    /// The policy under `tools`.
     pub(crate) tools: ToolPolicy,
-    /// The names that `tools.rename` gives.
+    /// The new names in `tools.rename`.
     pub(crate) given_names: Vec<Located<String>>,
     pub(crate) shared: Shared,
 }
 
 /// How a server is reached.
 #[derive(Debug)]
-pub(crate) enum Kind {
+pub(crate) enum Transport {
     /// By starting a program.
     Stdio(Located<String>),
-    /// Over the network, which this version doesn't do; with the place and text of what says so.
+    /// Over the network, which this version doesn't do. Holds the `type`, or "url", with its place.
     Remote(Located<String>),
-    /// Can't be told or can't be run; that has been noted.
+    /// In no way that can be told or used, which has been noted.
     Unknown,
 }
 
-/// What reading brought.
+/// A file as read, and what was found wrong with it.
 pub(crate) struct Reading {
     pub(crate) file: File,
     pub(crate) mistakes: Vec<Problem>,
@@ -204,7 +204,7 @@ fn is_server(value: &Value<'_>) -> bool {
         .any(|key| object.properties.iter().any(|p| p.name.as_str() == *key))
 }
 
-/// The servers in a `mcp`: opencode has them there, VS Code's user settings in its `servers`.
+/// The servers in an `mcp`: for opencode its members, for VS Code's user settings those of its `servers`.
 fn servers_of_mcp<'v, 'a>(value: &'v Value<'a>, path: String) -> (&'v Value<'a>, String) {
     let Value::Object(object) = value else { return (value, path) };
     let inner = object.properties.iter().find(|prop| prop.name.as_str() == "servers").map(|prop| &prop.value);
@@ -215,7 +215,7 @@ fn servers_of_mcp<'v, 'a>(value: &'v Value<'a>, path: String) -> (&'v Value<'a>,
 }
 
 fn entries(r: &mut Reader<'_>, value: &Value<'_>, path: &str, file: &mut File) {
-    // Where it comes twice the last counts, as is warned.
+    // Of two `mcpServers` the last counts, as a warning has said.
     file.entries.clear();
     if matches!(value, Value::Array(_)) {
         let remedy = r#"write each server behind its name: {"calculator": {"command": …}}"#;
@@ -238,7 +238,7 @@ fn entries(r: &mut Reader<'_>, value: &Value<'_>, path: &str, file: &mut File) {
 fn entry(r: &mut Reader<'_>, name: String, prop: &ObjectProp<'_>, path: &str) -> Entry {
     let mut entry = Entry {
         name,
-        kind: Kind::Unknown,
+        kind: Transport::Unknown,
         disabled: None,
         args: Vec::new(),
         env: Vec::new(),
@@ -285,42 +285,42 @@ fn entry(r: &mut Reader<'_>, name: String, prop: &ObjectProp<'_>, path: &str) ->
     entry.disabled = disabled.or(enabled).or(active);
     let malformed = r.mistakes.len() > before;
     entry.kind = match (transport, command, url) {
-        (Some(t), _, _) if keys::is_remote(&t.value) => Kind::Remote(t),
+        (Some(t), _, _) if keys::is_remote(&t.value) => Transport::Remote(t),
         (Some(t), _, _) if !["stdio", "local"].iter().any(|here| t.value.eq_ignore_ascii_case(here)) => {
             let what = format!("is \"{}\", which is no type of server", t.value);
             r.mistake_at(&t.place, what, "leave it out for a program that is started here");
-            Kind::Unknown
+            Transport::Unknown
         }
         (_, Some(command), _) if command.value.trim().is_empty() => {
             r.mistake_at(&command.place, "is empty", "name the program to start");
-            Kind::Unknown
+            Transport::Unknown
         }
         (_, Some(command), _) => {
             if headers {
                 let what = "has headers, which only a remote server has; they are ignored";
                 r.warning(prop, path, what, "headers of the WebSocket connection are called endpointHeaders");
             }
-            Kind::Stdio(command)
+            Transport::Stdio(command)
         }
-        (None, None, Some(place)) => Kind::Remote(Located { value: "url".to_owned(), place }),
+        (None, None, Some(place)) => Transport::Remote(Located { value: "url".to_owned(), place }),
         (_, None, _) => {
-            // Where something of it could not be read, that has been said, and may have been the command.
+            // A member that could not be read has been told of, and may have been the command.
             if !malformed {
                 r.mistake(prop, path, "has no command", "add \"command\": the program to start");
             }
-            Kind::Unknown
+            Transport::Unknown
         }
     };
     if entry.disabled.is_some() && r.mistakes.len() > before {
-        // Who switches off what is broken wants the others to run.
+        // A person who disables a broken server wants the others to run.
         let mistakes = r.mistakes.split_off(before);
         r.warnings.extend(mistakes);
-        entry.kind = Kind::Unknown;
+        entry.kind = Transport::Unknown;
     }
     entry
 }
 
-/// A program and the first of its arguments, where somebody wrote them as one list.
+/// The value of `command`: a program, and the arguments that stand behind it where somebody wrote one list.
 fn command_line(r: &mut Reader<'_>, value: &Value<'_>, path: &str) -> (Option<Located<String>>, Vec<Located<String>>) {
     if matches!(value, Value::Array(_)) {
         let mut texts = r.strings(value, path).into_iter();
@@ -335,7 +335,7 @@ fn command_line(r: &mut Reader<'_>, value: &Value<'_>, path: &str) -> (Option<Lo
     (r.string(value, path), Vec::new())
 }
 
-/// An endpoint. A list of one is one.
+/// The value of `endpoint`: a text, or a list of one.
 fn endpoint(r: &mut Reader<'_>, value: &Value<'_>, path: &str) -> Option<Located<String>> {
     if !matches!(value, Value::Array(_)) {
         return r.string(value, path);
@@ -349,7 +349,7 @@ fn endpoint(r: &mut Reader<'_>, value: &Value<'_>, path: &str) -> Option<Located
     all.pop()
 }
 
-/// `true`, `false`, or the names of variables.
+/// The value of `inheritEnv`: `true`, `false`, or the names of variables.
 fn inherit(r: &mut Reader<'_>, value: &Value<'_>, path: &str) -> Option<Inherit> {
     if matches!(value, Value::Array(_)) {
         let names = r.strings(value, path);
@@ -359,7 +359,7 @@ fn inherit(r: &mut Reader<'_>, value: &Value<'_>, path: &str) -> Option<Inherit>
     Some(if all { Inherit::All } else { Inherit::Only(Vec::new()) })
 }
 
-/// Takes a key that may stand at the top and in an entry. Whether it is one.
+/// Reads a key that may stand at the top and in an entry. Returns false for any other key.
 fn shared(r: &mut Reader<'_>, key: &str, prop: &ObjectProp<'_>, path: &str, to: &mut Shared) -> bool {
     let value = &prop.value;
     match key {

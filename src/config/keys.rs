@@ -1,4 +1,4 @@
-//! The keys of the file: ours, those of other tools, and the closest one to a slip.
+//! The keys of the file: ours, those of other programs with what becomes of each, and the closest one to a slip.
 
 use jsonc_parser::ast::{ObjectProp, Value};
 
@@ -68,27 +68,27 @@ pub(crate) enum Place {
     Tools,
 }
 
-/// What is made of a key that other programs have. One that is not in the table is unknown: ignored with a warning, in
+/// What becomes of a key that other programs have. A key that is not in the table is unknown: ignored with a warning, but in
 /// `tools` a mistake.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Verdict {
+pub(crate) enum Treatment {
     /// Read as this key of ours. `tools.allow` and `tools.deny` are those in `tools`.
     Honoured(&'static str),
-    /// It means nothing here, and nobody misses it.
+    /// Ignored without a word: the key means nothing here, and nobody misses it.
     Harmless,
-    /// It is about asking a person before a call, which nobody does here. Told where it names tools.
+    /// The key is about asking a person before a call, which mcp-pipe never does. Told where tools are named.
     Asking,
-    /// It is ignored; this does what it does.
+    /// Ignored with a warning, which says what to write instead.
     Ignored(&'static str),
-    /// Without it something else would be done than was meant; this is what to write instead.
+    /// A mistake: without the key something else would be done than was meant. Says what to write instead.
     Mistake(&'static str),
 }
 
 use Place::{Server, Tools, Top};
-use Verdict::{Asking, Harmless, Honoured, Ignored, Mistake};
+use Treatment::{Asking, Harmless, Honoured, Ignored, Mistake};
 
-/// The keys of other programs. Those whose names tell whose they are stand with them, others by what they are about.
-const FOREIGN: &[(Place, Verdict, &[&str])] = &[
+/// The keys of other programs. Keys that only one program has stand under its name, others by what they are about.
+const FOREIGN: &[(Place, Treatment, &[&str])] = &[
     // The list of servers: VS Code; Codex's spelling; Zed; Amp; opencode, and VS Code's user settings.
     (Top, Honoured("mcpServers"), &["servers", "mcp_servers", "context_servers", "amp.mcpServers"]),
     (Top, Honoured("mcp"), &["mcp"]),
@@ -107,7 +107,7 @@ const FOREIGN: &[(Place, Verdict, &[&str])] = &[
     (Server, Harmless, &["owner", "enableKeepAlive", "keepAliveInterval"]),
     (Server, Ignored("prompts can't be chosen here"), &["prompts"]),
     (Server, Ignored("write its timeout beside command, with a unit: \"timeout\": \"60s\""), &["options"]),
-    // Which tools there are, where it would do nothing.
+    // Which tools there are, at the top, where a rule is about no server.
     (
         Top,
         Mistake("write it in the entry of a server: \"tools\": {\"allow\": […], \"deny\": […]}"),
@@ -183,7 +183,7 @@ const FOREIGN: &[(Place, Verdict, &[&str])] = &[
     (Tools, Harmless, NOTES),
 ];
 
-/// Replaced by what the value says.
+/// Remedies that are completed by the value of the key.
 const START_TIMEOUT: &str = "startTimeout";
 const CALL_TIMEOUT: &str = "timeout";
 
@@ -215,13 +215,13 @@ const NOTES: &[&str] = &[
     "version",
 ];
 
-/// What is made of a key that is none of ours; `None` for an unknown one.
-fn verdict(place: Place, key: &str) -> Option<Verdict> {
+/// What becomes of a key that is none of ours; `None` for an unknown one.
+fn treatment(place: Place, key: &str) -> Option<Treatment> {
     if key.starts_with(['_', '/', '#']) {
         return Some(Harmless);
     }
     let row = FOREIGN.iter().find(|(at, _, keys)| *at == place && keys.contains(&key));
-    row.map(|(_, verdict, _)| *verdict)
+    row.map(|(_, treatment, _)| *treatment)
 }
 
 /// The members of an object under our names for them, as written in `place`.
@@ -233,8 +233,8 @@ pub(crate) fn members<'v, 'a>(
 ) -> Vec<Member<'v, 'a>> {
     let mut members: Vec<Member<'v, 'a>> = r.members(value, path);
     for i in 0..members.len() {
-        let Some(Honoured(ours)) = verdict(place, &members[i].0) else { continue };
-        // Lists of tools add up; of anything else one counts.
+        let Some(Honoured(ours)) = treatment(place, &members[i].0) else { continue };
+        // Lists of tools add up; of two other keys with one meaning the last counts.
         let twin = members.iter().position(|(other, _, _)| other == ours).filter(|twin| *twin != i);
         if let (Some(_), false) = (twin, ours.contains('.')) {
             let (_, path, prop) = &members[i];
@@ -250,16 +250,16 @@ pub(crate) fn members<'v, 'a>(
     members
 }
 
-/// Whether a `type` is spoken over the network: any of the spellings of SSE, Streamable HTTP and WebSocket.
+/// Whether a `type` is that of a remote server: any of the spellings of SSE, Streamable HTTP and WebSocket.
 pub(crate) fn is_remote(kind: &str) -> bool {
     let plain: String = kind.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_ascii_lowercase();
     ["sse", "http", "streamablehttp", "httpstream", "remote", "ws", "websocket", "openapi"].contains(&plain.as_str())
 }
 
-/// Says what is made of a key that is none of ours in its place, and what was probably meant.
+/// Says what becomes of a key that is none of ours in this place, and what was probably meant.
 pub(crate) fn foreign(r: &mut Reader<'_>, key: &str, prop: &ObjectProp<'_>, path: &str, place: Place) {
     let unknown = "is not a known key";
-    match verdict(place, key) {
+    match treatment(place, key) {
         Some(Harmless | Honoured(_)) => {}
         Some(Asking) if names_any(&prop.value) => {
             let what = "nobody is asked before a call, so every published tool can be called; to publish these only";
@@ -267,7 +267,7 @@ pub(crate) fn foreign(r: &mut Reader<'_>, key: &str, prop: &ObjectProp<'_>, path
         }
         Some(Asking) => {}
         Some(Ignored(CALL_TIMEOUT | START_TIMEOUT)) => {
-            let ours = if verdict(place, key) == Some(Ignored(START_TIMEOUT)) { START_TIMEOUT } else { CALL_TIMEOUT };
+            let ours = if treatment(place, key) == Some(Ignored(START_TIMEOUT)) { START_TIMEOUT } else { CALL_TIMEOUT };
             let remedy = format!("write \"{ours}\": \"{}\"", time_of(key, &prop.value));
             r.warning(prop, path, format!("{unknown} and is ignored"), remedy);
         }
@@ -280,7 +280,7 @@ pub(crate) fn foreign(r: &mut Reader<'_>, key: &str, prop: &ObjectProp<'_>, path
             };
             match place {
                 Top | Server => r.warning(prop, path, format!("{unknown} and is ignored"), remedy),
-                // Without the rule that was meant, tools would be published that should not be.
+                // A mistake: without the rule that was meant, tools would be published that should not be.
                 Tools => r.mistake(prop, path, unknown, remedy),
             }
         }
@@ -297,13 +297,13 @@ fn ours(place: Place) -> impl Iterator<Item = &'static str> {
     keys.iter().chain(shared).copied()
 }
 
-/// Whether a list of tools has some, and not all.
+/// Whether a list of tools names some, and not all of them by `*`.
 fn names_any(value: &Value<'_>) -> bool {
     let is_star = |value: &Value<'_>| matches!(value, Value::StringLit(text) if text.value == "*");
     matches!(value, Value::Array(list) if !list.elements.is_empty() && !list.elements.iter().any(is_star))
 }
 
-/// A time as we write it, from a key that may name its unit.
+/// A time as this config has it, for a value without a unit; the key may name the unit.
 fn time_of(key: &str, value: &Value<'_>) -> String {
     let number = match value {
         Value::NumberLit(number) => number.value,
@@ -323,8 +323,8 @@ fn time_of(key: &str, value: &Value<'_>) -> String {
     }
 }
 
-/// The key of the file for what somebody took for an option of the command line, `pingInterval` for `ping-interval`, and where
-/// it belongs.
+/// The key of the file that somebody took for an option of the command line, `pingInterval` for `ping-interval`, and where that
+/// key belongs.
 pub(crate) fn of_option(option: &str) -> Option<(&'static str, &'static str)> {
     let plain = |key: &str| key.replace(['-', '_', '.'], "").to_ascii_lowercase();
     let places = [

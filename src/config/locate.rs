@@ -16,7 +16,7 @@ use crate::words::{character, is_unseen};
 /// The variable that names the config.
 pub(crate) const CONFIG: &str = "MCP_CONFIG";
 
-/// Largest config that is read, in bytes: that of a thousand servers is a quarter of it.
+/// Largest config that is read, in bytes: a thousand servers take a quarter of that.
 const MAX_CONFIG: u64 = 4 << 20;
 /// Longest wait for a config that comes from a command, as with `--config <(pass show mcp)`: a person may be typing a
 /// passphrase.
@@ -24,24 +24,24 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The config file's text.
 pub(crate) struct Found {
-    /// As it is shown to people.
+    /// The file's name, as people are shown it.
     pub(crate) name: String,
-    /// The folder that relative paths in it start from; absolute.
+    /// The folder from which relative paths in the file start; absolute.
     pub(crate) base: PathBuf,
-    /// What it says.
+    /// The whole text.
     pub(crate) text: String,
 }
 
 /// Where the config is looked for.
 pub(crate) struct Named {
-    /// As it was written; relative to the working directory.
+    /// The path as it was written; relative to the working directory.
     pub(crate) path: PathBuf,
-    /// The option or variable that names it; `None` for the place where it is looked for without.
+    /// The option or variable that names the config; `None` for the default name.
     by: Option<String>,
 }
 
-/// Looks at `--config`, then at `MCP_CONFIG` in `settings`, then at the place where it is without. Where `.env` sets the variable, that is at
-/// `in_dotenv`.
+/// The config that `--config` names, else `MCP_CONFIG` in `settings`, else the default. `in_dotenv`: the place in `.env` that
+/// sets the variable, if one does.
 pub(crate) fn named(options: &Options, settings: &Environment, in_dotenv: Option<String>) -> Named {
     match (&options.config, settings.filled(CONFIG)) {
         (Some(path), _) => Named { path: path.clone(), by: Some("--config".to_owned()) },
@@ -53,7 +53,7 @@ pub(crate) fn named(options: &Options, settings: &Environment, in_dotenv: Option
     }
 }
 
-/// Reads the config. `Ok(None)` if nothing names one, it doesn't exist, and none is `needed`.
+/// Reads the config. `Ok(None)` if neither option nor variable names one, the default one doesn't exist, and none is `needed`.
 ///
 /// # Errors
 /// Why the file can't be read, or that there is none.
@@ -99,7 +99,7 @@ pub(crate) fn config(Named { path, by }: &Named, cwd: &Path, needed: bool) -> Re
             Err(match name.chars().find(|c| *c != ' ' && is_unseen(*c)) {
                 Some(c) => {
                     let what = format!("{what}, and its name holds a character that can't be seen: {}", character(c));
-                    // As a terminal may be shown it.
+                    // Escaped: such a character must not reach a terminal.
                     Problem::new(name.escape_debug().to_string(), what, "write the name without it")
                 }
                 None => Problem::new(name, what, make),

@@ -1,4 +1,4 @@
-//! What the command line may say about a run; the file may say most of it, too.
+//! The command line's options for a run. The config has a key for most of them.
 //!
 //! Values that may also stand in the file are `Option`s: which one counts, and every default, is decided in
 //! [`super::resolve`]. The endpoint is taken as a plain [`Secret`], so that neither a parse error nor `--help` can show it.
@@ -13,16 +13,16 @@ use super::{Mode, defaults, units};
 use crate::endpoint::Secret;
 use crate::words::size;
 
-/// A command line, as far as it concerns the config.
+/// The part of a command line that concerns the config.
 #[derive(Debug)]
 pub struct CommandLine<'a> {
-    /// Its options.
+    /// The options.
     pub options: &'a Options,
     /// Which servers take part.
     pub target: Target<'a>,
     /// Whether mcp-pipe serves the endpoint itself, on loopback.
     pub local: bool,
-    /// The names of commands of which the target may be a slip.
+    /// The names of commands for which the target may be a slip.
     pub other_commands: Vec<String>,
 }
 
@@ -37,7 +37,7 @@ pub enum Target<'a> {
     Line(&'a [String]),
 }
 
-/// The options. Which command takes which is decided in [`crate::cli`].
+/// The options of all commands. Which command takes which is decided in [`crate::cli`].
 #[derive(Debug, Clone, Default, Args)]
 pub struct Options {
     /// The config file [env: MCP_CONFIG]

@@ -9,22 +9,21 @@
 //! | `timeout` | times by pattern | how long a call may take; before the entry's `timeout` |
 //! | `maxResultBytes` | sizes by pattern | the largest result; before the entry's `maxResultBytes` |
 //!
-//! A list in the place of the object is its `allow`, as other programs write it. Patterns are matched against the
-//! server's own names; `*` stands for any text, `?` for one character; of several that match, the first counts.
+//! A list in the place of the object counts as `allow`, as other programs have it. Patterns are matched against the
+//! server's own names; `*` stands for any text, `?` for one character; of several patterns that match, the first counts.
 
 use jsonc_parser::ast::Value;
 
-use super::context::Context;
 use super::keys::Place;
 use super::reader::{Located, Reader};
 use super::{Names, keys, units};
 use crate::tools::{Glob, ToolPolicy};
 
-/// The longest name of a tool that assistants take.
+/// Longest name of a tool that assistants take, in characters.
 const LONGEST_NAME: usize = 64;
 
-/// Reads the value of `tools`. What stands beside `tools` in the entry is left at its default. The names that tools are given are added to
-/// `given`, for [`check_names`].
+/// Reads the value of `tools`. The parts of the policy that stand beside `tools` in the entry are left at their defaults. The
+/// new names of tools are added to `given`, for [`super::sharing::check_names`].
 pub(crate) fn read(r: &mut Reader<'_>, value: &Value<'_>, path: &str, given: &mut Vec<Located<String>>) -> ToolPolicy {
     let (mut policy, mut switches) = (ToolPolicy::default(), Vec::new());
     if matches!(value, Value::Array(_)) {
@@ -59,18 +58,18 @@ pub(crate) fn read(r: &mut Reader<'_>, value: &Value<'_>, path: &str, given: &mu
     policy
 }
 
-/// Adds rules that stand in another place; what stands in `tools` counts first.
+/// Adds rules that were found beside `tools` or elsewhere; those in `tools` count first.
 pub(crate) fn add(policy: &mut ToolPolicy, other: ToolPolicy) {
     policy.allow.extend(other.allow);
     policy.deny.extend(other.deny);
     policy.describe.extend(other.describe);
 }
 
-/// One tool switched on or off, or described, as mcphub and xiaozhi-client write it: `{"enabled": false, "description": "…"}`.
-/// `None` if a value is no such thing.
+/// The rule for one tool that is switched on or off, or described, as mcphub and xiaozhi-client have it:
+/// `{"enabled": false, "description": "…"}`. `None` for any other value.
 fn switch(r: &mut Reader<'_>, tool: &str, value: &Value<'_>, path: &str) -> Option<ToolPolicy> {
     let Value::Object(object) = value else { return None };
-    // xiaozhi-client notes beside them how often a tool was called, and when.
+    // xiaozhi-client also notes how often a tool was called, and when.
     let known = |key: &str| ["enabled", "enable", "description", "usageCount", "lastUsedTime"].contains(&key);
     if object.properties.is_empty() || !object.properties.iter().all(|prop| known(prop.name.as_str())) {
         return None;
@@ -87,7 +86,7 @@ fn switch(r: &mut Reader<'_>, tool: &str, value: &Value<'_>, path: &str) -> Opti
     Some(own)
 }
 
-/// xiaozhi-client's `mcpServerConfig`: the name of a server, where it stands, and what is said of its tools.
+/// xiaozhi-client's `mcpServerConfig`: the name of each server, the place of that, and the rules for the server's tools.
 pub(crate) fn of_servers(r: &mut Reader<'_>, value: &Value<'_>, path: &str) -> Vec<(String, String, ToolPolicy)> {
     let mut all = Vec::new();
     for (server, path, prop) in r.members(value, path) {
@@ -116,7 +115,7 @@ pub(crate) fn deny(r: &mut Reader<'_>, value: &Value<'_>, path: &str) -> Vec<Glo
     patterns(r, value, path).iter().map(|p| Glob::new(p)).collect()
 }
 
-/// Patterns of which one covers everything are none: nothing has to be looked at.
+/// The value of `allow`. Patterns of which one covers every name become an empty list, so that no list has to be looked at.
 pub(crate) fn allow(r: &mut Reader<'_>, value: &Value<'_>, path: &str) -> Vec<Glob> {
     if matches!(value, Value::Array(list) if list.elements.is_empty()) {
         r.warning(value, path, "is empty, so all tools are published", "remove it; for none at all: \"deny\": [\"*\"]");
@@ -181,12 +180,12 @@ fn rename(
             );
         }
         let new = r.string(&prop.value, path)?;
-        // The widest characters: which of them count is known once the whole file is read.
+        // All characters that `names` can allow: which value counts is known once the whole file is read.
         match name(&new.value, Names::Unicode) {
             Ok(()) => given.push(new.clone()),
             Err((what, remedy)) => r.mistake_at(&new.place, what, remedy),
         }
-        // A name that comes twice has been warned about, and its last value counts.
+        // Of a name that comes twice the last value counts, as a warning has said.
         names.retain(|(earlier, _)| earlier != old);
         if let Some((other, _)) = names.iter().find(|(_, taken)| *taken == new.value) {
             let what = format!("is \"{}\", as {other} is already called", new.value);
@@ -198,11 +197,11 @@ fn rename(
     names.into_iter().map(|(old, new)| (old.into(), new.into())).collect()
 }
 
-/// A name of these characters that assistants take.
+/// Checks that a name has only the characters of `names`, and not too many.
 ///
 /// # Errors
 /// What is wrong with the name, and the remedy.
-fn name(new: &str, names: Names) -> Result<(), (String, &'static str)> {
+pub(crate) fn name(new: &str, names: Names) -> Result<(), (String, &'static str)> {
     let remedy = "use letters, digits, _ and -, at most 64";
     let length = new.chars().count();
     if new.is_empty() {
@@ -219,14 +218,5 @@ fn name(new: &str, names: Names) -> Result<(), (String, &'static str)> {
         Err((format!("is {length} characters long, and assistants take no more than {LONGEST_NAME}"), remedy))
     } else {
         Ok(())
-    }
-}
-
-/// Notes which of the names that tools are given have characters beyond those that the names of their endpoint may have.
-pub(crate) fn check_names(ctx: &mut Context<'_>, given: &[Located<String>], names: Names) {
-    for new in given {
-        if let Err((what, remedy)) = name(&new.value, names) {
-            ctx.mistake(&new.place, what, remedy);
-        }
     }
 }

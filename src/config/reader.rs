@@ -1,4 +1,4 @@
-//! Typed access to a parsed file. Every mistake is noted with line, column and path, and reading goes on.
+//! Typed access to the parsed config file. Every mistake is noted with line, column and path, and reading goes on.
 
 use jsonc_parser::ast::{ObjectProp, Value};
 use jsonc_parser::common::Ranged;
@@ -18,7 +18,7 @@ pub(crate) struct Located<T> {
 pub(crate) struct Reader<'t> {
     name: &'t str,
     text: &'t str,
-    /// How many characters of the first line were not written there.
+    /// How many characters of the first line are not in the file, but were added.
     added: usize,
     pub(crate) mistakes: Vec<Problem>,
     pub(crate) warnings: Vec<Problem>,
@@ -44,7 +44,7 @@ impl<'t> Reader<'t> {
         reader
     }
 
-    /// JSON with comments and trailing commas, and nothing looser.
+    /// Parses JSON with comments and trailing commas, and nothing looser. `None` if that fails, which is noted.
     pub(crate) fn parse(&mut self) -> Option<Value<'t>> {
         let options = ParseOptions {
             allow_comments: true,
@@ -76,7 +76,7 @@ impl<'t> Reader<'t> {
         None
     }
 
-    /// The members of an object, whose path is `path`. A key that comes twice is warned about; the last counts.
+    /// The members of the object at `path`. A key that comes twice is warned about; the last counts.
     pub(crate) fn members<'v, 'a>(&mut self, value: &'v Value<'a>, path: &str) -> Vec<Member<'v, 'a>> {
         let members = self.servers(value, path);
         for (i, (key, path, prop)) in members.iter().enumerate() {
@@ -131,7 +131,7 @@ impl<'t> Reader<'t> {
         }
     }
 
-    /// A text that means something, such as a time; also a number, where `parse` takes it.
+    /// A text that `parse` understands, such as a time; also a number, handed to `parse` as text.
     pub(crate) fn parsed<T>(
         &mut self,
         value: &Value<'_>,
@@ -153,7 +153,7 @@ impl<'t> Reader<'t> {
         }
     }
 
-    /// What `read` makes of a value, with its place.
+    /// What `read` makes of a value, with the place of that value.
     pub(crate) fn located<T>(
         &mut self,
         value: &Value<'_>,
@@ -257,7 +257,7 @@ impl<'t> Reader<'t> {
         self.warnings.push(Problem::new(place, what, remedy));
     }
 
-    /// Notes what a person may want to know.
+    /// Notes something that is worth knowing, though nothing is wrong.
     pub(crate) fn note(&mut self, at: &dyn Ranged, path: &str, what: impl std::fmt::Display) {
         self.notes.push(format!("{}: {what}", self.place(at, path)));
     }

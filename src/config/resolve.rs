@@ -1,6 +1,6 @@
-//! File, environment and flags → [`Config`]. What wins over what is decided here.
+//! File, environment and flags → [`Config`]: what wins over what.
 //!
-//! Everything is looked at, whatever has been found wrong before, so that all mistakes are told at once.
+//! Reading goes on after a mistake, so that all mistakes are told at once.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -8,19 +8,17 @@ use std::sync::Arc;
 use super::context::{Context, Hidden};
 use super::dial::{self, Common, ENDPOINT, Own};
 use super::expand::expand;
-use super::file::{self, Entry, File, Kind, Shared};
+use super::file::{self, Entry, File, Shared, Transport};
 use super::options::{CommandLine, Options, Target};
 use super::surroundings::Surroundings;
-use super::{
-    CommandSpec, Config, Environment, ServerSpec, cache, defaults, locate, policy, sharing, start, target, variables,
-};
+use super::{CommandSpec, Config, Environment, ServerSpec, cache, defaults, locate, sharing, start, target, variables};
 use crate::endpoint::{bare, is_placeholder};
 use crate::error::{Problem, Problems};
 use crate::secrecy::{Redactor, Secret, address};
 use crate::tools::ToolPolicy;
 use crate::words::span;
 
-/// What a run needs to know, and what a person should.
+/// What a run needs to know, and what a person should know about it.
 #[derive(Debug)]
 pub struct Resolved {
     /// What is to be done.
@@ -29,15 +27,15 @@ pub struct Resolved {
     pub warnings: Vec<Problem>,
     /// Choices made, such as which file was taken; to be logged.
     pub notes: Vec<String>,
-    /// What is of interest to who looks closely; to be logged at debug.
+    /// What only a person who looks closely wants to know; to be logged at debug.
     pub details: Vec<String>,
     /// What must be seen nowhere: tokens, passwords and header values.
     pub secrets: Vec<Secret>,
 }
 
 impl Resolved {
-    /// Logs what a person should know. Not before the log knows the secrets; what a person has written into a wrong place
-    /// may hold others.
+    /// Logs what a person should know. To be called after the log has learned the secrets. `redactor` cleans the texts once more,
+    /// since a person may have put other secrets into a wrong place.
     pub fn log(&self, redactor: &Redactor) {
         for warning in &self.warnings {
             tracing::warn!(event = "CONFIG_WARNING", "{}", redactor.clean_all(&warning.to_string()));
@@ -54,7 +52,7 @@ impl Resolved {
     }
 }
 
-/// What of a server's entry tells most where something goes wrong.
+/// The parts of a server's entry that tell most when something goes wrong.
 fn summary(spec: &ServerSpec) -> String {
     let CommandSpec { program, args, env, cwd, .. } = &spec.command;
     let args: String = args.iter().map(|arg| format!(" {arg}")).collect();
@@ -70,7 +68,7 @@ pub fn status_socket(options: &Options, settings: &Environment) -> Option<PathBu
     options.status_socket.clone().or_else(|| settings.filled("MCP_STATUS_SOCKET").map(PathBuf::from))
 }
 
-/// Makes the config of a run. Reads files, below and beside the working directory, and does nothing else.
+/// Makes the config of a run. Reads files, and changes nothing.
 ///
 /// # Errors
 /// Every mistake that there is.
@@ -137,8 +135,8 @@ pub fn resolve(line: &CommandLine<'_>, surroundings: &Surroundings) -> Result<Re
     Ok(Resolved { config, warnings, notes: ctx.notes, details: ctx.details, secrets })
 }
 
-/// Learns every endpoint and header that is written anywhere, also of servers that don't run now, and of headers that are
-/// not sent now: a child must see none.
+/// Learns every endpoint and header that the config, the flags or a variable names, also those of servers that don't run now:
+/// a child must see none of them.
 fn hide_secrets(ctx: &mut Context<'_>, file: &File) {
     let written = file.entries.iter().filter_map(dial::own).chain(&file.shared.endpoint);
     let mut texts: Vec<String> = written.filter_map(|text| expand(&text.value, |name| ctx.lookup(name)).ok()).collect();
@@ -146,7 +144,7 @@ fn hide_secrets(ctx: &mut Context<'_>, file: &File) {
     let files = ctx.dotenv.files.iter().chain(ctx.env_files.iter().map(|(_, file)| file));
     let dotenvs = files.filter_map(|file| file.get(ENDPOINT));
     texts.extend(ctx.env.get(ENDPOINT).into_iter().chain(dotenvs).map(str::to_owned));
-    // Quotes around an address are no part of it. One that can't be dialled may still hold a good token.
+    // Quotes around an address are no part of it. An address that can't be dialled may still hold a good token.
     let texts = || texts.iter().map(|text| bare(text));
     let real = texts().filter(|text| !is_placeholder(text));
     let mut secrets: Vec<Secret> = real.flat_map(address::secrets).collect();
@@ -157,7 +155,7 @@ fn hide_secrets(ctx: &mut Context<'_>, file: &File) {
     let values = headers.filter_map(|(name, text)| Some((name, expand(&text.value, |name| ctx.lookup(name)).ok()?)));
     let headers: Vec<Secret> = values.flat_map(|(name, value)| address::of_header(name, &value)).collect();
     ctx.hidden.headers.add(headers.iter().cloned());
-    // Servers need their proxies, too; in the log it is of no use.
+    // Credentials of a proxy are not hidden from servers, which need proxies, too: only from the log.
     let proxies = PROXIES.iter().flat_map(|name| [ctx.env.get(name), ctx.env.get(&name.to_lowercase())]).flatten();
     secrets.extend(headers.into_iter().chain(proxies.flat_map(address::secrets)));
     ctx.hidden.all = secrets;
@@ -194,7 +192,7 @@ fn servers(ctx: &mut Context<'_>, file: &File, named: Target<'_>, config: Option
         Target::Line([]) => {}
     }
     let none = Shared::default();
-    // Looked up when the first server needs it: what nobody needs may be wrong.
+    // The common endpoint is looked up when the first server needs it: one that no server needs may be wrong.
     let mut common: Option<Common> = ctx.local.then_some(Common::Missing);
     let (mut servers, mut entries, mut without) = (Vec::new(), Vec::new(), Vec::new());
     for (name, command, entry) in chosen {
@@ -216,7 +214,7 @@ fn servers(ctx: &mut Context<'_>, file: &File, named: Target<'_>, config: Option
         };
         let link = Arc::new(dial::link(ctx, shared, &file.shared, &own));
         let sharing = sharing::of(ctx, shared, &file.shared);
-        policy::check_names(ctx, entry.map_or(&[], |entry| &entry.given_names), sharing.names);
+        sharing::check_names(ctx, entry.map_or(&[], |entry| &entry.given_names), sharing.names);
         let (options, top) = (&ctx.line.options, &file.shared);
         let server = ServerSpec {
             name: name.into(),
@@ -263,12 +261,14 @@ fn disabled(file: &File) -> Option<String> {
     (!names.is_empty()).then(|| format!("disabled in the config, so not run: {}", names.join(", ")))
 }
 
-/// Why none of the file's servers can run, for the end of a sentence. A few of them show what is wrong with all.
+/// Why none of the file's servers can run, for the end of a sentence. The reasons of a few servers stand for all.
 fn why_none(file: &File) -> String {
     let reason = |entry: &Entry| match (&entry.disabled, &entry.kind) {
         (Some(place), _) => Some(format!("{} is disabled ({place})", entry.name)),
-        (None, Kind::Remote(_)) => Some(format!("{} is a remote server, which this version can't use", entry.name)),
-        (None, Kind::Stdio(_) | Kind::Unknown) => None,
+        (None, Transport::Remote(_)) => {
+            Some(format!("{} is a remote server, which this version can't use", entry.name))
+        }
+        (None, Transport::Stdio(_) | Transport::Unknown) => None,
     };
     let reasons: Vec<String> = file.entries.iter().filter_map(reason).take(5).collect();
     if reasons.is_empty() { String::new() } else { format!(": {}", reasons.join("; ")) }

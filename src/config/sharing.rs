@@ -1,8 +1,8 @@
 //! How the servers of one endpoint share it, and whether they agree.
 //!
-//! `mode`, `naming`, `names`, `turn` and `resync` are a matter of a whole endpoint. Each server has them as it has every
-//! other setting, from its entry, the command line, the top of the file, or the default; servers of one endpoint for
-//! which that differs are a mistake.
+//! `mode`, `naming`, `names`, `turn` and `resync` are a matter of a whole endpoint. Each server gets its values as for every
+//! other key, from its entry, the command line, the top of the file, or the default. Servers of one endpoint whose
+//! values differ are a mistake.
 
 use std::time::Duration;
 
@@ -12,12 +12,21 @@ use super::reader::Located;
 use super::units::word;
 use crate::endpoint::agent::Agent;
 
-use super::{Handshake, Mode, Names, Naming, ServerSpec, Sharing};
+use super::{Handshake, Mode, Names, Naming, ServerSpec, Sharing, policy};
 
-/// One server's, whatever others have.
+/// The values of one server, whatever those of others are.
 pub(crate) fn of(ctx: &Context<'_>, own: &Shared, top: &Shared) -> Sharing {
     let Settled { mode, naming, names, turn, resync } = settle(ctx, own, top);
     Sharing { mode: mode.value, naming: naming.value, names: names.value, turn: turn.value, resync: resync.value }
+}
+
+/// Notes which new names of tools have characters that the endpoint's `names` don't allow.
+pub(crate) fn check_names(ctx: &mut Context<'_>, given: &[Located<String>], names: Names) {
+    for new in given {
+        if let Err((what, remedy)) = policy::name(&new.value, names) {
+            ctx.mistake(&new.place, what, remedy);
+        }
+    }
 }
 
 /// A [`Sharing`] with the place where each part was said.
@@ -40,7 +49,7 @@ fn settle(ctx: &Context<'_>, own: &Shared, top: &Shared) -> Settled {
     }
 }
 
-/// The one that counts, with the place where it was said. Only `mode` has an option.
+/// The value that counts, with the place where it was written. Only `mode` has an option.
 fn first<T: Copy>(own: &Option<Located<T>>, mode: Option<T>, top: &Option<Located<T>>, default: T) -> Located<T> {
     match (own, mode, top) {
         (Some(own), _, _) => own.clone(),
@@ -50,20 +59,20 @@ fn first<T: Copy>(own: &Option<Located<T>>, mode: Option<T>, top: &Option<Locate
     }
 }
 
-/// Whether an entry has a true `pin`.
+/// Whether `pin` is true in an entry.
 pub(crate) fn is_pinned(entry: &Entry) -> bool {
     entry.pin.as_ref().is_some_and(|pin| pin.value)
 }
 
-/// Notes servers of one endpoint that disagree or are pinned both, and settings that do nothing. `entries` are those
-/// of the servers, in the same order.
+/// Notes servers of one endpoint that disagree or are both pinned, and keys that do nothing. `entries` are the entries
+/// of `servers`, in the same order.
 pub(crate) fn check(ctx: &mut Context<'_>, file: &File, servers: &[ServerSpec], entries: &[Option<&Entry>]) {
     let mut told = Vec::new();
     for (i, (server, entry)) in servers.iter().zip(entries).enumerate() {
         let Some(before) = servers[..i].iter().position(|other| share(other, server)) else { continue };
         let (one, other) = ((&servers[before], entries[before]), (server, *entry));
         for (key, one, other) in differences(ctx, &file.shared, one, other) {
-            // Once for an endpoint, however many servers follow the one or the other.
+            // A key is told once for an endpoint, however many servers are on either side.
             if !told.contains(&(before, key)) {
                 told.push((before, key));
                 disagreement(ctx, key, one, other);
@@ -74,13 +83,13 @@ pub(crate) fn check(ctx: &mut Context<'_>, file: &File, servers: &[ServerSpec], 
     idle(ctx, file, servers, entries);
 }
 
-/// Whether two servers are served to one agent, be it with different tokens.
+/// Whether two servers are served to one agent, perhaps with different tokens.
 fn share(one: &ServerSpec, other: &ServerSpec) -> bool {
     let agent = |spec: &ServerSpec| spec.endpoint.as_ref().map(|endpoint| Agent::of(endpoint, &spec.link.headers));
     agent(one).is_some_and(|agent_of_one| agent(other) == Some(agent_of_one))
 }
 
-/// A setting of one server: its value as written, the place, whether that is its own entry, and its name.
+/// A value of one server, the place of that, whether the place is the server's own entry, and the server's name.
 struct Said<'a> {
     value: String,
     place: String,
@@ -90,7 +99,7 @@ struct Said<'a> {
 
 type Party<'a> = (&'a ServerSpec, Option<&'a Entry>);
 
-/// In what two servers differ that their mode makes use of.
+/// The keys in which two servers differ, as far as their mode uses them.
 fn differences<'a>(
     ctx: &Context<'_>,
     top: &Shared,
@@ -122,7 +131,7 @@ fn differences<'a>(
 }
 
 fn disagreement(ctx: &mut Context<'_>, key: &str, one: Said<'_>, other: Said<'_>) {
-    // Told where a person wrote it: in the entry of the later one, else of the earlier.
+    // The mistake is told where a person wrote the value: in the entry of the later server, else of the earlier one.
     let (here, there) = if other.own { (other, one) } else { (one, other) };
     let what = format!(
         "is {} for {}, but {} for {} ({}), and both are served on one endpoint",
@@ -149,7 +158,7 @@ fn pins(ctx: &mut Context<'_>, servers: &[ServerSpec], entries: &[Option<&Entry>
     }
 }
 
-/// Warns about what only sequential mode looks at, elsewhere.
+/// Warns about keys that do nothing in the mode of their servers: `handshake`, `pin` and `turn`.
 fn idle(ctx: &mut Context<'_>, file: &File, servers: &[ServerSpec], entries: &[Option<&Entry>]) {
     for server in servers.iter().filter(|server| server.handshake == Handshake::Relay) {
         let why = match server.sharing.mode {

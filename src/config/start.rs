@@ -1,4 +1,4 @@
-//! What each server of the config starts.
+//! Which program each server of the config starts, with which arguments, in which folder.
 
 use std::path::Path;
 
@@ -6,22 +6,22 @@ use super::CommandSpec;
 use super::command;
 use super::context::Context;
 use super::editor;
-use super::file::{Entry, Kind};
+use super::file::{Entry, Transport};
 use super::reader::Located;
 use super::syntax::BACKSLASH;
 use super::{variables, windows};
 use crate::disk::obstacle;
 
-/// What an entry starts. `None` if it can't, which has been noted.
+/// The command that an entry starts. `None` if there is none, which has been noted.
 pub(crate) fn of_entry(ctx: &mut Context<'_>, entry: &Entry, asked_for: bool) -> Option<CommandSpec> {
     let program = match &entry.kind {
-        Kind::Stdio(program) => program,
-        Kind::Unknown if asked_for && ctx.problems.mistakes.is_empty() => {
+        Transport::Stdio(program) => program,
+        Transport::Unknown if asked_for && ctx.problems.mistakes.is_empty() => {
             ctx.mistake(&entry.name, "can't be run as it stands in the config", "see the warnings");
             return None;
         }
-        Kind::Unknown => return None,
-        Kind::Remote(by) => {
+        Transport::Unknown => return None,
+        Transport::Remote(by) => {
             let what = match by.value.as_str() {
                 "url" => format!("makes {} a remote server, which this version can't use", entry.name),
                 kind => format!("makes {} a remote server ({kind}), which this version can't use", entry.name),
@@ -64,8 +64,8 @@ pub(crate) fn of_entry(ctx: &mut Context<'_>, entry: &Entry, asked_for: bool) ->
     Some(CommandSpec { program, args, env, env_remove: Vec::new(), cwd: Some(cwd) })
 }
 
-/// Notes that a server's folder is not there. No mistake: a disk may be mounted later than we start, and the other servers need
-/// not wait for it.
+/// Warns that a server's folder is not there. That is no mistake: a disk may be mounted later than we start, and the other
+/// servers need not wait for one.
 fn no_folder(ctx: &mut Context<'_>, text: &Located<String>, cwd: &Path, written: &str, server: &str) {
     if !cfg!(windows) && windows::is_path(written) {
         ctx.warning(&text.place, elsewhere(server), "write the folder on this machine");
@@ -78,7 +78,7 @@ fn no_folder(ctx: &mut Context<'_>, text: &Located<String>, cwd: &Path, written:
     }
 }
 
-/// A text of a command line, with what editors replace in it. A warning where it asks for more.
+/// A text of a command line, with the variables of editors replaced. Any other variable is warned about.
 fn filled(ctx: &mut Context<'_>, text: &Located<String>) -> String {
     let filled = editor::fill(&text.value, &ctx.base, ctx.env);
     if filled.contains("${") {
@@ -112,7 +112,8 @@ fn elsewhere(server: &str) -> String {
     format!("is a path of Windows, and this is another system, so {server} can't start")
 }
 
-/// A command line without what only Windows has around its program. Where that is all there is, it is noted.
+/// A command line without what only Windows puts around a program (`cmd /c`, `.exe`), with a warning. A path of Windows stays,
+/// with a warning that the server can't start.
 pub(crate) fn of_this_system(
     ctx: &mut Context<'_>,
     place: &str,
@@ -121,7 +122,7 @@ pub(crate) fn of_this_system(
     program: String,
     args: Vec<String>,
 ) -> (String, Vec<String>) {
-    // In Linux under Windows it is on the PATH.
+    // In Linux under Windows, programs of Windows are on the PATH.
     if cfg!(windows) || command::on_path(&program, path) {
         return (program, args);
     }

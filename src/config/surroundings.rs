@@ -1,7 +1,7 @@
-//! What surrounds a run: the environment, the working directory, and the `.env` files of that and of the config's folder.
+//! What surrounds a run: the environment, the working directory, and the `.env` files there and beside the config.
 //!
-//! It is looked at before anything is logged, since `.env` may say how: [`Surroundings::settings`] is where mcp-pipe's
-//! own variables are to be read. What it finds wrong waits for the log.
+//! The surroundings are looked at before anything is logged, since `.env` may say how: [`Surroundings::settings`] is where
+//! mcp-pipe's own variables are to be read. Warnings wait for the log.
 
 use std::path::{Path, PathBuf};
 
@@ -13,7 +13,7 @@ use super::options::Options;
 use crate::error::Problem;
 use crate::words::character;
 
-/// Variables by which mcp-pipe itself is told something, besides `MCP_ENDPOINT`: they count in `.env`, too.
+/// Variables, besides `MCP_ENDPOINT`, that tell mcp-pipe itself something; they count in `.env`, too.
 const SETTINGS: &[&str] = &[
     CONFIG,
     "MCP_LOG_LEVEL",
@@ -30,7 +30,7 @@ const SETTINGS: &[&str] = &[
     "NO_PROXY",
     "no_proxy",
 ];
-/// Variables that libraries read from the process's own environment, and what to do instead.
+/// Variables that libraries read from the environment of the process, so that `.env` can't set them; and what to do instead.
 const ELSEWHERE: &[(&str, &str)] = &[
     ("SSL_CERT_FILE", "set it in the environment, or name the file in caFile"),
     ("SSL_CERT_DIR", "set it in the environment, or name a file in caFile"),
@@ -52,8 +52,8 @@ pub struct Surroundings {
 }
 
 impl Surroundings {
-    /// Reads the `.env` files: of `cwd` (absolute), and of the folder in which the config is that the command line, the environment or
-    /// the first of them names.
+    /// Reads the `.env` files: that of `cwd` (absolute), and that of the config's folder. The command line, the environment or
+    /// the first `.env` names the config.
     pub fn look(options: &Options, env: Environment, cwd: &Path) -> Self {
         let (mut dotenv, mut warnings) = (DotEnv::default(), Vec::new());
         dotenv.add(cwd, &mut warnings);
@@ -73,7 +73,7 @@ impl Surroundings {
         &self.settings
     }
 
-    /// A problem whose place is a variable, with the file that sets it.
+    /// The problem, with the file added to its place where a `.env` sets the variable.
     pub fn placed(&self, mut problem: Problem) -> Problem {
         if self.env.filled(&problem.place).is_none()
             && let Some((_, place)) = self.dotenv.filled(&problem.place)
@@ -83,7 +83,7 @@ impl Surroundings {
         problem
     }
 
-    /// What is set where it does nothing, or not as it was meant.
+    /// Warns about variables that do nothing where they are set, or not what was meant.
     fn warn(&mut self) {
         let mut found = Vec::new();
         for file in &self.dotenv.files {
@@ -124,7 +124,8 @@ impl Surroundings {
         self.warnings.append(&mut found);
     }
 
-    /// Which value counts of variables that are set more than once, differently. `MCP_ENDPOINT` is a matter of its own.
+    /// Which value counts of each variable that is set more than once, to different values. `MCP_ENDPOINT` is the matter of
+    /// [`super::dial`].
     pub(crate) fn disputed(&self) -> Vec<String> {
         let mut notes = Vec::new();
         for (i, file) in self.dotenv.files.iter().enumerate() {
@@ -145,7 +146,7 @@ impl Surroundings {
     }
 }
 
-/// The variable of ours that one most likely is a slip of.
+/// The variable of ours for which `name` most likely is a slip.
 fn slip(name: &str) -> Option<&'static str> {
     let ours = SETTINGS.iter().chain([&ENDPOINT]).filter(|ours| ours.starts_with("MCP_"));
     let distance = |ours: &str| strsim::osa_distance(&name.to_ascii_uppercase(), ours);
@@ -153,7 +154,8 @@ fn slip(name: &str) -> Option<&'static str> {
     ours.copied().find(|ours| !is_known && distance(ours) <= MOST_SLIPS)
 }
 
-/// An environment, and what `.env` sets of mcp-pipe's own variables that it doesn't, in either case of letters.
+/// An environment, with those of mcp-pipe's own variables that only `.env` sets. A variable in the other letter case counts as
+/// set.
 fn with_settings(env: &Environment, dotenv: &DotEnv) -> Environment {
     let mut settings = env.clone();
     for name in SETTINGS {

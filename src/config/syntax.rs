@@ -1,7 +1,7 @@
 //! Why a text is no JSON, in words that say what to write instead. Pure.
 //!
-//! Of the text nothing is repeated but single characters, escapes, and JSON's own words in other languages: it may hold
-//! a token.
+//! The text may hold a token, so no more of it is repeated than single characters, escapes, and the words of other languages for
+//! JSON's own.
 
 use jsonc_parser::ParseStringErrorKind;
 use jsonc_parser::errors::{ParseError, ParseErrorKind};
@@ -10,14 +10,14 @@ use crate::words::{character, is_unseen, meant};
 
 /// What is wrong, where, and the remedy.
 pub(crate) struct Fault {
-    /// The byte in the text.
+    /// Where the fault is: the byte in the text.
     pub(crate) at: usize,
-    /// In words that continue the place.
+    /// What is wrong, in words that continue the place.
     pub(crate) what: String,
     pub(crate) remedy: String,
 }
 
-/// What other languages write for JSON's words.
+/// The words of other languages for JSON's own.
 const WORDS: &[(&str, &str)] = &[
     ("True", "true"),
     ("TRUE", "true"),
@@ -83,7 +83,7 @@ fn never_closed(kind: &ParseErrorKind) -> Option<Why> {
     Some((format!("the {open} is never closed"), format!("a {close} is missing somewhere after it")))
 }
 
-/// As in `"C:\Users"`.
+/// An escape that JSON doesn't have, as in `"C:\Users"`.
 fn bad_escape(kind: &ParseErrorKind, rest: &str) -> Option<Why> {
     let escape: String = rest.chars().take(2).filter(char::is_ascii_graphic).collect();
     matches!(kind, ParseErrorKind::String(_)).then(|| {
@@ -96,8 +96,8 @@ fn bad_escape(kind: &ParseErrorKind, rest: &str) -> Option<Why> {
     })
 }
 
-/// A text that ended too early or too late, so that what stands at `at` makes no sense: it holds a quote that only looks
-/// right, or a line break, or a quote of its own.
+/// A text in quotes that ended too early or too late, so that what stands at `at` makes no sense: the text holds a quote that
+/// only looks right, or a line break, or a quote of its own.
 fn swallowed_by_text(text: &str, at: usize) -> Option<(usize, String, String)> {
     let (start, end) = text_before(text, at)?;
     let inside = &text[start + 1..end - 1];
@@ -114,7 +114,7 @@ fn swallowed_by_text(text: &str, at: usize) -> Option<(usize, String, String)> {
     goes_on.then(|| (end - 1, "this quote ends the text, and it goes on behind it".to_owned(), remedy.to_owned()))
 }
 
-/// Where the last text in quotes lies that ends before `at` with nothing but blanks between.
+/// Where the text in quotes is that ends before `at`, with nothing but blanks between.
 fn text_before(text: &str, at: usize) -> Option<(usize, usize)> {
     let (mut last, mut from) = (None, 0);
     while let Some(start) = text[from..at].find(['"', '/']).map(|n| from + n) {
@@ -215,7 +215,7 @@ fn odd_word(kind: &ParseErrorKind, rest: &str) -> Option<Why> {
     is_word.then(|| ("a text stands here without quotes".to_owned(), "write \"…\" around it".to_owned()))
 }
 
-/// The text of a config in braces, where somebody pasted it without them, as documentation shows it.
+/// The text of a config, in the braces that it lacks: documentation often shows `"mcpServers": {…}` without them.
 pub(crate) fn with_braces(text: &str) -> Option<String> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut rest = text.trim_start();
@@ -225,7 +225,7 @@ pub(crate) fn with_braces(text: &str) -> Option<String> {
     }
     let inside = rest.strip_prefix('"')?;
     let behind = &inside[closing_quote(inside)? + 1..];
-    // On a line of its own: the last one may end with a comment.
+    // The brace has a line of its own: the last line may end with a comment.
     behind.trim_start().starts_with(':').then(|| format!("{{{text}\n}}"))
 }
 

@@ -10,7 +10,7 @@ use super::start;
 use crate::endpoint::{looks_like_endpoint, looks_like_token};
 use crate::words::closest;
 
-/// Most files of a folder that are looked at for one with a similar name.
+/// Most files of a folder that are looked at in the search for a similar name.
 const MOST_FILES: usize = 1000;
 
 /// A script by its file name; also its name as a server.
@@ -59,14 +59,14 @@ pub(crate) fn of_line(ctx: &mut Context<'_>, program: &str, args: &[String]) -> 
     Some((name, of_invocation(ctx, Invocation { program, args })))
 }
 
-/// A command that the config says nothing about: it starts in the working directory.
+/// The command for a program that is not in the config: it starts in the working directory.
 fn of_invocation(ctx: &Context<'_>, Invocation { program, args }: Invocation) -> CommandSpec {
     let program = if command::is_path(&program) { ctx.cwd.join(program).display().to_string() } else { program };
     CommandSpec { program, args, env: Vec::new(), env_remove: Vec::new(), cwd: Some(ctx.cwd.to_path_buf()) }
 }
 
-/// Whether a target is a URL or a token, which is noted without its text: most likely it is an endpoint. `names` are what else it may
-/// be a slip of.
+/// Whether a target is a URL or a token, and so most likely an endpoint. That is noted, without the text. `names`: what else
+/// the target may be a slip for.
 fn is_endpoint(ctx: &mut Context<'_>, target: &str, names: &[&str]) -> bool {
     let is_slip = || closest(target, names.iter().copied()).is_some() || ctx.cwd.join(target).exists();
     let what = if looks_like_endpoint(target) {
@@ -87,7 +87,7 @@ fn is_config(name: &str) -> bool {
     ["json", "jsonc", "json5"].iter().any(|json| json.eq_ignore_ascii_case(ending))
 }
 
-/// Notes that a target is nothing that there is, with what may have been meant.
+/// Notes that a target is neither a server nor a script, with what may have been meant.
 fn not_found(ctx: &mut Context<'_>, file: &File, name: &str, places: &[PathBuf]) {
     let looked: Vec<String> = places.iter().map(|place| place.display().to_string()).collect();
     let what = format!("is neither a command nor a server in the config nor a file; looked for {}", looked.join(", "));
@@ -100,7 +100,7 @@ fn not_found(ctx: &mut Context<'_>, file: &File, name: &str, places: &[PathBuf])
     let scripts = scripts(places);
     let commands = ctx.line.other_commands.iter().map(String::as_str);
     let known = names.iter().copied().chain(commands).chain(scripts.iter().map(String::as_str));
-    // The name of a server may be like the script's that it runs.
+    // A server is often called like its script: names with the same ending as the target come first.
     let same_kind = |known: &&str| Path::new(known).extension() == Path::new(name).extension();
     let meant = closest(name, known.clone().filter(same_kind)).or_else(|| closest(name, known));
     let remedy = if name.contains(char::is_whitespace) {
@@ -117,7 +117,7 @@ fn not_found(ctx: &mut Context<'_>, file: &File, name: &str, places: &[PathBuf])
     ctx.no_target(name, what, remedy);
 }
 
-/// What to write for a command line that came as one word.
+/// What to write for a whole command line that came as one argument.
 fn line_of_words(line: &str) -> String {
     let mut words = line.split_whitespace();
     let is_script = |word: &&str| [".py", ".js", ".mjs", ".cjs"].iter().any(|ending| word.ends_with(ending));
@@ -129,7 +129,7 @@ fn line_of_words(line: &str) -> String {
     }
 }
 
-/// The names of the scripts in the folders in which one was looked for.
+/// The names of the scripts in the folders in which the target was looked for.
 fn scripts(places: &[PathBuf]) -> Vec<String> {
     let folders = places.iter().filter_map(|place| std::fs::read_dir(place.parent()?).ok());
     let names = folders.flat_map(|folder| folder.take(MOST_FILES).flatten());

@@ -1,4 +1,4 @@
-//! Times, sizes and choices as a person writes them: `5s`, `2m`, `500ms`; `16MiB`; `per-server`.
+//! Times, sizes and choices as a person writes them (`5s`, `2m`, `500ms`; `16MiB`; `per-server`), and the limits of their values.
 
 use std::time::Duration;
 
@@ -7,14 +7,13 @@ use clap::ValueEnum;
 use crate::tools::cut;
 use crate::words::closest;
 
-/// The longest time taken: a month. More is a slip, and would overflow somewhere below.
+/// Longest time that is accepted: a month. More is a slip, and would overflow where times are added.
 const LONGEST: Duration = Duration::from_secs(30 * 24 * 3600);
-/// The smallest frame limit: an `initialize` fits.
+/// Smallest limit on messages, in bytes: an `initialize` fits.
 const SMALLEST_FRAME: usize = 1024;
-/// The largest frame limit: a message is held in memory whole.
+/// Largest limit on messages and results, in bytes: a message is held in memory whole.
 const LARGEST_FRAME: usize = 1 << 30;
-/// The shortest turn: a connection is closed and made anew for each, and endpoints want their `initialize` answered,
-/// their lists read and a call made meanwhile.
+/// Shortest turn: each begins with a new connection, on which the endpoint has to initialize, read the lists and make a call.
 const SHORTEST_TURN: Duration = Duration::from_secs(10);
 
 /// A time from nothing to 30 days.
@@ -38,13 +37,13 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     if time > LONGEST { Err("too long; the longest is 30d".to_owned()) } else { Ok(time) }
 }
 
-/// A number without a unit, with the one that was most likely meant: few seconds are a thousand, few times are below a second.
+/// A number with the unit that was most likely meant: milliseconds from a thousand on, else seconds.
 pub(crate) fn with_likely_unit(number: &str) -> String {
     let is_large = number.parse::<f64>().is_ok_and(|number| number >= 1000.0);
     format!("{number}{}", if is_large { "ms" } else { "s" })
 }
 
-/// A time of at least a second, for waits that repeat: shorter ones would be a busy loop.
+/// A time of at least a second, for waits that repeat: a shorter one would be a busy loop.
 ///
 /// # Errors
 /// As [`duration`].
@@ -85,7 +84,7 @@ pub(crate) fn count(text: &str) -> Result<usize, String> {
 /// One of a few words.
 ///
 /// # Errors
-/// All there are, and the closest.
+/// All words that there are, and the closest one.
 pub(crate) fn choice<T: ValueEnum>(text: &str) -> Result<T, String> {
     T::from_str(text, false).map_err(|_| {
         let words: Vec<String> = T::value_variants().iter().map(word).collect();
@@ -94,7 +93,7 @@ pub(crate) fn choice<T: ValueEnum>(text: &str) -> Result<T, String> {
     })
 }
 
-/// How one of a few is written.
+/// The word for a choice.
 pub(crate) fn word<T: ValueEnum>(value: &T) -> String {
     value.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
 }

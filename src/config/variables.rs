@@ -1,7 +1,8 @@
-//! Which variables a server gets.
+//! Which environment variables a server gets.
 //!
-//! From the weakest to the strongest: mcp-pipe's own environment and `.env`, as far as `inheritEnv` lets them through; what
-//! Python is told; the entry's `envFile`; its `env`. Never an endpoint, nor what holds the token of one.
+//! From the weakest to the strongest: the defaults for Python; `.env` and, above that, mcp-pipe's own environment, as far as
+//! `inheritEnv` lets their variables through; the entry's `envFile`; the entry's `env`. Never an endpoint, nor a variable that
+//! holds the token of one.
 
 use std::collections::BTreeSet;
 
@@ -16,7 +17,7 @@ use crate::disk::obstacle;
 use crate::secrecy::Secret;
 use crate::tools::Glob;
 
-/// Variables without which programs don't start, or not as the user that runs them: these a server inherits in any case.
+/// Variables without which programs don't start, or not as their user expects: a server inherits these in any case.
 const NEEDED: &[&str] = &[
     "HOME",
     "LANG",
@@ -55,11 +56,12 @@ const NEEDED: &[&str] = &[
     "WINDIR",
 ];
 
-/// Reads the files that entries name as their `envFile`: also those of entries that don't run, which may hold an endpoint.
+/// Reads the files that entries name as their `envFile`, also for entries that don't run: such a file may hold an endpoint,
+/// which is a secret.
 pub(crate) fn read_files(ctx: &mut Context<'_>, file: &File) {
     for entry in &file.entries {
         for written in &entry.env_files {
-            // Of one that doesn't run nothing is a mistake.
+            // Where the mistakes of an entry that doesn't run begin: they are taken back.
             let before = ctx.problems.mistakes.len();
             if let Some(path) = ctx.expand(written) {
                 let path = ctx.base.join(path.trim());
@@ -82,7 +84,7 @@ pub(crate) fn read_files(ctx: &mut Context<'_>, file: &File) {
     }
 }
 
-/// What an entry sets itself: its `env`, over its `envFile`. `MCP_ENDPOINT` is for mcp-pipe.
+/// The variables that an entry sets: by its `env`, and below that by its `envFile`. `MCP_ENDPOINT` is for mcp-pipe alone.
 pub(crate) fn of_entry(ctx: &mut Context<'_>, entry: &Entry) -> Vec<(String, Secret)> {
     let mut env: Vec<(String, Secret)> = Vec::new();
     let mut set = |ctx: &mut Context<'_>, place: &str, name: &str, value: String| {
@@ -110,15 +112,15 @@ pub(crate) fn of_entry(ctx: &mut Context<'_>, entry: &Entry) -> Vec<(String, Sec
     env
 }
 
-/// Whether no server may have a variable.
+/// Whether a variable is kept from all servers.
 fn is_hidden(hidden: &Hidden, name: &str, value: &str) -> bool {
-    // Never taken out, whatever an endpoint's query happens to hold: nothing starts without them.
+    // `PATH` and `HOME` stay, whatever an endpoint's query happens to hold: nothing starts without these.
     name == ENDPOINT
         || (!["PATH", "HOME"].contains(&name)
             && (hidden.endpoints.is_betrayed_by(value) || hidden.headers.is_betrayed_by(value)))
 }
 
-/// The names of the variables that servers don't get, for people. `MCP_ENDPOINT` is not for servers anyway.
+/// A note on the variables that servers don't get. `MCP_ENDPOINT` is not named: nobody expects it there.
 pub(crate) fn withheld(ctx: &Context<'_>) -> Option<String> {
     let ours = ctx.env.iter().map(|(name, value)| (name.to_string_lossy(), value.to_string_lossy()));
     let from_file = ctx.dotenv.vars().map(|(name, value)| (name.into(), value.into()));
@@ -142,8 +144,8 @@ fn is_inherited(inherit: &Inherit, name: &str) -> bool {
     }
 }
 
-/// Adds what a server inherits to what its entry sets, and takes out whatever would give away an endpoint. `written` is what the
-/// config says about it.
+/// Adds the variables that a server inherits to those that its entry sets, and takes out whatever would give away an endpoint.
+/// `written` is the `inheritEnv` that counts.
 pub(crate) fn with_inherited(
     ctx: &mut Context<'_>,
     mut server: ServerSpec,

@@ -1,4 +1,4 @@
-//! What belongs to Windows in a config, as people bring it along to another system. Pure.
+//! Parts of a config that make sense on Windows only, and what to do with them on another system. Pure.
 
 /// Variables that are written `%NAME%` in paths.
 const VARIABLES: &[&str] =
@@ -22,7 +22,7 @@ pub(crate) fn variable(text: &str) -> Option<&'static str> {
     VARIABLES.iter().find(|name| upper.contains(&format!("%{name}%"))).copied()
 }
 
-/// The program and its arguments that stand behind a command prompt, as in `cmd /c npx -y some-server`.
+/// The program and its arguments behind a command prompt, as in `cmd /c npx -y some-server`.
 pub(crate) fn behind_prompt(program: &str, args: &[String]) -> Option<(String, Vec<String>)> {
     let name = program.rsplit(['\\', '/']).next().unwrap_or_default();
     if !["cmd", "cmd.exe"].iter().any(|cmd| cmd.eq_ignore_ascii_case(name)) {
@@ -32,7 +32,7 @@ pub(crate) fn behind_prompt(program: &str, args: &[String]) -> Option<(String, V
     let is_switch = |arg: &String| arg.len() == 2 && arg.starts_with('/');
     let rest = &args[at + 1..];
     let mut words: Vec<String> = match rest {
-        // All in one text, as the prompt takes it, too.
+        // The prompt takes a whole command line in one argument, too.
         [line] if !line.contains('"') => line.split_whitespace().map(str::to_owned).collect(),
         _ => rest.to_vec(),
     };
@@ -48,13 +48,13 @@ pub(crate) fn without_ending(program: &str) -> Option<&str> {
     ENDINGS.iter().find_map(|ending| program.strip_suffix(ending))
 }
 
-/// The character that JSON made of a backslash and a letter, as in `"C:\new"`: no path holds one.
+/// The control character that JSON made of a backslash and a letter, as in `"C:\new"`, and that letter. No path holds one.
 pub(crate) fn swallowed_backslash(path: &str) -> Option<(char, char)> {
     let escapes = [('\n', 'n'), ('\t', 't'), ('\r', 'r'), ('\u{8}', 'b'), ('\u{c}', 'f')];
     path.chars().find_map(|c| escapes.into_iter().find(|(control, _)| *control == c))
 }
 
-/// Whether a text begins as a path on a drive does whose first backslash JSON took for an escape.
+/// Whether a text begins like a path on a drive whose first backslash JSON took for the beginning of an escape.
 pub(crate) fn has_lost_backslash(text: &str) -> bool {
     let mut start = text.chars();
     let (drive, colon, next) = (start.next(), start.next(), start.next());

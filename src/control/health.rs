@@ -1,8 +1,8 @@
-//! The socket on which a running daemon tells how it is, and the question (`mcp-pipe health`).
+//! The status socket, with its file mode, and the question asked there (`mcp-pipe health`).
 //!
-//! A Unix socket, for its owner only: whoever connects is sent the state of all pipes as JSON, and the connection is closed.
+//! A Unix socket, for its owner only: whoever connects is sent the state of all servers as JSON, and the connection is closed.
 //! The answer comes from the loop that does the work, so a daemon that hangs does not answer.
-//! There is none on Windows.
+//! On Windows there is no such socket.
 
 use std::path::Path;
 
@@ -16,7 +16,7 @@ use crate::secrecy::{Redactor, plain};
 #[cfg(unix)]
 use crate::words::{size, span};
 
-/// Serves the state of all pipes on a socket at `path` until the pipes have ended.
+/// Serves the state of all servers on a socket at `path` until `ended`, and removes the socket.
 ///
 /// # Errors
 /// The socket can't be made: another mcp-pipe uses it, or the folder is not writable.
@@ -25,7 +25,7 @@ pub async fn serve(path: &Path, status: Status, ended: Stop) -> Result<()> {
     use std::time::Duration;
     use tokio::io::AsyncWriteExt as _;
 
-    /// Longest wait for whoever asks to read the answer: a status is a few hundred bytes a pipe.
+    /// Longest wait for whoever asks to read the answer: a status has a few hundred bytes for each server.
     const PATIENCE: Duration = Duration::from_secs(1);
 
     let listener = listen(path).await?;
@@ -37,15 +37,15 @@ pub async fn serve(path: &Path, status: Status, ended: Stop) -> Result<()> {
         match accepted {
             Ok((mut stream, _)) => {
                 let text = serde_json::to_vec(&status.read())?;
-                // Who went away does not need it any more.
+                // Whoever went away needs no answer.
                 let _gone = tokio::time::timeout(PATIENCE, stream.write_all(&text)).await;
             }
-            // Out of descriptors, most likely: a moment, not a busy loop.
+            // Most likely there are no descriptors left: a pause keeps this from being a busy loop.
             Err(_) => tokio::time::sleep(PATIENCE).await,
         }
     }
     drop(listener);
-    // Gone already is as good.
+    // A socket that somebody has removed already is as good.
     let _gone = std::fs::remove_file(path);
     Ok(())
 }
@@ -59,8 +59,8 @@ pub async fn serve(_path: &Path, _status: Status, _ended: Stop) -> Result<()> {
     bail!("--status-socket is not available on this system")
 }
 
-/// A socket at `path` that is only for its owner from the moment that it is there: it is made in a folder that nobody else
-/// gets into, and then given its name.
+/// A socket at `path`, for its owner only from its first moment on: it is made in a folder that nobody else
+/// gets into, and then moved to `path`.
 #[cfg(unix)]
 async fn listen(path: &Path) -> Result<tokio::net::UnixListener> {
     use anyhow::Context as _;
@@ -74,7 +74,7 @@ async fn listen(path: &Path) -> Result<tokio::net::UnixListener> {
         if is_answered(path).await {
             bail!("another mcp-pipe answers on the status socket {}; give each its own", path.display());
         }
-        // Left behind by one that was killed: replaced below.
+        // A socket that nobody answers on was left behind by a killed mcp-pipe: it is replaced below.
     }
     let make = || {
         let private = private_beside(path)?;
@@ -88,17 +88,17 @@ async fn listen(path: &Path) -> Result<tokio::net::UnixListener> {
     make().with_context(|| format!("cannot make the status socket {}", path.display()))
 }
 
-/// A folder beside `path` that only its owner gets into; it goes when it is dropped.
+/// A folder beside `path` that only its owner gets into; removed when dropped.
 #[cfg(unix)]
 fn private_beside(path: &Path) -> std::io::Result<tempfile::TempDir> {
     use std::os::unix::fs::PermissionsExt as _;
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let owner_only = std::fs::Permissions::from_mode(0o700);
-    // A short name: the whole path of a socket has about a hundred bytes (unix(7)).
+    // The name is short: the path of a socket has room for about a hundred bytes (unix(7)).
     tempfile::Builder::new().prefix(".").rand_bytes(4).permissions(owner_only).tempdir_in(parent)
 }
 
-/// Whether somebody listens on a socket; also one who is too busy to answer at once.
+/// Whether somebody listens on a socket, perhaps too busy to answer at once.
 #[cfg(unix)]
 async fn is_answered(path: &Path) -> bool {
     match tokio::net::UnixStream::connect(path).await {
@@ -107,17 +107,17 @@ async fn is_answered(path: &Path) -> bool {
     }
 }
 
-/// Longest wait for the state of the pipes, connecting and all.
+/// Longest wait for the state of the servers, connecting included.
 #[cfg(unix)]
 const ANSWER: std::time::Duration = std::time::Duration::from_secs(5);
-/// Largest state of the pipes that is read, in bytes: that of ten thousand pipes is smaller.
+/// Largest state that is read, in bytes: that of ten thousand servers is smaller.
 #[cfg(unix)]
 const MAX_ANSWER: u64 = 8 << 20;
 
-/// Asks the daemon behind `path` for the state of its pipes.
+/// Asks the daemon behind `path` for the state of its servers.
 ///
 /// # Errors
-/// None answers in time, or what answers is none.
+/// No daemon answers in time, or something else than a daemon does.
 #[cfg(unix)]
 pub fn ask(path: &Path) -> Result<Vec<PipeStatus>> {
     ask_within(ANSWER, path)
@@ -135,7 +135,7 @@ fn ask_within(patience: std::time::Duration, path: &Path) -> Result<Vec<PipeStat
         let mut text = Vec::new();
         let stream = loop {
             match UnixStream::connect(path).await {
-                // Others are asking just now: there is no room in the queue before it.
+                // Others are asking just now: the socket's queue has no room.
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => tokio::time::sleep(AGAIN).await,
                 connected => break connected?,
             }
@@ -159,7 +159,7 @@ fn ask_within(patience: std::time::Duration, path: &Path) -> Result<Vec<PipeStat
     serde_json::from_slice(&text).with_context(|| format!("what answers on {shown} is no mcp-pipe of this version"))
 }
 
-/// Pause before another attempt to get into the queue of a socket.
+/// Pause between two attempts to get into the queue of a socket.
 #[cfg(unix)]
 const AGAIN: std::time::Duration = std::time::Duration::from_millis(20);
 
@@ -172,7 +172,8 @@ pub fn ask(_path: &Path) -> Result<Vec<PipeStatus>> {
     bail!("health is not available on this system")
 }
 
-/// One line a pipe, for people. Whoever answered on the socket gets to show no secret and to steer no terminal.
+/// One line for each server, for people, without secrets and without anything that steers a terminal: anybody may have answered
+/// on the socket.
 pub fn describe(pipes: &[PipeStatus], redactor: &Redactor) -> String {
     let line = |p: &PipeStatus| {
         let server = match &p.server {
@@ -229,7 +230,7 @@ mod tests {
         let (dir, path) = place();
         assert_eq!(mode(private_beside(&path).unwrap().path()), 0o700);
         for round in 0..2 {
-            // The second time in the place of one that was left behind.
+            // The second time in the place of the socket that was left behind.
             let listener = listen(&path).await.unwrap();
             assert_eq!(mode(&path), 0o600, "{round}");
             assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "nothing else is left");
@@ -247,7 +248,7 @@ mod tests {
         fs::remove_file(&path).unwrap();
         let other = UnixListener::bind(&path).unwrap();
         assert!(why(listen(&path).await).contains("another mcp-pipe answers"));
-        // Nor where nobody has taken the connections of others yet.
+        // Nor where the connections of others still wait in the queue.
         shorten_queue(&other);
         let _queue: Vec<_> = std::iter::repeat_with(|| connect_at_once(&path)).take_while(Option::is_some).collect();
         assert!(why(listen(&path).await).contains("another mcp-pipe answers"));
@@ -264,7 +265,7 @@ mod tests {
         tokio::net::UnixStream::connect(path).now_or_never().and_then(Result::ok)
     }
 
-    /// Has one who does this to everybody that connects answer on `path`, and asks there.
+    /// Has `answer` serve all connections on `path`, and asks there.
     fn asked(patience: Duration, path: &Path, answer: impl Fn(UnixStream) + Send + 'static) -> String {
         let listener = UnixListener::bind(path).unwrap();
         std::thread::spawn(move || listener.incoming().map_while(Result::ok).for_each(answer));

@@ -1,4 +1,5 @@
-//! What each pipe is doing, for whoever asks. Written by the pipes through handles, read by `admin` and `inspect`.
+//! What each server and its connection are doing: the fields that `health` shows. The pipes write them through handles; `health`,
+//! `summary` and `inspect` read them.
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
@@ -9,16 +10,16 @@ use crate::secrecy::Redactor;
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum ServerState {
-    /// It runs or is about to, and has not answered anything yet.
+    /// The server runs or is about to, and has not answered anything yet.
     #[default]
     Starting,
-    /// It answers.
+    /// The server answers.
     Serving,
-    /// It was called, and has said nothing for minutes.
+    /// The server was called, and has said nothing for minutes.
     Silent,
-    /// It answers `initialize` with an error, and what that says.
+    /// The server answers `initialize` with an error, in these words.
     Refusing(String),
-    /// It is gone or could not be started, and why.
+    /// The server is gone or could not be started, for this reason.
     Down(String),
 }
 
@@ -31,22 +32,22 @@ pub enum LinkState {
     Resting,
     /// A connection stands.
     Connected,
-    /// There is none, and why.
+    /// No connection stands, for this reason.
     Down(String),
 }
 
-/// One pipe's state.
+/// The state of one server and of its connection.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PipeStatus {
     /// The server's name.
     pub name: String,
-    /// The server.
+    /// What the server is doing.
     pub server: ServerState,
-    /// The connection.
+    /// What its connection is doing.
     pub link: LinkState,
-    /// The place of the first of those that share this connection; its own if it has one alone.
+    /// The place, in the list of all, of the first server that shares this connection; the server's own place if it is alone.
     pub line: usize,
-    /// How many tools the endpoint was shown on this connection; `None` if it has not read all of them.
+    /// How many tools the endpoint was shown on this connection; `None` if the endpoint has not read all of them.
     pub tools: Option<usize>,
 }
 
@@ -57,15 +58,15 @@ impl PipeStatus {
     }
 }
 
-/// All pipes of a run, in the order of the config. Cloning gives another handle.
+/// The state of all servers of a run, in the order of the config. Cloning gives another handle.
 #[derive(Debug, Clone, Default)]
 pub struct Status {
     pipes: watch::Sender<Vec<PipeStatus>>,
-    /// What it takes out of each text that it is told: servers and endpoints may have said that.
+    /// Cleans each text that is noted, which servers or endpoints may have said.
     redactor: Redactor,
 }
 
-/// One pipe's own entry.
+/// The entry of one server, for its pipe to write.
 #[derive(Debug, Clone)]
 pub struct StatusEntry {
     of: Status,
@@ -73,17 +74,17 @@ pub struct StatusEntry {
 }
 
 impl Status {
-    /// Of no pipe yet. What `redactor` knows is in none of its texts.
+    /// The state of no server yet. `redactor` cleans all texts.
     pub fn new(redactor: Redactor) -> Self {
         Status { redactor, ..Status::default() }
     }
 
-    /// What takes secrets out of texts.
+    /// The redactor that cleans all texts.
     pub fn redactor(&self) -> &Redactor {
         &self.redactor
     }
 
-    /// Adds a pipe that has not begun yet.
+    /// Adds a server that has not been started yet.
     pub fn add(&self, name: &str) -> StatusEntry {
         let mut index = 0;
         self.pipes.send_modify(|pipes| {
@@ -93,22 +94,22 @@ impl Status {
         StatusEntry { of: self.clone(), index }
     }
 
-    /// What all pipes are doing now.
+    /// The state of all servers now.
     pub fn read(&self) -> Vec<PipeStatus> {
         self.pipes.borrow().clone()
     }
 
-    /// The same, again and again.
+    /// The state of all servers, and a notice of each change.
     pub fn changes(&self) -> watch::Receiver<Vec<PipeStatus>> {
         self.pipes.subscribe()
     }
 
-    /// Whether the server called `name` runs, or is about to, and has not answered anything yet.
+    /// Whether the server called `name` is [`ServerState::Starting`].
     pub fn is_starting(&self, name: &str) -> bool {
         self.pipes.borrow().iter().any(|pipe| pipe.name == name && pipe.server == ServerState::Starting)
     }
 
-    /// Waits until the server called `name` is down or refuses to be initialized, and tells which.
+    /// Waits until the server called `name` is down or refuses to be initialized. Returns that state.
     pub async fn failed(&self, name: &str) -> ServerState {
         let mut changes = self.changes();
         loop {
@@ -127,7 +128,7 @@ impl Status {
 }
 
 impl StatusEntry {
-    /// The server's new state.
+    /// Notes the server's new state.
     pub fn server(&self, mut state: ServerState) {
         if let ServerState::Down(why) = &mut state {
             *why = self.of.redactor.clean(why).into_owned();
@@ -135,7 +136,7 @@ impl StatusEntry {
         self.change(|entry| entry.server = state);
     }
 
-    /// The link's new state.
+    /// Notes the link's new state.
     pub fn link(&self, mut state: LinkState) {
         if let LinkState::Down(why) = &mut state {
             *why = self.of.redactor.clean(why).into_owned();
@@ -143,12 +144,12 @@ impl StatusEntry {
         self.change(|entry| entry.link = state);
     }
 
-    /// Its connection is that of `first`, perhaps itself, as well.
+    /// Notes that the server shares the connection of `first`, which may be the server itself.
     pub fn shares(&self, first: &StatusEntry) {
         self.change(|entry| entry.line = first.index);
     }
 
-    /// How many tools the endpoint was shown on its connection.
+    /// Notes how many tools the endpoint was shown on the connection.
     pub fn tools(&self, tools: Option<usize>) {
         self.change(|entry| entry.tools = tools);
     }

@@ -1,4 +1,4 @@
-//! What is said once, when everything of a run is up.
+//! The one line that is logged when everything of a run is up.
 
 use std::fmt;
 use std::time::Duration;
@@ -8,19 +8,19 @@ use tokio::time::sleep;
 use crate::control::status::{PipeStatus, Status};
 use crate::words::counted;
 
-/// Longest time between everything being up and saying so without a number of tools. The cloud reads them at once, the
-/// self-hosted endpoint when a robot comes.
+/// Longest wait for the endpoints to read the tools, once everything is up; after that the line is logged without their number.
+/// The cloud reads tools at once, the self-hosted endpoint when a robot comes.
 const UNREAD: Duration = Duration::from_secs(5);
-/// Shortest time that everything has been up: what comes of the last step is said first, and a connection that replaces another
+/// Shortest time that everything has been up: the log lines of the last step come first, and a connection that replaces another
 /// one has done so by then.
 const SETTLED: Duration = Duration::from_millis(100);
 
-/// A run of which everything is up: each server answers, and each connection stands.
+/// A run in which everything is up: each server answers, and each connection stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Summary {
     /// How many servers.
     pub servers: usize,
-    /// How many tools the endpoints were shown; `None` if not each of them has read all.
+    /// How many tools the endpoints were shown; `None` unless each endpoint has read all.
     pub tools: Option<usize>,
     /// How many connections.
     pub connections: usize,
@@ -37,7 +37,7 @@ impl fmt::Display for Summary {
 }
 
 impl Summary {
-    /// `None` while something is not up.
+    /// The summary; `None` while something is not up.
     fn of(pipes: &[PipeStatus]) -> Option<Summary> {
         let all_up = !pipes.is_empty() && pipes.iter().all(PipeStatus::is_healthy);
         let first_on_line = || pipes.iter().enumerate().filter(|(place, pipe)| pipe.line == *place);
@@ -45,11 +45,11 @@ impl Summary {
         all_up.then(|| Summary { servers: pipes.len(), tools, connections: first_on_line().count() })
     }
 
-    /// Waits until everything is up, and a moment for the endpoints to read the tools.
+    /// Waits until everything is up, and then a moment for the endpoints to read the tools.
     pub async fn when_due(status: &Status) -> Summary {
         let mut changes = status.changes();
         loop {
-            // What is waited for is behind a lock, so it is let go of at once.
+            // What `wait_for` returns holds a lock, so it is dropped at once.
             drop(changes.wait_for(|pipes| Summary::of(pipes).is_some()).await);
             let read = async {
                 let settled = |pipes: &Vec<_>| Summary::of(pipes).is_none_or(|summary| summary.tools.is_some());

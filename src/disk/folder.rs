@@ -1,10 +1,10 @@
 //! The folder of mcp-pipe inside of one that a person chose: marked, for its owner only, and never reached through a link.
 //!
-//! A person may choose a folder that holds other things, or have put a link where something of ours is to be. So whatever
-//! is written, read or removed is in a folder that mcp-pipe made, says so ([`MARK`]), and belongs to its user; and it is
-//! a regular file there. The way to the chosen folder is the person's own, links and all. Any number of processes may use one.
+//! The chosen folder may hold other things, or links where files of ours belong. So every file that is written, read or
+//! removed is a regular file in a folder that mcp-pipe made, that says so ([`MARK`]), and that belongs to our user. The way to
+//! the chosen folder is the person's own, links and all. Any number of processes may use our folder.
 //!
-//! On Unix the folder is held open, and what is in it is reached from there: what becomes of its name meanwhile changes nothing.
+//! On Unix the folder is held open, and files are reached from there: whatever becomes of the folder's name changes nothing.
 
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Write as _};
@@ -17,16 +17,16 @@ use self::by_path::Dir;
 use self::held::Dir;
 use super::read::{self, Accept};
 
-/// What it is called.
+/// The folder's name.
 pub(crate) const NAME: &str = "mcp-pipe-cache";
-/// The file by which it is known again; also by programs that make backups (<https://bford.info/cachedir/>).
+/// The file by which the folder is known again, also to programs that make backups (<https://bford.info/cachedir/>).
 const MARK: &str = "CACHEDIR.TAG";
-/// The beginning of that file: the first line is the convention's, the second says whose it is.
+/// The beginning of the mark: the first line is the convention's, the second says whose folder this is.
 const MARKED: &str = "Signature: 8a477f597d28d172789f06886806bc55\n# Made by mcp-pipe. ";
 const MARK_TEXT: &str = "What servers said of themselves is remembered here. It can be deleted at any time.\n";
 /// Longest mark that is read, in bytes.
 const MAX_MARK: u64 = 4096;
-/// Most entries of the folder that are looked at when old ones are removed.
+/// Most entries of the folder that are looked at when old files are removed.
 const MAX_SWEPT: usize = 10_000;
 
 /// See the module's documentation.
@@ -46,7 +46,7 @@ impl Folder {
     /// The folder in `parent`, if there is one.
     ///
     /// # Errors
-    /// What is there under its name is not ours, or whatever the file system says. All errors here name the path.
+    /// Something else has the folder's name, or whatever the file system says. The error names the path.
     pub(crate) fn find(parent: &Path) -> io::Result<Option<Folder>> {
         let path = parent.join(NAME);
         let refused = |why: &str| Err(io::Error::other(format!("{} {why}", path.display())));
@@ -73,7 +73,7 @@ impl Folder {
     /// # Errors
     /// As [`Folder::find`].
     pub(crate) fn make(parent: &Path) -> io::Result<Folder> {
-        // Mostly it is there. What is in its place otherwise may be empty, and then it is taken.
+        // Mostly the folder is there. An empty folder in its place is replaced.
         if let Ok(Some(folder)) = Folder::find(parent) {
             return Ok(folder);
         }
@@ -91,19 +91,19 @@ impl Folder {
         &self.path
     }
 
-    /// What is in a file of at most `limit` bytes. It counts as used now.
+    /// Reads a file of at most `limit` bytes, and notes that it was used now.
     ///
     /// # Errors
-    /// There is none, it is larger, or what has that name is no regular file.
+    /// There is no such file, or a larger one, or something that is no regular file.
     pub(crate) fn read(&self, name: &str, limit: u64) -> io::Result<Vec<u8>> {
         let file = self.dir.open_file(name)?;
         let bytes = read::read(&file, limit, Accept::Files)?;
-        // Where that can't be noted it will be removed as old one day, and made anew.
+        // A file whose use can't be noted is removed as old one day, and made anew.
         let _unnoted = file.set_modified(SystemTime::now());
         Ok(bytes)
     }
 
-    /// How long ago a file was written or used; no time at all if that lies in the future.
+    /// How long ago a file was written or used; zero if its time lies in the future.
     pub(crate) fn age(&self, name: &str) -> Option<Duration> {
         let found = self.dir.look_at(name).ok().filter(|found| found.is_file)?;
         Some(found.modified.elapsed().unwrap_or_default())
@@ -114,7 +114,7 @@ impl Folder {
     /// # Errors
     /// Whatever the file system says.
     pub(crate) fn put(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
-        // Named like the file itself, so that one left behind by a crash is removed like it ([`base`]).
+        // The unfinished file has a name like the finished one, so that a leftover of a crash is removed like that ([`base`]).
         let new = format!("{name}.{:08x}", rand::random::<u32>());
         let written = self.dir.create_file(&new).and_then(|mut file| file.write_all(bytes));
         let put = written.and_then(|()| self.dir.rename(&new, name));
@@ -127,12 +127,12 @@ impl Folder {
     /// Opens a file to lock it, and makes it if there is none. What it holds is not changed.
     ///
     /// # Errors
-    /// What has that name is no regular file, or is one under another name as well.
+    /// What has this name is no regular file, or a file that has another name as well.
     pub(crate) fn open_lock(&self, name: &str) -> io::Result<File> {
         self.dir.open_or_create(name)
     }
 
-    /// Removes files that nobody used for long. `kept` tells how long one of that name is kept; `None`: it is not ours.
+    /// Removes files that nobody used for long. `kept` tells how long a file of this name is kept; `None`: the file is not ours.
     pub(crate) fn sweep(&self, kept: impl Fn(&str) -> Option<Duration>) {
         for name in self.dir.names(MAX_SWEPT) {
             let Some(kept) = kept(base(&name)) else { continue };
@@ -143,13 +143,13 @@ impl Folder {
     }
 }
 
-/// The name of the file that one was to become: without the eight digits that [`Folder::put`] appends.
+/// The name that an unfinished file was to get: without the eight digits that [`Folder::put`] appends.
 fn base(name: &str) -> &str {
     let unfinished = name.rsplit_once('.').filter(|(_, end)| end.len() == 8 && is_hex(end));
     unfinished.map_or(name, |(base, _)| base)
 }
 
-/// Whether all of a text are hexadecimal digits as we write them.
+/// Whether a text has only hexadecimal digits, in lower case as we write them.
 pub(crate) fn is_hex(text: &str) -> bool {
     text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
 }
@@ -166,8 +166,8 @@ fn builder() -> DirBuilder {
     builder
 }
 
-/// Makes the folder under another name and gives it its own when the mark is in it: whoever finds it finds it marked. It
-/// takes the place of an empty folder, and of nothing else.
+/// Makes the folder under another name, and renames it once the mark is inside: nobody finds an unmarked one. The rename
+/// replaces an empty folder, and nothing else.
 fn make_marked(parent: &Path) -> io::Result<()> {
     let new = parent.join(format!("{NAME}.{:08x}", rand::random::<u32>()));
     builder().create(&new)?;
@@ -196,7 +196,7 @@ mod held {
     #[derive(Debug)]
     pub(super) struct Dir(OwnedFd);
 
-    /// No link is followed, nobody is waited for, and no child gets it.
+    /// How files are opened: no link is followed, nobody is waited for, and no child inherits the descriptor.
     const SAFELY: OFlags = OFlags::NOFOLLOW.union(OFlags::NONBLOCK).union(OFlags::NOCTTY).union(OFlags::CLOEXEC);
 
     impl Dir {
@@ -204,7 +204,7 @@ mod held {
             Ok(Dir(openat(CWD, path, OFlags::RDONLY | OFlags::DIRECTORY | SAFELY, Mode::empty())?))
         }
 
-        /// Who could put files into somebody else's folder could tell us what our servers say.
+        /// Whether our user owns the folder: another owner could put words into our servers' mouths.
         pub(super) fn is_ours(&self) -> io::Result<bool> {
             Ok(fstat(&self.0)?.st_uid == rustix::process::geteuid().as_raw())
         }
@@ -222,7 +222,7 @@ mod held {
             let flags = OFlags::RDWR | OFlags::CREATE | SAFELY;
             let file = File::from(openat(&self.0, name, flags, Mode::RUSR | Mode::WUSR)?);
             let found = file.metadata()?;
-            // Under another name as well it is somebody else's, and what is written here would be written there.
+            // A file with another name as well is somebody else's, and would be changed there.
             if !found.is_file() || found.nlink() > 1 {
                 return Err(io::Error::other(format!("{name} is no file of ours; remove it")));
             }
@@ -275,7 +275,7 @@ mod by_path {
             }
         }
 
-        /// The user's cache folder is the user's.
+        /// Not checked here: the user's cache folder is taken to be the user's.
         pub(super) fn is_ours(&self) -> io::Result<bool> {
             Ok(true)
         }

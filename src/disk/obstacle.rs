@@ -1,8 +1,9 @@
-//! What keeps us from a path: a folder on the way to it, or what a link leads to. The system's own word is about the whole path.
+//! What keeps us from a path: a folder on the way there, or what a link leads to. The system's own error names the whole path
+//! only.
 
 use std::path::{Path, PathBuf};
 
-/// Most links followed on one way, as on Linux (path_resolution(7)).
+/// Most links that are followed on one way, as on Linux (path_resolution(7)).
 #[cfg(unix)]
 const LINKS: usize = 40;
 
@@ -11,16 +12,16 @@ const LINKS: usize = 40;
 pub(crate) enum Obstacle {
     /// A folder that we may not enter.
     Folder(PathBuf),
-    /// What a link leads to, and which we may not open.
+    /// The target of a link, which we may not open.
     Target(PathBuf),
-    /// What a link leads to, and which is not there.
+    /// The target of a link, which is not there.
     Gone(PathBuf),
-    /// Links that lead back to themselves; the first of them.
+    /// The first of some links that lead back to themselves.
     Circle(PathBuf),
 }
 
 impl Obstacle {
-    /// What it is, in words that continue a path, and the remedy.
+    /// The obstacle, in words that continue a path, and the remedy.
     pub(crate) fn told(&self) -> (String, String) {
         match self {
             Obstacle::Folder(folder) => {
@@ -46,7 +47,7 @@ impl Obstacle {
     }
 }
 
-/// What keeps us from `path` (absolute), if it is no plain matter of the file itself.
+/// What keeps us from `path` (absolute); `None` if nothing does, or only the file itself.
 #[cfg(unix)]
 pub(crate) fn on_the_way(path: &Path) -> Option<Obstacle> {
     use std::collections::VecDeque;

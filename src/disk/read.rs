@@ -1,6 +1,6 @@
 //! Reads a file that a person has named: not for ever, not without end, whatever the name leads to.
 //!
-//! Opening a named pipe waits for whoever writes to it, a device may never end, and all of this happens before there is
+//! Opening a named pipe waits for a writer, a device may never end, and files are read before there is
 //! anything that could be told to stop.
 
 use std::fs::File;
@@ -10,24 +10,25 @@ use std::time::Duration;
 
 use crate::words::{size, span};
 
-/// What may lie under a name.
+/// Which kinds of files are read.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Accept {
-    /// A regular file and nothing else.
+    /// Regular files and nothing else.
     Files,
-    /// Also a pipe or a device, as `<(command)` of a shell is one, if all of it comes within this time.
+    /// Also pipes and devices, such as `<(command)` in a shell, if everything comes within this time.
     Streams(Duration),
 }
 
 /// Reads a whole file of at most `limit` bytes.
 ///
 /// # Errors
-/// What the system says, and in words that go on "can't be read: ": it is larger, no regular file, or nothing came from it.
+/// What the system says; or, in words that continue "can't be read: ", that the file is larger, is no regular file, or brought
+/// nothing in time.
 pub(crate) fn whole(path: &Path, limit: u64, accept: Accept) -> io::Result<Vec<u8>> {
     read(&open(path)?, limit, accept)
 }
 
-/// The same for a file that is open already, by [`open`] or in its way.
+/// The same for a file that is open already, without waiting as [`open`] does.
 ///
 /// # Errors
 /// As [`whole`].
@@ -39,7 +40,7 @@ pub(crate) fn read(file: &File, limit: u64, accept: Accept) -> io::Result<Vec<u8
     let mut bytes = Vec::new();
     match accept {
         _ if found.is_file() => {
-            // One more than there may be, to see that there is more.
+            // One byte more than the limit shows that there is more.
             file.take(limit + 1).read_to_end(&mut bytes)?;
         }
         Accept::Streams(patience) => stream(file, limit, patience, &mut bytes)?,
@@ -63,17 +64,17 @@ pub(crate) fn open(path: &Path) -> io::Result<File> {
     open.read(true).open(path)
 }
 
-/// Longest wait for somebody to open a pipe for writing. A shell does that before it starts us.
+/// Longest wait for somebody to open a pipe for writing. A shell does that before it starts mcp-pipe.
 #[cfg(unix)]
 const NOBODY: Duration = Duration::from_secs(5);
 
-/// Reads what comes until the end, one byte more than `limit`, or the end of our patience.
+/// Reads a pipe or device to its end, or one byte more than `limit`, for no longer than `patience`.
 #[cfg(unix)]
 fn stream(file: &File, limit: u64, patience: Duration, bytes: &mut Vec<u8>) -> io::Result<()> {
     stream_from(file, limit, [NOBODY.min(patience), patience], bytes)
 }
 
-/// `patience`: with nobody who writes, and with somebody.
+/// The same, with a patience while nobody has the pipe open for writing, and one from when somebody has.
 #[cfg(unix)]
 fn stream_from(mut file: &File, limit: u64, patience: [Duration; 2], bytes: &mut Vec<u8>) -> io::Result<()> {
     use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -89,7 +90,7 @@ fn stream_from(mut file: &File, limit: u64, patience: [Duration; 2], bytes: &mut
     while bytes.len() as u64 <= limit {
         let left = until.saturating_duration_since(Instant::now());
         let left = Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos().into() };
-        // Asked before each read: a pipe that nobody has opened for writing yet looks like one at its end.
+        // `poll` before each read tells a pipe that nobody has opened for writing yet from one at its end: both read nothing.
         let ready = rustix::io::retry_on_intr(|| poll(&mut [PollFd::new(file, PollFlags::IN)], Some(&left)))?;
         match (file.read(&mut piece), ready) {
             (Ok(0), 0) => return late("nobody wrote to it", nobody),
@@ -108,7 +109,7 @@ fn stream_from(mut file: &File, limit: u64, patience: [Duration; 2], bytes: &mut
     Ok(())
 }
 
-/// Reads what comes until the end or one byte more than `limit`. It waits for whoever writes (not tried on Windows).
+/// Reads a pipe or device to its end, or one byte more than `limit`, however long that takes (not tried on Windows).
 #[cfg(not(unix))]
 fn stream(file: &File, limit: u64, _patience: Duration, bytes: &mut Vec<u8>) -> io::Result<()> {
     file.take(limit + 1).read_to_end(bytes).map(drop)
@@ -165,7 +166,7 @@ mod tests {
     fn a_pipe_is_read_to_the_end_of_whoever_writes_to_it() {
         let (_dir, path) = pipe();
         std::thread::scope(|scope| {
-            // It opens the pipe before or after we do, and leaves before or after we have read.
+            // The writer opens the pipe before or after we do, and leaves before or after we have read.
             scope.spawn(|| File::options().write(true).open(&path).unwrap().write_all(b"some text").unwrap());
             assert_eq!(whole(&path, 9, Accept::Streams(LONG)).unwrap(), b"some text");
         });

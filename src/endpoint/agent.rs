@@ -1,6 +1,6 @@
 //! Who an endpoint is for. Pure.
 //!
-//! Limits on connections are those of an *agent*: two servers with different tokens may still be in each other's way.
+//! An endpoint limits the connections of an *agent*, so two servers with different tokens may still be in each other's way.
 
 use std::fmt;
 
@@ -15,15 +15,15 @@ use serde_json::Value;
 use super::{Endpoint, Secret};
 use crate::mcp::cloud;
 
-/// The agent that an endpoint belongs to, as a digest: equal for two addresses of one agent, and nothing can be read from it.
+/// The agent to which an endpoint belongs, as a digest: equal for two addresses of one agent, and unreadable.
 ///
-/// The xiaozhi cloud's tokens are JSON Web Tokens (RFC 7519) that name user and agent, and its console shows another one
-/// at each visit: two of them with the same claims, at the same place, are the same agent. Signatures are the endpoint's
-/// business. Of any other address all that lets somebody in counts: its query, user name and password, and the headers.
+/// The xiaozhi cloud's tokens are JSON Web Tokens (RFC 7519) that name user and agent, and its console shows another token
+/// at each visit: two tokens with the same claims, at the same place, are for the same agent. Signatures are the endpoint's
+/// business. For any other address everything that lets somebody in counts: query, user name, password, and the headers.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Agent([u8; 16]);
 
-/// What of a token's payload tells whose it is.
+/// The claims of a token that name its agent.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Claims {
@@ -50,7 +50,7 @@ impl Agent {
         }
         let mut context = Context::new(&SHA256);
         for part in &parts {
-            // With its length, so that no two lists of parts read the same.
+            // Each part follows its length, so that no two lists of parts give the same bytes.
             context.update(&(part.len() as u64).to_be_bytes());
             context.update(part.as_bytes());
         }
@@ -59,18 +59,19 @@ impl Agent {
         Agent(digest)
     }
 
-    /// For a file name: 32 hexadecimal digits, the same in every run.
+    /// The digest for a file name: 32 hexadecimal digits, the same in every run.
     pub fn key(&self) -> String {
         format!("{:032x}", u128::from_be_bytes(self.0))
     }
 }
 
-/// Whether it is known to keep only the newest connection of an agent: the self-hosted endpoint server, by its path.
+/// Whether an endpoint is known to keep only the newest connection of an agent: a self-hosted endpoint server, known by the
+/// path.
 pub fn takes_one(endpoint: &Endpoint) -> bool {
     endpoint.reveal().path().ends_with(cloud::SELF_HOSTED_PATH)
 }
 
-/// User and agent, if this parameter of a query is a token that names the agent.
+/// The user and the agent, if this parameter of a query is a token that names the agent.
 fn claims(parameter: &str) -> Option<[String; 2]> {
     let (_, token) = parameter.split_once('=')?;
     let token = decoded(token);
@@ -80,7 +81,7 @@ fn claims(parameter: &str) -> Option<[String; 2]> {
     Some([id(&user_id).unwrap_or_default(), id(&agent_id)?])
 }
 
-/// A number and its text are the same id.
+/// An id as text: a number and its text are the same id.
 fn id(claim: &Value) -> Option<String> {
     match claim {
         Value::String(text) if !text.is_empty() => Some(text.clone()),
@@ -89,7 +90,7 @@ fn id(claim: &Value) -> Option<String> {
     }
 }
 
-/// Without percent-encoding: `%3d` and `=` are the same.
+/// A text without percent-encoding: `%3d` and `=` are the same.
 fn decoded(text: &str) -> String {
     percent_decode_str(text).decode_utf8_lossy().into_owned()
 }
@@ -187,7 +188,7 @@ mod tests {
 
     #[test]
     fn the_key_stays_the_same_over_versions_of_this_program() {
-        // Computed apart from this program; what is remembered under it must be found again.
+        // Computed by another program: files with this key in their names must be found again.
         assert_eq!(agent("ws://h/?token=a").key(), "bd1ef8ef6bf962f3ef021ea2c6b2eb0e");
     }
 

@@ -1,18 +1,19 @@
-//! What people paste where an endpoint belongs: what is taken away around it, and what keeps it from being one. Pure.
+//! What people paste where an endpoint belongs: which quotes around an address are taken away, and why a text is no address.
+//! Pure.
 
 use super::EndpointError;
 use crate::words::{character, meant};
 
 /// Pairs that shells, file formats and mails put around an address.
 const AROUND: &[(char, char)] = &[('"', '"'), ('\'', '\''), ('`', '`'), ('<', '>')];
-/// Most pairs taken away: one that a shell wants, and one that stands in the file that was pasted from.
+/// Most pairs that are taken away: one that a shell wants, and one from the file that the text was copied from.
 const PAIRS: usize = 2;
 
-/// Longest word that is taken for an example's. Tokens are longer, and one of random letters may hold any of these.
+/// Longest word that is taken for an example's, in bytes. Tokens are longer, and random letters may spell any of the words below.
 const LONGEST_EXAMPLE: usize = 40;
-/// What examples begin a word with that is to be one's own, in lower case and with `_` between the parts.
+/// Beginnings of an example's words for a reader's own things, in lower case and with `_` between the parts.
 const YOURS: &[&str] = &["your_", "yourtoken", "yourendpoint", "yourkey"];
-/// The same for the parameters of an address: a machine may have such a name.
+/// The same, looked for in the parameters of an address only: a host may have such a name.
 const EXAMPLES: &[&str] = &[
     "change_me",
     "changeme",
@@ -25,12 +26,12 @@ const EXAMPLES: &[&str] = &[
     "sample_token",
 ];
 
-/// A pasted text without the blanks and the quotes around it. Only ASCII blanks: whoever pasted another should know.
+/// A pasted text without the blanks and the quotes around it. Other blanks than ASCII's stay, and are told of.
 pub(crate) fn bare(text: &str) -> &str {
     let mut text = text.trim_ascii();
     for _ in 0..PAIRS {
         let pair = AROUND.iter().find_map(|(open, close)| text.strip_prefix(*open)?.strip_suffix(*close));
-        // What stands in <…> is a placeholder more often than an address.
+        // A text in <…> is a placeholder more often than an address.
         match pair.map(str::trim_ascii).filter(|inside| !text.starts_with('<') || inside.contains("://")) {
             Some(inside) => text = inside,
             None => break,
@@ -39,7 +40,7 @@ pub(crate) fn bare(text: &str) -> &str {
     text
 }
 
-/// What keeps a bare text from being an address, if it is something that people paste.
+/// Why a bare text is no address, if it is something that people are known to paste.
 pub(super) fn fault(text: &str) -> Option<EndpointError> {
     let addresses = addresses(text);
     if addresses.len() > 1 {
@@ -62,7 +63,7 @@ pub(super) fn fault(text: &str) -> Option<EndpointError> {
     has_empty_token(text).then_some(EndpointError::NoToken)
 }
 
-/// Where addresses begin in a text. One in a parameter of another is a part of that, unless it stands for its token.
+/// Where addresses begin in a text. An address in a parameter of another one doesn't count, unless that parameter is `token`.
 fn addresses(text: &str) -> Vec<usize> {
     let lower = text.to_ascii_lowercase();
     let schemes = lower.match_indices("ws://").chain(lower.match_indices("wss://"));
@@ -77,15 +78,15 @@ fn addresses(text: &str) -> Vec<usize> {
     starts
 }
 
-/// Whether what stands before an address gives it a name, as in `MCP_ENDPOINT=wss://…` or `"endpoint": "wss://…`.
+/// Whether the text before an address names it, as in `MCP_ENDPOINT=wss://…` or `"endpoint": "wss://…`.
 fn is_assignment(before: &str) -> bool {
     let before = before.trim_end_matches(['"', '\'', '`']).trim_end();
     before.ends_with(['=', ':']) && before.contains(char::is_alphabetic)
 }
 
-/// The first character that no address holds, and where it stands, from 1.
+/// The first character that no address holds, and its place, from 1.
 fn strange(text: &str) -> Option<(usize, char)> {
-    // An apostrophe may stand in an address, but at its ends it is half a pair of quotes.
+    // An address may hold an apostrophe, but at either end an apostrophe is half a pair of quotes.
     let last = text.chars().count();
     let mut numbered = (1..).zip(text.chars());
     numbered
@@ -97,13 +98,13 @@ fn has_windows_variable(text: &str) -> bool {
     let parts: Vec<&str> = text.split('%').collect();
     let is_name = |part: &str| part.len() > 2 && part.bytes().all(|b| b.is_ascii_uppercase() || b == b'_');
     let is_code = |part: &str| part.bytes().take(2).all(|b| b.is_ascii_hexdigit());
-    // Of n parts, the first and the last have one % only.
+    // The first part and the last have a % on one side only.
     parts.iter().skip(1).rev().skip(1).any(|part| is_name(part) && !is_code(part))
 }
 
-/// What of an example was left in.
+/// The part of an example that was left in.
 fn placeholder(text: &str) -> Option<&str> {
-    // A host may be called paste-it.example.
+    // Most words are looked for in the parameters only: a host may be called paste-it.example.
     let parameters = if text.contains("://") { text.find('?').map_or(text.len(), |at| at + 1) } else { 0 };
     let yours = words(text).find(|word| is_yours(word));
     let example = yours.or_else(|| words(&text[parameters..]).find(|word| is_of_example(word)));
@@ -111,7 +112,7 @@ fn placeholder(text: &str) -> Option<&str> {
     mark.or_else(|| values(text).find(|value| is_filler(value)))
 }
 
-/// The words of a text, of which each may have several parts: `your-token`, `your token`.
+/// The words of a text. A word may have several parts: `your-token`, `your token`.
 fn words(text: &str) -> impl Iterator<Item = &str> {
     let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || "_- ".contains(c))).map(str::trim);
     words.filter(|word| word.len() <= LONGEST_EXAMPLE)
@@ -131,7 +132,7 @@ fn is_of_example(word: &str) -> bool {
     word.ends_with("_here") || EXAMPLES.iter().any(|example| word.starts_with(example))
 }
 
-/// Whether a parameter holds what stands for anything.
+/// Whether the value of a parameter only marks a place: `xxxx`, `****`, `TOKEN`, `[…]`.
 fn is_filler(value: &str) -> bool {
     (value.len() > 2 && value.chars().all(|c| "xX_-.*".contains(c)))
         || ["TOKEN", "JWT", "TODO"].contains(&value)

@@ -1,4 +1,4 @@
-//! What an endpoint is shown of the tools that servers offer, by the code that shows it to one; pure.
+//! `tools --published`: the tools as an endpoint is shown them, by the code that shows them to endpoints; pure.
 
 use std::sync::Arc;
 
@@ -17,11 +17,11 @@ pub(super) type Offer<'a> = (&'a ServerSpec, Arc<Catalogue>);
 
 /// A tool as an endpoint reads it.
 pub(super) struct Tool {
-    /// Whose.
+    /// The tool's server.
     pub(super) server: ServerIndex,
-    /// What the server calls it.
+    /// The server's name for the tool.
     pub(super) own: Arc<str>,
-    /// What the endpoint calls it.
+    /// The endpoint's name for the tool.
     pub(super) name: String,
     pub(super) definition: Value,
 }
@@ -29,7 +29,7 @@ pub(super) struct Tool {
 /// What an endpoint is shown if these servers share a connection.
 pub(super) fn together(offers: &[Offer<'_>]) -> Vec<Tool> {
     let servers = offers.iter().map(|(spec, catalogue)| {
-        // Nobody is down here.
+        // All servers have answered, so that none is left out as being down.
         let spec = ServerSpec { keep_listed: true, ..(*spec).clone() };
         (Arc::new(spec), Some(memory(catalogue)))
     });
@@ -48,14 +48,14 @@ pub(super) fn together(offers: &[Offer<'_>]) -> Vec<Tool> {
     tools.unwrap_or_default().into_iter().filter_map(tool).collect()
 }
 
-/// What a run would remember of a server that offers this.
+/// What a run would remember of a server with this catalogue.
 fn memory(catalogue: &Catalogue) -> Memory {
     let mut lists = Lists::default();
     lists.set(ListKind::Tools, catalogue.tools.iter().map(|tool| tool.to_string().into()).collect());
     Memory { welcome: "{}".into(), lists }
 }
 
-/// A line for each tool: whose it is, what it is called there and by the endpoint, and what it is for.
+/// A line for each tool: its server, the server's name for it, the endpoint's, and the description.
 pub(super) fn render(offers: &[Offer<'_>], width: Option<usize>, colour: bool) -> String {
     let row = |tool: Tool| {
         let server = offers.get(tool.server).map_or("", |(spec, _)| &*spec.name);
@@ -65,7 +65,7 @@ pub(super) fn render(offers: &[Offer<'_>], width: Option<usize>, colour: bool) -
     Rows { head: ["SERVER", "TOOL", "PUBLISHED AS", "DESCRIPTION"], whole: 3, rows }.draw(width, colour)
 }
 
-/// The same for programs, in the form of [`super::Look::Json`], with the servers' own names of their tools besides.
+/// The same for programs, in the form of [`super::Form::Json`], with the servers' own names of their tools besides.
 pub(super) fn as_json(offers: &[Offer<'_>]) -> String {
     let tools = together(offers);
     let server = |(place, (spec, catalogue)): (ServerIndex, &Offer<'_>)| {

@@ -1,4 +1,4 @@
-//! How large tools are, as a table for a person or as JSON; pure.
+//! `tools --size`: how large tools are, as a table for a person or as JSON; pure.
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -20,11 +20,11 @@ pub(super) struct Sizes<'a> {
 
 /// One tool.
 struct Sized {
-    /// What it is published as, else the server's name of it.
+    /// The name under which the tool is published, else the server's name for it.
     name: String,
-    /// As the server writes it.
+    /// The size as the server writes the tool.
     offered: Size,
-    /// As the endpoint reads it; `None` if it does not.
+    /// The size as the endpoint reads the tool; `None` if the tool is not published.
     published: Option<Size>,
 }
 
@@ -50,11 +50,11 @@ pub(super) fn measure<'a>(offers: &'a [Offer<'a>]) -> Vec<Sizes<'a>> {
         let mut published: HashMap<_, _> = published.into_iter().map(|tool| (tool.own.clone(), tool)).collect();
         let one = |tool: &Value| {
             let own = tool["name"].as_str().unwrap_or("?");
-            // One that is listed twice is published once.
+            // A tool that is listed twice is published once.
             let published = published.remove(own);
             let name = published.as_ref().map_or_else(|| own.to_owned(), |tool| tool.name.clone());
             let offered = Size::of(&tool.to_string());
-            // Nobody looks at what an untouched server lists.
+            // The tools of an untouched server are published byte for byte.
             let untouched = spec.tools.is_untouched().then_some(offered);
             let published = published.map(|tool| untouched.unwrap_or_else(|| Size::of(&tool.definition.to_string())));
             Sized { name, offered, published }
@@ -66,7 +66,7 @@ pub(super) fn measure<'a>(offers: &'a [Offer<'a>]) -> Vec<Sizes<'a>> {
     all.collect()
 }
 
-/// What to tell about servers above the budget; about all of them together, if none is alone.
+/// What to tell about servers above the budget: about each of them, or about all servers together if none alone is above.
 pub(super) fn warnings(all: &[Sizes<'_>], budget: usize) -> Vec<String> {
     let alone = all.iter().filter_map(|s| budget_warning(&format!("server \"{}\"", s.server), s.published(), budget));
     let alone: Vec<String> = alone.collect();
@@ -77,8 +77,8 @@ pub(super) fn warnings(all: &[Sizes<'_>], budget: usize) -> Vec<String> {
     budget_warning(whose, all.iter().map(Sizes::published).sum(), budget).into_iter().collect()
 }
 
-/// A line for each tool, one for each server, and one for all. What servers offer is shown beside what is published of it,
-/// where that differs.
+/// A line for each tool, one for each server, and one for all. The sizes of what servers offer stand beside those of what is
+/// published, where the two differ.
 pub(super) fn render(all: &[Sizes<'_>], colour: bool) -> String {
     let (offered, published) = (all.iter().map(Sizes::offered).sum(), all.iter().map(Sizes::published).sum());
     let is_edited = offered != published;

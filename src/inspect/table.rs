@@ -10,26 +10,26 @@ use crate::local::Catalogue;
 use crate::secrecy::plain;
 
 const GAP: usize = 2;
-/// Narrower than this a column tells nothing; the table is then wider than the terminal.
+/// Least width of a column: a narrower one tells nothing, so the table is rather wider than the terminal.
 const MIN_COLUMN: usize = 12;
 
 /// What is shown of the tools.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Show {
-    /// What they are for, and what they take.
+    /// Their descriptions and parameters.
     Offer,
-    /// What an endpoint is shown if all servers share one connection: their names there.
+    /// Their names for an endpoint if all servers share one connection.
     Published,
-    /// How much of an assistant's context they take.
+    /// Their sizes: how much of an assistant's context they take.
     Size,
 }
 
 /// How the tools are shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Look {
-    /// For a program: `{"servers":[{"name","serverInfo","tools"}]}`, tools as they are published; with [`Show::Published`]
-    /// `ownNames` besides, the servers' own by the published ones; with [`Show::Size`] `bytes` and `estimatedTokens` of all, of
-    /// each server and of each tool, and the same as `offered`.
+pub enum Form {
+    /// For a program: `{"servers":[{"name","serverInfo","tools"}]}`, tools as they are published. With [`Show::Published`] also
+    /// `ownNames`, from published names to the servers' own; with [`Show::Size`] `bytes` and `estimatedTokens` of all, of
+    /// each server and of each tool, and the sizes of what servers offer as `offered`.
     Json,
     /// For a person.
     Table {
@@ -54,13 +54,13 @@ pub(super) fn render(found: &[(&str, Arc<Catalogue>)], width: Option<usize>, col
 /// Lines of four cells under a head.
 pub(super) struct Rows {
     pub(super) head: [&'static str; 4],
-    /// So many columns are never cut, from the left.
+    /// How many columns, from the left, are never cut.
     pub(super) whole: usize,
     pub(super) rows: Vec<[String; 4]>,
 }
 
 impl Rows {
-    /// As text, fitted to a terminal of so many columns.
+    /// The table as text, fitted to a terminal of `width` columns.
     pub(super) fn draw(&self, width: Option<usize>, colour: bool) -> String {
         let mut widths = self.head.map(UnicodeWidthStr::width);
         for row in &self.rows {
@@ -92,7 +92,7 @@ pub(super) fn first_line(text: &Value) -> &str {
     text.as_str().unwrap_or_default().trim().lines().next().unwrap_or_default()
 }
 
-/// `a: number, b?: string[]`: a question mark for what may be left out.
+/// The parameters of a tool as `a: number, b?: string[]`: a question mark marks those that may be left out.
 fn parameters(schema: &Value) -> String {
     let required = |name: &str| schema["required"].as_array().is_some_and(|all| all.iter().any(|r| r == name));
     let one = |(name, schema): (&String, &Value)| {
@@ -105,7 +105,7 @@ fn parameters(schema: &Value) -> String {
     schema["properties"].as_object().map_or_else(String::new, |all| all.iter().map(one).collect::<Vec<_>>().join(", "))
 }
 
-/// A schema's type in short; `None` where it has none that is short.
+/// A schema's type in short; `None` where there is no short word for it.
 fn kind(schema: &Value) -> Option<String> {
     let either = |kinds: &[Value], one: &dyn Fn(&Value) -> Option<String>| {
         kinds.iter().map(one).collect::<Option<Vec<_>>>().map(|kinds| kinds.join("|"))
@@ -128,12 +128,12 @@ fn kind_of_items(items: &Value) -> Option<String> {
     Some(if kind.contains('|') { format!("({kind})[]") } else { format!("{kind}[]") })
 }
 
-/// A server's text can't move the cursor, change the colours of the terminal or turn the direction of writing.
+/// A server's text on one line, unable to move the cursor, to change colours or to turn the direction of writing.
 pub(super) fn printable(text: &str) -> String {
     plain::line(&text.replace('\t', " ")).into_owned()
 }
 
-/// Takes from the columns behind the `whole` ones what is too much: names have to be whole to be used.
+/// Narrows the columns behind the first `whole` ones until the table fits: names have to be whole to be used.
 fn fit(widths: &mut [usize; 4], whole: usize, available: usize) {
     let names: usize = widths.iter().take(whole).sum::<usize>() + 3 * GAP;
     let rest = available.saturating_sub(names);
@@ -141,7 +141,7 @@ fn fit(widths: &mut [usize; 4], whole: usize, available: usize) {
     if whole > 2 {
         *description = (*description).min(rest.max(MIN_COLUMN));
     } else if *parameters + *description > rest {
-        // The description gets half at least, and what the parameters leave.
+        // The description gets at least half of the rest, and what the parameters leave.
         *parameters = (*parameters).min((rest / 2).max(rest.saturating_sub(*description)).max(MIN_COLUMN));
         *description = (*description).min(rest.saturating_sub(*parameters).max(MIN_COLUMN));
     }

@@ -66,9 +66,9 @@ fn answer(request: &Value) -> Value {
     }
 }
 
-async fn shown(servers: &[&str], look: Look) -> (String, Result<(), InspectError>) {
+async fn shown(servers: &[&str], form: Form) -> (String, Result<(), InspectError>) {
     let mut out = Vec::new();
-    let result = tools(config(servers), Show::Offer, look, &Status::default(), Stop::new(), serve, &mut out).await;
+    let result = tools(config(servers), Show::Offer, form, &Status::default(), Stop::new(), serve, &mut out).await;
     (String::from_utf8(out).unwrap(), result)
 }
 
@@ -79,7 +79,7 @@ async fn called(tool: &str, arguments: Value) -> Result<String, String> {
     result.map(|()| String::from_utf8(out).unwrap()).map_err(|error| error.to_string())
 }
 
-const TABLE: Look = Look::Table { width: None, colour: false };
+const TABLE: Form = Form::Table { width: None, colour: false };
 
 #[tokio::test]
 async fn the_tools_of_all_servers_are_shown() {
@@ -90,7 +90,7 @@ async fn the_tools_of_all_servers_are_shown() {
 
 #[tokio::test]
 async fn the_json_holds_each_tool_as_its_server_wrote_it() {
-    let (text, _) = shown(&["one"], Look::Json).await;
+    let (text, _) = shown(&["one"], Form::Json).await;
     let value: Value = serde_json::from_str(&text).unwrap();
     assert_eq!(value["servers"][0]["name"], "one");
     assert_eq!(value["servers"][0]["serverInfo"]["version"], "1");

@@ -1,7 +1,7 @@
-//! What the end of a connection, or a dial that failed, means for the next attempt. Pure.
+//! What the end of a connection (a close code such as 4004), or a dial that failed, means for the next attempt. Pure.
 //!
-//! Whether the other side needs time, a person, or nothing is decided here; how long that is, in [`crate::backoff`].
-//! There is no cause that ends the attempts: who runs this for months wants it back when the fault is gone.
+//! Here is decided whether the endpoint needs time, a person, or nothing; in [`crate::backoff`], how long the wait is.
+//! No cause ends the attempts: a program that runs for months has to be back when the fault is gone.
 
 use std::fmt;
 use std::time::Duration;
@@ -14,44 +14,44 @@ use crate::net::peer_text::bounded;
 /// Why there is no connection, or none any more.
 #[derive(Debug)]
 pub enum Cause {
-    /// It didn't come about.
+    /// The dial failed.
     Dial(DialError),
-    /// The endpoint closed it with a close frame.
+    /// The endpoint closed the connection with a close frame.
     Closed {
         /// The close code (RFC 6455 section 7.4); `None` if the frame held none.
         code: Option<u16>,
-        /// What the endpoint said; untrusted, possibly empty. Shown bounded and escaped. Whoever fills this in takes
-        /// the token out of it first ([`crate::net::peer_text::Redaction`]).
+        /// The endpoint's reason; untrusted, perhaps empty. Shown bounded and escaped. The caller takes
+        /// the token out first ([`crate::net::peer_text::Redaction`]).
         reason: String,
         /// Whether another connection keeps taking this one's place ([`crate::backoff::Contest`]).
         contested: bool,
     },
-    /// We closed it, to make a new one at once: the endpoint is to see something new.
+    /// We closed the connection, for this reason, to make a new one at once: the endpoint is to see something new.
     Ours(&'static str),
-    /// It ended without a close frame.
+    /// The connection ended without a close frame.
     Lost(String),
     /// Nothing came from the endpoint, not even the answer to a ping.
     Unresponsive {
-        /// For how long.
+        /// The length of the silence.
         silent: Duration,
     },
     /// The endpoint broke RFC 6455, and we closed the connection.
     Protocol(String),
     /// Nothing that came was JSON-RPC, and we closed the connection.
     Stranger {
-        /// What came instead; untrusted. Whoever fills this in takes the token out of it first.
+        /// What came instead; untrusted. The caller takes the token out first.
         said: String,
     },
 }
 
-/// What a close says about another connection in the place of the one that it ended.
+/// Whether another connection has taken the place of one that was closed, as far as the close tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Takeover {
     /// The endpoint gives another reason, such as an idle timeout, or closes with a code that is no regular one.
     Unlikely,
     /// A regular close without a reason.
     Possible,
-    /// The endpoint says so, in words that are known (`cloud::TAKEOVER`).
+    /// The endpoint says so, in known words (`cloud::TAKEOVER`).
     Certain,
 }
 
@@ -74,7 +74,7 @@ impl Cause {
         }
     }
 
-    /// What a close frame means and what to do, where its code says so. 4004 is told by the link's own state, not by the code.
+    /// What a close frame means and what to do, where the code tells that. What 4004 means, only the link's own state tells.
     pub(crate) fn meaning(&self) -> Option<&'static str> {
         let Cause::Closed { code: Some(code), contested, .. } = self else { return None };
         Some(match *code {
@@ -102,7 +102,7 @@ impl Cause {
 
 /// Close codes that say something about the next attempt (RFC 6455 section 7.4.1, the IANA registry of close codes).
 pub(crate) mod code {
-    /// Also what the self-hosted endpoint closes a connection with whose place another one takes; see [`super::Takeover`].
+    /// Also the code of the self-hosted endpoint when another connection takes the place; see [`super::Takeover`].
     pub(crate) const REGULAR: u16 = 1000;
     pub(crate) const UNSUPPORTED: u16 = 1003;
     pub(super) const POLICY: u16 = 1008;
@@ -111,17 +111,19 @@ pub(crate) mod code {
     pub(super) const TRY_LATER: u16 = 1013;
 }
 
-/// More than this no `Retry-After` holds us back: a wrong date must not silence a server for days.
+/// Longest `Retry-After` that is kept: a wrong date must not silence a server for days.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(3600);
-/// Without a network a dial costs the endpoint nothing, and a laptop wants to be back soon.
+/// Longest wait for a fault on this machine: without a network a dial costs the endpoint nothing, and a laptop should be back
+/// soon.
 const MAX_LOCAL: Duration = Duration::from_secs(60);
-/// 4004 is mostly a limit on connections or maintenance: the cloud needs a moment to forget the old connection.
+/// Shortest wait after 4004, which mostly is a limit on connections or maintenance: the cloud needs a moment to forget the old
+/// connection.
 const AFTER_CLOUD: Duration = Duration::from_secs(1);
-/// The same message may well come again.
+/// Shortest wait after a message that was too big: the same one may well come again.
 const AFTER_TOO_BIG: Duration = Duration::from_secs(5);
-/// The shortest wait that RFC 6455 section 7.2.3 proposes after an abnormal closure, for restarts.
+/// Shortest wait after a restart of the endpoint, as RFC 6455 section 7.2.3 proposes after an abnormal closure.
 const AFTER_RESTART: Duration = Duration::from_secs(5);
-/// Asked for time without a figure: 1013, 429.
+/// Shortest wait where the endpoint asks for time without a figure: 1013, 429.
 const AFTER_TRY_LATER: Duration = Duration::from_secs(10);
 
 /// How to go on after `cause`.
@@ -148,7 +150,7 @@ fn after_dial(error: &DialError) -> Pace {
             let wish = retry_after.map(|d| d.min(MAX_RETRY_AFTER));
             match status {
                 429 => Pace::EVEN.at_least(wish.unwrap_or(AFTER_TRY_LATER)),
-                // Timeouts and the server's own faults pass; anything else below 500 is an answer to what we asked.
+                // Timeouts and the endpoint's own faults pass; any other status below 500 is about what we asked.
                 408 | 425 | 500.. => Pace::EVEN.at_least(wish.unwrap_or_default()),
                 _ => Pace::STEEP.at_least(wish.unwrap_or_default()),
             }
@@ -168,9 +170,9 @@ fn after_dial(error: &DialError) -> Pace {
     }
 }
 
-/// The most of a close reason that is shown; a close frame holds at most 123 bytes of it (RFC 6455 section 5.5).
+/// Longest part of a close reason that is shown, in characters; a close frame holds at most 123 bytes (RFC 6455 section 5.5).
 const MAX_REASON: usize = 123;
-/// The most of an I/O or protocol error that is shown.
+/// Longest part of an I/O or protocol error that is shown, in characters.
 const MAX_DETAIL: usize = 300;
 
 impl fmt::Display for Cause {

@@ -2,18 +2,19 @@
 //!
 //! # Theory of operation
 //!
-//! Any byte from the peer proves that it lives, and so does that it takes what we have for it, behind which a ping would
-//! wait on a slow line. After `interval` of silence it is pinged; after `timeout` more it is
-//! dead, so that a half-open connection is noticed within the sum of both (40 s by default). The owner keeps one timer
-//! at [`Keepalive::deadline`] and asks [`Keepalive::on_deadline`] when it fires. The owner needn't move the timer on each
-//! message: one that fires too early is told to [`Beat::Wait`]. It is moved where a deadline has come earlier, which
-//! [`Keepalive::on_received`] tells.
+//! Any byte from the peer proves that it lives. So does each byte that the peer takes from us: on a slow line a ping would wait
+//! behind these. After `interval` of silence the peer is pinged; after `timeout` more it counts as dead, so that a half-open
+//! connection is noticed within the sum of both. The owner keeps one timer at [`Keepalive::deadline`] and asks
+//! [`Keepalive::on_deadline`] when that fires. The owner needn't move the timer on each message: one that fires too early is
+//! told to [`Beat::Wait`]. The timer is to be moved only where the deadline has come earlier, which [`Keepalive::on_received`]
+//! tells.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// After the machine slept, the peer has most likely given us up: a live one answers well within this.
+/// Longest wait for the answer to a ping after the machine slept: the peer has most likely given us up, and a live one answers
+/// well within this.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The watch over one open connection.
@@ -23,7 +24,7 @@ pub struct Keepalive {
     timeout: Duration,
     /// When the last byte came, or when we took up reading again.
     heard: Instant,
-    /// When it last took a part of what waits for it.
+    /// When the peer last took a part of what waits for it.
     taken: Option<Instant>,
     phase: Phase,
 }
@@ -32,7 +33,7 @@ pub struct Keepalive {
 enum Phase {
     /// Nothing is awaited.
     Quiet,
-    /// A ping is due now, and its answer soon after.
+    /// A ping is due at once, and its answer soon after.
     Check { due: Instant },
     /// A ping is out.
     Pinged { dead_at: Instant, patience: Duration },
@@ -47,19 +48,19 @@ pub enum Beat {
     Ping,
     /// The peer is dead.
     Dead {
-        /// How long nothing came from it.
+        /// How long nothing came from the peer.
         silent: Duration,
     },
 }
 
 impl Keepalive {
-    /// For a connection that opened `now`.
+    /// The watch over a connection that opened `now`.
     pub fn new(interval: Duration, timeout: Duration, now: Instant) -> Self {
         Keepalive { interval, timeout, heard: now, taken: None, phase: Phase::Quiet }
     }
 
-    /// Bytes of any kind came from the peer. If they answer a ping that had more time than the interval, the next ping is due
-    /// before the answer was: then the timer is to be set to the deadline that is returned.
+    /// Bytes of any kind came from the peer. Where they answer a ping that had more time than the interval, the next ping is due
+    /// before that answer was: then the timer is to be set to the returned deadline.
     #[inline]
     #[must_use]
     pub fn on_received(&mut self, now: Instant) -> Option<Instant> {
@@ -77,7 +78,7 @@ impl Keepalive {
         self.taken = Some(now);
     }
 
-    /// Whether it did so within the interval: it can't have answered a ping that waits behind the rest.
+    /// Whether the peer took something within the interval, so that a ping may still wait behind the rest.
     pub fn is_taking(&self, now: Instant) -> bool {
         self.taken.is_some_and(|at| now < at + self.interval)
     }
@@ -95,13 +96,13 @@ impl Keepalive {
         }
     }
 
-    /// The machine woke up or its clock jumped: the next deadline is `now`, and a ping gets only 5 s.
+    /// The machine woke up or its clock jumped: a ping is due `now`, with less time for the answer.
     pub fn check_now(&mut self, now: Instant) {
         self.phase = Phase::Check { due: now };
     }
 
-    /// When [`Keepalive::on_deadline`] is to be called next. Moves later with each message; it comes earlier only
-    /// by [`Keepalive::check_now`], and where [`Keepalive::on_received`] says so.
+    /// When [`Keepalive::on_deadline`] is to be called next. The deadline moves later with each message, and earlier only
+    /// by [`Keepalive::check_now`] and where [`Keepalive::on_received`] says so.
     pub fn deadline(&self) -> Instant {
         match self.phase {
             Phase::Quiet => self.heard + self.interval,
@@ -220,12 +221,12 @@ mod tests {
         Pongs(u64),
         /// Says something each time so many milliseconds have passed, and answers no ping.
         Talks(u64),
-        /// Talks like that until then (ms), and is gone afterwards.
+        /// Talks each time the first number of milliseconds has passed, until the second, and then is gone.
         Leaves(u64, u64),
     }
 
-    /// When pings go out within `until` ms and, at the end, when the peer is given up: with the timer of a link, which is
-    /// moved only where the keepalive says so.
+    /// When pings go out within `until` ms, and when the peer is given up, if it is. The timer is moved as a link does, only
+    /// where the keepalive says so.
     fn pings(interval: u64, timeout: u64, peer: Peer, until: u64) -> (Vec<u64>, Option<u64>) {
         let (start, ms) = (Instant::now(), Duration::from_millis);
         let mut k = Keepalive::new(ms(interval), ms(timeout), start);

@@ -33,7 +33,7 @@ struct Down {
 
 impl Rig {
     fn dialling(address: SocketAddr) -> Self {
-        // Nothing is to be heard for longer than a ping would wait for.
+        // No ping may be due: these tests let hours pass in silence.
         Self::pinging(address, Duration::from_secs(100_000), LinkSpec::default().ping_timeout)
     }
 
@@ -46,7 +46,7 @@ impl Rig {
         Rig { link, out: Outgoing::default() }
     }
 
-    /// Until the next attempt or connection has failed. Says so when a connection stands.
+    /// Drives the link until an attempt or a connection has failed. Calls `on_up` when a connection stands.
     async fn next_down(&mut self, mut on_up: impl FnMut(&mut Link)) -> Down {
         poll_fn(|cx| {
             let (mut up, mut down) = (false, None);
@@ -70,7 +70,7 @@ impl Rig {
         .await
     }
 
-    /// Until a connection stands, on which a call is served.
+    /// Drives the link until a connection stands on which a call is served.
     async fn served(&mut self) {
         poll_fn(|cx| {
             let mut up = false;
@@ -114,14 +114,14 @@ fn closed_port() -> (TcpSocket, SocketAddr) {
     (socket, address)
 }
 
-/// Lets so much time pass at once. A clock that is paused while bytes are under way would run ahead of them.
+/// Lets time pass at once. The clock is paused only for that: paused while bytes are under way, it would run ahead of them.
 async fn jump(time: Duration) {
     tokio::time::pause();
     tokio::time::advance(time).await;
     tokio::time::resume();
 }
 
-/// Accepts each connection, and closes it with this code once the link has seen it open and has stood for so long.
+/// Accepts each connection, and closes it with `code` when it has stood for `after` since the link saw it open.
 async fn accept_and_close(listener: TcpListener, code: u16, after: Duration, up: Arc<Notify>) {
     loop {
         let (tcp, _) = listener.accept().await.unwrap();
@@ -176,7 +176,7 @@ async fn a_thousand_failed_connections_are_waited_for_as_specified_and_health_st
     let mut rig = Rig::dialling(address);
     let waits = rig.waits(1000).await;
     assert_climbing(&waits);
-    // Full jitter: evenly spread below the cap. Off by this much it is once in many million runs.
+    // Full jitter: evenly spread below the cap. The mean is off by this much once in many million runs.
     let at_cap = &waits[10..];
     let mean = at_cap.iter().sum::<Duration>() / at_cap.len() as u32;
     assert!(mean > CAP / 2 - Duration::from_secs(40) && mean < CAP / 2 + Duration::from_secs(40), "{mean:?}");
@@ -249,7 +249,7 @@ async fn a_regular_close_for_another_reason_is_quoted_accuses_nobody_and_is_no_c
         other.served().await;
         let down = holder.next_down(|_| ()).await;
         assert!(down.cause.contains("\"idle timeout\"") && !down.cause.contains("another"), "{down:?}");
-        // As after any end of a connection that was of use.
+        // The wait is that after any end of a connection that was of use.
         assert!(down.retry_in <= FIRST, "{down:?}");
         jump(down.retry_in).await;
         std::mem::swap(&mut holder, &mut other);
@@ -303,7 +303,7 @@ async fn a_connection_that_we_close_is_made_anew_after_a_pause_and_counts_neithe
         assert_eq!(down, ("mcp-pipe closed the connection, for a test".to_owned(), Duration::from_millis(250)));
     }
     assert_eq!(endpoint.await.unwrap(), [Some(1000); 3]);
-    // The next failure goes on where the failures before had got to.
+    // Afterwards a failure is waited for as always.
     tokio::time::pause();
     assert!(rig.waits(1).await[0] >= FLOOR);
     assert!(!rig.link.hang_up(&mut rig.out, "nothing stands"));

@@ -22,22 +22,22 @@ pub enum LocalError {
     /// No server of this name is registered.
     #[error("there is no server \"{0}\" at the local endpoint")]
     UnknownServer(String),
-    /// It was not connected with its tools read within the time.
+    /// The server was not connected, with its tools read, in time.
     #[error("server \"{server}\" did not show its tools within {} s: {why}", waited.as_secs())]
     NotReady {
-        /// Whose.
+        /// The server.
         server: String,
-        /// How long it was waited for.
+        /// How long we waited.
         waited: Duration,
         /// What is known of the cause.
         why: String,
     },
-    /// The call was sent and not answered within the time; it has been cancelled at the server.
+    /// The call was sent and not answered in time, and has been cancelled at the server.
     #[error("server \"{server}\" did not answer within {} s; the call was cancelled", waited.as_secs())]
     NoAnswer {
-        /// Whose.
+        /// The server.
         server: String,
-        /// How long it was waited for.
+        /// How long we waited.
         waited: Duration,
     },
     /// The connection ended with the call under way. A call is not repeated: it may have been carried out.
@@ -46,9 +46,9 @@ pub enum LocalError {
     /// The server, or the pipe in its name, answered with an error.
     #[error("{}{error}", if error.ours { String::new() } else { format!("server \"{server}\" answered with an error: ") })]
     Rpc {
-        /// Whose.
+        /// The server.
         server: String,
-        /// What it answered.
+        /// The error.
         error: RpcError,
     },
 }
@@ -58,7 +58,7 @@ impl Client {
         Client { seats: seats.collect() }
     }
 
-    /// What a server offers; waits until it is connected and its list of tools was read.
+    /// What a server offers. Waits up to `patience` until the server is connected and its tools are read.
     ///
     /// # Errors
     /// [`LocalError::UnknownServer`], [`LocalError::NotReady`].
@@ -66,8 +66,8 @@ impl Client {
         Ok(self.ready(server, patience).await?.0)
     }
 
-    /// Calls a tool; `result` of the answer, as it came. Waits up to `patience` for the server to be connected, and
-    /// then as long for the answer. A call that is given up, by this limit or by dropping the future, is cancelled at
+    /// Calls a tool. Returns the `result` of the answer, as it came. Waits up to `patience` for the server to be connected, and
+    /// as long again for the answer. A call that is given up, by this limit or by dropping the future, is cancelled at
     /// the server.
     ///
     /// # Errors
@@ -80,7 +80,7 @@ impl Client {
         patience: Duration,
     ) -> Result<Value, LocalError> {
         let (_, line) = self.ready(server, patience).await?;
-        // Before the channel, so dropped after it: who is told finds it closed.
+        // Declared before the channel, so dropped after it: the connection, when told, finds the channel closed.
         let _cancel = TellOnDrop(Arc::clone(&line.abandoned));
         let (answer, answered) = oneshot::channel();
         let call = Call { tool: tool.to_owned(), arguments, answer };

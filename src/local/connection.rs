@@ -26,15 +26,15 @@ use super::session::{Output, Session};
 use super::{Catalogue, Presence, RpcError, Seat, Seats};
 use crate::words::{counted, listed};
 
-/// A pipe on the same machine upgrades in milliseconds.
+/// Longest time for the upgrade: a pipe on the same machine takes milliseconds.
 const UPGRADE_TIMEOUT: Duration = Duration::from_secs(10);
-/// After our close frame: the time the peer has to send its own (RFC 6455 section 7.1.1).
+/// Longest wait for the peer's close frame after ours (RFC 6455 section 7.1.1).
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
-/// Small, since there is one per connection; large messages grow it while they last.
+/// First size of the buffers of a connection, in bytes: small, since large messages make a buffer grow while they last.
 const BUFFER: usize = 8 * 1024;
-/// Further calls wait in the queue. A robot sends one at a time; a person's script perhaps ten.
+/// Most calls under way at a time; further ones wait in the queue. A robot sends one at a time, a person's script perhaps ten.
 const MAX_CALLS: usize = 64;
-/// Every call in flight and its cancellation, and room for answers to a talkative server.
+/// Most frames that wait to be sent: every call in flight and its cancellation, and as many answers for a talkative server.
 const MAX_UNSENT: usize = 4 * MAX_CALLS;
 /// Most tools of a server that are named in one line of the log.
 const SHOWN: usize = 20;
@@ -49,12 +49,12 @@ pub(super) struct Call {
 
 type Ticket = oneshot::Sender<Result<Value, RpcError>>;
 
-/// The way to a connection for those who call its server.
+/// The way to a connection for the callers of its server.
 #[derive(Debug, Clone)]
 pub(super) struct Line {
     /// Calls to send.
     pub(super) calls: mpsc::Sender<Call>,
-    /// To be told after a ticket's other end was dropped: the call is cancelled at the server.
+    /// To be notified after a caller has dropped its end of a ticket, so that the call is cancelled at the server.
     pub(super) abandoned: Arc<Notify>,
 }
 
@@ -92,7 +92,7 @@ async fn upgrade(stream: TcpStream, seats: &Seats, max_message: usize) -> Option
         .write_buffer_size(BUFFER)
         .max_message_size(Some(max_message))
         .max_frame_size(Some(max_message));
-    // The Nagle algorithm would hold back small frames; without it being off all still works.
+    // The Nagle algorithm would hold back small frames; if it can't be switched off, everything still works.
     let _ = stream.set_nodelay(true);
     match tokio::time::timeout(UPGRADE_TIMEOUT, accept_hdr_async_with_config(stream, check, Some(limits))).await {
         Ok(Ok(socket)) => seat.map(|seat| (socket, seat)),
@@ -131,7 +131,7 @@ async fn write(mut sink: SplitSink<Socket, Message>, mut to_send: mpsc::Receiver
             return "the connection broke";
         }
         if closing {
-            // The reading half sees the peer's close frame, or this gives up on it.
+            // The reading half ends the connection at the peer's close frame; this pause is all the time that the peer has.
             tokio::time::sleep(CLOSE_TIMEOUT).await;
             return "closed by the endpoint";
         }
@@ -189,12 +189,12 @@ impl Reader {
             Output::Close { code, reason } => {
                 self.queue(Message::Close(Some(CloseFrame { code: code.into(), reason: reason.into() })))?;
             }
-            // Who no longer waits has dropped the other end.
+            // A caller that no longer waits has dropped the other end.
             Output::Answer(ticket, answer) => drop(ticket.send(answer)),
             Output::Tools(catalogue) => self.publish(catalogue),
             Output::ToolsFailed(error) => {
                 let before = self.seat.presence.send_replace(Presence::Refusing(error.clone()));
-                // It is asked every few seconds: said once, not each time.
+                // The list is asked for every few seconds, and the same error is logged once.
                 if !matches!(before, Presence::Refusing(said) if said == error) {
                     tracing::warn!(event = "ERROR_TOOLS_LIST", servers = ?self.seat.names, %error, "{server} answered tools/list with an error: {error}; asking again");
                 }
@@ -218,7 +218,7 @@ impl Reader {
         self.seat.presence.send_replace(Presence::Ready { catalogue, line: self.line.clone() });
     }
 
-    /// Takes back what this connection published, unless a newer connection has published its own.
+    /// Takes back the presence that this connection published, unless a newer connection has published another.
     fn leave(&self, why: &'static str) {
         self.seat.presence.send_if_modified(|presence| {
             let replaced =

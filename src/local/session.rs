@@ -3,12 +3,12 @@
 //! # Theory of operation
 //!
 //! A session lives as long as one connection and keeps the xiaozhi cloud's timetable: `initialize` with id 0 at once
-//! (10 s to answer it), then `notifications/initialized` and `tools/list` in one burst, then a `ping` every 60 s.
-//! Whoever drives it hands in each frame, call and wake-up together with the time, does what the returned
+//! (10 s to answer), then `notifications/initialized` and `tools/list` in one burst, then a `ping` every 60 s.
+//! The driver hands in each frame, call and wake-up together with the time, does what the returned
 //! [`Output`]s say, and calls [`Session::on_time`] at [`Session::wake_at`].
 //!
-//! Beyond what the cloud does it follows `nextCursor`, reads the list again after `notifications/tools/list_changed`,
-//! and asks again when the list was answered with an error: a person waits for this list at a terminal.
+//! A session does more than the cloud: it follows `nextCursor`, reads the list again after `notifications/tools/list_changed`,
+//! and asks again when the list was answered with an error, since a person at a terminal waits for this list.
 //!
 //! A call is known by a *ticket* of the caller's type, handed back with its answer.
 
@@ -24,12 +24,12 @@ use crate::mcp::{cloud, mend};
 
 const INITIALIZED: &str = r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#;
 
-/// The pause before the list of tools is asked for again after an error.
+/// Pause between an error for the list of tools and the next request for it.
 const LIST_AGAIN_AFTER: Duration = Duration::from_secs(2);
-/// More pages than any real list has; a server that counts its cursors up for ever ends here.
+/// Most pages of a list: more than any real list has, so only a server that makes up new cursors for ever ends here.
 const MAX_PAGES: usize = 1000;
 
-/// What is said in `initialize`.
+/// The parameters of `initialize`.
 pub(super) fn hello() -> Hello {
     Hello::of_cloud()
 }
@@ -43,7 +43,7 @@ pub(super) enum Output<T> {
     Answer(T, Result<Value, RpcError>),
     /// The server's tools were read, all pages.
     Tools(Catalogue),
-    /// The server answered `tools/list` with an error; it is asked again later.
+    /// The server answered `tools/list` with an error, and is asked again later.
     ToolsFailed(RpcError),
     /// The server did something that the protocol doesn't know; the session goes on.
     Odd(String),
@@ -73,11 +73,11 @@ enum Phase {
 
 #[derive(Debug)]
 enum Listing {
-    /// Read, as far as we know still true.
+    /// The list was read, and no change has been told since.
     Known,
-    /// Pages are coming in. `stale`: the list changed meanwhile, so that it has to be read once more.
+    /// Pages are coming in. `stale`: the list changed meanwhile, and has to be read once more.
     Reading { tools: Vec<Value>, cursors: HashSet<String>, stale: bool },
-    /// Answered with an error.
+    /// The list was answered with an error.
     Failed { again_at: Instant },
 }
 
@@ -217,7 +217,7 @@ impl<T> Session<T> {
             Asked::Call(ticket) => vec![Output::Answer(ticket, answer)],
             Asked::Initialize => self.on_initialized(answer, now),
             Asked::Tools => self.on_tools(answer, now),
-            // An error is an answer too: the server is alive.
+            // An error is an answer too, and shows that the server is alive.
             Asked::Ping => {
                 if let Phase::Open { ping, .. } = &mut self.phase {
                     *ping = Ping::Due(now + cloud::PING);
@@ -255,7 +255,7 @@ impl<T> Session<T> {
         if let Some(Value::Array(more)) = page.get_mut("tools").map(Value::take) {
             tools.extend(more);
         }
-        // A text, or a number, as some have it; an empty text stands for nothing.
+        // A cursor is a text, or for some servers a number; an empty text means that there is none.
         let cursor =
             page.get("nextCursor").filter(|cursor| **cursor != "" && (cursor.is_string() || cursor.is_number()));
         if let Some(cursor) = cursor {
@@ -305,7 +305,7 @@ impl<T> Session<T> {
         Output::Send(message.to_string())
     }
 
-    /// The cloud has one answer to everything.
+    /// Closes the connection as the cloud does, which has one close code for everything.
     fn close(&mut self) -> Output<T> {
         self.phase = Phase::Closed;
         Output::Close { code: cloud::CLOSE, reason: cloud::CLOSE_REASON }

@@ -43,7 +43,7 @@ impl Pipe {
     }
 }
 
-/// A running gateway with a server "x": its client and the address.
+/// A running local endpoint with a server "x": its client and the address.
 async fn gateway() -> (Client, String, Stop, tokio::task::JoinHandle<()>) {
     let mut gateway = LocalEndpoint::bind().await.unwrap();
     let address = gateway.endpoint("x").unwrap().reveal().to_string();

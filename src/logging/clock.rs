@@ -1,19 +1,19 @@
-//! The time of a log line: in UTC for machines, on the clock of its reader at a terminal.
+//! The time of a log line: in UTC for machines, in local time at a terminal.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::{self, FormatTime as _};
 
-/// RFC 3339 in UTC, to the millisecond.
+/// The time in UTC as RFC 3339 has it, to the millisecond.
 pub(super) fn utc() -> String {
     let mut text = String::new();
-    // Only the clock writes here, and a String takes everything.
+    // Writing to a String can't fail.
     let _ = time::SystemTime.format_time(&mut Writer::new(&mut text));
     text.char_indices().nth(23).map_or_else(|| text.clone(), |(at, _)| format!("{}Z", &text[..at]))
 }
 
-/// `HH:MM:SS` where this machine is (`TZ`, else its own setting); in UTC, and saying so, where that can't be found out.
+/// The time as `HH:MM:SS` in the zone of `TZ`, else of the machine; in UTC, and saying so, where the zone can't be found out.
 pub(super) fn local() -> String {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     local_at(now).unwrap_or_else(|| {
@@ -22,14 +22,14 @@ pub(super) fn local() -> String {
     })
 }
 
-/// By the system's own rules: a crate that brings rules of its own made the program 390 KB larger.
+/// The local time by the system's own rules: a crate that brings its own made the program 390 KB larger.
 #[cfg(unix)]
 #[expect(unsafe_code, reason = "the system has no other form of this")]
 fn local_at(now: u64) -> Option<String> {
     let now = libc::time_t::try_from(now).ok()?;
     let mut time = std::mem::MaybeUninit::<libc::tm>::zeroed();
-    // SAFETY: both pointers are to memory of ours of the right type; all-zero is a `tm`, too. The function reads the environment
-    // (`TZ`), and nothing in this program ever writes that.
+    // SAFETY: both pointers are to memory of ours of the right type; all-zero is a `tm`, too. The function reads `TZ`, and
+    // nothing in this program ever writes the environment.
     let time = unsafe {
         if libc::localtime_r(&now, time.as_mut_ptr()).is_null() {
             return None;
@@ -39,7 +39,7 @@ fn local_at(now: u64) -> Option<String> {
     Some(format!("{:02}:{:02}:{:02}", time.tm_hour, time.tm_min, time.tm_sec))
 }
 
-/// Not asked for on this system.
+/// The zone is not asked for on this system.
 #[cfg(not(unix))]
 fn local_at(_now: u64) -> Option<String> {
     None
@@ -56,7 +56,7 @@ mod tests {
         assert!(now.len() == 24 && now.ends_with('Z') && &now[10..11] == "T" && &now[19..20] == ".", "{now}");
     }
 
-    /// The environment is the whole process's, so a process of its own has another zone.
+    /// The environment is shared by all tests, so a process of its own has another zone.
     #[cfg(unix)]
     #[test]
     fn the_clock_of_people_is_that_of_their_zone() {

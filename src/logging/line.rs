@@ -11,11 +11,11 @@ use super::{clock, names};
 use crate::secrecy::plain;
 use crate::words::{counted, was};
 
-/// What an event says. The four that every line is about, and the others in order.
+/// The fields of an event: those that have a place of their own in every line, and the others in order.
 #[derive(Default)]
 pub(super) struct Fields {
     pub(super) server: Option<String>,
-    /// In the place of `server`, where an event is about several.
+    /// The servers' names, in the place of `server`, where an event is about several.
     servers: Vec<String>,
     event: Option<String>,
     message: String,
@@ -37,7 +37,7 @@ impl Fields {
         }
     }
 
-    /// Every text that an event brought with it, none of what a line adds: its keys, its level, its time.
+    /// Every text that an event brought along, without what a line adds: keys, level, time.
     pub(super) fn texts_mut(&mut self) -> impl Iterator<Item = &mut String> {
         let others = self.others.iter_mut().filter_map(|(_, value)| match value {
             Value::String(text) => Some(text),
@@ -47,7 +47,7 @@ impl Fields {
         servers.chain(&mut self.event).chain([&mut self.message]).chain(others)
     }
 
-    /// What a person reads of whom this is about.
+    /// The label of the server or servers that the event is about.
     fn label(&self) -> Option<String> {
         if self.servers.is_empty() { self.server.clone() } else { Some(names::label(&self.servers)) }
     }
@@ -97,21 +97,21 @@ impl Visit for Fields {
 /// How lines look.
 #[derive(Clone, Copy)]
 pub(super) enum Looks {
-    /// `HH:MM:SS LEVEL [server] message name=value`, for somebody who is looking on.
+    /// `HH:MM:SS LEVEL [server] message name=value`, for a person who is looking on.
     Terminal {
         /// Whether the terminal knows colours, and its user wants them.
         colour: bool,
     },
     /// `TIME LEVEL [server] message name=value event=NAME`, for a file or a program that reads lines.
     Text {
-        /// Where nobody else writes it.
+        /// Whether a line has the time: systemd's journal notes that itself.
         time: bool,
     },
-    /// An object with timestamp, level, event, server or servers, message and fields.
+    /// A JSON object with timestamp, level, event, server or servers, message and fields.
     Json,
 }
 
-/// The event of what a server writes for people: its own words, not ours.
+/// The event of a server's stderr: the server's own words, not ours.
 const OF_SERVER: &str = "SERVER_STDERR";
 
 #[derive(Serialize)]
@@ -125,7 +125,7 @@ struct Json<'a> {
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     servers: &'a [String],
     message: &'a str,
-    /// Which crate says so, where it isn't this one.
+    /// The target of an event that isn't from this crate.
     #[serde(skip_serializing_if = "Option::is_none")]
     target: Option<&'a str>,
     #[serde(skip_serializing_if = "Map::is_empty")]
@@ -171,7 +171,7 @@ fn json(level: Level, target: Option<&str>, fields: &Fields, timestamp: &str) ->
     plain::json(&serde_json::to_string(&line).unwrap_or_default()).into_owned() + "\n"
 }
 
-/// `terminal`: whether it has colours; `None` where the line is for no terminal.
+/// A line of text. `terminal`: whether the terminal has colours; `None` where the line is for no terminal.
 fn text(level: Level, target: Option<&str>, fields: &Fields, time: &str, terminal: Option<bool>) -> String {
     let colour = terminal == Some(true);
     let (dim, bold, end) = if colour { ("\x1b[2m", "\x1b[1m", "\x1b[0m") } else { ("", "", "") };
@@ -211,10 +211,10 @@ fn text(level: Level, target: Option<&str>, fields: &Fields, time: &str, termina
     line
 }
 
-/// What follows a message: each ` name=value`, and the event where it is wanted.
+/// What follows a message: each ` name=value`, and with `with_event` the event.
 fn details(fields: &Fields, with_event: bool) -> String {
     let mut line = String::new();
-    // An event of ours says in its message what its fields hold; only contents are left out there, for their length.
+    // The message of an event of ours says what the fields hold, but for `contents`, which are too long.
     let said = |name: &str| fields.event.is_some() && name != "contents";
     for (name, value) in fields.others.iter().filter(|(name, _)| !said(name)) {
         line += &format!(" {name}=");

@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 /// Longest label of several servers, in characters: it stands in every line about their connection.
 const LONGEST: usize = 40;
-/// What of that is left for "… (50)".
+/// Room in a label for "… (50)", in characters.
 const REST: usize = 7;
 
 /// The names of servers that share something. To be logged as `servers = ?names`: a machine gets a list, a person a label.
 ///
-/// `Display` is the label: the name, or all joined, or as many as fit and how many there are. `Debug` is a JSON array.
+/// `Display` is the label: all names, or as many as fit and the number of all. `Debug` is a JSON array.
 #[derive(Clone)]
 pub struct Names(Arc<[Arc<str>]>);
 
@@ -33,7 +33,7 @@ impl fmt::Debug for Names {
     }
 }
 
-/// What a person reads of these names.
+/// The label of these names, for a person.
 pub(super) fn label(names: &[impl AsRef<str>]) -> String {
     let names = || names.iter().map(AsRef::as_ref);
     let count = names().count();

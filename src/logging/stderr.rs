@@ -1,8 +1,8 @@
-//! A place for log lines at which nobody may be reading.
+//! Writes log lines to stderr, where perhaps nobody reads.
 //!
 //! Logging happens on the program's only thread. A reader that stops without going away (a terminal held by Ctrl-S,
-//! `| less`, a collector that hangs) would stop every pipe there. So it is asked first whether there is room, a line that
-//! finds none is dropped, and how many were is said once there is room again.
+//! `| less`, a collector that hangs) would stop every pipe. So the system is asked first whether stderr has room, a line that
+//! finds none is dropped, and the number of dropped lines is logged once there is room again.
 
 use std::io::Stderr;
 #[cfg(unix)]
@@ -10,10 +10,10 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How long a reader may be behind before lines are dropped, once each time it falls behind: long enough for one on a
-/// busy machine, and far below every deadline of a peer.
+/// Longest wait for a reader that is behind, once each time it falls behind: long enough for a busy machine, and far below every
+/// deadline of a peer.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// Where there is room at all, there is room for so many bytes (`PIPE_BUF`, pipe(7)).
+/// Most bytes that are written at once: a pipe with any room has room for these (`PIPE_BUF`, pipe(7)).
 #[cfg(unix)]
 const ROOM: usize = 4096;
 
@@ -27,9 +27,9 @@ pub(super) struct Patient<W> {
 /// What the reader has missed.
 #[derive(Default)]
 struct Behind {
-    /// Lines dropped, whole or in part, since it was said how many.
+    /// How many lines were dropped, whole or in part, since that number was last logged.
     lines: u64,
-    /// The last of what was written is a part of a line.
+    /// Whether what was written last is a part of a line.
     torn: bool,
 }
 
@@ -41,10 +41,10 @@ impl<W> Patient<W> {
 
 /// Our stderr.
 pub(super) enum Place {
-    /// As we were given it.
+    /// Stderr as we were given it.
     Given(Stderr),
-    /// A terminal opened anew. It may have room for a part of a line only, and would wait with the rest; that it is not to
-    /// wait can't be said of a terminal that others use, too.
+    /// A terminal, opened anew so that writing there doesn't wait: a terminal may have room for a part of a line only. The given
+    /// descriptor can't be set so, since other programs use it, too.
     #[cfg(target_os = "linux")]
     Terminal(OwnedFd),
 }
@@ -77,7 +77,7 @@ impl AsFd for Place {
 
 #[cfg(unix)]
 impl<W: AsFd> Patient<W> {
-    /// Writes a line, with its end. If lines were dropped before it, what `say` makes of their number comes first.
+    /// Writes a line, with its end. If lines were dropped before, the line that `say` makes of their number comes first.
     pub(super) fn write(&self, line: &str, say: impl FnOnce(u64) -> String) {
         let mut behind = self.behind.lock().unwrap_or_else(PoisonError::into_inner);
         if behind.lines > 0 {
@@ -93,10 +93,11 @@ impl<W: AsFd> Patient<W> {
         }
     }
 
-    /// Whether all of it could be written. A full disk may have room again; for a reader that is gone nobody asks.
+    /// Writes a text; whether all of it could be written. A full disk may have room again, so the lines that it takes no more are
+    /// counted; a reader that is gone will never ask for their number.
     fn fits(&self, text: &str, patience: Duration, behind: &mut Behind) -> bool {
         let mut rest = text.as_bytes();
-        // For the whole of it: a long line is many pieces, and a reader that is slow would be waited for at each.
+        // One deadline for the whole line: a long one has many pieces, and a slow reader would be waited for at each.
         let until = Instant::now() + patience;
         while !rest.is_empty() && self.has_room(until.saturating_duration_since(Instant::now())) {
             match rustix::io::write(&self.to, &rest[..rest.len().min(ROOM)]) {
@@ -113,7 +114,7 @@ impl<W: AsFd> Patient<W> {
         use rustix::event::{PollFd, PollFlags, Timespec, poll};
         let patience = Timespec { tv_sec: patience.as_secs() as i64, tv_nsec: patience.subsec_nanos().into() };
         let mut fds = [PollFd::new(&self.to, PollFlags::OUT)];
-        // What can't be asked is written to, as everybody does. A signal is no answer.
+        // Where `poll` fails, we write without asking, as most programs do. A signal is no answer.
         rustix::io::retry_on_intr(|| poll(&mut fds, Some(&patience))).map_or(true, |ready| ready > 0)
     }
 }
@@ -176,7 +177,7 @@ mod tests {
     #[test]
     fn a_long_line_waits_no_longer_than_a_short_one() {
         let (mut from, to) = patient(Duration::from_millis(50));
-        // Each piece finds room within the time, all of them don't.
+        // Each piece finds room in time, but not all of them together do.
         let reader = std::thread::spawn(move || {
             let mut piece = [0; ROOM];
             while from.read(&mut piece).unwrap() > 0 {

@@ -2,11 +2,11 @@
 //!
 //! One pass over the bytes checks that the frame is JSON and notes the positions of the few members
 //! that routing needs; nothing is copied and no tree is built. Strings, where nearly all bytes of
-//! large frames are, are skipped with vector instructions. What goes on to the other side is the frame's own bytes,
+//! large frames are, are skipped with vector instructions. The frame's own bytes go on to the other side,
 //! with only the id exchanged.
 //!
-//! The check is that of RFC 8259 with one leniency: control characters inside strings are let through
-//! (line breaks are not, they never reach a child).
+//! The check is that of RFC 8259 with one leniency: control characters inside strings are let through,
+//! but no line breaks, which would end a child's line.
 //!
 //! A message that another reader could understand otherwise is refused: see `spelling`.
 
@@ -17,31 +17,31 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 use crate::frame::Cut;
-use json::{Scan, Step, Stopped};
+use json::{Scan, Stopped, Walked};
 pub use spelling::{Misread, scan_misread, taken_for};
 
-/// A batch with more members than this is refused: each member may cost an answer that is larger than itself.
+/// Most members of a batch that is not refused: each may cost an answer that is larger than the member.
 const MAX_BATCH: usize = 256;
 
 /// Why a frame is not a JSON-RPC message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NotMessage {
-    /// Not JSON; the offset is where it stops being so, in bytes.
+    /// Not JSON, from this offset on, in bytes.
     #[error("not JSON at byte {0}")]
     Json(usize),
-    /// JSON, but neither an object nor a short array of objects.
+    /// JSON, but neither an object nor an array that can be a batch.
     #[error("JSON, but not an object")]
     NoObject,
     /// A member that JSON-RPC 2.0 section 4 defines is of another type.
     #[error("its {0} is of the wrong type")]
     Member(&'static str),
-    /// A member that decides is there twice: of two, some readers take the first and others the last.
+    /// A member that decides comes twice: some readers take the first and others the last.
     #[error("its {0} is given twice")]
     Repeated(&'static str),
     /// A member has a name that some readers take for this one, by letter case, by escapes or by what follows a NUL.
     #[error("it has a member that others may take for {0}; write that as it is written here, and once")]
     Misspelt(&'static str),
-    /// The method holds characters that none has: whoever drops them reads another method.
+    /// The method holds characters that no method has: a reader that drops these reads another method.
     #[error("its method holds a quote, a backslash or a control character")]
     Method,
     /// An object that is none of JSON-RPC's.
@@ -53,7 +53,7 @@ pub enum NotMessage {
 }
 
 impl NotMessage {
-    /// Whether it is an object of which readers make different messages; [`scan_misread`] tells more.
+    /// Whether the frame is an object of which readers make different messages; [`scan_misread`] tells more.
     pub fn is_misreading(self) -> bool {
         match self {
             NotMessage::Repeated(_) | NotMessage::Misspelt(_) | NotMessage::Method => true,
@@ -71,7 +71,7 @@ impl NotMessage {
 pub struct Envelope {
     /// The whole token of `id`: a number, a string with its quotes, or `null`.
     pub id: Option<Range<usize>>,
-    /// The inside of `method`'s string, escapes untouched.
+    /// The inside of the string `method`, escapes untouched.
     pub method: Option<Range<usize>>,
     /// The value of `params`.
     pub params: Option<Range<usize>>,
@@ -85,15 +85,15 @@ pub struct Envelope {
     pub name: Option<Range<usize>>,
     /// The value of `params.uri` (`resources/read`).
     pub uri: Option<Range<usize>>,
-    /// The value of `params._meta.progressToken`: progress on a request is wanted under this name.
+    /// The value of `params._meta.progressToken`: the sender wants progress on its request under this name.
     pub wants_progress: Option<Range<usize>>,
     /// The value of `params.progressToken` (`notifications/progress`).
     pub progress_token: Option<Range<usize>>,
     /// The value of `result`, unless it is `null` beside an `error`: some serializers leave no member out.
     pub result: Option<Range<usize>>,
-    /// There is an `error` that is not `null`.
+    /// Whether there is an `error` that is not `null`.
     pub error: bool,
-    /// There is a `jsonrpc`: it means to be a message.
+    /// Whether there is a `jsonrpc`, so that the frame is meant as a message.
     pub jsonrpc: bool,
 }
 
@@ -136,7 +136,7 @@ pub enum Scanned {
 /// Reads a frame's envelope.
 ///
 /// # Errors
-/// [`NotMessage`] if the frame is no JSON or no object (or array of them).
+/// [`NotMessage`] says why the frame is neither a message nor a batch.
 pub fn scan(frame: &[u8]) -> Result<Scanned, NotMessage> {
     let (mut s, mut e) = (Scan::of(frame), Envelope::default());
     match s.frame(&mut e) {
@@ -154,15 +154,15 @@ pub fn scan_one(frame: &[u8]) -> Option<Envelope> {
     }
 }
 
-/// The frame with its method as plain text, where that is written with escapes: some serializers write `\/` for a slash.
-/// `None` if there is nothing to do.
+/// The frame with a plain method in the place of one with escapes: some serializers write `\/` for a slash. `None` if the method
+/// has no escapes.
 ///
 /// # Errors
-/// [`NotMessage::Method`] if the method is no plain text.
+/// [`NotMessage::Method`] if the method has quotes or control characters.
 #[inline]
 pub fn plain_method(frame: &[u8], e: &Envelope) -> Result<Option<Vec<u8>>, NotMessage> {
     let Some(method) = e.method.clone() else { return Ok(None) };
-    // A few bytes: a call of memchr costs more.
+    // A loop: for these few bytes a call of memchr costs more.
     let is_plain = frame[method.clone()].iter().all(|byte| *byte != b'\\' && *byte >= b' ');
     if is_plain { Ok(None) } else { unescaped(frame, method).map(Some) }
 }
@@ -179,13 +179,13 @@ fn unescaped(frame: &[u8], method: Range<usize>) -> Result<Vec<u8>, NotMessage> 
 /// What can be told of a message that was too large to keep.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CutEnvelope<'a> {
-    /// Its id, if that is near either end: the whole token.
+    /// The id, if that is near either end: the whole token.
     pub id: Option<&'a [u8]>,
-    /// It has a method, so it is no answer.
+    /// Whether there is a method, so that the message is no answer.
     pub method: bool,
 }
 
-/// Reads what the first and last bytes of a message tell of it.
+/// Reads what the first and last bytes of a message tell.
 ///
 /// Exact as far as it goes: the head is followed member by member until the first one that is cut off,
 /// and the tail only counts where `"id":…}` is the very end, which closes the message itself.
@@ -212,18 +212,18 @@ fn id_at_end(tail: &[u8]) -> Option<&[u8]> {
     (scalar && s.value().is_ok() && s.i == value.len()).then_some(value)
 }
 
-/// A message that was lost on its way to us, as far as it can be told which one.
+/// A message that was lost on its way to us, but for its id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Lost<'a> {
-    /// Its id: the whole token.
+    /// The id: the whole token.
     pub id: &'a [u8],
-    /// It has a method, so it is no answer.
+    /// Whether there is a method, so that the message is no answer.
     pub method: bool,
-    /// What is wrong with what is there of it.
+    /// What is wrong with the part that arrived.
     pub why: NotMessage,
 }
 
-/// What can be read of a message that breaks off, or is broken: the members before that.
+/// The envelope of a message that breaks off, or is broken: the members before that place.
 pub fn scan_broken(frame: &[u8]) -> Envelope {
     let mut e = Envelope::default();
     // The error is expected.
@@ -233,7 +233,7 @@ pub fn scan_broken(frame: &[u8]) -> Envelope {
 
 /// Whether a text that breaks off is the beginning of a message: JSON that names `jsonrpc`.
 pub fn begins_message(text: &[u8]) -> bool {
-    /// What is wrong about a token that is cut off is told of its beginning: `false` and `\u0000` are the longest.
+    /// Longest token, `\u0000`, for which an error stands at the token's beginning though only its end is missing.
     const LONGEST: usize = 6;
     let text = text.trim_ascii_start();
     let (mut s, mut e) = (Scan::of(text), Envelope::default());
@@ -271,7 +271,7 @@ pub fn without_controls(json: &[u8]) -> Cow<'_, [u8]> {
 }
 
 impl Scan<'_> {
-    /// Walks the whole frame; the members, if it is a batch.
+    /// Walks the whole frame. Returns the members of a batch.
     fn frame(&mut self, e: &mut Envelope) -> Result<Option<Vec<Range<usize>>>, Stopped> {
         self.space();
         let batch = match self.peek() {
@@ -302,7 +302,7 @@ impl Scan<'_> {
         Ok(batch)
     }
 
-    fn message(&mut self, e: &mut Envelope) -> Step {
+    fn message(&mut self, e: &mut Envelope) -> Walked {
         if self.peek() != Some(b'{') {
             return self.fail();
         }
@@ -364,7 +364,7 @@ impl Scan<'_> {
         Ok(())
     }
 
-    fn params(&mut self, e: &mut Envelope) -> Step {
+    fn params(&mut self, e: &mut Envelope) -> Walked {
         let mut seen = Seen::default();
         self.object(&mut |s, key| {
             let from = s.i;
@@ -408,8 +408,8 @@ impl Scan<'_> {
         })
     }
 
-    /// The value of `params._meta`.
-    fn meta(&mut self, e: &mut Envelope) -> Step {
+    /// Walks the value of `params._meta`.
+    fn meta(&mut self, e: &mut Envelope) -> Walked {
         if self.peek() != Some(b'{') {
             return self.value();
         }
@@ -428,8 +428,8 @@ impl Scan<'_> {
         })
     }
 
-    /// The value of `params.ref`, of which a router reads more when it needs to.
-    fn reference(&mut self) -> Step {
+    /// Walks the value of `params.ref`; a router that needs more reads that itself.
+    fn reference(&mut self) -> Walked {
         if self.peek() != Some(b'{') {
             return self.value();
         }
@@ -445,9 +445,9 @@ impl Scan<'_> {
         })
     }
 
-    /// Notes that a member is there; it may be once.
+    /// Notes that a member is there. A second one of the same name is refused.
     #[inline(always)] // an instruction or two, for each member of each message
-    fn once(&mut self, seen: &mut Seen, member: Seen, name: &'static str) -> Step {
+    fn once(&mut self, seen: &mut Seen, member: Seen, name: &'static str) -> Walked {
         if seen.0 & member.0 != 0 {
             return self.refuse(NotMessage::Repeated(name));
         }
@@ -455,8 +455,8 @@ impl Scan<'_> {
         Ok(())
     }
 
-    /// A member that says nothing here, unless somebody takes its name for one of these.
-    fn other(&mut self, key: Range<usize>, names: &[&'static str]) -> Step {
+    /// Skips a member of no interest, unless some reader takes its name for one of `names`.
+    fn other(&mut self, key: Range<usize>, names: &[&'static str]) -> Walked {
         match taken_for(&self.b[key], names) {
             Some(name) => self.refuse(NotMessage::Misspelt(name)),
             None => self.value(),
@@ -464,7 +464,7 @@ impl Scan<'_> {
     }
 }
 
-/// Which members an object has, of those that decide: a bit for each.
+/// Which of the members that decide an object has: a bit for each.
 #[derive(Clone, Copy, Default)]
 struct Seen(u32);
 

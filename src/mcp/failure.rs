@@ -6,26 +6,26 @@ use super::object;
 /// See the module's documentation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Failure {
-    /// 0 if there is none that fits into 32 bits.
+    /// The code; 0 if there is none that fits into 32 bits.
     pub(crate) code: i32,
     pub(crate) message: String,
 }
 
 impl Failure {
-    /// Reads that of an answer.
+    /// Reads the error of an answer.
     pub(crate) fn read(answer: &[u8]) -> Self {
         let answer = without_controls(answer);
         let answer = String::from_utf8_lossy(&answer);
         let error = object::find(&answer, &["error"]).unwrap_or_default();
         let code = object::find(error, &["code"]).map_or(0, code);
-        // Some have a text where the object belongs.
+        // Some servers have a text where the object belongs.
         let message = object::find(error, &["message"]).unwrap_or(error);
         let message = object::lossy_text_of(message).filter(|message| !message.trim().is_empty());
         Failure { code, message: message.map_or_else(|| "it gave no reason".to_owned(), Into::into) }
     }
 }
 
-/// The code, be it a text or a float.
+/// The code, also where it is a text or a float.
 fn code(token: &str) -> i32 {
     let number = token.trim_matches('"').parse::<f64>().unwrap_or_default();
     let fits = number.fract() == 0.0 && (f64::from(i32::MIN)..=f64::from(i32::MAX)).contains(&number);

@@ -22,7 +22,7 @@ impl ListKind {
     /// All of them.
     pub const ALL: [ListKind; 4] = [ListKind::Tools, ListKind::Prompts, ListKind::Resources, ListKind::Templates];
 
-    /// The request that reads it.
+    /// The request that reads the list.
     pub fn method(self) -> &'static str {
         match self {
             ListKind::Tools => "tools/list",
@@ -32,7 +32,7 @@ impl ListKind {
         }
     }
 
-    /// The member of the result that holds it.
+    /// The member of the result that holds the list.
     pub fn member(self) -> &'static str {
         match self {
             ListKind::Tools => "tools",
@@ -42,7 +42,7 @@ impl ListKind {
         }
     }
 
-    /// The member of an item that it is known by.
+    /// The member by which an item is known.
     pub(crate) fn key(self) -> &'static str {
         match self {
             ListKind::Tools | ListKind::Prompts => "name",
@@ -55,14 +55,14 @@ impl ListKind {
 /// Which page of a list a request is for (MCP, utilities/pagination).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Place {
-    /// Of which list.
+    /// The list.
     pub(crate) kind: ListKind,
-    /// A fingerprint of the cursor; `None`: the first page.
+    /// A fingerprint of the cursor; `None` for the first page.
     pub(crate) cursor: Option<u64>,
 }
 
 impl Place {
-    /// That of a request with these parameters; `None` if it is for no list.
+    /// The page that a request with these parameters is for; `None` if the request is for no list.
     pub(crate) fn of(method: &[u8], params: &[u8]) -> Option<Self> {
         #[derive(Deserialize)]
         struct Params<'a> {
@@ -74,7 +74,7 @@ impl Place {
         Some(Place { kind, cursor: cursor.and_then(|cursor| Place::cursor(cursor.get())) })
     }
 
-    /// The fingerprint of a cursor, however it is written; none of what asks for the first page.
+    /// The fingerprint of a cursor, however that is written; `None` for a value that asks for the first page.
     pub(crate) fn cursor(token: &str) -> Option<u64> {
         let value: serde_json::Value = serde_json::from_str(token).ok()?;
         let mut hasher = DefaultHasher::new();

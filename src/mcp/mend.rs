@@ -1,13 +1,13 @@
 //! What a server says of itself, made fit for clients that take JSON and MCP at their word. Pure.
 //!
-//! Where servers share a list or a handshake, its reader may refuse the whole for one wrong part. What is wrong is
+//! Where servers share a list or a handshake, a reader may refuse the whole for one wrong part. So wrong parts are
 //! exchanged or left out; all else stays as it was written, byte for byte:
 //!
 //! - half of a surrogate pair becomes U+FFFD, a number beyond a double's range the largest in it;
-//! - of members with the same name the last one stays, as most readers have it;
-//! - what is nested too deeply counts as empty;
-//! - where MCP has an object there is one (`[]` is what PHP makes of an empty one), and a member of another wrong type
-//!   is left out ([`Shape`]).
+//! - of members with the same name the last one stays, which most readers take;
+//! - a value that is nested too deeply counts as empty;
+//! - where MCP has an object, any other value becomes one (PHP writes `[]` for an empty object), and any other member of a wrong
+//!   type is left out ([`Shape`]).
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -21,48 +21,48 @@ use super::object;
 use super::object::HALF;
 use super::shape::{ANY, Need, Object, Shape};
 
-/// Deepest nesting of a part of a list or a handshake: .NET's parser follows 64 levels, and there are three around it.
+/// Deepest nesting of a part of a list or a handshake: .NET's parser follows 64 levels, and three of them are around the part.
 const PART: usize = 60;
 
 /// Deepest nesting that this program's own parser follows.
 const OURS: usize = 126;
 
-/// As many oddities are told of one part.
+/// Most oddities that are told of one part.
 const TOLD: usize = 3;
 
-/// As much is shown of a name, in bytes, and as many names of where something is.
+/// Longest beginning of a name that is shown, in bytes; and most names that are shown on the way to an oddity.
 const BRIEF: usize = 40;
 const STEPS: usize = 6;
 
-/// Members of an object that are compared with each other one by one.
+/// Most members of an object that are compared with each other one by one.
 const SMALL: usize = 16;
 
-/// The largest double, for a number that is larger.
+/// The largest double, which takes the place of a larger number.
 const LARGEST: &str = "1.7976931348623157e308";
 
 /// A part of what a server said.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Mended<'a> {
-    /// JSON that is as MCP has it.
+    /// The part as MCP has it, in JSON.
     pub(crate) text: Cow<'a, str>,
-    /// What was odd, in words: the first few.
+    /// The first few oddities, in words.
     pub(crate) odd: Vec<String>,
 }
 
-/// Mends a part of what a server said; `None` if nothing can be made of it: it is no JSON, or lacks what it can't do without.
+/// Mends a part of what a server said; `None` if that is impossible: the part is no JSON, or lacks a required member.
 pub(crate) fn mend<'a>(text: &'a str, shape: &'static Shape) -> Option<Mended<'a>> {
     Walk::of(text, PART).whole(shape)
 }
 
-/// The same JSON as a parser takes it that follows the letter, such as ours; `None` if it is none.
+/// The same JSON for a strict parser, such as ours; `None` if the text is no JSON.
 pub(crate) fn plain(text: &str) -> Option<Cow<'_, str>> {
     Walk::of(text, OURS).whole(&Shape::Any).map(|mended| mended.text)
 }
 
-/// JSON as far as it can be parsed: what a parser refuses costs itself and no more.
+/// Parses JSON. A value that our parser would refuse is mended first, so that it costs no other.
 ///
 /// # Errors
-/// It is no JSON.
+/// The text is no JSON.
 pub(crate) fn parse(json: &[u8]) -> Result<Value, serde_json::Error> {
     serde_json::from_slice(json).or_else(|error| {
         let json = without_controls(json);
@@ -73,21 +73,21 @@ pub(crate) fn parse(json: &[u8]) -> Result<Value, serde_json::Error> {
 
 /// A member of an object or an item of a list.
 struct Child<'a> {
-    /// From its key or value to the end of its value.
+    /// From the key, or in a list from the value, to the end of the value.
     range: Range<usize>,
     value: usize,
     name: Cow<'a, str>,
     kept: bool,
 }
 
-/// A way through JSON that is known to be well-formed, or is given up.
+/// A walk through JSON, given up where that turns out not to be well-formed.
 struct Walk<'a> {
     text: &'a str,
     at: usize,
     left: usize,
-    /// What is exchanged. None of them overlap.
+    /// Parts of the text and what takes their places. No two parts overlap.
     edits: Vec<(Range<usize>, Cow<'a, str>)>,
-    /// The names that lead to where it is.
+    /// The names on the way to the present value.
     path: Vec<Cow<'a, str>>,
     odd: Vec<String>,
 }
@@ -137,7 +137,7 @@ impl<'a> Walk<'a> {
         self.edits.push((part, with.into()));
     }
 
-    /// Something is odd here.
+    /// Notes an oddity of the present value.
     fn say(&mut self, what: &str) {
         if self.odd.len() < TOLD {
             let brief = |name: &Cow<'a, str>| name[..name.floor_char_boundary(BRIEF)].to_owned();
@@ -146,14 +146,14 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Takes back what has been exchanged and said of a part, to say another thing of it.
+    /// Takes back the edits and oddities of a part, and notes another oddity in their place.
     fn replace(&mut self, (edits, odd): (usize, usize), what: &str) {
         self.edits.truncate(edits);
         self.odd.truncate(odd);
         self.say(what);
     }
 
-    /// Goes past a value and mends what is in it; whether it then is what it has to be.
+    /// Goes past a value and mends its parts. Returns whether the value then has its shape.
     fn value(&mut self, shape: &'static Shape) -> Option<bool> {
         let (start, mark) = (self.at, (self.edits.len(), self.odd.len()));
         let first = self.peek()?;
@@ -205,7 +205,7 @@ impl<'a> Walk<'a> {
         Some(fits)
     }
 
-    /// Goes past the value of a member; whether that stays. `mark`: what there was before it.
+    /// Goes past the value of a member. Returns whether the member stays. `mark`: how many edits and oddities there were before.
     fn member(&mut self, (shape, need): (&'static Shape, Need), mark: (usize, usize)) -> Option<bool> {
         let start = self.at;
         if need == Need::Optional && self.peek() == Some(b'n') && !matches!(shape, Shape::Any) {
@@ -218,7 +218,7 @@ impl<'a> Walk<'a> {
         }
         match need {
             Need::Optional => self.replace(mark, "is not what MCP has there, and left out"),
-            // It is added like one that is missing, which says so.
+            // `add_missing` adds the member like one that is missing, and notes that.
             Need::Required | Need::Same(_) => self.edits.truncate(mark.0),
             Need::Default(with) => {
                 self.replace(mark, &format!("is not what MCP has there, and counts as {with}"));
@@ -243,7 +243,7 @@ impl<'a> Walk<'a> {
         Some(true)
     }
 
-    /// Goes past an object or list: what is between its commas is up to `child`.
+    /// Goes past an object or list. `child` goes past what is between two commas.
     fn each(&mut self, close: u8, mut child: impl FnMut(&mut Self) -> Option<()>) -> Option<()> {
         self.at += 1;
         self.left -= 1;
@@ -282,7 +282,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Adds the members that an object has to have; whether it can have them all.
+    /// Adds the members that an object has to have. Returns whether that was possible.
     fn add_missing(&mut self, object: &'static Object, children: &[Child<'a>], inside: usize) -> bool {
         let kept = |name: &str| children.iter().find(|child| child.kept && child.name == name);
         let mut added = String::new();
@@ -348,7 +348,7 @@ impl<'a> Walk<'a> {
             "null" => is_open(shape),
             "true" | "false" => matches!(shape, Shape::Flag | Shape::ObjectOrFlag(_)) || is_open(shape),
             number => {
-                // A short one without an exponent is in any case.
+                // A short number without an exponent is within a double's range in any case.
                 let size = if number.len() < 300 && !number.contains(['e', 'E']) && !matches!(shape, Shape::Share) {
                     0.0
                 } else {
@@ -366,7 +366,7 @@ impl<'a> Walk<'a> {
         })
     }
 
-    /// Goes past a string; halves of characters in it are exchanged.
+    /// Goes past a string, and exchanges half characters.
     fn string(&mut self) -> Option<()> {
         let start = self.at;
         self.pass_string()?;
@@ -391,7 +391,7 @@ impl<'a> Walk<'a> {
         self.byte(b'"')
     }
 
-    /// Goes past an object or list without looking into it, however deep it is.
+    /// Goes past an object or list of any depth without looking inside.
     fn skip(&mut self) -> Option<()> {
         let mut depth = 0;
         loop {
@@ -412,7 +412,7 @@ impl<'a> Walk<'a> {
     }
 }
 
-/// Whether a value may be of any type there.
+/// Whether a shape allows a value of any type.
 fn is_open(shape: &Shape) -> bool {
     matches!(shape, Shape::Any | Shape::Perhaps(_))
 }
@@ -449,7 +449,7 @@ fn is_date(text: &str) -> bool {
     is_fraction && (1..=days).contains(&day) && hour < 24 && minute < 60 && second < 60 && east < 24 && minutes < 60
 }
 
-/// So many numbers in digits.
+/// `N` numbers in digits, with `between` between them.
 fn numbers<const N: usize>(text: &str, between: char) -> Option<[u32; N]> {
     let number = |part: &str| part.bytes().all(|b| b.is_ascii_digit()).then(|| part.parse().ok())?;
     text.split(between).map(number).collect::<Option<Vec<_>>>()?.try_into().ok()

@@ -1,5 +1,4 @@
-//! Of which type MCP says that the parts of a handshake and of a list are (its schema, 2024-11-05 to 2025-11-25), as far as
-//! clients hold servers to it.
+//! The types of the parts of a handshake and of a list, by MCP's schema (2024-11-05 to 2025-11-25), as far as clients check them.
 //!
 //! A member that has no line here may be anything: the schema lets servers add members of their own.
 
@@ -28,7 +27,7 @@ pub(crate) enum Shape {
     Object(&'static Object),
     /// An object, or `true` or `false`.
     ObjectOrFlag(&'static Object),
-    /// Anything that is looked into if it is this.
+    /// Anything; a value of this shape is looked into.
     Perhaps(&'static Shape),
 }
 
@@ -41,12 +40,12 @@ pub(crate) struct Object {
     pub(crate) base: Option<&'static Object>,
     /// What all other members are.
     pub(crate) rest: (Shape, Need),
-    /// What takes the place of a value that is no object; without it nothing can.
+    /// What takes the place of a value that is no object; if `None`, such a value can't be mended.
     pub(crate) empty: Option<&'static str>,
 }
 
 impl Object {
-    /// What a member is.
+    /// The shape of a member, and what becomes of the object without it.
     pub(crate) fn member(&'static self, name: &str) -> (&'static Shape, Need) {
         let base = self.base.map_or(&[][..], |base| base.fields);
         let field = self.fields.iter().chain(base).find(|field| field.name == name);
@@ -65,13 +64,13 @@ pub(crate) struct Field {
 /// What becomes of an object of which a member is missing or of the wrong type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Need {
-    /// The wrong one is left out. So is a `null`, by which many languages say that there is nothing.
+    /// A wrong member is left out, and so is `null`, by which many languages say that there is nothing.
     Optional,
-    /// The object counts as none.
+    /// The whole object can't be mended.
     Required,
     /// This JSON takes the place.
     Default(&'static str),
-    /// What another member says takes the place; that one is required.
+    /// The value of another member, which is required, takes the place.
     Same(&'static str),
 }
 
@@ -117,7 +116,8 @@ static ICON: Object = Object {
     ])
 };
 
-/// An `initialize` result. Where a server doesn't say which version it speaks, the oldest is what every endpoint understands.
+/// An `initialize` result. Of a server that doesn't name its version of MCP the oldest is assumed, which every endpoint
+/// understands.
 pub(crate) static WELCOME: Shape = Shape::Object(&Object {
     empty: Some(r#"{"protocolVersion":"2024-11-05","capabilities":{},"serverInfo":{"name":"?","version":"?"}}"#),
     ..object(&[
@@ -137,7 +137,7 @@ static IMPLEMENTATION: Object = Object {
 };
 
 static CAPABILITIES: Object = Object {
-    // `logging`, `completions`, and whatever is to come.
+    // `logging`, `completions`, and capabilities of later versions.
     rest: (Shape::Object(&ANY), Need::Optional),
     ..object(&[
         optional("tools", Shape::Object(&LISTED)),
@@ -242,7 +242,7 @@ static AUDIENCE: Object = object(&[
     optional("lastModified", Shape::Date),
 ]);
 
-/// The JSON schema of arguments or of structured content. Its type is always given, and its properties are objects.
+/// The JSON schema of arguments or of structured content. MCP requires its type, and objects as properties.
 static STRUCTURE: Object = Object {
     base: Some(&SCHEMA),
     empty: Some(NO_STRUCTURE),
@@ -255,7 +255,7 @@ static STRUCTURE: Object = Object {
 
 const NO_STRUCTURE: &str = r#"{"type":"object"}"#;
 
-/// A JSON schema within another. Clients look no deeper than MCP's does, but who puts a tool before a model does.
+/// A JSON schema within another. Clients look no deeper than MCP's own schema, but programs that put a tool before a model do.
 static SCHEMA: Object = object(&[
     optional("properties", Shape::Object(&SCHEMAS)),
     optional("patternProperties", Shape::Object(&SCHEMAS)),

@@ -4,8 +4,8 @@
 //!
 //! One deadline bounds the whole dial, redirects included; the error names the step that was under way. A host is
 //! looked up only if it is a name. Its addresses are tried in turn, the families alternating, each with a share of
-//! the time, so that one black hole doesn't use it up. The result is a raw stream: whatever the endpoint sent right
-//! behind its 101 comes with it, as the cloud's first message often shares a segment with that.
+//! the time, so that one black hole doesn't use up all of it. The result is a raw stream, with whatever the endpoint sent right
+//! behind its 101: the cloud's first message often shares a segment with that.
 
 use std::future::Future;
 use std::io;
@@ -15,7 +15,7 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
-use super::error::{DialError, Step, host_port};
+use super::error::{DialError, DialStep, host_port};
 use super::proxy::Proxies;
 use super::tls;
 use crate::config::LinkSpec;
@@ -35,11 +35,11 @@ pub use stream::Stream;
 
 use upgrade::Answer;
 
-/// More than a well-meant chain has.
+/// Most redirects in a dial: more than a well-meant chain has.
 const MAX_REDIRECTS: usize = 5;
-/// The most that one of several addresses gets: a lost SYN is sent again after 1 s, and once more in this time.
+/// Longest time for one of several addresses: a lost SYN is sent again after 1 s, and once more in this time.
 const MAX_SHARE: Duration = Duration::from_millis(3500);
-/// For a connect timeout beyond what a clock can add up.
+/// The deadline of a dial whose connect timeout is too long for the clock to add.
 const FAR: Duration = Duration::from_secs(86_400);
 
 /// A connection that speaks WebSocket from here on.
@@ -76,19 +76,19 @@ async fn attempt(proxies: &Proxies, endpoint: &Endpoint, spec: &LinkSpec, limit:
         Some(proxy) => {
             let name = proxy.to_string();
             let tcp = connect(&proxy.host, proxy.port, &name, limit).await?;
-            limit.bound(&name, Step::Proxy, proxy.tunnel(tcp, host, port)).await?
+            limit.bound(&name, DialStep::Proxy, proxy.tunnel(tcp, host, port)).await?
         }
     };
     let stream = if endpoint.is_tls() {
         let handshake = tls::handshake(tcp, host, &peer, spec.ca_file.as_deref());
-        Stream::Tls(Box::new(limit.bound(&peer, Step::Tls, handshake).await?))
+        Stream::Tls(Box::new(limit.bound(&peer, DialStep::Tls, handshake).await?))
     } else {
         Stream::Tcp(tcp)
     };
     upgrade::upgrade(stream, endpoint, spec, &peer, limit).await
 }
 
-/// The time for a dial.
+/// The time limit of a dial.
 struct Limit {
     whole: Duration,
     deadline: Instant,
@@ -100,24 +100,24 @@ impl Limit {
         Limit { whole, deadline: now.checked_add(whole).unwrap_or(now + FAR) }
     }
 
-    /// `work`, unless the deadline passes first.
+    /// The result of `work`, unless the deadline passes first.
     async fn bound<T>(
         &self,
         peer: &str,
-        step: Step,
+        step: DialStep,
         work: impl Future<Output = Result<T, DialError>>,
     ) -> Result<T, DialError> {
         timeout_at(self.deadline, work).await.unwrap_or_else(|_| Err(self.passed(peer, step)))
     }
 
-    fn passed(&self, peer: &str, step: Step) -> DialError {
+    fn passed(&self, peer: &str, step: DialStep) -> DialError {
         DialError::Timeout { peer: peer.to_owned(), step, limit: self.whole }
     }
 }
 
 /// A TCP connection to the first address that takes one.
 async fn connect(host: &str, port: u16, peer: &str, limit: &Limit) -> Result<TcpStream, DialError> {
-    let addresses = limit.bound(peer, Step::Dns, resolve(host, port)).await?;
+    let addresses = limit.bound(peer, DialStep::Dns, resolve(host, port)).await?;
     let mut refused = None;
     let mut failed = None;
     for (i, &address) in addresses.iter().enumerate() {
@@ -139,13 +139,13 @@ async fn connect(host: &str, port: u16, peer: &str, limit: &Limit) -> Result<Tcp
         if error.kind() == io::ErrorKind::ConnectionRefused {
             refused = Some(DialError::Refused { peer: peer.to_owned() });
         } else if error.kind() == io::ErrorKind::TimedOut {
-            failed = Some(DialError::Timeout { peer: peer.to_owned(), step: Step::Tcp, limit: share });
+            failed = Some(DialError::Timeout { peer: peer.to_owned(), step: DialStep::Tcp, limit: share });
         } else {
             let reason = format!("{address}: {}", limits::told(&error));
             failed = Some(DialError::Unreachable { peer: peer.to_owned(), reason });
         }
     }
-    // Of several failures the refusal says least: it is the usual one of an address that isn't served.
+    // Of several failures a refusal says least: an address that isn't served usually refuses.
     Err(failed.or(refused).unwrap_or_else(|| no_address(host)))
 }
 
@@ -159,7 +159,7 @@ async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, DialError> {
         return Ok(vec![SocketAddr::new(ip, port)]);
     }
     if host.eq_ignore_ascii_case("localhost") {
-        // RFC 6761 section 6.3.
+        // `localhost` is always this machine (RFC 6761 section 6.3).
         let ips: [IpAddr; 2] = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
         return Ok(ips.map(|ip| SocketAddr::new(ip, port)).to_vec());
     }

@@ -24,13 +24,13 @@ pub enum DialError {
     /// Each address of the peer refused.
     #[error("{peer} refused the connection: nothing listens there; check the port, and that it is running")]
     Refused {
-        /// Whom we dialled.
+        /// The peer that we dialled.
         peer: String,
     },
     /// No address of the peer could be reached.
     #[error("{peer} can't be reached ({reason}); check this machine's network and firewall")]
     Unreachable {
-        /// Whom we dialled.
+        /// The peer that we dialled.
         peer: String,
         /// What the system said.
         reason: String,
@@ -38,32 +38,32 @@ pub enum DialError {
     /// The connect timeout passed.
     #[error("{peer} took longer than {:.1} s ({step}); {}", limit.as_secs_f64(), step.remedy())]
     Timeout {
-        /// Whom we dialled.
+        /// The peer that we dialled.
         peer: String,
         /// What was under way.
-        step: Step,
+        step: DialStep,
         /// The time for the whole dial.
         limit: Duration,
     },
     /// The connection ended during a step.
     #[error("{peer} ended the connection ({step}: {reason}); {}", step.remedy())]
     Lost {
-        /// Whom we dialled.
+        /// The peer that we dialled.
         peer: String,
         /// What was under way.
-        step: Step,
+        step: DialStep,
         /// What the system said.
         reason: String,
     },
     /// TLS failed.
     #[error("TLS with {peer} failed: {problem}")]
     Tls {
-        /// Whom we dialled.
+        /// The peer that we dialled.
         peer: String,
         /// What was wrong.
         problem: TlsProblem,
     },
-    /// No certificate authority to trust.
+    /// No certificate authority can be trusted.
     #[error("{what}; {remedy}")]
     Trust {
         /// What couldn't be loaded, and why.
@@ -100,19 +100,19 @@ pub enum DialError {
     /// A configured header can't be sent.
     #[error("the header \"{name}\" {reason}; correct it in the config")]
     Header {
-        /// Its name.
+        /// The header's name.
         name: String,
-        /// Why not.
+        /// Why it can't be sent.
         reason: &'static str,
     },
     /// The endpoint answered with an HTTP status instead of the upgrade.
     #[error("{peer} answered HTTP {status}{}{}", advice(*status), Quoted(body))]
     Http {
-        /// Whom we dialled.
+        /// The peer that we dialled.
         peer: String,
         /// The status code.
         status: u16,
-        /// The time that it asks for, as it said it: unbounded.
+        /// The time that the endpoint asks us to wait, not bounded yet.
         retry_after: Option<Duration>,
         /// The beginning of the body as one line, without secrets.
         body: String,
@@ -135,7 +135,7 @@ pub enum DialError {
     /// Redirects without an end.
     #[error("{peer} redirected more than {limit} times; check the path in the endpoint URL")]
     TooManyRedirects {
-        /// Whom we dialled.
+        /// The peer that we dialled.
         peer: String,
         /// How many are followed.
         limit: usize,
@@ -143,7 +143,7 @@ pub enum DialError {
     /// What answered is no WebSocket server, or not a correct one.
     #[error("{peer} does not speak WebSocket as it should: {reason}")]
     NotWebSocket {
-        /// Whom we dialled.
+        /// The peer that we dialled.
         peer: String,
         /// What was wrong, and what to do.
         reason: String,
@@ -152,7 +152,7 @@ pub enum DialError {
 
 /// What a dial is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Step {
+pub enum DialStep {
     /// Looking up the host.
     Dns,
     /// Connecting by TCP.
@@ -165,26 +165,26 @@ pub enum Step {
     Upgrade,
 }
 
-impl Step {
+impl DialStep {
     fn remedy(self) -> &'static str {
         match self {
-            Step::Dns => "check this machine's name server",
-            Step::Tcp => "check host and port, and whether a firewall drops the packets or a proxy is needed",
-            Step::Proxy => "check the proxy",
-            Step::Tls => "check that the port is the one for wss://",
-            Step::Upgrade => "check that the address is a WebSocket endpoint, and that it is not overloaded",
+            DialStep::Dns => "check this machine's name server",
+            DialStep::Tcp => "check host and port, and whether a firewall drops the packets or a proxy is needed",
+            DialStep::Proxy => "check the proxy",
+            DialStep::Tls => "check that the port is the one for wss://",
+            DialStep::Upgrade => "check that the address is a WebSocket endpoint, and that it is not overloaded",
         }
     }
 }
 
-impl fmt::Display for Step {
+impl fmt::Display for DialStep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Step::Dns => "looking up its name",
-            Step::Tcp => "connecting by TCP",
-            Step::Proxy => "waiting for the proxy to connect",
-            Step::Tls => "TLS handshake",
-            Step::Upgrade => "WebSocket upgrade",
+            DialStep::Dns => "looking up its name",
+            DialStep::Tcp => "connecting by TCP",
+            DialStep::Proxy => "waiting for the proxy to connect",
+            DialStep::Tls => "TLS handshake",
+            DialStep::Upgrade => "WebSocket upgrade",
         })
     }
 }
@@ -207,7 +207,7 @@ pub enum TlsProblem {
     /// The certificate is for other names.
     #[error("its certificate is not for this name{presented}; use a host name that it is for in the endpoint URL")]
     WrongName {
-        /// The names it is for, with the words before and after; may be empty.
+        /// The names that the certificate is for, with words around them; may be empty.
         presented: String,
     },
     /// The certificate was withdrawn.

@@ -6,11 +6,11 @@ use http::header::{CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
-/// Longer heads are an attack or not HTTP; servers commonly accept 8 KiB themselves.
+/// Longest head, in bytes. A longer one is an attack or no HTTP: servers commonly accept 8 KiB themselves.
 const MAX_HEAD: usize = 16 * 1024;
-/// As many as servers commonly take.
+/// Most headers in a head: as many as servers commonly take.
 const MAX_HEADERS: usize = 64;
-/// Of an error's body, enough to find the sentence in a page of HTML.
+/// Longest part of an error's body that is read, in bytes: enough to find the sentence in a page of HTML.
 const MAX_BODY: usize = 4096;
 
 /// A response head, and what came behind it.
@@ -33,7 +33,7 @@ pub(in crate::net) enum HeadError {
     TooLong,
 }
 
-/// Reads the head of a response, over interim ones (RFC 9110 section 15.2) but not over 101.
+/// Reads the head of a response. Interim responses before it (RFC 9110 section 15.2) are skipped, but not a 101.
 pub(in crate::net) async fn read_head<S: AsyncRead + Unpin>(stream: &mut S) -> Result<Head, HeadError> {
     let mut buf = Vec::with_capacity(1024);
     loop {
@@ -75,9 +75,9 @@ fn parse(buf: &[u8]) -> Result<Option<(usize, u16, HeaderMap)>, HeadError> {
     Ok(Some((end, response.code.unwrap_or_default(), pairs.collect())))
 }
 
-/// Reads on after `head` to the end of its body or to as much as may be shown, and gives that as text.
+/// Reads the body behind a head, to its end or to as much as may be shown.
 ///
-/// It fills `body` rather than returning it, so that a caller that runs out of patience keeps what came.
+/// The bytes go into `body` and are not returned, so that a caller that runs out of patience keeps what came.
 pub(in crate::net) async fn read_body<S: AsyncRead + Unpin>(stream: &mut S, headers: &HeaderMap, body: &mut Vec<u8>) {
     let length = headers.get(CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.trim().parse::<usize>().ok());
     let enough = length.unwrap_or(MAX_BODY).min(MAX_BODY);
@@ -111,7 +111,7 @@ pub(in crate::net) fn body_text(headers: &HeaderMap, body: &[u8]) -> String {
     words.collect()
 }
 
-/// The contents of the chunks (RFC 9112 section 7.1) that are there, the last one possibly in part.
+/// The contents of the chunks (RFC 9112 section 7.1) that have come, the last one perhaps in part.
 fn joined(mut body: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
     while let Some(line_end) = body.iter().position(|&b| b == b'\n') {

@@ -5,7 +5,7 @@ use crate::endpoint::Endpoint;
 pub use crate::secrecy::plain::bounded;
 use crate::secrecy::{Redactor, Secret, address};
 
-/// What a peer may echo and nobody may read: all that is secret in its address and in the headers that it gets.
+/// Secrets that a peer may echo and nobody may read: those in its address and in the headers that it gets.
 pub struct Redaction(Redactor);
 
 impl Redaction {

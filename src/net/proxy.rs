@@ -1,7 +1,8 @@
 //! HTTP CONNECT and SOCKS5 proxies from the usual environment variables.
 //!
-//! `HTTPS_PROXY` is for `wss://`, `HTTP_PROXY` for `ws://`, `ALL_PROXY` for both, `NO_PROXY` lists hosts without one;
-//! lower case counts too, blank ones don't. A loopback endpoint never uses a proxy. Names are always looked up by the proxy.
+//! `HTTPS_PROXY` is for `wss://`, `HTTP_PROXY` for `ws://`, `ALL_PROXY` for both; `NO_PROXY` lists hosts that are dialled
+//! without. Lower case counts too, blank variables don't. A loopback endpoint never uses a proxy. Names are always looked up by
+//! the proxy.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -16,7 +17,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio_socks::tcp::Socks5Stream;
 
-use super::error::{DialError, Step, host_port};
+use super::error::{DialError, DialStep, host_port};
 use super::head::{HeadError, read_head};
 use crate::endpoint::{self, Endpoint, Secret};
 
@@ -27,29 +28,29 @@ pub struct Proxies {
     plain: Option<Rule>,
     /// For `wss://`.
     secure: Option<Rule>,
-    /// Knows the hosts of `NO_PROXY`; the proxy in it is made up.
+    /// Knows the hosts of `NO_PROXY`; the proxy that it would name is made up.
     exceptions: Matcher,
 }
 
-/// A proxy, or the variable that should name one and why it doesn't: nothing is dialled past that.
+/// A proxy; or the variable that should name one, and why it doesn't. In the latter case nothing is dialled.
 type Rule = Result<Proxy, (&'static str, &'static str)>;
 
-/// What the process goes by.
+/// The proxies of the process.
 static IN_USE: OnceLock<Proxies> = OnceLock::new();
 
 impl Proxies {
-    /// Has the process go by these variables. Before the first dial; they are read once.
+    /// Takes the proxies of the process from these variables. To be called before the first dial; later calls do nothing.
     pub fn use_variables(variable: impl Fn(&str) -> Option<String>) {
-        // Only a second call finds some in use, and then those stay.
+        // Only a second call fails, and then the first call's proxies stay.
         let _ = IN_USE.set(Proxies::of(variable));
     }
 
-    /// Those in use, or what the environment says.
+    /// The proxies of the process; those of the environment, if no others were set.
     pub fn in_use() -> &'static Proxies {
         IN_USE.get_or_init(|| Proxies::of(|name| Some(std::env::var_os(name)?.to_string_lossy().into_owned())))
     }
 
-    /// As these variables say; a blank one says nothing.
+    /// The proxies that these variables name; a blank variable names none.
     pub(super) fn of(variable: impl Fn(&str) -> Option<String>) -> Self {
         let first = |names: &[&'static str]| {
             names.iter().find_map(|&name| Some((name, variable(name).filter(|value| !value.trim().is_empty())?)))
@@ -68,7 +69,7 @@ impl Proxies {
         }
     }
 
-    /// The proxy for an endpoint, if it needs one. Fails if what should name it can't be understood.
+    /// The proxy for an endpoint, if one is to be used. Fails if the variable that should name it can't be understood.
     pub(super) fn proxy_for(&self, endpoint: &Endpoint) -> Result<Option<&Proxy>, DialError> {
         let rule = if endpoint.is_tls() { &self.secure } else { &self.plain };
         match rule {
@@ -80,7 +81,7 @@ impl Proxies {
     }
 
     fn excepts(&self, endpoint: &Endpoint) -> bool {
-        // The rules are written for http and https, and need neither path nor query: the token stays here.
+        // The matcher is made for http and https. It needs neither path nor query, so the token stays here.
         let host = endpoint.reveal().host().unwrap_or_default();
         let target = http::Uri::builder().scheme("http").authority(host).path_and_query("/").build();
         target.is_ok_and(|target| self.exceptions.intercept(&target).is_none())
@@ -97,30 +98,30 @@ pub(super) fn is_loopback(host: &str) -> bool {
 pub(super) struct Proxy {
     pub(super) host: String,
     pub(super) port: u16,
-    kind: Kind,
+    kind: Protocol,
 }
 
 #[derive(Debug)]
-enum Kind {
-    /// With the value of `Proxy-Authorization`.
+enum Protocol {
+    /// HTTP CONNECT, with the value of `Proxy-Authorization`.
     Connect(Option<Secret>),
-    /// With user name and password.
+    /// SOCKS5, with user name and password.
     Socks5(Option<(Secret, Secret)>),
 }
 
 impl fmt::Display for Proxy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let scheme = match self.kind {
-            Kind::Connect(_) => "http",
-            Kind::Socks5(_) => "socks5",
+            Protocol::Connect(_) => "http",
+            Protocol::Socks5(_) => "socks5",
         };
         write!(f, "the proxy {scheme}://{}", host_port(&self.host, self.port))
     }
 }
 
 impl Proxy {
-    /// What a variable's value means, or why it means none. What would end the authority in the middle of a password
-    /// is not guessed at: host and log line would be made of its pieces.
+    /// The proxy that a variable's value names, or why it names none. A character that would end the authority inside a
+    /// password is refused: otherwise pieces of the password would become the host, and show in the log.
     fn parse(text: &str) -> Result<Proxy, &'static str> {
         let (scheme, rest) = text.split_once("://").unwrap_or(("http", text));
         let rest = rest.strip_suffix('/').unwrap_or(rest);
@@ -132,11 +133,11 @@ impl Proxy {
         let (kind, default_port) = match scheme.to_ascii_lowercase().as_str() {
             "http" => {
                 let basic = |[user, password]: [_; 2]| BASE64_STANDARD.encode(format!("{user}:{password}"));
-                (Kind::Connect(credentials.map(|both| Secret::new(format!("Basic {}", basic(both))))), 80)
+                (Protocol::Connect(credentials.map(|both| Secret::new(format!("Basic {}", basic(both))))), 80)
             }
-            // Desktops write the last for what nearly always speaks version 5; one that doesn't is told so.
+            // Desktops write `socks` for proxies that nearly always speak version 5; the dial tells where one doesn't.
             "socks5" | "socks5h" | "socks" => {
-                (Kind::Socks5(credentials.map(|[user, password]| (Secret::new(user), Secret::new(password)))), 1080)
+                (Protocol::Socks5(credentials.map(|[user, password]| (Secret::new(user), Secret::new(password)))), 1080)
             }
             _ => return Err(UNKNOWN_KIND),
         };
@@ -153,12 +154,12 @@ impl Proxy {
     /// Has the proxy, connected by `tcp`, connect to `host` and `port`.
     pub(super) async fn tunnel(&self, tcp: TcpStream, host: &str, port: u16) -> Result<TcpStream, DialError> {
         match &self.kind {
-            Kind::Connect(authorization) => self.connect(tcp, host, port, authorization.as_ref()).await,
-            Kind::Socks5(user) => self.socks5(tcp, host, port, user.as_ref()).await,
+            Protocol::Connect(authorization) => self.connect(tcp, host, port, authorization.as_ref()).await,
+            Protocol::Socks5(user) => self.socks5(tcp, host, port, user.as_ref()).await,
         }
     }
 
-    /// RFC 9110 section 9.3.6.
+    /// Asks an HTTP proxy to connect (RFC 9110 section 9.3.6).
     async fn connect(
         &self,
         mut tcp: TcpStream,
@@ -179,7 +180,7 @@ impl Proxy {
             }
         };
         match head.status {
-            // Through a tunnel the endpoint speaks only when asked; what came already is no endpoint's.
+            // Through a tunnel the endpoint speaks only when asked, so bytes that came already are not the endpoint's.
             200..300 if head.rest.is_empty() => Ok(tcp),
             200..300 => Err(self.failed(target, "it sent more than its answer")),
             407 => Err(self.rejected(WRONG_CREDENTIALS)),
@@ -188,7 +189,7 @@ impl Proxy {
         }
     }
 
-    /// RFC 1928, RFC 1929.
+    /// Asks a SOCKS5 proxy to connect (RFC 1928, RFC 1929).
     async fn socks5(
         &self,
         tcp: TcpStream,
@@ -226,7 +227,7 @@ impl Proxy {
     }
 
     fn lost(&self, error: &std::io::Error) -> DialError {
-        DialError::Lost { peer: self.to_string(), step: Step::Proxy, reason: error.to_string() }
+        DialError::Lost { peer: self.to_string(), step: DialStep::Proxy, reason: error.to_string() }
     }
 
     fn rejected(&self, reason: &'static str) -> DialError {

@@ -1,7 +1,7 @@
 //! TLS by rustls, with the platform's certificate authorities and the user's own.
 //!
-//! The authorities are loaded at the first `wss://` dial and shared by all links. They are loaded anew after a
-//! certificate that nobody signed: in a process that runs for months, the platform's list may have been updated.
+//! The authorities are loaded at the first `wss://` dial and shared by all links. After a certificate that no known authority
+//! signed they are loaded anew: in a process that runs for months, the platform's list may have been updated.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -18,7 +18,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tokio_rustls::rustls::{self, CertificateError, ClientConfig, InvalidMessage, RootCertStore};
 
-use super::error::{DialError, Step, TlsProblem};
+use super::error::{DialError, DialStep, TlsProblem};
 use super::peer_text::bounded;
 use crate::disk::read::{Accept, whole};
 use crate::process::aside::aside;
@@ -26,18 +26,18 @@ use crate::process::limits;
 
 pub(crate) mod words;
 
-/// One for each CA file in the config, so few. Locked while loading, lest fifty links load fifty times.
+/// The loaded settings, for each CA file of the config and for none. Locked while loading, lest fifty links load fifty times.
 static LOADED: Mutex<Vec<(Option<PathBuf>, Arc<ClientConfig>)>> = Mutex::const_new(Vec::new());
 
 /// The variable that names further authorities.
 #[cfg(all(unix, not(target_os = "macos")))]
 const CERT_FILE: &str = "SSL_CERT_FILE";
-/// Largest file of authorities that is read, in bytes: those of all the world are a quarter of a megabyte.
+/// Largest file of authorities that is read, in bytes: all public authorities together take a quarter of a megabyte.
 const MAX_FILE: u64 = 16 << 20;
-/// The most of an error or a certificate's names that is shown.
+/// Longest part of an error or of a certificate's names that is shown, in characters.
 const MAX_SHOWN: usize = 200;
 
-/// The TLS handshake with `host`. `peer` is what messages call it.
+/// The TLS handshake with `host`, which messages call `peer`.
 pub(super) async fn handshake(
     tcp: TcpStream,
     host: &str,
@@ -62,7 +62,7 @@ pub(super) async fn handshake(
 }
 
 fn lost(error: &io::Error, peer: &str) -> DialError {
-    DialError::Lost { peer: peer.to_owned(), step: Step::Tls, reason: words::of_io(error) }
+    DialError::Lost { peer: peer.to_owned(), step: DialStep::Tls, reason: words::of_io(error) }
 }
 
 fn problem(error: &rustls::Error) -> TlsProblem {
@@ -72,7 +72,7 @@ fn problem(error: &rustls::Error) -> TlsProblem {
     let rustls::Error::InvalidCertificate(fault) = error else {
         return TlsProblem::Other(bounded(&words::of(error), MAX_SHOWN));
     };
-    // A bad signature is what an authority leaves that was renewed under its old name.
+    // An authority that was renewed under its old name shows as a bad signature.
     if matches!(fault, CertificateError::UnknownIssuer | CertificateError::BadSignature) {
         TlsProblem::UnknownIssuer
     } else if matches!(fault, CertificateError::Expired | CertificateError::ExpiredContext { .. }) {
@@ -89,7 +89,7 @@ fn problem(error: &rustls::Error) -> TlsProblem {
     } else if matches!(fault, CertificateError::NotValidForName) {
         TlsProblem::WrongName { presented: String::new() }
     } else if format!("{fault:?}").contains("CaUsedAsEndEntity") {
-        // The only trace of it: the type is of a crate that rustls doesn't show.
+        // The `Debug` text is all there is: the error's type is of a crate that rustls doesn't show.
         TlsProblem::Authority
     } else {
         TlsProblem::Certificate(bounded(&words::of_certificate(fault), MAX_SHOWN))
@@ -102,7 +102,7 @@ async fn config(ca_file: Option<&Path>) -> Result<Arc<ClientConfig>, DialError> 
         return Ok(Arc::clone(config));
     }
     let file = ca_file.map(Path::to_owned);
-    // A hundred files or the system's keychain: too long for the one thread that serves everyone.
+    // Loading reads a hundred files or the system's keychain: too long for the one thread that serves everyone.
     let failed =
         |error| trust(format!("loading the certificate authorities failed ({})", limits::told(&error)), RETRIED);
     let config = Arc::new(aside(move || load(file.as_deref())).await.map_err(failed)??);
@@ -141,12 +141,12 @@ fn load(ca_file: Option<&Path>) -> Result<ClientConfig, DialError> {
             "install it (the package is often called ca-certificates), or name a PEM file in SSL_CERT_FILE",
         ));
     }
-    // Named here, not the process's default: another library's choice of provider must not decide ours.
+    // The provider is named, since another library may have chosen the process's default.
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let versions = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
     let versions = versions.map_err(|e| trust(format!("TLS can't be set up ({e})"), RETRIED))?;
     let mut config = versions.with_root_certificates(roots).with_no_client_auth();
-    // WebSocket by the HTTP/1.1 upgrade: a server that would choose HTTP/2 can't do it.
+    // Only HTTP/1.1 is offered: a server that chose HTTP/2 could not do the upgrade to WebSocket.
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(config)
 }
@@ -163,8 +163,8 @@ fn authorities(file: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
 
 /// The platform's authorities, and those of `SSL_CERT_FILE` besides.
 ///
-/// The library takes the variable for a replacement; an extra CA must not cost the public ones. On macOS and Windows
-/// it can't be asked for both, so there the variable does replace them.
+/// The library would load the variable's authorities instead of the platform's; but an additional authority must not cost the
+/// public ones. On macOS and Windows the library can't be asked for both, so there the variable does replace the platform's.
 fn platform_store() -> CertificateResult {
     #[cfg(not(all(unix, not(target_os = "macos"))))]
     return load_native_certs();
@@ -175,7 +175,7 @@ fn platform_store() -> CertificateResult {
 #[cfg(all(unix, not(target_os = "macos")))]
 fn platform_store_and(named: Option<&Path>) -> CertificateResult {
     let mut store = CertificateResult::default();
-    // The library would wait for whoever writes to a pipe.
+    // A file that is a pipe is not read: the library would wait for a writer.
     match named.filter(|file| file.exists() && !file.is_file()) {
         Some(file) => tracing::warn!(
             event = "ERROR_TRUST_STORE",
@@ -199,7 +199,7 @@ fn platform_store_and(named: Option<&Path>) -> CertificateResult {
 mod tests {
     use super::*;
 
-    /// The environment is the whole process's, so a process of its own loads with the variable set.
+    /// The environment is shared by all tests, so a process of its own loads with the variable set.
     #[test]
     fn ssl_cert_file_adds_to_the_platforms_authorities() {
         const EXPECTED: &str = "MCP_PIPE_TEST_AUTHORITIES";

@@ -1,13 +1,13 @@
-//! Notices that the machine slept or that its clock was set.
+//! Notices that the machine slept, or that somebody set its clock.
 //!
 //! # Theory of operation
 //!
 //! A suspended machine's timers stand still, so a connection that died meanwhile would be found only a keepalive
-//! later. Linux cancels a timer on the real-time clock when that clock jumps, which resuming makes it do
-//! (`TFD_TIMER_CANCEL_ON_SET`, timerfd_create(2)). A timer set for the end of time therefore becomes readable then, and
+//! later. Linux cancels a timer on the real-time clock when that clock jumps, as it does when the machine resumes
+//! (`TFD_TIMER_CANCEL_ON_SET`, timerfd_create(2)). So a timer set for the end of time becomes readable at a jump, and
 //! costs no wake-up before. One task in the process watches; every link holds a receiver.
 //!
-//! Other platforms offer nothing of the kind without a poll: there the watch never reports, and the keepalive alone
+//! Other platforms would have to be polled: there the watch never reports, and the keepalive alone
 //! finds a dead connection.
 
 use tokio::sync::watch;
@@ -18,14 +18,14 @@ use tokio_util::sync::CancellationToken;
 pub struct WakeWatch(watch::Sender<u64>);
 
 impl WakeWatch {
-    /// Reports nothing until it runs.
+    /// A watch that reports nothing until [`WakeWatch::run`].
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Changes at each resume or clock jump. The number only counts them.
+    /// A receiver that changes at each resume or clock jump. The number only counts these.
     ///
-    /// Once [`WakeWatch::run`] has ended, waiting on it fails at once; that happens at the stop only.
+    /// Once [`WakeWatch::run`] has ended, which happens at the stop only, waiting on the receiver fails at once.
     pub fn subscribe(&self) -> watch::Receiver<u64> {
         self.0.subscribe()
     }
@@ -49,7 +49,7 @@ impl WakeWatch {
         std::future::pending().await
     }
 
-    /// See the module: nothing to watch here.
+    /// Waits for ever: this platform has nothing to watch (see the module).
     #[cfg(not(target_os = "linux"))]
     async fn watch(&self) {
         std::future::pending().await
@@ -102,7 +102,7 @@ mod tests {
     use super::*;
     use std::time::Duration;
 
-    /// Setting the machine's clock is not for a test; that the timer can be armed and keeps quiet is.
+    /// A test can't set the machine's clock, but can see that the timer is armed and keeps quiet.
     #[cfg(target_os = "linux")]
     #[tokio::test]
     async fn the_timer_can_be_armed_and_does_not_fire_by_itself() {

@@ -1,6 +1,6 @@
 //! Work that may block, beside the only thread: a name server that doesn't answer must not hold up a message.
 //!
-//! Each piece of work has a thread of its own, since it is rare. tokio's pool for that ends the program where the system gives it
+//! Such work is rare, so each piece has a thread of its own. tokio's pool would end the program where the system gives it
 //! no thread: a limit that some other program has used up would take all pipes down.
 
 use std::io;
@@ -9,29 +9,29 @@ use std::thread::Builder;
 
 use tokio::sync::oneshot;
 
-/// Most pieces of work at once. What hangs is given up by whoever waits for it, but its thread goes on.
+/// Most pieces of work at once. The caller gives up one that hangs, but its thread goes on.
 const MOST: usize = 512;
 
-/// How many there are now.
+/// How many pieces of work there are now.
 static RUNNING: AtomicUsize = AtomicUsize::new(0);
 
-/// What comes of work that may block. A caller that waits no longer leaves it to its end.
+/// Does work that may block on a thread of its own, and returns the result. A caller that waits no longer doesn't stop the work.
 ///
 /// # Errors
-/// There is no thread for it, or it came to nothing.
+/// There is no thread for the work, too much of it is under way, or it panicked.
 pub(crate) async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
     let place = Place::take().ok_or_else(|| io::Error::other(format!("{MOST} others like it hang")))?;
     let (done, result) = oneshot::channel();
     let work = move || {
         let _place = place;
-        // Who no longer waits does not need it.
+        // A caller that no longer waits needs no result.
         let _unwanted = done.send(work());
     };
     Builder::new().name("mcp-pipe-aside".to_owned()).spawn(work)?;
     result.await.map_err(|_| io::Error::other("it came to nothing"))
 }
 
-/// One of [`MOST`].
+/// Room for one piece of work, of [`MOST`].
 struct Place;
 
 impl Place {

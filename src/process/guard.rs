@@ -2,19 +2,19 @@
 //!
 //! # Theory of operation
 //!
-//! [`Guard::start`] forks a watcher before any thread exists. It holds the read end of a pipe whose
-//! write end only the program has, and a list of process groups: a number on the pipe adds a group,
-//! its negative takes it off. When the program is gone, however, the pipe ends. The watcher then gives the
+//! [`Guard::start`] forks a watcher before any thread exists. The watcher holds the read end of a pipe whose
+//! write end only the program has, and a list of process groups: a number on the pipe adds a group, the
+//! negative number takes that group off. When the program is gone, for whatever reason, the pipe ends. The watcher then gives the
 //! groups a second (their stdin has ended as well), sends TERM, waits a second, sends KILL, and ends. A program
 //! that has cleaned up after itself leaves an empty list, and the watcher ends at once.
 //!
-//! The watcher is no exec, so it costs a few private pages, the fewer the earlier it is forked. Its copies of arguments and
-//! environment are wiped, since `/proc` would go on showing a token that stood there. It takes no signal but KILL: `pkill`
-//! and service managers reach it with what is meant for the program. A child started in the instant between its spawn and
-//! its registration is not covered; it sees its stdin end, like any other.
+//! The watcher is forked without an exec, so it costs a few private pages, the fewer the earlier that happens. Its copies of
+//! arguments and environment are wiped, since `/proc` would go on showing a token in them. No signal but KILL reaches the
+//! watcher: `pkill` and service managers send it what is meant for the program. A child is not covered in the instant between
+//! its spawn and its registration; but its stdin ends, like that of any other.
 //!
-//! The last clone of a [`Guard`] waits for the watcher's end, so that it is no zombie of whoever inherits it: as a
-//! container's process 1, another mcp-pipe that would collect one at each health check.
+//! The last clone of a [`Guard`] waits for the watcher's end, so that no zombie is left to the process that inherits the watcher:
+//! another mcp-pipe, as a container's process 1, would collect one at each health check.
 //!
 //! On Windows the guard does nothing: there a job object ends with the program (not verified).
 
@@ -28,7 +28,7 @@ pub struct Guard {
 }
 
 impl Guard {
-    /// A guard that watches nothing, for where none could be started.
+    /// A guard without a watcher, for when none could be started.
     pub fn none() -> Self {
         Self::default()
     }
@@ -54,7 +54,7 @@ impl Guard {
         self.send(group.as_raw_nonzero().get());
     }
 
-    /// The process group is empty; its number may come to belong to others.
+    /// Takes a process group off the list: it is empty, and its number may come to belong to others.
     #[cfg(unix)]
     pub(crate) fn remove(&self, group: rustix::process::Pid) {
         self.send(-group.as_raw_nonzero().get());
@@ -86,25 +86,27 @@ mod unix {
 
     use super::Guard;
 
-    /// How long the groups get after the end of their stdin, and again after TERM.
+    /// Longest time for the groups to end after the end of their stdin, and again after TERM.
     const GRACE: Duration = Duration::from_secs(1);
-    /// How often it is seen whether they are gone already.
+    /// Pause between two looks whether the groups are gone.
     const LOOK: Duration = Duration::from_millis(20);
 
     /// The watcher as its parent sees it.
     #[derive(Debug)]
     pub(super) struct Watcher {
         id: Pid,
-        /// `None` once it is gone, or is to be: to one that lives, the end of this is the end of the program.
+        /// The write end of the pipe; `None` once the watcher is gone, or is to be: for a watcher, the end of the pipe is the
+        /// end of the program.
         to: Mutex<Option<OwnedFd>>,
     }
 
     impl Watcher {
-        /// Sends a record. Fails once when the watcher is gone, does nothing after that, and fails each time while it is stopped.
+        /// Sends a record. Fails once when the watcher is gone, and does nothing after that; fails each time while the watcher is
+        /// stopped and the pipe full.
         pub(super) fn tell(&self, record: i32) -> io::Result<()> {
             let mut to = self.to.lock().unwrap_or_else(PoisonError::into_inner);
-            // Four bytes are written whole or not at all. The pipe holds 16,000 of them: full means that somebody has
-            // stopped the watcher.
+            // Four bytes are written whole or not at all. The pipe has room for 16,000 records: a full one means that somebody
+            // has stopped the watcher.
             match to.as_ref().map(|to| rustix::io::write(to, &record.to_ne_bytes())) {
                 Some(Err(error)) => {
                     to.take_if(|_| error == Errno::PIPE);
@@ -118,8 +120,8 @@ mod unix {
     impl Drop for Watcher {
         fn drop(&mut self) {
             *self.to.get_mut().unwrap_or_else(PoisonError::into_inner) = None;
-            // With nothing on its list it ends at once, else within the two times that it gives to what is. Longer than that
-            // somebody has stopped it.
+            // A watcher with an empty list ends at once, any other after the two graces. One that takes longer was stopped by
+            // somebody.
             let mut pause = Duration::from_micros(100);
             while pause < 3 * GRACE && matches!(waitpid(Some(self.id), WaitOptions::NOHANG), Ok(None)) {
                 thread::sleep(pause);
@@ -129,9 +131,9 @@ mod unix {
     }
 
     pub(super) fn start() -> io::Result<Guard> {
-        // Both ends close on exec: a child that had the write end would keep the watcher waiting.
+        // Both ends close on exec: a child that inherited the write end would keep the watcher waiting.
         let (from, to) = io::pipe()?;
-        // SAFETY: no other thread exists (the caller's duty), so the child may do whatever the parent could; and it
+        // SAFETY: no other thread exists (the caller's duty), so the child may do whatever the parent could; and the child
         // never returns.
         match unsafe { libc::fork() } {
             -1 => Err(io::Error::last_os_error()),
@@ -162,7 +164,7 @@ mod unix {
         let _ = rustix::thread::set_name(c"mcp-pipe-guard");
         let mut groups = listen(from.as_fd());
         for signal in [Signal::TERM, Signal::KILL] {
-            // By the clock: on a busy machine each pause takes longer.
+            // The grace is measured by the clock, not counted in pauses, which take longer on a busy machine.
             let until = Instant::now() + GRACE;
             while Instant::now() < until {
                 groups.retain(|group| test_kill_process_group(*group).is_ok());
@@ -256,7 +258,7 @@ mod unix {
 mod tests {
     use super::*;
 
-    /// A process for a test that forks, which other tests' threads must not be in. Does nothing by itself.
+    /// The body of a test that forks, in a process of its own, without the threads of other tests. Does nothing by itself.
     #[test]
     fn in_a_child() {
         if std::env::var_os("GUARD_TEST").is_none() {
@@ -270,7 +272,7 @@ mod tests {
         let watcher = clone.watcher.as_ref().unwrap();
         let id = rustix::process::Pid::from_raw(children().trim().parse().unwrap()).unwrap();
         let send = |signal| rustix::process::kill_process(id, signal).unwrap();
-        // A group that there is not: off and off again.
+        // Records about a group that doesn't exist: taken off again and again.
         send(rustix::process::Signal::STOP);
         let full = (0..100_000).map(|_| watcher.tell(-1)).find_map(Result::err).unwrap();
         assert_eq!(full.kind(), std::io::ErrorKind::WouldBlock);

@@ -2,16 +2,15 @@
 
 use std::io;
 
-/// Open files without which there is no start: the runtime's five, and a few for the first steps. The runtime ends the program
-/// where there are only some of its own.
+/// Least number of open files for a start: the runtime's five, and a few for the first steps. With fewer than its own the runtime
+/// would end the program.
 #[cfg(unix)]
 const LEAST_FILES: usize = 8;
 
-/// What runs everything that waits, on this thread: the work is moving bytes, and more threads were measured to bring nothing but
-/// memory.
+/// The runtime, on this thread alone: the work is moving bytes, and more threads were measured to cost memory and bring nothing.
 ///
 /// # Errors
-/// There is no room for it.
+/// The system's limits leave no room for a runtime.
 pub(crate) fn runtime() -> io::Result<tokio::runtime::Runtime> {
     #[cfg(unix)]
     {
@@ -22,7 +21,7 @@ pub(crate) fn runtime() -> io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_current_thread().enable_all().build()
 }
 
-/// An error in words that say what to do where a limit is its reason.
+/// An error in words, with what to do where a limit is the reason.
 pub(crate) fn told(error: &io::Error) -> String {
     match remedy(error) {
         Some(remedy) => format!("{error}: {remedy}"),

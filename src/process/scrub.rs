@@ -29,7 +29,7 @@ pub fn hide(secrets: &[&str]) {
 #[cfg(not(target_os = "linux"))]
 pub fn hide(_secrets: &[&str]) {}
 
-/// Overwrites all arguments but the program's name, for a process that doesn't need them. To be called like [`hide`].
+/// Overwrites all arguments but the program's name, for a process that doesn't need arguments. To be called like [`hide`].
 #[cfg(target_os = "linux")]
 pub fn hide_all() {
     with_arguments(|memory| {
@@ -49,9 +49,9 @@ fn with_arguments(change: impl FnOnce(&mut [u8])) {
     else {
         return;
     };
-    // SAFETY: fields 48 and 49 of /proc/self/stat bound the arguments on our initial stack: mapped and writable as
-    // long as the process lives, and bytes. No thread exists that could read them meanwhile (the caller's promise),
-    // and the standard library keeps pointers into them, not references.
+    // SAFETY: fields 48 and 49 of /proc/self/stat bound the arguments on our initial stack: bytes, mapped and writable as
+    // long as the process lives. No thread exists that could read the arguments meanwhile (the caller's promise),
+    // and the standard library keeps pointers into that memory, not references.
     change(unsafe { std::slice::from_raw_parts_mut(start as *mut u8, end - start) });
 }
 

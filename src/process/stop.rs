@@ -2,7 +2,7 @@
 
 use tokio_util::sync::CancellationToken;
 
-/// Handed to everything that runs. The first signal asks to drain, the second to stop at once.
+/// The stop of everything to which a clone is handed. The first signal asks to drain, the second to stop at once.
 #[derive(Debug, Clone, Default)]
 pub struct Stop {
     drain: CancellationToken,
@@ -10,7 +10,7 @@ pub struct Stop {
 }
 
 impl Stop {
-    /// Neither step has been asked for.
+    /// A stop of which neither step has been asked for.
     pub fn new() -> Self {
         Self::default()
     }
@@ -23,7 +23,7 @@ impl Stop {
         self.drain.cancel();
     }
 
-    /// For a part of the whole: takes each step when this one does, and can be asked for it apart.
+    /// A stop for a part of the whole: it takes each step when this one does, or earlier by itself.
     pub fn child(&self) -> Stop {
         Stop { drain: self.drain.child_token(), now: self.now.child_token() }
     }
@@ -33,7 +33,7 @@ impl Stop {
         &self.drain
     }
 
-    /// Cancelled when nothing is to be waited for any more. Implies [`Stop::drain`].
+    /// Cancelled as soon as nothing is to be waited for. Implies [`Stop::drain`].
     pub fn now(&self) -> &CancellationToken {
         &self.now
     }

@@ -1,10 +1,11 @@
-//! What an endpoint has read on its connection, as fingerprints; which of it is no longer so, and what is done about that. Pure.
+//! What an endpoint has read on its connection, as fingerprints; which lists have changed since, and what is done about that.
+//! Pure.
 //!
 //! # Theory of operation
 //!
-//! A change is told by `list_changed`. Whether an endpoint listens is found out that way each time: one that does not read anew
-//! within a few seconds gets a new connection, because some read only then, at a moment when nothing is under way. The
-//! pauses between such connections grow while what they are made for goes on changing.
+//! A change is told by `list_changed`. Each time shows whether the endpoint listens: one that does not read the list anew
+//! within a few seconds gets a new connection at a moment when nothing is under way, because some endpoints read lists only on
+//! a new connection. The pauses between such connections grow while the lists go on changing.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
@@ -14,20 +15,20 @@ use tokio::time::Instant;
 use super::Out;
 use crate::mcp::lists::ListKind;
 
-/// Longest time after the last change that an endpoint may take to read the lists anew before it gets a new connection. Several
-/// servers that start together are one change.
+/// Longest time after the last change for an endpoint to read the lists anew before it gets a new connection. Several
+/// servers that start together make one change.
 pub(super) const DEBOUNCE: Duration = Duration::from_secs(5);
 
-/// The same, after the first change that it has not read: one list that never stays as it is must not keep all other
-/// changes from it.
+/// Longest time for the same after the first unread change: a list that never stays as it is must not keep all other
+/// changes from the endpoint.
 const RESTLESS: Duration = Duration::from_secs(60);
 
-/// Shortest time between two connections that are made for changed lists. It doubles while they go on changing: a server that
+/// Shortest time between two connections that are made for changed lists. It doubles while lists go on changing: a server that
 /// flaps must not make the connection flap.
 const BETWEEN_RESYNCS: Duration = Duration::from_secs(60);
 const LONGEST_BETWEEN_RESYNCS: Duration = Duration::from_secs(3600);
 
-/// Shortest silence of an endpoint before its connection is closed by us, so that no request crosses our close frame.
+/// Shortest silence of an endpoint before we close its connection, so that no request crosses our close frame.
 const QUIET: Duration = Duration::from_millis(250);
 
 /// See the module's documentation.
@@ -36,7 +37,7 @@ pub(super) struct Changes {
     /// Whether an endpoint that does not listen gets a new connection.
     resync: bool,
     seen: Seen,
-    /// When a connection was last made for changed lists, and how long the next such one has to wait for.
+    /// When a connection was last made for changed lists, and how long the next such connection has to wait.
     resynced: Option<(Instant, Duration)>,
 }
 
@@ -44,21 +45,21 @@ pub(super) struct Changes {
 #[derive(Debug, Default)]
 struct Seen {
     capabilities: Option<u64>,
-    /// They are others now.
+    /// Whether the capabilities have changed since.
     other_capabilities: bool,
     lists: [Option<u64>; 4],
-    /// What it was told last that it should read anew.
+    /// The fingerprints of the changed lists that the endpoint was last told to read anew.
     told: [Option<u64>; 4],
-    /// When something of it first and last turned out to have changed.
+    /// When the first and the last change that the endpoint has not read was noticed.
     changed: Option<(Instant, Instant)>,
-    /// The time has come to do something about that; only a quiet moment is waited for.
+    /// Whether the new connection is due, and only a quiet moment is waited for.
     overdue: bool,
-    /// When the endpoint last said something. `None`: so long ago that it is quiet.
+    /// When the endpoint last said something. `None`: so long ago that the endpoint is quiet.
     heard_at: Option<Instant>,
 }
 
 impl Changes {
-    /// Nothing is connected.
+    /// For an endpoint that is not connected.
     pub(super) fn new(resync: bool) -> Self {
         Changes { resync, ..Changes::default() }
     }
@@ -76,7 +77,7 @@ impl Changes {
         self.seen = Seen::default();
     }
 
-    /// No connection is made anew any more.
+    /// From now on no connection is made for changed lists.
     pub(super) fn drain(&mut self) {
         self.resync = false;
     }
@@ -99,13 +100,13 @@ impl Changes {
         self.settle();
     }
 
-    /// What the endpoint has read of a list can't be told.
+    /// What the endpoint has read of a list is not known any more.
     pub(super) fn forget(&mut self, kind: ListKind) {
         (self.seen.lists[kind as usize], self.seen.told[kind as usize]) = (None, None);
         self.settle();
     }
 
-    /// If the endpoint knows all that is so, there is nothing more to be done.
+    /// Calls off the new connection if the endpoint knows the present state.
     fn settle(&mut self) {
         if !self.seen.other_capabilities && self.seen.told.iter().all(Option::is_none) {
             (self.seen.changed, self.seen.overdue) = (None, false);
@@ -117,13 +118,13 @@ impl Changes {
         self.seen.lists[kind as usize].is_some()
     }
 
-    /// Whether the endpoint knows something that is no longer so.
+    /// Whether something that the endpoint has read has changed since.
     pub(super) fn is_changed(&self) -> bool {
         self.seen.changed.is_some()
     }
 
-    /// Holds what the endpoint has read against what is so now, as far as that is known, and tells it which lists it should
-    /// read anew.
+    /// Compares what the endpoint has read with the present state, as far as that is known, and tells the endpoint which lists
+    /// have changed.
     pub(super) fn compare(
         &mut self,
         capabilities: Option<u64>,
@@ -156,14 +157,14 @@ impl Changes {
         self.settle();
     }
 
-    /// When the endpoint is to get a new connection, if it does not read anew before.
+    /// When the endpoint is to get a new connection, unless it reads the changed lists before.
     fn due(&self) -> Option<Instant> {
         let (first, last) = self.seen.changed.filter(|_| self.resync)?;
         let pause = self.resynced.map(|(at, pause)| at + pause);
         Some(pause.unwrap_or(first).max((last + DEBOUNCE).min(first + RESTLESS)))
     }
 
-    /// Whether the endpoint is to get a new connection now, if nothing would be lost with the old one.
+    /// Whether the endpoint is to get a new connection now, provided that nothing is under way on the old one.
     pub(super) fn is_due(&self, now: Instant) -> bool {
         let is_silent = || self.seen.heard_at.is_none_or(|at| at + QUIET <= now);
         self.due().is_some_and(|due| due <= now) && is_silent()
@@ -182,7 +183,7 @@ impl Changes {
     }
 }
 
-/// A fingerprint.
+/// A fingerprint, good for as long as the process lives.
 pub(super) fn print(of: &(impl Hash + ?Sized)) -> u64 {
     let mut hasher = DefaultHasher::new();
     of.hash(&mut hasher);

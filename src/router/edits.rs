@@ -1,4 +1,4 @@
-//! What of a frame is exchanged on its way through; the rest stays as it came.
+//! The parts of a frame that are exchanged on its way through; the rest stays as it came.
 
 use std::ops::Range;
 
@@ -6,10 +6,10 @@ use super::ids::decimal;
 use super::request::Request;
 use super::{Out, ServerIndex};
 
-/// The id, the progress token, a name or URI, and the repairs: no frame has more.
+/// Most exchanged parts of a frame: the id, the progress token, a name or URI, and the repairs.
 const MOST: usize = 5;
 
-/// Exchanged parts of one frame, in any order; they don't overlap.
+/// Exchanged parts of one frame, in any order, none overlapping.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Edits<'a> {
     list: [Option<(Range<usize>, &'a [u8])>; MOST],
@@ -53,8 +53,8 @@ impl<'a> Edits<'a> {
         self.send(frame, |pieces| out.to_server(server, pieces));
     }
 
-    /// Passes a request on under our id, with the repairs that real clients and servers need: a TypeScript server never
-    /// answers `"params":null`, and fails on `"arguments":null`.
+    /// Passes a request on under our id, with repairs: a TypeScript server never answers `"params":null`, and fails on
+    /// `"arguments":null`, which real clients send.
     pub(super) fn forward_request(self, request: &Request<'_>, server: ServerIndex, id: u64, out: &mut dyn Out) {
         let Request { frame, envelope: e, .. } = *request;
         let mut edits: Edits<'_> = self;
@@ -77,7 +77,7 @@ impl<'a> Edits<'a> {
     }
 }
 
-/// A member of an object with the comma that goes when it goes. The object is known to be well-formed and to have other members.
+/// A member of an object with the comma that has to go with it. The object is well-formed and has other members.
 fn with_one_comma(frame: &[u8], member: Range<usize>) -> Range<usize> {
     let before = frame[..member.start].trim_ascii_end();
     if before.ends_with(b",") {

@@ -1,6 +1,6 @@
 //! Ids of our own, in place of those of either side.
 //!
-//! A request travels to a server under a number that is never used again, and a server's request to the endpoint
+//! A request goes to a server under a number that is never used again, and a server's request to the endpoint
 //! under a string that no endpoint uses. So late, repeated and invented answers can be told from right ones.
 
 /// `n` in decimal, without an allocation.
@@ -16,20 +16,20 @@ pub(super) fn decimal(mut n: u64, digits: &mut [u8; 20]) -> &[u8] {
     }
 }
 
-/// Our id as a server gives it back: some make a string or a float of a number.
+/// Our id in an answer. Some servers make a string or a float of a number.
 pub(super) fn flight_id(token: &[u8]) -> Option<u64> {
     let token = token.strip_prefix(b"\"").and_then(|t| t.strip_suffix(b"\"")).unwrap_or(token);
     number(token.strip_suffix(b".0").unwrap_or(token))
 }
 
-/// The number in decimal digits and nothing else.
+/// The number, if `digits` are decimal digits and nothing else.
 fn number(digits: &[u8]) -> Option<u64> {
     let digit = |byte: &u8| byte.is_ascii_digit().then(|| u64::from(byte - b'0'));
     let append = |number: u64, byte| number.checked_mul(10)?.checked_add(digit(byte)?);
     (!digits.is_empty()).then(|| digits.iter().try_fold(0, append))?
 }
 
-/// The id under which a server's request goes to the endpoint: a string, because the endpoint's own are often small numbers.
+/// The id under which a server's request goes to the endpoint: a string, because an endpoint's own ids are often small numbers.
 pub(super) fn asked_token(n: u64) -> String {
     format!("\"mcp-pipe-{n}\"")
 }

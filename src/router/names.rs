@@ -1,7 +1,7 @@
-//! The names under which the tools and prompts of several servers are published. Pure.
+//! The names under which the tools and prompts of several servers are published: `add`, or `server__add`. Pure.
 //!
-//! A name depends on the set of all servers and names only, never on their order, so a tool is called the same after
-//! any restart. Whoever publishes keeps a table of what is whose: a published name is never taken apart again.
+//! A name depends only on the set of all servers and names, never on their order, so a tool is called the same after
+//! any restart. The caller keeps a table from published names to items: a published name is never taken apart again.
 
 use std::collections::{HashMap, HashSet};
 
@@ -10,22 +10,22 @@ use crate::config::{Names, Naming};
 
 /// Most characters of a name that every model's API takes.
 const MAX: usize = 64;
-/// What tells two names apart: an underscore and a hash of 32 bits in hex.
+/// Characters of the suffix that tells two names apart: an underscore and a hash of 32 bits in hex.
 const SUFFIX: usize = 9;
-/// Most that is left of a server's name where it and the tool's are too long together: the tool's says more.
+/// Most characters of a server's name that are kept where both names together are too long: the tool's name says more.
 const SERVER_OF_LONG: usize = 16;
 
-/// Which names are published as they are.
+/// Which names are published unchanged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Letters {
-    /// Those of these characters, up to 64.
+    /// Names of these characters, up to 64.
     Of(Names),
-    /// All: they are not put before a model as the names of functions.
+    /// All names: prompts are not put before a model as the names of functions.
     Any,
 }
 
 impl Letters {
-    /// Whether a name is published as it is if nobody else has it.
+    /// Whether a name is published unchanged if no other server has it.
     pub fn takes(self, name: &str) -> bool {
         let fits = self == Letters::Any || name.chars().count() <= MAX;
         !name.is_empty() && fits && name.chars().all(|c| self.has(c))
@@ -38,30 +38,30 @@ impl Letters {
         }
     }
 
-    /// The longest name.
+    /// The length of the longest name, in characters.
     fn longest(self) -> usize {
         if self == Letters::Any { usize::MAX } else { MAX }
     }
 
-    /// The name with every other character replaced; not cut.
+    /// The name with every character replaced that is not taken; not cut.
     fn fit(self, name: &str) -> String {
         let fit: String = name.chars().map(|c| if self.has(c) { c } else { '_' }).collect();
         if fit.is_empty() { "_".into() } else { fit }
     }
 
-    /// Whether that would be unreadable: letters are gone, or there are none.
+    /// Whether a name would become unreadable by that: letters are lost, or there are none.
     fn garbles(self, name: &str) -> bool {
         let is_lost = |c: char| c.is_alphanumeric() && !self.has(c);
         !self.takes(name) && (name.chars().any(is_lost) || !name.chars().any(char::is_alphanumeric))
     }
 
-    /// What there is of a name that can be read, in words with underscores between them.
+    /// The readable words of a name, with underscores between them.
     fn readable(self, name: &str) -> String {
         let words = name.split(|c| !self.has(c) || c == '_').filter(|word| word.chars().any(char::is_alphanumeric));
         words.collect::<Vec<_>>().join("_")
     }
 
-    /// What a server is called in a name.
+    /// A server's part of a name.
     fn of_server(self, server: &str) -> String {
         if !self.garbles(server) {
             return self.fit(server);
@@ -71,7 +71,7 @@ impl Letters {
         format!("{readable}_{:08x}", hash(server, ""))
     }
 
-    /// The name of an item, alone and behind that of its server. Where letters are lost a hash says which is meant.
+    /// The name of an item, alone and behind its server's. Where letters are lost, a hash tells items apart.
     fn of_item(self, server: &str, name: &str) -> [String; 2] {
         if !self.garbles(name) {
             let fit = self.fit(name);
@@ -85,25 +85,25 @@ impl Letters {
     }
 }
 
-/// Who gets the name it wants, if several want it: a name as the server gave it is never changed for one that had to be altered.
+/// Which item gets a name that several want: the server's own name is never changed in favour of an altered one.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Rank {
     /// The server's own name.
     Own,
     /// `server__name`, both as they were given.
     Qualified,
-    /// Something had to be replaced, or has to be cut.
+    /// A name in which characters were replaced, or which has to be cut.
     Altered,
 }
 
-/// One published name for each item, in the order of the items: such as [`Letters`] takes, all different.
+/// The published names of all items, in the order of the items. [`Letters`] takes each name, and no two are equal.
 ///
-/// With [`Naming::Auto`] a name that only one server has stays; those that several have become `server__name`, all of them.
-/// With [`Naming::Prefix`] all do. Other characters become `_`; where letters would be lost, what is left of the name, or else
-/// the server's, gets a hash of the server's name and the item's. So does a name that has to be cut, and one of several that
+/// With [`Naming::Auto`] a name that only one server has stays; names that several have all become `server__name`. With
+/// [`Naming::Prefix`] every name does. Characters that are not taken become `_`; where letters would be lost, what is left of
+/// the name, or else of the server's, gets a hash of both names. So does a name that has to be cut, and each of several that
 /// would still be equal.
 ///
-/// `items` are a server (its place in `servers`) and a name that it gives.
+/// An item is a server (its place in `servers`) and the server's name for the item.
 pub fn publish(naming: Naming, letters: Letters, servers: &[&str], items: &[(ServerIndex, &str)]) -> Vec<String> {
     let items: Vec<(&str, &str)> =
         items.iter().map(|(server, name)| (servers.get(*server).copied().unwrap_or_default(), *name)).collect();
@@ -123,7 +123,7 @@ pub fn publish(naming: Naming, letters: Letters, servers: &[&str], items: &[(Ser
     };
     let wishes: Vec<(Rank, String)> = items.iter().zip(&forms).map(wish).collect();
 
-    // The order in which hashes are given out, should even those be equal.
+    // A fixed order, so that even items with equal hashes get the same names each time.
     let mut order: Vec<usize> = (0..items.len()).collect();
     order.sort_by_key(|at| items[*at]);
     let mut published = vec![String::new(); items.len()];
@@ -148,7 +148,7 @@ pub fn publish(naming: Naming, letters: Letters, servers: &[&str], items: &[(Ser
     published
 }
 
-/// A name that nobody has yet, made of the one it wanted and a hash.
+/// A name that no item has yet, made of the wanted one and a hash.
 fn told_apart(wish: &str, letters: Letters, (server, name): (&str, &str), taken: &HashSet<String>) -> String {
     let mut hash = hash(server, name);
     let room = letters.longest() - SUFFIX;
@@ -167,7 +167,7 @@ fn told_apart(wish: &str, letters: Letters, (server, name): (&str, &str), taken:
     }
 }
 
-/// So many characters.
+/// The first characters of a text, at most `most`.
 fn first(text: &str, most: usize) -> &str {
     text.char_indices().nth(most).map_or(text, |(end, _)| &text[..end])
 }
@@ -180,7 +180,7 @@ fn count<T: Eq + std::hash::Hash>(names: impl Iterator<Item = T>) -> HashMap<T, 
     counts
 }
 
-/// FNV-1a with 32 bits: std's hashes may differ between versions, and a published name must not.
+/// FNV-1a with 32 bits. The hashes of the standard library may differ between versions, and a published name must not.
 fn hash(server: &str, name: &str) -> u32 {
     // 0xFF is in no UTF-8 text, so it ends the server's name.
     let bytes = server.bytes().chain([0xFF]).chain(name.bytes());
@@ -217,7 +217,7 @@ mod tests {
     fn a_name_in_another_script_is_what_can_be_read_of_it_and_a_hash() {
         let chinese = ["weather", "天气", "c"];
         let published = |naming, items: &[(ServerIndex, &str)]| publish(naming, ASCII, &chinese, items);
-        // From another implementation of FNV-1a, as below.
+        // The hashes are from another implementation of FNV-1a, as below.
         let names =
             published(Naming::Auto, &[(0, "天气查询"), (0, "天气预报"), (0, "get天气_v2"), (1, "计算"), (2, "")]);
         assert_eq!(
@@ -229,7 +229,7 @@ mod tests {
             names,
             ["weather__432dc5d9", "weather__get_19a5b0de", "server_1cc1e540__add", "server_1cc1e540__b4a3def1"]
         );
-        // Another server with the same changes neither.
+        // Another server with the same tool changes neither name.
         let both = published(Naming::Auto, &[(0, "天气查询"), (2, "天气查询"), (2, "____")]);
         assert_eq!(both, ["weather_432dc5d9", "c_724d63ae", "____"]);
     }
@@ -264,7 +264,7 @@ mod tests {
 
     #[test]
     fn hashes_never_change() {
-        // From another implementation of FNV-1a; a change here renames people's tools.
+        // The hashes are from another implementation of FNV-1a; a change here renames people's tools.
         assert_eq!(auto(&[(0, "x.y"), (0, "x y")]), ["a__x_y_2ad18c6a", "a__x_y_1eb974a0"]);
     }
 
@@ -290,7 +290,7 @@ mod tests {
         assert_eq!(names.iter().collect::<HashSet<_>>().len(), 3, "{names:?}");
     }
 
-    /// Few and alike, so that they clash in every way.
+    /// Few names, and alike, so that they clash in every way.
     fn name() -> impl Strategy<Value = String> {
         prop_oneof![
             4 => "[ab_.]{0,3}",
@@ -368,7 +368,7 @@ mod tests {
                 items.iter().cloned().zip(names).filter(|(item, _)| is_exact(item)).unzip();
             let alone = published(naming, &servers, &exact);
             for ((item, want), alone) in exact.iter().zip(want).zip(alone) {
-                // An exact name at a server whose own name is not also clashes, and is left out above.
+                // An exact name at a server whose own name is not exact also clashes, and is left out above.
                 let clashes = items.iter().any(|other| other != item && other.1 == item.1 && !is_exact(other));
                 prop_assert!(clashes || want == alone, "{:?}: {} became {}", item, alone, want);
             }

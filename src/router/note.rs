@@ -1,4 +1,4 @@
-//! What a router has to say to the log.
+//! What a router has to say to the log, and the text of each such event.
 
 use std::fmt;
 use std::time::Duration;
@@ -10,19 +10,19 @@ use crate::words::{counted, listed, span};
 /// Something that a person may want to know.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Note<'a> {
-    /// The server that it is about; `None`: the endpoint.
+    /// The server that the note is about; `None`: the endpoint.
     pub server: Option<ServerIndex>,
-    /// What it is.
+    /// What is to be said.
     pub what: What<'a>,
 }
 
 impl<'a> Note<'a> {
-    /// About a server.
+    /// A note about a server.
     pub fn of(server: ServerIndex, what: What<'a>) -> Self {
         Note { server: Some(server), what }
     }
 
-    /// About the endpoint.
+    /// A note about the endpoint.
     pub fn of_endpoint(what: What<'a>) -> Self {
         Note { server: None, what }
     }
@@ -40,22 +40,22 @@ pub enum What<'a> {
     NotMessage {
         /// Why not.
         why: String,
-        /// Whether that was answered with an error: not after too much of it.
+        /// Whether that was answered with an error, which happens a limited number of times.
         answered: bool,
     },
-    /// What answers at the endpoint's address speaks no JSON-RPC: it gets no more answers, and the connection is to be closed.
+    /// The endpoint speaks no JSON-RPC, so it gets no more answers, and its connection is to be closed.
     Stranger {
-        /// What it said last, untrusted.
+        /// The endpoint's last words, untrusted.
         said: &'a [u8],
     },
-    /// A message of a server could not be read; the request that it belongs to was answered with an error.
+    /// A message of a server could not be read; its request was answered with an error.
     Unreadable {
         /// Why not.
         why: String,
     },
     /// A message above the size limit was dropped.
     TooLarge {
-        /// Its length in bytes.
+        /// The message's length in bytes.
         size: u64,
         /// Whether its request could be answered with an error.
         answered: bool,
@@ -64,26 +64,26 @@ pub enum What<'a> {
     Unclaimed,
     /// The server answered the endpoint's `initialize` (or ours in its name).
     Initialized {
-        /// Its name and version, as it gave them.
+        /// The server's name and version, as it gave them.
         identity: String,
     },
-    /// A server's own request was answered by us, because the endpoint can't or doesn't.
+    /// We answered a server's own request, because the endpoint can't or doesn't.
     AnsweredForEndpoint {
-        /// Its method.
+        /// The request's method.
         method: String,
         /// Why the endpoint didn't get it or didn't answer.
         why: &'static str,
     },
     /// The server answered `initialize` with an error. Others that share its connection go on.
     Refused {
-        /// Its words.
+        /// The server's words.
         error: String,
     },
-    /// The server could not say what it has. It is asked again.
+    /// The server did not list what it has, and is asked again.
     NotListed {
         /// The request.
         list: &'static str,
-        /// Its words, or ours.
+        /// The server's words, or ours.
         error: String,
     },
     /// Not all of a list of the server was read, so the rest is not published.
@@ -93,14 +93,14 @@ pub enum What<'a> {
         /// Why not.
         why: String,
     },
-    /// What the server says of itself is not all as MCP has it. What the endpoint sees of it is.
+    /// Something that the server says of itself is not as MCP has it, and was mended for the endpoint.
     Odd {
-        /// The request that it answered.
+        /// The request that the server answered.
         method: &'static str,
         /// What is odd.
         what: String,
     },
-    /// Not all that the server has fits into a message.
+    /// Not all items of the server's list fit into a message.
     ListTooLong {
         /// The request.
         list: &'static str,
@@ -109,53 +109,53 @@ pub enum What<'a> {
         /// The largest message, in bytes.
         max: usize,
     },
-    /// Tools of the server are published under other names, because theirs have characters that not everybody takes.
+    /// Tools of the server are published under other names, because their own have characters that not every model takes.
     Renamed {
-        /// What the server calls them, and what the endpoint does.
+        /// For each tool the server's name and the endpoint's.
         tools: &'a [(Box<str>, Box<str>)],
     },
     /// The config says something about tools that does not fit those that the server has.
     DoubtfulTools {
-        /// What, as a sentence.
+        /// What doesn't fit, as a sentence.
         what: String,
     },
     /// The endpoint has read the list of tools.
     ToolsRead {
         /// The size of the answer.
         size: Size,
-        /// How many tools are in it, if these are all.
+        /// How many tools there are, if the answer has all of them.
         count: Option<usize>,
     },
     /// A call was answered.
     Served {
-        /// What was called.
+        /// The method of the call.
         method: &'a [u8],
         /// From our receiving the request to our sending the answer.
         took: Duration,
     },
-    /// The server was called and has said nothing since, nor given a sign of life when it was asked for one.
+    /// The server was called and has said nothing since, not even when it was asked for a sign of life.
     Silent {
-        /// For how long.
+        /// The length of the silence.
         lasted: Duration,
-        /// For so long that it counts as not healthy. That was said before, when it was not that long yet.
+        /// Whether the silence is so long that the server counts as not healthy. A shorter silence was told before.
         failed: bool,
     },
-    /// It has said something after all.
+    /// The silent server has said something after all.
     Heard {
-        /// For how long it had not.
+        /// The length of the silence.
         lasted: Duration,
     },
-    /// Whose turn it is changes, or was asked to.
+    /// The turn changes, or somebody asked for that.
     Turn {
-        /// What about it, as a sentence about the server.
+        /// What happens, as a sentence about the server.
         what: String,
     },
 }
 
-/// As many tools of a server are named in one line.
+/// Most tools of a server that are named in one line.
 const SHOWN: usize = 8;
 
-/// As much of the name of each, in bytes.
+/// Longest part of each tool's name in that line, in bytes.
 const BRIEF: usize = 64;
 
 /// The beginning of a name that may be of any length.
@@ -163,7 +163,7 @@ fn brief(name: &str) -> &str {
     &name[..name.floor_char_boundary(BRIEF)]
 }
 
-/// What gives the first of these tools another name.
+/// The `rename` of a config that gives the first of these tools another name.
 fn rename(tools: &[(Box<str>, Box<str>)]) -> String {
     let own = tools.first().map_or("", |(own, _)| brief(own));
     format!("\"rename\": {{{}: \"…\"}}", serde_json::Value::from(own))
@@ -172,7 +172,7 @@ fn rename(tools: &[(Box<str>, Box<str>)]) -> String {
 impl fmt::Display for Note<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.what {
-            // The line itself is for whoever knows what of it may be seen.
+            // The line itself is left to the caller, who knows what may be seen of it.
             What::Noise { .. } => f.write_str("stdout line that is not JSON-RPC"),
             What::NotMessage { why, answered } => {
                 let done = if *answered { "answered with an error" } else { "not answered" };

@@ -1,15 +1,16 @@
-//! With what a server is initialized, and what follows once its endpoint has said what it is. Pure.
+//! With which parameters a server is initialized, and what follows once its endpoint has sent its own. Pure.
 //!
 //! # Theory of operation
 //!
-//! The first line that a process gets is `initialize`, for a server may exit on anything else, and its answer is what shows
-//! that it is ready. The endpoint is dialled after that, so what it will say of itself is taken from an earlier run,
-//! or is the likely thing; what is only likely commits the server to nothing, for `notifications/initialized` waits for the endpoint.
-//! When the endpoint has spoken and differs in a way that a server would notice, the server is asked *again* in the same process. One that does not take that gets a *fresh* process, once in a run: it is remembered that this server
-//! takes `initialize` as its first message only. One that refuses what the endpoint says, and has accepted something else before, goes back to
-//! that: a server that serves is worth more than one that was asked rightly.
+//! The first line that a process gets is `initialize`, for a server may exit on anything else, and the answer shows that the
+//! server is ready. The endpoint is dialled after that, so its parameters are taken from an earlier run, or are the likely
+//! ones. Likely parameters commit the server to nothing, for `notifications/initialized` waits for the endpoint. When the
+//! endpoint's own parameters differ in a way that a server would notice, the server is asked *again* in the same process. A
+//! server that does not take that gets a *fresh* process, once in a run: from then on it is known to take `initialize` as its
+//! first message only. A server that refuses the endpoint's parameters, and has accepted others before, is told the accepted
+//! ones again: a server that serves is worth more than one that was asked rightly.
 //!
-//! A server that refuses altogether is asked by a fresh process later, and later and later.
+//! A server that refuses altogether is asked again in a fresh process, after longer and longer waits.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,21 +20,21 @@ use crate::mcp::handshake::Hello;
 use crate::net::peer_text::bounded;
 
 /// Shortest time between a refusal and the next attempt. It doubles up to [`LONGEST_WAIT`]: a start costs this machine something,
-/// and what a server refuses for (a licence, a database) mostly takes a person to change.
+/// and the reason of a refusal (a licence, a database) mostly takes a person to change.
 const SHORTEST_WAIT: Duration = Duration::from_secs(5);
 const LONGEST_WAIT: Duration = Duration::from_secs(300);
 
-/// Most of a server's words that are kept and shown, in characters.
+/// Longest part of a server's error that is kept and shown, in characters.
 const WORDS: usize = 500;
 
-/// What to do about a server whose endpoint says other things of itself than the server was told.
+/// What to do about a server whose endpoint has other parameters than the server was told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Renewal {
-    /// It stays with what it was told.
+    /// The server stays with what it was told.
     Keep,
-    /// It is initialized once more.
+    /// The server is initialized once more.
     Again,
-    /// It is started anew, and told the right thing.
+    /// The server is started anew, and told the right parameters.
     Fresh,
 }
 
@@ -59,7 +60,7 @@ pub(super) enum Takes {
 pub(super) enum Use {
     #[default]
     None,
-    /// It has served calls, and may have a state because of them.
+    /// The server has served calls, and may have a state because of these.
     Served,
     /// A call is under way.
     Serving,
@@ -68,27 +69,27 @@ pub(super) enum Use {
 /// All that the decision depends on.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Case {
-    /// A server would act otherwise on what the endpoint says.
+    /// Whether a server would act otherwise on the endpoint's parameters.
     pub(super) differs: bool,
     pub(super) answered: Answered,
     pub(super) takes: Takes,
-    /// It has been asked again in this life.
+    /// Whether the server has been asked again in this life.
     pub(super) asked_again: bool,
     pub(super) used: Use,
 }
 
-/// What to do about it.
+/// What to do about the server.
 pub(super) fn renewal(case: Case) -> Renewal {
     let Case { differs, answered, takes, asked_again, used } = case;
     match (answered, takes, used) {
         _ if !differs => Renewal::Keep,
-        // Whatever a process is after a refusal, it is of no use.
+        // A process that has refused is of no use, whatever it takes.
         (Answered::Refused, Takes::Several | Takes::Once, _) => Renewal::Fresh,
         (Answered::Welcomed, Takes::Several, Use::None | Use::Served) if !asked_again => Renewal::Again,
-        // It may die of that, and with it the call.
+        // Not again: the server may die of being asked, and the call with it.
         (Answered::Welcomed, Takes::Several, _) => Renewal::Keep,
         (Answered::Welcomed, Takes::Once, Use::None) => Renewal::Fresh,
-        // What its process remembers is worth more.
+        // The state that calls have left in the process is worth more than the right parameters.
         (Answered::Welcomed, Takes::Once, Use::Served | Use::Serving) => Renewal::Keep,
     }
 }
@@ -96,36 +97,36 @@ pub(super) fn renewal(case: Case) -> Renewal {
 /// How far one server is with its handshakes.
 #[derive(Debug, Default)]
 pub(super) struct Opening {
-    /// What it has answered last, in this life.
+    /// The parameters that the server has answered last, in this life.
     told: Option<Arc<Hello>>,
     takes: Takes,
     asked_again: bool,
-    /// It was told that its last handshake is complete.
+    /// Whether the server was told that its last handshake is complete.
     is_complete: bool,
     used: Use,
-    /// What it has accepted last, in this run.
+    /// The parameters that the server has accepted last, in this run.
     accepted: Option<Arc<Hello>>,
-    /// It has refused its endpoint's own parameters since: it is told the accepted ones.
+    /// Whether the server has refused other parameters since, so that it is told the accepted ones.
     stays_with_accepted: bool,
-    /// Its last answer is to something else than what its endpoint says, and it is being asked for another.
+    /// Whether the server's last answer is to other parameters than the endpoint's, and another answer is awaited.
     outdated: bool,
-    /// How long it was waited after the last refusal.
+    /// The wait after the last refusal; `None` if the last answer was no refusal.
     waited: Option<Duration>,
 }
 
 impl Opening {
-    /// What a process is told now, where its endpoint says `hello` or is taken to do so.
+    /// The parameters that a process is told now, if those of its endpoint are `hello`, for certain or likely.
     pub(super) fn params(&self, hello: &Arc<Hello>) -> Arc<Hello> {
         let accepted = self.accepted.as_ref().filter(|_| self.stays_with_accepted);
         accepted.unwrap_or(hello).clone()
     }
 
-    /// A process of it was started, which knows of nothing.
+    /// A process of the server was started, which has been told nothing.
     pub(super) fn begin(&mut self) {
         (self.told, self.asked_again, self.is_complete, self.used) = (None, false, false, Use::None);
     }
 
-    /// It accepted this.
+    /// The server accepted these parameters.
     pub(super) fn welcomed(&mut self, hello: Arc<Hello>) {
         self.accepted = Some(hello.clone());
         self.told = Some(hello);
@@ -133,12 +134,12 @@ impl Opening {
         self.waited = None;
     }
 
-    /// Its handshake is complete; whether it has to be told so.
+    /// The handshake is complete. Returns whether the server has to be told.
     pub(super) fn complete(&mut self) -> bool {
         !std::mem::replace(&mut self.is_complete, true)
     }
 
-    /// It refused this as its first message; how long until the next attempt.
+    /// The server refused these parameters in its first message. Returns the wait until the next attempt.
     pub(super) fn refused(&mut self, hello: Arc<Hello>) -> Duration {
         self.stays_with_accepted |= self.accepted.as_ref().is_some_and(|accepted| *accepted != hello);
         self.told = Some(hello);
@@ -147,37 +148,38 @@ impl Opening {
         wait
     }
 
-    /// It takes `initialize` as its first message only: it did not take another one, or did not survive it.
+    /// The server did not take another `initialize`, or did not survive one: it takes one as its first message only.
     pub(super) fn did_not_take_another(&mut self) {
         self.takes = Takes::Once;
     }
 
-    /// It is asked again, in this life.
+    /// The server is asked again, in this life.
     pub(super) fn ask_again(&mut self) {
         (self.asked_again, self.outdated) = (true, true);
     }
 
-    /// It has got a call.
+    /// The server has got a call.
     pub(super) fn serve(&mut self) {
         self.used = Use::Served;
     }
 
-    /// Another answer of it is awaited, or not.
+    /// Notes whether another answer of the server is awaited.
     pub(super) fn set_outdated(&mut self, outdated: bool) {
         self.outdated = outdated;
     }
 
-    /// Whether another answer of it is awaited.
+    /// Whether another answer of the server is awaited.
     pub(super) fn is_outdated(&self) -> bool {
         self.outdated
     }
 
-    /// Whether it has refused something, and nothing has been accepted since.
+    /// Whether the server has refused parameters, and accepted none since.
     pub(super) fn is_refusing(&self) -> bool {
         self.waited.is_some()
     }
 
-    /// What to do where it has answered and is to be told `wanted`. `differs`: whether a server would act otherwise on that.
+    /// What to do about a server that has answered. `differs`: whether a server would act otherwise on the endpoint's parameters
+    /// than on those that it was told.
     pub(super) fn renewal(
         &self,
         answered: Answered,
@@ -190,18 +192,18 @@ impl Opening {
         renewal(Case { differs, answered, takes, asked_again, used })
     }
 
-    /// Whether all that it has answered is an error, to something that differs from this.
+    /// Whether the server refuses, and was asked with parameters that differ from `wanted`.
     pub(super) fn has_refused_another(&self, wanted: &Hello) -> bool {
         self.is_refusing() && self.told.as_ref().is_some_and(|told| told.differs(None, wanted))
     }
 
-    /// Whether it was told this, or something that is the same to it.
+    /// Whether the server was told `hello`, or parameters that make no difference to it.
     pub(super) fn was_told(&self, hello: &Hello) -> bool {
         self.told.as_ref().is_some_and(|told| !told.differs(None, hello))
     }
 }
 
-/// What a server says in an error, fit to be shown.
+/// The words of a server's error, bounded and on one line.
 pub(super) fn words(frame: &[u8]) -> String {
     bounded(&Failure::read(frame).message, WORDS)
 }

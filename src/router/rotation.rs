@@ -1,16 +1,16 @@
-//! Whose turn it is, and for how long. Pure.
+//! Which server has its turn, and for how long. Pure.
 //!
 //! Servers have the connection one after the other, in their order. Only a server that has shown that it is loaded gets
-//! its turn: one that has not is passed over until the next round, and where no other is loaded the turn goes on. A turn is
-//! counted from the first connection that stands in it, and reconnects don't prolong it.
+//! its turn: others are passed over until the next round, and where no other is loaded the turn goes on. A turn is
+//! counted from its first connection, and reconnects don't prolong it.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// How long the server whose turn it is may be away before another has its turn. A crashed one that is started again at
-/// once is back within that, and an endpoint rather waits this long than lose its connection. Below the 9 s for which
-/// requests are held for it.
+/// Longest absence of the server whose turn it is before another has its turn. A crashed server that is started again at
+/// once is back by then, and an endpoint would rather wait this long than lose its connection. Less than the time for which
+/// requests are held (`cloud::HOLD`).
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// See the module's documentation.
@@ -25,41 +25,42 @@ pub(super) struct Rotation {
 #[derive(Debug)]
 struct Place {
     presence: Presence,
-    /// Its turn does not end.
+    /// Whether the server's turn does not end.
     pinned: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
 enum Presence {
-    /// It has shown that it is loaded.
+    /// The server has shown that it is loaded.
     Warm,
-    /// It is down or starting, and is not waited for beyond this.
+    /// The server is down or starting, and is waited for until then.
     Away { until: Instant },
 }
 
 /// How much of the present turn is left.
 #[derive(Debug, Clone, Copy)]
 enum Clock {
-    /// No connection has stood in it yet.
+    /// No connection has stood in this turn yet.
     Unstarted,
     Until(Instant),
-    /// It was asked to end.
+    /// A person has asked for the end of the turn.
     Skipped,
 }
 
 /// What is to become of the present turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Verdict {
-    /// It goes on.
+    /// The turn goes on.
     Stays,
-    /// Its time is over, and the next server is ready.
+    /// The time is over, and the next server is ready.
     Over,
-    /// Its server is gone, or it was asked to end: the endpoint gains nothing by waiting.
+    /// The server is gone, or a person has asked for the end: the endpoint gains nothing by waiting.
     Cut,
 }
 
 impl Rotation {
-    /// Servers by whether they are pinned, none of them loaded yet. The first pinned one begins, else the first.
+    /// A rotation of servers, none of them loaded yet. `pinned` tells which are pinned: the first of these begins, else the
+    /// first of all.
     pub(super) fn new(pinned: impl IntoIterator<Item = bool>, turn: Duration, now: Instant) -> Self {
         let presence = Presence::Away { until: now + PATIENCE };
         let places: Vec<Place> = pinned.into_iter().map(|pinned| Place { presence, pinned }).collect();
@@ -67,7 +68,7 @@ impl Rotation {
         Rotation { turn, places, current, clock: Clock::Unstarted }
     }
 
-    /// Whose turn it is.
+    /// The server whose turn it is.
     pub(super) fn current(&self) -> usize {
         self.current
     }
@@ -99,7 +100,7 @@ impl Rotation {
         }
     }
 
-    /// Ends the present turn; false if no other server is ready.
+    /// Asks for the end of the present turn. Returns false if no other server is ready.
     pub(super) fn skip(&mut self) -> bool {
         let possible = self.next().is_some();
         if possible {
@@ -108,7 +109,7 @@ impl Rotation {
         possible
     }
 
-    /// Keeps the present server, or lets the turns go on if it is kept already; whether it is kept now.
+    /// Pins the present server, or unpins a pinned one. Returns whether the server is pinned now.
     pub(super) fn toggle_pin(&mut self, now: Instant) -> bool {
         let pinned = &mut self.places[self.current].pinned;
         *pinned = !*pinned;
@@ -187,7 +188,8 @@ mod tests {
             Clockwork { rotation, now }
         }
 
-        /// Lets time pass, and turns end, until the next one begins or this long; whose turn it is then.
+        /// Lets time pass, and turns end, until the next one begins or `seconds` are over. Returns the server whose turn it is
+        /// then.
         fn pass(&mut self, seconds: u64) -> usize {
             self.now += Duration::from_secs(seconds);
             if self.rotation.verdict(self.now) != Verdict::Stays {

@@ -1,11 +1,12 @@
 //! Whether a server that was called still says anything. Pure.
 //!
-//! A process that is there and takes calls may hang all the same, and nothing else would show it. Nothing is done about it
-//! either: it may be working, on a call that cannot be taken back. So it is asked for a sign of life, which one that works on several
-//! things at once gives; if none comes, that is said, and after as long as the cloud waits for a call it counts as not healthy.
+//! A process that takes calls may hang all the same, and nothing else would show that. Nor is anything done about a silent
+//! server, which may be working on a call that cannot be taken back. But it is asked for a sign of life, which a server that
+//! works on several things at once gives. If none comes, that is logged, and when the cloud has given up on the call, the
+//! server counts as not healthy.
 //!
-//! It is looked at with each beat of the connection and not by a timer of its own: while there is one, each sleep of the thread
-//! costs more, and with it each call.
+//! Silences are looked at with each beat of the connection and not by a timer of their own: a timer makes each sleep of the
+//! thread cost more, and so each call.
 
 use std::time::Duration;
 
@@ -16,10 +17,10 @@ use crate::mcp::cloud;
 /// Silence after which a server is asked for a sign of life. Few calls take longer.
 const ASKED: Duration = Duration::from_secs(30);
 
-/// Silence after which that is said.
+/// Silence after which the log says that the server is silent.
 const REPORTED: Duration = Duration::from_secs(60);
 
-/// From one step to the next: time to answer, where it is looked at late.
+/// Shortest time from one step to the next: time to answer, also where silences are looked at late.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Silence after which the server is not healthy: the cloud has given up on the call by then.
@@ -28,23 +29,23 @@ pub(super) const FAILED: Duration = cloud::CALL;
 /// How long a server has said nothing.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) enum Silence {
-    /// It has said something since it was called last, or was not called yet.
+    /// The server has said something since its last call, or was not called yet.
     #[default]
     None,
-    /// It was called then, and has said nothing since; what came of that, and when.
+    /// The server was called at the first time, and has said nothing since. The last step, and when that was taken.
     Since(Instant, SilenceStage, Instant),
 }
 
 /// What has come of a silence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum SilenceStage {
-    /// Nothing.
+    /// Nothing was done yet.
     Noticed,
-    /// It was asked for a sign of life.
+    /// The server was asked for a sign of life.
     Asked,
-    /// It was said that it is silent.
+    /// The log has said that the server is silent.
     Reported,
-    /// It counts as not healthy.
+    /// The server counts as not healthy.
     Failed,
 }
 
@@ -56,7 +57,7 @@ impl Silence {
         }
     }
 
-    /// The server said something; how long it had not, if that was reported.
+    /// The server said something. Returns the length of its silence, if that was reported.
     pub(super) fn broken(&mut self, now: Instant) -> Option<Duration> {
         match std::mem::take(self) {
             Silence::Since(since, SilenceStage::Reported | SilenceStage::Failed, _) => Some(now - since),
@@ -64,7 +65,7 @@ impl Silence {
         }
     }
 
-    /// What it has come to now, where that is something new, and how long it has lasted.
+    /// The step that is due now, if one is, and the length of the silence.
     pub(super) fn look(&mut self, now: Instant) -> Option<(SilenceStage, Duration)> {
         let Silence::Since(since, step, at) = self else { return None };
         let lasted = now - *since;

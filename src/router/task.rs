@@ -1,4 +1,4 @@
-//! Calls that a server makes a task of (MCP 2025-11-25, tasks): where the ids of tasks stand, and progress that goes on after the
+//! Calls of which a server makes a task (MCP 2025-11-25, tasks): where the ids of tasks are, and progress that goes on after the
 //! answer. Pure.
 
 use std::collections::BTreeMap;
@@ -8,26 +8,26 @@ use super::desk::MAX_ID;
 use crate::mcp::envelope::Envelope;
 use crate::mcp::object;
 
-/// The member of `_meta` that says which task a message belongs to.
+/// The member of `_meta` that names the task of a message.
 const RELATED: &str = "io.modelcontextprotocol/related-task";
 
-/// Most tasks of one server that are known at a time; of more the oldest are forgotten. The tasks extension that followed knows
-/// no lists either, so an endpoint keeps track of as many as it works on.
+/// Most tasks of one server that are known at a time; beyond that the oldest are forgotten. An endpoint keeps track of its tasks
+/// itself: the tasks extension, which followed, has no lists of them either.
 pub(super) const MAX_TASKS: usize = 256;
 
-/// Where the id of the task stands that an answer says was created: the whole token.
+/// Where the id is of the task that an answer says was created: the whole token.
 pub(super) fn created(frame: &[u8], e: &Envelope) -> Option<Range<usize>> {
     id_at(frame, e.result.clone()?, &["task", "taskId"])
 }
 
-/// Where the id stands of the task that a result or parameters are about.
+/// Where the id is of the task that a result or parameters are about.
 pub(super) fn of(frame: &[u8], part: Option<&Range<usize>>) -> Option<Range<usize>> {
     id_at(frame, part?.clone(), &["taskId"])
 }
 
-/// Where the id stands of the task that a message belongs to, by its result or its parameters.
+/// Where the id is of the task to which a message belongs, by its result or its parameters.
 pub(super) fn related(frame: &[u8], e: &Envelope) -> Option<Range<usize>> {
-    // Nearly no message has one.
+    // A quick search first: nearly no message belongs to a task.
     memchr::memmem::find(frame, b"related-task")?;
     id_at(frame, e.result.clone().or(e.params.clone())?, &["_meta", RELATED, "taskId"])
 }
@@ -40,30 +40,30 @@ fn id_at(frame: &[u8], part: Range<usize>, path: &[&str]) -> Option<Range<usize>
     Some(at..at + id.len())
 }
 
-/// Whether a notification of its status says that a task is over.
+/// Whether a notification about the status of a task says that the task is over.
 fn is_over(frame: &[u8], e: &Envelope) -> bool {
     let params = e.params.clone().and_then(|params| str::from_utf8(&frame[params]).ok());
     let status = params.and_then(|params| object::find(params, &["status"])).and_then(object::text_of);
     status.is_some_and(|status| ["completed", "failed", "cancelled"].contains(&&*status))
 }
 
-/// The progress tokens of calls that became tasks: they count as long as the task.
+/// The progress tokens of calls that became tasks. A token counts as long as its task.
 #[derive(Debug, Default)]
 pub(super) struct Lasting {
-    /// By the id that a call had at its server.
+    /// Tokens by the id that the call had at its server.
     tokens: BTreeMap<u64, Token>,
 }
 
 #[derive(Debug)]
 struct Token {
-    /// The endpoint's, raw.
+    /// The endpoint's token, raw.
     own: Box<[u8]>,
-    /// The server's id of the task, raw.
+    /// The server's id for the task, raw.
     task: Box<[u8]>,
 }
 
 impl Lasting {
-    /// A call is over, and may have become a task.
+    /// Keeps the token of a call that is over, if the call became a task.
     pub(super) fn keep(&mut self, call: u64, token: &[u8], frame: &[u8], e: &Envelope) {
         if token.is_empty() {
             return;
@@ -75,7 +75,7 @@ impl Lasting {
         }
     }
 
-    /// The endpoint's token for progress on what was a call.
+    /// The endpoint's token for progress on the task that a call became.
     pub(super) fn token(&self, call: u64) -> Option<&[u8]> {
         self.tokens.get(&call).map(|token| &*token.own)
     }
@@ -89,7 +89,7 @@ impl Lasting {
         }
     }
 
-    /// Nobody wants to hear of any of them.
+    /// Forgets all tokens: the connection is gone.
     pub(super) fn clear(&mut self) {
         self.tokens.clear();
     }

@@ -1,4 +1,4 @@
-//! The URIs under which the resources of several servers are published, and which template a URI is of. Pure.
+//! The URIs under which the resources of several servers are published, and which template a URI belongs to. Pure.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
@@ -6,18 +6,18 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::ServerIndex;
 
-/// A longer URI is of no template: comparing costs the product of both lengths.
+/// Longest URI that may belong to a template, in bytes: comparing costs the product of both lengths.
 const LONGEST: usize = 2048;
-/// A longer template has no URI. Those in use are below 100 bytes, and a server may list thousands.
+/// Longest template to which a URI may belong, in bytes. Templates in use are below 100, and a server may list thousands.
 const LONGEST_TEMPLATE: usize = 512;
 
-/// One published URI (or template of URIs) for each item, in the order of the items.
+/// The published URIs (or templates of URIs) of all items, in the order of the items.
 ///
-/// One that a single server lists stays. One that several list becomes `mcp-pipe://server/URI` at each of them, the server's name
-/// percent-encoded, so what a published one begins with more than the original can be cut off again. The same for the
-/// same set, whatever its order; what one server lists twice is published alike.
+/// A URI that a single server lists stays. One that several list becomes `mcp-pipe://server/URI` for each of these servers,
+/// with the server's name percent-encoded, so that the beginning can be cut off again. The same set gives the same URIs,
+/// whatever its order; a URI that one server lists twice is published alike both times.
 ///
-/// `items` are a server (its place in `servers`) and a URI that it lists.
+/// An item is a server (its place in `servers`) and a URI that this server lists.
 pub fn publish(servers: &[&str], items: &[(ServerIndex, &str)]) -> Vec<String> {
     let items: Vec<(&str, &str)> =
         items.iter().map(|(server, uri)| (*uri, servers.get(*server).copied().unwrap_or_default())).collect();
@@ -32,7 +32,7 @@ pub fn publish(servers: &[&str], items: &[(ServerIndex, &str)]) -> Vec<String> {
         let mut own = uri.to_owned();
         if servers_of.get(uri) != Some(&1) {
             let server = utf8_percent_encode(server, NON_ALPHANUMERIC);
-            // More than once only if a server lists what begins like ours.
+            // The loop repeats only if a server lists URIs that begin like ours.
             while servers_of.contains_key(own.as_str()) || taken.contains(&own) {
                 own = format!("mcp-pipe://{server}/{own}");
             }
@@ -43,22 +43,23 @@ pub fn publish(servers: &[&str], items: &[(ServerIndex, &str)]) -> Vec<String> {
     items.iter().filter_map(|item| published.get(item).cloned()).collect()
 }
 
-/// A step of a template; at each the URI's next byte decides.
+/// A step of a template. At each step the URI's next byte decides.
 #[derive(Clone, Copy)]
-enum Step {
-    /// Just this byte.
+enum TemplateStep {
+    /// This byte.
     Byte(u8),
-    /// One or more bytes; slashes among them or not.
+    /// One or more bytes; `slashes`: also slashes.
     Run { slashes: bool },
-    /// As many steps may be left out.
+    /// The next steps, as many as this, may be left out.
     Maybe(usize),
 }
 
 /// Whether a URI template (RFC 6570, as MCP's resource templates use it) can have become this URI.
 ///
-/// `{a}` stands for one or more characters other than `/`; `{+a}` for any, as does `{a*}`, by which servers
+/// `{a}` stands for one or more characters other than `/`; `{+a}` for any characters, as does `{a*}`, by which servers
 /// mean several segments; `{#a}`, `{.a}`, `{/a}`, `{;a}`, `{?a}` and `{&a}` begin with their character and may be missing.
-/// The names of a query's parameters are not compared: servers differ in which they ask for. What is outside braces must be equal byte for byte.
+/// The names of a query's parameters are not compared, as servers differ in what they ask for. Text outside braces must be equal
+/// byte for byte.
 ///
 /// A template that breaks the rules matches nothing, nor does one of more than 512 bytes or a URI of more than 2048. Time grows with
 /// the product of both lengths at most, whatever they hold.
@@ -67,7 +68,7 @@ pub fn template_matches(template: &str, uri: &str) -> bool {
         return false;
     }
     let Some(steps) = steps(template) else { return false };
-    // All places in the template that the URI so far can have led to.
+    // All places in the template to which the URI so far can have led.
     let mut here = vec![false; steps.len() + 1];
     here[0] = true;
     leave_out(&steps, &mut here);
@@ -78,12 +79,12 @@ pub fn template_matches(template: &str, uri: &str) -> bool {
         let mut next = vec![false; steps.len() + 1];
         for (at, step) in steps.iter().enumerate().filter(|(at, _)| here[*at]) {
             match *step {
-                Step::Byte(own) => next[at + 1] |= byte == own,
-                Step::Run { slashes } if slashes || byte != b'/' => {
+                TemplateStep::Byte(own) => next[at + 1] |= byte == own,
+                TemplateStep::Run { slashes } if slashes || byte != b'/' => {
                     next[at] = true;
                     next[at + 1] = true;
                 }
-                Step::Run { .. } | Step::Maybe(_) => {}
+                TemplateStep::Run { .. } | TemplateStep::Maybe(_) => {}
             }
         }
         leave_out(&steps, &mut next);
@@ -92,23 +93,24 @@ pub fn template_matches(template: &str, uri: &str) -> bool {
     here[steps.len()]
 }
 
-/// Adds the places that are reached without a byte. They are further on, so once through is enough.
-fn leave_out(steps: &[Step], here: &mut [bool]) {
+/// Adds the places that are reached without a byte. Such places are further on, so one pass is enough.
+fn leave_out(steps: &[TemplateStep], here: &mut [bool]) {
     for (at, step) in steps.iter().enumerate() {
-        if let (true, Step::Maybe(count)) = (here[at], *step) {
+        if let (true, TemplateStep::Maybe(count)) = (here[at], *step) {
             here[at + 1] = true;
             here[at + 1 + count] = true;
         }
     }
 }
 
-/// `None` for braces that are not closed, in each other or empty, and for operators that RFC 6570 keeps for later.
-fn steps(template: &str) -> Option<Vec<Step>> {
+/// The steps of a template; `None` for braces that are not closed, inside each other or empty, and for operators that RFC 6570
+/// reserves.
+fn steps(template: &str) -> Option<Vec<TemplateStep>> {
     let mut steps = Vec::with_capacity(template.len());
     let mut rest = template;
     while let Some((literal, expression)) = rest.split_once('{') {
         let (expression, behind) = expression.split_once('}')?;
-        steps.extend(literal.bytes().map(Step::Byte));
+        steps.extend(literal.bytes().map(TemplateStep::Byte));
         rest = behind;
 
         let first = expression.bytes().next()?;
@@ -122,17 +124,21 @@ fn steps(template: &str) -> Option<Vec<Step>> {
         }
         match operator {
             // All values in a row, with commas between them.
-            None | Some(b'+') => steps.push(Step::Run { slashes: operator.is_some() || variables.contains('*') }),
+            None | Some(b'+') => {
+                steps.push(TemplateStep::Run { slashes: operator.is_some() || variables.contains('*') })
+            }
             Some(begin @ (b'.' | b'/')) => {
                 for variable in variables.split(',') {
-                    let run = Step::Run { slashes: variable.ends_with('*') };
-                    steps.extend([Step::Maybe(2), Step::Byte(begin), run]);
+                    let run = TemplateStep::Run { slashes: variable.ends_with('*') };
+                    steps.extend([TemplateStep::Maybe(2), TemplateStep::Byte(begin), run]);
                 }
             }
-            Some(begin) => steps.extend([Step::Maybe(2), Step::Byte(begin), Step::Run { slashes: true }]),
+            Some(begin) => {
+                steps.extend([TemplateStep::Maybe(2), TemplateStep::Byte(begin), TemplateStep::Run { slashes: true }])
+            }
         }
     }
-    steps.extend(rest.bytes().map(Step::Byte));
+    steps.extend(rest.bytes().map(TemplateStep::Byte));
     (!rest.contains('}')).then_some(steps)
 }
 
@@ -197,7 +203,7 @@ mod tests {
 
     #[test]
     fn hostile_templates_end() {
-        // Each would take a matcher that tries one way after the other longer than the universe lasts.
+        // A matcher that tries one way after the other would take longer than the universe lasts for each of these.
         let uri = "a".repeat(LONGEST);
         for template in ["{a}".repeat(170), "{+a}a".repeat(102), "{/a,a,a}{.a}".repeat(42), "{a*}".repeat(127)] {
             assert!(!template_matches(&format!("{template}!"), &uri));

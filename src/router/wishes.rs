@@ -1,7 +1,8 @@
-//! What an endpoint wants of one server for as long as its connection lives: the resources that it follows there, and its log level.
+//! What an endpoint wants of one server for as long as its connection lives: the resources to which it has subscribed, and its
+//! log level.
 //!
-//! A process knows nothing of what its predecessor was told, so each life of the server is told anew; and nothing of what one connection
-//! wanted is left for the next.
+//! A process knows nothing of what its predecessor was told, so each life of the server is told anew; and the wishes of one
+//! connection end before the next one.
 
 use std::collections::{HashMap, HashSet};
 
@@ -9,27 +10,26 @@ use super::Out;
 use super::desk::Desk;
 use super::lane::Lane;
 
-/// Most resources that one connection may follow at one server, and longest URI of one, in bytes, that are told to the server's next life:
-/// they are kept.
+/// Most subscriptions of one connection at one server, and longest URI of one in bytes, that are kept for the server's next life.
 const MAX_SUBSCRIPTIONS: usize = 1000;
 const MAX_URI: usize = 2048;
 
-/// Longest parameters of `logging/setLevel`, in bytes: they are kept too.
+/// Longest parameters of `logging/setLevel` that are kept for the server's next life, in bytes.
 const MAX_LEVEL: usize = 1024;
 
 /// See the module's documentation.
 #[derive(Debug, Default)]
 pub(super) struct Wishes {
-    /// The server's own URI → the endpoint's.
+    /// The endpoint's URI of each subscription, by the server's.
     subscriptions: HashMap<Box<str>, Box<str>>,
     /// The parameters of the last `logging/setLevel`.
     level: Option<Box<[u8]>>,
-    /// What an earlier connection followed and the server could not be told yet that it does no more: its own URIs.
+    /// Subscriptions of earlier connections that the server could not be told yet to end, by the server's URIs.
     leftover: HashSet<Box<str>>,
 }
 
 impl Wishes {
-    /// The endpoint wants to hear of changes of a resource, which it calls `uri`.
+    /// The endpoint subscribes to a resource: `own` is the server's URI, `uri` the endpoint's.
     pub(super) fn subscribe(&mut self, own: &str, uri: &str) {
         if self.subscriptions.len() < MAX_SUBSCRIPTIONS && own.len() <= MAX_URI && uri.len() <= MAX_URI {
             self.subscriptions.insert(own.into(), uri.into());
@@ -37,12 +37,12 @@ impl Wishes {
         }
     }
 
-    /// It doesn't any more.
+    /// The endpoint ends a subscription.
     pub(super) fn unsubscribe(&mut self, own: &str) {
         self.subscriptions.remove(own);
     }
 
-    /// What the endpoint calls so is another server's.
+    /// Ends the subscription to `called`, the endpoint's URI, which now is another server's.
     pub(super) fn end_subscription(&mut self, called: &str, lane: &Lane, desk: &mut Desk, out: &mut dyn Out) {
         if let Some(own) = self.own(called).map(Box::from) {
             self.subscriptions.remove(&own);
@@ -53,17 +53,17 @@ impl Wishes {
         }
     }
 
-    /// What the endpoint calls a resource that it follows.
+    /// The endpoint's URI of a subscription.
     pub(super) fn called(&self, own: &str) -> Option<&str> {
         self.subscriptions.get(own).map(|uri| &**uri)
     }
 
-    /// What the server calls a resource that the endpoint follows.
+    /// The server's URI of a subscription.
     pub(super) fn own(&self, uri: &str) -> Option<&str> {
         self.subscriptions.iter().find(|(_, called)| ***called == *uri).map(|(own, _)| &**own)
     }
 
-    /// The endpoint wants log messages of this level: the parameters as they came. Whether they can be kept.
+    /// The endpoint wants log messages of a level, by these parameters. Returns whether they can be kept.
     pub(super) fn set_level(&mut self, params: &[u8]) -> bool {
         let fits = params.len() <= MAX_LEVEL;
         if fits {
@@ -72,7 +72,7 @@ impl Wishes {
         fits
     }
 
-    /// Tells a life of the server which resources are followed.
+    /// Tells a life of the server all subscriptions.
     pub(super) fn send_subscriptions(&self, lane: &Lane, desk: &mut Desk, out: &mut dyn Out) {
         for own in self.subscriptions.keys() {
             lane.send_unawaited("resources/subscribe", &uri(own), desk, out);
@@ -86,7 +86,7 @@ impl Wishes {
         }
     }
 
-    /// The connection is gone, and with it what was wanted on it. The level stays at the server: no message takes one back.
+    /// Ends all wishes of a connection that is gone. The level stays at the server, as no message takes one back.
     pub(super) fn take_back(&mut self, lane: &Lane, desk: &mut Desk, out: &mut dyn Out) {
         self.level = None;
         if lane.is_initialized() {
@@ -97,7 +97,7 @@ impl Wishes {
         }
     }
 
-    /// Tells a server that reads again what is followed no more.
+    /// Tells a server, if it reads again, which subscriptions have ended.
     pub(super) fn send_leftover(&mut self, lane: &Lane, desk: &mut Desk, out: &mut dyn Out) {
         if !lane.busy {
             for own in self.leftover.drain() {
@@ -106,7 +106,7 @@ impl Wishes {
         }
     }
 
-    /// The server's process is gone, and what it knew with it.
+    /// The server's process is gone, and with it what earlier connections had subscribed to.
     pub(super) fn server_down(&mut self) {
         self.leftover.clear();
     }

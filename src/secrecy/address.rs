@@ -1,4 +1,4 @@
-//! What of an address, or of a header, lets somebody in; and what of an address may be shown. Pure.
+//! What counts as a secret in an address or a header, and the parts of an address that may be shown. Pure.
 
 use base64::Engine as _;
 use base64::prelude::{BASE64_STANDARD_NO_PAD, BASE64_URL_SAFE_NO_PAD};
@@ -6,11 +6,11 @@ use percent_encoding::percent_decode_str;
 
 use super::Secret;
 
-/// Shortest text that is taken for a token where tokens are not at home, in bytes.
+/// Shortest text that is taken for a token in places without a telling name, in bytes.
 pub(crate) const TOKEN_LENGTH: usize = 16;
-/// Shortest user name that is one if it has a digit in it.
+/// Shortest user name with a digit that is taken for a token, in bytes.
 const TOKEN_AS_USER: usize = 8;
-/// Longest password that guards nothing: where the user name is the token, something has to stand in its place.
+/// Longest password that guards nothing, in bytes: where the user name is the token, the password is only a filler.
 const NO_PASSWORD: usize = 5;
 
 /// Whether a name says that its value lets somebody in.
@@ -21,7 +21,8 @@ fn is_telling(name: &str) -> bool {
         .any(|word| name.contains(word))
 }
 
-/// Whether a part of a path is long, and has a digit: words rarely do, and the path helps to find what is wrong.
+/// Whether a part of a path is long and has a digit, as words rarely do. Other parts are shown: a path helps to find what is
+/// wrong.
 fn is_secret_segment(segment: &str) -> bool {
     segment.len() >= TOKEN_LENGTH && segment.bytes().any(|b| b.is_ascii_digit())
 }
@@ -30,9 +31,9 @@ fn has_digit(text: &str) -> bool {
     text.bytes().any(|b| b.is_ascii_digit())
 }
 
-/// An address taken apart as it is written: it may be none that can be dialled, and still hold a good token.
+/// The parts of an address as it is written, also of one that can't be dialled: that may still hold a good token.
 struct Parts<'a> {
-    /// With what stands between it and the host.
+    /// The scheme, and the characters between that and the host.
     scheme: &'a str,
     user: Option<&'a str>,
     host: &'a str,
@@ -53,7 +54,7 @@ impl<'a> Parts<'a> {
             authority.split_once(':').is_some_and(|(_, port)| !port.bytes().all(|b| b.is_ascii_digit()))
         };
         let at = match before[..authority].rfind('@') {
-            // A password with a slash in it, which should have been written as `%2F`.
+            // The password has a slash, which should have been written as `%2F`.
             None if no_port(&before[..authority]) => before.rfind('@'),
             at => at,
         };
@@ -94,15 +95,15 @@ impl<'a> Parts<'a> {
     }
 }
 
-/// The length of a scheme and the slashes behind it, also as JSON may write them. One slash is enough for a scheme of ours:
-/// of others it would be a path (`PATH=/bin:/usr/bin`, `C:/`).
+/// The length of a scheme and the slashes behind, also escaped as in JSON. One slash is enough for a scheme of ours;
+/// behind others it would begin a path (`PATH=/bin:/usr/bin`, `C:/`).
 fn scheme_of(address: &str) -> usize {
     let name = scheme_name(address.bytes());
     let slashes: &[&str] = if is_ours(&address[..name]) { &[r"://", r":\/\/", ":/"] } else { &[r"://", r":\/\/"] };
     slashes.iter().find(|slashes| address[name..].starts_with(**slashes)).map_or(0, |slashes| name + slashes.len())
 }
 
-/// How many bytes are those of a scheme's name.
+/// How many bytes at the beginning can be a scheme's name.
 fn scheme_name(bytes: impl Iterator<Item = u8>) -> usize {
     bytes.take_while(|b| b.is_ascii_alphanumeric() || b"+-.".contains(b)).count()
 }
@@ -116,26 +117,26 @@ fn parameter(pair: &str) -> Option<(&str, &str)> {
     pair.split_once('=').filter(|(name, value)| is_telling(name) || value.len() >= TOKEN_LENGTH)
 }
 
-/// What an address looks like without what lets somebody in: the query, a user name and password, tokens in the path.
+/// An address without its secrets: the query, user name and password, and tokens in the path.
 pub(crate) fn shown(address: &str) -> String {
     Parts::of(address).shown()
 }
 
-/// The secret parts of an address, and the whole of what they stand in; also of one that can't be dialled.
+/// The secret parts of an address, and what these are parts of; also for an address that can't be dialled.
 pub(crate) fn secrets(address: &str) -> Vec<Secret> {
     let mut found = Vec::new();
     let address = address.trim_matches(|c: char| c.is_whitespace() || "\"'`<>".contains(c));
     secrets_into(address, &mut found);
-    // A line break that was pasted into the middle.
+    // Once more without blanks: a line break may have been pasted into the middle.
     if address.contains(char::is_whitespace) {
         secrets_into(&address.split_whitespace().collect::<String>(), &mut found);
     }
     found.into_iter().map(Secret::new).collect()
 }
 
-/// The secrets of every address in a text that a person gave us, an argument or a variable.
+/// The secrets of every address in an argument or a variable.
 pub(crate) fn in_text(text: &str) -> Vec<Secret> {
-    // An address may have been pasted with a line break in it, and others may follow.
+    // The whole text counts as one word, too: an address may have been pasted with a line break inside.
     let words = std::iter::once(text).chain(text.split_whitespace());
     let of = |word: &str| match start_in(word) {
         Some(start) => secrets(&word[start..]),
@@ -176,8 +177,8 @@ fn secrets_into(address: &str, found: &mut Vec<String>) {
     }
 }
 
-/// A secret value, and with its name, for one that is too short to be recognised alone. Of a JSON Web Token also its parts
-/// but the first, which most of them have in common.
+/// The secret value of a parameter, alone, and behind the name, since a short one is not recognised alone. For a JSON Web Token
+/// also the parts, but not the first, which most tokens have in common.
 fn pair(name: &str, value: &str, found: &mut Vec<String>) {
     found.push(value.to_owned());
     if !value.is_empty() {
@@ -190,7 +191,7 @@ fn pair(name: &str, value: &str, found: &mut Vec<String>) {
     }
 }
 
-/// `user:password`, together, apart, and as the `Authorization: Basic` that is made of it (RFC 7617).
+/// The secrets in `user:password`: together, apart, and as the `Authorization: Basic` that is made of both (RFC 7617).
 fn user_info(text: &str, found: &mut Vec<String>) {
     let (user, password) = text.split_once(':').unwrap_or((text, ""));
     found.extend([text, password].map(str::to_owned));
@@ -205,15 +206,15 @@ fn user_info(text: &str, found: &mut Vec<String>) {
     }
 }
 
-/// Whether a header's value lets somebody in, by its name or because it is as long as a token. Others are harmless,
-/// and taken out of a log they would make it hard to read: who we are, or a page's address.
+/// Whether a header's value is secret, by the header's name or because one of its words is as long as a token. Other values (who
+/// we are, the address of a page) are harmless, and a log without these would be hard to read.
 fn is_secret_header(name: &str, value: &str) -> bool {
     let is_page = |word: &str| word.contains("://") && !word.contains(['?', '@']);
     is_telling(name) || value.split(' ').any(|word| word.len() >= TOKEN_LENGTH && !is_page(word))
 }
 
-/// The secret parts of a header's value, if it has any: all of it, what follows a scheme such as `Bearer`, the values of its
-/// parameters (`Cookie`, `Digest`), and what `Basic` stands for.
+/// The secret parts of a header's value, if that is secret: the whole, the text behind a scheme such as `Bearer`, the values of
+/// parameters (`Cookie`, `Digest`), and the user name and password in `Basic`.
 pub(crate) fn of_header(name: &str, value: &str) -> Vec<Secret> {
     let mut found = Vec::new();
     if !is_secret_header(name, value) {
@@ -245,7 +246,7 @@ pub(crate) enum Scope {
     All,
 }
 
-/// A text without the secret parts of the addresses in it, known or not. `None` if it holds none.
+/// A text without the secret parts of its addresses, known or not. `None` if there are none.
 pub(crate) fn masked(text: &str, scope: Scope) -> Option<String> {
     let is_candidate =
         |text: &str| text.contains(":/") || text.contains(r":\/") || (scope == Scope::All && text.contains('='));
@@ -255,7 +256,7 @@ pub(crate) fn masked(text: &str, scope: Scope) -> Option<String> {
     let mut out = String::with_capacity(text.len());
     for word in text.split_inclusive(|c: char| c.is_whitespace() || "'\"<>`".contains(c)) {
         let end = word.trim_end_matches(|c: char| c.is_whitespace() || "'\"<>`".contains(c)).len();
-        // What ends a sentence ends no address.
+        // A mark that ends a sentence is no part of an address.
         let end = word[..end].trim_end_matches(['.', ',', ';', ':', ')', ']', '}']).len();
         out.push_str(&masked_word(&word[..end], scope).unwrap_or_else(|| word[..end].to_owned()));
         out.push_str(&word[end..]);
@@ -314,7 +315,7 @@ mod tests {
             ),
         ];
         for (address, secret, harmless) in cases {
-            // However it is pasted, and also where it is no address that can be dialled.
+            // However an address is pasted, and also where it can't be dialled.
             for address in [
                 address.to_owned(),
                 format!(" \"{address}\"\n"),

@@ -1,21 +1,22 @@
 //! A secret in every spelling in which it may come back. Pure.
 //!
-//! Who repeats a secret may have decoded it, encoded it, or put it into JSON or HTML, and some of it so and some not: `%2B`,
-//! `%2b`, `+`, a blank, `%252B`, `\u002b` and `&#43;` may all be one character of it. So spellings are not listed, but
-//! recognised where a text is looked at, character by character.
+//! A program that repeats a secret may have decoded or encoded it, or put it into JSON or HTML, and each part in another way:
+//! `%2B`, `%2b`, `+`, a blank, `%252B`, `\u002b` and `&#43;` may all be one character of a secret. So spellings are not listed,
+//! but recognised in the text, character by character.
 
 use percent_encoding::percent_decode_str;
 
 /// Shortest secret that is looked for inside of words, in characters: a shorter one would match by chance.
 const ANYWHERE: usize = 6;
-/// Shortest secret that is looked for at all: between other characters than letters and digits, and with a digit in it.
+/// Shortest secret that is looked for at all, in characters: with a digit, and only between other characters than letters and
+/// digits.
 const SHORTEST: usize = 4;
-/// Shortest beginning of a secret that counts as the secret, since some cut what they repeat. It has a digit or a capital
-/// in it, which words have not.
+/// Shortest beginning of a secret that counts as the secret, in characters, since some programs cut what they repeat. The
+/// beginning has a digit or a capital, as words have not.
 const BEGINNING: usize = 8;
-/// Shortest secret of which beginnings count.
+/// Shortest secret of which beginnings count, in characters.
 const WITH_BEGINNINGS: usize = 12;
-/// Shortest beginning that counts where the text itself was cut.
+/// Shortest beginning that counts where the text itself was cut, in characters.
 const BEGINNING_AT_CUT: usize = 4;
 /// Longest spelling of one character that may be cut in two, in bytes.
 const SPELLING: usize = 12;
@@ -33,14 +34,14 @@ enum Unit {
 /// See the module's documentation.
 pub(super) struct Needle {
     units: Vec<Unit>,
-    /// How many units of its beginning count as the whole.
+    /// How many units at the beginning count as the whole secret.
     beginning: usize,
-    /// The same where the text was cut.
+    /// How many do where the text was cut.
     beginning_at_cut: usize,
 }
 
 impl Needle {
-    /// Of a secret as it is written, percent-encoded or not. `None` if it is too short to be looked for.
+    /// The needle for a secret, percent-encoded or not. `None` if the secret is too short to be looked for.
     pub(super) fn new(secret: &str) -> Option<Self> {
         let bytes: Vec<u8> = percent_decode_str(secret.trim()).collect();
         let mut units = Vec::new();
@@ -52,7 +53,8 @@ impl Needle {
         if units.len() < SHORTEST || (units.len() < ANYWHERE && !has_digit) {
             return None;
         }
-        // Of `token=…` or `Bearer …` the word tells nothing, and a text may well end in it. `=` at the end fills up base64.
+        // A beginning must reach behind the word in `token=…` or `Bearer …`, with which a harmless text may end. A `=` at the end
+        // is no part of that: it fills up base64.
         let telling = units.iter().rposition(|unit| *unit != Unit::Char('=')).map_or(0, |last| last + 1);
         let word = units[..telling].iter().position(|unit| matches!(unit, Unit::Char('=' | ' ')));
         let behind_word = word.map_or(0, |at| at + 1);
@@ -65,7 +67,7 @@ impl Needle {
         Some(Needle { units, beginning, beginning_at_cut })
     }
 
-    /// Tells the bytes with which it may begin in a text, each once.
+    /// Tells the bytes with which the secret may begin in a text, each once.
     pub(super) fn first_bytes(&self, tell: impl FnMut(u8)) {
         let first = |c: char| c.encode_utf8(&mut [0; 4]).as_bytes()[0];
         let mut bytes = b"%\\&".to_vec();
@@ -79,19 +81,19 @@ impl Needle {
         bytes.into_iter().for_each(tell);
     }
 
-    /// How many characters it has.
+    /// How many characters the secret has.
     pub(super) fn len(&self) -> usize {
         self.units.len()
     }
 
-    /// Where the secret that begins at `at` ends, if it does begin there, and whether that is all of it. `cut`: the text
-    /// went on.
+    /// Where the secret ends, if it begins at `at`, and whether that is the whole of it. `cut`: whether the text was cut at its
+    /// end.
     pub(super) fn find(&self, text: &str, at: usize, cut: bool) -> Option<(usize, bool)> {
         let is_short = self.units.len() < ANYWHERE;
         if is_short && text[..at].chars().next_back().is_some_and(char::is_alphanumeric) {
             return None;
         }
-        // Several ways through the text at once: a backslash may be one, or begin an escape.
+        // Several ways through the text at once: a backslash may stand for itself, or begin an escape.
         let (mut ways, mut next) = (Ways::one(at), Ways::default());
         for (found, unit) in self.units.iter().enumerate() {
             next.clear();
@@ -108,11 +110,12 @@ impl Needle {
         if is_short && text[end..].chars().next().is_some_and(char::is_alphanumeric) {
             return None;
         }
-        // What only fills up base64 belongs to it.
+        // A `=` that fills up base64 belongs to the secret.
         Some((end + text[end..].bytes().take(2).take_while(|b| *b == b'=').count(), true))
     }
 
-    /// Whether its first `found` units, with `rest` behind them, count; then how many bytes of that belong to them.
+    /// Whether the first `found` units of the secret count, with `rest` behind them; if so, how many bytes of `rest` belong to
+    /// them.
     fn find_beginning(&self, rest: &str, found: usize, cut: bool) -> Option<usize> {
         let is_half = rest.len() < SPELLING && rest.starts_with(['%', '\\', '&']);
         if cut && (rest.is_empty() || is_half) {
@@ -124,7 +127,7 @@ impl Needle {
     }
 }
 
-/// Places in a text up to which something was found, each once. Hardly ever are there more than two; those above eight
+/// Places in a text up to which a secret was found, each once. There are hardly ever more than two; beyond eight, places
 /// are forgotten.
 #[derive(Default)]
 struct Ways {
@@ -159,14 +162,14 @@ impl Ways {
     }
 }
 
-/// What stands in a text for bytes that are none of its characters.
+/// The character in the place of bytes that are no UTF-8.
 const REPLACED: char = '\u{fffd}';
 
 impl Unit {
-    /// Tells the length of each spelling of it with which a text begins.
+    /// Tells the length of each spelling of the unit with which a text begins.
     fn each_end(self, text: &str, tell: &mut dyn FnMut(usize)) {
         match self {
-            // Forms write a blank as a plus, and who decodes one without the other swaps them.
+            // Forms write a blank as a plus: a program that decodes only half of that swaps the two.
             Unit::Char(' ' | '+') => [' ', '+'].iter().for_each(|c| each_end_of_char(*c, text, tell)),
             Unit::Char(c) => each_end_of_char(c, text, tell),
             Unit::Byte(byte) => {
@@ -207,7 +210,7 @@ fn each_end_of_bytes(bytes: &[u8], text: &str, tell: &mut dyn FnMut(usize)) {
             let rest = &text[way..];
             if let Some(encoded) = rest.strip_prefix('%') {
                 let mut skipped = 0;
-                // Encoded once more, the percent sign is `%25`.
+                // In a text that was encoded again, the percent sign is `%25`.
                 loop {
                     let rest = &encoded[skipped..];
                     if hex(rest, 2) == Some(u32::from(*byte)) {
@@ -234,7 +237,7 @@ fn each_end_of_bytes(bytes: &[u8], text: &str, tell: &mut dyn FnMut(usize)) {
 fn each_end_of_escape(c: char, text: &str, tell: &mut dyn FnMut(usize)) {
     let Some((slashes, rest)) = backslashes(text) else { return };
     if c == '\\' {
-        // Escaped once, and what was escaped once more.
+        // A backslash that was escaped once, twice or three times.
         [2, 4, 8].into_iter().filter(|len| *len <= slashes).for_each(&mut *tell);
     } else if rest.starts_with(c) && !c.is_alphanumeric() {
         tell(slashes + c.len_utf8());
@@ -259,19 +262,19 @@ fn each_end_of_escape(c: char, text: &str, tell: &mut dyn FnMut(usize)) {
     tell(end);
 }
 
-/// The backslashes at the beginning of a text: how many, and what comes then.
+/// How many backslashes a text begins with, and the text behind them.
 fn backslashes(text: &str) -> Option<(usize, &str)> {
     let count = text.bytes().take(BACKSLASHES).take_while(|b| *b == b'\\').count();
     (count > 0).then(|| (count, &text[count..]))
 }
 
-/// The number that the first digits of a text are, if all of them are hexadecimal ones.
+/// The number in the first `digits` characters of a text, if all of these are hexadecimal digits.
 fn hex(text: &str, digits: usize) -> Option<u32> {
     let digits = text.get(..digits).filter(|digits| digits.bytes().all(|b| b.is_ascii_hexdigit()))?;
     u32::from_str_radix(digits, 16).ok()
 }
 
-/// The character that a text begins with in HTML's way, and the length of that.
+/// The character for which an HTML entity stands at the beginning of a text, and the entity's length.
 fn entity(text: &str) -> Option<(char, usize)> {
     let rest = text.strip_prefix('&')?;
     let end = rest.bytes().take(SPELLING).position(|b| b == b';')?;

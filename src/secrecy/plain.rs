@@ -1,15 +1,15 @@
 //! Text from others in which nothing steers a terminal or forges a line. Pure.
 //!
 //! Control characters move the cursor, ring, change colours and titles; others turn the direction of writing, or can't be
-//! seen at all, so that a text reads as another. What is taken for one of them is shown by its number.
+//! seen at all, so that a text reads as another. All of these characters are shown by their numbers.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use crate::words::is_unseen;
 
-/// Whether a character does something to the text around it instead of being one: it is a control character, or can't be
-/// seen, or turns the direction of writing. Blanks are seen as such, and joiners and variation selectors spell words.
+/// Whether a character changes the text around it, or can't be seen: control characters, and those that turn the direction of
+/// writing. Blanks are seen as such, and joiners and variation selectors spell words.
 fn steers(c: char) -> bool {
     let spells = matches!(c, '\u{200c}' | '\u{200d}' | '\u{180b}'..='\u{180d}' | '\u{180f}' | '\u{fe00}'..='\u{fe0f}')
         || matches!(c, '\u{e0100}'..='\u{e01ef}');
@@ -17,7 +17,7 @@ fn steers(c: char) -> bool {
     c.is_control() || ends_line || (is_unseen(c) && !c.is_whitespace() && !spells)
 }
 
-/// Appends a character, or its number.
+/// Appends a character, or the number of one that steers.
 fn push(c: char, to: &mut String) {
     match c {
         c if c.is_control() => to.extend(c.escape_default()),
@@ -26,12 +26,12 @@ fn push(c: char, to: &mut String) {
     }
 }
 
-/// A text on one line, with its tabs.
+/// A text on one line; tabs stay.
 pub(crate) fn line(text: &str) -> Cow<'_, str> {
     keeping(text, |c| c == '\t')
 }
 
-/// A text with its lines and tabs.
+/// A text of which lines and tabs stay.
 pub(crate) fn lines(text: &str) -> Cow<'_, str> {
     let text = if text.contains("\r\n") { Cow::Owned(text.replace("\r\n", "\n")) } else { Cow::Borrowed(text) };
     match &text {
@@ -49,7 +49,7 @@ fn keeping(text: &str, kept: impl Fn(char) -> bool) -> Cow<'_, str> {
     Cow::Owned(plain)
 }
 
-/// A text as one line of at most `max` characters: what is blank becomes one blank, what is cut off an ellipsis.
+/// A text as one line of at most `max` characters: a run of blanks becomes one blank, and an ellipsis marks a cut.
 pub fn bounded(text: &str, max: usize) -> String {
     let mut out = String::new();
     let mut left = max;
@@ -68,8 +68,8 @@ pub fn bounded(text: &str, max: usize) -> String {
     out
 }
 
-/// A JSON text in which all such characters are written as `\u….`: a terminal may be where it goes. They stand only inside
-/// of its strings, and its own line breaks stay.
+/// A JSON text with all such characters as `\u….`, since it may go to a terminal. Such characters are only inside of
+/// strings; line breaks between the tokens stay.
 pub(crate) fn json(text: &str) -> Cow<'_, str> {
     if !text.contains(|c| steers(c) && c != '\n') {
         return Cow::Borrowed(text);

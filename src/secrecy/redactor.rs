@@ -13,10 +13,10 @@ use super::address::{self, Scope, TOKEN_LENGTH};
 use super::needle::Needle;
 use super::{Secret, plain};
 
-/// What stands in a secret's place.
+/// The text in a secret's place.
 const HIDDEN: &str = "…";
 
-/// Knows what must not be shown. Clones share what they know.
+/// Knows the secrets that must not be shown. Clones share them.
 #[derive(Clone, Default)]
 pub struct Redactor(Arc<RwLock<Known>>);
 
@@ -27,7 +27,7 @@ struct Known {
     starts: Starts,
 }
 
-/// For each byte the needles that may begin with it.
+/// The needles that may begin with each byte.
 struct Starts([Vec<usize>; 256]);
 
 impl Default for Starts {
@@ -51,12 +51,12 @@ impl FromIterator<Secret> for Redactor {
 }
 
 impl Redactor {
-    /// Keeps these out of sight from now on, besides those that are already.
+    /// Adds secrets to those that are kept out of sight.
     pub fn add(&self, secrets: impl IntoIterator<Item = Secret>) {
         let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
         for secret in secrets {
             let decoded = percent_decode_str(secret.reveal()).decode_utf8_lossy().into_owned();
-            // What was encoded twice may come back decoded twice.
+            // A secret that was encoded twice may come back decoded twice.
             for text in [secret, Secret::new(decoded)] {
                 let Some(needle) = Needle::new(text.reveal()) else { continue };
                 if known.secrets.insert(text) {
@@ -68,23 +68,23 @@ impl Redactor {
         }
     }
 
-    /// A text without what is known to be secret, and without the secret parts of WebSocket addresses.
+    /// A text without the known secrets, and without the secret parts of WebSocket addresses.
     pub fn clean<'a>(&self, text: &'a str) -> Cow<'a, str> {
         and_masked(self.known().without(text, false), Scope::Ours)
     }
 
-    /// The same, and without the secret parts of any address or argument in it: for what repeats what a person has written
-    /// somewhere, perhaps in the wrong place.
+    /// The same, and without the secret parts of any address or argument: for texts that repeat what a person has written,
+    /// perhaps in the wrong place.
     pub fn clean_all<'a>(&self, text: &'a str) -> Cow<'a, str> {
         and_masked(self.known().without(text, false), Scope::All)
     }
 
-    /// What is to be seen of a text that a peer sent or that was cut off: one line of at most `max` characters.
+    /// A text that a peer sent or that was cut off, cleaned, as one line of at most `max` characters.
     pub fn shown(&self, text: &str, max: usize) -> String {
         plain::bounded(&and_masked(self.known().without(text, true), Scope::Ours), max)
     }
 
-    /// The first `len` bytes of a text, cleaned before they were cut off: a secret that lies across the end is hidden.
+    /// The first `len` bytes of a text, cleaned before the cut: a secret that lies across the end is hidden.
     pub fn beginning<'a>(&self, text: &'a str, len: usize) -> Cow<'a, str> {
         let Some(end) = (0..=len.min(text.len())).rfind(|at| text.is_char_boundary(*at)) else {
             return Cow::Borrowed("");
@@ -109,7 +109,7 @@ impl Redactor {
         }
     }
 
-    /// Whether a text gives a secret away: it is one, or one that is as long as a token is in it.
+    /// Whether a text gives a secret away: it is a secret, or holds one that is as long as a token.
     pub fn is_betrayed_by(&self, text: &str) -> bool {
         let known = self.known();
         let text = text.trim();
@@ -131,7 +131,7 @@ impl Known {
         without(text, &self.find(text, cut))
     }
 
-    /// Where a secret may begin in a text, and which.
+    /// The places in a text where a secret may begin, and which secret.
     fn candidates<'a>(&'a self, text: &'a str) -> impl Iterator<Item = (usize, &'a Needle)> {
         let at = move |(at, byte): (usize, u8)| {
             let numbers = self.starts.0[usize::from(byte)].iter().filter(move |_| text.is_char_boundary(at));
@@ -140,7 +140,7 @@ impl Known {
         text.bytes().enumerate().flat_map(at)
     }
 
-    /// Where secrets are in a text, in order; those that overlap are one.
+    /// The places of secrets in a text, in order; places that overlap are one.
     fn find(&self, text: &str, cut: bool) -> Vec<Range<usize>> {
         let mut found: Vec<Range<usize>> = Vec::new();
         for (at, needle) in self.candidates(text) {
@@ -154,7 +154,7 @@ impl Known {
     }
 }
 
-/// A text with an ellipsis in each of these places; they may reach beyond its end.
+/// A text with an ellipsis in each of these places, which may reach beyond its end.
 fn without<'a>(text: &'a str, places: &[Range<usize>]) -> Cow<'a, str> {
     if places.is_empty() {
         return Cow::Borrowed(text);
@@ -277,7 +277,7 @@ mod tests {
         ] {
             assert_eq!(redactor.shown(text, 200), want);
         }
-        // As far as words go, a secret may begin as they do.
+        // A beginning that is only words doesn't count.
         assert_eq!(of("wss://h/?token=calculator-of-s3cret").clean("the calculator"), "the calculator");
     }
 
@@ -292,7 +292,7 @@ mod tests {
         }
         assert_eq!(redactor.beginning(&text, 21), format!("{}…", "x".repeat(20)));
         assert_eq!(redactor.beginning("é", 1), "");
-        // It was cut before we saw it.
+        // The text was cut before we saw it.
         assert_eq!(redactor.beginning("xx s3cret-", 99), "xx …");
     }
 
@@ -340,7 +340,7 @@ mod tests {
                 secret.to_owned(), json[1..json.len() - 1].to_owned(), encoded.clone(), encoded.to_lowercase(),
                 utf8_percent_encode(&encoded, NON_ALPHANUMERIC).to_string(), secret.escape_default().to_string(),
             ];
-            // What is written in lower case is only the same if it had no capitals.
+            // A secret in lower case is the same only if it had no capitals.
             prop_assume!(at != 3 || secret.to_lowercase() == secret);
             let text = format!("<{}>", all[at]);
             prop_assert_eq!(redactor.clean(&text).replace('=', ""), "<…>", "{}", text);

@@ -1,23 +1,23 @@
-//! What a server in a crash loop says in each of its lives: said once, not at each turn. Pure.
+//! Which stderr lines of a server in a crash loop were logged in its life before, so that each is logged once. Pure.
 
 use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-/// Most lines of a life that are known again in the next: more than a program says before it dies at its start.
+/// Most lines of a life that are known again in the next: more than a program prints before it dies at its start.
 const LINES: usize = 256;
-/// Shortest run of digits that is taken to differ from life to life: a date, a process number, a port of the moment.
+/// Shortest run of digits that may differ between equal lines: a date, a process number, a port of the moment.
 const LONG: usize = 4;
 
 /// The lines of a server's stderr in this life and in the one before it.
 #[derive(Debug, Default)]
 pub(super) struct Echo {
-    /// Fingerprints; nothing is remembered of a life in which the server was of use.
+    /// Fingerprints of the lines; none of a life in which the server was of use.
     before: HashSet<u64>,
     now: HashSet<u64>,
 }
 
 impl Echo {
-    /// Whether the life before has said this as well.
+    /// Notes a line. Returns whether the life before had the same.
     pub(super) fn hears(&mut self, line: &str) -> bool {
         let print = fingerprint(line);
         if self.now.len() < LINES {
@@ -26,7 +26,7 @@ impl Echo {
         self.before.contains(&print)
     }
 
-    /// A life has ended. `crashed`: without having been of use, so that the next one may well be the same.
+    /// A life has ended. `crashed`: it was of no use, so that the next life may well be the same.
     pub(super) fn next_life(&mut self, crashed: bool) {
         self.before = std::mem::take(&mut self.now);
         if !crashed {
@@ -35,7 +35,7 @@ impl Echo {
     }
 }
 
-/// Equal for two texts that say the same at different times and by different processes.
+/// A fingerprint, equal for two texts that say the same at different times and from different processes.
 pub(super) fn fingerprint(text: &str) -> u64 {
     let mut hasher = DefaultHasher::new();
     let is_digit = |c: char| c.is_ascii_digit();

@@ -8,7 +8,7 @@ pub(super) fn words(status: ExitStatus) -> String {
         Some(0) => "exited by itself (code 0)".to_owned(),
         Some(126) => "exited with code 126 (a program that it starts is not executable)".to_owned(),
         Some(127) => "exited with code 127 (a program or interpreter that it starts was not found)".to_owned(),
-        // What shells, and so npx, make of a signal.
+        // Shells, and so npx, make these codes of signals.
         Some(code @ 129..=159) => {
             format!(
                 "exited with code {code} (a program that it starts was killed by signal {}{})",
@@ -21,7 +21,7 @@ pub(super) fn words(status: ExitStatus) -> String {
     }
 }
 
-/// The same for a process that we have sent a signal: what that ended is our doing.
+/// The same for a process that we have sent a signal: its end is our doing.
 pub(super) fn words_of_stopped(status: ExitStatus) -> String {
     match status.code() {
         Some(_) => words(status),
@@ -36,7 +36,7 @@ fn signalled(status: ExitStatus) -> String {
     format!("killed by signal {signal}{}", name(signal))
 }
 
-/// The signals that end programs, in brackets; nothing for others.
+/// The name of a signal that ends programs, in brackets; nothing for other signals.
 #[cfg(unix)]
 fn name(signal: i32) -> &'static str {
     match signal {

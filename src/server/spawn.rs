@@ -26,7 +26,7 @@ pub(super) type Child = Box<dyn process_wrap::tokio::ChildWrapper>;
 pub(super) fn spawn(spec: &CommandSpec) -> Result<Child, String> {
     let mut command = Command::new(&spec.program);
     command.args(&spec.args);
-    // No pre_exec, no PATH of its own unless asked for: std can then use posix_spawn, which copies no page tables.
+    // No pre_exec, and a PATH only where the config sets one: so std can use posix_spawn, which copies no page tables.
     for name in &spec.env_remove {
         command.env_remove(name);
     }
@@ -49,7 +49,7 @@ fn start(command: Command) -> io::Result<Child> {
     CommandWrap::from(command).wrap(KillOnDrop).wrap(JobObject).spawn()
 }
 
-/// Why a process could not be started. The error of the system alone ("No such file or directory") may mean the
+/// Why a process could not be started. The system's error alone ("No such file or directory") may be about the
 /// program, its interpreter or the working directory.
 fn explain(spec: &CommandSpec, error: &io::Error) -> String {
     let program = &spec.program;
@@ -86,7 +86,7 @@ fn explain(spec: &CommandSpec, error: &io::Error) -> String {
     format!("cannot start {program}: {}", limits::told(error))
 }
 
-/// The folder on the way to the program, or to its working directory, that keeps us out.
+/// The folder on the way to the program, or to the working directory, that keeps us out.
 fn locked_folder(spec: &CommandSpec) -> Option<PathBuf> {
     let program = is_path(&spec.program).then(|| spec.cwd.clone().unwrap_or_default().join(&spec.program));
     let folder = |path: PathBuf| match obstacle::on_the_way(&path) {
@@ -122,7 +122,7 @@ fn missing(spec: &CommandSpec) -> String {
     }
 }
 
-/// What to write instead where a shell would have made something else of the program's name.
+/// What to write instead of a program's name of which a shell would have made something else.
 fn shell_only(program: &str) -> Option<&'static str> {
     if !cfg!(windows) && is_windows_path(program) {
         Some("that is a path of Windows, and this is another system: write the program's path here, or its name alone")
@@ -156,7 +156,7 @@ fn search_path(spec: &CommandSpec) -> String {
     own.or_else(|| env::var("PATH").ok()).unwrap_or_default()
 }
 
-/// The file that would be started, whether or not that is possible.
+/// The file that is the program, whether or not it can be started.
 fn file_of(spec: &CommandSpec) -> Option<PathBuf> {
     let program = Path::new(&spec.program);
     if is_path(&spec.program) {
@@ -171,7 +171,7 @@ fn interpreter(path: &Path) -> Option<String> {
     let mut head = [0; 256];
     let n = open(path).ok()?.read(&mut head).ok()?;
     let line = head[..n].strip_prefix(b"#!")?.split(|byte| *byte == b'\n').next()?;
-    // A script saved with Windows line ends asks for an interpreter of that odd name.
+    // A script with Windows line ends asks for an interpreter whose name ends with a carriage return.
     Some(String::from_utf8_lossy(line).replace('\r', "\\r (the file has Windows line ends)").trim().to_owned())
 }
 

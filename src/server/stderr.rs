@@ -10,14 +10,14 @@ use crate::secrecy::Redactor;
 
 /// Longest line in the log, in bytes; a longer one is cut.
 const LINE: usize = 8 * 1024;
-/// Most bytes behind that which are kept until a line is complete: what lies across the cut may be a secret, and is to be seen
-/// whole to be known. More than the longest tokens have.
+/// Most bytes behind [`LINE`] that are kept until a line is complete: a secret across the cut is recognised only as a whole. More
+/// than the longest tokens have.
 const BEHIND: usize = 4 * 1024;
-/// Lines kept for an obituary, what is kept of each, and of all together: enough for a stack trace.
+/// Most lines that are kept for an obituary, longest part of each, and of all together in bytes: enough for a stack trace.
 const TAIL_LINES: usize = 50;
 const TAIL_LINE: usize = 2 * 1024;
 const TAIL: usize = 16 * 1024;
-/// Lines that are logged in a second; more than that nobody reads, and the disk would fill.
+/// Most lines that are logged in a window of a second: nobody reads more, and the disk would fill.
 const LINES_PER_WINDOW: u32 = 200;
 const WINDOW: Duration = Duration::from_secs(1);
 
@@ -26,7 +26,7 @@ const WINDOW: Duration = Duration::from_secs(1);
 pub(super) enum Noted<'a> {
     /// A line as it is to be shown.
     Line(&'a str),
-    /// So many lines were left out, before this.
+    /// This many lines were left out.
     LeftOut(u32),
 }
 
@@ -55,10 +55,10 @@ impl Stderr {
         self.append(rest);
     }
 
-    /// The line that has begun is complete, or never will be.
+    /// Logs and keeps the line that has begun, which is complete or never will be.
     pub(super) fn end(&mut self, now: Instant, log: &mut dyn FnMut(Noted<'_>)) {
         let text = plain(&self.partial);
-        // Between lines this costs an idle server nothing.
+        // A new buffer: between lines an idle server holds no memory.
         self.partial = Vec::new();
         if text.trim().is_empty() {
             return;
@@ -67,13 +67,13 @@ impl Stderr {
         self.flood.pass(&self.redactor.beginning(&text, LINE), now, log);
     }
 
-    /// Says how many lines were left out last, at the end.
+    /// Ends the last line, and says how many lines were left out.
     pub(super) fn flush(&mut self, now: Instant, log: &mut dyn FnMut(Noted<'_>)) {
         self.end(now, log);
         self.flood.settle(log);
     }
 
-    /// The last lines, oldest first, as one: that is what a log has for each thing that happens.
+    /// The last lines as one line, oldest first: a log has one line for each event.
     pub(super) fn tail(&self) -> String {
         self.tail.iter().map(|line| line.trim()).collect::<Vec<_>>().join(" | ")
     }
@@ -93,7 +93,7 @@ impl Stderr {
     }
 }
 
-/// Text that can do nothing to a terminal: no colours, no cursor movements, no control characters.
+/// A line without colours, cursor movements and control characters.
 fn plain(raw: &[u8]) -> String {
     let text = String::from_utf8_lossy(raw);
     let mut plain = String::with_capacity(text.len());
@@ -112,7 +112,7 @@ fn plain(raw: &[u8]) -> String {
     plain
 }
 
-/// Lets so many lines pass in each window and counts the rest.
+/// Lets [`LINES_PER_WINDOW`] pass in each [`WINDOW`] and counts the rest.
 #[derive(Debug)]
 struct Flood {
     window: Instant,

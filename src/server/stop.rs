@@ -1,30 +1,30 @@
-//! The end of a process and of everything it started: its group, and the steps of the ladder.
+//! The end of a server's process and of everything it started: the group, and the steps of the ladder with the grace of each.
 
 use std::time::Duration;
 
 /// A step of the ladder, with what is done on entering it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Step {
-    /// Its stdin is closed: a server ends by itself.
+    /// Close the server's stdin, on which a server ends by itself.
     Close,
-    /// The group is sent TERM.
+    /// Send TERM to the group.
     Term,
-    /// The group is sent KILL.
+    /// Send KILL to the group.
     Kill,
 }
 
 impl Step {
-    /// How long it is waited for the group to be gone before the next step. All together stay below the five
-    /// seconds within which a program is to be down.
+    /// Longest wait for the group to be gone before the next step. All waits together stay below the five seconds within
+    /// which mcp-pipe is to be down.
     pub(super) fn grace(self) -> Duration {
         match self {
             Step::Close | Step::Term => Duration::from_millis(1500),
-            // Only a process that hangs in the kernel is still there after this.
+            // Only a process that hangs in the kernel outlives this.
             Step::Kill => Duration::from_secs(1),
         }
     }
 
-    /// What comes when the grace is over; `None`: nothing more can be done.
+    /// The step after the grace is over; `None`: nothing more can be done.
     pub(super) fn next(self) -> Option<Step> {
         match self {
             Step::Close => Some(Step::Term),
@@ -46,7 +46,8 @@ mod unix {
     /// The process group of a server: the process itself and what it started. Killed when dropped.
     #[derive(Debug)]
     pub(in crate::server) struct Group {
-        /// `None` once it is known to be gone: its number may belong to others then, and is never signalled again.
+        /// The group's number; `None` once the group is known to be gone. The number may belong to others then, and is never
+        /// signalled again.
         id: Option<Pid>,
         guard: Guard,
     }
@@ -71,20 +72,20 @@ mod unix {
 
         fn signal(&self, signal: Signal) {
             if let Some(id) = self.id {
-                // An error says that the group has gone just now, which is what is wanted.
+                // An error says that the group is gone just now, which is as good.
                 let _ = kill_process_group(id, signal);
             }
         }
 
-        /// Whether an earlier look found nobody.
+        /// Whether an earlier look found the group gone.
         pub(in crate::server) fn is_known_gone(&self) -> bool {
             self.id.is_none()
         }
 
-        /// Looks whether nobody is left alive. To be asked only after the leader was reaped, which is not this function's job.
+        /// Looks whether nobody of the group is left alive. To be called only after the caller has reaped the leader.
         pub(in crate::server) fn is_gone(&mut self) -> bool {
             let Some(id) = self.id else { return true };
-            // As process 1 of a container we inherit its orphans; a zombie nobody reaps would count as alive.
+            // As process 1 of a container we inherit the group's orphans: a zombie that nobody reaps would count as alive.
             while let Ok(Some(_)) = waitpgid(id, WaitOptions::NOHANG) {}
             if test_kill_process_group(id) == Err(rustix::io::Errno::SRCH) || only_zombies(id) {
                 self.guard.remove(id);
@@ -94,8 +95,8 @@ mod unix {
         }
     }
 
-    /// Whether the group's dead only wait for their parent, a process 1 that may take its time or never look. Reads all
-    /// of `/proc` (milliseconds): for the rare case of a group that outlives its leader.
+    /// Whether only zombies are left of a group: they wait for process 1, which may take its time or never look. Reads all
+    /// of `/proc` (milliseconds), for the rare case of a group that outlives its leader.
     #[cfg(target_os = "linux")]
     fn only_zombies(group: Pid) -> bool {
         let group = group.as_raw_nonzero().to_string();
@@ -121,8 +122,8 @@ mod unix {
     impl Drop for Group {
         fn drop(&mut self) {
             self.kill();
-            // Those who hang in the kernel end when they leave it: there is nothing that the guard could add, and by the
-            // time it acts the number may be another's.
+            // Processes that hang in the kernel end when they leave it. The guard could add nothing, and by the time
+            // it acts the number may belong to another group.
             if let Some(id) = self.id.take() {
                 self.guard.remove(id);
             }
@@ -130,7 +131,7 @@ mod unix {
     }
 }
 
-/// What stands for the group where a job object does its work: it ends with the process's handle (not verified).
+/// The group where a job object does the work: it ends with the handle of the process (not verified).
 #[cfg(windows)]
 #[derive(Debug)]
 pub(super) struct Group;
@@ -141,7 +142,7 @@ impl Group {
         Group
     }
 
-    /// A console program has nothing like TERM: the end of its stdin has to do.
+    /// Does nothing: a console program has nothing like TERM, and the end of its stdin has to do.
     pub(super) fn term(&self) {}
 
     pub(super) fn kill(&self) {}

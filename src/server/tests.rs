@@ -74,7 +74,7 @@ impl Rig {
         ));
     }
 
-    /// Drives until an event is what is looked for, which is returned; those before it are dropped.
+    /// Drives until an event is `wanted`, and returns that. Events before are dropped.
     async fn until(&mut self, wanted: impl Fn(&Got) -> bool) -> Got {
         self.drive(true, wanted).await
     }
@@ -125,7 +125,7 @@ impl Rig {
         }
     }
 
-    /// Stops it and says how long that took.
+    /// Stops the server and returns how long that took.
     async fn stop(&mut self, now: bool) -> Duration {
         let began = Instant::now();
         self.server.stop(now);
@@ -136,7 +136,7 @@ impl Rig {
     }
 }
 
-/// Whether anybody is left of the group; zombies, which init has yet to reap, don't count.
+/// Whether nobody is left of a group; zombies, which init has yet to reap, don't count.
 fn group_is_empty(pgid: u32) -> bool {
     std::fs::read_dir("/proc").unwrap().flatten().all(|entry| {
         let Ok(stat) = std::fs::read_to_string(entry.path().join("stat")) else { return true };
@@ -323,7 +323,7 @@ async fn a_server_that_closes_its_stdout_or_stdin_and_goes_on_is_started_again()
 
     let mut rig = Rig::new(spec("sh", &["-c", "exec sleep 30 <&-"]));
     let first = rig.up().await;
-    // Written until the shell has closed its end.
+    // We write until the shell has closed its end.
     let down = loop {
         rig.send("{}");
         let event = tokio::time::timeout(Duration::from_millis(50), rig.until(|_| true)).await;
@@ -361,7 +361,7 @@ async fn no_pipe_of_one_server_leaks_into_another() {
     let (mut first, mut second) = (Rig::fixture(&[]), Rig::fixture(&[]));
     first.up().await;
     second.up().await;
-    // Were its end of the first one's stdin open in the second, the first would see no end of it.
+    // If the second process had inherited our end of the first one's stdin, the first would not see it end.
     let took = first.stop(false).await;
     assert!(took < Duration::from_secs(1), "{took:?}");
     second.stop(false).await;
@@ -398,7 +398,7 @@ fn nothing_is_left_when_the_program_is_killed() {
             line.trim().parse().unwrap()
         })
         .collect();
-    // Nothing reports the grandchildren here.
+    // The fixture doesn't report its grandchildren.
     wait_until(|| groups.iter().map(|group| group_size(*group)).sum::<usize>() == 5);
     let watcher = watcher_of(program.0.id());
     for file in ["environ", "cmdline"] {
@@ -420,7 +420,7 @@ fn nothing_is_left_when_the_program_is_killed() {
         assert!(killed.elapsed() < Duration::from_secs(5), "something is left of {groups:?} or the watcher");
         std::thread::sleep(Duration::from_millis(20));
     }
-    // With all of them gone the pipe they had inherited nothing of ends, too.
+    // Once all processes are gone the program's output ends: nobody else has inherited it.
     lines.read_to_end(&mut Vec::new()).unwrap();
 }
 
@@ -452,7 +452,7 @@ fn watcher_of(pid: u32) -> u32 {
     watcher.unwrap()
 }
 
-/// Looks until something is so; panics when it never is.
+/// Waits until `is_so`; panics when that takes too long.
 fn wait_until(mut is_so: impl FnMut() -> bool) {
     let began = Instant::now();
     while !is_so() {

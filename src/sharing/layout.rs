@@ -9,24 +9,24 @@ use crate::words::span;
 /// Servers of one agent that share it in the same mode.
 #[derive(Debug)]
 pub struct Group {
-    /// Whose they are.
+    /// The agent.
     pub agent: Agent,
-    /// How they share it.
+    /// The mode in which the servers share the agent.
     pub mode: Mode,
-    /// At least one, in the order of the config, each with its endpoint.
+    /// At least one server, in the order of the config, each with its endpoint.
     pub servers: Vec<(ServerSpec, Endpoint)>,
 }
 
 /// How the servers of a group are laid onto pipes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Layout {
-    /// A pipe for each.
+    /// A pipe for each server.
     Apart,
-    /// One pipe for all, as one server.
+    /// One pipe for all servers, as one server.
     Together,
-    /// One pipe for all, as one server, as long as that fares better than a pipe for each.
+    /// One pipe for all servers, as one server, as long as that fares better than a pipe for each.
     OnTrial,
-    /// One pipe for all, one of them at a time.
+    /// One pipe for all servers, one of them at a time.
     InTurns,
 }
 
@@ -34,7 +34,7 @@ pub enum Layout {
 pub fn groups(servers: Vec<ServerSpec>) -> Vec<Group> {
     let mut groups: Vec<Group> = Vec::new();
     for spec in servers {
-        // `config::resolve` gives every server one; `--local` has by now.
+        // Every server has an endpoint by now, from `config::resolve` or with `--local`.
         let Some(endpoint) = spec.endpoint.clone() else { continue };
         let (agent, mode) = (Agent::of(&endpoint, &spec.link.headers), spec.sharing.mode);
         match groups.iter_mut().find(|group| group.agent == agent && group.mode == mode) {
@@ -46,7 +46,7 @@ pub fn groups(servers: Vec<ServerSpec>) -> Vec<Group> {
 }
 
 impl Group {
-    /// How they are laid out at the start. `takes_one`: the agent is known to keep one connection only.
+    /// The layout at the start. `takes_one`: the agent is known to keep one connection only.
     pub fn layout(&self, takes_one: bool) -> Layout {
         match self.mode {
             _ if self.servers.len() == 1 => Layout::Apart,
@@ -62,7 +62,7 @@ impl Group {
         self.servers.iter().any(|(_, endpoint)| agent::takes_one(endpoint))
     }
 
-    /// For several servers: how they share their agent, and why so. Follows their names.
+    /// How several servers share their agent, and why so, in words that follow their names; `None` for one server.
     pub fn terms(&self) -> Option<String> {
         let [(first, _), _, ..] = self.servers.as_slice() else { return None };
         Some(match self.mode {

@@ -6,7 +6,7 @@ use super::*;
 
 const LOST: Close = Close { code: None, takeover: Takeover::Unlikely, handshaken: true, ours: false };
 const OURS: Close = Close { ours: true, ..LOST };
-/// Closed with 1000, for a reason of its own.
+/// A close with 1000, for a reason of its own.
 const TIMED_OUT: Close = Close { code: Some(1000), ..LOST };
 
 fn by_endpoint(code: u16) -> Close {
@@ -18,14 +18,14 @@ fn by_endpoint(code: u16) -> Close {
 struct Life {
     evidence: Evidence,
     start: Instant,
-    verdict: Verdict,
+    finding: Finding,
 }
 
 impl Life {
     fn of(count: usize) -> Self {
         let names = ["a", "b", "c", "d", "e", "f"];
         let evidence = Evidence::new(names[..count].iter().map(|name| Arc::from(*name)).collect());
-        Life { evidence, start: Instant::now(), verdict: Verdict::KeepApart }
+        Life { evidence, start: Instant::now(), finding: Finding::KeepApart }
     }
 
     fn at(&self, ms: u64) -> Instant {
@@ -33,19 +33,19 @@ impl Life {
     }
 
     fn open(&mut self, who: usize, ms: u64) -> &mut Self {
-        self.verdict = self.evidence.opened(who, self.at(ms));
+        self.finding = self.evidence.opened(who, self.at(ms));
         self
     }
 
     fn close(&mut self, who: usize, close: Close, ms: u64) -> &mut Self {
-        self.verdict = self.evidence.closed(who, close, self.at(ms));
+        self.finding = self.evidence.closed(who, close, self.at(ms));
         self
     }
 
     fn why(&self) -> Option<&str> {
-        match &self.verdict {
-            Verdict::KeepApart => None,
-            Verdict::TakesOne { why, .. } => Some(why),
+        match &self.finding {
+            Finding::KeepApart => None,
+            Finding::TakesOne { why, .. } => Some(why),
         }
     }
 }
@@ -108,7 +108,7 @@ fn an_endpoint_that_replaces_connections_in_words_of_its_own_is_noticed_after_a_
 fn connections_that_are_closed_for_a_reason_of_their_own_are_not_replaced_however_often_one_has_just_opened() {
     let mut life = Life::of(2);
     for round in 0..50 {
-        // Each lives for half a second, and they overlap in part.
+        // Each connection lives for half a second, and the two overlap in part.
         let at = round * 3000;
         life.open(0, at).open(1, at + 300).close(0, TIMED_OUT, at + 500);
         life.open(0, at + 760).close(1, TIMED_OUT, at + 800).close(0, TIMED_OUT, at + 1260);
@@ -185,7 +185,7 @@ fn maintenance_that_closes_every_connection_again_and_again_is_no_proof() {
 /// What may happen to connections of an endpoint that takes many.
 #[derive(Debug, Clone)]
 enum Fate {
-    /// One of them ends, in any way.
+    /// One connection ends, in any way.
     One(usize, Close),
     /// The endpoint restarts.
     Restart(u16),
@@ -256,7 +256,7 @@ proptest! {
         lags in proptest::collection::vec(-40..60i64, 32),
     ) {
         let mut life = Life::of(starts.len());
-        // When each one is made next, and how often it was.
+        // When each connection is made next, and how often it was.
         let mut next: Vec<(u64, usize, usize)> = starts.iter().enumerate().map(|(who, at)| (at + 100, who, 0)).collect();
         let mut events: Vec<(u64, usize, Option<Close>)> = Vec::new();
         let (mut holder, mut lags) = (None, lags.into_iter().cycle());
@@ -268,7 +268,7 @@ proptest! {
             events.push((at, who, None));
             if let Some((old, times)) = holder.replace((who, times + 1)) {
                 let closed = at.saturating_add_signed(lags.next().unwrap_or(0));
-                // It stood for at least as long as its own opening took.
+                // A connection opens before it is closed.
                 let opened = events.iter().rev().find(|(_, one, close)| *one == old && close.is_none()).map_or(0, |e| e.0);
                 let closed = closed.max(opened + 1);
                 events.push((closed, old, Some(by_endpoint(1000))));

@@ -1,14 +1,14 @@
 //! Whether one connection fares better than several. Pure.
 //!
-//! Refusals prove less than replacements: an endpoint that dislikes one server's tools refuses as well, and would then
-//! refuse the one connection that has them, and with it all the others. So that connection is on trial at first.
+//! Refusals prove less than replacements: an endpoint that dislikes one server's tools refuses as well, and would also
+//! refuse the one connection that has these tools, and so all servers. So that connection is on trial at first.
 
 use tokio::time::Instant;
 
 use super::{ALL_TOGETHER, Close, Sighting};
 use crate::mcp::cloud;
 
-/// Refusals in a row, soon after opening, that tell that the number of connections was not the reason.
+/// How many refusals in a row, soon after opening, show that the number of connections was not the reason.
 const FAILED: usize = 3;
 
 /// How the one connection fares.
@@ -16,7 +16,7 @@ const FAILED: usize = 3;
 pub enum Outcome {
     /// Nothing is settled.
     Open,
-    /// It is refused as the others were.
+    /// The connection is refused as the others were.
     Failed,
 }
 
@@ -28,7 +28,7 @@ pub struct Trial {
 }
 
 impl Trial {
-    /// What the pipe saw.
+    /// Takes in what the pipe saw.
     pub fn sees(&mut self, Sighting { at, closed, .. }: Sighting) -> Outcome {
         match closed {
             None => self.since = Some(at),
@@ -41,7 +41,7 @@ impl Trial {
         if self.refused < FAILED { Outcome::Open } else { Outcome::Failed }
     }
 
-    /// How long the connection has to stand on to have passed; `None` while there is none.
+    /// When the connection will have passed, if it stands until then; `None` while none stands.
     pub fn passes_at(&self) -> Option<Instant> {
         self.since.map(|since| since + ALL_TOGETHER)
     }

@@ -5,29 +5,29 @@ use tokio::time::Instant;
 
 use super::Close;
 
-/// What is told before somebody listens. They all run on one thread, so that is soon; and a proof that loses a part
+/// Most sightings that wait to be heard. Pipes and listener run on one thread, so none waits long; and a proof that loses a part
 /// comes again.
 const UNHEARD: usize = 64;
 
 /// Something became of a connection.
 #[derive(Debug, Clone, Copy)]
 pub struct Sighting {
-    /// Whose, by its place.
+    /// The connection, by its place.
     pub who: usize,
-    /// When.
+    /// When that happened.
     pub at: Instant,
-    /// How it ended; `None`: it opened.
+    /// How the connection ended; `None`: it opened.
     pub closed: Option<Close>,
 }
 
-/// One pipe's way to tell.
+/// The end of one pipe, which tells its sightings.
 #[derive(Debug, Clone)]
 pub struct Witness {
     who: usize,
     to: Sender<Sighting>,
 }
 
-/// A witness for each of so many connections, and where they are heard. That ends when all of them are gone.
+/// A witness for each of `count` connections, and the end where they are heard, until all witnesses are gone.
 pub fn witnesses(count: usize) -> (Vec<Witness>, Receiver<Sighting>) {
     let (to, heard) = channel(UNHEARD);
     ((0..count).map(|who| Witness { who, to: to.clone() }).collect(), heard)
@@ -45,7 +45,7 @@ impl Witness {
     }
 
     fn tell(&self, at: Instant, closed: Option<Close>) {
-        // Nobody may want to know any more.
+        // Not an error: perhaps nobody listens any more.
         let _unheard = self.to.try_send(Sighting { who: self.who, at, closed });
     }
 }

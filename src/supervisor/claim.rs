@@ -1,4 +1,4 @@
-//! Who serves an agent on this machine: us, or another mcp-pipe.
+//! Which mcp-pipe on this machine serves an agent: this one, or another.
 
 use std::time::Duration;
 
@@ -10,22 +10,22 @@ use super::lock::{Attempt, Lock, attempt};
 use crate::endpoint::agent::Agent;
 use crate::logging::Names;
 
-/// How often a lock that another process holds is tried again. Nobody notices a takeover that is 5 s late.
+/// Pause between two attempts to get a lock that another process holds. Nobody notices a takeover that is this late.
 const AGAIN: Duration = Duration::from_secs(5);
 
 /// The lock of an agent, or why there is none.
 #[derive(Debug)]
 pub(super) enum Claim {
-    /// Ours.
+    /// The lock is ours.
     Held(#[expect(dead_code, reason = "held, not used: dropping it releases the lock")] Lock),
-    /// Another process has it, and is served beside us.
+    /// Another process has the lock, and serves the agent beside us.
     Disputed,
-    /// There is nowhere to look.
+    /// There is no lock: nowhere to put one, or it can't be used.
     Unknown,
 }
 
 impl Claim {
-    /// Tries to get the lock of an agent, and says so if another process has it. `servers`: who is concerned, for the log.
+    /// Tries to get the lock of an agent, and warns if another process has it. `servers`: whose agent this is, for the log.
     pub(super) fn new(agent: Agent, servers: &Names, takes_one: bool, common: &Common) -> Self {
         match try_lock(agent, common) {
             Some(Attempt::Taken(lock)) => Claim::Held(lock),
@@ -44,7 +44,7 @@ impl Claim {
         }
     }
 
-    /// Ready when no other process has the lock. To be dropped when that is no longer of interest.
+    /// Waits until no other process has the lock. To be dropped when that is no longer of interest.
     pub(super) async fn settled(&mut self, agent: Agent, servers: &Names, common: &Common) {
         while let Claim::Disputed = self {
             sleep(AGAIN).await;
@@ -60,7 +60,7 @@ impl Claim {
     }
 }
 
-/// `None` if there is no directory for it, or it can't be used.
+/// Tries to get the lock. `None` if there is no folder for locks, or the lock can't be used.
 fn try_lock(agent: Agent, common: &Common) -> Option<Attempt> {
     let Some(dir) = &common.locks else {
         debug!(event = "AGENT_UNLOCKED", %agent, "no cache directory: another mcp-pipe would not be noticed");

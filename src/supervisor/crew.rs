@@ -1,4 +1,4 @@
-//! A group at work: its pipes, and the change to another layout.
+//! A group of servers at work: their pipes, and the change to another layout.
 
 use std::collections::HashMap;
 use std::pin::{Pin, pin};
@@ -24,7 +24,7 @@ use crate::router::merge::Merge;
 use crate::router::passthrough::Passthrough;
 use crate::router::turns::{Seat, Turns};
 use crate::sharing::layout::{Group, Layout};
-use crate::sharing::{Evidence, Outcome, Proof, Trial, Verdict, Witness, witnesses};
+use crate::sharing::{Evidence, Finding, Outcome, Proof, Trial, Witness, witnesses};
 
 /// The servers of a group, and what they need to run. Each life of a pipe has a copy.
 pub(super) struct Crew {
@@ -33,9 +33,9 @@ pub(super) struct Crew {
     members: Vec<Member>,
     /// The servers' names, for the log.
     names: Names,
-    /// Why it is known that the agent takes one connection only, if it is.
+    /// How we know that the agent takes one connection only, if we do.
     known: Option<&'static str>,
-    /// How they are laid out at the start.
+    /// The layout at the start.
     layout: Layout,
     common: Common,
 }
@@ -51,7 +51,7 @@ struct Member {
 type Running = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 impl Crew {
-    /// Starts nothing yet. Each server's state is shown in the entry of its name.
+    /// A crew that has started nothing yet. `entries` are the status entries of the servers, by name.
     pub(super) fn new(group: Group, entries: &HashMap<Arc<str>, StatusEntry>, common: Common) -> Self {
         let known = if group.is_self_hosted() {
             Some("the self-hosted endpoint server keeps only the newest one of an agent")
@@ -73,7 +73,7 @@ impl Crew {
         Crew { agent, mode, members, names, known, layout, common }
     }
 
-    /// Serves them until the stop.
+    /// Serves the group until the stop.
     pub(super) async fn run(self) {
         let stop = &self.common.run.stop;
         let (mut layout, mut takes_one) = (self.layout, self.known.is_some());
@@ -98,12 +98,12 @@ impl Crew {
             trial_failed = layout == Layout::OnTrial;
             takes_one = !trial_failed;
             layout = next;
-            // Some endpoints take it badly if a connection follows the last one at once.
+            // Some endpoints confuse a connection with the last one if it follows at once.
             sleep(FLOOR).await;
         }
     }
 
-    /// Until the stop, or until another layout turns out to be needed. All that was started has ended then.
+    /// Serves in one layout until the stop, or until another layout turns out to be needed. All pipes have ended then.
     async fn serve(&self, layout: Layout, trial_failed: bool) -> Option<Layout> {
         match layout {
             Layout::Apart => self.apart(trial_failed).await,
@@ -115,7 +115,7 @@ impl Crew {
         }
     }
 
-    /// Waits until no other process serves the agent; false if a stop came first.
+    /// Waits until no other process serves the agent. Returns false if a stop came first.
     async fn wait_for(&self, claim: &mut Claim) -> bool {
         if let Claim::Disputed = claim {
             let why = "another mcp-pipe serves the same agent, which takes one connection only";
@@ -127,7 +127,7 @@ impl Crew {
         }
     }
 
-    /// A pipe for each; in mode `auto` until the agent has proven that it takes only one connection.
+    /// Runs a pipe for each server; in mode `auto` until the endpoint has proven that the agent takes only one connection.
     async fn apart(&self, trial_failed: bool) -> Option<Layout> {
         let stop = self.common.run.stop.child();
         let mut pipes = JoinSet::new();
@@ -145,10 +145,10 @@ impl Crew {
                 Some(sighting) = heard.recv() => sighting,
             };
             match evidence.sees(sighting) {
-                Verdict::KeepApart => {}
-                Verdict::TakesOne { proof: Proof::Refused, .. } if trial_failed => {}
-                Verdict::TakesOne { .. } if told || stop.drain().is_cancelled() => {}
-                Verdict::TakesOne { why, proof } if self.mode == Mode::Auto => {
+                Finding::KeepApart => {}
+                Finding::TakesOne { proof: Proof::Refused, .. } if trial_failed => {}
+                Finding::TakesOne { .. } if told || stop.drain().is_cancelled() => {}
+                Finding::TakesOne { why, proof } if self.mode == Mode::Auto => {
                     warn!(
                         event = "SERVERS_MERGED",
                         servers = ?self.names,
@@ -164,7 +164,7 @@ impl Crew {
                         Proof::Refused => Layout::OnTrial,
                     });
                 }
-                Verdict::TakesOne { why, .. } => {
+                Finding::TakesOne { why, .. } => {
                     told = true;
                     let remedy = "\"mode\": \"auto\" or \"multiplex\" puts them on one connection";
                     warn!(event = "CONNECTIONS_LIMITED", servers = ?self.names, "{why}; {remedy}");
@@ -173,7 +173,7 @@ impl Crew {
         }
     }
 
-    /// One pipe for all, until that has failed.
+    /// Runs one pipe for all servers, on trial, until the trial has failed.
     async fn on_trial(&self) -> Option<Layout> {
         let stop = self.common.run.stop.child();
         let (mut witnesses, mut heard) = witnesses(1);
@@ -185,7 +185,7 @@ impl Crew {
                 () = until(trial.passes_at()) => break,
                 Some(sighting) = heard.recv() => sighting,
             };
-            // At a stop it makes no difference any more, and one more step would cut short what is under way.
+            // At a stop the outcome makes no difference, and another step of it would cut short what is under way.
             if trial.sees(sighting) == Outcome::Failed && !stop.drain().is_cancelled() {
                 warn!(
                     event = "SERVERS_PARTED",
@@ -204,7 +204,7 @@ impl Crew {
         None
     }
 
-    /// The pipe that all share.
+    /// The pipe that all servers share.
     fn shared(&self, layout: Layout, run: Run, witness: Option<Witness>) -> Running {
         let specs = || self.members.iter().map(|member| &member.spec);
         let (untouched, hello) = (specs().all(|spec| spec.tools.is_untouched()), self.hello());
@@ -233,7 +233,7 @@ impl Crew {
         })
     }
 
-    /// What the endpoint will say of itself, as far as that is known: from an earlier run, or from this one.
+    /// What the endpoint will say of itself, if that is known: the local endpoint's own parameters, or those of an earlier connection.
     fn hello(&self) -> Option<Arc<Hello>> {
         let known = self.members.first().and_then(|member| member.spec.hello.clone());
         known.or_else(|| {
@@ -264,7 +264,7 @@ impl Member {
     }
 }
 
-/// A pipe for these servers, on the endpoint of the first. There is one.
+/// A pipe for these servers, at least one, on the endpoint of the first.
 fn pipe(
     members: &[Member],
     router: impl Router + Send + 'static,
@@ -276,7 +276,7 @@ fn pipe(
     Box::pin(finish(Pipe::new(servers, endpoint.clone(), spec.link.clone(), Box::new(router), run)).run())
 }
 
-/// Never, without a time.
+/// Waits until `at`; without a time for ever.
 async fn until(at: Option<Instant>) {
     match at {
         Some(at) => sleep_until(at).await,

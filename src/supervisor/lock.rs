@@ -1,7 +1,7 @@
 //! Notices another mcp-pipe that serves the same agent on this machine.
 //!
-//! A file for each agent in the cache's own folder, locked as long as the process lives: the system releases it however that
-//! ends, so a file that is left over means nothing. What it holds is only for the other one's message.
+//! Each agent has a file in the cache's folder, locked as long as a process serves the agent: the system releases the lock
+//! however the process ends, so a leftover file means nothing. The text in the file is only for another mcp-pipe's log.
 
 use std::fmt;
 use std::fs::{File, TryLockError};
@@ -12,33 +12,33 @@ use crate::disk::folder::Folder;
 use crate::endpoint::agent::Agent;
 use crate::net::peer_text::bounded;
 
-/// A process number and a path; whatever else lies there is not read.
+/// Most of a lock file that is read, in bytes: a process number and a path.
 const MAX_HOLDER: u64 = 4096;
-/// As much of a path as a log line should hold, in characters.
+/// Longest part of the path that is shown, in characters.
 const MAX_SHOWN: usize = 200;
 
-/// An agent is ours, as far as this machine goes, until this is dropped.
+/// The lock of an agent: on this machine the agent is ours until this is dropped.
 #[derive(Debug)]
 pub(super) struct Lock(#[expect(dead_code, reason = "held, not used: closing it releases the lock")] File);
 
-/// What came of an attempt to get it.
+/// What came of an attempt to get a lock.
 #[derive(Debug)]
 pub(super) enum Attempt {
-    /// Ours.
+    /// The lock is ours.
     Taken(Lock),
-    /// Another process has it.
+    /// Another process has the lock.
     Held(Holder),
 }
 
-/// Who has it, as far as that is known. `Display`: "process 7 with /etc/mcp_config.json".
+/// The process that has a lock, as far as it is known. `Display`: "process 7 with /etc/mcp_config.json".
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Holder {
     pid: Option<u32>,
     config: String,
 }
 
-/// Tries to get the lock of `agent` in the folder of ours in `dir`; both are made if need be. `config` is what the other
-/// process is told to be ours: where it was read from.
+/// Tries to get the lock of `agent` in our folder in `dir`; both folders are made if need be. `config` is the place of our
+/// config, for the log of another process.
 ///
 /// # Errors
 /// The file can't be made or locked, or what has its name is none of ours.
@@ -46,14 +46,14 @@ pub(super) fn attempt(dir: &Path, agent: Agent, config: &str) -> io::Result<Atte
     let mut file = Folder::make(dir)?.open_lock(&name(agent))?;
     match file.try_lock() {
         Ok(()) => {
-            // Over what another wrote, as only the first two lines count: making the file shorter first can wait for the
-            // disk. On a full one nobody learns whose it is, and it is locked all the same.
+            // Written over the old text without making the file shorter, which could wait for the disk: only the first two lines
+            // count. On a full disk nobody learns who has the lock, but it is held all the same.
             let _untold = file.write_all(format!("{}\n{config}\n", std::process::id()).as_bytes());
             Ok(Attempt::Taken(Lock(file)))
         }
         Err(TryLockError::WouldBlock) => {
             let mut text = Vec::new();
-            // On Windows a locked file can't be read; then it is just another process.
+            // On Windows a locked file can't be read, so the holder stays unknown.
             let _unknown = file.take(MAX_HOLDER).read_to_end(&mut text);
             Ok(Attempt::Held(Holder::read(&String::from_utf8_lossy(&text))))
         }
@@ -66,7 +66,7 @@ fn name(agent: Agent) -> String {
 }
 
 impl Holder {
-    /// Anything may be in the file: it is being written just now, or somebody played with it.
+    /// Reads the text of a lock file, which may be anything: half written, or changed by somebody.
     fn read(text: &str) -> Self {
         let mut lines = text.lines();
         let pid = lines.next().and_then(|line| line.parse().ok());

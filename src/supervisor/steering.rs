@@ -6,7 +6,7 @@ use tokio::sync::mpsc::{Receiver, Sender, channel, error::TrySendError};
 
 use crate::router::TurnCommand;
 
-/// A person's commands that a pipe has not yet looked at. It looks as soon as there is one; nobody is faster than that.
+/// Most commands that a pipe has not yet read. A pipe reads each at once, and no person is faster.
 const UNREAD: usize = 16;
 
 /// Hands commands to all pipes that take them.
@@ -14,14 +14,14 @@ const UNREAD: usize = 16;
 pub struct Steering(Arc<Mutex<Vec<Sender<TurnCommand>>>>);
 
 impl Steering {
-    /// The commands of a further pipe, until it drops them.
+    /// The commands for one more pipe, until the pipe drops the receiver.
     pub fn subscribe(&self) -> Receiver<TurnCommand> {
         let (sender, receiver) = channel(UNREAD);
         self.0.lock().unwrap_or_else(PoisonError::into_inner).push(sender);
         receiver
     }
 
-    /// Tells all of them; whether there is any.
+    /// Tells all pipes that take turns. Returns whether there are any.
     pub fn tell(&self, command: TurnCommand) -> bool {
         let mut pipes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         pipes.retain(|pipe| !matches!(pipe.try_send(command), Err(TrySendError::Closed(_))));

@@ -1,24 +1,25 @@
-//! Cuts a tool's result down to a size that its endpoint takes. What comes out is a valid result, and says that it was cut.
+//! Cuts a tool's result down to a size that its endpoint takes: to a valid result, which says that it was cut.
 
 use serde_json::value::RawValue;
 
 use crate::mcp::object::{self, Member};
 
-/// The least limit: below it there is no room for what is kept in any case and for the notice.
+/// Least limit, in bytes: below that there is no room for the notice and the members that are always kept.
 pub const LEAST: usize = 256;
 
-/// What stands before and behind the text of a content item.
+/// The JSON before and behind the text of a content item.
 const OPEN: &str = "{\"type\":\"text\",\"text\":\"";
 const CLOSE: &str = "\"}";
 
-/// A result of `tools/call` (MCP, server/tools; raw JSON) of at most `limit` bytes, [`LEAST`] at least; `None` if it is one already.
+/// A result of `tools/call` (MCP, server/tools; raw JSON) cut down to `limit` bytes, but not below [`LEAST`]; `None` if the
+/// result is no larger.
 ///
-/// - `structuredContent` can't be cut: it goes first, as servers say the same in text (the specification asks them to).
-/// - Of the content as many items are kept as there is room for. The first text that is too long is cut, between two
-///   characters, with a notice at its end, and nothing follows it. Other items that are too large become a notice.
-/// - `isError` and whatever else is small (`_meta`, members that nobody knows yet) stays.
+/// - `structuredContent` can't be cut, and goes first: servers say the same in text, as the specification asks them to.
+/// - As many items of the content are kept as there is room for. The first text that is too long is cut, between two
+///   characters, with a notice at its end, and no item follows. Other items that are too large become a notice.
+/// - `isError` and whatever else is small (`_meta`, members of later versions) stays.
 ///
-/// What is no JSON object becomes a notice.
+/// A result that is no JSON object becomes a notice.
 pub fn cut_result(result: &[u8], limit: usize) -> Option<Vec<u8>> {
     let limit = limit.max(LEAST);
     if result.len() <= limit {
@@ -42,7 +43,7 @@ pub fn cut_result(result: &[u8], limit: usize) -> Option<Vec<u8>> {
 fn cut_members(members: &[Member<'_>], size: usize, limit: usize) -> String {
     let is = |name: &'static str| move |m: &&Member<'_>| m.name() == name;
     let write = |members: Vec<&Member<'_>>| object::object(members.into_iter().map(|m| (m.key, m.value)));
-    // The last one, as most readers do, should it be there twice.
+    // Of two `content` members the last counts, as for most readers.
     let content = members.iter().rfind(is("content"));
     let items: Vec<&RawValue> = content.and_then(|c| serde_json::from_str(c.value).ok()).unwrap_or_default();
     if !items.is_empty() {
@@ -52,7 +53,7 @@ fn cut_members(members: &[Member<'_>], size: usize, limit: usize) -> String {
         }
     }
 
-    // The rest is for the content, which is what is read.
+    // Other members get a quarter of the room; the rest is for the content, which endpoints read.
     let mut room = limit / 4;
     let mut takes = |member: &Member<'_>| {
         let size = member.key.len() + member.value.len() + ":,".len();
@@ -75,10 +76,10 @@ fn cut_members(members: &[Member<'_>], size: usize, limit: usize) -> String {
     object::object([("\"content\"", content.as_str())].into_iter().chain(kept.iter().map(|m| (m.key, m.value))))
 }
 
-/// As many of the items as `room` bytes hold, with commas between them.
+/// As many items as `room` bytes hold, with commas between them.
 fn cut_content(items: &[&str], room: usize) -> String {
     let total: usize = items.iter().map(|item| item.len()).sum();
-    // Room for the longest notice there can be, kept free as long as an item follows.
+    // Room for the longest possible notice is kept free as long as an item follows.
     let notice = OPEN.len() + cut_notice(total, total, items.len()).len() + CLOSE.len() + ",".len();
     let mut cut = String::new();
     for (at, item) in items.iter().enumerate() {
@@ -98,7 +99,7 @@ fn cut_content(items: &[&str], room: usize) -> String {
         let kind = value("type").and_then(object::text_of).unwrap_or_default();
         let text = value("text").filter(|text| kind == "text" && text.starts_with('"'));
         let replaced = match text {
-            // Without whatever else the item has.
+            // The text alone, without other members of the item.
             Some(text) => format!("{OPEN}{}{CLOSE}", &text[1..text.len() - 1]),
             None => left_out(&kind, item.len()),
         };
@@ -117,7 +118,7 @@ fn cut_content(items: &[&str], room: usize) -> String {
     cut
 }
 
-/// An item of `room` bytes for the inside of a raw JSON string that is longer, and a notice.
+/// An item of at most `room` bytes: the beginning of a longer raw JSON string, given by its inside, and a notice.
 fn cut_text(inside: &str, room: usize, later: usize) -> String {
     let around = OPEN.len() + CLOSE.len();
     let room = room.saturating_sub(around + cut_notice(inside.len(), inside.len(), later).len());
@@ -133,7 +134,7 @@ fn cut_text(inside: &str, room: usize, later: usize) -> String {
     format!("{OPEN}{}{}{CLOSE}", &inside[..end], cut_notice(kept, total, later))
 }
 
-/// How long the first character is as it is written in a raw JSON string, and in UTF-8.
+/// The length of the first character in a raw JSON string: as it is written, and in UTF-8.
 fn character(raw: &[u8]) -> (usize, usize) {
     let unit = |at: usize| {
         let hex = raw.get(at..)?.strip_prefix(b"\\u")?.get(..4)?;
@@ -141,7 +142,7 @@ fn character(raw: &[u8]) -> (usize, usize) {
     };
     match raw[0] {
         b'\\' => match (unit(0), unit(6)) {
-            // One character in two escapes.
+            // Two escapes make one character.
             (Some(0xD800..0xDC00), Some(0xDC00..0xE000)) => (12, 4),
             (Some(..0x80), _) => (6, 1),
             (Some(..0x800), _) => (6, 2),
@@ -155,7 +156,7 @@ fn character(raw: &[u8]) -> (usize, usize) {
     }
 }
 
-/// Without a character that JSON escapes.
+/// The notice at the end of a text that was cut. It has no character that JSON would escape.
 fn cut_notice(kept: usize, total: usize, later: usize) -> String {
     match later {
         0 => format!(" … [cut by mcp-pipe: {kept} of {total} bytes]"),
@@ -195,7 +196,7 @@ mod tests {
         let result = format!("{{\"content\":[{}]}}", text_item(&"x".repeat(300)));
         assert_eq!(cut(&result, result.len()), None);
         assert!(cut(&result, result.len() - 1).is_some());
-        // Nobody can ask for less than there is room for the notice.
+        // A limit below the least one counts as that.
         assert_eq!(cut_result(&[b' '; 256], 1), None);
     }
 
@@ -321,7 +322,7 @@ mod tests {
             ];
             let members: Vec<_> = [before, content.into(), error_member.into_iter().collect(), after].concat();
             let result = object::object(members.iter().map(|(key, value)| (key.as_str(), value.as_str())));
-            // What `cut` asserts: valid JSON, within the limit. Numbers may be too large for a `Value`.
+            // `cut` asserts valid JSON within the limit. Numbers may be too large for a `Value`.
             let Some(cut) = cut_result(result.as_bytes(), limit) else {
                 prop_assert!(result.len() <= limit);
                 return Ok(());

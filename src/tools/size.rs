@@ -1,5 +1,5 @@
 //! How much of an assistant's context tools take. Pure, and an estimate: each model cuts text into tokens its own way,
-//! and only its maker knows how a list of tools is put before it.
+//! and only the model's maker knows how a list of tools is put before it.
 
 use std::borrow::Cow;
 use std::iter::Sum;
@@ -21,7 +21,7 @@ pub struct Size {
 }
 
 impl Size {
-    /// That of one text; here, the JSON of a tool.
+    /// The size of one text, such as the JSON of a tool.
     pub fn of(text: &str) -> Self {
         let ascii = text.bytes().filter(u8::is_ascii).count();
         let others = text.chars().filter(|c| !c.is_ascii()).count();
@@ -29,8 +29,8 @@ impl Size {
     }
 }
 
-/// How many tools a result of `tools/list` (MCP, server/tools) holds, if these are all: `None` if more pages follow, or it is no
-/// such result.
+/// How many tools a result of `tools/list` (MCP, server/tools) holds, if these are all. `None` if more pages follow, or if
+/// `result` is no such result.
 pub fn count_of_all(result: &str) -> Option<usize> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
@@ -58,8 +58,8 @@ impl Sum for Size {
     }
 }
 
-/// What to tell a person if a list of tools of this size is above `budget` (estimated tokens). `whose` it is begins the
-/// text: "server \"x\"".
+/// A warning if a list of tools of this size is above `budget` (estimated tokens). The text begins with `whose` list that is:
+/// "server \"x\"".
 pub fn budget_warning(whose: &str, Size { bytes, tokens }: Size, budget: usize) -> Option<String> {
     (tokens > budget).then(|| {
         format!(

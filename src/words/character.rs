@@ -1,4 +1,4 @@
-//! A character that a person has to find: as it looks, its code point and its name, and what was most likely meant by it.
+//! A character that a person has to find: its look, code point and name, and the character that was most likely meant.
 
 /// Names of ASCII's marks, from `!` to `/`, `:` to `@`, `[` to `` ` `` and `{` to `~`.
 const MARKS: &[(char, &str)] = &[
@@ -36,7 +36,7 @@ const MARKS: &[(char, &str)] = &[
     ('~', "tilde"),
 ];
 
-/// Characters that look like an ASCII one, or like nothing: their names, and the ASCII one.
+/// Characters that look like an ASCII one, or like nothing: name, and the ASCII character.
 const LOOKALIKES: &[(char, &str, Option<char>)] = &[
     ('\u{a0}', "no-break space", Some(' ')),
     ('\u{ab}', "left guillemet", Some('"')),
@@ -72,7 +72,7 @@ const LOOKALIKES: &[(char, &str, Option<char>)] = &[
     ('\u{3011}', "right black lenticular bracket", Some(']')),
 ];
 
-/// Characters without a look of their own that have more than the name of their kind.
+/// Characters that can't be seen and have a name of their own.
 const UNSEEN: &[(char, &str)] = &[
     ('\0', "NUL"),
     ('\t', "tab"),
@@ -100,8 +100,8 @@ const UNSEEN: &[(char, &str)] = &[
     ('\u{fffd}', "replacement character"),
 ];
 
-/// A character for a person who looks for it: `？ (U+FF1F, fullwidth question mark)`. One that can't be seen, or that
-/// would change the line in which it is shown, is named only.
+/// A character for a person who looks for it: `？ (U+FF1F, fullwidth question mark)`. A character that can't be seen, or that
+/// would change the line around it, is only named.
 pub(crate) fn character(c: char) -> String {
     let (code, name) = (c as u32, name(c));
     if is_unseen(c) {
@@ -111,7 +111,7 @@ pub(crate) fn character(c: char) -> String {
     }
 }
 
-/// Whether a reader can't see a character, or sees its neighbours otherwise because of it.
+/// Whether a reader can't see a character, or sees its neighbours changed.
 pub(crate) fn is_unseen(c: char) -> bool {
     c.is_control()
         || c.is_whitespace()
@@ -122,7 +122,7 @@ pub(crate) fn is_unseen(c: char) -> bool {
         || matches!(c, '\u{e0000}'..='\u{e0fff}')
 }
 
-/// The ASCII character that was most likely meant by one that looks like it.
+/// The ASCII character that was most likely meant by a similar one.
 pub(crate) fn meant(c: char) -> Option<char> {
     fullwidth(c).or_else(|| LOOKALIKES.iter().find(|(like, _, _)| *like == c).and_then(|(_, _, meant)| *meant))
 }
@@ -145,7 +145,7 @@ fn name(c: char) -> Option<String> {
     known.or_else(|| kind(c)).map(str::to_owned)
 }
 
-/// What a character without a name of its own here is one of.
+/// The kind of a character that has no name of its own here.
 fn kind(c: char) -> Option<&'static str> {
     match c {
         _ if c.is_control() => Some("control character"),

@@ -8,32 +8,32 @@ use memchr::memchr2;
 
 use super::NotMessage;
 
-/// Nesting that one walk can follow: it has a bit for each level.
+/// Deepest nesting that one walk follows: it has a bit for each level.
 const LEVELS: u32 = u128::BITS;
 
-/// Walks inside each other. Nesting beyond some 1000 levels is refused, as many JSON parsers do.
+/// Most walks inside each other. Nesting beyond some 1000 levels is refused, as many JSON parsers do.
 const MAX_WALKS: u32 = 8;
 
 /// A walk over JSON: every step consumes a part of it, or stops.
 pub(super) struct Scan<'a> {
     pub(super) b: &'a [u8],
-    /// How far it is.
+    /// The offset of the next byte.
     pub(super) i: usize,
-    /// Why it stopped, once it has.
+    /// Why the walk stopped, once it has.
     pub(super) why: NotMessage,
     /// How many walks have reached their last level.
     walks: u32,
 }
 
-/// [`Scan::why`] says why: so what every step returns fits into a register.
+/// A walk has stopped. The reason is in [`Scan::why`], so that what every step returns fits into a register.
 pub(super) struct Stopped;
 
-pub(super) type Step = Result<(), Stopped>;
+pub(super) type Walked = Result<(), Stopped>;
 
-/// As many bytes as a word has bits.
+/// Bytes of a block: as many as a word has bits.
 const BLOCK: usize = 64;
 
-/// Most strings of an envelope are not longer.
+/// Longest string, in bytes, that one compare can skip: most strings of an envelope are not longer.
 const SHORT: usize = 16;
 
 /// One bit for each byte of a block that `is` says yes to, the lowest for the first. Compiles to vector instructions.
@@ -54,7 +54,7 @@ fn gather(bytes: &[u8]) -> u64 {
     use std::arch::x86_64::{_mm_movemask_epi8, _mm_set_epi64x};
     bytes.as_chunks::<16>().0.iter().rev().fold(0, |bits, sixteen| {
         let sixteen = u128::from_le_bytes(*sixteen);
-        // SAFETY: they need SSE2, which every x86-64 has, and take values, no pointers.
+        // SAFETY: these instructions need SSE2, which every x86-64 has, and take values, no pointers.
         let sixteen = unsafe { _mm_movemask_epi8(_mm_set_epi64x((sixteen >> 64) as i64, sixteen as i64)) };
         bits << 16 | u64::from(sixteen as u16)
     })
@@ -65,7 +65,7 @@ fn gather(bytes: &[u8]) -> u64 {
 #[inline(always)]
 fn gather(bytes: &[u8]) -> u64 {
     bytes.as_chunks::<8>().0.iter().rev().fold(0, |bits, eight| {
-        // A different bit of each; their sum holds all of them.
+        // A different bit of each byte; the sum of the bytes holds all of these bits.
         let eight = u64::from_le_bytes(*eight) & 0x8040_2010_0804_0201;
         bits << 8 | eight.wrapping_mul(0x0101_0101_0101_0101) >> 56
     })
@@ -77,10 +77,10 @@ fn plain(block: &[u8; SHORT]) -> usize {
     bits(block, |c| c == b'"' || c == b'\\').trailing_zeros().min(SHORT as u32) as usize
 }
 
-/// Where the string that goes on at `i` has ended, or where it is wrong.
+/// Where the string that goes on at `i` has ended, or the offset of what is wrong in it.
 ///
-/// Block by block, and a block costs the same whatever is in it: text with an escape every few words is as common as
-/// text with none, and to search anew behind each of them costs more than the search.
+/// Walks block by block, each at the same cost whatever is in there: text with an escape every few words is as common as
+/// text without, and a search that starts anew behind each escape would cost more.
 #[inline(never)] // what it keeps in registers would cost every short string
 fn after_string(b: &[u8], mut i: usize) -> Result<usize, usize> {
     const EVEN: u64 = 0x5555_5555_5555_5555;
@@ -93,8 +93,8 @@ fn after_string(b: &[u8], mut i: usize) -> Result<usize, usize> {
             i += memchr2(b'"', b'\\', &b[i..]).ok_or(b.len())?;
             continue;
         }
-        // Of a run of backslashes every other one escapes the byte behind it. To add a bit at a run's start carries
-        // through to its end: that tells runs of odd length from even ones without looking at each (after simdjson).
+        // In a run of backslashes every other one escapes the byte behind. Adding a bit at the start of a run carries
+        // through to its end, which tells runs of odd length from even ones without looking at each backslash (after simdjson).
         let escaping = slashes & !carry;
         let behind = escaping << 1 | carry;
         let (ends_of_odd, over) = (escaping & !EVEN & !behind).overflowing_add(escaping);
@@ -130,7 +130,7 @@ fn after_string(b: &[u8], mut i: usize) -> Result<usize, usize> {
     }
 }
 
-/// The length of the escape at the start of `b`, a backslash, unless it is none.
+/// The length of the escape at the start of `b`, which is a backslash; `None` if this is no escape.
 #[inline]
 fn escape(b: &[u8]) -> Option<usize> {
     match b.get(1)? {
@@ -149,9 +149,9 @@ impl<'a> Scan<'a> {
         self.b.get(self.i).copied()
     }
 
-    /// It stops being JSON here.
+    /// Stops the walk: this is no JSON.
     #[cold]
-    pub(super) fn fail(&mut self) -> Step {
+    pub(super) fn fail(&mut self) -> Walked {
         self.refuse(NotMessage::Json(self.i))
     }
 
@@ -168,14 +168,14 @@ impl<'a> Scan<'a> {
         }
     }
 
-    pub(super) fn end(&mut self) -> Step {
+    pub(super) fn end(&mut self) -> Walked {
         self.space();
         if self.i == self.b.len() { Ok(()) } else { self.fail() }
     }
 
     /// Walks an object, handing each key's inside and the position of its opening quote to `member`, which consumes the value.
     #[inline]
-    pub(super) fn object(&mut self, member: &mut impl FnMut(&mut Self, Range<usize>) -> Step) -> Step {
+    pub(super) fn object(&mut self, member: &mut impl FnMut(&mut Self, Range<usize>) -> Walked) -> Walked {
         self.i += 1;
         self.space();
         if self.peek() == Some(b'}') {
@@ -209,7 +209,7 @@ impl<'a> Scan<'a> {
         }
     }
 
-    pub(super) fn array(&mut self, element: &mut impl FnMut(&mut Self) -> Step) -> Step {
+    pub(super) fn array(&mut self, element: &mut impl FnMut(&mut Self) -> Walked) -> Walked {
         self.i += 1;
         self.space();
         if self.peek() == Some(b']') {
@@ -233,7 +233,7 @@ impl<'a> Scan<'a> {
 
     /// Skips a string; `i` is at its opening quote, and afterwards behind its closing one.
     #[inline(always)] // a dozen instructions for most strings, and half of a small message is strings
-    pub(super) fn string(&mut self) -> Step {
+    pub(super) fn string(&mut self) -> Walked {
         self.i += 1;
         if let Some(block) = self.b[self.i..].first_chunk::<SHORT>()
             && let end = plain(block)
@@ -251,7 +251,7 @@ impl<'a> Scan<'a> {
 
     /// Skips a scalar.
     #[inline]
-    fn scalar(&mut self) -> Step {
+    fn scalar(&mut self) -> Walked {
         match self.peek() {
             Some(b'"') => self.string(),
             Some(b't') => self.word(b"true"),
@@ -262,7 +262,7 @@ impl<'a> Scan<'a> {
         }
     }
 
-    fn word(&mut self, word: &[u8]) -> Step {
+    fn word(&mut self, word: &[u8]) -> Walked {
         if self.b[self.i..].starts_with(word) {
             self.i += word.len();
             Ok(())
@@ -271,7 +271,7 @@ impl<'a> Scan<'a> {
         }
     }
 
-    fn digits(&mut self) -> Step {
+    fn digits(&mut self) -> Walked {
         let from = self.i;
         while self.peek().is_some_and(|c| c.is_ascii_digit()) {
             self.i += 1;
@@ -279,7 +279,7 @@ impl<'a> Scan<'a> {
         if self.i > from { Ok(()) } else { self.fail() }
     }
 
-    fn number(&mut self) -> Step {
+    fn number(&mut self) -> Walked {
         if self.peek() == Some(b'-') {
             self.i += 1;
         }
@@ -304,15 +304,15 @@ impl<'a> Scan<'a> {
 
     /// Skips any value.
     #[inline]
-    pub(super) fn value(&mut self) -> Step {
+    pub(super) fn value(&mut self) -> Walked {
         match self.peek() {
             Some(b'{' | b'[') => self.nested(),
             _ => self.scalar(),
         }
     }
 
-    /// Skips an object or array, nearly without recursion: one bit a level says which it is.
-    fn nested(&mut self) -> Step {
+    /// Skips an object or array, nearly without recursion: one bit a level tells objects from arrays.
+    fn nested(&mut self) -> Walked {
         let (mut depth, mut objects) = (0u32, 0u128);
         loop {
             // Here a value begins.
@@ -335,7 +335,7 @@ impl<'a> Scan<'a> {
                 }
                 _ => self.scalar()?,
             }
-            // Here a value has ended: go on behind it, or close what it ends.
+            // Here a value has ended: the next one follows, or the object or array around it ends, too.
             loop {
                 if depth == 0 {
                     return Ok(());
@@ -361,9 +361,9 @@ impl<'a> Scan<'a> {
         }
     }
 
-    /// Skips what is nested too deeply for one walk by another.
+    /// Skips by another walk a value that is nested too deeply for this one.
     #[cold]
-    fn deeper(&mut self) -> Step {
+    fn deeper(&mut self) -> Walked {
         self.walks += 1;
         if self.walks == MAX_WALKS {
             return self.fail();
@@ -374,7 +374,7 @@ impl<'a> Scan<'a> {
     }
 
     #[inline]
-    fn key(&mut self) -> Step {
+    fn key(&mut self) -> Walked {
         if self.peek() != Some(b'"') {
             return self.fail();
         }

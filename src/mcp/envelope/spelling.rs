@@ -1,11 +1,11 @@
-//! Names that one reader of JSON takes for another name, and what such a message still tells.
+//! Names that some reader of JSON takes for another name, and what such a message still tells.
 //!
-//! Of two members with one name some readers take the first and others the last; Go's `encoding/json`, cJSON and many
-//! a reader that was told to don't mind letter case; all of them undo escapes, and where text ends at a NUL nothing
-//! behind that is part of a name. So a router could allow one call and the server carry out another. A message passes
-//! only if all of them read what was read here: each name that decides stands there once, letter by letter.
+//! Of two members with one name some readers take the first and others the last; Go's `encoding/json`, cJSON and others
+//! ignore letter case; all readers undo escapes; and where text ends at a NUL, nothing
+//! behind that is part of a name. So a router could allow one call, and the server carry out another. A message passes
+//! only if all readers read what was read here: each name that decides is there once, letter by letter.
 //!
-//! It is about names that decide, where they decide. The same names inside `arguments` or a result are data.
+//! Only names that decide matter, and only where they decide. The same names inside `arguments` or a result are data.
 
 use std::borrow::Cow;
 use std::iter::{Peekable, from_fn};
@@ -13,25 +13,25 @@ use std::str::Chars;
 
 use super::json::Scan;
 
-/// What decides in a message.
+/// Names that decide in a message.
 pub(super) const MESSAGE: &[&str] = &["jsonrpc", "id", "method", "params", "result", "error"];
 
-/// What decides in a message's `params`.
+/// Names that decide in a message's `params`.
 pub(super) const PARAMS: &[&str] = &["name", "uri", "arguments", "_meta", "progressToken", "requestId", "ref"];
 
-/// What decides in `params._meta`.
+/// Names that decide in `params._meta`.
 pub(super) const META: &[&str] = &["progressToken"];
 
-/// What decides in `params.ref` (`completion/complete`).
+/// Names that decide in `params.ref` (`completion/complete`).
 pub(super) const REFERENCE: &[&str] = &["type", "name", "uri"];
 
-/// The one of `names`, which are ASCII, that some reader takes this for: the inside of a JSON string.
+/// The one of `names`, which are ASCII, for which some reader takes `inside`, the inside of a JSON string.
 pub fn taken_for(inside: &[u8], names: &[&'static str]) -> Option<&'static str> {
     let is_plain = inside.iter().all(|byte| matches!(byte, b' '..=b'[' | b']'..=b'~'));
     if !is_plain {
         return taken_for_when_read(inside, names);
     }
-    // Nearly all names are as they stand, and most of those have a length of their own.
+    // Nearly all names are plain, and differ from all of `names` in length.
     names.iter().copied().find(|name| name.as_bytes().eq_ignore_ascii_case(inside))
 }
 
@@ -49,8 +49,8 @@ fn taken_for_when_read(inside: &[u8], names: &[&'static str]) -> Option<&'static
     names.iter().copied().find(|name| name.eq_ignore_ascii_case(&read))
 }
 
-/// A letter as a reader sees it that doesn't mind letter case. Beyond ASCII two letters fold to one of ASCII's by Unicode's
-/// simple folding, which Go follows, and two more by what Java takes for equal.
+/// A letter for a reader that ignores letter case. Beyond ASCII, two letters become ASCII letters by Unicode's
+/// simple folding, which Go follows, and two more are equal to ASCII letters for Java.
 fn small(c: char) -> char {
     match c {
         '\u{17F}' => 's',
@@ -60,7 +60,7 @@ fn small(c: char) -> char {
     }
 }
 
-/// The characters of a well-formed JSON string's inside. Half of a pair is no character: who drops it reads on behind it.
+/// The characters of a well-formed JSON string. Half of a surrogate pair is left out, as by readers that drop it.
 fn unescaped(inside: &str) -> impl Iterator<Item = char> {
     let mut chars = inside.chars().peekable();
     from_fn(move || {
@@ -100,27 +100,27 @@ fn is_other_half(chars: &Peekable<Chars<'_>>) -> bool {
     ahead.next() == Some('\\') && ahead.next() == Some('u') && matches!(unit(&mut ahead), 0xDC00..0xE000)
 }
 
-/// What can be told of an object that was refused because readers differ on it.
+/// What can be told of an object that was refused because its readers differ.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Misread<'a> {
     /// Every id that some reader sees, each once: whole tokens, numbers and strings only.
     pub ids: Vec<&'a [u8]>,
-    /// Some reader sees that it is JSON-RPC.
+    /// Whether some reader sees that the object is JSON-RPC.
     pub jsonrpc: bool,
-    /// Some reader sees a method.
+    /// Whether some reader sees a method.
     pub method: bool,
-    /// Some reader sees a result or an error.
+    /// Whether some reader sees a result or an error.
     pub answer: bool,
 }
 
-/// Reads it; `frame` is well-formed up to its end, if it is an object.
+/// Reads an object that was refused. `frame`, if it is an object, is well-formed up to its end.
 pub fn scan_misread(frame: &[u8]) -> Misread<'_> {
     let (mut s, mut seen) = (Scan::of(frame), Misread::default());
     s.space();
     if s.peek() != Some(b'{') {
         return seen;
     }
-    // It has been walked before, so it is well-formed.
+    // The first scan has walked the object, so it is well-formed.
     let _well_formed = s.object(&mut |s, key| {
         let from = s.i;
         let read = taken_for(&s.b[key], MESSAGE);

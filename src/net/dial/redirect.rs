@@ -4,13 +4,13 @@ use crate::endpoint::Endpoint;
 use crate::net::error::{DialError, host_port};
 use crate::net::peer_text::bounded;
 
-/// The most of a host name that is shown; longer ones don't exist (RFC 1035 section 2.3.4).
+/// Longest part of a host name that is shown; longer names don't exist (RFC 1035 section 2.3.4).
 const MAX_HOST: usize = 255;
 
 /// The endpoint that `location` names, seen from `from`.
 pub(super) fn follow(from: &Endpoint, status: u16, location: &str) -> Result<Endpoint, DialError> {
     let refused = |to: String, why| Err(DialError::RedirectRefused { status, from: origin(from), to, why });
-    // A fragment never travels.
+    // A fragment is never sent to a server.
     let location = location.split('#').next().unwrap_or_default().trim();
     let Ok(to) = absolute(from, location).parse::<Endpoint>() else {
         return refused("somewhere else".to_owned(), "that is no address that can be dialled");

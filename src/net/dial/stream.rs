@@ -13,7 +13,7 @@ use tokio_rustls::client::TlsStream;
 pub enum Stream {
     /// `ws://`.
     Tcp(TcpStream),
-    /// `wss://`. Boxed: its state is a kilobyte, which a plain connection shouldn't carry about.
+    /// `wss://`. Boxed: the state of TLS is a kilobyte, which a plain connection shouldn't carry about.
     Tls(Box<TlsStream<TcpStream>>),
 }
 

@@ -266,7 +266,7 @@ fn a_dial_can_be_spawned_on_any_runtime() {
 
 #[tokio::test]
 async fn a_name_without_an_address_is_told() {
-    // Longer than a label may be: the resolver refuses it by itself.
+    // The name is longer than a label may be: the resolver refuses that by itself.
     let (error, text) = fails(&format!("ws://{}.example/?token={TOKEN}", "a".repeat(64)), &LinkSpec::default()).await;
     assert!(matches!(error, DialError::Dns { .. }) && text.contains("can't be looked up"), "{text}");
 }
@@ -279,7 +279,7 @@ async fn a_connection_that_ends_instead_of_an_answer_is_told_with_the_step() {
             drop(listener.accept().await.unwrap());
         }
     });
-    for (scheme, step) in [("ws", Step::Upgrade), ("wss", Step::Tls)] {
+    for (scheme, step) in [("ws", DialStep::Upgrade), ("wss", DialStep::Tls)] {
         let (error, text) = fails(&format!("{scheme}://127.0.0.1:{port}/?token={TOKEN}"), &LinkSpec::default()).await;
         assert!(matches!(error, DialError::Lost { step: s, .. } if s == step), "{text}");
     }
@@ -289,7 +289,7 @@ fn quick() -> LinkSpec {
     LinkSpec { connect_timeout: Duration::from_millis(200), ..LinkSpec::default() }
 }
 
-fn assert_timeout(error: &DialError, at: Step) {
+fn assert_timeout(error: &DialError, at: DialStep) {
     assert!(matches!(error, DialError::Timeout { step, .. } if *step == at), "{error}");
     assert!(error.to_string().contains("0.2 s"), "{error}");
 }
@@ -298,7 +298,7 @@ fn assert_timeout(error: &DialError, at: Step) {
 async fn a_silent_peer_is_given_up_and_the_step_named() {
     // Nobody accepts, so the kernel connects and nothing is ever answered.
     let (_listener, port) = listen().await;
-    for (scheme, step) in [("ws", Step::Upgrade), ("wss", Step::Tls)] {
+    for (scheme, step) in [("ws", DialStep::Upgrade), ("wss", DialStep::Tls)] {
         let (error, _) = fails(&format!("{scheme}://127.0.0.1:{port}/?token={TOKEN}"), &quick()).await;
         assert_timeout(&error, step);
     }
@@ -317,7 +317,7 @@ async fn a_black_hole_is_given_up_while_connecting() {
         queued.push(tcp.unwrap());
     }
     let (error, _) = fails(&format!("ws://{address}/?token={TOKEN}"), &quick()).await;
-    assert_timeout(&error, Step::Tcp);
+    assert_timeout(&error, DialStep::Tcp);
 }
 
 #[test]

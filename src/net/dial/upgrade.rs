@@ -14,27 +14,27 @@ use tokio_tungstenite::tungstenite::handshake::{client::generate_key, derive_acc
 use super::{Dialed, Limit, Stream};
 use crate::config::LinkSpec;
 use crate::endpoint::Endpoint;
-use crate::net::error::{DialError, Step};
+use crate::net::error::{DialError, DialStep};
 use crate::net::head::{Head, HeadError, body_text, read_body, read_head};
 use crate::net::peer_text::Redaction;
 use crate::net::tls::words;
 
-/// How long an error's body is waited for; the status is known by then.
+/// Longest wait for the body of an error, whose status is known by then.
 const BODY_PATIENCE: Duration = Duration::from_millis(500);
-/// The most of an error's body that is shown.
+/// Longest part of an error's body that is shown, in characters.
 const MAX_SHOWN: usize = 200;
-/// The most of a header value that is shown.
+/// Longest part of a header's value that is shown, in characters.
 const MAX_VALUE: usize = 60;
 
 /// What a server answered to the upgrade request, errors aside.
 pub(super) enum Answer {
-    /// It speaks WebSocket from here on.
+    /// The connection speaks WebSocket from here on.
     Open(Dialed),
-    /// Ask there.
+    /// The endpoint is at another address.
     Redirect {
         /// 301, 302, 303, 307 or 308.
         status: u16,
-        /// As it was sent.
+        /// The address as it was sent.
         location: String,
     },
 }
@@ -57,7 +57,7 @@ pub(super) async fn upgrade(
             (error, _) => error,
         })
     };
-    let head = limit.bound(peer, Step::Upgrade, async { exchange.await.map_err(|e| no_head(e, peer)) }).await?;
+    let head = limit.bound(peer, DialStep::Upgrade, async { exchange.await.map_err(|e| no_head(e, peer)) }).await?;
     if head.status == 101 {
         verify(&head.headers, &key, spec, peer, &Redaction::of(endpoint, spec))?;
         return Ok(Answer::Open(Dialed { stream, early: head.rest }));
@@ -68,7 +68,7 @@ pub(super) async fn upgrade(
     }
     let Head { status, headers, rest: mut body } = head;
     let patience = limit.deadline.min(Instant::now() + BODY_PATIENCE);
-    // Out of patience is fine: what came until then is shown.
+    // The end of the patience is no error: what came until then is shown.
     let _ = tokio::time::timeout_at(patience, read_body(&mut stream, &headers, &mut body)).await;
     let body = Redaction::of(endpoint, spec).shown(&body_text(&headers, &body), MAX_SHOWN);
     Err(DialError::Http { peer: peer.to_owned(), status, retry_after: retry_after(&headers, SystemTime::now()), body })
@@ -78,7 +78,7 @@ pub(super) async fn upgrade(
 fn request(endpoint: &Endpoint, spec: &LinkSpec, key: &str) -> Result<Vec<u8>, DialError> {
     let uri = endpoint.reveal();
     let target = uri.path_and_query().map_or("/", |p| p.as_str());
-    // Of `ws://host?token=…` the http crate gives the query alone; a request target starts with a slash.
+    // For `ws://host?token=…` the http crate gives the query alone, but a request target starts with a slash.
     let slash = if target.starts_with('/') { "" } else { "/" };
     let (user_info, host) =
         uri.authority().map_or(("", ""), |a| a.as_str().rsplit_once('@').unwrap_or(("", a.as_str())));
@@ -129,7 +129,7 @@ fn checked<E>(name: &HeaderName, value: Result<HeaderValue, E>) -> Result<Header
 fn no_head(error: HeadError, peer: &str) -> DialError {
     let reason = match error {
         HeadError::Lost(error) => {
-            return DialError::Lost { peer: peer.to_owned(), step: Step::Upgrade, reason: words::of_io(&error) };
+            return DialError::Lost { peer: peer.to_owned(), step: DialStep::Upgrade, reason: words::of_io(&error) };
         }
         HeadError::Tls => "this port speaks TLS: use wss:// in the endpoint URL",
         HeadError::NotHttp => "it answers with something else than HTTP; check the port in the endpoint URL",
@@ -138,7 +138,7 @@ fn no_head(error: HeadError, peer: &str) -> DialError {
     DialError::NotWebSocket { peer: peer.to_owned(), reason: reason.to_owned() }
 }
 
-/// What a client has to check of a 101 (RFC 6455 section 4.1). A missing subprotocol is allowed there.
+/// Checks what a client has to check of a 101 (RFC 6455 section 4.1, which allows a missing subprotocol).
 fn verify(headers: &HeaderMap, key: &str, spec: &LinkSpec, peer: &str, redaction: &Redaction) -> Result<(), DialError> {
     let has = |name, token: &str| {
         let values = headers.get_all(name).iter().filter_map(|v| v.to_str().ok());
@@ -173,7 +173,7 @@ fn verify(headers: &HeaderMap, key: &str, spec: &LinkSpec, peer: &str, redaction
     }
 }
 
-/// `Retry-After` in either form (RFC 9110 section 10.2.3). A date gone by is zero.
+/// The time of a `Retry-After` in either form (RFC 9110 section 10.2.3). A date in the past gives zero.
 fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     let value = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
     if !value.is_empty() && value.bytes().all(|b| b.is_ascii_digit()) {

@@ -1,4 +1,4 @@
-//! What rustls says, in words: its errors and names are Rust types, written as the compiler writes them.
+//! The errors of rustls in words for people: as it writes them they are names of Rust types.
 
 use std::io;
 
@@ -27,7 +27,7 @@ pub(super) fn of_certificate(fault: &CertificateError) -> String {
     spelled_out(inner.unwrap_or(&text))
 }
 
-/// The names that a certificate is for, as far as somebody could dial them. They come as `DnsName("localhost")`.
+/// The names that a certificate is for, as far as somebody could dial them. rustls gives each as `DnsName("localhost")`.
 pub(super) fn names(presented: &[String]) -> String {
     let inner = |name: &str| {
         let (kind, rest) = name.split_once('(')?;
@@ -37,7 +37,7 @@ pub(super) fn names(presented: &[String]) -> String {
     presented.iter().filter_map(|name| inner(name)).collect::<Vec<_>>().join(", ")
 }
 
-/// `HandshakeFailure` as "handshake failure", without the fields of a type. What is no name of a type stays.
+/// `HandshakeFailure` as "handshake failure", without the fields of a type. A text that is no name of a type stays.
 fn spelled_out(text: &str) -> String {
     let text = text.split(" {").next().unwrap_or(text);
     let mut words = String::with_capacity(text.len() + 16);
@@ -55,7 +55,7 @@ fn spelled_out(text: &str) -> String {
         }
         let (word, after) = rest.split_at(end);
         rest = after;
-        // Its inner capitals follow small letters or digits: else it is a short form such as TLS.
+        // The inner capitals of a name follow small letters or digits; a short form such as TLS stays as it is.
         let bounds = |at: &usize| {
             let (before, here) = (word.as_bytes()[at - 1], word.as_bytes()[*at]);
             here.is_ascii_uppercase() && (before.is_ascii_lowercase() || before.is_ascii_digit())

@@ -1,8 +1,8 @@
-//! Tiny proxies, well-behaved and not. The endpoint's name exists only for them: it is looked up there.
+//! Tiny proxies, well-behaved and not. The endpoint's name exists only for the proxies, which have to look it up.
 
 use super::*;
 
-/// What only the proxy can find.
+/// An endpoint that only the proxy can find.
 const FAR_AWAY: &str = "ws://far-away.invalid:8004/mcp/?token=s3cret-t0ken";
 
 fn environment(variables: &[(&str, &str)]) -> Proxies {
