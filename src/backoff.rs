@@ -12,12 +12,12 @@ use std::time::{Duration, Instant};
 use backoff::backoff::Backoff as _;
 use backoff::{Clock, exponential::ExponentialBackoff};
 
-pub use self::contest::Contest;
+pub(crate) use self::contest::Contest;
 use crate::mcp::cloud;
 
 /// How the waits are to grow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Climb {
+pub(crate) enum Climb {
     /// Doubling with each failure.
     Even,
     /// The first time as `Even`, then to the cap in a few steps: waiting alone hardly cures such a failure.
@@ -26,7 +26,7 @@ pub enum Climb {
 
 /// What [`crate::backoff::Backoff`] is to do about one failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Pace {
+pub(crate) struct Pace {
     /// How the waits grow.
     pub climb: Climb,
     /// The shortest wait: the endpoint's wish, or our courtesy. May exceed the configured cap.
@@ -37,12 +37,12 @@ pub struct Pace {
 
 impl Pace {
     /// After a failure that may pass by itself.
-    pub const EVEN: Pace = Pace { climb: Climb::Even, at_least: Duration::ZERO, at_most: None };
+    pub(crate) const EVEN: Pace = Pace { climb: Climb::Even, at_least: Duration::ZERO, at_most: None };
     /// After a failure about which a person has to do something.
-    pub const STEEP: Pace = Pace { climb: Climb::Steep, ..Pace::EVEN };
+    pub(crate) const STEEP: Pace = Pace { climb: Climb::Steep, ..Pace::EVEN };
 
     /// The same pace, with a wait no shorter than this.
-    pub const fn at_least(self, at_least: Duration) -> Pace {
+    pub(crate) const fn at_least(self, at_least: Duration) -> Pace {
         Pace { at_least, ..self }
     }
 }
@@ -51,14 +51,14 @@ impl Pace {
 const FIRST_CEILING: Duration = Duration::from_secs(2);
 
 /// Shortest wait before any attempt.
-pub const FLOOR: Duration = cloud::SETTLING;
+pub(crate) const FLOOR: Duration = cloud::SETTLING;
 
 /// Doublings of the ceiling for each repeated failure that waiting alone won't cure (2 s, 16 s, 128 s, …).
 const STEEP_STEPS: u32 = 3;
 
 /// The waits between consecutive failures of one thing.
 #[derive(Debug)]
-pub struct Backoff {
+pub(crate) struct Backoff {
     policy: ExponentialBackoff<Standstill>,
     cap: Duration,
     /// Whether a steep failure has been seen since the last proof of health.
@@ -77,12 +77,12 @@ impl Clock for Standstill {
 
 impl Backoff {
     /// For dialling: ceilings of 2 s, 4 s, 8 s … up to `max`.
-    pub fn new(max: Duration) -> Self {
+    pub(crate) fn new(max: Duration) -> Self {
         Self::starting_at(FIRST_CEILING, max)
     }
 
     /// Ceilings of `first`, twice `first`, … up to `cap`. Neither is below [`FLOOR`].
-    pub fn starting_at(first: Duration, cap: Duration) -> Self {
+    pub(crate) fn starting_at(first: Duration, cap: Duration) -> Self {
         let cap = cap.max(FLOOR);
         let first = first.clamp(FLOOR, cap);
         let anchor = Instant::now();
@@ -105,7 +105,7 @@ impl Backoff {
     /// The wait after one more failure. `random` is uniform in `[0, 1)`.
     ///
     /// Never below [`FLOOR`] nor `pace.at_least`, and never above the cap unless `pace.at_least` is.
-    pub fn after(&mut self, pace: Pace, random: f64) -> Duration {
+    pub(crate) fn after(&mut self, pace: Pace, random: f64) -> Duration {
         match pace.climb {
             // The first steep failure is retried like any other: the endpoint may have had a passing fault.
             Climb::Steep if self.steep => (1..STEEP_STEPS).for_each(|_| self.advance()),
@@ -122,7 +122,7 @@ impl Backoff {
     }
 
     /// Starts over. Called on proof of health (a call served, a stable minute), never on an open socket alone.
-    pub fn healthy(&mut self) {
+    pub(crate) fn healthy(&mut self) {
         self.policy.reset();
         self.steep = false;
     }

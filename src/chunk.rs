@@ -14,7 +14,7 @@ use tokio::io::{AsyncRead, ReadBuf};
 const SCRATCH: usize = 64 * 1024;
 
 /// Reads once and hands the bytes to `on`. Returns how many there were; none: the end.
-pub fn poll_chunk(
+pub(crate) fn poll_chunk(
     from: &mut (impl AsyncRead + Unpin),
     cx: &mut Context<'_>,
     on: &mut dyn FnMut(&[u8]),

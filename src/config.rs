@@ -15,7 +15,7 @@ mod expand;
 mod file;
 mod keys;
 mod locate;
-pub mod options;
+pub(crate) mod options;
 mod policy;
 mod reader;
 mod resolve;

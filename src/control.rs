@@ -1,5 +1,5 @@
 //! What a running mcp-pipe tells of itself, and to whom.
 
-pub mod health;
-pub mod status;
-pub mod summary;
+pub(crate) mod health;
+pub(crate) mod status;
+pub(crate) mod summary;

@@ -1,6 +1,6 @@
 //! The address that a link dials. An endpoint carries the token, so nothing prints the whole by accident.
 
-pub mod agent;
+pub(crate) mod agent;
 mod pasted;
 
 use std::fmt;
@@ -11,7 +11,7 @@ use http::uri::Authority;
 
 pub(crate) use pasted::bare;
 
-pub use crate::secrecy::Secret;
+pub(crate) use crate::secrecy::Secret;
 use crate::secrecy::address::{self, TOKEN_LENGTH};
 use crate::words::{character, meant};
 

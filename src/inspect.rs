@@ -16,7 +16,7 @@ use futures_util::future::join_all;
 use serde_json::{Map, Value, json};
 use tokio::time::sleep;
 
-pub use self::table::{Form, Show};
+pub(crate) use self::table::{Form, Show};
 use crate::config::{Config, defaults};
 use crate::control::status::{ServerState, Status};
 use crate::error::{Problem, Problems};
@@ -35,7 +35,7 @@ const SIMILAR: f64 = 0.75;
 
 /// Why there is no result, or not all of it.
 #[derive(Debug, thiserror::Error)]
-pub enum InspectError {
+pub(crate) enum InspectError {
     /// The local endpoint could not be opened.
     #[error("the local endpoint could not be opened")]
     Endpoint(#[source] io::Error),
@@ -103,7 +103,7 @@ pub enum InspectError {
 ///
 /// # Errors
 /// [`InspectError::Unanswered`] after the others' tools were printed; others as their descriptions say.
-pub async fn tools(
+pub(crate) async fn tools(
     mut config: Config,
     show: Show,
     form: Form,
@@ -196,7 +196,7 @@ async fn catalogue(
 ///
 /// # Errors
 /// [`InspectError::Tool`] where the tool itself reports one; others as their descriptions say.
-pub async fn call(
+pub(crate) async fn call(
     config: Config,
     tool: &str,
     arguments: Map<String, Value>,
@@ -232,7 +232,7 @@ pub async fn call(
 
 /// How a table looks on standard output: as wide as the terminal, in colour unless `plain`; whole and without colour
 /// where standard output is no terminal.
-pub fn table_for_stdout(plain: bool) -> Form {
+pub(crate) fn table_for_stdout(plain: bool) -> Form {
     let terminal = io::stdout().is_terminal();
     Form::Table { width: if terminal { terminal_width() } else { None }, colour: terminal && !plain }
 }
@@ -251,7 +251,7 @@ fn terminal_width() -> Option<usize> {
 
 /// Why the arguments of a call are not usable.
 #[derive(Debug, thiserror::Error)]
-pub enum ArgumentsError {
+pub(crate) enum ArgumentsError {
     /// Standard input could not be read.
     #[error("the arguments could not be read from standard input")]
     Read(#[source] io::Error),
@@ -276,7 +276,7 @@ pub enum ArgumentsError {
 
 impl ArgumentsError {
     /// The error as the end of the program: wrong arguments count as a wrong command line, also from standard input.
-    pub fn told(self) -> anyhow::Error {
+    pub(crate) fn told(self) -> anyhow::Error {
         let (place, remedy) = match &self {
             ArgumentsError::Read(_) => return self.into(),
             ArgumentsError::Json { .. } => {
@@ -295,7 +295,7 @@ impl ArgumentsError {
 ///
 /// # Errors
 /// As [`ArgumentsError`] describes.
-pub fn arguments(text: Option<&str>, stdin: impl Read) -> Result<Map<String, Value>, ArgumentsError> {
+pub(crate) fn arguments(text: Option<&str>, stdin: impl Read) -> Result<Map<String, Value>, ArgumentsError> {
     let piped;
     let text = match text {
         None => return Ok(Map::new()),

@@ -4,30 +4,30 @@
 //! construction) → [`supervisor`] (owns every pipe) → `pipe` (one loop: link, router, servers).
 //! A message passes `link` → `router` → `server` and back; see ARCHITECTURE.md.
 
-pub mod backoff;
+mod backoff;
 pub mod catalogue;
-pub mod chunk;
+mod chunk;
 pub mod cli;
 pub mod config;
-pub mod control;
+mod control;
 mod disk;
-pub mod endpoint;
+mod endpoint;
 pub mod error;
 pub mod frame;
-pub mod inspect;
-pub mod link;
-pub mod local;
+mod inspect;
+mod link;
+mod local;
 pub mod logging;
 pub mod mcp;
 pub mod net;
-pub mod pipe;
+mod pipe;
 pub mod process;
 pub mod router;
 pub mod run;
 pub mod secrecy;
 pub mod server;
-pub mod sharing;
-pub mod supervisor;
-pub mod tools;
-pub mod wakers;
-pub mod words;
+mod sharing;
+mod supervisor;
+mod tools;
+mod wakers;
+mod words;

@@ -11,8 +11,8 @@
 //!
 //! Messages go out through an [`Outgoing`] that the pipe owns, so that whoever handles an event can answer it.
 
-pub mod cause;
-pub mod keepalive;
+pub(crate) mod cause;
+pub(crate) mod keepalive;
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a test may panic")]
 mod tests;
@@ -70,7 +70,7 @@ const ALARM: usize = 1;
 
 /// What a link reports. Borrowed data is valid during the callback only.
 #[derive(Debug)]
-pub enum LinkEvent<'a> {
+pub(crate) enum LinkEvent<'a> {
     /// A connection stands; how long dialling took.
     Up(Duration),
     /// One message, valid UTF-8, perhaps no JSON.
@@ -93,10 +93,10 @@ pub enum LinkEvent<'a> {
 }
 
 /// Takes what a link reports, and says whether there is room for the next message. If not, the link keeps what it has read.
-pub type OnLinkEvent<'a> = dyn FnMut(&mut Outgoing, LinkEvent<'_>) -> ControlFlow<()> + 'a;
+pub(crate) type OnLinkEvent<'a> = dyn FnMut(&mut Outgoing, LinkEvent<'_>) -> ControlFlow<()> + 'a;
 
 /// See the module's documentation. A link must be polled inside a tokio runtime.
-pub struct Link {
+pub(crate) struct Link {
     endpoint: Endpoint,
     spec: Arc<LinkSpec>,
     max_frame: usize,
@@ -164,20 +164,20 @@ enum LookOutcome {
 impl Link {
     /// A link that dials nothing yet. `max_frame`: the largest message, in bytes. `wake` changes when the machine woke up or
     /// its clock jumped.
-    pub fn new(endpoint: Endpoint, spec: Arc<LinkSpec>, max_frame: usize, wake: watch::Receiver<u64>) -> Self {
+    pub(crate) fn new(endpoint: Endpoint, spec: Arc<LinkSpec>, max_frame: usize, wake: watch::Receiver<u64>) -> Self {
         let (backoff, contest) = (Backoff::new(spec.max_backoff), Contest::new(spec.max_backoff));
         Link { endpoint, spec, max_frame, state: LinkPhase::Resting, backoff, contest, wake }
     }
 
     /// Begins to dial, and goes on for ever. Does nothing if the link has begun already.
-    pub fn dial(&mut self) {
+    pub(crate) fn dial(&mut self) {
         if let LinkPhase::Resting = self.state {
             self.state = self.dialling();
         }
     }
 
     /// Closes the link for good with code 1000. The link is to be polled on until it is ready.
-    pub fn close(&mut self, out: &mut Outgoing) {
+    pub(crate) fn close(&mut self, out: &mut Outgoing) {
         self.state = match std::mem::replace(&mut self.state, LinkPhase::Closed) {
             LinkPhase::Open(mut open) => {
                 if let ConnectionPhase::Live = open.phase {
@@ -194,7 +194,7 @@ impl Link {
 
     /// Closes a connection that stands with code 1000 and makes a new one after a pause, for an endpoint that reads the
     /// lists anew only then. `why` goes on from "mcp-pipe closed the connection, ". False if no connection stands.
-    pub fn hang_up(&mut self, out: &mut Outgoing, why: &'static str) -> bool {
+    pub(crate) fn hang_up(&mut self, out: &mut Outgoing, why: &'static str) -> bool {
         let LinkPhase::Open(open) = &mut self.state else { return false };
         let ConnectionPhase::Live = open.phase else { return false };
         out.close(1000, "");
@@ -203,7 +203,7 @@ impl Link {
     }
 
     /// Closes a connection whose other end speaks no JSON-RPC: the address is most likely wrong. `said` is what came instead.
-    pub fn turn_away(&mut self, out: &mut Outgoing, said: &[u8], now: Instant) {
+    pub(crate) fn turn_away(&mut self, out: &mut Outgoing, said: &[u8], now: Instant) {
         let LinkPhase::Open(open) = &mut self.state else { return };
         let ConnectionPhase::Live = open.phase else { return };
         let said = Redaction::of(&self.endpoint, &self.spec).shown(&String::from_utf8_lossy(said), SAID);
@@ -213,17 +213,17 @@ impl Link {
     }
 
     /// Drops the link for good, without a farewell.
-    pub fn abort(&mut self) {
+    pub(crate) fn abort(&mut self) {
         self.state = LinkPhase::Closed;
     }
 
     /// A call was served: endpoint and token are all right.
-    pub fn healthy(&mut self) {
+    pub(crate) fn healthy(&mut self) {
         self.backoff.healthy();
     }
 
     /// The endpoint's handshake was answered on this connection.
-    pub fn handshaken(&mut self) {
+    pub(crate) fn handshaken(&mut self) {
         if let LinkPhase::Open(open) = &mut self.state {
             open.handshaken = true;
         }
@@ -232,7 +232,7 @@ impl Link {
     /// Drives everything but writing. With `read: false`, and once `on` says that there is no room, the socket is left
     /// alone, so that the endpoint feels the pressure; the link is to be polled again when there is room. Ready only when
     /// the link is closed for good.
-    pub fn poll(
+    pub(crate) fn poll(
         &mut self,
         cx: &mut Context<'_>,
         now: Instant,
@@ -285,7 +285,7 @@ impl Link {
     }
 
     /// Writes what the socket takes now; ready when nothing is left. A failed write is noticed by the next [`Link::poll`].
-    pub fn poll_write(&mut self, cx: &mut Context<'_>, out: &mut Outgoing) -> Poll<()> {
+    pub(crate) fn poll_write(&mut self, cx: &mut Context<'_>, out: &mut Outgoing) -> Poll<()> {
         let LinkPhase::Open(open) = &mut self.state else {
             out.clear(); // no peer will ever read these bytes
             return Poll::Ready(());

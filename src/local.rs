@@ -29,7 +29,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-pub use self::client::{Client, LocalError};
+pub(crate) use self::client::{Client, LocalError};
 use crate::config::{Config, Mode};
 use crate::endpoint::Endpoint;
 use crate::logging::Names;
@@ -45,7 +45,7 @@ const MAX_MESSAGE: usize = 16 * 1024 * 1024;
 
 /// The local endpoint: bound, not yet serving.
 #[derive(Debug)]
-pub struct LocalEndpoint {
+pub(crate) struct LocalEndpoint {
     listener: TcpListener,
     address: SocketAddr,
     seats: Seats,
@@ -54,7 +54,7 @@ pub struct LocalEndpoint {
 
 /// What a server told of itself.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Catalogue {
+pub(crate) struct Catalogue {
     /// `serverInfo` of the server's answer to `initialize`; null if it gave none.
     pub server_info: Value,
     /// The server's tools over all pages, as it wrote them.
@@ -63,14 +63,14 @@ pub struct Catalogue {
 
 impl Catalogue {
     /// The tools' names, in the server's order.
-    pub fn names(&self) -> impl Iterator<Item = &str> {
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
         self.tools.iter().filter_map(|tool| tool["name"].as_str())
     }
 }
 
 /// An error answer (JSON-RPC 2.0, section 5.1).
 #[derive(Debug, Clone, PartialEq)]
-pub struct RpcError {
+pub(crate) struct RpcError {
     /// The code; 0 if the server sent none.
     pub code: i64,
     /// The message.
@@ -81,7 +81,7 @@ pub struct RpcError {
 
 impl RpcError {
     /// The code for a method that the other side doesn't have.
-    pub const METHOD_NOT_FOUND: i64 = -32601;
+    pub(crate) const METHOD_NOT_FOUND: i64 = -32601;
 }
 
 impl From<Value> for RpcError {
@@ -129,7 +129,7 @@ impl LocalEndpoint {
     ///
     /// # Errors
     /// The system refuses that.
-    pub async fn bind() -> io::Result<LocalEndpoint> {
+    pub(crate) async fn bind() -> io::Result<LocalEndpoint> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let address = listener.local_addr()?;
         Ok(LocalEndpoint { listener, address, seats: Seats::new(), max_message: MAX_MESSAGE })
@@ -139,7 +139,7 @@ impl LocalEndpoint {
     ///
     /// # Errors
     /// The system has no random numbers.
-    pub fn endpoint(&mut self, server: &str) -> io::Result<Endpoint> {
+    pub(crate) fn endpoint(&mut self, server: &str) -> io::Result<Endpoint> {
         self.endpoint_of(Names::from_iter([server.into()]))
     }
 
@@ -156,7 +156,7 @@ impl LocalEndpoint {
     ///
     /// # Errors
     /// As [`LocalEndpoint::endpoint`].
-    pub fn attach(&mut self, config: &mut Config) -> io::Result<()> {
+    pub(crate) fn attach(&mut self, config: &mut Config) -> io::Result<()> {
         let hello = Arc::new(session::hello());
         for server in &mut config.servers {
             server.endpoint = Some(self.endpoint(&server.name)?);
@@ -170,7 +170,7 @@ impl LocalEndpoint {
     ///
     /// # Errors
     /// As [`LocalEndpoint::endpoint`].
-    pub fn attach_shared(&mut self, config: &mut Config) -> io::Result<()> {
+    pub(crate) fn attach_shared(&mut self, config: &mut Config) -> io::Result<()> {
         self.attach(config)?;
         for mode in [Mode::Multiplex, Mode::Sequential] {
             let sharing = || config.servers.iter().filter(|server| server.sharing.mode == mode);
@@ -183,13 +183,13 @@ impl LocalEndpoint {
     }
 
     /// A handle to the servers registered so far.
-    pub fn client(&self) -> Client {
+    pub(crate) fn client(&self) -> Client {
         Client::new(self.seats.values().cloned())
     }
 
     /// Serves. After the first step of the stop no connection is accepted, and the end of the last connection is the end of
     /// serving; the second step ends all connections at once.
-    pub async fn run(self, stop: Stop) {
+    pub(crate) async fn run(self, stop: Stop) {
         let LocalEndpoint { listener, address, seats, max_message } = self;
         let seats = Arc::new(seats);
         let mut connections = JoinSet::new();

@@ -73,7 +73,7 @@ const PROGRESS: Duration = Duration::from_secs(10);
 
 /// What a pipe gets of the run that it is part of.
 #[derive(Debug, Clone)]
-pub struct Run {
+pub(crate) struct Run {
     /// Ends what a killed mcp-pipe leaves behind.
     pub guard: Guard,
     /// Changes when the machine woke up or its clock jumped.
@@ -93,7 +93,7 @@ pub struct Run {
 }
 
 /// See the module's documentation.
-pub struct Pipe {
+pub(crate) struct Pipe {
     router: Box<dyn Router + Send>,
     link: Link,
     servers: Vec<Server>,
@@ -139,7 +139,7 @@ type NextStop = Pin<Box<dyn Future<Output = ()> + Send>>;
 impl Pipe {
     /// A pipe for servers, each with the entry that shows its state, in the order by which `router` knows them.
     /// `link` is how `endpoint` is dialled. Nothing starts before [`Pipe::run`].
-    pub fn new(
+    pub(crate) fn new(
         servers: Vec<(Arc<ServerSpec>, StatusEntry)>,
         endpoint: Endpoint,
         link: Arc<LinkSpec>,
@@ -180,18 +180,18 @@ impl Pipe {
     }
 
     /// The same pipe, taking a person's commands.
-    pub fn steered_by(self, commands: mpsc::Receiver<TurnCommand>) -> Self {
+    pub(crate) fn steered_by(self, commands: mpsc::Receiver<TurnCommand>) -> Self {
         Pipe { commands: Some(commands), ..self }
     }
 
     /// The same pipe, telling `witness` what becomes of the connection.
-    pub fn watched_by(mut self, witness: Witness) -> Self {
+    pub(crate) fn watched_by(mut self, witness: Witness) -> Self {
         self.sides.witness = Some(witness);
         self
     }
 
     /// Runs until the pipe was stopped and everything has ended.
-    pub async fn run(mut self) {
+    pub(crate) async fn run(mut self) {
         poll_fn(|cx| self.poll(cx)).await;
     }
 

@@ -4,4 +4,4 @@ pub(crate) mod aside;
 pub mod guard;
 pub(crate) mod limits;
 pub mod scrub;
-pub mod stop;
+pub(crate) mod stop;

@@ -19,8 +19,8 @@ mod held;
 mod ids;
 mod lane;
 pub mod merge;
-pub mod names;
-pub mod note;
+pub(crate) mod names;
+pub(crate) mod note;
 mod opening;
 pub mod passthrough;
 mod request;
@@ -28,8 +28,8 @@ mod rotation;
 mod search;
 mod silence;
 mod task;
-pub mod turns;
-pub mod uris;
+pub(crate) mod turns;
+pub(crate) mod uris;
 mod wishes;
 
 /// The error for a request that comes while mcp-pipe stops.

@@ -18,7 +18,7 @@
 //!
 //! Connections that stand side by side for some time disprove either, and from then on more proofs are asked for.
 
-pub mod layout;
+pub(crate) mod layout;
 #[cfg(test)]
 mod tests;
 mod trial;
@@ -29,8 +29,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-pub use self::trial::{Outcome, Trial};
-pub use self::witness::{Sighting, Witness, witnesses};
+pub(crate) use self::trial::{Outcome, Trial};
+pub(crate) use self::witness::{Sighting, Witness, witnesses};
 use crate::link::cause::{Cause, Takeover, code};
 use crate::mcp::cloud;
 
@@ -58,7 +58,7 @@ const ALL_TOGETHER: Duration = cloud::PING;
 
 /// What is to become of an agent's connections.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Finding {
+pub(crate) enum Finding {
     /// Each server keeps its connection.
     KeepApart,
     /// All servers are to share one connection.
@@ -72,7 +72,7 @@ pub enum Finding {
 
 /// Proofs that an agent takes one connection only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Proof {
+pub(crate) enum Proof {
     /// The endpoint keeps only the newest connection.
     Replaced,
     /// The endpoint refuses connections beyond some number. Something else may be the reason: see [`Trial`].
@@ -81,7 +81,7 @@ pub enum Proof {
 
 /// How a connection ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Close {
+pub(crate) struct Close {
     /// The endpoint's close code; `None` if the connection was lost, or its close frame held none.
     pub code: Option<u16>,
     /// Whether the endpoint's words leave open that another connection took its place.
@@ -94,7 +94,7 @@ pub struct Close {
 
 impl Close {
     /// The close that a link's `cause` was. `handshaken`: whether the endpoint had its answer to `initialize`.
-    pub fn by(cause: &Cause, handshaken: bool) -> Self {
+    pub(crate) fn by(cause: &Cause, handshaken: bool) -> Self {
         let code = match cause {
             Cause::Closed { code, .. } => *code,
             Cause::Dial(_)
@@ -110,7 +110,7 @@ impl Close {
 
 /// The connections of one agent, and what their lives have shown so far.
 #[derive(Debug)]
-pub struct Evidence {
+pub(crate) struct Evidence {
     names: Vec<Arc<str>>,
     /// Since when each connection stands.
     standing: Vec<Option<Instant>>,
@@ -154,7 +154,7 @@ struct Vacated {
 impl Evidence {
     /// Evidence about connections that don't stand yet. `names` are those of their servers; a connection is known by its place
     /// there.
-    pub fn new(names: Vec<Arc<str>>) -> Self {
+    pub(crate) fn new(names: Vec<Arc<str>>) -> Self {
         Evidence {
             standing: vec![None; names.len()],
             names,
@@ -169,7 +169,7 @@ impl Evidence {
     }
 
     /// Takes in what a pipe saw.
-    pub fn sees(&mut self, Sighting { who, at, closed }: Sighting) -> Finding {
+    pub(crate) fn sees(&mut self, Sighting { who, at, closed }: Sighting) -> Finding {
         match closed {
             None => self.opened(who, at),
             Some(how) => self.closed(who, how, at),
@@ -177,7 +177,7 @@ impl Evidence {
     }
 
     /// A connection stands.
-    pub fn opened(&mut self, who: usize, now: Instant) -> Finding {
+    pub(crate) fn opened(&mut self, who: usize, now: Instant) -> Finding {
         self.settle(now);
         let vacated = self.vacated.take();
         if let Some(standing) = self.standing.get_mut(who) {
@@ -195,7 +195,7 @@ impl Evidence {
     }
 
     /// A connection that stood has ended.
-    pub fn closed(&mut self, who: usize, close: Close, now: Instant) -> Finding {
+    pub(crate) fn closed(&mut self, who: usize, close: Close, now: Instant) -> Finding {
         self.settle(now);
         if let Some(vacated) = self.vacated.take() {
             self.nobody_came(vacated);

@@ -10,7 +10,7 @@
 mod claim;
 mod crew;
 mod lock;
-pub mod steering;
+pub(crate) mod steering;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -45,7 +45,7 @@ struct Common {
 /// Runs the pipes that serve the servers of `config`, until `stop`. Every task has ended when this returns.
 ///
 /// Pipes whose servers take turns obey `steering`.
-pub async fn serve(config: Config, guard: Guard, status: Status, steering: Steering, stop: Stop) {
+pub(crate) async fn serve(config: Config, guard: Guard, status: Status, steering: Steering, stop: Stop) {
     let watch = WakeWatch::new();
     let Config { servers, place, drain_timeout, local, log_contents, cache_dir, tool_budget, .. } = config;
     // No locks for a local endpoint, which nobody else can serve.

@@ -8,8 +8,8 @@ use wildmatch::WildMatch;
 use crate::mcp::object;
 use crate::words::{closest, listed};
 
-pub mod cut;
-pub mod size;
+pub(crate) mod cut;
+pub(crate) mod size;
 #[cfg(test)]
 mod tests;
 

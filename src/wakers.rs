@@ -17,7 +17,7 @@ use futures_util::task::AtomicWaker;
 
 /// One waker for each of a fixed number of sources.
 #[derive(Debug)]
-pub struct Wakers {
+pub(crate) struct Wakers {
     shared: Arc<SharedBits>,
     each: Box<[Waker]>,
 }
@@ -48,7 +48,7 @@ impl Wake for Source {
 
 impl Wakers {
     /// Wakers for `count` sources. All count as woken at first, so that each is polled once.
-    pub fn new(count: usize) -> Self {
+    pub(crate) fn new(count: usize) -> Self {
         let words = Bits::full(count).0.into_iter().map(AtomicU64::new).collect();
         let shared = Arc::new(SharedBits { task: AtomicWaker::new(), fired: words });
         let source = |index| Waker::from(Arc::new(Source { shared: shared.clone(), index }));
@@ -56,24 +56,24 @@ impl Wakers {
     }
 
     /// What fires from now on wakes the task of `cx`. To be called at the start of each poll, before a bit is taken.
-    pub fn attach(&self, cx: &Context<'_>) {
+    pub(crate) fn attach(&self, cx: &Context<'_>) {
         self.shared.task.register(cx.waker());
     }
 
     /// The waker that a source is polled with. Waking it has the source polled again.
-    pub fn waker(&self, index: usize) -> &Waker {
+    pub(crate) fn waker(&self, index: usize) -> &Waker {
         &self.each[index]
     }
 
     /// Whether a source was woken since this was last asked.
-    pub fn take(&self, index: usize) -> bool {
+    pub(crate) fn take(&self, index: usize) -> bool {
         let (word, bit) = (&self.shared.fired[index / 64], 1 << (index % 64));
         // Mostly the source was not woken, and a look costs less than a write.
         word.load(Ordering::Acquire) & bit != 0 && word.fetch_and(!bit, Ordering::AcqRel) & bit != 0
     }
 
     /// Adds all sources that were woken since they were last taken.
-    pub fn take_all(&self, into: &mut Bits) {
+    pub(crate) fn take_all(&self, into: &mut Bits) {
         for (word, into) in self.shared.fired.iter().zip(&mut into.0) {
             if word.load(Ordering::Acquire) != 0 {
                 *into |= word.swap(0, Ordering::AcqRel);
@@ -84,28 +84,28 @@ impl Wakers {
 
 /// A set of numbers below a fixed limit, in which the next number is found at once.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Bits(Box<[u64]>);
+pub(crate) struct Bits(Box<[u64]>);
 
 impl Bits {
     /// None of the numbers below `count`.
-    pub fn none(count: usize) -> Self {
+    pub(crate) fn none(count: usize) -> Self {
         Bits(vec![0; count.div_ceil(64)].into())
     }
 
     /// All numbers below `count`.
-    pub fn full(count: usize) -> Self {
+    pub(crate) fn full(count: usize) -> Self {
         let mut bits = Self::none(count);
         (0..count).for_each(|n| bits.insert(n));
         bits
     }
 
     /// Adds a number.
-    pub fn insert(&mut self, n: usize) {
+    pub(crate) fn insert(&mut self, n: usize) {
         self.0[n / 64] |= 1 << (n % 64);
     }
 
     /// Takes a number out; returns whether it was there.
-    pub fn remove(&mut self, n: usize) -> bool {
+    pub(crate) fn remove(&mut self, n: usize) -> bool {
         let (word, bit) = (&mut self.0[n / 64], 1 << (n % 64));
         let was = *word & bit != 0;
         *word &= !bit;
@@ -113,7 +113,7 @@ impl Bits {
     }
 
     /// Adds a number or takes it out.
-    pub fn set(&mut self, n: usize, there: bool) {
+    pub(crate) fn set(&mut self, n: usize, there: bool) {
         if there {
             self.insert(n);
         } else {
@@ -122,17 +122,11 @@ impl Bits {
     }
 
     /// Whether a number is there.
-    pub fn contains(&self, n: usize) -> bool {
+    pub(crate) fn contains(&self, n: usize) -> bool {
         self.0[n / 64] & (1 << (n % 64)) != 0
     }
-
-    /// Whether no number is there.
-    pub fn is_empty(&self) -> bool {
-        self.0.iter().all(|word| *word == 0)
-    }
-
     /// The first number that is not below `from`.
-    pub fn next(&self, from: usize) -> Option<usize> {
+    pub(crate) fn next(&self, from: usize) -> Option<usize> {
         let rest = self.0.get(from / 64)? & (u64::MAX << (from % 64));
         let mut words = std::iter::once(rest).chain(self.0[from / 64 + 1..].iter().copied()).enumerate();
         let (at, word) = words.find(|(_, word)| *word != 0)?;
@@ -140,7 +134,7 @@ impl Bits {
     }
 
     /// All numbers, in order.
-    pub fn iter(&self) -> impl Iterator<Item = usize> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = usize> {
         std::iter::successors(self.next(0), |n| self.next(n + 1))
     }
 }
@@ -190,7 +184,7 @@ mod tests {
             let task = Waker::from(Arc::new(Thread(thread::current())));
             wakers.attach(&Context::from_waker(&task));
             wakers.take_all(&mut bits);
-            if bits.is_empty() {
+            if bits.next(0).is_none() {
                 let parked = std::time::Instant::now();
                 thread::park_timeout(Duration::from_secs(20));
                 assert!(parked.elapsed() < Duration::from_secs(20), "a wake-up was lost");
@@ -234,7 +228,7 @@ mod tests {
                     }
                     _ => prop_assert_eq!(bits.next(n), model.range(n..).next().copied()),
                 }
-                prop_assert_eq!(bits.is_empty(), model.is_empty());
+                prop_assert_eq!(bits.next(0), model.first().copied());
             }
             prop_assert!(bits.iter().eq(model));
         }

@@ -7,7 +7,7 @@ use std::time::Duration;
 pub(crate) use character::{character, is_unseen, meant};
 
 /// A time span as a person reads it.
-pub fn span(d: Duration) -> String {
+pub(crate) fn span(d: Duration) -> String {
     match d.as_secs() {
         0 if d.as_millis() < 10 => format!("{:.1} ms", d.as_secs_f64() * 1e3),
         0 if d.as_millis() < 100 => format!("{} ms", d.as_millis()),

@@ -13,19 +13,19 @@ const UNDISPUTED: Duration = Duration::from_secs(600);
 /// call is no proof of health here, only a connection that stood for ten minutes. And no wait is short by chance, so that
 /// the number of connections in an hour is bounded.
 #[derive(Debug)]
-pub struct Contest {
+pub(crate) struct Contest {
     backoff: Backoff,
     replaced: bool,
 }
 
 impl Contest {
     /// For a link whose place nobody has taken yet. No wait is longer than `max`.
-    pub fn new(max: Duration) -> Self {
+    pub(crate) fn new(max: Duration) -> Self {
         Contest { backoff: Backoff::new(max), replaced: false }
     }
 
     /// A connection ended, for whatever reason, after it had stood for `open_for`.
-    pub fn ended(&mut self, open_for: Duration) {
+    pub(crate) fn ended(&mut self, open_for: Duration) {
         if open_for >= UNDISPUTED {
             self.backoff.healthy();
             self.replaced = false;
@@ -34,7 +34,7 @@ impl Contest {
 
     /// The endpoint closed a connection because another one takes its place. Returns the wait from the second time on;
     /// `None`: wait as after any end. `random` is uniform in `[0, 1)`.
-    pub fn replaced(&mut self, random: f64) -> Option<Duration> {
+    pub(crate) fn replaced(&mut self, random: f64) -> Option<Duration> {
         let wait = self.backoff.after(Pace::STEEP, 0.5 + random / 2.0);
         std::mem::replace(&mut self.replaced, true).then_some(wait)
     }

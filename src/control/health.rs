@@ -21,7 +21,7 @@ use crate::words::{size, span};
 /// # Errors
 /// The socket can't be made: another mcp-pipe uses it, or the folder is not writable.
 #[cfg(unix)]
-pub async fn serve(path: &Path, status: Status, ended: Stop) -> Result<()> {
+pub(crate) async fn serve(path: &Path, status: Status, ended: Stop) -> Result<()> {
     use std::time::Duration;
     use tokio::io::AsyncWriteExt as _;
 
@@ -119,7 +119,7 @@ const MAX_ANSWER: u64 = 8 << 20;
 /// # Errors
 /// No daemon answers in time, or something else than a daemon does.
 #[cfg(unix)]
-pub fn ask(path: &Path) -> Result<Vec<PipeStatus>> {
+pub(crate) fn ask(path: &Path) -> Result<Vec<PipeStatus>> {
     ask_within(ANSWER, path)
 }
 
@@ -174,7 +174,7 @@ pub fn ask(_path: &Path) -> Result<Vec<PipeStatus>> {
 
 /// One line for each server, for people, without secrets and without anything that steers a terminal: anybody may have answered
 /// on the socket.
-pub fn describe(pipes: &[PipeStatus], redactor: &Redactor) -> String {
+pub(crate) fn describe(pipes: &[PipeStatus], redactor: &Redactor) -> String {
     let line = |p: &PipeStatus| {
         let server = match &p.server {
             ServerState::Starting => "server starting".to_owned(),

@@ -9,7 +9,7 @@ use crate::secrecy::Redactor;
 /// What a server is doing.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub enum ServerState {
+pub(crate) enum ServerState {
     /// The server runs or is about to, and has not answered anything yet.
     #[default]
     Starting,
@@ -26,7 +26,7 @@ pub enum ServerState {
 /// What a link is doing.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub enum LinkState {
+pub(crate) enum LinkState {
     /// No attempt has ended yet.
     #[default]
     Resting,
@@ -38,7 +38,7 @@ pub enum LinkState {
 
 /// The state of one server and of its connection.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PipeStatus {
+pub(crate) struct PipeStatus {
     /// The server's name.
     pub name: String,
     /// What the server is doing.
@@ -53,14 +53,14 @@ pub struct PipeStatus {
 
 impl PipeStatus {
     /// Whether a call would get through.
-    pub fn is_healthy(&self) -> bool {
+    pub(crate) fn is_healthy(&self) -> bool {
         self.server == ServerState::Serving && self.link == LinkState::Connected
     }
 }
 
 /// The state of all servers of a run, in the order of the config. Cloning gives another handle.
 #[derive(Debug, Clone, Default)]
-pub struct Status {
+pub(crate) struct Status {
     pipes: watch::Sender<Vec<PipeStatus>>,
     /// Cleans each text that is noted, which servers or endpoints may have said.
     redactor: Redactor,
@@ -68,24 +68,24 @@ pub struct Status {
 
 /// The entry of one server, for its pipe to write.
 #[derive(Debug, Clone)]
-pub struct StatusEntry {
+pub(crate) struct StatusEntry {
     of: Status,
     index: usize,
 }
 
 impl Status {
     /// The state of no server yet. `redactor` cleans all texts.
-    pub fn new(redactor: Redactor) -> Self {
+    pub(crate) fn new(redactor: Redactor) -> Self {
         Status { redactor, ..Status::default() }
     }
 
     /// The redactor that cleans all texts.
-    pub fn redactor(&self) -> &Redactor {
+    pub(crate) fn redactor(&self) -> &Redactor {
         &self.redactor
     }
 
     /// Adds a server that has not been started yet.
-    pub fn add(&self, name: &str) -> StatusEntry {
+    pub(crate) fn add(&self, name: &str) -> StatusEntry {
         let mut index = 0;
         self.pipes.send_modify(|pipes| {
             index = pipes.len();
@@ -95,22 +95,22 @@ impl Status {
     }
 
     /// The state of all servers now.
-    pub fn read(&self) -> Vec<PipeStatus> {
+    pub(crate) fn read(&self) -> Vec<PipeStatus> {
         self.pipes.borrow().clone()
     }
 
     /// The state of all servers, and a notice of each change.
-    pub fn changes(&self) -> watch::Receiver<Vec<PipeStatus>> {
+    pub(crate) fn changes(&self) -> watch::Receiver<Vec<PipeStatus>> {
         self.pipes.subscribe()
     }
 
     /// Whether the server called `name` is [`ServerState::Starting`].
-    pub fn is_starting(&self, name: &str) -> bool {
+    pub(crate) fn is_starting(&self, name: &str) -> bool {
         self.pipes.borrow().iter().any(|pipe| pipe.name == name && pipe.server == ServerState::Starting)
     }
 
     /// Waits until the server called `name` is down or refuses to be initialized. Returns that state.
-    pub async fn failed(&self, name: &str) -> ServerState {
+    pub(crate) async fn failed(&self, name: &str) -> ServerState {
         let mut changes = self.changes();
         loop {
             let failed = changes.borrow_and_update().iter().find(|p| p.name == name).and_then(|p| match &p.server {
@@ -129,7 +129,7 @@ impl Status {
 
 impl StatusEntry {
     /// Notes the server's new state.
-    pub fn server(&self, mut state: ServerState) {
+    pub(crate) fn server(&self, mut state: ServerState) {
         if let ServerState::Down(why) = &mut state {
             *why = self.of.redactor.clean(why).into_owned();
         }
@@ -137,7 +137,7 @@ impl StatusEntry {
     }
 
     /// Notes the link's new state.
-    pub fn link(&self, mut state: LinkState) {
+    pub(crate) fn link(&self, mut state: LinkState) {
         if let LinkState::Down(why) = &mut state {
             *why = self.of.redactor.clean(why).into_owned();
         }
@@ -145,12 +145,12 @@ impl StatusEntry {
     }
 
     /// Notes that the server shares the connection of `first`, which may be the server itself.
-    pub fn shares(&self, first: &StatusEntry) {
+    pub(crate) fn shares(&self, first: &StatusEntry) {
         self.change(|entry| entry.line = first.index);
     }
 
     /// Notes how many tools the endpoint was shown on the connection.
-    pub fn tools(&self, tools: Option<usize>) {
+    pub(crate) fn tools(&self, tools: Option<usize>) {
         self.change(|entry| entry.tools = tools);
     }
 

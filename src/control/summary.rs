@@ -17,7 +17,7 @@ const SETTLED: Duration = Duration::from_millis(100);
 
 /// A run in which everything is up: each server answers, and each connection stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Summary {
+pub(crate) struct Summary {
     /// How many servers.
     pub servers: usize,
     /// How many tools the endpoints were shown; `None` unless each endpoint has read all.
@@ -46,7 +46,7 @@ impl Summary {
     }
 
     /// Waits until everything is up, and then a moment for the endpoints to read the tools.
-    pub async fn when_due(status: &Status) -> Summary {
+    pub(crate) async fn when_due(status: &Status) -> Summary {
         let mut changes = status.changes();
         loop {
             // What `wait_for` returns holds a lock, so it is dropped at once.

@@ -21,7 +21,7 @@ use crate::mcp::cloud;
 /// at each visit: two tokens with the same claims, at the same place, are for the same agent. Signatures are the endpoint's
 /// business. For any other address everything that lets somebody in counts: query, user name, password, and the headers.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Agent([u8; 16]);
+pub(crate) struct Agent([u8; 16]);
 
 /// The claims of a token that name its agent.
 #[derive(Deserialize)]
@@ -34,7 +34,7 @@ struct Claims {
 
 impl Agent {
     /// The agent of `endpoint`, dialled with these headers.
-    pub fn of(endpoint: &Endpoint, headers: &[(HeaderName, Secret)]) -> Self {
+    pub(crate) fn of(endpoint: &Endpoint, headers: &[(HeaderName, Secret)]) -> Self {
         let address = endpoint.reveal();
         let scheme = if endpoint.is_tls() { "wss" } else { "ws" };
         let (host, port) = (endpoint.host().to_ascii_lowercase(), endpoint.port().to_string());
@@ -60,14 +60,14 @@ impl Agent {
     }
 
     /// The digest for a file name: 32 hexadecimal digits, the same in every run.
-    pub fn key(&self) -> String {
+    pub(crate) fn key(&self) -> String {
         format!("{:032x}", u128::from_be_bytes(self.0))
     }
 }
 
 /// Whether an endpoint is known to keep only the newest connection of an agent: a self-hosted endpoint server, known by the
 /// path.
-pub fn takes_one(endpoint: &Endpoint) -> bool {
+pub(crate) fn takes_one(endpoint: &Endpoint) -> bool {
     endpoint.reveal().path().ends_with(cloud::SELF_HOSTED_PATH)
 }
 

@@ -15,7 +15,7 @@ const MIN_COLUMN: usize = 12;
 
 /// What is shown of the tools.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Show {
+pub(crate) enum Show {
     /// Their descriptions and parameters.
     Offer,
     /// Their names for an endpoint if all servers share one connection.
@@ -26,7 +26,7 @@ pub enum Show {
 
 /// How the tools are shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Form {
+pub(crate) enum Form {
     /// For a program: `{"servers":[{"name","serverInfo","tools"}]}`, tools as they are published. With [`Show::Published`] also
     /// `ownNames`, from published names to the servers' own; with [`Show::Size`] `bytes` and `estimatedTokens` of all, of
     /// each server and of each tool, and the sizes of what servers offer as `offered`.

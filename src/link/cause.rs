@@ -13,7 +13,7 @@ use crate::net::peer_text::bounded;
 
 /// Why there is no connection, or none any more.
 #[derive(Debug)]
-pub enum Cause {
+pub(crate) enum Cause {
     /// The dial failed.
     Dial(DialError),
     /// The endpoint closed the connection with a close frame.
@@ -46,7 +46,7 @@ pub enum Cause {
 
 /// Whether another connection has taken the place of one that was closed, as far as the close tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Takeover {
+pub(crate) enum Takeover {
     /// The endpoint gives another reason, such as an idle timeout, or closes with a code that is no regular one.
     Unlikely,
     /// A regular close without a reason.
@@ -57,7 +57,7 @@ pub enum Takeover {
 
 impl Cause {
     /// Whether another connection has taken the place of the one that ended.
-    pub fn takeover(&self) -> Takeover {
+    pub(crate) fn takeover(&self) -> Takeover {
         match self {
             Cause::Closed { code: Some(code::REGULAR), reason, .. } => match reason.trim() {
                 "" => Takeover::Possible,
@@ -127,7 +127,7 @@ const AFTER_RESTART: Duration = Duration::from_secs(5);
 const AFTER_TRY_LATER: Duration = Duration::from_secs(10);
 
 /// How to go on after `cause`.
-pub fn pace(cause: &Cause) -> Pace {
+pub(crate) fn pace(cause: &Cause) -> Pace {
     match cause {
         Cause::Dial(error) => after_dial(error),
         Cause::Closed { code, .. } => match *code {

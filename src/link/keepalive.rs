@@ -19,7 +19,7 @@ const CHECK_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The watch over one open connection.
 #[derive(Debug)]
-pub struct Keepalive {
+pub(crate) struct Keepalive {
     interval: Duration,
     timeout: Duration,
     /// When the last byte came, or when we took up reading again.
@@ -41,7 +41,7 @@ enum Phase {
 
 /// What to do at a deadline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Beat {
+pub(crate) enum Beat {
     /// Nothing yet; set the timer to the new deadline.
     Wait,
     /// Send a WebSocket ping; set the timer to the new deadline.
@@ -55,7 +55,7 @@ pub enum Beat {
 
 impl Keepalive {
     /// The watch over a connection that opened `now`.
-    pub fn new(interval: Duration, timeout: Duration, now: Instant) -> Self {
+    pub(crate) fn new(interval: Duration, timeout: Duration, now: Instant) -> Self {
         Keepalive { interval, timeout, heard: now, taken: None, phase: Phase::Quiet }
     }
 
@@ -63,7 +63,7 @@ impl Keepalive {
     /// before that answer was: then the timer is to be set to the returned deadline.
     #[inline]
     #[must_use]
-    pub fn on_received(&mut self, now: Instant) -> Option<Instant> {
+    pub(crate) fn on_received(&mut self, now: Instant) -> Option<Instant> {
         self.heard = now;
         let before = match std::mem::replace(&mut self.phase, Phase::Quiet) {
             Phase::Quiet => return None,
@@ -74,12 +74,12 @@ impl Keepalive {
     }
 
     /// The peer took a part of what is to be written, and more of it waits.
-    pub fn on_taken(&mut self, now: Instant) {
+    pub(crate) fn on_taken(&mut self, now: Instant) {
         self.taken = Some(now);
     }
 
     /// Whether the peer took something within the interval, so that a ping may still wait behind the rest.
-    pub fn is_taking(&self, now: Instant) -> bool {
+    pub(crate) fn is_taking(&self, now: Instant) -> bool {
         self.taken.is_some_and(|at| now < at + self.interval)
     }
 
@@ -87,7 +87,7 @@ impl Keepalive {
     ///
     /// Called when reading is taken up again, and before [`Keepalive::on_deadline`] while it rests. A ping that
     /// is out stays out, with its whole timeout ahead again.
-    pub fn on_own_pause(&mut self, now: Instant) {
+    pub(crate) fn on_own_pause(&mut self, now: Instant) {
         self.heard = now;
         match &mut self.phase {
             Phase::Quiet => {}
@@ -97,13 +97,13 @@ impl Keepalive {
     }
 
     /// The machine woke up or its clock jumped: a ping is due `now`, with less time for the answer.
-    pub fn check_now(&mut self, now: Instant) {
+    pub(crate) fn check_now(&mut self, now: Instant) {
         self.phase = Phase::Check { due: now };
     }
 
     /// When [`Keepalive::on_deadline`] is to be called next. The deadline moves later with each message, and earlier only
     /// by [`Keepalive::check_now`] and where [`Keepalive::on_received`] says so.
-    pub fn deadline(&self) -> Instant {
+    pub(crate) fn deadline(&self) -> Instant {
         match self.phase {
             Phase::Quiet => self.heard + self.interval,
             Phase::Check { due } => due,
@@ -112,7 +112,7 @@ impl Keepalive {
     }
 
     /// The timer fired.
-    pub fn on_deadline(&mut self, now: Instant) -> Beat {
+    pub(crate) fn on_deadline(&mut self, now: Instant) -> Beat {
         if now < self.deadline() {
             return Beat::Wait;
         }

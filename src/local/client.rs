@@ -12,13 +12,13 @@ use super::{Catalogue, Presence, RpcError, Seat};
 
 /// A handle to the servers at the local endpoint; cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Client {
+pub(crate) struct Client {
     seats: Arc<[Arc<Seat>]>,
 }
 
 /// Why a server gave no result.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
-pub enum LocalError {
+pub(crate) enum LocalError {
     /// No server of this name is registered.
     #[error("there is no server \"{0}\" at the local endpoint")]
     UnknownServer(String),
@@ -62,7 +62,7 @@ impl Client {
     ///
     /// # Errors
     /// [`LocalError::UnknownServer`], [`LocalError::NotReady`].
-    pub async fn tools(&self, server: &str, patience: Duration) -> Result<Arc<Catalogue>, LocalError> {
+    pub(crate) async fn tools(&self, server: &str, patience: Duration) -> Result<Arc<Catalogue>, LocalError> {
         Ok(self.ready(server, patience).await?.0)
     }
 
@@ -72,7 +72,7 @@ impl Client {
     ///
     /// # Errors
     /// All of [`LocalError`].
-    pub async fn call(
+    pub(crate) async fn call(
         &self,
         server: &str,
         tool: &str,

@@ -120,7 +120,7 @@ fn meant(version: &str) -> &str {
 }
 
 /// The version to speak with an endpoint that asked for `asked`, in front of servers of which the newest speaks `spoken`.
-pub fn common<'a>(asked: &'a str, spoken: Option<&'a str>) -> &'a str {
+pub(crate) fn common<'a>(asked: &'a str, spoken: Option<&'a str>) -> &'a str {
     let known = VERSIONS.contains(&asked);
     // A version older than the oldest one counts as the oldest.
     let spoken = spoken.map(|spoken| spoken.max(VERSIONS[0]));

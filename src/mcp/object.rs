@@ -162,7 +162,7 @@ pub(crate) fn object<'a>(members: impl Iterator<Item = (&'a str, &'a str)>) -> S
 ///
 /// For a name or URI under which a thing is published instead of its own: `name` of a prompt, `uri` of a resource,
 /// `uriTemplate`. `None` if `item` is no JSON object or has no such string.
-pub fn with_member(item: &str, member: &str, value: &str) -> Option<String> {
+pub(crate) fn with_member(item: &str, member: &str, value: &str) -> Option<String> {
     let value = quoted(value);
     let mut changed = String::with_capacity(item.len() + value.len());
     let mut done = 0;

@@ -3,26 +3,26 @@
 use std::fmt::Display;
 
 /// JSON-RPC 2.0 section 5.1: the frame is no JSON.
-pub const PARSE_ERROR: i32 = -32700;
+pub(crate) const PARSE_ERROR: i32 = -32700;
 /// JSON-RPC 2.0 section 5.1: JSON, but no request.
-pub const INVALID_REQUEST: i32 = -32600;
+pub(crate) const INVALID_REQUEST: i32 = -32600;
 /// JSON-RPC 2.0 section 5.1: nobody serves this method.
-pub const METHOD_NOT_FOUND: i32 = -32601;
+pub(crate) const METHOD_NOT_FOUND: i32 = -32601;
 /// JSON-RPC 2.0 section 5.1: the method exists, but not with these parameters; MCP uses it for unknown names.
-pub const INVALID_PARAMS: i32 = -32602;
+pub(crate) const INVALID_PARAMS: i32 = -32602;
 /// MCP, server/resources: no resource has this URI.
-pub const RESOURCE_NOT_FOUND: i32 = -32002;
+pub(crate) const RESOURCE_NOT_FOUND: i32 = -32002;
 /// JSON-RPC 2.0 section 5.1, the range for implementations: the server is not there, or its answer can't be passed on.
-pub const UNAVAILABLE: i32 = -32000;
+pub(crate) const UNAVAILABLE: i32 = -32000;
 
 /// In the `data` of each error that mcp-pipe answers itself, so that nobody takes it for the server's.
-pub const OURS: (&str, &str) = ("from", "mcp-pipe");
+pub(crate) const OURS: (&str, &str) = ("from", "mcp-pipe");
 
 /// Longest message of an error, in bytes: it may quote what somebody else wrote, and thousands may be owed at once.
-pub const MAX_MESSAGE: usize = 1024;
+pub(crate) const MAX_MESSAGE: usize = 1024;
 
 /// An error answer of mcp-pipe itself, marked as such. `id` is the raw token of the request's id.
-pub fn error(id: &[u8], code: i32, message: impl Display) -> Vec<u8> {
+pub(crate) fn error(id: &[u8], code: i32, message: impl Display) -> Vec<u8> {
     let mut frame = b"{\"jsonrpc\":\"2.0\",\"id\":".to_vec();
     frame.extend_from_slice(id);
     let message = serde_json::Value::from(line(message));
@@ -44,12 +44,12 @@ fn line(message: impl Display) -> String {
 }
 
 /// A result. `id` and `result` are raw JSON.
-pub fn result(id: &[u8], result: &[u8]) -> Vec<u8> {
+pub(crate) fn result(id: &[u8], result: &[u8]) -> Vec<u8> {
     [b"{\"jsonrpc\":\"2.0\",\"id\":", id, b",\"result\":", result, b"}"].concat()
 }
 
 /// A request of our own. `params` is raw JSON.
-pub fn request(id: u64, method: &str, params: Option<&[u8]>) -> Vec<u8> {
+pub(crate) fn request(id: u64, method: &str, params: Option<&[u8]>) -> Vec<u8> {
     let mut frame = format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"method\":\"{method}\"").into_bytes();
     if let Some(params) = params {
         frame.extend_from_slice(b",\"params\":");
@@ -61,7 +61,7 @@ pub fn request(id: u64, method: &str, params: Option<&[u8]>) -> Vec<u8> {
 
 /// The notification that the receiver's work on a request is no longer wanted (MCP, utilities/cancellation). `id` is the raw
 /// token.
-pub fn cancelled(id: &[u8], reason: &str) -> Vec<u8> {
+pub(crate) fn cancelled(id: &[u8], reason: &str) -> Vec<u8> {
     let reason = serde_json::Value::from(reason);
     let mut frame = b"{\"jsonrpc\":\"2.0\",\"method\":\"notifications/cancelled\",\"params\":{\"requestId\":".to_vec();
     frame.extend_from_slice(id);

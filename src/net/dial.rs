@@ -31,7 +31,7 @@ mod upgrade;
 #[expect(clippy::unwrap_used, reason = "a test may panic")]
 pub(in crate::net) mod tests;
 
-pub use stream::Stream;
+pub(crate) use stream::Stream;
 
 use upgrade::Answer;
 
@@ -44,7 +44,7 @@ const FAR: Duration = Duration::from_secs(86_400);
 
 /// A connection that speaks WebSocket from here on.
 #[derive(Debug)]
-pub struct Dialed {
+pub(crate) struct Dialed {
     /// Everything after `early`.
     pub stream: Stream,
     /// What the endpoint sent right behind its 101, to be read before `stream`.
@@ -52,7 +52,7 @@ pub struct Dialed {
 }
 
 /// Dials the endpoint, through a proxy if the environment says so, within `spec.connect_timeout`.
-pub async fn dial(endpoint: &Endpoint, spec: &LinkSpec) -> Result<Dialed, DialError> {
+pub(crate) async fn dial(endpoint: &Endpoint, spec: &LinkSpec) -> Result<Dialed, DialError> {
     dial_via(Proxies::in_use(), endpoint, spec).await
 }
 

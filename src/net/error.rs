@@ -10,7 +10,7 @@ pub(super) fn host_port(host: &str, port: u16) -> String {
 
 /// A dial that failed. `peer` is the endpoint's `host:port`, or the proxy's address where that failed.
 #[derive(Debug, thiserror::Error)]
-pub enum DialError {
+pub(crate) enum DialError {
     /// The name has no address, or no name server answered.
     #[error(
         "the name {host} can't be looked up ({reason}); check its spelling, and this machine's network and name server"
@@ -152,7 +152,7 @@ pub enum DialError {
 
 /// What a dial is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum DialStep {
+pub(crate) enum DialStep {
     /// Looking up the host.
     Dns,
     /// Connecting by TCP.
@@ -191,7 +191,7 @@ impl fmt::Display for DialStep {
 
 /// What was wrong with TLS.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum TlsProblem {
+pub(crate) enum TlsProblem {
     /// No trusted authority signed the certificate.
     #[error(
         "its certificate is signed by nobody this machine trusts; if a company proxy or an own CA is at work, name its \

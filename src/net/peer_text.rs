@@ -2,15 +2,15 @@
 
 use crate::config::LinkSpec;
 use crate::endpoint::Endpoint;
-pub use crate::secrecy::plain::bounded;
+pub(crate) use crate::secrecy::plain::bounded;
 use crate::secrecy::{Redactor, Secret, address};
 
 /// Secrets that a peer may echo and nobody may read: those in its address and in the headers that it gets.
-pub struct Redaction(Redactor);
+pub(crate) struct Redaction(Redactor);
 
 impl Redaction {
     /// The secrets of this endpoint and its headers.
-    pub fn of(endpoint: &Endpoint, spec: &LinkSpec) -> Self {
+    pub(crate) fn of(endpoint: &Endpoint, spec: &LinkSpec) -> Self {
         let headers = spec
             .headers
             .iter()
@@ -19,7 +19,7 @@ impl Redaction {
     }
 
     /// `text` without the secrets, as one line of at most `max` characters.
-    pub fn shown(&self, text: &str, max: usize) -> String {
+    pub(crate) fn shown(&self, text: &str, max: usize) -> String {
         self.0.shown(text, max)
     }
 }

@@ -15,23 +15,23 @@ use tokio_util::sync::CancellationToken;
 
 /// The one watch of a process.
 #[derive(Debug, Default)]
-pub struct WakeWatch(watch::Sender<u64>);
+pub(crate) struct WakeWatch(watch::Sender<u64>);
 
 impl WakeWatch {
     /// A watch that reports nothing until [`WakeWatch::run`].
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::default()
     }
 
     /// A receiver that changes at each resume or clock jump. The number only counts these.
     ///
     /// Once [`WakeWatch::run`] has ended, which happens at the stop only, waiting on the receiver fails at once.
-    pub fn subscribe(&self) -> watch::Receiver<u64> {
+    pub(crate) fn subscribe(&self) -> watch::Receiver<u64> {
         self.0.subscribe()
     }
 
     /// Watches until `stop` is cancelled.
-    pub async fn run(self, stop: CancellationToken) {
+    pub(crate) async fn run(self, stop: CancellationToken) {
         tokio::select! {
             () = stop.cancelled() => {}
             () = self.watch() => {}

@@ -4,19 +4,19 @@ use tokio_util::sync::CancellationToken;
 
 /// The stop of everything to which a clone is handed. The first signal asks to drain, the second to stop at once.
 #[derive(Debug, Clone, Default)]
-pub struct Stop {
+pub(crate) struct Stop {
     drain: CancellationToken,
     now: CancellationToken,
 }
 
 impl Stop {
     /// A stop of which neither step has been asked for.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::default()
     }
 
     /// Asks for the next step: drain, then now.
-    pub fn advance(&self) {
+    pub(crate) fn advance(&self) {
         if self.drain.is_cancelled() {
             self.now.cancel();
         }
@@ -24,17 +24,17 @@ impl Stop {
     }
 
     /// A stop for a part of the whole: it takes each step when this one does, or earlier by itself.
-    pub fn child(&self) -> Stop {
+    pub(crate) fn child(&self) -> Stop {
         Stop { drain: self.drain.child_token(), now: self.now.child_token() }
     }
 
     /// Cancelled as soon as no new work is to be taken.
-    pub fn drain(&self) -> &CancellationToken {
+    pub(crate) fn drain(&self) -> &CancellationToken {
         &self.drain
     }
 
     /// Cancelled as soon as nothing is to be waited for. Implies [`Stop::drain`].
-    pub fn now(&self) -> &CancellationToken {
+    pub(crate) fn now(&self) -> &CancellationToken {
         &self.now
     }
 }

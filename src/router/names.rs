@@ -17,7 +17,7 @@ const SERVER_OF_LONG: usize = 16;
 
 /// Which names are published unchanged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Letters {
+pub(crate) enum Letters {
     /// Names of these characters, up to 64.
     Of(Names),
     /// All names: prompts are not put before a model as the names of functions.
@@ -26,7 +26,7 @@ pub enum Letters {
 
 impl Letters {
     /// Whether a name is published unchanged if no other server has it.
-    pub fn takes(self, name: &str) -> bool {
+    pub(crate) fn takes(self, name: &str) -> bool {
         let fits = self == Letters::Any || name.chars().count() <= MAX;
         !name.is_empty() && fits && name.chars().all(|c| self.has(c))
     }
@@ -104,7 +104,12 @@ enum Rank {
 /// would still be equal.
 ///
 /// An item is a server (its place in `servers`) and the server's name for the item.
-pub fn publish(naming: Naming, letters: Letters, servers: &[&str], items: &[(ServerIndex, &str)]) -> Vec<String> {
+pub(crate) fn publish(
+    naming: Naming,
+    letters: Letters,
+    servers: &[&str],
+    items: &[(ServerIndex, &str)],
+) -> Vec<String> {
     let items: Vec<(&str, &str)> =
         items.iter().map(|(server, name)| (servers.get(*server).copied().unwrap_or_default(), *name)).collect();
     let forms: Vec<[String; 2]> = items.iter().map(|(server, name)| letters.of_item(server, name)).collect();

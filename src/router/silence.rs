@@ -32,7 +32,7 @@ pub(super) enum Silence {
     /// The server has said something since its last call, or was not called yet.
     #[default]
     None,
-    /// The server was called at the first time, and has said nothing since. The last step, and when that was taken.
+    /// The server was called at the first time, and has said nothing since. The last stage, and when that was reached.
     Since(Instant, SilenceStage, Instant),
 }
 
@@ -65,7 +65,7 @@ impl Silence {
         }
     }
 
-    /// The step that is due now, if one is, and the length of the silence.
+    /// The stage that is due now, if one is, and the length of the silence.
     pub(super) fn look(&mut self, now: Instant) -> Option<(SilenceStage, Duration)> {
         let Silence::Since(since, step, at) = self else { return None };
         let lasted = now - *since;

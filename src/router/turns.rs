@@ -38,7 +38,7 @@ const INSISTING: Duration = Duration::from_secs(5);
 
 /// See the module's documentation. `R` is the router of one server, which it calls 0.
 #[derive(Debug)]
-pub struct Turns<R> {
+pub(crate) struct Turns<R> {
     seats: Vec<Seat<R>>,
     rotation: Rotation,
     link: TurnLink,
@@ -47,7 +47,7 @@ pub struct Turns<R> {
 
 /// A server of a [`Turns`].
 #[derive(Debug)]
-pub struct Seat<R> {
+pub(crate) struct Seat<R> {
     /// The server's name, for the endpoint and the log.
     pub name: Arc<str>,
     /// The server's rules.
@@ -89,7 +89,7 @@ impl<R: Router> Turns<R> {
     /// Turns of this length, in this order. Nothing is connected, nothing runs.
     ///
     /// There must be at least one server.
-    pub fn new(seats: Vec<Seat<R>>, turn: Duration, now: Instant) -> Self {
+    pub(crate) fn new(seats: Vec<Seat<R>>, turn: Duration, now: Instant) -> Self {
         let rotation = Rotation::new(seats.iter().map(|s| s.pin), turn, now);
         Turns { seats, rotation, link: TurnLink::Down, draining: false }
     }

@@ -18,7 +18,7 @@ const LONGEST_TEMPLATE: usize = 512;
 /// whatever its order; a URI that one server lists twice is published alike both times.
 ///
 /// An item is a server (its place in `servers`) and a URI that this server lists.
-pub fn publish(servers: &[&str], items: &[(ServerIndex, &str)]) -> Vec<String> {
+pub(crate) fn publish(servers: &[&str], items: &[(ServerIndex, &str)]) -> Vec<String> {
     let items: Vec<(&str, &str)> =
         items.iter().map(|(server, uri)| (*uri, servers.get(*server).copied().unwrap_or_default())).collect();
     let listed: BTreeSet<(&str, &str)> = items.iter().copied().collect();
@@ -63,7 +63,7 @@ enum TemplateStep {
 ///
 /// A template that breaks the rules matches nothing, nor does one of more than 512 bytes or a URI of more than 2048. Time grows with
 /// the product of both lengths at most, whatever they hold.
-pub fn template_matches(template: &str, uri: &str) -> bool {
+pub(crate) fn template_matches(template: &str, uri: &str) -> bool {
     if template.len() > LONGEST_TEMPLATE || uri.len() > LONGEST {
         return false;
     }

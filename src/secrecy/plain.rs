@@ -50,7 +50,7 @@ fn keeping(text: &str, kept: impl Fn(char) -> bool) -> Cow<'_, str> {
 }
 
 /// A text as one line of at most `max` characters: a run of blanks becomes one blank, and an ellipsis marks a cut.
-pub fn bounded(text: &str, max: usize) -> String {
+pub(crate) fn bounded(text: &str, max: usize) -> String {
     let mut out = String::new();
     let mut left = max;
     for c in text.trim().chars() {

@@ -8,7 +8,7 @@ use crate::words::span;
 
 /// Servers of one agent that share it in the same mode.
 #[derive(Debug)]
-pub struct Group {
+pub(crate) struct Group {
     /// The agent.
     pub agent: Agent,
     /// The mode in which the servers share the agent.
@@ -19,7 +19,7 @@ pub struct Group {
 
 /// How the servers of a group are laid onto pipes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Layout {
+pub(crate) enum Layout {
     /// A pipe for each server.
     Apart,
     /// One pipe for all servers, as one server.
@@ -31,7 +31,7 @@ pub enum Layout {
 }
 
 /// Groups servers; those without an endpoint are left out.
-pub fn groups(servers: Vec<ServerSpec>) -> Vec<Group> {
+pub(crate) fn groups(servers: Vec<ServerSpec>) -> Vec<Group> {
     let mut groups: Vec<Group> = Vec::new();
     for spec in servers {
         // Every server has an endpoint by now, from `config::resolve` or with `--local`.
@@ -47,7 +47,7 @@ pub fn groups(servers: Vec<ServerSpec>) -> Vec<Group> {
 
 impl Group {
     /// The layout at the start. `takes_one`: the agent is known to keep one connection only.
-    pub fn layout(&self, takes_one: bool) -> Layout {
+    pub(crate) fn layout(&self, takes_one: bool) -> Layout {
         match self.mode {
             _ if self.servers.len() == 1 => Layout::Apart,
             Mode::Multiplex => Layout::Together,
@@ -58,12 +58,12 @@ impl Group {
     }
 
     /// Whether the endpoint is one of those that keep only the newest connection of an agent.
-    pub fn is_self_hosted(&self) -> bool {
+    pub(crate) fn is_self_hosted(&self) -> bool {
         self.servers.iter().any(|(_, endpoint)| agent::takes_one(endpoint))
     }
 
     /// How several servers share their agent, and why so, in words that follow their names; `None` for one server.
-    pub fn terms(&self) -> Option<String> {
+    pub(crate) fn terms(&self) -> Option<String> {
         let [(first, _), _, ..] = self.servers.as_slice() else { return None };
         Some(match self.mode {
             Mode::Auto => "share an agent: each has a connection of its own unless the endpoint is found to take only one, \
@@ -81,7 +81,7 @@ impl Group {
     }
 
     /// The servers' names, for the log.
-    pub fn names(&self) -> Names {
+    pub(crate) fn names(&self) -> Names {
         self.servers.iter().map(|(spec, _)| spec.name.clone()).collect()
     }
 }

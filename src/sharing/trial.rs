@@ -13,7 +13,7 @@ const FAILED: usize = 3;
 
 /// How the one connection fares.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
+pub(crate) enum Outcome {
     /// Nothing is settled.
     Open,
     /// The connection is refused as the others were.
@@ -22,14 +22,14 @@ pub enum Outcome {
 
 /// The connection that took the place of several that were refused.
 #[derive(Debug, Default)]
-pub struct Trial {
+pub(crate) struct Trial {
     since: Option<Instant>,
     refused: usize,
 }
 
 impl Trial {
     /// Takes in what the pipe saw.
-    pub fn sees(&mut self, Sighting { at, closed, .. }: Sighting) -> Outcome {
+    pub(crate) fn sees(&mut self, Sighting { at, closed, .. }: Sighting) -> Outcome {
         match closed {
             None => self.since = Some(at),
             Some(Close { code: Some(cloud::CLOSE), handshaken: true, ours: false, .. }) => {
@@ -42,7 +42,7 @@ impl Trial {
     }
 
     /// When the connection will have passed, if it stands until then; `None` while none stands.
-    pub fn passes_at(&self) -> Option<Instant> {
+    pub(crate) fn passes_at(&self) -> Option<Instant> {
         self.since.map(|since| since + ALL_TOGETHER)
     }
 }

@@ -11,7 +11,7 @@ const UNHEARD: usize = 64;
 
 /// Something became of a connection.
 #[derive(Debug, Clone, Copy)]
-pub struct Sighting {
+pub(crate) struct Sighting {
     /// The connection, by its place.
     pub who: usize,
     /// When that happened.
@@ -22,25 +22,25 @@ pub struct Sighting {
 
 /// The end of one pipe, which tells its sightings.
 #[derive(Debug, Clone)]
-pub struct Witness {
+pub(crate) struct Witness {
     who: usize,
     to: Sender<Sighting>,
 }
 
 /// A witness for each of `count` connections, and the end where they are heard, until all witnesses are gone.
-pub fn witnesses(count: usize) -> (Vec<Witness>, Receiver<Sighting>) {
+pub(crate) fn witnesses(count: usize) -> (Vec<Witness>, Receiver<Sighting>) {
     let (to, heard) = channel(UNHEARD);
     ((0..count).map(|who| Witness { who, to: to.clone() }).collect(), heard)
 }
 
 impl Witness {
     /// A connection stands.
-    pub fn opened(&self, at: Instant) {
+    pub(crate) fn opened(&self, at: Instant) {
         self.tell(at, None);
     }
 
     /// A connection that stood has ended.
-    pub fn closed(&self, how: Close, at: Instant) {
+    pub(crate) fn closed(&self, how: Close, at: Instant) {
         self.tell(at, Some(how));
     }
 

@@ -11,18 +11,18 @@ const UNREAD: usize = 16;
 
 /// Hands commands to all pipes that take them.
 #[derive(Debug, Clone, Default)]
-pub struct Steering(Arc<Mutex<Vec<Sender<TurnCommand>>>>);
+pub(crate) struct Steering(Arc<Mutex<Vec<Sender<TurnCommand>>>>);
 
 impl Steering {
     /// The commands for one more pipe, until the pipe drops the receiver.
-    pub fn subscribe(&self) -> Receiver<TurnCommand> {
+    pub(crate) fn subscribe(&self) -> Receiver<TurnCommand> {
         let (sender, receiver) = channel(UNREAD);
         self.0.lock().unwrap_or_else(PoisonError::into_inner).push(sender);
         receiver
     }
 
     /// Tells all pipes that take turns. Returns whether there are any.
-    pub fn tell(&self, command: TurnCommand) -> bool {
+    pub(crate) fn tell(&self, command: TurnCommand) -> bool {
         let mut pipes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         pipes.retain(|pipe| !matches!(pipe.try_send(command), Err(TrySendError::Closed(_))));
         !pipes.is_empty()

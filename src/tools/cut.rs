@@ -5,7 +5,7 @@ use serde_json::value::RawValue;
 use crate::mcp::object::{self, Member};
 
 /// Least limit, in bytes: below that there is no room for the notice and the members that are always kept.
-pub const LEAST: usize = 256;
+pub(crate) const LEAST: usize = 256;
 
 /// The JSON before and behind the text of a content item.
 const OPEN: &str = "{\"type\":\"text\",\"text\":\"";
@@ -20,7 +20,7 @@ const CLOSE: &str = "\"}";
 /// - `isError` and whatever else is small (`_meta`, members of later versions) stays.
 ///
 /// A result that is no JSON object becomes a notice.
-pub fn cut_result(result: &[u8], limit: usize) -> Option<Vec<u8>> {
+pub(crate) fn cut_result(result: &[u8], limit: usize) -> Option<Vec<u8>> {
     let limit = limit.max(LEAST);
     if result.len() <= limit {
         return None;

@@ -31,7 +31,7 @@ impl Size {
 
 /// How many tools a result of `tools/list` (MCP, server/tools) holds, if these are all. `None` if more pages follow, or if
 /// `result` is no such result.
-pub fn count_of_all(result: &str) -> Option<usize> {
+pub(crate) fn count_of_all(result: &str) -> Option<usize> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
     struct Page<'a> {
@@ -60,7 +60,7 @@ impl Sum for Size {
 
 /// A warning if a list of tools of this size is above `budget` (estimated tokens). The text begins with `whose` list that is:
 /// "server \"x\"".
-pub fn budget_warning(whose: &str, Size { bytes, tokens }: Size, budget: usize) -> Option<String> {
+pub(crate) fn budget_warning(whose: &str, Size { bytes, tokens }: Size, budget: usize) -> Option<String> {
     (tokens > budget).then(|| {
         format!(
             "{whose}: tools of {}, about {} (an estimate), above the toolBudget of {budget}; \

@@ -10,16 +10,17 @@ use tokio_rustls::client::TlsStream;
 
 /// An open connection to an endpoint.
 #[derive(Debug)]
-pub enum Stream {
+pub(crate) enum Stream {
     /// `ws://`.
     Tcp(TcpStream),
     /// `wss://`. Boxed: the state of TLS is a kilobyte, which a plain connection shouldn't carry about.
     Tls(Box<TlsStream<TcpStream>>),
 }
 
+#[cfg(test)]
 impl Stream {
     /// The socket under it.
-    pub fn tcp(&self) -> &TcpStream {
+    pub(crate) fn tcp(&self) -> &TcpStream {
         match self {
             Stream::Tcp(s) => s,
             Stream::Tls(s) => s.get_ref().0,
