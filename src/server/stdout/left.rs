@@ -1,12 +1,13 @@
 //! What was found and is not handed on yet, because whoever takes it has no room.
 //!
 //! One line may hold any number of messages, and what was taken for one message over several lines may turn out to be many.
-//! If a stop is asked for amid them, the messages that follow are kept here: as much as was read, and no more.
+//! If a stop is asked for amid them, the messages that follow are kept here: as much as was read, and no more. What is for the
+//! log alone needs no room and isn't kept: noise may be millions of lines of a byte each, and each would cost as much as a message.
 
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
 
-use super::found::{Found, Habit};
+use super::found::Found;
 use crate::frame::Ends;
 use crate::mcp::envelope::{self, Lost, NotMessage};
 
@@ -20,21 +21,19 @@ pub(super) struct Left(VecDeque<Kept>);
 #[derive(Debug)]
 enum Kept {
     Message(Box<[u8]>),
-    Noise(Box<[u8]>),
     Lost { id: Box<[u8]>, method: bool, why: NotMessage, text: Box<[u8]> },
     TooLarge(Ends),
-    Habit(Habit),
 }
 
 impl Kept {
-    fn of(found: &Found<'_>) -> Self {
-        match *found {
+    /// `None`: it is for the log alone.
+    fn of(found: &Found<'_>) -> Option<Self> {
+        Some(match *found {
             Found::Message { frame, .. } => Kept::Message(frame.into()),
-            Found::Noise(text) => Kept::Noise(text.into()),
             Found::Lost(Lost { id, method, why }, text) => Kept::Lost { id: id.into(), method, why, text: text.into() },
             Found::TooLarge(cut) => Kept::TooLarge(Ends::of_cut(cut)),
-            Found::Habit(habit) => Kept::Habit(habit),
-        }
+            Found::Noise(_) | Found::Habit(_) => return None,
+        })
     }
 
     fn hand_on(&self, on: &mut OnFound<'_>) -> ControlFlow<()> {
@@ -43,23 +42,27 @@ impl Kept {
                 Some(envelope) => on(Found::Message { frame, envelope: &envelope }),
                 None => on(Found::Noise(frame)), // a message is still one after it was kept
             },
-            Kept::Noise(text) => on(Found::Noise(text)),
             Kept::Lost { id, method, why, text } => on(Found::Lost(Lost { id, method: *method, why: *why }, text)),
             Kept::TooLarge(ends) => on(Found::TooLarge(ends.cut())),
-            Kept::Habit(habit) => on(Found::Habit(*habit)),
         }
     }
 }
 
 impl Left {
     /// Hands on what was found, or keeps it once a stop was asked for. `flow`: whether a stop was asked for, before and now.
+    /// So what is for the log alone may come before messages that stood in front of it.
     #[inline]
     pub(super) fn pass(&mut self, found: Found<'_>, flow: &mut ControlFlow<()>, on: &mut OnFound<'_>) {
         if flow.is_continue() && self.0.is_empty() {
             *flow = on(found);
         } else {
             *flow = ControlFlow::Break(());
-            self.0.push_back(Kept::of(&found));
+            match Kept::of(&found) {
+                Some(kept) => self.0.push_back(kept),
+                None => {
+                    let _no_room_needed = on(found);
+                }
+            }
         }
     }
 
