@@ -41,6 +41,9 @@ use crate::wakers::Wakers;
 const READS: usize = 2;
 /// Longest time that what is left of a group may take after TERM once its leader is gone.
 const SWEEP: Duration = Duration::from_secs(1);
+/// Most looks at stdout after its group is gone and had its time: at 128 KiB each they are twice what a pipe holds, unless root has
+/// widened it. What something outside the group writes there may have no end.
+const LAST_LOOKS: u32 = 16;
 /// Time until the first look whether a group whose leader is gone is empty, since nothing reports that. Each further look
 /// comes after twice as long, as a look isn't cheap.
 const LOOK: Duration = Duration::from_millis(10);
@@ -85,6 +88,8 @@ struct Ladder {
     until: Instant,
     /// How long after the next look at the group the one after that comes.
     look: Duration,
+    /// Looks at stdout that are left after the last step.
+    last_looks: u32,
     /// Fires at the next look or step.
     timer: Pin<Box<Sleep>>,
 }
@@ -133,7 +138,7 @@ impl Process {
         &mut self,
         cx: &mut Context<'_>,
         now: Instant,
-        mut read: bool,
+        read: bool,
         on: &mut OnFound<'_>,
         log: &mut dyn FnMut(Noted<'_>),
     ) -> Poll<()> {
@@ -141,9 +146,13 @@ impl Process {
         if self.wakers.take(STDERR) {
             self.poll_stderr(log);
         }
-        if read {
-            // After a stop the rest of what was read counts as unread.
-            read = self.poll_stdout(cx, now, on).is_continue() && self.poll_still(cx, on).is_continue();
+        // `None`: there is no room. After a stop the rest of what was read counts as unread.
+        let mut more = None;
+        if read
+            && let ControlFlow::Continue(is_more) = self.poll_stdout(cx, now, on)
+            && self.poll_still(cx, on).is_continue()
+        {
+            more = Some(is_more);
         }
         if self.wakers.take(EXIT) {
             self.poll_leader();
@@ -155,7 +164,7 @@ impl Process {
             // The server can never answer again. Mostly its exit is only an instant away.
             self.fail("closed its stdout");
         }
-        ready!(self.poll_ladder(cx, read));
+        ready!(self.poll_ladder(cx, more));
         self.noted.flush(Instant::now().into_std(), log);
         Poll::Ready(())
     }
@@ -211,7 +220,8 @@ impl Process {
         let (now, exited) = (Instant::now(), matches!(self.leader, Leader::Exited { .. }));
         let until = now + if exited { step.grace().min(SWEEP) } else { step.grace() };
         let first = if exited && !self.group.is_known_gone() { now + LOOK } else { until };
-        self.ladder = Some(Ladder { step, until, look: LOOK, timer: Box::pin(sleep_until(first)) });
+        self.ladder =
+            Some(Ladder { step, until, look: LOOK, last_looks: LAST_LOOKS, timer: Box::pin(sleep_until(first)) });
     }
 
     /// Dropping the handle ends the job.
@@ -220,10 +230,11 @@ impl Process {
         self.leader = Leader::Exited { status: None, signalled: true };
     }
 
-    fn poll_stdout(&mut self, cx: &mut Context<'_>, now: Instant, on: &mut OnFound<'_>) -> ControlFlow<()> {
+    /// Reads a bounded part of what is there. Whether there may be more.
+    fn poll_stdout(&mut self, cx: &mut Context<'_>, now: Instant, on: &mut OnFound<'_>) -> ControlFlow<(), bool> {
         self.said.resume(now, on)?;
         for _ in 0..READS {
-            let Some(stdout) = &mut self.stdout else { return ControlFlow::Continue(()) };
+            let Some(stdout) = &mut self.stdout else { return ControlFlow::Continue(false) };
             let mut flow = ControlFlow::Continue(());
             let read = match self.said.spare() {
                 Some(large) => {
@@ -239,16 +250,17 @@ impl Process {
             };
             match read {
                 // After a read that did not fill its buffer this costs no system call, and registers the waker.
-                Poll::Pending => return ControlFlow::Continue(()),
+                Poll::Pending => return ControlFlow::Continue(false),
                 Poll::Ready(Ok(n)) if n > 0 => flow?,
                 Poll::Ready(Ok(_) | Err(_)) => {
                     self.stdout = None;
-                    return self.said.end(now, on);
+                    self.said.end(now, on)?;
+                    return ControlFlow::Continue(false);
                 }
             }
         }
         cx.waker().wake_by_ref();
-        ControlFlow::Continue(())
+        ControlFlow::Continue(true)
     }
 
     /// Looks at the part of stdout that stands still.
@@ -301,10 +313,12 @@ impl Process {
         self.climb(if step == Some(Step::Kill) { Step::Kill } else { Step::Term });
     }
 
-    fn poll_ladder(&mut self, cx: &mut Context<'_>, read: bool) -> Poll<()> {
+    /// `more`: whether stdout may hold more than was just read. `None`: it may not be read.
+    fn poll_ladder(&mut self, cx: &mut Context<'_>, more: Option<bool>) -> Poll<()> {
         loop {
             let exited = matches!(self.leader, Leader::Exited { .. });
-            if exited && self.group.is_known_gone() && self.has_said_all() && self.stderr.is_none() {
+            let has_said_all = self.has_said_all();
+            if exited && self.group.is_known_gone() && has_said_all && self.stderr.is_none() {
                 return Poll::Ready(());
             }
             let Some(ladder) = &mut self.ladder else { return Poll::Pending };
@@ -316,8 +330,16 @@ impl Process {
                 ladder.timer.as_mut().reset(next);
                 ladder.look *= 2;
             } else if gone {
-                // Something outside the group holds a pipe. What the group wrote is still in that pipe if we may not read.
-                return if read || self.has_said_all() { Poll::Ready(()) } else { Poll::Pending };
+                return match more {
+                    // What the group wrote is still in its pipe.
+                    None if !has_said_all => Poll::Pending,
+                    Some(true) if ladder.last_looks > 0 => {
+                        ladder.last_looks -= 1;
+                        Poll::Pending
+                    }
+                    // Something outside the group holds a pipe.
+                    None | Some(_) => Poll::Ready(()),
+                };
             } else if let Some(step) = ladder.step.next() {
                 self.climb(step);
             } else {

@@ -228,6 +228,31 @@ async fn nothing_is_lost_when_a_server_exits_while_its_stdout_is_not_read() {
 }
 
 #[tokio::test]
+async fn nothing_is_lost_either_where_its_pipe_holds_more_than_is_read_at_a_time() {
+    let gated = r#"read -r _; exec "$0" --write-and-exit 6000"#;
+    let mut rig = Rig::new(spec("sh", &["-c", gated, &example("fixture")]));
+    let pid = rig.up().await;
+    let stdout = std::fs::File::options().write(true).open(format!("/proc/{pid}/fd/1")).unwrap();
+    rustix::pipe::fcntl_setpipe_size(&stdout, 1 << 20).unwrap();
+    drop(stdout);
+    rig.send("{}");
+    let blocked = tokio::time::timeout(Duration::from_secs(3), rig.drive(false, |_| true)).await;
+    assert!(blocked.is_err(), "{blocked:?}");
+    rig.until(|got| matches!(got, Got::Frame(text) if text.contains(r#""n":5999"#))).await;
+    assert_eq!(rig.down().await, "exited with code 1");
+    rig.stop(true).await;
+}
+
+#[tokio::test]
+async fn someone_outside_the_group_who_writes_on_for_ever_does_not_hold_up_the_report() {
+    let mut rig = Rig::new(spec("sh", &["-c", "echo '{}'; timeout 20 setsid yes & exit 7"]));
+    let began = Instant::now();
+    assert_eq!(rig.down().await, "exited with code 7");
+    assert!(began.elapsed() < Duration::from_secs(6), "{:?}", began.elapsed());
+    rig.stop(true).await;
+}
+
+#[tokio::test]
 async fn garbage_on_stdout_keeps_no_answer_back() {
     let mut rig = Rig::fixture(&["--garbage"]);
     rig.up().await;
