@@ -38,7 +38,14 @@ const DECIDED_HERE: &[&str] = &[
 
 /// The method of [`DECIDED_HERE`] that some server may take this one for, although it is spelled in another way.
 pub(super) fn decided_here(method: &[u8]) -> Option<&'static str> {
-    envelope::taken_for(method.trim_ascii(), DECIDED_HERE)
+    envelope::taken_for(trimmed(method), DECIDED_HERE)
+}
+
+/// Without what some language takes for blank at the ends of a text: Unicode's white space, JavaScript a byte order mark besides,
+/// and older .NET the space without width.
+fn trimmed(method: &[u8]) -> &[u8] {
+    let is_blank = |c: char| c.is_whitespace() || matches!(c, '\u{feff}' | '\u{200b}');
+    str::from_utf8(method).map_or(method, |text| text.trim_matches(is_blank).as_bytes())
 }
 
 impl Merge {

@@ -1115,6 +1115,8 @@ fn no_spelling_leads_to_a_tool_that_is_denied() {
         r#"{"id":1,"method":"Tools/Call","params":{"name":"danger"}}"#,
         r#"{"id":1,"method":" tools/call\u0020","params":{"name":"danger"}}"#,
         r#"{"id":1,"method":"tools/call\u0000","params":{"name":"danger"}}"#,
+        r#"{"id":1,"method":"\ufefftools/call\u00a0","params":{"name":"danger"}}"#,
+        "{\"id\":1,\"method\":\"\u{2003}tools/call\u{200b}\",\"params\":{\"name\":\"danger\"}}",
         "{\"id\":1,\"method\":\"tool\u{17f}/call\",\"params\":{\"name\":\"danger\"}}",
         // Some server may carry the call out though nobody waits for an answer.
         r#"{"method":"tools/call","params":{"name":"danger"}}"#,
