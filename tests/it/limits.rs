@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{Setup, config, field, fixture_entry, skip};
+use crate::harness::{FakeEndpoint, Setup, config, field, fixture_entry, multiplex, skip};
 
 /// Whether prlimit(1) of util-linux is there.
 fn can_limit() -> bool {
@@ -57,6 +57,23 @@ async fn a_daemon_with_few_open_files_goes_on_trying_and_stops_when_it_is_told()
         assert!(text.contains("refused") || text.contains("ulimit -n"), "{files}: {line}");
         daemon.stop().await;
     }
+}
+
+#[tokio::test]
+async fn a_file_that_may_not_grow_is_not_written_and_ends_nothing() {
+    if !can_limit() {
+        return;
+    }
+    let endpoint = FakeEndpoint::bind().await;
+    let config = multiplex(&endpoint, [("one", fixture_entry(&[])), ("two", fixture_entry(&[]))]);
+    let setup = Setup::new().limited("--fsize=300:300");
+    let daemon = setup.config(&config).args(["--cache-dir", "cache"]).start("info");
+    let mut conn = endpoint.accept().await;
+    conn.handshake().await;
+    let line = daemon.wait_for("what became of the file", |line| field(line, "event") == Some("NOT_REMEMBERED")).await;
+    assert!(line["message"].as_str().unwrap().contains("File too large"), "{line}");
+    conn.handshake().await;
+    daemon.stop_closing([&mut conn]).await;
 }
 
 /// Whether a log line says that a server could not be started or an endpoint not be dialled.
