@@ -1,4 +1,4 @@
-//! Flags, subcommands and their help. Nothing here acts; the options of a run are in [`crate::config::options`].
+//! Flags, subcommands and their help. Nothing here acts; the options of a run are in `config::options`.
 
 mod slips;
 
