@@ -1,5 +1,7 @@
 //! The state of resolving a config: what is being resolved, and the variables, mistakes and secrets found so far.
 
+use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use super::Environment;
@@ -39,6 +41,9 @@ pub(crate) struct Hidden {
     pub(crate) endpoints: Redactor,
     /// Header values.
     pub(crate) headers: Redactor,
+    /// The environment's variables that hold one of these, and those of the `.env` files: found out once, not for each server.
+    pub(crate) in_env: BTreeSet<OsString>,
+    pub(crate) in_dotenv: BTreeSet<String>,
     /// All that must be seen nowhere: the parts of endpoints, header values, and what lets somebody in at a proxy.
     pub(crate) all: Vec<Secret>,
 }

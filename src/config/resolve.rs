@@ -159,6 +159,7 @@ fn hide_secrets(ctx: &mut Context<'_>, file: &File) {
     let proxies = PROXIES.iter().flat_map(|name| [ctx.env.get(name), ctx.env.get(&name.to_lowercase())]).flatten();
     secrets.extend(headers.into_iter().chain(proxies.flat_map(address::secrets)));
     ctx.hidden.all = secrets;
+    variables::hide(ctx);
 }
 
 /// Variables that name a proxy, perhaps with a password.

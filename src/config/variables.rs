@@ -120,15 +120,20 @@ fn is_hidden(hidden: &Hidden, name: &str, value: &str) -> bool {
             && (hidden.endpoints.is_betrayed_by(value) || hidden.headers.is_betrayed_by(value)))
 }
 
+/// Finds the variables that no server may have.
+pub(crate) fn hide(ctx: &mut Context<'_>) {
+    let ours = ctx.env.iter().map(|(name, value)| (name, name.to_string_lossy(), value.to_string_lossy()));
+    let in_env = ours.filter(|(_, name, value)| is_hidden(&ctx.hidden, name, value)).map(|(name, ..)| name.to_owned());
+    let from_file = ctx.dotenv.vars().filter(|(name, value)| is_hidden(&ctx.hidden, name, value));
+    let (in_env, in_dotenv) = (in_env.collect(), from_file.map(|(name, _)| name.to_owned()).collect());
+    (ctx.hidden.in_env, ctx.hidden.in_dotenv) = (in_env, in_dotenv);
+}
+
 /// A note on the variables that servers don't get. `MCP_ENDPOINT` is not named: nobody expects it there.
 pub(crate) fn withheld(ctx: &Context<'_>) -> Option<String> {
-    let ours = ctx.env.iter().map(|(name, value)| (name.to_string_lossy(), value.to_string_lossy()));
-    let from_file = ctx.dotenv.vars().map(|(name, value)| (name.into(), value.into()));
-    let names: BTreeSet<_> = ours
-        .chain(from_file)
-        .filter(|(name, value)| name != ENDPOINT && is_hidden(&ctx.hidden, name, value))
-        .map(|(name, _)| name)
-        .collect();
+    let Hidden { in_env, in_dotenv, .. } = &ctx.hidden;
+    let names = in_env.iter().map(|name| name.to_string_lossy()).chain(in_dotenv.iter().map(Into::into));
+    let names: BTreeSet<_> = names.filter(|name| name != ENDPOINT).collect();
     let names = names.into_iter().collect::<Vec<_>>().join(", ");
     (!names.is_empty()).then(|| format!("not handed on to servers, for the token or header value in it: {names}"))
 }
@@ -154,18 +159,19 @@ pub(crate) fn with_inherited(
     let inherit = written.map_or(&defaults::INHERIT_ENV, |written| &written.value);
     let own: Vec<String> = server.command.env.iter().map(|(name, _)| name.clone()).collect();
     let is_own = |name: &str| own.iter().any(|own| own == name);
-    let hidden = |name: &str, value: &str| is_hidden(&ctx.hidden, name, value);
+    let Hidden { in_env, in_dotenv, .. } = &ctx.hidden;
     let told = defaults::PYTHON.iter().filter(|(name, _)| ctx.env.iter().all(|(ours, _)| ours != *name));
     let told = told.filter(|(name, _)| ctx.dotenv.get(name).is_none()).map(|(name, value)| (*name, *value));
     let of_files = ctx.dotenv.vars().filter(|(name, _)| ctx.env.get(name).is_none() && is_inherited(inherit, name));
-    let more = told.chain(of_files).filter(|(name, value)| !is_own(name) && !hidden(name, value));
+    let of_files = of_files.filter(|(name, _)| !in_dotenv.contains(*name));
+    let more = told.chain(of_files).filter(|(name, _)| !is_own(name));
     let mut all: Vec<(String, Secret)> = more.map(|(name, value)| (name.to_owned(), Secret::new(value))).collect();
     all.append(&mut server.command.env);
     server.command.env = all;
 
-    let removed = ctx.env.iter().filter(|(name, value)| {
-        let name = name.to_string_lossy();
-        !is_own(&name) && (hidden(&name, &value.to_string_lossy()) || !is_inherited(inherit, &name))
+    let removed = ctx.env.iter().filter(|(name, _)| {
+        let text = name.to_string_lossy();
+        !is_own(&text) && (in_env.contains(*name) || !is_inherited(inherit, &text))
     });
     server.command.env_remove = removed.map(|(name, _)| name.to_owned()).collect();
     let ours = ctx.env.iter().map(|(name, _)| name.to_string_lossy().into_owned());
