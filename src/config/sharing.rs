@@ -68,8 +68,11 @@ pub(crate) fn is_pinned(entry: &Entry) -> bool {
 /// of `servers`, in the same order.
 pub(crate) fn check(ctx: &mut Context<'_>, file: &File, servers: &[ServerSpec], entries: &[Option<&Entry>]) {
     let mut told = Vec::new();
+    // Found out once: each of many servers is compared with all before it.
+    let agents: Vec<Option<Agent>> = servers.iter().map(agent).collect();
     for (i, (server, entry)) in servers.iter().zip(entries).enumerate() {
-        let Some(before) = servers[..i].iter().position(|other| share(other, server)) else { continue };
+        let is_its = |other: &Option<Agent>| other.is_some() && *other == agents[i];
+        let Some(before) = agents[..i].iter().position(is_its) else { continue };
         let (one, other) = ((&servers[before], entries[before]), (server, *entry));
         for (key, one, other) in differences(ctx, &file.shared, one, other) {
             // A key is told once for an endpoint, however many servers are on either side.
@@ -83,9 +86,13 @@ pub(crate) fn check(ctx: &mut Context<'_>, file: &File, servers: &[ServerSpec], 
     idle(ctx, file, servers, entries);
 }
 
+/// The agent that a server is served to.
+fn agent(spec: &ServerSpec) -> Option<Agent> {
+    spec.endpoint.as_ref().map(|endpoint| Agent::of(endpoint, &spec.link.headers))
+}
+
 /// Whether two servers are served to one agent, perhaps with different tokens.
 fn share(one: &ServerSpec, other: &ServerSpec) -> bool {
-    let agent = |spec: &ServerSpec| spec.endpoint.as_ref().map(|endpoint| Agent::of(endpoint, &spec.link.headers));
     agent(one).is_some_and(|agent_of_one| agent(other) == Some(agent_of_one))
 }
 
