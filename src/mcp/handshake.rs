@@ -1,6 +1,6 @@
 //! What was said in a handshake, so that it can be said again (MCP, lifecycle/initialization).
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::envelope::without_controls;
 use super::{cloud, mend, object, shape};
@@ -16,6 +16,8 @@ pub struct Hello {
     /// The `protocolVersion` among them.
     pub version: String,
     capabilities: Vec<String>,
+    /// What servers may ask of the endpoint.
+    offered: Value,
 }
 
 impl Hello {
@@ -28,6 +30,7 @@ impl Hello {
             // The version is kept while the answer is waited for, so no more of it than a date.
             version: v["protocolVersion"].as_str().unwrap_or_default().chars().take(16).collect(),
             capabilities: capabilities(&v),
+            offered: offered(v),
         }
     }
 
@@ -60,17 +63,7 @@ impl Hello {
         }
         let versions = (meant(&self.version), meant(&other.version));
         let goes_by_it = welcome.is_none_or(|welcome| welcome.version == self.version);
-        versions.0 != versions.1 && goes_by_it || self.offered() != other.offered()
-    }
-
-    /// What servers may ask of the endpoint.
-    fn offered(&self) -> Value {
-        let params = parsed(&self.params);
-        let mut offered = params["capabilities"].as_object().cloned().unwrap_or_default();
-        if let Some(roots) = offered.get_mut("roots").and_then(Value::as_object_mut) {
-            roots.remove("listChanged");
-        }
-        Value::Object(offered)
+        versions.0 != versions.1 && goes_by_it || self.offered != other.offered
     }
 
     /// Whether the endpoint said that it can answer this request of a server. Unknown methods: perhaps.
@@ -114,6 +107,17 @@ fn capabilities(v: &Value) -> Vec<String> {
     v["capabilities"].as_object().map(|c| c.keys().cloned().collect()).unwrap_or_default()
 }
 
+/// What servers may ask of an endpoint that says this.
+fn offered(mut v: Value) -> Value {
+    let Some(Value::Object(mut offered)) = v.get_mut("capabilities").map(Value::take) else {
+        return Value::Object(Map::new());
+    };
+    if let Some(roots) = offered.get_mut("roots").and_then(Value::as_object_mut) {
+        roots.remove("listChanged");
+    }
+    Value::Object(offered)
+}
+
 /// The version that a server takes this one for: the newest, if the server doesn't know it.
 fn meant(version: &str) -> &str {
     if VERSIONS.contains(&version) { version } else { VERSIONS[VERSIONS.len() - 1] }
@@ -138,6 +142,9 @@ pub struct Welcome {
     result: Box<[u8]>,
     version: String,
     capabilities: Vec<String>,
+    /// The same with all that is said of them, as JSON.
+    declared: Box<str>,
+    identity: Box<str>,
 }
 
 impl Welcome {
@@ -158,10 +165,14 @@ impl Welcome {
 
     fn of(result: &[u8]) -> Self {
         let v = parsed(result);
+        let version = v["protocolVersion"].as_str().unwrap_or_default();
+        let who = |key| v["serverInfo"][key].as_str().unwrap_or("?");
         Welcome {
             result: result.into(),
-            version: v["protocolVersion"].as_str().unwrap_or_default().to_string(),
+            version: version.to_owned(),
             capabilities: capabilities(&v),
+            declared: v["capabilities"].to_string().into(),
+            identity: format!("{} {}, MCP {version}", who("name"), who("version")).into(),
         }
     }
 
@@ -186,10 +197,13 @@ impl Welcome {
     }
 
     /// The server's name and version, for the log.
-    pub fn identity(&self) -> String {
-        let v = self.value();
-        let of = |key| v["serverInfo"][key].as_str().unwrap_or("?");
-        format!("{} {}, MCP {}", of("name"), of("version"), self.version)
+    pub fn identity(&self) -> &str {
+        &self.identity
+    }
+
+    /// What the server declared, as JSON.
+    pub(crate) fn declared(&self) -> &str {
+        &self.declared
     }
 
     /// The result for an endpoint that asked for `version`: the server's own bytes, with the version that both speak.
@@ -223,7 +237,7 @@ mod tests {
         let counted = allocation_counter::measure(|| read = Some(Welcome::read(result.as_bytes())));
         let welcome = read.unwrap();
         assert_eq!((welcome.version(), welcome.can("tools"), welcome.can("logging")), ("2025-06-18", true, false));
-        assert_eq!((welcome.result(), &*welcome.identity()), (result.as_bytes(), "? ?, MCP 2025-06-18"));
+        assert_eq!((welcome.result(), welcome.identity()), (result.as_bytes(), "? ?, MCP 2025-06-18"));
         assert!(counted.bytes_max as usize <= 2 * result.len(), "{} bytes were held", counted.bytes_max);
         let mut read = None;
         let counted = allocation_counter::measure(|| read = Some(Hello::read(result.as_bytes())));

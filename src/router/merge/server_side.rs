@@ -120,7 +120,7 @@ impl Merge {
         now: Instant,
         out: &mut dyn Out,
     ) {
-        out.note(Note::of(server, What::Initialized { identity: welcome.identity() }));
+        out.note(Note::of(server, What::Initialized { identity: welcome.identity().to_owned() }));
         let Merge { members, desk, .. } = self;
         let MergedServer { lane, shelf, silent, .. } = &mut members[server];
         *silent = false;

@@ -73,7 +73,7 @@ impl Passthrough {
 
     /// The server has answered `initialize`. `hello`: the parameters that were sent.
     pub(super) fn on_welcome(&mut self, hello: Arc<Hello>, welcome: Welcome, now: Instant, out: &mut dyn Out) {
-        out.note(Note::of(SERVER, What::Initialized { identity: welcome.identity() }));
+        out.note(Note::of(SERVER, What::Initialized { identity: welcome.identity().to_owned() }));
         let opened = self.lane.welcomed(hello, &welcome, &mut self.desk, now, out);
         self.welcome = Some(welcome);
         self.refusal = None;
@@ -148,7 +148,7 @@ impl Passthrough {
         match &e.result {
             Some(result) => {
                 let welcome = Welcome::read(&frame[result.clone()]);
-                out.note(Note::of(SERVER, What::Initialized { identity: welcome.identity() }));
+                out.note(Note::of(SERVER, What::Initialized { identity: welcome.identity().to_owned() }));
                 self.welcome = Some(welcome);
                 self.note_greeted();
             }
@@ -167,5 +167,5 @@ impl Passthrough {
 
 /// A fingerprint of what a server can do.
 fn capabilities(welcome: &Welcome) -> u64 {
-    print(&welcome.value()["capabilities"].to_string())
+    print(welcome.declared())
 }
