@@ -60,6 +60,8 @@ struct Waiting {
     /// written is told apart, and written again.
     pieces: VecDeque<(String, u64, Piece)>,
     next: u64,
+    /// The last piece about an endpoint: each pipe of an agent hears the same, and once is enough.
+    hello: Option<(String, Box<str>)>,
     /// Whether old files were removed, which happens once in a run.
     swept: bool,
     /// Whether the log has been told that a piece about a server could not be written.
@@ -77,6 +79,13 @@ impl Writer {
     pub(super) fn put(&self, name: String, piece: Piece) {
         let Some(shared) = &self.0 else { return };
         let mut waiting = shared.lock();
+        if let Piece::Hello(params) = &piece {
+            let is_put = |(last, said): &(String, Box<str>)| *last == name && said == params;
+            if waiting.hello.as_ref().is_some_and(is_put) {
+                return;
+            }
+            waiting.hello = Some((name.clone(), params.clone()));
+        }
         let number = waiting.next;
         waiting.next += 1;
         match waiting.pieces.iter_mut().find(|(known, ..)| *known == name) {
@@ -247,6 +256,28 @@ mod tests {
         for (name, welcome) in [("a", "5"), ("b", "2"), ("c", "4"), ("d", "6")] {
             assert!(text(name).contains(&format!("\"welcome\": {welcome}")), "{}", text(name));
         }
+    }
+
+    /// A hundred servers of one agent would else be a hundred threads and files at the busiest moment of a start.
+    #[tokio::test]
+    async fn what_all_pipes_of_an_agent_hear_is_written_once() {
+        let temp = tempfile::tempdir().unwrap();
+        let writer = Writer::new(Some(temp.path().to_owned()));
+        let hears = |name: &str, params: &str| writer.put(name.to_owned(), Piece::Hello(params.into()));
+        let written = || writer.0.as_ref().unwrap().lock().next;
+        for name in ["hello-a", "hello-a", "hello-a"] {
+            hears(name, "{}");
+            writer.finish().await;
+        }
+        assert_eq!(written(), 1);
+        hears("hello-b", "{}");
+        hears("hello-a", "{}");
+        hears("hello-a", "[]");
+        hears("hello-a", "[]");
+        writer.finish().await;
+        assert_eq!(written(), 4);
+        let folder = Folder::find(temp.path()).unwrap().unwrap();
+        assert_eq!(folder.read("hello-a", MAX_FILE).unwrap(), b"[]\n");
     }
 
     #[tokio::test(start_paused = true)]
