@@ -51,7 +51,7 @@ use crate::logging::{CONNECTION, Names};
 use crate::net::websocket::Outgoing;
 use crate::process::guard::Guard;
 use crate::process::stop::Stop;
-use crate::router::{Gone, Router, ServerIndex, Start, TurnCommand};
+use crate::router::{Gone, Router, ServerIndex, Start, TurnCommand, earliest};
 use crate::secrecy::Redactor;
 use crate::server::{Found, Server, ServerEvent};
 use crate::sharing::{Close, Witness};
@@ -476,7 +476,8 @@ impl Pipe {
     /// Handles deadlines that have come, and has the next one wake the pipe.
     fn tick(&mut self, now: Instant) -> bool {
         let mut timed = false;
-        if self.router.next_tick().is_some_and(|at| at <= now) {
+        let due = self.router.next_tick();
+        if due.is_some_and(|at| at <= now) {
             self.router.on_tick(now, &mut Buffers { endpoint: &mut self.endpoint, sides: &mut self.sides });
             timed = true;
         }
@@ -495,7 +496,9 @@ impl Pipe {
             self.servers[index].end_faulty_process(format!("did not read its stdin for {}", span(STUCK)));
             self.woken.insert(index);
         }
-        let next = [own, self.router.next_tick(), watched.next].into_iter().flatten().min();
+        // It costs something with each message, so it is asked again only where the router was told something.
+        let due = if timed { self.router.next_tick() } else { due };
+        let next = earliest([own, due, watched.next]);
         let bit = self.timer_bit();
         timed | self.timer.poll(self.wakers.waker(bit), self.woken.remove(bit), next)
     }

@@ -38,7 +38,7 @@ use super::merge::shelf::PageAnswer;
 use super::opening::words;
 use super::request::Request;
 use super::wishes::Wishes;
-use super::{Account, Gone, Greeting, Note, Out, Reconnect, Router, SHUTTING_DOWN, ServerIndex, Start, What};
+use super::{Account, Gone, Greeting, Note, Out, Reconnect, Router, SHUTTING_DOWN, ServerIndex, Start, What, earliest};
 use crate::config::{Handshake, ServerSpec};
 use crate::frame::Cut;
 use crate::mcp::cloud::HOLD;
@@ -205,8 +205,9 @@ impl Router for Passthrough {
 
     fn next_tick(&self) -> Option<Instant> {
         let waiting = self.waiting.first().map(|w| w.deadline);
-        let lane = [self.lane.held.deadline(), self.lane.opening_due(), self.reread.next_tick(self.lane.is_ready())];
-        lane.into_iter().chain([waiting, self.desk.next_tick(), self.changes.next_tick()]).flatten().min()
+        let reread = self.reread.next_tick(self.lane.is_ready());
+        let lane = earliest([self.lane.held.deadline(), self.lane.opening_due(), reread]);
+        earliest([lane, waiting, self.desk.next_tick(), self.changes.next_tick()])
     }
 
     fn drain(&mut self, _now: Instant, out: &mut dyn Out) {

@@ -11,12 +11,12 @@
 use tokio::time::Instant;
 
 use crate::mcp::lists::{ListKind, Place};
-use crate::router::Out;
 use crate::router::changes::{Changes, DEBOUNCE, print};
 use crate::router::desk::Desk;
 use crate::router::lane::{Flight, Lane};
 use crate::router::merge::page;
 use crate::router::merge::shelf::{PageAnswer, Paged, Shelf};
+use crate::router::{Out, earliest};
 
 /// Most pages of a list that are told apart. Pages beyond that are not compared.
 const MAX_PAGES: usize = 200;
@@ -198,7 +198,8 @@ impl Reread {
     /// When [`Reread::tick`] has something to do. `ready`: the server can be asked.
     pub(super) fn next_tick(&self, ready: bool) -> Option<Instant> {
         let shelf = self.shelf.as_ref().and_then(|shelf| shelf.next_tick(ready));
-        self.doubts.iter().flatten().copied().filter(|_| ready).chain(shelf).min()
+        let doubts = if ready { earliest(self.doubts) } else { None };
+        earliest([doubts, shelf])
     }
 }
 
