@@ -59,7 +59,7 @@ pub(super) async fn upgrade(
     };
     let head = limit.bound(peer, DialStep::Upgrade, async { exchange.await.map_err(|e| no_head(e, peer)) }).await?;
     if head.status == 101 {
-        verify(&head.headers, &key, spec, peer, &Redaction::of(endpoint, spec))?;
+        verify(&head.headers, &key, spec, peer, || Redaction::of(endpoint, spec))?;
         return Ok(Answer::Open(Dialed { stream, early: head.rest }));
     }
     if let (301 | 302 | 303 | 307 | 308, Some(location)) = (head.status, head.headers.get(header::LOCATION)) {
@@ -139,12 +139,19 @@ fn no_head(error: HeadError, peer: &str) -> DialError {
 }
 
 /// Checks what a client has to check of a 101 (RFC 6455 section 4.1, which allows a missing subprotocol).
-fn verify(headers: &HeaderMap, key: &str, spec: &LinkSpec, peer: &str, redaction: &Redaction) -> Result<(), DialError> {
+/// `redaction` is made where something of the peer's is quoted, which is rare.
+fn verify(
+    headers: &HeaderMap,
+    key: &str,
+    spec: &LinkSpec,
+    peer: &str,
+    redaction: impl Fn() -> Redaction,
+) -> Result<(), DialError> {
     let has = |name, token: &str| {
         let values = headers.get_all(name).iter().filter_map(|v| v.to_str().ok());
         values.flat_map(|v| v.split(',')).any(|t| t.trim().eq_ignore_ascii_case(token))
     };
-    let shown = |v: &HeaderValue| redaction.shown(&String::from_utf8_lossy(v.as_bytes()), MAX_VALUE);
+    let shown = |v: &HeaderValue| redaction().shown(&String::from_utf8_lossy(v.as_bytes()), MAX_VALUE);
     let fault = |reason: String| Err(DialError::NotWebSocket { peer: peer.to_owned(), reason });
     if !has(header::UPGRADE, "websocket") || !has(header::CONNECTION, "upgrade") {
         return fault(
