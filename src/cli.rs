@@ -140,9 +140,9 @@ impl Cli {
         CommandLine { options, target, local, other_commands: self.other_commands() }
     }
 
-    /// The names of the commands, where none was given: the target may be a mistyped command.
+    /// The names of the commands, where a target was given and no command: the target may be a mistyped command.
     fn other_commands(&self) -> Vec<String> {
-        if self.command.is_some() {
+        if self.command.is_some() || !matches!(self.target(), Target::Named(_)) {
             return Vec::new();
         }
         command().get_subcommands().map(|command| command.get_name().to_owned()).collect()

@@ -40,6 +40,8 @@ pub(crate) fn read(file: &File, limit: u64, accept: Accept) -> io::Result<Vec<u8
     let mut bytes = Vec::new();
     match accept {
         _ if found.is_file() => {
+            // The file is read in one piece, and a byte more shows that this was its end.
+            bytes.reserve_exact(usize::try_from(found.len().min(limit)).unwrap_or_default() + 1);
             // One byte more than the limit shows that there is more.
             file.take(limit + 1).read_to_end(&mut bytes)?;
         }

@@ -11,8 +11,8 @@ const PAIRS: usize = 2;
 
 /// Longest word that is taken for an example's, in bytes. Tokens are longer, and random letters may spell any of the words below.
 const LONGEST_EXAMPLE: usize = 40;
-/// Beginnings of an example's words for a reader's own things, in lower case and with `_` between the parts.
-const YOURS: &[&str] = &["your_", "yourtoken", "yourendpoint", "yourkey"];
+/// Beginnings of an example's words for a reader's own things, in lower case and with `_` before each part.
+const YOURS: &[&str] = &["_your_", "_yourtoken", "_yourendpoint", "_yourkey"];
 /// The same, looked for in the parameters of an address only: a host may have such a name.
 const EXAMPLES: &[&str] = &[
     "change_me",
@@ -124,7 +124,7 @@ fn plain(word: &str) -> String {
 
 fn is_yours(word: &str) -> bool {
     let word = format!("_{}", plain(word));
-    YOURS.iter().any(|yours| word.contains(&format!("_{yours}")))
+    YOURS.iter().any(|yours| word.contains(yours))
 }
 
 fn is_of_example(word: &str) -> bool {
