@@ -1,5 +1,7 @@
 //! What was said in a handshake, so that it can be said again (MCP, lifecycle/initialization).
 
+use std::sync::{Arc, LazyLock};
+
 use serde_json::{Map, Value};
 
 use super::envelope::without_controls;
@@ -43,6 +45,12 @@ impl Hello {
     /// guess would differ less often from what endpoints say, and who an endpoint is matters to no server.
     pub fn likely() -> Self {
         Self::like_the_cloud(concat!(r#"{"name":"mcp-pipe","version":""#, env!("CARGO_PKG_VERSION"), r#""}"#))
+    }
+
+    /// The same, once for all pipes.
+    pub(crate) fn likely_for_all() -> Arc<Self> {
+        static LIKELY: LazyLock<Arc<Hello>> = LazyLock::new(|| Arc::new(Hello::likely()));
+        LIKELY.clone()
     }
 
     fn like_the_cloud(client: &str) -> Self {

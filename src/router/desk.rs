@@ -185,7 +185,7 @@ impl Desk {
             max_frame,
             link: EndpointSide::Down,
             is_sure: known.is_some(),
-            hello: known.clone().unwrap_or_else(|| Arc::new(Hello::likely())),
+            hello: known.clone().unwrap_or_else(Hello::likely_for_all),
             known,
             has_spoken: false,
             has_conversed: false,
