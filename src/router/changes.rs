@@ -64,10 +64,6 @@ impl Changes {
         Changes { resync, ..Changes::default() }
     }
 
-    pub(super) fn link_up(&mut self) {
-        self.seen = Seen::default();
-    }
-
     pub(super) fn link_down(&mut self, now: Instant) {
         if self.seen.changed.is_some() {
             let restless = self.resynced.filter(|(at, pause)| now < *at + *pause * 2);
@@ -188,4 +184,37 @@ pub(super) fn print(of: &(impl Hash + ?Sized)) -> u64 {
     let mut hasher = DefaultHasher::new();
     of.hash(&mut hasher);
     hasher.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalogue::Memory;
+    use crate::router::{Note, ServerIndex};
+
+    /// Nothing is told where only capabilities change.
+    struct Nobody;
+
+    impl Out for Nobody {
+        fn to_endpoint(&mut self, pieces: &[&[u8]]) {
+            panic!("{}", String::from_utf8_lossy(&pieces.concat()));
+        }
+        fn to_server(&mut self, _: ServerIndex, _: &[&[u8]]) {}
+        fn remember(&mut self, _: ServerIndex, _: &Memory) {}
+        fn remember_hello(&mut self, _: &str) {}
+        fn restart(&mut self, _: ServerIndex, _: &'static str) {}
+        fn note(&mut self, _: Note<'_>) {}
+    }
+
+    #[test]
+    fn capabilities_that_stay_other_ones_put_the_new_connection_off_no_further() {
+        let (mut changes, t) = (Changes::new(true), Instant::now());
+        changes.greeted(1);
+        for seconds in [0, 2, 4] {
+            changes.compare(Some(2), |_| None, t + Duration::from_secs(seconds), &mut Nobody);
+            assert_eq!(changes.next_tick(), Some(t + DEBOUNCE));
+        }
+        changes.compare(Some(1), |_| None, t + DEBOUNCE, &mut Nobody);
+        assert!(!changes.is_changed(), "they are as the endpoint knows them");
+    }
 }

@@ -68,6 +68,12 @@ impl Held {
         self.frames.iter().map(|(_, until, _)| *until).min()
     }
 
+    /// Whether a request of one of these methods waits.
+    pub(super) fn has_one_of(&self, methods: &[&[u8]]) -> bool {
+        let method_of = |frame: &[u8]| envelope::scan_one(frame).and_then(|e| e.method);
+        self.frames.iter().any(|(.., frame)| method_of(frame).is_some_and(|method| methods.contains(&&frame[method])))
+    }
+
     /// Drops the request with this id (the raw token), as MCP gives a cancelled request no answer. Returns whether it waited
     /// here.
     pub(super) fn cancel(&mut self, id: &[u8]) -> bool {
@@ -77,5 +83,30 @@ impl Held {
             self.bytes -= frame.len() + EACH;
         }
         true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cancelled_request_leaves_the_room_that_it_had() {
+        let (mut held, now) = (Held::default(), Instant::now());
+        let request = |id: u8, size: usize| format!("{{\"id\":{id},\"method\":\"{}\"}}", "m".repeat(size));
+        for _ in 0..20 {
+            assert!(held.push(request(1, 1).as_bytes(), now));
+            assert!(held.push(request(2, HOLD_BYTES - 400).as_bytes(), now), "there is room for both");
+            assert!(!held.push(request(3, 400).as_bytes(), now), "and for no more");
+            assert!(held.cancel(b"2") && held.cancel(b"1") && !held.cancel(b"1"));
+        }
+        assert_eq!((held.len(), held.bytes), (0, 0));
+    }
+
+    #[test]
+    fn it_is_known_which_methods_wait() {
+        let mut held = Held::default();
+        held.push(br#"{"id":1,"method":"a/b"}"#, Instant::now());
+        assert!(held.has_one_of(&[b"x", b"a/b"]) && !held.has_one_of(&[b"x", b"a"]));
     }
 }

@@ -97,8 +97,10 @@ pub(super) struct Terms {
     pub(super) max_result: Option<usize>,
     /// The search that the call is part of, where one server is asked after the other.
     pub(super) search: Option<Search>,
-    /// The page of a list that the call reads, where lists pass through.
-    pub(super) place: Option<Place>,
+    /// The page of a list that the call reads, where lists pass through, and the list's version as [`Passthrough`] counts them.
+    ///
+    /// [`Passthrough`]: super::passthrough::Passthrough
+    pub(super) place: Option<(Place, u32)>,
 }
 
 /// The beginning of a name, for the words of an error.

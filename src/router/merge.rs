@@ -230,7 +230,6 @@ impl Merge {
 impl Router for Merge {
     fn on_link_up(&mut self, _now: Instant, _out: &mut dyn Out) {
         self.desk.link_up();
-        self.changes.link_up();
     }
 
     fn on_link_down(&mut self, now: Instant, out: &mut dyn Out) {

@@ -98,7 +98,6 @@ impl Passthrough {
 impl Router for Passthrough {
     fn on_link_up(&mut self, _now: Instant, _out: &mut dyn Out) {
         self.desk.link_up();
-        self.changes.link_up();
     }
 
     fn on_link_down(&mut self, now: Instant, out: &mut dyn Out) {
@@ -310,8 +309,8 @@ impl Passthrough {
         }
         let mut call = Call::new(request);
         if let Some(place) = Place::of(request.method, request.params()) {
-            reread.asked(place);
-            call.terms = Some(Box::new(Terms { place: Some(place), ..Terms::default() }));
+            let version = reread.asked(place, request.now);
+            call.terms = Some(Box::new(Terms { place: Some((place, version)), ..Terms::default() }));
         }
         lane.forward(request, call, Edits::default(), desk, out);
         // Only what has been sent counts: a request that waits for the server comes here again, and the server's next life
@@ -357,8 +356,9 @@ impl Passthrough {
                     return;
                 }
                 let method = call.method();
-                if let (Some(place), Some(result)) = (call.terms.as_ref().and_then(|terms| terms.place), &e.result) {
-                    self.reread.on_read(place, &frame[result.clone()], &mut self.changes);
+                let place = call.terms.as_ref().and_then(|terms| terms.place);
+                if let (Some((place, version)), Some(result)) = (place, &e.result) {
+                    self.reread.on_read(place, version, &frame[result.clone()], &mut self.changes);
                 }
                 if method == b"initialize" {
                     self.relayed_welcome(frame, e, out);

@@ -14,6 +14,9 @@ use crate::router::edits::Edits;
 use crate::router::lane::{Call, MAX_WAITING, Terms, brief};
 use crate::tools::size::{Size, count_of_all};
 
+/// Requests whose order among each other matters.
+const SUBSCRIPTIONS: [&[u8]; 2] = [b"resources/subscribe", b"resources/unsubscribe"];
+
 /// Requests that go to no server before the merge has looked at them.
 const DECIDED_HERE: &[&str] = &[
     "tools/call",
@@ -246,6 +249,11 @@ impl Merge {
             return self.desk.refuse(id, INVALID_PARAMS, "invalid params: a uri is missing", out);
         };
         self.published();
+        let unknown = format_args!("unknown resource: {uri}");
+        // A request that waits must not undo one that came later.
+        if SUBSCRIPTIONS.contains(&method) && self.unrouted.has_one_of(&SUBSCRIPTIONS) {
+            return self.keep_unrouted(request, unknown, out);
+        }
         let followed = if method == b"resources/unsubscribe" { self.follows(&uri) } else { None };
         let found = followed.or_else(|| self.published.find_resource(&uri, &self.tables));
         // Any one of several servers would be a guess.
@@ -259,7 +267,7 @@ impl Merge {
                 // A server may have what it does not list, and reading changes nothing.
                 return self.search(request, out);
             }
-            return self.keep_unrouted(request, format_args!("unknown resource: {uri}"), out);
+            return self.keep_unrouted(request, unknown, out);
         };
         if method == b"resources/unsubscribe" {
             self.members[server].wishes.unsubscribe(&own);

@@ -1650,6 +1650,31 @@ fn any_wish() -> impl Strategy<Value = Wished> {
     ]
 }
 
+#[test]
+fn an_unsubscribe_that_waits_for_a_server_undoes_no_subscribe_that_came_later() {
+    let offers = [0, 1].map(|server| {
+        let mut offer = offer(&[&format!("t{server}")]);
+        offer["capabilities"] = json!({"resources": {"subscribe": true}});
+        offer["resources/list"] = json!({"resources": [{"uri": format!("mem:{server}"), "name": "x"}]});
+        offer["resources/templates/list"] = json!({"resourceTemplates": []});
+        offer
+    });
+    let mut rig = Rig::new(specs(&["a", "b"]), offers.into(), vec![]);
+    rig.link_up();
+    let ask = |id: u8, method: &str| json!({"id": id, "method": method, "params": {"uri": "mem:0"}}).to_string();
+    rig.endpoint(&ask(1, "resources/unsubscribe"));
+    rig.up(1);
+    rig.endpoint(&ask(2, "resources/subscribe"));
+    rig.up(0);
+    let methods = |frames: Vec<Value>| frames.iter().map(|frame| frame["method"].to_string()).collect::<Vec<_>>();
+    let got = methods(rig.at_server(0));
+    let subscriptions: Vec<_> = got.iter().filter(|method| method.contains("subscribe")).collect();
+    assert_eq!(subscriptions, ["\"resources/unsubscribe\"", "\"resources/subscribe\""], "{got:?}");
+    rig.down(0, 1);
+    rig.up(0);
+    assert!(methods(rig.at_server(0)).contains(&"\"resources/subscribe\"".to_owned()), "it is still followed");
+}
+
 proptest! {
     #[test]
     fn what_an_endpoint_follows_and_its_level_hold_in_each_life_of_each_server(events in prop::collection::vec(any_wish(), 1..80)) {

@@ -88,6 +88,8 @@ pub(super) struct Reread {
     pages: [Pages; 4],
     /// When we look at a list that the server says has changed, unless the endpoint reads it before.
     doubts: [Option<Instant>; 4],
+    /// How often the server has said that a list has changed, on this connection.
+    versions: [u32; 4],
     /// The lists that we are reading.
     shelf: Option<Box<Shelf>>,
 }
@@ -104,16 +106,22 @@ impl Reread {
         self.doubts = Default::default();
     }
 
-    /// The endpoint asks for a page.
-    pub(super) fn asked(&mut self, place: Place) {
-        if place.cursor.is_none() {
-            self.doubts[place.kind as usize] = None;
+    /// The endpoint asks for a page. Returns how often the list had changed by then, for [`Reread::on_read`]. A doubt stays until
+    /// there is an answer: that may be an error.
+    pub(super) fn asked(&mut self, place: Place, now: Instant) -> u32 {
+        let k = place.kind as usize;
+        if let (None, Some(at)) = (place.cursor, &mut self.doubts[k]) {
+            *at = now + DEBOUNCE;
         }
+        self.versions[k]
     }
 
-    /// The endpoint gets a page: the result of its request.
-    pub(super) fn on_read(&mut self, place: Place, result: &[u8], changes: &mut Changes) {
+    /// The endpoint gets a page: the result of its request, which it made when the list had changed `version` times.
+    pub(super) fn on_read(&mut self, place: Place, version: u32, result: &[u8], changes: &mut Changes) {
         let Place { kind, cursor } = place;
+        if cursor.is_none() && version == self.versions[kind as usize] {
+            self.doubts[kind as usize] = None;
+        }
         let pages = &mut self.pages[kind as usize];
         let Some(page) = page::read(result, kind) else {
             *pages = Pages::default();
@@ -134,6 +142,7 @@ impl Reread {
         };
         for kind in kinds.iter().filter(|kind| changes.has_read(**kind)) {
             self.doubts[*kind as usize] = Some(now + DEBOUNCE);
+            self.versions[*kind as usize] = self.versions[*kind as usize].wrapping_add(1);
         }
     }
 

@@ -1913,3 +1913,87 @@ fn progress_goes_on_after_an_answer_that_created_a_task_and_ends_with_the_task()
     }
     assert!(progress(&mut rig, &first).is_empty());
 }
+
+#[test]
+fn early_questions_of_a_server_are_kept_up_to_their_size() {
+    let mut rig = Rig::ready();
+    let ask = |id: u8, size: usize| {
+        json!({"id": id, "method": "sampling/createMessage", "params": {"text": "x".repeat(size)}}).to_string()
+    };
+    rig.server(&ask(1, 60 * 1024));
+    assert_eq!(rig.sent_to_server(), Vec::<String>::new(), "it waits for the endpoint");
+    rig.server(&ask(2, 64 * 1024));
+    assert_eq!(parsed(&rig.sent_to_server()[0])["id"], 2, "it is answered with an error");
+    rig.link_up();
+    rig.endpoint(&hello(0));
+    rig.endpoint(r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#);
+    assert_eq!(methods(&rig.sent_to_endpoint()), ["-", "sampling/createMessage"]);
+}
+
+#[test]
+fn an_error_about_nonsense_says_of_which_kind_it_is() {
+    let mut rig = Rig::running();
+    for (said, code, name) in
+        [("{\"jsonrpc\"", PARSE_ERROR, "parse error: "), (r#"{"jsonrpc":"2.0"}"#, INVALID_REQUEST, "invalid request: ")]
+    {
+        rig.endpoint(said);
+        let error = parsed(&rig.sent_to_endpoint()[0])["error"].clone();
+        assert_eq!(error["code"], code, "{error}");
+        assert!(error["message"].as_str().unwrap().starts_with(name), "{error}");
+    }
+}
+
+#[test]
+fn a_stranger_gets_no_more_errors_for_messages_that_are_too_large_either() {
+    let mut rig = Rig::ready();
+    rig.link_up();
+    let said = vec![b'x'; 2000];
+    for _ in 0..10 {
+        let ends = crate::frame::Ends::of(&said);
+        rig.router.on_endpoint_too_large(ends.cut(), rig.now, &mut rig.sink);
+    }
+    assert_eq!(rig.sent_to_endpoint().len(), 4);
+}
+
+#[test]
+fn only_progress_has_its_token_exchanged() {
+    let mut rig = Rig::running();
+    let other = r#"{"method":"notifications/message","params":{"progressToken":7}}"#;
+    rig.server(other);
+    assert_eq!(rig.sent_to_endpoint(), [other]);
+    rig.server(r#"{"method":"notifications/progress","params":{"progressToken":7}}"#);
+    assert_eq!(rig.sent_to_endpoint(), Vec::<String>::new(), "nobody asked for that");
+}
+
+#[test]
+fn a_changed_list_is_looked_at_all_the_same_where_the_endpoint_got_an_error_for_it() {
+    let mut rig = Rig::running();
+    let list = |id: u64| json!({"id": id, "method": "tools/list"}).to_string();
+    rig.endpoint(&list(1));
+    rig.answer(tools(&["a"], None));
+    rig.server(r#"{"method":"notifications/tools/list_changed"}"#);
+    rig.endpoint(&list(2));
+    rig.refuse("not now");
+    rig.sent_to_server();
+    rig.pass(4);
+    assert_eq!(rig.sent_to_server(), Vec::<String>::new());
+    rig.pass(1);
+    assert_eq!(methods(&rig.sent_to_server()), ["tools/list"]);
+    // One that it has read is not looked at, be it that the change was told in between.
+    let mut rig = Rig::running();
+    rig.endpoint(&list(1));
+    rig.answer(tools(&["a"], None));
+    rig.server(r#"{"method":"notifications/tools/list_changed"}"#);
+    rig.endpoint(&list(2));
+    rig.answer(tools(&["b"], None));
+    rig.sent_to_server();
+    rig.pass(60);
+    assert_eq!(rig.sent_to_server(), Vec::<String>::new());
+    rig.endpoint(&list(3));
+    let asked = rig.last()["id"].clone();
+    rig.server(r#"{"method":"notifications/tools/list_changed"}"#);
+    rig.server(&json!({"id": asked, "result": tools(&["b"], None)}).to_string());
+    rig.sent_to_server();
+    rig.pass(5);
+    assert_eq!(methods(&rig.sent_to_server()), ["tools/list"], "that may be what it was before");
+}
