@@ -24,6 +24,7 @@ use crate::local::{Catalogue, Client, LocalEndpoint, LocalError};
 use crate::mcp::cloud;
 use crate::process::stop::Stop;
 use crate::secrecy::{Redactor, plain};
+use crate::tools::ToolPolicy;
 use crate::words::size as in_words;
 
 /// Longest time that a server may take to list its tools, on top of its own start timeout.
@@ -59,7 +60,7 @@ pub(crate) enum InspectError {
         why: String,
     },
     /// The server runs and has said nothing.
-    #[error("server \"{server}\" started but did not answer initialize in {} s; is it an MCP server on stdin and stdout?", waited.as_secs())]
+    #[error("server \"{server}\" started but did not answer initialize in {} s; is it an MCP server on stdin and stdout? --log-level info shows what it writes to stderr", waited.as_secs())]
     Silent {
         /// The server.
         server: String,
@@ -67,7 +68,7 @@ pub(crate) enum InspectError {
         waited: Duration,
     },
     /// The server has no such tool.
-    #[error("server \"{server}\" has no tool \"{name}\"{hint}")]
+    #[error("server \"{server}\" publishes no tool \"{name}\"{hint}")]
     UnknownTool {
         /// The server.
         server: String,
@@ -205,14 +206,17 @@ pub(crate) async fn call(
     serve: impl AsyncFnOnce(Config, Stop),
     out: &mut dyn Write,
 ) -> Result<(), InspectError> {
-    let Some((server, timeout)) = config.servers.first().map(|s| (s.name.clone(), s.start_timeout)) else {
+    let Some((server, timeout, policy)) =
+        config.servers.first().map(|s| (s.name.clone(), s.start_timeout, s.tools.clone()))
+    else {
         return Err(InspectError::Stopped); // resolving a config without servers has failed already
     };
     at_local_endpoint(config, &stop, serve, async |client| {
         let catalogue = catalogue(&client, status, &server, timeout).await?;
         if !catalogue.names().any(|name| name == tool) {
             let (server, name) = (server.to_string(), tool.to_owned());
-            return Err(InspectError::UnknownTool { hint: hint(&name, catalogue.names()), server, name });
+            let hint = policy_hint(&policy, &name).unwrap_or_else(|| hint(&name, catalogue.names()));
+            return Err(InspectError::UnknownTool { hint, server, name });
         }
         let arguments = Value::Object(arguments);
         let result = client.call(&server, tool, arguments, CALL_PATIENCE).await.map_err(InspectError::Call)?;
@@ -360,6 +364,18 @@ async fn at_local_endpoint(
     };
     let (outcome, (), ()) = tokio::join!(asking, serving, endpoint.run(stop.clone()));
     outcome
+}
+
+/// What the config makes of a tool that is not published under its own name.
+fn policy_hint(policy: &ToolPolicy, tool: &str) -> Option<String> {
+    let published = policy.name_of(tool);
+    if !policy.publishes(tool) {
+        Some(": \"tools\" in its entry leaves it out".to_owned())
+    } else if published != tool {
+        Some(format!(": \"tools\" in its entry renames it, so call \"{published}\""))
+    } else {
+        None
+    }
 }
 
 /// The names that may have been meant; all names where none is similar.

@@ -119,7 +119,12 @@ enum Presence {
     /// No connection has read the server's tools, for this reason.
     Away(&'static str),
     /// The server is connected, and answered `tools/list` with an error.
-    Refusing(RpcError),
+    Refusing {
+        /// The last one.
+        error: RpcError,
+        /// How often in a row.
+        times: u32,
+    },
     /// The server is connected, and its tools are read.
     Ready { catalogue: Arc<Catalogue>, line: connection::Line },
 }

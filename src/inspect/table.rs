@@ -46,7 +46,7 @@ pub(super) fn render(found: &[(&str, Arc<Catalogue>)], width: Option<usize>, col
     let rows = Rows { head: ["SERVER", "TOOL", "PARAMETERS", "DESCRIPTION"], whole: 2, rows: rows.collect() };
     let mut text = rows.draw(width, colour);
     for (server, _) in found.iter().filter(|(_, catalogue)| catalogue.tools.is_empty()) {
-        let _ = writeln!(text, "{} offers no tools.", printable(server));
+        let _ = writeln!(text, "{} publishes no tools.", printable(server));
     }
     text
 }
@@ -220,7 +220,7 @@ mod tests {
 SERVER      TOOL  PARAMETERS            DESCRIPTION
 calculator  add   b: number, a: number  Adds two numbers.
 calculator  now
-idle offers no tools.
+idle publishes no tools.
 ";
         assert_eq!(text, want);
     }

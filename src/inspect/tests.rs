@@ -120,8 +120,8 @@ async fn a_server_that_runs_and_says_nothing_may_be_none_and_a_table_of_nothing_
     let (status, stop, mut out) = (Status::default(), Stop::new(), Vec::new());
     status.add("silent");
     let result = tools(config(&["silent"]), Show::Offer, TABLE, &status, stop, serve, &mut out).await;
-    let want =
-        "server \"silent\" started but did not answer initialize in 1 s; is it an MCP server on stdin and stdout?";
+    let want = "server \"silent\" started but did not answer initialize in 1 s; is it an MCP server on stdin and stdout? \
+         --log-level info shows what it writes to stderr";
     assert_eq!(result.unwrap_err().to_string(), want);
     assert_eq!(String::from_utf8(out).unwrap(), "");
 }
@@ -137,7 +137,7 @@ async fn a_call_prints_the_text_and_a_tools_error_is_an_error() {
 
 #[tokio::test]
 async fn a_mistyped_name_is_answered_with_the_closest() {
-    let want = "server \"calculator\" has no tool \"ad\"; did you mean \"add\"?";
+    let want = "server \"calculator\" publishes no tool \"ad\"; did you mean \"add\"?";
     assert_eq!(called("ad", json!({})).await, Err(want.to_owned()));
 }
 
@@ -195,4 +195,17 @@ fn a_result_is_text_where_it_is_text_and_json_elsewhere() {
     ] {
         assert_eq!(result_text(&result), want);
     }
+}
+
+#[test]
+fn who_calls_a_tool_that_the_config_hides_or_renames_is_told_so() {
+    let policy = ToolPolicy {
+        deny: vec![crate::tools::Glob::new("sub*")],
+        rename: vec![("add".into(), "plus".into())],
+        ..ToolPolicy::default()
+    };
+    let hint = |tool| policy_hint(&policy, tool);
+    assert_eq!(hint("subtract").as_deref(), Some(": \"tools\" in its entry leaves it out"));
+    assert_eq!(hint("add").as_deref(), Some(": \"tools\" in its entry renames it, so call \"plus\""));
+    assert_eq!((hint("mul"), policy_hint(&ToolPolicy::default(), "add")), (None, None));
 }

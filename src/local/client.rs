@@ -10,6 +10,10 @@ use tokio::time::timeout;
 use super::connection::{Call, Line};
 use super::{Catalogue, Presence, RpcError, Seat};
 
+/// Most errors in a row that `tools/list` may be answered with before that counts as the answer: with the pauses between the
+/// requests a server has six seconds to load what it lists.
+const MAX_LIST_ERRORS: u32 = 3;
+
 /// A handle to the servers at the local endpoint; cheap to clone.
 #[derive(Debug, Clone)]
 pub(crate) struct Client {
@@ -31,6 +35,14 @@ pub(crate) enum LocalError {
         waited: Duration,
         /// What is known of the cause.
         why: String,
+    },
+    /// The server goes on answering `tools/list` with an error.
+    #[error("{}{error}", if error.ours { String::new() } else { format!("server \"{server}\" answered tools/list with an error: ") })]
+    NotListed {
+        /// The server.
+        server: String,
+        /// The last error.
+        error: RpcError,
     },
     /// The call was sent and not answered in time, and has been cancelled at the server.
     #[error("server \"{server}\" did not answer within {} s; the call was cancelled", waited.as_secs())]
@@ -100,7 +112,12 @@ impl Client {
         let seat = self.seats.iter().find(|seat| seat.server == server);
         let seat = seat.ok_or_else(|| LocalError::UnknownServer(server.to_owned()))?;
         let mut presence = seat.presence.subscribe();
-        let ready = timeout(patience, presence.wait_for(|presence| matches!(presence, Presence::Ready { .. }))).await;
+        let settled = |presence: &Presence| match presence {
+            Presence::Ready { .. } => true,
+            Presence::Refusing { times, .. } => *times >= MAX_LIST_ERRORS,
+            Presence::Away(_) => false,
+        };
+        let ready = timeout(patience, presence.wait_for(settled)).await;
         if let Ok(Ok(presence)) = ready
             && let Presence::Ready { catalogue, line } = &*presence
         {
@@ -108,8 +125,10 @@ impl Client {
         }
         let why = match &*seat.presence.borrow() {
             Presence::Away(why) => (*why).to_owned(),
-            Presence::Refusing(error) if error.ours => error.to_string(),
-            Presence::Refusing(error) => format!("it answered tools/list with an error: {error}"),
+            Presence::Refusing { error, .. } => {
+                let error = error.clone();
+                return Err(LocalError::NotListed { server: server.to_owned(), error });
+            }
             Presence::Ready { .. } => "its connection has ended".to_owned(),
         };
         Err(LocalError::NotReady { server: server.to_owned(), waited: patience, why })

@@ -156,11 +156,16 @@ impl Reader {
     /// Runs until the peer is gone, or nothing more can be sent to it; returns why.
     async fn run(&mut self, mut frames: SplitStream<Socket>) -> &'static str {
         let (mut session, mut outputs) = Session::open(Instant::now());
+        self.note_absence("it has not answered initialize");
+        let mut was_open = false;
         loop {
             for output in outputs.drain(..) {
                 if let Err(why) = self.perform(output) {
                     return why;
                 }
+            }
+            if session.is_open() && !std::mem::replace(&mut was_open, true) {
+                self.note_absence("it has not answered tools/list");
             }
             let wake_at = session.wake_at();
             outputs = tokio::select! {
@@ -193,9 +198,22 @@ impl Reader {
             Output::Answer(ticket, answer) => drop(ticket.send(answer)),
             Output::Tools(catalogue) => self.publish(catalogue),
             Output::ToolsFailed(error) => {
-                let before = self.seat.presence.send_replace(Presence::Refusing(error.clone()));
-                // The list is asked for every few seconds, and the same error is logged once.
-                if !matches!(before, Presence::Refusing(said) if said == error) {
+                let mut said_before = None;
+                self.seat.presence.send_modify(|presence| {
+                    let times = match presence {
+                        Presence::Refusing { error, times } => {
+                            said_before = Some(error.clone());
+                            *times
+                        }
+                        Presence::Away(_) | Presence::Ready { .. } => 0,
+                    };
+                    *presence = Presence::Refusing { error: error.clone(), times: times.saturating_add(1) };
+                });
+                // The list is asked for again and again, and the same error is logged once. One of the pipe's own says nothing of
+                // the server, and the pipe logs what is the matter.
+                if error.ours {
+                    tracing::debug!(event = "ERROR_TOOLS_LIST", servers = ?self.seat.names, %error, "tools/list was answered with an error: {error}");
+                } else if said_before.as_ref() != Some(&error) {
                     tracing::warn!(event = "ERROR_TOOLS_LIST", servers = ?self.seat.names, %error, "{server} answered tools/list with an error: {error}; asking again");
                 }
             }
@@ -216,6 +234,16 @@ impl Reader {
         tracing::info!(event = "TOOLS_READ", servers = ?self.seat.names, count, "{}: {names}", counted(count, "tool"));
         let catalogue = Arc::new(catalogue);
         self.seat.presence.send_replace(Presence::Ready { catalogue, line: self.line.clone() });
+    }
+
+    /// Says why there is no list of tools yet, for whoever waits for one.
+    fn note_absence(&self, why: &'static str) {
+        self.seat.presence.send_if_modified(|presence| {
+            if let Presence::Away(known) = presence {
+                *known = why;
+            }
+            false // nobody waits for the reason
+        });
     }
 
     /// Takes back the presence that this connection published, unless a newer connection has published another.

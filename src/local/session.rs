@@ -26,6 +26,8 @@ const INITIALIZED: &str = r#"{"jsonrpc":"2.0","method":"notifications/initialize
 
 /// Pause between an error for the list of tools and the next request for it.
 const LIST_AGAIN_AFTER: Duration = Duration::from_secs(2);
+/// Most times that the pause doubles, while the answer stays an error.
+const MOST_DOUBLINGS: u32 = 5;
 /// Most pages of a list: more than any real list has, so only a server that makes up new cursors for ever ends here.
 const MAX_PAGES: usize = 1000;
 
@@ -61,6 +63,8 @@ pub(super) enum Output<T> {
 pub(super) struct Session<T> {
     phase: Phase,
     next_id: u64,
+    /// How often in a row the list of tools was answered with an error.
+    list_errors: u32,
     in_flight: BTreeMap<u64, Asked<T>>,
 }
 
@@ -101,6 +105,7 @@ impl<T> Session<T> {
         let session = Session {
             phase: Phase::Initializing { deadline: now + cloud::INITIALIZE },
             next_id: 1,
+            list_errors: 0,
             in_flight: BTreeMap::from([(0, Asked::Initialize)]),
         };
         let hello = hello();
@@ -132,6 +137,14 @@ impl<T> Session<T> {
                 })
             }
             Phase::Closed => None,
+        }
+    }
+
+    #[cfg(test)]
+    fn listed_again_at(&self) -> Option<Instant> {
+        match &self.phase {
+            Phase::Open { listing: Listing::Failed { again_at }, .. } => Some(*again_at),
+            Phase::Open { .. } | Phase::Initializing { .. } | Phase::Closed => None,
         }
     }
 
@@ -248,10 +261,13 @@ impl<T> Session<T> {
             // A server without tools is a server all the same.
             Err(error) if error.code == RpcError::METHOD_NOT_FOUND => json!({}),
             Err(error) => {
-                *listing = Listing::Failed { again_at: now + LIST_AGAIN_AFTER };
+                let pause = LIST_AGAIN_AFTER * 2_u32.pow(self.list_errors.min(MOST_DOUBLINGS));
+                self.list_errors = self.list_errors.saturating_add(1);
+                *listing = Listing::Failed { again_at: now + pause };
                 return vec![Output::ToolsFailed(error)];
             }
         };
+        self.list_errors = 0;
         if let Some(Value::Array(more)) = page.get_mut("tools").map(Value::take) {
             tools.extend(more);
         }

@@ -216,3 +216,21 @@ async fn a_server_that_is_slow_to_read_can_still_deliver() {
     let (results, ()) = tokio::join!(futures_util::future::join_all(calls), server);
     assert!(results.iter().all(|result| *result == Ok(json!(block))));
 }
+
+#[tokio::test]
+async fn a_list_that_goes_on_being_an_error_is_waited_for_no_longer() {
+    let error = RpcError { code: -7, message: "no database".to_owned(), ours: false };
+    let refusing = |times| Presence::Refusing { error: error.clone(), times };
+    let presence = watch::Sender::new(refusing(2));
+    let seat = Arc::new(Seat { server: "x".to_owned(), names: Names::from_iter(["x".into()]), presence });
+    let client = Client::new([seat.clone()].into_iter());
+    let third = async {
+        tokio::task::yield_now().await;
+        seat.presence.send_replace(refusing(3));
+    };
+    let (answer, ()) = tokio::join!(client.tools("x", PATIENCE), third);
+    assert_eq!(
+        answer.unwrap_err().to_string(),
+        "server \"x\" answered tools/list with an error: no database (code -7)"
+    );
+}

@@ -145,6 +145,23 @@ fn a_server_without_tools_has_an_empty_list_and_other_errors_are_asked_again() {
 }
 
 #[test]
+fn a_list_that_stays_an_error_is_asked_for_less_and_less_often() {
+    let mut now = Instant::now();
+    let mut session = initialized(now);
+    let (mut pauses, mut id) = (Vec::new(), 1);
+    for _ in 0..5 {
+        session.on_frame(&failure(id, -32000, "no"), now);
+        let again = session.listed_again_at().unwrap();
+        pauses.push((again - now).as_secs());
+        now = again;
+        let sent = session.on_time(now);
+        let Some(Output::Send(list)) = sent.first() else { panic!("it asks first: {sent:?}") };
+        id = serde_json::from_str::<Value>(list).unwrap()["id"].as_u64().unwrap();
+    }
+    assert_eq!(pauses, [2, 4, 8, 16, 32]);
+}
+
+#[test]
 fn a_changed_list_is_read_again_also_when_it_changes_while_being_read() {
     const CHANGED: &str = r#"{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}"#;
     let now = Instant::now();
