@@ -28,8 +28,9 @@ use crate::words::closest;
 use line::{Fields, Looks};
 use stderr::{Patient, Place};
 
-/// The target of log lines about the loss of a connection. `tools` and `call` leave these out: their endpoint is our own.
-pub(crate) const CONNECTION: &str = "mcp_pipe::pipe::connection";
+/// The target of what is logged about attempts that are made again: to connect, and to start a server. `tools` and `call` leave
+/// these lines out: they wait for no other attempt, and their own error says what is the matter.
+pub(crate) const RETRIES: &str = "mcp_pipe::retries";
 
 /// Starts logging for the whole process, at the level of `--log-level`, `MCP_LOG_LEVEL` or `RUST_LOG`, else at info, or
 /// with `quiet` at warn and without the ends of connections. No line shows what `redactor` knows, now or later.
@@ -84,7 +85,7 @@ fn filter(flag: Option<&str>, env: &Environment, quiet: bool) -> Result<(Targets
         return Ok((targets(place, text)?, None));
     }
     let usual = if quiet {
-        Targets::new().with_default(defaults::LOG_LEVEL_BESIDE).with_target(CONNECTION, LevelFilter::OFF)
+        Targets::new().with_default(defaults::LOG_LEVEL_BESIDE).with_target(RETRIES, LevelFilter::OFF)
     } else {
         Targets::new().with_default(defaults::LOG_LEVEL)
     };
@@ -201,9 +202,9 @@ mod tests {
         let filter = |flag, quiet| filter(flag, &env(&[]), quiet).unwrap().0;
         let quiet = filter(None, true);
         assert!(quiet.would_enable("mcp_pipe::pipe", &Level::WARN) && !quiet.would_enable("mcp_pipe", &Level::INFO));
-        assert!(!quiet.would_enable(CONNECTION, &Level::WARN));
-        assert!(filter(None, false).would_enable(CONNECTION, &Level::WARN));
-        assert!(filter(Some("warn"), true).would_enable(CONNECTION, &Level::WARN));
+        assert!(!quiet.would_enable(RETRIES, &Level::WARN));
+        assert!(filter(None, false).would_enable(RETRIES, &Level::WARN));
+        assert!(filter(Some("warn"), true).would_enable(RETRIES, &Level::WARN));
     }
 
     #[test]

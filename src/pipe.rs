@@ -47,7 +47,7 @@ use crate::endpoint::Endpoint;
 use crate::endpoint::agent::Agent;
 use crate::link::cause::Cause;
 use crate::link::{Link, LinkEvent};
-use crate::logging::{CONNECTION, Names};
+use crate::logging::{Names, RETRIES};
 use crate::net::websocket::Outgoing;
 use crate::process::guard::Guard;
 use crate::process::stop::Stop;
@@ -531,20 +531,21 @@ fn on_link(router: &mut dyn Router, mut out: Buffers<'_>, event: LinkEvent<'_>, 
         LinkEvent::Beat if out.endpoint.pending().len() >= HIGH => {}
         LinkEvent::Beat => router.on_beat(now, &mut out),
         LinkEvent::Down { cause, open_for, retry_in } => {
-            let why = diagnosis::explain(cause, open_for, &router.account(now), &names.to_string());
+            let siblings = out.sides.witness.as_ref().is_some_and(Witness::has_siblings);
+            let why = diagnosis::explain(cause, open_for, &router.account(now), &names.to_string(), siblings);
             let next = span(retry_in);
             match open_for {
                 Some(_) if matches!(cause, Cause::Ours(_)) => {
                     info!(event = "CONNECTION_CLOSED", servers = ?names, "{why}; reconnecting in {} ms", retry_in.as_millis());
                 }
                 Some(_) if ending => {
-                    warn!(target: CONNECTION, event = "CONNECTION_CLOSED", servers = ?names, "{why}; not dialled again: stopping");
+                    warn!(target: RETRIES, event = "CONNECTION_CLOSED", servers = ?names, "{why}; not dialled again: stopping");
                 }
                 Some(_) => {
-                    warn!(target: CONNECTION, event = "CONNECTION_CLOSED", servers = ?names, "{why}; reconnecting in {next}");
+                    warn!(target: RETRIES, event = "CONNECTION_CLOSED", servers = ?names, "{why}; reconnecting in {next}");
                 }
                 None => {
-                    warn!(target: CONNECTION, event = "ERROR_CONNECT", servers = ?names, "{why}; next attempt in {next}")
+                    warn!(target: RETRIES, event = "ERROR_CONNECT", servers = ?names, "{why}; next attempt in {next}")
                 }
             }
             out.sides.disconnected(&why);

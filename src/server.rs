@@ -36,6 +36,7 @@ use crate::backoff::Backoff;
 use crate::backoff::Pace;
 use crate::config::ServerSpec;
 use crate::frame::LineOut;
+use crate::logging::RETRIES;
 use crate::process::guard::Guard;
 use crate::secrecy::Redactor;
 use crate::words::{counted, span};
@@ -242,7 +243,7 @@ impl Server {
                 let (name, program) = (&self.spec.name, &self.spec.command.program);
                 let said = std::mem::replace(&mut self.notes.start, fingerprint(&why));
                 let shown = if said == self.notes.start { &format!("still cannot start {program}") } else { &why };
-                tracing::warn!(event = "ERROR_SERVER_START", server = %name, "{shown}; next attempt in {}", span(retry_in));
+                tracing::warn!(target: RETRIES, event = "ERROR_SERVER_START", server = %name, "{shown}; next attempt in {}", span(retry_in));
                 let _down = on(ServerEvent::Down { why: &why, retry_in });
             }
         }

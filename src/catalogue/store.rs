@@ -27,12 +27,12 @@ pub struct Catalogue {
 impl Catalogue {
     /// Opens the cache in a folder of its own in `dir`, and makes that folder if there is none.
     ///
-    /// A folder that can't be made is told at debug, and again when something is to be written there.
+    /// A folder that can't be made is told at info, and again when something is to be written there.
     pub fn at(dir: Option<PathBuf>) -> Catalogue {
         if let Some(dir) = &dir
             && let Err(error) = Folder::make(dir)
         {
-            tracing::debug!(event = "CATALOGUE_UNUSABLE", dir = %dir.display(), %error, "nothing is remembered: {error}");
+            tracing::info!(event = "CATALOGUE_UNUSABLE", dir = %dir.display(), %error, "nothing is remembered: {error}");
         }
         Catalogue { writer: Writer::new(dir.clone()), dir }
     }

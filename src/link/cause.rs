@@ -87,18 +87,52 @@ impl Cause {
                 Takeover::Possible => {
                     "a regular close; another connection with the same token may have taken its place"
                 }
+                Takeover::Unlikely if self.is_about_token() => BY_ITS_WORDS,
                 Takeover::Unlikely => "a regular close, for the reason that the endpoint gives",
             },
             1001 => "the endpoint is shutting down or restarting",
-            code::POLICY => "it rejects the token; copy a fresh endpoint URL, with its token, from its console",
+            code::POLICY | code::UNAUTHORIZED | code::FORBIDDEN => {
+                "it rejects the token; copy a fresh endpoint URL, with its token, from its console"
+            }
             code::TOO_BIG => "a message was larger than the endpoint takes",
             1011 => "the endpoint had an internal error, or missed our answer to its ping",
             code::RESTART => "the endpoint is restarting",
             code::TRY_LATER => "the endpoint is overloaded and asks to come back later",
+            _ if self.is_about_token() => BY_ITS_WORDS,
+            code::PRIVATE.. if *code != cloud::CLOSE => {
+                "a code of the endpoint's own, which its operator or documentation explains"
+            }
             _ => return None,
         })
     }
+
+    /// Whether the endpoint's reason speaks of the token or of a right, in words that are common.
+    fn is_about_token(&self) -> bool {
+        let Cause::Closed { reason, .. } = self else { return false };
+        let reason = reason.to_lowercase();
+        TOKEN_WORDS.iter().any(|word| reason.contains(word))
+    }
 }
+
+/// What a reason means that speaks of the token.
+const BY_ITS_WORDS: &str =
+    "by its words the endpoint rejects the token; copy a fresh endpoint URL, with its token, from its console";
+
+/// Words of reasons that are about the token or a right, in lower case: English, Chinese, Russian.
+const TOKEN_WORDS: [&str; 12] = [
+    "token",
+    "unauthori",
+    "not authori",
+    "authenticat",
+    "forbidden",
+    "credential",
+    "jwt",
+    "令牌",
+    "未授权",
+    "认证",
+    "鉴权",
+    "токен",
+];
 
 /// Close codes that say something about the next attempt (RFC 6455 section 7.4.1, the IANA registry of close codes).
 pub(crate) mod code {
@@ -109,6 +143,11 @@ pub(crate) mod code {
     pub(super) const TOO_BIG: u16 = 1009;
     pub(super) const RESTART: u16 = 1012;
     pub(super) const TRY_LATER: u16 = 1013;
+    /// The first code that is free for applications (RFC 6455 section 7.4.2).
+    pub(super) const PRIVATE: u16 = 4000;
+    /// By a wide-spread convention 4000 and a status of HTTP.
+    pub(super) const UNAUTHORIZED: u16 = 4401;
+    pub(super) const FORBIDDEN: u16 = 4403;
 }
 
 /// Longest `Retry-After` that is kept: a wrong date must not silence a server for days.
@@ -131,8 +170,9 @@ pub(crate) fn pace(cause: &Cause) -> Pace {
     match cause {
         Cause::Dial(error) => after_dial(error),
         Cause::Closed { code, .. } => match *code {
-            Some(cloud::CLOSE) => Pace::EVEN.at_least(AFTER_CLOUD),
-            Some(code::POLICY) => Pace::STEEP,
+            Some(cloud::CLOSE) if !cause.is_about_token() => Pace::EVEN.at_least(AFTER_CLOUD),
+            Some(code::POLICY | code::UNAUTHORIZED | code::FORBIDDEN) => Pace::STEEP,
+            Some(code::PRIVATE..) if cause.is_about_token() => Pace::STEEP,
             Some(code::TOO_BIG) => Pace::STEEP.at_least(AFTER_TOO_BIG),
             Some(code::RESTART) => Pace::EVEN.at_least(AFTER_RESTART),
             Some(code::TRY_LATER) => Pace::EVEN.at_least(AFTER_TRY_LATER),
@@ -223,6 +263,10 @@ mod tests {
         Cause::Closed { code: code.into(), reason: String::new(), contested: false }
     }
 
+    fn reasoned(code: u16, reason: &str) -> Cause {
+        Cause::Closed { code: Some(code), reason: reason.into(), contested: false }
+    }
+
     fn http(status: u16, retry_after: Option<u64>) -> Cause {
         Cause::Dial(DialError::Http {
             peer: "h:80".into(),
@@ -246,6 +290,13 @@ mod tests {
             (closed(None), Pace::EVEN),
             (closed(4004), Pace::EVEN.at_least(secs(1))),
             (closed(1008), Pace::STEEP),
+            (closed(4401), Pace::STEEP),
+            (closed(4403), Pace::STEEP),
+            (closed(4003), Pace::EVEN),
+            (reasoned(4003, "Forbidden"), Pace::STEEP),
+            (reasoned(4004, "token expired"), Pace::STEEP),
+            (reasoned(4004, "Internal server error"), Pace::EVEN.at_least(secs(1))),
+            (reasoned(1000, "token expired"), Pace::EVEN),
             (closed(1009), Pace::STEEP.at_least(secs(5))),
             (closed(1012), Pace::EVEN.at_least(secs(5))),
             (closed(1013), Pace::EVEN.at_least(secs(10))),
@@ -301,7 +352,15 @@ mod tests {
 
     #[test]
     fn every_rejection_says_token() {
-        for cause in [closed(1008), http(401, None), http(403, None)] {
+        for cause in [
+            closed(1008),
+            closed(4401),
+            closed(4403),
+            reasoned(4001, "Unauthorized"),
+            reasoned(1000, "令牌已过期"),
+            http(401, None),
+            http(403, None),
+        ] {
             assert!(cause.to_string().contains("token"), "{cause}");
         }
     }

@@ -171,7 +171,7 @@ impl DialStep {
             DialStep::Dns => "check this machine's name server",
             DialStep::Tcp => "check host and port, and whether a firewall drops the packets or a proxy is needed",
             DialStep::Proxy => "check the proxy",
-            DialStep::Tls => "check that the port is the one for wss://",
+            DialStep::Tls => "check that the port is the one for wss://; an endpoint without TLS is written ws://",
             DialStep::Upgrade => "check that the address is a WebSocket endpoint, and that it is not overloaded",
         }
     }

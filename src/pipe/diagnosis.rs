@@ -14,10 +14,22 @@ use crate::words::{counted, span, was};
 /// way.
 const LATE: Duration = cloud::INITIALIZE.saturating_sub(Duration::from_millis(500));
 
+/// What a contest for a place means where servers here may be those who contend.
+const SIBLINGS: &str = "another connection with this token or agent keeps taking its place, most likely that of another server here: \
+                        \"mode\": \"auto\" or \"multiplex\" puts all of them on one connection; else end the other program that uses it. \
+                        Until then this one holds back";
+
 /// One line for the log: what ended, after how long, and what that most likely means.
 ///
-/// `name` is the server's; `open_for` is `None` for an attempt that never became a connection.
-pub(super) fn explain(cause: &Cause, open_for: Option<Duration>, account: &Account, name: &str) -> String {
+/// `name` is the server's; `open_for` is `None` for an attempt that never became a connection; `siblings`: other servers here
+/// have connections of their own to the same agent.
+pub(super) fn explain(
+    cause: &Cause,
+    open_for: Option<Duration>,
+    account: &Account,
+    name: &str,
+    siblings: bool,
+) -> String {
     let Some(open_for) = open_for else { return cause.to_string() };
     let mut line = match cause {
         // These have nothing to do with the server or with what it was asked.
@@ -58,16 +70,20 @@ pub(super) fn explain(cause: &Cause, open_for: Option<Duration>, account: &Accou
             }
         }
     }
-    if let Some(advice) = advice(cause, open_for, account) {
+    if let Some(advice) = advice(cause, open_for, account, siblings) {
         add(advice);
     }
     line
 }
 
 /// What the user can do, where our state points at something.
-fn advice(cause: &Cause, open_for: Duration, account: &Account) -> Option<String> {
-    if !matches!(cause, Cause::Closed { code: Some(cloud::CLOSE), .. }) {
-        return cause.meaning().map(str::to_owned);
+fn advice(cause: &Cause, open_for: Duration, account: &Account, siblings: bool) -> Option<String> {
+    if let (Cause::Closed { contested: true, .. }, true) = (cause, siblings) {
+        return Some(SIBLINGS.to_owned());
+    }
+    let meaning = cause.meaning().map(str::to_owned);
+    if meaning.is_some() || !matches!(cause, Cause::Closed { code: Some(cloud::CLOSE), .. }) {
+        return meaning;
     }
     let limit = cloud::INITIALIZE.as_secs();
     let likely = "too many connections on this token or agent";
@@ -88,6 +104,11 @@ fn advice(cause: &Cause, open_for: Duration, account: &Account) -> Option<String
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// For a server that is alone.
+    fn explain(cause: &Cause, open_for: Option<Duration>, account: &Account, name: &str) -> String {
+        super::explain(cause, open_for, account, name, false)
+    }
 
     fn closed(code: u16) -> Cause {
         Cause::Closed { code: Some(code), reason: String::new(), contested: false }
@@ -164,11 +185,25 @@ mod tests {
         let once =
             explain(&closed(1000), Some(Duration::from_secs(3)), &account(Some(Greeting::Answered), 9), "calculator");
         assert!(!once.contains("keeps"), "{once}");
+        let account = account(Some(Greeting::Answered), 9);
+        let line = super::explain(&cause, Some(Duration::from_secs(3)), &account, "calculator", true);
+        assert!(line.contains("most likely that of another server here: \"mode\": \"auto\""), "{line}");
+    }
+
+    #[test]
+    fn a_4004_whose_reason_is_about_the_token_is_not_explained_otherwise() {
+        let cause = Cause::Closed { code: Some(4004), reason: "token has expired".into(), contested: false };
+        let line = explain(&cause, Some(Duration::from_millis(20)), &account(None, 0), "h");
+        assert_eq!(
+            line,
+            "closed 4004 \"token has expired\" after 20 ms; the endpoint had not asked for anything yet; by its words the endpoint \
+             rejects the token; copy a fresh endpoint URL, with its token, from its console"
+        );
     }
 
     #[test]
     fn a_regular_close_with_a_reason_of_its_own_is_quoted_and_accuses_nobody() {
-        for reason in ["idle timeout", "令牌已过期"] {
+        for reason in ["idle timeout", "连接空闲超时"] {
             let cause = Cause::Closed { code: Some(1000), reason: reason.into(), contested: false };
             let line = explain(&cause, Some(Duration::from_secs(3)), &account(Some(Greeting::Answered), 9), "h");
             assert_eq!(

@@ -66,16 +66,20 @@ impl Group {
     pub(crate) fn terms(&self) -> Option<String> {
         let [(first, _), _, ..] = self.servers.as_slice() else { return None };
         Some(match self.mode {
-            Mode::Auto => "share an agent: each has a connection of its own unless the endpoint is found to take only one, \
+            Mode::Auto => {
+                "share an agent: each has a connection of its own unless the endpoint is found to take only one, \
                            then all share that (\"mode\": \"auto\")"
-                .into(),
-            Mode::PerServer => "share an agent and have a connection each, as \"mode\": \"per-server\" says; most endpoints allow only \
+                    .into()
+            }
+            Mode::PerServer => {
+                "share an agent and have a connection each, in mode per-server; most endpoints allow only \
                                 one or two for an agent and close the rest"
-                .into(),
-            Mode::Multiplex => "share one connection as one server, as \"mode\": \"multiplex\" says".into(),
+                    .into()
+            }
+            Mode::Multiplex => "share one connection as one server, in mode multiplex".into(),
             Mode::Sequential => {
                 let turn = span(first.sharing.turn);
-                format!("take turns of {turn} on one connection, as \"mode\": \"sequential\" says")
+                format!("take turns of {turn} on one connection, in mode sequential")
             }
         })
     }

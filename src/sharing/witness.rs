@@ -24,16 +24,23 @@ pub(crate) struct Sighting {
 #[derive(Debug, Clone)]
 pub(crate) struct Witness {
     who: usize,
+    /// How many connections there are.
+    count: usize,
     to: Sender<Sighting>,
 }
 
 /// A witness for each of `count` connections, and the end where they are heard, until all witnesses are gone.
 pub(crate) fn witnesses(count: usize) -> (Vec<Witness>, Receiver<Sighting>) {
     let (to, heard) = channel(UNHEARD);
-    ((0..count).map(|who| Witness { who, to: to.clone() }).collect(), heard)
+    ((0..count).map(|who| Witness { who, count, to: to.clone() }).collect(), heard)
 }
 
 impl Witness {
+    /// Whether other connections here go to the same agent.
+    pub(crate) fn has_siblings(&self) -> bool {
+        self.count > 1
+    }
+
     /// A connection stands.
     pub(crate) fn opened(&self, at: Instant) {
         self.tell(at, None);

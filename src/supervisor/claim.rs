@@ -68,7 +68,7 @@ fn try_lock(agent: Agent, common: &Common) -> Option<Attempt> {
     };
     attempt(dir, agent, &common.place)
         .map_err(|error| {
-            debug!(event = "AGENT_UNLOCKED", %agent, dir = %dir.display(), "another mcp-pipe would not be noticed: {error}");
+            info!(event = "AGENT_UNLOCKED", %agent, dir = %dir.display(), "another mcp-pipe would not be noticed: {error}");
         })
         .ok()
 }

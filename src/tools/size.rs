@@ -64,8 +64,8 @@ pub(crate) fn budget_warning(whose: &str, Size { bytes, tokens }: Size, budget: 
     (tokens > budget).then(|| {
         format!(
             "{whose}: tools of {}, about {} (an estimate), above the toolBudget of {budget}; \
-             an assistant chooses worse from a long list, and some endpoints refuse it: publish fewer by \"tools\", or set \
-             \"slim\": true; mcp-pipe tools --size shows which are large",
+             an assistant chooses worse from a long list, and some endpoints refuse it: publish fewer by \"tools\"; \
+             \"slim\": true leaves out all but names, descriptions and inputSchema; mcp-pipe tools --size shows which are large",
             counted(bytes, "byte"),
             counted(tokens, "token"),
         )
