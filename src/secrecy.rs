@@ -1,6 +1,6 @@
 //! Secrets, which let somebody in, and the one place through which text from outside goes to a person.
 //!
-//! `address` knows which parts of an address or a header are secret, `needle` in which spellings a secret may come back. A
+//! `address` knows which parts of an address or a header are secret, `needle` in which spellings a secret may come back, `encoded` in which encodings. A
 //! [`Redactor`] takes the secrets that it was told out of a text, and from addresses in that text the parts that look like
 //! secrets. `plain` leaves nothing in a text that steers a terminal.
 //!
@@ -8,6 +8,7 @@
 //! others: a server's stderr, a peer's reason for closing, an error that repeats an argument.
 
 pub(crate) mod address;
+mod encoded;
 mod needle;
 pub(crate) mod plain;
 mod redactor;

@@ -55,7 +55,7 @@ impl Resolved {
 /// The parts of a server's entry that tell most when something goes wrong.
 fn summary(spec: &ServerSpec) -> String {
     let CommandSpec { program, args, env, cwd, .. } = &spec.command;
-    let args: String = args.iter().map(|arg| format!(" {arg}")).collect();
+    let args: String = address::shown_arguments(args).map(|arg| format!(" {arg}")).collect();
     let cwd = cwd.as_deref().map_or_else(String::new, |cwd| format!(" in {}", cwd.display()));
     let names: Vec<&str> = env.iter().map(|(name, _)| &**name).collect();
     let env = if names.is_empty() { String::new() } else { format!(", with {} set", names.join(", ")) };

@@ -237,6 +237,18 @@ pub(crate) fn of_header(name: &str, value: &str) -> Vec<Secret> {
     found.into_iter().map(Secret::new).collect()
 }
 
+/// The arguments of a command line as they may be shown: behind an option whose name says so, the value is hidden. Values that
+/// stand in one argument with their name are for [`masked`].
+pub(crate) fn shown_arguments(args: &[String]) -> impl Iterator<Item = &str> {
+    let names_secret = |arg: &str| arg.starts_with('-') && !arg.contains('=') && is_telling(arg);
+    let mut hides = false;
+    args.iter().map(move |arg| {
+        let is_value = hides && !arg.starts_with('-');
+        hides = names_secret(arg);
+        if is_value { "…" } else { arg }
+    })
+}
+
 /// Which addresses in a text are looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Scope {
@@ -333,6 +345,14 @@ mod tests {
         }
         let broken = revealed(secrets("wss://h/?token=s3c\n  ret"));
         assert!(broken.iter().any(|f| f == "s3cret"), "{broken:?}");
+    }
+
+    #[test]
+    fn behind_an_option_whose_name_says_so_an_argument_is_hidden() {
+        let line = "srv --api-key s3cret -token s3cret --verbose --password --port 80 --auth=x y --key";
+        let args: Vec<String> = line.split(' ').map(str::to_owned).collect();
+        let shown: Vec<&str> = shown_arguments(&args).collect();
+        assert_eq!(shown.join(" "), "srv --api-key … -token … --verbose --password --port 80 --auth=x y --key");
     }
 
     #[test]

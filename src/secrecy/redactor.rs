@@ -10,6 +10,7 @@ use percent_encoding::percent_decode_str;
 use serde_json::Value;
 
 use super::address::{self, Scope, TOKEN_LENGTH};
+use super::encoded::encodings;
 use super::needle::Needle;
 use super::{Secret, plain};
 
@@ -59,11 +60,15 @@ impl Redactor {
             // A secret that was encoded twice may come back decoded twice.
             for text in [secret, Secret::new(decoded)] {
                 let Some(needle) = Needle::new(text.reveal()) else { continue };
-                if known.secrets.insert(text) {
-                    let number = known.needles.len();
-                    needle.first_bytes(|byte| known.starts.0[usize::from(byte)].push(number));
-                    known.needles.push(needle);
+                if known.secrets.contains(&text) {
+                    continue;
                 }
+                known.add(needle);
+                encodings(text.reveal())
+                    .iter()
+                    .filter_map(|text| Needle::new(text))
+                    .for_each(|needle| known.add(needle));
+                known.secrets.insert(text);
             }
         }
     }
@@ -126,6 +131,12 @@ impl Redactor {
 }
 
 impl Known {
+    fn add(&mut self, needle: Needle) {
+        let number = self.needles.len();
+        needle.first_bytes(|byte| self.starts.0[usize::from(byte)].push(number));
+        self.needles.push(needle);
+    }
+
     /// A text without the secrets.
     fn without<'a>(&self, text: &'a str, cut: bool) -> Cow<'a, str> {
         without(text, &self.find(text, cut))
@@ -192,6 +203,22 @@ mod tests {
 
     fn of(address: &str) -> Redactor {
         address::secrets(address).into_iter().collect()
+    }
+
+    #[test]
+    fn a_token_is_hidden_in_what_was_encoded_as_a_whole() {
+        use base64::Engine as _;
+        use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE};
+        let redactor = of("wss://h.example/mcp/?token=tok3nS3cretABCDEF");
+        for whole in ["tok3nS3cretABCDEF", "token=tok3nS3cretABCDEF", "x tok3nS3cretABCDEF y", "user:tok3nS3cretABCDEF"]
+        {
+            let hex: String = whole.bytes().map(|byte| format!("{byte:02x}")).collect();
+            for encoded in [BASE64_STANDARD.encode(whole), BASE64_URL_SAFE.encode(whole), hex.to_uppercase(), hex] {
+                let shown = redactor.clean(&format!("said {encoded}!")).into_owned();
+                assert!(shown.contains('…') && shown.len() < 30, "{whole}: {shown}");
+                assert!(redactor.is_betrayed_by(&encoded), "{encoded}");
+            }
+        }
     }
 
     #[test]
