@@ -72,6 +72,12 @@ fn explain(spec: &CommandSpec, error: &io::Error) -> String {
     }
     if error.kind() == ErrorKind::PermissionDenied {
         let path = file_of(spec).unwrap_or_else(|| program.into());
+        if path.is_dir() {
+            return format!(
+                "cannot start {program}: {} is a folder; name the program in it as `command`",
+                path.display()
+            );
+        }
         let path = path.display();
         return format!(
             "permission denied: {path} is not an executable file; try `chmod +x {path}`, or name its interpreter as `command`"
@@ -272,6 +278,19 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let why = refused(&spec(script(dir.path(), "#!/bin/sh\n", 0o644)));
         assert!(why.starts_with("permission denied") && why.contains("chmod +x"), "{why}");
+    }
+
+    #[test]
+    fn a_folder_is_told_to_be_one() {
+        let mut spec = spec("./sub");
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("sub")).unwrap();
+        spec.cwd = Some(dir.path().to_owned());
+        let why = refused(&spec);
+        assert!(
+            why.ends_with("/sub is a folder; name the program in it as `command`") && !why.contains("chmod"),
+            "{why}"
+        );
     }
 
     #[test]
