@@ -11,6 +11,7 @@ use crate::disk::obstacle;
 use crate::disk::read::{Accept, whole};
 use crate::endpoint::{looks_like_endpoint, looks_like_token};
 use crate::error::Problem;
+use crate::process::limits;
 use crate::words::{character, is_unseen};
 
 /// The variable that names the config.
@@ -108,13 +109,13 @@ pub(crate) fn config(Named { path, by }: &Named, cwd: &Path, needed: bool) -> Re
         _ if full.is_dir() => Err(Problem::new(name, "is a directory", "name the file in it")),
         (ErrorKind::PermissionDenied, _) => Err(Problem::new(
             name,
-            format!("can't be read: {error}"),
+            format!("can't be read: {}", limits::in_words(&error)),
             "let mcp-pipe's user read it: chmod a+r; in a container that is uid 10001, not the user on the host",
         )),
         (ErrorKind::FileTooLarge | ErrorKind::TimedOut, _) => {
             let remedy = "name the config itself, or a command that writes it and ends";
-            Err(Problem::new(name, format!("can't be read: {error}"), remedy))
+            Err(Problem::new(name, format!("can't be read: {}", limits::in_words(&error)), remedy))
         }
-        _ => Err(Problem::new(name, format!("can't be read: {error}"), "")),
+        _ => Err(Problem::new(name, format!("can't be read: {}", limits::in_words(&error)), "")),
     }
 }

@@ -94,6 +94,10 @@ fn private_beside(path: &Path) -> std::io::Result<tempfile::TempDir> {
     use std::os::unix::fs::PermissionsExt as _;
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let owner_only = std::fs::Permissions::from_mode(0o700);
+    if !parent.is_dir() {
+        let what = format!("the folder {} does not exist; create it or name another path", parent.display());
+        return Err(std::io::Error::new(std::io::ErrorKind::NotFound, what));
+    }
     // The name is short: the path of a socket has room for about a hundred bytes (unix(7)).
     tempfile::Builder::new().prefix(".").rand_bytes(4).permissions(owner_only).tempdir_in(parent)
 }
@@ -148,7 +152,7 @@ fn ask_within(patience: std::time::Duration, path: &Path) -> Result<Vec<PipeStat
         .block_on(async { tokio::time::timeout(patience, asking).await });
     let none = || format!("no mcp-pipe answers on {shown}; does it run, with the same --status-socket?");
     let text = match answer {
-        Ok(text) => text.with_context(none)?,
+        Ok(text) => text.map_err(|error| anyhow::Error::msg(limits::in_words(&error))).with_context(none)?,
         Err(_) => {
             bail!("what listens on {shown} has not answered within {}; it hangs, or is no mcp-pipe", span(patience))
         }
@@ -244,6 +248,10 @@ mod tests {
         let why = |listened: Result<tokio::net::UnixListener>| format!("{:#}", listened.unwrap_err());
         fs::write(&path, "mine").unwrap();
         assert!(why(listen(&path).await).contains("no socket"));
+        let nowhere = path.with_file_name("gone").join("s");
+        let folder = nowhere.parent().unwrap().display().to_string();
+        let want = format!("the folder {folder} does not exist; create it or name another path");
+        assert!(why(listen(&nowhere).await).ends_with(&want));
         assert_eq!(fs::read_to_string(&path).unwrap(), "mine");
         fs::remove_file(&path).unwrap();
         let other = UnixListener::bind(&path).unwrap();
@@ -306,6 +314,8 @@ mod tests {
         let said = asked(LONG, &path, |mut stream| stream.write_all(b"HTTP/1.1 400").unwrap());
         assert!(said.contains("no mcp-pipe of this version"), "{said}");
         assert!(format!("{:#}", ask(&path.join("x")).unwrap_err()).contains("does it run"));
+        let unasked = format!("{:#}", ask(&path.with_file_name("gone")).unwrap_err());
+        assert!(unasked.ends_with("with the same --status-socket?: it does not exist"), "{unasked}");
     }
 
     #[test]

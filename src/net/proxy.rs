@@ -20,6 +20,7 @@ use tokio_socks::tcp::Socks5Stream;
 use super::error::{DialError, DialStep, host_port};
 use super::head::{HeadError, read_head};
 use crate::endpoint::{self, Endpoint, Secret};
+use crate::process::limits;
 
 /// Which endpoints are dialled through which proxy.
 #[derive(Debug)]
@@ -227,7 +228,7 @@ impl Proxy {
     }
 
     fn lost(&self, error: &std::io::Error) -> DialError {
-        DialError::Lost { peer: self.to_string(), step: DialStep::Proxy, reason: error.to_string() }
+        DialError::Lost { peer: self.to_string(), step: DialStep::Proxy, reason: limits::in_words(error) }
     }
 
     fn rejected(&self, reason: &'static str) -> DialError {

@@ -153,7 +153,7 @@ fn load(ca_file: Option<&Path>) -> Result<ClientConfig, DialError> {
 
 /// The certificates in a PEM file, or why there are none.
 fn authorities(file: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
-    let text = whole(file, MAX_FILE, Accept::Files).map_err(|error| error.to_string())?;
+    let text = whole(file, MAX_FILE, Accept::Files).map_err(|error| limits::in_words(&error))?;
     let (certificates, faults): (Vec<_>, Vec<_>) = CertificateDer::pem_slice_iter(&text).partition(Result::is_ok);
     match faults.into_iter().find_map(Result::err) {
         Some(fault) if certificates.is_empty() => Err(fault.to_string()),

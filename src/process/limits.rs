@@ -24,9 +24,25 @@ pub(crate) fn runtime() -> io::Result<tokio::runtime::Runtime> {
 /// An error in words, with what to do where a limit is the reason.
 pub(crate) fn told(error: &io::Error) -> String {
     match remedy(error) {
-        Some(remedy) => format!("{error}: {remedy}"),
-        None => error.to_string(),
+        Some(remedy) => format!("{}: {remedy}", in_words(error)),
+        None => in_words(error),
     }
+}
+
+/// What the system says of a failure: without its number, and in our words where its own say little.
+pub(crate) fn in_words(error: &io::Error) -> String {
+    let text = error.to_string();
+    let text = text.split(" (os error ").next().unwrap_or(&text);
+    let text = text.strip_prefix("failed to lookup address information: ").unwrap_or(text);
+    match text {
+        "Name or service not known" | "nodename nor servname provided, or not known" => "no name server knows it",
+        "Temporary failure in name resolution" => "no name server answered",
+        "No address associated with hostname" => "it has no address",
+        "No such file or directory" => "it does not exist",
+        "Connection refused" => "nobody listens there",
+        text => text,
+    }
+    .to_owned()
 }
 
 #[cfg(unix)]
@@ -58,10 +74,22 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_the_system_says_is_told_without_its_number() {
+        let of_system = |code| in_words(&io::Error::from_raw_os_error(code));
+        assert_eq!(of_system(libc::ENOENT), "it does not exist");
+        assert_eq!(of_system(libc::ECONNREFUSED), "nobody listens there");
+        assert_eq!(of_system(libc::EACCES), "Permission denied");
+        let lookup = |text: &str| told(&io::Error::other(format!("failed to lookup address information: {text}")));
+        assert_eq!(lookup("Name or service not known"), "no name server knows it");
+        assert_eq!(lookup("Temporary failure in name resolution"), "no name server answered");
+        assert_eq!(lookup("Something else"), "Something else");
+    }
+
+    #[test]
     fn a_limit_is_told_with_what_to_do() {
         runtime().unwrap();
         let told = |code| told(&io::Error::from_raw_os_error(code));
         assert!(told(libc::EMFILE).contains("ulimit -n") && told(libc::EAGAIN).contains("ulimit -u"));
-        assert_eq!(told(libc::ENOENT), io::Error::from_raw_os_error(libc::ENOENT).to_string());
+        assert_eq!(told(libc::EISDIR), "Is a directory");
     }
 }

@@ -4,11 +4,13 @@ use std::io;
 
 use tokio_rustls::rustls::{self, CertificateError};
 
+use crate::process::limits;
+
 /// A failed read or write in one line for people, whether the system failed or TLS.
 pub(crate) fn of_io(error: &io::Error) -> String {
     match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
         Some(inner) => of(inner),
-        None => error.to_string(),
+        None => limits::in_words(error),
     }
 }
 
