@@ -10,7 +10,7 @@ use clap::{ArgMatches, Args, CommandFactory as _, FromArgMatches as _, Parser, S
 
 use crate::config::Environment;
 use crate::config::options::{CommandLine, Options, Target, default_texts};
-use crate::endpoint::{is_placeholder, looks_like_endpoint, looks_like_token};
+use crate::endpoint::{is_placeholder, is_variable, looks_like_endpoint, looks_like_token};
 use crate::secrecy::{Secret, address};
 
 const EXAMPLES: &str = "\
@@ -114,6 +114,9 @@ pub enum Command {
 pub struct TargetArgs {
     /// Only this server: a name in the config, or a script (.py, .js, .mjs, .cjs, or an executable file)
     target: Option<String>,
+    /// Taken to be told about: one server is all that can be named.
+    #[arg(hide = true)]
+    more: Vec<String>,
     /// Only the server that this command starts
     #[arg(last = true, value_name = "CMD", conflicts_with = "target")]
     line: Vec<String>,
@@ -122,11 +125,10 @@ pub struct TargetArgs {
 impl Cli {
     /// Which servers take part, whatever the command is.
     pub fn target(&self) -> Target<'_> {
-        let written = match &self.command {
-            Some(Command::Run(target) | Command::Tools { target, .. }) => target,
-            Some(Command::Call { server, .. }) => return Target::Named(server),
-            Some(Command::Health) | None => &self.target,
-        };
+        if let Some(Command::Call { server, .. }) = &self.command {
+            return Target::Named(server);
+        }
+        let written = self.written();
         match (&written.target, written.line.as_slice()) {
             (Some(name), _) => Target::Named(name),
             (None, []) => Target::All,
@@ -134,18 +136,31 @@ impl Cli {
         }
     }
 
-    /// What the command line says about the config.
-    pub fn line(&self) -> CommandLine<'_> {
-        let (options, target, local) = (&self.options, self.target(), self.is_local());
-        CommandLine { options, target, local, other_commands: self.other_commands() }
+    /// The target as written, behind its command if there is one.
+    fn written(&self) -> &TargetArgs {
+        match &self.command {
+            Some(Command::Run(target) | Command::Tools { target, .. }) => target,
+            Some(Command::Call { .. } | Command::Health) | None => &self.target,
+        }
     }
 
-    /// The names of the commands, where a target was given and no command: the target may be a mistyped command.
-    fn other_commands(&self) -> Vec<String> {
-        if self.command.is_some() || !matches!(self.target(), Target::Named(_)) {
-            return Vec::new();
-        }
-        command().get_subcommands().map(|command| command.get_name().to_owned()).collect()
+    /// What the command line says about the config.
+    pub fn line(&self) -> CommandLine<'_> {
+        let command = self.command.as_ref().map(|command| match command {
+            Command::Run(_) => "run",
+            Command::Tools { .. } => "tools",
+            Command::Call { .. } => "call",
+            Command::Health => "health",
+        });
+        let target = self.target();
+        // Only a name may be a slip of one, and to define the command line once more takes its time.
+        let commands = if let Target::Named(_) = target {
+            self::command().get_subcommands().map(|command| command.get_name().to_owned()).collect()
+        } else {
+            Vec::new()
+        };
+        let (options, local) = (&self.options, self.is_local());
+        CommandLine { options, target, local, more: &self.written().more, command, commands }
     }
 
     /// What to do.
@@ -183,6 +198,7 @@ pub fn secrets_given(arguments: impl IntoIterator<Item = OsString>, variables: &
     let texts = given.map(|text| text.to_string_lossy().into_owned()).filter(|text| !is_placeholder(text));
     texts
         .flat_map(|text| if looks_like_token(&text) { vec![Secret::new(text)] } else { address::in_text(&text) })
+        .filter(|secret| !is_variable(secret.reveal()))
         .collect()
 }
 
@@ -199,6 +215,20 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, clap:
     let conflict = |text: String| Err(self::command().error(ErrorKind::ArgumentConflict, text));
     if cli.command.is_some() && (cli.target.target.is_some() || !cli.target.line.is_empty()) {
         return conflict("a target stands behind its command, for example: mcp-pipe tools calculator".to_owned());
+    }
+    if let Some(Command::Call { server, .. }) = &cli.command
+        && slips::is_program_to_call(&arguments, server)
+    {
+        return conflict(
+            "call takes a server of the config or a script, then a tool and its arguments: mcp-pipe call SERVER TOOL '{…}'; \
+             a program with arguments of its own is written into a config first"
+                .to_owned(),
+        );
+    }
+    if let Some(word) = cli.written().more.first()
+        && !slips::are_names(cli.written())
+    {
+        return Err(slips::explain(slips::unexpected(&command, word), &command, &arguments));
     }
     match without_effect(&command, &matches) {
         Some(text) => conflict(text),
@@ -288,8 +318,9 @@ mod tests {
         assert_eq!((help.kind(), help.exit_code()), (ErrorKind::DisplayHelp, 0));
         assert!(help.to_string().contains("mcp-pipe -- npx"), "{help}");
         assert_eq!(cli(&["run", "help"]).unwrap().target(), Target::Named("help"));
-        assert_eq!(cli(&["heath"]).unwrap().other_commands(), ["run", "tools", "call", "health"]);
-        assert!(cli(&["tools", "heath"]).unwrap().other_commands().is_empty());
+        let heath = cli(&["heath"]).unwrap();
+        assert_eq!((heath.line().command, heath.line().commands.len()), (None, 4));
+        assert_eq!(cli(&["tools", "heath"]).unwrap().line().command, Some("tools"));
     }
 
     #[test]

@@ -34,6 +34,7 @@ pub use environment::Environment;
 pub(crate) use keys::of_option as key_of_option;
 pub use resolve::{Resolved, resolve, status_socket};
 pub use surroundings::Surroundings;
+pub(crate) use syntax::fault as json_fault;
 pub(crate) use windows::is_path as is_windows_path;
 
 use std::ffi::OsString;

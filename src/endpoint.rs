@@ -35,7 +35,7 @@ pub enum EndpointError {
     #[error("has the scheme \"{0}\"; only ws:// and wss:// can be dialled")]
     Scheme(String),
     /// No scheme, so that nothing says whether to use TLS.
-    #[error("has no scheme; write wss:// (or ws:// without TLS) in front of it")]
+    #[error("has no scheme")]
     NoScheme,
     /// A slash is missing behind the scheme.
     #[error("needs two slashes after {0}")]
@@ -47,8 +47,8 @@ pub enum EndpointError {
     #[error("is a token alone")]
     TokenAlone,
     /// A variable as shells have it, which is not replaced here.
-    #[error("holds a variable; variables are replaced in the config only, and written ${{NAME}} there")]
-    Variable,
+    #[error("holds {0}, which is not replaced")]
+    Variable(Variable),
     /// A character that would end the URL, or that no URL has.
     #[error("holds {} at character {at}, which no address may hold", character(*.c))]
     Character {
@@ -67,19 +67,58 @@ pub enum EndpointError {
     #[error("names no host")]
     NoHost,
     /// Something else than a port behind the host.
-    #[error("has a port that is no number from 1 to 65535; correct it, or leave it out for 443 (wss) or 80 (ws)")]
+    #[error("has a port that is no number from 1 to 65535")]
     Port,
     /// The text of an example was left in.
     #[error("still holds the placeholder text of an example: {0}")]
     Placeholder(String),
-    /// A token of no length.
-    #[error("has nothing behind token=")]
-    NoToken,
+    /// A token of no length, and the parameter that should hold it.
+    #[error("has nothing behind its parameter {0}")]
+    NoToken(&'static str),
+    /// Quotes of a word processor around it, or of another language.
+    #[error("stands between {} and {}, which are no part of an address", character(*.open), character(*.close))]
+    Quotes {
+        /// Before it.
+        open: char,
+        /// Behind it.
+        close: char,
+    },
+}
+
+/// A variable as shells write it, `$NAME` or `%NAME%`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Variable {
+    /// As it is written; `None` for one that may be a piece of something else.
+    pub written: Option<String>,
+    /// Its name, if it is plainly one.
+    pub name: Option<String>,
+}
+
+impl fmt::Display for Variable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.written {
+            Some(written) => write!(f, "the variable {written}"),
+            None => f.write_str("a variable"),
+        }
+    }
 }
 
 impl EndpointError {
-    /// What to do about the error.
+    /// What to do about the error in the config, where variables are replaced.
+    pub(crate) fn remedy_in_config(&self) -> String {
+        if let EndpointError::Variable(Variable { written, name }) = self {
+            let name = name.as_deref().unwrap_or("NAME");
+            // One that was replaced already brought it along.
+            let is_value = written.as_deref().is_some_and(|written| written.starts_with("${"));
+            let value = "write the whole value into the variable: what it holds is not looked at again";
+            return if is_value { value.to_owned() } else { format!("write ${{{name}}} for it") };
+        }
+        self.remedy()
+    }
+
+    /// What to do about the error, wherever it stands.
     pub fn remedy(&self) -> String {
+        let form = "the endpoint's whole address is wss://host/path?token=…";
         let whole = "write the endpoint's whole address, wss://host/path?token=…";
         match self {
             EndpointError::Character { c: '\n' | '\r', .. } => "write the address on one line".to_owned(),
@@ -94,19 +133,22 @@ impl EndpointError {
                 "write one; further servers may have their own, by \"endpoint\" in their entries".to_owned()
             }
             EndpointError::Surplus => "write the address alone, from ws:// or wss:// on".to_owned(),
-            EndpointError::Placeholder(_) | EndpointError::NoToken => {
+            EndpointError::Quotes { .. } => "remove both".to_owned(),
+            EndpointError::NoScheme => {
+                format!("write wss:// (or ws:// without TLS) in front of it; {form}")
+            }
+            EndpointError::Port => "correct it, or leave it out for 443 (wss) or 80 (ws)".to_owned(),
+            EndpointError::Variable(_) => format!("{whole}; variables are replaced in the config only"),
+            EndpointError::Placeholder(_) | EndpointError::NoToken(_) => {
                 "paste your own endpoint URL there, as your console shows it".to_owned()
             }
             EndpointError::NotAUrl
             | EndpointError::Empty
             | EndpointError::Scheme(_)
-            | EndpointError::NoScheme
             | EndpointError::Slashes(_)
             | EndpointError::Colon(_)
             | EndpointError::TokenAlone
-            | EndpointError::Variable
-            | EndpointError::NoHost
-            | EndpointError::Port => whole.to_owned(),
+            | EndpointError::NoHost => whole.to_owned(),
         }
     }
 }
@@ -120,6 +162,13 @@ pub(crate) fn looks_like_endpoint(text: &str) -> bool {
 /// Whether a text is the address of an example that was not filled in, and so holds no secret.
 pub(crate) fn is_placeholder(text: &str) -> bool {
     matches!(text.parse::<Endpoint>(), Err(EndpointError::Placeholder(_)))
+}
+
+/// Whether a text is a variable that was to be replaced, and nothing else: there is no secret in it.
+pub(crate) fn is_variable(text: &str) -> bool {
+    let inside = text.strip_prefix("${").and_then(|rest| rest.strip_suffix('}')).or_else(|| text.strip_prefix('$'));
+    let name = inside.or_else(|| text.strip_prefix('%')?.strip_suffix('%'));
+    name.is_some_and(pasted::is_plain_name)
 }
 
 /// Shortest text, in bytes, that is taken for a token where something else belongs.
@@ -265,7 +314,7 @@ mod tests {
             ("WS;//h/x?token=s3cret", EndpointError::Colon("ws")),
             ("ws.example/x?token=s3cret", EndpointError::NoScheme),
             ("eyJhbGciOiJFUzI1NiJ9.s3cret.x", EndpointError::TokenAlone),
-            ("$s3cret", EndpointError::Variable),
+            ("$s3cret", EndpointError::Variable(Variable { written: None, name: None })),
             ("a b", EndpointError::Character { c: ' ', at: 2 }),
             ("wss:///x", EndpointError::NotAUrl),
             ("wss://h:99999/?token=s3cret", EndpointError::Port),

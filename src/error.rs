@@ -82,6 +82,13 @@ impl Problems {
     }
 }
 
+impl Problems {
+    /// Whether nothing is wrong but options, of which there may be several.
+    fn are_of_the_command_line(&self) -> bool {
+        !self.mistakes.is_empty() && self.mistakes.iter().all(|mistake| mistake.place.starts_with("--"))
+    }
+}
+
 impl std::error::Error for Problems {}
 
 impl fmt::Display for Problems {
@@ -114,9 +121,10 @@ pub enum Failure {
 
 impl From<Problems> for Failure {
     fn from(mut problems: Problems) -> Self {
-        match problems.target.take() {
-            Some(target) if problems.mistakes.is_empty() => Failure::Option(target),
-            target => {
+        match (problems.target.take(), problems.mistakes.as_slice()) {
+            (Some(target), []) => Failure::Option(target),
+            (None, [option]) if option.place.starts_with("--") => Failure::Option(option.clone()),
+            (target, _) => {
                 problems.mistakes.extend(target);
                 Failure::Config(problems)
             }
@@ -139,6 +147,7 @@ impl Failure {
         match self {
             Failure::Usage(error) if error.exit_code() == 0 => Exit::Success,
             Failure::Usage(_) | Failure::Option(_) => Exit::Usage,
+            Failure::Config(problems) if problems.are_of_the_command_line() => Exit::Usage,
             Failure::Config(_) => Exit::Config,
             Failure::Run(_) => Exit::Failed,
         }
@@ -214,6 +223,18 @@ mod tests {
         let failure = Failure::from(Problems { target: target(), mistakes, ..Problems::default() });
         assert!(failure.to_string().contains("2 mistakes") && failure.to_string().contains("heath"), "{failure}");
         assert_eq!(failure.exit(), Exit::Config);
+    }
+
+    #[test]
+    fn a_wrong_option_is_the_command_lines_fault_unless_the_config_is_wrong_too() {
+        let option = || Problem::new("--endpoint", "is empty", "write it");
+        let of = |mistakes| Failure::from(Problems { mistakes, ..Problems::default() });
+        let failure = of(vec![option()]);
+        assert_eq!(failure.to_string(), "mcp-pipe: --endpoint is empty\n  → write it\n");
+        assert_eq!(failure.exit(), Exit::Usage);
+        assert_eq!(of(vec![option(), option()]).exit(), Exit::Usage);
+        assert_eq!(of(vec![option(), Problem::new("mcp_config.json:9:3", "is wrong", "")]).exit(), Exit::Config);
+        assert_eq!(of(Vec::new()).exit(), Exit::Config);
     }
 
     #[test]

@@ -3,12 +3,13 @@
 //! Both start the configured servers as any run does, on a local endpoint, ask there, and stop the servers again. Results go
 //! to a writer; everything else is the returned error.
 
+mod arguments;
 mod published;
 mod size;
 mod table;
 
 use std::future::pending;
-use std::io::{self, IsTerminal, Read, Write};
+use std::io::{self, IsTerminal, Write};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,16 +17,15 @@ use futures_util::future::join_all;
 use serde_json::{Map, Value, json};
 use tokio::time::sleep;
 
+pub(crate) use self::arguments::{ArgumentsError, arguments};
 pub(crate) use self::table::{Form, Show};
-use crate::config::{Config, defaults};
+use crate::config::Config;
 use crate::control::status::{ServerState, Status};
-use crate::error::{Problem, Problems};
 use crate::local::{Catalogue, Client, LocalEndpoint, LocalError};
 use crate::mcp::cloud;
 use crate::process::stop::Stop;
 use crate::secrecy::{Redactor, plain};
 use crate::tools::ToolPolicy;
-use crate::words::size as in_words;
 
 /// Longest time that a server may take to list its tools, on top of its own start timeout.
 const LIST_PATIENCE: Duration = Duration::from_secs(20);
@@ -251,85 +251,6 @@ fn terminal_width() -> Option<usize> {
 #[cfg(not(unix))]
 fn terminal_width() -> Option<usize> {
     None
-}
-
-/// Why the arguments of a call are not usable.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum ArgumentsError {
-    /// Standard input could not be read.
-    #[error("the arguments could not be read from standard input")]
-    Read(#[source] io::Error),
-    /// The text is no JSON.
-    #[error("the arguments are not valid JSON: {error}\n  {line}\n  {:>column$}", "^", column = error.column().max(1))]
-    Json {
-        /// What is wrong, and where.
-        error: serde_json::Error,
-        /// The wrong line.
-        line: String,
-    },
-    /// More came from standard input than a message holds.
-    #[error("the arguments on standard input are longer than {0}, the largest message")]
-    TooLarge(String),
-    /// Nothing came from standard input.
-    #[error("standard input was empty; write the arguments to it, a JSON object such as '{{\"a\": 2}}'")]
-    Empty,
-    /// The text is JSON, but no object.
-    #[error("the arguments must be a JSON object such as '{{\"a\": 2}}', not {0}")]
-    NoObject(&'static str),
-}
-
-impl ArgumentsError {
-    /// The error as the end of the program: wrong arguments count as a wrong command line, also from standard input.
-    pub(crate) fn told(self) -> anyhow::Error {
-        let (place, remedy) = match &self {
-            ArgumentsError::Read(_) => return self.into(),
-            ArgumentsError::Json { .. } => {
-                ("the arguments", "JSON has names and texts in double quotes; for a shell: '{\"a\": 2}'")
-            }
-            ArgumentsError::Empty => ("standard input", ""),
-            ArgumentsError::NoObject(_) | ArgumentsError::TooLarge(_) => ("the arguments", ""),
-        };
-        let text = self.to_string();
-        let what = text.strip_prefix(place).unwrap_or(&text).trim_start();
-        Problems { target: Some(Problem::new(place, what, remedy)), ..Problems::default() }.into()
-    }
-}
-
-/// The arguments of a call as given on the command line: a JSON object, `-` for one on standard input, none for `{}`.
-///
-/// # Errors
-/// As [`ArgumentsError`] describes.
-pub(crate) fn arguments(text: Option<&str>, stdin: impl Read) -> Result<Map<String, Value>, ArgumentsError> {
-    let piped;
-    let text = match text {
-        None => return Ok(Map::new()),
-        Some("-") => {
-            let limit = defaults::MAX_FRAME_SIZE;
-            let mut bytes = Vec::new();
-            stdin.take(limit as u64 + 1).read_to_end(&mut bytes).map_err(ArgumentsError::Read)?;
-            if bytes.len() > limit {
-                return Err(ArgumentsError::TooLarge(in_words(limit as u64)));
-            }
-            piped = String::from_utf8(bytes).map_err(|error| ArgumentsError::Read(io::Error::other(error)))?;
-            if piped.trim().is_empty() {
-                return Err(ArgumentsError::Empty);
-            }
-            &piped
-        }
-        Some(text) => text,
-    };
-    let value = serde_json::from_str(text).map_err(|error: serde_json::Error| {
-        let line = text.lines().nth(error.line().saturating_sub(1)).unwrap_or_default().to_owned();
-        ArgumentsError::Json { error, line }
-    })?;
-    match value {
-        Value::Object(arguments) => Ok(arguments),
-        Value::Null => Err(ArgumentsError::NoObject("null")),
-        Value::Bool(_) => Err(ArgumentsError::NoObject("a boolean")),
-        Value::Number(_) => Err(ArgumentsError::NoObject("a number")),
-        Value::String(_) => Err(ArgumentsError::NoObject("a string")),
-        Value::Array(_) => Err(ArgumentsError::NoObject("an array")),
-    }
 }
 
 /// Runs the pipes of `config` against a local endpoint for as long as `ask` takes.

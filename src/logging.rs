@@ -108,7 +108,7 @@ fn targets(place: &str, text: &str) -> Result<Targets, Problem> {
             let what = if looks_like_endpoint(text) {
                 "is an endpoint, not a level".to_owned()
             } else {
-                format!("has the level \"{}\", which there is not", level.escape_debug())
+                format!("\"{}\" is no level", level.escape_debug())
             };
             Problem::new(place, what, remedy)
         })?;
@@ -218,7 +218,7 @@ mod tests {
     fn what_only_others_understand_in_rust_log_is_a_warning() {
         let (filter, oddity) = filter(None, &env(&[("RUST_LOG", "hyper")]), false).unwrap();
         assert_eq!(filter.default_level(), Some(LevelFilter::INFO));
-        assert!(oddity.unwrap().to_string().starts_with("RUST_LOG: has the level \"hyper\""));
+        assert!(oddity.unwrap().to_string().starts_with("RUST_LOG: \"hyper\" is no level"));
     }
 
     #[test]
@@ -226,7 +226,7 @@ mod tests {
         let problem = filter(None, &env(&[("MCP_LOG_LEVEL", "inof")]), false).unwrap_err().to_string();
         assert_eq!(
             problem,
-            "MCP_LOG_LEVEL: has the level \"inof\", which there is not; did you mean info? levels are \
+            "MCP_LOG_LEVEL: \"inof\" is no level; did you mean info? levels are \
              off, error, warn, info, debug, trace; for one part: mcp_pipe::link=debug"
         );
     }

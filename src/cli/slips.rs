@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use clap::builder::StyledStr;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
+use super::TargetArgs;
 use crate::config::key_of_option;
 use crate::endpoint::{looks_like_endpoint, looks_like_token};
 
@@ -17,9 +18,14 @@ pub(super) fn explain(mut error: clap::Error, command: &clap::Command, arguments
         Some(ContextValue::String(wrong)) => wrong.clone(),
         Some(_) | None => String::new(),
     };
-    if error.kind() == ErrorKind::UnknownArgument
-        && let Some(hint) =
-            option_of_command(&wrong, command).or_else(|| key(&wrong)).or_else(|| line(command, arguments))
+    // The parser's own is about a value that looks like an option, which nobody means.
+    error.remove(ContextKind::Suggested);
+    if matches!(error.kind(), ErrorKind::UnknownArgument)
+        && let Some(hint) = option_of_command(&wrong, command)
+            .or_else(|| key(&wrong))
+            .or_else(|| usual(&wrong).map(str::to_owned))
+            .or_else(|| call(command, arguments))
+            .or_else(|| line(command, arguments))
     {
         error.remove(ContextKind::SuggestedArg);
         error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![StyledStr::from(hint)]));
@@ -55,6 +61,100 @@ fn option_of_command(option: &str, command: &clap::Command) -> Option<String> {
     let has_it = |command: &&clap::Command| command.get_arguments().any(|option| option.get_long() == Some(name));
     let command = command.get_subcommands().find(has_it)?.get_name();
     Some(format!("--{name} is an option of {command}: mcp-pipe {command} --{name} …"))
+}
+
+/// What to write for an option that other programs have.
+fn usual(option: &str) -> Option<&'static str> {
+    match option.split('=').next().unwrap_or_default() {
+        "-v" | "-vv" | "-vvv" | "--verbose" | "-d" | "--debug" | "--trace" => {
+            Some("for more in the log: --log-level debug")
+        }
+        "-q" | "--quiet" | "--silent" => Some("for less in the log: --log-level warn"),
+        "--token" | "--url" | "--uri" | "--ws" | "--host" | "--server-url" | "--api-key" | "-e" | "-t" => Some(
+            "an endpoint, token included, is one address: MCP_ENDPOINT=wss://host/path?token=… in .env or the environment, \
+             or --endpoint",
+        ),
+        "-c" | "--conf" | "--cfg" | "--config-file" | "--configfile" | "-f" | "--file" => {
+            Some("a config is named by --config")
+        }
+        _ => None,
+    }
+}
+
+/// Programs that start others, so what stands behind them is no server.
+const LAUNCHERS: &[&str] = &[
+    "bash", "bun", "bunx", "cargo", "deno", "docker", "dotnet", "env", "go", "java", "node", "npm", "npx", "php",
+    "pipx", "pnpm", "podman", "python", "python3", "ruby", "sh", "uv", "uvx", "yarn",
+];
+
+/// Whether all of a target may be names of servers, of which a person wants several.
+pub(super) fn are_names(written: &TargetArgs) -> bool {
+    let is_name = |word: &String| {
+        !word.is_empty() && !is_secret(word) && word.chars().all(|c| c.is_alphanumeric() || "_- ".contains(c))
+    };
+    let is_launcher = |word: &String| LAUNCHERS.contains(&word.as_str());
+    written.target.iter().all(|word| !is_launcher(word)) && written.target.iter().chain(&written.more).all(is_name)
+}
+
+/// The parser's error about a word that it should not have taken.
+pub(super) fn unexpected(command: &clap::Command, word: &str) -> clap::Error {
+    let mut error = clap::Error::new(ErrorKind::UnknownArgument).with_cmd(command);
+    error.insert(ContextKind::InvalidArg, ContextValue::String(word.to_owned()));
+    error.insert(ContextKind::Usage, ContextValue::StyledStr(command.clone().render_usage()));
+    error
+}
+
+/// Whether a program was to be called: what stands behind `call --` was read as a server, a tool and its arguments.
+pub(super) fn is_program_to_call(arguments: &[OsString], server: &str) -> bool {
+    let behind = || arguments.iter().skip_while(|word| *word != "call").skip(1);
+    behind().take_while(|word| *word != server).any(|word| word == "--")
+}
+
+/// How to write the arguments of a call that were written as options or words.
+fn call(command: &clap::Command, arguments: &[OsString]) -> Option<String> {
+    let words: Vec<&str> = arguments.iter().skip(1).map(|word| word.to_str()).collect::<Option<_>>()?;
+    let mut words = words.into_iter().peekable();
+    let mut plain = Vec::new();
+    // Past what is ours, which may stand anywhere.
+    while let Some(word) = words.next() {
+        let name = word.strip_prefix("--").map(|word| word.split('=').next().unwrap_or_default());
+        let ours = command.get_arguments().find(|option| name.is_some() && option.get_long() == name);
+        match ours {
+            Some(option) if option.get_action().takes_values() && !word.contains('=') => drop(words.next()),
+            Some(_) => {}
+            None => plain.push(word),
+        }
+    }
+    let ["call", server, tool, rest @ ..] = plain.as_slice() else { return None };
+    if plain.iter().any(|word| is_secret(word)) || server.starts_with('-') || tool.starts_with('-') {
+        return None;
+    }
+    let start = format!("the arguments are one JSON object: mcp-pipe call {} {}", quoted(server), quoted(tool));
+    let given = pairs(rest).map(|object| quoted(&object)).filter(|shown| shown.len() <= LONGEST_SHOWN);
+    Some(format!("{start} {}", given.unwrap_or_else(|| "'{\"name\": value}'".to_owned())))
+}
+
+/// The JSON object that is meant by `--a 2 --b=x c=3 d:4 --e`.
+fn pairs(words: &[&str]) -> Option<String> {
+    let mut object = serde_json::Map::new();
+    let mut words = words.iter().peekable();
+    while let Some(word) = words.next() {
+        let name = word.trim_start_matches('-');
+        let is_option = word.starts_with("--") || (word.starts_with('-') && name.len() == 1);
+        let (name, value) = match name.split_once(['=', ':']) {
+            Some((name, value)) => (name, Some(value)),
+            None if is_option => (name, words.next_if(|next| !next.starts_with("--")).copied()),
+            None => return None,
+        };
+        if name.is_empty() || !name.chars().all(|c| c.is_alphanumeric() || c == '_' || c == '-') {
+            return None;
+        }
+        let value = value.map_or(serde_json::Value::Bool(true), |value| {
+            serde_json::from_str(value).unwrap_or_else(|_| value.to_owned().into())
+        });
+        object.insert(name.to_owned(), value);
+    }
+    (!object.is_empty()).then(|| serde_json::Value::Object(object).to_string())
 }
 
 /// How to start a program whose arguments were written behind the name of a server.
@@ -129,6 +229,55 @@ mod tests {
             let error = refused(line);
             assert!(error.contains(&format!("tip: to start a program with arguments: {want}\n")), "{line:?}: {error}");
         }
+    }
+
+    #[test]
+    fn an_option_of_other_programs_is_told_what_to_write_and_never_to_be_passed_on_as_a_value() {
+        for (line, want) in [
+            (&["-v"][..], Some("--log-level debug")),
+            (&["--verbose", "calculator"], Some("--log-level debug")),
+            (&["tools", "-v"], Some("--log-level debug")),
+            (&["-q"], Some("--log-level warn")),
+            (&["--token", "x"], Some("MCP_ENDPOINT=wss://host/path?token=… in .env")),
+            (&["--token=x"], Some("or --endpoint")),
+            (&["-c", "x.json"], Some("a config is named by --config")),
+            (&["--port", "80"], None),
+            (&["-x"], None),
+            (&["health", "-x"], None),
+        ] {
+            let error = refused(line);
+            assert!(!error.contains("as a value") && !error.contains("-- -"), "{line:?}: {error}");
+            assert!(want.map_or(!error.contains("tip:"), |want| error.contains(want)), "{line:?}: {error}");
+        }
+    }
+
+    #[test]
+    fn the_arguments_of_a_call_are_shown_as_the_object_that_was_meant() {
+        for (line, want) in [
+            (&["--a", "2", "--b", "3"][..], r#"'{"a":2,"b":3}'"#),
+            (&["--text=it is", "--loud"], r#"'{"text":"it is","loud":true}'"#),
+            (&["{a:2", "b=3"], r#"'{"name": value}'"#),
+            (&["a:2", "b:[1]"], r#"'{"a":2,"b":[1]}'"#),
+            (&["--log-level", "debug", "--a", "-2"], r#"'{"a":-2}'"#),
+            (&["2", "3"], r#"'{"name": value}'"#),
+            (&["-a", "it's"], r#"'{"a":"it'\''s"}'"#),
+        ] {
+            let error = refused(&[&["call", "calculator", "add"], line].concat());
+            let want = format!("tip: the arguments are one JSON object: mcp-pipe call calculator add {want}\n");
+            assert!(error.contains(&want), "{line:?}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_program_that_is_to_be_called_is_told_what_call_takes() {
+        for line in
+            [&["call", "--", "/path/python", "clock.py", "now"][..], &["call", "--log-contents", "--", "x", "y"]]
+        {
+            let error = refused(line);
+            assert!(error.contains("call takes a server of the config or a script"), "{error}");
+        }
+        let line = ["mcp-pipe", "call", "calculator", "add", "--", "-"].map(Into::into);
+        assert!(parse(line).is_ok(), "behind the tool it only ends the options");
     }
 
     #[test]

@@ -10,6 +10,7 @@ use super::editor;
 use super::expand::{ExpandError, expand};
 use super::options::CommandLine;
 use super::reader::Located;
+use crate::endpoint::is_variable;
 use crate::error::{Problem, Problems};
 use crate::secrecy::{Redactor, Secret};
 
@@ -88,6 +89,15 @@ impl Context<'_> {
         };
         self.mistake(&text.place, what, remedy);
         None
+    }
+
+    /// Warns of a word that is a variable as shells write it: it is passed on as it stands.
+    pub(crate) fn warn_of_variable(&mut self, text: &Located<String>) {
+        if let Some(word) = text.value.split_whitespace().find(|word| !word.starts_with("${") && is_variable(word)) {
+            let name = word.trim_matches(['$', '%']);
+            let what = format!("holds {word}, which is passed on as it stands");
+            self.warning(&text.place, what, format!("write ${{{name}}} for the variable"));
+        }
     }
 
     /// Notes what must be put right; once, though keys at the top of the file are looked at for each server.

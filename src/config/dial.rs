@@ -5,13 +5,14 @@ use std::path::PathBuf;
 use http::{HeaderName, HeaderValue};
 
 use super::context::Context;
-use super::dotenv::DotFile;
+use super::dotenv::{DotFile, HOLDS_UNSEEN};
 use super::expand::{ExpandError, expand};
 use super::file::{Entry, File, Shared};
 use super::reader::Located;
 use super::{LinkSpec, defaults};
 use crate::disk::obstacle;
-use crate::endpoint::{Endpoint, Secret};
+use crate::endpoint::{Endpoint, EndpointError, Secret};
+use crate::error::Problem;
 
 /// The endpoint of every server that has none of its own.
 #[derive(Debug, Clone)]
@@ -34,6 +35,16 @@ const RESERVED: &[&str] = &["host", "connection", "upgrade", "content-length", "
 struct Found {
     place: String,
     text: String,
+    written: Written,
+}
+
+/// Where an address was written.
+#[derive(Clone, Copy)]
+enum Written {
+    /// In the config, where variables are replaced.
+    Config,
+    /// Where every character counts.
+    Elsewhere,
 }
 
 /// The endpoint that is named by `--endpoint`, the environment, `.env` or the top of the file; the first of these counts.
@@ -47,30 +58,33 @@ pub(crate) fn common(ctx: &mut Context<'_>, file: &File) -> Common {
         (Some(first), top) => {
             let top = top.as_ref().and_then(|top| {
                 let text = expand(&top.value, |name| ctx.lookup(name)).ok().filter(|text| !text.trim().is_empty())?;
-                Some(Found { place: top.place.clone(), text })
+                Some(Found { place: top.place.clone(), text, written: Written::Config })
             });
             tell_which_counts(ctx, &first, found.chain(top));
             first
         }
         (None, Some(text)) => match ctx.expand(text) {
-            Some(value) if !value.trim().is_empty() => Found { place: text.place.clone(), text: value },
+            Some(value) if !value.trim().is_empty() => {
+                Found { place: text.place.clone(), text: value, written: Written::Config }
+            }
             Some(_) => return Common::Missing,
             None => return Common::Wrong,
         },
         (None, None) => return Common::Missing,
     };
-    parse(ctx, first.place, &first.text).map_or(Common::Wrong, Common::Given)
+    parse(ctx, first.place, &first.text, first.written).map_or(Common::Wrong, Common::Given)
 }
 
 /// The endpoints that are named outside of the config file; the first counts.
 fn outside(ctx: &Context<'_>) -> Vec<Found> {
     let flag = ctx.line.options.endpoint.iter();
-    let flag = flag.map(|flag| Found { place: "--endpoint".to_owned(), text: flag.reveal().to_owned() });
+    let found = |place: String, text: &str| Found { place, text: text.to_owned(), written: Written::Elsewhere };
+    let flag = flag.map(|flag| found("--endpoint".to_owned(), flag.reveal()));
     let variable = ctx.env.filled(ENDPOINT).into_iter();
-    let variable = variable.map(|text| Found { place: format!("{ENDPOINT} (environment)"), text: text.to_owned() });
+    let variable = variable.map(|text| found(format!("{ENDPOINT} (environment)"), text));
     let dotenvs = ctx.dotenv.files.iter().filter_map(|file| {
         let text = file.get(ENDPOINT).filter(|text| !text.trim().is_empty())?;
-        Some(Found { place: format!("{ENDPOINT} ({})", file.place(ENDPOINT)), text: text.to_owned() })
+        Some(found(format!("{ENDPOINT} ({})", file.place(ENDPOINT)), text))
     });
     flag.chain(variable).chain(dotenvs).collect()
 }
@@ -78,20 +92,25 @@ fn outside(ctx: &Context<'_>) -> Vec<Found> {
 /// Says which of several different endpoints counts: only a note where the command line names one, as its writer knows that the
 /// others don't count.
 fn tell_which_counts(ctx: &mut Context<'_>, first: &Found, others: impl Iterator<Item = Found>) {
+    let Some(what) = disputed(first, others) else { return };
+    if ctx.line.options.endpoint.is_some() {
+        ctx.notes.push(format!("{}: {what}", first.place));
+    } else {
+        ctx.warning(&first.place, what, OUT_OF_DATE);
+    }
+}
+
+const OUT_OF_DATE: &str = "remove the one that is out of date";
+
+/// What is to be said of an endpoint beside which there are others, if they differ from it.
+fn disputed(first: &Found, others: impl Iterator<Item = Found>) -> Option<String> {
     let is_same = |other: &Found| match (first.text.parse::<Endpoint>(), other.text.parse::<Endpoint>()) {
         (Ok(first), Ok(other)) => first == other,
         (Ok(_) | Err(_), Ok(_) | Err(_)) => first.text.trim() == other.text.trim(),
     };
     let others: Vec<String> = others.filter(|other| !is_same(other)).map(|other| other.place).collect();
-    if others.is_empty() {
-        return;
-    }
-    let what = format!("counts; another endpoint, which does not count, is in {}", others.join(" and in "));
-    if ctx.line.options.endpoint.is_some() {
-        ctx.notes.push(format!("{}: {what}", first.place));
-    } else {
-        ctx.warning(&first.place, what, "remove the one that is out of date");
-    }
+    let what = || format!("counts; another endpoint, which does not count, is in {}", others.join(" and in "));
+    (!others.is_empty()).then(what)
 }
 
 /// A variable of another name that holds an endpoint, and its place.
@@ -127,10 +146,15 @@ pub(crate) enum Own {
 
 /// The endpoint that an entry names itself.
 pub(crate) fn of_entry(ctx: &mut Context<'_>, entry: &Entry) -> Own {
+    let in_file = ctx.in_env_file(&entry.name, ENDPOINT).filter(|(text, _)| !text.trim().is_empty());
+    let in_file = in_file.map(|(text, place)| Found {
+        place: format!("{ENDPOINT} ({place})"),
+        text: text.to_owned(),
+        written: Written::Elsewhere,
+    });
     let Some(text) = own(entry) else {
-        let in_file = ctx.in_env_file(&entry.name, ENDPOINT).filter(|(text, _)| !text.trim().is_empty());
-        let in_file = in_file.map(|(text, place)| (text.to_owned(), format!("{ENDPOINT} ({place})")));
-        return in_file.map_or(Own::Unsaid, |(text, place)| Own::Named(parse(ctx, place, &text)));
+        return in_file
+            .map_or(Own::Unsaid, |found| Own::Named(parse(ctx, found.place, &found.text, Written::Elsewhere)));
     };
     let Some(value) = ctx.expand(text) else { return Own::Named(None) };
     let is_blank = value.trim().is_empty();
@@ -146,7 +170,15 @@ pub(crate) fn of_entry(ctx: &mut Context<'_>, entry: &Entry) -> Own {
         return Own::Named(None);
     }
     if !is_blank {
-        return Own::Named(parse(ctx, text.place.clone(), &value));
+        let first = Found { place: text.place.clone(), text: value, written: Written::Config };
+        let in_env = entry.env.iter().find(|(name, _)| name == ENDPOINT).and_then(|(_, text)| {
+            let value = expand(&text.value, |name| ctx.lookup(name)).ok().filter(|value| !value.trim().is_empty())?;
+            Some(Found { place: text.place.clone(), text: value, written: Written::Config })
+        });
+        if let Some(what) = disputed(&first, in_env.into_iter().chain(in_file)) {
+            ctx.warning(&first.place, what, OUT_OF_DATE);
+        }
+        return Own::Named(parse(ctx, first.place, &first.text, first.written));
     }
     if !entry.shared.endpoint_headers.is_empty() {
         let what = format!("is empty, so {} is served on the common endpoint, without its endpointHeaders", entry.name);
@@ -156,14 +188,24 @@ pub(crate) fn of_entry(ctx: &mut Context<'_>, entry: &Entry) -> Own {
 }
 
 /// Parses an endpoint; a mistake is noted without its text.
-pub(crate) fn parse(ctx: &mut Context<'_>, place: String, text: &str) -> Option<Endpoint> {
-    match text.parse::<Endpoint>() {
-        Ok(endpoint) => Some(endpoint),
-        Err(why) => {
-            ctx.mistake(place, why.to_string(), why.remedy());
-            None
-        }
+fn parse(ctx: &mut Context<'_>, place: String, text: &str, written: Written) -> Option<Endpoint> {
+    let why = match text.parse::<Endpoint>() {
+        Ok(endpoint) => return Some(endpoint),
+        Err(why) => why,
+    };
+    if let EndpointError::Character { .. } = why {
+        // Whoever read the file has warned of it as of any other value.
+        let is_same = |warning: &Problem| {
+            place == format!("{ENDPOINT} ({})", warning.place) && warning.what.starts_with(HOLDS_UNSEEN)
+        };
+        ctx.problems.warnings.retain(|warning| !is_same(warning));
     }
+    let remedy = match written {
+        Written::Config => why.remedy_in_config(),
+        Written::Elsewhere => why.remedy(),
+    };
+    ctx.mistake(place, why.to_string(), remedy);
+    None
 }
 
 /// How a server's endpoint is dialled: by the entry, then the flags, then the top of the file, then the defaults.
@@ -201,6 +243,7 @@ fn headers(ctx: &mut Context<'_>, written: &[(String, Located<String>)]) -> Vec<
     let mut headers = Vec::new();
     for (name, text) in written {
         let Some(value) = ctx.expand(text) else { continue };
+        ctx.warn_of_variable(text);
         let lower = name.to_ascii_lowercase();
         let what = match (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_str(&value)) {
             (Ok(_), _) if RESERVED.contains(&lower.as_str()) || lower.starts_with("sec-websocket-") => {

@@ -11,14 +11,21 @@
 //! | `"…"` | the same, where `\"`, `\\` and `\n` are a quote, a backslash and a line break |
 //! | anything else | what comes before a blank with `#`, without the blanks around it |
 
+mod forms;
+
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::disk::obstacle;
 use crate::disk::read::{Accept, whole};
 use crate::error::Problem;
+use crate::process::limits;
 use crate::words::{character, is_unseen, meant};
 
+/// How it is said that a value holds what can't be seen.
+pub(crate) const HOLDS_UNSEEN: &str = "holds what can't be seen";
+/// How it is said that a line sets nothing.
+const IGNORED: &str = " and is ignored";
 /// Largest `.env` that is read, in bytes.
 const MAX_SIZE: u64 = 1 << 20;
 /// Longest wait for a `.env` that is a pipe, as password managers make them. Nobody has named this file, so its writer has to
@@ -40,6 +47,8 @@ pub(crate) struct DotFile {
     pub(crate) path: PathBuf,
     /// Its variables, each name once.
     vars: Vec<Variable>,
+    /// The first line that was to set the endpoint and can't be read.
+    pub(crate) spoilt: Option<Problem>,
 }
 
 /// A variable of a file.
@@ -107,14 +116,23 @@ impl DotFile {
                         let remedy = "remove it; Docker makes a folder where a file is missing";
                         ("is a folder, not a file, and is ignored".to_owned(), remedy.to_owned())
                     }
-                    None => (format!("can't be read and is ignored: {error}"), String::new()),
+                    None => (format!("can't be read and is ignored: {}", limits::in_words(&error)), String::new()),
                 };
                 warnings.push(Problem::new(shown, what, remedy));
                 return None;
             }
         };
-        let warn = |line, (what, remedy): Fault| warnings.push(Problem::new(format!("{shown}:{line}"), what, remedy));
-        Some(DotFile { vars: parse(&text, warn), path })
+        let mut spoilt = None;
+        let warn = |line: usize, (what, remedy): Fault| {
+            let problem = Problem::new(format!("{shown}:{line}"), what, remedy);
+            let is_ignored = problem.what.ends_with(IGNORED);
+            if is_ignored && lines_of(&text).nth(line - 1).is_some_and(forms::is_about_endpoint) {
+                spoilt.get_or_insert_with(|| problem.clone());
+            }
+            warnings.push(problem);
+        };
+        let vars = parse(&text, warn);
+        Some(DotFile { vars, path, spoilt })
     }
 
     /// What a variable holds in this file.
@@ -136,7 +154,7 @@ impl DotFile {
 }
 
 /// What is wrong with a line, and the remedy. Neither quotes the line, but for a character that is no part of a value.
-type Fault = (String, &'static str);
+type Fault = (String, String);
 
 /// The variables of a text. The last of a name counts, as for Docker, systemd and shells. Whatever a person should
 /// know goes to `warn`, with the number of the line.
@@ -148,17 +166,18 @@ fn parse(text: &str, mut warn: impl FnMut(usize, Fault)) -> Vec<Variable> {
             Ok(Some(variable)) => variable,
             Ok(None) => continue,
             Err((what, remedy)) => {
-                warn(line, (format!("{what} and is ignored"), remedy));
+                warn(line, (format!("{what}{IGNORED}"), remedy));
                 continue;
             }
         };
         if let Some(c) = value.chars().find(|c| is_unseen(*c) && !c.is_ascii()) {
-            warn(line, (format!("holds what can't be seen: {}", character(c)), "remove it, unless the value needs it"));
+            let what = format!("{HOLDS_UNSEEN}: {}", character(c));
+            warn(line, (what, "remove it, unless the value needs it".to_owned()));
         }
         if let Some(earlier) = vars.iter_mut().find(|variable| variable.name == name) {
             // The line is told by its number: what looks like a name may be a piece of a pasted token.
             let what = format!("sets the same variable as line {}; the last one counts", earlier.line);
-            warn(line, (what, "remove one of them"));
+            warn(line, (what, "remove one of them".to_owned()));
             (earlier.value, earlier.line) = (value, line);
         } else {
             vars.push(Variable { name, value, line });
@@ -179,8 +198,11 @@ fn variable(line: &str) -> Result<Option<(String, String)>, Fault> {
         return Ok(None);
     }
     let Some((name, value)) = line.split_once('=').filter(|(_, value)| !value.contains('\0')) else {
-        return Err(no_variable(line));
+        return Err(forms::fault(line).unwrap_or_else(|| no_variable(line)));
     };
+    if let Some(fault) = forms::fault(line) {
+        return Err(fault);
+    }
     let quoted = quoted(value)?;
     // dotenvy's errors are not shown: they quote the line, which may hold a token.
     match dotenvy::from_read_iter(format!("{name}={quoted}").as_bytes()).next() {
@@ -194,14 +216,15 @@ fn no_variable(name: &str) -> Fault {
     let remedy = "write one variable a line, with letters, digits and _ in its name";
     let strange = name.chars().find(|c| !c.is_ascii() && (is_unseen(*c) || meant(*c).is_some()));
     let because = strange.map_or_else(String::new, |c| format!(" because of {}", character(c)));
-    (format!("is not NAME=value{because}"), remedy)
+    let remedy = if forms::is_about_endpoint(name) { forms::ON_ITS_OWN } else { remedy };
+    (format!("is not NAME=value{because}"), remedy.to_owned())
 }
 
 /// A value as dotenvy reads it back unchanged: without its comment, in double quotes, with escapes.
 fn quoted(value: &str) -> Result<String, Fault> {
     let open = || {
         let remedy = "close it on the same line; a line break is \\n inside \"…\"";
-        ("opens a quote that it doesn't close".to_owned(), remedy)
+        ("opens a quote that it doesn't close".to_owned(), remedy.to_owned())
     };
     let start = value.trim_ascii_start();
     let (text, rest) = if let Some(inside) = start.strip_prefix('\'') {
@@ -217,7 +240,7 @@ fn quoted(value: &str) -> Result<String, Fault> {
         Ok(format!("\"{text}\""))
     } else {
         let remedy = "put all of the value in quotes, or nothing of it";
-        Err(("goes on behind its closing quote".to_owned(), remedy))
+        Err(("goes on behind its closing quote".to_owned(), remedy.to_owned()))
     }
 }
 

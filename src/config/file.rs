@@ -9,7 +9,7 @@
 //! | `args` | S | texts | none | the program's arguments |
 //! | `env` | S | texts by name `$` | none | set for the program, on top of what it inherits; what holds an endpoint or its token is left out |
 //! | `envFile` | S | path `$`, or paths | none | files like `.env`, set below `env` |
-//! | `inheritEnv` | TS | `true`/`false`, or names | true | what the program inherits of mcp-pipe's environment and `.env`: all, only what programs need to start, or these besides; `*` and `?` stand for any text and any character |
+//! | `inheritEnv` | TS | `true`/`false`, or names, or one | true | what the program inherits of mcp-pipe's environment and `.env`: all, only what programs need to start, or these besides; `*` and `?` stand for any text and any character |
 //! | `cwd` | S | text `$` | the file's folder | where the program starts |
 //! | `type`, `transportType`, `transport` | S | `stdio`, `local` | `stdio` | remote types are skipped with a warning |
 //! | `disabled`, `enabled`, `isActive` | S | `true`/`false`, also as text | enabled | whether the server runs |
@@ -45,15 +45,20 @@
 //! `${env:VAR}` are expanded, in `command` and `args` nothing but what editors know: see [`super::expand`]. Comments and
 //! trailing commas are allowed. What other programs call these keys is in [`super::keys`].
 
+use std::path::Path;
 use std::time::Duration;
 
 use jsonc_parser::ast::{ObjectProp, Value};
 
 use super::keys::Place;
-use super::reader::{Located, Reader};
+use super::reader::{Located, Reader, truth};
 use super::{Handshake, Mode, Names, Naming, keys, policy, syntax, units};
+use crate::endpoint::{looks_like_endpoint, looks_like_token};
 use crate::error::Problem;
 use crate::tools::{Glob, ToolPolicy};
+
+/// Longest program, and longest list of arguments, that is shown in an example, in bytes.
+const LONGEST_SHOWN: usize = 120;
 
 /// The whole file.
 #[derive(Debug, Default)]
@@ -78,7 +83,7 @@ pub(crate) struct Shared {
     pub(crate) max_backoff: Option<Duration>,
     pub(crate) start_timeout: Option<Duration>,
     pub(crate) max_frame: Option<usize>,
-    pub(crate) handshake: Option<Handshake>,
+    pub(crate) handshake: Option<Located<Handshake>>,
     pub(crate) mode: Option<Located<Mode>>,
     pub(crate) naming: Option<Located<Naming>>,
     pub(crate) names: Option<Located<Names>>,
@@ -124,8 +129,13 @@ pub(crate) struct Entry {
 pub(crate) enum Transport {
     /// By starting a program.
     Stdio(Located<String>),
-    /// Over the network, which this version doesn't do. Holds the `type`, or "url", with its place.
-    Remote(Located<String>),
+    /// Over the network, which this version doesn't do.
+    Remote {
+        /// The `type`, or "url", with its place.
+        by: Located<String>,
+        /// The server's address, if the entry has one.
+        url: Option<String>,
+    },
     /// In no way that can be told or used, which has been noted.
     Unknown,
 }
@@ -153,6 +163,10 @@ pub(crate) fn read(name: &str, text: &str) -> Reading {
 }
 
 fn top(r: &mut Reader<'_>, value: &Value<'_>, file: &mut File) {
+    if is_server(value) && !keys::has_servers(value) {
+        let what = "is the entry of one server, and servers stand in mcpServers, each behind its name";
+        return r.mistake(value, "", what, format!("write {}", one_server(value)));
+    }
     let (mut servers, mut mcp, mut settings) = (false, None, Vec::new());
     for (key, path, prop) in keys::members(r, value, "", Place::Top) {
         match key.as_str() {
@@ -202,6 +216,46 @@ fn is_server(value: &Value<'_>) -> bool {
     ["command", "url", "httpUrl", "serverUrl"]
         .iter()
         .any(|key| object.properties.iter().any(|p| p.name.as_str() == *key))
+}
+
+/// A whole config for the entry of one server. Nothing is repeated that may be a secret.
+fn one_server(entry: &Value<'_>) -> String {
+    let Value::Object(object) = entry else { return String::new() };
+    let text = |value: &Value<'_>| match value {
+        Value::StringLit(text) if !looks_like_endpoint(&text.value) && !looks_like_token(&text.value) => {
+            Some(text.value.clone().into_owned())
+        }
+        Value::StringLit(_) | Value::NumberLit(_) | Value::BooleanLit(_) | Value::Object(_) | Value::Array(_) => None,
+        Value::NullKeyword(_) => None,
+    };
+    let words = |value: &Value<'_>| match value {
+        Value::Array(list) => list.elements.iter().map(text).collect::<Option<Vec<String>>>(),
+        Value::StringLit(_) | Value::NumberLit(_) | Value::BooleanLit(_) | Value::Object(_) | Value::NullKeyword(_) => {
+            text(value).map(|text| vec![text])
+        }
+    };
+    let (mut name, mut members) = (None, Vec::new());
+    for prop in &object.properties {
+        let key = prop.name.as_str();
+        let written = words(&prop.value).filter(|_| ["command", "args"].contains(&key));
+        let written = written.filter(|words| words.iter().map(String::len).sum::<usize>() <= LONGEST_SHOWN);
+        let value = match (written, &prop.value) {
+            (Some(words), Value::StringLit(_)) => words.first().map(|word| format!("{word:?}")).unwrap_or_default(),
+            (Some(words), _) => format!("{words:?}"),
+            (None, Value::Object(_)) => "{…}".to_owned(),
+            (None, Value::Array(_)) => "[…]".to_owned(),
+            (None, _) => "…".to_owned(),
+        };
+        // That of a script says more than that of its interpreter.
+        let program = words(&prop.value).and_then(|words| words.into_iter().find(|word| !word.starts_with('-')));
+        let stem = program.as_deref().and_then(|word| Path::new(word).file_stem()?.to_str());
+        if let Some(stem) = stem.filter(|_| key == "args" || (key == "command" && name.is_none())) {
+            name = Some(stem.to_owned());
+        }
+        members.push(format!("{key:?}: {value}"));
+    }
+    let name = name.unwrap_or_else(|| "my-server".to_owned());
+    format!("{{\"mcpServers\": {{{name:?}: {{{}}}}}}}", members.join(", "))
 }
 
 /// The servers in an `mcp`: for opencode its members, for VS Code's user settings those of its `servers`.
@@ -267,12 +321,23 @@ fn entry(r: &mut Reader<'_>, name: String, prop: &ObjectProp<'_>, path: &str) ->
             "tools" => entry.tools = policy::read(r, value, &path, &mut entry.given_names),
             "tools.allow" => elsewhere.allow.extend(policy::allow(r, value, &path)),
             "tools.deny" => elsewhere.deny.extend(policy::deny(r, value, &path)),
-            "url" | "serverUrl" => url = Some(r.place(prop, &path)),
+            "url" | "serverUrl" => {
+                let address = match value {
+                    Value::StringLit(text) => Some(text.value.trim().to_owned()),
+                    Value::NumberLit(_) | Value::BooleanLit(_) | Value::Object(_) | Value::Array(_) => None,
+                    Value::NullKeyword(_) => None,
+                };
+                url = Some((r.place(prop, &path), address));
+            }
             "headers" => headers = true,
             "disabled" => disabled = switch(r, true),
             "enabled" => enabled = switch(r, false),
             "isActive" => active = switch(r, false),
             _ if shared(r, &key, prop, &path, &mut entry.shared) => {}
+            _ if keys::is_unknown(Place::Server, &key) && is_server(value) => {
+                let what = "is a server inside of another one, and each stands in mcpServers behind its name";
+                r.mistake(prop, &path, what, "move it there");
+            }
             _ => keys::foreign(r, &key, prop, &path, Place::Server),
         }
     }
@@ -285,7 +350,7 @@ fn entry(r: &mut Reader<'_>, name: String, prop: &ObjectProp<'_>, path: &str) ->
     entry.disabled = disabled.or(enabled).or(active);
     let malformed = r.mistakes.len() > before;
     entry.kind = match (transport, command, url) {
-        (Some(t), _, _) if keys::is_remote(&t.value) => Transport::Remote(t),
+        (Some(by), _, url) if keys::is_remote(&by.value) => Transport::Remote { by, url: url.and_then(|(_, url)| url) },
         (Some(t), _, _) if !["stdio", "local"].iter().any(|here| t.value.eq_ignore_ascii_case(here)) => {
             let what = format!("is \"{}\", which is no type of server", t.value);
             r.mistake_at(&t.place, what, "leave it out for a program that is started here");
@@ -302,7 +367,7 @@ fn entry(r: &mut Reader<'_>, name: String, prop: &ObjectProp<'_>, path: &str) ->
             }
             Transport::Stdio(command)
         }
-        (None, None, Some(place)) => Transport::Remote(Located { value: "url".to_owned(), place }),
+        (None, None, Some((place, url))) => Transport::Remote { by: Located { value: "url".to_owned(), place }, url },
         (_, None, _) => {
             // A member that could not be read has been told of, and may have been the command.
             if !malformed {
@@ -349,11 +414,17 @@ fn endpoint(r: &mut Reader<'_>, value: &Value<'_>, path: &str) -> Option<Located
     all.pop()
 }
 
-/// The value of `inheritEnv`: `true`, `false`, or the names of variables.
+/// The value of `inheritEnv`: `true`, `false`, or the names of variables. A text that is neither is a list of one.
 fn inherit(r: &mut Reader<'_>, value: &Value<'_>, path: &str) -> Option<Inherit> {
     if matches!(value, Value::Array(_)) {
         let names = r.strings(value, path);
         return Some(Inherit::Only(names.iter().map(|name| Glob::new(&name.value)).collect()));
+    }
+    if let Value::StringLit(name) = value
+        && let (name, None) = (name.value.trim(), truth(&name.value))
+        && !name.is_empty()
+    {
+        return Some(Inherit::Only(vec![Glob::new(name)]));
     }
     let all = r.boolean(value, path)?;
     Some(if all { Inherit::All } else { Inherit::Only(Vec::new()) })
@@ -374,11 +445,12 @@ fn shared(r: &mut Reader<'_>, key: &str, prop: &ObjectProp<'_>, path: &str, to: 
         "startTimeout" => to.start_timeout = r.parsed(value, path, units::duration),
         "maxFrameSize" => to.max_frame = r.parsed(value, path, units::frame_size),
         "handshake" => {
-            to.handshake = r.parsed(value, path, |text| match text {
+            let read = |text: &str| match text {
                 "answer" => Ok(Handshake::Answer),
                 "relay" => Ok(Handshake::Relay),
-                _ => Err("must be \"answer\" or \"relay\"".to_owned()),
-            });
+                _ => Err(units::none_of(text, &["answer", "relay"])),
+            };
+            to.handshake = r.located(value, path, |r, v, p| r.parsed(v, p, read));
         }
         "mode" => to.mode = r.located(value, path, |r, v, p| r.parsed(v, p, units::choice)),
         "naming" => to.naming = r.located(value, path, |r, v, p| r.parsed(v, p, units::choice)),

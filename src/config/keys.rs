@@ -78,6 +78,8 @@ pub(crate) enum Treatment {
     Harmless,
     /// The key is about asking a person before a call, which mcp-pipe never does. Told where tools are named.
     Asking,
+    /// Ignored with a warning; most likely this key of ours was meant.
+    Meant(&'static str),
     /// Ignored with a warning, which says what to write instead.
     Ignored(&'static str),
     /// A mistake: without the key something else would be done than was meant. Says what to write instead.
@@ -85,7 +87,7 @@ pub(crate) enum Treatment {
 }
 
 use Place::{Server, Tools, Top};
-use Treatment::{Asking, Harmless, Honoured, Ignored, Mistake};
+use Treatment::{Asking, Harmless, Honoured, Ignored, Meant, Mistake};
 
 /// The keys of other programs. Keys that only one program has stand under its name, others by what they are about.
 const FOREIGN: &[(Place, Treatment, &[&str])] = &[
@@ -111,8 +113,9 @@ const FOREIGN: &[(Place, Treatment, &[&str])] = &[
     (
         Top,
         Mistake("write it in the entry of a server: \"tools\": {\"allow\": […], \"deny\": […]}"),
-        &["tools", "includeTools", "excludeTools", "allowedTools", "disabledTools", "enabledTools"],
+        &["tools", "includeTools", "excludeTools", "allowedTools", "disabledTools", "enabledTools", "allow", "deny"],
     ),
+    (Server, Mistake("write it in the entry's tools: \"tools\": {\"allow\": […], \"deny\": […]}"), &["allow", "deny"]),
     // Which tools there are: Gemini CLI, Qwen Code, Roo Code, Windsurf, Kiro, Codex and others.
     (
         Server,
@@ -164,6 +167,8 @@ const FOREIGN: &[(Place, Treatment, &[&str])] = &[
         Honoured("cwd"),
         &["directory", "dir", "workingDirectory", "working_directory", "workingDir", "working_dir", "workdir"],
     ),
+    (Server, Meant("command"), &["cmd", "exec", "executable", "program"]),
+    (Server, Meant("args"), &["arguments", "argv", "params", "parameters"]),
     (Server, Honoured("url"), &["httpUrl", "http_url", "sseUrl", "baseUrl"]),
     (Server, Harmless, &["source", "dev", "sandbox", "autoStart", "autoRestart", "restart", "longRunning"]),
     // What only a remote server has.
@@ -177,6 +182,21 @@ const FOREIGN: &[(Place, Treatment, &[&str])] = &[
     (Server, Ignored(START_TIMEOUT), &["startup_timeout_sec", "startup_timeout_ms", "initializationTimeout"]),
     (Server, Ignored(CALL_TIMEOUT), &["toolTimeout", "tool_timeout_sec", "requestTimeout", "request_timeout"]),
     (Server, Ignored(CALL_TIMEOUT), &["callTimeout", "readTimeout", "timeoutMs", "timeout_ms", "timeoutSeconds"]),
+    // What is said on the command line.
+    (Top, Ignored("use the option --log-level, or MCP_LOG_LEVEL in the environment or in .env"), LOG_LEVEL),
+    (
+        Server,
+        Ignored("mcp-pipe's own is set by --log-level or MCP_LOG_LEVEL, a server's by its args or env"),
+        LOG_LEVEL,
+    ),
+    (Top, Ignored("use the option --log-format"), &["logFormat", "log_format", "log-format"]),
+    (Top, Ignored("use the option --log-contents"), &["logContents", "log_contents", "log-contents"]),
+    (
+        Top,
+        Ignored("use the option --status-socket, or MCP_STATUS_SOCKET in the environment or in .env"),
+        &["statusSocket", "status_socket", "status-socket"],
+    ),
+    (Top, Ignored("use the option --local"), &["local"]),
     // Notes for people.
     (Top, Harmless, NOTES),
     (Server, Harmless, NOTES),
@@ -186,6 +206,9 @@ const FOREIGN: &[(Place, Treatment, &[&str])] = &[
 /// Remedies that are completed by the value of the key.
 const START_TIMEOUT: &str = "startTimeout";
 const CALL_TIMEOUT: &str = "timeout";
+
+/// How much is logged, as people write it.
+const LOG_LEVEL: &[&str] = &["logLevel", "log_level", "loglevel", "log-level"];
 
 /// Keys with which programs and people annotate these files.
 const NOTES: &[&str] = &[
@@ -273,17 +296,95 @@ pub(crate) fn foreign(r: &mut Reader<'_>, key: &str, prop: &ObjectProp<'_>, path
         }
         Some(Ignored(remedy)) => r.warning(prop, path, "is ignored", remedy),
         Some(Mistake(remedy)) => r.mistake(prop, path, unknown, remedy),
+        Some(Meant(ours)) => r.warning(prop, path, format!("{unknown} and is ignored"), did_you_mean(ours)),
         None => {
-            let remedy = match closest(key, ours(place)) {
-                Some(meant) => format!("did you mean {meant}?"),
-                None => "remove it, or check its spelling".to_owned(),
+            let (what, remedy) = match likely(place, key) {
+                Some(Likely::Misplaced { home }) => (format!("belongs {home},"), "move it there".to_owned()),
+                Some(Likely::Slip { ours, home: Some(home) }) => {
+                    (unknown.to_owned(), format!("{} That belongs {home}", did_you_mean(ours)))
+                }
+                Some(Likely::Slip { ours, home: None }) => (unknown.to_owned(), did_you_mean(ours)),
+                None => (unknown.to_owned(), "remove it, or check its spelling".to_owned()),
             };
             match place {
-                Top | Server => r.warning(prop, path, format!("{unknown} and is ignored"), remedy),
+                Top | Server => r.warning(prop, path, format!("{what} and is ignored"), remedy),
                 // A mistake: without the rule that was meant, tools would be published that should not be.
-                Tools => r.mistake(prop, path, unknown, remedy),
+                Tools => r.mistake(prop, path, what.trim_end_matches(','), remedy),
             }
         }
+    }
+}
+
+fn did_you_mean(ours: &str) -> String {
+    format!("did you mean {ours}?")
+}
+
+/// Whether a file names servers, in the place where we or other programs have them.
+pub(crate) fn has_servers(value: &Value<'_>) -> bool {
+    let names_them = |key: &str| {
+        key == "mcpServers" || matches!(treatment(Top, key), Some(Honoured("mcpServers" | "mcp" | "mcpServerConfig")))
+    };
+    matches!(value, Value::Object(object) if object.properties.iter().any(|prop| names_them(prop.name.as_str())))
+}
+
+/// Whether a key is none that anybody knows in its place.
+pub(crate) fn is_unknown(place: Place, key: &str) -> bool {
+    treatment(place, key).is_none() && ours(place).all(|ours| ours != key)
+}
+
+/// What an unknown key most likely is.
+enum Likely {
+    /// A key of ours, in another place than where it belongs.
+    Misplaced {
+        /// Where it belongs.
+        home: &'static str,
+    },
+    /// A slip of a key of ours, or another program's name for one.
+    Slip {
+        /// The key of ours.
+        ours: &'static str,
+        /// Where that belongs, if it is another place.
+        home: Option<&'static str>,
+    },
+}
+
+/// What an unknown key most likely is: first what is written like it, here and elsewhere, then what others call it, then what is
+/// similar.
+fn likely(place: Place, key: &str) -> Option<Likely> {
+    let others = elsewhere(place);
+    let all = || others.iter().flat_map(|(home, keys)| keys.iter().map(move |key| (*key, *home)));
+    let is_here = |ours: &str| self::ours(place).any(|here| here == ours);
+    let home_of = |ours: &str| all().find(|(other, _)| *other == ours && !is_here(ours)).map(|(_, home)| home);
+    let is_same = |ours: &str| plain(ours) == plain(key);
+    let foreign = |at: Place| match treatment(at, key) {
+        Some(Honoured(ours) | Meant(ours)) => {
+            Some((ours, home_of(ours))).filter(|(_, home)| home.is_some() || is_here(ours))
+        }
+        Some(Harmless | Asking | Ignored(_) | Mistake(_)) | None => None,
+    };
+    let similar = || {
+        let ours = closest(key, all().map(|(ours, _)| ours).chain(ours(place)))?;
+        Some((ours, home_of(ours)))
+    };
+    if let Some(ours) = ours(place).find(|ours| is_same(ours)) {
+        return Some(Likely::Slip { ours, home: None });
+    }
+    if let Some((_, home)) = all().find(|(ours, _)| is_same(ours)) {
+        return Some(Likely::Misplaced { home });
+    }
+    let found = [Top, Server].into_iter().find_map(foreign).or_else(similar);
+    found.map(|(ours, home)| Likely::Slip { ours, home })
+}
+
+/// Our keys for other places, each with where it belongs.
+fn elsewhere(place: Place) -> [(&'static str, &'static [&'static str]); 2] {
+    const IN_ENTRY: &str = "in a server's entry, under mcpServers.NAME";
+    const AT_TOP: &str = "at the top of the file, beside mcpServers";
+    const IN_TOOLS: &str = "in the tools of a server's entry";
+    match place {
+        Top => [(IN_ENTRY, SERVER), (IN_TOOLS, TOOLS)],
+        Server => [(AT_TOP, TOP), (IN_TOOLS, TOOLS)],
+        Tools => [(IN_ENTRY, SERVER), (AT_TOP, TOP)],
     }
 }
 
@@ -295,6 +396,11 @@ fn ours(place: Place) -> impl Iterator<Item = &'static str> {
         Tools => (TOOLS, &[]),
     };
     keys.iter().chain(shared).copied()
+}
+
+/// A key without what differs from one way of writing words together to another.
+fn plain(key: &str) -> String {
+    key.replace(['-', '_', '.'], "").to_ascii_lowercase()
 }
 
 /// Whether a list of tools names some, and not all of them by `*`.
@@ -326,7 +432,6 @@ fn time_of(key: &str, value: &Value<'_>) -> String {
 /// The key of the file that somebody took for an option of the command line, `pingInterval` for `ping-interval`, and where that
 /// key belongs.
 pub(crate) fn of_option(option: &str) -> Option<(&'static str, &'static str)> {
-    let plain = |key: &str| key.replace(['-', '_', '.'], "").to_ascii_lowercase();
     let places = [
         (SHARED, "at the top of the config or in the entry of a server"),
         (TOP, "at the top of the config"),

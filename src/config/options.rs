@@ -22,8 +22,12 @@ pub struct CommandLine<'a> {
     pub target: Target<'a>,
     /// Whether mcp-pipe serves the endpoint itself, on loopback.
     pub local: bool,
-    /// The names of commands for which the target may be a slip.
-    pub other_commands: Vec<String>,
+    /// What stands behind the name of a server or script, where one is named: one is all that there may be.
+    pub more: &'a [String],
+    /// The command, if there is one.
+    pub command: Option<&'static str>,
+    /// The names of all commands.
+    pub commands: Vec<String>,
 }
 
 /// Which servers take part.

@@ -5,6 +5,7 @@ use jsonc_parser::common::Ranged;
 use jsonc_parser::{CollectOptions, ParseOptions, parse_to_ast};
 
 use super::syntax;
+use super::units::Wrong;
 use crate::error::Problem;
 
 /// A value and the place where it was written, as shown to a person.
@@ -69,7 +70,7 @@ impl<'t> Reader<'t> {
             },
             Err(error) => {
                 let fault = syntax::explain(self.text, &error);
-                Problem::new(self.place_at(fault.at, ""), fault.what, fault.remedy)
+                Problem::new(self.place_at(fault.at, ""), format!("is no valid JSON: {}", fault.why), fault.remedy)
             }
         };
         self.mistakes.push(problem);
@@ -136,18 +137,20 @@ impl<'t> Reader<'t> {
         &mut self,
         value: &Value<'_>,
         path: &str,
-        parse: impl Fn(&str) -> Result<T, String>,
+        parse: impl Fn(&str) -> Result<T, Wrong>,
     ) -> Option<T> {
-        let text = match value {
-            Value::NumberLit(number) => number.value.to_owned(),
+        let (text, shown) = match value {
+            Value::NumberLit(number) => (number.value.to_owned(), number.value.to_owned()),
             Value::StringLit(_) | Value::BooleanLit(_) | Value::Object(_) | Value::Array(_) | Value::NullKeyword(_) => {
-                self.string(value, path)?.value
+                let text = self.string(value, path)?.value;
+                let shown = format!("\"{text}\"");
+                (text, shown)
             }
         };
         match parse(&text) {
             Ok(parsed) => Some(parsed),
-            Err(why) => {
-                self.mistake(value, path, format!("is \"{text}\""), why);
+            Err(Wrong { what, remedy }) => {
+                self.mistake(value, path, format!("is {shown}, and {what}"), remedy);
                 None
             }
         }
@@ -225,14 +228,11 @@ impl<'t> Reader<'t> {
             Value::NumberLit(number) => number.value.to_owned(),
             Value::Object(_) | Value::Array(_) => String::new(),
         };
-        match text.as_str() {
-            "true" | "1" | "yes" | "on" => Some(true),
-            "false" | "0" | "no" | "off" => Some(false),
-            _ => {
-                self.mistake(value, path, "is neither true nor false", "write true or false");
-                None
-            }
+        let read = truth(&text);
+        if read.is_none() {
+            self.mistake(value, path, "is neither true nor false", "write true or false");
         }
+        read
     }
 
     /// Notes a mistake.
@@ -279,6 +279,15 @@ impl<'t> Reader<'t> {
         let column = if line == 1 { column.saturating_sub(self.added).max(1) } else { column };
         let space = if path.is_empty() { "" } else { " " };
         format!("{}:{line}:{column}{space}{path}", self.name)
+    }
+}
+
+/// What a text says that stands for `true` or `false`.
+pub(crate) fn truth(text: &str) -> Option<bool> {
+    match text.trim().to_ascii_lowercase().as_str() {
+        "true" | "1" | "yes" | "on" => Some(true),
+        "false" | "0" | "no" | "off" => Some(false),
+        _ => None,
     }
 }
 

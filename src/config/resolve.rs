@@ -12,7 +12,7 @@ use super::file::{self, Entry, File, Shared, Transport};
 use super::options::{CommandLine, Options, Target};
 use super::surroundings::Surroundings;
 use super::{CommandSpec, Config, Environment, ServerSpec, cache, defaults, locate, sharing, start, target, variables};
-use crate::endpoint::{bare, is_placeholder};
+use crate::endpoint::{bare, is_placeholder, is_variable};
 use crate::error::{Problem, Problems};
 use crate::secrecy::{Redactor, Secret, address};
 use crate::tools::ToolPolicy;
@@ -148,12 +148,14 @@ fn hide_secrets(ctx: &mut Context<'_>, file: &File) {
     let texts = || texts.iter().map(|text| bare(text));
     let real = texts().filter(|text| !is_placeholder(text));
     let mut secrets: Vec<Secret> = real.flat_map(address::secrets).collect();
+    secrets.retain(|secret| !is_variable(secret.reveal()));
     let whole = texts().filter(|text| text.contains("://"));
     ctx.hidden.endpoints.add(secrets.iter().cloned().chain(whole.map(Secret::new)));
     let shared = file.entries.iter().map(|entry| &entry.shared).chain([&file.shared]);
     let headers = shared.flat_map(|shared| &shared.endpoint_headers);
     let values = headers.filter_map(|(name, text)| Some((name, expand(&text.value, |name| ctx.lookup(name)).ok()?)));
-    let headers: Vec<Secret> = values.flat_map(|(name, value)| address::of_header(name, &value)).collect();
+    let headers = values.flat_map(|(name, value)| address::of_header(name, &value));
+    let headers: Vec<Secret> = headers.filter(|secret| !is_variable(secret.reveal())).collect();
     ctx.hidden.headers.add(headers.iter().cloned());
     // Credentials of a proxy are not hidden from servers, which need proxies, too: only from the log.
     let proxies = PROXIES.iter().flat_map(|name| [ctx.env.get(name), ctx.env.get(&name.to_lowercase())]).flatten();
@@ -168,6 +170,7 @@ const PROXIES: [&str; 3] = ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"];
 fn servers(ctx: &mut Context<'_>, file: &File, named: Target<'_>, config: Option<&str>) -> Vec<ServerSpec> {
     let mut chosen: Vec<(String, CommandSpec, Option<&Entry>)> = Vec::new();
     match named {
+        Target::Named(_) if target::are_several(ctx, file) => return Vec::new(),
         Target::All => {
             for entry in file.entries.iter().filter(|entry| entry.disabled.is_none()) {
                 if let Some(command) = start::of_entry(ctx, entry, false) {
@@ -185,7 +188,9 @@ fn servers(ctx: &mut Context<'_>, file: &File, named: Target<'_>, config: Option
                     chosen.push((entry.name.clone(), command, Some(entry)));
                 }
             }
-            None => chosen.extend(target::of_script(ctx, file, name).map(|(name, command)| (name, command, None))),
+            None => {
+                chosen.extend(target::of_script(ctx, file, name, config).map(|(name, command)| (name, command, None)))
+            }
         },
         Target::Line([program, args @ ..]) => {
             chosen.extend(target::of_line(ctx, program, args).map(|(name, command)| (name, command, None)));
@@ -223,7 +228,7 @@ fn servers(ctx: &mut Context<'_>, file: &File, named: Target<'_>, config: Option
             endpoint,
             link,
             hello: None,
-            handshake: shared.handshake.or(top.handshake).unwrap_or_default(),
+            handshake: shared.handshake.as_ref().or(top.handshake.as_ref()).map(|said| said.value).unwrap_or_default(),
             start_timeout: shared
                 .start_timeout
                 .or(options.start_timeout)
@@ -248,6 +253,10 @@ fn servers(ctx: &mut Context<'_>, file: &File, named: Target<'_>, config: Option
         servers.push(variables::with_inherited(ctx, server, inherit));
         entries.push(entry);
     }
+    if let (Some((_, first)), None, false) = (file.shared.endpoint_headers.first(), &common, servers.is_empty()) {
+        let what = "is sent nowhere: each server that runs has an endpoint of its own, and headers of the top go to the shared one";
+        ctx.warning(&first.place, what, "write it in the entries whose endpoints want it");
+    }
     sharing::check(ctx, file, &servers, &entries);
     if !ctx.local && !without.is_empty() {
         missing_endpoint(ctx, &without);
@@ -266,7 +275,7 @@ fn disabled(file: &File) -> Option<String> {
 fn why_none(file: &File) -> String {
     let reason = |entry: &Entry| match (&entry.disabled, &entry.kind) {
         (Some(place), _) => Some(format!("{} is disabled ({place})", entry.name)),
-        (None, Transport::Remote(_)) => {
+        (None, Transport::Remote { .. }) => {
             Some(format!("{} is a remote server, which this version can't use", entry.name))
         }
         (None, Transport::Stdio(_) | Transport::Unknown) => None,
@@ -283,10 +292,26 @@ fn missing_endpoint(ctx: &mut Context<'_>, without: &[String]) {
         Some(name) => format!("{name} holds an address: if it is that, call it MCP_ENDPOINT. Else {ways}"),
         None => ways.to_owned(),
     };
+    let nowhere = format!("so there is nowhere to serve {names}");
+    if let Some(Problem { place, what, remedy }) = ctx.dotenv.files.iter().find_map(|file| file.spoilt.clone()) {
+        // Told as what it is: the reason for the mistake.
+        ctx.problems.warnings.retain(|warning| warning.place != place);
+        ctx.mistake(ENDPOINT, format!("is not set: {place} {what}, {nowhere}"), remedy);
+        return;
+    }
+    let in_environment = ctx.env.get(ENDPOINT).map(|_| "the environment".to_owned());
+    let in_files = ctx.dotenv.files.iter().filter(|file| file.get(ENDPOINT).is_some()).map(|file| file.place(ENDPOINT));
+    let empty = in_environment.into_iter().chain(in_files).collect::<Vec<_>>().join(" and in ");
+    if !empty.is_empty() {
+        let remedy = format!(
+            "write the endpoint's whole address there, {ENDPOINT}=wss://host/path?token=…; or try it without an account: mcp-pipe --local"
+        );
+        ctx.mistake(ENDPOINT, format!("is empty in {empty}, {nowhere}"), remedy);
+        return;
+    }
     let looked = match ctx.dotenv.names().join(" or ").as_str() {
         "" => String::new(),
         files => format!(" in the environment, nor in {files}"),
     };
-    let what = format!("is not set{looked}, so there is nowhere to serve {names}");
-    ctx.mistake("MCP_ENDPOINT", what, remedy);
+    ctx.mistake(ENDPOINT, format!("is not set{looked}, {nowhere}"), remedy);
 }

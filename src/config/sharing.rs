@@ -167,7 +167,7 @@ fn pins(ctx: &mut Context<'_>, servers: &[ServerSpec], entries: &[Option<&Entry>
 
 /// Warns about keys that do nothing in the mode of their servers: `handshake`, `pin` and `turn`.
 fn idle(ctx: &mut Context<'_>, file: &File, servers: &[ServerSpec], entries: &[Option<&Entry>]) {
-    for server in servers.iter().filter(|server| server.handshake == Handshake::Relay) {
+    for (server, entry) in servers.iter().zip(entries).filter(|(server, _)| server.handshake == Handshake::Relay) {
         let why = match server.sharing.mode {
             Mode::Multiplex => "in mode multiplex there is no one server to relay to",
             Mode::Auto | Mode::PerServer | Mode::Sequential if !server.tools.is_untouched() => {
@@ -175,8 +175,10 @@ fn idle(ctx: &mut Context<'_>, file: &File, servers: &[ServerSpec], entries: &[O
             }
             Mode::Auto | Mode::PerServer | Mode::Sequential => continue,
         };
-        let what = format!("\"handshake\": \"relay\" does nothing: {why}");
-        ctx.warning(format!("mcpServers.{}", server.name), what, "remove it");
+        let own = entry.and_then(|entry| entry.shared.handshake.as_ref());
+        if let Some(said) = own.or(file.shared.handshake.as_ref()) {
+            ctx.warning(&said.place, format!("does nothing for {}: {why}", server.name), "remove \"relay\"");
+        }
     }
     let remedy = "remove it, or write \"mode\": \"sequential\"";
     for (server, entry) in servers.iter().zip(entries) {

@@ -11,6 +11,7 @@ use super::reader::Located;
 use super::syntax::BACKSLASH;
 use super::{variables, windows};
 use crate::disk::obstacle;
+use crate::secrecy::address;
 
 /// The command that an entry starts. `None` if there is none, which has been noted.
 pub(crate) fn of_entry(ctx: &mut Context<'_>, entry: &Entry, asked_for: bool) -> Option<CommandSpec> {
@@ -21,15 +22,16 @@ pub(crate) fn of_entry(ctx: &mut Context<'_>, entry: &Entry, asked_for: bool) ->
             return None;
         }
         Transport::Unknown => return None,
-        Transport::Remote(by) => {
+        Transport::Remote { by, url } => {
             let what = match by.value.as_str() {
                 "url" => format!("makes {} a remote server, which this version can't use", entry.name),
                 kind => format!("makes {} a remote server ({kind}), which this version can't use", entry.name),
             };
+            let way_out = way_out(url.as_deref());
             if asked_for {
-                ctx.mistake(&by.place, what, "choose a server with a command");
+                ctx.mistake(&by.place, what, format!("choose a server with a command, or {way_out}"));
             } else {
-                ctx.warning(&by.place, format!("{what}; it is left out"), "disable it to silence this");
+                ctx.warning(&by.place, format!("{what}; it is left out"), format!("disable it, or {way_out}"));
             }
             return None;
         }
@@ -62,6 +64,19 @@ pub(crate) fn of_entry(ctx: &mut Context<'_>, entry: &Entry, asked_for: bool) ->
         ctx.notes.push(format!("{}: python3 is used, there is no python here", entry.name));
     }
     Some(CommandSpec { program, args, env, env_remove: Vec::new(), cwd: Some(cwd) })
+}
+
+/// How a remote server can be used all the same. What in its address may be a token is not repeated.
+fn way_out(url: Option<&str>) -> String {
+    if url.is_some_and(|url| ["ws:", "wss:"].iter().any(|scheme| url.to_ascii_lowercase().starts_with(scheme))) {
+        return "if that address is where a server of yours is to be served: call it \"endpoint\", beside the \"command\" that \
+                starts the server"
+            .to_owned();
+    }
+    let url = url.map_or_else(|| "URL".to_owned(), address::shown);
+    format!(
+        "start a program that speaks to it for you: \"command\": \"npx\", \"args\": [\"-y\", \"mcp-remote\", {url:?}]"
+    )
 }
 
 /// Warns that a server's folder is not there. That is no mistake: a disk may be mounted later than we start, and the other

@@ -3,8 +3,8 @@
 //! The text may hold a token, so no more of it is repeated than single characters, escapes, and the words of other languages for
 //! JSON's own.
 
-use jsonc_parser::ParseStringErrorKind;
 use jsonc_parser::errors::{ParseError, ParseErrorKind};
+use jsonc_parser::{CollectOptions, ParseOptions, ParseStringErrorKind, parse_to_ast};
 
 use crate::words::{character, is_unseen, meant};
 
@@ -12,8 +12,8 @@ use crate::words::{character, is_unseen, meant};
 pub(crate) struct Fault {
     /// Where the fault is: the byte in the text.
     pub(crate) at: usize,
-    /// What is wrong, in words that continue the place.
-    pub(crate) what: String,
+    /// What is wrong, a sentence of its own.
+    pub(crate) why: String,
     pub(crate) remedy: String,
 }
 
@@ -39,8 +39,39 @@ const WORDS: &[(&str, &str)] = &[
 /// What to do about a backslash that JSON takes for the beginning of an escape.
 pub(crate) const BACKSLASH: &str = r"write \\ for a backslash, or / for it in a path";
 
-/// Explains the parser's error in `text`.
+/// Explains why a text is no JSON as programs speak it, without comments. `None` where it is.
+pub(crate) fn fault(text: &str) -> Option<Fault> {
+    let strict = ParseOptions {
+        allow_comments: false,
+        allow_trailing_commas: false,
+        allow_loose_object_property_names: false,
+        allow_missing_commas: false,
+        allow_single_quoted_strings: false,
+        allow_hexadecimal_numbers: false,
+        allow_unary_plus_numbers: false,
+        allow_bare_decimal_point_numbers: false,
+        allow_non_finite_numbers: false,
+        allow_extended_string_escapes: false,
+    };
+    let error = parse_to_ast(text, &CollectOptions::default(), &strict).err()?;
+    Some(explain_in(Kind::Value, text, &error))
+}
+
+/// Explains the parser's error in the text of a config.
 pub(crate) fn explain(text: &str, error: &ParseError) -> Fault {
+    explain_in(Kind::Config, text, error)
+}
+
+/// What a text was to be.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// A config, or a file of another format.
+    Config,
+    /// Anything in JSON.
+    Value,
+}
+
+fn explain_in(whole: Kind, text: &str, error: &ParseError) -> Fault {
     let (at, kind) = (error.range().start, error.kind());
     let rest = text.get(at..).unwrap_or_default();
     let begin = text.len() - text.trim_start().len();
@@ -53,7 +84,7 @@ pub(crate) fn explain(text: &str, error: &ParseError) -> Fault {
         .or_else(|| {
             let (why, remedy) = behind_the_end(kind, rest)
                 .or_else(|| missing_comma(kind, rest))
-                .or_else(|| is_at_begin.then(|| other_format(rest)).flatten())
+                .or_else(|| (is_at_begin && whole == Kind::Config).then(|| other_format(rest)).flatten())
                 .or_else(|| odd_character(rest))
                 .or_else(|| odd_word(kind, rest))?;
             Some((at, why, remedy))
@@ -62,7 +93,7 @@ pub(crate) fn explain(text: &str, error: &ParseError) -> Fault {
         let remedy = "look for a missing comma, quote or bracket there or just before";
         (at, kind.to_string(), remedy.to_owned())
     });
-    Fault { at, what: format!("is no valid JSON: {why}"), remedy }
+    Fault { at, why, remedy }
 }
 
 /// What is wrong, and the remedy.
@@ -211,7 +242,8 @@ fn odd_word(kind: &ParseErrorKind, rest: &str) -> Option<Why> {
     if matches!(kind, ParseErrorKind::ExpectedStringObjectProperty) {
         return Some(("a key stands here without quotes".to_owned(), "write \"…\" around it".to_owned()));
     }
-    let is_word = word.starts_with(char::is_alphabetic) && matches!(kind, ParseErrorKind::UnexpectedToken);
+    let is_unexpected = matches!(kind, ParseErrorKind::UnexpectedToken | ParseErrorKind::UnexpectedWord);
+    let is_word = word.starts_with(char::is_alphabetic) && is_unexpected;
     is_word.then(|| ("a text stands here without quotes".to_owned(), "write \"…\" around it".to_owned()))
 }
 
@@ -288,6 +320,8 @@ mod tests {
             ("{\"a\": 'x'}", "1:7", "' (U+0027, apostrophe) is none of JSON's characters", "write \" for it"),
             ("{a: 1}", "1:2", "a key stands here without quotes", "write \"…\" around it"),
             ("{\"a\": python}", "1:7", "a text stands here without quotes", "write \"…\" around it"),
+            ("{\"a\": x\n}", "1:7", "a text stands here without quotes", "write \"…\" around it"),
+            ("{\"a\": [now]}", "1:8", "a text stands here without quotes", "write \"…\" around it"),
             ("{\"a\" = 1}", "1:6", "= (U+003D, equals sign) is none of JSON's characters", "write : for it"),
             ("{\"a\": 1; \"b\": 2}", "1:8", "; (U+003B, semicolon) is none of JSON's characters", "write , for it"),
             ("{\"a\": 1 \"b\": 2}", "1:8", "a comma is missing here", "write one between two members"),

@@ -6,22 +6,68 @@ use super::CommandSpec;
 use super::command::{self, Invocation};
 use super::context::Context;
 use super::file::File;
-use super::start;
+use super::options::Target;
+use super::{defaults, start};
 use crate::endpoint::{looks_like_endpoint, looks_like_token};
 use crate::words::closest;
 
 /// Most files of a folder that are looked at in the search for a similar name.
 const MOST_FILES: usize = 1000;
 
+/// Whether the command line names more than one target, which is noted with how to run several.
+pub(crate) fn are_several(ctx: &mut Context<'_>, file: &File) -> bool {
+    let Target::Named(first) = ctx.line.target else { return false };
+    let [_, ..] = ctx.line.more else { return false };
+    let more = ctx.line.more.iter().map(String::as_str);
+    let words: Vec<&str> = std::iter::once(first).chain(more).collect();
+    let is_server = |word: &&str| file.entries.iter().any(|entry| entry.name == **word);
+    let unknown = words.iter().find(|word| !is_server(word));
+    let line = words.join(" ");
+    let (what, remedy) = match unknown {
+        None => (
+            "are servers of the config, of which one can be named, or none for all".to_owned(),
+            "without a name all run that are not disabled: disable the others in the config; or start mcp-pipe once for each; or \
+             write a config that has only these, and name it by --config"
+                .to_owned(),
+        ),
+        Some(_) if is_server(&first) => {
+            ("are several words behind one another, and one server can be named".to_owned(), format!("write {first} alone"))
+        }
+        Some(_) => {
+            let commands = ctx.line.commands.iter().map(String::as_str).filter(|_| ctx.line.command.is_none());
+            let meant = closest(first, commands).map(|meant| format!("did you mean the command {meant}?"));
+            let program = program_line(ctx, &line).map(|line| format!("to start a program with arguments: {line}"));
+            let remedy = meant.into_iter().chain(program).collect::<Vec<_>>().join(" Or, ");
+            ("are several words, and one server or script can be named".to_owned(), remedy)
+        }
+    };
+    ctx.no_target(line, what, remedy);
+    true
+}
+
+/// What to write to start a program, where the command starts any.
+fn program_line(ctx: &Context<'_>, line: &str) -> Option<String> {
+    match ctx.line.command {
+        None => Some(format!("mcp-pipe -- {line}")),
+        Some(command @ ("run" | "tools")) => Some(format!("mcp-pipe {command} -- {line}")),
+        Some(_) => None,
+    }
+}
+
 /// A script by its file name; also its name as a server.
-pub(crate) fn of_script(ctx: &mut Context<'_>, file: &File, name: &str) -> Option<(String, CommandSpec)> {
+pub(crate) fn of_script(
+    ctx: &mut Context<'_>,
+    file: &File,
+    name: &str,
+    config: Option<&str>,
+) -> Option<(String, CommandSpec)> {
     let names: Vec<&str> = file.entries.iter().map(|entry| entry.name.as_str()).collect();
     if is_endpoint(ctx, name, &names) {
         return None;
     }
     let places = command::script_places(name, ctx.cwd, &ctx.base);
     let Some(path) = places.iter().find(|place| place.is_file()) else {
-        not_found(ctx, file, name, &places);
+        not_found(ctx, file, name, config, &places);
         return None;
     };
     if is_config(name) {
@@ -88,9 +134,19 @@ fn is_config(name: &str) -> bool {
 }
 
 /// Notes that a target is neither a server nor a script, with what may have been meant.
-fn not_found(ctx: &mut Context<'_>, file: &File, name: &str, places: &[PathBuf]) {
+fn not_found(ctx: &mut Context<'_>, file: &File, name: &str, config: Option<&str>, places: &[PathBuf]) {
     let looked: Vec<String> = places.iter().map(|place| place.display().to_string()).collect();
-    let what = format!("is neither a command nor a server in the config nor a file; looked for {}", looked.join(", "));
+    let server = match config {
+        Some(_) => "a server in the config nor a file".to_owned(),
+        None => format!("a file nor a server, as there is no config ({})", ctx.cwd.join(defaults::CONFIG).display()),
+    };
+    let command = if ctx.line.command.is_none() { "a command nor " } else { "" };
+    let what = format!("is neither {command}{server}; looked for {}", looked.join(", "));
+    if let (Some(command), true) = (ctx.line.command, ctx.line.commands.iter().any(|known| known == name)) {
+        let what = format!("is a command, and behind {command} stands a server, of which none is called that");
+        ctx.no_target(name, what, format!("write one of both: mcp-pipe {name}, or mcp-pipe {command} SERVER"));
+        return;
+    }
     if let Some(folder) = places.iter().find(|place| place.is_dir()) {
         let remedy = "name a script in it, or a server of the config";
         ctx.no_target(folder.display().to_string(), "is a folder", remedy);
@@ -98,34 +154,39 @@ fn not_found(ctx: &mut Context<'_>, file: &File, name: &str, places: &[PathBuf])
     }
     let names: Vec<&str> = file.entries.iter().map(|entry| entry.name.as_str()).collect();
     let scripts = scripts(places);
-    let commands = ctx.line.other_commands.iter().map(String::as_str);
+    let commands = ctx.line.commands.iter().map(String::as_str).filter(|_| ctx.line.command.is_none());
     let known = names.iter().copied().chain(commands).chain(scripts.iter().map(String::as_str));
     // A server is often called like its script: names with the same ending as the target come first.
     let same_kind = |known: &&str| Path::new(known).extension() == Path::new(name).extension();
     let meant = closest(name, known.clone().filter(same_kind)).or_else(|| closest(name, known));
+    let is_script = [".py", ".js", ".mjs", ".cjs"].iter().any(|ending| name.ends_with(ending));
+    let program = program_line(ctx, name).filter(|_| !is_script).map(|line| format!("to run a program: {line}"));
     let remedy = if name.contains(char::is_whitespace) {
-        line_of_words(name)
+        program_line(ctx, name).map_or_else(String::new, |line| line_of_words(name, &line))
     } else if let Some(meant) = meant {
         format!("did you mean {meant}?")
     } else if is_config(name) {
         format!("a config is named by --config: mcp-pipe --config {name}")
-    } else if names.is_empty() {
-        format!("to run a program: mcp-pipe -- {name}")
     } else {
-        format!("the config has: {}; to run a program: mcp-pipe -- {name}", names.join(", "))
+        let servers = (!names.is_empty()).then(|| format!("the config has: {}", names.join(", ")));
+        let create =
+            (config.is_none() && program.is_none() && !is_script).then(|| "name a config by --config".to_owned());
+        let path = is_script.then(|| "write its path if it is in another folder".to_owned());
+        [servers, program, path, create].into_iter().flatten().collect::<Vec<_>>().join("; ")
     };
     ctx.no_target(name, what, remedy);
 }
 
 /// What to write for a whole command line that came as one argument.
-fn line_of_words(line: &str) -> String {
+fn line_of_words(line: &str, program: &str) -> String {
     let mut words = line.split_whitespace();
     let is_script = |word: &&str| [".py", ".js", ".mjs", ".cjs"].iter().any(|ending| word.ends_with(ending));
     match (words.next(), words.next().filter(is_script), words.next()) {
         (Some("python" | "python3" | "node"), Some(script), None) => {
-            format!("write it without quotes: mcp-pipe -- {line}; or the script alone: mcp-pipe {script}")
+            let start = program.split(" --").next().unwrap_or_default();
+            format!("write it without quotes: {program}; or the script alone: {start} {script}")
         }
-        _ => format!("write it without quotes: mcp-pipe -- {line}"),
+        _ => format!("write it without quotes: {program}"),
     }
 }
 

@@ -13,6 +13,7 @@ use crate::secrecy::Redactor;
 
 mod endpoint;
 mod foreign;
+mod misplaced;
 mod policy;
 mod sharing;
 mod surroundings;
@@ -153,8 +154,8 @@ fn all_mistakes_are_told_at_once_with_line_column_path_and_remedy() {
     assert_eq!(
         case.mistakes(&[]),
         [
-            "mcp_config.json:2:11 mode: is \"multiplexed\"; write one of auto, per-server, multiplex, sequential; did you mean multiplex?",
-            "mcp_config.json:3:19 drainTimeout: is \"5\"; a time needs a unit: write 5s, 2m or 500ms",
+            "mcp_config.json:2:11 mode: is \"multiplexed\", and it must be one of auto, per-server, multiplex, sequential; did you mean multiplex?",
+            "mcp_config.json:3:19 drainTimeout: is 5, and a time needs a unit; write 5s, 2m or 500ms",
             "mcp_config.json:5:41 mcpServers.a.args[1]: is a number, not a text; write it in quotes: \"8080\"",
             "mcp_config.json:5:61 mcpServers.a.env.P: is true or false, not a text; write it in quotes: \"true\"",
             "mcp_config.json:6:37 mcpServers[\"b c\"].disabled: is neither true nor false; write true or false",
@@ -260,6 +261,15 @@ fn remote_servers_are_skipped_with_a_warning_and_the_others_run() {
     assert_eq!(warnings.len(), 2, "{warnings:?}");
     assert!(warnings[0].contains("mcpServers.a.type: makes a a remote server (streamable_http)"), "{warnings:?}");
     assert!(warnings[1].contains("mcpServers.b.serverUrl: makes b a remote server"), "{warnings:?}");
+    let bridge = "it is left out; disable it, or start a program that speaks to it for you: \"command\": \"npx\", \
+                  \"args\": [\"-y\", \"mcp-remote\", \"https://h\"]";
+    assert!(warnings.iter().all(|warning| warning.ends_with(bridge)), "{warnings:?}");
+    let of =
+        |url: &str| Case::new(&format!(r#"{{"mcpServers": {{"a": {{"url": "{url}"}}, "b": {{"command": "x"}}}}}}"#));
+    let token = of("https://u:s3cret@h/mcp?api_key=s3cret").warnings(&[]);
+    assert!(token[0].ends_with("\"mcp-remote\", \"https://…@h/mcp?…\"]") && !token[0].contains("s3cret"), "{token:?}");
+    let ws = of("wss://h/?token=s3cret").warnings(&[]);
+    assert!(ws[0].contains("call it \"endpoint\", beside the \"command\"") && !ws[0].contains("s3cret"), "{ws:?}");
     let only = Case::new(r#"{"mcpServers": {"a": {"type": "sse", "url": "https://h"}}}"#);
     let none = &only.mistakes(&[])[0];
     assert!(none.contains("names no server that can run: a is a remote server"), "{none}");
@@ -635,8 +645,99 @@ fn an_unknown_target_says_where_it_was_looked_for_and_what_there_is() {
     );
     assert!(wrong(&["heath"]).ends_with("did you mean health?"));
     assert!(wrong(&["tools", "heath"]).contains("the config has: calculator"), "no command follows a command");
+    for (line, want) in [
+        (&["zzz"][..], "the config has: calculator; to run a program: mcp-pipe -- zzz"),
+        (&["run", "zzz"], "the config has: calculator; to run a program: mcp-pipe run -- zzz"),
+        (&["tools", "zzz"], "the config has: calculator; to run a program: mcp-pipe tools -- zzz"),
+        (&["call", "zzz", "t"], "DIR/examples/zzz; the config has: calculator"),
+        (
+            &["call", "zzz.py", "t"],
+            "DIR/examples/zzz.py; the config has: calculator; write its path if it is in another folder",
+        ),
+        (&["tools", "zzz.py"], "the config has: calculator; write its path if it is in another folder"),
+    ] {
+        let told = wrong(line);
+        assert!(told.ends_with(want) && told.contains("a command nor") == (line[0] == "zzz"), "{told}");
+    }
+    for (line, want) in [
+        (
+            ["tools", "tools"],
+            "tools: is a command, and behind tools stands a server, of which none is called that; write one of both: \
+             mcp-pipe tools, or mcp-pipe tools SERVER",
+        ),
+        (
+            ["run", "health"],
+            "health: is a command, and behind run stands a server, of which none is called that; write one of both: \
+             mcp-pipe health, or mcp-pipe run SERVER",
+        ),
+    ] {
+        assert_eq!(wrong(&line), want);
+    }
+    let empty = Case { dir: tempfile::tempdir().unwrap(), env: Vec::new() };
+    for line in [&["call", "a", "b"][..], &["tools", "a"], &["a"]] {
+        let told = empty.lines(&[empty.run(line).unwrap_err().target.unwrap()]).join("");
+        assert!(told.contains("a file nor a server, as there is no config (DIR/mcp_config.json)"), "{told}");
+    }
     assert!(wrong(&["zzz"]).contains("the config has: calculator"));
     assert!(wrong(&["x.txt"]).contains("chmod +x"));
+}
+
+#[test]
+fn several_servers_on_a_command_line_are_told_how_to_run_them() {
+    let case =
+        Case::new(r#"{"mcpServers": {"calc": {"command": "x"}, "clock": {"command": "x"}, "my s": {"command": "x"}}}"#);
+    for (line, want) in [
+        (
+            &["calc", "clock"][..],
+            "calc clock: are servers of the config, of which one can be named, or none for all; without a name all run that are \
+             not disabled: disable the others in the config; or start mcp-pipe once for each; or write a config that has only \
+             these, and name it by --config",
+        ),
+        (&["tools", "calc", "clock", "my s"], "calc clock my s: are servers of the config, of which one"),
+        (&["calc", "2"], "calc 2: are several words behind one another, and one server can be named; write calc alone"),
+        (
+            &["my-server", "calc"],
+            "are several words, and one server or script can be named; to start a program with arguments: mcp-pipe -- my-server calc",
+        ),
+        (
+            &["tolls", "calc"],
+            "did you mean the command tools? Or, to start a program with arguments: mcp-pipe -- tolls calc",
+        ),
+    ] {
+        let problems = case.run(line).unwrap_err();
+        assert!(problems.mistakes.is_empty(), "the config is right: {problems}");
+        let told = case.lines(&[problems.target.unwrap()]).join("");
+        assert!(told.contains(want), "{line:?}: {told}");
+    }
+}
+
+#[test]
+fn a_value_is_told_with_its_fault_first_as_it_was_written() {
+    for (members, want) in [
+        (r#""timeout": 60"#, "timeout: is 60, and a time needs a unit; write 60s, 2m or 500ms"),
+        (r#""timeout": "60""#, "timeout: is \"60\", and a time needs a unit; write 60s, 2m or 500ms"),
+        (r#""timeout": "soon""#, "timeout: is \"soon\", and that is no time; write it like 5s, 2m or 500ms"),
+        (r#""timeout": "0s""#, "timeout: is \"0s\", and no call could be answered in that; leave it out for no limit"),
+        (r#""startTimeout": "31d""#, "startTimeout: is \"31d\", and the longest time is 30d; write a shorter one"),
+        (r#""pingInterval": "1ms""#, "pingInterval: is \"1ms\", and the shortest time is 1s here; write 1s or more"),
+        (r#""turn": "9s""#, "turn: is \"9s\", and the shortest turn is 10s; write 10s or more"),
+        (
+            r#""maxFrameSize": 16"#,
+            "maxFrameSize: is 16, and it must lie between 1KiB and 1GiB; write a size between them",
+        ),
+        (r#""maxResultBytes": "big""#, "maxResultBytes: is \"big\", and that is no size; write it like 16MiB"),
+        (
+            r#""handshake": "replay""#,
+            "handshake: is \"replay\", and it must be one of answer, relay; did you mean relay?",
+        ),
+        (
+            r#""mode": "x""#,
+            "mode: is \"x\", and it must be one of auto, per-server, multiplex, sequential; write one of them",
+        ),
+    ] {
+        let mistakes = Case::server(members).mistakes(&[]);
+        assert!(mistakes.len() == 1 && mistakes[0].contains(want), "{mistakes:?}");
+    }
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Times, sizes and choices as a person writes them (`5s`, `2m`, `500ms`; `16MiB`; `per-server`), and the limits of their values.
 
+use std::fmt;
 use std::time::Duration;
 
 use clap::ValueEnum;
@@ -16,11 +17,38 @@ const LARGEST_FRAME: usize = 1 << 30;
 /// Shortest turn: each begins with a new connection, on which the endpoint has to initialize, read the lists and make a call.
 const SHORTEST_TURN: Duration = Duration::from_secs(10);
 
+/// Why a text is no such value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Wrong {
+    /// What is wrong, a sentence of its own.
+    pub(crate) what: String,
+    /// What to write.
+    pub(crate) remedy: String,
+}
+
+impl Wrong {
+    pub(crate) fn new(what: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Wrong { what: what.into(), remedy: remedy.into() }
+    }
+}
+
+impl std::error::Error for Wrong {}
+
+/// On one line, for the command line.
+impl fmt::Display for Wrong {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}; {}", self.what, self.remedy)
+    }
+}
+
 /// A time from nothing to 30 days.
 ///
 /// # Errors
 /// Why the text is none, with an example.
-pub(crate) fn duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn duration(text: &str) -> Result<Duration, Wrong> {
+    let none = || Wrong::new("that is no time", "write it like 5s, 2m or 500ms");
+    let no_unit = |example: &str| Wrong::new("a time needs a unit", format!("write {example}, 2m or 500ms"));
+    let too_long = || Wrong::new("the longest time is 30d", "write a shorter one");
     let (number, unit) = split(text);
     let seconds = match unit {
         "ms" => 0.001,
@@ -28,13 +56,13 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
         "m" | "min" => 60.0,
         "h" => 3600.0,
         "d" => 86400.0,
-        "" if number.is_empty() => return Err("a time needs a unit: write 5s, 2m or 500ms".to_owned()),
-        "" => return Err(format!("a time needs a unit: write {}, 2m or 500ms", with_likely_unit(number))),
-        _ => return Err("not a time; write it like 5s, 2m or 500ms".to_owned()),
+        "" if number.is_empty() => return Err(no_unit("5s")),
+        "" => return Err(no_unit(&with_likely_unit(number))),
+        _ => return Err(none()),
     };
-    let number: f64 = number.parse().map_err(|_| "not a time; write it like 5s, 2m or 500ms".to_owned())?;
-    let time = Duration::try_from_secs_f64(number * seconds).map_err(|_| "too long; the longest is 30d".to_owned())?;
-    if time > LONGEST { Err("too long; the longest is 30d".to_owned()) } else { Ok(time) }
+    let number: f64 = number.parse().map_err(|_| none())?;
+    let time = Duration::try_from_secs_f64(number * seconds).map_err(|_| too_long())?;
+    if time > LONGEST { Err(too_long()) } else { Ok(time) }
 }
 
 /// A number with the unit that was most likely meant: milliseconds from a thousand on, else seconds.
@@ -47,36 +75,39 @@ pub(crate) fn with_likely_unit(number: &str) -> String {
 ///
 /// # Errors
 /// As [`duration`].
-pub(crate) fn duration_from_1s(text: &str) -> Result<Duration, String> {
+pub(crate) fn duration_from_1s(text: &str) -> Result<Duration, Wrong> {
     let time = duration(text)?;
-    if time < Duration::from_secs(1) { Err("too short; the shortest is 1s".to_owned()) } else { Ok(time) }
+    let too_short = || Wrong::new("the shortest time is 1s here", "write 1s or more");
+    if time < Duration::from_secs(1) { Err(too_short()) } else { Ok(time) }
 }
 
 /// How long a server has its endpoint: at least 10 s.
 ///
 /// # Errors
 /// As [`duration`].
-pub(crate) fn turn(text: &str) -> Result<Duration, String> {
-    let time = duration(text)?;
-    if time < SHORTEST_TURN { Err("too short; the shortest turn is 10s".to_owned()) } else { Ok(time) }
+pub(crate) fn turn(text: &str) -> Result<Duration, Wrong> {
+    let (time, shortest) = (duration(text)?, format!("{}s", SHORTEST_TURN.as_secs()));
+    let too_short = || Wrong::new(format!("the shortest turn is {shortest}"), format!("write {shortest} or more"));
+    if time < SHORTEST_TURN { Err(too_short()) } else { Ok(time) }
 }
 
 /// How long a call may take: more than nothing.
 ///
 /// # Errors
 /// As [`duration`].
-pub(crate) fn call_timeout(text: &str) -> Result<Duration, String> {
+pub(crate) fn call_timeout(text: &str) -> Result<Duration, Wrong> {
     let time = duration(text)?;
-    if time.is_zero() { Err("no call could be answered; leave it out for no limit".to_owned()) } else { Ok(time) }
+    let none = || Wrong::new("no call could be answered in that", "leave it out for no limit");
+    if time.is_zero() { Err(none()) } else { Ok(time) }
 }
 
 /// A whole number from 1 on.
 ///
 /// # Errors
 /// Why the text is none, with an example.
-pub(crate) fn count(text: &str) -> Result<usize, String> {
+pub(crate) fn count(text: &str) -> Result<usize, Wrong> {
     match text.trim().parse() {
-        Ok(0) | Err(_) => Err("not a whole number above 0; write it like 8000".to_owned()),
+        Ok(0) | Err(_) => Err(Wrong::new("that is no whole number above 0", "write it like 8000")),
         Ok(number) => Ok(number),
     }
 }
@@ -85,12 +116,18 @@ pub(crate) fn count(text: &str) -> Result<usize, String> {
 ///
 /// # Errors
 /// All words that there are, and the closest one.
-pub(crate) fn choice<T: ValueEnum>(text: &str) -> Result<T, String> {
+pub(crate) fn choice<T: ValueEnum>(text: &str) -> Result<T, Wrong> {
     T::from_str(text, false).map_err(|_| {
         let words: Vec<String> = T::value_variants().iter().map(word).collect();
-        let meant = closest(text, words.iter().map(String::as_str)).map(|word| format!("; did you mean {word}?"));
-        format!("write one of {}{}", words.join(", "), meant.unwrap_or_default())
+        none_of(text, &words.iter().map(String::as_str).collect::<Vec<_>>())
     })
+}
+
+/// That a text is none of a few words, and the closest.
+pub(crate) fn none_of(text: &str, words: &[&str]) -> Wrong {
+    let meant = closest(text, words.iter().copied()).map(|word| format!("did you mean {word}?"));
+    let remedy = meant.unwrap_or_else(|| "write one of them".to_owned());
+    Wrong::new(format!("it must be one of {}", words.join(", ")), remedy)
 }
 
 /// The word for a choice.
@@ -102,12 +139,12 @@ pub(crate) fn word<T: ValueEnum>(value: &T) -> String {
 ///
 /// # Errors
 /// Why the text is none, with an example.
-pub(crate) fn result_size(text: &str) -> Result<usize, String> {
+pub(crate) fn result_size(text: &str) -> Result<usize, Wrong> {
     let bytes = size(text)?;
     if (cut::LEAST..=LARGEST_FRAME).contains(&bytes) {
         Ok(bytes)
     } else {
-        Err(format!("must lie between {} bytes and 1GiB", cut::LEAST))
+        Err(Wrong::new(format!("it must lie between {} bytes and 1GiB", cut::LEAST), "write a size between them"))
     }
 }
 
@@ -115,16 +152,17 @@ pub(crate) fn result_size(text: &str) -> Result<usize, String> {
 ///
 /// # Errors
 /// Why the text is none, with an example.
-pub(crate) fn frame_size(text: &str) -> Result<usize, String> {
+pub(crate) fn frame_size(text: &str) -> Result<usize, Wrong> {
     let bytes = size(text)?;
     if (SMALLEST_FRAME..=LARGEST_FRAME).contains(&bytes) {
         Ok(bytes)
     } else {
-        Err("must lie between 1KiB and 1GiB".to_owned())
+        Err(Wrong::new("it must lie between 1KiB and 1GiB", "write a size between them, like 16MiB"))
     }
 }
 
-fn size(text: &str) -> Result<usize, String> {
+fn size(text: &str) -> Result<usize, Wrong> {
+    let none = || Wrong::new("that is no size", "write it like 16MiB, 512KiB or a number of bytes");
     let (number, unit) = split(text);
     let scale: f64 = match unit {
         "" | "B" => 1.0,
@@ -134,10 +172,9 @@ fn size(text: &str) -> Result<usize, String> {
         "KB" | "kB" => 1e3,
         "MB" => 1e6,
         "GB" => 1e9,
-        _ => return Err("not a size; write it like 16MiB, 512KiB or a number of bytes".to_owned()),
+        _ => return Err(none()),
     };
-    let number: f64 =
-        number.parse().map_err(|_| "not a size; write it like 16MiB, 512KiB or a number of bytes".to_owned())?;
+    let number: f64 = number.parse().map_err(|_| none())?;
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
@@ -180,9 +217,10 @@ mod tests {
     #[test]
     fn a_number_alone_gets_the_unit_that_was_most_likely_meant() {
         for (number, want) in [("5", "5s"), ("60", "60s"), ("999", "999s"), ("1000", "1000ms"), ("30000", "30000ms")] {
-            assert_eq!(duration(number), Err(format!("a time needs a unit: write {want}, 2m or 500ms")));
+            let wrong = Wrong::new("a time needs a unit", format!("write {want}, 2m or 500ms"));
+            assert_eq!(duration(number), Err(wrong));
         }
-        assert_eq!(duration(""), Err("a time needs a unit: write 5s, 2m or 500ms".to_owned()));
+        assert_eq!(duration(""), Err(Wrong::new("a time needs a unit", "write 5s, 2m or 500ms")));
     }
 
     #[test]

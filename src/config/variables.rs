@@ -14,6 +14,7 @@ use super::dotenv::DotFile;
 use super::file::{Entry, File, Inherit};
 use super::reader::Located;
 use crate::disk::obstacle;
+use crate::endpoint::is_variable;
 use crate::secrecy::Secret;
 use crate::tools::Glob;
 
@@ -104,6 +105,9 @@ pub(crate) fn of_entry(ctx: &mut Context<'_>, entry: &Entry) -> Vec<(String, Sec
     for (name, text) in entry.env.iter().filter(|(name, _)| name != ENDPOINT) {
         if name.is_empty() || name.contains(['=', '\0']) {
             ctx.mistake(&text.place, "is no name for a variable", "use letters, digits and _");
+        }
+        if is_variable(text.value.trim()) {
+            ctx.warn_of_variable(text);
         }
         if let Some(value) = ctx.expand(text) {
             set(ctx, &text.place, name, value);

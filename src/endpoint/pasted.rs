@@ -1,7 +1,7 @@
 //! What people paste where an endpoint belongs: which quotes around an address are taken away, and why a text is no address.
 //! Pure.
 
-use super::EndpointError;
+use super::{EndpointError, Variable};
 use crate::words::{character, meant};
 
 /// Pairs that shells, file formats and mails put around an address.
@@ -49,18 +49,24 @@ pub(super) fn fault(text: &str) -> Option<EndpointError> {
     if addresses.first().is_some_and(|at| is_assignment(&text[..*at])) {
         return Some(EndpointError::Surplus);
     }
-    if text.contains("${") || text.starts_with('$') || has_windows_variable(text) {
-        return Some(EndpointError::Variable);
+    if let Some(variable) = variable(text) {
+        return Some(EndpointError::Variable(variable));
     }
     let is_example = |c: &char| *c == '…' || (!c.is_ascii() && c.is_alphanumeric() && meant(*c).is_none());
     let example = text.chars().find(is_example).map(character);
     if let Some(example) = example.or_else(|| Some(format!("\"{}\"", placeholder(text)?))) {
         return Some(EndpointError::Placeholder(example));
     }
+    if let (Some(open), Some(close)) = (text.chars().next(), text.chars().next_back()) {
+        let is_quote = |c: char| !c.is_ascii() && meant(c).is_some_and(|meant| "\"'".contains(meant));
+        if is_quote(open) && is_quote(close) && text.chars().nth(1).is_some() {
+            return Some(EndpointError::Quotes { open, close });
+        }
+    }
     if let Some((at, c)) = strange(text) {
         return Some(EndpointError::Character { c, at });
     }
-    has_empty_token(text).then_some(EndpointError::NoToken)
+    empty_token(text).map(EndpointError::NoToken)
 }
 
 /// Where addresses begin in a text. An address in a parameter of another one doesn't count, unless that parameter is `token`.
@@ -93,13 +99,71 @@ fn strange(text: &str) -> Option<(usize, char)> {
         .find(|(at, c)| !c.is_ascii_graphic() || "\"<>\\`#".contains(*c) || (*c == '\'' && (*at == 1 || *at == last)))
 }
 
-/// Whether a text holds a variable as the command prompt of Windows writes it. `%25` and the like are no names.
-fn has_windows_variable(text: &str) -> bool {
+/// The variable that was to be replaced. A `$` may be a part of an address, so one without braces is a variable only in
+/// the host, which holds none, or where it is all that a parameter holds.
+fn variable(text: &str) -> Option<Variable> {
+    if let Some(inside) = text.split_once("${").map(|(_, inside)| inside) {
+        let name = inside.split_once('}').map_or("", |(name, _)| name);
+        return Some(named(format!("${{{name}}}"), name));
+    }
+    let host = host(text);
+    let of_shell = |text: &str| {
+        let rest = text.split_once('$')?.1;
+        let end = rest.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).unwrap_or(rest.len());
+        let name = &rest[..end];
+        Some(named(format!("${name}"), name))
+    };
+    let is_name = |name: &str| {
+        name.len() <= LONGEST_EXAMPLE
+            && name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+            && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+    };
+    let whole = || values(text).find(|value| value.strip_prefix('$').is_some_and(is_name));
+    let first = text.starts_with('$').then_some(text);
+    let of_windows = || {
+        let name = windows_variable(text)?;
+        Some(named(format!("%{name}%"), name))
+    };
+    first.or(host).and_then(of_shell).or_else(|| whole().and_then(of_shell)).or_else(of_windows)
+}
+
+/// A variable. What may be a piece of a token is not repeated.
+fn named(written: String, name: &str) -> Variable {
+    if is_plain_name(name) {
+        Variable { written: Some(written), name: Some(name.to_owned()) }
+    } else {
+        let is_braced = written.starts_with("${");
+        Variable { written: is_braced.then(|| "${…}".to_owned()), name: None }
+    }
+}
+
+/// Whether a text is plainly the name of a variable, in the letters in which people write them.
+pub(super) fn is_plain_name(name: &str) -> bool {
+    !name.is_empty()
+        && name.len() <= LONGEST_EXAMPLE
+        && !name.starts_with(|c: char| c.is_ascii_digit())
+        && name.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_')
+}
+
+/// What stands where an address has its host, with the port.
+fn host(text: &str) -> Option<&str> {
+    let rest = text.split_once("://")?.1;
+    let authority = &rest[..rest.find(['/', '?', '#']).unwrap_or(rest.len())];
+    Some(authority.rsplit_once('@').map_or(authority, |(_, host)| host))
+}
+
+/// The name of a variable as the command prompt of Windows writes it, `%NAME%`. `%25` and the like are no names.
+fn windows_variable(text: &str) -> Option<&str> {
     let parts: Vec<&str> = text.split('%').collect();
-    let is_name = |part: &str| part.len() > 2 && part.bytes().all(|b| b.is_ascii_uppercase() || b == b'_');
-    let is_code = |part: &str| part.bytes().take(2).all(|b| b.is_ascii_hexdigit());
-    // The first part and the last have a % on one side only.
-    parts.iter().skip(1).rev().skip(1).any(|part| is_name(part) && !is_code(part))
+    let is_name = |part: &str| {
+        part.len() > 2
+            && part.starts_with(|c: char| c.is_ascii_uppercase() || c == '_')
+            && part.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_')
+    };
+    let is_code = |part: &str| part.len() >= 2 && part.bytes().take(2).all(|b| b.is_ascii_hexdigit());
+    // Of n parts, the first and the last have one % only. Where both % begin a code, it may be an address.
+    let between = parts.windows(2).skip(1).filter_map(|pair| <[&str; 2]>::try_from(pair).ok());
+    between.into_iter().find_map(|[part, next]| (is_name(part) && !(is_code(part) && is_code(next))).then_some(part))
 }
 
 /// The part of an example that was left in.
@@ -145,8 +209,17 @@ fn values(text: &str) -> impl Iterator<Item = &str> {
     query.split('&').map(|pair| pair.split_once('=').map_or(pair, |(_, value)| value))
 }
 
-fn has_empty_token(text: &str) -> bool {
-    text.split_once('?').is_some_and(|(_, query)| query.split('&').any(|pair| pair == "token="))
+/// Parameters that hold a token wherever they are used.
+const TOKENS: &[&str] = &["token", "access_token", "auth_token", "api_key", "apikey", "key", "jwt"];
+
+/// The first parameter for a token that holds none.
+fn empty_token(text: &str) -> Option<&'static str> {
+    let (_, query) = text.split_once('?')?;
+    let empty = |pair: &str| {
+        let name = pair.strip_suffix('=').or_else(|| (pair == "token").then_some(pair))?;
+        TOKENS.iter().copied().find(|token| token.eq_ignore_ascii_case(name))
+    };
+    query.split('&').find_map(empty)
 }
 
 #[cfg(test)]
@@ -181,7 +254,7 @@ mod tests {
             ("wss://h/？token=@", 9, "？ (U+FF1F, fullwidth question mark)", "write ? for it"),
             ("wss：//h/?token=@", 4, "： (U+FF1A, fullwidth colon)", "write : for it"),
             ("wss://h/?token＝@", 15, "＝ (U+FF1D, fullwidth equals sign)", "write = for it"),
-            ("“wss://h/?token=@”", 1, "“ (U+201C, left double quotation mark)", "remove it"),
+            ("“wss://h/?token=@", 1, "“ (U+201C, left double quotation mark)", "remove it"),
             ("wss://h/?token=@’", 54, "’ (U+2019, right single quotation mark)", "remove it"),
             ("\"wss://h/?token=@", 1, "\" (U+0022, quotation mark)", "remove it"),
             ("wss://h/?token=@'", 54, "' (U+0027, apostrophe)", "remove it"),
@@ -244,11 +317,12 @@ mod tests {
             ("MCP_ENDPOINT=wss://h/?token=@", EndpointError::Surplus),
             ("export MCP_ENDPOINT='wss://h/?token=@'", EndpointError::Surplus),
             ("\"mcpEndpoint\": \"wss://h/?token=@\"", EndpointError::Surplus),
-            ("wss://h/?token=${TOKEN}", EndpointError::Variable),
-            ("$TOKEN", EndpointError::Variable),
-            ("wss://h/?token=%XIAOZHI_TOKEN%", EndpointError::Variable),
-            ("wss://h/?token=", EndpointError::NoToken),
-            ("wss://h/?token=&v=1", EndpointError::NoToken),
+            ("wss://h/?token=", EndpointError::NoToken("token")),
+            ("wss://h/?token=&v=1", EndpointError::NoToken("token")),
+            ("wss://h/?v=1&token", EndpointError::NoToken("token")),
+            ("wss://h/?Access_Token=", EndpointError::NoToken("access_token")),
+            ("“wss://h/?token=@”", EndpointError::Quotes { open: '“', close: '”' }),
+            ("‘wss://h/?token=@’", EndpointError::Quotes { open: '‘', close: '’' }),
             ("", EndpointError::Empty),
             ("\"\"", EndpointError::Empty),
         ] {
@@ -259,8 +333,34 @@ mod tests {
     }
 
     #[test]
+    fn a_variable_is_told_with_its_name_where_that_is_plainly_one() {
+        for (text, written, name) in [
+            ("wss://h/?token=${TOKEN}", Some("${TOKEN}"), Some("TOKEN")),
+            ("wss://h/?token=${q7Zk93vLm2}", Some("${…}"), None),
+            ("$TOKEN", Some("$TOKEN"), Some("TOKEN")),
+            ("$TOKEN_2/mcp", Some("$TOKEN_2"), Some("TOKEN_2")),
+            ("wss://$HOST/mcp/?token=@", Some("$HOST"), Some("HOST")),
+            ("wss://u:p@api.$DOMAIN:8080/?token=@", Some("$DOMAIN"), Some("DOMAIN")),
+            ("wss://h/?token=$TOKEN&v=1", Some("$TOKEN"), Some("TOKEN")),
+            ("wss://h/?v=1&token=$token", None, None),
+            ("wss://h/?token=%XIAOZHI_TOKEN%", Some("%XIAOZHI_TOKEN%"), Some("XIAOZHI_TOKEN")),
+            ("wss://h/?token=%ACCESS_TOKEN%&v=1", Some("%ACCESS_TOKEN%"), Some("ACCESS_TOKEN")),
+            ("wss://%HOST%/mcp/?token=%TOKEN_1%", Some("%HOST%"), Some("HOST")),
+            ("%MCP_ENDPOINT%", Some("%MCP_ENDPOINT%"), Some("MCP_ENDPOINT")),
+        ] {
+            let EndpointError::Variable(variable) = error(&text.replace('@', TOKEN)) else { panic!("{text}") };
+            assert_eq!((variable.written.as_deref(), variable.name.as_deref()), (written, name), "{text}");
+        }
+    }
+
+    #[test]
     fn what_an_address_may_hold_passes_as_it_stands() {
         for text in [
+            "wss://h/$PATH/?token=a",
+            "wss://u:$PASS@h/?token=a",
+            "ws://h/?token=$1$ab&x=$",
+            "ws://h/?token=a%ADBEEF%CA",
+            "ws://h/?tokens=&x=",
             "wss://h.example/mcp/?token=default-s3cret",
             "wss://relay.example/?to=ws://10.0.0.1/x&token=a",
             "ws://h/?token=a$b$1%3D%3D",

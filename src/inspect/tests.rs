@@ -176,11 +176,35 @@ fn standard_input_that_does_not_end_is_not_read_for_ever() {
 #[test]
 fn arguments_that_are_no_json_object_are_refused_with_the_place() {
     let refused = |text| arguments(Some(text), io::empty()).unwrap_err().to_string();
-    let want = "the arguments are not valid JSON: key must be a string at line 1 column 2\n  {a:2}\n   ^";
+    let want = "the arguments are not valid JSON: a key stands here without quotes\n  {a:2}\n   ^";
     assert_eq!(refused("{a:2}"), want);
-    assert!(refused("{\n  \"a\": x\n}").contains("line 2 column 8\n    \"a\": x\n"));
+    let second = refused("{\n  \"a\": x\n}");
+    assert!(second.contains("without quotes (line 2)\n    \"a\": x\n"), "{second}");
     assert_eq!(refused("[1]"), "the arguments must be a JSON object such as '{\"a\": 2}', not an array");
-    assert!(refused("").starts_with("the arguments are not valid JSON: EOF"));
+    for (text, why, at) in [
+        ("{\"a\": 2", "the { is never closed", 1),
+        ("{\"a\": “x”}", "“ (U+201C, left double quotation mark) is none of JSON's characters", 7),
+        ("{'a': 2}", "' (U+0027, apostrophe) is none of JSON's characters", 2),
+        ("{\n\"é\": True}", "True is none of JSON's words (line 2)", 6),
+        ("{\"a\": 1,}", "a comma stands where there is nothing to divide", 8),
+    ] {
+        let told = refused(text);
+        let line = text.lines().last().unwrap();
+        assert!(told.starts_with(&format!("the arguments are not valid JSON: {why}")), "{told}");
+        assert!(told.ends_with(&format!("\n  {line}\n  {:>at$}", "^")), "{told}");
+    }
+    for (text, what, remedy) in [
+        ("", "are empty, and must be a JSON object", "leave them out for none"),
+        (" ", "are empty, and must be a JSON object", "leave them out for none"),
+        ("now", "are a plain text, and must be a JSON object", "write each with its name, for a shell: '{\"a\": 2}'"),
+        ("a=2", "are a plain text, and must be a JSON object", "write each with its name"),
+        ("{\"a\": 2", "are not valid JSON: the { is never closed", "a } is missing somewhere after it; for a shell"),
+    ] {
+        let error = crate::error::Failure::from(arguments(Some(text), io::empty()).unwrap_err().told());
+        assert_eq!(error.exit(), crate::error::Exit::Usage);
+        let told = error.to_string();
+        assert!(told.contains(what) && told.contains(&format!("→ {remedy}")), "{told}");
+    }
     assert!(refused("-").starts_with("standard input was empty; write"));
 }
 

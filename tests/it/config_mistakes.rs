@@ -41,6 +41,16 @@ async fn a_missing_endpoint_is_answered_with_the_ways_to_set_it() {
 }
 
 #[tokio::test]
+async fn a_wrong_endpoint_of_the_command_line_ends_with_the_command_lines_code() {
+    for endpoint in ["--endpoint=", "--endpoint=foo"] {
+        let output = Setup::new().config(&config([("x", fixture_entry(&[]))])).args([endpoint]).output().await;
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        assert!(said.starts_with("mcp-pipe: --endpoint ") && said.contains("wss://host/path"), "{said}");
+    }
+}
+
+#[tokio::test]
 async fn a_missing_or_broken_file_is_named() {
     let said = refused(Setup::new().args(["--local", "--config", "nowhere.json"])).await;
     assert!(said.contains("nowhere.json"), "{said}");

@@ -82,7 +82,8 @@ async fn a_mistyped_tool_or_server_is_answered_with_the_closest_name() {
 
 #[tokio::test]
 async fn arguments_that_are_no_json_are_refused_before_anything_starts() {
-    for (arguments, want) in [("{a:2}", "line 1 column 2"), ("[1]", "not an array"), ("-", "standard input was empty")]
+    for (arguments, want) in
+        [("{a:2}", "a key stands here without quotes"), ("[1]", "not an array"), ("-", "standard input was empty")]
     {
         let (output, stdout, stderr) = run(calculator(), &["call", "calculator", "add", arguments]).await;
         assert_eq!((output.status.code(), stdout.as_str()), (Some(2), ""), "{stderr}");

@@ -16,7 +16,7 @@ async fn the_level_of_the_log_may_stand_in_dotenv() {
     let output = calculator().file(".env", "# a level\nMCP_LOG_LEVEL=loud\n").args(["tools"]).output().await;
     let log = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(2), "{log}");
-    assert!(log.contains("/.env:2) has the level \"loud\"") && log.contains("MCP_LOG_LEVEL ("), "{log}");
+    assert!(log.contains("/.env:2) \"loud\" is no level") && log.contains("MCP_LOG_LEVEL ("), "{log}");
 }
 
 #[tokio::test]

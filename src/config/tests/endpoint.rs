@@ -132,3 +132,198 @@ fn no_child_sees_an_endpoint_that_stands_in_quotes_elsewhere() {
     let case = case.env(&[("MCP_ENDPOINT", "'wss://h/?token=short1'"), ("COPY", "see wss://h/?token=short1")]);
     assert_eq!(case.ok(&[]).config.servers[0].command.env_remove, ["MCP_ENDPOINT", "COPY"]);
 }
+
+#[test]
+fn a_variable_that_is_not_replaced_is_told_with_what_to_write_in_its_place() {
+    for (text, shown, name) in [
+        ("$TOKEN", "$TOKEN", "TOKEN"),
+        ("wss://$HOST/mcp/?token=abc123", "$HOST", "HOST"),
+        ("wss://api.$DOMAIN:8080/?token=abc123", "$DOMAIN", "DOMAIN"),
+        ("wss://h/mcp/?token=$TOKEN", "$TOKEN", "TOKEN"),
+        ("wss://%HOST%/mcp/?token=%TOKEN%", "%HOST%", "HOST"),
+        ("wss://h/mcp/?token=%ACCESS_TOKEN%", "%ACCESS_TOKEN%", "ACCESS_TOKEN"),
+    ] {
+        for (place, start) in PLACES {
+            let (case, line) = at(place, text);
+            let line: Vec<&str> = line.iter().map(String::as_str).collect();
+            let remedy = if start.starts_with("mcp_config") {
+                format!("write ${{{name}}} for it")
+            } else {
+                "write the endpoint's whole address, wss://host/path?token=…; variables are replaced in the config only"
+                    .to_owned()
+            };
+            let want = format!("{start}holds the variable {shown}, which is not replaced; {remedy}");
+            assert_eq!(case.mistakes(&line), [want], "{place}");
+        }
+    }
+    let nested = Case::server(r#""endpoint": "${A}""#).env(&[("A", "wss://h/?token=${B}")]).mistakes(&[]);
+    assert!(
+        nested[0].contains("holds the variable ${B}") && nested[0].contains("what it holds is not looked at again")
+    );
+}
+
+#[test]
+fn a_parameter_that_lacks_its_token_is_named() {
+    for (place, start) in PLACES {
+        let (case, line) = at(place, "ws://h/mcp/?token=");
+        let line: Vec<&str> = line.iter().map(String::as_str).collect();
+        let want = format!("{start}has nothing behind its parameter token; paste your own endpoint URL there");
+        let mistakes = case.mistakes(&line);
+        assert!(mistakes.len() == 1 && mistakes[0].starts_with(&want), "{mistakes:?}");
+    }
+}
+
+#[test]
+fn what_spoils_an_address_is_told_once_and_of_a_pair_of_quotes_both() {
+    let case =
+        Case::server(r#""args": []"#).no_env().file(".env", "MCP_ENDPOINT=wss://h/?token=a\u{200b}\nX=a\u{200b}\n");
+    let told = case.run(&[]).unwrap_err();
+    assert_eq!(told.mistakes.len(), 1, "{told}");
+    assert!(told.warnings.len() == 1 && case.lines(&told.warnings)[0].starts_with("DIR/.env:2: holds what"), "{told}");
+    let (case, _) = at(".env", "“wss://h/?token=abc”");
+    assert_eq!(
+        case.mistakes(&[]),
+        [
+            "MCP_ENDPOINT (DIR/.env:1): stands between “ (U+201C, left double quotation mark) and ” (U+201D, right double \
+          quotation mark), which are no part of an address; remove both"
+        ]
+    );
+}
+
+#[test]
+fn a_line_of_dotenv_that_was_to_set_the_endpoint_is_told_with_what_to_write() {
+    for (line, what, remedy) in [
+        ("wss://h/?token=s3cr3t", "is not NAME=value but an address alone", "write MCP_ENDPOINT= before it"),
+        ("“wss://h/?token=s3cr3t”", "is not NAME=value but an address alone", "write MCP_ENDPOINT= before it"),
+        ("\"wss://h/?token=s3cr3t\"", "is not NAME=value but an address alone", "write MCP_ENDPOINT= before it"),
+        (
+            "MCP_ENDPOINT: wss://h/?token=s3cr3t",
+            "is not NAME=value because of the colon",
+            "write MCP_ENDPOINT=, with = for :",
+        ),
+        ("mcp_endpoint : wss://h/", "is not NAME=value because of the colon", "write MCP_ENDPOINT=, with = for :"),
+        (
+            "MCP-ENDPOINT=wss://h/?token=s3cr3t",
+            "is not NAME=value because of the - in its name",
+            "write MCP_ENDPOINT, with _ for -",
+        ),
+        (
+            "set MCP_ENDPOINT=wss://h/?token=s3cr3t",
+            "is not NAME=value but the command set",
+            "write MCP_ENDPOINT=wss://…, without set",
+        ),
+        ("setx MCP_ENDPOINT \"wss://h/?x=s3cr3t\"", "but the command setx", "write MCP_ENDPOINT=wss://…, without setx"),
+        (
+            "$env:MCP_ENDPOINT = \"wss://h/?token=s3cr3t\"",
+            "is not NAME=value but an assignment of PowerShell",
+            "write MCP_ENDPOINT=wss://…, without $env:",
+        ),
+        ("MCP_ENDPOINT wss://h/?token=s3cr3t", "is not NAME=value", "write MCP_ENDPOINT=wss://… on a line of its own"),
+        (
+            "- MCP_ENDPOINT=wss://h/?token=s3cr3t",
+            "is not NAME=value",
+            "write MCP_ENDPOINT=wss://… on a line of its own",
+        ),
+        ("MCP_ENDPOINT", "is not NAME=value but a name alone", "write MCP_ENDPOINT= and the address behind it"),
+        ("\"MCP_ENDPOINT\"=wss://h/", "because of the quotes around its name", "write MCP_ENDPOINT= without them"),
+        ("MCP_ENDPOINT=\"wss://h/?token=s3cr3t", "opens a quote that it doesn't close", "close it on the same line"),
+    ] {
+        let case = Case::server(r#""args": []"#).no_env().file(".env", format!("# mine\n{line}\n"));
+        let told = case.run(&[]).unwrap_err();
+        let mistakes = case.lines(&told.mistakes);
+        assert!(mistakes.len() == 1 && told.warnings.is_empty(), "{told}");
+        let start = "MCP_ENDPOINT: is not set: DIR/.env:2 ";
+        assert!(mistakes[0].starts_with(start) && mistakes[0].contains(what), "{mistakes:?}");
+        assert!(mistakes[0].contains("and is ignored, so there is nowhere to serve a; "), "{mistakes:?}");
+        assert!(mistakes[0].contains(remedy) && !mistakes[0].contains("s3cr3t"), "{mistakes:?}");
+    }
+    for (line, remedy) in [
+        ("API_KEY: s3cr3t", "write = for :"),
+        ("MY-KEY=s3cr3t", "write _ for -"),
+        ("set KEY=s3cr3t", "write NAME=value, without set"),
+        ("s3cr3t", "write one variable a line, with letters, digits and _ in its name"),
+    ] {
+        let warnings = Case::server(r#""args": []"#).file(".env", line).warnings(&[]);
+        assert!(
+            warnings.len() == 1 && warnings[0].ends_with(remedy) && !warnings[0].contains("s3cr3t"),
+            "{warnings:?}"
+        );
+    }
+    let good = Case::server(r#""args": []"#).file(".env", "set=1\nexport A=b: c\nB='x-y: z'\nsetx = 2\n");
+    assert!(good.warnings(&[]).is_empty(), "{:?}", good.warnings(&[]));
+}
+
+#[test]
+fn an_endpoint_that_is_set_and_empty_is_told_to_be_empty() {
+    for (dotenv, env, want) in [
+        ("MCP_ENDPOINT=\n", None, "is empty in DIR/.env:1, so"),
+        ("\nMCP_ENDPOINT=  # later\n", None, "is empty in DIR/.env:2, so"),
+        ("", Some(" "), "is empty in the environment, so"),
+        ("MCP_ENDPOINT=\"\"\n", Some(""), "is empty in the environment and in DIR/.env:1, so"),
+    ] {
+        let case = Case::server(r#""args": []"#).no_env().file(".env", dotenv);
+        let case = env.into_iter().fold(case, |case, value| case.env(&[("MCP_ENDPOINT", value)]));
+        let mistakes = case.mistakes(&[]);
+        let want =
+            format!("MCP_ENDPOINT: {want} there is nowhere to serve a; write the endpoint's whole address there");
+        assert!(mistakes.len() == 1 && mistakes[0].starts_with(&want), "{mistakes:?}");
+    }
+}
+
+#[test]
+fn of_two_endpoints_in_one_entry_it_is_said_which_counts() {
+    let case = Case::server(
+        r#""envFile": "e", "env": {"MCP_ENDPOINT": "wss://env/?token=s3cr3t-e"}, "endpoint": "wss://own/?token=s3cr3t-o""#,
+    )
+    .file("e", "MCP_ENDPOINT=wss://file/?token=s3cr3t-f\n");
+    assert!(revealed(&case.ok(&[]).config.servers[0]).starts_with("wss://own/"));
+    assert_eq!(
+        case.warnings(&[]),
+        ["mcp_config.json:1:121 mcpServers.a.endpoint: counts; another endpoint, which does not count, is in \
+          mcp_config.json:1:79 mcpServers.a.env.MCP_ENDPOINT and in MCP_ENDPOINT (DIR/e:1); remove the one that is out of date"]
+    );
+    let same = Case::server(r#""env": {"MCP_ENDPOINT": "'wss://own/?token=x'"}, "endpoint": "wss://own/?token=x""#);
+    assert!(same.warnings(&[]).is_empty(), "{:?}", same.warnings(&[]));
+}
+
+#[test]
+fn a_variable_of_a_shell_in_a_header_or_in_env_is_told() {
+    let case = Case::server(
+        r#""endpointHeaders": {"Authorization": "Bearer $TOKEN", "X-A": "a$B"}, "env": {"K": "%KEY%", "P": "cost $US", "Q": "${Q:-$Q}"}"#,
+    );
+    assert_eq!(
+        case.warnings(&[]),
+        [
+            "mcp_config.json:1:121 mcpServers.a.env.K: holds %KEY%, which is passed on as it stands; write ${KEY} for the variable",
+            "mcp_config.json:1:76 mcpServers.a.endpointHeaders.Authorization: holds $TOKEN, which is passed on as it stands; \
+             write ${TOKEN} for the variable",
+        ]
+    );
+}
+
+#[test]
+fn headers_that_are_sent_nowhere_are_told() {
+    let top =
+        |entries: &str| Case::new(&format!(r#"{{"endpointHeaders": {{"X-Key": "k"}}, "mcpServers": {{{entries}}}}}"#));
+    let own = r#""a": {"command": "x", "endpoint": "wss://own/"}"#;
+    let told = top(own).warnings(&[]);
+    assert!(
+        told.len() == 1 && told[0].contains("endpointHeaders.X-Key: is sent nowhere: each server that runs has an"),
+        "{told:?}"
+    );
+    assert!(top(&format!(r#"{own}, "b": {{"command": "x"}}"#)).warnings(&[]).is_empty());
+    assert!(top(own).warnings(&["--local"]).is_empty());
+}
+
+#[test]
+fn an_endpoint_of_the_command_line_that_is_wrong_is_the_command_lines_fault() {
+    use crate::error::{Exit, Failure};
+    for text in ["", "foo", "https://h/", "wss://h/?token="] {
+        let case = Case::server(r#""args": []"#).no_env();
+        let failure = Failure::from(case.run(&["--endpoint", text]).unwrap_err());
+        assert_eq!(failure.exit(), Exit::Usage, "{failure}");
+        assert!(failure.to_string().starts_with("mcp-pipe: --endpoint "), "{failure}");
+    }
+    let case = Case::server(r#""cwd": 5"#).no_env();
+    assert_eq!(Failure::from(case.run(&["--endpoint", "foo"]).unwrap_err()).exit(), Exit::Config);
+}

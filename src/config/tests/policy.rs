@@ -77,8 +77,8 @@ fn wrong_rules_are_all_refused_with_place_and_remedy() {
     let charset = "use letters, digits, _ and -, at most 64";
     let wildcards = "* stands for any text and ? for one character; write several patterns for more";
     let want = [
-        "1:50 mcpServers.a.timeout: is \"0s\"; no call could be answered; leave it out for no limit".to_owned(),
-        "1:74 mcpServers.a.maxResultBytes: is \"255\"; must lie between 256 bytes and 1GiB".to_owned(),
+        "1:50 mcpServers.a.timeout: is \"0s\", and no call could be answered in that; leave it out for no limit".to_owned(),
+        "1:74 mcpServers.a.maxResultBytes: is 255, and it must lie between 256 bytes and 1GiB; write a size between them".to_owned(),
         "2:11 mcpServers.a.tools.allow[0]: is an empty pattern, which covers no tool; write a tool's name, or * for all"
             .to_owned(),
         format!("2:15 mcpServers.a.tools.allow[1]: has '{{', which is no part of a pattern; {wildcards}"),
@@ -94,9 +94,9 @@ fn wrong_rules_are_all_refused_with_place_and_remedy() {
          all"
             .to_owned(),
         "5:29 mcpServers.a.tools.describe.x: is a number, not a text; write it in quotes: \"1\"".to_owned(),
-        "6:18 mcpServers.a.tools.timeout.x: is \"5\"; a time needs a unit: write 5s, 2m or 500ms".to_owned(),
+        "6:18 mcpServers.a.tools.timeout.x: is 5, and a time needs a unit; write 5s, 2m or 500ms".to_owned(),
         format!("7:32 mcpServers.a.tools.maxResultBytes[\"[y]\"]: has '[', which is no part of a pattern; {wildcards}"),
-        "7:39 mcpServers.a.tools.maxResultBytes[\"[y]\"]: is \"10\"; must lie between 256 bytes and 1GiB".to_owned(),
+        "7:39 mcpServers.a.tools.maxResultBytes[\"[y]\"]: is \"10\", and it must lie between 256 bytes and 1GiB; write a size between them".to_owned(),
     ];
     assert_eq!(case.mistakes(&[]), want.map(|line| format!("mcp_config.json:{line}")));
 }

@@ -37,14 +37,14 @@ fn a_wrong_value_is_refused_with_its_place_and_a_remedy() {
     assert_eq!(
         case.mistakes(&[]),
         [
-            "mcp_config.json:1:10 mode: is \"Sequental\"; write one of auto, per-server, multiplex, sequential; did you mean sequential?",
-            "mcp_config.json:1:31 turn: is \"9s\"; too short; the shortest turn is 10s",
-            "mcp_config.json:1:51 toolBudget: is \"0\"; not a whole number above 0; write it like 8000",
-            "mcp_config.json:2:60 mcpServers.a.naming: is \"x\"; write one of auto, prefix",
-            "mcp_config.json:2:74 mcpServers.a.names: is \"utf8\"; write one of ascii, unicode",
+            "mcp_config.json:1:10 mode: is \"Sequental\", and it must be one of auto, per-server, multiplex, sequential; did you mean sequential?",
+            "mcp_config.json:1:31 turn: is \"9s\", and the shortest turn is 10s; write 10s or more",
+            "mcp_config.json:1:51 toolBudget: is 0, and that is no whole number above 0; write it like 8000",
+            "mcp_config.json:2:60 mcpServers.a.naming: is \"x\", and it must be one of auto, prefix; write one of them",
+            "mcp_config.json:2:74 mcpServers.a.names: is \"utf8\", and it must be one of ascii, unicode; write one of them",
             "mcp_config.json:2:92 mcpServers.a.resync: is neither true nor false; write true or false",
             "mcp_config.json:2:110 mcpServers.a.pin: is neither true nor false; write true or false",
-            "mcp_config.json:2:121 mcpServers.a.turn: is \"60\"; a time needs a unit: write 60s, 2m or 500ms",
+            "mcp_config.json:2:121 mcpServers.a.turn: is 60, and a time needs a unit; write 60s, 2m or 500ms",
         ]
     );
 }
@@ -108,8 +108,21 @@ fn a_handshake_that_cannot_be_relayed_is_warned_about() {
     let warnings = case.lines(&case.ok(&[]).warnings);
     assert_eq!(warnings.len(), 2, "{warnings:?}");
     assert!(
-        warnings[0].starts_with("mcpServers.b: \"handshake\"") && warnings[1].contains("multiplex"),
+        warnings[0].starts_with("mcp_config.json:1:15 handshake: does nothing for b: a server whose tools")
+            && warnings[1].contains("does nothing for c: in mode multiplex"),
         "{warnings:?}"
+    );
+}
+
+#[test]
+fn a_handshake_that_does_nothing_is_told_where_it_was_written() {
+    let told = Case::server(r#""slim": true, "handshake": "relay""#).warnings(&[]);
+    assert_eq!(
+        told,
+        [
+            "mcp_config.json:1:66 mcpServers.a.handshake: does nothing for a: a server whose tools are chosen or limited is \
+          initialized by mcp-pipe; remove \"relay\""
+        ]
     );
 }
 

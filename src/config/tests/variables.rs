@@ -55,7 +55,13 @@ fn inherit_env_may_stand_at_the_top_and_hands_over_no_endpoint() {
     assert_eq!(removed(&servers[2]), ["COPY", "MCP_ENDPOINT"]);
     let script = case.file("s.py", "").ok(&["s.py"]).config.servers;
     assert_eq!(removed(&script[0]), ["AWS_ID", "AWS_KEY", "COPY", "EDITOR", "MCP_ENDPOINT"]);
-    assert!(Case::server(r#""inheritEnv": "maybe""#).mistakes(&[])[0].contains("is neither true nor false"));
+    let one = Case::server(r#""inheritEnv": "AWS_*""#).env(&ENVIRONMENT).ok(&[]);
+    assert_eq!(removed(&one.config.servers[0]), ["EDITOR", "MCP_ENDPOINT"], "one text is a list of one");
+    assert!(one.warnings.is_empty(), "{:?}", one.warnings);
+    assert!(
+        Case::server(r#""inheritEnv": "maybe""#).warnings(&[])[0].contains("inheritEnv: names maybe, which neither")
+    );
+    assert!(Case::server(r#""inheritEnv": """#).mistakes(&[])[0].contains("is neither true nor false"));
     assert!(Case::server(r#""inheritEnv": [1]"#).mistakes(&[])[0].contains("inheritEnv[0]: is a number"));
 }
 
