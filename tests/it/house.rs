@@ -66,6 +66,22 @@ fn architecture_names_every_file_once_and_no_other() {
 }
 
 #[test]
+fn every_event_of_the_log_stands_in_the_table() {
+    let table = include_str!("../../TROUBLESHOOTING.md");
+    let mut missing = BTreeSet::new();
+    for (_, text) in files() {
+        for rest in text.split("event = \"").skip(1) {
+            let event = rest.split('"').next().unwrap_or_default();
+            let is_one = event.len() > 1 && event.chars().all(|c| c.is_ascii_uppercase() || c == '_');
+            if is_one && !table.lines().any(|line| line.starts_with("| `") && line.contains(&format!("`{event}`"))) {
+                missing.insert(event.to_owned());
+            }
+        }
+    }
+    assert!(missing.is_empty(), "the table in TROUBLESHOOTING.md lacks {missing:?}");
+}
+
+#[test]
 fn uses_point_down_the_tree() {
     let mut order: Vec<String> = Vec::new();
     for file in tree() {
