@@ -2,7 +2,7 @@
 
 use jsonc_parser::ast::{ObjectProp, Value};
 use jsonc_parser::common::Ranged;
-use jsonc_parser::{CollectOptions, ParseOptions, parse_to_ast};
+use jsonc_parser::{CollectOptions, parse_to_ast};
 
 use super::syntax;
 use super::units::Wrong;
@@ -47,19 +47,7 @@ impl<'t> Reader<'t> {
 
     /// Parses JSON with comments and trailing commas, and nothing looser. `None` if that fails, which is noted.
     pub(crate) fn parse(&mut self) -> Option<Value<'t>> {
-        let options = ParseOptions {
-            allow_comments: true,
-            allow_trailing_commas: true,
-            allow_loose_object_property_names: false,
-            allow_missing_commas: false,
-            allow_single_quoted_strings: false,
-            allow_hexadecimal_numbers: false,
-            allow_unary_plus_numbers: false,
-            allow_bare_decimal_point_numbers: false,
-            allow_non_finite_numbers: false,
-            allow_extended_string_escapes: false,
-        };
-        let problem = match parse_to_ast(self.text, &CollectOptions::default(), &options) {
+        let problem = match parse_to_ast(self.text, &CollectOptions::default(), &syntax::CONFIG) {
             Ok(parsed) => match parsed.value {
                 Some(value) => return Some(value),
                 None => Problem::new(

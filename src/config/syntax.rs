@@ -39,21 +39,26 @@ const WORDS: &[(&str, &str)] = &[
 /// What to do about a backslash that JSON takes for the beginning of an escape.
 pub(crate) const BACKSLASH: &str = r"write \\ for a backslash, or / for it in a path";
 
+/// JSON as programs speak it.
+const JSON: ParseOptions = ParseOptions {
+    allow_comments: false,
+    allow_trailing_commas: false,
+    allow_loose_object_property_names: false,
+    allow_missing_commas: false,
+    allow_single_quoted_strings: false,
+    allow_hexadecimal_numbers: false,
+    allow_unary_plus_numbers: false,
+    allow_bare_decimal_point_numbers: false,
+    allow_non_finite_numbers: false,
+    allow_extended_string_escapes: false,
+};
+
+/// JSON as people write a config: with comments and trailing commas, and nothing looser.
+pub(crate) const CONFIG: ParseOptions = ParseOptions { allow_comments: true, allow_trailing_commas: true, ..JSON };
+
 /// Explains why a text is no JSON as programs speak it, without comments. `None` where it is.
 pub(crate) fn fault(text: &str) -> Option<Fault> {
-    let strict = ParseOptions {
-        allow_comments: false,
-        allow_trailing_commas: false,
-        allow_loose_object_property_names: false,
-        allow_missing_commas: false,
-        allow_single_quoted_strings: false,
-        allow_hexadecimal_numbers: false,
-        allow_unary_plus_numbers: false,
-        allow_bare_decimal_point_numbers: false,
-        allow_non_finite_numbers: false,
-        allow_extended_string_escapes: false,
-    };
-    let error = parse_to_ast(text, &CollectOptions::default(), &strict).err()?;
+    let error = parse_to_ast(text, &CollectOptions::default(), &JSON).err()?;
     Some(explain_in(Kind::Value, text, &error))
 }
 

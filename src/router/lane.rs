@@ -19,7 +19,7 @@ use super::request::Request;
 use super::search::Search;
 use super::silence::{Silence, SilenceStage};
 use super::task::Lasting;
-use super::{Gone, Note, Out, ServerIndex, What};
+use super::{Gone, Note, Out, ServerIndex, Start, What};
 use crate::frame::Cut;
 use crate::mcp::cloud::{self, HOLD};
 use crate::mcp::envelope::{self, Envelope, Lost};
@@ -284,6 +284,18 @@ impl Lane {
     /// Whether the server has a handshake, even if another one is under way.
     pub(super) fn is_initialized(&self) -> bool {
         matches!(self.state, ServerSide::Initializing { again: true, .. } | ServerSide::Greeted | ServerSide::Ready)
+    }
+
+    /// How far its start is, as far as the lane knows.
+    pub(super) fn start(&self) -> Start {
+        match self.state {
+            ServerSide::Down { retry_at: Some(_), .. } => Start::Absent,
+            ServerSide::Down { retry_at: None, .. } | ServerSide::Initializing { again: false, .. } => Start::Awaited,
+            ServerSide::Initializing { again: true, .. }
+            | ServerSide::Greeted
+            | ServerSide::Ready
+            | ServerSide::Refusing { .. } => Start::Settled,
+        }
     }
 
     pub(super) fn is_ready(&self) -> bool {

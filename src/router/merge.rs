@@ -400,17 +400,8 @@ impl Router for Merge {
 
     fn start(&self, server: ServerIndex) -> Start {
         let MergedServer { lane, shelf, .. } = &self.members[server];
-        match lane.state {
-            ServerSide::Down { .. } | ServerSide::Initializing { again: false, .. } if shelf.is_known() => {
-                Start::Settled
-            }
-            ServerSide::Down { retry_at: Some(_), .. } => Start::Absent,
-            ServerSide::Down { retry_at: None, .. } | ServerSide::Initializing { again: false, .. } => Start::Awaited,
-            ServerSide::Initializing { again: true, .. }
-            | ServerSide::Greeted
-            | ServerSide::Ready
-            | ServerSide::Refusing { .. } => Start::Settled,
-        }
+        // What is remembered is as good as an answer.
+        if shelf.is_known() { Start::Settled } else { lane.start() }
     }
 
     fn is_serving(&self, server: ServerIndex) -> bool {

@@ -226,14 +226,7 @@ impl Router for Passthrough {
     }
 
     fn start(&self, _server: ServerIndex) -> Start {
-        match self.lane.state {
-            ServerSide::Down { retry_at: Some(_), .. } => Start::Absent,
-            ServerSide::Down { retry_at: None, .. } | ServerSide::Initializing { again: false, .. } => Start::Awaited,
-            ServerSide::Initializing { again: true, .. }
-            | ServerSide::Greeted
-            | ServerSide::Ready
-            | ServerSide::Refusing { .. } => Start::Settled,
-        }
+        self.lane.start()
     }
 
     fn is_serving(&self, _server: ServerIndex) -> bool {
