@@ -24,7 +24,8 @@ RUN apt-get update \
 RUN useradd --uid 10001 --user-group --create-home mcp
 COPY --from=build /usr/local/bin/mcp-pipe /usr/local/bin/
 WORKDIR /config
-ENV MCP_STATUS_SOCKET=/tmp/mcp-pipe.sock
+# Named, so that the health check means this one, also while another one runs in the same container.
+ENV MCP_CONTROL_SOCKET=/tmp/mcp-pipe.sock
 USER mcp
 ENTRYPOINT ["tini", "--", "mcp-pipe"]
 # Asks the running daemon. The long start period is for servers that download themselves at their first start.

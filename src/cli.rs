@@ -24,8 +24,10 @@ Examples:
   mcp-pipe tools --size                   how much of an assistant's context the tools take
   mcp-pipe --mode multiplex               all servers of an endpoint on one connection
   mcp-pipe call calculator add '{\"a\":2,\"b\":3}'
+  mcp-pipe status                         what a running mcp-pipe does
+  mcp-pipe logs -f                        what it says
 
-A server whose name is also a command (tools, call, health, run, help) is run with: mcp-pipe run NAME";
+A server whose name is also a command (tools, call, status, logs, health, run, help) is run with: mcp-pipe run NAME";
 
 const RUN_EXAMPLES: &str = "\
 Examples:
@@ -45,16 +47,34 @@ Examples:
   mcp-pipe call calculator add '{\"a\":2,\"b\":3}'
   echo '{\"a\":2,\"b\":3}' | mcp-pipe call calculator add -";
 
+const STATUS_EXAMPLES: &str = "\
+Examples:
+  mcp-pipe status                         each server of the mcp-pipe that runs, in words
+  mcp-pipe status calculator              one server
+  mcp-pipe status --json                  the same for a program
+  mcp-pipe status --config FILE           of the one that runs with this config
+
+Exit code: 0 all serve, 1 something does not, 2 no such server or several mcp-pipes, 3 none runs";
+
+const LOGS_EXAMPLES: &str = "\
+Examples:
+  mcp-pipe logs                           the last lines of each server, and what its server writes to stderr
+  mcp-pipe logs calculator -n 20          the last 20 about one server
+  mcp-pipe logs -f                        those, and each further line as it comes
+  mcp-pipe logs -f --json | jq .message   the same for a program
+
+Exit code: 0 done, 1 it has broken off, 2 no such server or several mcp-pipes, 3 none runs";
+
 const HEALTH_EXAMPLES: &str = "\
 Examples:
-  mcp-pipe --status-socket /run/mcp-pipe.sock &
-  mcp-pipe health --status-socket /run/mcp-pipe.sock";
+  mcp-pipe health                                       the mcp-pipe that runs
+  mcp-pipe health --control-socket /run/mcp-pipe.sock   the one that was started with this socket";
 
 /// The options of `tools` and `call`, which start servers as any run does, on an endpoint of our own.
 const LOOKING: &[&str] =
     &["config", "start_timeout", "max_frame_size", "drain_timeout", "log_level", "log_format", "log_contents"];
-/// The only option of `health`, which starts nothing.
-const ASKING: &[&str] = &["status_socket"];
+/// The options of `status` and `logs`: they start nothing.
+const ASKING: &[&str] = &["config", "control_socket"];
 
 /// Serves MCP servers (programs that speak JSON-RPC on stdin and stdout) on WebSocket endpoints
 #[derive(Debug, Parser)]
@@ -104,7 +124,31 @@ pub enum Command {
         #[arg(value_name = "ARGS_JSON")]
         arguments: Option<String>,
     },
-    /// Ask a running mcp-pipe over its status socket whether it serves; exit code 0 or 1
+    /// Ask a running mcp-pipe what each server does
+    #[command(after_help = STATUS_EXAMPLES)]
+    Status {
+        /// Only this server
+        server: Option<String>,
+        /// Print JSON instead of words
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print the last lines of a running mcp-pipe's log
+    #[command(after_help = LOGS_EXAMPLES)]
+    Logs {
+        /// Only lines about this server
+        server: Option<String>,
+        /// Go on with each further line, until it or you end
+        #[arg(short, long)]
+        follow: bool,
+        /// Only the last so many lines [default: all that it keeps]
+        #[arg(short = 'n', long = "lines", value_name = "N")]
+        lines: Option<u64>,
+        /// Print them as a JSON log has them: an object a line
+        #[arg(long)]
+        json: bool,
+    },
+    /// Ask a running mcp-pipe whether it serves; exit code 0 or 1
     #[command(after_help = HEALTH_EXAMPLES)]
     Health,
 }
@@ -140,7 +184,9 @@ impl Cli {
     fn written(&self) -> &TargetArgs {
         match &self.command {
             Some(Command::Run(target) | Command::Tools { target, .. }) => target,
-            Some(Command::Call { .. } | Command::Health) | None => &self.target,
+            Some(Command::Call { .. } | Command::Status { .. } | Command::Logs { .. } | Command::Health) | None => {
+                &self.target
+            }
         }
     }
 
@@ -150,6 +196,8 @@ impl Cli {
             Command::Run(_) => "run",
             Command::Tools { .. } => "tools",
             Command::Call { .. } => "call",
+            Command::Status { .. } => "status",
+            Command::Logs { .. } => "logs",
             Command::Health => "health",
         });
         let target = self.target();
@@ -181,10 +229,15 @@ impl Cli {
             Target::Line(line) => line.first().map(String::as_str),
             Target::All => None,
         };
-        let Options { config, status_socket, ca_file, cache_dir, log_level, .. } = &self.options;
-        let paths = [config, status_socket, ca_file].into_iter().flatten().filter_map(|path| path.to_str());
+        let asked = match &self.command {
+            Some(Command::Status { server, .. } | Command::Logs { server, .. }) => server.as_deref(),
+            Some(Command::Run(_) | Command::Tools { .. } | Command::Call { .. } | Command::Health) | None => None,
+        };
+        let Options { config, control_socket, status_socket, ca_file, cache_dir, log_level, .. } = &self.options;
+        let paths =
+            [config, control_socket, status_socket, ca_file].into_iter().flatten().filter_map(|path| path.to_str());
         let others = cache_dir.iter().filter_map(|path| path.to_str()).chain(log_level.as_deref());
-        let given = target.into_iter().chain(paths).chain(others);
+        let given = target.into_iter().chain(asked).chain(paths).chain(others);
         let misplaced = given.filter(|text| looks_like_endpoint(text) || looks_like_token(text));
         self.options.endpoint.iter().map(Secret::reveal).chain(misplaced).collect()
     }
@@ -207,8 +260,8 @@ pub fn secrets_given(arguments: impl IntoIterator<Item = OsString>, variables: &
 /// # Errors
 /// What clap says about a wrong command line; also `--help` and `--version`, which are errors to clap.
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
-    let mut command = command();
     let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let mut command = command_for(|name| arguments.iter().any(|argument| argument == name));
     let read = command.try_get_matches_from_mut(&arguments);
     let matches = read.map_err(|error| slips::explain(error, &command, &arguments))?;
     let cli = Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut command))?;
@@ -238,6 +291,12 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, clap:
 
 /// The definition of the command line. The help of a command lists only options that the command takes.
 fn command() -> clap::Command {
+    command_for(|_| true)
+}
+
+/// The same, where only these commands are of interest: the definition of the others is not complete. A daemon keeps the memory of
+/// all of it.
+fn command_for(is_wanted: impl Fn(&str) -> bool) -> clap::Command {
     let mut command = Cli::command();
     for (option, default) in default_texts() {
         command = command.mut_arg(option, |option| {
@@ -247,7 +306,7 @@ fn command() -> clap::Command {
     }
     let all: Vec<_> = command.get_arguments().filter(|option| option.is_global_set()).cloned().collect();
     let names: Vec<_> = command.get_subcommands().map(|command| command.get_name().to_owned()).collect();
-    for name in names {
+    for name in names.into_iter().filter(|name| is_wanted(name)) {
         let others = all.iter().filter(|option| !takes(&name, option.get_id().as_str()));
         let hidden: Vec<_> = others.cloned().map(|option| option.hide(true)).collect();
         command = command.mut_subcommand(name, |command| command.args(hidden));
@@ -259,7 +318,8 @@ fn command() -> clap::Command {
 fn takes(command: &str, option: &str) -> bool {
     match command {
         "tools" | "call" => LOOKING.contains(&option),
-        "health" => ASKING.contains(&option),
+        "status" | "logs" => ASKING.contains(&option),
+        "health" => ASKING.contains(&option) || option == "status_socket",
         _ => true,
     }
 }
@@ -274,10 +334,11 @@ fn without_effect(command: &clap::Command, matches: &ArgMatches) -> Option<Strin
     };
     let option = format!("--{}", command.get_arguments().find(useless)?.get_long()?);
     let why = match (name, &*option) {
-        ("health", _) => "asks a running mcp-pipe and takes nothing but --status-socket",
+        ("health", _) => "asks a running mcp-pipe and takes nothing but --control-socket, --status-socket and --config",
+        ("status" | "logs", _) => "asks a running mcp-pipe and takes nothing but --control-socket and --config",
         (_, "--local") => "starts servers on this machine in any case and dials no endpoint",
         (_, "--cache-dir") => "shows what servers say now and remembers nothing of it",
-        (_, "--status-socket") => "answers no health checks; a running mcp-pipe does",
+        (_, "--status-socket" | "--control-socket") => "answers nobody; a running mcp-pipe does",
         _ => "starts servers on this machine and dials no endpoint",
     };
     Some(format!("{name} {why}; leave {option} out"))
@@ -319,7 +380,7 @@ mod tests {
         assert!(help.to_string().contains("mcp-pipe -- npx"), "{help}");
         assert_eq!(cli(&["run", "help"]).unwrap().target(), Target::Named("help"));
         let heath = cli(&["heath"]).unwrap();
-        assert_eq!((heath.line().command, heath.line().commands.len()), (None, 4));
+        assert_eq!((heath.line().command, heath.line().commands.len()), (None, 6));
         assert_eq!(cli(&["tools", "heath"]).unwrap().line().command, Some("tools"));
     }
 
@@ -343,7 +404,9 @@ mod tests {
         let all =
             command().get_arguments().filter_map(|option| Some(option.get_long()?.to_owned())).collect::<Vec<_>>();
         assert!(all.len() > 12, "{all:?}");
-        for (name, rest) in [("run", &[][..]), ("tools", &[]), ("call", &["s", "t"]), ("health", &[])] {
+        for (name, rest) in
+            [("run", &[][..]), ("tools", &[]), ("call", &["s", "t"]), ("status", &[]), ("logs", &[]), ("health", &[])]
+        {
             let help = help(name);
             for option in &all {
                 let value = match option.as_str() {
@@ -378,7 +441,7 @@ mod tests {
 
     #[test]
     fn every_command_shows_an_example() {
-        for name in ["run", "tools", "call", "health"] {
+        for name in ["run", "tools", "call", "status", "logs", "health"] {
             let help = cli(&[name, "--help"]).unwrap_err().to_string();
             assert!(help.contains("Examples:\n") && help.contains(&format!(" mcp-pipe {name} ")), "{help}");
         }
@@ -401,6 +464,9 @@ mod tests {
                 &["--", url, "x"],
                 &["--config", url, "x"],
                 &["--status-socket", url],
+                &["--control-socket", url],
+                &["status", url],
+                &["logs", url],
                 &["--ca-file", url],
                 &["--cache-dir", url],
                 &["--log-level", url],

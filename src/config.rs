@@ -6,6 +6,7 @@
 mod cache;
 mod command;
 mod context;
+mod control;
 pub(crate) mod defaults;
 mod dial;
 mod dotenv;
@@ -30,6 +31,7 @@ pub(crate) mod units;
 mod variables;
 mod windows;
 
+pub use control::{ControlSocket, Places, control_socket};
 pub use environment::Environment;
 pub(crate) use keys::of_option as key_of_option;
 pub use resolve::{Resolved, resolve, status_socket};
@@ -65,7 +67,9 @@ pub struct Config {
     pub plain: bool,
     /// Whether the contents of messages may be logged (at debug).
     pub log_contents: bool,
-    /// Where `health` is answered, if anywhere.
+    /// Where it is asked and told something while it runs.
+    pub control_socket: ControlSocket,
+    /// Where `health` is answered besides, if anywhere.
     pub status_socket: Option<PathBuf>,
     /// The folder in which the cache is; nothing is remembered if `None`.
     pub cache_dir: Option<PathBuf>,

@@ -4,7 +4,8 @@
 //! |---|---|
 //! | 0 | done, or stopped as asked |
 //! | 1 | a call, a tool or something unforeseen failed; `health`: not serving |
-//! | 2 | the command line is wrong, or the arguments of a call |
+//! | 2 | the command line is wrong, or the arguments of a call; `status`, `logs`: it names no server, or which mcp-pipe is meant is not clear |
+//! | 3 | `status`, `logs`: no mcp-pipe runs that could be asked |
 //! | 78 | the config is wrong (`EX_CONFIG` of sysexits.h); nothing was started |
 
 use std::fmt;
@@ -22,6 +23,8 @@ pub enum Exit {
     Failed = 1,
     /// The command line is wrong.
     Usage = 2,
+    /// No mcp-pipe runs that could be asked.
+    NoDaemon = 3,
     /// The config is wrong; nothing was started.
     Config = 78,
 }
@@ -115,6 +118,15 @@ pub enum Failure {
     Option(Problem),
     /// The config.
     Config(Problems),
+    /// A running mcp-pipe was to be asked, and it is not known which, or what about.
+    Asking {
+        /// The code for that.
+        exit: Exit,
+        /// What is the matter.
+        what: String,
+        /// What to do; may be empty where `what` says it.
+        remedy: String,
+    },
     /// Anything else, with its chain of causes.
     Run(anyhow::Error),
 }
@@ -149,6 +161,7 @@ impl Failure {
             Failure::Usage(_) | Failure::Option(_) => Exit::Usage,
             Failure::Config(problems) if problems.are_of_the_command_line() => Exit::Usage,
             Failure::Config(_) => Exit::Config,
+            Failure::Asking { exit, .. } => *exit,
             Failure::Run(_) => Exit::Failed,
         }
     }
@@ -163,7 +176,7 @@ impl Failure {
     pub fn tell(&self, redactor: &Redactor) {
         match self {
             Failure::Usage(error) if self.exit() == Exit::Success => drop(error.print()),
-            Failure::Usage(_) | Failure::Option(_) | Failure::Config(_) | Failure::Run(_) => {
+            Failure::Usage(_) | Failure::Option(_) | Failure::Config(_) | Failure::Asking { .. } | Failure::Run(_) => {
                 drop(std::io::stderr().lock().write_all(self.shown(redactor).as_bytes()));
             }
         }
@@ -179,6 +192,10 @@ impl fmt::Display for Failure {
                 if problem.remedy.is_empty() { Ok(()) } else { writeln!(f, "  → {}", problem.remedy) }
             }
             Failure::Config(problems) => writeln!(f, "mcp-pipe: {problems}"),
+            Failure::Asking { what, remedy, .. } => {
+                writeln!(f, "mcp-pipe: {what}")?;
+                if remedy.is_empty() { Ok(()) } else { writeln!(f, "  → {remedy}") }
+            }
             Failure::Run(error) => {
                 writeln!(f, "mcp-pipe: {error}")?;
                 error.chain().skip(1).try_for_each(|cause| writeln!(f, "  because {cause}"))

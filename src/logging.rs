@@ -7,17 +7,21 @@
 mod clock;
 mod line;
 mod names;
+mod ring;
 mod stderr;
 
 use std::borrow::Cow;
 use std::io::IsTerminal as _;
 
 use tracing_subscriber::Layer;
-use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::filter::{FilterExt as _, LevelFilter, Targets};
 use tracing_subscriber::layer::{Context, SubscriberExt as _};
 use tracing_subscriber::registry::LookupSpan;
 
+pub(crate) use line::told::Shown;
 pub use names::Names;
+pub use ring::Ring;
+pub(crate) use ring::{Cursor, Entry, View};
 
 use crate::config::options::{LogFormat, Options};
 use crate::config::{Environment, defaults};
@@ -32,18 +36,29 @@ use stderr::{Patient, Place};
 /// these lines out: they wait for no other attempt, and their own error says what is the matter.
 pub(crate) const RETRIES: &str = "mcp_pipe::retries";
 
+/// The level from which on lines are kept that are not shown: whoever asks what happened has not known before that they would.
+const KEPT: LevelFilter = LevelFilter::INFO;
+
 /// Starts logging for the whole process, at the level of `--log-level`, `MCP_LOG_LEVEL` or `RUST_LOG`, else at info, or
 /// with `quiet` at warn and without the ends of connections. No line shows what `redactor` knows, now or later.
+/// `ring` keeps the last lines: what is shown, and from level info on what isn't.
 ///
 /// # Errors
 /// The option or our own variable names no level. The error says which levels there are.
-pub fn start(options: &Options, quiet: bool, env: &Environment, redactor: &Redactor) -> Result<(), Problem> {
+pub fn start(
+    options: &Options,
+    quiet: bool,
+    env: &Environment,
+    redactor: &Redactor,
+    ring: Option<Ring>,
+) -> Result<(), Problem> {
     let (filter, oddity) = filter(options.log_level.as_deref(), env, quiet)?;
     let looks = looks(options.log_format, env);
     let stderr = Patient::new(Place::find());
     let write = move |line: &str| stderr.write(line, |missed| looks.missed(missed));
-    let lines = Lines { looks, redactor: redactor.clone(), write };
-    let subscriber = tracing_subscriber::registry().with(lines.with_filter(filter));
+    let kept = if ring.is_some() { KEPT } else { LevelFilter::OFF };
+    let lines = Lines { looks, redactor: redactor.clone(), shown: filter.clone(), write, ring };
+    let subscriber = tracing_subscriber::registry().with(lines.with_filter(filter.or(kept)));
     // Only a second call in one process fails; then the first call's settings stay.
     drop(tracing::subscriber::set_global_default(subscriber));
     if let Some(problem) = oddity {
@@ -55,9 +70,7 @@ pub fn start(options: &Options, quiet: bool, env: &Environment, redactor: &Redac
 fn looks(format: LogFormat, env: &Environment) -> Looks {
     match format {
         LogFormat::Json => Looks::Json,
-        LogFormat::Text if std::io::stderr().is_terminal() => {
-            Looks::Terminal { colour: env.filled("NO_COLOR").is_none() && env.get("TERM") != Some("dumb") }
-        }
+        LogFormat::Text if std::io::stderr().is_terminal() => Looks::Terminal { colour: Looks::has_colour(env) },
         // The journal notes the time itself.
         LogFormat::Text => Looks::Text { time: !to_journal(env) },
     }
@@ -137,7 +150,10 @@ fn level_of(name: &str) -> Option<LevelFilter> {
 struct Lines<W> {
     looks: Looks,
     redactor: Redactor,
+    /// What is written; the rest is only kept.
+    shown: Targets,
     write: W,
+    ring: Option<Ring>,
 }
 
 /// The name of the server that a span is about.
@@ -171,7 +187,14 @@ where
                 *text = clean;
             }
         }
-        (self.write)(&self.looks.line(*metadata.level(), metadata.target(), &fields));
+        let (level, target) = (*metadata.level(), metadata.target());
+        if self.shown.would_enable(target, &level) {
+            (self.write)(&self.looks.line(level, target, &fields));
+        }
+        if let Some(ring) = &self.ring {
+            let text = fields.bounded(ring::LINE).kept(level, target);
+            ring.push(fields.names(), clock::now(), &text);
+        }
     }
 }
 
@@ -243,7 +266,8 @@ mod tests {
         let sink = Arc::clone(&written);
         let redactor = Redactor::default();
         let write = move |line: &str| sink.lock().unwrap().push_str(line);
-        let lines = Lines { looks, redactor: redactor.clone(), write };
+        let shown = Targets::new().with_default(LevelFilter::TRACE);
+        let lines = Lines { looks, redactor: redactor.clone(), shown, write, ring: None };
         tracing::subscriber::with_default(tracing_subscriber::registry().with(lines), || {
             redactor.add(secrets.iter().map(|text| Secret::new(*text)));
             log();

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use mcp_pipe::cli::{self, Command};
+use mcp_pipe::cli;
 use mcp_pipe::config::{self, Environment, Surroundings};
 use mcp_pipe::error::{Exit, Failure};
 use mcp_pipe::net::proxy::Proxies;
@@ -31,19 +31,20 @@ fn start(redactor: &Redactor) -> Result<Exit, Failure> {
     let cli = cli::parse(std::env::args_os()).map_err(Failure::Usage)?;
     scrub::hide(&cli.secrets());
     let command = cli.action();
-    let cwd = std::env::current_dir().context("the working directory can't be found; was it removed?");
-    if let Command::Health = command {
-        let socket = config::status_socket(&cli.options, &env).or_else(|| {
-            let surroundings = Surroundings::look(&cli.options, env, &cwd.ok()?);
-            config::status_socket(&cli.options, surroundings.settings())
-        });
-        return Ok(run::health(socket, redactor)?);
-    }
+    let cwd = match std::env::current_dir() {
+        // One that runs is asked from anywhere.
+        Err(_) if run::asks_another(&command) => Ok(std::path::PathBuf::from("/")),
+        cwd => cwd.context("the working directory can't be found; was it removed?"),
+    };
     // `.env` is read before there is a log, since it may say how much is logged.
     let surroundings = Surroundings::look(&cli.options, env, &cwd?);
     let settings = surroundings.settings();
     redactor.add(cli::secrets_given([], settings));
-    logging::start(&cli.options, run::is_quiet(&command), settings, redactor)
+    if let Some(asked) = run::ask(&command, &cli.options, &surroundings, redactor) {
+        return asked;
+    }
+    let ring = run::ring(&command, &cli.options, settings);
+    logging::start(&cli.options, run::is_quiet(&command), settings, redactor, ring.clone())
         .map_err(|problem| Failure::Option(surroundings.placed(problem)))?;
     Proxies::use_variables(|name| settings.get(name).map(str::to_owned));
     if let Some(error) = unguarded {
@@ -55,5 +56,5 @@ fn start(redactor: &Redactor) -> Result<Exit, Failure> {
     let resolved = config::resolve(&cli.line(), &surroundings)?;
     redactor.add(resolved.secrets.iter().cloned());
     resolved.log(redactor);
-    Ok(run::run(command, resolved.config, guard, redactor)?)
+    Ok(run::run(command, resolved.config, guard, redactor, ring)?)
 }

@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 use std::io::{self, IsTerminal as _, Write as _};
-use std::path::PathBuf;
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -10,13 +10,15 @@ use tokio::time::Instant;
 use tracing::{error, info, warn};
 
 use crate::cli::Command;
-use crate::config::{Config, Mode};
-use crate::control::health;
+use crate::config::options::Options;
+use crate::config::{self, Config, ControlSocket, Environment, Mode, Surroundings};
 use crate::control::status::{PipeStatus, Status};
 use crate::control::summary::Summary;
-use crate::error::Exit;
+use crate::control::{self, Asking, health};
+use crate::error::{Exit, Failure};
 use crate::inspect::{self, ArgumentsError, Form, Show};
 use crate::local::LocalEndpoint;
+use crate::logging::Ring;
 use crate::process::guard::Guard;
 use crate::process::limits;
 use crate::process::stop::Stop;
@@ -35,35 +37,76 @@ pub fn guard() -> (Guard, Option<io::Error>) {
     }
 }
 
-/// `mcp-pipe health`.
+/// Whether a command asks a running mcp-pipe, and starts nothing.
+pub fn asks_another(command: &Command) -> bool {
+    matches!(command, Command::Status { .. } | Command::Logs { .. } | Command::Health)
+}
+
+/// Asks a running mcp-pipe, if that is what `command` does; the others are `None`.
 ///
 /// # Errors
-/// No daemon answers.
-pub fn health(socket: Option<PathBuf>, redactor: &Redactor) -> Result<Exit> {
-    let socket = socket.context("which mcp-pipe? Name its socket by --status-socket or MCP_STATUS_SOCKET")?;
-    let pipes = health::ask(&socket)?;
-    // Not an error: a reader that went away has seen enough.
+/// None answers, or it is not clear which is meant.
+pub fn ask(
+    command: &Command,
+    options: &Options,
+    surroundings: &Surroundings,
+    redactor: &Redactor,
+) -> Option<Result<Exit, Failure>> {
+    let env = surroundings.settings();
+    let (socket, config) = (config::control_socket(options, env), surroundings.named_config());
+    let asking = Asking { socket, config, redactor, env };
+    Some(match command {
+        Command::Status { server, json } => asking.status(server.as_deref(), *json),
+        Command::Logs { server, follow, lines, json } => asking.logs(server.clone(), *lines, *follow, *json),
+        Command::Health => match config::status_socket(options, env) {
+            // Who names the one on the command line does not mean another that stands in a variable.
+            Some(path) if options.status_socket.is_some() || options.control_socket.is_none() => {
+                health(&path, redactor)
+            }
+            Some(_) | None => asking.health(),
+        }
+        .map_err(Failure::from),
+        Command::Run(_) | Command::Tools { .. } | Command::Call { .. } => return None,
+    })
+}
+
+/// `mcp-pipe health` at a status socket.
+fn health(socket: &Path, redactor: &Redactor) -> Result<Exit> {
+    let pipes = health::ask(socket)?;
+    // A reader that went away has seen enough.
     let _gone = io::stdout().write_all(health::describe(&pipes, redactor).as_bytes());
     Ok(if pipes.iter().all(PipeStatus::is_healthy) { Exit::Success } else { Exit::Failed })
+}
+
+/// Where the last lines of the log are kept for whoever asks, if `command` is one that is asked.
+pub fn ring(command: &Command, options: &Options, settings: &Environment) -> Option<Ring> {
+    match command {
+        Command::Run(_) if cfg!(unix) && config::control_socket(options, settings) != ControlSocket::None => {
+            Some(Ring::default())
+        }
+        Command::Run(_) | Command::Tools { .. } | Command::Call { .. } => None,
+        Command::Status { .. } | Command::Logs { .. } | Command::Health => None,
+    }
 }
 
 /// Does what `command` says with the servers of `config`, until that is done or a signal comes.
 ///
 /// # Errors
 /// What could not be done, for people.
-pub fn run(command: Command, config: Config, guard: Guard, redactor: &Redactor) -> Result<Exit> {
+pub fn run(command: Command, config: Config, guard: Guard, redactor: &Redactor, ring: Option<Ring>) -> Result<Exit> {
     // Standard input is read before signals are handled, so that Ctrl-C ends the wait.
     let arguments = match &command {
         Command::Call { arguments, .. } => {
             inspect::arguments(arguments.as_deref(), io::stdin()).map_err(ArgumentsError::told)?
         }
-        Command::Run(_) | Command::Tools { .. } | Command::Health => serde_json::Map::new(),
+        Command::Run(_) | Command::Tools { .. } => serde_json::Map::new(),
+        Command::Status { .. } | Command::Logs { .. } | Command::Health => serde_json::Map::new(),
     };
     let runtime = limits::runtime().map_err(no_start)?;
     let done = runtime.block_on(async {
         let (stop, steering) = (Stop::new(), Steering::default());
-        let ours =
-            Handles { guard, steering: steering.clone(), status: Status::new(redactor.clone()), stop: stop.clone() };
+        let status = Status::new(redactor.clone());
+        let ours = Handles { guard, steering: steering.clone(), status, ring, stop: stop.clone() };
         tokio::select! {
             done = perform(command, arguments, config, ours) => done,
             never = signals(&stop, &steering) => never,
@@ -84,6 +127,7 @@ struct Handles {
     guard: Guard,
     steering: Steering,
     status: Status,
+    ring: Option<Ring>,
     stop: Stop,
 }
 
@@ -91,12 +135,12 @@ async fn perform(
     command: Command,
     arguments: serde_json::Map<String, serde_json::Value>,
     config: Config,
-    Handles { guard, steering, status, stop }: Handles,
+    Handles { guard, steering, status, ring, stop }: Handles,
 ) -> Result<Exit> {
     let pipes = async |config, stop| supervisor::serve(config, guard, status.clone(), steering, stop).await;
     let out = &mut io::stdout();
     match command {
-        Command::Run(_) => serve(config, &status, stop, pipes).await?,
+        Command::Run(_) => serve(config, &status, ring, stop, pipes).await?,
         Command::Tools { json, size, published, .. } => {
             let show = match (size, published) {
                 (true, _) => Show::Size,
@@ -109,13 +153,19 @@ async fn perform(
         Command::Call { tool, .. } => {
             inspect::call(config, &tool, arguments, &status, stop, pipes, out).await?;
         }
-        Command::Health => {} // answered without a runtime
+        Command::Status { .. } | Command::Logs { .. } | Command::Health => {} // asked of another
     }
     Ok(Exit::Success)
 }
 
 /// Serves until told to stop.
-async fn serve(mut config: Config, status: &Status, stop: Stop, pipes: impl AsyncFnOnce(Config, Stop)) -> Result<()> {
+async fn serve(
+    mut config: Config,
+    status: &Status,
+    ring: Option<Ring>,
+    stop: Stop,
+    pipes: impl AsyncFnOnce(Config, Stop),
+) -> Result<()> {
     let endpoint = if config.local {
         let mut endpoint =
             LocalEndpoint::bind().await.context("no local endpoint: no port of 127.0.0.1 can be listened on")?;
@@ -125,6 +175,7 @@ async fn serve(mut config: Config, status: &Status, stop: Stop, pipes: impl Asyn
         None
     };
     let socket = config.status_socket.clone();
+    let (control_socket, place) = (config.control_socket.clone(), config.place.clone());
     announce(&config);
     let ended = Stop::new();
     let pipes = async {
@@ -132,7 +183,7 @@ async fn serve(mut config: Config, status: &Status, stop: Stop, pipes: impl Asyn
             () = pipes(config, stop.clone()) => {}
             never = say_when_all_is_up(status) => match never {},
         }
-        // Both steps of the stop at once: the local endpoint and the status socket have nobody left to serve.
+        // Both steps of the stop at once: the local endpoint and the sockets have nobody left to serve.
         ended.advance();
         ended.advance();
     };
@@ -148,7 +199,8 @@ async fn serve(mut config: Config, status: &Status, stop: Stop, pipes: impl Asyn
             error!(event = "ERROR_STATUS_SOCKET", "{failed:#}; going on without it");
         }
     };
-    tokio::join!(pipes, local, health);
+    let control = control::serve(control_socket, &place, status.clone(), ring, ended.clone());
+    tokio::join!(pipes, local, health, control);
     info!(event = "STOPPED", "stopped");
     Ok(())
 }

@@ -41,6 +41,13 @@ pub(crate) struct Named {
     by: Option<String>,
 }
 
+impl Named {
+    /// Whether somebody has named it.
+    pub(crate) fn is_named(&self) -> bool {
+        self.by.is_some()
+    }
+}
+
 /// The config that `--config` names, else `MCP_CONFIG` in `settings`, else the default. `in_dotenv`: the place in `.env` that
 /// sets the variable, if one does.
 pub(crate) fn named(options: &Options, settings: &Environment, in_dotenv: Option<String>) -> Named {

@@ -56,7 +56,11 @@ pub struct Options {
     /// How long calls under way may take to finish when told to stop
     #[arg(long, global = true, value_name = "TIME", value_parser = units::duration, help_heading = "Servers")]
     pub drain_timeout: Option<Duration>,
-    /// The socket on which a running mcp-pipe answers `health` [env: MCP_STATUS_SOCKET]
+    /// The socket on which a running mcp-pipe is asked by status, logs and health, or none [env: MCP_CONTROL_SOCKET]
+    /// [default: one for each config, which they find]
+    #[arg(long, global = true, value_name = "PATH", help_heading = "Servers")]
+    pub control_socket: Option<PathBuf>,
+    /// A socket for `health` alone, besides that one [env: MCP_STATUS_SOCKET]
     #[arg(long, global = true, value_name = "PATH", help_heading = "Servers")]
     pub status_socket: Option<PathBuf>,
     /// Where to remember what servers said, or none [env: MCP_CACHE_DIR] [default: mcp-pipe in the user's cache folder]

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::context::{Context, Hidden};
+use super::control::control_socket;
 use super::dial::{self, Common, ENDPOINT, Own};
 use super::expand::expand;
 use super::file::{self, Entry, File, Shared, Transport};
@@ -127,6 +128,7 @@ pub fn resolve(line: &CommandLine<'_>, surroundings: &Surroundings) -> Result<Re
         local: ctx.local,
         plain: settings.filled("NO_COLOR").is_some(),
         log_contents: options.log_contents,
+        control_socket: control_socket(options, settings),
         status_socket: status_socket(options, settings),
         cache_dir: cache::dir(&ctx, file.cache_dir.as_ref()),
         tool_budget: file.tool_budget.unwrap_or(defaults::TOOL_BUDGET),

@@ -6,6 +6,7 @@
 use std::path::{Path, PathBuf};
 
 use super::Environment;
+use super::control;
 use super::dial::ENDPOINT;
 use super::dotenv::DotEnv;
 use super::locate::{self, CONFIG, Named};
@@ -19,6 +20,7 @@ const SETTINGS: &[&str] = &[
     "MCP_LOG_LEVEL",
     "RUST_LOG",
     "MCP_CACHE_DIR",
+    control::VARIABLE,
     "MCP_STATUS_SOCKET",
     "NO_COLOR",
     "HTTP_PROXY",
@@ -71,6 +73,11 @@ impl Surroundings {
     /// The environment, and what `.env` sets of mcp-pipe's own variables.
     pub fn settings(&self) -> &Environment {
         &self.settings
+    }
+
+    /// The config, absolute, if the command line or a variable names it.
+    pub fn named_config(&self) -> Option<PathBuf> {
+        self.config.is_named().then(|| self.cwd.join(&self.config.path))
     }
 
     /// The problem, with the file added to its place where a `.env` sets the variable.

@@ -8,7 +8,9 @@ use std::path::Path;
 
 use anyhow::{Result, bail};
 
-use crate::control::status::{LinkState, PipeStatus, ServerState, Status};
+#[cfg(unix)]
+use crate::control::socket;
+use crate::control::status::{LinkState, PipeStatus, SILENT, ServerState, Status};
 #[cfg(unix)]
 use crate::process::limits;
 use crate::process::stop::Stop;
@@ -28,14 +30,14 @@ pub(crate) async fn serve(path: &Path, status: Status, ended: Stop) -> Result<()
     /// Longest wait for whoever asks to read the answer: a status has a few hundred bytes for each server.
     const PATIENCE: Duration = Duration::from_secs(1);
 
-    let listener = listen(path).await?;
+    let socket = socket::listen(path, "status").await?;
     loop {
         let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            () = ended.now().cancelled() => break,
+            accepted = socket.accept() => accepted,
+            () = ended.now().cancelled() => return Ok(()),
         };
         match accepted {
-            Ok((mut stream, _)) => {
+            Ok(mut stream) => {
                 let text = serde_json::to_vec(&status.read())?;
                 // Whoever went away needs no answer.
                 let _gone = tokio::time::timeout(PATIENCE, stream.write_all(&text)).await;
@@ -44,10 +46,6 @@ pub(crate) async fn serve(path: &Path, status: Status, ended: Stop) -> Result<()
             Err(_) => tokio::time::sleep(PATIENCE).await,
         }
     }
-    drop(listener);
-    // A socket that somebody has removed already is as good.
-    let _gone = std::fs::remove_file(path);
-    Ok(())
 }
 
 /// Refuses: there is no Unix socket here.
@@ -57,58 +55,6 @@ pub(crate) async fn serve(path: &Path, status: Status, ended: Stop) -> Result<()
 #[cfg(not(unix))]
 pub async fn serve(_path: &Path, _status: Status, _ended: Stop) -> Result<()> {
     bail!("--status-socket is not available on this system")
-}
-
-/// A socket at `path`, for its owner only from its first moment on: it is made in a folder that nobody else
-/// gets into, and then moved to `path`.
-#[cfg(unix)]
-async fn listen(path: &Path) -> Result<tokio::net::UnixListener> {
-    use anyhow::Context as _;
-    use std::fs;
-    use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
-
-    if let Ok(found) = fs::symlink_metadata(path) {
-        if !found.file_type().is_socket() {
-            bail!("the status socket {} would replace something that is no socket; name another path", path.display());
-        }
-        if is_answered(path).await {
-            bail!("another mcp-pipe answers on the status socket {}; give each its own", path.display());
-        }
-        // A socket that nobody answers on was left behind by a killed mcp-pipe: it is replaced below.
-    }
-    let make = || {
-        let private = private_beside(path)?;
-        let inside = private.path().join("s");
-        let listener = std::os::unix::net::UnixListener::bind(&inside)?;
-        listener.set_nonblocking(true)?;
-        fs::set_permissions(&inside, fs::Permissions::from_mode(0o600))?;
-        fs::rename(&inside, path)?;
-        tokio::net::UnixListener::from_std(listener)
-    };
-    make().with_context(|| format!("cannot make the status socket {}", path.display()))
-}
-
-/// A folder beside `path` that only its owner gets into; removed when dropped.
-#[cfg(unix)]
-fn private_beside(path: &Path) -> std::io::Result<tempfile::TempDir> {
-    use std::os::unix::fs::PermissionsExt as _;
-    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let owner_only = std::fs::Permissions::from_mode(0o700);
-    if !parent.is_dir() {
-        let what = format!("the folder {} does not exist; create it or name another path", parent.display());
-        return Err(std::io::Error::new(std::io::ErrorKind::NotFound, what));
-    }
-    // The name is short: the path of a socket has room for about a hundred bytes (unix(7)).
-    tempfile::Builder::new().prefix(".").rand_bytes(4).permissions(owner_only).tempdir_in(parent)
-}
-
-/// Whether somebody listens on a socket, perhaps too busy to answer at once.
-#[cfg(unix)]
-async fn is_answered(path: &Path) -> bool {
-    match tokio::net::UnixStream::connect(path).await {
-        Ok(_) => true,
-        Err(error) => error.kind() == std::io::ErrorKind::WouldBlock,
-    }
 }
 
 /// Longest wait for the state of the servers, connecting included.
@@ -184,7 +130,7 @@ pub(crate) fn describe(pipes: &[PipeStatus], redactor: &Redactor) -> String {
             ServerState::Starting => "server starting".to_owned(),
             ServerState::Serving => "server ok".to_owned(),
             ServerState::Silent => {
-                "server silent: it was called, and has said nothing for 5 minutes or more".to_owned()
+                format!("server silent: {SILENT}")
             }
             ServerState::Refusing(why) => format!("server refuses to initialize: {why}"),
             ServerState::Down(why) => format!("server down: {why}"),
@@ -203,9 +149,7 @@ pub(crate) fn describe(pipes: &[PipeStatus], redactor: &Redactor) -> String {
 #[cfg(all(test, unix))]
 #[expect(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
-    use std::fs;
     use std::io::Write as _;
-    use std::os::unix::fs::PermissionsExt as _;
     use std::os::unix::net::{UnixListener, UnixStream};
     use std::path::PathBuf;
     use std::time::{Duration, Instant};
@@ -225,52 +169,9 @@ mod tests {
         (dir, path)
     }
 
-    fn mode(path: &Path) -> u32 {
-        path.metadata().unwrap().permissions().mode() & 0o777
-    }
-
-    #[tokio::test]
-    async fn the_socket_is_for_its_owner_only_wherever_it_has_been_made() {
-        let (dir, path) = place();
-        assert_eq!(mode(private_beside(&path).unwrap().path()), 0o700);
-        for round in 0..2 {
-            // The second time in the place of the socket that was left behind.
-            let listener = listen(&path).await.unwrap();
-            assert_eq!(mode(&path), 0o600, "{round}");
-            assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "nothing else is left");
-            drop(listener);
-        }
-    }
-
-    #[tokio::test]
-    async fn what_is_no_socket_or_is_another_ones_is_not_replaced() {
-        let (_dir, path) = place();
-        let why = |listened: Result<tokio::net::UnixListener>| format!("{:#}", listened.unwrap_err());
-        fs::write(&path, "mine").unwrap();
-        assert!(why(listen(&path).await).contains("no socket"));
-        let nowhere = path.with_file_name("gone").join("s");
-        let folder = nowhere.parent().unwrap().display().to_string();
-        let want = format!("the folder {folder} does not exist; create it or name another path");
-        assert!(why(listen(&nowhere).await).ends_with(&want));
-        assert_eq!(fs::read_to_string(&path).unwrap(), "mine");
-        fs::remove_file(&path).unwrap();
-        let other = UnixListener::bind(&path).unwrap();
-        assert!(why(listen(&path).await).contains("another mcp-pipe answers"));
-        // Nor where the connections of others still wait in the queue.
-        shorten_queue(&other);
-        let _queue: Vec<_> = std::iter::repeat_with(|| connect_at_once(&path)).take_while(Option::is_some).collect();
-        assert!(why(listen(&path).await).contains("another mcp-pipe answers"));
-    }
-
     /// Lets one connection wait, no more.
     fn shorten_queue(listener: &UnixListener) {
         rustix::net::listen(listener, 0).unwrap();
-    }
-
-    /// A connection, if there is room for one.
-    fn connect_at_once(path: &Path) -> Option<tokio::net::UnixStream> {
-        use futures_util::FutureExt as _;
-        tokio::net::UnixStream::connect(path).now_or_never().and_then(Result::ok)
     }
 
     /// Has `answer` serve all connections on `path`, and asks there.

@@ -1,5 +1,5 @@
-//! What each server and its connection are doing: the fields that `health` shows. The pipes write them through handles; `health`,
-//! `summary` and `inspect` read them.
+//! What each server and its connection are doing: the fields that `status` and `health` show. The pipes write them through handles; `answers`,
+//! `health`, `summary` and `inspect` read them.
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
@@ -22,6 +22,9 @@ pub(crate) enum ServerState {
     /// The server is gone or could not be started, for this reason.
     Down(String),
 }
+
+/// What is said of a server that is [`ServerState::Silent`].
+pub(super) const SILENT: &str = "it was called, and has said nothing for 5 minutes or more";
 
 /// What a link is doing.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -6,7 +6,7 @@ use tokio_tungstenite::client_async;
 use tokio_tungstenite::tungstenite::Message;
 
 use super::*;
-use crate::config::ServerSpec;
+use crate::config::{ControlSocket, ServerSpec};
 
 fn config(servers: &[&str]) -> Config {
     let second = Duration::from_secs(1);
@@ -17,6 +17,7 @@ fn config(servers: &[&str]) -> Config {
         local: true,
         plain: true,
         log_contents: false,
+        control_socket: ControlSocket::None,
         status_socket: None,
         cache_dir: None,
         tool_budget: 8000,

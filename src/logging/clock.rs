@@ -15,9 +15,18 @@ pub(super) fn utc() -> String {
 
 /// The time as `HH:MM:SS` in the zone of `TZ`, else of the machine; in UTC, and saying so, where the zone can't be found out.
 pub(super) fn local() -> String {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    local_at(now).unwrap_or_else(|| {
-        let [hours, minutes, seconds] = [now / 3600 % 24, now / 60 % 60, now % 60];
+    local_of(now())
+}
+
+/// Seconds since 1970.
+pub(super) fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+/// The same as [`local`] for another time, in seconds since 1970.
+pub(super) fn local_of(time: u64) -> String {
+    local_at(time).unwrap_or_else(|| {
+        let [hours, minutes, seconds] = [time / 3600 % 24, time / 60 % 60, time % 60];
         format!("{hours:02}:{minutes:02}:{seconds:02}Z")
     })
 }

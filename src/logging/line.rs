@@ -1,5 +1,8 @@
 //! An event as a line of text or JSON.
 
+pub(super) mod told;
+
+use std::borrow::Cow;
 use std::fmt::{self, Write as _};
 
 use serde::Serialize;
@@ -8,18 +11,19 @@ use tracing::Level;
 use tracing::field::{Field, Visit};
 
 use super::{clock, names};
+use crate::config::Environment;
 use crate::secrecy::plain;
 use crate::words::{counted, was};
 
 /// The fields of an event: those that have a place of their own in every line, and the others in order.
-#[derive(Default)]
+#[derive(Default, Clone)]
 pub(super) struct Fields {
     pub(super) server: Option<String>,
     /// The servers' names, in the place of `server`, where an event is about several.
     servers: Vec<String>,
     event: Option<String>,
     message: String,
-    others: Vec<(&'static str, Value)>,
+    others: Vec<(Cow<'static, str>, Value)>,
 }
 
 impl Fields {
@@ -33,7 +37,7 @@ impl Fields {
                 Err(_) => self.server = Some(text),
             },
             "event" => self.event = Some(text),
-            name => self.others.push((name, Value::String(text))),
+            name => self.others.push((name.into(), Value::String(text))),
         }
     }
 
@@ -47,13 +51,40 @@ impl Fields {
         servers.chain(&mut self.event).chain([&mut self.message]).chain(others)
     }
 
+    /// The servers that this is about.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.server.iter().chain(&self.servers).map(String::as_str)
+    }
+
+    /// The same with at most so many bytes of text: what is beyond is cut off.
+    pub(super) fn bounded(&self, most: usize) -> Cow<'_, Fields> {
+        let mut cut = self.clone_if_longer(most);
+        if let Cow::Owned(cut) = &mut cut {
+            let mut left = most;
+            for text in cut.texts_mut() {
+                if text.len() > left {
+                    text.truncate(text.floor_char_boundary(left));
+                    text.push('…');
+                }
+                left = left.saturating_sub(text.len());
+            }
+        }
+        cut
+    }
+
+    fn clone_if_longer(&self, most: usize) -> Cow<'_, Fields> {
+        let others = self.others.iter().map(|(_, value)| value.as_str().map_or(0, str::len));
+        let length = self.names().map(str::len).chain(others).sum::<usize>() + self.message.len();
+        if length > most { Cow::Owned(self.clone()) } else { Cow::Borrowed(self) }
+    }
+
     /// The label of the server or servers that the event is about.
     fn label(&self) -> Option<String> {
         if self.servers.is_empty() { self.server.clone() } else { Some(names::label(&self.servers)) }
     }
 
     fn number(&mut self, field: &Field, number: impl Into<Value>) {
-        self.others.push((field.name(), number.into()));
+        self.others.push((field.name().into(), number.into()));
     }
 }
 
@@ -133,9 +164,14 @@ struct Json<'a> {
 }
 
 impl Looks {
+    /// Whether a terminal knows colours, and its user wants them.
+    pub(super) fn has_colour(env: &Environment) -> bool {
+        env.filled("NO_COLOR").is_none() && env.get("TERM") != Some("dumb")
+    }
+
     /// The whole line, with its end.
     pub(super) fn line(self, level: Level, target: &str, fields: &Fields) -> String {
-        let target = Some(target).filter(|target| !target.starts_with("mcp_pipe"));
+        let target = foreign(target);
         match self {
             Looks::Terminal { colour } => text(level, target, fields, &clock::local(), Some(colour)),
             Looks::Text { time } => {
@@ -151,9 +187,14 @@ impl Looks {
         let mut fields = Fields { event: Some("LOG_LOST".to_owned()), ..Fields::default() };
         let n = usize::try_from(lines).unwrap_or(usize::MAX);
         fields.message = format!("{} of this log {} dropped: nobody read it for a while", counted(n, "line"), was(n));
-        fields.others.push(("lines", lines.into()));
+        fields.others.push(("lines".into(), lines.into()));
         self.line(Level::WARN, module_path!(), &fields)
     }
+}
+
+/// The crate that says something, where it isn't this one.
+fn foreign(target: &str) -> Option<&str> {
+    Some(target).filter(|target| !target.starts_with("mcp_pipe"))
 }
 
 fn json(level: Level, target: Option<&str>, fields: &Fields, timestamp: &str) -> String {
@@ -165,7 +206,7 @@ fn json(level: Level, target: Option<&str>, fields: &Fields, timestamp: &str) ->
         servers: &fields.servers,
         message: &fields.message,
         target,
-        fields: fields.others.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect(),
+        fields: fields.others.iter().map(|(name, value)| (name.to_string(), value.clone())).collect(),
     };
     // Texts, numbers and a map with text keys always become JSON.
     plain::json(&serde_json::to_string(&line).unwrap_or_default()).into_owned() + "\n"
@@ -255,7 +296,7 @@ mod tests {
             servers: Vec::new(),
             event: Some("SERVER_STARTED".into()),
             message: message.into(),
-            others: vec![("pid", 12.into()), ("path", "a b".into())],
+            others: vec![("pid".into(), 12.into()), ("path".into(), "a b".into())],
         }
     }
 

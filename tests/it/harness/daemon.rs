@@ -33,7 +33,7 @@ pub(crate) struct Setup {
 }
 
 impl Setup {
-    /// In an empty directory of its own, with nothing in its environment but `PATH` and `HOME`.
+    /// In an empty directory of its own, with nothing in its environment but `PATH`, `HOME` and where its files may be.
     pub(crate) fn new() -> Self {
         static RUNS: AtomicU32 = AtomicU32::new(0);
         let mark = format!("{}-{}", std::process::id(), RUNS.fetch_add(1, Ordering::Relaxed));
@@ -144,6 +144,8 @@ impl Setup {
 fn command(program: &Path, dir: &Path, mark: &str) -> Command {
     let mut command = Command::new(program);
     command.env_clear().current_dir(dir).env("HOME", dir).env(MARK, mark);
+    // Where its control socket is, and where others are looked for: none but the test's own are found.
+    command.env("XDG_RUNTIME_DIR", dir).env("TMPDIR", dir);
     command.env("PATH", std::env::var_os("PATH").unwrap()).stdin(Stdio::null());
     command
 }

@@ -1,0 +1,188 @@
+//! What each request on the control socket is answered with.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::UnixStream;
+use tokio::sync::Semaphore;
+use tokio::time::{sleep, timeout};
+
+use super::protocol::{Daemon, Reason, Reply, Request, append_log_line};
+use super::status::Status;
+use crate::logging::{Cursor, Entry, Ring, View};
+use crate::process::stop::Stop;
+use crate::words::{closest, counted};
+
+/// Longest time for a part of an answer to be read: our own client reads at once.
+const READING: Duration = Duration::from_secs(5);
+/// The same for a client that follows the log: a person may have stopped the terminal to read. It costs a connection and a [`BATCH`].
+const FOLLOWING: Duration = Duration::from_hours(1);
+/// Most clients that follow the log: the others must find room.
+const FOLLOWERS: usize = 12;
+/// Most bytes of the log that are held for a client at a time, and one line more.
+const BATCH: usize = 32 << 10;
+/// Longest time between the end of all pipes and the end of the program, for clients that still read the log.
+pub(super) const LAST: Duration = Duration::from_millis(250);
+/// Most servers that are named where a name is unknown.
+const NAMES: usize = 20;
+
+/// What the answers are made of.
+#[derive(Clone)]
+pub(super) struct Answering {
+    daemon: Daemon,
+    status: Status,
+    ring: Option<Ring>,
+    followers: Arc<Semaphore>,
+}
+
+/// A client that is answered.
+pub(super) struct Client {
+    pub(super) stream: UnixStream,
+    patience: Duration,
+    ended: Stop,
+}
+
+/// A client is gone, or reads nothing.
+struct Gone;
+
+impl From<io::Error> for Gone {
+    fn from(_: io::Error) -> Self {
+        Gone
+    }
+}
+
+impl Answering {
+    pub(super) fn new(config: String, status: Status, ring: Option<Ring>) -> Self {
+        let version = env!("CARGO_PKG_VERSION").to_owned();
+        let config = status.redactor().clean_all(&config).into_owned();
+        let daemon = Daemon { pid: std::process::id(), version, config };
+        Answering { daemon, status, ring, followers: Arc::new(Semaphore::new(FOLLOWERS)) }
+    }
+
+    /// What to tell about a server that there is not.
+    fn unknown(&self, server: &str) -> Option<Reply> {
+        let pipes = self.status.read();
+        let mut names: Vec<&str> = pipes.iter().map(|pipe| pipe.name.as_str()).collect();
+        names.dedup();
+        if names.contains(&server) {
+            return None;
+        }
+        let meant = closest(server, names.iter().copied()).map(|name| format!("did you mean {name}? "));
+        let more = if names.len() > NAMES { format!(" and {} more", names.len() - NAMES) } else { String::new() };
+        names.truncate(NAMES);
+        let message = format!(
+            "no server here is called \"{}\"; {}there are: {}{more}",
+            server.escape_debug(),
+            meant.unwrap_or_default(),
+            names.join(", ")
+        );
+        Some(Reply::failed(Reason::UnknownServer, self.status.redactor().clean_all(&message)))
+    }
+}
+
+impl Client {
+    pub(super) fn new(stream: UnixStream, ended: Stop) -> Self {
+        Client { stream, patience: READING, ended }
+    }
+
+    /// Tells a last line.
+    pub(super) async fn end(&mut self, reply: &Reply) {
+        let mut text = Vec::new();
+        reply.append_to(&mut text);
+        let _gone = self.tell(&text).await;
+    }
+
+    /// Tells whole lines. At the end of the program little time is left for that.
+    async fn tell(&mut self, lines: &[u8]) -> Result<(), Gone> {
+        let end = async {
+            self.ended.now().cancelled().await;
+            sleep(LAST).await;
+        };
+        tokio::select! {
+            written = timeout(self.patience, self.stream.write_all(lines)) => Ok(written.map_err(|_| Gone)??),
+            () = end => Err(Gone),
+        }
+    }
+
+    /// Ready when the client has closed its side, or says something: it has nothing more to say.
+    async fn gone(&mut self) {
+        let _said = self.stream.read(&mut [0]).await;
+    }
+}
+
+/// Answers a request, to its end.
+pub(super) async fn answer(request: Request, client: &mut Client, from: &Answering) {
+    let told = match request {
+        Request::Daemon => {
+            let mut text = Vec::new();
+            Reply::Daemon(from.daemon.clone()).append_to(&mut text);
+            client.tell(&text).await
+        }
+        Request::Status => {
+            let mut text = Vec::new();
+            Reply::Daemon(from.daemon.clone()).append_to(&mut text);
+            Reply::Pipes(from.status.read()).append_to(&mut text);
+            client.tell(&text).await
+        }
+        Request::Logs { server, last, follow } => {
+            let Some(ring) = &from.ring else {
+                return client
+                    .end(&Reply::failed(Reason::Unavailable, "this mcp-pipe keeps no lines of its log"))
+                    .await;
+            };
+            let view = match server {
+                Some(name) => match from.unknown(&name) {
+                    Some(unknown) => return client.end(&unknown).await,
+                    None => View::Server(name.into()),
+                },
+                None => View::All,
+            };
+            let mut cursor = ring.cursor(view, last, follow);
+            if follow {
+                let Ok(_place) = from.followers.try_acquire() else {
+                    let many = counted(FOLLOWERS, "client");
+                    let message = format!("{many} follow this log already; end one of them, or leave -f out");
+                    return client.end(&Reply::failed(Reason::Busy, message)).await;
+                };
+                client.patience = FOLLOWING;
+                follow_log(client, ring, cursor).await
+            } else {
+                tell_new(client, ring, &mut cursor).await
+            }
+        }
+    };
+    if told.is_ok() {
+        client.end(&Reply::Done {}).await;
+    }
+}
+
+/// Tells the lines that are kept, and then each as it is logged, until the client is gone or the program ends.
+async fn follow_log(client: &mut Client, ring: &Ring, mut cursor: Cursor) -> Result<(), Gone> {
+    let mut news = ring.news();
+    loop {
+        tell_new(client, ring, &mut cursor).await?;
+        let ended = client.ended.clone();
+        tokio::select! {
+            Ok(()) = news.changed() => {}
+            () = client.gone() => return Err(Gone),
+            () = ended.now().cancelled() => return tell_new(client, ring, &mut cursor).await,
+        }
+    }
+}
+
+/// Tells the lines that the client has not got yet.
+async fn tell_new(client: &mut Client, ring: &Ring, cursor: &mut Cursor) -> Result<(), Gone> {
+    loop {
+        let mut lines = Vec::new();
+        ring.read(cursor, BATCH, &mut |entry| match entry {
+            Entry::Lost(n) => Reply::Lost(n).append_to(&mut lines),
+            Entry::Line(at, text) => append_log_line(at, text, &mut lines),
+        });
+        if lines.is_empty() {
+            return Ok(());
+        }
+        client.tell(&lines).await?;
+    }
+}

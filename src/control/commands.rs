@@ -1,0 +1,187 @@
+//! The commands that ask a running mcp-pipe: `status`, `logs` and `health`. Each asks once, prints, and ends with a code that says what
+//! came of it.
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+use anyhow::{Result, anyhow};
+
+use super::client::{Answer, Unanswered};
+use super::discovery::{self, Found};
+use super::health;
+use super::protocol::{Daemon, Reason, Reply, Request};
+use super::report::Report;
+use super::status::PipeStatus;
+use crate::config::{ControlSocket, Environment};
+use crate::error::{Exit, Failure};
+use crate::logging::Shown;
+use crate::process::limits;
+use crate::secrecy::{Redactor, plain};
+
+/// Which mcp-pipe is asked, and how what it says is shown.
+pub(crate) struct Asking<'a> {
+    /// Where it is asked, as far as that was said.
+    pub socket: ControlSocket,
+    /// The config that it runs with, where that was said.
+    pub config: Option<PathBuf>,
+    /// What is to be seen nowhere.
+    pub redactor: &'a Redactor,
+    /// For the looks of the log.
+    pub env: &'a Environment,
+}
+
+/// What an mcp-pipe says of its pipes.
+struct State {
+    daemon: Daemon,
+    pipes: Vec<PipeStatus>,
+}
+
+impl Asking<'_> {
+    /// `mcp-pipe status`: prints a line for each server, or JSON.
+    ///
+    /// # Errors
+    /// Which mcp-pipe is meant is not clear, or it does not answer.
+    pub(crate) fn status(self, server: Option<&str>, json: bool) -> Result<Exit, Failure> {
+        let State { daemon, pipes } = self.wait_for(self.state())?;
+        if let Some(server) = server.filter(|server| pipes.iter().all(|pipe| pipe.name != *server)) {
+            let names: Vec<&str> = pipes.iter().map(|pipe| pipe.name.as_str()).collect();
+            let remedy = format!("there are: {}", names.join(", "));
+            let what = format!("no server here is called \"{}\"", server.escape_debug());
+            return Err(Failure::Asking { exit: Exit::Usage, what, remedy });
+        }
+        let report = Report::new(&daemon, &pipes, server);
+        let text = if json {
+            let mut value = serde_json::to_value(&report).map_err(|error| anyhow!(error))?;
+            self.redactor.clean_value(&mut value);
+            plain::json(&format!("{value:#}\n")).into_owned()
+        } else {
+            let line = |line: &str| format!("{}\n", plain::line(&self.redactor.clean_all(line)));
+            report.words().lines().map(line).collect()
+        };
+        print(&text);
+        Ok(if report.is_well() { Exit::Success } else { Exit::Failed })
+    }
+
+    /// `mcp-pipe health`: prints a line for each server; fails where one does not serve or nobody answers.
+    ///
+    /// # Errors
+    /// Nobody answers, or it is not clear who is meant.
+    pub(crate) fn health(self) -> Result<Exit> {
+        let State { pipes, .. } = self.wait_for(self.state()).map_err(|failure| match failure {
+            Failure::Asking { what, remedy, .. } => anyhow!("{what}; {remedy}"),
+            Failure::Run(error) => error,
+            Failure::Usage(_) | Failure::Option(_) | Failure::Config(_) => anyhow!("{failure}"),
+        })?;
+        print(&health::describe(&pipes, self.redactor));
+        Ok(if pipes.iter().all(PipeStatus::is_healthy) { Exit::Success } else { Exit::Failed })
+    }
+
+    /// `mcp-pipe logs`: prints lines of the log, and goes on where it `follow`s.
+    ///
+    /// # Errors
+    /// As [`Asking::status`], or the daemon breaks off.
+    pub(crate) fn logs(
+        self,
+        server: Option<String>,
+        last: Option<u64>,
+        follow: bool,
+        json: bool,
+    ) -> Result<Exit, Failure> {
+        let shown = Shown::on_stdout(json, self.env, self.redactor.clone());
+        self.wait_for(async {
+            let request = Request::Logs { server, last, follow };
+            let mut answer = self.ask(&request).await?;
+            let mut out = io::stdout().lock();
+            loop {
+                let reply = if follow { answer.next_in_time().await } else { answer.next().await };
+                let text = match reply.map_err(told)? {
+                    Some(Reply::Log(line)) => shown.line(line.at, line.line.get()).unwrap_or_default(),
+                    Some(Reply::Lost(lines)) => shown.lost(lines),
+                    Some(Reply::Daemon(_) | Reply::Pipes(_) | Reply::Failed(_) | Reply::Done {}) => String::new(),
+                    None => return Ok(Exit::Success),
+                };
+                if out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_err() {
+                    // A reader that went away has seen enough.
+                    return Ok(Exit::Success);
+                }
+            }
+        })
+    }
+
+    async fn state(&self) -> Result<State, Failure> {
+        let mut answer = self.ask(&Request::Status).await?;
+        let (mut daemon, mut pipes) = (Daemon::default(), None);
+        while let Some(reply) = answer.next().await.map_err(told)? {
+            match reply {
+                Reply::Daemon(who) => daemon = who,
+                Reply::Pipes(all) => pipes = Some(all),
+                Reply::Log(_) | Reply::Lost(_) | Reply::Failed(_) | Reply::Done {} => {}
+            }
+        }
+        match pipes {
+            Some(pipes) => Ok(State { daemon, pipes }),
+            None => Err(anyhow!("mcp-pipe has answered, but not what it was asked; is it as new as this one?").into()),
+        }
+    }
+
+    /// Asks the one that is meant.
+    async fn ask(&self, request: &Request) -> Result<Answer, Failure> {
+        let path = match &self.socket {
+            ControlSocket::At(path) => path.clone(),
+            ControlSocket::None => {
+                let what =
+                    "no mcp-pipe can be asked: --control-socket or MCP_CONTROL_SOCKET says that there is no socket";
+                return Err(no_daemon(what.to_owned(), "leave it out, or name the socket of one that runs"));
+            }
+            ControlSocket::In(places) => match discovery::find(places, self.config.as_deref()).await {
+                Found::One(path) => path,
+                Found::None(obstacles) => return Err(self.none(&obstacles)),
+                Found::Several(lines) => {
+                    let what =
+                        format!("several of them run, and it is not said which is meant:\n  {}", lines.join("\n  "));
+                    let remedy = "name it by its config, --config FILE, or by its socket as above".to_owned();
+                    return Err(Failure::Asking { exit: Exit::Usage, what, remedy });
+                }
+            },
+        };
+        Answer::to(request, &path).await.map_err(told)
+    }
+
+    fn none(&self, obstacles: &[String]) -> Failure {
+        let with = self.config.as_ref().map_or_else(String::new, |config| format!(" with {}", config.display()));
+        let mut what = format!("no mcp-pipe of this user runs here{with}");
+        if !obstacles.is_empty() {
+            what += &format!("; {}", obstacles.join("; "));
+        }
+        let remedy = "start one: mcp-pipe; or name the socket of one that runs as another user or in another place: --control-socket PATH";
+        no_daemon(what, remedy)
+    }
+
+    fn wait_for<T>(&self, asking: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+        let runtime = limits::runtime()
+            .map_err(|error| anyhow::Error::msg(limits::told(&error)).context("nothing can be asked"))?;
+        runtime.block_on(asking)
+    }
+}
+
+fn no_daemon(what: String, remedy: &str) -> Failure {
+    Failure::Asking { exit: Exit::NoDaemon, what, remedy: remedy.to_owned() }
+}
+
+fn told(unanswered: Unanswered) -> Failure {
+    match unanswered {
+        Unanswered::Absent(why) => no_daemon(why, "does it run, with the same --control-socket or MCP_CONTROL_SOCKET?"),
+        Unanswered::Failed(failed) => match failed.reason {
+            Reason::UnknownServer => Failure::Asking { exit: Exit::Usage, what: failed.message, remedy: String::new() },
+            Reason::NotUnderstood | Reason::Busy | Reason::Unavailable | Reason::Other => {
+                anyhow!(failed.message).into()
+            }
+        },
+        Unanswered::Because(why) => anyhow!(why).into(),
+    }
+}
+
+fn print(text: &str) {
+    // A reader that went away has seen enough.
+    let _gone = io::stdout().write_all(text.as_bytes());
+}

@@ -1,0 +1,169 @@
+//! What a client asks on the control socket, and what it is told: one JSON object a line, in both directions. Pure.
+//!
+//! A client connects, sends one [`Request`], and reads [`Reply`]s until `done` or `failed`; then the daemon closes the connection. Either
+//! side ignores members that it doesn't know, so that another version is understood as far as that goes. Whoever follows the log keeps its own
+//! side open, and says nothing more: that it closes it is how the daemon learns that it is gone.
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::status::PipeStatus;
+
+/// Longest request, in bytes: a name or two.
+pub(super) const MAX_REQUEST: usize = 64 << 10;
+/// Longest line of an answer, in bytes: the state of ten thousand pipes is smaller.
+pub(super) const MAX_REPLY: usize = 8 << 20;
+
+/// What a client asks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "ask", rename_all = "camelCase")]
+pub(super) enum Request {
+    /// Who are you? Answered by [`Reply::Daemon`].
+    Daemon,
+    /// What does each pipe do? Answered by [`Reply::Daemon`] and [`Reply::Pipes`].
+    Status,
+    /// Which lines were logged? Answered by [`Reply::Log`] and [`Reply::Lost`].
+    Logs {
+        /// About this server alone.
+        #[serde(default)]
+        server: Option<String>,
+        /// The last so many; all that are kept without.
+        #[serde(default)]
+        last: Option<u64>,
+        /// Also those that are logged from now on, until one of the two ends.
+        #[serde(default)]
+        follow: bool,
+    },
+}
+
+/// A line of an answer.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) enum Reply {
+    /// Who answers.
+    Daemon(Daemon),
+    /// All pipes.
+    Pipes(Vec<PipeStatus>),
+    /// A line of the log.
+    Log(LogLine),
+    /// So many lines of the log are gone that would have come next.
+    Lost(u64),
+    /// Nothing, or nothing more, comes of it.
+    Failed(Failed),
+    /// That was all.
+    Done {},
+}
+
+/// Who answers.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Daemon {
+    /// Its process number.
+    pub pid: u32,
+    /// Its version.
+    pub version: String,
+    /// Its config file; the folder that it was started in where there is none.
+    pub config: String,
+}
+
+/// A line of the log.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct LogLine {
+    /// When, in seconds since 1970.
+    pub at: u64,
+    /// As a JSON log has it.
+    pub line: Box<RawValue>,
+}
+
+/// Why a client does not get what it asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Failed {
+    /// For programs.
+    pub reason: Reason,
+    /// For people.
+    pub message: String,
+}
+
+/// Why a client does not get what it asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) enum Reason {
+    /// That is no request that this daemon knows.
+    NotUnderstood,
+    /// No server has the name.
+    UnknownServer,
+    /// Too many clients are connected.
+    Busy,
+    /// The daemon does not have it.
+    Unavailable,
+    /// A reason of a later version.
+    #[serde(other)]
+    Other,
+}
+
+impl Reply {
+    /// A refusal.
+    pub(super) fn failed(reason: Reason, message: impl Into<String>) -> Self {
+        Reply::Failed(Failed { reason, message: message.into() })
+    }
+
+    /// As it is sent, with its end.
+    pub(super) fn append_to(&self, to: &mut Vec<u8>) {
+        // Texts, numbers and lists always become JSON, and a vector takes all.
+        let _infallible = serde_json::to_writer(&mut *to, self);
+        to.push(b'\n');
+    }
+}
+
+/// Appends a [`Reply::Log`], whose line is not looked at once more.
+pub(super) fn append_log_line(at: u64, line: &str, to: &mut Vec<u8>) {
+    to.extend_from_slice(format!("{{\"log\":{{\"at\":{at},\"line\":").as_bytes());
+    to.extend_from_slice(line.as_bytes());
+    to.extend_from_slice(b"}}\n");
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test may panic")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_are_written_like_this_and_members_of_later_versions_do_no_harm() {
+        let all = |line: &str| serde_json::from_str::<Request>(line).unwrap();
+        assert_eq!(all(r#"{"ask":"status"}"#), Request::Status);
+        assert_eq!(all(r#"{"ask":"daemon","later":1}"#), Request::Daemon);
+        let logs = Request::Logs { server: Some("x".into()), last: Some(3), follow: true };
+        assert_eq!(all(r#"{"ask":"logs","server":"x","last":3,"follow":true,"later":[]}"#), logs);
+        assert_eq!(all(r#"{"ask":"logs"}"#), Request::Logs { server: None, last: None, follow: false });
+        for none in ["", "{}", "[]", "\"status\"", r#"{"ask":"later"}"#, r#"{"ask":"logs","last":-1}"#] {
+            assert!(serde_json::from_str::<Request>(none).is_err(), "{none}");
+        }
+        let written = serde_json::to_string(&logs).unwrap();
+        assert_eq!(all(&written), logs);
+    }
+
+    #[test]
+    fn replies_are_a_line_each_and_are_read_as_they_were_meant() {
+        let mut sent = Vec::new();
+        Reply::Daemon(Daemon { pid: 7, version: "1".into(), config: "/a\nb".into() }).append_to(&mut sent);
+        append_log_line(5, r#"{"level":"INFO","message":"a \"b\"","x":1.0}"#, &mut sent);
+        Reply::Lost(3).append_to(&mut sent);
+        Reply::failed(Reason::Busy, "no").append_to(&mut sent);
+        Reply::Done {}.append_to(&mut sent);
+        let sent = String::from_utf8(sent).unwrap();
+        let lines: Vec<&str> = sent.lines().collect();
+        assert_eq!(
+            lines[1..],
+            [
+                r#"{"log":{"at":5,"line":{"level":"INFO","message":"a \"b\"","x":1.0}}}"#,
+                r#"{"lost":3}"#,
+                r#"{"failed":{"reason":"busy","message":"no"}}"#,
+                r#"{"done":{}}"#
+            ]
+        );
+        let read = |line: &str| serde_json::from_str::<Reply>(line).unwrap();
+        assert!(matches!(read(lines[0]), Reply::Daemon(Daemon { pid: 7, .. })));
+        assert!(matches!(read(lines[1]), Reply::Log(LogLine { at: 5, line }) if line.get().ends_with(r#""x":1.0}"#)));
+        let later = r#"{"failed":{"reason":"later","message":"","more":1}}"#;
+        assert!(matches!(read(later), Reply::Failed(Failed { reason: Reason::Other, .. })));
+    }
+}

@@ -1,0 +1,184 @@
+//! What `mcp-pipe status` tells: of each server a line in words, or all as JSON. Pure.
+
+use std::fmt::Write as _;
+
+use serde::Serialize;
+
+use super::protocol::Daemon;
+use super::status::{LinkState, PipeStatus, SILENT, ServerState};
+use crate::words::counted;
+
+/// The number of this form of the JSON. It changes when a member is taken away or means something else, not when one is added.
+const SCHEMA: u32 = 1;
+
+/// A running mcp-pipe.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Report<'a> {
+    schema: u32,
+    daemon: &'a Daemon,
+    /// Whether all that is wanted serves.
+    well: bool,
+    servers: Vec<Server<'a>>,
+}
+
+/// A server and its connection.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Server<'a> {
+    name: &'a str,
+    well: bool,
+    /// `starting`, `serving`, `silent`, `refusing` or `down`.
+    state: &'static str,
+    /// Where it refuses or is down, why.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    why: Option<&'a str>,
+    connection: Connection<'a>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Connection<'a> {
+    /// `waiting`, `connected` or `down`.
+    state: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    why: Option<&'a str>,
+    /// The first server on it, where it is shared and this is another one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    shared_with: Option<&'a str>,
+    /// How many tools the endpoint has read on it, of all servers on it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tools: Option<usize>,
+}
+
+impl<'a> Report<'a> {
+    /// Of all pipes, or of the one of this server.
+    pub(super) fn new(daemon: &'a Daemon, pipes: &'a [PipeStatus], only: Option<&str>) -> Self {
+        let of = |pipe: &&PipeStatus| only.is_none_or(|only| pipe.name == only);
+        let servers: Vec<Server> = pipes.iter().filter(of).map(|pipe| Server::new(pipe, pipes)).collect();
+        Report { schema: SCHEMA, daemon, well: servers.iter().all(|server| server.well), servers }
+    }
+
+    /// Whether all of it serves.
+    pub(super) fn is_well(&self) -> bool {
+        self.well
+    }
+
+    /// A line for each server.
+    pub(super) fn words(&self) -> String {
+        let mut text = String::new();
+        for server in &self.servers {
+            // Writing to a String does not fail.
+            let _infallible = writeln!(text, "{}: {}, {}", server.name, server.words(), server.connection.words());
+        }
+        text
+    }
+}
+
+impl<'a> Server<'a> {
+    fn new(pipe: &'a PipeStatus, all: &'a [PipeStatus]) -> Self {
+        let (state, why) = match &pipe.server {
+            ServerState::Starting => ("starting", None),
+            ServerState::Serving => ("serving", None),
+            ServerState::Silent => ("silent", None),
+            ServerState::Refusing(why) => ("refusing", Some(why.as_str())),
+            ServerState::Down(why) => ("down", Some(why.as_str())),
+        };
+        let (link, no_link) = match &pipe.link {
+            LinkState::Resting => ("waiting", None),
+            LinkState::Connected => ("connected", None),
+            LinkState::Down(why) => ("down", Some(why.as_str())),
+        };
+        let first = all.get(pipe.line).map(|first| first.name.as_str()).filter(|first| *first != pipe.name);
+        let connection = Connection { state: link, why: no_link, shared_with: first, tools: pipe.tools };
+        Server { name: &pipe.name, well: pipe.is_healthy(), state, why, connection }
+    }
+
+    fn words(&self) -> String {
+        let said = match self.state {
+            "starting" => "starting, has not answered yet",
+            "silent" => return format!("silent: {SILENT}"),
+            "refusing" => "refuses to be initialized",
+            state => state,
+        };
+        with_reason(said, self.why)
+    }
+}
+
+impl Connection<'_> {
+    fn words(&self) -> String {
+        let said = match self.state {
+            "waiting" => "not connected yet",
+            "down" => "not connected",
+            state => state,
+        };
+        let mut said = with_reason(said, self.why);
+        if let Some(first) = self.shared_with {
+            said += &format!(" together with {first}");
+        } else if let Some(tools) = self.tools.filter(|_| self.state == "connected") {
+            said += &format!(", {}", counted(tools, "tool"));
+        }
+        said
+    }
+}
+
+fn with_reason(said: &str, why: Option<&str>) -> String {
+    why.map_or_else(|| said.to_owned(), |why| format!("{said}: {why}"))
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test may panic")]
+mod tests {
+    use super::*;
+
+    fn pipe(name: &str, line: usize, server: ServerState, link: LinkState) -> PipeStatus {
+        let tools = (link == LinkState::Connected).then_some(5);
+        PipeStatus { name: name.into(), server, link, line, tools }
+    }
+
+    fn pipes() -> Vec<PipeStatus> {
+        vec![
+            pipe("a", 0, ServerState::Serving, LinkState::Connected),
+            pipe("b", 0, ServerState::Down("exited with code 1".into()), LinkState::Connected),
+            pipe("c", 2, ServerState::Starting, LinkState::Resting),
+            pipe("d", 3, ServerState::Refusing("no licence".into()), LinkState::Down("HTTP 401".into())),
+            pipe("e", 4, ServerState::Silent, LinkState::Down("closed 4004".into())),
+        ]
+    }
+
+    #[test]
+    fn each_server_has_a_line_in_words() {
+        let (daemon, pipes) = (Daemon::default(), pipes());
+        let report = Report::new(&daemon, &pipes, None);
+        assert_eq!(
+            report.words(),
+            "a: serving, connected, 5 tools\n\
+             b: down: exited with code 1, connected together with a\n\
+             c: starting, has not answered yet, not connected yet\n\
+             d: refuses to be initialized: no licence, not connected: HTTP 401\n\
+             e: silent: it was called, and has said nothing for 5 minutes or more, not connected: closed 4004\n"
+        );
+        assert!(!report.is_well());
+        let one = Report::new(&daemon, &pipes, Some("a"));
+        assert_eq!((one.words().as_str(), one.is_well()), ("a: serving, connected, 5 tools\n", true));
+    }
+
+    #[test]
+    fn the_json_has_a_number_and_says_the_same() {
+        let daemon = Daemon { pid: 7, version: "0.1.0".into(), config: "/c".into() };
+        let json = serde_json::to_value(Report::new(&daemon, &pipes()[..2], None)).unwrap();
+        assert_eq!(
+            json,
+            serde_json::json!({
+                "schema": 1,
+                "daemon": {"pid": 7, "version": "0.1.0", "config": "/c"},
+                "well": false,
+                "servers": [
+                    {"name": "a", "well": true, "state": "serving", "connection": {"state": "connected", "tools": 5}},
+                    {"name": "b", "well": false, "state": "down", "why": "exited with code 1",
+                     "connection": {"state": "connected", "sharedWith": "a", "tools": 5}},
+                ]
+            })
+        );
+    }
+}

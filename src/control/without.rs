@@ -1,0 +1,56 @@
+//! The commands that ask a running mcp-pipe, where there is no control socket: on Windows, whose named pipes are not tried yet.
+
+use std::path::PathBuf;
+
+use anyhow::{Result, bail};
+
+use crate::config::{ControlSocket, Environment};
+use crate::error::{Exit, Failure};
+use crate::secrecy::Redactor;
+
+/// Why there is none.
+pub(super) const UNAVAILABLE: &str = "the control socket is not available on this system";
+
+/// Which mcp-pipe is asked, and how what it says is shown.
+pub(crate) struct Asking<'a> {
+    /// Where it is asked, as far as that was said.
+    pub socket: ControlSocket,
+    /// The config that it runs with, where that was said.
+    pub config: Option<PathBuf>,
+    /// What is to be seen nowhere.
+    pub redactor: &'a Redactor,
+    /// For the looks of the log.
+    pub env: &'a Environment,
+}
+
+impl Asking<'_> {
+    /// Refuses.
+    ///
+    /// # Errors
+    /// Always.
+    pub(crate) fn status(self, _server: Option<&str>, _json: bool) -> Result<Exit, Failure> {
+        Ok(self.health()?)
+    }
+
+    /// Refuses.
+    ///
+    /// # Errors
+    /// Always.
+    pub(crate) fn logs(
+        self,
+        _server: Option<String>,
+        _last: Option<u64>,
+        _follow: bool,
+        _json: bool,
+    ) -> Result<Exit, Failure> {
+        Ok(self.health()?)
+    }
+
+    /// Refuses.
+    ///
+    /// # Errors
+    /// Always.
+    pub(crate) fn health(self) -> Result<Exit> {
+        bail!("{UNAVAILABLE}; without it, `mcp-pipe tools` shows whether servers start")
+    }
+}

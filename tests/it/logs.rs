@@ -1,0 +1,248 @@
+//! `mcp-pipe logs`: what it shows, to whom, and what a slow reader costs.
+
+use std::process::Stdio;
+
+use rustix::process::Signal;
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines};
+use tokio::net::UnixStream;
+use tokio::process::{Child, ChildStdout, Command};
+
+use crate::control::{Asked, Runtime};
+use crate::harness::{FakeEndpoint, Setup, config, fixture_entry, multiplex, one_server, within};
+
+/// `mcp-pipe logs -f`, as a process of its own.
+struct Follower {
+    child: Child,
+    lines: Lines<BufReader<ChildStdout>>,
+}
+
+impl Follower {
+    fn start(runtime: &Runtime, args: &[&str]) -> Self {
+        let socket = runtime.sockets().remove(0);
+        let mut command = Command::new(env!("CARGO_BIN_EXE_mcp-pipe"));
+        command.env_clear().args(["logs", "-f", "--control-socket"]).arg(socket).args(args);
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        Follower { child, lines }
+    }
+
+    /// The next line in which this is.
+    async fn until(&mut self, text: &str) -> String {
+        let search = async {
+            loop {
+                let line = self.lines.next_line().await.unwrap().unwrap_or_else(|| panic!("it ended without {text}"));
+                if line.contains(text) {
+                    return line;
+                }
+            }
+        };
+        within(text, search).await
+    }
+
+    async fn exit(mut self) -> (i32, Vec<String>) {
+        let mut rest = Vec::new();
+        while let Some(line) = within("its end", self.lines.next_line()).await.unwrap() {
+            rest.push(line);
+        }
+        (within("its end", self.child.wait()).await.unwrap().code().unwrap(), rest)
+    }
+}
+
+#[tokio::test]
+async fn the_lines_of_a_server_are_shown_in_the_forms_of_the_log_whatever_the_log_shows() {
+    let (runtime, endpoint) = (Runtime::new(), FakeEndpoint::bind().await);
+    let entries = [("one", fixture_entry(&["--saying", "hello from one"])), ("two", fixture_entry(&[]))];
+    let daemon = runtime.setup().config(&multiplex(&endpoint, entries)).start("error");
+    let mut conn = endpoint.accept().await;
+    conn.handshake().await;
+    let all = async {
+        loop {
+            let said = runtime.ask(&["logs"]).await;
+            if said.out.contains("hello from one") && said.out.contains("ALL_UP") {
+                return said;
+            }
+        }
+    };
+    let all = within("all lines", all).await;
+    assert_eq!((all.code, daemon.log_text().as_str()), (0, ""), "the log itself is quiet");
+    let said =
+        |text: &str| all.out.lines().find(|line| line.contains(text)).unwrap_or_else(|| panic!("{text}: {}", all.out));
+    assert!(said("hello from one").ends_with("Z INFO  [one] hello from one event=SERVER_STDERR"), "{}", all.out);
+    assert!(said("event=CONNECTION_OPENED").contains("[one+two]"));
+    let one = runtime.ask(&["logs", "one"]).await.out;
+    assert!(one.contains("hello from one") && one.contains("CONNECTION_OPENED"), "{one}");
+    assert!(!one.contains("[two]") && !one.contains("ALL_UP"), "{one}");
+    let last = runtime.ask(&["logs", "two", "-n", "1", "--json"]).await.out;
+    let last: Value = serde_json::from_str(&last).unwrap_or_else(|_| panic!("one line: {last}"));
+    assert!(
+        last["servers"] == json!(["one", "two"]) && last["timestamp"].is_string() && last["level"] == "INFO",
+        "{last}"
+    );
+    assert!(runtime.ask(&["logs", "-n", "0"]).await.out.is_empty());
+    let unknown = runtime.ask(&["logs", "twoo"]).await;
+    assert!(unknown.code == 2 && unknown.err.contains("did you mean two?"), "{unknown:?}");
+    daemon.stop_closing([&mut conn]).await;
+}
+
+#[tokio::test]
+async fn a_follower_gets_each_line_as_it_comes_and_is_told_how_it_ends() {
+    let runtime = Runtime::new();
+    let mut daemon = runtime.local("x", "info").await;
+    let mut follower = Follower::start(&runtime, &["-n", "1"]);
+    follower.until("ALL_UP").await;
+    let mut other = Follower::start(&runtime, &["x", "--json"]);
+    other.until("SERVER_STARTED").await;
+    daemon.signal(Signal::USR1);
+    follower.until("no servers take turns").await;
+    daemon.signal(Signal::TERM);
+    assert!(daemon.exit().await.success());
+    let (code, rest) = follower.exit().await;
+    assert!(code == 0 && rest.iter().any(|line| line.contains("event=SERVER_EXITED")), "{rest:?}");
+    let (code, rest) = other.exit().await;
+    assert!(
+        code == 0 && rest.iter().all(|line| serde_json::from_str::<Value>(line).unwrap()["server"] == "x"),
+        "{rest:?}"
+    );
+    let mut daemon = runtime.local("x", "info").await;
+    let mut follower = Follower::start(&runtime, &[]);
+    follower.until("ALL_UP").await;
+    daemon.signal(Signal::KILL);
+    daemon.exit().await;
+    assert_eq!(follower.exit().await.0, 1, "it was not told that this is the end");
+}
+
+/// Sends calls that are logged in several lines each.
+async fn talk(conn: &mut crate::harness::Conn, from: usize, times: usize) {
+    for id in from..from + times {
+        conn.call(id, "echo", json!({"text": "on"})).await;
+    }
+}
+
+#[tokio::test]
+async fn a_reader_that_keeps_up_gets_thousands_of_lines_and_a_slow_one_is_told_how_many_it_missed() {
+    let (runtime, endpoint) = (Runtime::new(), FakeEndpoint::bind().await);
+    let daemon = runtime.setup().config(&one_server(&endpoint, &[])).start("debug");
+    let mut conn = endpoint.accept().await;
+    conn.handshake().await;
+    // It asks, and does not read.
+    let mut slow = UnixStream::connect(&runtime.sockets()[0]).await.unwrap();
+    slow.write_all(b"{\"ask\":\"logs\",\"last\":0,\"follow\":true}\n").await.unwrap();
+    let mut follower = Follower::start(&runtime, &["--json"]);
+    let reading = tokio::spawn(async move {
+        let mut lines = Vec::new();
+        loop {
+            let line = follower.lines.next_line().await.unwrap().unwrap();
+            let line: Value = serde_json::from_str(&line).unwrap();
+            let is_last = line["message"].to_string().contains("no servers take turns");
+            lines.push(line);
+            if is_last {
+                return lines;
+            }
+        }
+    });
+    talk(&mut conn, 10, 2000).await;
+    daemon.signal(Signal::USR1);
+    let got = within("all lines", reading).await.unwrap();
+    let lost: u64 =
+        got.iter().filter(|line| line["event"] == "LOG_LOST").filter_map(|line| line["fields"]["lines"].as_u64()).sum();
+    let logged: Vec<String> = daemon.log_lines().iter().map(|line| line["message"].to_string()).collect();
+    let end = logged.iter().position(|line| line.contains("no servers take turns")).unwrap();
+    let shown: Vec<String> =
+        got.iter().filter(|line| line["event"] != "LOG_LOST").map(|line| line["message"].to_string()).collect();
+    assert_eq!(shown.len() as u64 + lost, end as u64 + 1, "each line was shown or told to be lost");
+    assert!(logged.len() > 5000, "{}", logged.len());
+    let mut all = logged.iter();
+    assert!(shown.iter().all(|line| all.any(|logged| logged == line)), "in order, and none made up");
+    // The slow one reads now: what the socket held, how many are gone, and the last ones.
+    let mut lines = BufReader::new(slow).lines();
+    let (mut shown, mut lost) = (0, 0);
+    loop {
+        let line = within("the rest", lines.next_line()).await.unwrap().unwrap();
+        let line: Value = serde_json::from_str(&line).unwrap();
+        lost += line["lost"].as_u64().unwrap_or_default();
+        shown += u64::from(line["log"].is_object());
+        if line.to_string().contains("no servers take turns") {
+            break;
+        }
+    }
+    assert!(lost > 1000 && shown > 1000, "{shown} shown, {lost} lost");
+    daemon.stop_closing([&mut conn]).await;
+}
+
+#[tokio::test]
+async fn nothing_secret_is_in_what_is_asked() {
+    let (runtime, token) = (Runtime::new(), "s3cr3t-of-a-l0g");
+    let endpoint = FakeEndpoint::with_token(token).await;
+    let mut config = one_server(&endpoint, &["--saying", &format!("my token is {token}")]);
+    config["endpointHeaders"] = json!({"Authorization": "Bearer h3ader-of-a-l0g"});
+    let daemon = runtime.setup().config(&config).start("debug");
+    let said = format!("bad {token} h3ader-of-a-l0g");
+    endpoint.answer(&format!("HTTP/1.1 401 No\r\nContent-Length: {}\r\n\r\n{said}", said.len())).await;
+    let refused = daemon.wait_for_event("ERROR_CONNECT").await.to_string();
+    assert!(refused.contains("bad …"), "{refused}");
+    let mut shown = String::new();
+    for args in [&["status"][..], &["status", "--json"], &["logs"], &["logs", "--json"], &["logs", "x"]] {
+        let Asked { out, err, .. } = runtime.ask(args).await;
+        assert!(!out.is_empty() && err.is_empty(), "{args:?}");
+        shown += &out;
+    }
+    // As it comes from the daemon, which knows the secrets; a client does not.
+    let mut stream = UnixStream::connect(&runtime.sockets()[0]).await.unwrap();
+    stream.write_all(b"{\"ask\":\"logs\"}\n").await.unwrap();
+    let mut lines = BufReader::new(stream).lines();
+    while let Some(line) = within("the log", lines.next_line()).await.unwrap() {
+        shown += &line;
+    }
+    assert!(shown.contains("my token is …") && shown.contains("bad …"), "{shown}");
+    assert!(!shown.contains("s3cr3t-of-a") && !shown.contains("h3ader-of-a"), "{shown}");
+    daemon.stop_closing([&mut endpoint.accept().await]).await;
+}
+
+/// How often a process was put to sleep or interrupted.
+#[cfg(target_os = "linux")]
+fn switches(pid: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let of = |line: &str| line.split_once("ctxt_switches:")?.1.trim().parse::<u64>().ok();
+    status.lines().filter_map(of).sum()
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn to_follow_one_that_is_idle_costs_nothing_on_either_side() {
+    let runtime = Runtime::new();
+    let entry = json!({"command": "sleep", "args": ["1000"]});
+    // Nobody dials, and nothing is due: the endpoint is never reached before its server has answered.
+    let mut config = config([("x", entry)]);
+    config["endpoint"] = "ws://127.0.0.1:9/".into();
+    config["startTimeout"] = "1h".into();
+    let daemon = runtime.setup().config(&config).start("info");
+    daemon.wait_for_event("SERVER_STARTED").await;
+    let mut follower = Follower::start(&runtime, &[]);
+    follower.until("SERVER_STARTED").await;
+    let pids = [daemon.pid().as_raw_nonzero().get() as u32, follower.child.id().unwrap()];
+    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+    let before = pids.map(switches);
+    tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+    let after = pids.map(switches);
+    assert!(after[0] - before[0] < 8, "the daemon: {before:?} {after:?}");
+    assert!(after[1] - before[1] < 3, "the client: {before:?} {after:?}");
+    drop(follower);
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn a_reader_that_went_away_has_seen_enough() {
+    let runtime = Runtime::new();
+    let daemon = runtime.local("x", "info").await;
+    let mut follower = Follower::start(&runtime, &[]);
+    follower.until("ALL_UP").await;
+    let Follower { mut child, lines } = follower;
+    drop(lines);
+    daemon.signal(Signal::USR1);
+    let status = within("its end", child.wait()).await.unwrap();
+    assert!(status.success(), "{status}");
+    let off = Setup::new().args(["logs", "-n", "many"]).output().await;
+    assert_eq!(off.status.code(), Some(2));
+    daemon.stop().await;
+}
