@@ -172,8 +172,6 @@ pub(super) struct Desk {
     batches: VecDeque<Batch>,
     /// The endpoint leaves servers' requests unanswered, on this connection.
     mute: bool,
-    pub(super) draining: bool,
-    pub(super) served: u64,
     last_id: u64,
 }
 
@@ -192,8 +190,6 @@ impl Desk {
             asked: BTreeMap::new(),
             batches: VecDeque::new(),
             mute: false,
-            draining: false,
-            served: 0,
             last_id: 0,
         }
     }
@@ -218,8 +214,8 @@ impl Desk {
         self.batches.iter().map(|batch| batch.members.len()).sum()
     }
 
-    /// A number that is never used again.
-    pub(super) fn next_id(&mut self) -> u64 {
+    /// A number that no question to this endpoint has had before.
+    fn next_id(&mut self) -> u64 {
         self.last_id += 1;
         self.last_id
     }
@@ -660,8 +656,8 @@ impl Desk {
     }
 
     /// What the desk knows of the connection.
-    pub(super) fn account(&self, server: String) -> Account {
-        let mut account = Account { served: self.served, server, ..Account::default() };
+    pub(super) fn account(&self, served: u64, server: String) -> Account {
+        let mut account = Account { served, server, ..Account::default() };
         if let EndpointSide::Up { initialize, answered, .. } = &self.link {
             (account.initialize, account.answered) = (*initialize, *answered);
         }

@@ -1,6 +1,6 @@
 //! Ids of our own, in place of those of either side.
 //!
-//! A request goes to a server under a number that is never used again, and a server's request to the endpoint
+//! A request goes to a server under a number that this server never sees again, and a server's request to the endpoint
 //! under a string that no endpoint uses. So late, repeated and invented answers can be told from right ones.
 
 /// `n` in decimal, without an allocation.

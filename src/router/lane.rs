@@ -167,6 +167,8 @@ pub(super) struct Lane {
     pub(super) opening: Opening,
     pub(super) held: Held,
     flights: BTreeMap<u64, Flight>,
+    /// The id of the last request that the server got.
+    last_id: u64,
     /// Bytes that are kept for the calls among `flights`.
     kept: usize,
     /// Calls that this server can't answer any more and another server may, each with the reason.
@@ -194,6 +196,7 @@ impl Lane {
             opening: Opening::default(),
             held: Held::default(),
             flights: BTreeMap::new(),
+            last_id: 0,
             kept: 0,
             strays: Vec::new(),
             lasting: Lasting::default(),
@@ -271,11 +274,11 @@ impl Lane {
     }
 
     /// Notices a server that was called and says nothing.
-    pub(super) fn check_silence(&mut self, desk: &mut Desk, now: Instant, out: &mut dyn Out) {
+    pub(super) fn check_silence(&mut self, now: Instant, out: &mut dyn Out) {
         let Some((stage, lasted)) = self.silence.look(now) else { return };
         match stage {
             SilenceStage::Noticed => {}
-            SilenceStage::Asked => self.send_unawaited("ping", b"{}", desk, out),
+            SilenceStage::Asked => self.send_unawaited("ping", b"{}", out),
             SilenceStage::Reported => out.note(Note::of(self.index, What::Silent { lasted, failed: false })),
             SilenceStage::Failed => out.note(Note::of(self.index, What::Silent { lasted, failed: true })),
         }
@@ -303,20 +306,19 @@ impl Lane {
     }
 
     /// Sends a request of our own whose answer says nothing, and is dropped like one that nobody waits for.
-    pub(super) fn send_unawaited(&self, method: &str, params: &[u8], desk: &mut Desk, out: &mut dyn Out) {
-        out.to_server(self.index, &[&reply::request(desk.next_id(), method, Some(params))]);
+    pub(super) fn send_unawaited(&mut self, method: &str, params: &[u8], out: &mut dyn Out) {
+        out.to_server(self.index, &[&reply::request(self.next_id(), method, Some(params))]);
+    }
+
+    /// A number that this server's requests have not had before, in any of its lives.
+    fn next_id(&mut self) -> u64 {
+        self.last_id += 1;
+        self.last_id
     }
 
     /// Sends a request of our own.
-    pub(super) fn send(
-        &mut self,
-        flight: Flight,
-        method: &str,
-        params: Option<&[u8]>,
-        desk: &mut Desk,
-        out: &mut dyn Out,
-    ) {
-        let id = desk.next_id();
+    pub(super) fn send(&mut self, flight: Flight, method: &str, params: Option<&[u8]>, out: &mut dyn Out) {
+        let id = self.next_id();
         self.flights.insert(id, flight);
         out.to_server(self.index, &[&reply::request(id, method, params)]);
     }
@@ -338,15 +340,8 @@ impl Lane {
     }
 
     /// Passes a request of the endpoint on, and returns its id at the server.
-    pub(super) fn forward(
-        &mut self,
-        request: &Request<'_>,
-        call: Call,
-        edits: Edits<'_>,
-        desk: &mut Desk,
-        out: &mut dyn Out,
-    ) -> u64 {
-        let id = desk.next_id();
+    pub(super) fn forward(&mut self, request: &Request<'_>, call: Call, edits: Edits<'_>, out: &mut dyn Out) -> u64 {
+        let id = self.next_id();
         if is_call(call.method()) {
             self.opening.serve();
         }

@@ -157,6 +157,10 @@ pub struct Merge {
     changes: Changes,
     /// The ways that lead back from the names in the lists that the endpoint has read on this connection.
     tables: [Option<Arc<Table>>; 4],
+    /// No request is taken any more.
+    draining: bool,
+    /// Calls that were answered.
+    served: u64,
 }
 
 impl Merge {
@@ -203,6 +207,8 @@ impl Merge {
             tasks: Tasks::default(),
             changes: Changes::new(sharing.resync),
             tables: Default::default(),
+            draining: false,
+            served: 0,
         }
     }
 
@@ -241,7 +247,7 @@ impl Router for Merge {
         self.deadlines.retain_calls(|_, _| false);
         for member in &mut self.members {
             member.lane.link_down(out);
-            member.wishes.take_back(&member.lane, &mut self.desk, out);
+            member.wishes.take_back(&mut member.lane, out);
         }
         self.desk.link_down(out);
     }
@@ -289,7 +295,7 @@ impl Router for Merge {
         let MergedServer { lane, wishes, .. } = &mut self.members[server];
         lane.busy = busy;
         if !busy {
-            wishes.send_leftover(lane, &mut self.desk, out);
+            wishes.send_leftover(lane, out);
             self.pass_level(server, out);
             self.release(server, out);
         }
@@ -363,7 +369,7 @@ impl Router for Merge {
 
     fn on_beat(&mut self, now: Instant, out: &mut dyn Out) {
         for member in &mut self.members {
-            member.lane.check_silence(&mut self.desk, now, out);
+            member.lane.check_silence(now, out);
         }
     }
 
@@ -380,7 +386,7 @@ impl Router for Merge {
     }
 
     fn drain(&mut self, _now: Instant, out: &mut dyn Out) {
-        self.desk.draining = true;
+        self.draining = true;
         self.changes.drain();
         let lanes = self.members.iter_mut().map(|member| &mut member.lane.held);
         let held: Vec<_> = lanes.chain([&mut self.unrouted]).flat_map(Held::take_all).collect();
@@ -421,13 +427,13 @@ impl Router for Merge {
         let standing: Vec<_> =
             open.take(5).map(|member| format!("({} {})", member.lane.name, member.lane.standing(now))).collect();
         let standing = if standing.is_empty() { "was running".to_owned() } else { standing.join(", ") };
-        let mut account = self.desk.account(standing);
+        let mut account = self.desk.account(self.served, standing);
         account.unanswered = self.members.iter().flat_map(|member| member.lane.unanswered(now)).collect();
         account
     }
 
     fn served(&self) -> u64 {
-        self.desk.served
+        self.served
     }
 }
 

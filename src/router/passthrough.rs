@@ -69,6 +69,10 @@ pub struct Passthrough {
     wishes: Wishes,
     changes: Changes,
     reread: Reread,
+    /// No request is taken any more.
+    draining: bool,
+    /// Calls that were answered.
+    served: u64,
 }
 
 impl Passthrough {
@@ -87,6 +91,8 @@ impl Passthrough {
             wishes: Wishes::default(),
             changes: Changes::new(spec.sharing.resync),
             reread: Reread::default(),
+            draining: false,
+            served: 0,
         }
     }
 
@@ -107,7 +113,7 @@ impl Router for Passthrough {
         self.changes.link_down(now);
         self.reread.link_down();
         self.lane.link_down(out);
-        self.wishes.take_back(&self.lane, &mut self.desk, out);
+        self.wishes.take_back(&mut self.lane, out);
         self.desk.link_down(out);
     }
 
@@ -144,7 +150,7 @@ impl Router for Passthrough {
 
     fn on_server_busy(&mut self, _server: ServerIndex, busy: bool, _now: Instant, out: &mut dyn Out) {
         self.lane.busy = busy;
-        self.wishes.send_leftover(&self.lane, &mut self.desk, out);
+        self.wishes.send_leftover(&mut self.lane, out);
     }
 
     fn on_server(&mut self, _server: ServerIndex, frame: &[u8], e: &Envelope, now: Instant, out: &mut dyn Out) {
@@ -186,8 +192,8 @@ impl Router for Passthrough {
     fn on_tick(&mut self, now: Instant, out: &mut dyn Out) {
         let opened = self.lane.check_opening(self.welcome.as_ref(), &mut self.desk, now, out);
         self.on_opened(opened, now, out);
-        let Passthrough { lane, desk, reread, .. } = self;
-        reread.tick(&mut Asking { lane, desk, now, out });
+        let Passthrough { lane, reread, .. } = self;
+        reread.tick(&mut Asking { lane, now, out });
         self.changes.tick(now);
         self.lane.tick(&mut self.desk, now, out);
         while self.waiting.first().is_some_and(|w| w.deadline <= now) {
@@ -199,7 +205,7 @@ impl Router for Passthrough {
     }
 
     fn on_beat(&mut self, now: Instant, out: &mut dyn Out) {
-        self.lane.check_silence(&mut self.desk, now, out);
+        self.lane.check_silence(now, out);
     }
 
     fn next_tick(&self) -> Option<Instant> {
@@ -210,7 +216,7 @@ impl Router for Passthrough {
     }
 
     fn drain(&mut self, _now: Instant, out: &mut dyn Out) {
-        self.desk.draining = true;
+        self.draining = true;
         self.changes.drain();
         for (_, frame) in self.lane.held.take_all() {
             self.desk.refuse_held(&frame, SHUTTING_DOWN, out);
@@ -244,13 +250,13 @@ impl Router for Passthrough {
     }
 
     fn account(&self, now: Instant) -> Account {
-        let mut account = self.desk.account(self.lane.standing(now));
+        let mut account = self.desk.account(self.served, self.lane.standing(now));
         account.unanswered = self.lane.unanswered(now).collect();
         account
     }
 
     fn served(&self) -> u64 {
-        self.desk.served
+        self.served
     }
 }
 
@@ -288,8 +294,8 @@ impl Passthrough {
     }
 
     fn request(&mut self, request: &Request<'_>, out: &mut dyn Out) {
-        let Passthrough { desk, lane, reread, wishes, .. } = self;
-        if desk.draining {
+        let Passthrough { desk, lane, reread, wishes, draining, .. } = self;
+        if *draining {
             return desk.refuse(request.id, UNAVAILABLE, SHUTTING_DOWN, out);
         }
         if request.method == b"resources/unsubscribe"
@@ -305,7 +311,7 @@ impl Passthrough {
             let version = reread.asked(place, request.now);
             call.terms = Some(Box::new(Terms { place: Some((place, version)), ..Terms::default() }));
         }
-        lane.forward(request, call, Edits::default(), desk, out);
+        lane.forward(request, call, Edits::default(), out);
         // Only what has been sent counts: a request that waits for the server comes here again, and the server's next life
         // would be told the same twice.
         match request.method {
@@ -360,7 +366,7 @@ impl Passthrough {
                     let what = What::ToolsRead { size: Size::of(&list), count: count_of_all(&list) };
                     out.note(Note::of_endpoint(what));
                 } else if is_call(method) {
-                    self.desk.served += 1;
+                    self.served += 1;
                     out.note(Note::of(SERVER, What::Served { method, took: now - call.since }));
                 }
             }
@@ -382,8 +388,8 @@ impl Passthrough {
 
     /// The server has answered a request of our own for a page of a list.
     fn on_page(&mut self, kind: ListKind, number: u32, answer: PageAnswer<'_>, now: Instant, out: &mut dyn Out) {
-        let Passthrough { lane, desk, reread, changes, .. } = self;
-        if let Some(print) = reread.on_page(kind, number, answer, &mut Asking { lane, desk, now, out }) {
+        let Passthrough { lane, reread, changes, .. } = self;
+        if let Some(print) = reread.on_page(kind, number, answer, &mut Asking { lane, now, out }) {
             changes.compare(None, |read| (read == kind).then_some(print), now, out);
         }
     }

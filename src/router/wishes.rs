@@ -7,7 +7,6 @@
 use std::collections::{HashMap, HashSet};
 
 use super::Out;
-use super::desk::Desk;
 use super::lane::Lane;
 
 /// Most subscriptions of one connection at one server, and longest URI of one in bytes, that are kept for the server's next life.
@@ -43,12 +42,12 @@ impl Wishes {
     }
 
     /// Ends the subscription to `called`, the endpoint's URI, which now is another server's.
-    pub(super) fn end_subscription(&mut self, called: &str, lane: &Lane, desk: &mut Desk, out: &mut dyn Out) {
+    pub(super) fn end_subscription(&mut self, called: &str, lane: &mut Lane, out: &mut dyn Out) {
         if let Some(own) = self.own(called).map(Box::from) {
             self.subscriptions.remove(&own);
             if lane.is_initialized() {
                 self.leftover.insert(own);
-                self.send_leftover(lane, desk, out);
+                self.send_leftover(lane, out);
             }
         }
     }
@@ -73,35 +72,35 @@ impl Wishes {
     }
 
     /// Tells a life of the server all subscriptions.
-    pub(super) fn send_subscriptions(&self, lane: &Lane, desk: &mut Desk, out: &mut dyn Out) {
+    pub(super) fn send_subscriptions(&self, lane: &mut Lane, out: &mut dyn Out) {
         for own in self.subscriptions.keys() {
-            lane.send_unawaited("resources/subscribe", &uri(own), desk, out);
+            lane.send_unawaited("resources/subscribe", &uri(own), out);
         }
     }
 
     /// Tells a life of the server the level.
-    pub(super) fn send_level(&self, lane: &Lane, desk: &mut Desk, out: &mut dyn Out) {
+    pub(super) fn send_level(&self, lane: &mut Lane, out: &mut dyn Out) {
         if let Some(level) = &self.level {
-            lane.send_unawaited("logging/setLevel", level, desk, out);
+            lane.send_unawaited("logging/setLevel", level, out);
         }
     }
 
     /// Ends all wishes of a connection that is gone. The level stays at the server, as no message takes one back.
-    pub(super) fn take_back(&mut self, lane: &Lane, desk: &mut Desk, out: &mut dyn Out) {
+    pub(super) fn take_back(&mut self, lane: &mut Lane, out: &mut dyn Out) {
         self.level = None;
         if lane.is_initialized() {
             self.leftover.extend(self.subscriptions.drain().map(|(own, _)| own));
-            self.send_leftover(lane, desk, out);
+            self.send_leftover(lane, out);
         } else {
             self.subscriptions.clear();
         }
     }
 
     /// Tells a server, if it reads again, which subscriptions have ended.
-    pub(super) fn send_leftover(&mut self, lane: &Lane, desk: &mut Desk, out: &mut dyn Out) {
+    pub(super) fn send_leftover(&mut self, lane: &mut Lane, out: &mut dyn Out) {
         if !lane.busy {
             for own in self.leftover.drain() {
-                lane.send_unawaited("resources/unsubscribe", &uri(&own), desk, out);
+                lane.send_unawaited("resources/unsubscribe", &uri(&own), out);
             }
         }
     }

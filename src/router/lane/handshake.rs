@@ -32,7 +32,7 @@ impl Lane {
     /// Initializes the server with what the endpoint says of itself, or is expected to say.
     pub(super) fn send_initialize(&mut self, again: bool, desk: &mut Desk, now: Instant, out: &mut dyn Out) {
         let hello = self.opening.params(&desk.hello);
-        self.send(Flight::Initialize(hello.clone()), "initialize", Some(&hello.params), desk, out);
+        self.send(Flight::Initialize(hello.clone()), "initialize", Some(&hello.params), out);
         self.state = ServerSide::Initializing { since: now, again };
     }
 

@@ -167,7 +167,7 @@ impl Merge {
 
     pub(super) fn request(&mut self, request: &Request<'_>, out: &mut dyn Out) {
         let Request { envelope: e, id, method, .. } = *request;
-        if self.desk.draining {
+        if self.draining {
             return self.desk.refuse(id, UNAVAILABLE, SHUTTING_DOWN, out);
         }
         if let Some(kind) = ListKind::ALL.into_iter().find(|kind| kind.method().as_bytes() == method) {
@@ -280,7 +280,7 @@ impl Merge {
             for MergedServer { lane, wishes, .. } in
                 self.members.iter_mut().filter(|member| member.lane.index != server)
             {
-                wishes.end_subscription(&uri, lane, &mut self.desk, out);
+                wishes.end_subscription(&uri, lane, out);
             }
             self.members[server].wishes.subscribe(&own, &uri);
         }
@@ -357,10 +357,9 @@ impl Merge {
 
     /// Passes the level on to a server that logs.
     pub(super) fn pass_level(&mut self, server: ServerIndex, out: &mut dyn Out) {
-        let Merge { members, desk, .. } = self;
-        let MergedServer { lane, shelf, wishes, .. } = &members[server];
+        let MergedServer { lane, shelf, wishes, .. } = &mut self.members[server];
         if lane.is_ready() && !lane.busy && shelf.welcome.as_ref().is_some_and(|w| w.can("logging")) {
-            wishes.send_level(lane, desk, out);
+            wishes.send_level(lane, out);
         }
     }
 
@@ -412,7 +411,7 @@ impl Merge {
         if let Some((range, with)) = edit {
             edits.replace(range, with);
         }
-        let id = lane.forward(request, call, edits, desk, out);
+        let id = lane.forward(request, call, edits, out);
         if let Some(deadline) = deadline {
             deadlines.add_call(server, id, deadline);
         }

@@ -92,7 +92,7 @@ impl Merge {
                     return;
                 }
                 if is_call(call.method()) {
-                    self.desk.served += 1;
+                    self.served += 1;
                     out.note(Note::of(server, What::Served { method: call.method(), took: now - call.since }));
                 }
             }
@@ -152,7 +152,7 @@ impl Merge {
         let Merge { members, desk, .. } = self;
         let MergedServer { lane, wishes, .. } = &mut members[server];
         desk.keep_hello(|said| lane.opening.was_told(said), out);
-        wishes.send_subscriptions(lane, desk, out);
+        wishes.send_subscriptions(lane, out);
         self.stale = true;
         self.pass_level(server, out);
         for kind in ListKind::ALL {
@@ -220,7 +220,7 @@ impl Merge {
         } else if lane.is_ready()
             && let Some(number) = shelf.begin(kind, now)
         {
-            lane.send(Flight::List(kind, number), kind.method(), None, &mut self.desk, out);
+            lane.send(Flight::List(kind, number), kind.method(), None, out);
         }
         self.arm(server);
     }
@@ -231,7 +231,7 @@ impl Merge {
         if lane.is_ready()
             && let Some(number) = shelf.changed(kind, now)
         {
-            lane.send(Flight::List(kind, number), kind.method(), None, &mut self.desk, out);
+            lane.send(Flight::List(kind, number), kind.method(), None, out);
         }
         self.arm(server);
     }
@@ -276,7 +276,7 @@ impl Merge {
         match paged {
             Paged::Stale => {}
             Paged::More(params) => {
-                lane.send(Flight::List(kind, number), kind.method(), Some(&params), &mut self.desk, out);
+                lane.send(Flight::List(kind, number), kind.method(), Some(&params), out);
             }
             Paged::Again => self.read_list(server, kind, now, out),
             Paged::Failed => self.answer_waiting(now, out),

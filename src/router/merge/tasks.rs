@@ -13,6 +13,8 @@ use crate::router::task::{self, MAX_TASKS};
 /// outlive connections, as tasks are meant to, and end with the life of their server.
 #[derive(Debug, Default)]
 pub(super) struct Tasks {
+    /// The last of the numbers.
+    last: u64,
     known: BTreeMap<u64, Task>,
 }
 
@@ -26,8 +28,8 @@ struct Task {
 }
 
 impl Tasks {
-    /// A server has made a task; `number` is never used again.
-    fn add(&mut self, number: u64, task: Task) {
+    /// A server has made a task. Returns the endpoint's id for it, which no task has had before.
+    fn add(&mut self, task: Task) -> String {
         let of_it = |known: &BTreeMap<u64, Task>| {
             let mut numbers = known.iter().filter(|(_, it)| it.server == task.server).map(|(number, _)| *number);
             (numbers.next(), numbers.count())
@@ -37,7 +39,9 @@ impl Tasks {
         {
             self.known.remove(&oldest);
         }
-        self.known.insert(number, task);
+        self.last += 1;
+        self.known.insert(self.last, task);
+        asked_token(self.last)
     }
 
     /// The endpoint's id for a task of a server.
@@ -80,9 +84,8 @@ impl Merge {
             return None;
         }
         if let Some(id) = task::created(frame, e) {
-            let number = self.desk.next_id();
-            self.tasks.add(number, Task { server, own: frame[id.clone()].into(), max_result });
-            return Some(exchanged(frame, id, asked_token(number).as_bytes()));
+            let published = self.tasks.add(Task { server, own: frame[id.clone()].into(), max_result });
+            return Some(exchanged(frame, id, published.as_bytes()));
         }
         let id = match call.method() {
             b"tasks/get" | b"tasks/cancel" => task::of(frame, e.result.as_ref())?,

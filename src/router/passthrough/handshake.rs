@@ -91,12 +91,12 @@ impl Passthrough {
     /// The server is ready: it gets what the endpoint wants of it, and then what waits for it.
     pub(super) fn on_ready(&mut self, now: Instant, out: &mut dyn Out) {
         self.desk.keep_hello(|said| self.lane.opening.was_told(said), out);
-        self.wishes.send_subscriptions(&self.lane, &mut self.desk, out);
-        self.wishes.send_level(&self.lane, &mut self.desk, out);
+        self.wishes.send_subscriptions(&mut self.lane, out);
+        self.wishes.send_level(&mut self.lane, out);
         self.answer_all_waiting(out);
         self.release(out);
-        let Passthrough { lane, desk, reread, changes, welcome, .. } = self;
-        reread.begin(changes, &mut Asking { lane, desk, now, out });
+        let Passthrough { lane, reread, changes, welcome, .. } = self;
+        reread.begin(changes, &mut Asking { lane, now, out });
         changes.compare(welcome.as_ref().map(capabilities), |_| None, now, out);
     }
 

@@ -12,7 +12,6 @@ use tokio::time::Instant;
 
 use crate::mcp::lists::{ListKind, Place};
 use crate::router::changes::{Changes, DEBOUNCE, print};
-use crate::router::desk::Desk;
 use crate::router::lane::{Flight, Lane};
 use crate::router::merge::page;
 use crate::router::merge::shelf::{PageAnswer, Paged, Shelf};
@@ -24,14 +23,13 @@ const MAX_PAGES: usize = 200;
 /// What it takes to ask the server.
 pub(super) struct Asking<'a> {
     pub(super) lane: &'a mut Lane,
-    pub(super) desk: &'a mut Desk,
     pub(super) now: Instant,
     pub(super) out: &'a mut dyn Out,
 }
 
 impl Asking<'_> {
     fn page(&mut self, kind: ListKind, number: u32, params: Option<&[u8]>) {
-        self.lane.send(Flight::List(kind, number), kind.method(), params, self.desk, self.out);
+        self.lane.send(Flight::List(kind, number), kind.method(), params, self.out);
     }
 }
 

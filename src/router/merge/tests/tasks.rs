@@ -76,6 +76,8 @@ fn what_is_asked_about_a_task_goes_to_the_server_that_made_it_under_its_own_id()
 fn what_a_task_says_and_asks_names_it_by_the_id_that_the_endpoint_knows() {
     let mut rig = makers(&["a", "b"]);
     made(&mut rig, 0, "1");
+    // One more, so that the next has a number that the other server has not seen.
+    made(&mut rig, 1, "0");
     let (published, token) = made(&mut rig, 1, "1");
     let progress = |token: &Value| json!({"method": "notifications/progress", "params": {"progressToken": token}});
     rig.server(1, &progress(&token).to_string());
