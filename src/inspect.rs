@@ -215,7 +215,7 @@ pub(crate) async fn call(
         let catalogue = catalogue(&client, status, &server, timeout).await?;
         if !catalogue.names().any(|name| name == tool) {
             let (server, name) = (server.to_string(), tool.to_owned());
-            let hint = policy_hint(&policy, &name).unwrap_or_else(|| hint(&name, catalogue.names()));
+            let hint = policy_hint(&policy, &name, catalogue.names()).unwrap_or_else(|| hint(&name, catalogue.names()));
             return Err(InspectError::UnknownTool { hint, server, name });
         }
         let arguments = Value::Object(arguments);
@@ -287,16 +287,14 @@ async fn at_local_endpoint(
     outcome
 }
 
-/// What the config makes of a tool that is not published under its own name.
-fn policy_hint(policy: &ToolPolicy, tool: &str) -> Option<String> {
-    let published = policy.name_of(tool);
-    if !policy.publishes(tool) {
-        Some(": \"tools\" in its entry leaves it out".to_owned())
-    } else if published != tool {
-        Some(format!(": \"tools\" in its entry renames it, so call \"{published}\""))
-    } else {
-        None
+/// What the config makes of a tool that is not published under its own name. Which tools the server has besides is not known here.
+fn policy_hint<'a>(policy: &ToolPolicy, tool: &str, mut published: impl Iterator<Item = &'a str>) -> Option<String> {
+    let name = policy.name_of(tool);
+    if name != tool && policy.publishes(tool) {
+        return Some(format!(": \"tools\" in its entry renames it, so call \"{name}\""));
     }
+    let is_slip = published.any(|known| strsim::jaro_winkler(tool, known) >= SIMILAR);
+    (!is_slip && !policy.publishes(tool)).then(|| ": if it has one, \"tools\" in its entry leaves it out".to_owned())
 }
 
 /// The names that may have been meant; all names where none is similar.

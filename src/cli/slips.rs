@@ -22,8 +22,8 @@ pub(super) fn explain(mut error: clap::Error, command: &clap::Command, arguments
     error.remove(ContextKind::Suggested);
     if matches!(error.kind(), ErrorKind::UnknownArgument)
         && let Some(hint) = option_of_command(&wrong, command)
-            .or_else(|| key(&wrong))
             .or_else(|| usual(&wrong).map(str::to_owned))
+            .or_else(|| key(&wrong))
             .or_else(|| call(command, arguments))
             .or_else(|| line(command, arguments))
     {
@@ -77,6 +77,9 @@ fn usual(option: &str) -> Option<&'static str> {
         "-c" | "--conf" | "--cfg" | "--config-file" | "--configfile" | "-f" | "--file" => {
             Some("a config is named by --config")
         }
+        "--log" | "--loglevel" => Some("the level of the log: --log-level debug"),
+        "--server" | "--name" => Some("a server is named without an option: mcp-pipe NAME"),
+        "--port" | "-p" | "--listen" => Some("mcp-pipe dials out to an endpoint and listens on no port"),
         _ => None,
     }
 }
@@ -160,16 +163,23 @@ fn pairs(words: &[&str]) -> Option<String> {
 /// How to start a program whose arguments were written behind the name of a server.
 fn line(command: &clap::Command, arguments: &[OsString]) -> Option<String> {
     let words: Vec<&str> = arguments.iter().skip(1).map(|word| word.to_str()).collect::<Option<_>>()?;
-    let takes_value = |word: &str| {
-        let option = command.get_arguments().find(|option| option.get_long() == word.strip_prefix("--"));
-        option.is_some_and(|option| option.get_action().takes_values())
+    let find = |word: &str| {
+        let name = word.strip_prefix("--")?.split('=').next();
+        command.get_arguments().find(|option| option.get_long() == name)
     };
+    let is_ours = |word: &str| find(word).is_some();
+    let takes_value =
+        |word: &str| !word.contains('=') && find(word).is_some_and(|option| option.get_action().takes_values());
     let mut at = 0;
     let mut before = String::new();
     // The target stands behind the options, and behind a command that takes a program.
     let target = loop {
         let word = *words.get(at)?;
         if word.starts_with('-') {
+            // What stands behind an option that there is not may be its value.
+            if !is_ours(word) {
+                return None;
+            }
             at += if takes_value(word) { 2 } else { 1 };
         } else if before.is_empty() && ["run", "tools"].contains(&word) {
             before = format!("{word} ");
@@ -241,7 +251,12 @@ mod tests {
             (&["--token", "x"], Some("MCP_ENDPOINT=wss://host/path?token=… in .env")),
             (&["--token=x"], Some("or --endpoint")),
             (&["-c", "x.json"], Some("a config is named by --config")),
-            (&["--port", "80"], None),
+            (&["--port", "80"], Some("listens on no port")),
+            (&["--port", "8080", "--local"], Some("listens on no port")),
+            (&["--loglevel", "debug", "--local"], Some("--log-level debug")),
+            (&["--server", "calculator", "--local"], Some("mcp-pipe NAME")),
+            (&["--url", "wss://h.example/"], Some("or --endpoint")),
+            (&["--such", "x", "y"], None),
             (&["-x"], None),
             (&["health", "-x"], None),
         ] {

@@ -229,8 +229,9 @@ fn who_calls_a_tool_that_the_config_hides_or_renames_is_told_so() {
         rename: vec![("add".into(), "plus".into())],
         ..ToolPolicy::default()
     };
-    let hint = |tool| policy_hint(&policy, tool);
-    assert_eq!(hint("subtract").as_deref(), Some(": \"tools\" in its entry leaves it out"));
+    let hint = |tool| policy_hint(&policy, tool, ["plus", "sum"].into_iter());
+    assert_eq!(hint("subtract").as_deref(), Some(": if it has one, \"tools\" in its entry leaves it out"));
+    assert_eq!(hint("subm"), None, "it is like one that is published");
     assert_eq!(hint("add").as_deref(), Some(": \"tools\" in its entry renames it, so call \"plus\""));
-    assert_eq!((hint("mul"), policy_hint(&ToolPolicy::default(), "add")), (None, None));
+    assert_eq!((hint("mul"), policy_hint(&ToolPolicy::default(), "add", ["x"].into_iter())), (None, None));
 }

@@ -354,7 +354,7 @@ impl Sides {
                 let line = self.redactor.beginning(&line, NOISE);
                 match side.noise {
                     1 => {
-                        warn!(event = "ERROR_STDOUT_NOISE", servers = ?names, "{note}: {line}; a server must log to stderr. More of it is counted, not shown")
+                        warn!(event = "ERROR_STDOUT_NOISE", servers = ?names, "{note}: {line}; a server must log to stderr. More of it is shown at debug only")
                     }
                     n if n.is_power_of_two() && n >= 1024 => {
                         warn!(event = "ERROR_STDOUT_NOISE", servers = ?names, lines = n, "{n} stdout lines that are not JSON-RPC so far");
@@ -370,7 +370,7 @@ impl Sides {
                         debug!(event = "ERROR_MESSAGE", servers = ?names, "{note}");
                     }
                     n @ REFUSALS.. => {
-                        warn!(event = "ERROR_MESSAGE", servers = ?names, messages = n, "{note}; so far {n} such messages came on this connection. More of it is counted, not shown");
+                        warn!(event = "ERROR_MESSAGE", servers = ?names, messages = n, "{note}; so far {n} such messages came on this connection. More of it is shown at debug only");
                     }
                     _ => warn!(event = "ERROR_MESSAGE", servers = ?names, "{note}"),
                 }

@@ -187,8 +187,11 @@ fn remedy(program: &str) -> &'static str {
         "npx" | "npm" | "node" | "pnpm" | "yarn" | "bun" | "bunx" | "deno" => {
             "install it, or write its whole path (`which` says it): what nvm, fnm or volta set up in a shell is not on a daemon's PATH"
         }
-        "uv" | "uvx" | "pipx" => {
-            "install uv, or write its whole path (often ~/.local/bin/uvx or ~/.cargo/bin/uvx): a daemon's PATH lacks what a shell adds"
+        "uv" => {
+            "install uv, or write its whole path (often ~/.local/bin/uv or ~/.cargo/bin/uv): a daemon's PATH lacks what a shell adds"
+        }
+        "uvx" | "pipx" => {
+            "install uv, or write the whole path (often ~/.local/bin/uvx or ~/.cargo/bin/uvx): a daemon's PATH lacks what a shell adds"
         }
         "python" | "python3" | "py" => {
             "install Python, or write the whole path of the interpreter (in a venv: .venv/bin/python)"
