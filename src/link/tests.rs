@@ -382,17 +382,21 @@ async fn an_endpoint_with_a_slow_line_is_alive_as_long_as_it_takes_what_a_ping_w
 
 /// `read`: whether we read meanwhile; a pipe that is held up doesn't.
 async fn over_a_slow_line(read: bool) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    // With large buffers the system tells of room once in a second or so, which is the interval here.
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(128 * 1024).unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let listener = socket.listen(1).unwrap();
     let (interval, timeout) = (Duration::from_secs(1), Duration::from_secs(3));
     let mut rig = Rig::pinging(listener.local_addr().unwrap(), interval, timeout);
     let slow = interval + timeout + Duration::from_secs(2);
     let endpoint = async {
         let (tcp, _) = listener.accept().await.unwrap();
         let mut tcp = accept_async(tcp).await.unwrap().into_inner();
-        let (begun, mut piece) = (Instant::now(), vec![0; 256 * 1024]);
+        let (begun, mut piece) = (Instant::now(), vec![0; 64 * 1024]);
         while begun.elapsed() < slow {
             tcp.read_exact(&mut piece).await.unwrap();
-            tokio::time::sleep(Duration::from_millis(200)).await;
+            tokio::time::sleep(Duration::from_millis(25)).await;
         }
         tcp // and takes nothing any more
     };
