@@ -20,6 +20,8 @@ use crate::sample::{SIZES, Text, reply, request};
 struct Buffers {
     endpoint: Outgoing,
     stdin: LineOut,
+    /// Where in that each message begins.
+    starts: Vec<usize>,
 }
 
 impl Out for Buffers {
@@ -28,6 +30,7 @@ impl Out for Buffers {
     }
 
     fn to_server(&mut self, _: ServerIndex, pieces: &[&[u8]]) {
+        self.starts.push(self.stdin.len());
         self.stdin.push(pieces);
     }
 
@@ -44,13 +47,14 @@ impl Buffers {
     /// All of it is written.
     fn drain(&mut self) {
         self.stdin.advance(self.stdin.len());
+        self.starts.clear();
         self.endpoint.advance(self.endpoint.pending().len());
     }
 
-    /// The id that the router gave the first request that waits. It counts up, which the bench relies on.
-    fn first_id(&self) -> u64 {
-        let digits = self.stdin.pending()[ID_AT..].iter().take_while(|b| b.is_ascii_digit());
-        digits.fold(0, |id, digit| id * 10 + u64::from(digit - b'0'))
+    /// The id that the router gave a request that waits.
+    fn id(&self, n: usize) -> &[u8] {
+        let id = &self.stdin.pending()[self.starts[n] + ID_AT..];
+        &id[..id.iter().take_while(|b| b.is_ascii_digit()).count()]
     }
 }
 
@@ -92,11 +96,10 @@ impl Calls {
             router.on_endpoint(&self.request, now, out);
         }
         look(router, now);
-        let first = out.first_id();
         for n in 0..depth {
             self.line.clear();
             self.line.extend_from_slice(&self.answer[..ID_AT]);
-            self.line.extend_from_slice((first + n as u64).to_string().as_bytes());
+            self.line.extend_from_slice(out.id(n));
             self.line.extend_from_slice(&self.answer[ID_AT + 1..]);
             let (server, _) = self.tools[tool(self.made + n)];
             // What a server's side does with a line that is a message.
