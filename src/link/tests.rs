@@ -305,7 +305,8 @@ async fn a_connection_that_we_close_is_made_anew_after_a_pause_and_counts_neithe
     assert_eq!(endpoint.await.unwrap(), [Some(1000); 3]);
     // Afterwards a failure is waited for as always.
     tokio::time::pause();
-    assert!(rig.waits(1).await[0] >= FLOOR);
+    // Another test may have got the port by now, so that it is not always refused.
+    assert!(rig.next_down(|_| ()).await.retry_in >= FLOOR);
     assert!(!rig.link.hang_up(&mut rig.out, "nothing stands"));
 }
 
