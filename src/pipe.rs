@@ -48,10 +48,11 @@ use crate::endpoint::agent::Agent;
 use crate::link::cause::Cause;
 use crate::link::{Link, LinkEvent};
 use crate::logging::{Names, RETRIES};
+use crate::mcp::handshake::Hello;
 use crate::net::websocket::Outgoing;
 use crate::process::guard::Guard;
 use crate::process::stop::Stop;
-use crate::router::{Gone, Router, ServerIndex, Start, TurnCommand, earliest};
+use crate::router::{Gone, NewPeer, PeerId, Router, ServerIndex, Start, TurnCommand, earliest};
 use crate::secrecy::Redactor;
 use crate::server::{Found, Server, ServerEvent};
 use crate::sharing::{Close, Witness};
@@ -92,10 +93,23 @@ pub(crate) struct Run {
     pub redactor: Redactor,
 }
 
+/// An endpoint of a pipe.
+pub(crate) struct LinkPeer {
+    pub endpoint: Endpoint,
+    /// How the endpoint is dialled.
+    pub link: Arc<LinkSpec>,
+    /// What the endpoint will say of itself, if that is known.
+    pub hello: Option<Arc<Hello>>,
+    /// Whether an endpoint that does not read changed lists anew gets a new connection.
+    pub resync: bool,
+}
+
 /// See the module's documentation.
 pub(crate) struct Pipe {
     router: Box<dyn Router + Send>,
     link: Link,
+    /// The endpoint behind the link, as the router knows it.
+    peer: PeerId,
     servers: Vec<Server>,
     /// Messages for the endpoint, not yet written.
     endpoint: Outgoing,
@@ -138,12 +152,11 @@ type NextStop = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 impl Pipe {
     /// A pipe for servers, each with the entry that shows its state, in the order by which `router` knows them.
-    /// `link` is how `endpoint` is dialled. Nothing starts before [`Pipe::run`].
+    /// Nothing starts before [`Pipe::run`].
     pub(crate) fn new(
         servers: Vec<(Arc<ServerSpec>, StatusEntry)>,
-        endpoint: Endpoint,
-        link: Arc<LinkSpec>,
-        router: Box<dyn Router + Send>,
+        LinkPeer { endpoint, link, hello, resync }: LinkPeer,
+        mut router: Box<dyn Router + Send>,
         run: Run,
     ) -> Self {
         let now = Instant::now();
@@ -159,8 +172,10 @@ impl Pipe {
                 (Side::new(spec.clone(), status, now), Server::new(spec, guard.clone(), redactor.clone()))
             })
             .unzip();
+        let peer = router.join(NewPeer { max_frame, hello, resync });
         Pipe {
             router,
+            peer,
             link: Link::new(endpoint, link, max_frame, wake),
             servers,
             endpoint: Outgoing::default(),
@@ -240,7 +255,7 @@ impl Pipe {
             (0..=link).for_each(|bit| self.woken.insert(bit));
         }
         if self.paused.contains(link) {
-            self.router.on_room(now, &mut Buffers { endpoint: &mut self.endpoint, sides: &mut self.sides });
+            self.router.on_room(self.peer, now, &mut Buffers { endpoint: &mut self.endpoint, sides: &mut self.sides });
         }
         for bit in self.paused.iter() {
             if self.has_room(bit) {
@@ -282,11 +297,11 @@ impl Pipe {
     fn look_at_link(&mut self, now: Instant) -> bool {
         let bit = self.link_bit();
         let room = self.has_room(bit);
-        let Pipe { router, link, endpoint, sides, wakers, phase, .. } = self;
+        let Pipe { router, link, peer, endpoint, sides, wakers, phase, .. } = self;
         let ending = matches!(phase, PipePhase::Closing | PipePhase::Draining { .. });
         let cx = &mut Context::from_waker(wakers.waker(bit));
         let polled = link.poll(cx, now, room, endpoint, &mut |endpoint, event| {
-            on_link(&mut **router, Buffers { endpoint, sides }, event, ending, now);
+            on_link((&mut **router, *peer), Buffers { endpoint, sides }, event, ending, now);
             if_room(sides.takes_from_endpoint(endpoint))
         });
         if let Some(said) = sides.stranger.take() {
@@ -360,7 +375,7 @@ impl Pipe {
             self.served = self.router.served();
             self.link.healthy();
         }
-        if self.router.is_handshaken() {
+        if self.router.is_handshaken(self.peer) {
             self.link.handshaken();
         }
         // A link that is paused may have read messages that are yet to be answered.
@@ -372,7 +387,7 @@ impl Pipe {
                 true
             }
             // An endpoint with a slow line may still be being sent something, which a close would cut off.
-            PipePhase::Serving if all_written => match self.router.wants_reconnect(now) {
+            PipePhase::Serving if all_written => match self.router.wants_reconnect(self.peer, now) {
                 Some(reconnect) if self.link.hang_up(&mut self.endpoint, reconnect.why()) => {
                     self.woken.insert(self.link_bit());
                     true
@@ -509,7 +524,13 @@ fn if_room(has_room: bool) -> ControlFlow<()> {
     if has_room { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
 }
 
-fn on_link(router: &mut dyn Router, mut out: Buffers<'_>, event: LinkEvent<'_>, ending: bool, now: Instant) {
+fn on_link(
+    (router, peer): (&mut dyn Router, PeerId),
+    mut out: Buffers<'_>,
+    event: LinkEvent<'_>,
+    ending: bool,
+    now: Instant,
+) {
     let names = &out.sides.names;
     match event {
         LinkEvent::Up(took) => {
@@ -518,21 +539,21 @@ fn on_link(router: &mut dyn Router, mut out: Buffers<'_>, event: LinkEvent<'_>, 
             if let Some(witness) = &out.sides.witness {
                 witness.opened(now);
             }
-            router.on_link_up(now, &mut out);
+            router.on_link_up(peer, now, &mut out);
         }
         LinkEvent::Message(text) => {
             out.sides.trace("MESSAGE_RECEIVED", None, &[text.as_bytes()]);
-            router.on_endpoint(text.as_bytes(), now, &mut out);
+            router.on_peer(peer, text.as_bytes(), now, &mut out);
             out.sides.report_crowded(router, out.endpoint, now);
         }
-        LinkEvent::TooLarge(cut) => router.on_endpoint_too_large(cut, now, &mut out),
-        LinkEvent::NotText(frame) => router.on_endpoint_not_text(frame, now, &mut out),
+        LinkEvent::TooLarge(cut) => router.on_peer_too_large(peer, cut, now, &mut out),
+        LinkEvent::NotText(frame) => router.on_peer_not_text(peer, frame, now, &mut out),
         // Servers are not read then, so their silence is not their doing.
         LinkEvent::Beat if out.endpoint.pending().len() >= HIGH => {}
         LinkEvent::Beat => router.on_beat(now, &mut out),
         LinkEvent::Down { cause, open_for, retry_in } => {
             let siblings = out.sides.witness.as_ref().is_some_and(Witness::has_siblings);
-            let why = diagnosis::explain(cause, open_for, &router.account(now), &names.to_string(), siblings);
+            let why = diagnosis::explain(cause, open_for, &router.account(peer, now), &names.to_string(), siblings);
             let next = span(retry_in);
             match open_for {
                 Some(_) if matches!(cause, Cause::Ours(_)) => {
@@ -550,10 +571,10 @@ fn on_link(router: &mut dyn Router, mut out: Buffers<'_>, event: LinkEvent<'_>, 
             }
             out.sides.disconnected(&why);
             if let (Some(witness), Some(_)) = (&out.sides.witness, open_for) {
-                witness.closed(Close::by(cause, router.is_handshaken()), now);
+                witness.closed(Close::by(cause, router.is_handshaken(peer)), now);
             }
             if open_for.is_some() {
-                router.on_link_down(now, &mut out);
+                router.on_link_down(peer, now, &mut out);
             }
         }
     }

@@ -8,21 +8,26 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 pub use self::note::{Note, What};
+pub use self::peers::{NewPeer, PeerId};
 use crate::catalogue::Memory;
 use crate::frame::Cut;
 use crate::mcp::envelope::{Envelope, Lost};
 
 mod changes;
+mod deadlines;
 mod desk;
 mod edits;
+mod following;
 mod held;
 mod ids;
 mod lane;
+mod listing;
 pub mod merge;
 pub(crate) mod names;
 pub(crate) mod note;
 mod opening;
 pub mod passthrough;
+mod peers;
 mod request;
 mod rotation;
 mod search;
@@ -40,22 +45,21 @@ pub type ServerIndex = usize;
 
 /// Where a router's decisions go. A frame is given in pieces, which are joined with nothing between them.
 pub trait Out {
-    /// One message to the endpoint.
-    fn to_endpoint(&mut self, pieces: &[&[u8]]);
+    /// One message to a peer.
+    fn to_peer(&mut self, peer: PeerId, pieces: &[&[u8]]);
     /// One message to a server.
     fn to_server(&mut self, server: ServerIndex, pieces: &[&[u8]]);
     /// What a server said about itself has changed, and is to be kept for the next run.
     fn remember(&mut self, server: ServerIndex, memory: &Memory);
-    /// The endpoint's `initialize` parameters differ from those that were known, and are to be kept for the next run.
-    fn remember_hello(&mut self, params: &str);
+    /// A peer's `initialize` parameters differ from those that were known, and are to be kept for the next run.
+    fn remember_hello(&mut self, peer: PeerId, params: &str);
     /// Ends a server's process and has another one started at once. `why` goes on from "is started anew: ". The end is
     /// reported as any other is, and until then what the process writes is still read.
     fn restart(&mut self, server: ServerIndex, why: &'static str);
     /// Something a person may want to know.
     fn note(&mut self, note: Note<'_>);
-    /// Whether there is room for one more answer of our own to the endpoint. Answers without room wait for
-    /// [`Router::on_room`].
-    fn has_room(&self) -> bool {
+    /// Whether there is room for one more answer of our own to a peer. Answers without room wait for [`Router::on_room`].
+    fn has_room(&self, _peer: PeerId) -> bool {
         true
     }
     /// Whether a server reads its stdin. A server that doesn't is sent only what cannot be left out, and no long messages.
@@ -154,17 +158,23 @@ pub(crate) fn earliest<const N: usize>(times: [Option<Instant>; N]) -> Option<In
 }
 
 /// The rules of one pipe.
+///
+/// Events of a peer that has left, or never came, change nothing.
 pub trait Router {
-    /// A connection stands.
-    fn on_link_up(&mut self, now: Instant, out: &mut dyn Out);
-    /// The connection is gone, with all that was asked on it.
-    fn on_link_down(&mut self, now: Instant, out: &mut dyn Out);
-    /// A message of the endpoint.
-    fn on_endpoint(&mut self, frame: &[u8], now: Instant, out: &mut dyn Out);
-    /// A message of the endpoint above the size limit.
-    fn on_endpoint_too_large(&mut self, cut: Cut<'_>, now: Instant, out: &mut dyn Out);
-    /// A binary message of the endpoint that is not UTF-8.
-    fn on_endpoint_not_text(&mut self, frame: &[u8], now: Instant, out: &mut dyn Out);
+    /// A peer comes, without a connection yet. Its key is used for no other peer, ever.
+    fn join(&mut self, peer: NewPeer) -> PeerId;
+    /// A peer goes, with all that it has asked, and does not come again.
+    fn leave(&mut self, peer: PeerId, now: Instant, out: &mut dyn Out);
+    /// A peer's connection stands.
+    fn on_link_up(&mut self, peer: PeerId, now: Instant, out: &mut dyn Out);
+    /// A peer's connection is gone, with all that was asked on it.
+    fn on_link_down(&mut self, peer: PeerId, now: Instant, out: &mut dyn Out);
+    /// A message of a peer.
+    fn on_peer(&mut self, peer: PeerId, frame: &[u8], now: Instant, out: &mut dyn Out);
+    /// A message of a peer above the size limit.
+    fn on_peer_too_large(&mut self, peer: PeerId, cut: Cut<'_>, now: Instant, out: &mut dyn Out);
+    /// A binary message of a peer that is not UTF-8.
+    fn on_peer_not_text(&mut self, peer: PeerId, frame: &[u8], now: Instant, out: &mut dyn Out);
     /// A server's process runs.
     fn on_server_up(&mut self, server: ServerIndex, now: Instant, out: &mut dyn Out);
     /// A server's process is gone.
@@ -182,30 +192,30 @@ pub trait Router {
     fn on_server_too_large(&mut self, server: ServerIndex, cut: Cut<'_>, now: Instant, out: &mut dyn Out);
     /// The time of [`Router::next_tick`] has come.
     fn on_tick(&mut self, now: Instant, out: &mut dyn Out);
-    /// A connection still stands. Called once in a while, for whatever needs no exact time.
+    /// Connections still stand. Called once in a while, for whatever needs no exact time.
     fn on_beat(&mut self, _now: Instant, _out: &mut dyn Out) {}
-    /// There is room again for answers that [`Out::has_room`] held back. No message of the endpoint is passed on before this
-    /// call.
-    fn on_room(&mut self, now: Instant, out: &mut dyn Out);
+    /// There is room again for answers to a peer that [`Out::has_room`] held back. No message of the peer is passed on before
+    /// this call.
+    fn on_room(&mut self, peer: PeerId, now: Instant, out: &mut dyn Out);
     /// When [`Router::on_tick`] wants to be called.
     fn next_tick(&self) -> Option<Instant>;
     /// A person commands the turns. A router without turns ignores the command.
     fn on_turn_command(&mut self, _command: TurnCommand, _now: Instant, _out: &mut dyn Out) {}
     /// From now on requests are refused; those under way go on.
     fn drain(&mut self, now: Instant, out: &mut dyn Out);
-    /// Requests of the endpoint that have no answer yet.
+    /// Requests of all peers that have no answer yet.
     fn in_flight(&self) -> usize;
-    /// How far the start of a server is, as far as dialling the endpoint depends on that.
+    /// How far the start of a server is, as far as dialling an endpoint depends on that.
     fn start(&self, server: ServerIndex) -> Start;
     /// Whether a server has been initialized. The pipe asks after each text of the server.
     fn is_serving(&self, server: ServerIndex) -> bool;
-    /// Whether the endpoint's `initialize` was answered on this connection.
-    fn is_handshaken(&self) -> bool;
-    /// Whether the connection is to be closed now and made anew. The pipe asks after every event.
-    fn wants_reconnect(&self, now: Instant) -> Option<Reconnect>;
-    /// What the router knows about this connection.
-    fn account(&self, now: Instant) -> Account;
-    /// Calls that were answered so far; grows with each proof that endpoint and server are healthy.
+    /// Whether a peer's `initialize` was answered on its connection.
+    fn is_handshaken(&self, peer: PeerId) -> bool;
+    /// Whether a peer's connection is to be closed now and made anew. The pipe asks after every event.
+    fn wants_reconnect(&self, peer: PeerId, now: Instant) -> Option<Reconnect>;
+    /// What the router knows about a peer's connection.
+    fn account(&self, peer: PeerId, now: Instant) -> Account;
+    /// Calls that were answered so far; grows with each proof that peer and server are healthy.
     fn served(&self) -> u64;
 }
 

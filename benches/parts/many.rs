@@ -9,7 +9,7 @@ use mcp_pipe::config::{CommandSpec, Handshake, LinkSpec, ServerSpec, Sharing};
 use mcp_pipe::mcp::envelope;
 use mcp_pipe::mcp::lists::ListKind;
 use mcp_pipe::router::merge::Merge;
-use mcp_pipe::router::{Note, Out, Router, ServerIndex};
+use mcp_pipe::router::{NewPeer, Note, Out, PeerId, Router, ServerIndex};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
@@ -58,7 +58,7 @@ pub(crate) fn memory() -> Vec<Memory> {
 /// A router for all of them.
 pub(crate) fn merge(memory: Option<Vec<Memory>>) -> Merge {
     let memory = memory.into_iter().flatten().map(Some).chain(std::iter::repeat(None));
-    Merge::new((0..SERVERS).map(|server| Arc::new(spec(server))).zip(memory), None)
+    Merge::new((0..SERVERS).map(|server| Arc::new(spec(server))).zip(memory))
 }
 
 /// A server that nothing is known of.
@@ -91,22 +91,24 @@ pub(crate) fn spec(server: ServerIndex) -> ServerSpec {
     }
 }
 
-/// Brings a router past all handshakes, and lets the endpoint read the list of tools.
-pub(crate) fn begin(router: &mut impl Router, servers: usize, now: Instant) {
+/// Brings a router and a peer past all handshakes, and lets the peer read the list of tools.
+pub(crate) fn begin(router: &mut impl Router, servers: usize, now: Instant) -> PeerId {
     let mut asked = Asked::default();
+    let peer = router.join(NewPeer::unknown(16 << 20));
     for server in 0..servers {
         router.on_server_up(server, now, &mut asked);
         asked.answer(router, now);
     }
-    router.on_link_up(now, &mut asked);
+    router.on_link_up(peer, now, &mut asked);
     let hello = format!(r#"{{"jsonrpc":"2.0","id":0,"method":"initialize","params":{HELLO}}}"#);
     let initialized = r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#;
     let list = r#"{"jsonrpc":"2.0","id":1,"method":"tools/list"}"#;
     for frame in [&*hello, initialized, list] {
-        router.on_endpoint(frame.as_bytes(), now, &mut asked);
+        router.on_peer(peer, frame.as_bytes(), now, &mut asked);
         asked.answer(router, now);
     }
-    assert!(router.is_handshaken() && (0..servers).all(|server| router.is_serving(server)));
+    assert!(router.is_handshaken(peer) && (0..servers).all(|server| router.is_serving(server)));
+    peer
 }
 
 /// What servers were asked, to be answered as they would.
@@ -131,7 +133,7 @@ impl Asked {
 }
 
 impl Out for Asked {
-    fn to_endpoint(&mut self, _: &[&[u8]]) {}
+    fn to_peer(&mut self, _: PeerId, _: &[&[u8]]) {}
 
     fn to_server(&mut self, server: ServerIndex, pieces: &[&[u8]]) {
         self.0.push((server, serde_json::from_slice(&pieces.concat()).unwrap()));
@@ -139,7 +141,7 @@ impl Out for Asked {
 
     fn remember(&mut self, _: ServerIndex, _: &Memory) {}
 
-    fn remember_hello(&mut self, _: &str) {}
+    fn remember_hello(&mut self, _: PeerId, _: &str) {}
 
     fn restart(&mut self, _: ServerIndex, _: &'static str) {}
 

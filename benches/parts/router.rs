@@ -7,7 +7,7 @@ use mcp_pipe::frame::LineOut;
 use mcp_pipe::mcp::envelope;
 use mcp_pipe::net::websocket::Outgoing;
 use mcp_pipe::router::passthrough::Passthrough;
-use mcp_pipe::router::{Note, Out, Router, ServerIndex};
+use mcp_pipe::router::{NewPeer, Note, Out, PeerId, Router, ServerIndex};
 use std::hint::black_box;
 use tokio::time::Instant;
 
@@ -18,6 +18,8 @@ use crate::sample::{SIZES, Text, reply, request};
 /// Copies as the pipe's own does, and says nothing. One buffer for all servers, so that routers are compared, not caches.
 #[derive(Default)]
 struct Buffers {
+    /// The peer that asks.
+    peer: PeerId,
     endpoint: Outgoing,
     stdin: LineOut,
     /// Where in that each message begins.
@@ -25,7 +27,7 @@ struct Buffers {
 }
 
 impl Out for Buffers {
-    fn to_endpoint(&mut self, pieces: &[&[u8]]) {
+    fn to_peer(&mut self, _: PeerId, pieces: &[&[u8]]) {
         self.endpoint.text(pieces);
     }
 
@@ -36,7 +38,7 @@ impl Out for Buffers {
 
     fn remember(&mut self, _: ServerIndex, _: &Memory) {}
 
-    fn remember_hello(&mut self, _: &str) {}
+    fn remember_hello(&mut self, _: PeerId, _: &str) {}
 
     fn restart(&mut self, _: ServerIndex, _: &'static str) {}
 
@@ -93,9 +95,9 @@ impl Calls {
         for n in self.made..self.made + depth {
             let (_, name) = &self.tools[tool(n)];
             self.request[self.name_at..][..NAME.len()].copy_from_slice(name.as_bytes());
-            router.on_endpoint(&self.request, now, out);
+            router.on_peer(out.peer, &self.request, now, out);
         }
-        look(router, now);
+        look(router, out.peer, now);
         for n in 0..depth {
             self.line.clear();
             self.line.extend_from_slice(&self.answer[..ID_AT]);
@@ -106,18 +108,24 @@ impl Calls {
             let envelope = envelope::scan_one(&self.line).unwrap();
             router.on_server(server, &self.line, &envelope, now, out);
         }
-        look(router, now);
+        look(router, out.peer, now);
         self.made += depth;
         out.drain();
     }
 }
 
 /// What the pipe asks each time it has been woken.
-fn look(router: &impl Router, now: Instant) {
-    black_box((router.served(), router.is_handshaken(), router.wants_reconnect(now), router.next_tick()));
+fn look(router: &impl Router, peer: PeerId, now: Instant) {
+    let asked = (router.is_handshaken(peer), router.wants_reconnect(peer, now));
+    black_box((router.served(), asked, router.next_tick()));
 }
 
-fn passes<R: Router>(c: &mut Criterion<CpuTime>, group: &str, servers: usize, running: impl Fn(Instant) -> R) {
+fn passes<R: Router>(
+    c: &mut Criterion<CpuTime>,
+    group: &str,
+    servers: usize,
+    running: impl Fn(Instant) -> (R, PeerId),
+) {
     let mut group = c.benchmark_group(group);
     let now = Instant::now();
     for depth in [1, 64] {
@@ -128,7 +136,8 @@ fn passes<R: Router>(c: &mut Criterion<CpuTime>, group: &str, servers: usize, ru
             // What reaches us and what we hand on, each way.
             group.throughput(Throughput::Elements(depth as u64));
             group.bench_function(BenchmarkId::new(format!("{depth} in flight"), size), |b| {
-                let (mut router, mut out, mut calls) = (running(now), Buffers::default(), Calls::new(len, servers));
+                let ((mut router, peer), mut calls) = (running(now), Calls::new(len, servers));
+                let mut out = Buffers { peer, ..Buffers::default() };
                 b.iter(|| calls.pass(depth, &mut router, &mut out, now));
                 assert_eq!(router.in_flight(), 0);
             });
@@ -139,14 +148,14 @@ fn passes<R: Router>(c: &mut Criterion<CpuTime>, group: &str, servers: usize, ru
 
 pub(crate) fn bench(c: &mut Criterion<CpuTime>) {
     passes(c, "router/passthrough", 1, |now| {
-        let mut router = Passthrough::new(&many::spec(0), None);
-        many::begin(&mut router, 1, now);
-        router
+        let mut router = Passthrough::new(&many::spec(0));
+        let peer = many::begin(&mut router, 1, now);
+        (router, peer)
     });
     passes(c, "router/merge", SERVERS, |now| {
         let mut router = many::merge(None);
-        many::begin(&mut router, SERVERS, now);
-        router
+        let peer = many::begin(&mut router, SERVERS, now);
+        (router, peer)
     });
 
     // From memory, which spares the bench the servers: the list is made when it is asked for.
@@ -155,12 +164,13 @@ pub(crate) fn bench(c: &mut Criterion<CpuTime>) {
         let now = Instant::now();
         let known = || {
             let mut router = many::merge(memory.clone());
-            router.on_link_up(now, &mut Buffers::default());
-            (router, Buffers::default())
+            let peer = router.join(NewPeer::unknown(16 << 20));
+            router.on_link_up(peer, now, &mut Buffers::default());
+            (router, Buffers { peer, ..Buffers::default() })
         };
         let list = br#"{"jsonrpc":"2.0","id":7,"method":"tools/list"}"#;
         let publish = |(router, out): &mut (mcp_pipe::router::merge::Merge, Buffers)| {
-            router.on_endpoint(list, now, out);
+            router.on_peer(out.peer, list, now, out);
             assert!(out.endpoint.pending().len() > SERVERS * TOOLS * 100);
         };
         b.iter_batched_ref(known, publish, BatchSize::LargeInput);

@@ -33,7 +33,7 @@ pub(super) fn together(offers: &[Offer<'_>]) -> Vec<Tool> {
         let spec = ServerSpec { keep_listed: true, ..(*spec).clone() };
         (Arc::new(spec), Some(memory(catalogue)))
     });
-    let mut merge = Merge::new(servers, None);
+    let mut merge = Merge::new(servers);
     let (result, ways) = merge.tools();
     let mut result: Value = serde_json::from_slice(result).unwrap_or_default();
     let tools = result.get_mut("tools").map(Value::take).and_then(|tools| match tools {

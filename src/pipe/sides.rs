@@ -15,7 +15,7 @@ use crate::frame::LineOut;
 use crate::logging::Names;
 use crate::mcp::{cloud, envelope};
 use crate::net::websocket::Outgoing;
-use crate::router::{Note, Out, Router, ServerIndex, What};
+use crate::router::{Note, Out, PeerId, Router, ServerIndex, What};
 use crate::secrecy::Redactor;
 use crate::sharing::Witness;
 use crate::tools::size::{Size, budget_warning};
@@ -434,7 +434,7 @@ impl Sides {
 }
 
 impl Out for Buffers<'_> {
-    fn to_endpoint(&mut self, pieces: &[&[u8]]) {
+    fn to_peer(&mut self, _peer: PeerId, pieces: &[&[u8]]) {
         self.sides.trace("MESSAGE_SENT", None, pieces);
         self.endpoint.text(pieces);
     }
@@ -454,7 +454,7 @@ impl Out for Buffers<'_> {
         self.sides.catalogue.save(&self.sides.each[server].spec, memory);
     }
 
-    fn remember_hello(&mut self, params: &str) {
+    fn remember_hello(&mut self, _peer: PeerId, params: &str) {
         self.sides.catalogue.save_hello(&self.sides.agent, params);
     }
 
@@ -467,7 +467,7 @@ impl Out for Buffers<'_> {
         self.sides.note(&note);
     }
 
-    fn has_room(&self) -> bool {
+    fn has_room(&self, _peer: PeerId) -> bool {
         self.sides.takes_answers(self.endpoint)
     }
 

@@ -39,26 +39,31 @@ struct Switch {
 }
 
 impl Router for Switch {
-    fn on_link_up(&mut self, _: Instant, _: &mut dyn Out) {}
+    fn join(&mut self, _: NewPeer) -> PeerId {
+        PeerId::default()
+    }
 
-    fn on_link_down(&mut self, _: Instant, _: &mut dyn Out) {
+    fn leave(&mut self, _: PeerId, _: Instant, _: &mut dyn Out) {}
+    fn on_link_up(&mut self, _: PeerId, _: Instant, _: &mut dyn Out) {}
+
+    fn on_link_down(&mut self, _: PeerId, _: Instant, _: &mut dyn Out) {
         self.wants_reconnect = false;
     }
 
-    fn on_endpoint(&mut self, frame: &[u8], _: Instant, out: &mut dyn Out) {
+    fn on_peer(&mut self, peer: PeerId, frame: &[u8], _: Instant, out: &mut dyn Out) {
         let message: Value = serde_json::from_slice(frame).unwrap();
         self.wants_reconnect |= message["reconnect"] == true;
         let to = message["to"].as_u64().unwrap() as ServerIndex;
         self.silent = (message["silent"] == true).then_some(to);
         if self.busy.contains(&to) || !self.up.contains(&to) {
-            return out.to_endpoint(&[json!({"refused": to, "n": message["n"]}).to_string().as_bytes()]);
+            return out.to_peer(peer, &[json!({"refused": to, "n": message["n"]}).to_string().as_bytes()]);
         }
         out.to_server(to, &[frame]);
         self.last.insert(to, message["n"].clone());
     }
 
-    fn on_endpoint_too_large(&mut self, _: Cut<'_>, _: Instant, _: &mut dyn Out) {}
-    fn on_endpoint_not_text(&mut self, _: &[u8], _: Instant, _: &mut dyn Out) {}
+    fn on_peer_too_large(&mut self, _: PeerId, _: Cut<'_>, _: Instant, _: &mut dyn Out) {}
+    fn on_peer_not_text(&mut self, _: PeerId, _: &[u8], _: Instant, _: &mut dyn Out) {}
 
     fn on_server_up(&mut self, server: ServerIndex, _: Instant, _: &mut dyn Out) {
         self.up.insert(server);
@@ -66,7 +71,10 @@ impl Router for Switch {
 
     fn on_server_down(&mut self, server: ServerIndex, _: Gone<'_>, _: Instant, out: &mut dyn Out) {
         self.up.remove(&server);
-        out.to_endpoint(&[json!({"down": server, "last": self.last.get(&server)}).to_string().as_bytes()]);
+        out.to_peer(
+            PeerId::default(),
+            &[json!({"down": server, "last": self.last.get(&server)}).to_string().as_bytes()],
+        );
     }
 
     fn on_server_busy(&mut self, server: ServerIndex, busy: bool, _: Instant, _: &mut dyn Out) {
@@ -81,14 +89,14 @@ impl Router for Switch {
     fn on_server_lost(&mut self, _: ServerIndex, _: Lost<'_>, _: &[u8], _: Instant, _: &mut dyn Out) {}
 
     fn on_server(&mut self, server: ServerIndex, frame: &[u8], _: &Envelope, _: Instant, out: &mut dyn Out) {
-        out.to_endpoint(&[frame]);
+        out.to_peer(PeerId::default(), &[frame]);
         out.note(Note::of(server, What::Served { method: b"echo", took: Duration::ZERO }));
         out.note(Note::of(server, What::Heard { lasted: Duration::ZERO }));
         self.served += 1;
     }
 
     fn on_server_too_large(&mut self, _: ServerIndex, _: Cut<'_>, _: Instant, _: &mut dyn Out) {}
-    fn on_room(&mut self, _: Instant, _: &mut dyn Out) {}
+    fn on_room(&mut self, _: PeerId, _: Instant, _: &mut dyn Out) {}
     fn on_tick(&mut self, _: Instant, _: &mut dyn Out) {}
 
     fn on_beat(&mut self, _: Instant, out: &mut dyn Out) {
@@ -115,15 +123,15 @@ impl Router for Switch {
         true
     }
 
-    fn is_handshaken(&self) -> bool {
+    fn is_handshaken(&self, _: PeerId) -> bool {
         false
     }
 
-    fn wants_reconnect(&self, _: Instant) -> Option<Reconnect> {
+    fn wants_reconnect(&self, _: PeerId, _: Instant) -> Option<Reconnect> {
         self.wants_reconnect.then_some(Reconnect::Resync)
     }
 
-    fn account(&self, _: Instant) -> Account {
+    fn account(&self, _: PeerId, _: Instant) -> Account {
         Account::default()
     }
 
@@ -181,7 +189,8 @@ impl Rig {
         let specs = servers.iter().enumerate().map(spec);
         let servers: Vec<_> = specs.map(|spec| (Arc::new(spec), status.add("x"))).collect();
         let link = servers[0].0.link.clone();
-        let pipe = Pipe::new(servers, endpoint, link, Box::new(Switch::default()), run(stop.clone()));
+        let peer = LinkPeer { endpoint, link, hello: None, resync: true };
+        let pipe = Pipe::new(servers, peer, Box::new(Switch::default()), run(stop.clone()));
         let pipe = tokio::spawn(pipe.run());
         Rig { socket: Self::accept(&listener).await, listener, status, stop, pipe }
     }

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::Out;
+use super::{Out, PeerId};
 use crate::mcp::lists::ListKind;
 
 /// Longest time after the last change for an endpoint to read the lists anew before it gets a new connection. Several
@@ -32,8 +32,9 @@ const LONGEST_BETWEEN_RESYNCS: Duration = Duration::from_secs(3600);
 const QUIET: Duration = Duration::from_millis(250);
 
 /// See the module's documentation.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Changes {
+    peer: PeerId,
     /// Whether an endpoint that does not listen gets a new connection.
     resync: bool,
     seen: Seen,
@@ -60,8 +61,8 @@ struct Seen {
 
 impl Changes {
     /// For an endpoint that is not connected.
-    pub(super) fn new(resync: bool) -> Self {
-        Changes { resync, ..Changes::default() }
+    pub(super) fn new(peer: PeerId, resync: bool) -> Self {
+        Changes { peer, resync, seen: Seen::default(), resynced: None }
     }
 
     pub(super) fn link_down(&mut self, now: Instant) {
@@ -144,7 +145,7 @@ impl Changes {
                 (seen.changed, seen.overdue) = (Some((first, now)), false);
                 let list = if kind == ListKind::Templates { "resources" } else { kind.member() };
                 let method = format!("notifications/{list}/list_changed");
-                out.to_endpoint(&[br#"{"jsonrpc":"2.0","method":""#, method.as_bytes(), br#""}"#]);
+                out.to_peer(self.peer, &[br#"{"jsonrpc":"2.0","method":""#, method.as_bytes(), br#""}"#]);
             }
         }
         if seen.other_capabilities && seen.changed.is_none() {
@@ -196,19 +197,19 @@ mod tests {
     struct Nobody;
 
     impl Out for Nobody {
-        fn to_endpoint(&mut self, pieces: &[&[u8]]) {
+        fn to_peer(&mut self, _: PeerId, pieces: &[&[u8]]) {
             panic!("{}", String::from_utf8_lossy(&pieces.concat()));
         }
         fn to_server(&mut self, _: ServerIndex, _: &[&[u8]]) {}
         fn remember(&mut self, _: ServerIndex, _: &Memory) {}
-        fn remember_hello(&mut self, _: &str) {}
+        fn remember_hello(&mut self, _: PeerId, _: &str) {}
         fn restart(&mut self, _: ServerIndex, _: &'static str) {}
         fn note(&mut self, _: Note<'_>) {}
     }
 
     #[test]
     fn capabilities_that_stay_other_ones_put_the_new_connection_off_no_further() {
-        let (mut changes, t) = (Changes::new(true), Instant::now());
+        let (mut changes, t) = (Changes::new(PeerId::default(), true), Instant::now());
         changes.greeted(1);
         for seconds in [0, 2, 4] {
             changes.compare(Some(2), |_| None, t + Duration::from_secs(seconds), &mut Nobody);

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::edits::Edits;
 use super::ids::{asked_id, asked_token};
 use super::request::Request;
-use super::{Account, Greeting, Note, Out, ServerIndex, What};
+use super::{Account, Greeting, Note, Out, PeerId, ServerIndex, What};
 use crate::frame::{Cut, Ends};
 use crate::mcp::envelope::{self, Envelope, Kind, NotMessage, Scanned};
 use crate::mcp::handshake::Hello;
@@ -155,6 +155,8 @@ pub(super) enum Message<'a> {
 /// See the module's documentation.
 #[derive(Debug)]
 pub(super) struct Desk {
+    /// Whose desk it is.
+    key: PeerId,
     max_frame: usize,
     link: EndpointSide,
     /// The parameters with which servers are initialized: what the endpoint last said of itself, or is expected to say.
@@ -178,8 +180,9 @@ pub(super) struct Desk {
 impl Desk {
     /// A desk without a connection. `max_frame`: the limit that the endpoint is told when a message is larger, in bytes.
     /// `known`: what the endpoint will say of itself, if that is known.
-    pub(super) fn new(max_frame: usize, known: Option<Arc<Hello>>) -> Self {
+    pub(super) fn new(key: PeerId, max_frame: usize, known: Option<Arc<Hello>>) -> Self {
         Desk {
+            key,
             max_frame,
             link: EndpointSide::Down,
             is_sure: known.is_some(),
@@ -239,11 +242,18 @@ impl Desk {
         });
     }
 
+    /// The peer is gone for good: servers that wait for it wait in vain.
+    pub(super) fn leave(&mut self, out: &mut dyn Out) {
+        for asked in std::mem::take(&mut self.asked).into_values() {
+            out.to_server(asked.server, &[&reply::error(&asked.id, UNAVAILABLE, "the client is gone")]);
+        }
+    }
+
     /// A server is gone: the endpoint need not answer its requests any more.
     pub(super) fn server_down(&mut self, server: ServerIndex, out: &mut dyn Out) {
         self.asked.retain(|n, asked| {
             if asked.server == server && asked.unsent.is_none() {
-                out.to_endpoint(&[&reply::cancelled(asked_token(*n).as_bytes(), "the server is gone")]);
+                out.to_peer(self.key, &[&reply::cancelled(asked_token(*n).as_bytes(), "the server is gone")]);
             }
             asked.server != server
         });
@@ -283,7 +293,7 @@ impl Desk {
         let is_known = self.known.as_ref().is_some_and(|known| !known.differs(None, &self.hello));
         if self.has_spoken && !is_known && takes(&self.hello) {
             self.known = Some(self.hello.clone());
-            out.remember_hello(&String::from_utf8_lossy(&self.hello.params));
+            out.remember_hello(self.key, &String::from_utf8_lossy(&self.hello.params));
         }
     }
 
@@ -302,7 +312,7 @@ impl Desk {
                 let Some(asked) = self.asked.get_mut(&n) else { continue };
                 asked.deadline.get_or_insert(now + ASK);
                 if let Some(frame) = asked.unsent.take() {
-                    out.to_endpoint(&[&frame]);
+                    out.to_peer(self.key, &[&frame]);
                 }
             } else if let Some(asked) = self.asked.remove(&n) {
                 out.to_server(asked.server, &[&reply::error(&asked.id, METHOD_NOT_FOUND, UNDECLARED)]);
@@ -353,13 +363,13 @@ impl Desk {
 
     /// A result of our own for the endpoint.
     pub(super) fn reply(&mut self, id: &[u8], result: &[u8], out: &mut dyn Out) {
-        out.to_endpoint(&[&reply::result(id, result)]);
+        out.to_peer(self.key, &[&reply::result(id, result)]);
         self.count_answered();
     }
 
     /// An error to the endpoint, in a server's place.
     pub(super) fn refuse(&mut self, id: &[u8], code: i32, message: impl std::fmt::Display, out: &mut dyn Out) {
-        out.to_endpoint(&[&reply::error(id, code, message)]);
+        out.to_peer(self.key, &[&reply::error(id, code, message)]);
         self.count_answered();
     }
 
@@ -493,7 +503,14 @@ impl Desk {
                 self.refuse(b"null", INVALID_REQUEST, format_args!("the id is longer than {MAX_ID} bytes"), out);
             }
             (Kind::Request, Some(id)) => {
-                return Some(Message::Request(Request { frame, envelope: e, id: &frame[id], method, now }));
+                return Some(Message::Request(Request {
+                    peer: self.key,
+                    frame,
+                    envelope: e,
+                    id: &frame[id],
+                    method,
+                    now,
+                }));
             }
             (Kind::Response, Some(id)) => self.endpoint_answers(frame, id, out),
             (Kind::Notification, _) if method == b"notifications/progress" => {
@@ -609,7 +626,7 @@ impl Desk {
         // Servers ask as soon as they are initialized, when the endpoint may not be ready yet.
         let unsent = (!self.is_conversing()).then(|| edits.joined(frame));
         if unsent.is_none() {
-            edits.pass_to_endpoint(frame, out);
+            edits.pass_to_peer(self.key, frame, out);
         }
         let asked = Question {
             server,
@@ -634,7 +651,7 @@ impl Desk {
         let is_it = |asked: &Question| asked.server == server && *asked.id == frame[range.clone()];
         let Some(n) = self.asked.iter().find(|(_, asked)| is_it(asked)).map(|(n, _)| *n) else { return };
         if self.asked.remove(&n).is_some_and(|asked| asked.unsent.is_none()) {
-            out.to_endpoint(&[&frame[..range.start], asked_token(n).as_bytes(), &frame[range.end..]]);
+            out.to_peer(self.key, &[&frame[..range.start], asked_token(n).as_bytes(), &frame[range.end..]]);
         }
     }
 

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::ids::decimal;
 use super::request::Request;
-use super::{Out, ServerIndex};
+use super::{Out, PeerId, ServerIndex};
 
 /// Most exchanged parts of a frame: the id, the progress token, a name or URI, and the repairs.
 const MOST: usize = 5;
@@ -43,9 +43,9 @@ impl<'a> Edits<'a> {
         joined.into()
     }
 
-    /// Sends the edited frame to the endpoint.
-    pub(super) fn pass_to_endpoint(self, frame: &[u8], out: &mut dyn Out) {
-        self.send(frame, |pieces| out.to_endpoint(pieces));
+    /// Sends the edited frame to a peer.
+    pub(super) fn pass_to_peer(self, peer: PeerId, frame: &[u8], out: &mut dyn Out) {
+        self.send(frame, |pieces| out.to_peer(peer, pieces));
     }
 
     /// Sends the edited frame to a server.

@@ -1,88 +1,136 @@
 //! Messages that wait for a server to come up.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::PeerId;
 use crate::mcp::cloud::HOLD;
 use crate::mcp::envelope;
 
-/// Most bytes that may wait for a server. A larger message may still wait if it is alone.
+/// Most bytes of one peer that may wait for a server. A larger message may still wait if it is the peer's only one.
 pub(super) const HOLD_BYTES: usize = 1 << 20;
+
+/// Most bytes of all peers that may wait for a server: so much that no peer takes up all room.
+const HOLD_BYTES_OF_ALL: usize = 8 * HOLD_BYTES;
 
 /// Bytes that a waiting message costs besides its own: the smallest messages are a fraction of that.
 const EACH: usize = 96;
 
-/// Messages that wait, in the order in which they are to be delivered: each with when it came, and until when it may wait.
+/// A message that waits.
+#[derive(Debug)]
+pub(super) struct HeldMessage {
+    pub(super) peer: PeerId,
+    /// When the message came.
+    pub(super) since: Instant,
+    /// Until when it may wait.
+    until: Instant,
+    pub(super) frame: Box<[u8]>,
+}
+
+impl HeldMessage {
+    fn cost(&self) -> usize {
+        self.frame.len() + EACH
+    }
+}
+
+/// Messages that wait, in the order in which they are to be delivered.
 #[derive(Debug, Default)]
 pub(super) struct Held {
-    frames: VecDeque<(Instant, Instant, Box<[u8]>)>,
-    /// Bytes of all messages, with [`EACH`] added for each.
-    bytes: usize,
+    messages: VecDeque<HeldMessage>,
+    /// What the messages of each peer cost, of those that have any here.
+    costs: BTreeMap<PeerId, usize>,
 }
 
 impl Held {
-    /// Keeps a message that came at `since` for [`HOLD`]; false if too much is kept already.
-    pub(super) fn push(&mut self, frame: &[u8], since: Instant) -> bool {
-        self.push_until(frame, since, since + HOLD)
+    /// Keeps a peer's message that came at `since` for [`HOLD`]; false if too much is kept already.
+    pub(super) fn push(&mut self, peer: PeerId, frame: &[u8], since: Instant) -> bool {
+        self.push_until(peer, frame, since, since + HOLD)
     }
 
-    /// Keeps a message that came at `since` until `until`; false if too much is kept already.
-    pub(super) fn push_until(&mut self, frame: &[u8], since: Instant, until: Instant) -> bool {
-        let cost = frame.len() + EACH;
-        if self.bytes + cost > HOLD_BYTES && !self.frames.is_empty() {
+    /// Keeps a peer's message that came at `since` until `until`; false if too much is kept already.
+    pub(super) fn push_until(&mut self, peer: PeerId, frame: &[u8], since: Instant, until: Instant) -> bool {
+        let (cost, own) = (frame.len() + EACH, self.costs.get(&peer).copied().unwrap_or(0));
+        let all: usize = self.costs.values().sum();
+        if own > 0 && own + cost > HOLD_BYTES || all > 0 && all + cost > HOLD_BYTES_OF_ALL {
             return false;
         }
-        self.bytes += cost;
-        self.frames.push_back((since, until, frame.into()));
+        self.costs.insert(peer, own + cost);
+        self.messages.push_back(HeldMessage { peer, since, until, frame: frame.into() });
         true
     }
 
     /// How many messages wait.
     pub(super) fn len(&self) -> usize {
-        self.frames.len()
+        self.messages.len()
+    }
+
+    /// How many messages of a peer wait.
+    pub(super) fn len_of(&self, peer: PeerId) -> usize {
+        self.messages.iter().filter(|held| held.peer == peer).count()
+    }
+
+    /// Whether messages of a peer wait.
+    pub(super) fn has(&self, peer: PeerId) -> bool {
+        self.costs.contains_key(&peer)
     }
 
     /// How much waits, in bytes.
     #[cfg(test)]
     pub(super) fn bytes(&self) -> usize {
-        self.bytes
+        self.costs.values().sum()
     }
 
-    /// Takes all messages, each with when it came.
-    pub(super) fn take_all(&mut self) -> impl Iterator<Item = (Instant, Box<[u8]>)> + use<> {
-        std::mem::take(self).frames.into_iter().map(|(since, _, frame)| (since, frame))
+    /// Takes all messages.
+    pub(super) fn take_all(&mut self) -> impl Iterator<Item = HeldMessage> + use<> {
+        std::mem::take(self).messages.into_iter()
+    }
+
+    /// Drops all messages of a peer that is gone.
+    pub(super) fn drop_all_of(&mut self, peer: PeerId) {
+        if self.costs.remove(&peer).is_some() {
+            self.messages.retain(|held| held.peer != peer);
+        }
     }
 
     /// Takes a message that has waited for too long, and says for how long that was.
-    pub(super) fn expired(&mut self, now: Instant) -> Option<(Duration, Box<[u8]>)> {
-        let at = self.frames.iter().position(|(_, until, _)| *until <= now)?;
-        let (since, until, frame) = self.frames.remove(at)?;
-        self.bytes -= frame.len() + EACH;
-        Some((until - since, frame))
+    pub(super) fn expired(&mut self, now: Instant) -> Option<(Duration, HeldMessage)> {
+        let at = self.messages.iter().position(|held| held.until <= now)?;
+        let held = self.remove(at)?;
+        Some((held.until - held.since, held))
+    }
+
+    fn remove(&mut self, at: usize) -> Option<HeldMessage> {
+        let held = self.messages.remove(at)?;
+        let left = self.costs.get(&held.peer).map_or(0, |cost| cost - held.cost());
+        if left > 0 {
+            self.costs.insert(held.peer, left);
+        } else {
+            self.costs.remove(&held.peer);
+        }
+        Some(held)
     }
 
     /// When the next message has waited for too long.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        self.frames.iter().map(|(_, until, _)| *until).min()
+        self.messages.iter().map(|held| held.until).min()
     }
 
-    /// Whether a request of one of these methods waits.
-    pub(super) fn has_one_of(&self, methods: &[&[u8]]) -> bool {
+    /// Whether a request of a peer waits that has one of these methods.
+    pub(super) fn has_one_of(&self, peer: PeerId, methods: &[&[u8]]) -> bool {
         let method_of = |frame: &[u8]| envelope::scan_one(frame).and_then(|e| e.method);
-        self.frames.iter().any(|(.., frame)| method_of(frame).is_some_and(|method| methods.contains(&&frame[method])))
+        let own = self.messages.iter().filter(|held| held.peer == peer).map(|held| &held.frame);
+        own.into_iter().any(|frame| method_of(frame).is_some_and(|method| methods.contains(&&frame[method])))
     }
 
-    /// Drops the request with this id (the raw token), as MCP gives a cancelled request no answer. Returns whether it waited
-    /// here.
-    pub(super) fn cancel(&mut self, id: &[u8]) -> bool {
-        let is_it = |frame: &[u8]| envelope::scan_one(frame).and_then(|e| e.id).is_some_and(|r| &frame[r] == id);
-        let Some(at) = self.frames.iter().position(|(.., frame)| is_it(frame)) else { return false };
-        if let Some((.., frame)) = self.frames.remove(at) {
-            self.bytes -= frame.len() + EACH;
-        }
-        true
+    /// Drops the request of a peer with this id (the raw token), as MCP gives a cancelled request no answer. Returns whether
+    /// it waited here.
+    pub(super) fn cancel(&mut self, peer: PeerId, id: &[u8]) -> bool {
+        let id_of = |frame: &[u8]| envelope::scan_one(frame).and_then(|e| e.id);
+        let is_it = |held: &HeldMessage| held.peer == peer && id_of(&held.frame).is_some_and(|r| &held.frame[r] == id);
+        let Some(at) = self.messages.iter().position(is_it) else { return false };
+        self.remove(at).is_some()
     }
 }
 
@@ -90,23 +138,48 @@ impl Held {
 mod tests {
     use super::*;
 
+    fn peers() -> (PeerId, PeerId) {
+        let mut keys = slotmap::SlotMap::with_key();
+        (keys.insert(()), keys.insert(()))
+    }
+
     #[test]
     fn a_cancelled_request_leaves_the_room_that_it_had() {
-        let (mut held, now) = (Held::default(), Instant::now());
+        let (mut held, now, peer) = (Held::default(), Instant::now(), peers().0);
         let request = |id: u8, size: usize| format!("{{\"id\":{id},\"method\":\"{}\"}}", "m".repeat(size));
         for _ in 0..20 {
-            assert!(held.push(request(1, 1).as_bytes(), now));
-            assert!(held.push(request(2, HOLD_BYTES - 400).as_bytes(), now), "there is room for both");
-            assert!(!held.push(request(3, 400).as_bytes(), now), "and for no more");
-            assert!(held.cancel(b"2") && held.cancel(b"1") && !held.cancel(b"1"));
+            assert!(held.push(peer, request(1, 1).as_bytes(), now));
+            assert!(held.push(peer, request(2, HOLD_BYTES - 400).as_bytes(), now), "there is room for both");
+            assert!(!held.push(peer, request(3, 400).as_bytes(), now), "and for no more");
+            assert!(held.cancel(peer, b"2") && held.cancel(peer, b"1") && !held.cancel(peer, b"1"));
         }
-        assert_eq!((held.len(), held.bytes), (0, 0));
+        assert_eq!((held.len(), held.bytes()), (0, 0));
     }
 
     #[test]
     fn it_is_known_which_methods_wait() {
-        let mut held = Held::default();
-        held.push(br#"{"id":1,"method":"a/b"}"#, Instant::now());
-        assert!(held.has_one_of(&[b"x", b"a/b"]) && !held.has_one_of(&[b"x", b"a"]));
+        let (mut held, peer) = (Held::default(), peers().0);
+        held.push(peer, br#"{"id":1,"method":"a/b"}"#, Instant::now());
+        assert!(held.has_one_of(peer, &[b"x", b"a/b"]) && !held.has_one_of(peer, &[b"x", b"a"]));
+    }
+
+    #[test]
+    fn a_peer_takes_no_room_of_another_and_touches_nothing_of_it() {
+        let (mut held, now, (one, other)) = (Held::default(), Instant::now(), peers());
+        let request = br#"{"id":1,"method":"a/b"}"#;
+        assert!(held.push(one, &vec![b'x'; HOLD_BYTES], now) && !held.push(one, request, now));
+        assert!(held.push(other, request, now) && !held.has_one_of(one, &[b"a/b"]) && !held.cancel(one, b"1"));
+        held.drop_all_of(one);
+        assert_eq!((held.len(), held.len_of(other), held.has(one)), (1, 1, false));
+        assert!(held.cancel(other, b"1") && held.bytes() == 0);
+    }
+
+    #[test]
+    fn all_peers_together_are_bounded() {
+        let (mut held, now, mut keys) = (Held::default(), Instant::now(), slotmap::SlotMap::with_key());
+        for _ in 0..1000 {
+            held.push(keys.insert(()), &vec![b'x'; HOLD_BYTES / 2], now);
+        }
+        assert!(held.bytes() <= HOLD_BYTES_OF_ALL && held.len() > 10);
     }
 }

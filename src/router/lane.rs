@@ -10,16 +10,18 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 pub(super) use self::handshake::Opened;
-use super::desk::{Desk, METHOD};
+use super::desk::METHOD;
 use super::edits::Edits;
 use super::held::Held;
 use super::ids::flight_id;
 use super::opening::Opening;
+use super::peers::Peers;
 use super::request::Request;
 use super::search::Search;
 use super::silence::{Silence, SilenceStage};
 use super::task::Lasting;
-use super::{Gone, Note, Out, ServerIndex, Start, What};
+use super::wishes::Leftover;
+use super::{Gone, Note, Out, PeerId, ServerIndex, Start, What};
 use crate::frame::Cut;
 use crate::mcp::cloud::{self, HOLD};
 use crate::mcp::envelope::{self, Envelope, Lost};
@@ -27,11 +29,18 @@ use crate::mcp::handshake::{Hello, Welcome};
 use crate::mcp::lists::{ListKind, Place};
 use crate::mcp::reply::{self, INVALID_REQUEST, UNAVAILABLE};
 
-/// Most requests under way at the server. No client has that many; an endpoint gone wild gets errors instead of our memory.
+/// Most requests of one peer under way at the server. No client has that many; a peer gone wild gets errors instead of our
+/// memory.
 pub(super) const MAX_IN_FLIGHT: usize = 4096;
 
-/// Most bytes that are kept for requests under way, such as their ids: a client's ids have a few dozen.
+/// Most bytes that are kept for one peer's requests under way, such as their ids: a client's ids have a few dozen.
 const MAX_IN_FLIGHT_BYTES: usize = 1 << 20;
+
+/// How many times as much is kept for all peers together: so much that no peer takes up all room.
+const OF_ALL: usize = 4;
+
+/// Why a server's request is answered with an error where several peers share the server.
+const WHOSE: &str = "several clients share this server, and its request can't be told to belong to one of them: only one that has a call under way here is asked, while no other has";
 
 /// Longest part of a name that is kept for the words of an error, in bytes.
 const BRIEF: usize = 128;
@@ -72,10 +81,11 @@ pub(super) enum Flight {
     Call(Call),
 }
 
-/// A request of the endpoint under way.
+/// A request of a peer under way.
 #[derive(Debug)]
 pub(super) struct Call {
-    /// The endpoint's id, then the method, then its progress token if it gave one.
+    pub(super) peer: PeerId,
+    /// The peer's id, then the method, then its progress token if it gave one.
     text: Box<[u8]>,
     id_len: usize,
     method_len: usize,
@@ -111,12 +121,12 @@ pub(super) fn brief(name: &str) -> &str {
 impl Call {
     /// For a request of the endpoint.
     pub(super) fn new(request: &Request<'_>) -> Self {
-        let Request { frame, envelope, id, method, now } = *request;
+        let Request { peer, frame, envelope, id, method, now } = *request;
         let progress = envelope.wants_progress.clone().map_or(&b""[..], |range| &frame[range]);
         let method = &method[..method.len().min(METHOD)];
         let progress = if progress.len() <= super::desk::MAX_ID && progress != b"null" { progress } else { b"" };
         let text = [id, method, progress].concat().into();
-        Call { text, id_len: id.len(), method_len: method.len(), since: now, terms: None }
+        Call { peer, text, id_len: id.len(), method_len: method.len(), since: now, terms: None }
     }
 
     /// The endpoint's id, the raw token.
@@ -166,6 +176,7 @@ pub(super) struct Lane {
     pub(super) started: Option<Instant>,
     pub(super) opening: Opening,
     pub(super) held: Held,
+    pub(super) leftover: Leftover,
     flights: BTreeMap<u64, Flight>,
     /// The id of the last request that the server got.
     last_id: u64,
@@ -195,6 +206,7 @@ impl Lane {
             started: None,
             opening: Opening::default(),
             held: Held::default(),
+            leftover: Leftover::default(),
             flights: BTreeMap::new(),
             last_id: 0,
             kept: 0,
@@ -207,15 +219,15 @@ impl Lane {
     }
 
     /// The server's process runs. The first line that it gets is `initialize`.
-    pub(super) fn up(&mut self, desk: &mut Desk, now: Instant, out: &mut dyn Out) {
+    pub(super) fn up(&mut self, peers: &mut Peers, now: Instant, out: &mut dyn Out) {
         self.started = Some(now);
         self.busy = false;
         self.opening.begin();
-        self.send_initialize(false, desk, now, out);
+        self.send_initialize(false, peers, now, out);
     }
 
     /// The server's process is gone, and requests that are under way there are answered.
-    pub(super) fn down(&mut self, gone: Gone<'_>, desk: &mut Desk, now: Instant, out: &mut dyn Out) {
+    pub(super) fn down(&mut self, gone: Gone<'_>, peers: &mut Peers, now: Instant, out: &mut dyn Out) {
         let ran = self.started.take().is_some();
         let why = match &self.state {
             // The refusal is why the server is of no use, whatever ended the process.
@@ -231,38 +243,39 @@ impl Lane {
             | ServerSide::Greeted
             | ServerSide::Ready => gone.why.to_owned(),
         };
-        self.end_life(Gone { why: &why, ..gone }, desk, now, out);
+        self.end_life(Gone { why: &why, ..gone }, peers, now, out);
     }
 
     /// Requests under way at the server are answered, and nothing more is sent until the server is up again.
-    fn end_life(&mut self, gone: Gone<'_>, desk: &mut Desk, now: Instant, out: &mut dyn Out) {
+    fn end_life(&mut self, gone: Gone<'_>, peers: &mut Peers, now: Instant, out: &mut dyn Out) {
         self.state = ServerSide::Down { why: gone.why.into(), retry_at: Some(now + gone.retry_in) };
         self.silence = Silence::None;
         self.lasting.clear();
         self.kept = 0;
         for (_, flight) in std::mem::take(&mut self.flights) {
             if let Flight::Call(call) = flight {
-                self.fail(call, format!("server \"{}\" {} before it answered", self.name, gone.why), desk, out);
+                self.fail(call, format!("server \"{}\" {} before it answered", self.name, gone.why), peers, out);
             }
         }
         if gone.retry_in > HOLD {
             // The server comes back too late for the requests that wait.
             let next = seconds(gone.retry_in);
             let message = format!("server \"{}\" {}; next start in {next}", self.name, gone.why);
-            for (_, frame) in self.held.take_all() {
-                desk.refuse_held(&frame, &message, out);
+            for held in self.held.take_all() {
+                peers.refuse_held((held.peer, &held.frame), &message, out);
             }
         }
-        desk.server_down(self.index, out);
+        self.leftover.server_down();
+        peers.server_down(self.index, out);
     }
 
     /// A call gets no answer of the server: the endpoint is told why, unless another server may be asked.
-    pub(super) fn fail(&mut self, call: Call, why: String, desk: &mut Desk, out: &mut dyn Out) {
+    pub(super) fn fail(&mut self, call: Call, why: String, peers: &mut Peers, out: &mut dyn Out) {
         let search = call.terms.as_ref().and_then(|terms| terms.search.as_ref());
         if search.is_some_and(|search| search.reads) {
             self.strays.push((call, why));
         } else {
-            desk.refuse(call.id(), UNAVAILABLE, why, out);
+            peers.refuse(call.peer, call.id(), UNAVAILABLE, why, out);
         }
     }
 
@@ -324,14 +337,27 @@ impl Lane {
     }
 
     /// Whether one more request may come. If not, the request is refused.
-    pub(super) fn has_room(&mut self, request: &Request<'_>, desk: &mut Desk, out: &mut dyn Out) -> bool {
-        let has_room = self.flights.len() + self.held.len() < MAX_IN_FLIGHT && self.kept < MAX_IN_FLIGHT_BYTES;
-        if has_room || self.forget_oldest(desk, request.now, out) {
+    pub(super) fn has_room(&mut self, request: &Request<'_>, peers: &mut Peers, out: &mut dyn Out) -> bool {
+        if self.has_room_for(request.peer) || self.forget_oldest(request, peers, out) {
             return true;
         }
-        let calls = self.calls().count() + self.held.len();
-        desk.refuse(request.id, UNAVAILABLE, format_args!("{calls} requests are under way already"), out);
+        let calls = self.calls_of(request.peer).count() + self.held.len_of(request.peer);
+        let why = format_args!("{calls} requests are under way already");
+        peers.refuse(request.peer, request.id, UNAVAILABLE, why, out);
         false
+    }
+
+    fn has_room_for(&self, peer: PeerId) -> bool {
+        let (all, kept) = (self.flights.len() + self.held.len(), self.kept);
+        if all < MAX_IN_FLIGHT && kept < MAX_IN_FLIGHT_BYTES {
+            return true;
+        }
+        // Looked at more closely only where there are very many.
+        let (own, own_kept) = self.calls_of(peer).fold((0, 0), |(n, kept), call| (n + 1, kept + call.size()));
+        own + self.held.len_of(peer) < MAX_IN_FLIGHT
+            && own_kept < MAX_IN_FLIGHT_BYTES
+            && all < OF_ALL * MAX_IN_FLIGHT
+            && kept < OF_ALL * MAX_IN_FLIGHT_BYTES
     }
 
     /// Whether a request is under way.
@@ -352,18 +378,18 @@ impl Lane {
         id
     }
 
-    /// Gives up the oldest request, if that is old enough.
-    fn forget_oldest(&mut self, desk: &mut Desk, now: Instant, out: &mut dyn Out) -> bool {
+    /// Gives up the oldest request of a peer that asks for more than it may, if that is old enough.
+    fn forget_oldest(&mut self, request: &Request<'_>, peers: &mut Peers, out: &mut dyn Out) -> bool {
         // Ids count up, so the first call is the oldest, or nearly: a call that has waited for the server may come behind a
         // younger one.
         let oldest = self.flights.iter().find_map(|(id, flight)| match flight {
-            Flight::Call(call) => Some((*id, call.since)),
-            Flight::Initialize(_) | Flight::List(..) => None,
+            Flight::Call(call) if call.peer == request.peer => Some((*id, call.since)),
+            Flight::Call(_) | Flight::Initialize(_) | Flight::List(..) => None,
         });
-        let Some((oldest, _)) = oldest.filter(|(_, since)| now - *since >= STALE) else { return false };
+        let Some((oldest, _)) = oldest.filter(|(_, since)| request.now - *since >= STALE) else { return false };
         if let Some(Flight::Call(call)) = self.remove_flight(oldest) {
             let message = format!("server \"{}\" has not answered for {} s", self.name, STALE.as_secs());
-            desk.refuse(call.id(), UNAVAILABLE, message, out);
+            peers.refuse(call.peer, call.id(), UNAVAILABLE, message, out);
         }
         true
     }
@@ -389,7 +415,7 @@ impl Lane {
         &mut self,
         request: &Request<'_>,
         deadline: Option<Instant>,
-        desk: &mut Desk,
+        peers: &mut Peers,
         out: &mut dyn Out,
     ) -> bool {
         let longest = request.now + HOLD;
@@ -397,30 +423,30 @@ impl Lane {
         let why = match self.admission(request.now, Some(until)) {
             Admission::Passes => return true,
             Admission::Refused(why) => why,
-            Admission::Waits if self.held.push_until(request.frame, request.now, until) => return false,
+            Admission::Waits if self.held.push_until(request.peer, request.frame, request.now, until) => return false,
             Admission::Waits => format!("server \"{}\" is not ready, and too much waits for it already", self.name),
         };
-        desk.refuse(request.id, UNAVAILABLE, why, out);
+        peers.refuse(request.peer, request.id, UNAVAILABLE, why, out);
         false
     }
 
     /// Whether the server can take a notification now. If not, the notification waits, or is dropped: it would get no answer
     /// anyway.
-    pub(super) fn admits_notification(&mut self, frame: &[u8], now: Instant) -> bool {
+    pub(super) fn admits_notification(&mut self, peer: PeerId, frame: &[u8], now: Instant) -> bool {
         match self.admission(now, None) {
             Admission::Passes => true,
             Admission::Refused(_) => false,
             Admission::Waits => {
-                let _kept = self.held.push(frame, now);
+                let _kept = self.held.push(peer, frame, now);
                 false
             }
         }
     }
 
     /// Answers requests that have waited for too long.
-    pub(super) fn tick(&mut self, desk: &mut Desk, now: Instant, out: &mut dyn Out) {
-        while let Some((waited, frame)) = self.held.expired(now) {
-            desk.refuse_held(&frame, self.excuse(waited), out);
+    pub(super) fn tick(&mut self, peers: &mut Peers, now: Instant, out: &mut dyn Out) {
+        while let Some((waited, held)) = self.held.expired(now) {
+            peers.refuse_held((held.peer, &held.frame), self.excuse(waited), out);
         }
     }
 
@@ -429,13 +455,14 @@ impl Lane {
         format!("server \"{}\" {} for {} s", self.name, self.doing(), waited.as_secs_f64())
     }
 
-    /// Cancels by the server's id what the endpoint cancels by its own. Returns whether the request was here.
-    pub(super) fn cancel(&mut self, frame: &[u8], e: &Envelope, out: &mut dyn Out) -> bool {
+    /// Cancels by the server's id what a peer cancels by its own. Returns whether the request was here.
+    pub(super) fn cancel(&mut self, peer: PeerId, frame: &[u8], e: &Envelope, out: &mut dyn Out) -> bool {
         let Some(range) = e.request_id.clone() else { return false };
         let wanted = &frame[range.clone()];
-        let is_it = |f: &Flight| matches!(f, Flight::Call(call) if call.id() == wanted && call.is_cancellable());
+        let is_own = |call: &Call| call.peer == peer && call.id() == wanted && call.is_cancellable();
+        let is_it = |f: &Flight| matches!(f, Flight::Call(call) if is_own(call));
         let Some(id) = self.flights.iter().find(|(_, f)| is_it(f)).map(|(id, _)| *id) else {
-            return self.held.cancel(wanted);
+            return self.held.cancel(peer, wanted);
         };
         let ours = id.to_string();
         if out.is_read_by(self.index) {
@@ -472,22 +499,22 @@ impl Lane {
         out.to_server(self.index, &[&reply::cancelled(id.to_string().as_bytes(), "it took too long")]);
     }
 
-    /// The endpoint is gone, and its requests with it.
-    pub(super) fn link_down(&mut self, out: &mut dyn Out) {
-        self.held = Held::default();
-        self.lasting.clear();
-        self.kept = 0;
-        let index = self.index;
+    /// A peer's connection is gone, and its requests with it.
+    pub(super) fn link_down(&mut self, peer: PeerId, out: &mut dyn Out) {
+        self.held.drop_all_of(peer);
+        self.lasting.link_down(peer);
+        let Lane { flights, kept, index, .. } = self;
         // Answers to these calls would come too late for anybody; a server that is told so can stop working on them.
-        self.flights.retain(|id, flight| match flight {
-            Flight::Call(call) => {
+        flights.retain(|id, flight| match flight {
+            Flight::Call(call) if call.peer == peer => {
+                *kept -= call.size();
                 if call.is_cancellable() {
                     let reason = "the endpoint's connection was lost";
-                    out.to_server(index, &[&reply::cancelled(id.to_string().as_bytes(), reason)]);
+                    out.to_server(*index, &[&reply::cancelled(id.to_string().as_bytes(), reason)]);
                 }
                 false
             }
-            Flight::Initialize(_) | Flight::List(..) => true,
+            Flight::Call(_) | Flight::Initialize(_) | Flight::List(..) => true,
         });
     }
 
@@ -512,36 +539,81 @@ impl Lane {
         frame: &[u8],
         id: Range<usize>,
         call: &Call,
-        desk: &mut Desk,
+        peers: &mut Peers,
         out: &mut dyn Out,
     ) -> bool {
         // An endpoint may close its connection over a message above the limit, and the endpoint's id may be longer than ours.
         let size = frame.len() - id.len() + call.id().len();
         let fits = size <= self.max_frame;
         if fits {
-            out.to_endpoint(&[&frame[..id.start], call.id(), &frame[id.end..]]);
-            desk.count_answered();
+            out.to_peer(call.peer, &[&frame[..id.start], call.id(), &frame[id.end..]]);
+            peers.count_answered(call.peer);
         } else {
-            desk.refuse(call.id(), UNAVAILABLE, self.oversize(size as u64), out);
+            peers.refuse(call.peer, call.id(), UNAVAILABLE, self.oversize(size as u64), out);
             out.note(Note::of(self.index, What::TooLarge { size: size as u64, answered: true }));
         }
         fits
     }
 
-    /// Passes a notification of the server on, its progress token exchanged for the endpoint's.
-    pub(super) fn pass_notification(&self, frame: &[u8], e: &Envelope, out: &mut dyn Out) {
-        let Some(token) = e.progress_token.clone().filter(|_| is_progress(frame, e)) else {
-            return out.to_endpoint(&[frame]);
+    /// Whom a message of the server is for that names no call.
+    fn meant_for(&self, peers: &Peers) -> Option<PeerId> {
+        peers.only().or_else(|| self.only_caller())
+    }
+
+    /// Passes the server's own request on to a peer, or answers with an error where that is not possible: no server waits in
+    /// vain. Returns who was asked. `peer`: whom the request is for, where it says so.
+    pub(super) fn ask(
+        &self,
+        peer: Option<PeerId>,
+        (frame, e): (&[u8], &Envelope),
+        peers: &mut Peers,
+        now: Instant,
+        out: &mut dyn Out,
+    ) -> Option<PeerId> {
+        let Some(key) = peer.or_else(|| self.meant_for(peers)) else {
+            let id = e.id.clone()?;
+            let method = e.method.clone().map_or("", |r| str::from_utf8(&frame[r]).unwrap_or_default());
+            if method == "ping" {
+                out.to_server(self.index, &[&reply::result(&frame[id], b"{}")]);
+            } else {
+                out.to_server(self.index, &[&reply::error(&frame[id], UNAVAILABLE, WHOSE)]);
+                let method = brief(method).to_owned();
+                out.note(Note::of(self.index, What::AnsweredForEndpoint { method, why: WHOSE }));
+            }
+            return None;
         };
+        peers.get_mut(key)?.desk.ask(self.index, frame, e, now, out);
+        Some(key)
+    }
+
+    /// Passes a notification of the server on, its progress token exchanged for the peer's.
+    pub(super) fn pass_notification(&self, frame: &[u8], e: &Envelope, peers: &Peers, out: &mut dyn Out) {
+        let method = e.method.clone().map_or(&b""[..], |r| &frame[r]);
+        if method == b"notifications/progress"
+            && let Some(token) = e.progress_token.clone()
+        {
+            return self.pass_progress(frame, token, peers, out);
+        }
+        let Some(peer) = self.meant_for(peers).filter(|peer| peers.is_conversing(*peer)) else { return };
+        // The server was told the lowest level of all peers.
+        let is_wanted = method != b"notifications/message"
+            || !peers.are_many()
+            || peers.get(peer).is_some_and(|peer| peer.wishes.takes(frame, e));
+        if is_wanted {
+            out.to_peer(peer, &[frame]);
+        }
+    }
+
+    fn pass_progress(&self, frame: &[u8], token: Range<usize>, peers: &Peers, out: &mut dyn Out) {
         let Some(id) = flight_id(&frame[token.clone()]) else { return };
-        let own = match self.flights.get(&id) {
-            Some(Flight::Call(call)) => Some(call.progress()),
+        let wanted = match self.flights.get(&id) {
+            Some(Flight::Call(call)) => Some((call.peer, call.progress())),
             Some(Flight::Initialize(_) | Flight::List(..)) => None,
             None => self.lasting.token(id),
         };
         // Progress on anything else is wanted by nobody any more, or never was.
-        if let Some(own) = own.filter(|own| !own.is_empty()) {
-            out.to_endpoint(&[&frame[..token.start], own, &frame[token.end..]]);
+        if let Some((peer, own)) = wanted.filter(|(peer, own)| !own.is_empty() && peers.is_conversing(*peer)) {
+            out.to_peer(peer, &[&frame[..token.start], own, &frame[token.end..]]);
         }
     }
 
@@ -550,12 +622,12 @@ impl Lane {
     pub(super) fn on_too_large(
         &mut self,
         cut: Cut<'_>,
-        desk: &mut Desk,
+        peers: &mut Peers,
         out: &mut dyn Out,
     ) -> Option<(Flight, String)> {
         let seen = envelope::scan_cut(cut);
         let id = seen.id.filter(|id| *id != b"null");
-        let lost = id.and_then(|id| self.answer_lost(id, seen.method, self.oversize(cut.size), desk, out));
+        let lost = id.and_then(|id| self.answer_lost(id, seen.method, self.oversize(cut.size), peers, out));
         out.note(Note::of(self.index, What::TooLarge { size: cut.size, answered: lost.is_some() }));
         lost.flatten()
     }
@@ -566,13 +638,13 @@ impl Lane {
         &mut self,
         lost: Lost<'_>,
         text: &[u8],
-        desk: &mut Desk,
+        peers: &mut Peers,
         out: &mut dyn Out,
     ) -> Option<(Flight, String)> {
         let Lost { id, method, why } = lost;
         let did = if why.is_misreading() { "sent" } else { "answered with" };
         let message = format!("server \"{}\" {did} something that is not JSON-RPC ({why})", self.name);
-        let lost = self.answer_lost(id, method, message, desk, out);
+        let lost = self.answer_lost(id, method, message, peers, out);
         if lost.is_some() {
             out.note(Note::of(self.index, What::Unreadable { why: why.to_string() }));
         } else if !text.is_empty() {
@@ -588,11 +660,11 @@ impl Lane {
         id: &[u8],
         is_request: bool,
         message: String,
-        desk: &mut Desk,
+        peers: &mut Peers,
         out: &mut dyn Out,
     ) -> Option<Option<(Flight, String)>> {
         if !is_request {
-            return self.fail_flight(id, message, desk, out);
+            return self.fail_flight(id, message, peers, out);
         }
         out.to_server(self.index, &[&reply::error(id, INVALID_REQUEST, message)]);
         Some(None)
@@ -604,13 +676,13 @@ impl Lane {
         &mut self,
         id: &[u8],
         message: String,
-        desk: &mut Desk,
+        peers: &mut Peers,
         out: &mut dyn Out,
     ) -> Option<Option<(Flight, String)>> {
         let flight = self.take_flight(id)?.1;
         match flight {
             Flight::Call(call) => {
-                self.fail(call, message, desk, out);
+                self.fail(call, message, peers, out);
                 Some(None)
             }
             other @ (Flight::Initialize(_) | Flight::List(..)) => Some(Some((other, message))),
@@ -623,7 +695,19 @@ impl Lane {
         format!("the answer of server \"{}\" has {size} bytes, above the limit of {limit} (maxFrameSize)", self.name)
     }
 
-    /// The endpoint's requests that are under way.
+    /// A peer's requests that are under way.
+    pub(super) fn calls_of(&self, peer: PeerId) -> impl Iterator<Item = &Call> {
+        self.calls().filter(move |call| call.peer == peer)
+    }
+
+    /// The only peer that has requests under way here, where there is one.
+    pub(super) fn only_caller(&self) -> Option<PeerId> {
+        let mut peers = self.calls().map(|call| call.peer);
+        let first = peers.next()?;
+        peers.all(|peer| peer == first).then_some(first)
+    }
+
+    /// The peers' requests that are under way.
     pub(super) fn calls(&self) -> impl Iterator<Item = &Call> {
         self.flights.values().filter_map(|flight| match flight {
             Flight::Call(call) => Some(call),
@@ -631,14 +715,14 @@ impl Lane {
         })
     }
 
-    /// Whether nothing is waited for here: no message for the server, and no answer to a call that still counts.
-    pub(super) fn is_quiet(&self, now: Instant) -> bool {
-        self.held.len() == 0 && !self.calls().any(|call| now < call.since + ABANDONED)
+    /// Whether a peer waits for nothing here: no message for the server, and no answer to a call that still counts.
+    pub(super) fn is_quiet(&self, peer: PeerId, now: Instant) -> bool {
+        !self.held.has(peer) && !self.calls_of(peer).any(|call| now < call.since + ABANDONED)
     }
 
-    /// Method and age of each of the endpoint's requests under way.
-    pub(super) fn unanswered(&self, now: Instant) -> impl Iterator<Item = (String, Duration)> {
-        self.calls().map(move |call| (String::from_utf8_lossy(call.method()).into_owned(), now - call.since))
+    /// Method and age of each of a peer's requests under way.
+    pub(super) fn unanswered(&self, peer: PeerId, now: Instant) -> impl Iterator<Item = (String, Duration)> {
+        self.calls_of(peer).map(move |call| (String::from_utf8_lossy(call.method()).into_owned(), now - call.since))
     }
 
     /// What the server does, for a sentence that begins with its name and ends with "for 9 s".
@@ -674,22 +758,6 @@ pub(super) fn is_call(method: &[u8]) -> bool {
     !(method == b"initialize" || method == b"ping" || method == b"server/discover" || method.ends_with(b"/list"))
 }
 
-fn is_progress(frame: &[u8], e: &Envelope) -> bool {
-    e.method.clone().is_some_and(|r| &frame[r] == b"notifications/progress")
-}
-
 fn seconds(d: Duration) -> String {
     format!("{:.1} s", d.as_secs_f64())
 }
-
-/// An `initialize` of the endpoint that waits for its answer.
-#[derive(Debug)]
-pub(super) struct WaitingInitialize {
-    pub(super) id: Box<[u8]>,
-    /// The version that the endpoint asked for.
-    pub(super) version: String,
-    pub(super) deadline: Instant,
-}
-
-/// Most handshakes that wait for a server to start: one for each robot behind an endpoint.
-pub(super) const MAX_WAITING: usize = 256;

@@ -2,11 +2,13 @@
 
 use tokio::time::Instant;
 
+use super::PeerId;
 use crate::mcp::envelope::Envelope;
 
 /// A request of the endpoint, and when it came.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Request<'a> {
+    pub(super) peer: PeerId,
     pub(super) frame: &'a [u8],
     pub(super) envelope: &'a Envelope,
     /// The endpoint's id, the raw token.

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
+use super::PeerId;
 use super::desk::MAX_ID;
 use crate::mcp::envelope::Envelope;
 use crate::mcp::object;
@@ -47,50 +48,67 @@ fn is_over(frame: &[u8], e: &Envelope) -> bool {
     status.is_some_and(|status| ["completed", "failed", "cancelled"].contains(&&*status))
 }
 
-/// The progress tokens of calls that became tasks. A token counts as long as its task.
+/// The tasks that calls became at a server: whose they are, and the progress tokens of the calls, which count as long as the
+/// tasks.
 #[derive(Debug, Default)]
 pub(super) struct Lasting {
-    /// Tokens by the id that the call had at its server.
-    tokens: BTreeMap<u64, Token>,
+    /// Tasks by the id that the call had at its server.
+    tasks: BTreeMap<u64, LastingTask>,
 }
 
 #[derive(Debug)]
-struct Token {
-    /// The endpoint's token, raw.
-    own: Box<[u8]>,
+struct LastingTask {
+    peer: PeerId,
+    /// The peer's progress token, raw; empty if no progress is wanted.
+    token: Box<[u8]>,
     /// The server's id for the task, raw.
-    task: Box<[u8]>,
+    id: Box<[u8]>,
 }
 
 impl Lasting {
-    /// Keeps the token of a call that is over, if the call became a task.
-    pub(super) fn keep(&mut self, call: u64, token: &[u8], frame: &[u8], e: &Envelope) {
-        if token.is_empty() {
-            return;
-        }
-        let Some(task) = created(frame, e) else { return };
-        self.tokens.insert(call, Token { own: token.into(), task: frame[task].into() });
-        if self.tokens.len() > MAX_TASKS {
-            self.tokens.pop_first();
+    /// Keeps whose a call is that is over, and its token, if the call became a task.
+    pub(super) fn keep(&mut self, number: u64, (peer, token): (PeerId, &[u8]), frame: &[u8], e: &Envelope) {
+        let Some(id) = created(frame, e) else { return };
+        let task = LastingTask { peer, token: token.into(), id: frame[id].into() };
+        self.tasks.insert(number, task);
+        if self.tasks.len() > MAX_TASKS {
+            self.tasks.pop_first();
         }
     }
 
-    /// The endpoint's token for progress on the task that a call became.
-    pub(super) fn token(&self, call: u64) -> Option<&[u8]> {
-        self.tokens.get(&call).map(|token| &*token.own)
+    /// Who gets progress on the task that a call became, and that peer's token.
+    pub(super) fn token(&self, call: u64) -> Option<(PeerId, &[u8])> {
+        self.tasks.get(&call).map(|task| (task.peer, &*task.token))
     }
 
-    /// A server told of the status of one of its tasks.
-    pub(super) fn on_status(&mut self, frame: &[u8], e: &Envelope) {
-        if is_over(frame, e)
-            && let Some(task) = of(frame, e.params.as_ref())
-        {
-            self.tokens.retain(|_, token| *token.task != frame[task.clone()]);
+    /// Whose task this is, by the server's id.
+    pub(super) fn owner(&self, id: &[u8]) -> Option<PeerId> {
+        self.tasks.values().rfind(|task| *task.id == *id).map(|task| task.peer)
+    }
+
+    /// A server told of the status of one of its tasks. Returns whose task that is.
+    pub(super) fn on_status(&mut self, frame: &[u8], e: &Envelope) -> Option<PeerId> {
+        let id = &frame[of(frame, e.params.as_ref())?];
+        let owner = self.owner(id);
+        if is_over(frame, e) {
+            // The result is yet to be asked for, by the same peer.
+            self.tasks.values_mut().filter(|task| *task.id == *id).for_each(|task| task.token = Box::default());
         }
+        owner
     }
 
-    /// Forgets all tokens: the connection is gone.
+    /// Forgets the tokens of a peer: its connection is gone. Its tasks outlive that.
+    pub(super) fn link_down(&mut self, peer: PeerId) {
+        self.tasks.values_mut().filter(|task| task.peer == peer).for_each(|task| task.token = Box::default());
+    }
+
+    /// Forgets the tasks of a peer that is gone.
+    pub(super) fn leave(&mut self, peer: PeerId) {
+        self.tasks.retain(|_, task| task.peer != peer);
+    }
+
+    /// Forgets all tasks: the server's life is over.
     pub(super) fn clear(&mut self) {
-        self.tokens.clear();
+        self.tasks.clear();
     }
 }

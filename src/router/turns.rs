@@ -19,7 +19,7 @@ use tokio::time::Instant;
 
 use super::lane::ABANDONED;
 use super::rotation::{Rotation, Verdict};
-use super::{Account, Gone, Note, Out, Reconnect, Router, ServerIndex, Start, TurnCommand, What};
+use super::{Account, Gone, NewPeer, Note, Out, PeerId, Reconnect, Router, ServerIndex, Start, TurnCommand, What};
 use crate::catalogue::Memory;
 use crate::frame::Cut;
 use crate::mcp::envelope::{self, Envelope, Kind, Lost, Scanned};
@@ -141,7 +141,7 @@ impl<R: Router> Turns<R> {
 
     /// Refuses a request because the turn is over; returns whether the frame needs no more attention. `alone`: the frame is
     /// no part of a batch.
-    fn refuse(&mut self, frame: &[u8], alone: bool, now: Instant, out: &mut dyn Out) -> bool {
+    fn refuse(&mut self, peer: PeerId, frame: &[u8], alone: bool, now: Instant, out: &mut dyn Out) -> bool {
         match envelope::scan(frame) {
             Ok(Scanned::One(e)) => {
                 let (Kind::Request, Some(id), Some(method)) = (e.kind(frame), e.id.clone(), e.method) else {
@@ -157,14 +157,14 @@ impl<R: Router> Turns<R> {
                 let message = format!(
                     "the turn of server \"{name}\" is over; the connection is about to be made anew for the next one"
                 );
-                out.to_endpoint(&[&reply::error(&frame[id], UNAVAILABLE, message)]);
+                out.to_peer(peer, &[&reply::error(&frame[id], UNAVAILABLE, message)]);
                 true
             }
             Ok(Scanned::Batch(members)) if !members.is_empty() => {
                 for m in members {
-                    if !self.refuse(&frame[m.clone()], false, now, out) {
+                    if !self.refuse(peer, &frame[m.clone()], false, now, out) {
                         let (router, mut door) = self.current(out);
-                        router.on_endpoint(&frame[m], now, &mut door);
+                        router.on_peer(peer, &frame[m], now, &mut door);
                     }
                 }
                 true
@@ -185,22 +185,35 @@ impl<R: Router> Turns<R> {
 }
 
 impl<R: Router> Router for Turns<R> {
-    fn on_link_up(&mut self, now: Instant, out: &mut dyn Out) {
+    fn join(&mut self, peer: NewPeer) -> PeerId {
+        let keys: Vec<_> = self.seats.iter_mut().map(|seat| seat.router.join(peer.clone())).collect();
+        debug_assert!(keys.windows(2).all(|keys| keys[0] == keys[1]), "peers come to all seats and leave all of them");
+        keys.first().copied().unwrap_or_default()
+    }
+
+    fn leave(&mut self, peer: PeerId, now: Instant, out: &mut dyn Out) {
+        for server in 0..self.seats.len() {
+            let (router, mut door) = self.at(server, out);
+            router.leave(peer, now, &mut door);
+        }
+    }
+
+    fn on_link_up(&mut self, peer: PeerId, now: Instant, out: &mut dyn Out) {
         self.link = TurnLink::Up { heard: Some(now), phase: TurnPhase::Serving };
         self.rotation.connected(now);
         let (router, mut door) = self.current(out);
-        router.on_link_up(now, &mut door);
+        router.on_link_up(peer, now, &mut door);
         self.follow_rotation(now, out);
     }
 
-    fn on_link_down(&mut self, now: Instant, out: &mut dyn Out) {
+    fn on_link_down(&mut self, peer: PeerId, now: Instant, out: &mut dyn Out) {
         self.link = TurnLink::Down;
         let (router, mut door) = self.current(out);
-        router.on_link_down(now, &mut door);
+        router.on_link_down(peer, now, &mut door);
         self.follow_rotation(now, out);
     }
 
-    fn on_endpoint(&mut self, frame: &[u8], now: Instant, out: &mut dyn Out) {
+    fn on_peer(&mut self, peer: PeerId, frame: &[u8], now: Instant, out: &mut dyn Out) {
         if let TurnLink::Up { heard, phase } = &mut self.link {
             *heard = Some(now);
             let is_over = match *phase {
@@ -208,33 +221,33 @@ impl<R: Router> Router for Turns<R> {
                 TurnPhase::Ending { refuse_from } => refuse_from <= now,
                 TurnPhase::Over => true,
             };
-            if is_over && self.refuse(frame, true, now, out) {
+            if is_over && self.refuse(peer, frame, true, now, out) {
                 return;
             }
         }
         let (router, mut door) = self.current(out);
-        router.on_endpoint(frame, now, &mut door);
+        router.on_peer(peer, frame, now, &mut door);
     }
 
-    fn on_room(&mut self, now: Instant, out: &mut dyn Out) {
+    fn on_room(&mut self, peer: PeerId, now: Instant, out: &mut dyn Out) {
         let (router, mut door) = self.current(out);
-        router.on_room(now, &mut door);
+        router.on_room(peer, now, &mut door);
     }
 
-    fn on_endpoint_too_large(&mut self, cut: Cut<'_>, now: Instant, out: &mut dyn Out) {
+    fn on_peer_too_large(&mut self, peer: PeerId, cut: Cut<'_>, now: Instant, out: &mut dyn Out) {
         if let TurnLink::Up { heard, .. } = &mut self.link {
             *heard = Some(now);
         }
         let (router, mut door) = self.current(out);
-        router.on_endpoint_too_large(cut, now, &mut door);
+        router.on_peer_too_large(peer, cut, now, &mut door);
     }
 
-    fn on_endpoint_not_text(&mut self, frame: &[u8], now: Instant, out: &mut dyn Out) {
+    fn on_peer_not_text(&mut self, peer: PeerId, frame: &[u8], now: Instant, out: &mut dyn Out) {
         if let TurnLink::Up { heard, .. } = &mut self.link {
             *heard = Some(now);
         }
         let (router, mut door) = self.current(out);
-        router.on_endpoint_not_text(frame, now, &mut door);
+        router.on_peer_not_text(peer, frame, now, &mut door);
     }
 
     fn on_server_up(&mut self, server: ServerIndex, now: Instant, out: &mut dyn Out) {
@@ -350,14 +363,14 @@ impl<R: Router> Router for Turns<R> {
         self.seats[server].router.is_serving(0)
     }
 
-    fn is_handshaken(&self) -> bool {
-        self.seats[self.rotation.current()].router.is_handshaken()
+    fn is_handshaken(&self, peer: PeerId) -> bool {
+        self.seats[self.rotation.current()].router.is_handshaken(peer)
     }
 
-    fn wants_reconnect(&self, now: Instant) -> Option<Reconnect> {
+    fn wants_reconnect(&self, peer: PeerId, now: Instant) -> Option<Reconnect> {
         let is_time = match self.link {
             TurnLink::Down | TurnLink::Up { phase: TurnPhase::Serving, .. } => {
-                return self.seats[self.rotation.current()].router.wants_reconnect(now);
+                return self.seats[self.rotation.current()].router.wants_reconnect(peer, now);
             }
             TurnLink::Up { heard, phase: TurnPhase::Ending { refuse_from } } => {
                 (heard.is_none() || now >= refuse_from + INSISTING) && self.in_flight() == 0
@@ -367,8 +380,8 @@ impl<R: Router> Router for Turns<R> {
         (is_time && !self.draining).then_some(Reconnect::Turn)
     }
 
-    fn account(&self, now: Instant) -> Account {
-        Account { served: self.served(), ..self.seats[self.rotation.current()].router.account(now) }
+    fn account(&self, peer: PeerId, now: Instant) -> Account {
+        Account { served: self.served(), ..self.seats[self.rotation.current()].router.account(peer, now) }
     }
 
     fn served(&self) -> u64 {
@@ -377,17 +390,17 @@ impl<R: Router> Router for Turns<R> {
 }
 
 impl Out for Door<'_> {
-    fn has_room(&self) -> bool {
-        self.out.has_room()
+    fn has_room(&self, peer: PeerId) -> bool {
+        self.out.has_room(peer)
     }
 
     fn is_read_by(&self, _server: ServerIndex) -> bool {
         self.out.is_read_by(self.server)
     }
 
-    fn to_endpoint(&mut self, pieces: &[&[u8]]) {
+    fn to_peer(&mut self, peer: PeerId, pieces: &[&[u8]]) {
         if self.open {
-            self.out.to_endpoint(pieces);
+            self.out.to_peer(peer, pieces);
         }
     }
 
@@ -399,8 +412,8 @@ impl Out for Door<'_> {
         self.out.remember(self.server, memory);
     }
 
-    fn remember_hello(&mut self, params: &str) {
-        self.out.remember_hello(params);
+    fn remember_hello(&mut self, peer: PeerId, params: &str) {
+        self.out.remember_hello(peer, params);
     }
 
     fn restart(&mut self, _server: ServerIndex, why: &'static str) {

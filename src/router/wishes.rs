@@ -1,13 +1,15 @@
-//! What an endpoint wants of one server for as long as its connection lives: the resources to which it has subscribed, and its
-//! log level.
+//! What a peer wants of servers for as long as its connection lives: the resources to which it has subscribed, and its log
+//! level.
 //!
-//! A process knows nothing of what its predecessor was told, so each life of the server is told anew; and the wishes of one
-//! connection end before the next one.
+//! A process knows nothing of what its predecessor was told, so each life of a server is told anew; and the wishes of one
+//! connection end before the next one. At a server the wishes of all its peers come together: a subscription ends with the
+//! last peer that has it, and of all levels the one counts that lets most through.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
-use super::Out;
-use super::lane::Lane;
+use super::ServerIndex;
+use crate::mcp::envelope::Envelope;
+use crate::mcp::object;
 
 /// Most subscriptions of one connection at one server, and longest URI of one in bytes, that are kept for the server's next life.
 const MAX_SUBSCRIPTIONS: usize = 1000;
@@ -16,53 +18,59 @@ const MAX_URI: usize = 2048;
 /// Longest parameters of `logging/setLevel` that are kept for the server's next life, in bytes.
 const MAX_LEVEL: usize = 1024;
 
+/// The log levels of MCP (server/utilities/logging), the one that lets most through first.
+const LEVELS: [&str; 8] = ["debug", "info", "notice", "warning", "error", "critical", "alert", "emergency"];
+
 /// See the module's documentation.
 #[derive(Debug, Default)]
 pub(super) struct Wishes {
-    /// The endpoint's URI of each subscription, by the server's.
-    subscriptions: HashMap<Box<str>, Box<str>>,
+    /// At each server, the peer's URI of each subscription by the server's.
+    subscriptions: BTreeMap<ServerIndex, HashMap<Box<str>, Box<str>>>,
     /// The parameters of the last `logging/setLevel`.
     level: Option<Box<[u8]>>,
-    /// Subscriptions of earlier connections that the server could not be told yet to end, by the server's URIs.
-    leftover: HashSet<Box<str>>,
 }
 
+/// Subscriptions that a server could not be told yet to end, by its own URIs.
+#[derive(Debug, Default)]
+pub(super) struct Leftover(pub(super) HashSet<Box<str>>);
+
 impl Wishes {
-    /// The endpoint subscribes to a resource: `own` is the server's URI, `uri` the endpoint's.
-    pub(super) fn subscribe(&mut self, own: &str, uri: &str) {
-        if self.subscriptions.len() < MAX_SUBSCRIPTIONS && own.len() <= MAX_URI && uri.len() <= MAX_URI {
-            self.subscriptions.insert(own.into(), uri.into());
-            self.leftover.remove(own);
+    /// The peer subscribes to a resource of a server: `own` is the server's URI, `uri` the peer's.
+    pub(super) fn subscribe(&mut self, server: ServerIndex, leftover: &mut Leftover, own: &str, uri: &str) {
+        let at = self.subscriptions.entry(server).or_default();
+        if at.len() < MAX_SUBSCRIPTIONS && own.len() <= MAX_URI && uri.len() <= MAX_URI {
+            at.insert(own.into(), uri.into());
+            leftover.0.remove(own);
         }
     }
 
-    /// The endpoint ends a subscription.
-    pub(super) fn unsubscribe(&mut self, own: &str) {
-        self.subscriptions.remove(own);
-    }
-
-    /// Ends the subscription to `called`, the endpoint's URI, which now is another server's.
-    pub(super) fn end_subscription(&mut self, called: &str, lane: &mut Lane, out: &mut dyn Out) {
-        if let Some(own) = self.own(called).map(Box::from) {
-            self.subscriptions.remove(&own);
-            if lane.is_initialized() {
-                self.leftover.insert(own);
-                self.send_leftover(lane, out);
-            }
+    /// The peer ends a subscription.
+    pub(super) fn unsubscribe(&mut self, server: ServerIndex, own: &str) {
+        if let Some(at) = self.subscriptions.get_mut(&server) {
+            at.remove(own);
         }
     }
 
-    /// The endpoint's URI of a subscription.
-    pub(super) fn called(&self, own: &str) -> Option<&str> {
-        self.subscriptions.get(own).map(|uri| &**uri)
+    /// The peer's URI of a subscription.
+    pub(super) fn called(&self, server: ServerIndex, own: &str) -> Option<&str> {
+        self.subscriptions.get(&server)?.get(own).map(|uri| &**uri)
     }
 
-    /// The server's URI of a subscription.
-    pub(super) fn own(&self, uri: &str) -> Option<&str> {
-        self.subscriptions.iter().find(|(_, called)| ***called == *uri).map(|(own, _)| &**own)
+    /// Whether the peer follows a resource of a server, or one that contains it: an update may be of a part (MCP,
+    /// server/resources).
+    pub(super) fn follows_part(&self, server: ServerIndex, own: &str) -> bool {
+        let at = self.subscriptions.get(&server);
+        at.is_some_and(|at| at.contains_key(own) || at.keys().any(|followed| own.starts_with(&**followed)))
     }
 
-    /// The endpoint wants log messages of a level, by these parameters. Returns whether they can be kept.
+    /// The servers at which the peer follows what it calls `uri`, each with its own URI.
+    pub(super) fn own(&self, uri: &str) -> Vec<(ServerIndex, Box<str>)> {
+        let all =
+            self.subscriptions.iter().flat_map(|(server, at)| at.iter().map(|(own, called)| (*server, own, called)));
+        all.filter(|(.., called)| ***called == *uri).map(|(server, own, _)| (server, own.clone())).collect()
+    }
+
+    /// The peer wants log messages of a level, by these parameters. Returns whether they can be kept.
     pub(super) fn set_level(&mut self, params: &[u8]) -> bool {
         let fits = params.len() <= MAX_LEVEL;
         if fits {
@@ -71,46 +79,39 @@ impl Wishes {
         fits
     }
 
-    /// Tells a life of the server all subscriptions.
-    pub(super) fn send_subscriptions(&self, lane: &mut Lane, out: &mut dyn Out) {
-        for own in self.subscriptions.keys() {
-            lane.send_unawaited("resources/subscribe", &uri(own), out);
-        }
+    /// Whether a log message of a server is of a level that the peer wants.
+    pub(super) fn takes(&self, frame: &[u8], e: &Envelope) -> bool {
+        let Some(wanted) = &self.level else { return true };
+        e.params.clone().is_none_or(|params| rank(wanted) <= rank(&frame[params]))
     }
 
-    /// Tells a life of the server the level.
-    pub(super) fn send_level(&self, lane: &mut Lane, out: &mut dyn Out) {
-        if let Some(level) = &self.level {
-            lane.send_unawaited("logging/setLevel", level, out);
-        }
+    /// The server's URIs of all subscriptions there.
+    pub(super) fn at(&self, server: ServerIndex) -> impl Iterator<Item = &str> {
+        self.subscriptions.get(&server).into_iter().flat_map(HashMap::keys).map(|own| &**own)
     }
 
-    /// Ends all wishes of a connection that is gone. The level stays at the server, as no message takes one back.
-    pub(super) fn take_back(&mut self, lane: &mut Lane, out: &mut dyn Out) {
+    /// The parameters of the last `logging/setLevel`.
+    pub(super) fn level(&self) -> Option<&[u8]> {
+        self.level.as_deref()
+    }
+
+    /// Ends all wishes, and returns the subscriptions.
+    pub(super) fn take_all(&mut self) -> BTreeMap<ServerIndex, HashMap<Box<str>, Box<str>>> {
         self.level = None;
-        if lane.is_initialized() {
-            self.leftover.extend(self.subscriptions.drain().map(|(own, _)| own));
-            self.send_leftover(lane, out);
-        } else {
-            self.subscriptions.clear();
-        }
-    }
-
-    /// Tells a server, if it reads again, which subscriptions have ended.
-    pub(super) fn send_leftover(&mut self, lane: &mut Lane, out: &mut dyn Out) {
-        if !lane.busy {
-            for own in self.leftover.drain() {
-                lane.send_unawaited("resources/unsubscribe", &uri(&own), out);
-            }
-        }
-    }
-
-    /// The server's process is gone, and with it what earlier connections had subscribed to.
-    pub(super) fn server_down(&mut self) {
-        self.leftover.clear();
+        std::mem::take(&mut self.subscriptions)
     }
 }
 
-fn uri(own: &str) -> Vec<u8> {
-    serde_json::json!({ "uri": own }).to_string().into_bytes()
+impl Leftover {
+    /// The server's process is gone, and with it what earlier connections had subscribed to.
+    pub(super) fn server_down(&mut self) {
+        self.0.clear();
+    }
+}
+
+/// Where a level is in the order of levels, by the parameters that name it. One that is not known lets everything through.
+pub(super) fn rank(params: &[u8]) -> usize {
+    let level =
+        str::from_utf8(params).ok().and_then(|params| object::find(params, &["level"])).and_then(object::text_of);
+    level.and_then(|level| LEVELS.iter().position(|known| *known == level)).unwrap_or(0)
 }

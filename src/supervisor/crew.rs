@@ -17,7 +17,7 @@ use crate::endpoint::Endpoint;
 use crate::endpoint::agent::Agent;
 use crate::logging::Names;
 use crate::mcp::handshake::Hello;
-use crate::pipe::{Pipe, Run};
+use crate::pipe::{LinkPeer, Pipe, Run};
 use crate::process::stop::Stop;
 use crate::router::Router;
 use crate::router::merge::Merge;
@@ -207,16 +207,16 @@ impl Crew {
     /// The pipe that all servers share.
     fn shared(&self, layout: Layout, run: Run, witness: Option<Witness>) -> Running {
         let specs = || self.members.iter().map(|member| &member.spec);
-        let (untouched, hello) = (specs().all(|spec| spec.tools.is_untouched()), self.hello());
+        let untouched = specs().all(|spec| spec.tools.is_untouched());
         match layout {
-            Layout::InTurns if untouched => self.in_turns(run, |spec| Passthrough::new(spec, hello.clone())),
+            Layout::InTurns if untouched => self.in_turns(run, |spec| Passthrough::new(spec)),
             Layout::InTurns => {
                 let catalogue = run.catalogue.clone();
-                self.in_turns(run, |spec| Merge::new([(spec.clone(), catalogue.load(spec))], hello.clone()))
+                self.in_turns(run, |spec| Merge::new([(spec.clone(), catalogue.load(spec))]))
             }
             Layout::Apart | Layout::Together | Layout::OnTrial => {
-                let merge = Merge::new(specs().map(|spec| (spec.clone(), run.catalogue.load(spec))), hello);
-                pipe(&self.members, merge, run, |pipe| match witness {
+                let merge = Merge::new(specs().map(|spec| (spec.clone(), run.catalogue.load(spec))));
+                pipe((&self.members, self.hello()), merge, run, |pipe| match witness {
                     Some(witness) => pipe.watched_by(witness),
                     None => pipe,
                 })
@@ -228,7 +228,7 @@ impl Crew {
         let seat = |spec: &Arc<ServerSpec>| Seat { name: spec.name.clone(), router: router(spec), pin: spec.pin };
         let seats = self.members.iter().map(|member| seat(&member.spec)).collect();
         let turn = self.members.first().map(|member| member.spec.sharing.turn).unwrap_or_default();
-        pipe(&self.members, Turns::new(seats, turn, Instant::now()), run, |pipe| {
+        pipe((&self.members, self.hello()), Turns::new(seats, turn, Instant::now()), run, |pipe| {
             pipe.steered_by(self.common.steering.subscribe())
         })
     }
@@ -256,24 +256,26 @@ impl Member {
     fn alone(&self, hello: Option<Arc<Hello>>, run: Run, witness: Witness) -> Running {
         let members = std::slice::from_ref(self);
         if self.spec.tools.is_untouched() {
-            pipe(members, Passthrough::new(&self.spec, hello), run, |pipe| pipe.watched_by(witness))
+            pipe((members, hello), Passthrough::new(&self.spec), run, |pipe| pipe.watched_by(witness))
         } else {
-            let merge = Merge::new([(self.spec.clone(), run.catalogue.load(&self.spec))], hello);
-            pipe(members, merge, run, |pipe| pipe.watched_by(witness))
+            let merge = Merge::new([(self.spec.clone(), run.catalogue.load(&self.spec))]);
+            pipe((members, hello), merge, run, |pipe| pipe.watched_by(witness))
         }
     }
 }
 
-/// A pipe for these servers, at least one, on the endpoint of the first.
+/// A pipe for these servers, at least one, on the endpoint of the first, which will say `hello` if that is known.
 fn pipe(
-    members: &[Member],
+    (members, hello): (&[Member], Option<Arc<Hello>>),
     router: impl Router + Send + 'static,
     run: Run,
     finish: impl FnOnce(Pipe) -> Pipe,
 ) -> Running {
     let Some(Member { endpoint, spec, .. }) = members.first() else { return Box::pin(async {}) };
     let servers = members.iter().map(|member| (member.spec.clone(), member.status.clone())).collect();
-    Box::pin(finish(Pipe::new(servers, endpoint.clone(), spec.link.clone(), Box::new(router), run)).run())
+    let (endpoint, link, resync) = (endpoint.clone(), spec.link.clone(), spec.sharing.resync);
+    let peer = LinkPeer { endpoint, link, hello, resync };
+    Box::pin(finish(Pipe::new(servers, peer, Box::new(router), run)).run())
 }
 
 /// Waits until `at`; without a time for ever.

@@ -40,6 +40,7 @@ const TABLES: usize = 12 << 20;
 /// A pipe without sockets and processes.
 struct Rig {
     router: Box<dyn Router + Send>,
+    peer: PeerId,
     endpoint: Outgoing,
     sides: Sides,
     incoming: Incoming,
@@ -67,12 +68,10 @@ impl Layout {
     }
 
     fn router(self, specs: &[Arc<ServerSpec>], now: Instant) -> Box<dyn Router + Send> {
-        let alone = |spec: &Arc<ServerSpec>| Passthrough::new(spec, None);
+        let alone = |spec: &Arc<ServerSpec>| Passthrough::new(spec);
         match self {
             Layout::Alone => Box::new(alone(&specs[0])),
-            Layout::Edited | Layout::Merged => {
-                Box::new(Merge::new(specs.iter().map(|spec| (spec.clone(), None)), None))
-            }
+            Layout::Edited | Layout::Merged => Box::new(Merge::new(specs.iter().map(|spec| (spec.clone(), None)))),
             Layout::Turns => {
                 let seat = |spec: &Arc<ServerSpec>| Seat { name: spec.name.clone(), router: alone(spec), pin: false };
                 Box::new(Turns::new(specs.iter().map(seat).collect(), Duration::from_secs(60), now))
@@ -86,13 +85,14 @@ impl Rig {
         let (now, status) = (Instant::now(), Status::default());
         let spec = |n| ServerSpec { max_frame: MAX_FRAME, ..ServerSpec::sample(&format!("server{n}"), "", &[]) };
         let specs: Vec<_> = (0..layout.servers()).map(|n| Arc::new(spec(n))).collect();
-        let router = layout.router(&specs, now);
+        let mut router = layout.router(&specs, now);
+        let peer = router.join(NewPeer::unknown(MAX_FRAME));
         let stdouts = specs.iter().map(|_| Stdout::new(MAX_FRAME, now)).collect();
         let names = specs.iter().map(|spec| spec.name.clone()).collect();
         let each = specs.into_iter().map(|spec| Side::new(spec, status.add("x"), now)).collect();
         let sides = Sides::new(names, "agent".into(), &run(Stop::new()), each);
         let (endpoint, incoming) = (Outgoing::default(), Incoming::new(MAX_FRAME));
-        Rig { router, endpoint, sides, incoming, stdouts, now, most: (0, 0) }
+        Rig { router, peer, endpoint, sides, incoming, stdouts, now, most: (0, 0) }
     }
 
     /// The endpoint and all servers are there, and know what they need to know of each other.
@@ -165,7 +165,7 @@ impl Rig {
 
     fn link_event(&mut self, event: LinkEvent<'_>) {
         let out = Buffers { endpoint: &mut self.endpoint, sides: &mut self.sides };
-        on_link(&mut *self.router, out, event, false, self.now);
+        on_link((&mut *self.router, self.peer), out, event, false, self.now);
     }
 
     fn server_event(&mut self, server: ServerIndex, event: ServerEvent<'_>) {
@@ -175,7 +175,7 @@ impl Rig {
 
     /// What the pipe does with a read of the link, or with what is left of one.
     fn link_reads(&mut self, bytes: Option<&[u8]>) -> ControlFlow<()> {
-        let Rig { router, endpoint, sides, incoming, now, .. } = self;
+        let Rig { router, peer, endpoint, sides, incoming, now, .. } = self;
         if !sides.takes_from_endpoint(endpoint) {
             return ControlFlow::Break(());
         }
@@ -190,7 +190,7 @@ impl Rig {
                 }
                 Event::Pong | Event::Close { .. } => return ControlFlow::Continue(()),
             };
-            on_link(&mut **router, Buffers { endpoint, sides }, event, false, *now);
+            on_link((&mut **router, *peer), Buffers { endpoint, sides }, event, false, *now);
             if_room(sides.takes_from_endpoint(endpoint))
         };
         incoming.resume(on).unwrap()?;
@@ -220,7 +220,7 @@ impl Rig {
 
     /// What the pipe does at each look: whoever has room again goes on.
     fn look(&mut self) {
-        self.router.on_room(self.now, &mut Buffers { endpoint: &mut self.endpoint, sides: &mut self.sides });
+        self.router.on_room(self.peer, self.now, &mut Buffers { endpoint: &mut self.endpoint, sides: &mut self.sides });
         let _full = self.link_reads(None);
         for server in 0..self.stdouts.len() {
             let _full = self.server_reads(server, None);
@@ -767,8 +767,9 @@ impl Whole {
         let (stopped, polled) = (stop.clone(), polls.clone());
         let pipe = move || {
             let (spec, status) = (Arc::new(spec), Status::default());
-            let (router, link) = (Box::new(Merge::new([(spec.clone(), None)], None)), spec.link.clone());
-            let mut pipe = Pipe::new(vec![(spec, status.add("x"))], endpoint, link, router, run(stopped));
+            let (router, link) = (Box::new(Merge::new([(spec.clone(), None)])), spec.link.clone());
+            let peer = LinkPeer { endpoint, link, hello: None, resync: true };
+            let mut pipe = Pipe::new(vec![(spec, status.add("x"))], peer, router, run(stopped));
             let each = std::future::poll_fn(|cx| {
                 polled.fetch_add(1, Ordering::Relaxed);
                 pipe.poll(cx)

@@ -30,8 +30,8 @@ pub(in crate::router) enum Opened {
 
 impl Lane {
     /// Initializes the server with what the endpoint says of itself, or is expected to say.
-    pub(super) fn send_initialize(&mut self, again: bool, desk: &mut Desk, now: Instant, out: &mut dyn Out) {
-        let hello = self.opening.params(&desk.hello);
+    pub(super) fn send_initialize(&mut self, again: bool, peers: &mut Peers, now: Instant, out: &mut dyn Out) {
+        let hello = self.opening.params(&peers.hello());
         self.send(Flight::Initialize(hello.clone()), "initialize", Some(&hello.params), out);
         self.state = ServerSide::Initializing { since: now, again };
     }
@@ -41,13 +41,13 @@ impl Lane {
         &mut self,
         hello: Arc<Hello>,
         welcome: &Welcome,
-        desk: &mut Desk,
+        peers: &mut Peers,
         now: Instant,
         out: &mut dyn Out,
     ) -> Opened {
         self.state = ServerSide::Greeted;
         self.opening.welcomed(hello);
-        self.check_hello(Some(welcome), desk, now, out)
+        self.check_hello(Some(welcome), peers, now, out)
     }
 
     /// The server has answered `initialize` with an error. `welcome`: its last answer that was no error.
@@ -56,7 +56,7 @@ impl Lane {
         hello: Arc<Hello>,
         why: &str,
         welcome: Option<&Welcome>,
-        desk: &mut Desk,
+        peers: &mut Peers,
         now: Instant,
         out: &mut dyn Out,
     ) -> Opened {
@@ -68,12 +68,12 @@ impl Lane {
             ServerSide::Initializing { again: true, .. } => {
                 self.state = ServerSide::Greeted;
                 self.opening.did_not_take_another();
-                self.check_hello(welcome, desk, now, out)
+                self.check_hello(welcome, peers, now, out)
             }
             ServerSide::Initializing { again: false, .. } => {
                 let wait = self.opening.refused(hello);
                 self.state = ServerSide::Refusing { why: why.to_owned(), retry_at: now + wait };
-                match self.check_hello(None, desk, now, out) {
+                match self.check_hello(None, peers, now, out) {
                     Opened::Awaited => Opened::Awaited,
                     Opened::Ready | Opened::Refused | Opened::Same => Opened::Refused,
                 }
@@ -86,11 +86,11 @@ impl Lane {
     pub(in crate::router) fn check_hello(
         &mut self,
         welcome: Option<&Welcome>,
-        desk: &mut Desk,
+        peers: &mut Peers,
         now: Instant,
         out: &mut dyn Out,
     ) -> Opened {
-        let wanted = self.opening.params(&desk.hello);
+        let wanted = self.opening.params(&peers.hello());
         let (answered, welcome) = match self.state {
             ServerSide::Greeted | ServerSide::Ready => (Answered::Welcomed, welcome),
             ServerSide::Refusing { .. } => (Answered::Refused, None),
@@ -102,11 +102,13 @@ impl Lane {
             ServerSide::Down { .. } | ServerSide::Initializing { .. } => return Opened::Same,
         };
         let is_serving = self.calls().next().is_some();
-        match self.opening.renewal(answered, is_serving, |told| told.differs(welcome, &wanted)) {
-            Renewal::Keep => self.complete_handshake(desk, now, out),
+        // What several peers say of themselves can't all be right, so a server that serves them is left as it is.
+        let may_differ = !peers.are_many() || answered == Answered::Refused;
+        match self.opening.renewal(answered, is_serving, |told| may_differ && told.differs(welcome, &wanted)) {
+            Renewal::Keep => self.complete_handshake(peers, now, out),
             Renewal::Again => {
                 self.opening.ask_again();
-                self.send_initialize(true, desk, now, out);
+                self.send_initialize(true, peers, now, out);
                 Opened::Awaited
             }
             Renewal::Fresh => {
@@ -118,7 +120,7 @@ impl Lane {
                         "it refused to initialize, and its endpoint says other things of itself than it was told"
                     }
                 };
-                self.restart(why, desk, now, out);
+                self.restart(why, peers, now, out);
                 self.opening.set_outdated(true);
                 Opened::Awaited
             }
@@ -126,10 +128,10 @@ impl Lane {
     }
 
     /// Leaves the server with what it was told. Where that is sure, the server is told that its handshake is complete.
-    fn complete_handshake(&mut self, desk: &Desk, now: Instant, out: &mut dyn Out) -> Opened {
+    fn complete_handshake(&mut self, peers: &Peers, now: Instant, out: &mut dyn Out) -> Opened {
         self.opening.set_outdated(false);
         match self.state {
-            ServerSide::Greeted if desk.is_sure() => {
+            ServerSide::Greeted if peers.is_sure() => {
                 self.state = ServerSide::Ready;
                 self.started = Some(now);
                 if self.opening.complete() {
@@ -165,7 +167,7 @@ impl Lane {
     pub(in crate::router) fn check_opening(
         &mut self,
         welcome: Option<&Welcome>,
-        desk: &mut Desk,
+        peers: &mut Peers,
         now: Instant,
         out: &mut dyn Out,
     ) -> Opened {
@@ -178,13 +180,13 @@ impl Lane {
                 self.opening.did_not_take_another();
                 // Requests that wait might be refused before another process is ready.
                 if self.held.len() > 0 {
-                    self.complete_handshake(desk, now, out)
+                    self.complete_handshake(peers, now, out)
                 } else {
-                    self.check_hello(welcome, desk, now, out)
+                    self.check_hello(welcome, peers, now, out)
                 }
             }
             ServerSide::Refusing { .. } => {
-                self.restart("it refused to initialize, and may have thought better of it", desk, now, out);
+                self.restart("it refused to initialize, and may have thought better of it", peers, now, out);
                 Opened::Same
             }
             ServerSide::Down { .. } | ServerSide::Greeted | ServerSide::Ready => Opened::Same,
@@ -204,7 +206,7 @@ impl Lane {
     }
 
     /// Has another process of the server started, at once.
-    fn restart(&mut self, why: &'static str, desk: &mut Desk, now: Instant, out: &mut dyn Out) {
+    fn restart(&mut self, why: &'static str, peers: &mut Peers, now: Instant, out: &mut dyn Out) {
         out.restart(self.index, why);
         let refused = match &self.state {
             ServerSide::Refusing { why, .. } => Some(format!("refused to initialize: {why}")),
@@ -212,6 +214,6 @@ impl Lane {
             ServerSide::Down { .. } | ServerSide::Initializing { .. } | ServerSide::Greeted | ServerSide::Ready => None,
         };
         let why = refused.as_deref().unwrap_or(ANEW);
-        self.end_life(Gone { why, retry_in: Duration::ZERO }, desk, now, out);
+        self.end_life(Gone { why, retry_in: Duration::ZERO }, peers, now, out);
     }
 }

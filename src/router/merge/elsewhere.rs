@@ -31,12 +31,15 @@ impl Merge {
         let Some(server) = next else {
             return match search.take_answer() {
                 Some(answer) => {
-                    out.to_endpoint(&[&answer]);
-                    self.desk.count_answered();
+                    out.to_peer(call.peer, &[&answer]);
+                    self.peers.count_answered(call.peer);
                 }
                 None if self.members.iter().any(MergedServer::is_awaited)
-                    && self.unrouted.push(request.frame, request.now) => {}
-                None => self.desk.refuse(call.id(), UNAVAILABLE, "no server that may know this is running", out),
+                    && self.unrouted.push(request.peer, request.frame, request.now) => {}
+                None => {
+                    let why = "no server that may know this is running";
+                    self.peers.refuse(call.peer, call.id(), UNAVAILABLE, why, out);
+                }
             };
         };
         search.next = server + 1;
@@ -74,7 +77,8 @@ impl Merge {
         let frame = std::mem::take(&mut search.request);
         let Some(envelope) = envelope::scan_one(&frame) else { return };
         let (id, method) = (call.id().to_vec(), call.method().to_vec());
-        let request = Request { frame: &frame, envelope: &envelope, id: &id, method: &method, now: call.since };
+        let (peer, now_asked) = (call.peer, call.since);
+        let request = Request { peer, frame: &frame, envelope: &envelope, id: &id, method: &method, now: now_asked };
         self.ask_next(&request, (call, search), now, out);
     }
 

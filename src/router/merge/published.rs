@@ -1,7 +1,7 @@
 //! What the endpoint sees of all servers: the lists as it reads them, and the way back from each name in them.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
@@ -10,20 +10,12 @@ use crate::catalogue::Lists;
 use crate::config::Naming;
 use crate::mcp::lists::ListKind;
 use crate::mcp::object;
+use crate::router::listing::{MAX_TEMPLATES, Table, Way, key};
 use crate::router::names::{self, Letters};
 use crate::router::{ServerIndex, uris};
 
 /// Most bytes that an answer has around its list; ids are at most 1 KiB.
 const ENVELOPE: usize = 2048;
-
-/// Most templates of one server that are published: each URI that is not listed is compared with all of them.
-pub(super) const MAX_TEMPLATES: usize = 500;
-
-/// The server that has an item, and what that server calls it.
-type Way = (ServerIndex, Arc<str>);
-
-/// A published name or URI → where it leads.
-pub(super) type Table = HashMap<Box<str>, Way>;
 
 /// How a merge publishes what its servers list.
 #[derive(Debug, Clone, Copy)]
@@ -50,11 +42,6 @@ pub(super) struct Published {
     prints: [u64; 4],
     left_out: [LeftOut; 4],
     renamed: Renamed,
-}
-
-/// The name or URI by which a server knows an item; `None` if `item` is none.
-pub(super) fn key(item: &str, kind: ListKind) -> Option<Cow<'_, str>> {
-    object::text_of(object::find(item, &[kind.key()])?)
 }
 
 /// The server's own names of its tools.

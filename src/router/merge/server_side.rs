@@ -1,11 +1,11 @@
 //! What the servers say.
 
-use super::shelf::{PageAnswer, Paged, Remark};
 use super::*;
 use crate::mcp::failure::Failure;
 use crate::mcp::reply::{INVALID_PARAMS, METHOD_NOT_FOUND, RESOURCE_NOT_FOUND};
 use crate::router::edits::Edits;
 use crate::router::lane::{Opened, is_call};
+use crate::router::listing::shelf::{PageAnswer, Paged, Remark};
 use crate::router::opening::words;
 use crate::router::task;
 use crate::tools::cut::cut_result;
@@ -73,7 +73,7 @@ impl Merge {
                     }
                     limit = terms.max_result;
                 }
-                self.members[server].lane.lasting.keep(number, call.progress(), frame, e);
+                self.members[server].lane.lasting.keep(number, (call.peer, call.progress()), frame, e);
                 let text = self.publish_task(server, (frame, e), &call, limit);
                 let published = text.as_deref().and_then(|text| Some((text, envelope::scan_one(text)?)));
                 let (frame, e) = published.as_ref().map_or((frame, e), |(text, e)| (*text, e));
@@ -86,9 +86,9 @@ impl Merge {
                     let mut edits = Edits::default();
                     edits.replace(result, cut);
                     edits.replace(id, call.id());
-                    edits.pass_to_endpoint(frame, out);
-                    self.desk.count_answered();
-                } else if !self.members[server].lane.deliver(frame, id, &call, &mut self.desk, out) {
+                    edits.pass_to_peer(call.peer, frame, out);
+                    self.peers.count_answered(call.peer);
+                } else if !self.members[server].lane.deliver(frame, id, &call, &mut self.peers, out) {
                     return;
                 }
                 if is_call(call.method()) {
@@ -121,10 +121,10 @@ impl Merge {
         out: &mut dyn Out,
     ) {
         out.note(Note::of(server, What::Initialized { identity: welcome.identity().to_owned() }));
-        let Merge { members, desk, .. } = self;
+        let Merge { members, peers, .. } = self;
         let MergedServer { lane, shelf, silent, .. } = &mut members[server];
         *silent = false;
-        let opened = lane.welcomed(hello, &welcome, desk, now, out);
+        let opened = lane.welcomed(hello, &welcome, peers, now, out);
         shelf.welcomed(welcome);
         self.stale = true;
         self.on_opened(server, opened, now, out);
@@ -149,10 +149,10 @@ impl Merge {
 
     /// A server is ready: it gets what the endpoint wants of it, its lists are read, and messages that waited are sent.
     fn on_ready(&mut self, server: ServerIndex, now: Instant, out: &mut dyn Out) {
-        let Merge { members, desk, .. } = self;
-        let MergedServer { lane, wishes, .. } = &mut members[server];
-        desk.keep_hello(|said| lane.opening.was_told(said), out);
-        wishes.send_subscriptions(lane, out);
+        let Merge { members, peers, .. } = self;
+        let lane = &mut members[server].lane;
+        peers.keep_hello(|said| lane.opening.was_told(said), out);
+        peers.send_subscriptions(lane, out);
         self.stale = true;
         self.pass_level(server, out);
         for kind in ListKind::ALL {
@@ -171,9 +171,9 @@ impl Merge {
         now: Instant,
         out: &mut dyn Out,
     ) {
-        let Merge { members, desk, .. } = self;
+        let Merge { members, peers, .. } = self;
         let MergedServer { lane, shelf, silent, .. } = &mut members[server];
-        match lane.refused(hello, error, shelf.welcome.as_ref(), desk, now, out) {
+        match lane.refused(hello, error, shelf.welcome.as_ref(), peers, now, out) {
             opened @ (Opened::Ready | Opened::Awaited | Opened::Same) => self.on_opened(server, opened, now, out),
             Opened::Refused => {
                 *silent = true;
@@ -188,9 +188,9 @@ impl Merge {
     /// Does what is due at a server: gives up a handshake or a list that takes too long, reads a list again, has something
     /// remembered.
     pub(super) fn check_server(&mut self, server: ServerIndex, now: Instant, out: &mut dyn Out) {
-        let Merge { members, desk, .. } = self;
+        let Merge { members, peers, .. } = self;
         let MergedServer { lane, shelf, .. } = &mut members[server];
-        let opened = lane.check_opening(shelf.welcome.as_ref(), desk, now, out);
+        let opened = lane.check_opening(shelf.welcome.as_ref(), peers, now, out);
         self.on_opened(server, opened, now, out);
         if self.members[server].awaited_until().is_some_and(|until| until <= now) {
             self.members[server].silent = true;
@@ -313,23 +313,30 @@ impl Merge {
                 self.on_list_changed(server, ListKind::Resources, now, out);
                 self.on_list_changed(server, ListKind::Templates, now, out);
             }
-            b"notifications/cancelled" => self.desk.withdraw(server, frame, e, out),
-            // Before the handshake an endpoint expects nothing.
-            _ if !self.desk.is_conversing() => {}
+            b"notifications/cancelled" => self.peers.withdraw(server, frame, e, out),
             b"notifications/tasks/status" => self.on_task_status(server, frame, e, out),
-            b"notifications/resources/updated" => {
-                let own = e.uri.clone().and_then(|r| serde_json::from_slice::<String>(&frame[r]).ok());
-                let wishes = &self.members[server].wishes;
-                match (own.and_then(|own| wishes.called(&own)), e.uri.clone()) {
-                    (Some(uri), Some(range)) => {
-                        let uri = serde_json::Value::from(uri).to_string();
-                        out.to_endpoint(&[&frame[..range.start], uri.as_bytes(), &frame[range.end..]]);
-                    }
-                    // The update of another resource, perhaps of one below a resource that is followed.
-                    _ => out.to_endpoint(&[frame]),
+            b"notifications/resources/updated" => self.on_resource_updated(server, frame, e, out),
+            _ => self.members[server].lane.pass_notification(frame, e, &self.peers, out),
+        }
+    }
+
+    /// A resource has changed: tells the peers that follow it, each by the URI that the peer knows.
+    fn on_resource_updated(&mut self, server: ServerIndex, frame: &[u8], e: &Envelope, out: &mut dyn Out) {
+        let own = e.uri.clone().and_then(|r| serde_json::from_slice::<String>(&frame[r]).ok());
+        let are_many = self.peers.are_many();
+        // Before the handshake an endpoint expects nothing.
+        for (key, peer) in self.peers.iter().filter(|(_, peer)| peer.desk.is_conversing()) {
+            match (own.as_ref().and_then(|own| peer.wishes.called(server, own)), e.uri.clone()) {
+                (Some(uri), Some(range)) => {
+                    let uri = serde_json::Value::from(uri).to_string();
+                    out.to_peer(key, &[&frame[..range.start], uri.as_bytes(), &frame[range.end..]]);
                 }
+                // The update of another resource, perhaps of one below a resource that is followed.
+                _ if !are_many || own.as_ref().is_some_and(|own| peer.wishes.follows_part(server, own)) => {
+                    out.to_peer(key, &[frame]);
+                }
+                _ => {}
             }
-            _ => self.members[server].lane.pass_notification(frame, e, out),
         }
     }
 }

@@ -20,6 +20,8 @@ pub(super) struct Tasks {
 
 #[derive(Debug)]
 struct Task {
+    /// Who asked for it.
+    peer: PeerId,
     server: ServerIndex,
     /// The server's own id, the raw token.
     own: Box<[u8]>,
@@ -44,19 +46,25 @@ impl Tasks {
         asked_token(self.last)
     }
 
-    /// The endpoint's id for a task of a server.
-    fn published(&self, server: ServerIndex, own: &[u8]) -> Option<String> {
+    /// Whose a task of a server is, and that peer's id for it.
+    fn published(&self, server: ServerIndex, own: &[u8]) -> Option<(PeerId, String)> {
         let is_it = |(_, task): &(&u64, &Task)| task.server == server && *task.own == *own;
-        self.known.iter().rfind(is_it).map(|(number, _)| asked_token(*number))
+        self.known.iter().rfind(is_it).map(|(number, task)| (task.peer, asked_token(*number)))
     }
 
-    fn find(&self, published: &[u8]) -> Option<&Task> {
-        self.known.get(&asked_id(published)?)
+    /// A task of a peer.
+    fn find(&self, peer: PeerId, published: &[u8]) -> Option<&Task> {
+        self.known.get(&asked_id(published)?).filter(|task| task.peer == peer)
     }
 
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.known.len()
+    }
+
+    /// A peer is gone.
+    pub(super) fn leave(&mut self, peer: PeerId) {
+        self.known.retain(|_, task| task.peer != peer);
     }
 
     /// A server's life is over.
@@ -66,9 +74,10 @@ impl Tasks {
 }
 
 impl Merge {
-    /// Whether the ids of a server's tasks have to be told apart from others'.
+    /// Whether the ids of a server's tasks have to be told apart, from other servers' or from other peers'.
     fn shares_tasks(&self, server: ServerIndex) -> bool {
-        self.members.len() > 1 && self.members[server].shelf.welcome.as_ref().is_some_and(|w| w.can("tasks"))
+        (self.members.len() > 1 || self.peers.are_many())
+            && self.members[server].shelf.welcome.as_ref().is_some_and(|w| w.can("tasks"))
     }
 
     /// The answer to a call with the endpoint's id of the task in it; `None` if the answer names no task. `max_result`: the
@@ -84,34 +93,35 @@ impl Merge {
             return None;
         }
         if let Some(id) = task::created(frame, e) {
-            let published = self.tasks.add(Task { server, own: frame[id.clone()].into(), max_result });
+            let published = self.tasks.add(Task { peer: call.peer, server, own: frame[id.clone()].into(), max_result });
             return Some(exchanged(frame, id, published.as_bytes()));
         }
         let id = match call.method() {
             b"tasks/get" | b"tasks/cancel" => task::of(frame, e.result.as_ref())?,
             _ => task::related(frame, e)?,
         };
-        let published = self.tasks.published(server, &frame[id.clone()])?;
+        let (_, published) = self.tasks.published(server, &frame[id.clone()])?;
         Some(exchanged(frame, id, published.as_bytes()))
     }
 
-    /// A request or notification of a server that belongs to a task, with the endpoint's id of that task.
-    pub(super) fn publish_related(&self, server: ServerIndex, frame: &[u8], e: &Envelope) -> Option<Vec<u8>> {
+    /// A request or notification of a server that belongs to a task: whose task that is, and the message with the peer's id
+    /// of that task.
+    pub(super) fn publish_related(&self, server: ServerIndex, frame: &[u8], e: &Envelope) -> Option<(PeerId, Vec<u8>)> {
         if self.tasks.known.is_empty() {
             return None;
         }
         let id = task::related(frame, e)?;
-        let published = self.tasks.published(server, &frame[id.clone()])?;
-        Some(exchanged(frame, id, published.as_bytes()))
+        let (peer, published) = self.tasks.published(server, &frame[id.clone()])?;
+        Some((peer, exchanged(frame, id, published.as_bytes())))
     }
 
-    /// A message of the endpoint that belongs to a task, with the server's own id of that task.
-    pub(super) fn own_related(&self, frame: &[u8], e: &Envelope) -> Option<Vec<u8>> {
+    /// A message of a peer that belongs to a task, with the server's own id of that task.
+    pub(super) fn own_related(&self, peer: PeerId, frame: &[u8], e: &Envelope) -> Option<Vec<u8>> {
         if self.tasks.known.is_empty() {
             return None;
         }
         let id = task::related(frame, e)?;
-        let own = self.tasks.find(&frame[id.clone()])?.own.clone();
+        let own = self.tasks.find(peer, &frame[id.clone()])?.own.clone();
         Some(exchanged(frame, id, &own))
     }
 
@@ -122,7 +132,8 @@ impl Merge {
             return self.search(request, out);
         }
         if request.method == b"tasks/list" {
-            return self.desk.refuse(
+            return self.peers.refuse(
+                request.peer,
                 request.id,
                 METHOD_NOT_FOUND,
                 "method not found: the tasks of several servers",
@@ -130,10 +141,10 @@ impl Merge {
             );
         }
         let id = task::of(request.frame, request.envelope.params.as_ref());
-        let found = id.clone().and_then(|id| self.tasks.find(&request.frame[id]));
-        let (Some(id), Some(Task { server, own, max_result })) = (id, found) else {
+        let found = id.clone().and_then(|id| self.tasks.find(request.peer, &request.frame[id]));
+        let (Some(id), Some(Task { server, own, max_result, .. })) = (id, found) else {
             let why = "unknown task: nobody here has made it, or its server has ended since";
-            return self.desk.refuse(request.id, INVALID_PARAMS, why, out);
+            return self.peers.refuse(request.peer, request.id, INVALID_PARAMS, why, out);
         };
         let (server, own) = (*server, String::from_utf8_lossy(own).into_owned());
         let mut call = Call::new(request);
@@ -147,14 +158,19 @@ impl Merge {
 
     /// A server tells of the status of one of its tasks.
     pub(super) fn on_task_status(&mut self, server: ServerIndex, frame: &[u8], e: &Envelope, out: &mut dyn Out) {
-        self.members[server].lane.lasting.on_status(frame, e);
+        let owner = self.members[server].lane.lasting.on_status(frame, e);
         if !self.shares_tasks(server) {
-            return out.to_endpoint(&[frame]);
+            // Before the handshake an endpoint expects nothing.
+            if let Some(peer) = owner.or(self.peers.only()).filter(|peer| self.peers.is_conversing(*peer)) {
+                out.to_peer(peer, &[frame]);
+            }
+            return;
         }
         if let Some(id) = task::of(frame, e.params.as_ref())
-            && let Some(published) = self.tasks.published(server, &frame[id.clone()])
+            && let Some((peer, published)) = self.tasks.published(server, &frame[id.clone()])
+            && self.peers.is_conversing(peer)
         {
-            out.to_endpoint(&[&frame[..id.start], published.as_bytes(), &frame[id.end..]]);
+            out.to_peer(peer, &[&frame[..id.start], published.as_bytes(), &frame[id.end..]]);
         }
     }
 }

@@ -26,7 +26,7 @@ struct Sink {
 }
 
 impl Out for Sink {
-    fn to_endpoint(&mut self, pieces: &[&[u8]]) {
+    fn to_peer(&mut self, _: PeerId, pieces: &[&[u8]]) {
         self.endpoint.push(String::from_utf8(pieces.concat()).unwrap());
     }
     fn to_server(&mut self, server: ServerIndex, pieces: &[&[u8]]) {
@@ -35,7 +35,7 @@ impl Out for Sink {
     fn remember(&mut self, server: ServerIndex, memory: &Memory) {
         self.memories.push((server, memory.clone()));
     }
-    fn remember_hello(&mut self, params: &str) {
+    fn remember_hello(&mut self, _: PeerId, params: &str) {
         self.hellos.push(params.to_owned());
     }
     fn restart(&mut self, server: ServerIndex, _: &'static str) {
@@ -49,6 +49,7 @@ impl Out for Sink {
 /// A router with a clock that a test moves, in front of servers that answer handshakes and lists by themselves.
 struct Rig {
     router: Merge,
+    peer: PeerId,
     sink: Sink,
     now: Instant,
     /// What each server offers: its `initialize` result without the version, and its lists by method.
@@ -71,9 +72,12 @@ impl Rig {
         let known = parsed(&hello_with(0, json!({"roots": {}})))["params"].to_string();
         let known = (!memories.is_empty()).then(|| Arc::new(Hello::read(known.as_bytes())));
         let memories = memories.into_iter().chain(std::iter::repeat(None));
-        let router = Merge::new(specs.into_iter().map(Arc::new).zip(memories), known);
+        let max_frame = specs.iter().map(|spec| spec.max_frame).max().unwrap_or_default();
+        let resync = specs.first().is_none_or(|spec| spec.sharing.resync);
+        let mut router = Merge::new(specs.into_iter().map(Arc::new).zip(memories));
+        let peer = router.join(NewPeer { max_frame, hello: known, resync });
         let servers = vec![Vec::new(); offers.len()];
-        Rig { router, sink: Sink { servers, ..Sink::default() }, now: Instant::now(), offers }
+        Rig { router, peer, sink: Sink { servers, ..Sink::default() }, now: Instant::now(), offers }
     }
 
     /// Two servers that have `add` and something of their own, up and listed by an endpoint.
@@ -104,11 +108,11 @@ impl Rig {
     }
 
     fn link_up(&mut self) {
-        self.router.on_link_up(self.now, &mut self.sink);
+        self.router.on_link_up(self.peer, self.now, &mut self.sink);
     }
 
     fn endpoint(&mut self, frame: &str) {
-        self.router.on_endpoint(frame.as_bytes(), self.now, &mut self.sink);
+        self.router.on_peer(self.peer, frame.as_bytes(), self.now, &mut self.sink);
         self.serve();
     }
 
@@ -229,7 +233,7 @@ fn the_burst_of_the_cloud_is_answered_with_the_union_of_all_servers() {
     rig.endpoint(&hello(0));
     let welcome = rig.at_endpoint();
     assert_eq!((&welcome[0]["id"], &welcome[0]["result"]["protocolVersion"]), (&json!(0), &json!("2024-11-05")));
-    assert!(rig.router.is_handshaken());
+    assert!(rig.router.is_handshaken(rig.peer));
     assert_eq!(rig.tools(), ["a__add", "one", "b__add", "two"]);
 }
 
@@ -392,7 +396,7 @@ fn what_is_remembered_answers_for_a_server_that_is_still_starting() {
     assert_eq!(rig.at_server(0)[0]["params"]["name"], "one");
     assert!(rig.at_endpoint().is_empty() && rig.sink.memories.is_empty(), "nothing new: nothing to tell or to keep");
     assert!(rig.sink.hellos.is_empty());
-    assert_eq!(rig.router.wants_reconnect(rig.now + Duration::from_secs(3600)), None);
+    assert_eq!(rig.router.wants_reconnect(rig.peer, rig.now + Duration::from_secs(3600)), None);
 }
 
 #[test]
@@ -442,29 +446,32 @@ fn a_changed_list_is_told_and_read_anew_or_brings_a_new_connection() {
     let changed = r#"{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}"#;
     rig.server(0, changed);
     rig.pass(100);
-    assert!(rig.at_endpoint().is_empty() && rig.router.wants_reconnect(rig.now).is_none(), "the same list: no change");
+    assert!(
+        rig.at_endpoint().is_empty() && rig.router.wants_reconnect(rig.peer, rig.now).is_none(),
+        "the same list: no change"
+    );
     rig.offers[0] = offer(&["add", "more"]);
     rig.server(0, changed);
     let told = rig.at_endpoint();
     assert_eq!((told.len(), &told[0]["method"]), (1, &json!("notifications/tools/list_changed")));
     assert_eq!(rig.tools(), ["a__add", "more", "b__add", "two"]);
     rig.pass(100);
-    assert_eq!(rig.router.wants_reconnect(rig.now), None, "it has read it");
+    assert_eq!(rig.router.wants_reconnect(rig.peer, rig.now), None, "it has read it");
     rig.offers[0] = offer(&["add"]);
     rig.server(0, changed);
     rig.pass(4);
-    assert_eq!(rig.router.wants_reconnect(rig.now), None, "it may still read it");
+    assert_eq!(rig.router.wants_reconnect(rig.peer, rig.now), None, "it may still read it");
     rig.endpoint(&call(7, "two"));
     let id = rig.at_server(1)[0]["id"].clone();
     rig.pass(2);
-    assert_eq!(rig.router.wants_reconnect(rig.now), None, "a call is under way");
+    assert_eq!(rig.router.wants_reconnect(rig.peer, rig.now), None, "a call is under way");
     rig.server(1, &json!({"id": id, "result": {}}).to_string());
-    assert_eq!(rig.router.wants_reconnect(rig.now), Some(Reconnect::Resync));
-    rig.router.on_link_down(rig.now, &mut rig.sink);
+    assert_eq!(rig.router.wants_reconnect(rig.peer, rig.now), Some(Reconnect::Resync));
+    rig.router.on_link_down(rig.peer, rig.now, &mut rig.sink);
     rig.link_up();
     rig.handshake();
     rig.pass(100);
-    assert_eq!(rig.router.wants_reconnect(rig.now), None, "once");
+    assert_eq!(rig.router.wants_reconnect(rig.peer, rig.now), None, "once");
 }
 
 #[test]
@@ -933,9 +940,9 @@ fn a_server_that_comes_and_goes_unlisted_brings_fewer_and_fewer_connections() {
         }
         for _ in 0..30 {
             rig.pass(1);
-            if rig.router.wants_reconnect(rig.now).is_some() {
+            if rig.router.wants_reconnect(rig.peer, rig.now).is_some() {
                 made += 1;
-                rig.router.on_link_down(rig.now, &mut rig.sink);
+                rig.router.on_link_down(rig.peer, rig.now, &mut rig.sink);
                 rig.link_up();
                 rig.handshake();
             }
@@ -951,12 +958,12 @@ fn the_same_tools_in_another_order_are_no_change_and_other_capabilities_are_one(
     rig.down(0, 0);
     rig.up(0);
     rig.pass(100);
-    assert!(rig.at_endpoint().is_empty() && rig.router.wants_reconnect(rig.now).is_none());
+    assert!(rig.at_endpoint().is_empty() && rig.router.wants_reconnect(rig.peer, rig.now).is_none());
     rig.offers[0]["capabilities"]["completions"] = json!({});
     rig.down(0, 0);
     rig.up(0);
     rig.pass(10);
-    assert_eq!(rig.router.wants_reconnect(rig.now), Some(Reconnect::Resync));
+    assert_eq!(rig.router.wants_reconnect(rig.peer, rig.now), Some(Reconnect::Resync));
 }
 
 #[test]
@@ -1002,7 +1009,7 @@ fn where_all_servers_refuse_to_initialize_their_words_are_the_answer() {
         message,
         r#""server \"a\" refused to initialize: no licence; server \"b\" refused to initialize: no licence""#
     );
-    assert_eq!(rig.router.account(rig.now).initialize, Some(Greeting::Refused));
+    assert_eq!(rig.router.account(rig.peer, rig.now).initialize, Some(Greeting::Refused));
     assert_eq!([0, 1].map(|server| rig.router.start(server)), [Start::Settled; 2]);
 }
 
@@ -1411,7 +1418,7 @@ fn a_server_that_has_said_nothing_yet_is_initialized_for_an_endpoint_without_a_h
 fn a_list_that_changes_all_the_time_keeps_no_other_change_from_the_endpoint_for_long() {
     let mut rig = Rig::pair();
     let mut waited = 0;
-    while rig.router.wants_reconnect(rig.now).is_none() {
+    while rig.router.wants_reconnect(rig.peer, rig.now).is_none() {
         assert!(waited < 100, "for ever");
         rig.offers[0] = offer(&["add", &format!("t{waited}")]);
         rig.server(0, CHANGED);
@@ -1493,8 +1500,8 @@ proptest! {
         for event in events {
             let now = rig.now;
             match event {
-                Happening::LinkUp if !linked => { rig.router.on_link_up(now, &mut rig.sink); linked = true; next = 0; connections += 1; }
-                Happening::LinkDown if linked => { rig.router.on_link_down(now, &mut rig.sink); linked = false; open.clear(); }
+                Happening::LinkUp if !linked => { rig.router.on_link_up(rig.peer, now, &mut rig.sink); linked = true; next = 0; connections += 1; }
+                Happening::LinkDown if linked => { rig.router.on_link_down(rig.peer, now, &mut rig.sink); linked = false; open.clear(); }
                 Happening::Up(s) if !alive[s] => { rig.router.on_server_up(s, now, &mut rig.sink); alive[s] = true; }
                 Happening::Down(s) if alive[s] => {
                     let gone = Gone { why: "exited", retry_in: Duration::from_secs(2) };
@@ -1505,29 +1512,29 @@ proptest! {
                 Happening::Hello(likely) if linked => {
                     open.push((next, None));
                     let hello = if likely { hello(next) } else { hello_with(next, json!({})) };
-                    rig.router.on_endpoint(hello.as_bytes(), now, &mut rig.sink);
+                    rig.router.on_peer(rig.peer, hello.as_bytes(), now, &mut rig.sink);
                     next += 1;
                 }
                 Happening::List if linked => {
                     open.push((next, None));
-                    rig.router.on_endpoint(json!({"id": next, "method": "tools/list"}).to_string().as_bytes(), now, &mut rig.sink);
+                    rig.router.on_peer(rig.peer, json!({"id": next, "method": "tools/list"}).to_string().as_bytes(), now, &mut rig.sink);
                     next += 1;
                 }
                 Happening::Call(s) if linked => {
                     open.push((next, Some(s)));
                     of = connections * 1000 + next;
                     let call = json!({"id": next, "method": "tools/call", "params": {"name": format!("t{s}"), "of": of}});
-                    rig.router.on_endpoint(call.to_string().as_bytes(), now, &mut rig.sink);
+                    rig.router.on_peer(rig.peer, call.to_string().as_bytes(), now, &mut rig.sink);
                     next += 1;
                 }
                 Happening::Unknown if linked => {
                     open.push((next, None));
-                    rig.router.on_endpoint(json!({"id": next, "method": "x/y"}).to_string().as_bytes(), now, &mut rig.sink);
+                    rig.router.on_peer(rig.peer, json!({"id": next, "method": "x/y"}).to_string().as_bytes(), now, &mut rig.sink);
                     next += 1;
                 }
                 Happening::Read if linked => {
                     open.push((next, None));
-                    rig.router.on_endpoint(json!({"id": next, "method": "resources/read", "params": {"uri": "x:y"}}).to_string().as_bytes(), now, &mut rig.sink);
+                    rig.router.on_peer(rig.peer, json!({"id": next, "method": "resources/read", "params": {"uri": "x:y"}}).to_string().as_bytes(), now, &mut rig.sink);
                     next += 1;
                 }
                 Happening::Answer(s, i, twice, guise) if alive[s] && !at[s].is_empty() => {
@@ -1693,7 +1700,7 @@ proptest! {
             match event {
                 Wished::Link(true) if !linked => { rig.link_up(); rig.handshake(); linked = true; }
                 Wished::Link(false) if linked => {
-                    rig.router.on_link_down(rig.now, &mut rig.sink);
+                    rig.router.on_link_down(rig.peer, rig.now, &mut rig.sink);
                     wanted = Default::default();
                     linked = false;
                 }

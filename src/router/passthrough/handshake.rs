@@ -1,6 +1,7 @@
 //! The handshakes of the server and its endpoint, and what follows once they are through.
 
 use super::*;
+use crate::router::peers::Peer;
 
 /// Longest error of a refusing server that is kept as the answer to `initialize`, in bytes. Of a longer error the first
 /// words are kept.
@@ -8,73 +9,74 @@ const MAX_REFUSAL: usize = 16 * 1024;
 
 impl Passthrough {
     pub(super) fn initialize(&mut self, request: &Request<'_>, out: &mut dyn Out) {
-        let (id, now) = (request.id, request.now);
+        let (key, now) = (request.peer, request.now);
         let hello = Arc::new(Hello::read(request.params()));
-        self.desk.note_greeting(Greeting::Waits);
-        let first = self.desk.on_hello(&hello);
+        let Some(peer) = self.peers.get_mut(key) else { return };
+        peer.desk.note_greeting(Greeting::Waits);
+        let first = peer.desk.on_hello(&hello);
         // What the endpoint says first in this run counts. Later it counts where the server has refused what it was told.
         if first || self.lane.opening.is_refusing() {
-            let opened = self.lane.check_hello(self.welcome.as_ref(), &mut self.desk, now, out);
-            self.on_opened(opened, now, out);
+            self.check_hello(now, out);
         } else {
-            self.do_without_hello(now, out);
+            self.do_without_hello(key, now, out);
         }
         let asked = self.lane.opening.is_outdated();
         if self.relays() && self.lane.is_ready() {
-            self.relayed = true;
+            if let Some(peer) = self.peers.get_mut(key) {
+                peer.relayed = true;
+            }
             return self.request(request, out);
         }
-        if !asked && self.answer_known(id, &hello.version, out) {
+        if !asked && self.answer_known(key, request.id, &hello.version, out) {
             return;
         }
-        if self.waiting.len() + self.due.len() >= MAX_WAITING {
-            let message = format_args!("{MAX_WAITING} others wait for the server already");
-            return self.desk.refuse(id, UNAVAILABLE, message, out);
+        if let Some(peer) = self.peers.get_mut(key) {
+            peer.keep_waiting(request, Want::Initialize(hello.version.clone()), out);
         }
-        self.waiting.push(WaitingInitialize { id: id.into(), version: hello.version.clone(), deadline: now + HOLD });
     }
 
-    /// The endpoint asks or tells something, so servers' requests may be passed on.
-    pub(super) fn open_conversation(&mut self, now: Instant, out: &mut dyn Out) {
-        self.do_without_hello(now, out);
-        self.desk.open_conversation(now, out);
+    /// Compares what endpoints say of themselves with what the server was told.
+    fn check_hello(&mut self, now: Instant, out: &mut dyn Out) {
+        let opened = self.lane.check_hello(self.welcome.as_ref(), &mut self.peers, now, out);
+        self.on_opened(opened, now, out);
     }
 
-    /// The endpoint speaks. An `initialize` that has not come by now won't come, and the server goes on with what it was
-    /// told.
-    pub(super) fn do_without_hello(&mut self, now: Instant, out: &mut dyn Out) {
-        if self.desk.do_without_hello() || matches!(self.lane.state, ServerSide::Greeted) {
-            let opened = self.lane.check_hello(self.welcome.as_ref(), &mut self.desk, now, out);
-            self.on_opened(opened, now, out);
+    /// The peer asks or tells something, so servers' requests may be passed on.
+    pub(super) fn open_conversation(&mut self, key: PeerId, now: Instant, out: &mut dyn Out) {
+        self.do_without_hello(key, now, out);
+        if let Some(peer) = self.peers.get_mut(key) {
+            peer.desk.open_conversation(now, out);
+        }
+    }
+
+    /// The peer speaks. An `initialize` that has not come by now won't come, and the server goes on with what it was told.
+    fn do_without_hello(&mut self, key: PeerId, now: Instant, out: &mut dyn Out) {
+        let Some(peer) = self.peers.get_mut(key) else { return };
+        if peer.desk.do_without_hello() || matches!(self.lane.state, ServerSide::Greeted) {
+            self.check_hello(now, out);
         }
     }
 
     /// Answers an `initialize` with what the server has said in this run, if any of that still holds. Returns whether it
     /// does.
-    pub(super) fn answer_known(&mut self, id: &[u8], version: &str, out: &mut dyn Out) -> bool {
+    fn answer_known(&mut self, key: PeerId, id: &[u8], version: &str, out: &mut dyn Out) -> bool {
+        let Some(peer) = self.peers.get_mut(key) else { return true };
         if let Some([before, after]) = self.refusal.as_ref().filter(|_| self.lane.refusal().is_some()) {
-            out.to_endpoint(&[before, id, after]);
-            self.desk.count_answered();
-            self.desk.note_greeting(Greeting::Refused);
+            out.to_peer(key, &[before, id, after]);
+            peer.desk.count_answered();
+            peer.desk.note_greeting(Greeting::Refused);
             return true;
         }
-        let Some(result) = self.welcome.as_ref().map(|welcome| welcome.result_for(version)) else { return false };
-        self.desk.reply(id, &result, out);
-        self.note_greeted();
+        let Some(welcome) = &self.welcome else { return false };
+        peer.desk.reply(id, &welcome.result_for(version), out);
+        peer.note_greeted(welcome);
         true
-    }
-
-    /// Answers an `initialize` that has waited: with what the server has said, or else with an error.
-    pub(super) fn answer_initialize(&mut self, waiting: &WaitingInitialize, out: &mut dyn Out) {
-        if !self.answer_known(&waiting.id, &waiting.version, out) {
-            self.desk.excuse(&waiting.id, self.lane.excuse(HOLD), out);
-        }
     }
 
     /// The server has answered `initialize`. `hello`: the parameters that were sent.
     pub(super) fn on_welcome(&mut self, hello: Arc<Hello>, welcome: Welcome, now: Instant, out: &mut dyn Out) {
         out.note(Note::of(SERVER, What::Initialized { identity: welcome.identity().to_owned() }));
-        let opened = self.lane.welcomed(hello, &welcome, &mut self.desk, now, out);
+        let opened = self.lane.welcomed(hello, &welcome, &mut self.peers, now, out);
         self.welcome = Some(welcome);
         self.refusal = None;
         self.on_opened(opened, now, out);
@@ -88,29 +90,43 @@ impl Passthrough {
         }
     }
 
-    /// The server is ready: it gets what the endpoint wants of it, and then what waits for it.
-    pub(super) fn on_ready(&mut self, now: Instant, out: &mut dyn Out) {
-        self.desk.keep_hello(|said| self.lane.opening.was_told(said), out);
-        self.wishes.send_subscriptions(&mut self.lane, out);
-        self.wishes.send_level(&mut self.lane, out);
+    /// The server is ready: it gets what its peers want of it, and then what waits for it.
+    fn on_ready(&mut self, now: Instant, out: &mut dyn Out) {
+        self.peers.keep_hello(|said| self.lane.opening.was_told(said), out);
+        self.peers.send_subscriptions(&mut self.lane, out);
+        self.peers.send_level(&mut self.lane, out);
         self.answer_all_waiting(out);
         self.release(out);
-        let Passthrough { lane, reread, changes, welcome, .. } = self;
-        reread.begin(changes, &mut Asking { lane, now, out });
-        changes.compare(welcome.as_ref().map(capabilities), |_| None, now, out);
+        let Passthrough { lane, reread, peers, welcome, .. } = self;
+        reread.begin(peers, &mut Asking { lane, now, out });
+        let capabilities = welcome.as_ref().map(capabilities);
+        for (_, peer) in peers.iter_mut() {
+            peer.changes.compare(capabilities, |_| None, now, out);
+        }
     }
 
-    pub(super) fn answer_all_waiting(&mut self, out: &mut dyn Out) {
-        self.due.extend(std::mem::take(&mut self.waiting));
-        self.answer_due(out);
+    fn answer_all_waiting(&mut self, out: &mut dyn Out) {
+        for key in self.peers.keys() {
+            if let Some(peer) = self.peers.get_mut(key) {
+                peer.due.extend(std::mem::take(&mut peer.owed));
+            }
+            self.answer_due(key, out);
+        }
     }
 
-    /// Answers handshakes that only wait for room, as far as there is some.
-    pub(super) fn answer_due(&mut self, out: &mut dyn Out) {
-        while out.has_room()
-            && let Some(waiting) = self.due.pop_front()
+    /// Answers handshakes that only wait for room, as far as there is some: with what the server has said, or else with an
+    /// error.
+    pub(super) fn answer_due(&mut self, key: PeerId, out: &mut dyn Out) {
+        while out.has_room(key)
+            && let Some(Owed { id, what, .. }) = self.peers.get_mut(key).and_then(|peer| peer.due.pop_front())
         {
-            self.answer_initialize(&waiting, out);
+            // Lists pass through, so nothing but handshakes waits here.
+            let Want::Initialize(version) = what else { continue };
+            if !self.answer_known(key, &id, &version, out)
+                && let Some(peer) = self.peers.get_mut(key)
+            {
+                peer.desk.excuse(&id, self.lane.excuse(HOLD), out);
+            }
         }
     }
 
@@ -125,7 +141,7 @@ impl Passthrough {
         out: &mut dyn Out,
     ) {
         let error = words(frame);
-        match self.lane.refused(hello, &error, self.welcome.as_ref(), &mut self.desk, now, out) {
+        match self.lane.refused(hello, &error, self.welcome.as_ref(), &mut self.peers, now, out) {
             opened @ (Opened::Ready | Opened::Awaited | Opened::Same) => self.on_opened(opened, now, out),
             Opened::Refused => {
                 self.refusal = Some(if frame.len() <= MAX_REFUSAL {
@@ -143,25 +159,26 @@ impl Passthrough {
         }
     }
 
-    /// With `handshake: relay`: the server's answer to an `initialize` of the endpoint has passed by.
-    pub(super) fn relayed_welcome(&mut self, frame: &[u8], e: &Envelope, out: &mut dyn Out) {
+    /// With `handshake: relay`: the server's answer to an `initialize` of a peer has passed by.
+    pub(super) fn relayed_welcome(&mut self, key: PeerId, frame: &[u8], e: &Envelope, out: &mut dyn Out) {
+        let Some(peer) = self.peers.get_mut(key) else { return };
         match &e.result {
             Some(result) => {
                 let welcome = Welcome::read(&frame[result.clone()]);
                 out.note(Note::of(SERVER, What::Initialized { identity: welcome.identity().to_owned() }));
+                peer.note_greeted(&welcome);
                 self.welcome = Some(welcome);
-                self.note_greeted();
             }
-            None => self.desk.note_greeting(Greeting::Refused),
+            None => peer.desk.note_greeting(Greeting::Refused),
         }
     }
+}
 
-    /// The endpoint has got what the server said of itself.
-    pub(super) fn note_greeted(&mut self) {
+impl Peer {
+    /// The peer has got what the server said of itself.
+    fn note_greeted(&mut self, welcome: &Welcome) {
         self.desk.note_greeting(Greeting::Answered);
-        if let Some(welcome) = &self.welcome {
-            self.changes.greeted(capabilities(welcome));
-        }
+        self.changes.greeted(capabilities(welcome));
     }
 }
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::super::desk::MAX_ASKED;
 use super::super::lane::MAX_IN_FLIGHT;
+use super::super::peers::MAX_WAITING;
 use super::*;
 use crate::catalogue::Memory;
 use crate::mcp::reply::{INVALID_REQUEST, METHOD_NOT_FOUND, PARSE_ERROR};
@@ -23,14 +24,14 @@ struct Sink {
 }
 
 impl Out for Sink {
-    fn to_endpoint(&mut self, pieces: &[&[u8]]) {
+    fn to_peer(&mut self, _: PeerId, pieces: &[&[u8]]) {
         self.endpoint.push(String::from_utf8(pieces.concat()).unwrap());
     }
     fn to_server(&mut self, _: ServerIndex, pieces: &[&[u8]]) {
         self.server.push(String::from_utf8(pieces.concat()).unwrap());
     }
     fn remember(&mut self, _: ServerIndex, _: &Memory) {}
-    fn remember_hello(&mut self, params: &str) {
+    fn remember_hello(&mut self, _: PeerId, params: &str) {
         self.hellos.push(params.to_owned());
     }
     fn restart(&mut self, _: ServerIndex, _: &'static str) {
@@ -44,6 +45,7 @@ impl Out for Sink {
 /// A router with a clock that a test moves, and what the router has decided since the last look.
 struct Rig {
     router: Passthrough,
+    peer: PeerId,
     sink: Sink,
     now: Instant,
 }
@@ -55,7 +57,13 @@ impl Rig {
 
     fn with(handshake: Handshake) -> Self {
         let spec = ServerSpec { handshake, max_frame: 1000, ..ServerSpec::sample("calc", "", &[]) };
-        Rig { router: Passthrough::new(&spec, None), sink: Sink::default(), now: Instant::now() }
+        Self::of(&spec, NewPeer::unknown(1000))
+    }
+
+    fn of(spec: &ServerSpec, peer: NewPeer) -> Self {
+        let mut router = Passthrough::new(spec);
+        let peer = router.join(peer);
+        Rig { router, peer, sink: Sink::default(), now: Instant::now() }
     }
 
     /// A rig with a server that is up and initialized.
@@ -78,16 +86,16 @@ impl Rig {
     }
 
     fn endpoint(&mut self, frame: &str) {
-        self.router.on_endpoint(frame.as_bytes(), self.now, &mut self.sink);
+        self.router.on_peer(self.peer, frame.as_bytes(), self.now, &mut self.sink);
     }
     fn server(&mut self, frame: &str) {
         say(&mut self.router, 0, frame.as_bytes(), self.now, &mut self.sink);
     }
     fn link_up(&mut self) {
-        self.router.on_link_up(self.now, &mut self.sink);
+        self.router.on_link_up(self.peer, self.now, &mut self.sink);
     }
     fn link_down(&mut self) {
-        self.router.on_link_down(self.now, &mut self.sink);
+        self.router.on_link_down(self.peer, self.now, &mut self.sink);
     }
     fn server_up(&mut self) {
         self.router.on_server_up(0, self.now, &mut self.sink);
@@ -127,6 +135,10 @@ impl Rig {
         assert_eq!(std::mem::take(&mut self.sink.restarts), 1);
         self.server_down(0);
         self.server_up();
+    }
+    /// How many handshakes of the endpoint wait.
+    fn waiting(&self) -> usize {
+        self.router.peers.get(self.peer).unwrap().waiting()
     }
     fn sent_to_endpoint(&mut self) -> Vec<String> {
         std::mem::take(&mut self.sink.endpoint)
@@ -240,18 +252,18 @@ fn the_account_tells_an_initialize_that_waits_from_one_that_we_excused() {
     rig.server_up();
     rig.link_up();
     rig.endpoint(&hello(0));
-    let became = |rig: &Rig| rig.router.account(rig.now).initialize;
+    let became = |rig: &Rig| rig.router.account(rig.peer, rig.now).initialize;
     assert_eq!(became(&rig), Some(Greeting::Waits));
     rig.pass(9);
     assert!(rig.sent_to_endpoint()[0].contains("error"));
     assert_eq!(became(&rig), Some(Greeting::Excused));
-    assert!(!rig.router.is_handshaken());
+    assert!(!rig.router.is_handshaken(rig.peer));
     rig.endpoint(&hello(1));
     assert_eq!(became(&rig), Some(Greeting::Waits));
     rig.refuse("no licence");
     assert_eq!(became(&rig), Some(Greeting::Refused));
-    assert!(!rig.router.is_handshaken(), "it is no proof of anything");
-    assert_eq!(rig.router.account(rig.now).server, "refused to initialize: no licence");
+    assert!(!rig.router.is_handshaken(rig.peer), "it is no proof of anything");
+    assert_eq!(rig.router.account(rig.peer, rig.now).server, "refused to initialize: no licence");
 }
 
 #[test]
@@ -401,7 +413,7 @@ fn an_endpoint_that_says_what_its_server_was_told_is_answered_at_once_and_anythi
 fn what_is_known_of_an_endpoint_is_what_its_server_is_told_first() {
     let params = parsed(&other(0))["params"].clone();
     let known = Some(Arc::new(Hello::read(params.to_string().as_bytes())));
-    let mut rig = Rig { router: Passthrough::new(&ServerSpec::sample("calc", "", &[]), known), ..Rig::new() };
+    let mut rig = Rig::of(&ServerSpec::sample("calc", "", &[]), NewPeer { hello: known, ..NewPeer::unknown(1000) });
     rig.server_up();
     assert_eq!(rig.last()["params"], params);
     rig.answer(welcome());
@@ -884,7 +896,7 @@ fn an_error_that_answers_an_error_is_not_answered() {
 #[test]
 fn a_binary_message_that_is_no_text_is_an_error_for_its_sender() {
     let mut rig = Rig::running();
-    let not_text = |rig: &mut Rig, frame: &[u8]| rig.router.on_endpoint_not_text(frame, rig.now, &mut rig.sink);
+    let not_text = |rig: &mut Rig, frame: &[u8]| rig.router.on_peer_not_text(rig.peer, frame, rig.now, &mut rig.sink);
     not_text(&mut rig, b"\x80\x81");
     not_text(&mut rig, b"{\"jsonrpc\":\"2.0\",\"id\":5,\"method\":\"tools/call\",\"params\":{\"name\":\"\xff\"}}");
     let sent: Vec<Value> = rig.sent_to_endpoint().iter().map(|frame| parsed(frame)).collect();
@@ -931,7 +943,8 @@ fn a_message_above_the_limit_becomes_an_error_that_names_size_and_limit() {
     assert_eq!(error["id"], "big");
     let message = error["error"]["message"].as_str().unwrap();
     assert!(message.contains("5000") && message.contains("1000"), "{message}");
-    rig.router.on_endpoint_too_large(
+    rig.router.on_peer_too_large(
+        rig.peer,
         Cut { size: 6000, head: br#"{"id":3,"method":"tools/call","params":{"x"#, tail: b"}}" },
         rig.now,
         &mut rig.sink,
@@ -1170,7 +1183,7 @@ fn a_notification_that_waited_is_never_answered() {
 fn a_late_answer_of_the_endpoint_above_the_limit_is_dropped() {
     let mut rig = Rig::running();
     let cut = Cut { size: 6000, head: br#"{"id":"mcp-pipe-7","result":{"x":"#, tail: b"}}" };
-    rig.router.on_endpoint_too_large(cut, rig.now, &mut rig.sink);
+    rig.router.on_peer_too_large(rig.peer, cut, rig.now, &mut rig.sink);
     assert!(rig.sent_to_endpoint().is_empty() && rig.sent_to_server().is_empty());
     assert!(rig.sink.notes[0].contains("6000 bytes"), "{:?}", rig.sink.notes);
 }
@@ -1405,7 +1418,7 @@ fn a_list_that_came_back_different_is_told_and_read_anew_or_brings_a_new_connect
     rig.answer(tools(&["b", "a"], None));
     rig.pass(600);
     assert!(rig.sent_to_endpoint().is_empty(), "the same in another order");
-    assert_eq!((rig.router.wants_reconnect(rig.now), rig.router.next_tick()), (None, None));
+    assert_eq!((rig.router.wants_reconnect(rig.peer, rig.now), rig.router.next_tick()), (None, None));
 
     restart(&mut rig);
     rig.answer(tools(&["a", "c"], None));
@@ -1415,22 +1428,22 @@ fn a_list_that_came_back_different_is_told_and_read_anew_or_brings_a_new_connect
     rig.endpoint(r#"{"id":1,"method":"tools/list"}"#);
     rig.answer(tools(&["a", "c"], None));
     rig.pass(600);
-    assert_eq!(rig.router.wants_reconnect(rig.now), None, "it listens");
+    assert_eq!(rig.router.wants_reconnect(rig.peer, rig.now), None, "it listens");
 
     restart(&mut rig);
     rig.answer(tools(&["a"], None));
     rig.sent_to_server();
     rig.pass(4);
-    assert_eq!(rig.router.wants_reconnect(rig.now), None, "it may still read it");
+    assert_eq!(rig.router.wants_reconnect(rig.peer, rig.now), None, "it may still read it");
     rig.endpoint(r#"{"id":2,"method":"tools/call"}"#);
     rig.pass(2);
-    assert_eq!(rig.router.wants_reconnect(rig.now), None, "a call is under way");
+    assert_eq!(rig.router.wants_reconnect(rig.peer, rig.now), None, "a call is under way");
     rig.answer(json!({}));
-    assert_eq!(rig.router.wants_reconnect(rig.now), Some(Reconnect::Resync));
+    assert_eq!(rig.router.wants_reconnect(rig.peer, rig.now), Some(Reconnect::Resync));
     rig.link_down();
     rig.link_up();
     rig.pass(600);
-    assert_eq!(rig.router.wants_reconnect(rig.now), None, "once");
+    assert_eq!(rig.router.wants_reconnect(rig.peer, rig.now), None, "once");
 }
 
 #[test]
@@ -1440,7 +1453,7 @@ fn without_resync_a_changed_list_is_told_and_no_more() {
         sharing: crate::config::Sharing { resync: false, ..Default::default() },
         ..ServerSpec::sample("calc", "", &[])
     };
-    let mut rig = Rig { router: Passthrough::new(&spec, None), ..Rig::new() };
+    let mut rig = Rig::of(&spec, NewPeer { resync: spec.sharing.resync, ..NewPeer::unknown(1000) });
     rig.server_up();
     rig.answer(welcome());
     rig.link_up();
@@ -1450,7 +1463,7 @@ fn without_resync_a_changed_list_is_told_and_no_more() {
     rig.answer(tools(&["b"], None));
     assert_eq!(methods(&rig.sent_to_endpoint()), ["notifications/tools/list_changed"]);
     rig.pass(600);
-    assert_eq!(rig.router.wants_reconnect(rig.now), None);
+    assert_eq!(rig.router.wants_reconnect(rig.peer, rig.now), None);
 }
 
 #[test]
@@ -1501,7 +1514,7 @@ fn a_list_that_the_server_calls_changed_is_looked_at_if_the_endpoint_does_not_re
     assert_eq!(rig.sent_to_endpoint(), [CHANGED], "as it came");
     ask(&mut rig, "tools/list", json!({}), tools(&["a", "b"], None));
     rig.pass(600);
-    assert!(rig.sent_to_server().is_empty() && rig.router.wants_reconnect(rig.now).is_none());
+    assert!(rig.sent_to_server().is_empty() && rig.router.wants_reconnect(rig.peer, rig.now).is_none());
     // An endpoint that doesn't.
     for (list, changed) in [(&["a", "b"][..], false), (&["a", "b", "c"], true)] {
         rig.server(CHANGED);
@@ -1510,7 +1523,7 @@ fn a_list_that_the_server_calls_changed_is_looked_at_if_the_endpoint_does_not_re
         rig.answer(tools(list, None));
         rig.sink.server.clear();
         rig.pass(6);
-        assert_eq!(rig.router.wants_reconnect(rig.now).is_some(), changed);
+        assert_eq!(rig.router.wants_reconnect(rig.peer, rig.now).is_some(), changed);
     }
 }
 
@@ -1526,7 +1539,7 @@ fn a_list_that_fails_or_hangs_after_a_restart_is_no_change_and_is_asked_for_agai
     assert_eq!(methods(&rig.sink.server), ["tools/list"], "again after a while");
     rig.pass(30);
     assert_eq!(methods(&rig.sink.server)[1..2], ["notifications/cancelled"], "it hangs");
-    assert!(rig.sent_to_endpoint().is_empty() && rig.router.wants_reconnect(rig.now).is_none());
+    assert!(rig.sent_to_endpoint().is_empty() && rig.router.wants_reconnect(rig.peer, rig.now).is_none());
     rig.pass(600);
     rig.answer(tools(&["b"], None));
     assert_eq!(methods(&rig.sent_to_endpoint()), ["notifications/tools/list_changed"]);
@@ -1541,7 +1554,7 @@ fn other_capabilities_after_a_restart_bring_a_new_connection() {
     more["capabilities"]["prompts"] = json!({});
     rig.answer(more);
     rig.pass(6);
-    assert_eq!(rig.router.wants_reconnect(rig.now), Some(Reconnect::Resync));
+    assert_eq!(rig.router.wants_reconnect(rig.peer, rig.now), Some(Reconnect::Resync));
 }
 
 #[test]
@@ -1564,13 +1577,13 @@ fn nothing_grows_without_bound() {
     for id in 0..MAX_ASKED + 5 {
         rig.server(&json!({"id": id, "method": "roots/list"}).to_string());
     }
-    assert!(rig.router.desk.asked.len() <= MAX_ASKED);
+    assert!(rig.router.peers.get(rig.peer).unwrap().desk.asked.len() <= MAX_ASKED);
     let mut rig = Rig::new();
     rig.link_up();
     for id in 0..MAX_WAITING as u64 + 10 {
         rig.endpoint(&hello(id));
     }
-    assert_eq!((rig.router.waiting.len(), rig.sent_to_endpoint().len()), (MAX_WAITING, 10));
+    assert_eq!((rig.waiting(), rig.sent_to_endpoint().len()), (MAX_WAITING, 10));
 }
 
 /// What can happen to a router, in any order.
@@ -1853,7 +1866,7 @@ proptest! {
             world.check()?;
             if world.rig.router.lane.is_ready() {
                 let is_new = world.read != Some(world.list);
-                prop_assert_eq!(world.rig.router.wants_reconnect(world.rig.now).is_some(), is_new);
+                prop_assert_eq!(world.rig.router.wants_reconnect(world.rig.peer, world.rig.now).is_some(), is_new);
             }
         }
         // In the end everything is answered, whatever became of the server.
@@ -1950,7 +1963,7 @@ fn a_stranger_gets_no_more_errors_for_messages_that_are_too_large_either() {
     let said = vec![b'x'; 2000];
     for _ in 0..10 {
         let ends = crate::frame::Ends::of(&said);
-        rig.router.on_endpoint_too_large(ends.cut(), rig.now, &mut rig.sink);
+        rig.router.on_peer_too_large(rig.peer, ends.cut(), rig.now, &mut rig.sink);
     }
     assert_eq!(rig.sent_to_endpoint().len(), 4);
 }

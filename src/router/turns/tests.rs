@@ -18,7 +18,7 @@ struct Sink {
 }
 
 impl Out for Sink {
-    fn to_endpoint(&mut self, pieces: &[&[u8]]) {
+    fn to_peer(&mut self, _: PeerId, pieces: &[&[u8]]) {
         self.endpoint.push(serde_json::from_slice(&pieces.concat()).unwrap());
     }
     fn to_server(&mut self, server: ServerIndex, pieces: &[&[u8]]) {
@@ -26,7 +26,7 @@ impl Out for Sink {
     }
     fn remember(&mut self, _: ServerIndex, _: &Memory) {}
 
-    fn remember_hello(&mut self, _: &str) {}
+    fn remember_hello(&mut self, _: PeerId, _: &str) {}
 
     fn restart(&mut self, _: ServerIndex, _: &'static str) {}
     fn note(&mut self, note: Note<'_>) {
@@ -39,6 +39,7 @@ impl Out for Sink {
 /// A router with a clock that a test moves, and servers that answer when told to.
 struct Rig {
     turns: Turns<Passthrough>,
+    peer: PeerId,
     sink: Sink,
     now: Instant,
 }
@@ -49,10 +50,12 @@ impl Rig {
         let seats = (0..servers).map(|i| {
             let name: Arc<str> = char::from(b'a' + i).to_string().into();
             let spec = ServerSpec { max_frame: 1000, ..ServerSpec::sample(&name, "", &[]) };
-            Seat { name, router: Passthrough::new(&spec, None), pin: pinned == Some(i) }
+            Seat { name, router: Passthrough::new(&spec), pin: pinned == Some(i) }
         });
         let now = Instant::now();
-        Rig { turns: Turns::new(seats.collect(), Duration::from_secs(TURN), now), sink: Sink::default(), now }
+        let mut turns = Turns::new(seats.collect(), Duration::from_secs(TURN), now);
+        let peer = turns.join(NewPeer::unknown(1000));
+        Rig { turns, peer, sink: Sink::default(), now }
     }
 
     /// All servers loaded, and the first one serves the connection.
@@ -99,11 +102,11 @@ impl Rig {
     }
 
     fn link_up(&mut self) {
-        self.turns.on_link_up(self.now, &mut self.sink);
+        self.turns.on_link_up(self.peer, self.now, &mut self.sink);
     }
 
     fn link_down(&mut self) {
-        self.turns.on_link_down(self.now, &mut self.sink);
+        self.turns.on_link_down(self.peer, self.now, &mut self.sink);
     }
 
     /// Makes a new connection with a handshake; returns which server answered that.
@@ -115,7 +118,7 @@ impl Rig {
     }
 
     fn endpoint(&mut self, frame: &Value) {
-        self.turns.on_endpoint(frame.to_string().as_bytes(), self.now, &mut self.sink);
+        self.turns.on_peer(self.peer, frame.to_string().as_bytes(), self.now, &mut self.sink);
     }
 
     fn pass(&mut self, time: Duration) {
@@ -131,7 +134,7 @@ impl Rig {
 
     /// What the pipe asks after each event.
     fn wants_turn(&self) -> bool {
-        self.turns.wants_reconnect(self.now) == Some(Reconnect::Turn)
+        self.turns.wants_reconnect(self.peer, self.now) == Some(Reconnect::Turn)
     }
 
     fn said(&mut self) -> Vec<Value> {
@@ -302,7 +305,7 @@ fn whatever_a_waiting_router_decides_nothing_of_it_reaches_the_endpoint() {
     let mut rig = Rig::running(2);
     for server in 0..2 {
         let (_, mut door) = rig.turns.at(server, &mut rig.sink);
-        door.to_endpoint(&[json!({"by": server}).to_string().as_bytes()]);
+        door.to_peer(rig.peer, &[json!({"by": server}).to_string().as_bytes()]);
     }
     assert_eq!(rig.said(), [json!({"by": 0})]);
 }

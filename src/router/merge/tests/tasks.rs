@@ -107,7 +107,7 @@ fn tasks_outlive_connections_and_end_with_their_server_and_are_bounded_for_each(
     let mut rig = makers(&["a", "b"]);
     let (of_a, token) = made(&mut rig, 0, "1");
     let (of_b, _) = made(&mut rig, 1, "1");
-    rig.router.on_link_down(rig.now, &mut rig.sink);
+    rig.router.on_link_down(rig.peer, rig.now, &mut rig.sink);
     rig.link_up();
     rig.handshake();
     rig.at_server(0);

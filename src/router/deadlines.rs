@@ -1,10 +1,10 @@
-//! What of a merge is due when: one set, so that the next deadline costs the same with many servers as with one.
+//! What of a router is due when: one set, so that the next deadline costs the same with many servers and peers as with one.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tokio::time::Instant;
 
-use crate::router::ServerIndex;
+use super::{PeerId, ServerIndex};
 
 /// What is due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -13,14 +13,16 @@ pub(super) enum Due {
     Call(ServerIndex, u64),
     /// A server's handshake, its lists or messages that wait for it want attention.
     Server(ServerIndex),
+    /// Something that a peer waits for, or that is to be told to the peer.
+    Peer(PeerId),
 }
 
-/// See the module's documentation. A server has one deadline, the earliest that counted when it was armed.
+/// See the module's documentation. A server or a peer has one deadline, the earliest that counted when it was armed.
 #[derive(Debug, Default)]
 pub(super) struct Deadlines {
     set: BTreeSet<(Instant, Due)>,
-    /// The deadline that each server has in the set.
-    members: Vec<Option<Instant>>,
+    /// The deadline that each server and peer has in the set.
+    armed: BTreeMap<Due, Instant>,
 }
 
 impl Deadlines {
@@ -35,31 +37,31 @@ impl Deadlines {
         while self.first().is_some_and(|at| at <= now)
             && let Some((_, due)) = self.set.pop_first()
         {
-            if let Due::Server(server) = due {
-                self.members[server] = None;
-            }
+            self.armed.remove(&due);
             expired.push(due);
         }
         expired
     }
 
-    /// Sets a server's deadline.
-    pub(super) fn arm(&mut self, server: ServerIndex, at: Option<Instant>) {
-        if self.members.len() <= server {
-            self.members.resize(server + 1, None);
+    /// Sets the deadline of a server or a peer.
+    pub(super) fn arm(&mut self, due: Due, at: Option<Instant>) {
+        let before = self.armed.get(&due).copied();
+        if before == at {
+            return;
         }
-        let before = std::mem::replace(&mut self.members[server], at);
-        if before != at {
-            self.set.extend(at.map(|at| (at, Due::Server(server))));
-            if let Some(before) = before {
-                self.set.remove(&(before, Due::Server(server)));
-            }
+        if let Some(before) = before {
+            self.set.remove(&(before, due));
+            self.armed.remove(&due);
+        }
+        if let Some(at) = at {
+            self.set.insert((at, due));
+            self.armed.insert(due, at);
         }
     }
 
-    /// The deadline that a server was armed for.
-    pub(super) fn armed(&self, server: ServerIndex) -> Option<Instant> {
-        self.members.get(server).copied().flatten()
+    /// The deadline that a server or a peer was armed for.
+    pub(super) fn armed(&self, due: Due) -> Option<Instant> {
+        self.armed.get(&due).copied()
     }
 
     /// A call may last until `until`.
@@ -76,7 +78,7 @@ impl Deadlines {
     pub(super) fn retain_calls(&mut self, wanted: impl Fn(ServerIndex, u64) -> bool) {
         self.set.retain(|(_, due)| match due {
             Due::Call(server, id) => wanted(*server, *id),
-            Due::Server(_) => true,
+            Due::Server(_) | Due::Peer(_) => true,
         });
     }
 }
@@ -88,23 +90,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_due_comes_out_once_in_its_order_and_a_member_has_one_deadline() {
+    fn what_is_due_comes_out_once_in_its_order_and_a_server_has_one_deadline() {
         let start = Instant::now();
         let at = |seconds| start + Duration::from_secs(seconds);
         let mut deadlines = Deadlines::default();
-        deadlines.arm(1, Some(at(5)));
-        deadlines.arm(1, Some(at(3)));
-        deadlines.arm(0, Some(at(9)));
+        deadlines.arm(Due::Server(1), Some(at(5)));
+        deadlines.arm(Due::Server(1), Some(at(3)));
+        deadlines.arm(Due::Server(0), Some(at(9)));
         deadlines.add_call(0, 7, at(4));
         deadlines.add_call(1, 8, at(4));
-        assert_eq!((deadlines.first(), deadlines.armed(1)), (Some(at(3)), Some(at(3))));
+        assert_eq!((deadlines.first(), deadlines.armed(Due::Server(1))), (Some(at(3)), Some(at(3))));
         deadlines.remove_call(1, 8, at(4));
         assert_eq!(deadlines.expired(at(2)), []);
         assert_eq!(deadlines.expired(at(5)), [Due::Server(1), Due::Call(0, 7)]);
-        assert_eq!((deadlines.expired(at(5)), deadlines.armed(1)), (vec![], None));
+        assert_eq!((deadlines.expired(at(5)), deadlines.armed(Due::Server(1))), (vec![], None));
         deadlines.add_call(0, 9, at(6));
         deadlines.retain_calls(|_, _| false);
-        deadlines.arm(0, None);
+        deadlines.arm(Due::Server(0), None);
         assert_eq!(deadlines.first(), None);
     }
 }

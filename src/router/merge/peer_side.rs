@@ -1,4 +1,4 @@
-//! What the endpoint says, and which server that is for.
+//! What a peer says, and which server that is for.
 
 use std::borrow::Cow;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -11,7 +11,7 @@ use super::*;
 use crate::mcp::object;
 use crate::mcp::reply::{INVALID_PARAMS, METHOD_NOT_FOUND};
 use crate::router::edits::Edits;
-use crate::router::lane::{Call, MAX_WAITING, Terms, brief};
+use crate::router::lane::{Call, Terms, brief};
 use crate::tools::size::{Size, count_of_all};
 
 /// Requests whose order among each other matters.
@@ -55,67 +55,67 @@ impl Merge {
     pub(super) fn initialize(&mut self, request: &Request<'_>, out: &mut dyn Out) {
         let (id, now) = (request.id, request.now);
         let hello = Arc::new(Hello::read(request.params()));
-        self.desk.note_greeting(Greeting::Waits);
-        self.on_hello(&hello, now, out);
-        if !self.members.iter().any(MergedServer::is_greeting) {
-            return self.answer_initialize(id, &hello.version, out);
-        }
-        self.keep_waiting(request, Want::Initialize(hello.version.clone()), out);
-    }
-
-    /// The first parameters that an endpoint gives in this run take the place of those that servers were told. A server that
-    /// has refused what it was told is asked anew with any that differ.
-    fn on_hello(&mut self, hello: &Arc<Hello>, now: Instant, out: &mut dyn Out) {
-        let first = self.desk.on_hello(hello);
+        let Some(peer) = self.peers.get_mut(request.peer) else { return };
+        peer.desk.note_greeting(Greeting::Waits);
+        let first = peer.desk.on_hello(&hello);
+        // The first parameters that an endpoint gives in this run take the place of those that servers were told. A server
+        // that has refused what it was told is asked anew with any that differ.
         for server in 0..self.members.len() {
             let MergedServer { lane, .. } = &self.members[server];
             if first || lane.opening.is_refusing() || matches!(lane.state, ServerSide::Greeted) {
                 self.check_hello(server, now, out);
             }
         }
+        if !self.members.iter().any(MergedServer::is_greeting) {
+            return self.answer_initialize((request.peer, id), &hello.version, out);
+        }
+        self.keep_waiting(request, Want::Initialize(hello.version.clone()), out);
     }
 
-    /// The endpoint asks or tells something, so servers' requests may be passed on. An `initialize` that has not come by now
+    /// The peer asks or tells something, so servers' requests may be passed on. An `initialize` that has not come by now
     /// won't come.
-    pub(super) fn open_conversation(&mut self, now: Instant, out: &mut dyn Out) {
-        if self.desk.do_without_hello() {
+    pub(super) fn open_conversation(&mut self, peer: PeerId, now: Instant, out: &mut dyn Out) {
+        if self.peers.get_mut(peer).is_some_and(|peer| peer.desk.do_without_hello()) {
             for server in 0..self.members.len() {
                 self.check_hello(server, now, out);
             }
         }
-        self.desk.open_conversation(now, out);
+        if let Some(peer) = self.peers.get_mut(peer) {
+            peer.desk.open_conversation(now, out);
+        }
     }
 
     /// Compares what the endpoint says of itself with what a server was told.
     fn check_hello(&mut self, server: ServerIndex, now: Instant, out: &mut dyn Out) {
-        let Merge { members, desk, .. } = self;
+        let Merge { members, peers, .. } = self;
         let MergedServer { lane, shelf, .. } = &mut members[server];
-        let opened = lane.check_hello(shelf.welcome.as_ref(), desk, now, out);
+        let opened = lane.check_hello(shelf.welcome.as_ref(), peers, now, out);
         self.on_opened(server, opened, now, out);
     }
 
     /// Keeps a request until more is known.
     fn keep_waiting(&mut self, request: &Request<'_>, what: Want, out: &mut dyn Out) {
-        if self.owed.len() + self.due.len() >= MAX_WAITING {
-            let message = format_args!("{MAX_WAITING} others wait for the servers already");
-            return self.desk.refuse(request.id, UNAVAILABLE, message, out);
+        if let Some(peer) = self.peers.get_mut(request.peer) {
+            peer.keep_waiting(request, what, out);
         }
-        self.owed.push(Owed { id: request.id.into(), what, deadline: request.now + HOLD });
     }
 
-    /// Answers `initialize`.
-    pub(super) fn answer_initialize(&mut self, id: &[u8], version: &str, out: &mut dyn Out) {
-        if let Some(refusal) = self.refusal() {
-            self.desk.refuse(id, UNAVAILABLE, refusal, out);
-            return self.desk.note_greeting(Greeting::Refused);
-        }
+    /// Answers `initialize`. `asker`: the peer, and the id of its request.
+    pub(super) fn answer_initialize(&mut self, asker: (PeerId, &[u8]), version: &str, out: &mut dyn Out) {
+        let (refusal, capabilities) = (self.refusal(), self.capabilities());
         let result = match self.members.as_slice() {
+            _ if refusal.is_some() => Vec::new(),
             [MergedServer { shelf: Shelf { welcome: Some(welcome), .. }, .. }] => welcome.result_for(version),
             _ => union::result(version, &self.welcomes()),
         };
-        self.desk.reply(id, &result, out);
-        self.desk.note_greeting(Greeting::Answered);
-        self.changes.greeted(self.capabilities());
+        let Some(peer) = self.peers.get_mut(asker.0) else { return };
+        if let Some(refusal) = refusal {
+            peer.desk.refuse(asker.1, UNAVAILABLE, refusal, out);
+            return peer.desk.note_greeting(Greeting::Refused);
+        }
+        peer.desk.reply(asker.1, &result, out);
+        peer.desk.note_greeting(Greeting::Answered);
+        peer.changes.greeted(capabilities);
     }
 
     /// The words of all servers, if all of them refuse to initialize.
@@ -137,13 +137,14 @@ impl Merge {
         hasher.finish()
     }
 
-    /// Answers a list request.
-    pub(super) fn answer_list(&mut self, id: &[u8], kind: ListKind, out: &mut dyn Out) {
+    /// Answers a list request. `asker`: the peer, and the id of its request.
+    pub(super) fn answer_list(&mut self, asker: (PeerId, &[u8]), kind: ListKind, out: &mut dyn Out) {
         self.published();
-        self.desk.reply(id, self.published.result(kind), out);
+        let Some(peer) = self.peers.get_mut(asker.0) else { return };
+        peer.desk.reply(asker.1, self.published.result(kind), out);
         let k = kind as usize;
-        self.changes.read(kind, self.published.print(kind));
-        self.tables[k] = Some(self.published.table(kind).clone());
+        peer.changes.read(kind, self.published.print(kind));
+        peer.tables[k] = Some(self.published.table(kind).clone());
         // The log is told once of what is published, not each time that the endpoint reads it.
         let left_out = self.published.left_out(kind);
         if *left_out != self.told_left_out[k] {
@@ -166,9 +167,9 @@ impl Merge {
     }
 
     pub(super) fn request(&mut self, request: &Request<'_>, out: &mut dyn Out) {
-        let Request { envelope: e, id, method, .. } = *request;
+        let Request { peer, envelope: e, id, method, .. } = *request;
         if self.draining {
-            return self.desk.refuse(id, UNAVAILABLE, SHUTTING_DOWN, out);
+            return self.peers.refuse(peer, id, UNAVAILABLE, SHUTTING_DOWN, out);
         }
         if let Some(kind) = ListKind::ALL.into_iter().find(|kind| kind.method().as_bytes() == method) {
             return self.list_request(request, kind, out);
@@ -185,7 +186,7 @@ impl Merge {
             _ => match decided_here(method) {
                 Some(meant) => {
                     let message = format_args!("method not found: it is written {meant}");
-                    self.desk.refuse(id, METHOD_NOT_FOUND, message, out);
+                    self.peers.refuse(request.peer, id, METHOD_NOT_FOUND, message, out);
                 }
                 None => self.search(request, out),
             },
@@ -199,22 +200,29 @@ impl Merge {
         }
         let params = serde_json::from_slice::<ListParams>(request.params()).ok();
         if params.and_then(|params| params.cursor).is_some_and(|cursor| !cursor.is_empty()) {
-            return self.desk.refuse(request.id, INVALID_PARAMS, "invalid cursor: the list has one page", out);
+            return self.peers.refuse(
+                request.peer,
+                request.id,
+                INVALID_PARAMS,
+                "invalid cursor: the list has one page",
+                out,
+            );
         }
         if self.members.iter().any(|member| member.awaits(kind)) {
             return self.keep_waiting(request, Want::List(kind), out);
         }
-        self.answer_list(request.id, kind, out);
+        self.answer_list((request.peer, request.id), kind, out);
         self.announce_changes(request.now, out);
     }
 
     fn by_name(&mut self, kind: ListKind, name: Option<Range<usize>>, request: &Request<'_>, out: &mut dyn Out) {
         let Request { frame, id, now, .. } = *request;
         let Some((range, name)) = name.and_then(|r| Some((r.clone(), text(&frame[r])?))) else {
-            return self.desk.refuse(id, INVALID_PARAMS, "invalid params: a name is missing", out);
+            return self.peers.refuse(request.peer, id, INVALID_PARAMS, "invalid params: a name is missing", out);
         };
         self.published();
-        let read = self.tables[kind as usize].as_deref();
+        let Some(peer) = self.peers.get(request.peer) else { return };
+        let read = peer.tables[kind as usize].as_deref();
         let Some((server, own)) = self.published.find(kind, &name, read) else {
             let what = if kind == ListKind::Tools { "tool" } else { "prompt" };
             let aliases = self.published.aliases(kind, &name);
@@ -244,23 +252,26 @@ impl Merge {
     }
 
     fn by_uri(&mut self, uri: Option<Range<usize>>, request: &Request<'_>, out: &mut dyn Out) {
-        let Request { frame, id, method, .. } = *request;
+        let Request { peer, frame, id, method, .. } = *request;
         let Some((range, uri)) = uri.and_then(|r| Some((r.clone(), text(&frame[r])?))) else {
-            return self.desk.refuse(id, INVALID_PARAMS, "invalid params: a uri is missing", out);
+            return self.peers.refuse(request.peer, id, INVALID_PARAMS, "invalid params: a uri is missing", out);
         };
         self.published();
         let unknown = format_args!("unknown resource: {uri}");
         // A request that waits must not undo one that came later.
-        if SUBSCRIPTIONS.contains(&method) && self.unrouted.has_one_of(&SUBSCRIPTIONS) {
+        if SUBSCRIPTIONS.contains(&method) && self.unrouted.has_one_of(peer, &SUBSCRIPTIONS) {
             return self.keep_unrouted(request, unknown, out);
         }
-        let followed = if method == b"resources/unsubscribe" { self.follows(&uri) } else { None };
-        let found = followed.or_else(|| self.published.find_resource(&uri, &self.tables));
+        let Some(of) = self.peers.get(peer) else { return };
+        // A resource that the peer follows may no longer be listed.
+        let followed = if method == b"resources/unsubscribe" { of.wishes.own(&uri).pop() } else { None };
+        let followed = followed.map(|(server, own)| (server, own.into_string()));
+        let found = followed.or_else(|| self.published.find_resource(&uri, &of.tables));
         // Any one of several servers would be a guess.
         let aliases = if found.is_none() { self.published.resource_aliases(&uri) } else { Vec::new() };
         if !aliases.is_empty() {
             let message = format_args!("several servers have {uri}: ask for {}", or(aliases));
-            return self.desk.refuse(id, INVALID_PARAMS, message, out);
+            return self.peers.refuse(request.peer, id, INVALID_PARAMS, message, out);
         }
         let Some((server, own)) = found.or_else(|| self.only_keeper(&uri)) else {
             if method == b"resources/read" {
@@ -270,26 +281,27 @@ impl Merge {
             return self.keep_unrouted(request, unknown, out);
         };
         if method == b"resources/unsubscribe" {
-            self.members[server].wishes.unsubscribe(&own);
+            if let Some(of) = self.peers.get_mut(peer) {
+                of.wishes.unsubscribe(server, &own);
+            }
+            if self.peers.is_followed_by_others(peer, server, &own) {
+                return self.peers.reply(peer, id, b"{}", out);
+            }
         }
         let edit = (own != *uri).then_some((range, &*own));
         let sent = self.dispatch(server, request, Call::new(request), edit, out);
         // A request that waits comes here again.
         if sent && method == b"resources/subscribe" {
+            let Merge { peers, members, .. } = self;
             // Before this server listed the resource, another one may have been asked to follow it.
-            for MergedServer { lane, wishes, .. } in
-                self.members.iter_mut().filter(|member| member.lane.index != server)
-            {
-                wishes.end_subscription(&uri, lane, out);
+            let before = peers.get(peer).map(|of| of.wishes.own(&uri)).unwrap_or_default();
+            for (other, own) in before.into_iter().filter(|(other, _)| *other != server) {
+                peers.end_subscription(peer, &mut members[other].lane, &own, out);
             }
-            self.members[server].wishes.subscribe(&own, &uri);
+            if let Some(of) = peers.get_mut(peer) {
+                of.wishes.subscribe(server, &mut members[server].lane.leftover, &own, &uri);
+            }
         }
-    }
-
-    /// The server at which the endpoint follows what it calls `uri`, and the server's own URI. The resource may no longer be
-    /// listed.
-    fn follows(&self, uri: &str) -> Option<(ServerIndex, String)> {
-        self.members.iter().find_map(|member| Some((member.lane.index, member.wishes.own(uri)?.to_owned())))
     }
 
     /// The only server that has resources at all: what nobody lists may be its own.
@@ -321,7 +333,7 @@ impl Merge {
             Some(Ref { uri: Some(uri), .. }) => (ListKind::Templates, uri),
             Some(Ref { name: Some(name), .. }) => (ListKind::Prompts, name),
             Some(Ref { uri: None, name: None }) | None => {
-                return self.desk.refuse(id, INVALID_PARAMS, "invalid params: a ref is missing", out);
+                return self.peers.refuse(request.peer, id, INVALID_PARAMS, "invalid params: a ref is missing", out);
             }
         };
         let at = raw.get().as_ptr() as usize - frame.as_ptr() as usize;
@@ -330,10 +342,11 @@ impl Merge {
             return self.by_name(kind, Some(range), request, out);
         }
         let Some(template) = text(&frame[range.clone()]) else {
-            return self.desk.refuse(id, INVALID_PARAMS, "invalid params: the uri is no text", out);
+            return self.peers.refuse(request.peer, id, INVALID_PARAMS, "invalid params: the uri is no text", out);
         };
         self.published();
-        match self.published.find(kind, &template, self.tables[kind as usize].as_deref()) {
+        let Some(peer) = self.peers.get(request.peer) else { return };
+        match self.published.find(kind, &template, peer.tables[kind as usize].as_deref()) {
             Some((server, own)) => {
                 let edit = (*own != *template).then_some((range, &*own));
                 self.dispatch(server, request, Call::new(request), edit, out);
@@ -344,22 +357,23 @@ impl Merge {
     }
 
     fn set_level(&mut self, request: &Request<'_>, out: &mut dyn Out) {
-        let Request { frame, envelope: e, id, .. } = *request;
+        let Request { peer, frame, envelope: e, id, .. } = *request;
         let params = e.params.clone().map(|r| &frame[r]);
-        if !params.is_some_and(|params| self.members.iter_mut().all(|member| member.wishes.set_level(params))) {
-            return self.desk.refuse(id, INVALID_PARAMS, "invalid params: a level is missing", out);
+        let Some(of) = self.peers.get_mut(peer) else { return };
+        if !params.is_some_and(|params| of.wishes.set_level(params)) {
+            return of.desk.refuse(id, INVALID_PARAMS, "invalid params: a level is missing", out);
         }
         for server in 0..self.members.len() {
             self.pass_level(server, out);
         }
-        self.desk.reply(id, b"{}", out);
+        self.peers.reply(peer, id, b"{}", out);
     }
 
     /// Passes the level on to a server that logs.
     pub(super) fn pass_level(&mut self, server: ServerIndex, out: &mut dyn Out) {
-        let MergedServer { lane, shelf, wishes, .. } = &mut self.members[server];
+        let MergedServer { lane, shelf, .. } = &mut self.members[server];
         if lane.is_ready() && !lane.busy && shelf.welcome.as_ref().is_some_and(|w| w.can("logging")) {
-            wishes.send_level(lane, out);
+            self.peers.send_level(lane, out);
         }
     }
 
@@ -397,13 +411,13 @@ impl Merge {
         edit: Option<(Range<usize>, &[u8])>,
         out: &mut dyn Out,
     ) -> bool {
-        let Merge { members, desk, deadlines, .. } = self;
+        let Merge { members, peers, deadlines, .. } = self;
         let lane = &mut members[server].lane;
-        if !lane.has_room(request, desk, out) {
+        if !lane.has_room(request, peers, out) {
             return false;
         }
         let deadline = call.terms.as_ref().and_then(|terms| terms.deadline);
-        if !lane.admits(request, deadline, desk, out) {
+        if !lane.admits(request, deadline, peers, out) {
             self.arm(server);
             return false;
         }
@@ -421,28 +435,29 @@ impl Merge {
     /// Keeps a request with a name that nobody has, if a server has not yet said what it has, and else refuses it with
     /// `why`.
     fn keep_unrouted(&mut self, request: &Request<'_>, why: impl std::fmt::Display, out: &mut dyn Out) {
-        let Request { frame, id, now, .. } = *request;
+        let Request { peer, frame, id, now, .. } = *request;
         if !self.members.iter().any(MergedServer::is_awaited) {
-            return self.desk.refuse(id, INVALID_PARAMS, why, out);
+            return self.peers.refuse(request.peer, id, INVALID_PARAMS, why, out);
         }
-        if !self.unrouted.push(frame, now) {
-            self.desk.refuse(id, UNAVAILABLE, "too much waits for servers that are starting", out);
+        if !self.unrouted.push(peer, frame, now) {
+            self.peers.refuse(request.peer, id, UNAVAILABLE, "too much waits for servers that are starting", out);
         }
     }
 
-    pub(super) fn cancel(&mut self, frame: &[u8], e: &Envelope, out: &mut dyn Out) {
+    pub(super) fn cancel(&mut self, key: PeerId, frame: &[u8], e: &Envelope, out: &mut dyn Out) {
         let Some(wanted) = e.request_id.clone().map(|r| &frame[r]) else { return };
-        if self.members.iter_mut().any(|member| member.lane.cancel(frame, e, out)) {
+        if self.members.iter_mut().any(|member| member.lane.cancel(key, frame, e, out)) {
             let Merge { deadlines, members, .. } = self;
             return deadlines.retain_calls(|server, id| members[server].lane.has(id));
         }
-        if self.unrouted.cancel(wanted) {
+        if self.unrouted.cancel(key, wanted) {
             return;
         }
+        let Some(peer) = self.peers.get_mut(key) else { return };
         // MCP: `initialize` must not be cancelled.
         let goes_on = |owed: &Owed| *owed.id != *wanted || !matches!(owed.what, Want::List(_));
-        self.owed.retain(goes_on);
-        self.due.retain(goes_on);
+        peer.owed.retain(goes_on);
+        peer.due.retain(goes_on);
     }
 
     /// Answers a call that has lasted too long, before the endpoint gives up on it.
@@ -456,7 +471,7 @@ impl Merge {
             "{what} of server \"{}\" did not answer within {limit} (timeout), so mcp-pipe has cancelled the call",
             lane.name
         );
-        self.members[server].lane.fail(call, message, &mut self.desk, out);
+        self.members[server].lane.fail(call, message, &mut self.peers, out);
         self.search_for_strays(server, now, out);
     }
 }

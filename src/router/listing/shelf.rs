@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::page::{self, Oddities, Page};
-use super::published::{MAX_TEMPLATES, key};
+use super::{MAX_TEMPLATES, key};
 use crate::catalogue::{Lists, MAX_ITEMS, Memory};
 use crate::mcp::handshake::Welcome;
 use crate::mcp::lists::ListKind;

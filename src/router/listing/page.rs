@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::published::key;
+use super::key;
 use crate::catalogue::MAX_ITEMS;
 use crate::mcp::envelope::without_controls;
 use crate::mcp::lists::ListKind;

@@ -1,0 +1,69 @@
+//! What servers are told of the wishes of their peers: what to follow, and which log messages to write.
+
+use std::collections::BTreeSet;
+
+use super::lane::Lane;
+use super::peers::Peers;
+use super::wishes::rank;
+use super::{Out, PeerId, ServerIndex};
+
+impl Peers {
+    /// Whether a peer other than `peer` follows a resource of a server.
+    pub(super) fn is_followed_by_others(&self, peer: PeerId, server: ServerIndex, own: &str) -> bool {
+        self.iter().any(|(key, other)| key != peer && other.wishes.called(server, own).is_some())
+    }
+
+    /// Tells a life of a server all subscriptions.
+    pub(super) fn send_subscriptions(&self, lane: &mut Lane, out: &mut dyn Out) {
+        // Each once, whoever follows it.
+        let all: BTreeSet<&str> = self.iter().flat_map(|(_, peer)| peer.wishes.at(lane.index)).collect();
+        for own in all {
+            lane.send_unawaited("resources/subscribe", &uri(own), out);
+        }
+    }
+
+    /// Tells a server the level that lets through what any peer wants.
+    pub(super) fn send_level(&self, lane: &mut Lane, out: &mut dyn Out) {
+        let levels = self.iter().filter_map(|(_, peer)| peer.wishes.level());
+        if let Some(level) = levels.min_by_key(|level| rank(level)) {
+            lane.send_unawaited("logging/setLevel", level, out);
+        }
+    }
+
+    /// Ends all wishes of a connection that is gone, at these servers. The level stays, as no message takes one back.
+    pub(super) fn take_back<'a>(&mut self, peer: PeerId, lanes: impl Iterator<Item = &'a mut Lane>, out: &mut dyn Out) {
+        let Some(mut wishes) = self.get_mut(peer).map(|peer| peer.wishes.take_all()) else { return };
+        for lane in lanes {
+            let Some(ended) = wishes.remove(&lane.index).filter(|_| lane.is_initialized()) else { continue };
+            let ended = ended.into_keys().filter(|own| !self.is_followed_by_others(peer, lane.index, own));
+            lane.leftover.0.extend(ended);
+            lane.send_leftover(out);
+        }
+    }
+
+    /// Ends a peer's subscription at a server, as what it is about is another server's now.
+    pub(super) fn end_subscription(&mut self, peer: PeerId, lane: &mut Lane, own: &str, out: &mut dyn Out) {
+        if let Some(peer) = self.get_mut(peer) {
+            peer.wishes.unsubscribe(lane.index, own);
+        }
+        if lane.is_initialized() && !self.is_followed_by_others(peer, lane.index, own) {
+            lane.leftover.0.insert(own.into());
+            lane.send_leftover(out);
+        }
+    }
+}
+
+impl Lane {
+    /// Tells a server, if it reads, which subscriptions have ended.
+    pub(super) fn send_leftover(&mut self, out: &mut dyn Out) {
+        if !self.busy {
+            for own in std::mem::take(&mut self.leftover.0) {
+                self.send_unawaited("resources/unsubscribe", &uri(&own), out);
+            }
+        }
+    }
+}
+
+fn uri(own: &str) -> Vec<u8> {
+    serde_json::json!({ "uri": own }).to_string().into_bytes()
+}
