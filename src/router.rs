@@ -33,6 +33,8 @@ mod rotation;
 mod search;
 mod silence;
 mod task;
+#[cfg(test)]
+mod tests;
 pub(crate) mod turns;
 pub(crate) mod uris;
 mod wishes;

@@ -130,9 +130,7 @@ impl Router for Passthrough {
         self.peers.leave(peer, out);
         self.deadlines.arm(Due::Peer(peer), None);
         // A level may have gone with it.
-        if self.lane.is_ready() && !self.lane.busy && self.peers.are_many() {
-            self.peers.send_level(&mut self.lane, out);
-        }
+        self.pass_level(out);
     }
 
     fn on_link_up(&mut self, peer: PeerId, _now: Instant, _out: &mut dyn Out) {
@@ -196,6 +194,7 @@ impl Router for Passthrough {
     fn on_server_busy(&mut self, _server: ServerIndex, busy: bool, _now: Instant, out: &mut dyn Out) {
         self.lane.busy = busy;
         self.lane.send_leftover(out);
+        self.pass_level(out);
     }
 
     fn on_server(&mut self, _server: ServerIndex, frame: &[u8], e: &Envelope, now: Instant, out: &mut dyn Out) {
@@ -407,10 +406,8 @@ impl Passthrough {
                     peers.refuse(peer, id, INVALID_PARAMS, "invalid params: a level is missing", out);
                     return true;
                 }
-                if lane.is_ready() && !lane.busy {
-                    peers.send_level(lane, out);
-                }
                 peers.reply(peer, id, b"{}", out);
+                self.pass_level(out);
             }
             b"tasks/list" => {
                 let why = "method not found: the tasks of several clients";
@@ -427,6 +424,13 @@ impl Passthrough {
             _ => return false,
         }
         true
+    }
+
+    /// Tells the server the lowest level that one of several peers wants. Where there is one peer, its request passes through.
+    fn pass_level(&mut self, out: &mut dyn Out) {
+        if self.lane.is_ready() && !self.lane.busy && self.peers.are_many() {
+            self.peers.send_level(&mut self.lane, out);
+        }
     }
 
     fn release(&mut self, out: &mut dyn Out) {

@@ -1,0 +1,737 @@
+//! Many peers on the same servers, coming and going at random: nothing of one reaches another, and nothing is lost.
+
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::merge::Merge;
+use super::passthrough::Passthrough;
+use super::*;
+use crate::config::ServerSpec;
+
+const LEVELS: [&str; 4] = ["debug", "info", "warning", "error"];
+
+/// What can happen. Peers, servers and open requests are taken modulo their number.
+#[derive(Debug, Clone)]
+enum Happening {
+    Join(bool),
+    Leave(usize),
+    Link(usize, bool),
+    Hello(usize),
+    Call(usize, usize),
+    List(usize),
+    Cancel(usize, usize),
+    Answer(usize, usize),
+    Progress(usize, usize),
+    Log(usize, usize),
+    Ask(usize),
+    PeerAnswers(usize),
+    Follow(usize, usize, bool),
+    Update(usize),
+    Level(usize, usize),
+    Server(usize, bool),
+    Busy(usize, bool),
+    Changed(usize),
+    Pass(u64),
+    Room(usize, bool),
+    /// Another pipe's batch of calls: each is answered alone.
+    Batch(usize, usize),
+}
+
+fn happening() -> impl Strategy<Value = Happening> {
+    use Happening::*;
+    let (p, s, n) = (0..9usize, 0..5usize, 0..8usize);
+    prop_oneof![
+        2 => any::<bool>().prop_map(Join),
+        1 => p.clone().prop_map(Leave),
+        3 => (p.clone(), prop::bool::weighted(0.8)).prop_map(|(p, up)| Link(p, up)),
+        3 => p.clone().prop_map(Hello),
+        9 => (p.clone(), s.clone()).prop_map(|(p, s)| Call(p, s)),
+        2 => p.clone().prop_map(List),
+        2 => (p.clone(), n.clone()).prop_map(|(p, n)| Cancel(p, n)),
+        9 => (s.clone(), n.clone()).prop_map(|(s, n)| Answer(s, n)),
+        4 => (s.clone(), n.clone()).prop_map(|(s, n)| Progress(s, n)),
+        4 => (s.clone(), 0..LEVELS.len()).prop_map(|(s, level)| Log(s, level)),
+        3 => s.clone().prop_map(Ask),
+        3 => p.clone().prop_map(PeerAnswers),
+        3 => (p.clone(), s.clone(), prop::bool::weighted(0.7)).prop_map(|(p, s, on)| Follow(p, s, on)),
+        2 => s.clone().prop_map(Update),
+        2 => (p.clone(), 0..LEVELS.len()).prop_map(|(p, level)| Level(p, level)),
+        3 => (s.clone(), prop::bool::weighted(0.8)).prop_map(|(s, up)| Server(s, up)),
+        1 => (s.clone(), any::<bool>()).prop_map(|(s, busy)| Busy(s, busy)),
+        1 => s.clone().prop_map(Changed),
+        2 => (0..20u64).prop_map(Pass),
+        1 => (p.clone(), any::<bool>()).prop_map(|(p, room)| Room(p, room)),
+        1 => (p, s).prop_map(|(p, s)| Batch(p, s)),
+    ]
+}
+
+/// A request of a peer that has no answer yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Open {
+    /// A call with this mark in it, which is in its answer too.
+    Call(String),
+    Other,
+}
+
+/// One peer, as a client would be.
+#[derive(Debug)]
+struct Client {
+    name: String,
+    /// Whether the client declares that it can be asked.
+    answers: bool,
+    linked: bool,
+    conversing: bool,
+    /// The same ids at each client, and on each connection.
+    next: u64,
+    open: BTreeMap<u64, Open>,
+    follows: BTreeSet<usize>,
+    level: Option<usize>,
+    /// Questions of servers: the id that the client was given, and the mark of the question.
+    questions: Vec<(Value, String)>,
+    /// Updates and log messages that the client got.
+    updates: usize,
+    logs: usize,
+}
+
+/// One server, as it sees us.
+#[derive(Debug, Default)]
+struct Served {
+    alive: bool,
+    busy: bool,
+    initialized: bool,
+    /// Calls: the id and token that the server was given, and the mark of the call.
+    calls: Vec<(Value, String)>,
+    /// Questions under way: the id, and its mark.
+    questions: BTreeMap<u64, String>,
+    asked: u64,
+    followed: BTreeSet<String>,
+    level: Option<usize>,
+}
+
+struct World {
+    router: Box<dyn Router>,
+    sink: Sink,
+    now: Instant,
+    clients: BTreeMap<PeerId, Client>,
+    gone: BTreeSet<PeerId>,
+    servers: Vec<Served>,
+    marks: u64,
+    /// The most peers that there have been.
+    most: usize,
+    /// Peers that are not read for want of room.
+    unread: BTreeSet<PeerId>,
+}
+
+#[derive(Default)]
+struct Sink {
+    peers: Vec<(PeerId, String)>,
+    servers: Vec<(ServerIndex, String)>,
+    full: BTreeSet<PeerId>,
+    restarts: Vec<ServerIndex>,
+}
+
+impl Out for Sink {
+    fn to_peer(&mut self, peer: PeerId, pieces: &[&[u8]]) {
+        self.peers.push((peer, String::from_utf8(pieces.concat()).unwrap()));
+    }
+    fn to_server(&mut self, server: ServerIndex, pieces: &[&[u8]]) {
+        self.servers.push((server, String::from_utf8(pieces.concat()).unwrap()));
+    }
+    fn remember(&mut self, _: ServerIndex, _: &Memory) {}
+    fn remember_hello(&mut self, _: PeerId, _: &str) {}
+    fn restart(&mut self, server: ServerIndex, _: &'static str) {
+        self.restarts.push(server);
+    }
+    fn note(&mut self, _: Note<'_>) {}
+    fn has_room(&self, peer: PeerId) -> bool {
+        !self.full.contains(&peer)
+    }
+}
+
+/// The marks in a text: each says whose it is.
+fn marks(text: &str) -> Vec<String> {
+    text.match_indices("mark-").map(|(at, _)| text[at..].split('.').next().unwrap().to_owned()).collect()
+}
+
+impl World {
+    fn new(merged: bool) -> Self {
+        let names: &[&str] = if merged { &["a", "b", "c", "d", "e"] } else { &["a"] };
+        let spec = |name: &&str| ServerSpec { max_frame: 1 << 20, ..ServerSpec::sample(name, "", &[]) };
+        let specs: Vec<_> = names.iter().map(spec).map(Arc::new).collect();
+        let router: Box<dyn Router> = if merged {
+            Box::new(Merge::new(specs.iter().map(|spec| (spec.clone(), None))))
+        } else {
+            Box::new(Passthrough::new(&specs[0]))
+        };
+        let servers = names.iter().map(|_| Served::default()).collect();
+        World {
+            router,
+            sink: Sink::default(),
+            now: Instant::now(),
+            clients: BTreeMap::new(),
+            gone: BTreeSet::new(),
+            servers,
+            marks: 0,
+            most: 0,
+            unread: BTreeSet::new(),
+        }
+    }
+
+    fn client(&mut self, n: usize) -> Option<PeerId> {
+        let keys: Vec<_> = self.clients.keys().copied().collect();
+        keys.get(n % keys.len().max(1)).copied()
+    }
+
+    fn join(&mut self, answers: bool) {
+        let peer = self.router.join(NewPeer::unknown(1 << 20));
+        assert!(!self.gone.contains(&peer) && !self.clients.contains_key(&peer), "a key is used again");
+        let client = Client {
+            name: format!("mark-{}-", self.clients.len() + self.gone.len()),
+            answers,
+            linked: false,
+            conversing: false,
+            next: 0,
+            open: BTreeMap::new(),
+            follows: BTreeSet::new(),
+            level: None,
+            questions: Vec::new(),
+            updates: 0,
+            logs: 0,
+        };
+        self.clients.insert(peer, client);
+    }
+
+    fn mark(&mut self, peer: PeerId) -> String {
+        self.marks += 1;
+        format!("{}{}", self.clients[&peer].name, self.marks)
+    }
+
+    /// A frame of a client that is linked.
+    fn say(&mut self, peer: PeerId, frame: &Value) {
+        let World { router, sink, now, .. } = self;
+        router.on_peer(peer, frame.to_string().as_bytes(), *now, sink);
+        self.settle();
+    }
+
+    fn request(&mut self, peer: PeerId, method: &str, params: Value, open: Open) -> u64 {
+        let client = self.clients.get_mut(&peer).unwrap();
+        client.next += 1;
+        let id = client.next;
+        client.open.insert(id, open);
+        client.conversing |= method != "initialize";
+        self.say(peer, &json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params}));
+        id
+    }
+
+    fn call(&mut self, peer: PeerId, server: usize) -> (Value, String) {
+        let mark = self.mark(peer);
+        // The token is the same for all clients too.
+        let token = self.clients[&peer].next + 1;
+        let params = json!({"name": format!("t{server}"), "arguments": {"of": format!("{mark}.")}, "_meta": {"progressToken": token}});
+        (params, mark)
+    }
+
+    /// Everything that was said is heard, and servers answer what they answer at once.
+    fn settle(&mut self) {
+        loop {
+            let Sink { peers, servers, .. } = &mut self.sink;
+            let (peers, servers) = (std::mem::take(peers), std::mem::take(servers));
+            if peers.is_empty() && servers.is_empty() {
+                break;
+            }
+            for (peer, frame) in peers {
+                self.hear(peer, &frame);
+            }
+            for (server, frame) in servers {
+                self.serve(server, &frame);
+            }
+        }
+        for server in std::mem::take(&mut self.sink.restarts) {
+            self.server_down(server);
+            self.server_up(server);
+        }
+    }
+
+    /// A client hears something.
+    fn hear(&mut self, peer: PeerId, frame: &str) {
+        let client = self.clients.get_mut(&peer).unwrap_or_else(|| panic!("to a peer that is gone: {frame}"));
+        assert!(client.linked, "without a connection: {frame}");
+        for mark in marks(frame) {
+            assert!(mark.starts_with(&client.name), "{} hears {frame}", client.name);
+        }
+        let message: Value = serde_json::from_str(frame).unwrap();
+        let method = message["method"].as_str();
+        if method.is_none() {
+            let id = message["id"].as_u64().unwrap_or_else(|| panic!("{frame}"));
+            let open = client.open.remove(&id).unwrap_or_else(|| panic!("{} has not asked: {frame}", client.name));
+            if let (Open::Call(mark), Some(result)) = (open, message.get("result")) {
+                assert_eq!(result["of"], format!("{mark}."), "another call's answer");
+            }
+            return;
+        }
+        match method.unwrap() {
+            "notifications/progress" => {
+                let token = message["params"]["progressToken"].as_u64().unwrap();
+                let Some(Open::Call(mark)) = client.open.get(&token) else { panic!("no such call: {frame}") };
+                assert_eq!(message["params"]["message"], format!("{mark}."));
+            }
+            "notifications/message" => {
+                let level = LEVELS.iter().position(|level| message["params"]["level"] == **level).unwrap();
+                assert!(client.level.is_none_or(|wanted| wanted <= level) || self.most < 2, "{frame}");
+                client.logs += 1;
+            }
+            "notifications/resources/updated" => client.updates += 1,
+            "sampling/createMessage" => {
+                assert!(client.answers, "can't be asked: {frame}");
+                let mark = message["params"]["q"].as_str().unwrap().to_owned();
+                client.questions.push((message["id"].clone(), mark));
+            }
+            "notifications/cancelled" => {
+                client.questions.retain(|(id, _)| *id != message["params"]["requestId"]);
+            }
+            method => assert!(method.ends_with("/list_changed"), "{frame}"),
+        }
+    }
+
+    /// A server hears something.
+    fn serve(&mut self, server: ServerIndex, frame: &str) {
+        let message: Value = serde_json::from_str(frame).unwrap();
+        let it = &mut self.servers[server];
+        if !it.alive {
+            return;
+        }
+        let id = message["id"].clone();
+        let result = match message["method"].as_str() {
+            None => {
+                let question = it.questions.remove(&id.as_u64().unwrap());
+                assert!(question.is_some(), "an answer to nothing: {frame}");
+                if let Some(text) = message["result"]["q"].as_str() {
+                    assert_eq!(Some(text), question.as_deref(), "another question's answer");
+                }
+                return;
+            }
+            Some("initialize") => {
+                assert!(!it.initialized, "no peer's coming or going has a server asked again");
+                it.initialized = true;
+                json!({"protocolVersion": "2025-06-18", "serverInfo": {"name": "s", "version": "1"},
+                       "capabilities": {"tools": {}, "resources": {"subscribe": true}, "logging": {}}})
+            }
+            Some("tools/list") => json!({"tools": [{"name": format!("t{server}"), "inputSchema": {"type": "object"}}]}),
+            Some("resources/list") => {
+                json!({"resources": [{"name": "m", "uri": format!("mem:{server}")}]})
+            }
+            Some("resources/templates/list") => json!({"resourceTemplates": []}),
+            Some("resources/subscribe") => {
+                it.followed.insert(message["params"]["uri"].as_str().unwrap().to_owned());
+                json!({})
+            }
+            Some("resources/unsubscribe") => {
+                it.followed.remove(message["params"]["uri"].as_str().unwrap());
+                json!({})
+            }
+            Some("logging/setLevel") => {
+                it.level = LEVELS.iter().position(|level| message["params"]["level"] == **level);
+                json!({})
+            }
+            Some("ping") => json!({}),
+            Some("tools/call") => {
+                let mark = message["params"]["arguments"]["of"].as_str().unwrap().to_owned();
+                assert_eq!(id, message["params"]["_meta"]["progressToken"], "the token is exchanged as the id is");
+                it.calls.push((id, mark));
+                return;
+            }
+            Some("notifications/cancelled") => {
+                let cancelled = &message["params"]["requestId"];
+                if let Some(why) = message["params"]["reason"].as_str().filter(|why| why.starts_with("mark-")) {
+                    let call = it.calls.iter().find(|(id, _)| id == cancelled).unwrap();
+                    assert_eq!(call.1, why, "another call is cancelled");
+                }
+                it.calls.retain(|(id, _)| id != cancelled);
+                return;
+            }
+            Some(_) => return,
+        };
+        self.server_says(server, &json!({"jsonrpc": "2.0", "id": id, "result": result}));
+    }
+
+    fn server_says(&mut self, server: ServerIndex, message: &Value) {
+        super::say(&mut *self.router, server, message.to_string().as_bytes(), self.now, &mut self.sink);
+    }
+
+    fn server_up(&mut self, server: ServerIndex) {
+        self.servers[server] = Served { alive: true, ..Served::default() };
+        self.router.on_server_up(server, self.now, &mut self.sink);
+        self.settle();
+    }
+
+    fn server_down(&mut self, server: ServerIndex) {
+        self.servers[server] = Served::default();
+        let gone = Gone { why: "exited with code 1", retry_in: Duration::from_secs(1) };
+        self.router.on_server_down(server, gone, self.now, &mut self.sink);
+        self.settle();
+    }
+
+    fn link(&mut self, peer: PeerId, up: bool) {
+        let client = self.clients.get_mut(&peer).unwrap();
+        if client.linked == up {
+            return;
+        }
+        client.linked = up;
+        client.conversing = false;
+        if up {
+            self.router.on_link_up(peer, self.now, &mut self.sink);
+        } else {
+            (client.next, client.level) = (0, None);
+            (client.open.clear(), client.follows.clear(), client.questions.clear());
+            self.sink.full.remove(&peer);
+            self.unread.remove(&peer);
+            self.router.on_link_down(peer, self.now, &mut self.sink);
+        }
+        self.settle();
+    }
+
+    fn pass(&mut self, seconds: u64) {
+        let until = self.now + Duration::from_secs(seconds);
+        while let Some(at) = self.router.next_tick().filter(|at| *at <= until) {
+            self.now = at.max(self.now);
+            self.router.on_tick(self.now, &mut self.sink);
+            self.settle();
+        }
+        self.now = until;
+    }
+
+    /// What the marks of the calls under way at a server say of whose they are.
+    fn callers(&self, server: ServerIndex) -> BTreeSet<String> {
+        let owner = |mark: &String| mark.rsplit_once('-').unwrap().0.to_owned() + "-";
+        self.servers[server].calls.iter().map(|(_, mark)| owner(mark)).collect()
+    }
+
+    fn happen(&mut self, what: &Happening) {
+        let servers = self.servers.len();
+        self.most = self.most.max(self.clients.len());
+        match *what {
+            Happening::Join(answers) if self.clients.len() < 9 => self.join(answers),
+            Happening::Leave(p) => {
+                let Some(peer) = self.client(p) else { return };
+                self.clients.remove(&peer);
+                self.gone.insert(peer);
+                self.router.leave(peer, self.now, &mut self.sink);
+                self.settle();
+            }
+            Happening::Link(p, up) => {
+                let Some(peer) = self.client(p) else { return };
+                self.link(peer, up);
+            }
+            Happening::Server(s, up) => {
+                let s = s % servers;
+                match (self.servers[s].alive, up) {
+                    (false, true) => self.server_up(s),
+                    (true, false) => self.server_down(s),
+                    _ => {}
+                }
+            }
+            Happening::Answer(s, n) => {
+                let s = s % servers;
+                if self.servers[s].calls.is_empty() {
+                    return;
+                }
+                let n = n % self.servers[s].calls.len();
+                let (id, mark) = self.servers[s].calls.remove(n);
+                self.server_says(s, &json!({"jsonrpc": "2.0", "id": id, "result": {"of": mark}}));
+                self.settle();
+            }
+            Happening::Progress(s, n) => {
+                let s = s % servers;
+                let calls = &self.servers[s].calls;
+                let Some((id, mark)) = calls.get(n % calls.len().max(1)).cloned() else { return };
+                let params = json!({"progressToken": id, "progress": 1, "message": mark});
+                self.server_says(s, &json!({"jsonrpc": "2.0", "method": "notifications/progress", "params": params}));
+                self.settle();
+            }
+            Happening::Log(s, level) => self.log(s % servers, level),
+            Happening::Ask(s) => self.ask(s % servers),
+            Happening::Update(s) => self.update(s % servers),
+            Happening::Busy(s, busy) => {
+                let s = s % servers;
+                if self.servers[s].alive {
+                    self.servers[s].busy = busy;
+                    self.router.on_server_busy(s, busy, self.now, &mut self.sink);
+                    self.settle();
+                }
+            }
+            Happening::Changed(s) => {
+                let s = s % servers;
+                if self.servers[s].initialized {
+                    let changed = json!({"jsonrpc": "2.0", "method": "notifications/tools/list_changed"});
+                    self.server_says(s, &changed);
+                    self.settle();
+                }
+            }
+            Happening::Pass(seconds) => self.pass(seconds),
+            Happening::Join(_) => {}
+            Happening::Hello(p)
+            | Happening::Call(p, _)
+            | Happening::List(p)
+            | Happening::Cancel(p, _)
+            | Happening::PeerAnswers(p)
+            | Happening::Follow(p, ..)
+            | Happening::Level(p, _)
+            | Happening::Room(p, _)
+            | Happening::Batch(p, _) => {
+                let Some(peer) = self.client(p).filter(|peer| self.clients[peer].linked) else { return };
+                // A pipe reads no more of a peer whose buffer is full than the message that showed it.
+                let is_read = matches!(what, Happening::Room(..)) || !self.unread.contains(&peer);
+                if is_read {
+                    self.client_does(peer, what);
+                    let was_read = !matches!(what, Happening::Room(..));
+                    self.unread.extend(self.sink.full.get(&peer).filter(|_| was_read));
+                }
+            }
+        }
+    }
+
+    fn client_does(&mut self, peer: PeerId, what: &Happening) {
+        let servers = self.servers.len();
+        match *what {
+            Happening::Hello(_) => {
+                let capabilities = if self.clients[&peer].answers { json!({"sampling": {}}) } else { json!({}) };
+                let info = json!({"name": "c", "version": "1"});
+                let params = json!({"protocolVersion": "2025-06-18", "capabilities": capabilities, "clientInfo": info});
+                self.request(peer, "initialize", params, Open::Other);
+                self.clients.get_mut(&peer).unwrap().conversing = true;
+                self.say(peer, &json!({"jsonrpc": "2.0", "method": "notifications/initialized"}));
+            }
+            Happening::Call(_, s) => {
+                let (params, mark) = self.call(peer, s % servers);
+                self.request(peer, "tools/call", params, Open::Call(mark));
+            }
+            Happening::Batch(_, s) => {
+                let mut batch = Vec::new();
+                for n in 0..3 {
+                    let (mut params, mark) = self.call(peer, (s + n) % servers);
+                    let client = self.clients.get_mut(&peer).unwrap();
+                    client.next += 1;
+                    client.conversing = true;
+                    params["_meta"]["progressToken"] = client.next.into();
+                    client.open.insert(client.next, Open::Call(mark));
+                    batch.push(json!({"jsonrpc": "2.0", "id": client.next, "method": "tools/call", "params": params}));
+                }
+                self.say(peer, &Value::Array(batch));
+            }
+            Happening::List(_) => {
+                self.request(peer, "tools/list", json!({}), Open::Other);
+            }
+            Happening::Cancel(_, n) => {
+                let calls = self.clients[&peer].open.iter().filter(|(_, open)| matches!(open, Open::Call(_)));
+                let calls: Vec<_> = calls.map(|(id, open)| (*id, open.clone())).collect();
+                let Some((id, Open::Call(mark))) = calls.get(n % calls.len().max(1)).cloned() else { return };
+                self.clients.get_mut(&peer).unwrap().open.remove(&id);
+                let params = json!({"requestId": id, "reason": format!("{mark}.")});
+                self.say(peer, &json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": params}));
+            }
+            Happening::PeerAnswers(_) => {
+                let Some((id, mark)) = self.clients.get_mut(&peer).unwrap().questions.pop() else { return };
+                self.say(peer, &json!({"jsonrpc": "2.0", "id": id, "result": {"q": mark}}));
+            }
+            Happening::Follow(_, s, on) => {
+                let s = s % servers;
+                let client = self.clients.get_mut(&peer).unwrap();
+                // Where a server is away or busy a subscription may be refused, which this world does not follow up.
+                if !self.servers.iter().all(|server| server.alive && !server.busy) {
+                    return;
+                }
+                if on {
+                    client.follows.insert(s)
+                } else {
+                    client.follows.remove(&s)
+                };
+                let method = if on { "resources/subscribe" } else { "resources/unsubscribe" };
+                self.request(peer, method, json!({"uri": format!("mem:{s}")}), Open::Other);
+            }
+            Happening::Level(_, level) => {
+                self.clients.get_mut(&peer).unwrap().level = Some(level);
+                self.request(peer, "logging/setLevel", json!({"level": LEVELS[level]}), Open::Other);
+            }
+            Happening::Room(_, room) => {
+                if room {
+                    self.sink.full.remove(&peer);
+                    self.make_room(peer);
+                } else {
+                    self.sink.full.insert(peer);
+                }
+            }
+            _ => unreachable!("not of a client"),
+        }
+    }
+
+    fn make_room(&mut self, peer: PeerId) {
+        if !self.sink.full.contains(&peer) {
+            self.unread.remove(&peer);
+            self.router.on_room(peer, self.now, &mut self.sink);
+            self.settle();
+        }
+    }
+
+    /// A server logs what it works on. If that is several peers' calls, or none, nobody may hear it but an only peer.
+    fn log(&mut self, server: ServerIndex, level: usize) {
+        if !self.servers[server].initialized {
+            return;
+        }
+        let said: Vec<_> = self.servers[server].calls.iter().map(|(_, mark)| mark.clone()).collect();
+        let heard = |world: &World| world.clients.values().map(|client| client.logs).sum::<usize>();
+        let before = heard(self);
+        let params = json!({"level": LEVELS[level], "data": said.join(" ")});
+        self.server_says(server, &json!({"jsonrpc": "2.0", "method": "notifications/message", "params": params}));
+        self.settle();
+        let callers = self.callers(server);
+        let told = heard(self) - before;
+        assert!(told <= 1, "one peer at most");
+        if self.clients.len() > 1 && callers.len() != 1 {
+            assert_eq!(told, 0, "nobody can be told from the others");
+        }
+        let only = self.clients.values().find(|client| callers.len() == 1 && callers.contains(&client.name));
+        if let Some(client) = only
+            && client.conversing
+            && client.level.is_none_or(|wanted| wanted <= level)
+        {
+            assert_eq!(told, 1, "{} has the only calls under way", client.name);
+        }
+    }
+
+    /// A server asks something of its own.
+    fn ask(&mut self, server: ServerIndex) {
+        if !self.servers[server].initialized {
+            return;
+        }
+        let it = &mut self.servers[server];
+        it.asked += 1;
+        let id = 1_000_000 + it.asked;
+        // It is about all that is under way, so only the peer of all of it may see it.
+        let said: Vec<_> = it.calls.iter().map(|(_, mark)| mark.clone()).collect();
+        let question = format!("q{id} {}", said.join(" "));
+        it.questions.insert(id, question.clone());
+        let params = json!({"q": question});
+        self.server_says(
+            server,
+            &json!({"jsonrpc": "2.0", "id": id, "method": "sampling/createMessage", "params": params}),
+        );
+        self.settle();
+        let callers = self.callers(server);
+        if self.clients.len() > 1 && callers.len() != 1 {
+            assert!(!self.servers[server].questions.contains_key(&id), "no server waits in vain");
+        }
+    }
+
+    fn update(&mut self, server: ServerIndex) {
+        if !self.servers[server].initialized {
+            return;
+        }
+        let before: HashMap<_, _> = self.clients.iter().map(|(key, client)| (*key, client.updates)).collect();
+        let params = json!({"uri": format!("mem:{server}")});
+        let updated = json!({"jsonrpc": "2.0", "method": "notifications/resources/updated", "params": params});
+        self.server_says(server, &updated);
+        self.settle();
+        for (key, client) in &self.clients {
+            let told = client.updates - before[key];
+            assert!(told <= 1);
+            if self.most >= 2 {
+                let is_due = client.linked && client.conversing && client.follows.contains(&server);
+                assert_eq!(told == 1, is_due, "{} and the updates of {server}", client.name);
+            }
+        }
+    }
+
+    /// All that is under way comes to its end.
+    fn end(&mut self) {
+        for server in 0..self.servers.len() {
+            if !self.servers[server].alive {
+                self.server_up(server);
+            }
+            self.router.on_server_busy(server, false, self.now, &mut self.sink);
+            self.settle();
+        }
+        let full: Vec<_> = std::mem::take(&mut self.sink.full).into_iter().collect();
+        for peer in full {
+            self.make_room(peer);
+        }
+        for _ in 0..3 {
+            self.pass(60);
+            while let Some(server) = (0..self.servers.len()).find(|s| !self.servers[*s].calls.is_empty()) {
+                self.happen(&Happening::Answer(server, 0));
+            }
+        }
+        for client in self.clients.values() {
+            assert!(client.open.is_empty(), "{} waits for {:?}", client.name, client.open);
+        }
+        assert_eq!(self.router.in_flight(), 0);
+        for (server, it) in self.servers.iter().enumerate() {
+            let wanted = self.clients.values().filter(|client| client.linked && client.follows.contains(&server));
+            let wanted: BTreeSet<_> = wanted.map(|_| format!("mem:{server}")).collect();
+            let followed: BTreeSet<_> = it.followed.clone();
+            assert_eq!(followed, wanted, "what is followed at {server}");
+            let lowest = self.clients.values().filter_map(|client| client.level).min();
+            assert!(lowest.is_none_or(|lowest| it.level.is_some_and(|level| level <= lowest)), "the level of {server}");
+        }
+        let peers: Vec<_> = self.clients.keys().copied().collect();
+        for peer in peers {
+            self.clients.remove(&peer);
+            self.gone.insert(peer);
+            self.router.leave(peer, self.now, &mut self.sink);
+            self.settle();
+        }
+        assert!(self.servers.iter().all(|server| server.followed.is_empty() && server.questions.is_empty()));
+        // Whatever comes for a peer that is gone changes nothing.
+        for peer in self.gone.clone() {
+            self.router.on_peer(peer, br#"{"jsonrpc":"2.0","id":1,"method":"tools/list"}"#, self.now, &mut self.sink);
+            self.router.on_link_up(peer, self.now, &mut self.sink);
+            self.router.on_link_down(peer, self.now, &mut self.sink);
+            assert!(self.sink.peers.is_empty() && self.sink.servers.is_empty());
+        }
+    }
+}
+
+#[test]
+fn a_peer_that_floods_a_server_costs_the_others_nothing() {
+    for merged in [false, true] {
+        let mut world = World::new(merged);
+        (0..3).for_each(|_| world.join(false));
+        (0..world.servers.len()).for_each(|server| world.server_up(server));
+        (0..3).for_each(|p| world.happen(&Happening::Link(p, true)));
+        let tokens = |world: &World, p: usize| {
+            let client = world.clients.values().nth(p).unwrap();
+            client.open.len()
+        };
+        (0..super::lane::MAX_IN_FLIGHT + 10).for_each(|_| world.happen(&Happening::Call(0, 0)));
+        assert_eq!(tokens(&world, 0), super::lane::MAX_IN_FLIGHT, "the rest was refused");
+        (1..3).for_each(|p| world.happen(&Happening::Call(p, 0)));
+        assert_eq!((tokens(&world, 1), tokens(&world, 2)), (1, 1), "these are under way");
+        world.end();
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
+
+    #[test]
+    fn peers_that_share_servers_get_their_own_and_nothing_of_each_other(
+        merged in any::<bool>(),
+        events in proptest::collection::vec(happening(), 1..250),
+    ) {
+        let mut world = World::new(merged);
+        for _ in 0..4 {
+            world.join(true);
+        }
+        for server in 0..world.servers.len() {
+            world.server_up(server);
+        }
+        for event in &events {
+            world.happen(event);
+        }
+        world.end();
+    }
+}
