@@ -172,7 +172,7 @@ impl Pipe {
                 (Side::new(spec.clone(), status, now), Server::new(spec, guard.clone(), redactor.clone()))
             })
             .unzip();
-        let peer = router.join(NewPeer { max_frame, hello, resync });
+        let peer = router.join(NewPeer { max_frame, hello, resync, view: None });
         Pipe {
             router,
             peer,

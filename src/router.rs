@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 pub use self::note::{Note, What};
-pub use self::peers::{NewPeer, PeerId};
+pub use self::peers::{NewPeer, PeerId, ViewId};
 use crate::catalogue::Memory;
 use crate::frame::Cut;
 use crate::mcp::envelope::{Envelope, Lost};

@@ -22,21 +22,12 @@ impl Peers {
         }
     }
 
-    /// Tells a server the level that lets through what any peer wants.
-    pub(super) fn send_level(&self, lane: &mut Lane, out: &mut dyn Out) {
-        let levels = self.iter().filter_map(|(_, peer)| peer.wishes.level());
-        if let Some(level) = levels.min_by_key(|level| rank(level)) {
-            lane.send_unawaited("logging/setLevel", level, out);
-        }
-    }
-
-    /// Ends all wishes of a connection that is gone, at these servers. The level stays, as no message takes one back.
-    pub(super) fn take_back<'a>(&mut self, peer: PeerId, lanes: impl Iterator<Item = &'a mut Lane>, out: &mut dyn Out) {
-        let Some(mut wishes) = self.get_mut(peer).map(|peer| peer.wishes.take_all()) else { return };
-        for lane in lanes {
-            let Some(ended) = wishes.remove(&lane.index).filter(|_| lane.is_initialized()) else { continue };
-            let ended = ended.into_keys().filter(|own| !self.is_followed_by_others(peer, lane.index, own));
-            lane.leftover.0.extend(ended);
+    /// Ends a peer's wishes at a server. The level stays, as no message takes one back.
+    pub(super) fn take_back(&mut self, peer: PeerId, lane: &mut Lane, out: &mut dyn Out) {
+        let Some(of) = self.get_mut(peer) else { return };
+        let ended = of.wishes.take_all_at(lane.index);
+        if lane.is_initialized() {
+            lane.leftover.0.extend(ended.filter(|own| !self.is_followed_by_others(peer, lane.index, own)));
             lane.send_leftover(out);
         }
     }
@@ -54,6 +45,14 @@ impl Peers {
 }
 
 impl Lane {
+    /// Tells the server the level that lets through what any of its viewers wants.
+    pub(super) fn send_level(&mut self, peers: &Peers, out: &mut dyn Out) {
+        let levels = self.viewers().filter_map(|key| peers.get(key)?.wishes.level());
+        if let Some(level) = levels.min_by_key(|level| rank(level)) {
+            self.send_unawaited("logging/setLevel", level, out);
+        }
+    }
+
     /// Tells a server, if it reads, which subscriptions have ended.
     pub(super) fn send_leftover(&mut self, out: &mut dyn Out) {
         if !self.busy {

@@ -87,6 +87,22 @@ impl Held {
         std::mem::take(self).messages.into_iter()
     }
 
+    /// Takes all messages of the peers for which `is_meant` says so.
+    pub(super) fn take_all_of(&mut self, is_meant: impl Fn(PeerId) -> bool) -> Vec<HeldMessage> {
+        if self.messages.is_empty() {
+            return Vec::new();
+        }
+        let (taken, left): (Vec<_>, Vec<_>) = self.messages.drain(..).partition(|held| is_meant(held.peer));
+        self.messages = left.into();
+        self.costs.retain(|peer, _| !is_meant(*peer));
+        taken
+    }
+
+    /// The peers with a message that has waited for too long.
+    pub(super) fn late(&self, now: Instant) -> impl Iterator<Item = PeerId> + use<'_> {
+        self.messages.iter().filter(move |held| held.until <= now).map(|held| held.peer)
+    }
+
     /// Drops all messages of a peer that is gone.
     pub(super) fn drop_all_of(&mut self, peer: PeerId) {
         if self.costs.remove(&peer).is_some() {

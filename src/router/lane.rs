@@ -2,7 +2,7 @@
 
 mod handshake;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
@@ -177,6 +177,10 @@ pub(super) struct Lane {
     pub(super) opening: Opening,
     pub(super) held: Held,
     pub(super) leftover: Leftover,
+    /// The peers that see the server.
+    viewers: BTreeSet<PeerId>,
+    /// There have been several viewers at once: the server is told what suits all of them.
+    has_many: bool,
     flights: BTreeMap<u64, Flight>,
     /// The id of the last request that the server got.
     last_id: u64,
@@ -207,6 +211,8 @@ impl Lane {
             opening: Opening::default(),
             held: Held::default(),
             leftover: Leftover::default(),
+            viewers: BTreeSet::new(),
+            has_many: false,
             flights: BTreeMap::new(),
             last_id: 0,
             kept: 0,
@@ -215,6 +221,53 @@ impl Lane {
             silence: Silence::None,
             busy: false,
             shared,
+        }
+    }
+
+    /// A peer sees the server from now on.
+    pub(super) fn add_viewer(&mut self, peer: PeerId) {
+        self.viewers.insert(peer);
+        self.has_many |= self.viewers.len() > 1;
+    }
+
+    /// A peer sees the server no longer. Returns whether it did.
+    pub(super) fn remove_viewer(&mut self, peer: PeerId) -> bool {
+        self.viewers.remove(&peer)
+    }
+
+    /// The peers that see the server.
+    pub(super) fn viewers(&self) -> impl Iterator<Item = PeerId> + use<'_> {
+        self.viewers.iter().copied()
+    }
+
+    /// The only peer that sees the server, where there is one.
+    pub(super) fn only_viewer(&self) -> Option<PeerId> {
+        self.viewers.first().copied().filter(|_| self.viewers.len() == 1)
+    }
+
+    /// Whether the server has to suit several peers.
+    pub(super) fn has_many(&self) -> bool {
+        self.has_many
+    }
+
+    /// With what the server is initialized: what its only viewer last said of itself, or is expected to say.
+    fn hello(&self, peers: &Peers) -> Arc<Hello> {
+        let only = self.only_viewer().filter(|_| !self.has_many).and_then(|key| peers.get(key));
+        only.map_or_else(Hello::likely_for_all, |peer| peer.desk.hello.clone())
+    }
+
+    /// Whether that is sure enough for the server to act on.
+    fn is_hello_sure(&self, peers: &Peers) -> bool {
+        let is_sure = |key: &PeerId| peers.get(*key).is_some_and(|peer| peer.desk.is_sure());
+        self.has_many || self.viewers.iter().any(is_sure)
+    }
+
+    /// Has what the viewers say of themselves kept for the next run, where that is new and the server has accepted it.
+    pub(super) fn keep_hello(&self, peers: &mut Peers, out: &mut dyn Out) {
+        for key in &self.viewers {
+            if let Some(peer) = peers.get_mut(*key) {
+                peer.desk.keep_hello(|said| self.opening.was_told(said), out);
+            }
         }
     }
 
@@ -556,8 +609,8 @@ impl Lane {
     }
 
     /// Whom a message of the server is for that names no call.
-    fn meant_for(&self, peers: &Peers) -> Option<PeerId> {
-        peers.only().or_else(|| self.only_caller())
+    fn meant_for(&self) -> Option<PeerId> {
+        self.only_viewer().or_else(|| self.only_caller())
     }
 
     /// Passes the server's own request on to a peer, or answers with an error where that is not possible: no server waits in
@@ -570,7 +623,7 @@ impl Lane {
         now: Instant,
         out: &mut dyn Out,
     ) -> Option<PeerId> {
-        let Some(key) = peer.or_else(|| self.meant_for(peers)) else {
+        let Some(key) = peer.or_else(|| self.meant_for()) else {
             let id = e.id.clone()?;
             let method = e.method.clone().map_or("", |r| str::from_utf8(&frame[r]).unwrap_or_default());
             if method == "ping" {
@@ -594,10 +647,10 @@ impl Lane {
         {
             return self.pass_progress(frame, token, peers, out);
         }
-        let Some(peer) = self.meant_for(peers).filter(|peer| peers.is_conversing(*peer)) else { return };
+        let Some(peer) = self.meant_for().filter(|peer| peers.is_conversing(*peer)) else { return };
         // The server was told the lowest level of all peers.
         let is_wanted = method != b"notifications/message"
-            || !peers.are_many()
+            || !self.has_many
             || peers.get(peer).is_some_and(|peer| peer.wishes.takes(frame, e));
         if is_wanted {
             out.to_peer(peer, &[frame]);

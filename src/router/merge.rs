@@ -24,26 +24,27 @@ mod tasks;
 #[cfg(test)]
 mod tests;
 mod union;
+mod view;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use slotmap::{SecondaryMap, SlotMap};
 use tokio::time::Instant;
 
-use self::published::{LeftOut, Published, Renamed, Rules};
 use self::tasks::Tasks;
+use self::view::{Awaited, View};
 use super::deadlines::{Deadlines, Due};
 use super::desk::{Message, MessageFault, Received};
 use super::held::Held;
 use super::lane::{Flight, Lane, ServerSide};
 use super::listing::Table;
 use super::listing::shelf::Shelf;
-use super::names::Letters;
-use super::peers::{NewPeer, Owed, Peer, PeerId, Peers, Want};
+use super::peers::{NewPeer, Owed, Peer, PeerId, Peers, ViewId, Want};
 use super::request::Request;
 use super::{Account, Gone, Greeting, Note, Out, Reconnect, Router, SHUTTING_DOWN, ServerIndex, Start, What};
 use crate::catalogue::Memory;
-use crate::config::{Naming, ServerSpec};
+use crate::config::{ServerSpec, Sharing};
 use crate::frame::Cut;
 use crate::mcp::envelope::{self, Envelope, Kind, Lost};
 use crate::mcp::handshake::{Hello, Welcome};
@@ -56,10 +57,6 @@ use crate::tools::ToolPolicy;
 struct MergedServer {
     lane: Lane,
     shelf: Shelf,
-    policy: Arc<ToolPolicy>,
-    /// The policy has been compared with the server's tools in this run: what an earlier run remembered says nothing of the
-    /// present config.
-    judged: bool,
     keep_listed: bool,
     /// Longest time from the server's start for which anything of it is waited for.
     start_timeout: Duration,
@@ -117,19 +114,12 @@ impl MergedServer {
 #[derive(Debug)]
 pub struct Merge {
     peers: Peers,
-    members: Vec<MergedServer>,
-    rules: Rules,
+    servers: Vec<MergedServer>,
+    views: SlotMap<ViewId, View>,
+    /// The view of all servers, as the config has them.
+    whole: ViewId,
     /// Requests with a name that nobody has yet.
     unrouted: Held,
-    published: Published,
-    /// How many states of what is published there have been.
-    states: u64,
-    /// What the log was last told of items that did not fit into the lists.
-    told_left_out: [LeftOut; 4],
-    /// What the log was last told of tools that are published under other names.
-    told_renamed: Renamed,
-    /// What is published is out of date.
-    stale: bool,
     deadlines: Deadlines,
     tasks: Tasks,
     /// No request is taken any more.
@@ -142,36 +132,27 @@ impl Merge {
     /// A merge of these servers, each with what an earlier run remembered of it, without peers. Nothing is connected,
     /// nothing runs. The servers agree on how names are kept apart.
     pub fn new(servers: impl IntoIterator<Item = (Arc<ServerSpec>, Option<Memory>)>) -> Self {
-        let (mut members, mut max_frame, mut sharing) = (Vec::new(), 0, None);
+        let (mut all, mut seen, mut max_frame, mut sharing) = (Vec::new(), Vec::new(), 0, None);
         for (index, (spec, memory)) in servers.into_iter().enumerate() {
             max_frame = spec.max_frame.max(max_frame);
             sharing = Some(spec.sharing);
-            members.push(MergedServer {
+            seen.push((index, spec.tools.clone()));
+            all.push(MergedServer {
                 lane: Lane::new(index, spec.name.clone(), spec.max_frame, true),
                 shelf: Shelf::new(memory),
-                policy: spec.tools.clone(),
-                judged: false,
                 keep_listed: spec.keep_listed,
                 start_timeout: spec.start_timeout,
                 silent: false,
             });
         }
-        let sharing = sharing.unwrap_or_default();
-        // A server alone has nobody to be kept apart from.
-        let (naming, letters) = match members.len() {
-            ..=1 => (Naming::Auto, Letters::Any),
-            _ => (sharing.naming, Letters::Of(sharing.names)),
-        };
+        let mut views = SlotMap::with_key();
+        let whole = views.insert(View::new(seen, sharing.unwrap_or_default(), max_frame));
         Merge {
             peers: Peers::default(),
-            members,
-            rules: Rules { naming, letters, max: max_frame },
+            servers: all,
+            views,
+            whole,
             unrouted: Held::default(),
-            published: Published::default(),
-            states: 0,
-            told_left_out: Default::default(),
-            told_renamed: Renamed::default(),
-            stale: true,
             deadlines: Deadlines::default(),
             tasks: Tasks::default(),
             draining: false,
@@ -179,9 +160,43 @@ impl Merge {
         }
     }
 
+    /// Adds a view of some of the servers, each with what of its tools is seen. `max`: the largest list, in bytes.
+    pub fn add_view(
+        &mut self,
+        seen: impl IntoIterator<Item = (ServerIndex, Arc<ToolPolicy>)>,
+        sharing: Sharing,
+        max: usize,
+    ) -> ViewId {
+        self.views.insert(View::new(seen, sharing, max))
+    }
+
+    /// A peer sees something else from now on, and is told how what it has read has changed. What it has asked before is
+    /// still answered.
+    pub fn change_view(&mut self, peer: PeerId, view: ViewId, now: Instant, out: &mut dyn Out) {
+        let Merge { peers, servers, views, .. } = self;
+        let (Some(of), Some(new)) = (peers.get_mut(peer), views.get(view)) else { return };
+        of.view = view;
+        // What is not seen any more is not followed either.
+        for server in servers.iter_mut() {
+            let lane = &mut server.lane;
+            if new.has(lane.index) {
+                lane.add_viewer(peer);
+            } else if lane.remove_viewer(peer) {
+                peers.take_back(peer, lane, out);
+            }
+        }
+        self.answer_waiting(now, out);
+    }
+
+    /// Takes away a view that no peer has any more. Returns false if one has.
+    pub fn remove_view(&mut self, view: ViewId) -> bool {
+        let is_free = view != self.whole && self.peers.iter().all(|(_, peer)| peer.view != view);
+        is_free && self.views.remove(view).is_some()
+    }
+
     /// Sets the server's deadline anew, as something may be due sooner now.
     fn arm(&mut self, server: ServerIndex) {
-        self.deadlines.arm(Due::Server(server), self.members[server].next_tick());
+        self.deadlines.arm(Due::Server(server), self.servers[server].next_tick());
     }
 
     /// When something of a peer is due.
@@ -197,36 +212,52 @@ impl Merge {
     /// What an endpoint is shown of tools, as far as they are known: the result of `tools/list` (MCP, server/tools), and for
     /// each name in that result the server and the tool's name there.
     pub fn tools(&mut self) -> (&[u8], &Table) {
-        let published = self.published();
+        let Merge { views, servers, whole, .. } = self;
+        let published = views[*whole].published(servers);
         (published.result(ListKind::Tools), published.table(ListKind::Tools))
     }
 
-    /// What is published, as of now.
-    fn published(&mut self) -> &Published {
-        if std::mem::take(&mut self.stale) {
-            self.published = Published::new(&self.members, self.rules);
-            self.states += 1;
+    /// A peer, and what it sees of the servers.
+    fn at(&mut self, peer: PeerId) -> Option<(&mut Peer, &mut View, &[MergedServer])> {
+        let Merge { peers, views, servers, .. } = self;
+        let peer = peers.get_mut(peer)?;
+        let view = views.get_mut(peer.view)?;
+        Some((peer, view, servers))
+    }
+
+    /// What a peer sees.
+    fn view_of(&self, peer: PeerId) -> Option<&View> {
+        self.views.get(self.peers.get(peer)?.view)
+    }
+
+    /// What is published of a server is out of date.
+    fn touch(&mut self, server: ServerIndex) {
+        for view in self.views.values_mut() {
+            view.touch(server);
         }
-        &self.published
     }
 }
 
 impl Router for Merge {
     fn join(&mut self, new: NewPeer) -> PeerId {
-        self.peers.join(new)
+        let seen = new.view.filter(|view| self.views.contains_key(*view)).unwrap_or(self.whole);
+        let peer = self.peers.join(NewPeer { view: Some(seen), ..new });
+        for server in self.views[seen].indices() {
+            self.servers[server].lane.add_viewer(peer);
+        }
+        peer
     }
 
     fn leave(&mut self, peer: PeerId, now: Instant, out: &mut dyn Out) {
         self.on_link_down(peer, now, out);
         self.tasks.leave(peer);
-        for member in &mut self.members {
-            member.lane.lasting.leave(peer);
-        }
         self.peers.leave(peer, out);
         self.deadlines.arm(Due::Peer(peer), None);
-        // A level may have gone with it.
-        if self.peers.are_many() {
-            for server in 0..self.members.len() {
+        for server in 0..self.servers.len() {
+            let lane = &mut self.servers[server].lane;
+            lane.lasting.leave(peer);
+            // A level may have gone with it.
+            if lane.remove_viewer(peer) && lane.has_many() {
                 self.pass_level(server, out);
             }
         }
@@ -240,12 +271,14 @@ impl Router for Merge {
 
     fn on_link_down(&mut self, peer: PeerId, now: Instant, out: &mut dyn Out) {
         self.unrouted.drop_all_of(peer);
-        let Merge { members, peers, deadlines, .. } = self;
-        for member in members.iter_mut() {
-            member.lane.link_down(peer, out);
+        let Merge { servers, peers, deadlines, .. } = self;
+        for server in servers.iter_mut() {
+            server.lane.link_down(peer, out);
         }
-        peers.take_back(peer, members.iter_mut().map(|member| &mut member.lane), out);
-        deadlines.retain_calls(|server, id| members[server].lane.has(id));
+        for server in servers.iter_mut() {
+            peers.take_back(peer, &mut server.lane, out);
+        }
+        deadlines.retain_calls(|server, id| servers[server].lane.has(id));
         if let Some(peer) = peers.get_mut(peer) {
             peer.link_down(now, out);
         }
@@ -279,25 +312,27 @@ impl Router for Merge {
     }
 
     fn on_server_up(&mut self, server: ServerIndex, now: Instant, out: &mut dyn Out) {
-        let member = &mut self.members[server];
+        let member = &mut self.servers[server];
         member.silent = false;
         member.lane.up(&mut self.peers, now, out);
         self.arm(server);
     }
 
     fn on_server_down(&mut self, server: ServerIndex, gone: Gone<'_>, now: Instant, out: &mut dyn Out) {
-        let member = &mut self.members[server];
+        let member = &mut self.servers[server];
         member.shelf.down();
         member.lane.down(gone, &mut self.peers, now, out);
         self.deadlines.retain_calls(|of, _| of != server);
         self.search_for_strays(server, now, out);
         self.tasks.forget(server);
-        self.stale |= !self.members[server].keep_listed;
+        if !self.servers[server].keep_listed {
+            self.touch(server);
+        }
         self.answer_waiting(now, out);
     }
 
     fn on_server_busy(&mut self, server: ServerIndex, busy: bool, _now: Instant, out: &mut dyn Out) {
-        let lane = &mut self.members[server].lane;
+        let lane = &mut self.servers[server].lane;
         lane.busy = busy;
         if !busy {
             lane.send_leftover(out);
@@ -307,7 +342,7 @@ impl Router for Merge {
     }
 
     fn on_server(&mut self, server: ServerIndex, frame: &[u8], e: &Envelope, now: Instant, out: &mut dyn Out) {
-        self.members[server].lane.end_silence(now, out);
+        self.servers[server].lane.end_silence(now, out);
         let kind = e.kind(frame);
         // A message that belongs to a task names the task by the id that its peer knows.
         let related = if kind == Kind::Response { None } else { self.publish_related(server, frame, e) };
@@ -317,7 +352,7 @@ impl Router for Merge {
         match kind {
             Kind::Response => self.server_answers(server, frame, e, now, out),
             Kind::Request => {
-                let lane = &self.members[server].lane;
+                let lane = &self.servers[server].lane;
                 if let Some(asked) = lane.ask(owner, (frame, e), &mut self.peers, now, out) {
                     self.arm_peer(asked);
                 }
@@ -328,20 +363,20 @@ impl Router for Merge {
     }
 
     fn on_server_noise(&mut self, server: ServerIndex, text: &[u8], now: Instant, out: &mut dyn Out) {
-        self.members[server].lane.end_silence(now, out);
+        self.servers[server].lane.end_silence(now, out);
         out.note(Note::of(server, What::Noise { line: text }));
     }
 
     fn on_server_lost(&mut self, server: ServerIndex, lost: Lost<'_>, text: &[u8], now: Instant, out: &mut dyn Out) {
-        let lane = &mut self.members[server].lane;
+        let lane = &mut self.servers[server].lane;
         lane.end_silence(now, out);
         let lost = lane.on_lost(lost, text, &mut self.peers, out);
         self.on_lost(server, lost, now, out);
     }
 
     fn on_server_too_large(&mut self, server: ServerIndex, cut: Cut<'_>, now: Instant, out: &mut dyn Out) {
-        self.members[server].lane.end_silence(now, out);
-        let lost = self.members[server].lane.on_too_large(cut, &mut self.peers, out);
+        self.servers[server].lane.end_silence(now, out);
+        let lost = self.servers[server].lane.on_too_large(cut, &mut self.peers, out);
         self.on_lost(server, lost, now, out);
     }
 
@@ -355,12 +390,12 @@ impl Router for Merge {
     }
 
     fn on_tick(&mut self, now: Instant, out: &mut dyn Out) {
-        let mut is_late = self.unrouted.deadline().is_some_and(|deadline| deadline <= now);
+        let mut late: Vec<PeerId> = self.unrouted.late(now).collect();
         for due in self.deadlines.expired(now) {
             match due {
                 Due::Call(server, id) => self.expire_call(server, id, now, out),
                 Due::Server(server) => {
-                    self.members[server].lane.tick(&mut self.peers, now, out);
+                    self.servers[server].lane.tick(&mut self.peers, now, out);
                     self.check_server(server, now, out);
                     self.arm(server);
                 }
@@ -368,22 +403,27 @@ impl Router for Merge {
                     let Some(peer) = self.peers.get_mut(key) else { continue };
                     peer.desk.tick(now, out);
                     peer.changes.tick(now);
-                    is_late |= peer.owed.iter().any(|owed| owed.deadline <= now);
+                    if peer.owed.iter().any(|owed| owed.deadline <= now) {
+                        late.push(key);
+                    }
                     self.arm_peer(key);
                 }
             }
         }
-        if is_late {
-            // Once is enough: the next request does not wait for these servers again.
-            for member in &mut self.members {
-                member.silent |= member.is_awaited() || member.is_greeting();
+        // Once is enough: the next request does not wait for these servers again.
+        for peer in late {
+            let Merge { peers, views, servers, .. } = self;
+            let Some(view) = peers.get(peer).and_then(|peer| views.get(peer.view)) else { continue };
+            for index in view.indices() {
+                let server = &mut servers[index];
+                server.silent |= server.is_awaited() || server.is_greeting();
             }
         }
         self.answer_waiting(now, out);
     }
 
     fn on_beat(&mut self, now: Instant, out: &mut dyn Out) {
-        for member in &mut self.members {
+        for member in &mut self.servers {
             member.lane.check_silence(now, out);
         }
     }
@@ -391,15 +431,15 @@ impl Router for Merge {
     fn next_tick(&self) -> Option<Instant> {
         let is_armed =
             |due, at: Option<Instant>| at.is_none_or(|at| self.deadlines.armed(due).is_some_and(|armed| armed <= at));
-        let mut members = self.members.iter().enumerate();
-        debug_assert!(members.all(|(server, member)| is_armed(Due::Server(server), member.next_tick())));
+        let mut servers = self.servers.iter().enumerate();
+        debug_assert!(servers.all(|(server, it)| is_armed(Due::Server(server), it.next_tick())));
         debug_assert!(self.peers.iter().all(|(key, peer)| is_armed(Due::Peer(key), peer.next_tick())));
         super::earliest([self.deadlines.first(), self.unrouted.deadline()])
     }
 
     fn drain(&mut self, _now: Instant, out: &mut dyn Out) {
         self.draining = true;
-        let lanes = self.members.iter_mut().map(|member| &mut member.lane.held);
+        let lanes = self.servers.iter_mut().map(|member| &mut member.lane.held);
         let held: Vec<_> = lanes.chain([&mut self.unrouted]).flat_map(Held::take_all).collect();
         for held in held {
             self.peers.refuse_held((held.peer, &held.frame), SHUTTING_DOWN, out);
@@ -411,19 +451,19 @@ impl Router for Merge {
 
     fn in_flight(&self) -> usize {
         let at = |lane: &Lane| lane.calls().count() + lane.held.len();
-        let at_servers: usize = self.members.iter().map(|member| at(&member.lane)).sum();
+        let at_servers: usize = self.servers.iter().map(|member| at(&member.lane)).sum();
         let waiting: usize = self.peers.iter().map(|(_, peer)| peer.waiting()).sum();
         at_servers + self.unrouted.len() + waiting
     }
 
     fn start(&self, server: ServerIndex) -> Start {
-        let MergedServer { lane, shelf, .. } = &self.members[server];
+        let MergedServer { lane, shelf, .. } = &self.servers[server];
         // What is remembered is as good as an answer.
         if shelf.is_known() { Start::Settled } else { lane.start() }
     }
 
     fn is_serving(&self, server: ServerIndex) -> bool {
-        self.members[server].lane.is_initialized()
+        self.servers[server].lane.is_initialized()
     }
 
     fn is_handshaken(&self, peer: PeerId) -> bool {
@@ -433,20 +473,21 @@ impl Router for Merge {
     fn wants_reconnect(&self, peer: PeerId, now: Instant) -> Option<Reconnect> {
         let of = self.peers.get(peer)?;
         let is_quiet = || {
-            let at_servers = || self.members.iter().all(|member| member.lane.is_quiet(peer, now));
+            let at_servers = || self.servers.iter().all(|member| member.lane.is_quiet(peer, now));
             of.is_quiet() && !self.unrouted.has(peer) && at_servers()
         };
         (of.changes.is_due(now) && is_quiet()).then_some(Reconnect::Resync)
     }
 
     fn account(&self, peer: PeerId, now: Instant) -> Account {
-        let open = self.members.iter().filter(|member| !member.lane.is_ready());
+        let seen = self.view_of(peer).into_iter().flat_map(|view| view.of(&self.servers));
+        let open = seen.filter(|server| !server.lane.is_ready());
         let standing: Vec<_> =
             open.take(5).map(|member| format!("({} {})", member.lane.name, member.lane.standing(now))).collect();
         let standing = if standing.is_empty() { "was running".to_owned() } else { standing.join(", ") };
         let of = self.peers.get(peer);
         let mut account = of.map_or_else(Account::default, |of| of.desk.account(self.served, standing));
-        account.unanswered = self.members.iter().flat_map(|member| member.lane.unanswered(peer, now)).collect();
+        account.unanswered = self.servers.iter().flat_map(|member| member.lane.unanswered(peer, now)).collect();
         account
     }
 
@@ -486,8 +527,9 @@ impl Merge {
                     return of.desk.refuse_nonsense(b"null", frame, fault, out);
                 }
                 self.open_conversation(peer, now, out);
-                for member in self.members.iter().filter(|member| member.lane.is_ready() && !member.lane.busy) {
-                    out.to_server(member.lane.index, &[frame]);
+                let seen = self.view_of(peer).into_iter().flat_map(|view| view.of(&self.servers));
+                for server in seen.filter(|server| server.lane.is_ready() && !server.lane.busy) {
+                    out.to_server(server.lane.index, &[frame]);
                 }
             }
             None => {}
@@ -496,30 +538,34 @@ impl Merge {
 
     /// Messages that wait for a server are sent, or wait on. The time of each counts from when it came.
     fn release(&mut self, server: ServerIndex, out: &mut dyn Out) {
-        for held in self.members[server].lane.held.take_all() {
+        for held in self.servers[server].lane.held.take_all() {
             self.on_peer(held.peer, &held.frame, held.since, out);
         }
     }
 
     /// Something about a server has changed: answers the requests that waited for that, and tells peers what is new.
     fn answer_waiting(&mut self, now: Instant, out: &mut dyn Out) {
-        let Merge { members, peers, .. } = self;
-        let greeting = members.iter().any(MergedServer::is_greeting);
-        let awaited = members.iter().any(MergedServer::is_awaited);
-        let is_known = |owed: &mut Owed| match owed.what {
-            Want::Initialize(_) => !greeting,
-            Want::List(kind) => !members.iter().any(|member| member.awaits(kind)),
-        };
+        let Merge { servers, peers, views, unrouted, .. } = self;
+        let awaited: SecondaryMap<ViewId, Awaited> =
+            views.iter().map(|(key, view)| (key, view.awaited(servers))).collect();
         for (_, peer) in peers.iter_mut() {
+            let awaited = awaited.get(peer.view).copied().unwrap_or_default();
+            let is_known = |owed: &mut Owed| match owed.what {
+                Want::Initialize(_) => !awaited.greeting,
+                Want::List(kind) => !awaited.lists[kind as usize],
+            };
             peer.due.extend(peer.owed.extract_if(.., is_known));
         }
+        let is_settled = |peer| {
+            let view = peers.get(peer).map(|peer| peer.view);
+            view.and_then(|view| awaited.get(view)).is_none_or(|awaited| !awaited.anything)
+        };
+        let settled = unrouted.take_all_of(is_settled);
         for peer in self.peers.keys() {
             self.answer_due(peer, out);
         }
-        if !awaited {
-            for held in self.unrouted.take_all() {
-                self.on_peer(held.peer, &held.frame, held.since, out);
-            }
+        for held in settled {
+            self.on_peer(held.peer, &held.frame, held.since, out);
         }
         self.announce_changes(now, out);
     }
@@ -538,22 +584,16 @@ impl Merge {
 
     /// Tells peers which of the lists that they have read are no longer so.
     fn announce_changes(&mut self, now: Instant, out: &mut dyn Out) {
-        let (stale, states) = (self.stale, self.states);
-        let is_concerned =
-            |peer: &Peer| peer.desk.is_conversing() && (stale || peer.compared != states || peer.changes.is_changed());
-        let concerned: Vec<_> = self.peers.iter().filter(|(_, peer)| is_concerned(peer)).map(|(key, _)| key).collect();
-        if concerned.is_empty() {
-            return;
-        }
-        let capabilities = self.capabilities();
-        self.published();
-        let Merge { peers, published, states, .. } = self;
-        for key in &concerned {
-            let Some(peer) = peers.get_mut(*key) else { continue };
-            peer.compared = *states;
+        for key in self.peers.keys() {
+            let Some((peer, view, servers)) = self.at(key) else { continue };
+            let is_new = || view.is_stale() || peer.compared != view.states || peer.changes.is_changed();
+            if !peer.desk.is_conversing() || !is_new() {
+                continue;
+            }
+            let capabilities = view.capabilities(servers);
+            let published = view.published(servers);
             peer.changes.compare(Some(capabilities), |kind| Some(published.print(kind)), now, out);
-        }
-        for key in concerned {
+            peer.compared = view.states;
             self.arm_peer(key);
         }
     }

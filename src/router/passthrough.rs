@@ -121,12 +121,15 @@ impl Passthrough {
 
 impl Router for Passthrough {
     fn join(&mut self, new: NewPeer) -> PeerId {
-        self.peers.join(new)
+        let peer = self.peers.join(new);
+        self.lane.add_viewer(peer);
+        peer
     }
 
     fn leave(&mut self, peer: PeerId, now: Instant, out: &mut dyn Out) {
         self.on_link_down(peer, now, out);
         self.lane.lasting.leave(peer);
+        self.lane.remove_viewer(peer);
         self.peers.leave(peer, out);
         self.deadlines.arm(Due::Peer(peer), None);
         // A level may have gone with it.
@@ -140,11 +143,11 @@ impl Router for Passthrough {
     }
 
     fn on_link_down(&mut self, peer: PeerId, now: Instant, out: &mut dyn Out) {
-        if self.peers.only() == Some(peer) {
+        if self.lane.only_viewer() == Some(peer) {
             self.reread.link_down();
         }
         self.lane.link_down(peer, out);
-        self.peers.take_back(peer, std::iter::once(&mut self.lane), out);
+        self.peers.take_back(peer, &mut self.lane, out);
         if let Some(peer) = self.peers.get_mut(peer) {
             peer.link_down(now, out);
         }
@@ -364,7 +367,7 @@ impl Passthrough {
         {
             peer.wishes.unsubscribe(SERVER, own);
         }
-        if peers.are_many() && self.decided_here(request, own.as_deref(), out) {
+        if self.lane.has_many() && self.decided_here(request, own.as_deref(), out) {
             return;
         }
         let Passthrough { peers, lane, .. } = self;
@@ -428,8 +431,8 @@ impl Passthrough {
 
     /// Tells the server the lowest level that one of several peers wants. Where there is one peer, its request passes through.
     fn pass_level(&mut self, out: &mut dyn Out) {
-        if self.lane.is_ready() && !self.lane.busy && self.peers.are_many() {
-            self.peers.send_level(&mut self.lane, out);
+        if self.lane.is_ready() && !self.lane.busy && self.lane.has_many() {
+            self.lane.send_level(&self.peers, out);
         }
     }
 
@@ -519,12 +522,12 @@ impl Passthrough {
                 self.arm_all();
             }
             b"notifications/tasks/status" => {
-                let owner = lane.lasting.on_status(frame, e).or(peers.only());
+                let owner = lane.lasting.on_status(frame, e).or(lane.only_viewer());
                 if let Some(owner) = owner.filter(|owner| peers.is_conversing(*owner)) {
                     out.to_peer(owner, &[frame]);
                 }
             }
-            b"notifications/resources/updated" if peers.are_many() => {
+            b"notifications/resources/updated" if lane.has_many() => {
                 let own = e.uri.clone().and_then(|uri| serde_json::from_slice::<String>(&frame[uri]).ok());
                 let follows =
                     |wishes: &super::wishes::Wishes| own.as_ref().is_some_and(|own| wishes.follows_part(SERVER, own));

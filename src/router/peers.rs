@@ -6,8 +6,8 @@
 //! at a server, a message that is held, a task, a question of a server. Each lookup starts from who speaks: a peer's ids are
 //! looked up among what is that peer's, and a server's ids in the lane of that server, where they lead to one peer.
 //!
-//! What a server says without naming a call is for the only peer there is, or else for the only one that has a call under
-//! way at that server. Where there are several such peers, or none, nobody gets it: a guess would tell one peer of another.
+//! What a server says without naming a call is for the only peer that sees the server, or else for the only one that has a
+//! call under way there. Where there are several such peers, or none, nobody gets it: a guess would tell one peer of another.
 //!
 //! A server of one peer is initialized with what that peer says of itself. A server of several is told what is likely, and
 //! that stays: no peer's coming or going makes a server be asked again.
@@ -37,6 +37,11 @@ slotmap::new_key_type! {
     pub struct PeerId;
 }
 
+slotmap::new_key_type! {
+    /// What some peers of a router see of its servers.
+    pub struct ViewId;
+}
+
 /// Most requests of one peer that wait until more is known: one `initialize` for each robot behind an endpoint.
 pub(super) const MAX_WAITING: usize = 256;
 
@@ -49,12 +54,14 @@ pub struct NewPeer {
     pub hello: Option<Arc<Hello>>,
     /// Whether a peer that reads no list anew which has changed gets a new connection.
     pub resync: bool,
+    /// What the peer sees; `None`: all servers.
+    pub view: Option<ViewId>,
 }
 
 impl NewPeer {
     /// A peer of which nothing is known.
     pub fn unknown(max_frame: usize) -> Self {
-        NewPeer { max_frame, hello: None, resync: true }
+        NewPeer { max_frame, hello: None, resync: true, view: None }
     }
 }
 
@@ -77,6 +84,8 @@ pub(super) enum Want {
 #[derive(Debug)]
 pub(super) struct Peer {
     pub(super) desk: Desk,
+    /// What the peer sees, where views are told apart.
+    pub(super) view: ViewId,
     pub(super) owed: Vec<Owed>,
     /// Requests of which enough is known, and which only wait for room.
     pub(super) due: VecDeque<Owed>,
@@ -96,6 +105,7 @@ impl Peer {
     fn new(key: PeerId, new: NewPeer) -> Self {
         Peer {
             desk: Desk::new(key, new.max_frame, new.hello),
+            view: new.view.unwrap_or_default(),
             owed: Vec::new(),
             due: VecDeque::new(),
             wishes: Wishes::default(),
@@ -151,6 +161,7 @@ impl Peer {
         self.due.clear();
         self.relayed = false;
         self.changes.link_down(now);
+        self.wishes.link_down();
         self.pages = Pages::default();
         self.tables = Default::default();
         self.desk.link_down(out);
@@ -161,16 +172,12 @@ impl Peer {
 #[derive(Debug, Default)]
 pub(super) struct Peers {
     all: SlotMap<PeerId, Peer>,
-    /// There have been several peers at once: servers are told what suits all of them.
-    are_many: bool,
 }
 
 impl Peers {
     /// A peer comes.
     pub(super) fn join(&mut self, new: NewPeer) -> PeerId {
-        let key = self.all.insert_with_key(|key| Peer::new(key, new));
-        self.are_many |= self.all.len() > 1;
-        key
+        self.all.insert_with_key(|key| Peer::new(key, new))
     }
 
     /// A peer goes, whose connection is gone already. Servers that still wait for its answers are told.
@@ -199,36 +206,6 @@ impl Peers {
     /// The keys of all peers.
     pub(super) fn keys(&self) -> Vec<PeerId> {
         self.all.keys().collect()
-    }
-
-    /// The only peer, where there is one.
-    pub(super) fn only(&self) -> Option<PeerId> {
-        let mut keys = self.all.keys();
-        keys.next().filter(|_| keys.next().is_none())
-    }
-
-    /// Whether servers have to suit several peers.
-    pub(super) fn are_many(&self) -> bool {
-        self.are_many
-    }
-
-    /// With what servers are initialized: what their only peer last said of itself, or is expected to say.
-    pub(super) fn hello(&self) -> Arc<Hello> {
-        let only = self.only().filter(|_| !self.are_many).and_then(|key| self.get(key));
-        only.map_or_else(Hello::likely_for_all, |peer| peer.desk.hello.clone())
-    }
-
-    /// Whether that is sure enough for servers to act on.
-    pub(super) fn is_sure(&self) -> bool {
-        self.are_many || self.all.values().any(|peer| peer.desk.is_sure())
-    }
-
-    /// Has what peers say of themselves kept for the next run, where that is new and `takes` says that a server has accepted
-    /// it.
-    pub(super) fn keep_hello(&mut self, takes: impl Fn(&Hello) -> bool, out: &mut dyn Out) {
-        for peer in self.all.values_mut() {
-            peer.desk.keep_hello(&takes, out);
-        }
     }
 
     /// An error to a peer, in a server's place.

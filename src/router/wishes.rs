@@ -95,10 +95,14 @@ impl Wishes {
         self.level.as_deref()
     }
 
-    /// Ends all wishes, and returns the subscriptions.
-    pub(super) fn take_all(&mut self) -> BTreeMap<ServerIndex, HashMap<Box<str>, Box<str>>> {
+    /// Ends all subscriptions at a server, and returns them by its own URIs.
+    pub(super) fn take_all_at(&mut self, server: ServerIndex) -> impl Iterator<Item = Box<str>> + use<> {
+        self.subscriptions.remove(&server).unwrap_or_default().into_keys()
+    }
+
+    /// The connection is gone, and the level that was wanted on it.
+    pub(super) fn link_down(&mut self) {
         self.level = None;
-        std::mem::take(&mut self.subscriptions)
     }
 }
 

@@ -31,7 +31,7 @@ pub(in crate::router) enum Opened {
 impl Lane {
     /// Initializes the server with what the endpoint says of itself, or is expected to say.
     pub(super) fn send_initialize(&mut self, again: bool, peers: &mut Peers, now: Instant, out: &mut dyn Out) {
-        let hello = self.opening.params(&peers.hello());
+        let hello = self.opening.params(&self.hello(peers));
         self.send(Flight::Initialize(hello.clone()), "initialize", Some(&hello.params), out);
         self.state = ServerSide::Initializing { since: now, again };
     }
@@ -90,7 +90,7 @@ impl Lane {
         now: Instant,
         out: &mut dyn Out,
     ) -> Opened {
-        let wanted = self.opening.params(&peers.hello());
+        let wanted = self.opening.params(&self.hello(peers));
         let (answered, welcome) = match self.state {
             ServerSide::Greeted | ServerSide::Ready => (Answered::Welcomed, welcome),
             ServerSide::Refusing { .. } => (Answered::Refused, None),
@@ -103,7 +103,7 @@ impl Lane {
         };
         let is_serving = self.calls().next().is_some();
         // What several peers say of themselves can't all be right, so a server that serves them is left as it is.
-        let may_differ = !peers.are_many() || answered == Answered::Refused;
+        let may_differ = !self.has_many || answered == Answered::Refused;
         match self.opening.renewal(answered, is_serving, |told| may_differ && told.differs(welcome, &wanted)) {
             Renewal::Keep => self.complete_handshake(peers, now, out),
             Renewal::Again => {
@@ -131,7 +131,7 @@ impl Lane {
     fn complete_handshake(&mut self, peers: &Peers, now: Instant, out: &mut dyn Out) -> Opened {
         self.opening.set_outdated(false);
         match self.state {
-            ServerSide::Greeted if peers.is_sure() => {
+            ServerSide::Greeted if self.is_hello_sure(peers) => {
                 self.state = ServerSide::Ready;
                 self.started = Some(now);
                 if self.opening.complete() {

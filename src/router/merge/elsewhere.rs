@@ -34,7 +34,7 @@ impl Merge {
                     out.to_peer(call.peer, &[&answer]);
                     self.peers.count_answered(call.peer);
                 }
-                None if self.members.iter().any(MergedServer::is_awaited)
+                None if self.view_of(request.peer).is_some_and(|view| view.is_awaited(&self.servers))
                     && self.unrouted.push(request.peer, request.frame, request.now) => {}
                 None => {
                     let why = "no server that may know this is running";
@@ -61,15 +61,16 @@ impl Merge {
         self.dispatch(server, request, call, None, out);
     }
 
-    /// The first server from `from` on that can be asked. If any server has resources, requests about them go only to such
-    /// servers.
+    /// The first server from `from` on that can be asked, of those that the peer sees. If any of these has resources, requests
+    /// about them go only to such servers.
     fn who_might_know(&self, request: &Request<'_>, from: ServerIndex) -> Option<ServerIndex> {
         let keeps =
-            |member: &MergedServer| member.shelf.welcome.as_ref().is_some_and(|welcome| welcome.can("resources"));
-        let all = !request.method.starts_with(b"resources/") || !self.members.iter().any(keeps);
-        let members = self.members.iter().skip(from);
-        let mut able = members.filter(|m| m.lane.is_ready() && !m.lane.busy && (all || keeps(m)));
-        able.next().map(|member| member.lane.index)
+            |server: &MergedServer| server.shelf.welcome.as_ref().is_some_and(|welcome| welcome.can("resources"));
+        let view = self.view_of(request.peer)?;
+        let all = !request.method.starts_with(b"resources/") || !view.of(&self.servers).any(keeps);
+        let able = |it: &&MergedServer| it.lane.is_ready() && !it.lane.busy && (all || keeps(it));
+        let indices = view.of(&self.servers).filter(able).map(|server| server.lane.index);
+        indices.filter(|index| *index >= from).min()
     }
 
     /// A server's answer is not what was asked for, and the next one is asked.
@@ -84,7 +85,7 @@ impl Merge {
 
     /// Calls that a server can't answer any more go to the next server that may be asked.
     pub(super) fn search_for_strays(&mut self, server: ServerIndex, now: Instant, out: &mut dyn Out) {
-        for (mut call, message) in std::mem::take(&mut self.members[server].lane.strays) {
+        for (mut call, message) in std::mem::take(&mut self.servers[server].lane.strays) {
             let Some(mut search) = call.terms.take().and_then(|terms| terms.search) else { continue };
             search.keep_answer(AnswerRank::Failed, reply::error(call.id(), UNAVAILABLE, message));
             self.search_on(call, search, now, out);

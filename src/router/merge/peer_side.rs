@@ -1,7 +1,6 @@
 //! What a peer says, and which server that is for.
 
 use std::borrow::Cow;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::ops::Range;
 
 use serde::Deserialize;
@@ -12,6 +11,7 @@ use crate::mcp::object;
 use crate::mcp::reply::{INVALID_PARAMS, METHOD_NOT_FOUND};
 use crate::router::edits::Edits;
 use crate::router::lane::{Call, Terms, brief};
+use crate::tools::ToolPolicy;
 use crate::tools::size::{Size, count_of_all};
 
 /// Requests whose order among each other matters.
@@ -60,23 +60,28 @@ impl Merge {
         let first = peer.desk.on_hello(&hello);
         // The first parameters that an endpoint gives in this run take the place of those that servers were told. A server
         // that has refused what it was told is asked anew with any that differ.
-        for server in 0..self.members.len() {
-            let MergedServer { lane, .. } = &self.members[server];
+        for server in self.seen_by(request.peer) {
+            let MergedServer { lane, .. } = &self.servers[server];
             if first || lane.opening.is_refusing() || matches!(lane.state, ServerSide::Greeted) {
                 self.check_hello(server, now, out);
             }
         }
-        if !self.members.iter().any(MergedServer::is_greeting) {
-            return self.answer_initialize((request.peer, id), &hello.version, out);
+        if self.view_of(request.peer).is_some_and(|view| view.of(&self.servers).any(MergedServer::is_greeting)) {
+            return self.keep_waiting(request, Want::Initialize(hello.version.clone()), out);
         }
-        self.keep_waiting(request, Want::Initialize(hello.version.clone()), out);
+        self.answer_initialize((request.peer, id), &hello.version, out);
+    }
+
+    /// The servers that a peer sees.
+    fn seen_by(&self, peer: PeerId) -> Vec<ServerIndex> {
+        self.view_of(peer).into_iter().flat_map(View::indices).collect()
     }
 
     /// The peer asks or tells something, so servers' requests may be passed on. An `initialize` that has not come by now
     /// won't come.
     pub(super) fn open_conversation(&mut self, peer: PeerId, now: Instant, out: &mut dyn Out) {
         if self.peers.get_mut(peer).is_some_and(|peer| peer.desk.do_without_hello()) {
-            for server in 0..self.members.len() {
+            for server in self.seen_by(peer) {
                 self.check_hello(server, now, out);
             }
         }
@@ -87,8 +92,8 @@ impl Merge {
 
     /// Compares what the endpoint says of itself with what a server was told.
     fn check_hello(&mut self, server: ServerIndex, now: Instant, out: &mut dyn Out) {
-        let Merge { members, peers, .. } = self;
-        let MergedServer { lane, shelf, .. } = &mut members[server];
+        let Merge { servers, peers, .. } = self;
+        let MergedServer { lane, shelf, .. } = &mut servers[server];
         let opened = lane.check_hello(shelf.welcome.as_ref(), peers, now, out);
         self.on_opened(server, opened, now, out);
     }
@@ -102,66 +107,30 @@ impl Merge {
 
     /// Answers `initialize`. `asker`: the peer, and the id of its request.
     pub(super) fn answer_initialize(&mut self, asker: (PeerId, &[u8]), version: &str, out: &mut dyn Out) {
-        let (refusal, capabilities) = (self.refusal(), self.capabilities());
-        let result = match self.members.as_slice() {
-            _ if refusal.is_some() => Vec::new(),
-            [MergedServer { shelf: Shelf { welcome: Some(welcome), .. }, .. }] => welcome.result_for(version),
-            _ => union::result(version, &self.welcomes()),
-        };
-        let Some(peer) = self.peers.get_mut(asker.0) else { return };
-        if let Some(refusal) = refusal {
-            peer.desk.refuse(asker.1, UNAVAILABLE, refusal, out);
-            return peer.desk.note_greeting(Greeting::Refused);
+        let Some((peer, view, servers)) = self.at(asker.0) else { return };
+        match view.welcome(version, servers) {
+            Ok(result) => {
+                peer.desk.reply(asker.1, &result, out);
+                peer.desk.note_greeting(Greeting::Answered);
+                peer.changes.greeted(view.capabilities(servers));
+            }
+            Err(refusal) => {
+                peer.desk.refuse(asker.1, UNAVAILABLE, refusal, out);
+                peer.desk.note_greeting(Greeting::Refused);
+            }
         }
-        peer.desk.reply(asker.1, &result, out);
-        peer.desk.note_greeting(Greeting::Answered);
-        peer.changes.greeted(capabilities);
-    }
-
-    /// The words of all servers, if all of them refuse to initialize.
-    fn refusal(&self) -> Option<String> {
-        let words: Option<Vec<_>> = self.members.iter().map(|member| member.lane.refusal()).collect();
-        words.map(|words| words.join("; "))
-    }
-
-    fn welcomes(&self) -> Vec<(&str, &Welcome)> {
-        let known =
-            self.members.iter().filter_map(|m| m.shelf.welcome.as_ref().map(|welcome| (&*m.lane.name, welcome)));
-        known.collect()
-    }
-
-    /// A fingerprint of what all servers together can do.
-    pub(super) fn capabilities(&self) -> u64 {
-        let mut hasher = DefaultHasher::new();
-        union::capabilities(&self.welcomes()).to_string().hash(&mut hasher);
-        hasher.finish()
     }
 
     /// Answers a list request. `asker`: the peer, and the id of its request.
     pub(super) fn answer_list(&mut self, asker: (PeerId, &[u8]), kind: ListKind, out: &mut dyn Out) {
-        self.published();
-        let Some(peer) = self.peers.get_mut(asker.0) else { return };
-        peer.desk.reply(asker.1, self.published.result(kind), out);
-        let k = kind as usize;
-        peer.changes.read(kind, self.published.print(kind));
-        peer.tables[k] = Some(self.published.table(kind).clone());
-        // The log is told once of what is published, not each time that the endpoint reads it.
-        let left_out = self.published.left_out(kind);
-        if *left_out != self.told_left_out[k] {
-            for (server, items) in left_out {
-                let what = What::ListTooLong { list: kind.method(), items: *items, max: self.rules.max };
-                out.note(Note::of(*server, what));
-            }
-            self.told_left_out[k] = left_out.clone();
-        }
+        let Some((peer, view, servers)) = self.at(asker.0) else { return };
+        let published = view.published(servers);
+        peer.desk.reply(asker.1, published.result(kind), out);
+        peer.changes.read(kind, published.print(kind));
+        peer.tables[kind as usize] = Some(published.table(kind).clone());
+        view.report(kind, out);
         if kind == ListKind::Tools {
-            if *self.published.renamed() != self.told_renamed {
-                self.told_renamed = self.published.renamed().clone();
-                for (server, tools) in &self.told_renamed {
-                    out.note(Note::of(*server, What::Renamed { tools }));
-                }
-            }
-            let list = String::from_utf8_lossy(self.published.result(kind));
+            let list = String::from_utf8_lossy(view.published(servers).result(kind));
             out.note(Note::of_endpoint(What::ToolsRead { size: Size::of(&list), count: count_of_all(&list) }));
         }
     }
@@ -208,7 +177,7 @@ impl Merge {
                 out,
             );
         }
-        if self.members.iter().any(|member| member.awaits(kind)) {
+        if self.view_of(request.peer).is_some_and(|view| view.awaits(kind, &self.servers)) {
             return self.keep_waiting(request, Want::List(kind), out);
         }
         self.answer_list((request.peer, request.id), kind, out);
@@ -220,35 +189,19 @@ impl Merge {
         let Some((range, name)) = name.and_then(|r| Some((r.clone(), text(&frame[r])?))) else {
             return self.peers.refuse(request.peer, id, INVALID_PARAMS, "invalid params: a name is missing", out);
         };
-        self.published();
-        let Some(peer) = self.peers.get(request.peer) else { return };
-        let read = peer.tables[kind as usize].as_deref();
-        let Some((server, own)) = self.published.find(kind, &name, read) else {
+        let Some((peer, view, servers)) = self.at(request.peer) else { return };
+        let published = view.published(servers);
+        let Some((server, own)) = published.find(kind, &name, peer.tables[kind as usize].as_deref()) else {
             let what = if kind == ListKind::Tools { "tool" } else { "prompt" };
-            let aliases = self.published.aliases(kind, &name);
+            let aliases = published.aliases(kind, &name);
             let hint = if aliases.is_empty() { String::new() } else { format!(" (published as {})", or(aliases)) };
             return self.keep_unrouted(request, format_args!("unknown {what}: {name}{hint}"), out);
         };
         let mut call = Call::new(request);
         if kind == ListKind::Tools {
-            call.terms = self.terms(server, &own, &name, now);
+            call.terms = view.policy(server).and_then(|policy| terms(policy, &own, &name, now));
         }
         self.dispatch(server, request, call, (*own != *name).then_some((range, &*own)), out);
-    }
-
-    /// What the config says about calls of a tool.
-    fn terms(&self, server: ServerIndex, own: &str, name: &str, now: Instant) -> Option<Box<Terms>> {
-        let policy = &self.members[server].policy;
-        let (timeout, max_result) = (policy.timeout_of(own), policy.max_result_of(own));
-        (timeout.is_some() || max_result.is_some()).then(|| {
-            Box::new(Terms {
-                timeout,
-                deadline: timeout.map(|t| now + t),
-                what: format!("tool {}", brief(name)).into(),
-                max_result,
-                ..Terms::default()
-            })
-        })
     }
 
     fn by_uri(&mut self, uri: Option<Range<usize>>, request: &Request<'_>, out: &mut dyn Out) {
@@ -256,24 +209,24 @@ impl Merge {
         let Some((range, uri)) = uri.and_then(|r| Some((r.clone(), text(&frame[r])?))) else {
             return self.peers.refuse(request.peer, id, INVALID_PARAMS, "invalid params: a uri is missing", out);
         };
-        self.published();
         let unknown = format_args!("unknown resource: {uri}");
         // A request that waits must not undo one that came later.
         if SUBSCRIPTIONS.contains(&method) && self.unrouted.has_one_of(peer, &SUBSCRIPTIONS) {
             return self.keep_unrouted(request, unknown, out);
         }
-        let Some(of) = self.peers.get(peer) else { return };
+        let Some((of, view, servers)) = self.at(peer) else { return };
         // A resource that the peer follows may no longer be listed.
         let followed = if method == b"resources/unsubscribe" { of.wishes.own(&uri).pop() } else { None };
         let followed = followed.map(|(server, own)| (server, own.into_string()));
-        let found = followed.or_else(|| self.published.find_resource(&uri, &of.tables));
+        let published = view.published(servers);
+        let found = followed.or_else(|| published.find_resource(&uri, &of.tables));
         // Any one of several servers would be a guess.
-        let aliases = if found.is_none() { self.published.resource_aliases(&uri) } else { Vec::new() };
+        let aliases = if found.is_none() { published.resource_aliases(&uri) } else { Vec::new() };
         if !aliases.is_empty() {
             let message = format_args!("several servers have {uri}: ask for {}", or(aliases));
-            return self.peers.refuse(request.peer, id, INVALID_PARAMS, message, out);
+            return of.desk.refuse(id, INVALID_PARAMS, message, out);
         }
-        let Some((server, own)) = found.or_else(|| self.only_keeper(&uri)) else {
+        let Some((server, own)) = found.or_else(|| only_keeper(view.of(servers), &uri)) else {
             if method == b"resources/read" {
                 // A server may have what it does not list, and reading changes nothing.
                 return self.search(request, out);
@@ -292,25 +245,15 @@ impl Merge {
         let sent = self.dispatch(server, request, Call::new(request), edit, out);
         // A request that waits comes here again.
         if sent && method == b"resources/subscribe" {
-            let Merge { peers, members, .. } = self;
+            let Merge { peers, servers, .. } = self;
             // Before this server listed the resource, another one may have been asked to follow it.
             let before = peers.get(peer).map(|of| of.wishes.own(&uri)).unwrap_or_default();
             for (other, own) in before.into_iter().filter(|(other, _)| *other != server) {
-                peers.end_subscription(peer, &mut members[other].lane, &own, out);
+                peers.end_subscription(peer, &mut servers[other].lane, &own, out);
             }
             if let Some(of) = peers.get_mut(peer) {
-                of.wishes.subscribe(server, &mut members[server].lane.leftover, &own, &uri);
+                of.wishes.subscribe(server, &mut servers[server].lane.leftover, &own, &uri);
             }
-        }
-    }
-
-    /// The only server that has resources at all: what nobody lists may be its own.
-    fn only_keeper(&self, uri: &str) -> Option<(ServerIndex, String)> {
-        let keeps = |m: &&MergedServer| m.shelf.welcome.as_ref().is_some_and(|w| w.can("resources"));
-        let mut keepers = self.members.iter().filter(keeps);
-        match (keepers.next(), keepers.next()) {
-            (Some(only), None) => Some((only.lane.index, uri.to_owned())),
-            _ => None,
         }
     }
 
@@ -344,9 +287,8 @@ impl Merge {
         let Some(template) = text(&frame[range.clone()]) else {
             return self.peers.refuse(request.peer, id, INVALID_PARAMS, "invalid params: the uri is no text", out);
         };
-        self.published();
-        let Some(peer) = self.peers.get(request.peer) else { return };
-        match self.published.find(kind, &template, peer.tables[kind as usize].as_deref()) {
+        let Some((peer, view, servers)) = self.at(request.peer) else { return };
+        match view.published(servers).find(kind, &template, peer.tables[kind as usize].as_deref()) {
             Some((server, own)) => {
                 let edit = (*own != *template).then_some((range, &*own));
                 self.dispatch(server, request, Call::new(request), edit, out);
@@ -363,7 +305,7 @@ impl Merge {
         if !params.is_some_and(|params| of.wishes.set_level(params)) {
             return of.desk.refuse(id, INVALID_PARAMS, "invalid params: a level is missing", out);
         }
-        for server in 0..self.members.len() {
+        for server in self.seen_by(peer) {
             self.pass_level(server, out);
         }
         self.peers.reply(peer, id, b"{}", out);
@@ -371,9 +313,9 @@ impl Merge {
 
     /// Passes the level on to a server that logs.
     pub(super) fn pass_level(&mut self, server: ServerIndex, out: &mut dyn Out) {
-        let MergedServer { lane, shelf, .. } = &mut self.members[server];
+        let MergedServer { lane, shelf, .. } = &mut self.servers[server];
         if lane.is_ready() && !lane.busy && shelf.welcome.as_ref().is_some_and(|w| w.can("logging")) {
-            self.peers.send_level(lane, out);
+            lane.send_level(&self.peers, out);
         }
     }
 
@@ -411,8 +353,8 @@ impl Merge {
         edit: Option<(Range<usize>, &[u8])>,
         out: &mut dyn Out,
     ) -> bool {
-        let Merge { members, peers, deadlines, .. } = self;
-        let lane = &mut members[server].lane;
+        let Merge { servers, peers, deadlines, .. } = self;
+        let lane = &mut servers[server].lane;
         if !lane.has_room(request, peers, out) {
             return false;
         }
@@ -436,7 +378,7 @@ impl Merge {
     /// `why`.
     fn keep_unrouted(&mut self, request: &Request<'_>, why: impl std::fmt::Display, out: &mut dyn Out) {
         let Request { peer, frame, id, now, .. } = *request;
-        if !self.members.iter().any(MergedServer::is_awaited) {
+        if !self.view_of(peer).is_some_and(|view| view.is_awaited(&self.servers)) {
             return self.peers.refuse(request.peer, id, INVALID_PARAMS, why, out);
         }
         if !self.unrouted.push(peer, frame, now) {
@@ -446,9 +388,9 @@ impl Merge {
 
     pub(super) fn cancel(&mut self, key: PeerId, frame: &[u8], e: &Envelope, out: &mut dyn Out) {
         let Some(wanted) = e.request_id.clone().map(|r| &frame[r]) else { return };
-        if self.members.iter_mut().any(|member| member.lane.cancel(key, frame, e, out)) {
-            let Merge { deadlines, members, .. } = self;
-            return deadlines.retain_calls(|server, id| members[server].lane.has(id));
+        if self.servers.iter_mut().any(|member| member.lane.cancel(key, frame, e, out)) {
+            let Merge { deadlines, servers, .. } = self;
+            return deadlines.retain_calls(|server, id| servers[server].lane.has(id));
         }
         if self.unrouted.cancel(key, wanted) {
             return;
@@ -462,7 +404,7 @@ impl Merge {
 
     /// Answers a call that has lasted too long, before the endpoint gives up on it.
     pub(super) fn expire_call(&mut self, server: ServerIndex, id: u64, now: Instant, out: &mut dyn Out) {
-        let lane = &mut self.members[server].lane;
+        let lane = &mut self.servers[server].lane;
         let Some(call) = lane.abandon_call(id, "it took longer than mcp-pipe's timeout for it", out) else { return };
         let terms = call.terms.as_deref();
         let (what, limit) = terms.map_or(("", None), |terms| (&*terms.what, terms.timeout));
@@ -471,9 +413,33 @@ impl Merge {
             "{what} of server \"{}\" did not answer within {limit} (timeout), so mcp-pipe has cancelled the call",
             lane.name
         );
-        self.members[server].lane.fail(call, message, &mut self.peers, out);
+        self.servers[server].lane.fail(call, message, &mut self.peers, out);
         self.search_for_strays(server, now, out);
     }
+}
+
+/// The only one of these servers that has resources at all: what nobody lists may be its own.
+fn only_keeper<'a>(servers: impl Iterator<Item = &'a MergedServer>, uri: &str) -> Option<(ServerIndex, String)> {
+    let keeps = |it: &&MergedServer| it.shelf.welcome.as_ref().is_some_and(|welcome| welcome.can("resources"));
+    let mut keepers = servers.filter(keeps);
+    match (keepers.next(), keepers.next()) {
+        (Some(only), None) => Some((only.lane.index, uri.to_owned())),
+        _ => None,
+    }
+}
+
+/// What the config says about calls of a tool.
+fn terms(policy: &ToolPolicy, own: &str, name: &str, now: Instant) -> Option<Box<Terms>> {
+    let (timeout, max_result) = (policy.timeout_of(own), policy.max_result_of(own));
+    (timeout.is_some() || max_result.is_some()).then(|| {
+        Box::new(Terms {
+            timeout,
+            deadline: timeout.map(|t| now + t),
+            what: format!("tool {}", brief(name)).into(),
+            max_result,
+            ..Terms::default()
+        })
+    })
 }
 
 /// Most names that an error shows.

@@ -6,6 +6,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use super::MergedServer;
+use super::view::Seen;
 use crate::catalogue::Lists;
 use crate::config::Naming;
 use crate::mcp::lists::ListKind;
@@ -50,7 +51,8 @@ pub(super) fn names(lists: &Lists) -> Vec<Cow<'_, str>> {
 }
 
 struct Item<'a> {
-    server: ServerIndex,
+    /// Where its server is in the view.
+    at: usize,
     own: Cow<'a, str>,
     /// The name under which the item is published, if no other item wants the same.
     wanted: String,
@@ -59,22 +61,23 @@ struct Item<'a> {
 }
 
 impl Published {
-    /// Publishes everything that is known of `members`. Names don't depend on which servers are there at the moment.
+    /// Publishes everything that is known of the servers of a view. Names don't depend on which servers are there at the moment.
     ///
     /// No list is larger than it may be: an endpoint that closes because of one would close again and again. Where all lists
     /// together are larger, servers with less than their share are listed whole.
-    pub(super) fn new(members: &[MergedServer], rules: Rules) -> Self {
+    pub(super) fn new(seen: &[Seen], servers: &[MergedServer], rules: Rules) -> Self {
         let mut all = Published::default();
         for kind in ListKind::ALL {
-            all.add(kind, members, rules);
+            all.add(kind, seen, servers, rules);
         }
         all
     }
 
-    fn add(&mut self, kind: ListKind, members: &[MergedServer], Rules { naming, letters, max }: Rules) {
-        let items = items(kind, members);
-        let servers: Vec<&str> = members.iter().map(|member| &*member.lane.name).collect();
-        let wanted: Vec<(ServerIndex, &str)> = items.iter().map(|item| (item.server, &*item.wanted)).collect();
+    fn add(&mut self, kind: ListKind, seen: &[Seen], servers: &[MergedServer], rules: Rules) {
+        let Rules { naming, letters, max } = rules;
+        let items = items(kind, seen, servers);
+        let servers: Vec<&str> = seen.iter().map(|seen| &*servers[seen.server].lane.name).collect();
+        let wanted: Vec<(usize, &str)> = items.iter().map(|item| (item.at, &*item.wanted)).collect();
         let names = match kind {
             ListKind::Tools => names::publish(naming, letters, &servers, &wanted),
             // No model reads the names of prompts.
@@ -83,26 +86,26 @@ impl Published {
         };
         if kind == ListKind::Tools {
             for (item, name) in items.iter().zip(&names).filter(|(item, _)| !letters.takes(&item.wanted)) {
-                let of_it = self.renamed.entry(item.server).or_default();
+                let of_it = self.renamed.entry(seen[item.at].server).or_default();
                 of_it.push((item.own.as_ref().into(), name.as_str().into()));
             }
         }
         let definitions =
-            items.iter().zip(&names).map(|(item, name)| item.listed.then(|| definition(kind, item, name, members)));
+            items.iter().zip(&names).map(|(item, name)| item.listed.then(|| definition(kind, item, name, seen)));
         let definitions: Vec<_> = definitions.collect();
-        let mut wanted = vec![0; members.len()];
+        let mut wanted = vec![0; seen.len()];
         for (item, definition) in items.iter().zip(&definitions) {
-            wanted[item.server] += definition.as_ref().map_or(0, |definition| definition.len() + 1);
+            wanted[item.at] += definition.as_ref().map_or(0, |definition| definition.len() + 1);
         }
         let mut room = allot(&wanted, max.saturating_sub(ENVELOPE));
         let mut result = format!("{{\"{}\":[", kind.member());
         let mut print = 0_u64;
         for (item, definition) in items.iter().zip(definitions) {
             let Some(definition) = definition else { continue };
-            match room[item.server].checked_sub(definition.len() + 1) {
-                Some(rest) => room[item.server] = rest,
+            match room[item.at].checked_sub(definition.len() + 1) {
+                Some(rest) => room[item.at] = rest,
                 None => {
-                    *self.left_out[kind as usize].entry(item.server).or_default() += 1;
+                    *self.left_out[kind as usize].entry(seen[item.at].server).or_default() += 1;
                     continue;
                 }
             }
@@ -119,7 +122,7 @@ impl Published {
         self.prints[kind as usize] = print;
         self.results[kind as usize] = result.into_bytes();
         let ways = items.into_iter().zip(names);
-        let table = ways.map(|(item, name)| (name.into(), (item.server, item.own.as_ref().into())));
+        let table = ways.map(|(item, name)| (name.into(), (seen[item.at].server, item.own.as_ref().into())));
         self.tables[kind as usize] = Arc::new(table.collect());
     }
 
@@ -223,28 +226,28 @@ fn resource<'a>(resources: &'a Table, templates: &'a Table, uri: &'a str) -> Opt
     Some((ListKind::Templates, way, uri.strip_prefix(front).unwrap_or(uri)))
 }
 
-fn items(kind: ListKind, members: &[MergedServer]) -> Vec<Item<'_>> {
+fn items<'a>(kind: ListKind, seen: &[Seen], servers: &'a [MergedServer]) -> Vec<Item<'a>> {
     let mut all = Vec::new();
-    for (server, member) in members.iter().enumerate() {
-        let mut seen = HashSet::new();
-        for raw in member.shelf.lists.get(kind) {
+    for (at, Seen { server, policy, .. }) in seen.iter().enumerate() {
+        let (server, mut known) = (&servers[*server], HashSet::new());
+        for raw in server.shelf.lists.get(kind) {
             let Some(own) = key(raw, kind) else { continue };
-            if !seen.insert(own.clone()) || (kind == ListKind::Tools && !member.policy.publishes(&own)) {
+            if !known.insert(own.clone()) || (kind == ListKind::Tools && !policy.publishes(&own)) {
                 continue;
             }
-            let wanted = if kind == ListKind::Tools { member.policy.name_of(&own) } else { &own }.to_owned();
-            if kind == ListKind::Templates && seen.len() > MAX_TEMPLATES {
+            let wanted = if kind == ListKind::Tools { policy.name_of(&own) } else { &own }.to_owned();
+            if kind == ListKind::Templates && known.len() > MAX_TEMPLATES {
                 break;
             }
-            all.push(Item { server, own, wanted, raw, listed: member.is_listed() });
+            all.push(Item { at, own, wanted, raw, listed: server.is_listed() });
         }
     }
     all
 }
 
-fn definition<'a>(kind: ListKind, item: &Item<'a>, name: &str, members: &[MergedServer]) -> Cow<'a, str> {
+fn definition<'a>(kind: ListKind, item: &Item<'a>, name: &str, seen: &[Seen]) -> Cow<'a, str> {
     if kind == ListKind::Tools {
-        return members[item.server].policy.definition(item.raw, &item.own, name).into();
+        return seen[item.at].policy.definition(item.raw, &item.own, name).into();
     }
     if *name == *item.own {
         return item.raw.into();

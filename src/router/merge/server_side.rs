@@ -26,8 +26,8 @@ impl Merge {
             }
             // Perhaps a call was lost, and has its error already.
             Some((Flight::Call(_), _)) | None => {
-                let Merge { deadlines, members, .. } = self;
-                deadlines.retain_calls(|server, id| members[server].lane.has(id));
+                let Merge { deadlines, servers, .. } = self;
+                deadlines.retain_calls(|server, id| servers[server].lane.has(id));
                 self.search_for_strays(server, now, out);
             }
         }
@@ -43,7 +43,7 @@ impl Merge {
     ) {
         let Some(id) = e.id.clone() else { return };
         let result = e.result.clone().map(|r| &frame[r]);
-        match self.members[server].lane.take_flight(&frame[id.clone()]) {
+        match self.servers[server].lane.take_flight(&frame[id.clone()]) {
             None => out.note(Note::of(server, What::Unclaimed)),
             Some((_, Flight::Initialize(hello))) => match result {
                 Some(result) => {
@@ -73,7 +73,7 @@ impl Merge {
                     }
                     limit = terms.max_result;
                 }
-                self.members[server].lane.lasting.keep(number, (call.peer, call.progress()), frame, e);
+                self.servers[server].lane.lasting.keep(number, (call.peer, call.progress()), frame, e);
                 let text = self.publish_task(server, (frame, e), &call, limit);
                 let published = text.as_deref().and_then(|text| Some((text, envelope::scan_one(text)?)));
                 let (frame, e) = published.as_ref().map_or((frame, e), |(text, e)| (*text, e));
@@ -88,7 +88,7 @@ impl Merge {
                     edits.replace(id, call.id());
                     edits.pass_to_peer(call.peer, frame, out);
                     self.peers.count_answered(call.peer);
-                } else if !self.members[server].lane.deliver(frame, id, &call, &mut self.peers, out) {
+                } else if !self.servers[server].lane.deliver(frame, id, &call, &mut self.peers, out) {
                     return;
                 }
                 if is_call(call.method()) {
@@ -102,10 +102,11 @@ impl Merge {
     /// Reads what a server says of itself at its handshake. What is odd in that is told, once.
     fn read_welcome(&mut self, server: ServerIndex, result: &[u8], out: &mut dyn Out) -> Welcome {
         let (welcome, mut odd) = Welcome::mended(result);
-        if self.members.len() > 1 {
+        // Where the server is seen alone, all that it says is seen.
+        if self.views.values().any(|view| !view.is_of_one() && view.has(server)) {
             odd.extend(union::too_large(&welcome));
         }
-        if let Some(what) = self.members[server].shelf.oddity(odd.join("; ")) {
+        if let Some(what) = self.servers[server].shelf.oddity(odd.join("; ")) {
             out.note(Note::of(server, What::Odd { method: "initialize", what }));
         }
         welcome
@@ -121,25 +122,27 @@ impl Merge {
         out: &mut dyn Out,
     ) {
         out.note(Note::of(server, What::Initialized { identity: welcome.identity().to_owned() }));
-        let Merge { members, peers, .. } = self;
-        let MergedServer { lane, shelf, silent, .. } = &mut members[server];
+        let Merge { servers, peers, .. } = self;
+        let MergedServer { lane, shelf, silent, .. } = &mut servers[server];
         *silent = false;
         let opened = lane.welcomed(hello, &welcome, peers, now, out);
         shelf.welcomed(welcome);
-        self.stale = true;
+        self.touch(server);
         self.on_opened(server, opened, now, out);
         self.answer_waiting(now, out);
     }
 
     /// Something has become of a server's handshake.
     pub(super) fn on_opened(&mut self, server: ServerIndex, opened: Opened, now: Instant, out: &mut dyn Out) {
-        let lane = &self.members[server].lane;
+        let lane = &self.servers[server].lane;
         match opened {
             Opened::Ready => self.on_ready(server, now, out),
             // The process is being replaced: the server is as good as gone.
             Opened::Awaited if !lane.is_initialized() => {
-                self.members[server].shelf.down();
-                self.stale |= !self.members[server].keep_listed;
+                self.servers[server].shelf.down();
+                if !self.servers[server].keep_listed {
+                    self.touch(server);
+                }
                 self.answer_waiting(now, out);
             }
             Opened::Awaited | Opened::Refused | Opened::Same => {}
@@ -149,11 +152,11 @@ impl Merge {
 
     /// A server is ready: it gets what the endpoint wants of it, its lists are read, and messages that waited are sent.
     fn on_ready(&mut self, server: ServerIndex, now: Instant, out: &mut dyn Out) {
-        let Merge { members, peers, .. } = self;
-        let lane = &mut members[server].lane;
-        peers.keep_hello(|said| lane.opening.was_told(said), out);
+        let Merge { servers, peers, .. } = self;
+        let lane = &mut servers[server].lane;
+        lane.keep_hello(peers, out);
         peers.send_subscriptions(lane, out);
-        self.stale = true;
+        self.touch(server);
         self.pass_level(server, out);
         for kind in ListKind::ALL {
             self.read_list(server, kind, now, out);
@@ -171,8 +174,8 @@ impl Merge {
         now: Instant,
         out: &mut dyn Out,
     ) {
-        let Merge { members, peers, .. } = self;
-        let MergedServer { lane, shelf, silent, .. } = &mut members[server];
+        let Merge { servers, peers, .. } = self;
+        let MergedServer { lane, shelf, silent, .. } = &mut servers[server];
         match lane.refused(hello, error, shelf.welcome.as_ref(), peers, now, out) {
             opened @ (Opened::Ready | Opened::Awaited | Opened::Same) => self.on_opened(server, opened, now, out),
             Opened::Refused => {
@@ -188,15 +191,15 @@ impl Merge {
     /// Does what is due at a server: gives up a handshake or a list that takes too long, reads a list again, has something
     /// remembered.
     pub(super) fn check_server(&mut self, server: ServerIndex, now: Instant, out: &mut dyn Out) {
-        let Merge { members, peers, .. } = self;
-        let MergedServer { lane, shelf, .. } = &mut members[server];
+        let Merge { servers, peers, .. } = self;
+        let MergedServer { lane, shelf, .. } = &mut servers[server];
         let opened = lane.check_opening(shelf.welcome.as_ref(), peers, now, out);
         self.on_opened(server, opened, now, out);
-        if self.members[server].awaited_until().is_some_and(|until| until <= now) {
-            self.members[server].silent = true;
+        if self.servers[server].awaited_until().is_some_and(|until| until <= now) {
+            self.servers[server].silent = true;
         }
         for kind in ListKind::ALL {
-            let MergedServer { lane, shelf, .. } = &mut self.members[server];
+            let MergedServer { lane, shelf, .. } = &mut self.servers[server];
             if let Some(number) = shelf.is_late(kind, now) {
                 lane.abandon_list(kind, number, out);
                 self.on_page(server, kind, number, Err((UNAVAILABLE, "it took too long")), now, out);
@@ -204,7 +207,7 @@ impl Merge {
                 self.read_list(server, kind, now, out);
             }
         }
-        if let Some(memory) = self.members[server].shelf.memory(now) {
+        if let Some(memory) = self.servers[server].shelf.memory(now) {
             out.remember(server, &memory);
         }
     }
@@ -212,11 +215,13 @@ impl Merge {
     /// Begins to read a list, if the server has such a list. Tools are asked for in any case: some servers have them without
     /// saying so.
     fn read_list(&mut self, server: ServerIndex, kind: ListKind, now: Instant, out: &mut dyn Out) {
-        let MergedServer { lane, shelf, .. } = &mut self.members[server];
+        let MergedServer { lane, shelf, .. } = &mut self.servers[server];
         let capability = if kind == ListKind::Templates { "resources" } else { kind.member() };
         let has = kind == ListKind::Tools || shelf.welcome.as_ref().is_some_and(|w| w.can(capability));
         if !has {
-            self.stale |= shelf.set_none(kind);
+            if shelf.set_none(kind) {
+                self.touch(server);
+            }
         } else if lane.is_ready()
             && let Some(number) = shelf.begin(kind, now)
         {
@@ -227,7 +232,7 @@ impl Merge {
 
     /// A server says that a list has changed.
     fn on_list_changed(&mut self, server: ServerIndex, kind: ListKind, now: Instant, out: &mut dyn Out) {
-        let MergedServer { lane, shelf, .. } = &mut self.members[server];
+        let MergedServer { lane, shelf, .. } = &mut self.servers[server];
         if lane.is_ready()
             && let Some(number) = shelf.changed(kind, now)
         {
@@ -246,7 +251,7 @@ impl Merge {
         now: Instant,
         out: &mut dyn Out,
     ) {
-        let MergedServer { lane, shelf, policy, judged, .. } = &mut self.members[server];
+        let MergedServer { lane, shelf, .. } = &mut self.servers[server];
         let (page, error) = match answer {
             Ok(result) => (PageAnswer::Result(result), "it is not as MCP has it"),
             Err((METHOD_NOT_FOUND, error)) => (PageAnswer::Unknown, error),
@@ -281,14 +286,16 @@ impl Merge {
             Paged::Again => self.read_list(server, kind, now, out),
             Paged::Failed => self.answer_waiting(now, out),
             Paged::Done(changed) => {
-                self.stale |= changed;
-                if kind == ListKind::Tools && (changed || !*judged) {
-                    *judged = true;
-                    let names = published::names(&shelf.lists);
-                    if let Some(what) = policy.doubts(&names.iter().map(|name| &**name).collect::<Vec<_>>()) {
-                        out.note(Note::of(server, What::DoubtfulTools { what }));
+                let Merge { views, servers, .. } = self;
+                for view in views.values_mut() {
+                    if changed {
+                        view.touch(server);
+                    }
+                    if kind == ListKind::Tools {
+                        view.judge(&servers[server], changed, out);
                     }
                 }
+                let shelf = &mut self.servers[server].shelf;
                 if let Some(memory) = shelf.memory(now) {
                     out.remember(server, &memory);
                 }
@@ -316,16 +323,17 @@ impl Merge {
             b"notifications/cancelled" => self.peers.withdraw(server, frame, e, out),
             b"notifications/tasks/status" => self.on_task_status(server, frame, e, out),
             b"notifications/resources/updated" => self.on_resource_updated(server, frame, e, out),
-            _ => self.members[server].lane.pass_notification(frame, e, &self.peers, out),
+            _ => self.servers[server].lane.pass_notification(frame, e, &self.peers, out),
         }
     }
 
     /// A resource has changed: tells the peers that follow it, each by the URI that the peer knows.
     fn on_resource_updated(&mut self, server: ServerIndex, frame: &[u8], e: &Envelope, out: &mut dyn Out) {
         let own = e.uri.clone().and_then(|r| serde_json::from_slice::<String>(&frame[r]).ok());
-        let are_many = self.peers.are_many();
+        let are_many = self.servers[server].lane.has_many();
         // Before the handshake an endpoint expects nothing.
-        for (key, peer) in self.peers.iter().filter(|(_, peer)| peer.desk.is_conversing()) {
+        let viewers = self.servers[server].lane.viewers().filter_map(|key| Some((key, self.peers.get(key)?)));
+        for (key, peer) in viewers.filter(|(_, peer)| peer.desk.is_conversing()) {
             match (own.as_ref().and_then(|own| peer.wishes.called(server, own)), e.uri.clone()) {
                 (Some(uri), Some(range)) => {
                     let uri = serde_json::Value::from(uri).to_string();

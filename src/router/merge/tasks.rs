@@ -75,9 +75,9 @@ impl Tasks {
 
 impl Merge {
     /// Whether the ids of a server's tasks have to be told apart, from other servers' or from other peers'.
-    fn shares_tasks(&self, server: ServerIndex) -> bool {
-        (self.members.len() > 1 || self.peers.are_many())
-            && self.members[server].shelf.welcome.as_ref().is_some_and(|w| w.can("tasks"))
+    fn shares_tasks(&self, peer: PeerId, server: ServerIndex) -> bool {
+        (self.servers[server].lane.has_many() || self.view_of(peer).is_some_and(|view| !view.is_of_one()))
+            && self.servers[server].shelf.welcome.as_ref().is_some_and(|w| w.can("tasks"))
     }
 
     /// The answer to a call with the endpoint's id of the task in it; `None` if the answer names no task. `max_result`: the
@@ -89,7 +89,7 @@ impl Merge {
         call: &Call,
         max_result: Option<usize>,
     ) -> Option<Vec<u8>> {
-        if !self.shares_tasks(server) {
+        if !self.shares_tasks(call.peer, server) {
             return None;
         }
         if let Some(id) = task::created(frame, e) {
@@ -128,7 +128,8 @@ impl Merge {
     /// Sends a request about a task to the server that made the task.
     pub(super) fn task_request(&mut self, request: &Request<'_>, out: &mut dyn Out) {
         // Where no server has such tasks, these methods are like any others.
-        if !(0..self.members.len()).any(|server| self.shares_tasks(server)) {
+        let seen = self.view_of(request.peer).into_iter().flat_map(View::indices);
+        if !seen.into_iter().any(|server| self.shares_tasks(request.peer, server)) {
             return self.search(request, out);
         }
         if request.method == b"tasks/list" {
@@ -158,19 +159,19 @@ impl Merge {
 
     /// A server tells of the status of one of its tasks.
     pub(super) fn on_task_status(&mut self, server: ServerIndex, frame: &[u8], e: &Envelope, out: &mut dyn Out) {
-        let owner = self.members[server].lane.lasting.on_status(frame, e);
-        if !self.shares_tasks(server) {
-            // Before the handshake an endpoint expects nothing.
-            if let Some(peer) = owner.or(self.peers.only()).filter(|peer| self.peers.is_conversing(*peer)) {
-                out.to_peer(peer, &[frame]);
+        let owner = self.servers[server].lane.lasting.on_status(frame, e);
+        let id = task::of(frame, e.params.as_ref());
+        let published = id.and_then(|id| Some((id.clone(), self.tasks.published(server, &frame[id])?)));
+        // Before the handshake an endpoint expects nothing.
+        if let Some((id, (peer, published))) = published {
+            if self.peers.is_conversing(peer) {
+                out.to_peer(peer, &[&frame[..id.start], published.as_bytes(), &frame[id.end..]]);
             }
             return;
         }
-        if let Some(id) = task::of(frame, e.params.as_ref())
-            && let Some((peer, published)) = self.tasks.published(server, &frame[id.clone()])
-            && self.peers.is_conversing(peer)
-        {
-            out.to_peer(peer, &[&frame[..id.start], published.as_bytes(), &frame[id.end..]]);
+        let peer = owner.or(self.servers[server].lane.only_viewer());
+        if let Some(peer) = peer.filter(|peer| self.peers.is_conversing(*peer) && !self.shares_tasks(*peer, server)) {
+            out.to_peer(peer, &[frame]);
         }
     }
 }

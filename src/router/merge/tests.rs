@@ -11,6 +11,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::config::Naming;
 use crate::config::{Names, Sharing};
 use crate::router::{in_guise, say};
 use crate::tools::Glob;
@@ -75,7 +76,7 @@ impl Rig {
         let max_frame = specs.iter().map(|spec| spec.max_frame).max().unwrap_or_default();
         let resync = specs.first().is_none_or(|spec| spec.sharing.resync);
         let mut router = Merge::new(specs.into_iter().map(Arc::new).zip(memories));
-        let peer = router.join(NewPeer { max_frame, hello: known, resync });
+        let peer = router.join(NewPeer { max_frame, hello: known, resync, view: None });
         let servers = vec![Vec::new(); offers.len()];
         Rig { router, peer, sink: Sink { servers, ..Sink::default() }, now: Instant::now(), offers }
     }
@@ -402,22 +403,22 @@ fn what_is_remembered_answers_for_a_server_that_is_still_starting() {
 #[test]
 fn servers_wait_for_their_endpoint_where_its_parameters_are_only_likely_and_go_on_at_once_where_they_are_remembered() {
     let offers = || vec![offer(&["add", "one"]), offer(&["add", "two"])];
-    let read = |rig: &Rig| rig.router.members.iter().all(|member| member.shelf.is_known());
+    let read = |rig: &Rig| rig.router.servers.iter().all(|member| member.shelf.is_known());
     let mut rig = Rig::new(specs(&["a", "b"]), offers(), vec![]);
     rig.up(0);
     rig.up(1);
     rig.pass(3600);
-    assert!(!read(&rig) && rig.router.members.iter().all(|member| matches!(member.lane.state, ServerSide::Greeted)));
+    assert!(!read(&rig) && rig.router.servers.iter().all(|member| matches!(member.lane.state, ServerSide::Greeted)));
     rig.link_up();
     rig.endpoint(r#"{"id":1,"method":"server/discover"}"#);
     assert_eq!(rig.at_endpoint()[0]["error"]["code"], METHOD_NOT_FOUND);
-    assert!(rig.router.members.iter().all(|member| matches!(member.lane.state, ServerSide::Greeted)));
+    assert!(rig.router.servers.iter().all(|member| matches!(member.lane.state, ServerSide::Greeted)));
     // An endpoint that goes on without a handshake won't have one.
     assert_eq!(rig.tools(), ["a__add", "one", "b__add", "two"]);
     let mut rig = Rig::new(specs(&["a", "b"]), offers(), memories());
     rig.up(0);
     rig.up(1);
-    assert!(rig.router.members.iter().all(|member| member.lane.is_ready()));
+    assert!(rig.router.servers.iter().all(|member| member.lane.is_ready()));
 }
 
 #[test]
@@ -1749,7 +1750,7 @@ proptest! {
                 }
             }
             for s in 0..2 {
-                if alive[s] && !busy[s] && rig.router.members[s].lane.is_ready() {
+                if alive[s] && !busy[s] && rig.router.servers[s].lane.is_ready() {
                     prop_assert_eq!(&told[s].0, &wanted[s].0, "what is followed at {}", s);
                     prop_assert!(wanted[s].1.is_none() || told[s].1 == wanted[s].1, "the level of {}", s);
                 }

@@ -92,9 +92,9 @@ impl Passthrough {
 
     /// The server is ready: it gets what its peers want of it, and then what waits for it.
     fn on_ready(&mut self, now: Instant, out: &mut dyn Out) {
-        self.peers.keep_hello(|said| self.lane.opening.was_told(said), out);
+        self.lane.keep_hello(&mut self.peers, out);
         self.peers.send_subscriptions(&mut self.lane, out);
-        self.peers.send_level(&mut self.lane, out);
+        self.lane.send_level(&self.peers, out);
         self.answer_all_waiting(out);
         self.release(out);
         let Passthrough { lane, reread, peers, welcome, .. } = self;

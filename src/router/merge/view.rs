@@ -1,0 +1,195 @@
+//! What some peers see: which servers, under which names, and which of their tools.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+
+use super::published::{LeftOut, Published, Renamed, Rules};
+use super::{MergedServer, union};
+use crate::config::{Naming, Sharing};
+use crate::mcp::handshake::Welcome;
+use crate::mcp::lists::ListKind;
+use crate::router::names::Letters;
+use crate::router::{Note, Out, ServerIndex, What};
+use crate::tools::ToolPolicy;
+
+/// A server of a view.
+#[derive(Debug)]
+pub(super) struct Seen {
+    pub(super) server: ServerIndex,
+    pub(super) policy: Arc<ToolPolicy>,
+    /// The policy has been compared with the server's tools in this run: what an earlier run remembered says nothing of the
+    /// present config.
+    judged: bool,
+}
+
+/// See the module's documentation.
+#[derive(Debug)]
+pub(super) struct View {
+    seen: Vec<Seen>,
+    rules: Rules,
+    published: Published,
+    /// How many states of what is published there have been.
+    pub(super) states: u64,
+    /// What is published is out of date.
+    stale: bool,
+    /// What the log was last told of items that did not fit into the lists.
+    told_left_out: [LeftOut; 4],
+    /// What the log was last told of tools that are published under other names.
+    told_renamed: Renamed,
+}
+
+/// What of a view's servers is waited for.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Awaited {
+    pub(super) greeting: bool,
+    pub(super) anything: bool,
+    pub(super) lists: [bool; 4],
+}
+
+impl View {
+    /// A view of these servers, each with what of its tools is seen. `max`: the largest list, in bytes.
+    pub(super) fn new(
+        seen: impl IntoIterator<Item = (ServerIndex, Arc<ToolPolicy>)>,
+        sharing: Sharing,
+        max: usize,
+    ) -> Self {
+        let seen: Vec<_> = seen.into_iter().map(|(server, policy)| Seen { server, policy, judged: false }).collect();
+        // A server alone has nobody to be kept apart from.
+        let (naming, letters) = match seen.len() {
+            ..=1 => (Naming::Auto, Letters::Any),
+            _ => (sharing.naming, Letters::Of(sharing.names)),
+        };
+        View {
+            seen,
+            rules: Rules { naming, letters, max },
+            published: Published::default(),
+            states: 0,
+            stale: true,
+            told_left_out: Default::default(),
+            told_renamed: Renamed::default(),
+        }
+    }
+
+    /// Whether there is just one server to be seen.
+    pub(super) fn is_of_one(&self) -> bool {
+        self.seen.len() == 1
+    }
+
+    pub(super) fn has(&self, server: ServerIndex) -> bool {
+        self.seen.iter().any(|seen| seen.server == server)
+    }
+
+    /// The servers, in the order of the config.
+    pub(super) fn indices(&self) -> impl Iterator<Item = ServerIndex> + use<'_> {
+        self.seen.iter().map(|seen| seen.server)
+    }
+
+    /// The servers, among all of them.
+    pub(super) fn of<'a>(&'a self, servers: &'a [MergedServer]) -> impl Iterator<Item = &'a MergedServer> {
+        self.seen.iter().map(|seen| &servers[seen.server])
+    }
+
+    /// What the config says of a server's tools, for this view.
+    pub(super) fn policy(&self, server: ServerIndex) -> Option<&ToolPolicy> {
+        self.seen.iter().find(|seen| seen.server == server).map(|seen| &*seen.policy)
+    }
+
+    /// What is published is out of date, if it shows this server.
+    pub(super) fn touch(&mut self, server: ServerIndex) {
+        self.stale |= self.has(server);
+    }
+
+    pub(super) fn is_stale(&self) -> bool {
+        self.stale
+    }
+
+    /// What is published, as of now.
+    pub(super) fn published(&mut self, servers: &[MergedServer]) -> &Published {
+        if std::mem::take(&mut self.stale) {
+            self.published = Published::new(&self.seen, servers, self.rules);
+            self.states += 1;
+        }
+        &self.published
+    }
+
+    /// What of the servers is waited for.
+    pub(super) fn awaited(&self, servers: &[MergedServer]) -> Awaited {
+        Awaited {
+            greeting: self.of(servers).any(MergedServer::is_greeting),
+            anything: self.is_awaited(servers),
+            lists: ListKind::ALL.map(|kind| self.awaits(kind, servers)),
+        }
+    }
+
+    /// Whether something is waited for before a name counts as unknown.
+    pub(super) fn is_awaited(&self, servers: &[MergedServer]) -> bool {
+        self.of(servers).any(MergedServer::is_awaited)
+    }
+
+    /// Whether a list is waited for.
+    pub(super) fn awaits(&self, kind: ListKind, servers: &[MergedServer]) -> bool {
+        self.of(servers).any(|server| server.awaits(kind))
+    }
+
+    /// The words of all servers, if all of them refuse to initialize.
+    fn refusal(&self, servers: &[MergedServer]) -> Option<String> {
+        let words: Option<Vec<_>> = self.of(servers).map(|server| server.lane.refusal()).collect();
+        words.map(|words| words.join("; "))
+    }
+
+    fn welcomes<'a>(&'a self, servers: &'a [MergedServer]) -> Vec<(&'a str, &'a Welcome)> {
+        let known = |server: &'a MergedServer| Some((&*server.lane.name, server.shelf.welcome.as_ref()?));
+        self.of(servers).filter_map(known).collect()
+    }
+
+    /// The result of an `initialize` that asked for `version`, or else why there is none.
+    pub(super) fn welcome(&self, version: &str, servers: &[MergedServer]) -> Result<Vec<u8>, String> {
+        if let Some(refusal) = self.refusal(servers) {
+            return Err(refusal);
+        }
+        let alone = self.seen.first().filter(|_| self.is_of_one());
+        match alone.and_then(|seen| servers[seen.server].shelf.welcome.as_ref()) {
+            Some(welcome) => Ok(welcome.result_for(version)),
+            None => Ok(union::result(version, &self.welcomes(servers))),
+        }
+    }
+
+    /// A fingerprint of what all servers together can do.
+    pub(super) fn capabilities(&self, servers: &[MergedServer]) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        union::capabilities(&self.welcomes(servers)).to_string().hash(&mut hasher);
+        hasher.finish()
+    }
+
+    /// Compares the policy with the tools that a server has, after these were read; the log is told of what doesn't fit.
+    pub(super) fn judge(&mut self, server: &MergedServer, changed: bool, out: &mut dyn Out) {
+        let index = server.lane.index;
+        let Some(seen) = self.seen.iter_mut().find(|seen| seen.server == index) else { return };
+        if changed || !seen.judged {
+            seen.judged = true;
+            let names = super::published::names(&server.shelf.lists);
+            if let Some(what) = seen.policy.doubts(&names.iter().map(|name| &**name).collect::<Vec<_>>()) {
+                out.note(Note::of(index, What::DoubtfulTools { what }));
+            }
+        }
+    }
+
+    /// Tells the log what of a list is not published as its servers have it: once, not each time that the list is read.
+    pub(super) fn report(&mut self, kind: ListKind, out: &mut dyn Out) {
+        let left_out = self.published.left_out(kind);
+        let told = &mut self.told_left_out[kind as usize];
+        if left_out != told {
+            for (server, items) in left_out {
+                let what = What::ListTooLong { list: kind.method(), items: *items, max: self.rules.max };
+                out.note(Note::of(*server, what));
+            }
+            *told = left_out.clone();
+        }
+        if kind == ListKind::Tools && *self.published.renamed() != self.told_renamed {
+            self.told_renamed = self.published.renamed().clone();
+            for (server, tools) in &self.told_renamed {
+                out.note(Note::of(*server, What::Renamed { tools }));
+            }
+        }
+    }
+}
