@@ -8,9 +8,9 @@ use super::wishes::rank;
 use super::{Out, PeerId, ServerIndex};
 
 impl Peers {
-    /// Whether a peer other than `peer` follows a resource of a server.
-    pub(super) fn is_followed_by_others(&self, peer: PeerId, server: ServerIndex, own: &str) -> bool {
-        self.iter().any(|(key, other)| key != peer && other.wishes.called(server, own).is_some())
+    /// Whether any peer follows a resource of a server.
+    pub(super) fn is_followed(&self, server: ServerIndex, own: &str) -> bool {
+        self.iter().any(|(_, peer)| peer.wishes.called(server, own).is_some())
     }
 
     /// Tells a life of a server all subscriptions.
@@ -27,7 +27,7 @@ impl Peers {
         let Some(of) = self.get_mut(peer) else { return };
         let ended = of.wishes.take_all_at(lane.index);
         if lane.is_initialized() {
-            lane.leftover.0.extend(ended.filter(|own| !self.is_followed_by_others(peer, lane.index, own)));
+            lane.leftover.0.extend(ended.filter(|own| !self.is_followed(lane.index, own)));
             lane.send_leftover(out);
         }
     }
@@ -37,7 +37,7 @@ impl Peers {
         if let Some(peer) = self.get_mut(peer) {
             peer.wishes.unsubscribe(lane.index, own);
         }
-        if lane.is_initialized() && !self.is_followed_by_others(peer, lane.index, own) {
+        if lane.is_initialized() && !self.is_followed(lane.index, own) {
             lane.leftover.0.insert(own.into());
             lane.send_leftover(out);
         }

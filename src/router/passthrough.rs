@@ -401,7 +401,7 @@ impl Passthrough {
         let Passthrough { peers, lane, .. } = self;
         let Request { peer, frame, envelope: e, id, .. } = *request;
         match request.method {
-            b"resources/unsubscribe" if own.is_some_and(|own| peers.is_followed_by_others(peer, SERVER, own)) => {
+            b"resources/unsubscribe" if own.is_some_and(|own| peers.is_followed(SERVER, own)) => {
                 peers.reply(peer, id, b"{}", out);
             }
             b"logging/setLevel" => {

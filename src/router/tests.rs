@@ -15,6 +15,9 @@ use crate::config::ServerSpec;
 
 const LEVELS: [&str; 4] = ["debug", "info", "warning", "error"];
 
+/// The servers of each view.
+const VIEWS: [&[usize]; 4] = [&[0, 1, 2, 3, 4], &[0, 1], &[2], &[1, 2, 3]];
+
 /// What can happen. Peers, servers and open requests are taken modulo their number.
 #[derive(Debug, Clone)]
 enum Happening {
@@ -38,6 +41,8 @@ enum Happening {
     Changed(usize),
     Pass(u64),
     Room(usize, bool),
+    /// A peer is given another view.
+    Look(usize, usize),
     /// Another pipe's batch of calls: each is answered alone.
     Batch(usize, usize),
 }
@@ -66,6 +71,7 @@ fn happening() -> impl Strategy<Value = Happening> {
         1 => s.clone().prop_map(Changed),
         2 => (0..20u64).prop_map(Pass),
         1 => (p.clone(), any::<bool>()).prop_map(|(p, room)| Room(p, room)),
+        2 => (p.clone(), 0..VIEWS.len()).prop_map(|(p, view)| Look(p, view)),
         1 => (p, s).prop_map(|(p, s)| Batch(p, s)),
     ]
 }
@@ -82,6 +88,8 @@ enum Open {
 #[derive(Debug)]
 struct Client {
     name: String,
+    /// Which of [`VIEWS`] it has.
+    view: usize,
     /// Whether the client declares that it can be asked.
     answers: bool,
     linked: bool,
@@ -113,16 +121,32 @@ struct Served {
     level: Option<usize>,
 }
 
+/// The router of a world.
+enum Kind {
+    Alone(Passthrough),
+    /// A merge, with its [`VIEWS`].
+    Merged(Box<Merge>, Vec<ViewId>),
+}
+
+impl Kind {
+    fn it(&mut self) -> &mut dyn Router {
+        match self {
+            Kind::Alone(router) => router,
+            Kind::Merged(router, _) => &mut **router,
+        }
+    }
+}
+
 struct World {
-    router: Box<dyn Router>,
+    router: Kind,
     sink: Sink,
     now: Instant,
     clients: BTreeMap<PeerId, Client>,
     gone: BTreeSet<PeerId>,
     servers: Vec<Served>,
     marks: u64,
-    /// The most peers that there have been.
-    most: usize,
+    /// Whether each server has had several viewers at once.
+    shared: Vec<bool>,
     /// Peers that are not read for want of room.
     unread: BTreeSet<PeerId>,
 }
@@ -163,10 +187,13 @@ impl World {
         let names: &[&str] = if merged { &["a", "b", "c", "d", "e"] } else { &["a"] };
         let spec = |name: &&str| ServerSpec { max_frame: 1 << 20, ..ServerSpec::sample(name, "", &[]) };
         let specs: Vec<_> = names.iter().map(spec).map(Arc::new).collect();
-        let router: Box<dyn Router> = if merged {
-            Box::new(Merge::new(specs.iter().map(|spec| (spec.clone(), None))))
+        let router = if merged {
+            let mut merge = Merge::new(specs.iter().map(|spec| (spec.clone(), None)));
+            let view = |seen: &[usize]| seen.iter().map(|server| (*server, Arc::default())).collect::<Vec<_>>();
+            let views = VIEWS.iter().map(|seen| merge.add_view(view(seen), specs[0].sharing, 1 << 20)).collect();
+            Kind::Merged(Box::new(merge), views)
         } else {
-            Box::new(Passthrough::new(&specs[0]))
+            Kind::Alone(Passthrough::new(&specs[0]))
         };
         let servers = names.iter().map(|_| Served::default()).collect();
         World {
@@ -177,7 +204,7 @@ impl World {
             gone: BTreeSet::new(),
             servers,
             marks: 0,
-            most: 0,
+            shared: vec![false; names.len()],
             unread: BTreeSet::new(),
         }
     }
@@ -188,9 +215,16 @@ impl World {
     }
 
     fn join(&mut self, answers: bool) {
-        let peer = self.router.join(NewPeer::unknown(1 << 20));
+        // The first view has all servers, as a peer that names none.
+        let view = (self.clients.len() + self.gone.len()) % VIEWS.len();
+        let named = match &self.router {
+            Kind::Merged(_, views) if view > 0 => Some(views[view]),
+            Kind::Merged(..) | Kind::Alone(_) => None,
+        };
+        let peer = self.router.it().join(NewPeer { view: named, ..NewPeer::unknown(1 << 20) });
         assert!(!self.gone.contains(&peer) && !self.clients.contains_key(&peer), "a key is used again");
         let client = Client {
+            view,
             name: format!("mark-{}-", self.clients.len() + self.gone.len()),
             answers,
             linked: false,
@@ -204,6 +238,25 @@ impl World {
             logs: 0,
         };
         self.clients.insert(peer, client);
+        self.look_around();
+    }
+
+    /// Whether a client sees a server.
+    fn sees(&self, client: &Client, server: usize) -> bool {
+        matches!(self.router, Kind::Alone(_)) || VIEWS[client.view].contains(&server)
+    }
+
+    /// How many clients see a server.
+    fn viewers(&self, server: usize) -> usize {
+        self.clients.values().filter(|client| self.sees(client, server)).count()
+    }
+
+    /// Notes which servers have several viewers now.
+    fn look_around(&mut self) {
+        for server in 0..self.servers.len() {
+            let is_shared = self.viewers(server) > 1;
+            self.shared[server] |= is_shared;
+        }
     }
 
     fn mark(&mut self, peer: PeerId) -> String {
@@ -214,7 +267,7 @@ impl World {
     /// A frame of a client that is linked.
     fn say(&mut self, peer: PeerId, frame: &Value) {
         let World { router, sink, now, .. } = self;
-        router.on_peer(peer, frame.to_string().as_bytes(), *now, sink);
+        router.it().on_peer(peer, frame.to_string().as_bytes(), *now, sink);
         self.settle();
     }
 
@@ -282,7 +335,10 @@ impl World {
             }
             "notifications/message" => {
                 let level = LEVELS.iter().position(|level| message["params"]["level"] == **level).unwrap();
-                assert!(client.level.is_none_or(|wanted| wanted <= level) || self.most < 2, "{frame}");
+                assert!(
+                    client.level.is_none_or(|wanted| wanted <= level) || message["params"]["shared"] == false,
+                    "{frame}"
+                );
                 client.logs += 1;
             }
             "notifications/resources/updated" => client.updates += 1,
@@ -316,7 +372,9 @@ impl World {
                 return;
             }
             Some("initialize") => {
-                assert!(!it.initialized, "no peer's coming or going has a server asked again");
+                let is_own = message["params"]["clientInfo"]["name"] == "c";
+                assert!(!is_own || !self.shared[server], "a server of several peers is told of none of them");
+                assert!(!it.initialized || !self.shared[server], "no peer's coming or going has a server asked again");
                 it.initialized = true;
                 json!({"protocolVersion": "2025-06-18", "serverInfo": {"name": "s", "version": "1"},
                        "capabilities": {"tools": {}, "resources": {"subscribe": true}, "logging": {}}})
@@ -342,6 +400,9 @@ impl World {
             Some("tools/call") => {
                 let mark = message["params"]["arguments"]["of"].as_str().unwrap().to_owned();
                 assert_eq!(id, message["params"]["_meta"]["progressToken"], "the token is exchanged as the id is");
+                let caller = self.clients.values().find(|client| mark.starts_with(&client.name)).unwrap();
+                assert!(self.sees(caller, server), "{} calls what it does not see", caller.name);
+                let it = &mut self.servers[server];
                 it.calls.push((id, mark));
                 return;
             }
@@ -360,19 +421,19 @@ impl World {
     }
 
     fn server_says(&mut self, server: ServerIndex, message: &Value) {
-        super::say(&mut *self.router, server, message.to_string().as_bytes(), self.now, &mut self.sink);
+        super::say(self.router.it(), server, message.to_string().as_bytes(), self.now, &mut self.sink);
     }
 
     fn server_up(&mut self, server: ServerIndex) {
         self.servers[server] = Served { alive: true, ..Served::default() };
-        self.router.on_server_up(server, self.now, &mut self.sink);
+        self.router.it().on_server_up(server, self.now, &mut self.sink);
         self.settle();
     }
 
     fn server_down(&mut self, server: ServerIndex) {
         self.servers[server] = Served::default();
         let gone = Gone { why: "exited with code 1", retry_in: Duration::from_secs(1) };
-        self.router.on_server_down(server, gone, self.now, &mut self.sink);
+        self.router.it().on_server_down(server, gone, self.now, &mut self.sink);
         self.settle();
     }
 
@@ -384,22 +445,22 @@ impl World {
         client.linked = up;
         client.conversing = false;
         if up {
-            self.router.on_link_up(peer, self.now, &mut self.sink);
+            self.router.it().on_link_up(peer, self.now, &mut self.sink);
         } else {
             (client.next, client.level) = (0, None);
             (client.open.clear(), client.follows.clear(), client.questions.clear());
             self.sink.full.remove(&peer);
             self.unread.remove(&peer);
-            self.router.on_link_down(peer, self.now, &mut self.sink);
+            self.router.it().on_link_down(peer, self.now, &mut self.sink);
         }
         self.settle();
     }
 
     fn pass(&mut self, seconds: u64) {
         let until = self.now + Duration::from_secs(seconds);
-        while let Some(at) = self.router.next_tick().filter(|at| *at <= until) {
+        while let Some(at) = self.router.it().next_tick().filter(|at| *at <= until) {
             self.now = at.max(self.now);
-            self.router.on_tick(self.now, &mut self.sink);
+            self.router.it().on_tick(self.now, &mut self.sink);
             self.settle();
         }
         self.now = until;
@@ -413,14 +474,23 @@ impl World {
 
     fn happen(&mut self, what: &Happening) {
         let servers = self.servers.len();
-        self.most = self.most.max(self.clients.len());
         match *what {
             Happening::Join(answers) if self.clients.len() < 9 => self.join(answers),
+            Happening::Look(p, view) => {
+                let Some(peer) = self.client(p) else { return };
+                let Kind::Merged(merge, views) = &mut self.router else { return };
+                merge.change_view(peer, views[view], self.now, &mut self.sink);
+                let client = self.clients.get_mut(&peer).unwrap();
+                client.view = view;
+                client.follows.retain(|server| VIEWS[view].contains(server));
+                self.look_around();
+                self.settle();
+            }
             Happening::Leave(p) => {
                 let Some(peer) = self.client(p) else { return };
                 self.clients.remove(&peer);
                 self.gone.insert(peer);
-                self.router.leave(peer, self.now, &mut self.sink);
+                self.router.it().leave(peer, self.now, &mut self.sink);
                 self.settle();
             }
             Happening::Link(p, up) => {
@@ -460,7 +530,7 @@ impl World {
                 let s = s % servers;
                 if self.servers[s].alive {
                     self.servers[s].busy = busy;
-                    self.router.on_server_busy(s, busy, self.now, &mut self.sink);
+                    self.router.it().on_server_busy(s, busy, self.now, &mut self.sink);
                     self.settle();
                 }
             }
@@ -540,11 +610,12 @@ impl World {
             }
             Happening::Follow(_, s, on) => {
                 let s = s % servers;
-                let client = self.clients.get_mut(&peer).unwrap();
                 // Where a server is away or busy a subscription may be refused, which this world does not follow up.
-                if !self.servers.iter().all(|server| server.alive && !server.busy) {
+                let is_seen = self.sees(&self.clients[&peer], s);
+                if !is_seen || !self.servers.iter().all(|server| server.alive && !server.busy) {
                     return;
                 }
+                let client = self.clients.get_mut(&peer).unwrap();
                 if on {
                     client.follows.insert(s)
                 } else {
@@ -572,7 +643,7 @@ impl World {
     fn make_room(&mut self, peer: PeerId) {
         if !self.sink.full.contains(&peer) {
             self.unread.remove(&peer);
-            self.router.on_room(peer, self.now, &mut self.sink);
+            self.router.it().on_room(peer, self.now, &mut self.sink);
             self.settle();
         }
     }
@@ -585,18 +656,19 @@ impl World {
         let said: Vec<_> = self.servers[server].calls.iter().map(|(_, mark)| mark.clone()).collect();
         let heard = |world: &World| world.clients.values().map(|client| client.logs).sum::<usize>();
         let before = heard(self);
-        let params = json!({"level": LEVELS[level], "data": said.join(" ")});
+        let params = json!({"level": LEVELS[level], "data": said.join(" "), "shared": self.shared[server]});
         self.server_says(server, &json!({"jsonrpc": "2.0", "method": "notifications/message", "params": params}));
         self.settle();
         let callers = self.callers(server);
         let told = heard(self) - before;
         assert!(told <= 1, "one peer at most");
-        if self.clients.len() > 1 && callers.len() != 1 {
+        if self.viewers(server) != 1 && callers.len() != 1 {
             assert_eq!(told, 0, "nobody can be told from the others");
         }
         let only = self.clients.values().find(|client| callers.len() == 1 && callers.contains(&client.name));
         if let Some(client) = only
             && client.conversing
+            && self.viewers(server) != 1
             && client.level.is_none_or(|wanted| wanted <= level)
         {
             assert_eq!(told, 1, "{} has the only calls under way", client.name);
@@ -622,7 +694,7 @@ impl World {
         );
         self.settle();
         let callers = self.callers(server);
-        if self.clients.len() > 1 && callers.len() != 1 {
+        if self.viewers(server) != 1 && callers.len() != 1 {
             assert!(!self.servers[server].questions.contains_key(&id), "no server waits in vain");
         }
     }
@@ -639,7 +711,7 @@ impl World {
         for (key, client) in &self.clients {
             let told = client.updates - before[key];
             assert!(told <= 1);
-            if self.most >= 2 {
+            if self.shared[server] {
                 let is_due = client.linked && client.conversing && client.follows.contains(&server);
                 assert_eq!(told == 1, is_due, "{} and the updates of {server}", client.name);
             }
@@ -652,7 +724,7 @@ impl World {
             if !self.servers[server].alive {
                 self.server_up(server);
             }
-            self.router.on_server_busy(server, false, self.now, &mut self.sink);
+            self.router.it().on_server_busy(server, false, self.now, &mut self.sink);
             self.settle();
         }
         let full: Vec<_> = std::mem::take(&mut self.sink.full).into_iter().collect();
@@ -668,28 +740,34 @@ impl World {
         for client in self.clients.values() {
             assert!(client.open.is_empty(), "{} waits for {:?}", client.name, client.open);
         }
-        assert_eq!(self.router.in_flight(), 0);
+        assert_eq!(self.router.it().in_flight(), 0);
         for (server, it) in self.servers.iter().enumerate() {
             let wanted = self.clients.values().filter(|client| client.linked && client.follows.contains(&server));
             let wanted: BTreeSet<_> = wanted.map(|_| format!("mem:{server}")).collect();
             let followed: BTreeSet<_> = it.followed.clone();
             assert_eq!(followed, wanted, "what is followed at {server}");
-            let lowest = self.clients.values().filter_map(|client| client.level).min();
+            let viewers = self.clients.values().filter(|client| self.sees(client, server));
+            let lowest = viewers.filter_map(|client| client.level).min();
             assert!(lowest.is_none_or(|lowest| it.level.is_some_and(|level| level <= lowest)), "the level of {server}");
         }
         let peers: Vec<_> = self.clients.keys().copied().collect();
         for peer in peers {
             self.clients.remove(&peer);
             self.gone.insert(peer);
-            self.router.leave(peer, self.now, &mut self.sink);
+            self.router.it().leave(peer, self.now, &mut self.sink);
             self.settle();
         }
         assert!(self.servers.iter().all(|server| server.followed.is_empty() && server.questions.is_empty()));
         // Whatever comes for a peer that is gone changes nothing.
         for peer in self.gone.clone() {
-            self.router.on_peer(peer, br#"{"jsonrpc":"2.0","id":1,"method":"tools/list"}"#, self.now, &mut self.sink);
-            self.router.on_link_up(peer, self.now, &mut self.sink);
-            self.router.on_link_down(peer, self.now, &mut self.sink);
+            self.router.it().on_peer(
+                peer,
+                br#"{"jsonrpc":"2.0","id":1,"method":"tools/list"}"#,
+                self.now,
+                &mut self.sink,
+            );
+            self.router.it().on_link_up(peer, self.now, &mut self.sink);
+            self.router.it().on_link_down(peer, self.now, &mut self.sink);
             assert!(self.sink.peers.is_empty() && self.sink.servers.is_empty());
         }
     }
@@ -701,7 +779,10 @@ fn a_peer_that_floods_a_server_costs_the_others_nothing() {
         let mut world = World::new(merged);
         (0..3).for_each(|_| world.join(false));
         (0..world.servers.len()).for_each(|server| world.server_up(server));
-        (0..3).for_each(|p| world.happen(&Happening::Link(p, true)));
+        for p in 0..3 {
+            world.happen(&Happening::Look(p, 0));
+            world.happen(&Happening::Link(p, true));
+        }
         let tokens = |world: &World, p: usize| {
             let client = world.clients.values().nth(p).unwrap();
             client.open.len()

@@ -237,7 +237,7 @@ impl Merge {
             if let Some(of) = self.peers.get_mut(peer) {
                 of.wishes.unsubscribe(server, &own);
             }
-            if self.peers.is_followed_by_others(peer, server, &own) {
+            if self.peers.is_followed(server, &own) {
                 return self.peers.reply(peer, id, b"{}", out);
             }
         }
