@@ -505,6 +505,25 @@ fn an_answer_behind_megabytes_of_text_is_found_and_little_is_held() {
 }
 
 #[test]
+fn a_long_text_without_a_line_end_is_looked_at_in_pieces_of_64_kib() {
+    let mut rig = Rig::new(1 << 20);
+    rig.feed(&vec![b'x'; 1 << 20]);
+    rig.feed(&vec![b'x'; 100_000]);
+    let pieces: Vec<_> = rig.noise().iter().map(|piece| piece.len()).collect();
+    assert_eq!(pieces, [vec![64 * 1024; 17], vec![100_000 - 64 * 1024]].concat());
+}
+
+#[test]
+fn an_answer_with_two_ids_is_lost_for_both_and_a_request_with_two_for_nobody() {
+    let rig = read("{\"jsonrpc\":\"2.0\",\"id\":1,\"id\":2,\"result\":{}}\n");
+    assert_eq!(rig.lost(), ["1", "2"], "{:?}", rig.got);
+    let rig = read("{\"jsonrpc\":\"2.0\",\"id\":1,\"id\":2,\"method\":\"roots/list\"}\n");
+    assert_eq!(rig.lost(), [""; 0], "{:?}", rig.got);
+    let rig = read("{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"roots/list\",\"method\":\"ping\"}\n");
+    assert_eq!(rig.lost(), ["1"], "only one id can be meant: {:?}", rig.got);
+}
+
+#[test]
 fn noise_needs_no_room_so_none_of_it_is_kept() {
     let mut rig = Rig::new(1 << 20);
     let (lines, answers) = ("1,\n".repeat(1000), format!("{},\n", answer(1)).repeat(3));
