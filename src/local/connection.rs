@@ -63,7 +63,7 @@ type Socket = WebSocketStream<TcpStream>;
 /// Serves one connection until it ends.
 pub(super) async fn serve(stream: TcpStream, seats: Arc<Seats>, max_message: usize) {
     let Some((socket, seat)) = upgrade(stream, &seats, max_message).await else { return };
-    tracing::debug!(event = "GATEWAY_CONNECTED", servers = ?seat.names, "{} connected to the local endpoint", seat.server);
+    tracing::debug!(event = "LOCAL_CONNECTED", servers = ?seat.names, "{} connected to the local endpoint", seat.server);
     let (sink, stream) = socket.split();
     let (unsent, to_send) = mpsc::channel(MAX_UNSENT);
     let mut reader = Reader::new(seat, unsent);
@@ -72,7 +72,7 @@ pub(super) async fn serve(stream: TcpStream, seats: Arc<Seats>, max_message: usi
         why = write(sink, to_send) => why,
     };
     let server = &reader.seat.server;
-    tracing::debug!(event = "GATEWAY_DISCONNECTED", servers = ?reader.seat.names, "{server} left the local endpoint: {why}");
+    tracing::debug!(event = "LOCAL_DISCONNECTED", servers = ?reader.seat.names, "{server} left the local endpoint: {why}");
     reader.leave(why);
 }
 
@@ -97,7 +97,7 @@ async fn upgrade(stream: TcpStream, seats: &Seats, max_message: usize) -> Option
     match tokio::time::timeout(UPGRADE_TIMEOUT, accept_hdr_async_with_config(stream, check, Some(limits))).await {
         Ok(Ok(socket)) => seat.map(|seat| (socket, seat)),
         Ok(Err(error)) => {
-            tracing::debug!(event = "GATEWAY_REFUSED", "the local endpoint refused a connection: {error}");
+            tracing::debug!(event = "LOCAL_REFUSED", "the local endpoint refused a connection: {error}");
             None
         }
         Err(_) => None,

@@ -10,6 +10,10 @@ use super::{cloud, mend, object, shape};
 /// The legacy versions of MCP, oldest first. Dates compare as text.
 const VERSIONS: [&str; 4] = ["2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25"];
 
+/// Longest parameters of `initialize` that are kept, remembered and passed on to servers, in bytes. The cloud's have 150. Servers
+/// of an endpoint that says more of itself are told what was known before.
+pub(crate) const MAX_HELLO: usize = 64 * 1024;
+
 /// An endpoint's `initialize` parameters.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hello {

@@ -14,7 +14,7 @@ use super::request::Request;
 use super::{Account, Greeting, Note, Out, PeerId, ServerIndex, What};
 use crate::frame::{Cut, Ends};
 use crate::mcp::envelope::{self, Envelope, Kind, NotMessage, Scanned};
-use crate::mcp::handshake::Hello;
+use crate::mcp::handshake::{Hello, MAX_HELLO};
 use crate::mcp::reply::{self, INVALID_REQUEST, METHOD_NOT_FOUND, PARSE_ERROR, UNAVAILABLE};
 
 /// Most requests of one server that are under way at the endpoint.
@@ -40,10 +40,6 @@ const STRANGER: u32 = 5;
 /// Most messages in a row that are no JSON-RPC and still get an answer if a client sends them. Two programs that answer each
 /// other's errors would never end.
 const MAX_NONSENSE: u32 = 1024;
-
-/// Longest parameters of `initialize` that are kept and passed on to servers, in bytes. The cloud's have 150. Servers of an
-/// endpoint that says more of itself are told what was known before.
-const MAX_HELLO: usize = 64 * 1024;
 
 /// Why a server's request is answered with an error.
 const UNDECLARED: &str = "the endpoint did not declare the capability";
