@@ -514,6 +514,37 @@ fn a_long_text_without_a_line_end_is_looked_at_in_pieces_of_64_kib() {
 }
 
 #[test]
+fn an_answer_whose_id_is_no_number_of_json_is_lost_at_once() {
+    for id in ["06", "+6", "6.", " 06 ", ".6", "0x6", "6n"] {
+        for text in [
+            format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{{"id":7}}}}"#),
+            format!(r#"{{"id":{id},"jsonrpc":"2.0","result":{{"content":[{{"id":7}}]}}}}"#),
+            format!(r#"{{"jsonrpc":"2.0","result":{{}},"id" : {id}}}"#),
+        ] {
+            let mut rig = Rig::new(1 << 20);
+            rig.feed(format!("{text}\n").as_bytes());
+            assert_eq!((rig.lost(), rig.noise()), (vec![id.trim()], vec![&*text]), "{text}");
+            rig.feed(format!("{}\n", answer(1)).as_bytes());
+            rig.end();
+            assert_eq!(rig.messages(), [answer(1)], "{text}");
+        }
+    }
+    for text in [
+        r#"{"jsonrpc":"2.0","id":06,"method":"roots/list"}"#,
+        r#"{"id":06,"result":{}}"#,
+        r#"{"jsonrpc":"2.0","id":6_0,"result":{}}"#,
+    ] {
+        assert_eq!(read(&format!("{text}\n")).lost(), [""; 0], "{text}");
+    }
+    // Behind other text it may be a log's copy.
+    let mut rig = Rig::new(1 << 20);
+    rig.feed(b"sent {\"jsonrpc\":\"2.0\",\"id\":06,\"result\":{}}\n");
+    assert_eq!(rig.lost(), [""; 0]);
+    rig.end();
+    assert_eq!(rig.lost(), ["06"]);
+}
+
+#[test]
 fn an_answer_with_two_ids_is_lost_for_both_and_a_request_with_two_for_nobody() {
     let rig = read("{\"jsonrpc\":\"2.0\",\"id\":1,\"id\":2,\"result\":{}}\n");
     assert_eq!(rig.lost(), ["1", "2"], "{:?}", rig.got);
