@@ -585,7 +585,7 @@ fn what_ends_amid_a_line_of_megabytes_is_searched_to_the_end_all_the_same() {
     for is_over in [true, false] {
         let mut rig = Rig::new(16 << 20);
         rig.feed(format!("{} {}", "x".repeat(500_000), answer(1)).as_bytes());
-        rig.feed(&answer(2).as_bytes()[..30]);
+        rig.feed(&answer(2).as_bytes()[..24]);
         if is_over {
             rig.with(Stdout::end);
         } else {
