@@ -17,7 +17,7 @@ mod salvage;
 use std::ops::ControlFlow;
 use std::time::Duration;
 
-use memchr::memchr;
+use memchr::{memchr, memchr2};
 use tokio::time::Instant;
 
 use self::found::On;
@@ -254,6 +254,11 @@ fn sort(salvage: &mut Salvage, later: &mut Later, line: Line<'_>, now: Instant, 
 
 /// Searches the first piece of a text, and keeps the rest for later.
 fn begin_search(salvage: &mut Salvage, later: &mut Later, text: &[u8], ends: bool, now: Instant, on: On<'_>) {
+    // Up to the first bracket there is nothing to search: that costs little, and need not be kept.
+    let plain = memchr2(b'{', b'[', text).unwrap_or(text.len()) / PIECE * PIECE;
+    let (plain, text) =
+        if plain == text.len() { text.split_at(plain - plain.min(PIECE)) } else { text.split_at(plain) };
+    plain.chunks(PIECE).for_each(|piece| salvage.add_part(piece, false, now, on));
     let (first, rest) = text.split_at(text.len().min(PIECE));
     salvage.add_part(first, ends && rest.is_empty(), now, on);
     if !rest.is_empty() {

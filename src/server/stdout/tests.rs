@@ -546,7 +546,7 @@ fn an_answer_whose_id_is_no_number_of_json_is_lost_at_once() {
 
 #[test]
 fn a_line_of_megabytes_is_searched_piece_by_piece_and_nothing_in_it_is_lost() {
-    for noise in ["x", "{\\n", "[", "[1,2]", "{x} "] {
+    for noise in ["{\\n", "[", "[1,2]", "{x} "] {
         let noise = noise.repeat(500_000 / noise.len());
         for line in [
             format!("{noise} {}{noise}", answer(1)),
