@@ -33,6 +33,7 @@ mod windows;
 
 pub use control::{ControlSocket, Places, control_socket};
 pub use environment::Environment;
+pub(crate) use environment::proxies;
 pub(crate) use keys::of_option as key_of_option;
 pub use resolve::{Resolved, resolve, status_socket};
 pub use surroundings::Surroundings;

@@ -535,6 +535,15 @@ mod tests {
     }
 
     #[test]
+    fn each_read_into_a_large_line_may_bring_as_much_as_a_pipe_holds() {
+        let mut lines = LineIn::new(1 << 20, begins_message);
+        let flow = lines.feed(&[b'x'; LARGE], &mut |_| panic!("no line has ended"));
+        assert!(flow.is_continue());
+        let room = lines.spare().map(|line| line.capacity() - line.len());
+        assert!(room >= Some(64 * 1024), "room for {room:?} bytes");
+    }
+
+    #[test]
     fn a_gigabyte_without_a_line_end_costs_no_more_than_the_limit() {
         let (mut lines, chunk) = (LineIn::new(1 << 20, begins_message), vec![b'x'; 64 * 1024]);
         let mut most = 0;

@@ -7,6 +7,7 @@ mod arguments;
 mod published;
 mod size;
 mod table;
+mod waiting;
 
 use std::future::pending;
 use std::io::{self, IsTerminal, Write};
@@ -19,6 +20,7 @@ use tokio::time::sleep;
 
 pub(crate) use self::arguments::{ArgumentsError, arguments};
 pub(crate) use self::table::{Form, Show};
+use self::waiting::Waiting;
 use crate::config::Config;
 use crate::control::status::{ServerState, Status};
 use crate::local::{Catalogue, Client, LocalEndpoint, LocalError};
@@ -121,7 +123,9 @@ pub(crate) async fn tools(
     done.iter_mut().for_each(|server| server.tools = Arc::default());
     let wanted: Vec<_> = config.servers.iter().map(|s| (s.name.clone(), s.start_timeout)).collect();
     at_local_endpoint(config, &stop, serve, async |client| {
-        let answers = join_all(wanted.iter().map(|(name, timeout)| catalogue(&client, status, name, *timeout))).await;
+        let waiting = Waiting::default();
+        let asked = wanted.iter().map(|(name, timeout)| catalogue(&client, status, &waiting, name, *timeout));
+        let answers = waiting.during(join_all(asked), status).await;
         let (mut found, mut failed) = (Vec::new(), Vec::new());
         for (spec, answer) in specs.iter().zip(answers) {
             match answer {
@@ -170,9 +174,11 @@ pub(crate) async fn tools(
 async fn catalogue(
     client: &Client,
     status: &Status,
+    waiting: &Waiting,
     server: &str,
     start_timeout: Duration,
 ) -> Result<Arc<Catalogue>, InspectError> {
+    let _over = waiting.begin(server, start_timeout + LIST_PATIENCE);
     let of_it = || server.to_owned();
     let silent = async {
         sleep(start_timeout).await;
@@ -212,7 +218,9 @@ pub(crate) async fn call(
         return Err(InspectError::Stopped); // resolving a config without servers has failed already
     };
     at_local_endpoint(config, &stop, serve, async |client| {
-        let catalogue = catalogue(&client, status, &server, timeout).await?;
+        let waiting = Waiting::default();
+        let asked = catalogue(&client, status, &waiting, &server, timeout);
+        let catalogue = waiting.during(asked, status).await?;
         if !catalogue.names().any(|name| name == tool) {
             let (server, name) = (server.to_string(), tool.to_owned());
             let hint = policy_hint(&policy, &name, catalogue.names()).unwrap_or_else(|| hint(&name, catalogue.names()));
@@ -262,6 +270,8 @@ async fn at_local_endpoint(
 ) -> Result<(), InspectError> {
     // Nothing is taken from memory: a person who looks at a server wants to see what it says now.
     config.cache_dir = None;
+    // What is still under way at the end nobody waits for: its answer would come too late for the result.
+    config.drain_timeout = Duration::ZERO;
     let mut endpoint = LocalEndpoint::bind().await.map_err(InspectError::Endpoint)?;
     endpoint.attach(&mut config).map_err(InspectError::Endpoint)?;
     let client = endpoint.client();

@@ -30,6 +30,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 pub(crate) use self::client::{Client, LocalError};
+use crate::config::defaults::MAX_FRAME_SIZE;
 use crate::config::{Config, Mode};
 use crate::endpoint::Endpoint;
 use crate::logging::Names;
@@ -40,8 +41,6 @@ use crate::process::stop::Stop;
 const MAX_CONNECTIONS: usize = 1024;
 /// Pause after a failed accept: there are no descriptors left, which only time heals.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// Largest message in bytes, unless a server's limit is larger: the default limit of a pipe.
-const MAX_MESSAGE: usize = 16 * 1024 * 1024;
 
 /// The local endpoint: bound, not yet serving.
 #[derive(Debug)]
@@ -49,6 +48,7 @@ pub(crate) struct LocalEndpoint {
     listener: TcpListener,
     address: SocketAddr,
     seats: Seats,
+    /// Largest message, in bytes: what a pipe takes by default, unless a server's limit is larger.
     max_message: usize,
 }
 
@@ -137,7 +137,7 @@ impl LocalEndpoint {
     pub(crate) async fn bind() -> io::Result<LocalEndpoint> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let address = listener.local_addr()?;
-        Ok(LocalEndpoint { listener, address, seats: Seats::new(), max_message: MAX_MESSAGE })
+        Ok(LocalEndpoint { listener, address, seats: Seats::new(), max_message: MAX_FRAME_SIZE })
     }
 
     /// Makes an address on which the server of this name is awaited: another one in each call.
@@ -198,7 +198,7 @@ impl LocalEndpoint {
         let LocalEndpoint { listener, address, seats, max_message } = self;
         let seats = Arc::new(seats);
         let mut connections = JoinSet::new();
-        tracing::debug!(event = "GATEWAY_LISTENING", port = address.port(), "serving the local endpoint on {address}");
+        tracing::debug!(event = "LOCAL_LISTENING", port = address.port(), "serving the local endpoint on {address}");
         loop {
             let accepting = !stop.drain().is_cancelled();
             if !accepting && connections.is_empty() {

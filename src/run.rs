@@ -181,7 +181,7 @@ async fn serve(
     let pipes = async {
         tokio::select! {
             () = pipes(config, stop.clone()) => {}
-            never = say_when_all_is_up(status) => match never {},
+            never = say_when_all_is_up(status, &stop) => match never {},
         }
         // Both steps of the stop at once: the local endpoint and the sockets have nobody left to serve.
         ended.advance();
@@ -206,11 +206,12 @@ async fn serve(
 }
 
 /// Logs once that everything is up, if that ever happens.
-async fn say_when_all_is_up(status: &Status) -> Infallible {
-    let summary = Summary::when_due(status).await;
-    let Summary { servers, tools, connections } = summary;
-    let hint = if io::stderr().is_terminal() { "; Ctrl-C stops" } else { "" };
-    info!(event = "ALL_UP", count = servers, tools, connections, "{summary}{hint}");
+async fn say_when_all_is_up(status: &Status, stop: &Stop) -> Infallible {
+    if let Some(summary) = Summary::when_due(status, stop).await {
+        let Summary { servers, tools, connections } = summary;
+        let hint = if io::stderr().is_terminal() { "; Ctrl-C stops" } else { "" };
+        info!(event = "ALL_UP", count = servers, tools, connections, "{summary}{hint}");
+    }
     std::future::pending().await
 }
 

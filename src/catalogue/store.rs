@@ -13,9 +13,10 @@ use super::name::{AGENT_KEPT, of_agent, of_hello, of_server};
 use super::writer::{Piece, Writer};
 use crate::config::ServerSpec;
 use crate::disk::folder::Folder;
+use crate::mcp::handshake::MAX_HELLO;
 
-/// Largest file about an endpoint that is read, in bytes: parameters as large as routers keep them, and a line break.
-const MAX_HELLO: u64 = 64 * 1024 + 1;
+/// Largest file about an endpoint that is read, in bytes: the longest parameters, and a line break.
+const MAX_HELLO_FILE: u64 = MAX_HELLO as u64 + 1;
 
 /// The cache. Without a folder nothing is remembered.
 #[derive(Debug, Clone)]
@@ -68,7 +69,7 @@ impl Catalogue {
         if let Some(Piece::Hello(params)) = self.writer.unwritten(&name) {
             return Some(params);
         }
-        let bytes = Folder::find(dir).ok()??.read(&name, MAX_HELLO).ok()?;
+        let bytes = Folder::find(dir).ok()??.read(&name, MAX_HELLO_FILE).ok()?;
         let params = String::from_utf8(bytes).ok()?;
         let is_whole = serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(&params).is_ok();
         is_whole.then(|| params.trim_end().into())

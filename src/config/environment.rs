@@ -2,6 +2,20 @@
 
 use std::ffi::{OsStr, OsString};
 
+/// The variables that name proxies, as other programs know them, each in both spellings: the first that is filled counts.
+pub(crate) mod proxies {
+    /// For `ws://`.
+    pub(crate) const PLAIN: [&str; 2] = ["HTTP_PROXY", "http_proxy"];
+    /// For `wss://`.
+    pub(crate) const SECURE: [&str; 2] = ["HTTPS_PROXY", "https_proxy"];
+    /// For both.
+    pub(crate) const ALL: [&str; 2] = ["ALL_PROXY", "all_proxy"];
+    /// The hosts that are dialled without a proxy.
+    pub(crate) const EXCEPT: [&str; 2] = ["NO_PROXY", "no_proxy"];
+    /// All that hold an address, perhaps with a password.
+    pub(crate) const ADDRESSES: [[&str; 2]; 3] = [PLAIN, SECURE, ALL];
+}
+
 /// A set of environment variables. Has no `Debug`: it holds tokens.
 #[derive(Clone, Default)]
 pub struct Environment(Vec<(OsString, OsString)>);

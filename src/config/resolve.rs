@@ -12,7 +12,9 @@ use super::expand::expand;
 use super::file::{self, Entry, File, Shared, Transport};
 use super::options::{CommandLine, Options, Target};
 use super::surroundings::Surroundings;
-use super::{CommandSpec, Config, Environment, ServerSpec, cache, defaults, locate, sharing, start, target, variables};
+use super::{
+    CommandSpec, Config, Environment, ServerSpec, cache, defaults, locate, proxies, sharing, start, target, variables,
+};
 use crate::endpoint::{bare, is_placeholder, is_variable};
 use crate::error::{Problem, Problems};
 use crate::secrecy::{Redactor, Secret, address};
@@ -160,14 +162,11 @@ fn hide_secrets(ctx: &mut Context<'_>, file: &File) {
     let headers: Vec<Secret> = headers.filter(|secret| !is_variable(secret.reveal())).collect();
     ctx.hidden.headers.add(headers.iter().cloned());
     // Credentials of a proxy are not hidden from servers, which need proxies, too: only from the log.
-    let proxies = PROXIES.iter().flat_map(|name| [ctx.env.get(name), ctx.env.get(&name.to_lowercase())]).flatten();
+    let proxies = proxies::ADDRESSES.as_flattened().iter().filter_map(|name| ctx.env.get(name));
     secrets.extend(headers.into_iter().chain(proxies.flat_map(address::secrets)));
     ctx.hidden.all = secrets;
     variables::hide(ctx);
 }
-
-/// Variables that name a proxy, perhaps with a password.
-const PROXIES: [&str; 3] = ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"];
 
 fn servers(ctx: &mut Context<'_>, file: &File, named: Target<'_>, config: Option<&str>) -> Vec<ServerSpec> {
     let mut chosen: Vec<(String, CommandSpec, Option<&Entry>)> = Vec::new();

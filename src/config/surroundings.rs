@@ -5,10 +5,10 @@
 
 use std::path::{Path, PathBuf};
 
-use super::Environment;
 use super::control;
 use super::dial::ENDPOINT;
 use super::dotenv::DotEnv;
+use super::environment::{Environment, proxies};
 use super::locate::{self, CONFIG, Named};
 use super::options::Options;
 use crate::error::Problem;
@@ -23,14 +23,14 @@ const SETTINGS: &[&str] = &[
     control::VARIABLE,
     "MCP_STATUS_SOCKET",
     "NO_COLOR",
-    "HTTP_PROXY",
-    "http_proxy",
-    "HTTPS_PROXY",
-    "https_proxy",
-    "ALL_PROXY",
-    "all_proxy",
-    "NO_PROXY",
-    "no_proxy",
+    proxies::PLAIN[0],
+    proxies::PLAIN[1],
+    proxies::SECURE[0],
+    proxies::SECURE[1],
+    proxies::ALL[0],
+    proxies::ALL[1],
+    proxies::EXCEPT[0],
+    proxies::EXCEPT[1],
 ];
 /// Variables that libraries read from the environment of the process, so that `.env` can't set them; and what to do instead.
 const ELSEWHERE: &[(&str, &str)] = &[

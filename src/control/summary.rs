@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::time::sleep;
 
 use crate::control::status::{PipeStatus, Status};
+use crate::process::stop::Stop;
 use crate::words::counted;
 
 /// Longest wait for the endpoints to read the tools, once everything is up; after that the line is logged without their number.
@@ -45,8 +46,16 @@ impl Summary {
         all_up.then(|| Summary { servers: pipes.len(), tools, connections: first_on_line().count() })
     }
 
-    /// Waits until everything is up, and then a moment for the endpoints to read the tools.
-    pub(crate) async fn when_due(status: &Status) -> Summary {
+    /// Waits until everything is up, and then a moment for the endpoints to read the tools. `None`: a stop was asked for before.
+    pub(crate) async fn when_due(status: &Status, stop: &Stop) -> Option<Summary> {
+        tokio::select! {
+            biased;
+            () = stop.drain().cancelled() => None,
+            summary = Summary::when_all_is_up(status) => Some(summary),
+        }
+    }
+
+    async fn when_all_is_up(status: &Status) -> Summary {
         let mut changes = status.changes();
         loop {
             // What `wait_for` returns holds a lock, so it is dropped at once.
@@ -91,7 +100,7 @@ mod tests {
     async fn it_is_due_when_all_servers_answer_all_connections_stand_and_the_tools_are_read() {
         let (status, entries) = three();
         let begun = Instant::now();
-        let due = Summary::when_due(&status);
+        let due = Summary::when_all_is_up(&status);
         let life = async {
             entries.iter().take(2).for_each(up);
             sleep(Duration::from_secs(3600)).await;
@@ -112,7 +121,7 @@ mod tests {
         entries.iter().for_each(up);
         entries[0].tools(Some(5));
         let begun = Instant::now();
-        assert_eq!(Summary::when_due(&status).await.to_string(), "3 servers, 2 connections");
+        assert_eq!(Summary::when_all_is_up(&status).await.to_string(), "3 servers, 2 connections");
         assert_eq!(begun.elapsed(), UNREAD + SETTLED);
     }
 
@@ -127,8 +136,25 @@ mod tests {
             up(&entries[0]);
         };
         let begun = Instant::now();
-        tokio::join!(Summary::when_due(&status), life);
+        tokio::join!(Summary::when_all_is_up(&status), life);
         assert_eq!(begun.elapsed(), UNREAD / 2 + UNREAD * 3 + SETTLED);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nothing_is_up_any_more_once_a_stop_was_asked_for() {
+        // Also in the very moment in which the summary is due.
+        for before in [Duration::from_millis(1), Duration::ZERO] {
+            let (status, entries) = three();
+            let stop = Stop::new();
+            entries.iter().for_each(up);
+            let life = async {
+                sleep(UNREAD + SETTLED - before).await;
+                stop.advance();
+            };
+            let (summary, ()) = tokio::join!(Summary::when_due(&status, &stop), life);
+            assert!(before.is_zero() || summary.is_none(), "{before:?}");
+            assert_eq!(Summary::when_due(&status, &stop).await, None);
+        }
     }
 
     #[test]

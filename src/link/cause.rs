@@ -91,7 +91,24 @@ impl Cause {
                 Takeover::Unlikely => "a regular close, for the reason that the endpoint gives",
             },
             1001 => "the endpoint is shutting down or restarting",
-            code::POLICY | code::UNAUTHORIZED | code::FORBIDDEN => {
+            1002 => {
+                "by its words mcp-pipe broke the WebSocket protocol, as a proxy on the way may have done; dial without one, or update the \
+                 endpoint's program"
+            }
+            code::UNSUPPORTED => {
+                "the endpoint takes no text messages, which MCP is made of, so it is most likely no MCP endpoint; compare its address \
+                 with the one in the endpoint's console"
+            }
+            1007 => "the endpoint could not read a message as text; a server here may have written what is no UTF-8",
+            1010 => {
+                "the endpoint insists on an extension of WebSocket that mcp-pipe has not; switch that off at the endpoint"
+            }
+            1014 => "a gateway before the endpoint got no good answer from it; it is dialled again",
+            code::POLICY
+            | code::UNAUTHORIZED
+            | code::FORBIDDEN
+            | code::REGISTERED_UNAUTHORIZED
+            | code::REGISTERED_FORBIDDEN => {
                 "it rejects the token; copy a fresh endpoint URL, with its token, from its console"
             }
             code::TOO_BIG => "a message was larger than the endpoint takes",
@@ -102,7 +119,8 @@ impl Cause {
             code::PRIVATE.. if *code != cloud::CLOSE => {
                 "a code of the endpoint's own, which its operator or documentation explains"
             }
-            _ => return None,
+            cloud::CLOSE => return None,
+            _ => "a code that says nothing about the cause; the log or the operator of the endpoint may",
         })
     }
 
@@ -143,6 +161,9 @@ pub(crate) mod code {
     pub(super) const TOO_BIG: u16 = 1009;
     pub(super) const RESTART: u16 = 1012;
     pub(super) const TRY_LATER: u16 = 1013;
+    /// From the registry, with the meaning of HTTP's 401 and 403.
+    pub(super) const REGISTERED_UNAUTHORIZED: u16 = 3000;
+    pub(super) const REGISTERED_FORBIDDEN: u16 = 3003;
     /// The first code that is free for applications (RFC 6455 section 7.4.2).
     pub(super) const PRIVATE: u16 = 4000;
     /// By a wide-spread convention 4000 and a status of HTTP.
@@ -172,6 +193,7 @@ pub(crate) fn pace(cause: &Cause) -> Pace {
         Cause::Closed { code, .. } => match *code {
             Some(cloud::CLOSE) if !cause.is_about_token() => Pace::EVEN.at_least(AFTER_CLOUD),
             Some(code::POLICY | code::UNAUTHORIZED | code::FORBIDDEN) => Pace::STEEP,
+            Some(code::REGISTERED_UNAUTHORIZED | code::REGISTERED_FORBIDDEN | code::UNSUPPORTED) => Pace::STEEP,
             Some(code::PRIVATE..) if cause.is_about_token() => Pace::STEEP,
             Some(code::TOO_BIG) => Pace::STEEP.at_least(AFTER_TOO_BIG),
             Some(code::RESTART) => Pace::EVEN.at_least(AFTER_RESTART),
@@ -293,6 +315,10 @@ mod tests {
             (closed(4401), Pace::STEEP),
             (closed(4403), Pace::STEEP),
             (closed(4003), Pace::EVEN),
+            (closed(1003), Pace::STEEP),
+            (closed(3000), Pace::STEEP),
+            (closed(3003), Pace::STEEP),
+            (closed(3001), Pace::EVEN),
             (reasoned(4003, "Forbidden"), Pace::STEEP),
             (reasoned(4004, "token expired"), Pace::STEEP),
             (reasoned(4004, "Internal server error"), Pace::EVEN.at_least(secs(1))),
@@ -351,11 +377,27 @@ mod tests {
     }
 
     #[test]
+    fn every_close_and_every_status_comes_with_what_it_means() {
+        for code in (1000..=1015).chain([2999, 3000, 3001, 4001, 4999]) {
+            assert!(closed(code).meaning().is_some_and(|meaning| meaning.len() > 20), "{code}");
+        }
+        // What this one means, only the link's own state tells.
+        assert_eq!(closed(cloud::CLOSE).meaning(), None);
+        assert!(closed(1003).to_string().contains("no MCP endpoint; compare its address"), "{}", closed(1003));
+        for status in 200..600 {
+            let said = http(status, None).to_string();
+            assert!(said.contains(&format!("HTTP {status}: ")), "{said}");
+        }
+        assert!(http(302, None).to_string().contains("a redirect that doesn't say where to; check"));
+    }
+
+    #[test]
     fn every_rejection_says_token() {
         for cause in [
             closed(1008),
             closed(4401),
             closed(4403),
+            closed(3000),
             reasoned(4001, "Unauthorized"),
             reasoned(1000, "令牌已过期"),
             http(401, None),

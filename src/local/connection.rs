@@ -63,7 +63,7 @@ type Socket = WebSocketStream<TcpStream>;
 /// Serves one connection until it ends.
 pub(super) async fn serve(stream: TcpStream, seats: Arc<Seats>, max_message: usize) {
     let Some((socket, seat)) = upgrade(stream, &seats, max_message).await else { return };
-    tracing::debug!(event = "GATEWAY_CONNECTED", servers = ?seat.names, "{} connected to the local endpoint", seat.server);
+    tracing::debug!(event = "LOCAL_CONNECTED", servers = ?seat.names, "connected to the local endpoint");
     let (sink, stream) = socket.split();
     let (unsent, to_send) = mpsc::channel(MAX_UNSENT);
     let mut reader = Reader::new(seat, unsent);
@@ -71,8 +71,7 @@ pub(super) async fn serve(stream: TcpStream, seats: Arc<Seats>, max_message: usi
         why = reader.run(stream) => why,
         why = write(sink, to_send) => why,
     };
-    let server = &reader.seat.server;
-    tracing::debug!(event = "GATEWAY_DISCONNECTED", servers = ?reader.seat.names, "{server} left the local endpoint: {why}");
+    tracing::debug!(event = "LOCAL_DISCONNECTED", servers = ?reader.seat.names, "left the local endpoint: {why}");
     reader.leave(why);
 }
 
@@ -97,7 +96,7 @@ async fn upgrade(stream: TcpStream, seats: &Seats, max_message: usize) -> Option
     match tokio::time::timeout(UPGRADE_TIMEOUT, accept_hdr_async_with_config(stream, check, Some(limits))).await {
         Ok(Ok(socket)) => seat.map(|seat| (socket, seat)),
         Ok(Err(error)) => {
-            tracing::debug!(event = "GATEWAY_REFUSED", "the local endpoint refused a connection: {error}");
+            tracing::debug!(event = "LOCAL_REFUSED", "the local endpoint refused a connection: {error}");
             None
         }
         Err(_) => None,
@@ -188,7 +187,6 @@ impl Reader {
     }
 
     fn perform(&self, output: Output<Ticket>) -> Result<(), &'static str> {
-        let server = &self.seat.server;
         match output {
             Output::Send(frame) => self.queue(Message::text(frame))?,
             Output::Close { code, reason } => {
@@ -214,7 +212,7 @@ impl Reader {
                 if error.ours {
                     tracing::debug!(event = "ERROR_TOOLS_LIST", servers = ?self.seat.names, %error, "tools/list was answered with an error: {error}");
                 } else if said_before.as_ref() != Some(&error) {
-                    tracing::warn!(event = "ERROR_TOOLS_LIST", servers = ?self.seat.names, %error, "{server} answered tools/list with an error: {error}; asking again");
+                    tracing::warn!(event = "ERROR_TOOLS_LIST", servers = ?self.seat.names, %error, "answered tools/list with an error: {error}; asking again");
                 }
             }
             Output::Odd(what) => {

@@ -44,11 +44,11 @@ impl Pipe {
 }
 
 /// A running local endpoint with a server "x": its client and the address.
-async fn gateway() -> (Client, String, Stop, tokio::task::JoinHandle<()>) {
-    let mut gateway = LocalEndpoint::bind().await.unwrap();
-    let address = gateway.endpoint("x").unwrap().reveal().to_string();
+async fn endpoint() -> (Client, String, Stop, tokio::task::JoinHandle<()>) {
+    let mut endpoint = LocalEndpoint::bind().await.unwrap();
+    let address = endpoint.endpoint("x").unwrap().reveal().to_string();
     let stop = Stop::new();
-    (gateway.client(), address, stop.clone(), tokio::spawn(gateway.run(stop)))
+    (endpoint.client(), address, stop.clone(), tokio::spawn(endpoint.run(stop)))
 }
 
 fn status(refused: Result<Pipe, Error>) -> u16 {
@@ -58,7 +58,7 @@ fn status(refused: Result<Pipe, Error>) -> u16 {
 
 #[tokio::test]
 async fn only_the_random_token_on_the_right_path_is_let_in() {
-    let (_, address, ..) = gateway().await;
+    let (_, address, ..) = endpoint().await;
     let (base, token) = address.split_once("token=").unwrap();
     assert!(token.len() >= 32 && token.bytes().all(|b| b.is_ascii_alphanumeric()), "{token}");
     assert_eq!(status(Pipe::dial(&format!("{base}token=wrong")).await), 401);
@@ -69,7 +69,7 @@ async fn only_the_random_token_on_the_right_path_is_let_in() {
 
 #[tokio::test]
 async fn tools_wait_for_the_server_and_calls_reach_it() {
-    let (client, address, ..) = gateway().await;
+    let (client, address, ..) = endpoint().await;
     let server = async {
         let mut pipe = Pipe::dial(&address).await.unwrap();
         pipe.handshake("echo").await;
@@ -101,7 +101,7 @@ async fn tools_wait_for_the_server_and_calls_reach_it() {
 
 #[tokio::test]
 async fn a_call_that_is_given_up_is_cancelled_at_the_server() {
-    let (client, address, ..) = gateway().await;
+    let (client, address, ..) = endpoint().await;
     let mut pipe = Pipe::dial(&address).await.unwrap();
     pipe.handshake("slow").await;
     client.tools("x", PATIENCE).await.unwrap();
@@ -115,7 +115,7 @@ async fn a_call_that_is_given_up_is_cancelled_at_the_server() {
 
 #[tokio::test]
 async fn a_connection_lost_under_a_call_ends_the_call_and_a_new_one_serves_the_next() {
-    let (client, address, ..) = gateway().await;
+    let (client, address, ..) = endpoint().await;
     let mut pipe = Pipe::dial(&address).await.unwrap();
     pipe.handshake("a").await;
     client.tools("x", PATIENCE).await.unwrap();
@@ -135,7 +135,7 @@ async fn a_connection_lost_under_a_call_ends_the_call_and_a_new_one_serves_the_n
 
 #[tokio::test]
 async fn an_old_connections_end_does_not_undo_the_new_one() {
-    let (client, address, ..) = gateway().await;
+    let (client, address, ..) = endpoint().await;
     let mut old = Pipe::dial(&address).await.unwrap();
     old.handshake("old").await;
     client.tools("x", PATIENCE).await.unwrap();
@@ -151,7 +151,7 @@ async fn an_old_connections_end_does_not_undo_the_new_one() {
 
 #[tokio::test]
 async fn at_a_stop_connections_may_finish_and_new_ones_are_refused() {
-    let (client, address, stop, running) = gateway().await;
+    let (client, address, stop, running) = endpoint().await;
     let mut pipe = Pipe::dial(&address).await.unwrap();
     pipe.handshake("a").await;
     client.tools("x", PATIENCE).await.unwrap();
@@ -170,7 +170,7 @@ async fn at_a_stop_connections_may_finish_and_new_ones_are_refused() {
 
 #[tokio::test]
 async fn the_second_step_of_a_stop_waits_for_nobody() {
-    let (_, address, stop, running) = gateway().await;
+    let (_, address, stop, running) = endpoint().await;
     let _pipe = Pipe::dial(&address).await.unwrap();
     stop.advance();
     stop.advance();
@@ -179,9 +179,9 @@ async fn the_second_step_of_a_stop_waits_for_nobody() {
 
 #[tokio::test]
 async fn a_message_over_the_limit_ends_the_connection_and_nothing_else() {
-    let (client, address, ..) = gateway().await;
+    let (client, address, ..) = endpoint().await;
     let mut pipe = Pipe::dial(&address).await.unwrap();
-    let _ = pipe.0.send(Message::text("x".repeat(MAX_MESSAGE + 1))).await;
+    let _ = pipe.0.send(Message::text("x".repeat(MAX_FRAME_SIZE + 1))).await;
     while matches!(pipe.0.next().await, Some(Ok(_))) {}
     let mut pipe = Pipe::dial(&address).await.unwrap();
     pipe.handshake("a").await;
@@ -190,7 +190,7 @@ async fn a_message_over_the_limit_ends_the_connection_and_nothing_else() {
 
 #[tokio::test]
 async fn a_client_that_insists_on_its_subprotocol_gets_it() {
-    let (_, address, ..) = gateway().await;
+    let (_, address, ..) = endpoint().await;
     let mut request = address.clone().into_client_request().unwrap();
     request.headers_mut().insert("Sec-WebSocket-Protocol", "mcp, other".parse().unwrap());
     let stream = TcpStream::connect(request.uri().authority().unwrap().as_str()).await.unwrap();
@@ -200,7 +200,7 @@ async fn a_client_that_insists_on_its_subprotocol_gets_it() {
 
 #[tokio::test]
 async fn a_server_that_is_slow_to_read_can_still_deliver() {
-    let (client, address, ..) = gateway().await;
+    let (client, address, ..) = endpoint().await;
     let mut pipe = Pipe::dial(&address).await.unwrap();
     pipe.handshake("echo").await;
     client.tools("x", PATIENCE).await.unwrap();

@@ -5,6 +5,10 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+/// Most pages of one list that are read, and compared with what was read before. A server that has more repeats itself, or never
+/// ends.
+pub(crate) const MAX_PAGES: usize = 200;
+
 /// A kind of list that a server keeps (MCP, server features).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ListKind {

@@ -246,7 +246,14 @@ fn advice(status: u16) -> &'static str {
         400 | 426 => ": it doesn't take this request as a WebSocket upgrade; check scheme and path of the endpoint URL",
         500.. => ": the endpoint, or a proxy before it, is in trouble; it is tried again",
         200..300 => ": an ordinary web page, not a WebSocket endpoint; check the endpoint URL",
-        _ => "",
+        300..400 => {
+            ": a redirect that doesn't say where to; check scheme, host and path of the endpoint URL to the last slash, as a browser \
+             would end up with it"
+        }
+        408 | 425 => ": it wants the same again, a bit later, and gets that",
+        _ => {
+            ": an answer that no WebSocket endpoint gives; check the endpoint URL, and ask who runs what answers there"
+        }
     }
 }
 

@@ -19,6 +19,7 @@ use tokio_socks::tcp::Socks5Stream;
 
 use super::error::{DialError, DialStep, host_port};
 use super::head::{HeadError, read_head};
+use crate::config::proxies;
 use crate::endpoint::{self, Endpoint, Secret};
 use crate::process::limits;
 
@@ -57,15 +58,15 @@ impl Proxies {
             names.iter().find_map(|&name| Some((name, variable(name).filter(|value| !value.trim().is_empty())?)))
         };
         let rule = |names| {
-            let (name, value) = first(names).or_else(|| first(&["ALL_PROXY", "all_proxy"]))?;
+            let (name, value) = first(names).or_else(|| first(&proxies::ALL))?;
             Some(Proxy::parse(value.trim()).map_err(|why| (name, why)))
         };
         // In a CGI program, the upper-case name is a header of whoever asks (CVE-2016-5385).
         let is_cgi = variable("REQUEST_METHOD").is_some();
-        let no = first(&["NO_PROXY", "no_proxy"]).map_or_else(String::new, |(_, hosts)| hosts);
+        let no = first(&proxies::EXCEPT).map_or_else(String::new, |(_, hosts)| hosts);
         Proxies {
-            plain: rule(if is_cgi { &["http_proxy"] } else { &["HTTP_PROXY", "http_proxy"] }),
-            secure: rule(&["HTTPS_PROXY", "https_proxy"]),
+            plain: rule(if is_cgi { &proxies::PLAIN[1..] } else { &proxies::PLAIN }),
+            secure: rule(&proxies::SECURE),
             exceptions: Matcher::builder().all("http://proxy.invalid").no(no).build(),
         }
     }

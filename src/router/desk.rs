@@ -14,7 +14,7 @@ use super::request::Request;
 use super::{Account, Greeting, Note, Out, PeerId, ServerIndex, What};
 use crate::frame::{Cut, Ends};
 use crate::mcp::envelope::{self, Envelope, Kind, NotMessage, Scanned};
-use crate::mcp::handshake::Hello;
+use crate::mcp::handshake::{Hello, MAX_HELLO};
 use crate::mcp::reply::{self, INVALID_REQUEST, METHOD_NOT_FOUND, PARSE_ERROR, UNAVAILABLE};
 
 /// Most requests of one server that are under way at the endpoint.
@@ -40,10 +40,6 @@ const STRANGER: u32 = 5;
 /// Most messages in a row that are no JSON-RPC and still get an answer if a client sends them. Two programs that answer each
 /// other's errors would never end.
 const MAX_NONSENSE: u32 = 1024;
-
-/// Longest parameters of `initialize` that are kept and passed on to servers, in bytes. The cloud's have 150. Servers of an
-/// endpoint that says more of itself are told what was known before.
-const MAX_HELLO: usize = 64 * 1024;
 
 /// Why a server's request is answered with an error.
 const UNDECLARED: &str = "the endpoint did not declare the capability";
@@ -425,7 +421,11 @@ impl Desk {
         match seen.id.filter(|_| !seen.method).and_then(asked_id) {
             Some(n) => {
                 let asked = self.take_question(n);
-                out.note(Note::of_endpoint(What::NotMessage { why: fault.why.clone(), answered: asked.is_some() }));
+                out.note(Note::of_endpoint(What::NotMessage {
+                    why: fault.why.clone(),
+                    answered: asked.is_some(),
+                    first: self.is_first(),
+                }));
                 if let Some(asked) = asked {
                     out.to_server(asked.server, &[&reply::error(&asked.id, UNAVAILABLE, fault)]);
                 }
@@ -446,7 +446,11 @@ impl Desk {
         }
         // Answers are never answered. Servers that wait for this one are told.
         let asked: Vec<_> = seen.ids.into_iter().filter_map(asked_id).filter_map(|n| self.take_question(n)).collect();
-        out.note(Note::of_endpoint(What::NotMessage { why: why.to_string(), answered: !asked.is_empty() }));
+        out.note(Note::of_endpoint(What::NotMessage {
+            why: why.to_string(),
+            answered: !asked.is_empty(),
+            first: self.is_first(),
+        }));
         for asked in asked {
             let message = format_args!("the endpoint's answer is no JSON-RPC: {why}");
             out.to_server(asked.server, &[&reply::error(&asked.id, UNAVAILABLE, message)]);
@@ -459,7 +463,7 @@ impl Desk {
         if answered {
             self.refuse(if id.len() <= MAX_ID { id } else { b"null" }, fault.code, &fault, out);
         }
-        out.note(Note::of_endpoint(What::NotMessage { why: fault.why, answered }));
+        out.note(Note::of_endpoint(What::NotMessage { why: fault.why, answered, first: self.is_first() }));
     }
 
     /// Counts a text that is no message, and returns whether to answer.
@@ -482,6 +486,11 @@ impl Desk {
                 *count <= MAX_NONSENSE
             }
         }
+    }
+
+    /// Whether all that the endpoint has sent on this connection is one message that is no JSON-RPC.
+    fn is_first(&self) -> bool {
+        matches!(self.link, EndpointSide::Up { speech: Speech::Foreign(1), .. })
     }
 
     /// Sorts a message of the endpoint. What is not for the router (answers to servers, nonsense) is dealt with here.
@@ -524,7 +533,7 @@ impl Desk {
                 out.note(Note::of_endpoint(if names_json_rpc(frame) {
                     What::Unclaimed
                 } else {
-                    What::NotMessage { why, answered: false }
+                    What::NotMessage { why, answered: false, first: self.is_first() }
                 }));
             }
             (_, id) => {

@@ -42,6 +42,8 @@ pub enum What<'a> {
         why: String,
         /// Whether that was answered with an error, which happens a limited number of times.
         answered: bool,
+        /// Whether it is the first that the endpoint has sent on its connection: it may send nothing else.
+        first: bool,
     },
     /// The endpoint speaks no JSON-RPC, so it gets no more answers, and its connection is to be closed.
     Stranger {
@@ -174,9 +176,15 @@ impl fmt::Display for Note<'_> {
         match &self.what {
             // The line itself is left to the caller, who knows what may be seen of it.
             What::Noise { .. } => f.write_str("stdout line that is not JSON-RPC"),
-            What::NotMessage { why, answered } => {
+            What::NotMessage { why, answered, first } => {
                 let done = if *answered { "answered with an error" } else { "not answered" };
-                write!(f, "the endpoint sent something that is no JSON-RPC message ({why}); {done}")
+                let advice = if *first {
+                    ". If that is all that comes, no MCP client is at the endpoint's address: compare it with the one in the \
+                     endpoint's console"
+                } else {
+                    ""
+                };
+                write!(f, "the endpoint sent something that is no JSON-RPC message ({why}); {done}{advice}")
             }
             What::Stranger { .. } => f.write_str("what answers at the endpoint's address speaks no JSON-RPC"),
             What::Unreadable { why } => write!(

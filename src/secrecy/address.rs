@@ -79,9 +79,9 @@ impl<'a> Parts<'a> {
                     shown.push(';');
                 }
                 match parameter(part) {
-                    Some((name, _)) if n > 0 => shown.extend([name, "=…"]),
-                    Some(_) | None if is_secret_segment(part) => shown.push('…'),
-                    Some(_) | None => shown.push_str(part),
+                    Some((name, _)) => shown.extend([name, "=…"]),
+                    None if is_secret_segment(part) => shown.push('…'),
+                    None => shown.push_str(part),
                 }
             }
         }
@@ -159,9 +159,8 @@ fn secrets_into(address: &str, found: &mut Vec<String>) {
         user_info(user, found);
     }
     for segment in path.split('/') {
-        let mut parts = segment.split(';');
-        found.extend(parts.next().filter(|part| is_secret_segment(part)).map(str::to_owned));
-        parts.filter_map(parameter).for_each(|(name, value)| pair(name, value, found));
+        found.extend(segment.split(';').next().filter(|part| is_secret_segment(part)).map(str::to_owned));
+        segment.split(';').filter_map(parameter).for_each(|(name, value)| pair(name, value, found));
     }
     let Some(query) = query else { return };
     found.push(query.to_owned());
@@ -307,7 +306,7 @@ mod tests {
 
     #[test]
     fn the_parts_of_an_address_that_let_somebody_in_are_known() {
-        let cases: [(&str, &[&str], &[&str]); 13] = [
+        let cases: [(&str, &[&str], &[&str]); 14] = [
             ("wss://h/mcp?v=1&token=ab%2Bcd", &["v=1&token=ab%2Bcd", "ab%2Bcd", "token=ab%2Bcd"], &["1"]),
             ("wss://h/?a=1;token=s3cret;b=2", &["s3cret"], &["1", "2"]),
             ("wss://h/?ApiKey=abc#token=s3cret", &["abc", "s3cret"], &[]),
@@ -320,6 +319,7 @@ mod tests {
             ("wss://t0ken-as-user:x@h", &["t0ken-as-user"], &[]),
             ("ws://u:pass/w0rd@h:1/x", &["pass/w0rd"], &[]),
             ("wss://h/hook/s3cretS3cretS3cret/mcp;key=abc;v=1", &["s3cretS3cretS3cret", "abc"], &["hook", "1"]),
+            ("wss://h/v=1/key=abc/mcp", &["abc", "key=abc"], &["1", "mcp"]),
             (
                 "wss://h/?token=eyJhbGciOiJFUzI1NiJ9.c2VjcmV0LXNlY3JldA.c2lnbmF0dXJlLXNpZw",
                 &["c2lnbmF0dXJlLXNpZw"],
@@ -420,6 +420,7 @@ mod tests {
                 r#"{"u":"wss:\/\/h\/m\/?token=…"}"#,
             ),
             ("ws://h/hook/s3cretS3cretS3cret/x", "ws://h/hook/…/x", "ws://h/hook/…/x"),
+            ("ws://h/v=1/key=x/mcp;key=x;v=1", "ws://h/v=1/key=…/mcp;key=…;v=1", "ws://h/v=1/key=…/mcp;key=…;v=1"),
             ("get http://h/?page=2&key=x.", "get http://h/?page=2&key=x.", "get http://h/?…."),
             ("postgres://u:p@h/db", "postgres://…@h/db", "postgres://…@h/db"),
             ("http://u@h/", "http://u@h/", "http://…@h/"),

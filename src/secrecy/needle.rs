@@ -299,3 +299,39 @@ fn entity(text: &str) -> Option<(char, usize)> {
     };
     Some((c, name.len() + 2))
 }
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test may panic")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn at_a_cut_the_half_of_a_spelling_belongs_to_the_secret_and_a_whole_one_does_not() {
+        let needle = Needle::new("s3cr😀t-and-more").unwrap();
+        let half = r"s3cr\ud83d\ude0";
+        assert_eq!(needle.find(half, 0, true), Some((half.len(), false)));
+        // A whole spelling of another character.
+        assert_eq!(needle.find(r"s3cr\ud83d\ude01", 0, true), None);
+        assert_eq!(needle.find(half, 0, false), None, "nothing was cut");
+    }
+
+    #[test]
+    fn each_entity_of_html_stands_for_its_character() {
+        for (name, c) in [
+            ("amp", '&'),
+            ("lt", '<'),
+            ("gt", '>'),
+            ("quot", '"'),
+            ("apos", '\''),
+            ("plus", '+'),
+            ("equals", '='),
+            ("sol", '/'),
+            ("#47", '/'),
+            ("#x2f", '/'),
+            ("#X2F", '/'),
+        ] {
+            let (secret, text) = (format!("s3c{c}ret"), format!("s3c&{name};ret"));
+            assert_eq!(Needle::new(&secret).unwrap().find(&text, 0, false), Some((text.len(), true)), "{text}");
+        }
+    }
+}

@@ -154,6 +154,9 @@ impl Process {
         {
             more = Some(is_more);
         }
+        if read && self.said.is_paused() {
+            cx.waker().wake_by_ref();
+        }
         if self.wakers.take(EXIT) {
             self.poll_leader();
         }

@@ -5,6 +5,9 @@
 //! A line that is a message goes on as it was read, and nearly all lines are. Anything else is for [`salvage`]. A line that
 //! has not ended is looked at as well once it stands still, since an answer may be all that comes: some servers leave out
 //! the line end.
+//!
+//! Text of megabytes that is no message is searched piece by piece. After each piece the taker is asked to come back, as if it had no
+//! room, so that others on the thread have their turn ([`Stdout::is_paused`]).
 
 mod found;
 mod left;
@@ -14,7 +17,7 @@ mod salvage;
 use std::ops::ControlFlow;
 use std::time::Duration;
 
-use memchr::memchr;
+use memchr::{memchr, memchr2};
 use tokio::time::Instant;
 
 use self::found::On;
@@ -30,8 +33,43 @@ use crate::mcp::envelope;
 /// message to follow, and short enough for a caller not to notice.
 const STILL: Duration = Duration::from_millis(50);
 
-/// Most bytes of an unfinished line that are looked at at a time: what is no message need not be kept for longer.
+/// Most bytes of a line that is no message that are searched at a time: others on the thread wait meanwhile.
 const PIECE: usize = 64 * 1024;
+
+/// The rest of a line that is searched piece by piece. Never more than one line, and one read.
+#[derive(Debug, Default)]
+struct Later {
+    text: Vec<u8>,
+    /// How much of the text has been searched.
+    done: usize,
+    /// The line ends behind the text.
+    ends: bool,
+    /// Nothing more will come of what has begun, once the text is searched.
+    is_last: bool,
+}
+
+impl Later {
+    fn is_empty(&self) -> bool {
+        self.text.is_empty()
+    }
+
+    /// Keeps a text that follows what is kept already.
+    fn keep(&mut self, text: &[u8], ends: bool) {
+        self.text.extend_from_slice(text);
+        self.ends = ends;
+    }
+
+    /// Has the next piece searched.
+    fn search_piece(&mut self, salvage: &mut Salvage, now: Instant, on: On<'_>) {
+        let end = self.text.len().min(self.done + PIECE);
+        let is_end = end == self.text.len();
+        salvage.add_part(&self.text[self.done..end], is_end && self.ends, now, on);
+        self.done = end;
+        if is_end {
+            (self.text, self.done) = (Vec::new(), 0);
+        }
+    }
+}
 
 /// See the module's documentation. One for each life of a server.
 #[derive(Debug)]
@@ -39,6 +77,7 @@ pub struct Stdout {
     lines: LineIn,
     salvage: Salvage,
     left: Left,
+    later: Later,
     /// When something last came of the line that has not ended.
     grown: Instant,
     /// The line that has not ended has been looked at since.
@@ -49,7 +88,8 @@ impl Stdout {
     /// For one life of a server. Messages of more than `max` bytes are too large.
     pub fn new(max: usize, now: Instant) -> Self {
         let lines = LineIn::new(max, envelope::begins_message);
-        Stdout { lines, salvage: Salvage::new(max, now), left: Left::default(), grown: now, looked: false }
+        let (salvage, left, later) = (Salvage::new(max, now), Left::default(), Later::default());
+        Stdout { lines, salvage, left, later, grown: now, looked: false }
     }
 
     /// Takes what was read, until `on` doesn't go on: then nothing is to be read before [`Stdout::resume`] has taken the
@@ -66,6 +106,12 @@ impl Stdout {
             return ControlFlow::Continue(());
         }
         self.left.resume(on)?;
+        if !self.later.is_empty() {
+            self.find(on, |salvage, later, on| later.search_piece(salvage, now, on))?;
+        }
+        if std::mem::take(&mut self.later.is_last) {
+            self.find(on, |salvage, _, on| salvage.end_candidate(now, on))?;
+        }
         let flow = self.sort_all(now, on, LineIn::resume);
         self.note_growth(now);
         flow
@@ -73,7 +119,12 @@ impl Stdout {
 
     /// Whether something of an earlier read is still to be handed on.
     pub(super) fn has_rest(&self) -> bool {
-        !self.left.is_empty() || self.lines.has_rest()
+        !self.left.is_empty() || self.is_paused() || self.lines.has_rest()
+    }
+
+    /// Whether a stop was our own: there is more to search, and [`Stdout::resume`] is to be called soon, though not at once.
+    pub(super) fn is_paused(&self) -> bool {
+        !self.later.is_empty() || self.later.is_last
     }
 
     /// Sorts the lines that `hand` hands on.
@@ -83,20 +134,29 @@ impl Stdout {
         on: &mut OnFound<'_>,
         hand: impl FnOnce(&mut LineIn, &mut OnLine<'_>) -> ControlFlow<()>,
     ) -> ControlFlow<()> {
-        let Stdout { lines, salvage, left, .. } = self;
+        let Stdout { lines, salvage, left, later, .. } = self;
         hand(lines, &mut |line| {
             let mut flow = ControlFlow::Continue(());
-            sort(salvage, line, now, &mut |found| left.pass(found, &mut flow, on));
-            flow
+            sort(salvage, later, line, now, &mut |found| left.pass(found, &mut flow, on));
+            if later.is_empty() { flow } else { ControlFlow::Break(()) }
         })
     }
 
     /// Hands on what `find` finds.
-    fn find(&mut self, on: &mut OnFound<'_>, find: impl FnOnce(&mut Salvage, On<'_>)) -> ControlFlow<()> {
+    fn find(&mut self, on: &mut OnFound<'_>, find: impl FnOnce(&mut Salvage, &mut Later, On<'_>)) -> ControlFlow<()> {
         let mut flow = ControlFlow::Continue(());
-        let Stdout { salvage, left, .. } = self;
-        find(salvage, &mut |found| left.pass(found, &mut flow, on));
-        flow
+        let Stdout { salvage, left, later, .. } = self;
+        find(salvage, later, &mut |found| left.pass(found, &mut flow, on));
+        if later.is_empty() { flow } else { ControlFlow::Break(()) }
+    }
+
+    /// Nothing more will come of what has begun.
+    fn end_candidate(&mut self, now: Instant, on: &mut OnFound<'_>) -> ControlFlow<()> {
+        if self.later.is_empty() {
+            return self.find(on, |salvage, _, on| salvage.end_candidate(now, on));
+        }
+        self.later.is_last = true;
+        ControlFlow::Break(())
     }
 
     /// Where a large line under way is best read to ([`LineIn::spare`]). Call [`Stdout::spared`] afterwards.
@@ -114,7 +174,7 @@ impl Stdout {
     /// Nothing more will come: looks at what is left, as [`Stdout::feed`] does.
     pub fn end(&mut self, now: Instant, on: &mut OnFound<'_>) -> ControlFlow<()> {
         let last = self.sort_all(now, on, LineIn::end);
-        either(last, self.find(on, |salvage, on| salvage.end_candidate(now, on)))
+        either(last, self.end_candidate(now, on))
     }
 
     fn note_growth(&mut self, now: Instant) {
@@ -144,7 +204,7 @@ impl Stdout {
         let mut flow = ControlFlow::Continue(());
         if is_still && self.looked {
             flow = self.sort_all(now, on, LineIn::pass);
-            flow = either(flow, self.find(on, |salvage, on| salvage.end_candidate(now, on)));
+            flow = either(flow, self.end_candidate(now, on));
         } else if is_still {
             self.looked = true;
             // Where no object has ended, no message can be found.
@@ -152,7 +212,7 @@ impl Stdout {
                 flow = self.sort_all(now, on, LineIn::pass);
             }
         }
-        either(flow, self.find(on, |salvage, on| salvage.on_deadline(now, on)))
+        either(flow, self.find(on, |salvage, _, on| salvage.on_deadline(now, on)))
     }
 }
 
@@ -160,12 +220,14 @@ impl Stdout {
 impl Stdout {
     /// Bytes that are kept until more comes.
     fn held(&self) -> usize {
-        self.lines.unfinished().len() + self.salvage.held()
+        self.lines.unfinished().len() + self.salvage.held() + self.later.text.len()
     }
 }
 
-fn sort(salvage: &mut Salvage, line: Line<'_>, now: Instant, on: On<'_>) {
+fn sort(salvage: &mut Salvage, later: &mut Later, line: Line<'_>, now: Instant, on: On<'_>) {
     match line {
+        // What comes before the rest of its line is searched.
+        Line::Part { text, ends } if !later.is_empty() => later.keep(text, ends),
         Line::Frame(text) | Line::Repaired(text) => {
             if let Line::Repaired(_) = line {
                 on(Found::Habit(Habit::NotUtf8));
@@ -180,17 +242,27 @@ fn sort(salvage: &mut Salvage, line: Line<'_>, now: Instant, on: On<'_>) {
                 hand_on_line(line, on);
                 return;
             }
-            salvage.add_part(text, true, now, on);
+            begin_search(salvage, later, text, true, now, on);
         }
-        Line::Part { text, ends } => {
-            let (first, last) = text.split_at(text.len() / PIECE * PIECE);
-            first.chunks(PIECE).for_each(|piece| salvage.add_part(piece, false, now, on));
-            salvage.add_part(last, ends, now, on);
-        }
+        Line::Part { text, ends } => begin_search(salvage, later, text, ends, now, on),
         Line::TooLarge(cut) => {
             salvage.end_candidate(now, on);
             on(Found::TooLarge(cut));
         }
+    }
+}
+
+/// Searches the first piece of a text, and keeps the rest for later.
+fn begin_search(salvage: &mut Salvage, later: &mut Later, text: &[u8], ends: bool, now: Instant, on: On<'_>) {
+    // Up to the first bracket there is nothing to search: that costs little, and need not be kept.
+    let plain = memchr2(b'{', b'[', text).unwrap_or(text.len()) / PIECE * PIECE;
+    let (plain, text) =
+        if plain == text.len() { text.split_at(plain - plain.min(PIECE)) } else { text.split_at(plain) };
+    plain.chunks(PIECE).for_each(|piece| salvage.add_part(piece, false, now, on));
+    let (first, rest) = text.split_at(text.len().min(PIECE));
+    salvage.add_part(first, ends && rest.is_empty(), now, on);
+    if !rest.is_empty() {
+        later.keep(rest, ends);
     }
 }
 

@@ -8,6 +8,7 @@
 //!     --grandchild        starts a process that does so, and keeps its pipes; "grandchild PID" on stderr
 //!     --crash-after N     exits with code 3 instead of giving its Nth answer
 //!     --silent            answers nothing
+//!     --mute METHOD       doesn't answer this method
 //!     --ask-roots         sends roots/list with id 0 after notifications/initialized; the answer goes to stderr
 //!     --stderr-flood      10,000 lines on stderr at its start, 1,000 before each answer
 //!     --no-newline BYTES  a line of that size without an end at its start (ended before the first answer)
@@ -160,7 +161,7 @@ fn receive(flags: &Flags, grown: &Grown, message: Value, served: &mut u64) {
         }
         return;
     }
-    if flags.has("--silent") {
+    if flags.has("--silent") || flags.value("--mute") == Some(method) {
         return;
     }
     let asked_before = INITIALIZED.fetch_or(method == "initialize", Ordering::Relaxed);

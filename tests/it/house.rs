@@ -82,6 +82,23 @@ fn every_event_of_the_log_stands_in_the_table() {
 }
 
 #[test]
+fn what_several_need_is_written_in_one_place() {
+    let files = files();
+    for (fact, place) in [
+        ("\"HTTP_PROXY\"", "config/environment.rs"),
+        ("\"no_proxy\"", "config/environment.rs"),
+        ("const MAX_HELLO:", "mcp/handshake.rs"),
+        ("const MAX_PAGES: usize = 200", "mcp/lists.rs"),
+        ("const MAX_FRAME_SIZE:", "config/defaults.rs"),
+    ] {
+        // Their own tests may spell out what they expect.
+        let code = |text: &str| text.split("\nmod tests {").next().unwrap_or_default().to_owned();
+        let places: Vec<_> = files.iter().filter(|(_, text)| code(text).contains(fact)).map(|(name, _)| name).collect();
+        assert_eq!(places, [place], "{fact}");
+    }
+}
+
+#[test]
 fn uses_point_down_the_tree() {
     let mut order: Vec<String> = Vec::new();
     for file in tree() {

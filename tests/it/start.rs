@@ -3,6 +3,7 @@
 use std::process::Output;
 use std::time::{Duration, Instant};
 
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::harness::{
@@ -118,6 +119,36 @@ async fn a_server_that_takes_initialize_once_is_started_anew_once_in_a_run_and_s
         assert_eq!(count(&daemon, "SERVER_STARTED"), 3, "{how}");
         daemon.stop_closing([&mut conn]).await;
     }
+}
+
+#[tokio::test]
+async fn who_waits_for_a_mute_server_is_told_for_what_and_how_long_and_is_not_kept_after_giving_up() {
+    for args in [&["tools"][..], &["call", "mute", "echo", "{}"]] {
+        let servers = [("mute", fixture_entry(&["--mute", "tools/list"])), ("y", fixture_entry(&[]))];
+        let mut config = config(servers);
+        // The request that is never answered would be waited for as long.
+        config["drainTimeout"] = "10m".into();
+        let mut daemon = Setup::new().config(&config).args(args.iter().copied()).start("warn");
+        let said = daemon.wait_for_event("WAITING").await;
+        let text = field(&said, "message").unwrap();
+        assert!(text.starts_with("waiting for \"mute\" to answer tools/list: "), "{text}");
+        assert!(text.ends_with(" of 80 s at most"), "{text}");
+        daemon.signal(Signal::INT);
+        assert_eq!(daemon.exit().await.code(), Some(1), "{args:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_line_of_the_log_names_its_server_once() {
+    let servers = config([("bad", fixture_entry(&["--fail", "tools/list", "-32603"]))]);
+    let daemon = Setup::new().config(&servers).args(["--local"]).start("debug");
+    let said = daemon.wait_for_event("ERROR_TOOLS_LIST").await;
+    daemon.wait_for_event("LOCAL_CONNECTED").await;
+    assert!(field(&said, "message").unwrap().starts_with("answered tools/list with an error: "), "{said}");
+    for line in daemon.log_lines() {
+        assert!(!field(&line, "message").unwrap_or_default().starts_with("bad "), "{line}");
+    }
+    daemon.stop().await;
 }
 
 /// Runs a command to its end, which is to be soon.

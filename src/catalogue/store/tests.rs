@@ -301,7 +301,7 @@ fn what_an_endpoint_says_is_known_by_its_agent_unless_it_is_damaged_or_too_large
     let store = Catalogue::at(Some(dir.clone()));
     assert_eq!((store.hello("agent").as_deref(), store.hello("other").as_deref()), (Some(params), Some("{}")));
     let path = dir.join(NAME).join(of_hello("agent"));
-    let huge = format!("{{\"x\":\"{}\"}}", "x".repeat(MAX_HELLO as usize));
+    let huge = format!("{{\"x\":\"{}\"}}", "x".repeat(MAX_HELLO));
     for damaged in ["", "null", "[]", &params[..params.len() / 2], &format!("{params}{params}"), &huge] {
         fs::write(&path, damaged).unwrap();
         assert_eq!(store.hello("agent"), None);

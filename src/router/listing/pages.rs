@@ -3,12 +3,9 @@
 use tokio::time::Instant;
 
 use super::page;
-use crate::mcp::lists::{ListKind, Place};
+use crate::mcp::lists::{ListKind, MAX_PAGES, Place};
 use crate::router::changes::{Changes, DEBOUNCE, print};
 use crate::router::earliest;
-
-/// Most pages of a list that are told apart. Pages beyond that are not compared.
-const MAX_PAGES: usize = 200;
 
 /// A page as a peer has read it.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -10,10 +10,7 @@ use super::page::{self, Oddities, Page};
 use super::{MAX_TEMPLATES, key};
 use crate::catalogue::{Lists, MAX_ITEMS, Memory};
 use crate::mcp::handshake::Welcome;
-use crate::mcp::lists::ListKind;
-
-/// Most pages of one list that are read. A server that has more repeats itself, or never ends.
-const MAX_PAGES: usize = 200;
+use crate::mcp::lists::{ListKind, MAX_PAGES};
 
 /// Most bytes of one list that are kept: an endpoint takes no message above 16 MiB either.
 const MAX_LIST: usize = 16 << 20;

@@ -847,6 +847,14 @@ fn an_endpoint_that_speaks_no_json_rpc_is_answered_a_few_times_and_then_turned_a
         rig.link_up();
         rig.endpoint(said);
         assert!(!rig.sent_to_endpoint().is_empty(), "{said}");
+        // Each may say no more than that, and then this line is all that a person gets.
+        let advice = rig
+            .sink
+            .notes
+            .iter()
+            .filter(|note| note.contains("If that is all that comes, no MCP client is at"))
+            .count();
+        assert_eq!(advice, 2, "{said}: {:?}", rig.sink.notes);
     }
 }
 
@@ -862,6 +870,7 @@ fn a_client_that_answers_errors_by_nonsense_is_not_answered_for_ever_and_still_s
             assert_eq!(rig.sent_to_endpoint(), [r#"{"jsonrpc":"2.0","id":9,"result":{}}"#]);
         }
         assert!(!rig.sink.notes.iter().any(|note| note.contains("speaks no JSON-RPC")), "{said}");
+        assert!(!rig.sink.notes.iter().any(|note| note.contains("If that is all")), "{said}");
         assert!(rig.sink.notes.iter().any(|note| note.contains("not answered")), "{said}");
     }
     // An endpoint whose first messages are a client's slips is a client all the same.

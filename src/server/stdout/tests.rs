@@ -505,6 +505,109 @@ fn an_answer_behind_megabytes_of_text_is_found_and_little_is_held() {
 }
 
 #[test]
+fn a_long_text_without_a_line_end_is_looked_at_in_pieces_of_64_kib() {
+    let mut rig = Rig::new(1 << 20);
+    rig.feed(&vec![b'x'; 1 << 20]);
+    rig.feed(&vec![b'x'; 100_000]);
+    let pieces: Vec<_> = rig.noise().iter().map(|piece| piece.len()).collect();
+    assert_eq!(pieces, [vec![64 * 1024; 17], vec![100_000 - 64 * 1024]].concat());
+}
+
+#[test]
+fn an_answer_whose_id_is_no_number_of_json_is_lost_at_once() {
+    for id in ["06", "+6", "6.", " 06 ", ".6", "0x6", "6n"] {
+        for text in [
+            format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{{"id":7}}}}"#),
+            format!(r#"{{"id":{id},"jsonrpc":"2.0","result":{{"content":[{{"id":7}}]}}}}"#),
+            format!(r#"{{"jsonrpc":"2.0","result":{{}},"id" : {id}}}"#),
+        ] {
+            let mut rig = Rig::new(1 << 20);
+            rig.feed(format!("{text}\n").as_bytes());
+            assert_eq!((rig.lost(), rig.noise()), (vec![id.trim()], vec![&*text]), "{text}");
+            rig.feed(format!("{}\n", answer(1)).as_bytes());
+            rig.end();
+            assert_eq!(rig.messages(), [answer(1)], "{text}");
+        }
+    }
+    for text in [
+        r#"{"jsonrpc":"2.0","id":06,"method":"roots/list"}"#,
+        r#"{"id":06,"result":{}}"#,
+        r#"{"jsonrpc":"2.0","id":6_0,"result":{}}"#,
+    ] {
+        assert_eq!(read(&format!("{text}\n")).lost(), [""; 0], "{text}");
+    }
+    // Behind other text it may be a log's copy.
+    let mut rig = Rig::new(1 << 20);
+    rig.feed(b"sent {\"jsonrpc\":\"2.0\",\"id\":06,\"result\":{}}\n");
+    assert_eq!(rig.lost(), [""; 0]);
+    rig.end();
+    assert_eq!(rig.lost(), ["06"]);
+}
+
+#[test]
+fn a_line_of_megabytes_is_searched_piece_by_piece_and_nothing_in_it_is_lost() {
+    for noise in ["{\\n", "[", "[1,2]", "{x} "] {
+        let noise = noise.repeat(500_000 / noise.len());
+        for line in [
+            format!("{noise} {}{noise}", answer(1)),
+            format!("{noise} {}", answer(1)),
+            format!("{noise}\n{noise} {}{}", answer(1), answer(2)),
+        ] {
+            let mut rig = Rig::new(16 << 20);
+            let Rig { stdout, now, got, .. } = &mut rig;
+            let mut on = |found: Found<'_>| {
+                note(got, found);
+                ControlFlow::Continue(())
+            };
+            let unsearched = |stdout: &Stdout| stdout.later.text.len() - stdout.later.done;
+            let mut flow = stdout.feed(format!("{line}\n{}\n", answer(3)).as_bytes(), *now, &mut on);
+            let mut looks = 1;
+            while flow.is_break() {
+                let before = unsearched(stdout);
+                assert!(stdout.is_paused() && before > 0);
+                flow = stdout.resume(*now, &mut on);
+                assert!(before <= PIECE || unsearched(stdout) == before - PIECE);
+                looks += 1;
+            }
+            assert!(!stdout.is_paused() && looks >= line.len() / PIECE, "{looks} looks");
+            rig.end();
+            let answers = [answer(1), answer(2), answer(3)];
+            assert_eq!(
+                rig.messages(),
+                answers.iter().filter(|a| **a == answer(3) || line.contains(&***a)).collect::<Vec<_>>()
+            );
+        }
+    }
+}
+
+#[test]
+fn what_ends_amid_a_line_of_megabytes_is_searched_to_the_end_all_the_same() {
+    for is_over in [true, false] {
+        let mut rig = Rig::new(16 << 20);
+        rig.feed(format!("{} {}", "x".repeat(500_000), answer(1)).as_bytes());
+        rig.feed(&answer(2).as_bytes()[..24]);
+        if is_over {
+            rig.with(Stdout::end);
+        } else {
+            rig.pass(2 * WITHIN_LINE);
+        }
+        // Behind text the answer that is cut may be a log's copy.
+        rig.pass(Duration::from_secs(3));
+        assert_eq!((rig.messages(), rig.lost()), (vec![&*answer(1)], vec!["2"]));
+    }
+}
+
+#[test]
+fn an_answer_with_two_ids_is_lost_for_both_and_a_request_with_two_for_nobody() {
+    let rig = read("{\"jsonrpc\":\"2.0\",\"id\":1,\"id\":2,\"result\":{}}\n");
+    assert_eq!(rig.lost(), ["1", "2"], "{:?}", rig.got);
+    let rig = read("{\"jsonrpc\":\"2.0\",\"id\":1,\"id\":2,\"method\":\"roots/list\"}\n");
+    assert_eq!(rig.lost(), [""; 0], "{:?}", rig.got);
+    let rig = read("{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"roots/list\",\"method\":\"ping\"}\n");
+    assert_eq!(rig.lost(), ["1"], "only one id can be meant: {:?}", rig.got);
+}
+
+#[test]
 fn noise_needs_no_room_so_none_of_it_is_kept() {
     let mut rig = Rig::new(1 << 20);
     let (lines, answers) = ("1,\n".repeat(1000), format!("{},\n", answer(1)).repeat(3));

@@ -84,6 +84,8 @@ mod tests {
             ("{'jsonrpc': '2.0', 'method': 'tools/call', 'id': 5, 'params': {}}", false, "-"),
             ("{'jsonrpc': '2.0', 'id': 5", false, "-"),
             ("{'jsonrpc': '2.0', 'id': x, 'result'", false, "-"),
+            ("{'jsonrpc': '2.0', 'id': , 'result': {}}", false, "-"),
+            ("{'jsonrpc': '2.0', 'id': 5.5, 'result': {}}", false, "-"),
             ("the id: 5, of jsonrpc", false, "-"),
             ("", true, "-"),
         ] {

@@ -19,6 +19,9 @@ const MAX_INSIDE: u32 = 3;
 /// Most messages that are looked for among the open objects of something broken.
 const MAX_OPEN: usize = 4;
 
+/// Longest number that is taken for an id, in bytes: ours have twenty digits at most.
+const MAX_NUMBER: usize = 32;
+
 /// Most bytes of such a message among which it must name `jsonrpc`.
 const FIRST: usize = 256;
 
@@ -148,6 +151,12 @@ impl Salvage {
     ) -> usize {
         let part = &look.text[range.clone()];
         let end = range.start + candidate.walk.unsure_from().max(1);
+        if let Some((id, end)) = broken_id(&look.text[range.start..], &candidate.walk) {
+            let (id, range) = (&look.text[range.start..][id], range.start..range.start + end);
+            self.report_lost(Lost { id, method: false, why }, range.clone(), candidate.is_prefixed, look);
+            look.read = look.read.max(range.end);
+            return range.end;
+        }
         let e = if part.starts_with(b"{") { envelope::scan_broken(part) } else { Envelope::default() };
         let id = whole_id(part, &e);
         let answers = || [&b"\"result\""[..], b"\"error\""].iter().any(|key| memmem::find(part, key).is_some());
@@ -311,6 +320,23 @@ fn whole_id(part: &[u8], e: &Envelope) -> Option<Range<usize>> {
         Some(_) | None => part[id.end..].starts_with(b"\n") && memchr(b'\n', &part[..id.start]).is_some(),
     };
     e.id.clone().filter(|id| &part[id.clone()] != b"null" && ends(id))
+}
+
+/// The id of an answer on one line that breaks off just there, because the id is a number that is none of JSON's, such as `06` or
+/// `+6`; and where the answer's line ends. `text` begins with the answer.
+fn broken_id(text: &[u8], walk: &Walk) -> Option<(Range<usize>, usize)> {
+    if walk.depth() != 1 || !text.starts_with(b"{") {
+        return None;
+    }
+    let before = text[..walk.unsure_from()].trim_ascii_end();
+    before.strip_suffix(b":")?.trim_ascii_end().strip_suffix(b"\"id\"")?;
+    let value = text[walk.unsure_from()..].trim_ascii_start();
+    let len = value.iter().take(MAX_NUMBER).position(|byte| !byte.is_ascii_alphanumeric() && !b"+-.".contains(byte))?;
+    let start = text.len() - value.len();
+    let end = memchr(b'\n', text).unwrap_or(text.len());
+    let ends = matches!(value[len..].trim_ascii_start().first(), Some(b',' | b'}'));
+    let is_answer = names_json_rpc(&text[..end]) && memmem::find(&text[..end], b"\"method\"").is_none();
+    (len > 0 && ends && is_answer).then_some((start..start + len, end))
 }
 
 fn names_json_rpc(text: &[u8]) -> bool {

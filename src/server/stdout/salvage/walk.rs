@@ -108,6 +108,11 @@ impl Walk {
         self.token
     }
 
+    /// How many objects and arrays are not closed.
+    pub(super) fn depth(&self) -> usize {
+        self.open.len()
+    }
+
     /// Whether an object or array that began at `at` is not closed.
     pub(super) fn is_open(&self, at: usize) -> bool {
         self.open.binary_search_by_key(&at, |open| open.at).is_ok()

@@ -1,0 +1,123 @@
+//! What `tools` and `call` wait for, told to whoever waits with them.
+
+use std::cell::RefCell;
+use std::io::{self, IsTerminal};
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+use crate::control::status::Status;
+use crate::words::listed;
+
+/// Shortest wait of which anything is told: most servers list their tools sooner.
+const QUIET: Duration = Duration::from_secs(3);
+/// Time between two lines at a terminal, where a person looks on. A file gets one line.
+const AGAIN: Duration = Duration::from_secs(10);
+/// Most servers that are named in one line.
+const SHOWN: usize = 5;
+
+/// The servers whose lists have not come yet.
+#[derive(Debug, Default)]
+pub(super) struct Waiting(RefCell<Vec<Wait>>);
+
+/// A server whose list has not come yet.
+#[derive(Debug, Clone)]
+struct Wait {
+    server: String,
+    /// The longest time that this takes from its beginning, after which the server is given up.
+    most: Duration,
+}
+
+/// Takes a server out once the wait for it is over.
+pub(super) struct Over<'a> {
+    waiting: &'a Waiting,
+    server: String,
+}
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.waiting.0.borrow_mut().retain(|wait| wait.server != self.server);
+    }
+}
+
+impl Waiting {
+    /// The list of this server is waited for from now on, for `most` at most, and as long as the result lives.
+    pub(super) fn begin(&self, server: &str, most: Duration) -> Over<'_> {
+        self.0.borrow_mut().push(Wait { server: server.to_owned(), most });
+        Over { waiting: self, server: server.to_owned() }
+    }
+
+    /// Tells what is waited for, as long as `answers` takes.
+    pub(super) async fn during<T>(&self, answers: impl Future<Output = T>, status: &Status) -> T {
+        let begun = Instant::now();
+        let telling = async {
+            sleep(QUIET).await;
+            loop {
+                let text = told(&self.0.borrow(), |server| status.is_starting(server), begun.elapsed());
+                // The servers are in the text, each with what it has not answered, so the line has no other names.
+                tracing::warn!(event = "WAITING", "{text}");
+                if !io::stderr().is_terminal() {
+                    std::future::pending::<()>().await;
+                }
+                sleep(AGAIN).await;
+            }
+        };
+        tokio::select! {
+            answers = answers => answers,
+            () = telling => std::future::pending().await, // it has no end
+        }
+    }
+}
+
+/// What is waited for, in words.
+fn told(waits: &[Wait], is_starting: impl Fn(&str) -> bool, so_far: Duration) -> String {
+    let most = waits.iter().map(|wait| wait.most).max().unwrap_or_default();
+    let (starting, listing): (Vec<&Wait>, Vec<_>) = waits.iter().partition(|wait| is_starting(&wait.server));
+    let of = |waits: Vec<&Wait>, what| {
+        let all = waits.len();
+        let shown: Vec<_> = waits.into_iter().take(SHOWN).map(|wait| format!("\"{}\"", wait.server)).collect();
+        (all > 0).then(|| format!("{} to answer {what}", listed(shown, all)))
+    };
+    let parts = [of(starting, "initialize"), of(listing, "tools/list")].into_iter().flatten();
+    let parts = parts.collect::<Vec<_>>().join(", and for ");
+    format!("waiting for {parts}: {} of {} s at most", so_far.as_secs(), most.as_secs())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_server_is_told_with_what_it_has_not_answered_and_the_longest_wait_counts() {
+        let wait = |server: &str, most| Wait { server: server.into(), most: Duration::from_secs(most) };
+        for (waits, want) in [
+            (vec![wait("a", 80)], "waiting for \"a\" to answer tools/list: 3 of 80 s at most"),
+            (
+                vec![wait("a", 80), wait("slow b", 23), wait("c", 81)],
+                "waiting for \"slow b\" to answer initialize, and for \"a\", \"c\" to answer tools/list: 3 of 81 s at most",
+            ),
+            (
+                (0..7).map(|n| wait(&format!("s{n}"), 80)).collect(),
+                "waiting for \"s0\", \"s1\", \"s2\", \"s3\", \"s4\" and 2 more to answer tools/list: 3 of 80 s at most",
+            ),
+        ] {
+            assert_eq!(told(&waits, |server| server.starts_with("slow"), QUIET), want);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_has_answered_is_waited_for_no_longer() {
+        let waiting = Waiting::default();
+        let wait = async |server: &str, secs| {
+            let _over = waiting.begin(server, Duration::from_secs(80));
+            sleep(Duration::from_secs(secs)).await;
+        };
+        let seen = async {
+            sleep(Duration::from_secs(2)).await;
+            waiting.0.borrow().iter().map(|wait| wait.server.clone()).collect::<Vec<_>>()
+        };
+        let all = async { tokio::join!(wait("a", 1), wait("b", 9), seen).2 };
+        assert_eq!(waiting.during(all, &Status::default()).await, ["b"]);
+        assert!(waiting.0.borrow().is_empty());
+    }
+}
