@@ -123,7 +123,7 @@ struct Served {
 
 /// The router of a world.
 enum Kind {
-    Alone(Passthrough),
+    Alone(Box<Passthrough>),
     /// A merge, with its [`VIEWS`].
     Merged(Box<Merge>, Vec<ViewId>),
 }
@@ -131,7 +131,7 @@ enum Kind {
 impl Kind {
     fn it(&mut self) -> &mut dyn Router {
         match self {
-            Kind::Alone(router) => router,
+            Kind::Alone(router) => &mut **router,
             Kind::Merged(router, _) => &mut **router,
         }
     }
@@ -193,7 +193,7 @@ impl World {
             let views = VIEWS.iter().map(|seen| merge.add_view(view(seen), specs[0].sharing, 1 << 20)).collect();
             Kind::Merged(Box::new(merge), views)
         } else {
-            Kind::Alone(Passthrough::new(&specs[0]))
+            Kind::Alone(Box::new(Passthrough::new(&specs[0])))
         };
         let servers = names.iter().map(|_| Served::default()).collect();
         World {
@@ -448,7 +448,9 @@ impl World {
             self.router.it().on_link_up(peer, self.now, &mut self.sink);
         } else {
             (client.next, client.level) = (0, None);
-            (client.open.clear(), client.follows.clear(), client.questions.clear());
+            client.open.clear();
+            client.follows.clear();
+            client.questions.clear();
             self.sink.full.remove(&peer);
             self.unread.remove(&peer);
             self.router.it().on_link_down(peer, self.now, &mut self.sink);
@@ -636,6 +638,7 @@ impl World {
                     self.sink.full.insert(peer);
                 }
             }
+            #[expect(clippy::wildcard_enum_match_arm, reason = "a test")]
             _ => unreachable!("not of a client"),
         }
     }
