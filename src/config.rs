@@ -34,6 +34,7 @@ mod windows;
 pub use control::{ControlSocket, Places, control_socket};
 pub use environment::Environment;
 pub(crate) use keys::of_option as key_of_option;
+pub use options::LogFormat;
 pub use resolve::{Resolved, resolve, status_socket};
 pub use surroundings::Surroundings;
 pub(crate) use syntax::fault as json_fault;

@@ -172,6 +172,27 @@ impl Failure {
         plain::lines(&redactor.clean_all(&self.to_string())).into_owned()
     }
 
+    /// Tells it in the log, a line for each mistake, for whoever reads a log of JSON: a text amid such lines would be lost on them.
+    pub fn log(&self, redactor: &Redactor) {
+        let clean = |text: &str| redactor.clean_all(text).into_owned();
+        let mistake = |problem: &Problem| {
+            tracing::error!(event = "ERROR_CONFIG", place = clean(&problem.place), "{}", clean(&problem.to_string()));
+        };
+        match self {
+            Failure::Option(problem) => mistake(problem),
+            Failure::Config(problems) => {
+                problems.mistakes.iter().for_each(mistake);
+                for warning in &problems.warnings {
+                    let place = clean(&warning.place);
+                    tracing::warn!(event = "CONFIG_WARNING", place, "{}", clean(&warning.to_string()));
+                }
+            }
+            Failure::Usage(_) | Failure::Asking { .. } | Failure::Run(_) => {
+                tracing::error!(event = "ERROR_FAILED", "{}", clean(self.to_string().trim_end()));
+            }
+        }
+    }
+
     /// Tells a person on stderr (`--help` and `--version` on stdout). Where nobody reads any more, nothing happens.
     pub fn tell(&self, redactor: &Redactor) {
         match self {

@@ -5,6 +5,7 @@
 use std::path::{Path, PathBuf};
 
 use super::Environment;
+use crate::disk::joined;
 
 /// What a script is run with.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,7 +18,7 @@ pub(crate) struct Invocation {
 pub(crate) fn script_places(script: &str, cwd: &Path, base: &Path) -> Vec<PathBuf> {
     let mut places = Vec::new();
     for folder in [cwd.to_path_buf(), base.to_path_buf(), cwd.join("examples"), base.join("examples")] {
-        let place = folder.join(script);
+        let place = joined(&folder, script);
         if !places.contains(&place) {
             places.push(place);
         }

@@ -13,6 +13,10 @@ use super::reader::Located;
 use crate::endpoint::is_variable;
 use crate::error::{Problem, Problems};
 use crate::secrecy::{Redactor, Secret};
+use crate::words::{brief, listed};
+
+/// Most variables that are named in one mistake.
+pub(crate) const MOST_NAMES: usize = 4;
 
 /// What is being resolved, and what has been found so far.
 pub(crate) struct Context<'a> {
@@ -71,8 +75,9 @@ impl Context<'_> {
         let (what, remedy) = match expand(&text.value, |name| self.lookup(name)) {
             Ok(value) => return Some(value),
             Err(ExpandError::Unset(names)) => {
-                let default = names.first().map_or_else(String::new, |name| format!("${{{name}:-…}}"));
-                let what = format!("needs {}, which nothing sets", names.join(", "));
+                let default = names.first().map_or_else(String::new, |name| format!("${{{}:-…}}", brief(name)));
+                let shown = names.iter().take(MOST_NAMES).map(|name| brief(name)).collect();
+                let what = format!("needs {}, which nothing sets", listed(shown, names.len()));
                 (what, format!("set it in the environment or in .env, or give a default: {default}"))
             }
             Err(ExpandError::Malformed) => {

@@ -10,9 +10,10 @@ use super::expand::{ExpandError, expand};
 use super::file::{Entry, File, Shared};
 use super::reader::Located;
 use super::{LinkSpec, defaults};
-use crate::disk::obstacle;
+use crate::disk::{joined, obstacle};
 use crate::endpoint::{Endpoint, EndpointError, Secret};
 use crate::error::Problem;
+use crate::words::brief_path;
 
 /// The endpoint of every server that has none of its own.
 #[derive(Debug, Clone)]
@@ -72,7 +73,8 @@ pub(crate) fn common(ctx: &mut Context<'_>, file: &File) -> Common {
         },
         (None, None) => return Common::Missing,
     };
-    parse(ctx, first.place, &first.text, first.written).map_or(Common::Wrong, Common::Given)
+    let is_keyed = file.entries.iter().map(|entry| &entry.shared).chain([&file.shared]).any(has_key);
+    parse(ctx, first, is_keyed).map_or(Common::Wrong, Common::Given)
 }
 
 /// The endpoints that are named outside of the config file; the first counts.
@@ -153,8 +155,7 @@ pub(crate) fn of_entry(ctx: &mut Context<'_>, entry: &Entry) -> Own {
         written: Written::Elsewhere,
     });
     let Some(text) = own(entry) else {
-        return in_file
-            .map_or(Own::Unsaid, |found| Own::Named(parse(ctx, found.place, &found.text, Written::Elsewhere)));
+        return in_file.map_or(Own::Unsaid, |found| Own::Named(parse(ctx, found, has_key(&entry.shared))));
     };
     let Some(value) = ctx.expand(text) else { return Own::Named(None) };
     let is_blank = value.trim().is_empty();
@@ -178,7 +179,7 @@ pub(crate) fn of_entry(ctx: &mut Context<'_>, entry: &Entry) -> Own {
         if let Some(what) = disputed(&first, in_env.into_iter().chain(in_file)) {
             ctx.warning(&first.place, what, OUT_OF_DATE);
         }
-        return Own::Named(parse(ctx, first.place, &first.text, first.written));
+        return Own::Named(parse(ctx, first, has_key(&entry.shared)));
     }
     if !entry.shared.endpoint_headers.is_empty() {
         let what = format!("is empty, so {} is served on the common endpoint, without its endpointHeaders", entry.name);
@@ -187,10 +188,18 @@ pub(crate) fn of_entry(ctx: &mut Context<'_>, entry: &Entry) -> Own {
     Own::Blank
 }
 
-/// Parses an endpoint; a mistake is noted without its text.
-fn parse(ctx: &mut Context<'_>, place: String, text: &str, written: Written) -> Option<Endpoint> {
+/// Parses an endpoint; a mistake is noted without its text. `is_keyed`: a header may let somebody in, too.
+fn parse(ctx: &mut Context<'_>, found: Found, is_keyed: bool) -> Option<Endpoint> {
+    let Found { place, text, written } = found;
     let why = match text.parse::<Endpoint>() {
-        Ok(endpoint) => return Some(endpoint),
+        Ok(endpoint) => {
+            if endpoint.is_cloud_without_token() && !is_keyed {
+                let what = "has no token, and nobody is let in there without one";
+                let remedy = "copy the whole address from the console, with everything behind ?token=";
+                ctx.warning(place, what, remedy);
+            }
+            return Some(endpoint);
+        }
         Err(why) => why,
     };
     if let EndpointError::Character { .. } = why {
@@ -208,6 +217,11 @@ fn parse(ctx: &mut Context<'_>, place: String, text: &str, written: Written) -> 
     None
 }
 
+/// Whether a header that lets somebody in is sent.
+fn has_key(shared: &Shared) -> bool {
+    shared.endpoint_headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("authorization"))
+}
+
 /// How a server's endpoint is dialled: by the entry, then the flags, then the top of the file, then the defaults.
 /// Headers go only to the endpoint beside which they are written: what lets us in there is nobody else's business.
 pub(crate) fn link(ctx: &mut Context<'_>, own: &Shared, top: &Shared, endpoint: &Own) -> LinkSpec {
@@ -217,9 +231,9 @@ pub(crate) fn link(ctx: &mut Context<'_>, own: &Shared, top: &Shared, endpoint: 
         (headers_of_its_own, Own::Unsaid | Own::Named(_)) => headers(ctx, headers_of_its_own),
     };
     let ca_file = match (&own.ca_file, &ctx.line.options.ca_file, &top.ca_file) {
-        (None, Some(path), _) => Some(with_warning(ctx, "--ca-file".to_owned(), ctx.cwd.join(path))),
+        (None, Some(path), _) => Some(with_warning(ctx, "--ca-file".to_owned(), joined(ctx.cwd, path))),
         (Some(text), _, _) | (None, None, Some(text)) => {
-            ctx.expand(text).map(|path| with_warning(ctx, text.place.clone(), ctx.base.join(path)))
+            ctx.expand(text).map(|path| with_warning(ctx, text.place.clone(), joined(&ctx.base, path)))
         }
         (None, None, None) => None,
     };
@@ -275,10 +289,10 @@ fn token(ctx: &mut Context<'_>, text: &Located<String>) -> Option<String> {
 fn with_warning(ctx: &mut Context<'_>, place: String, path: PathBuf) -> PathBuf {
     if let Some(obstacle) = (!path.is_file()).then(|| obstacle::on_the_way(&path)).flatten() {
         let (what, remedy) = obstacle.told();
-        ctx.warning(place, format!("names {}, which {what}", path.display()), remedy);
+        ctx.warning(place, format!("names {}, which {what}", brief_path(&path)), remedy);
     } else if !path.is_file() {
         let what =
-            format!("names {}, which is no file now, so no wss:// endpoint can be dialled with it", path.display());
+            format!("names {}, which is no file now, so no wss:// endpoint can be dialled with it", brief_path(&path));
         ctx.warning(place, what, "name a PEM file; it is tried again");
     }
     path

@@ -56,6 +56,7 @@ use super::{Handshake, Mode, Names, Naming, keys, policy, syntax, units};
 use crate::endpoint::{looks_like_endpoint, looks_like_token};
 use crate::error::Problem;
 use crate::tools::{Glob, ToolPolicy};
+use crate::words::brief;
 
 /// Longest program, and longest list of arguments, that is shown in an example, in bytes.
 const LONGEST_SHOWN: usize = 120;
@@ -135,6 +136,10 @@ pub(crate) enum Transport {
         by: Located<String>,
         /// The server's address, if the entry has one.
         url: Option<String>,
+        /// The names of the headers that it is sent.
+        headers: Vec<String>,
+        /// Whether the entry has a program all the same.
+        command: bool,
     },
     /// In no way that can be told or used, which has been noted.
     Unknown,
@@ -181,7 +186,7 @@ fn top(r: &mut Reader<'_>, value: &Value<'_>, file: &mut File) {
             "cacheDir" => file.cache_dir = r.string(&prop.value, &path),
             _ if shared(r, &key, prop, &path, &mut file.shared) => {}
             _ if is_server(&prop.value) => {
-                let remedy = format!("write {{\"mcpServers\": {{{key:?}: {{…}}}}}}");
+                let remedy = format!("write {{\"mcpServers\": {{{:?}: {{…}}}}}}", brief(&key));
                 r.mistake(prop, &path, "is a server, and servers stand in mcpServers", remedy);
             }
             _ => keys::foreign(r, &key, prop, &path, Place::Top),
@@ -304,7 +309,8 @@ fn entry(r: &mut Reader<'_>, name: String, prop: &ObjectProp<'_>, path: &str) ->
         shared: Shared::default(),
     };
     let before = r.mistakes.len();
-    let (mut command, mut transport, mut url, mut headers) = (None, None, None, false);
+    let (mut command, mut transport, mut url) = (None, None, None);
+    let (mut headers, mut of_remote) = (Vec::new(), Vec::new());
     let (mut disabled, mut enabled, mut active) = (None, None, None);
     let (mut before_args, mut elsewhere) = (Vec::new(), ToolPolicy::default());
     for (key, path, prop) in keys::members(r, &prop.value, path, Place::Server) {
@@ -329,7 +335,12 @@ fn entry(r: &mut Reader<'_>, name: String, prop: &ObjectProp<'_>, path: &str) ->
                 };
                 url = Some((r.place(prop, &path), address));
             }
-            "headers" => headers = true,
+            "headers" => {
+                headers = names_in(value);
+                of_remote
+                    .push((r.place(prop, &path), "headers of the WebSocket connection are called endpointHeaders"));
+            }
+            _ if keys::is_of_remote(&key) => of_remote.push((r.place(prop, &path), "remove it")),
             "disabled" => disabled = switch(r, true),
             "enabled" => enabled = switch(r, false),
             "isActive" => active = switch(r, false),
@@ -350,9 +361,12 @@ fn entry(r: &mut Reader<'_>, name: String, prop: &ObjectProp<'_>, path: &str) ->
     entry.disabled = disabled.or(enabled).or(active);
     let malformed = r.mistakes.len() > before;
     entry.kind = match (transport, command, url) {
-        (Some(by), _, url) if keys::is_remote(&by.value) => Transport::Remote { by, url: url.and_then(|(_, url)| url) },
+        (Some(by), command, url) if keys::is_remote(&by.value) => {
+            let url = url.and_then(|(_, url)| url);
+            Transport::Remote { by, url, headers, command: command.is_some() }
+        }
         (Some(t), _, _) if !["stdio", "local"].iter().any(|here| t.value.eq_ignore_ascii_case(here)) => {
-            let what = format!("is \"{}\", which is no type of server", t.value);
+            let what = format!("is \"{}\", which is no type of server", brief(&t.value));
             r.mistake_at(&t.place, what, "leave it out for a program that is started here");
             Transport::Unknown
         }
@@ -360,14 +374,25 @@ fn entry(r: &mut Reader<'_>, name: String, prop: &ObjectProp<'_>, path: &str) ->
             r.mistake_at(&command.place, "is empty", "name the program to start");
             Transport::Unknown
         }
-        (_, Some(command), _) => {
-            if headers {
-                let what = "has headers, which only a remote server has; they are ignored";
-                r.warning(prop, path, what, "headers of the WebSocket connection are called endpointHeaders");
+        (_, Some(command), url) => {
+            let name = brief(&entry.name).into_owned();
+            if let Some((place, url)) = url {
+                let what =
+                    format!("does nothing beside command, which counts: {name} is a program that is started here");
+                let at_endpoint = url.filter(|url| is_websocket(url));
+                let more =
+                    at_endpoint.map(|_| format!("; if {name} is to be served at that address, call it \"endpoint\""));
+                r.warning_at(&place, what, format!("remove one of the two{}", more.unwrap_or_default()));
+            }
+            for (place, remedy) in of_remote {
+                r.warning_at(&place, "does nothing beside command, as only a remote server has it", remedy);
             }
             Transport::Stdio(command)
         }
-        (None, None, Some((place, url))) => Transport::Remote { by: Located { value: "url".to_owned(), place }, url },
+        (None, None, Some((place, url))) => {
+            let by = Located { value: "url".to_owned(), place };
+            Transport::Remote { by, url, headers, command: false }
+        }
         (_, None, _) => {
             // A member that could not be read has been told of, and may have been the command.
             if !malformed {
@@ -383,6 +408,17 @@ fn entry(r: &mut Reader<'_>, name: String, prop: &ObjectProp<'_>, path: &str) ->
         entry.kind = Transport::Unknown;
     }
     entry
+}
+
+/// Whether an address is that of a WebSocket.
+pub(crate) fn is_websocket(url: &str) -> bool {
+    ["ws:", "wss:"].iter().any(|scheme| url.to_ascii_lowercase().starts_with(scheme))
+}
+
+/// The keys of an object.
+fn names_in(value: &Value<'_>) -> Vec<String> {
+    let Value::Object(object) = value else { return Vec::new() };
+    object.properties.iter().map(|prop| prop.name.as_str().to_owned()).collect()
 }
 
 /// The value of `command`: a program, and the arguments that stand behind it where somebody wrote one list.

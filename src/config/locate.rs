@@ -7,8 +7,8 @@ use std::time::Duration;
 use super::Environment;
 use super::defaults;
 use super::options::Options;
-use crate::disk::obstacle;
 use crate::disk::read::{Accept, whole};
+use crate::disk::{joined, obstacle};
 use crate::endpoint::{looks_like_endpoint, looks_like_token};
 use crate::error::Problem;
 use crate::process::limits;
@@ -71,7 +71,7 @@ pub(crate) fn config(Named { path, by }: &Named, cwd: &Path, needed: bool) -> Re
         let remedy = "name a file; pass an endpoint by MCP_ENDPOINT, .env or --endpoint";
         return Err(Problem::new(by, "is a URL, not a config file", remedy));
     }
-    let full = cwd.join(path);
+    let full = joined(cwd, path);
     if let (true, Some(by)) = (looks_like_token(&name) && !full.exists(), named_by) {
         let remedy = "name a file; pass an endpoint, token included, by MCP_ENDPOINT, .env or --endpoint";
         return Err(Problem::new(by, "looks like a token, and there is no such file", remedy));

@@ -18,6 +18,7 @@ use super::keys::Place;
 use super::reader::{Located, Reader};
 use super::{Names, keys, units};
 use crate::tools::{Glob, ToolPolicy};
+use crate::words::brief;
 
 /// Longest name of a tool that assistants take, in characters.
 const LONGEST_NAME: usize = 64;
@@ -188,7 +189,7 @@ fn rename(
         // Of a name that comes twice the last value counts, as a warning has said.
         names.retain(|(earlier, _)| earlier != old);
         if let Some((other, _)) = names.iter().find(|(_, taken)| *taken == new.value) {
-            let what = format!("is \"{}\", as {other} is already called", new.value);
+            let what = format!("is \"{}\", as {} is already called", brief(&new.value), brief(other));
             r.mistake_at(&new.place, what, "give each tool its own name");
         }
         names.push((old.to_owned(), new.value));
@@ -209,11 +210,11 @@ pub(crate) fn name(new: &str, names: Names) -> Result<(), (String, &'static str)
     } else if let Some(c) = new.chars().find(|c| !names.has(*c)) {
         let remedy = match names {
             Names::Ascii if Names::Unicode.has(c) => {
-                "use letters, digits, _ and -, at most 64; or, where the assistant takes others, say \"names\": \"unicode\""
+                "use letters, digits, _ and -, at most 64; or, where the assistant takes others, say \"names\": \"unicode\" at the top of the config"
             }
             Names::Ascii | Names::Unicode => remedy,
         };
-        Err((format!("is \"{new}\", and assistants take no {c:?} in a tool's name"), remedy))
+        Err((format!("is \"{}\", and assistants take no {c:?} in a tool's name", brief(new)), remedy))
     } else if length > LONGEST_NAME {
         Err((format!("is {length} characters long, and assistants take no more than {LONGEST_NAME}"), remedy))
     } else {

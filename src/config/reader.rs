@@ -7,6 +7,7 @@ use jsonc_parser::{CollectOptions, parse_to_ast};
 use super::syntax;
 use super::units::Wrong;
 use crate::error::Problem;
+use crate::words::brief;
 
 /// A value and the place where it was written, as shown to a person.
 #[derive(Debug, Clone)]
@@ -104,7 +105,7 @@ impl<'t> Reader<'t> {
             }
             Value::NullKeyword(_) => None,
             Value::NumberLit(number) => {
-                let remedy = format!("write it in quotes: \"{}\"", number.value);
+                let remedy = format!("write it in quotes: \"{}\"", brief(number.value));
                 self.mistake(value, path, "is a number, not a text", remedy);
                 None
             }
@@ -128,10 +129,10 @@ impl<'t> Reader<'t> {
         parse: impl Fn(&str) -> Result<T, Wrong>,
     ) -> Option<T> {
         let (text, shown) = match value {
-            Value::NumberLit(number) => (number.value.to_owned(), number.value.to_owned()),
+            Value::NumberLit(number) => (number.value.to_owned(), brief(number.value).into_owned()),
             Value::StringLit(_) | Value::BooleanLit(_) | Value::Object(_) | Value::Array(_) | Value::NullKeyword(_) => {
                 let text = self.string(value, path)?.value;
-                let shown = format!("\"{text}\"");
+                let shown = format!("\"{}\"", brief(&text));
                 (text, shown)
             }
         };
@@ -281,9 +282,10 @@ pub(crate) fn truth(text: &str) -> Option<bool> {
 
 /// The path of a member: `a.b`, or `a["b c"]` where the key is no plain word.
 fn join(path: &str, key: &str) -> String {
+    let key = brief(key);
     let plain = !key.is_empty() && key.chars().all(|c| c.is_alphanumeric() || c == '_' || c == '-' || c == '$');
     match (path.is_empty(), plain) {
-        (true, true) => key.to_owned(),
+        (true, true) => key.into_owned(),
         (false, true) => format!("{path}.{key}"),
         (_, false) => format!("{path}[{key:?}]"),
     }

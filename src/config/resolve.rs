@@ -13,6 +13,7 @@ use super::file::{self, Entry, File, Shared, Transport};
 use super::options::{CommandLine, Options, Target};
 use super::surroundings::Surroundings;
 use super::{CommandSpec, Config, Environment, ServerSpec, cache, defaults, locate, sharing, start, target, variables};
+use crate::disk::joined;
 use crate::endpoint::{bare, is_placeholder, is_variable};
 use crate::error::{Problem, Problems};
 use crate::secrecy::{Redactor, Secret, address};
@@ -123,7 +124,7 @@ pub fn resolve(line: &CommandLine<'_>, surroundings: &Surroundings) -> Result<Re
     }
     let config = Config {
         servers,
-        place: name.map_or_else(|| cwd.clone(), |name| cwd.join(name)),
+        place: name.map_or_else(|| cwd.clone(), |name| joined(cwd, name)),
         drain_timeout: options.drain_timeout.or(file.drain_timeout).unwrap_or(defaults::DRAIN_TIMEOUT),
         local: ctx.local,
         plain: settings.filled("NO_COLOR").is_some(),
@@ -261,7 +262,7 @@ fn servers(ctx: &mut Context<'_>, file: &File, named: Target<'_>, config: Option
     }
     sharing::check(ctx, file, &servers, &entries);
     if !ctx.local && !without.is_empty() {
-        missing_endpoint(ctx, &without);
+        missing_endpoint(ctx, &without, config, entries.iter().any(Option::is_some));
     }
     servers
 }
@@ -286,13 +287,20 @@ fn why_none(file: &File) -> String {
     if reasons.is_empty() { String::new() } else { format!(": {}", reasons.join("; ")) }
 }
 
-fn missing_endpoint(ctx: &mut Context<'_>, without: &[String]) {
+fn missing_endpoint(ctx: &mut Context<'_>, without: &[String], config: Option<&str>, has_entry: bool) {
     let names = without.join(", ");
-    let ways = "set it in one of three ways: MCP_ENDPOINT=wss://… in the environment or in a file .env; --endpoint wss://…; \
-                or \"endpoint\" in the server's entry. Or try it without an account: mcp-pipe --local";
+    let mut ways = "MCP_ENDPOINT=wss://… in the environment or in a file .env; --endpoint wss://…".to_owned();
+    if config.is_some() {
+        ways.push_str("; \"endpoint\" at the top of the config");
+    }
+    if has_entry {
+        ways.push_str(", or in a server's entry for that one alone");
+    }
+    let local = format!("r try it without an account: {}", target::on_a_local_endpoint(ctx.line));
+    let ways = format!("set it in one of these ways: {ways}. O{local}");
     let remedy = match dial::under_another_name(ctx) {
         Some(name) => format!("{name} holds an address: if it is that, call it MCP_ENDPOINT. Else {ways}"),
-        None => ways.to_owned(),
+        None => ways,
     };
     let nowhere = format!("so there is nowhere to serve {names}");
     if let Some(Problem { place, what, remedy }) = ctx.dotenv.files.iter().find_map(|file| file.spoilt.clone()) {
@@ -305,9 +313,7 @@ fn missing_endpoint(ctx: &mut Context<'_>, without: &[String]) {
     let in_files = ctx.dotenv.files.iter().filter(|file| file.get(ENDPOINT).is_some()).map(|file| file.place(ENDPOINT));
     let empty = in_environment.into_iter().chain(in_files).collect::<Vec<_>>().join(" and in ");
     if !empty.is_empty() {
-        let remedy = format!(
-            "write the endpoint's whole address there, {ENDPOINT}=wss://host/path?token=…; or try it without an account: mcp-pipe --local"
-        );
+        let remedy = format!("write the endpoint's whole address there, {ENDPOINT}=wss://host/path?token=…; o{local}");
         ctx.mistake(ENDPOINT, format!("is empty in {empty}, {nowhere}"), remedy);
         return;
     }

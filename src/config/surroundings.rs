@@ -11,6 +11,7 @@ use super::dial::ENDPOINT;
 use super::dotenv::DotEnv;
 use super::locate::{self, CONFIG, Named};
 use super::options::Options;
+use crate::disk::joined;
 use crate::error::Problem;
 use crate::words::character;
 
@@ -61,7 +62,7 @@ impl Surroundings {
         dotenv.add(cwd, &mut warnings);
         let in_dotenv = dotenv.filled(CONFIG).filter(|_| env.filled(CONFIG).is_none()).map(|(_, place)| place);
         let config = locate::named(options, &with_settings(&env, &dotenv), in_dotenv);
-        if let Some(folder) = cwd.join(&config.path).parent() {
+        if let Some(folder) = joined(cwd, &config.path).parent() {
             dotenv.add(folder, &mut warnings);
         }
         let settings = with_settings(&env, &dotenv);
@@ -77,7 +78,7 @@ impl Surroundings {
 
     /// The config, absolute, if the command line or a variable names it.
     pub fn named_config(&self) -> Option<PathBuf> {
-        self.config.is_named().then(|| self.cwd.join(&self.config.path))
+        self.config.is_named().then(|| joined(&self.cwd, &self.config.path))
     }
 
     /// The problem, with the file added to its place where a `.env` sets the variable.

@@ -6,10 +6,12 @@ use super::CommandSpec;
 use super::command::{self, Invocation};
 use super::context::Context;
 use super::file::File;
-use super::options::Target;
+use super::options::{CommandLine, Target};
 use super::{defaults, start};
+use crate::disk::joined;
 use crate::endpoint::{looks_like_endpoint, looks_like_token};
-use crate::words::closest;
+use crate::secrecy::address;
+use crate::words::{closest, quoted};
 
 /// Most files of a folder that are looked at in the search for a similar name.
 const MOST_FILES: usize = 1000;
@@ -43,6 +45,35 @@ pub(crate) fn are_several(ctx: &mut Context<'_>, file: &File) -> bool {
     };
     ctx.no_target(line, what, remedy);
     true
+}
+
+/// Longest command line that is repeated, in bytes.
+const LONGEST_LINE: usize = 200;
+
+/// The same command line on an endpoint of our own, as a person should write it. Nothing is repeated that may be a secret.
+pub(crate) fn on_a_local_endpoint(line: &CommandLine<'_>) -> String {
+    let mut words = vec!["mcp-pipe".to_owned()];
+    if let Some(config) = &line.options.config {
+        words.extend(["--config".to_owned(), quoted(&config.display().to_string())]);
+    }
+    words.extend(line.command.map(str::to_owned));
+    words.push("--local".to_owned());
+    match line.target {
+        Target::All => {}
+        Target::Named(name) => words.push(quoted(name)),
+        Target::Line(command) => {
+            words.push("--".to_owned());
+            let shown: Vec<&str> = address::shown_arguments(command).collect();
+            let is_plain = |word: &&&str| !looks_like_endpoint(word) && !looks_like_token(word) && **word != "…";
+            let plain = shown.iter().take_while(is_plain).count();
+            words.extend(shown[..plain].iter().map(|word| quoted(word)));
+            if plain < shown.len() {
+                words.push("…".to_owned());
+            }
+        }
+    }
+    let line = words.join(" ");
+    if line.len() > LONGEST_LINE { format!("{}…", &line[..line.floor_char_boundary(LONGEST_LINE)]) } else { line }
 }
 
 /// What to write to start a program, where the command starts any.
@@ -107,7 +138,7 @@ pub(crate) fn of_line(ctx: &mut Context<'_>, program: &str, args: &[String]) -> 
 
 /// The command for a program that is not in the config: it starts in the working directory.
 fn of_invocation(ctx: &Context<'_>, Invocation { program, args }: Invocation) -> CommandSpec {
-    let program = if command::is_path(&program) { ctx.cwd.join(program).display().to_string() } else { program };
+    let program = if command::is_path(&program) { joined(ctx.cwd, program).display().to_string() } else { program };
     CommandSpec { program, args, env: Vec::new(), env_remove: Vec::new(), cwd: Some(ctx.cwd.to_path_buf()) }
 }
 

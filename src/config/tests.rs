@@ -13,6 +13,7 @@ use crate::secrecy::Redactor;
 
 mod endpoint;
 mod foreign;
+mod hints;
 mod misplaced;
 mod policy;
 mod sharing;
@@ -610,7 +611,7 @@ fn paths_of_an_entry_start_at_the_config() {
         .file("sub/c.json", r#"{"caFile": "ca.pem", "mcpServers": {"a": {"command": "./bin/x", "cwd": "${WORK}"}}}"#);
     let case = case.env(&[("WORK", "work")]);
     let server = &case.ok(&["--config", "sub/c.json"]).config.servers[0];
-    assert_eq!(server.command.program, case.dir.path().join("sub/./bin/x").to_str().unwrap());
+    assert_eq!(server.command.program, case.dir.path().join("sub/bin/x").to_str().unwrap());
     assert_eq!(server.command.cwd, Some(case.dir.path().join("sub/work")));
     assert_eq!(server.link.ca_file, Some(case.dir.path().join("sub/ca.pem")));
 }

@@ -7,16 +7,17 @@
 use std::collections::BTreeSet;
 
 use super::ServerSpec;
-use super::context::{Context, Hidden};
+use super::context::{Context, Hidden, MOST_NAMES};
 use super::defaults;
 use super::dial::ENDPOINT;
 use super::dotenv::DotFile;
 use super::file::{Entry, File, Inherit};
 use super::reader::Located;
-use crate::disk::obstacle;
+use crate::disk::{joined, obstacle};
 use crate::endpoint::is_variable;
 use crate::secrecy::Secret;
 use crate::tools::Glob;
+use crate::words::{brief, brief_path, listed};
 
 /// Variables without which programs don't start, or not as their user expects: a server inherits these in any case.
 const NEEDED: &[&str] = &[
@@ -65,7 +66,7 @@ pub(crate) fn read_files(ctx: &mut Context<'_>, file: &File) {
             // Where the mistakes of an entry that doesn't run begin: they are taken back.
             let before = ctx.problems.mistakes.len();
             if let Some(path) = ctx.expand(written) {
-                let path = ctx.base.join(path.trim());
+                let path = joined(&ctx.base, path.trim());
                 if path.exists() && !path.is_dir() {
                     ctx.env_files
                         .extend(DotFile::read(path, &mut ctx.problems.warnings).map(|f| (entry.name.clone(), f)));
@@ -75,7 +76,7 @@ pub(crate) fn read_files(ctx: &mut Context<'_>, file: &File) {
                         let remedy = "create it, or correct the path, which starts at the config's folder";
                         ("is no file".to_owned(), remedy.to_owned())
                     });
-                    ctx.mistake(&written.place, format!("names {}, which {what}", path.display()), remedy);
+                    ctx.mistake(&written.place, format!("names {}, which {what}", brief_path(&path)), remedy);
                 }
             }
             if entry.disabled.is_some() {
@@ -193,7 +194,8 @@ pub(crate) fn with_inherited(
         let unset = patterns.iter().filter(|pattern| !is_set(pattern)).map(Glob::pattern);
         let unset: Vec<&str> = unset.collect();
         if !unset.is_empty() {
-            let what = format!("names {}, which neither the environment nor .env sets", unset.join(", "));
+            let shown = unset.iter().take(MOST_NAMES).map(|name| brief(name)).collect();
+            let what = format!("names {}, which neither the environment nor .env sets", listed(shown, unset.len()));
             ctx.warning(place, what, "correct the name, or remove it");
         }
     }
