@@ -125,6 +125,11 @@ fn never_closed(kind: &ParseErrorKind) -> Option<Why> {
 fn bad_escape(kind: &ParseErrorKind, rest: &str) -> Option<Why> {
     let escape: String = rest.chars().take(2).filter(char::is_ascii_graphic).collect();
     matches!(kind, ParseErrorKind::String(_)).then(|| {
+        let digits: String = rest.chars().skip(2).take_while(char::is_ascii_hexdigit).take(4).collect();
+        if escape == r"\u" && digits.len() == 4 {
+            let remedy = "write both halves, or the character itself";
+            return (format!(r"\u{digits} is half of a character"), remedy.to_owned());
+        }
         let why = if escape == r"\u" {
             r"\u is no character unless four hexadecimal digits follow".to_owned()
         } else {
