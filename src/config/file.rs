@@ -54,7 +54,7 @@ use super::keys::Place;
 use super::reader::{Located, Reader, truth};
 use super::{Handshake, Mode, Names, Naming, keys, policy, syntax, units};
 use crate::endpoint::{looks_like_endpoint, looks_like_token};
-use crate::error::Problem;
+use crate::error::{self, Code, Problem};
 use crate::tools::{Glob, ToolPolicy};
 use crate::words::brief;
 
@@ -112,7 +112,7 @@ pub(crate) struct Entry {
     pub(crate) name: String,
     pub(crate) kind: Transport,
     /// The place that says that the server does not run; `None` if none says so.
-    pub(crate) disabled: Option<String>,
+    pub(crate) disabled: Option<error::Place>,
     pub(crate) args: Vec<Located<String>>,
     pub(crate) env: Vec<(String, Located<String>)>,
     pub(crate) env_files: Vec<Located<String>>,
@@ -170,7 +170,7 @@ pub(crate) fn read(name: &str, text: &str) -> Reading {
 fn top(r: &mut Reader<'_>, value: &Value<'_>, file: &mut File) {
     if is_server(value) && !keys::has_servers(value) {
         let what = "is the entry of one server, and servers stand in mcpServers, each behind its name";
-        return r.mistake(value, "", what, format!("write {}", one_server(value)));
+        return r.mistake(value, "", Code::Misplaced.says(what), format!("write {}", one_server(value)));
     }
     let (mut servers, mut mcp, mut settings) = (false, None, Vec::new());
     for (key, path, prop) in keys::members(r, value, "", Place::Top) {
@@ -187,14 +187,19 @@ fn top(r: &mut Reader<'_>, value: &Value<'_>, file: &mut File) {
             _ if shared(r, &key, prop, &path, &mut file.shared) => {}
             _ if is_server(&prop.value) => {
                 let remedy = format!("write {{\"mcpServers\": {{{:?}: {{…}}}}}}", brief(&key));
-                r.mistake(prop, &path, "is a server, and servers stand in mcpServers", remedy);
+                r.mistake(prop, &path, Code::Misplaced.says("is a server, and servers stand in mcpServers"), remedy);
             }
             _ => keys::foreign(r, &key, prop, &path, Place::Top),
         }
     }
     match mcp {
         Some((path, prop)) if servers => {
-            r.warning(prop, &path, "is ignored, as there are mcpServers", "move what it says there");
+            r.warning(
+                prop,
+                &path,
+                Code::NoEffect.says("is ignored, as there are mcpServers"),
+                "move what it says there",
+            );
         }
         Some((path, prop)) => {
             servers = true;
@@ -205,12 +210,16 @@ fn top(r: &mut Reader<'_>, value: &Value<'_>, file: &mut File) {
     }
     if !servers && r.mistakes.is_empty() {
         let example = r#"write {"mcpServers": {"calculator": {"command": "python", "args": ["calculator.py"]}}}"#;
-        r.mistake(value, "mcpServers", "is missing", example);
+        r.mistake(value, "mcpServers", Code::MissingKey.says("is missing"), example);
     }
     for (server, place, own) in settings {
         match file.entries.iter_mut().find(|entry| entry.name == server) {
             Some(entry) => policy::add(&mut entry.tools, own),
-            None => r.warning_at(&place, "is about no server of mcpServers, and is ignored", "correct its name"),
+            None => r.warning_at(
+                &place,
+                Code::NoEffect.says("is about no server of mcpServers, and is ignored"),
+                "correct its name",
+            ),
         }
     }
 }
@@ -278,16 +287,16 @@ fn entries(r: &mut Reader<'_>, value: &Value<'_>, path: &str, file: &mut File) {
     file.entries.clear();
     if matches!(value, Value::Array(_)) {
         let remedy = r#"write each server behind its name: {"calculator": {"command": …}}"#;
-        return r.mistake(value, path, "is a list, not an object", remedy);
+        return r.mistake(value, path, Code::WrongType.says("is a list, not an object"), remedy);
     }
     let mut lines: Vec<(String, usize)> = Vec::new();
     for (name, path, prop) in r.servers(value, path) {
         let line = r.line(prop);
         if let Some((_, first)) = lines.iter().find(|(seen, _)| *seen == name) {
             let what = format!("is the second server of that name; the first is on line {first}");
-            r.mistake(prop, &path, what, "give each server its own name");
+            r.mistake(prop, &path, Code::Duplicate.says(what), "give each server its own name");
         } else if name.trim().is_empty() || name.chars().any(char::is_control) {
-            r.mistake(prop, &path, "is no name for a server", "use letters, digits, - and _");
+            r.mistake(prop, &path, Code::WrongName.says("is no name for a server"), "use letters, digits, - and _");
         }
         lines.push((name.clone(), line));
         file.entries.push(entry(r, name, prop, &path));
@@ -347,7 +356,7 @@ fn entry(r: &mut Reader<'_>, name: String, prop: &ObjectProp<'_>, path: &str) ->
             _ if shared(r, &key, prop, &path, &mut entry.shared) => {}
             _ if keys::is_unknown(Place::Server, &key) && is_server(value) => {
                 let what = "is a server inside of another one, and each stands in mcpServers behind its name";
-                r.mistake(prop, &path, what, "move it there");
+                r.mistake(prop, &path, Code::Misplaced.says(what), "move it there");
             }
             _ => keys::foreign(r, &key, prop, &path, Place::Server),
         }
@@ -355,7 +364,12 @@ fn entry(r: &mut Reader<'_>, name: String, prop: &ObjectProp<'_>, path: &str) ->
     entry.args.splice(..0, before_args);
     if !entry.tools.allow.is_empty() && !elsewhere.allow.is_empty() {
         let remedy = "write all of them in the allow of tools";
-        r.mistake(prop, path, "says twice which tools to publish: in its tools and beside them", remedy);
+        r.mistake(
+            prop,
+            path,
+            Code::Contradiction.says("says twice which tools to publish: in its tools and beside them"),
+            remedy,
+        );
     }
     policy::add(&mut entry.tools, elsewhere);
     entry.disabled = disabled.or(enabled).or(active);
@@ -367,11 +381,11 @@ fn entry(r: &mut Reader<'_>, name: String, prop: &ObjectProp<'_>, path: &str) ->
         }
         (Some(t), _, _) if !["stdio", "local"].iter().any(|here| t.value.eq_ignore_ascii_case(here)) => {
             let what = format!("is \"{}\", which is no type of server", brief(&t.value));
-            r.mistake_at(&t.place, what, "leave it out for a program that is started here");
+            r.mistake_at(&t.place, Code::WrongValue.says(what), "leave it out for a program that is started here");
             Transport::Unknown
         }
         (_, Some(command), _) if command.value.trim().is_empty() => {
-            r.mistake_at(&command.place, "is empty", "name the program to start");
+            r.mistake_at(&command.place, Code::WrongValue.says("is empty"), "name the program to start");
             Transport::Unknown
         }
         (_, Some(command), url) => {
@@ -382,10 +396,18 @@ fn entry(r: &mut Reader<'_>, name: String, prop: &ObjectProp<'_>, path: &str) ->
                 let at_endpoint = url.filter(|url| is_websocket(url));
                 let more =
                     at_endpoint.map(|_| format!("; if {name} is to be served at that address, call it \"endpoint\""));
-                r.warning_at(&place, what, format!("remove one of the two{}", more.unwrap_or_default()));
+                r.warning_at(
+                    &place,
+                    Code::NoEffect.says(what),
+                    format!("remove one of the two{}", more.unwrap_or_default()),
+                );
             }
             for (place, remedy) in of_remote {
-                r.warning_at(&place, "does nothing beside command, as only a remote server has it", remedy);
+                r.warning_at(
+                    &place,
+                    Code::NoEffect.says("does nothing beside command, as only a remote server has it"),
+                    remedy,
+                );
             }
             Transport::Stdio(command)
         }
@@ -396,7 +418,7 @@ fn entry(r: &mut Reader<'_>, name: String, prop: &ObjectProp<'_>, path: &str) ->
         (_, None, _) => {
             // A member that could not be read has been told of, and may have been the command.
             if !malformed {
-                r.mistake(prop, path, "has no command", "add \"command\": the program to start");
+                r.mistake(prop, path, Code::MissingKey.says("has no command"), "add \"command\": the program to start");
             }
             Transport::Unknown
         }
@@ -430,7 +452,7 @@ fn command_line(r: &mut Reader<'_>, value: &Value<'_>, path: &str) -> (Option<Lo
     }
     if matches!(value, Value::Object(_)) {
         let remedy = "write the program as \"command\": \"…\", and args and env beside it";
-        r.mistake(value, path, "is an object, not a text", remedy);
+        r.mistake(value, path, Code::WrongType.says("is an object, not a text"), remedy);
         return (None, Vec::new());
     }
     (r.string(value, path), Vec::new())
@@ -444,7 +466,12 @@ fn endpoint(r: &mut Reader<'_>, value: &Value<'_>, path: &str) -> Option<Located
     let mut all = r.strings(value, path);
     if all.len() > 1 {
         let what = format!("names {} endpoints, and a server is served on one", all.len());
-        r.mistake(value, path, what, "give each server its own \"endpoint\", as in mcp_config.multi-token.json");
+        r.mistake(
+            value,
+            path,
+            Code::WrongValue.says(what),
+            "give each server its own \"endpoint\", as in mcp_config.multi-token.json",
+        );
     }
     all.truncate(1);
     all.pop()

@@ -4,6 +4,7 @@ use jsonc_parser::ast::{ObjectProp, Value};
 
 use super::reader::{Member, Reader, truth};
 use super::units;
+use crate::error::Code;
 use crate::words::{brief, closest};
 
 /// Keys at the top of the file and in an entry.
@@ -314,7 +315,7 @@ pub(crate) fn members<'v, 'a>(
             r.warning(
                 *prop,
                 path,
-                format!("says the same as {ours} beside it; the last one counts"),
+                Code::Duplicate.says(format!("says the same as {ours} beside it; the last one counts")),
                 "remove one of them",
             );
         }
@@ -364,33 +365,37 @@ pub(crate) fn foreign(r: &mut Reader<'_>, key: &str, prop: &ObjectProp<'_>, path
         }
         Some(On(why)) if is_switched(&prop.value) == Some(false) => {
             let (what, remedy) = why.split_once("; ").unwrap_or((why, ""));
-            r.warning(prop, path, format!("is ignored: {what}"), remedy);
+            r.warning(prop, path, Code::NoEffect.says(format!("is ignored: {what}")), remedy);
         }
         Some(Off(why)) if is_switched(&prop.value) != Some(false) => {
-            r.warning(prop, path, format!("is ignored: {why}"), "remove it");
+            r.warning(prop, path, Code::NoEffect.says(format!("is ignored: {why}")), "remove it");
         }
         Some(Asking | On(_) | Off(_)) => {}
         Some(Ignored(CALL_TIMEOUT | START_TIMEOUT)) => {
             let ours = if treatment(place, key) == Some(Ignored(START_TIMEOUT)) { START_TIMEOUT } else { CALL_TIMEOUT };
             let remedy = format!("write \"{ours}\": \"{}\"", time_of(key, &prop.value));
-            r.warning(prop, path, format!("{unknown} and is ignored"), remedy);
+            r.warning(prop, path, Code::UnknownKey.says(format!("{unknown} and is ignored")), remedy);
         }
-        Some(Ignored(remedy)) => r.warning(prop, path, "is ignored", remedy),
-        Some(Mistake(remedy)) => r.mistake(prop, path, unknown, remedy),
-        Some(Meant(ours)) => r.warning(prop, path, format!("{unknown} and is ignored"), did_you_mean(ours)),
+        Some(Ignored(remedy)) => r.warning(prop, path, Code::NoEffect.says("is ignored"), remedy),
+        Some(Mistake(remedy)) => r.mistake(prop, path, Code::UnknownKey.says(unknown), remedy),
+        Some(Meant(ours)) => {
+            r.warning(prop, path, Code::UnknownKey.says(format!("{unknown} and is ignored")), did_you_mean(ours))
+        }
         None => {
-            let (what, remedy) = match likely(place, key) {
-                Some(Likely::Misplaced { home }) => (format!("belongs {home},"), "move it there".to_owned()),
-                Some(Likely::Slip { ours, home: Some(home) }) => {
-                    (unknown.to_owned(), format!("{} That belongs {home}", did_you_mean(ours)))
+            let (code, what, remedy) = match likely(place, key) {
+                Some(Likely::Misplaced { home }) => {
+                    (Code::Misplaced, format!("belongs {home},"), "move it there".to_owned())
                 }
-                Some(Likely::Slip { ours, home: None }) => (unknown.to_owned(), did_you_mean(ours)),
-                None => (unknown.to_owned(), "remove it, or check its spelling".to_owned()),
+                Some(Likely::Slip { ours, home }) => {
+                    let more = home.map_or_else(String::new, |home| format!(" That belongs {home}"));
+                    (Code::UnknownKey, unknown.to_owned(), did_you_mean(ours) + &more)
+                }
+                None => (Code::UnknownKey, unknown.to_owned(), "remove it, or check its spelling".to_owned()),
             };
             match place {
-                Top | Server => r.warning(prop, path, format!("{what} and is ignored"), remedy),
+                Top | Server => r.warning(prop, path, code.says(format!("{what} and is ignored")), remedy),
                 // A mistake: without the rule that was meant, tools would be published that should not be.
-                Tools => r.mistake(prop, path, what.trim_end_matches(','), remedy),
+                Tools => r.mistake(prop, path, code.says(what.trim_end_matches(',')), remedy),
             }
         }
     }

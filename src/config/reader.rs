@@ -6,14 +6,14 @@ use jsonc_parser::{CollectOptions, parse_to_ast};
 
 use super::syntax;
 use super::units::Wrong;
-use crate::error::Problem;
+use crate::error::{Code, Place, Problem, Spot, What};
 use crate::words::brief;
 
 /// A value and the place where it was written, as shown to a person.
 #[derive(Debug, Clone)]
 pub(crate) struct Located<T> {
     pub(crate) value: T,
-    pub(crate) place: String,
+    pub(crate) place: Place,
 }
 
 /// A file being read.
@@ -42,7 +42,11 @@ impl<'t> Reader<'t> {
     pub(crate) fn with_brace(name: &'t str, text: &'t str) -> Self {
         let mut reader = Reader { added: 1, ..Reader::new(name, text) };
         let what = "lacks the braces around it; it is read as if they were there";
-        reader.warnings.push(Problem::new(name, what, "put { before it and } behind it"));
+        reader.warnings.push(Problem::new(
+            Place::file(name),
+            Code::Syntax.says(what),
+            "put { before it and } behind it",
+        ));
         reader
     }
 
@@ -52,14 +56,18 @@ impl<'t> Reader<'t> {
             Ok(parsed) => match parsed.value {
                 Some(value) => return Some(value),
                 None => Problem::new(
-                    self.name,
-                    "is empty",
+                    Place::file(self.name),
+                    Code::MissingKey.says("is empty"),
                     r#"write {"mcpServers": {"calculator": {"command": "python", "args": ["calculator.py"]}}}"#,
                 ),
             },
             Err(error) => {
                 let fault = syntax::explain(self.text, &error);
-                Problem::new(self.place_at(fault.at, ""), format!("is no valid JSON: {}", fault.why), fault.remedy)
+                Problem::new(
+                    self.place_at(fault.at, ""),
+                    Code::Syntax.says(format!("is no valid JSON: {}", fault.why)),
+                    fault.remedy,
+                )
             }
         };
         self.mistakes.push(problem);
@@ -71,7 +79,12 @@ impl<'t> Reader<'t> {
         let members = self.servers(value, path);
         for (i, (key, path, prop)) in members.iter().enumerate() {
             if members[..i].iter().any(|(earlier, _, _)| earlier == key) {
-                self.warning(*prop, path, "stands there twice; the last one counts", "remove one of them");
+                self.warning(
+                    *prop,
+                    path,
+                    Code::Duplicate.says("stands there twice; the last one counts"),
+                    "remove one of them",
+                );
             }
         }
         members
@@ -81,7 +94,12 @@ impl<'t> Reader<'t> {
     pub(crate) fn servers<'v, 'a>(&mut self, value: &'v Value<'a>, path: &str) -> Vec<Member<'v, 'a>> {
         let Value::Object(object) = value else {
             if !matches!(value, Value::NullKeyword(_)) || path.is_empty() {
-                self.mistake(value, path, format!("is {}, not an object", kind(value)), "write it in { }");
+                self.mistake(
+                    value,
+                    path,
+                    Code::WrongType.says(format!("is {}, not an object", kind(value))),
+                    "write it in { }",
+                );
             }
             return Vec::new();
         };
@@ -97,7 +115,7 @@ impl<'t> Reader<'t> {
     pub(crate) fn string(&mut self, value: &Value<'_>, path: &str) -> Option<Located<String>> {
         match value {
             Value::StringLit(text) if text.value.contains('\0') => {
-                self.mistake(value, path, "holds a NUL character", "remove it");
+                self.mistake(value, path, Code::WrongValue.says("holds a NUL character"), "remove it");
                 None
             }
             Value::StringLit(text) => {
@@ -106,16 +124,21 @@ impl<'t> Reader<'t> {
             Value::NullKeyword(_) => None,
             Value::NumberLit(number) => {
                 let remedy = format!("write it in quotes: \"{}\"", brief(number.value));
-                self.mistake(value, path, "is a number, not a text", remedy);
+                self.mistake(value, path, Code::WrongType.says("is a number, not a text"), remedy);
                 None
             }
             Value::BooleanLit(boolean) => {
                 let remedy = format!("write it in quotes: \"{}\"", boolean.value);
-                self.mistake(value, path, "is true or false, not a text", remedy);
+                self.mistake(value, path, Code::WrongType.says("is true or false, not a text"), remedy);
                 None
             }
             Value::Object(_) | Value::Array(_) => {
-                self.mistake(value, path, format!("is {}, not a text", kind(value)), "write a text in quotes");
+                self.mistake(
+                    value,
+                    path,
+                    Code::WrongType.says(format!("is {}, not a text", kind(value))),
+                    "write a text in quotes",
+                );
                 None
             }
         }
@@ -139,7 +162,7 @@ impl<'t> Reader<'t> {
         match parse(&text) {
             Ok(parsed) => Some(parsed),
             Err(Wrong { what, remedy }) => {
-                self.mistake(value, path, format!("is {shown}, and {what}"), remedy);
+                self.mistake(value, path, Code::WrongValue.says(format!("is {shown}, and {what}")), remedy);
                 None
             }
         }
@@ -164,7 +187,7 @@ impl<'t> Reader<'t> {
                 each.filter_map(|(i, v)| {
                     let path = format!("{path}[{i}]");
                     if matches!(v, Value::NullKeyword(_)) {
-                        self.mistake(v, &path, "is null, not a text", "remove it");
+                        self.mistake(v, &path, Code::WrongType.says("is null, not a text"), "remove it");
                     }
                     self.string(v, &path)
                 })
@@ -173,7 +196,7 @@ impl<'t> Reader<'t> {
             Value::NullKeyword(_) => Vec::new(),
             Value::StringLit(_) | Value::NumberLit(_) | Value::BooleanLit(_) | Value::Object(_) => {
                 let what = format!("is {}, not a list of texts", kind(value));
-                self.mistake(value, path, what, "write [\"…\", \"…\"]");
+                self.mistake(value, path, Code::WrongType.says(what), "write [\"…\", \"…\"]");
                 Vec::new()
             }
         }
@@ -219,30 +242,30 @@ impl<'t> Reader<'t> {
         };
         let read = truth(&text);
         if read.is_none() {
-            self.mistake(value, path, "is neither true nor false", "write true or false");
+            self.mistake(value, path, Code::WrongType.says("is neither true nor false"), "write true or false");
         }
         read
     }
 
     /// Notes a mistake.
-    pub(crate) fn mistake(&mut self, at: &dyn Ranged, path: &str, what: impl Into<String>, remedy: impl Into<String>) {
+    pub(crate) fn mistake(&mut self, at: &dyn Ranged, path: &str, what: What, remedy: impl Into<String>) {
         let place = self.place(at, path);
         self.mistakes.push(Problem::new(place, what, remedy));
     }
 
     /// Notes a mistake at a place that is known already.
-    pub(crate) fn mistake_at(&mut self, place: &str, what: impl Into<String>, remedy: impl Into<String>) {
+    pub(crate) fn mistake_at(&mut self, place: &Place, what: What, remedy: impl Into<String>) {
         self.mistakes.push(Problem::new(place, what, remedy));
     }
 
     /// Notes an oddity that stops nothing.
-    pub(crate) fn warning(&mut self, at: &dyn Ranged, path: &str, what: impl Into<String>, remedy: impl Into<String>) {
+    pub(crate) fn warning(&mut self, at: &dyn Ranged, path: &str, what: What, remedy: impl Into<String>) {
         let place = self.place(at, path);
         self.warnings.push(Problem::new(place, what, remedy));
     }
 
     /// Notes an oddity at a place that is known already.
-    pub(crate) fn warning_at(&mut self, place: &str, what: impl Into<String>, remedy: impl Into<String>) {
+    pub(crate) fn warning_at(&mut self, place: &Place, what: What, remedy: impl Into<String>) {
         self.warnings.push(Problem::new(place, what, remedy));
     }
 
@@ -256,18 +279,18 @@ impl<'t> Reader<'t> {
         self.text[..at.range().start].matches('\n').count() + 1
     }
 
-    /// `file:line:column path`.
-    pub(crate) fn place(&self, at: &dyn Ranged, path: &str) -> String {
+    /// Where something stands.
+    pub(crate) fn place(&self, at: &dyn Ranged, path: &str) -> Place {
         self.place_at(at.range().start, path)
     }
 
-    fn place_at(&self, offset: usize, path: &str) -> String {
+    fn place_at(&self, offset: usize, path: &str) -> Place {
         let before = self.text.get(..offset).unwrap_or(self.text);
         let line = before.matches('\n').count() + 1;
         let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
         let column = if line == 1 { column.saturating_sub(self.added).max(1) } else { column };
-        let space = if path.is_empty() { "" } else { " " };
-        format!("{}:{line}:{column}{space}{path}", self.name)
+        let path = path.to_owned();
+        Spot { file: self.name.to_owned(), line: Some(line), column: Some(column), path }.into()
     }
 }
 

@@ -15,7 +15,7 @@ use super::surroundings::Surroundings;
 use super::{CommandSpec, Config, Environment, ServerSpec, cache, defaults, locate, sharing, start, target, variables};
 use crate::disk::joined;
 use crate::endpoint::{bare, is_placeholder, is_variable};
-use crate::error::{Problem, Problems};
+use crate::error::{Code, Place, Problem, Problems};
 use crate::secrecy::{Redactor, Secret, address};
 use crate::tools::ToolPolicy;
 use crate::words::span;
@@ -182,7 +182,11 @@ fn servers(ctx: &mut Context<'_>, file: &File, named: Target<'_>, config: Option
             }
             if let (true, true, Some(config)) = (chosen.is_empty(), ctx.problems.mistakes.is_empty(), config) {
                 let remedy = "add or enable one, run a disabled one by its name, or a command without the config: mcp-pipe -- CMD";
-                ctx.mistake(config, format!("names no server that can run{}", why_none(file)), remedy);
+                ctx.mistake(
+                    Place::file(config),
+                    Code::NoServer.says(format!("names no server that can run{}", why_none(file))),
+                    remedy,
+                );
             }
         }
         Target::Named(name) => match file.entries.iter().find(|entry| entry.name == name) {
@@ -258,7 +262,7 @@ fn servers(ctx: &mut Context<'_>, file: &File, named: Target<'_>, config: Option
     }
     if let (Some((_, first)), None, false) = (file.shared.endpoint_headers.first(), &common, servers.is_empty()) {
         let what = "is sent nowhere: each server that runs has an endpoint of its own, and headers of the top go to the shared one";
-        ctx.warning(&first.place, what, "write it in the entries whose endpoints want it");
+        ctx.warning(&first.place, Code::NoEffect.says(what), "write it in the entries whose endpoints want it");
     }
     sharing::check(ctx, file, &servers, &entries);
     if !ctx.local && !without.is_empty() {
@@ -303,23 +307,25 @@ fn missing_endpoint(ctx: &mut Context<'_>, without: &[String], config: Option<&s
         None => ways,
     };
     let nowhere = format!("so there is nowhere to serve {names}");
-    if let Some(Problem { place, what, remedy }) = ctx.dotenv.files.iter().find_map(|file| file.spoilt.clone()) {
+    if let Some(Problem { place, code: _, what, remedy }) = ctx.dotenv.files.iter().find_map(|file| file.spoilt.clone())
+    {
         // Told as what it is: the reason for the mistake.
         ctx.problems.warnings.retain(|warning| warning.place != place);
-        ctx.mistake(ENDPOINT, format!("is not set: {place} {what}, {nowhere}"), remedy);
+        ctx.mistake(ENDPOINT, Code::EndpointMissing.says(format!("is not set: {place} {what}, {nowhere}")), remedy);
         return;
     }
     let in_environment = ctx.env.get(ENDPOINT).map(|_| "the environment".to_owned());
-    let in_files = ctx.dotenv.files.iter().filter(|file| file.get(ENDPOINT).is_some()).map(|file| file.place(ENDPOINT));
+    let in_files =
+        ctx.dotenv.files.iter().filter(|file| file.get(ENDPOINT).is_some()).map(|file| file.spot(ENDPOINT).to_string());
     let empty = in_environment.into_iter().chain(in_files).collect::<Vec<_>>().join(" and in ");
     if !empty.is_empty() {
         let remedy = format!("write the endpoint's whole address there, {ENDPOINT}=wss://host/path?token=…; o{local}");
-        ctx.mistake(ENDPOINT, format!("is empty in {empty}, {nowhere}"), remedy);
+        ctx.mistake(ENDPOINT, Code::EndpointMissing.says(format!("is empty in {empty}, {nowhere}")), remedy);
         return;
     }
     let looked = match ctx.dotenv.names().join(" or ").as_str() {
         "" => String::new(),
         files => format!(" in the environment, nor in {files}"),
     };
-    ctx.mistake(ENDPOINT, format!("is not set{looked}, {nowhere}"), remedy);
+    ctx.mistake(ENDPOINT, Code::EndpointMissing.says(format!("is not set{looked}, {nowhere}")), remedy);
 }

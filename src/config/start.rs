@@ -14,6 +14,7 @@ use super::reader::Located;
 use super::syntax::BACKSLASH;
 use super::{variables, windows};
 use crate::disk::{joined, obstacle};
+use crate::error::{Code, Place};
 use crate::secrecy::{Secret, address};
 use crate::words::{brief, brief_path};
 
@@ -22,7 +23,11 @@ pub(crate) fn of_entry(ctx: &mut Context<'_>, entry: &Entry, asked_for: bool) ->
     let program = match &entry.kind {
         Transport::Stdio(program) => program,
         Transport::Unknown if asked_for && ctx.problems.mistakes.is_empty() => {
-            ctx.mistake(&entry.name, "can't be run as it stands in the config", "see the warnings");
+            ctx.mistake(
+                &*entry.name,
+                Code::NoServer.says("can't be run as it stands in the config"),
+                "see the warnings",
+            );
             return None;
         }
         Transport::Unknown => return None,
@@ -37,9 +42,17 @@ pub(crate) fn of_entry(ctx: &mut Context<'_>, entry: &Entry, asked_for: bool) ->
             }
             let way_out = way_out(&by.value, url.as_deref(), headers);
             if asked_for {
-                ctx.mistake(&by.place, what, format!("{remedy}choose a server with a command, or {way_out}"));
+                ctx.mistake(
+                    &by.place,
+                    Code::RemoteServer.says(what),
+                    format!("{remedy}choose a server with a command, or {way_out}"),
+                );
             } else {
-                ctx.warning(&by.place, format!("{what}; it is left out"), format!("{remedy}disable it, or {way_out}"));
+                ctx.warning(
+                    &by.place,
+                    Code::RemoteServer.says(format!("{what}; it is left out")),
+                    format!("{remedy}disable it, or {way_out}"),
+                );
             }
             return None;
         }
@@ -119,13 +132,17 @@ fn variable_for(header: &str) -> String {
 /// servers need not wait for one.
 fn no_folder(ctx: &mut Context<'_>, text: &Located<String>, cwd: &Path, written: &str, server: &str) {
     if !cfg!(windows) && windows::is_path(written) {
-        ctx.warning(&text.place, elsewhere(server), "write the folder on this machine");
+        ctx.warning(&text.place, Code::OtherSystem.says(elsewhere(server)), "write the folder on this machine");
     } else if let Some(obstacle) = obstacle::on_the_way(cwd) {
         let (what, remedy) = obstacle.told();
-        ctx.warning(&text.place, format!("names {}, which {what}, so {server} can't start", brief_path(cwd)), remedy);
+        ctx.warning(
+            &text.place,
+            Code::PathMissing.says(format!("names {}, which {what}, so {server} can't start", brief_path(cwd))),
+            remedy,
+        );
     } else {
         let what = format!("names {}, which is no folder now, so {server} can't start", brief_path(cwd));
-        ctx.warning(&text.place, what, "create it, or correct the path; it is tried again");
+        ctx.warning(&text.place, Code::PathMissing.says(what), "create it, or correct the path; it is tried again");
     }
 }
 
@@ -138,7 +155,7 @@ fn filled(ctx: &mut Context<'_>, text: &Located<String>, env: &[(String, Secret)
     if filled.split("${").skip(1).any(|rest| !is_handed_over(rest)) {
         let what =
             "has a ${, which is not replaced here: a command line is no place for secrets, everybody can read it";
-        ctx.warning(&text.place, what, "hand a value over in env");
+        ctx.warning(&text.place, Code::NotReplaced.says(what), "hand a value over in env");
     }
     filled
 }
@@ -146,9 +163,13 @@ fn filled(ctx: &mut Context<'_>, text: &Located<String>, env: &[(String, Secret)
 fn argument(ctx: &mut Context<'_>, text: &Located<String>, env: &[(String, Secret)]) -> String {
     let filled = filled(ctx, text, env);
     if windows::has_lost_backslash(&filled) {
-        ctx.warning(&text.place, "has a character that JSON made of a backslash", BACKSLASH);
+        ctx.warning(&text.place, Code::WrongValue.says("has a character that JSON made of a backslash"), BACKSLASH);
     } else if !cfg!(windows) && windows::is_path(&filled) {
-        ctx.warning(&text.place, "is a path of Windows, and this is another system", "write the path on this machine");
+        ctx.warning(
+            &text.place,
+            Code::OtherSystem.says("is a path of Windows, and this is another system"),
+            "write the path on this machine",
+        );
     }
     filled
 }
@@ -157,7 +178,7 @@ fn argument(ctx: &mut Context<'_>, text: &Located<String>, env: &[(String, Secre
 fn is_mangled(ctx: &mut Context<'_>, text: &Located<String>, path: &str) -> bool {
     let Some((control, letter)) = windows::swallowed_backslash(path) else { return false };
     let what = format!("has a {}, which is what \\{letter} means in JSON", crate::words::character(control));
-    ctx.mistake(&text.place, what, BACKSLASH);
+    ctx.mistake(&text.place, Code::WrongValue.says(what), BACKSLASH);
     true
 }
 
@@ -170,7 +191,7 @@ fn elsewhere(server: &str) -> String {
 /// with a warning that the server can't start.
 pub(crate) fn of_this_system(
     ctx: &mut Context<'_>,
-    place: &str,
+    place: &Place,
     server: &str,
     path: &str,
     program: String,
@@ -183,14 +204,22 @@ pub(crate) fn of_this_system(
     if let Some((native, rest)) = windows::behind_prompt(&program, &args) {
         let what =
             format!("is the command prompt of Windows, and this is another system; {native} is started without it");
-        ctx.warning(place, what, format!("write \"command\": \"{native}\", and in args what follows it"));
+        ctx.warning(
+            place,
+            Code::OtherSystem.says(what),
+            format!("write \"command\": \"{native}\", and in args what follows it"),
+        );
         return (native, rest);
     }
     if windows::is_path(&program) {
-        ctx.warning(place, elsewhere(server), "write the program's path on this machine, or its name alone");
+        ctx.warning(
+            place,
+            Code::OtherSystem.says(elsewhere(server)),
+            "write the program's path on this machine, or its name alone",
+        );
     } else if let Some(native) = windows::without_ending(&program).filter(|native| command::on_path(native, path)) {
         let what = format!("is the name that the program has on Windows; {native} is started");
-        ctx.warning(place, what, format!("write \"command\": \"{native}\""));
+        ctx.warning(place, Code::OtherSystem.says(what), format!("write \"command\": \"{native}\""));
         return (native.to_owned(), args);
     }
     (program, args)

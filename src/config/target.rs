@@ -10,6 +10,7 @@ use super::options::{CommandLine, Target};
 use super::{defaults, start};
 use crate::disk::joined;
 use crate::endpoint::{looks_like_endpoint, looks_like_token};
+use crate::error::{Code, Place};
 use crate::secrecy::address;
 use crate::words::{closest, quoted};
 
@@ -43,7 +44,7 @@ pub(crate) fn are_several(ctx: &mut Context<'_>, file: &File) -> bool {
             ("are several words, and one server or script can be named".to_owned(), remedy)
         }
     };
-    ctx.no_target(line, what, remedy);
+    ctx.no_target(line, Code::Target.says(what), remedy);
     true
 }
 
@@ -103,7 +104,7 @@ pub(crate) fn of_script(
     };
     if is_config(name) {
         let remedy = format!("name a config by --config: mcp-pipe --config {name}");
-        ctx.no_target(path.display().to_string(), "is a config, not a script", remedy);
+        ctx.no_target(Place::file(path.display().to_string()), Code::Target.says("is a config, not a script"), remedy);
         return None;
     }
     match command::for_script(path, ctx.env) {
@@ -113,7 +114,7 @@ pub(crate) fn of_script(
             Some((stem, of_invocation(ctx, invocation)))
         }
         Err((what, remedy)) => {
-            ctx.no_target(path.display().to_string(), what, remedy);
+            ctx.no_target(Place::file(path.display().to_string()), Code::Target.says(what), remedy);
             None
         }
     }
@@ -127,11 +128,11 @@ pub(crate) fn of_line(ctx: &mut Context<'_>, program: &str, args: &[String]) -> 
     let path = ctx.lookup("PATH").unwrap_or_default();
     if program.contains(char::is_whitespace) && args.is_empty() && !ctx.cwd.join(program).exists() {
         let what = "is one word for your shell, with a blank in it, and there is no program of that name";
-        ctx.no_target(program, what, format!("write it without quotes: mcp-pipe -- {program}"));
+        ctx.no_target(program, Code::Target.says(what), format!("write it without quotes: mcp-pipe -- {program}"));
         return None;
     }
     let line = (program.to_owned(), args.to_vec());
-    let (program, args) = start::of_this_system(ctx, "the command line", program, &path, line.0, line.1);
+    let (program, args) = start::of_this_system(ctx, &"the command line".into(), program, &path, line.0, line.1);
     let name = Path::new(&program).file_stem().map_or_else(|| program.clone(), |stem| stem.to_string_lossy().into());
     Some((name, of_invocation(ctx, Invocation { program, args })))
 }
@@ -154,7 +155,7 @@ fn is_endpoint(ctx: &mut Context<'_>, target: &str, names: &[&str]) -> bool {
         return false;
     };
     let remedy = "pass an endpoint, token included, by MCP_ENDPOINT, .env or --endpoint";
-    ctx.no_target("the target", what, remedy);
+    ctx.no_target("the target", Code::Target.says(what), remedy);
     true
 }
 
@@ -175,12 +176,16 @@ fn not_found(ctx: &mut Context<'_>, file: &File, name: &str, config: Option<&str
     let what = format!("is neither {command}{server}; looked for {}", looked.join(", "));
     if let (Some(command), true) = (ctx.line.command, ctx.line.commands.iter().any(|known| known == name)) {
         let what = format!("is a command, and behind {command} stands a server, of which none is called that");
-        ctx.no_target(name, what, format!("write one of both: mcp-pipe {name}, or mcp-pipe {command} SERVER"));
+        ctx.no_target(
+            name,
+            Code::Target.says(what),
+            format!("write one of both: mcp-pipe {name}, or mcp-pipe {command} SERVER"),
+        );
         return;
     }
     if let Some(folder) = places.iter().find(|place| place.is_dir()) {
         let remedy = "name a script in it, or a server of the config";
-        ctx.no_target(folder.display().to_string(), "is a folder", remedy);
+        ctx.no_target(Place::file(folder.display().to_string()), Code::Target.says("is a folder"), remedy);
         return;
     }
     let names: Vec<&str> = file.entries.iter().map(|entry| entry.name.as_str()).collect();
@@ -205,7 +210,7 @@ fn not_found(ctx: &mut Context<'_>, file: &File, name: &str, config: Option<&str
         let path = is_script.then(|| "write its path if it is in another folder".to_owned());
         [servers, program, path, create].into_iter().flatten().collect::<Vec<_>>().join("; ")
     };
-    ctx.no_target(name, what, remedy);
+    ctx.no_target(name, Code::Target.says(what), remedy);
 }
 
 /// What to write for a whole command line that came as one argument.

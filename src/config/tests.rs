@@ -8,7 +8,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::cli;
-use crate::error::{Problem, Problems};
+use crate::error::{Code, Problem, Problems};
 use crate::secrecy::Redactor;
 
 mod endpoint;

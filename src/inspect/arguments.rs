@@ -5,7 +5,7 @@ use std::io::{self, Read};
 use serde_json::{Map, Value};
 
 use crate::config::{defaults, json_fault};
-use crate::error::{Problem, Problems};
+use crate::error::{Code, Problem, Problems};
 use crate::words::size;
 
 /// Why the arguments of a call are not usable.
@@ -63,7 +63,7 @@ impl ArgumentsError {
         };
         let text = self.to_string();
         let what = text.strip_prefix(place).unwrap_or(&text).trim_start();
-        Problems { target: Some(Problem::new(place, what, remedy)), ..Problems::default() }.into()
+        Problems { target: Some(Problem::new(place, Code::Argument.says(what), remedy)), ..Problems::default() }.into()
     }
 }
 
