@@ -48,6 +48,9 @@ fn start(redactor: &Redactor, log: &mut LogFormat) -> Result<Exit, Failure> {
     if let Some(asked) = run::ask(&command, &cli.options, &surroundings, redactor) {
         return asked;
     }
+    if let Some(looked) = run::look(&command, &cli.line(), &surroundings, redactor) {
+        return looked;
+    }
     let ring = run::ring(&command, &cli.options, settings);
     logging::start(&cli.options, run::is_quiet(&command), settings, redactor, ring.clone())
         .map_err(|problem| Failure::Option(surroundings.placed(problem)))?;

@@ -10,7 +10,7 @@ use super::editor;
 use super::expand::{ExpandError, expand};
 use super::options::CommandLine;
 use super::reader::Located;
-use crate::endpoint::is_variable;
+use crate::endpoint::{Endpoint, is_variable};
 use crate::error::{Code, Place, Problem, Problems, Spot, What};
 use crate::secrecy::{Redactor, Secret};
 use crate::words::{brief, listed};
@@ -32,6 +32,8 @@ pub(crate) struct Context<'a> {
     pub(crate) base: PathBuf,
     pub(crate) local: bool,
     pub(crate) problems: Problems,
+    /// The endpoints that are dialled, with the place where each is named.
+    pub(crate) named: Vec<(Place, Endpoint)>,
     pub(crate) notes: Vec<String>,
     /// What only a person who looks closely wants to know: logged at debug.
     pub(crate) details: Vec<String>,

@@ -204,8 +204,9 @@ fn parse(ctx: &mut Context<'_>, found: Found, is_keyed: bool) -> Option<Endpoint
             if endpoint.is_cloud_without_token() && !is_keyed {
                 let what = "has no token, and nobody is let in there without one";
                 let remedy = "copy the whole address from the console, with everything behind ?token=";
-                ctx.warning(place, Code::TokenMissing.says(what), remedy);
+                ctx.warning(&place, Code::TokenMissing.says(what), remedy);
             }
+            ctx.named.push((place, endpoint.clone()));
             return Some(endpoint);
         }
         Err(why) => why,

@@ -69,6 +69,8 @@ pub(crate) struct File {
     pub(crate) drain_timeout: Option<Duration>,
     pub(crate) tool_budget: Option<usize>,
     pub(crate) cache_dir: Option<Located<String>>,
+    /// Where each value is written, by its path under our names for the keys.
+    pub(crate) written: Vec<(String, error::Place)>,
 }
 
 /// What may stand both at the top and in an entry.
@@ -110,6 +112,9 @@ pub(crate) enum Inherit {
 #[derive(Debug)]
 pub(crate) struct Entry {
     pub(crate) name: String,
+    pub(crate) place: error::Place,
+    /// The entry's path in the file.
+    pub(crate) path: String,
     pub(crate) kind: Transport,
     /// The place that says that the server does not run; `None` if none says so.
     pub(crate) disabled: Option<error::Place>,
@@ -164,6 +169,7 @@ pub(crate) fn read(name: &str, text: &str) -> Reading {
     if let Some(value) = reader.parse() {
         top(&mut reader, &value, &mut file);
     }
+    file.written = std::mem::take(&mut reader.written);
     Reading { file, mistakes: reader.mistakes, warnings: reader.warnings, notes: reader.notes }
 }
 
@@ -306,6 +312,8 @@ fn entries(r: &mut Reader<'_>, value: &Value<'_>, path: &str, file: &mut File) {
 fn entry(r: &mut Reader<'_>, name: String, prop: &ObjectProp<'_>, path: &str) -> Entry {
     let mut entry = Entry {
         name,
+        place: r.place(prop, path),
+        path: path.to_owned(),
         kind: Transport::Unknown,
         disabled: None,
         args: Vec::new(),

@@ -2,7 +2,7 @@
 
 use jsonc_parser::ast::{ObjectProp, Value};
 
-use super::reader::{Member, Reader, truth};
+use super::reader::{Member, Reader, member, truth};
 use super::units;
 use crate::error::Code;
 use crate::words::{brief, closest};
@@ -320,6 +320,9 @@ pub(crate) fn members<'v, 'a>(
             );
         }
         members[i].0 = ours.to_owned();
+    }
+    for (key, of_member, prop) in &members {
+        r.written.push((member(path, key), r.place(*prop, of_member)));
     }
     members
 }

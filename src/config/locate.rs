@@ -52,7 +52,10 @@ impl Named {
 /// sets the variable, if one does.
 pub(crate) fn named(options: &Options, settings: &Environment, in_dotenv: Option<String>) -> Named {
     match (&options.config, settings.filled(CONFIG)) {
-        (Some(path), _) => Named { path: path.clone(), by: Some("--config".to_owned()) },
+        (Some(path), _) => {
+            let by = if options.config_is_argument { "the command line" } else { "--config" };
+            Named { path: path.clone(), by: Some(by.to_owned()) }
+        }
         (None, Some(path)) => {
             let place = in_dotenv.map_or_else(String::new, |place| format!(" in {place}"));
             Named { path: PathBuf::from(path), by: Some(format!("{CONFIG}{place}")) }

@@ -26,6 +26,8 @@ pub(crate) struct Reader<'t> {
     pub(crate) warnings: Vec<Problem>,
     /// What a person may want to know.
     pub(crate) notes: Vec<String>,
+    /// Where each value is written that was read, by its path under our names for the keys; of several the last counts.
+    pub(crate) written: Vec<(String, Place)>,
 }
 
 /// A member of an object: its key, its path in the file, itself.
@@ -35,7 +37,15 @@ impl<'t> Reader<'t> {
     /// Reads `text`, shown to people as `name`. A byte order mark is tolerated.
     pub(crate) fn new(name: &'t str, text: &'t str) -> Self {
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-        Reader { name, text, added: 0, mistakes: Vec::new(), warnings: Vec::new(), notes: Vec::new() }
+        Reader {
+            name,
+            text,
+            added: 0,
+            mistakes: Vec::new(),
+            warnings: Vec::new(),
+            notes: Vec::new(),
+            written: Vec::new(),
+        }
     }
 
     /// Reads a text to whose first line a brace was added.
@@ -103,12 +113,12 @@ impl<'t> Reader<'t> {
             }
             return Vec::new();
         };
-        let member = |prop: &'v ObjectProp<'a>| {
+        let named = |prop: &'v ObjectProp<'a>| {
             let key = prop.name.as_str().to_owned();
-            let path = join(path, &key);
+            let path = member(path, &key);
             (key, path, prop)
         };
-        object.properties.iter().map(member).collect()
+        object.properties.iter().map(named).collect()
     }
 
     /// A text. `null` counts as not written.
@@ -304,7 +314,7 @@ pub(crate) fn truth(text: &str) -> Option<bool> {
 }
 
 /// The path of a member: `a.b`, or `a["b c"]` where the key is no plain word.
-fn join(path: &str, key: &str) -> String {
+pub(crate) fn member(path: &str, key: &str) -> String {
     let key = brief(key);
     let plain = !key.is_empty() && key.chars().all(|c| c.is_alphanumeric() || c == '_' || c == '-' || c == '$');
     match (path.is_empty(), plain) {

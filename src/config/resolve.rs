@@ -70,14 +70,47 @@ pub fn status_socket(options: &Options, settings: &Environment) -> Option<PathBu
     options.status_socket.clone().or_else(|| settings.filled("MCP_STATUS_SOCKET").map(PathBuf::from))
 }
 
+/// A config as far as it can be made, with all that was found in it.
+pub(crate) struct Draft<'a> {
+    pub(crate) ctx: Context<'a>,
+    pub(crate) file: File,
+    /// The config's name, if there is one.
+    pub(crate) name: Option<String>,
+    pub(crate) servers: Vec<ServerSpec>,
+}
+
 /// Makes the config of a run. Reads files, and changes nothing.
 ///
 /// # Errors
 /// Every mistake that there is.
 pub fn resolve(line: &CommandLine<'_>, surroundings: &Surroundings) -> Result<Resolved, Problems> {
+    let Draft { ctx, file, name, servers } = draft(line, surroundings);
+    if !ctx.problems.mistakes.is_empty() || ctx.problems.target.is_some() {
+        let redactor: Redactor = ctx.hidden.all.into_iter().collect();
+        return Err(ctx.problems.cleaned(&redactor));
+    }
+    let (options, settings, cwd) = (line.options, ctx.settings, ctx.cwd);
+    let config = Config {
+        servers,
+        place: name.map_or_else(|| cwd.to_path_buf(), |name| joined(cwd, name)),
+        drain_timeout: options.drain_timeout.or(file.drain_timeout).unwrap_or(defaults::DRAIN_TIMEOUT),
+        local: ctx.local,
+        plain: settings.filled("NO_COLOR").is_some(),
+        log_contents: options.log_contents,
+        control_socket: control_socket(options, settings),
+        status_socket: status_socket(options, settings),
+        cache_dir: cache::dir(&ctx, file.cache_dir.as_ref()),
+        tool_budget: file.tool_budget.unwrap_or(defaults::TOOL_BUDGET),
+    };
+    let (secrets, warnings) = (ctx.hidden.all, ctx.problems.warnings);
+    Ok(Resolved { config, warnings, notes: ctx.notes, details: ctx.details, secrets })
+}
+
+/// Makes as much of a config as can be made. Reads files, and changes nothing.
+pub(crate) fn draft<'a>(line: &'a CommandLine<'a>, surroundings: &'a Surroundings) -> Draft<'a> {
     let Surroundings { env, dotenv, cwd, .. } = surroundings;
     let mut problems = Problems { warnings: surroundings.warnings.clone(), ..Problems::default() };
-    let (options, target, local) = (line.options, line.target, line.local);
+    let (target, local) = (line.target, line.local);
     let found = locate::config(&surroundings.config, cwd, target == Target::All).unwrap_or_else(|problem| {
         problems.mistakes.push(problem);
         None
@@ -96,17 +129,17 @@ pub fn resolve(line: &CommandLine<'_>, surroundings: &Surroundings) -> Result<Re
     let read = dotenv.names().join(", and what that lacks from ");
     notes.extend((!read.is_empty()).then(|| format!("variables are read from {read}")));
     notes.extend(surroundings.disputed());
-    let settings = surroundings.settings();
     let mut ctx = Context {
         line,
         env,
-        settings,
+        settings: surroundings.settings(),
         dotenv,
         env_files: Vec::new(),
         cwd,
         base,
         local,
         problems,
+        named: Vec::new(),
         notes,
         details: Vec::new(),
         hidden: Hidden::default(),
@@ -118,24 +151,7 @@ pub fn resolve(line: &CommandLine<'_>, surroundings: &Surroundings) -> Result<Re
     hide_secrets(&mut ctx, &file);
     let servers = servers(&mut ctx, &file, target, name.as_deref());
     ctx.notes.extend(variables::withheld(&ctx));
-    if !ctx.problems.mistakes.is_empty() || ctx.problems.target.is_some() {
-        let redactor: Redactor = ctx.hidden.all.into_iter().collect();
-        return Err(ctx.problems.cleaned(&redactor));
-    }
-    let config = Config {
-        servers,
-        place: name.map_or_else(|| cwd.clone(), |name| joined(cwd, name)),
-        drain_timeout: options.drain_timeout.or(file.drain_timeout).unwrap_or(defaults::DRAIN_TIMEOUT),
-        local: ctx.local,
-        plain: settings.filled("NO_COLOR").is_some(),
-        log_contents: options.log_contents,
-        control_socket: control_socket(options, settings),
-        status_socket: status_socket(options, settings),
-        cache_dir: cache::dir(&ctx, file.cache_dir.as_ref()),
-        tool_budget: file.tool_budget.unwrap_or(defaults::TOOL_BUDGET),
-    };
-    let (secrets, warnings) = (ctx.hidden.all, ctx.problems.warnings);
-    Ok(Resolved { config, warnings, notes: ctx.notes, details: ctx.details, secrets })
+    Draft { ctx, file, name, servers }
 }
 
 /// Learns every endpoint and header that the config, the flags or a variable names, also those of servers that don't run now:

@@ -88,7 +88,7 @@ pub(crate) fn check(ctx: &mut Context<'_>, file: &File, servers: &[ServerSpec], 
 }
 
 /// The agent that a server is served to.
-fn agent(spec: &ServerSpec) -> Option<Agent> {
+pub(crate) fn agent(spec: &ServerSpec) -> Option<Agent> {
     spec.endpoint.as_ref().map(|endpoint| Agent::of(endpoint, &spec.link.headers))
 }
 

@@ -57,7 +57,8 @@ pub(crate) fn on_a_local_endpoint(line: &CommandLine<'_>) -> String {
     if let Some(config) = &line.options.config {
         words.extend(["--config".to_owned(), quoted(&config.display().to_string())]);
     }
-    words.extend(line.command.map(str::to_owned));
+    // Whoever looks at a config wants to run it.
+    words.extend(line.command.filter(|command| *command == "run").map(str::to_owned));
     words.push("--local".to_owned());
     match line.target {
         Target::All => {}

@@ -18,6 +18,7 @@ mod misplaced;
 mod policy;
 mod sharing;
 mod surroundings;
+mod validate;
 mod variables;
 
 const ENDPOINT: (&str, &str) = ("MCP_ENDPOINT", "wss://h.example/mcp/?token=default-s3cret");
