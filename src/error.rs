@@ -185,20 +185,16 @@ impl Failure {
     pub fn log(&self, redactor: &Redactor) {
         let clean = |text: &str| redactor.clean_all(text).into_owned();
         let mistake = |problem: &Problem| {
-            tracing::error!(
-                event = "ERROR_CONFIG",
-                place = clean(&problem.place.to_string()),
-                "{}",
-                clean(&problem.to_string())
-            );
+            let (place, code) = (clean(&problem.place.to_string()), problem.code.as_str());
+            tracing::error!(event = "ERROR_CONFIG", place, code, "{}", clean(&problem.to_string()));
         };
         match self {
             Failure::Option(problem) => mistake(problem),
             Failure::Config(problems) => {
                 problems.mistakes.iter().for_each(mistake);
                 for warning in &problems.warnings {
-                    let place = clean(&warning.place.to_string());
-                    tracing::warn!(event = "CONFIG_WARNING", place, "{}", clean(&warning.to_string()));
+                    let (place, code) = (clean(&warning.place.to_string()), warning.code.as_str());
+                    tracing::warn!(event = "CONFIG_WARNING", place, code, "{}", clean(&warning.to_string()));
                 }
             }
             Failure::Usage(_) | Failure::Asking { .. } | Failure::Run(_) => {

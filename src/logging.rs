@@ -67,6 +67,14 @@ pub fn start(
     Ok(())
 }
 
+/// What a start would find wrong with the level of the log, without one: a mistake, or only an oddity.
+///
+/// # Errors
+/// As [`start`].
+pub(crate) fn check(options: &Options, env: &Environment) -> Result<Option<Problem>, Problem> {
+    filter(options.log_level.as_deref(), env, false).map(|(_, oddity)| oddity)
+}
+
 fn looks(format: LogFormat, env: &Environment) -> Looks {
     match format {
         LogFormat::Json => Looks::Json,

@@ -8,8 +8,9 @@ use std::time::SystemTime;
 use anyhow::anyhow;
 
 use crate::config::options::CommandLine;
-use crate::config::{self, Surroundings};
+use crate::config::{self, Severity, Surroundings};
 use crate::error::{Exit, Failure};
+use crate::logging;
 use crate::secrecy::{Redactor, plain};
 use findings::Report;
 
@@ -26,7 +27,13 @@ impl Look<'_> {
     /// # Errors
     /// The findings can't be written as JSON.
     pub(crate) fn validate(&self, strict: bool, json: bool) -> Result<Exit, Failure> {
-        let found = config::validate(self.line, self.surroundings, SystemTime::now());
+        let mut found = config::validate(self.line, self.surroundings, SystemTime::now());
+        match logging::check(self.line.options, self.surroundings.settings()) {
+            Ok(oddity) => {
+                oddity.into_iter().for_each(|odd| found.add(Severity::Warning, self.surroundings.placed(odd)))
+            }
+            Err(mistake) => found.add(Severity::Error, self.surroundings.placed(mistake)),
+        }
         self.redactor.add(found.secrets.iter().cloned());
         let report = Report::new(&found);
         print(&if json { as_json(&report, self.redactor)? } else { as_text(&report.words(), self.redactor) });

@@ -26,8 +26,22 @@ pub(crate) fn ahead(ctx: &mut Context<'_>, file: &File, servers: &[ServerSpec], 
     for (server, entry) in &served {
         program(ctx, server, entry);
     }
+    file.entries.iter().filter(|entry| entry.disabled.is_some()).for_each(|entry| variables(ctx, entry));
     tokens(ctx, now);
     agents(ctx, &served);
+}
+
+/// Warns of variables that a server would need that is switched off.
+fn variables(ctx: &mut Context<'_>, entry: &Entry) {
+    let shared = &entry.shared;
+    let texts = entry.env.iter().chain(&shared.endpoint_headers).map(|(_, text)| text);
+    let texts = texts.chain(&entry.env_files).chain(&entry.cwd).chain(&shared.endpoint).chain(&shared.ca_file);
+    let before = ctx.problems.mistakes.len();
+    for text in texts {
+        ctx.expand(text);
+    }
+    let mistakes = ctx.problems.mistakes.split_off(before);
+    ctx.problems.warnings.extend(mistakes);
 }
 
 /// Warns of a program, or of the script that an interpreter is to run, that is not there.

@@ -24,9 +24,6 @@ use crate::words::size;
 /// The number of the form in which this is told as JSON; another one where a program has to be changed to read it.
 const SCHEMA: u32 = 1;
 
-/// Longest value that is shown whole in the table for a person, in characters.
-const LONGEST_SHOWN: usize = 100;
-
 /// The config as it counts.
 #[derive(Debug, Serialize)]
 pub struct Shown {
@@ -304,10 +301,7 @@ impl Shown {
                 // Writing to a String cannot fail.
                 let _ = writeln!(text, "\n{}", row.server.as_deref().unwrap_or_default());
             }
-            let value = row.value.to_string();
-            let shown: String = value.chars().take(LONGEST_SHOWN).collect();
-            let cut = if shown.len() < value.len() { "…" } else { "" };
-            let _ = writeln!(text, "  {:<16} {:<24} {}", row.key, format!("{shown}{cut}"), row.from.told);
+            let _ = writeln!(text, "  {:<16} {:<24} {}", row.key, row.value.to_string(), row.from.told);
         }
         text
     }

@@ -86,9 +86,9 @@ fn explain_in(whole: Kind, text: &str, error: &ParseError) -> Fault {
         .or_else(|| bad_escape(kind, rest))
         .map(|(why, remedy)| (at, why, remedy))
         .or_else(|| swallowed_by_text(text, at))
+        .or_else(|| early_end(text, at))
         .or_else(|| {
             let (why, remedy) = behind_the_end(kind, rest)
-                .or_else(|| early_end(text, at))
                 .or_else(|| odd_number(kind, rest))
                 .or_else(|| missing_comma(kind, rest))
                 .or_else(|| (is_at_begin && whole == Kind::Config).then(|| other_format(rest)).flatten())
@@ -203,11 +203,12 @@ fn behind_the_end(kind: &ParseErrorKind, rest: &str) -> Option<Why> {
 }
 
 /// A text that stops before it is complete: pasted, downloaded or written in part.
-fn early_end(text: &str, at: usize) -> Option<Why> {
+fn early_end(text: &str, at: usize) -> Option<(usize, String, String)> {
     let inside = text[..at].find(['{', '['])?;
     let pair = if text[inside..].starts_with('{') { "{ … }" } else { "[ … ]" };
     let why = format!("the text ends here, in the middle of {pair}");
-    text[at..].trim().is_empty().then(|| (why, "write what is missing, or copy all of it".to_owned()))
+    let end = text[..at].trim_end().len();
+    text[at..].trim().is_empty().then(|| (end, why, "write what is missing, or copy all of it".to_owned()))
 }
 
 fn odd_number(kind: &ParseErrorKind, rest: &str) -> Option<Why> {
@@ -465,7 +466,7 @@ mod tests {
             ("{\"a\" 1}", "1:6", "a colon is missing here", "write : and a value behind the key"),
             ("{\"a\"", "1:5", "the text ends here, in the middle of { … }", "write what is missing, or copy all of it"),
             (
-                "{\"a\":",
+                "{\"a\":\n\n",
                 "1:6",
                 "the text ends here, in the middle of { … }",
                 "write what is missing, or copy all of it",

@@ -51,6 +51,13 @@ pub fn validate(line: &CommandLine<'_>, surroundings: &Surroundings, now: System
     Findings { findings, servers: servers.len(), config: name, secrets }
 }
 
+impl Findings {
+    /// Adds what others than the config have found, before all that is in files.
+    pub fn add(&mut self, severity: Severity, problem: Problem) {
+        self.findings.insert(0, Finding { severity, problem });
+    }
+}
+
 /// Findings stand in the order of the files; what is in none comes first.
 fn order(finding: &Finding) -> (Option<(&str, usize, usize)>, Severity) {
     let spot = finding.problem.place.spot();

@@ -123,6 +123,7 @@ async fn in_a_json_log_mistakes_are_json_lines_without_a_secret() {
     let args = mistakes.iter().find(|line| line["message"].to_string().contains("mcpServers.a.args")).expect(&said);
     assert!(args["message"].to_string().contains("is a text, not a list of texts; write"), "{args}");
     assert!(args["fields"]["place"].as_str().unwrap().starts_with("mcp_config.json:1:"), "{args}");
+    assert_eq!(args["fields"]["code"], "wrong-type", "{args}");
     assert_eq!(of("CONFIG_WARNING").len(), 1, "{said}");
     assert!(!said.contains("s3cr3t"), "{said}");
     let missing = refused(Setup::new().args(["--log-format", "json", "--local", "--config", "none.json"])).await;

@@ -52,6 +52,20 @@ async fn findings_are_told_as_json_with_place_and_code_and_the_exit_code_says_wh
         let output = run(arguments, odd).await;
         assert_eq!(output.status.code(), Some(code), "{arguments:?}: {}", text(&output));
     }
+    for (name, value, code, want) in [
+        (
+            "MCP_LOG_LEVEL",
+            "inof",
+            78,
+            "MCP_LOG_LEVEL\n    error (argument): \"inof\" is no level\n    → did you mean info?",
+        ),
+        ("RUST_LOG", "inof", 0, "RUST_LOG\n    warning (argument): \"inof\" is no level"),
+    ] {
+        let output =
+            Setup::new().file("mcp_config.json", odd).env(name, value).args(["validate", "--local"]).output().await;
+        assert_eq!(output.status.code(), Some(code), "{}", text(&output));
+        assert!(text(&output).starts_with(want), "{}", text(&output));
+    }
     let words = text(&run(&["--local"], odd).await);
     assert!(
         words.contains("mcp_config.json:1:34 mcpServers.a.command\n    warning (program-missing): names surely-no-"),

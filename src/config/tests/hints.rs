@@ -232,6 +232,14 @@ fn what_is_wrong_is_not_repeated_at_any_length() {
         }
     }
     assert!(case(&format!("\"{text}\": 1")) > 0);
+    // Wherever the cut is, nothing of a secret is left before it.
+    for before in 40..90 {
+        let key = "s3cr3t-k3y-0123456789-abcdefghi";
+        let text = format!("{}{key}", "x".repeat(before));
+        let case = Case::server(&format!(r#""mode": "{text}", "endpointHeaders": {{"X-Api-Key": "{key}"}}"#));
+        let told = case.mistakes(&[]);
+        assert!(!told[0].contains("s3cr"), "{before}: {told:?}");
+    }
     let mode = Case::server(
         r#""mode": "eyJhbGciOiJFUzI1NiJ9.0123456789012345678901234567890123456789.s3cr3ts3cr3ts3cr3ts3cr3ts3cr3t""#,
     );

@@ -88,6 +88,26 @@ fn a_program_or_script_that_is_not_there_is_a_warning() {
 }
 
 #[test]
+fn a_variable_that_nothing_sets_is_an_error_and_for_a_server_that_is_switched_off_a_warning() {
+    let entry = r#"{"command": "x", "env": {"A": "${NOT_SET}", "B": "${SET_NOT:-}"}, "cwd": "${ALSO_NOT}""#;
+    let told = |more: &str| {
+        let case = Case::new(&format!(r#"{{"mcpServers": {{"a": {entry}{more}}}, "b": {{"command": "x"}}}}}}"#));
+        case.programs(&["x"]).found(&[])
+    };
+    let needs = |severity: &str| {
+        ["52 mcpServers.a.env.A: needs NOT_SET", "95 mcpServers.a.cwd: needs ALSO_NOT"]
+            .map(|told| format!("{severity} unset-variable: mcp_config.json:1:{told}, which nothing sets"))
+    };
+    for (more, severity) in [("", "Error"), (r#", "disabled": true"#, "Warning")] {
+        let told = told(more);
+        assert!(
+            told.len() == 2 && told.iter().zip(needs(severity)).all(|(told, want)| told.starts_with(&want)),
+            "{told:?}"
+        );
+    }
+}
+
+#[test]
 fn a_token_that_says_that_it_has_expired_is_a_warning_where_it_is_named() {
     let at = |claims: &Value| {
         let endpoint = format!("wss://h.example/mcp/?a=1&token={}", token(claims));
@@ -260,7 +280,8 @@ fn every_value_is_shown_with_the_place_that_counts_and_without_a_secret() {
 "c": {"command": "x", "disabled": true}, "d": {"url": "https://h/"}}}"#,
     );
     let case = case.file("b.env", "B=s3cret-s3cret\n").file(".env", "D=plain\n").file("sub/x", "");
-    let all = shown(&case, &["--mode", "sequential", "--max-backoff", "2m", "--drain-timeout", "7s"]);
+    let options = ["--mode", "sequential", "--max-backoff", "2m", "--drain-timeout", "7s", "--max-frame-size", "1MiB"];
+    let all = shown(&case, &options);
     for want in [
         r#"drainTimeout = "7s" from outside -:-:-:--drain-timeout"#,
         "toolBudget = 8000 from default -:-:-:-",
@@ -277,7 +298,8 @@ fn every_value_is_shown_with_the_place_that_counts_and_without_a_secret() {
         r#"a.startTimeout = "90s" from file mcp_config.json:3:27:mcpServers.a.startTimeout"#,
         r#"b.startTimeout = "30s" from file mcp_config.json:1:2:startTimeout"#,
         r#"a.maxFrameSize = 5000 from file mcp_config.json:3:50:mcpServers.a.maxFrameSize"#,
-        r#"b.maxFrameSize = "16MiB" from default -:-:-:-"#,
+        r#"b.maxFrameSize = "1MiB" from outside -:-:-:--max-frame-size"#,
+        r#"b.pingInterval = "20s" from default -:-:-:-"#,
         r#"a.maxBackoff = "120s" from outside -:-:-:--max-backoff"#,
         r#"a.mode = "sequential" from outside -:-:-:--mode"#,
         r#"b.turn = "61500ms" from file mcp_config.json:4:93:mcpServers.b.turn"#,
