@@ -3,10 +3,11 @@
 mod slips;
 
 use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
-use clap::{ArgMatches, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+use clap::{ArgMatches, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 
 use crate::config::Environment;
 use crate::config::options::{CommandLine, Options, Target, default_texts};
@@ -26,8 +27,10 @@ Examples:
   mcp-pipe call calculator add '{\"a\":2,\"b\":3}'
   mcp-pipe status                         what a running mcp-pipe does
   mcp-pipe logs -f                        what it says
+  mcp-pipe validate                       what is wrong with the config, before anything starts
 
-A server whose name is also a command (tools, call, status, logs, health, run, help) is run with: mcp-pipe run NAME";
+A server whose name is also a command (tools, call, status, logs, health, validate, config, run, help) is run with:
+mcp-pipe run NAME";
 
 const RUN_EXAMPLES: &str = "\
 Examples:
@@ -70,9 +73,26 @@ Examples:
   mcp-pipe health                                       the mcp-pipe that runs
   mcp-pipe health --control-socket /run/mcp-pipe.sock   the one that was started with this socket";
 
+const VALIDATE_EXAMPLES: &str = "\
+Examples:
+  mcp-pipe validate                       the config that a run would take, with .env and the environment
+  mcp-pipe validate --local               the same without an endpoint, as for mcp-pipe --local
+  mcp-pipe validate other.json --strict   another one; warnings count as well
+  mcp-pipe validate --json                for a program: see docs/VALIDATE.md
+
+Exit code: 0 nothing would keep mcp-pipe from starting, 78 something would (with --strict: or there is a warning)";
+
+const CONFIG_EXAMPLES: &str = "\
+Examples:
+  mcp-pipe config show                    every value that counts, and where it comes from
+  mcp-pipe config show --config FILE      of another config
+  mcp-pipe config schema > schema.json    for an editor, which then knows the keys";
+
 /// The options of `tools` and `call`, which start servers as any run does, on an endpoint of our own.
 const LOOKING: &[&str] =
     &["config", "start_timeout", "max_frame_size", "drain_timeout", "log_level", "log_format", "log_contents"];
+/// The options that `validate` and `config` don't take: they log nothing.
+const LOGGING: &[&str] = &["log_level", "log_format", "log_contents"];
 /// The options of `status` and `logs`: they start nothing.
 const ASKING: &[&str] = &["config", "control_socket"];
 
@@ -151,6 +171,38 @@ pub enum Command {
     /// Ask a running mcp-pipe whether it serves; exit code 0 or 1
     #[command(after_help = HEALTH_EXAMPLES)]
     Health,
+    /// Say what is wrong with the config, without starting anything
+    #[command(after_help = VALIDATE_EXAMPLES)]
+    Validate {
+        /// The config file, in place of --config
+        #[arg(conflicts_with = "config")]
+        file: Option<PathBuf>,
+        /// Fail for warnings, too
+        #[arg(long)]
+        strict: bool,
+        /// Print JSON instead of words
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print the config as it counts, or the JSON Schema of the file
+    #[command(after_help = CONFIG_EXAMPLES)]
+    Config {
+        /// What to print: show (every value that counts, and where it comes from), or schema (the JSON Schema of the file)
+        #[arg(value_enum, value_name = "show|schema", hide_possible_values = true)]
+        part: ConfigPart,
+        /// Print JSON instead of words
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// What `config` prints.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ConfigPart {
+    /// Every value that counts, and where it comes from.
+    Show,
+    /// The JSON Schema of the file, for editors.
+    Schema,
 }
 
 /// Which servers, as written.
@@ -187,6 +239,7 @@ impl Cli {
             Some(Command::Call { .. } | Command::Status { .. } | Command::Logs { .. } | Command::Health) | None => {
                 &self.target
             }
+            Some(Command::Validate { .. } | Command::Config { .. }) => &self.target,
         }
     }
 
@@ -199,6 +252,8 @@ impl Cli {
             Command::Status { .. } => "status",
             Command::Logs { .. } => "logs",
             Command::Health => "health",
+            Command::Validate { .. } => "validate",
+            Command::Config { .. } => "config",
         });
         let target = self.target();
         // Only a name may be a slip of one, and to define the command line once more takes its time.
@@ -231,7 +286,9 @@ impl Cli {
         };
         let asked = match &self.command {
             Some(Command::Status { server, .. } | Command::Logs { server, .. }) => server.as_deref(),
+            Some(Command::Validate { file, .. }) => file.as_deref().and_then(Path::to_str),
             Some(Command::Run(_) | Command::Tools { .. } | Command::Call { .. } | Command::Health) | None => None,
+            Some(Command::Config { .. }) => None,
         };
         let Options { config, control_socket, status_socket, ca_file, cache_dir, log_level, .. } = &self.options;
         let paths =
@@ -264,7 +321,11 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, clap:
     let mut command = command_for(|name| arguments.iter().any(|argument| argument == name));
     let read = command.try_get_matches_from_mut(&arguments);
     let matches = read.map_err(|error| slips::explain(error, &command, &arguments))?;
-    let cli = Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut command))?;
+    let mut cli = Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut command))?;
+    if let Some(Command::Validate { file: Some(file), .. }) = &cli.command {
+        cli.options.config = Some(file.clone());
+        cli.options.config_is_argument = true;
+    }
     let conflict = |text: String| Err(self::command().error(ErrorKind::ArgumentConflict, text));
     if cli.command.is_some() && (cli.target.target.is_some() || !cli.target.line.is_empty()) {
         return conflict("a target stands behind its command, for example: mcp-pipe tools calculator".to_owned());
@@ -319,6 +380,7 @@ fn takes(command: &str, option: &str) -> bool {
     match command {
         "tools" | "call" => LOOKING.contains(&option),
         "status" | "logs" => ASKING.contains(&option),
+        "validate" | "config" => !LOGGING.contains(&option),
         "health" => ASKING.contains(&option) || option == "status_socket",
         _ => true,
     }
@@ -335,6 +397,7 @@ fn without_effect(command: &clap::Command, matches: &ArgMatches) -> Option<Strin
     let option = format!("--{}", command.get_arguments().find(useless)?.get_long()?);
     let why = match (name, &*option) {
         ("health", _) => "asks a running mcp-pipe and takes nothing but --control-socket, --status-socket and --config",
+        ("validate" | "config", _) => "starts nothing and has no log",
         ("status" | "logs", _) => "asks a running mcp-pipe and takes nothing but --control-socket and --config",
         (_, "--local") => "starts servers on this machine in any case and dials no endpoint",
         (_, "--cache-dir") => "shows what servers say now and remembers nothing of it",
@@ -380,7 +443,7 @@ mod tests {
         assert!(help.to_string().contains("mcp-pipe -- npx"), "{help}");
         assert_eq!(cli(&["run", "help"]).unwrap().target(), Target::Named("help"));
         let heath = cli(&["heath"]).unwrap();
-        assert_eq!((heath.line().command, heath.line().commands.len()), (None, 6));
+        assert_eq!((heath.line().command, heath.line().commands.len()), (None, 8));
         assert_eq!(cli(&["tools", "heath"]).unwrap().line().command, Some("tools"));
     }
 
@@ -404,9 +467,16 @@ mod tests {
         let all =
             command().get_arguments().filter_map(|option| Some(option.get_long()?.to_owned())).collect::<Vec<_>>();
         assert!(all.len() > 12, "{all:?}");
-        for (name, rest) in
-            [("run", &[][..]), ("tools", &[]), ("call", &["s", "t"]), ("status", &[]), ("logs", &[]), ("health", &[])]
-        {
+        for (name, rest) in [
+            ("run", &[][..]),
+            ("tools", &[]),
+            ("call", &["s", "t"]),
+            ("status", &[]),
+            ("logs", &[]),
+            ("health", &[]),
+            ("validate", &[]),
+            ("config", &["show"]),
+        ] {
             let help = help(name);
             for option in &all {
                 let value = match option.as_str() {
@@ -441,7 +511,7 @@ mod tests {
 
     #[test]
     fn every_command_shows_an_example() {
-        for name in ["run", "tools", "call", "status", "logs", "health"] {
+        for name in ["run", "tools", "call", "status", "logs", "health", "validate", "config"] {
             let help = cli(&[name, "--help"]).unwrap_err().to_string();
             assert!(help.contains("Examples:\n") && help.contains(&format!(" mcp-pipe {name} ")), "{help}");
         }

@@ -4,6 +4,7 @@
 //! Nothing else makes one.
 
 mod cache;
+mod check;
 mod command;
 mod context;
 mod control;
@@ -20,7 +21,9 @@ pub(crate) mod options;
 mod policy;
 mod reader;
 mod resolve;
+mod schema;
 mod sharing;
+mod show;
 mod start;
 mod surroundings;
 mod syntax;
@@ -28,16 +31,22 @@ mod target;
 #[cfg(test)]
 mod tests;
 pub(crate) mod units;
+mod validate;
 mod variables;
 mod windows;
 
+pub(crate) use command::remedy as remedy_for_missing;
 pub use control::{ControlSocket, Places, control_socket};
 pub use environment::Environment;
 pub(crate) use environment::proxies;
 pub(crate) use keys::of_option as key_of_option;
+pub use options::LogFormat;
 pub use resolve::{Resolved, resolve, status_socket};
+pub use schema::schema;
+pub use show::{Shown, show};
 pub use surroundings::Surroundings;
 pub(crate) use syntax::fault as json_fault;
+pub use validate::{Finding, Findings, Severity, validate};
 pub(crate) use windows::is_path as is_windows_path;
 
 use std::ffi::OsString;

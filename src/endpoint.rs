@@ -11,6 +11,7 @@ use http::uri::Authority;
 
 pub(crate) use pasted::bare;
 
+use crate::mcp::cloud;
 pub(crate) use crate::secrecy::Secret;
 use crate::secrecy::address::{self, TOKEN_LENGTH};
 use crate::words::{character, meant};
@@ -194,6 +195,13 @@ impl Endpoint {
     /// Whether the connection is encrypted (`wss`).
     pub fn is_tls(&self) -> bool {
         self.0.scheme_str().is_some_and(|s| s.eq_ignore_ascii_case("wss"))
+    }
+
+    /// Whether the address is the cloud's and lacks the token, without which nobody is let in there.
+    pub(crate) fn is_cloud_without_token(&self) -> bool {
+        let query = self.0.query().unwrap_or_default();
+        let has_token = query.split('&').any(|pair| pair.starts_with("token="));
+        self.host().eq_ignore_ascii_case(cloud::HOST) && !has_token
     }
 
     /// The host, without the brackets of an IPv6 address.

@@ -8,9 +8,15 @@
 //! | 3 | `status`, `logs`: no mcp-pipe runs that could be asked |
 //! | 78 | the config is wrong (`EX_CONFIG` of sysexits.h); nothing was started |
 
+mod code;
+mod place;
+
 use std::fmt;
 use std::io::Write;
 use std::process::ExitCode;
+
+pub use code::{Code, What};
+pub use place::{Place, Spot};
 
 use crate::secrecy::{Redactor, plain};
 
@@ -38,8 +44,10 @@ impl From<Exit> for ExitCode {
 /// One mistake or oddity in the config: where, what, and the remedy. Never holds a secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
-    /// `file:line:column path`, or an option, or a variable.
-    pub place: String,
+    /// Where it is.
+    pub place: Place,
+    /// What kind of problem it is.
+    pub code: Code,
     /// What is wrong, in words that continue the place: "is a number".
     pub what: String,
     /// What to do; may be empty where `what` says it.
@@ -48,8 +56,9 @@ pub struct Problem {
 
 impl Problem {
     /// A mistake at a place, with its remedy.
-    pub fn new(place: impl Into<String>, what: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Problem { place: place.into(), what: what.into(), remedy: remedy.into() }
+    pub fn new(place: impl Into<Place>, what: What, remedy: impl Into<String>) -> Self {
+        let What { code, text } = what;
+        Problem { place: place.into(), code, what: text, remedy: remedy.into() }
     }
 }
 
@@ -76,8 +85,8 @@ impl Problems {
     /// The same problems without secrets, which may be in what they quote.
     pub fn cleaned(mut self, redactor: &Redactor) -> Self {
         for problem in self.mistakes.iter_mut().chain(&mut self.warnings).chain(&mut self.target) {
-            let Problem { place, what, remedy } = problem;
-            for text in [place, what, remedy] {
+            let Problem { place, code: _, what, remedy } = problem;
+            for text in place.texts_mut().into_iter().flatten().chain([what, remedy]) {
                 *text = redactor.clean_all(text).into_owned();
             }
         }
@@ -88,7 +97,7 @@ impl Problems {
 impl Problems {
     /// Whether nothing is wrong but options, of which there may be several.
     fn are_of_the_command_line(&self) -> bool {
-        !self.mistakes.is_empty() && self.mistakes.iter().all(|mistake| mistake.place.starts_with("--"))
+        !self.mistakes.is_empty() && self.mistakes.iter().all(|mistake| mistake.place.is_option())
     }
 }
 
@@ -135,7 +144,7 @@ impl From<Problems> for Failure {
     fn from(mut problems: Problems) -> Self {
         match (problems.target.take(), problems.mistakes.as_slice()) {
             (Some(target), []) => Failure::Option(target),
-            (None, [option]) if option.place.starts_with("--") => Failure::Option(option.clone()),
+            (None, [option]) if option.place.is_option() => Failure::Option(option.clone()),
             (target, _) => {
                 problems.mistakes.extend(target);
                 Failure::Config(problems)
@@ -170,6 +179,28 @@ impl Failure {
     /// words may steer a terminal.
     pub fn shown(&self, redactor: &Redactor) -> String {
         plain::lines(&redactor.clean_all(&self.to_string())).into_owned()
+    }
+
+    /// Tells it in the log, a line for each mistake, for whoever reads a log of JSON: a text amid such lines would be lost on them.
+    pub fn log(&self, redactor: &Redactor) {
+        let clean = |text: &str| redactor.clean_all(text).into_owned();
+        let mistake = |problem: &Problem| {
+            let (place, code) = (clean(&problem.place.to_string()), problem.code.as_str());
+            tracing::error!(event = "ERROR_CONFIG", place, code, "{}", clean(&problem.to_string()));
+        };
+        match self {
+            Failure::Option(problem) => mistake(problem),
+            Failure::Config(problems) => {
+                problems.mistakes.iter().for_each(mistake);
+                for warning in &problems.warnings {
+                    let (place, code) = (clean(&warning.place.to_string()), warning.code.as_str());
+                    tracing::warn!(event = "CONFIG_WARNING", place, code, "{}", clean(&warning.to_string()));
+                }
+            }
+            Failure::Usage(_) | Failure::Asking { .. } | Failure::Run(_) => {
+                tracing::error!(event = "ERROR_FAILED", "{}", clean(self.to_string().trim_end()));
+            }
+        }
     }
 
     /// Tells a person on stderr (`--help` and `--version` on stdout). Where nobody reads any more, nothing happens.
@@ -214,10 +245,14 @@ mod tests {
     fn mistakes_are_told_all_at_once_with_place_and_remedy() {
         let failure = Failure::from(Problems {
             mistakes: vec![
-                Problem::new("mcp_config.json:7:15 mcpServers.a.args[1]", "is a number, not a text", "write \"5\""),
-                Problem::new("mcp_config.json:9:3 mcpServers.b", "has no command", ""),
+                Problem::new(
+                    "mcp_config.json:7:15 mcpServers.a.args[1]",
+                    Code::WrongValue.says("is a number, not a text"),
+                    "write \"5\"",
+                ),
+                Problem::new("mcp_config.json:9:3 mcpServers.b", Code::WrongValue.says("has no command"), ""),
             ],
-            warnings: vec![Problem::new("mcp_config.json:2:3 foo", "is not a known key", "")],
+            warnings: vec![Problem::new("mcp_config.json:2:3 foo", Code::WrongValue.says("is not a known key"), "")],
             target: None,
         });
         assert_eq!(
@@ -232,11 +267,11 @@ mod tests {
 
     #[test]
     fn a_wrong_target_is_the_command_lines_fault_unless_the_config_is_wrong_too() {
-        let target = || Some(Problem::new("heath", "is nothing", "did you mean health?"));
+        let target = || Some(Problem::new("heath", Code::WrongValue.says("is nothing"), "did you mean health?"));
         let failure = Failure::from(Problems { target: target(), ..Problems::default() });
         assert_eq!(failure.to_string(), "mcp-pipe: heath is nothing\n  → did you mean health?\n");
         assert_eq!(failure.exit(), Exit::Usage);
-        let mistakes = vec![Problem::new("mcp_config.json:9:3", "is wrong", "")];
+        let mistakes = vec![Problem::new("mcp_config.json:9:3", Code::WrongValue.says("is wrong"), "")];
         let failure = Failure::from(Problems { target: target(), mistakes, ..Problems::default() });
         assert!(failure.to_string().contains("2 mistakes") && failure.to_string().contains("heath"), "{failure}");
         assert_eq!(failure.exit(), Exit::Config);
@@ -244,13 +279,16 @@ mod tests {
 
     #[test]
     fn a_wrong_option_is_the_command_lines_fault_unless_the_config_is_wrong_too() {
-        let option = || Problem::new("--endpoint", "is empty", "write it");
+        let option = || Problem::new("--endpoint", Code::WrongValue.says("is empty"), "write it");
         let of = |mistakes| Failure::from(Problems { mistakes, ..Problems::default() });
         let failure = of(vec![option()]);
         assert_eq!(failure.to_string(), "mcp-pipe: --endpoint is empty\n  → write it\n");
         assert_eq!(failure.exit(), Exit::Usage);
         assert_eq!(of(vec![option(), option()]).exit(), Exit::Usage);
-        assert_eq!(of(vec![option(), Problem::new("mcp_config.json:9:3", "is wrong", "")]).exit(), Exit::Config);
+        assert_eq!(
+            of(vec![option(), Problem::new("mcp_config.json:9:3", Code::WrongValue.says("is wrong"), "")]).exit(),
+            Exit::Config
+        );
         assert_eq!(of(Vec::new()).exit(), Exit::Config);
     }
 

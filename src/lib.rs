@@ -22,6 +22,7 @@ pub mod mcp;
 pub mod net;
 mod pipe;
 pub mod process;
+mod review;
 pub mod router;
 pub mod run;
 pub mod secrecy;

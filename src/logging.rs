@@ -26,7 +26,7 @@ pub(crate) use ring::{Cursor, Entry, View};
 use crate::config::options::{LogFormat, Options};
 use crate::config::{Environment, defaults};
 use crate::endpoint::looks_like_endpoint;
-use crate::error::Problem;
+use crate::error::{Code, Problem};
 use crate::secrecy::Redactor;
 use crate::words::closest;
 use line::{Fields, Looks};
@@ -65,6 +65,14 @@ pub fn start(
         tracing::warn!(event = "CONFIG_WARNING", "{problem}; it is ignored");
     }
     Ok(())
+}
+
+/// What a start would find wrong with the level of the log, without one: a mistake, or only an oddity.
+///
+/// # Errors
+/// As [`start`].
+pub(crate) fn check(options: &Options, env: &Environment) -> Result<Option<Problem>, Problem> {
+    filter(options.log_level.as_deref(), env, false).map(|(_, oddity)| oddity)
 }
 
 fn looks(format: LogFormat, env: &Environment) -> Looks {
@@ -123,7 +131,7 @@ fn targets(place: &str, text: &str) -> Result<Targets, Problem> {
             } else {
                 format!("\"{}\" is no level", level.escape_debug())
             };
-            Problem::new(place, what, remedy)
+            Problem::new(place, Code::Argument.says(what), remedy)
         })?;
         targets = match target {
             Some(target) => targets.with_target(target, level),

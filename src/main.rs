@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use mcp_pipe::cli;
-use mcp_pipe::config::{self, Environment, Surroundings};
+use mcp_pipe::config::{self, Environment, LogFormat, Surroundings};
 use mcp_pipe::error::{Exit, Failure};
 use mcp_pipe::net::proxy::Proxies;
 use mcp_pipe::process::scrub;
@@ -13,16 +13,21 @@ use mcp_pipe::{logging, run};
 
 fn main() -> ExitCode {
     let redactor = Redactor::default();
-    match start(&redactor) {
+    // Until there is a log.
+    let mut log = LogFormat::Text;
+    match start(&redactor, &mut log) {
         Ok(exit) => exit.into(),
         Err(failure) => {
-            failure.tell(&redactor);
+            match log {
+                LogFormat::Text => failure.tell(&redactor),
+                LogFormat::Json => failure.log(&redactor),
+            }
             failure.exit().into()
         }
     }
 }
 
-fn start(redactor: &Redactor) -> Result<Exit, Failure> {
+fn start(redactor: &Redactor, log: &mut LogFormat) -> Result<Exit, Failure> {
     scrub::seclude();
     // The guard forks, so it comes before any thread, and while there is little to copy.
     let (guard, unguarded) = run::guard();
@@ -43,9 +48,13 @@ fn start(redactor: &Redactor) -> Result<Exit, Failure> {
     if let Some(asked) = run::ask(&command, &cli.options, &surroundings, redactor) {
         return asked;
     }
+    if let Some(looked) = run::look(&command, &cli.line(), &surroundings, redactor) {
+        return looked;
+    }
     let ring = run::ring(&command, &cli.options, settings);
     logging::start(&cli.options, run::is_quiet(&command), settings, redactor, ring.clone())
         .map_err(|problem| Failure::Option(surroundings.placed(problem)))?;
+    *log = cli.options.log_format;
     Proxies::use_variables(|name| settings.get(name).map(str::to_owned));
     if let Some(error) = unguarded {
         tracing::warn!(

@@ -9,8 +9,8 @@ use anyhow::{Context as _, Result};
 use tokio::time::Instant;
 use tracing::{error, info, warn};
 
-use crate::cli::Command;
-use crate::config::options::Options;
+use crate::cli::{Command, ConfigPart};
+use crate::config::options::{CommandLine, Options};
 use crate::config::{self, Config, ControlSocket, Environment, Mode, Surroundings};
 use crate::control::status::{PipeStatus, Status};
 use crate::control::summary::Summary;
@@ -22,6 +22,7 @@ use crate::logging::Ring;
 use crate::process::guard::Guard;
 use crate::process::limits;
 use crate::process::stop::Stop;
+use crate::review::{self, Look};
 use crate::router::TurnCommand;
 use crate::secrecy::Redactor;
 use crate::sharing::layout::groups;
@@ -67,6 +68,31 @@ pub fn ask(
         }
         .map_err(Failure::from),
         Command::Run(_) | Command::Tools { .. } | Command::Call { .. } => return None,
+        Command::Validate { .. } | Command::Config { .. } => return None,
+    })
+}
+
+/// Looks at the config, if that is all that `command` does; the others are `None`.
+///
+/// # Errors
+/// What keeps the config from being shown.
+pub fn look(
+    command: &Command,
+    line: &CommandLine<'_>,
+    surroundings: &Surroundings,
+    redactor: &Redactor,
+) -> Option<Result<Exit, Failure>> {
+    let look = Look { line, surroundings, redactor };
+    Some(match command {
+        Command::Validate { strict, json, .. } => look.validate(*strict, *json),
+        Command::Config { part: ConfigPart::Show, json } => look.show(*json),
+        Command::Config { part: ConfigPart::Schema, .. } => Ok(review::schema()),
+        Command::Run(_)
+        | Command::Tools { .. }
+        | Command::Call { .. }
+        | Command::Status { .. }
+        | Command::Logs { .. }
+        | Command::Health => return None,
     })
 }
 
@@ -86,6 +112,7 @@ pub fn ring(command: &Command, options: &Options, settings: &Environment) -> Opt
         }
         Command::Run(_) | Command::Tools { .. } | Command::Call { .. } => None,
         Command::Status { .. } | Command::Logs { .. } | Command::Health => None,
+        Command::Validate { .. } | Command::Config { .. } => None,
     }
 }
 
@@ -101,6 +128,7 @@ pub fn run(command: Command, config: Config, guard: Guard, redactor: &Redactor, 
         }
         Command::Run(_) | Command::Tools { .. } => serde_json::Map::new(),
         Command::Status { .. } | Command::Logs { .. } | Command::Health => serde_json::Map::new(),
+        Command::Validate { .. } | Command::Config { .. } => serde_json::Map::new(),
     };
     let runtime = limits::runtime().map_err(no_start)?;
     let done = runtime.block_on(async {
@@ -154,6 +182,7 @@ async fn perform(
             inspect::call(config, &tool, arguments, &status, stop, pipes, out).await?;
         }
         Command::Status { .. } | Command::Logs { .. } | Command::Health => {} // asked of another
+        Command::Validate { .. } | Command::Config { .. } => {}               // looked at before there is a log
     }
     Ok(Exit::Success)
 }

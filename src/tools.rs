@@ -106,21 +106,33 @@ impl ToolPolicy {
     /// tool and are most likely misspelt; rules that leave nothing; two tools with one name.
     pub fn doubts(&self, tools: &[&str]) -> Option<String> {
         let mut doubts = Vec::new();
+        // No doubt where everything is denied: that was meant.
+        let is_denied = self.deny.iter().any(Glob::is_all);
+        let none = !tools.is_empty() && !is_denied && !tools.iter().any(|tool| self.publishes(tool));
         let unmatched = self.unmatched(tools);
         if !unmatched.is_empty() {
-            let shown = unmatched.iter().take(SHOWN).map(|pattern| {
-                let meant = closest(pattern, tools.iter().copied());
-                let meant = meant.map(|meant| format!(" (did you mean {}?)", brief(meant)));
-                format!("{}{}", brief(pattern), meant.unwrap_or_default())
-            });
+            let meant: Vec<Option<String>> =
+                unmatched.iter().take(SHOWN).map(|pattern| self.meant_by(pattern, tools)).collect();
+            let shown = unmatched.iter().zip(&meant);
+            let shown = shown.map(|(pattern, meant)| format!("{}{}", brief(pattern), meant.as_deref().unwrap_or("")));
             let names = listed(shown.collect(), unmatched.len());
-            doubts.push(format!("names {names}, which the server does not have"));
+            let there_are = match tools {
+                // Told below, or where each has a remedy of its own.
+                _ if none || meant.iter().all(Option::is_some) => String::new(),
+                [] => "; it has none".to_owned(),
+                tools => format!("; its tools are {}", listed(first_of(tools), tools.len())),
+            };
+            doubts.push(format!("names {names}, which the server does not have{there_are}"));
         }
-        // No doubt where everything is denied: that was meant.
-        let none = !self.deny.iter().any(Glob::is_all) && !tools.iter().any(|tool| self.publishes(tool));
-        if none && !tools.is_empty() {
-            let all = tools.iter().take(SHOWN).map(|tool| brief(tool)).collect();
-            doubts.push(format!("leaves none of its tools to publish; it has {}", listed(all, tools.len())));
+        for (old, new) in self.reversed(tools) {
+            let (old, new) = (brief(old), brief(new));
+            doubts.push(format!(
+                "renames {old} to {new}, which is the server's own name: its own stands first, {{\"{new}\": \"{old}\"}}"
+            ));
+        }
+        if none {
+            doubts
+                .push(format!("leaves none of its tools to publish; it has {}", listed(first_of(tools), tools.len())));
         }
         for (old, new) in self.rename.iter().filter(|(old, new)| old != new && self.publishes(old)) {
             // The name is taken only by a tool that keeps it and is published.
@@ -134,7 +146,25 @@ impl ToolPolicy {
         (!doubts.is_empty()).then(|| format!("\"tools\" {}", doubts.join("; it ")))
     }
 
-    /// The names and patterns in these rules that cover none of `tools`, each once.
+    /// What was most likely meant by a name or pattern that covers no tool, for a bracket behind it.
+    fn meant_by(&self, pattern: &str, tools: &[&str]) -> Option<String> {
+        // A rule that was written with the name that the endpoint sees: the new one, or that behind the server's.
+        let renamed = self.rename.iter().find(|(old, new)| **new == *pattern && tools.contains(&&**old));
+        let behind = || pattern.split_once("__").map(|(_, own)| own).filter(|own| tools.contains(own));
+        if let Some(own) = renamed.map(|(old, _)| &**old).or_else(behind) {
+            return Some(format!(" (write {}: rules have the server's own names)", brief(own)));
+        }
+        let meant = closest(pattern, tools.iter().copied())?;
+        Some(format!(" (did you mean {}?)", brief(meant)))
+    }
+
+    /// The renamings of which the new name is the server's own, and the old one is not: most likely written the wrong way round.
+    fn reversed<'a>(&'a self, tools: &'a [&str]) -> impl Iterator<Item = (&'a str, &'a str)> {
+        let pairs = self.rename.iter().map(|(old, new)| (&**old, &**new));
+        pairs.filter(|(old, new)| !tools.contains(old) && tools.contains(new))
+    }
+
+    /// The names and patterns in these rules that cover none of `tools`, each once; without renamings that are reversed.
     fn unmatched<'a>(&'a self, tools: &[&str]) -> Vec<&'a str> {
         let globs = (self.allow.iter().chain(&self.deny))
             .chain(self.describe.iter().map(|(glob, _)| glob))
@@ -142,7 +172,8 @@ impl ToolPolicy {
             .chain(self.max_results.iter().map(|(glob, _)| glob))
             .filter(|glob| !glob.is_all() && !tools.iter().any(|tool| glob.matches(tool)))
             .map(Glob::pattern);
-        let renamed = self.rename.iter().map(|(old, _)| &**old).filter(|old| !tools.contains(old));
+        let wrong = |(old, new): &(&str, &str)| !tools.contains(old) && !tools.contains(new);
+        let renamed = self.rename.iter().map(|(old, new)| (&**old, &**new)).filter(wrong).map(|(old, _)| old);
         let mut unmatched = Vec::new();
         for name in globs.chain(renamed) {
             if !unmatched.contains(&name) {
@@ -190,6 +221,11 @@ impl ToolPolicy {
         let same = kept.len() == members.len() && kept.iter().zip(&members).all(|(new, old)| new.1 == old.value);
         if same { item.to_owned() } else { object::object(kept.iter().map(|(key, value)| (*key, &**value))) }
     }
+}
+
+/// The first names of a list that may be of any length.
+fn first_of<'a>(tools: &[&'a str]) -> Vec<&'a str> {
+    tools.iter().take(SHOWN).map(|tool| brief(tool)).collect()
 }
 
 /// The beginning of a name that may be of any length.

@@ -1,7 +1,9 @@
-//! Words for people that many places need: time spans, sizes, numbers of things, and the name for which a text is a slip.
+//! Words for people that many places need: time spans, sizes, numbers of things, the name for which a text is a slip, and a text of others at a bearable length.
 
 mod character;
 
+use std::borrow::Cow;
+use std::path::Path;
 use std::time::Duration;
 
 pub(crate) use character::{character, is_unseen, meant};
@@ -43,17 +45,87 @@ pub(crate) fn size(bytes: u64) -> String {
     }
 }
 
-/// The name that a text most resembles, if there is any resemblance.
+/// Fewest letters for each one that a slip leaves out, adds, exchanges or puts in another order: with more slips a name is another
+/// one, and to suggest it would mislead. One slip is allowed from three letters on.
+const LETTERS_TO_A_SLIP: usize = 4;
+const LETTERS_TO_THE_FIRST: usize = 3;
+
+/// The name for which a text is most likely a slip.
 pub(crate) fn closest<'a>(text: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let text = text.to_lowercase();
-    let likeness = |name: &str| strsim::jaro_winkler(&text, &name.to_lowercase());
-    let best = names.into_iter().map(|name| (name, likeness(name))).max_by(|a, b| a.1.total_cmp(&b.1));
-    best.filter(|(_, likeness)| *likeness > 0.8).map(|(name, _)| name)
+    let letters = text.chars().count();
+    let slips = |name: &'a str| {
+        let lower = name.to_lowercase();
+        let longer = letters.max(lower.chars().count());
+        let most = (longer / LETTERS_TO_A_SLIP).max(usize::from(longer >= LETTERS_TO_THE_FIRST));
+        // Mostly the lengths alone show that it is none.
+        let may_be = letters.abs_diff(lower.chars().count()) <= most;
+        let slips = may_be.then(|| strsim::osa_distance(&text, &lower)).filter(|slips| *slips <= most)?;
+        Some((name, slips, strsim::jaro_winkler(&text, &lower)))
+    };
+    let best = names.into_iter().filter_map(slips).min_by(|a, b| a.1.cmp(&b.1).then(b.2.total_cmp(&a.2)));
+    best.map(|(name, _, _)| name)
+}
+
+/// Longest text of a person's that is repeated where it is wrong, in characters: enough to find it again.
+const LONGEST_REPEATED: usize = 80;
+
+/// Longest path that is repeated, in characters: what is wrong with a path often stands at its end.
+const LONGEST_PATH: usize = 250;
+
+/// The beginning of a text that may be of any length.
+pub(crate) fn brief(text: &str) -> Cow<'_, str> {
+    beginning(text, LONGEST_REPEATED)
+}
+
+/// A path for people, whatever its length.
+pub(crate) fn brief_path(path: &Path) -> String {
+    beginning(&path.display().to_string(), LONGEST_PATH).into_owned()
+}
+
+fn beginning(text: &str, longest: usize) -> Cow<'_, str> {
+    match text.char_indices().nth(longest) {
+        Some((end, _)) => format!("{}…", &text[..end]).into(),
+        None => text.into(),
+    }
+}
+
+/// A word as it is written in a shell.
+pub(crate) fn quoted(word: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=@%+,".contains(c);
+    if !word.is_empty() && word.chars().all(is_plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_is_suggested_for_a_slip_and_for_nothing_else() {
+        let names = ["add", "args", "mode", "maxResultBytes", "maxBackoff", "get_current_time", "开灯开"];
+        for (slip, meant) in [
+            ("ad", "add"),
+            ("arg", "args"),
+            ("Arsg", "args"),
+            ("maxBakcof", "maxBackoff"),
+            ("get_curent_tyme", "get_current_time"),
+            ("开灯", "开灯开"),
+        ] {
+            assert_eq!(closest(slip, names), Some(meant), "{slip}");
+        }
+        for other in ["maxRetries", "models", "get_time", "a", "", "sub", "mx", "argument"] {
+            assert_eq!(closest(other, names), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn a_long_text_is_repeated_in_part() {
+        assert_eq!((brief("é"), brief(&"é".repeat(81))), ("é".into(), format!("{}…", "é".repeat(80)).into()));
+    }
 
     #[test]
     fn one_is_one_and_any_other_number_is_many() {

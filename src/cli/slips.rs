@@ -8,6 +8,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use super::TargetArgs;
 use crate::config::key_of_option;
 use crate::endpoint::{looks_like_endpoint, looks_like_token};
+use crate::words::quoted;
 
 /// Longest command line, in bytes, that is shown as a person should write it.
 const LONGEST_SHOWN: usize = 200;
@@ -202,16 +203,6 @@ fn line(command: &clap::Command, arguments: &[OsString]) -> Option<String> {
         }
         _ => hint,
     })
-}
-
-/// A word as it is written in a shell.
-fn quoted(word: &str) -> String {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=@%+,".contains(c);
-    if !word.is_empty() && word.chars().all(is_plain) {
-        word.to_owned()
-    } else {
-        format!("'{}'", word.replace('\'', r"'\''"))
-    }
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 use std::path::{Path, PathBuf};
 
 use super::Environment;
+use crate::disk::joined;
 
 /// What a script is run with.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,7 +18,7 @@ pub(crate) struct Invocation {
 pub(crate) fn script_places(script: &str, cwd: &Path, base: &Path) -> Vec<PathBuf> {
     let mut places = Vec::new();
     for folder in [cwd.to_path_buf(), base.to_path_buf(), cwd.join("examples"), base.join("examples")] {
-        let place = folder.join(script);
+        let place = joined(&folder, script);
         if !places.contains(&place) {
             places.push(place);
         }
@@ -73,15 +74,39 @@ pub(crate) fn on_path(name: &str, path: &str) -> bool {
     std::env::split_paths(path).any(|folder| names.iter().any(|name| is_executable(&folder.join(name))))
 }
 
+/// What usually helps when a program is not there.
+pub(crate) fn remedy(program: &str) -> &'static str {
+    match program {
+        "npx" | "npm" | "node" | "pnpm" | "yarn" | "bun" | "bunx" | "deno" => {
+            "install it, or write its whole path (`which` says it): what nvm, fnm or volta set up in a shell is not on a daemon's PATH"
+        }
+        "uv" => {
+            "install uv, or write its whole path (often ~/.local/bin/uv or ~/.cargo/bin/uv): a daemon's PATH lacks what a shell adds"
+        }
+        "uvx" | "pipx" => {
+            "install uv, or write the whole path (often ~/.local/bin/uvx or ~/.cargo/bin/uvx): a daemon's PATH lacks what a shell adds"
+        }
+        "python" | "python3" | "py" => {
+            "install Python, or write the whole path of the interpreter (in a venv: .venv/bin/python)"
+        }
+        "cmd" | "cmd.exe" | "powershell" | "powershell.exe" => {
+            "that is a program of Windows: name the one that it starts"
+        }
+        "docker" | "podman" => "install it, or write its whole path",
+        _ => "install it, or write its whole path as `command`",
+    }
+}
+
+/// Whether a file is a program.
 #[cfg(unix)]
-fn is_executable(file: &Path) -> bool {
+pub(crate) fn is_executable(file: &Path) -> bool {
     use std::os::unix::fs::PermissionsExt as _;
     file.metadata().is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
 }
 
 /// Whether a file is a program by its extension, as Windows sees it. Not verified on Windows.
 #[cfg(not(unix))]
-fn is_executable(file: &Path) -> bool {
+pub(crate) fn is_executable(file: &Path) -> bool {
     let extension = file.extension().and_then(|e| e.to_str()).unwrap_or_default().to_ascii_lowercase();
     file.is_file() && ["exe", "cmd", "bat", "com"].contains(&extension.as_str())
 }

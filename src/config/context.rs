@@ -10,9 +10,13 @@ use super::editor;
 use super::expand::{ExpandError, expand};
 use super::options::CommandLine;
 use super::reader::Located;
-use crate::endpoint::is_variable;
-use crate::error::{Problem, Problems};
+use crate::endpoint::{Endpoint, is_variable};
+use crate::error::{Code, Place, Problem, Problems, Spot, What};
 use crate::secrecy::{Redactor, Secret};
+use crate::words::{brief, listed};
+
+/// Most variables that are named in one mistake.
+pub(crate) const MOST_NAMES: usize = 4;
 
 /// What is being resolved, and what has been found so far.
 pub(crate) struct Context<'a> {
@@ -28,6 +32,8 @@ pub(crate) struct Context<'a> {
     pub(crate) base: PathBuf,
     pub(crate) local: bool,
     pub(crate) problems: Problems,
+    /// The endpoints that are dialled, with the place where each is named.
+    pub(crate) named: Vec<(Place, Endpoint)>,
     pub(crate) notes: Vec<String>,
     /// What only a person who looks closely wants to know: logged at debug.
     pub(crate) details: Vec<String>,
@@ -57,8 +63,8 @@ impl Context<'_> {
     }
 
     /// What a variable holds in the files that an entry names as its `envFile`, and its place there. The last file counts.
-    pub(crate) fn in_env_file(&self, server: &str, name: &str) -> Option<(&str, String)> {
-        self.env_files_of(server).rev().find_map(|file| Some((file.get(name)?, file.place(name))))
+    pub(crate) fn in_env_file(&self, server: &str, name: &str) -> Option<(&str, Spot)> {
+        self.env_files_of(server).rev().find_map(|file| Some((file.get(name)?, file.spot(name))))
     }
 
     /// The files that an entry names as its `envFile`.
@@ -68,26 +74,36 @@ impl Context<'_> {
 
     /// Expands a text of the file. `None` if that is not possible, which is noted as a mistake.
     pub(crate) fn expand(&mut self, text: &Located<String>) -> Option<String> {
-        let (what, remedy) = match expand(&text.value, |name| self.lookup(name)) {
+        let (code, what, remedy) = match expand(&text.value, |name| self.lookup(name)) {
             Ok(value) => return Some(value),
             Err(ExpandError::Unset(names)) => {
-                let default = names.first().map_or_else(String::new, |name| format!("${{{name}:-…}}"));
-                let what = format!("needs {}, which nothing sets", names.join(", "));
-                (what, format!("set it in the environment or in .env, or give a default: {default}"))
+                let default = names.first().map_or_else(String::new, |name| format!("${{{}:-…}}", brief(name)));
+                let shown = names.iter().take(MOST_NAMES).map(|name| brief(name)).collect();
+                let what = format!("needs {}, which nothing sets", listed(shown, names.len()));
+                (
+                    Code::UnsetVariable,
+                    what,
+                    format!("set it in the environment or in .env, or give a default: {default}"),
+                )
             }
             Err(ExpandError::Malformed) => {
-                ("has a ${ that is not ${NAME} or ${NAME:-default}".to_owned(), "correct it".to_owned())
+                let code = Code::WrongValue;
+                (code, "has a ${ that is not ${NAME} or ${NAME:-default}".to_owned(), "correct it".to_owned())
             }
             Err(ExpandError::Input) => {
                 let remedy = "write ${NAME} and set NAME in the environment or in .env";
-                ("asks a person by ${input:…}, which only VS Code does".to_owned(), remedy.to_owned())
+                (
+                    Code::NotReplaced,
+                    "asks a person by ${input:…}, which only VS Code does".to_owned(),
+                    remedy.to_owned(),
+                )
             }
             Err(ExpandError::Editor(kind)) => {
                 let remedy = "write what it stands for, or ${NAME} and set NAME in the environment or in .env";
-                (format!("has ${{{kind}…}}, which only an editor replaces"), remedy.to_owned())
+                (Code::NotReplaced, format!("has ${{{kind}…}}, which only an editor replaces"), remedy.to_owned())
             }
         };
-        self.mistake(&text.place, what, remedy);
+        self.mistake(&text.place, code.says(what), remedy);
         None
     }
 
@@ -96,22 +112,22 @@ impl Context<'_> {
         if let Some(word) = text.value.split_whitespace().find(|word| !word.starts_with("${") && is_variable(word)) {
             let name = word.trim_matches(['$', '%']);
             let what = format!("holds {word}, which is passed on as it stands");
-            self.warning(&text.place, what, format!("write ${{{name}}} for the variable"));
+            self.warning(&text.place, Code::NotReplaced.says(what), format!("write ${{{name}}} for the variable"));
         }
     }
 
     /// Notes what must be put right; once, though keys at the top of the file are looked at for each server.
-    pub(crate) fn mistake(&mut self, place: impl Into<String>, what: impl Into<String>, remedy: impl Into<String>) {
+    pub(crate) fn mistake(&mut self, place: impl Into<Place>, what: What, remedy: impl Into<String>) {
         note(&mut self.problems.mistakes, Problem::new(place, what, remedy));
     }
 
     /// Notes that the target is neither a server nor a script nor a program.
-    pub(crate) fn no_target(&mut self, place: impl Into<String>, what: impl Into<String>, remedy: impl Into<String>) {
+    pub(crate) fn no_target(&mut self, place: impl Into<Place>, what: What, remedy: impl Into<String>) {
         self.problems.target = Some(Problem::new(place, what, remedy));
     }
 
     /// Notes an oddity that stops nothing; once, like a mistake.
-    pub(crate) fn warning(&mut self, place: impl Into<String>, what: impl Into<String>, remedy: impl Into<String>) {
+    pub(crate) fn warning(&mut self, place: impl Into<Place>, what: What, remedy: impl Into<String>) {
         note(&mut self.problems.warnings, Problem::new(place, what, remedy));
     }
 }

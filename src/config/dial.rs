@@ -10,9 +10,10 @@ use super::expand::{ExpandError, expand};
 use super::file::{Entry, File, Shared};
 use super::reader::Located;
 use super::{LinkSpec, defaults};
-use crate::disk::obstacle;
+use crate::disk::{joined, obstacle};
 use crate::endpoint::{Endpoint, EndpointError, Secret};
-use crate::error::Problem;
+use crate::error::{Code, Place, Problem};
+use crate::words::brief_path;
 
 /// The endpoint of every server that has none of its own.
 #[derive(Debug, Clone)]
@@ -33,7 +34,7 @@ const RESERVED: &[&str] = &["host", "connection", "upgrade", "content-length", "
 
 /// An address and the place where it was found.
 struct Found {
-    place: String,
+    place: Place,
     text: String,
     written: Written,
 }
@@ -50,7 +51,11 @@ enum Written {
 /// The endpoint that is named by `--endpoint`, the environment, `.env` or the top of the file; the first of these counts.
 pub(crate) fn common(ctx: &mut Context<'_>, file: &File) -> Common {
     if ctx.env.get(ENDPOINT).is_none() && ctx.env.iter().any(|(name, _)| name == ENDPOINT) {
-        ctx.mistake(format!("{ENDPOINT} (environment)"), "is not UTF-8", "paste the endpoint's address again");
+        ctx.mistake(
+            Place::variable(ENDPOINT),
+            Code::Encoding.says("is not UTF-8"),
+            "paste the endpoint's address again",
+        );
         return Common::Wrong;
     }
     let mut found = outside(ctx).into_iter();
@@ -72,19 +77,20 @@ pub(crate) fn common(ctx: &mut Context<'_>, file: &File) -> Common {
         },
         (None, None) => return Common::Missing,
     };
-    parse(ctx, first.place, &first.text, first.written).map_or(Common::Wrong, Common::Given)
+    let is_keyed = file.entries.iter().map(|entry| &entry.shared).chain([&file.shared]).any(has_key);
+    parse(ctx, first, is_keyed).map_or(Common::Wrong, Common::Given)
 }
 
 /// The endpoints that are named outside of the config file; the first counts.
 fn outside(ctx: &Context<'_>) -> Vec<Found> {
     let flag = ctx.line.options.endpoint.iter();
-    let found = |place: String, text: &str| Found { place, text: text.to_owned(), written: Written::Elsewhere };
-    let flag = flag.map(|flag| found("--endpoint".to_owned(), flag.reveal()));
+    let found = |place: Place, text: &str| Found { place, text: text.to_owned(), written: Written::Elsewhere };
+    let flag = flag.map(|flag| found("--endpoint".into(), flag.reveal()));
     let variable = ctx.env.filled(ENDPOINT).into_iter();
-    let variable = variable.map(|text| found(format!("{ENDPOINT} (environment)"), text));
+    let variable = variable.map(|text| found(Place::variable(ENDPOINT), text));
     let dotenvs = ctx.dotenv.files.iter().filter_map(|file| {
         let text = file.get(ENDPOINT).filter(|text| !text.trim().is_empty())?;
-        Some(found(format!("{ENDPOINT} ({})", file.place(ENDPOINT)), text))
+        Some(found(file.place(ENDPOINT), text))
     });
     flag.chain(variable).chain(dotenvs).collect()
 }
@@ -96,7 +102,7 @@ fn tell_which_counts(ctx: &mut Context<'_>, first: &Found, others: impl Iterator
     if ctx.line.options.endpoint.is_some() {
         ctx.notes.push(format!("{}: {what}", first.place));
     } else {
-        ctx.warning(&first.place, what, OUT_OF_DATE);
+        ctx.warning(&first.place, Code::EndpointDisputed.says(what), OUT_OF_DATE);
     }
 }
 
@@ -108,7 +114,7 @@ fn disputed(first: &Found, others: impl Iterator<Item = Found>) -> Option<String
         (Ok(first), Ok(other)) => first == other,
         (Ok(_) | Err(_), Ok(_) | Err(_)) => first.text.trim() == other.text.trim(),
     };
-    let others: Vec<String> = others.filter(|other| !is_same(other)).map(|other| other.place).collect();
+    let others: Vec<String> = others.filter(|other| !is_same(other)).map(|other| other.place.to_string()).collect();
     let what = || format!("counts; another endpoint, which does not count, is in {}", others.join(" and in "));
     (!others.is_empty()).then(what)
 }
@@ -118,7 +124,7 @@ pub(crate) fn under_another_name(ctx: &Context<'_>) -> Option<String> {
     let holds_one = |value: &str| value.contains("://") && value.parse::<Endpoint>().is_ok();
     let in_file = |file: &DotFile| {
         let (name, _) = file.vars().find(|(_, value)| holds_one(value))?;
-        Some(format!("{name} ({})", file.place(name)))
+        Some(file.place(name).to_string())
     };
     let variable = || {
         let (name, _) = ctx.env.iter().find(|(_, value)| value.to_str().is_some_and(holds_one))?;
@@ -148,13 +154,12 @@ pub(crate) enum Own {
 pub(crate) fn of_entry(ctx: &mut Context<'_>, entry: &Entry) -> Own {
     let in_file = ctx.in_env_file(&entry.name, ENDPOINT).filter(|(text, _)| !text.trim().is_empty());
     let in_file = in_file.map(|(text, place)| Found {
-        place: format!("{ENDPOINT} ({place})"),
+        place: Place::set(ENDPOINT, place),
         text: text.to_owned(),
         written: Written::Elsewhere,
     });
     let Some(text) = own(entry) else {
-        return in_file
-            .map_or(Own::Unsaid, |found| Own::Named(parse(ctx, found.place, &found.text, Written::Elsewhere)));
+        return in_file.map_or(Own::Unsaid, |found| Own::Named(parse(ctx, found, has_key(&entry.shared))));
     };
     let Some(value) = ctx.expand(text) else { return Own::Named(None) };
     let is_blank = value.trim().is_empty();
@@ -166,7 +171,7 @@ pub(crate) fn of_entry(ctx: &mut Context<'_>, entry: &Entry) -> Own {
         let first = names.first().map_or("", String::as_str);
         let then = if is_blank { "the common endpoint is to serve then" } else { "it may be left out" };
         let remedy = format!("set it, or write ${{{first}:-}} if {then}");
-        ctx.mistake(&text.place, format!("names {all}, which {are} empty"), remedy);
+        ctx.mistake(&text.place, Code::EmptyVariable.says(format!("names {all}, which {are} empty")), remedy);
         return Own::Named(None);
     }
     if !is_blank {
@@ -176,27 +181,40 @@ pub(crate) fn of_entry(ctx: &mut Context<'_>, entry: &Entry) -> Own {
             Some(Found { place: text.place.clone(), text: value, written: Written::Config })
         });
         if let Some(what) = disputed(&first, in_env.into_iter().chain(in_file)) {
-            ctx.warning(&first.place, what, OUT_OF_DATE);
+            ctx.warning(&first.place, Code::EndpointDisputed.says(what), OUT_OF_DATE);
         }
-        return Own::Named(parse(ctx, first.place, &first.text, first.written));
+        return Own::Named(parse(ctx, first, has_key(&entry.shared)));
     }
     if !entry.shared.endpoint_headers.is_empty() {
         let what = format!("is empty, so {} is served on the common endpoint, without its endpointHeaders", entry.name);
-        ctx.warning(&text.place, what, "name the endpoint that they are for; for the common one, remove this");
+        ctx.warning(
+            &text.place,
+            Code::NoEffect.says(what),
+            "name the endpoint that they are for; for the common one, remove this",
+        );
     }
     Own::Blank
 }
 
-/// Parses an endpoint; a mistake is noted without its text.
-fn parse(ctx: &mut Context<'_>, place: String, text: &str, written: Written) -> Option<Endpoint> {
+/// Parses an endpoint; a mistake is noted without its text. `is_keyed`: a header may let somebody in, too.
+fn parse(ctx: &mut Context<'_>, found: Found, is_keyed: bool) -> Option<Endpoint> {
+    let Found { place, text, written } = found;
     let why = match text.parse::<Endpoint>() {
-        Ok(endpoint) => return Some(endpoint),
+        Ok(endpoint) => {
+            if endpoint.is_cloud_without_token() && !is_keyed {
+                let what = "has no token, and nobody is let in there without one";
+                let remedy = "copy the whole address from the console, with everything behind ?token=";
+                ctx.warning(&place, Code::TokenMissing.says(what), remedy);
+            }
+            ctx.named.push((place, endpoint.clone()));
+            return Some(endpoint);
+        }
         Err(why) => why,
     };
     if let EndpointError::Character { .. } = why {
         // Whoever read the file has warned of it as of any other value.
         let is_same = |warning: &Problem| {
-            place == format!("{ENDPOINT} ({})", warning.place) && warning.what.starts_with(HOLDS_UNSEEN)
+            place.spot().is_some() && place.spot() == warning.place.spot() && warning.what.starts_with(HOLDS_UNSEEN)
         };
         ctx.problems.warnings.retain(|warning| !is_same(warning));
     }
@@ -204,8 +222,13 @@ fn parse(ctx: &mut Context<'_>, place: String, text: &str, written: Written) -> 
         Written::Config => why.remedy_in_config(),
         Written::Elsewhere => why.remedy(),
     };
-    ctx.mistake(place, why.to_string(), remedy);
+    ctx.mistake(place, Code::EndpointInvalid.says(why.to_string()), remedy);
     None
+}
+
+/// Whether a header that lets somebody in is sent.
+fn has_key(shared: &Shared) -> bool {
+    shared.endpoint_headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("authorization"))
 }
 
 /// How a server's endpoint is dialled: by the entry, then the flags, then the top of the file, then the defaults.
@@ -217,9 +240,9 @@ pub(crate) fn link(ctx: &mut Context<'_>, own: &Shared, top: &Shared, endpoint: 
         (headers_of_its_own, Own::Unsaid | Own::Named(_)) => headers(ctx, headers_of_its_own),
     };
     let ca_file = match (&own.ca_file, &ctx.line.options.ca_file, &top.ca_file) {
-        (None, Some(path), _) => Some(with_warning(ctx, "--ca-file".to_owned(), ctx.cwd.join(path))),
+        (None, Some(path), _) => Some(with_warning(ctx, "--ca-file".into(), joined(ctx.cwd, path))),
         (Some(text), _, _) | (None, None, Some(text)) => {
-            ctx.expand(text).map(|path| with_warning(ctx, text.place.clone(), ctx.base.join(path)))
+            ctx.expand(text).map(|path| with_warning(ctx, text.place.clone(), joined(&ctx.base, path)))
         }
         (None, None, None) => None,
     };
@@ -256,7 +279,7 @@ fn headers(ctx: &mut Context<'_>, written: &[(String, Located<String>)]) -> Vec<
             (Err(_), _) => "is no name for a header",
             (_, Err(_)) => "holds characters that a header can't hold, such as a line break",
         };
-        ctx.mistake(&text.place, what, "remove or correct it");
+        ctx.mistake(&text.place, Code::WrongValue.says(what), "remove or correct it");
     }
     headers
 }
@@ -266,20 +289,20 @@ fn token(ctx: &mut Context<'_>, text: &Located<String>) -> Option<String> {
     if HeaderName::from_bytes(text.value.as_bytes()).is_ok() {
         return Some(text.value.clone());
     }
-    ctx.mistake(&text.place, "is no subprotocol", "MCP's is called \"mcp\"");
+    ctx.mistake(&text.place, Code::WrongValue.says("is no subprotocol"), "MCP's is called \"mcp\"");
     None
 }
 
 /// The path of a CA file, with a warning if no file is there. That is no mistake: dials try until the file can be read, and a
 /// disk may be mounted later than we start.
-fn with_warning(ctx: &mut Context<'_>, place: String, path: PathBuf) -> PathBuf {
+fn with_warning(ctx: &mut Context<'_>, place: Place, path: PathBuf) -> PathBuf {
     if let Some(obstacle) = (!path.is_file()).then(|| obstacle::on_the_way(&path)).flatten() {
         let (what, remedy) = obstacle.told();
-        ctx.warning(place, format!("names {}, which {what}", path.display()), remedy);
+        ctx.warning(place, Code::PathMissing.says(format!("names {}, which {what}", brief_path(&path))), remedy);
     } else if !path.is_file() {
         let what =
-            format!("names {}, which is no file now, so no wss:// endpoint can be dialled with it", path.display());
-        ctx.warning(place, what, "name a PEM file; it is tried again");
+            format!("names {}, which is no file now, so no wss:// endpoint can be dialled with it", brief_path(&path));
+        ctx.warning(place, Code::PathMissing.says(what), "name a PEM file; it is tried again");
     }
     path
 }

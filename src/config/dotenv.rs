@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use crate::disk::obstacle;
 use crate::disk::read::{Accept, whole};
-use crate::error::Problem;
+use crate::error::{Code, Place, Problem, Spot};
 use crate::process::limits;
 use crate::words::{character, is_unseen, meant};
 
@@ -78,10 +78,10 @@ impl DotEnv {
     }
 
     /// What a variable holds, if that is more than blanks, and the place that sets it.
-    pub(crate) fn filled(&self, name: &str) -> Option<(&str, String)> {
+    pub(crate) fn filled(&self, name: &str) -> Option<(&str, Spot)> {
         let value = |file: &'_ DotFile| file.get(name).is_some_and(|value| !value.trim().is_empty());
         let file = self.files.iter().find(|file| value(file))?;
-        Some((file.get(name)?, file.place(name)))
+        Some((file.get(name)?, file.spot(name)))
     }
 
     /// Every variable once, with the value that counts.
@@ -106,7 +106,11 @@ impl DotFile {
             Ok(Ok(text)) => text,
             Ok(Err(_)) => {
                 let remedy = "save it as UTF-8 (Windows PowerShell writes UTF-16 unless told otherwise)";
-                warnings.push(Problem::new(shown, "is not UTF-8 and is ignored", remedy));
+                warnings.push(Problem::new(
+                    Place::file(shown),
+                    Code::Encoding.says("is not UTF-8 and is ignored"),
+                    remedy,
+                ));
                 return None;
             }
             Err(error) => {
@@ -118,13 +122,13 @@ impl DotFile {
                     }
                     None => (format!("can't be read and is ignored: {}", limits::in_words(&error)), String::new()),
                 };
-                warnings.push(Problem::new(shown, what, remedy));
+                warnings.push(Problem::new(Place::file(shown), Code::FileUnreadable.says(what), remedy));
                 return None;
             }
         };
         let mut spoilt = None;
         let warn = |line: usize, (what, remedy): Fault| {
-            let problem = Problem::new(format!("{shown}:{line}"), what, remedy);
+            let problem = Problem::new(Place::line(&*shown, line), Code::EnvLine.says(what), remedy);
             let is_ignored = problem.what.ends_with(IGNORED);
             if is_ignored && lines_of(&text).nth(line - 1).is_some_and(forms::is_about_endpoint) {
                 spoilt.get_or_insert_with(|| problem.clone());
@@ -145,11 +149,15 @@ impl DotFile {
         self.vars.iter().map(|variable| (variable.name.as_str(), variable.value.as_str()))
     }
 
-    /// Where a variable is set, for people: the file, and the line if there is one.
-    pub(crate) fn place(&self, name: &str) -> String {
+    /// Where a variable is set: the file, and the line if there is one.
+    pub(crate) fn spot(&self, name: &str) -> Spot {
         let line = self.vars.iter().find(|variable| variable.name == name).map(|variable| variable.line);
-        let line = line.map_or_else(String::new, |line| format!(":{line}"));
-        format!("{}{line}", self.path.display())
+        Spot { line, ..Spot::file(self.path.display().to_string()) }
+    }
+
+    /// A variable that the file sets.
+    pub(crate) fn place(&self, name: &str) -> Place {
+        Place::set(name, self.spot(name))
     }
 }
 
@@ -346,7 +354,8 @@ mod tests {
                     F=s3c\0ret\n\nMCP_ENDPOINT=ws://h/\n";
         let (env, warnings) = read(text);
         assert_eq!((env.get("A"), env.get("MCP_ENDPOINT")), (Some("1"), Some("ws://h/")));
-        let lines: Vec<&str> = warnings.iter().map(|w| w.place.rsplit(':').next().unwrap()).collect();
+        let lines: Vec<String> =
+            warnings.iter().map(|w| w.place.spot().and_then(|at| at.line).unwrap_or_default().to_string()).collect();
         assert_eq!(lines, ["3", "4", "5", "6", "7", "8", "9"]);
         assert!(["B", "C", "D", "F"].iter().all(|name| env.get(name).is_none()));
         assert!(warnings.iter().all(|w| !w.to_string().contains("s3c")), "{warnings:?}");

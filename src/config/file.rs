@@ -54,8 +54,9 @@ use super::keys::Place;
 use super::reader::{Located, Reader, truth};
 use super::{Handshake, Mode, Names, Naming, keys, policy, syntax, units};
 use crate::endpoint::{looks_like_endpoint, looks_like_token};
-use crate::error::Problem;
+use crate::error::{self, Code, Problem};
 use crate::tools::{Glob, ToolPolicy};
+use crate::words::brief;
 
 /// Longest program, and longest list of arguments, that is shown in an example, in bytes.
 const LONGEST_SHOWN: usize = 120;
@@ -68,6 +69,8 @@ pub(crate) struct File {
     pub(crate) drain_timeout: Option<Duration>,
     pub(crate) tool_budget: Option<usize>,
     pub(crate) cache_dir: Option<Located<String>>,
+    /// Where each value is written, by its path under our names for the keys.
+    pub(crate) written: Vec<(String, error::Place)>,
 }
 
 /// What may stand both at the top and in an entry.
@@ -109,9 +112,12 @@ pub(crate) enum Inherit {
 #[derive(Debug)]
 pub(crate) struct Entry {
     pub(crate) name: String,
+    pub(crate) place: error::Place,
+    /// The entry's path in the file.
+    pub(crate) path: String,
     pub(crate) kind: Transport,
     /// The place that says that the server does not run; `None` if none says so.
-    pub(crate) disabled: Option<String>,
+    pub(crate) disabled: Option<error::Place>,
     pub(crate) args: Vec<Located<String>>,
     pub(crate) env: Vec<(String, Located<String>)>,
     pub(crate) env_files: Vec<Located<String>>,
@@ -135,6 +141,10 @@ pub(crate) enum Transport {
         by: Located<String>,
         /// The server's address, if the entry has one.
         url: Option<String>,
+        /// The names of the headers that it is sent.
+        headers: Vec<String>,
+        /// Whether the entry has a program all the same.
+        command: bool,
     },
     /// In no way that can be told or used, which has been noted.
     Unknown,
@@ -159,13 +169,14 @@ pub(crate) fn read(name: &str, text: &str) -> Reading {
     if let Some(value) = reader.parse() {
         top(&mut reader, &value, &mut file);
     }
+    file.written = std::mem::take(&mut reader.written);
     Reading { file, mistakes: reader.mistakes, warnings: reader.warnings, notes: reader.notes }
 }
 
 fn top(r: &mut Reader<'_>, value: &Value<'_>, file: &mut File) {
     if is_server(value) && !keys::has_servers(value) {
         let what = "is the entry of one server, and servers stand in mcpServers, each behind its name";
-        return r.mistake(value, "", what, format!("write {}", one_server(value)));
+        return r.mistake(value, "", Code::Misplaced.says(what), format!("write {}", one_server(value)));
     }
     let (mut servers, mut mcp, mut settings) = (false, None, Vec::new());
     for (key, path, prop) in keys::members(r, value, "", Place::Top) {
@@ -181,15 +192,20 @@ fn top(r: &mut Reader<'_>, value: &Value<'_>, file: &mut File) {
             "cacheDir" => file.cache_dir = r.string(&prop.value, &path),
             _ if shared(r, &key, prop, &path, &mut file.shared) => {}
             _ if is_server(&prop.value) => {
-                let remedy = format!("write {{\"mcpServers\": {{{key:?}: {{…}}}}}}");
-                r.mistake(prop, &path, "is a server, and servers stand in mcpServers", remedy);
+                let remedy = format!("write {{\"mcpServers\": {{{:?}: {{…}}}}}}", brief(&key));
+                r.mistake(prop, &path, Code::Misplaced.says("is a server, and servers stand in mcpServers"), remedy);
             }
             _ => keys::foreign(r, &key, prop, &path, Place::Top),
         }
     }
     match mcp {
         Some((path, prop)) if servers => {
-            r.warning(prop, &path, "is ignored, as there are mcpServers", "move what it says there");
+            r.warning(
+                prop,
+                &path,
+                Code::NoEffect.says("is ignored, as there are mcpServers"),
+                "move what it says there",
+            );
         }
         Some((path, prop)) => {
             servers = true;
@@ -200,12 +216,16 @@ fn top(r: &mut Reader<'_>, value: &Value<'_>, file: &mut File) {
     }
     if !servers && r.mistakes.is_empty() {
         let example = r#"write {"mcpServers": {"calculator": {"command": "python", "args": ["calculator.py"]}}}"#;
-        r.mistake(value, "mcpServers", "is missing", example);
+        r.mistake(value, "mcpServers", Code::MissingKey.says("is missing"), example);
     }
     for (server, place, own) in settings {
         match file.entries.iter_mut().find(|entry| entry.name == server) {
             Some(entry) => policy::add(&mut entry.tools, own),
-            None => r.warning_at(&place, "is about no server of mcpServers, and is ignored", "correct its name"),
+            None => r.warning_at(
+                &place,
+                Code::NoEffect.says("is about no server of mcpServers, and is ignored"),
+                "correct its name",
+            ),
         }
     }
 }
@@ -273,16 +293,16 @@ fn entries(r: &mut Reader<'_>, value: &Value<'_>, path: &str, file: &mut File) {
     file.entries.clear();
     if matches!(value, Value::Array(_)) {
         let remedy = r#"write each server behind its name: {"calculator": {"command": …}}"#;
-        return r.mistake(value, path, "is a list, not an object", remedy);
+        return r.mistake(value, path, Code::WrongType.says("is a list, not an object"), remedy);
     }
     let mut lines: Vec<(String, usize)> = Vec::new();
     for (name, path, prop) in r.servers(value, path) {
         let line = r.line(prop);
         if let Some((_, first)) = lines.iter().find(|(seen, _)| *seen == name) {
             let what = format!("is the second server of that name; the first is on line {first}");
-            r.mistake(prop, &path, what, "give each server its own name");
+            r.mistake(prop, &path, Code::Duplicate.says(what), "give each server its own name");
         } else if name.trim().is_empty() || name.chars().any(char::is_control) {
-            r.mistake(prop, &path, "is no name for a server", "use letters, digits, - and _");
+            r.mistake(prop, &path, Code::WrongName.says("is no name for a server"), "use letters, digits, - and _");
         }
         lines.push((name.clone(), line));
         file.entries.push(entry(r, name, prop, &path));
@@ -292,6 +312,8 @@ fn entries(r: &mut Reader<'_>, value: &Value<'_>, path: &str, file: &mut File) {
 fn entry(r: &mut Reader<'_>, name: String, prop: &ObjectProp<'_>, path: &str) -> Entry {
     let mut entry = Entry {
         name,
+        place: r.place(prop, path),
+        path: path.to_owned(),
         kind: Transport::Unknown,
         disabled: None,
         args: Vec::new(),
@@ -304,7 +326,8 @@ fn entry(r: &mut Reader<'_>, name: String, prop: &ObjectProp<'_>, path: &str) ->
         shared: Shared::default(),
     };
     let before = r.mistakes.len();
-    let (mut command, mut transport, mut url, mut headers) = (None, None, None, false);
+    let (mut command, mut transport, mut url) = (None, None, None);
+    let (mut headers, mut of_remote) = (Vec::new(), Vec::new());
     let (mut disabled, mut enabled, mut active) = (None, None, None);
     let (mut before_args, mut elsewhere) = (Vec::new(), ToolPolicy::default());
     for (key, path, prop) in keys::members(r, &prop.value, path, Place::Server) {
@@ -329,14 +352,19 @@ fn entry(r: &mut Reader<'_>, name: String, prop: &ObjectProp<'_>, path: &str) ->
                 };
                 url = Some((r.place(prop, &path), address));
             }
-            "headers" => headers = true,
+            "headers" => {
+                headers = names_in(value);
+                of_remote
+                    .push((r.place(prop, &path), "headers of the WebSocket connection are called endpointHeaders"));
+            }
+            _ if keys::is_of_remote(&key) => of_remote.push((r.place(prop, &path), "remove it")),
             "disabled" => disabled = switch(r, true),
             "enabled" => enabled = switch(r, false),
             "isActive" => active = switch(r, false),
             _ if shared(r, &key, prop, &path, &mut entry.shared) => {}
             _ if keys::is_unknown(Place::Server, &key) && is_server(value) => {
                 let what = "is a server inside of another one, and each stands in mcpServers behind its name";
-                r.mistake(prop, &path, what, "move it there");
+                r.mistake(prop, &path, Code::Misplaced.says(what), "move it there");
             }
             _ => keys::foreign(r, &key, prop, &path, Place::Server),
         }
@@ -344,34 +372,61 @@ fn entry(r: &mut Reader<'_>, name: String, prop: &ObjectProp<'_>, path: &str) ->
     entry.args.splice(..0, before_args);
     if !entry.tools.allow.is_empty() && !elsewhere.allow.is_empty() {
         let remedy = "write all of them in the allow of tools";
-        r.mistake(prop, path, "says twice which tools to publish: in its tools and beside them", remedy);
+        r.mistake(
+            prop,
+            path,
+            Code::Contradiction.says("says twice which tools to publish: in its tools and beside them"),
+            remedy,
+        );
     }
     policy::add(&mut entry.tools, elsewhere);
     entry.disabled = disabled.or(enabled).or(active);
     let malformed = r.mistakes.len() > before;
     entry.kind = match (transport, command, url) {
-        (Some(by), _, url) if keys::is_remote(&by.value) => Transport::Remote { by, url: url.and_then(|(_, url)| url) },
+        (Some(by), command, url) if keys::is_remote(&by.value) => {
+            let url = url.and_then(|(_, url)| url);
+            Transport::Remote { by, url, headers, command: command.is_some() }
+        }
         (Some(t), _, _) if !["stdio", "local"].iter().any(|here| t.value.eq_ignore_ascii_case(here)) => {
-            let what = format!("is \"{}\", which is no type of server", t.value);
-            r.mistake_at(&t.place, what, "leave it out for a program that is started here");
+            let what = format!("is \"{}\", which is no type of server", brief(&t.value));
+            r.mistake_at(&t.place, Code::WrongValue.says(what), "leave it out for a program that is started here");
             Transport::Unknown
         }
         (_, Some(command), _) if command.value.trim().is_empty() => {
-            r.mistake_at(&command.place, "is empty", "name the program to start");
+            r.mistake_at(&command.place, Code::WrongValue.says("is empty"), "name the program to start");
             Transport::Unknown
         }
-        (_, Some(command), _) => {
-            if headers {
-                let what = "has headers, which only a remote server has; they are ignored";
-                r.warning(prop, path, what, "headers of the WebSocket connection are called endpointHeaders");
+        (_, Some(command), url) => {
+            let name = brief(&entry.name).into_owned();
+            if let Some((place, url)) = url {
+                let what =
+                    format!("does nothing beside command, which counts: {name} is a program that is started here");
+                let at_endpoint = url.filter(|url| is_websocket(url));
+                let more =
+                    at_endpoint.map(|_| format!("; if {name} is to be served at that address, call it \"endpoint\""));
+                r.warning_at(
+                    &place,
+                    Code::NoEffect.says(what),
+                    format!("remove one of the two{}", more.unwrap_or_default()),
+                );
+            }
+            for (place, remedy) in of_remote {
+                r.warning_at(
+                    &place,
+                    Code::NoEffect.says("does nothing beside command, as only a remote server has it"),
+                    remedy,
+                );
             }
             Transport::Stdio(command)
         }
-        (None, None, Some((place, url))) => Transport::Remote { by: Located { value: "url".to_owned(), place }, url },
+        (None, None, Some((place, url))) => {
+            let by = Located { value: "url".to_owned(), place };
+            Transport::Remote { by, url, headers, command: false }
+        }
         (_, None, _) => {
             // A member that could not be read has been told of, and may have been the command.
             if !malformed {
-                r.mistake(prop, path, "has no command", "add \"command\": the program to start");
+                r.mistake(prop, path, Code::MissingKey.says("has no command"), "add \"command\": the program to start");
             }
             Transport::Unknown
         }
@@ -385,6 +440,17 @@ fn entry(r: &mut Reader<'_>, name: String, prop: &ObjectProp<'_>, path: &str) ->
     entry
 }
 
+/// Whether an address is that of a WebSocket.
+pub(crate) fn is_websocket(url: &str) -> bool {
+    ["ws:", "wss:"].iter().any(|scheme| url.to_ascii_lowercase().starts_with(scheme))
+}
+
+/// The keys of an object.
+fn names_in(value: &Value<'_>) -> Vec<String> {
+    let Value::Object(object) = value else { return Vec::new() };
+    object.properties.iter().map(|prop| prop.name.as_str().to_owned()).collect()
+}
+
 /// The value of `command`: a program, and the arguments that stand behind it where somebody wrote one list.
 fn command_line(r: &mut Reader<'_>, value: &Value<'_>, path: &str) -> (Option<Located<String>>, Vec<Located<String>>) {
     if matches!(value, Value::Array(_)) {
@@ -394,7 +460,7 @@ fn command_line(r: &mut Reader<'_>, value: &Value<'_>, path: &str) -> (Option<Lo
     }
     if matches!(value, Value::Object(_)) {
         let remedy = "write the program as \"command\": \"…\", and args and env beside it";
-        r.mistake(value, path, "is an object, not a text", remedy);
+        r.mistake(value, path, Code::WrongType.says("is an object, not a text"), remedy);
         return (None, Vec::new());
     }
     (r.string(value, path), Vec::new())
@@ -408,7 +474,12 @@ fn endpoint(r: &mut Reader<'_>, value: &Value<'_>, path: &str) -> Option<Located
     let mut all = r.strings(value, path);
     if all.len() > 1 {
         let what = format!("names {} endpoints, and a server is served on one", all.len());
-        r.mistake(value, path, what, "give each server its own \"endpoint\", as in mcp_config.multi-token.json");
+        r.mistake(
+            value,
+            path,
+            Code::WrongValue.says(what),
+            "give each server its own \"endpoint\", as in mcp_config.multi-token.json",
+        );
     }
     all.truncate(1);
     all.pop()

@@ -2,9 +2,10 @@
 
 use jsonc_parser::ast::{ObjectProp, Value};
 
-use super::reader::{Member, Reader};
+use super::reader::{Member, Reader, member, truth};
 use super::units;
-use crate::words::closest;
+use crate::error::Code;
+use crate::words::{brief, closest};
 
 /// Keys at the top of the file and in an entry.
 pub(crate) const SHARED: &[&str] = &[
@@ -78,6 +79,10 @@ pub(crate) enum Treatment {
     Harmless,
     /// The key is about asking a person before a call, which mcp-pipe never does. Told where tools are named.
     Asking,
+    /// A switch that has one position here: on. Where somebody switches it off, the key is ignored with this warning.
+    On(&'static str),
+    /// A switch that has one position here: off. Where somebody switches it on, the key is ignored with this warning.
+    Off(&'static str),
     /// Ignored with a warning; most likely this key of ours was meant.
     Meant(&'static str),
     /// Ignored with a warning, which says what to write instead.
@@ -87,7 +92,7 @@ pub(crate) enum Treatment {
 }
 
 use Place::{Server, Tools, Top};
-use Treatment::{Asking, Harmless, Honoured, Ignored, Meant, Mistake};
+use Treatment::{Asking, Harmless, Honoured, Ignored, Meant, Mistake, Off, On};
 
 /// The keys of other programs. Keys that only one program has stand under its name, others by what they are about.
 const FOREIGN: &[(Place, Treatment, &[&str])] = &[
@@ -157,7 +162,8 @@ const FOREIGN: &[(Place, Treatment, &[&str])] = &[
             "autoAllow",
         ],
     ),
-    (Server, Harmless, &["trust", "trusted", "isTrusted", "trustedAt"]),
+    (Server, On(ASKS), &["trust", "trusted", "isTrusted"]),
+    (Server, Harmless, &["trustedAt"]),
     // What is started, and where.
     (Server, Honoured("env"), &["environment", "envVars", "environmentVariables"]),
     (Server, Honoured("envFile"), &["env_file", "envfile", "dotenv", "dotenvPath"]),
@@ -170,13 +176,27 @@ const FOREIGN: &[(Place, Treatment, &[&str])] = &[
     (Server, Meant("command"), &["cmd", "exec", "executable", "program"]),
     (Server, Meant("args"), &["arguments", "argv", "params", "parameters"]),
     (Server, Honoured("url"), &["httpUrl", "http_url", "sseUrl", "baseUrl"]),
-    (Server, Harmless, &["source", "dev", "sandbox", "autoStart", "autoRestart", "restart", "longRunning"]),
-    // What only a remote server has.
+    (Server, Harmless, &["source", "dev", "longRunning"]),
     (
         Server,
-        Harmless,
-        &["oauth", "auth", "authProviderType", "bearer_token_env_var", "http_headers", "env_http_headers"],
+        On("a server that ends is started again; to keep it from running: \"disabled\": true"),
+        &["restart", "autoRestart", "auto_restart", "restartPolicy"],
     ),
+    (
+        Server,
+        On("every server runs from the start; to keep it from running: \"disabled\": true"),
+        &["autoStart", "auto_start", "autostart", "startOnBoot"],
+    ),
+    (
+        Server,
+        Off("a server runs as mcp-pipe's user does, in no sandbox"),
+        &["sandbox", "sandboxed", "sandboxEnabled", "sandboxing"],
+    ),
+    // The endpoint, in parts or under another name.
+    (Top, Ignored(TOKEN), TOKENS),
+    (Server, Ignored(TOKEN), TOKENS),
+    (Top, Meant("endpoint"), ENDPOINTS),
+    (Server, Meant("endpoint"), ENDPOINTS),
     // Times, which other programs count in seconds or milliseconds.
     (Server, Ignored(START_TIMEOUT), &["initTimeout", "init_timeout", "startupTimeout", "startup_timeout"]),
     (Server, Ignored(START_TIMEOUT), &["startup_timeout_sec", "startup_timeout_ms", "initializationTimeout"]),
@@ -201,6 +221,37 @@ const FOREIGN: &[(Place, Treatment, &[&str])] = &[
     (Top, Harmless, NOTES),
     (Server, Harmless, NOTES),
     (Tools, Harmless, NOTES),
+];
+
+/// What only a remote server has, so that it means nothing beside a command.
+const OF_REMOTE: &[&str] =
+    &["oauth", "auth", "authProviderType", "bearer_token_env_var", "http_headers", "env_http_headers"];
+
+/// Whether a key means something for a remote server only.
+pub(crate) fn is_of_remote(key: &str) -> bool {
+    OF_REMOTE.contains(&key)
+}
+
+/// That nobody is asked: told as a note, not as a warning.
+const ASKS: &str = "nobody is asked before a call, so every published tool can be called; to publish some only";
+/// What to do about a token that stands alone.
+const TOKEN: &str = "an endpoint's token stands in its address: \"endpoint\": \"wss://host/path?token=…\"";
+/// A token, as people call it.
+const TOKENS: &[&str] =
+    &["token", "endpointToken", "mcpToken", "mcp_token", "MCP_TOKEN", "accessToken", "access_token"];
+/// An endpoint, as people call it; besides those that are read as such.
+const ENDPOINTS: &[&str] = &[
+    "endpointUrl",
+    "endpoint_url",
+    "endpointURL",
+    "mcp_endpoint",
+    "wsUrl",
+    "ws_url",
+    "wsEndpoint",
+    "websocket",
+    "websocketUrl",
+    "websocket_url",
+    "webSocketUrl",
 ];
 
 /// Remedies that are completed by the value of the key.
@@ -264,19 +315,43 @@ pub(crate) fn members<'v, 'a>(
             r.warning(
                 *prop,
                 path,
-                format!("says the same as {ours} beside it; the last one counts"),
+                Code::Duplicate.says(format!("says the same as {ours} beside it; the last one counts")),
                 "remove one of them",
             );
         }
         members[i].0 = ours.to_owned();
     }
+    for (key, of_member, prop) in &members {
+        r.written.push((member(path, key), r.place(*prop, of_member)));
+    }
     members
 }
 
-/// Whether a `type` is that of a remote server: any of the spellings of SSE, Streamable HTTP and WebSocket.
-pub(crate) fn is_remote(kind: &str) -> bool {
+/// How a remote server is reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Remote {
+    /// By SSE or Streamable HTTP, which bridges speak.
+    Http,
+    /// By WebSocket.
+    WebSocket,
+    /// It is no MCP server, but described for programs that make one of it.
+    OpenApi,
+}
+
+/// What a `type` says of a remote server, in any of the spellings; `None` for another type.
+pub(crate) fn remote(kind: &str) -> Option<Remote> {
     let plain: String = kind.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_ascii_lowercase();
-    ["sse", "http", "streamablehttp", "httpstream", "remote", "ws", "websocket", "openapi"].contains(&plain.as_str())
+    match plain.as_str() {
+        "sse" | "http" | "streamablehttp" | "httpstream" | "remote" => Some(Remote::Http),
+        "ws" | "websocket" | "websockets" => Some(Remote::WebSocket),
+        "openapi" => Some(Remote::OpenApi),
+        _ => None,
+    }
+}
+
+/// Whether a `type` is that of a remote server.
+pub(crate) fn is_remote(kind: &str) -> bool {
+    remote(kind).is_some()
 }
 
 /// Says what becomes of a key that is none of ours in this place, and what was probably meant.
@@ -288,28 +363,42 @@ pub(crate) fn foreign(r: &mut Reader<'_>, key: &str, prop: &ObjectProp<'_>, path
             let what = "nobody is asked before a call, so every published tool can be called; to publish these only";
             r.note(prop, path, format!("{what}: \"tools\": {{\"allow\": […]}}"));
         }
-        Some(Asking) => {}
+        Some(On(ASKS)) if is_switched(&prop.value) == Some(false) => {
+            r.note(prop, path, format!("{ASKS}: \"tools\": {{\"allow\": […]}}"));
+        }
+        Some(On(why)) if is_switched(&prop.value) == Some(false) => {
+            let (what, remedy) = why.split_once("; ").unwrap_or((why, ""));
+            r.warning(prop, path, Code::NoEffect.says(format!("is ignored: {what}")), remedy);
+        }
+        Some(Off(why)) if is_switched(&prop.value) != Some(false) => {
+            r.warning(prop, path, Code::NoEffect.says(format!("is ignored: {why}")), "remove it");
+        }
+        Some(Asking | On(_) | Off(_)) => {}
         Some(Ignored(CALL_TIMEOUT | START_TIMEOUT)) => {
             let ours = if treatment(place, key) == Some(Ignored(START_TIMEOUT)) { START_TIMEOUT } else { CALL_TIMEOUT };
             let remedy = format!("write \"{ours}\": \"{}\"", time_of(key, &prop.value));
-            r.warning(prop, path, format!("{unknown} and is ignored"), remedy);
+            r.warning(prop, path, Code::UnknownKey.says(format!("{unknown} and is ignored")), remedy);
         }
-        Some(Ignored(remedy)) => r.warning(prop, path, "is ignored", remedy),
-        Some(Mistake(remedy)) => r.mistake(prop, path, unknown, remedy),
-        Some(Meant(ours)) => r.warning(prop, path, format!("{unknown} and is ignored"), did_you_mean(ours)),
+        Some(Ignored(remedy)) => r.warning(prop, path, Code::NoEffect.says("is ignored"), remedy),
+        Some(Mistake(remedy)) => r.mistake(prop, path, Code::UnknownKey.says(unknown), remedy),
+        Some(Meant(ours)) => {
+            r.warning(prop, path, Code::UnknownKey.says(format!("{unknown} and is ignored")), did_you_mean(ours))
+        }
         None => {
-            let (what, remedy) = match likely(place, key) {
-                Some(Likely::Misplaced { home }) => (format!("belongs {home},"), "move it there".to_owned()),
-                Some(Likely::Slip { ours, home: Some(home) }) => {
-                    (unknown.to_owned(), format!("{} That belongs {home}", did_you_mean(ours)))
+            let (code, what, remedy) = match likely(place, key) {
+                Some(Likely::Misplaced { home }) => {
+                    (Code::Misplaced, format!("belongs {home},"), "move it there".to_owned())
                 }
-                Some(Likely::Slip { ours, home: None }) => (unknown.to_owned(), did_you_mean(ours)),
-                None => (unknown.to_owned(), "remove it, or check its spelling".to_owned()),
+                Some(Likely::Slip { ours, home }) => {
+                    let more = home.map_or_else(String::new, |home| format!(" That belongs {home}"));
+                    (Code::UnknownKey, unknown.to_owned(), did_you_mean(ours) + &more)
+                }
+                None => (Code::UnknownKey, unknown.to_owned(), "remove it, or check its spelling".to_owned()),
             };
             match place {
-                Top | Server => r.warning(prop, path, format!("{what} and is ignored"), remedy),
+                Top | Server => r.warning(prop, path, code.says(format!("{what} and is ignored")), remedy),
                 // A mistake: without the rule that was meant, tools would be published that should not be.
-                Tools => r.mistake(prop, path, what.trim_end_matches(','), remedy),
+                Tools => r.mistake(prop, path, code.says(what.trim_end_matches(',')), remedy),
             }
         }
     }
@@ -360,7 +449,7 @@ fn likely(place: Place, key: &str) -> Option<Likely> {
         Some(Honoured(ours) | Meant(ours)) => {
             Some((ours, home_of(ours))).filter(|(_, home)| home.is_some() || is_here(ours))
         }
-        Some(Harmless | Asking | Ignored(_) | Mistake(_)) | None => None,
+        Some(Harmless | Asking | On(_) | Off(_) | Ignored(_) | Mistake(_)) | None => None,
     };
     let similar = || {
         let ours = closest(key, all().map(|(ours, _)| ours).chain(ours(place)))?;
@@ -409,6 +498,20 @@ fn names_any(value: &Value<'_>) -> bool {
     matches!(value, Value::Array(list) if !list.elements.is_empty() && !list.elements.iter().any(is_star))
 }
 
+/// Whether a value switches something on: anything that is neither false, nothing, nor a word for not at all.
+fn is_switched(value: &Value<'_>) -> Option<bool> {
+    match value {
+        Value::BooleanLit(boolean) => Some(boolean.value),
+        Value::StringLit(text) => {
+            let is_off = truth(&text.value) == Some(false) || ["never", "none", "manual"].contains(&text.value.trim());
+            Some(!is_off)
+        }
+        Value::NumberLit(number) => Some(!number.value.trim_matches(['0', '.']).is_empty()),
+        Value::NullKeyword(_) => Some(false),
+        Value::Object(_) | Value::Array(_) => None,
+    }
+}
+
 /// A time as this config has it, for a value without a unit; the key may name the unit.
 fn time_of(key: &str, value: &Value<'_>) -> String {
     let number = match value {
@@ -419,11 +522,11 @@ fn time_of(key: &str, value: &Value<'_>) -> String {
     };
     let key = key.to_ascii_lowercase();
     if !number.bytes().all(|b| b.is_ascii_digit()) {
-        number.to_owned()
+        brief(number).into_owned()
     } else if key.ends_with("sec") || key.ends_with("seconds") {
-        format!("{number}s")
+        format!("{}s", brief(number))
     } else if key.ends_with("ms") {
-        format!("{number}ms")
+        format!("{}ms", brief(number))
     } else {
         units::with_likely_unit(number)
     }

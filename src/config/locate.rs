@@ -7,10 +7,10 @@ use std::time::Duration;
 use super::Environment;
 use super::defaults;
 use super::options::Options;
-use crate::disk::obstacle;
 use crate::disk::read::{Accept, whole};
+use crate::disk::{joined, obstacle};
 use crate::endpoint::{looks_like_endpoint, looks_like_token};
-use crate::error::Problem;
+use crate::error::{Code, Place, Problem};
 use crate::process::limits;
 use crate::words::{character, is_unseen};
 
@@ -52,7 +52,10 @@ impl Named {
 /// sets the variable, if one does.
 pub(crate) fn named(options: &Options, settings: &Environment, in_dotenv: Option<String>) -> Named {
     match (&options.config, settings.filled(CONFIG)) {
-        (Some(path), _) => Named { path: path.clone(), by: Some("--config".to_owned()) },
+        (Some(path), _) => {
+            let by = if options.config_is_argument { "the command line" } else { "--config" };
+            Named { path: path.clone(), by: Some(by.to_owned()) }
+        }
         (None, Some(path)) => {
             let place = in_dotenv.map_or_else(String::new, |place| format!(" in {place}"));
             Named { path: PathBuf::from(path), by: Some(format!("{CONFIG}{place}")) }
@@ -69,18 +72,22 @@ pub(crate) fn config(Named { path, by }: &Named, cwd: &Path, needed: bool) -> Re
     let (name, named_by) = (path.display().to_string(), by.as_deref());
     if let (true, Some(by)) = (looks_like_endpoint(&name), named_by) {
         let remedy = "name a file; pass an endpoint by MCP_ENDPOINT, .env or --endpoint";
-        return Err(Problem::new(by, "is a URL, not a config file", remedy));
+        return Err(Problem::new(by, Code::Argument.says("is a URL, not a config file"), remedy));
     }
-    let full = cwd.join(path);
+    let full = joined(cwd, path);
     if let (true, Some(by)) = (looks_like_token(&name) && !full.exists(), named_by) {
         let remedy = "name a file; pass an endpoint, token included, by MCP_ENDPOINT, .env or --endpoint";
-        return Err(Problem::new(by, "looks like a token, and there is no such file", remedy));
+        return Err(Problem::new(by, Code::Argument.says("looks like a token, and there is no such file"), remedy));
     }
     let error = match whole(&full, MAX_CONFIG, Accept::Streams(PATIENCE)) {
         Ok(bytes) => {
             let text = String::from_utf8(bytes).map_err(|error| {
                 let line = error.as_bytes()[..error.utf8_error().valid_up_to()].split(|b| *b == b'\n').count();
-                Problem::new(format!("{name}:{line}"), "is not UTF-8", "save the file in the encoding UTF-8")
+                Problem::new(
+                    Place::line(&*name, line),
+                    Code::Encoding.says("is not UTF-8"),
+                    "save the file in the encoding UTF-8",
+                )
             })?;
             let base = full.parent().unwrap_or(cwd).to_path_buf();
             return Ok(Some(Found { name, base, text }));
@@ -92,7 +99,7 @@ pub(crate) fn config(Named { path, by }: &Named, cwd: &Path, needed: bool) -> Re
     match (error.kind(), named_by) {
         _ if on_the_way.is_some() => {
             let (what, remedy) = on_the_way.map(|obstacle| obstacle.told()).unwrap_or_default();
-            Err(Problem::new(name, what, remedy))
+            Err(Problem::new(Place::file(name), Code::FileUnreadable.says(what), remedy))
         }
         (ErrorKind::NotFound, None) if !needed => Ok(None),
         (ErrorKind::NotFound, None) => {
@@ -100,7 +107,7 @@ pub(crate) fn config(Named { path, by }: &Named, cwd: &Path, needed: bool) -> Re
                 "is not in the working directory ({}), and neither --config nor MCP_CONFIG names another",
                 cwd.display()
             );
-            Err(Problem::new(name, what, make))
+            Err(Problem::new(Place::file(name), Code::FileMissing.says(what), make))
         }
         (ErrorKind::NotFound, Some(by)) => {
             let what = format!("does not exist ({by} names it)");
@@ -108,21 +115,35 @@ pub(crate) fn config(Named { path, by }: &Named, cwd: &Path, needed: bool) -> Re
                 Some(c) => {
                     let what = format!("{what}, and its name holds a character that can't be seen: {}", character(c));
                     // Escaped: such a character must not reach a terminal.
-                    Problem::new(name.escape_debug().to_string(), what, "write the name without it")
+                    Problem::new(
+                        Place::file(name.escape_debug().to_string()),
+                        Code::FileMissing.says(what),
+                        "write the name without it",
+                    )
                 }
-                None => Problem::new(name, what, make),
+                None => Problem::new(Place::file(name), Code::FileMissing.says(what), make),
             })
         }
-        _ if full.is_dir() => Err(Problem::new(name, "is a directory", "name the file in it")),
+        _ if full.is_dir() => {
+            Err(Problem::new(Place::file(name), Code::FileUnreadable.says("is a directory"), "name the file in it"))
+        }
         (ErrorKind::PermissionDenied, _) => Err(Problem::new(
-            name,
-            format!("can't be read: {}", limits::in_words(&error)),
+            Place::file(name),
+            Code::FileUnreadable.says(format!("can't be read: {}", limits::in_words(&error))),
             "let mcp-pipe's user read it: chmod a+r; in a container that is uid 10001, not the user on the host",
         )),
         (ErrorKind::FileTooLarge | ErrorKind::TimedOut, _) => {
             let remedy = "name the config itself, or a command that writes it and ends";
-            Err(Problem::new(name, format!("can't be read: {}", limits::in_words(&error)), remedy))
+            Err(Problem::new(
+                Place::file(name),
+                Code::FileUnreadable.says(format!("can't be read: {}", limits::in_words(&error))),
+                remedy,
+            ))
         }
-        _ => Err(Problem::new(name, format!("can't be read: {}", limits::in_words(&error)), "")),
+        _ => Err(Problem::new(
+            Place::file(name),
+            Code::FileUnreadable.says(format!("can't be read: {}", limits::in_words(&error))),
+            "",
+        )),
     }
 }

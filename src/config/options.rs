@@ -47,6 +47,9 @@ pub struct Options {
     /// The config file [env: MCP_CONFIG]
     #[arg(long, global = true, value_name = "FILE", help_heading = "Servers")]
     pub config: Option<PathBuf>,
+    /// Whether the config was named by an argument, not by the option.
+    #[arg(skip)]
+    pub config_is_argument: bool,
     /// How long a server may take to answer initialize before its endpoint is dialled regardless
     #[arg(long, global = true, value_name = "TIME", value_parser = units::duration, help_heading = "Servers")]
     pub start_timeout: Option<Duration>,

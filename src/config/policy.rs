@@ -17,7 +17,9 @@ use jsonc_parser::ast::Value;
 use super::keys::Place;
 use super::reader::{Located, Reader};
 use super::{Names, keys, units};
+use crate::error::{self, Code};
 use crate::tools::{Glob, ToolPolicy};
+use crate::words::brief;
 
 /// Longest name of a tool that assistants take, in characters.
 const LONGEST_NAME: usize = 64;
@@ -46,7 +48,7 @@ pub(crate) fn read(r: &mut Reader<'_>, value: &Value<'_>, path: &str, given: &mu
                 policy.max_results = by_pattern(r, value, &path, |r, v, p| r.parsed(v, p, units::result_size));
             }
             beside if keys::SHARED.contains(&beside) => {
-                r.warning(prop, &path, "is ignored here", "write it beside tools, not in it");
+                r.warning(prop, &path, Code::Misplaced.says("is ignored here"), "write it beside tools, not in it");
             }
             _ => match switch(r, &key, value, &path) {
                 Some(own) => switches.push(own),
@@ -87,13 +89,13 @@ fn switch(r: &mut Reader<'_>, tool: &str, value: &Value<'_>, path: &str) -> Opti
 }
 
 /// xiaozhi-client's `mcpServerConfig`: the name of each server, the place of that, and the rules for the server's tools.
-pub(crate) fn of_servers(r: &mut Reader<'_>, value: &Value<'_>, path: &str) -> Vec<(String, String, ToolPolicy)> {
+pub(crate) fn of_servers(r: &mut Reader<'_>, value: &Value<'_>, path: &str) -> Vec<(String, error::Place, ToolPolicy)> {
     let mut all = Vec::new();
     for (server, path, prop) in r.members(value, path) {
         let (mut policy, place) = (ToolPolicy::default(), r.place(prop, &path));
         for (key, path, prop) in r.members(&prop.value, &path) {
             if key != "tools" {
-                r.warning(prop, &path, "is ignored", "remove it");
+                r.warning(prop, &path, Code::NoEffect.says("is ignored"), "remove it");
                 continue;
             }
             for (tool, path, prop) in r.members(&prop.value, &path) {
@@ -101,7 +103,12 @@ pub(crate) fn of_servers(r: &mut Reader<'_>, value: &Value<'_>, path: &str) -> V
                     Some(own) => add(&mut policy, own),
                     None => {
                         let remedy = "write {\"enable\": true} or {\"enable\": false}";
-                        r.mistake(prop, &path, "doesn't say whether the tool is published", remedy);
+                        r.mistake(
+                            prop,
+                            &path,
+                            Code::WrongValue.says("doesn't say whether the tool is published"),
+                            remedy,
+                        );
                     }
                 }
             }
@@ -118,7 +125,12 @@ pub(crate) fn deny(r: &mut Reader<'_>, value: &Value<'_>, path: &str) -> Vec<Glo
 /// The value of `allow`. Patterns of which one covers every name become an empty list, so that no list has to be looked at.
 pub(crate) fn allow(r: &mut Reader<'_>, value: &Value<'_>, path: &str) -> Vec<Glob> {
     if matches!(value, Value::Array(list) if list.elements.is_empty()) {
-        r.warning(value, path, "is empty, so all tools are published", "remove it; for none at all: \"deny\": [\"*\"]");
+        r.warning(
+            value,
+            path,
+            Code::NoEffect.says("is empty, so all tools are published"),
+            "remove it; for none at all: \"deny\": [\"*\"]",
+        );
     }
     let patterns = patterns(r, value, path);
     if patterns.iter().any(|p| p.chars().all(|c| c == '*')) {
@@ -132,7 +144,7 @@ fn patterns(r: &mut Reader<'_>, value: &Value<'_>, path: &str) -> Vec<String> {
     for text in r.strings(value, path) {
         match fault(&text.value) {
             None => all.push(text.value),
-            Some((what, remedy)) => r.mistake_at(&text.place, what, remedy),
+            Some((what, remedy)) => r.mistake_at(&text.place, Code::WrongValue.says(what), remedy),
         }
     }
     all
@@ -146,7 +158,7 @@ fn by_pattern<T>(
 ) -> Vec<(Glob, T)> {
     let map = r.map(value, path, |r, pattern, prop, path| {
         if let Some((what, remedy)) = fault(pattern) {
-            r.mistake(prop, path, what, remedy);
+            r.mistake(prop, path, Code::WrongValue.says(what), remedy);
         }
         read(r, &prop.value, path)
     });
@@ -175,7 +187,7 @@ fn rename(
             r.mistake(
                 prop,
                 path,
-                "is not the name of one tool",
+                Code::WrongName.says("is not the name of one tool"),
                 "write the tool's own name; patterns can't be renamed",
             );
         }
@@ -183,13 +195,13 @@ fn rename(
         // All characters that `names` can allow: which value counts is known once the whole file is read.
         match name(&new.value, Names::Unicode) {
             Ok(()) => given.push(new.clone()),
-            Err((what, remedy)) => r.mistake_at(&new.place, what, remedy),
+            Err((what, remedy)) => r.mistake_at(&new.place, Code::WrongName.says(what), remedy),
         }
         // Of a name that comes twice the last value counts, as a warning has said.
         names.retain(|(earlier, _)| earlier != old);
         if let Some((other, _)) = names.iter().find(|(_, taken)| *taken == new.value) {
-            let what = format!("is \"{}\", as {other} is already called", new.value);
-            r.mistake_at(&new.place, what, "give each tool its own name");
+            let what = format!("is \"{}\", as {} is already called", brief(&new.value), brief(other));
+            r.mistake_at(&new.place, Code::Duplicate.says(what), "give each tool its own name");
         }
         names.push((old.to_owned(), new.value));
         Some(())
@@ -209,11 +221,11 @@ pub(crate) fn name(new: &str, names: Names) -> Result<(), (String, &'static str)
     } else if let Some(c) = new.chars().find(|c| !names.has(*c)) {
         let remedy = match names {
             Names::Ascii if Names::Unicode.has(c) => {
-                "use letters, digits, _ and -, at most 64; or, where the assistant takes others, say \"names\": \"unicode\""
+                "use letters, digits, _ and -, at most 64; or, where the assistant takes others, say \"names\": \"unicode\" at the top of the config"
             }
             Names::Ascii | Names::Unicode => remedy,
         };
-        Err((format!("is \"{new}\", and assistants take no {c:?} in a tool's name"), remedy))
+        Err((format!("is \"{}\", and assistants take no {c:?} in a tool's name", brief(new)), remedy))
     } else if length > LONGEST_NAME {
         Err((format!("is {length} characters long, and assistants take no more than {LONGEST_NAME}"), remedy))
     } else {

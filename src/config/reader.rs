@@ -6,13 +6,14 @@ use jsonc_parser::{CollectOptions, parse_to_ast};
 
 use super::syntax;
 use super::units::Wrong;
-use crate::error::Problem;
+use crate::error::{Code, Place, Problem, Spot, What};
+use crate::words::brief;
 
 /// A value and the place where it was written, as shown to a person.
 #[derive(Debug, Clone)]
 pub(crate) struct Located<T> {
     pub(crate) value: T,
-    pub(crate) place: String,
+    pub(crate) place: Place,
 }
 
 /// A file being read.
@@ -25,6 +26,8 @@ pub(crate) struct Reader<'t> {
     pub(crate) warnings: Vec<Problem>,
     /// What a person may want to know.
     pub(crate) notes: Vec<String>,
+    /// Where each value is written that was read, by its path under our names for the keys; of several the last counts.
+    pub(crate) written: Vec<(String, Place)>,
 }
 
 /// A member of an object: its key, its path in the file, itself.
@@ -34,14 +37,26 @@ impl<'t> Reader<'t> {
     /// Reads `text`, shown to people as `name`. A byte order mark is tolerated.
     pub(crate) fn new(name: &'t str, text: &'t str) -> Self {
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-        Reader { name, text, added: 0, mistakes: Vec::new(), warnings: Vec::new(), notes: Vec::new() }
+        Reader {
+            name,
+            text,
+            added: 0,
+            mistakes: Vec::new(),
+            warnings: Vec::new(),
+            notes: Vec::new(),
+            written: Vec::new(),
+        }
     }
 
     /// Reads a text to whose first line a brace was added.
     pub(crate) fn with_brace(name: &'t str, text: &'t str) -> Self {
         let mut reader = Reader { added: 1, ..Reader::new(name, text) };
         let what = "lacks the braces around it; it is read as if they were there";
-        reader.warnings.push(Problem::new(name, what, "put { before it and } behind it"));
+        reader.warnings.push(Problem::new(
+            Place::file(name),
+            Code::Syntax.says(what),
+            "put { before it and } behind it",
+        ));
         reader
     }
 
@@ -51,14 +66,18 @@ impl<'t> Reader<'t> {
             Ok(parsed) => match parsed.value {
                 Some(value) => return Some(value),
                 None => Problem::new(
-                    self.name,
-                    "is empty",
+                    Place::file(self.name),
+                    Code::MissingKey.says("is empty"),
                     r#"write {"mcpServers": {"calculator": {"command": "python", "args": ["calculator.py"]}}}"#,
                 ),
             },
             Err(error) => {
                 let fault = syntax::explain(self.text, &error);
-                Problem::new(self.place_at(fault.at, ""), format!("is no valid JSON: {}", fault.why), fault.remedy)
+                Problem::new(
+                    self.place_at(fault.at, ""),
+                    Code::Syntax.says(format!("is no valid JSON: {}", fault.why)),
+                    fault.remedy,
+                )
             }
         };
         self.mistakes.push(problem);
@@ -70,7 +89,12 @@ impl<'t> Reader<'t> {
         let members = self.servers(value, path);
         for (i, (key, path, prop)) in members.iter().enumerate() {
             if members[..i].iter().any(|(earlier, _, _)| earlier == key) {
-                self.warning(*prop, path, "stands there twice; the last one counts", "remove one of them");
+                self.warning(
+                    *prop,
+                    path,
+                    Code::Duplicate.says("stands there twice; the last one counts"),
+                    "remove one of them",
+                );
             }
         }
         members
@@ -80,23 +104,28 @@ impl<'t> Reader<'t> {
     pub(crate) fn servers<'v, 'a>(&mut self, value: &'v Value<'a>, path: &str) -> Vec<Member<'v, 'a>> {
         let Value::Object(object) = value else {
             if !matches!(value, Value::NullKeyword(_)) || path.is_empty() {
-                self.mistake(value, path, format!("is {}, not an object", kind(value)), "write it in { }");
+                self.mistake(
+                    value,
+                    path,
+                    Code::WrongType.says(format!("is {}, not an object", kind(value))),
+                    "write it in { }",
+                );
             }
             return Vec::new();
         };
-        let member = |prop: &'v ObjectProp<'a>| {
+        let named = |prop: &'v ObjectProp<'a>| {
             let key = prop.name.as_str().to_owned();
-            let path = join(path, &key);
+            let path = member(path, &key);
             (key, path, prop)
         };
-        object.properties.iter().map(member).collect()
+        object.properties.iter().map(named).collect()
     }
 
     /// A text. `null` counts as not written.
     pub(crate) fn string(&mut self, value: &Value<'_>, path: &str) -> Option<Located<String>> {
         match value {
             Value::StringLit(text) if text.value.contains('\0') => {
-                self.mistake(value, path, "holds a NUL character", "remove it");
+                self.mistake(value, path, Code::WrongValue.says("holds a NUL character"), "remove it");
                 None
             }
             Value::StringLit(text) => {
@@ -104,17 +133,22 @@ impl<'t> Reader<'t> {
             }
             Value::NullKeyword(_) => None,
             Value::NumberLit(number) => {
-                let remedy = format!("write it in quotes: \"{}\"", number.value);
-                self.mistake(value, path, "is a number, not a text", remedy);
+                let remedy = format!("write it in quotes: \"{}\"", brief(number.value));
+                self.mistake(value, path, Code::WrongType.says("is a number, not a text"), remedy);
                 None
             }
             Value::BooleanLit(boolean) => {
                 let remedy = format!("write it in quotes: \"{}\"", boolean.value);
-                self.mistake(value, path, "is true or false, not a text", remedy);
+                self.mistake(value, path, Code::WrongType.says("is true or false, not a text"), remedy);
                 None
             }
             Value::Object(_) | Value::Array(_) => {
-                self.mistake(value, path, format!("is {}, not a text", kind(value)), "write a text in quotes");
+                self.mistake(
+                    value,
+                    path,
+                    Code::WrongType.says(format!("is {}, not a text", kind(value))),
+                    "write a text in quotes",
+                );
                 None
             }
         }
@@ -128,17 +162,17 @@ impl<'t> Reader<'t> {
         parse: impl Fn(&str) -> Result<T, Wrong>,
     ) -> Option<T> {
         let (text, shown) = match value {
-            Value::NumberLit(number) => (number.value.to_owned(), number.value.to_owned()),
+            Value::NumberLit(number) => (number.value.to_owned(), brief(number.value).into_owned()),
             Value::StringLit(_) | Value::BooleanLit(_) | Value::Object(_) | Value::Array(_) | Value::NullKeyword(_) => {
                 let text = self.string(value, path)?.value;
-                let shown = format!("\"{text}\"");
+                let shown = format!("\"{}\"", brief(&text));
                 (text, shown)
             }
         };
         match parse(&text) {
             Ok(parsed) => Some(parsed),
             Err(Wrong { what, remedy }) => {
-                self.mistake(value, path, format!("is {shown}, and {what}"), remedy);
+                self.mistake(value, path, Code::WrongValue.says(format!("is {shown}, and {what}")), remedy);
                 None
             }
         }
@@ -163,7 +197,7 @@ impl<'t> Reader<'t> {
                 each.filter_map(|(i, v)| {
                     let path = format!("{path}[{i}]");
                     if matches!(v, Value::NullKeyword(_)) {
-                        self.mistake(v, &path, "is null, not a text", "remove it");
+                        self.mistake(v, &path, Code::WrongType.says("is null, not a text"), "remove it");
                     }
                     self.string(v, &path)
                 })
@@ -172,7 +206,7 @@ impl<'t> Reader<'t> {
             Value::NullKeyword(_) => Vec::new(),
             Value::StringLit(_) | Value::NumberLit(_) | Value::BooleanLit(_) | Value::Object(_) => {
                 let what = format!("is {}, not a list of texts", kind(value));
-                self.mistake(value, path, what, "write [\"…\", \"…\"]");
+                self.mistake(value, path, Code::WrongType.says(what), "write [\"…\", \"…\"]");
                 Vec::new()
             }
         }
@@ -218,30 +252,30 @@ impl<'t> Reader<'t> {
         };
         let read = truth(&text);
         if read.is_none() {
-            self.mistake(value, path, "is neither true nor false", "write true or false");
+            self.mistake(value, path, Code::WrongType.says("is neither true nor false"), "write true or false");
         }
         read
     }
 
     /// Notes a mistake.
-    pub(crate) fn mistake(&mut self, at: &dyn Ranged, path: &str, what: impl Into<String>, remedy: impl Into<String>) {
+    pub(crate) fn mistake(&mut self, at: &dyn Ranged, path: &str, what: What, remedy: impl Into<String>) {
         let place = self.place(at, path);
         self.mistakes.push(Problem::new(place, what, remedy));
     }
 
     /// Notes a mistake at a place that is known already.
-    pub(crate) fn mistake_at(&mut self, place: &str, what: impl Into<String>, remedy: impl Into<String>) {
+    pub(crate) fn mistake_at(&mut self, place: &Place, what: What, remedy: impl Into<String>) {
         self.mistakes.push(Problem::new(place, what, remedy));
     }
 
     /// Notes an oddity that stops nothing.
-    pub(crate) fn warning(&mut self, at: &dyn Ranged, path: &str, what: impl Into<String>, remedy: impl Into<String>) {
+    pub(crate) fn warning(&mut self, at: &dyn Ranged, path: &str, what: What, remedy: impl Into<String>) {
         let place = self.place(at, path);
         self.warnings.push(Problem::new(place, what, remedy));
     }
 
     /// Notes an oddity at a place that is known already.
-    pub(crate) fn warning_at(&mut self, place: &str, what: impl Into<String>, remedy: impl Into<String>) {
+    pub(crate) fn warning_at(&mut self, place: &Place, what: What, remedy: impl Into<String>) {
         self.warnings.push(Problem::new(place, what, remedy));
     }
 
@@ -255,18 +289,18 @@ impl<'t> Reader<'t> {
         self.text[..at.range().start].matches('\n').count() + 1
     }
 
-    /// `file:line:column path`.
-    pub(crate) fn place(&self, at: &dyn Ranged, path: &str) -> String {
+    /// Where something stands.
+    pub(crate) fn place(&self, at: &dyn Ranged, path: &str) -> Place {
         self.place_at(at.range().start, path)
     }
 
-    fn place_at(&self, offset: usize, path: &str) -> String {
+    fn place_at(&self, offset: usize, path: &str) -> Place {
         let before = self.text.get(..offset).unwrap_or(self.text);
         let line = before.matches('\n').count() + 1;
         let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
         let column = if line == 1 { column.saturating_sub(self.added).max(1) } else { column };
-        let space = if path.is_empty() { "" } else { " " };
-        format!("{}:{line}:{column}{space}{path}", self.name)
+        let path = path.to_owned();
+        Spot { file: self.name.to_owned(), line: Some(line), column: Some(column), path }.into()
     }
 }
 
@@ -280,10 +314,11 @@ pub(crate) fn truth(text: &str) -> Option<bool> {
 }
 
 /// The path of a member: `a.b`, or `a["b c"]` where the key is no plain word.
-fn join(path: &str, key: &str) -> String {
+pub(crate) fn member(path: &str, key: &str) -> String {
+    let key = brief(key);
     let plain = !key.is_empty() && key.chars().all(|c| c.is_alphanumeric() || c == '_' || c == '-' || c == '$');
     match (path.is_empty(), plain) {
-        (true, true) => key.to_owned(),
+        (true, true) => key.into_owned(),
         (false, true) => format!("{path}.{key}"),
         (_, false) => format!("{path}[{key:?}]"),
     }

@@ -15,8 +15,9 @@ use super::surroundings::Surroundings;
 use super::{
     CommandSpec, Config, Environment, ServerSpec, cache, defaults, locate, proxies, sharing, start, target, variables,
 };
+use crate::disk::joined;
 use crate::endpoint::{bare, is_placeholder, is_variable};
-use crate::error::{Problem, Problems};
+use crate::error::{Code, Place, Problem, Problems};
 use crate::secrecy::{Redactor, Secret, address};
 use crate::tools::ToolPolicy;
 use crate::words::span;
@@ -71,14 +72,47 @@ pub fn status_socket(options: &Options, settings: &Environment) -> Option<PathBu
     options.status_socket.clone().or_else(|| settings.filled("MCP_STATUS_SOCKET").map(PathBuf::from))
 }
 
+/// A config as far as it can be made, with all that was found in it.
+pub(crate) struct Draft<'a> {
+    pub(crate) ctx: Context<'a>,
+    pub(crate) file: File,
+    /// The config's name, if there is one.
+    pub(crate) name: Option<String>,
+    pub(crate) servers: Vec<ServerSpec>,
+}
+
 /// Makes the config of a run. Reads files, and changes nothing.
 ///
 /// # Errors
 /// Every mistake that there is.
 pub fn resolve(line: &CommandLine<'_>, surroundings: &Surroundings) -> Result<Resolved, Problems> {
+    let Draft { ctx, file, name, servers } = draft(line, surroundings);
+    if !ctx.problems.mistakes.is_empty() || ctx.problems.target.is_some() {
+        let redactor: Redactor = ctx.hidden.all.into_iter().collect();
+        return Err(ctx.problems.cleaned(&redactor));
+    }
+    let (options, settings, cwd) = (line.options, ctx.settings, ctx.cwd);
+    let config = Config {
+        servers,
+        place: name.map_or_else(|| cwd.to_path_buf(), |name| joined(cwd, name)),
+        drain_timeout: options.drain_timeout.or(file.drain_timeout).unwrap_or(defaults::DRAIN_TIMEOUT),
+        local: ctx.local,
+        plain: settings.filled("NO_COLOR").is_some(),
+        log_contents: options.log_contents,
+        control_socket: control_socket(options, settings),
+        status_socket: status_socket(options, settings),
+        cache_dir: cache::dir(&ctx, file.cache_dir.as_ref()),
+        tool_budget: file.tool_budget.unwrap_or(defaults::TOOL_BUDGET),
+    };
+    let (secrets, warnings) = (ctx.hidden.all, ctx.problems.warnings);
+    Ok(Resolved { config, warnings, notes: ctx.notes, details: ctx.details, secrets })
+}
+
+/// Makes as much of a config as can be made. Reads files, and changes nothing.
+pub(crate) fn draft<'a>(line: &'a CommandLine<'a>, surroundings: &'a Surroundings) -> Draft<'a> {
     let Surroundings { env, dotenv, cwd, .. } = surroundings;
     let mut problems = Problems { warnings: surroundings.warnings.clone(), ..Problems::default() };
-    let (options, target, local) = (line.options, line.target, line.local);
+    let (target, local) = (line.target, line.local);
     let found = locate::config(&surroundings.config, cwd, target == Target::All).unwrap_or_else(|problem| {
         problems.mistakes.push(problem);
         None
@@ -97,17 +131,17 @@ pub fn resolve(line: &CommandLine<'_>, surroundings: &Surroundings) -> Result<Re
     let read = dotenv.names().join(", and what that lacks from ");
     notes.extend((!read.is_empty()).then(|| format!("variables are read from {read}")));
     notes.extend(surroundings.disputed());
-    let settings = surroundings.settings();
     let mut ctx = Context {
         line,
         env,
-        settings,
+        settings: surroundings.settings(),
         dotenv,
         env_files: Vec::new(),
         cwd,
         base,
         local,
         problems,
+        named: Vec::new(),
         notes,
         details: Vec::new(),
         hidden: Hidden::default(),
@@ -119,24 +153,7 @@ pub fn resolve(line: &CommandLine<'_>, surroundings: &Surroundings) -> Result<Re
     hide_secrets(&mut ctx, &file);
     let servers = servers(&mut ctx, &file, target, name.as_deref());
     ctx.notes.extend(variables::withheld(&ctx));
-    if !ctx.problems.mistakes.is_empty() || ctx.problems.target.is_some() {
-        let redactor: Redactor = ctx.hidden.all.into_iter().collect();
-        return Err(ctx.problems.cleaned(&redactor));
-    }
-    let config = Config {
-        servers,
-        place: name.map_or_else(|| cwd.clone(), |name| cwd.join(name)),
-        drain_timeout: options.drain_timeout.or(file.drain_timeout).unwrap_or(defaults::DRAIN_TIMEOUT),
-        local: ctx.local,
-        plain: settings.filled("NO_COLOR").is_some(),
-        log_contents: options.log_contents,
-        control_socket: control_socket(options, settings),
-        status_socket: status_socket(options, settings),
-        cache_dir: cache::dir(&ctx, file.cache_dir.as_ref()),
-        tool_budget: file.tool_budget.unwrap_or(defaults::TOOL_BUDGET),
-    };
-    let (secrets, warnings) = (ctx.hidden.all, ctx.problems.warnings);
-    Ok(Resolved { config, warnings, notes: ctx.notes, details: ctx.details, secrets })
+    Draft { ctx, file, name, servers }
 }
 
 /// Learns every endpoint and header that the config, the flags or a variable names, also those of servers that don't run now:
@@ -180,7 +197,11 @@ fn servers(ctx: &mut Context<'_>, file: &File, named: Target<'_>, config: Option
             }
             if let (true, true, Some(config)) = (chosen.is_empty(), ctx.problems.mistakes.is_empty(), config) {
                 let remedy = "add or enable one, run a disabled one by its name, or a command without the config: mcp-pipe -- CMD";
-                ctx.mistake(config, format!("names no server that can run{}", why_none(file)), remedy);
+                ctx.mistake(
+                    Place::file(config),
+                    Code::NoServer.says(format!("names no server that can run{}", why_none(file))),
+                    remedy,
+                );
             }
         }
         Target::Named(name) => match file.entries.iter().find(|entry| entry.name == name) {
@@ -256,11 +277,11 @@ fn servers(ctx: &mut Context<'_>, file: &File, named: Target<'_>, config: Option
     }
     if let (Some((_, first)), None, false) = (file.shared.endpoint_headers.first(), &common, servers.is_empty()) {
         let what = "is sent nowhere: each server that runs has an endpoint of its own, and headers of the top go to the shared one";
-        ctx.warning(&first.place, what, "write it in the entries whose endpoints want it");
+        ctx.warning(&first.place, Code::NoEffect.says(what), "write it in the entries whose endpoints want it");
     }
     sharing::check(ctx, file, &servers, &entries);
     if !ctx.local && !without.is_empty() {
-        missing_endpoint(ctx, &without);
+        missing_endpoint(ctx, &without, config, entries.iter().any(Option::is_some));
     }
     servers
 }
@@ -285,34 +306,41 @@ fn why_none(file: &File) -> String {
     if reasons.is_empty() { String::new() } else { format!(": {}", reasons.join("; ")) }
 }
 
-fn missing_endpoint(ctx: &mut Context<'_>, without: &[String]) {
+fn missing_endpoint(ctx: &mut Context<'_>, without: &[String], config: Option<&str>, has_entry: bool) {
     let names = without.join(", ");
-    let ways = "set it in one of three ways: MCP_ENDPOINT=wss://… in the environment or in a file .env; --endpoint wss://…; \
-                or \"endpoint\" in the server's entry. Or try it without an account: mcp-pipe --local";
+    let mut ways = "MCP_ENDPOINT=wss://… in the environment or in a file .env; --endpoint wss://…".to_owned();
+    if config.is_some() {
+        ways.push_str("; \"endpoint\" at the top of the config");
+    }
+    if has_entry {
+        ways.push_str(", or in a server's entry for that one alone");
+    }
+    let local = format!("r try it without an account: {}", target::on_a_local_endpoint(ctx.line));
+    let ways = format!("set it in one of these ways: {ways}. O{local}");
     let remedy = match dial::under_another_name(ctx) {
         Some(name) => format!("{name} holds an address: if it is that, call it MCP_ENDPOINT. Else {ways}"),
-        None => ways.to_owned(),
+        None => ways,
     };
     let nowhere = format!("so there is nowhere to serve {names}");
-    if let Some(Problem { place, what, remedy }) = ctx.dotenv.files.iter().find_map(|file| file.spoilt.clone()) {
+    if let Some(Problem { place, code: _, what, remedy }) = ctx.dotenv.files.iter().find_map(|file| file.spoilt.clone())
+    {
         // Told as what it is: the reason for the mistake.
         ctx.problems.warnings.retain(|warning| warning.place != place);
-        ctx.mistake(ENDPOINT, format!("is not set: {place} {what}, {nowhere}"), remedy);
+        ctx.mistake(ENDPOINT, Code::EndpointMissing.says(format!("is not set: {place} {what}, {nowhere}")), remedy);
         return;
     }
     let in_environment = ctx.env.get(ENDPOINT).map(|_| "the environment".to_owned());
-    let in_files = ctx.dotenv.files.iter().filter(|file| file.get(ENDPOINT).is_some()).map(|file| file.place(ENDPOINT));
+    let in_files =
+        ctx.dotenv.files.iter().filter(|file| file.get(ENDPOINT).is_some()).map(|file| file.spot(ENDPOINT).to_string());
     let empty = in_environment.into_iter().chain(in_files).collect::<Vec<_>>().join(" and in ");
     if !empty.is_empty() {
-        let remedy = format!(
-            "write the endpoint's whole address there, {ENDPOINT}=wss://host/path?token=…; or try it without an account: mcp-pipe --local"
-        );
-        ctx.mistake(ENDPOINT, format!("is empty in {empty}, {nowhere}"), remedy);
+        let remedy = format!("write the endpoint's whole address there, {ENDPOINT}=wss://host/path?token=…; o{local}");
+        ctx.mistake(ENDPOINT, Code::EndpointMissing.says(format!("is empty in {empty}, {nowhere}")), remedy);
         return;
     }
     let looked = match ctx.dotenv.names().join(" or ").as_str() {
         "" => String::new(),
         files => format!(" in the environment, nor in {files}"),
     };
-    ctx.mistake(ENDPOINT, format!("is not set{looked}, {nowhere}"), remedy);
+    ctx.mistake(ENDPOINT, Code::EndpointMissing.says(format!("is not set{looked}, {nowhere}")), remedy);
 }

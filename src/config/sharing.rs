@@ -11,6 +11,7 @@ use super::file::{Entry, File, Shared};
 use super::reader::Located;
 use super::units::word;
 use crate::endpoint::agent::Agent;
+use crate::error::{Code, Place};
 
 use super::{Handshake, Mode, Names, Naming, ServerSpec, Sharing, policy};
 
@@ -24,7 +25,7 @@ pub(crate) fn of(ctx: &Context<'_>, own: &Shared, top: &Shared) -> Sharing {
 pub(crate) fn check_names(ctx: &mut Context<'_>, given: &[Located<String>], names: Names) {
     for new in given {
         if let Err((what, remedy)) = policy::name(&new.value, names) {
-            ctx.mistake(&new.place, what, remedy);
+            ctx.mistake(&new.place, Code::WrongName.says(what), remedy);
         }
     }
 }
@@ -53,9 +54,9 @@ fn settle(ctx: &Context<'_>, own: &Shared, top: &Shared) -> Settled {
 fn first<T: Copy>(own: &Option<Located<T>>, mode: Option<T>, top: &Option<Located<T>>, default: T) -> Located<T> {
     match (own, mode, top) {
         (Some(own), _, _) => own.clone(),
-        (None, Some(value), _) => Located { value, place: "--mode".to_owned() },
+        (None, Some(value), _) => Located { value, place: "--mode".into() },
         (None, None, Some(top)) => top.clone(),
-        (None, None, None) => Located { value: default, place: "the default".to_owned() },
+        (None, None, None) => Located { value: default, place: "the default".into() },
     }
 }
 
@@ -87,7 +88,7 @@ pub(crate) fn check(ctx: &mut Context<'_>, file: &File, servers: &[ServerSpec], 
 }
 
 /// The agent that a server is served to.
-fn agent(spec: &ServerSpec) -> Option<Agent> {
+pub(crate) fn agent(spec: &ServerSpec) -> Option<Agent> {
     spec.endpoint.as_ref().map(|endpoint| Agent::of(endpoint, &spec.link.headers))
 }
 
@@ -99,7 +100,7 @@ fn share(one: &ServerSpec, other: &ServerSpec) -> bool {
 /// A value of one server, the place of that, whether the place is the server's own entry, and the server's name.
 struct Said<'a> {
     value: String,
-    place: String,
+    place: Place,
     own: bool,
     server: &'a str,
 }
@@ -144,7 +145,11 @@ fn disagreement(ctx: &mut Context<'_>, key: &str, one: Said<'_>, other: Said<'_>
         "is {} for {}, but {} for {} ({}), and both are served on one endpoint",
         here.value, here.server, there.value, there.server, there.place
     );
-    ctx.mistake(here.place, what, format!("write the same {key} in both, or only at the top of the file"));
+    ctx.mistake(
+        here.place,
+        Code::Contradiction.says(what),
+        format!("write the same {key} in both, or only at the top of the file"),
+    );
 }
 
 fn pins(ctx: &mut Context<'_>, servers: &[ServerSpec], entries: &[Option<&Entry>]) {
@@ -160,7 +165,7 @@ fn pins(ctx: &mut Context<'_>, servers: &[ServerSpec], entries: &[Option<&Entry>
                 "pins {}, but {} has the same endpoint and is pinned too ({})",
                 server.name, other.name, at.place
             );
-            ctx.mistake(&pin.place, what, "pin one server of an endpoint");
+            ctx.mistake(&pin.place, Code::Contradiction.says(what), "pin one server of an endpoint");
         }
     }
 }
@@ -177,7 +182,11 @@ fn idle(ctx: &mut Context<'_>, file: &File, servers: &[ServerSpec], entries: &[O
         };
         let own = entry.and_then(|entry| entry.shared.handshake.as_ref());
         if let Some(said) = own.or(file.shared.handshake.as_ref()) {
-            ctx.warning(&said.place, format!("does nothing for {}: {why}", server.name), "remove \"relay\"");
+            ctx.warning(
+                &said.place,
+                Code::NoEffect.says(format!("does nothing for {}: {why}", server.name)),
+                "remove \"relay\"",
+            );
         }
     }
     let remedy = "remove it, or write \"mode\": \"sequential\"";
@@ -185,7 +194,11 @@ fn idle(ctx: &mut Context<'_>, file: &File, servers: &[ServerSpec], entries: &[O
         let Some(entry) = entry.filter(|_| server.sharing.mode != Mode::Sequential) else { continue };
         let pin = entry.pin.as_ref().filter(|pin| pin.value).map(|pin| &pin.place);
         for place in pin.into_iter().chain(entry.shared.turn.as_ref().map(|turn| &turn.place)) {
-            ctx.warning(place, format!("does nothing in mode {}", word(&server.sharing.mode)), remedy);
+            ctx.warning(
+                place,
+                Code::NoEffect.says(format!("does nothing in mode {}", word(&server.sharing.mode))),
+                remedy,
+            );
         }
     }
     let says = |shared: &Shared| shared.mode.as_ref().is_some_and(|mode| mode.value == Mode::Sequential);
@@ -193,6 +206,6 @@ fn idle(ctx: &mut Context<'_>, file: &File, servers: &[ServerSpec], entries: &[O
         || says(&file.shared)
         || file.entries.iter().any(|entry| says(&entry.shared));
     if let (Some(turn), false) = (&file.shared.turn, sequential) {
-        ctx.warning(&turn.place, "does nothing: no server is in sequential mode", remedy);
+        ctx.warning(&turn.place, Code::NoEffect.says("does nothing: no server is in sequential mode"), remedy);
     }
 }

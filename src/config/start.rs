@@ -2,48 +2,69 @@
 
 use std::path::Path;
 
+use http::HeaderName;
+
 use super::CommandSpec;
 use super::command;
 use super::context::Context;
 use super::editor;
-use super::file::{Entry, Transport};
+use super::file::{Entry, Transport, is_websocket};
+use super::keys::{self, Remote};
 use super::reader::Located;
 use super::syntax::BACKSLASH;
 use super::{variables, windows};
-use crate::disk::obstacle;
-use crate::secrecy::address;
+use crate::disk::{joined, obstacle};
+use crate::error::{Code, Place};
+use crate::secrecy::{Secret, address};
+use crate::words::{brief, brief_path};
 
 /// The command that an entry starts. `None` if there is none, which has been noted.
 pub(crate) fn of_entry(ctx: &mut Context<'_>, entry: &Entry, asked_for: bool) -> Option<CommandSpec> {
     let program = match &entry.kind {
         Transport::Stdio(program) => program,
         Transport::Unknown if asked_for && ctx.problems.mistakes.is_empty() => {
-            ctx.mistake(&entry.name, "can't be run as it stands in the config", "see the warnings");
+            ctx.mistake(
+                &*entry.name,
+                Code::NoServer.says("can't be run as it stands in the config"),
+                "see the warnings",
+            );
             return None;
         }
         Transport::Unknown => return None,
-        Transport::Remote { by, url } => {
-            let what = match by.value.as_str() {
-                "url" => format!("makes {} a remote server, which this version can't use", entry.name),
-                kind => format!("makes {} a remote server ({kind}), which this version can't use", entry.name),
-            };
-            let way_out = way_out(url.as_deref());
+        Transport::Remote { by, url, headers, command } => {
+            let name = brief(&entry.name);
+            let kind = if by.value == "url" { String::new() } else { format!(" ({})", brief(&by.value)) };
+            let mut what = format!("makes {name} a remote server{kind}, which this version can't use");
+            let mut remedy = String::new();
+            if *command {
+                what.push_str(", whatever its command");
+                remedy.push_str("remove \"type\" to start its command, or ");
+            }
+            let way_out = way_out(&by.value, url.as_deref(), headers);
             if asked_for {
-                ctx.mistake(&by.place, what, format!("choose a server with a command, or {way_out}"));
+                ctx.mistake(
+                    &by.place,
+                    Code::RemoteServer.says(what),
+                    format!("{remedy}choose a server with a command, or {way_out}"),
+                );
             } else {
-                ctx.warning(&by.place, format!("{what}; it is left out"), format!("disable it, or {way_out}"));
+                ctx.warning(
+                    &by.place,
+                    Code::RemoteServer.says(format!("{what}; it is left out")),
+                    format!("{remedy}disable it, or {way_out}"),
+                );
             }
             return None;
         }
     };
-    let args = entry.args.iter().map(|arg| argument(ctx, arg)).collect();
-    let written = filled(ctx, program);
     let env = variables::of_entry(ctx, entry);
+    let args = entry.args.iter().map(|arg| argument(ctx, arg, &env)).collect();
+    let written = filled(ctx, program, &env);
     let cwd = match &entry.cwd {
         None => ctx.base.clone(),
         Some(text) => {
             let written = ctx.expand(text)?;
-            let cwd = ctx.base.join(&written);
+            let cwd = joined(&ctx.base, &written);
             if !is_mangled(ctx, text, &written) && !cwd.is_dir() {
                 no_folder(ctx, text, &cwd, &written, &entry.name);
             }
@@ -56,7 +77,7 @@ pub(crate) fn of_entry(ctx: &mut Context<'_>, entry: &Entry, asked_for: bool) ->
     is_mangled(ctx, program, written);
     let (native, args) = of_this_system(ctx, &program.place, &entry.name, &path, written.to_owned(), args);
     let program = if command::is_path(&native) && !windows::is_path(&native) {
-        ctx.base.join(native).display().to_string()
+        joined(&ctx.base, native).display().to_string()
     } else {
         command::with_fallback(&native, &path).to_owned()
     };
@@ -66,50 +87,89 @@ pub(crate) fn of_entry(ctx: &mut Context<'_>, entry: &Entry, asked_for: bool) ->
     Some(CommandSpec { program, args, env, env_remove: Vec::new(), cwd: Some(cwd) })
 }
 
-/// How a remote server can be used all the same. What in its address may be a token is not repeated.
-fn way_out(url: Option<&str>) -> String {
-    if url.is_some_and(|url| ["ws:", "wss:"].iter().any(|scheme| url.to_ascii_lowercase().starts_with(scheme))) {
+/// How a remote server can be used all the same. What in its address may be a token is not repeated, nor is a header's value.
+fn way_out(kind: &str, url: Option<&str>, headers: &[String]) -> String {
+    let kind = keys::remote(kind);
+    if url.is_some_and(is_websocket) || (kind == Some(Remote::WebSocket) && url.is_none()) {
         return "if that address is where a server of yours is to be served: call it \"endpoint\", beside the \"command\" that \
                 starts the server"
             .to_owned();
     }
-    let url = url.map_or_else(|| "URL".to_owned(), address::shown);
-    format!(
-        "start a program that speaks to it for you: \"command\": \"npx\", \"args\": [\"-y\", \"mcp-remote\", {url:?}]"
-    )
+    let speaks = match kind {
+        Some(Remote::WebSocket) => Some("speaks WebSocket to it for you"),
+        Some(Remote::OpenApi) => Some("makes an MCP server of it for you"),
+        Some(Remote::Http) | None => None,
+    };
+    if let Some(speaks) = speaks {
+        return format!("start a program that {speaks}; mcp-remote does not");
+    }
+    let mut args = vec!["-y".to_owned(), "mcp-remote".to_owned()];
+    args.push(url.map_or_else(|| "URL".to_owned(), |url| brief(&address::shown(url)).into_owned()));
+    let is_header = |name: &&String| HeaderName::from_bytes(name.as_bytes()).is_ok() && name.len() <= LONGEST_HEADER;
+    let headers: Vec<(&String, String)> =
+        headers.iter().filter(is_header).map(|name| (name, variable_for(name))).collect();
+    // Without a blank behind the colon: some starters of programs on Windows cut an argument there.
+    args.extend(headers.iter().flat_map(|(name, variable)| ["--header".to_owned(), format!("{name}:${{{variable}}}")]));
+    let bridge = format!("start a program that speaks to it for you: \"command\": \"npx\", \"args\": {args:?}");
+    if headers.is_empty() {
+        return bridge;
+    }
+    let env: Vec<String> = headers.iter().map(|(_, variable)| format!("{variable:?}: \"…\"")).collect();
+    format!("{bridge}, \"env\": {{{}}}, with the value of each header for its …", env.join(", "))
+}
+
+/// Longest name of a header that is shown in an example, in bytes.
+const LONGEST_HEADER: usize = 60;
+
+/// The variable that hands over the value of a header: a command line is no place for a secret.
+fn variable_for(header: &str) -> String {
+    let letter = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' };
+    let name: String = header.chars().map(letter).collect();
+    if name.starts_with(|c: char| c.is_ascii_digit()) { format!("HEADER_{name}") } else { name }
 }
 
 /// Warns that a server's folder is not there. That is no mistake: a disk may be mounted later than we start, and the other
 /// servers need not wait for one.
 fn no_folder(ctx: &mut Context<'_>, text: &Located<String>, cwd: &Path, written: &str, server: &str) {
     if !cfg!(windows) && windows::is_path(written) {
-        ctx.warning(&text.place, elsewhere(server), "write the folder on this machine");
+        ctx.warning(&text.place, Code::OtherSystem.says(elsewhere(server)), "write the folder on this machine");
     } else if let Some(obstacle) = obstacle::on_the_way(cwd) {
         let (what, remedy) = obstacle.told();
-        ctx.warning(&text.place, format!("names {}, which {what}, so {server} can't start", cwd.display()), remedy);
+        ctx.warning(
+            &text.place,
+            Code::PathMissing.says(format!("names {}, which {what}, so {server} can't start", brief_path(cwd))),
+            remedy,
+        );
     } else {
-        let what = format!("names {}, which is no folder now, so {server} can't start", cwd.display());
-        ctx.warning(&text.place, what, "create it, or correct the path; it is tried again");
+        let what = format!("names {}, which is no folder now, so {server} can't start", brief_path(cwd));
+        ctx.warning(&text.place, Code::PathMissing.says(what), "create it, or correct the path; it is tried again");
     }
 }
 
-/// A text of a command line, with the variables of editors replaced. Any other variable is warned about.
-fn filled(ctx: &mut Context<'_>, text: &Located<String>) -> String {
+/// A text of a command line, with the variables of editors replaced. Any other variable is warned about, unless the entry sets it:
+/// then the program replaces the variable itself, as mcp-remote does in its headers.
+fn filled(ctx: &mut Context<'_>, text: &Located<String>, env: &[(String, Secret)]) -> String {
     let filled = editor::fill(&text.value, &ctx.base, ctx.env);
-    if filled.contains("${") {
+    let is_handed_over =
+        |rest: &str| rest.split_once('}').is_some_and(|(name, _)| env.iter().any(|(set, _)| set == name));
+    if filled.split("${").skip(1).any(|rest| !is_handed_over(rest)) {
         let what =
             "has a ${, which is not replaced here: a command line is no place for secrets, everybody can read it";
-        ctx.warning(&text.place, what, "hand a value over in env");
+        ctx.warning(&text.place, Code::NotReplaced.says(what), "hand a value over in env");
     }
     filled
 }
 
-fn argument(ctx: &mut Context<'_>, text: &Located<String>) -> String {
-    let filled = filled(ctx, text);
+fn argument(ctx: &mut Context<'_>, text: &Located<String>, env: &[(String, Secret)]) -> String {
+    let filled = filled(ctx, text, env);
     if windows::has_lost_backslash(&filled) {
-        ctx.warning(&text.place, "has a character that JSON made of a backslash", BACKSLASH);
+        ctx.warning(&text.place, Code::WrongValue.says("has a character that JSON made of a backslash"), BACKSLASH);
     } else if !cfg!(windows) && windows::is_path(&filled) {
-        ctx.warning(&text.place, "is a path of Windows, and this is another system", "write the path on this machine");
+        ctx.warning(
+            &text.place,
+            Code::OtherSystem.says("is a path of Windows, and this is another system"),
+            "write the path on this machine",
+        );
     }
     filled
 }
@@ -118,7 +178,7 @@ fn argument(ctx: &mut Context<'_>, text: &Located<String>) -> String {
 fn is_mangled(ctx: &mut Context<'_>, text: &Located<String>, path: &str) -> bool {
     let Some((control, letter)) = windows::swallowed_backslash(path) else { return false };
     let what = format!("has a {}, which is what \\{letter} means in JSON", crate::words::character(control));
-    ctx.mistake(&text.place, what, BACKSLASH);
+    ctx.mistake(&text.place, Code::WrongValue.says(what), BACKSLASH);
     true
 }
 
@@ -131,7 +191,7 @@ fn elsewhere(server: &str) -> String {
 /// with a warning that the server can't start.
 pub(crate) fn of_this_system(
     ctx: &mut Context<'_>,
-    place: &str,
+    place: &Place,
     server: &str,
     path: &str,
     program: String,
@@ -144,14 +204,22 @@ pub(crate) fn of_this_system(
     if let Some((native, rest)) = windows::behind_prompt(&program, &args) {
         let what =
             format!("is the command prompt of Windows, and this is another system; {native} is started without it");
-        ctx.warning(place, what, format!("write \"command\": \"{native}\", and in args what follows it"));
+        ctx.warning(
+            place,
+            Code::OtherSystem.says(what),
+            format!("write \"command\": \"{native}\", and in args what follows it"),
+        );
         return (native, rest);
     }
     if windows::is_path(&program) {
-        ctx.warning(place, elsewhere(server), "write the program's path on this machine, or its name alone");
+        ctx.warning(
+            place,
+            Code::OtherSystem.says(elsewhere(server)),
+            "write the program's path on this machine, or its name alone",
+        );
     } else if let Some(native) = windows::without_ending(&program).filter(|native| command::on_path(native, path)) {
         let what = format!("is the name that the program has on Windows; {native} is started");
-        ctx.warning(place, what, format!("write \"command\": \"{native}\""));
+        ctx.warning(place, Code::OtherSystem.says(what), format!("write \"command\": \"{native}\""));
         return (native.to_owned(), args);
     }
     (program, args)

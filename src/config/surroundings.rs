@@ -11,7 +11,8 @@ use super::dotenv::DotEnv;
 use super::environment::{Environment, proxies};
 use super::locate::{self, CONFIG, Named};
 use super::options::Options;
-use crate::error::Problem;
+use crate::disk::joined;
+use crate::error::{Code, Place, Problem};
 use crate::words::character;
 
 /// Variables, besides `MCP_ENDPOINT`, that tell mcp-pipe itself something; they count in `.env`, too.
@@ -59,9 +60,10 @@ impl Surroundings {
     pub fn look(options: &Options, env: Environment, cwd: &Path) -> Self {
         let (mut dotenv, mut warnings) = (DotEnv::default(), Vec::new());
         dotenv.add(cwd, &mut warnings);
-        let in_dotenv = dotenv.filled(CONFIG).filter(|_| env.filled(CONFIG).is_none()).map(|(_, place)| place);
+        let in_dotenv =
+            dotenv.filled(CONFIG).filter(|_| env.filled(CONFIG).is_none()).map(|(_, place)| place.to_string());
         let config = locate::named(options, &with_settings(&env, &dotenv), in_dotenv);
-        if let Some(folder) = cwd.join(&config.path).parent() {
+        if let Some(folder) = joined(cwd, &config.path).parent() {
             dotenv.add(folder, &mut warnings);
         }
         let settings = with_settings(&env, &dotenv);
@@ -77,15 +79,16 @@ impl Surroundings {
 
     /// The config, absolute, if the command line or a variable names it.
     pub fn named_config(&self) -> Option<PathBuf> {
-        self.config.is_named().then(|| self.cwd.join(&self.config.path))
+        self.config.is_named().then(|| joined(&self.cwd, &self.config.path))
     }
 
     /// The problem, with the file added to its place where a `.env` sets the variable.
     pub fn placed(&self, mut problem: Problem) -> Problem {
-        if self.env.filled(&problem.place).is_none()
-            && let Some((_, place)) = self.dotenv.filled(&problem.place)
+        if let Some(name) = problem.place.name()
+            && self.env.filled(name).is_none()
+            && let Some((_, at)) = self.dotenv.filled(name)
         {
-            problem.place = format!("{} ({place})", problem.place);
+            problem.place = Place::set(name, at);
         }
         problem
     }
@@ -96,22 +99,26 @@ impl Surroundings {
         for file in &self.dotenv.files {
             for (name, remedy) in ELSEWHERE.iter().filter(|(name, _)| file.get(name).is_some()) {
                 let what = format!("{name} counts for servers only, not for mcp-pipe's own connections");
-                found.push(Problem::new(file.place(name), what, *remedy));
+                found.push(Problem::new(Place::from(file.spot(name)), Code::Variable.says(what), *remedy));
             }
             if file.get(CONFIG).is_some() && file.path.parent() != Some(&self.cwd) {
                 let what = format!("{CONFIG} does not count here: this file was found by way of the config");
                 let remedy = "set it in the environment or in the working directory's .env";
-                found.push(Problem::new(file.place(CONFIG), what, remedy));
+                found.push(Problem::new(Place::from(file.spot(CONFIG)), Code::Variable.says(what), remedy));
             }
         }
-        let in_files =
-            self.dotenv.files.iter().flat_map(|file| file.vars().map(|(name, _)| (file.place(name), name.to_owned())));
-        let ours = self.env.iter().map(|(name, _)| ("the environment".to_owned(), name.to_string_lossy().into_owned()));
+        let in_files = self
+            .dotenv
+            .files
+            .iter()
+            .flat_map(|file| file.vars().map(|(name, _)| (Place::from(file.spot(name)), name.to_owned())));
+        let ours =
+            self.env.iter().map(|(name, _)| (Place::from("the environment"), name.to_string_lossy().into_owned()));
         for (place, name) in in_files.chain(ours) {
             if let Some(meant) = slip(&name) {
                 found.push(Problem::new(
                     place,
-                    format!("{name} is none of mcp-pipe's variables"),
+                    Code::Variable.says(format!("{name} is none of mcp-pipe's variables")),
                     format!("did you mean {meant}?"),
                 ));
             }
@@ -124,7 +131,7 @@ impl Surroundings {
             let what = format!("{} {end} with a {}, also for servers", names.join(", "), character('\r'));
             found.push(Problem::new(
                 "the environment",
-                what,
+                Code::Variable.says(what),
                 "save the script that sets it with the line ends of Unix",
             ));
         }

@@ -86,8 +86,10 @@ fn explain_in(whole: Kind, text: &str, error: &ParseError) -> Fault {
         .or_else(|| bad_escape(kind, rest))
         .map(|(why, remedy)| (at, why, remedy))
         .or_else(|| swallowed_by_text(text, at))
+        .or_else(|| early_end(text, at))
         .or_else(|| {
             let (why, remedy) = behind_the_end(kind, rest)
+                .or_else(|| odd_number(kind, rest))
                 .or_else(|| missing_comma(kind, rest))
                 .or_else(|| (is_at_begin && whole == Kind::Config).then(|| other_format(rest)).flatten())
                 .or_else(|| odd_character(rest))
@@ -95,8 +97,8 @@ fn explain_in(whole: Kind, text: &str, error: &ParseError) -> Fault {
             Some((at, why, remedy))
         });
     let (at, why, remedy) = told.unwrap_or_else(|| {
-        let remedy = "look for a missing comma, quote or bracket there or just before";
-        (at, kind.to_string(), remedy.to_owned())
+        let (why, remedy) = other(kind, text, at);
+        (at, why, remedy)
     });
     Fault { at, why, remedy }
 }
@@ -123,6 +125,11 @@ fn never_closed(kind: &ParseErrorKind) -> Option<Why> {
 fn bad_escape(kind: &ParseErrorKind, rest: &str) -> Option<Why> {
     let escape: String = rest.chars().take(2).filter(char::is_ascii_graphic).collect();
     matches!(kind, ParseErrorKind::String(_)).then(|| {
+        let digits: String = rest.chars().skip(2).take_while(char::is_ascii_hexdigit).take(4).collect();
+        if escape == r"\u" && digits.len() == 4 {
+            let remedy = "write both halves, or the character itself";
+            return (format!(r"\u{digits} is half of a character"), remedy.to_owned());
+        }
         let why = if escape == r"\u" {
             r"\u is no character unless four hexadecimal digits follow".to_owned()
         } else {
@@ -188,9 +195,88 @@ fn behind_the_end(kind: &ParseErrorKind, rest: &str) -> Option<Why> {
             let remedy = "put the members of both into one { … }";
             ("a second { … } follows the first".to_owned(), remedy.to_owned())
         }
-        (true | false, _) => return None,
+        // What is wrong with these is told by themselves.
+        (true, Some('`' | '#' | '.')) | (false, _) => return None,
+        (true, _) => ("something stands behind the end".to_owned(), "remove it, or put it into the { … }".to_owned()),
     };
     Some((why, remedy))
+}
+
+/// A text that stops before it is complete: pasted, downloaded or written in part.
+fn early_end(text: &str, at: usize) -> Option<(usize, String, String)> {
+    let inside = text[..at].find(['{', '['])?;
+    let pair = if text[inside..].starts_with('{') { "{ … }" } else { "[ … ]" };
+    let why = format!("the text ends here, in the middle of {pair}");
+    let end = text[..at].trim_end().len();
+    text[at..].trim().is_empty().then(|| (end, why, "write what is missing, or copy all of it".to_owned()))
+}
+
+fn odd_number(kind: &ParseErrorKind, rest: &str) -> Option<Why> {
+    let end = rest.find(|c: char| !(c.is_alphanumeric() || "+-.".contains(c))).unwrap_or(rest.len());
+    let number = &rest[..end];
+    if ["nan", "inf", "infinity"].iter().any(|word| number.trim_start_matches(['-', '+']).eq_ignore_ascii_case(word)) {
+        return Some((format!("{number} is none of JSON's numbers"), "write a number, or null".to_owned()));
+    }
+    let is_wrong = matches!(
+        kind,
+        ParseErrorKind::BareDecimalPointNumbersNotAllowed
+            | ParseErrorKind::ExpectedDigit
+            | ParseErrorKind::ExpectedDigitFollowingNegativeSign
+            | ParseErrorKind::ExpectedPlusMinusOrDigitInNumberLiteral
+            | ParseErrorKind::HexadecimalNumbersNotAllowed
+            | ParseErrorKind::NonFiniteNumbersNotAllowed
+            | ParseErrorKind::UnaryPlusNumbersNotAllowed
+    ) || number
+        .starts_with(|c: char| c.is_ascii_digit() || "+-.".contains(c) && !number.starts_with(".."));
+    let why = "this number is not written as JSON has it";
+    let wrong = || (why.to_owned(), "write it in decimal digits, like 31, 0.5 or -2".to_owned());
+    (is_wrong && !is_between(kind)).then(wrong)
+}
+
+/// Whether something is missing between two values, neither of which is at fault.
+fn is_between(kind: &ParseErrorKind) -> bool {
+    matches!(
+        kind,
+        ParseErrorKind::ExpectedComma
+            | ParseErrorKind::ExpectedColonAfterObjectKey
+            | ParseErrorKind::ExpectedStringObjectProperty
+            | ParseErrorKind::MultipleRootJsonValues
+    )
+}
+
+/// What is wrong wherever nothing more can be told than what stands there and what was expected.
+fn other(kind: &ParseErrorKind, text: &str, at: usize) -> Why {
+    let told = |why: &str, remedy: &str| (why.to_owned(), remedy.to_owned());
+    let next = text[at..].chars().next();
+    if matches!(kind, ParseErrorKind::NestingDepthExceeded) {
+        return told("more than 512 lists and objects stand inside of one another", "write it flatter");
+    }
+    if matches!(kind, ParseErrorKind::ExpectedColonAfterObjectKey) {
+        return told("a colon is missing here", "write : and a value behind the key");
+    }
+    if matches!(kind, ParseErrorKind::ExpectedStringObjectProperty) {
+        return told("a key in quotes is missing here", "write \"…\": before the value");
+    }
+    if matches!(kind, ParseErrorKind::TrailingCommasNotAllowed) {
+        return told("a comma stands behind the last member", "remove it");
+    }
+    if matches!(kind, ParseErrorKind::CommentsNotAllowed) {
+        return told("a comment stands here, and JSON has none", "remove it");
+    }
+    match next {
+        Some('}') if text[..at].trim_end().ends_with(':') => {
+            told("a value is missing before this }", "write one, or remove its key")
+        }
+        Some('}') => told("this } closes nothing", "write ] for it, or remove it"),
+        Some(']') => told("this ] closes nothing", "write } for it, or remove it"),
+        Some(':') if text[..at].trim_end().ends_with(['{', ',']) => {
+            told("a key is missing before this :", "write one in quotes")
+        }
+        Some(':') => told("a : stands where a value belongs", "remove it"),
+        Some(_) | None => {
+            told("no value begins like this", "look for a missing comma, quote or bracket there or just before")
+        }
+    }
 }
 
 fn missing_comma(kind: &ParseErrorKind, rest: &str) -> Option<Why> {
@@ -215,6 +301,10 @@ fn odd_character(rest: &str) -> Option<Why> {
         '.' if rest.starts_with("...") => {
             Some(("the ... of an example stands here".to_owned(), "remove it, or write what is meant".to_owned()))
         }
+        '\\' if rest.starts_with("\\\"") => Some((
+            "a backslash stands before a quote that is part of no text".to_owned(),
+            "write \" without it: the quotes were escaped once too often".to_owned(),
+        )),
         ',' => Some(("a comma stands where there is nothing to divide".to_owned(), "remove it".to_owned())),
         '<' | '$' | '%' | '@' | '/' | '\\' | '*' | '~' => {
             Some((format!("{shown} begins no value"), "put a text in quotes".to_owned()))
@@ -371,15 +461,116 @@ mod tests {
                 "write {\"mcpServers\": {…}}; YAML, TOML and XML can't be read",
             ),
             ("{\"a\": 1 /* x}", "1:9", "the /* is never closed", "a */ is missing somewhere after it"),
+            ("{\"a\":}", "1:6", "a value is missing before this }", "write one, or remove its key"),
+            ("{\"a\"}", "1:5", "a colon is missing here", "write : and a value behind the key"),
+            ("{\"a\" 1}", "1:6", "a colon is missing here", "write : and a value behind the key"),
+            ("{\"a\"", "1:5", "the text ends here, in the middle of { … }", "write what is missing, or copy all of it"),
             (
-                "{\"a\":}",
+                "{\"a\":\n\n",
                 "1:6",
-                "Unexpected close brace",
-                "look for a missing comma, quote or bracket there or just before",
+                "the text ends here, in the middle of { … }",
+                "write what is missing, or copy all of it",
             ),
+            ("{\"a\": 1} x", "1:10", "something stands behind the end", "remove it, or put it into the { … }"),
+            ("{\"a\": 1} \"x\"", "1:10", "something stands behind the end", "remove it, or put it into the { … }"),
+            ("{\"a\": 1} 5", "1:10", "something stands behind the end", "remove it, or put it into the { … }"),
+            (
+                "{\\\"a\\\": 2}",
+                "1:2",
+                "a backslash stands before a quote that is part of no text",
+                "write \" without it: the quotes were escaped once too often",
+            ),
+            ("{\"a\": NaN}", "1:7", "NaN is none of JSON's numbers", "write a number, or null"),
+            ("{\"a\": -Infinity}", "1:7", "-Infinity is none of JSON's numbers", "write a number, or null"),
+            ("{\"a\": Infinity}", "1:7", "Infinity is none of JSON's numbers", "write a number, or null"),
+            (
+                "{\"a\": 0x1F}",
+                "1:7",
+                "this number is not written as JSON has it",
+                "write it in decimal digits, like 31, 0.5 or -2",
+            ),
+            (
+                "{\"a\": +5}",
+                "1:7",
+                "this number is not written as JSON has it",
+                "write it in decimal digits, like 31, 0.5 or -2",
+            ),
+            (
+                "{\"a\": .5}",
+                "1:7",
+                "this number is not written as JSON has it",
+                "write it in decimal digits, like 31, 0.5 or -2",
+            ),
+            (
+                "{\"a\": -}",
+                "1:8",
+                "this number is not written as JSON has it",
+                "write it in decimal digits, like 31, 0.5 or -2",
+            ),
+            ("{:1}", "1:2", "a key is missing before this :", "write one in quotes"),
+            ("{\"a\": :1}", "1:7", "a : stands where a value belongs", "remove it"),
+            ("[1]]", "1:4", "there is a ] too many", "remove it"),
+            ("{\"a\": 1]", "1:8", "this ] closes nothing", "write } for it, or remove it"),
         ] {
             assert_eq!(said(text), format!("f:{place}: is no valid JSON: {why}; {remedy}"), "{text}");
         }
+    }
+
+    #[test]
+    fn no_words_of_the_parser_reach_a_person() {
+        let pieces = [
+            "{",
+            "}",
+            "[",
+            "]",
+            ":",
+            ",",
+            "\"a\"",
+            "1",
+            "-",
+            "+",
+            ".5",
+            "0x1",
+            "1.",
+            "1e",
+            "x",
+            "NaN",
+            "/*",
+            "//",
+            "'",
+            "\\",
+            " ",
+            "\n",
+            "\"",
+            "-Infinity",
+        ];
+        let words = [
+            "Expected",
+            "Unexpected",
+            "Unterminated",
+            "not allowed",
+            "cannot",
+            "Maximum",
+            "Invalid",
+            "literal",
+            "token",
+        ];
+        let count = pieces.len();
+        for n in 0..count.pow(3) {
+            for before in ["", "{\"a\": ", "[1, "] {
+                let text =
+                    format!("{before}{}{}{}", pieces[n % count], pieces[n / count % count], pieces[n / count / count]);
+                let mut reader = Reader::new("f", &text);
+                let (config, json) = (reader.parse().is_none(), fault(&text));
+                let told = reader.mistakes.first().filter(|_| config).map(ToString::to_string);
+                for told in told.into_iter().chain(json.map(|fault| format!("{}; {}", fault.why, fault.remedy))) {
+                    let is_ours = words.iter().all(|word| !told.contains(word)) && !told.ends_with("; ");
+                    assert!(is_ours, "{text:?}: {told}");
+                }
+            }
+        }
+        let deep = said(&"[".repeat(5000));
+        assert!(deep.contains("more than") && deep.contains("inside of one another"), "{deep}");
     }
 
     #[test]

@@ -6,10 +6,13 @@ use super::CommandSpec;
 use super::command::{self, Invocation};
 use super::context::Context;
 use super::file::File;
-use super::options::Target;
+use super::options::{CommandLine, Target};
 use super::{defaults, start};
+use crate::disk::joined;
 use crate::endpoint::{looks_like_endpoint, looks_like_token};
-use crate::words::closest;
+use crate::error::{Code, Place};
+use crate::secrecy::address;
+use crate::words::{closest, quoted};
 
 /// Most files of a folder that are looked at in the search for a similar name.
 const MOST_FILES: usize = 1000;
@@ -41,8 +44,38 @@ pub(crate) fn are_several(ctx: &mut Context<'_>, file: &File) -> bool {
             ("are several words, and one server or script can be named".to_owned(), remedy)
         }
     };
-    ctx.no_target(line, what, remedy);
+    ctx.no_target(line, Code::Target.says(what), remedy);
     true
+}
+
+/// Longest command line that is repeated, in bytes.
+const LONGEST_LINE: usize = 200;
+
+/// The same command line on an endpoint of our own, as a person should write it. Nothing is repeated that may be a secret.
+pub(crate) fn on_a_local_endpoint(line: &CommandLine<'_>) -> String {
+    let mut words = vec!["mcp-pipe".to_owned()];
+    if let Some(config) = &line.options.config {
+        words.extend(["--config".to_owned(), quoted(&config.display().to_string())]);
+    }
+    // Whoever looks at a config wants to run it.
+    words.extend(line.command.filter(|command| *command == "run").map(str::to_owned));
+    words.push("--local".to_owned());
+    match line.target {
+        Target::All => {}
+        Target::Named(name) => words.push(quoted(name)),
+        Target::Line(command) => {
+            words.push("--".to_owned());
+            let shown: Vec<&str> = address::shown_arguments(command).collect();
+            let is_plain = |word: &&&str| !looks_like_endpoint(word) && !looks_like_token(word) && **word != "…";
+            let plain = shown.iter().take_while(is_plain).count();
+            words.extend(shown[..plain].iter().map(|word| quoted(word)));
+            if plain < shown.len() {
+                words.push("…".to_owned());
+            }
+        }
+    }
+    let line = words.join(" ");
+    if line.len() > LONGEST_LINE { format!("{}…", &line[..line.floor_char_boundary(LONGEST_LINE)]) } else { line }
 }
 
 /// What to write to start a program, where the command starts any.
@@ -72,7 +105,7 @@ pub(crate) fn of_script(
     };
     if is_config(name) {
         let remedy = format!("name a config by --config: mcp-pipe --config {name}");
-        ctx.no_target(path.display().to_string(), "is a config, not a script", remedy);
+        ctx.no_target(Place::file(path.display().to_string()), Code::Target.says("is a config, not a script"), remedy);
         return None;
     }
     match command::for_script(path, ctx.env) {
@@ -82,7 +115,7 @@ pub(crate) fn of_script(
             Some((stem, of_invocation(ctx, invocation)))
         }
         Err((what, remedy)) => {
-            ctx.no_target(path.display().to_string(), what, remedy);
+            ctx.no_target(Place::file(path.display().to_string()), Code::Target.says(what), remedy);
             None
         }
     }
@@ -96,18 +129,18 @@ pub(crate) fn of_line(ctx: &mut Context<'_>, program: &str, args: &[String]) -> 
     let path = ctx.lookup("PATH").unwrap_or_default();
     if program.contains(char::is_whitespace) && args.is_empty() && !ctx.cwd.join(program).exists() {
         let what = "is one word for your shell, with a blank in it, and there is no program of that name";
-        ctx.no_target(program, what, format!("write it without quotes: mcp-pipe -- {program}"));
+        ctx.no_target(program, Code::Target.says(what), format!("write it without quotes: mcp-pipe -- {program}"));
         return None;
     }
     let line = (program.to_owned(), args.to_vec());
-    let (program, args) = start::of_this_system(ctx, "the command line", program, &path, line.0, line.1);
+    let (program, args) = start::of_this_system(ctx, &"the command line".into(), program, &path, line.0, line.1);
     let name = Path::new(&program).file_stem().map_or_else(|| program.clone(), |stem| stem.to_string_lossy().into());
     Some((name, of_invocation(ctx, Invocation { program, args })))
 }
 
 /// The command for a program that is not in the config: it starts in the working directory.
 fn of_invocation(ctx: &Context<'_>, Invocation { program, args }: Invocation) -> CommandSpec {
-    let program = if command::is_path(&program) { ctx.cwd.join(program).display().to_string() } else { program };
+    let program = if command::is_path(&program) { joined(ctx.cwd, program).display().to_string() } else { program };
     CommandSpec { program, args, env: Vec::new(), env_remove: Vec::new(), cwd: Some(ctx.cwd.to_path_buf()) }
 }
 
@@ -123,7 +156,7 @@ fn is_endpoint(ctx: &mut Context<'_>, target: &str, names: &[&str]) -> bool {
         return false;
     };
     let remedy = "pass an endpoint, token included, by MCP_ENDPOINT, .env or --endpoint";
-    ctx.no_target("the target", what, remedy);
+    ctx.no_target("the target", Code::Target.says(what), remedy);
     true
 }
 
@@ -144,12 +177,16 @@ fn not_found(ctx: &mut Context<'_>, file: &File, name: &str, config: Option<&str
     let what = format!("is neither {command}{server}; looked for {}", looked.join(", "));
     if let (Some(command), true) = (ctx.line.command, ctx.line.commands.iter().any(|known| known == name)) {
         let what = format!("is a command, and behind {command} stands a server, of which none is called that");
-        ctx.no_target(name, what, format!("write one of both: mcp-pipe {name}, or mcp-pipe {command} SERVER"));
+        ctx.no_target(
+            name,
+            Code::Target.says(what),
+            format!("write one of both: mcp-pipe {name}, or mcp-pipe {command} SERVER"),
+        );
         return;
     }
     if let Some(folder) = places.iter().find(|place| place.is_dir()) {
         let remedy = "name a script in it, or a server of the config";
-        ctx.no_target(folder.display().to_string(), "is a folder", remedy);
+        ctx.no_target(Place::file(folder.display().to_string()), Code::Target.says("is a folder"), remedy);
         return;
     }
     let names: Vec<&str> = file.entries.iter().map(|entry| entry.name.as_str()).collect();
@@ -174,7 +211,7 @@ fn not_found(ctx: &mut Context<'_>, file: &File, name: &str, config: Option<&str
         let path = is_script.then(|| "write its path if it is in another folder".to_owned());
         [servers, program, path, create].into_iter().flatten().collect::<Vec<_>>().join("; ")
     };
-    ctx.no_target(name, what, remedy);
+    ctx.no_target(name, Code::Target.says(what), remedy);
 }
 
 /// What to write for a whole command line that came as one argument.

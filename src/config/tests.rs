@@ -8,15 +8,17 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::cli;
-use crate::error::{Problem, Problems};
+use crate::error::{Code, Problem, Problems};
 use crate::secrecy::Redactor;
 
 mod endpoint;
 mod foreign;
+mod hints;
 mod misplaced;
 mod policy;
 mod sharing;
 mod surroundings;
+mod validate;
 mod variables;
 
 const ENDPOINT: (&str, &str) = ("MCP_ENDPOINT", "wss://h.example/mcp/?token=default-s3cret");
@@ -610,7 +612,7 @@ fn paths_of_an_entry_start_at_the_config() {
         .file("sub/c.json", r#"{"caFile": "ca.pem", "mcpServers": {"a": {"command": "./bin/x", "cwd": "${WORK}"}}}"#);
     let case = case.env(&[("WORK", "work")]);
     let server = &case.ok(&["--config", "sub/c.json"]).config.servers[0];
-    assert_eq!(server.command.program, case.dir.path().join("sub/./bin/x").to_str().unwrap());
+    assert_eq!(server.command.program, case.dir.path().join("sub/bin/x").to_str().unwrap());
     assert_eq!(server.command.cwd, Some(case.dir.path().join("sub/work")));
     assert_eq!(server.link.ca_file, Some(case.dir.path().join("sub/ca.pem")));
 }

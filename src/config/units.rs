@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::ValueEnum;
 
 use crate::tools::cut;
-use crate::words::closest;
+use crate::words::{brief, closest};
 
 /// Longest time that is accepted: a month. More is a slip, and would overflow where times are added.
 const LONGEST: Duration = Duration::from_secs(30 * 24 * 3600);
@@ -68,7 +68,7 @@ pub(crate) fn duration(text: &str) -> Result<Duration, Wrong> {
 /// A number with the unit that was most likely meant: milliseconds from a thousand on, else seconds.
 pub(crate) fn with_likely_unit(number: &str) -> String {
     let is_large = number.parse::<f64>().is_ok_and(|number| number >= 1000.0);
-    format!("{number}{}", if is_large { "ms" } else { "s" })
+    format!("{}{}", brief(number), if is_large { "ms" } else { "s" })
 }
 
 /// A time of at least a second, for waits that repeat: a shorter one would be a busy loop.

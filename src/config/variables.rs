@@ -7,16 +7,18 @@
 use std::collections::BTreeSet;
 
 use super::ServerSpec;
-use super::context::{Context, Hidden};
+use super::context::{Context, Hidden, MOST_NAMES};
 use super::defaults;
 use super::dial::ENDPOINT;
 use super::dotenv::DotFile;
 use super::file::{Entry, File, Inherit};
 use super::reader::Located;
-use crate::disk::obstacle;
+use crate::disk::{joined, obstacle};
 use crate::endpoint::is_variable;
+use crate::error::{Code, Place};
 use crate::secrecy::Secret;
 use crate::tools::Glob;
+use crate::words::{brief, brief_path, listed};
 
 /// Variables without which programs don't start, or not as their user expects: a server inherits these in any case.
 const NEEDED: &[&str] = &[
@@ -65,7 +67,7 @@ pub(crate) fn read_files(ctx: &mut Context<'_>, file: &File) {
             // Where the mistakes of an entry that doesn't run begin: they are taken back.
             let before = ctx.problems.mistakes.len();
             if let Some(path) = ctx.expand(written) {
-                let path = ctx.base.join(path.trim());
+                let path = joined(&ctx.base, path.trim());
                 if path.exists() && !path.is_dir() {
                     ctx.env_files
                         .extend(DotFile::read(path, &mut ctx.problems.warnings).map(|f| (entry.name.clone(), f)));
@@ -75,7 +77,11 @@ pub(crate) fn read_files(ctx: &mut Context<'_>, file: &File) {
                         let remedy = "create it, or correct the path, which starts at the config's folder";
                         ("is no file".to_owned(), remedy.to_owned())
                     });
-                    ctx.mistake(&written.place, format!("names {}, which {what}", path.display()), remedy);
+                    ctx.mistake(
+                        &written.place,
+                        Code::PathMissing.says(format!("names {}, which {what}", brief_path(&path))),
+                        remedy,
+                    );
                 }
             }
             if entry.disabled.is_some() {
@@ -88,23 +94,27 @@ pub(crate) fn read_files(ctx: &mut Context<'_>, file: &File) {
 /// The variables that an entry sets: by its `env`, and below that by its `envFile`. `MCP_ENDPOINT` is for mcp-pipe alone.
 pub(crate) fn of_entry(ctx: &mut Context<'_>, entry: &Entry) -> Vec<(String, Secret)> {
     let mut env: Vec<(String, Secret)> = Vec::new();
-    let mut set = |ctx: &mut Context<'_>, place: &str, name: &str, value: String| {
+    let mut set = |ctx: &mut Context<'_>, place: &Place, name: &str, value: String| {
         if ctx.hidden.endpoints.is_betrayed_by(&value) {
-            ctx.warning(place, "holds an endpoint and is not passed on: servers don't get to see it", "remove it");
+            ctx.warning(
+                place,
+                Code::Withheld.says("holds an endpoint and is not passed on: servers don't get to see it"),
+                "remove it",
+            );
         } else {
             env.retain(|(earlier, _)| earlier != name);
             env.push((name.to_owned(), Secret::new(value)));
         }
     };
-    let of_files = ctx
-        .env_files_of(&entry.name)
-        .flat_map(|file| file.vars().map(move |(name, value)| (file.place(name), name.to_owned(), value.to_owned())));
+    let of_files = ctx.env_files_of(&entry.name).flat_map(|file| {
+        file.vars().map(move |(name, value)| (Place::from(file.spot(name)), name.to_owned(), value.to_owned()))
+    });
     for (place, name, value) in of_files.filter(|(_, name, _)| name != ENDPOINT).collect::<Vec<_>>() {
         set(ctx, &place, &name, value);
     }
     for (name, text) in entry.env.iter().filter(|(name, _)| name != ENDPOINT) {
         if name.is_empty() || name.contains(['=', '\0']) {
-            ctx.mistake(&text.place, "is no name for a variable", "use letters, digits and _");
+            ctx.mistake(&text.place, Code::WrongName.says("is no name for a variable"), "use letters, digits and _");
         }
         if is_variable(text.value.trim()) {
             ctx.warn_of_variable(text);
@@ -193,8 +203,9 @@ pub(crate) fn with_inherited(
         let unset = patterns.iter().filter(|pattern| !is_set(pattern)).map(Glob::pattern);
         let unset: Vec<&str> = unset.collect();
         if !unset.is_empty() {
-            let what = format!("names {}, which neither the environment nor .env sets", unset.join(", "));
-            ctx.warning(place, what, "correct the name, or remove it");
+            let shown = unset.iter().take(MOST_NAMES).map(|name| brief(name)).collect();
+            let what = format!("names {}, which neither the environment nor .env sets", listed(shown, unset.len()));
+            ctx.warning(place, Code::Variable.says(what), "correct the name, or remove it");
         }
     }
     server

@@ -10,6 +10,7 @@ use http::HeaderName;
 use percent_encoding::percent_decode_str;
 use ring::digest::{Context, SHA256};
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::{Endpoint, Secret};
@@ -71,14 +72,36 @@ pub(crate) fn takes_one(endpoint: &Endpoint) -> bool {
     endpoint.reveal().path().ends_with(cloud::SELF_HOSTED_PATH)
 }
 
+/// Until when the token of an endpoint is good by what it says of itself (`exp`, RFC 7519 section 4.1.4), in seconds since 1970.
+/// `None` where it doesn't say.
+pub(crate) fn good_until(endpoint: &Endpoint) -> Option<u64> {
+    #[derive(Deserialize)]
+    struct Claims {
+        exp: f64,
+    }
+    let parameters = || endpoint.reveal().query().unwrap_or_default().split('&');
+    let Claims { exp } = parameters().find_map(payload)?;
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "saturates, which is far away in either way"
+    )]
+    (exp.is_finite() && exp > 0.0).then_some(exp as u64)
+}
+
 /// The user and the agent, if this parameter of a query is a token that names the agent.
 fn claims(parameter: &str) -> Option<[String; 2]> {
+    let Claims { agent_id, user_id } = payload(parameter)?;
+    Some([id(&user_id).unwrap_or_default(), id(&agent_id)?])
+}
+
+/// What a parameter of a query says, if it is a token that can be read and says all of this.
+fn payload<T: DeserializeOwned>(parameter: &str) -> Option<T> {
     let (_, token) = parameter.split_once('=')?;
     let token = decoded(token);
     let [_, payload, _] = token.split('.').collect::<Vec<_>>().try_into().ok()?;
     let payload = URL_SAFE_NO_PAD.decode(payload.trim_end_matches('=')).ok()?;
-    let Claims { agent_id, user_id } = serde_json::from_slice(&payload).ok()?;
-    Some([id(&user_id).unwrap_or_default(), id(&agent_id)?])
+    serde_json::from_slice(&payload).ok()
 }
 
 /// An id as text: a number and its text are the same id.

@@ -5,7 +5,7 @@ use std::io::{self, Read};
 use serde_json::{Map, Value};
 
 use crate::config::{defaults, json_fault};
-use crate::error::{Problem, Problems};
+use crate::error::{Code, Problem, Problems};
 use crate::words::size;
 
 /// Why the arguments of a call are not usable.
@@ -63,7 +63,7 @@ impl ArgumentsError {
         };
         let text = self.to_string();
         let what = text.strip_prefix(place).unwrap_or(&text).trim_start();
-        Problems { target: Some(Problem::new(place, what, remedy)), ..Problems::default() }.into()
+        Problems { target: Some(Problem::new(place, Code::Argument.says(what), remedy)), ..Problems::default() }.into()
     }
 }
 
@@ -100,6 +100,22 @@ pub(crate) fn arguments(text: Option<&str>, stdin: impl Read) -> Result<Map<Stri
     }
 }
 
+/// What the parser minds that reads the arguments, and the one that explains what is no JSON does not: what is wrong, and the remedy.
+fn told_by_the_other(error: &str) -> (&'static str, &'static str) {
+    let says = |words: &str| error.contains(words);
+    if says("out of range") {
+        ("this number is beyond what programs can count with", "write a smaller one, or a text in quotes")
+    } else if says("surrogate") || says("hex escape") {
+        ("a \\u… here is half of a character", "write both halves, or the character itself")
+    } else if says("control character") {
+        ("a text holds a line break, a tab or the like as it is", "write \\n or \\t for it")
+    } else if says("recursion") {
+        ("too many lists and objects stand inside of one another", "write it flatter")
+    } else {
+        ("this is not as JSON has it", "correct it")
+    }
+}
+
 /// Why a text is no JSON, by the words in which that is said of a config.
 fn explained(text: &str, error: &serde_json::Error) -> ArgumentsError {
     if text.trim().is_empty() {
@@ -112,10 +128,9 @@ fn explained(text: &str, error: &serde_json::Error) -> ArgumentsError {
     let Some(fault) = json_fault(text) else {
         // What only the other parser minds, such as a number beyond all bounds.
         let line = text.lines().nth(error.line().saturating_sub(1)).unwrap_or_default().to_owned();
-        let why = error.to_string();
-        let why = why.split(" at line ").next().unwrap_or_default().to_owned();
+        let (why, remedy) = told_by_the_other(&error.to_string());
         let (column, number) = (error.column().max(1), number(error.line()));
-        return ArgumentsError::Json { why, line, number, column, remedy: "correct it".to_owned() };
+        return ArgumentsError::Json { why: why.to_owned(), line, number, column, remedy: remedy.to_owned() };
     };
     let before = text.get(..fault.at).unwrap_or(text);
     let start = before.rfind('\n').map_or(0, |at| at + 1);
@@ -123,4 +138,24 @@ fn explained(text: &str, error: &serde_json::Error) -> ArgumentsError {
     let column = before[start..].chars().count() + 1;
     let number = number(before.matches('\n').count() + 1);
     ArgumentsError::Json { why: fault.why, line, number, column, remedy: fault.remedy }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test may panic")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_only_the_other_parser_minds_is_told_in_our_words() {
+        for (text, why) in [
+            (r#"{"a": 1e999}"#, "this number is beyond what programs can count with"),
+            (r#"{"a": "\ud800"}"#, "half of a character"),
+            (r#"{"a": "\ud800\ud800"}"#, "half of a character"),
+            ("{\"a\": \"b\tc\"}", "a text holds a line break, a tab or the like as it is"),
+            (&format!("{}{}", r#"{"a":"#.repeat(200), "1".to_owned() + &"}".repeat(200)), "too many lists and objects"),
+        ] {
+            let told = arguments(Some(text), io::empty()).unwrap_err().to_string();
+            assert!(told.contains(why), "{told}");
+        }
+    }
 }

@@ -6,6 +6,8 @@
 
 use std::time::Duration;
 
+/// The cloud's host. Its endpoints carry the token in their query.
+pub(crate) const HOST: &str = "api.xiaozhi.me";
 /// The cloud's close code for everything (RFC 6455 section 7.4.2: private use).
 pub(crate) const CLOSE: u16 = 4004;
 /// The cloud's close reason.

@@ -7,7 +7,7 @@ use std::process::Stdio;
 
 use tokio::process::Command;
 
-use crate::config::{CommandSpec, is_windows_path};
+use crate::config::{CommandSpec, is_windows_path, remedy_for_missing};
 use crate::disk::obstacle::{self, Obstacle};
 use crate::disk::read::open;
 use crate::process::limits;
@@ -112,7 +112,7 @@ fn missing(spec: &CommandSpec) -> String {
             let hint = shell_only(program).map_or_else(String::new, |hint| format!("; {hint}"));
             return format!("cannot start {program}: there is no file {} (key `command`){hint}", whole.display());
         }
-        let remedy = shell_only(program).unwrap_or_else(|| remedy(program));
+        let remedy = shell_only(program).unwrap_or_else(|| remedy_for_missing(program));
         return format!("command not found: {program} (searched PATH={}); {remedy}", search_path(spec));
     };
     let (interpreter, path) = (interpreter(&path), path.display());
@@ -179,29 +179,6 @@ fn interpreter(path: &Path) -> Option<String> {
     let line = head[..n].strip_prefix(b"#!")?.split(|byte| *byte == b'\n').next()?;
     // A script with Windows line ends asks for an interpreter whose name ends with a carriage return.
     Some(String::from_utf8_lossy(line).replace('\r', "\\r (the file has Windows line ends)").trim().to_owned())
-}
-
-/// What usually helps when a program is not there.
-fn remedy(program: &str) -> &'static str {
-    match program {
-        "npx" | "npm" | "node" | "pnpm" | "yarn" | "bun" | "bunx" | "deno" => {
-            "install it, or write its whole path (`which` says it): what nvm, fnm or volta set up in a shell is not on a daemon's PATH"
-        }
-        "uv" => {
-            "install uv, or write its whole path (often ~/.local/bin/uv or ~/.cargo/bin/uv): a daemon's PATH lacks what a shell adds"
-        }
-        "uvx" | "pipx" => {
-            "install uv, or write the whole path (often ~/.local/bin/uvx or ~/.cargo/bin/uvx): a daemon's PATH lacks what a shell adds"
-        }
-        "python" | "python3" | "py" => {
-            "install Python, or write the whole path of the interpreter (in a venv: .venv/bin/python)"
-        }
-        "cmd" | "cmd.exe" | "powershell" | "powershell.exe" => {
-            "that is a program of Windows: name the one that it starts"
-        }
-        "docker" | "podman" => "install it, or write its whole path",
-        _ => "install it, or write its whole path as `command`",
-    }
 }
 
 #[cfg(all(test, unix))]

@@ -49,7 +49,8 @@ fn a_name_or_pattern_that_covers_no_tool_is_told_once_with_the_closest_there_is(
         ..ToolPolicy::default()
     };
     let doubts = policy.doubts(&["add", "sub"]).unwrap_or_default();
-    let want = "\"tools\" names subs (did you mean sub?), zz*, tm, qq, which the server does not have";
+    let want =
+        "\"tools\" names subs (did you mean sub?), zz*, tm, qq, which the server does not have; its tools are add, sub";
     assert_eq!(doubts, want);
 }
 
@@ -69,6 +70,37 @@ fn a_policy_that_leaves_nothing_is_told_so_unless_it_denies_everything() {
     let nothing = ToolPolicy { deny: vec![glob("*")], ..ToolPolicy::default() };
     assert_eq!(nothing.doubts(&["add"]), None);
     assert_eq!(ToolPolicy::default().doubts(&[]), None, "it has none itself");
+}
+
+#[test]
+fn what_no_tool_is_called_is_told_with_a_near_name_a_published_one_or_all_that_there_are() {
+    let told = |policy: ToolPolicy, tools: &[&str]| policy.doubts(tools).unwrap_or_default();
+    let deny = |pattern: &str| ToolPolicy { deny: vec![glob(pattern)], ..ToolPolicy::default() };
+    let rename = |old: &str, new: &str| ToolPolicy { rename: vec![(old.into(), new.into())], ..ToolPolicy::default() };
+    let tools = ["get_state", "light_on", "search"];
+    assert_eq!(
+        told(deny("get_stat"), &tools),
+        "\"tools\" names get_stat (did you mean get_state?), which the server does not have"
+    );
+    // Written quite otherwise: no tool is meant more than the others.
+    for far in ["get_weather", "starch_it", "light_dim_*"] {
+        let want =
+            format!("\"tools\" names {far}, which the server does not have; its tools are get_state, light_on, search");
+        assert_eq!(told(deny(far), &tools), want);
+    }
+    assert_eq!(
+        told(rename("lights", "light_on"), &tools),
+        "\"tools\" renames lights to light_on, which is the server's own name: its own stands first, {\"light_on\": \"lights\"}"
+    );
+    let both = ToolPolicy { deny: vec![glob("lamp")], ..rename("light_on", "lamp") };
+    assert_eq!(
+        told(both, &tools),
+        "\"tools\" names lamp (write light_on: rules have the server's own names), which the server does not have"
+    );
+    assert_eq!(
+        told(deny("home__search"), &tools),
+        "\"tools\" names home__search (write search: rules have the server's own names), which the server does not have"
+    );
 }
 
 #[test]

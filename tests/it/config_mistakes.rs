@@ -108,3 +108,24 @@ async fn what_keeps_the_config_from_being_read_is_named() {
         "{said}"
     );
 }
+
+#[tokio::test]
+async fn in_a_json_log_mistakes_are_json_lines_without_a_secret() {
+    let config = json!({"zzz": 1, "mcpServers": {
+        "a": {"command": "true", "args": "one text"},
+        "b": {"command": "true", "endpoint": "https://u:s3cr3t@h.example/?token=s3cr3t"},
+    }});
+    let said = refused(Setup::new().config(&config).args(["--log-format", "json"])).await;
+    let lines: Vec<serde_json::Value> = said.lines().map(|line| serde_json::from_str(line).expect(line)).collect();
+    let of = |event: &str| lines.iter().filter(|line| line["event"] == event).collect::<Vec<_>>();
+    let mistakes = of("ERROR_CONFIG");
+    assert!(mistakes.len() >= 2 && mistakes.iter().all(|line| line["level"] == "ERROR"), "{said}");
+    let args = mistakes.iter().find(|line| line["message"].to_string().contains("mcpServers.a.args")).expect(&said);
+    assert!(args["message"].to_string().contains("is a text, not a list of texts; write"), "{args}");
+    assert!(args["fields"]["place"].as_str().unwrap().starts_with("mcp_config.json:1:"), "{args}");
+    assert_eq!(args["fields"]["code"], "wrong-type", "{args}");
+    assert_eq!(of("CONFIG_WARNING").len(), 1, "{said}");
+    assert!(!said.contains("s3cr3t"), "{said}");
+    let missing = refused(Setup::new().args(["--log-format", "json", "--local", "--config", "none.json"])).await;
+    assert!(missing.lines().all(|line| line.starts_with('{')), "{missing}");
+}

@@ -37,3 +37,4 @@ mod shutdown;
 mod start;
 mod surroundings;
 mod terminal;
+mod validate;

@@ -327,5 +327,5 @@ fn what_only_windows_has_is_left_out_or_told() {
     }
     let line = case(r#""command": "x""#).ok(&["--", "cmd", "/c", "npx", "-y", "x"]);
     assert_eq!(started(&line.config.servers[0]), "npx|-y|x");
-    assert!(line.warnings[0].place == "the command line" && &*line.config.servers[0].name == "npx");
+    assert!(line.warnings[0].place.to_string() == "the command line" && &*line.config.servers[0].name == "npx");
 }

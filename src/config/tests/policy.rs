@@ -105,8 +105,7 @@ fn wrong_rules_are_all_refused_with_place_and_remedy() {
 fn a_tool_may_be_given_the_letters_that_the_names_of_its_endpoint_may_have() {
     let given = |names: &str| Case::server(&format!(r#"{names} "tools": {{"rename": {{"a": "开灯", "b": "b.c"}}}}"#));
     assert_eq!(tools(&given(r#""names": "unicode","#)).rename[0].1, "开灯".into());
-    let remedy =
-        "use letters, digits, _ and -, at most 64; or, where the assistant takes others, say \"names\": \"unicode\"";
+    let remedy = "use letters, digits, _ and -, at most 64; or, where the assistant takes others, say \"names\": \"unicode\" at the top of the config";
     for names in ["", r#""names": "ascii","#] {
         let mistakes = given(names).mistakes(&[]);
         let [a, b] = &mistakes[..] else { panic!("{mistakes:?}") };

@@ -30,10 +30,10 @@ fn mcp_pipes_own_variables_count_in_dotenv_behind_the_environments() {
     let config = case.ok(&[]).config;
     assert_eq!(config.cache_dir, Some(case.dir.path().join("cache")));
     assert_eq!((config.status_socket, config.plain), (Some("s.sock".into()), true));
-    let problem = surroundings.placed(Problem::new("MCP_LOG_LEVEL", "has the level x", ""));
+    let problem = surroundings.placed(Problem::new("MCP_LOG_LEVEL", Code::Argument.says("has the level x"), ""));
     assert_eq!(case.lines(&[problem]), ["MCP_LOG_LEVEL (DIR/.env:1): has the level x"]);
-    let problem = surroundings.placed(Problem::new("RUST_LOG", "has the level x", ""));
-    assert_eq!(problem.place, "RUST_LOG", "that is the environment's");
+    let problem = surroundings.placed(Problem::new("RUST_LOG", Code::Argument.says("has the level x"), ""));
+    assert_eq!(problem.place.to_string(), "RUST_LOG", "that is the environment's");
 }
 
 #[test]

@@ -1,0 +1,163 @@
+//! What of a config is right as it is written, and yet most likely not as it was meant: seen without starting anything. A run finds it
+//! out later.
+
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use super::command;
+use super::context::Context;
+use super::file::{Entry, File, Transport};
+use super::{Mode, Naming, ServerSpec, windows};
+use crate::disk::joined;
+use crate::endpoint::agent::{self, Agent};
+use crate::error::{Code, Place};
+use crate::words::{brief, brief_path, span};
+
+/// Interpreters whose first argument is a script.
+const INTERPRETERS: &[&str] = &["python", "python3", "node", "bun", "deno", "ruby", "php", "bash", "sh"];
+
+/// A server that would run, and its entry.
+type Served<'a> = (&'a ServerSpec, &'a Entry);
+
+/// Warns of what can be seen ahead of a start. `now` is compared with the time until which tokens are good.
+pub(crate) fn ahead(ctx: &mut Context<'_>, file: &File, servers: &[ServerSpec], now: SystemTime) {
+    let entry = |server: &ServerSpec| file.entries.iter().find(|entry| *entry.name == *server.name);
+    let served: Vec<Served<'_>> = servers.iter().filter_map(|server| Some((server, entry(server)?))).collect();
+    for (server, entry) in &served {
+        program(ctx, server, entry);
+    }
+    file.entries.iter().filter(|entry| entry.disabled.is_some()).for_each(|entry| variables(ctx, entry));
+    tokens(ctx, now);
+    agents(ctx, &served);
+}
+
+/// Warns of variables that a server would need that is switched off.
+fn variables(ctx: &mut Context<'_>, entry: &Entry) {
+    let shared = &entry.shared;
+    let texts = entry.env.iter().chain(&shared.endpoint_headers).map(|(_, text)| text);
+    let texts = texts.chain(&entry.env_files).chain(&entry.cwd).chain(&shared.endpoint).chain(&shared.ca_file);
+    let before = ctx.problems.mistakes.len();
+    for text in texts {
+        ctx.expand(text);
+    }
+    let mistakes = ctx.problems.mistakes.split_off(before);
+    ctx.problems.warnings.extend(mistakes);
+}
+
+/// Warns of a program, or of the script that an interpreter is to run, that is not there.
+fn program(ctx: &mut Context<'_>, server: &ServerSpec, entry: &Entry) {
+    let Transport::Stdio(written) = &entry.kind else { return };
+    let spec = &server.command;
+    // A path of Windows has been told of.
+    if !cfg!(windows) && windows::is_path(&spec.program) {
+        return;
+    }
+    let own = spec.env.iter().find(|(name, _)| name == "PATH").map(|(_, value)| value.reveal().to_owned());
+    let path = own.or_else(|| ctx.lookup("PATH")).unwrap_or_default();
+    let shown = brief(&spec.program);
+    if command::is_path(&spec.program) {
+        let place = Path::new(&spec.program);
+        let fault = if place.is_dir() {
+            Some(("a folder", "name the program in it"))
+        } else if !place.exists() {
+            Some(("no file", "create it, or correct the path, which starts at the config's folder"))
+        } else if !command::is_executable(place) {
+            Some(("not executable", "make it executable: chmod +x"))
+        } else {
+            None
+        };
+        if let Some((what, remedy)) = fault {
+            let what = format!("names {}, which is {what}, so {} can't start", brief_path(place), brief(&server.name));
+            ctx.warning(&written.place, Code::ProgramMissing.says(what), remedy);
+        }
+    } else if !command::on_path(&spec.program, &path) {
+        let what = format!("names {shown}, which is in no folder of the PATH, so {} can't start", brief(&server.name));
+        ctx.warning(&written.place, Code::ProgramMissing.says(what), command::remedy(&spec.program));
+    }
+    let name = Path::new(&spec.program).file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let (Some(script), Some(cwd), true) = (spec.args.first(), &spec.cwd, INTERPRETERS.contains(&name)) else { return };
+    let is_script = [".py", ".js", ".mjs", ".cjs", ".ts", ".rb", ".php", ".sh"].iter().any(|end| script.ends_with(end));
+    let file = joined(cwd, script);
+    if let (true, true, false, Some(argument)) = (is_script, cwd.is_dir(), file.exists(), entry.args.first()) {
+        let what = format!("names {}, which is no file, so {} can't start", brief_path(&file), brief(&server.name));
+        let remedy = "create it, or correct the path, which starts at the server's cwd, else at the config's folder";
+        ctx.warning(&argument.place, Code::PathMissing.says(what), remedy);
+    }
+}
+
+/// Warns of tokens that say of themselves that they are good no longer.
+fn tokens(ctx: &mut Context<'_>, now: SystemTime) {
+    let ends = |endpoint| SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(agent::good_until(endpoint)?));
+    let over = |end: SystemTime| now.duration_since(end).ok().filter(|past| !past.is_zero());
+    let named = ctx.named.iter().filter_map(|(place, endpoint)| Some((place.clone(), over(ends(endpoint)?)?)));
+    for (place, past) in named.collect::<Vec<_>>() {
+        let what = format!("has a token that expired {} ago, by what the token says of itself", span(past));
+        ctx.warning(
+            place,
+            Code::TokenExpired.says(what),
+            "copy a fresh endpoint URL, with its token, from its console",
+        );
+    }
+}
+
+/// Warns where servers are served to one agent in a way that its writer may not know, and of what they are called there.
+fn agents(ctx: &mut Context<'_>, served: &[Served<'_>]) {
+    let agents: Vec<Option<Agent>> = served.iter().map(|(server, _)| super::sharing::agent(server)).collect();
+    for (i, (server, entry)) in served.iter().enumerate() {
+        let others = || (0..served.len()).filter(|at| *at != i && agents[i].is_some() && agents[*at] == agents[i]);
+        if let Some(before) = others().find(|at| *at < i) {
+            shared(ctx, &served[before], &(server, entry));
+        }
+        let is_merged = matches!(server.sharing.mode, Mode::Auto | Mode::Multiplex) && others().next().is_some();
+        if is_merged {
+            names(ctx, &(server, entry), &others().map(|at| served[at]).collect::<Vec<_>>());
+        }
+    }
+}
+
+/// Warns of a server on the agent of an earlier one: by another address, or where each has a connection whatever happens.
+fn shared(ctx: &mut Context<'_>, (one, _): &Served<'_>, (other, entry): &Served<'_>) {
+    let named = |server: &ServerSpec| ctx.named.iter().find(|(_, named)| server.endpoint.as_ref() == Some(named));
+    let place = |server: &ServerSpec| named(server).map(|(place, _)| place.clone());
+    let (first, name) = (brief(&one.name), brief(&other.name));
+    if one.endpoint != other.endpoint {
+        let there = place(one).map_or_else(String::new, |place: Place| format!(" ({place})"));
+        let what = format!(
+            "is for the agent that {first}{there} is served to, by another address or token: they share its connections"
+        );
+        let remedy = "if that is meant, write one address for both; if not, copy the address of the other agent";
+        let place = place(other).unwrap_or_else(|| entry.place.clone());
+        ctx.warning(place, Code::AgentShared.says(what), remedy);
+    } else if other.sharing.mode == Mode::PerServer {
+        let what = format!(
+            "is served to the agent of {first}, and in mode per-server each has a connection of its own, of which most endpoints take \
+             one or two"
+        );
+        let remedy =
+            format!("leave the mode at auto, write \"mode\": \"multiplex\", or give {name} an endpoint of its own");
+        ctx.warning(&entry.place, Code::AgentShared.says(what), remedy);
+    }
+}
+
+/// Warns of names that an endpoint will not see as they are written, where servers share a connection.
+fn names(ctx: &mut Context<'_>, (server, entry): &Served<'_>, others: &[Served<'_>]) {
+    let name = brief(&server.name);
+    let strange = server.name.chars().find(|c| !server.sharing.names.has(*c));
+    if let (Some(c), Naming::Prefix) = (strange, server.sharing.naming) {
+        let what = format!(
+            "has {c:?} in its name, which no tool's name may have, so its tools are not published as {name}__… but under altered names"
+        );
+        ctx.warning(&entry.place, Code::NameChanged.says(what), "call the server by letters, digits, _ and -");
+    }
+    for given in &entry.given_names {
+        let has_it = |(_, other): &&Served<'_>| other.given_names.iter().any(|theirs| theirs.value == given.value);
+        if let (Some((other, _)), Naming::Auto) = (others.iter().find(has_it), server.sharing.naming) {
+            let new = brief(&given.value);
+            let what = format!(
+                "is \"{new}\", as a tool of {} is: on one connection both are published behind the names of their servers",
+                brief(&other.name)
+            );
+            ctx.warning(&given.place, Code::NameChanged.says(what), "give each tool its own name");
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! The JSON Schema (draft 2020-12) of the config, for editors. What it refuses, the reader refuses; what it can't say (that a time is
+//! not too long, that two servers agree), only the reader knows.
+
+use serde_json::{Map, Value, json};
+
+use super::keys;
+use super::units::word;
+use super::{Mode, Names, Naming};
+use clap::ValueEnum;
+
+/// A time with its unit. Blanks around and between are no matter.
+const TIME: &str = r"^\s*([0-9]+\.?[0-9]*|\.[0-9]+)\s*(ms|s|m|min|h|d)\s*$";
+/// A size, with or without a unit.
+const SIZE: &str = r"^\s*([0-9]+\.?[0-9]*|\.[0-9]+)\s*(|B|KiB|K|k|MiB|M|GiB|G|KB|kB|MB|GB)\s*$";
+/// A whole number above 0.
+const COUNT: &str = r"^\s*\+?0*[1-9][0-9]*\s*$";
+/// A text that stands for true or false.
+const TRUTH: &str = r"^\s*([Tt][Rr][Uu][Ee]|1|[Yy][Ee][Ss]|[Oo][Nn]|[Ff][Aa][Ll][Ss][Ee]|0|[Nn][Oo]|[Oo][Ff][Ff])\s*$";
+
+/// The schema of the file.
+pub fn schema() -> Value {
+    let shared = described(keys::SHARED.iter().map(|key| (*key, of_shared(key))));
+    let mut top = shared.clone();
+    top.extend(described(keys::TOP.iter().map(|key| (*key, of_top(key)))));
+    let mut server = shared;
+    server.extend(described(keys::SERVER.iter().map(|key| (*key, of_server(key)))));
+    json!({
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "mcp_config.json of mcp-pipe",
+        "description": "Other keys are ignored with a warning; `mcp-pipe validate` says which.",
+        "type": "object",
+        "properties": top,
+        "$defs": {
+            "server": { "type": "object", "properties": server },
+            "tools": {
+                "type": "object",
+                "properties": described(keys::TOOLS.iter().map(|key| (*key, of_tools(key)))),
+            },
+            "texts": { "type": ["array", "null"], "items": { "type": "string" } },
+            "textsByName": { "type": ["object", "null"], "additionalProperties": { "type": ["string", "null"] } },
+            "time": { "type": ["string", "null"], "pattern": TIME },
+            "size": { "anyOf": [{ "type": "null" }, { "type": "number", "minimum": 0 }, { "type": "string", "pattern": SIZE }] },
+            "truth": {
+                "anyOf": [{ "type": ["boolean", "null"] }, { "enum": [0, 1] }, { "type": "string", "pattern": TRUTH }],
+            },
+            "pattern": { "type": "string", "pattern": r"^[^\[\]{}]*[^\[\]{}\s][^\[\]{}]*$" },
+            "patterns": { "type": ["array", "null"], "items": { "$ref": "#/$defs/pattern" } },
+        },
+    })
+}
+
+/// The properties, each with what it is for.
+fn described<'a>(keys: impl Iterator<Item = (&'a str, Value)>) -> Map<String, Value> {
+    let table = || include_str!("file.rs").lines().chain(include_str!("policy.rs").lines());
+    let meaning = |key: &str| {
+        let mut rows = table().filter_map(|line| Some(line.strip_prefix("//! | ")?.split(" | ").collect::<Vec<_>>()));
+        let row = rows.find(|row| row.first().is_some_and(|first| first.contains(&format!("`{key}`"))))?;
+        Some(row.last()?.trim_end_matches(" |").to_owned())
+    };
+    let with_meaning = |(key, mut schema): (&str, Value)| {
+        if let (Value::Object(members), Some(meaning)) = (&mut schema, meaning(key)) {
+            members.insert("description".to_owned(), Value::String(meaning));
+        }
+        (key.to_owned(), schema)
+    };
+    keys.map(with_meaning).collect()
+}
+
+fn defined(name: &str) -> Value {
+    json!({ "$ref": format!("#/$defs/{name}") })
+}
+
+fn text() -> Value {
+    json!({ "type": ["string", "null"] })
+}
+
+fn one_of<T: ValueEnum>() -> Value {
+    json!({ "enum": T::value_variants().iter().map(|value| json!(word(value))).chain([Value::Null]).collect::<Vec<_>>() })
+}
+
+fn of_top(key: &str) -> Value {
+    match key {
+        "mcpServers" => json!({ "type": ["object", "null"], "additionalProperties": { "$ref": "#/$defs/server" } }),
+        "drainTimeout" => defined("time"),
+        "toolBudget" => json!({ "anyOf": [
+            { "type": "null" }, { "type": "integer", "minimum": 1 }, { "type": "string", "pattern": COUNT }] }),
+        "cacheDir" => text(),
+        _ => json!({}),
+    }
+}
+
+fn of_shared(key: &str) -> Value {
+    match key {
+        "endpoint" => json!({ "anyOf": [text(), { "type": "array", "items": { "type": "string" }, "maxItems": 1 }] }),
+        "endpointHeaders" => defined("textsByName"),
+        "subprotocol" | "caFile" => text(),
+        "connectTimeout" | "pingInterval" | "pingTimeout" | "maxBackoff" | "startTimeout" | "turn" | "timeout" => {
+            defined("time")
+        }
+        "maxFrameSize" | "maxResultBytes" => defined("size"),
+        "handshake" => json!({ "enum": ["answer", "relay", null] }),
+        "mode" => one_of::<Mode>(),
+        "naming" => one_of::<Naming>(),
+        "names" => one_of::<Names>(),
+        "resync" | "keepListed" | "slim" => defined("truth"),
+        "inheritEnv" => json!({ "anyOf": [
+            defined("truth"), { "type": "string", "pattern": r"\S" }, { "type": "array", "items": { "type": "string" } }] }),
+        _ => json!({}),
+    }
+}
+
+fn of_server(key: &str) -> Value {
+    match key {
+        "type" | "transportType" | "transport" | "cwd" => text(),
+        "command" => json!({ "anyOf": [text(), { "type": "array", "items": { "type": "string" }, "minItems": 1 }] }),
+        "args" => defined("texts"),
+        "env" => defined("textsByName"),
+        "envFile" => json!({ "anyOf": [text(), defined("texts")] }),
+        "disabled" | "enabled" | "isActive" | "pin" => defined("truth"),
+        "tools" => json!({ "anyOf": [{ "type": "null" }, defined("tools"), defined("patterns")] }),
+        // What only a remote server has, which is left out.
+        _ => json!({}),
+    }
+}
+
+fn of_tools(key: &str) -> Value {
+    let by_pattern = |rule: Value| json!({ "type": ["object", "null"], "propertyNames": { "$ref": "#/$defs/pattern" }, "additionalProperties": rule });
+    match key {
+        "allow" | "deny" => defined("patterns"),
+        "rename" => json!({
+            "type": ["object", "null"],
+            "propertyNames": { "pattern": r"^[^*?]+$" },
+            "additionalProperties": { "type": ["string", "null"], "minLength": 1, "maxLength": 64 },
+        }),
+        "describe" => by_pattern(text()),
+        "timeout" => by_pattern(defined("time")),
+        "maxResultBytes" => by_pattern(defined("size")),
+        _ => json!({}),
+    }
+}

@@ -1,0 +1,308 @@
+//! The config as it counts: every value, and where it comes from.
+
+use std::collections::HashMap;
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+use super::cache;
+use super::context::Context;
+use super::file::{Entry, File, Inherit, Transport};
+use super::options::CommandLine;
+use super::reader::member;
+use super::resolve::{Draft, draft};
+use super::surroundings::Surroundings;
+use super::units::word;
+use super::{Handshake, ServerSpec, defaults};
+use crate::error::{Place, Problems};
+use crate::secrecy::{Redactor, Secret, address};
+use crate::tools::{Glob, ToolPolicy};
+use crate::words::size;
+
+/// The number of the form in which this is told as JSON; another one where a program has to be changed to read it.
+const SCHEMA: u32 = 1;
+
+/// The config as it counts.
+#[derive(Debug, Serialize)]
+pub struct Shown {
+    schema: u32,
+    /// The config file, if there is one.
+    config: Option<String>,
+    values: Vec<Row>,
+}
+
+/// One value.
+#[derive(Debug, Serialize)]
+struct Row {
+    /// The server that the value is for; `None` for one of the whole run.
+    server: Option<String>,
+    key: String,
+    value: Value,
+    #[serde(flatten)]
+    from: From,
+}
+
+/// Where a value comes from.
+#[derive(Debug, Serialize)]
+struct From {
+    from: Origin,
+    file: Option<String>,
+    line: Option<usize>,
+    column: Option<usize>,
+    /// The path in the config, or the option or variable.
+    path: Option<String>,
+    /// For people.
+    #[serde(skip)]
+    told: String,
+}
+
+/// What kind of place a value comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Origin {
+    /// It is written in a file.
+    File,
+    /// An option of the command line, or a variable of the environment.
+    Outside,
+    /// It is what counts where nothing is said.
+    Default,
+}
+
+/// The config as it counts, and what must be seen nowhere. Reads files, and changes nothing.
+///
+/// # Errors
+/// Every mistake that there is.
+pub fn show(line: &CommandLine<'_>, surroundings: &Surroundings) -> Result<(Shown, Vec<Secret>), Problems> {
+    let Draft { ctx, file, name, servers } = draft(line, surroundings);
+    if !ctx.problems.mistakes.is_empty() || ctx.problems.target.is_some() {
+        let redactor: Redactor = ctx.hidden.all.into_iter().collect();
+        return Err(ctx.problems.cleaned(&redactor));
+    }
+    let table = Table { ctx: &ctx, written: file.written.iter().map(|(path, place)| (path.as_str(), place)).collect() };
+    let mut values = table.of_the_run(&file);
+    for entry in &file.entries {
+        match servers.iter().find(|server| *server.name == *entry.name) {
+            Some(server) => values.extend(table.of_server(server, entry, &file)),
+            None => values.push(table.not_run(entry)),
+        }
+    }
+    Ok((Shown { schema: SCHEMA, config: name, values }, ctx.hidden.all))
+}
+
+/// What rows are made of.
+struct Table<'a> {
+    ctx: &'a Context<'a>,
+    /// Where each value of the file is written, by its path under our names for the keys.
+    written: HashMap<&'a str, &'a Place>,
+}
+
+impl Table<'_> {
+    fn of_the_run(&self, file: &File) -> Vec<Row> {
+        let options = self.ctx.line.options;
+        let drain = options.drain_timeout.or(file.drain_timeout).unwrap_or(defaults::DRAIN_TIMEOUT);
+        let cache = cache::dir(self.ctx, file.cache_dir.as_ref());
+        let cache = cache.map_or_else(|| "none".to_owned(), |dir| dir.display().to_string());
+        let of_cache = match (&options.cache_dir, self.ctx.settings.filled("MCP_CACHE_DIR")) {
+            (Some(_), _) => Some("--cache-dir"),
+            (None, Some(_)) => Some("MCP_CACHE_DIR"),
+            (None, None) => None,
+        };
+        let row = |key: &str, value: Value, option: Option<&str>| Row {
+            server: None,
+            key: key.to_owned(),
+            value,
+            from: self.from(None, key, option),
+        };
+        vec![
+            row("drainTimeout", time(drain), options.drain_timeout.map(|_| "--drain-timeout")),
+            row("toolBudget", json!(file.tool_budget.unwrap_or(defaults::TOOL_BUDGET)), None),
+            row("cacheDir", json!(cache), of_cache),
+        ]
+    }
+
+    /// A server that is left out, and why.
+    fn not_run(&self, entry: &Entry) -> Row {
+        let (key, place) = match (&entry.disabled, &entry.kind) {
+            (Some(place), _) => ("disabled", place),
+            (None, Transport::Remote { by, .. }) => ("remote", &by.place),
+            (None, Transport::Stdio(_) | Transport::Unknown) => ("not run", &entry.place),
+        };
+        Row { server: Some(entry.name.clone()), key: key.to_owned(), value: Value::Bool(true), from: of(place) }
+    }
+
+    fn of_server(&self, server: &ServerSpec, entry: &Entry, file: &File) -> Vec<Row> {
+        let mut rows = Vec::new();
+        let options = self.ctx.line.options;
+        let mut add = |key: &str, value: Value, from: From| {
+            rows.push(Row { server: Some(entry.name.clone()), key: key.to_owned(), value, from });
+        };
+        let from = |key: &str, option: Option<&str>| self.from(Some(&entry.path), key, option);
+        let command = &server.command;
+        add("command", json!(command.program), from("command", None));
+        add("args", json!(address::shown_arguments(&command.args).collect::<Vec<_>>()), from("args", None));
+        for (name, _) in &command.env {
+            let from = self.of_variable(entry, name);
+            let default = defaults::PYTHON.iter().find(|(of, _)| of == name && from.from == Origin::Default);
+            // A value may be any secret, and none that is known.
+            add(&member("env", name), json!(default.map_or("…", |(_, value)| value)), from);
+        }
+        let inherit = entry.shared.inherit.as_ref().or(file.shared.inherit.as_ref());
+        add(
+            "inheritEnv",
+            inherited(inherit.map_or(&defaults::INHERIT_ENV, |said| &said.value)),
+            from("inheritEnv", None),
+        );
+        add("cwd", json!(command.cwd.as_ref().map(|cwd| cwd.display().to_string())), from("cwd", None));
+        let named = self.ctx.named.iter().find(|(_, endpoint)| Some(endpoint) == server.endpoint.as_ref());
+        let of_endpoint = named.map_or_else(|| outside("--local"), |(place, _)| of(place));
+        let endpoint = server.endpoint.as_ref().map_or_else(|| "one on loopback".to_owned(), ToString::to_string);
+        add("endpoint", json!(endpoint), of_endpoint);
+        let link = &server.link;
+        let headers: Map<String, Value> = link.headers.iter().map(|(name, _)| (name.to_string(), json!("…"))).collect();
+        add("endpointHeaders", Value::Object(headers), from("endpointHeaders", None));
+        add("subprotocol", json!(link.subprotocol), from("subprotocol", None));
+        let ca_file = link.ca_file.as_ref().map(|path| path.display().to_string());
+        add("caFile", json!(ca_file), from("caFile", options.ca_file.as_ref().map(|_| "--ca-file")));
+        add("connectTimeout", time(link.connect_timeout), from("connectTimeout", None));
+        add("pingInterval", time(link.ping_interval), from("pingInterval", None));
+        add("pingTimeout", time(link.ping_timeout), from("pingTimeout", None));
+        add("maxBackoff", time(link.max_backoff), from("maxBackoff", options.max_backoff.map(|_| "--max-backoff")));
+        let option = options.start_timeout.map(|_| "--start-timeout");
+        add("startTimeout", time(server.start_timeout), from("startTimeout", option));
+        let option = options.max_frame_size.map(|_| "--max-frame-size");
+        add("maxFrameSize", bytes(server.max_frame), from("maxFrameSize", option));
+        let handshake = match server.handshake {
+            Handshake::Answer => "answer",
+            Handshake::Relay => "relay",
+        };
+        add("handshake", json!(handshake), from("handshake", None));
+        let sharing = server.sharing;
+        add("mode", json!(word(&sharing.mode)), from("mode", options.mode.map(|_| "--mode")));
+        add("naming", json!(word(&sharing.naming)), from("naming", None));
+        add("names", json!(word(&sharing.names)), from("names", None));
+        add("turn", time(sharing.turn), from("turn", None));
+        add("resync", json!(sharing.resync), from("resync", None));
+        add("pin", json!(server.pin), from("pin", None));
+        add("keepListed", json!(server.keep_listed), from("keepListed", None));
+        let policy = &server.tools;
+        add("tools", tools(policy), from("tools", None));
+        add("slim", json!(policy.slim), from("slim", None));
+        add("timeout", policy.timeout.map_or(Value::Null, time), from("timeout", None));
+        add("maxResultBytes", policy.max_result.map_or(Value::Null, bytes), from("maxResultBytes", None));
+        rows
+    }
+
+    /// Where the value of a key comes from: the entry, else the option, else the top of the file, else nowhere.
+    fn from(&self, entry: Option<&str>, key: &str, option: Option<&str>) -> From {
+        // What other programs have beside `tools` is a part of these.
+        let in_entry = |entry: &str| {
+            let at = |key: &str| self.written.get(member(entry, key).as_str());
+            at(key).or_else(|| (key == "tools").then(|| at("tools.allow").or_else(|| at("tools.deny")))?)
+        };
+        if let Some(place) = entry.and_then(in_entry) {
+            return of(place);
+        }
+        match (option, self.written.get(key)) {
+            (Some(option), _) => outside(option),
+            (None, Some(place)) => of(place),
+            (None, None) => by_default(),
+        }
+    }
+
+    /// Where a variable that a server gets on top of what it inherits comes from.
+    fn of_variable(&self, entry: &Entry, name: &str) -> From {
+        if let Some((_, text)) = entry.env.iter().find(|(of, _)| of == name) {
+            return of(&text.place);
+        }
+        let in_file = self.ctx.in_env_file(&entry.name, name).map(|(_, at)| at);
+        match in_file.or_else(|| Some(self.ctx.dotenv.files.iter().find(|file| file.get(name).is_some())?.spot(name))) {
+            Some(at) => of(&at.into()),
+            None => by_default(),
+        }
+    }
+}
+
+fn of(place: &Place) -> From {
+    let Some(at) = place.spot() else { return outside(&place.to_string()) };
+    let path = Some(place.path().to_owned()).filter(|path| !path.is_empty());
+    From {
+        from: Origin::File,
+        file: Some(at.file.clone()),
+        line: at.line,
+        column: at.column,
+        path,
+        told: place.to_string(),
+    }
+}
+
+fn outside(name: &str) -> From {
+    let path = Some(name.to_owned());
+    From { from: Origin::Outside, file: None, line: None, column: None, path, told: name.to_owned() }
+}
+
+fn by_default() -> From {
+    From { from: Origin::Default, file: None, line: None, column: None, path: None, told: "the default".to_owned() }
+}
+
+/// A time as this config has it.
+fn time(time: Duration) -> Value {
+    let whole = time.subsec_nanos() == 0;
+    json!(if whole { format!("{}s", time.as_secs()) } else { format!("{}ms", time.as_secs_f64() * 1000.0) })
+}
+
+/// A size as this config has it.
+fn bytes(bytes: usize) -> Value {
+    let text = size(bytes as u64).replace(' ', "");
+    text.strip_suffix("bytes").map_or_else(|| json!(text), |_| json!(bytes))
+}
+
+fn inherited(inherit: &Inherit) -> Value {
+    match inherit {
+        Inherit::All => Value::Bool(true),
+        Inherit::Only(names) if names.is_empty() => Value::Bool(false),
+        Inherit::Only(names) => patterns(names),
+    }
+}
+
+fn patterns(globs: &[Glob]) -> Value {
+    json!(globs.iter().map(Glob::pattern).collect::<Vec<_>>())
+}
+
+/// The rules for tools, without those that say nothing.
+fn tools(policy: &ToolPolicy) -> Value {
+    let by =
+        |rules: Vec<(&str, Value)>| -> Value { rules.into_iter().map(|(of, rule)| (of.to_owned(), rule)).collect() };
+    let rules = [
+        ("allow", patterns(&policy.allow)),
+        ("deny", patterns(&policy.deny)),
+        ("rename", by(policy.rename.iter().map(|(old, new)| (&**old, json!(new))).collect())),
+        ("describe", by(policy.describe.iter().map(|(of, text)| (of.pattern(), json!(text))).collect())),
+        ("timeout", by(policy.timeouts.iter().map(|(of, most)| (of.pattern(), time(*most))).collect())),
+        ("maxResultBytes", by(policy.max_results.iter().map(|(of, most)| (of.pattern(), bytes(*most))).collect())),
+    ];
+    let is_empty = |value: &Value| match value {
+        Value::Array(list) => list.is_empty(),
+        Value::Object(object) => object.is_empty(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
+    };
+    rules.into_iter().filter(|(_, rule)| !is_empty(rule)).map(|(key, rule)| (key.to_owned(), rule)).collect()
+}
+
+impl Shown {
+    /// A table for a person: a block for the run, and one for each server.
+    pub fn words(&self) -> String {
+        let mut text = format!("{}\n", self.config.as_deref().unwrap_or("without a config"));
+        let mut before = None;
+        for row in &self.values {
+            if row.server != before {
+                before.clone_from(&row.server);
+                // Writing to a String cannot fail.
+                let _ = writeln!(text, "\n{}", row.server.as_deref().unwrap_or_default());
+            }
+            let _ = writeln!(text, "  {:<16} {:<24} {}", row.key, row.value.to_string(), row.from.told);
+        }
+        text
+    }
+}

@@ -1,0 +1,296 @@
+//! Whoever follows a hint gets further: what it names is there, and nothing far-fetched is suggested.
+
+use super::*;
+
+/// A folder without a config or an endpoint.
+fn nothing() -> Case {
+    Case { dir: tempfile::tempdir().unwrap(), env: Vec::new() }
+}
+
+#[test]
+fn a_missing_endpoint_is_told_for_what_was_named_with_every_way_that_there_is() {
+    let case = nothing().file("my.py", "").file("my s.py", "");
+    for (line, local) in [
+        (&["my.py"][..], "mcp-pipe --local my.py"),
+        (&["run", "my s.py"], "mcp-pipe run --local 'my s.py'"),
+        (&["--", "npx", "-y", "a b"], "mcp-pipe --local -- npx -y 'a b'"),
+        (&["--mode", "multiplex", "run", "--", "x"], "mcp-pipe run --local -- x"),
+        (&["--", "x", "--url", "https://u:s3cret@h/?token=s3cret"], "mcp-pipe --local -- x --url …"),
+    ] {
+        let told = case.mistakes(line);
+        assert!(told[0].ends_with(&format!("Or try it without an account: {local}")), "{told:?}");
+        assert!(!told[0].contains("entry") && !told[0].contains("the config"), "there is none: {told:?}");
+    }
+    let config = r#"{"mcpServers": {"a": {"command": "x"}}}"#;
+    let case = case.file("mcp_config.json", config).file("d/c.json", config);
+    let ways = "MCP_ENDPOINT=wss://… in the environment or in a file .env; --endpoint wss://…; \"endpoint\" at the top of the config";
+    for (line, more, local) in [
+        (&[][..], ", or in a server's entry for that one alone", "mcp-pipe --local"),
+        (&["a"], ", or in a server's entry for that one alone", "mcp-pipe --local a"),
+        (&["my.py"], "", "mcp-pipe --local my.py"),
+        (
+            &["--config", "d/c.json"],
+            ", or in a server's entry for that one alone",
+            "mcp-pipe --config d/c.json --local",
+        ),
+    ] {
+        let told = case.mistakes(line);
+        assert!(
+            told[0].ends_with(&format!("{ways}{more}. Or try it without an account: {local}")),
+            "{line:?}: {told:?}"
+        );
+    }
+    let empty = nothing().file("my.py", "").env(&[("MCP_ENDPOINT", "")]).mistakes(&["my.py"]);
+    assert!(empty[0].ends_with("or try it without an account: mcp-pipe --local my.py"), "{empty:?}");
+}
+
+#[test]
+fn of_an_address_beside_a_command_it_is_said_which_counts() {
+    for (members, want) in [
+        (
+            r#""url": "https://h/""#,
+            "1:39 mcpServers.a.url: does nothing beside command, which counts: a is a program that is started here; remove one of \
+             the two",
+        ),
+        (
+            r#""httpUrl": "https://h/""#,
+            "mcpServers.a.httpUrl: does nothing beside command, which counts: a is a program",
+        ),
+        (
+            r#""serverUrl": "wss://h/?token=s3cret""#,
+            "remove one of the two; if a is to be served at that address, call it \"endpoint\"",
+        ),
+        (
+            r#""headers": {"X": "y"}"#,
+            "1:39 mcpServers.a.headers: does nothing beside command, as only a remote server has it; headers of the WebSocket \
+             connection are called endpointHeaders",
+        ),
+        (
+            r#""oauth": {}"#,
+            "1:39 mcpServers.a.oauth: does nothing beside command, as only a remote server has it; remove it",
+        ),
+    ] {
+        let told = Case::server(members).warnings(&[]);
+        assert!(told.len() == 1 && told[0].contains(want) && !told[0].contains("s3cret"), "{told:?}");
+    }
+    let both = Case::new(
+        r#"{"mcpServers": {"a": {"type": "sse", "command": "x", "url": "https://h/"}, "b": {"command": "y"}}}"#,
+    );
+    let told = both.warnings(&[]);
+    assert!(
+        told[0].contains(
+            "a.type: makes a a remote server (sse), which this version can't use, whatever its command; it is left out"
+        ),
+        "{told:?}"
+    );
+    assert!(told[0].contains("remove \"type\" to start its command, or disable it, or"), "{told:?}");
+}
+
+#[test]
+fn a_key_of_another_program_that_wishes_what_is_not_done_is_told() {
+    let again = "is ignored: a server that ends is started again; to keep it from running: \"disabled\": true";
+    for (members, want) in [
+        (r#""autoRestart": false"#, again),
+        (r#""restart": "no""#, again),
+        (r#""restart": "never""#, again),
+        (
+            r#""autoStart": false"#,
+            "is ignored: every server runs from the start; to keep it from running: \"disabled\": true",
+        ),
+        (r#""sandbox": true"#, "is ignored: a server runs as mcp-pipe's user does, in no sandbox"),
+        (r#""sandboxEnabled": true"#, "in no sandbox"),
+        (
+            r#""token": "s3cret""#,
+            "is ignored; an endpoint's token stands in its address: \"endpoint\": \"wss://host/path?token=…\"",
+        ),
+        (r#""endpointUrl": "wss://h/""#, "did you mean endpoint?"),
+        (r#""wsUrl": "wss://h/""#, "did you mean endpoint?"),
+    ] {
+        let told = Case::server(members).warnings(&[]);
+        assert!(told.len() == 1 && told[0].contains(want) && !told[0].contains("s3cret"), "{members}: {told:?}");
+    }
+    let notes = Case::server(r#""trust": false"#).ok(&[]).notes;
+    assert!(notes.len() == 1 && notes[0].contains("mcpServers.a.trust: nobody is asked before a call"), "{notes:?}");
+    for members in
+        [r#""restart": "always""#, r#""autoRestart": true, "trust": true, "sandbox": false, "autoStart": true"#]
+    {
+        let resolved = Case::server(members).ok(&[]);
+        assert!(resolved.warnings.is_empty() && resolved.notes.is_empty(), "{resolved:?}");
+    }
+    let top = Case::new(r#"{"token": "s3cret-s3cret", "mcpServers": {"a": {"command": "x"}}}"#).warnings(&[]);
+    assert!(top[0].contains("token: is ignored; an endpoint's token stands in its address"), "{top:?}");
+}
+
+#[test]
+fn the_readme_names_the_keys_that_pass_without_a_word() {
+    let readme = include_str!("../../../README.md");
+    let told = readme
+        .split_once("Without a warning pass")
+        .and_then(|(_, rest)| rest.split("`src/config/keys.rs` has the whole list").next());
+    let told = told.expect("the sentence is there");
+    let named: Vec<&str> = told.split('`').skip(1).step_by(2).filter(|key| key.len() > 1).collect();
+    assert!(named.len() > 8, "{named:?}");
+    for key in named {
+        let entry = Case::server(&format!("\"{key}\": \"text\"")).ok(&[]);
+        let top = Case::new(&format!(r#"{{"{key}": "text", "mcpServers": {{"a": {{"command": "x"}}}}}}"#)).ok(&[]);
+        assert!(entry.warnings.is_empty() || top.warnings.is_empty(), "{key}: {entry:?}");
+    }
+    assert!(readme.contains("`MCP_ENDPOINT` and `mcpEndpoint` at the top count as `endpoint`"));
+    let top = Case::new(r#"{"MCP_ENDPOINT": "wss://top/?token=x", "mcpServers": {"a": {"command": "x"}}}"#).no_env();
+    assert!(revealed(&top.ok(&[]).config.servers[0]).starts_with("wss://top/"));
+}
+
+#[test]
+fn only_what_is_written_much_alike_is_suggested() {
+    for key in ["maxRetries", "retries", "description2", "maxTokens", "models", "port", "host", "pingCount", "start"] {
+        let told = Case::server(&format!("\"{key}\": 3")).warnings(&[]);
+        assert!(told.len() == 1 && told[0].ends_with("remove it, or check its spelling"), "{told:?}");
+    }
+    for (key, meant) in [
+        ("maxBackof", "maxBackoff"),
+        ("startTimout", "startTimeout"),
+        ("pingIntervall", "pingInterval"),
+        ("arg", "args"),
+    ] {
+        let told = Case::server(&format!("\"{key}\": 3")).warnings(&[]);
+        assert!(told.len() == 1 && told[0].ends_with(&format!("did you mean {meant}?")), "{told:?}");
+    }
+}
+
+#[test]
+fn the_bridge_for_a_remote_server_carries_its_headers_without_their_values_and_runs_without_a_warning() {
+    let of = |members: &str| {
+        let case = Case::new(&format!(r#"{{"mcpServers": {{"a": {{{members}}}, "b": {{"command": "x"}}}}}}"#));
+        case.warnings(&[]).remove(0)
+    };
+    let told =
+        of(r#""url": "https://h/mcp", "headers": {"Authorization": "Bearer s3cret-s3cret", "X-Api-Key": "${KEY}"}"#);
+    let bridge = "\"command\": \"npx\", \"args\": [\"-y\", \"mcp-remote\", \"https://h/mcp\", \
+                  \"--header\", \"Authorization:${AUTHORIZATION}\", \"--header\", \"X-Api-Key:${X_API_KEY}\"], \
+                  \"env\": {\"AUTHORIZATION\": \"…\", \"X_API_KEY\": \"…\"}, with the value of each header for its …";
+    assert!(told.ends_with(bridge) && !told.contains("s3cret"), "{told}");
+    let twice = of(r#""url": "https://h/mcp", "headers": {"a\r\nb": "x", "1": "y"}"#);
+    assert!(twice.contains("\"mcp-remote\", \"https://h/mcp\", \"--header\", \"1:${HEADER_1}\"]"), "{twice}");
+    // Whoever follows the hint is not warned of the variable, which the bridge replaces itself.
+    let followed = Case::server(
+        r#""args": ["-y", "mcp-remote", "https://h/mcp", "--header", "Authorization:${AUTHORIZATION}"], "env": {"AUTHORIZATION": "s3cret"}"#,
+    );
+    assert!(followed.warnings(&[]).is_empty(), "{:?}", followed.warnings(&[]));
+    let other = Case::server(r#""args": ["${OTHER}"], "env": {"AUTHORIZATION": "s3cret"}"#).warnings(&[]);
+    assert!(other[0].contains("has a ${, which is not replaced here"), "{other:?}");
+    for (members, want) in [
+        (
+            r#""type": "websocket", "url": "wss://h/?token=s3cret""#,
+            "if that address is where a server of yours is to be served: call it \"endpoint\"",
+        ),
+        (
+            r#""type": "websocket", "url": "https://h/""#,
+            "start a program that speaks WebSocket to it for you; mcp-remote does not",
+        ),
+        (r#""type": "ws""#, "if that address is where a server of yours is to be served: call it \"endpoint\""),
+        (
+            r#""type": "openapi", "url": "https://h/""#,
+            "start a program that makes an MCP server of it for you; mcp-remote does not",
+        ),
+    ] {
+        let told = of(members);
+        assert!(told.contains(want) && !told.contains("\"npx\"") && !told.contains("s3cret"), "{told}");
+    }
+}
+
+#[test]
+fn what_is_wrong_is_not_repeated_at_any_length() {
+    let (text, digits) = (format!("s3cret{}", "é".repeat(5000)), "7".repeat(5000));
+    let case = |members: &str| {
+        let case = Case::new(&format!(r#"{{{members}, "mcpServers": {{"a": {{"command": "x", {members}}}}}}}"#));
+        let found = match case.run(&[]) {
+            Ok(resolved) => resolved.warnings,
+            Err(problems) => [problems.mistakes, problems.warnings].concat(),
+        };
+        for problem in &found {
+            let told = case.lines(std::slice::from_ref(problem)).join("");
+            assert!(told.chars().count() < 700, "{} characters: {told:.900}", told.chars().count());
+        }
+        found.len()
+    };
+    for key in keys::SHARED.iter().chain(keys::TOP).chain(keys::SERVER).chain(&["zzz", "timeoutMs", "options"]) {
+        for value in [
+            format!("\"{text}\""),
+            format!("\"${{{text}}}\""),
+            format!("\"${{A{digits}}}\""),
+            digits.clone(),
+            format!("[\"{text}\", \"{text}\"]"),
+            format!("[{digits}]"),
+            format!("{{\"{text}\": \"{text}\"}}"),
+            format!("{{\"{text}\": {digits}}}"),
+            format!("{{\"rename\": {{\"a\": \"{text} {text}\", \"b\": \"{text} {text}\"}}}}"),
+            format!("{{\"command\": \"{text}\", \"type\": \"{text}\"}}"),
+            format!("{{\"{text}\": {{\"command\": \"{text}\", \"type\": \"{text}\"}}}}"),
+            format!("{{\"{text}\": {{\"url\": \"https://{text}\", \"cwd\": \"{text}\"}}}}"),
+        ] {
+            case(&format!("\"{key}\": {value}"));
+        }
+    }
+    assert!(case(&format!("\"{text}\": 1")) > 0);
+    // Wherever the cut is, nothing of a secret is left before it.
+    for before in 40..90 {
+        let key = "s3cr3t-k3y-0123456789-abcdefghi";
+        let text = format!("{}{key}", "x".repeat(before));
+        let case = Case::server(&format!(r#""mode": "{text}", "endpointHeaders": {{"X-Api-Key": "{key}"}}"#));
+        let told = case.mistakes(&[]);
+        assert!(!told[0].contains("s3cr"), "{before}: {told:?}");
+    }
+    let mode = Case::server(
+        r#""mode": "eyJhbGciOiJFUzI1NiJ9.0123456789012345678901234567890123456789.s3cr3ts3cr3ts3cr3ts3cr3ts3cr3t""#,
+    );
+    let token =
+        "wss://h/?token=eyJhbGciOiJFUzI1NiJ9.0123456789012345678901234567890123456789.s3cr3ts3cr3ts3cr3ts3cr3ts3cr3t";
+    let told = mode.no_env().env(&[("MCP_ENDPOINT", token)]).mistakes(&[]);
+    assert!(!told[0].contains("eyJh") && !told[0].contains("s3cr3t"), "a secret that the cut goes through: {told:?}");
+}
+
+#[test]
+fn a_name_with_letters_of_other_scripts_is_told_where_to_allow_them() {
+    let told = Case::server(r#""tools": {"rename": {"a": "开灯"}}"#).mistakes(&[]);
+    assert!(told[0].ends_with("say \"names\": \"unicode\" at the top of the config"), "{told:?}");
+}
+
+#[test]
+fn a_path_is_told_without_steps_that_lead_nowhere() {
+    let case =
+        Case::server(r#""cwd": "./none/./x", "envFile": "././e.env", "caFile": "./ca.pem""#).file("d/c.json", "");
+    let told = match case.run(&["--config", "./mcp_config.json"]) {
+        Ok(resolved) => case.lines(&resolved.warnings),
+        Err(problems) => case.lines(&[problems.mistakes, problems.warnings].concat()),
+    };
+    assert!(told.len() == 3 && told.iter().all(|told| !told.contains("/./")), "{told:?}");
+    assert!(told.iter().any(|told| told.contains("DIR/none/x")), "{told:?}");
+    let target = case.run(&["./zzz.py"]).unwrap_err().target.unwrap().to_string();
+    assert!(!target.contains("/./"), "{target}");
+    let program = Case::new(r#"{"mcpServers": {"a": {"command": "./bin/./x"}}}"#);
+    let server = &program.ok(&["--config", "./mcp_config.json"]).config.servers[0];
+    assert_eq!(server.command.program, program.dir.path().join("bin/x").display().to_string());
+}
+
+#[test]
+fn the_clouds_address_without_a_token_is_told() {
+    let at = |address: &str, members: &str| {
+        let case = Case::server(&format!(r#""args": []{members}"#)).no_env();
+        case.env(&[("MCP_ENDPOINT", address)]).warnings(&[])
+    };
+    for address in ["wss://api.xiaozhi.me/mcp/", "wss://API.XIAOZHI.ME/mcp", "wss://api.xiaozhi.me/mcp/?v=1"] {
+        let told = at(address, "");
+        assert_eq!(
+            told,
+            [
+                "MCP_ENDPOINT (environment): has no token, and nobody is let in there without one; copy the whole address from the \
+              console, with everything behind ?token="
+            ]
+        );
+    }
+    for address in ["wss://api.xiaozhi.me/mcp/?token=abc", "ws://my.example/mcp/", "wss://notxiaozhi.me/mcp/"] {
+        assert!(at(address, "").is_empty(), "{address}");
+    }
+    let header = at("wss://api.xiaozhi.me/mcp/", r#", "endpointHeaders": {"Authorization": "Bearer x"}"#);
+    assert!(header.is_empty(), "{header:?}");
+}

@@ -1,0 +1,66 @@
+//! Everything that can be known of a config without starting anything.
+
+use std::time::SystemTime;
+
+use super::check;
+use super::options::CommandLine;
+use super::resolve::{Draft, draft};
+use super::surroundings::Surroundings;
+use crate::error::Problem;
+use crate::secrecy::{Redactor, Secret};
+
+/// What is to be said of a config.
+pub struct Findings {
+    /// What keeps a run from starting, and what else looks wrong; each in the order of the files.
+    pub findings: Vec<Finding>,
+    /// How many servers would run.
+    pub servers: usize,
+    /// The config's name, if there is one.
+    pub config: Option<String>,
+    /// What must be seen nowhere.
+    pub secrets: Vec<Secret>,
+}
+
+/// One thing that is to be said.
+pub struct Finding {
+    /// How bad it is.
+    pub severity: Severity,
+    /// What it is. Holds no secret.
+    pub problem: Problem,
+}
+
+/// How bad a finding is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// Nothing can be started.
+    Error,
+    /// It stops nothing.
+    Warning,
+}
+
+/// Looks at a config as a run would, and at what a run would only find out later. Reads files, and changes nothing.
+pub fn validate(line: &CommandLine<'_>, surroundings: &Surroundings, now: SystemTime) -> Findings {
+    let Draft { mut ctx, file, name, servers } = draft(line, surroundings);
+    check::ahead(&mut ctx, &file, &servers, now);
+    let secrets = ctx.hidden.all;
+    let problems = ctx.problems.cleaned(&secrets.iter().cloned().collect::<Redactor>());
+    let of = |severity| move |problem| Finding { severity, problem };
+    let mistakes = problems.mistakes.into_iter().chain(problems.target).map(of(Severity::Error));
+    let mut findings: Vec<Finding> = mistakes.chain(problems.warnings.into_iter().map(of(Severity::Warning))).collect();
+    findings.sort_by(|a, b| order(a).cmp(&order(b)));
+    Findings { findings, servers: servers.len(), config: name, secrets }
+}
+
+impl Findings {
+    /// Adds what others than the config have found, before all that is in files.
+    pub fn add(&mut self, severity: Severity, problem: Problem) {
+        self.findings.insert(0, Finding { severity, problem });
+    }
+}
+
+/// Findings stand in the order of the files; what is in none comes first.
+fn order(finding: &Finding) -> (Option<(&str, usize, usize)>, Severity) {
+    let spot = finding.problem.place.spot();
+    let at = spot.map(|at| (&*at.file, at.line.unwrap_or_default(), at.column.unwrap_or_default()));
+    (at, finding.severity)
+}

@@ -1,0 +1,76 @@
+//! `mcp-pipe validate` and `mcp-pipe config`: what a config says, and what is wrong with it. Nothing is started, written or asked.
+
+mod findings;
+
+use std::io::{self, Write as _};
+use std::time::SystemTime;
+
+use anyhow::anyhow;
+
+use crate::config::options::CommandLine;
+use crate::config::{self, Severity, Surroundings};
+use crate::error::{Exit, Failure};
+use crate::logging;
+use crate::secrecy::{Redactor, plain};
+use findings::Report;
+
+/// What is looked at, and how it is shown.
+pub(crate) struct Look<'a> {
+    pub(crate) line: &'a CommandLine<'a>,
+    pub(crate) surroundings: &'a Surroundings,
+    pub(crate) redactor: &'a Redactor,
+}
+
+impl Look<'_> {
+    /// `mcp-pipe validate`: prints what is to be said of the config. Where that is `strict`, warnings count.
+    ///
+    /// # Errors
+    /// The findings can't be written as JSON.
+    pub(crate) fn validate(&self, strict: bool, json: bool) -> Result<Exit, Failure> {
+        let mut found = config::validate(self.line, self.surroundings, SystemTime::now());
+        match logging::check(self.line.options, self.surroundings.settings()) {
+            Ok(oddity) => {
+                oddity.into_iter().for_each(|odd| found.add(Severity::Warning, self.surroundings.placed(odd)))
+            }
+            Err(mistake) => found.add(Severity::Error, self.surroundings.placed(mistake)),
+        }
+        self.redactor.add(found.secrets.iter().cloned());
+        let report = Report::new(&found);
+        print(&if json { as_json(&report, self.redactor)? } else { as_text(&report.words(), self.redactor) });
+        Ok(if report.is_bad(strict) { Exit::Config } else { Exit::Success })
+    }
+
+    /// `mcp-pipe config show`: prints every value that counts.
+    ///
+    /// # Errors
+    /// The mistakes of the config.
+    pub(crate) fn show(&self, json: bool) -> Result<Exit, Failure> {
+        let (shown, secrets) = config::show(self.line, self.surroundings)?;
+        self.redactor.add(secrets);
+        print(&if json { as_json(&shown, self.redactor)? } else { as_text(&shown.words(), self.redactor) });
+        Ok(Exit::Success)
+    }
+}
+
+/// `mcp-pipe config schema`: prints what editors know of the config.
+pub(crate) fn schema() -> Exit {
+    print(&format!("{:#}\n", config::schema()));
+    Exit::Success
+}
+
+/// A report as JSON in which no secret is and nothing steers a terminal.
+fn as_json(report: &impl serde::Serialize, redactor: &Redactor) -> Result<String, Failure> {
+    let mut value = serde_json::to_value(report).map_err(|error| anyhow!(error))?;
+    redactor.clean_value(&mut value);
+    Ok(plain::json(&format!("{value:#}\n")).into_owned())
+}
+
+/// The same of a text, line by line.
+fn as_text(text: &str, redactor: &Redactor) -> String {
+    text.lines().map(|line| format!("{}\n", plain::line(&redactor.clean_all(line)))).collect()
+}
+
+fn print(text: &str) {
+    // A reader that went away has seen enough.
+    let _gone = io::stdout().lock().write_all(text.as_bytes());
+}
