@@ -241,7 +241,7 @@ impl Pipe {
         let cx = &mut Context::from_waker(self.wakers.waker(bit));
         while let Poll::Ready(Some(command)) = commands.poll_recv(cx) {
             let out = &mut Buffers { endpoint: &mut self.endpoint, sides: &mut self.sides };
-            self.router.on_turn_command(command, now, out);
+            let _told = self.router.on_turn_command(command, now, out);
         }
     }
 

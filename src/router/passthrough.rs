@@ -39,7 +39,7 @@ use super::opening::words;
 use super::peers::{NewPeer, Owed, PeerId, Peers, Want};
 use super::request::Request;
 use super::{
-    Account, Gone, Greeting, Note, Out, Reconnect, Router, SHUTTING_DOWN, ServerIndex, Start, What, earliest, task,
+    Account, Bar, Gone, Greeting, Note, Out, Reconnect, Router, SHUTTING_DOWN, ServerIndex, Start, What, earliest, task,
 };
 use crate::config::{Handshake, ServerSpec};
 use crate::frame::Cut;
@@ -198,6 +198,14 @@ impl Router for Passthrough {
         self.lane.busy = busy;
         self.lane.send_leftover(out);
         self.pass_level(out);
+    }
+
+    fn on_server_barred(&mut self, _server: ServerIndex, bar: Option<Bar>, _now: Instant, out: &mut dyn Out) {
+        self.lane.barred(bar, &mut self.peers, out);
+        if self.lane.is_stopped() {
+            self.answer_all_waiting(out);
+        }
+        self.arm_all();
     }
 
     fn on_server(&mut self, _server: ServerIndex, frame: &[u8], e: &Envelope, now: Instant, out: &mut dyn Out) {
