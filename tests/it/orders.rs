@@ -13,8 +13,8 @@ use tempfile::TempDir;
 
 use crate::control::{Asked, Runtime};
 use crate::harness::{
-    Conn, Daemon, FakeEndpoint, calculator_entry, config, field, fixture, fixture_entry, multiplex, names, one_server,
-    report, rounds, text_of, within,
+    Conn, Daemon, FakeEndpoint, calculator_entry, config, everything, field, fixture, fixture_entry, multiplex, names,
+    one_server, report, rounds, text_of, within,
 };
 
 /// The words with which a call is answered at once.
@@ -327,7 +327,7 @@ async fn orders_during_a_stop_are_refused_and_a_stopped_server_needs_no_time_to_
 }
 
 /// An entry whose processes note, each for itself, where another one of the same server is still there.
-fn lonely(name: &str, dir: &Path, entry: &Value) -> Value {
+fn lonely(name: &str, dir: &Path, mut entry: Value) -> Value {
     let (lock, doubles) = (dir.join(format!("{name}.lock")), dir.join("doubles"));
     let command = entry["command"].as_str().unwrap();
     let args = entry["args"].as_array().unwrap().iter().map(|arg| format!(" '{}'", arg.as_str().unwrap()));
@@ -337,7 +337,8 @@ fn lonely(name: &str, dir: &Path, entry: &Value) -> Value {
         doubles.display(),
         args.collect::<String>()
     );
-    json!({"command": "sh", "args": ["-c", line]})
+    (entry["command"], entry["args"]) = ("sh".into(), json!(["-c", line]));
+    entry
 }
 
 /// How many random orders: few by default, as each waits for real processes.
@@ -347,17 +348,24 @@ fn how_many() -> usize {
 
 #[tokio::test]
 async fn whatever_four_clients_order_at_once_the_last_word_counts_and_no_server_runs_twice() {
-    const SERVERS: [&str; 4] = ["one", "two", "three", "four"];
+    // Each with a part of its command line.
+    let mut all =
+        vec![("one", "--name one "), ("two", "--name two "), ("three", "--name three "), ("four", "calculator.py")];
     const ORDERS: [&str; 5] = ["start", "stop", "restart", "pause", "resume"];
     let (runtime, dir, endpoint) = (Runtime::new(), TempDir::new().unwrap(), FakeEndpoint::bind().await);
     let fixture = |name: &str, more: &[&str]| fixture_entry(&[&["--name", name], more].concat());
-    let servers = [
-        ("one", lonely("one", dir.path(), &fixture("one", &[]))),
-        ("two", lonely("two", dir.path(), &fixture("two", &["--slow-start", "30"]))),
+    let mut servers = vec![
+        ("one", fixture("one", &[])),
+        ("two", fixture("two", &["--slow-start", "30"])),
         // Ends by TERM only.
-        ("three", lonely("three", dir.path(), &fixture("three", &["--grandchild"]))),
-        ("four", lonely("four", dir.path(), &calculator_entry())),
+        ("three", fixture("three", &["--grandchild"])),
+        ("four", calculator_entry()),
     ];
+    if let Some(entry) = everything() {
+        servers.push(("five", entry));
+        all.push(("five", "mcp-server-everything"));
+    }
+    let servers = servers.into_iter().map(|(name, entry)| (name, lonely(name, dir.path(), entry)));
     let daemon = runtime.setup().config(&multiplex(&endpoint, servers)).start("info");
     let mut conn = endpoint.accept().await;
     conn.handshake().await;
@@ -368,7 +376,8 @@ async fn whatever_four_clients_order_at_once_the_last_word_counts_and_no_server_
         let mut codes = BTreeMap::new();
         for _ in 0..total / 4 {
             let order = ORDERS[random.random_range(0..ORDERS.len())];
-            let server = SERVERS[random.random_range(0..SERVERS.len())];
+            // The last one takes a second for each start.
+            let (server, _) = all[(random.random_range(0..13) / 3).min(all.len() - 1)];
             let said: Asked = runtime.ask(&[order, server]).await;
             // What another client took back is told; nothing else may go wrong.
             assert!(
@@ -383,7 +392,7 @@ async fn whatever_four_clients_order_at_once_the_last_word_counts_and_no_server_
         // Calls all the while, each of which gets one answer (which `Conn` checks).
         let mut answered = BTreeMap::new();
         for id in 1000..1000 + total as u64 * 2 {
-            let tool = format!("{}__echo", SERVERS[id as usize % 3]);
+            let tool = format!("{}__echo", ["one", "two", "three"][id as usize % 3]);
             let answer = conn.call(id, &tool, json!({"text": "hi"})).await;
             if answer["error"].is_object() {
                 let told = ["by command", "is paused", "is being restarted"];
@@ -412,16 +421,20 @@ async fn whatever_four_clients_order_at_once_the_last_word_counts_and_no_server_
     };
     within("all to be as it is wanted", settled).await;
     let status: Value = serde_json::from_str(&runtime.ask(&["status", "--json"]).await.out).unwrap();
-    for (server, name) in status["servers"].as_array().unwrap().iter().zip(SERVERS) {
-        let wanted = last.get(name).map_or("running", String::as_str);
+    for (server, (name, part)) in status["servers"].as_array().unwrap().iter().zip(&all) {
+        let wanted = last.get(*name).map_or("running", String::as_str);
         assert_eq!((&server["name"], &server["wanted"]), (&json!(name), &json!(wanted)), "{status:#}");
-        let part = if name == "four" { "calculator.py".to_owned() } else { format!("--name {name} ") };
-        let there = pids(&daemon, &part).len();
-        assert_eq!(there, usize::from(wanted != "stopped"), "{name}: {wanted}");
+        let there = pids(&daemon, part);
+        match (wanted, *name) {
+            ("stopped", _) => assert!(there.is_empty(), "{name}: {there:?}"),
+            // A launcher, a shell and the server itself.
+            (_, "five") => assert!(!there.is_empty(), "{name} is gone"),
+            _ => assert_eq!(there.len(), 1, "{name}: {there:?}"),
+        }
     }
     let doubles = fs::read_to_string(dir.path().join("doubles")).unwrap_or_default();
     assert_eq!(doubles, "", "two processes of one server");
-    for server in SERVERS {
+    for (server, _) in &all {
         runtime.done(&["stop", server]).await;
     }
     let own = daemon.pid().as_raw_nonzero().get();
