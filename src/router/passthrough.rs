@@ -201,6 +201,17 @@ impl Router for Passthrough {
     }
 
     fn on_server_barred(&mut self, _server: ServerIndex, bar: Option<Bar>, _now: Instant, out: &mut dyn Out) {
+        if bar == Some(Bar::Stopped) {
+            for (key, peer) in self.peers.iter_mut() {
+                for kind in ListKind::ALL {
+                    let method = kind.method().as_bytes();
+                    let is_it = |call: &Call| call.peer == key && call.method() == method;
+                    if self.lane.held.has_one_of(key, &[method]) || self.lane.calls().any(is_it) {
+                        peer.changes.missed(kind);
+                    }
+                }
+            }
+        }
         self.lane.barred(bar, &mut self.peers, out);
         if self.lane.is_stopped() {
             self.answer_all_waiting(out);
@@ -374,6 +385,12 @@ impl Passthrough {
             && let (Some(own), Some(peer)) = (&own, peers.get_mut(request.peer))
         {
             peer.wishes.unsubscribe(SERVER, own);
+        }
+        if self.lane.is_stopped()
+            && let (Some(place), Some(peer)) =
+                (Place::of(request.method, request.params()), peers.get_mut(request.peer))
+        {
+            peer.changes.missed(place.kind);
         }
         if self.lane.has_many() && self.decided_here(request, own.as_deref(), out) {
             return;

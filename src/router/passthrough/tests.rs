@@ -2086,3 +2086,35 @@ fn a_stopped_server_refuses_even_the_handshake_at_once_unless_its_answer_is_know
     rig.answer(welcome());
     assert!(rig.sent_to_server().iter().any(|sent| sent.contains("tools/call")), "it waited for the start");
 }
+
+#[test]
+fn an_endpoint_that_asked_a_stopped_server_for_its_tools_reads_them_when_the_server_is_back() {
+    let list = r#"{"jsonrpc":"2.0","id":7,"method":"tools/list"}"#;
+    for asked in ["on a new connection", "just before"] {
+        let mut rig = Rig::running();
+        if asked == "just before" {
+            rig.endpoint(list);
+        }
+        rig.router.on_server_barred(0, Some(Bar::Stopped), rig.now, &mut rig.sink);
+        rig.server_down(0);
+        if asked == "on a new connection" {
+            rig.link_down();
+            rig.link_up();
+            rig.endpoint(&hello(1));
+            rig.endpoint(r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#);
+            rig.endpoint(list);
+        }
+        assert_eq!(errors(&rig.sent_to_endpoint()).len(), 1, "{asked}");
+        rig.router.on_server_barred(0, None, rig.now, &mut rig.sink);
+        rig.server_up();
+        rig.answer(welcome());
+        assert_eq!(rig.last()["method"], "tools/list", "{asked}: we look");
+        rig.answer(json!({"tools": [{"name": "add"}]}));
+        let told = rig.sent_to_endpoint();
+        assert!(told.iter().any(|message| message.contains("notifications/tools/list_changed")), "{asked}: {told:?}");
+        rig.endpoint(&list.replace('7', "8"));
+        rig.answer(json!({"tools": [{"name": "add"}]}));
+        rig.pass(3600);
+        assert_eq!(rig.router.wants_reconnect(rig.peer, rig.now), None, "{asked}: it has read");
+    }
+}
