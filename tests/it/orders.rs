@@ -254,15 +254,16 @@ async fn an_endpoint_is_dialled_at_once_and_its_backoff_forgotten() {
     let mut config = one_server(&endpoint, &[]);
     config["maxBackoff"] = "10m".into();
     let daemon = runtime.setup().config(&config).start("info");
-    // A token that is refused is dialled less and less.
-    endpoint.refuse(401).await;
+    // Who is told to come in ten minutes does so.
+    let later = "HTTP/1.1 503 Later\r\nRetry-After: 600\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+    endpoint.answer(later).await;
     daemon.wait_for_event("ERROR_CONNECT").await;
     let json: Value = serde_json::from_str(&runtime.ask(&["status", "--json"]).await.out).unwrap();
     let shown = json["servers"][0]["connection"]["endpoint"].as_str().unwrap().to_owned();
     assert!(shown.starts_with("ws://127.0.0.1:") && !shown.contains("t0ken"), "{shown}");
     for name in [&["restart", &*shown][..], &["restart", "x", "--connection"], &["restart", &endpoint.url()]] {
-        let (said, ()) = tokio::join!(runtime.not_done(1, name), endpoint.refuse(401));
-        assert!(said.contains("x: not connected: ") && said.contains("401"), "{said}");
+        let (said, ()) = tokio::join!(runtime.not_done(1, name), endpoint.answer(later));
+        assert!(said.contains("x: not connected: ") && said.contains("503"), "{said}");
         assert!(!said.contains("t0ken"), "{said}");
     }
     let accepted = async {
@@ -285,6 +286,24 @@ async fn an_endpoint_is_dialled_at_once_and_its_backoff_forgotten() {
     let (said, mut conn) = tokio::join!(runtime.done(&restart), again);
     assert_eq!(said, "x: connected anew\n");
     assert_eq!(pid(&mut conn, 10).await, before);
+    daemon.stop_closing([&mut conn]).await;
+}
+
+#[tokio::test]
+async fn what_a_process_says_while_it_is_ended_reaches_nobody() {
+    let (runtime, endpoint) = (Runtime::new(), FakeEndpoint::bind().await);
+    let last = json!({"jsonrpc": "2.0", "method": "notifications/message", "params": {"level": "info", "data": "bye"}});
+    let line = format!("'{}'; echo '{last}'", fixture().display());
+    let mut config = config([("x", json!({"command": "sh", "args": ["-c", line]}))]);
+    config["mcpServers"]["x"]["endpoint"] = endpoint.url().into();
+    let daemon = runtime.setup().config(&config).start("info");
+    let mut conn = endpoint.accept().await;
+    conn.handshake().await;
+    for order in ["restart", "stop", "start"] {
+        runtime.done(&[order, "x"]).await;
+    }
+    assert_eq!(text_of(&conn.call(10, "echo", json!({"text": "hi"})).await), "hi");
+    assert!(conn.others.is_empty(), "{:?}", conn.others);
     daemon.stop_closing([&mut conn]).await;
 }
 
