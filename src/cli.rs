@@ -1,5 +1,6 @@
 //! Flags, subcommands and their help. Nothing here acts; the options of a run are in `config::options`.
 
+pub(crate) mod orders;
 mod slips;
 
 use std::ffi::OsString;
@@ -9,6 +10,7 @@ use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 
+use self::orders::OrderCommand;
 use crate::config::Environment;
 use crate::config::options::{CommandLine, Options, Target, default_texts};
 use crate::endpoint::{is_placeholder, is_variable, looks_like_endpoint, looks_like_token};
@@ -27,10 +29,10 @@ Examples:
   mcp-pipe call calculator add '{\"a\":2,\"b\":3}'
   mcp-pipe status                         what a running mcp-pipe does
   mcp-pipe logs -f                        what it says
+  mcp-pipe restart calculator             one of its servers anew, while the rest runs
   mcp-pipe validate                       what is wrong with the config, before anything starts
 
-A server whose name is also a command (tools, call, status, logs, health, validate, config, run, help) is run with:
-mcp-pipe run NAME";
+A server whose name is also a command (tools, status, stop, next …) is run with: mcp-pipe run NAME";
 
 const RUN_EXAMPLES: &str = "\
 Examples:
@@ -93,7 +95,7 @@ const LOOKING: &[&str] =
     &["config", "start_timeout", "max_frame_size", "drain_timeout", "log_level", "log_format", "log_contents"];
 /// The options that `validate` and `config` don't take: they log nothing.
 const LOGGING: &[&str] = &["log_level", "log_format", "log_contents"];
-/// The options of `status` and `logs`: they start nothing.
+/// The options of `status`, `logs` and the orders: they start nothing.
 const ASKING: &[&str] = &["config", "control_socket"];
 
 /// Serves MCP servers (programs that speak JSON-RPC on stdin and stdout) on WebSocket endpoints
@@ -168,6 +170,9 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Tell a running mcp-pipe to do something.
+    #[command(flatten)]
+    Order(OrderCommand),
     /// Ask a running mcp-pipe whether it serves; exit code 0 or 1
     #[command(after_help = HEALTH_EXAMPLES)]
     Health,
@@ -236,10 +241,16 @@ impl Cli {
     fn written(&self) -> &TargetArgs {
         match &self.command {
             Some(Command::Run(target) | Command::Tools { target, .. }) => target,
-            Some(Command::Call { .. } | Command::Status { .. } | Command::Logs { .. } | Command::Health) | None => {
-                &self.target
-            }
-            Some(Command::Validate { .. } | Command::Config { .. }) => &self.target,
+            Some(
+                Command::Call { .. }
+                | Command::Status { .. }
+                | Command::Logs { .. }
+                | Command::Order(_)
+                | Command::Validate { .. }
+                | Command::Config { .. }
+                | Command::Health,
+            )
+            | None => &self.target,
         }
     }
 
@@ -251,6 +262,7 @@ impl Cli {
             Command::Call { .. } => "call",
             Command::Status { .. } => "status",
             Command::Logs { .. } => "logs",
+            Command::Order(order) => order.name(),
             Command::Health => "health",
             Command::Validate { .. } => "validate",
             Command::Config { .. } => "config",
@@ -287,6 +299,7 @@ impl Cli {
         let asked = match &self.command {
             Some(Command::Status { server, .. } | Command::Logs { server, .. }) => server.as_deref(),
             Some(Command::Validate { file, .. }) => file.as_deref().and_then(Path::to_str),
+            Some(Command::Order(order)) => order.about(),
             Some(Command::Run(_) | Command::Tools { .. } | Command::Call { .. } | Command::Health) | None => None,
             Some(Command::Config { .. }) => None,
         };
@@ -381,6 +394,7 @@ fn takes(command: &str, option: &str) -> bool {
         "tools" | "call" => LOOKING.contains(&option),
         "status" | "logs" => ASKING.contains(&option),
         "validate" | "config" => !LOGGING.contains(&option),
+        name if orders::NAMES.contains(&name) => ASKING.contains(&option),
         "health" => ASKING.contains(&option) || option == "status_socket",
         _ => true,
     }
@@ -399,6 +413,9 @@ fn without_effect(command: &clap::Command, matches: &ArgMatches) -> Option<Strin
         ("health", _) => "asks a running mcp-pipe and takes nothing but --control-socket, --status-socket and --config",
         ("validate" | "config", _) => "starts nothing and has no log",
         ("status" | "logs", _) => "asks a running mcp-pipe and takes nothing but --control-socket and --config",
+        (name, _) if orders::NAMES.contains(&name) => {
+            "tells a running mcp-pipe something and takes nothing but --control-socket and --config"
+        }
         (_, "--local") => "starts servers on this machine in any case and dials no endpoint",
         (_, "--cache-dir") => "shows what servers say now and remembers nothing of it",
         (_, "--status-socket" | "--control-socket") => "answers nobody; a running mcp-pipe does",
@@ -443,7 +460,7 @@ mod tests {
         assert!(help.to_string().contains("mcp-pipe -- npx"), "{help}");
         assert_eq!(cli(&["run", "help"]).unwrap().target(), Target::Named("help"));
         let heath = cli(&["heath"]).unwrap();
-        assert_eq!((heath.line().command, heath.line().commands.len()), (None, 8));
+        assert_eq!((heath.line().command, heath.line().commands.len()), (None, 8 + orders::NAMES.len()));
         assert_eq!(cli(&["tools", "heath"]).unwrap().line().command, Some("tools"));
     }
 
@@ -473,6 +490,13 @@ mod tests {
             ("call", &["s", "t"]),
             ("status", &[]),
             ("logs", &[]),
+            ("restart", &["s"]),
+            ("stop", &["s"]),
+            ("start", &["s"]),
+            ("pause", &["s"]),
+            ("resume", &["s"]),
+            ("pin", &["s"]),
+            ("next", &[]),
             ("health", &[]),
             ("validate", &[]),
             ("config", &["show"]),
@@ -511,7 +535,8 @@ mod tests {
 
     #[test]
     fn every_command_shows_an_example() {
-        for name in ["run", "tools", "call", "status", "logs", "health", "validate", "config"] {
+        let others = ["run", "tools", "call", "status", "logs", "health", "validate", "config"];
+        for name in others.iter().chain(orders::NAMES) {
             let help = cli(&[name, "--help"]).unwrap_err().to_string();
             assert!(help.contains("Examples:\n") && help.contains(&format!(" mcp-pipe {name} ")), "{help}");
         }
@@ -537,6 +562,9 @@ mod tests {
                 &["--control-socket", url],
                 &["status", url],
                 &["logs", url],
+                &["restart", url],
+                &["stop", url],
+                &["next", url],
                 &["--ca-file", url],
                 &["--cache-dir", url],
                 &["--log-level", url],

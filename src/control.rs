@@ -14,6 +14,10 @@ mod discovery;
 pub(crate) mod health;
 #[cfg(unix)]
 mod listener;
+#[cfg_attr(not(unix), expect(dead_code, reason = "nobody gives orders where there is no control socket"))]
+pub(crate) mod orders;
+#[cfg(unix)]
+mod outcome;
 #[cfg(unix)]
 mod place;
 #[cfg(unix)]
@@ -32,16 +36,27 @@ use tracing::warn;
 use tracing::{debug, error, info};
 
 pub(crate) use self::commands::Asking;
+use self::orders::Orders;
 use self::status::Status;
 use crate::config::ControlSocket;
 use crate::logging::Ring;
 use crate::process::stop::Stop;
 
+/// What the answers on the control socket are made of.
+pub(crate) struct Sources {
+    /// The state of all servers.
+    pub status: Status,
+    /// Where orders are given.
+    pub orders: Orders,
+    /// The lines of the log.
+    pub ring: Option<Ring>,
+}
+
 /// Answers on the control socket until `ended`. Where there can't be one, that is said, and nothing else changes.
 ///
-/// `config`: which config, for the socket's name and for whoever asks. `ring`: the lines of the log.
+/// `config`: which config, for the socket's name and for whoever asks.
 #[cfg(unix)]
-pub(crate) async fn serve(at: ControlSocket, config: &Path, status: Status, ring: Option<Ring>, ended: Stop) {
+pub(crate) async fn serve(at: ControlSocket, config: &Path, from: Sources, ended: Stop) {
     let (socket, is_second) = match at {
         ControlSocket::None => return,
         ControlSocket::At(path) => match socket::listen(&path, "control").await {
@@ -71,13 +86,13 @@ pub(crate) async fn serve(at: ControlSocket, config: &Path, status: Status, ring
     } else {
         debug!(event = "CONTROL_SOCKET", "the control socket is {path}");
     }
-    let answering = answers::Answering::new(config.display().to_string(), status, ring);
+    let answering = answers::Answering::new(config.display().to_string(), from);
     listener::serve(socket, answering, ended).await;
 }
 
 /// There is none on this system.
 #[cfg(not(unix))]
-pub(crate) async fn serve(at: ControlSocket, _config: &Path, _status: Status, _ring: Option<Ring>, _ended: Stop) {
+pub(crate) async fn serve(at: ControlSocket, _config: &Path, _from: Sources, _ended: Stop) {
     match at {
         ControlSocket::At(_) => {
             warn!(event = "ERROR_CONTROL_SOCKET", "{}; going on without it", commands::UNAVAILABLE);

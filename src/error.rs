@@ -3,9 +3,9 @@
 //! | code | means |
 //! |---|---|
 //! | 0 | done, or stopped as asked |
-//! | 1 | a call, a tool or something unforeseen failed; `health`: not serving |
-//! | 2 | the command line is wrong, or the arguments of a call; `status`, `logs`: it names no server, or which mcp-pipe is meant is not clear |
-//! | 3 | `status`, `logs`: no mcp-pipe runs that could be asked |
+//! | 1 | a call, a tool or something unforeseen failed; `health`: not serving; an order to a running mcp-pipe: not done |
+//! | 2 | the command line is wrong, or the arguments of a call; `status`, `logs`, orders: it names no server, or which mcp-pipe is meant is not clear |
+//! | 3 | `status`, `logs`, orders: no mcp-pipe runs that could be asked |
 //! | 78 | the config is wrong (`EX_CONFIG` of sysexits.h); nothing was started |
 
 mod code;

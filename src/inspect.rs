@@ -192,7 +192,9 @@ async fn catalogue(
         failed = status.failed(server) => Err(match failed {
             ServerState::Refusing(why) => InspectError::Refused { server: of_it(), why },
             ServerState::Down(why) => InspectError::Down { server: of_it(), why },
-            ServerState::Starting | ServerState::Serving | ServerState::Silent => InspectError::Stopped, // no failure
+            ServerState::Starting | ServerState::Serving | ServerState::Silent | ServerState::Stopped => {
+                InspectError::Stopped // no failure
+            }
         }),
     }
 }

@@ -202,6 +202,20 @@ impl Link {
         true
     }
 
+    /// Makes a new connection now, with waits as at the start: of a link that waits or dials at once, of one that stands after the
+    /// pause that endpoints need.
+    pub(crate) fn redial(&mut self, out: &mut Outgoing) {
+        (self.backoff, self.contest) = (Backoff::new(self.spec.max_backoff), Contest::new(self.spec.max_backoff));
+        match &self.state {
+            LinkPhase::Resting | LinkPhase::Waiting { .. } | LinkPhase::Dialling { .. } => self.state = self.dialling(),
+            LinkPhase::Open(_) => {
+                // One that is about to end already is followed by another one anyway.
+                let _ended = self.hang_up(out, "because it was told to make it anew");
+            }
+            LinkPhase::Closed => {}
+        }
+    }
+
     /// Closes a connection whose other end speaks no JSON-RPC: the address is most likely wrong. `said` is what came instead.
     pub(crate) fn turn_away(&mut self, out: &mut Outgoing, said: &[u8], now: Instant) {
         let LinkPhase::Open(open) = &mut self.state else { return };

@@ -24,6 +24,7 @@
 //! deaths of each from the other.
 
 mod diagnosis;
+pub(crate) mod orders;
 mod sides;
 mod timer;
 
@@ -34,10 +35,11 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
+use self::orders::PipeOrders;
 use self::sides::{Buffers, HIGH, STUCK, Side, Sides};
 use self::timer::Timer;
 use crate::catalogue::Catalogue;
@@ -66,7 +68,7 @@ const LOOKS: usize = 8;
 const LINK: usize = 0;
 const STOP: usize = 1;
 const TIMER: usize = 2;
-const STEERING: usize = 3;
+const ORDERS: usize = 3;
 const OTHERS: usize = 4;
 
 /// Time between two reports of a start that takes long.
@@ -128,8 +130,8 @@ pub(crate) struct Pipe {
     drain_timeout: Duration,
     /// The router's count of served calls at the last look.
     served: u64,
-    /// A person's commands about the turns.
-    commands: Option<mpsc::Receiver<TurnCommand>>,
+    /// What a person says.
+    orders: Option<PipeOrders>,
 }
 
 enum PipePhase {
@@ -190,13 +192,13 @@ impl Pipe {
             stop,
             drain_timeout,
             served: 0,
-            commands: None,
+            orders: None,
         }
     }
 
-    /// The same pipe, taking a person's commands.
-    pub(crate) fn steered_by(self, commands: mpsc::Receiver<TurnCommand>) -> Self {
-        Pipe { commands: Some(commands), ..self }
+    /// The same pipe, doing what a person says.
+    pub(crate) fn obeying(self, orders: PipeOrders) -> Self {
+        Pipe { orders: Some(orders), ..self }
     }
 
     /// The same pipe, telling `witness` what becomes of the connection.
@@ -218,7 +220,7 @@ impl Pipe {
             if self.woken.remove(self.stop_bit()) {
                 self.poll_stop(now);
             }
-            self.pass_commands(now);
+            self.obey(now);
             let (made_room, ended) = self.look(now);
             if ended {
                 return Poll::Ready(());
@@ -232,17 +234,6 @@ impl Pipe {
         }
         cx.waker().wake_by_ref();
         Poll::Pending
-    }
-
-    /// Passes a person's commands on to the router.
-    fn pass_commands(&mut self, now: Instant) {
-        let bit = self.servers.len() + STEERING;
-        let Some(commands) = self.commands.as_mut().filter(|_| self.woken.remove(bit)) else { return };
-        let cx = &mut Context::from_waker(self.wakers.waker(bit));
-        while let Poll::Ready(Some(command)) = commands.poll_recv(cx) {
-            let out = &mut Buffers { endpoint: &mut self.endpoint, sides: &mut self.sides };
-            self.router.on_turn_command(command, now, out);
-        }
     }
 
     /// One look at all that was woken or has something to write. Returns whether a side that was not read has room again,
@@ -569,7 +560,7 @@ fn on_link(
                     warn!(target: RETRIES, event = "ERROR_CONNECT", servers = ?names, "{why}; next attempt in {next}")
                 }
             }
-            out.sides.disconnected(&why);
+            out.sides.disconnected(&why, open_for.is_some());
             if let (Some(witness), Some(_)) = (&out.sides.witness, open_for) {
                 witness.closed(Close::by(cause, router.is_handshaken(peer)), now);
             }
@@ -586,6 +577,8 @@ fn on_server(router: &mut dyn Router, mut out: Buffers<'_>, index: ServerIndex, 
             out.sides.each[index].up(now);
             router.on_server_up(index, now, &mut out);
         }
+        // Whoever waited for a process that is ended by command has got an answer already.
+        ServerEvent::Said(_) if out.sides.each[index].ending => {}
         ServerEvent::Said(found) => {
             pass_found(router, index, found, now, &mut out);
             let side = &mut out.sides.each[index];
@@ -595,6 +588,8 @@ fn on_server(router: &mut dyn Router, mut out: Buffers<'_>, index: ServerIndex, 
                 side.status.server(ServerState::Serving);
             }
         }
+        ServerEvent::Halted => out.sides.each[index].halted(now),
+        ServerEvent::Down { .. } if out.sides.each[index].ending => out.sides.each[index].ended(now),
         ServerEvent::Down { why, retry_in } => {
             out.sides.each[index].down(why, now);
             router.on_server_down(index, Gone { why, retry_in }, now, &mut out);

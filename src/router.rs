@@ -7,12 +7,14 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+pub use self::bar::Bar;
 pub use self::note::{Note, What};
 pub use self::peers::{NewPeer, PeerId, ViewId};
 use crate::catalogue::Memory;
 use crate::frame::Cut;
 use crate::mcp::envelope::{Envelope, Lost};
 
+pub(crate) mod bar;
 mod changes;
 mod deadlines;
 mod desk;
@@ -88,6 +90,10 @@ pub enum TurnCommand {
     Next,
     /// The present server keeps its turn; if it was kept already, its turn ends like others again.
     Keep,
+    /// The turn of this server begins, and does not end; no other server is kept any longer.
+    Pin(ServerIndex),
+    /// The turn of this server ends like others again.
+    Unpin(ServerIndex),
 }
 
 /// Why a server is not there, in words for the endpoint's user.
@@ -183,6 +189,9 @@ pub trait Router {
     fn on_server_down(&mut self, server: ServerIndex, gone: Gone<'_>, now: Instant, out: &mut dyn Out);
     /// A server has stopped reading its stdin (`busy`) and is to be sent no more, or reads again.
     fn on_server_busy(&mut self, server: ServerIndex, busy: bool, now: Instant, out: &mut dyn Out);
+    /// From now on a server takes no calls, or it takes them again (`None`). That a stopped server's process is gone is told
+    /// besides, by [`Router::on_server_down`].
+    fn on_server_barred(&mut self, server: ServerIndex, bar: Option<Bar>, now: Instant, out: &mut dyn Out);
     /// A message of a server: one line, and never of [`Kind::Other`](crate::mcp::envelope::Kind).
     fn on_server(&mut self, server: ServerIndex, frame: &[u8], e: &Envelope, now: Instant, out: &mut dyn Out);
     /// A server wrote a text that is no message.
@@ -201,8 +210,10 @@ pub trait Router {
     fn on_room(&mut self, peer: PeerId, now: Instant, out: &mut dyn Out);
     /// When [`Router::on_tick`] wants to be called.
     fn next_tick(&self) -> Option<Instant>;
-    /// A person commands the turns. A router without turns ignores the command.
-    fn on_turn_command(&mut self, _command: TurnCommand, _now: Instant, _out: &mut dyn Out) {}
+    /// A person commands the turns. Returns what comes of that, or why nothing does, in words for that person.
+    fn on_turn_command(&mut self, _command: TurnCommand, _now: Instant, _out: &mut dyn Out) -> Result<String, String> {
+        Err("its servers take no turns".into())
+    }
     /// From now on requests are refused; those under way go on.
     fn drain(&mut self, now: Instant, out: &mut dyn Out);
     /// Requests of all peers that have no answer yet.

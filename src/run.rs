@@ -6,12 +6,14 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tracing::{error, info, warn};
 
 use crate::cli::{Command, ConfigPart};
 use crate::config::options::{CommandLine, Options};
 use crate::config::{self, Config, ControlSocket, Environment, Mode, Surroundings};
+use crate::control::orders::{Instruction, Orders};
 use crate::control::status::{PipeStatus, Status};
 use crate::control::summary::Summary;
 use crate::control::{self, Asking, health};
@@ -27,7 +29,6 @@ use crate::router::TurnCommand;
 use crate::secrecy::Redactor;
 use crate::sharing::layout::groups;
 use crate::supervisor;
-use crate::supervisor::steering::Steering;
 use crate::words::counted;
 
 /// Starts the watcher that ends what a killed mcp-pipe leaves behind. To be called before there is any thread.
@@ -40,7 +41,7 @@ pub fn guard() -> (Guard, Option<io::Error>) {
 
 /// Whether a command asks a running mcp-pipe, and starts nothing.
 pub fn asks_another(command: &Command) -> bool {
-    matches!(command, Command::Status { .. } | Command::Logs { .. } | Command::Health)
+    matches!(command, Command::Status { .. } | Command::Logs { .. } | Command::Order(_) | Command::Health)
 }
 
 /// Asks a running mcp-pipe, if that is what `command` does; the others are `None`.
@@ -59,6 +60,7 @@ pub fn ask(
     Some(match command {
         Command::Status { server, json } => asking.status(server.as_deref(), *json),
         Command::Logs { server, follow, lines, json } => asking.logs(server.clone(), *lines, *follow, *json),
+        Command::Order(order) => asking.order(order.order()),
         Command::Health => match config::status_socket(options, env) {
             // Who names the one on the command line does not mean another that stands in a variable.
             Some(path) if options.status_socket.is_some() || options.control_socket.is_none() => {
@@ -92,6 +94,7 @@ pub fn look(
         | Command::Call { .. }
         | Command::Status { .. }
         | Command::Logs { .. }
+        | Command::Order(_)
         | Command::Health => return None,
     })
 }
@@ -101,7 +104,7 @@ fn health(socket: &Path, redactor: &Redactor) -> Result<Exit> {
     let pipes = health::ask(socket)?;
     // A reader that went away has seen enough.
     let _gone = io::stdout().write_all(health::describe(&pipes, redactor).as_bytes());
-    Ok(if pipes.iter().all(PipeStatus::is_healthy) { Exit::Success } else { Exit::Failed })
+    Ok(if pipes.iter().all(PipeStatus::is_well) { Exit::Success } else { Exit::Failed })
 }
 
 /// Where the last lines of the log are kept for whoever asks, if `command` is one that is asked.
@@ -111,7 +114,7 @@ pub fn ring(command: &Command, options: &Options, settings: &Environment) -> Opt
             Some(Ring::default())
         }
         Command::Run(_) | Command::Tools { .. } | Command::Call { .. } => None,
-        Command::Status { .. } | Command::Logs { .. } | Command::Health => None,
+        Command::Status { .. } | Command::Logs { .. } | Command::Order(_) | Command::Health => None,
         Command::Validate { .. } | Command::Config { .. } => None,
     }
 }
@@ -127,17 +130,18 @@ pub fn run(command: Command, config: Config, guard: Guard, redactor: &Redactor, 
             inspect::arguments(arguments.as_deref(), io::stdin()).map_err(ArgumentsError::told)?
         }
         Command::Run(_) | Command::Tools { .. } => serde_json::Map::new(),
-        Command::Status { .. } | Command::Logs { .. } | Command::Health => serde_json::Map::new(),
+        Command::Status { .. } | Command::Logs { .. } | Command::Order(_) | Command::Health => serde_json::Map::new(),
         Command::Validate { .. } | Command::Config { .. } => serde_json::Map::new(),
     };
     let runtime = limits::runtime().map_err(no_start)?;
     let done = runtime.block_on(async {
-        let (stop, steering) = (Stop::new(), Steering::default());
+        let stop = Stop::new();
+        let (orders, instructions) = Orders::channel();
         let status = Status::new(redactor.clone());
-        let ours = Handles { guard, steering: steering.clone(), status, ring, stop: stop.clone() };
+        let ours = Handles { guard, orders: orders.clone(), instructions, status, ring, stop: stop.clone() };
         tokio::select! {
             done = perform(command, arguments, config, ours) => done,
-            never = signals(&stop, &steering) => never,
+            never = signals(&stop, &orders) => never,
         }
     });
     // In the background: a name server that doesn't answer must not hold up the end.
@@ -153,7 +157,9 @@ fn no_start(error: io::Error) -> anyhow::Error {
 /// What every command that runs servers needs besides the config.
 struct Handles {
     guard: Guard,
-    steering: Steering,
+    /// Where orders are given, and where they come.
+    orders: Orders,
+    instructions: mpsc::Receiver<Instruction>,
     status: Status,
     ring: Option<Ring>,
     stop: Stop,
@@ -163,12 +169,12 @@ async fn perform(
     command: Command,
     arguments: serde_json::Map<String, serde_json::Value>,
     config: Config,
-    Handles { guard, steering, status, ring, stop }: Handles,
+    Handles { guard, orders, instructions, status, ring, stop }: Handles,
 ) -> Result<Exit> {
-    let pipes = async |config, stop| supervisor::serve(config, guard, status.clone(), steering, stop).await;
+    let pipes = async |config, stop| supervisor::serve(config, guard, status.clone(), instructions, stop).await;
     let out = &mut io::stdout();
     match command {
-        Command::Run(_) => serve(config, &status, ring, stop, pipes).await?,
+        Command::Run(_) => serve(config, (&status, orders, ring), stop, pipes).await?,
         Command::Tools { json, size, published, .. } => {
             let show = match (size, published) {
                 (true, _) => Show::Size,
@@ -181,8 +187,8 @@ async fn perform(
         Command::Call { tool, .. } => {
             inspect::call(config, &tool, arguments, &status, stop, pipes, out).await?;
         }
-        Command::Status { .. } | Command::Logs { .. } | Command::Health => {} // asked of another
-        Command::Validate { .. } | Command::Config { .. } => {}               // looked at before there is a log
+        Command::Status { .. } | Command::Logs { .. } | Command::Order(_) | Command::Health => {} // asked of another
+        Command::Validate { .. } | Command::Config { .. } => {} // looked at before there is a log
     }
     Ok(Exit::Success)
 }
@@ -190,8 +196,7 @@ async fn perform(
 /// Serves until told to stop.
 async fn serve(
     mut config: Config,
-    status: &Status,
-    ring: Option<Ring>,
+    (status, orders, ring): (&Status, Orders, Option<Ring>),
     stop: Stop,
     pipes: impl AsyncFnOnce(Config, Stop),
 ) -> Result<()> {
@@ -228,7 +233,8 @@ async fn serve(
             error!(event = "ERROR_STATUS_SOCKET", "{failed:#}; going on without it");
         }
     };
-    let control = control::serve(control_socket, &place, status.clone(), ring, ended.clone());
+    let from = control::Sources { status: status.clone(), orders, ring };
+    let control = control::serve(control_socket, &place, from, ended.clone());
     tokio::join!(pipes, local, health, control);
     info!(event = "STOPPED", "stopped");
     Ok(())
@@ -276,7 +282,7 @@ const ONE_SIGNAL: Duration = Duration::from_millis(500);
 
 /// Turns the first stopping signal into a graceful stop and the second into an immediate one, and hands commands for
 /// turns to the pipes that take turns. Never ends by itself.
-async fn signals(stop: &Stop, steering: &Steering) -> Result<Exit> {
+async fn signals(stop: &Stop, orders: &Orders) -> Result<Exit> {
     let mut signals = Signals::new().context("signals can't be handled")?;
     let mut first: Option<Instant> = None;
     loop {
@@ -291,11 +297,7 @@ async fn signals(stop: &Stop, steering: &Steering) -> Result<Exit> {
                 first = Some(Instant::now());
                 stop.advance();
             }
-            Signalled::Turn(name, command) => {
-                if !steering.tell(command) {
-                    warn!(event = "TURN", "{name}: no servers take turns here, so nothing is done");
-                }
-            }
+            Signalled::Turn(name, command) => orders.signal(name, command),
         }
     }
 }

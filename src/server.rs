@@ -3,9 +3,10 @@
 //! # Theory of operation
 //!
 //! A [`Server`] has no task of its own: the task that owns the pipe polls it. A server is *waiting* for its (re)start,
-//! *running*, *stopping*, or *stopped*. When a process is over, the server reports [`ServerEvent::Down`] and waits: an
+//! *running*, *halted*, *stopping*, or *stopped*. When a process is over, the server reports [`ServerEvent::Down`] and waits: an
 //! instant after a life in which it was of use ([`Server::healthy`]), longer and longer while it only crashes. A process is
-//! over only when nothing of its group is left, so two lives never overlap.
+//! over only when nothing of its group is left, so two lives never overlap. A server that a person has stopped is *halted* until
+//! a person starts it ([`wanted`]).
 //!
 //! What the server says on stderr is logged, whatever else goes on.
 
@@ -18,6 +19,7 @@ mod stdout;
 mod stop;
 #[cfg(all(test, target_os = "linux"))]
 mod tests;
+pub(crate) mod wanted;
 
 use std::borrow::Cow;
 use std::ops::ControlFlow;
@@ -32,6 +34,7 @@ use self::echo::{Echo, fingerprint};
 use self::stderr::Noted;
 use self::stdio::Process;
 pub use self::stdout::{Found, Habit, Stdout};
+use self::wanted::{Actual, Goal, Step, Wanted};
 use crate::backoff::Backoff;
 use crate::backoff::Pace;
 use crate::config::ServerSpec;
@@ -65,6 +68,8 @@ pub enum ServerEvent<'a> {
         /// How long until the server is started again.
         retry_in: Duration,
     },
+    /// The server's process is gone, as a person wants it, and no other is started until that changes.
+    Halted,
 }
 
 /// Takes what a server reports, and says whether there is room for its next message. If not, the server keeps what has been
@@ -82,6 +87,10 @@ pub struct Server {
     since: Instant,
     /// The present process is ended because another one is wanted.
     restarting: bool,
+    /// What a person wants.
+    goal: Goal,
+    /// The number of the last command before the server was last started.
+    under: u64,
     notes: Notes,
     echo: Echo,
 }
@@ -90,6 +99,8 @@ enum ServerPhase {
     /// The server waits for its (re)start; `None`: that is due.
     Waiting(Option<Pin<Box<Sleep>>>),
     Running(Process),
+    /// There is no process, as a person wants it.
+    Halted,
     Stopping(Process),
     Stopped,
 }
@@ -117,6 +128,8 @@ impl Server {
             restarts: Restarts::new(),
             since: Instant::now(),
             restarting: false,
+            goal: Goal::default(),
+            under: 0,
             notes: Notes::default(),
             echo: Echo::default(),
         }
@@ -155,6 +168,8 @@ impl Server {
                     tracing::info!(event = "SERVER_EXITED", server = %name, pid, why, "stopped: {why}");
                     self.state = ServerPhase::Stopped;
                 }
+                // The pipe polls again when a person wants something else.
+                ServerPhase::Halted => return Poll::Pending,
                 ServerPhase::Stopped => return Poll::Ready(()),
             }
         }
@@ -165,10 +180,9 @@ impl Server {
     pub fn poll_write(&mut self, cx: &mut Context<'_>, out: &mut LineOut) -> Poll<()> {
         match &mut self.state {
             ServerPhase::Running(process) => process.poll_write(cx, out),
-            ServerPhase::Waiting(_) | ServerPhase::Stopping(_) | ServerPhase::Stopped if out.is_empty() => {
-                Poll::Ready(())
+            ServerPhase::Waiting(_) | ServerPhase::Halted | ServerPhase::Stopping(_) | ServerPhase::Stopped => {
+                if out.is_empty() { Poll::Ready(()) } else { Poll::Pending }
             }
-            ServerPhase::Waiting(_) | ServerPhase::Stopping(_) | ServerPhase::Stopped => Poll::Pending,
         }
     }
 
@@ -185,8 +199,36 @@ impl Server {
                 process.stop(now);
                 ServerPhase::Stopping(process)
             }
-            ServerPhase::Waiting(_) | ServerPhase::Stopped => ServerPhase::Stopped,
+            ServerPhase::Waiting(_) | ServerPhase::Halted | ServerPhase::Stopped => ServerPhase::Stopped,
         };
+    }
+
+    /// Takes the step that leads to `goal`, and tells which. To be followed by a poll. While the server is being stopped for
+    /// good, no step is left.
+    pub(crate) fn want(&mut self, goal: Goal) -> Step {
+        let actual = match &self.state {
+            ServerPhase::Waiting(_) => Actual::Waiting { tried: self.under },
+            ServerPhase::Running(_) => Actual::Running { since: self.under },
+            ServerPhase::Halted => Actual::Halted,
+            ServerPhase::Stopping(_) | ServerPhase::Stopped => return Step::Stay,
+        };
+        self.goal = goal;
+        let step = goal.step(actual);
+        match (step, &mut self.state) {
+            (Step::Start, _) => {
+                // Whoever wants it now also wants to read anew why it fails.
+                (self.restarts, self.notes.start, self.notes.tail) = (Restarts::new(), 0, 0);
+                self.state = ServerPhase::Waiting(None);
+            }
+            (Step::End, ServerPhase::Running(process)) => {
+                self.restarting = goal.wanted != Wanted::Stopped;
+                self.restarts = Restarts::new();
+                process.stop(false);
+            }
+            (Step::Halt, _) => self.state = ServerPhase::Halted,
+            (Step::Stay | Step::End, _) => {}
+        }
+        step
     }
 
     /// Whether the server's process runs and can be written to.
@@ -214,7 +256,7 @@ impl Server {
                 process.stop(false);
             }
             ServerPhase::Waiting(_) => self.state = ServerPhase::Waiting(None),
-            ServerPhase::Stopping(_) | ServerPhase::Stopped => {}
+            ServerPhase::Halted | ServerPhase::Stopping(_) | ServerPhase::Stopped => {}
         }
     }
 
@@ -222,11 +264,12 @@ impl Server {
     pub fn pid(&self) -> Option<u32> {
         match &self.state {
             ServerPhase::Running(process) | ServerPhase::Stopping(process) => Some(process.pid()),
-            ServerPhase::Waiting(_) | ServerPhase::Stopped => None,
+            ServerPhase::Waiting(_) | ServerPhase::Halted | ServerPhase::Stopped => None,
         }
     }
 
     fn start(&mut self, on: &mut OnServerEvent<'_>) {
+        self.under = self.goal.number;
         let (name, program) = (&self.spec.name, &self.spec.command.program);
         match spawn::spawn(&self.spec.command) {
             Ok(child) => {
@@ -250,7 +293,14 @@ impl Server {
     }
 
     fn exited(&mut self, pid: u32, why: &str, tail: &str, on: &mut OnServerEvent<'_>) {
-        if std::mem::take(&mut self.restarting) {
+        let restarting = std::mem::take(&mut self.restarting);
+        if self.goal.wanted == Wanted::Stopped {
+            tracing::info!(event = "SERVER_EXITED", server = %self.spec.name, pid, why, "stopped by command: {why}");
+            self.state = ServerPhase::Halted;
+            let _halted = on(ServerEvent::Halted);
+            return;
+        }
+        if restarting {
             self.restarts.at_once();
             let (name, retry_in) = (self.spec.name.clone(), self.wait());
             tracing::info!(event = "SERVER_EXITED", server = %name, pid, why, "{why}, as it was told to");

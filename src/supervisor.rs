@@ -10,20 +10,24 @@
 mod claim;
 mod crew;
 mod lock;
-pub(crate) mod steering;
+mod orders;
+mod roster;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::error;
 
 use self::crew::Crew;
-use self::steering::Steering;
+use self::orders::Helm;
+use self::roster::Roster;
 use crate::catalogue::Catalogue;
 use crate::config::Config;
+use crate::control::orders::Instruction;
 use crate::control::status::Status;
 use crate::net::wake::WakeWatch;
 use crate::pipe::Run;
@@ -35,7 +39,7 @@ use crate::sharing::layout::groups;
 #[derive(Clone)]
 struct Common {
     run: Run,
-    steering: Steering,
+    roster: Roster,
     /// Where the agents' locks are; none are taken if `None`.
     locks: Option<PathBuf>,
     /// The place of the config, by which another mcp-pipe tells a person who we are.
@@ -44,8 +48,14 @@ struct Common {
 
 /// Runs the pipes that serve the servers of `config`, until `stop`. Every task has ended when this returns.
 ///
-/// Pipes whose servers take turns obey `steering`.
-pub(crate) async fn serve(config: Config, guard: Guard, status: Status, steering: Steering, stop: Stop) {
+/// What comes on `instructions` is carried out meanwhile.
+pub(crate) async fn serve(
+    config: Config,
+    guard: Guard,
+    status: Status,
+    instructions: mpsc::Receiver<Instruction>,
+    stop: Stop,
+) {
     let watch = WakeWatch::new();
     let Config { servers, place, drain_timeout, local, log_contents, cache_dir, tool_budget, .. } = config;
     // No locks for a local endpoint, which nobody else can serve.
@@ -54,10 +64,19 @@ pub(crate) async fn serve(config: Config, guard: Guard, status: Status, steering
     let (now, remembering) = (stop.clone(), catalogue.clone());
     let (wake, redactor) = (watch.subscribe(), status.redactor().clone());
     let run = Run { guard, wake, stop, drain_timeout, log_contents, tool_budget, catalogue, redactor };
-    let common = Common { run, steering, locks, place: place.display().to_string() };
+    let roster = Roster::default();
+    let common = Common { run, roster: roster.clone(), locks, place: place.display().to_string() };
     let mut crews = JoinSet::new();
     // Entries are added in the order of the config, which groups may change.
-    let entries: HashMap<_, _> = servers.iter().map(|spec| (spec.name.clone(), status.add(&spec.name))).collect();
+    let mut helm = Helm::new(roster);
+    let mut entries = HashMap::new();
+    for spec in &servers {
+        let entry = status.add(&spec.name);
+        if let Some(endpoint) = &spec.endpoint {
+            entry.endpoint(endpoint);
+        }
+        entries.insert(spec.name.clone(), (entry.clone(), helm.add(spec, entry)));
+    }
     for group in groups(servers) {
         crews.spawn(Crew::new(group, &entries, common.clone()).run());
     }
@@ -67,7 +86,13 @@ pub(crate) async fn serve(config: Config, guard: Guard, status: Status, steering
         all_ended(&mut crews).await;
         ended.cancel();
     };
-    tokio::join!(all, watch.run(watching));
+    let obeyed = async {
+        tokio::select! {
+            () = all => {}
+            never = helm.serve(instructions, &now) => match never {},
+        }
+    };
+    tokio::join!(obeyed, watch.run(watching));
     tokio::select! {
         () = remembering.finish() => {}
         () = now.now().cancelled() => {}

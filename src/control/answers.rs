@@ -9,11 +9,14 @@ use tokio::net::UnixStream;
 use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 
+use super::Sources;
+use super::orders::{NotGiven, Order, Orders, unknown};
+use super::outcome;
 use super::protocol::{Daemon, Reason, Reply, Request, append_log_line};
 use super::status::Status;
 use crate::logging::{Cursor, Entry, Ring, View};
 use crate::process::stop::Stop;
-use crate::words::{closest, counted};
+use crate::words::counted;
 
 /// Longest time for a part of an answer to be read: our own client reads at once.
 const READING: Duration = Duration::from_secs(5);
@@ -25,14 +28,13 @@ const FOLLOWERS: usize = 12;
 const BATCH: usize = 32 << 10;
 /// Longest time between the end of all pipes and the end of the program, for clients that still read the log.
 pub(super) const LAST: Duration = Duration::from_millis(250);
-/// Most servers that are named where a name is unknown.
-const NAMES: usize = 20;
 
 /// What the answers are made of.
 #[derive(Clone)]
 pub(super) struct Answering {
     daemon: Daemon,
     status: Status,
+    orders: Orders,
     ring: Option<Ring>,
     followers: Arc<Semaphore>,
 }
@@ -54,11 +56,11 @@ impl From<io::Error> for Gone {
 }
 
 impl Answering {
-    pub(super) fn new(config: String, status: Status, ring: Option<Ring>) -> Self {
+    pub(super) fn new(config: String, Sources { status, orders, ring }: Sources) -> Self {
         let version = env!("CARGO_PKG_VERSION").to_owned();
         let config = status.redactor().clean_all(&config).into_owned();
         let daemon = Daemon { pid: std::process::id(), version, config };
-        Answering { daemon, status, ring, followers: Arc::new(Semaphore::new(FOLLOWERS)) }
+        Answering { daemon, status, orders, ring, followers: Arc::new(Semaphore::new(FOLLOWERS)) }
     }
 
     /// What to tell about a server that there is not.
@@ -69,16 +71,12 @@ impl Answering {
         if names.contains(&server) {
             return None;
         }
-        let meant = closest(server, names.iter().copied()).map(|name| format!("did you mean {name}? "));
-        let more = if names.len() > NAMES { format!(" and {} more", names.len() - NAMES) } else { String::new() };
-        names.truncate(NAMES);
-        let message = format!(
-            "no server here is called \"{}\"; {}there are: {}{more}",
-            server.escape_debug(),
-            meant.unwrap_or_default(),
-            names.join(", ")
-        );
-        Some(Reply::failed(Reason::UnknownServer, self.status.redactor().clean_all(&message)))
+        Some(self.failed(Reason::UnknownServer, &unknown(server, &names)))
+    }
+
+    /// A refusal without what is secret.
+    fn failed(&self, reason: Reason, message: &str) -> Reply {
+        Reply::failed(reason, self.status.redactor().clean_all(message))
     }
 }
 
@@ -92,6 +90,12 @@ impl Client {
         let mut text = Vec::new();
         reply.append_to(&mut text);
         let _gone = self.tell(&text).await;
+    }
+
+    async fn say(&mut self, reply: &Reply) -> Result<(), Gone> {
+        let mut text = Vec::new();
+        reply.append_to(&mut text);
+        self.tell(&text).await
     }
 
     /// Tells whole lines. At the end of the program little time is left for that.
@@ -152,10 +156,37 @@ pub(super) async fn answer(request: Request, client: &mut Client, from: &Answeri
                 tell_new(client, ring, &mut cursor).await
             }
         }
+        Request::Order(order) => carry_out(order, client, from).await,
     };
     if told.is_ok() {
         client.end(&Reply::Done {}).await;
     }
+}
+
+/// Gives an order, and tells what comes of it. The order stands, whether or not the client waits for that.
+async fn carry_out(order: Order, client: &mut Client, from: &Answering) -> Result<(), Gone> {
+    let given = match from.orders.give(order).await {
+        Ok(given) => given,
+        Err(NotGiven::Unclear(why)) => return refuse(Reason::Unclear, &why, client, from).await,
+        Err(NotGiven::Impossible(why)) => return refuse(Reason::NotDone, &why, client, from).await,
+    };
+    client.say(&Reply::Given(given.within.as_secs())).await?;
+    let ended = client.ended.clone();
+    let outcome = tokio::select! {
+        outcome = outcome::of(given, &from.status) => outcome,
+        () = client.gone() => return Err(Gone),
+        () = ended.drain().cancelled() => Err("mcp-pipe has ended meanwhile".to_owned()),
+    };
+    match outcome {
+        Ok(words) => client.say(&Reply::Carried(from.status.redactor().clean_all(&words).into_owned())).await,
+        Err(why) => refuse(Reason::NotDone, &why, client, from).await,
+    }
+}
+
+/// Tells a refusal, after which nothing more is told.
+async fn refuse(reason: Reason, why: &str, client: &mut Client, from: &Answering) -> Result<(), Gone> {
+    client.say(&from.failed(reason, why)).await?;
+    Err(Gone)
 }
 
 /// Tells the lines that are kept, and then each as it is logged, until the client is gone or the program ends.

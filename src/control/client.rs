@@ -56,6 +56,14 @@ impl Answer {
         }
     }
 
+    /// The same, within so much more time.
+    pub(super) async fn next_within(&mut self, more: Duration) -> Result<Option<Reply>, Unanswered> {
+        match timeout(ANSWER.saturating_add(more), self.next_in_time()).await {
+            Ok(reply) => reply,
+            Err(_) => Err(late(&self.path)),
+        }
+    }
+
     /// The same, whenever it comes.
     pub(super) async fn next_in_time(&mut self) -> Result<Option<Reply>, Unanswered> {
         let shown = self.path.display();

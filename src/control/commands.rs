@@ -1,14 +1,16 @@
-//! The commands that ask a running mcp-pipe: `status`, `logs` and `health`. Each asks once, prints, and ends with a code that says what
-//! came of it.
+//! The commands that ask a running mcp-pipe, or tell it something: `status`, `logs`, `health`, and orders such as `restart`. Each asks once,
+//! prints, and ends with a code that says what came of it.
 
 use std::io::{self, Write};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::{Result, anyhow};
 
 use super::client::{Answer, Unanswered};
 use super::discovery::{self, Found};
 use super::health;
+use super::orders::{Order, unknown};
 use super::protocol::{Daemon, Reason, Reply, Request};
 use super::report::Report;
 use super::status::PipeStatus;
@@ -45,9 +47,8 @@ impl Asking<'_> {
         let State { daemon, pipes } = self.wait_for(self.state())?;
         if let Some(server) = server.filter(|server| pipes.iter().all(|pipe| pipe.name != *server)) {
             let names: Vec<&str> = pipes.iter().map(|pipe| pipe.name.as_str()).collect();
-            let remedy = format!("there are: {}", names.join(", "));
-            let what = format!("no server here is called \"{}\"", server.escape_debug());
-            return Err(Failure::Asking { exit: Exit::Usage, what, remedy });
+            let what = unknown(server, &names);
+            return Err(Failure::Asking { exit: Exit::Usage, what, remedy: String::new() });
         }
         let report = Report::new(&daemon, &pipes, server);
         let text = if json {
@@ -73,7 +74,7 @@ impl Asking<'_> {
             Failure::Usage(_) | Failure::Option(_) | Failure::Config(_) => anyhow!("{failure}"),
         })?;
         print(&health::describe(&pipes, self.redactor));
-        Ok(if pipes.iter().all(PipeStatus::is_healthy) { Exit::Success } else { Exit::Failed })
+        Ok(if pipes.iter().all(PipeStatus::is_well) { Exit::Success } else { Exit::Failed })
     }
 
     /// `mcp-pipe logs`: prints lines of the log, and goes on where it `follow`s.
@@ -97,7 +98,14 @@ impl Asking<'_> {
                 let text = match reply.map_err(told)? {
                     Some(Reply::Log(line)) => shown.line(line.at, line.line.get()).unwrap_or_default(),
                     Some(Reply::Lost(lines)) => shown.lost(lines),
-                    Some(Reply::Daemon(_) | Reply::Pipes(_) | Reply::Failed(_) | Reply::Done {}) => String::new(),
+                    Some(
+                        Reply::Daemon(_)
+                        | Reply::Pipes(_)
+                        | Reply::Given(_)
+                        | Reply::Carried(_)
+                        | Reply::Failed(_)
+                        | Reply::Done {},
+                    ) => String::new(),
                     None => return Ok(Exit::Success),
                 };
                 if out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_err() {
@@ -108,6 +116,33 @@ impl Asking<'_> {
         })
     }
 
+    /// `mcp-pipe restart` and the like: gives an order, waits for what comes of it, and prints that.
+    ///
+    /// # Errors
+    /// As [`Asking::status`], or the order is not carried out.
+    pub(crate) fn order(self, order: Order) -> Result<Exit, Failure> {
+        self.wait_for(async {
+            let mut answer = self.ask(&Request::Order(order)).await?;
+            let mut within = Duration::ZERO;
+            while let Some(reply) = answer.next_within(within).await.map_err(told)? {
+                match reply {
+                    Reply::Given(seconds) => within = Duration::from_secs(seconds),
+                    Reply::Carried(words) => {
+                        let line = |line: &str| format!("{}\n", plain::line(&self.redactor.clean_all(line)));
+                        print(&words.lines().map(line).collect::<String>());
+                    }
+                    Reply::Daemon(_)
+                    | Reply::Pipes(_)
+                    | Reply::Log(_)
+                    | Reply::Lost(_)
+                    | Reply::Failed(_)
+                    | Reply::Done {} => {}
+                }
+            }
+            Ok(Exit::Success)
+        })
+    }
+
     async fn state(&self) -> Result<State, Failure> {
         let mut answer = self.ask(&Request::Status).await?;
         let (mut daemon, mut pipes) = (Daemon::default(), None);
@@ -115,7 +150,12 @@ impl Asking<'_> {
             match reply {
                 Reply::Daemon(who) => daemon = who,
                 Reply::Pipes(all) => pipes = Some(all),
-                Reply::Log(_) | Reply::Lost(_) | Reply::Failed(_) | Reply::Done {} => {}
+                Reply::Log(_)
+                | Reply::Lost(_)
+                | Reply::Given(_)
+                | Reply::Carried(_)
+                | Reply::Failed(_)
+                | Reply::Done {} => {}
             }
         }
         match pipes {
@@ -172,8 +212,10 @@ fn told(unanswered: Unanswered) -> Failure {
     match unanswered {
         Unanswered::Absent(why) => no_daemon(why, "does it run, with the same --control-socket or MCP_CONTROL_SOCKET?"),
         Unanswered::Failed(failed) => match failed.reason {
-            Reason::UnknownServer => Failure::Asking { exit: Exit::Usage, what: failed.message, remedy: String::new() },
-            Reason::NotUnderstood | Reason::Busy | Reason::Unavailable | Reason::Other => {
+            Reason::UnknownServer | Reason::Unclear => {
+                Failure::Asking { exit: Exit::Usage, what: failed.message, remedy: String::new() }
+            }
+            Reason::NotUnderstood | Reason::NotDone | Reason::Busy | Reason::Unavailable | Reason::Other => {
                 anyhow!(failed.message).into()
             }
         },

@@ -134,6 +134,7 @@ pub(crate) fn describe(pipes: &[PipeStatus], redactor: &Redactor) -> String {
             }
             ServerState::Refusing(why) => format!("server refuses to initialize: {why}"),
             ServerState::Down(why) => format!("server down: {why}"),
+            ServerState::Stopped => "server stopped by command".to_owned(),
         };
         let link = match &p.link {
             LinkState::Resting => "not connected yet".to_owned(),

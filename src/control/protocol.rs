@@ -7,6 +7,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use super::orders::Order;
 use super::status::PipeStatus;
 
 /// Longest request, in bytes: a name or two.
@@ -34,6 +35,8 @@ pub(super) enum Request {
         #[serde(default)]
         follow: bool,
     },
+    /// Do something. Answered by [`Reply::Given`], and when it is done by [`Reply::Carried`].
+    Order(Order),
 }
 
 /// A line of an answer.
@@ -48,6 +51,10 @@ pub(super) enum Reply {
     Log(LogLine),
     /// So many lines of the log are gone that would have come next.
     Lost(u64),
+    /// The order is given. What comes of it is told within so many seconds.
+    Given(u64),
+    /// The order is carried out, in words for people.
+    Carried(String),
     /// Nothing, or nothing more, comes of it.
     Failed(Failed),
     /// That was all.
@@ -91,6 +98,10 @@ pub(super) enum Reason {
     NotUnderstood,
     /// No server has the name.
     UnknownServer,
+    /// It is not clear what is meant.
+    Unclear,
+    /// The order is not carried out.
+    NotDone,
     /// Too many clients are connected.
     Busy,
     /// The daemon does not have it.
@@ -134,6 +145,14 @@ mod tests {
         let logs = Request::Logs { server: Some("x".into()), last: Some(3), follow: true };
         assert_eq!(all(r#"{"ask":"logs","server":"x","last":3,"follow":true,"later":[]}"#), logs);
         assert_eq!(all(r#"{"ask":"logs"}"#), Request::Logs { server: None, last: None, follow: false });
+        let restart = Request::Order(Order::Restart { name: "x".into(), connection: false });
+        assert_eq!(all(r#"{"ask":"order","order":"restart","name":"x","later":1}"#), restart);
+        assert_eq!(all(r#"{"ask":"order","order":"next"}"#), Request::Order(Order::Next { endpoint: None }));
+        let pin = Request::Order(Order::Pin { name: "x".into(), off: true });
+        assert_eq!(all(&serde_json::to_string(&pin).unwrap()), pin);
+        for none in [r#"{"ask":"order"}"#, r#"{"ask":"order","order":"stop"}"#, r#"{"ask":"order","order":"later"}"#] {
+            assert!(serde_json::from_str::<Request>(none).is_err(), "{none}");
+        }
         for none in ["", "{}", "[]", "\"status\"", r#"{"ask":"later"}"#, r#"{"ask":"logs","last":-1}"#] {
             assert!(serde_json::from_str::<Request>(none).is_err(), "{none}");
         }

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::protocol::Daemon;
 use super::status::{LinkState, PipeStatus, SILENT, ServerState};
+use crate::server::wanted::Wanted;
 use crate::words::counted;
 
 /// The number of this form of the JSON. It changes when a member is taken away or means something else, not when one is added.
@@ -28,7 +29,9 @@ pub(super) struct Report<'a> {
 struct Server<'a> {
     name: &'a str,
     well: bool,
-    /// `starting`, `serving`, `silent`, `refusing` or `down`.
+    /// What a person wants of it: `running`, `paused` or `stopped`.
+    wanted: Wanted,
+    /// `starting`, `serving`, `silent`, `refusing`, `down` or `stopped`.
     state: &'static str,
     /// Where it refuses or is down, why.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -43,6 +46,9 @@ struct Connection<'a> {
     state: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     why: Option<&'a str>,
+    /// Where to, without what is secret.
+    #[serde(skip_serializing_if = "str::is_empty")]
+    endpoint: &'a str,
     /// The first server on it, where it is shared and this is another one.
     #[serde(skip_serializing_if = "Option::is_none")]
     shared_with: Option<&'a str>,
@@ -83,6 +89,7 @@ impl<'a> Server<'a> {
             ServerState::Silent => ("silent", None),
             ServerState::Refusing(why) => ("refusing", Some(why.as_str())),
             ServerState::Down(why) => ("down", Some(why.as_str())),
+            ServerState::Stopped => ("stopped", None),
         };
         let (link, no_link) = match &pipe.link {
             LinkState::Resting => ("waiting", None),
@@ -90,11 +97,21 @@ impl<'a> Server<'a> {
             LinkState::Down(why) => ("down", Some(why.as_str())),
         };
         let first = all.get(pipe.line).map(|first| first.name.as_str()).filter(|first| *first != pipe.name);
-        let connection = Connection { state: link, why: no_link, shared_with: first, tools: pipe.tools };
-        Server { name: &pipe.name, well: pipe.is_healthy(), state, why, connection }
+        let connection =
+            Connection { state: link, why: no_link, endpoint: &pipe.endpoint, shared_with: first, tools: pipe.tools };
+        Server { name: &pipe.name, well: pipe.is_well(), wanted: pipe.wanted, state, why, connection }
     }
 
     fn words(&self) -> String {
+        match self.wanted {
+            Wanted::Running => self.doing(),
+            Wanted::Paused => format!("paused (takes no calls), {}", self.doing()),
+            Wanted::Stopped if self.state == "stopped" => "stopped by command".to_owned(),
+            Wanted::Stopped => "is being stopped by command".to_owned(),
+        }
+    }
+
+    fn doing(&self) -> String {
         let said = match self.state {
             "starting" => "starting, has not answered yet",
             "silent" => return format!("silent: {SILENT}"),
@@ -133,7 +150,7 @@ mod tests {
 
     fn pipe(name: &str, line: usize, server: ServerState, link: LinkState) -> PipeStatus {
         let tools = (link == LinkState::Connected).then_some(5);
-        PipeStatus { name: name.into(), server, link, line, tools }
+        PipeStatus { name: name.into(), server, link, line, tools, ..PipeStatus::default() }
     }
 
     fn pipes() -> Vec<PipeStatus> {
@@ -164,6 +181,45 @@ mod tests {
     }
 
     #[test]
+    fn what_is_wanted_is_told_and_a_server_that_is_as_it_is_wanted_is_well() {
+        let daemon = Daemon::default();
+        let wanted = |wanted, server, link| PipeStatus { wanted, ..pipe("a", 0, server, link) };
+        for (pipe, words, well) in [
+            (
+                wanted(Wanted::Paused, ServerState::Serving, LinkState::Connected),
+                "a: paused (takes no calls), serving, connected, 5 tools\n",
+                true,
+            ),
+            (
+                wanted(Wanted::Paused, ServerState::Down("exited with code 1".into()), LinkState::Connected),
+                "a: paused (takes no calls), down: exited with code 1, connected, 5 tools\n",
+                false,
+            ),
+            (
+                wanted(Wanted::Stopped, ServerState::Stopped, LinkState::Connected),
+                "a: stopped by command, connected, 5 tools\n",
+                true,
+            ),
+            (
+                wanted(Wanted::Stopped, ServerState::Stopped, LinkState::Resting),
+                "a: stopped by command, not connected yet\n",
+                true,
+            ),
+            (
+                wanted(Wanted::Stopped, ServerState::Serving, LinkState::Connected),
+                "a: is being stopped by command, connected, 5 tools\n",
+                false,
+            ),
+        ] {
+            let pipes = [PipeStatus { endpoint: "wss://h/?…".into(), ..pipe }];
+            let report = Report::new(&daemon, &pipes, None);
+            assert_eq!((report.words().as_str(), report.is_well()), (words, well));
+            let json = serde_json::to_value(&report).unwrap();
+            assert_eq!(json["servers"][0]["connection"]["endpoint"], "wss://h/?…");
+        }
+    }
+
+    #[test]
     fn the_json_has_a_number_and_says_the_same() {
         let daemon = Daemon { pid: 7, version: "0.1.0".into(), config: "/c".into() };
         let json = serde_json::to_value(Report::new(&daemon, &pipes()[..2], None)).unwrap();
@@ -174,8 +230,8 @@ mod tests {
                 "daemon": {"pid": 7, "version": "0.1.0", "config": "/c"},
                 "well": false,
                 "servers": [
-                    {"name": "a", "well": true, "state": "serving", "connection": {"state": "connected", "tools": 5}},
-                    {"name": "b", "well": false, "state": "down", "why": "exited with code 1",
+                    {"name": "a", "well": true, "wanted": "running", "state": "serving", "connection": {"state": "connected", "tools": 5}},
+                    {"name": "b", "well": false, "wanted": "running", "state": "down", "why": "exited with code 1",
                      "connection": {"state": "connected", "sharedWith": "a", "tools": 5}},
                 ]
             })

@@ -4,7 +4,9 @@
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
+use crate::endpoint::Endpoint;
 use crate::secrecy::Redactor;
+use crate::server::wanted::{Goal, Wanted};
 
 /// What a server is doing.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,6 +23,8 @@ pub(crate) enum ServerState {
     Refusing(String),
     /// The server is gone or could not be started, for this reason.
     Down(String),
+    /// The server does not run, as it is wanted.
+    Stopped,
 }
 
 /// What is said of a server that is [`ServerState::Silent`].
@@ -52,12 +56,32 @@ pub(crate) struct PipeStatus {
     pub line: usize,
     /// How many tools the endpoint was shown on this connection; `None` if the endpoint has not read all of them.
     pub tools: Option<usize>,
+    /// What a person wants of the server.
+    #[serde(default)]
+    pub wanted: Wanted,
+    /// The number of the last command about the server.
+    #[serde(skip)]
+    pub ordered: u64,
+    /// The number of the last command about the server that its pipe has taken note of.
+    #[serde(skip)]
+    pub heeded: u64,
+    /// Where the server is served, without what is secret.
+    #[serde(default)]
+    pub endpoint: String,
 }
 
 impl PipeStatus {
     /// Whether a call would get through.
     pub(crate) fn is_healthy(&self) -> bool {
         self.server == ServerState::Serving && self.link == LinkState::Connected
+    }
+
+    /// Whether all is as it is wanted: a call would get through, or somebody has said that it shall not.
+    pub(crate) fn is_well(&self) -> bool {
+        match self.wanted {
+            Wanted::Running | Wanted::Paused => self.is_healthy(),
+            Wanted::Stopped => self.server == ServerState::Stopped,
+        }
     }
 }
 
@@ -118,7 +142,7 @@ impl Status {
         loop {
             let failed = changes.borrow_and_update().iter().find(|p| p.name == name).and_then(|p| match &p.server {
                 failed @ (ServerState::Down(_) | ServerState::Refusing(_)) => Some(failed.clone()),
-                ServerState::Starting | ServerState::Serving | ServerState::Silent => None,
+                ServerState::Starting | ServerState::Serving | ServerState::Silent | ServerState::Stopped => None,
             });
             if let Some(failed) = failed {
                 return failed;
@@ -150,6 +174,22 @@ impl StatusEntry {
     /// Notes that the server shares the connection of `first`, which may be the server itself.
     pub(crate) fn shares(&self, first: &StatusEntry) {
         self.change(|entry| entry.line = first.index);
+    }
+
+    /// Notes where the server is served.
+    pub(crate) fn endpoint(&self, endpoint: &Endpoint) {
+        let text = self.of.redactor.clean(&endpoint.to_string()).into_owned();
+        self.change(|entry| entry.endpoint = text);
+    }
+
+    /// Notes what a person wants of the server.
+    pub(crate) fn ordered(&self, goal: Goal) {
+        self.change(|entry| (entry.wanted, entry.ordered) = (goal.wanted, goal.number));
+    }
+
+    /// Notes that what follows from a command, by its number, has begun.
+    pub(crate) fn heeded(&self, number: u64) {
+        self.change(|entry| entry.heeded = number);
     }
 
     /// Notes how many tools the endpoint was shown on the connection.

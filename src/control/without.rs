@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{Result, bail};
 
+use super::orders::Order;
 use crate::config::{ControlSocket, Environment};
 use crate::error::{Exit, Failure};
 use crate::secrecy::Redactor;
@@ -43,6 +44,14 @@ impl Asking<'_> {
         _follow: bool,
         _json: bool,
     ) -> Result<Exit, Failure> {
+        Ok(self.health()?)
+    }
+
+    /// Refuses.
+    ///
+    /// # Errors
+    /// Always.
+    pub(crate) fn order(self, _order: Order) -> Result<Exit, Failure> {
         Ok(self.health()?)
     }
 

@@ -69,6 +69,8 @@ pub(super) struct Side {
     refused: Option<(String, bool)>,
     /// The server's process is being ended because another one is wanted.
     pub(super) restarting: bool,
+    /// The server's process is being ended by command, and the router takes it for gone.
+    pub(super) ending: bool,
     /// The server has answered a call since this was last looked at.
     pub(super) proven: bool,
     /// The server doesn't read what it is sent, through no fault of the endpoint, and the router knows.
@@ -100,6 +102,8 @@ pub(super) struct Sides {
     pub(super) restarts: Vec<(ServerIndex, &'static str)>,
     /// How many messages of the endpoint could not be taken, on this connection.
     refused: u64,
+    /// The connection is being made anew by command.
+    pub(super) redialled: bool,
     /// What an endpoint said that is no MCP client and is to be turned away.
     pub(super) stranger: Option<Vec<u8>>,
     /// Where is kept what servers and the endpoint say of themselves.
@@ -145,6 +149,7 @@ impl Side {
             late: false,
             refused: None,
             restarting: false,
+            ending: false,
             proven: false,
             busy: false,
             stuck: None,
@@ -171,6 +176,27 @@ impl Side {
         }
         self.refused = None;
         self.status.server(if restarting { ServerState::Starting } else { ServerState::Down(why.to_owned()) });
+    }
+
+    /// A life of the server is to begin by command, perhaps when the one before has ended.
+    pub(super) fn begins(&mut self) {
+        self.refused = None;
+        self.late = false;
+        self.status.server(ServerState::Starting);
+    }
+
+    /// A life of the server's process has ended by command, and another one follows.
+    pub(super) fn ended(&mut self, now: Instant) {
+        self.renew(now);
+        self.restarting = false;
+        self.ending = false;
+    }
+
+    /// The server does not run, as it is wanted.
+    pub(super) fn halted(&mut self, now: Instant) {
+        self.ended(now);
+        self.refused = None;
+        self.status.server(ServerState::Stopped);
     }
 
     /// The server has refused to initialize, in these words. Returns whether they are new.
@@ -212,6 +238,7 @@ impl Sides {
             full: 2 * HIGH + max_frame,
             restarts: Vec::new(),
             refused: 0,
+            redialled: false,
             stranger: None,
             catalogue,
             agent,
@@ -246,6 +273,7 @@ impl Sides {
     /// A connection stands.
     pub(super) fn connected(&mut self) {
         self.refused = 0;
+        self.redialled = false;
         self.uncounted = false;
         self.stranger = None;
         for side in &self.each {
@@ -254,8 +282,13 @@ impl Sides {
         }
     }
 
-    /// The connection is gone, or did not come about.
-    pub(super) fn disconnected(&self, why: &str) {
+    /// The connection is gone, or did not come about (`stood` says which).
+    pub(super) fn disconnected(&mut self, why: &str, stood: bool) {
+        self.redialled &= stood;
+        if self.redialled {
+            // What counts is what becomes of the next one.
+            return self.each.iter().for_each(|side| side.status.link(LinkState::Resting));
+        }
         self.each.iter().for_each(|side| side.status.link(LinkState::Down(why.to_owned())));
     }
 

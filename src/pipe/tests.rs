@@ -20,7 +20,7 @@ use crate::control::status::Status;
 use crate::frame::Cut;
 use crate::mcp::envelope::{Envelope, Lost};
 use crate::net::wake::WakeWatch;
-use crate::router::{Account, Note, Out, Reconnect, What};
+use crate::router::{Account, Bar, Note, Out, Reconnect, What};
 
 /// Longest wait of a test: nothing may take that long.
 const HANG: Duration = Duration::from_secs(20);
@@ -84,6 +84,8 @@ impl Router for Switch {
             self.busy.remove(&server)
         };
     }
+
+    fn on_server_barred(&mut self, _: ServerIndex, _: Option<Bar>, _: Instant, _: &mut dyn Out) {}
 
     fn on_server_noise(&mut self, _: ServerIndex, _: &[u8], _: Instant, _: &mut dyn Out) {}
     fn on_server_lost(&mut self, _: ServerIndex, _: Lost<'_>, _: &[u8], _: Instant, _: &mut dyn Out) {}

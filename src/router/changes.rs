@@ -28,6 +28,9 @@ const RESTLESS: Duration = Duration::from_secs(60);
 const BETWEEN_RESYNCS: Duration = Duration::from_secs(60);
 const LONGEST_BETWEEN_RESYNCS: Duration = Duration::from_secs(3600);
 
+/// In the place of a list's fingerprint: the endpoint has got an error of ours instead. No list has this one.
+const MISSED: u64 = u64::MAX;
+
 /// Shortest silence of an endpoint before we close its connection, so that no request crosses our close frame.
 const QUIET: Duration = Duration::from_millis(250);
 
@@ -95,6 +98,12 @@ impl Changes {
         self.seen.lists[kind as usize] = Some(print);
         self.seen.told[kind as usize] = None;
         self.settle();
+    }
+
+    /// The endpoint has asked for a list and got an error, because a person has stopped the server. It is to read the list as soon
+    /// as there is one.
+    pub(super) fn missed(&mut self, kind: ListKind) {
+        self.seen.lists[kind as usize].get_or_insert(MISSED);
     }
 
     /// What the endpoint has read of a list is not known any more.

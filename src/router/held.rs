@@ -110,6 +110,17 @@ impl Held {
         }
     }
 
+    /// Takes the messages of these methods.
+    pub(super) fn take_those(&mut self, wanted: impl Fn(&[u8]) -> bool) -> Vec<HeldMessage> {
+        let method_of = |frame: &[u8]| envelope::scan_one(frame).and_then(|e| e.method);
+        let is_wanted = |held: &HeldMessage| method_of(&held.frame).is_some_and(|method| wanted(&held.frame[method]));
+        let mut taken = Vec::new();
+        while let Some(held) = self.messages.iter().position(is_wanted).and_then(|at| self.remove(at)) {
+            taken.push(held);
+        }
+        taken
+    }
+
     /// Takes a message that has waited for too long, and says for how long that was.
     pub(super) fn expired(&mut self, now: Instant) -> Option<(Duration, HeldMessage)> {
         let at = self.messages.iter().position(|held| held.until <= now)?;
@@ -170,6 +181,17 @@ mod tests {
             assert!(held.cancel(peer, b"2") && held.cancel(peer, b"1") && !held.cancel(peer, b"1"));
         }
         assert_eq!((held.len(), held.bytes()), (0, 0));
+    }
+
+    #[test]
+    fn messages_of_some_methods_are_taken_and_the_others_wait_on() {
+        let (mut held, now, peer) = (Held::default(), Instant::now(), peers().0);
+        for method in ["a", "b", "a", "c"] {
+            held.push(peer, format!(r#"{{"id":1,"method":"{method}"}}"#).as_bytes(), now);
+        }
+        assert_eq!(held.take_those(|method| method == b"a").len(), 2);
+        assert!(held.has_one_of(peer, &[b"b"]) && held.has_one_of(peer, &[b"c"]) && !held.has_one_of(peer, &[b"a"]));
+        assert_eq!((held.len(), held.take_those(|_| true).len(), held.bytes()), (2, 2, 0));
     }
 
     #[test]

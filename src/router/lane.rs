@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 pub(super) use self::handshake::Opened;
+use super::bar::Bar;
 use super::desk::METHOD;
 use super::edits::Edits;
 use super::held::Held;
@@ -194,6 +195,8 @@ pub(super) struct Lane {
     silence: Silence,
     /// The server doesn't read what it is sent.
     pub(super) busy: bool,
+    /// Why the server takes no calls, if a person has said so.
+    bar: Option<Bar>,
     /// Several servers share the connection, each at its own pace: a request that this server can't take yet waits, and is
     /// not refused.
     shared: bool,
@@ -220,6 +223,7 @@ impl Lane {
             lasting: Lasting::default(),
             silence: Silence::None,
             busy: false,
+            bar: None,
             shared,
         }
     }
@@ -297,6 +301,25 @@ impl Lane {
             | ServerSide::Ready => gone.why.to_owned(),
         };
         self.end_life(Gone { why: &why, ..gone }, peers, now, out);
+    }
+
+    /// From now on the server takes no calls, or takes them again. What waits for the server and is refused is answered.
+    pub(super) fn barred(&mut self, bar: Option<Bar>, peers: &mut Peers, out: &mut dyn Out) {
+        self.bar = bar;
+        let Some(bar) = bar else { return };
+        for held in self.held.take_those(|method| bar.refuses(method)) {
+            peers.refuse_held((held.peer, &held.frame), bar.words(&self.name), out);
+        }
+    }
+
+    /// Whether a person has stopped the server.
+    pub(super) fn is_stopped(&self) -> bool {
+        self.bar == Some(Bar::Stopped)
+    }
+
+    /// Whether the server could have a call now.
+    pub(super) fn takes_calls(&self) -> bool {
+        self.is_ready() && !self.busy && self.bar.is_none()
     }
 
     /// Requests under way at the server are answered, and nothing more is sent until the server is up again.
@@ -471,6 +494,10 @@ impl Lane {
         peers: &mut Peers,
         out: &mut dyn Out,
     ) -> bool {
+        if let Some(bar) = self.bar.filter(|bar| bar.refuses(request.method)) {
+            peers.refuse(request.peer, request.id, UNAVAILABLE, bar.words(&self.name), out);
+            return false;
+        }
         let longest = request.now + HOLD;
         let until = deadline.map_or(longest, |deadline| deadline.min(longest));
         let why = match self.admission(request.now, Some(until)) {
@@ -486,6 +513,9 @@ impl Lane {
     /// Whether the server can take a notification now. If not, the notification waits, or is dropped: it would get no answer
     /// anyway.
     pub(super) fn admits_notification(&mut self, peer: PeerId, frame: &[u8], now: Instant) -> bool {
+        if self.is_stopped() {
+            return false;
+        }
         match self.admission(now, None) {
             Admission::Passes => true,
             Admission::Refused(_) => false,
@@ -505,6 +535,9 @@ impl Lane {
 
     /// Why a request that waited for so long has got no answer.
     pub(super) fn excuse(&self, waited: Duration) -> String {
+        if let Some(bar @ Bar::Stopped) = self.bar {
+            return bar.words(&self.name);
+        }
         format!("server \"{}\" {} for {} s", self.name, self.doing(), waited.as_secs_f64())
     }
 
@@ -792,6 +825,7 @@ impl Lane {
     /// How the server stands, for the line that explains a closed connection.
     pub(super) fn standing(&self, now: Instant) -> String {
         match &self.state {
+            ServerSide::Down { .. } if self.is_stopped() => "was stopped by command".into(),
             ServerSide::Down { why, retry_at: Some(at) } => {
                 format!("{why}, next start in {}", seconds(at.saturating_duration_since(now)))
             }

@@ -42,7 +42,7 @@ use super::listing::Table;
 use super::listing::shelf::Shelf;
 use super::peers::{NewPeer, Owed, Peer, PeerId, Peers, ViewId, Want};
 use super::request::Request;
-use super::{Account, Gone, Greeting, Note, Out, Reconnect, Router, SHUTTING_DOWN, ServerIndex, Start, What};
+use super::{Account, Bar, Gone, Greeting, Note, Out, Reconnect, Router, SHUTTING_DOWN, ServerIndex, Start, What};
 use crate::catalogue::Memory;
 use crate::config::{ServerSpec, Sharing};
 use crate::frame::Cut;
@@ -339,6 +339,11 @@ impl Router for Merge {
             self.pass_level(server, out);
             self.release(server, out);
         }
+    }
+
+    fn on_server_barred(&mut self, server: ServerIndex, bar: Option<Bar>, _now: Instant, out: &mut dyn Out) {
+        self.servers[server].lane.barred(bar, &mut self.peers, out);
+        self.arm(server);
     }
 
     fn on_server(&mut self, server: ServerIndex, frame: &[u8], e: &Envelope, now: Instant, out: &mut dyn Out) {

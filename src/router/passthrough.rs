@@ -39,7 +39,7 @@ use super::opening::words;
 use super::peers::{NewPeer, Owed, PeerId, Peers, Want};
 use super::request::Request;
 use super::{
-    Account, Gone, Greeting, Note, Out, Reconnect, Router, SHUTTING_DOWN, ServerIndex, Start, What, earliest, task,
+    Account, Bar, Gone, Greeting, Note, Out, Reconnect, Router, SHUTTING_DOWN, ServerIndex, Start, What, earliest, task,
 };
 use crate::config::{Handshake, ServerSpec};
 use crate::frame::Cut;
@@ -198,6 +198,25 @@ impl Router for Passthrough {
         self.lane.busy = busy;
         self.lane.send_leftover(out);
         self.pass_level(out);
+    }
+
+    fn on_server_barred(&mut self, _server: ServerIndex, bar: Option<Bar>, _now: Instant, out: &mut dyn Out) {
+        if bar == Some(Bar::Stopped) {
+            for (key, peer) in self.peers.iter_mut() {
+                for kind in ListKind::ALL {
+                    let method = kind.method().as_bytes();
+                    let is_it = |call: &Call| call.peer == key && call.method() == method;
+                    if self.lane.held.has_one_of(key, &[method]) || self.lane.calls().any(is_it) {
+                        peer.changes.missed(kind);
+                    }
+                }
+            }
+        }
+        self.lane.barred(bar, &mut self.peers, out);
+        if self.lane.is_stopped() {
+            self.answer_all_waiting(out);
+        }
+        self.arm_all();
     }
 
     fn on_server(&mut self, _server: ServerIndex, frame: &[u8], e: &Envelope, now: Instant, out: &mut dyn Out) {
@@ -366,6 +385,12 @@ impl Passthrough {
             && let (Some(own), Some(peer)) = (&own, peers.get_mut(request.peer))
         {
             peer.wishes.unsubscribe(SERVER, own);
+        }
+        if self.lane.is_stopped()
+            && let (Some(place), Some(peer)) =
+                (Place::of(request.method, request.params()), peers.get_mut(request.peer))
+        {
+            peer.changes.missed(place.kind);
         }
         if self.lane.has_many() && self.decided_here(request, own.as_deref(), out) {
             return;

@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::Bar;
+
 /// Longest absence of the server whose turn it is before another has its turn. A crashed server that is started again at
 /// once is back by then, and an endpoint would rather wait this long than lose its connection. Less than the time for which
 /// requests are held (`cloud::HOLD`).
@@ -20,6 +22,8 @@ pub(super) struct Rotation {
     places: Vec<Place>,
     current: usize,
     clock: Clock,
+    /// The server whose turn a person wants to begin as soon as the server is loaded.
+    asked: Option<usize>,
 }
 
 #[derive(Debug)]
@@ -27,6 +31,8 @@ struct Place {
     presence: Presence,
     /// Whether the server's turn does not end.
     pinned: bool,
+    /// Whether a person has stopped the server, whose turn is of no use then.
+    stopped: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -63,9 +69,9 @@ impl Rotation {
     /// first of all.
     pub(super) fn new(pinned: impl IntoIterator<Item = bool>, turn: Duration, now: Instant) -> Self {
         let presence = Presence::Away { until: now + PATIENCE };
-        let places: Vec<Place> = pinned.into_iter().map(|pinned| Place { presence, pinned }).collect();
+        let places: Vec<Place> = pinned.into_iter().map(|pinned| Place { presence, pinned, stopped: false }).collect();
         let current = places.iter().position(|p| p.pinned).unwrap_or(0);
-        Rotation { turn, places, current, clock: Clock::Unstarted }
+        Rotation { turn, places, current, clock: Clock::Unstarted, asked: None }
     }
 
     /// The server whose turn it is.
@@ -93,6 +99,16 @@ impl Rotation {
         self.places[server].presence = Presence::Away { until };
     }
 
+    /// A person has stopped a server, or lets it run.
+    pub(super) fn barred(&mut self, server: usize, bar: Option<Bar>, now: Instant) {
+        let stopped = bar == Some(Bar::Stopped);
+        self.places[server].stopped = stopped;
+        if stopped {
+            self.places[server].presence = Presence::Away { until: now };
+            self.asked.take_if(|asked| *asked == server);
+        }
+    }
+
     /// The connection stands.
     pub(super) fn connected(&mut self, now: Instant) {
         if let Clock::Unstarted = self.clock {
@@ -111,6 +127,7 @@ impl Rotation {
 
     /// Pins the present server, or unpins a pinned one. Returns whether the server is pinned now.
     pub(super) fn toggle_pin(&mut self, now: Instant) -> bool {
+        self.asked = None;
         let pinned = &mut self.places[self.current].pinned;
         *pinned = !*pinned;
         if let (true, Clock::Skipped) = (*pinned, self.clock) {
@@ -119,8 +136,39 @@ impl Rotation {
         *pinned
     }
 
+    /// Has the turn of a server begin, and not end. No other server is pinned then. Returns what comes of that, or why it is
+    /// not done.
+    pub(super) fn pin(&mut self, server: usize, now: Instant) -> Result<&'static str, &'static str> {
+        if self.places[server].stopped {
+            return Err("is stopped, and gets no turn");
+        }
+        self.places.iter_mut().for_each(|place| place.pinned = false);
+        self.places[server].pinned = true;
+        self.asked = (server != self.current).then_some(server);
+        if self.asked.is_some() {
+            return Ok(if self.is_warm(server) {
+                "its turn begins as soon as nothing is under way, and does not end"
+            } else {
+                "its turn begins as soon as it answers, and does not end"
+            });
+        }
+        if let Clock::Skipped = self.clock {
+            self.clock = Clock::Until(now);
+        }
+        Ok("is kept: its turn does not end")
+    }
+
+    /// The turn of a server ends like others.
+    pub(super) fn unpin(&mut self, server: usize) {
+        self.places[server].pinned = false;
+        self.asked.take_if(|asked| *asked == server);
+    }
+
     /// The server whose turn would come now.
     pub(super) fn next(&self) -> Option<usize> {
+        if let Some(asked) = self.asked.filter(|asked| self.is_warm(*asked)) {
+            return Some(asked);
+        }
         let n = self.places.len();
         let others = (1..n).map(|step| (self.current + step) % n);
         others.into_iter().find(|i| self.is_warm(*i))
@@ -128,9 +176,8 @@ impl Rotation {
 
     /// What is to become of the present turn.
     pub(super) fn verdict(&self, now: Instant) -> Verdict {
-        if let Clock::Skipped = self.clock
-            && self.next().is_some()
-        {
+        let is_over = matches!(self.clock, Clock::Skipped) || self.asked.is_some_and(|asked| self.is_warm(asked));
+        if is_over && self.next().is_some() {
             return Verdict::Cut;
         }
         match self.ends() {
@@ -149,17 +196,22 @@ impl Rotation {
         if let Some(next) = self.next() {
             self.current = next;
             self.clock = Clock::Unstarted;
+            self.asked.take_if(|asked| *asked == next);
         }
     }
 
     /// When the present turn ends, and how. `None`: not by itself.
     fn ends(&self) -> Option<(Instant, Verdict)> {
         let place = &self.places[self.current];
-        if place.pinned || self.next().is_none() {
+        if place.pinned && !place.stopped || self.next().is_none() {
             return None;
         }
+        // Whoever waits for one server does not want another in between.
+        let waits = self.asked.is_some();
         match (self.clock, place.presence) {
-            (Clock::Until(at), Presence::Away { until }) => Some((at.min(until), Verdict::Cut)),
+            (Clock::Until(at), Presence::Away { until }) if !waits => Some((at.min(until), Verdict::Cut)),
+            (Clock::Until(_), Presence::Away { until }) => Some((until, Verdict::Cut)),
+            (Clock::Until(_), Presence::Warm) if waits => None,
             (Clock::Unstarted | Clock::Skipped, Presence::Away { until }) => Some((until, Verdict::Cut)),
             (Clock::Until(at), Presence::Warm) => Some((at, Verdict::Over)),
             (Clock::Unstarted | Clock::Skipped, Presence::Warm) => None,
@@ -168,6 +220,7 @@ impl Rotation {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
     use super::*;
 
@@ -286,6 +339,45 @@ mod tests {
         assert_eq!(it.pass(0), 2, "its time is long over");
         assert!(it.rotation.toggle_pin(it.now));
         assert_eq!(it.pass(1000), 2);
+    }
+
+    #[test]
+    fn a_server_that_is_asked_for_has_its_turn_and_keeps_it_alone() {
+        let mut it = Clockwork::running(&[true, false, false]);
+        assert!(it.rotation.pin(2, it.now).unwrap().contains("nothing is under way"));
+        assert_eq!((it.pass(0), it.pass(1000)), (2, 2), "whoever was pinned before is not any more");
+        assert_eq!(it.rotation.pin(2, it.now), Ok("is kept: its turn does not end"), "twice is once");
+        it.away(1, 9);
+        assert!(it.rotation.pin(1, it.now).unwrap().contains("as soon as it answers"));
+        assert_eq!(it.pass(0), 2);
+        it.rotation.warm(1);
+        assert_eq!((it.pass(0), it.pass(1000)), (1, 1));
+        it.rotation.unpin(1);
+        assert_eq!(it.pass(0), 2, "its time is long over");
+        // What was asked for and is no longer wanted does not come.
+        it.away(1, 9);
+        it.rotation.pin(1, it.now).unwrap();
+        it.rotation.unpin(1);
+        it.rotation.warm(1);
+        assert_eq!((it.pass(299), it.pass(1)), (2, 0));
+        // Nor does what was asked for and then stopped, and the turns go on.
+        it.away(1, 9);
+        it.rotation.pin(1, it.now).unwrap();
+        assert_eq!(it.pass(1000), 0, "nobody else in between");
+        it.rotation.barred(1, Some(Bar::Stopped), it.now);
+        assert_eq!(it.pass(0), 2);
+    }
+
+    #[test]
+    fn a_stopped_server_has_no_turn_even_if_it_is_pinned() {
+        let mut it = Clockwork::running(&[true, false]);
+        it.rotation.barred(0, Some(Bar::Stopped), it.now);
+        it.away(0, 0);
+        assert_eq!((it.pass(0), it.pass(1000)), (1, 1), "and none later");
+        assert!(it.rotation.pin(0, it.now).is_err());
+        it.rotation.barred(0, Some(Bar::Paused), it.now);
+        it.rotation.warm(0);
+        assert_eq!(it.pass(0), 0, "a paused one has its turn, and this one is pinned still");
     }
 
     #[test]

@@ -38,6 +38,7 @@ enum Happening {
     Level(usize, usize),
     Server(usize, bool),
     Busy(usize, bool),
+    Barred(usize, Option<Bar>),
     Changed(usize),
     Pass(u64),
     Room(usize, bool),
@@ -68,6 +69,7 @@ fn happening() -> impl Strategy<Value = Happening> {
         2 => (p.clone(), 0..LEVELS.len()).prop_map(|(p, level)| Level(p, level)),
         3 => (s.clone(), prop::bool::weighted(0.8)).prop_map(|(s, up)| Server(s, up)),
         1 => (s.clone(), any::<bool>()).prop_map(|(s, busy)| Busy(s, busy)),
+        2 => (s.clone(), prop::sample::select(vec![None, Some(Bar::Paused), Some(Bar::Stopped)])).prop_map(|(s, bar)| Barred(s, bar)),
         1 => s.clone().prop_map(Changed),
         2 => (0..20u64).prop_map(Pass),
         1 => (p.clone(), any::<bool>()).prop_map(|(p, room)| Room(p, room)),
@@ -144,6 +146,8 @@ struct World {
     clients: BTreeMap<PeerId, Client>,
     gone: BTreeSet<PeerId>,
     servers: Vec<Served>,
+    /// What a person has said of each server.
+    bars: Vec<Option<Bar>>,
     marks: u64,
     /// Whether each server has had several viewers at once.
     shared: Vec<bool>,
@@ -196,6 +200,7 @@ impl World {
             Kind::Alone(Box::new(Passthrough::new(&specs[0])))
         };
         let servers = names.iter().map(|_| Served::default()).collect();
+        let bars = vec![None; names.len()];
         World {
             router,
             sink: Sink::default(),
@@ -203,6 +208,7 @@ impl World {
             clients: BTreeMap::new(),
             gone: BTreeSet::new(),
             servers,
+            bars,
             marks: 0,
             shared: vec![false; names.len()],
             unread: BTreeSet::new(),
@@ -398,6 +404,7 @@ impl World {
             }
             Some("ping") => json!({}),
             Some("tools/call") => {
+                assert_eq!(self.bars[server], None, "a call of a server that takes none");
                 let mark = message["params"]["arguments"]["of"].as_str().unwrap().to_owned();
                 assert_eq!(id, message["params"]["_meta"]["progressToken"], "the token is exchanged as the id is");
                 let caller = self.clients.values().find(|client| mark.starts_with(&client.name)).unwrap();
@@ -502,7 +509,7 @@ impl World {
             Happening::Server(s, up) => {
                 let s = s % servers;
                 match (self.servers[s].alive, up) {
-                    (false, true) => self.server_up(s),
+                    (false, true) if self.bars[s] != Some(Bar::Stopped) => self.server_up(s),
                     (true, false) => self.server_down(s),
                     _ => {}
                 }
@@ -534,6 +541,15 @@ impl World {
                     self.servers[s].busy = busy;
                     self.router.it().on_server_busy(s, busy, self.now, &mut self.sink);
                     self.settle();
+                }
+            }
+            Happening::Barred(s, bar) => {
+                let s = s % servers;
+                self.bars[s] = bar;
+                self.router.it().on_server_barred(s, bar, self.now, &mut self.sink);
+                self.settle();
+                if bar == Some(Bar::Stopped) {
+                    self.server_down(s);
                 }
             }
             Happening::Changed(s) => {
@@ -581,7 +597,9 @@ impl World {
             }
             Happening::Call(_, s) => {
                 let (params, mark) = self.call(peer, s % servers);
-                self.request(peer, "tools/call", params, Open::Call(mark));
+                let id = self.request(peer, "tools/call", params, Open::Call(mark));
+                let is_refused = servers == 1 && self.bars[0].is_some();
+                assert!(!(is_refused && self.clients[&peer].open.contains_key(&id)), "it is not told at once");
             }
             Happening::Batch(_, s) => {
                 let mut batch = Vec::new();
@@ -627,6 +645,8 @@ impl World {
                 let method = if on { "resources/subscribe" } else { "resources/unsubscribe" };
                 self.request(peer, method, json!({"uri": format!("mem:{s}")}), Open::Other);
             }
+            // A stopped server is told nothing, and whoever wanted that gets an error.
+            Happening::Level(..) if self.bars.contains(&Some(Bar::Stopped)) => {}
             Happening::Level(_, level) => {
                 self.clients.get_mut(&peer).unwrap().level = Some(level);
                 self.request(peer, "logging/setLevel", json!({"level": LEVELS[level]}), Open::Other);
@@ -724,6 +744,7 @@ impl World {
     /// All that is under way comes to its end.
     fn end(&mut self) {
         for server in 0..self.servers.len() {
+            self.happen(&Happening::Barred(server, None));
             if !self.servers[server].alive {
                 self.server_up(server);
             }

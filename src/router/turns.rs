@@ -19,7 +19,7 @@ use tokio::time::Instant;
 
 use super::lane::ABANDONED;
 use super::rotation::{Rotation, Verdict};
-use super::{Account, Gone, NewPeer, Note, Out, PeerId, Reconnect, Router, ServerIndex, Start, TurnCommand, What};
+use super::{Account, Bar, Gone, NewPeer, Note, Out, PeerId, Reconnect, Router, ServerIndex, Start, TurnCommand, What};
 use crate::catalogue::Memory;
 use crate::frame::Cut;
 use crate::mcp::envelope::{self, Envelope, Kind, Lost, Scanned};
@@ -267,6 +267,13 @@ impl<R: Router> Router for Turns<R> {
         router.on_server_busy(0, busy, now, &mut door);
     }
 
+    fn on_server_barred(&mut self, server: ServerIndex, bar: Option<Bar>, now: Instant, out: &mut dyn Out) {
+        let (router, mut door) = self.at(server, out);
+        router.on_server_barred(0, bar, now, &mut door);
+        self.rotation.barred(server, bar, now);
+        self.follow_rotation(now, out);
+    }
+
     fn on_server(&mut self, server: ServerIndex, frame: &[u8], e: &Envelope, now: Instant, out: &mut dyn Out) {
         let (router, mut door) = self.at(server, out);
         router.on_server(0, frame, e, now, &mut door);
@@ -328,18 +335,27 @@ impl<R: Router> Router for Turns<R> {
         self.seats.iter().filter_map(|s| s.router.next_tick()).chain(own).min()
     }
 
-    fn on_turn_command(&mut self, command: TurnCommand, now: Instant, out: &mut dyn Out) {
+    fn on_turn_command(&mut self, command: TurnCommand, now: Instant, out: &mut dyn Out) -> Result<String, String> {
         let server = self.rotation.current();
-        let what = match command {
-            TurnCommand::Next if self.rotation.skip() => None,
-            TurnCommand::Next => Some("its turn goes on: no other server is ready"),
-            TurnCommand::Keep if self.rotation.toggle_pin(now) => Some("is kept: its turn does not end"),
-            TurnCommand::Keep => Some("is no longer kept: the turns go on"),
+        let (about, done) = match command {
+            TurnCommand::Next if self.rotation.skip() => (server, Ok("its turn ends as soon as nothing is under way")),
+            TurnCommand::Next => (server, Err("its turn goes on: no other server is ready")),
+            TurnCommand::Keep if self.rotation.toggle_pin(now) => (server, Ok("is kept: its turn does not end")),
+            TurnCommand::Keep => (server, Ok("is no longer kept: the turns go on")),
+            TurnCommand::Pin(wanted) => (wanted, self.rotation.pin(wanted, now)),
+            TurnCommand::Unpin(wanted) => {
+                self.rotation.unpin(wanted);
+                (wanted, Ok("is not kept: the turns go on"))
+            }
         };
-        if let Some(what) = what {
-            out.note(Note::of(server, What::Turn { what: what.into() }));
+        let (Ok(what) | Err(what)) = done;
+        // That a turn ends is noted below, with what follows.
+        if command != TurnCommand::Next || done.is_err() {
+            out.note(Note::of(about, What::Turn { what: what.into() }));
         }
         self.follow_rotation(now, out);
+        let told = format!("{}: {what}", self.seats[about].name);
+        if done.is_ok() { Ok(told) } else { Err(told) }
     }
 
     fn drain(&mut self, now: Instant, out: &mut dyn Out) {

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
+use super::wanted::{Goal, ServerCommand, Step};
 use super::{Found, Restarts, Server, ServerEvent};
 use crate::config::ServerSpec;
 use crate::frame::LineOut;
@@ -42,6 +43,7 @@ enum Got {
     Frame(String),
     TooLarge(u64),
     Down(String),
+    Halted,
 }
 
 /// A server and what waits for it, driven as a pipe drives them.
@@ -92,6 +94,7 @@ impl Rig {
                     ServerEvent::Said(Found::TooLarge(cut)) => Got::TooLarge(cut.size),
                     ServerEvent::Said(Found::Habit(_)) => return ControlFlow::Continue(()),
                     ServerEvent::Down { why, .. } => Got::Down(why.to_owned()),
+                    ServerEvent::Halted => Got::Halted,
                 });
                 ControlFlow::Continue(())
             });
@@ -114,14 +117,14 @@ impl Rig {
     async fn frame_with(&mut self, part: &str) -> String {
         match self.until(|got| matches!(got, Got::Frame(text) if text.contains(part))).await {
             Got::Frame(text) => text,
-            Got::Up | Got::TooLarge(_) | Got::Down(_) => unreachable!("only a frame was wanted"),
+            Got::Up | Got::TooLarge(_) | Got::Down(_) | Got::Halted => unreachable!("only a frame was wanted"),
         }
     }
 
     async fn down(&mut self) -> String {
         match self.until(|got| matches!(got, Got::Down(_))).await {
             Got::Down(why) => why,
-            Got::Up | Got::TooLarge(_) | Got::Frame(_) => unreachable!("only an end was wanted"),
+            Got::Up | Got::TooLarge(_) | Got::Frame(_) | Got::Halted => unreachable!("only an end was wanted"),
         }
     }
 
@@ -208,7 +211,7 @@ async fn everything_written_before_an_exit_arrives_before_its_report() {
                     assert_eq!(why, "exited with code 1");
                     break;
                 }
-                other @ (Got::Up | Got::TooLarge(_)) => panic!("{other:?}"),
+                other @ (Got::Up | Got::TooLarge(_) | Got::Halted) => panic!("{other:?}"),
             }
         }
         assert_eq!(frames, 2000);
@@ -498,4 +501,52 @@ fn restarts_begin_at_once_and_climb_to_a_minute() {
     assert_eq!(waits(1, 0.0), [250], "never a tight loop");
     restarts.healthy();
     assert_eq!([restarts.after(1.0).as_millis(), restarts.after(1.0).as_millis()], [100, 500]);
+}
+
+#[tokio::test]
+async fn a_stopped_server_is_started_by_command_only_and_two_processes_never_overlap() {
+    let mut rig = Rig::fixture(&[]);
+    let first = rig.up().await;
+    let mut goal = Goal::default().after(ServerCommand::Stop);
+    assert_eq!(rig.server.want(goal), Step::End);
+    rig.server.restart("an order of the router, which counts for nothing now");
+    rig.until(|got| *got == Got::Halted).await;
+    assert!(group_is_empty(first) && rig.server.pid().is_none());
+    let nothing = tokio::time::timeout(Duration::from_millis(300), rig.drive(true, |_| true)).await;
+    assert!(nothing.is_err(), "no backoff starts it: {nothing:?}");
+    goal = goal.after(ServerCommand::Start);
+    assert_eq!(rig.server.want(goal), Step::Start);
+    let second = rig.up().await;
+    // Started again before it is gone: the end is awaited all the same.
+    goal = goal.after(ServerCommand::Stop);
+    rig.server.want(goal);
+    goal = goal.after(ServerCommand::Start);
+    assert_eq!(rig.server.want(goal), Step::End);
+    goal = goal.after(ServerCommand::Restart);
+    rig.server.want(goal);
+    rig.down().await;
+    assert!(group_is_empty(second));
+    let third = rig.up().await;
+    assert_ne!(second, third);
+    assert_eq!(rig.server.want(goal), Step::Stay, "one process for all three commands");
+    rig.server.want(goal.after(ServerCommand::Stop));
+    rig.stop(false).await;
+    assert!(group_is_empty(third));
+}
+
+#[tokio::test]
+async fn a_start_by_command_does_not_wait_for_the_next_attempt_and_a_stop_takes_it_back() {
+    let mut rig = Rig::new(spec("/nonexistent/program", &[]));
+    for _ in 0..3 {
+        rig.down().await;
+    }
+    let mut goal = Goal::default();
+    for _ in 0..20 {
+        goal = goal.after(ServerCommand::Start);
+        assert_eq!(rig.server.want(goal), Step::Start);
+        let at_once = tokio::time::timeout(Duration::from_millis(50), rig.down()).await;
+        assert!(at_once.is_ok(), "it waits");
+    }
+    assert_eq!(rig.server.want(goal.after(ServerCommand::Stop)), Step::Halt);
+    assert!(tokio::time::timeout(Duration::from_secs(2), rig.down()).await.is_err(), "it is tried again");
 }

@@ -4,11 +4,13 @@ use std::collections::HashMap;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{info, warn};
 
 use super::claim::Claim;
+use super::roster::{Post, Roster};
 use super::{Common, all_ended};
 use crate::backoff::FLOOR;
 use crate::config::{Mode, ServerSpec};
@@ -17,12 +19,14 @@ use crate::endpoint::Endpoint;
 use crate::endpoint::agent::Agent;
 use crate::logging::Names;
 use crate::mcp::handshake::Hello;
+use crate::pipe::orders::orders;
 use crate::pipe::{LinkPeer, Pipe, Run};
 use crate::process::stop::Stop;
 use crate::router::Router;
 use crate::router::merge::Merge;
 use crate::router::passthrough::Passthrough;
 use crate::router::turns::{Seat, Turns};
+use crate::server::wanted::Goal;
 use crate::sharing::layout::{Group, Layout};
 use crate::sharing::{Evidence, Finding, Outcome, Proof, Trial, Witness, witnesses};
 
@@ -45,14 +49,19 @@ struct Member {
     spec: Arc<ServerSpec>,
     endpoint: Endpoint,
     status: StatusEntry,
+    /// What a person wants of the server.
+    goal: watch::Receiver<Goal>,
 }
+
+/// The status entry of a server, and where is read what a person wants of it.
+pub(super) type Entry = (StatusEntry, watch::Receiver<Goal>);
 
 /// A pipe, ready to run to its end.
 type Running = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 impl Crew {
-    /// A crew that has started nothing yet. `entries` are the status entries of the servers, by name.
-    pub(super) fn new(group: Group, entries: &HashMap<Arc<str>, StatusEntry>, common: Common) -> Self {
+    /// A crew that has started nothing yet. `entries` are those of the servers, by name.
+    pub(super) fn new(group: Group, entries: &HashMap<Arc<str>, Entry>, common: Common) -> Self {
         let known = if group.is_self_hosted() {
             Some("the self-hosted endpoint server keeps only the newest one of an agent")
         } else if common.run.catalogue.is_single(&group.agent.key()) {
@@ -66,8 +75,8 @@ impl Crew {
         let (names, layout) = (group.names(), group.layout(known.is_some()));
         let Group { agent, mode, servers } = group;
         let member = |(spec, endpoint): (ServerSpec, _)| {
-            let status = entries.get(&spec.name)?.clone();
-            Some(Member { spec: Arc::new(spec), endpoint, status })
+            let (status, goal) = entries.get(&spec.name)?.clone();
+            Some(Member { spec: Arc::new(spec), endpoint, status, goal })
         };
         let members = servers.into_iter().filter_map(member).collect();
         Crew { agent, mode, members, names, known, layout, common }
@@ -134,7 +143,7 @@ impl Crew {
         let (witnesses, mut heard) = witnesses(self.members.len());
         let hello = self.hello();
         for (member, witness) in self.members.iter().zip(witnesses) {
-            pipes.spawn(member.alone(hello.clone(), self.run_until(&stop), witness));
+            pipes.spawn(member.alone(hello.clone(), self.run_until(&stop), witness, &self.common.roster));
         }
         let mut evidence = Evidence::new(self.members.iter().map(|member| member.spec.name.clone()).collect());
         let mut ended = pin!(all_ended(&mut pipes));
@@ -216,7 +225,8 @@ impl Crew {
             }
             Layout::Apart | Layout::Together | Layout::OnTrial => {
                 let merge = Merge::new(specs().map(|spec| (spec.clone(), run.catalogue.load(spec))));
-                pipe((&self.members, self.hello()), merge, run, |pipe| match witness {
+                let roster = &self.common.roster;
+                pipe((&self.members, self.hello()), merge, run, (roster, false), |pipe| match witness {
                     Some(witness) => pipe.watched_by(witness),
                     None => pipe,
                 })
@@ -228,9 +238,8 @@ impl Crew {
         let seat = |spec: &Arc<ServerSpec>| Seat { name: spec.name.clone(), router: router(spec), pin: spec.pin };
         let seats = self.members.iter().map(|member| seat(&member.spec)).collect();
         let turn = self.members.first().map(|member| member.spec.sharing.turn).unwrap_or_default();
-        pipe((&self.members, self.hello()), Turns::new(seats, turn, Instant::now()), run, |pipe| {
-            pipe.steered_by(self.common.steering.subscribe())
-        })
+        let (turns, roster) = (Turns::new(seats, turn, Instant::now()), &self.common.roster);
+        pipe((&self.members, self.hello()), turns, run, (roster, true), |pipe| pipe)
     }
 
     /// What the endpoint will say of itself, if that is known: the local endpoint's own parameters, or those of an earlier connection.
@@ -253,29 +262,34 @@ impl Crew {
 
 impl Member {
     /// A pipe for this server alone.
-    fn alone(&self, hello: Option<Arc<Hello>>, run: Run, witness: Witness) -> Running {
+    fn alone(&self, hello: Option<Arc<Hello>>, run: Run, witness: Witness, roster: &Roster) -> Running {
         let members = std::slice::from_ref(self);
         if self.spec.tools.is_untouched() {
-            pipe((members, hello), Passthrough::new(&self.spec), run, |pipe| pipe.watched_by(witness))
+            pipe((members, hello), Passthrough::new(&self.spec), run, (roster, false), |pipe| pipe.watched_by(witness))
         } else {
             let merge = Merge::new([(self.spec.clone(), run.catalogue.load(&self.spec))]);
-            pipe((members, hello), merge, run, |pipe| pipe.watched_by(witness))
+            pipe((members, hello), merge, run, (roster, false), |pipe| pipe.watched_by(witness))
         }
     }
 }
 
-/// A pipe for these servers, at least one, on the endpoint of the first, which will say `hello` if that is known.
+/// A pipe for these servers, at least one, on the endpoint of the first, which will say `hello` if that is known; in the roster, with
+/// whether its servers take turns.
 fn pipe(
     (members, hello): (&[Member], Option<Arc<Hello>>),
     router: impl Router + Send + 'static,
     run: Run,
+    (roster, takes_turns): (&Roster, bool),
     finish: impl FnOnce(Pipe) -> Pipe,
 ) -> Running {
     let Some(Member { endpoint, spec, .. }) = members.first() else { return Box::pin(async {}) };
     let servers = members.iter().map(|member| (member.spec.clone(), member.status.clone())).collect();
+    let (sender, orders) = orders(members.iter().map(|member| member.goal.clone()).collect());
+    let names = members.iter().map(|member| member.spec.name.clone()).collect();
+    roster.add(Post { servers: names, takes_turns, orders: sender });
     let (endpoint, link, resync) = (endpoint.clone(), spec.link.clone(), spec.sharing.resync);
     let peer = LinkPeer { endpoint, link, hello, resync };
-    Box::pin(finish(Pipe::new(servers, peer, Box::new(router), run)).run())
+    Box::pin(finish(Pipe::new(servers, peer, Box::new(router), run).obeying(orders)).run())
 }
 
 /// Waits until `at`; without a time for ever.

@@ -8,8 +8,9 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::control::Runtime;
 use crate::harness::{
-    Agent, Daemon, FakeEndpoint, REPLACED, Seen, Setup, Takes, config, fixture_entry, one_server, text_of,
+    Agent, Daemon, FakeEndpoint, REPLACED, Seen, Setup, Takes, config, field, fixture_entry, one_server, text_of,
 };
 
 /// A token as the cloud's are: another one at each visit to its console, with the same claims.
@@ -296,5 +297,32 @@ async fn a_regular_close_for_another_reason_is_quoted_and_nobody_is_accused() {
     }
     endpoint.accept().await.handshake().await;
     assert!(!daemon.log_text().contains("another"), "{}", daemon.log_text());
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn what_was_commanded_holds_when_the_layout_changes() {
+    let (agent, cache, runtime) = (Agent::bind("/mcp/", Takes::Newest).await, TempDir::new().unwrap(), Runtime::new());
+    let setup = runtime.setup().config(&servers(&agent, &["a", "b", "c", "d"]));
+    let daemon = setup.env("MCP_CACHE_DIR", cache.path().to_str().unwrap()).start("info");
+    daemon.wait_for_event("SERVER_INITIALIZED").await;
+    assert_eq!(runtime.ask(&["stop", "c"]).await.code, 0);
+    assert_eq!(runtime.ask(&["pause", "b"]).await.code, 0);
+    daemon.wait_for_event("SERVERS_MERGED").await;
+    merged(&agent, &["a", "b", "d"]).await;
+    let refused = agent.call("b__echo", json!({"text": "hi"})).await;
+    assert!(refused["error"]["message"].as_str().unwrap().contains("is paused"), "{refused}");
+    assert_eq!(text_of(&agent.call("d__echo", json!({"text": "hi"})).await), "hi");
+    let status: Value = serde_json::from_str(&runtime.ask(&["status", "--json"]).await.out).unwrap();
+    let told = |n: usize| (status["servers"][n]["wanted"].clone(), status["servers"][n]["state"].clone());
+    assert_eq!([told(1), told(2)], [(json!("paused"), json!("serving")), (json!("stopped"), json!("stopped"))]);
+    let started = |name| {
+        let is_it =
+            |line: &&Value| field(line, "event") == Some("SERVER_STARTED") && field(line, "server") == Some(name);
+        daemon.log_lines().iter().filter(is_it).count()
+    };
+    assert_eq!((started("a"), started("c")), (2, 1), "the stopped one is not started anew");
+    assert_eq!(runtime.ask(&["start", "c"]).await.code, 0);
+    merged(&agent, &["a", "b", "c", "d"]).await;
     daemon.stop().await;
 }

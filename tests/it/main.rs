@@ -25,6 +25,7 @@ mod local;
 mod log;
 mod logs;
 mod multiplex;
+mod orders;
 mod orphans;
 mod promises;
 mod python;

@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
+use crate::control::Runtime;
 use crate::harness::{Conn, Daemon, FakeEndpoint, Setup, config, field, fixture, report, rounds, text_of, within};
 
 /// An endpoint that accepts at any time, and panics if there are two connections at once.
@@ -373,5 +374,58 @@ async fn where_no_servers_take_turns_the_signals_are_harmless() {
     daemon.signal(Signal::USR1);
     daemon.signal(Signal::USR2);
     daemon.wait_for("a word about it", |l| l.to_string().contains("SIGUSR2: no servers take turns here")).await;
+    daemon.stop_closing([&mut conn]).await;
+}
+
+#[tokio::test]
+async fn commands_give_a_server_the_turn_and_end_it_and_a_stopped_server_has_none() {
+    let (mut endpoint, gone, runtime) = (Single::bind().await, TempDir::new().unwrap(), Runtime::new());
+    let names = ["a", "b", "c"];
+    let daemon = runtime.setup().config(&in_turns(&endpoint, &gone, &names)).start("debug");
+    all_warm(&daemon, &names).await;
+    let told = async |args: &[&str], words: &str| {
+        let said = runtime.ask(args).await;
+        assert!(said.code == 0 && said.out.contains(words), "{said:?}");
+    };
+    let (conn, server) = endpoint.accept().await;
+    assert_eq!(server, "a");
+    told(&["pin", "c"], "c: its turn begins as soon as nothing is under way, and does not end").await;
+    endpoint.end(conn).await;
+    let (conn, server) = endpoint.accept().await;
+    assert_eq!(server, "c", "and not b, which would be next");
+    told(&["pin", "c"], "c: is kept: its turn does not end").await;
+    told(&["next"], "c: its turn ends as soon as nothing is under way").await;
+    endpoint.end(conn).await;
+    let (conn, server) = endpoint.accept().await;
+    assert_eq!(server, "a");
+    told(&["pin", "c", "--off"], "c: is not kept").await;
+    // Whoever has the turn is stopped: the next one has it at once.
+    told(&["stop", "a"], "a: stopped").await;
+    endpoint.end(conn).await;
+    let (conn, server) = endpoint.accept().await;
+    assert_eq!(server, "b");
+    let said = runtime.ask(&["pin", "a"]).await;
+    assert!(said.code == 1 && said.err.contains("a: is stopped, and gets no turn"), "{said:?}");
+    told(&["next", "b"], "b: its turn ends").await;
+    endpoint.end(conn).await;
+    let (conn, server) = endpoint.accept().await;
+    assert_eq!(server, "c");
+    told(&["next"], "c: its turn ends").await;
+    endpoint.end(conn).await;
+    let (mut conn, server) = endpoint.accept().await;
+    assert_eq!(server, "b", "the stopped one is passed over");
+    told(&["stop", "c"], "c: stopped").await;
+    let said = runtime.ask(&["next"]).await;
+    assert!(said.code == 1 && said.err.contains("b: its turn goes on: no other server is ready"), "{said:?}");
+    told(&["pause", "b"], "b: paused").await;
+    let refused = conn.call(1, "env", json!({"name": "WHO"})).await;
+    assert!(refused["error"]["message"].as_str().unwrap().contains("is paused"), "{refused}");
+    told(&["resume", "b"], "b: serves").await;
+    assert_eq!(who(&mut conn, 2).await, "b");
+    told(&["start", "a"], "a: serves").await;
+    told(&["next"], "b: its turn ends").await;
+    endpoint.end(conn).await;
+    let (mut conn, server) = endpoint.accept().await;
+    assert_eq!((server.as_str(), who(&mut conn, 1).await.as_str()), ("a", "a"));
     daemon.stop_closing([&mut conn]).await;
 }

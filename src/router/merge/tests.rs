@@ -1813,3 +1813,38 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_server_that_a_person_stopped_stays_listed_and_the_others_go_on() {
+    let mut rig = Rig::pair();
+    let call =
+        |id, tool: &str| format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"tools/call","params":{{"name":"{tool}"}}}}"#);
+    rig.endpoint(&call(2, "one"));
+    rig.router.on_server_barred(0, Some(Bar::Stopped), rig.now, &mut rig.sink);
+    let gone = Gone { why: "was stopped by command", retry_in: Duration::ZERO };
+    rig.router.on_server_down(0, gone, rig.now, &mut rig.sink);
+    let under_way: Vec<_> = std::mem::take(&mut rig.sink.endpoint);
+    assert!(under_way.iter().any(|m| m.contains("was stopped by command before it answered")), "{under_way:?}");
+    assert!(!under_way.iter().any(|m| m.contains("list_changed")), "nothing is announced: {under_way:?}");
+    rig.endpoint(&call(3, "one"));
+    rig.endpoint(&call(4, "two"));
+    let refused = parsed(&rig.sink.endpoint.remove(0));
+    assert_eq!(refused["error"]["message"], Bar::Stopped.words("a"));
+    assert!(rig.sink.endpoint.is_empty() && rig.sink.servers[1].last().unwrap().contains("two"));
+    rig.endpoint(r#"{"jsonrpc":"2.0","id":5,"method":"tools/list"}"#);
+    assert!(rig.sink.endpoint.pop().unwrap().contains("\"one\""), "it stays listed");
+    rig.router.on_server_barred(0, None, rig.now, &mut rig.sink);
+    rig.up(0);
+    rig.sink.endpoint.clear();
+    rig.endpoint(&call(6, "one"));
+    assert!(rig.sink.endpoint.is_empty() && rig.sink.servers[0].last().unwrap().contains("one"));
+}
+
+#[test]
+fn a_paused_server_is_not_searched_for_what_nobody_lists() {
+    let mut rig = Rig::pair();
+    rig.sink.servers.iter_mut().for_each(Vec::clear);
+    rig.router.on_server_barred(0, Some(Bar::Paused), rig.now, &mut rig.sink);
+    rig.endpoint(r#"{"jsonrpc":"2.0","id":2,"method":"x/unknown"}"#);
+    assert!(rig.sink.servers[0].is_empty() && rig.sink.servers[1].last().unwrap().contains("x/unknown"));
+}

@@ -30,7 +30,10 @@ impl Passthrough {
         if !asked && self.answer_known(key, request.id, &hello.version, out) {
             return;
         }
-        if let Some(peer) = self.peers.get_mut(key) {
+        let Some(peer) = self.peers.get_mut(key) else { return };
+        if self.lane.is_stopped() {
+            peer.desk.excuse(request.id, self.lane.excuse(HOLD), out);
+        } else {
             peer.keep_waiting(request, Want::Initialize(hello.version.clone()), out);
         }
     }
@@ -105,7 +108,7 @@ impl Passthrough {
         }
     }
 
-    fn answer_all_waiting(&mut self, out: &mut dyn Out) {
+    pub(super) fn answer_all_waiting(&mut self, out: &mut dyn Out) {
         for key in self.peers.keys() {
             if let Some(peer) = self.peers.get_mut(key) {
                 peer.due.extend(std::mem::take(&mut peer.owed));

@@ -2019,3 +2019,102 @@ fn a_changed_list_is_looked_at_all_the_same_where_the_endpoint_got_an_error_for_
     rig.pass(5);
     assert_eq!(methods(&rig.sent_to_server()), ["tools/list"], "that may be what it was before");
 }
+
+/// The errors among these messages: id and text.
+fn errors(messages: &[String]) -> Vec<(Value, String)> {
+    let errors = messages.iter().map(|message| parsed(message)).filter(|message| message["error"].is_object());
+    errors.map(|message| (message["id"].clone(), message["error"]["message"].as_str().unwrap().to_owned())).collect()
+}
+
+#[test]
+fn a_paused_server_is_asked_what_it_has_and_finishes_its_calls_and_gets_no_other() {
+    let mut rig = Rig::running();
+    rig.endpoint(r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"x"}}"#);
+    rig.router.on_server_barred(0, Some(Bar::Paused), rig.now, &mut rig.sink);
+    assert!(rig.sent_to_endpoint().is_empty());
+    rig.answer(json!({"content": []}));
+    assert_eq!(parsed(&rig.sent_to_endpoint()[0])["id"], 1);
+    rig.endpoint(r#"{"jsonrpc":"2.0","id":2,"method":"tools/call","params":{"name":"x"}}"#);
+    assert_eq!(errors(&rig.sent_to_endpoint()), [(json!(2), Bar::Paused.words("calc"))]);
+    rig.sent_to_server();
+    rig.endpoint(r#"{"jsonrpc":"2.0","id":3,"method":"tools/list"}"#);
+    rig.answer(json!({"tools": []}));
+    assert_eq!(parsed(&rig.sent_to_endpoint()[0])["id"], 3);
+    rig.router.on_server_barred(0, None, rig.now, &mut rig.sink);
+    rig.endpoint(r#"{"jsonrpc":"2.0","id":4,"method":"tools/call","params":{"name":"x"}}"#);
+    assert_eq!(rig.last()["method"], "tools/call");
+}
+
+#[test]
+fn what_waits_for_a_server_is_refused_as_soon_as_a_person_stops_or_pauses_it() {
+    let call = r#"{"jsonrpc":"2.0","id":5,"method":"tools/call","params":{"name":"x"}}"#;
+    let list = r#"{"jsonrpc":"2.0","id":6,"method":"tools/list"}"#;
+    for (bar, refused) in [(Bar::Paused, &[5][..]), (Bar::Stopped, &[5, 6])] {
+        let mut rig = Rig::running();
+        rig.server_down(1);
+        rig.sent_to_endpoint();
+        rig.endpoint(call);
+        rig.endpoint(list);
+        assert!(rig.sent_to_endpoint().is_empty(), "they wait");
+        rig.router.on_server_barred(0, Some(bar), rig.now, &mut rig.sink);
+        let want: Vec<_> = refused.iter().map(|id| (json!(id), bar.words("calc"))).collect();
+        assert_eq!(errors(&rig.sent_to_endpoint()), want);
+        rig.pass(3600);
+        assert_eq!(errors(&rig.sent_to_endpoint()).len(), 2 - refused.len(), "nothing is forgotten");
+    }
+}
+
+#[test]
+fn a_stopped_server_refuses_even_the_handshake_at_once_unless_its_answer_is_known() {
+    let mut rig = Rig::new();
+    rig.link_up();
+    rig.endpoint(&hello(0));
+    rig.router.on_server_barred(0, Some(Bar::Stopped), rig.now, &mut rig.sink);
+    rig.endpoint(&hello(1));
+    let words = Bar::Stopped.words("calc");
+    assert_eq!(errors(&rig.sent_to_endpoint()), [(json!(0), words.clone()), (json!(1), words)]);
+    let mut rig = Rig::running();
+    rig.router.on_server_barred(0, Some(Bar::Stopped), rig.now, &mut rig.sink);
+    rig.server_down(0);
+    rig.link_down();
+    rig.link_up();
+    rig.endpoint(&hello(1));
+    assert!(parsed(&rig.sent_to_endpoint()[0])["result"].is_object(), "its tools stay published");
+    rig.router.on_server_barred(0, None, rig.now, &mut rig.sink);
+    rig.endpoint(r#"{"jsonrpc":"2.0","id":2,"method":"tools/call","params":{"name":"x"}}"#);
+    rig.server_up();
+    rig.answer(welcome());
+    assert!(rig.sent_to_server().iter().any(|sent| sent.contains("tools/call")), "it waited for the start");
+}
+
+#[test]
+fn an_endpoint_that_asked_a_stopped_server_for_its_tools_reads_them_when_the_server_is_back() {
+    let list = r#"{"jsonrpc":"2.0","id":7,"method":"tools/list"}"#;
+    for asked in ["on a new connection", "just before"] {
+        let mut rig = Rig::running();
+        if asked == "just before" {
+            rig.endpoint(list);
+        }
+        rig.router.on_server_barred(0, Some(Bar::Stopped), rig.now, &mut rig.sink);
+        rig.server_down(0);
+        if asked == "on a new connection" {
+            rig.link_down();
+            rig.link_up();
+            rig.endpoint(&hello(1));
+            rig.endpoint(r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#);
+            rig.endpoint(list);
+        }
+        assert_eq!(errors(&rig.sent_to_endpoint()).len(), 1, "{asked}");
+        rig.router.on_server_barred(0, None, rig.now, &mut rig.sink);
+        rig.server_up();
+        rig.answer(welcome());
+        assert_eq!(rig.last()["method"], "tools/list", "{asked}: we look");
+        rig.answer(json!({"tools": [{"name": "add"}]}));
+        let told = rig.sent_to_endpoint();
+        assert!(told.iter().any(|message| message.contains("notifications/tools/list_changed")), "{asked}: {told:?}");
+        rig.endpoint(&list.replace('7', "8"));
+        rig.answer(json!({"tools": [{"name": "add"}]}));
+        rig.pass(3600);
+        assert_eq!(rig.router.wants_reconnect(rig.peer, rig.now), None, "{asked}: it has read");
+    }
+}

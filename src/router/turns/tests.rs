@@ -146,7 +146,7 @@ impl Rig {
     }
 
     fn command(&mut self, command: TurnCommand) {
-        self.turns.on_turn_command(command, self.now, &mut self.sink);
+        let _told = self.turns.on_turn_command(command, self.now, &mut self.sink);
     }
 }
 
@@ -413,7 +413,12 @@ fn any_happening() -> impl Strategy<Value = Happening> {
         12 => (any::<prop::sample::Index>(), any::<bool>()).prop_map(|(i, twice)| Happening::Answer(i, twice)),
         1 => (0..SERVERS).prop_map(Happening::Ask),
         1 => (0..SERVERS).prop_map(Happening::Notify),
-        1 => prop_oneof![3 => Just(TurnCommand::Next), 1 => Just(TurnCommand::Keep)].prop_map(Happening::Command),
+        1 => prop_oneof![
+            3 => Just(TurnCommand::Next),
+            1 => Just(TurnCommand::Keep),
+            1 => (0..SERVERS).prop_map(TurnCommand::Pin),
+            1 => (0..SERVERS).prop_map(TurnCommand::Unpin),
+        ].prop_map(Happening::Command),
         4 => times.prop_map(Happening::Pass),
     ]
 }

@@ -1,0 +1,168 @@
+//! What a running mcp-pipe is told to do, and the one channel on which it is told: by signals and on the control socket.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::router::TurnCommand;
+use crate::server::wanted::ServerCommand;
+use crate::words::{closest, listed};
+
+/// Most orders that nobody has looked at yet. Each is looked at at once, and a person is slower.
+const UNREAD: usize = 16;
+/// Most names that are listed where a name is unknown.
+const NAMES: usize = 20;
+
+/// What a client orders.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "order", rename_all = "camelCase")]
+pub(crate) enum Order {
+    /// The server is to run and to take calls.
+    Start {
+        /// Its name.
+        name: String,
+    },
+    /// The same, said of a paused server.
+    Resume {
+        /// Its name.
+        name: String,
+    },
+    /// The server is to run in another process; or its connection, or an endpoint's, is to be made anew now.
+    Restart {
+        /// The server's name; or what an endpoint is called.
+        name: String,
+        /// Not the server but its connection.
+        #[serde(default)]
+        connection: bool,
+    },
+    /// The server is to run and to take no calls.
+    Pause {
+        /// Its name.
+        name: String,
+    },
+    /// The server is to run no longer.
+    Stop {
+        /// Its name.
+        name: String,
+    },
+    /// The server's turn is to begin, and not to end.
+    Pin {
+        /// Its name.
+        name: String,
+        /// Its turn is to end like others again.
+        #[serde(default)]
+        off: bool,
+    },
+    /// The next server's turn is to begin.
+    Next {
+        /// On this endpoint; on all without.
+        #[serde(default)]
+        endpoint: Option<String>,
+    },
+}
+
+/// An order that has been given, and what is to be waited for until it is carried out.
+#[derive(Debug)]
+pub(crate) struct Given {
+    pub until: Until,
+    /// Longest wait for that.
+    pub within: Duration,
+}
+
+/// What is to be waited for.
+#[derive(Debug)]
+pub(crate) enum Until {
+    /// That a server has become what the command wants. `number`: which command of all about this server it is.
+    Server { name: Arc<str>, command: ServerCommand, number: u64 },
+    /// That pipes have begun to dial, and then that the connections of these servers stand.
+    Connected { begun: Vec<oneshot::Receiver<Result<String, String>>>, servers: Vec<Arc<str>> },
+    /// What pipes say of their turns.
+    Turned(Vec<oneshot::Receiver<Result<String, String>>>),
+}
+
+/// Why an order is not carried out, in words for a person.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum NotGiven {
+    /// It names nothing, or what it names is not clear.
+    Unclear(String),
+    /// It can't be done.
+    Impossible(String),
+}
+
+/// What comes on the channel.
+#[derive(Debug)]
+pub(crate) enum Instruction {
+    /// A client's order.
+    Order(Order, oneshot::Sender<Result<Given, NotGiven>>),
+    /// A signal of this name.
+    Signal(&'static str, TurnCommand),
+}
+
+/// The end of the channel where orders are given. Cloning gives another handle.
+#[derive(Debug, Clone)]
+pub(crate) struct Orders(mpsc::Sender<Instruction>);
+
+impl Orders {
+    /// The two ends of the channel.
+    pub(crate) fn channel() -> (Orders, mpsc::Receiver<Instruction>) {
+        let (sender, receiver) = mpsc::channel(UNREAD);
+        (Orders(sender), receiver)
+    }
+
+    /// Gives an order. `Err` also where nobody takes orders any more.
+    pub(crate) async fn give(&self, order: Order) -> Result<Given, NotGiven> {
+        let (reply, given) = oneshot::channel();
+        let nobody = |()| NotGiven::Impossible("mcp-pipe is stopping, and takes no orders".into());
+        self.0.send(Instruction::Order(order, reply)).await.map_err(|_| nobody(()))?;
+        given.await.unwrap_or_else(|_| Err(nobody(())))
+    }
+
+    /// Passes a signal on. Of signals that come faster than they are looked at some are lost.
+    pub(crate) fn signal(&self, name: &'static str, command: TurnCommand) {
+        let _lost = self.0.try_send(Instruction::Signal(name, command));
+    }
+}
+
+/// What to tell about a name that no server has, of which there are `names`.
+pub(crate) fn unknown(name: &str, names: &[&str]) -> String {
+    let meant = closest(name, names.iter().copied()).map(|name| format!("did you mean {name}? "));
+    let first = names.iter().take(NAMES).collect();
+    let (name, names) = (name.escape_debug(), listed(first, names.len()));
+    format!("no server here is called \"{name}\"; {}there are: {names}", meant.unwrap_or_default())
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test may panic")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_that_nobody_has_is_told_with_what_was_most_likely_meant() {
+        let said = unknown("calulator", &["calculator", "time"]);
+        assert_eq!(
+            said,
+            "no server here is called \"calulator\"; did you mean calculator? there are: calculator, time"
+        );
+        let many: Vec<String> = (0..50).map(|n| format!("s{n}")).collect();
+        let many: Vec<&str> = many.iter().map(String::as_str).collect();
+        assert!(unknown("\u{1b}[2J", &many).starts_with("no server here is called \"\\u{1b}[2J\"; there are: s0, "));
+        assert!(unknown("zzz", &many).len() < 300);
+    }
+
+    #[tokio::test]
+    async fn an_order_that_nobody_takes_is_told_and_not_waited_for() {
+        let (orders, taken) = Orders::channel();
+        let order = Order::Stop { name: "x".into() };
+        drop(taken);
+        assert!(
+            matches!(orders.give(order.clone()).await.unwrap_err(), NotGiven::Impossible(why) if why.contains("stopping"))
+        );
+        let (orders, mut taken) = Orders::channel();
+        let forget = async { drop(taken.recv().await) };
+        let (given, ()) = tokio::join!(orders.give(order), forget);
+        assert!(matches!(given.unwrap_err(), NotGiven::Impossible(_)));
+        (0..100).for_each(|_| orders.signal("SIGUSR1", TurnCommand::Next)); // bounded
+    }
+}

@@ -1,0 +1,318 @@
+//! Takes each order, of signals and of the control socket, and hands it to the pipes that it is about.
+//!
+//! An order about a server only changes what is wanted of it ([`Goal`]); its pipe converges to that, and whoever gave the order waits
+//! elsewhere. So nothing here takes time, and orders are taken one after the other, whoever gives them.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot, watch};
+use tracing::{info, warn};
+
+use super::roster::{Post, Roster};
+use crate::config::ServerSpec;
+use crate::control::orders::{Given, Instruction, NotGiven, Order, Until, unknown};
+use crate::control::status::{ServerState, StatusEntry};
+use crate::endpoint::Endpoint;
+use crate::pipe::orders::{PipeOrder, Told};
+use crate::process::stop::Stop;
+use crate::router::TurnCommand;
+use crate::server::wanted::{Goal, ServerCommand, Wanted};
+
+/// Longest wait for the end of a process, with everything around it: the steps of the ladder take four seconds at worst.
+const ENDING: Duration = Duration::from_secs(10);
+/// Longest wait for a pipe to say something: each does at its next look.
+const SAYING: Duration = Duration::from_secs(10);
+
+/// All that orders may be about.
+pub(super) struct Helm {
+    servers: Vec<Subject>,
+    roster: Roster,
+}
+
+/// A server, whoever runs it at present.
+struct Subject {
+    name: Arc<str>,
+    endpoint: Option<Endpoint>,
+    /// Longest time from its start to its answer to `initialize`.
+    start_timeout: Duration,
+    /// Longest time for one attempt to connect.
+    connect_timeout: Duration,
+    goal: watch::Sender<Goal>,
+    status: StatusEntry,
+}
+
+impl Helm {
+    pub(super) fn new(roster: Roster) -> Self {
+        Helm { servers: Vec::new(), roster }
+    }
+
+    /// Adds a server. Returns where its pipe reads what is wanted of it.
+    pub(super) fn add(&mut self, spec: &ServerSpec, status: StatusEntry) -> watch::Receiver<Goal> {
+        let (goal, wanted) = watch::channel(Goal::default());
+        let (name, endpoint, start_timeout) = (spec.name.clone(), spec.endpoint.clone(), spec.start_timeout);
+        let connect_timeout = spec.link.connect_timeout;
+        self.servers.push(Subject { name, endpoint, start_timeout, connect_timeout, goal, status });
+        wanted
+    }
+
+    /// Carries out what comes, for ever.
+    pub(super) async fn serve(&self, mut instructions: mpsc::Receiver<Instruction>, stop: &Stop) -> Infallible {
+        while let Some(instruction) = instructions.recv().await {
+            match instruction {
+                Instruction::Order(_, reply) if stop.drain().is_cancelled() => {
+                    let why = NotGiven::Impossible("mcp-pipe is stopping, and takes no orders".into());
+                    let _gone = reply.send(Err(why));
+                }
+                // Whoever has gone meanwhile has given the order all the same.
+                Instruction::Order(order, reply) => drop(reply.send(self.take(order))),
+                Instruction::Signal(name, command) => self.take_signal(name, command),
+            }
+        }
+        std::future::pending().await
+    }
+
+    fn take_signal(&self, name: &'static str, command: TurnCommand) {
+        let mut any = false;
+        for post in self.roster.read().iter().filter(|post| post.takes_turns) {
+            any = true;
+            // A pipe that has so many unread is told enough.
+            let _full = post.orders.try_send(PipeOrder::Turn(command, None));
+        }
+        if !any {
+            warn!(event = "TURN", "{name}: no servers take turns here, so nothing is done");
+        }
+    }
+
+    fn take(&self, order: Order) -> Result<Given, NotGiven> {
+        match order {
+            Order::Start { name } => self.command(&name, ServerCommand::Start),
+            Order::Resume { name } => self.command(&name, ServerCommand::Resume),
+            Order::Pause { name } => self.command(&name, ServerCommand::Pause),
+            Order::Stop { name } => self.command(&name, ServerCommand::Stop),
+            Order::Restart { name, connection: false } if self.subject(&name).is_some() => {
+                self.command(&name, ServerCommand::Restart)
+            }
+            Order::Restart { name, .. } => self.redial(&name),
+            Order::Pin { name, off } => self.pin(&name, off),
+            Order::Next { endpoint } => self.next(endpoint.as_deref()),
+        }
+    }
+
+    fn subject(&self, name: &str) -> Option<&Subject> {
+        self.servers.iter().find(|subject| *subject.name == *name)
+    }
+
+    fn known(&self, name: &str) -> Result<&Subject, NotGiven> {
+        self.subject(name).ok_or_else(|| self.unknown(name))
+    }
+
+    fn unknown(&self, name: &str) -> NotGiven {
+        let names: Vec<&str> = self.servers.iter().map(|subject| &*subject.name).collect();
+        NotGiven::Unclear(unknown(name, &names))
+    }
+
+    fn command(&self, name: &str, command: ServerCommand) -> Result<Given, NotGiven> {
+        let subject = self.known(name)?;
+        let goal = subject.goal.borrow().after(command);
+        // The number first: whoever waits must not take an older state for what follows.
+        subject.status.ordered(goal);
+        subject.goal.send_replace(goal);
+        let what = told(command);
+        info!(event = "COMMAND", server = name, number = goal.number, wanted = ?goal.wanted, "{what}, by command");
+        let mut posts = self.roster.read();
+        posts.retain(|post| post.servers.contains(&subject.name));
+        if posts.is_empty() {
+            // Nobody runs it at present; the next pipe reads what is wanted before it starts anything.
+            subject.status.server(if goal.wanted == Wanted::Stopped {
+                ServerState::Stopped
+            } else {
+                ServerState::Starting
+            });
+            subject.status.heeded(goal.number);
+        }
+        for post in posts {
+            // A pipe that has so much unread looks anyway.
+            let _full = post.orders.try_send(PipeOrder::Look);
+        }
+        let within = match command {
+            ServerCommand::Start | ServerCommand::Resume | ServerCommand::Restart => subject.start_timeout + ENDING,
+            ServerCommand::Pause | ServerCommand::Stop => ENDING,
+        };
+        Ok(Given { until: Until::Server { name: subject.name.clone(), command, number: goal.number }, within })
+    }
+
+    fn redial(&self, name: &str) -> Result<Given, NotGiven> {
+        let posts = self.posts_of(name)?;
+        let mut begun = Vec::new();
+        for post in &posts {
+            let (reply, told) = oneshot::channel();
+            send(post, PipeOrder::Redial(reply))?;
+            begun.push(told);
+            info!(event = "COMMAND", servers = ?post.servers.iter().cloned().collect::<crate::logging::Names>(), "their connection is to be made anew, by command");
+        }
+        let servers: Vec<_> = posts.into_iter().flat_map(|post| post.servers).collect();
+        let times = self
+            .servers
+            .iter()
+            .filter(|subject| servers.contains(&subject.name))
+            .map(|subject| subject.connect_timeout);
+        let within = times.max().unwrap_or_default() + SAYING;
+        Ok(Given { until: Until::Connected { begun, servers }, within })
+    }
+
+    fn pin(&self, name: &str, off: bool) -> Result<Given, NotGiven> {
+        let subject = self.known(name)?;
+        let mut told = Vec::new();
+        for post in self.roster.read() {
+            let Some(index) = post.servers.iter().position(|server| *server == subject.name) else { continue };
+            let command = if off { TurnCommand::Unpin(index) } else { TurnCommand::Pin(index) };
+            told.push(turn(&post, command)?);
+        }
+        if told.is_empty() {
+            return Err(NotGiven::Impossible(format!("{name} has no connection to take turns on just now")));
+        }
+        Ok(Given { until: Until::Turned(told), within: SAYING })
+    }
+
+    fn next(&self, endpoint: Option<&str>) -> Result<Given, NotGiven> {
+        let posts = match endpoint {
+            Some(name) => self.posts_of(name)?,
+            None => self.roster.read().into_iter().filter(|post| post.takes_turns).collect(),
+        };
+        if posts.is_empty() {
+            let why = "no servers take turns here; \"mode\": \"sequential\" has servers of an endpoint do that";
+            return Err(NotGiven::Impossible(why.into()));
+        }
+        let told = posts.iter().map(|post| turn(post, TurnCommand::Next)).collect::<Result<_, _>>()?;
+        Ok(Given { until: Until::Turned(told), within: SAYING })
+    }
+
+    /// The pipes on the endpoint of this name.
+    fn posts_of(&self, name: &str) -> Result<Vec<Post>, NotGiven> {
+        let mut posts = self.roster.read();
+        let subjects = || self.servers.iter().filter_map(|subject| Some((&subject.name, subject.endpoint.as_ref()?)));
+        let labels: Vec<_> = posts.iter().map(|post| (post.label(), &*post.servers)).collect();
+        let servers = match meant(name, subjects(), &labels) {
+            Meant::One(servers) => servers,
+            Meant::Several(servers) => {
+                let first = servers.iter().take(5).collect();
+                let servers = crate::words::listed(first, servers.len());
+                let why = format!(
+                    "several endpoints look like that; name the one that is meant by a server on it: {servers}"
+                );
+                return Err(NotGiven::Unclear(why));
+            }
+            Meant::Nothing => return Err(self.unknown(name)),
+        };
+        drop(labels);
+        posts.retain(|post| post.serves(&servers));
+        if posts.is_empty() {
+            let why = format!("nothing is connected for {name} just now; mcp-pipe status says why");
+            return Err(NotGiven::Impossible(why));
+        }
+        Ok(posts)
+    }
+}
+
+fn turn(post: &Post, command: TurnCommand) -> Result<oneshot::Receiver<Told>, NotGiven> {
+    let (reply, told) = oneshot::channel();
+    send(post, PipeOrder::Turn(command, Some(reply)))?;
+    Ok(told)
+}
+
+fn send(post: &Post, order: PipeOrder) -> Result<(), NotGiven> {
+    let busy = |_| NotGiven::Impossible("it has more orders than it can read just now; try again".into());
+    post.orders.try_send(order).map_err(busy)
+}
+
+/// A command, as the beginning of a line of the log.
+fn told(command: ServerCommand) -> &'static str {
+    match command {
+        ServerCommand::Start => "is to run",
+        ServerCommand::Resume => "is to go on",
+        ServerCommand::Restart => "is to be restarted",
+        ServerCommand::Pause => "is to take no calls",
+        ServerCommand::Stop => "is to stop",
+    }
+}
+
+/// Which endpoint a text means.
+#[derive(Debug, PartialEq, Eq)]
+enum Meant {
+    /// That of these servers.
+    One(Vec<Arc<str>>),
+    /// One of those of these servers: they look the same without what is secret.
+    Several(Vec<Arc<str>>),
+    Nothing,
+}
+
+/// Finds the endpoint that is called by the name of a server on it, by all of them as the log has it (`a+b`), or by its address,
+/// which may lack what is secret. `labels`: of each connection what the log calls it, and its servers.
+fn meant<'a>(
+    text: &str,
+    servers: impl Iterator<Item = (&'a Arc<str>, &'a Endpoint)> + Clone,
+    labels: &[(String, &[Arc<str>])],
+) -> Meant {
+    if let Some((name, _)) = servers.clone().find(|(name, _)| ***name == *text) {
+        return Meant::One(vec![name.clone()]);
+    }
+    if let Some((_, servers)) = labels.iter().find(|(label, _)| label == text) {
+        return Meant::One(servers.to_vec());
+    }
+    let whole = text.parse::<Endpoint>().ok();
+    let named = |servers: Vec<(&Arc<str>, &Endpoint)>| servers.into_iter().map(|(name, _)| name.clone()).collect();
+    let same: Vec<_> = servers.clone().filter(|(_, endpoint)| whole.as_ref() == Some(*endpoint)).collect();
+    if !same.is_empty() {
+        return Meant::One(named(same));
+    }
+    // As it is shown, or without all that is behind the path.
+    let looks_like = |endpoint: &Endpoint| {
+        let shown = endpoint.to_string();
+        shown == text || shown.split('?').next() == Some(text)
+    };
+    let alike: Vec<_> = servers.filter(|(_, endpoint)| looks_like(endpoint)).collect();
+    match alike.first() {
+        None => Meant::Nothing,
+        Some((_, first)) if alike.iter().all(|(_, endpoint)| endpoint == first) => Meant::One(named(alike)),
+        Some(_) => Meant::Several(named(alike)),
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test may panic")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_endpoint_is_called_by_a_server_by_all_of_them_or_by_its_address() {
+        let servers: Vec<(Arc<str>, Endpoint)> = [
+            ("a", "wss://h/mcp/?token=one"),
+            ("b", "wss://h/mcp/?token=one"),
+            ("c", "wss://h/mcp/?token=two"),
+            ("d", "wss://other/?token=one"),
+        ]
+        .map(|(name, endpoint)| (name.into(), endpoint.parse().unwrap()))
+        .into();
+        let names = |names: &[&str]| names.iter().map(|name| Arc::from(*name)).collect::<Vec<Arc<str>>>();
+        let both = names(&["a", "b"]);
+        let labels = [("a+b".to_owned(), &*both)];
+        let meant = |text: &str| super::meant(text, servers.iter().map(|(name, endpoint)| (name, endpoint)), &labels);
+        for (text, want) in [
+            ("c", Meant::One(names(&["c"]))),
+            ("a", Meant::One(names(&["a"]))),
+            ("a+b", Meant::One(names(&["a", "b"]))),
+            ("wss://h/mcp/?token=one", Meant::One(names(&["a", "b"]))),
+            (&*servers[0].1.to_string(), Meant::Several(names(&["a", "b", "c"]))),
+            ("wss://h/mcp/", Meant::Several(names(&["a", "b", "c"]))),
+            (&*servers[3].1.to_string(), Meant::One(names(&["d"]))),
+            ("e", Meant::Nothing),
+            ("a+c", Meant::Nothing),
+            ("wss://h/mcp/?token=three", Meant::Nothing),
+            ("", Meant::Nothing),
+        ] {
+            assert_eq!(meant(text), want, "{text}");
+        }
+    }
+}
