@@ -362,8 +362,8 @@ impl Pipe {
 
     /// Does what follows from what the router has seen; returns whether anything did.
     fn advance(&mut self, now: Instant) -> bool {
-        if self.router.served() > self.served {
-            self.served = self.router.served();
+        if self.router.served(self.peer) > self.served {
+            self.served = self.router.served(self.peer);
             self.link.healthy();
         }
         if self.router.is_handshaken(self.peer) {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 pub use self::bar::Bar;
-pub use self::note::{Note, What};
+pub use self::note::{About, Note, What};
 pub use self::peers::{NewPeer, PeerId, ViewId};
 use crate::catalogue::Memory;
 use crate::frame::Cut;
@@ -228,8 +228,8 @@ pub trait Router {
     fn wants_reconnect(&self, peer: PeerId, now: Instant) -> Option<Reconnect>;
     /// What the router knows about a peer's connection.
     fn account(&self, peer: PeerId, now: Instant) -> Account;
-    /// Calls that were answered so far; grows with each proof that peer and server are healthy.
-    fn served(&self) -> u64;
+    /// Calls of a peer that were answered so far; grows with each proof that peer and server are healthy.
+    fn served(&self, peer: PeerId) -> u64;
 }
 
 /// Passes a line of a server to the router as a pipe does, and then reports at once what the pipe would give up later.

@@ -117,7 +117,7 @@ impl Calls {
 /// What the pipe asks each time it has been woken.
 fn look(router: &impl Router, peer: PeerId, now: Instant) {
     let asked = (router.is_handshaken(peer), router.wants_reconnect(peer, now));
-    black_box((router.served(), asked, router.next_tick()));
+    black_box((router.served(peer), asked, router.next_tick()));
 }
 
 fn passes<R: Router>(

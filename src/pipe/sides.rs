@@ -371,14 +371,14 @@ impl Sides {
     fn note(&mut self, note: &Note<'_>) {
         let Sides { names, each, .. } = self;
         // This note comes with each call, so nothing is made for the log in advance.
-        if let (What::Served { .. }, Some(server)) = (&note.what, note.server) {
+        if let (What::Served { .. }, Some(server)) = (&note.what, note.server()) {
             debug!(event = "CALL_SERVED", server = %each[server].name, "{note}");
             each[server].proven = true;
             return;
         }
         let names =
-            note.server.map_or_else(|| names.clone(), |server| [each[server].name.clone()].into_iter().collect());
-        let side = note.server.map(|server| &mut each[server]);
+            note.server().map_or_else(|| names.clone(), |server| [each[server].name.clone()].into_iter().collect());
+        let side = note.server().map(|server| &mut each[server]);
         match &note.what {
             What::Noise { line } => {
                 let Some(side) = side else { return };

@@ -137,7 +137,7 @@ impl Router for Switch {
         Account::default()
     }
 
-    fn served(&self) -> u64 {
+    fn served(&self, _: PeerId) -> u64 {
         self.served
     }
 }

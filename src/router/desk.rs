@@ -171,6 +171,8 @@ pub(super) struct Desk {
     /// The endpoint leaves servers' requests unanswered, on this connection.
     mute: bool,
     last_id: u64,
+    /// Calls that were answered, on all connections.
+    pub(super) served: u64,
 }
 
 impl Desk {
@@ -190,6 +192,7 @@ impl Desk {
             batches: VecDeque::new(),
             mute: false,
             last_id: 0,
+            served: 0,
         }
     }
 
@@ -421,11 +424,10 @@ impl Desk {
         match seen.id.filter(|_| !seen.method).and_then(asked_id) {
             Some(n) => {
                 let asked = self.take_question(n);
-                out.note(Note::of_endpoint(What::NotMessage {
-                    why: fault.why.clone(),
-                    answered: asked.is_some(),
-                    first: self.is_first(),
-                }));
+                out.note(Note::of_peer(
+                    self.key,
+                    What::NotMessage { why: fault.why.clone(), answered: asked.is_some(), first: self.is_first() },
+                ));
                 if let Some(asked) = asked {
                     out.to_server(asked.server, &[&reply::error(&asked.id, UNAVAILABLE, fault)]);
                 }
@@ -446,11 +448,10 @@ impl Desk {
         }
         // Answers are never answered. Servers that wait for this one are told.
         let asked: Vec<_> = seen.ids.into_iter().filter_map(asked_id).filter_map(|n| self.take_question(n)).collect();
-        out.note(Note::of_endpoint(What::NotMessage {
-            why: why.to_string(),
-            answered: !asked.is_empty(),
-            first: self.is_first(),
-        }));
+        out.note(Note::of_peer(
+            self.key,
+            What::NotMessage { why: why.to_string(), answered: !asked.is_empty(), first: self.is_first() },
+        ));
         for asked in asked {
             let message = format_args!("the endpoint's answer is no JSON-RPC: {why}");
             out.to_server(asked.server, &[&reply::error(&asked.id, UNAVAILABLE, message)]);
@@ -463,7 +464,7 @@ impl Desk {
         if answered {
             self.refuse(if id.len() <= MAX_ID { id } else { b"null" }, fault.code, &fault, out);
         }
-        out.note(Note::of_endpoint(What::NotMessage { why: fault.why, answered, first: self.is_first() }));
+        out.note(Note::of_peer(self.key, What::NotMessage { why: fault.why, answered, first: self.is_first() }));
     }
 
     /// Counts a text that is no message, and returns whether to answer.
@@ -477,7 +478,7 @@ impl Desk {
             Speech::Foreign(count) => {
                 *count = count.saturating_add(1);
                 if *count == STRANGER {
-                    out.note(Note::of_endpoint(What::Stranger { said }));
+                    out.note(Note::of_peer(self.key, What::Stranger { said }));
                 }
                 *count < STRANGER
             }
@@ -530,11 +531,14 @@ impl Desk {
             (Kind::Other, _) if e.error || e.result.is_some() => {
                 self.answers_nonsense(frame, out);
                 let why = NotMessage::Other.to_string();
-                out.note(Note::of_endpoint(if names_json_rpc(frame) {
-                    What::Unclaimed
-                } else {
-                    What::NotMessage { why, answered: false, first: self.is_first() }
-                }));
+                out.note(Note::of_peer(
+                    self.key,
+                    if names_json_rpc(frame) {
+                        What::Unclaimed
+                    } else {
+                        What::NotMessage { why, answered: false, first: self.is_first() }
+                    },
+                ));
             }
             (_, id) => {
                 let id = id.map_or(&b"null"[..], |r| &frame[r]);
@@ -555,7 +559,7 @@ impl Desk {
                 let why = "the answer was dropped, because the server has not read its stdin";
                 out.to_server(asked.server, &[&reply::error(&asked.id, UNAVAILABLE, why)]);
             }
-            None => out.note(Note::of_endpoint(What::Unclaimed)),
+            None => out.note(Note::of_peer(self.key, What::Unclaimed)),
         }
     }
 
@@ -597,7 +601,7 @@ impl Desk {
             }
             None => false,
         };
-        out.note(Note::of_endpoint(What::TooLarge { size: cut.size, answered }));
+        out.note(Note::of_peer(self.key, What::TooLarge { size: cut.size, answered }));
     }
 
     /// Passes a server's own request on to the endpoint, or answers with an error where the endpoint can't: no server waits
@@ -682,8 +686,8 @@ impl Desk {
     }
 
     /// What the desk knows of the connection.
-    pub(super) fn account(&self, served: u64, server: String) -> Account {
-        let mut account = Account { served, server, ..Account::default() };
+    pub(super) fn account(&self, server: String) -> Account {
+        let mut account = Account { served: self.served, server, ..Account::default() };
         if let EndpointSide::Up { initialize, answered, .. } = &self.link {
             (account.initialize, account.answered) = (*initialize, *answered);
         }

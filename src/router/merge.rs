@@ -124,8 +124,6 @@ pub struct Merge {
     tasks: Tasks,
     /// No request is taken any more.
     draining: bool,
-    /// Calls that were answered.
-    served: u64,
 }
 
 impl Merge {
@@ -156,7 +154,6 @@ impl Merge {
             deadlines: Deadlines::default(),
             tasks: Tasks::default(),
             draining: false,
-            served: 0,
         }
     }
 
@@ -491,13 +488,13 @@ impl Router for Merge {
             open.take(5).map(|member| format!("({} {})", member.lane.name, member.lane.standing(now))).collect();
         let standing = if standing.is_empty() { "was running".to_owned() } else { standing.join(", ") };
         let of = self.peers.get(peer);
-        let mut account = of.map_or_else(Account::default, |of| of.desk.account(self.served, standing));
+        let mut account = of.map_or_else(Account::default, |of| of.desk.account(standing));
         account.unanswered = self.servers.iter().flat_map(|member| member.lane.unanswered(peer, now)).collect();
         account
     }
 
-    fn served(&self) -> u64 {
-        self.served
+    fn served(&self, peer: PeerId) -> u64 {
+        self.peers.served(peer)
     }
 }
 

@@ -3,15 +3,24 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::ServerIndex;
+use super::{PeerId, ServerIndex};
 use crate::tools::size::Size;
 use crate::words::{counted, listed, span};
+
+/// Whom a note is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum About {
+    /// A server.
+    Server(ServerIndex),
+    /// A peer.
+    Peer(PeerId),
+}
 
 /// Something that a person may want to know.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Note<'a> {
-    /// The server that the note is about; `None`: the endpoint.
-    pub server: Option<ServerIndex>,
+    /// Whom the note is about.
+    pub about: About,
     /// What is to be said.
     pub what: What<'a>,
 }
@@ -19,12 +28,20 @@ pub struct Note<'a> {
 impl<'a> Note<'a> {
     /// A note about a server.
     pub fn of(server: ServerIndex, what: What<'a>) -> Self {
-        Note { server: Some(server), what }
+        Note { about: About::Server(server), what }
     }
 
-    /// A note about the endpoint.
-    pub fn of_endpoint(what: What<'a>) -> Self {
-        Note { server: None, what }
+    /// A note about a peer.
+    pub fn of_peer(peer: PeerId, what: What<'a>) -> Self {
+        Note { about: About::Peer(peer), what }
+    }
+
+    /// The server that the note is about, if it is about one.
+    pub fn server(&self) -> Option<ServerIndex> {
+        match self.about {
+            About::Server(server) => Some(server),
+            About::Peer(_) => None,
+        }
     }
 }
 
@@ -194,7 +211,7 @@ impl fmt::Display for Note<'_> {
             What::TooLarge { size, answered } => write!(
                 f,
                 "{} sent a message of {size} bytes, above maxFrameSize; {}",
-                if self.server.is_some() { "the server" } else { "the endpoint" },
+                if self.server().is_some() { "the server" } else { "the endpoint" },
                 if *answered {
                     "its request was answered with an error"
                 } else {
@@ -202,7 +219,7 @@ impl fmt::Display for Note<'_> {
                 },
             ),
             What::Unclaimed => {
-                let whose = if self.server.is_some() { "server" } else { "endpoint" };
+                let whose = if self.server().is_some() { "server" } else { "endpoint" };
                 write!(f, "dropped an answer of the {whose} that nobody waits for")
             }
             What::Initialized { identity } => write!(f, "initialized: {identity}"),

@@ -67,8 +67,6 @@ pub struct Passthrough {
     deadlines: Deadlines,
     /// No request is taken any more.
     draining: bool,
-    /// Calls that were answered.
-    served: u64,
 }
 
 impl Passthrough {
@@ -83,7 +81,6 @@ impl Passthrough {
             reread: Reread::default(),
             deadlines: Deadlines::default(),
             draining: false,
-            served: 0,
         }
     }
 
@@ -330,14 +327,13 @@ impl Router for Passthrough {
 
     fn account(&self, peer: PeerId, now: Instant) -> Account {
         let standing = self.lane.standing(now);
-        let mut account =
-            self.peers.get(peer).map_or_else(Account::default, |peer| peer.desk.account(self.served, standing));
+        let mut account = self.peers.get(peer).map_or_else(Account::default, |peer| peer.desk.account(standing));
         account.unanswered = self.lane.unanswered(peer, now).collect();
         account
     }
 
-    fn served(&self) -> u64 {
-        self.served
+    fn served(&self, peer: PeerId) -> u64 {
+        self.peers.served(peer)
     }
 }
 
@@ -502,9 +498,9 @@ impl Passthrough {
                 } else if let (b"tools/list", Some(result)) = (method, &e.result) {
                     let list = String::from_utf8_lossy(&frame[result.clone()]);
                     let what = What::ToolsRead { size: Size::of(&list), count: count_of_all(&list) };
-                    out.note(Note::of_endpoint(what));
+                    out.note(Note::of_peer(call.peer, what));
                 } else if is_call(method) {
-                    self.served += 1;
+                    self.peers.count_served(call.peer);
                     out.note(Note::of(SERVER, What::Served { method, took: now - call.since }));
                 }
             }

@@ -236,6 +236,18 @@ impl Peers {
         }
     }
 
+    /// Counts one more call of a peer that was answered by a server.
+    pub(super) fn count_served(&mut self, peer: PeerId) {
+        if let Some(peer) = self.get_mut(peer) {
+            peer.desk.served += 1;
+        }
+    }
+
+    /// Calls of a peer that were answered by servers.
+    pub(super) fn served(&self, peer: PeerId) -> u64 {
+        self.get(peer).map_or(0, |peer| peer.desk.served)
+    }
+
     /// A server is gone: no peer need answer its requests any more.
     pub(super) fn server_down(&mut self, server: ServerIndex, out: &mut dyn Out) {
         for peer in self.all.values_mut() {

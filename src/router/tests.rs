@@ -819,6 +819,19 @@ fn a_peer_that_floods_a_server_costs_the_others_nothing() {
     }
 }
 
+#[test]
+fn a_server_that_waits_for_a_peer_does_not_wait_when_the_peer_has_left() {
+    for merged in [false, true] {
+        let mut world = World::new(merged);
+        world.join(true);
+        world.server_up(0);
+        world.happen(&Happening::Ask(0));
+        assert_eq!(world.servers[0].questions.len(), 1, "its only peer may yet come to be asked");
+        world.happen(&Happening::Leave(0));
+        assert!(world.servers[0].questions.is_empty());
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
 

@@ -19,7 +19,9 @@ use tokio::time::Instant;
 
 use super::lane::ABANDONED;
 use super::rotation::{Rotation, Verdict};
-use super::{Account, Bar, Gone, NewPeer, Note, Out, PeerId, Reconnect, Router, ServerIndex, Start, TurnCommand, What};
+use super::{
+    About, Account, Bar, Gone, NewPeer, Note, Out, PeerId, Reconnect, Router, ServerIndex, Start, TurnCommand, What,
+};
 use crate::catalogue::Memory;
 use crate::frame::Cut;
 use crate::mcp::envelope::{self, Envelope, Kind, Lost, Scanned};
@@ -397,11 +399,11 @@ impl<R: Router> Router for Turns<R> {
     }
 
     fn account(&self, peer: PeerId, now: Instant) -> Account {
-        Account { served: self.served(), ..self.seats[self.rotation.current()].router.account(peer, now) }
+        Account { served: self.served(peer), ..self.seats[self.rotation.current()].router.account(peer, now) }
     }
 
-    fn served(&self) -> u64 {
-        self.seats.iter().map(|s| s.router.served()).sum()
+    fn served(&self, peer: PeerId) -> u64 {
+        self.seats.iter().map(|s| s.router.served(peer)).sum()
     }
 }
 
@@ -438,7 +440,9 @@ impl Out for Door<'_> {
 
     fn note(&mut self, mut note: Note<'_>) {
         // The router knows one server and calls it the first; outside, the server has its own place.
-        note.server = note.server.map(|_| self.server);
+        if note.server().is_some() {
+            note.about = About::Server(self.server);
+        }
         if let What::ToolsRead { count, .. } = &mut note.what {
             *count = None; // these are the tools of one server, and several take turns
         }

@@ -131,7 +131,7 @@ impl Merge {
         view.report(kind, out);
         if kind == ListKind::Tools {
             let list = String::from_utf8_lossy(view.published(servers).result(kind));
-            out.note(Note::of_endpoint(What::ToolsRead { size: Size::of(&list), count: count_of_all(&list) }));
+            out.note(Note::of_peer(asker.0, What::ToolsRead { size: Size::of(&list), count: count_of_all(&list) }));
         }
     }
 

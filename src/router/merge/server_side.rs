@@ -92,7 +92,7 @@ impl Merge {
                     return;
                 }
                 if is_call(call.method()) {
-                    self.served += 1;
+                    self.peers.count_served(call.peer);
                     out.note(Note::of(server, What::Served { method: call.method(), took: now - call.since }));
                 }
             }

@@ -249,7 +249,7 @@ fn a_call_reaches_the_server_that_has_the_tool_under_its_own_name_and_all_else_u
     assert_eq!(sent, text.replace("b__add", "add").replace(r#""u_n_7""#, &id));
     rig.server(1, &format!(r#"{{"result":{{"n":1e2,"z":1.00}},"x":1,"id":{id}}}"#));
     assert_eq!(rig.sink.endpoint, [r#"{"result":{"n":1e2,"z":1.00},"x":1,"id":"u_n_7"}"#]);
-    assert_eq!(rig.router.served(), 1);
+    assert_eq!(rig.router.served(rig.peer), 1);
 }
 
 #[test]

@@ -241,7 +241,7 @@ fn a_call_goes_through_with_nothing_but_its_id_exchanged() {
     );
     rig.server(&format!(r#"{{"result":{{"n":1e2}},"x":1,"id":{id}}}"#));
     assert_eq!(rig.sent_to_endpoint(), [r#"{"result":{"n":1e2},"x":1,"id":"u_n_7"}"#]);
-    assert_eq!((rig.router.in_flight(), rig.router.served()), (0, 1));
+    assert_eq!((rig.router.in_flight(), rig.router.served(rig.peer)), (0, 1));
     rig.server(&format!(r#"{{"result":{{}},"id":{id}}}"#));
     assert!(rig.sent_to_endpoint().is_empty(), "a second answer is dropped");
 }
@@ -1209,7 +1209,7 @@ fn an_answer_that_is_above_the_limit_only_with_the_id_of_the_endpoint_becomes_an
         rig.server(&answer.replace("TEXT", &text));
         let answer = rig.sent_to_endpoint().pop().unwrap();
         assert_eq!((answer.len() == 1000, parsed(&answer)["error"].is_null()), (passes, passes), "{answer}");
-        assert_eq!((&parsed(&answer)["id"], rig.router.served()), (&json!(id), u64::from(passes)));
+        assert_eq!((&parsed(&answer)["id"], rig.router.served(rig.peer)), (&json!(id), u64::from(passes)));
     }
 }
 

@@ -30,7 +30,7 @@ impl Out for Sink {
 
     fn restart(&mut self, _: ServerIndex, _: &'static str) {}
     fn note(&mut self, note: Note<'_>) {
-        if let Note { server: Some(server), what: What::Turn { what } } = note {
+        if let Note { about: About::Server(server), what: What::Turn { what } } = note {
             self.notes.push((server, what));
         }
     }
