@@ -460,3 +460,21 @@ fn the_schema_knows_every_key_and_takes_the_shipped_files() {
         );
     }
 }
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn whatever_stands_in_an_entry_is_looked_at_and_shown_or_told(
+        key in proptest::sample::select([keys::SHARED, keys::SERVER].concat()),
+        value in r#"("[a-z$\{\}:/.é ]{0,12}"|[0-9]{1,4}|true|null|\[("[a-zA-Z*/.\]$é ]{0,6}",?){0,2}\]|\{("[a-z*.]{1,4}": ("[a-zé{}$]{0,6}"|[0-9]|\{\}|\["x"\])){0,1}\})"#,
+    ) {
+        let case = Case::new(&format!(r#"{{"mcpServers": {{"a": {{"command": "x", "{key}": {value}}}, "b": {{"command": "y"}}}}}}"#));
+        let found = case.found(&[]);
+        let has_error = found.iter().any(|told| told.starts_with("Error"));
+        proptest::prop_assert_eq!(has_error, case.run(&[]).is_err(), "{:?}", found);
+        if !has_error {
+            proptest::prop_assert!(shown(&case, &[]).len() > 20);
+        }
+    }
+}
