@@ -93,8 +93,8 @@ Examples:
 /// The options of `tools` and `call`, which start servers as any run does, on an endpoint of our own.
 const LOOKING: &[&str] =
     &["config", "start_timeout", "max_frame_size", "drain_timeout", "log_level", "log_format", "log_contents"];
-/// The options that `validate` and `config` don't take: they log nothing.
-const LOGGING: &[&str] = &["log_level", "log_format", "log_contents"];
+/// The options that `validate` and `config` don't take: they log nothing, and nobody asks them.
+const RUNNING: &[&str] = &["log_level", "log_format", "log_contents", "control_socket", "status_socket"];
 /// The options of `status`, `logs` and the orders: they start nothing.
 const ASKING: &[&str] = &["config", "control_socket"];
 
@@ -393,7 +393,7 @@ fn takes(command: &str, option: &str) -> bool {
     match command {
         "tools" | "call" => LOOKING.contains(&option),
         "status" | "logs" => ASKING.contains(&option),
-        "validate" | "config" => !LOGGING.contains(&option),
+        "validate" | "config" => !RUNNING.contains(&option),
         name if orders::NAMES.contains(&name) => ASKING.contains(&option),
         "health" => ASKING.contains(&option) || option == "status_socket",
         _ => true,
@@ -411,7 +411,7 @@ fn without_effect(command: &clap::Command, matches: &ArgMatches) -> Option<Strin
     let option = format!("--{}", command.get_arguments().find(useless)?.get_long()?);
     let why = match (name, &*option) {
         ("health", _) => "asks a running mcp-pipe and takes nothing but --control-socket, --status-socket and --config",
-        ("validate" | "config", _) => "starts nothing and has no log",
+        ("validate" | "config", _) => "starts nothing, and has neither a log nor a socket",
         ("status" | "logs", _) => "asks a running mcp-pipe and takes nothing but --control-socket and --config",
         (name, _) if orders::NAMES.contains(&name) => {
             "tells a running mcp-pipe something and takes nothing but --control-socket and --config"
