@@ -38,7 +38,7 @@ pub(crate) fn of_entry(ctx: &mut Context<'_>, entry: &Entry, asked_for: bool) ->
             let mut remedy = String::new();
             if *command {
                 what.push_str(", whatever its command");
-                remedy.push_str("remove \"type\" to start its command, or ");
+                remedy.push_str("remove it to start the command, or ");
             }
             let way_out = way_out(&by.value, url.as_deref(), headers);
             if asked_for {
@@ -90,9 +90,13 @@ pub(crate) fn of_entry(ctx: &mut Context<'_>, entry: &Entry, asked_for: bool) ->
 /// How a remote server can be used all the same. What in its address may be a token is not repeated, nor is a header's value.
 fn way_out(kind: &str, url: Option<&str>, headers: &[String]) -> String {
     let kind = keys::remote(kind);
-    if url.is_some_and(is_websocket) || (kind == Some(Remote::WebSocket) && url.is_none()) {
+    if url.is_some_and(is_websocket) {
         return "if that address is where a server of yours is to be served: call it \"endpoint\", beside the \"command\" that \
                 starts the server"
+            .to_owned();
+    }
+    if kind == Some(Remote::WebSocket) && url.is_none() {
+        return "write the address where a server of yours is to be served as \"endpoint\", beside the \"command\" that starts it"
             .to_owned();
     }
     let speaks = match kind {

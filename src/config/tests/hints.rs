@@ -83,7 +83,7 @@ fn of_an_address_beside_a_command_it_is_said_which_counts() {
         ),
         "{told:?}"
     );
-    assert!(told[0].contains("remove \"type\" to start its command, or disable it, or"), "{told:?}");
+    assert!(told[0].contains("remove it to start the command, or disable it, or"), "{told:?}");
 }
 
 #[test]
@@ -187,7 +187,10 @@ fn the_bridge_for_a_remote_server_carries_its_headers_without_their_values_and_r
             r#""type": "websocket", "url": "https://h/""#,
             "start a program that speaks WebSocket to it for you; mcp-remote does not",
         ),
-        (r#""type": "ws""#, "if that address is where a server of yours is to be served: call it \"endpoint\""),
+        (
+            r#""transport": "ws""#,
+            "write the address where a server of yours is to be served as \"endpoint\", beside the \"command\"",
+        ),
         (
             r#""type": "openapi", "url": "https://h/""#,
             "start a program that makes an MCP server of it for you; mcp-remote does not",
