@@ -24,6 +24,7 @@
 //! deaths of each from the other.
 
 mod diagnosis;
+mod links;
 pub(crate) mod orders;
 mod sides;
 mod timer;
@@ -39,8 +40,9 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
+use self::links::LinkSide;
 use self::orders::PipeOrders;
-use self::sides::{Buffers, HIGH, STUCK, Side, Sides};
+use self::sides::{HIGH, STUCK, Side, Sides};
 use self::timer::Timer;
 use crate::catalogue::Catalogue;
 use crate::config::{LinkSpec, ServerSpec};
@@ -51,10 +53,9 @@ use crate::link::cause::Cause;
 use crate::link::{Link, LinkEvent};
 use crate::logging::{Names, RETRIES};
 use crate::mcp::handshake::Hello;
-use crate::net::websocket::Outgoing;
 use crate::process::guard::Guard;
 use crate::process::stop::Stop;
-use crate::router::{Gone, NewPeer, PeerId, Router, ServerIndex, Start, TurnCommand, earliest};
+use crate::router::{About, Gone, NewPeer, PeerId, Router, ServerIndex, Start, TurnCommand, earliest};
 use crate::secrecy::Redactor;
 use crate::server::{Found, Server, ServerEvent};
 use crate::sharing::{Close, Witness};
@@ -64,12 +65,14 @@ use crate::words::span;
 /// Most looks in a row before other pipes have their turn.
 const LOOKS: usize = 8;
 
-/// The wakers that come after those of the servers, counted from the first of them.
-const LINK: usize = 0;
-const STOP: usize = 1;
-const TIMER: usize = 2;
-const ORDERS: usize = 3;
-const OTHERS: usize = 4;
+/// The wakers that come after those of the servers and links, counted from the first of them.
+const STOP: usize = 0;
+const TIMER: usize = 1;
+const ORDERS: usize = 2;
+const OTHERS: usize = 3;
+
+/// Why the connection of an endpoint is closed that keeps others waiting, as [`Link::hang_up`] takes it.
+const TOO_SLOW: &str = "because the endpoint reads too slowly, and others share its servers";
 
 /// Time between two reports of a start that takes long.
 const PROGRESS: Duration = Duration::from_secs(10);
@@ -104,17 +107,15 @@ pub(crate) struct LinkPeer {
     pub hello: Option<Arc<Hello>>,
     /// Whether an endpoint that does not read changed lists anew gets a new connection.
     pub resync: bool,
+    /// The servers that the endpoint sees.
+    pub servers: Vec<ServerIndex>,
 }
 
 /// See the module's documentation.
 pub(crate) struct Pipe {
     router: Box<dyn Router + Send>,
-    link: Link,
-    /// The endpoint behind the link, as the router knows it.
-    peer: PeerId,
+    links: Vec<Linked>,
     servers: Vec<Server>,
-    /// Messages for the endpoint, not yet written.
-    endpoint: Outgoing,
     sides: Sides,
     wakers: Wakers,
     /// What is to be looked at: servers by their index, then the others.
@@ -128,14 +129,23 @@ pub(crate) struct Pipe {
     stop: Stop,
     stopped: NextStop,
     drain_timeout: Duration,
-    /// The router's count of served calls at the last look.
-    served: u64,
     /// What a person says.
     orders: Option<PipeOrders>,
 }
 
+/// A link to one endpoint.
+struct Linked {
+    link: Link,
+    /// The endpoint, as the router knows it.
+    peer: PeerId,
+    /// Nothing of the endpoint's servers is waited for any more.
+    dialled: bool,
+    /// The router's count of served calls at the last look.
+    served: u64,
+}
+
 enum PipePhase {
-    /// The servers load; the endpoint is not dialled yet.
+    /// Servers load; some endpoint is not dialled yet.
     Starting {
         since: Instant,
         report: Instant,
@@ -157,31 +167,35 @@ impl Pipe {
     /// Nothing starts before [`Pipe::run`].
     pub(crate) fn new(
         servers: Vec<(Arc<ServerSpec>, StatusEntry)>,
-        LinkPeer { endpoint, link, hello, resync }: LinkPeer,
+        endpoints: Vec<LinkPeer>,
         mut router: Box<dyn Router + Send>,
         run: Run,
     ) -> Self {
         let now = Instant::now();
-        let specs = || servers.iter().map(|(spec, _)| &**spec);
-        let max_frame = specs().map(|spec| spec.max_frame).max().unwrap_or_default();
-        let names: Names = specs().map(|spec| spec.name.clone()).collect();
-        let agent = Agent::of(&endpoint, &link.headers).key();
         let Run { guard, wake, stop, drain_timeout, redactor, .. } = run.clone();
-        let (first, bits) = (stop.clone(), servers.len() + OTHERS);
+        let (first, bits) = (stop.clone(), servers.len() + endpoints.len() + OTHERS);
+        let (mut links, mut sides) = (Vec::new(), Vec::new());
+        for LinkPeer { endpoint, link, hello, resync, servers: seen } in endpoints {
+            let specs = || seen.iter().map(|server| &*servers[*server].0);
+            let max_frame = specs().map(|spec| spec.max_frame).max().unwrap_or_default();
+            let names: Names = specs().map(|spec| spec.name.clone()).collect();
+            let peer = router.join(NewPeer { max_frame, hello, resync, view: None });
+            let agent = Agent::of(&endpoint, &link.headers).key();
+            let link = Link::new(endpoint, link, max_frame, wake.clone());
+            links.push(Linked { link, peer, dialled: false, served: 0 });
+            sides.push(LinkSide::new(peer, seen, names, agent));
+        }
         let (each, servers) = servers
             .into_iter()
             .map(|(spec, status)| {
                 (Side::new(spec.clone(), status, now), Server::new(spec, guard.clone(), redactor.clone()))
             })
             .unzip();
-        let peer = router.join(NewPeer { max_frame, hello, resync, view: None });
         Pipe {
             router,
-            peer,
-            link: Link::new(endpoint, link, max_frame, wake),
+            links,
             servers,
-            endpoint: Outgoing::default(),
-            sides: Sides::new(names, agent, &run, each),
+            sides: Sides::new(&run, each, sides),
             wakers: Wakers::new(bits),
             woken: Bits::none(bits),
             paused: Bits::none(bits),
@@ -191,7 +205,6 @@ impl Pipe {
             stopped: Box::pin(async move { first.drain().cancelled().await }),
             stop,
             drain_timeout,
-            served: 0,
             orders: None,
         }
     }
@@ -201,9 +214,11 @@ impl Pipe {
         Pipe { orders: Some(orders), ..self }
     }
 
-    /// The same pipe, telling `witness` what becomes of the connection.
+    /// The same pipe, telling `witness` what becomes of the first connection.
     pub(crate) fn watched_by(mut self, witness: Witness) -> Self {
-        self.sides.witness = Some(witness);
+        if let Some(link) = self.sides.links.each.first_mut() {
+            link.witness = Some(witness);
+        }
         self
     }
 
@@ -217,7 +232,7 @@ impl Pipe {
         for _ in 0..LOOKS {
             let now = Instant::now();
             self.wakers.take_all(&mut self.woken);
-            if self.woken.remove(self.stop_bit()) {
+            if self.woken.remove(self.other_bit(STOP)) {
                 self.poll_stop(now);
             }
             self.obey(now);
@@ -239,14 +254,16 @@ impl Pipe {
     /// One look at all that was woken or has something to write. Returns whether a side that was not read has room again,
     /// and whether everything has ended.
     fn look(&mut self, now: Instant) -> (bool, bool) {
-        let (count, link) = (self.servers.len(), self.link_bit());
+        let (count, links) = (self.servers.len(), self.links.len());
         let closing = matches!(self.phase, PipePhase::Closing);
         if closing {
             // Closing is rare, and each part has to say that it has ended.
-            (0..=link).for_each(|bit| self.woken.insert(bit));
+            (0..count + links).for_each(|bit| self.woken.insert(bit));
         }
-        if self.paused.contains(link) {
-            self.router.on_room(self.peer, now, &mut Buffers { endpoint: &mut self.endpoint, sides: &mut self.sides });
+        for place in 0..links {
+            if self.paused.contains(count + place) {
+                self.router.on_room(self.links[place].peer, now, &mut self.sides);
+            }
         }
         for bit in self.paused.iter() {
             if self.has_room(bit) {
@@ -254,9 +271,12 @@ impl Pipe {
             }
         }
         let mut ended = closing;
-        let link_woken = self.woken.remove(link);
-        if link_woken {
-            ended &= self.look_at_link(now);
+        let mut from = count;
+        while let Some(bit) = self.woken.next(from).filter(|bit| *bit < count + links) {
+            from = bit + 1;
+            self.woken.remove(bit);
+            self.sides.links.unwritten.insert(bit - count);
+            ended &= self.look_at_link(bit - count, now);
         }
         self.write_stdin();
         // The first server that got no room last time comes first now: the servers before it must not use up all room for
@@ -270,55 +290,59 @@ impl Pipe {
                 ended &= self.look_at_server(index, closing, now);
             }
         }
-        if !self.has_room(link) {
-            // Also where nobody looked at the link: the router may have kept answers back.
-            self.paused.insert(link);
+        for place in 0..links {
+            if !self.has_room(count + place) {
+                // Also where nobody looked at the link: the router may have kept answers back.
+                self.paused.insert(count + place);
+            }
         }
-        if link_woken || !self.endpoint.pending().is_empty() {
-            let cx = &mut Context::from_waker(self.wakers.waker(link));
-            // A writer that is pending has registered to be woken.
-            let _pending = self.link.poll_write(cx, &mut self.endpoint);
-        }
+        self.write_links();
         self.write_stdin();
         // Not before now: what one server wrote may have been for another.
         (self.paused.iter().any(|bit| self.has_room(bit)), ended)
     }
 
-    /// Looks at the link; returns whether it has ended for good.
-    fn look_at_link(&mut self, now: Instant) -> bool {
-        let bit = self.link_bit();
+    /// Looks at a link; returns whether it has ended for good.
+    fn look_at_link(&mut self, place: usize, now: Instant) -> bool {
+        let bit = self.servers.len() + place;
         let room = self.has_room(bit);
-        let Pipe { router, link, peer, endpoint, sides, wakers, phase, .. } = self;
+        let Pipe { router, links, sides, wakers, phase, .. } = self;
         let ending = matches!(phase, PipePhase::Closing | PipePhase::Draining { .. });
-        let cx = &mut Context::from_waker(wakers.waker(bit));
-        let polled = link.poll(cx, now, room, endpoint, &mut |endpoint, event| {
-            on_link((&mut **router, *peer), Buffers { endpoint, sides }, event, ending, now);
-            if_room(sides.takes_from_endpoint(endpoint))
+        let (Linked { link, peer, .. }, cx) = (&mut links[place], &mut Context::from_waker(wakers.waker(bit)));
+        // The link has its buffer for as long as it looks, and lends it to the router for each event.
+        let mut out = std::mem::take(&mut sides.links.each[place].out);
+        let polled = link.poll(cx, now, room, &mut out, &mut |out, event| {
+            std::mem::swap(out, &mut sides.links.each[place].out);
+            on_link((&mut **router, *peer), (sides, place), event, ending, now);
+            let has_room = sides.takes_from_endpoint(place);
+            std::mem::swap(out, &mut sides.links.each[place].out);
+            if_room(has_room)
         });
-        if let Some(said) = sides.stranger.take() {
-            link.turn_away(endpoint, &said, now);
+        if let Some(said) = sides.links.each[place].stranger.take() {
+            link.turn_away(&mut out, &said, now);
         }
+        sides.links.each[place].out = out;
         self.paused.set(bit, !(room && self.has_room(bit)));
         polled.is_ready()
     }
 
     /// Looks at a server; returns whether it has been stopped.
     fn look_at_server(&mut self, index: ServerIndex, closing: bool, now: Instant) -> bool {
-        let Pipe { router, servers, endpoint, sides, wakers, .. } = self;
+        let Pipe { router, servers, sides, wakers, .. } = self;
         let (server, cx) = (&mut servers[index], &mut Context::from_waker(wakers.waker(index)));
         if !sides.each[index].stdin.is_empty() {
             // The server's stdin may be what woke us.
             let _pending = server.poll_write(cx, &mut sides.each[index].stdin);
         }
-        let room = sides.takes_from_server(endpoint, index);
+        let room = sides.takes_from_server(index);
         let polled = server.poll(cx, now, room, &mut |event| {
             // Of a server that is being stopped nobody wants to hear any more.
             if !closing {
-                on_server(&mut **router, Buffers { endpoint, sides }, index, event, now);
+                on_server(&mut **router, sides, index, event, now);
             }
-            if_room(sides.takes_from_server(endpoint, index))
+            if_room(sides.takes_from_server(index))
         });
-        let room = room && sides.takes_from_server(endpoint, index);
+        let room = room && sides.takes_from_server(index);
         if std::mem::take(&mut sides.each[index].proven) {
             server.healthy();
         }
@@ -339,53 +363,69 @@ impl Pipe {
         }
     }
 
-    /// Whether what comes from the link or a server has somewhere to go.
-    fn has_room(&self, bit: usize) -> bool {
-        if bit == self.link_bit() {
-            self.sides.takes_from_endpoint(&self.endpoint)
-        } else {
-            self.sides.takes_from_server(&self.endpoint, bit)
+    /// Writes what waits for endpoints.
+    fn write_links(&mut self) {
+        while let Some(place) = self.sides.links.unwritten.next(0) {
+            self.sides.links.unwritten.remove(place);
+            let cx = &mut Context::from_waker(self.wakers.waker(self.servers.len() + place));
+            let link = &mut self.links[place].link;
+            // A writer that is pending has registered to be woken.
+            let _pending = link.poll_write(cx, &mut self.sides.links.each[place].out);
+            if self.sides.is_overdue(place) {
+                link.hang_up(&mut self.sides.links.each[place].out, TOO_SLOW);
+                self.woken.insert(self.servers.len() + place);
+            }
         }
     }
 
-    fn link_bit(&self) -> usize {
-        self.servers.len() + LINK
+    /// Whether what comes from a link or a server has somewhere to go.
+    fn has_room(&self, bit: usize) -> bool {
+        match bit.checked_sub(self.servers.len()) {
+            Some(place) => self.sides.takes_from_endpoint(place),
+            None => self.sides.takes_from_server(bit),
+        }
     }
 
-    fn stop_bit(&self) -> usize {
-        self.servers.len() + STOP
-    }
-
-    fn timer_bit(&self) -> usize {
-        self.servers.len() + TIMER
+    /// The waker of what comes after servers and links.
+    fn other_bit(&self, other: usize) -> usize {
+        self.servers.len() + self.links.len() + other
     }
 
     /// Does what follows from what the router has seen; returns whether anything did.
     fn advance(&mut self, now: Instant) -> bool {
-        if self.router.served(self.peer) > self.served {
-            self.served = self.router.served(self.peer);
-            self.link.healthy();
+        let (mut advanced, mut all_written) = (false, true);
+        for place in 0..self.links.len() {
+            let Linked { link, peer, served, .. } = &mut self.links[place];
+            let count = self.router.served(*peer);
+            if count > *served {
+                *served = count;
+                link.healthy();
+            }
+            if self.router.is_handshaken(*peer) {
+                link.handshaken();
+            }
+            // A link that is paused may have read messages that are yet to be answered.
+            let bit = self.servers.len() + place;
+            let out = &mut self.sides.links.each[place].out;
+            let is_written = out.pending().is_empty() && !self.paused.contains(bit);
+            all_written &= is_written;
+            // An endpoint with a slow line may still be being sent something, which a close would cut off.
+            if is_written
+                && matches!(self.phase, PipePhase::Starting { .. } | PipePhase::Serving)
+                && let Some(reconnect) = self.router.wants_reconnect(*peer, now)
+                && link.hang_up(out, reconnect.why())
+            {
+                self.woken.insert(bit);
+                advanced = true;
+            }
         }
-        if self.router.is_handshaken(self.peer) {
-            self.link.handshaken();
-        }
-        // A link that is paused may have read messages that are yet to be answered.
-        let all_written = self.endpoint.pending().is_empty() && !self.paused.contains(self.link_bit());
-        match &mut self.phase {
-            PipePhase::Starting { .. } => self.start(now),
-            PipePhase::Draining { until } if now >= *until || all_written && self.router.in_flight() == 0 => {
+        match self.phase {
+            PipePhase::Starting { .. } => advanced | self.start(now),
+            PipePhase::Draining { until } if now >= until || all_written && self.router.in_flight() == 0 => {
                 self.close(now);
                 true
             }
-            // An endpoint with a slow line may still be being sent something, which a close would cut off.
-            PipePhase::Serving if all_written => match self.router.wants_reconnect(self.peer, now) {
-                Some(reconnect) if self.link.hang_up(&mut self.endpoint, reconnect.why()) => {
-                    self.woken.insert(self.link_bit());
-                    true
-                }
-                Some(_) | None => false,
-            },
-            PipePhase::Serving | PipePhase::Draining { .. } | PipePhase::Closing => false,
+            PipePhase::Serving | PipePhase::Draining { .. } | PipePhase::Closing => advanced,
         }
     }
 
@@ -406,34 +446,40 @@ impl Pipe {
         while *report <= now {
             *report += PROGRESS;
         }
-        let (mut awaited, mut there) = (false, false);
+        let mut starts = Vec::with_capacity(self.servers.len());
         for (index, (server, side)) in self.servers.iter().zip(&mut self.sides.each).enumerate() {
-            match self.router.start(index) {
-                Start::Absent => {}
-                Start::Settled => there = true,
-                Start::Awaited if now < *since + side.spec.start_timeout => awaited = true,
-                Start::Awaited if !server.is_up() => {}
+            let start = match self.router.start(index) {
+                Start::Awaited if now < *since + side.spec.start_timeout => Start::Awaited,
+                Start::Awaited if !server.is_up() => Start::Absent,
                 Start::Awaited => {
-                    there = true;
                     if !std::mem::replace(&mut side.late, true) {
                         warn!(
                             event = "ERROR_START_TIMEOUT", server = %side.name,
                             "has not answered initialize for {waited}; its endpoint waits for it no longer. If it needs longer to start, raise startTimeout"
                         );
                     }
+                    Start::Settled
                 }
-            }
+                start @ (Start::Settled | Start::Absent) => start,
+            };
             if reports && server.is_up() && !side.serving && !side.late {
                 info!(event = "SERVER_STARTING", server = %side.name, "still starting ({waited}); the endpoint is dialled once it answers");
             }
+            starts.push(start);
         }
-        if awaited || !there {
-            return false;
+        let mut dialled = false;
+        for (place, linked) in self.links.iter_mut().enumerate().filter(|(_, linked)| !linked.dialled) {
+            let seen = || self.sides.links.each[place].servers.iter().map(|server| starts[*server]);
+            if !seen().any(|start| start == Start::Awaited) && seen().any(|start| start == Start::Settled) {
+                linked.link.dial();
+                (linked.dialled, dialled) = (true, true);
+                self.woken.insert(self.servers.len() + place);
+            }
         }
-        self.link.dial();
-        self.woken.insert(self.link_bit());
-        self.phase = PipePhase::Serving;
-        true
+        if self.links.iter().all(|linked| linked.dialled) {
+            self.phase = PipePhase::Serving;
+        }
+        dialled
     }
 
     /// When the next start of a server takes too long.
@@ -444,7 +490,7 @@ impl Pipe {
 
     fn poll_stop(&mut self, now: Instant) {
         // Polled again after each step, as the next step has to wake us too.
-        let bit = self.stop_bit();
+        let bit = self.other_bit(STOP);
         while self.stopped.as_mut().poll(&mut Context::from_waker(self.wakers.waker(bit))).is_ready() {
             self.next_step(now);
         }
@@ -454,13 +500,13 @@ impl Pipe {
     fn next_step(&mut self, now: Instant) {
         if self.stop.now().is_cancelled() {
             self.stopped = Box::pin(std::future::pending());
-            self.link.abort();
+            self.links.iter_mut().for_each(|linked| linked.link.abort());
             self.servers.iter_mut().for_each(|s| s.stop(true));
             self.phase = PipePhase::Closing;
         } else {
             let second = self.stop.clone();
             self.stopped = Box::pin(async move { second.now().cancelled().await });
-            self.router.drain(now, &mut Buffers { endpoint: &mut self.endpoint, sides: &mut self.sides });
+            self.router.drain(now, &mut self.sides);
             self.phase = PipePhase::Draining { until: now + self.drain_timeout };
         }
     }
@@ -471,10 +517,11 @@ impl Pipe {
             retry_in: Duration::ZERO,
         };
         for index in 0..self.servers.len() {
-            let mut out = Buffers { endpoint: &mut self.endpoint, sides: &mut self.sides };
-            self.router.on_server_down(index, gone, now, &mut out);
+            self.router.on_server_down(index, gone, now, &mut self.sides);
         }
-        self.link.close(&mut self.endpoint);
+        for (linked, side) in self.links.iter_mut().zip(&mut self.sides.links.each) {
+            linked.link.close(&mut side.out);
+        }
         self.servers.iter_mut().for_each(|s| s.stop(false));
         self.phase = PipePhase::Closing;
     }
@@ -484,7 +531,7 @@ impl Pipe {
         let mut timed = false;
         let due = self.router.next_tick();
         if due.is_some_and(|at| at <= now) {
-            self.router.on_tick(now, &mut Buffers { endpoint: &mut self.endpoint, sides: &mut self.sides });
+            self.router.on_tick(now, &mut self.sides);
             timed = true;
         }
         let own = match &self.phase {
@@ -494,9 +541,7 @@ impl Pipe {
             PipePhase::Draining { until } => Some(*until),
             PipePhase::Serving | PipePhase::Closing => None,
         };
-        // A server that can't write need not read either: then the endpoint is what holds everything up.
-        let its_fault = self.endpoint.pending().len() < HIGH;
-        let watched = self.sides.watch(&mut *self.router, &mut self.endpoint, its_fault, now);
+        let watched = self.sides.watch(&mut *self.router, now);
         timed |= watched.changed || !watched.stuck.is_empty();
         for index in watched.stuck {
             self.servers[index].end_faulty_process(format!("did not read its stdin for {}", span(STUCK)));
@@ -505,7 +550,7 @@ impl Pipe {
         // It costs something with each message, so it is asked again only where the router was told something.
         let due = if timed { self.router.next_tick() } else { due };
         let next = earliest([own, due, watched.next]);
-        let bit = self.timer_bit();
+        let bit = self.other_bit(TIMER);
         timed | self.timer.poll(self.wakers.waker(bit), self.woken.remove(bit), next)
     }
 }
@@ -517,33 +562,33 @@ fn if_room(has_room: bool) -> ControlFlow<()> {
 
 fn on_link(
     (router, peer): (&mut dyn Router, PeerId),
-    mut out: Buffers<'_>,
+    (sides, place): (&mut Sides, usize),
     event: LinkEvent<'_>,
     ending: bool,
     now: Instant,
 ) {
-    let names = &out.sides.names;
+    let names = &sides.links.each[place].names.clone();
     match event {
         LinkEvent::Up(took) => {
             info!(event = "CONNECTION_OPENED", servers = ?names, "connected in {}", span(took));
-            out.sides.connected();
-            if let Some(witness) = &out.sides.witness {
+            sides.connected(place);
+            if let Some(witness) = &sides.links.each[place].witness {
                 witness.opened(now);
             }
-            router.on_link_up(peer, now, &mut out);
+            router.on_link_up(peer, now, sides);
         }
         LinkEvent::Message(text) => {
-            out.sides.trace("MESSAGE_RECEIVED", None, &[text.as_bytes()]);
-            router.on_peer(peer, text.as_bytes(), now, &mut out);
-            out.sides.report_crowded(router, out.endpoint, now);
+            sides.trace("MESSAGE_RECEIVED", About::Peer(peer), &[text.as_bytes()]);
+            router.on_peer(peer, text.as_bytes(), now, sides);
+            sides.report_crowded(router, now);
         }
-        LinkEvent::TooLarge(cut) => router.on_peer_too_large(peer, cut, now, &mut out),
-        LinkEvent::NotText(frame) => router.on_peer_not_text(peer, frame, now, &mut out),
+        LinkEvent::TooLarge(cut) => router.on_peer_too_large(peer, cut, now, sides),
+        LinkEvent::NotText(frame) => router.on_peer_not_text(peer, frame, now, sides),
         // Servers are not read then, so their silence is not their doing.
-        LinkEvent::Beat if out.endpoint.pending().len() >= HIGH => {}
-        LinkEvent::Beat => router.on_beat(now, &mut out),
+        LinkEvent::Beat if sides.links.each[place].out.pending().len() >= HIGH => {}
+        LinkEvent::Beat => router.on_beat(now, sides),
         LinkEvent::Down { cause, open_for, retry_in } => {
-            let siblings = out.sides.witness.as_ref().is_some_and(Witness::has_siblings);
+            let siblings = sides.links.each[place].witness.as_ref().is_some_and(Witness::has_siblings);
             let why = diagnosis::explain(cause, open_for, &router.account(peer, now), &names.to_string(), siblings);
             let next = span(retry_in);
             match open_for {
@@ -560,52 +605,52 @@ fn on_link(
                     warn!(target: RETRIES, event = "ERROR_CONNECT", servers = ?names, "{why}; next attempt in {next}")
                 }
             }
-            out.sides.disconnected(&why, open_for.is_some());
-            if let (Some(witness), Some(_)) = (&out.sides.witness, open_for) {
+            sides.disconnected(place, &why, open_for.is_some());
+            if let (Some(witness), Some(_)) = (&sides.links.each[place].witness, open_for) {
                 witness.closed(Close::by(cause, router.is_handshaken(peer)), now);
             }
             if open_for.is_some() {
-                router.on_link_down(peer, now, &mut out);
+                router.on_link_down(peer, now, sides);
             }
         }
     }
 }
 
-fn on_server(router: &mut dyn Router, mut out: Buffers<'_>, index: ServerIndex, event: ServerEvent<'_>, now: Instant) {
+fn on_server(router: &mut dyn Router, sides: &mut Sides, index: ServerIndex, event: ServerEvent<'_>, now: Instant) {
     match event {
         ServerEvent::Up => {
-            out.sides.each[index].up(now);
-            router.on_server_up(index, now, &mut out);
+            sides.each[index].up(now);
+            router.on_server_up(index, now, sides);
         }
         // Whoever waited for a process that is ended by command has got an answer already.
-        ServerEvent::Said(_) if out.sides.each[index].ending => {}
+        ServerEvent::Said(_) if sides.each[index].ending => {}
         ServerEvent::Said(found) => {
-            pass_found(router, index, found, now, &mut out);
-            let side = &mut out.sides.each[index];
+            pass_found(router, index, found, now, sides);
+            let side = &mut sides.each[index];
             if !side.serving && router.is_serving(index) {
                 side.serving = true;
                 debug!(event = "SERVER_WARM", server = %side.name, "answers {} after its start", span(now - side.since));
                 side.status.server(ServerState::Serving);
             }
         }
-        ServerEvent::Halted => out.sides.each[index].halted(now),
-        ServerEvent::Down { .. } if out.sides.each[index].ending => out.sides.each[index].ended(now),
+        ServerEvent::Halted => sides.each[index].halted(now),
+        ServerEvent::Down { .. } if sides.each[index].ending => sides.each[index].ended(now),
         ServerEvent::Down { why, retry_in } => {
-            out.sides.each[index].down(why, now);
-            router.on_server_down(index, Gone { why, retry_in }, now, &mut out);
+            sides.each[index].down(why, now);
+            router.on_server_down(index, Gone { why, retry_in }, now, sides);
         }
     }
 }
 
-fn pass_found(router: &mut dyn Router, index: ServerIndex, found: Found<'_>, now: Instant, out: &mut Buffers<'_>) {
+fn pass_found(router: &mut dyn Router, index: ServerIndex, found: Found<'_>, now: Instant, sides: &mut Sides) {
     match found {
         Found::Message { frame, envelope } => {
-            out.sides.trace("MESSAGE_RECEIVED", Some(index), &[frame]);
-            router.on_server(index, frame, envelope, now, out);
+            sides.trace("MESSAGE_RECEIVED", About::Server(index), &[frame]);
+            router.on_server(index, frame, envelope, now, sides);
         }
-        Found::Noise(line) => router.on_server_noise(index, line, now, out),
-        Found::Lost(lost, text) => router.on_server_lost(index, lost, text, now, out),
-        Found::TooLarge(cut) => router.on_server_too_large(index, cut, now, out),
+        Found::Noise(line) => router.on_server_noise(index, line, now, sides),
+        Found::Lost(lost, text) => router.on_server_lost(index, lost, text, now, sides),
+        Found::TooLarge(cut) => router.on_server_too_large(index, cut, now, sides),
         Found::Habit(_) => {} // the server's side has logged the habit
     }
 }

@@ -48,13 +48,13 @@ pub(crate) fn orders(wanted: Vec<watch::Receiver<Goal>>) -> (mpsc::Sender<PipeOr
 impl Pipe {
     /// Does what a person has said.
     pub(super) fn obey(&mut self, now: Instant) {
-        let bit = self.servers.len() + ORDERS;
+        let bit = self.other_bit(ORDERS);
         let Some(mut orders) = self.orders.take_if(|_| self.woken.remove(bit)) else { return };
         while let Poll::Ready(Some(order)) = orders.orders.poll_recv(&mut Context::from_waker(self.wakers.waker(bit))) {
             match order {
                 PipeOrder::Look => {}
                 PipeOrder::Turn(command, reply) => {
-                    let out = &mut Buffers { endpoint: &mut self.endpoint, sides: &mut self.sides };
+                    let out = &mut self.sides;
                     tell(reply, self.router.on_turn_command(command, now, out));
                 }
                 PipeOrder::Redial(reply) => tell(Some(reply), self.redial()),
@@ -81,7 +81,7 @@ impl Pipe {
             Wanted::Paused => (Some(Bar::Paused), "is being restarted by command"),
             Wanted::Stopped => (Some(Bar::Stopped), "was stopped by command"),
         };
-        let out = &mut Buffers { endpoint: &mut self.endpoint, sides: &mut self.sides };
+        let out = &mut self.sides;
         self.router.on_server_barred(index, bar, now, out);
         match step {
             Step::Stay => {}
@@ -97,7 +97,7 @@ impl Pipe {
                 // Whoever waits for the server is told at once, and not when its process is gone.
                 let gone = Gone { why, retry_in: Duration::ZERO };
                 if !std::mem::replace(&mut self.sides.each[index].ending, true) || goal.wanted == Wanted::Stopped {
-                    let out = &mut Buffers { endpoint: &mut self.endpoint, sides: &mut self.sides };
+                    let out = &mut self.sides;
                     self.router.on_server_down(index, gone, now, out);
                 }
                 let side = &mut self.sides.each[index];
@@ -118,10 +118,13 @@ impl Pipe {
             PipePhase::Draining { .. } | PipePhase::Closing => return Err("mcp-pipe is stopping".into()),
             PipePhase::Serving => {}
         }
-        self.link.redial(&mut self.endpoint);
-        self.woken.insert(self.link_bit());
-        self.sides.redialled = true;
-        self.sides.each.iter().for_each(|side| side.status.link(LinkState::Resting));
+        for (place, linked) in self.links.iter_mut().enumerate() {
+            let side = &mut self.sides.links.each[place];
+            linked.link.redial(&mut side.out);
+            side.redialled = true;
+            self.woken.insert(self.servers.len() + place);
+            self.sides.tell_link(place, &LinkState::Resting);
+        }
         Ok(String::new())
     }
 }

@@ -14,14 +14,13 @@ use crate::control::status::{LinkState, ServerState, StatusEntry};
 use crate::frame::LineOut;
 use crate::logging::Names;
 use crate::mcp::{cloud, envelope};
-use crate::net::websocket::Outgoing;
-use crate::router::{Note, Out, PeerId, Router, ServerIndex, What};
+use crate::router::{About, Note, Out, PeerId, Router, ServerIndex, What};
 use crate::secrecy::Redactor;
-use crate::sharing::Witness;
-use crate::tools::size::{Size, budget_warning};
+use crate::tools::size::budget_warning;
 use crate::wakers::Bits;
 
 use super::Run;
+use super::links::{LinkSide, Links};
 
 /// Most bytes that may wait for one side while the other side is still read. Large enough that a burst of small messages
 /// goes out in one write, small enough that a hundred stuck servers cost little.
@@ -39,6 +38,9 @@ const BUSY: Duration = Duration::from_secs(5);
 /// Longest time that a server may read nothing before it is given up: a server may be busy for as long as a call may take at
 /// the cloud.
 pub(super) const STUCK: Duration = cloud::CALL;
+
+/// How many times as much as fills an endpoint's buffer may wait for an endpoint that shares its servers with faster ones.
+const OVERDUE: usize = 2;
 
 /// Most messages of a connection that were refused and are each shown in the log.
 const REFUSALS: u64 = 10;
@@ -83,13 +85,10 @@ pub(super) struct Side {
 
 /// The notes on all servers, and on their connection.
 pub(super) struct Sides {
-    /// The servers of the pipe, for the log.
-    pub(super) names: Names,
     /// Whether the log may hold the contents of messages.
     log_contents: bool,
-    /// Whom the pipe tells what becomes of the connection.
-    pub(super) witness: Option<Witness>,
     pub(super) each: Vec<Side>,
+    pub(super) links: Links,
     /// Servers that have got something since the last write.
     pub(super) unwritten: Bits,
     /// Servers for which at least [`HIGH`] waits, or waited when they were last watched.
@@ -100,29 +99,11 @@ pub(super) struct Sides {
     full: usize,
     /// Servers whose processes are to be replaced, each with the reason.
     pub(super) restarts: Vec<(ServerIndex, &'static str)>,
-    /// How many messages of the endpoint could not be taken, on this connection.
-    refused: u64,
-    /// The connection is being made anew by command.
-    pub(super) redialled: bool,
-    /// What an endpoint said that is no MCP client and is to be turned away.
-    pub(super) stranger: Option<Vec<u8>>,
     /// Where is kept what servers and the endpoint say of themselves.
     catalogue: Arc<Catalogue>,
-    /// The agent that the endpoint is for, as the catalogue calls it.
-    agent: String,
-    /// The size of the list of tools that the endpoint last read.
-    listed: Size,
-    /// The endpoint reads the tools page by page on this connection, so that nobody has counted them.
-    uncounted: bool,
     /// Most tokens that a list of tools may have before the log warns.
     tool_budget: usize,
     redactor: Redactor,
-}
-
-/// Where the router's decisions go.
-pub(super) struct Buffers<'a> {
-    pub(super) endpoint: &'a mut Outgoing,
-    pub(super) sides: &'a mut Sides,
 }
 
 /// What came of watching servers that don't read.
@@ -217,19 +198,18 @@ impl Side {
 }
 
 impl Sides {
-    /// The notes on these servers of the run, and the agent that their endpoint is for.
-    pub(super) fn new(names: Names, agent: String, run: &Run, each: Vec<Side>) -> Self {
-        if let Some(first) = each.first() {
-            each.iter().for_each(|side| side.status.shares(&first.status));
+    /// The notes on these servers and endpoints of the run.
+    pub(super) fn new(run: &Run, each: Vec<Side>, links: Vec<LinkSide>) -> Self {
+        for link in &links {
+            if let Some(first) = link.servers.first() {
+                link.servers.iter().for_each(|server| each[*server].status.shares(&each[*first].status));
+            }
         }
         let (unwritten, slow) = (Bits::none(each.len()), Bits::none(each.len()));
-        let (log_contents, tool_budget, catalogue) = (run.log_contents, run.tool_budget, run.catalogue.clone());
-        let listed = Size::default();
         let max_frame = each.iter().map(|side| side.spec.max_frame).max().unwrap_or_default();
         Sides {
-            names,
-            log_contents,
-            witness: None,
+            log_contents: run.log_contents,
+            links: Links::new(links, each.len()),
             each,
             unwritten,
             slow,
@@ -237,14 +217,8 @@ impl Sides {
             // Messages of the other side go up to the mark and one message beyond it.
             full: 2 * HIGH + max_frame,
             restarts: Vec::new(),
-            refused: 0,
-            redialled: false,
-            stranger: None,
-            catalogue,
-            agent,
-            listed,
-            uncounted: false,
-            tool_budget,
+            catalogue: run.catalogue.clone(),
+            tool_budget: run.tool_budget,
             redactor: run.redactor.clone(),
         }
     }
@@ -254,47 +228,56 @@ impl Sides {
         self.each.len() > 1
     }
 
-    /// Whether messages of the endpoint, and our own answers to them, have somewhere to go.
-    pub(super) fn takes_from_endpoint(&self, endpoint: &Outgoing) -> bool {
-        self.takes_answers(endpoint)
-            && (self.is_shared() || self.each.iter().all(|side| side.stdin.len() < HIGH || side.busy))
+    /// Whether messages of an endpoint, and our own answers to them, have somewhere to go.
+    pub(super) fn takes_from_endpoint(&self, place: usize) -> bool {
+        let has_room = |side: &Side| side.stdin.len() < HIGH || side.busy;
+        self.takes_answers(&self.links.each[place]) && (self.is_shared() || self.each.iter().all(has_room))
     }
 
     /// Whether messages of a server, and our own answers to them, have somewhere to go.
-    pub(super) fn takes_from_server(&self, endpoint: &Outgoing, index: ServerIndex) -> bool {
-        endpoint.pending().len() < HIGH && self.each[index].stdin.len() < self.full
+    pub(super) fn takes_from_server(&self, index: ServerIndex) -> bool {
+        self.links.take_from(index) && self.each[index].stdin.len() < self.full
     }
 
-    /// Whether there is room for an answer of our own to the endpoint.
-    fn takes_answers(&self, endpoint: &Outgoing) -> bool {
-        endpoint.pending().len() < self.full
+    /// Whether there is room for an answer of our own to an endpoint.
+    fn takes_answers(&self, link: &LinkSide) -> bool {
+        link.out.pending().len() < self.full
+    }
+
+    /// Whether more waits for an endpoint than a server alone could have caused that is read for the sake of others: the endpoint
+    /// reads too slowly to keep its connection.
+    pub(super) fn is_overdue(&self, place: usize) -> bool {
+        self.links.each[place].out.pending().len() > OVERDUE * self.full
+    }
+
+    /// Says of each server that an endpoint sees how the connection stands.
+    pub(super) fn tell_link(&self, place: usize, state: &LinkState) {
+        for server in &self.links.each[place].servers {
+            self.each[*server].status.link(state.clone());
+        }
     }
 
     /// A connection stands.
-    pub(super) fn connected(&mut self) {
-        self.refused = 0;
-        self.redialled = false;
-        self.uncounted = false;
-        self.stranger = None;
-        for side in &self.each {
-            side.status.tools(None);
-            side.status.link(LinkState::Connected);
+    pub(super) fn connected(&mut self, place: usize) {
+        self.links.each[place].connected();
+        for server in &self.links.each[place].servers {
+            self.each[*server].status.tools(None);
         }
+        self.tell_link(place, &LinkState::Connected);
     }
 
-    /// The connection is gone, or did not come about (`stood` says which).
-    pub(super) fn disconnected(&mut self, why: &str, stood: bool) {
-        self.redialled &= stood;
-        if self.redialled {
-            // What counts is what becomes of the next one.
-            return self.each.iter().for_each(|side| side.status.link(LinkState::Resting));
-        }
-        self.each.iter().for_each(|side| side.status.link(LinkState::Down(why.to_owned())));
+    /// A connection is gone, or did not come about (`stood` says which).
+    pub(super) fn disconnected(&mut self, place: usize, why: &str, stood: bool) {
+        let link = &mut self.links.each[place];
+        link.redialled &= stood;
+        // What counts is what becomes of the next one, where that is made by command.
+        let state = if link.redialled { LinkState::Resting } else { LinkState::Down(why.to_owned()) };
+        self.tell_link(place, &state);
     }
 
     /// Tells the router which servers have so much waiting for them that they are to get no more. To be called after each
-    /// message of the endpoint, so that one burst overshoots by one message only.
-    pub(super) fn report_crowded(&mut self, router: &mut dyn Router, endpoint: &mut Outgoing, now: Instant) {
+    /// message of an endpoint, so that one burst overshoots by one message only.
+    pub(super) fn report_crowded(&mut self, router: &mut dyn Router, now: Instant) {
         if !std::mem::take(&mut self.crowded) || !self.is_shared() {
             return;
         }
@@ -302,24 +285,20 @@ impl Sides {
             let side = &mut self.each[index];
             if side.stdin.len() >= CROWDED && !side.busy {
                 side.busy = true;
-                router.on_server_busy(index, true, now, &mut Buffers { endpoint, sides: self });
+                router.on_server_busy(index, true, now, self);
             }
         }
     }
 
-    /// Watches servers that don't read their stdin. `its_fault`: nothing keeps a server from writing, so that it could read.
-    pub(super) fn watch(
-        &mut self,
-        router: &mut dyn Router,
-        endpoint: &mut Outgoing,
-        its_fault: bool,
-        now: Instant,
-    ) -> Watched {
+    /// Watches servers that don't read their stdin.
+    pub(super) fn watch(&mut self, router: &mut dyn Router, now: Instant) -> Watched {
         let mut watched = Watched::default();
         let shared = self.is_shared();
         let mut from = 0;
         while let Some(index) = self.slow.next(from) {
             from = index + 1;
+            // A server that can't write need not read either: then its endpoints are what holds everything up.
+            let its_fault = self.links.take_from(index);
             let side = &mut self.each[index];
             let (waiting, (since, least)) = (side.stdin.len(), side.stuck.unwrap_or((now, usize::MAX)));
             side.stuck = match waiting {
@@ -345,20 +324,23 @@ impl Sides {
                 self.slow.remove(index);
             }
             if told {
-                router.on_server_busy(index, busy, now, &mut Buffers { endpoint, sides: self });
+                router.on_server_busy(index, busy, now, self);
             }
         }
         watched
     }
 
-    /// Logs a message: length, method and id; its contents only if the user asked for them. `server`: `None` is the endpoint.
-    pub(super) fn trace(&self, event: &'static str, server: Option<ServerIndex>, pieces: &[&[u8]]) {
+    /// Logs a message from or for a server or an endpoint: length, method and id; its contents only if the user asked for them.
+    pub(super) fn trace(&self, event: &'static str, of: About, pieces: &[&[u8]]) {
         if !enabled!(tracing::Level::DEBUG) {
             return;
         }
-        let (names, with) = match server {
-            Some(index) => (&Names::from_iter([self.each[index].name.clone()]), "server"),
-            None => (&self.names, "endpoint"),
+        let (names, with) = match of {
+            About::Server(index) => (Names::from_iter([self.each[index].name.clone()]), "server"),
+            About::Peer(peer) => {
+                let Some(link) = self.links.of(peer) else { return };
+                (link.names.clone(), "endpoint")
+            }
         };
         let frame = pieces.concat();
         let e = envelope::scan_one(&frame).unwrap_or_default();
@@ -368,17 +350,21 @@ impl Sides {
         debug!(event, servers = ?names, with, bytes, %method, %id, contents = contents.as_deref(), "{with}: {bytes} bytes {method} {id}");
     }
 
-    fn note(&mut self, note: &Note<'_>) {
-        let Sides { names, each, .. } = self;
+    fn write_note(&mut self, note: &Note<'_>) {
+        let Sides { links, each, .. } = self;
         // This note comes with each call, so nothing is made for the log in advance.
         if let (What::Served { .. }, Some(server)) = (&note.what, note.server()) {
             debug!(event = "CALL_SERVED", server = %each[server].name, "{note}");
             each[server].proven = true;
             return;
         }
-        let names =
-            note.server().map_or_else(|| names.clone(), |server| [each[server].name.clone()].into_iter().collect());
-        let side = note.server().map(|server| &mut each[server]);
+        let (names, side, link) = match note.about {
+            About::Server(server) => (Names::from_iter([each[server].name.clone()]), Some(&mut each[server]), None),
+            About::Peer(peer) => {
+                let Some(link) = links.of_mut(peer) else { return };
+                (link.names.clone(), None, Some(link))
+            }
+        };
         match &note.what {
             What::Noise { line } => {
                 let Some(side) = side else { return };
@@ -396,8 +382,9 @@ impl Sides {
                 }
             }
             What::NotMessage { .. } | What::TooLarge { .. } if side.is_none() => {
-                self.refused += 1;
-                match self.refused {
+                let Some(link) = link else { return };
+                link.refused += 1;
+                match link.refused {
                     // An endpoint that sends on like that doesn't get to fill the disk.
                     n if n > REFUSALS && !n.is_power_of_two() => {
                         debug!(event = "ERROR_MESSAGE", servers = ?names, "{note}");
@@ -412,7 +399,11 @@ impl Sides {
                 warn!(event = "ERROR_MESSAGE", servers = ?names, "{note}");
             }
             // The log tells of the connection's end, with this as the cause.
-            What::Stranger { said } => self.stranger = Some(said[..said.len().min(EXCERPT)].to_vec()),
+            What::Stranger { said } => {
+                if let Some(link) = link {
+                    link.stranger = Some(said[..said.len().min(EXCERPT)].to_vec());
+                }
+            }
             What::Refused { error } => {
                 // Said once, not each time that the server is asked.
                 if side.is_none_or(|side| side.refuses(error)) {
@@ -428,14 +419,14 @@ impl Sides {
             What::Odd { .. } => info!(event = "SERVER_ODD", servers = ?names, "{note}"),
             What::DoubtfulTools { .. } => warn!(event = "CONFIG_WARNING", servers = ?names, "{note}"),
             What::ToolsRead { size, count } => {
-                self.uncounted |= count.is_none();
-                let count = count.filter(|_| !self.uncounted);
-                self.each.iter().for_each(|side| side.status.tools(count));
+                let Some(link) = link else { return };
+                link.uncounted |= count.is_none();
+                let count = count.filter(|_| !link.uncounted);
+                let news = std::mem::replace(&mut link.listed, *size) != *size;
+                link.servers.iter().for_each(|server| each[*server].status.tools(count));
                 debug!(event = "TOOLS_READ", servers = ?names, "{note}");
                 // Said once for each size, not at each connection.
-                if std::mem::replace(&mut self.listed, *size) != *size
-                    && let Some(warning) = budget_warning("what the endpoint reads", *size, self.tool_budget)
-                {
+                if news && let Some(warning) = budget_warning("what the endpoint reads", *size, self.tool_budget) {
                     warn!(event = "TOOL_BUDGET", servers = ?names, "{warning}");
                 }
             }
@@ -466,45 +457,48 @@ impl Sides {
     }
 }
 
-impl Out for Buffers<'_> {
-    fn to_peer(&mut self, _peer: PeerId, pieces: &[&[u8]]) {
-        self.sides.trace("MESSAGE_SENT", None, pieces);
-        self.endpoint.text(pieces);
+/// Where the router's decisions go.
+impl Out for Sides {
+    fn to_peer(&mut self, peer: PeerId, pieces: &[&[u8]]) {
+        self.trace("MESSAGE_SENT", About::Peer(peer), pieces);
+        self.links.push(peer, pieces);
     }
 
     fn to_server(&mut self, server: ServerIndex, pieces: &[&[u8]]) {
-        self.sides.trace("MESSAGE_SENT", Some(server), pieces);
-        let stdin = &mut self.sides.each[server].stdin;
+        self.trace("MESSAGE_SENT", About::Server(server), pieces);
+        let stdin = &mut self.each[server].stdin;
         stdin.push(pieces);
-        self.sides.unwritten.insert(server);
+        self.unwritten.insert(server);
         if stdin.len() >= HIGH {
-            self.sides.slow.insert(server);
-            self.sides.crowded |= stdin.len() >= CROWDED;
+            self.slow.insert(server);
+            self.crowded |= stdin.len() >= CROWDED;
         }
     }
 
     fn remember(&mut self, server: ServerIndex, memory: &Memory) {
-        self.sides.catalogue.save(&self.sides.each[server].spec, memory);
+        self.catalogue.save(&self.each[server].spec, memory);
     }
 
-    fn remember_hello(&mut self, _peer: PeerId, params: &str) {
-        self.sides.catalogue.save_hello(&self.sides.agent, params);
+    fn remember_hello(&mut self, peer: PeerId, params: &str) {
+        if let Some(link) = self.links.of(peer) {
+            self.catalogue.save_hello(&link.agent, params);
+        }
     }
 
     fn restart(&mut self, server: ServerIndex, why: &'static str) {
-        self.sides.each[server].restarting = true;
-        self.sides.restarts.push((server, why));
+        self.each[server].restarting = true;
+        self.restarts.push((server, why));
     }
 
     fn note(&mut self, note: Note<'_>) {
-        self.sides.note(&note);
+        self.write_note(&note);
     }
 
-    fn has_room(&self, _peer: PeerId) -> bool {
-        self.sides.takes_answers(self.endpoint)
+    fn has_room(&self, peer: PeerId) -> bool {
+        self.links.of(peer).is_some_and(|link| self.takes_answers(link))
     }
 
     fn is_read_by(&self, server: ServerIndex) -> bool {
-        self.sides.each[server].stdin.len() < CROWDED
+        self.each[server].stdin.len() < CROWDED
     }
 }

@@ -29,6 +29,7 @@ const HANG: Duration = Duration::from_secs(20);
 /// back as `refused`. The death of a server is told as `{"down": n}`, with the last `n` that the server was sent.
 #[derive(Default)]
 struct Switch {
+    peer: PeerId,
     busy: HashSet<ServerIndex>,
     up: HashSet<ServerIndex>,
     last: HashMap<ServerIndex, Value>,
@@ -40,7 +41,8 @@ struct Switch {
 
 impl Router for Switch {
     fn join(&mut self, _: NewPeer) -> PeerId {
-        PeerId::default()
+        self.peer = slotmap::SlotMap::with_key().insert(());
+        self.peer
     }
 
     fn leave(&mut self, _: PeerId, _: Instant, _: &mut dyn Out) {}
@@ -71,10 +73,7 @@ impl Router for Switch {
 
     fn on_server_down(&mut self, server: ServerIndex, _: Gone<'_>, _: Instant, out: &mut dyn Out) {
         self.up.remove(&server);
-        out.to_peer(
-            PeerId::default(),
-            &[json!({"down": server, "last": self.last.get(&server)}).to_string().as_bytes()],
-        );
+        out.to_peer(self.peer, &[json!({"down": server, "last": self.last.get(&server)}).to_string().as_bytes()]);
     }
 
     fn on_server_busy(&mut self, server: ServerIndex, busy: bool, _: Instant, _: &mut dyn Out) {
@@ -91,7 +90,7 @@ impl Router for Switch {
     fn on_server_lost(&mut self, _: ServerIndex, _: Lost<'_>, _: &[u8], _: Instant, _: &mut dyn Out) {}
 
     fn on_server(&mut self, server: ServerIndex, frame: &[u8], _: &Envelope, _: Instant, out: &mut dyn Out) {
-        out.to_peer(PeerId::default(), &[frame]);
+        out.to_peer(self.peer, &[frame]);
         out.note(Note::of(server, What::Served { method: b"echo", took: Duration::ZERO }));
         out.note(Note::of(server, What::Heard { lasted: Duration::ZERO }));
         self.served += 1;
@@ -191,8 +190,9 @@ impl Rig {
         let specs = servers.iter().enumerate().map(spec);
         let servers: Vec<_> = specs.map(|spec| (Arc::new(spec), status.add("x"))).collect();
         let link = servers[0].0.link.clone();
-        let peer = LinkPeer { endpoint, link, hello: None, resync: true };
-        let pipe = Pipe::new(servers, peer, Box::new(Switch::default()), run(stop.clone()));
+        let seen = (0..servers.len()).collect();
+        let peer = LinkPeer { endpoint, link, hello: None, resync: true, servers: seen };
+        let pipe = Pipe::new(servers, vec![peer], Box::new(Switch::default()), run(stop.clone()));
         let pipe = tokio::spawn(pipe.run());
         Rig { socket: Self::accept(&listener).await, listener, status, stop, pipe }
     }

@@ -41,7 +41,6 @@ const TABLES: usize = 12 << 20;
 struct Rig {
     router: Box<dyn Router + Send>,
     peer: PeerId,
-    endpoint: Outgoing,
     sides: Sides,
     incoming: Incoming,
     stdouts: Vec<Stdout>,
@@ -90,9 +89,11 @@ impl Rig {
         let stdouts = specs.iter().map(|_| Stdout::new(MAX_FRAME, now)).collect();
         let names = specs.iter().map(|spec| spec.name.clone()).collect();
         let each = specs.into_iter().map(|spec| Side::new(spec, status.add("x"), now)).collect();
-        let sides = Sides::new(names, "agent".into(), &run(Stop::new()), each);
-        let (endpoint, incoming) = (Outgoing::default(), Incoming::new(MAX_FRAME));
-        Rig { router, peer, endpoint, sides, incoming, stdouts, now, most: (0, 0) }
+        let each: Vec<_> = each;
+        let link = LinkSide::new(peer, (0..each.len()).collect(), names, "agent".into());
+        let sides = Sides::new(&run(Stop::new()), each, vec![link]);
+        let incoming = Incoming::new(MAX_FRAME);
+        Rig { router, peer, sides, incoming, stdouts, now, most: (0, 0) }
     }
 
     /// The endpoint and all servers are there, and know what they need to know of each other.
@@ -110,7 +111,7 @@ impl Rig {
             self.link_event(LinkEvent::Message(said));
             (0..self.stdouts.len()).for_each(|server| self.serve(server, tools));
         }
-        self.endpoint.clear();
+        self.sides.links.each[0].out.clear();
     }
 
     /// A server answers the requests that it has got, as long as any come.
@@ -164,19 +165,17 @@ impl Rig {
     }
 
     fn link_event(&mut self, event: LinkEvent<'_>) {
-        let out = Buffers { endpoint: &mut self.endpoint, sides: &mut self.sides };
-        on_link((&mut *self.router, self.peer), out, event, false, self.now);
+        on_link((&mut *self.router, self.peer), (&mut self.sides, 0), event, false, self.now);
     }
 
     fn server_event(&mut self, server: ServerIndex, event: ServerEvent<'_>) {
-        let out = Buffers { endpoint: &mut self.endpoint, sides: &mut self.sides };
-        on_server(&mut *self.router, out, server, event, self.now);
+        on_server(&mut *self.router, &mut self.sides, server, event, self.now);
     }
 
     /// What the pipe does with a read of the link, or with what is left of one.
     fn link_reads(&mut self, bytes: Option<&[u8]>) -> ControlFlow<()> {
-        let Rig { router, peer, endpoint, sides, incoming, now, .. } = self;
-        if !sides.takes_from_endpoint(endpoint) {
+        let Rig { router, peer, sides, incoming, now, .. } = self;
+        if !sides.takes_from_endpoint(0) {
             return ControlFlow::Break(());
         }
         let on = &mut |event: Event<'_>| {
@@ -185,13 +184,13 @@ impl Rig {
                 Event::TooLarge(cut) => LinkEvent::TooLarge(cut),
                 Event::NotText(frame) => LinkEvent::NotText(frame),
                 Event::Ping(payload) => {
-                    endpoint.pong(payload);
+                    sides.links.each[0].out.pong(payload);
                     return ControlFlow::Continue(());
                 }
                 Event::Pong | Event::Close { .. } => return ControlFlow::Continue(()),
             };
-            on_link((&mut **router, *peer), Buffers { endpoint, sides }, event, false, *now);
-            if_room(sides.takes_from_endpoint(endpoint))
+            on_link((&mut **router, *peer), (sides, 0), event, false, *now);
+            if_room(sides.takes_from_endpoint(0))
         };
         incoming.resume(on).unwrap()?;
         bytes.map_or(ControlFlow::Continue(()), |bytes| incoming.feed(bytes, on).unwrap())
@@ -199,16 +198,16 @@ impl Rig {
 
     /// What the pipe does with a read of a server, or with what is left of one.
     fn server_reads(&mut self, server: ServerIndex, bytes: Option<&[u8]>) -> ControlFlow<()> {
-        let Rig { router, endpoint, sides, stdouts, now, .. } = self;
-        if !sides.takes_from_server(endpoint, server) {
+        let Rig { router, sides, stdouts, now, .. } = self;
+        if !sides.takes_from_server(server) {
             return ControlFlow::Break(());
         }
         let on = &mut |found: Found<'_>| {
             if let Found::Habit(_) = found {
                 return ControlFlow::Continue(());
             }
-            on_server(&mut **router, Buffers { endpoint, sides }, server, ServerEvent::Said(found), *now);
-            if_room(sides.takes_from_server(endpoint, server))
+            on_server(&mut **router, sides, server, ServerEvent::Said(found), *now);
+            if_room(sides.takes_from_server(server))
         };
         let stdout = &mut stdouts[server];
         stdout.resume(*now, on)?;
@@ -220,7 +219,7 @@ impl Rig {
 
     /// What the pipe does at each look: whoever has room again goes on.
     fn look(&mut self) {
-        self.router.on_room(self.peer, self.now, &mut Buffers { endpoint: &mut self.endpoint, sides: &mut self.sides });
+        self.router.on_room(self.peer, self.now, &mut self.sides);
         let _full = self.link_reads(None);
         for server in 0..self.stdouts.len() {
             let _full = self.server_reads(server, None);
@@ -230,10 +229,9 @@ impl Rig {
             if self.router.next_tick().is_none_or(|at| at > self.now) {
                 break;
             }
-            self.router.on_tick(self.now, &mut Buffers { endpoint: &mut self.endpoint, sides: &mut self.sides });
+            self.router.on_tick(self.now, &mut self.sides);
         }
-        let its_fault = self.endpoint.pending().len() < HIGH;
-        let watched = self.sides.watch(&mut *self.router, &mut self.endpoint, its_fault, self.now);
+        let watched = self.sides.watch(&mut *self.router, self.now);
         let unwanted = std::mem::take(&mut self.sides.restarts).into_iter().map(|(server, _)| server);
         for server in watched.stuck.into_iter().chain(unwanted) {
             self.restart(server);
@@ -260,14 +258,17 @@ impl Rig {
                 let _full = reads(said).try_for_each(|read| self.server_reads(server % servers, Some(&read)));
             }
             Step::Serve(server) => self.serve(server % servers, 30),
-            Step::EndpointTakes(n) => self.endpoint.advance(self.endpoint.pending().len().min(*n)),
+            Step::EndpointTakes(n) => {
+                let out = &mut self.sides.links.each[0].out;
+                out.advance(out.pending().len().min(*n));
+            }
             Step::ServerTakes(server, n) => {
                 let stdin = &mut self.sides.each[server % servers].stdin;
                 stdin.advance(stdin.len().min(*n));
             }
             Step::ServerDies(server) => self.restart(server % servers),
             Step::Reconnect => {
-                self.endpoint.clear();
+                self.sides.links.each[0].out.clear();
                 self.incoming = Incoming::new(MAX_FRAME);
                 let cause = Cause::Lost("for a test".into());
                 let (open_for, retry_in) = (Some(Duration::ZERO), Duration::ZERO);
@@ -285,7 +286,7 @@ impl Rig {
     /// Makes a step, and compares what waits then with what may.
     fn check(&mut self, step: &Step) -> Result<(), TestCaseError> {
         let under_way = self.router.in_flight();
-        let (before, full) = (self.endpoint.pending().len(), 2 * HIGH + MAX_FRAME);
+        let (before, full) = (self.sides.links.each[0].out.pending().len(), 2 * HIGH + MAX_FRAME);
         let stdin_before: Vec<_> = self.sides.each.iter().map(|side| side.stdin.len()).collect();
         self.make(step);
         self.look();
@@ -293,7 +294,7 @@ impl Rig {
         let under_way = under_way.max(self.router.in_flight());
         let mark = if let Step::Server(..) | Step::Serve(_) = step { HIGH } else { full };
         let limit = before.max(mark) + MAX_FRAME + AROUND + under_way * ERROR;
-        let pending = self.endpoint.pending().len();
+        let pending = self.sides.links.each[0].out.pending().len();
         prop_assert!(pending <= limit, "{pending} bytes wait for the endpoint, {under_way} requests are under way");
         for (side, before) in self.sides.each.iter().zip(stdin_before) {
             // Messages that were held for the server go to it at once, as do cancellations and subscriptions.
@@ -502,7 +503,7 @@ fn requests_that_are_answered_from_memory_wait_for_room_alone_and_in_a_batch() {
         let batch = vec![format!("[{}]", list[..256].join(","))];
         for all in [list, batch] {
             let (mut rig, _) = held_after(layout, MANY, |rig| rig.check(&by_endpoint(&all)));
-            assert!(rig.endpoint.pending().len() >= 2 * HIGH, "it has asked for more than fits");
+            assert!(rig.sides.links.each[0].out.pending().len() >= 2 * HIGH, "it has asked for more than fits");
             // All requests are answered in the end, once there is room.
             let answers = read_all(&mut rig).into_iter().map(|answer| answer["id"].as_u64().unwrap());
             assert_eq!(answers.collect::<Vec<_>>(), (0..all.len().max(256) as u64).collect::<Vec<_>>());
@@ -513,15 +514,18 @@ fn requests_that_are_answered_from_memory_wait_for_room_alone_and_in_a_batch() {
 /// What the endpoint reads, until there is no more.
 fn read_all(rig: &mut Rig) -> Vec<Value> {
     let mut all = Vec::new();
-    while !rig.endpoint.pending().is_empty() {
-        let mut server =
-            WebSocket::from_raw_socket(std::io::Cursor::new(rig.endpoint.pending().to_vec()), Role::Server, None);
+    while !rig.sides.links.each[0].out.pending().is_empty() {
+        let mut server = WebSocket::from_raw_socket(
+            std::io::Cursor::new(rig.sides.links.each[0].out.pending().to_vec()),
+            Role::Server,
+            None,
+        );
         all.extend(
             std::iter::from_fn(|| server.read().ok())
                 .filter(Message::is_text)
                 .map(|message| serde_json::from_str::<Value>(message.to_text().unwrap()).unwrap()),
         );
-        rig.endpoint.clear();
+        rig.sides.links.each[0].out.clear();
         rig.look();
     }
     all
@@ -548,7 +552,7 @@ fn requests_that_waited_for_a_server_are_answered_as_there_is_room() {
         }
         let template = r#"{"id":"x-N","method":"METHOD","params":{"protocolVersion":"2025-06-18","capabilities":{}}}"#;
         rig.check(&by_endpoint(&said(&template.replace("METHOD", method), 0, 300, 0))).unwrap();
-        rig.endpoint.clear();
+        rig.sides.links.each[0].out.clear();
         // The server may be asked once more, now that the endpoint has said what it is.
         while let Some(asked) = rig.asked(0).into_iter().find(|asked| asked["method"] == method) {
             rig.sides.each[0].stdin.clear();
@@ -650,7 +654,7 @@ fn an_error_of_our_own_is_short_whatever_it_quotes() {
     // Each of these characters takes six bytes once it is quoted.
     let odd = said(r#"{"id":N,"method":"tools/call","params":{"name":"BIG"}}"#, 0, 1, 30_000)[0].replace('b', "\u{1}");
     rig.check(&by_endpoint(&[odd])).unwrap();
-    assert!(rig.endpoint.pending().len() < 2048, "{}", rig.endpoint.pending().len());
+    assert!(rig.sides.links.each[0].out.pending().len() < 2048, "{}", rig.sides.links.each[0].out.pending().len());
 }
 
 #[test]
@@ -721,7 +725,7 @@ fn one_read_of_a_server_is_looked_at_message_by_message_as_well() {
     let progress = said(r#"{"method":"notifications/progress","params":{"progressToken":ID}}"#, 0, 800, 0);
     let progress: Vec<_> = progress.iter().map(|line| line.replace("ID", &id)).collect();
     rig.check(&by_server(0, &progress)).unwrap();
-    let waiting = rig.endpoint.pending().len();
+    let waiting = rig.sides.links.each[0].out.pending().len();
     assert!((HIGH..HIGH + AROUND).contains(&waiting), "{waiting}");
 }
 
@@ -768,8 +772,8 @@ impl Whole {
         let pipe = move || {
             let (spec, status) = (Arc::new(spec), Status::default());
             let (router, link) = (Box::new(Merge::new([(spec.clone(), None)])), spec.link.clone());
-            let peer = LinkPeer { endpoint, link, hello: None, resync: true };
-            let mut pipe = Pipe::new(vec![(spec, status.add("x"))], peer, router, run(stopped));
+            let peer = LinkPeer { endpoint, link, hello: None, resync: true, servers: vec![0] };
+            let mut pipe = Pipe::new(vec![(spec, status.add("x"))], vec![peer], router, run(stopped));
             let each = std::future::poll_fn(|cx| {
                 polled.fetch_add(1, Ordering::Relaxed);
                 pipe.poll(cx)

@@ -6,7 +6,6 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use super::MergedServer;
-use super::view::Seen;
 use crate::catalogue::Lists;
 use crate::config::Naming;
 use crate::mcp::lists::ListKind;
@@ -14,11 +13,22 @@ use crate::mcp::object;
 use crate::router::listing::{MAX_TEMPLATES, Table, Way, key};
 use crate::router::names::{self, Letters};
 use crate::router::{ServerIndex, uris};
+use crate::tools::ToolPolicy;
 
 /// Most bytes that an answer has around its list; ids are at most 1 KiB.
 const ENVELOPE: usize = 2048;
 
-/// How a merge publishes what its servers list.
+/// A server of a view.
+#[derive(Debug)]
+pub(super) struct Seen {
+    pub(super) server: ServerIndex,
+    pub(super) policy: Arc<ToolPolicy>,
+    /// The policy has been compared with the server's tools in this run: what an earlier run remembered says nothing of the
+    /// present config.
+    pub(super) judged: bool,
+}
+
+/// How a view publishes what its servers list.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Rules {
     pub(super) naming: Naming,

@@ -3,7 +3,7 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
-use super::published::{LeftOut, Published, Renamed, Rules};
+use super::published::{LeftOut, Published, Renamed, Rules, Seen};
 use super::{MergedServer, union};
 use crate::config::{Naming, Sharing};
 use crate::mcp::handshake::Welcome;
@@ -11,16 +11,6 @@ use crate::mcp::lists::ListKind;
 use crate::router::names::Letters;
 use crate::router::{Note, Out, ServerIndex, What};
 use crate::tools::ToolPolicy;
-
-/// A server of a view.
-#[derive(Debug)]
-pub(super) struct Seen {
-    pub(super) server: ServerIndex,
-    pub(super) policy: Arc<ToolPolicy>,
-    /// The policy has been compared with the server's tools in this run: what an earlier run remembered says nothing of the
-    /// present config.
-    judged: bool,
-}
 
 /// See the module's documentation.
 #[derive(Debug)]

@@ -1,0 +1,110 @@
+//! What waits for the endpoints of a pipe, and what is noted about each.
+
+use slotmap::SecondaryMap;
+
+use super::sides::HIGH;
+use crate::logging::Names;
+use crate::net::websocket::Outgoing;
+use crate::router::{PeerId, ServerIndex};
+use crate::sharing::Witness;
+use crate::tools::size::Size;
+use crate::wakers::Bits;
+
+/// The pipe's notes on one endpoint, and on the connection to it.
+pub(super) struct LinkSide {
+    /// The endpoint, as the router knows it.
+    pub(super) peer: PeerId,
+    /// Messages for the endpoint, not yet written.
+    pub(super) out: Outgoing,
+    /// The servers that the endpoint sees, and their names for the log.
+    pub(super) servers: Vec<ServerIndex>,
+    pub(super) names: Names,
+    /// The agent that the endpoint is for, as the catalogue calls it.
+    pub(super) agent: String,
+    /// Whom the pipe tells what becomes of the connection.
+    pub(super) witness: Option<Witness>,
+    /// How many messages of the endpoint could not be taken, on this connection.
+    pub(super) refused: u64,
+    /// The connection is being made anew by command.
+    pub(super) redialled: bool,
+    /// What an endpoint said that is no MCP client and is to be turned away.
+    pub(super) stranger: Option<Vec<u8>>,
+    /// The size of the list of tools that the endpoint last read.
+    pub(super) listed: Size,
+    /// The endpoint reads the tools page by page on this connection, so that nobody has counted them.
+    pub(super) uncounted: bool,
+}
+
+impl LinkSide {
+    /// Nothing is known of the connection yet.
+    pub(super) fn new(peer: PeerId, servers: Vec<ServerIndex>, names: Names, agent: String) -> Self {
+        LinkSide {
+            peer,
+            out: Outgoing::default(),
+            servers,
+            names,
+            agent,
+            witness: None,
+            refused: 0,
+            redialled: false,
+            stranger: None,
+            listed: Size::default(),
+            uncounted: false,
+        }
+    }
+
+    /// A connection stands.
+    pub(super) fn connected(&mut self) {
+        self.refused = 0;
+        self.uncounted = false;
+        self.stranger = None;
+        self.redialled = false;
+    }
+}
+
+/// The notes on all endpoints of a pipe, by their places in it.
+pub(super) struct Links {
+    pub(super) each: Vec<LinkSide>,
+    /// The place of each peer.
+    places: SecondaryMap<PeerId, usize>,
+    /// Endpoints that have got something since the last write.
+    pub(super) unwritten: Bits,
+    /// The endpoints that see each server, by their places.
+    viewers: Vec<Vec<usize>>,
+}
+
+impl Links {
+    /// For endpoints that see some of `servers` servers.
+    pub(super) fn new(each: Vec<LinkSide>, servers: usize) -> Self {
+        let places = each.iter().enumerate().map(|(place, link)| (link.peer, place)).collect();
+        let mut viewers = vec![Vec::new(); servers];
+        for (place, link) in each.iter().enumerate() {
+            link.servers.iter().for_each(|server| viewers[*server].push(place));
+        }
+        Links { unwritten: Bits::none(each.len()), places, viewers, each }
+    }
+
+    /// The notes on a peer.
+    pub(super) fn of(&self, peer: PeerId) -> Option<&LinkSide> {
+        self.places.get(peer).map(|place| &self.each[*place])
+    }
+
+    pub(super) fn of_mut(&mut self, peer: PeerId) -> Option<&mut LinkSide> {
+        self.places.get(peer).map(|place| &mut self.each[*place])
+    }
+
+    /// One message for a peer.
+    pub(super) fn push(&mut self, peer: PeerId, pieces: &[&[u8]]) {
+        // A router speaks to no peer that has left.
+        let Some(place) = self.places.get(peer).copied() else { return };
+        self.each[place].out.text(pieces);
+        self.unwritten.insert(place);
+    }
+
+    /// Whether messages of a server have somewhere to go: to one of the endpoints that see it at least. A slow endpoint must not
+    /// hold up the others.
+    pub(super) fn take_from(&self, server: ServerIndex) -> bool {
+        let viewers = &self.viewers[server];
+        viewers.is_empty() || viewers.iter().any(|place| self.each[*place].out.pending().len() < HIGH)
+    }
+}
