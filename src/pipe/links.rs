@@ -2,13 +2,16 @@
 
 use slotmap::SecondaryMap;
 
-use super::sides::HIGH;
 use crate::logging::Names;
 use crate::net::websocket::Outgoing;
 use crate::router::{PeerId, ServerIndex};
 use crate::sharing::Witness;
 use crate::tools::size::Size;
 use crate::wakers::Bits;
+
+/// Most bytes that may wait for one side while the other side is still read. Large enough that a burst of small messages
+/// goes out in one write, small enough that a hundred stuck servers cost little.
+pub(super) const HIGH: usize = 256 * 1024;
 
 /// The pipe's notes on one endpoint, and on the connection to it.
 pub(super) struct LinkSide {

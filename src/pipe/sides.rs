@@ -20,11 +20,7 @@ use crate::tools::size::budget_warning;
 use crate::wakers::Bits;
 
 use super::Run;
-use super::links::{LinkSide, Links};
-
-/// Most bytes that may wait for one side while the other side is still read. Large enough that a burst of small messages
-/// goes out in one write, small enough that a hundred stuck servers cost little.
-pub(super) const HIGH: usize = 256 * 1024;
+use super::links::{HIGH, LinkSide, Links};
 
 /// Fewest bytes at which a server that shares its connection gets no more, as the connection is read whatever one server
 /// does. A burst of large calls to a server that is only slow stays below; fifty stuck servers cost 50 MiB.

@@ -288,7 +288,7 @@ fn pipe(
     let names = members.iter().map(|member| member.spec.name.clone()).collect();
     roster.add(Post { servers: names, takes_turns, orders: sender });
     let (endpoint, link, resync) = (endpoint.clone(), spec.link.clone(), spec.sharing.resync);
-    let peer = LinkPeer { endpoint, link, hello, resync, servers: (0..members.len()).collect() };
+    let peer = LinkPeer { endpoint, link, hello, resync, servers: (0..members.len()).collect(), view: None };
     Box::pin(finish(Pipe::new(servers, vec![peer], Box::new(router), run).obeying(orders)).run())
 }
 

@@ -772,7 +772,7 @@ impl Whole {
         let pipe = move || {
             let (spec, status) = (Arc::new(spec), Status::default());
             let (router, link) = (Box::new(Merge::new([(spec.clone(), None)])), spec.link.clone());
-            let peer = LinkPeer { endpoint, link, hello: None, resync: true, servers: vec![0] };
+            let peer = LinkPeer { endpoint, link, hello: None, resync: true, servers: vec![0], view: None };
             let mut pipe = Pipe::new(vec![(spec, status.add("x"))], vec![peer], router, run(stopped));
             let each = std::future::poll_fn(|cx| {
                 polled.fetch_add(1, Ordering::Relaxed);
