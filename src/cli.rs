@@ -32,7 +32,7 @@ Examples:
   mcp-pipe restart calculator             one of its servers anew, while the rest runs
   mcp-pipe validate                       what is wrong with the config, before anything starts
 
-A server whose name is also a command (tools, status, stop, next …) is run with: mcp-pipe run NAME";
+A server whose name is also a command (tools, status, stop, config …) is run with: mcp-pipe run NAME";
 
 const RUN_EXAMPLES: &str = "\
 Examples:

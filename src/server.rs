@@ -6,7 +6,7 @@
 //! *running*, *halted*, *stopping*, or *stopped*. When a process is over, the server reports [`ServerEvent::Down`] and waits: an
 //! instant after a life in which it was of use ([`Server::healthy`]), longer and longer while it only crashes. A process is
 //! over only when nothing of its group is left, so two lives never overlap. A server that a person has stopped is *halted* until
-//! a person starts it ([`wanted`]).
+//! a person starts it (`wanted`).
 //!
 //! What the server says on stderr is logged, whatever else goes on.
 

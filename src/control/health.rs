@@ -15,6 +15,7 @@ use crate::control::status::{LinkState, PipeStatus, SILENT, ServerState, Status}
 use crate::process::limits;
 use crate::process::stop::Stop;
 use crate::secrecy::{Redactor, plain};
+use crate::server::wanted::Wanted;
 #[cfg(unix)]
 use crate::words::{size, span};
 
@@ -141,7 +142,8 @@ pub(crate) fn describe(pipes: &[PipeStatus], redactor: &Redactor) -> String {
             LinkState::Connected => "connected".to_owned(),
             LinkState::Down(why) => format!("not connected: {why}"),
         };
-        let line = format!("{}: {server}, {link}", p.name);
+        let paused = if p.wanted == Wanted::Paused { "paused, " } else { "" };
+        let line = format!("{}: {paused}{server}, {link}", p.name);
         format!("{}\n", plain::line(&redactor.clean_all(&line)))
     };
     pipes.iter().map(line).collect()

@@ -31,7 +31,8 @@ pub(crate) enum PipeOrder {
 /// The end of a pipe where orders come.
 #[derive(Debug)]
 pub(crate) struct PipeOrders {
-    orders: mpsc::Receiver<PipeOrder>,
+    /// Boxed: each channel has room for some dozens from its start, and nearly all pipes are told nothing, ever.
+    orders: mpsc::Receiver<Box<PipeOrder>>,
     /// What is wanted of each server, in the order of the pipe's servers.
     wanted: Vec<watch::Receiver<Goal>>,
     /// What the pipe has taken note of.
@@ -39,7 +40,7 @@ pub(crate) struct PipeOrders {
 }
 
 /// The two ends by which a pipe is told something. `wanted`: what is wanted of each of its servers.
-pub(crate) fn orders(wanted: Vec<watch::Receiver<Goal>>) -> (mpsc::Sender<PipeOrder>, PipeOrders) {
+pub(crate) fn orders(wanted: Vec<watch::Receiver<Goal>>) -> (mpsc::Sender<Box<PipeOrder>>, PipeOrders) {
     let (sender, orders) = mpsc::channel(UNREAD);
     let heeded = vec![Goal::default(); wanted.len()];
     (sender, PipeOrders { orders, wanted, heeded })
@@ -51,7 +52,7 @@ impl Pipe {
         let bit = self.other_bit(ORDERS);
         let Some(mut orders) = self.orders.take_if(|_| self.woken.remove(bit)) else { return };
         while let Poll::Ready(Some(order)) = orders.orders.poll_recv(&mut Context::from_waker(self.wakers.waker(bit))) {
-            match order {
+            match *order {
                 PipeOrder::Look => {}
                 PipeOrder::Turn(command, reply) => {
                     let out = &mut self.sides;

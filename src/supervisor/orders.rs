@@ -78,7 +78,7 @@ impl Helm {
         for post in self.roster.read().iter().filter(|post| post.takes_turns) {
             any = true;
             // A pipe that has so many unread is told enough.
-            let _full = post.orders.try_send(PipeOrder::Turn(command, None));
+            let _told = post.tell(PipeOrder::Turn(command, None));
         }
         if !any {
             warn!(event = "TURN", "{name}: no servers take turns here, so nothing is done");
@@ -131,10 +131,17 @@ impl Helm {
                 ServerState::Starting
             });
             subject.status.heeded(goal.number);
+            match goal.wanted {
+                Wanted::Running => {
+                    let why = "nothing runs it just now (mcp-pipe status says why); what you said counts as soon as something does";
+                    return Err(NotGiven::Impossible(format!("{name}: {why}")));
+                }
+                Wanted::Paused | Wanted::Stopped => {}
+            }
         }
         for post in posts {
             // A pipe that has so much unread looks anyway.
-            let _full = post.orders.try_send(PipeOrder::Look);
+            let _told = post.tell(PipeOrder::Look);
         }
         let within = match command {
             ServerCommand::Start | ServerCommand::Resume | ServerCommand::Restart => subject.start_timeout + ENDING,
@@ -223,8 +230,8 @@ fn turn(post: &Post, command: TurnCommand) -> Result<oneshot::Receiver<Told>, No
 }
 
 fn send(post: &Post, order: PipeOrder) -> Result<(), NotGiven> {
-    let busy = |_| NotGiven::Impossible("it has more orders than it can read just now; try again".into());
-    post.orders.try_send(order).map_err(busy)
+    let busy = || NotGiven::Impossible("it has more orders than it can read just now; try again".into());
+    post.tell(order).then_some(()).ok_or_else(busy)
 }
 
 /// A command, as the beginning of a line of the log.

@@ -19,13 +19,18 @@ pub(super) struct Post {
     /// Whether they take turns.
     pub(super) takes_turns: bool,
     /// Where it is told something; closed once it has ended.
-    pub(super) orders: Sender<PipeOrder>,
+    pub(super) orders: Sender<Box<PipeOrder>>,
 }
 
 impl Post {
     /// What the log calls its servers.
     pub(super) fn label(&self) -> String {
         self.servers.iter().cloned().collect::<Names>().to_string()
+    }
+
+    /// Tells the pipe something. False if the pipe has as much unread as it may.
+    pub(super) fn tell(&self, order: PipeOrder) -> bool {
+        self.orders.try_send(Box::new(order)).is_ok()
     }
 
     /// Whether the pipe serves one of these.

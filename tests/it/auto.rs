@@ -326,3 +326,36 @@ async fn what_was_commanded_holds_when_the_layout_changes() {
     merged(&agent, &["a", "b", "c", "d"]).await;
     daemon.stop().await;
 }
+
+#[tokio::test]
+async fn a_server_that_nothing_runs_for_now_is_told_so_at_once_and_what_was_commanded_counts_later() {
+    let (agent, cache) = (Agent::bind("/mcp_endpoint/mcp/", Takes::Newest).await, TempDir::new().unwrap());
+    let (runtime, other) = (Runtime::new(), Runtime::new());
+    let start = |runtime: &Runtime| {
+        let setup = runtime.setup().config(&servers(&agent, &["a", "b"]));
+        setup.env("MCP_CACHE_DIR", cache.path().to_str().unwrap()).start("info")
+    };
+    let first = start(&runtime);
+    merged(&agent, &["a", "b"]).await;
+    let second = start(&other);
+    second.wait_for_event("AGENT_TAKEN").await;
+    let said = other.ask(&["restart", "a"]).await;
+    assert!(said.code == 1 && said.err.contains("a: nothing runs it just now"), "{said:?}");
+    let said = other.ask(&["restart", "a", "--connection"]).await;
+    assert!(said.code == 1 && said.err.contains("nothing is connected for a just now"), "{said:?}");
+    assert_eq!(other.ask(&["stop", "a"]).await.code, 0);
+    let said = other.ask(&["status", "a"]).await;
+    assert!(
+        said.code == 0 && said.out.starts_with("a: stopped by command, not connected: another mcp-pipe"),
+        "{said:?}"
+    );
+    first.stop().await;
+    second.wait_for_event("SERVER_INITIALIZED").await;
+    let status: Value = serde_json::from_str(&other.ask(&["status", "--json"]).await.out).unwrap();
+    assert_eq!(
+        (&status["servers"][0]["state"], &status["servers"][1]["state"]),
+        (&json!("stopped"), &json!("serving"))
+    );
+    assert_eq!(other.ask(&["start", "a"]).await.code, 0);
+    second.stop().await;
+}

@@ -10,6 +10,8 @@ use rand::{RngExt as _, SeedableRng as _};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::UnixStream;
 
 use crate::control::{Asked, Runtime};
 use crate::harness::{
@@ -304,6 +306,37 @@ async fn what_a_process_says_while_it_is_ended_reaches_nobody() {
     }
     assert_eq!(text_of(&conn.call(10, "echo", json!({"text": "hi"})).await), "hi");
     assert!(conn.others.is_empty(), "{:?}", conn.others);
+    daemon.stop_closing([&mut conn]).await;
+}
+
+#[tokio::test]
+async fn who_leaves_takes_nothing_back_and_its_place_is_free_again() {
+    let (runtime, endpoint) = (Runtime::new(), FakeEndpoint::bind().await);
+    let mut config = multiplex(&endpoint, [("fine", fixture_entry(&[])), ("mute", fixture_entry(&["--silent"]))]);
+    config["mcpServers"]["mute"]["startTimeout"] = "1s".into();
+    let daemon = runtime.setup().config(&config).start("info");
+    let mut conn = endpoint.accept().await;
+    let socket = runtime.sockets().remove(0);
+    for _ in 0..40 {
+        let mut stream = UnixStream::connect(&socket).await.unwrap();
+        stream.write_all(b"{\"ask\":\"order\",\"order\":\"restart\",\"name\":\"mute\"}\n").await.unwrap();
+        let mut given = [0; 9];
+        within("an answer", stream.read_exact(&mut given)).await.unwrap();
+        assert_eq!(&given, b"{\"given\":");
+    }
+    let began = Instant::now();
+    assert_eq!(runtime.done(&["pause", "mute"]).await, "mute: paused, takes no calls\n");
+    assert!(began.elapsed() < Duration::from_secs(5), "their places are taken");
+    let orders = daemon.log_lines().iter().filter(|line| field(line, "event") == Some("COMMAND")).count();
+    assert_eq!(orders, 41);
+    within("one process", async {
+        while pids(&daemon, "--silent").len() != 1 {
+            tokio::time::sleep(Duration::from_millis(20)).await
+        }
+    })
+    .await;
+    let said = runtime.not_done(2, &["restart", "wss://host/path?token=0123456789abcdef0123"]).await;
+    assert!(!said.contains("0123456789"), "{said}");
     daemon.stop_closing([&mut conn]).await;
 }
 
