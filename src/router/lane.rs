@@ -643,7 +643,11 @@ impl Lane {
 
     /// Whom a message of the server is for that names no call.
     fn meant_for(&self) -> Option<PeerId> {
-        self.only_viewer().or_else(|| self.only_caller())
+        match self.only_viewer() {
+            // A peer that sees the server no longer may still have calls under way.
+            Some(viewer) if !self.has_many || self.calls().all(|call| call.peer == viewer) => Some(viewer),
+            Some(_) | None => self.only_caller(),
+        }
     }
 
     /// Passes the server's own request on to a peer, or answers with an error where that is not possible: no server waits in

@@ -182,6 +182,10 @@ impl Merge {
                 peers.take_back(peer, lane, out);
             }
         }
+        for server in 0..self.servers.len() {
+            self.go_on(server, now, out);
+            self.pass_level(server, out);
+        }
         self.answer_waiting(now, out);
     }
 
@@ -260,9 +264,14 @@ impl Router for Merge {
         }
     }
 
-    fn on_link_up(&mut self, peer: PeerId, _now: Instant, _out: &mut dyn Out) {
+    fn on_link_up(&mut self, peer: PeerId, now: Instant, out: &mut dyn Out) {
         if let Some(peer) = self.peers.get_mut(peer) {
             peer.desk.link_up();
+        }
+        for server in self.seen_by(peer) {
+            if self.servers[server].lane.has_many() {
+                self.go_on(server, now, out);
+            }
         }
     }
 

@@ -133,9 +133,14 @@ impl Router for Passthrough {
         self.pass_level(out);
     }
 
-    fn on_link_up(&mut self, peer: PeerId, _now: Instant, _out: &mut dyn Out) {
+    fn on_link_up(&mut self, peer: PeerId, now: Instant, out: &mut dyn Out) {
         if let Some(peer) = self.peers.get_mut(peer) {
             peer.desk.link_up();
+        }
+        // The server may have waited for what its only peer says of itself, and has another one now.
+        if self.lane.has_many() && matches!(self.lane.state, ServerSide::Greeted) {
+            self.check_hello(now, out);
+            self.arm_all();
         }
     }
 

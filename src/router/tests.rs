@@ -820,6 +820,23 @@ fn a_peer_that_floods_a_server_costs_the_others_nothing() {
 }
 
 #[test]
+fn a_server_that_its_only_peer_has_told_nothing_goes_on_once_another_peer_uses_it() {
+    for merged in [false, true] {
+        let mut world = World::new(merged);
+        world.join(true);
+        world.server_up(4.min(world.servers.len() - 1));
+        world.join(true);
+        world.happen(&Happening::Link(1, true));
+        if merged {
+            world.happen(&Happening::Look(1, 0));
+        }
+        world.happen(&Happening::Call(1, 4));
+        let called = world.servers.iter().map(|server| server.calls.len()).sum::<usize>();
+        assert_eq!(called, 1, "the call is not kept for a peer that may never come");
+    }
+}
+
+#[test]
 fn a_server_that_waits_for_a_peer_does_not_wait_when_the_peer_has_left() {
     for merged in [false, true] {
         let mut world = World::new(merged);

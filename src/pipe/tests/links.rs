@@ -80,7 +80,7 @@ async fn say(socket: &mut WebSocketStream<TcpStream>, message: Value) {
 
 async fn hear(socket: &mut WebSocketStream<TcpStream>) -> Value {
     loop {
-        let message = timeout(HANG, socket.next()).await.expect("an answer").expect("a connection").unwrap();
+        let message = timeout(HANG, socket.next()).await.unwrap().unwrap().unwrap();
         if let Message::Text(text) = message {
             return serde_json::from_str(&text).unwrap();
         }
@@ -186,7 +186,7 @@ async fn an_endpoint_that_reads_nothing_costs_the_others_nothing_and_loses_its_c
     }
     // What had been written for it ends with the farewell.
     let mut code = None;
-    while let Some(Ok(message)) = timeout(HANG, slow.next()).await.expect("an end") {
+    while let Some(Ok(message)) = timeout(HANG, slow.next()).await.unwrap() {
         if let Message::Close(frame) = message {
             code = frame.map(|frame| u16::from(frame.code));
         }

@@ -72,8 +72,15 @@ impl Merge {
         self.answer_initialize((request.peer, id), &hello.version, out);
     }
 
+    /// Lets a server go on that has waited for what its only peer says of itself, and now has another one.
+    pub(super) fn go_on(&mut self, server: ServerIndex, now: Instant, out: &mut dyn Out) {
+        if let ServerSide::Greeted = self.servers[server].lane.state {
+            self.check_hello(server, now, out);
+        }
+    }
+
     /// The servers that a peer sees.
-    fn seen_by(&self, peer: PeerId) -> Vec<ServerIndex> {
+    pub(super) fn seen_by(&self, peer: PeerId) -> Vec<ServerIndex> {
         self.view_of(peer).into_iter().flat_map(View::indices).collect()
     }
 

@@ -39,7 +39,7 @@ impl Passthrough {
     }
 
     /// Compares what endpoints say of themselves with what the server was told.
-    fn check_hello(&mut self, now: Instant, out: &mut dyn Out) {
+    pub(super) fn check_hello(&mut self, now: Instant, out: &mut dyn Out) {
         let opened = self.lane.check_hello(self.welcome.as_ref(), &mut self.peers, now, out);
         self.on_opened(opened, now, out);
     }
