@@ -99,6 +99,14 @@ pub(crate) fn begin(router: &mut impl Router, servers: usize, now: Instant) -> P
         router.on_server_up(server, now, &mut asked);
         asked.answer(router, now);
     }
+    greet(router, peer, now);
+    assert!(router.is_handshaken(peer) && (0..servers).all(|server| router.is_serving(server)));
+    peer
+}
+
+/// Brings a peer past its handshake, and lets it read the list of tools.
+pub(crate) fn greet(router: &mut impl Router, peer: PeerId, now: Instant) {
+    let mut asked = Asked::default();
     router.on_link_up(peer, now, &mut asked);
     let hello = format!(r#"{{"jsonrpc":"2.0","id":0,"method":"initialize","params":{HELLO}}}"#);
     let initialized = r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#;
@@ -107,8 +115,6 @@ pub(crate) fn begin(router: &mut impl Router, servers: usize, now: Instant) -> P
         router.on_peer(peer, frame.as_bytes(), now, &mut asked);
         asked.answer(router, now);
     }
-    assert!(router.is_handshaken(peer) && (0..servers).all(|server| router.is_serving(server)));
-    peer
 }
 
 /// What servers were asked, to be answered as they would.

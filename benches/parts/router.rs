@@ -124,12 +124,13 @@ fn passes<R: Router>(
     c: &mut Criterion<CpuTime>,
     group: &str,
     servers: usize,
+    sizes: &[(&str, usize)],
     running: impl Fn(Instant) -> (R, PeerId),
 ) {
     let mut group = c.benchmark_group(group);
     let now = Instant::now();
     for depth in [1, 64] {
-        for (size, len) in SIZES {
+        for &(size, len) in sizes {
             if len * depth > 16 << 20 {
                 continue; // the pipe would have stopped reading long before
             }
@@ -147,16 +148,29 @@ fn passes<R: Router>(
 }
 
 pub(crate) fn bench(c: &mut Criterion<CpuTime>) {
-    passes(c, "router/passthrough", 1, |now| {
+    passes(c, "router/passthrough", 1, &SIZES, |now| {
         let mut router = Passthrough::new(&many::spec(0));
         let peer = many::begin(&mut router, 1, now);
         (router, peer)
     });
-    passes(c, "router/merge", SERVERS, |now| {
+    passes(c, "router/merge", SERVERS, &SIZES, |now| {
         let mut router = many::merge(None);
         let peer = many::begin(&mut router, SERVERS, now);
         (router, peer)
     });
+
+    // A message of one peer, however many others there are.
+    for peers in [1, 10, 1000] {
+        passes(c, &format!("router/peers/{peers}"), SERVERS, &SIZES[..1], |now| {
+            let mut router = many::merge(None);
+            let peer = many::begin(&mut router, SERVERS, now);
+            for _ in 1..peers {
+                let other = router.join(NewPeer::unknown(16 << 20));
+                many::greet(&mut router, other, now);
+            }
+            (router, peer)
+        });
+    }
 
     // From memory, which spares the bench the servers: the list is made when it is asked for.
     let memory = Some(many::memory());

@@ -836,6 +836,37 @@ fn a_server_that_its_only_peer_has_told_nothing_goes_on_once_another_peer_uses_i
     }
 }
 
+/// Most bytes that a router keeps for one peer with a call under way, however much its servers list.
+const OF_A_PEER: usize = 16 * 1024;
+
+#[test]
+fn a_thousand_peers_cost_little_each() {
+    const PEERS: usize = 1000;
+    for merged in [false, true] {
+        let mut world = World::new(merged);
+        (0..world.servers.len()).for_each(|server| world.server_up(server));
+        let begin = |world: &mut World| {
+            world.join(true);
+            let peer = *world.clients.keys().next_back().unwrap();
+            let view = world.clients[&peer].view;
+            let last = world.clients.len() - 1;
+            for what in [Happening::Link(last, true), Happening::Hello(last), Happening::List(last)] {
+                world.happen(&what);
+            }
+            for server in VIEWS[view] {
+                let what = [Happening::Follow(last, *server, true), Happening::Call(last, *server)];
+                what.iter().for_each(|what| world.happen(what));
+            }
+        };
+        (0..8).for_each(|_| begin(&mut world));
+        // The clients of this world are counted too, which makes the bound a little stricter.
+        let counted = allocation_counter::measure(|| (0..PEERS).for_each(|_| begin(&mut world)));
+        let each = counted.bytes_current / PEERS as i64;
+        assert!(each > 0 && each <= OF_A_PEER as i64, "{each} bytes");
+        world.end();
+    }
+}
+
 #[test]
 fn a_server_that_waits_for_a_peer_does_not_wait_when_the_peer_has_left() {
     for merged in [false, true] {
