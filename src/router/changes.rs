@@ -1,4 +1,4 @@
-//! What an endpoint has read on its connection, as fingerprints; which lists have changed since, and what is done about that.
+//! What a peer has read on its connection, as fingerprints; which lists have changed since, and what is done about that.
 //! Pure.
 //!
 //! # Theory of operation

@@ -1,4 +1,4 @@
-//! The endpoint's side of a router: its connection, what it is owed, and what servers asked of it.
+//! A peer's side of a router: its connection, what it is owed, and what servers asked of it.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;

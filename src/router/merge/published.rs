@@ -1,4 +1,4 @@
-//! What the endpoint sees of all servers: the lists as it reads them, and the way back from each name in them.
+//! What is seen of all servers of a view: the lists as peers read them, and the way back from each name in them.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashSet};
