@@ -383,9 +383,20 @@ fn command_for(is_wanted: impl Fn(&str) -> bool) -> clap::Command {
     for name in names.into_iter().filter(|name| is_wanted(name)) {
         let others = all.iter().filter(|option| !takes(&name, option.get_id().as_str()));
         let hidden: Vec<_> = others.cloned().map(|option| option.hide(true)).collect();
+        // Who asks names a config to say which mcp-pipe is meant; none counts by itself.
+        let is_config = |option: &&clap::Arg| option.get_id() == "config" && asks(&name);
+        let config = all.iter().find(is_config).cloned();
+        let config =
+            config.map(|option| option.help("Only the mcp-pipe that runs with this config file [default: any]"));
+        let hidden: Vec<_> = hidden.into_iter().chain(config).collect();
         command = command.mut_subcommand(name, |command| command.args(hidden));
     }
     command
+}
+
+/// Whether a command asks a running mcp-pipe, or tells it something, and starts nothing.
+fn asks(command: &str) -> bool {
+    ["status", "logs", "health"].contains(&command) || orders::NAMES.contains(&command)
 }
 
 /// Whether an option does anything for a command.

@@ -17,6 +17,7 @@ mod expand;
 mod file;
 mod keys;
 mod locate;
+mod missing;
 pub(crate) mod options;
 mod policy;
 mod reader;
@@ -35,11 +36,11 @@ mod validate;
 mod variables;
 mod windows;
 
-pub(crate) use command::remedy as remedy_for_missing;
 pub use control::{ControlSocket, Places, control_socket};
 pub use environment::Environment;
 pub(crate) use environment::proxies;
 pub(crate) use keys::of_option as key_of_option;
+pub(crate) use missing::{LAUNCHERS, Sought, first_line, shell_only};
 pub use options::LogFormat;
 pub use resolve::{Resolved, resolve, status_socket};
 pub use schema::schema;
@@ -47,7 +48,6 @@ pub use show::{Shown, show};
 pub use surroundings::Surroundings;
 pub(crate) use syntax::fault as json_fault;
 pub use validate::{Finding, Findings, Severity, validate};
-pub(crate) use windows::is_path as is_windows_path;
 
 use std::ffi::OsString;
 use std::path::PathBuf;

@@ -5,10 +5,10 @@ use std::ffi::OsString;
 use clap::builder::StyledStr;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
-use super::TargetArgs;
-use crate::config::key_of_option;
+use super::{TargetArgs, takes};
+use crate::config::{LAUNCHERS, key_of_option};
 use crate::endpoint::{looks_like_endpoint, looks_like_token};
-use crate::words::quoted;
+use crate::words::{closest, quoted};
 
 /// Longest command line, in bytes, that is shown as a person should write it.
 const LONGEST_SHOWN: usize = 200;
@@ -21,8 +21,14 @@ pub(super) fn explain(mut error: clap::Error, command: &clap::Command, arguments
     };
     // The parser's own is about a value that looks like an option, which nobody means.
     error.remove(ContextKind::Suggested);
+    let current = command_in(command, arguments);
+    if matches!(error.kind(), ErrorKind::UnknownArgument) && !is_near(&error, &wrong, command, current) {
+        error.remove(ContextKind::SuggestedArg);
+    }
     if matches!(error.kind(), ErrorKind::UnknownArgument)
-        && let Some(hint) = option_of_command(&wrong, command)
+        && !(current == Some("call") && wrong == "--json")
+        && let Some(hint) = of_logs(&wrong, current)
+            .or_else(|| option_of_command(&wrong, command, current))
             .or_else(|| usual(&wrong).map(str::to_owned))
             .or_else(|| key(&wrong))
             .or_else(|| call(command, arguments))
@@ -56,11 +62,48 @@ fn key(option: &str) -> Option<String> {
     Some(format!("{key} is no option but a key of the config: write \"{key}\": … {place}"))
 }
 
-/// What to do about an option that another command has.
-fn option_of_command(option: &str, command: &clap::Command) -> Option<String> {
+/// The command of a command line, past the options before it.
+fn command_in<'a>(command: &'a clap::Command, arguments: &[OsString]) -> Option<&'a str> {
+    let mut words = arguments.iter().skip(1).filter_map(|word| word.to_str());
+    while let Some(word) = words.next() {
+        let Some(name) = word.strip_prefix("--") else {
+            return Some(command.find_subcommand(word)?.get_name());
+        };
+        let option = command.get_arguments().find(|option| option.get_long() == Some(name));
+        if option.is_some_and(|option| option.get_action().takes_values()) {
+            words.next();
+        }
+    }
+    None
+}
+
+/// Whether the option that the parser suggests is written much like the wrong one, and does anything for the command.
+fn is_near(error: &clap::Error, wrong: &str, command: &clap::Command, current: Option<&str>) -> bool {
+    let Some(ContextValue::String(suggested)) = error.get(ContextKind::SuggestedArg) else { return false };
+    let name = |option: &str| option.trim_start_matches('-').split('=').next().unwrap_or_default().to_owned();
+    let (suggested, wrong) = (name(suggested), name(wrong));
+    let option = command.get_arguments().find(|option| option.get_long() == Some(&suggested));
+    let is_taken = option.is_none_or(|option| current.is_none_or(|current| takes(current, option.get_id().as_str())));
+    is_taken && closest(&wrong, [suggested.as_str()]).is_some()
+}
+
+/// What `logs` calls an option that other programs have.
+fn of_logs(option: &str, current: Option<&str>) -> Option<String> {
+    let name = option.split('=').next().unwrap_or_default();
+    let is_number = ["--tail", "--last", "--limit", "--count", "--number", "--max", "--head"].contains(&name);
+    (current == Some("logs") && is_number).then(|| "the last so many lines: mcp-pipe logs -n 20".to_owned())
+}
+
+/// What to do about an option that another command has: for one that starts no servers, a command that starts none either.
+fn option_of_command(option: &str, command: &clap::Command, current: Option<&str>) -> Option<String> {
     let name = option.strip_prefix("--")?.split('=').next()?;
-    let has_it = |command: &&clap::Command| command.get_arguments().any(|option| option.get_long() == Some(name));
-    let command = command.get_subcommands().find(has_it)?.get_name();
+    let starts = |command: &str| ["run", "tools", "call"].contains(&command);
+    let is_fit =
+        |command: &&clap::Command| current.is_none_or(|current| starts(current) || !starts(command.get_name()));
+    let has_it = |command: &&clap::Command| {
+        command.get_arguments().any(|option| !option.is_global_set() && option.get_long() == Some(name))
+    };
+    let command = command.get_subcommands().filter(is_fit).find(has_it)?.get_name();
     Some(format!("--{name} is an option of {command}: mcp-pipe {command} --{name} …"))
 }
 
@@ -84,12 +127,6 @@ fn usual(option: &str) -> Option<&'static str> {
         _ => None,
     }
 }
-
-/// Programs that start others, so what stands behind them is no server.
-const LAUNCHERS: &[&str] = &[
-    "bash", "bun", "bunx", "cargo", "deno", "docker", "dotnet", "env", "go", "java", "node", "npm", "npx", "php",
-    "pipx", "pnpm", "podman", "python", "python3", "ruby", "sh", "uv", "uvx", "yarn",
-];
 
 /// Whether all of a target may be names of servers, of which a person wants several.
 pub(super) fn are_names(written: &TargetArgs) -> bool {
@@ -308,6 +345,27 @@ mod tests {
         assert!(refused(&["--mod", "x"]).contains("'--mode'"), "a slip is still told");
         let other = refused(&["calculator", "--json"]);
         assert!(other.contains("tip: --json is an option of tools: mcp-pipe tools --json …\n"), "{other}");
+    }
+
+    #[test]
+    fn only_near_options_that_the_command_takes_are_suggested() {
+        for (line, want) in [
+            (&["logs", "--tail", "5"][..], Some("mcp-pipe logs -n 20")),
+            (&["logs", "--last=5"], Some("mcp-pipe logs -n 20")),
+            (&["logs", "--folow"], Some("'--follow'")),
+            (&["health", "--json"], Some("mcp-pipe status --json …")),
+            (&["--control-socket", "/s", "restart", "a", "--json"], Some("mcp-pipe status --json …")),
+            (&["config", "show", "--strict"], Some("mcp-pipe validate --strict …")),
+            (&["status", "--confg", "x"], Some("'--config'")),
+            (&["call", "a", "b", "--json"], None),
+            (&["call", "--json", "a", "b"], None),
+            (&["status", "--loca"], None),
+            (&["health", "--mod", "x"], None),
+        ] {
+            let error = refused(line);
+            let tip = error.split_once("tip:").map(|(_, tip)| tip);
+            assert!(want.map_or(tip.is_none(), |want| tip.is_some_and(|tip| tip.contains(want))), "{line:?}: {error}");
+        }
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 use super::command;
 use super::context::Context;
 use super::file::{Entry, File, Transport};
+use super::missing::{NO_PROGRAM, Sought, shell_only};
 use super::{Mode, Naming, ServerSpec, windows};
 use crate::disk::joined;
 use crate::endpoint::agent::{self, Agent};
@@ -54,15 +55,21 @@ fn program(ctx: &mut Context<'_>, server: &ServerSpec, entry: &Entry) {
     }
     let own = spec.env.iter().find(|(name, _)| name == "PATH").map(|(_, value)| value.reveal().to_owned());
     let path = own.or_else(|| ctx.lookup("PATH")).unwrap_or_default();
-    let shown = brief(&spec.program);
+    let cwd = spec.cwd.as_deref().unwrap_or(ctx.cwd);
+    let (program, path) = (&*spec.program, &*path);
+    let sought = Sought { program, path, cwd };
+    let shown = brief(program);
     if command::is_path(&spec.program) {
         let place = Path::new(&spec.program);
         let fault = if place.is_dir() {
-            Some(("a folder", "name the program in it"))
+            Some(("a folder", "name the program in it".to_owned()))
         } else if !place.exists() {
-            Some(("no file", "create it, or correct the path, which starts at the config's folder"))
+            let create = "create it, or correct the path, which starts at the config's folder";
+            Some(("no file", shell_only(program).unwrap_or(create).to_owned()))
+        } else if sought.is_script() {
+            Some((NO_PROGRAM, sought.remedy_for_interpreter()))
         } else if !command::is_executable(place) {
-            Some(("not executable", "make it executable: chmod +x"))
+            Some(("not executable", "make it executable: chmod +x".to_owned()))
         } else {
             None
         };
@@ -70,9 +77,9 @@ fn program(ctx: &mut Context<'_>, server: &ServerSpec, entry: &Entry) {
             let what = format!("names {}, which is {what}, so {} can't start", brief_path(place), brief(&server.name));
             ctx.warning(&written.place, Code::ProgramMissing.says(what), remedy);
         }
-    } else if !command::on_path(&spec.program, &path) {
+    } else if !command::on_path(program, path) {
         let what = format!("names {shown}, which is in no folder of the PATH, so {} can't start", brief(&server.name));
-        ctx.warning(&written.place, Code::ProgramMissing.says(what), command::remedy(&spec.program));
+        ctx.warning(&written.place, Code::ProgramMissing.says(what), sought.remedy_for_missing());
     }
     let name = Path::new(&spec.program).file_name().and_then(|name| name.to_str()).unwrap_or_default();
     let (Some(script), Some(cwd), true) = (spec.args.first(), &spec.cwd, INTERPRETERS.contains(&name)) else { return };

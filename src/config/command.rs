@@ -39,7 +39,9 @@ pub(crate) fn for_script(script: &Path, env: &Environment) -> Result<Invocation,
         "js" | "mjs" | "cjs" => through("node".to_owned()),
         _ if is_executable(script) => Ok(Invocation { program: shown, args: Vec::new() }),
         _ => {
-            let remedy = format!("make it executable (chmod +x), or name its interpreter: mcp-pipe -- PROGRAM {shown}");
+            let program = if extension == "ts" { "npx -y tsx" } else { "PROGRAM" };
+            let remedy =
+                format!("make it executable (chmod +x), or name its interpreter: mcp-pipe -- {program} {shown}");
             Err(("is neither a .py, .js, .mjs or .cjs file nor executable".to_owned(), remedy))
         }
     }
@@ -72,29 +74,6 @@ pub(crate) fn is_path(program: &str) -> bool {
 pub(crate) fn on_path(name: &str, path: &str) -> bool {
     let names = if cfg!(windows) { vec![format!("{name}.exe"), format!("{name}.cmd")] } else { vec![name.to_owned()] };
     std::env::split_paths(path).any(|folder| names.iter().any(|name| is_executable(&folder.join(name))))
-}
-
-/// What usually helps when a program is not there.
-pub(crate) fn remedy(program: &str) -> &'static str {
-    match program {
-        "npx" | "npm" | "node" | "pnpm" | "yarn" | "bun" | "bunx" | "deno" => {
-            "install it, or write its whole path (`which` says it): what nvm, fnm or volta set up in a shell is not on a daemon's PATH"
-        }
-        "uv" => {
-            "install uv, or write its whole path (often ~/.local/bin/uv or ~/.cargo/bin/uv): a daemon's PATH lacks what a shell adds"
-        }
-        "uvx" | "pipx" => {
-            "install uv, or write the whole path (often ~/.local/bin/uvx or ~/.cargo/bin/uvx): a daemon's PATH lacks what a shell adds"
-        }
-        "python" | "python3" | "py" => {
-            "install Python, or write the whole path of the interpreter (in a venv: .venv/bin/python)"
-        }
-        "cmd" | "cmd.exe" | "powershell" | "powershell.exe" => {
-            "that is a program of Windows: name the one that it starts"
-        }
-        "docker" | "podman" => "install it, or write its whole path",
-        _ => "install it, or write its whole path as `command`",
-    }
 }
 
 /// Whether a file is a program.

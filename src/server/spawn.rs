@@ -1,15 +1,14 @@
 //! The one place that starts processes, and the words for when that fails.
 
 use std::env;
-use std::io::{self, ErrorKind, Read};
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use tokio::process::Command;
 
-use crate::config::{CommandSpec, is_windows_path, remedy_for_missing};
+use crate::config::{CommandSpec, Sought, first_line, shell_only};
 use crate::disk::obstacle::{self, Obstacle};
-use crate::disk::read::open;
 use crate::process::limits;
 
 /// A started process.
@@ -78,18 +77,32 @@ fn explain(spec: &CommandSpec, error: &io::Error) -> String {
                 path.display()
             );
         }
+        if (Sought { program, path: "", cwd: &folder(spec) }).is_script() {
+            return no_program(spec);
+        }
         let path = path.display();
         return format!(
             "permission denied: {path} is not an executable file; try `chmod +x {path}`, or name its interpreter as `command`"
         );
     }
     if error.raw_os_error() == Some(exec_format_error()) {
-        return format!(
-            "cannot start {program}: it is neither a program for this machine nor a script with a #! line; \
-             name its interpreter as `command` and the script in `args`"
-        );
+        return no_program(spec);
     }
     format!("cannot start {program}: {}", limits::told(error))
+}
+
+/// What is wrong with a file that the system can't start, such as a script without a `#!` line.
+fn no_program(spec: &CommandSpec) -> String {
+    let remedy = Sought { program: &spec.program, path: "", cwd: &folder(spec) }.remedy_for_interpreter();
+    format!(
+        "cannot start {}: it is neither a program for this machine nor a script with a #! line; {remedy}",
+        spec.program
+    )
+}
+
+/// The folder in which a server starts.
+fn folder(spec: &CommandSpec) -> PathBuf {
+    spec.cwd.clone().or_else(|| env::current_dir().ok()).unwrap_or_default()
 }
 
 /// The folder on the way to the program, or to the working directory, that keeps us out.
@@ -107,15 +120,15 @@ fn missing(spec: &CommandSpec) -> String {
     let program = &spec.program;
     let Some(path) = file_of(spec) else {
         if is_path(program) {
-            let from = spec.cwd.clone().or_else(|| env::current_dir().ok()).unwrap_or_default();
-            let whole = from.join(program);
+            let whole = folder(spec).join(program);
             let hint = shell_only(program).map_or_else(String::new, |hint| format!("; {hint}"));
             return format!("cannot start {program}: there is no file {} (key `command`){hint}", whole.display());
         }
-        let remedy = shell_only(program).unwrap_or_else(|| remedy_for_missing(program));
-        return format!("command not found: {program} (searched PATH={}); {remedy}", search_path(spec));
+        let path = search_path(spec);
+        let remedy = Sought { program, path: &path, cwd: &folder(spec) }.remedy_for_missing();
+        return format!("command not found: {program} (searched PATH={path}); {remedy}");
     };
-    let (interpreter, path) = (interpreter(&path), path.display());
+    let (interpreter, path) = (first_line(&path), path.display());
     match interpreter {
         Some(interpreter) => format!(
             "cannot start {path}: its first line asks for {interpreter}, which is not there; \
@@ -125,19 +138,6 @@ fn missing(spec: &CommandSpec) -> String {
             "cannot start {path}: the loader or a library it was built for is not on this system \
              (another libc or architecture?)"
         ),
-    }
-}
-
-/// What to write instead of a program's name of which a shell would have made something else.
-fn shell_only(program: &str) -> Option<&'static str> {
-    if !cfg!(windows) && is_windows_path(program) {
-        Some("that is a path of Windows, and this is another system: write the program's path here, or its name alone")
-    } else if program.contains(char::is_whitespace) {
-        Some("`command` is the program only: put the rest into `args`, a text for each argument")
-    } else if program.starts_with("~/") || program.contains("/~/") {
-        Some("~ is not replaced here: write the whole path")
-    } else {
-        None
     }
 }
 
@@ -170,15 +170,6 @@ fn file_of(spec: &CommandSpec) -> Option<PathBuf> {
         return path.exists().then_some(path);
     }
     env::split_paths(&search_path(spec)).map(|dir| dir.join(program)).find(|path| path.is_file())
-}
-
-/// The interpreter that a script's `#!` line names.
-fn interpreter(path: &Path) -> Option<String> {
-    let mut head = [0; 256];
-    let n = open(path).ok()?.read(&mut head).ok()?;
-    let line = head[..n].strip_prefix(b"#!")?.split(|byte| *byte == b'\n').next()?;
-    // A script with Windows line ends asks for an interpreter whose name ends with a carriage return.
-    Some(String::from_utf8_lossy(line).replace('\r', "\\r (the file has Windows line ends)").trim().to_owned())
 }
 
 #[cfg(all(test, unix))]
@@ -278,5 +269,15 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let why = refused(&spec(script(dir.path(), "print(1)\n", 0o755)));
         assert!(why.contains("neither a program for this machine nor a script"), "{why}");
+        // The same where it is not executable, or beside the config and not in the PATH.
+        fs::write(dir.path().join("my.py"), "print(1)\n").unwrap();
+        let whole = dir.path().join("my.py").to_str().unwrap().to_owned();
+        for program in ["my.py".to_owned(), whole] {
+            let why = refused(&CommandSpec { cwd: Some(dir.path().to_owned()), ..spec(program) });
+            assert!(
+                why.ends_with("with a #! line; name its interpreter: \"command\": \"python\", \"args\": [\"my.py\"]"),
+                "{why}"
+            );
+        }
     }
 }

@@ -88,6 +88,53 @@ fn a_program_or_script_that_is_not_there_is_a_warning() {
 }
 
 #[test]
+fn what_to_write_for_a_program_that_cant_be_started_is_said_at_once() {
+    let only = "`command` is the program only: put the rest into `args`, a text for each argument";
+    let by = |command: &str, args: &str| {
+        format!(
+            "neither a program nor a script with a #! line; name its interpreter: \"command\": \"{command}\", \"args\": [{args}]"
+        )
+    };
+    for (command, want) in [
+        ("python my.py", only.to_owned()),
+        ("npx -y foo", only.to_owned()),
+        ("npx -y @scope/foo", only.to_owned()),
+        ("./bin/python3 my.py", only.to_owned()),
+        ("my.py", by("python", "\"my.py\"")),
+        (
+            "DIR/my.py",
+            "is neither a program nor a script with a #! line, so a can't start; name its interpreter: \"command\": \"python\", \"args\": [\"my.py\"]"
+                .to_owned(),
+        ),
+        ("x.ts", by("npx", "\"-y\", \"tsx\", \"x.ts\"")),
+        ("runs.js", by("node", "\"runs.js\"")),
+        ("line.py", "write \"./line.py\", and make it executable: chmod +x; or name its interpreter: \"command\": \"python\", \"args\": [\"line.py\"]".to_owned()),
+        ("run.sh", "write \"./run.sh\"".to_owned()),
+        ("gone.py", "install it, or write its whole path as `command`".to_owned()),
+        ("pyton", "did you mean python?".to_owned()),
+        ("Python", "did you mean python?".to_owned()),
+        ("nodee", "did you mean node?".to_owned()),
+        ("npxx", "did you mean npx?".to_owned()),
+        ("npm", "what nvm, fnm or volta set up in a shell is not on a daemon's PATH".to_owned()),
+        ("dockr", "install it, or write its whole path as `command`".to_owned()),
+    ] {
+        let case = Case::new("").programs(&["python3", "node", "npx"]).file("my.py", "print()").file("x.ts", "");
+        let case = case.file("line.py", "#!/usr/bin/python3\n").file("runs.js", "").file("run.sh", "#!/bin/sh\n");
+        for name in ["runs.js", "run.sh"] {
+            let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+            std::fs::set_permissions(case.dir.path().join(name), mode).unwrap();
+        }
+        let command = command.replace("DIR", case.dir.path().to_str().unwrap());
+        let case = case.file("mcp_config.json", format!(r#"{{"mcpServers": {{"a": {{"command": "{command}"}}}}}}"#));
+        let told = case.found(&[]);
+        assert!(told.len() == 1 && told[0].ends_with(&want), "{command}: {told:?}");
+    }
+    // A folder with a blank in its name is no command line.
+    let told = Case::new(r#"{"mcpServers": {"a": {"command": "./a b/none"}}}"#).file("a b/x", "").found(&[]);
+    assert!(told[0].contains("create it, or correct the path"), "{told:?}");
+}
+
+#[test]
 fn a_variable_that_nothing_sets_is_an_error_and_for_a_server_that_is_switched_off_a_warning() {
     let entry = r#"{"command": "x", "env": {"A": "${NOT_SET}", "B": "${SET_NOT:-}"}, "cwd": "${ALSO_NOT}""#;
     let told = |more: &str| {

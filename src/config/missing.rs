@@ -1,0 +1,156 @@
+//! What to write for a program that is not there or can't be started: the same words before a start and after one.
+
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+use super::{command, windows};
+use crate::disk::joined;
+use crate::disk::read::open;
+use crate::words::{brief, closest};
+
+/// Programs that start servers, so that another name may be a slip of one, and what stands behind one is no server.
+pub(crate) const LAUNCHERS: &[&str] = &[
+    "bash", "bun", "bunx", "cargo", "deno", "docker", "dotnet", "env", "go", "java", "node", "npm", "npx", "php",
+    "pipx", "pnpm", "podman", "python", "python3", "ruby", "sh", "uv", "uvx", "yarn",
+];
+
+/// Endings of scripts, each with the program that runs one, and the arguments before the script.
+const SCRIPTS: &[(&str, &str, &[&str])] = &[
+    (".py", "python", &[]),
+    (".js", "node", &[]),
+    (".mjs", "node", &[]),
+    (".cjs", "node", &[]),
+    (".ts", "npx", &["-y", "tsx"]),
+    (".rb", "ruby", &[]),
+    (".php", "php", &[]),
+    (".sh", "sh", &[]),
+];
+
+/// Most of a file that is looked at for a `#!` line, in bytes: as much as Linux reads of one.
+const HEAD: usize = 256;
+
+/// What is wrong with a script of which no interpreter is named.
+pub(crate) const NO_PROGRAM: &str = "neither a program nor a script with a #! line";
+
+/// A program that could not be found or started.
+pub(crate) struct Sought<'a> {
+    /// The program as it is written, or its whole path.
+    pub(crate) program: &'a str,
+    /// The `PATH` in which it is looked for.
+    pub(crate) path: &'a str,
+    /// The folder in which the server starts.
+    pub(crate) cwd: &'a Path,
+}
+
+impl Sought<'_> {
+    /// What most likely helps where there is no such program.
+    pub(crate) fn remedy_for_missing(&self) -> String {
+        if let Some(remedy) = shell_only(self.program) {
+            return remedy.to_owned();
+        }
+        if let Some(remedy) = self.remedy_for_script() {
+            return remedy;
+        }
+        let is_there = |name: &&str| command::on_path(command::with_fallback(name, self.path), self.path);
+        let launchers = || LAUNCHERS.iter().copied();
+        let is_known = launchers().any(|launcher| launcher == self.program);
+        let meant = closest(self.program, launchers().filter(is_there)).filter(|_| !is_known);
+        meant.map_or_else(|| install(self.program).to_owned(), |meant| format!("did you mean {meant}?"))
+    }
+
+    /// Whether the program is a script that can't be started by itself, as it has no `#!` line.
+    pub(crate) fn is_script(&self) -> bool {
+        is_script(self.program) && self.file().is_some_and(|file| first_line(&file).is_none())
+    }
+
+    /// What to write where the program is a file in the server's folder: started by its name, only programs of the PATH are
+    /// found.
+    fn remedy_for_script(&self) -> Option<String> {
+        let file = self.file()?;
+        let program = brief(self.program);
+        let has_line = first_line(&file).is_some();
+        match (is_script(self.program), has_line) {
+            (true, false) => Some(format!("it is {NO_PROGRAM}; {}", self.remedy_for_interpreter())),
+            // One that is found by its name alone was looked for in the PATH only.
+            _ if command::is_path(self.program) => None,
+            (_, true) if !command::is_executable(&file) => Some(format!(
+                "for the file in its folder write \"./{program}\", and make it executable: chmod +x; or {}",
+                self.remedy_for_interpreter()
+            )),
+            (_, true) => Some(format!("for the file in its folder write \"./{program}\"")),
+            (false, false) if command::is_executable(&file) => {
+                Some(format!("for the file in its folder write \"./{program}\""))
+            }
+            (false, false) => None,
+        }
+    }
+
+    /// How to name the interpreter of a script.
+    pub(crate) fn remedy_for_interpreter(&self) -> String {
+        let interpreter = SCRIPTS.iter().find(|(ending, ..)| self.program.ends_with(ending));
+        let Some((_, program, before)) = interpreter else {
+            return "name its interpreter as `command` and the script in `args`".to_owned();
+        };
+        let script = Path::new(self.program);
+        let script = script.strip_prefix(self.cwd).unwrap_or(script).display().to_string();
+        let args: Vec<&str> = before.iter().copied().chain([script.as_str()]).collect();
+        format!("name its interpreter: \"command\": \"{program}\", \"args\": {args:?}")
+    }
+
+    fn file(&self) -> Option<PathBuf> {
+        Some(joined(self.cwd, self.program)).filter(|file| file.is_file())
+    }
+}
+
+/// Whether a file is a script by its name.
+pub(crate) fn is_script(name: &str) -> bool {
+    SCRIPTS.iter().any(|(ending, ..)| name.ends_with(ending))
+}
+
+/// The interpreter that a script's `#!` line names.
+pub(crate) fn first_line(file: &Path) -> Option<String> {
+    let mut head = [0; HEAD];
+    let n = open(file).ok()?.read(&mut head).ok()?;
+    let line = head[..n].strip_prefix(b"#!")?.split(|byte| *byte == b'\n').next()?;
+    // A script with Windows line ends asks for an interpreter whose name ends with a carriage return.
+    Some(String::from_utf8_lossy(line).replace('\r', "\\r (the file has Windows line ends)").trim().to_owned())
+}
+
+/// What to write instead of a program's name of which a shell would have made something else.
+pub(crate) fn shell_only(program: &str) -> Option<&'static str> {
+    // A folder on the way may have a blank in its name: what is there is no command line.
+    let missing = Path::new(program).ancestors().take_while(|path| !path.exists()).last();
+    let there = missing.and_then(Path::parent).map_or(0, |there| there.as_os_str().len());
+    if !cfg!(windows) && windows::is_path(program) {
+        Some("that is a path of Windows, and this is another system: write the program's path here, or its name alone")
+    } else if program.get(there..).is_some_and(|rest| rest.contains(char::is_whitespace)) {
+        Some("`command` is the program only: put the rest into `args`, a text for each argument")
+    } else if program.starts_with("~/") || program.contains("/~/") {
+        Some("~ is not replaced here: write the whole path")
+    } else {
+        None
+    }
+}
+
+/// How to get a program that is not there.
+fn install(program: &str) -> &'static str {
+    match program {
+        "npx" | "npm" | "node" | "pnpm" | "yarn" | "bun" | "bunx" | "deno" => {
+            "install it, or write its whole path (`which` says it): what nvm, fnm or volta set up in a shell is not on a daemon's PATH"
+        }
+        "uv" => {
+            "install uv, or write its whole path (often ~/.local/bin/uv or ~/.cargo/bin/uv): a daemon's PATH lacks what a shell adds"
+        }
+        "uvx" | "pipx" => {
+            "install uv, or write the whole path (often ~/.local/bin/uvx or ~/.cargo/bin/uvx): a daemon's PATH lacks what a shell adds"
+        }
+        "python" | "python3" | "py" => {
+            "install Python, or write the whole path of the interpreter (in a venv: .venv/bin/python)"
+        }
+        "cmd" | "cmd.exe" | "powershell" | "powershell.exe" => {
+            "that is a program of Windows: name the one that it starts"
+        }
+        "docker" | "podman" => "install it, or write its whole path",
+        _ => "install it, or write its whole path as `command`",
+    }
+}
