@@ -79,9 +79,10 @@ pub(crate) async fn serve(at: ControlSocket, config: &Path, from: Sources, ended
     };
     let path = socket.path().display();
     if is_second {
+        let with = if config.is_dir() { "in this folder" } else { "with this config" };
         info!(
             event = "CONTROL_SOCKET",
-            "another mcp-pipe runs with this config; this one answers status and logs with --control-socket {path}"
+            "another mcp-pipe runs {with}; this one answers status and logs with --control-socket {path}"
         );
     } else {
         debug!(event = "CONTROL_SOCKET", "the control socket is {path}");

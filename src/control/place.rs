@@ -55,7 +55,8 @@ pub(super) async fn claim(places: &Places, config: &Path) -> Result<(Socket, boo
             return Ok((socket.kept_in(folder.dir), number > 1));
         }
     }
-    bail!("{MOST} others run with the same config")
+    let with = if config.is_dir() { "in the same folder" } else { "with the same config" };
+    bail!("{MOST} others run {with}")
 }
 
 /// The sockets of a user's daemons, with one config if that is given; whether anybody listens there has to be asked. What keeps
@@ -301,7 +302,7 @@ mod tests {
             claimed.wait();
             assert_eq!(alive, MOST);
             let why = more.unwrap_err().to_string();
-            assert!(why.contains("16 others run with the same config"), "{why}");
+            assert!(why.contains("16 others run in the same folder"), "{why}");
             daemons.into_iter().map(|daemon| daemon.join().unwrap()).collect::<Vec<_>>()
         });
         paths.sort();

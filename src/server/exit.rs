@@ -21,6 +21,16 @@ pub(super) fn words(status: ExitStatus) -> String {
     }
 }
 
+/// The same for a process that never wrote to stdout: one that ends well and has answered nothing was no server.
+pub(super) fn words_of_mute(status: ExitStatus) -> String {
+    let hint = if status.success() {
+        ", without a word on stdout: a script must start its server at the end (FastMCP: mcp.run())"
+    } else {
+        ""
+    };
+    format!("{}{hint}", words(status))
+}
+
 /// The same for a process that we have sent a signal: its end is our doing.
 pub(super) fn words_of_stopped(status: ExitStatus) -> String {
     match status.code() {
@@ -79,6 +89,9 @@ mod tests {
         assert!(words[3].starts_with("killed by signal 9 (SIGKILL"), "{}", words[3]);
         assert_eq!(words[4], "killed by signal 64");
         assert!(words[5].contains("killed by signal 9 (SIGKILL"), "{}", words[5]);
+        let mute = [0, 3 << 8].map(|raw| words_of_mute(ExitStatus::from_raw(raw)));
+        assert!(mute[0].starts_with(&words[0]) && mute[0].ends_with("(FastMCP: mcp.run())"), "{mute:?}");
+        assert_eq!(mute[1], words[1]);
         let stopped = [0, 9, 15].map(|raw| words_of_stopped(ExitStatus::from_raw(raw)));
         assert_eq!(stopped[0], words[0]);
         assert!(stopped[1..].iter().all(|words| words.starts_with("killed by mcp-pipe")), "{stopped:?}");

@@ -61,6 +61,8 @@ pub(super) struct Process {
     /// `None` once stdout has ended, as with stderr.
     stdout: Option<ChildStdout>,
     said: Stdout,
+    /// Whether nothing at all has come of stdout.
+    is_mute: bool,
     /// A timer for the deadline of `said`, if there is or was one. The timer may fire too early, so that it need not be
     /// moved with each read.
     still: Option<Pin<Box<Sleep>>>,
@@ -109,6 +111,7 @@ impl Process {
             stdin,
             stdout,
             said: Stdout::new(max_frame, now),
+            is_mute: true,
             still: None,
             stderr,
             noted: Stderr::new(now.into_std(), redactor),
@@ -254,7 +257,10 @@ impl Process {
             match read {
                 // After a read that did not fill its buffer this costs no system call, and registers the waker.
                 Poll::Pending => return ControlFlow::Continue(false),
-                Poll::Ready(Ok(n)) if n > 0 => flow?,
+                Poll::Ready(Ok(n)) if n > 0 => {
+                    self.is_mute = false;
+                    flow?;
+                }
                 Poll::Ready(Ok(_) | Err(_)) => {
                     self.stdout = None;
                     self.said.end(now, on)?;
@@ -365,6 +371,7 @@ impl Process {
         match (&self.fault, status) {
             (Some(fault), _) if signalled => format!("{fault}, but went on running, and was stopped"),
             (None, Some(status)) if signalled => exit::words_of_stopped(*status),
+            (_, Some(status)) if self.is_mute => exit::words_of_mute(*status),
             (_, Some(status)) => exit::words(*status),
             (Some(fault), None) => fault.clone().into_owned(),
             (None, None) => "ended".to_owned(),
