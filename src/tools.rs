@@ -46,6 +46,15 @@ impl Glob {
     }
 }
 
+/// The patterns that most likely were meant by a regular expression, such as `^add$`, `sub.*` or `add|subtract`; `None` for a text that
+/// is none by its looks.
+pub(crate) fn of_regular_expression(pattern: &str) -> Option<Vec<String>> {
+    let is_one = pattern.contains(['^', '$', '|']) || pattern.contains(".*") || pattern.contains(".+");
+    let plain = |part: &str| part.trim_matches(['^', '$', '(', ')']).replace(".*", "*").replace(".+", "*");
+    let parts = || pattern.split('|').map(plain).filter(|part| !part.is_empty());
+    is_one.then(|| parts().collect()).filter(|patterns: &Vec<String>| !patterns.is_empty())
+}
+
 /// One server's rules. Patterns are matched against the server's own names for its tools; of several that match, the first
 /// counts.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -153,6 +162,10 @@ impl ToolPolicy {
         let behind = || pattern.split_once("__").map(|(_, own)| own).filter(|own| tools.contains(own));
         if let Some(own) = renamed.map(|(old, _)| &**old).or_else(behind) {
             return Some(format!(" (write {}: rules have the server's own names)", brief(own)));
+        }
+        if let Some(patterns) = of_regular_expression(pattern) {
+            let patterns = patterns.iter().map(|pattern| brief(pattern)).collect::<Vec<_>>().join(", ");
+            return Some(format!(" (a pattern knows * and ? only: write {patterns})"));
         }
         let meant = closest(pattern, tools.iter().copied())?;
         Some(format!(" (did you mean {}?)", brief(meant)))

@@ -116,6 +116,21 @@ impl Context<'_> {
         }
     }
 
+    /// Warns of a variable as opencode writes it, `{env:NAME}`: it is passed on as it stands.
+    pub(crate) fn warn_of_braces(&mut self, text: &Located<String>) {
+        let inside = text.value.match_indices("{env:").find(|(at, _)| !text.value[..*at].ends_with('$'));
+        let Some((at, start)) = inside else { return };
+        let Some((name, _)) = text.value[at + start.len()..].split_once('}') else { return };
+        if is_variable(&format!("${{{name}}}")) {
+            let what = format!("holds {{env:{0}}}, which is passed on as it stands", brief(name));
+            self.warning(
+                &text.place,
+                Code::NotReplaced.says(what),
+                format!("write ${{{}}} for the variable", brief(name)),
+            );
+        }
+    }
+
     /// Notes what must be put right; once, though keys at the top of the file are looked at for each server.
     pub(crate) fn mistake(&mut self, place: impl Into<Place>, what: What, remedy: impl Into<String>) {
         note(&mut self.problems.mistakes, Problem::new(place, what, remedy));

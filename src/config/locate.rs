@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use super::Environment;
 use super::defaults;
+use super::missing::is_script;
 use super::options::Options;
 use crate::disk::read::{Accept, whole};
 use crate::disk::{joined, obstacle};
 use crate::endpoint::{looks_like_endpoint, looks_like_token};
 use crate::error::{Code, Place, Problem};
 use crate::process::limits;
-use crate::words::{character, is_unseen};
+use crate::words::{character, is_unseen, quoted};
 
 /// The variable that names the config.
 pub(crate) const CONFIG: &str = "MCP_CONFIG";
@@ -78,6 +79,10 @@ pub(crate) fn config(Named { path, by }: &Named, cwd: &Path, needed: bool) -> Re
     if let (true, Some(by)) = (looks_like_token(&name) && !full.exists(), named_by) {
         let remedy = "name a file; pass an endpoint, token included, by MCP_ENDPOINT, .env or --endpoint";
         return Err(Problem::new(by, Code::Argument.says("looks like a token, and there is no such file"), remedy));
+    }
+    if is_script(&name) && named_by.is_some() && full.is_file() {
+        let remedy = format!("name a config file, or run the script: mcp-pipe {}", quoted(&name));
+        return Err(Problem::new(Place::file(name), Code::Argument.says("is a script, not a config"), remedy));
     }
     let error = match whole(&full, MAX_CONFIG, Accept::Streams(PATIENCE)) {
         Ok(bytes) => {

@@ -15,10 +15,10 @@
 use jsonc_parser::ast::Value;
 
 use super::keys::Place;
-use super::reader::{Located, Reader};
+use super::reader::{Located, Reader, in_brackets};
 use super::{Names, keys, units};
 use crate::error::{self, Code};
-use crate::tools::{Glob, ToolPolicy};
+use crate::tools::{Glob, ToolPolicy, of_regular_expression};
 use crate::words::brief;
 
 /// Longest name of a tool that assistants take, in characters.
@@ -30,6 +30,11 @@ pub(crate) fn read(r: &mut Reader<'_>, value: &Value<'_>, path: &str, given: &mu
     let (mut policy, mut switches) = (ToolPolicy::default(), Vec::new());
     if matches!(value, Value::Array(_)) {
         policy.allow = allow(r, value, path);
+        return policy;
+    }
+    if !matches!(value, Value::Object(_) | Value::NullKeyword(_)) {
+        let what = Code::WrongType.says("is neither a list of patterns nor an object of rules");
+        r.mistake(value, path, what, format!("{}, or {{\"deny\": […]}}", in_brackets(value)));
         return policy;
     }
     for (key, path, prop) in keys::members(r, value, path, Place::Tools) {
@@ -143,11 +148,24 @@ fn patterns(r: &mut Reader<'_>, value: &Value<'_>, path: &str) -> Vec<String> {
     let mut all = Vec::new();
     for text in r.strings(value, path) {
         match fault(&text.value) {
-            None => all.push(text.value),
+            None => {
+                warn_of_regular_expression(r, &text);
+                all.push(text.value);
+            }
             Some((what, remedy)) => r.mistake_at(&text.place, Code::WrongValue.says(what), remedy),
         }
     }
     all
+}
+
+/// Warns of a pattern with characters that no tool's name has. One like `sub.*` may be meant, and is told of where it covers no tool.
+fn warn_of_regular_expression(r: &mut Reader<'_>, pattern: &Located<String>) {
+    let is_one = pattern.value.contains(['^', '$', '|']);
+    if let Some(patterns) = of_regular_expression(&pattern.value).filter(|_| is_one) {
+        let what = "looks like a regular expression, and a pattern knows * and ? only";
+        let patterns = patterns.iter().map(|pattern| format!("\"{}\"", brief(pattern))).collect::<Vec<_>>().join(", ");
+        r.warning_at(&pattern.place, Code::WrongValue.says(what), format!("write {patterns}"));
+    }
 }
 
 fn by_pattern<T>(
@@ -160,6 +178,8 @@ fn by_pattern<T>(
         if let Some((what, remedy)) = fault(pattern) {
             r.mistake(prop, path, Code::WrongValue.says(what), remedy);
         }
+        let place = r.place(prop, path);
+        warn_of_regular_expression(r, &Located { value: pattern.to_owned(), place });
         read(r, &prop.value, path)
     });
     map.into_iter().map(|(pattern, value)| (Glob::new(&pattern), value)).collect()

@@ -6,6 +6,7 @@ use jsonc_parser::{CollectOptions, parse_to_ast};
 
 use super::syntax;
 use super::units::Wrong;
+use crate::endpoint::{looks_like_endpoint, looks_like_token};
 use crate::error::{Code, Place, Problem, Spot, What};
 use crate::words::brief;
 
@@ -108,7 +109,7 @@ impl<'t> Reader<'t> {
                     value,
                     path,
                     Code::WrongType.says(format!("is {}, not an object", kind(value))),
-                    "write it in { }",
+                    example_of(path),
                 );
             }
             return Vec::new();
@@ -206,7 +207,7 @@ impl<'t> Reader<'t> {
             Value::NullKeyword(_) => Vec::new(),
             Value::StringLit(_) | Value::NumberLit(_) | Value::BooleanLit(_) | Value::Object(_) => {
                 let what = format!("is {}, not a list of texts", kind(value));
-                self.mistake(value, path, Code::WrongType.says(what), "write [\"…\", \"…\"]");
+                self.mistake(value, path, Code::WrongType.says(what), in_brackets(value));
                 Vec::new()
             }
         }
@@ -321,6 +322,37 @@ pub(crate) fn member(path: &str, key: &str) -> String {
         (true, true) => key.into_owned(),
         (false, true) => format!("{path}.{key}"),
         (_, false) => format!("{path}[{key:?}]"),
+    }
+}
+
+/// What a list looks like in which a value stands that was written without one. What may be a secret is not repeated, nor is a
+/// text of several words, of which each is one of the list.
+pub(crate) fn in_brackets(value: &Value<'_>) -> String {
+    let word = match value {
+        Value::StringLit(text) => Some(&*text.value),
+        Value::NumberLit(_) | Value::BooleanLit(_) | Value::Object(_) | Value::Array(_) | Value::NullKeyword(_) => None,
+    };
+    let is_shown = |word: &&str| {
+        !word.is_empty()
+            && brief(word) == *word
+            && !word.contains(|c: char| c.is_whitespace() || c.is_control() || ",\"\\".contains(c))
+            && !looks_like_endpoint(word)
+            && !looks_like_token(word)
+    };
+    word.filter(is_shown).map_or_else(|| "write [\"…\", \"…\"]".to_owned(), |word| format!("write [\"{word}\"]"))
+}
+
+/// What stands in the object at a path, for whoever wrote something else there.
+fn example_of(path: &str) -> &'static str {
+    match path.rsplit('.').next().unwrap_or_default() {
+        "mcpServers" => r#"write each server behind its name: {"calculator": {"command": …}}"#,
+        "env" | "environment" => r#"write {"NAME": "value"}"#,
+        "endpointHeaders" => r#"write {"X-Name": "value"}"#,
+        "rename" => r#"write {"its name": "the name to publish"}"#,
+        "describe" => r#"write {"name or pattern": "text"}"#,
+        "timeout" => r#"write {"*": "30s"}, or a timeout for all tools beside tools"#,
+        "maxResultBytes" => r#"write {"*": "64KiB"}, or a maxResultBytes for all tools beside tools"#,
+        _ => "write it in { }",
     }
 }
 

@@ -40,7 +40,11 @@ pub(crate) fn of_entry(ctx: &mut Context<'_>, entry: &Entry, asked_for: bool) ->
                 what.push_str(", whatever its command");
                 remedy.push_str("remove it to start the command, or ");
             }
-            let way_out = way_out(&by.value, url.as_deref(), headers);
+            let mut way_out = way_out(&by.value, url.as_deref(), headers);
+            // An entry with a command and the type of a remote server is one that is left out.
+            if by.value != "url" && way_out.contains("\"endpoint\"") {
+                way_out.push_str(", and remove the type");
+            }
             if asked_for {
                 ctx.mistake(
                     &by.place,

@@ -6,7 +6,8 @@
 use jsonc_parser::errors::{ParseError, ParseErrorKind};
 use jsonc_parser::{CollectOptions, ParseOptions, ParseStringErrorKind, parse_to_ast};
 
-use crate::words::{character, is_unseen, meant};
+use super::missing::is_script;
+use crate::words::{brief, character, is_unseen, meant};
 
 /// What is wrong, where, and the remedy.
 pub(crate) struct Fault {
@@ -152,9 +153,26 @@ fn swallowed_by_text(text: &str, at: usize) -> Option<(usize, String, String)> {
         let remedy = "a \" is missing on this line; a line break in a text is written \\n";
         return Some((start, "the text that begins here goes over the end of its line".to_owned(), remedy.to_owned()));
     }
-    let goes_on = end == at && text[at..].starts_with(|c: char| c.is_alphanumeric() || c == '\'');
-    let remedy = "write \\\" for a quote that is part of a text";
-    goes_on.then(|| (end - 1, "this quote ends the text, and it goes on behind it".to_owned(), remedy.to_owned()))
+    // What divides two values stands in the text: the quote before it is most likely missing.
+    let own = inside.trim_end_matches(|c: char| c.is_whitespace() || ",:[]{}".contains(c));
+    let divides = !own.is_empty() && inside.trim_end().len() > own.len();
+    let is_next = |c: char| c.is_alphanumeric() || c == '\'' || (divides && "-./~@$_".contains(c));
+    let goes_on = end == at && text[at..].starts_with(is_next);
+    let mut remedy = "write \\\" for a quote that is part of a text".to_owned();
+    if divides {
+        remedy.push_str(", or a quote is missing before it (");
+        remedy.push_str(&match is_script_name(own) {
+            true => format!("after `{own}`)"),
+            false => format!("before the {})", inside[own.len()..].trim()),
+        });
+    }
+    goes_on.then(|| (end - 1, "this quote ends the text, and it goes on behind it".to_owned(), remedy))
+}
+
+/// Whether a text is the plain name of a script, which is no secret.
+fn is_script_name(text: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "._-/".contains(c);
+    is_script(text) && text.chars().all(plain) && brief(text) == text
 }
 
 /// Where the text in quotes is that ends before `at`, with nothing but blanks between.
@@ -441,6 +459,24 @@ mod tests {
                 "1:12",
                 "this quote ends the text, and it goes on behind it",
                 "write \\\" for a quote that is part of a text",
+            ),
+            (
+                r#"{"args":["my.py],"cwd":"."}"#,
+                "1:18",
+                "this quote ends the text, and it goes on behind it",
+                "write \\\" for a quote that is part of a text, or a quote is missing before it (after `my.py`)",
+            ),
+            (
+                r#"{"env":{"A":"s3cret},"@b":"."}"#,
+                "1:22",
+                "this quote ends the text, and it goes on behind it",
+                "write \\\" for a quote that is part of a text, or a quote is missing before it (before the },)",
+            ),
+            (
+                r#"{"a": ["-y, "./x"]}"#,
+                "1:13",
+                "this quote ends the text, and it goes on behind it",
+                "write \\\" for a quote that is part of a text, or a quote is missing before it (before the ,)",
             ),
             (
                 "mcpServers:\n  a:\n",

@@ -174,6 +174,11 @@ fn not_found(ctx: &mut Context<'_>, file: &File, name: &str, config: Option<&str
         None => format!("a file nor a server, as there is no config ({})", ctx.cwd.join(defaults::CONFIG).display()),
     };
     let command = if ctx.line.command.is_none() { "a command nor " } else { "" };
+    if let Some(script) = script_without_ending(name, places) {
+        let what = Code::Target.says(format!("is neither {command}{server}"));
+        ctx.no_target(name, what, format!("did you mean {script}?"));
+        return;
+    }
     let what = format!("is neither {command}{server}; looked for {}", looked.join(", "));
     if let (Some(command), true) = (ctx.line.command, ctx.line.commands.iter().any(|known| known == name)) {
         let what = format!("is a command, and behind {command} stands a server, of which none is called that");
@@ -212,6 +217,19 @@ fn not_found(ctx: &mut Context<'_>, file: &File, name: &str, config: Option<&str
         [servers, program, path, create].into_iter().flatten().collect::<Vec<_>>().join("; ")
     };
     ctx.no_target(name, Code::Target.says(what), remedy);
+}
+
+/// The script that a target names without the ending of its file.
+fn script_without_ending(name: &str, places: &[PathBuf]) -> Option<String> {
+    let with = |ending: &&&str| {
+        let is_there = |place: &PathBuf| {
+            let mut file = place.as_os_str().to_owned();
+            file.push(ending);
+            Path::new(&file).is_file()
+        };
+        places.iter().any(is_there)
+    };
+    [".py", ".js", ".mjs", ".cjs", ".ts"].iter().find(with).map(|ending| format!("{name}{ending}"))
 }
 
 /// What to write for a whole command line that came as one argument.

@@ -119,6 +119,7 @@ pub(crate) fn of_entry(ctx: &mut Context<'_>, entry: &Entry) -> Vec<(String, Sec
         if is_variable(text.value.trim()) {
             ctx.warn_of_variable(text);
         }
+        ctx.warn_of_braces(text);
         if let Some(value) = ctx.expand(text) {
             set(ctx, &text.place, name, value);
         }

@@ -190,3 +190,17 @@ proptest! {
         prop_assert_eq!(policy.definition(&raw(&members), "n", "p"), raw(&want));
     }
 }
+
+#[test]
+fn a_regular_expression_that_covers_no_tool_is_told_as_the_pattern_that_was_meant() {
+    for (written, meant) in
+        [("^add$", "add"), ("sub.*", "sub*"), ("add|subtract", "add, subtract"), ("^(a|b.+)$", "a, b*")]
+    {
+        let policy = ToolPolicy { deny: vec![glob(written)], ..ToolPolicy::default() };
+        let doubts = policy.doubts(&["add", "subtract"]).unwrap_or_default();
+        assert!(doubts.contains(&format!("{written} (a pattern knows * and ? only: write {meant})")), "{doubts}");
+    }
+    let dotted = ToolPolicy { deny: vec![glob("files.*")], ..ToolPolicy::default() };
+    assert_eq!(dotted.doubts(&["files.read", "add"]), None);
+    assert_eq!(of_regular_expression("get_*"), None);
+}

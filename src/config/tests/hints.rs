@@ -202,6 +202,96 @@ fn the_bridge_for_a_remote_server_carries_its_headers_without_their_values_and_r
 }
 
 #[test]
+fn whoever_follows_the_hint_for_a_websocket_has_a_config_that_runs() {
+    for (members, want) in [
+        (r#""type": "websocket", "url": "ws://h/""#, true),
+        (r#""transport": "ws""#, true),
+        (r#""url": "ws://h/""#, false),
+    ] {
+        let case = Case::new(&format!(r#"{{"mcpServers": {{"a": {{{members}}}, "b": {{"command": "x"}}}}}}"#));
+        let told = case.warnings(&[]).remove(0);
+        assert_eq!(told.ends_with(", and remove the type"), want, "{told}");
+    }
+}
+
+#[test]
+fn a_value_without_its_brackets_is_told_how_to_write_it() {
+    for (members, want) in [
+        (
+            r#""tools": "add""#,
+            "is neither a list of patterns nor an object of rules; write [\"add\"], or {\"deny\": […]}",
+        ),
+        (r#""tools": 5"#, "write [\"…\", \"…\"], or {\"deny\": […]}"),
+        (r#""tools": {"allow": "add"}"#, "is a text, not a list of texts; write [\"add\"]"),
+        (r#""tools": {"deny": "a_*"}"#, "write [\"a_*\"]"),
+        (r#""args": "my.py""#, "write [\"my.py\"]"),
+        (r#""args": "-y foo""#, "write [\"…\", \"…\"]"),
+        (r#""args": "eyJhbGciOiJFUzI1NiJ9.c2VjcmV0IQ.s3cr3t""#, "write [\"…\", \"…\"]"),
+        (r#""env": ["A=b"]"#, "is a list, not an object; write {\"NAME\": \"value\"}"),
+        (r#""endpointHeaders": "X: y""#, "write {\"X-Name\": \"value\"}"),
+        (r#""tools": {"rename": "x"}"#, "write {\"its name\": \"the name to publish\"}"),
+        (r#""tools": {"describe": ["x"]}"#, "write {\"name or pattern\": \"text\"}"),
+        (r#""tools": {"timeout": "5s"}"#, "write {\"*\": \"30s\"}, or a timeout for all tools beside tools"),
+        (r#""tools": {"maxResultBytes": 5}"#, "or a maxResultBytes for all tools beside tools"),
+    ] {
+        let told = Case::server(members).mistakes(&[]);
+        assert!(told.len() == 1 && told[0].ends_with(want), "{members}: {told:?}");
+    }
+}
+
+#[test]
+fn a_regular_expression_in_the_place_of_a_pattern_is_a_warning() {
+    for (members, want) in [
+        (r#""tools": ["^add$"]"#, "and a pattern knows * and ? only; write \"add\""),
+        (r#""tools": {"deny": ["add|sub.*"]}"#, "write \"add\", \"sub*\""),
+        (r#""tools": {"timeout": {"add$": "5s"}}"#, "write \"add\""),
+    ] {
+        let told = Case::server(members).warnings(&[]);
+        assert!(told.len() == 1 && told[0].ends_with(want), "{told:?}");
+    }
+    assert!(Case::server(r#""tools": ["files.*", "get_?"]"#).warnings(&[]).is_empty());
+}
+
+#[test]
+fn a_variable_as_opencode_writes_it_is_a_warning() {
+    let told =
+        Case::server(r#""environment": {"A": "Bearer {env:HOME}", "B": "{x}"}"#).env(&[("HOME", "/h")]).warnings(&[]);
+    assert!(told.len() == 1, "{told:?}");
+    assert!(told[0].ends_with("holds {env:HOME}, which is passed on as it stands; write ${HOME} for the variable"));
+    let ours = Case::server(r#""env": {"A": "${env:HOME}"}"#).env(&[("HOME", "/h")]).warnings(&[]);
+    assert!(ours.is_empty(), "{ours:?}");
+}
+
+#[test]
+fn a_script_named_without_its_ending_is_suggested() {
+    let case = nothing().file("my.py", "").file("d/w.mjs", "").file("examples/weather.py", "").file("t.ts", "");
+    let case = case.file("logs.js", "").file("my/x", "");
+    for (line, script) in [
+        (&["my"][..], "my.py"),
+        (&["tools", "my"], "my.py"),
+        (&["d/w"], "d/w.mjs"),
+        (&["weather"], "weather.py"),
+        (&["t"], "t.ts"),
+        (&["tools", "logs"], "logs.js"),
+    ] {
+        let target = case.run(line).unwrap_err().target.unwrap().to_string();
+        assert!(target.ends_with(&format!("did you mean {script}?")), "{target}");
+    }
+}
+
+#[test]
+fn a_script_in_the_place_of_a_config_is_told_so() {
+    let case = nothing().file("my.py", "import os\n").file("x.ts", "");
+    for (line, script) in [(&["validate", "my.py"][..], "my.py"), (&["--config", "x.ts", "--local"], "x.ts")] {
+        let told = case.mistakes(line);
+        assert_eq!(
+            told,
+            [format!("{script}: is a script, not a config; name a config file, or run the script: mcp-pipe {script}")]
+        );
+    }
+}
+
+#[test]
 fn what_is_wrong_is_not_repeated_at_any_length() {
     let (text, digits) = (format!("s3cret{}", "é".repeat(5000)), "7".repeat(5000));
     let case = |members: &str| {

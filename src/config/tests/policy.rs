@@ -82,7 +82,7 @@ fn wrong_rules_are_all_refused_with_place_and_remedy() {
         "2:11 mcpServers.a.tools.allow[0]: is an empty pattern, which covers no tool; write a tool's name, or * for all"
             .to_owned(),
         format!("2:15 mcpServers.a.tools.allow[1]: has '{{', which is no part of a pattern; {wildcards}"),
-        "3:9 mcpServers.a.tools.deny: is a text, not a list of texts; write [\"…\", \"…\"]".to_owned(),
+        "3:9 mcpServers.a.tools.deny: is a text, not a list of texts; write [\"x\"]".to_owned(),
         format!("4:17 mcpServers.a.tools.rename.a: is \"b c\", and assistants take no ' ' in a tool's name; {charset}"),
         format!("4:29 mcpServers.a.tools.rename.d: is 65 characters long, and assistants take no more than 64; {charset}"),
         "4:113 mcpServers.a.tools.rename.f: is \"x\", as e is already called; give each tool its own name".to_owned(),
