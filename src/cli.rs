@@ -386,8 +386,9 @@ fn command_for(is_wanted: impl Fn(&str) -> bool) -> clap::Command {
         // Who asks names a config to say which mcp-pipe is meant; none counts by itself.
         let is_config = |option: &&clap::Arg| option.get_id() == "config" && asks(&name);
         let config = all.iter().find(is_config).cloned();
-        let config =
-            config.map(|option| option.help("Only the mcp-pipe that runs with this config file [default: any]"));
+        let config = config.map(|option| {
+            option.help("Only the mcp-pipe that runs with this config file [env: MCP_CONFIG] [default: any]")
+        });
         let hidden: Vec<_> = hidden.into_iter().chain(config).collect();
         command = command.mut_subcommand(name, |command| command.args(hidden));
     }
