@@ -2,6 +2,7 @@
 
 use slotmap::SecondaryMap;
 
+use super::diagnosis::Known;
 use crate::logging::Names;
 use crate::net::websocket::Outgoing;
 use crate::router::{PeerId, ServerIndex};
@@ -26,6 +27,8 @@ pub(super) struct LinkSide {
     pub(super) agent: String,
     /// Whom the pipe tells what becomes of the connection.
     pub(super) witness: Option<Witness>,
+    /// What is known of the endpoint, to explain the end of a connection.
+    pub(super) known: Known,
     /// How many messages of the endpoint could not be taken, on this connection.
     pub(super) refused: u64,
     /// The connection is being made anew by command.
@@ -48,6 +51,7 @@ impl LinkSide {
             names,
             agent,
             witness: None,
+            known: Known::default(),
             refused: 0,
             redialled: false,
             stranger: None,
