@@ -583,6 +583,7 @@ fn on_link(
         }
         LinkEvent::Message(text) => {
             sides.trace("MESSAGE_RECEIVED", About::Peer(peer), &[text.as_bytes()]);
+            sides.heard(place);
             router.on_peer(peer, text.as_bytes(), now, sides);
             sides.report_crowded(router, now);
         }

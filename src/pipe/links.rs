@@ -29,6 +29,8 @@ pub(super) struct LinkSide {
     pub(super) witness: Option<Witness>,
     /// What is known of the endpoint, to explain the end of a connection.
     pub(super) known: Known,
+    /// The endpoint has said something on this connection.
+    pub(super) heard: bool,
     /// How many messages of the endpoint could not be taken, on this connection.
     pub(super) refused: u64,
     /// The connection is being made anew by command.
@@ -52,6 +54,7 @@ impl LinkSide {
             agent,
             witness: None,
             known: Known::default(),
+            heard: false,
             refused: 0,
             redialled: false,
             stranger: None,
@@ -63,6 +66,7 @@ impl LinkSide {
     /// A connection stands.
     pub(super) fn connected(&mut self) {
         self.refused = 0;
+        self.heard = false;
         self.uncounted = false;
         self.stranger = None;
         self.redialled = false;
