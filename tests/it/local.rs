@@ -5,6 +5,7 @@ use std::process::Output;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
+use crate::control::Runtime;
 use crate::harness::{Agent, Setup, Takes, calculator_entry, config, fixture_entry};
 
 fn calculator() -> Setup {
