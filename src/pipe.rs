@@ -34,7 +34,7 @@ use std::ops::ControlFlow;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -48,7 +48,7 @@ use crate::catalogue::Catalogue;
 use crate::config::{LinkSpec, ServerSpec};
 use crate::control::status::{ServerState, StatusEntry};
 use crate::endpoint::Endpoint;
-use crate::endpoint::agent::Agent;
+use crate::endpoint::agent::{self, Agent};
 use crate::link::cause::Cause;
 use crate::link::{Link, LinkEvent};
 use crate::logging::{Names, RETRIES};
@@ -182,9 +182,11 @@ impl Pipe {
             let names: Names = specs().map(|spec| spec.name.clone()).collect();
             let peer = router.join(NewPeer { max_frame, hello, resync, view });
             let agent = Agent::of(&endpoint, &link.headers).key();
+            let mut side = LinkSide::new(peer, seen, names, agent);
+            side.known.good_until = agent::good_until(&endpoint);
             let link = Link::new(endpoint, link, max_frame, wake.clone());
             links.push(Linked { link, peer, dialled: false, served: 0 });
-            sides.push(LinkSide::new(peer, seen, names, agent));
+            sides.push(side);
         }
         let (each, servers) = servers
             .into_iter()
@@ -218,6 +220,7 @@ impl Pipe {
     /// The same pipe, telling `witness` what becomes of the first connection.
     pub(crate) fn watched_by(mut self, witness: Witness) -> Self {
         if let Some(link) = self.sides.links.each.first_mut() {
+            link.known.siblings = witness.has_siblings();
             link.witness = Some(witness);
         }
         self
@@ -580,6 +583,7 @@ fn on_link(
         }
         LinkEvent::Message(text) => {
             sides.trace("MESSAGE_RECEIVED", About::Peer(peer), &[text.as_bytes()]);
+            sides.heard(place);
             router.on_peer(peer, text.as_bytes(), now, sides);
             sides.report_crowded(router, now);
         }
@@ -589,8 +593,9 @@ fn on_link(
         LinkEvent::Beat if sides.links.each[place].out.pending().len() >= HIGH => {}
         LinkEvent::Beat => router.on_beat(now, sides),
         LinkEvent::Down { cause, open_for, retry_in } => {
-            let siblings = sides.links.each[place].witness.as_ref().is_some_and(Witness::has_siblings);
-            let why = diagnosis::explain(cause, open_for, &router.account(peer, now), &names.to_string(), siblings);
+            let account = router.account(peer, now);
+            let known = sides.links.each[place].known.after(cause, &account, SystemTime::now());
+            let why = diagnosis::explain(cause, open_for, &account, &names.to_string(), known);
             let next = span(retry_in);
             match open_for {
                 Some(_) if matches!(cause, Cause::Ours(_)) => {

@@ -40,8 +40,11 @@ Exit code: 0 it serves, 1 not (with the reason), 2 no such server or several mcp
 
 const PIN_EXAMPLES: &str = "\
 Examples:
-  mcp-pipe pin calculator          its turn begins as soon as nothing is under way, and does not end
+  mcp-pipe pin calculator          its turn begins as soon as nothing is under way, and does not end by itself
   mcp-pipe pin calculator --off    its turn ends like others again
+
+`next` ends a pinned turn, too, and leaves the pin: when the server's turn comes again, it does not end. `pin` of another
+server takes the pin away.
 
 Exit code: 0 done, 1 not (with the reason), 2 no such server or several mcp-pipes, 3 none runs";
 
@@ -50,6 +53,8 @@ Examples:
   mcp-pipe next                       on every endpoint whose servers take turns
   mcp-pipe next calculator            on the endpoint of this server
   mcp-pipe next 'wss://host/path?…'   on this endpoint
+
+A server that is pinned stays pinned: its turn comes again after the others', and does not end then.
 
 Exit code: 0 done, 1 not (with the reason), 2 no such endpoint or several mcp-pipes, 3 none runs";
 
@@ -90,7 +95,7 @@ pub enum OrderCommand {
         /// Which server
         server: String,
     },
-    /// With mode sequential: give a server the turn, for good
+    /// With mode sequential: give a server the turn, until `next` or another `pin`
     #[command(after_help = PIN_EXAMPLES)]
     Pin {
         /// Which server

@@ -36,6 +36,12 @@ struct Server<'a> {
     /// Where it refuses or is down, why.
     #[serde(skip_serializing_if = "Option::is_none")]
     why: Option<&'a str>,
+    /// With mode sequential: `current` or `waiting`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    turn: Option<&'static str>,
+    /// With mode sequential: whether a turn of it does not end by itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pinned: Option<bool>,
     connection: Connection<'a>,
 }
 
@@ -55,6 +61,9 @@ struct Connection<'a> {
     /// How many tools the endpoint has read on it, of all servers on it.
     #[serde(skip_serializing_if = "Option::is_none")]
     tools: Option<usize>,
+    /// Where it stands: whether the endpoint has said anything on it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    asked: Option<bool>,
 }
 
 impl<'a> Report<'a> {
@@ -97,12 +106,35 @@ impl<'a> Server<'a> {
             LinkState::Down(why) => ("down", Some(why.as_str())),
         };
         let first = all.get(pipe.line).map(|first| first.name.as_str()).filter(|first| *first != pipe.name);
-        let connection =
-            Connection { state: link, why: no_link, endpoint: &pipe.endpoint, shared_with: first, tools: pipe.tools };
-        Server { name: &pipe.name, well: pipe.is_well(), wanted: pipe.wanted, state, why, connection }
+        let connection = Connection {
+            state: link,
+            why: no_link,
+            endpoint: &pipe.endpoint,
+            shared_with: first,
+            tools: pipe.tools,
+            asked: (pipe.link == LinkState::Connected).then_some(!pipe.unasked),
+        };
+        // A stopped server waits for nothing.
+        let turn = pipe.turn.filter(|turn| turn.current || pipe.wanted != Wanted::Stopped);
+        let turn = turn.map(|turn| if turn.current { "current" } else { "waiting" });
+        let pinned = pipe.turn.map(|turn| turn.pinned);
+        Server { name: &pipe.name, well: pipe.is_well(), wanted: pipe.wanted, state, why, turn, pinned, connection }
     }
 
     fn words(&self) -> String {
+        let mut said = self.standing();
+        said += match self.turn {
+            Some("current") => ", its turn",
+            Some(_) => ", waits for its turn",
+            None => "",
+        };
+        if self.pinned == Some(true) {
+            said += ", pinned";
+        }
+        said
+    }
+
+    fn standing(&self) -> String {
         match self.wanted {
             Wanted::Running => self.doing(),
             Wanted::Paused => format!("paused (takes no calls), {}", self.doing()),
@@ -134,6 +166,8 @@ impl Connection<'_> {
             said += &format!(" together with {first}");
         } else if let Some(tools) = self.tools.filter(|_| self.state == "connected") {
             said += &format!(", {}", counted(tools, "tool"));
+        } else if self.asked == Some(false) {
+            said += ", has asked for nothing yet";
         }
         said
     }
@@ -147,6 +181,7 @@ fn with_reason(said: &str, why: Option<&str>) -> String {
 #[expect(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
     use super::*;
+    use crate::control::status::TurnState;
 
     fn pipe(name: &str, line: usize, server: ServerState, link: LinkState) -> PipeStatus {
         let tools = (link == LinkState::Connected).then_some(5);
@@ -220,6 +255,55 @@ mod tests {
     }
 
     #[test]
+    fn an_endpoint_that_has_asked_for_nothing_is_told_and_is_no_fault() {
+        let daemon = Daemon::default();
+        let unasked = |link| PipeStatus { unasked: true, tools: None, ..pipe("a", 0, ServerState::Serving, link) };
+        let pipes = [unasked(LinkState::Connected)];
+        let report = Report::new(&daemon, &pipes, None);
+        assert_eq!(
+            (report.words().as_str(), report.is_well()),
+            ("a: serving, connected, has asked for nothing yet\n", true)
+        );
+        assert_eq!(serde_json::to_value(&report).unwrap()["servers"][0]["connection"]["asked"], false);
+        let pipes = [unasked(LinkState::Down("HTTP 401".into()))];
+        let report = Report::new(&daemon, &pipes, None);
+        assert_eq!(report.words(), "a: serving, not connected: HTTP 401\n");
+        assert!(serde_json::to_value(&report).unwrap()["servers"][0]["connection"].get("asked").is_none());
+    }
+
+    #[test]
+    fn whose_turn_it_is_and_who_is_pinned_is_told() {
+        let turn = |current, pinned| Some(TurnState { current, pinned });
+        let of = |name, turn, wanted| PipeStatus {
+            turn,
+            wanted,
+            tools: None,
+            ..pipe(name, 0, ServerState::Serving, LinkState::Connected)
+        };
+        let mut pipes = vec![
+            of("a", turn(true, false), Wanted::Running),
+            of("b", turn(false, true), Wanted::Running),
+            of("c", turn(false, false), Wanted::Stopped),
+            of("d", turn(false, false), Wanted::Paused),
+        ];
+        pipes[2].server = ServerState::Stopped;
+        let daemon = Daemon::default();
+        let report = Report::new(&daemon, &pipes, None);
+        assert_eq!(
+            report.words(),
+            "a: serving, its turn, connected\n\
+             b: serving, waits for its turn, pinned, connected together with a\n\
+             c: stopped by command, connected together with a\n\
+             d: paused (takes no calls), serving, waits for its turn, connected together with a\n"
+        );
+        let json = serde_json::to_value(&report).unwrap();
+        let told = |n: usize| (json["servers"][n]["turn"].clone(), json["servers"][n]["pinned"].clone());
+        assert_eq!(told(0), ("current".into(), false.into()));
+        assert_eq!(told(1), ("waiting".into(), true.into()));
+        assert_eq!(told(2), (serde_json::Value::Null, false.into()));
+    }
+
+    #[test]
     fn the_json_has_a_number_and_says_the_same() {
         let daemon = Daemon { pid: 7, version: "0.1.0".into(), config: "/c".into() };
         let json = serde_json::to_value(Report::new(&daemon, &pipes()[..2], None)).unwrap();
@@ -230,9 +314,9 @@ mod tests {
                 "daemon": {"pid": 7, "version": "0.1.0", "config": "/c"},
                 "well": false,
                 "servers": [
-                    {"name": "a", "well": true, "wanted": "running", "state": "serving", "connection": {"state": "connected", "tools": 5}},
+                    {"name": "a", "well": true, "wanted": "running", "state": "serving", "connection": {"state": "connected", "tools": 5, "asked": true}},
                     {"name": "b", "well": false, "wanted": "running", "state": "down", "why": "exited with code 1",
-                     "connection": {"state": "connected", "sharedWith": "a", "tools": 5}},
+                     "connection": {"state": "connected", "sharedWith": "a", "tools": 5, "asked": true}},
                 ]
             })
         );

@@ -17,7 +17,7 @@ pub(crate) enum ServerState {
     Starting,
     /// The server answers.
     Serving,
-    /// The server was called, and has said nothing for minutes.
+    /// The server was called, and has said nothing for 5 minutes; until then it counts as serving.
     Silent,
     /// The server answers `initialize` with an error, in these words.
     Refusing(String),
@@ -43,6 +43,15 @@ pub(crate) enum LinkState {
     Down(String),
 }
 
+/// How a server stands whose servers have their endpoint in turns.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct TurnState {
+    /// Whether the server has its turn.
+    pub current: bool,
+    /// Whether a turn of the server does not end by itself.
+    pub pinned: bool,
+}
+
 /// The state of one server and of its connection.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct PipeStatus {
@@ -56,6 +65,12 @@ pub(crate) struct PipeStatus {
     pub line: usize,
     /// How many tools the endpoint was shown on this connection; `None` if the endpoint has not read all of them.
     pub tools: Option<usize>,
+    /// Whether the endpoint has said nothing yet on a connection that stands.
+    #[serde(default)]
+    pub unasked: bool,
+    /// The server's turn; `None` if its servers take no turns.
+    #[serde(default)]
+    pub turn: Option<TurnState>,
     /// What a person wants of the server.
     #[serde(default)]
     pub wanted: Wanted,
@@ -190,6 +205,16 @@ impl StatusEntry {
     /// Notes that what follows from a command, by its number, has begun.
     pub(crate) fn heeded(&self, number: u64) {
         self.change(|entry| entry.heeded = number);
+    }
+
+    /// Notes whether the endpoint has said nothing yet on the connection.
+    pub(crate) fn unasked(&self, unasked: bool) {
+        self.change(|entry| entry.unasked = unasked);
+    }
+
+    /// Notes how the server stands among those that take turns.
+    pub(crate) fn turn(&self, turn: TurnState) {
+        self.change(|entry| entry.turn = Some(turn));
     }
 
     /// Notes how many tools the endpoint was shown on the connection.

@@ -75,7 +75,9 @@ impl Cause {
     }
 
     /// What a close frame means and what to do, where the code tells that. What 4004 means, only the link's own state tells.
-    pub(crate) fn meaning(&self) -> Option<&'static str> {
+    ///
+    /// `conversed`: the endpoint has asked for something as an MCP client does, so address and token were right at first.
+    pub(crate) fn meaning(&self, conversed: bool) -> Option<&'static str> {
         let Cause::Closed { code: Some(code), contested, .. } = self else { return None };
         Some(match *code {
             code::REGULAR if *contested => {
@@ -95,15 +97,25 @@ impl Cause {
                 "by its words mcp-pipe broke the WebSocket protocol, as a proxy on the way may have done; dial without one, or update the \
                  endpoint's program"
             }
+            // An endpoint that has conversed takes text messages, and needs no extension for that.
+            code::UNSUPPORTED | code::EXTENSION if conversed => return self.is_about_token().then_some(BY_ITS_WORDS),
             code::UNSUPPORTED => {
                 "the endpoint takes no text messages, which MCP is made of, so it is most likely no MCP endpoint; compare its address \
                  with the one in the endpoint's console"
             }
             1007 => "the endpoint could not read a message as text; a server here may have written what is no UTF-8",
-            1010 => {
+            code::EXTENSION => {
                 "the endpoint insists on an extension of WebSocket that mcp-pipe has not; switch that off at the endpoint"
             }
             1014 => "a gateway before the endpoint got no good answer from it; it is dialled again",
+            code::POLICY if conversed && !self.is_about_token() => {
+                "by a rule of the endpoint's own, which the connection has met with only now; if that comes again and again, the token may \
+                 be good no longer: copy a fresh endpoint URL, with its token, from its console"
+            }
+            _ if conversed && self.rejects_token() => {
+                "the endpoint took the token at first and rejects it now, so it may have expired or been taken back; copy a fresh \
+                 endpoint URL, with its token, from its console"
+            }
             code::POLICY
             | code::UNAUTHORIZED
             | code::FORBIDDEN
@@ -122,6 +134,30 @@ impl Cause {
             cloud::CLOSE => return None,
             _ => "a code that says nothing about the cause; the log or the operator of the endpoint may",
         })
+    }
+
+    /// Whether the endpoint says, by its code or in its words, that it does not take the token.
+    pub(crate) fn rejects_token(&self) -> bool {
+        match self {
+            Cause::Closed { code: Some(code), .. } => {
+                matches!(
+                    *code,
+                    code::POLICY
+                        | code::UNAUTHORIZED
+                        | code::FORBIDDEN
+                        | code::REGISTERED_UNAUTHORIZED
+                        | code::REGISTERED_FORBIDDEN
+                ) || self.is_about_token()
+            }
+            Cause::Dial(DialError::Http { status, .. }) => matches!(status, 401 | 403),
+            Cause::Closed { code: None, .. }
+            | Cause::Dial(_)
+            | Cause::Ours(_)
+            | Cause::Lost(_)
+            | Cause::Unresponsive { .. }
+            | Cause::Protocol(_)
+            | Cause::Stranger { .. } => false,
+        }
     }
 
     /// Whether the endpoint's reason speaks of the token or of a right, in words that are common.
@@ -157,6 +193,7 @@ pub(crate) mod code {
     /// Also the code of the self-hosted endpoint when another connection takes the place; see [`super::Takeover`].
     pub(crate) const REGULAR: u16 = 1000;
     pub(crate) const UNSUPPORTED: u16 = 1003;
+    pub(super) const EXTENSION: u16 = 1010;
     pub(super) const POLICY: u16 = 1008;
     pub(super) const TOO_BIG: u16 = 1009;
     pub(super) const RESTART: u16 = 1012;
@@ -250,7 +287,7 @@ impl fmt::Display for Cause {
                 if !reason.is_empty() {
                     write!(f, " \"{}\"", bounded(reason, MAX_REASON))?;
                 }
-                match self.meaning() {
+                match self.meaning(false) {
                     Some(meaning) => write!(f, ": {meaning}"),
                     None => Ok(()),
                 }
@@ -379,10 +416,10 @@ mod tests {
     #[test]
     fn every_close_and_every_status_comes_with_what_it_means() {
         for code in (1000..=1015).chain([2999, 3000, 3001, 4001, 4999]) {
-            assert!(closed(code).meaning().is_some_and(|meaning| meaning.len() > 20), "{code}");
+            assert!(closed(code).meaning(false).is_some_and(|meaning| meaning.len() > 20), "{code}");
         }
         // What this one means, only the link's own state tells.
-        assert_eq!(closed(cloud::CLOSE).meaning(), None);
+        assert_eq!(closed(cloud::CLOSE).meaning(false), None);
         assert!(closed(1003).to_string().contains("no MCP endpoint; compare its address"), "{}", closed(1003));
         for status in 200..600 {
             let said = http(status, None).to_string();
@@ -405,6 +442,22 @@ mod tests {
         ] {
             assert!(cause.to_string().contains("token"), "{cause}");
         }
+    }
+
+    #[test]
+    fn what_only_an_endpoint_may_say_that_nothing_worked_for_is_not_said_of_one_that_has_conversed() {
+        for code in (1000..=1015).chain([3000, 3003, 4001, 4401, 4403]) {
+            let said = closed(code).meaning(true).unwrap_or_default();
+            for wrong in ["no MCP endpoint", "an extension", "it rejects the token;"] {
+                assert!(!said.contains(wrong), "{code}: {said}");
+            }
+        }
+        assert_eq!(closed(1003).meaning(true), None);
+        assert_eq!(reasoned(1003, "bad token").meaning(true), Some(BY_ITS_WORDS));
+        let said = |cause: Cause| cause.meaning(true).unwrap_or_default();
+        assert!(said(closed(1008)).contains("a rule of the endpoint's own"), "{}", said(closed(1008)));
+        assert!(said(closed(4401)).contains("took the token at first"), "{}", said(closed(4401)));
+        assert!(said(reasoned(1008, "token expired")).contains("took the token at first"));
     }
 
     #[test]

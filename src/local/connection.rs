@@ -228,7 +228,10 @@ impl Reader {
 
     fn publish(&self, catalogue: Catalogue) {
         let count = catalogue.tools.len();
-        let names = listed(catalogue.names().take(SHOWN).collect(), count);
+        let names = match count {
+            0 => "the server has none, or has not answered tools/list yet".to_owned(),
+            _ => listed(catalogue.names().take(SHOWN).collect(), count),
+        };
         tracing::info!(event = "TOOLS_READ", servers = ?self.seat.names, count, "{}: {names}", counted(count, "tool"));
         let catalogue = Arc::new(catalogue);
         self.seat.presence.send_replace(Presence::Ready { catalogue, line: self.line.clone() });

@@ -3,7 +3,7 @@
 //! The cloud closes with 4004 whatever happened, so its code says nothing; what the cloud was waiting for does.
 
 use std::fmt::Write;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use crate::link::cause::Cause;
 use crate::mcp::cloud;
@@ -19,18 +19,71 @@ const SIBLINGS: &str = "another connection with this token or agent keeps taking
                         \"mode\": \"auto\" or \"multiplex\" puts all of them on one connection; else end the other program that uses it. \
                         Until then this one holds back";
 
+/// How many refusals in a row are no coincidence.
+const AGAIN: u32 = 2;
+
+/// What else is known of an endpoint than the state of its connection.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Known {
+    /// Other servers here have connections of their own to the same agent.
+    pub(super) siblings: bool,
+    /// Until when the token is good by what it says of itself, in seconds since 1970.
+    pub(super) good_until: Option<u64>,
+    /// For how long the token has been good no longer.
+    expired: Option<Duration>,
+    /// How many connections in a row the endpoint closed with the cloud's code before it had its answer to `initialize`.
+    refused: u32,
+}
+
+impl Known {
+    /// What is known now that a connection has ended, or did not come about.
+    pub(super) fn after(&mut self, cause: &Cause, account: &Account, now: SystemTime) -> &Self {
+        let until = self.good_until.and_then(|at| SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(at)));
+        self.expired = until.and_then(|until| now.duration_since(until).ok()).filter(|past| !past.is_zero());
+        let refused =
+            is_clouds(cause) && matches!(account.initialize, None | Some(Greeting::Waits)) && account.answered == 0;
+        self.refused = if refused { self.refused.saturating_add(1) } else { 0 };
+        self
+    }
+
+    /// What can be done where the token has expired.
+    fn expiry(&self) -> Option<String> {
+        let past = span(self.expired?);
+        Some(format!(
+            "the token expired {past} ago, by what it says of itself; copy a fresh endpoint URL, with its token, from its console"
+        ))
+    }
+
+    /// Which limit the endpoint most likely has.
+    fn limit(&self) -> String {
+        let siblings = if self.siblings && self.refused >= AGAIN {
+            ", on which each of several servers here has one: \"mode\": \"multiplex\" puts all of them on one connection"
+        } else {
+            ""
+        };
+        format!("too many connections on this token or agent{siblings}")
+    }
+}
+
+/// Whether an endpoint closed the connection with the code that says nothing.
+fn is_clouds(cause: &Cause) -> bool {
+    matches!(cause, Cause::Closed { code: Some(cloud::CLOSE), .. })
+}
+
 /// One line for the log: what ended, after how long, and what that most likely means.
 ///
-/// `name` is the server's; `open_for` is `None` for an attempt that never became a connection; `siblings`: other servers here
-/// have connections of their own to the same agent.
+/// `name` is the server's; `open_for` is `None` for an attempt that never became a connection.
 pub(super) fn explain(
     cause: &Cause,
     open_for: Option<Duration>,
     account: &Account,
     name: &str,
-    siblings: bool,
+    known: &Known,
 ) -> String {
-    let Some(open_for) = open_for else { return cause.to_string() };
+    let Some(open_for) = open_for else {
+        let expiry = known.expiry().filter(|_| cause.rejects_token());
+        return expiry.map_or_else(|| cause.to_string(), |expiry| format!("{cause}; {expiry}"));
+    };
     let mut line = match cause {
         // These have nothing to do with the server or with what it was asked.
         Cause::Ours(_) | Cause::Stranger { .. } => return format!("{cause}; it had stood for {}", span(open_for)),
@@ -70,31 +123,41 @@ pub(super) fn explain(
             }
         }
     }
-    if let Some(advice) = advice(cause, open_for, account, siblings) {
+    if let Some(advice) = advice(cause, open_for, account, known) {
         add(advice);
     }
     line
 }
 
 /// What the user can do, where our state points at something.
-fn advice(cause: &Cause, open_for: Duration, account: &Account, siblings: bool) -> Option<String> {
-    if let (Cause::Closed { contested: true, .. }, true) = (cause, siblings) {
+fn advice(cause: &Cause, open_for: Duration, account: &Account, known: &Known) -> Option<String> {
+    if let (Cause::Closed { contested: true, .. }, true) = (cause, known.siblings) {
         return Some(SIBLINGS.to_owned());
     }
-    let meaning = cause.meaning().map(str::to_owned);
-    if meaning.is_some() || !matches!(cause, Cause::Closed { code: Some(cloud::CLOSE), .. }) {
+    let conversed = account.initialize.is_some() || account.answered > 0;
+    if (cause.rejects_token() || is_clouds(cause) && !conversed)
+        && let Some(expiry) = known.expiry()
+    {
+        return Some(expiry);
+    }
+    let meaning = cause.meaning(conversed).map(str::to_owned);
+    if meaning.is_some() || !is_clouds(cause) {
         return meaning;
     }
-    let limit = cloud::INITIALIZE.as_secs();
-    let likely = "too many connections on this token or agent";
+    let patience = cloud::INITIALIZE.as_secs();
+    let likely = known.limit();
     match account.initialize {
         // The endpoint closes because of the error. What can be done has been said.
         Some(Greeting::Excused | Greeting::Refused) => None,
-        Some(Greeting::Waits) if open_for >= LATE => Some(format!("the endpoint gives up after {limit} s")),
-        Some(Greeting::Waits) => Some(format!("closed sooner than its {limit} s: {likely}, or maintenance")),
+        Some(Greeting::Waits) if open_for >= LATE => Some(format!("the endpoint gives up after {patience} s")),
+        Some(Greeting::Waits) => Some(format!("closed sooner than its {patience} s: {likely}; or maintenance")),
         Some(Greeting::Answered) if !account.unanswered.is_empty() => {
             Some("it closes when an answer or a ping takes too long".into())
         }
+        // The endpoint has not seen any tools.
+        None if account.answered == 0 => Some(format!(
+            "so it is most likely not this server: {likely}; or a token that is good no longer, or maintenance"
+        )),
         Some(Greeting::Answered) | None => {
             Some(format!("so it is most likely not this server: {likely}, too many tools, or maintenance"))
         }
@@ -104,10 +167,11 @@ fn advice(cause: &Cause, open_for: Duration, account: &Account, siblings: bool) 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::net::error::DialError;
 
     /// For a server that is alone.
     fn explain(cause: &Cause, open_for: Option<Duration>, account: &Account, name: &str) -> String {
-        super::explain(cause, open_for, account, name, false)
+        super::explain(cause, open_for, account, name, &Known::default())
     }
 
     fn closed(code: u16) -> Cause {
@@ -186,7 +250,13 @@ mod tests {
             explain(&closed(1000), Some(Duration::from_secs(3)), &account(Some(Greeting::Answered), 9), "calculator");
         assert!(!once.contains("keeps"), "{once}");
         let account = account(Some(Greeting::Answered), 9);
-        let line = super::explain(&cause, Some(Duration::from_secs(3)), &account, "calculator", true);
+        let line = super::explain(
+            &cause,
+            Some(Duration::from_secs(3)),
+            &account,
+            "calculator",
+            &Known { siblings: true, ..Known::default() },
+        );
         assert!(line.contains("most likely that of another server here: \"mode\": \"auto\""), "{line}");
     }
 
@@ -220,5 +290,72 @@ mod tests {
     fn a_rejected_token_is_called_so() {
         let line = explain(&closed(1008), Some(Duration::from_millis(20)), &account(None, 0), "calculator");
         assert!(line.contains("had not asked for anything") && line.contains("token"), "{line}");
+    }
+
+    #[test]
+    fn an_endpoint_that_has_conversed_is_not_said_to_be_none() {
+        let conversed = account(Some(Greeting::Answered), 2);
+        let line = explain(&closed(1003), Some(Duration::from_millis(20)), &conversed, "h");
+        assert_eq!(line, "closed 1003 after 20 ms; everything it asked was answered");
+        let line = explain(&closed(1003), Some(Duration::from_millis(20)), &account(None, 0), "h");
+        assert!(line.contains("no MCP endpoint; compare its address"), "{line}");
+    }
+
+    #[test]
+    fn what_the_endpoint_has_not_seen_is_no_reason() {
+        let line = explain(&closed(4004), Some(Duration::from_millis(20)), &account(None, 0), "h");
+        assert!(line.contains("too many connections") && !line.contains("tools"), "{line}");
+        let line = explain(&closed(4004), Some(Duration::from_millis(20)), &account(Some(Greeting::Answered), 2), "h");
+        assert!(line.contains("too many tools"), "{line}");
+    }
+
+    #[test]
+    fn a_token_that_has_expired_is_the_reason_where_the_token_may_be_one() {
+        let expired = |cause: &Cause, open_for, account: &Account, good_until| {
+            let mut known = Known { good_until, ..Known::default() };
+            known.after(cause, account, SystemTime::UNIX_EPOCH + Duration::from_secs(7300));
+            super::explain(cause, open_for, account, "h", &known)
+        };
+        let (soon, unasked) = (Some(Duration::from_millis(20)), account(None, 0));
+        let said = "the token expired 2 h 0 min ago, by what it says of itself; copy a fresh endpoint URL, with its token, from its console";
+        assert_eq!(
+            expired(&closed(4004), soon, &unasked, Some(100)),
+            format!("closed 4004 after 20 ms; the endpoint had not asked for anything yet; {said}")
+        );
+        let reason = Cause::Closed { code: Some(4001), reason: "token expired".into(), contested: false };
+        assert!(expired(&reason, soon, &unasked, Some(100)).ends_with(said));
+        let status = DialError::Http { peer: "h:443".into(), status: 401, retry_after: None, body: String::new() };
+        assert!(expired(&Cause::Dial(status), None, &unasked, Some(100)).ends_with(said));
+        for (cause, account, good_until) in [
+            (closed(4004), &unasked, Some(7301)),
+            (closed(4004), &unasked, None),
+            (closed(1011), &unasked, Some(100)),
+            (closed(4004), &account(Some(Greeting::Answered), 2), Some(100)),
+        ] {
+            let line = expired(&cause, soon, account, good_until);
+            assert!(!line.contains("expired"), "{line}");
+        }
+    }
+
+    #[test]
+    fn several_servers_that_are_refused_again_and_again_are_told_how_to_share() {
+        let mut known = Known { siblings: true, ..Known::default() };
+        let mut line = |initialize| {
+            let account = account(initialize, u64::from(initialize == Some(Greeting::Answered)));
+            let cause = closed(4004);
+            known.after(&cause, &account, SystemTime::UNIX_EPOCH);
+            super::explain(&cause, Some(Duration::from_secs(1)), &account, "h", &known)
+        };
+        let hint = "\"mode\": \"multiplex\" puts all of them on one connection";
+        assert!(!line(None).contains(hint), "once may be maintenance");
+        assert!(line(None).contains(hint) && line(Some(Greeting::Waits)).contains(hint));
+        assert!(!line(Some(Greeting::Answered)).contains(hint), "mode auto sees to that");
+        assert!(!line(None).contains(hint));
+        let mut alone = Known { siblings: false, ..Known::default() };
+        for _ in 0..3 {
+            alone.after(&closed(4004), &account(None, 0), SystemTime::UNIX_EPOCH);
+        }
+        let line = super::explain(&closed(4004), Some(Duration::from_secs(1)), &account(None, 0), "h", &alone);
+        assert!(!line.contains("multiplex"), "{line}");
     }
 }

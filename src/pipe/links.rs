@@ -2,6 +2,7 @@
 
 use slotmap::SecondaryMap;
 
+use super::diagnosis::Known;
 use crate::logging::Names;
 use crate::net::websocket::Outgoing;
 use crate::router::{PeerId, ServerIndex};
@@ -26,6 +27,10 @@ pub(super) struct LinkSide {
     pub(super) agent: String,
     /// Whom the pipe tells what becomes of the connection.
     pub(super) witness: Option<Witness>,
+    /// What is known of the endpoint, to explain the end of a connection.
+    pub(super) known: Known,
+    /// The endpoint has said something on this connection.
+    pub(super) heard: bool,
     /// How many messages of the endpoint could not be taken, on this connection.
     pub(super) refused: u64,
     /// The connection is being made anew by command.
@@ -48,6 +53,8 @@ impl LinkSide {
             names,
             agent,
             witness: None,
+            known: Known::default(),
+            heard: false,
             refused: 0,
             redialled: false,
             stranger: None,
@@ -59,6 +66,7 @@ impl LinkSide {
     /// A connection stands.
     pub(super) fn connected(&mut self) {
         self.refused = 0;
+        self.heard = false;
         self.uncounted = false;
         self.stranger = None;
         self.redialled = false;

@@ -10,7 +10,7 @@ use tracing::{debug, enabled, info, warn};
 
 use crate::catalogue::{Catalogue, Memory};
 use crate::config::ServerSpec;
-use crate::control::status::{LinkState, ServerState, StatusEntry};
+use crate::control::status::{LinkState, ServerState, StatusEntry, TurnState};
 use crate::frame::LineOut;
 use crate::logging::Names;
 use crate::mcp::{cloud, envelope};
@@ -258,8 +258,17 @@ impl Sides {
         self.links.each[place].connected();
         for server in &self.links.each[place].servers {
             self.each[*server].status.tools(None);
+            self.each[*server].status.unasked(true);
         }
         self.tell_link(place, &LinkState::Connected);
+    }
+
+    /// An endpoint has said something.
+    pub(super) fn heard(&mut self, place: usize) {
+        let link = &mut self.links.each[place];
+        if !std::mem::replace(&mut link.heard, true) {
+            link.servers.iter().for_each(|server| self.each[*server].status.unasked(false));
+        }
     }
 
     /// A connection is gone, or did not come about (`stood` says which).
@@ -446,6 +455,11 @@ impl Sides {
                 info!(event = "SERVER_HEARD", servers = ?names, "{note}");
                 if let Some(side) = side {
                     side.status.server(if side.serving { ServerState::Serving } else { ServerState::Starting });
+                }
+            }
+            What::Seated { current, pinned } => {
+                if let Some(side) = side {
+                    side.status.turn(TurnState { current: *current, pinned: *pinned });
                 }
             }
             What::Turn { .. } => info!(event = "TURN", servers = ?names, "{note}"),

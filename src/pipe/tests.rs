@@ -103,7 +103,7 @@ impl Router for Switch {
 
     fn on_beat(&mut self, _: Instant, out: &mut dyn Out) {
         if let Some(server) = self.silent.take() {
-            out.note(Note::of(server, What::Silent { lasted: Duration::ZERO, failed: true }));
+            out.note(Note::of(server, What::Silent { lasted: Duration::ZERO, method: "tools/call", failed: true }));
         }
     }
 

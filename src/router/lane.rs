@@ -365,11 +365,12 @@ impl Lane {
     /// Notices a server that was called and says nothing.
     pub(super) fn check_silence(&mut self, now: Instant, out: &mut dyn Out) {
         let Some((stage, lasted)) = self.silence.look(now) else { return };
+        let method = self.silence.method();
         match stage {
             SilenceStage::Noticed => {}
             SilenceStage::Asked => self.send_unawaited("ping", b"{}", out),
-            SilenceStage::Reported => out.note(Note::of(self.index, What::Silent { lasted, failed: false })),
-            SilenceStage::Failed => out.note(Note::of(self.index, What::Silent { lasted, failed: true })),
+            SilenceStage::Reported => out.note(Note::of(self.index, What::Silent { lasted, method, failed: false })),
+            SilenceStage::Failed => out.note(Note::of(self.index, What::Silent { lasted, method, failed: true })),
         }
     }
 
@@ -447,7 +448,7 @@ impl Lane {
         if is_call(call.method()) {
             self.opening.serve();
         }
-        self.silence.called(call.since);
+        self.silence.called(call.method(), call.since);
         self.kept += call.size();
         self.flights.insert(id, Flight::Call(call));
         edits.forward_request(request, self.index, id, out);

@@ -156,6 +156,8 @@ pub enum What<'a> {
     Silent {
         /// The length of the silence.
         lasted: Duration,
+        /// The method of the first of the calls, if that is a known one.
+        method: &'static str,
         /// Whether the silence is so long that the server counts as not healthy. A shorter silence was told before.
         failed: bool,
     },
@@ -163,6 +165,13 @@ pub enum What<'a> {
     Heard {
         /// The length of the silence.
         lasted: Duration,
+    },
+    /// How a server stands whose servers take turns.
+    Seated {
+        /// Whether the server has its turn.
+        current: bool,
+        /// Whether a turn of the server does not end by itself.
+        pinned: bool,
     },
     /// The turn changes, or somebody asked for that.
     Turn {
@@ -227,7 +236,11 @@ impl fmt::Display for Note<'_> {
                 write!(f, "answered the server's {method} with an error: {why}")
             }
             What::Refused { error } => {
-                write!(f, "the server refused to initialize: {error}; its calls are refused until it accepts")
+                write!(
+                    f,
+                    "the server refused to initialize: {error}; its calls are refused until it accepts. It is asked again later, and at \
+                     once by mcp-pipe restart NAME"
+                )
             }
             What::NotListed { list, error } => {
                 write!(f, "the server did not answer {list}: {error}; what it has of that is not published yet")
@@ -261,13 +274,17 @@ impl fmt::Display for Note<'_> {
             What::Served { method, took } => {
                 write!(f, "{} answered in {}", String::from_utf8_lossy(method), span(*took))
             }
-            What::Silent { lasted, .. } => write!(
+            What::Silent { lasted, method, .. } => write!(
                 f,
-                "was called {} ago and has said nothing since, nor answered a ping: it may hang, or work on something long. \
-                 If it hangs, end its process, and it is started anew; a \"timeout\" gives its callers an error in time",
+                "was called {} ago ({method}) and has said nothing since, nor answered a ping: it may hang, or work on something \
+                 long. If it hangs, mcp-pipe restart NAME starts it anew; a \"timeout\" gives its callers an error in time",
                 span(*lasted)
             ),
             What::Heard { lasted } => write!(f, "says something again, after {}", span(*lasted)),
+            What::Seated { current, pinned } => {
+                f.write_str(if *current { "has its turn" } else { "waits for its turn" })?;
+                f.write_str(if *pinned { ", and is pinned" } else { "" })
+            }
             What::Turn { what } => f.write_str(what),
         }
     }

@@ -79,6 +79,11 @@ impl Rotation {
         self.current
     }
 
+    /// Whether a turn of a server does not end by itself.
+    pub(super) fn is_pinned(&self, server: usize) -> bool {
+        self.places[server].pinned
+    }
+
     /// Whether a server could have its turn.
     pub(super) fn is_warm(&self, server: usize) -> bool {
         matches!(self.places[server].presence, Presence::Warm)

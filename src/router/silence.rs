@@ -32,8 +32,9 @@ pub(super) enum Silence {
     /// The server has said something since its last call, or was not called yet.
     #[default]
     None,
-    /// The server was called at the first time, and has said nothing since. The last stage, and when that was reached.
-    Since(Instant, SilenceStage, Instant),
+    /// The server was called at the first time, by this method, and has said nothing since. The last stage, and when that was
+    /// reached.
+    Since(Instant, &'static str, SilenceStage, Instant),
 }
 
 /// What has come of a silence.
@@ -50,24 +51,32 @@ pub(super) enum SilenceStage {
 }
 
 impl Silence {
-    /// The server was sent a call.
-    pub(super) fn called(&mut self, now: Instant) {
+    /// The server was sent a call of this method.
+    pub(super) fn called(&mut self, method: &[u8], now: Instant) {
         if let Silence::None = self {
-            *self = Silence::Since(now, SilenceStage::Noticed, now);
+            *self = Silence::Since(now, known(method), SilenceStage::Noticed, now);
+        }
+    }
+
+    /// The method of the first call in the silence.
+    pub(super) fn method(&self) -> &'static str {
+        match self {
+            Silence::None => OTHER,
+            Silence::Since(_, method, ..) => method,
         }
     }
 
     /// The server said something. Returns the length of its silence, if that was reported.
     pub(super) fn broken(&mut self, now: Instant) -> Option<Duration> {
         match std::mem::take(self) {
-            Silence::Since(since, SilenceStage::Reported | SilenceStage::Failed, _) => Some(now - since),
-            Silence::Since(_, SilenceStage::Noticed | SilenceStage::Asked, _) | Silence::None => None,
+            Silence::Since(since, _, SilenceStage::Reported | SilenceStage::Failed, _) => Some(now - since),
+            Silence::Since(_, _, SilenceStage::Noticed | SilenceStage::Asked, _) | Silence::None => None,
         }
     }
 
     /// The stage that is due now, if one is, and the length of the silence.
     pub(super) fn look(&mut self, now: Instant) -> Option<(SilenceStage, Duration)> {
-        let Silence::Since(since, step, at) = self else { return None };
+        let Silence::Since(since, _, step, at) = self else { return None };
         let lasted = now - *since;
         let (next, after) = match step {
             SilenceStage::Noticed => (SilenceStage::Asked, ASKED),
@@ -82,6 +91,26 @@ impl Silence {
     }
 }
 
+/// What a method is called that is none of the usual ones: it may be of any length.
+const OTHER: &str = "a request";
+
+/// The usual methods, by which a silence is told to a person. The first are the most frequent ones.
+const KNOWN: [&str; 9] = [
+    "tools/call",
+    "tools/list",
+    "initialize",
+    "ping",
+    "resources/read",
+    "resources/list",
+    "resources/templates/list",
+    "prompts/get",
+    "prompts/list",
+];
+
+fn known(method: &[u8]) -> &'static str {
+    KNOWN.into_iter().find(|known| known.as_bytes() == method).unwrap_or(OTHER)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -92,8 +121,9 @@ mod tests {
         let at = |seconds| start + Duration::from_secs(seconds);
         let mut silence = Silence::default();
         assert_eq!(silence.look(at(1000)), None, "it was not called");
-        silence.called(at(0));
-        silence.called(at(50));
+        silence.called(b"tools/list", at(0));
+        silence.called(b"tools/call", at(50));
+        assert_eq!(silence.method(), "tools/list");
         let mut looks = Vec::new();
         for seconds in (0..=400).step_by(10) {
             looks.extend(silence.look(at(seconds)).map(|(step, lasted)| (step, lasted.as_secs())));
@@ -101,7 +131,8 @@ mod tests {
         assert_eq!(looks, [(SilenceStage::Asked, 30), (SilenceStage::Reported, 60), (SilenceStage::Failed, 300)]);
         assert_eq!(silence.broken(at(400)), Some(Duration::from_secs(400)));
         assert_eq!((silence.broken(at(401)), silence.look(at(1000))), (None, None));
-        silence.called(at(1000));
+        silence.called(b"x/y", at(1000));
+        assert_eq!(silence.method(), OTHER);
         assert_eq!(silence.look(at(1030)), Some((SilenceStage::Asked, ASKED)));
         assert_eq!(silence.broken(at(1031)), None, "nobody knows of it");
     }
@@ -110,7 +141,7 @@ mod tests {
     fn who_is_looked_at_rarely_has_time_to_answer_all_the_same() {
         let start = Instant::now();
         let mut silence = Silence::default();
-        silence.called(start);
+        silence.called(b"tools/call", start);
         let at = [400, 401, 410, 420].map(|seconds| start + Duration::from_secs(seconds));
         let steps = at.map(|at| silence.look(at).map(|(step, _)| step));
         assert_eq!(steps, [Some(SilenceStage::Asked), None, Some(SilenceStage::Reported), Some(SilenceStage::Failed)]);

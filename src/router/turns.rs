@@ -45,6 +45,8 @@ pub(crate) struct Turns<R> {
     rotation: Rotation,
     link: TurnLink,
     draining: bool,
+    /// What was last said of each seat: whether it has its turn, and whether it is pinned.
+    told: Vec<Option<(bool, bool)>>,
 }
 
 /// A server of a [`Turns`].
@@ -93,7 +95,18 @@ impl<R: Router> Turns<R> {
     /// There must be at least one server.
     pub(crate) fn new(seats: Vec<Seat<R>>, turn: Duration, now: Instant) -> Self {
         let rotation = Rotation::new(seats.iter().map(|s| s.pin), turn, now);
-        Turns { seats, rotation, link: TurnLink::Down, draining: false }
+        let told = vec![None; seats.len()];
+        Turns { seats, rotation, link: TurnLink::Down, draining: false, told }
+    }
+
+    /// Says of each server how it stands, where that has changed.
+    fn tell_seats(&mut self, out: &mut dyn Out) {
+        for (server, told) in self.told.iter_mut().enumerate() {
+            let (current, pinned) = (server == self.rotation.current(), self.rotation.is_pinned(server));
+            if told.replace((current, pinned)) != Some((current, pinned)) {
+                out.note(Note::of(server, What::Seated { current, pinned }));
+            }
+        }
     }
 
     /// A server's router, and where its decisions go.
@@ -139,6 +152,7 @@ impl<R: Router> Turns<R> {
             | (TurnLink::Up { phase: TurnPhase::Ending { .. }, .. }, Verdict::Over)
             | (TurnLink::Up { phase: TurnPhase::Serving, .. }, Verdict::Stays) => {}
         }
+        self.tell_seats(out);
     }
 
     /// Refuses a request because the turn is over; returns whether the frame needs no more attention. `alone`: the frame is
@@ -255,6 +269,7 @@ impl<R: Router> Router for Turns<R> {
     fn on_server_up(&mut self, server: ServerIndex, now: Instant, out: &mut dyn Out) {
         let (router, mut door) = self.at(server, out);
         router.on_server_up(0, now, &mut door);
+        self.tell_seats(out);
     }
 
     fn on_server_down(&mut self, server: ServerIndex, gone: Gone<'_>, now: Instant, out: &mut dyn Out) {
@@ -340,6 +355,10 @@ impl<R: Router> Router for Turns<R> {
     fn on_turn_command(&mut self, command: TurnCommand, now: Instant, out: &mut dyn Out) -> Result<String, String> {
         let server = self.rotation.current();
         let (about, done) = match command {
+            TurnCommand::Next if self.rotation.skip() && self.rotation.is_pinned(server) => (
+                server,
+                Ok("its turn ends as soon as nothing is under way; it stays pinned, so that the next one won't end"),
+            ),
             TurnCommand::Next if self.rotation.skip() => (server, Ok("its turn ends as soon as nothing is under way")),
             TurnCommand::Next => (server, Err("its turn goes on: no other server is ready")),
             TurnCommand::Keep if self.rotation.toggle_pin(now) => (server, Ok("is kept: its turn does not end")),

@@ -174,6 +174,7 @@ impl Helm {
         let mut told = Vec::new();
         for post in self.roster.read() {
             let Some(index) = post.servers.iter().position(|server| *server == subject.name) else { continue };
+            taking_turns(&post, name)?;
             let command = if off { TurnCommand::Unpin(index) } else { TurnCommand::Pin(index) };
             told.push(turn(&post, command)?);
         }
@@ -191,6 +192,9 @@ impl Helm {
         if posts.is_empty() {
             let why = "no servers take turns here; \"mode\": \"sequential\" has servers of an endpoint do that";
             return Err(NotGiven::Impossible(why.into()));
+        }
+        if let Some(name) = endpoint {
+            posts.iter().try_for_each(|post| taking_turns(post, name))?;
         }
         let told = posts.iter().map(|post| turn(post, TurnCommand::Next)).collect::<Result<_, _>>()?;
         Ok(Given { until: Until::Turned(told), within: SAYING })
@@ -221,6 +225,12 @@ impl Helm {
         }
         Ok(posts)
     }
+}
+
+/// Refuses a command about turns where none are taken. `name`: what the command is about.
+fn taking_turns(post: &Post, name: &str) -> Result<(), NotGiven> {
+    let why = || format!("{name} takes no turns; \"mode\": \"sequential\" has the servers of an endpoint do that");
+    post.takes_turns.then_some(()).ok_or_else(|| NotGiven::Impossible(why()))
 }
 
 fn turn(post: &Post, command: TurnCommand) -> Result<oneshot::Receiver<Told>, NotGiven> {

@@ -204,6 +204,32 @@ async fn per_server_stays_per_server_and_is_told_what_would_help() {
 }
 
 #[tokio::test]
+async fn connections_that_are_refused_before_anything_was_asked_are_explained_by_what_may_be_the_reason() {
+    let endpoint = FakeEndpoint::bind().await;
+    let mut entry = fixture_entry(&[]);
+    entry["endpoint"] = endpoint.url().into();
+    let daemon = Setup::new().config(&config(["a", "b"].map(|name| (name, entry.clone())))).start("info");
+    let mut first = endpoint.accept().await;
+    first.handshake().await;
+    for _ in 0..2 {
+        endpoint.accept().await.close(4004).await;
+    }
+    let line = daemon.wait_for("the hint", |line| line.to_string().contains("multiplex")).await.to_string();
+    assert!(line.contains("CONNECTION_CLOSED") && !line.contains("too many tools"), "{line}");
+    daemon.stop_closing([&mut first]).await;
+
+    let claims = json!({"userId": 7, "agentId": 42, "exp": 1_000_000_000});
+    let expired = format!("eyJhbGciOiJFUzI1NiJ9.{}.c2lnbmF0dXJl", URL_SAFE_NO_PAD.encode(claims.to_string()));
+    let endpoint = FakeEndpoint::with_token(&expired).await;
+    let daemon = Setup::new().config(&one_server(&endpoint, &[])).start("info");
+    endpoint.accept().await.close(4004).await;
+    let line = daemon.wait_for_event("CONNECTION_CLOSED").await.to_string();
+    assert!(line.contains("the token expired") && line.contains("copy a fresh endpoint URL"), "{line}");
+    assert!(!daemon.log_text().contains(&expired));
+    drop(daemon);
+}
+
+#[tokio::test]
 async fn a_call_under_way_is_answered_before_servers_move_to_one_connection() {
     let endpoint = FakeEndpoint::bind().await;
     let mut entry = fixture_entry(&[]);

@@ -135,6 +135,21 @@ async fn one_that_does_not_serve_is_told_by_the_code_and_in_words() {
 }
 
 #[tokio::test]
+async fn an_endpoint_that_has_asked_for_nothing_is_told_without_being_a_failure() {
+    let (runtime, endpoint) = (Runtime::new(), FakeEndpoint::bind().await);
+    let daemon = runtime.setup().config(&one_server(&endpoint, &[])).start("info");
+    let mut conn = endpoint.accept().await;
+    daemon.wait_for_event("CONNECTION_OPENED").await;
+    let said = runtime.ask(&["status"]).await;
+    assert_eq!((said.code, said.out.as_str()), (0, "x: serving, connected, has asked for nothing yet\n"), "{said:?}");
+    assert_eq!(runtime.ask(&["health"]).await.code, 0);
+    conn.handshake().await;
+    let said = runtime.ask(&["status"]).await;
+    assert_eq!((said.code, said.out.as_str()), (0, "x: serving, connected, 9 tools\n"), "{said:?}");
+    daemon.stop_closing([&mut conn]).await;
+}
+
+#[tokio::test]
 async fn several_are_listed_and_one_of_them_is_meant_by_its_config_or_socket() {
     let runtime = Runtime::new();
     let (one, other) = (runtime.local("one", "info").await, runtime.local("other", "info").await);

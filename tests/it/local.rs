@@ -5,6 +5,7 @@ use std::process::Output;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
+use crate::control::Runtime;
 use crate::harness::{Agent, Setup, Takes, calculator_entry, config, fixture_entry};
 
 fn calculator() -> Setup {
@@ -221,4 +222,17 @@ async fn half_a_character_in_what_a_server_says_costs_neither_the_table_nor_an_a
     assert!(output.status.success() && stdout.contains("a \u{fffd} b"), "{stdout}{stderr}");
     let (output, stdout, stderr) = run(setup(), &["call", "x", "t"]).await;
     assert_eq!((stdout.as_str(), output.status.code()), ("half \u{fffd}\n", Some(0)), "{stderr}");
+}
+
+#[tokio::test]
+async fn a_server_that_is_mute_to_the_request_for_its_tools_is_not_said_to_have_none() {
+    let mut config = config([("m", fixture_entry(&["--mute", "tools/list"]))]);
+    config["timeout"] = "5s".into();
+    let runtime = Runtime::new();
+    let daemon = runtime.setup().config(&config).args(["--local"]).start("info");
+    let line = daemon.wait_for_event("TOOLS_READ").await.to_string();
+    assert!(line.contains("0 tools: the server has none, or has not answered tools/list yet"), "{line}");
+    let said = runtime.ask(&["status"]).await;
+    assert_eq!((said.code, said.out.as_str()), (0, "m: serving, connected\n"), "{said:?}");
+    daemon.stop().await;
 }

@@ -242,7 +242,7 @@ async fn names_that_nobody_has_are_told_with_what_was_meant_and_without_a_daemon
     assert!(said.contains("no servers take turns here"), "{said}");
     for command in ["pin", "next"] {
         let said = runtime.not_done(1, &[command, "calculator"]).await;
-        assert!(said.contains("its servers take no turns"), "{said}");
+        assert!(said.contains("calculator takes no turns; \"mode\": \"sequential\""), "{said}");
     }
     let other = runtime.local("other", "info").await;
     assert_eq!(runtime.ask(&["restart", "calculator"]).await.code, 2, "several run");

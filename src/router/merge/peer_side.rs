@@ -137,8 +137,11 @@ impl Merge {
         peer.tables[kind as usize] = Some(published.table(kind).clone());
         view.report(kind, out);
         if kind == ListKind::Tools {
+            // A server that runs and has not said yet what it has would seem to have nothing.
+            let lacking = view.of(servers).any(|server| server.lane.is_initialized() && server.shelf.lacks(kind));
             let list = String::from_utf8_lossy(view.published(servers).result(kind));
-            out.note(Note::of_peer(asker.0, What::ToolsRead { size: Size::of(&list), count: count_of_all(&list) }));
+            let count = count_of_all(&list).filter(|_| !lacking);
+            out.note(Note::of_peer(asker.0, What::ToolsRead { size: Size::of(&list), count }));
         }
     }
 

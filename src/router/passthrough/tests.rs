@@ -189,7 +189,7 @@ fn a_server_that_hangs_is_asked_for_a_sign_of_life_and_then_named_until_it_speak
     assert_eq!(methods(&rig.sent_to_server()), ["ping"]);
     assert!(rig.sink.notes.is_empty());
     rig.beat(20);
-    assert!(rig.sink.notes.remove(0).starts_with("was called 60.0 s ago and has said nothing since"));
+    assert!(rig.sink.notes.remove(0).starts_with("was called 60.0 s ago (tools/call) and has said nothing since"));
     (0..11).for_each(|_| rig.beat(20));
     assert!(rig.sink.notes.is_empty(), "once is enough");
     rig.beat(20);
