@@ -184,13 +184,7 @@ async fn an_endpoint_that_reads_nothing_costs_the_others_nothing_and_loses_its_c
             break;
         }
     }
-    // What had been written for it ends with the farewell.
-    let mut code = None;
-    while let Some(Ok(message)) = timeout(HANG, slow.next()).await.unwrap() {
-        if let Message::Close(frame) = message {
-            code = frame.map(|frame| u16::from(frame.code));
-        }
-    }
-    assert_eq!(code, Some(1000));
+    // What had been written for it is cut off, as it was not read in time.
+    while let Some(Ok(_)) = timeout(HANG, slow.next()).await.unwrap() {}
     shared.stop().await;
 }
