@@ -1,7 +1,8 @@
 //! What of a router is due when: one set, so that the next deadline costs the same with many servers and peers as with one.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
+use slotmap::SecondaryMap;
 use tokio::time::Instant;
 
 use super::{PeerId, ServerIndex};
@@ -21,8 +22,9 @@ pub(super) enum Due {
 #[derive(Debug, Default)]
 pub(super) struct Deadlines {
     set: BTreeSet<(Instant, Due)>,
-    /// The deadline that each server and peer has in the set.
-    armed: BTreeMap<Due, Instant>,
+    /// The deadline that each server and each peer has in the set: looked at with each message.
+    servers: Vec<Option<Instant>>,
+    peers: SecondaryMap<PeerId, Option<Instant>>,
 }
 
 impl Deadlines {
@@ -37,7 +39,9 @@ impl Deadlines {
         while self.first().is_some_and(|at| at <= now)
             && let Some((_, due)) = self.set.pop_first()
         {
-            self.armed.remove(&due);
+            if let Some(armed) = self.slot(due) {
+                *armed = None;
+            }
             expired.push(due);
         }
         expired
@@ -45,23 +49,44 @@ impl Deadlines {
 
     /// Sets the deadline of a server or a peer.
     pub(super) fn arm(&mut self, due: Due, at: Option<Instant>) {
-        let before = self.armed.get(&due).copied();
+        let Some(armed) = self.slot(due) else { return };
+        let before = std::mem::replace(armed, at);
         if before == at {
             return;
         }
         if let Some(before) = before {
             self.set.remove(&(before, due));
-            self.armed.remove(&due);
         }
-        if let Some(at) = at {
-            self.set.insert((at, due));
-            self.armed.insert(due, at);
+        self.set.extend(at.map(|at| (at, due)));
+    }
+
+    /// A peer is gone.
+    pub(super) fn forget(&mut self, peer: PeerId) {
+        self.arm(Due::Peer(peer), None);
+        self.peers.remove(peer);
+    }
+
+    /// Where the deadline of a server or a peer is noted; calls have none.
+    fn slot(&mut self, due: Due) -> Option<&mut Option<Instant>> {
+        match due {
+            Due::Server(server) => {
+                if self.servers.len() <= server {
+                    self.servers.resize(server + 1, None);
+                }
+                self.servers.get_mut(server)
+            }
+            Due::Peer(peer) => Some(self.peers.entry(peer)?.or_default()),
+            Due::Call(..) => None,
         }
     }
 
     /// The deadline that a server or a peer was armed for.
     pub(super) fn armed(&self, due: Due) -> Option<Instant> {
-        self.armed.get(&due).copied()
+        match due {
+            Due::Server(server) => self.servers.get(server).copied().flatten(),
+            Due::Peer(peer) => self.peers.get(peer).copied().flatten(),
+            Due::Call(..) => None,
+        }
     }
 
     /// A call may last until `until`.

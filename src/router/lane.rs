@@ -619,6 +619,15 @@ impl Lane {
         Some(flight)
     }
 
+    /// Keeps whose a call is that is over and has become a task. Answers are searched only where that matters: for progress on
+    /// the task, or to tell peers apart.
+    #[inline]
+    pub(super) fn keep_task(&mut self, number: u64, call: &Call, frame: &[u8], e: &Envelope) {
+        if self.has_many || !call.progress().is_empty() {
+            self.lasting.keep(number, (call.peer, call.progress()), frame, e);
+        }
+    }
+
     /// Passes the answer to a call on. Returns false where the answer is too large, and the endpoint gets an error instead.
     #[inline]
     pub(super) fn deliver(

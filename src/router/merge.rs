@@ -253,7 +253,7 @@ impl Router for Merge {
         self.on_link_down(peer, now, out);
         self.tasks.leave(peer);
         self.peers.leave(peer, out);
-        self.deadlines.arm(Due::Peer(peer), None);
+        self.deadlines.forget(peer);
         for server in 0..self.servers.len() {
             let lane = &mut self.servers[server].lane;
             lane.lasting.leave(peer);

@@ -128,7 +128,7 @@ impl Router for Passthrough {
         self.lane.lasting.leave(peer);
         self.lane.remove_viewer(peer);
         self.peers.leave(peer, out);
-        self.deadlines.arm(Due::Peer(peer), None);
+        self.deadlines.forget(peer);
         // A level may have gone with it.
         self.pass_level(out);
     }
@@ -489,7 +489,7 @@ impl Passthrough {
                 self.arm_all();
             }
             Some((number, Flight::Call(call))) => {
-                self.lane.lasting.keep(number, (call.peer, call.progress()), frame, e);
+                self.lane.keep_task(number, &call, frame, e);
                 if !self.lane.deliver(frame, id, &call, &mut self.peers, out) {
                     return;
                 }

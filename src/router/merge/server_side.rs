@@ -73,7 +73,7 @@ impl Merge {
                     }
                     limit = terms.max_result;
                 }
-                self.servers[server].lane.lasting.keep(number, (call.peer, call.progress()), frame, e);
+                self.servers[server].lane.keep_task(number, &call, frame, e);
                 let text = self.publish_task(server, (frame, e), &call, limit);
                 let published = text.as_deref().and_then(|text| Some((text, envelope::scan_one(text)?)));
                 let (frame, e) = published.as_ref().map_or((frame, e), |(text, e)| (*text, e));
