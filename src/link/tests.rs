@@ -422,7 +422,8 @@ async fn over_a_slow_line(read: bool) {
     });
     let (_silent, (cause, open_for)) = tokio::join!(endpoint, link);
     assert!(cause.contains("nothing came"), "{cause}");
-    assert!(open_for >= slow, "given up after {open_for:?} though it was taking");
+    // The system may have told of room an interval before the last piece was taken.
+    assert!(open_for >= slow - interval, "given up after {open_for:?} though it was taking");
 }
 
 #[tokio::test]
