@@ -571,9 +571,9 @@ fn on_link(
     ending: bool,
     now: Instant,
 ) {
-    let names = &sides.links.each[place].names.clone();
     match event {
         LinkEvent::Up(took) => {
+            let names = &sides.links.each[place].names;
             info!(event = "CONNECTION_OPENED", servers = ?names, "connected in {}", span(took));
             sides.connected(place);
             if let Some(witness) = &sides.links.each[place].witness {
@@ -593,6 +593,7 @@ fn on_link(
         LinkEvent::Beat if sides.links.each[place].out.pending().len() >= HIGH => {}
         LinkEvent::Beat => router.on_beat(now, sides),
         LinkEvent::Down { cause, open_for, retry_in } => {
+            let names = &sides.links.each[place].names.clone();
             let account = router.account(peer, now);
             let known = sides.links.each[place].known.after(cause, &account, SystemTime::now());
             let why = diagnosis::explain(cause, open_for, &account, &names.to_string(), known);

@@ -112,6 +112,11 @@ impl Links {
         self.unwritten.insert(place);
     }
 
+    /// Whether an endpoint sees a server that others see too, so that the server may be read although this endpoint takes nothing.
+    pub(super) fn shares(&self, place: usize) -> bool {
+        self.each[place].servers.iter().any(|server| self.viewers[*server].len() > 1)
+    }
+
     /// Whether messages of a server have somewhere to go: to one of the endpoints that see it at least. A slow endpoint must not
     /// hold up the others.
     pub(super) fn take_from(&self, server: ServerIndex) -> bool {

@@ -35,8 +35,9 @@ const BUSY: Duration = Duration::from_secs(5);
 /// the cloud.
 pub(super) const STUCK: Duration = cloud::CALL;
 
-/// How many times as much as fills an endpoint's buffer may wait for an endpoint that shares its servers with faster ones.
-const OVERDUE: usize = 2;
+/// Most bytes beyond a full buffer that may wait for an endpoint which shares its servers with faster ones: more than the errors for
+/// all that it may have under way when a server dies (4096 requests, 2 KiB each), so that only a slow reader comes here.
+const OVERDUE: usize = 16 << 20;
 
 /// Most messages of a connection that were refused and are each shown in the log.
 const REFUSALS: u64 = 10;
@@ -243,7 +244,7 @@ impl Sides {
     /// Whether more waits for an endpoint than a server alone could have caused that is read for the sake of others: the endpoint
     /// reads too slowly to keep its connection.
     pub(super) fn is_overdue(&self, place: usize) -> bool {
-        self.links.each[place].out.pending().len() > OVERDUE * self.full
+        self.links.shares(place) && self.links.each[place].out.pending().len() > self.full + OVERDUE
     }
 
     /// Says of each server that an endpoint sees how the connection stands.

@@ -44,7 +44,7 @@ enum Happening {
     Room(usize, bool),
     /// A peer is given another view.
     Look(usize, usize),
-    /// Another pipe's batch of calls: each is answered alone.
+    /// A batch of calls: each is answered alone.
     Batch(usize, usize),
 }
 

@@ -739,6 +739,13 @@ fn counted(run: impl FnOnce()) -> AllocationInfo {
     }
 }
 
+#[test]
+fn an_endpoint_that_shares_its_servers_with_no_other_keeps_its_connection_however_slow() {
+    let mut rig = Rig::new(Layout::Alone);
+    (0..40).for_each(|_| rig.sides.links.each[0].out.text(&[&vec![b'x'; 1 << 20]]));
+    assert!(!rig.sides.is_overdue(0));
+}
+
 /// A server with one tool whose list has 50 KB.
 const LISTER: &str = r#"
     big=$(head -c 50000 /dev/zero | tr '\\0' x)
