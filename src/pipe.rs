@@ -55,7 +55,7 @@ use crate::logging::{Names, RETRIES};
 use crate::mcp::handshake::Hello;
 use crate::process::guard::Guard;
 use crate::process::stop::Stop;
-use crate::router::{About, Gone, NewPeer, PeerId, Router, ServerIndex, Start, TurnCommand, ViewId, earliest};
+use crate::router::{About, Gone, NewPeer, PeerId, Router, ServerIndex, Sight, Start, TurnCommand, earliest};
 use crate::secrecy::Redactor;
 use crate::server::{Found, Server, ServerEvent};
 use crate::sharing::{Close, Witness};
@@ -107,9 +107,9 @@ pub(crate) struct LinkPeer {
     pub hello: Option<Arc<Hello>>,
     /// Whether an endpoint that does not read changed lists anew gets a new connection.
     pub resync: bool,
-    /// The servers that the endpoint sees, and as what; without a view as the router has them.
+    /// The servers that the endpoint sees, and as what; `None`: as the router has them.
     pub servers: Vec<ServerIndex>,
-    pub view: Option<ViewId>,
+    pub sight: Option<Sight>,
 }
 
 /// See the module's documentation.
@@ -176,11 +176,11 @@ impl Pipe {
         let Run { guard, wake, stop, drain_timeout, redactor, .. } = run.clone();
         let (first, bits) = (stop.clone(), servers.len() + endpoints.len() + OTHERS);
         let (mut links, mut sides) = (Vec::new(), Vec::new());
-        for LinkPeer { endpoint, link, hello, resync, servers: seen, view } in endpoints {
+        for LinkPeer { endpoint, link, hello, resync, servers: seen, sight } in endpoints {
             let specs = || seen.iter().map(|server| &*servers[*server].0);
             let max_frame = specs().map(|spec| spec.max_frame).max().unwrap_or_default();
             let names: Names = specs().map(|spec| spec.name.clone()).collect();
-            let peer = router.join(NewPeer { max_frame, hello, resync, view });
+            let peer = router.join(NewPeer { max_frame, hello, resync, sight });
             let agent = Agent::of(&endpoint, &link.headers).key();
             let mut side = LinkSide::new(peer, seen, names, agent);
             side.known.good_until = agent::good_until(&endpoint);

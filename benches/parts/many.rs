@@ -8,7 +8,7 @@ use mcp_pipe::catalogue::{Lists, Memory};
 use mcp_pipe::config::{CommandSpec, Handshake, LinkSpec, ServerSpec, Sharing};
 use mcp_pipe::mcp::envelope;
 use mcp_pipe::mcp::lists::ListKind;
-use mcp_pipe::router::merge::Merge;
+use mcp_pipe::router::hub::Hub;
 use mcp_pipe::router::{NewPeer, Note, Out, PeerId, Router, ServerIndex};
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -56,9 +56,9 @@ pub(crate) fn memory() -> Vec<Memory> {
 }
 
 /// A router for all of them.
-pub(crate) fn merge(memory: Option<Vec<Memory>>) -> Merge {
+pub(crate) fn merge(memory: Option<Vec<Memory>>) -> Hub {
     let memory = memory.into_iter().flatten().map(Some).chain(std::iter::repeat(None));
-    Merge::new((0..SERVERS).map(|server| Arc::new(spec(server))).zip(memory))
+    Hub::merging((0..SERVERS).map(|server| Arc::new(spec(server))).zip(memory))
 }
 
 /// A server that nothing is known of.

@@ -1,12 +1,12 @@
-//! A tool call to the server and its answer back, into the buffers that the daemon writes from: through `Passthrough`,
-//! and through `Merge` to one of 50 servers with 20 tools each.
+//! A tool call to the server and its answer back, into the buffers that the daemon writes from: to a peer
+//! that has the server alone, and to one that sees 50 servers as one with 20 tools each.
 
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput};
 use mcp_pipe::catalogue::Memory;
 use mcp_pipe::frame::LineOut;
 use mcp_pipe::mcp::envelope;
 use mcp_pipe::net::websocket::Outgoing;
-use mcp_pipe::router::passthrough::Passthrough;
+use mcp_pipe::router::hub::Hub;
 use mcp_pipe::router::{NewPeer, Note, Out, PeerId, Router, ServerIndex};
 use std::hint::black_box;
 use tokio::time::Instant;
@@ -149,7 +149,7 @@ fn passes<R: Router>(
 
 pub(crate) fn bench(c: &mut Criterion<CpuTime>) {
     passes(c, "router/passthrough", 1, &SIZES, |now| {
-        let mut router = Passthrough::new(&many::spec(0));
+        let mut router = Hub::alone(&many::spec(0));
         let peer = many::begin(&mut router, 1, now);
         (router, peer)
     });
@@ -183,7 +183,7 @@ pub(crate) fn bench(c: &mut Criterion<CpuTime>) {
             (router, Buffers { peer, ..Buffers::default() })
         };
         let list = br#"{"jsonrpc":"2.0","id":7,"method":"tools/list"}"#;
-        let publish = |(router, out): &mut (mcp_pipe::router::merge::Merge, Buffers)| {
+        let publish = |(router, out): &mut (mcp_pipe::router::hub::Hub, Buffers)| {
             router.on_peer(out.peer, list, now, out);
             assert!(out.endpoint.pending().len() > SERVERS * TOOLS * 100);
         };

@@ -10,7 +10,7 @@ use crate::config::ServerSpec;
 use crate::local::Catalogue;
 use crate::mcp::lists::ListKind;
 use crate::router::ServerIndex;
-use crate::router::merge::Merge;
+use crate::router::hub::Hub;
 
 /// A server's entry in the config, and what the server offers.
 pub(super) type Offer<'a> = (&'a ServerSpec, Arc<Catalogue>);
@@ -33,8 +33,8 @@ pub(super) fn together(offers: &[Offer<'_>]) -> Vec<Tool> {
         let spec = ServerSpec { keep_listed: true, ..(*spec).clone() };
         (Arc::new(spec), Some(memory(catalogue)))
     });
-    let mut merge = Merge::new(servers);
-    let (result, ways) = merge.tools();
+    let mut merge = Hub::merging(servers);
+    let Some((result, ways)) = merge.tools() else { return Vec::new() };
     let mut result: Value = serde_json::from_slice(result).unwrap_or_default();
     let tools = result.get_mut("tools").map(Value::take).and_then(|tools| match tools {
         Value::Array(tools) => Some(tools),

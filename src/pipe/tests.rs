@@ -192,7 +192,7 @@ impl Rig {
         let servers: Vec<_> = specs.map(|spec| (Arc::new(spec), status.add("x"))).collect();
         let link = servers[0].0.link.clone();
         let seen = (0..servers.len()).collect();
-        let peer = LinkPeer { endpoint, link, hello: None, resync: true, servers: seen, view: None };
+        let peer = LinkPeer { endpoint, link, hello: None, resync: true, servers: seen, sight: None };
         let pipe = Pipe::new(servers, vec![peer], Box::new(Switch::default()), run(stop.clone()));
         let pipe = tokio::spawn(pipe.run());
         Rig { socket: Self::accept(&listener).await, listener, status, stop, pipe }

@@ -71,13 +71,31 @@ pub(super) enum ServerSide {
     Ready,
 }
 
+/// For what we read a list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reader {
+    /// To publish it together with those of other servers.
+    Shelf,
+    /// To see whether peers that have the server alone have read another one.
+    Reread,
+}
+
+/// One reading of a list of the server, over all pages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Reading {
+    pub(super) reader: Reader,
+    pub(super) kind: ListKind,
+    /// Which of the reader's readings it is.
+    pub(super) number: u32,
+}
+
 /// A request under way at the server.
 #[derive(Debug)]
 pub(super) enum Flight {
     /// Ours, in the endpoint's name, with these parameters.
     Initialize(Arc<Hello>),
-    /// Ours: a page of a list, and the number of the reading that the page belongs to.
-    List(ListKind, u32),
+    /// Ours: a page of a list.
+    List(Reading),
     /// The endpoint's.
     Call(Call),
 }
@@ -108,9 +126,9 @@ pub(super) struct Terms {
     pub(super) max_result: Option<usize>,
     /// The search that the call is part of, where one server is asked after the other.
     pub(super) search: Option<Search>,
-    /// The page of a list that the call reads, where lists pass through, and the list's version as [`Passthrough`] counts them.
+    /// The page of a list that the call reads, where lists pass through, and the list's version as [`Pages`] counts them.
     ///
-    /// [`Passthrough`]: super::passthrough::Passthrough
+    /// [`Pages`]: super::listing::pages::Pages
     pub(super) place: Option<(Place, u32)>,
 }
 
@@ -197,14 +215,11 @@ pub(super) struct Lane {
     pub(super) busy: bool,
     /// Why the server takes no calls, if a person has said so.
     bar: Option<Bar>,
-    /// Several servers share the connection, each at its own pace: a request that this server can't take yet waits, and is
-    /// not refused.
-    shared: bool,
 }
 
 impl Lane {
     /// For a server that doesn't run yet.
-    pub(super) fn new(index: ServerIndex, name: Arc<str>, max_frame: usize, shared: bool) -> Self {
+    pub(super) fn new(index: ServerIndex, name: Arc<str>, max_frame: usize) -> Self {
         Lane {
             index,
             name,
@@ -224,7 +239,6 @@ impl Lane {
             silence: Silence::None,
             busy: false,
             bar: None,
-            shared,
         }
     }
 
@@ -471,8 +485,9 @@ impl Lane {
         true
     }
 
-    /// What becomes of a message for the server in its present state. `until`: waiting for longer is pointless.
-    fn admission(&self, now: Instant, until: Option<Instant>) -> Admission {
+    /// What becomes of a message for the server in its present state. `until`: waiting for longer is pointless. `alone`:
+    /// whether its peer sees no other server.
+    fn admission(&self, now: Instant, until: Option<Instant>, alone: bool) -> Admission {
         let refused = |why: String| Admission::Refused(format!("server \"{}\" {why}", self.name));
         match &self.state {
             ServerSide::Down { why, retry_at: Some(at) } if until.is_some_and(|until| *at > until) => {
@@ -481,7 +496,8 @@ impl Lane {
             ServerSide::Refusing { why, .. } => refused(format!("refused to initialize: {why}")),
             ServerSide::Down { .. } | ServerSide::Initializing { .. } | ServerSide::Greeted => Admission::Waits,
             ServerSide::Ready if !self.busy => Admission::Passes,
-            ServerSide::Ready if self.shared => Admission::Waits,
+            // Servers that are seen together are each read at their own pace.
+            ServerSide::Ready if !alone => Admission::Waits,
             ServerSide::Ready => refused("is busy and takes no more requests now".into()),
         }
     }
@@ -501,7 +517,7 @@ impl Lane {
         }
         let longest = request.now + HOLD;
         let until = deadline.map_or(longest, |deadline| deadline.min(longest));
-        let why = match self.admission(request.now, Some(until)) {
+        let why = match self.admission(request.now, Some(until), peers.is_alone(request.peer)) {
             Admission::Passes => return true,
             Admission::Refused(why) => why,
             Admission::Waits if self.held.push_until(request.peer, request.frame, request.now, until) => return false,
@@ -513,11 +529,11 @@ impl Lane {
 
     /// Whether the server can take a notification now. If not, the notification waits, or is dropped: it would get no answer
     /// anyway.
-    pub(super) fn admits_notification(&mut self, peer: PeerId, frame: &[u8], now: Instant) -> bool {
+    pub(super) fn admits_notification(&mut self, peer: PeerId, frame: &[u8], now: Instant, peers: &Peers) -> bool {
         if self.is_stopped() {
             return false;
         }
-        match self.admission(now, None) {
+        match self.admission(now, None, peers.is_alone(peer)) {
             Admission::Passes => true,
             Admission::Refused(_) => false,
             Admission::Waits => {
@@ -579,8 +595,8 @@ impl Lane {
 
     /// Takes the request for a page of a list out of the table that has lasted too long, and tells the server to stop
     /// working on it.
-    pub(super) fn abandon_list(&mut self, kind: ListKind, number: u32, out: &mut dyn Out) {
-        let is_it = |f: &Flight| matches!(f, Flight::List(k, n) if (*k, *n) == (kind, number));
+    pub(super) fn abandon_list(&mut self, reading: Reading, out: &mut dyn Out) {
+        let is_it = |f: &Flight| matches!(f, Flight::List(it) if *it == reading);
         let Some(id) = self.flights.iter().find(|(_, f)| is_it(f)).map(|(id, _)| *id) else { return };
         self.flights.remove(&id);
         out.to_server(self.index, &[&reply::cancelled(id.to_string().as_bytes(), "it took too long")]);

@@ -38,8 +38,17 @@ slotmap::new_key_type! {
 }
 
 slotmap::new_key_type! {
-    /// What some peers of a router see of its servers.
+    /// What some peers of a router see of several servers as one.
     pub struct ViewId;
+}
+
+/// What a peer sees.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sight {
+    /// One server, as it is.
+    Alone(ServerIndex),
+    /// Several servers as one, or one whose tools are not shown as they are.
+    Merged(ViewId),
 }
 
 /// Most requests of one peer that wait until more is known: one `initialize` for each robot behind an endpoint.
@@ -55,13 +64,13 @@ pub struct NewPeer {
     /// Whether a peer that reads no list anew which has changed gets a new connection.
     pub resync: bool,
     /// What the peer sees; `None`: all servers.
-    pub view: Option<ViewId>,
+    pub sight: Option<Sight>,
 }
 
 impl NewPeer {
     /// A peer of which nothing is known.
     pub fn unknown(max_frame: usize) -> Self {
-        NewPeer { max_frame, hello: None, resync: true, view: None }
+        NewPeer { max_frame, hello: None, resync: true, sight: None }
     }
 }
 
@@ -84,8 +93,7 @@ pub(super) enum Want {
 #[derive(Debug)]
 pub(super) struct Peer {
     pub(super) desk: Desk,
-    /// What the peer sees, where views are told apart.
-    pub(super) view: ViewId,
+    pub(super) sight: Sight,
     pub(super) owed: Vec<Owed>,
     /// Requests of which enough is known, and which only wait for room.
     pub(super) due: VecDeque<Owed>,
@@ -102,10 +110,10 @@ pub(super) struct Peer {
 }
 
 impl Peer {
-    fn new(key: PeerId, new: NewPeer) -> Self {
+    fn new(key: PeerId, new: NewPeer, sight: Sight) -> Self {
         Peer {
             desk: Desk::new(key, new.max_frame, new.hello),
-            view: new.view.unwrap_or_default(),
+            sight,
             owed: Vec::new(),
             due: VecDeque::new(),
             wishes: Wishes::default(),
@@ -175,9 +183,9 @@ pub(super) struct Peers {
 }
 
 impl Peers {
-    /// A peer comes.
-    pub(super) fn join(&mut self, new: NewPeer) -> PeerId {
-        self.all.insert_with_key(|key| Peer::new(key, new))
+    /// A peer comes, which sees this.
+    pub(super) fn join(&mut self, new: NewPeer, sight: Sight) -> PeerId {
+        self.all.insert_with_key(|key| Peer::new(key, new, sight))
     }
 
     /// A peer goes, whose connection is gone already. Servers that still wait for its answers are told.
@@ -201,6 +209,16 @@ impl Peers {
 
     pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (PeerId, &mut Peer)> {
         self.all.iter_mut()
+    }
+
+    /// The peers that have a server alone.
+    pub(super) fn alone_with(&mut self, server: ServerIndex) -> impl Iterator<Item = (PeerId, &mut Peer)> {
+        self.all.iter_mut().filter(move |(_, peer)| peer.sight == Sight::Alone(server))
+    }
+
+    /// Whether a peer has a server alone.
+    pub(super) fn is_alone(&self, peer: PeerId) -> bool {
+        self.get(peer).is_some_and(|peer| matches!(peer.sight, Sight::Alone(_)))
     }
 
     /// The keys of all peers.

@@ -8,8 +8,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::merge::Merge;
-use super::passthrough::Passthrough;
+use super::hub::Hub;
 use super::*;
 use crate::config::ServerSpec;
 
@@ -125,9 +124,9 @@ struct Served {
 
 /// The router of a world.
 enum Kind {
-    Alone(Box<Passthrough>),
+    Alone(Box<Hub>),
     /// A merge, with its [`VIEWS`].
-    Merged(Box<Merge>, Vec<ViewId>),
+    Merged(Box<Hub>, Vec<ViewId>),
 }
 
 impl Kind {
@@ -192,12 +191,12 @@ impl World {
         let spec = |name: &&str| ServerSpec { max_frame: 1 << 20, ..ServerSpec::sample(name, "", &[]) };
         let specs: Vec<_> = names.iter().map(spec).map(Arc::new).collect();
         let router = if merged {
-            let mut merge = Merge::new(specs.iter().map(|spec| (spec.clone(), None)));
+            let mut merge = Hub::merging(specs.iter().map(|spec| (spec.clone(), None)));
             let view = |seen: &[usize]| seen.iter().map(|server| (*server, Arc::default())).collect::<Vec<_>>();
             let views = VIEWS.iter().map(|seen| merge.add_view(view(seen), specs[0].sharing, 1 << 20)).collect();
             Kind::Merged(Box::new(merge), views)
         } else {
-            Kind::Alone(Box::new(Passthrough::new(&specs[0])))
+            Kind::Alone(Box::new(Hub::alone(&specs[0])))
         };
         let servers = names.iter().map(|_| Served::default()).collect();
         let bars = vec![None; names.len()];
@@ -224,10 +223,10 @@ impl World {
         // The first view has all servers, as a peer that names none.
         let view = (self.clients.len() + self.gone.len()) % VIEWS.len();
         let named = match &self.router {
-            Kind::Merged(_, views) if view > 0 => Some(views[view]),
+            Kind::Merged(_, views) if view > 0 => Some(Sight::Merged(views[view])),
             Kind::Merged(..) | Kind::Alone(_) => None,
         };
-        let peer = self.router.it().join(NewPeer { view: named, ..NewPeer::unknown(1 << 20) });
+        let peer = self.router.it().join(NewPeer { sight: named, ..NewPeer::unknown(1 << 20) });
         assert!(!self.gone.contains(&peer) && !self.clients.contains_key(&peer), "a key is used again");
         let client = Client {
             view,
@@ -488,7 +487,7 @@ impl World {
             Happening::Look(p, view) => {
                 let Some(peer) = self.client(p) else { return };
                 let Kind::Merged(merge, views) = &mut self.router else { return };
-                merge.change_view(peer, views[view], self.now, &mut self.sink);
+                merge.change_sight(peer, Sight::Merged(views[view]), self.now, &mut self.sink);
                 let client = self.clients.get_mut(&peer).unwrap();
                 client.view = view;
                 client.follows.retain(|server| VIEWS[view].contains(server));

@@ -23,8 +23,7 @@ use crate::pipe::orders::orders;
 use crate::pipe::{LinkPeer, Pipe, Run};
 use crate::process::stop::Stop;
 use crate::router::Router;
-use crate::router::merge::Merge;
-use crate::router::passthrough::Passthrough;
+use crate::router::hub::Hub;
 use crate::router::turns::{Seat, Turns};
 use crate::server::wanted::Goal;
 use crate::sharing::layout::{Group, Layout};
@@ -218,13 +217,13 @@ impl Crew {
         let specs = || self.members.iter().map(|member| &member.spec);
         let untouched = specs().all(|spec| spec.tools.is_untouched());
         match layout {
-            Layout::InTurns if untouched => self.in_turns(run, |spec| Passthrough::new(spec)),
+            Layout::InTurns if untouched => self.in_turns(run, |spec| Hub::alone(spec)),
             Layout::InTurns => {
                 let catalogue = run.catalogue.clone();
-                self.in_turns(run, |spec| Merge::new([(spec.clone(), catalogue.load(spec))]))
+                self.in_turns(run, |spec| Hub::merging([(spec.clone(), catalogue.load(spec))]))
             }
             Layout::Apart | Layout::Together | Layout::OnTrial => {
-                let merge = Merge::new(specs().map(|spec| (spec.clone(), run.catalogue.load(spec))));
+                let merge = Hub::merging(specs().map(|spec| (spec.clone(), run.catalogue.load(spec))));
                 let roster = &self.common.roster;
                 pipe((&self.members, self.hello()), merge, run, (roster, false), |pipe| match witness {
                     Some(witness) => pipe.watched_by(witness),
@@ -265,9 +264,9 @@ impl Member {
     fn alone(&self, hello: Option<Arc<Hello>>, run: Run, witness: Witness, roster: &Roster) -> Running {
         let members = std::slice::from_ref(self);
         if self.spec.tools.is_untouched() {
-            pipe((members, hello), Passthrough::new(&self.spec), run, (roster, false), |pipe| pipe.watched_by(witness))
+            pipe((members, hello), Hub::alone(&self.spec), run, (roster, false), |pipe| pipe.watched_by(witness))
         } else {
-            let merge = Merge::new([(self.spec.clone(), run.catalogue.load(&self.spec))]);
+            let merge = Hub::merging([(self.spec.clone(), run.catalogue.load(&self.spec))]);
             pipe((members, hello), merge, run, (roster, false), |pipe| pipe.watched_by(witness))
         }
     }
@@ -288,7 +287,7 @@ fn pipe(
     let names = members.iter().map(|member| member.spec.name.clone()).collect();
     roster.add(Post { servers: names, takes_turns, orders: sender });
     let (endpoint, link, resync) = (endpoint.clone(), spec.link.clone(), spec.sharing.resync);
-    let peer = LinkPeer { endpoint, link, hello, resync, servers: (0..members.len()).collect(), view: None };
+    let peer = LinkPeer { endpoint, link, hello, resync, servers: (0..members.len()).collect(), sight: None };
     Box::pin(finish(Pipe::new(servers, vec![peer], Box::new(router), run).obeying(orders)).run())
 }
 

@@ -13,8 +13,7 @@ use tokio_tungstenite::tungstenite::protocol::{Role, WebSocket};
 
 use super::*;
 use crate::net::websocket::{Event, Incoming};
-use crate::router::merge::Merge;
-use crate::router::passthrough::Passthrough;
+use crate::router::hub::Hub;
 use crate::router::turns::{Seat, Turns};
 use crate::server::{Found, Stdout};
 
@@ -67,10 +66,10 @@ impl Layout {
     }
 
     fn router(self, specs: &[Arc<ServerSpec>], now: Instant) -> Box<dyn Router + Send> {
-        let alone = |spec: &Arc<ServerSpec>| Passthrough::new(spec);
+        let alone = |spec: &Arc<ServerSpec>| Hub::alone(spec);
         match self {
             Layout::Alone => Box::new(alone(&specs[0])),
-            Layout::Edited | Layout::Merged => Box::new(Merge::new(specs.iter().map(|spec| (spec.clone(), None)))),
+            Layout::Edited | Layout::Merged => Box::new(Hub::merging(specs.iter().map(|spec| (spec.clone(), None)))),
             Layout::Turns => {
                 let seat = |spec: &Arc<ServerSpec>| Seat { name: spec.name.clone(), router: alone(spec), pin: false };
                 Box::new(Turns::new(specs.iter().map(seat).collect(), Duration::from_secs(60), now))
@@ -778,8 +777,8 @@ impl Whole {
         let (stopped, polled) = (stop.clone(), polls.clone());
         let pipe = move || {
             let (spec, status) = (Arc::new(spec), Status::default());
-            let (router, link) = (Box::new(Merge::new([(spec.clone(), None)])), spec.link.clone());
-            let peer = LinkPeer { endpoint, link, hello: None, resync: true, servers: vec![0], view: None };
+            let (router, link) = (Box::new(Hub::merging([(spec.clone(), None)])), spec.link.clone());
+            let peer = LinkPeer { endpoint, link, hello: None, resync: true, servers: vec![0], sight: None };
             let mut pipe = Pipe::new(vec![(spec, status.add("x"))], vec![peer], router, run(stopped));
             let each = std::future::poll_fn(|cx| {
                 polled.fetch_add(1, Ordering::Relaxed);

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
-use crate::router::merge::Merge;
+use crate::router::hub::Hub;
 
 /// An MCP server with the tool `$0`, which tells of its progress and answers with what it was given, its process, and text.
 const SERVER: &str = r#"
@@ -41,7 +41,7 @@ impl Shared {
             Arc::new(ServerSpec { max_frame: 64 * 1024, ..spec(&name, "sh", &["-c", SERVER, &name], HANG) })
         };
         let specs: Vec<_> = (0..3).map(spec).collect();
-        let mut merge = Merge::new(specs.iter().map(|spec| (spec.clone(), None)));
+        let mut merge = Hub::merging(specs.iter().map(|spec| (spec.clone(), None)));
         let (mut listeners, mut endpoints) = (Vec::new(), Vec::new());
         for seen in SEEN {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -52,7 +52,7 @@ impl Shared {
                 hello: None,
                 resync: true,
                 servers: seen.to_vec(),
-                view: Some(merge.add_view(policies, specs[0].sharing, 64 * 1024)),
+                sight: Some(Sight::Merged(merge.add_view(policies, specs[0].sharing, 64 * 1024))),
             });
             listeners.push(listener);
         }

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::config::ServerSpec;
-use crate::router::passthrough::Passthrough;
+use crate::router::hub::Hub;
 use crate::router::say;
 
 const TURN: u64 = 300;
@@ -38,7 +38,7 @@ impl Out for Sink {
 
 /// A router with a clock that a test moves, and servers that answer when told to.
 struct Rig {
-    turns: Turns<Passthrough>,
+    turns: Turns<Hub>,
     peer: PeerId,
     sink: Sink,
     now: Instant,
@@ -50,7 +50,7 @@ impl Rig {
         let seats = (0..servers).map(|i| {
             let name: Arc<str> = char::from(b'a' + i).to_string().into();
             let spec = ServerSpec { max_frame: 1000, ..ServerSpec::sample(&name, "", &[]) };
-            Seat { name, router: Passthrough::new(&spec), pin: pinned == Some(i) }
+            Seat { name, router: Hub::alone(&spec), pin: pinned == Some(i) }
         });
         let now = Instant::now();
         let mut turns = Turns::new(seats.collect(), Duration::from_secs(TURN), now);

@@ -73,10 +73,10 @@ impl Tasks {
     }
 }
 
-impl Merge {
+impl Hub {
     /// Whether the ids of a server's tasks have to be told apart, from other servers' or from other peers'.
     fn shares_tasks(&self, peer: PeerId, server: ServerIndex) -> bool {
-        (self.servers[server].lane.has_many() || self.view_of(peer).is_some_and(|view| !view.is_of_one()))
+        self.view_of(peer).is_some_and(|view| !view.is_of_one() || self.servers[server].lane.has_many())
             && self.servers[server].shelf.welcome.as_ref().is_some_and(|w| w.can("tasks"))
     }
 

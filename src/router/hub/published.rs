@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
-use super::MergedServer;
+use super::Hosted;
 use crate::catalogue::Lists;
 use crate::config::Naming;
 use crate::mcp::lists::ListKind;
@@ -75,7 +75,7 @@ impl Published {
     ///
     /// No list is larger than it may be: an endpoint that closes because of one would close again and again. Where all lists
     /// together are larger, servers with less than their share are listed whole.
-    pub(super) fn new(seen: &[Seen], servers: &[MergedServer], rules: Rules) -> Self {
+    pub(super) fn new(seen: &[Seen], servers: &[Hosted], rules: Rules) -> Self {
         let mut all = Published::default();
         for kind in ListKind::ALL {
             all.add(kind, seen, servers, rules);
@@ -83,7 +83,7 @@ impl Published {
         all
     }
 
-    fn add(&mut self, kind: ListKind, seen: &[Seen], servers: &[MergedServer], rules: Rules) {
+    fn add(&mut self, kind: ListKind, seen: &[Seen], servers: &[Hosted], rules: Rules) {
         let Rules { naming, letters, max } = rules;
         let items = items(kind, seen, servers);
         let servers: Vec<&str> = seen.iter().map(|seen| &*servers[seen.server].lane.name).collect();
@@ -236,7 +236,7 @@ fn resource<'a>(resources: &'a Table, templates: &'a Table, uri: &'a str) -> Opt
     Some((ListKind::Templates, way, uri.strip_prefix(front).unwrap_or(uri)))
 }
 
-fn items<'a>(kind: ListKind, seen: &[Seen], servers: &'a [MergedServer]) -> Vec<Item<'a>> {
+fn items<'a>(kind: ListKind, seen: &[Seen], servers: &'a [Hosted]) -> Vec<Item<'a>> {
     let mut all = Vec::new();
     for (at, Seen { server, policy, .. }) in seen.iter().enumerate() {
         let (server, mut known) = (&servers[*server], HashSet::new());

@@ -10,26 +10,26 @@
 use tokio::time::Instant;
 
 use crate::mcp::lists::ListKind;
-use crate::router::Out;
-use crate::router::lane::{Flight, Lane};
+use crate::router::lane::{Flight, Lane, Reader, Reading};
 use crate::router::listing::shelf::{PageAnswer, Paged, Shelf};
-use crate::router::peers::Peers;
+use crate::router::peers::{Peer, Peers};
+use crate::router::{Out, ServerIndex};
 
 /// What it takes to ask the server.
-pub(super) struct Asking<'a> {
-    pub(super) lane: &'a mut Lane,
-    pub(super) now: Instant,
-    pub(super) out: &'a mut dyn Out,
+pub(in crate::router::hub) struct Asking<'a> {
+    pub(in crate::router::hub) lane: &'a mut Lane,
+    pub(in crate::router::hub) now: Instant,
+    pub(in crate::router::hub) out: &'a mut dyn Out,
 }
 
 impl Asking<'_> {
     fn page(&mut self, kind: ListKind, number: u32, params: Option<&[u8]>) {
-        self.lane.send(Flight::List(kind, number), kind.method(), params, self.out);
+        self.lane.send(Flight::List(Reading { reader: Reader::Reread, kind, number }), kind.method(), params, self.out);
     }
 }
 
 /// The lists that a notification of the server says have changed.
-pub(super) fn changed_lists(method: &[u8]) -> &'static [ListKind] {
+pub(in crate::router::hub) fn changed_lists(method: &[u8]) -> &'static [ListKind] {
     match method {
         b"notifications/tools/list_changed" => &[ListKind::Tools],
         b"notifications/prompts/list_changed" => &[ListKind::Prompts],
@@ -40,35 +40,35 @@ pub(super) fn changed_lists(method: &[u8]) -> &'static [ListKind] {
 
 /// The lists that we are reading of the server. See the module's documentation.
 #[derive(Debug, Default)]
-pub(super) struct Reread {
+pub(in crate::router::hub) struct Reread {
     shelf: Option<Box<Shelf>>,
 }
 
 impl Reread {
     /// No connection is left that anything was read on.
-    pub(super) fn link_down(&mut self) {
+    pub(in crate::router::hub) fn link_down(&mut self) {
         self.shelf = None;
     }
 
     /// The server's process is gone, and our requests with it.
-    pub(super) fn server_down(&mut self, peers: &mut Peers) {
+    pub(in crate::router::hub) fn server_down(&mut self, server: ServerIndex, peers: &mut Peers) {
         self.shelf = None;
-        for (_, peer) in peers.iter_mut() {
+        for (_, peer) in peers.alone_with(server) {
             peer.pages.doubts = Default::default();
         }
     }
 
     /// The server has begun another life: reads the lists that peers have read, to see whether they are still the same.
-    pub(super) fn begin(&mut self, peers: &mut Peers, server: &mut Asking<'_>) {
+    pub(in crate::router::hub) fn begin(&mut self, peers: &mut Peers, server: &mut Asking<'_>) {
         for kind in ListKind::ALL {
-            if peers.iter().any(|(_, peer)| peer.changes.has_read(kind)) {
+            if peers.alone_with(server.lane.index).any(|(_, peer)| peer.changes.has_read(kind)) {
                 self.read(kind, peers, server);
             }
         }
     }
 
     fn read(&mut self, kind: ListKind, peers: &mut Peers, server: &mut Asking<'_>) {
-        for (_, peer) in peers.iter_mut() {
+        for (_, peer) in peers.alone_with(server.lane.index) {
             peer.pages.doubts[kind as usize] = None;
         }
         let shelf = self.shelf.get_or_insert_with(|| Box::new(Shelf::new(None)));
@@ -78,7 +78,7 @@ impl Reread {
     }
 
     /// The server has answered our request for a page. Once a list is read, each peer is told if it has read another one.
-    pub(super) fn on_page(
+    pub(in crate::router::hub) fn on_page(
         &mut self,
         (kind, number): (ListKind, u32),
         answer: PageAnswer<'_>,
@@ -91,7 +91,7 @@ impl Reread {
             Paged::More(params) => server.page(kind, number, Some(&params)),
             Paged::Again => self.read(kind, peers, server),
             Paged::Done(_) => {
-                for (_, peer) in peers.iter_mut() {
+                for (_, peer) in peers.alone_with(server.lane.index) {
                     let print = peer.pages.print_of(kind, shelf.lists.get(kind));
                     peer.changes.compare(None, |read| (read == kind).then_some(print), server.now, server.out);
                 }
@@ -102,15 +102,15 @@ impl Reread {
     }
 
     /// Does what is due at [`Reread::next_tick`].
-    pub(super) fn tick(&mut self, peers: &mut Peers, server: &mut Asking<'_>) {
+    pub(in crate::router::hub) fn tick(&mut self, peers: &mut Peers, server: &mut Asking<'_>) {
         let now = server.now;
         for kind in ListKind::ALL {
             let shelf = self.shelf.as_ref();
             let is_due = shelf.is_some_and(|shelf| shelf.is_due(kind, now));
-            let is_doubtful =
-                || peers.iter().any(|(_, peer)| peer.pages.doubts[kind as usize].is_some_and(|at| at <= now));
+            let doubts = |peer: &mut Peer| peer.pages.doubts[kind as usize].is_some_and(|at| at <= now);
+            let mut is_doubtful = || peers.alone_with(server.lane.index).any(|(_, peer)| doubts(peer));
             if let Some(number) = shelf.and_then(|shelf| shelf.is_late(kind, now)) {
-                server.lane.abandon_list(kind, number, server.out);
+                server.lane.abandon_list(Reading { reader: Reader::Reread, kind, number }, server.out);
                 self.on_page((kind, number), PageAnswer::Failed, peers, server);
             } else if server.lane.is_ready() && (is_due || is_doubtful()) {
                 self.read(kind, peers, server);
@@ -119,7 +119,7 @@ impl Reread {
     }
 
     /// When [`Reread::tick`] has something to do, besides [`Pages::next_doubt`]. `ready`: the server can be asked.
-    pub(super) fn next_tick(&self, ready: bool) -> Option<Instant> {
+    pub(in crate::router::hub) fn next_tick(&self, ready: bool) -> Option<Instant> {
         self.shelf.as_ref().and_then(|shelf| shelf.next_tick(ready))
     }
 }

@@ -1,16 +1,19 @@
 //! What the servers say.
 
+use std::ops::Range;
+
+use super::alone::{Asking, changed_lists};
 use super::*;
 use crate::mcp::failure::Failure;
 use crate::mcp::reply::{INVALID_PARAMS, METHOD_NOT_FOUND, RESOURCE_NOT_FOUND};
 use crate::router::edits::Edits;
-use crate::router::lane::{Opened, is_call};
+use crate::router::lane::{Opened, Reader, Reading, is_call};
 use crate::router::listing::shelf::{PageAnswer, Paged, Remark};
 use crate::router::opening::words;
 use crate::router::task;
 use crate::tools::cut::cut_result;
 
-impl Merge {
+impl Hub {
     /// The answer to a request of ours is lost.
     pub(super) fn on_lost(
         &mut self,
@@ -20,13 +23,17 @@ impl Merge {
         out: &mut dyn Out,
     ) {
         match lost {
-            Some((Flight::Initialize(hello), message)) => self.on_refusal(server, hello, &message, now, out),
-            Some((Flight::List(kind, number), message)) => {
-                self.on_page(server, kind, number, Err((UNAVAILABLE, &message)), now, out);
+            Some((Flight::Initialize(hello), message)) => {
+                let error = reply::error(b"0", UNAVAILABLE, &message);
+                let id = envelope::scan_one(&error).and_then(|e| e.id).unwrap_or_default();
+                self.on_refusal(server, hello, (&error, id), now, out);
+            }
+            Some((Flight::List(reading), message)) => {
+                self.on_page_of(server, reading, Err((UNAVAILABLE, &message)), now, out);
             }
             // Perhaps a call was lost, and has its error already.
             Some((Flight::Call(_), _)) | None => {
-                let Merge { deadlines, servers, .. } = self;
+                let Hub { deadlines, servers, .. } = self;
                 deadlines.retain_calls(|server, id| servers[server].lane.has(id));
                 self.search_for_strays(server, now, out);
             }
@@ -46,19 +53,19 @@ impl Merge {
         match self.servers[server].lane.take_flight(&frame[id.clone()]) {
             None => out.note(Note::of(server, What::Unclaimed)),
             Some((_, Flight::Initialize(hello))) => match result {
-                Some(result) => {
-                    let welcome = self.read_welcome(server, result, out);
-                    self.on_welcome(server, hello, welcome, now, out);
-                }
-                None => self.on_refusal(server, hello, &words(frame), now, out),
+                Some(result) => self.on_welcome(server, hello, result, now, out),
+                None => self.on_refusal(server, hello, (frame, id), now, out),
             },
-            Some((_, Flight::List(kind, number))) => match result {
-                Some(page) => self.on_page(server, kind, number, Ok(page), now, out),
+            Some((_, Flight::List(reading))) => match result {
+                Some(page) => self.on_page_of(server, reading, Ok(page), now, out),
                 None => {
                     let Failure { code, message } = Failure::read(frame);
-                    self.on_page(server, kind, number, Err((code, &message)), now, out);
+                    self.on_page_of(server, reading, Err((code, &message)), now, out);
                 }
             },
+            Some((number, Flight::Call(call))) if self.peers.is_alone(call.peer) => {
+                self.call_answered_alone(server, (number, &call), (frame, e), now, out);
+            }
             Some((number, Flight::Call(mut call))) => {
                 let mut limit = None;
                 if let Some(terms) = call.terms.take() {
@@ -113,77 +120,78 @@ impl Merge {
     }
 
     /// The server has answered `initialize`. `hello`: the parameters that were sent.
-    fn on_welcome(
-        &mut self,
-        server: ServerIndex,
-        hello: Arc<Hello>,
-        welcome: Welcome,
-        now: Instant,
-        out: &mut dyn Out,
-    ) {
+    fn on_welcome(&mut self, server: ServerIndex, hello: Arc<Hello>, result: &[u8], now: Instant, out: &mut dyn Out) {
+        let mended = self.is_merged(server).then(|| self.read_welcome(server, result, out));
+        let raw = (mended.is_none() || self.is_had_alone(server)).then(|| Welcome::read(result));
+        let Hub { servers, peers, .. } = self;
+        let Hosted { lane, shelf, solo, silent, .. } = &mut servers[server];
+        let Some(welcome) = mended.as_ref().or(raw.as_ref()) else { return };
         out.note(Note::of(server, What::Initialized { identity: welcome.identity().to_owned() }));
-        let Merge { servers, peers, .. } = self;
-        let MergedServer { lane, shelf, silent, .. } = &mut servers[server];
         *silent = false;
-        let opened = lane.welcomed(hello, &welcome, peers, now, out);
-        shelf.welcomed(welcome);
-        self.touch(server);
+        let opened = lane.welcomed(hello, welcome, peers, now, out);
+        solo.welcomed(raw);
+        if let Some(welcome) = mended {
+            shelf.welcomed(welcome);
+            self.touch(server);
+        }
         self.on_opened(server, opened, now, out);
-        self.answer_waiting(now, out);
+        self.settle(server, now, out);
     }
 
     /// Something has become of a server's handshake.
     pub(super) fn on_opened(&mut self, server: ServerIndex, opened: Opened, now: Instant, out: &mut dyn Out) {
-        let lane = &self.servers[server].lane;
         match opened {
             Opened::Ready => self.on_ready(server, now, out),
             // The process is being replaced: the server is as good as gone.
-            Opened::Awaited if !lane.is_initialized() => {
-                self.servers[server].shelf.down();
-                if !self.servers[server].keep_listed {
-                    self.touch(server);
-                }
-                self.answer_waiting(now, out);
-            }
+            Opened::Awaited if !self.servers[server].lane.is_initialized() => self.on_absent(server, now, out),
             Opened::Awaited | Opened::Refused | Opened::Same => {}
         }
-        self.arm(server);
+        self.arm_viewers(server);
     }
 
-    /// A server is ready: it gets what the endpoint wants of it, its lists are read, and messages that waited are sent.
+    /// A server is ready: it gets what its peers want of it, its lists are read, and messages that waited are sent.
     fn on_ready(&mut self, server: ServerIndex, now: Instant, out: &mut dyn Out) {
-        let Merge { servers, peers, .. } = self;
+        let Hub { servers, peers, .. } = self;
         let lane = &mut servers[server].lane;
         lane.keep_hello(peers, out);
         peers.send_subscriptions(lane, out);
         self.touch(server);
-        self.pass_level(server, out);
-        for kind in ListKind::ALL {
-            self.read_list(server, kind, now, out);
+        self.tell_level(server, out);
+        if self.is_merged(server) {
+            for kind in ListKind::ALL {
+                self.read_list(server, kind, now, out);
+            }
         }
+        self.answer_all_waiting(server, out);
         self.release(server, out);
-        self.answer_waiting(now, out);
+        self.reread(server, now, out);
+        self.settle(server, now, out);
     }
 
-    /// A server has refused to initialize. The others go on.
+    /// A server has refused to initialize: with this message, whose id is there. The others go on.
     pub(super) fn on_refusal(
         &mut self,
         server: ServerIndex,
         hello: Arc<Hello>,
-        error: &str,
+        (frame, id): (&[u8], Range<usize>),
         now: Instant,
         out: &mut dyn Out,
     ) {
-        let Merge { servers, peers, .. } = self;
-        let MergedServer { lane, shelf, silent, .. } = &mut servers[server];
-        match lane.refused(hello, error, shelf.welcome.as_ref(), peers, now, out) {
+        let error = words(frame);
+        let Hub { servers, peers, .. } = self;
+        let hosted = &mut servers[server];
+        let Hosted { lane, shelf, solo, .. } = hosted;
+        let welcome = solo.welcome.as_ref().or(shelf.welcome.as_ref());
+        match lane.refused(hello, &error, welcome, peers, now, out) {
             opened @ (Opened::Ready | Opened::Awaited | Opened::Same) => self.on_opened(server, opened, now, out),
             Opened::Refused => {
-                *silent = true;
-                out.note(Note::of(server, What::Refused { error: error.to_owned() }));
+                hosted.silent = true;
+                self.keep_refusal(server, frame, id, &error);
+                out.note(Note::of(server, What::Refused { error }));
+                self.answer_all_waiting(server, out);
                 self.release(server, out);
-                self.answer_waiting(now, out);
-                self.arm(server);
+                self.settle(server, now, out);
+                self.arm_viewers(server);
             }
         }
     }
@@ -191,18 +199,21 @@ impl Merge {
     /// Does what is due at a server: gives up a handshake or a list that takes too long, reads a list again, has something
     /// remembered.
     pub(super) fn check_server(&mut self, server: ServerIndex, now: Instant, out: &mut dyn Out) {
-        let Merge { servers, peers, .. } = self;
-        let MergedServer { lane, shelf, .. } = &mut servers[server];
-        let opened = lane.check_opening(shelf.welcome.as_ref(), peers, now, out);
+        let Hub { servers, peers, .. } = self;
+        let Hosted { lane, shelf, solo, .. } = &mut servers[server];
+        let opened = lane.check_opening(solo.welcome.as_ref().or(shelf.welcome.as_ref()), peers, now, out);
         self.on_opened(server, opened, now, out);
+        let Hub { servers, peers, .. } = self;
+        let Hosted { lane, solo, .. } = &mut servers[server];
+        solo.reread.tick(peers, &mut Asking { lane, now, out });
         if self.servers[server].awaited_until().is_some_and(|until| until <= now) {
             self.servers[server].silent = true;
         }
         for kind in ListKind::ALL {
-            let MergedServer { lane, shelf, .. } = &mut self.servers[server];
+            let Hosted { lane, shelf, .. } = &mut self.servers[server];
             if let Some(number) = shelf.is_late(kind, now) {
-                lane.abandon_list(kind, number, out);
-                self.on_page(server, kind, number, Err((UNAVAILABLE, "it took too long")), now, out);
+                lane.abandon_list(reading(kind, number), out);
+                self.on_page(server, (kind, number), Err((UNAVAILABLE, "it took too long")), now, out);
             } else if lane.is_ready() && shelf.is_due(kind, now) {
                 self.read_list(server, kind, now, out);
             }
@@ -215,7 +226,7 @@ impl Merge {
     /// Begins to read a list, if the server has such a list. Tools are asked for in any case: some servers have them without
     /// saying so.
     fn read_list(&mut self, server: ServerIndex, kind: ListKind, now: Instant, out: &mut dyn Out) {
-        let MergedServer { lane, shelf, .. } = &mut self.servers[server];
+        let Hosted { lane, shelf, .. } = &mut self.servers[server];
         let capability = if kind == ListKind::Templates { "resources" } else { kind.member() };
         let has = kind == ListKind::Tools || shelf.welcome.as_ref().is_some_and(|w| w.can(capability));
         if !has {
@@ -225,33 +236,54 @@ impl Merge {
         } else if lane.is_ready()
             && let Some(number) = shelf.begin(kind, now)
         {
-            lane.send(Flight::List(kind, number), kind.method(), None, out);
+            lane.send(Flight::List(reading(kind, number)), kind.method(), None, out);
         }
         self.arm(server);
     }
 
     /// A server says that a list has changed.
     fn on_list_changed(&mut self, server: ServerIndex, kind: ListKind, now: Instant, out: &mut dyn Out) {
-        let MergedServer { lane, shelf, .. } = &mut self.servers[server];
+        let Hosted { lane, shelf, .. } = &mut self.servers[server];
         if lane.is_ready()
             && let Some(number) = shelf.changed(kind, now)
         {
-            lane.send(Flight::List(kind, number), kind.method(), None, out);
+            lane.send(Flight::List(reading(kind, number)), kind.method(), None, out);
         }
         self.arm(server);
     }
 
     /// A server has answered a list request: with a page, or with the code and the words of an error.
-    pub(super) fn on_page(
+    fn on_page_of(
         &mut self,
         server: ServerIndex,
-        kind: ListKind,
-        number: u32,
+        Reading { reader, kind, number }: Reading,
         answer: Result<&[u8], (i32, &str)>,
         now: Instant,
         out: &mut dyn Out,
     ) {
-        let MergedServer { lane, shelf, .. } = &mut self.servers[server];
+        match reader {
+            Reader::Shelf => self.on_page(server, (kind, number), answer, now, out),
+            Reader::Reread => {
+                let answer = match answer {
+                    Ok(result) => PageAnswer::Result(result),
+                    Err((METHOD_NOT_FOUND, _)) => PageAnswer::Unknown,
+                    Err(_) => PageAnswer::Failed,
+                };
+                self.on_page_reread(server, (kind, number), answer, now, out);
+            }
+        }
+    }
+
+    /// A server has answered a request for a page of a list that is published.
+    pub(super) fn on_page(
+        &mut self,
+        server: ServerIndex,
+        (kind, number): (ListKind, u32),
+        answer: Result<&[u8], (i32, &str)>,
+        now: Instant,
+        out: &mut dyn Out,
+    ) {
+        let Hosted { lane, shelf, .. } = &mut self.servers[server];
         let (page, error) = match answer {
             Ok(result) => (PageAnswer::Result(result), "it is not as MCP has it"),
             Err((METHOD_NOT_FOUND, error)) => (PageAnswer::Unknown, error),
@@ -281,12 +313,12 @@ impl Merge {
         match paged {
             Paged::Stale => {}
             Paged::More(params) => {
-                lane.send(Flight::List(kind, number), kind.method(), Some(&params), out);
+                lane.send(Flight::List(reading(kind, number)), kind.method(), Some(&params), out);
             }
             Paged::Again => self.read_list(server, kind, now, out),
             Paged::Failed => self.answer_waiting(now, out),
             Paged::Done(changed) => {
-                let Merge { views, servers, .. } = self;
+                let Hub { views, servers, .. } = self;
                 for view in views.values_mut() {
                     if changed {
                         view.touch(server);
@@ -313,13 +345,16 @@ impl Merge {
         now: Instant,
         out: &mut dyn Out,
     ) {
-        match e.method.clone().map_or(&b""[..], |r| &frame[r]) {
-            b"notifications/tools/list_changed" => self.on_list_changed(server, ListKind::Tools, now, out),
-            b"notifications/prompts/list_changed" => self.on_list_changed(server, ListKind::Prompts, now, out),
-            b"notifications/resources/list_changed" => {
-                self.on_list_changed(server, ListKind::Resources, now, out);
-                self.on_list_changed(server, ListKind::Templates, now, out);
+        let method = e.method.clone().map_or(&b""[..], |r| &frame[r]);
+        let lists = changed_lists(method);
+        if !lists.is_empty() {
+            self.tell_list_changed(server, frame, lists, now, out);
+            if self.is_merged(server) {
+                lists.iter().for_each(|kind| self.on_list_changed(server, *kind, now, out));
             }
+            return;
+        }
+        match method {
             b"notifications/cancelled" => self.peers.withdraw(server, frame, e, out),
             b"notifications/tasks/status" => self.on_task_status(server, frame, e, out),
             b"notifications/resources/updated" => self.on_resource_updated(server, frame, e, out),
@@ -334,8 +369,9 @@ impl Merge {
         // Before the handshake an endpoint expects nothing.
         let viewers = self.servers[server].lane.viewers().filter_map(|key| Some((key, self.peers.get(key)?)));
         for (key, peer) in viewers.filter(|(_, peer)| peer.desk.is_conversing()) {
+            let is_alone = matches!(peer.sight, Sight::Alone(_));
             match (own.as_ref().and_then(|own| peer.wishes.called(server, own)), e.uri.clone()) {
-                (Some(uri), Some(range)) => {
+                (Some(uri), Some(range)) if !is_alone => {
                     let uri = serde_json::Value::from(uri).to_string();
                     out.to_peer(key, &[&frame[..range.start], uri.as_bytes(), &frame[range.end..]]);
                 }
@@ -347,6 +383,11 @@ impl Merge {
             }
         }
     }
+}
+
+/// A reading of a list that is published.
+fn reading(kind: ListKind, number: u32) -> Reading {
+    Reading { reader: Reader::Shelf, kind, number }
 }
 
 /// Whether a server that answers a list request with such an error may be taken to have no such list. Tools are asked for

@@ -49,7 +49,7 @@ impl Out for Sink {
 
 /// A router with a clock that a test moves, in front of servers that answer handshakes and lists by themselves.
 struct Rig {
-    router: Merge,
+    router: Hub,
     peer: PeerId,
     sink: Sink,
     now: Instant,
@@ -75,8 +75,8 @@ impl Rig {
         let memories = memories.into_iter().chain(std::iter::repeat(None));
         let max_frame = specs.iter().map(|spec| spec.max_frame).max().unwrap_or_default();
         let resync = specs.first().is_none_or(|spec| spec.sharing.resync);
-        let mut router = Merge::new(specs.into_iter().map(Arc::new).zip(memories));
-        let peer = router.join(NewPeer { max_frame, hello: known, resync, view: None });
+        let mut router = Hub::merging(specs.into_iter().map(Arc::new).zip(memories));
+        let peer = router.join(NewPeer { max_frame, hello: known, resync, sight: None });
         let servers = vec![Vec::new(); offers.len()];
         Rig { router, peer, sink: Sink { servers, ..Sink::default() }, now: Instant::now(), offers }
     }

@@ -11,7 +11,7 @@ const KNOWN: Duration = Duration::from_secs(60);
 /// hangs must not keep from the endpoint what others have.
 const READ: Duration = Duration::from_secs(10);
 
-impl Merge {
+impl Hub {
     /// A request of a method that is not known here, or of a resource that nobody lists.
     pub(super) fn search(&mut self, request: &Request<'_>, out: &mut dyn Out) {
         // Reading changes nothing.
@@ -64,11 +64,10 @@ impl Merge {
     /// The first server from `from` on that can be asked, of those that the peer sees. If any of these has resources, requests
     /// about them go only to such servers.
     fn who_might_know(&self, request: &Request<'_>, from: ServerIndex) -> Option<ServerIndex> {
-        let keeps =
-            |server: &MergedServer| server.shelf.welcome.as_ref().is_some_and(|welcome| welcome.can("resources"));
+        let keeps = |server: &Hosted| server.shelf.welcome.as_ref().is_some_and(|welcome| welcome.can("resources"));
         let view = self.view_of(request.peer)?;
         let all = !request.method.starts_with(b"resources/") || !view.of(&self.servers).any(keeps);
-        let able = |it: &&MergedServer| it.lane.takes_calls() && (all || keeps(it));
+        let able = |it: &&Hosted| it.lane.takes_calls() && (all || keeps(it));
         let indices = view.of(&self.servers).filter(able).map(|server| server.lane.index);
         indices.filter(|index| *index >= from).min()
     }

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use super::super::desk::MAX_ASKED;
-use super::super::lane::MAX_IN_FLIGHT;
-use super::super::peers::MAX_WAITING;
 use super::*;
 use crate::catalogue::Memory;
 use crate::mcp::reply::{INVALID_REQUEST, METHOD_NOT_FOUND, PARSE_ERROR};
 use crate::router::Greeting;
+use crate::router::desk::MAX_ASKED;
+use crate::router::lane::MAX_IN_FLIGHT;
+use crate::router::peers::MAX_WAITING;
 use crate::router::{in_guise, say};
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -44,7 +44,7 @@ impl Out for Sink {
 
 /// A router with a clock that a test moves, and what the router has decided since the last look.
 struct Rig {
-    router: Passthrough,
+    router: Hub,
     peer: PeerId,
     sink: Sink,
     now: Instant,
@@ -61,7 +61,7 @@ impl Rig {
     }
 
     fn of(spec: &ServerSpec, peer: NewPeer) -> Self {
-        let mut router = Passthrough::new(spec);
+        let mut router = Hub::alone(spec);
         let peer = router.join(peer);
         Rig { router, peer, sink: Sink::default(), now: Instant::now() }
     }
@@ -1582,7 +1582,9 @@ fn nothing_grows_without_bound() {
     for id in 0..10 {
         rig.endpoint(&json!({"id": id, "method": "tools/call", "params": {"pad": pad}}).to_string());
     }
-    assert!(rig.router.lane.held.bytes() <= super::super::held::HOLD_BYTES && rig.sent_to_endpoint().len() == 7);
+    assert!(
+        rig.router.servers[0].lane.held.bytes() <= crate::router::held::HOLD_BYTES && rig.sent_to_endpoint().len() == 7
+    );
     for id in 0..MAX_ASKED + 5 {
         rig.server(&json!({"id": id, "method": "roots/list"}).to_string());
     }
@@ -1823,7 +1825,7 @@ impl World {
                 self.read = Some(name[1..].parse().unwrap());
             }
         }
-        if self.alive && self.rig.router.lane.is_ready() && !self.busy {
+        if self.alive && self.rig.router.servers[0].lane.is_ready() && !self.busy {
             prop_assert_eq!(&self.told.follows, &self.wanted.follows, "what the endpoint follows");
             if self.wanted.level.is_some() {
                 prop_assert_eq!(self.told.level, self.wanted.level, "the level");
@@ -1873,7 +1875,7 @@ proptest! {
                 }
             }
             world.check()?;
-            if world.rig.router.lane.is_ready() {
+            if world.rig.router.servers[0].lane.is_ready() {
                 let is_new = world.read != Some(world.list);
                 prop_assert_eq!(world.rig.router.wants_reconnect(world.rig.peer, world.rig.now).is_some(), is_new);
             }

@@ -51,7 +51,7 @@ fn trimmed(method: &[u8]) -> &[u8] {
     str::from_utf8(method).map_or(method, |text| text.trim_matches(is_blank).as_bytes())
 }
 
-impl Merge {
+impl Hub {
     pub(super) fn initialize(&mut self, request: &Request<'_>, out: &mut dyn Out) {
         let (id, now) = (request.id, request.now);
         let hello = Arc::new(Hello::read(request.params()));
@@ -61,12 +61,12 @@ impl Merge {
         // The first parameters that an endpoint gives in this run take the place of those that servers were told. A server
         // that has refused what it was told is asked anew with any that differ.
         for server in self.seen_by(request.peer) {
-            let MergedServer { lane, .. } = &self.servers[server];
+            let Hosted { lane, .. } = &self.servers[server];
             if first || lane.opening.is_refusing() || matches!(lane.state, ServerSide::Greeted) {
                 self.check_hello(server, now, out);
             }
         }
-        if self.view_of(request.peer).is_some_and(|view| view.of(&self.servers).any(MergedServer::is_greeting)) {
+        if self.view_of(request.peer).is_some_and(|view| view.of(&self.servers).any(Hosted::is_greeting)) {
             return self.keep_waiting(request, Want::Initialize(hello.version.clone()), out);
         }
         self.answer_initialize((request.peer, id), &hello.version, out);
@@ -81,27 +81,39 @@ impl Merge {
 
     /// The servers that a peer sees.
     pub(super) fn seen_by(&self, peer: PeerId) -> Vec<ServerIndex> {
-        self.view_of(peer).into_iter().flat_map(View::indices).collect()
+        self.peers.get(peer).map(|peer| self.seen_in(peer.sight)).unwrap_or_default()
     }
 
-    /// The peer asks or tells something, so servers' requests may be passed on. An `initialize` that has not come by now
-    /// won't come.
+    /// The peer asks or tells something, so servers' requests may be passed on.
     pub(super) fn open_conversation(&mut self, peer: PeerId, now: Instant, out: &mut dyn Out) {
-        if self.peers.get_mut(peer).is_some_and(|peer| peer.desk.do_without_hello()) {
-            for server in self.seen_by(peer) {
-                self.check_hello(server, now, out);
-            }
-        }
+        self.do_without_hello(peer, now, out);
         if let Some(peer) = self.peers.get_mut(peer) {
             peer.desk.open_conversation(now, out);
         }
     }
 
+    /// The peer speaks. An `initialize` that has not come by now won't come, and servers go on with what they were told.
+    pub(super) fn do_without_hello(&mut self, peer: PeerId, now: Instant, out: &mut dyn Out) {
+        let Some(of) = self.peers.get_mut(peer) else { return };
+        let is_news = of.desk.do_without_hello();
+        match of.sight {
+            Sight::Alone(server) if is_news => self.check_hello(server, now, out),
+            Sight::Alone(server) => self.go_on(server, now, out),
+            Sight::Merged(_) if is_news => {
+                for server in self.seen_by(peer) {
+                    self.check_hello(server, now, out);
+                }
+            }
+            Sight::Merged(_) => {}
+        }
+    }
+
     /// Compares what the endpoint says of itself with what a server was told.
-    fn check_hello(&mut self, server: ServerIndex, now: Instant, out: &mut dyn Out) {
-        let Merge { servers, peers, .. } = self;
-        let MergedServer { lane, shelf, .. } = &mut servers[server];
-        let opened = lane.check_hello(shelf.welcome.as_ref(), peers, now, out);
+    pub(super) fn check_hello(&mut self, server: ServerIndex, now: Instant, out: &mut dyn Out) {
+        let Hub { servers, peers, .. } = self;
+        let Hosted { lane, shelf, solo, .. } = &mut servers[server];
+        let welcome = solo.welcome.as_ref().or(shelf.welcome.as_ref());
+        let opened = lane.check_hello(welcome, peers, now, out);
         self.on_opened(server, opened, now, out);
     }
 
@@ -255,7 +267,7 @@ impl Merge {
         let sent = self.dispatch(server, request, Call::new(request), edit, out);
         // A request that waits comes here again.
         if sent && method == b"resources/subscribe" {
-            let Merge { peers, servers, .. } = self;
+            let Hub { peers, servers, .. } = self;
             // Before this server listed the resource, another one may have been asked to follow it.
             let before = peers.get(peer).map(|of| of.wishes.own(&uri)).unwrap_or_default();
             for (other, own) in before.into_iter().filter(|(other, _)| *other != server) {
@@ -321,11 +333,25 @@ impl Merge {
         self.peers.reply(peer, id, b"{}", out);
     }
 
-    /// Passes the level on to a server that logs.
+    /// Passes the level on to a server that logs, as one of its peers may want another. Where a peer has the server for itself,
+    /// its own request passes through.
     pub(super) fn pass_level(&mut self, server: ServerIndex, out: &mut dyn Out) {
-        let MergedServer { lane, shelf, .. } = &mut self.servers[server];
-        if lane.is_ready() && !lane.busy && shelf.welcome.as_ref().is_some_and(|w| w.can("logging")) {
-            lane.send_level(&self.peers, out);
+        let lane = &self.servers[server].lane;
+        if lane.has_many() || !lane.only_viewer().is_some_and(|viewer| self.peers.is_alone(viewer)) {
+            self.tell_level(server, out);
+        }
+    }
+
+    /// Tells a server that logs the level that its peers want.
+    pub(super) fn tell_level(&mut self, server: ServerIndex, out: &mut dyn Out) {
+        let Hub { servers, peers, .. } = self;
+        let hosted = &mut servers[server];
+        let logs = hosted.welcome().is_some_and(|welcome| welcome.can("logging"));
+        let lane = &mut hosted.lane;
+        // Whoever has a server alone may have set a level that the server took without saying that it logs.
+        let took = lane.viewers().any(|viewer| peers.is_alone(viewer));
+        if lane.is_ready() && !lane.busy && (logs || took) {
+            lane.send_level(peers, out);
         }
     }
 
@@ -354,7 +380,7 @@ impl Merge {
         self.dispatch_raw(server, request, call, edit, out)
     }
 
-    /// Does what [`Merge::dispatch`] does. `edit`: where raw bytes are exchanged, and for which.
+    /// Does what [`Hub::dispatch`] does. `edit`: where raw bytes are exchanged, and for which.
     pub(super) fn dispatch_raw(
         &mut self,
         server: ServerIndex,
@@ -363,7 +389,7 @@ impl Merge {
         edit: Option<(Range<usize>, &[u8])>,
         out: &mut dyn Out,
     ) -> bool {
-        let Merge { servers, peers, deadlines, .. } = self;
+        let Hub { servers, peers, deadlines, .. } = self;
         let lane = &mut servers[server].lane;
         if !lane.has_room(request, peers, out) {
             return false;
@@ -399,7 +425,7 @@ impl Merge {
     pub(super) fn cancel(&mut self, key: PeerId, frame: &[u8], e: &Envelope, out: &mut dyn Out) {
         let Some(wanted) = e.request_id.clone().map(|r| &frame[r]) else { return };
         if self.servers.iter_mut().any(|member| member.lane.cancel(key, frame, e, out)) {
-            let Merge { deadlines, servers, .. } = self;
+            let Hub { deadlines, servers, .. } = self;
             return deadlines.retain_calls(|server, id| servers[server].lane.has(id));
         }
         if self.unrouted.cancel(key, wanted) {
@@ -429,8 +455,8 @@ impl Merge {
 }
 
 /// The only one of these servers that has resources at all: what nobody lists may be its own.
-fn only_keeper<'a>(servers: impl Iterator<Item = &'a MergedServer>, uri: &str) -> Option<(ServerIndex, String)> {
-    let keeps = |it: &&MergedServer| it.shelf.welcome.as_ref().is_some_and(|welcome| welcome.can("resources"));
+fn only_keeper<'a>(servers: impl Iterator<Item = &'a Hosted>, uri: &str) -> Option<(ServerIndex, String)> {
+    let keeps = |it: &&Hosted| it.shelf.welcome.as_ref().is_some_and(|welcome| welcome.can("resources"));
     let mut keepers = servers.filter(keeps);
     match (keepers.next(), keepers.next()) {
         (Some(only), None) => Some((only.lane.index, uri.to_owned())),

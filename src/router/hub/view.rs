@@ -4,7 +4,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use super::published::{LeftOut, Published, Renamed, Rules, Seen};
-use super::{MergedServer, union};
+use super::{Hosted, union};
 use crate::config::{Naming, Sharing};
 use crate::mcp::handshake::Welcome;
 use crate::mcp::lists::ListKind;
@@ -75,7 +75,7 @@ impl View {
     }
 
     /// The servers, among all of them.
-    pub(super) fn of<'a>(&'a self, servers: &'a [MergedServer]) -> impl Iterator<Item = &'a MergedServer> {
+    pub(super) fn of<'a>(&'a self, servers: &'a [Hosted]) -> impl Iterator<Item = &'a Hosted> {
         self.seen.iter().map(|seen| &servers[seen.server])
     }
 
@@ -94,7 +94,7 @@ impl View {
     }
 
     /// What is published, as of now.
-    pub(super) fn published(&mut self, servers: &[MergedServer]) -> &Published {
+    pub(super) fn published(&mut self, servers: &[Hosted]) -> &Published {
         if std::mem::take(&mut self.stale) {
             self.published = Published::new(&self.seen, servers, self.rules);
             self.states += 1;
@@ -103,37 +103,37 @@ impl View {
     }
 
     /// What of the servers is waited for.
-    pub(super) fn awaited(&self, servers: &[MergedServer]) -> Awaited {
+    pub(super) fn awaited(&self, servers: &[Hosted]) -> Awaited {
         Awaited {
-            greeting: self.of(servers).any(MergedServer::is_greeting),
+            greeting: self.of(servers).any(Hosted::is_greeting),
             anything: self.is_awaited(servers),
             lists: ListKind::ALL.map(|kind| self.awaits(kind, servers)),
         }
     }
 
     /// Whether something is waited for before a name counts as unknown.
-    pub(super) fn is_awaited(&self, servers: &[MergedServer]) -> bool {
-        self.of(servers).any(MergedServer::is_awaited)
+    pub(super) fn is_awaited(&self, servers: &[Hosted]) -> bool {
+        self.of(servers).any(Hosted::is_awaited)
     }
 
     /// Whether a list is waited for.
-    pub(super) fn awaits(&self, kind: ListKind, servers: &[MergedServer]) -> bool {
+    pub(super) fn awaits(&self, kind: ListKind, servers: &[Hosted]) -> bool {
         self.of(servers).any(|server| server.awaits(kind))
     }
 
     /// The words of all servers, if all of them refuse to initialize.
-    fn refusal(&self, servers: &[MergedServer]) -> Option<String> {
+    fn refusal(&self, servers: &[Hosted]) -> Option<String> {
         let words: Option<Vec<_>> = self.of(servers).map(|server| server.lane.refusal()).collect();
         words.map(|words| words.join("; "))
     }
 
-    fn welcomes<'a>(&'a self, servers: &'a [MergedServer]) -> Vec<(&'a str, &'a Welcome)> {
-        let known = |server: &'a MergedServer| Some((&*server.lane.name, server.shelf.welcome.as_ref()?));
+    fn welcomes<'a>(&'a self, servers: &'a [Hosted]) -> Vec<(&'a str, &'a Welcome)> {
+        let known = |server: &'a Hosted| Some((&*server.lane.name, server.shelf.welcome.as_ref()?));
         self.of(servers).filter_map(known).collect()
     }
 
     /// The result of an `initialize` that asked for `version`, or else why there is none.
-    pub(super) fn welcome(&self, version: &str, servers: &[MergedServer]) -> Result<Vec<u8>, String> {
+    pub(super) fn welcome(&self, version: &str, servers: &[Hosted]) -> Result<Vec<u8>, String> {
         if let Some(refusal) = self.refusal(servers) {
             return Err(refusal);
         }
@@ -145,14 +145,14 @@ impl View {
     }
 
     /// A fingerprint of what all servers together can do.
-    pub(super) fn capabilities(&self, servers: &[MergedServer]) -> u64 {
+    pub(super) fn capabilities(&self, servers: &[Hosted]) -> u64 {
         let mut hasher = DefaultHasher::new();
         union::capabilities(&self.welcomes(servers)).to_string().hash(&mut hasher);
         hasher.finish()
     }
 
     /// Compares the policy with the tools that a server has, after these were read; the log is told of what doesn't fit.
-    pub(super) fn judge(&mut self, server: &MergedServer, changed: bool, out: &mut dyn Out) {
+    pub(super) fn judge(&mut self, server: &Hosted, changed: bool, out: &mut dyn Out) {
         let index = server.lane.index;
         let Some(seen) = self.seen.iter_mut().find(|seen| seen.server == index) else { return };
         if changed || !seen.judged {

@@ -1,11 +1,15 @@
-//! Several servers as one MCP server, for any number of peers. Also one server whose tools are not published as they are.
+//! The router: any number of servers, and any number of peers that each see one of them or several as one.
 //!
 //! # Theory of operation
 //!
-//! Each server has a `Lane` (how far the server is, what is under way there) and a `Shelf` (what the server said of itself,
-//! in this run or an earlier one). A server that comes up is initialized with the endpoint's parameters, and its lists are
-//! read to the end; out of all shelves comes what is `Published`: one list of each kind, and the way back from each name.
-//! The peers' requests go to the server that the name belongs to, under ids of ours, or are answered here.
+//! Each server has a `Lane` (how far the server is, what is under way there), and what it said of itself: a `Solo` for peers
+//! that have the server alone (see `alone`), a `Shelf` for those that see several servers as one. A server that comes up is
+//! initialized with its endpoint's parameters.
+//!
+//! Several servers as one are a `View`. The lists of a server that is in some view are read to the end; out of all shelves of
+//! a view comes what is `Published`: one list of each kind, and the way back from each name. The peers' requests go to the
+//! server that the name belongs to, under ids of ours, or are answered here. A view may also have one server whose tools are
+//! not published as they are.
 //!
 //! An answer that needs to know of all servers (`initialize`, lists, a name that nobody has yet) waits for servers that may
 //! still say something: not for those that are remembered or dead, nor twice in one life for a server that says nothing.
@@ -16,6 +20,7 @@
 //! No server can reach into what belongs to another: ids, progress tokens and deadlines are looked up in the lane of the
 //! server that speaks.
 
+mod alone;
 mod elsewhere;
 pub(super) mod peer_side;
 mod published;
@@ -32,6 +37,7 @@ use std::time::Duration;
 use slotmap::{SecondaryMap, SlotMap};
 use tokio::time::Instant;
 
+use self::alone::Solo;
 use self::tasks::Tasks;
 use self::view::{Awaited, View};
 use super::deadlines::{Deadlines, Due};
@@ -40,9 +46,11 @@ use super::held::Held;
 use super::lane::{Flight, Lane, ServerSide};
 use super::listing::Table;
 use super::listing::shelf::Shelf;
-use super::peers::{NewPeer, Owed, Peer, PeerId, Peers, ViewId, Want};
+use super::peers::{NewPeer, Owed, Peer, PeerId, Peers, Sight, ViewId, Want};
 use super::request::Request;
-use super::{Account, Bar, Gone, Greeting, Note, Out, Reconnect, Router, SHUTTING_DOWN, ServerIndex, Start, What};
+use super::{
+    Account, Bar, Gone, Greeting, Note, Out, Reconnect, Router, SHUTTING_DOWN, ServerIndex, Start, What, task,
+};
 use crate::catalogue::Memory;
 use crate::config::{ServerSpec, Sharing};
 use crate::frame::Cut;
@@ -52,10 +60,11 @@ use crate::mcp::lists::ListKind;
 use crate::mcp::reply::{self, METHOD_NOT_FOUND, UNAVAILABLE};
 use crate::tools::ToolPolicy;
 
-/// A server of a merge.
+/// A server of a router.
 #[derive(Debug)]
-struct MergedServer {
+struct Hosted {
     lane: Lane,
+    solo: Solo,
     shelf: Shelf,
     keep_listed: bool,
     /// Longest time from the server's start for which anything of it is waited for.
@@ -64,7 +73,24 @@ struct MergedServer {
     silent: bool,
 }
 
-impl MergedServer {
+impl Hosted {
+    /// A server that does not run yet, with what an earlier run remembered of it.
+    fn new(index: ServerIndex, spec: &ServerSpec, memory: Option<Memory>) -> Self {
+        Hosted {
+            lane: Lane::new(index, spec.name.clone(), spec.max_frame),
+            solo: Solo::new(spec.handshake),
+            shelf: Shelf::new(memory),
+            keep_listed: spec.keep_listed,
+            start_timeout: spec.start_timeout,
+            silent: false,
+        }
+    }
+
+    /// What the server last said of itself.
+    fn welcome(&self) -> Option<&Welcome> {
+        self.solo.welcome.as_ref().or(self.shelf.welcome.as_ref())
+    }
+
     /// Whether answers that need all servers should wait for a list of this one.
     fn is_awaited(&self) -> bool {
         ListKind::ALL.into_iter().any(|kind| self.shelf.lacks(kind)) && self.may_speak()
@@ -104,20 +130,21 @@ impl MergedServer {
 
     /// When the server's handshake, lists or waiting messages want [`Router::on_tick`].
     fn next_tick(&self) -> Option<Instant> {
-        let shelf = self.shelf.next_tick(self.lane.is_ready());
-        let lane = [self.lane.held.deadline(), self.lane.opening_due()];
-        lane.into_iter().chain([self.awaited_until(), shelf]).flatten().min()
+        let ready = self.lane.is_ready();
+        let lists = [self.shelf.next_tick(ready), self.solo.reread.next_tick(ready)];
+        let lane = [self.lane.held.deadline(), self.lane.opening_due(), self.awaited_until()];
+        super::earliest([super::earliest(lane), super::earliest(lists)])
     }
 }
 
 /// See the module's documentation.
 #[derive(Debug)]
-pub struct Merge {
+pub struct Hub {
     peers: Peers,
-    servers: Vec<MergedServer>,
+    servers: Vec<Hosted>,
     views: SlotMap<ViewId, View>,
-    /// The view of all servers, as the config has them.
-    whole: ViewId,
+    /// What a peer sees that names nothing else.
+    whole: Sight,
     /// Requests with a name that nobody has yet.
     unrouted: Held,
     deadlines: Deadlines,
@@ -126,28 +153,31 @@ pub struct Merge {
     draining: bool,
 }
 
-impl Merge {
-    /// A merge of these servers, each with what an earlier run remembered of it, without peers. Nothing is connected,
-    /// nothing runs. The servers agree on how names are kept apart.
-    pub fn new(servers: impl IntoIterator<Item = (Arc<ServerSpec>, Option<Memory>)>) -> Self {
+impl Hub {
+    /// A router for this server, which its peers have alone. Nothing is connected, nothing runs.
+    pub fn alone(spec: &ServerSpec) -> Self {
+        Hub::of(vec![Hosted::new(0, spec, None)], SlotMap::with_key(), Sight::Alone(0))
+    }
+
+    /// A router for these servers as one, each with what an earlier run remembered of it. Nothing is connected, nothing runs.
+    /// The servers agree on how names are kept apart.
+    pub fn merging(servers: impl IntoIterator<Item = (Arc<ServerSpec>, Option<Memory>)>) -> Self {
         let (mut all, mut seen, mut max_frame, mut sharing) = (Vec::new(), Vec::new(), 0, None);
         for (index, (spec, memory)) in servers.into_iter().enumerate() {
             max_frame = spec.max_frame.max(max_frame);
             sharing = Some(spec.sharing);
             seen.push((index, spec.tools.clone()));
-            all.push(MergedServer {
-                lane: Lane::new(index, spec.name.clone(), spec.max_frame, true),
-                shelf: Shelf::new(memory),
-                keep_listed: spec.keep_listed,
-                start_timeout: spec.start_timeout,
-                silent: false,
-            });
+            all.push(Hosted::new(index, &spec, memory));
         }
         let mut views = SlotMap::with_key();
         let whole = views.insert(View::new(seen, sharing.unwrap_or_default(), max_frame));
-        Merge {
+        Hub::of(all, views, Sight::Merged(whole))
+    }
+
+    fn of(servers: Vec<Hosted>, views: SlotMap<ViewId, View>, whole: Sight) -> Self {
+        Hub {
             peers: Peers::default(),
-            servers: all,
+            servers,
             views,
             whole,
             unrouted: Held::default(),
@@ -169,14 +199,19 @@ impl Merge {
 
     /// A peer sees something else from now on, and is told how what it has read has changed. What it has asked before is
     /// still answered.
-    pub fn change_view(&mut self, peer: PeerId, view: ViewId, now: Instant, out: &mut dyn Out) {
-        let Merge { peers, servers, views, .. } = self;
-        let (Some(of), Some(new)) = (peers.get_mut(peer), views.get(view)) else { return };
-        of.view = view;
+    pub fn change_sight(&mut self, peer: PeerId, sight: Sight, now: Instant, out: &mut dyn Out) {
+        if self.peers.get(peer).is_none() || !self.is_there(sight) {
+            return;
+        }
+        let seen = self.seen_in(sight);
+        let Hub { peers, servers, .. } = self;
+        if let Some(peer) = peers.get_mut(peer) {
+            peer.sight = sight;
+        }
         // What is not seen any more is not followed either.
         for server in servers.iter_mut() {
             let lane = &mut server.lane;
-            if new.has(lane.index) {
+            if seen.contains(&lane.index) {
                 lane.add_viewer(peer);
             } else if lane.remove_viewer(peer) {
                 peers.take_back(peer, lane, out);
@@ -187,12 +222,40 @@ impl Merge {
             self.pass_level(server, out);
         }
         self.answer_waiting(now, out);
+        self.arm_peer(peer);
     }
 
     /// Takes away a view that no peer has any more. Returns false if one has.
     pub fn remove_view(&mut self, view: ViewId) -> bool {
-        let is_free = view != self.whole && self.peers.iter().all(|(_, peer)| peer.view != view);
+        let sight = Sight::Merged(view);
+        let is_free = sight != self.whole && self.peers.iter().all(|(_, peer)| peer.sight != sight);
         is_free && self.views.remove(view).is_some()
+    }
+
+    /// Whether there is something to be seen.
+    fn is_there(&self, sight: Sight) -> bool {
+        match sight {
+            Sight::Alone(server) => server < self.servers.len(),
+            Sight::Merged(view) => self.views.contains_key(view),
+        }
+    }
+
+    /// The servers that are seen.
+    fn seen_in(&self, sight: Sight) -> Vec<ServerIndex> {
+        match sight {
+            Sight::Alone(server) => vec![server],
+            Sight::Merged(view) => self.views.get(view).into_iter().flat_map(View::indices).collect(),
+        }
+    }
+
+    /// Whether some view shows a server.
+    fn is_merged(&self, server: ServerIndex) -> bool {
+        self.views.values().any(|view| view.has(server))
+    }
+
+    /// Whether some peer has a server alone.
+    fn is_had_alone(&mut self, server: ServerIndex) -> bool {
+        self.peers.alone_with(server).next().is_some()
     }
 
     /// Sets the server's deadline anew, as something may be due sooner now.
@@ -200,9 +263,21 @@ impl Merge {
         self.deadlines.arm(Due::Server(server), self.servers[server].next_tick());
     }
 
+    /// Sets the deadlines of a server and of those that have it alone anew, as something may be due sooner now.
+    fn arm_viewers(&mut self, server: ServerIndex) {
+        self.arm(server);
+        let viewers: Vec<PeerId> = self.peers.alone_with(server).map(|(key, _)| key).collect();
+        viewers.into_iter().for_each(|peer| self.arm_peer(peer));
+    }
+
     /// When something of a peer is due.
     fn due_of(&self, peer: PeerId) -> Option<Instant> {
-        self.peers.get(peer).and_then(Peer::next_tick)
+        let peer = self.peers.get(peer)?;
+        let doubt = match peer.sight {
+            Sight::Alone(server) if self.servers[server].lane.is_ready() => peer.pages.next_doubt(),
+            Sight::Alone(_) | Sight::Merged(_) => None,
+        };
+        super::earliest([peer.next_tick(), doubt])
     }
 
     /// Sets a peer's deadline anew, as something may be due sooner now.
@@ -212,23 +287,27 @@ impl Merge {
 
     /// What an endpoint is shown of tools, as far as they are known: the result of `tools/list` (MCP, server/tools), and for
     /// each name in that result the server and the tool's name there.
-    pub fn tools(&mut self) -> (&[u8], &Table) {
-        let Merge { views, servers, whole, .. } = self;
-        let published = views[*whole].published(servers);
-        (published.result(ListKind::Tools), published.table(ListKind::Tools))
+    pub fn tools(&mut self) -> Option<(&[u8], &Table)> {
+        let Hub { views, servers, whole, .. } = self;
+        let Sight::Merged(view) = *whole else { return None };
+        let published = views.get_mut(view)?.published(servers);
+        Some((published.result(ListKind::Tools), published.table(ListKind::Tools)))
     }
 
-    /// A peer, and what it sees of the servers.
-    fn at(&mut self, peer: PeerId) -> Option<(&mut Peer, &mut View, &[MergedServer])> {
-        let Merge { peers, views, servers, .. } = self;
+    /// A peer that sees several servers as one, and what it sees of them.
+    fn at(&mut self, peer: PeerId) -> Option<(&mut Peer, &mut View, &[Hosted])> {
+        let Hub { peers, views, servers, .. } = self;
         let peer = peers.get_mut(peer)?;
-        let view = views.get_mut(peer.view)?;
-        Some((peer, view, servers))
+        let Sight::Merged(view) = peer.sight else { return None };
+        Some((peer, views.get_mut(view)?, servers))
     }
 
-    /// What a peer sees.
+    /// What a peer sees of several servers as one.
     fn view_of(&self, peer: PeerId) -> Option<&View> {
-        self.views.get(self.peers.get(peer)?.view)
+        match self.peers.get(peer)?.sight {
+            Sight::Merged(view) => self.views.get(view),
+            Sight::Alone(_) => None,
+        }
     }
 
     /// What is published of a server is out of date.
@@ -239,11 +318,11 @@ impl Merge {
     }
 }
 
-impl Router for Merge {
+impl Router for Hub {
     fn join(&mut self, new: NewPeer) -> PeerId {
-        let seen = new.view.filter(|view| self.views.contains_key(*view)).unwrap_or(self.whole);
-        let peer = self.peers.join(NewPeer { view: Some(seen), ..new });
-        for server in self.views[seen].indices() {
+        let sight = new.sight.filter(|sight| self.is_there(*sight)).unwrap_or(self.whole);
+        let peer = self.peers.join(new, sight);
+        for server in self.seen_in(sight) {
             self.servers[server].lane.add_viewer(peer);
         }
         peer
@@ -271,14 +350,18 @@ impl Router for Merge {
         for server in self.seen_by(peer) {
             if self.servers[server].lane.has_many() {
                 self.go_on(server, now, out);
+                self.arm_viewers(server);
             }
         }
     }
 
     fn on_link_down(&mut self, peer: PeerId, now: Instant, out: &mut dyn Out) {
         self.unrouted.drop_all_of(peer);
-        let Merge { servers, peers, deadlines, .. } = self;
+        let Hub { servers, peers, deadlines, .. } = self;
         for server in servers.iter_mut() {
+            if server.lane.only_viewer() == Some(peer) {
+                server.solo.reread.link_down();
+            }
             server.lane.link_down(peer, out);
         }
         for server in servers.iter_mut() {
@@ -318,23 +401,24 @@ impl Router for Merge {
     }
 
     fn on_server_up(&mut self, server: ServerIndex, now: Instant, out: &mut dyn Out) {
+        for (_, peer) in self.peers.alone_with(server) {
+            peer.relayed = false;
+        }
         let member = &mut self.servers[server];
         member.silent = false;
         member.lane.up(&mut self.peers, now, out);
-        self.arm(server);
+        self.arm_viewers(server);
     }
 
     fn on_server_down(&mut self, server: ServerIndex, gone: Gone<'_>, now: Instant, out: &mut dyn Out) {
         let member = &mut self.servers[server];
-        member.shelf.down();
+        member.solo.reread.server_down(server, &mut self.peers);
         member.lane.down(gone, &mut self.peers, now, out);
         self.deadlines.retain_calls(|of, _| of != server);
         self.search_for_strays(server, now, out);
         self.tasks.forget(server);
-        if !self.servers[server].keep_listed {
-            self.touch(server);
-        }
-        self.answer_waiting(now, out);
+        self.on_absent(server, now, out);
+        self.arm_viewers(server);
     }
 
     fn on_server_busy(&mut self, server: ServerIndex, busy: bool, _now: Instant, out: &mut dyn Out) {
@@ -348,8 +432,14 @@ impl Router for Merge {
     }
 
     fn on_server_barred(&mut self, server: ServerIndex, bar: Option<Bar>, _now: Instant, out: &mut dyn Out) {
+        if bar == Some(Bar::Stopped) {
+            self.miss_lists(server);
+        }
         self.servers[server].lane.barred(bar, &mut self.peers, out);
-        self.arm(server);
+        if self.servers[server].lane.is_stopped() {
+            self.answer_all_waiting(server, out);
+        }
+        self.arm_viewers(server);
     }
 
     fn on_server(&mut self, server: ServerIndex, frame: &[u8], e: &Envelope, now: Instant, out: &mut dyn Out) {
@@ -364,6 +454,7 @@ impl Router for Merge {
             Kind::Response => self.server_answers(server, frame, e, now, out),
             Kind::Request => {
                 let lane = &self.servers[server].lane;
+                let owner = owner.or_else(|| lane.lasting.owner(&frame[task::related(frame, e)?]));
                 if let Some(asked) = lane.ask(owner, (frame, e), &mut self.peers, now, out) {
                     self.arm_peer(asked);
                 }
@@ -408,25 +499,33 @@ impl Router for Merge {
                 Due::Server(server) => {
                     self.servers[server].lane.tick(&mut self.peers, now, out);
                     self.check_server(server, now, out);
-                    self.arm(server);
+                    self.arm_viewers(server);
                 }
                 Due::Peer(key) => {
                     let Some(peer) = self.peers.get_mut(key) else { continue };
                     peer.desk.tick(now, out);
                     peer.changes.tick(now);
-                    if peer.owed.iter().any(|owed| owed.deadline <= now) {
-                        late.push(key);
+                    match peer.sight {
+                        Sight::Alone(server) => {
+                            peer.give_up_waiting(now);
+                            self.answer_due(key, out);
+                            self.check_server(server, now, out);
+                            self.arm_viewers(server);
+                        }
+                        Sight::Merged(_) => {
+                            if peer.owed.iter().any(|owed| owed.deadline <= now) {
+                                late.push(key);
+                            }
+                            self.arm_peer(key);
+                        }
                     }
-                    self.arm_peer(key);
                 }
             }
         }
         // Once is enough: the next request does not wait for these servers again.
         for peer in late {
-            let Merge { peers, views, servers, .. } = self;
-            let Some(view) = peers.get(peer).and_then(|peer| views.get(peer.view)) else { continue };
-            for index in view.indices() {
-                let server = &mut servers[index];
+            for index in self.seen_by(peer) {
+                let server = &mut self.servers[index];
                 server.silent |= server.is_awaited() || server.is_greeting();
             }
         }
@@ -444,7 +543,7 @@ impl Router for Merge {
             |due, at: Option<Instant>| at.is_none_or(|at| self.deadlines.armed(due).is_some_and(|armed| armed <= at));
         let mut servers = self.servers.iter().enumerate();
         debug_assert!(servers.all(|(server, it)| is_armed(Due::Server(server), it.next_tick())));
-        debug_assert!(self.peers.iter().all(|(key, peer)| is_armed(Due::Peer(key), peer.next_tick())));
+        debug_assert!(self.peers.iter().all(|(key, _)| is_armed(Due::Peer(key), self.due_of(key))));
         super::earliest([self.deadlines.first(), self.unrouted.deadline()])
     }
 
@@ -468,7 +567,7 @@ impl Router for Merge {
     }
 
     fn start(&self, server: ServerIndex) -> Start {
-        let MergedServer { lane, shelf, .. } = &self.servers[server];
+        let Hosted { lane, shelf, .. } = &self.servers[server];
         // What is remembered is as good as an answer.
         if shelf.is_known() { Start::Settled } else { lane.start() }
     }
@@ -491,13 +590,17 @@ impl Router for Merge {
     }
 
     fn account(&self, peer: PeerId, now: Instant) -> Account {
-        let seen = self.view_of(peer).into_iter().flat_map(|view| view.of(&self.servers));
-        let open = seen.filter(|server| !server.lane.is_ready());
-        let standing: Vec<_> =
-            open.take(5).map(|member| format!("({} {})", member.lane.name, member.lane.standing(now))).collect();
-        let standing = if standing.is_empty() { "was running".to_owned() } else { standing.join(", ") };
-        let of = self.peers.get(peer);
-        let mut account = of.map_or_else(Account::default, |of| of.desk.account(standing));
+        let Some(of) = self.peers.get(peer) else { return Account::default() };
+        let standing = match of.sight {
+            Sight::Alone(server) => self.servers[server].lane.standing(now),
+            Sight::Merged(_) => {
+                let seen = self.view_of(peer).into_iter().flat_map(|view| view.of(&self.servers));
+                let open = seen.filter(|server| !server.lane.is_ready()).take(5);
+                let standing: Vec<_> = open.map(|it| format!("({} {})", it.lane.name, it.lane.standing(now))).collect();
+                if standing.is_empty() { "was running".to_owned() } else { standing.join(", ") }
+            }
+        };
+        let mut account = of.desk.account(standing);
         account.unanswered = self.servers.iter().flat_map(|member| member.lane.unanswered(peer, now)).collect();
         account
     }
@@ -507,9 +610,12 @@ impl Router for Merge {
     }
 }
 
-impl Merge {
+impl Hub {
     /// A message of a peer.
     fn message(&mut self, peer: PeerId, frame: &[u8], e: &Envelope, now: Instant, out: &mut dyn Out) {
+        if let Some(Sight::Alone(server)) = self.peers.get(peer).map(|peer| peer.sight) {
+            return self.message_alone((peer, server), (frame, e), now, out);
+        }
         let text = self.own_related(peer, frame, e);
         let own = text.as_deref().and_then(|text| Some((text, envelope::scan_one(text)?)));
         let (frame, e) = own.as_ref().map_or((frame, e), |(text, e)| (*text, e));
@@ -556,20 +662,22 @@ impl Merge {
 
     /// Something about a server has changed: answers the requests that waited for that, and tells peers what is new.
     fn answer_waiting(&mut self, now: Instant, out: &mut dyn Out) {
-        let Merge { servers, peers, views, unrouted, .. } = self;
+        let Hub { servers, peers, views, unrouted, .. } = self;
         let awaited: SecondaryMap<ViewId, Awaited> =
             views.iter().map(|(key, view)| (key, view.awaited(servers))).collect();
         for (_, peer) in peers.iter_mut() {
-            let awaited = awaited.get(peer.view).copied().unwrap_or_default();
+            // A server alone is waited for in `alone`.
+            let Sight::Merged(view) = peer.sight else { continue };
+            let awaited = awaited.get(view).copied().unwrap_or_default();
             let is_known = |owed: &mut Owed| match owed.what {
                 Want::Initialize(_) => !awaited.greeting,
                 Want::List(kind) => !awaited.lists[kind as usize],
             };
             peer.due.extend(peer.owed.extract_if(.., is_known));
         }
-        let is_settled = |peer| {
-            let view = peers.get(peer).map(|peer| peer.view);
-            view.and_then(|view| awaited.get(view)).is_none_or(|awaited| !awaited.anything)
+        let is_settled = |peer| match peers.get(peer).map(|peer| peer.sight) {
+            Some(Sight::Merged(view)) => awaited.get(view).is_none_or(|awaited| !awaited.anything),
+            Some(Sight::Alone(_)) | None => true,
         };
         let settled = unrouted.take_all_of(is_settled);
         for peer in self.peers.keys() {
@@ -584,12 +692,34 @@ impl Merge {
     /// Answers requests that only wait for room, as far as there is some.
     fn answer_due(&mut self, peer: PeerId, out: &mut dyn Out) {
         while out.has_room(peer)
-            && let Some(owed) = self.peers.get_mut(peer).and_then(|peer| peer.due.pop_front())
+            && let Some((owed, sight)) =
+                self.peers.get_mut(peer).and_then(|peer| Some((peer.due.pop_front()?, peer.sight)))
         {
-            match owed.what {
-                Want::Initialize(version) => self.answer_initialize((peer, &owed.id), &version, out),
-                Want::List(kind) => self.answer_list((peer, &owed.id), kind, out),
+            match (owed.what, sight) {
+                (Want::Initialize(version), Sight::Alone(server)) => {
+                    self.answer_or_excuse((peer, server), &owed.id, &version, out);
+                }
+                (Want::Initialize(version), Sight::Merged(_)) => {
+                    self.answer_initialize((peer, &owed.id), &version, out);
+                }
+                (Want::List(kind), _) => self.answer_list((peer, &owed.id), kind, out),
             }
+        }
+    }
+
+    /// A server is not there: those who see it among others are shown what is left.
+    fn on_absent(&mut self, server: ServerIndex, now: Instant, out: &mut dyn Out) {
+        self.servers[server].shelf.down();
+        if !self.servers[server].keep_listed {
+            self.touch(server);
+        }
+        self.settle(server, now, out);
+    }
+
+    /// Something about a server has changed that those may wait for who see it among others.
+    fn settle(&mut self, server: ServerIndex, now: Instant, out: &mut dyn Out) {
+        if self.is_merged(server) {
+            self.answer_waiting(now, out);
         }
     }
 
