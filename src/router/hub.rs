@@ -60,6 +60,9 @@ use crate::mcp::lists::ListKind;
 use crate::mcp::reply::{self, METHOD_NOT_FOUND, UNAVAILABLE};
 use crate::tools::ToolPolicy;
 
+/// Why a list is not given for which a peer has waited.
+const SEES_OTHERS: &str = "the connection shows other servers now: ask for the list again";
+
 /// A server of a router.
 #[derive(Debug)]
 struct Hosted {
@@ -207,6 +210,9 @@ impl Hub {
         let Hub { peers, servers, .. } = self;
         if let Some(peer) = peers.get_mut(peer) {
             peer.sight = sight;
+            if let Sight::Alone(_) = sight {
+                peer.due.extend(peer.owed.extract_if(.., |owed| matches!(owed.what, Want::List(_))));
+            }
         }
         // What is not seen any more is not followed either.
         for server in servers.iter_mut() {
@@ -222,6 +228,7 @@ impl Hub {
             self.pass_level(server, out);
         }
         self.answer_waiting(now, out);
+        self.answer_due(peer, out);
         self.arm_peer(peer);
     }
 
@@ -702,7 +709,10 @@ impl Hub {
                 (Want::Initialize(version), Sight::Merged(_)) => {
                     self.answer_initialize((peer, &owed.id), &version, out);
                 }
-                (Want::List(kind), _) => self.answer_list((peer, &owed.id), kind, out),
+                (Want::List(kind), Sight::Merged(_)) => self.answer_list((peer, &owed.id), kind, out),
+                (Want::List(_), Sight::Alone(_)) => {
+                    self.peers.refuse(peer, &owed.id, UNAVAILABLE, SEES_OTHERS, out);
+                }
             }
         }
     }

@@ -14,8 +14,8 @@ use crate::config::ServerSpec;
 
 const LEVELS: [&str; 4] = ["debug", "info", "warning", "error"];
 
-/// The servers of each view.
-const VIEWS: [&[usize]; 4] = [&[0, 1, 2, 3, 4], &[0, 1], &[2], &[1, 2, 3]];
+/// What peers may see: these servers as one, and the last two alone.
+const VIEWS: [&[usize]; 6] = [&[0, 1, 2, 3, 4], &[0, 1], &[2], &[1, 2, 3], &[3], &[0]];
 
 /// What can happen. Peers, servers and open requests are taken modulo their number.
 #[derive(Debug, Clone)]
@@ -125,8 +125,8 @@ struct Served {
 /// The router of a world.
 enum Kind {
     Alone(Box<Hub>),
-    /// A merge, with its [`VIEWS`].
-    Merged(Box<Hub>, Vec<ViewId>),
+    /// Several servers, with the [`VIEWS`] of them.
+    Merged(Box<Hub>, Vec<Sight>),
 }
 
 impl Kind {
@@ -193,7 +193,9 @@ impl World {
         let router = if merged {
             let mut merge = Hub::merging(specs.iter().map(|spec| (spec.clone(), None)));
             let view = |seen: &[usize]| seen.iter().map(|server| (*server, Arc::default())).collect::<Vec<_>>();
-            let views = VIEWS.iter().map(|seen| merge.add_view(view(seen), specs[0].sharing, 1 << 20)).collect();
+            let mut add = |seen: &&[usize]| Sight::Merged(merge.add_view(view(seen), specs[0].sharing, 1 << 20));
+            let merged = VIEWS[..4].iter().map(&mut add);
+            let views = merged.chain(VIEWS[4..].iter().map(|seen| Sight::Alone(seen[0]))).collect();
             Kind::Merged(Box::new(merge), views)
         } else {
             Kind::Alone(Box::new(Hub::alone(&specs[0])))
@@ -223,7 +225,7 @@ impl World {
         // The first view has all servers, as a peer that names none.
         let view = (self.clients.len() + self.gone.len()) % VIEWS.len();
         let named = match &self.router {
-            Kind::Merged(_, views) if view > 0 => Some(Sight::Merged(views[view])),
+            Kind::Merged(_, views) if view > 0 => Some(views[view]),
             Kind::Merged(..) | Kind::Alone(_) => None,
         };
         let peer = self.router.it().join(NewPeer { sight: named, ..NewPeer::unknown(1 << 20) });
@@ -487,7 +489,7 @@ impl World {
             Happening::Look(p, view) => {
                 let Some(peer) = self.client(p) else { return };
                 let Kind::Merged(merge, views) = &mut self.router else { return };
-                merge.change_sight(peer, Sight::Merged(views[view]), self.now, &mut self.sink);
+                merge.change_sight(peer, views[view], self.now, &mut self.sink);
                 let client = self.clients.get_mut(&peer).unwrap();
                 client.view = view;
                 client.follows.retain(|server| VIEWS[view].contains(server));

@@ -94,7 +94,10 @@ impl Hub {
                 self.open_conversation(peer, now, out);
             }
             Some(Message::Notification { method: b"notifications/cancelled" }) => {
-                servers[server].lane.cancel(peer, frame, e, out);
+                if !servers[server].lane.cancel(peer, frame, e, out) {
+                    // The peer may have asked while it saw others.
+                    self.cancel(peer, frame, e, out);
+                }
             }
             Some(Message::Notification { .. }) => {
                 self.open_conversation(peer, now, out);
