@@ -46,7 +46,7 @@ use self::sides::{STUCK, Side, Sides};
 use self::timer::Timer;
 use crate::catalogue::Catalogue;
 use crate::config::{LinkSpec, ServerSpec};
-use crate::control::status::{ServerState, StatusEntry};
+use crate::control::status::{LinkEntry, ServerEntry, ServerState};
 use crate::endpoint::Endpoint;
 use crate::endpoint::agent::{self, Agent};
 use crate::link::cause::Cause;
@@ -101,6 +101,8 @@ pub(crate) struct Run {
 /// An endpoint of a pipe.
 pub(crate) struct LinkPeer {
     pub endpoint: Endpoint,
+    /// Where the link's state is shown.
+    pub status: LinkEntry,
     /// How the endpoint is dialled.
     pub link: Arc<LinkSpec>,
     /// What the endpoint will say of itself, if that is known.
@@ -167,7 +169,7 @@ impl Pipe {
     /// A pipe for servers, each with the entry that shows its state, in the order by which `router` knows them.
     /// Nothing starts before [`Pipe::run`].
     pub(crate) fn new(
-        servers: Vec<(Arc<ServerSpec>, StatusEntry)>,
+        servers: Vec<(Arc<ServerSpec>, ServerEntry)>,
         endpoints: Vec<LinkPeer>,
         mut router: Box<dyn Router + Send>,
         run: Run,
@@ -176,13 +178,13 @@ impl Pipe {
         let Run { guard, wake, stop, drain_timeout, redactor, .. } = run.clone();
         let (first, bits) = (stop.clone(), servers.len() + endpoints.len() + OTHERS);
         let (mut links, mut sides) = (Vec::new(), Vec::new());
-        for LinkPeer { endpoint, link, hello, resync, servers: seen, sight } in endpoints {
+        for LinkPeer { endpoint, status, link, hello, resync, servers: seen, sight } in endpoints {
             let specs = || seen.iter().map(|server| &*servers[*server].0);
             let max_frame = specs().map(|spec| spec.max_frame).max().unwrap_or_default();
             let names: Names = specs().map(|spec| spec.name.clone()).collect();
             let peer = router.join(NewPeer { max_frame, hello, resync, sight });
             let agent = Agent::of(&endpoint, &link.headers).key();
-            let mut side = LinkSide::new(peer, seen, names, agent);
+            let mut side = LinkSide::new((peer, status), seen, names, agent);
             side.known.good_until = agent::good_until(&endpoint);
             let link = Link::new(endpoint, link, max_frame, wake.clone());
             links.push(Linked { link, peer, dialled: false, served: 0 });
@@ -575,7 +577,7 @@ fn on_link(
         LinkEvent::Up(took) => {
             let names = &sides.links.each[place].names;
             info!(event = "CONNECTION_OPENED", servers = ?names, "connected in {}", span(took));
-            sides.connected(place);
+            sides.links.each[place].connected();
             if let Some(witness) = &sides.links.each[place].witness {
                 witness.opened(now);
             }
@@ -583,7 +585,7 @@ fn on_link(
         }
         LinkEvent::Message(text) => {
             sides.trace("MESSAGE_RECEIVED", About::Peer(peer), &[text.as_bytes()]);
-            sides.heard(place);
+            sides.links.each[place].heard();
             router.on_peer(peer, text.as_bytes(), now, sides);
             sides.report_crowded(router, now);
         }
@@ -637,7 +639,7 @@ fn on_server(router: &mut dyn Router, sides: &mut Sides, index: ServerIndex, eve
             if !side.serving && router.is_serving(index) {
                 side.serving = true;
                 debug!(event = "SERVER_WARM", server = %side.name, "answers {} after its start", span(now - side.since));
-                side.status.server(ServerState::Serving);
+                side.status.state(ServerState::Serving);
             }
         }
         ServerEvent::Halted => sides.each[index].halted(now),

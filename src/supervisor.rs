@@ -39,6 +39,7 @@ use crate::sharing::layout::groups;
 #[derive(Clone)]
 struct Common {
     run: Run,
+    status: Status,
     roster: Roster,
     /// Where the agents' locks are; none are taken if `None`.
     locks: Option<PathBuf>,
@@ -65,16 +66,14 @@ pub(crate) async fn serve(
     let (wake, redactor) = (watch.subscribe(), status.redactor().clone());
     let run = Run { guard, wake, stop, drain_timeout, log_contents, tool_budget, catalogue, redactor };
     let roster = Roster::default();
-    let common = Common { run, roster: roster.clone(), locks, place: place.display().to_string() };
+    let common =
+        Common { run, status: status.clone(), roster: roster.clone(), locks, place: place.display().to_string() };
     let mut crews = JoinSet::new();
     // Entries are added in the order of the config, which groups may change.
     let mut helm = Helm::new(roster);
     let mut entries = HashMap::new();
     for spec in &servers {
-        let entry = status.add(&spec.name);
-        if let Some(endpoint) = &spec.endpoint {
-            entry.endpoint(endpoint);
-        }
+        let entry = status.add_server(&spec.name);
         entries.insert(spec.name.clone(), (entry.clone(), helm.add(spec, entry)));
     }
     for group in groups(servers) {

@@ -65,9 +65,8 @@ impl Answering {
 
     /// What to tell about a server that there is not.
     fn unknown(&self, server: &str) -> Option<Reply> {
-        let pipes = self.status.read();
-        let mut names: Vec<&str> = pipes.iter().map(|pipe| pipe.name.as_str()).collect();
-        names.dedup();
+        let all = self.status.read();
+        let names = all.names();
         if names.contains(&server) {
             return None;
         }
@@ -127,7 +126,7 @@ pub(super) async fn answer(request: Request, client: &mut Client, from: &Answeri
         Request::Status => {
             let mut text = Vec::new();
             Reply::Daemon(from.daemon.clone()).append_to(&mut text);
-            Reply::Pipes(from.status.read()).append_to(&mut text);
+            Reply::Overview(from.status.read()).append_to(&mut text);
             client.tell(&text).await
         }
         Request::Logs { server, last, follow } => {

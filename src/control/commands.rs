@@ -9,11 +9,11 @@ use anyhow::{Result, anyhow};
 
 use super::client::{Answer, Unanswered};
 use super::discovery::{self, Found};
-use super::health;
+use super::health::{self, PipeStatus};
 use super::orders::{Order, unknown};
 use super::protocol::{Daemon, Reason, Reply, Request};
 use super::report::Report;
-use super::status::PipeStatus;
+use super::status::Overview;
 use crate::config::{ControlSocket, Environment};
 use crate::error::{Exit, Failure};
 use crate::logging::Shown;
@@ -32,10 +32,10 @@ pub(crate) struct Asking<'a> {
     pub env: &'a Environment,
 }
 
-/// What an mcp-pipe says of its pipes.
+/// What an mcp-pipe says of itself.
 struct State {
     daemon: Daemon,
-    pipes: Vec<PipeStatus>,
+    all: Overview,
 }
 
 impl Asking<'_> {
@@ -44,12 +44,12 @@ impl Asking<'_> {
     /// # Errors
     /// Which mcp-pipe is meant is not clear, or it does not answer.
     pub(crate) fn status(self, server: Option<&str>, json: bool) -> Result<Exit, Failure> {
-        let State { daemon, pipes } = self.wait_for(self.state())?;
-        if let Some(server) = server.filter(|server| pipes.iter().all(|pipe| pipe.name != *server)) {
-            let names: Vec<&str> = pipes.iter().map(|pipe| pipe.name.as_str()).collect();
-            let what = unknown(server, &names);
+        let State { daemon, all } = self.wait_for(self.state())?;
+        if let Some(server) = server.filter(|server| all.server(server).is_none()) {
+            let what = unknown(server, &all.names());
             return Err(Failure::Asking { exit: Exit::Usage, what, remedy: String::new() });
         }
+        let pipes = health::pipes(&all);
         let report = Report::new(&daemon, &pipes, server);
         let text = if json {
             let mut value = serde_json::to_value(&report).map_err(|error| anyhow!(error))?;
@@ -68,11 +68,12 @@ impl Asking<'_> {
     /// # Errors
     /// Nobody answers, or it is not clear who is meant.
     pub(crate) fn health(self) -> Result<Exit> {
-        let State { pipes, .. } = self.wait_for(self.state()).map_err(|failure| match failure {
+        let State { all, .. } = self.wait_for(self.state()).map_err(|failure| match failure {
             Failure::Asking { what, remedy, .. } => anyhow!("{what}; {remedy}"),
             Failure::Run(error) => error,
             Failure::Usage(_) | Failure::Option(_) | Failure::Config(_) => anyhow!("{failure}"),
         })?;
+        let pipes = health::pipes(&all);
         print(&health::describe(&pipes, self.redactor));
         Ok(if pipes.iter().all(PipeStatus::is_well) { Exit::Success } else { Exit::Failed })
     }
@@ -100,7 +101,7 @@ impl Asking<'_> {
                     Some(Reply::Lost(lines)) => shown.lost(lines),
                     Some(
                         Reply::Daemon(_)
-                        | Reply::Pipes(_)
+                        | Reply::Overview(_)
                         | Reply::Given(_)
                         | Reply::Carried(_)
                         | Reply::Failed(_)
@@ -132,7 +133,7 @@ impl Asking<'_> {
                         print(&words.lines().map(line).collect::<String>());
                     }
                     Reply::Daemon(_)
-                    | Reply::Pipes(_)
+                    | Reply::Overview(_)
                     | Reply::Log(_)
                     | Reply::Lost(_)
                     | Reply::Failed(_)
@@ -145,11 +146,11 @@ impl Asking<'_> {
 
     async fn state(&self) -> Result<State, Failure> {
         let mut answer = self.ask(&Request::Status).await?;
-        let (mut daemon, mut pipes) = (Daemon::default(), None);
+        let (mut daemon, mut all) = (Daemon::default(), None);
         while let Some(reply) = answer.next().await.map_err(told)? {
             match reply {
                 Reply::Daemon(who) => daemon = who,
-                Reply::Pipes(all) => pipes = Some(all),
+                Reply::Overview(overview) => all = Some(overview),
                 Reply::Log(_)
                 | Reply::Lost(_)
                 | Reply::Given(_)
@@ -158,8 +159,8 @@ impl Asking<'_> {
                 | Reply::Done {} => {}
             }
         }
-        match pipes {
-            Some(pipes) => Ok(State { daemon, pipes }),
+        match all {
+            Some(all) => Ok(State { daemon, all }),
             None => Err(anyhow!("mcp-pipe has answered, but not what it was asked; is it as new as this one?").into()),
         }
     }

@@ -4,13 +4,16 @@
 //! The answer comes from the loop that does the work, so a daemon that hangs does not answer.
 //! On Windows there is no such socket.
 
+use std::collections::HashMap;
 use std::path::Path;
 
 use anyhow::{Result, bail};
 
 #[cfg(unix)]
 use crate::control::socket;
-use crate::control::status::{LinkState, PipeStatus, SILENT, ServerState, Status};
+use serde::{Deserialize, Serialize};
+
+use crate::control::status::{LinkState, LinkStatus, Overview, SILENT, ServerState, ServerStatus, Status, TurnState};
 #[cfg(unix)]
 use crate::process::limits;
 use crate::process::stop::Stop;
@@ -18,6 +21,73 @@ use crate::secrecy::{Redactor, plain};
 use crate::server::wanted::Wanted;
 #[cfg(unix)]
 use crate::words::{size, span};
+
+/// The state of a server and of one of its links, as this socket tells it: a form that was there before links had a state of their own.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct PipeStatus {
+    /// The server's name.
+    pub name: String,
+    /// What the server is doing.
+    pub server: ServerState,
+    /// What its connection is doing.
+    pub link: LinkState,
+    /// The place, in the list of all, of the first server that shares this connection; the server's own place if it is alone.
+    pub line: usize,
+    /// How many tools the endpoint was shown on this connection; `None` if the endpoint has not read all of them.
+    pub tools: Option<usize>,
+    /// Whether the endpoint has said nothing yet on a connection that stands.
+    #[serde(default)]
+    pub unasked: bool,
+    /// The server's turn; `None` if its servers take no turns.
+    #[serde(default)]
+    pub turn: Option<TurnState>,
+    /// What a person wants of the server.
+    #[serde(default)]
+    pub wanted: Wanted,
+    /// Where the server is served, without what is secret.
+    #[serde(default)]
+    pub endpoint: String,
+}
+
+impl PipeStatus {
+    /// Whether a call would get through.
+    pub(crate) fn is_healthy(&self) -> bool {
+        self.server == ServerState::Serving && self.link == LinkState::Connected
+    }
+
+    /// Whether all is as it is wanted: a call would get through, or somebody has said that it shall not.
+    pub(crate) fn is_well(&self) -> bool {
+        match self.wanted {
+            Wanted::Running | Wanted::Paused => self.is_healthy(),
+            Wanted::Stopped => self.server == ServerState::Stopped,
+        }
+    }
+
+    fn of(server: &ServerStatus, link: Option<&LinkStatus>, line: usize) -> Self {
+        let ServerStatus { key, name, state, wanted, .. } = server;
+        let (name, server, wanted) = (name.clone(), state.clone(), *wanted);
+        let Some(link) = link else { return PipeStatus { name, server, line, wanted, ..PipeStatus::default() } };
+        let turn = link.shown(*key).and_then(|shown| shown.turn);
+        let LinkStatus { state, endpoint, tools, unasked, .. } = link.clone();
+        PipeStatus { name, server, link: state, line, tools, unasked, turn, wanted, endpoint }
+    }
+}
+
+/// Each server with each of its links, in the order of the servers. One that has no link yet is there all the same.
+pub(crate) fn pipes(all: &Overview) -> Vec<PipeStatus> {
+    let mut pipes = Vec::new();
+    let mut lines = HashMap::new();
+    for server in &all.servers {
+        for link in all.links_of(server.key) {
+            let line = *lines.entry(link.key).or_insert(pipes.len());
+            pipes.push(PipeStatus::of(server, Some(link), line));
+        }
+        if all.links_of(server.key).next().is_none() {
+            pipes.push(PipeStatus::of(server, None, pipes.len()));
+        }
+    }
+    pipes
+}
 
 /// Serves the state of all servers on a socket at `path` until `ended`, and removes the socket.
 ///
@@ -39,7 +109,7 @@ pub(crate) async fn serve(path: &Path, status: Status, ended: Stop) -> Result<()
         };
         match accepted {
             Ok(mut stream) => {
-                let text = serde_json::to_vec(&status.read())?;
+                let text = serde_json::to_vec(&pipes(&status.read()))?;
                 // Whoever went away needs no answer.
                 let _gone = tokio::time::timeout(PATIENCE, stream.write_all(&text)).await;
             }
@@ -220,6 +290,24 @@ mod tests {
         assert!(format!("{:#}", ask(&path.join("x")).unwrap_err()).contains("does it run"));
         let unasked = format!("{:#}", ask(&path.with_file_name("gone")).unwrap_err());
         assert!(unasked.ends_with("with the same --status-socket?: it does not exist"), "{unasked}");
+    }
+
+    #[test]
+    fn a_server_is_told_with_each_of_its_links_and_those_that_share_one_say_with_whom() {
+        use crate::control::status::tests::link;
+        let status = Status::default();
+        let [a, b, c] = ["a", "b", "c"].map(|name| status.add_server(name));
+        let (one, other) = (link(&status, &[&b]), link(&status, &[&a, &b]));
+        one.state(LinkState::Connected);
+        other.turn(b.key(), TurnState { current: true, pinned: false });
+        let told = |pipe: PipeStatus| (pipe.name, pipe.line, pipe.link == LinkState::Connected, pipe.turn.is_some());
+        let told: Vec<_> = pipes(&status.read()).into_iter().map(told).collect();
+        let row = |name: &str, line, connected, turn| (name.to_owned(), line, connected, turn);
+        assert_eq!(
+            told,
+            [row("a", 0, false, false), row("b", 1, true, false), row("b", 0, false, true), row("c", 3, false, false)]
+        );
+        drop((a, c));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
 use super::orders::{Given, Until};
-use super::status::{LinkState, PipeStatus, ServerState, Status};
+use super::status::{LinkState, LinkStatus, Overview, ServerState, ServerStatus, Status};
 use crate::server::wanted::{ServerCommand, Wanted};
 use crate::words::span;
 
@@ -19,9 +19,7 @@ pub(super) async fn of(Given { until, within }: Given, status: &Status) -> Outco
     let end = Instant::now() + within;
     match until {
         Until::Server { name, command, number } => {
-            let done = when(status, |pipes| {
-                pipes.iter().find(|pipe| *pipe.name == *name).and_then(|pipe| of_server(command, number, pipe))
-            });
+            let done = when(status, |all| all.server(&name).and_then(|server| of_server(command, number, server)));
             match timeout_at(end, done).await {
                 Ok(outcome) => outcome,
                 Err(_) => Err(late(&name, command, within, &status.read())),
@@ -29,8 +27,7 @@ pub(super) async fn of(Given { until, within }: Given, status: &Status) -> Outco
         }
         Until::Connected { begun, servers } => {
             heard(begun, end).await?;
-            let ours = |pipe: &&PipeStatus| servers.iter().any(|name| **name == *pipe.name);
-            let done = when(status, |pipes| of_connections(&pipes.iter().filter(ours).collect::<Vec<_>>()));
+            let done = when(status, |all| of_connections(servers.iter().map(|name| links_of(name, all))));
             let label = label(&servers);
             match timeout_at(end, done).await {
                 Ok(Ok(())) => Ok(format!("{label}: connected anew")),
@@ -43,7 +40,7 @@ pub(super) async fn of(Given { until, within }: Given, status: &Status) -> Outco
 }
 
 /// Waits until `outcome` of the state of all servers is clear.
-async fn when<T>(status: &Status, outcome: impl Fn(&[PipeStatus]) -> Option<T>) -> T {
+async fn when<T>(status: &Status, outcome: impl Fn(&Overview) -> Option<T>) -> T {
     let mut changes = status.changes();
     loop {
         if let Some(outcome) = outcome(&changes.borrow_and_update()) {
@@ -70,18 +67,18 @@ async fn heard(told: Vec<oneshot::Receiver<Outcome>>, end: Instant) -> Outcome {
 }
 
 /// What has come of a command about a server: the command of this `number`. `None`: that is not clear yet.
-fn of_server(command: ServerCommand, number: u64, pipe: &PipeStatus) -> Option<Outcome> {
-    let PipeStatus { name, .. } = pipe;
-    if let Some(other) = overtaken(command, number, pipe) {
+fn of_server(command: ServerCommand, number: u64, server: &ServerStatus) -> Option<Outcome> {
+    let ServerStatus { name, .. } = server;
+    if let Some(other) = overtaken(command, number, server) {
         return Some(Err(format!("{name}: another command came in between; now it is wanted {other}")));
     }
-    if pipe.heeded < number {
+    if server.heeded < number {
         return None;
     }
     match command {
         ServerCommand::Pause => Some(Ok(format!("{name}: paused, takes no calls"))),
-        ServerCommand::Stop => (pipe.server == ServerState::Stopped).then(|| Ok(format!("{name}: stopped"))),
-        ServerCommand::Start | ServerCommand::Resume | ServerCommand::Restart => match &pipe.server {
+        ServerCommand::Stop => (server.state == ServerState::Stopped).then(|| Ok(format!("{name}: stopped"))),
+        ServerCommand::Start | ServerCommand::Resume | ServerCommand::Restart => match &server.state {
             ServerState::Serving | ServerState::Silent => Some(Ok(match command {
                 ServerCommand::Restart => format!("{name}: restarted, serves again"),
                 ServerCommand::Start | ServerCommand::Resume | ServerCommand::Pause | ServerCommand::Stop => {
@@ -96,11 +93,11 @@ fn of_server(command: ServerCommand, number: u64, pipe: &PipeStatus) -> Option<O
 }
 
 /// What is wanted of a server since a later command that wants something else than this one.
-fn overtaken(command: ServerCommand, number: u64, pipe: &PipeStatus) -> Option<&'static str> {
-    if pipe.ordered <= number {
+fn overtaken(command: ServerCommand, number: u64, server: &ServerStatus) -> Option<&'static str> {
+    if server.ordered <= number {
         return None;
     }
-    match (command, pipe.wanted) {
+    match (command, server.wanted) {
         (ServerCommand::Stop, Wanted::Running) | (ServerCommand::Pause, Wanted::Running) => Some("running"),
         (ServerCommand::Stop, Wanted::Paused) => Some("paused"),
         (
@@ -117,13 +114,13 @@ fn overtaken(command: ServerCommand, number: u64, pipe: &PipeStatus) -> Option<&
 }
 
 /// What to tell when the time is over.
-fn late(name: &str, command: ServerCommand, within: Duration, pipes: &[PipeStatus]) -> String {
+fn late(name: &str, command: ServerCommand, within: Duration, all: &Overview) -> String {
     let within = span(within);
-    let link = pipes.iter().find(|pipe| *pipe.name == *name).map(|pipe| &pipe.link);
-    let also = match link {
-        Some(LinkState::Down(why)) => format!(" (its connection: {why})"),
-        Some(LinkState::Resting | LinkState::Connected) | None => String::new(),
-    };
+    let down = links_of(name, all).into_iter().find_map(|link| match &link.state {
+        LinkState::Down(why) => Some(why),
+        LinkState::Resting | LinkState::Connected => None,
+    });
+    let also = down.map_or_else(String::new, |why| format!(" (its connection: {why})"));
     match command {
         ServerCommand::Stop => format!("{name}: its process has not ended within {within}"),
         ServerCommand::Start | ServerCommand::Resume | ServerCommand::Restart | ServerCommand::Pause => {
@@ -134,14 +131,22 @@ fn late(name: &str, command: ServerCommand, within: Duration, pipes: &[PipeStatu
     }
 }
 
-/// What has become of connections that are made anew. `None`: that is not clear yet.
-fn of_connections(pipes: &[&PipeStatus]) -> Option<Result<(), String>> {
+/// The links of a server.
+fn links_of<'a>(name: &str, all: &'a Overview) -> Vec<&'a LinkStatus> {
+    all.server(name).map_or_else(Vec::new, |server| all.links_of(server.key).collect())
+}
+
+/// What has become of connections that are made anew, of each server all of its links. `None`: that is not clear yet.
+fn of_connections<'a>(links: impl Iterator<Item = Vec<&'a LinkStatus>>) -> Option<Result<(), String>> {
     let mut open = false;
-    for pipe in pipes {
-        match &pipe.link {
-            LinkState::Down(why) => return Some(Err(why.clone())),
-            LinkState::Resting => open = true,
-            LinkState::Connected => {}
+    for links in links {
+        open |= links.is_empty(); // between two layouts
+        for link in links {
+            match &link.state {
+                LinkState::Down(why) => return Some(Err(why.clone())),
+                LinkState::Resting => open = true,
+                LinkState::Connected => {}
+            }
         }
     }
     (!open).then_some(Ok(()))
@@ -156,6 +161,7 @@ fn label(servers: &[Arc<str>]) -> String {
 #[expect(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
     use super::*;
+    use crate::control::status::tests::link;
     use crate::server::wanted::Goal;
 
     const ALL: [ServerCommand; 5] = [
@@ -166,8 +172,10 @@ mod tests {
         ServerCommand::Stop,
     ];
 
-    fn pipe(server: ServerState, wanted: Wanted, ordered: u64, heeded: u64) -> PipeStatus {
-        PipeStatus { name: "x".into(), server, wanted, ordered, heeded, ..PipeStatus::default() }
+    fn server(state: ServerState, wanted: Wanted, ordered: u64, heeded: u64) -> ServerStatus {
+        let status = Status::default();
+        let _entry = status.add_server("x");
+        ServerStatus { state, wanted, ordered, heeded, ..status.read().servers.remove(0) }
     }
 
     #[test]
@@ -175,7 +183,7 @@ mod tests {
         for command in ALL {
             let wanted = Goal::default().after(command).wanted;
             for state in [ServerState::Serving, ServerState::Stopped, ServerState::Down("old".into())] {
-                assert_eq!(of_server(command, 3, &pipe(state, wanted, 3, 2)), None, "{command:?}");
+                assert_eq!(of_server(command, 3, &server(state, wanted, 3, 2)), None, "{command:?}");
             }
         }
     }
@@ -201,7 +209,7 @@ mod tests {
             let wanted = Goal::default().after(command).wanted;
             let got: String = states
                 .iter()
-                .map(|state| match of_server(command, 1, &pipe(state.clone(), wanted, 1, 1)) {
+                .map(|state| match of_server(command, 1, &server(state.clone(), wanted, 1, 1)) {
                     None => '.',
                     Some(Ok(_)) => 'y',
                     Some(Err(_)) => 'n',
@@ -209,7 +217,7 @@ mod tests {
                 .collect();
             assert_eq!(got, want, "{command:?}");
         }
-        let down = pipe(ServerState::Down("exited with code 1".into()), Wanted::Running, 1, 1);
+        let down = server(ServerState::Down("exited with code 1".into()), Wanted::Running, 1, 1);
         let said = of_server(ServerCommand::Restart, 1, &down).unwrap().unwrap_err();
         assert_eq!(said, "x: exited with code 1; further attempts follow by themselves");
     }
@@ -224,25 +232,35 @@ mod tests {
             (ServerCommand::Stop, [true, true, false]),
         ] {
             let later = [Wanted::Running, Wanted::Paused, Wanted::Stopped];
-            let got = later.map(|wanted| overtaken(command, 1, &pipe(ServerState::Starting, wanted, 2, 0)).is_some());
+            let got = later.map(|wanted| overtaken(command, 1, &server(ServerState::Starting, wanted, 2, 0)).is_some());
             assert_eq!(got, taken_back, "{command:?}");
         }
     }
 
     #[test]
     fn connections_are_made_when_all_stand_and_failed_when_one_attempt_has() {
-        let link = |link| PipeStatus { link, ..PipeStatus::default() };
+        let status = Status::default();
+        let link = |state: LinkState| {
+            let link = link(&status, &[]);
+            link.state(state);
+            status.read().links.remove(0)
+        };
         let (resting, up, down) =
             (link(LinkState::Resting), link(LinkState::Connected), link(LinkState::Down("HTTP 401".into())));
-        assert_eq!(of_connections(&[&up, &resting]), None);
-        assert_eq!(of_connections(&[&up, &up]), Some(Ok(())));
-        assert_eq!(of_connections(&[&up, &resting, &down]), Some(Err("HTTP 401".into())));
+        for (links, want) in [
+            (vec![vec![&up], vec![&resting]], None),
+            (vec![vec![&up], vec![]], None),
+            (vec![vec![&up, &up], vec![&up]], Some(Ok(()))),
+            (vec![vec![&up, &resting], vec![&down]], Some(Err("HTTP 401".into()))),
+        ] {
+            assert_eq!(of_connections(links.into_iter()), want);
+        }
     }
 
     #[tokio::test(start_paused = true)]
     async fn what_never_comes_is_not_waited_for_for_ever() {
         let status = Status::default();
-        let entry = status.add("x");
+        let entry = status.add_server("x");
         let given = |command, within| Given {
             until: Until::Server { name: "x".into(), command, number: 1 },
             within: Duration::from_secs(within),
@@ -254,7 +272,7 @@ mod tests {
         entry.heeded(1);
         let stopped = async {
             tokio::time::sleep(Duration::from_secs(1)).await;
-            entry.server(ServerState::Stopped);
+            entry.state(ServerState::Stopped);
         };
         let (said, ()) = tokio::join!(of(given(ServerCommand::Stop, 10), &status), stopped);
         assert_eq!(said.unwrap(), "x: stopped");

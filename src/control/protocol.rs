@@ -8,11 +8,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::orders::Order;
-use super::status::PipeStatus;
+use super::status::Overview;
 
 /// Longest request, in bytes: a name or two.
 pub(super) const MAX_REQUEST: usize = 64 << 10;
-/// Longest line of an answer, in bytes: the state of ten thousand pipes is smaller.
+/// Longest line of an answer, in bytes: the state of ten thousand servers is smaller.
 pub(super) const MAX_REPLY: usize = 8 << 20;
 
 /// What a client asks.
@@ -21,7 +21,7 @@ pub(super) const MAX_REPLY: usize = 8 << 20;
 pub(super) enum Request {
     /// Who are you? Answered by [`Reply::Daemon`].
     Daemon,
-    /// What does each pipe do? Answered by [`Reply::Daemon`] and [`Reply::Pipes`].
+    /// What does each server and link do? Answered by [`Reply::Daemon`] and [`Reply::Overview`].
     Status,
     /// Which lines were logged? Answered by [`Reply::Log`] and [`Reply::Lost`].
     Logs {
@@ -45,8 +45,8 @@ pub(super) enum Request {
 pub(super) enum Reply {
     /// Who answers.
     Daemon(Daemon),
-    /// All pipes.
-    Pipes(Vec<PipeStatus>),
+    /// The state of all servers and links.
+    Overview(Overview),
     /// A line of the log.
     Log(LogLine),
     /// So many lines of the log are gone that would have come next.

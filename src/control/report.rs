@@ -4,8 +4,9 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
+use super::health::PipeStatus;
 use super::protocol::Daemon;
-use super::status::{LinkState, PipeStatus, SILENT, ServerState};
+use super::status::{LinkState, SILENT, ServerState};
 use crate::server::wanted::Wanted;
 use crate::words::counted;
 

@@ -1,5 +1,8 @@
-//! What each server and its connection are doing: the fields that `status` and `health` show. The pipes write them through handles; `answers`,
+//! What each server and each link is doing: the fields that `status` and `health` show. The pipes write them through handles; `answers`,
 //! `health`, `summary` and `inspect` read them.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
@@ -52,27 +55,24 @@ pub(crate) struct TurnState {
     pub pinned: bool,
 }
 
-/// The state of one server and of its connection.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct PipeStatus {
+/// What a server is known by in a run: no other server of the run is ever known by the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub(crate) struct ServerKey(u64);
+
+/// The same for a link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub(crate) struct LinkKey(u64);
+
+/// The state of a server.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ServerStatus {
+    pub key: ServerKey,
     /// The server's name.
     pub name: String,
     /// What the server is doing.
-    pub server: ServerState,
-    /// What its connection is doing.
-    pub link: LinkState,
-    /// The place, in the list of all, of the first server that shares this connection; the server's own place if it is alone.
-    pub line: usize,
-    /// How many tools the endpoint was shown on this connection; `None` if the endpoint has not read all of them.
-    pub tools: Option<usize>,
-    /// Whether the endpoint has said nothing yet on a connection that stands.
-    #[serde(default)]
-    pub unasked: bool,
-    /// The server's turn; `None` if its servers take no turns.
-    #[serde(default)]
-    pub turn: Option<TurnState>,
+    pub state: ServerState,
     /// What a person wants of the server.
-    #[serde(default)]
     pub wanted: Wanted,
     /// The number of the last command about the server.
     #[serde(skip)]
@@ -80,43 +80,129 @@ pub(crate) struct PipeStatus {
     /// The number of the last command about the server that its pipe has taken note of.
     #[serde(skip)]
     pub heeded: u64,
-    /// Where the server is served, without what is secret.
-    #[serde(default)]
+}
+
+impl ServerStatus {
+    fn new(key: ServerKey, name: String) -> Self {
+        let (state, wanted) = Default::default();
+        ServerStatus { key, name, state, wanted, ordered: 0, heeded: 0 }
+    }
+}
+
+/// The state of a link.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct LinkStatus {
+    pub key: LinkKey,
+    /// The endpoint's name, if it has one.
+    pub name: Option<String>,
+    /// The endpoint's address, without what is secret.
     pub endpoint: String,
+    /// What the link is doing.
+    pub state: LinkState,
+    /// The servers that the endpoint sees.
+    pub servers: Vec<ShownServer>,
+    /// How many tools the endpoint was shown on this connection; `None` if the endpoint has not read all of them.
+    pub tools: Option<usize>,
+    /// Whether the endpoint has said nothing yet on a connection that stands.
+    pub unasked: bool,
 }
 
-impl PipeStatus {
-    /// Whether a call would get through.
-    pub(crate) fn is_healthy(&self) -> bool {
-        self.server == ServerState::Serving && self.link == LinkState::Connected
+/// A server that an endpoint sees.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ShownServer {
+    pub key: ServerKey,
+    /// The server's turn; `None` if the servers of the link take no turns.
+    pub turn: Option<TurnState>,
+}
+
+impl LinkStatus {
+    fn new(key: LinkKey, endpoint: String, name: Option<String>) -> Self {
+        let (state, servers) = Default::default();
+        LinkStatus { key, name, endpoint, state, servers, tools: None, unasked: false }
     }
 
-    /// Whether all is as it is wanted: a call would get through, or somebody has said that it shall not.
-    pub(crate) fn is_well(&self) -> bool {
-        match self.wanted {
-            Wanted::Running | Wanted::Paused => self.is_healthy(),
-            Wanted::Stopped => self.server == ServerState::Stopped,
-        }
+    /// What is said of a server here; `None` if the endpoint does not see it.
+    pub(crate) fn shown(&self, server: ServerKey) -> Option<&ShownServer> {
+        self.servers.iter().find(|shown| shown.key == server)
     }
 }
 
-/// The state of all servers of a run, in the order of the config. Cloning gives another handle.
+/// The state of all servers and links of a run, each in the order in which they were added.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Overview {
+    pub servers: Vec<ServerStatus>,
+    pub links: Vec<LinkStatus>,
+}
+
+impl Overview {
+    /// The server of this name.
+    pub(crate) fn server(&self, name: &str) -> Option<&ServerStatus> {
+        self.servers.iter().find(|server| server.name == name)
+    }
+
+    /// The links on which a server is shown.
+    pub(crate) fn links_of(&self, server: ServerKey) -> impl Iterator<Item = &LinkStatus> {
+        self.links.iter().filter(move |link| link.shown(server).is_some())
+    }
+
+    /// The names of all servers.
+    pub(crate) fn names(&self) -> Vec<&str> {
+        self.servers.iter().map(|server| server.name.as_str()).collect()
+    }
+}
+
+/// The state of all servers and links of a run, kept up to date. Cloning gives another handle.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Status {
-    pipes: watch::Sender<Vec<PipeStatus>>,
+    overview: watch::Sender<Overview>,
+    /// How many keys were given away. Sixty-four bits are never used up.
+    keys: Arc<AtomicU64>,
     /// Cleans each text that is noted, which servers or endpoints may have said.
     redactor: Redactor,
 }
 
-/// The entry of one server, for its pipe to write.
+/// The entry of one server, for whoever runs it to write. Cloning gives another handle; the entry is there as long as there is one.
 #[derive(Debug, Clone)]
-pub(crate) struct StatusEntry {
+pub(crate) struct ServerEntry(Arc<Held<ServerKey>>);
+
+/// The same of one link.
+#[derive(Debug, Clone)]
+pub(crate) struct LinkEntry(Arc<Held<LinkKey>>);
+
+/// An entry, taken out when this is dropped.
+#[derive(Debug)]
+struct Held<K: EntryKey> {
     of: Status,
-    index: usize,
+    key: K,
+}
+
+/// What entries are known by.
+trait EntryKey: Copy {
+    fn take_out(self, overview: &mut Overview);
+}
+
+impl EntryKey for ServerKey {
+    fn take_out(self, overview: &mut Overview) {
+        overview.servers.retain(|server| server.key != self);
+        overview.links.iter_mut().for_each(|link| link.servers.retain(|shown| shown.key != self));
+    }
+}
+
+impl EntryKey for LinkKey {
+    fn take_out(self, overview: &mut Overview) {
+        overview.links.retain(|link| link.key != self);
+    }
+}
+
+impl<K: EntryKey> Drop for Held<K> {
+    fn drop(&mut self) {
+        self.of.overview.send_modify(|overview| self.key.take_out(overview));
+    }
 }
 
 impl Status {
-    /// The state of no server yet. `redactor` cleans all texts.
+    /// The state of nothing yet. `redactor` cleans all texts.
     pub(crate) fn new(redactor: Redactor) -> Self {
         Status { redactor, ..Status::default() }
     }
@@ -127,35 +213,46 @@ impl Status {
     }
 
     /// Adds a server that has not been started yet.
-    pub(crate) fn add(&self, name: &str) -> StatusEntry {
-        let mut index = 0;
-        self.pipes.send_modify(|pipes| {
-            index = pipes.len();
-            pipes.push(PipeStatus { name: name.into(), line: index, ..PipeStatus::default() });
-        });
-        StatusEntry { of: self.clone(), index }
+    pub(crate) fn add_server(&self, name: &str) -> ServerEntry {
+        let key = ServerKey(self.next_key());
+        let server = ServerStatus::new(key, self.redactor.clean(name).into_owned());
+        self.overview.send_modify(|overview| overview.servers.push(server));
+        ServerEntry(Arc::new(Held { of: self.clone(), key }))
     }
 
-    /// The state of all servers now.
-    pub(crate) fn read(&self) -> Vec<PipeStatus> {
-        self.pipes.borrow().clone()
+    /// Adds a link that has not been dialled yet and shows nothing. `name`: the endpoint's, if it has one.
+    pub(crate) fn add_link(&self, endpoint: &Endpoint, name: Option<&str>) -> LinkEntry {
+        let key = LinkKey(self.next_key());
+        let clean = |text: &str| self.redactor.clean(text).into_owned();
+        let link = LinkStatus::new(key, clean(&endpoint.to_string()), name.map(clean));
+        self.overview.send_modify(|overview| overview.links.push(link));
+        LinkEntry(Arc::new(Held { of: self.clone(), key }))
     }
 
-    /// The state of all servers, and a notice of each change.
-    pub(crate) fn changes(&self) -> watch::Receiver<Vec<PipeStatus>> {
-        self.pipes.subscribe()
+    fn next_key(&self) -> u64 {
+        self.keys.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// The state of all now.
+    pub(crate) fn read(&self) -> Overview {
+        self.overview.borrow().clone()
+    }
+
+    /// The state of all, and a notice of each change.
+    pub(crate) fn changes(&self) -> watch::Receiver<Overview> {
+        self.overview.subscribe()
     }
 
     /// Whether the server called `name` is [`ServerState::Starting`].
     pub(crate) fn is_starting(&self, name: &str) -> bool {
-        self.pipes.borrow().iter().any(|pipe| pipe.name == name && pipe.server == ServerState::Starting)
+        self.overview.borrow().server(name).is_some_and(|server| server.state == ServerState::Starting)
     }
 
     /// Waits until the server called `name` is down or refuses to be initialized. Returns that state.
     pub(crate) async fn failed(&self, name: &str) -> ServerState {
         let mut changes = self.changes();
         loop {
-            let failed = changes.borrow_and_update().iter().find(|p| p.name == name).and_then(|p| match &p.server {
+            let failed = changes.borrow_and_update().server(name).and_then(|server| match &server.state {
                 failed @ (ServerState::Down(_) | ServerState::Refusing(_)) => Some(failed.clone()),
                 ServerState::Starting | ServerState::Serving | ServerState::Silent | ServerState::Stopped => None,
             });
@@ -169,81 +266,142 @@ impl Status {
     }
 }
 
-impl StatusEntry {
+impl ServerEntry {
+    pub(crate) fn key(&self) -> ServerKey {
+        self.0.key
+    }
+
     /// Notes the server's new state.
-    pub(crate) fn server(&self, mut state: ServerState) {
+    pub(crate) fn state(&self, mut state: ServerState) {
         if let ServerState::Down(why) = &mut state {
-            *why = self.of.redactor.clean(why).into_owned();
+            *why = self.0.of.redactor.clean(why).into_owned();
         }
-        self.change(|entry| entry.server = state);
-    }
-
-    /// Notes the link's new state.
-    pub(crate) fn link(&self, mut state: LinkState) {
-        if let LinkState::Down(why) = &mut state {
-            *why = self.of.redactor.clean(why).into_owned();
-        }
-        self.change(|entry| entry.link = state);
-    }
-
-    /// Notes that the server shares the connection of `first`, which may be the server itself.
-    pub(crate) fn shares(&self, first: &StatusEntry) {
-        self.change(|entry| entry.line = first.index);
-    }
-
-    /// Notes where the server is served.
-    pub(crate) fn endpoint(&self, endpoint: &Endpoint) {
-        let text = self.of.redactor.clean(&endpoint.to_string()).into_owned();
-        self.change(|entry| entry.endpoint = text);
+        self.change(|server| server.state = state);
     }
 
     /// Notes what a person wants of the server.
     pub(crate) fn ordered(&self, goal: Goal) {
-        self.change(|entry| (entry.wanted, entry.ordered) = (goal.wanted, goal.number));
+        self.change(|server| (server.wanted, server.ordered) = (goal.wanted, goal.number));
     }
 
     /// Notes that what follows from a command, by its number, has begun.
     pub(crate) fn heeded(&self, number: u64) {
-        self.change(|entry| entry.heeded = number);
+        self.change(|server| server.heeded = number);
     }
 
-    /// Notes whether the endpoint has said nothing yet on the connection.
-    pub(crate) fn unasked(&self, unasked: bool) {
-        self.change(|entry| entry.unasked = unasked);
+    fn change(&self, change: impl FnOnce(&mut ServerStatus)) {
+        let Held { of, key } = &*self.0;
+        of.overview.send_modify(|overview| {
+            if let Some(server) = overview.servers.iter_mut().find(|server| server.key == *key) {
+                change(server);
+            }
+        });
+    }
+}
+
+impl LinkEntry {
+    /// Notes which servers the endpoint sees from now on. What was said of those that stay, stays.
+    pub(crate) fn shows(&self, servers: impl IntoIterator<Item = ServerKey>) {
+        self.change(|link| {
+            let turn = |key| link.shown(key).and_then(|shown| shown.turn);
+            link.servers = servers.into_iter().map(|key| ShownServer { key, turn: turn(key) }).collect();
+        });
     }
 
-    /// Notes how the server stands among those that take turns.
-    pub(crate) fn turn(&self, turn: TurnState) {
-        self.change(|entry| entry.turn = Some(turn));
+    /// Notes the link's new state.
+    pub(crate) fn state(&self, mut state: LinkState) {
+        if let LinkState::Down(why) = &mut state {
+            *why = self.0.of.redactor.clean(why).into_owned();
+        }
+        self.change(|link| link.state = state);
+    }
+
+    /// Notes that a connection stands on which the endpoint has said and read nothing yet.
+    pub(crate) fn connected(&self) {
+        self.change(|link| (link.state, link.tools, link.unasked) = (LinkState::Connected, None, true));
+    }
+
+    /// Notes that the endpoint has said something on the connection.
+    pub(crate) fn heard(&self) {
+        self.change(|link| link.unasked = false);
+    }
+
+    /// Notes how a server stands among those that take turns here.
+    pub(crate) fn turn(&self, server: ServerKey, turn: TurnState) {
+        self.change(|link| {
+            if let Some(shown) = link.servers.iter_mut().find(|shown| shown.key == server) {
+                shown.turn = Some(turn);
+            }
+        });
     }
 
     /// Notes how many tools the endpoint was shown on the connection.
     pub(crate) fn tools(&self, tools: Option<usize>) {
-        self.change(|entry| entry.tools = tools);
+        self.change(|link| link.tools = tools);
     }
 
-    fn change(&self, change: impl FnOnce(&mut PipeStatus)) {
-        self.of.pipes.send_modify(|pipes| {
-            if let Some(entry) = pipes.get_mut(self.index) {
-                change(entry);
+    fn change(&self, change: impl FnOnce(&mut LinkStatus)) {
+        let Held { of, key } = &*self.0;
+        of.overview.send_modify(|overview| {
+            if let Some(link) = overview.links.iter_mut().find(|link| link.key == *key) {
+                change(link);
             }
         });
     }
 }
 
 #[cfg(test)]
-mod tests {
+#[expect(clippy::unwrap_used, reason = "a test may panic")]
+pub(crate) mod tests {
     use super::*;
     use crate::secrecy::Secret;
+
+    /// A link for tests, which shows these servers.
+    pub(crate) fn link(status: &Status, servers: &[&ServerEntry]) -> LinkEntry {
+        let link = status.add_link(&"wss://h/mcp/?token=secret".parse().unwrap(), None);
+        link.shows(servers.iter().map(|server| server.key()));
+        link
+    }
 
     #[test]
     fn no_secret_is_in_what_it_was_told() {
         let status = Status::new([Secret::new("ab1cd2e")].into_iter().collect());
-        let entry = status.add("a");
-        entry.server(ServerState::Down("exited: ab1cd2e".into()));
-        entry.link(LinkState::Down("closed 4004 \"bad ab1cd2e\"".into()));
-        let [pipe] = &status.read()[..] else { panic!("there is one") };
-        assert_eq!(pipe.server, ServerState::Down("exited: …".into()));
-        assert_eq!(pipe.link, LinkState::Down("closed 4004 \"bad …\"".into()));
+        let server = status.add_server("a");
+        let link = status.add_link(&"wss://h/?token=ab1cd2e".parse().unwrap(), None);
+        server.state(ServerState::Down("exited: ab1cd2e".into()));
+        link.state(LinkState::Down("closed 4004 \"bad ab1cd2e\"".into()));
+        let Overview { servers, links } = status.read();
+        assert_eq!(servers[0].state, ServerState::Down("exited: …".into()));
+        assert_eq!(links[0].state, LinkState::Down("closed 4004 \"bad …\"".into()));
+        assert!(!links[0].endpoint.contains("ab1cd2e"), "{}", links[0].endpoint);
+    }
+
+    #[test]
+    fn entries_come_and_go_and_nothing_is_written_into_another_ones() {
+        let status = Status::default();
+        let (a, b) = (status.add_server("a"), status.add_server("b"));
+        let (one, other) = (link(&status, &[&a, &b]), link(&status, &[&b]));
+        let (gone, again) = (a.key(), a.clone());
+        one.turn(b.key(), TurnState { current: true, pinned: false });
+        drop(a);
+        assert_eq!(status.read().names(), ["a", "b"], "a handle is left");
+        drop(again);
+        let c = status.add_server("c");
+        assert_ne!(c.key(), gone);
+        c.state(ServerState::Serving);
+        one.shows([b.key(), c.key()]);
+        one.turn(gone, TurnState::default());
+        let now = status.read();
+        assert_eq!(now.names(), ["b", "c"]);
+        assert_eq!(now.servers[0].state, ServerState::Starting);
+        let turns: Vec<_> = now.links[0].servers.iter().map(|shown| shown.turn.is_some()).collect();
+        assert_eq!(turns, [true, false], "what was said of one that stays, stays");
+        assert_eq!(now.links_of(b.key()).count(), 2);
+        drop(one);
+        other.state(LinkState::Connected);
+        let now = status.read();
+        assert_eq!((now.links.len(), &now.links[0].state), (1, &LinkState::Connected));
+        drop((b, c, other));
+        assert_eq!(status.read(), Overview::default());
     }
 }

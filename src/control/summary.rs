@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
-use crate::control::status::{PipeStatus, Status};
+use crate::control::status::{LinkState, Overview, ServerState, Status};
 use crate::process::stop::Stop;
 use crate::words::counted;
 
@@ -39,11 +39,14 @@ impl fmt::Display for Summary {
 
 impl Summary {
     /// The summary; `None` while something is not up.
-    fn of(pipes: &[PipeStatus]) -> Option<Summary> {
-        let all_up = !pipes.is_empty() && pipes.iter().all(PipeStatus::is_healthy);
-        let first_on_line = || pipes.iter().enumerate().filter(|(place, pipe)| pipe.line == *place);
-        let tools = first_on_line().map(|(_, pipe)| pipe.tools).sum();
-        all_up.then(|| Summary { servers: pipes.len(), tools, connections: first_on_line().count() })
+    fn of(all: &Overview) -> Option<Summary> {
+        let Overview { servers, links } = all;
+        let has_link = |server| all.links_of(server).next().is_some();
+        let all_up = !servers.is_empty()
+            && servers.iter().all(|server| server.state == ServerState::Serving && has_link(server.key))
+            && links.iter().all(|link| link.state == LinkState::Connected);
+        let tools = links.iter().map(|link| link.tools).sum();
+        all_up.then_some(Summary { servers: servers.len(), tools, connections: links.len() })
     }
 
     /// Waits until everything is up, and then a moment for the endpoints to read the tools. `None`: a stop was asked for before.
@@ -59,9 +62,9 @@ impl Summary {
         let mut changes = status.changes();
         loop {
             // What `wait_for` returns holds a lock, so it is dropped at once.
-            drop(changes.wait_for(|pipes| Summary::of(pipes).is_some()).await);
+            drop(changes.wait_for(|all| Summary::of(all).is_some()).await);
             let read = async {
-                let settled = |pipes: &Vec<_>| Summary::of(pipes).is_none_or(|summary| summary.tools.is_some());
+                let settled = |all: &Overview| Summary::of(all).is_none_or(|summary| summary.tools.is_some());
                 drop(changes.wait_for(settled).await);
             };
             tokio::select! {
@@ -81,33 +84,42 @@ mod tests {
     use tokio::time::Instant;
 
     use super::*;
-    use crate::control::status::{LinkState, ServerState, StatusEntry};
-
-    fn up(entry: &StatusEntry) {
-        entry.server(ServerState::Serving);
-        entry.link(LinkState::Connected);
-    }
+    use crate::control::status::tests::link;
+    use crate::control::status::{LinkEntry, ServerEntry};
 
     /// Three servers: one alone, two on one connection.
-    fn three() -> (Status, [StatusEntry; 3]) {
-        let status = Status::default();
-        let entries = ["a", "b", "c"].map(|name| status.add(name));
-        entries[2].shares(&entries[1]);
-        (status, entries)
+    struct Three {
+        servers: [ServerEntry; 3],
+        links: [LinkEntry; 2],
+    }
+
+    impl Three {
+        fn new() -> (Status, Self) {
+            let status = Status::default();
+            let servers = ["a", "b", "c"].map(|name| status.add_server(name));
+            let links = [link(&status, &[&servers[0]]), link(&status, &[&servers[1], &servers[2]])];
+            (status, Three { servers, links })
+        }
+
+        fn up(&self) {
+            self.servers.iter().for_each(|server| server.state(ServerState::Serving));
+            self.links.iter().for_each(|link| link.state(LinkState::Connected));
+        }
     }
 
     #[tokio::test(start_paused = true)]
     async fn it_is_due_when_all_servers_answer_all_connections_stand_and_the_tools_are_read() {
-        let (status, entries) = three();
+        let (status, three) = Three::new();
         let begun = Instant::now();
         let due = Summary::when_all_is_up(&status);
         let life = async {
-            entries.iter().take(2).for_each(up);
+            three.up();
+            three.servers[2].state(ServerState::Starting);
             sleep(Duration::from_secs(3600)).await;
-            up(&entries[2]);
-            entries[0].tools(Some(5));
+            three.servers[2].state(ServerState::Serving);
+            three.links[0].tools(Some(5));
             sleep(Duration::from_secs(1)).await;
-            entries[1..].iter().for_each(|entry| entry.tools(Some(7)));
+            three.links[1].tools(Some(7));
         };
         let (summary, ()) = tokio::join!(due, life);
         assert_eq!(summary, Summary { servers: 3, tools: Some(12), connections: 2 });
@@ -117,9 +129,9 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn tools_that_nobody_reads_are_waited_for_a_moment_and_not_made_up() {
-        let (status, entries) = three();
-        entries.iter().for_each(up);
-        entries[0].tools(Some(5));
+        let (status, three) = Three::new();
+        three.up();
+        three.links[0].tools(Some(5));
         let begun = Instant::now();
         assert_eq!(Summary::when_all_is_up(&status).await.to_string(), "3 servers, 2 connections");
         assert_eq!(begun.elapsed(), UNREAD + SETTLED);
@@ -127,13 +139,13 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_goes_down_meanwhile_is_waited_for_anew() {
-        let (status, entries) = three();
+        let (status, three) = Three::new();
         let life = async {
-            entries.iter().for_each(up);
+            three.up();
             sleep(UNREAD / 2).await;
-            entries[0].link(LinkState::Down("it broke".into()));
+            three.links[0].state(LinkState::Down("it broke".into()));
             sleep(UNREAD * 2).await;
-            up(&entries[0]);
+            three.up();
         };
         let begun = Instant::now();
         tokio::join!(Summary::when_all_is_up(&status), life);
@@ -144,9 +156,9 @@ mod tests {
     async fn nothing_is_up_any_more_once_a_stop_was_asked_for() {
         // Also in the very moment in which the summary is due.
         for before in [Duration::from_millis(1), Duration::ZERO] {
-            let (status, entries) = three();
+            let (status, three) = Three::new();
             let stop = Stop::new();
-            entries.iter().for_each(up);
+            three.up();
             let life = async {
                 sleep(UNREAD + SETTLED - before).await;
                 stop.advance();
@@ -161,6 +173,11 @@ mod tests {
     fn one_is_one() {
         let one = Summary { servers: 1, tools: Some(1), connections: 1 };
         assert_eq!(one.to_string(), "1 server, 1 tool, 1 connection");
-        assert_eq!(Summary::of(&[]), None);
+        assert_eq!(Summary::of(&Overview::default()), None);
+        let (status, three) = Three::new();
+        three.up();
+        let unserved = status.add_server("d");
+        unserved.state(ServerState::Serving);
+        assert_eq!(Summary::of(&status.read()), None, "one that no endpoint sees is not up");
     }
 }

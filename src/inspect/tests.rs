@@ -119,7 +119,7 @@ async fn a_server_that_does_not_answer_is_an_error_and_the_others_are_shown() {
 #[tokio::test(start_paused = true)]
 async fn a_server_that_runs_and_says_nothing_may_be_none_and_a_table_of_nothing_is_not_printed() {
     let (status, stop, mut out) = (Status::default(), Stop::new(), Vec::new());
-    status.add("silent");
+    let _entry = status.add_server("silent");
     let result = tools(config(&["silent"]), Show::Offer, TABLE, &status, stop, serve, &mut out).await;
     let want = "server \"silent\" started but did not answer initialize in 1 s; is it an MCP server on stdin and stdout? \
          --log-level info shows what it writes to stderr";
@@ -145,8 +145,8 @@ async fn a_mistyped_name_is_answered_with_the_closest() {
 #[tokio::test]
 async fn a_server_that_dies_is_not_waited_for() {
     let status = Status::default();
-    let entry = status.add("silent");
-    entry.server(crate::control::status::ServerState::Down("exited with code 3".into()));
+    let entry = status.add_server("silent");
+    entry.state(crate::control::status::ServerState::Down("exited with code 3".into()));
     let result = tools(config(&["silent"]), Show::Offer, TABLE, &status, Stop::new(), serve, &mut Vec::new()).await;
     assert_eq!(result.unwrap_err().to_string(), "server \"silent\" exited with code 3");
 }

@@ -3,6 +3,7 @@
 use slotmap::SecondaryMap;
 
 use super::diagnosis::Known;
+use crate::control::status::LinkEntry;
 use crate::logging::Names;
 use crate::net::websocket::Outgoing;
 use crate::router::{PeerId, ServerIndex};
@@ -18,6 +19,7 @@ pub(super) const HIGH: usize = 256 * 1024;
 pub(super) struct LinkSide {
     /// The endpoint, as the router knows it.
     pub(super) peer: PeerId,
+    pub(super) status: LinkEntry,
     /// Messages for the endpoint, not yet written.
     pub(super) out: Outgoing,
     /// The servers that the endpoint sees, and their names for the log.
@@ -45,9 +47,15 @@ pub(super) struct LinkSide {
 
 impl LinkSide {
     /// Nothing is known of the connection yet.
-    pub(super) fn new(peer: PeerId, servers: Vec<ServerIndex>, names: Names, agent: String) -> Self {
+    pub(super) fn new(
+        (peer, status): (PeerId, LinkEntry),
+        servers: Vec<ServerIndex>,
+        names: Names,
+        agent: String,
+    ) -> Self {
         LinkSide {
             peer,
+            status,
             out: Outgoing::default(),
             servers,
             names,
@@ -70,6 +78,14 @@ impl LinkSide {
         self.uncounted = false;
         self.stranger = None;
         self.redialled = false;
+        self.status.connected();
+    }
+
+    /// The endpoint has said something.
+    pub(super) fn heard(&mut self) {
+        if !std::mem::replace(&mut self.heard, true) {
+            self.status.heard();
+        }
     }
 }
 
@@ -102,6 +118,11 @@ impl Links {
 
     pub(super) fn of_mut(&mut self, peer: PeerId) -> Option<&mut LinkSide> {
         self.places.get(peer).map(|place| &mut self.each[*place])
+    }
+
+    /// The notes on the endpoints that see a server.
+    pub(super) fn of_server(&self, server: ServerIndex) -> impl Iterator<Item = &LinkSide> {
+        self.viewers[server].iter().map(|place| &self.each[*place])
     }
 
     /// One message for a peer.

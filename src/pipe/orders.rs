@@ -124,7 +124,7 @@ impl Pipe {
             linked.link.redial(&mut side.out);
             side.redialled = true;
             self.woken.insert(self.servers.len() + place);
-            self.sides.tell_link(place, &LinkState::Resting);
+            side.status.state(LinkState::Resting);
         }
         Ok(String::new())
     }

@@ -10,7 +10,7 @@ use tracing::{debug, enabled, info, warn};
 
 use crate::catalogue::{Catalogue, Memory};
 use crate::config::ServerSpec;
-use crate::control::status::{LinkState, ServerState, StatusEntry, TurnState};
+use crate::control::status::{LinkState, ServerEntry, ServerState, TurnState};
 use crate::frame::LineOut;
 use crate::logging::Names;
 use crate::mcp::{cloud, envelope};
@@ -54,7 +54,7 @@ const BEHIND: usize = 4096;
 pub(super) struct Side {
     pub(super) name: Arc<str>,
     pub(super) spec: Arc<ServerSpec>,
-    pub(super) status: StatusEntry,
+    pub(super) status: ServerEntry,
     /// Messages for the server, not yet written.
     pub(super) stdin: LineOut,
     /// When the server's present process was started, or the last one ended.
@@ -115,7 +115,7 @@ pub(super) struct Watched {
 }
 
 impl Side {
-    pub(super) fn new(spec: Arc<ServerSpec>, status: StatusEntry, now: Instant) -> Self {
+    pub(super) fn new(spec: Arc<ServerSpec>, status: ServerEntry, now: Instant) -> Self {
         let name = spec.name.clone();
         Side {
             name,
@@ -139,7 +139,7 @@ impl Side {
     pub(super) fn up(&mut self, now: Instant) {
         self.renew(now);
         if self.refused.is_none() {
-            self.status.server(ServerState::Starting);
+            self.status.state(ServerState::Starting);
         }
     }
 
@@ -153,14 +153,14 @@ impl Side {
             return;
         }
         self.refused = None;
-        self.status.server(if restarting { ServerState::Starting } else { ServerState::Down(why.to_owned()) });
+        self.status.state(if restarting { ServerState::Starting } else { ServerState::Down(why.to_owned()) });
     }
 
     /// A life of the server is to begin by command, perhaps when the one before has ended.
     pub(super) fn begins(&mut self) {
         self.refused = None;
         self.late = false;
-        self.status.server(ServerState::Starting);
+        self.status.state(ServerState::Starting);
     }
 
     /// A life of the server's process has ended by command, and another one follows.
@@ -174,14 +174,14 @@ impl Side {
     pub(super) fn halted(&mut self, now: Instant) {
         self.ended(now);
         self.refused = None;
-        self.status.server(ServerState::Stopped);
+        self.status.state(ServerState::Stopped);
     }
 
     /// The server has refused to initialize, in these words. Returns whether they are new.
     fn refuses(&mut self, words: &str) -> bool {
         let news = self.refused.as_ref().is_none_or(|(said, _)| said != words);
         self.refused = Some((words.to_owned(), true));
-        self.status.server(ServerState::Refusing(words.to_owned()));
+        self.status.state(ServerState::Refusing(words.to_owned()));
         news
     }
 
@@ -198,9 +198,7 @@ impl Sides {
     /// The notes on these servers and endpoints of the run.
     pub(super) fn new(run: &Run, each: Vec<Side>, links: Vec<LinkSide>) -> Self {
         for link in &links {
-            if let Some(first) = link.servers.first() {
-                link.servers.iter().for_each(|server| each[*server].status.shares(&each[*first].status));
-            }
+            link.status.shows(link.servers.iter().map(|server| each[*server].status.key()));
         }
         let (unwritten, slow) = (Bits::none(each.len()), Bits::none(each.len()));
         let max_frame = each.iter().map(|side| side.spec.max_frame).max().unwrap_or_default();
@@ -247,38 +245,13 @@ impl Sides {
         self.links.shares(place) && self.links.each[place].out.pending().len() > self.full + OVERDUE
     }
 
-    /// Says of each server that an endpoint sees how the connection stands.
-    pub(super) fn tell_link(&self, place: usize, state: &LinkState) {
-        for server in &self.links.each[place].servers {
-            self.each[*server].status.link(state.clone());
-        }
-    }
-
-    /// A connection stands.
-    pub(super) fn connected(&mut self, place: usize) {
-        self.links.each[place].connected();
-        for server in &self.links.each[place].servers {
-            self.each[*server].status.tools(None);
-            self.each[*server].status.unasked(true);
-        }
-        self.tell_link(place, &LinkState::Connected);
-    }
-
-    /// An endpoint has said something.
-    pub(super) fn heard(&mut self, place: usize) {
-        let link = &mut self.links.each[place];
-        if !std::mem::replace(&mut link.heard, true) {
-            link.servers.iter().for_each(|server| self.each[*server].status.unasked(false));
-        }
-    }
-
     /// A connection is gone, or did not come about (`stood` says which).
     pub(super) fn disconnected(&mut self, place: usize, why: &str, stood: bool) {
         let link = &mut self.links.each[place];
         link.redialled &= stood;
         // What counts is what becomes of the next one, where that is made by command.
         let state = if link.redialled { LinkState::Resting } else { LinkState::Down(why.to_owned()) };
-        self.tell_link(place, &state);
+        link.status.state(state);
     }
 
     /// Tells the router which servers have so much waiting for them that they are to get no more. To be called after each
@@ -429,7 +402,7 @@ impl Sides {
                 link.uncounted |= count.is_none();
                 let count = count.filter(|_| !link.uncounted);
                 let news = std::mem::replace(&mut link.listed, *size) != *size;
-                link.servers.iter().for_each(|server| each[*server].status.tools(count));
+                link.status.tools(count);
                 debug!(event = "TOOLS_READ", servers = ?names, "{note}");
                 // Said once for each size, not at each connection.
                 if news && let Some(warning) = budget_warning("what the endpoint reads", *size, self.tool_budget) {
@@ -449,19 +422,19 @@ impl Sides {
             What::Silent { failed: false, .. } => warn!(event = "SERVER_SILENT", servers = ?names, "{note}"),
             What::Silent { failed: true, .. } => {
                 if let Some(side) = side {
-                    side.status.server(ServerState::Silent);
+                    side.status.state(ServerState::Silent);
                 }
             }
             What::Heard { .. } => {
                 info!(event = "SERVER_HEARD", servers = ?names, "{note}");
                 if let Some(side) = side {
-                    side.status.server(if side.serving { ServerState::Serving } else { ServerState::Starting });
+                    side.status.state(if side.serving { ServerState::Serving } else { ServerState::Starting });
                 }
             }
             What::Seated { current, pinned } => {
-                if let Some(side) = side {
-                    side.status.turn(TurnState { current: *current, pinned: *pinned });
-                }
+                let (Some(side), Some(server)) = (side, note.server()) else { return };
+                let (key, turn) = (side.status.key(), TurnState { current: *current, pinned: *pinned });
+                links.of_server(server).for_each(|link| link.status.turn(key, turn));
             }
             What::Turn { .. } => info!(event = "TURN", servers = ?names, "{note}"),
         }

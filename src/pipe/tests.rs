@@ -17,6 +17,7 @@ mod links;
 
 use super::sides::CROWDED;
 use super::*;
+use crate::control::health;
 use crate::control::status::Status;
 use crate::frame::Cut;
 use crate::mcp::envelope::{Envelope, Lost};
@@ -189,10 +190,11 @@ impl Rig {
         let spec =
             |(n, (program, args)): (usize, &(&str, &[&str]))| spec(&format!("server{n}"), program, args, interval);
         let specs = servers.iter().enumerate().map(spec);
-        let servers: Vec<_> = specs.map(|spec| (Arc::new(spec), status.add("x"))).collect();
+        let servers: Vec<_> = specs.map(|spec| (Arc::new(spec), status.add_server("x"))).collect();
         let link = servers[0].0.link.clone();
         let seen = (0..servers.len()).collect();
-        let peer = LinkPeer { endpoint, link, hello: None, resync: true, servers: seen, sight: None };
+        let entry = status.add_link(&endpoint, None);
+        let peer = LinkPeer { endpoint, status: entry, link, hello: None, resync: true, servers: seen, sight: None };
         let pipe = Pipe::new(servers, vec![peer], Box::new(Switch::default()), run(stop.clone()));
         let pipe = tokio::spawn(pipe.run());
         Rig { socket: Self::accept(&listener).await, listener, status, stop, pipe }
@@ -256,7 +258,7 @@ async fn each_server_shows_its_own_state_and_the_connection_that_it_shares() {
         rig.send(json!({"to": to})).await;
         while rig.next().await["to"] != to {}
     }
-    let shown = rig.status.read();
+    let shown = health::pipes(&rig.status.read());
     assert!(shown.iter().all(|entry| entry.link == crate::control::status::LinkState::Connected), "{shown:?}");
     assert!(shown[0].is_healthy() && shown[2].is_healthy(), "{shown:?}");
     assert!(matches!(&shown[1].server, ServerState::Down(why) if why.contains("not found")), "{shown:?}");
@@ -269,7 +271,8 @@ async fn a_server_that_is_silent_for_too_long_is_not_healthy_until_it_says_somet
     // silence.
     let servers: [(&str, &[&str]); 2] = [("cat", &[]), ("grep", &["--line-buffered", "-v", "silent"])];
     let mut rig = Rig::pinged(&servers, Duration::from_millis(20)).await;
-    let healthy = |rig: &Rig| rig.status.read().iter().map(|entry| entry.is_healthy()).collect::<Vec<_>>();
+    let healthy =
+        |rig: &Rig| health::pipes(&rig.status.read()).iter().map(|entry| entry.is_healthy()).collect::<Vec<_>>();
     for to in [0, 1] {
         rig.send(json!({"to": to})).await;
         while rig.next().await["to"] != to {}

@@ -10,11 +10,11 @@ use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{info, warn};
 
 use super::claim::Claim;
-use super::roster::{Post, Roster};
+use super::roster::Post;
 use super::{Common, all_ended};
 use crate::backoff::FLOOR;
 use crate::config::{Mode, ServerSpec};
-use crate::control::status::{LinkState, StatusEntry};
+use crate::control::status::{LinkEntry, LinkState, ServerEntry, Status};
 use crate::endpoint::Endpoint;
 use crate::endpoint::agent::Agent;
 use crate::logging::Names;
@@ -47,13 +47,13 @@ pub(super) struct Crew {
 struct Member {
     spec: Arc<ServerSpec>,
     endpoint: Endpoint,
-    status: StatusEntry,
+    status: ServerEntry,
     /// What a person wants of the server.
     goal: watch::Receiver<Goal>,
 }
 
 /// The status entry of a server, and where is read what a person wants of it.
-pub(super) type Entry = (StatusEntry, watch::Receiver<Goal>);
+pub(super) type Entry = (ServerEntry, watch::Receiver<Goal>);
 
 /// A pipe, ready to run to its end.
 type Running = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -125,10 +125,14 @@ impl Crew {
 
     /// Waits until no other process serves the agent. Returns false if a stop came first.
     async fn wait_for(&self, claim: &mut Claim) -> bool {
-        if let Claim::Disputed = claim {
+        let _link = if let Claim::Disputed = claim {
             let why = "another mcp-pipe serves the same agent, which takes one connection only";
-            self.members.iter().for_each(|member| member.status.link(LinkState::Down(why.into())));
-        }
+            let link = add_link(&self.members, &self.common.status);
+            link.iter().for_each(|link| link.state(LinkState::Down(why.into())));
+            link
+        } else {
+            None
+        };
         tokio::select! {
             () = claim.settled(self.agent, &self.names, &self.common) => true,
             () = self.common.run.stop.drain().cancelled() => false,
@@ -142,7 +146,7 @@ impl Crew {
         let (witnesses, mut heard) = witnesses(self.members.len());
         let hello = self.hello();
         for (member, witness) in self.members.iter().zip(witnesses) {
-            pipes.spawn(member.alone(hello.clone(), self.run_until(&stop), witness, &self.common.roster));
+            pipes.spawn(member.alone(hello.clone(), self.run_until(&stop), witness, &self.common));
         }
         let mut evidence = Evidence::new(self.members.iter().map(|member| member.spec.name.clone()).collect());
         let mut ended = pin!(all_ended(&mut pipes));
@@ -224,8 +228,8 @@ impl Crew {
             }
             Layout::Apart | Layout::Together | Layout::OnTrial => {
                 let merge = Hub::merging(specs().map(|spec| (spec.clone(), run.catalogue.load(spec))));
-                let roster = &self.common.roster;
-                pipe((&self.members, self.hello()), merge, run, (roster, false), |pipe| match witness {
+                let common = &self.common;
+                pipe((&self.members, self.hello()), merge, run, (common, false), |pipe| match witness {
                     Some(witness) => pipe.watched_by(witness),
                     None => pipe,
                 })
@@ -237,8 +241,8 @@ impl Crew {
         let seat = |spec: &Arc<ServerSpec>| Seat { name: spec.name.clone(), router: router(spec), pin: spec.pin };
         let seats = self.members.iter().map(|member| seat(&member.spec)).collect();
         let turn = self.members.first().map(|member| member.spec.sharing.turn).unwrap_or_default();
-        let (turns, roster) = (Turns::new(seats, turn, Instant::now()), &self.common.roster);
-        pipe((&self.members, self.hello()), turns, run, (roster, true), |pipe| pipe)
+        let (turns, common) = (Turns::new(seats, turn, Instant::now()), &self.common);
+        pipe((&self.members, self.hello()), turns, run, (common, true), |pipe| pipe)
     }
 
     /// What the endpoint will say of itself, if that is known: the local endpoint's own parameters, or those of an earlier connection.
@@ -261,13 +265,13 @@ impl Crew {
 
 impl Member {
     /// A pipe for this server alone.
-    fn alone(&self, hello: Option<Arc<Hello>>, run: Run, witness: Witness, roster: &Roster) -> Running {
+    fn alone(&self, hello: Option<Arc<Hello>>, run: Run, witness: Witness, common: &Common) -> Running {
         let members = std::slice::from_ref(self);
         if self.spec.tools.is_untouched() {
-            pipe((members, hello), Hub::alone(&self.spec), run, (roster, false), |pipe| pipe.watched_by(witness))
+            pipe((members, hello), Hub::alone(&self.spec), run, (common, false), |pipe| pipe.watched_by(witness))
         } else {
             let merge = Hub::merging([(self.spec.clone(), run.catalogue.load(&self.spec))]);
-            pipe((members, hello), merge, run, (roster, false), |pipe| pipe.watched_by(witness))
+            pipe((members, hello), merge, run, (common, false), |pipe| pipe.watched_by(witness))
         }
     }
 }
@@ -278,17 +282,27 @@ fn pipe(
     (members, hello): (&[Member], Option<Arc<Hello>>),
     router: impl Router + Send + 'static,
     run: Run,
-    (roster, takes_turns): (&Roster, bool),
+    (common, takes_turns): (&Common, bool),
     finish: impl FnOnce(Pipe) -> Pipe,
 ) -> Running {
-    let Some(Member { endpoint, spec, .. }) = members.first() else { return Box::pin(async {}) };
+    let (Some(Member { endpoint, spec, .. }), Some(status)) = (members.first(), add_link(members, &common.status))
+    else {
+        return Box::pin(async {});
+    };
     let servers = members.iter().map(|member| (member.spec.clone(), member.status.clone())).collect();
     let (sender, orders) = orders(members.iter().map(|member| member.goal.clone()).collect());
     let names = members.iter().map(|member| member.spec.name.clone()).collect();
-    roster.add(Post { servers: names, takes_turns, orders: sender });
+    common.roster.add(Post { servers: names, takes_turns, orders: sender });
     let (endpoint, link, resync) = (endpoint.clone(), spec.link.clone(), spec.sharing.resync);
-    let peer = LinkPeer { endpoint, link, hello, resync, servers: (0..members.len()).collect(), sight: None };
+    let peer = LinkPeer { endpoint, status, link, hello, resync, servers: (0..members.len()).collect(), sight: None };
     Box::pin(finish(Pipe::new(servers, vec![peer], Box::new(router), run).obeying(orders)).run())
+}
+
+/// The entry of a link to the endpoint of the first of these servers, which shows all of them; none where there are none.
+fn add_link(members: &[Member], status: &Status) -> Option<LinkEntry> {
+    let link = status.add_link(&members.first()?.endpoint, None);
+    link.shows(members.iter().map(|member| member.status.key()));
+    Some(link)
 }
 
 /// Waits until `at`; without a time for ever.

@@ -13,7 +13,7 @@ use tracing::{info, warn};
 use super::roster::{Post, Roster};
 use crate::config::ServerSpec;
 use crate::control::orders::{Given, Instruction, NotGiven, Order, Until, unknown};
-use crate::control::status::{ServerState, StatusEntry};
+use crate::control::status::{ServerEntry, ServerState};
 use crate::endpoint::Endpoint;
 use crate::pipe::orders::{PipeOrder, Told};
 use crate::process::stop::Stop;
@@ -40,7 +40,7 @@ struct Subject {
     /// Longest time for one attempt to connect.
     connect_timeout: Duration,
     goal: watch::Sender<Goal>,
-    status: StatusEntry,
+    status: ServerEntry,
 }
 
 impl Helm {
@@ -49,7 +49,7 @@ impl Helm {
     }
 
     /// Adds a server. Returns where its pipe reads what is wanted of it.
-    pub(super) fn add(&mut self, spec: &ServerSpec, status: StatusEntry) -> watch::Receiver<Goal> {
+    pub(super) fn add(&mut self, spec: &ServerSpec, status: ServerEntry) -> watch::Receiver<Goal> {
         let (goal, wanted) = watch::channel(Goal::default());
         let (name, endpoint, start_timeout) = (spec.name.clone(), spec.endpoint.clone(), spec.start_timeout);
         let connect_timeout = spec.link.connect_timeout;
@@ -125,7 +125,7 @@ impl Helm {
         posts.retain(|post| post.servers.contains(&subject.name));
         if posts.is_empty() {
             // Nobody runs it at present; the next pipe reads what is wanted before it starts anything.
-            subject.status.server(if goal.wanted == Wanted::Stopped {
+            subject.status.state(if goal.wanted == Wanted::Stopped {
                 ServerState::Stopped
             } else {
                 ServerState::Starting

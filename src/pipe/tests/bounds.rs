@@ -87,9 +87,10 @@ impl Rig {
         let peer = router.join(NewPeer::unknown(MAX_FRAME));
         let stdouts = specs.iter().map(|_| Stdout::new(MAX_FRAME, now)).collect();
         let names = specs.iter().map(|spec| spec.name.clone()).collect();
-        let each = specs.into_iter().map(|spec| Side::new(spec, status.add("x"), now)).collect();
+        let each = specs.into_iter().map(|spec| Side::new(spec, status.add_server("x"), now)).collect();
         let each: Vec<_> = each;
-        let link = LinkSide::new(peer, (0..each.len()).collect(), names, "agent".into());
+        let entry = status.add_link(&"ws://h/".parse().unwrap(), None);
+        let link = LinkSide::new((peer, entry), (0..each.len()).collect(), names, "agent".into());
         let sides = Sides::new(&run(Stop::new()), each, vec![link]);
         let incoming = Incoming::new(MAX_FRAME);
         Rig { router, peer, sides, incoming, stdouts, now, most: (0, 0) }
@@ -778,8 +779,10 @@ impl Whole {
         let pipe = move || {
             let (spec, status) = (Arc::new(spec), Status::default());
             let (router, link) = (Box::new(Hub::merging([(spec.clone(), None)])), spec.link.clone());
-            let peer = LinkPeer { endpoint, link, hello: None, resync: true, servers: vec![0], sight: None };
-            let mut pipe = Pipe::new(vec![(spec, status.add("x"))], vec![peer], router, run(stopped));
+            let entry = status.add_link(&endpoint, None);
+            let peer =
+                LinkPeer { endpoint, status: entry, link, hello: None, resync: true, servers: vec![0], sight: None };
+            let mut pipe = Pipe::new(vec![(spec, status.add_server("x"))], vec![peer], router, run(stopped));
             let each = std::future::poll_fn(|cx| {
                 polled.fetch_add(1, Ordering::Relaxed);
                 pipe.poll(cx)

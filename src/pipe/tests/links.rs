@@ -46,8 +46,10 @@ impl Shared {
         for seen in SEEN {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let policies = seen.iter().map(|server| (*server, Arc::default()));
+            let endpoint = format!("ws://{}/", listener.local_addr().unwrap()).parse().unwrap();
             endpoints.push(LinkPeer {
-                endpoint: format!("ws://{}/", listener.local_addr().unwrap()).parse().unwrap(),
+                status: status.add_link(&endpoint, None),
+                endpoint,
                 link: specs[0].link.clone(),
                 hello: None,
                 resync: true,
@@ -56,7 +58,7 @@ impl Shared {
             });
             listeners.push(listener);
         }
-        let servers = specs.into_iter().map(|spec| (spec, status.add("x"))).collect();
+        let servers = specs.into_iter().map(|spec| (spec, status.add_server("x"))).collect();
         let pipe = tokio::spawn(Pipe::new(servers, endpoints, Box::new(merge), run(stop.clone())).run());
         let mut sockets = Vec::new();
         for listener in &listeners {
