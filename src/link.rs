@@ -169,6 +169,11 @@ impl Link {
         Link { endpoint, spec, max_frame, state: LinkPhase::Resting, backoff, contest, wake }
     }
 
+    /// From the next connection on, messages may be so large, in bytes.
+    pub(crate) fn set_max_frame(&mut self, max_frame: usize) {
+        self.max_frame = max_frame;
+    }
+
     /// Begins to dial, and goes on for ever. Does nothing if the link has begun already.
     pub(crate) fn dial(&mut self) {
         if let LinkPhase::Resting = self.state {

@@ -19,12 +19,13 @@
 //! Servers that share a link don't wait for each other: the link is read whatever one of them does, and the router is told
 //! which servers have too much waiting to be given more.
 //!
-//! The endpoint is dialled once each server has answered `initialize`, is known to be gone, or has used up its own start
-//! timeout, and at least one server is there. From then on link and servers live and die independently; the router hides the
-//! deaths of each from the other.
+//! An endpoint is dialled once each server that it sees has answered `initialize`, is known to be gone, or has used up its
+//! own start timeout, and at least one is there. From then on link and servers live and die independently; the router hides
+//! the deaths of each from the other. Links and servers come and go while the pipe runs (see `membership`).
 
 mod diagnosis;
 mod links;
+pub(crate) mod membership;
 pub(crate) mod orders;
 mod sides;
 mod timer;
@@ -36,7 +37,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime};
 
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
@@ -57,15 +58,16 @@ use crate::process::guard::Guard;
 use crate::process::stop::Stop;
 use crate::router::{About, Gone, NewPeer, PeerId, Router, ServerIndex, Sight, Start, TurnCommand, earliest};
 use crate::secrecy::Redactor;
+use crate::server::wanted::Goal;
 use crate::server::{Found, Server, ServerEvent};
-use crate::sharing::{Close, Witness};
+use crate::sharing::Close;
 use crate::wakers::{Bits, Wakers};
 use crate::words::span;
 
 /// Most looks in a row before other pipes have their turn.
 const LOOKS: usize = 8;
 
-/// The wakers that come after those of the servers and links, counted from the first of them.
+/// What wakes the pipe besides servers and links.
 const STOP: usize = 0;
 const TIMER: usize = 1;
 const ORDERS: usize = 2;
@@ -120,20 +122,45 @@ pub(crate) struct Pipe {
     links: Vec<Linked>,
     servers: Vec<Server>,
     sides: Sides,
-    wakers: Wakers,
-    /// What is to be looked at: servers by their index, then the others.
-    woken: Bits,
-    /// Servers and link that were not read at the last look, for want of room.
-    paused: Bits,
+    wakers: PipeWakers,
+    /// What is to be looked at.
+    woken: Marked,
+    /// Servers and links that were not read at the last look, for want of room.
+    paused: Marked,
+    /// Links about which the router is to be asked.
+    touched: Bits,
+    /// Links that are not dialled yet, as their servers are waited for.
+    undialled: Bits,
+    /// Links that are to end once nothing is under way on them.
+    ending: Bits,
+    /// Something may have changed for links that are not dialled.
+    restart_due: bool,
+    /// When the next report of starts that take long is due.
+    report: Instant,
     /// The first server that was not read at the last look, for want of room.
     first: Option<ServerIndex>,
     phase: PipePhase,
     timer: Timer,
     stop: Stop,
     stopped: NextStop,
-    drain_timeout: Duration,
+    run: Run,
     /// What a person says.
     orders: Option<PipeOrders>,
+}
+
+/// What wakes a pipe.
+struct PipeWakers {
+    others: Wakers,
+    servers: Wakers,
+    links: Wakers,
+}
+
+/// Some servers and links, by their places, and some of the others.
+#[derive(Default)]
+struct Marked {
+    others: Bits,
+    servers: Bits,
+    links: Bits,
 }
 
 /// A link to one endpoint.
@@ -141,24 +168,30 @@ struct Linked {
     link: Link,
     /// The endpoint, as the router knows it.
     peer: PeerId,
-    /// Nothing of the endpoint's servers is waited for any more.
-    dialled: bool,
+    stage: LinkStage,
     /// The router's count of served calls at the last look.
     served: u64,
 }
 
+/// How far a link of a pipe is.
+enum LinkStage {
+    /// The link serves, or waits for that.
+    Serving,
+    /// No new requests; those under way go on, until the deadline.
+    Draining { until: Instant, done: oneshot::Sender<()> },
+    /// The link is ending.
+    Closing { done: oneshot::Sender<()> },
+    /// The link is gone, and its place is free.
+    Vacant,
+}
+
 enum PipePhase {
-    /// Servers load; some endpoint is not dialled yet.
-    Starting {
-        since: Instant,
-        report: Instant,
-    },
     Serving,
     /// No new requests; those under way go on, and their answers out, until the deadline.
     Draining {
         until: Instant,
     },
-    /// Link and servers are ending.
+    /// Links and servers are ending.
     Closing,
 }
 
@@ -166,66 +199,50 @@ enum PipePhase {
 type NextStop = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 impl Pipe {
-    /// A pipe for servers, each with the entry that shows its state, in the order by which `router` knows them.
-    /// Nothing starts before [`Pipe::run`].
-    pub(crate) fn new(
-        servers: Vec<(Arc<ServerSpec>, ServerEntry)>,
+    /// A pipe for servers, each with the entry that shows its state and with what a person wants of it, in the order by which
+    /// `router` knows them. Nothing starts before [`Pipe::run`].
+    pub(crate) fn of(
+        servers: Vec<(Arc<ServerSpec>, ServerEntry, watch::Receiver<Goal>)>,
         endpoints: Vec<LinkPeer>,
-        mut router: Box<dyn Router + Send>,
+        router: Box<dyn Router + Send>,
         run: Run,
     ) -> Self {
-        let now = Instant::now();
-        let Run { guard, wake, stop, drain_timeout, redactor, .. } = run.clone();
-        let (first, bits) = (stop.clone(), servers.len() + endpoints.len() + OTHERS);
-        let (mut links, mut sides) = (Vec::new(), Vec::new());
-        for LinkPeer { endpoint, status, link, hello, resync, servers: seen, sight } in endpoints {
-            let specs = || seen.iter().map(|server| &*servers[*server].0);
-            let max_frame = specs().map(|spec| spec.max_frame).max().unwrap_or_default();
-            let names: Names = specs().map(|spec| spec.name.clone()).collect();
-            let peer = router.join(NewPeer { max_frame, hello, resync, sight });
-            let agent = Agent::of(&endpoint, &link.headers).key();
-            let mut side = LinkSide::new((peer, status), seen, names, agent);
-            side.known.good_until = agent::good_until(&endpoint);
-            let link = Link::new(endpoint, link, max_frame, wake.clone());
-            links.push(Linked { link, peer, dialled: false, served: 0 });
-            sides.push(side);
-        }
-        let (each, servers) = servers
-            .into_iter()
-            .map(|(spec, status)| {
-                (Side::new(spec.clone(), status, now), Server::new(spec, guard.clone(), redactor.clone()))
-            })
-            .unzip();
-        Pipe {
+        let (now, stop, first) = (Instant::now(), run.stop.clone(), run.stop.clone());
+        let others = Wakers::new(OTHERS);
+        let mut pipe = Pipe {
             router,
-            links,
-            servers,
-            sides: Sides::new(&run, each, sides),
-            wakers: Wakers::new(bits),
-            woken: Bits::none(bits),
-            paused: Bits::none(bits),
+            links: Vec::new(),
+            servers: Vec::new(),
+            sides: Sides::new(&run),
+            wakers: PipeWakers { servers: others.beside(0), links: others.beside(0), others },
+            woken: Marked::default(),
+            paused: Marked::default(),
+            touched: Bits::default(),
+            undialled: Bits::default(),
+            ending: Bits::default(),
+            restart_due: true,
+            report: now + PROGRESS,
             first: None,
-            phase: PipePhase::Starting { since: now, report: now + PROGRESS },
+            phase: PipePhase::Serving,
             timer: Timer::default(),
             stopped: Box::pin(async move { first.drain().cancelled().await }),
             stop,
-            drain_timeout,
+            run,
             orders: None,
+        };
+        for (server, (spec, status, goal)) in servers.into_iter().enumerate() {
+            pipe.put_server(server, Side::new(spec, status, goal, now));
+            pipe.heed(server, now);
         }
+        for endpoint in endpoints {
+            pipe.join(endpoint);
+        }
+        pipe
     }
 
     /// The same pipe, doing what a person says.
     pub(crate) fn obeying(self, orders: PipeOrders) -> Self {
         Pipe { orders: Some(orders), ..self }
-    }
-
-    /// The same pipe, telling `witness` what becomes of the first connection.
-    pub(crate) fn watched_by(mut self, witness: Witness) -> Self {
-        if let Some(link) = self.sides.links.each.first_mut() {
-            link.known.siblings = witness.has_siblings();
-            link.witness = Some(witness);
-        }
-        self
     }
 
     /// Runs until the pipe was stopped and everything has ended.
@@ -234,11 +251,11 @@ impl Pipe {
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.wakers.attach(cx);
+        self.wakers.others.attach(cx);
         for _ in 0..LOOKS {
             let now = Instant::now();
             self.wakers.take_all(&mut self.woken);
-            if self.woken.remove(self.other_bit(STOP)) {
+            if self.woken.others.remove(STOP) {
                 self.poll_stop(now);
             }
             self.obey(now);
@@ -260,61 +277,62 @@ impl Pipe {
     /// One look at all that was woken or has something to write. Returns whether a side that was not read has room again,
     /// and whether everything has ended.
     fn look(&mut self, now: Instant) -> (bool, bool) {
-        let (count, links) = (self.servers.len(), self.links.len());
         let closing = matches!(self.phase, PipePhase::Closing);
         if closing {
             // Closing is rare, and each part has to say that it has ended.
-            (0..count + links).for_each(|bit| self.woken.insert(bit));
+            (0..self.links.len()).for_each(|place| self.woken.links.insert(place));
+            (0..self.servers.len()).for_each(|index| self.woken.servers.insert(index));
         }
-        for place in 0..links {
-            if self.paused.contains(count + place) {
-                self.router.on_room(self.links[place].peer, now, &mut self.sides);
+        let mut from = 0;
+        while let Some(place) = self.paused.links.next(from) {
+            from = place + 1;
+            self.router.on_room(self.links[place].peer, now, &mut self.sides);
+            self.touched.insert(place);
+            if self.sides.takes_from_endpoint(place) {
+                self.woken.links.insert(place);
             }
         }
-        for bit in self.paused.iter() {
-            if self.has_room(bit) {
-                self.woken.insert(bit);
+        for index in self.paused.servers.iter() {
+            if self.sides.takes_from_server(index) {
+                self.woken.servers.insert(index);
             }
         }
         let mut ended = closing;
-        let mut from = count;
-        while let Some(bit) = self.woken.next(from).filter(|bit| *bit < count + links) {
-            from = bit + 1;
-            self.woken.remove(bit);
-            self.sides.links.unwritten.insert(bit - count);
-            ended &= self.look_at_link(bit - count, now);
+        let mut from = 0;
+        while let Some(place) = self.woken.links.next(from) {
+            from = place + 1;
+            self.woken.links.remove(place);
+            self.sides.links.unwritten.insert(place);
+            ended &= self.look_at_link(place, now);
         }
         self.write_stdin();
         // The first server that got no room last time comes first now: the servers before it must not use up all room for
         // ever.
         let first = self.first.take().unwrap_or(0);
-        for part in [first..count, 0..first] {
+        for part in [first..self.servers.len(), 0..first] {
             let mut from = part.start;
-            while let Some(index) = self.woken.next(from).filter(|index| part.contains(index)) {
+            while let Some(index) = self.woken.servers.next(from).filter(|index| part.contains(index)) {
                 from = index + 1;
-                self.woken.remove(index);
+                self.woken.servers.remove(index);
                 ended &= self.look_at_server(index, closing, now);
-            }
-        }
-        for place in 0..links {
-            if !self.has_room(count + place) {
-                // Also where nobody looked at the link: the router may have kept answers back.
-                self.paused.insert(count + place);
             }
         }
         self.write_links();
         self.write_stdin();
         // Not before now: what one server wrote may have been for another.
-        (self.paused.iter().any(|bit| self.has_room(bit)), ended)
+        let has_room = self.paused.links.iter().any(|place| self.sides.takes_from_endpoint(place))
+            || self.paused.servers.iter().any(|index| self.sides.takes_from_server(index));
+        (has_room, ended)
     }
 
     /// Looks at a link; returns whether it has ended for good.
     fn look_at_link(&mut self, place: usize, now: Instant) -> bool {
-        let bit = self.servers.len() + place;
-        let room = self.has_room(bit);
+        let room = self.sides.takes_from_endpoint(place);
         let Pipe { router, links, sides, wakers, phase, .. } = self;
-        let ending = matches!(phase, PipePhase::Closing | PipePhase::Draining { .. });
-        let (Linked { link, peer, .. }, cx) = (&mut links[place], &mut Context::from_waker(wakers.waker(bit)));
+        let Linked { link, peer, stage, .. } = &mut links[place];
+        let is_last = matches!(stage, LinkStage::Draining { .. } | LinkStage::Closing { .. });
+        let ending = is_last || matches!(phase, PipePhase::Closing | PipePhase::Draining { .. });
+        let cx = &mut Context::from_waker(wakers.links.waker(place));
         // The link has its buffer for as long as it looks, and lends it to the router for each event.
         let mut out = std::mem::take(&mut sides.links.each[place].out);
         let polled = link.poll(cx, now, room, &mut out, &mut |out, event| {
@@ -328,14 +346,20 @@ impl Pipe {
             link.turn_away(&mut out, &said, now);
         }
         sides.links.each[place].out = out;
-        self.paused.set(bit, !(room && self.has_room(bit)));
+        self.paused.links.set(place, !(room && self.sides.takes_from_endpoint(place)));
+        self.touched.insert(place);
+        if polled.is_ready() {
+            self.vacate_link(place, now);
+        }
         polled.is_ready()
     }
 
     /// Looks at a server; returns whether it has been stopped.
     fn look_at_server(&mut self, index: ServerIndex, closing: bool, now: Instant) -> bool {
         let Pipe { router, servers, sides, wakers, .. } = self;
-        let (server, cx) = (&mut servers[index], &mut Context::from_waker(wakers.waker(index)));
+        let (server, cx) = (&mut servers[index], &mut Context::from_waker(wakers.servers.waker(index)));
+        // Whoever waits for the server's start may have to wait no longer.
+        self.restart_due |= !sides.each[index].serving;
         if !sides.each[index].stdin.is_empty() {
             // The server's stdin may be what woke us.
             let _pending = server.poll_write(cx, &mut sides.each[index].stdin);
@@ -343,7 +367,7 @@ impl Pipe {
         let room = sides.takes_from_server(index);
         let polled = server.poll(cx, now, room, &mut |event| {
             // Of a server that is being stopped nobody wants to hear any more.
-            if !closing {
+            if !closing && sides.each[index].leaving.is_none() {
                 on_server(&mut **router, sides, index, event, now);
             }
             if_room(sides.takes_from_server(index))
@@ -352,9 +376,13 @@ impl Pipe {
         if std::mem::take(&mut sides.each[index].proven) {
             server.healthy();
         }
-        self.paused.set(index, !room);
+        self.paused.servers.set(index, !room);
         if !room {
             self.first.get_or_insert(index);
+        }
+        self.restart_due |= !self.sides.each[index].serving;
+        if polled.is_ready() {
+            self.vacate_server(index, now);
         }
         polled.is_ready()
     }
@@ -363,7 +391,7 @@ impl Pipe {
     fn write_stdin(&mut self) {
         while let Some(index) = self.sides.unwritten.next(0) {
             self.sides.unwritten.remove(index);
-            let cx = &mut Context::from_waker(self.wakers.waker(index));
+            let cx = &mut Context::from_waker(self.wakers.servers.waker(index));
             // A writer that is pending has registered to be woken.
             let _pending = self.servers[index].poll_write(cx, &mut self.sides.each[index].stdin);
         }
@@ -373,66 +401,74 @@ impl Pipe {
     fn write_links(&mut self) {
         while let Some(place) = self.sides.links.unwritten.next(0) {
             self.sides.links.unwritten.remove(place);
-            let cx = &mut Context::from_waker(self.wakers.waker(self.servers.len() + place));
+            self.touched.insert(place);
+            if !self.sides.takes_from_endpoint(place) {
+                // Also where nobody looked at the link: the router may have kept answers back.
+                self.paused.links.insert(place);
+            }
+            let cx = &mut Context::from_waker(self.wakers.links.waker(place));
             let link = &mut self.links[place].link;
             // A writer that is pending has registered to be woken.
             let _pending = link.poll_write(cx, &mut self.sides.links.each[place].out);
             if self.sides.is_overdue(place) {
                 link.hang_up(&mut self.sides.links.each[place].out, TOO_SLOW);
-                self.woken.insert(self.servers.len() + place);
+                self.woken.links.insert(place);
             }
         }
-    }
-
-    /// Whether what comes from a link or a server has somewhere to go.
-    fn has_room(&self, bit: usize) -> bool {
-        match bit.checked_sub(self.servers.len()) {
-            Some(place) => self.sides.takes_from_endpoint(place),
-            None => self.sides.takes_from_server(bit),
-        }
-    }
-
-    /// The waker of what comes after servers and links.
-    fn other_bit(&self, other: usize) -> usize {
-        self.servers.len() + self.links.len() + other
     }
 
     /// Does what follows from what the router has seen; returns whether anything did.
     fn advance(&mut self, now: Instant) -> bool {
-        let (mut advanced, mut all_written) = (false, true);
-        for place in 0..self.links.len() {
-            let Linked { link, peer, served, .. } = &mut self.links[place];
-            let count = self.router.served(*peer);
-            if count > *served {
-                *served = count;
-                link.healthy();
-            }
-            if self.router.is_handshaken(*peer) {
-                link.handshaken();
-            }
-            // A link that is paused may have read messages that are yet to be answered.
-            let bit = self.servers.len() + place;
-            let out = &mut self.sides.links.each[place].out;
-            let is_written = out.pending().is_empty() && !self.paused.contains(bit);
-            all_written &= is_written;
-            // An endpoint with a slow line may still be being sent something, which a close would cut off.
-            if is_written
-                && matches!(self.phase, PipePhase::Starting { .. } | PipePhase::Serving)
-                && let Some(reconnect) = self.router.wants_reconnect(*peer, now)
-                && link.hang_up(out, reconnect.why())
-            {
-                self.woken.insert(bit);
-                advanced = true;
-            }
+        let mut advanced = false;
+        while let Some(place) = self.touched.next(0) {
+            self.touched.remove(place);
+            advanced |= self.advance_link(place, now);
+        }
+        if let Some(place) = self.ending.next(0) {
+            // Rare, and a deadline may have come of which nothing else tells.
+            (place..self.links.len()).for_each(|place| advanced |= self.end_drained(place, now));
         }
         match self.phase {
-            PipePhase::Starting { .. } => advanced | self.start(now),
-            PipePhase::Draining { until } if now >= until || all_written && self.router.in_flight() == 0 => {
+            PipePhase::Serving => advanced | self.start(now),
+            PipePhase::Draining { until } if now >= until || self.is_drained() => {
                 self.close(now);
                 true
             }
-            PipePhase::Serving | PipePhase::Draining { .. } | PipePhase::Closing => advanced,
+            PipePhase::Draining { .. } | PipePhase::Closing => advanced,
         }
+    }
+
+    /// The same for one link.
+    fn advance_link(&mut self, place: usize, now: Instant) -> bool {
+        let Linked { link, peer, served, stage } = &mut self.links[place];
+        let count = self.router.served(*peer);
+        if count > *served {
+            *served = count;
+            link.healthy();
+        }
+        if self.router.is_handshaken(*peer) {
+            link.handshaken();
+        }
+        // An endpoint with a slow line may still be being sent something, which a close would cut off.
+        let out = &mut self.sides.links.each[place].out;
+        let is_written = out.pending().is_empty() && !self.paused.links.contains(place);
+        if is_written
+            && matches!((&self.phase, stage), (PipePhase::Serving, LinkStage::Serving))
+            && let Some(reconnect) = self.router.wants_reconnect(*peer, now)
+            && link.hang_up(out, reconnect.why())
+        {
+            self.woken.links.insert(place);
+            return true;
+        }
+        false
+    }
+
+    /// Whether everything that was sent to endpoints or is owed to them is out.
+    fn is_drained(&self) -> bool {
+        // A link that is paused may have read messages that are yet to be answered.
+        self.paused.links.is_empty()
+            && self.sides.links.each.iter().all(|link| link.out.pending().is_empty())
+            && self.router.in_flight() == 0
     }
 
     /// Replaces the processes that the router wants to be replaced; returns whether there were any.
@@ -440,64 +476,76 @@ impl Pipe {
         let restarts = std::mem::take(&mut self.sides.restarts);
         for (index, why) in &restarts {
             self.servers[*index].restart(why);
-            self.woken.insert(*index);
+            self.woken.servers.insert(*index);
         }
         !restarts.is_empty()
     }
 
-    /// Dials the endpoint if there is nothing more to wait for; returns whether it did.
+    /// Dials endpoints for which there is nothing more to wait for; returns whether there were any.
     fn start(&mut self, now: Instant) -> bool {
-        let PipePhase::Starting { since, report } = &mut self.phase else { return false };
-        let (waited, reports) = (span(now - *since), now >= *report);
-        while *report <= now {
-            *report += PROGRESS;
+        if !std::mem::take(&mut self.restart_due) || self.undialled.is_empty() {
+            return false;
         }
-        let mut starts = Vec::with_capacity(self.servers.len());
-        for (index, (server, side)) in self.servers.iter().zip(&mut self.sides.each).enumerate() {
-            let start = match self.router.start(index) {
-                Start::Awaited if now < *since + side.spec.start_timeout => Start::Awaited,
-                Start::Awaited if !server.is_up() => Start::Absent,
-                Start::Awaited => {
-                    if !std::mem::replace(&mut side.late, true) {
-                        warn!(
-                            event = "ERROR_START_TIMEOUT", server = %side.name,
-                            "has not answered initialize for {waited}; its endpoint waits for it no longer. If it needs longer to start, raise startTimeout"
-                        );
-                    }
-                    Start::Settled
-                }
-                start @ (Start::Settled | Start::Absent) => start,
-            };
-            if reports && server.is_up() && !side.serving && !side.late {
-                info!(event = "SERVER_STARTING", server = %side.name, "still starting ({waited}); the endpoint is dialled once it answers");
-            }
-            starts.push(start);
+        let reports = now >= self.report;
+        while self.report <= now {
+            self.report += PROGRESS;
         }
         let mut dialled = false;
-        for (place, linked) in self.links.iter_mut().enumerate().filter(|(_, linked)| !linked.dialled) {
-            let seen = || self.sides.links.each[place].servers.iter().map(|server| starts[*server]);
-            if !seen().any(|start| start == Start::Awaited) && seen().any(|start| start == Start::Settled) {
-                linked.link.dial();
-                (linked.dialled, dialled) = (true, true);
-                self.woken.insert(self.servers.len() + place);
+        let mut from = 0;
+        while let Some(place) = self.undialled.next(from) {
+            from = place + 1;
+            let servers = self.sides.links.each[place].servers.clone();
+            let starts: Vec<Start> = servers.into_iter().map(|server| self.start_of(server, reports, now)).collect();
+            if !starts.contains(&Start::Awaited) && starts.contains(&Start::Settled) {
+                self.undialled.remove(place);
+                self.links[place].link.dial();
+                self.woken.links.insert(place);
+                dialled = true;
             }
-        }
-        if self.links.iter().all(|linked| linked.dialled) {
-            self.phase = PipePhase::Serving;
         }
         dialled
     }
 
-    /// When the next start of a server takes too long.
-    fn next_start_timeout(&self, since: Instant, now: Instant) -> Option<Instant> {
-        let timeouts = self.sides.each.iter().map(|side| since + side.spec.start_timeout);
-        timeouts.filter(|at| *at > now).min()
+    /// How far the start of a server is for whoever waits for it.
+    fn start_of(&mut self, index: ServerIndex, reports: bool, now: Instant) -> Start {
+        let (server, side) = (&self.servers[index], &mut self.sides.each[index]);
+        let waited = || span(now - side.awaited_since);
+        let start = match self.router.start(index) {
+            Start::Awaited if now < side.awaited_since + side.spec.start_timeout => Start::Awaited,
+            Start::Awaited if !server.is_up() => Start::Absent,
+            Start::Awaited => {
+                if !side.late {
+                    warn!(
+                        event = "ERROR_START_TIMEOUT", server = %side.name,
+                        "has not answered initialize for {}; its endpoint waits for it no longer. If it needs longer to start, raise startTimeout",
+                        waited()
+                    );
+                }
+                side.late = true;
+                Start::Settled
+            }
+            start @ (Start::Settled | Start::Absent) => start,
+        };
+        if reports && server.is_up() && !side.serving && !side.late {
+            info!(event = "SERVER_STARTING", server = %side.name, "still starting ({}); the endpoint is dialled once it answers", span(now - side.awaited_since));
+        }
+        start
+    }
+
+    /// When the next start of a server takes too long, or is to be reported.
+    fn next_start(&self, now: Instant) -> Option<Instant> {
+        if self.undialled.is_empty() {
+            return None;
+        }
+        let servers = self.undialled.iter().flat_map(|place| self.sides.links.each[place].servers.iter());
+        let sides = servers.map(|server| &self.sides.each[*server]);
+        let timeouts = sides.map(|side| side.awaited_since + side.spec.start_timeout).filter(|at| *at > now);
+        timeouts.chain([self.report]).min()
     }
 
     fn poll_stop(&mut self, now: Instant) {
         // Polled again after each step, as the next step has to wake us too.
-        let bit = self.other_bit(STOP);
-        while self.stopped.as_mut().poll(&mut Context::from_waker(self.wakers.waker(bit))).is_ready() {
+        while self.stopped.as_mut().poll(&mut Context::from_waker(self.wakers.others.waker(STOP))).is_ready() {
             self.next_step(now);
         }
     }
@@ -513,7 +561,7 @@ impl Pipe {
             let second = self.stop.clone();
             self.stopped = Box::pin(async move { second.now().cancelled().await });
             self.router.drain(now, &mut self.sides);
-            self.phase = PipePhase::Draining { until: now + self.drain_timeout };
+            self.phase = PipePhase::Draining { until: now + self.run.drain_timeout };
         }
     }
 
@@ -541,23 +589,35 @@ impl Pipe {
             timed = true;
         }
         let own = match &self.phase {
-            PipePhase::Starting { since, report } => {
-                self.next_start_timeout(*since, now).into_iter().chain([*report]).min()
-            }
+            PipePhase::Serving => earliest([self.next_start(now), self.next_drained()]),
             PipePhase::Draining { until } => Some(*until),
-            PipePhase::Serving | PipePhase::Closing => None,
+            PipePhase::Closing => None,
         };
         let watched = self.sides.watch(&mut *self.router, now);
         timed |= watched.changed || !watched.stuck.is_empty();
         for index in watched.stuck {
             self.servers[index].end_faulty_process(format!("did not read its stdin for {}", span(STUCK)));
-            self.woken.insert(index);
+            self.woken.servers.insert(index);
         }
         // It costs something with each message, so it is asked again only where the router was told something.
         let due = if timed { self.router.next_tick() } else { due };
         let next = earliest([own, due, watched.next]);
-        let bit = self.other_bit(TIMER);
-        timed | self.timer.poll(self.wakers.waker(bit), self.woken.remove(bit), next)
+        timed |= self.timer.poll(self.wakers.others.waker(TIMER), self.woken.others.remove(TIMER), next);
+        if timed {
+            // What is due may be anybody's.
+            self.restart_due = true;
+            (0..self.links.len()).for_each(|place| self.touched.insert(place));
+        }
+        timed
+    }
+}
+
+impl PipeWakers {
+    /// Adds all that was woken since this was last asked.
+    fn take_all(&self, into: &mut Marked) {
+        self.others.take_all(&mut into.others);
+        self.servers.take_all(&mut into.servers);
+        self.links.take_all(&mut into.links);
     }
 }
 
@@ -593,7 +653,7 @@ fn on_link(
         LinkEvent::NotText(frame) => router.on_peer_not_text(peer, frame, now, sides),
         // Servers are not read then, so their silence is not their doing.
         LinkEvent::Beat if sides.links.each[place].out.pending().len() >= HIGH => {}
-        LinkEvent::Beat => router.on_beat(now, sides),
+        LinkEvent::Beat => router.on_beat(peer, now, sides),
         LinkEvent::Down { cause, open_for, retry_in } => {
             let names = &sides.links.each[place].names.clone();
             let account = router.account(peer, now);

@@ -202,8 +202,8 @@ pub trait Router {
     fn on_server_too_large(&mut self, server: ServerIndex, cut: Cut<'_>, now: Instant, out: &mut dyn Out);
     /// The time of [`Router::next_tick`] has come.
     fn on_tick(&mut self, now: Instant, out: &mut dyn Out);
-    /// Connections still stand. Called once in a while, for whatever needs no exact time.
-    fn on_beat(&mut self, _now: Instant, _out: &mut dyn Out) {}
+    /// A peer's connection still stands, and its servers are read. Called once in a while, for whatever needs no exact time.
+    fn on_beat(&mut self, _peer: PeerId, _now: Instant, _out: &mut dyn Out) {}
     /// There is room again for answers to a peer that [`Out::has_room`] held back. No message of the peer is passed on before
     /// this call.
     fn on_room(&mut self, peer: PeerId, now: Instant, out: &mut dyn Out);
@@ -227,6 +227,10 @@ pub trait Router {
     fn wants_reconnect(&self, peer: PeerId, now: Instant) -> Option<Reconnect>;
     /// What the router knows about a peer's connection.
     fn account(&self, peer: PeerId, now: Instant) -> Account;
+    /// The router, where its servers and views may change.
+    fn hub(&mut self) -> Option<&mut hub::Hub> {
+        None
+    }
     /// Calls of a peer that were answered so far; grows with each proof that peer and server are healthy.
     fn served(&self, peer: PeerId) -> u64;
 }

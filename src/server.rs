@@ -203,6 +203,11 @@ impl Server {
         };
     }
 
+    /// From its next process on, the server is what `spec` says. The name stays.
+    pub(crate) fn change(&mut self, spec: Arc<ServerSpec>) {
+        self.spec = spec;
+    }
+
     /// Takes the step that leads to `goal`, and tells which. To be followed by a poll. While the server is being stopped for
     /// good, no step is left.
     pub(crate) fn want(&mut self, goal: Goal) -> Step {

@@ -9,6 +9,7 @@
 
 mod claim;
 mod crew;
+mod hub;
 mod lock;
 mod orders;
 mod roster;
@@ -22,7 +23,8 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::error;
 
-use self::crew::Crew;
+use self::crew::{Crew, Entry};
+use self::hub::HubHandle;
 use self::orders::Helm;
 use self::roster::Roster;
 use crate::catalogue::Catalogue;
@@ -30,9 +32,11 @@ use crate::config::Config;
 use crate::control::orders::Instruction;
 use crate::control::status::Status;
 use crate::net::wake::WakeWatch;
-use crate::pipe::Run;
+use crate::pipe::orders::orders;
+use crate::pipe::{Pipe, Run};
 use crate::process::guard::Guard;
 use crate::process::stop::Stop;
+use crate::router::hub::Hub;
 use crate::sharing::layout::groups;
 
 /// What all groups have in common.
@@ -41,6 +45,7 @@ struct Common {
     run: Run,
     status: Status,
     roster: Roster,
+    hub: HubHandle,
     /// Where the agents' locks are; none are taken if `None`.
     locks: Option<PathBuf>,
     /// The place of the config, by which another mcp-pipe tells a person who we are.
@@ -65,16 +70,18 @@ pub(crate) async fn serve(
     let (now, remembering) = (stop.clone(), catalogue.clone());
     let (wake, redactor) = (watch.subscribe(), status.redactor().clone());
     let run = Run { guard, wake, stop, drain_timeout, log_contents, tool_budget, catalogue, redactor };
-    let roster = Roster::default();
-    let common =
-        Common { run, status: status.clone(), roster: roster.clone(), locks, place: place.display().to_string() };
+    let (roster, (sender, orders)) = (Roster::default(), orders());
+    let (hub, place) = (HubHandle::new(sender), place.display().to_string());
     let mut crews = JoinSet::new();
+    crews.spawn(Pipe::of(Vec::new(), Vec::new(), Box::new(Hub::new()), run.clone()).obeying(orders).run());
+    let common = Common { run, status: status.clone(), roster: roster.clone(), hub: hub.clone(), locks, place };
     // Entries are added in the order of the config, which groups may change.
-    let mut helm = Helm::new(roster);
+    let mut helm = Helm::new(roster, hub);
     let mut entries = HashMap::new();
     for spec in &servers {
         let entry = status.add_server(&spec.name);
-        entries.insert(spec.name.clone(), (entry.clone(), helm.add(spec, entry)));
+        let goal = helm.add(spec, entry.clone());
+        entries.insert(spec.name.clone(), Entry { spec: Arc::new(spec.clone()), status: entry, goal });
     }
     for group in groups(servers) {
         crews.spawn(Crew::new(group, &entries, common.clone()).run());

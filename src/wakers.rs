@@ -15,24 +15,20 @@ use std::task::{Context, Wake, Waker};
 
 use futures_util::task::AtomicWaker;
 
-/// One waker for each of a fixed number of sources.
+/// One waker for each of a number of sources, which only grows.
 #[derive(Debug)]
 pub(crate) struct Wakers {
-    shared: Arc<SharedBits>,
-    each: Box<[Waker]>,
-}
-
-#[derive(Debug)]
-struct SharedBits {
     /// The task to be woken.
-    task: AtomicWaker,
+    task: Arc<AtomicWaker>,
     /// A bit for each source.
-    fired: Box<[AtomicU64]>,
+    fired: Vec<Arc<AtomicU64>>,
+    each: Vec<Waker>,
 }
 
 struct Source {
-    shared: Arc<SharedBits>,
-    index: usize,
+    task: Arc<AtomicWaker>,
+    fired: Arc<AtomicU64>,
+    bit: u64,
 }
 
 impl Wake for Source {
@@ -41,23 +37,42 @@ impl Wake for Source {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        self.shared.fired[self.index / 64].fetch_or(1 << (self.index % 64), Ordering::Release);
-        self.shared.task.wake();
+        self.fired.fetch_or(self.bit, Ordering::Release);
+        self.task.wake();
     }
 }
 
 impl Wakers {
     /// Wakers for `count` sources. All count as woken at first, so that each is polled once.
     pub(crate) fn new(count: usize) -> Self {
-        let words = Bits::full(count).0.into_iter().map(AtomicU64::new).collect();
-        let shared = Arc::new(SharedBits { task: AtomicWaker::new(), fired: words });
-        let source = |index| Waker::from(Arc::new(Source { shared: shared.clone(), index }));
-        Wakers { each: (0..count).map(source).collect(), shared }
+        Self::waking(Arc::default(), count)
+    }
+
+    /// Wakers for `count` more sources of the same task.
+    pub(crate) fn beside(&self, count: usize) -> Self {
+        Self::waking(self.task.clone(), count)
+    }
+
+    fn waking(task: Arc<AtomicWaker>, count: usize) -> Self {
+        let mut wakers = Wakers { task, fired: Vec::new(), each: Vec::with_capacity(count) };
+        (0..count).for_each(|_| wakers.add());
+        wakers
+    }
+
+    /// Adds a source, which counts as woken. Its number is that of the sources before it.
+    pub(crate) fn add(&mut self) {
+        let (word, bit) = (self.each.len() / 64, 1 << (self.each.len() % 64));
+        if word == self.fired.len() {
+            self.fired.push(Arc::default());
+        }
+        let fired = self.fired[word].clone();
+        fired.fetch_or(bit, Ordering::Release);
+        self.each.push(Waker::from(Arc::new(Source { task: self.task.clone(), fired, bit })));
     }
 
     /// What fires from now on wakes the task of `cx`. To be called at the start of each poll, before a bit is taken.
     pub(crate) fn attach(&self, cx: &Context<'_>) {
-        self.shared.task.register(cx.waker());
+        self.task.register(cx.waker());
     }
 
     /// The waker that a source is polled with. Waking it has the source polled again.
@@ -67,49 +82,51 @@ impl Wakers {
 
     /// Whether a source was woken since this was last asked.
     pub(crate) fn take(&self, index: usize) -> bool {
-        let (word, bit) = (&self.shared.fired[index / 64], 1 << (index % 64));
+        let (word, bit) = (&self.fired[index / 64], 1 << (index % 64));
         // Mostly the source was not woken, and a look costs less than a write.
         word.load(Ordering::Acquire) & bit != 0 && word.fetch_and(!bit, Ordering::AcqRel) & bit != 0
     }
 
     /// Adds all sources that were woken since they were last taken.
     pub(crate) fn take_all(&self, into: &mut Bits) {
-        for (word, into) in self.shared.fired.iter().zip(&mut into.0) {
+        for (at, word) in self.fired.iter().enumerate() {
             if word.load(Ordering::Acquire) != 0 {
-                *into |= word.swap(0, Ordering::AcqRel);
+                *into.word(at) |= word.swap(0, Ordering::AcqRel);
             }
         }
     }
 }
 
-/// A set of numbers below a fixed limit, in which the next number is found at once.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Bits(Box<[u64]>);
+/// A set of small numbers, in which the next number is found at once.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Bits(Vec<u64>);
 
 impl Bits {
-    /// None of the numbers below `count`.
-    pub(crate) fn none(count: usize) -> Self {
-        Bits(vec![0; count.div_ceil(64)].into())
-    }
-
-    /// All numbers below `count`.
-    pub(crate) fn full(count: usize) -> Self {
-        let mut bits = Self::none(count);
-        (0..count).for_each(|n| bits.insert(n));
-        bits
+    /// The word at this place.
+    fn word(&mut self, at: usize) -> &mut u64 {
+        if at >= self.0.len() {
+            self.0.resize(at + 1, 0);
+        }
+        &mut self.0[at]
     }
 
     /// Adds a number.
     pub(crate) fn insert(&mut self, n: usize) {
-        self.0[n / 64] |= 1 << (n % 64);
+        *self.word(n / 64) |= 1 << (n % 64);
     }
 
     /// Takes a number out; returns whether it was there.
     pub(crate) fn remove(&mut self, n: usize) -> bool {
-        let (word, bit) = (&mut self.0[n / 64], 1 << (n % 64));
+        let Some(word) = self.0.get_mut(n / 64) else { return false };
+        let bit = 1 << (n % 64);
         let was = *word & bit != 0;
         *word &= !bit;
         was
+    }
+
+    /// Whether there is no number.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.iter().all(|word| *word == 0)
     }
 
     /// Adds a number or takes it out.
@@ -123,8 +140,9 @@ impl Bits {
 
     /// Whether a number is there.
     pub(crate) fn contains(&self, n: usize) -> bool {
-        self.0[n / 64] & (1 << (n % 64)) != 0
+        self.0.get(n / 64).is_some_and(|word| word & (1 << (n % 64)) != 0)
     }
+
     /// The first number that is not below `from`.
     pub(crate) fn next(&self, from: usize) -> Option<usize> {
         let rest = self.0.get(from / 64)? & (u64::MAX << (from % 64));
@@ -179,7 +197,7 @@ mod tests {
                 })
             })
             .collect();
-        let (mut seen, mut bits) = ([0; SOURCES], Bits::none(SOURCES));
+        let (mut seen, mut bits) = ([0; SOURCES], Bits::default());
         while seen.iter().sum::<usize>() < EACH * SOURCES / 4 * 4 {
             let task = Waker::from(Arc::new(Thread(thread::current())));
             wakers.attach(&Context::from_waker(&task));
@@ -189,7 +207,7 @@ mod tests {
                 thread::park_timeout(Duration::from_secs(20));
                 assert!(parked.elapsed() < Duration::from_secs(20), "a wake-up was lost");
             }
-            for n in std::mem::replace(&mut bits, Bits::none(SOURCES)).iter() {
+            for n in std::mem::replace(&mut bits, Bits::default()).iter() {
                 seen[n] = made[n].load(Ordering::Relaxed);
             }
         }
@@ -203,7 +221,7 @@ mod tests {
         wakers.waker(1).wake_by_ref();
         assert!(!wakers.take(0) && wakers.take(1) && !wakers.take(1) && !wakers.take(2));
 
-        let mut bits = Bits::none(3);
+        let mut bits = Bits::default();
         for n in [2, 0] {
             wakers.waker(n).wake_by_ref();
             wakers.take_all(&mut bits);
@@ -214,7 +232,7 @@ mod tests {
     proptest! {
         #[test]
         fn bits_are_a_set_of_numbers(steps in proptest::collection::vec((0..4u8, 0..200usize), 0..200)) {
-            let (mut bits, mut model) = (Bits::none(200), BTreeSet::new());
+            let (mut bits, mut model) = (Bits::default(), BTreeSet::new());
             for (step, n) in steps {
                 match step {
                     0 => {

@@ -267,6 +267,11 @@ impl Status {
 }
 
 impl ServerEntry {
+    /// An entry that nobody reads.
+    pub(crate) fn of_nobody() -> Self {
+        Status::default().add_server("")
+    }
+
     pub(crate) fn key(&self) -> ServerKey {
         self.0.key
     }
@@ -300,6 +305,12 @@ impl ServerEntry {
 }
 
 impl LinkEntry {
+    /// An entry that nobody reads.
+    pub(crate) fn of_nobody() -> Self {
+        let of = Status::default();
+        LinkEntry(Arc::new(Held { key: LinkKey(of.next_key()), of }))
+    }
+
     /// Notes which servers the endpoint sees from now on. What was said of those that stay, stays.
     pub(crate) fn shows(&self, servers: impl IntoIterator<Item = ServerKey>) {
         self.change(|link| {

@@ -22,6 +22,8 @@ pub(super) struct LinkSide {
     pub(super) status: LinkEntry,
     /// Messages for the endpoint, not yet written.
     pub(super) out: Outgoing,
+    /// The largest message for the endpoint or from it, in bytes.
+    pub(super) max_frame: usize,
     /// The servers that the endpoint sees, and their names for the log.
     pub(super) servers: Vec<ServerIndex>,
     pub(super) names: Names,
@@ -49,13 +51,14 @@ impl LinkSide {
     /// Nothing is known of the connection yet.
     pub(super) fn new(
         (peer, status): (PeerId, LinkEntry),
-        servers: Vec<ServerIndex>,
-        names: Names,
+        (servers, names): (Vec<ServerIndex>, Names),
+        max_frame: usize,
         agent: String,
     ) -> Self {
         LinkSide {
             peer,
             status,
+            max_frame,
             out: Outgoing::default(),
             servers,
             names,
@@ -90,6 +93,7 @@ impl LinkSide {
 }
 
 /// The notes on all endpoints of a pipe, by their places in it.
+#[derive(Default)]
 pub(super) struct Links {
     pub(super) each: Vec<LinkSide>,
     /// The place of each peer.
@@ -101,14 +105,44 @@ pub(super) struct Links {
 }
 
 impl Links {
-    /// For endpoints that see some of `servers` servers.
-    pub(super) fn new(each: Vec<LinkSide>, servers: usize) -> Self {
-        let places = each.iter().enumerate().map(|(place, link)| (link.peer, place)).collect();
-        let mut viewers = vec![Vec::new(); servers];
-        for (place, link) in each.iter().enumerate() {
-            link.servers.iter().for_each(|server| viewers[*server].push(place));
+    /// An endpoint comes to a place that nobody has.
+    pub(super) fn put(&mut self, place: usize, link: LinkSide) {
+        self.places.insert(link.peer, place);
+        self.view(place, &link.servers);
+        match self.each.get_mut(place) {
+            Some(vacant) => *vacant = link,
+            None => self.each.push(link),
         }
-        Links { unwritten: Bits::none(each.len()), places, viewers, each }
+    }
+
+    /// An endpoint is gone. `vacant` takes its place.
+    pub(super) fn take(&mut self, place: usize, vacant: LinkSide) {
+        self.view(place, &[]);
+        self.places.remove(self.each[place].peer);
+        self.unwritten.remove(place);
+        self.each[place] = vacant;
+    }
+
+    /// An endpoint sees other servers from now on.
+    pub(super) fn change(&mut self, place: usize, servers: Vec<ServerIndex>, names: Names) {
+        self.view(place, &servers);
+        (self.each[place].servers, self.each[place].names) = (servers, names);
+    }
+
+    /// Notes which servers an endpoint sees.
+    fn view(&mut self, place: usize, servers: &[ServerIndex]) {
+        self.viewers.iter_mut().for_each(|viewers| viewers.retain(|other| *other != place));
+        for server in servers {
+            if self.viewers.len() <= *server {
+                self.viewers.resize(server + 1, Vec::new());
+            }
+            self.viewers[*server].push(place);
+        }
+    }
+
+    /// The place of a peer.
+    pub(super) fn place(&self, peer: PeerId) -> Option<usize> {
+        self.places.get(peer).copied()
     }
 
     /// The notes on a peer.
@@ -120,9 +154,14 @@ impl Links {
         self.places.get(peer).map(|place| &mut self.each[*place])
     }
 
+    /// The places of the endpoints that see a server.
+    fn viewers(&self, server: ServerIndex) -> &[usize] {
+        self.viewers.get(server).map_or(&[], Vec::as_slice)
+    }
+
     /// The notes on the endpoints that see a server.
     pub(super) fn of_server(&self, server: ServerIndex) -> impl Iterator<Item = &LinkSide> {
-        self.viewers[server].iter().map(|place| &self.each[*place])
+        self.viewers(server).iter().map(|place| &self.each[*place])
     }
 
     /// One message for a peer.
@@ -135,13 +174,18 @@ impl Links {
 
     /// Whether an endpoint sees a server that others see too, so that the server may be read although this endpoint takes nothing.
     pub(super) fn shares(&self, place: usize) -> bool {
-        self.each[place].servers.iter().any(|server| self.viewers[*server].len() > 1)
+        self.each[place].servers.iter().any(|server| self.viewers(*server).len() > 1)
+    }
+
+    /// Whether some endpoint sees a server together with others, so that the server may not hold it up.
+    pub(super) fn is_seen_together(&self, server: ServerIndex) -> bool {
+        self.of_server(server).any(|link| link.servers.len() > 1)
     }
 
     /// Whether messages of a server have somewhere to go: to one of the endpoints that see it at least. A slow endpoint must not
     /// hold up the others.
     pub(super) fn take_from(&self, server: ServerIndex) -> bool {
-        let viewers = &self.viewers[server];
+        let viewers = self.viewers(server);
         viewers.is_empty() || viewers.iter().any(|place| self.each[*place].out.pending().len() < HIGH)
     }
 }

@@ -3,12 +3,13 @@
 //! What is wanted of a server is a level, not an event: the pipe looks at it whenever it is told to look, and at its own start.
 //! So an order that was overtaken costs nothing, and one given while there is no pipe (between two layouts) is not lost.
 
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot};
 
+use super::membership::{NewLink, NewServer, Shown};
 use super::*;
 use crate::control::status::LinkState;
 use crate::router::Bar;
-use crate::server::wanted::{Goal, Step, Wanted};
+use crate::server::wanted::{Step, Wanted};
 
 /// Most orders that a pipe has not yet read. A pipe reads each at once, and no person is faster; of orders to look one is as good as
 /// many.
@@ -18,14 +19,25 @@ const UNREAD: usize = 16;
 pub(crate) type Told = Result<String, String>;
 
 /// What a pipe is told.
-#[derive(Debug)]
 pub(crate) enum PipeOrder {
     /// To look at what is wanted of its servers.
     Look,
     /// A command about the turns.
     Turn(TurnCommand, Option<oneshot::Sender<Told>>),
-    /// To make the connection anew now, whatever was to be waited for.
-    Redial(oneshot::Sender<Told>),
+    /// To make a connection anew now, whatever was to be waited for; that of all its links if none is named.
+    Redial(Option<PeerId>, oneshot::Sender<Told>),
+    /// To run a server more.
+    AddServer(NewServer),
+    /// To run a server as this says from its next process on, and to end the present one.
+    ChangeServer(Arc<ServerSpec>),
+    /// To end a server, and to say when its process is gone.
+    RemoveServer(Arc<str>, oneshot::Sender<()>),
+    /// To serve an endpoint more.
+    Attach(NewLink, oneshot::Sender<PeerId>),
+    /// To show an endpoint something else.
+    Show(PeerId, Shown),
+    /// To end a link, and to say when it is gone.
+    Detach(PeerId, oneshot::Sender<()>),
 }
 
 /// The end of a pipe where orders come.
@@ -33,50 +45,59 @@ pub(crate) enum PipeOrder {
 pub(crate) struct PipeOrders {
     /// Boxed: each channel has room for some dozens from its start, and nearly all pipes are told nothing, ever.
     orders: mpsc::Receiver<Box<PipeOrder>>,
-    /// What is wanted of each server, in the order of the pipe's servers.
-    wanted: Vec<watch::Receiver<Goal>>,
-    /// What the pipe has taken note of.
-    heeded: Vec<Goal>,
 }
 
-/// The two ends by which a pipe is told something. `wanted`: what is wanted of each of its servers.
-pub(crate) fn orders(wanted: Vec<watch::Receiver<Goal>>) -> (mpsc::Sender<Box<PipeOrder>>, PipeOrders) {
+/// The two ends by which a pipe is told something.
+pub(crate) fn orders() -> (mpsc::Sender<Box<PipeOrder>>, PipeOrders) {
     let (sender, orders) = mpsc::channel(UNREAD);
-    let heeded = vec![Goal::default(); wanted.len()];
-    (sender, PipeOrders { orders, wanted, heeded })
+    (sender, PipeOrders { orders })
 }
 
 impl Pipe {
-    /// Does what a person has said.
+    /// Does what was said.
     pub(super) fn obey(&mut self, now: Instant) {
-        let bit = self.other_bit(ORDERS);
-        let Some(mut orders) = self.orders.take_if(|_| self.woken.remove(bit)) else { return };
-        while let Poll::Ready(Some(order)) = orders.orders.poll_recv(&mut Context::from_waker(self.wakers.waker(bit))) {
+        let Some(mut orders) = self.orders.take_if(|_| self.woken.others.remove(ORDERS)) else { return };
+        let waker = self.wakers.others.waker(ORDERS).clone();
+        let serves = matches!(self.phase, PipePhase::Serving);
+        while let Poll::Ready(Some(order)) = orders.orders.poll_recv(&mut Context::from_waker(&waker)) {
             match *order {
                 PipeOrder::Look => {}
                 PipeOrder::Turn(command, reply) => {
                     let out = &mut self.sides;
                     tell(reply, self.router.on_turn_command(command, now, out));
                 }
-                PipeOrder::Redial(reply) => tell(Some(reply), self.redial()),
-            }
-        }
-        if let PipePhase::Starting { .. } | PipePhase::Serving = self.phase {
-            for (index, wanted) in orders.wanted.iter_mut().enumerate() {
-                let goal = *wanted.borrow_and_update();
-                if std::mem::replace(&mut orders.heeded[index], goal) != goal {
-                    self.heed(index, goal, now);
+                PipeOrder::Redial(peer, reply) => tell(Some(reply), self.redial(peer)),
+                // What comes while everything ends would only have to be ended too.
+                _ if !serves => {}
+                PipeOrder::AddServer(new) => self.add_server(new, now),
+                PipeOrder::ChangeServer(spec) => self.change_server(spec),
+                PipeOrder::RemoveServer(name, done) => self.remove_server(&name, done),
+                PipeOrder::Attach(new, reply) => {
+                    if let Some(peer) = self.attach(new, now) {
+                        let _nobody_waits = reply.send(peer);
+                    }
                 }
+                PipeOrder::Show(peer, shown) => self.show(peer, &shown, now),
+                PipeOrder::Detach(peer, done) => self.detach(peer, done, now),
             }
         }
+        if serves {
+            (0..self.servers.len()).for_each(|index| self.heed(index, now));
+        }
+        // A server that is told to end may be waited for no longer.
+        self.restart_due = true;
         self.orders = Some(orders);
     }
 
     /// Takes the first step to what is wanted of a server. What follows the end of a process is up to the server.
-    fn heed(&mut self, index: ServerIndex, goal: Goal, now: Instant) {
+    pub(super) fn heed(&mut self, index: ServerIndex, now: Instant) {
+        let (wanted, heeded) = &mut self.sides.each[index].goal;
+        let goal = *wanted.borrow_and_update();
+        if std::mem::replace(heeded, goal) == goal {
+            return;
+        }
         let step = self.servers[index].want(goal);
-        let others_up = (0..self.servers.len()).any(|other| other != index && self.servers[other].is_up());
-        self.woken.insert(index);
+        self.woken.servers.insert(index);
         let (bar, why) = match goal.wanted {
             Wanted::Running => (None, "is being restarted by command"),
             Wanted::Paused => (Some(Bar::Paused), "is being restarted by command"),
@@ -86,14 +107,7 @@ impl Pipe {
         self.router.on_server_barred(index, bar, now, out);
         match step {
             Step::Stay => {}
-            Step::Start => {
-                if let PipePhase::Starting { since, .. } = &mut self.phase
-                    && !others_up
-                {
-                    *since = now; // the time that its start may take begins only now
-                }
-                self.sides.each[index].begins();
-            }
+            Step::Start => self.sides.each[index].begins(now),
             Step::End | Step::Halt => {
                 // Whoever waits for the server is told at once, and not when its process is gone.
                 let gone = Gone { why, retry_in: Duration::ZERO };
@@ -105,7 +119,7 @@ impl Pipe {
                 side.stdin.clear();
                 match (step, goal.wanted) {
                     (Step::Halt, _) => side.halted(now),
-                    (_, Wanted::Running | Wanted::Paused) => side.begins(),
+                    (_, Wanted::Running | Wanted::Paused) => side.begins(now),
                     (_, Wanted::Stopped) => {}
                 }
             }
@@ -113,20 +127,25 @@ impl Pipe {
         self.sides.each[index].status.heeded(goal.number);
     }
 
-    fn redial(&mut self) -> Told {
-        match self.phase {
-            PipePhase::Starting { .. } => return Err("it is dialled once a server for it answers".into()),
-            PipePhase::Draining { .. } | PipePhase::Closing => return Err("mcp-pipe is stopping".into()),
-            PipePhase::Serving => {}
+    fn redial(&mut self, peer: Option<PeerId>) -> Told {
+        if !matches!(self.phase, PipePhase::Serving) {
+            return Err("mcp-pipe is stopping".into());
         }
-        for (place, linked) in self.links.iter_mut().enumerate() {
+        let mut any = false;
+        for place in 0..self.links.len() {
+            let Linked { link, peer: of, stage, .. } = &mut self.links[place];
+            let is_meant = peer.is_none_or(|peer| peer == *of) && matches!(stage, LinkStage::Serving);
+            if !is_meant || self.undialled.contains(place) {
+                continue;
+            }
+            any = true;
             let side = &mut self.sides.links.each[place];
-            linked.link.redial(&mut side.out);
+            link.redial(&mut side.out);
             side.redialled = true;
-            self.woken.insert(self.servers.len() + place);
             side.status.state(LinkState::Resting);
+            self.woken.links.insert(place);
         }
-        Ok(String::new())
+        if any { Ok(String::new()) } else { Err("it is dialled once a server for it answers".into()) }
     }
 }
 

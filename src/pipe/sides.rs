@@ -5,6 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 use tracing::{debug, enabled, info, warn};
 
@@ -16,6 +17,7 @@ use crate::logging::Names;
 use crate::mcp::{cloud, envelope};
 use crate::router::{About, Note, Out, PeerId, Router, ServerIndex, What};
 use crate::secrecy::Redactor;
+use crate::server::wanted::Goal;
 use crate::tools::size::budget_warning;
 use crate::wakers::Bits;
 
@@ -59,6 +61,12 @@ pub(super) struct Side {
     pub(super) stdin: LineOut,
     /// When the server's present process was started, or the last one ended.
     pub(super) since: Instant,
+    /// Since when the server has been waited for: its start by us or by a person, whatever became of its process.
+    pub(super) awaited_since: Instant,
+    /// What a person wants of the server, and what of that was taken note of.
+    pub(super) goal: (watch::Receiver<Goal>, Goal),
+    /// Who is told that the server is gone for good, once it is.
+    pub(super) leaving: Option<oneshot::Sender<()>>,
     /// Whether the server has answered in its present life, as `status` was told.
     pub(super) serving: bool,
     /// The log has said that the server's start takes too long.
@@ -115,7 +123,7 @@ pub(super) struct Watched {
 }
 
 impl Side {
-    pub(super) fn new(spec: Arc<ServerSpec>, status: ServerEntry, now: Instant) -> Self {
+    pub(super) fn new(spec: Arc<ServerSpec>, status: ServerEntry, goal: watch::Receiver<Goal>, now: Instant) -> Self {
         let name = spec.name.clone();
         Side {
             name,
@@ -123,6 +131,9 @@ impl Side {
             status,
             stdin: LineOut::new(),
             since: now,
+            awaited_since: now,
+            goal: (goal, Goal::default()),
+            leaving: None,
             serving: false,
             late: false,
             refused: None,
@@ -157,7 +168,8 @@ impl Side {
     }
 
     /// A life of the server is to begin by command, perhaps when the one before has ended.
-    pub(super) fn begins(&mut self) {
+    pub(super) fn begins(&mut self, now: Instant) {
+        self.awaited_since = now;
         self.refused = None;
         self.late = false;
         self.status.state(ServerState::Starting);
@@ -195,22 +207,16 @@ impl Side {
 }
 
 impl Sides {
-    /// The notes on these servers and endpoints of the run.
-    pub(super) fn new(run: &Run, each: Vec<Side>, links: Vec<LinkSide>) -> Self {
-        for link in &links {
-            link.status.shows(link.servers.iter().map(|server| each[*server].status.key()));
-        }
-        let (unwritten, slow) = (Bits::none(each.len()), Bits::none(each.len()));
-        let max_frame = each.iter().map(|side| side.spec.max_frame).max().unwrap_or_default();
+    /// The notes on no servers and endpoints yet.
+    pub(super) fn new(run: &Run) -> Self {
         Sides {
             log_contents: run.log_contents,
-            links: Links::new(links, each.len()),
-            each,
-            unwritten,
-            slow,
+            links: Links::default(),
+            each: Vec::new(),
+            unwritten: Bits::default(),
+            slow: Bits::default(),
             crowded: false,
-            // Messages of the other side go up to the mark and one message beyond it.
-            full: 2 * HIGH + max_frame,
+            full: 2 * HIGH,
             restarts: Vec::new(),
             catalogue: run.catalogue.clone(),
             tool_budget: run.tool_budget,
@@ -218,15 +224,29 @@ impl Sides {
         }
     }
 
-    /// Whether servers share the connection, so that none of them may hold it up.
-    fn is_shared(&self) -> bool {
-        self.each.len() > 1
+    /// A server comes to a place that nobody has.
+    pub(super) fn put(&mut self, server: ServerIndex, side: Side) {
+        self.bound(side.spec.max_frame);
+        match self.each.get_mut(server) {
+            Some(vacant) => *vacant = side,
+            None => self.each.push(side),
+        }
+    }
+
+    /// Notes that messages may be so large, in bytes: they go up to the mark and one message beyond it.
+    pub(super) fn bound(&mut self, max_frame: usize) {
+        self.full = self.full.max(2 * HIGH + max_frame);
     }
 
     /// Whether messages of an endpoint, and our own answers to them, have somewhere to go.
     pub(super) fn takes_from_endpoint(&self, place: usize) -> bool {
-        let has_room = |side: &Side| side.stdin.len() < HIGH || side.busy;
-        self.takes_answers(&self.links.each[place]) && (self.is_shared() || self.each.iter().all(has_room))
+        let link = &self.links.each[place];
+        let has_room = |server: &ServerIndex| {
+            let side = &self.each[*server];
+            side.stdin.len() < HIGH || side.busy
+        };
+        // Servers that are seen together don't wait for each other.
+        self.takes_answers(link) && (link.servers.len() > 1 || link.servers.iter().all(has_room))
     }
 
     /// Whether messages of a server, and our own answers to them, have somewhere to go.
@@ -257,12 +277,13 @@ impl Sides {
     /// Tells the router which servers have so much waiting for them that they are to get no more. To be called after each
     /// message of an endpoint, so that one burst overshoots by one message only.
     pub(super) fn report_crowded(&mut self, router: &mut dyn Router, now: Instant) {
-        if !std::mem::take(&mut self.crowded) || !self.is_shared() {
+        if !std::mem::take(&mut self.crowded) {
             return;
         }
         for index in 0..self.each.len() {
+            let together = self.links.is_seen_together(index);
             let side = &mut self.each[index];
-            if side.stdin.len() >= CROWDED && !side.busy {
+            if side.stdin.len() >= CROWDED && !side.busy && together {
                 side.busy = true;
                 router.on_server_busy(index, true, now, self);
             }
@@ -272,12 +293,11 @@ impl Sides {
     /// Watches servers that don't read their stdin.
     pub(super) fn watch(&mut self, router: &mut dyn Router, now: Instant) -> Watched {
         let mut watched = Watched::default();
-        let shared = self.is_shared();
         let mut from = 0;
         while let Some(index) = self.slow.next(from) {
             from = index + 1;
             // A server that can't write need not read either: then its endpoints are what holds everything up.
-            let its_fault = self.links.take_from(index);
+            let (its_fault, shared) = (self.links.take_from(index), self.links.is_seen_together(index));
             let side = &mut self.each[index];
             let (waiting, (since, least)) = (side.stdin.len(), side.stuck.unwrap_or((now, usize::MAX)));
             side.stuck = match waiting {

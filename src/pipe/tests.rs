@@ -102,7 +102,7 @@ impl Router for Switch {
     fn on_room(&mut self, _: PeerId, _: Instant, _: &mut dyn Out) {}
     fn on_tick(&mut self, _: Instant, _: &mut dyn Out) {}
 
-    fn on_beat(&mut self, _: Instant, out: &mut dyn Out) {
+    fn on_beat(&mut self, _: PeerId, _: Instant, out: &mut dyn Out) {
         if let Some(server) = self.silent.take() {
             out.note(Note::of(server, What::Silent { lasted: Duration::ZERO, method: "tools/call", failed: true }));
         }
@@ -156,6 +156,11 @@ fn spec(name: &str, program: &str, args: &[&str], ping_interval: Duration) -> Se
     spec
 }
 
+/// What is wanted of a server about which nobody says anything.
+fn unchanged() -> watch::Receiver<Goal> {
+    watch::channel(Goal::default()).1
+}
+
 fn run(stop: Stop) -> Run {
     Run {
         guard: Guard::none(),
@@ -190,12 +195,12 @@ impl Rig {
         let spec =
             |(n, (program, args)): (usize, &(&str, &[&str]))| spec(&format!("server{n}"), program, args, interval);
         let specs = servers.iter().enumerate().map(spec);
-        let servers: Vec<_> = specs.map(|spec| (Arc::new(spec), status.add_server("x"))).collect();
+        let servers: Vec<_> = specs.map(|spec| (Arc::new(spec), status.add_server("x"), unchanged())).collect();
         let link = servers[0].0.link.clone();
         let seen = (0..servers.len()).collect();
         let entry = status.add_link(&endpoint, None);
         let peer = LinkPeer { endpoint, status: entry, link, hello: None, resync: true, servers: seen, sight: None };
-        let pipe = Pipe::new(servers, vec![peer], Box::new(Switch::default()), run(stop.clone()));
+        let pipe = Pipe::of(servers, vec![peer], Box::new(Switch::default()), run(stop.clone()));
         let pipe = tokio::spawn(pipe.run());
         Rig { socket: Self::accept(&listener).await, listener, status, stop, pipe }
     }

@@ -22,6 +22,7 @@
 
 mod alone;
 mod elsewhere;
+mod membership;
 pub(super) mod peer_side;
 mod published;
 mod server_side;
@@ -31,6 +32,7 @@ mod tests;
 mod union;
 mod view;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -52,13 +54,24 @@ use super::{
     Account, Bar, Gone, Greeting, Note, Out, Reconnect, Router, SHUTTING_DOWN, ServerIndex, Start, What, task,
 };
 use crate::catalogue::Memory;
-use crate::config::{ServerSpec, Sharing};
+use crate::config::{Handshake, ServerSpec, Sharing};
 use crate::frame::Cut;
 use crate::mcp::envelope::{self, Envelope, Kind, Lost};
 use crate::mcp::handshake::{Hello, Welcome};
 use crate::mcp::lists::ListKind;
 use crate::mcp::reply::{self, METHOD_NOT_FOUND, UNAVAILABLE};
 use crate::tools::ToolPolicy;
+
+/// What is seen of several servers as one.
+#[derive(Debug, Clone)]
+pub struct Show {
+    /// The servers, each with what of its tools is seen.
+    pub servers: Vec<(ServerIndex, Arc<ToolPolicy>)>,
+    /// How names are kept apart.
+    pub sharing: Sharing,
+    /// The largest list, in bytes.
+    pub max_list: usize,
+}
 
 /// Why a list is not given for which a peer has waited.
 const SEES_OTHERS: &str = "the connection shows other servers now: ask for the list again";
@@ -87,6 +100,26 @@ impl Hosted {
             start_timeout: spec.start_timeout,
             silent: false,
         }
+    }
+
+    /// The place of a server that is gone.
+    fn vacant(index: ServerIndex) -> Self {
+        Hosted {
+            lane: Lane::new(index, "".into(), 0),
+            solo: Solo::new(Handshake::default()),
+            shelf: Shelf::new(None),
+            keep_listed: false,
+            start_timeout: Duration::ZERO,
+            silent: true,
+        }
+    }
+
+    /// What the config says of the server has changed.
+    fn change(&mut self, spec: &ServerSpec) {
+        self.lane.set_max_frame(spec.max_frame);
+        self.solo.set_handshake(spec.handshake);
+        self.keep_listed = spec.keep_listed;
+        self.start_timeout = spec.start_timeout;
     }
 
     /// What the server last said of itself.
@@ -145,9 +178,13 @@ impl Hosted {
 pub struct Hub {
     peers: Peers,
     servers: Vec<Hosted>,
+    /// The places of servers that are gone. Nothing names these any more.
+    vacant: BTreeSet<ServerIndex>,
     views: SlotMap<ViewId, View>,
     /// What a peer sees that names nothing else.
     whole: Sight,
+    /// A view of no server: what is left to peers whose servers are gone.
+    nothing: ViewId,
     /// Requests with a name that nobody has yet.
     unrouted: Held,
     deadlines: Deadlines,
@@ -157,9 +194,14 @@ pub struct Hub {
 }
 
 impl Hub {
+    /// A router without servers.
+    pub fn new() -> Self {
+        Hub::of(Vec::new(), SlotMap::with_key(), None)
+    }
+
     /// A router for this server, which its peers have alone. Nothing is connected, nothing runs.
     pub fn alone(spec: &ServerSpec) -> Self {
-        Hub::of(vec![Hosted::new(0, spec, None)], SlotMap::with_key(), Sight::Alone(0))
+        Hub::of(vec![Hosted::new(0, spec, None)], SlotMap::with_key(), Some(Sight::Alone(0)))
     }
 
     /// A router for these servers as one, each with what an earlier run remembered of it. Nothing is connected, nothing runs.
@@ -173,16 +215,20 @@ impl Hub {
             all.push(Hosted::new(index, &spec, memory));
         }
         let mut views = SlotMap::with_key();
-        let whole = views.insert(View::new(seen, sharing.unwrap_or_default(), max_frame));
-        Hub::of(all, views, Sight::Merged(whole))
+        let sharing = sharing.unwrap_or_default();
+        let whole = views.insert(View::new(Show { servers: seen, sharing, max_list: max_frame }));
+        Hub::of(all, views, Some(Sight::Merged(whole)))
     }
 
-    fn of(servers: Vec<Hosted>, views: SlotMap<ViewId, View>, whole: Sight) -> Self {
+    fn of(servers: Vec<Hosted>, mut views: SlotMap<ViewId, View>, whole: Option<Sight>) -> Self {
+        let nothing = views.insert(View::new(Show { servers: Vec::new(), sharing: Sharing::default(), max_list: 0 }));
         Hub {
             peers: Peers::default(),
             servers,
+            vacant: BTreeSet::new(),
             views,
-            whole,
+            whole: whole.unwrap_or(Sight::Merged(nothing)),
+            nothing,
             unrouted: Held::default(),
             deadlines: Deadlines::default(),
             tasks: Tasks::default(),
@@ -190,59 +236,10 @@ impl Hub {
         }
     }
 
-    /// Adds a view of some of the servers, each with what of its tools is seen. `max`: the largest list, in bytes.
-    pub fn add_view(
-        &mut self,
-        seen: impl IntoIterator<Item = (ServerIndex, Arc<ToolPolicy>)>,
-        sharing: Sharing,
-        max: usize,
-    ) -> ViewId {
-        self.views.insert(View::new(seen, sharing, max))
-    }
-
-    /// A peer sees something else from now on, and is told how what it has read has changed. What it has asked before is
-    /// still answered.
-    pub fn change_sight(&mut self, peer: PeerId, sight: Sight, now: Instant, out: &mut dyn Out) {
-        if self.peers.get(peer).is_none() || !self.is_there(sight) {
-            return;
-        }
-        let seen = self.seen_in(sight);
-        let Hub { peers, servers, .. } = self;
-        if let Some(peer) = peers.get_mut(peer) {
-            peer.sight = sight;
-            if let Sight::Alone(_) = sight {
-                peer.due.extend(peer.owed.extract_if(.., |owed| matches!(owed.what, Want::List(_))));
-            }
-        }
-        // What is not seen any more is not followed either.
-        for server in servers.iter_mut() {
-            let lane = &mut server.lane;
-            if seen.contains(&lane.index) {
-                lane.add_viewer(peer);
-            } else if lane.remove_viewer(peer) {
-                peers.take_back(peer, lane, out);
-            }
-        }
-        for server in 0..self.servers.len() {
-            self.go_on(server, now, out);
-            self.pass_level(server, out);
-        }
-        self.answer_waiting(now, out);
-        self.answer_due(peer, out);
-        self.arm_peer(peer);
-    }
-
-    /// Takes away a view that no peer has any more. Returns false if one has.
-    pub fn remove_view(&mut self, view: ViewId) -> bool {
-        let sight = Sight::Merged(view);
-        let is_free = sight != self.whole && self.peers.iter().all(|(_, peer)| peer.sight != sight);
-        is_free && self.views.remove(view).is_some()
-    }
-
     /// Whether there is something to be seen.
     fn is_there(&self, sight: Sight) -> bool {
         match sight {
-            Sight::Alone(server) => server < self.servers.len(),
+            Sight::Alone(server) => server < self.servers.len() && !self.vacant.contains(&server),
             Sight::Merged(view) => self.views.contains_key(view),
         }
     }
@@ -539,10 +536,14 @@ impl Router for Hub {
         self.answer_waiting(now, out);
     }
 
-    fn on_beat(&mut self, now: Instant, out: &mut dyn Out) {
-        for member in &mut self.servers {
-            member.lane.check_silence(now, out);
+    fn on_beat(&mut self, peer: PeerId, now: Instant, out: &mut dyn Out) {
+        for server in self.seen_by(peer) {
+            self.servers[server].lane.check_silence(now, out);
         }
+    }
+
+    fn hub(&mut self) -> Option<&mut Hub> {
+        Some(self)
     }
 
     fn next_tick(&self) -> Option<Instant> {

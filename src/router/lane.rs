@@ -242,6 +242,11 @@ impl Lane {
         }
     }
 
+    /// From now on, answers of the server may be so large, in bytes.
+    pub(super) fn set_max_frame(&mut self, max_frame: usize) {
+        self.max_frame = max_frame;
+    }
+
     /// A peer sees the server from now on.
     pub(super) fn add_viewer(&mut self, peer: PeerId) {
         self.viewers.insert(peer);
@@ -356,6 +361,21 @@ impl Lane {
             }
         }
         self.leftover.server_down();
+        peers.server_down(self.index, out);
+    }
+
+    /// The server is gone for good: everything that was asked of it is answered.
+    pub(super) fn retire(&mut self, why: &str, peers: &mut Peers, out: &mut dyn Out) {
+        self.kept = 0;
+        let why = format!("server \"{}\" {why}", self.name);
+        for (_, flight) in std::mem::take(&mut self.flights) {
+            if let Flight::Call(call) = flight {
+                self.fail(call, why.clone(), peers, out);
+            }
+        }
+        for held in self.held.take_all() {
+            peers.refuse_held((held.peer, &held.frame), &why, out);
+        }
         peers.server_down(self.index, out);
     }
 

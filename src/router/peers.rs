@@ -107,6 +107,8 @@ pub(super) struct Peer {
     pub(super) compared: u64,
     /// An `initialize` of the peer went through to the present process, on this connection.
     pub(super) relayed: bool,
+    /// No request of the peer is taken any more.
+    pub(super) leaving: bool,
 }
 
 impl Peer {
@@ -122,6 +124,7 @@ impl Peer {
             tables: Default::default(),
             compared: 0,
             relayed: false,
+            leaving: false,
         }
     }
 
@@ -160,6 +163,13 @@ impl Peer {
         self.changes.drain();
         for owed in std::mem::take(&mut self.owed).into_iter().chain(std::mem::take(&mut self.due)) {
             self.desk.refuse(&owed.id, UNAVAILABLE, why, out);
+        }
+    }
+
+    /// A server is gone for good: no name leads there any more.
+    pub(super) fn forget_ways_to(&mut self, server: ServerIndex) {
+        for table in self.tables.iter_mut().flatten().filter(|table| table.values().any(|(to, _)| *to == server)) {
+            Arc::make_mut(table).retain(|_, (to, _)| *to != server);
         }
     }
 
@@ -214,6 +224,11 @@ impl Peers {
     /// The peers that have a server alone.
     pub(super) fn alone_with(&mut self, server: ServerIndex) -> impl Iterator<Item = (PeerId, &mut Peer)> {
         self.all.iter_mut().filter(move |(_, peer)| peer.sight == Sight::Alone(server))
+    }
+
+    /// Whether a peer's connection is about to be closed for good.
+    pub(super) fn is_leaving(&self, peer: PeerId) -> bool {
+        self.get(peer).is_some_and(|peer| peer.leaving)
     }
 
     /// Whether a peer has a server alone.

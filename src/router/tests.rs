@@ -8,9 +8,9 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::hub::Hub;
+use super::hub::{Hub, Show};
 use super::*;
-use crate::config::ServerSpec;
+use crate::config::{ServerSpec, Sharing};
 
 const LEVELS: [&str; 4] = ["debug", "info", "warning", "error"];
 
@@ -45,6 +45,10 @@ enum Happening {
     Look(usize, usize),
     /// A batch of calls: each is answered alone.
     Batch(usize, usize),
+    /// A server goes for good, and another one comes in its place.
+    Swap(usize),
+    /// A view shows other servers for a while.
+    Narrow(usize),
 }
 
 fn happening() -> impl Strategy<Value = Happening> {
@@ -73,7 +77,9 @@ fn happening() -> impl Strategy<Value = Happening> {
         2 => (0..20u64).prop_map(Pass),
         1 => (p.clone(), any::<bool>()).prop_map(|(p, room)| Room(p, room)),
         2 => (p.clone(), 0..VIEWS.len()).prop_map(|(p, view)| Look(p, view)),
-        1 => (p, s).prop_map(|(p, s)| Batch(p, s)),
+        1 => (p, s.clone()).prop_map(|(p, s)| Batch(p, s)),
+        1 => s.prop_map(Swap),
+        1 => (0..4usize).prop_map(Narrow),
     ]
 }
 
@@ -180,6 +186,11 @@ impl Out for Sink {
     }
 }
 
+/// A view of these servers.
+fn show(seen: &[usize], sharing: Sharing) -> Show {
+    Show { servers: seen.iter().map(|server| (*server, Arc::default())).collect(), sharing, max_list: 1 << 20 }
+}
+
 /// The marks in a text: each says whose it is.
 fn marks(text: &str) -> Vec<String> {
     text.match_indices("mark-").map(|(at, _)| text[at..].split('.').next().unwrap().to_owned()).collect()
@@ -192,8 +203,9 @@ impl World {
         let specs: Vec<_> = names.iter().map(spec).map(Arc::new).collect();
         let router = if merged {
             let mut merge = Hub::merging(specs.iter().map(|spec| (spec.clone(), None)));
-            let view = |seen: &[usize]| seen.iter().map(|server| (*server, Arc::default())).collect::<Vec<_>>();
-            let mut add = |seen: &&[usize]| Sight::Merged(merge.add_view(view(seen), specs[0].sharing, 1 << 20));
+            let mut add = |seen: &&[usize]| {
+                Sight::Merged(merge.add_view(show(seen, specs[0].sharing), Instant::now(), &mut Sink::default()))
+            };
             let merged = VIEWS[..4].iter().map(&mut add);
             let views = merged.chain(VIEWS[4..].iter().map(|seen| Sight::Alone(seen[0]))).collect();
             Kind::Merged(Box::new(merge), views)
@@ -222,11 +234,10 @@ impl World {
     }
 
     fn join(&mut self, answers: bool) {
-        // The first view has all servers, as a peer that names none.
         let view = (self.clients.len() + self.gone.len()) % VIEWS.len();
         let named = match &self.router {
-            Kind::Merged(_, views) if view > 0 => Some(views[view]),
-            Kind::Merged(..) | Kind::Alone(_) => None,
+            Kind::Merged(_, views) => Some(views[view]),
+            Kind::Alone(_) => None,
         };
         let peer = self.router.it().join(NewPeer { sight: named, ..NewPeer::unknown(1 << 20) });
         assert!(!self.gone.contains(&peer) && !self.clients.contains_key(&peer), "a key is used again");
@@ -496,6 +507,8 @@ impl World {
                 self.look_around();
                 self.settle();
             }
+            Happening::Swap(s) => self.swap(s % servers),
+            Happening::Narrow(view) => self.narrow(view),
             Happening::Leave(p) => {
                 let Some(peer) = self.client(p) else { return };
                 self.clients.remove(&peer);
@@ -662,6 +675,52 @@ impl World {
             }
             _ => unreachable!("not of a client"),
         }
+    }
+
+    /// A server goes for good, and another one comes, which gets its place.
+    fn swap(&mut self, server: usize) {
+        let Kind::Merged(hub, views) = &mut self.router else { return };
+        let views = views.clone();
+        self.servers[server] = Served::default();
+        hub.remove_server(server, self.now, &mut self.sink);
+        self.settle();
+        let name = ["a", "b", "c", "d", "e"][server];
+        let spec = ServerSpec { max_frame: 1 << 20, ..ServerSpec::sample(name, "", &[]) };
+        let Kind::Merged(hub, _) = &mut self.router else { return };
+        assert_eq!(hub.add_server(&spec, None), server, "the place of the one that has gone");
+        (self.bars[server], self.shared[server]) = (None, false);
+        for client in self.clients.values_mut() {
+            client.follows.remove(&server);
+        }
+        for (seen, sight) in VIEWS.iter().zip(views) {
+            let Kind::Merged(hub, _) = &mut self.router else { return };
+            match sight {
+                Sight::Merged(view) => hub.change_view(view, show(seen, spec.sharing), self.now, &mut self.sink),
+                Sight::Alone(alone) if alone == server => {
+                    let having = |(peer, client): (&PeerId, &Client)| (VIEWS[client.view] == *seen).then_some(*peer);
+                    let peers: Vec<_> = self.clients.iter().filter_map(having).filter(|_| seen.len() == 1).collect();
+                    for peer in peers {
+                        hub.change_sight(peer, sight, self.now, &mut self.sink);
+                    }
+                }
+                Sight::Alone(_) => {}
+            }
+            self.settle();
+        }
+        self.look_around();
+    }
+
+    /// A view shows less, and then the same again.
+    fn narrow(&mut self, view: usize) {
+        let Kind::Merged(hub, views) = &mut self.router else { return };
+        let Sight::Merged(key) = views[view] else { return };
+        let sharing = Sharing::default();
+        let (less, last) = (&VIEWS[view][1..], VIEWS[view][0]);
+        hub.change_view(key, show(less, sharing), self.now, &mut self.sink);
+        let having = self.clients.values_mut().filter(|client| client.view == view);
+        having.for_each(|client| client.follows.retain(|server| *server != last));
+        hub.change_view(key, show(VIEWS[view], sharing), self.now, &mut self.sink);
+        self.settle();
     }
 
     fn make_room(&mut self, peer: PeerId) {

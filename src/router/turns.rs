@@ -331,10 +331,10 @@ impl<R: Router> Router for Turns<R> {
         self.follow_rotation(now, out);
     }
 
-    fn on_beat(&mut self, now: Instant, out: &mut dyn Out) {
+    fn on_beat(&mut self, peer: PeerId, now: Instant, out: &mut dyn Out) {
         for server in 0..self.seats.len() {
             let (router, mut door) = self.at(server, out);
-            router.on_beat(now, &mut door);
+            router.on_beat(peer, now, &mut door);
         }
     }
 

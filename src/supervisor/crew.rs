@@ -1,17 +1,18 @@
-//! A group of servers at work: their pipes, and the change to another layout.
+//! A group of servers at work: their links to the endpoint, and the change to another layout.
+//!
+//! Servers run in the hub, whatever is connected to them: another layout means other links, and no server notices. Only
+//! servers that take turns have a pipe of their own.
 
 use std::collections::HashMap;
-use std::pin::{Pin, pin};
 use std::sync::Arc;
 
 use tokio::sync::watch;
-use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{info, warn};
 
+use super::Common;
 use super::claim::Claim;
-use super::roster::Post;
-use super::{Common, all_ended};
+use super::roster::{Post, Posted};
 use crate::backoff::FLOOR;
 use crate::config::{Mode, ServerSpec};
 use crate::control::status::{LinkEntry, LinkState, ServerEntry, Status};
@@ -19,10 +20,10 @@ use crate::endpoint::Endpoint;
 use crate::endpoint::agent::Agent;
 use crate::logging::Names;
 use crate::mcp::handshake::Hello;
+use crate::pipe::membership::{NewLink, Shown};
 use crate::pipe::orders::orders;
-use crate::pipe::{LinkPeer, Pipe, Run};
-use crate::process::stop::Stop;
-use crate::router::Router;
+use crate::pipe::{LinkPeer, Pipe};
+use crate::router::PeerId;
 use crate::router::hub::Hub;
 use crate::router::turns::{Seat, Turns};
 use crate::server::wanted::Goal;
@@ -47,16 +48,24 @@ pub(super) struct Crew {
 struct Member {
     spec: Arc<ServerSpec>,
     endpoint: Endpoint,
-    status: ServerEntry,
-    /// What a person wants of the server.
-    goal: watch::Receiver<Goal>,
+    /// The server itself.
+    of: Entry,
 }
 
-/// The status entry of a server, and where is read what a person wants of it.
-pub(super) type Entry = (ServerEntry, watch::Receiver<Goal>);
+/// A server, whoever is shown what of it.
+#[derive(Clone)]
+pub(super) struct Entry {
+    pub(super) spec: Arc<ServerSpec>,
+    pub(super) status: ServerEntry,
+    /// What a person wants of the server.
+    pub(super) goal: watch::Receiver<Goal>,
+}
 
-/// A pipe, ready to run to its end.
-type Running = Pin<Box<dyn Future<Output = ()> + Send>>;
+/// A link in the hub.
+struct Attached {
+    peer: PeerId,
+    _posted: Posted,
+}
 
 impl Crew {
     /// A crew that has started nothing yet. `entries` are those of the servers, by name.
@@ -74,8 +83,8 @@ impl Crew {
         let (names, layout) = (group.names(), group.layout(known.is_some()));
         let Group { agent, mode, servers } = group;
         let member = |(spec, endpoint): (ServerSpec, _)| {
-            let (status, goal) = entries.get(&spec.name)?.clone();
-            Some(Member { spec: Arc::new(spec), endpoint, status, goal })
+            let of = entries.get(&spec.name)?.clone();
+            Some(Member { spec: Arc::new(spec), endpoint, of })
         };
         let members = servers.into_iter().filter_map(member).collect();
         Crew { agent, mode, members, names, known, layout, common }
@@ -111,13 +120,18 @@ impl Crew {
         }
     }
 
-    /// Serves in one layout until the stop, or until another layout turns out to be needed. All pipes have ended then.
+    /// Serves in one layout until the stop, or until another layout turns out to be needed. All links have ended then.
     async fn serve(&self, layout: Layout, trial_failed: bool) -> Option<Layout> {
         match layout {
             Layout::Apart => self.apart(trial_failed).await,
             Layout::OnTrial => self.on_trial().await,
-            Layout::Together | Layout::InTurns => {
-                self.shared(layout, self.common.run.clone(), None).await;
+            Layout::Together => {
+                let _link = self.together(None).await?;
+                self.common.run.stop.drain().cancelled().await;
+                None
+            }
+            Layout::InTurns => {
+                self.in_turns().await;
                 None
             }
         }
@@ -139,21 +153,19 @@ impl Crew {
         }
     }
 
-    /// Runs a pipe for each server; in mode `auto` until the endpoint has proven that the agent takes only one connection.
+    /// Has a link for each server; in mode `auto` until the endpoint has proven that the agent takes only one connection.
     async fn apart(&self, trial_failed: bool) -> Option<Layout> {
-        let stop = self.common.run.stop.child();
-        let mut pipes = JoinSet::new();
+        let stop = &self.common.run.stop;
         let (witnesses, mut heard) = witnesses(self.members.len());
-        let hello = self.hello();
+        let mut links = Vec::new();
         for (member, witness) in self.members.iter().zip(witnesses) {
-            pipes.spawn(member.alone(hello.clone(), self.run_until(&stop), witness, &self.common));
+            links.push(self.attach(std::slice::from_ref(member), Some(witness)).await?);
         }
         let mut evidence = Evidence::new(self.members.iter().map(|member| member.spec.name.clone()).collect());
-        let mut ended = pin!(all_ended(&mut pipes));
         let mut told = false;
         loop {
             let sighting = tokio::select! {
-                () = &mut ended => return None,
+                () = stop.drain().cancelled() => return None,
                 Some(sighting) = heard.recv() => sighting,
             };
             match evidence.sees(sighting) {
@@ -166,8 +178,7 @@ impl Crew {
                         servers = ?self.names,
                         "share one connection from now on: {why}. \"mode\": \"per-server\" gives each its own all the same"
                     );
-                    stop.advance();
-                    ended.await;
+                    self.detach(links).await;
                     return Some(match proof {
                         Proof::Replaced => {
                             self.remember();
@@ -185,15 +196,15 @@ impl Crew {
         }
     }
 
-    /// Runs one pipe for all servers, on trial, until the trial has failed.
+    /// Has one link for all servers, on trial, until the trial has failed.
     async fn on_trial(&self) -> Option<Layout> {
-        let stop = self.common.run.stop.child();
+        let stop = &self.common.run.stop;
         let (mut witnesses, mut heard) = witnesses(1);
-        let mut pipe = self.shared(Layout::OnTrial, self.run_until(&stop), witnesses.pop());
+        let link = self.together(witnesses.pop()).await?;
         let mut trial = Trial::default();
         loop {
             let sighting = tokio::select! {
-                () = &mut pipe => return None,
+                () = stop.drain().cancelled() => return None,
                 () = until(trial.passes_at()) => break,
                 Some(sighting) = heard.recv() => sighting,
             };
@@ -205,44 +216,80 @@ impl Crew {
                     "the endpoint refuses the one connection as well, so their number was not the reason: each has its own again. \
                      Too many tools may be; see mcp-pipe tools --size"
                 );
-                stop.advance();
-                pipe.await;
+                self.detach(vec![link]).await;
                 return Some(Layout::Apart);
             }
         }
         self.remember();
         drop(heard);
-        pipe.await;
+        stop.drain().cancelled().await;
         None
     }
 
-    /// The pipe that all servers share.
-    fn shared(&self, layout: Layout, run: Run, witness: Option<Witness>) -> Running {
-        let specs = || self.members.iter().map(|member| &member.spec);
-        let untouched = specs().all(|spec| spec.tools.is_untouched());
-        match layout {
-            Layout::InTurns if untouched => self.in_turns(run, |spec| Hub::alone(spec)),
-            Layout::InTurns => {
-                let catalogue = run.catalogue.clone();
-                self.in_turns(run, |spec| Hub::merging([(spec.clone(), catalogue.load(spec))]))
-            }
-            Layout::Apart | Layout::Together | Layout::OnTrial => {
-                let merge = Hub::merging(specs().map(|spec| (spec.clone(), run.catalogue.load(spec))));
-                let common = &self.common;
-                pipe((&self.members, self.hello()), merge, run, (common, false), |pipe| match witness {
-                    Some(witness) => pipe.watched_by(witness),
-                    None => pipe,
-                })
-            }
+    /// A link that shows all servers as one.
+    async fn together(&self, witness: Option<Witness>) -> Option<Attached> {
+        self.attach(&self.members, witness).await
+    }
+
+    /// A link that shows these servers, at least one. `None` if the hub has ended.
+    async fn attach(&self, members: &[Member], witness: Option<Witness>) -> Option<Attached> {
+        let common = &self.common;
+        for member in members {
+            common.hub.ensure(&member.of, &common.run.catalogue).await;
+        }
+        let Member { endpoint, spec, .. } = members.first()?;
+        let shown = Shown {
+            servers: members.iter().map(|member| (member.spec.name.clone(), member.spec.tools.clone())).collect(),
+            sharing: spec.sharing,
+        };
+        let (endpoint, link, hello) = (endpoint.clone(), spec.link.clone(), self.hello());
+        let status = add_link(members, &common.status)?;
+        let peer = common.hub.attach(NewLink { endpoint, status, link, hello, shown, witness }).await?;
+        let servers = members.iter().map(|member| member.spec.name.clone()).collect();
+        let post = Post { servers, takes_turns: false, link: Some(peer), orders: common.hub.orders() };
+        Some(Attached { peer, _posted: common.roster.add(post) })
+    }
+
+    /// Ends links, once nothing is under way on them.
+    async fn detach(&self, links: Vec<Attached>) {
+        let mut ended = Vec::new();
+        for link in links {
+            ended.push(self.common.hub.detach(link.peer).await);
+        }
+        for ended in ended {
+            // The hub may have ended meanwhile.
+            let _gone = ended.await;
         }
     }
 
-    fn in_turns<R: Router + Send + 'static>(&self, run: Run, router: impl Fn(&Arc<ServerSpec>) -> R) -> Running {
-        let seat = |spec: &Arc<ServerSpec>| Seat { name: spec.name.clone(), router: router(spec), pin: spec.pin };
-        let seats = self.members.iter().map(|member| seat(&member.spec)).collect();
-        let turn = self.members.first().map(|member| member.spec.sharing.turn).unwrap_or_default();
-        let (turns, common) = (Turns::new(seats, turn, Instant::now()), &self.common);
-        pipe((&self.members, self.hello()), turns, run, (common, true), |pipe| pipe)
+    /// A pipe for servers that take turns, until the stop.
+    async fn in_turns(&self) {
+        let specs = || self.members.iter().map(|member| &member.spec);
+        let catalogue = &self.common.run.catalogue;
+        let untouched = specs().all(|spec| spec.tools.is_untouched());
+        let seat = |spec: &Arc<ServerSpec>| {
+            let router =
+                if untouched { Hub::alone(spec) } else { Hub::merging([(spec.clone(), catalogue.load(spec))]) };
+            Seat { name: spec.name.clone(), router, pin: spec.pin }
+        };
+        let seats = specs().map(seat).collect();
+        let turn = specs().next().map(|spec| spec.sharing.turn).unwrap_or_default();
+        let turns = Turns::new(seats, turn, Instant::now());
+        let (Some(Member { endpoint, spec, .. }), Some(status)) =
+            (self.members.first(), add_link(&self.members, &self.common.status))
+        else {
+            return;
+        };
+        let (sender, orders) = orders();
+        let servers: Arc<[_]> = specs().map(|spec| spec.name.clone()).collect();
+        let _posted = self.common.roster.add(Post { servers, takes_turns: true, link: None, orders: sender });
+        let (link, resync) = (spec.link.clone(), spec.sharing.resync);
+        let seen = (0..self.members.len()).collect();
+        let (endpoint, hello) = (endpoint.clone(), self.hello());
+        let peer = LinkPeer { endpoint, status, link, hello, resync, servers: seen, sight: None };
+        let servers =
+            self.members.iter().map(|member| (member.spec.clone(), member.of.status.clone(), member.of.goal.clone()));
+        Pipe::of(servers.collect(), vec![peer], Box::new(turns), self.common.run.clone()).obeying(orders).run().await;
     }
 
     /// What the endpoint will say of itself, if that is known: the local endpoint's own parameters, or those of an earlier connection.
@@ -254,54 +301,15 @@ impl Crew {
         })
     }
 
-    fn run_until(&self, stop: &Stop) -> Run {
-        Run { stop: stop.clone(), ..self.common.run.clone() }
-    }
-
     fn remember(&self) {
         self.common.run.catalogue.remember_single(&self.agent.key());
     }
 }
 
-impl Member {
-    /// A pipe for this server alone.
-    fn alone(&self, hello: Option<Arc<Hello>>, run: Run, witness: Witness, common: &Common) -> Running {
-        let members = std::slice::from_ref(self);
-        if self.spec.tools.is_untouched() {
-            pipe((members, hello), Hub::alone(&self.spec), run, (common, false), |pipe| pipe.watched_by(witness))
-        } else {
-            let merge = Hub::merging([(self.spec.clone(), run.catalogue.load(&self.spec))]);
-            pipe((members, hello), merge, run, (common, false), |pipe| pipe.watched_by(witness))
-        }
-    }
-}
-
-/// A pipe for these servers, at least one, on the endpoint of the first, which will say `hello` if that is known; in the roster, with
-/// whether its servers take turns.
-fn pipe(
-    (members, hello): (&[Member], Option<Arc<Hello>>),
-    router: impl Router + Send + 'static,
-    run: Run,
-    (common, takes_turns): (&Common, bool),
-    finish: impl FnOnce(Pipe) -> Pipe,
-) -> Running {
-    let (Some(Member { endpoint, spec, .. }), Some(status)) = (members.first(), add_link(members, &common.status))
-    else {
-        return Box::pin(async {});
-    };
-    let servers = members.iter().map(|member| (member.spec.clone(), member.status.clone())).collect();
-    let (sender, orders) = orders(members.iter().map(|member| member.goal.clone()).collect());
-    let names = members.iter().map(|member| member.spec.name.clone()).collect();
-    common.roster.add(Post { servers: names, takes_turns, orders: sender });
-    let (endpoint, link, resync) = (endpoint.clone(), spec.link.clone(), spec.sharing.resync);
-    let peer = LinkPeer { endpoint, status, link, hello, resync, servers: (0..members.len()).collect(), sight: None };
-    Box::pin(finish(Pipe::new(servers, vec![peer], Box::new(router), run).obeying(orders)).run())
-}
-
 /// The entry of a link to the endpoint of the first of these servers, which shows all of them; none where there are none.
 fn add_link(members: &[Member], status: &Status) -> Option<LinkEntry> {
     let link = status.add_link(&members.first()?.endpoint, None);
-    link.shows(members.iter().map(|member| member.status.key()));
+    link.shows(members.iter().map(|member| member.of.status.key()));
     Some(link)
 }
 

@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{info, warn};
 
+use super::hub::HubHandle;
 use super::roster::{Post, Roster};
 use crate::config::ServerSpec;
 use crate::control::orders::{Given, Instruction, NotGiven, Order, Until, unknown};
@@ -29,6 +30,7 @@ const SAYING: Duration = Duration::from_secs(10);
 pub(super) struct Helm {
     servers: Vec<Subject>,
     roster: Roster,
+    hub: HubHandle,
 }
 
 /// A server, whoever runs it at present.
@@ -44,8 +46,8 @@ struct Subject {
 }
 
 impl Helm {
-    pub(super) fn new(roster: Roster) -> Self {
-        Helm { servers: Vec::new(), roster }
+    pub(super) fn new(roster: Roster, hub: HubHandle) -> Self {
+        Helm { servers: Vec::new(), roster, hub }
     }
 
     /// Adds a server. Returns where its pipe reads what is wanted of it.
@@ -123,7 +125,12 @@ impl Helm {
         info!(event = "COMMAND", server = name, number = goal.number, wanted = ?goal.wanted, "{what}, by command");
         let mut posts = self.roster.read();
         posts.retain(|post| post.servers.contains(&subject.name));
-        if posts.is_empty() {
+        let in_hub = self.hub.runs(name);
+        if in_hub {
+            // A pipe that has so much unread looks anyway.
+            let _told = self.hub.orders().try_send(Box::new(PipeOrder::Look));
+        }
+        if posts.is_empty() && !in_hub {
             // Nobody runs it at present; the next pipe reads what is wanted before it starts anything.
             subject.status.state(if goal.wanted == Wanted::Stopped {
                 ServerState::Stopped
@@ -155,11 +162,11 @@ impl Helm {
         let mut begun = Vec::new();
         for post in &posts {
             let (reply, told) = oneshot::channel();
-            send(post, PipeOrder::Redial(reply))?;
+            send(post, PipeOrder::Redial(post.link, reply))?;
             begun.push(told);
             info!(event = "COMMAND", servers = ?post.servers.iter().cloned().collect::<crate::logging::Names>(), "their connection is to be made anew, by command");
         }
-        let servers: Vec<_> = posts.into_iter().flat_map(|post| post.servers).collect();
+        let servers: Vec<_> = posts.iter().flat_map(|post| post.servers.iter().cloned()).collect();
         let times = self
             .servers
             .iter()

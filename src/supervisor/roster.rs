@@ -1,4 +1,4 @@
-//! Which pipes run, whom each serves, and the channel by which it is told something.
+//! Which links there are, whom each serves, and the channel by which its pipe is told something.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -6,20 +6,43 @@ use tokio::sync::mpsc::Sender;
 
 use crate::logging::Names;
 use crate::pipe::orders::PipeOrder;
+use crate::router::PeerId;
 
-/// All pipes that run. Cloning gives another handle.
+/// All links. Cloning gives another handle.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Roster(Arc<Mutex<Vec<Post>>>);
+pub(super) struct Roster(Arc<Mutex<Posts>>);
 
-/// A pipe.
+#[derive(Debug, Default)]
+struct Posts {
+    /// How many there have been.
+    last: u64,
+    all: Vec<(u64, Post)>,
+}
+
+/// A link.
 #[derive(Debug, Clone)]
 pub(super) struct Post {
-    /// Its servers, in the order in which it knows them.
-    pub(super) servers: Vec<Arc<str>>,
+    /// The servers that it shows; of a pipe of its own, in the order in which that knows them.
+    pub(super) servers: Arc<[Arc<str>]>,
     /// Whether they take turns.
     pub(super) takes_turns: bool,
-    /// Where it is told something; closed once it has ended.
+    /// By what its pipe knows it; `None` if it is the only one.
+    pub(super) link: Option<PeerId>,
+    /// Where its pipe is told something.
     pub(super) orders: Sender<Box<PipeOrder>>,
+}
+
+/// Keeps a link in the roster until this is dropped.
+#[derive(Debug)]
+pub(super) struct Posted {
+    roster: Roster,
+    number: u64,
+}
+
+impl Drop for Posted {
+    fn drop(&mut self) {
+        self.roster.posts().all.retain(|(number, _)| *number != self.number);
+    }
 }
 
 impl Post {
@@ -28,31 +51,34 @@ impl Post {
         self.servers.iter().cloned().collect::<Names>().to_string()
     }
 
-    /// Tells the pipe something. False if the pipe has as much unread as it may.
+    /// Tells the pipe something. False if the pipe has as much unread as it may, or has ended.
     pub(super) fn tell(&self, order: PipeOrder) -> bool {
         self.orders.try_send(Box::new(order)).is_ok()
     }
 
-    /// Whether the pipe serves one of these.
+    /// Whether the link shows one of these.
     pub(super) fn serves(&self, names: &[Arc<str>]) -> bool {
         self.servers.iter().any(|server| names.contains(server))
     }
 }
 
 impl Roster {
-    /// Adds a pipe, until it drops its end of the channel.
-    pub(super) fn add(&self, post: Post) {
-        self.posts().push(post);
-    }
-
-    /// The pipes that run now.
-    pub(super) fn read(&self) -> Vec<Post> {
+    /// Adds a link, until what is returned is dropped.
+    pub(super) fn add(&self, post: Post) -> Posted {
         let mut posts = self.posts();
-        posts.retain(|post| !post.orders.is_closed());
-        posts.clone()
+        posts.last += 1;
+        let number = posts.last;
+        posts.all.push((number, post));
+        drop(posts);
+        Posted { roster: self.clone(), number }
     }
 
-    fn posts(&self) -> MutexGuard<'_, Vec<Post>> {
+    /// The links that there are now.
+    pub(super) fn read(&self) -> Vec<Post> {
+        self.posts().all.iter().map(|(_, post)| post.clone()).collect()
+    }
+
+    fn posts(&self) -> MutexGuard<'_, Posts> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -63,18 +89,17 @@ mod tests {
     use crate::pipe::orders::orders;
 
     #[test]
-    fn a_pipe_that_has_ended_is_forgotten() {
+    fn a_link_that_has_ended_is_forgotten() {
         let roster = Roster::default();
-        let (one, held) = orders(Vec::new());
-        let (other, ended) = orders(Vec::new());
-        for (name, orders) in [("a", one), ("b", other)] {
-            roster.add(Post { servers: vec![name.into()], takes_turns: false, orders });
-        }
+        let mut posted = ["a", "b"].map(|name| {
+            let servers = Arc::new([name.into()]);
+            roster.add(Post { servers, takes_turns: false, link: None, orders: orders().0 })
+        });
         assert_eq!(roster.clone().read().len(), 2);
-        drop(ended);
+        posted[1] = roster.add(Post { servers: Arc::new([]), takes_turns: true, link: None, orders: orders().0 });
         let left = roster.read();
-        assert!(left[0].serves(&["a".into()]) && !left[0].serves(&["b".into()]));
-        drop(held);
-        assert!(roster.read().is_empty() && roster.posts().is_empty());
+        assert!(left[0].serves(&["a".into()]) && !left[0].serves(&["b".into()]) && left[1].takes_turns);
+        drop(posted);
+        assert!(roster.read().is_empty());
     }
 }

@@ -87,11 +87,13 @@ impl Rig {
         let peer = router.join(NewPeer::unknown(MAX_FRAME));
         let stdouts = specs.iter().map(|_| Stdout::new(MAX_FRAME, now)).collect();
         let names = specs.iter().map(|spec| spec.name.clone()).collect();
-        let each = specs.into_iter().map(|spec| Side::new(spec, status.add_server("x"), now)).collect();
-        let each: Vec<_> = each;
+        let mut sides = Sides::new(&run(Stop::new()));
+        for (server, spec) in specs.into_iter().enumerate() {
+            sides.put(server, Side::new(spec, status.add_server("x"), unchanged(), now));
+        }
         let entry = status.add_link(&"ws://h/".parse().unwrap(), None);
-        let link = LinkSide::new((peer, entry), (0..each.len()).collect(), names, "agent".into());
-        let sides = Sides::new(&run(Stop::new()), each, vec![link]);
+        let seen = ((0..sides.each.len()).collect(), names);
+        sides.links.put(0, LinkSide::new((peer, entry), seen, MAX_FRAME, "agent".into()));
         let incoming = Incoming::new(MAX_FRAME);
         Rig { router, peer, sides, incoming, stdouts, now, most: (0, 0) }
     }
@@ -782,7 +784,8 @@ impl Whole {
             let entry = status.add_link(&endpoint, None);
             let peer =
                 LinkPeer { endpoint, status: entry, link, hello: None, resync: true, servers: vec![0], sight: None };
-            let mut pipe = Pipe::new(vec![(spec, status.add_server("x"))], vec![peer], router, run(stopped));
+            let server = (spec, status.add_server("x"), unchanged());
+            let mut pipe = Pipe::of(vec![server], vec![peer], router, run(stopped));
             let each = std::future::poll_fn(|cx| {
                 polled.fetch_add(1, Ordering::Relaxed);
                 pipe.poll(cx)

@@ -55,6 +55,10 @@ impl Solo {
         Solo { relays: handshake == Handshake::Relay, welcome: None, refusal: None, reread: Reread::default() }
     }
 
+    pub(super) fn set_handshake(&mut self, handshake: Handshake) {
+        self.relays = handshake == Handshake::Relay;
+    }
+
     /// The server has answered `initialize`. `welcome`: its answer, if that is to be kept.
     pub(super) fn welcomed(&mut self, welcome: Option<Welcome>) {
         self.welcome = welcome;
@@ -93,12 +97,8 @@ impl Hub {
             Some(Message::Notification { method: b"notifications/initialized" }) if !of.relayed => {
                 self.open_conversation(peer, now, out);
             }
-            Some(Message::Notification { method: b"notifications/cancelled" }) => {
-                if !servers[server].lane.cancel(peer, frame, e, out) {
-                    // The peer may have asked while it saw others.
-                    self.cancel(peer, frame, e, out);
-                }
-            }
+            // The peer may have asked while it saw others.
+            Some(Message::Notification { method: b"notifications/cancelled" }) => self.cancel(peer, frame, e, out),
             Some(Message::Notification { .. }) => {
                 self.open_conversation(peer, now, out);
                 if self.servers[server].lane.admits_notification(peer, frame, now, &self.peers) {
@@ -113,7 +113,7 @@ impl Hub {
     pub(super) fn request_alone(&mut self, server: ServerIndex, request: &Request<'_>, out: &mut dyn Out) {
         let Hub { peers, servers, draining, .. } = self;
         let lane = &mut servers[server].lane;
-        if *draining {
+        if *draining || peers.is_leaving(request.peer) {
             return peers.refuse(request.peer, request.id, UNAVAILABLE, SHUTTING_DOWN, out);
         }
         let own = if request.method.starts_with(b"resources/") { request.uri() } else { None };

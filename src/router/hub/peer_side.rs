@@ -159,7 +159,7 @@ impl Hub {
 
     pub(super) fn request(&mut self, request: &Request<'_>, out: &mut dyn Out) {
         let Request { peer, envelope: e, id, method, .. } = *request;
-        if self.draining {
+        if self.draining || self.peers.is_leaving(peer) {
             return self.peers.refuse(peer, id, UNAVAILABLE, SHUTTING_DOWN, out);
         }
         if let Some(kind) = ListKind::ALL.into_iter().find(|kind| kind.method().as_bytes() == method) {

@@ -225,7 +225,7 @@ impl Hub {
 
     /// Begins to read a list, if the server has such a list. Tools are asked for in any case: some servers have them without
     /// saying so.
-    fn read_list(&mut self, server: ServerIndex, kind: ListKind, now: Instant, out: &mut dyn Out) {
+    pub(super) fn read_list(&mut self, server: ServerIndex, kind: ListKind, now: Instant, out: &mut dyn Out) {
         let Hosted { lane, shelf, .. } = &mut self.servers[server];
         let capability = if kind == ListKind::Templates { "resources" } else { kind.member() };
         let has = kind == ListKind::Tools || shelf.welcome.as_ref().is_some_and(|w| w.can(capability));

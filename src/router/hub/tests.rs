@@ -265,7 +265,7 @@ fn of_several_servers_the_one_that_hangs_is_named_even_if_its_calls_are_given_up
         rig.pass(20);
         // The answer to a ping of this beat is lost.
         let mut deaf = Sink { servers: vec![Vec::new(); 2], ..Sink::default() };
-        rig.router.on_beat(rig.now, &mut deaf);
+        rig.router.on_beat(rig.peer, rig.now, &mut deaf);
         assert_eq!(deaf.servers[0], Vec::<String>::new());
         named.extend(deaf.notes);
     }

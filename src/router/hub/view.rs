@@ -1,11 +1,10 @@
 //! What some peers see: which servers, under which names, and which of their tools.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::Arc;
 
 use super::published::{LeftOut, Published, Renamed, Rules, Seen};
-use super::{Hosted, union};
-use crate::config::{Naming, Sharing};
+use super::{Hosted, Show, union};
+use crate::config::Naming;
 use crate::mcp::handshake::Welcome;
 use crate::mcp::lists::ListKind;
 use crate::router::names::Letters;
@@ -37,13 +36,8 @@ pub(super) struct Awaited {
 }
 
 impl View {
-    /// A view of these servers, each with what of its tools is seen. `max`: the largest list, in bytes.
-    pub(super) fn new(
-        seen: impl IntoIterator<Item = (ServerIndex, Arc<ToolPolicy>)>,
-        sharing: Sharing,
-        max: usize,
-    ) -> Self {
-        let seen: Vec<_> = seen.into_iter().map(|(server, policy)| Seen { server, policy, judged: false }).collect();
+    pub(super) fn new(Show { servers, sharing, max_list: max }: Show) -> Self {
+        let seen: Vec<_> = servers.into_iter().map(|(server, policy)| Seen { server, policy, judged: false }).collect();
         // A server alone has nobody to be kept apart from.
         let (naming, letters) = match seen.len() {
             ..=1 => (Naming::Auto, Letters::Any),
@@ -58,6 +52,21 @@ impl View {
             told_left_out: Default::default(),
             told_renamed: Renamed::default(),
         }
+    }
+
+    /// Changes what is seen, and how.
+    pub(super) fn change(&mut self, show: Show) {
+        let states = self.states;
+        *self = View { states, ..View::new(show) };
+    }
+
+    /// A server is gone for good.
+    pub(super) fn remove(&mut self, server: ServerIndex) {
+        let before = self.seen.len();
+        self.seen.retain(|seen| seen.server != server);
+        self.stale |= self.seen.len() != before;
+        self.told_left_out.iter_mut().for_each(|told| told.retain(|of, _| *of != server));
+        self.told_renamed.retain(|of, _| *of != server);
     }
 
     /// Whether there is just one server to be seen.

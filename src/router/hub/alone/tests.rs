@@ -113,7 +113,7 @@ impl Rig {
     /// A beat of the connection, after so many seconds.
     fn beat(&mut self, seconds: u64) {
         self.pass(seconds);
-        self.router.on_beat(self.now, &mut self.sink);
+        self.router.on_beat(self.peer, self.now, &mut self.sink);
     }
     /// The last request that the server got.
     fn last(&self) -> Value {

@@ -1,0 +1,264 @@
+//! Servers and links that come, change and go while the pipe runs.
+//!
+//! Whoever asks names servers by their names and links by the keys that they were given: places are the pipe's own, and are
+//! used again once nothing names them.
+
+use tokio::sync::oneshot;
+
+use super::*;
+use crate::catalogue::Memory;
+use crate::config::Sharing;
+use crate::router::hub::Show;
+use crate::sharing::Witness;
+use crate::tools::ToolPolicy;
+
+/// A server that a pipe is to run.
+pub(crate) struct NewServer {
+    pub spec: Arc<ServerSpec>,
+    pub status: ServerEntry,
+    /// What a person wants of the server.
+    pub goal: watch::Receiver<Goal>,
+    /// What an earlier run remembered of the server.
+    pub memory: Option<Memory>,
+}
+
+/// An endpoint that a pipe is to serve.
+pub(crate) struct NewLink {
+    pub endpoint: Endpoint,
+    pub status: LinkEntry,
+    /// How the endpoint is dialled.
+    pub link: Arc<LinkSpec>,
+    /// What the endpoint will say of itself, if that is known.
+    pub hello: Option<Arc<Hello>>,
+    pub shown: Shown,
+    /// Whom the pipe tells what becomes of the connection.
+    pub witness: Option<Witness>,
+}
+
+/// What an endpoint is shown: one server as it is, or else its servers as one.
+#[derive(Debug, Clone)]
+pub(crate) struct Shown {
+    /// The servers' names, each with what of its tools is shown.
+    pub servers: Vec<(Arc<str>, Arc<ToolPolicy>)>,
+    pub sharing: Sharing,
+}
+
+impl Pipe {
+    /// Adds a server.
+    pub(super) fn add_server(&mut self, new: NewServer, now: Instant) {
+        let NewServer { spec, status, goal, memory } = new;
+        let Some(hub) = self.router.hub() else { return };
+        let index = hub.add_server(&spec, memory);
+        self.put_server(index, Side::new(spec, status, goal, now));
+        self.heed(index, now);
+    }
+
+    /// A server comes to a place that nobody has.
+    pub(super) fn put_server(&mut self, index: ServerIndex, side: Side) {
+        let Run { guard, redactor, .. } = self.run.clone();
+        let server = Server::new(side.spec.clone(), guard, redactor);
+        match self.servers.get_mut(index) {
+            Some(vacant) => *vacant = server,
+            None => {
+                self.servers.push(server);
+                self.wakers.servers.add();
+            }
+        }
+        self.sides.put(index, side);
+        self.woken.servers.insert(index);
+    }
+
+    /// From its next process on, a server is what `spec` says.
+    pub(super) fn change_server(&mut self, spec: Arc<ServerSpec>) {
+        let Some(index) = self.find(&spec.name) else { return };
+        self.sides.bound(spec.max_frame);
+        self.servers[index].change(spec.clone());
+        if let Some(hub) = self.router.hub() {
+            hub.change_server(index, &spec);
+        }
+        self.sides.each[index].spec = spec;
+    }
+
+    /// Ends a server for good, and tells `done` when its process is gone.
+    pub(super) fn remove_server(&mut self, name: &str, done: oneshot::Sender<()>) {
+        let Some(index) = self.find(name) else { return };
+        self.sides.each[index].leaving = Some(done);
+        self.servers[index].stop(false);
+        self.woken.servers.insert(index);
+    }
+
+    /// The process of a server that was to go is gone.
+    pub(super) fn vacate_server(&mut self, index: ServerIndex, now: Instant) {
+        let Some(done) = self.sides.each[index].leaving.take() else { return };
+        if let Some(hub) = self.router.hub() {
+            hub.remove_server(index, now, &mut self.sides);
+        }
+        let side = &mut self.sides.each[index];
+        // Its entry goes with it.
+        side.status = ServerEntry::of_nobody();
+        side.name = "".into();
+        side.stdin.clear();
+        let _nobody_waits = done.send(());
+    }
+
+    /// The place of a server.
+    fn find(&self, name: &str) -> Option<ServerIndex> {
+        let is_it = |side: &Side| *side.name == *name && side.leaving.is_none();
+        self.sides.each.iter().position(is_it)
+    }
+
+    /// Adds a link. Returns by what it is known from now on; `None` if a server that it is to show is not here.
+    pub(super) fn attach(&mut self, new: NewLink, now: Instant) -> Option<PeerId> {
+        let NewLink { endpoint, status, link, hello, shown, witness } = new;
+        let servers = self.find_all(&shown)?;
+        let sight = self.sight(&shown, &servers, now)?;
+        let resync = shown.sharing.resync;
+        let peer = self.join(LinkPeer { endpoint, status, link, hello, resync, servers, sight: Some(sight) });
+        if let (Some(witness), Some(link)) = (witness, self.sides.links.of_mut(peer)) {
+            link.known.siblings = witness.has_siblings();
+            link.witness = Some(witness);
+        }
+        Some(peer)
+    }
+
+    /// An endpoint comes, which is dialled once its servers are there.
+    pub(super) fn join(&mut self, endpoint: LinkPeer) -> PeerId {
+        let LinkPeer { endpoint, status, link, hello, resync, servers, sight } = endpoint;
+        let (names, max_frame) = self.described(&servers);
+        status.shows(servers.iter().map(|server| self.sides.each[*server].status.key()));
+        let peer = self.router.join(NewPeer { max_frame, hello, resync, sight });
+        let agent = Agent::of(&endpoint, &link.headers).key();
+        let mut side = LinkSide::new((peer, status), (servers, names), max_frame, agent);
+        side.known.good_until = agent::good_until(&endpoint);
+        let link = Link::new(endpoint, link, max_frame, self.run.wake.clone());
+        let linked = Linked { link, peer, stage: LinkStage::Serving, served: 0 };
+        let place = match self.links.iter().position(|linked| matches!(linked.stage, LinkStage::Vacant)) {
+            Some(vacant) => {
+                self.links[vacant] = linked;
+                vacant
+            }
+            None => {
+                self.links.push(linked);
+                self.wakers.links.add();
+                self.links.len() - 1
+            }
+        };
+        self.sides.links.put(place, side);
+        if self.undialled.is_empty() {
+            self.report = Instant::now() + PROGRESS;
+        }
+        self.undialled.insert(place);
+        self.woken.links.insert(place);
+        self.restart_due = true;
+        peer
+    }
+
+    /// Shows an endpoint something else.
+    pub(super) fn show(&mut self, peer: PeerId, shown: &Shown, now: Instant) {
+        let (Some(place), Some(servers)) = (self.sides.links.place(peer), self.find_all(shown)) else { return };
+        let Some(sight) = self.sight(shown, &servers, now) else { return };
+        let before = self.router.hub().and_then(|hub| hub.sight(peer));
+        let (names, max_frame) = self.described(&servers);
+        let link = &mut self.sides.links.each[place];
+        link.max_frame = max_frame;
+        link.status.shows(servers.iter().map(|server| self.sides.each[*server].status.key()));
+        self.links[place].link.set_max_frame(max_frame);
+        self.sides.links.change(place, servers, names);
+        if let Some(hub) = self.router.hub() {
+            hub.change_sight(peer, sight, now, &mut self.sides);
+            if let Some(Sight::Merged(view)) = before {
+                hub.remove_view(view);
+            }
+        }
+        self.woken.links.insert(place);
+        self.restart_due = true;
+    }
+
+    /// Ends a link for good, once what is under way on it is answered, and tells `done` when it is gone.
+    pub(super) fn detach(&mut self, peer: PeerId, done: oneshot::Sender<()>, now: Instant) {
+        let Some(place) = self.sides.links.place(peer) else { return };
+        if let Some(hub) = self.router.hub() {
+            hub.drain_peer(peer, &mut self.sides);
+        }
+        self.undialled.remove(place);
+        self.ending.insert(place);
+        self.links[place].stage = LinkStage::Draining { until: now + self.run.drain_timeout, done };
+    }
+
+    /// Closes a link that is to end, if nothing is under way on it any more; returns whether it did.
+    pub(super) fn end_drained(&mut self, place: usize, now: Instant) -> bool {
+        let LinkStage::Draining { until, .. } = self.links[place].stage else { return false };
+        let peer = self.links[place].peer;
+        let owed = self.router.hub().map_or(0, |hub| hub.owed_to(peer));
+        let out = &mut self.sides.links.each[place].out;
+        let is_drained = owed == 0 && out.pending().is_empty() && !self.paused.links.contains(place);
+        if !is_drained && now < until {
+            return false;
+        }
+        let Linked { link, stage, .. } = &mut self.links[place];
+        link.close(out);
+        if let LinkStage::Draining { done, .. } = std::mem::replace(stage, LinkStage::Vacant) {
+            *stage = LinkStage::Closing { done };
+        }
+        self.ending.remove(place);
+        self.woken.links.insert(place);
+        true
+    }
+
+    /// When a link that is to end is waited for no longer.
+    pub(super) fn next_drained(&self) -> Option<Instant> {
+        let until = |place: usize| match self.links[place].stage {
+            LinkStage::Draining { until, .. } => Some(until),
+            LinkStage::Serving | LinkStage::Closing { .. } | LinkStage::Vacant => None,
+        };
+        self.ending.iter().filter_map(until).min()
+    }
+
+    /// A link that was to end has ended.
+    pub(super) fn vacate_link(&mut self, place: usize, now: Instant) {
+        let Linked { peer, stage, .. } = &mut self.links[place];
+        let LinkStage::Closing { .. } = stage else { return };
+        let (peer, stage) = (*peer, std::mem::replace(stage, LinkStage::Vacant));
+        let sight = self.router.hub().and_then(|hub| hub.sight(peer));
+        self.router.leave(peer, now, &mut self.sides);
+        if let (Some(Sight::Merged(view)), Some(hub)) = (sight, self.router.hub()) {
+            hub.remove_view(view);
+        }
+        let nobody = (Vec::new(), Names::from_iter([]));
+        let vacant = LinkSide::new((peer, LinkEntry::of_nobody()), nobody, 0, String::new());
+        self.sides.links.take(place, vacant);
+        for bits in [&mut self.paused.links, &mut self.touched, &mut self.undialled] {
+            bits.remove(place);
+        }
+        if let LinkStage::Closing { done } = stage {
+            let _nobody_waits = done.send(());
+        }
+    }
+
+    /// The servers that are to be shown; `None` if one is not here.
+    fn find_all(&self, shown: &Shown) -> Option<Vec<ServerIndex>> {
+        shown.servers.iter().map(|(name, _)| self.find(name)).collect()
+    }
+
+    /// What an endpoint sees that is shown this.
+    fn sight(&mut self, shown: &Shown, servers: &[ServerIndex], now: Instant) -> Option<Sight> {
+        if let ([server], [(_, policy)]) = (servers, &*shown.servers)
+            && policy.is_untouched()
+        {
+            return Some(Sight::Alone(*server));
+        }
+        let (_, max_list) = self.described(servers);
+        let policies = shown.servers.iter().map(|(_, policy)| policy.clone());
+        let servers = servers.iter().copied().zip(policies).collect();
+        let hub = self.router.hub()?;
+        let show = Show { servers, sharing: shown.sharing, max_list };
+        Some(Sight::Merged(hub.add_view(show, now, &mut self.sides)))
+    }
+
+    /// The names of servers, and their largest message in bytes.
+    fn described(&self, servers: &[ServerIndex]) -> (Names, usize) {
+        let specs = || servers.iter().map(|server| &self.sides.each[*server].spec);
+        let max_frame = specs().map(|spec| spec.max_frame).max().unwrap_or_default();
+        (specs().map(|spec| spec.name.clone()).collect(), max_frame)
+    }
+}

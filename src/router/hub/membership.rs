@@ -1,0 +1,188 @@
+//! Servers and views that come, change and go while peers talk.
+
+use super::*;
+use crate::mcp::handshake::Welcome;
+
+/// What a server is called after which nobody asks any more.
+const REMOVED: &str = "is not in the config any more";
+
+impl Default for Hub {
+    fn default() -> Self {
+        Hub::new()
+    }
+}
+
+impl Hub {
+    /// Adds a server that does not run yet, with what an earlier run remembered of it. No peer sees it before a view or a peer
+    /// names it. Its index may be that of one which was removed.
+    pub fn add_server(&mut self, spec: &ServerSpec, memory: Option<Memory>) -> ServerIndex {
+        if let Some(server) = self.vacant.pop_first() {
+            self.servers[server] = Hosted::new(server, spec, memory);
+            return server;
+        }
+        let server = self.servers.len();
+        self.servers.push(Hosted::new(server, spec, memory));
+        server
+    }
+
+    /// Removes a server whose process is gone. What was asked of it is answered with an error; peers that have it alone see
+    /// nothing from now on, and the others see what is left. Nothing names its index afterwards.
+    pub fn remove_server(&mut self, server: ServerIndex, now: Instant, out: &mut dyn Out) {
+        self.servers[server].lane.retire(REMOVED, &mut self.peers, out);
+        self.deadlines.retain_calls(|of, _| of != server);
+        self.search_for_strays(server, now, out);
+        self.tasks.forget(server);
+        let alone: Vec<PeerId> = self.peers.alone_with(server).map(|(key, _)| key).collect();
+        for peer in alone {
+            self.change_sight(peer, Sight::Merged(self.nothing), now, out);
+        }
+        self.views.values_mut().for_each(|view| view.remove(server));
+        for (key, peer) in self.peers.iter_mut() {
+            drop(peer.wishes.take_all_at(server));
+            peer.forget_ways_to(server);
+            self.servers[server].lane.remove_viewer(key);
+        }
+        self.deadlines.arm(Due::Server(server), None);
+        self.servers[server] = Hosted::vacant(server);
+        self.vacant.insert(server);
+        self.answer_waiting(now, out);
+    }
+
+    /// From its next life on, a server is what `spec` says.
+    pub fn change_server(&mut self, server: ServerIndex, spec: &ServerSpec) {
+        self.servers[server].change(spec);
+    }
+
+    /// Adds a view of some of the servers.
+    pub fn add_view(&mut self, show: Show, now: Instant, out: &mut dyn Out) -> ViewId {
+        let view = View::new(show);
+        let servers: Vec<ServerIndex> = view.indices().collect();
+        let view = self.views.insert(view);
+        for server in servers {
+            self.begin_publishing(server, now, out);
+        }
+        view
+    }
+
+    /// Changes what is seen in a view. Its peers are told how what they have read has changed.
+    pub fn change_view(&mut self, view: ViewId, show: Show, now: Instant, out: &mut dyn Out) {
+        let Some(old) = self.views.get_mut(view) else { return };
+        let before: Vec<ServerIndex> = old.indices().collect();
+        old.change(show);
+        for server in self.seen_in(Sight::Merged(view)) {
+            self.begin_publishing(server, now, out);
+        }
+        before.into_iter().for_each(|server| self.end_publishing(server));
+        let sight = Sight::Merged(view);
+        let peers: Vec<PeerId> = self.peers.iter().filter(|(_, it)| it.sight == sight).map(|(key, _)| key).collect();
+        for peer in peers {
+            self.change_sight(peer, sight, now, out);
+        }
+        self.answer_waiting(now, out);
+    }
+
+    /// Takes away a view that no peer has any more. Returns false if one has.
+    pub fn remove_view(&mut self, view: ViewId) -> bool {
+        let sight = Sight::Merged(view);
+        let is_free =
+            sight != self.whole && view != self.nothing && self.peers.iter().all(|(_, peer)| peer.sight != sight);
+        let Some(removed) = self.views.get(view).filter(|_| is_free).map(|view| view.indices().collect::<Vec<_>>())
+        else {
+            return false;
+        };
+        self.views.remove(view);
+        removed.into_iter().for_each(|server| self.end_publishing(server));
+        true
+    }
+
+    /// A peer sees something else from now on, and is told how what it has read has changed. What it has asked before is
+    /// still answered.
+    pub fn change_sight(&mut self, peer: PeerId, sight: Sight, now: Instant, out: &mut dyn Out) {
+        if self.peers.get(peer).is_none() || !self.is_there(sight) {
+            return;
+        }
+        let seen = self.seen_in(sight);
+        let Hub { peers, servers, .. } = self;
+        if let Some(peer) = peers.get_mut(peer) {
+            peer.sight = sight;
+            if let Sight::Alone(_) = sight {
+                peer.due.extend(peer.owed.extract_if(.., |owed| matches!(owed.what, Want::List(_))));
+            }
+        }
+        // What is not seen any more is not followed either.
+        for server in servers.iter_mut() {
+            let lane = &mut server.lane;
+            if seen.contains(&lane.index) {
+                lane.add_viewer(peer);
+            } else if lane.remove_viewer(peer) {
+                peers.take_back(peer, lane, out);
+            }
+        }
+        for server in 0..self.servers.len() {
+            self.go_on(server, now, out);
+            self.pass_level(server, out);
+        }
+        self.answer_waiting(now, out);
+        self.answer_due(peer, out);
+        self.arm_peer(peer);
+    }
+
+    /// What a peer sees.
+    pub fn sight(&self, peer: PeerId) -> Option<Sight> {
+        self.peers.get(peer).map(|peer| peer.sight)
+    }
+
+    /// A peer's connection is about to be closed for good: no request is taken any more, and what waits is answered. What is under
+    /// way goes on.
+    pub fn drain_peer(&mut self, peer: PeerId, out: &mut dyn Out) {
+        let Hub { peers, servers, unrouted, .. } = self;
+        let held = servers.iter_mut().map(|server| &mut server.lane.held).chain([unrouted]);
+        let held: Vec<_> = held.flat_map(|held| held.take_all_of(|of| of == peer)).collect();
+        for held in held {
+            peers.refuse_held((held.peer, &held.frame), SHUTTING_DOWN, out);
+        }
+        if let Some(peer) = peers.get_mut(peer) {
+            peer.leaving = true;
+            peer.drain(SHUTTING_DOWN, out);
+        }
+    }
+
+    /// Requests of a peer that have no answer yet.
+    pub fn owed_to(&self, peer: PeerId) -> usize {
+        let at = |lane: &Lane| lane.calls_of(peer).count() + lane.held.len_of(peer);
+        let at_servers: usize = self.servers.iter().map(|server| at(&server.lane)).sum();
+        at_servers + self.unrouted.len_of(peer) + self.peers.get(peer).map_or(0, Peer::waiting)
+    }
+
+    /// A server is in a view, perhaps for the first time: what it said of itself is mended, and its lists are read.
+    fn begin_publishing(&mut self, server: ServerIndex, now: Instant, out: &mut dyn Out) {
+        let Hosted { shelf, solo, lane, .. } = &mut self.servers[server];
+        if shelf.welcome.is_none()
+            && lane.is_initialized()
+            && let Some(welcome) = &solo.welcome
+        {
+            let (mended, _) = Welcome::mended(welcome.result());
+            shelf.welcomed(mended);
+        }
+        if self.servers[server].lane.is_ready() {
+            for kind in ListKind::ALL {
+                if self.servers[server].shelf.lacks(kind) {
+                    self.read_list(server, kind, now, out);
+                }
+            }
+        }
+        self.touch(server);
+    }
+
+    /// A server that no view shows any more is not kept up to date.
+    fn end_publishing(&mut self, server: ServerIndex) {
+        if !self.is_merged(server) {
+            let Hosted { shelf, solo, .. } = &mut self.servers[server];
+            let welcome = std::mem::replace(shelf, Shelf::new(None)).welcome;
+            if solo.welcome.is_none() {
+                solo.welcome = welcome;
+            }
+            self.arm(server);
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! The pipe in which all servers run that take no turns: what it is told.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::crew::Entry;
+use crate::catalogue::Catalogue;
+use crate::pipe::membership::{NewLink, NewServer};
+use crate::pipe::orders::PipeOrder;
+use crate::router::PeerId;
+
+/// Where the hub is told something. Cloning gives another handle.
+#[derive(Debug, Clone)]
+pub(super) struct HubHandle {
+    orders: mpsc::Sender<Box<PipeOrder>>,
+    /// The servers that it runs.
+    servers: Arc<Mutex<HashSet<Arc<str>>>>,
+}
+
+impl HubHandle {
+    pub(super) fn new(orders: mpsc::Sender<Box<PipeOrder>>) -> Self {
+        HubHandle { orders, servers: Arc::default() }
+    }
+
+    /// Where anybody may tell it something.
+    pub(super) fn orders(&self) -> mpsc::Sender<Box<PipeOrder>> {
+        self.orders.clone()
+    }
+
+    /// Has a server run, if it does not yet.
+    pub(super) async fn ensure(&self, server: &Entry, catalogue: &Catalogue) {
+        let Entry { spec, status, goal } = server.clone();
+        if !self.servers.lock().unwrap_or_else(PoisonError::into_inner).insert(spec.name.clone()) {
+            return;
+        }
+        let memory = catalogue.load(&spec);
+        self.tell(PipeOrder::AddServer(NewServer { spec, status, goal, memory })).await;
+    }
+
+    /// Whether it runs a server.
+    pub(super) fn runs(&self, name: &str) -> bool {
+        self.servers.lock().unwrap_or_else(PoisonError::into_inner).contains(name)
+    }
+
+    /// Has an endpoint served. `None` if the hub has ended.
+    pub(super) async fn attach(&self, link: NewLink) -> Option<PeerId> {
+        let (reply, told) = oneshot::channel();
+        self.tell(PipeOrder::Attach(link, reply)).await;
+        told.await.ok()
+    }
+
+    /// Has a link ended; what is returned is ready when it is gone.
+    pub(super) async fn detach(&self, link: PeerId) -> oneshot::Receiver<()> {
+        let (done, ended) = oneshot::channel();
+        self.tell(PipeOrder::Detach(link, done)).await;
+        ended
+    }
+
+    /// Waits for room where orders wait: the hub reads each at once. One that has ended takes none, and nobody waits for it.
+    async fn tell(&self, order: PipeOrder) {
+        let _ended = self.orders.send(Box::new(order)).await;
+    }
+}
