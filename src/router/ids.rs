@@ -17,10 +17,23 @@ pub(super) fn decimal(mut n: u64, digits: &mut [u8; 20]) -> &[u8] {
 }
 
 /// Our id in an answer, by its value: some servers make a string or a float of a number (`"6"`, `6.0`, `6e0`). So do broken
-/// answers, which may hold numbers that are none of JSON's (`06`, `+6`, `6.`).
+/// answers, which may hold numbers that are none of JSON's (`06`, `+6`, `6.`, `6n`, `0x6`).
 pub(super) fn flight_id(token: &[u8]) -> Option<u64> {
-    let token = token.strip_prefix(b"\"").and_then(|t| t.strip_suffix(b"\"")).unwrap_or(token);
-    number(token).or_else(|| whole_value(token))
+    match token.strip_prefix(b"\"").and_then(|t| t.strip_suffix(b"\"")) {
+        Some(text) => number(text).or_else(|| whole_value(text)),
+        None => number(token).or_else(|| whole_value(token)).or_else(|| script_number(token)),
+    }
+}
+
+/// The value of a number as JavaScript has it and JSON hasn't.
+#[cold]
+fn script_number(token: &[u8]) -> Option<u64> {
+    let Some(hex) = token.strip_prefix(b"0x").or_else(|| token.strip_prefix(b"0X")) else {
+        return number(token.strip_suffix(b"n")?);
+    };
+    // The standard library would take a sign here.
+    let hex = std::str::from_utf8(hex).ok().filter(|hex| !hex.starts_with('+'))?;
+    u64::from_str_radix(hex, 16).ok()
 }
 
 /// The value of a decimal number with a fraction, an exponent or a sign, if the value is a whole number.
@@ -90,6 +103,9 @@ mod tests {
             ("06", Some(6)),
             ("+6", Some(6)),
             ("6.", Some(6)),
+            ("6n", Some(6)),
+            ("0x6", Some(6)),
+            ("0X1f", Some(31)),
             // Not ours.
             ("6.5", None),
             ("65e-1", None),
@@ -105,6 +121,14 @@ mod tests {
             ("\"\"", None),
             ("6 6", None),
             ("six", None),
+            (".6", None),
+            ("\"6n\"", None),
+            ("\"0x6\"", None),
+            ("0x", None),
+            ("0x+6", None),
+            ("0x1ffffffffffffffff", None),
+            ("n", None),
+            ("6_0", None),
             ("null", None),
         ] {
             assert_eq!(flight_id(token.as_bytes()), id, "{token}");

@@ -20,6 +20,7 @@ mod named;
 mod search;
 mod walk;
 
+use std::ops::Range;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -57,6 +58,8 @@ struct Candidate {
     walk: Walk,
     /// Other text stands before the candidate on its line.
     is_prefixed: bool,
+    /// Where the candidate's id is, if that is no JSON.
+    odd_id: Option<Range<usize>>,
     /// The candidate is above the limit, and only its ends are kept.
     cut: Option<Ends>,
 }

@@ -371,6 +371,42 @@ fn an_answer_that_is_cut_is_lost_at_once_where_its_line_begins_with_it() {
 }
 
 #[test]
+fn each_of_many_answers_that_are_cut_amid_each_other_is_lost() {
+    // From behind the id up to the text, which is where an answer breaks off by itself.
+    let cuts = 34..85usize;
+    for count in [3, 5, 10, 400] {
+        for (first, step) in cuts.clone().flat_map(|first| [0, 13, 22].map(|step| (first, step))) {
+            if count > 10 && first % 16 != 8 {
+                continue;
+            }
+            let cut = |n: usize| cuts.start + (first - cuts.start + n * step) % cuts.len();
+            let ids = 1000..1000 + count;
+            let text: String = ids.clone().zip(0..).map(|(id, n)| answer(id)[..cut(n)].to_owned()).collect();
+            for end in ["", "\n", "x\n", "\n]\n", "]\n"] {
+                let mut rig = read(&format!("{text}{end}"));
+                rig.got.retain(|got| matches!(got, Got::Lost(..)));
+                let lost = sorted(rig.got);
+                let all: Vec<_> = ids.clone().map(|id| Got::Lost(id.to_string(), false)).collect();
+                assert_eq!(lost, all, "{text}{end}");
+            }
+        }
+    }
+    // The property test found this one.
+    let text = [(1000, 56), (1001, 47), (1002, 34)].map(|(id, len)| answer(id)[..len].to_owned()).concat();
+    let mut rig = Rig::new(1 << 20);
+    text.as_bytes().chunks(1).for_each(|chunk| rig.feed(chunk));
+    rig.end();
+    assert_eq!(rig.lost(), ["1000", "1001", "1002"]);
+    // Other objects that are open around an answer don't count, and what only a server's request or a log has is no answer's id.
+    let text = format!("{}{}", r#"{"a":"#.repeat(300), &answer(7)[..50]);
+    assert_eq!(read(&text).lost(), ["7"]);
+    let text = format!("{}{}", &answer(1)[..50], r#"{"jsonrpc":"2.0","id":2,"method":"roots/list","params":{"x"#);
+    assert_eq!(read(&text).lost(), ["1"]);
+    let text = format!("{}{}", r#"{"id":5,"result":{"x":"#, &answer(6)[..50]);
+    assert_eq!(read(&format!("log {text}")).lost(), ["6"]);
+}
+
+#[test]
 fn a_request_of_a_server_that_is_cut_is_lost_as_a_request() {
     let text = "{\"jsonrpc\":\"2.0\",\"id\":7,\"method\":\"roots/list\",\"params\":{\"a\nb\n";
     let rig = read(text);
@@ -529,6 +565,22 @@ fn an_answer_whose_id_is_no_number_of_json_is_lost_at_once() {
             assert_eq!(rig.messages(), [answer(1)], "{text}");
         }
     }
+    // What follows on the line, or is cut in the middle of the answer, is told apart from it.
+    let (odd, two, three) = (r#"{"jsonrpc":"2.0","id":06,"result":{"method":"GET"}}"#, &*answer(2), &*answer(3));
+    for (text, lost, messages) in [
+        (format!("{odd} {two}\n"), vec!["06"], vec![two]),
+        (format!("{odd}{two} {}{three}\n", odd.replace("06", "6.")), vec!["06", "6."], vec![two, three]),
+        (format!("{}{two}\n", &odd[..28]), vec!["06"], vec![two]),
+        (format!("{}{two}\n", &odd[..25]), vec!["06"], vec![two]),
+        (format!("{}{}\n", &odd[..42], &two[..40]), vec!["06", "2"], vec![]),
+        (format!("{}{}\n", &odd[..34], &two[..40]), vec!["06", "2"], vec![]),
+        (odd.replace(',', ",\n") + "\n", vec!["06"], vec![]),
+        (format!("{}\n{two}\n", &odd[..34]), vec!["06"], vec![two]),
+        (r#"{"jsonrpc":"2.0","id":06,"method":"a"} {"id":5}"#.to_owned() + "\n", vec![], vec![]),
+    ] {
+        let rig = read(&text);
+        assert_eq!((rig.lost(), rig.messages()), (lost, messages), "{text}: {:?}", rig.got);
+    }
     for text in [
         r#"{"jsonrpc":"2.0","id":06,"method":"roots/list"}"#,
         r#"{"id":06,"result":{}}"#,
@@ -637,6 +689,10 @@ fn colours_and_nul_bytes_between_tokens_are_left_out() {
     assert_eq!(rig.messages().len(), 1);
     let message: Value = serde_json::from_str(rig.messages()[0]).unwrap();
     assert_eq!(message, json!({"jsonrpc": "2.0", "id": 1, "result": {}}));
+    // Where such an answer is cut, it is known which it was.
+    let cut = painted.replace("{}}\n", "{\"a\":\x1b[1m");
+    let rig = read(&format!("{cut}{}\n", &answer(2)[..40]));
+    assert_eq!(rig.lost(), ["2", "1"], "{:?}", rig.got);
 }
 
 #[test]
@@ -653,7 +709,21 @@ fn bad_bytes_in_a_line_cost_no_answer() {
 #[test]
 fn text_made_to_be_slow_is_searched_fast() {
     // Each of these texts would take hours if a part of it was looked at again and again.
-    for text in ["{\"a\":", "[", "{", "[[{\"", "[\"", "{\"a\":{}", "\"{", "{\"a{", "[1,{},", "\\\"{"] {
+    for text in [
+        "{\"a\":",
+        "[",
+        "{",
+        "[[{\"",
+        "[\"",
+        "{\"a\":{}",
+        "\"{",
+        "{\"a{",
+        "[1,{},",
+        "\\\"{",
+        "{\"jsonrpc\":\"2.0\",\"id\":1,\"a\":",
+        "{\"id\":06,",
+        "{\"jsonrpc\":1,\"id\":06,\"a\":\"{{{{{{{{{{{{",
+    ] {
         let mut rig = Rig::new(1 << 23);
         rig.feed(text.repeat((1 << 20) / text.len()).as_bytes());
         rig.feed(b"\n");
@@ -677,6 +747,8 @@ enum Piece {
     Answer { pretty: bool },
     /// The first so many bytes of an answer.
     Cut(usize),
+    /// The first so many bytes of an answer over several lines.
+    CutPretty(usize),
 }
 
 /// `noise`: what other text is made of. Signs that open something and signs that close something don't come together in one
@@ -703,9 +775,9 @@ fn any_stream(noise: &'static str, cuts: bool) -> impl Strategy<Value = Vec<Piec
     prop::collection::vec(piece, 1..14)
 }
 
-/// Each message comes once or is known to be lost, and nothing else comes, however the stream is cut.
+/// Each message either comes once or is known to be lost, and nothing else comes, however the stream is cut.
 fn each_message_is_found(pieces: &[Piece], chunks: &[usize], pause: bool) -> Result<(), TestCaseError> {
-    let (mut stream, mut whole, mut cut) = (String::new(), Vec::new(), Vec::new());
+    let (mut stream, mut whole, mut cut, mut id_is_cut) = (String::new(), Vec::new(), Vec::new(), false);
     for (piece, id) in pieces.iter().zip(1000..) {
         match piece {
             Piece::Noise(text) => stream += text,
@@ -713,14 +785,17 @@ fn each_message_is_found(pieces: &[Piece], chunks: &[usize], pause: bool) -> Res
                 stream += &if *is_pretty { pretty(id) } else { answer(id) };
                 whole.push(id);
             }
-            Piece::Cut(len) => {
-                let text = answer(id);
+            Piece::Cut(len) | Piece::CutPretty(len) => {
+                let text = if let Piece::Cut(_) = piece { answer(id) } else { pretty(id) };
                 let part = &text[..text.floor_char_boundary(*len)];
                 stream += part;
                 // Where the id may have been cut too, nobody knows it.
-                if part.contains(",\"result") {
+                if part.contains("\"result") {
                     cut.push(id);
                 }
+                // A digit that follows such a part may make another answer's id of it.
+                let ends_in_id = part.trim_end().ends_with(|c: char| c == ':' || c.is_ascii_digit());
+                id_is_cut |= part.contains("\"id\"") && !part.contains("\"result") && ends_in_id;
             }
         }
     }
@@ -743,7 +818,11 @@ fn each_message_is_found(pieces: &[Piece], chunks: &[usize], pause: bool) -> Res
     for id in whole {
         let count = ids.iter().filter(|message| message["id"] == id).count();
         let lost = rig.lost().contains(&&*id.to_string());
-        prop_assert!(count == 1 || count == 0 && lost, "{id} came {count} times of {stream:?}: {:?}", rig.got);
+        prop_assert!(
+            if count == 1 { !lost || id_is_cut } else { count == 0 && lost },
+            "{id} came {count} times of {stream:?}: {:?}",
+            rig.got
+        );
     }
     for id in cut {
         prop_assert!(rig.lost().contains(&&*id.to_string()), "{id} is lost of {stream:?}: {:?}", rig.got);
@@ -752,8 +831,33 @@ fn each_message_is_found(pieces: &[Piece], chunks: &[usize], pause: bool) -> Res
     Ok(())
 }
 
+/// Answers cut anywhere, and little else: what threads write that all print at once.
+fn any_cuts() -> impl Strategy<Value = Vec<Piece>> {
+    let noise = prop::sample::select(vec![
+        "\n", "\r\n", "\r", " ", ",", ":", "\"", "[", "{", "06,", "-,", "null,", "1", "\0", "\x1b[1m", "\\",
+    ]);
+    let piece = prop_oneof![
+        8 => (0..85usize).prop_map(Piece::Cut),
+        4 => (0..150usize).prop_map(Piece::CutPretty),
+        1 => any::<bool>().prop_map(|pretty| Piece::Answer { pretty }),
+        2 => noise.prop_map(|noise| Piece::Noise(noise.to_owned())),
+    ];
+    prop::collection::vec(piece, 1..40)
+}
+
+fn any_chunks() -> impl Strategy<Value = Vec<usize>> {
+    prop_oneof![Just(vec![1]), Just(vec![2]), Just(vec![usize::MAX]), prop::collection::vec(1usize..200, 1..6)]
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(500))]
+
+    #[test]
+    fn amid_many_answers_that_are_cut_each_is_found_or_known_to_be_lost(
+        pieces in any_cuts(), chunks in any_chunks(), pause: bool,
+    ) {
+        each_message_is_found(&pieces, &chunks, pause)?;
+    }
 
     #[test]
     fn amid_text_that_opens_whatever_it_likes_each_message_is_found_or_known_to_be_lost(

@@ -45,9 +45,9 @@ struct Doubt {
 }
 
 impl Doubts {
-    /// The answer to the request with this id may be lost.
+    /// The answer to the request with this id may be lost. One doubt about an answer is enough.
     pub(super) fn add(&mut self, id: &[u8], why: NotMessage, now: Instant, on: On<'_>) {
-        if id.len() > MAX_ID {
+        if id.len() > MAX_ID || self.list.iter().any(|doubt| *doubt.id == *id) {
             return;
         }
         if self.list.len() == MAX_DOUBTS {

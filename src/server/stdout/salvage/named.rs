@@ -53,10 +53,12 @@ fn ids(text: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
         let quote = rest.first().copied().filter(|byte| matches!(byte, b'"' | b'\''));
         let value = &rest[usize::from(quote.is_some())..];
         let len = value.iter().position(|byte| !byte.is_ascii_digit())?;
-        let (id, mut rest) = value.split_at(len);
-        if let Some(quote) = quote {
-            rest = rest.strip_prefix(&[quote])?;
-        }
+        let (id, rest) = value.split_at(len);
+        let rest = match quote {
+            Some(quote) => rest.strip_prefix(&[quote])?,
+            // A large number of JavaScript ends so.
+            None => rest.strip_prefix(b"n").unwrap_or(rest),
+        };
         let ends = matches!(rest.trim_ascii_start().first()?, b',' | b'}');
         (!id.is_empty() && ends).then_some((id, rest))
     })
@@ -71,6 +73,9 @@ mod tests {
         for (text, is_rest, id) in [
             ("{'jsonrpc': '2.0', 'id': 5, 'result': {'content': [{'id': 6}]}}", false, "5"),
             ("{ jsonrpc: '2.0', id: 5, result: { content: [ [Object] ] } }", false, "5"),
+            ("{ jsonrpc: '2.0', id: 5n, result: {} }", false, "5"),
+            ("{'jsonrpc': '2.0', 'id': '5n', 'result': {}}", false, "-"),
+            ("{'jsonrpc': '2.0', 'id': n, 'result': {}}", false, "-"),
             ("{'id': '5', 'jsonrpc': '2.0', 'result': {}}", false, "5"),
             ("{'result': {'items': [{'id': 6}]}, 'id': 5, 'jsonrpc': '2.0'}", false, "5"),
             ("INFO {x} {'jsonrpc': '2.0', 'id': 5, 'result': {'content'", false, "5"),

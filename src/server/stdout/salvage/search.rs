@@ -16,14 +16,8 @@ use crate::server::stdout::line::{hand_on, lost};
 /// Most broken objects and arrays, one inside the other, that are looked into.
 const MAX_INSIDE: u32 = 3;
 
-/// Most messages that are looked for among the open objects of something broken.
-const MAX_OPEN: usize = 4;
-
 /// Longest number that is taken for an id, in bytes: ours have twenty digits at most.
 const MAX_NUMBER: usize = 32;
-
-/// Most bytes of such a message among which it must name `jsonrpc`.
-const FIRST: usize = 256;
 
 /// A text that is searched.
 struct TextLook<'a> {
@@ -47,6 +41,22 @@ struct Inside {
     depth: u32,
 }
 
+impl Candidate {
+    /// Walks on to the end of `text`, which begins with the candidate; over an odd id as well, since only what follows
+    /// shows what else is lost with it.
+    fn go(&mut self, text: &[u8]) -> WalkResult {
+        let step = self.walk.go(&text[self.walk.at()..]);
+        if let (WalkResult::Broken(_), None) = (&step, &self.odd_id)
+            && let Some(id) = odd_id(text, &self.walk)
+        {
+            self.walk.pass_value(id.end);
+            self.odd_id = Some(id);
+            return self.walk.go(&text[self.walk.at()..]);
+        }
+        step
+    }
+}
+
 impl Salvage {
     /// Looks for messages in a text whose latest part begins at `line`, and returns from where on there may be a message
     /// that has not ended. `line: None`: nothing has come, and nothing more is waited for.
@@ -62,16 +72,19 @@ impl Salvage {
                     // What stood before on an earlier part of the line is not known any more.
                     let before = text.get(look.told.max(look.line)..start);
                     let is_prefixed = self.line.text || before.is_none_or(|before| !is_blank(before));
-                    Candidate { walk: Walk::new(), is_prefixed, cut: None }
+                    Candidate { walk: Walk::new(), is_prefixed, odd_id: None, cut: None }
                 }
             };
-            from = match candidate.walk.go(&text[start + candidate.walk.at()..]) {
+            from = match candidate.go(&text[start..]) {
                 WalkResult::More if line.is_some() => {
                     self.candidate = Some(candidate);
                     break start;
                 }
                 WalkResult::More => self.on_broken(start..text.len(), &candidate, NotMessage::Unfinished, &mut look),
                 WalkResult::Broken(len) => {
+                    self.on_broken(start..start + len, &candidate, NotMessage::Json(len), &mut look)
+                }
+                WalkResult::Done(len) if candidate.odd_id.is_some() => {
                     self.on_broken(start..start + len, &candidate, NotMessage::Json(len), &mut look)
                 }
                 WalkResult::Done(len) => {
@@ -149,35 +162,36 @@ impl Salvage {
         why: NotMessage,
         look: &mut TextLook<'_>,
     ) -> usize {
-        let part = &look.text[range.clone()];
+        let raw = &look.text[range.clone()];
+        let part = &*scannable(raw, candidate.odd_id.as_ref());
         let end = range.start + candidate.walk.unsure_from().max(1);
-        if let Some((id, end)) = broken_id(&look.text[range.start..], &candidate.walk) {
-            let (id, range) = (&look.text[range.start..][id], range.start..range.start + end);
-            self.report_lost(Lost { id, method: false, why }, range.clone(), candidate.is_prefixed, look);
-            look.read = look.read.max(range.end);
-            return range.end;
-        }
         let e = if part.starts_with(b"{") { envelope::scan_broken(part) } else { Envelope::default() };
-        let id = whole_id(part, &e);
+        let id = match &candidate.odd_id {
+            Some(odd) => (e.jsonrpc && e.method.is_none()).then(|| odd.clone()),
+            None => whole_id(part, &e),
+        };
         let answers = || [&b"\"result\""[..], b"\"error\""].iter().any(|key| memmem::find(part, key).is_some());
         let is_meant = e.jsonrpc || !candidate.is_prefixed && e.method.is_none() && id.is_some() && answers();
         if is_meant {
             self.read_rest(range.start, look);
         }
         self.look_inside(range.start..end, &candidate.walk, Inside { is_meant, depth: 0 }, look);
-        // Where the text broke off another message may have come, in the place of a value, and have broken off as well.
-        let open = candidate.walk.open_objects().map(|at| &part[at..]);
-        for inner in open.filter(|inner| names_json_rpc(&inner[..inner.len().min(FIRST)])).take(MAX_OPEN) {
-            if let Some(id) = whole_id(inner, &envelope::scan_broken(inner)) {
+        // Where the text broke off another message may have come, in the place of a value, and have broken off as well; and so
+        // may any number of them, each inside the one before. Each is read only up to the next, so that all cost no more than one.
+        for inner in candidate.walk.open_objects().map(|inner| &part[inner]) {
+            let e = envelope::scan_broken(inner);
+            if let (true, None, Some(id)) = (e.jsonrpc, &e.method, whole_id(inner, &e)) {
                 self.doubts.add(&inner[id], why, look.now, look.on);
             }
         }
         if is_meant {
             match id {
                 Some(id) => {
-                    let lost = Lost { id: &part[id], method: e.method.is_some(), why };
+                    let lost = Lost { id: &raw[id], method: e.method.is_some(), why };
                     self.report_lost(lost, range.start..end, candidate.is_prefixed || !e.jsonrpc, look);
                 }
+                // All that was there has been seen.
+                None if candidate.odd_id.is_some() => {}
                 None => self.doubts.expect_rest(!candidate.is_prefixed && e.jsonrpc, look.now),
             }
             look.read = look.read.max(end);
@@ -322,9 +336,9 @@ fn whole_id(part: &[u8], e: &Envelope) -> Option<Range<usize>> {
     e.id.clone().filter(|id| &part[id.clone()] != b"null" && ends(id))
 }
 
-/// The id of an answer on one line that breaks off just there, because the id is a number that is none of JSON's, such as `06` or
-/// `+6`; and where the answer's line ends. `text` begins with the answer.
-fn broken_id(text: &[u8], walk: &Walk) -> Option<(Range<usize>, usize)> {
+/// The id with which a text stops being JSON, because the id is a number that is none of JSON's, such as `06` or `+6`. `text`
+/// begins with the object that has this id.
+fn odd_id(text: &[u8], walk: &Walk) -> Option<Range<usize>> {
     if walk.depth() != 1 || !text.starts_with(b"{") {
         return None;
     }
@@ -333,10 +347,8 @@ fn broken_id(text: &[u8], walk: &Walk) -> Option<(Range<usize>, usize)> {
     let value = text[walk.unsure_from()..].trim_ascii_start();
     let len = value.iter().take(MAX_NUMBER).position(|byte| !byte.is_ascii_alphanumeric() && !b"+-.".contains(byte))?;
     let start = text.len() - value.len();
-    let end = memchr(b'\n', text).unwrap_or(text.len());
     let ends = matches!(value[len..].trim_ascii_start().first(), Some(b',' | b'}'));
-    let is_answer = names_json_rpc(&text[..end]) && memmem::find(&text[..end], b"\"method\"").is_none();
-    (len > 0 && ends && is_answer).then_some((start..start + len, end))
+    (len > 0 && ends).then_some(start..start + len)
 }
 
 fn names_json_rpc(text: &[u8]) -> bool {
@@ -356,6 +368,18 @@ fn readable(raw: &[u8]) -> Cow<'_, [u8]> {
         Ok(_) => line,
         Err(_) => String::from_utf8_lossy(&line).into_owned().into_bytes().into(),
     }
+}
+
+/// A broken text as the scan of an envelope can follow it, byte for byte: without colours and NUL bytes between tokens, and
+/// with a number in the place of an odd id.
+fn scannable<'t>(raw: &'t [u8], odd_id: Option<&Range<usize>>) -> Cow<'t, [u8]> {
+    let mut text = Cow::Borrowed(raw);
+    if let Some(id) = odd_id {
+        let id = &mut text.to_mut()[id.clone()];
+        id.fill(b' ');
+        id[..1].fill(b'0');
+    }
+    if memchr2(0, 0x1b, &text).is_some() { on_one_line(&text).into() } else { text }
 }
 
 /// Whether there is nothing to be seen in a text. Looks no further than needed, as long texts are asked about again and

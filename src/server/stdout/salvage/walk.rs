@@ -4,6 +4,8 @@
 //! NUL bytes and a terminal's colours count as blanks. A walk is slower than the scan of an envelope, and begins only where
 //! that has failed.
 
+use std::ops::Range;
+
 use memchr::memchr3;
 
 /// Deepest nesting that is followed: as deep as an envelope's scan goes.
@@ -118,9 +120,11 @@ impl Walk {
         self.open.binary_search_by_key(&at, |open| open.at).is_ok()
     }
 
-    /// Where the objects began that are not closed, but for the outermost.
-    pub(super) fn open_objects(&self) -> impl Iterator<Item = usize> {
-        self.open.iter().skip(1).filter(|open| open.is_object).map(|open| open.at)
+    /// The objects that are not closed, but for the outermost: each up to the open object or array inside it, so that the
+    /// members before that are there, and no byte is twice.
+    pub(super) fn open_objects(&self) -> impl Iterator<Item = Range<usize>> {
+        let ends = self.open.iter().skip(2).map(|inner| inner.at).chain([self.at]);
+        self.open.iter().skip(1).zip(ends).filter(|(open, _)| open.is_object).map(|(open, end)| open.at..end)
     }
 
     /// Walks on over the bytes that follow. Not to be called again once the walk is done or broken.
@@ -157,6 +161,11 @@ impl Walk {
             }
         }
         WalkResult::More
+    }
+
+    /// Takes what follows up to `end` for a value, though JSON has no such value: a walk that is broken can go on then.
+    pub(super) fn pass_value(&mut self, end: usize) {
+        (self.at, self.token, self.state, self.colour) = (end, end, WalkState::After, Colour::None);
     }
 
     /// The state behind one more byte; `None` if JSON has no such byte there.
