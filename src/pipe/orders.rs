@@ -6,7 +6,6 @@
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::*;
-use crate::control::status::LinkState;
 use crate::router::Bar;
 use crate::server::wanted::{Goal, Step, Wanted};
 
@@ -124,7 +123,7 @@ impl Pipe {
             linked.link.redial(&mut side.out);
             side.redialled = true;
             self.woken.insert(self.servers.len() + place);
-            side.status.state(LinkState::Resting);
+            side.write(LinkNews::Dialled);
         }
         Ok(String::new())
     }

@@ -366,6 +366,9 @@ impl Lane {
             self.strays.push((call, why));
         } else {
             peers.refuse(call.peer, call.id(), UNAVAILABLE, why, out);
+            if is_call(call.method()) {
+                out.note(Note::of(self.index, What::Lost));
+            }
         }
     }
 
