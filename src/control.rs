@@ -11,13 +11,17 @@ mod commands;
 mod commands;
 #[cfg(unix)]
 mod discovery;
+mod figures;
 pub(crate) mod health;
+pub(crate) mod journal;
 #[cfg(unix)]
 mod listener;
 #[cfg_attr(not(unix), expect(dead_code, reason = "nobody gives orders where there is no control socket"))]
 pub(crate) mod orders;
 #[cfg(unix)]
 mod outcome;
+#[cfg(unix)]
+mod picture;
 #[cfg(unix)]
 mod place;
 #[cfg(unix)]

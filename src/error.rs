@@ -9,6 +9,7 @@
 //! | 78 | the config is wrong (`EX_CONFIG` of sysexits.h); nothing was started |
 
 mod code;
+mod fault;
 mod place;
 
 use std::fmt;
@@ -16,6 +17,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 pub use code::{Code, What};
+pub use fault::FaultCode;
 pub use place::{Place, Spot};
 
 use crate::secrecy::{Redactor, plain};

@@ -39,7 +39,6 @@ use std::time::{Duration, SystemTime};
 
 use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
-use tracing::{debug, info, warn};
 
 use self::links::{HIGH, LinkSide};
 use self::orders::PipeOrders;
@@ -47,19 +46,19 @@ use self::sides::{STUCK, Side, Sides};
 use self::timer::Timer;
 use crate::catalogue::Catalogue;
 use crate::config::{LinkSpec, ServerSpec};
-use crate::control::status::{LinkEntry, ServerEntry, ServerState};
+use crate::control::journal::{LinkEnd, LinkNews, ServerNews};
+use crate::control::status::{LinkEntry, ServerEntry};
 use crate::endpoint::Endpoint;
 use crate::endpoint::agent::{self, Agent};
-use crate::link::cause::Cause;
 use crate::link::{Link, LinkEvent};
-use crate::logging::{Names, RETRIES};
+use crate::logging::Names;
 use crate::mcp::handshake::Hello;
 use crate::process::guard::Guard;
 use crate::process::stop::Stop;
 use crate::router::{About, Gone, NewPeer, PeerId, Router, ServerIndex, Sight, Start, TurnCommand, earliest};
 use crate::secrecy::Redactor;
 use crate::server::wanted::Goal;
-use crate::server::{Found, Server, ServerEvent};
+use crate::server::{Found, Life, Server, ServerEvent};
 use crate::sharing::Close;
 use crate::wakers::{Bits, Wakers};
 use crate::words::span;
@@ -366,8 +365,9 @@ impl Pipe {
         }
         let room = sides.takes_from_server(index);
         let polled = server.poll(cx, now, room, &mut |event| {
-            // Of a server that is being stopped nobody wants to hear any more.
-            if !closing && sides.each[index].leaving.is_none() {
+            // Of a server that is being stopped nobody wants to hear any more than its end.
+            let is_last = matches!(event, ServerEvent::Stopped { .. });
+            if is_last || !closing && sides.each[index].leaving.is_none() {
                 on_server(&mut **router, sides, index, event, now);
             }
             if_room(sides.takes_from_server(index))
@@ -499,6 +499,7 @@ impl Pipe {
             if !starts.contains(&Start::Awaited) && starts.contains(&Start::Settled) {
                 self.undialled.remove(place);
                 self.links[place].link.dial();
+                self.sides.links.each[place].write(LinkNews::Dialled);
                 self.woken.links.insert(place);
                 dialled = true;
             }
@@ -509,25 +510,20 @@ impl Pipe {
     /// How far the start of a server is for whoever waits for it.
     fn start_of(&mut self, index: ServerIndex, reports: bool, now: Instant) -> Start {
         let (server, side) = (&self.servers[index], &mut self.sides.each[index]);
-        let waited = || span(now - side.awaited_since);
+        let waited = now - side.awaited_since;
         let start = match self.router.start(index) {
             Start::Awaited if now < side.awaited_since + side.spec.start_timeout => Start::Awaited,
             Start::Awaited if !server.is_up() => Start::Absent,
             Start::Awaited => {
-                if !side.late {
-                    warn!(
-                        event = "ERROR_START_TIMEOUT", server = %side.name,
-                        "has not answered initialize for {}; its endpoint waits for it no longer. If it needs longer to start, raise startTimeout",
-                        waited()
-                    );
+                if !std::mem::replace(&mut side.late, true) {
+                    side.write(ServerNews::NotReady { waited });
                 }
-                side.late = true;
                 Start::Settled
             }
             start @ (Start::Settled | Start::Absent) => start,
         };
         if reports && server.is_up() && !side.serving && !side.late {
-            info!(event = "SERVER_STARTING", server = %side.name, "still starting ({}); the endpoint is dialled once it answers", span(now - side.awaited_since));
+            side.write(ServerNews::StillStarting { waited });
         }
         start
     }
@@ -635,9 +631,7 @@ fn on_link(
 ) {
     match event {
         LinkEvent::Up(took) => {
-            let names = &sides.links.each[place].names;
-            info!(event = "CONNECTION_OPENED", servers = ?names, "connected in {}", span(took));
-            sides.links.each[place].connected();
+            sides.links.each[place].connected(took);
             if let Some(witness) = &sides.links.each[place].witness {
                 witness.opened(now);
             }
@@ -655,26 +649,14 @@ fn on_link(
         LinkEvent::Beat if sides.links.each[place].out.pending().len() >= HIGH => {}
         LinkEvent::Beat => router.on_beat(peer, now, sides),
         LinkEvent::Down { cause, open_for, retry_in } => {
-            let names = &sides.links.each[place].names.clone();
+            let link = &mut sides.links.each[place];
             let account = router.account(peer, now);
-            let known = sides.links.each[place].known.after(cause, &account, SystemTime::now());
-            let why = diagnosis::explain(cause, open_for, &account, &names.to_string(), known);
-            let next = span(retry_in);
-            match open_for {
-                Some(_) if matches!(cause, Cause::Ours(_)) => {
-                    info!(event = "CONNECTION_CLOSED", servers = ?names, "{why}; reconnecting in {} ms", retry_in.as_millis());
-                }
-                Some(_) if ending => {
-                    warn!(target: RETRIES, event = "CONNECTION_CLOSED", servers = ?names, "{why}; not dialled again: stopping");
-                }
-                Some(_) => {
-                    warn!(target: RETRIES, event = "CONNECTION_CLOSED", servers = ?names, "{why}; reconnecting in {next}");
-                }
-                None => {
-                    warn!(target: RETRIES, event = "ERROR_CONNECT", servers = ?names, "{why}; next attempt in {next}")
-                }
-            }
-            sides.disconnected(place, &why, open_for.is_some());
+            let known = link.known.after(cause, &account, SystemTime::now());
+            let why = &diagnosis::explain(cause, open_for, &account, &link.names.to_string(), known);
+            let (stood, by_servers) = (open_for.is_some(), diagnosis::is_by_servers(cause, &account));
+            link.redialled &= stood;
+            let redialled = link.redialled;
+            link.write(LinkNews::Down(LinkEnd { cause, why, stood, retry_in, ending, redialled, by_servers }));
             if let (Some(witness), Some(_)) = (&sides.links.each[place].witness, open_for) {
                 witness.closed(Close::by(cause, router.is_handshaken(peer)), now);
             }
@@ -687,8 +669,8 @@ fn on_link(
 
 fn on_server(router: &mut dyn Router, sides: &mut Sides, index: ServerIndex, event: ServerEvent<'_>, now: Instant) {
     match event {
-        ServerEvent::Up => {
-            sides.each[index].up(now);
+        ServerEvent::Up { pid } => {
+            sides.each[index].up(pid, now);
             router.on_server_up(index, now, sides);
         }
         // Whoever waited for a process that is ended by command has got an answer already.
@@ -698,14 +680,27 @@ fn on_server(router: &mut dyn Router, sides: &mut Sides, index: ServerIndex, eve
             let side = &mut sides.each[index];
             if !side.serving && router.is_serving(index) {
                 side.serving = true;
-                debug!(event = "SERVER_WARM", server = %side.name, "answers {} after its start", span(now - side.since));
-                side.status.state(ServerState::Serving);
+                side.write(ServerNews::Ready { took: now - side.since });
             }
         }
-        ServerEvent::Halted => sides.each[index].halted(now),
-        ServerEvent::Down { .. } if sides.each[index].ending => sides.each[index].ended(now),
-        ServerEvent::Down { why, retry_in } => {
-            sides.each[index].down(why, now);
+        ServerEvent::Halted { pid, why } => {
+            sides.each[index].write(ServerNews::StoppedByCommand { pid, why });
+            sides.each[index].halted(now);
+        }
+        ServerEvent::Stopped { pid, why } => sides.each[index].write(ServerNews::Stopped { pid, why }),
+        ServerEvent::Down { why, retry_in, life } => {
+            let by_command = sides.each[index].ending;
+            sides.each[index].write(match life {
+                Life::None { fault, shown } => ServerNews::NotStarted { fault, why, shown, retry_in },
+                Life::Ended { pid, failures, last_words } => {
+                    ServerNews::Exited { pid, why, last_words, failures, retry_in }
+                }
+                Life::Replaced { pid } => ServerNews::Replaced { pid, why, by_command },
+            });
+            if by_command {
+                return sides.each[index].ended(now);
+            }
+            sides.each[index].down(now);
             router.on_server_down(index, Gone { why, retry_in }, now, sides);
         }
     }

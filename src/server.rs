@@ -38,11 +38,11 @@ use self::wanted::{Actual, Goal, Step, Wanted};
 use crate::backoff::Backoff;
 use crate::backoff::Pace;
 use crate::config::ServerSpec;
+use crate::error::FaultCode;
 use crate::frame::LineOut;
-use crate::logging::RETRIES;
 use crate::process::guard::Guard;
 use crate::secrecy::Redactor;
-use crate::words::{counted, span};
+use crate::words::counted;
 
 /// Shortest life after which a server's next crash is not part of a loop.
 const STABLE: Duration = Duration::from_secs(60);
@@ -58,7 +58,10 @@ const LONGEST: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub enum ServerEvent<'a> {
     /// The server's process was started. It knows nothing of any earlier life.
-    Up,
+    Up {
+        /// The process id.
+        pid: u32,
+    },
     /// The server wrote something.
     Said(Found<'a>),
     /// The server's process is gone, with everything that was not yet answered, or could not be started.
@@ -67,9 +70,49 @@ pub enum ServerEvent<'a> {
         why: &'a str,
         /// How long until the server is started again.
         retry_in: Duration,
+        /// What it is that has ended.
+        life: Life<'a>,
     },
     /// The server's process is gone, as a person wants it, and no other is started until that changes.
-    Halted,
+    Halted {
+        /// The process id.
+        pid: u32,
+        /// How the process ended.
+        why: &'a str,
+    },
+    /// The server's process is gone, as the server is stopped for good.
+    Stopped {
+        /// The process id.
+        pid: u32,
+        /// How the process ended.
+        why: &'a str,
+    },
+}
+
+/// What was of a server before it went down.
+#[derive(Debug, Clone, Copy)]
+pub enum Life<'a> {
+    /// Nothing: its process could not be started.
+    None {
+        /// What kind of fault that is.
+        fault: FaultCode,
+        /// What is to be said of it, which may have been said before.
+        shown: &'a str,
+    },
+    /// A process that ended by itself, or because of a fault.
+    Ended {
+        /// The process id.
+        pid: u32,
+        /// How many lives in a row, this one included, were of no use.
+        failures: u32,
+        /// The last lines of its stderr, as the end of a sentence.
+        last_words: &'a str,
+    },
+    /// A process that was to end, as another one is wanted.
+    Replaced {
+        /// The process id.
+        pid: u32,
+    },
 }
 
 /// Takes what a server reports, and says whether there is room for its next message. If not, the server keeps what has been
@@ -165,8 +208,8 @@ impl Server {
                     // The pipes are drained to the last: a process that is stuck in a write can't end by itself.
                     ready!(process.poll(cx, now, true, each, &mut |noted| log_stderr(name, noted, echo)));
                     let (pid, (why, _)) = (process.pid(), process.obituary());
-                    tracing::info!(event = "SERVER_EXITED", server = %name, pid, why, "stopped: {why}");
                     self.state = ServerPhase::Stopped;
+                    let _stopped = on(ServerEvent::Stopped { pid, why: &why });
                 }
                 // The pipe polls again when a person wants something else.
                 ServerPhase::Halted => return Poll::Pending,
@@ -275,24 +318,21 @@ impl Server {
 
     fn start(&mut self, on: &mut OnServerEvent<'_>) {
         self.under = self.goal.number;
-        let (name, program) = (&self.spec.name, &self.spec.command.program);
         match spawn::spawn(&self.spec.command) {
             Ok(child) => {
                 let (guard, redactor) = (self.guard.clone(), self.redactor.clone());
                 let process = Process::new(child, self.spec.max_frame, guard, redactor, Instant::now());
                 let pid = process.pid();
-                tracing::info!(event = "SERVER_STARTED", server = %name, pid, program, "started {program}, process {pid}");
                 self.state = ServerPhase::Running(process);
                 self.since = Instant::now();
-                let _up = on(ServerEvent::Up);
+                let _up = on(ServerEvent::Up { pid });
             }
-            Err(why) => {
+            Err((fault, why)) => {
                 let retry_in = self.wait();
-                let (name, program) = (&self.spec.name, &self.spec.command.program);
+                let program = &self.spec.command.program;
                 let said = std::mem::replace(&mut self.notes.start, fingerprint(&why));
                 let shown = if said == self.notes.start { &format!("still cannot start {program}") } else { &why };
-                tracing::warn!(target: RETRIES, event = "ERROR_SERVER_START", server = %name, "{shown}; next attempt in {}", span(retry_in));
-                let _down = on(ServerEvent::Down { why: &why, retry_in });
+                let _down = on(ServerEvent::Down { why: &why, retry_in, life: Life::None { fault, shown } });
             }
         }
     }
@@ -300,16 +340,14 @@ impl Server {
     fn exited(&mut self, pid: u32, why: &str, tail: &str, on: &mut OnServerEvent<'_>) {
         let restarting = std::mem::take(&mut self.restarting);
         if self.goal.wanted == Wanted::Stopped {
-            tracing::info!(event = "SERVER_EXITED", server = %self.spec.name, pid, why, "stopped by command: {why}");
             self.state = ServerPhase::Halted;
-            let _halted = on(ServerEvent::Halted);
+            let _halted = on(ServerEvent::Halted { pid, why });
             return;
         }
         if restarting {
             self.restarts.at_once();
-            let (name, retry_in) = (self.spec.name.clone(), self.wait());
-            tracing::info!(event = "SERVER_EXITED", server = %name, pid, why, "{why}, as it was told to");
-            let _down = on(ServerEvent::Down { why, retry_in });
+            let retry_in = self.wait();
+            let _down = on(ServerEvent::Down { why, retry_in, life: Life::Replaced { pid } });
             return;
         }
         if self.since.elapsed() >= STABLE {
@@ -317,10 +355,8 @@ impl Server {
         }
         self.echo.next_life(!self.restarts.proven);
         let retry_in = self.wait();
-        let name = &self.spec.name;
-        let shown = self.notes.shown(tail);
-        tracing::warn!(event = "SERVER_EXITED", server = %name, pid, why, "{why}; restart in {}{shown}", span(retry_in));
-        let _down = on(ServerEvent::Down { why, retry_in });
+        let (last_words, failures) = (&self.notes.shown(tail), self.restarts.failures);
+        let _down = on(ServerEvent::Down { why, retry_in, life: Life::Ended { pid, failures, last_words } });
     }
 
     fn wait(&mut self) -> Duration {
@@ -374,15 +410,17 @@ struct Restarts {
     backoff: Backoff,
     /// The server's last life was of use.
     proven: bool,
+    /// How many lives in a row were of no use.
+    failures: u32,
 }
 
 impl Restarts {
     fn new() -> Self {
-        Restarts { backoff: Backoff::starting_at(FIRST_CEILING, LONGEST), proven: false }
+        Restarts { backoff: Backoff::starting_at(FIRST_CEILING, LONGEST), proven: false, failures: 0 }
     }
 
     fn healthy(&mut self) {
-        self.proven = true;
+        (self.proven, self.failures) = (true, 0);
         self.backoff.healthy();
     }
 
@@ -393,6 +431,10 @@ impl Restarts {
 
     /// How long to wait. `random` is uniform in `[0, 1)`.
     fn after(&mut self, random: f64) -> Duration {
-        if std::mem::take(&mut self.proven) { AT_ONCE.mul_f64(random) } else { self.backoff.after(Pace::EVEN, random) }
+        if std::mem::take(&mut self.proven) {
+            return AT_ONCE.mul_f64(random);
+        }
+        self.failures = self.failures.saturating_add(1);
+        self.backoff.after(Pace::EVEN, random)
     }
 }

@@ -12,6 +12,7 @@ use tokio::time::{sleep, timeout};
 use super::Sources;
 use super::orders::{NotGiven, Order, Orders, unknown};
 use super::outcome;
+use super::picture::Picture;
 use super::protocol::{Daemon, Reason, Reply, Request, append_log_line};
 use super::status::Status;
 use crate::logging::{Cursor, Entry, Ring, View};
@@ -126,7 +127,7 @@ pub(super) async fn answer(request: Request, client: &mut Client, from: &Answeri
         Request::Status => {
             let mut text = Vec::new();
             Reply::Daemon(from.daemon.clone()).append_to(&mut text);
-            Reply::Overview(from.status.read()).append_to(&mut text);
+            Reply::Picture(Picture::take(&from.status)).append_to(&mut text);
             client.tell(&text).await
         }
         Request::Logs { server, last, follow } => {

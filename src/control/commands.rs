@@ -11,9 +11,9 @@ use super::client::{Answer, Unanswered};
 use super::discovery::{self, Found};
 use super::health::{self, PipeStatus};
 use super::orders::{Order, unknown};
+use super::picture::Picture;
 use super::protocol::{Daemon, Reason, Reply, Request};
 use super::report::Report;
-use super::status::Overview;
 use crate::config::{ControlSocket, Environment};
 use crate::error::{Exit, Failure};
 use crate::logging::Shown;
@@ -35,7 +35,7 @@ pub(crate) struct Asking<'a> {
 /// What an mcp-pipe says of itself.
 struct State {
     daemon: Daemon,
-    all: Overview,
+    picture: Picture,
 }
 
 impl Asking<'_> {
@@ -44,13 +44,13 @@ impl Asking<'_> {
     /// # Errors
     /// Which mcp-pipe is meant is not clear, or it does not answer.
     pub(crate) fn status(self, server: Option<&str>, json: bool) -> Result<Exit, Failure> {
-        let State { daemon, all } = self.wait_for(self.state())?;
-        if let Some(server) = server.filter(|server| all.server(server).is_none()) {
-            let what = unknown(server, &all.names());
+        let State { daemon, picture } = self.wait_for(self.state())?;
+        if let Some(server) = server.filter(|server| picture.overview.server(server).is_none()) {
+            let what = unknown(server, &picture.overview.names());
             return Err(Failure::Asking { exit: Exit::Usage, what, remedy: String::new() });
         }
-        let pipes = health::pipes(&all);
-        let report = Report::new(&daemon, &pipes, server);
+        let pipes = health::pipes(&picture.overview);
+        let report = Report::new(&daemon, (&picture, &pipes), server);
         let text = if json {
             let mut value = serde_json::to_value(&report).map_err(|error| anyhow!(error))?;
             self.redactor.clean_value(&mut value);
@@ -68,12 +68,12 @@ impl Asking<'_> {
     /// # Errors
     /// Nobody answers, or it is not clear who is meant.
     pub(crate) fn health(self) -> Result<Exit> {
-        let State { all, .. } = self.wait_for(self.state()).map_err(|failure| match failure {
+        let State { picture, .. } = self.wait_for(self.state()).map_err(|failure| match failure {
             Failure::Asking { what, remedy, .. } => anyhow!("{what}; {remedy}"),
             Failure::Run(error) => error,
             Failure::Usage(_) | Failure::Option(_) | Failure::Config(_) => anyhow!("{failure}"),
         })?;
-        let pipes = health::pipes(&all);
+        let pipes = health::pipes(&picture.overview);
         print(&health::describe(&pipes, self.redactor));
         Ok(if pipes.iter().all(PipeStatus::is_well) { Exit::Success } else { Exit::Failed })
     }
@@ -101,7 +101,7 @@ impl Asking<'_> {
                     Some(Reply::Lost(lines)) => shown.lost(lines),
                     Some(
                         Reply::Daemon(_)
-                        | Reply::Overview(_)
+                        | Reply::Picture(_)
                         | Reply::Given(_)
                         | Reply::Carried(_)
                         | Reply::Failed(_)
@@ -133,7 +133,7 @@ impl Asking<'_> {
                         print(&words.lines().map(line).collect::<String>());
                     }
                     Reply::Daemon(_)
-                    | Reply::Overview(_)
+                    | Reply::Picture(_)
                     | Reply::Log(_)
                     | Reply::Lost(_)
                     | Reply::Failed(_)
@@ -146,11 +146,11 @@ impl Asking<'_> {
 
     async fn state(&self) -> Result<State, Failure> {
         let mut answer = self.ask(&Request::Status).await?;
-        let (mut daemon, mut all) = (Daemon::default(), None);
+        let (mut daemon, mut picture) = (Daemon::default(), None);
         while let Some(reply) = answer.next().await.map_err(told)? {
             match reply {
                 Reply::Daemon(who) => daemon = who,
-                Reply::Overview(overview) => all = Some(overview),
+                Reply::Picture(told) => picture = Some(told),
                 Reply::Log(_)
                 | Reply::Lost(_)
                 | Reply::Given(_)
@@ -159,8 +159,8 @@ impl Asking<'_> {
                 | Reply::Done {} => {}
             }
         }
-        match all {
-            Some(all) => Ok(State { daemon, all }),
+        match picture {
+            Some(picture) => Ok(State { daemon, picture }),
             None => Err(anyhow!("mcp-pipe has answered, but not what it was asked; is it as new as this one?").into()),
         }
     }

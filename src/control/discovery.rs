@@ -60,7 +60,7 @@ pub(super) async fn find(places: &Places, config: Option<&Path>) -> Found {
 async fn who(path: &Path) -> Option<Daemon> {
     match Answer::to(&Request::Daemon, path).await.ok()?.next().await.ok()?? {
         Reply::Daemon(daemon) => Some(daemon),
-        Reply::Overview(_)
+        Reply::Picture(_)
         | Reply::Log(_)
         | Reply::Lost(_)
         | Reply::Given(_)

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::orders::Order;
-use super::status::Overview;
+use super::picture::Picture;
 
 /// Longest request, in bytes: a name or two.
 pub(super) const MAX_REQUEST: usize = 64 << 10;
@@ -21,7 +21,7 @@ pub(super) const MAX_REPLY: usize = 8 << 20;
 pub(super) enum Request {
     /// Who are you? Answered by [`Reply::Daemon`].
     Daemon,
-    /// What does each server and link do? Answered by [`Reply::Daemon`] and [`Reply::Overview`].
+    /// What does each server and link do? Answered by [`Reply::Daemon`] and [`Reply::Picture`].
     Status,
     /// Which lines were logged? Answered by [`Reply::Log`] and [`Reply::Lost`].
     Logs {
@@ -46,7 +46,7 @@ pub(super) enum Reply {
     /// Who answers.
     Daemon(Daemon),
     /// The state of all servers and links.
-    Overview(Overview),
+    Picture(Picture),
     /// A line of the log.
     Log(LogLine),
     /// So many lines of the log are gone that would have come next.

@@ -1,10 +1,13 @@
 //! What `mcp-pipe status` tells: of each server a line in words, or all as JSON. Pure.
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use serde::Serialize;
 
+use super::figures::{Counted, PRECISION};
 use super::health::PipeStatus;
+use super::picture::Picture;
 use super::protocol::Daemon;
 use super::status::{LinkState, SILENT, ServerState};
 use crate::server::wanted::Wanted;
@@ -43,7 +46,34 @@ struct Server<'a> {
     /// With mode sequential: whether a turn of it does not end by itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     pinned: Option<bool>,
+    calls: Calls,
     connection: Connection<'a>,
+}
+
+/// What is counted of a server's calls.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Calls {
+    /// Those that were answered.
+    answered: u64,
+    /// Those among them that were answered with an error.
+    errors: u64,
+    /// The times within which 50 and 99 of 100 were answered, in milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    p50_ms: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    p99_ms: Option<f64>,
+    /// The part by which these may differ from the true ones.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    precision: Option<f64>,
+}
+
+impl Calls {
+    fn of(Counted { calls, errors, p50, p99 }: Counted) -> Self {
+        let millis = |micros: u64| Duration::from_micros(micros).as_secs_f64() * 1e3;
+        let (p50_ms, p99_ms) = (p50.map(millis), p99.map(millis));
+        Calls { answered: calls, errors, p50_ms, p99_ms, precision: p50.map(|_| PRECISION) }
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -69,9 +99,13 @@ struct Connection<'a> {
 
 impl<'a> Report<'a> {
     /// Of all pipes, or of the one of this server.
-    pub(super) fn new(daemon: &'a Daemon, pipes: &'a [PipeStatus], only: Option<&str>) -> Self {
+    pub(super) fn new(
+        daemon: &'a Daemon,
+        (picture, pipes): (&'a Picture, &'a [PipeStatus]),
+        only: Option<&str>,
+    ) -> Self {
         let of = |pipe: &&PipeStatus| only.is_none_or(|only| pipe.name == only);
-        let servers: Vec<Server> = pipes.iter().filter(of).map(|pipe| Server::new(pipe, pipes)).collect();
+        let servers: Vec<Server> = pipes.iter().filter(of).map(|pipe| Server::new(pipe, (picture, pipes))).collect();
         Report { schema: SCHEMA, daemon, well: servers.iter().all(|server| server.well), servers }
     }
 
@@ -92,7 +126,7 @@ impl<'a> Report<'a> {
 }
 
 impl<'a> Server<'a> {
-    fn new(pipe: &'a PipeStatus, all: &'a [PipeStatus]) -> Self {
+    fn new(pipe: &'a PipeStatus, (picture, all): (&Picture, &'a [PipeStatus])) -> Self {
         let (state, why) = match &pipe.server {
             ServerState::Starting => ("starting", None),
             ServerState::Serving => ("serving", None),
@@ -119,7 +153,10 @@ impl<'a> Server<'a> {
         let turn = pipe.turn.filter(|turn| turn.current || pipe.wanted != Wanted::Stopped);
         let turn = turn.map(|turn| if turn.current { "current" } else { "waiting" });
         let pinned = pipe.turn.map(|turn| turn.pinned);
-        Server { name: &pipe.name, well: pipe.is_well(), wanted: pipe.wanted, state, why, turn, pinned, connection }
+        let seen = picture.overview.server(&pipe.name).and_then(|server| picture.seen(server.key));
+        let calls = Calls::of(seen.map(|seen| seen.counted).unwrap_or_default());
+        let (name, well, wanted) = (pipe.name.as_str(), pipe.is_well(), pipe.wanted);
+        Server { name, well, wanted, state, why, turn, pinned, calls, connection }
     }
 
     fn words(&self) -> String {
@@ -202,7 +239,8 @@ mod tests {
     #[test]
     fn each_server_has_a_line_in_words() {
         let (daemon, pipes) = (Daemon::default(), pipes());
-        let report = Report::new(&daemon, &pipes, None);
+        let picture = Picture::default();
+        let report = Report::new(&daemon, (&picture, &pipes), None);
         assert_eq!(
             report.words(),
             "a: serving, connected, 5 tools\n\
@@ -212,7 +250,7 @@ mod tests {
              e: silent: it was called, and has said nothing for 5 minutes or more, not connected: closed 4004\n"
         );
         assert!(!report.is_well());
-        let one = Report::new(&daemon, &pipes, Some("a"));
+        let one = Report::new(&daemon, (&picture, &pipes), Some("a"));
         assert_eq!((one.words().as_str(), one.is_well()), ("a: serving, connected, 5 tools\n", true));
     }
 
@@ -248,7 +286,8 @@ mod tests {
             ),
         ] {
             let pipes = [PipeStatus { endpoint: "wss://h/?…".into(), ..pipe }];
-            let report = Report::new(&daemon, &pipes, None);
+            let picture = Picture::default();
+            let report = Report::new(&daemon, (&picture, &pipes), None);
             assert_eq!((report.words().as_str(), report.is_well()), (words, well));
             let json = serde_json::to_value(&report).unwrap();
             assert_eq!(json["servers"][0]["connection"]["endpoint"], "wss://h/?…");
@@ -260,14 +299,16 @@ mod tests {
         let daemon = Daemon::default();
         let unasked = |link| PipeStatus { unasked: true, tools: None, ..pipe("a", 0, ServerState::Serving, link) };
         let pipes = [unasked(LinkState::Connected)];
-        let report = Report::new(&daemon, &pipes, None);
+        let picture = Picture::default();
+        let report = Report::new(&daemon, (&picture, &pipes), None);
         assert_eq!(
             (report.words().as_str(), report.is_well()),
             ("a: serving, connected, has asked for nothing yet\n", true)
         );
         assert_eq!(serde_json::to_value(&report).unwrap()["servers"][0]["connection"]["asked"], false);
         let pipes = [unasked(LinkState::Down("HTTP 401".into()))];
-        let report = Report::new(&daemon, &pipes, None);
+        let picture = Picture::default();
+        let report = Report::new(&daemon, (&picture, &pipes), None);
         assert_eq!(report.words(), "a: serving, not connected: HTTP 401\n");
         assert!(serde_json::to_value(&report).unwrap()["servers"][0]["connection"].get("asked").is_none());
     }
@@ -289,7 +330,8 @@ mod tests {
         ];
         pipes[2].server = ServerState::Stopped;
         let daemon = Daemon::default();
-        let report = Report::new(&daemon, &pipes, None);
+        let picture = Picture::default();
+        let report = Report::new(&daemon, (&picture, &pipes), None);
         assert_eq!(
             report.words(),
             "a: serving, its turn, connected\n\
@@ -307,7 +349,7 @@ mod tests {
     #[test]
     fn the_json_has_a_number_and_says_the_same() {
         let daemon = Daemon { pid: 7, version: "0.1.0".into(), config: "/c".into() };
-        let json = serde_json::to_value(Report::new(&daemon, &pipes()[..2], None)).unwrap();
+        let json = serde_json::to_value(Report::new(&daemon, (&Picture::default(), &pipes()[..2]), None)).unwrap();
         assert_eq!(
             json,
             serde_json::json!({
@@ -315,8 +357,8 @@ mod tests {
                 "daemon": {"pid": 7, "version": "0.1.0", "config": "/c"},
                 "well": false,
                 "servers": [
-                    {"name": "a", "well": true, "wanted": "running", "state": "serving", "connection": {"state": "connected", "tools": 5, "asked": true}},
-                    {"name": "b", "well": false, "wanted": "running", "state": "down", "why": "exited with code 1",
+                    {"name": "a", "well": true, "wanted": "running", "state": "serving", "calls": {"answered": 0, "errors": 0}, "connection": {"state": "connected", "tools": 5, "asked": true}},
+                    {"name": "b", "well": false, "wanted": "running", "state": "down", "why": "exited with code 1", "calls": {"answered": 0, "errors": 0},
                      "connection": {"state": "connected", "sharedWith": "a", "tools": 5, "asked": true}},
                 ]
             })

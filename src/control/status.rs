@@ -1,13 +1,16 @@
-//! What each server and each link is doing: the fields that `status` and `health` show. The pipes write them through handles; `answers`,
-//! `health`, `summary` and `inspect` read them.
+//! What each server and each link is doing: the fields that `status` and `health` show. They follow from what is written into the
+//! `journal`, through handles; `answers`, `health`, `summary` and `inspect` read them.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
+use tokio::time::Instant;
 
+use super::figures::Figures;
 use crate::endpoint::Endpoint;
+use crate::error::FaultCode;
 use crate::secrecy::Redactor;
 use crate::server::wanted::{Goal, Wanted};
 
@@ -64,7 +67,7 @@ pub(crate) struct ServerKey(u64);
 pub(crate) struct LinkKey(u64);
 
 /// The state of a server.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct ServerStatus {
     pub key: ServerKey,
@@ -72,6 +75,27 @@ pub(crate) struct ServerStatus {
     pub name: String,
     /// What the server is doing.
     pub state: ServerState,
+    /// Since when.
+    #[serde(with = "moment")]
+    pub since: Instant,
+    /// What is wrong with the server. While another attempt is under way this is what was wrong with the last one.
+    pub fault: Option<FaultCode>,
+    /// The words for that.
+    pub why: String,
+    /// The process, while there is one.
+    pub process: Option<Started>,
+    /// When the server is started again.
+    #[serde(with = "moment::maybe")]
+    pub retry_at: Option<Instant>,
+    /// How often the server was started again because its process had ended or could not be started.
+    pub restarts: u64,
+    /// How many of its last lives in a row were of no use.
+    pub failures: u32,
+    /// Whether its present process has refused to be initialized.
+    #[serde(skip)]
+    pub(super) refused: bool,
+    #[serde(skip)]
+    pub(super) figures: Arc<Figures>,
     /// What a person wants of the server.
     pub wanted: Wanted,
     /// The number of the last command about the server.
@@ -82,15 +106,40 @@ pub(crate) struct ServerStatus {
     pub heeded: u64,
 }
 
+/// A process of a server.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Started {
+    pub pid: u32,
+    /// The program, as the config names it.
+    pub program: String,
+    #[serde(with = "moment")]
+    pub at: Instant,
+}
+
 impl ServerStatus {
-    fn new(key: ServerKey, name: String) -> Self {
-        let (state, wanted) = Default::default();
-        ServerStatus { key, name, state, wanted, ordered: 0, heeded: 0 }
+    fn new(key: ServerKey, name: String, figures: Arc<Figures>) -> Self {
+        ServerStatus {
+            key,
+            name,
+            state: ServerState::Starting,
+            since: Instant::now(),
+            fault: None,
+            why: String::new(),
+            process: None,
+            retry_at: None,
+            restarts: 0,
+            failures: 0,
+            refused: false,
+            figures,
+            wanted: Wanted::Running,
+            ordered: 0,
+            heeded: 0,
+        }
     }
 }
 
 /// The state of a link.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct LinkStatus {
     pub key: LinkKey,
@@ -100,12 +149,38 @@ pub(crate) struct LinkStatus {
     pub endpoint: String,
     /// What the link is doing.
     pub state: LinkState,
+    /// Since when.
+    #[serde(with = "moment")]
+    pub since: Instant,
+    /// Whether the endpoint was ever dialled: before that its servers are waited for.
+    pub dialled: bool,
+    /// What is wrong with the link.
+    pub fault: Option<FaultCode>,
+    /// Whether the last connection was closed because of what the servers did, or did not do.
+    pub by_servers: bool,
+    /// When the endpoint is dialled again.
+    #[serde(with = "moment::maybe")]
+    pub retry_at: Option<Instant>,
+    /// How many attempts and connections in a row were of no use.
+    pub failures: u32,
+    /// How many connections there were.
+    pub connections: u64,
+    /// The end of the last connection.
+    pub last_close: Option<LastClose>,
     /// The servers that the endpoint sees.
     pub servers: Vec<ShownServer>,
     /// How many tools the endpoint was shown on this connection; `None` if the endpoint has not read all of them.
     pub tools: Option<usize>,
     /// Whether the endpoint has said nothing yet on a connection that stands.
     pub unasked: bool,
+}
+
+/// How a connection ended.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct LastClose {
+    #[serde(with = "moment")]
+    pub at: Instant,
+    pub why: String,
 }
 
 /// A server that an endpoint sees.
@@ -118,8 +193,23 @@ pub(crate) struct ShownServer {
 
 impl LinkStatus {
     fn new(key: LinkKey, endpoint: String, name: Option<String>) -> Self {
-        let (state, servers) = Default::default();
-        LinkStatus { key, name, endpoint, state, servers, tools: None, unasked: false }
+        LinkStatus {
+            key,
+            name,
+            endpoint,
+            state: LinkState::Resting,
+            since: Instant::now(),
+            dialled: false,
+            fault: None,
+            by_servers: false,
+            retry_at: None,
+            failures: 0,
+            connections: 0,
+            last_close: None,
+            servers: Vec::new(),
+            tools: None,
+            unasked: false,
+        }
     }
 
     /// What is said of a server here; `None` if the endpoint does not see it.
@@ -129,7 +219,7 @@ impl LinkStatus {
 }
 
 /// The state of all servers and links of a run, each in the order in which they were added.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Overview {
     pub servers: Vec<ServerStatus>,
     pub links: Vec<LinkStatus>,
@@ -156,6 +246,8 @@ impl Overview {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Status {
     overview: watch::Sender<Overview>,
+    /// Tells of each call.
+    calls: watch::Sender<()>,
     /// How many keys were given away. Sixty-four bits are never used up.
     keys: Arc<AtomicU64>,
     /// Cleans each text that is noted, which servers or endpoints may have said.
@@ -164,7 +256,10 @@ pub(crate) struct Status {
 
 /// The entry of one server, for whoever runs it to write. Cloning gives another handle; the entry is there as long as there is one.
 #[derive(Debug, Clone)]
-pub(crate) struct ServerEntry(Arc<Held<ServerKey>>);
+pub(crate) struct ServerEntry {
+    held: Arc<Held<ServerKey>>,
+    pub(super) figures: Arc<Figures>,
+}
 
 /// The same of one link.
 #[derive(Debug, Clone)]
@@ -215,9 +310,10 @@ impl Status {
     /// Adds a server that has not been started yet.
     pub(crate) fn add_server(&self, name: &str) -> ServerEntry {
         let key = ServerKey(self.next_key());
-        let server = ServerStatus::new(key, self.redactor.clean(name).into_owned());
+        let figures = Arc::new(Figures::new(self.calls.clone()));
+        let server = ServerStatus::new(key, self.redactor.clean(name).into_owned(), figures.clone());
         self.overview.send_modify(|overview| overview.servers.push(server));
-        ServerEntry(Arc::new(Held { of: self.clone(), key }))
+        ServerEntry { held: Arc::new(Held { of: self.clone(), key }), figures }
     }
 
     /// Adds a link that has not been dialled yet and shows nothing. `name`: the endpoint's, if it has one.
@@ -273,15 +369,12 @@ impl ServerEntry {
     }
 
     pub(crate) fn key(&self) -> ServerKey {
-        self.0.key
+        self.held.key
     }
 
-    /// Notes the server's new state.
-    pub(crate) fn state(&self, mut state: ServerState) {
-        if let ServerState::Down(why) = &mut state {
-            *why = self.0.of.redactor.clean(why).into_owned();
-        }
-        self.change(|server| server.state = state);
+    /// A text without what is secret.
+    pub(super) fn clean(&self, text: &str) -> String {
+        self.held.of.redactor.clean(text).into_owned()
     }
 
     /// Notes what a person wants of the server.
@@ -294,8 +387,8 @@ impl ServerEntry {
         self.change(|server| server.heeded = number);
     }
 
-    fn change(&self, change: impl FnOnce(&mut ServerStatus)) {
-        let Held { of, key } = &*self.0;
+    pub(super) fn change(&self, change: impl FnOnce(&mut ServerStatus)) {
+        let Held { of, key } = &*self.held;
         of.overview.send_modify(|overview| {
             if let Some(server) = overview.servers.iter_mut().find(|server| server.key == *key) {
                 change(server);
@@ -311,30 +404,17 @@ impl LinkEntry {
         LinkEntry(Arc::new(Held { key: LinkKey(of.next_key()), of }))
     }
 
+    /// A text without what is secret.
+    pub(super) fn clean(&self, text: &str) -> String {
+        self.0.of.redactor.clean(text).into_owned()
+    }
+
     /// Notes which servers the endpoint sees from now on. What was said of those that stay, stays.
     pub(crate) fn shows(&self, servers: impl IntoIterator<Item = ServerKey>) {
         self.change(|link| {
             let turn = |key| link.shown(key).and_then(|shown| shown.turn);
             link.servers = servers.into_iter().map(|key| ShownServer { key, turn: turn(key) }).collect();
         });
-    }
-
-    /// Notes the link's new state.
-    pub(crate) fn state(&self, mut state: LinkState) {
-        if let LinkState::Down(why) = &mut state {
-            *why = self.0.of.redactor.clean(why).into_owned();
-        }
-        self.change(|link| link.state = state);
-    }
-
-    /// Notes that a connection stands on which the endpoint has said and read nothing yet.
-    pub(crate) fn connected(&self) {
-        self.change(|link| (link.state, link.tools, link.unasked) = (LinkState::Connected, None, true));
-    }
-
-    /// Notes that the endpoint has said something on the connection.
-    pub(crate) fn heard(&self) {
-        self.change(|link| link.unasked = false);
     }
 
     /// Notes how a server stands among those that take turns here.
@@ -346,12 +426,7 @@ impl LinkEntry {
         });
     }
 
-    /// Notes how many tools the endpoint was shown on the connection.
-    pub(crate) fn tools(&self, tools: Option<usize>) {
-        self.change(|link| link.tools = tools);
-    }
-
-    fn change(&self, change: impl FnOnce(&mut LinkStatus)) {
+    pub(super) fn change(&self, change: impl FnOnce(&mut LinkStatus)) {
         let Held { of, key } = &*self.0;
         of.overview.send_modify(|overview| {
             if let Some(link) = overview.links.iter_mut().find(|link| link.key == *key) {
@@ -361,11 +436,73 @@ impl LinkEntry {
     }
 }
 
+/// A moment, told to another process as the time from now: in milliseconds, of a moment in the past below zero.
+mod moment {
+    use std::time::Duration;
+
+    use serde::{Deserialize as _, Deserializer, Serializer};
+    use tokio::time::Instant;
+
+    pub(super) fn serialize<S: Serializer>(at: &Instant, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_i64(from_now(*at))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Instant, D::Error> {
+        Ok(at(i64::deserialize(from)?))
+    }
+
+    fn from_now(at: Instant) -> i64 {
+        let now = Instant::now();
+        let millis = |time: Duration| i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
+        if at > now { millis(at - now) } else { -millis(now - at) }
+    }
+
+    fn at(millis: i64) -> Instant {
+        let (now, time) = (Instant::now(), Duration::from_millis(millis.unsigned_abs()));
+        // A clock that began later knows no moment before.
+        (if millis > 0 { now.checked_add(time) } else { now.checked_sub(time) }).unwrap_or(now)
+    }
+
+    /// The same where there may be none.
+    pub(super) mod maybe {
+        use super::*;
+
+        pub(in super::super) fn serialize<S: Serializer>(at: &Option<Instant>, to: S) -> Result<S::Ok, S::Error> {
+            match at {
+                Some(at) => to.serialize_some(&from_now(*at)),
+                None => to.serialize_none(),
+            }
+        }
+
+        pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Instant>, D::Error> {
+            Ok(Option::<i64>::deserialize(from)?.map(at))
+        }
+    }
+}
+
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a test may panic")]
 pub(crate) mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::secrecy::Secret;
+
+    impl ServerEntry {
+        pub(crate) fn state(&self, state: ServerState) {
+            self.change(|server| server.state = state);
+        }
+    }
+
+    impl LinkEntry {
+        pub(crate) fn state(&self, state: LinkState) {
+            self.change(|link| link.state = state);
+        }
+
+        pub(crate) fn tools(&self, tools: Option<usize>) {
+            self.change(|link| link.tools = tools);
+        }
+    }
 
     /// A link for tests, which shows these servers.
     pub(crate) fn link(status: &Status, servers: &[&ServerEntry]) -> LinkEntry {
@@ -375,16 +512,23 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn no_secret_is_in_what_it_was_told() {
+    fn no_secret_is_in_a_name_or_an_address() {
         let status = Status::new([Secret::new("ab1cd2e")].into_iter().collect());
+        let _server = status.add_server("ab1cd2e");
+        let _link = status.add_link(&"wss://h/?token=ab1cd2e".parse().unwrap(), Some("ab1cd2e"));
+        let all = format!("{:?}", status.read());
+        assert!(!all.contains("ab1cd2e"), "{all}");
+    }
+
+    #[test]
+    fn moments_are_told_as_times_from_now() {
+        let status = Status::default();
         let server = status.add_server("a");
-        let link = status.add_link(&"wss://h/?token=ab1cd2e".parse().unwrap(), None);
-        server.state(ServerState::Down("exited: ab1cd2e".into()));
-        link.state(LinkState::Down("closed 4004 \"bad ab1cd2e\"".into()));
-        let Overview { servers, links } = status.read();
-        assert_eq!(servers[0].state, ServerState::Down("exited: …".into()));
-        assert_eq!(links[0].state, LinkState::Down("closed 4004 \"bad …\"".into()));
-        assert!(!links[0].endpoint.contains("ab1cd2e"), "{}", links[0].endpoint);
+        let ago = Duration::from_secs(2);
+        server.change(|server| (server.since, server.retry_at) = (server.since - ago, Some(server.since + ago)));
+        let told: Overview = serde_json::from_value(serde_json::to_value(status.read()).unwrap()).unwrap();
+        let [told] = &told.servers[..] else { panic!("there is one") };
+        assert!(told.since.elapsed() >= ago && told.retry_at.unwrap() > Instant::now());
     }
 
     #[test]
@@ -413,6 +557,7 @@ pub(crate) mod tests {
         let now = status.read();
         assert_eq!((now.links.len(), &now.links[0].state), (1, &LinkState::Connected));
         drop((b, c, other));
-        assert_eq!(status.read(), Overview::default());
+        let left = status.read();
+        assert!(left.servers.is_empty() && left.links.is_empty());
     }
 }

@@ -146,7 +146,9 @@ async fn a_mistyped_name_is_answered_with_the_closest() {
 async fn a_server_that_dies_is_not_waited_for() {
     let status = Status::default();
     let entry = status.add_server("silent");
-    entry.state(crate::control::status::ServerState::Down("exited with code 3".into()));
+    let (why, last_words, retry_in) = ("exited with code 3", "", Duration::from_secs(1));
+    let exited = crate::control::journal::ServerNews::Exited { pid: 1, why, last_words, failures: 1, retry_in };
+    entry.write("silent", exited);
     let result = tools(config(&["silent"]), Show::Offer, TABLE, &status, Stop::new(), serve, &mut Vec::new()).await;
     assert_eq!(result.unwrap_err().to_string(), "server \"silent\" exited with code 3");
 }

@@ -7,6 +7,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::backoff::Pace;
+use crate::error::FaultCode;
 use crate::mcp::cloud;
 use crate::net::error::DialError;
 use crate::net::peer_text::bounded;
@@ -133,6 +134,23 @@ impl Cause {
             }
             cloud::CLOSE => return None,
             _ => "a code that says nothing about the cause; the log or the operator of the endpoint may",
+        })
+    }
+
+    /// What kind of fault it is; `None` if it is none.
+    pub(crate) fn fault(&self) -> Option<FaultCode> {
+        if self.rejects_token() {
+            return Some(FaultCode::EndpointUnauthorized);
+        }
+        Some(match self {
+            Cause::Dial(error) => error.fault(),
+            Cause::Closed { contested: true, .. } => FaultCode::EndpointContested,
+            Cause::Closed { code: Some(cloud::CLOSE), .. } => FaultCode::Endpoint4004,
+            Cause::Closed { .. } => FaultCode::EndpointClosed,
+            Cause::Ours(_) => return None,
+            Cause::Lost(_) => FaultCode::EndpointLost,
+            Cause::Unresponsive { .. } => FaultCode::EndpointHalfOpen,
+            Cause::Protocol(_) | Cause::Stranger { .. } => FaultCode::EndpointNotMcp,
         })
     }
 

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::error::FaultCode;
+
 /// `host:port`, an IPv6 address in brackets.
 pub(super) fn host_port(host: &str, port: u16) -> String {
     if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
@@ -148,6 +150,29 @@ pub(crate) enum DialError {
         /// What was wrong, and what to do.
         reason: String,
     },
+}
+
+impl DialError {
+    /// What kind of fault it is.
+    pub(crate) fn fault(&self) -> FaultCode {
+        match self {
+            DialError::Dns { .. } => FaultCode::EndpointDns,
+            DialError::Refused { .. } => FaultCode::EndpointRefused,
+            DialError::Unreachable { .. } => FaultCode::EndpointUnreachable,
+            DialError::Timeout { .. } => FaultCode::EndpointTimeout,
+            DialError::Lost { .. } => FaultCode::EndpointLost,
+            DialError::Tls { .. } | DialError::Trust { .. } => FaultCode::EndpointTls,
+            DialError::Proxy { .. } | DialError::ProxyRejected { .. } | DialError::ProxyUnusable { .. } => {
+                FaultCode::EndpointProxy
+            }
+            DialError::Header { .. } => FaultCode::EndpointHeader,
+            DialError::Http { status: 401 | 403, .. } => FaultCode::EndpointUnauthorized,
+            DialError::Http { .. } | DialError::RedirectRefused { .. } | DialError::TooManyRedirects { .. } => {
+                FaultCode::EndpointHttp
+            }
+            DialError::NotWebSocket { .. } => FaultCode::EndpointNotMcp,
+        }
+    }
 }
 
 /// What a dial is doing.

@@ -70,6 +70,15 @@ fn is_clouds(cause: &Cause) -> bool {
     matches!(cause, Cause::Closed { code: Some(cloud::CLOSE), .. })
 }
 
+/// Whether an endpoint closed because of what the servers did, or did not do: it has got no answer to `initialize`, or an error.
+pub(super) fn is_by_servers(cause: &Cause, account: &Account) -> bool {
+    is_clouds(cause)
+        && match account.initialize {
+            Some(Greeting::Waits | Greeting::Excused | Greeting::Refused) => true,
+            Some(Greeting::Answered) | None => false,
+        }
+}
+
 /// One line for the log: what ended, after how long, and what that most likely means.
 ///
 /// `name` is the server's; `open_for` is `None` for an attempt that never became a connection.

@@ -1,8 +1,11 @@
 //! What waits for the endpoints of a pipe, and what is noted about each.
 
+use std::time::Duration;
+
 use slotmap::SecondaryMap;
 
 use super::diagnosis::Known;
+use crate::control::journal::LinkNews;
 use crate::control::status::LinkEntry;
 use crate::logging::Names;
 use crate::net::websocket::Outgoing;
@@ -74,20 +77,25 @@ impl LinkSide {
         }
     }
 
+    /// Writes what has happened to the link into the journal.
+    pub(super) fn write(&self, news: LinkNews<'_>) {
+        self.status.write(&self.names, news);
+    }
+
     /// A connection stands.
-    pub(super) fn connected(&mut self) {
+    pub(super) fn connected(&mut self, took: Duration) {
         self.refused = 0;
         self.heard = false;
         self.uncounted = false;
         self.stranger = None;
         self.redialled = false;
-        self.status.connected();
+        self.write(LinkNews::Opened { took });
     }
 
     /// The endpoint has said something.
     pub(super) fn heard(&mut self) {
         if !std::mem::replace(&mut self.heard, true) {
-            self.status.heard();
+            self.write(LinkNews::Heard);
         }
     }
 }

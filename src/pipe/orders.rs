@@ -7,7 +7,6 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::membership::{NewLink, NewServer, Shown};
 use super::*;
-use crate::control::status::LinkState;
 use crate::router::Bar;
 use crate::server::wanted::{Step, Wanted};
 
@@ -142,7 +141,7 @@ impl Pipe {
             let side = &mut self.sides.links.each[place];
             link.redial(&mut side.out);
             side.redialled = true;
-            side.status.state(LinkState::Resting);
+            side.write(LinkNews::Dialled);
             self.woken.links.insert(place);
         }
         if any { Ok(String::new()) } else { Err("it is dialled once a server for it answers".into()) }

@@ -11,7 +11,8 @@ use tracing::{debug, enabled, info, warn};
 
 use crate::catalogue::{Catalogue, Memory};
 use crate::config::ServerSpec;
-use crate::control::status::{LinkState, ServerEntry, ServerState, TurnState};
+use crate::control::journal::{LinkNews, ServerNews};
+use crate::control::status::{ServerEntry, TurnState};
 use crate::frame::LineOut;
 use crate::logging::Names;
 use crate::mcp::{cloud, envelope};
@@ -74,8 +75,6 @@ pub(super) struct Side {
     /// The words in which the server refused to initialize, if that is its last answer; and whether that was its present
     /// process.
     refused: Option<(String, bool)>,
-    /// The server's process is being ended because another one is wanted.
-    pub(super) restarting: bool,
     /// The server's process is being ended by command, and the router takes it for gone.
     pub(super) ending: bool,
     /// The server has answered a call since this was last looked at.
@@ -137,7 +136,6 @@ impl Side {
             serving: false,
             late: false,
             refused: None,
-            restarting: false,
             ending: false,
             proven: false,
             busy: false,
@@ -146,25 +144,24 @@ impl Side {
         }
     }
 
+    /// Writes what has happened to the server into the journal.
+    pub(super) fn write(&self, news: ServerNews<'_>) {
+        self.status.write(&self.name, news);
+    }
+
     /// A life of the server's process has begun.
-    pub(super) fn up(&mut self, now: Instant) {
+    pub(super) fn up(&mut self, pid: u32, now: Instant) {
         self.renew(now);
-        if self.refused.is_none() {
-            self.status.state(ServerState::Starting);
-        }
+        self.write(ServerNews::Started { pid, program: &self.spec.command.program });
     }
 
     /// A life of the server's process has ended, or could not begin.
-    pub(super) fn down(&mut self, why: &str, now: Instant) {
+    pub(super) fn down(&mut self, now: Instant) {
         self.renew(now);
-        let restarting = std::mem::take(&mut self.restarting);
-        if let Some((_, present @ true)) = &mut self.refused {
-            // The server's own words say more than how its process ended.
-            *present = false;
-            return;
+        match &mut self.refused {
+            Some((_, present @ true)) => *present = false,
+            Some((_, false)) | None => self.refused = None,
         }
-        self.refused = None;
-        self.status.state(if restarting { ServerState::Starting } else { ServerState::Down(why.to_owned()) });
     }
 
     /// A life of the server is to begin by command, perhaps when the one before has ended.
@@ -172,13 +169,12 @@ impl Side {
         self.awaited_since = now;
         self.refused = None;
         self.late = false;
-        self.status.state(ServerState::Starting);
+        self.write(ServerNews::Begins);
     }
 
     /// A life of the server's process has ended by command, and another one follows.
     pub(super) fn ended(&mut self, now: Instant) {
         self.renew(now);
-        self.restarting = false;
         self.ending = false;
     }
 
@@ -186,14 +182,13 @@ impl Side {
     pub(super) fn halted(&mut self, now: Instant) {
         self.ended(now);
         self.refused = None;
-        self.status.state(ServerState::Stopped);
+        self.write(ServerNews::Halted);
     }
 
     /// The server has refused to initialize, in these words. Returns whether they are new.
     fn refuses(&mut self, words: &str) -> bool {
         let news = self.refused.as_ref().is_none_or(|(said, _)| said != words);
         self.refused = Some((words.to_owned(), true));
-        self.status.state(ServerState::Refusing(words.to_owned()));
         news
     }
 
@@ -263,15 +258,6 @@ impl Sides {
     /// reads too slowly to keep its connection.
     pub(super) fn is_overdue(&self, place: usize) -> bool {
         self.links.shares(place) && self.links.each[place].out.pending().len() > self.full + OVERDUE
-    }
-
-    /// A connection is gone, or did not come about (`stood` says which).
-    pub(super) fn disconnected(&mut self, place: usize, why: &str, stood: bool) {
-        let link = &mut self.links.each[place];
-        link.redialled &= stood;
-        // What counts is what becomes of the next one, where that is made by command.
-        let state = if link.redialled { LinkState::Resting } else { LinkState::Down(why.to_owned()) };
-        link.status.state(state);
     }
 
     /// Tells the router which servers have so much waiting for them that they are to get no more. To be called after each
@@ -352,9 +338,10 @@ impl Sides {
     fn write_note(&mut self, note: &Note<'_>) {
         let Sides { links, each, .. } = self;
         // This note comes with each call, so nothing is made for the log in advance.
-        if let (What::Served { .. }, Some(server)) = (&note.what, note.server()) {
+        if let (What::Served { took, failed, .. }, Some(server)) = (&note.what, note.server()) {
             debug!(event = "CALL_SERVED", server = %each[server].name, "{note}");
             each[server].proven = true;
+            each[server].status.answered(*took, *failed);
             return;
         }
         let (names, side, link) = match note.about {
@@ -404,12 +391,9 @@ impl Sides {
                 }
             }
             What::Refused { error } => {
-                // Said once, not each time that the server is asked.
-                if side.is_none_or(|side| side.refuses(error)) {
-                    warn!(event = "ERROR_INITIALIZE", servers = ?names, "{note}");
-                } else {
-                    debug!(event = "ERROR_INITIALIZE", servers = ?names, "{note}");
-                }
+                let Some(side) = side else { return };
+                let again = !side.refuses(error);
+                side.write(ServerNews::Refused { words: error, note, again });
             }
             What::NotListed { .. } | What::ListCut { .. } | What::ListTooLong { .. } => {
                 warn!(event = "ERROR_LIST", servers = ?names, "{note}")
@@ -422,8 +406,7 @@ impl Sides {
                 link.uncounted |= count.is_none();
                 let count = count.filter(|_| !link.uncounted);
                 let news = std::mem::replace(&mut link.listed, *size) != *size;
-                link.status.tools(count);
-                debug!(event = "TOOLS_READ", servers = ?names, "{note}");
+                link.write(LinkNews::ToolsRead { note, count });
                 // Said once for each size, not at each connection.
                 if news && let Some(warning) = budget_warning("what the endpoint reads", *size, self.tool_budget) {
                     warn!(event = "TOOL_BUDGET", servers = ?names, "{warning}");
@@ -439,17 +422,17 @@ impl Sides {
                 debug!(event = "MESSAGE_DROPPED", servers = ?names, "{note}");
             }
             What::Served { .. } => {} // noted above
-            What::Silent { failed: false, .. } => warn!(event = "SERVER_SILENT", servers = ?names, "{note}"),
-            What::Silent { failed: true, .. } => {
-                if let Some(side) = side {
-                    side.status.state(ServerState::Silent);
-                }
+            What::Silent { failed, .. } => {
+                let Some(side) = side else { return };
+                side.write(ServerNews::Silent { note, failed: *failed });
             }
             What::Heard { .. } => {
-                info!(event = "SERVER_HEARD", servers = ?names, "{note}");
-                if let Some(side) = side {
-                    side.status.state(if side.serving { ServerState::Serving } else { ServerState::Starting });
-                }
+                let Some(side) = side else { return };
+                side.write(ServerNews::Heard { note, serving: side.serving });
+            }
+            What::Lost => {
+                let Some(side) = side else { return };
+                side.status.lost();
             }
             What::Seated { current, pinned } => {
                 let (Some(side), Some(server)) = (side, note.server()) else { return };
@@ -490,7 +473,6 @@ impl Out for Sides {
     }
 
     fn restart(&mut self, server: ServerIndex, why: &'static str) {
-        self.each[server].restarting = true;
         self.restarts.push((server, why));
     }
 

@@ -18,7 +18,7 @@ mod links;
 use super::sides::CROWDED;
 use super::*;
 use crate::control::health;
-use crate::control::status::Status;
+use crate::control::status::{ServerState, Status};
 use crate::frame::Cut;
 use crate::mcp::envelope::{Envelope, Lost};
 use crate::net::wake::WakeWatch;
@@ -93,7 +93,7 @@ impl Router for Switch {
 
     fn on_server(&mut self, server: ServerIndex, frame: &[u8], _: &Envelope, _: Instant, out: &mut dyn Out) {
         out.to_peer(self.peer, &[frame]);
-        out.note(Note::of(server, What::Served { method: b"echo", took: Duration::ZERO }));
+        out.note(Note::of(server, What::Served { method: b"echo", took: Duration::ZERO, failed: false }));
         out.note(Note::of(server, What::Heard { lasted: Duration::ZERO }));
         self.served += 1;
     }

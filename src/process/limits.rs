@@ -29,6 +29,11 @@ pub(crate) fn told(error: &io::Error) -> String {
     }
 }
 
+/// Whether the system had no room: for files, processes or memory.
+pub(crate) fn is_reached(error: &io::Error) -> bool {
+    remedy(error).is_some() || error.kind() == io::ErrorKind::OutOfMemory
+}
+
 /// What the system says of a failure: without its number, and in our words where its own say little.
 pub(crate) fn in_words(error: &io::Error) -> String {
     let text = error.to_string();

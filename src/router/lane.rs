@@ -386,6 +386,9 @@ impl Lane {
             self.strays.push((call, why));
         } else {
             peers.refuse(call.peer, call.id(), UNAVAILABLE, why, out);
+            if is_call(call.method()) {
+                out.note(Note::of(self.index, What::Lost));
+            }
         }
     }
 

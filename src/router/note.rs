@@ -151,7 +151,11 @@ pub enum What<'a> {
         method: &'a [u8],
         /// From our receiving the request to our sending the answer.
         took: Duration,
+        /// Whether the answer was an error.
+        failed: bool,
     },
+    /// A call that the server had was answered with an error, as the server will not answer it any more.
+    Lost,
     /// The server was called and has said nothing since, not even when it was asked for a sign of life.
     Silent {
         /// The length of the silence.
@@ -271,7 +275,8 @@ impl fmt::Display for Note<'_> {
                 let (bytes, tokens) = (counted(*bytes, "byte"), counted(*tokens, "token"));
                 write!(f, "the endpoint read the list of tools: {bytes}, about {tokens}")
             }
-            What::Served { method, took } => {
+            What::Lost => f.write_str("a call of the server was answered with an error in its place"),
+            What::Served { method, took, .. } => {
                 write!(f, "{} answered in {}", String::from_utf8_lossy(method), span(*took))
             }
             What::Silent { lasted, method, .. } => write!(

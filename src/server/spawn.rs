@@ -9,6 +9,7 @@ use tokio::process::Command;
 
 use crate::config::{CommandSpec, Sought, first_line, shell_only};
 use crate::disk::obstacle::{self, Obstacle};
+use crate::error::FaultCode;
 use crate::process::limits;
 
 /// A started process.
@@ -22,7 +23,7 @@ pub(super) type Child = Box<dyn process_wrap::tokio::ChildWrapper>;
 ///
 /// # Errors
 /// One line for people: what is missing and what to do about it.
-pub(super) fn spawn(spec: &CommandSpec) -> Result<Child, String> {
+pub(super) fn spawn(spec: &CommandSpec) -> Result<Child, (FaultCode, String)> {
     let mut command = Command::new(&spec.program);
     command.args(&spec.args);
     // No pre_exec, and a PATH only where the config sets one: so std can use posix_spawn, which copies no page tables.
@@ -34,7 +35,7 @@ pub(super) fn spawn(spec: &CommandSpec) -> Result<Child, String> {
         command.current_dir(cwd);
     }
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    start(command).map_err(|error| explain(spec, &error))
+    start(command).map_err(|error| (fault(spec, &error), explain(spec, &error)))
 }
 
 #[cfg(unix)]
@@ -46,6 +47,17 @@ fn start(mut command: Command) -> io::Result<Child> {
 fn start(command: Command) -> io::Result<Child> {
     use process_wrap::tokio::{CommandWrap, JobObject, KillOnDrop};
     CommandWrap::from(command).wrap(KillOnDrop).wrap(JobObject).spawn()
+}
+
+/// What kind of fault it is that a process could not be started.
+fn fault(spec: &CommandSpec, error: &io::Error) -> FaultCode {
+    if error.kind() == ErrorKind::NotFound || spec.cwd.as_ref().is_some_and(|cwd| !cwd.is_dir()) {
+        FaultCode::CommandNotFound
+    } else if limits::is_reached(error) {
+        FaultCode::LimitReached
+    } else {
+        FaultCode::CommandNotRunnable
+    }
 }
 
 /// Why a process could not be started. The system's error alone ("No such file or directory") may be about the
@@ -187,7 +199,7 @@ mod tests {
     fn refused(spec: &CommandSpec) -> String {
         let _runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let _inside = _runtime.enter();
-        spawn(spec).map(|_| ()).unwrap_err()
+        spawn(spec).map(|_| ()).unwrap_err().1
     }
 
     fn script(dir: &Path, text: &str, mode: u32) -> String {

@@ -87,14 +87,15 @@ impl Rig {
             let _ = server.poll_write(cx, out);
             let _ = server.poll(cx, tokio::time::Instant::now(), read, &mut |event| {
                 got.push(match event {
-                    ServerEvent::Up => Got::Up,
+                    ServerEvent::Up { .. } => Got::Up,
                     ServerEvent::Said(
                         Found::Message { frame: text, .. } | Found::Noise(text) | Found::Lost(_, text),
                     ) => Got::Frame(std::str::from_utf8(text).unwrap().to_owned()),
                     ServerEvent::Said(Found::TooLarge(cut)) => Got::TooLarge(cut.size),
                     ServerEvent::Said(Found::Habit(_)) => return ControlFlow::Continue(()),
                     ServerEvent::Down { why, .. } => Got::Down(why.to_owned()),
-                    ServerEvent::Halted => Got::Halted,
+                    ServerEvent::Halted { .. } => Got::Halted,
+                    ServerEvent::Stopped { .. } => return ControlFlow::Continue(()),
                 });
                 ControlFlow::Continue(())
             });

@@ -15,7 +15,8 @@ use super::claim::Claim;
 use super::roster::{Post, Posted};
 use crate::backoff::FLOOR;
 use crate::config::{Mode, ServerSpec};
-use crate::control::status::{LinkEntry, LinkState, ServerEntry, Status};
+use crate::control::journal::LinkNews;
+use crate::control::status::{LinkEntry, ServerEntry, Status};
 use crate::endpoint::Endpoint;
 use crate::endpoint::agent::Agent;
 use crate::logging::Names;
@@ -140,9 +141,8 @@ impl Crew {
     /// Waits until no other process serves the agent. Returns false if a stop came first.
     async fn wait_for(&self, claim: &mut Claim) -> bool {
         let _link = if let Claim::Disputed = claim {
-            let why = "another mcp-pipe serves the same agent, which takes one connection only";
             let link = add_link(&self.members, &self.common.status);
-            link.iter().for_each(|link| link.state(LinkState::Down(why.into())));
+            link.iter().for_each(|link| link.write(&self.names, LinkNews::Taken));
             link
         } else {
             None

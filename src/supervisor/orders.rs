@@ -13,8 +13,9 @@ use tracing::{info, warn};
 use super::hub::HubHandle;
 use super::roster::{Post, Roster};
 use crate::config::ServerSpec;
+use crate::control::journal::ServerNews;
 use crate::control::orders::{Given, Instruction, NotGiven, Order, Until, unknown};
-use crate::control::status::{ServerEntry, ServerState};
+use crate::control::status::ServerEntry;
 use crate::endpoint::Endpoint;
 use crate::pipe::orders::{PipeOrder, Told};
 use crate::process::stop::Stop;
@@ -132,11 +133,8 @@ impl Helm {
         }
         if posts.is_empty() && !in_hub {
             // Nobody runs it at present; the next pipe reads what is wanted before it starts anything.
-            subject.status.state(if goal.wanted == Wanted::Stopped {
-                ServerState::Stopped
-            } else {
-                ServerState::Starting
-            });
+            let stopped = goal.wanted == Wanted::Stopped;
+            subject.status.write(&subject.name, if stopped { ServerNews::Halted } else { ServerNews::Begins });
             subject.status.heeded(goal.number);
             match goal.wanted {
                 Wanted::Running => {

@@ -30,7 +30,7 @@ fn main() -> io::Result<()> {
         for server in &mut servers {
             let mut up = false;
             let _ = server.poll(cx, tokio::time::Instant::now(), true, &mut |event| {
-                up |= matches!(event, ServerEvent::Up);
+                up |= matches!(event, ServerEvent::Up { .. });
                 ControlFlow::Continue(())
             });
             if let (true, Some(pid)) = (up, server.pid()) {

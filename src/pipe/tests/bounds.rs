@@ -12,6 +12,7 @@ use proptest::prelude::*;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocket};
 
 use super::*;
+use crate::link::cause::Cause;
 use crate::net::websocket::{Event, Incoming};
 use crate::router::hub::Hub;
 use crate::router::turns::{Seat, Turns};
@@ -101,7 +102,7 @@ impl Rig {
     /// The endpoint and all servers are there, and know what they need to know of each other.
     fn begin(&mut self, tools: usize) {
         for server in 0..self.stdouts.len() {
-            self.server_event(server, ServerEvent::Up);
+            self.server_event(server, ServerEvent::Up { pid: 1 });
             self.serve(server, tools);
         }
         self.link_event(LinkEvent::Up(Duration::ZERO));
@@ -244,9 +245,13 @@ impl Rig {
         self.stdouts[server] = Stdout::new(MAX_FRAME, self.now);
         self.server_event(
             server,
-            ServerEvent::Down { why: "did not read its stdin for 5 min", retry_in: Duration::ZERO },
+            ServerEvent::Down {
+                why: "did not read its stdin for 5 min",
+                retry_in: Duration::ZERO,
+                life: Life::Replaced { pid: 1 },
+            },
         );
-        self.server_event(server, ServerEvent::Up);
+        self.server_event(server, ServerEvent::Up { pid: 1 });
     }
 
     fn make(&mut self, step: &Step) {
@@ -546,7 +551,7 @@ fn requests_that_waited_for_a_server_are_answered_as_there_is_room() {
         (Layout::Alone, "initialize", format!(r#"{{"protocolVersion":"2025-06-18","capabilities":{{}},"x":"{big}"}}"#)),
     ] {
         let mut rig = Rig::new(layout);
-        rig.server_event(0, ServerEvent::Up);
+        rig.server_event(0, ServerEvent::Up { pid: 1 });
         rig.link_event(LinkEvent::Up(Duration::ZERO));
         if method == "tools/list" {
             rig.link_event(LinkEvent::Message(HELLO));
@@ -600,7 +605,11 @@ fn what_waits_for_a_server_that_is_starting_is_bounded_however_small_it_is() {
     ] {
         let (_rig, held) = held_after(layout, 1, |rig| {
             let tool = rig.tool();
-            let down = ServerEvent::Down { why: "exited with code 1", retry_in: Duration::from_secs(5) };
+            let down = ServerEvent::Down {
+                why: "exited with code 1",
+                retry_in: Duration::from_secs(5),
+                life: Life::Replaced { pid: 1 },
+            };
             rig.server_event(0, down);
             (0..50).try_for_each(|n| {
                 let all = said(template, n * 1000, 1000, 0);

@@ -227,7 +227,7 @@ impl Hub {
             out.note(Note::of_peer(call.peer, what));
         } else if is_call(method) {
             self.peers.count_served(call.peer);
-            out.note(Note::of(server, What::Served { method, took: now - call.since }));
+            out.note(Note::of(server, What::Served { method, took: now - call.since, failed: e.result.is_none() }));
         }
     }
 

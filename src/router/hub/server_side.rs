@@ -100,7 +100,8 @@ impl Hub {
                 }
                 if is_call(call.method()) {
                     self.peers.count_served(call.peer);
-                    out.note(Note::of(server, What::Served { method: call.method(), took: now - call.since }));
+                    let (method, took, failed) = (call.method(), now - call.since, result.is_none());
+                    out.note(Note::of(server, What::Served { method, took, failed }));
                 }
             }
         }

@@ -1,0 +1,439 @@
+//! The journal: what happens to servers and links, each said once. Of each thing that is said, the line of the log and the state that
+//! `status` shows are made here, and nowhere else.
+//!
+//! What has a meaning for the log alone is logged where it happens: a journal of everything would only be a second way to write
+//! to the log.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tracing::{debug, info, warn};
+
+use super::status::{LastClose, LinkEntry, LinkState, LinkStatus, ServerEntry, ServerState, ServerStatus, Started};
+use crate::error::FaultCode;
+use crate::link::cause::Cause;
+use crate::logging::{Names, RETRIES};
+use crate::router::Note;
+use crate::words::span;
+
+/// Fewest lives of no use in a row that are a crash loop: one may be chance, and two a slow start of something else.
+pub(super) const LOOP: u32 = 3;
+
+/// What happens to a server.
+#[derive(Debug)]
+pub(crate) enum ServerNews<'a> {
+    /// A process of it was started.
+    Started { pid: u32, program: &'a str },
+    /// Its process could not be started. `shown`: what the log says, which does not repeat itself.
+    NotStarted { fault: FaultCode, why: &'a str, shown: &'a str, retry_in: Duration },
+    /// It has not answered yet, so long after its start.
+    StillStarting { waited: Duration },
+    /// The same, and its endpoint waits for it no longer.
+    NotReady { waited: Duration },
+    /// It answers.
+    Ready { took: Duration },
+    /// It answers `initialize` with an error.
+    Refused { words: &'a str, note: &'a Note<'a>, again: bool },
+    /// It was called, and says nothing. `failed`: so long that it counts as not well.
+    Silent { note: &'a Note<'a>, failed: bool },
+    /// It says something again.
+    Heard { note: &'a Note<'a>, serving: bool },
+    /// Its process has ended. `last_words`: what the log says of its stderr.
+    Exited { pid: u32, why: &'a str, last_words: &'a str, failures: u32, retry_in: Duration },
+    /// Its process has ended, as another one is wanted, by a person or by mcp-pipe itself.
+    Replaced { pid: u32, why: &'a str, by_command: bool },
+    /// Its process has ended, and a person wants none.
+    StoppedByCommand { pid: u32, why: &'a str },
+    /// Its process has ended with mcp-pipe.
+    Stopped { pid: u32, why: &'a str },
+    /// There is no process, as a person wants it.
+    Halted,
+    /// It is to begin anew by command, perhaps when its process has ended.
+    Begins,
+}
+
+/// What happens to a link.
+#[derive(Debug)]
+pub(crate) enum LinkNews<'a> {
+    /// The endpoint is dialled, for the first time or by command.
+    Dialled,
+    /// A connection stands.
+    Opened { took: Duration },
+    /// The endpoint has said something on it.
+    Heard,
+    /// The endpoint has read the list of tools; how many there are, if all of them were counted.
+    ToolsRead { note: &'a Note<'a>, count: Option<usize> },
+    /// The connection is gone, or did not come about.
+    Down(LinkEnd<'a>),
+    /// Another mcp-pipe has the agent, so the endpoint is not dialled.
+    Taken,
+}
+
+/// How a connection, or an attempt to make one, ended.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct LinkEnd<'a> {
+    pub cause: &'a Cause,
+    /// What that means, in a line.
+    pub why: &'a str,
+    /// Whether a connection stood.
+    pub stood: bool,
+    pub retry_in: Duration,
+    /// mcp-pipe is stopping.
+    pub ending: bool,
+    /// A new one is made by command, and counts.
+    pub redialled: bool,
+    /// The endpoint closed because of what the servers did, or did not do.
+    pub by_servers: bool,
+}
+
+impl ServerEntry {
+    /// Writes what has happened to the server of this name.
+    pub(crate) fn write(&self, name: &str, news: ServerNews<'_>) {
+        news.log(name);
+        self.change(|server| server.follow(&news, |text| self.clean(text), Instant::now()));
+    }
+
+    /// Notes that a call was answered, which comes with each call: nothing is made for the log in advance.
+    pub(crate) fn answered(&self, took: Duration, failed: bool) {
+        self.figures.answered(took, failed);
+    }
+
+    /// Notes that a call was answered with an error because the server can't answer it any more.
+    pub(crate) fn lost(&self) {
+        self.figures.lost();
+    }
+}
+
+impl ServerNews<'_> {
+    fn log(&self, name: &str) {
+        let servers = || Names::from_iter([name.into()]);
+        match self {
+            ServerNews::Started { pid, program } => {
+                info!(event = "SERVER_STARTED", server = %name, pid, program, "started {program}, process {pid}");
+            }
+            ServerNews::NotStarted { shown, retry_in, .. } => {
+                warn!(target: RETRIES, event = "ERROR_SERVER_START", server = %name, "{shown}; next attempt in {}", span(*retry_in));
+            }
+            ServerNews::StillStarting { waited } => {
+                info!(event = "SERVER_STARTING", server = %name, "still starting ({}); the endpoint is dialled once it answers", span(*waited));
+            }
+            ServerNews::NotReady { waited } => warn!(
+                event = "ERROR_START_TIMEOUT", server = %name,
+                "has not answered initialize for {}; its endpoint waits for it no longer. If it needs longer to start, raise startTimeout",
+                span(*waited)
+            ),
+            ServerNews::Ready { took } => {
+                debug!(event = "SERVER_WARM", server = %name, "answers {} after its start", span(*took));
+            }
+            // Said once, not each time that the server is asked.
+            ServerNews::Refused { note, again: true, .. } => {
+                debug!(event = "ERROR_INITIALIZE", servers = ?servers(), "{note}");
+            }
+            ServerNews::Refused { note, again: false, .. } => {
+                warn!(event = "ERROR_INITIALIZE", servers = ?servers(), "{note}");
+            }
+            ServerNews::Silent { failed: true, .. } => {} // said before
+            ServerNews::Silent { note, failed: false } => {
+                warn!(event = "SERVER_SILENT", servers = ?servers(), "{note}")
+            }
+            ServerNews::Heard { note, .. } => info!(event = "SERVER_HEARD", servers = ?servers(), "{note}"),
+            ServerNews::Exited { pid, why, last_words, retry_in, .. } => {
+                warn!(event = "SERVER_EXITED", server = %name, pid, why, "{why}; restart in {}{last_words}", span(*retry_in));
+            }
+            ServerNews::Replaced { pid, why, .. } => {
+                info!(event = "SERVER_EXITED", server = %name, pid, why, "{why}, as it was told to");
+            }
+            ServerNews::StoppedByCommand { pid, why } => {
+                info!(event = "SERVER_EXITED", server = %name, pid, why, "stopped by command: {why}");
+            }
+            ServerNews::Stopped { pid, why } => {
+                info!(event = "SERVER_EXITED", server = %name, pid, why, "stopped: {why}");
+            }
+            ServerNews::Halted | ServerNews::Begins => {} // the command was logged
+        }
+    }
+}
+
+impl ServerStatus {
+    /// What follows from the news.
+    fn follow(&mut self, news: &ServerNews<'_>, clean: impl Fn(&str) -> String, now: Instant) {
+        match news {
+            ServerNews::Started { pid, program } => {
+                self.process = Some(Started { pid: *pid, program: clean(program), at: now });
+                (self.retry_at, self.refused) = (None, false);
+                // What a server says of itself counts until its next life has ended without such words.
+                if !matches!(self.state, ServerState::Refusing(_)) {
+                    self.becomes(ServerState::Starting, now);
+                }
+            }
+            ServerNews::NotStarted { fault, why, retry_in, .. } => {
+                self.ends(*fault, &clean(why), now, *retry_in);
+                self.failures = self.failures.saturating_add(1);
+            }
+            ServerNews::StillStarting { .. } => {}
+            ServerNews::NotReady { waited } => {
+                let fault = self.fault.unwrap_or(FaultCode::ServerNotReady);
+                if fault == FaultCode::ServerNotReady {
+                    self.why = format!("has not answered initialize for {}", span(*waited));
+                }
+                self.fault = Some(fault);
+            }
+            ServerNews::Ready { .. } => {
+                self.clear();
+                self.becomes(ServerState::Serving, now);
+            }
+            ServerNews::Refused { words, .. } => {
+                (self.fault, self.why, self.refused) = (Some(FaultCode::ServerRefuses), clean(words), true);
+                self.becomes(ServerState::Refusing((*words).to_owned()), now);
+            }
+            ServerNews::Silent { failed: false, note } => {
+                (self.fault, self.why) = (Some(FaultCode::ServerHangs), clean(&note.to_string()));
+            }
+            ServerNews::Silent { failed: true, note } => {
+                (self.fault, self.why) = (Some(FaultCode::ServerHangs), clean(&note.to_string()));
+                self.becomes(ServerState::Silent, now);
+            }
+            ServerNews::Heard { serving, .. } => {
+                self.clear();
+                self.becomes(if *serving { ServerState::Serving } else { ServerState::Starting }, now);
+            }
+            ServerNews::Exited { why, failures, retry_in, .. } => {
+                self.failures = *failures;
+                let fault = if *failures >= LOOP { FaultCode::ServerCrashLoop } else { FaultCode::ServerExited };
+                self.ends(fault, &clean(why), now, *retry_in);
+            }
+            ServerNews::Replaced { by_command: true, .. } => self.process = None,
+            ServerNews::Replaced { by_command: false, .. } => {
+                self.process = None;
+                if !std::mem::take(&mut self.refused) {
+                    self.becomes(ServerState::Starting, now);
+                }
+            }
+            ServerNews::StoppedByCommand { .. } | ServerNews::Stopped { .. } => self.process = None,
+            ServerNews::Halted => {
+                self.process = None;
+                self.clear();
+                self.becomes(ServerState::Stopped, now);
+            }
+            ServerNews::Begins => {
+                self.clear();
+                self.becomes(ServerState::Starting, now);
+            }
+        }
+    }
+
+    fn becomes(&mut self, state: ServerState, now: Instant) {
+        if self.state != state {
+            (self.state, self.since) = (state, now);
+        }
+    }
+
+    /// Nothing is wrong with the server any more.
+    fn clear(&mut self) {
+        (self.fault, self.retry_at, self.failures, self.refused) = (None, None, 0, false);
+        self.why.clear();
+    }
+
+    /// A life has ended that was not to end, or could not begin.
+    fn ends(&mut self, fault: FaultCode, why: &str, now: Instant, retry_in: Duration) {
+        (self.process, self.retry_at) = (None, Some(now + retry_in));
+        self.restarts += 1;
+        // The server's own words say more than how its process ended.
+        if !std::mem::take(&mut self.refused) {
+            (self.fault, self.why) = (Some(fault), why.to_owned());
+            self.becomes(ServerState::Down(why.to_owned()), now);
+        }
+    }
+}
+
+impl LinkEntry {
+    /// Writes what has happened to the link. `names`: what the log calls it.
+    pub(crate) fn write(&self, names: &Names, news: LinkNews<'_>) {
+        news.log(names);
+        self.change(|link| link.follow(&news, |text| self.clean(text), Instant::now()));
+    }
+}
+
+impl LinkNews<'_> {
+    fn log(&self, servers: &Names) {
+        match self {
+            LinkNews::Dialled | LinkNews::Heard => {}
+            LinkNews::Opened { took } => info!(event = "CONNECTION_OPENED", ?servers, "connected in {}", span(*took)),
+            LinkNews::ToolsRead { note, .. } => debug!(event = "TOOLS_READ", ?servers, "{note}"),
+            LinkNews::Down(LinkEnd { cause: Cause::Ours(_), why, stood: true, retry_in, .. }) => {
+                info!(event = "CONNECTION_CLOSED", ?servers, "{why}; reconnecting in {} ms", retry_in.as_millis());
+            }
+            LinkNews::Down(LinkEnd { why, stood: true, ending: true, .. }) => {
+                warn!(target: RETRIES, event = "CONNECTION_CLOSED", ?servers, "{why}; not dialled again: stopping");
+            }
+            LinkNews::Down(LinkEnd { why, stood: true, retry_in, .. }) => {
+                warn!(target: RETRIES, event = "CONNECTION_CLOSED", ?servers, "{why}; reconnecting in {}", span(*retry_in));
+            }
+            LinkNews::Down(LinkEnd { why, stood: false, retry_in, .. }) => {
+                warn!(target: RETRIES, event = "ERROR_CONNECT", ?servers, "{why}; next attempt in {}", span(*retry_in));
+            }
+            LinkNews::Taken => {} // the claim has logged by whom
+        }
+    }
+}
+
+/// What is said of a link whose agent another mcp-pipe serves.
+const TAKEN: &str = "another mcp-pipe serves the same agent, which takes one connection only";
+
+impl LinkStatus {
+    /// What follows from the news.
+    fn follow(&mut self, news: &LinkNews<'_>, clean: impl Fn(&str) -> String, now: Instant) {
+        match news {
+            LinkNews::Dialled => {
+                (self.dialled, self.retry_at, self.fault) = (true, None, None);
+                self.becomes(LinkState::Resting, now);
+            }
+            LinkNews::Opened { .. } => {
+                (self.tools, self.unasked, self.retry_at, self.fault) = (None, true, None, None);
+                self.connections += 1;
+                self.becomes(LinkState::Connected, now);
+            }
+            LinkNews::Heard => (self.unasked, self.failures) = (false, 0),
+            LinkNews::ToolsRead { count, .. } => self.tools = *count,
+            LinkNews::Down(end) => {
+                let LinkEnd { cause, why, stood, retry_in, redialled, by_servers, .. } = *end;
+                let (why, fault) = (clean(why), cause.fault());
+                self.retry_at = Some(now + retry_in);
+                (self.fault, self.by_servers) = (fault, by_servers);
+                self.failures = if fault.is_some() { self.failures.saturating_add(1) } else { self.failures };
+                // What counts is what becomes of the next one, where that is made by command.
+                let state = if redialled { LinkState::Resting } else { LinkState::Down(why.clone()) };
+                if stood {
+                    self.last_close = Some(LastClose { at: now, why });
+                }
+                if redialled || !matches!(self.state, LinkState::Down(_)) {
+                    self.since = now;
+                }
+                self.state = state;
+            }
+            LinkNews::Taken => {
+                self.fault = Some(FaultCode::AgentTaken);
+                self.becomes(LinkState::Down(TAKEN.to_owned()), now);
+            }
+        }
+    }
+
+    fn becomes(&mut self, state: LinkState, now: Instant) {
+        if self.state != state {
+            (self.state, self.since) = (state, now);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::status::Status;
+    use crate::net::error::DialError;
+    use crate::secrecy::Secret;
+
+    const SOON: Duration = Duration::from_secs(5);
+
+    fn exited(failures: u32) -> ServerNews<'static> {
+        ServerNews::Exited { pid: 7, why: "exited with code 1", last_words: "", failures, retry_in: SOON }
+    }
+
+    fn replaced(by_command: bool) -> ServerNews<'static> {
+        ServerNews::Replaced { pid: 7, why: "killed", by_command }
+    }
+
+    const STARTED: ServerNews<'static> = ServerNews::Started { pid: 7, program: "npx" };
+    const READY: ServerNews<'static> = ServerNews::Ready { took: SOON };
+
+    /// What the state is after this news.
+    fn after(all: &[ServerNews<'_>]) -> ServerStatus {
+        let status = Status::default();
+        let entry = status.add_server("a");
+        all.iter().for_each(|news| entry.change(|server| server.follow(news, str::to_owned, Instant::now())));
+        status.read().servers.remove(0)
+    }
+
+    #[test]
+    fn what_a_server_does_follows_from_what_happens_to_it() {
+        let (down, missing) = (ServerState::Down("exited with code 1".into()), FaultCode::CommandNotFound);
+        let refused = || {
+            let note = Box::leak(Box::new(Note::of(0, crate::router::What::Unclaimed)));
+            ServerNews::Refused { words: "no licence", note, again: false }
+        };
+        let refusing = ServerState::Refusing("no licence".into());
+        let not_started =
+            || ServerNews::NotStarted { fault: missing, why: "command not found: x", shown: "", retry_in: SOON };
+        let not_ready = || ServerNews::NotReady { waited: SOON };
+        let rows: Vec<(Vec<ServerNews<'_>>, ServerState, Option<FaultCode>)> = vec![
+            (vec![], ServerState::Starting, None),
+            (vec![STARTED], ServerState::Starting, None),
+            (vec![STARTED, READY], ServerState::Serving, None),
+            (vec![STARTED, not_ready()], ServerState::Starting, Some(FaultCode::ServerNotReady)),
+            (vec![STARTED, not_ready(), READY], ServerState::Serving, None),
+            (vec![STARTED, exited(1)], down.clone(), Some(FaultCode::ServerExited)),
+            (vec![STARTED, exited(LOOP)], down.clone(), Some(FaultCode::ServerCrashLoop)),
+            // What was wrong stays until the next life is of more use.
+            (vec![STARTED, exited(LOOP), STARTED], ServerState::Starting, Some(FaultCode::ServerCrashLoop)),
+            (
+                vec![STARTED, exited(LOOP), STARTED, not_ready()],
+                ServerState::Starting,
+                Some(FaultCode::ServerCrashLoop),
+            ),
+            (vec![STARTED, exited(LOOP), STARTED, READY], ServerState::Serving, None),
+            (vec![STARTED, exited(LOOP), ServerNews::Begins], ServerState::Starting, None),
+            (vec![not_started()], ServerState::Down("command not found: x".into()), Some(missing)),
+            (vec![not_started(), STARTED, READY], ServerState::Serving, None),
+            // A refusal says more than the end of the process that has refused, and no more than that of the next one.
+            (vec![STARTED, refused(), exited(1)], refusing.clone(), Some(FaultCode::ServerRefuses)),
+            (vec![STARTED, refused(), replaced(false), STARTED], refusing, Some(FaultCode::ServerRefuses)),
+            (vec![STARTED, refused(), exited(1), STARTED, exited(2)], down, Some(FaultCode::ServerExited)),
+            (vec![STARTED, refused(), replaced(false), STARTED, READY], ServerState::Serving, None),
+            (vec![STARTED, READY, replaced(false)], ServerState::Starting, None),
+            (vec![STARTED, READY, replaced(true), ServerNews::Halted], ServerState::Stopped, None),
+        ];
+        for (news, state, fault) in rows {
+            let server = after(&news);
+            assert_eq!((&server.state, server.fault), (&state, fault), "{news:?}");
+            let has_process = matches!(news.last(), Some(ServerNews::Started { .. } | ServerNews::Ready { .. }));
+            assert!(!has_process || server.process.is_some_and(|process| process.program == "npx"), "{news:?}");
+        }
+        assert_eq!(after(&[STARTED, exited(1), STARTED, exited(2), STARTED]).restarts, 2);
+        assert!(
+            after(&[STARTED, exited(1)]).retry_at.is_some() && after(&[STARTED, exited(1), STARTED]).retry_at.is_none()
+        );
+    }
+
+    #[test]
+    fn what_a_link_does_follows_from_what_happens_to_it_and_holds_no_secret() {
+        let status = Status::new([Secret::new("ab1cd2e")].into_iter().collect());
+        let link = crate::control::status::tests::link(&status, &[]);
+        let names = Names::from_iter(["a".into()]);
+        let now = || status.read().links.remove(0);
+        assert!(!now().dialled);
+        link.write(&names, LinkNews::Dialled);
+        assert!(now().dialled && now().state == LinkState::Resting);
+        let down = |cause: &Cause, why: &'static str, stood, redialled| {
+            let (ending, by_servers) = (false, false);
+            link.write(
+                &names,
+                LinkNews::Down(LinkEnd { cause, why, stood, retry_in: SOON, ending, redialled, by_servers }),
+            );
+        };
+        let refused = Cause::Dial(DialError::Refused { peer: "h:443".into() });
+        down(&refused, "refused ab1cd2e", false, false);
+        down(&refused, "refused ab1cd2e", false, false);
+        let seen = now();
+        assert_eq!((seen.state, seen.fault), (LinkState::Down("refused …".into()), Some(FaultCode::EndpointRefused)));
+        assert!(seen.failures == 2 && seen.last_close.is_none() && seen.retry_at.is_some());
+        link.write(&names, LinkNews::Opened { took: SOON });
+        assert!(now().unasked && now().connections == 1 && now().fault.is_none() && now().retry_at.is_none());
+        link.write(&names, LinkNews::Heard);
+        assert!(!now().unasked && now().failures == 0);
+        down(&Cause::Ours("because it was told to"), "closed ab1cd2e", true, true);
+        let seen = now();
+        assert_eq!((&seen.state, seen.fault), (&LinkState::Resting, None), "what becomes of the next one counts");
+        assert_eq!(seen.last_close.map(|close| close.why), Some("closed …".to_owned()));
+        link.write(&names, LinkNews::Taken);
+        assert_eq!(now().fault, Some(FaultCode::AgentTaken));
+    }
+}

@@ -1,0 +1,110 @@
+//! The kinds of faults of a mcp-pipe that runs, each with a code that stays the same in all versions: programs go by the code, people by
+//! the words.
+
+use serde::{Deserialize, Serialize};
+
+/// A kind of fault, and how it is called.
+macro_rules! codes {
+    ($($(#[$doc:meta])+ $name:ident = $text:literal,)+) => {
+        /// What kind of fault it is.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+        pub enum FaultCode {
+            $($(#[$doc])+ #[serde(rename = $text)] $name,)+
+        }
+
+        impl FaultCode {
+            /// The code as programs read it.
+            pub fn as_str(self) -> &'static str {
+                match self {
+                    $(FaultCode::$name => $text,)+
+                }
+            }
+
+            /// All codes.
+            #[cfg(test)]
+            pub(crate) const ALL: &[FaultCode] = &[$(FaultCode::$name),+];
+        }
+    };
+}
+
+codes! {
+    /// The server's program, its interpreter or its working directory is not there.
+    CommandNotFound = "command-not-found",
+    /// The server's program is there and can't be started.
+    CommandNotRunnable = "command-not-runnable",
+    /// The system has no room for a further process.
+    LimitReached = "limit-reached",
+    /// The server's process ended.
+    ServerExited = "server-exited",
+    /// The server's process ends again and again, before it was of use.
+    ServerCrashLoop = "server-crash-loop",
+    /// The server has not answered `initialize` within its `startTimeout`.
+    ServerNotReady = "server-not-ready",
+    /// The server was called, and says nothing.
+    ServerHangs = "server-hangs",
+    /// The server answers `initialize` with an error.
+    ServerRefuses = "server-refuses",
+    /// Nothing listens at the endpoint's address.
+    EndpointRefused = "endpoint-refused",
+    /// The endpoint's name can't be looked up.
+    EndpointDns = "endpoint-dns",
+    /// No way leads to the endpoint.
+    EndpointUnreachable = "endpoint-unreachable",
+    /// The endpoint did not answer the dial in time.
+    EndpointTimeout = "endpoint-timeout",
+    /// TLS with the endpoint failed.
+    EndpointTls = "endpoint-tls",
+    /// The proxy on the way to the endpoint does not connect.
+    EndpointProxy = "endpoint-proxy",
+    /// A header of the config can't be sent.
+    EndpointHeader = "endpoint-header",
+    /// The endpoint does not take the token.
+    EndpointUnauthorized = "endpoint-unauthorized",
+    /// The endpoint answered the dial with another status of HTTP.
+    EndpointHttp = "endpoint-http",
+    /// What answers at the endpoint's address is no WebSocket server, or no MCP client.
+    EndpointNotMcp = "endpoint-not-mcp",
+    /// The endpoint closed the connection with 4004, which says nothing by itself.
+    Endpoint4004 = "endpoint-4004",
+    /// The endpoint closed the connection with another code.
+    EndpointClosed = "endpoint-closed",
+    /// Another connection keeps taking the place of ours.
+    EndpointContested = "endpoint-contested",
+    /// The connection stood, and nothing came on it any more.
+    EndpointHalfOpen = "endpoint-half-open",
+    /// The connection broke without a goodbye.
+    EndpointLost = "endpoint-lost",
+    /// Another mcp-pipe here serves the same agent.
+    AgentTaken = "agent-taken",
+    /// The config was changed, and has mistakes.
+    ConfigMistake = "config-mistake",
+    /// The disk with the cache is full.
+    DiskFull = "disk-full",
+    /// The cache can't be written.
+    CacheUnwritable = "cache-unwritable",
+}
+
+impl FaultCode {
+    /// Whether everything is served in spite of the fault.
+    pub fn is_warning(self) -> bool {
+        matches!(self, FaultCode::DiskFull | FaultCode::CacheUnwritable)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_is_one_of_a_kind_and_told_in_the_docs() {
+        let docs = include_str!("../../docs/STATUS.md");
+        let rows = docs.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());
+        let rows: Vec<&str> = rows.filter(|code| FaultCode::ALL.iter().any(|known| known.as_str() == *code)).collect();
+        let all: Vec<&str> = FaultCode::ALL.iter().map(|code| code.as_str()).collect();
+        assert_eq!(rows, all, "each once and in this order");
+        for code in FaultCode::ALL {
+            let written = serde_json::to_value(code).ok();
+            assert_eq!(written.as_ref().and_then(serde_json::Value::as_str), Some(code.as_str()));
+        }
+    }
+}
