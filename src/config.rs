@@ -12,6 +12,7 @@ pub(crate) mod defaults;
 mod dial;
 mod dotenv;
 mod editor;
+mod endpoints;
 mod environment;
 mod expand;
 mod file;
@@ -67,6 +68,8 @@ use crate::tools::ToolPolicy;
 pub struct Config {
     /// The servers to run, in the order of the file, without the disabled ones.
     pub servers: Vec<ServerSpec>,
+    /// Where they are served besides the endpoint that each has of its own; each shows at least one.
+    pub endpoints: Vec<EndpointSpec>,
     /// The config file, or without one the working directory; absolute. Tells a person which mcp-pipe this is.
     pub place: PathBuf,
     /// How long requests under way may take to finish at a graceful stop.
@@ -94,7 +97,8 @@ pub struct ServerSpec {
     pub name: Arc<str>,
     /// What to start.
     pub command: CommandSpec,
-    /// Where the server is served. `None` only with `--local`, until the local endpoint is bound.
+    /// Where the server is served. `None` where only [`Config::endpoints`] show it, and with `--local` until the local endpoint
+    /// is bound.
     pub endpoint: Option<Endpoint>,
     /// How the endpoint is dialled and kept.
     pub link: Arc<LinkSpec>,
@@ -113,6 +117,32 @@ pub struct ServerSpec {
     /// Whether the tools of a server that shares a connection stay listed, from memory, while it is down.
     pub keep_listed: bool,
     /// Which of the server's tools are published, and as what.
+    pub tools: Arc<ToolPolicy>,
+}
+
+/// An endpoint, with the servers that it shows.
+#[derive(Debug, Clone)]
+pub struct EndpointSpec {
+    /// Its name in the config; `None` for an address in a server's entry.
+    pub name: Option<Arc<str>>,
+    /// Its address.
+    pub endpoint: Endpoint,
+    /// How it is dialled where servers share a connection.
+    pub link: Arc<LinkSpec>,
+    /// How its servers share it.
+    pub sharing: Sharing,
+    /// What it shows, in the order of the file.
+    pub servers: Vec<ShownServer>,
+}
+
+/// A server as an endpoint shows it.
+#[derive(Debug, Clone)]
+pub struct ShownServer {
+    /// The server's name.
+    pub name: Arc<str>,
+    /// How the endpoint is dialled where the server has a connection of its own there.
+    pub link: Arc<LinkSpec>,
+    /// Which of its tools are shown, and as what.
     pub tools: Arc<ToolPolicy>,
 }
 

@@ -102,6 +102,8 @@ pub(crate) struct Run {
 /// An endpoint of a pipe.
 pub(crate) struct LinkPeer {
     pub endpoint: Endpoint,
+    /// The endpoint's name, if it has one.
+    pub name: Option<Arc<str>>,
     /// Where the link's state is shown.
     pub status: LinkEntry,
     /// How the endpoint is dialled.

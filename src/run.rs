@@ -255,9 +255,10 @@ fn announce(config: &Config) {
     let n = config.servers.len();
     let version = env!("CARGO_PKG_VERSION");
     info!(event = "STARTED", count = n, "mcp-pipe {version}: {}, process {}", counted(n, "server"), std::process::id());
-    for group in groups(config.servers.clone()) {
+    for group in groups(&config.servers, &config.endpoints) {
         for (spec, endpoint) in &group.servers {
-            info!(event = "SERVER_CONFIGURED", server = %spec.name, "to be served on {endpoint}");
+            let name = group.name.as_ref().map_or_else(String::new, |name| format!("{name}, "));
+            info!(event = "SERVER_CONFIGURED", server = %spec.name, "to be served on {name}{endpoint}");
         }
         let names = group.names();
         match group.terms() {

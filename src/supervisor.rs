@@ -63,7 +63,7 @@ pub(crate) async fn serve(
     stop: Stop,
 ) {
     let watch = WakeWatch::new();
-    let Config { servers, place, drain_timeout, local, log_contents, cache_dir, tool_budget, .. } = config;
+    let Config { servers, endpoints, place, drain_timeout, local, log_contents, cache_dir, tool_budget, .. } = config;
     // No locks for a local endpoint, which nobody else can serve.
     let locks = cache_dir.clone().filter(|_| !local);
     let catalogue = Arc::new(Catalogue::at(cache_dir));
@@ -83,7 +83,7 @@ pub(crate) async fn serve(
         let goal = helm.add(spec, entry.clone());
         entries.insert(spec.name.clone(), Entry { spec: Arc::new(spec.clone()), status: entry, goal });
     }
-    for group in groups(servers) {
+    for group in groups(&servers, &endpoints) {
         crews.spawn(Crew::new(group, &entries, common.clone()).run());
     }
     let ended = CancellationToken::new();

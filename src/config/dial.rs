@@ -1,6 +1,7 @@
 //! Which endpoint a server is served on, and how that is dialled: headers, and which of them are refused; CA file; times.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
 
@@ -196,6 +197,17 @@ pub(crate) fn of_entry(ctx: &mut Context<'_>, entry: &Entry) -> Own {
     Own::Blank
 }
 
+/// The address of a named endpoint, or one of several in an entry.
+pub(crate) fn named(ctx: &mut Context<'_>, text: &Located<String>, shared: &Shared) -> Option<Endpoint> {
+    let value = ctx.expand(text)?;
+    if value.trim().is_empty() {
+        let what = Code::EmptyVariable.says("is empty, or names a variable that is");
+        ctx.mistake(&text.place, what, "write the endpoint's whole address there, or in the variable");
+        return None;
+    }
+    parse(ctx, Found { place: text.place.clone(), text: value, written: Written::Config }, has_key(shared))
+}
+
 /// Parses an endpoint; a mistake is noted without its text. `is_keyed`: a header may let somebody in, too.
 fn parse(ctx: &mut Context<'_>, found: Found, is_keyed: bool) -> Option<Endpoint> {
     let Found { place, text, written } = found;
@@ -231,31 +243,32 @@ fn has_key(shared: &Shared) -> bool {
     shared.endpoint_headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("authorization"))
 }
 
-/// How a server's endpoint is dialled: by the entry, then the flags, then the top of the file, then the defaults.
+/// How a server's endpoint is dialled: by the entry, then what is said of the named endpoint, then the flags, then the top of the
+/// file, then the defaults.
 /// Headers go only to the endpoint beside which they are written: what lets us in there is nobody else's business.
-pub(crate) fn link(ctx: &mut Context<'_>, own: &Shared, top: &Shared, endpoint: &Own) -> LinkSpec {
+pub(crate) fn link(ctx: &mut Context<'_>, own: &Shared, named: &Shared, top: &Shared, endpoint: &Own) -> LinkSpec {
     let headers = match (own.endpoint_headers.as_slice(), endpoint) {
         _ if ctx.local => Vec::new(),
         (_, Own::Blank) | ([], Own::Unsaid) => headers(ctx, &top.endpoint_headers),
         (headers_of_its_own, Own::Unsaid | Own::Named(_)) => headers(ctx, headers_of_its_own),
     };
-    let ca_file = match (&own.ca_file, &ctx.line.options.ca_file, &top.ca_file) {
+    let ca_file = match (own.ca_file.as_ref().or(named.ca_file.as_ref()), &ctx.line.options.ca_file, &top.ca_file) {
         (None, Some(path), _) => Some(with_warning(ctx, "--ca-file".into(), joined(ctx.cwd, path))),
         (Some(text), _, _) | (None, None, Some(text)) => {
             ctx.expand(text).map(|path| with_warning(ctx, text.place.clone(), joined(&ctx.base, path)))
         }
         (None, None, None) => None,
     };
-    let subprotocol = own.subprotocol.as_ref().or(top.subprotocol.as_ref());
+    let subprotocol = own.subprotocol.as_ref().or(named.subprotocol.as_ref()).or(top.subprotocol.as_ref());
+    let first = |of: fn(&Shared) -> Option<Duration>| of(own).or(of(named));
     LinkSpec {
         headers,
         subprotocol: subprotocol.and_then(|text| token(ctx, text)),
         ca_file,
-        connect_timeout: own.connect_timeout.or(top.connect_timeout).unwrap_or(defaults::CONNECT_TIMEOUT),
-        ping_interval: own.ping_interval.or(top.ping_interval).unwrap_or(defaults::PING_INTERVAL),
-        ping_timeout: own.ping_timeout.or(top.ping_timeout).unwrap_or(defaults::PING_TIMEOUT),
-        max_backoff: own
-            .max_backoff
+        connect_timeout: first(|it| it.connect_timeout).or(top.connect_timeout).unwrap_or(defaults::CONNECT_TIMEOUT),
+        ping_interval: first(|it| it.ping_interval).or(top.ping_interval).unwrap_or(defaults::PING_INTERVAL),
+        ping_timeout: first(|it| it.ping_timeout).or(top.ping_timeout).unwrap_or(defaults::PING_TIMEOUT),
+        max_backoff: first(|it| it.max_backoff)
             .or(ctx.line.options.max_backoff)
             .or(top.max_backoff)
             .unwrap_or(defaults::MAX_BACKOFF),

@@ -13,7 +13,7 @@
 //! | `cwd` | S | text `$` | the file's folder | where the program starts |
 //! | `type`, `transportType`, `transport` | S | `stdio`, `local` | `stdio` | remote types are skipped with a warning |
 //! | `disabled`, `enabled`, `isActive` | S | `true`/`false`, also as text | enabled | whether the server runs |
-//! | `endpoint` (S: also `env.MCP_ENDPOINT`) | TS | URL `$` | `MCP_ENDPOINT` | where the server is served |
+//! | `endpoint` (S: also `env.MCP_ENDPOINT`) | TS | URL `$`; S: or the name of one of `endpoints`, or a list of both | `MCP_ENDPOINT` | where the server is served |
 //! | `endpointHeaders` | TS | texts by name `$` | none | sent with the WebSocket upgrade; those of the top only to the shared endpoint |
 //! | `subprotocol` | TS | text | none | offered as `Sec-WebSocket-Protocol` |
 //! | `caFile` | TS | path `$` | none | certificate authorities (PEM) trusted besides the platform's |
@@ -24,6 +24,7 @@
 //! | `startTimeout` | TS | time | `60s` | how long a server may take to answer `initialize` before its endpoint is dialled regardless |
 //! | `maxFrameSize` | TS | size | `16MiB` | the largest message, in either direction |
 //! | `handshake` | TS | `answer`, `relay` | `answer` | who answers a further `initialize`: mcp-pipe, or the server |
+//! | `endpoints` | T | objects by name | none | named endpoints, each with the servers that it shows: see [`super::endpoints`] |
 //! | `drainTimeout` | T | time | `5s` | how long calls under way may take to finish at a stop |
 //! | `mode` | TS | `auto`, `per-server`, `multiplex`, `sequential` | `auto` | how servers share connections |
 //! | `naming` | TS | `auto`, `prefix` | `auto` | on a shared connection: a name that one server has alone stays, or all become `server__name` |
@@ -50,9 +51,10 @@ use std::time::Duration;
 
 use jsonc_parser::ast::{ObjectProp, Value};
 
+use super::endpoints::NamedEndpoint;
 use super::keys::Place;
 use super::reader::{Located, Reader, truth};
-use super::{Handshake, Mode, Names, Naming, keys, policy, syntax, units};
+use super::{Handshake, Mode, Names, Naming, endpoints, keys, policy, syntax, units};
 use crate::endpoint::{looks_like_endpoint, looks_like_token};
 use crate::error::{self, Code, Problem};
 use crate::tools::{Glob, ToolPolicy};
@@ -66,6 +68,7 @@ const LONGEST_SHOWN: usize = 120;
 pub(crate) struct File {
     pub(crate) entries: Vec<Entry>,
     pub(crate) shared: Shared,
+    pub(crate) endpoints: Vec<NamedEndpoint>,
     pub(crate) drain_timeout: Option<Duration>,
     pub(crate) tool_budget: Option<usize>,
     pub(crate) cache_dir: Option<Located<String>>,
@@ -76,6 +79,7 @@ pub(crate) struct File {
 /// What may stand both at the top and in an entry.
 #[derive(Debug, Default)]
 pub(crate) struct Shared {
+    /// An address. Of several the first; others of an entry are in its `more`.
     pub(crate) endpoint: Option<Located<String>>,
     pub(crate) endpoint_headers: Vec<(String, Located<String>)>,
     pub(crate) subprotocol: Option<Located<String>>,
@@ -127,6 +131,10 @@ pub(crate) struct Entry {
     pub(crate) tools: ToolPolicy,
     /// The new names in `tools.rename`.
     pub(crate) given_names: Vec<Located<String>>,
+    /// The texts in `endpoint` that are no address but the name of a named endpoint, or seem to be meant so.
+    pub(crate) at: Vec<Located<String>>,
+    /// The addresses in `endpoint` behind the first.
+    pub(crate) more: Vec<Located<String>>,
     pub(crate) shared: Shared,
 }
 
@@ -185,6 +193,7 @@ fn top(r: &mut Reader<'_>, value: &Value<'_>, file: &mut File) {
                 servers = true;
                 entries(r, &prop.value, &path, file);
             }
+            "endpoints" => file.endpoints = endpoints::read(r, &prop.value, &path),
             "mcp" => mcp = Some((path, prop)),
             "mcpServerConfig" => settings = policy::of_servers(r, &prop.value, &path),
             "drainTimeout" => file.drain_timeout = r.parsed(&prop.value, &path, units::duration),
@@ -218,6 +227,8 @@ fn top(r: &mut Reader<'_>, value: &Value<'_>, file: &mut File) {
         let example = r#"write {"mcpServers": {"calculator": {"command": "python", "args": ["calculator.py"]}}}"#;
         r.mistake(value, "mcpServers", Code::MissingKey.says("is missing"), example);
     }
+    let names: Vec<&str> = file.endpoints.iter().map(|endpoint| &*endpoint.name).collect();
+    file.entries.iter_mut().for_each(|entry| endpoints::sort_out(entry, &names));
     for (server, place, own) in settings {
         match file.entries.iter_mut().find(|entry| entry.name == server) {
             Some(entry) => policy::add(&mut entry.tools, own),
@@ -323,6 +334,8 @@ fn entry(r: &mut Reader<'_>, name: String, prop: &ObjectProp<'_>, path: &str) ->
         pin: None,
         tools: ToolPolicy::default(),
         given_names: Vec::new(),
+        at: Vec::new(),
+        more: Vec::new(),
         shared: Shared::default(),
     };
     let before = r.mistakes.len();
@@ -358,6 +371,7 @@ fn entry(r: &mut Reader<'_>, name: String, prop: &ObjectProp<'_>, path: &str) ->
                     .push((r.place(prop, &path), "headers of the WebSocket connection are called endpointHeaders"));
             }
             _ if keys::is_of_remote(&key) => of_remote.push((r.place(prop, &path), "remove it")),
+            "endpoint" => entry.at = r.one_or_more(value, &path),
             "disabled" => disabled = switch(r, true),
             "enabled" => enabled = switch(r, false),
             "isActive" => active = switch(r, false),
@@ -473,13 +487,8 @@ fn endpoint(r: &mut Reader<'_>, value: &Value<'_>, path: &str) -> Option<Located
     }
     let mut all = r.strings(value, path);
     if all.len() > 1 {
-        let what = format!("names {} endpoints, and a server is served on one", all.len());
-        r.mistake(
-            value,
-            path,
-            Code::WrongValue.says(what),
-            "give each server its own \"endpoint\", as in mcp_config.multi-token.json",
-        );
+        let what = format!("names {} endpoints, and at the top there is one", all.len());
+        r.mistake(value, path, Code::WrongValue.says(what), "name them in \"endpoints\", each with its url");
     }
     all.truncate(1);
     all.pop()
@@ -502,7 +511,7 @@ fn inherit(r: &mut Reader<'_>, value: &Value<'_>, path: &str) -> Option<Inherit>
 }
 
 /// Reads a key that may stand at the top and in an entry. Returns false for any other key.
-fn shared(r: &mut Reader<'_>, key: &str, prop: &ObjectProp<'_>, path: &str, to: &mut Shared) -> bool {
+pub(crate) fn shared(r: &mut Reader<'_>, key: &str, prop: &ObjectProp<'_>, path: &str, to: &mut Shared) -> bool {
     let value = &prop.value;
     match key {
         "endpoint" => to.endpoint = endpoint(r, value, path),

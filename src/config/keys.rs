@@ -33,7 +33,27 @@ pub(crate) const SHARED: &[&str] = &[
 ];
 
 /// Keys of the top only.
-pub(crate) const TOP: &[&str] = &["mcpServers", "drainTimeout", "toolBudget", "cacheDir"];
+pub(crate) const TOP: &[&str] = &["mcpServers", "endpoints", "drainTimeout", "toolBudget", "cacheDir"];
+
+/// Keys of a named endpoint: its own, and those of [`SHARED`] that are about a connection or about how servers share it.
+pub(crate) const ENDPOINT: &[&str] = &[
+    "url",
+    "servers",
+    "tools",
+    "slim",
+    "mode",
+    "naming",
+    "names",
+    "turn",
+    "resync",
+    "endpointHeaders",
+    "subprotocol",
+    "caFile",
+    "connectTimeout",
+    "pingInterval",
+    "pingTimeout",
+    "maxBackoff",
+];
 
 /// Keys of an entry only.
 pub(crate) const SERVER: &[&str] = &[
@@ -67,6 +87,8 @@ pub(crate) enum Place {
     Server,
     /// In the `tools` of an entry.
     Tools,
+    /// In a named endpoint.
+    Endpoint,
 }
 
 /// What becomes of a key that other programs have. A key that is not in the table is unknown: ignored with a warning, but in
@@ -91,7 +113,7 @@ pub(crate) enum Treatment {
     Mistake(&'static str),
 }
 
-use Place::{Server, Tools, Top};
+use Place::{Endpoint, Server, Tools, Top};
 use Treatment::{Asking, Harmless, Honoured, Ignored, Meant, Mistake, Off, On};
 
 /// The keys of other programs. Keys that only one program has stand under its name, others by what they are about.
@@ -221,6 +243,29 @@ const FOREIGN: &[(Place, Treatment, &[&str])] = &[
     (Top, Harmless, NOTES),
     (Server, Harmless, NOTES),
     (Tools, Harmless, NOTES),
+    (Endpoint, Harmless, NOTES),
+    (Endpoint, Honoured("url"), &["endpoint", "MCP_ENDPOINT", "address"]),
+    (Endpoint, Honoured("endpointHeaders"), &["headers"]),
+    (Endpoint, Meant("url"), ENDPOINTS),
+    (Endpoint, Ignored("a token stands in the address: \"url\": \"wss://host/path?token=…\""), TOKENS),
+];
+
+/// Keys that are about a server, whatever shows it.
+const IN_NO_ENDPOINT: &[&str] = &[
+    "startTimeout",
+    "maxFrameSize",
+    "handshake",
+    "keepListed",
+    "timeout",
+    "maxResultBytes",
+    "inheritEnv",
+    "command",
+    "args",
+    "env",
+    "envFile",
+    "cwd",
+    "disabled",
+    "pin",
 ];
 
 /// What only a remote server has, so that it means nothing beside a command.
@@ -396,7 +441,7 @@ pub(crate) fn foreign(r: &mut Reader<'_>, key: &str, prop: &ObjectProp<'_>, path
                 None => (Code::UnknownKey, unknown.to_owned(), "remove it, or check its spelling".to_owned()),
             };
             match place {
-                Top | Server => r.warning(prop, path, code.says(format!("{what} and is ignored")), remedy),
+                Top | Server | Endpoint => r.warning(prop, path, code.says(format!("{what} and is ignored")), remedy),
                 // A mistake: without the rule that was meant, tools would be published that should not be.
                 Tools => r.mistake(prop, path, code.says(what.trim_end_matches(',')), remedy),
             }
@@ -474,6 +519,7 @@ fn elsewhere(place: Place) -> [(&'static str, &'static [&'static str]); 2] {
         Top => [(IN_ENTRY, SERVER), (IN_TOOLS, TOOLS)],
         Server => [(AT_TOP, TOP), (IN_TOOLS, TOOLS)],
         Tools => [(IN_ENTRY, SERVER), (AT_TOP, TOP)],
+        Endpoint => [(IN_ENTRY, IN_NO_ENDPOINT), (AT_TOP, TOP)],
     }
 }
 
@@ -483,6 +529,7 @@ fn ours(place: Place) -> impl Iterator<Item = &'static str> {
         Top => (TOP, SHARED),
         Server => (SERVER, SHARED),
         Tools => (TOOLS, &[]),
+        Endpoint => (ENDPOINT, &[]),
     };
     keys.iter().chain(shared).copied()
 }

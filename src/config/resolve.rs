@@ -8,12 +8,14 @@ use std::sync::Arc;
 use super::context::{Context, Hidden};
 use super::control::control_socket;
 use super::dial::{self, Common, ENDPOINT, Own};
+use super::endpoints::Endpoints;
 use super::expand::expand;
 use super::file::{self, Entry, File, Shared, Transport};
 use super::options::{CommandLine, Options, Target};
 use super::surroundings::Surroundings;
 use super::{
-    CommandSpec, Config, Environment, ServerSpec, cache, defaults, locate, proxies, sharing, start, target, variables,
+    CommandSpec, Config, EndpointSpec, Environment, ServerSpec, cache, defaults, locate, proxies, sharing, start,
+    target, variables,
 };
 use crate::disk::joined;
 use crate::endpoint::{bare, is_placeholder, is_variable};
@@ -79,6 +81,7 @@ pub(crate) struct Draft<'a> {
     /// The config's name, if there is one.
     pub(crate) name: Option<String>,
     pub(crate) servers: Vec<ServerSpec>,
+    pub(crate) endpoints: Vec<EndpointSpec>,
 }
 
 /// Makes the config of a run. Reads files, and changes nothing.
@@ -86,7 +89,7 @@ pub(crate) struct Draft<'a> {
 /// # Errors
 /// Every mistake that there is.
 pub fn resolve(line: &CommandLine<'_>, surroundings: &Surroundings) -> Result<Resolved, Problems> {
-    let Draft { ctx, file, name, servers } = draft(line, surroundings);
+    let Draft { ctx, file, name, servers, endpoints } = draft(line, surroundings);
     if !ctx.problems.mistakes.is_empty() || ctx.problems.target.is_some() {
         let redactor: Redactor = ctx.hidden.all.into_iter().collect();
         return Err(ctx.problems.cleaned(&redactor));
@@ -94,6 +97,7 @@ pub fn resolve(line: &CommandLine<'_>, surroundings: &Surroundings) -> Result<Re
     let (options, settings, cwd) = (line.options, ctx.settings, ctx.cwd);
     let config = Config {
         servers,
+        endpoints,
         place: name.map_or_else(|| cwd.to_path_buf(), |name| joined(cwd, name)),
         drain_timeout: options.drain_timeout.or(file.drain_timeout).unwrap_or(defaults::DRAIN_TIMEOUT),
         local: ctx.local,
@@ -151,15 +155,17 @@ pub(crate) fn draft<'a>(line: &'a CommandLine<'a>, surroundings: &'a Surrounding
     }
     variables::read_files(&mut ctx, &file);
     hide_secrets(&mut ctx, &file);
-    let servers = servers(&mut ctx, &file, target, name.as_deref());
+    let (servers, endpoints) = servers(&mut ctx, &file, target, name.as_deref());
     ctx.notes.extend(variables::withheld(&ctx));
-    Draft { ctx, file, name, servers }
+    Draft { ctx, file, name, servers, endpoints }
 }
 
 /// Learns every endpoint and header that the config, the flags or a variable names, also those of servers that don't run now:
 /// a child must see none of them.
 fn hide_secrets(ctx: &mut Context<'_>, file: &File) {
-    let written = file.entries.iter().filter_map(dial::own).chain(&file.shared.endpoint);
+    let more = file.entries.iter().flat_map(|entry| &entry.more);
+    let named = file.endpoints.iter().filter_map(|endpoint| endpoint.url.as_ref());
+    let written = file.entries.iter().filter_map(dial::own).chain(&file.shared.endpoint).chain(more).chain(named);
     let mut texts: Vec<String> = written.filter_map(|text| expand(&text.value, |name| ctx.lookup(name)).ok()).collect();
     texts.extend(ctx.line.options.endpoint.iter().map(|secret| secret.reveal().to_owned()));
     let files = ctx.dotenv.files.iter().chain(ctx.env_files.iter().map(|(_, file)| file));
@@ -172,7 +178,8 @@ fn hide_secrets(ctx: &mut Context<'_>, file: &File) {
     secrets.retain(|secret| !is_variable(secret.reveal()));
     let whole = texts().filter(|text| text.contains("://"));
     ctx.hidden.endpoints.add(secrets.iter().cloned().chain(whole.map(Secret::new)));
-    let shared = file.entries.iter().map(|entry| &entry.shared).chain([&file.shared]);
+    let named = file.endpoints.iter().map(|endpoint| &endpoint.shared);
+    let shared = file.entries.iter().map(|entry| &entry.shared).chain([&file.shared]).chain(named);
     let headers = shared.flat_map(|shared| &shared.endpoint_headers);
     let values = headers.filter_map(|(name, text)| Some((name, expand(&text.value, |name| ctx.lookup(name)).ok()?)));
     let headers = values.flat_map(|(name, value)| address::of_header(name, &value));
@@ -185,10 +192,15 @@ fn hide_secrets(ctx: &mut Context<'_>, file: &File) {
     variables::hide(ctx);
 }
 
-fn servers(ctx: &mut Context<'_>, file: &File, named: Target<'_>, config: Option<&str>) -> Vec<ServerSpec> {
+fn servers(
+    ctx: &mut Context<'_>,
+    file: &File,
+    named: Target<'_>,
+    config: Option<&str>,
+) -> (Vec<ServerSpec>, Vec<EndpointSpec>) {
     let mut chosen: Vec<(String, CommandSpec, Option<&Entry>)> = Vec::new();
     match named {
-        Target::Named(_) if target::are_several(ctx, file) => return Vec::new(),
+        Target::Named(_) if target::are_several(ctx, file) => return (Vec::new(), Vec::new()),
         Target::All => {
             for entry in file.entries.iter().filter(|entry| entry.disabled.is_none()) {
                 if let Some(command) = start::of_entry(ctx, entry, false) {
@@ -223,29 +235,20 @@ fn servers(ctx: &mut Context<'_>, file: &File, named: Target<'_>, config: Option
     // The common endpoint is looked up when the first server needs it: one that no server needs may be wrong.
     let mut common: Option<Common> = ctx.local.then_some(Common::Missing);
     let (mut servers, mut entries, mut without) = (Vec::new(), Vec::new(), Vec::new());
+    let mut endpoints = Endpoints::new(ctx, file);
     for (name, command, entry) in chosen {
         let shared = entry.map_or(&none, |entry| &entry.shared);
         let own = match entry {
             Some(entry) if !ctx.local => dial::of_entry(ctx, entry),
             Some(_) | None => Own::Unsaid,
         };
-        let endpoint = match &own {
-            Own::Named(endpoint) => endpoint.clone(),
-            Own::Unsaid | Own::Blank => match common.get_or_insert_with(|| dial::common(ctx, file)) {
-                Common::Given(endpoint) => Some(endpoint.clone()),
-                Common::Wrong => None,
-                Common::Missing => {
-                    without.push(name.clone());
-                    None
-                }
-            },
-        };
-        let link = Arc::new(dial::link(ctx, shared, &file.shared, &own));
+        let endpoint = if let Own::Named(endpoint) = &own { endpoint.clone() } else { None };
+        let link = Arc::new(dial::link(ctx, shared, &none, &file.shared, &own));
         let sharing = sharing::of(ctx, shared, &file.shared);
         sharing::check_names(ctx, entry.map_or(&[], |entry| &entry.given_names), sharing.names);
         let (options, top) = (&ctx.line.options, &file.shared);
-        let server = ServerSpec {
-            name: name.into(),
+        let mut server = ServerSpec {
+            name: name.as_str().into(),
             command,
             endpoint,
             link,
@@ -271,6 +274,20 @@ fn servers(ctx: &mut Context<'_>, file: &File, named: Target<'_>, config: Option
                 ..entry.map(|entry| entry.tools.clone()).unwrap_or_default()
             }),
         };
+        let is_taken = endpoints.take(ctx, &mut server, entry, &own);
+        if let (Own::Unsaid | Own::Blank, false) = (&own, is_taken) {
+            match common.get_or_insert_with(|| dial::common(ctx, file)) {
+                Common::Given(endpoint) => server.endpoint = Some(endpoint.clone()),
+                Common::Wrong => {}
+                Common::Missing if endpoints.exist() => {
+                    let place = entry.map_or_else(|| Place::from("mcpServers"), |entry| entry.place.clone());
+                    let what = Code::NoEffect.says("is shown by no endpoint, so it is not started");
+                    ctx.warning(place, what, "name it in the \"servers\" of one, or set MCP_ENDPOINT for the rest");
+                    continue;
+                }
+                Common::Missing => without.push(name),
+            }
+        }
         let inherit = shared.inherit.as_ref().or(top.inherit.as_ref());
         servers.push(variables::with_inherited(ctx, server, inherit));
         entries.push(entry);
@@ -283,7 +300,8 @@ fn servers(ctx: &mut Context<'_>, file: &File, named: Target<'_>, config: Option
     if !ctx.local && !without.is_empty() {
         missing_endpoint(ctx, &without, config, entries.iter().any(Option::is_some));
     }
-    servers
+    let endpoints = endpoints.done(ctx, &servers);
+    (servers, endpoints)
 }
 
 /// Which of the file's servers are left out because they are disabled.

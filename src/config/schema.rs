@@ -23,7 +23,7 @@ pub fn schema() -> Value {
     let mut top = shared.clone();
     top.extend(described(keys::TOP.iter().map(|key| (*key, of_top(key)))));
     let mut server = shared;
-    server.extend(described(keys::SERVER.iter().map(|key| (*key, of_server(key)))));
+    server.extend(described(keys::SERVER.iter().chain(["endpoint"].iter()).map(|key| (*key, of_server(key)))));
     json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "mcp_config.json of mcp-pipe",
@@ -32,6 +32,10 @@ pub fn schema() -> Value {
         "properties": top,
         "$defs": {
             "server": { "type": "object", "properties": server },
+            "endpoint": {
+                "type": "object",
+                "properties": described(keys::ENDPOINT.iter().map(|key| (*key, of_endpoint(key)))),
+            },
             "tools": {
                 "type": "object",
                 "properties": described(keys::TOOLS.iter().map(|key| (*key, of_tools(key)))),
@@ -51,7 +55,12 @@ pub fn schema() -> Value {
 
 /// The properties, each with what it is for.
 fn described<'a>(keys: impl Iterator<Item = (&'a str, Value)>) -> Map<String, Value> {
-    let table = || include_str!("file.rs").lines().chain(include_str!("policy.rs").lines());
+    let table = || {
+        include_str!("file.rs")
+            .lines()
+            .chain(include_str!("endpoints.rs").lines())
+            .chain(include_str!("policy.rs").lines())
+    };
     let meaning = |key: &str| {
         let mut rows = table().filter_map(|line| Some(line.strip_prefix("//! | ")?.split(" | ").collect::<Vec<_>>()));
         let row = rows.find(|row| row.first().is_some_and(|first| first.contains(&format!("`{key}`"))))?;
@@ -81,6 +90,10 @@ fn one_of<T: ValueEnum>() -> Value {
 fn of_top(key: &str) -> Value {
     match key {
         "mcpServers" => json!({ "type": ["object", "null"], "additionalProperties": { "$ref": "#/$defs/server" } }),
+        "endpoints" => json!({
+            "type": ["object", "null"],
+            "additionalProperties": { "anyOf": [{ "type": "string" }, { "$ref": "#/$defs/endpoint" }] },
+        }),
         "drainTimeout" => defined("time"),
         "toolBudget" => json!({ "anyOf": [
             { "type": "null" }, { "type": "integer", "minimum": 1 }, { "type": "string", "pattern": COUNT }] }),
@@ -109,8 +122,18 @@ fn of_shared(key: &str) -> Value {
     }
 }
 
+fn of_endpoint(key: &str) -> Value {
+    match key {
+        "url" => text(),
+        "servers" => json!({ "anyOf": [text(), defined("texts")] }),
+        "tools" => json!({ "anyOf": [{ "type": "null" }, defined("tools"), defined("patterns")] }),
+        _ => of_shared(key),
+    }
+}
+
 fn of_server(key: &str) -> Value {
     match key {
+        "endpoint" => json!({ "anyOf": [text(), defined("texts")] }),
         "type" | "transportType" | "transport" | "cwd" => text(),
         "command" => json!({ "anyOf": [text(), { "type": "array", "items": { "type": "string" }, "minItems": 1 }] }),
         "args" => defined("texts"),

@@ -15,7 +15,7 @@ use super::reader::member;
 use super::resolve::{Draft, draft};
 use super::surroundings::Surroundings;
 use super::units::word;
-use super::{Handshake, ServerSpec, defaults};
+use super::{EndpointSpec, Handshake, ServerSpec, defaults};
 use crate::error::{Place, Problems};
 use crate::secrecy::{Redactor, Secret, address};
 use crate::tools::{Glob, ToolPolicy};
@@ -75,7 +75,7 @@ enum Origin {
 /// # Errors
 /// Every mistake that there is.
 pub fn show(line: &CommandLine<'_>, surroundings: &Surroundings) -> Result<(Shown, Vec<Secret>), Problems> {
-    let Draft { ctx, file, name, servers } = draft(line, surroundings);
+    let Draft { ctx, file, name, servers, endpoints } = draft(line, surroundings);
     if !ctx.problems.mistakes.is_empty() || ctx.problems.target.is_some() {
         let redactor: Redactor = ctx.hidden.all.into_iter().collect();
         return Err(ctx.problems.cleaned(&redactor));
@@ -87,6 +87,9 @@ pub fn show(line: &CommandLine<'_>, surroundings: &Surroundings) -> Result<(Show
             Some(server) => values.extend(table.of_server(server, entry, &file)),
             None => values.push(table.not_run(entry)),
         }
+    }
+    for endpoint in &endpoints {
+        values.extend(table.of_endpoint(endpoint));
     }
     Ok((Shown { schema: SCHEMA, config: name, values }, ctx.hidden.all))
 }
@@ -119,6 +122,24 @@ impl Table<'_> {
             row("drainTimeout", time(drain), options.drain_timeout.map(|_| "--drain-timeout")),
             row("toolBudget", json!(file.tool_budget.unwrap_or(defaults::TOOL_BUDGET)), None),
             row("cacheDir", json!(cache), of_cache),
+        ]
+    }
+
+    /// A named endpoint: where it is, and what it shows.
+    fn of_endpoint(&self, endpoint: &EndpointSpec) -> Vec<Row> {
+        let Some(name) = &endpoint.name else { return Vec::new() };
+        let path = member("endpoints", name);
+        let row = |key: &str, value: Value| Row {
+            server: None,
+            key: member(&path, key),
+            value,
+            from: self.from(Some(&path), key, None),
+        };
+        let servers: Vec<&str> = endpoint.servers.iter().map(|shown| &*shown.name).collect();
+        vec![
+            row("url", json!(endpoint.endpoint.to_string())),
+            row("servers", json!(servers)),
+            row("mode", json!(word(&endpoint.sharing.mode))),
         ]
     }
 

@@ -40,7 +40,7 @@ pub enum Severity {
 
 /// Looks at a config as a run would, and at what a run would only find out later. Reads files, and changes nothing.
 pub fn validate(line: &CommandLine<'_>, surroundings: &Surroundings, now: SystemTime) -> Findings {
-    let Draft { mut ctx, file, name, servers } = draft(line, surroundings);
+    let Draft { mut ctx, file, name, servers, .. } = draft(line, surroundings);
     check::ahead(&mut ctx, &file, &servers, now);
     let secrets = ctx.hidden.all;
     let problems = ctx.problems.cleaned(&secrets.iter().cloned().collect::<Redactor>());

@@ -12,6 +12,7 @@ fn config(servers: &[&str]) -> Config {
     let second = Duration::from_secs(1);
     Config {
         servers: servers.iter().map(|name| ServerSpec::sample(name, "", &[])).collect(),
+        endpoints: Vec::new(),
         place: "/".into(),
         drain_timeout: second,
         local: true,

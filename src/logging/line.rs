@@ -5,7 +5,7 @@ pub(super) mod told;
 use std::borrow::Cow;
 use std::fmt::{self, Write as _};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use tracing::Level;
 use tracing::field::{Field, Visit};
@@ -21,9 +21,19 @@ pub(super) struct Fields {
     pub(super) server: Option<String>,
     /// The servers' names, in the place of `server`, where an event is about several.
     servers: Vec<String>,
+    /// The name of the endpoint that they are at, if it has one.
+    endpoint: Option<String>,
     event: Option<String>,
     message: String,
     others: Vec<(Cow<'static, str>, Value)>,
+}
+
+/// The servers that an event is about, as [`Names`](super::Names) writes them.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Servers {
+    Alone(Vec<String>),
+    At { endpoint: String, servers: Vec<String> },
 }
 
 impl Fields {
@@ -31,11 +41,18 @@ impl Fields {
         match field.name() {
             "message" => self.message = text,
             "server" => self.server = Some(text),
-            "servers" => match serde_json::from_str::<Vec<String>>(&text) {
-                Ok(mut names) if names.len() == 1 => self.server = names.pop(),
-                Ok(names) => self.servers = names,
-                Err(_) => self.server = Some(text),
-            },
+            "servers" => {
+                let (mut names, endpoint) = match serde_json::from_str::<Servers>(&text) {
+                    Ok(Servers::Alone(names)) => (names, None),
+                    Ok(Servers::At { endpoint, servers }) => (servers, Some(endpoint)),
+                    Err(_) => (vec![text], None),
+                };
+                self.endpoint = endpoint;
+                match names.len() {
+                    1 => self.server = names.pop(),
+                    _ => self.servers = names,
+                }
+            }
             "event" => self.event = Some(text),
             name => self.others.push((name.into(), Value::String(text))),
         }
@@ -47,7 +64,7 @@ impl Fields {
             Value::String(text) => Some(text),
             Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => None,
         });
-        let servers = self.server.iter_mut().chain(&mut self.servers);
+        let servers = self.server.iter_mut().chain(&mut self.servers).chain(&mut self.endpoint);
         servers.chain(&mut self.event).chain([&mut self.message]).chain(others)
     }
 
@@ -80,7 +97,13 @@ impl Fields {
 
     /// The label of the server or servers that the event is about.
     fn label(&self) -> Option<String> {
-        if self.servers.is_empty() { self.server.clone() } else { Some(names::label(&self.servers)) }
+        let endpoint = self.endpoint.as_deref();
+        match &self.server {
+            Some(server) if endpoint.is_none() => Some(server.clone()),
+            Some(server) => Some(names::label(&[server], endpoint)),
+            None if self.servers.is_empty() => self.endpoint.clone(),
+            None => Some(names::label(&self.servers, endpoint)),
+        }
     }
 
     fn number(&mut self, field: &Field, number: impl Into<Value>) {
@@ -155,6 +178,8 @@ struct Json<'a> {
     server: Option<&'a str>,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     servers: &'a [String],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    endpoint: Option<&'a str>,
     message: &'a str,
     /// The target of an event that isn't from this crate.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -204,6 +229,7 @@ fn json(level: Level, target: Option<&str>, fields: &Fields, timestamp: &str) ->
         event: fields.event.as_deref(),
         server: fields.server.as_deref(),
         servers: &fields.servers,
+        endpoint: fields.endpoint.as_deref(),
         message: &fields.message,
         target,
         fields: fields.others.iter().map(|(name, value)| (name.to_string(), value.clone())).collect(),
@@ -294,6 +320,7 @@ mod tests {
         Fields {
             server: Some("calculator".into()),
             servers: Vec::new(),
+            endpoint: None,
             event: Some("SERVER_STARTED".into()),
             message: message.into(),
             others: vec![("pid".into(), 12.into()), ("path".into(), "a b".into())],

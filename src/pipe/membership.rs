@@ -25,6 +25,8 @@ pub(crate) struct NewServer {
 /// An endpoint that a pipe is to serve.
 pub(crate) struct NewLink {
     pub endpoint: Endpoint,
+    /// The endpoint's name, if it has one.
+    pub name: Option<Arc<str>>,
     pub status: LinkEntry,
     /// How the endpoint is dialled.
     pub link: Arc<LinkSpec>,
@@ -109,11 +111,11 @@ impl Pipe {
 
     /// Adds a link. Returns by what it is known from now on; `None` if a server that it is to show is not here.
     pub(super) fn attach(&mut self, new: NewLink, now: Instant) -> Option<PeerId> {
-        let NewLink { endpoint, status, link, hello, shown, witness } = new;
+        let NewLink { endpoint, name, status, link, hello, shown, witness } = new;
         let servers = self.find_all(&shown)?;
         let sight = self.sight(&shown, &servers, now)?;
         let resync = shown.sharing.resync;
-        let peer = self.join(LinkPeer { endpoint, status, link, hello, resync, servers, sight: Some(sight) });
+        let peer = self.join(LinkPeer { endpoint, name, status, link, hello, resync, servers, sight: Some(sight) });
         if let (Some(witness), Some(link)) = (witness, self.sides.links.of_mut(peer)) {
             link.known.siblings = witness.has_siblings();
             link.witness = Some(witness);
@@ -123,8 +125,9 @@ impl Pipe {
 
     /// An endpoint comes, which is dialled once its servers are there.
     pub(super) fn join(&mut self, endpoint: LinkPeer) -> PeerId {
-        let LinkPeer { endpoint, status, link, hello, resync, servers, sight } = endpoint;
+        let LinkPeer { endpoint, name, status, link, hello, resync, servers, sight } = endpoint;
         let (names, max_frame) = self.described(&servers);
+        let names = names.at(name);
         status.shows(servers.iter().map(|server| self.sides.each[*server].status.key()));
         let peer = self.router.join(NewPeer { max_frame, hello, resync, sight });
         let agent = Agent::of(&endpoint, &link.headers).key();
@@ -159,6 +162,7 @@ impl Pipe {
         let Some(sight) = self.sight(shown, &servers, now) else { return };
         let before = self.router.hub().and_then(|hub| hub.sight(peer));
         let (names, max_frame) = self.described(&servers);
+        let names = names.at(self.sides.links.each[place].names.endpoint());
         let link = &mut self.sides.links.each[place];
         link.max_frame = max_frame;
         link.status.shows(servers.iter().map(|server| self.sides.each[*server].status.key()));

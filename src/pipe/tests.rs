@@ -199,7 +199,16 @@ impl Rig {
         let link = servers[0].0.link.clone();
         let seen = (0..servers.len()).collect();
         let entry = status.add_link(&endpoint, None);
-        let peer = LinkPeer { endpoint, status: entry, link, hello: None, resync: true, servers: seen, sight: None };
+        let peer = LinkPeer {
+            endpoint,
+            name: None,
+            status: entry,
+            link,
+            hello: None,
+            resync: true,
+            servers: seen,
+            sight: None,
+        };
         let pipe = Pipe::of(servers, vec![peer], Box::new(Switch::default()), run(stop.clone()));
         let pipe = tokio::spawn(pipe.run());
         Rig { socket: Self::accept(&listener).await, listener, status, stop, pipe }

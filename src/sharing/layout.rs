@@ -1,6 +1,8 @@
 //! Which servers share an agent, and how they are laid onto pipes. Pure.
 
-use crate::config::{Mode, ServerSpec};
+use std::sync::Arc;
+
+use crate::config::{EndpointSpec, LinkSpec, Mode, ServerSpec, ShownServer};
 use crate::endpoint::Endpoint;
 use crate::endpoint::agent::{self, Agent};
 use crate::logging::Names;
@@ -13,7 +15,11 @@ pub(crate) struct Group {
     pub agent: Agent,
     /// The mode in which the servers share the agent.
     pub mode: Mode,
-    /// At least one server, in the order of the config, each with its endpoint.
+    /// The endpoint's name, if it has one.
+    pub name: Option<Arc<str>>,
+    /// How the endpoint is dialled where servers share a connection; `None`: as the first server says.
+    pub link: Option<Arc<LinkSpec>>,
+    /// At least one server, in the order of the config, each with its endpoint, as that shows it.
     pub servers: Vec<(ServerSpec, Endpoint)>,
 }
 
@@ -30,17 +36,27 @@ pub(crate) enum Layout {
     InTurns,
 }
 
-/// Groups servers; those without an endpoint are left out.
-pub(crate) fn groups(servers: Vec<ServerSpec>) -> Vec<Group> {
+/// Groups servers by the endpoints that they have of their own, and those that the other endpoints show.
+pub(crate) fn groups(servers: &[ServerSpec], endpoints: &[EndpointSpec]) -> Vec<Group> {
     let mut groups: Vec<Group> = Vec::new();
-    for spec in servers {
-        // Every server has an endpoint by now, from `config::resolve` or with `--local`.
+    for spec in servers.iter().cloned() {
         let Some(endpoint) = spec.endpoint.clone() else { continue };
         let (agent, mode) = (Agent::of(&endpoint, &spec.link.headers), spec.sharing.mode);
         match groups.iter_mut().find(|group| group.agent == agent && group.mode == mode) {
             Some(group) => group.servers.push((spec, endpoint)),
-            None => groups.push(Group { agent, mode, servers: vec![(spec, endpoint)] }),
+            None => groups.push(Group { agent, mode, name: None, link: None, servers: vec![(spec, endpoint)] }),
         }
+    }
+    for EndpointSpec { name, endpoint, link, sharing, servers: shown } in endpoints {
+        let (agent, mode) = (Agent::of(endpoint, &link.headers), sharing.mode);
+        let as_shown = |shown: &ShownServer| {
+            let spec = servers.iter().find(|spec| spec.name == shown.name)?.clone();
+            let (link, tools, endpoint) = (shown.link.clone(), shown.tools.clone(), endpoint.clone());
+            let spec = ServerSpec { endpoint: Some(endpoint.clone()), link, sharing: *sharing, tools, ..spec };
+            Some((spec, endpoint))
+        };
+        let servers = shown.iter().filter_map(as_shown).collect();
+        groups.push(Group { agent, mode, name: name.clone(), link: Some(link.clone()), servers });
     }
     groups
 }
@@ -86,7 +102,7 @@ impl Group {
 
     /// The servers' names, for the log.
     pub(crate) fn names(&self) -> Names {
-        self.servers.iter().map(|(spec, _)| spec.name.clone()).collect()
+        self.servers.iter().map(|(spec, _)| spec.name.clone()).collect::<Names>().at(self.name.clone())
     }
 }
 
@@ -102,7 +118,7 @@ mod tests {
             spec.sharing.mode = mode;
             spec
         };
-        groups(servers.iter().map(spec).collect())
+        groups(&servers.iter().map(spec).collect::<Vec<_>>(), &[])
             .iter()
             .map(|group| (group.layout(takes_one), group.names().to_string()))
             .collect()
@@ -137,7 +153,7 @@ mod tests {
                 spec.sharing.mode = mode;
                 spec
             };
-            let terms = |names: &[&str]| groups(names.iter().map(spec).collect())[0].terms();
+            let terms = |names: &[&str]| groups(&names.iter().map(spec).collect::<Vec<_>>(), &[])[0].terms();
             assert!(terms(&["a", "b"]).unwrap().contains(part), "{mode:?}");
             assert_eq!(terms(&["a"]), None);
         }

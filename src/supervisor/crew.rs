@@ -14,7 +14,7 @@ use super::Common;
 use super::claim::Claim;
 use super::roster::{Post, Posted};
 use crate::backoff::FLOOR;
-use crate::config::{Mode, ServerSpec};
+use crate::config::{LinkSpec, Mode, ServerSpec};
 use crate::control::journal::LinkNews;
 use crate::control::status::{LinkEntry, ServerEntry, Status};
 use crate::endpoint::Endpoint;
@@ -38,6 +38,10 @@ pub(super) struct Crew {
     members: Vec<Member>,
     /// The servers' names, for the log.
     names: Names,
+    /// The endpoint's name, if it has one.
+    name: Option<Arc<str>>,
+    /// How the endpoint is dialled where servers share a connection; `None`: as the first server says.
+    link: Option<Arc<LinkSpec>>,
     /// How we know that the agent takes one connection only, if we do.
     known: Option<&'static str>,
     /// The layout at the start.
@@ -82,13 +86,13 @@ impl Crew {
             None
         };
         let (names, layout) = (group.names(), group.layout(known.is_some()));
-        let Group { agent, mode, servers } = group;
+        let Group { agent, mode, name, link, servers } = group;
         let member = |(spec, endpoint): (ServerSpec, _)| {
             let of = entries.get(&spec.name)?.clone();
             Some(Member { spec: Arc::new(spec), endpoint, of })
         };
         let members = servers.into_iter().filter_map(member).collect();
-        Crew { agent, mode, members, names, known, layout, common }
+        Crew { agent, mode, members, names, name, link, known, layout, common }
     }
 
     /// Serves the group until the stop.
@@ -141,7 +145,7 @@ impl Crew {
     /// Waits until no other process serves the agent. Returns false if a stop came first.
     async fn wait_for(&self, claim: &mut Claim) -> bool {
         let _link = if let Claim::Disputed = claim {
-            let link = add_link(&self.members, &self.common.status);
+            let link = add_link(&self.members, self.name.as_deref(), &self.common.status);
             link.iter().for_each(|link| link.write(&self.names, LinkNews::Taken));
             link
         } else {
@@ -242,11 +246,18 @@ impl Crew {
             servers: members.iter().map(|member| (member.spec.name.clone(), member.spec.tools.clone())).collect(),
             sharing: spec.sharing,
         };
-        let (endpoint, link, hello) = (endpoint.clone(), spec.link.clone(), self.hello());
-        let status = add_link(members, &common.status)?;
-        let peer = common.hub.attach(NewLink { endpoint, status, link, hello, shown, witness }).await?;
+        let link = self.link.as_ref().filter(|_| members.len() > 1).unwrap_or(&spec.link).clone();
+        let (endpoint, name, hello) = (endpoint.clone(), self.name.clone(), self.hello());
+        let status = add_link(members, self.name.as_deref(), &common.status)?;
+        let peer = common.hub.attach(NewLink { endpoint, name, status, link, hello, shown, witness }).await?;
         let servers = members.iter().map(|member| member.spec.name.clone()).collect();
-        let post = Post { servers, takes_turns: false, link: Some(peer), orders: common.hub.orders() };
+        let post = Post {
+            name: self.name.clone(),
+            servers,
+            takes_turns: false,
+            link: Some(peer),
+            orders: common.hub.orders(),
+        };
         Some(Attached { peer, _posted: common.roster.add(post) })
     }
 
@@ -276,17 +287,24 @@ impl Crew {
         let turn = specs().next().map(|spec| spec.sharing.turn).unwrap_or_default();
         let turns = Turns::new(seats, turn, Instant::now());
         let (Some(Member { endpoint, spec, .. }), Some(status)) =
-            (self.members.first(), add_link(&self.members, &self.common.status))
+            (self.members.first(), add_link(&self.members, self.name.as_deref(), &self.common.status))
         else {
             return;
         };
         let (sender, orders) = orders();
         let servers: Arc<[_]> = specs().map(|spec| spec.name.clone()).collect();
-        let _posted = self.common.roster.add(Post { servers, takes_turns: true, link: None, orders: sender });
+        let _posted = self.common.roster.add(Post {
+            name: self.name.clone(),
+            servers,
+            takes_turns: true,
+            link: None,
+            orders: sender,
+        });
         let (link, resync) = (spec.link.clone(), spec.sharing.resync);
         let seen = (0..self.members.len()).collect();
         let (endpoint, hello) = (endpoint.clone(), self.hello());
-        let peer = LinkPeer { endpoint, status, link, hello, resync, servers: seen, sight: None };
+        let peer =
+            LinkPeer { endpoint, name: self.name.clone(), status, link, hello, resync, servers: seen, sight: None };
         let servers =
             self.members.iter().map(|member| (member.spec.clone(), member.of.status.clone(), member.of.goal.clone()));
         Pipe::of(servers.collect(), vec![peer], Box::new(turns), self.common.run.clone()).obeying(orders).run().await;
@@ -307,8 +325,8 @@ impl Crew {
 }
 
 /// The entry of a link to the endpoint of the first of these servers, which shows all of them; none where there are none.
-fn add_link(members: &[Member], status: &Status) -> Option<LinkEntry> {
-    let link = status.add_link(&members.first()?.endpoint, None);
+fn add_link(members: &[Member], name: Option<&str>, status: &Status) -> Option<LinkEntry> {
+    let link = status.add_link(&members.first()?.endpoint, name);
     link.shows(members.iter().map(|member| member.of.status.key()));
     Some(link)
 }

@@ -112,7 +112,10 @@ impl Helm {
     }
 
     fn unknown(&self, name: &str) -> NotGiven {
-        let names: Vec<&str> = self.servers.iter().map(|subject| &*subject.name).collect();
+        let posts = self.roster.read();
+        let mut names: Vec<&str> = self.servers.iter().map(|subject| &*subject.name).collect();
+        names.extend(posts.iter().filter_map(|post| post.name.as_deref()));
+        names.dedup();
         NotGiven::Unclear(unknown(name, &names))
     }
 
@@ -208,6 +211,10 @@ impl Helm {
     /// The pipes on the endpoint of this name.
     fn posts_of(&self, name: &str) -> Result<Vec<Post>, NotGiven> {
         let mut posts = self.roster.read();
+        if posts.iter().any(|post| post.name.as_deref() == Some(name)) {
+            posts.retain(|post| post.name.as_deref() == Some(name));
+            return Ok(posts);
+        }
         let subjects = || self.servers.iter().filter_map(|subject| Some((&subject.name, subject.endpoint.as_ref()?)));
         let labels: Vec<_> = posts.iter().map(|post| (post.label(), &*post.servers)).collect();
         let servers = match meant(name, subjects(), &labels) {

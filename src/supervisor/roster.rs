@@ -22,6 +22,8 @@ struct Posts {
 /// A link.
 #[derive(Debug, Clone)]
 pub(super) struct Post {
+    /// The endpoint's name, if it has one.
+    pub(super) name: Option<Arc<str>>,
     /// The servers that it shows; of a pipe of its own, in the order in which that knows them.
     pub(super) servers: Arc<[Arc<str>]>,
     /// Whether they take turns.
@@ -48,7 +50,7 @@ impl Drop for Posted {
 impl Post {
     /// What the log calls its servers.
     pub(super) fn label(&self) -> String {
-        self.servers.iter().cloned().collect::<Names>().to_string()
+        self.servers.iter().cloned().collect::<Names>().at(self.name.clone()).to_string()
     }
 
     /// Tells the pipe something. False if the pipe has as much unread as it may, or has ended.
@@ -93,10 +95,11 @@ mod tests {
         let roster = Roster::default();
         let mut posted = ["a", "b"].map(|name| {
             let servers = Arc::new([name.into()]);
-            roster.add(Post { servers, takes_turns: false, link: None, orders: orders().0 })
+            roster.add(Post { name: None, servers, takes_turns: false, link: None, orders: orders().0 })
         });
         assert_eq!(roster.clone().read().len(), 2);
-        posted[1] = roster.add(Post { servers: Arc::new([]), takes_turns: true, link: None, orders: orders().0 });
+        posted[1] =
+            roster.add(Post { name: None, servers: Arc::new([]), takes_turns: true, link: None, orders: orders().0 });
         let left = roster.read();
         assert!(left[0].serves(&["a".into()]) && !left[0].serves(&["b".into()]) && left[1].takes_turns);
         drop(posted);

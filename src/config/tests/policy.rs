@@ -29,6 +29,7 @@ fn every_rule_arrives() {
         timeouts: vec![(Glob::new("get_x"), Duration::from_secs(5)), (Glob::new("*"), Duration::from_secs(10))],
         max_result: Some(64 << 10),
         max_results: vec![(Glob::new("*"), 256)],
+        gate: None,
     };
     assert_eq!(tools(&case), want);
 }

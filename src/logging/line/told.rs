@@ -21,6 +21,7 @@ struct Told {
     server: Option<String>,
     #[serde(default)]
     servers: Vec<String>,
+    endpoint: Option<String>,
     #[serde(default)]
     message: String,
     target: Option<String>,
@@ -51,13 +52,13 @@ impl Shown {
     /// A line with its end, from the JSON in which it was kept; `at`: when it was logged, in seconds since 1970. `None` if it is no
     /// line of a log.
     pub(crate) fn line(&self, at: u64, kept: &str) -> Option<String> {
-        let Told { timestamp, level, event, server, servers, message, target, fields } =
+        let Told { timestamp, level, event, server, servers, endpoint, message, target, fields } =
             serde_json::from_str(kept).ok()?;
         let level: Level = level.parse().ok()?;
         // Nothing that is logged has a field in parts.
         let whole = fields.into_iter().filter(|(_, value)| !value.is_array() && !value.is_object());
         let others = whole.map(|(name, value)| (plain::line(&name).into_owned().into(), value)).collect();
-        let mut fields = Fields { server, servers, event, message, others };
+        let mut fields = Fields { server, servers, endpoint, event, message, others };
         for text in fields.texts_mut() {
             if let std::borrow::Cow::Owned(clean) = self.redactor.clean(text) {
                 *text = clean;
@@ -117,6 +118,7 @@ mod tests {
             message: "two\nlines \"and\" é\u{1b}".into(),
             others: vec![("pid".into(), 7.into()), ("contents".into(), "x y".into())],
             servers: Vec::new(),
+            endpoint: None,
         };
         let several = Fields { server: None, servers: vec!["a".into(), "b".into()], event: None, ..fields.clone() };
         for fields in [fields, several, Fields { message: "x".into(), ..Fields::default() }] {

@@ -791,8 +791,16 @@ impl Whole {
             let (spec, status) = (Arc::new(spec), Status::default());
             let (router, link) = (Box::new(Hub::merging([(spec.clone(), None)])), spec.link.clone());
             let entry = status.add_link(&endpoint, None);
-            let peer =
-                LinkPeer { endpoint, status: entry, link, hello: None, resync: true, servers: vec![0], sight: None };
+            let peer = LinkPeer {
+                endpoint,
+                name: None,
+                status: entry,
+                link,
+                hello: None,
+                resync: true,
+                servers: vec![0],
+                sight: None,
+            };
             let server = (spec, status.add_server("x"), unchanged());
             let mut pipe = Pipe::of(vec![server], vec![peer], router, run(stopped));
             let each = std::future::poll_fn(|cx| {

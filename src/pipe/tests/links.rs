@@ -53,6 +53,7 @@ impl Shared {
             let endpoint = format!("ws://{}/", listener.local_addr().unwrap()).parse().unwrap();
             let servers = seen.iter().map(|server| (specs[*server].name.clone(), Arc::default())).collect();
             let new = NewLink {
+                name: None,
                 status: status.add_link(&endpoint, None),
                 endpoint,
                 link: specs[0].link.clone(),

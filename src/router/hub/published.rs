@@ -94,6 +94,15 @@ impl Published {
             ListKind::Prompts => names::publish(naming, Letters::Any, &servers, &wanted),
             ListKind::Resources | ListKind::Templates => uris::publish(&servers, &wanted),
         };
+        // Names are given before: what an endpoint does not let through must not change what others are called.
+        let (items, names): (Vec<Item<'_>>, Vec<String>) = items
+            .into_iter()
+            .zip(names)
+            .filter(|(item, name)| {
+                let gate = seen[item.at].policy.gate.as_ref().filter(|_| kind == ListKind::Tools);
+                gate.is_none_or(|gate| gate.passes(servers[item.at], &item.wanted, name))
+            })
+            .unzip();
         if kind == ListKind::Tools {
             for (item, name) in items.iter().zip(&names).filter(|(item, _)| !letters.takes(&item.wanted)) {
                 let of_it = self.renamed.entry(seen[item.at].server).or_default();

@@ -1,0 +1,307 @@
+//! The named endpoints of the config: which servers each shows, and how.
+//!
+//! | key | value | default | meaning |
+//! |---|---|---|---|
+//! | `url` | URL `$` | | the endpoint's address, token included |
+//! | `servers` | names or patterns | all that name no endpoint | the servers that it shows, besides those whose `endpoint` names it |
+//! | `tools` | object, or patterns | all | `allow` and `deny`: which of their tools it shows; matched against the name that it would see, and `SERVER__TOOL` |
+//! | `slim` | `true`/`false` | the server's, or false | publishes name, description and inputSchema of a tool only |
+//!
+//! Besides the keys for how servers share a connection (`mode`, `naming`, `names`, `turn`, `resync`) and for the connection
+//! itself (`endpointHeaders` …) that [`super::file`] lists: here they are this endpoint's own.
+
+use std::sync::Arc;
+
+use jsonc_parser::ast::Value;
+
+use super::context::Context;
+use super::dial::{self, Own};
+use super::file::{self, Entry, File, Shared};
+use super::keys::{self, Place as Where};
+use super::reader::{Located, Reader};
+use super::{EndpointSpec, LinkSpec, Mode, ServerSpec, ShownServer, policy, sharing};
+use crate::endpoint::Endpoint;
+use crate::endpoint::agent::Agent;
+use crate::error::{Code, Place};
+use crate::tools::{Gate, Glob, ToolPolicy};
+use crate::words::{brief, closest};
+
+/// One of `endpoints`.
+#[derive(Debug)]
+pub(crate) struct NamedEndpoint {
+    pub(crate) name: String,
+    pub(crate) place: Place,
+    pub(crate) url: Option<Located<String>>,
+    /// `None`: nothing is said of servers.
+    servers: Option<Vec<Located<String>>>,
+    tools: ToolPolicy,
+    pub(crate) shared: Shared,
+}
+
+/// Reads the value of `endpoints`.
+pub(crate) fn read(r: &mut Reader<'_>, value: &Value<'_>, path: &str) -> Vec<NamedEndpoint> {
+    let mut all: Vec<NamedEndpoint> = Vec::new();
+    for (name, path, prop) in r.members(value, path) {
+        if name.trim().is_empty() || name.contains(['/', ':', '$', '*', '?']) || name.chars().any(char::is_control) {
+            let what = Code::WrongName.says("is no name for an endpoint");
+            r.mistake(prop, &path, what, "use letters, digits, - and _; its address belongs in its url");
+        }
+        let mut endpoint = NamedEndpoint {
+            name,
+            place: r.place(prop, &path),
+            url: None,
+            servers: None,
+            tools: ToolPolicy::default(),
+            shared: Shared::default(),
+        };
+        if let Value::StringLit(_) = prop.value {
+            // The address alone.
+            endpoint.url = r.string(&prop.value, &path);
+            all.push(endpoint);
+            continue;
+        }
+        for (key, path, prop) in keys::members(r, &prop.value, &path, Where::Endpoint) {
+            match key.as_str() {
+                "url" => endpoint.url = r.string(&prop.value, &path),
+                "servers" => endpoint.servers = Some(r.one_or_more(&prop.value, &path)),
+                "tools" => endpoint.tools = tools(r, &prop.value, &path),
+                _ if keys::ENDPOINT.contains(&&*key) && file::shared(r, &key, prop, &path, &mut endpoint.shared) => {}
+                _ => keys::foreign(r, &key, prop, &path, Where::Endpoint),
+            }
+        }
+        if endpoint.url.is_none() {
+            let remedy = "add \"url\": the endpoint's address, token included, or ${NAME} for a variable that holds it";
+            r.mistake(prop, &path, Code::MissingKey.says("has no url"), remedy);
+        }
+        all.push(endpoint);
+    }
+    all
+}
+
+/// What an endpoint lets through. Only `allow` and `deny` mean something for several servers.
+fn tools(r: &mut Reader<'_>, value: &Value<'_>, path: &str) -> ToolPolicy {
+    let mut given = Vec::new();
+    let read = policy::read(r, value, path, &mut given);
+    let ToolPolicy { allow, deny, .. } = read.clone();
+    let only = ToolPolicy { allow, deny, ..ToolPolicy::default() };
+    if read != only {
+        let what = "says more than allow and deny, and the rest is a matter of each server";
+        r.mistake(value, path, Code::Misplaced.says(what), "write that in the tools of the server's entry");
+    }
+    only
+}
+
+/// Tells the names in an entry's `endpoint` from its addresses.
+pub(crate) fn sort_out(entry: &mut Entry, names: &[&str]) {
+    // Without named endpoints a text can only be meant as an address, and is told of as such.
+    let is_plain = |text: &str| !names.is_empty() && !text.trim().is_empty() && !text.contains(['/', ':', '$']);
+    let is_name = |text: &str| names.contains(&text) || is_plain(text);
+    let (at, mut addresses): (Vec<_>, Vec<_>) =
+        std::mem::take(&mut entry.at).into_iter().partition(|it| is_name(&it.value));
+    entry.at = at;
+    if !addresses.is_empty() {
+        entry.shared.endpoint = Some(addresses.remove(0));
+        entry.more = addresses;
+    }
+}
+
+/// The endpoints as far as they are known before any server is, in the order of the file.
+pub(crate) struct Endpoints<'a> {
+    file: &'a File,
+    /// Its address; `None` where that can't be used, which has been noted.
+    addresses: Vec<Option<Endpoint>>,
+    specs: Vec<EndpointSpec>,
+    /// Which patterns have covered a server.
+    fitted: Vec<Vec<bool>>,
+}
+
+impl<'a> Endpoints<'a> {
+    pub(crate) fn new(ctx: &mut Context<'_>, file: &'a File) -> Self {
+        let named = if ctx.local { &[][..] } else { &file.endpoints };
+        let mut addresses: Vec<Option<Endpoint>> = Vec::new();
+        let mut specs = Vec::new();
+        for endpoint in named {
+            if file.entries.iter().any(|entry| entry.name == endpoint.name) {
+                let what = Code::Duplicate.says("is the name of a server too, and commands could mean either");
+                ctx.mistake(&endpoint.place, what, "call one of them otherwise");
+            }
+            let address = endpoint.url.as_ref().and_then(|url| dial::named(ctx, url, &endpoint.shared));
+            let link =
+                dial::link(ctx, &endpoint.shared, &Shared::default(), &file.shared, &Own::Named(address.clone()));
+            let twin = address.as_ref().and_then(|address| {
+                let agent = Agent::of(address, &link.headers);
+                specs.iter().find(|spec: &&EndpointSpec| Agent::of(&spec.endpoint, &spec.link.headers) == agent)
+            });
+            if let Some(EndpointSpec { name: Some(twin), .. }) = twin {
+                let what = Code::AgentShared.says(format!("is for the same agent as {}", brief(twin)));
+                ctx.mistake(
+                    &endpoint.place,
+                    what,
+                    "write one endpoint for both, or copy the address of the other agent",
+                );
+            }
+            addresses.push(address.clone());
+            // Where the address is wrong, nothing runs; the rest is looked at all the same.
+            let Some(address) = address else { continue };
+            specs.push(EndpointSpec {
+                name: Some(endpoint.name.as_str().into()),
+                endpoint: address,
+                link: Arc::new(link),
+                sharing: sharing::of(ctx, &endpoint.shared, &file.shared),
+                servers: Vec::new(),
+            });
+        }
+        let fitted = named.iter().map(|it| vec![false; it.servers.as_ref().map_or(0, Vec::len)]).collect();
+        Endpoints { file, addresses, specs, fitted }
+    }
+
+    /// Whether there are any.
+    pub(crate) fn exist(&self) -> bool {
+        !self.addresses.is_empty()
+    }
+
+    /// The endpoint that is for this agent.
+    fn of_agent(&self, agent: Agent) -> Option<usize> {
+        self.specs.iter().position(|spec| Agent::of(&spec.endpoint, &spec.link.headers) == agent)
+    }
+
+    /// The named endpoints that show a server, by their names. `own`: what its entry says of its endpoint.
+    fn taken_by(&mut self, ctx: &mut Context<'_>, name: &str, entry: Option<&Entry>, own: &Own) -> Vec<String> {
+        let mut by = Vec::new();
+        let named = entry.filter(|_| !ctx.local).map_or(&[][..], |entry| &entry.at);
+        for at in named {
+            let names = || self.file.endpoints.iter().map(|endpoint| &*endpoint.name);
+            if names().any(|name| name == at.value) {
+                by.push(at.value.clone());
+                continue;
+            }
+            let hint = closest(&at.value, names()).map(|meant| format!("did you mean {meant}?"));
+            let remedy = hint.unwrap_or_else(|| {
+                let names: Vec<&str> = names().collect();
+                format!("there are: {}", crate::words::listed(names.iter().take(8).collect(), names.len()))
+            });
+            let what = Code::WrongValue.says(format!("names {}, which is none of endpoints", brief(&at.value)));
+            ctx.mistake(&at.place, what, remedy);
+        }
+        // Whoever runs a program without the config is on the common endpoint.
+        if entry.is_none() || ctx.local {
+            return by;
+        }
+        let says_nothing = named.is_empty() && matches!(own, Own::Unsaid);
+        for (endpoint, fitted) in self.file.endpoints.iter().zip(&mut self.fitted) {
+            let takes = match &endpoint.servers {
+                None => says_nothing,
+                Some(patterns) => {
+                    let mut any = false;
+                    for (pattern, fitted) in patterns.iter().zip(fitted) {
+                        let fits = Glob::new(&pattern.value).matches(name);
+                        *fitted |= fits;
+                        any |= fits;
+                    }
+                    any
+                }
+            };
+            if takes && !by.contains(&endpoint.name) {
+                by.push(endpoint.name.clone());
+            }
+        }
+        by
+    }
+
+    /// Has named endpoints show a server, and returns whether any does. `own`: what its entry says of its endpoint, which is taken
+    /// for the named one that has the same agent.
+    pub(crate) fn take(
+        &mut self,
+        ctx: &mut Context<'_>,
+        server: &mut ServerSpec,
+        entry: Option<&Entry>,
+        own: &Own,
+    ) -> bool {
+        let mut by = self.taken_by(ctx, &server.name, entry, own);
+        let own_agent = server.endpoint.as_ref().map(|endpoint| Agent::of(endpoint, &server.link.headers));
+        if let Some(twin) = own_agent.and_then(|agent| self.of_agent(agent)) {
+            server.endpoint = None;
+            let twin = self.specs[twin].name.as_deref().unwrap_or_default();
+            if !by.iter().any(|name| name == twin) {
+                by.push(twin.to_owned());
+            }
+        }
+        let none = Shared::default();
+        let of_entry = entry.map_or(&none, |entry| &entry.shared);
+        for named in self.file.endpoints.iter().filter(|named| by.contains(&named.name)) {
+            let Some(spec) = self.specs.iter_mut().find(|spec| spec.name.as_deref() == Some(&*named.name)) else {
+                continue;
+            };
+            let gate = Gate { allow: named.tools.allow.clone(), deny: named.tools.deny.clone() };
+            let tools = ToolPolicy {
+                slim: of_entry.slim.or(named.shared.slim).or(self.file.shared.slim).unwrap_or(super::defaults::SLIM),
+                gate: (gate != Gate::default()).then(|| Arc::new(gate)),
+                ..(*server.tools).clone()
+            };
+            // Headers are the endpoint's own: what lets us in there is nobody else's business.
+            let headers = spec.link.headers.clone();
+            let own = dial::link(ctx, of_entry, &named.shared, &self.file.shared, &Own::Named(None));
+            let link = Arc::new(LinkSpec { headers, ..own });
+            spec.servers.push(ShownServer { name: server.name.clone(), link, tools: Arc::new(tools) });
+        }
+        for address in entry.filter(|_| !ctx.local).map_or(&[][..], |entry| &entry.more) {
+            let Some(endpoint) = dial::named(ctx, address, of_entry) else { continue };
+            let (link, sharing, tools) = (server.link.clone(), server.sharing, server.tools.clone());
+            let agent = Agent::of(&endpoint, &link.headers);
+            if self.of_agent(agent).is_some() || own_agent == Some(agent) {
+                let what = Code::Duplicate.says("names the agent of another endpoint of the server");
+                ctx.warning(&address.place, what, "remove one of them");
+                continue;
+            }
+            let shown = ShownServer { name: server.name.clone(), link: link.clone(), tools };
+            self.specs.push(EndpointSpec { name: None, endpoint, link, sharing, servers: vec![shown] });
+            by.push(String::new());
+        }
+        !by.is_empty()
+    }
+
+    /// All that show a server, once every server was offered to them.
+    pub(crate) fn done(self, ctx: &mut Context<'_>, servers: &[ServerSpec]) -> Vec<EndpointSpec> {
+        let Endpoints { file, mut specs, fitted, .. } = self;
+        for (endpoint, fitted) in file.endpoints.iter().zip(fitted) {
+            for (pattern, fits) in endpoint.servers.iter().flatten().zip(fitted) {
+                if !fits {
+                    let names: Vec<&str> = file.entries.iter().map(|entry| &*entry.name).collect();
+                    let hint = closest(&pattern.value, names.iter().copied());
+                    let remedy =
+                        hint.map_or_else(|| "correct or remove it".to_owned(), |it| format!("did you mean {it}?"));
+                    let is_off = names.contains(&&*pattern.value);
+                    let what = if is_off { "names a server that does not run" } else { "fits no server" };
+                    ctx.warning(
+                        &pattern.place,
+                        Code::NoEffect.says(what),
+                        if is_off { "enable it, or remove it here".into() } else { remedy },
+                    );
+                }
+            }
+            let is_used =
+                |spec: &EndpointSpec| spec.name.as_deref() != Some(&*endpoint.name) || !spec.servers.is_empty();
+            if !specs.iter().all(is_used) {
+                let what = Code::NoEffect.says("shows no server, and so is not dialled");
+                ctx.warning(&endpoint.place, what, "name its servers in \"servers\", or remove it");
+            }
+        }
+        specs.retain(|spec| !spec.servers.is_empty());
+        for spec in specs.iter().filter(|spec| spec.sharing.mode == Mode::Sequential && spec.servers.len() > 1) {
+            for shown in &spec.servers {
+                let is_it = |other: &&EndpointSpec| other.servers.iter().any(|it| it.name == shown.name);
+                let elsewhere = specs.iter().filter(is_it).count() > 1
+                    || servers.iter().any(|server| server.name == shown.name && server.endpoint.is_some());
+                let named = file.endpoints.iter().find(|it| Some(&*it.name) == spec.name.as_deref());
+                if let (true, Some(named)) = (elsewhere, named) {
+                    let what =
+                        format!("is sequential and shows {}, which another endpoint shows too", brief(&shown.name));
+                    let remedy =
+                        "use \"mode\": \"multiplex\" here: a server that takes turns can be shown by one endpoint only";
+                    ctx.mistake(&named.place, Code::Contradiction.says(what), remedy);
+                }
+            }
+        }
+        specs
+    }
+}
