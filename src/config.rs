@@ -50,6 +50,7 @@ pub use surroundings::Surroundings;
 pub(crate) use syntax::fault as json_fault;
 pub use validate::{Finding, Findings, Severity, validate};
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -88,6 +89,8 @@ pub struct Config {
     pub cache_dir: Option<PathBuf>,
     /// Most tokens (an estimate) that a list of tools may have before a warning.
     pub tool_budget: usize,
+    /// The files from which all of this was made, whether they are there or not; absolute.
+    pub inputs: BTreeSet<PathBuf>,
 }
 
 /// One `mcpServers` entry, and the link on which it is served.
@@ -207,7 +210,7 @@ impl Names {
 }
 
 /// A child process, ready to be started.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CommandSpec {
     /// A path, or a name that is looked up in `PATH` (the child's, where `env` sets one).
     pub program: String,
@@ -223,7 +226,7 @@ pub struct CommandSpec {
 }
 
 /// How a link dials its endpoint, and when it takes the connection for dead.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LinkSpec {
     /// Headers of the upgrade request.
     pub headers: Vec<(HeaderName, Secret)>,

@@ -1,6 +1,7 @@
 //! Arguments → logging → config → run → exit code.
 
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use mcp_pipe::cli;
@@ -42,7 +43,8 @@ fn start(redactor: &Redactor, log: &mut LogFormat) -> Result<Exit, Failure> {
         cwd => cwd.context("the working directory can't be found; was it removed?"),
     };
     // `.env` is read before there is a log, since it may say how much is logged.
-    let surroundings = Surroundings::look(&cli.options, env, &cwd?);
+    let cwd = cwd?;
+    let surroundings = Surroundings::look(&cli.options, env.clone(), &cwd);
     let settings = surroundings.settings();
     redactor.add(cli::secrets_given([], settings));
     if let Some(asked) = run::ask(&command, &cli.options, &surroundings, redactor) {
@@ -65,5 +67,9 @@ fn start(redactor: &Redactor, log: &mut LogFormat) -> Result<Exit, Failure> {
     let resolved = config::resolve(&cli.line(), &surroundings)?;
     redactor.add(resolved.secrets.iter().cloned());
     resolved.log(redactor);
-    Ok(run::run(command, resolved.config, guard, redactor, ring)?)
+    let reread = move || {
+        let surroundings = Surroundings::look(&cli.options, env.clone(), &cwd);
+        config::resolve(&cli.line(), &surroundings)
+    };
+    Ok(run::run(command, (resolved.config, Arc::new(reread)), guard, redactor, ring)?)
 }

@@ -30,6 +30,7 @@ use crate::router::TurnCommand;
 use crate::secrecy::Redactor;
 use crate::sharing::layout::groups;
 use crate::supervisor;
+use crate::supervisor::Reread;
 use crate::words::counted;
 
 /// Starts the watcher that ends what a killed mcp-pipe leaves behind. To be called before there is any thread.
@@ -124,7 +125,13 @@ pub fn ring(command: &Command, options: &Options, settings: &Environment) -> Opt
 ///
 /// # Errors
 /// What could not be done, for people.
-pub fn run(command: Command, config: Config, guard: Guard, redactor: &Redactor, ring: Option<Ring>) -> Result<Exit> {
+pub fn run(
+    command: Command,
+    (config, reread): (Config, Reread),
+    guard: Guard,
+    redactor: &Redactor,
+    ring: Option<Ring>,
+) -> Result<Exit> {
     // Standard input is read before signals are handled, so that Ctrl-C ends the wait.
     let arguments = match &command {
         Command::Call { arguments, .. } => {
@@ -139,7 +146,7 @@ pub fn run(command: Command, config: Config, guard: Guard, redactor: &Redactor, 
         let stop = Stop::new();
         let (orders, instructions) = Orders::channel();
         let status = Status::new(redactor.clone());
-        let ours = Handles { guard, orders: orders.clone(), instructions, status, ring, stop: stop.clone() };
+        let ours = Handles { guard, reread, orders: orders.clone(), instructions, status, ring, stop: stop.clone() };
         tokio::select! {
             done = perform(command, arguments, config, ours) => done,
             never = signals(&stop, &orders) => never,
@@ -158,6 +165,8 @@ fn no_start(error: io::Error) -> anyhow::Error {
 /// What every command that runs servers needs besides the config.
 struct Handles {
     guard: Guard,
+    /// How the config is read again.
+    reread: Reread,
     /// Where orders are given, and where they come.
     orders: Orders,
     instructions: mpsc::Receiver<Instruction>,
@@ -170,9 +179,13 @@ async fn perform(
     command: Command,
     arguments: serde_json::Map<String, serde_json::Value>,
     config: Config,
-    Handles { guard, orders, instructions, status, ring, stop }: Handles,
+    Handles { guard, reread, orders, instructions, status, ring, stop }: Handles,
 ) -> Result<Exit> {
-    let pipes = async |config, stop| supervisor::serve(config, guard, status.clone(), instructions, stop).await;
+    // What `tools` and `call` have begun, they end; and the endpoint of --local knows the servers that there were at first.
+    let reread = Some(reread).filter(|_| matches!(command, Command::Run(_)) && !config.local);
+    let pipes = async |config, stop| {
+        supervisor::serve(config, guard, status.clone(), (instructions, reread), stop).await;
+    };
     let out = &mut io::stdout();
     match command {
         Command::Run(_) => serve(config, (&status, orders, ring), stop, pipes).await?,
@@ -276,6 +289,9 @@ enum Signalled {
     /// The turns of servers.
     #[cfg_attr(not(unix), expect(dead_code, reason = "Windows has no signals to spare"))]
     Turn(&'static str, TurnCommand),
+    /// To read the config again, and the name of the signal.
+    #[cfg_attr(not(unix), expect(dead_code, reason = "Windows has no signals to spare"))]
+    Reload(&'static str),
 }
 
 /// Longest time between two signals that count as one: a terminal signals the whole group, and the program that started us passes
@@ -300,6 +316,7 @@ async fn signals(stop: &Stop, orders: &Orders) -> Result<Exit> {
                 stop.advance();
             }
             Signalled::Turn(name, command) => orders.signal(name, command),
+            Signalled::Reload(name) => orders.reload(name),
         }
     }
 }
@@ -308,8 +325,10 @@ async fn signals(stop: &Stop, orders: &Orders) -> Result<Exit> {
 struct Signals {
     int: tokio::signal::unix::Signal,
     term: tokio::signal::unix::Signal,
-    /// HUP: the terminal was closed. `None` under `nohup`, which is there to survive just that.
+    /// HUP: the terminal was closed; of a daemon without one, to read its config again. `None` under `nohup`, which is there to survive just that.
     hup: Option<tokio::signal::unix::Signal>,
+    /// There was no terminal at the start: HUP can't be that it was closed.
+    is_daemon: bool,
     usr1: tokio::signal::unix::Signal,
     usr2: tokio::signal::unix::Signal,
 }
@@ -325,6 +344,7 @@ impl Signals {
             int: signal(SignalKind::interrupt())?,
             term: signal(SignalKind::terminate())?,
             hup,
+            is_daemon: std::fs::File::open("/dev/tty").is_err(),
             usr1: signal(SignalKind::user_defined1())?,
             usr2: signal(SignalKind::user_defined2())?,
         })
@@ -340,7 +360,10 @@ impl Signals {
         tokio::select! {
             _ = self.int.recv() => Signalled::Stop("SIGINT"),
             _ = self.term.recv() => Signalled::Stop("SIGTERM"),
-            _ = hup => Signalled::Stop("SIGHUP"),
+            _ = hup => match self.is_daemon {
+                true => Signalled::Reload("SIGHUP"),
+                false => Signalled::Stop("SIGHUP"),
+            },
             _ = self.usr1.recv() => Signalled::Turn("SIGUSR1", TurnCommand::Next),
             _ = self.usr2.recv() => Signalled::Turn("SIGUSR2", TurnCommand::Keep),
         }

@@ -30,7 +30,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 pub(crate) use self::trial::{Outcome, Trial};
-pub(crate) use self::witness::{Sighting, Witness, witnesses};
+pub(crate) use self::witness::{Sighting, Witness, Witnesses, witnesses};
 use crate::link::cause::{Cause, Takeover, code};
 use crate::mcp::cloud;
 
@@ -112,6 +112,8 @@ impl Close {
 #[derive(Debug)]
 pub(crate) struct Evidence {
     names: Vec<Arc<str>>,
+    /// How many of them are there no more.
+    gone: usize,
     /// Since when each connection stands.
     standing: Vec<Option<Instant>>,
     /// The last replacement, not settled yet.
@@ -158,6 +160,7 @@ impl Evidence {
         Evidence {
             standing: vec![None; names.len()],
             names,
+            gone: 0,
             replacement: None,
             replaced: Vec::new(),
             vacated: None,
@@ -165,6 +168,21 @@ impl Evidence {
             refused: Vec::new(),
             two_stood: false,
             all_stood: false,
+        }
+    }
+
+    /// A connection more, which doesn't stand yet. Returns its place.
+    pub(crate) fn add(&mut self, name: Arc<str>) -> usize {
+        self.names.push(name);
+        self.standing.push(None);
+        self.names.len() - 1
+    }
+
+    /// A connection is there no more, by our doing.
+    pub(crate) fn remove(&mut self, who: usize) {
+        self.gone += 1;
+        if let Some(standing) = self.standing.get_mut(who) {
+            *standing = None;
         }
     }
 
@@ -267,7 +285,7 @@ impl Evidence {
             }
             spared && !settled
         });
-        if since.len() == self.names.len() && waited(since.last(), ALL_TOGETHER) {
+        if since.len() == self.names.len() - self.gone && waited(since.last(), ALL_TOGETHER) {
             self.all_stood = true;
             self.refusals.clear();
             self.refused.clear();

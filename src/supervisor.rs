@@ -1,43 +1,53 @@
-//! Owns every pipe of a run: starts them, and ends when all have ended.
+//! Owns everything of a run: the hub, its servers, and who shows them to which endpoint.
 //!
 //! # Theory of operation
 //!
-//! Servers that share an agent are a group ([`crate::sharing::layout`]), and each group is a task (`Crew`). A crew holds the
-//! agent's lock (`claim`), starts its pipes and waits for them. In mode `auto` it also hears what becomes of their connections;
-//! when these prove that the agent takes one connection only, the pipes are stopped as at the end of a run, and one pipe with
-//! all the servers takes their place. Groups know nothing of each other.
+//! All servers that take no turns run in one pipe, the hub. Servers that share an agent are a group ([`crate::sharing::layout`]),
+//! and each group is a task (`Crew`), which holds the agent's lock (`claim`) and has links in the hub made and ended. In mode
+//! `auto` it also hears what becomes of these; when they prove that the agent takes one connection only, they are ended, and one
+//! link with all the servers takes their place. Groups know nothing of each other.
+//!
+//! One task takes all orders, one after the other: those of signals and of the control socket, and what the files say from which
+//! the config is made (`watch`). What a changed config asks for is decided by `plan`.
 
 mod claim;
 mod crew;
 mod hub;
 mod lock;
 mod orders;
+mod plan;
+mod reload;
 mod roster;
+mod watch;
 
-use std::collections::HashMap;
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use tokio::sync::mpsc;
-use tokio::task::JoinSet;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tracing::error;
+use tracing::{error, info};
 
-use self::crew::{Crew, Entry};
+use self::crew::{Crew, CrewOrders, Entries, Entry};
 use self::hub::HubHandle;
 use self::orders::Helm;
+use self::plan::{GroupKey, Wanted};
 use self::roster::Roster;
+use self::watch::Watch;
 use crate::catalogue::Catalogue;
-use crate::config::Config;
-use crate::control::orders::Instruction;
+use crate::config::{Config, Resolved, ServerSpec};
+use crate::control::orders::{Instruction, Order};
 use crate::control::status::Status;
+use crate::error::Problems;
 use crate::net::wake::WakeWatch;
 use crate::pipe::orders::orders;
 use crate::pipe::{Pipe, Run};
 use crate::process::guard::Guard;
 use crate::process::stop::Stop;
 use crate::router::hub::Hub;
-use crate::sharing::layout::groups;
+use crate::sharing::layout::{Group, groups};
 
 /// What all groups have in common.
 #[derive(Clone)]
@@ -46,70 +56,132 @@ struct Common {
     status: Status,
     roster: Roster,
     hub: HubHandle,
+    entries: Entries,
     /// Where the agents' locks are; none are taken if `None`.
     locks: Option<PathBuf>,
     /// The place of the config, by which another mcp-pipe tells a person who we are.
     place: String,
 }
 
+/// Reads the config again, as it was read at the start. Blocks.
+pub(crate) type Reread = Arc<dyn Fn() -> Result<Resolved, Problems> + Send + Sync>;
+
 /// Runs the pipes that serve the servers of `config`, until `stop`. Every task has ended when this returns.
 ///
-/// What comes on `instructions` is carried out meanwhile.
+/// What comes on `instructions` is carried out meanwhile. `reread`: where the config comes from; it stays as it is without.
 pub(crate) async fn serve(
     config: Config,
     guard: Guard,
     status: Status,
-    instructions: mpsc::Receiver<Instruction>,
+    (mut instructions, reread): (mpsc::Receiver<Instruction>, Option<Reread>),
     stop: Stop,
 ) {
-    let watch = WakeWatch::new();
-    let Config { servers, endpoints, place, drain_timeout, local, log_contents, cache_dir, tool_budget, .. } = config;
+    let wakes = WakeWatch::new();
+    let Config {
+        servers, endpoints, place, drain_timeout, local, log_contents, cache_dir, tool_budget, inputs, ..
+    } = config;
     // No locks for a local endpoint, which nobody else can serve.
     let locks = cache_dir.clone().filter(|_| !local);
     let catalogue = Arc::new(Catalogue::at(cache_dir));
     let (now, remembering) = (stop.clone(), catalogue.clone());
-    let (wake, redactor) = (watch.subscribe(), status.redactor().clone());
+    let (wake, redactor) = (wakes.subscribe(), status.redactor().clone());
     let run = Run { guard, wake, stop, drain_timeout, log_contents, tool_budget, catalogue, redactor };
     let (roster, (sender, orders)) = (Roster::default(), orders());
-    let (hub, place) = (HubHandle::new(sender), place.display().to_string());
-    let mut crews = JoinSet::new();
-    crews.spawn(Pipe::of(Vec::new(), Vec::new(), Box::new(Hub::new()), run.clone()).obeying(orders).run());
-    let common = Common { run, status: status.clone(), roster: roster.clone(), hub: hub.clone(), locks, place };
+    let (hub, place, entries) = (HubHandle::new(sender), place.display().to_string(), Entries::default());
+    let mut tasks = JoinSet::new();
+    tasks.spawn(Pipe::of(Vec::new(), Vec::new(), Box::new(Hub::new()), run.clone()).obeying(orders).run());
+    let helm = Helm::new(roster.clone(), hub.clone());
+    let common = Common { run, status, roster, hub, entries, locks, place };
+    let wanted = Wanted { groups: groups(&servers, &endpoints), servers };
+    let mut supervisor = Supervisor { common, helm, wanted, crews: Vec::new(), tasks, applied: None };
     // Entries are added in the order of the config, which groups may change.
-    let mut helm = Helm::new(roster, hub);
-    let mut entries = HashMap::new();
-    for spec in &servers {
-        let entry = status.add_server(&spec.name);
-        let goal = helm.add(spec, entry.clone());
-        entries.insert(spec.name.clone(), Entry { spec: Arc::new(spec.clone()), status: entry, goal });
-    }
-    for group in groups(&servers, &endpoints) {
-        crews.spawn(Crew::new(group, &entries, common.clone()).run());
-    }
+    supervisor.wanted.servers.clone().into_iter().for_each(|spec| supervisor.add(spec));
+    supervisor.wanted.groups.clone().into_iter().for_each(|group| supervisor.begin(group));
     let ended = CancellationToken::new();
     let watching = ended.clone();
-    let all = async {
-        all_ended(&mut crews).await;
+    let obeyed = async {
+        let mut watch = if reread.is_some() { Watch::of(inputs).await } else { Watch::default() };
+        loop {
+            tokio::select! {
+                Some(done) = supervisor.tasks.join_next() => {
+                    note_fault(done);
+                    if supervisor.tasks.is_empty() {
+                        break;
+                    }
+                }
+                Some(instruction) = instructions.recv() => match instruction {
+                    Instruction::Order(Order::Reload, reply) if !now.drain().is_cancelled() => {
+                        let told = supervisor.reload(reread.as_ref(), &mut watch, BTreeSet::new()).await;
+                        let _gone = reply.send(told);
+                    }
+                    Instruction::Reload(name) if !now.drain().is_cancelled() => {
+                        info!(event = "COMMAND", "{name}: the config is read again");
+                        let _logged = supervisor.reload(reread.as_ref(), &mut watch, BTreeSet::new()).await;
+                    }
+                    other => supervisor.helm.obey(other, &now),
+                },
+                changed = watch.changed(), if reread.is_some() && !now.drain().is_cancelled() => {
+                    let _logged = supervisor.reload(reread.as_ref(), &mut watch, changed).await;
+                }
+            }
+        }
         ended.cancel();
     };
-    let obeyed = async {
-        tokio::select! {
-            () = all => {}
-            never = helm.serve(instructions, &now) => match never {},
-        }
-    };
-    tokio::join!(obeyed, watch.run(watching));
+    tokio::join!(obeyed, wakes.run(watching));
     tokio::select! {
         () = remembering.finish() => {}
         () = now.now().cancelled() => {}
     }
 }
 
-/// Waits for all tasks; one that panicked has ended as well.
-async fn all_ended(tasks: &mut JoinSet<()>) {
-    while let Some(task) = tasks.join_next().await {
-        if let Err(panic) = task {
-            error!(event = "ERROR_PIPE", "a pipe ended by a fault of mcp-pipe itself: {panic}");
-        }
+/// A run under way.
+struct Supervisor {
+    common: Common,
+    helm: Helm,
+    /// What the config says that counts.
+    wanted: Wanted,
+    crews: Vec<Working>,
+    /// The hub and all crews.
+    tasks: JoinSet<()>,
+    /// When a changed file was last applied by itself, and what came of it.
+    applied: Option<(Instant, String)>,
+}
+
+/// A crew at work.
+struct Working {
+    key: GroupKey,
+    changes: mpsc::Sender<(Group, oneshot::Sender<()>)>,
+    ended: CancellationToken,
+    /// Ready when the crew is no more.
+    gone: oneshot::Receiver<()>,
+}
+
+impl Supervisor {
+    /// Adds a server, which runs as soon as an endpoint is to show it.
+    fn add(&mut self, spec: ServerSpec) {
+        let status = self.common.status.add_server(&spec.name);
+        let goal = self.helm.add(&spec, status.clone());
+        self.common.entries.put(Entry { spec: Arc::new(spec), status, goal });
+    }
+
+    /// Has a group served.
+    fn begin(&mut self, group: Group) {
+        let key = GroupKey::of(&group);
+        let ((changes, told), ended) = (mpsc::channel(1), CancellationToken::new());
+        let (done, gone) = oneshot::channel();
+        let (crew, orders) =
+            (Crew::new(group, self.common.clone()), CrewOrders { changes: told, ended: ended.clone() });
+        self.tasks.spawn(async move {
+            crew.run(orders).await;
+            let _nobody_waits = done.send(());
+        });
+        self.crews.push(Working { key, changes, ended, gone });
+    }
+}
+
+/// One task has ended; one that panicked has ended as well.
+fn note_fault(done: Result<(), JoinError>) {
+    if let Err(panic) = done {
+        error!(event = "ERROR_PIPE", "a pipe ended by a fault of mcp-pipe itself: {panic}");
     }
 }

@@ -58,6 +58,16 @@ A server that is pinned stays pinned: its turn comes again after the others', an
 
 Exit code: 0 done, 1 not (with the reason), 2 no such endpoint or several mcp-pipes, 3 none runs";
 
+const RELOAD_EXAMPLES: &str = "\
+A running mcp-pipe looks at its config, at .env and at the files of certificates once a second and applies what has changed, so this is
+needed only by whoever wants to know what came of it. Only what has changed is touched: an edited entry restarts that server, another
+token has that endpoint dialled anew, another filter restarts nothing.
+
+Examples:
+  mcp-pipe reload    returns when the new config runs: \"changed: …\" or \"nothing changed\"
+
+Exit code: 0 done, 1 something that changed does not serve, 2 several mcp-pipes, 3 none runs, 78 the config has mistakes, and the old one runs on";
+
 /// What a running mcp-pipe is told.
 #[derive(Debug, Clone, Subcommand)]
 pub enum OrderCommand {
@@ -95,6 +105,9 @@ pub enum OrderCommand {
         /// Which server
         server: String,
     },
+    /// Tell a running mcp-pipe to read its config again, and wait until that runs
+    #[command(after_help = RELOAD_EXAMPLES)]
+    Reload,
     /// With mode sequential: give a server the turn, until `next` or another `pin`
     #[command(after_help = PIN_EXAMPLES)]
     Pin {
@@ -114,7 +127,7 @@ pub enum OrderCommand {
 }
 
 /// The names of these commands.
-pub(super) const NAMES: &[&str] = &["restart", "stop", "start", "pause", "resume", "pin", "next"];
+pub(super) const NAMES: &[&str] = &["restart", "stop", "start", "pause", "resume", "reload", "pin", "next"];
 
 impl OrderCommand {
     /// What the command is called.
@@ -125,6 +138,7 @@ impl OrderCommand {
             OrderCommand::Start { .. } => "start",
             OrderCommand::Pause { .. } => "pause",
             OrderCommand::Resume { .. } => "resume",
+            OrderCommand::Reload => "reload",
             OrderCommand::Pin { .. } => "pin",
             OrderCommand::Next { .. } => "next",
         }
@@ -140,6 +154,7 @@ impl OrderCommand {
             | OrderCommand::Resume { server }
             | OrderCommand::Pin { server, .. } => Some(server),
             OrderCommand::Next { on } => on.as_deref(),
+            OrderCommand::Reload => None,
         }
     }
 
@@ -151,6 +166,7 @@ impl OrderCommand {
             OrderCommand::Start { server: name } => Order::Start { name },
             OrderCommand::Pause { server: name } => Order::Pause { name },
             OrderCommand::Resume { server: name } => Order::Resume { name },
+            OrderCommand::Reload => Order::Reload,
             OrderCommand::Pin { server: name, off } => Order::Pin { name, off },
             OrderCommand::Next { on: endpoint } => Order::Next { endpoint },
         }

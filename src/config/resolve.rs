@@ -2,6 +2,7 @@
 //!
 //! Reading goes on after a mistake, so that all mistakes are told at once.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -95,7 +96,9 @@ pub fn resolve(line: &CommandLine<'_>, surroundings: &Surroundings) -> Result<Re
         return Err(ctx.problems.cleaned(&redactor));
     }
     let (options, settings, cwd) = (line.options, ctx.settings, ctx.cwd);
+    let inputs = inputs(&ctx, name.as_deref(), &servers, &endpoints);
     let config = Config {
+        inputs,
         servers,
         endpoints,
         place: name.map_or_else(|| cwd.to_path_buf(), |name| joined(cwd, name)),
@@ -110,6 +113,23 @@ pub fn resolve(line: &CommandLine<'_>, surroundings: &Surroundings) -> Result<Re
     };
     let (secrets, warnings) = (ctx.hidden.all, ctx.problems.warnings);
     Ok(Resolved { config, warnings, notes: ctx.notes, details: ctx.details, secrets })
+}
+
+/// The files that a config is made from.
+fn inputs(
+    ctx: &Context<'_>,
+    name: Option<&str>,
+    servers: &[ServerSpec],
+    endpoints: &[EndpointSpec],
+) -> BTreeSet<PathBuf> {
+    let config = name.map(|name| joined(ctx.cwd, name));
+    let dotenvs = [ctx.cwd, &*ctx.base].map(|folder| folder.join(".env"));
+    let env_files = ctx.env_files.iter().map(|(_, file)| joined(ctx.cwd, &file.path));
+    let shown =
+        endpoints.iter().flat_map(|endpoint| endpoint.servers.iter().map(|shown| &shown.link).chain([&endpoint.link]));
+    let links = servers.iter().map(|server| &server.link).chain(shown);
+    let authorities = links.filter_map(|link| link.ca_file.clone());
+    config.into_iter().chain(dotenvs).chain(env_files).chain(authorities).collect()
 }
 
 /// Makes as much of a config as can be made. Reads files, and changes nothing.

@@ -168,6 +168,7 @@ async fn carry_out(order: Order, client: &mut Client, from: &Answering) -> Resul
     let given = match from.orders.give(order).await {
         Ok(given) => given,
         Err(NotGiven::Unclear(why)) => return refuse(Reason::Unclear, &why, client, from).await,
+        Err(NotGiven::Mistakes(why)) => return refuse(Reason::Mistakes, &why, client, from).await,
         Err(NotGiven::Impossible(why)) => return refuse(Reason::NotDone, &why, client, from).await,
     };
     client.say(&Reply::Given(given.within.as_secs())).await?;

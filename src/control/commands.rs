@@ -216,6 +216,7 @@ fn told(unanswered: Unanswered) -> Failure {
             Reason::UnknownServer | Reason::Unclear => {
                 Failure::Asking { exit: Exit::Usage, what: failed.message, remedy: String::new() }
             }
+            Reason::Mistakes => Failure::Asking { exit: Exit::Config, what: failed.message, remedy: String::new() },
             Reason::NotUnderstood | Reason::NotDone | Reason::Busy | Reason::Unavailable | Reason::Other => {
                 anyhow!(failed.message).into()
             }

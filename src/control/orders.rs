@@ -55,6 +55,8 @@ pub(crate) enum Order {
         #[serde(default)]
         off: bool,
     },
+    /// The config is to be read again.
+    Reload,
     /// The next server's turn is to begin.
     Next {
         /// On this endpoint; on all without.
@@ -80,6 +82,8 @@ pub(crate) enum Until {
     Connected { begun: Vec<oneshot::Receiver<Result<String, String>>>, servers: Vec<Arc<str>> },
     /// What pipes say of their turns.
     Turned(Vec<oneshot::Receiver<Result<String, String>>>),
+    /// That servers which are new or another one serve, or that it is clear that they don't. `told`: what has changed.
+    Reloaded { told: String, servers: Vec<Arc<str>> },
 }
 
 /// Why an order is not carried out, in words for a person.
@@ -89,6 +93,8 @@ pub(crate) enum NotGiven {
     Unclear(String),
     /// It can't be done.
     Impossible(String),
+    /// The config has mistakes, which are told.
+    Mistakes(String),
 }
 
 /// What comes on the channel.
@@ -96,8 +102,10 @@ pub(crate) enum NotGiven {
 pub(crate) enum Instruction {
     /// A client's order.
     Order(Order, oneshot::Sender<Result<Given, NotGiven>>),
-    /// A signal of this name.
+    /// A signal of this name, about turns.
     Signal(&'static str, TurnCommand),
+    /// A signal of this name: the config is to be read again.
+    Reload(&'static str),
 }
 
 /// The end of the channel where orders are given. Cloning gives another handle.
@@ -117,6 +125,11 @@ impl Orders {
         let nobody = |()| NotGiven::Impossible("mcp-pipe is stopping, and takes no orders".into());
         self.0.send(Instruction::Order(order, reply)).await.map_err(|_| nobody(()))?;
         given.await.unwrap_or_else(|_| Err(nobody(())))
+    }
+
+    /// The same for a signal to read the config again.
+    pub(crate) fn reload(&self, name: &'static str) {
+        let _lost = self.0.try_send(Instruction::Reload(name));
     }
 
     /// Passes a signal on. Of signals that come faster than they are looked at some are lost.

@@ -36,6 +36,26 @@ pub(super) async fn of(Given { until, within }: Given, status: &Status) -> Outco
             }
         }
         Until::Turned(told) => heard(told, end).await,
+        Until::Reloaded { told, servers } => {
+            let all_clear = |all: &Overview| {
+                let states = servers.iter().filter_map(|name| all.server(name));
+                states.clone().all(|server| server.state != ServerState::Starting).then(|| {
+                    let failed = states.filter_map(|server| match &server.state {
+                        ServerState::Refusing(why) => Some(format!("{} refuses to be initialized: {why}", server.name)),
+                        ServerState::Down(why) => Some(format!("{} {why}", server.name)),
+                        ServerState::Starting | ServerState::Serving | ServerState::Silent | ServerState::Stopped => {
+                            None
+                        }
+                    });
+                    failed.collect::<Vec<_>>()
+                })
+            };
+            match timeout_at(end, when(status, all_clear)).await {
+                Ok(failed) if failed.is_empty() => Ok(told),
+                Ok(failed) => Err(format!("{told}; but {}", failed.join("; "))),
+                Err(_) => Err(format!("{told}; but not all of that serves within {}", span(within))),
+            }
+        }
     }
 }
 

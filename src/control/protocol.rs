@@ -102,6 +102,8 @@ pub(super) enum Reason {
     Unclear,
     /// The order is not carried out.
     NotDone,
+    /// The config has mistakes.
+    Mistakes,
     /// Too many clients are connected.
     Busy,
     /// The daemon does not have it.

@@ -13,6 +13,7 @@ fn config(servers: &[&str]) -> Config {
     Config {
         servers: servers.iter().map(|name| ServerSpec::sample(name, "", &[])).collect(),
         endpoints: Vec::new(),
+        inputs: Default::default(),
         place: "/".into(),
         drain_timeout: second,
         local: true,

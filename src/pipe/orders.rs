@@ -98,8 +98,8 @@ impl Pipe {
         let step = self.servers[index].want(goal);
         self.woken.servers.insert(index);
         let (bar, why) = match goal.wanted {
-            Wanted::Running => (None, "is being restarted by command"),
-            Wanted::Paused => (Some(Bar::Paused), "is being restarted by command"),
+            Wanted::Running => (None, "is being restarted"),
+            Wanted::Paused => (Some(Bar::Paused), "is being restarted"),
             Wanted::Stopped => (Some(Bar::Stopped), "was stopped by command"),
         };
         let out = &mut self.sides;

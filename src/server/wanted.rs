@@ -89,6 +89,12 @@ impl Goal {
         Goal { wanted, number, fresh }
     }
 
+    /// The goal where the server itself is another one: the same, with a process that is started from now on.
+    pub(crate) fn renewed(self) -> Goal {
+        let number = self.number + 1;
+        Goal { number, fresh: number, ..self }
+    }
+
     /// The step that leads to the goal.
     pub(crate) fn step(self, actual: Actual) -> Step {
         match (self.wanted, actual) {

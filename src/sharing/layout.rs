@@ -9,7 +9,7 @@ use crate::logging::Names;
 use crate::words::span;
 
 /// Servers of one agent that share it in the same mode.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Group {
     /// The agent.
     pub agent: Agent,
@@ -65,8 +65,9 @@ impl Group {
     /// The layout at the start. `takes_one`: the agent is known to keep one connection only.
     pub(crate) fn layout(&self, takes_one: bool) -> Layout {
         match self.mode {
-            _ if self.servers.len() == 1 => Layout::Apart,
+            // One may become several, and the connection is to stay.
             Mode::Multiplex => Layout::Together,
+            _ if self.servers.len() == 1 => Layout::Apart,
             Mode::Auto if takes_one => Layout::Together,
             Mode::Sequential => Layout::InTurns,
             Mode::Auto | Mode::PerServer => Layout::Apart,

@@ -29,10 +29,21 @@ pub(crate) struct Witness {
     to: Sender<Sighting>,
 }
 
-/// A witness for each of `count` connections, and the end where they are heard, until all witnesses are gone.
-pub(crate) fn witnesses(count: usize) -> (Vec<Witness>, Receiver<Sighting>) {
+/// Makes witnesses for connections of one agent.
+#[derive(Debug)]
+pub(crate) struct Witnesses(Sender<Sighting>);
+
+/// Where witnesses come from, and the end where they are heard.
+pub(crate) fn witnesses() -> (Witnesses, Receiver<Sighting>) {
     let (to, heard) = channel(UNHEARD);
-    ((0..count).map(|who| Witness { who, count, to: to.clone() }).collect(), heard)
+    (Witnesses(to), heard)
+}
+
+impl Witnesses {
+    /// A witness for the connection at this place, of which there are `count`.
+    pub(crate) fn of(&self, who: usize, count: usize) -> Witness {
+        Witness { who, count, to: self.0.clone() }
+    }
 }
 
 impl Witness {

@@ -4,17 +4,19 @@
 //! servers that take turns have a pipe of their own.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::pin::pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::watch;
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep, sleep_until};
+use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::Common;
 use super::claim::Claim;
 use super::roster::{Post, Posted};
 use crate::backoff::FLOOR;
-use crate::config::{LinkSpec, Mode, ServerSpec};
+use crate::config::{LinkSpec, Mode, ServerSpec, Sharing};
 use crate::control::journal::LinkNews;
 use crate::control::status::{LinkEntry, ServerEntry, Status};
 use crate::endpoint::Endpoint;
@@ -23,13 +25,14 @@ use crate::logging::Names;
 use crate::mcp::handshake::Hello;
 use crate::pipe::membership::{NewLink, Shown};
 use crate::pipe::orders::orders;
-use crate::pipe::{LinkPeer, Pipe};
+use crate::pipe::{LinkPeer, Pipe, Run};
 use crate::router::PeerId;
 use crate::router::hub::Hub;
 use crate::router::turns::{Seat, Turns};
 use crate::server::wanted::Goal;
 use crate::sharing::layout::{Group, Layout};
-use crate::sharing::{Evidence, Finding, Outcome, Proof, Trial, Witness, witnesses};
+use crate::sharing::{Evidence, Finding, Outcome, Proof, Trial, Witness, Witnesses, witnesses};
+use crate::tools::ToolPolicy;
 
 /// The servers of a group, and what they need to run. Each life of a pipe has a copy.
 pub(super) struct Crew {
@@ -69,12 +72,83 @@ pub(super) struct Entry {
 /// A link in the hub.
 struct Attached {
     peer: PeerId,
-    _posted: Posted,
+    /// Keeps the link in the roster.
+    posted: Posted,
+}
+
+/// A link of one server alone.
+struct Own {
+    member: Member,
+    /// Its place among those about which there is evidence.
+    who: usize,
+    attached: Attached,
+}
+
+/// What a crew is told.
+pub(super) struct CrewOrders {
+    /// The group is to be this one, of the same agent and mode; whoever waits is told when it is.
+    pub(super) changes: mpsc::Receiver<(Group, oneshot::Sender<()>)>,
+    /// The group is no more.
+    pub(super) ended: CancellationToken,
+}
+
+impl Member {
+    /// Whether a link for this one is the same as for the other.
+    fn dials_as(&self, other: &Member) -> bool {
+        let of = |member: &Member| (member.spec.name.clone(), member.endpoint.clone(), member.spec.link.clone());
+        of(self) == of(other)
+    }
+
+    /// What an endpoint is shown of the server.
+    fn shown(&self) -> (&ToolPolicy, Sharing, usize) {
+        (&self.spec.tools, self.spec.sharing, self.spec.max_frame)
+    }
+}
+
+/// What an endpoint is shown of these servers, if there are any.
+fn shown(members: &[Member]) -> Option<Shown> {
+    let sharing = members.first()?.spec.sharing;
+    let servers = members.iter().map(|member| (member.spec.name.clone(), member.spec.tools.clone())).collect();
+    Some(Shown { servers, sharing })
+}
+
+/// The servers of a group that there are.
+fn members(servers: Vec<(ServerSpec, Endpoint)>, entries: &Entries) -> Vec<Member> {
+    let member = |(spec, endpoint): (ServerSpec, _)| {
+        let of = entries.get(&spec.name)?;
+        Some(Member { spec: Arc::new(spec), endpoint, of })
+    };
+    servers.into_iter().filter_map(member).collect()
+}
+
+/// All servers of a run, by name. Cloning gives another handle.
+#[derive(Clone, Default)]
+pub(super) struct Entries(Arc<Mutex<HashMap<Arc<str>, Entry>>>);
+
+impl Entries {
+    /// A server of this name.
+    pub(super) fn get(&self, name: &str) -> Option<Entry> {
+        self.lock().get(name).cloned()
+    }
+
+    /// Adds a server, or puts another in its place.
+    pub(super) fn put(&self, entry: Entry) {
+        self.lock().insert(entry.spec.name.clone(), entry);
+    }
+
+    /// A server is no more.
+    pub(super) fn remove(&self, name: &str) {
+        self.lock().remove(name);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Arc<str>, Entry>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Crew {
-    /// A crew that has started nothing yet. `entries` are those of the servers, by name.
-    pub(super) fn new(group: Group, entries: &HashMap<Arc<str>, Entry>, common: Common) -> Self {
+    /// A crew that has started nothing yet.
+    pub(super) fn new(group: Group, common: Common) -> Self {
         let known = if group.is_self_hosted() {
             Some("the self-hosted endpoint server keeps only the newest one of an agent")
         } else if common.run.catalogue.is_single(&group.agent.key()) {
@@ -87,36 +161,35 @@ impl Crew {
         };
         let (names, layout) = (group.names(), group.layout(known.is_some()));
         let Group { agent, mode, name, link, servers } = group;
-        let member = |(spec, endpoint): (ServerSpec, _)| {
-            let of = entries.get(&spec.name)?.clone();
-            Some(Member { spec: Arc::new(spec), endpoint, of })
-        };
-        let members = servers.into_iter().filter_map(member).collect();
+        let members = members(servers, &common.entries);
         Crew { agent, mode, members, names, name, link, known, layout, common }
     }
 
-    /// Serves the group until the stop.
-    pub(super) async fn run(self) {
-        let stop = &self.common.run.stop;
-        let (mut layout, mut takes_one) = (self.layout, self.known.is_some());
+    /// Serves the group until the stop, or until it is told that the group is no more. All its links have ended then, but at the
+    /// stop, which the hub sees itself.
+    pub(super) async fn run(mut self, mut told: CrewOrders) {
+        let mut takes_one = self.known.is_some();
+        let mut layout = self.layout;
         if let (Mode::Auto, Layout::Together, Some(why)) = (self.mode, layout, self.known) {
             info!(event = "SERVERS_MERGED", servers = ?self.names, "share one connection: {why}");
         }
-        let mut claim = Claim::new(self.agent, &self.names, takes_one, &self.common);
+        let (agent, common) = (self.agent, self.common.clone());
+        let mut claim = Claim::new(agent, &self.names, takes_one, &common);
         let mut trial_failed = false;
         loop {
-            if takes_one && !self.wait_for(&mut claim).await {
+            if takes_one && !self.wait_for(&mut claim, &told).await {
                 return;
             }
+            let names = self.names.clone();
             let settled = async {
-                claim.settled(self.agent, &self.names, &self.common).await;
+                claim.settled(agent, &names, &common).await;
                 std::future::pending::<()>().await;
             };
             let next = tokio::select! {
-                next = self.serve(layout, trial_failed) => next,
+                next = self.serve(layout, trial_failed, &mut told) => next,
                 () = settled => None,
             };
-            let Some(next) = next.filter(|_| !stop.drain().is_cancelled()) else { return };
+            let Some(next) = next.filter(|_| !common.run.stop.drain().is_cancelled()) else { return };
             trial_failed = layout == Layout::OnTrial;
             takes_one = !trial_failed;
             layout = next;
@@ -125,25 +198,24 @@ impl Crew {
         }
     }
 
-    /// Serves in one layout until the stop, or until another layout turns out to be needed. All links have ended then.
-    async fn serve(&self, layout: Layout, trial_failed: bool) -> Option<Layout> {
+    /// Serves in one layout until the end, or until another layout turns out to be needed. All links have ended then.
+    async fn serve(&mut self, layout: Layout, trial_failed: bool, told: &mut CrewOrders) -> Option<Layout> {
         match layout {
-            Layout::Apart => self.apart(trial_failed).await,
-            Layout::OnTrial => self.on_trial().await,
+            Layout::Apart => self.apart(trial_failed, told).await,
+            Layout::OnTrial => self.on_trial(told).await,
             Layout::Together => {
-                let _link = self.together(None).await?;
-                self.common.run.stop.drain().cancelled().await;
-                None
+                let link = self.together(None).await?;
+                self.stay_together(link, None, told).await
             }
             Layout::InTurns => {
-                self.in_turns().await;
+                self.in_turns(told).await;
                 None
             }
         }
     }
 
-    /// Waits until no other process serves the agent. Returns false if a stop came first.
-    async fn wait_for(&self, claim: &mut Claim) -> bool {
+    /// Waits until no other process serves the agent. Returns false if the end came first.
+    async fn wait_for(&self, claim: &mut Claim, told: &CrewOrders) -> bool {
         let _link = if let Claim::Disputed = claim {
             let link = add_link(&self.members, self.name.as_deref(), &self.common.status);
             link.iter().for_each(|link| link.write(&self.names, LinkNews::Taken));
@@ -154,35 +226,50 @@ impl Crew {
         tokio::select! {
             () = claim.settled(self.agent, &self.names, &self.common) => true,
             () = self.common.run.stop.drain().cancelled() => false,
+            () = told.ended.cancelled() => false,
         }
     }
 
     /// Has a link for each server; in mode `auto` until the endpoint has proven that the agent takes only one connection.
-    async fn apart(&self, trial_failed: bool) -> Option<Layout> {
-        let stop = &self.common.run.stop;
-        let (witnesses, mut heard) = witnesses(self.members.len());
+    async fn apart(&mut self, trial_failed: bool, told: &mut CrewOrders) -> Option<Layout> {
+        let stop = self.common.run.stop.clone();
+        let (witnesses, mut heard) = witnesses();
+        let mut evidence = Evidence::new(Vec::new());
         let mut links = Vec::new();
-        for (member, witness) in self.members.iter().zip(witnesses) {
-            links.push(self.attach(std::slice::from_ref(member), Some(witness)).await?);
+        for member in self.members.clone() {
+            links.push(self.attach_alone(member, &witnesses, &mut evidence).await?);
         }
-        let mut evidence = Evidence::new(self.members.iter().map(|member| member.spec.name.clone()).collect());
-        let mut told = false;
+        let mut limited = false;
         loop {
             let sighting = tokio::select! {
                 () = stop.drain().cancelled() => return None,
+                () = told.ended.cancelled() => {
+                    self.detach(links.into_iter().map(|own| own.attached)).await;
+                    return None;
+                }
+                Some((group, done)) = told.changes.recv() => {
+                    self.change(group);
+                    self.follow_apart(&mut links, &witnesses, &mut evidence).await?;
+                    let _nobody_waits = done.send(());
+                    if self.mode == Mode::Auto && self.known.is_some() && self.members.len() > 1 {
+                        self.detach(links.into_iter().map(|own| own.attached)).await;
+                        return Some(Layout::Together);
+                    }
+                    continue;
+                }
                 Some(sighting) = heard.recv() => sighting,
             };
             match evidence.sees(sighting) {
                 Finding::KeepApart => {}
                 Finding::TakesOne { proof: Proof::Refused, .. } if trial_failed => {}
-                Finding::TakesOne { .. } if told || stop.drain().is_cancelled() => {}
+                Finding::TakesOne { .. } if limited || stop.drain().is_cancelled() => {}
                 Finding::TakesOne { why, proof } if self.mode == Mode::Auto => {
                     warn!(
                         event = "SERVERS_MERGED",
                         servers = ?self.names,
                         "share one connection from now on: {why}. \"mode\": \"per-server\" gives each its own all the same"
                     );
-                    self.detach(links).await;
+                    self.detach(links.into_iter().map(|own| own.attached)).await;
                     return Some(match proof {
                         Proof::Replaced => {
                             self.remember();
@@ -192,7 +279,7 @@ impl Crew {
                     });
                 }
                 Finding::TakesOne { why, .. } => {
-                    told = true;
+                    limited = true;
                     let remedy = "\"mode\": \"auto\" or \"multiplex\" puts them on one connection";
                     warn!(event = "CONNECTIONS_LIMITED", servers = ?self.names, "{why}; {remedy}");
                 }
@@ -200,15 +287,58 @@ impl Crew {
         }
     }
 
+    /// A link for one server, which tells what becomes of it.
+    async fn attach_alone(&self, member: Member, witnesses: &Witnesses, evidence: &mut Evidence) -> Option<Own> {
+        let who = evidence.add(member.spec.name.clone());
+        let witness = witnesses.of(who, self.members.len());
+        let attached = self.attach(std::slice::from_ref(&member), Some(witness)).await?;
+        Some(Own { member, who, attached })
+    }
+
+    /// Brings the links of servers that have one each in line with the members. `None` if the hub has ended.
+    async fn follow_apart(&self, links: &mut Vec<Own>, witnesses: &Witnesses, evidence: &mut Evidence) -> Option<()> {
+        let is_wanted = |own: &Own| self.members.iter().any(|member| member.dials_as(&own.member));
+        let (mut kept, unwanted): (Vec<Own>, Vec<Own>) = links.drain(..).partition(is_wanted);
+        if !unwanted.is_empty() {
+            unwanted.iter().for_each(|own| evidence.remove(own.who));
+            self.detach(unwanted.into_iter().map(|own| own.attached)).await;
+            // Some endpoints confuse a connection with the last one if it follows at once.
+            sleep(FLOOR).await;
+        }
+        for member in self.members.clone() {
+            match kept.iter_mut().find(|own| own.member.spec.name == member.spec.name) {
+                Some(own) => {
+                    if own.member.shown() != member.shown() {
+                        self.show(&mut own.attached, std::slice::from_ref(&member)).await;
+                    }
+                    own.member = member;
+                }
+                None => kept.push(self.attach_alone(member, witnesses, evidence).await?),
+            }
+        }
+        *links = kept;
+        Some(())
+    }
+
     /// Has one link for all servers, on trial, until the trial has failed.
-    async fn on_trial(&self) -> Option<Layout> {
-        let stop = &self.common.run.stop;
-        let (mut witnesses, mut heard) = witnesses(1);
-        let link = self.together(witnesses.pop()).await?;
+    async fn on_trial(&mut self, told: &mut CrewOrders) -> Option<Layout> {
+        let stop = self.common.run.stop.clone();
+        let (witnesses, mut heard) = witnesses();
+        let witness = witnesses.of(0, 1);
+        let mut link = self.together(Some(witness.clone())).await?;
         let mut trial = Trial::default();
         loop {
             let sighting = tokio::select! {
                 () = stop.drain().cancelled() => return None,
+                () = told.ended.cancelled() => {
+                    self.detach([link]).await;
+                    return None;
+                }
+                Some((group, done)) = told.changes.recv() => {
+                    link = self.follow_together(link, group, Some(&witness)).await?;
+                    let _nobody_waits = done.send(());
+                    continue;
+                }
                 () = until(trial.passes_at()) => break,
                 Some(sighting) = heard.recv() => sighting,
             };
@@ -220,14 +350,85 @@ impl Crew {
                     "the endpoint refuses the one connection as well, so their number was not the reason: each has its own again. \
                      Too many tools may be; see mcp-pipe tools --size"
                 );
-                self.detach(vec![link]).await;
+                self.detach([link]).await;
                 return Some(Layout::Apart);
             }
         }
         self.remember();
         drop(heard);
-        stop.drain().cancelled().await;
-        None
+        self.stay_together(link, None, told).await
+    }
+
+    /// Keeps one link for all servers until the end.
+    async fn stay_together(
+        &mut self,
+        mut link: Attached,
+        witness: Option<&Witness>,
+        told: &mut CrewOrders,
+    ) -> Option<Layout> {
+        let stop = self.common.run.stop.clone();
+        loop {
+            tokio::select! {
+                () = stop.drain().cancelled() => return None,
+                () = told.ended.cancelled() => {
+                    self.detach([link]).await;
+                    return None;
+                }
+                Some((group, done)) = told.changes.recv() => {
+                    link = self.follow_together(link, group, witness).await?;
+                    let _nobody_waits = done.send(());
+                }
+            }
+        }
+    }
+
+    /// Brings the one link in line with another group: it shows something else, or another one takes its place.
+    async fn follow_together(
+        &mut self,
+        mut link: Attached,
+        group: Group,
+        witness: Option<&Witness>,
+    ) -> Option<Attached> {
+        let dialled = self.dialled();
+        self.change(group);
+        if self.dialled() == dialled {
+            self.show(&mut link, &self.members).await;
+            return Some(link);
+        }
+        self.detach([link]).await;
+        // Some endpoints confuse a connection with the last one if it follows at once.
+        sleep(FLOOR).await;
+        self.together(witness.cloned()).await
+    }
+
+    /// Where one link for all servers leads, and how that is dialled.
+    fn dialled(&self) -> Option<(Endpoint, LinkSpec)> {
+        let first = self.members.first()?;
+        Some((first.endpoint.clone(), (**self.link.as_ref().unwrap_or(&first.spec.link)).clone()))
+    }
+
+    /// The group is another one from now on: of the same agent, in the same mode.
+    fn change(&mut self, group: Group) {
+        self.names = group.names();
+        let Group { name, link, servers, .. } = group;
+        (self.name, self.link, self.members) = (name, link, members(servers, &self.common.entries));
+    }
+
+    /// Shows an endpoint these servers from now on.
+    async fn show(&self, link: &mut Attached, members: &[Member]) {
+        for member in members {
+            self.common.hub.ensure(&member.of, &self.common.run.catalogue).await;
+        }
+        let Some(shown) = shown(members) else { return };
+        self.common.hub.show(link.peer, shown).await;
+        link.posted = self.post(members, Some(link.peer));
+    }
+
+    /// Puts a link into the roster.
+    fn post(&self, members: &[Member], link: Option<PeerId>) -> Posted {
+        let servers = members.iter().map(|member| member.spec.name.clone()).collect();
+        let orders = self.common.hub.orders();
+        self.common.roster.add(Post { name: self.name.clone(), servers, takes_turns: false, link, orders })
     }
 
     /// A link that shows all servers as one.
@@ -242,27 +443,16 @@ impl Crew {
             common.hub.ensure(&member.of, &common.run.catalogue).await;
         }
         let Member { endpoint, spec, .. } = members.first()?;
-        let shown = Shown {
-            servers: members.iter().map(|member| (member.spec.name.clone(), member.spec.tools.clone())).collect(),
-            sharing: spec.sharing,
-        };
+        let shown = shown(members)?;
         let link = self.link.as_ref().filter(|_| members.len() > 1).unwrap_or(&spec.link).clone();
         let (endpoint, name, hello) = (endpoint.clone(), self.name.clone(), self.hello());
         let status = add_link(members, self.name.as_deref(), &common.status)?;
         let peer = common.hub.attach(NewLink { endpoint, name, status, link, hello, shown, witness }).await?;
-        let servers = members.iter().map(|member| member.spec.name.clone()).collect();
-        let post = Post {
-            name: self.name.clone(),
-            servers,
-            takes_turns: false,
-            link: Some(peer),
-            orders: common.hub.orders(),
-        };
-        Some(Attached { peer, _posted: common.roster.add(post) })
+        Some(Attached { peer, posted: self.post(members, Some(peer)) })
     }
 
     /// Ends links, once nothing is under way on them.
-    async fn detach(&self, links: Vec<Attached>) {
+    async fn detach(&self, links: impl IntoIterator<Item = Attached>) {
         let mut ended = Vec::new();
         for link in links {
             ended.push(self.common.hub.detach(link.peer).await);
@@ -273,8 +463,8 @@ impl Crew {
         }
     }
 
-    /// A pipe for servers that take turns, until the stop.
-    async fn in_turns(&self) {
+    /// A pipe for servers that take turns, until the end.
+    async fn in_turns(&self, told: &mut CrewOrders) {
         let specs = || self.members.iter().map(|member| &member.spec);
         let catalogue = &self.common.run.catalogue;
         let untouched = specs().all(|spec| spec.tools.is_untouched());
@@ -307,7 +497,14 @@ impl Crew {
             LinkPeer { endpoint, name: self.name.clone(), status, link, hello, resync, servers: seen, sight: None };
         let servers =
             self.members.iter().map(|member| (member.spec.clone(), member.of.status.clone(), member.of.goal.clone()));
-        Pipe::of(servers.collect(), vec![peer], Box::new(turns), self.common.run.clone()).obeying(orders).run().await;
+        let (stop, ending) = (self.common.run.stop.child(), told.ended.clone());
+        let run = Run { stop: stop.clone(), ..self.common.run.clone() };
+        let mut pipe = pin!(Pipe::of(servers.collect(), vec![peer], Box::new(turns), run).obeying(orders).run());
+        tokio::select! {
+            () = &mut pipe => return,
+            () = ending.cancelled() => stop.advance(),
+        }
+        pipe.await;
     }
 
     /// What the endpoint will say of itself, if that is known: the local endpoint's own parameters, or those of an earlier connection.

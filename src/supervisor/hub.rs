@@ -7,7 +7,8 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::crew::Entry;
 use crate::catalogue::Catalogue;
-use crate::pipe::membership::{NewLink, NewServer};
+use crate::config::ServerSpec;
+use crate::pipe::membership::{NewLink, NewServer, Shown};
 use crate::pipe::orders::PipeOrder;
 use crate::router::PeerId;
 
@@ -49,6 +50,27 @@ impl HubHandle {
         let (reply, told) = oneshot::channel();
         self.tell(PipeOrder::Attach(link, reply)).await;
         told.await.ok()
+    }
+
+    /// Has an endpoint shown something else.
+    pub(super) async fn show(&self, link: PeerId, shown: Shown) {
+        self.tell(PipeOrder::Show(link, shown)).await;
+    }
+
+    /// Has a server run as `spec` says from its next process on.
+    pub(super) async fn change(&self, spec: Arc<ServerSpec>) {
+        self.tell(PipeOrder::ChangeServer(spec)).await;
+    }
+
+    /// Has a server ended, and waits until its process is gone.
+    pub(super) async fn remove(&self, name: &Arc<str>) {
+        if !self.servers.lock().unwrap_or_else(PoisonError::into_inner).remove(name) {
+            return;
+        }
+        let (done, ended) = oneshot::channel();
+        self.tell(PipeOrder::RemoveServer(name.clone(), done)).await;
+        // The hub may have ended meanwhile.
+        let _gone = ended.await;
     }
 
     /// Has a link ended; what is returned is ready when it is gone.

@@ -3,11 +3,10 @@
 //! An order about a server only changes what is wanted of it ([`Goal`]); its pipe converges to that, and whoever gave the order waits
 //! elsewhere. So nothing here takes time, and orders are taken one after the other, whoever gives them.
 
-use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{oneshot, watch};
 use tracing::{info, warn};
 
 use super::hub::HubHandle;
@@ -60,20 +59,40 @@ impl Helm {
         wanted
     }
 
-    /// Carries out what comes, for ever.
-    pub(super) async fn serve(&self, mut instructions: mpsc::Receiver<Instruction>, stop: &Stop) -> Infallible {
-        while let Some(instruction) = instructions.recv().await {
-            match instruction {
-                Instruction::Order(_, reply) if stop.drain().is_cancelled() => {
-                    let why = NotGiven::Impossible("mcp-pipe is stopping, and takes no orders".into());
-                    let _gone = reply.send(Err(why));
-                }
-                // Whoever has gone meanwhile has given the order all the same.
-                Instruction::Order(order, reply) => drop(reply.send(self.take(order))),
-                Instruction::Signal(name, command) => self.take_signal(name, command),
+    /// A server is gone for good.
+    pub(super) fn remove(&mut self, name: &str) {
+        self.servers.retain(|subject| *subject.name != *name);
+    }
+
+    /// What the config says of a server has changed. `is_another`: its process is to be another one, unless it is to run no more.
+    pub(super) fn change(&mut self, spec: &ServerSpec, is_another: bool) {
+        let Some(subject) = self.servers.iter_mut().find(|subject| subject.name == spec.name) else { return };
+        subject.endpoint.clone_from(&spec.endpoint);
+        (subject.start_timeout, subject.connect_timeout) = (spec.start_timeout, spec.link.connect_timeout);
+        if is_another {
+            let goal = subject.goal.borrow().renewed();
+            subject.status.ordered(goal);
+            subject.goal.send_replace(goal);
+            // A pipe that has so much unread looks anyway.
+            let _told = self.hub.orders().try_send(Box::new(PipeOrder::Look));
+            for post in self.roster.read().iter().filter(|post| post.takes_turns && post.servers.contains(&spec.name)) {
+                let _told = post.tell(PipeOrder::Look);
             }
         }
-        std::future::pending().await
+    }
+
+    /// Carries out what comes.
+    pub(super) fn obey(&self, instruction: Instruction, stop: &Stop) {
+        match instruction {
+            Instruction::Order(_, reply) if stop.drain().is_cancelled() => {
+                let why = NotGiven::Impossible("mcp-pipe is stopping, and takes no orders".into());
+                let _gone = reply.send(Err(why));
+            }
+            // Whoever has gone meanwhile has given the order all the same.
+            Instruction::Order(order, reply) => drop(reply.send(self.take(order))),
+            Instruction::Signal(name, command) => self.take_signal(name, command),
+            Instruction::Reload(_) => {} // at the stop
+        }
     }
 
     fn take_signal(&self, name: &'static str, command: TurnCommand) {
@@ -98,6 +117,7 @@ impl Helm {
                 self.command(&name, ServerCommand::Restart)
             }
             Order::Restart { name, .. } => self.redial(&name),
+            Order::Reload => Err(NotGiven::Impossible("mcp-pipe is stopping, and takes no orders".into())),
             Order::Pin { name, off } => self.pin(&name, off),
             Order::Next { endpoint } => self.next(endpoint.as_deref()),
         }

@@ -66,7 +66,7 @@ async fn a_restarted_server_is_another_process_and_its_connection_stands() {
     conn.send_call(11, "sleep", json!({"ms": 60_000})).await;
     assert_eq!(runtime.done(&["restart", "x"]).await, "x: restarted, serves again\n");
     let lost = conn.answer_to(11).await;
-    assert_eq!(error_of(&lost), "server \"x\" is being restarted by command before it answered");
+    assert_eq!(error_of(&lost), "server \"x\" is being restarted before it answered");
     let after = pid(&mut conn, 12).await;
     assert_ne!(before, after);
     assert_eq!(pids(&daemon, "fixture"), [after]);

@@ -1,0 +1,261 @@
+//! What has to be done so that a changed config counts: pure.
+//!
+//! What counts for a server is what its process really gets, and for a link what it really dials and shows. So a variable that only
+//! feeds an address restarts no server, and an edited comment does nothing.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::config::{LinkSpec, Mode, ServerSpec};
+use crate::endpoint::agent::Agent;
+use crate::sharing::layout::Group;
+use crate::words::listed;
+
+/// Most names that are told of one kind of change.
+const SHOWN: usize = 8;
+
+/// The parts of a config that a reload compares.
+#[derive(Debug, Clone)]
+pub(super) struct Wanted {
+    pub(super) servers: Vec<ServerSpec>,
+    pub(super) groups: Vec<Group>,
+}
+
+/// What a group is known by through all configs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum GroupKey {
+    /// The endpoint of this name.
+    Named(Arc<str>),
+    /// The servers that have the endpoint of this agent for their own.
+    Of(Agent, Mode),
+}
+
+impl GroupKey {
+    pub(super) fn of(group: &Group) -> Self {
+        group.name.clone().map_or(GroupKey::Of(group.agent, group.mode), GroupKey::Named)
+    }
+}
+
+/// What becomes of a group.
+#[derive(Debug)]
+pub(super) enum GroupChange {
+    /// It is no more.
+    End(GroupKey),
+    /// It is new, or so much another one that all its links are made anew once the old ones have ended.
+    Begin(Group),
+    /// It is the same with other servers, tools or ways to dial.
+    Follow(Group),
+}
+
+/// What has to be done.
+#[derive(Debug, Default)]
+pub(super) struct Plan {
+    /// Servers that are no more.
+    pub(super) removed: Vec<Arc<str>>,
+    /// Servers that are new.
+    pub(super) added: Vec<ServerSpec>,
+    /// Servers whose processes are to be others.
+    pub(super) restarted: Vec<ServerSpec>,
+    /// Servers of which only what we do with them has changed.
+    pub(super) adjusted: Vec<ServerSpec>,
+    pub(super) groups: Vec<GroupChange>,
+    /// What changes, for a person.
+    pub(super) words: Vec<String>,
+}
+
+/// What leads from one config to another. `stale`: files of certificate authorities that hold something else now.
+pub(super) fn plan(old: &Wanted, new: &Wanted, stale: &BTreeSet<PathBuf>) -> Plan {
+    let mut plan = Plan::default();
+    for server in &old.servers {
+        if !new.servers.iter().any(|other| other.name == server.name) {
+            plan.removed.push(server.name.clone());
+        }
+    }
+    for server in &new.servers {
+        match old.servers.iter().find(|other| other.name == server.name) {
+            None => plan.added.push(server.clone()),
+            Some(before) if gets(before) != gets(server) => plan.restarted.push(server.clone()),
+            Some(before) if treated(before) != treated(server) => plan.adjusted.push(server.clone()),
+            Some(_) => {}
+        }
+    }
+    let names = |servers: &[ServerSpec]| servers.iter().map(|server| server.name.to_string()).collect();
+    plan.tell("gone", plan.removed.iter().map(ToString::to_string).collect());
+    plan.tell("new", names(&plan.added));
+    plan.tell("restarted, as its entry has changed", names(&plan.restarted));
+    for group in &old.groups {
+        let key = GroupKey::of(group);
+        if !new.groups.iter().any(|other| GroupKey::of(other) == key) {
+            plan.groups.push(GroupChange::End(key));
+            plan.words.push(format!("{} is served there no longer", group.names()));
+        }
+    }
+    for group in &new.groups {
+        let key = GroupKey::of(group);
+        let label = group.names();
+        match old.groups.iter().find(|other| GroupKey::of(other) == key) {
+            None => {
+                plan.words.push(format!("{label} is served, {}", mode(group)));
+                plan.groups.push(GroupChange::Begin(group.clone()));
+            }
+            Some(before) if is_another(before, group) || is_stale(group, stale) => {
+                plan.words.push(format!("{label} is connected anew, {}", mode(group)));
+                plan.groups.push(GroupChange::Begin(group.clone()));
+            }
+            Some(before) if parts(before) != parts(group) => {
+                let dials = |group: &Group| group.servers.iter().map(dialled).collect::<Vec<_>>();
+                let what =
+                    match (dials(before) == dials(group) && before.link == group.link, shows(before) == shows(group)) {
+                        (true, _) => "shows other tools",
+                        (false, true) => "is dialled otherwise",
+                        (false, false) => "shows other servers",
+                    };
+                plan.words.push(format!("{label} {what}"));
+                plan.groups.push(GroupChange::Follow(group.clone()));
+            }
+            Some(_) => {}
+        }
+    }
+    plan
+}
+
+impl Plan {
+    fn tell(&mut self, what: &str, names: Vec<String>) {
+        if !names.is_empty() {
+            let (is, n) = (if names.len() == 1 { "is" } else { "are" }, names.len());
+            self.words.push(format!("{} {is} {what}", listed(names.into_iter().take(SHOWN).collect(), n)));
+        }
+    }
+
+    /// Whether there is nothing to do.
+    pub(super) fn is_empty(&self) -> bool {
+        let Plan { removed, added, restarted, adjusted, groups, words: _ } = self;
+        removed.is_empty() && added.is_empty() && restarted.is_empty() && adjusted.is_empty() && groups.is_empty()
+    }
+}
+
+/// What a server's process gets.
+fn gets(server: &ServerSpec) -> impl PartialEq + use<'_> {
+    (&server.command, server.max_frame, server.handshake)
+}
+
+/// What we do with a server.
+fn treated(server: &ServerSpec) -> impl PartialEq {
+    (server.start_timeout, server.keep_listed)
+}
+
+/// Where a server is served, and how that is dialled.
+fn dialled(
+    (server, endpoint): &(ServerSpec, crate::endpoint::Endpoint),
+) -> (Arc<str>, crate::endpoint::Endpoint, LinkSpec) {
+    (server.name.clone(), endpoint.clone(), (*server.link).clone())
+}
+
+/// The servers that a group shows.
+fn shows(group: &Group) -> Vec<Arc<str>> {
+    group.servers.iter().map(|(server, _)| server.name.clone()).collect()
+}
+
+/// Everything about a group that matters to its links.
+fn parts(group: &Group) -> impl PartialEq + use<'_> {
+    let each = |it @ (server, _): &(ServerSpec, _)| {
+        (dialled(it), server.tools.clone(), server.sharing, server.max_frame, server.pin)
+    };
+    (&group.link, group.servers.iter().map(each).collect::<Vec<_>>())
+}
+
+/// Whether a group is so much another one that its links can't become those of the other.
+fn is_another(before: &Group, group: &Group) -> bool {
+    before.agent != group.agent
+        || before.mode != group.mode
+        || group.mode == Mode::Sequential && parts(before) != parts(group)
+}
+
+/// Whether a group is dialled with certificates that have changed.
+fn is_stale(group: &Group, stale: &BTreeSet<PathBuf>) -> bool {
+    let links = group.servers.iter().map(|(server, _)| &server.link).chain(&group.link);
+    links.filter_map(|link| link.ca_file.as_ref()).any(|file| stale.contains(file))
+}
+
+fn mode(group: &Group) -> String {
+    format!("in mode {}", crate::config::units::word(&group.mode))
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test may panic")]
+mod tests {
+    use super::*;
+    use crate::sharing::layout::groups;
+    use crate::tools::{Glob, ToolPolicy};
+
+    fn server(name: &str, token: &str) -> ServerSpec {
+        let mut spec = ServerSpec::sample(name, "python", &["x.py"]);
+        spec.endpoint = Some(format!("wss://h/?token={token}").parse().unwrap());
+        spec
+    }
+
+    fn wanted(servers: &[ServerSpec]) -> Wanted {
+        Wanted { servers: servers.to_vec(), groups: groups(servers, &[]) }
+    }
+
+    /// What a plan does, in short.
+    fn done(old: &[ServerSpec], new: &[ServerSpec]) -> (Vec<String>, Vec<String>) {
+        let plan = plan(&wanted(old), &wanted(new), &BTreeSet::new());
+        let named = |what: &str, servers: &[ServerSpec]| -> Vec<String> {
+            servers.iter().map(|server| format!("{what} {}", server.name)).collect()
+        };
+        let mut servers: Vec<String> = plan.removed.iter().map(|name| format!("- {name}")).collect();
+        servers.extend(named("+", &plan.added).into_iter().chain(named("!", &plan.restarted)));
+        servers.extend(named("~", &plan.adjusted));
+        let group = |change: &GroupChange| match change {
+            GroupChange::End(_) => "end".to_owned(),
+            GroupChange::Begin(group) => format!("begin {}", group.names()),
+            GroupChange::Follow(group) => format!("follow {}", group.names()),
+        };
+        assert_eq!(plan.is_empty(), servers.is_empty() && plan.groups.is_empty());
+        (servers, plan.groups.iter().map(group).collect())
+    }
+
+    #[test]
+    fn only_what_changed_is_touched() {
+        let (a, b, c) = (server("a", "x"), server("b", "y"), server("c", "x"));
+        let old = [a.clone(), b.clone(), c.clone()];
+        let with = |change: fn(&mut ServerSpec)| {
+            let mut b = b.clone();
+            change(&mut b);
+            done(&old, &[a.clone(), b, c.clone()])
+        };
+        let told = |servers: &[&str], groups: &[&str]| -> (Vec<String>, Vec<String>) {
+            (servers.iter().map(ToString::to_string).collect(), groups.iter().map(ToString::to_string).collect())
+        };
+        assert_eq!(done(&old, &old), told(&[], &[]));
+        assert_eq!(with(|b| b.command.args.push("-v".into())), told(&["! b"], &[]));
+        assert_eq!(with(|b| b.keep_listed = false), told(&["~ b"], &[]));
+        assert_eq!(
+            with(|b| b.tools = Arc::new(ToolPolicy { deny: vec![Glob::new("x")], ..ToolPolicy::default() })),
+            told(&[], &["follow b"])
+        );
+        assert_eq!(with(|b| Arc::make_mut(&mut b.link).headers.clear()), told(&[], &[]));
+        assert_eq!(
+            with(|b| Arc::make_mut(&mut b.link).ping_interval *= 2),
+            told(&[], &["follow b"]),
+            "and its one link is made anew"
+        );
+        assert_eq!(with(|b| b.endpoint = Some("wss://h/?token=z".parse().unwrap())), told(&[], &["end", "begin b"]));
+        assert_eq!(with(|b| b.sharing.mode = Mode::Multiplex), told(&[], &["end", "begin b"]));
+        assert_eq!(done(&old, &[a.clone(), c.clone()]), told(&["- b"], &["end"]));
+        assert_eq!(done(&old[..2], &old), told(&["+ c"], &["follow a+c"]));
+        assert_eq!(done(&old, &old[..2]), told(&["- c"], &["follow a"]));
+    }
+
+    #[test]
+    fn certificates_that_changed_have_their_endpoints_dialled_anew_and_no_others() {
+        let (a, mut b) = (server("a", "x"), server("b", "y"));
+        Arc::make_mut(&mut b.link).ca_file = Some("/ca.pem".into());
+        let wanted = wanted(&[a, b]);
+        let plan = plan(&wanted, &wanted, &BTreeSet::from(["/ca.pem".into()]));
+        assert_eq!(plan.words, ["b is connected anew, in mode auto"]);
+        assert!(matches!(&plan.groups[..], [GroupChange::Begin(_)]));
+    }
+}

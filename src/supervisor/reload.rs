@@ -1,0 +1,151 @@
+//! Has another config count while everything runs, and touches only what has changed.
+//!
+//! What a plan takes away ends first, then what is new begins, and last the servers go that nobody shows any more: so an endpoint that
+//! takes one connection never has two, and no call is cut off that can still be answered.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use tokio::time::{Instant, sleep};
+use tracing::{error, info};
+
+use super::plan::{GroupChange, GroupKey, Plan, Wanted, plan};
+use super::watch::Watch;
+use super::{Reread, Supervisor, Working};
+use crate::backoff::FLOOR;
+use crate::config::Config;
+use crate::control::orders::{Given, NotGiven, Until};
+use crate::error::Problems;
+use crate::process::aside::aside;
+use crate::sharing::layout::{Group, groups};
+
+/// Longest time for which a change that was noticed without being told is told to whoever then asks for it.
+const JUST_NOW: Duration = Duration::from_secs(10);
+/// Longest wait for the process of a new server, besides its start.
+const ENDING: Duration = Duration::from_secs(15);
+
+impl Supervisor {
+    /// Reads the config again, and has it count. `stale`: what of its files is known to have changed.
+    pub(super) async fn reload(
+        &mut self,
+        reread: Option<&Reread>,
+        watch: &mut Watch,
+        stale: BTreeSet<PathBuf>,
+    ) -> Result<Given, NotGiven> {
+        let Some(reread) = reread.cloned() else {
+            let why = "with --local the config is read at the start only: restart mcp-pipe";
+            return Err(NotGiven::Impossible(why.into()));
+        };
+        let by_itself = !stale.is_empty();
+        // What has changed by now counts now, and not once more; what changes while the config is read counts later.
+        *watch = Watch::of(watch.paths()).await;
+        let resolved = match aside(move || reread()).await {
+            Ok(Ok(resolved)) => resolved,
+            Ok(Err(problems)) => return Err(self.refuse(&problems)),
+            Err(error) => {
+                error!(event = "ERROR_RELOAD", "the config can't be read again: {error}; the old one runs on");
+                return Err(NotGiven::Impossible(format!("the config can't be read again: {error}")));
+            }
+        };
+        self.common.run.redactor.add(resolved.secrets.iter().cloned());
+        resolved.log(&self.common.run.redactor);
+        let Config { servers, endpoints, inputs, .. } = resolved.config;
+        if watch.paths() != inputs {
+            *watch = Watch::of(inputs).await;
+        }
+        let new = Wanted { groups: groups(&servers, &endpoints), servers };
+        let plan = plan(&self.wanted, &new, &stale);
+        if plan.is_empty() {
+            let just_now = self.applied.take().filter(|(at, _)| at.elapsed() <= JUST_NOW);
+            let told = just_now.map_or_else(|| "nothing changed".to_owned(), |(_, told)| told);
+            return Ok(Given { until: Until::Reloaded { told, servers: Vec::new() }, within: ENDING });
+        }
+        let told = match plan.words.is_empty() {
+            true => "changed: times that count from now on".to_owned(),
+            false => format!("changed: {}", plan.words.join("; ")),
+        };
+        info!(event = "CONFIG_RELOADED", "{}", self.common.run.redactor.clean_all(&told));
+        let new_ones = plan.added.iter().chain(&plan.restarted);
+        let servers: Vec<Arc<str>> = new_ones.clone().map(|server| server.name.clone()).collect();
+        let within = new_ones.map(|server| server.start_timeout).max().unwrap_or_default() + ENDING;
+        self.apply(plan).await;
+        self.wanted = new;
+        self.applied = by_itself.then(|| (Instant::now(), told.clone()));
+        Ok(Given { until: Until::Reloaded { told, servers }, within })
+    }
+
+    /// The config has mistakes: they are told, and nothing changes.
+    fn refuse(&mut self, problems: &Problems) -> NotGiven {
+        let told = self.common.run.redactor.clean_all(&problems.to_string()).into_owned();
+        error!(event = "ERROR_RELOAD", "the config has mistakes, and the old one runs on: {told}");
+        NotGiven::Mistakes(format!("the config has mistakes, and the old one runs on\n{told}"))
+    }
+
+    async fn apply(&mut self, plan: Plan) {
+        let Plan { removed, added, restarted, adjusted, groups, words: _ } = plan;
+        for spec in added {
+            self.add(spec);
+        }
+        for (spec, is_another) in
+            restarted.into_iter().map(|it| (it, true)).chain(adjusted.into_iter().map(|it| (it, false)))
+        {
+            let Some(mut entry) = self.common.entries.get(&spec.name) else { continue };
+            let spec = Arc::new(spec);
+            entry.spec = spec.clone();
+            self.common.entries.put(entry);
+            self.common.hub.change(spec.clone()).await;
+            self.helm.change(&spec, is_another);
+        }
+        let (mut begun, mut ended) = (Vec::new(), Vec::new());
+        for change in groups {
+            match change {
+                GroupChange::End(key) => ended.extend(self.take(&key)),
+                GroupChange::Begin(group) => {
+                    ended.extend(self.take(&GroupKey::of(&group)));
+                    begun.push(group);
+                }
+                GroupChange::Follow(group) => self.follow(group).await,
+            }
+        }
+        let is_pause_due = !ended.is_empty() && !begun.is_empty();
+        ended.iter().for_each(|crew| crew.ended.cancel());
+        for crew in ended {
+            // One that has ended by itself says nothing.
+            let _gone = crew.gone.await;
+        }
+        if is_pause_due {
+            // Some endpoints confuse a connection with the last one if it follows at once.
+            sleep(FLOOR).await;
+        }
+        begun.into_iter().for_each(|group| self.begin(group));
+        for name in removed {
+            self.helm.remove(&name);
+            self.common.entries.remove(&name);
+            self.common.hub.remove(&name).await;
+        }
+    }
+
+    /// Takes a crew out of those at work.
+    fn take(&mut self, key: &GroupKey) -> Option<Working> {
+        let at = self.crews.iter().position(|crew| crew.key == *key)?;
+        Some(self.crews.remove(at))
+    }
+
+    /// Tells a crew what its group is now, and waits until that is so.
+    async fn follow(&mut self, group: Group) {
+        let key = GroupKey::of(&group);
+        let Some(crew) = self.crews.iter().find(|crew| crew.key == key) else { return };
+        let (done, followed) = oneshot::channel();
+        tokio::select! {
+            sent = crew.changes.send((group, done)) => drop(sent),
+            () = self.common.run.stop.drain().cancelled() => return,
+        }
+        tokio::select! {
+            _followed = followed => {}
+            () = self.common.run.stop.drain().cancelled() => {}
+        }
+    }
+}
