@@ -81,9 +81,12 @@ pub(super) fn plan(old: &Wanted, new: &Wanted, stale: &BTreeSet<PathBuf>) -> Pla
         }
     }
     let names = |servers: &[ServerSpec]| servers.iter().map(|server| server.name.to_string()).collect();
-    plan.tell("gone", plan.removed.iter().map(ToString::to_string).collect());
-    plan.tell("new", names(&plan.added));
-    plan.tell("restarted, as its entry has changed", names(&plan.restarted));
+    plan.tell(["is gone", "are gone"], plan.removed.iter().map(ToString::to_string).collect());
+    plan.tell(["is new", "are new"], names(&plan.added));
+    plan.tell(
+        ["is restarted, as its entry has changed", "are restarted, as their entries have changed"],
+        names(&plan.restarted),
+    );
     for group in &old.groups {
         let key = GroupKey::of(group);
         if !new.groups.iter().any(|other| GroupKey::of(other) == key) {
@@ -121,10 +124,11 @@ pub(super) fn plan(old: &Wanted, new: &Wanted, stale: &BTreeSet<PathBuf>) -> Pla
 }
 
 impl Plan {
-    fn tell(&mut self, what: &str, names: Vec<String>) {
+    /// Tells what becomes of servers. `what`: of one, and of several.
+    fn tell(&mut self, [one, several]: [&str; 2], names: Vec<String>) {
         if !names.is_empty() {
-            let (is, n) = (if names.len() == 1 { "is" } else { "are" }, names.len());
-            self.words.push(format!("{} {is} {what}", listed(names.into_iter().take(SHOWN).collect(), n)));
+            let (what, n) = (if names.len() == 1 { one } else { several }, names.len());
+            self.words.push(format!("{} {what}", listed(names.into_iter().take(SHOWN).collect(), n)));
         }
     }
 

@@ -31,6 +31,7 @@ mod promises;
 mod python;
 mod real_servers;
 mod reconnect;
+mod reload;
 mod sdk_clients;
 mod secrets;
 mod sequential;

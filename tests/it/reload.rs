@@ -1,0 +1,275 @@
+//! A config that is changed while mcp-pipe runs: only what changed is touched.
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+use crate::control::Runtime;
+use crate::harness::{Conn, Daemon, FakeEndpoint, field, fixture_entry, names, rounds, text_of};
+
+/// Servers of these names, each on an endpoint of its own.
+fn apart(servers: &[(&str, &FakeEndpoint)]) -> Value {
+    let entry = |(name, endpoint): &(&str, &FakeEndpoint)| {
+        let mut entry = fixture_entry(&[]);
+        entry["endpoint"] = endpoint.url().into();
+        ((*name).to_owned(), entry)
+    };
+    json!({ "mcpServers": servers.iter().map(entry).collect::<serde_json::Map<_, _>>() })
+}
+
+/// A running mcp-pipe, and its config.
+struct Running {
+    runtime: Runtime,
+    daemon: Daemon,
+    config: Value,
+}
+
+impl Running {
+    fn start(config: Value) -> Self {
+        let runtime = Runtime::new();
+        let daemon = runtime.setup().config(&config).start("info");
+        Running { runtime, daemon, config }
+    }
+
+    fn file(&self) -> std::path::PathBuf {
+        self.daemon.path().join("mcp_config.json")
+    }
+
+    fn write(&self) {
+        write(&self.file(), &self.config.to_string());
+    }
+
+    /// Changes the config, and has it read. Returns what is told.
+    async fn reload(&mut self, change: impl FnOnce(&mut Value)) -> String {
+        change(&mut self.config);
+        self.write();
+        let said = self.runtime.ask(&["reload"]).await;
+        assert_eq!((said.code, said.err.as_str()), (0, ""), "{said:?}");
+        said.out
+    }
+
+    /// How often a server was started.
+    fn starts(&self, server: &str) -> usize {
+        let is_it =
+            |line: &&Value| field(line, "event") == Some("SERVER_STARTED") && field(line, "server") == Some(server);
+        self.daemon.log_lines().iter().filter(is_it).count()
+    }
+}
+
+/// Puts another file in the place of one, as editors do.
+fn write(file: &Path, text: &str) {
+    let new = file.with_extension("new");
+    fs::write(&new, text).unwrap();
+    fs::rename(new, file).unwrap();
+}
+
+async fn pid(conn: &mut Conn, id: u64) -> i32 {
+    text_of(&conn.call(id, "pid", json!({})).await).parse().unwrap()
+}
+
+async fn tools(conn: &mut Conn, id: u64) -> Vec<String> {
+    conn.send(json!({"jsonrpc": "2.0", "id": id, "method": "tools/list"})).await;
+    names(&conn.answer_to(id).await).into_iter().map(str::to_owned).collect()
+}
+
+#[tokio::test]
+async fn only_what_an_edit_is_about_is_touched() {
+    let (a, b) = (FakeEndpoint::bind().await, FakeEndpoint::bind().await);
+    let mut run = Running::start(apart(&[("a", &a), ("b", &b)]));
+    let (mut at_a, mut at_b) = (a.accept().await, b.accept().await);
+    at_a.handshake().await;
+    at_b.handshake().await;
+    let (of_a, of_b) = (pid(&mut at_a, 10).await, pid(&mut at_b, 10).await);
+    assert_eq!(run.reload(|_| {}).await, "nothing changed\n");
+    at_a.send_call(11, "sleep", json!({"ms": 3000})).await;
+
+    // An edited entry restarts its server, whose connection stands.
+    let said = run.reload(|config| config["mcpServers"]["b"]["env"] = json!({"WORD": "1"})).await;
+    assert!(said.starts_with("changed: b is restarted, as its entry has changed"), "{said}");
+    let after = pid(&mut at_b, 11).await;
+    assert_ne!(of_b, after);
+    // A filter restarts nothing.
+    let said = run.reload(|config| config["mcpServers"]["b"]["tools"] = json!({"deny": ["echo"]})).await;
+    assert!(said.contains("b shows other tools"), "{said}");
+    assert!(!tools(&mut at_b, 12).await.contains(&"echo".to_owned()));
+    run.reload(|config| drop(config["mcpServers"]["b"].as_object_mut().unwrap().remove("tools"))).await;
+    assert!(tools(&mut at_b, 13).await.contains(&"echo".to_owned()));
+    // Another address has this endpoint dialled anew, and the server knows nothing of it.
+    let c = FakeEndpoint::bind().await;
+    let said = run.reload(|config| config["mcpServers"]["b"]["endpoint"] = c.url().into()).await;
+    assert!(said.starts_with("changed: "), "{said}");
+    assert_eq!(u16::from(at_b.wait_for_close().await.unwrap().code), 1000);
+    let mut at_c = c.accept().await;
+    at_c.handshake().await;
+    assert_eq!(pid(&mut at_c, 10).await, after);
+    // A server comes, and goes.
+    let d = FakeEndpoint::bind().await;
+    let entry = apart(&[("d", &d)])["mcpServers"]["d"].clone();
+    let said = run.reload(|config| config["mcpServers"]["d"] = entry).await;
+    assert!(said.starts_with("changed: d is new"), "{said}");
+    let mut at_d = d.accept().await;
+    at_d.handshake().await;
+    let of_d = pid(&mut at_d, 10).await;
+    let said = run.reload(|config| drop(config["mcpServers"].as_object_mut().unwrap().remove("d"))).await;
+    assert!(said.starts_with("changed: d is gone"), "{said}");
+    assert_eq!(u16::from(at_d.wait_for_close().await.unwrap().code), 1000);
+    assert!(!run.daemon.processes().contains_key(&of_d), "its process has ended");
+    let status = run.runtime.ask(&["status"]).await;
+    assert!(!status.out.contains("d:"), "{status:?}");
+
+    assert_eq!(text_of(&at_a.answer_to(11).await), "slept 3000 ms");
+    assert_eq!((pid(&mut at_a, 12).await, a.accepted(), run.starts("a")), (of_a, 1, 1));
+    assert_eq!((c.accepted(), run.starts("b")), (1, 2));
+    run.daemon.stop_closing([&mut at_a, &mut at_c]).await;
+}
+
+#[tokio::test]
+async fn servers_that_share_an_endpoint_come_and_go_beside_each_other() {
+    let endpoint = FakeEndpoint::bind().await;
+    let mut config = apart(&[("a", &endpoint), ("b", &endpoint)]);
+    config["mode"] = "multiplex".into();
+    let mut run = Running::start(config);
+    let mut conn = endpoint.accept().await;
+    conn.handshake().await;
+    assert!(tools(&mut conn, 10).await.contains(&"a__echo".to_owned()));
+    let entry = run.config["mcpServers"]["b"].clone();
+    run.reload(|config| config["mcpServers"]["c"] = entry).await;
+    let listed = tools(&mut conn, 11).await;
+    assert!(["a__echo", "b__echo", "c__echo"].iter().all(|tool| listed.contains(&(*tool).to_owned())), "{listed:?}");
+    run.reload(|config| drop(config["mcpServers"].as_object_mut().unwrap().remove("a"))).await;
+    let listed = tools(&mut conn, 12).await;
+    assert!(!listed.iter().any(|tool| tool.starts_with("a__")) && listed.contains(&"c__echo".to_owned()), "{listed:?}");
+    assert_eq!((endpoint.accepted(), run.starts("b"), run.starts("c")), (1, 1, 1));
+    // Another mode has the connection made anew, and no server.
+    run.reload(|config| config["mode"] = "per-server".into()).await;
+    assert_eq!(u16::from(conn.wait_for_close().await.unwrap().code), 1000);
+    let (mut one, mut other) = (endpoint.accept().await, endpoint.accept().await);
+    one.handshake().await;
+    other.handshake().await;
+    assert_eq!((run.starts("b"), run.starts("c")), (1, 1));
+    run.daemon.stop_closing([&mut one, &mut other]).await;
+}
+
+#[tokio::test]
+async fn a_bad_file_changes_nothing_and_is_told_with_its_places() {
+    let endpoint = FakeEndpoint::bind().await;
+    let mut run = Running::start(apart(&[("a", &endpoint)]));
+    let mut conn = endpoint.accept().await;
+    conn.handshake().await;
+    let before = pid(&mut conn, 10).await;
+    for (text, told) in [
+        ("{\"mcpServers\": {", "mcp_config.json:1"),
+        (r#"{"mcpServers": {"a": {"args": []}}}"#, "mcpServers.a"),
+        (&"x".repeat(5 << 20), "larger than"),
+        (r#"{"mcpServers": {}}"#, "names no server"),
+    ] {
+        write(&run.file(), text);
+        let said = run.runtime.ask(&["reload"]).await;
+        assert!(said.code == 78 && said.err.contains(told) && said.err.contains("the old one runs on"), "{said:?}");
+    }
+    fs::remove_file(run.file()).unwrap();
+    let said = run.runtime.ask(&["reload"]).await;
+    assert!(said.code == 78 && said.err.contains("mcp_config.json"), "{said:?}");
+    fs::create_dir(run.file()).unwrap();
+    assert_eq!(run.runtime.ask(&["reload"]).await.code, 78);
+    fs::remove_dir(run.file()).unwrap();
+    assert_eq!(run.reload(|_| {}).await, "nothing changed\n");
+    assert_eq!((pid(&mut conn, 11).await, endpoint.accepted(), run.starts("a")), (before, 1, 1));
+    run.daemon.stop_closing([&mut conn]).await;
+}
+
+#[tokio::test]
+async fn a_changed_file_is_noticed_and_what_was_commanded_stays_so() {
+    let (a, b) = (FakeEndpoint::bind().await, FakeEndpoint::bind().await);
+    let mut run = Running::start(apart(&[("a", &a), ("b", &b)]));
+    let (mut at_a, mut at_b) = (a.accept().await, b.accept().await);
+    at_a.handshake().await;
+    at_b.handshake().await;
+    assert_eq!(run.runtime.ask(&["stop", "a"]).await.code, 0);
+    run.config["mcpServers"]["a"]["env"] = json!({"WORD": "1"});
+    run.config["mcpServers"]["b"]["env"] = json!({"WORD": "${WORD}"});
+    fs::write(run.daemon.path().join(".env"), "WORD=2\n").unwrap();
+    run.write();
+    run.daemon.wait_for_event("CONFIG_RELOADED").await;
+    let said = run.reload(|_| {}).await;
+    assert!(said.contains("a, b are restarted"), "what was just applied is told: {said}");
+    let word = at_b.call(20, "env", json!({"name": "WORD"})).await;
+    assert_eq!(text_of(&word), "2", "{word}");
+    let status = run.runtime.ask(&["status", "a"]).await;
+    assert!(status.out.contains("stopped by command"), "{status:?}");
+    assert_eq!(run.starts("a"), 1, "it stays stopped");
+    // What .env gives a server counts as well.
+    fs::write(run.daemon.path().join(".env"), "WORD=3\n").unwrap();
+    run.daemon
+        .wait_for("the second", |line| {
+            field(line, "event") == Some("CONFIG_RELOADED") && !line.to_string().contains("a, b")
+        })
+        .await;
+    let mut word = String::new();
+    for id in 30..60 {
+        word = text_of(&at_b.call(id, "env", json!({"name": "WORD"})).await).to_owned();
+        if word == "3" {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    assert_eq!(word, "3");
+    run.daemon.stop_closing([&mut at_a, &mut at_b]).await;
+}
+
+#[tokio::test]
+async fn many_reloads_under_load_cost_an_untouched_endpoint_nothing() {
+    let [untouched, b, c] = [FakeEndpoint::bind().await, FakeEndpoint::bind().await, FakeEndpoint::bind().await];
+    let mut run = Running::start(apart(&[("a", &untouched), ("b", &b)]));
+    let mut at_a = untouched.accept().await;
+    at_a.handshake().await;
+    let others = tokio::spawn(async move {
+        // Whoever is dialled greets, and is closed by mcp-pipe.
+        let mut conns = Vec::new();
+        loop {
+            let mut conn = tokio::select! {
+                conn = b.accept_at_any_time() => conn,
+                conn = c.accept_at_any_time() => conn,
+            };
+            conns.push(tokio::spawn(async move {
+                conn.send(json!({"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": {"protocolVersion": "2024-11-05", "capabilities": {}, "clientInfo": {"name": "x", "version": "1"}}})).await;
+                let _end = conn.wait_for_close().await;
+            }));
+        }
+    });
+    let urls = [run.config["mcpServers"]["b"]["endpoint"].clone(), json!(FakeEndpoint::bind().await.url())];
+    let calls = 5;
+    for round in 0..2 * rounds() {
+        for call in 0..calls {
+            at_a.send_call((100 + round * calls + call) as u64, "add", json!({"a": round, "b": call})).await;
+        }
+        let entry = |config: &mut Value| config["mcpServers"]["b"].clone();
+        match round % 5 {
+            0 => drop(run.reload(|config| config["mcpServers"]["b"]["env"] = json!({"N": round.to_string()})).await),
+            1 => drop(
+                run.reload(|config| config["mcpServers"]["b"]["tools"] = json!({"deny": [format!("x{round}*")]})).await,
+            ),
+            2 => drop(run.reload(|config| config["mcpServers"]["b"]["endpoint"] = urls[round / 5 % 2].clone()).await),
+            3 => {
+                let new = entry(&mut run.config);
+                run.reload(|config| config["mcpServers"]["n"] = new).await;
+                run.reload(|config| drop(config["mcpServers"].as_object_mut().unwrap().remove("n"))).await;
+            }
+            _ => {
+                write(&run.file(), "{");
+                assert_eq!(run.runtime.ask(&["reload"]).await.code, 78);
+            }
+        }
+        for call in 0..calls {
+            let answer = at_a.answer_to((100 + round * calls + call) as u64).await;
+            assert_eq!(text_of(&answer), (round + call).to_string(), "{answer}");
+        }
+    }
+    assert_eq!((untouched.accepted(), run.starts("a")), (1, 1));
+    others.abort();
+    run.daemon.signal(Signal::TERM);
+    at_a.wait_for_close().await;
+}
