@@ -63,7 +63,10 @@ pub(crate) async fn serve(
     stop: Stop,
 ) {
     let watch = WakeWatch::new();
-    let Config { servers, endpoints, place, drain_timeout, local, log_contents, cache_dir, tool_budget, .. } = config;
+    let Config {
+        servers, endpoints, disabled, place, drain_timeout, local, log_contents, cache_dir, tool_budget, ..
+    } = config;
+    status.leave_out(&disabled);
     // No locks for a local endpoint, which nobody else can serve.
     let locks = cache_dir.clone().filter(|_| !local);
     let catalogue = Arc::new(Catalogue::at(cache_dir));
@@ -76,7 +79,7 @@ pub(crate) async fn serve(
     crews.spawn(Pipe::of(Vec::new(), Vec::new(), Box::new(Hub::new()), run.clone()).obeying(orders).run());
     let common = Common { run, status: status.clone(), roster: roster.clone(), hub: hub.clone(), locks, place };
     // Entries are added in the order of the config, which groups may change.
-    let mut helm = Helm::new(roster, hub);
+    let mut helm = Helm::new(roster, hub, disabled);
     let mut entries = HashMap::new();
     for spec in &servers {
         let entry = status.add_server(&spec.name);
