@@ -41,7 +41,7 @@ pub use control::{ControlSocket, Places, control_socket};
 pub use environment::Environment;
 pub(crate) use environment::proxies;
 pub(crate) use keys::of_option as key_of_option;
-pub(crate) use missing::{LAUNCHERS, Sought, first_line, shell_only};
+pub(crate) use missing::{LAUNCHERS, Sought, fetcher, first_line, shell_only};
 pub use options::LogFormat;
 pub use resolve::{Resolved, resolve, status_socket};
 pub use schema::schema;
@@ -71,6 +71,8 @@ pub struct Config {
     pub servers: Vec<ServerSpec>,
     /// Where they are served besides the endpoint that each has of its own; each shows at least one.
     pub endpoints: Vec<EndpointSpec>,
+    /// The names of the disabled ones, where all others run.
+    pub disabled: Vec<String>,
     /// The config file, or without one the working directory; absolute. Tells a person which mcp-pipe this is.
     pub place: PathBuf,
     /// How long requests under way may take to finish at a graceful stop.

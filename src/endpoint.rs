@@ -14,7 +14,7 @@ pub(crate) use pasted::bare;
 use crate::mcp::cloud;
 pub(crate) use crate::secrecy::Secret;
 use crate::secrecy::address::{self, TOKEN_LENGTH};
-use crate::words::{character, meant};
+use crate::words::{a_character, character, meant};
 
 /// A WebSocket endpoint, kept byte for byte as it was given, so that the token arrives unchanged.
 ///
@@ -51,7 +51,7 @@ pub enum EndpointError {
     #[error("holds {0}, which is not replaced")]
     Variable(Variable),
     /// A character that would end the URL, or that no URL has.
-    #[error("holds {} at character {at}, which no address may hold", character(*.c))]
+    #[error("holds {} at character {at}, which no address may hold", a_character(*.c))]
     Character {
         /// The character.
         c: char,

@@ -21,7 +21,7 @@ use tokio::time::sleep;
 pub(crate) use self::arguments::{ArgumentsError, arguments};
 pub(crate) use self::table::{Form, Show};
 use self::waiting::Waiting;
-use crate::config::Config;
+use crate::config::{CommandSpec, Config, ServerSpec, fetcher};
 use crate::control::status::{ServerState, Status};
 use crate::local::{Catalogue, Client, LocalEndpoint, LocalError};
 use crate::mcp::cloud;
@@ -46,7 +46,7 @@ pub(crate) enum InspectError {
     #[error("the result could not be written")]
     Output(#[source] io::Error),
     /// The server is gone, or could not be started. Its last words are in the log.
-    #[error("server \"{server}\" {why}")]
+    #[error("server \"{server}\": {why}")]
     Down {
         /// The server.
         server: String,
@@ -62,12 +62,14 @@ pub(crate) enum InspectError {
         why: String,
     },
     /// The server runs and has said nothing.
-    #[error("server \"{server}\" started but did not answer initialize in {} s; is it an MCP server on stdin and stdout? --log-level info shows what it writes to stderr", waited.as_secs())]
+    #[error("server \"{server}\" started but did not answer initialize in {} s; {remedy}", waited.as_secs())]
     Silent {
         /// The server.
         server: String,
         /// How long we waited.
         waited: Duration,
+        /// What most likely helps.
+        remedy: String,
     },
     /// The server has no such tool.
     #[error("server \"{server}\" publishes no tool \"{name}\"{hint}")]
@@ -100,6 +102,21 @@ pub(crate) enum InspectError {
     Stopped,
 }
 
+impl InspectError {
+    /// That a server of this command line runs and has said nothing.
+    fn silent(server: &str, waited: Duration, program: &str, args: &[String]) -> Self {
+        let remedy = match fetcher(program, args) {
+            Some(program) => format!(
+                "{program} downloads the server at its first start: check the network, or give it longer, --start-timeout 5m"
+            ),
+            None => {
+                "is it an MCP server on stdin and stdout? --log-level info shows what it writes to stderr".to_owned()
+            }
+        };
+        InspectError::Silent { server: server.to_owned(), waited, remedy }
+    }
+}
+
 /// Prints the tools that the servers of `config` offer, or the sizes of these. Warns if the sizes are above the budget.
 ///
 /// `serve` runs the pipes until the stop; everything is printed before the servers are stopped.
@@ -121,10 +138,10 @@ pub(crate) async fn tools(
     // The config's policy is applied once: by the pipes, or here, where the tools of both sides are to be shown.
     let done = if show == Show::Offer { &mut specs } else { &mut config.servers };
     done.iter_mut().for_each(|server| server.tools = Arc::default());
-    let wanted: Vec<_> = config.servers.iter().map(|s| (s.name.clone(), s.start_timeout)).collect();
+    let wanted = config.servers.clone();
     at_local_endpoint(config, &stop, serve, async |client| {
         let waiting = Waiting::default();
-        let asked = wanted.iter().map(|(name, timeout)| catalogue(&client, status, &waiting, name, *timeout));
+        let asked = wanted.iter().map(|server| catalogue(&client, status, &waiting, server));
         let answers = waiting.during(join_all(asked), status).await;
         let (mut found, mut failed) = (Vec::new(), Vec::new());
         for (spec, answer) in specs.iter().zip(answers) {
@@ -175,9 +192,10 @@ async fn catalogue(
     client: &Client,
     status: &Status,
     waiting: &Waiting,
-    server: &str,
-    start_timeout: Duration,
+    spec: &ServerSpec,
 ) -> Result<Arc<Catalogue>, InspectError> {
+    let (server, start_timeout) = (&*spec.name, spec.start_timeout);
+    let CommandSpec { program, args, .. } = &spec.command;
     let _over = waiting.begin(server, start_timeout + LIST_PATIENCE);
     let of_it = || server.to_owned();
     let silent = async {
@@ -188,7 +206,7 @@ async fn catalogue(
     };
     tokio::select! {
         catalogue = client.tools(server, start_timeout + LIST_PATIENCE) => catalogue.map_err(InspectError::Call),
-        () = silent => Err(InspectError::Silent { server: of_it(), waited: start_timeout }),
+        () = silent => Err(InspectError::silent(server, start_timeout, program, args)),
         failed = status.failed(server) => Err(match failed {
             ServerState::Refusing(why) => InspectError::Refused { server: of_it(), why },
             ServerState::Down(why) => InspectError::Down { server: of_it(), why },
@@ -214,14 +232,13 @@ pub(crate) async fn call(
     serve: impl AsyncFnOnce(Config, Stop),
     out: &mut dyn Write,
 ) -> Result<(), InspectError> {
-    let Some((server, timeout, policy)) =
-        config.servers.first().map(|s| (s.name.clone(), s.start_timeout, s.tools.clone()))
-    else {
+    let Some(spec) = config.servers.first().cloned() else {
         return Err(InspectError::Stopped); // resolving a config without servers has failed already
     };
+    let (server, policy) = (spec.name.clone(), spec.tools.clone());
     at_local_endpoint(config, &stop, serve, async |client| {
         let waiting = Waiting::default();
-        let asked = catalogue(&client, status, &waiting, &server, timeout);
+        let asked = catalogue(&client, status, &waiting, &spec);
         let catalogue = waiting.during(asked, status).await?;
         if !catalogue.names().any(|name| name == tool) {
             let (server, name) = (server.to_string(), tool.to_owned());
@@ -229,7 +246,11 @@ pub(crate) async fn call(
             return Err(InspectError::UnknownTool { hint, server, name });
         }
         let arguments = Value::Object(arguments);
-        let result = client.call(&server, tool, arguments, CALL_PATIENCE).await.map_err(InspectError::Call)?;
+        let called = async {
+            let _over = waiting.begin_call(&server, tool, CALL_PATIENCE);
+            client.call(&server, tool, arguments, CALL_PATIENCE).await
+        };
+        let result = waiting.during(called, status).await.map_err(InspectError::Call)?;
         let text = result_text(&result);
         if result["isError"] == true {
             return Err(InspectError::Tool { server: server.to_string(), tool: tool.to_owned(), text });

@@ -110,6 +110,8 @@ struct Seat {
     /// The server's name; of several that share a connection, all names.
     server: String,
     names: Names,
+    /// Whether the config chooses among their tools.
+    chosen: bool,
     presence: watch::Sender<Presence>,
 }
 
@@ -144,15 +146,17 @@ impl LocalEndpoint {
     ///
     /// # Errors
     /// The system has no random numbers.
+    #[cfg(test)]
     pub(crate) fn endpoint(&mut self, server: &str) -> io::Result<Endpoint> {
-        self.endpoint_of(Names::from_iter([server.into()]))
+        self.endpoint_of(Names::from_iter([server.into()]), false)
     }
 
-    fn endpoint_of(&mut self, names: Names) -> io::Result<Endpoint> {
+    /// The same for several that share it. `chosen`: whether the config chooses among their tools.
+    fn endpoint_of(&mut self, names: Names, chosen: bool) -> io::Result<Endpoint> {
         let token = token()?;
         let address = format!("ws://{}/mcp/?token={token}", self.address);
         let presence = watch::Sender::new(Presence::Away("it has not connected yet"));
-        self.seats.insert(token, Arc::new(Seat { server: names.to_string(), names, presence }));
+        self.seats.insert(token, Arc::new(Seat { server: names.to_string(), names, chosen, presence }));
         address.parse().map_err(io::Error::other)
     }
 
@@ -160,11 +164,11 @@ impl LocalEndpoint {
     /// send. Servers are initialized with this endpoint's own parameters from the start, since these are known.
     ///
     /// # Errors
-    /// As [`LocalEndpoint::endpoint`].
+    /// The system has no random numbers.
     pub(crate) fn attach(&mut self, config: &mut Config) -> io::Result<()> {
         let hello = Arc::new(session::hello());
         for server in &mut config.servers {
-            server.endpoint = Some(self.endpoint(&server.name)?);
+            server.endpoint = Some(self.endpoint_of(Names::from_iter([server.name.clone()]), server.tools.chooses())?);
             server.hello = Some(hello.clone());
             self.max_message = self.max_message.max(server.max_frame);
         }
@@ -174,12 +178,13 @@ impl LocalEndpoint {
     /// The same, but servers that are to share a connection share an address.
     ///
     /// # Errors
-    /// As [`LocalEndpoint::endpoint`].
+    /// The system has no random numbers.
     pub(crate) fn attach_shared(&mut self, config: &mut Config) -> io::Result<()> {
         self.attach(config)?;
         for mode in [Mode::Multiplex, Mode::Sequential] {
             let sharing = || config.servers.iter().filter(|server| server.sharing.mode == mode);
-            let endpoint = Some(self.endpoint_of(sharing().map(|server| server.name.clone()).collect())?);
+            let chosen = sharing().any(|server| server.tools.chooses());
+            let endpoint = Some(self.endpoint_of(sharing().map(|server| server.name.clone()).collect(), chosen)?);
             for server in config.servers.iter_mut().filter(|server| server.sharing.mode == mode) {
                 server.endpoint.clone_from(&endpoint);
             }

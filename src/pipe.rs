@@ -45,7 +45,7 @@ use self::orders::PipeOrders;
 use self::sides::{STUCK, Side, Sides};
 use self::timer::Timer;
 use crate::catalogue::Catalogue;
-use crate::config::{LinkSpec, ServerSpec};
+use crate::config::{CommandSpec, LinkSpec, ServerSpec, fetcher};
 use crate::control::journal::{LinkEnd, LinkNews, ServerNews};
 use crate::control::status::{LinkEntry, ServerEntry};
 use crate::endpoint::Endpoint;
@@ -75,6 +75,8 @@ const OTHERS: usize = 3;
 /// Why the connection of an endpoint is closed that keeps others waiting, as [`Link::hang_up`] takes it.
 const TOO_SLOW: &str = "because the endpoint reads too slowly, and others share its servers";
 
+/// Shortest start of which anything is told: most servers answer sooner.
+const QUIET: Duration = Duration::from_secs(3);
 /// Time between two reports of a start that takes long.
 const PROGRESS: Duration = Duration::from_secs(10);
 
@@ -222,7 +224,7 @@ impl Pipe {
             undialled: Bits::default(),
             ending: Bits::default(),
             restart_due: true,
-            report: now + PROGRESS,
+            report: now + QUIET,
             first: None,
             phase: PipePhase::Serving,
             timer: Timer::default(),
@@ -518,7 +520,8 @@ impl Pipe {
             Start::Awaited if !server.is_up() => Start::Absent,
             Start::Awaited => {
                 if !std::mem::replace(&mut side.late, true) {
-                    side.write(ServerNews::NotReady { waited });
+                    let CommandSpec { program, args, .. } = &side.spec.command;
+                    side.write(ServerNews::NotReady { waited, fetcher: fetcher(program, args) });
                 }
                 Start::Settled
             }
@@ -565,7 +568,7 @@ impl Pipe {
 
     fn close(&mut self, now: Instant) {
         let gone = Gone {
-            why: "is being stopped, mcp-pipe is shutting down or restarting its servers,",
+            why: "was stopped by a shutdown of mcp-pipe, or by a restart of its servers,",
             retry_in: Duration::ZERO,
         };
         for index in 0..self.servers.len() {

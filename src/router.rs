@@ -130,6 +130,8 @@ pub enum Greeting {
     Waits,
     /// The server was not there in time, and the answer was an error of ours.
     Excused,
+    /// A person has stopped the server, and the answer was an error of ours.
+    Barred,
     /// The server refuses to initialize, and the answer was an error with its words.
     Refused,
     /// The answer was a result.

@@ -78,8 +78,19 @@ pub(crate) async fn serve(
 ) {
     let wakes = WakeWatch::new();
     let Config {
-        servers, endpoints, place, drain_timeout, local, log_contents, cache_dir, tool_budget, inputs, ..
+        servers,
+        endpoints,
+        disabled,
+        place,
+        drain_timeout,
+        local,
+        log_contents,
+        cache_dir,
+        tool_budget,
+        inputs,
+        ..
     } = config;
+    status.leave_out(&disabled);
     // No locks for a local endpoint, which nobody else can serve.
     let locks = cache_dir.clone().filter(|_| !local);
     let catalogue = Arc::new(Catalogue::at(cache_dir));
@@ -90,7 +101,7 @@ pub(crate) async fn serve(
     let (hub, place, entries) = (HubHandle::new(sender), place.display().to_string(), Entries::default());
     let mut tasks = JoinSet::new();
     tasks.spawn(Pipe::of(Vec::new(), Vec::new(), Box::new(Hub::new()), run.clone()).obeying(orders).run());
-    let helm = Helm::new(roster.clone(), hub.clone());
+    let helm = Helm::new(roster.clone(), hub.clone(), disabled);
     let common = Common { run, status, roster, hub, entries, locks, place };
     let wanted = Wanted { groups: groups(&servers, &endpoints), servers };
     let mut supervisor = Supervisor { common, helm, wanted, crews: Vec::new(), tasks, applied: None };

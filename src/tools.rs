@@ -107,6 +107,11 @@ impl ToolPolicy {
         *self == ToolPolicy::default()
     }
 
+    /// Whether the rules leave tools out.
+    pub fn chooses(&self) -> bool {
+        !(self.allow.is_empty() && self.deny.is_empty())
+    }
+
     /// Whether a tool is listed and can be called.
     pub fn publishes(&self, tool: &str) -> bool {
         let among = |globs: &[Glob]| globs.iter().any(|glob| glob.matches(tool));

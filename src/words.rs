@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use std::path::Path;
 use std::time::Duration;
 
-pub(crate) use character::{character, is_unseen, meant};
+pub(crate) use character::{a_character, character, is_unseen, meant};
 
 /// A time span as a person reads it.
 pub(crate) fn span(d: Duration) -> String {

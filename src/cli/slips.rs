@@ -37,10 +37,20 @@ pub(super) fn explain(mut error: clap::Error, command: &clap::Command, arguments
         error.remove(ContextKind::SuggestedArg);
         error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![StyledStr::from(hint)]));
     }
+    if let (ErrorKind::MissingRequiredArgument, Some(hint)) = (error.kind(), current.and_then(about_one_server)) {
+        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![StyledStr::from(hint)]));
+    }
     for kind in [ContextKind::InvalidArg, ContextKind::InvalidValue, ContextKind::InvalidSubcommand] {
         let Some(ContextValue::String(text)) = error.get(kind) else { continue };
         if is_secret(text) {
-            let hint = "an endpoint, token included, is passed by MCP_ENDPOINT, .env or --endpoint";
+            let hint = match current {
+                Some(command @ ("tools" | "call")) => {
+                    format!("{command} starts servers on this machine and dials no endpoint: leave it out")
+                }
+                Some(_) | None => {
+                    "an endpoint, token included, is passed by MCP_ENDPOINT, .env or --endpoint".to_owned()
+                }
+            };
             // A whole URL stays here: its secret part is cut out when the error is shown.
             if !text.contains("://") {
                 error.insert(kind, ContextValue::String("…".to_owned()));
@@ -53,6 +63,23 @@ pub(super) fn explain(mut error: clap::Error, command: &clap::Command, arguments
 
 fn is_secret(text: &str) -> bool {
     looks_like_endpoint(text) || looks_like_token(text)
+}
+
+/// What to write for an order that names no server, and most likely is meant for a whole mcp-pipe.
+fn about_one_server(command: &str) -> Option<String> {
+    let whole = match command {
+        "stop" => {
+            "to end a whole mcp-pipe, end its process by its service, by Ctrl-C, or by kill PID: mcp-pipe status --json says the pid"
+        }
+        "restart" => {
+            "to restart a whole mcp-pipe, end its process (mcp-pipe status --json says the pid) and start it again, or let its \
+             service do so"
+        }
+        "start" => "to start a whole mcp-pipe: mcp-pipe",
+        "pause" | "resume" | "pin" => "mcp-pipe status names them",
+        _ => return None,
+    };
+    Some(format!("{command} is about one server: mcp-pipe {command} SERVER; {whole}"))
 }
 
 /// What to do about an option that is a key of the config.
@@ -209,7 +236,7 @@ fn line(command: &clap::Command, arguments: &[OsString]) -> Option<String> {
     let takes_value =
         |word: &str| !word.contains('=') && find(word).is_some_and(|option| option.get_action().takes_values());
     let mut at = 0;
-    let mut before = String::new();
+    let (mut before, mut local) = (String::new(), "");
     // The target stands behind the options, and behind a command that takes a program.
     let target = loop {
         let word = *words.get(at)?;
@@ -217,6 +244,9 @@ fn line(command: &clap::Command, arguments: &[OsString]) -> Option<String> {
             // What stands behind an option that there is not may be its value.
             if !is_ours(word) {
                 return None;
+            }
+            if word == "--local" {
+                local = "--local ";
             }
             at += if takes_value(word) { 2 } else { 1 };
         } else if before.is_empty() && ["run", "tools"].contains(&word) {
@@ -233,6 +263,7 @@ fn line(command: &clap::Command, arguments: &[OsString]) -> Option<String> {
     if words.len() < 2 || words.iter().any(|word| is_secret(word)) || shown.len() > LONGEST_SHOWN {
         return None;
     }
+    before.push_str(local);
     let hint = format!("to start a program with arguments: mcp-pipe {before}-- {shown}");
     Some(match words {
         ["python" | "python3" | "node", script] if !script.starts_with('-') => {
@@ -260,12 +291,48 @@ mod tests {
         for (line, want) in [
             (&["python", "x.py"][..], "mcp-pipe -- python x.py; or a script alone: mcp-pipe x.py"),
             (&["npx", "-y", "some-server"], "mcp-pipe -- npx -y some-server"),
-            (&["--log-level", "debug", "--local", "npx", "--flag"], "mcp-pipe -- npx --flag"),
+            (&["--log-level", "debug", "--local", "npx", "--flag"], "mcp-pipe --local -- npx --flag"),
+            (
+                &["run", "--local", "python", "x.py"],
+                "mcp-pipe run --local -- python x.py; or a script alone: mcp-pipe run --local x.py",
+            ),
             (&["tools", "python3", "my x.py", "--json"], "mcp-pipe tools -- python3 'my x.py' --json"),
             (&["run", "node", "x.js"], "mcp-pipe run -- node x.js; or a script alone: mcp-pipe run x.js"),
         ] {
             let error = refused(line);
             assert!(error.contains(&format!("tip: to start a program with arguments: {want}\n")), "{line:?}: {error}");
+        }
+    }
+
+    #[test]
+    fn an_order_without_a_server_is_told_what_it_is_about() {
+        for (line, want) in [
+            (
+                &["stop"][..],
+                "tip: stop is about one server: mcp-pipe stop SERVER; to end a whole mcp-pipe, end its process by its service, \
+                 by Ctrl-C, or by kill PID: mcp-pipe status --json says the pid",
+            ),
+            (&["start"], "tip: start is about one server: mcp-pipe start SERVER; to start a whole mcp-pipe: mcp-pipe"),
+            (
+                &["restart"],
+                "tip: restart is about one server: mcp-pipe restart SERVER; to restart a whole mcp-pipe, end its process",
+            ),
+            (&["pause"], "tip: pause is about one server: mcp-pipe pause SERVER; mcp-pipe status names them"),
+        ] {
+            let told = refused(line);
+            assert!(told.contains(want), "{line:?}: {told}");
+        }
+    }
+
+    #[test]
+    fn an_address_behind_a_command_that_dials_none_is_told_so() {
+        for line in [
+            &["tools", "--json", "a", "--wss://h/?token=abcdef"][..],
+            &["call", "a", "b", "{}", "wss://h/?token=abcdef"],
+        ] {
+            let told = refused(line);
+            assert!(told.contains("starts servers on this machine and dials no endpoint: leave it out"), "{told}");
+            assert!(!told.contains("by MCP_ENDPOINT"), "{told}");
         }
     }
 
@@ -380,10 +447,11 @@ mod tests {
                 &["python", secret],
                 &["--log-format", secret],
             ] {
+                let remedy = if ["tools", "call"].contains(&line[0]) { "dials no endpoint" } else { "MCP_ENDPOINT" };
                 let line = std::iter::once("mcp-pipe").chain(line.iter().copied()).map(Into::into);
                 let failure = crate::error::Failure::Usage(parse(line).unwrap_err());
                 let error = failure.shown(&Redactor::default());
-                assert!(!error.contains("s3cr3t") && error.contains("MCP_ENDPOINT"), "{error}");
+                assert!(!error.contains("s3cr3t") && error.contains(remedy), "{error}");
             }
         }
     }

@@ -48,6 +48,12 @@ fn variables(ctx: &mut Context<'_>, entry: &Entry) {
 /// Warns of a program, or of the script that an interpreter is to run, that is not there.
 fn program(ctx: &mut Context<'_>, server: &ServerSpec, entry: &Entry) {
     let Transport::Stdio(written) = &entry.kind else { return };
+    let is_told =
+        |place: &Place| ctx.problems.warnings.iter().any(|told| told.place == *place && told.code == Code::PathMissing);
+    // A script that stands elsewhere has been told of.
+    if [written].into_iter().chain(&entry.args).any(|text| is_told(&text.place)) {
+        return;
+    }
     let spec = &server.command;
     // A path of Windows has been told of.
     if !cfg!(windows) && windows::is_path(&spec.program) {

@@ -47,6 +47,11 @@ pub(crate) fn for_script(script: &Path, env: &Environment) -> Result<Invocation,
     }
 }
 
+/// Whether a script needs no more than its name to be run.
+pub(crate) fn runs_alone(script: &str) -> bool {
+    [".py", ".js", ".mjs", ".cjs"].iter().any(|ending| script.ends_with(ending))
+}
+
 /// The Python of the active virtual environment, else `python3`, else `python`.
 fn python(env: &Environment) -> String {
     if let Some(venv) = env.filled("VIRTUAL_ENV") {

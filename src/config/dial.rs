@@ -6,9 +6,11 @@ use std::time::Duration;
 use http::{HeaderName, HeaderValue};
 
 use super::context::Context;
-use super::dotenv::{DotFile, HOLDS_UNSEEN};
+use super::dotenv::{DotEnv, DotFile, HOLDS_UNSEEN};
+use super::environment::Environment;
 use super::expand::{ExpandError, expand};
 use super::file::{Entry, File, Shared};
+use super::options::CommandLine;
 use super::reader::Located;
 use super::{LinkSpec, defaults};
 use crate::disk::{joined, obstacle};
@@ -80,6 +82,11 @@ pub(crate) fn common(ctx: &mut Context<'_>, file: &File) -> Common {
     };
     let is_keyed = file.entries.iter().map(|entry| &entry.shared).chain([&file.shared]).any(has_key);
     parse(ctx, first, is_keyed).map_or(Common::Wrong, Common::Given)
+}
+
+/// Whether an endpoint for all servers is named outside of the config file, right or wrong.
+pub(crate) fn is_named_outside(line: &CommandLine<'_>, env: &Environment, dotenv: &DotEnv) -> bool {
+    line.options.endpoint.is_some() || env.filled(ENDPOINT).is_some() || dotenv.filled(ENDPOINT).is_some()
 }
 
 /// The endpoints that are named outside of the config file; the first counts.

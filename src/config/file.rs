@@ -49,7 +49,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use jsonc_parser::ast::{ObjectProp, Value};
+use jsonc_parser::ast::{Array, ObjectProp, Value};
 
 use super::endpoints::NamedEndpoint;
 use super::keys::Place;
@@ -186,6 +186,9 @@ fn top(r: &mut Reader<'_>, value: &Value<'_>, file: &mut File) {
         let what = "is the entry of one server, and servers stand in mcpServers, each behind its name";
         return r.mistake(value, "", Code::Misplaced.says(what), format!("write {}", one_server(value)));
     }
+    if let Value::Array(list) = value {
+        return r.mistake(value, "", Code::WrongType.says("is a list, not an object"), for_list(list));
+    }
     let (mut servers, mut mcp, mut settings) = (false, None, Vec::new());
     for (key, path, prop) in keys::members(r, value, "", Place::Top) {
         match key.as_str() {
@@ -224,8 +227,7 @@ fn top(r: &mut Reader<'_>, value: &Value<'_>, file: &mut File) {
         None => {}
     }
     if !servers && r.mistakes.is_empty() {
-        let example = r#"write {"mcpServers": {"calculator": {"command": "python", "args": ["calculator.py"]}}}"#;
-        r.mistake(value, "mcpServers", Code::MissingKey.says("is missing"), example);
+        r.mistake(value, "mcpServers", Code::MissingKey.says("is missing"), EXAMPLE);
     }
     let names: Vec<&str> = file.endpoints.iter().map(|endpoint| &*endpoint.name).collect();
     file.entries.iter_mut().for_each(|entry| endpoints::sort_out(entry, &names));
@@ -247,6 +249,27 @@ fn is_server(value: &Value<'_>) -> bool {
     ["command", "url", "httpUrl", "serverUrl"]
         .iter()
         .any(|key| object.properties.iter().any(|p| p.name.as_str() == *key))
+}
+
+/// What to write where nothing is known of the servers that are meant.
+const EXAMPLE: &str = r#"write {"mcpServers": {"calculator": {"command": "python", "args": ["calculator.py"]}}}"#;
+
+/// What to write instead of a list around the whole config.
+fn for_list(list: &Array<'_>) -> String {
+    let Some(first @ Value::Object(object)) = list.elements.first() else { return EXAMPLE.to_owned() };
+    let named = || object.properties.iter().find(|prop| is_server(&prop.value));
+    match list.elements.len() {
+        1 if keys::has_servers(first) => "remove the [ before it and the ] behind it".to_owned(),
+        1 if is_server(first) => format!("write {}", one_server(first)),
+        _ if is_server(first) => {
+            let one = one_server(first);
+            format!("write {}, …}}}}, each server behind its name", one.strip_suffix("}}").unwrap_or(&one))
+        }
+        _ => named().map_or_else(
+            || EXAMPLE.to_owned(),
+            |prop| format!("write {{\"mcpServers\": {{{:?}: {{…}}}}}}", brief(prop.name.as_str())),
+        ),
+    }
 }
 
 /// A whole config for the entry of one server. Nothing is repeated that may be a secret.

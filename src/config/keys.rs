@@ -136,6 +136,7 @@ const FOREIGN: &[(Place, Treatment, &[&str])] = &[
     (Server, Harmless, &["owner", "enableKeepAlive", "keepAliveInterval"]),
     (Server, Ignored("prompts can't be chosen here"), &["prompts"]),
     (Server, Ignored("write its timeout beside command, with a unit: \"timeout\": \"60s\""), &["options"]),
+    (Top, Harmless, WINDOW),
     // Which tools there are, at the top, where a rule is about no server.
     (
         Top,
@@ -334,9 +335,127 @@ const NOTES: &[&str] = &[
     "version",
 ];
 
+/// What stands at the top of the files of other programs beside their servers, and concerns only these programs: their looks, keys,
+/// models and accounts. A key that chooses tools, or says what may be called, is none of these.
+const WINDOW: &[&str] = &[
+    // Claude Desktop and Claude Code.
+    "globalShortcut",
+    "preferences",
+    "isUsingBuiltInNodeForMcp",
+    "isDxtAutoUpdatesEnabled",
+    "isDxtEnabled",
+    "scale",
+    "locale",
+    "darkMode",
+    "userThemeMode",
+    "menuBarEnabled",
+    "numStartups",
+    "autoUpdates",
+    "installMethod",
+    "tipsHistory",
+    "projects",
+    "userID",
+    "oauthAccount",
+    "hasCompletedOnboarding",
+    "lastOnboardingVersion",
+    "statusLine",
+    "hooks",
+    // Gemini CLI, Qwen Code and iFlow.
+    "selectedAuthType",
+    "theme",
+    "general",
+    "ui",
+    "ide",
+    "ideMode",
+    "privacy",
+    "context",
+    "contextFileName",
+    "security",
+    "advanced",
+    "experimental",
+    "output",
+    "telemetry",
+    "usageStatisticsEnabled",
+    "preferredEditor",
+    "vimMode",
+    "hideTips",
+    "hideBanner",
+    "checkpointing",
+    "fileFiltering",
+    "extensions",
+    // opencode, Crush and Zed.
+    "model",
+    "models",
+    "small_model",
+    "providers",
+    "agent",
+    "agents",
+    "keybinds",
+    "autoupdate",
+    "share",
+    "snapshot",
+    "formatter",
+    "lsp",
+    "plugin",
+    "plugins",
+    "instructions",
+    "username",
+    "layout",
+    "tui",
+    "vim_mode",
+    "ui_font_size",
+    "ui_font_family",
+    "buffer_font_size",
+    "buffer_font_family",
+    "icon_theme",
+    "base_keymap",
+    "languages",
+    "language_models",
+    "assistant",
+    "features",
+    // Cursor's and Continue's.
+    "editor",
+    "contextProviders",
+    "slashCommands",
+    "customCommands",
+    "tabAutocompleteModel",
+    "embeddingsProvider",
+    "allowAnonymousTelemetry",
+];
+
+/// How settings of VS Code begin, and those of its extensions, which all stand in one file with the servers.
+const EDITOR_SETTINGS: &[&str] = &[
+    "chat.",
+    "cline.",
+    "cursor.",
+    "debug.",
+    "editor.",
+    "explorer.",
+    "extensions.",
+    "files.",
+    "git.",
+    "github.",
+    "javascript.",
+    "python.",
+    "remote.",
+    "roo-cline.",
+    "search.",
+    "security.",
+    "telemetry.",
+    "terminal.",
+    "typescript.",
+    "update.",
+    "window.",
+    "windsurf.",
+    "workbench.",
+];
+
 /// What becomes of a key that is none of ours; `None` for an unknown one.
 fn treatment(place: Place, key: &str) -> Option<Treatment> {
     if key.starts_with(['_', '/', '#']) {
+        return Some(Harmless);
+    }
+    if place == Top && EDITOR_SETTINGS.iter().any(|setting| key.starts_with(setting)) {
         return Some(Harmless);
     }
     let row = FOREIGN.iter().find(|(at, _, keys)| *at == place && keys.contains(&key));

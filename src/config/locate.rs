@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::Environment;
 use super::defaults;
 use super::missing::is_script;
-use super::options::Options;
+use super::options::{CommandLine, Options, Target};
 use crate::disk::read::{Accept, whole};
 use crate::disk::{joined, obstacle};
 use crate::endpoint::{looks_like_endpoint, looks_like_token};
@@ -65,19 +65,30 @@ pub(crate) fn named(options: &Options, settings: &Environment, in_dotenv: Option
     }
 }
 
-/// Reads the config. `Ok(None)` if neither option nor variable names one, the default one doesn't exist, and none is `needed`.
+/// Reads the config. `Ok(None)` if neither option nor variable names one, the default one doesn't exist, and the command line names a
+/// server or a program. `beginning`: how a command line begins that needs no config, if there is one.
 ///
 /// # Errors
 /// Why the file can't be read, or that there is none.
-pub(crate) fn config(Named { path, by }: &Named, cwd: &Path, needed: bool) -> Result<Option<Found>, Problem> {
+pub(crate) fn config(
+    Named { path, by }: &Named,
+    cwd: &Path,
+    line: &CommandLine<'_>,
+    beginning: Option<&str>,
+) -> Result<Option<Found>, Problem> {
     let (name, named_by) = (path.display().to_string(), by.as_deref());
+    let needed = line.target == Target::All;
     if let (true, Some(by)) = (looks_like_endpoint(&name), named_by) {
-        let remedy = "name a file; pass an endpoint by MCP_ENDPOINT, .env or --endpoint";
+        // On an endpoint of our own no other one has a place.
+        let dialled = if line.local { "" } else { "; pass an endpoint by MCP_ENDPOINT, .env or --endpoint" };
+        let remedy = format!("name a file{dialled}");
         return Err(Problem::new(by, Code::Argument.says("is a URL, not a config file"), remedy));
     }
     let full = joined(cwd, path);
     if let (true, Some(by)) = (looks_like_token(&name) && !full.exists(), named_by) {
-        let remedy = "name a file; pass an endpoint, token included, by MCP_ENDPOINT, .env or --endpoint";
+        let dialled =
+            if line.local { "" } else { "; pass an endpoint, token included, by MCP_ENDPOINT, .env or --endpoint" };
+        let remedy = format!("name a file{dialled}");
         return Err(Problem::new(by, Code::Argument.says("looks like a token, and there is no such file"), remedy));
     }
     if is_script(&name) && named_by.is_some() && full.is_file() {
@@ -99,7 +110,9 @@ pub(crate) fn config(Named { path, by }: &Named, cwd: &Path, needed: bool) -> Re
         }
         Err(error) => error,
     };
-    let make = "create it with {\"mcpServers\": {…}}, see mcp_config.minimal.json; or run one command without a config: mcp-pipe -- CMD";
+    let alone = beginning.map(|line| format!("; or run one command without a config: {line} -- CMD"));
+    let make =
+        format!("create it with {{\"mcpServers\": {{…}}}}, see mcp_config.minimal.json{}", alone.unwrap_or_default());
     let on_the_way = obstacle::on_the_way(&full);
     match (error.kind(), named_by) {
         _ if on_the_way.is_some() => {

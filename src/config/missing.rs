@@ -102,6 +102,39 @@ impl Sought<'_> {
     }
 }
 
+/// Programs that download what they are to start, each with the words by one of which that begins; none: always.
+const FETCHERS: &[(&str, &[&str])] = &[
+    ("npx", &[]),
+    ("uvx", &[]),
+    ("bunx", &[]),
+    ("npm", &["exec", "x"]),
+    ("pnpm", &["dlx"]),
+    ("yarn", &["dlx"]),
+    ("bun", &["x"]),
+    ("uv", &["run", "tool"]),
+    ("pipx", &["run"]),
+    ("docker", &["run"]),
+    ("podman", &["run"]),
+    ("deno", &["run"]),
+    ("go", &["run"]),
+    ("cargo", &["run"]),
+];
+
+/// The program that downloads the server of a command line at its first start, if there is one.
+pub(crate) fn fetcher<'a>(program: &'a str, args: &[String]) -> Option<&'a str> {
+    let name = Path::new(program).file_name()?.to_str()?;
+    let (_, words) = FETCHERS.iter().find(|(fetcher, _)| *fetcher == name)?;
+    let first = args.iter().find(|arg| !arg.starts_with('-'));
+    (words.is_empty() || first.is_some_and(|first| words.contains(&first.as_str()))).then_some(name)
+}
+
+/// The command line that runs a script with its interpreter.
+pub(crate) fn interpreted(script: &str, path: &str) -> Option<Vec<String>> {
+    let (_, program, before) = SCRIPTS.iter().find(|(ending, ..)| script.ends_with(ending))?;
+    let program = command::with_fallback(program, path);
+    Some([program].into_iter().chain(before.iter().copied()).chain([script]).map(str::to_owned).collect())
+}
+
 /// Whether a file is a script by its name.
 pub(crate) fn is_script(name: &str) -> bool {
     SCRIPTS.iter().any(|(ending, ..)| name.ends_with(ending))

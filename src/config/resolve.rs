@@ -97,10 +97,12 @@ pub fn resolve(line: &CommandLine<'_>, surroundings: &Surroundings) -> Result<Re
     }
     let (options, settings, cwd) = (line.options, ctx.settings, ctx.cwd);
     let inputs = inputs(&ctx, name.as_deref(), &servers, &endpoints);
+    let left_out = file.entries.iter().filter(|entry| line.target == Target::All && entry.disabled.is_some());
     let config = Config {
         inputs,
         servers,
         endpoints,
+        disabled: left_out.map(|entry| entry.name.clone()).collect(),
         place: name.map_or_else(|| cwd.to_path_buf(), |name| joined(cwd, name)),
         drain_timeout: options.drain_timeout.or(file.drain_timeout).unwrap_or(defaults::DRAIN_TIMEOUT),
         local: ctx.local,
@@ -137,7 +139,8 @@ pub(crate) fn draft<'a>(line: &'a CommandLine<'a>, surroundings: &'a Surrounding
     let Surroundings { env, dotenv, cwd, .. } = surroundings;
     let mut problems = Problems { warnings: surroundings.warnings.clone(), ..Problems::default() };
     let (target, local) = (line.target, line.local);
-    let found = locate::config(&surroundings.config, cwd, target == Target::All).unwrap_or_else(|problem| {
+    let beginning = target::beginning(line, dial::is_named_outside(line, env, dotenv));
+    let found = locate::config(&surroundings.config, cwd, line, beginning.as_deref()).unwrap_or_else(|problem| {
         problems.mistakes.push(problem);
         None
     });
@@ -228,7 +231,9 @@ fn servers(
                 }
             }
             if let (true, true, Some(config)) = (chosen.is_empty(), ctx.problems.mistakes.is_empty(), config) {
-                let remedy = "add or enable one, run a disabled one by its name, or a command without the config: mcp-pipe -- CMD";
+                let beginning = target::beginning_beside(ctx, file);
+                let alone = beginning.map(|line| format!(", or a command without the config: {line} -- CMD"));
+                let remedy = format!("add or enable one, run a disabled one by its name{}", alone.unwrap_or_default());
                 ctx.mistake(
                     Place::file(config),
                     Code::NoServer.says(format!("names no server that can run{}", why_none(file))),
@@ -247,7 +252,7 @@ fn servers(
             }
         },
         Target::Line([program, args @ ..]) => {
-            chosen.extend(target::of_line(ctx, program, args).map(|(name, command)| (name, command, None)));
+            chosen.extend(target::of_line(ctx, file, program, args).map(|(name, command)| (name, command, None)));
         }
         Target::Line([]) => {}
     }
@@ -256,6 +261,7 @@ fn servers(
     let mut common: Option<Common> = ctx.local.then_some(Common::Missing);
     let (mut servers, mut entries, mut without) = (Vec::new(), Vec::new(), Vec::new());
     let mut endpoints = Endpoints::new(ctx, file);
+    let mut sharers = Vec::new();
     for (name, command, entry) in chosen {
         let shared = entry.map_or(&none, |entry| &entry.shared);
         let own = match entry {
@@ -308,6 +314,8 @@ fn servers(
                 Common::Missing => without.push(name),
             }
         }
+        // Also one that is not known yet, or wrong.
+        sharers.push(!ctx.local && !is_taken && matches!(own, Own::Unsaid | Own::Blank));
         let inherit = shared.inherit.as_ref().or(top.inherit.as_ref());
         servers.push(variables::with_inherited(ctx, server, inherit));
         entries.push(entry);
@@ -316,7 +324,8 @@ fn servers(
         let what = "is sent nowhere: each server that runs has an endpoint of its own, and headers of the top go to the shared one";
         ctx.warning(&first.place, Code::NoEffect.says(what), "write it in the entries whose endpoints want it");
     }
-    sharing::check(ctx, file, &servers, &entries);
+    let audiences = sharing::audiences(&servers, &sharers);
+    sharing::check(ctx, file, (&servers, &audiences), &entries);
     if !ctx.local && !without.is_empty() {
         missing_endpoint(ctx, &without, config, entries.iter().any(Option::is_some));
     }

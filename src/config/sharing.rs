@@ -6,12 +6,15 @@
 
 use std::time::Duration;
 
+use http::HeaderName;
+
 use super::context::Context;
 use super::file::{Entry, File, Shared};
 use super::reader::Located;
 use super::units::word;
 use crate::endpoint::agent::Agent;
 use crate::error::{Code, Place};
+use crate::secrecy::Secret;
 
 use super::{Handshake, Mode, Names, Naming, ServerSpec, Sharing, policy};
 
@@ -67,13 +70,15 @@ pub(crate) fn is_pinned(entry: &Entry) -> bool {
 
 /// Notes servers of one endpoint that disagree or are both pinned, and keys that do nothing. `entries` are the entries
 /// of `servers`, in the same order.
-pub(crate) fn check(ctx: &mut Context<'_>, file: &File, servers: &[ServerSpec], entries: &[Option<&Entry>]) {
+pub(crate) fn check(
+    ctx: &mut Context<'_>,
+    file: &File,
+    (servers, audiences): (&[ServerSpec], &[Audience<'_>]),
+    entries: &[Option<&Entry>],
+) {
     let mut told = Vec::new();
-    // Found out once: each of many servers is compared with all before it.
-    let agents: Vec<Option<Agent>> = servers.iter().map(agent).collect();
     for (i, (server, entry)) in servers.iter().zip(entries).enumerate() {
-        let is_its = |other: &Option<Agent>| other.is_some() && *other == agents[i];
-        let Some(before) = agents[..i].iter().position(is_its) else { continue };
+        let Some(before) = audiences[..i].iter().position(|other| other.is(&audiences[i])) else { continue };
         let (one, other) = ((&servers[before], entries[before]), (server, *entry));
         for (key, one, other) in differences(ctx, &file.shared, one, other) {
             // A key is told once for an endpoint, however many servers are on either side.
@@ -83,7 +88,7 @@ pub(crate) fn check(ctx: &mut Context<'_>, file: &File, servers: &[ServerSpec], 
             }
         }
     }
-    pins(ctx, servers, entries);
+    pins(ctx, servers, audiences, entries);
     idle(ctx, file, servers, entries);
 }
 
@@ -92,9 +97,36 @@ pub(crate) fn agent(spec: &ServerSpec) -> Option<Agent> {
     spec.endpoint.as_ref().map(|endpoint| Agent::of(endpoint, &spec.link.headers))
 }
 
-/// Whether two servers are served to one agent, perhaps with different tokens.
-fn share(one: &ServerSpec, other: &ServerSpec) -> bool {
-    agent(one).is_some_and(|agent_of_one| agent(other) == Some(agent_of_one))
+/// Whom a server is served to. Found out once: each of many servers is compared with all before it.
+pub(crate) enum Audience<'a> {
+    /// An agent, perhaps with different tokens.
+    Known(Agent),
+    /// Whoever is behind the endpoint of all servers that have none of their own, dialled with these headers. Which endpoint that
+    /// will be is not known yet.
+    Awaited(&'a [(HeaderName, Secret)]),
+    /// Nobody who could be shared: servers on an endpoint of our own, or with a wrong one of their own.
+    Apart,
+}
+
+impl Audience<'_> {
+    /// Whether both are one.
+    fn is(&self, other: &Audience<'_>) -> bool {
+        match (self, other) {
+            (Audience::Known(one), Audience::Known(other)) => one == other,
+            (Audience::Awaited(one), Audience::Awaited(other)) => one == other,
+            (Audience::Known(_) | Audience::Awaited(_) | Audience::Apart, _) => false,
+        }
+    }
+}
+
+/// Whom each server is served to. `sharers`: which of them are to share the endpoint of those that have none of their own.
+pub(crate) fn audiences<'a>(servers: &'a [ServerSpec], sharers: &[bool]) -> Vec<Audience<'a>> {
+    let audience = |(server, shares): (&'a ServerSpec, &bool)| match agent(server) {
+        Some(agent) => Audience::Known(agent),
+        None if *shares => Audience::Awaited(&server.link.headers),
+        None => Audience::Apart,
+    };
+    servers.iter().zip(sharers).map(audience).collect()
 }
 
 /// A value of one server, the place of that, whether the place is the server's own entry, and the server's name.
@@ -152,15 +184,16 @@ fn disagreement(ctx: &mut Context<'_>, key: &str, one: Said<'_>, other: Said<'_>
     );
 }
 
-fn pins(ctx: &mut Context<'_>, servers: &[ServerSpec], entries: &[Option<&Entry>]) {
-    let pinned: Vec<(&ServerSpec, &Located<bool>)> = servers
+fn pins(ctx: &mut Context<'_>, servers: &[ServerSpec], audiences: &[Audience<'_>], entries: &[Option<&Entry>]) {
+    let pinned: Vec<(&ServerSpec, &Audience<'_>, &Located<bool>)> = servers
         .iter()
+        .zip(audiences)
         .zip(entries)
-        .filter(|(server, _)| server.pin && server.sharing.mode == Mode::Sequential)
-        .filter_map(|(server, entry)| Some((server, entry.as_ref()?.pin.as_ref()?)))
+        .filter(|((server, _), _)| server.pin && server.sharing.mode == Mode::Sequential)
+        .filter_map(|((server, audience), entry)| Some((server, audience, entry.as_ref()?.pin.as_ref()?)))
         .collect();
-    for (i, (server, pin)) in pinned.iter().enumerate() {
-        if let Some((other, at)) = pinned[..i].iter().find(|(other, _)| share(other, server)) {
+    for (i, (server, audience, pin)) in pinned.iter().enumerate() {
+        if let Some((other, _, at)) = pinned[..i].iter().find(|(_, other, _)| other.is(audience)) {
             let what = format!(
                 "pins {}, but {} has the same endpoint and is pinned too ({})",
                 server.name, other.name, at.place

@@ -10,6 +10,7 @@ use super::context::Context;
 use super::editor;
 use super::file::{Entry, Transport, is_websocket};
 use super::keys::{self, Remote};
+use super::missing::{Sought, is_script};
 use super::reader::Located;
 use super::syntax::BACKSLASH;
 use super::{variables, windows};
@@ -63,7 +64,7 @@ pub(crate) fn of_entry(ctx: &mut Context<'_>, entry: &Entry, asked_for: bool) ->
     };
     let env = variables::of_entry(ctx, entry);
     let args = entry.args.iter().map(|arg| argument(ctx, arg, &env)).collect();
-    let written = filled(ctx, program, &env);
+    let written = program_of(ctx, program);
     let cwd = match &entry.cwd {
         None => ctx.base.clone(),
         Some(text) => {
@@ -85,10 +86,40 @@ pub(crate) fn of_entry(ctx: &mut Context<'_>, entry: &Entry, asked_for: bool) ->
     } else {
         command::with_fallback(&native, &path).to_owned()
     };
+    beside_the_config(ctx, entry, (&program, &args), &cwd, &path);
     if program == "python3" && written == "python" {
         ctx.notes.push(format!("{}: python3 is used, there is no python here", entry.name));
     }
     Some(CommandSpec { program, args, env, env_remove: Vec::new(), cwd: Some(cwd) })
+}
+
+/// Warns of a script that is named without a folder, and stands beside the config, while the server's own folder is another one: a
+/// program, and what is started by it, look there only.
+fn beside_the_config(ctx: &mut Context<'_>, entry: &Entry, line: (&str, &[String]), cwd: &Path, path: &str) {
+    let (Some(_), Transport::Stdio(command)) = (&entry.cwd, &entry.kind) else { return };
+    let (program, args) = line;
+    let base = ctx.base.clone();
+    let is_elsewhere = |name: &str| {
+        let is_bare = is_script(name) && Path::new(name).components().count() == 1;
+        is_bare && !joined(cwd, name).exists() && joined(&base, name).is_file()
+    };
+    let whole = |name: &str| joined(&base, name).display().to_string();
+    let first = args.iter().position(|arg| !arg.starts_with('-'));
+    let (place, name, remedy) = if is_elsewhere(program) && !command::on_path(program, path) {
+        let whole = whole(program);
+        let remedy = Sought { program: &whole, path, cwd }.remedy_for_interpreter();
+        (&command.place, program, remedy.replacen("interpreter:", "interpreter, and the whole path:", 1))
+    } else if let Some(at) = first.filter(|at| is_elsewhere(&args[*at]))
+        && let Some(written) = entry.args.iter().find(|written| written.value == args[at])
+    {
+        (&written.place, args[at].as_str(), format!("write {:?}", whole(&args[at])))
+    } else {
+        return;
+    };
+    let folder = brief_path(cwd);
+    let what =
+        format!("names {}, which is looked for in {folder} (key `cwd`), and stands beside the config", brief(name));
+    ctx.warning(place, Code::PathMissing.says(what), remedy);
 }
 
 /// How a remote server can be used all the same. What in its address may be a token is not repeated, nor is a header's value.
@@ -111,19 +142,34 @@ fn way_out(kind: &str, url: Option<&str>, headers: &[String]) -> String {
     if let Some(speaks) = speaks {
         return format!("start a program that {speaks}; mcp-remote does not");
     }
-    let mut args = vec!["-y".to_owned(), "mcp-remote".to_owned()];
-    args.push(url.map_or_else(|| "URL".to_owned(), |url| brief(&address::shown(url)).into_owned()));
+    let mut args = bridge(url.unwrap_or("URL")).split_off(1);
     let is_header = |name: &&String| HeaderName::from_bytes(name.as_bytes()).is_ok() && name.len() <= LONGEST_HEADER;
     let headers: Vec<(&String, String)> =
         headers.iter().filter(is_header).map(|name| (name, variable_for(name))).collect();
     // Without a blank behind the colon: some starters of programs on Windows cut an argument there.
     args.extend(headers.iter().flat_map(|(name, variable)| ["--header".to_owned(), format!("{name}:${{{variable}}}")]));
-    let bridge = format!("start a program that speaks to it for you: \"command\": \"npx\", \"args\": {args:?}");
+    args.insert(0, BRIDGE.to_owned());
+    let bridge = bridged(&args);
     if headers.is_empty() {
         return bridge;
     }
     let env: Vec<String> = headers.iter().map(|(_, variable)| format!("{variable:?}: \"…\"")).collect();
     format!("{bridge}, \"env\": {{{}}}, with the value of each header for its …", env.join(", "))
+}
+
+/// What starts the program that speaks to a remote server.
+const BRIDGE: &str = "npx";
+
+/// The command line of a program that speaks to the remote server at an address, of which nothing is repeated that may be a token.
+pub(crate) fn bridge(url: &str) -> Vec<String> {
+    let shown = if url.contains("://") { brief(&address::shown(url)).into_owned() } else { url.to_owned() };
+    vec![BRIDGE.to_owned(), "-y".to_owned(), "mcp-remote".to_owned(), shown]
+}
+
+/// How to write such a command line in the config.
+pub(crate) fn bridged(line: &[String]) -> String {
+    let (program, args) = line.split_first().map_or((BRIDGE, line), |(program, args)| (program.as_str(), args));
+    format!("start a program that speaks to it for you: \"command\": {program:?}, \"args\": {args:?}")
 }
 
 /// Longest name of a header that is shown in an example, in bytes.
@@ -164,6 +210,16 @@ fn filled(ctx: &mut Context<'_>, text: &Located<String>, env: &[(String, Secret)
         let what =
             "has a ${, which is not replaced here: a command line is no place for secrets, everybody can read it";
         ctx.warning(&text.place, Code::NotReplaced.says(what), "hand a value over in env");
+    }
+    filled
+}
+
+/// The program, with the variables of editors replaced. No other variable is: nobody else would replace one.
+fn program_of(ctx: &mut Context<'_>, text: &Located<String>) -> String {
+    let filled = editor::fill(&text.value, &ctx.base, ctx.env);
+    if filled.contains("${") {
+        let what = "has a ${, which is not replaced there";
+        ctx.warning(&text.place, Code::NotReplaced.says(what), "write the program's name, or its whole path");
     }
     filled
 }

@@ -6,8 +6,9 @@ use super::CommandSpec;
 use super::command::{self, Invocation};
 use super::context::Context;
 use super::file::File;
+use super::missing::{first_line, interpreted, is_script};
 use super::options::{CommandLine, Target};
-use super::{defaults, start};
+use super::{defaults, dial, start};
 use crate::disk::joined;
 use crate::endpoint::{looks_like_endpoint, looks_like_token};
 use crate::error::{Code, Place};
@@ -39,7 +40,7 @@ pub(crate) fn are_several(ctx: &mut Context<'_>, file: &File) -> bool {
         Some(_) => {
             let commands = ctx.line.commands.iter().map(String::as_str).filter(|_| ctx.line.command.is_none());
             let meant = closest(first, commands).map(|meant| format!("did you mean the command {meant}?"));
-            let program = program_line(ctx, &line).map(|line| format!("to start a program with arguments: {line}"));
+            let program = program_line(ctx, file, &line).map(|line| format!("to start a program with arguments: {line}"));
             let remedy = meant.into_iter().chain(program).collect::<Vec<_>>().join(" Or, ");
             ("are several words, and one server or script can be named".to_owned(), remedy)
         }
@@ -78,13 +79,28 @@ pub(crate) fn on_a_local_endpoint(line: &CommandLine<'_>) -> String {
     if line.len() > LONGEST_LINE { format!("{}…", &line[..line.floor_char_boundary(LONGEST_LINE)]) } else { line }
 }
 
-/// What to write to start a program, where the command starts any.
-fn program_line(ctx: &Context<'_>, line: &str) -> Option<String> {
-    match ctx.line.command {
-        None => Some(format!("mcp-pipe -- {line}")),
-        Some(command @ ("run" | "tools")) => Some(format!("mcp-pipe {command} -- {line}")),
+/// The beginning of a command line for a script, or with ` --` behind it for a program, that does the same as this one; `None` where
+/// its command starts neither. Served is on an endpoint of our own where this one says that, and where no endpoint is known.
+pub(crate) fn beginning(line: &CommandLine<'_>, has_endpoint: bool) -> Option<String> {
+    let local = if line.local || !has_endpoint { " --local" } else { "" };
+    match line.command {
+        // Whoever looks at a config wants to run it.
+        None | Some("validate" | "config") => Some(format!("mcp-pipe{local}")),
+        Some("run") => Some(format!("mcp-pipe run{local}")),
+        Some("tools") => Some("mcp-pipe tools".to_owned()),
         Some(_) => None,
     }
+}
+
+/// The same for one beside a config.
+pub(crate) fn beginning_beside(ctx: &Context<'_>, file: &File) -> Option<String> {
+    let is_named = file.shared.endpoint.is_some() || dial::is_named_outside(ctx.line, ctx.env, ctx.dotenv);
+    beginning(ctx.line, is_named)
+}
+
+/// What to write to start a program, where the command starts any.
+fn program_line(ctx: &Context<'_>, file: &File, line: &str) -> Option<String> {
+    beginning_beside(ctx, file).map(|beginning| format!("{beginning} -- {line}"))
 }
 
 /// A script by its file name; also its name as a server.
@@ -94,8 +110,7 @@ pub(crate) fn of_script(
     name: &str,
     config: Option<&str>,
 ) -> Option<(String, CommandSpec)> {
-    let names: Vec<&str> = file.entries.iter().map(|entry| entry.name.as_str()).collect();
-    if is_endpoint(ctx, name, &names) {
+    if is_endpoint(ctx, file, name) {
         return None;
     }
     let places = command::script_places(name, ctx.cwd, &ctx.base);
@@ -122,14 +137,24 @@ pub(crate) fn of_script(
 }
 
 /// A program and its arguments; also its name as a server.
-pub(crate) fn of_line(ctx: &mut Context<'_>, program: &str, args: &[String]) -> Option<(String, CommandSpec)> {
-    if is_endpoint(ctx, program, &[]) {
+pub(crate) fn of_line(
+    ctx: &mut Context<'_>,
+    file: &File,
+    program: &str,
+    args: &[String],
+) -> Option<(String, CommandSpec)> {
+    if is_endpoint(ctx, file, program) {
         return None;
     }
     let path = ctx.lookup("PATH").unwrap_or_default();
     if program.contains(char::is_whitespace) && args.is_empty() && !ctx.cwd.join(program).exists() {
         let what = "is one word for your shell, with a blank in it, and there is no program of that name";
-        ctx.no_target(program, Code::Target.says(what), format!("write it without quotes: mcp-pipe -- {program}"));
+        let line = program_line(ctx, file, program).unwrap_or_default();
+        ctx.no_target(program, Code::Target.says(what), format!("write it without quotes: {line}"));
+        return None;
+    }
+    if let Some((what, remedy)) = script_as_program(ctx, file, program, args, &path) {
+        ctx.no_target(program, Code::Target.says(what), remedy);
         return None;
     }
     let line = (program.to_owned(), args.to_vec());
@@ -144,10 +169,66 @@ fn of_invocation(ctx: &Context<'_>, Invocation { program, args }: Invocation) ->
     CommandSpec { program, args, env: Vec::new(), env_remove: Vec::new(), cwd: Some(ctx.cwd.to_path_buf()) }
 }
 
-/// Whether a target is a URL or a token, and so most likely an endpoint. That is noted, without the text. `names`: what else
-/// the target may be a slip for.
-fn is_endpoint(ctx: &mut Context<'_>, target: &str, names: &[&str]) -> bool {
-    let is_slip = || closest(target, names.iter().copied()).is_some() || ctx.cwd.join(target).exists();
+/// What is wrong with a script that stands where a program is named, and the remedy; `None` for what may be a program.
+fn script_as_program(
+    ctx: &Context<'_>,
+    file: &File,
+    program: &str,
+    args: &[String],
+    path: &str,
+) -> Option<(String, String)> {
+    let by_name = !command::is_path(program);
+    if !is_script(program) || by_name && command::on_path(program, path) {
+        return None;
+    }
+    let place = joined(ctx.cwd, program);
+    let (is_there, starts) = (place.is_file(), command::is_executable(&place) && first_line(&place).is_some());
+    if !by_name && (starts || !is_there) {
+        return None;
+    }
+    let interpreted = interpreted(program, path)?;
+    let shown = |words: Vec<&str>| words.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" ");
+    let is_plain = |arg: &&String| !looks_like_endpoint(arg) && !looks_like_token(arg);
+    let plain = args.iter().take_while(is_plain).map(String::as_str);
+    let whole = shown(interpreted.iter().map(String::as_str).chain(plain.clone()).collect());
+    let line = program_line(ctx, file, &whole)?;
+    if !is_there {
+        let what =
+            format!("is neither a program of the PATH nor a script in the working directory ({})", ctx.cwd.display());
+        return Some((what, format!("write the script's path behind its interpreter: {line}")));
+    }
+    let mut remedy = format!("write {line}");
+    if starts {
+        let whole = shown([format!("./{program}").as_str()].into_iter().chain(plain).collect());
+        let line = program_line(ctx, file, &whole)?;
+        remedy.push_str(&format!(", or by its path: {line}"));
+    } else if args.is_empty() && command::runs_alone(program) {
+        let beginning = beginning_beside(ctx, file)?;
+        remedy.push_str(&format!(", or the script alone: {beginning} {}", quoted(program)));
+    }
+    Some(("is a script, and behind -- stands the program that runs it".to_owned(), remedy))
+}
+
+/// Whether a target is a URL or a token, and so most likely an endpoint. That is noted, without what may be secret.
+fn is_endpoint(ctx: &mut Context<'_>, file: &File, target: &str) -> bool {
+    // What else the target may be a slip for.
+    let names = || file.entries.iter().map(|entry| entry.name.as_str());
+    let is_slip = || closest(target, names()).is_some() || ctx.cwd.join(target).exists();
+    let begins = |scheme: &str| target.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme));
+    if begins("http://") || begins("https://") {
+        let what = "is the address of a remote server, which this version can't use";
+        let bridge = start::bridge(target);
+        let line = bridge.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" ");
+        let mut remedy = match program_line(ctx, file, &line) {
+            Some(line) => format!("start a program that speaks to it for you: {line}"),
+            None => start::bridged(&bridge),
+        };
+        if !matches!(ctx.line.command, Some("tools" | "call")) {
+            remedy.push_str("; an endpoint begins with wss:// or ws://");
+        }
+        ctx.no_target("the target", Code::Target.says(what), remedy);
+        return true;
+    }
     let what = if looks_like_endpoint(target) {
         "is a URL, not a server, a script or a program"
     } else if looks_like_token(target) && !is_slip() {
@@ -155,7 +236,16 @@ fn is_endpoint(ctx: &mut Context<'_>, target: &str, names: &[&str]) -> bool {
     } else {
         return false;
     };
-    let remedy = "pass an endpoint, token included, by MCP_ENDPOINT, .env or --endpoint";
+    let remedy = match ctx.line.command {
+        Some("tools") => {
+            "tools starts servers on this machine and dials no endpoint: name a server of the config, a script, or a program behind --"
+        }
+        Some("call") => {
+            "call starts servers on this machine and dials no endpoint: name a server of the config, or a script"
+        }
+        _ if ctx.line.local => "with --local mcp-pipe serves the endpoint itself: leave one of both out",
+        _ => "pass an endpoint, token included, by MCP_ENDPOINT, .env or --endpoint",
+    };
     ctx.no_target("the target", Code::Target.says(what), remedy);
     true
 }
@@ -202,9 +292,9 @@ fn not_found(ctx: &mut Context<'_>, file: &File, name: &str, config: Option<&str
     let same_kind = |known: &&str| Path::new(known).extension() == Path::new(name).extension();
     let meant = closest(name, known.clone().filter(same_kind)).or_else(|| closest(name, known));
     let is_script = [".py", ".js", ".mjs", ".cjs"].iter().any(|ending| name.ends_with(ending));
-    let program = program_line(ctx, name).filter(|_| !is_script).map(|line| format!("to run a program: {line}"));
+    let program = program_line(ctx, file, name).filter(|_| !is_script).map(|line| format!("to run a program: {line}"));
     let remedy = if name.contains(char::is_whitespace) {
-        program_line(ctx, name).map_or_else(String::new, |line| line_of_words(name, &line))
+        program_line(ctx, file, name).map_or_else(String::new, |line| line_of_words(name, &line))
     } else if let Some(meant) = meant {
         format!("did you mean {meant}?")
     } else if is_config(name) {

@@ -209,7 +209,7 @@ fn a_file_that_cannot_be_read_says_why() {
     let empty = Case { dir: tempfile::tempdir().unwrap(), env: Vec::new() };
     let missing = empty.mistakes(&[]).join("\n");
     assert!(
-        missing.contains("is not in the working directory (DIR)") && missing.contains("mcp-pipe -- CMD"),
+        missing.contains("is not in the working directory (DIR)") && missing.contains("mcp-pipe --local -- CMD"),
         "{missing}"
     );
 }
@@ -783,7 +783,9 @@ fn a_token_in_the_place_of_a_target_or_config_is_told_and_not_shown() {
     for token in ["eyJhbGciOiJFUzI1NiJ9.c2VjcmV0IQ.s3cr3t", "abcdef0123456789abcdef0123456789s3cr3t"] {
         for line in [&[token][..], &["tools", token], &["call", token, "add"], &["--", token, "x"]] {
             let wrong = case.run(line).unwrap_err().target.unwrap().to_string();
-            assert!(wrong.starts_with("the target: looks like a token") && wrong.contains("--endpoint"), "{wrong}");
+            assert!(wrong.starts_with("the target: looks like a token"), "{wrong}");
+            let is_looking = ["tools", "call"].contains(&line[0]);
+            assert!(wrong.contains(if is_looking { "dials no endpoint" } else { "--endpoint" }), "{wrong}");
             assert!(!wrong.contains("s3cr3t"), "{wrong}");
         }
         let mistakes = case.mistakes(&["--config", token]);
@@ -808,7 +810,8 @@ fn an_endpoint_in_the_wrong_place_is_told_and_not_shown() {
         let problems = case.run(line).unwrap_err();
         assert!(problems.mistakes.is_empty(), "the config is right: {problems}");
         let wrong = problems.target.unwrap().to_string();
-        assert!(wrong.starts_with("the target: is a URL") && wrong.contains("--endpoint"), "{wrong}");
+        assert!(wrong.starts_with("the target: is a URL"), "{wrong}");
+        assert!(wrong.contains(if line[0] == "--local" { "--local" } else { "--endpoint" }), "{wrong}");
         assert!(!wrong.contains("s3cret"), "{wrong}");
     }
     let is_told = |mistakes: Vec<String>, place: &str| {

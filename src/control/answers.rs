@@ -71,7 +71,7 @@ impl Answering {
         if names.contains(&server) {
             return None;
         }
-        Some(self.failed(Reason::UnknownServer, &unknown(server, &names)))
+        Some(self.failed(Reason::UnknownServer, &unknown(server, &names, &all.disabled)))
     }
 
     /// A refusal without what is secret.

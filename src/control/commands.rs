@@ -1,14 +1,17 @@
 //! The commands that ask a running mcp-pipe, or tell it something: `status`, `logs`, `health`, and orders such as `restart`. Each asks once,
 //! prints, and ends with a code that says what came of it.
 
-use std::io::{self, Write};
+use std::cell::Cell;
+use std::convert::Infallible;
+use std::io::{self, IsTerminal as _, Write};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Result, anyhow};
+use tokio::time::{Instant, sleep};
 
 use super::client::{Answer, Unanswered};
-use super::discovery::{self, Found};
+use super::discovery::{self, Found, Running};
 use super::health::{self, PipeStatus};
 use super::orders::{Order, unknown};
 use super::picture::Picture;
@@ -46,7 +49,7 @@ impl Asking<'_> {
     pub(crate) fn status(self, server: Option<&str>, json: bool) -> Result<Exit, Failure> {
         let State { daemon, picture } = self.wait_for(self.state())?;
         if let Some(server) = server.filter(|server| picture.overview.server(server).is_none()) {
-            let what = unknown(server, &picture.overview.names());
+            let what = unknown(server, &picture.overview.names(), &picture.overview.disabled);
             return Err(Failure::Asking { exit: Exit::Usage, what, remedy: String::new() });
         }
         let pipes = health::pipes(&picture.overview);
@@ -122,12 +125,13 @@ impl Asking<'_> {
     /// # Errors
     /// As [`Asking::status`], or the order is not carried out.
     pub(crate) fn order(self, order: Order) -> Result<Exit, Failure> {
-        self.wait_for(async {
+        let awaited = plain::line(&self.redactor.clean_all(&order.awaited())).into_owned();
+        let within = Cell::new(Duration::ZERO);
+        let carried = async {
             let mut answer = self.ask(&Request::Order(order)).await?;
-            let mut within = Duration::ZERO;
-            while let Some(reply) = answer.next_within(within).await.map_err(told)? {
+            while let Some(reply) = answer.next_within(within.get()).await.map_err(told)? {
                 match reply {
-                    Reply::Given(seconds) => within = Duration::from_secs(seconds),
+                    Reply::Given(seconds) => within.set(Duration::from_secs(seconds)),
                     Reply::Carried(words) => {
                         let line = |line: &str| format!("{}\n", plain::line(&self.redactor.clean_all(line)));
                         print(&words.lines().map(line).collect::<String>());
@@ -141,6 +145,12 @@ impl Asking<'_> {
                 }
             }
             Ok(Exit::Success)
+        };
+        self.wait_for(async {
+            tokio::select! {
+                done = carried => done,
+                never = tell_waiting(&awaited, &within) => match never {},
+            }
         })
     }
 
@@ -177,10 +187,14 @@ impl Asking<'_> {
             ControlSocket::In(places) => match discovery::find(places, self.config.as_deref()).await {
                 Found::One(path) => path,
                 Found::None(obstacles) => return Err(self.none(&obstacles)),
-                Found::Several(lines) => {
+                Found::Several(running) => {
+                    let mut lines: Vec<String> =
+                        running.iter().take(discovery::LISTED).map(ToString::to_string).collect();
+                    let more = running.len() - lines.len();
+                    lines.extend((more > 0).then(|| format!("and {more} more")));
                     let what =
                         format!("several of them run, and it is not said which is meant:\n  {}", lines.join("\n  "));
-                    let remedy = "name it by its config, --config FILE, or by its socket as above".to_owned();
+                    let remedy = telling_apart(&running);
                     return Err(Failure::Asking { exit: Exit::Usage, what, remedy });
                 }
             },
@@ -202,6 +216,44 @@ impl Asking<'_> {
         let runtime = limits::runtime()
             .map_err(|error| anyhow::Error::msg(limits::told(&error)).context("nothing can be asked"))?;
         runtime.block_on(asking)
+    }
+}
+
+/// What names one of several that run: a config does where only one runs with it.
+fn telling_apart(running: &[Running]) -> String {
+    let by_socket = "name it by its socket as above".to_owned();
+    let config = |running: &Running| running.who.as_ref().map(|who| who.config.clone());
+    let configs: Vec<Option<String>> = running.iter().map(config).collect();
+    let is_alone = |config: &&Option<String>| config.is_some() && configs.iter().filter(|c| c == config).count() == 1;
+    let alone: Vec<&Option<String>> = configs.iter().filter(is_alone).collect();
+    match alone.as_slice() {
+        all if all.len() == configs.len() => {
+            "name it by its config, --config FILE, or by its socket as above".to_owned()
+        }
+        [] => by_socket,
+        [Some(one)] => format!("{by_socket}; or that with a config of its own by its config, --config {one}"),
+        _ => format!("{by_socket}; or one that alone has its config by that, --config FILE"),
+    }
+}
+
+/// Shortest wait for what comes of an order of which anything is told: most orders are carried out sooner.
+const QUIET: Duration = Duration::from_secs(2);
+/// Time between two lines of that.
+const AGAIN: Duration = Duration::from_secs(10);
+
+/// Tells at a terminal, where a person looks on, what an order waits for, and for how long at most.
+async fn tell_waiting(awaited: &str, within: &Cell<Duration>) -> Infallible {
+    if !io::stderr().is_terminal() {
+        std::future::pending::<()>().await;
+    }
+    let begun = Instant::now();
+    sleep(QUIET).await;
+    loop {
+        let (so_far, most) = (begun.elapsed().as_secs(), within.get().as_secs());
+        let text = format!("mcp-pipe: waiting for {awaited}: {so_far} of {most} s at most\n");
+        // A reader that went away has seen enough.
+        let _gone = io::stderr().write_all(text.as_bytes());
+        sleep(AGAIN).await;
     }
 }
 

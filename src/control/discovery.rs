@@ -1,5 +1,6 @@
 //! Which running mcp-pipe is meant, where nobody says by which socket.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use crate::config::Places;
 /// Longest wait for each of several daemons to tell who it is.
 const WHO: Duration = Duration::from_secs(1);
 /// Most daemons that are listed.
-const LISTED: usize = 20;
+pub(super) const LISTED: usize = 20;
 
 /// Which mcp-pipe is meant.
 #[derive(Debug)]
@@ -22,8 +23,26 @@ pub(super) enum Found {
     One(PathBuf),
     /// None runs. What kept us from looking, if anything did.
     None(Vec<String>),
-    /// One of these, as lines for people.
-    Several(Vec<String>),
+    /// One of these.
+    Several(Vec<Running>),
+}
+
+/// One that runs.
+#[derive(Debug)]
+pub(super) struct Running {
+    socket: PathBuf,
+    /// What it says of itself; `None` if it does not answer.
+    pub(super) who: Option<Daemon>,
+}
+
+impl fmt::Display for Running {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.who {
+            Some(Daemon { pid, config, .. }) => write!(f, "process {pid} with {config}")?,
+            None => f.write_str("does not answer")?,
+        }
+        write!(f, ": --control-socket {}", self.socket.display())
+    }
 }
 
 /// Looks for those that run, with this config if one is given. A socket on which nobody listens counts for nothing.
@@ -40,19 +59,14 @@ pub(super) async fn find(places: &Places, config: Option<&Path>) -> Found {
         0 => Found::None(obstacles),
         1 => Found::One(running.remove(0)),
         _ => {
-            let mut lines = Vec::new();
-            for path in running.iter().take(LISTED) {
-                let who = timeout(WHO, who(path)).await.ok().flatten();
-                let who = who.map_or_else(
-                    || "does not answer".to_owned(),
-                    |Daemon { pid, config, .. }| format!("process {pid} with {config}"),
-                );
-                lines.push(format!("{who}: --control-socket {}", path.display()));
+            let mut several = Vec::new();
+            for socket in running {
+                // The others are only counted: asking each may take its time.
+                let is_asked = several.len() < LISTED;
+                let who = if is_asked { timeout(WHO, who(&socket)).await.ok().flatten() } else { None };
+                several.push(Running { socket, who });
             }
-            if running.len() > LISTED {
-                lines.push(format!("and {} more", running.len() - LISTED));
-            }
-            Found::Several(lines)
+            Found::Several(several)
         }
     }
 }

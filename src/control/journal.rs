@@ -28,8 +28,8 @@ pub(crate) enum ServerNews<'a> {
     NotStarted { fault: FaultCode, why: &'a str, shown: &'a str, retry_in: Duration },
     /// It has not answered yet, so long after its start.
     StillStarting { waited: Duration },
-    /// The same, and its endpoint waits for it no longer.
-    NotReady { waited: Duration },
+    /// The same, and its endpoint waits for it no longer. `fetcher`: the program that downloads it at its first start, if one does.
+    NotReady { waited: Duration, fetcher: Option<&'a str> },
     /// It answers.
     Ready { took: Duration },
     /// It answers `initialize` with an error.
@@ -117,11 +117,18 @@ impl ServerNews<'_> {
             ServerNews::StillStarting { waited } => {
                 info!(event = "SERVER_STARTING", server = %name, "still starting ({}); the endpoint is dialled once it answers", span(*waited));
             }
-            ServerNews::NotReady { waited } => warn!(
-                event = "ERROR_START_TIMEOUT", server = %name,
-                "has not answered initialize for {}; its endpoint waits for it no longer. If it needs longer to start, raise startTimeout",
-                span(*waited)
-            ),
+            ServerNews::NotReady { waited, fetcher } => {
+                let remedy = match fetcher {
+                    Some(fetcher) => {
+                        format!("{fetcher} downloads it at its first start: check the network, or raise startTimeout")
+                    }
+                    None => "If it needs longer to start, raise startTimeout".to_owned(),
+                };
+                warn!(
+                    event = "ERROR_START_TIMEOUT", server = %name,
+                    "has not answered initialize for {}; its endpoint waits for it no longer. {remedy}", span(*waited)
+                );
+            }
             ServerNews::Ready { took } => {
                 debug!(event = "SERVER_WARM", server = %name, "answers {} after its start", span(*took));
             }
@@ -171,7 +178,7 @@ impl ServerStatus {
                 self.failures = self.failures.saturating_add(1);
             }
             ServerNews::StillStarting { .. } => {}
-            ServerNews::NotReady { waited } => {
+            ServerNews::NotReady { waited, .. } => {
                 let fault = self.fault.unwrap_or(FaultCode::ServerNotReady);
                 if fault == FaultCode::ServerNotReady {
                     self.why = format!("has not answered initialize for {}", span(*waited));
@@ -363,7 +370,7 @@ mod tests {
         let refusing = ServerState::Refusing("no licence".into());
         let not_started =
             || ServerNews::NotStarted { fault: missing, why: "command not found: x", shown: "", retry_in: SOON };
-        let not_ready = || ServerNews::NotReady { waited: SOON };
+        let not_ready = || ServerNews::NotReady { waited: SOON, fetcher: None };
         let rows: Vec<(Vec<ServerNews<'_>>, ServerState, Option<FaultCode>)> = vec![
             (vec![], ServerState::Starting, None),
             (vec![STARTED], ServerState::Starting, None),

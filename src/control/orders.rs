@@ -138,8 +138,28 @@ impl Orders {
     }
 }
 
-/// What to tell about a name that no server has, of which there are `names`.
-pub(crate) fn unknown(name: &str, names: &[&str]) -> String {
+impl Order {
+    /// What is waited for once the order is given, in words that follow "waiting for".
+    pub(super) fn awaited(&self) -> String {
+        match self {
+            Order::Start { name } | Order::Resume { name } => format!("{name} to serve"),
+            Order::Restart { name, connection: false } => format!("{name} to serve again"),
+            Order::Restart { name, connection: true } => format!("the new connection of {name}"),
+            Order::Pause { name } => format!("{name} to be paused"),
+            Order::Stop { name } => format!("the end of {name}"),
+            Order::Pin { name, .. } => format!("the turn of {name}"),
+            Order::Next { .. } => "the next turn".to_owned(),
+            Order::Reload => "the new config to run".to_owned(),
+        }
+    }
+}
+
+/// What to tell about a name that no server has, of which there are `names`; others are `disabled`.
+pub(crate) fn unknown(name: &str, names: &[&str], disabled: &[String]) -> String {
+    if disabled.iter().any(|other| other == name) {
+        let what = "is disabled in the config, so this mcp-pipe does not run it";
+        return format!("{} {what}; enable it there", name.escape_debug());
+    }
     let meant = closest(name, names.iter().copied()).map(|name| format!("did you mean {name}? "));
     let first = names.iter().take(NAMES).collect();
     let (name, names) = (name.escape_debug(), listed(first, names.len()));
@@ -153,15 +173,18 @@ mod tests {
 
     #[test]
     fn a_name_that_nobody_has_is_told_with_what_was_most_likely_meant() {
-        let said = unknown("calulator", &["calculator", "time"]);
+        let said = unknown("calulator", &["calculator", "time"], &[]);
         assert_eq!(
             said,
             "no server here is called \"calulator\"; did you mean calculator? there are: calculator, time"
         );
         let many: Vec<String> = (0..50).map(|n| format!("s{n}")).collect();
         let many: Vec<&str> = many.iter().map(String::as_str).collect();
-        assert!(unknown("\u{1b}[2J", &many).starts_with("no server here is called \"\\u{1b}[2J\"; there are: s0, "));
-        assert!(unknown("zzz", &many).len() < 300);
+        assert!(
+            unknown("\u{1b}[2J", &many, &["x".into()])
+                .starts_with("no server here is called \"\\u{1b}[2J\"; there are: s0, ")
+        );
+        assert!(unknown("zzz", &many, &[]).len() < 300);
     }
 
     #[tokio::test]

@@ -223,6 +223,9 @@ impl LinkStatus {
 pub(crate) struct Overview {
     pub servers: Vec<ServerStatus>,
     pub links: Vec<LinkStatus>,
+    /// The servers of the config that are disabled, and so are none here.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub disabled: Vec<String>,
 }
 
 impl Overview {
@@ -305,6 +308,12 @@ impl Status {
     /// The redactor that cleans all texts.
     pub(crate) fn redactor(&self) -> &Redactor {
         &self.redactor
+    }
+
+    /// Notes which servers are not run, as the config disables them.
+    pub(crate) fn leave_out(&self, disabled: &[String]) {
+        let names = disabled.iter().map(|name| self.redactor.clean(name).into_owned());
+        self.overview.send_modify(|overview| overview.disabled = names.collect());
     }
 
     /// Adds a server that has not been started yet.

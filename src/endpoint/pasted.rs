@@ -247,10 +247,10 @@ mod tests {
     #[test]
     fn a_character_that_no_address_holds_is_named_with_its_place_and_what_to_do() {
         for (text, place, name, remedy) in [
-            ("\u{200b}wss://h/?token=@", 1, "zero width space (U+200B)", "remove it"),
-            ("\u{feff}wss://h/?token=@", 1, "byte order mark (U+FEFF)", "remove it"),
-            ("wss://h/?token=@\u{a0}", 54, "no-break space (U+00A0)", "remove it"),
-            ("wss://h/\u{2060}?token=@", 9, "word joiner (U+2060)", "remove it"),
+            ("\u{200b}wss://h/?token=@", 1, "a zero width space (U+200B)", "remove it"),
+            ("\u{feff}wss://h/?token=@", 1, "a byte order mark (U+FEFF)", "remove it"),
+            ("wss://h/?token=@\u{a0}", 54, "a no-break space (U+00A0)", "remove it"),
+            ("wss://h/\u{2060}?token=@", 9, "a word joiner (U+2060)", "remove it"),
             ("wss://h/？token=@", 9, "？ (U+FF1F, fullwidth question mark)", "write ? for it"),
             ("wss：//h/?token=@", 4, "： (U+FF1A, fullwidth colon)", "write : for it"),
             ("wss://h/?token＝@", 15, "＝ (U+FF1D, fullwidth equals sign)", "write = for it"),
@@ -261,8 +261,8 @@ mod tests {
             ("`wss://h/?token=@", 1, "` (U+0060, grave accent)", "remove it"),
             ("wss:\\\\h\\?token=@", 5, "\\ (U+005C, backslash)", "write / for it"),
             ("wss:\\/\\/h\\/?token=@", 5, "\\ (U+005C, backslash)", "write / for it"),
-            ("wss://h/?token=@\nx", 54, "line break (U+000A)", "write the address on one line"),
-            ("wss://h/ x?token=@", 9, "blank (U+0020)", "remove it, or write %20 for it"),
+            ("wss://h/?token=@\nx", 54, "a line break (U+000A)", "write the address on one line"),
+            ("wss://h/ x?token=@", 9, "a blank (U+0020)", "remove it, or write %20 for it"),
             ("wss://h/?token=@#x", 54, "# (U+0023, number sign)", "write %23 for it"),
             ("wss://h/?token=@🙂", 54, "🙂 (U+1F642, an emoji)", "remove it"),
         ] {

@@ -14,6 +14,7 @@ fn config(servers: &[&str]) -> Config {
         servers: servers.iter().map(|name| ServerSpec::sample(name, "", &[])).collect(),
         endpoints: Vec::new(),
         inputs: Default::default(),
+        disabled: Vec::new(),
         place: "/".into(),
         drain_timeout: second,
         local: true,
@@ -152,7 +153,7 @@ async fn a_server_that_dies_is_not_waited_for() {
     let exited = crate::control::journal::ServerNews::Exited { pid: 1, why, last_words, failures: 1, retry_in };
     entry.write("silent", exited);
     let result = tools(config(&["silent"]), Show::Offer, TABLE, &status, Stop::new(), serve, &mut Vec::new()).await;
-    assert_eq!(result.unwrap_err().to_string(), "server \"silent\" exited with code 3");
+    assert_eq!(result.unwrap_err().to_string(), "server \"silent\": exited with code 3");
 }
 
 #[tokio::test]
@@ -238,4 +239,26 @@ fn who_calls_a_tool_that_the_config_hides_or_renames_is_told_so() {
     assert_eq!(hint("subm"), None, "it is like one that is published");
     assert_eq!(hint("add").as_deref(), Some(": \"tools\" in its entry renames it, so call \"plus\""));
     assert_eq!((hint("mul"), policy_hint(&ToolPolicy::default(), "add", ["x"].into_iter())), (None, None));
+}
+
+#[tokio::test]
+async fn a_silent_server_that_is_fetched_at_its_first_start_is_told_with_what_that_needs() {
+    let second = Duration::from_secs(1);
+    for (program, args, is_fetched) in [
+        ("npx", &["-y", "x"][..], true),
+        ("/usr/bin/npx", &["x"], true),
+        ("uvx", &["x"], true),
+        ("uv", &["tool", "run", "x"], true),
+        ("npm", &["exec", "x"], true),
+        ("docker", &["run", "-i", "x"], true),
+        ("npm", &["start"], false),
+        ("python", &["x.py"], false),
+    ] {
+        let args: Vec<String> = args.iter().map(|arg| (*arg).to_owned()).collect();
+        let told = InspectError::silent("x", second, program, &args).to_string();
+        assert!(told.starts_with("server \"x\" started but did not answer initialize in 1 s; "), "{told}");
+        let hint = "downloads the server at its first start: check the network, or give it longer, --start-timeout 5m";
+        assert_eq!(told.contains(hint), is_fetched, "{told}");
+        assert_eq!(told.contains("is it an MCP server on stdin and stdout?"), !is_fetched, "{told}");
+    }
 }

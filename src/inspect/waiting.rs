@@ -16,16 +16,18 @@ const AGAIN: Duration = Duration::from_secs(10);
 /// Most servers that are named in one line.
 const SHOWN: usize = 5;
 
-/// The servers whose lists have not come yet.
+/// The servers whose lists, or answers to a call, have not come yet.
 #[derive(Debug, Default)]
 pub(super) struct Waiting(RefCell<Vec<Wait>>);
 
-/// A server whose list has not come yet.
+/// A server whose list, or answer, has not come yet.
 #[derive(Debug, Clone)]
 struct Wait {
     server: String,
     /// The longest time that this takes from its beginning, after which the server is given up.
     most: Duration,
+    /// The tool whose answer is waited for; `None` for the list of tools.
+    call: Option<String>,
 }
 
 /// Takes a server out once the wait for it is over.
@@ -43,7 +45,16 @@ impl Drop for Over<'_> {
 impl Waiting {
     /// The list of this server is waited for from now on, for `most` at most, and as long as the result lives.
     pub(super) fn begin(&self, server: &str, most: Duration) -> Over<'_> {
-        self.0.borrow_mut().push(Wait { server: server.to_owned(), most });
+        self.add(server, most, None)
+    }
+
+    /// The answer of a tool of this server is waited for, in the same way.
+    pub(super) fn begin_call(&self, server: &str, tool: &str, most: Duration) -> Over<'_> {
+        self.add(server, most, Some(tool.to_owned()))
+    }
+
+    fn add(&self, server: &str, most: Duration, call: Option<String>) -> Over<'_> {
+        self.0.borrow_mut().push(Wait { server: server.to_owned(), most, call });
         Over { waiting: self, server: server.to_owned() }
     }
 
@@ -72,14 +83,16 @@ impl Waiting {
 /// What is waited for, in words.
 fn told(waits: &[Wait], is_starting: impl Fn(&str) -> bool, so_far: Duration) -> String {
     let most = waits.iter().map(|wait| wait.most).max().unwrap_or_default();
-    let (starting, listing): (Vec<&Wait>, Vec<_>) = waits.iter().partition(|wait| is_starting(&wait.server));
+    let calls = waits.iter().filter_map(|wait| wait.call.as_deref()).map(|tool| format!("the answer of {tool}"));
+    let lists = waits.iter().filter(|wait| wait.call.is_none());
+    let (starting, listing): (Vec<&Wait>, Vec<_>) = lists.partition(|wait| is_starting(&wait.server));
     let of = |waits: Vec<&Wait>, what| {
         let all = waits.len();
         let shown: Vec<_> = waits.into_iter().take(SHOWN).map(|wait| format!("\"{}\"", wait.server)).collect();
         (all > 0).then(|| format!("{} to answer {what}", listed(shown, all)))
     };
     let parts = [of(starting, "initialize"), of(listing, "tools/list")].into_iter().flatten();
-    let parts = parts.collect::<Vec<_>>().join(", and for ");
+    let parts = parts.chain(calls).collect::<Vec<_>>().join(", and for ");
     format!("waiting for {parts}: {} of {} s at most", so_far.as_secs(), most.as_secs())
 }
 
@@ -89,7 +102,7 @@ mod tests {
 
     #[test]
     fn each_server_is_told_with_what_it_has_not_answered_and_the_longest_wait_counts() {
-        let wait = |server: &str, most| Wait { server: server.into(), most: Duration::from_secs(most) };
+        let wait = |server: &str, most| Wait { server: server.into(), most: Duration::from_secs(most), call: None };
         for (waits, want) in [
             (vec![wait("a", 80)], "waiting for \"a\" to answer tools/list: 3 of 80 s at most"),
             (
@@ -103,6 +116,12 @@ mod tests {
         ] {
             assert_eq!(told(&waits, |server| server.starts_with("slow"), QUIET), want);
         }
+    }
+
+    #[test]
+    fn a_call_is_told_with_its_tool() {
+        let wait = Wait { server: "a".into(), most: Duration::from_secs(300), call: Some("slow".into()) };
+        assert_eq!(told(&[wait], |_| false, QUIET), "waiting for the answer of slow: 3 of 300 s at most");
     }
 
     #[tokio::test(start_paused = true)]

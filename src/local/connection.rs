@@ -229,10 +229,22 @@ impl Reader {
     fn publish(&self, catalogue: Catalogue) {
         let count = catalogue.tools.len();
         let names = match count {
+            0 if self.seat.chosen => {
+                "\"tools\" in the config leaves none to publish, unless the server has none, or has not answered tools/list yet"
+                    .to_owned()
+            }
             0 => "the server has none, or has not answered tools/list yet".to_owned(),
             _ => listed(catalogue.names().take(SHOWN).collect(), count),
         };
-        tracing::info!(event = "TOOLS_READ", servers = ?self.seat.names, count, "{}: {names}", counted(count, "tool"));
+        let is_known = match &*self.seat.presence.borrow() {
+            Presence::Ready { catalogue: known, .. } => known.names().eq(catalogue.names()),
+            Presence::Away(_) | Presence::Refusing { .. } => false,
+        };
+        if is_known {
+            tracing::debug!(event = "TOOLS_READ", servers = ?self.seat.names, count, "read again, the same {}", counted(count, "tool"));
+        } else {
+            tracing::info!(event = "TOOLS_READ", servers = ?self.seat.names, count, "{}: {names}", counted(count, "tool"));
+        }
         let catalogue = Arc::new(catalogue);
         self.seat.presence.send_replace(Presence::Ready { catalogue, line: self.line.clone() });
     }

@@ -222,7 +222,8 @@ async fn a_list_that_goes_on_being_an_error_is_waited_for_no_longer() {
     let error = RpcError { code: -7, message: "no database".to_owned(), ours: false };
     let refusing = |times| Presence::Refusing { error: error.clone(), times };
     let presence = watch::Sender::new(refusing(2));
-    let seat = Arc::new(Seat { server: "x".to_owned(), names: Names::from_iter(["x".into()]), presence });
+    let seat =
+        Arc::new(Seat { server: "x".to_owned(), names: Names::from_iter(["x".into()]), chosen: false, presence });
     let client = Client::new([seat.clone()].into_iter());
     let third = async {
         tokio::task::yield_now().await;

@@ -74,7 +74,7 @@ fn is_clouds(cause: &Cause) -> bool {
 pub(super) fn is_by_servers(cause: &Cause, account: &Account) -> bool {
     is_clouds(cause)
         && match account.initialize {
-            Some(Greeting::Waits | Greeting::Excused | Greeting::Refused) => true,
+            Some(Greeting::Waits | Greeting::Excused | Greeting::Barred | Greeting::Refused) => true,
             Some(Greeting::Answered) | None => false,
         }
 }
@@ -117,7 +117,7 @@ pub(super) fn explain(
             cloud::HOLD.as_secs(),
             account.server
         )),
-        Some(Greeting::Refused) => {
+        Some(Greeting::Refused | Greeting::Barred) => {
             add(format!("initialize was answered with an error, because server {name} {}", account.server))
         }
         None if account.answered == 0 => add("the endpoint had not asked for anything yet".into()),
@@ -157,7 +157,7 @@ fn advice(cause: &Cause, open_for: Duration, account: &Account, known: &Known) -
     let likely = known.limit();
     match account.initialize {
         // The endpoint closes because of the error. What can be done has been said.
-        Some(Greeting::Excused | Greeting::Refused) => None,
+        Some(Greeting::Excused | Greeting::Refused | Greeting::Barred) => None,
         Some(Greeting::Waits) if open_for >= LATE => Some(format!("the endpoint gives up after {patience} s")),
         Some(Greeting::Waits) => Some(format!("closed sooner than its {patience} s: {likely}; or maintenance")),
         Some(Greeting::Answered) if !account.unanswered.is_empty() => {
@@ -212,6 +212,18 @@ mod tests {
             "closed 4004 after 9.0 s; mcp-pipe answered initialize with an error, because the server was not ready within \
              9 s: server h had not answered initialize for 9.0 s; raise startTimeout if it needs longer; if it never \
              answers, it may not speak MCP on stdin and stdout"
+        );
+    }
+
+    #[test]
+    fn a_server_that_a_person_has_stopped_is_not_said_to_be_slow() {
+        let mut barred = account(Some(Greeting::Barred), 1);
+        barred.server = "was stopped by command; mcp-pipe start 'my calc' brings it back".into();
+        let line = explain(&closed(4004), Some(Duration::from_millis(1500)), &barred, "my calc");
+        assert_eq!(
+            line,
+            "closed 4004 after 1.5 s; initialize was answered with an error, because server my calc was stopped by command; \
+             mcp-pipe start 'my calc' brings it back"
         );
     }
 

@@ -148,7 +148,7 @@ impl Pipe {
         };
         self.sides.links.put(place, side);
         if self.undialled.is_empty() {
-            self.report = Instant::now() + PROGRESS;
+            self.report = Instant::now() + QUIET;
         }
         self.undialled.insert(place);
         self.woken.links.insert(place);

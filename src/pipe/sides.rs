@@ -175,6 +175,7 @@ impl Side {
     /// A life of the server's process has ended by command, and another one follows.
     pub(super) fn ended(&mut self, now: Instant) {
         self.renew(now);
+        self.awaited_since = now;
         self.ending = false;
     }
 

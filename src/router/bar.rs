@@ -39,10 +39,13 @@ impl Bar {
             Bar::Paused => {
                 format!("server \"{server}\" is paused and takes no calls; mcp-pipe resume {argument} lets it go on")
             }
-            Bar::Stopped => {
-                format!("server \"{server}\" was stopped by command; mcp-pipe start {argument} brings it back")
-            }
+            Bar::Stopped => format!("server \"{server}\" {}", Self::stopped(server)),
         }
+    }
+
+    /// What has become of a stopped server, in words that follow its name.
+    pub(super) fn stopped(server: &str) -> String {
+        format!("was stopped by command; mcp-pipe start {} brings it back", argument(server))
     }
 }
 

@@ -340,10 +340,11 @@ impl Desk {
         matches!(self.link, EndpointSide::Up { initialize: Some(Greeting::Answered), .. })
     }
 
-    /// The endpoint's `initialize` has waited for too long, and is answered with `excuse`.
-    pub(super) fn excuse(&mut self, id: &[u8], excuse: impl std::fmt::Display, out: &mut dyn Out) {
+    /// The endpoint's `initialize` has waited for too long, or for a server that a person has stopped, and is answered with
+    /// `excuse`.
+    pub(super) fn excuse(&mut self, id: &[u8], excuse: impl std::fmt::Display, is_stopped: bool, out: &mut dyn Out) {
         self.refuse(id, UNAVAILABLE, excuse, out);
-        self.note_greeting(Greeting::Excused);
+        self.note_greeting(if is_stopped { Greeting::Barred } else { Greeting::Excused });
     }
 
     /// Notes what has become of the endpoint's `initialize`.

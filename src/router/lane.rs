@@ -878,7 +878,7 @@ impl Lane {
     /// How the server stands, for the line that explains a closed connection.
     pub(super) fn standing(&self, now: Instant) -> String {
         match &self.state {
-            ServerSide::Down { .. } if self.is_stopped() => "was stopped by command".into(),
+            ServerSide::Down { .. } if self.is_stopped() => Bar::stopped(&self.name),
             ServerSide::Down { why, retry_at: Some(at) } => {
                 format!("{why}, next start in {}", seconds(at.saturating_duration_since(now)))
             }

@@ -31,6 +31,8 @@ pub(super) struct Helm {
     servers: Vec<Subject>,
     roster: Roster,
     hub: HubHandle,
+    /// The names of servers that are not run, as the config disables them.
+    disabled: Vec<String>,
 }
 
 /// A server, whoever runs it at present.
@@ -46,8 +48,8 @@ struct Subject {
 }
 
 impl Helm {
-    pub(super) fn new(roster: Roster, hub: HubHandle) -> Self {
-        Helm { servers: Vec::new(), roster, hub }
+    pub(super) fn new(roster: Roster, hub: HubHandle, disabled: Vec<String>) -> Self {
+        Helm { servers: Vec::new(), roster, hub, disabled }
     }
 
     /// Adds a server. Returns where its pipe reads what is wanted of it.
@@ -57,6 +59,11 @@ impl Helm {
         let connect_timeout = spec.link.connect_timeout;
         self.servers.push(Subject { name, endpoint, start_timeout, connect_timeout, goal, status });
         wanted
+    }
+
+    /// Notes which servers of the config are disabled.
+    pub(super) fn leave_out(&mut self, disabled: Vec<String>) {
+        self.disabled = disabled;
     }
 
     /// A server is gone for good.
@@ -136,7 +143,7 @@ impl Helm {
         let mut names: Vec<&str> = self.servers.iter().map(|subject| &*subject.name).collect();
         names.extend(posts.iter().filter_map(|post| post.name.as_deref()));
         names.dedup();
-        NotGiven::Unclear(unknown(name, &names))
+        NotGiven::Unclear(unknown(name, &names, &self.disabled))
     }
 
     fn command(&self, name: &str, command: ServerCommand) -> Result<Given, NotGiven> {
@@ -185,7 +192,9 @@ impl Helm {
             let (reply, told) = oneshot::channel();
             send(post, PipeOrder::Redial(post.link, reply))?;
             begun.push(told);
-            info!(event = "COMMAND", servers = ?post.servers.iter().cloned().collect::<crate::logging::Names>(), "their connection is to be made anew, by command");
+            let (names, whose): (crate::logging::Names, _) =
+                (post.servers.iter().cloned().collect(), if post.servers.len() == 1 { "its" } else { "their" });
+            info!(event = "COMMAND", servers = ?names, "{whose} connection is to be made anew, by command");
         }
         let servers: Vec<_> = posts.iter().flat_map(|post| post.servers.iter().cloned()).collect();
         let times = self

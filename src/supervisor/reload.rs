@@ -52,7 +52,9 @@ impl Supervisor {
         };
         self.common.run.redactor.add(resolved.secrets.iter().cloned());
         resolved.log(&self.common.run.redactor);
-        let Config { servers, endpoints, inputs, .. } = resolved.config;
+        let Config { servers, endpoints, inputs, disabled, .. } = resolved.config;
+        self.common.status.leave_out(&disabled);
+        self.helm.leave_out(disabled);
         if watch.paths() != inputs {
             *watch = Watch::of(inputs).await;
         }

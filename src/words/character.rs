@@ -111,6 +111,13 @@ pub(crate) fn character(c: char) -> String {
     }
 }
 
+/// The same as a part of a sentence: one that is only named has its article, `a line break (U+000A)`.
+pub(crate) fn a_character(c: char) -> String {
+    let told = character(c);
+    let article = if told.starts_with(['a', 'e', 'i', 'o']) { "an" } else { "a" };
+    if !is_unseen(c) || told.starts_with("a character") { told } else { format!("{article} {told}") }
+}
+
 /// Whether a reader can't see a character, or sees its neighbours changed.
 pub(crate) fn is_unseen(c: char) -> bool {
     c.is_control()

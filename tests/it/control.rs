@@ -176,6 +176,17 @@ async fn several_are_listed_and_one_of_them_is_meant_by_its_config_or_socket() {
     let unclear = runtime.ask(&["status", "--config", &config_of(&one)]).await;
     assert!(unclear.code == 2 && unclear.err.contains(&pid(&one)) && unclear.err.contains(&pid(&twin)), "{unclear:?}");
     assert!(!unclear.err.contains(&pid(&other)));
+    // What it says to do tells them apart.
+    assert!(
+        !unclear.err.contains("by its config") && unclear.err.contains("name it by its socket as above"),
+        "{unclear:?}"
+    );
+    let all = runtime.ask(&["status"]).await;
+    assert!(
+        all.err.contains("name it by its socket as above; or that with")
+            && all.err.contains(&format!("by its config, --config {}", config_of(&other))),
+        "{all:?}"
+    );
     one.stop().await;
     twin.wait_for_event("ALL_UP").await;
     assert_eq!(runtime.ask(&["status", "--config", &config_of(&other)]).await.code, 0);

@@ -28,6 +28,7 @@
 //!     --initialize-once X a second `initialize` gets an error (X is `error`) or no answer (`mute`), or ends it (`exit`)
 //!     --refuse WORDS      answers `initialize` with an error of these words
 //!     --resources         has a resource `mem:a` and a log level; what it is told of them goes to stderr
+//!     --announce N        says at each of the first N requests for its tools that they have changed, which isn't so
 //!     --extra NAME        has one more tool, of this name
 //!
 //! Tools: echo {text}, add {a,b}, sleep {ms}, pid {}, exit {code}, big {bytes}, env {name}, grow {name}, touch {}. `sleep`
@@ -42,7 +43,7 @@
 use std::io::{self, BufRead, Write};
 use std::path::Path;
 use std::process::{Command, exit};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
@@ -261,6 +262,9 @@ fn lie(own: &Value) {
     write(&json!("a text"));
 }
 
+/// How often the tools were asked for.
+static ANNOUNCED: AtomicU64 = AtomicU64::new(0);
+
 fn result(flags: &Flags, grown: &Grown, method: &str, params: &Value) -> Result<Value, (i32, String)> {
     match method {
         "initialize" if flags.has("--refuse") => Err((-32000, flags.value("--refuse").unwrap_or_default().to_owned())),
@@ -277,6 +281,10 @@ fn result(flags: &Flags, grown: &Grown, method: &str, params: &Value) -> Result<
             Ok(json!({}))
         }
         "tools/list" => {
+            // Says so many times, while it is asked, that its list has changed, which is not so.
+            if ANNOUNCED.fetch_add(1, Ordering::Relaxed) < flags.number("--announce").unwrap_or(0) {
+                write(&json!({"jsonrpc": "2.0", "method": "notifications/tools/list_changed"}));
+            }
             let mut names: Vec<String> = TOOLS.map(str::to_owned).into();
             names.extend_from_slice(&grown.lock().expect("no panic"));
             names.extend(flags.value("--extra").map(str::to_owned));

@@ -236,3 +236,34 @@ async fn a_server_that_is_mute_to_the_request_for_its_tools_is_not_said_to_have_
     assert_eq!((said.code, said.out.as_str()), (0, "m: serving, connected\n"), "{said:?}");
     daemon.stop().await;
 }
+
+#[tokio::test]
+async fn a_list_that_tools_leaves_empty_is_not_said_to_be_the_servers() {
+    let mut entry = fixture_entry(&[]);
+    entry["tools"] = json!({"allow": ["zzz"]});
+    let daemon = Setup::new().config(&config([("x", entry)])).args(["--local"]).start("info");
+    let line = daemon.wait_for_event("TOOLS_READ").await.to_string();
+    assert!(line.contains(r#"0 tools: \"tools\" in the config leaves none to publish"#), "{line}");
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn a_list_that_is_read_again_and_is_the_same_is_told_once() {
+    let entry = fixture_entry(&["--announce", "3"]);
+    let daemon = Setup::new().config(&config([("x", entry)])).args(["--local"]).start("debug");
+    daemon.wait_for("the list read again", |line| line.to_string().contains("read again, the same")).await;
+    let log = daemon.log_text();
+    let told = log.lines().filter(|line| line.contains("TOOLS_READ") && line.contains("INFO")).count();
+    assert_eq!(told, 1, "{log}");
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn a_call_that_takes_long_is_told_to_be_waited_for() {
+    let setup = Setup::new().config(&config([("x", fixture_entry(&[]))]));
+    let (_, stdout, stderr) = run(setup, &["call", "x", "sleep", r#"{"ms":4000}"#]).await;
+    assert!(
+        stdout.contains("slept") && stderr.contains("waiting for the answer of sleep: 3 of 300 s at most"),
+        "{stdout}{stderr}"
+    );
+}

@@ -495,3 +495,44 @@ async fn whatever_four_clients_order_at_once_the_last_word_counts_and_no_server_
     assert!(left.is_empty(), "left running: {left:?}");
     daemon.stop_closing([&mut conn]).await;
 }
+
+#[tokio::test]
+async fn a_server_that_is_stopped_while_it_starts_is_said_to_be_stopped_and_not_to_be_slow() {
+    let runtime = Runtime::new();
+    let mut entry = fixture_entry(&["--silent"]);
+    entry["startTimeout"] = "1s".into();
+    let daemon = runtime.setup().config(&config([("x", entry)])).args(["--local"]).start("info");
+    daemon.wait_for_event("CONNECTION_OPENED").await;
+    assert_eq!(runtime.done(&["stop", "x"]).await, "x: stopped\n");
+    let closed = daemon.wait_for_event("CONNECTION_CLOSED").await.to_string();
+    let want = "because server x was stopped by command; mcp-pipe start x brings it back";
+    assert!(closed.contains(want) && !closed.contains("startTimeout") && !closed.contains("not ready"), "{closed}");
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn a_name_that_is_disabled_in_the_config_is_told_so() {
+    let runtime = Runtime::new();
+    let off = json!({"command": "/nonexistent", "disabled": true});
+    let servers = config([("x", fixture_entry(&[])), ("off", off)]);
+    let daemon = runtime.setup().config(&servers).args(["--local"]).start("info");
+    daemon.wait_for_event("ALL_UP").await;
+    for args in [&["restart", "off"][..], &["start", "off"], &["status", "off"], &["logs", "off"]] {
+        let said = runtime.not_done(2, args).await;
+        let want = "off is disabled in the config, so this mcp-pipe does not run it; enable it there";
+        assert!(said.contains(want), "{args:?}: {said}");
+    }
+    let other = runtime.not_done(2, &["restart", "zzz"]).await;
+    assert!(other.contains("there are: x") && !other.contains("off"), "{other}");
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn one_connection_that_is_to_be_made_anew_is_its_and_several_are_theirs() {
+    let (runtime, endpoint, daemon, _before) = one_fixture(&[]).await;
+    let (said, mut conn) = tokio::join!(runtime.ask(&["restart", "x", "--connection"]), endpoint.accept());
+    assert_eq!(said.code, 0, "{said:?}");
+    let said = daemon.wait_for("the order", |line| line.to_string().contains("made anew")).await.to_string();
+    assert!(said.contains("its connection is to be made anew, by command"), "{said}");
+    daemon.stop_closing([&mut conn]).await;
+}

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
+use crate::control::Runtime;
 use crate::harness::{
     Conn, Daemon, FakeEndpoint, Setup, built, config, everything, example, field, fixture_entry, installed, multiplex,
     names, one_server, text_of,
@@ -258,5 +259,39 @@ async fn tools_call_and_local_cost_a_server_one_handshake() {
     let daemon = Setup::new().config(&config([("x", entry)])).args(["--local"]).start("debug");
     daemon.wait_for_event("TOOLS_READ").await;
     assert_eq!(sent(&daemon).iter().filter(|method| *method == "initialize").count(), 1);
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn the_time_of_a_start_begins_anew_with_a_restart_by_command() {
+    let runtime = Runtime::new();
+    let mut entry = fixture_entry(&["--silent"]);
+    entry["startTimeout"] = "4s".into();
+    let daemon = runtime.setup().config(&config([("x", entry)])).args(["--local"]).start("info");
+    daemon.wait_for_event("SERVER_STARTED").await;
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    let began = Instant::now();
+    let late = async { daemon.wait_for_event("ERROR_START_TIMEOUT").await.to_string() };
+    let said = tokio::select! {
+        said = late => said,
+        // The order waits for an answer that does not come.
+        said = runtime.ask(&["restart", "x"]) => panic!("{said:?}"),
+    };
+    assert!(began.elapsed() >= Duration::from_millis(3800), "{:?}: {said}", began.elapsed());
+    assert!(said.contains("has not answered initialize for 4."), "{said}");
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn a_start_that_takes_long_is_told_of_soon() {
+    let began = Instant::now();
+    let entry = fixture_entry(&["--silent"]);
+    let daemon = Setup::new().config(&config([("x", entry)])).args(["--local"]).start("info");
+    let said = daemon.wait_for_event("SERVER_STARTING").await.to_string();
+    assert!(
+        began.elapsed() < Duration::from_secs(8) && said.contains("still starting (3"),
+        "{:?} {said}",
+        began.elapsed()
+    );
     daemon.stop().await;
 }

@@ -13,6 +13,7 @@ use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use serde_json::json;
 use tokio::sync::mpsc;
 
+use crate::control::Runtime;
 use crate::harness::{Agent, Setup, Takes, calculator_entry, config, example, field, fixture_entry, within};
 
 /// A terminal: the end that a person looks at, and the one that a program writes to.
@@ -177,5 +178,20 @@ async fn nothing_is_said_to_be_up_while_a_server_is_not() {
     daemon.wait_for("the missing program", |line| field(line, "event") == Some("ERROR_SERVER_START")).await;
     tokio::time::sleep(Duration::from_millis(500)).await;
     assert!(!daemon.log_text().contains("ALL_UP"), "{}", daemon.log_text());
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn who_gives_an_order_at_a_terminal_is_told_what_it_waits_for() {
+    let runtime = Runtime::new();
+    let daemon =
+        runtime.setup().config(&config([("hung", fixture_entry(&["--silent"]))])).args(["--local"]).start("info");
+    daemon.wait_for_event("SERVER_STARTED").await;
+    let (person, program) = terminal();
+    let order = runtime.setup().args(["restart", "hung"]).start_at(program);
+    let mut lines = lines(person);
+    let line = within("what is waited for", lines.recv()).await.unwrap();
+    assert_eq!(line, "mcp-pipe: waiting for hung to serve again: 2 of 70 s at most");
+    drop(order);
     daemon.stop().await;
 }

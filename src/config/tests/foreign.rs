@@ -329,3 +329,48 @@ fn what_only_windows_has_is_left_out_or_told() {
     assert_eq!(started(&line.config.servers[0]), "npx|-y|x");
     assert!(line.warnings[0].place.to_string() == "the command line" && &*line.config.servers[0].name == "npx");
 }
+
+#[test]
+fn what_concerns_only_another_programs_window_passes_without_a_word() {
+    for key in [
+        // Claude Desktop
+        "globalShortcut",
+        "preferences",
+        "isUsingBuiltInNodeForMcp",
+        "isDxtAutoUpdatesEnabled",
+        "scale",
+        "locale",
+        // Gemini CLI and Qwen Code
+        "selectedAuthType",
+        "theme",
+        "general",
+        "ui",
+        "security",
+        "contextFileName",
+        "telemetry",
+        // opencode, Crush, Zed
+        "model",
+        "keybinds",
+        "autoupdate",
+        "lsp",
+        "vim_mode",
+        "buffer_font_size",
+        // VS Code's user settings, and those of extensions
+        "editor.fontSize",
+        "workbench.colorTheme",
+        "chat.mcp.discovery.enabled",
+        "github.copilot.enable",
+        // Cursor, Claude Code
+        "hooks",
+        "statusLine",
+        "editor",
+    ] {
+        let case = Case::new(&format!(r#"{{"{key}": {{"x": 1}}, "mcpServers": {{"a": {{"command": "x"}}}}}}"#));
+        assert!(case.warnings(&[]).is_empty(), "{key}: {:?}", case.warnings(&[]));
+    }
+    // What chooses tools or is no setting of a window is told.
+    for key in ["permissions", "tools.deny", "servers.a", "shortcut"] {
+        let case = Case::new(&format!(r#"{{"{key}": {{"x": 1}}, "mcpServers": {{"a": {{"command": "x"}}}}}}"#));
+        assert_eq!(case.warnings(&[]).len(), 1, "{key}");
+    }
+}

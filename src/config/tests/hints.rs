@@ -387,3 +387,197 @@ fn the_clouds_address_without_a_token_is_told() {
     let header = at("wss://api.xiaozhi.me/mcp/", r#", "endpointHeaders": {"Authorization": "Bearer x"}"#);
     assert!(header.is_empty(), "{header:?}");
 }
+
+#[test]
+fn an_address_as_target_is_told_what_its_command_can_do_with_it() {
+    let case = nothing();
+    let told = |line: &[&str]| case.run(line).unwrap_err().target.unwrap().to_string();
+    let dialled = "pass an endpoint, token included, by MCP_ENDPOINT, .env or --endpoint";
+    let looks = "starts servers on this machine and dials no endpoint";
+    let bridge = "start a program that speaks to it for you:";
+    for (line, want) in [
+        (&["wss://h.example/mcp?token=abcdef"][..], dialled.to_owned()),
+        (&["run", "wss://h.example/mcp?token=abcdef"], dialled.to_owned()),
+        (
+            &["--local", "wss://h.example/mcp?token=abcdef"],
+            "with --local mcp-pipe serves the endpoint itself: leave one of both out".to_owned(),
+        ),
+        (
+            &["tools", "wss://h.example/mcp?token=abcdef"],
+            format!("tools {looks}: name a server of the config, a script, or a program behind --"),
+        ),
+        (
+            &["tools", "--", "wss://h.example/mcp?token=abcdef"],
+            format!("tools {looks}: name a server of the config, a script, or a program behind --"),
+        ),
+        (
+            &["call", "wss://h.example/mcp?token=abcdef", "add"],
+            format!("call {looks}: name a server of the config, or a script"),
+        ),
+        (
+            &["https://h.example/mcp"],
+            format!(
+                "{bridge} mcp-pipe --local -- npx -y mcp-remote https://h.example/mcp; an endpoint begins with wss:// or ws://"
+            ),
+        ),
+        (
+            &["--endpoint", "wss://e.example/", "https://h.example/mcp"],
+            format!(
+                "{bridge} mcp-pipe -- npx -y mcp-remote https://h.example/mcp; an endpoint begins with wss:// or ws://"
+            ),
+        ),
+        (
+            &["tools", "HTTPS://h.example/mcp"],
+            format!("{bridge} mcp-pipe tools -- npx -y mcp-remote HTTPS://h.example/mcp"),
+        ),
+        (
+            &["call", "http://h.example/mcp?token=abcdef", "add"],
+            format!(
+                "{bridge} \"command\": \"npx\", \"args\": [\"-y\", \"mcp-remote\", \"http://h.example/mcp?token=…\"]"
+            ),
+        ),
+    ] {
+        let told = told(line);
+        assert!(told.ends_with(&want) && !told.contains("abcdef"), "{line:?}: {told}");
+        assert_eq!(
+            told.contains("a remote server, which this version can't use"),
+            want.contains("mcp-remote"),
+            "{told}"
+        );
+    }
+    let named = |line: &[&str]| case.mistakes(line).join("");
+    assert!(
+        named(&["tools", "--config", "wss://h.example/?token=abcdef"])
+            .ends_with("is a URL, not a config file; name a file")
+    );
+    assert!(
+        named(&["--config", "wss://h.example/?token=abcdef"])
+            .ends_with("pass an endpoint by MCP_ENDPOINT, .env or --endpoint")
+    );
+}
+
+#[test]
+fn a_way_without_a_config_is_one_that_works_for_whoever_follows_it() {
+    for (line, want) in [
+        (&[][..], "or run one command without a config: mcp-pipe --local -- CMD"),
+        (&["--local"], "or run one command without a config: mcp-pipe --local -- CMD"),
+        (&["run"], "or run one command without a config: mcp-pipe run --local -- CMD"),
+        (&["run", "--local"], "or run one command without a config: mcp-pipe run --local -- CMD"),
+        (&["tools"], "or run one command without a config: mcp-pipe tools -- CMD"),
+        (&["validate"], "or run one command without a config: mcp-pipe --local -- CMD"),
+        (&["--endpoint", "wss://h/?token=1"], "or run one command without a config: mcp-pipe -- CMD"),
+        (&["call", "a", "b", "--config", "none.json"], "see mcp_config.minimal.json"),
+    ] {
+        let told = nothing().mistakes(line).join("");
+        assert!(told.ends_with(want), "{line:?}: {told}");
+    }
+    let set = nothing().env(&[ENDPOINT]).mistakes(&[]).join("");
+    assert!(set.ends_with("mcp-pipe -- CMD"), "{set}");
+    let in_file = nothing().file(".env", "MCP_ENDPOINT=wss://h/?token=1").mistakes(&[]).join("");
+    assert!(in_file.ends_with("mcp-pipe -- CMD"), "{in_file}");
+    let empty = Case::new(r#"{"mcpServers": {}}"#).no_env();
+    for (line, want) in [
+        (&[][..], "or a command without the config: mcp-pipe --local -- CMD"),
+        (&["tools"], "or a command without the config: mcp-pipe tools -- CMD"),
+    ] {
+        let told = empty.mistakes(line).join("");
+        assert!(told.ends_with(want), "{line:?}: {told}");
+    }
+    let quoted = nothing().run(&["--local", "npx some-server"]).unwrap_err().target.unwrap().to_string();
+    assert!(quoted.ends_with("write it without quotes: mcp-pipe --local -- npx some-server"), "{quoted}");
+    let words = nothing().run(&["tools", "--", "npx some-server"]).unwrap_err().target.unwrap().to_string();
+    assert!(words.ends_with("write it without quotes: mcp-pipe tools -- npx some-server"), "{words}");
+}
+
+#[test]
+fn a_variable_in_the_place_of_a_program_is_told_to_be_written_out() {
+    for program in ["${PYBIN}", "${HOME}/bin/python", "${PYBIN:-python}"] {
+        let config = format!(r#"{{"mcpServers": {{"a": {{"command": "{program}", "env": {{"PYBIN": "python"}}}}}}}}"#);
+        let told = Case::new(&config).warnings(&[]);
+        assert_eq!(told.len(), 1, "{told:?}");
+        let want =
+            "mcpServers.a.command: has a ${, which is not replaced there; write the program's name, or its whole path";
+        assert!(told[0].ends_with(want), "{told:?}");
+    }
+}
+
+#[test]
+fn a_list_in_the_place_of_the_config_is_told_as_the_whole_config() {
+    for (text, want) in [
+        (
+            r#"[{"command": "python", "args": ["my.py"]}]"#,
+            r#"write {"mcpServers": {"my": {"command": "python", "args": ["my.py"]}}}"#,
+        ),
+        (
+            r#"[{"command": "a"}, {"command": "b"}]"#,
+            r#"write {"mcpServers": {"a": {"command": "a"}, …}}, each server behind its name"#,
+        ),
+        (r#"[{"mcpServers": {"a": {"command": "x"}}}]"#, "remove the [ before it and the ] behind it"),
+        (r#"[{"a": {"command": "x"}}]"#, r#"write {"mcpServers": {"a": {…}}}"#),
+        ("[]", r#"write {"mcpServers": {"calculator": {"command": "python", "args": ["calculator.py"]}}}"#),
+        (r#"["x"]"#, r#"write {"mcpServers": {"calculator": {"command": "python", "args": ["calculator.py"]}}}"#),
+    ] {
+        let told = Case::new(text).mistakes(&[]);
+        assert_eq!(told, [format!("mcp_config.json:1:1: is a list, not an object; {want}")]);
+    }
+}
+
+#[test]
+fn a_script_behind_the_dashes_is_told_how_to_be_started_before_anything_starts() {
+    let case =
+        nothing().file("my.py", "x = 1\n").file("t.ts", "").file("examples/calc.py", "").env(&[("PATH", "/nowhere")]);
+    let told =
+        |line: &[&str]| case.run(line).unwrap_err().target.map(|problem| problem.to_string()).unwrap_or_default();
+    let what = "is a script, and behind -- stands the program that runs it";
+    for (line, want) in [
+        (
+            &["--", "my.py"][..],
+            format!(
+                "my.py: {what}; write mcp-pipe --local -- python my.py, or the script alone: mcp-pipe --local my.py"
+            ),
+        ),
+        (&["tools", "--", "./my.py", "-v"], format!("./my.py: {what}; write mcp-pipe tools -- python ./my.py -v")),
+        (&["--local", "--", "t.ts"], format!("t.ts: {what}; write mcp-pipe --local -- npx -y tsx t.ts")),
+    ] {
+        assert_eq!(told(line), want, "{line:?}");
+    }
+    let gone = told(&["--local", "--", "calc.py"]);
+    assert!(
+        gone.starts_with("calc.py: is neither a program of the PATH nor a script in the working directory (")
+            && gone.ends_with("; write the script's path behind its interpreter: mcp-pipe --local -- python calc.py"),
+        "{gone}"
+    );
+    // One with a first line starts by itself, where it is named by its path.
+    let fit = nothing().file("my.py", "#!/usr/bin/env python3\n").env(&[("PATH", "/nowhere"), ENDPOINT]);
+    std::fs::set_permissions(fit.dir.path().join("my.py"), std::os::unix::fs::PermissionsExt::from_mode(0o755))
+        .unwrap();
+    assert!(fit.ok(&["--", "./my.py"]).warnings.is_empty());
+    let named = fit.run(&["--", "my.py"]).unwrap_err().target.unwrap().to_string();
+    assert!(named.contains("or by its path: mcp-pipe -- ./my.py"), "{named}");
+}
+
+#[test]
+fn a_script_that_stands_beside_the_config_and_not_in_its_servers_folder_is_told() {
+    let case = |members: &str| {
+        let config = format!(r#"{{"mcpServers": {{"a": {{{members}, "cwd": "sub"}}}}}}"#);
+        Case::new(&config).file("my.py", "").file("sub/own.py", "").env(&[("PATH", "/nowhere")])
+    };
+    for members in [r#""command": "my.py""#, r#""command": "python", "args": ["-u", "my.py"]"#] {
+        let case = case(members);
+        let told = case.warnings(&[]);
+        assert_eq!(told.len(), 1, "{told:?}");
+        let what = "names my.py, which is looked for in DIR/sub (key `cwd`), and stands beside the config";
+        let remedy = if members.contains("args") {
+            "write \"DIR/my.py\""
+        } else {
+            "name its interpreter, and the whole path: \"command\": \"python\", \"args\": [\"DIR/my.py\"]"
+        };
+        assert!(told[0].ends_with(&format!("{what}; {remedy}")), "{told:?}");
+        let ahead = case.run(&["validate", "--local"]).unwrap().warnings;
+        assert_eq!(ahead.len(), 1, "{ahead:?}");
+    }
+    for members in [r#""command": "python", "args": ["own.py"]"#, r#""command": "python", "args": ["--name", "x.txt"]"#]
+    {
+        assert!(case(members).warnings(&[]).is_empty(), "{members}");
+    }
+}

@@ -205,3 +205,33 @@ fn the_cache_is_that_of_the_flag_then_the_variable_then_the_file_then_the_users(
     let none = Case::new(&text(r#""cacheDir": "x","#)).env(&[("MCP_CACHE_DIR", "none")]);
     assert_eq!(cache(&none, &[]), None);
 }
+
+#[test]
+fn servers_that_would_share_an_endpoint_disagree_also_while_there_is_none() {
+    let text = r#"{"mode": "sequential", "mcpServers": {
+"a": {"command": "x", "pin": true},
+"b": {"command": "x", "mode": "auto"},
+"c": {"command": "x", "mode": "per-server", "endpoint": "wss://own/?token=1"},
+"d": {"command": "x", "pin": true}}}"#;
+    for (case, first) in [
+        (Case::new(text).no_env(), "MCP_ENDPOINT: is not set"),
+        (
+            Case::new(text).no_env().env(&[("MCP_ENDPOINT", "https://h/")]),
+            "MCP_ENDPOINT (environment): has the scheme \"https\"",
+        ),
+    ] {
+        let told = case.mistakes(&[]);
+        assert_eq!(told.len(), 3, "{told:?}");
+        let has = |want: &str| told.iter().any(|told| told.contains(want));
+        assert!(has(first), "{told:?}");
+        assert!(has("3:31 mcpServers.b.mode: is auto for b, but sequential for a"), "{told:?}");
+        assert!(has("mcpServers.d.pin: pins d, but a has the same endpoint and is pinned too"), "{told:?}");
+        // On endpoints of our own each mode has one.
+        assert!(case.ok(&["--local", "a"]).warnings.is_empty());
+        assert_eq!(case.run(&["--local"]).map(|_| ()).map_err(|problems| problems.to_string()), Ok(()));
+    }
+    let headers = r#"{"mcpServers": {
+"a": {"command": "x", "mode": "auto", "endpointHeaders": {"X-Agent": "1"}},
+"b": {"command": "x", "mode": "sequential", "endpointHeaders": {"X-Agent": "2"}}}}"#;
+    assert_eq!(Case::new(headers).no_env().mistakes(&[]).len(), 1, "they may be two agents'");
+}

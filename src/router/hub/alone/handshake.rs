@@ -40,7 +40,7 @@ impl Hub {
         let Some(peer) = self.peers.get_mut(key) else { return };
         let lane = &self.servers[server].lane;
         if lane.is_stopped() {
-            peer.desk.excuse(request.id, lane.excuse(HOLD), out);
+            peer.desk.excuse(request.id, lane.excuse(HOLD), true, out);
         } else {
             peer.keep_waiting(request, Want::Initialize(hello.version.clone()), out);
         }
@@ -104,7 +104,8 @@ impl Hub {
         if !self.answer_known((key, server), id, version, out)
             && let Some(peer) = self.peers.get_mut(key)
         {
-            peer.desk.excuse(id, self.servers[server].lane.excuse(HOLD), out);
+            let lane = &self.servers[server].lane;
+            peer.desk.excuse(id, lane.excuse(HOLD), lane.is_stopped(), out);
         }
     }
 
