@@ -15,10 +15,11 @@ mod orders;
 mod roster;
 
 use std::collections::HashMap;
+use std::convert::Infallible;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::error;
@@ -31,6 +32,7 @@ use crate::catalogue::Catalogue;
 use crate::config::Config;
 use crate::control::orders::Instruction;
 use crate::control::status::Status;
+use crate::error::FaultCode;
 use crate::net::wake::WakeWatch;
 use crate::pipe::orders::orders;
 use crate::pipe::{Pipe, Run};
@@ -67,6 +69,7 @@ pub(crate) async fn serve(
     // No locks for a local endpoint, which nobody else can serve.
     let locks = cache_dir.clone().filter(|_| !local);
     let catalogue = Arc::new(Catalogue::at(cache_dir));
+    let losses = catalogue.losses();
     let (now, remembering) = (stop.clone(), catalogue.clone());
     let (wake, redactor) = (watch.subscribe(), status.redactor().clone());
     let run = Run { guard, wake, stop, drain_timeout, log_contents, tool_budget, catalogue, redactor };
@@ -96,12 +99,23 @@ pub(crate) async fn serve(
         tokio::select! {
             () = all => {}
             never = helm.serve(instructions, &now) => match never {},
+            never = tell_losses(losses, &status) => match never {},
         }
     };
     tokio::join!(obeyed, watch.run(watching));
     tokio::select! {
         () = remembering.finish() => {}
         () = now.now().cancelled() => {}
+    }
+}
+
+/// Tells what keeps the cache from being written, whenever that changes, for ever.
+async fn tell_losses(mut losses: watch::Receiver<Option<(FaultCode, String)>>, status: &Status) -> Infallible {
+    loop {
+        status.set_loss(losses.borrow_and_update().clone());
+        if losses.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
     }
 }
 

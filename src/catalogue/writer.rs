@@ -8,6 +8,7 @@
 //! is written. The end of a run waits for the thread, but not long: everything in the cache can be found out again.
 
 use std::collections::VecDeque;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -20,6 +21,7 @@ use super::Memory;
 use super::file;
 use super::name::{AGENT_KEPT, kept};
 use crate::disk::folder::Folder;
+use crate::error::FaultCode;
 use crate::words::span;
 
 /// Longest wait at the end of a run for pieces that are still to be written: all that is lost with them is some speed at the
@@ -52,6 +54,8 @@ struct Shared {
     waiting: Mutex<Waiting>,
     /// Whether the thread is at work.
     busy: watch::Sender<bool>,
+    /// What kept the last piece from being written.
+    loss: watch::Sender<Option<(FaultCode, String)>>,
 }
 
 #[derive(Debug, Default)]
@@ -71,8 +75,21 @@ struct Waiting {
 impl Writer {
     /// Writes into our folder in `dir`; without a `dir` nothing is written.
     pub(super) fn new(dir: Option<PathBuf>) -> Self {
-        let shared = |dir| Arc::new(Shared { dir, waiting: Mutex::default(), busy: watch::Sender::new(false) });
+        let shared = |dir| {
+            let (waiting, busy, loss) = (Mutex::default(), watch::Sender::new(false), watch::Sender::new(None));
+            Arc::new(Shared { dir, waiting, busy, loss })
+        };
         Writer(dir.map(shared))
+    }
+
+    /// What keeps pieces from being written, as the last one has shown, and a notice of each change.
+    pub(super) fn losses(&self) -> watch::Receiver<Option<(FaultCode, String)>> {
+        self.0.as_ref().map_or_else(|| watch::Sender::new(None).subscribe(), |shared| shared.loss.subscribe())
+    }
+
+    /// Notes that nothing can be written at present.
+    pub(super) fn has_failed(&self, error: &anyhow::Error) {
+        self.0.iter().for_each(|shared| shared.note(Some(error)));
     }
 
     /// Has a piece written, in the place of an older one for the same file.
@@ -130,6 +147,7 @@ impl Shared {
     fn work(&self) {
         while let Some((name, number, piece, sweep)) = self.next() {
             let written = write(&self.dir, &name, &piece, sweep);
+            self.note(written.as_ref().err());
             let mut waiting = self.lock();
             if waiting.pieces.front().is_some_and(|(_, latest, _)| *latest == number) {
                 waiting.pieces.pop_front();
@@ -143,6 +161,21 @@ impl Shared {
                 say(&piece, &error, said);
             }
         }
+    }
+
+    /// Notes what came of an attempt to write.
+    fn note(&self, error: Option<&anyhow::Error>) {
+        let loss = error.and_then(|error| {
+            // What is too large to be kept says nothing of the disk.
+            let system = error.chain().find_map(|cause| cause.downcast_ref::<io::Error>())?;
+            let is_full = [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded].contains(&system.kind());
+            let code = if is_full { FaultCode::DiskFull } else { FaultCode::CacheUnwritable };
+            let text = format!(
+                "what servers offer is not kept for the next start ({error:#}); make room there, or name another folder: --cache-dir"
+            );
+            Some((code, text))
+        });
+        self.loss.send_if_modified(|last| std::mem::replace(last, loss.clone()) != loss);
     }
 
     /// The first piece, and whether old files are to be removed before. Without a piece the thread is done.

@@ -40,7 +40,7 @@ impl fmt::Display for Summary {
 impl Summary {
     /// The summary; `None` while something is not up.
     fn of(all: &Overview) -> Option<Summary> {
-        let Overview { servers, links } = all;
+        let Overview { servers, links, .. } = all;
         let has_link = |server| all.links_of(server).next().is_some();
         let all_up = !servers.is_empty()
             && servers.iter().all(|server| server.state == ServerState::Serving && has_link(server.key))
