@@ -18,9 +18,11 @@ use std::collections::HashMap;
 use std::convert::Infallible;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tracing::error;
 
@@ -32,7 +34,6 @@ use crate::catalogue::Catalogue;
 use crate::config::Config;
 use crate::control::orders::Instruction;
 use crate::control::status::Status;
-use crate::error::FaultCode;
 use crate::net::wake::WakeWatch;
 use crate::pipe::orders::orders;
 use crate::pipe::{Pipe, Run};
@@ -69,7 +70,7 @@ pub(crate) async fn serve(
     // No locks for a local endpoint, which nobody else can serve.
     let locks = cache_dir.clone().filter(|_| !local);
     let catalogue = Arc::new(Catalogue::at(cache_dir));
-    let losses = catalogue.losses();
+    let kept = catalogue.clone();
     let (now, remembering) = (stop.clone(), catalogue.clone());
     let (wake, redactor) = (watch.subscribe(), status.redactor().clone());
     let run = Run { guard, wake, stop, drain_timeout, log_contents, tool_budget, catalogue, redactor };
@@ -99,7 +100,7 @@ pub(crate) async fn serve(
         tokio::select! {
             () = all => {}
             never = helm.serve(instructions, &now) => match never {},
-            never = tell_losses(losses, &status) => match never {},
+            never = tell_losses(&kept, &status) => match never {},
         }
     };
     tokio::join!(obeyed, watch.run(watching));
@@ -109,12 +110,23 @@ pub(crate) async fn serve(
     }
 }
 
-/// Tells what keeps the cache from being written, whenever that changes, for ever.
-async fn tell_losses(mut losses: watch::Receiver<Option<(FaultCode, String)>>, status: &Status) -> Infallible {
+/// Time between two attempts to write what could not be written to the cache: somebody may have made room.
+const AGAIN: Duration = Duration::from_secs(10);
+
+/// Tells what keeps the cache from being written, whenever that changes, and tries it again meanwhile; for ever.
+async fn tell_losses(catalogue: &Catalogue, status: &Status) -> Infallible {
+    let mut losses = catalogue.losses();
     loop {
-        status.set_loss(losses.borrow_and_update().clone());
-        if losses.changed().await.is_err() {
-            std::future::pending::<()>().await;
+        let loss = losses.borrow_and_update().clone();
+        let is_lost = loss.is_some();
+        status.set_loss(loss);
+        tokio::select! {
+            changed = losses.changed() => {
+                if changed.is_err() {
+                    std::future::pending::<()>().await; // without a cache nothing is lost
+                }
+            }
+            () = sleep(AGAIN), if is_lost => catalogue.write_again(),
         }
     }
 }

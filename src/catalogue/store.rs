@@ -48,6 +48,11 @@ impl Catalogue {
         self.writer.losses()
     }
 
+    /// Tries once more to write what could not be written.
+    pub(crate) fn write_again(&self) {
+        self.writer.again();
+    }
+
     /// What a server said, if that is known for a server with just this config.
     pub fn load(&self, spec: &ServerSpec) -> Option<Memory> {
         let (dir, name) = (self.dir.as_ref()?, of_server(spec));

@@ -46,7 +46,7 @@ impl Runtime {
         daemon
     }
 
-    async fn until_one_listens(&self, daemon: &Daemon) {
+    pub(crate) async fn until_one_listens(&self, daemon: &Daemon) {
         daemon.wait_for_event("STARTED").await;
         let listens = async {
             while self.sockets().is_empty() {
@@ -262,7 +262,7 @@ async fn a_socket_can_be_named_or_left_out_and_one_shots_have_none() {
     daemon.wait_for_event("ALL_UP").await;
     assert!(runtime.sockets().is_empty());
     let by_variable = runtime.setup().env("MCP_CONTROL_SOCKET", named.to_str().unwrap()).args(["status"]);
-    assert_eq!(Asked::of(by_variable.output().await).out, "x: serving, connected, 9 tools\n");
+    assert!(Asked::of(by_variable.output().await).out.starts_with("x: serving for "));
     let by_dotenv = runtime.setup().file(".env", &format!("MCP_CONTROL_SOCKET={}\n", named.display())).args(["logs"]);
     assert!(Asked::of(by_dotenv.output().await).out.contains("ALL_UP"));
     // It is another's, and what is no socket is not replaced.

@@ -97,7 +97,10 @@ async fn calls_to_a_stopped_server_say_so_at_once_and_name_the_command_that_brin
     assert_eq!(error_of(&said), "server \"x\" was stopped by command; mcp-pipe start x brings it back");
     assert!(asked.elapsed() < Duration::from_secs(5), "it was waited for");
     let status = runtime.ask(&["status"]).await;
-    assert!(status.code == 0 && status.out.starts_with("x: stopped by command\n"), "{status:?}");
+    assert!(
+        status.code == 0 && status.out.starts_with("x: stopped by command; 2 calls, 1 with an error, "),
+        "{status:?}"
+    );
     assert_eq!(runtime.ask(&["health"]).await.code, 0, "all is as it is wanted");
     assert_eq!(runtime.done(&["stop", "x"]).await, "x: stopped\n", "twice is once");
     // No backoff starts it.

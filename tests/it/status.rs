@@ -58,18 +58,20 @@ async fn mends(runtime: &Runtime) {
 }
 
 /// A server that does this as long as the file `broken` is in its folder.
-fn breakable(endpoint: &FakeEndpoint, does: &str) -> Value {
+fn breakable(endpoint: &FakeEndpoint, does: &str, start_timeout: &str) -> Value {
     let script = format!("[ -e broken ] && {does}; exec '{}'", fixture().display());
     let entry = json!({"command": "sh", "args": ["-c", script], "endpoint": endpoint.url()});
     let mut config = config([("x", entry)]);
-    config["startTimeout"] = "1s".into();
+    config["startTimeout"] = start_timeout.into();
     config
 }
 
-async fn started(does: &str) -> (Runtime, FakeEndpoint, Daemon) {
+async fn started(does: &str, start_timeout: &str) -> (Runtime, FakeEndpoint, Daemon) {
     let (runtime, endpoint) = (Runtime::new(), FakeEndpoint::bind().await);
-    let setup = runtime.setup().config(&breakable(&endpoint, does)).file("broken", "");
-    (runtime, endpoint, setup.start("info"))
+    let setup = runtime.setup().config(&breakable(&endpoint, does, start_timeout)).file("broken", "");
+    let daemon = setup.start("info");
+    runtime.until_one_listens(&daemon).await;
+    (runtime, endpoint, daemon)
 }
 
 async fn connected(endpoint: &FakeEndpoint) -> Conn {
@@ -84,7 +86,7 @@ fn mend(daemon: &Daemon) {
 
 #[tokio::test]
 async fn a_dead_server_is_told_until_it_is_back() {
-    let (runtime, endpoint, daemon) = started("exec sleep 1000").await;
+    let (runtime, endpoint, daemon) = started("exec sleep 1000", "1m").await;
     mend(&daemon);
     let restarted = runtime.ask(&["restart", "x"]).await;
     assert_eq!(restarted.code, 0, "{restarted:?}");
@@ -105,7 +107,7 @@ async fn a_dead_server_is_told_until_it_is_back() {
 
 #[tokio::test]
 async fn a_server_that_hangs_at_its_start_is_the_cause_and_not_its_endpoint() {
-    let (runtime, endpoint, daemon) = started("{ echo loading the model >&2; exec sleep 1000; }").await;
+    let (runtime, endpoint, daemon) = started("{ echo loading the model >&2; exec sleep 1000; }", "1s").await;
     let json = broken(&runtime, "server-not-ready").await;
     assert_eq!((&json["servers"][0]["state"], &json["causes"][0]["server"]), (&json!("starting"), &json!("x")));
     assert!(json["servers"][0]["process"]["memoryBytes"].as_u64() > Some(0), "{json:#}");
@@ -127,7 +129,7 @@ async fn a_server_that_hangs_at_its_start_is_the_cause_and_not_its_endpoint() {
 
 #[tokio::test]
 async fn a_crash_loop_is_one_cause_with_the_number_of_restarts_and_mends_by_itself() {
-    let (runtime, endpoint, daemon) = started("exit 3").await;
+    let (runtime, endpoint, daemon) = started("exit 3", "1m").await;
     let json = broken(&runtime, "server-crash-loop").await;
     let (server, link) = (&json["servers"][0], &json["endpoints"][0]);
     assert!(
@@ -148,6 +150,7 @@ async fn a_program_that_is_missing_is_told_until_it_is_there() {
     let mut config = one_server(&endpoint, &[]);
     config["mcpServers"]["x"]["command"] = "./server".into();
     let daemon = runtime.setup().config(&config).start("info");
+    runtime.until_one_listens(&daemon).await;
     let json = broken(&runtime, "command-not-found").await;
     assert!(json["servers"][0]["nextAttemptSeconds"].is_number() || json["servers"][0]["restarts"] != 0, "{json:#}");
     symlink(fixture(), daemon.path().join("server")).unwrap();
@@ -163,9 +166,10 @@ async fn an_endpoint_where_nobody_listens_is_told_until_somebody_does() {
     let mut config = config([("x", crate::harness::fixture_entry(&[]))]);
     config["endpoint"] = format!("ws://{address}/mcp/?token=t0ken").into();
     let daemon = runtime.setup().config(&config).start("info");
+    runtime.until_one_listens(&daemon).await;
     let json = broken(&runtime, "endpoint-refused").await;
     let link = &json["endpoints"][0];
-    assert_eq!((&link["state"], &link["name"]), (&json!("down"), &json!(format!("ws://{address}/mcp/?…"))));
+    assert_eq!((&link["state"], &link["name"]), (&json!("down"), &json!(format!("ws://{address}/mcp/?token=…"))));
     assert_eq!(json["servers"][0]["state"], "serving");
     let endpoint = FakeEndpoint::at(address, "t0ken").await;
     let ((), mut conn) = tokio::join!(mends(&runtime), connected(&endpoint));
@@ -221,7 +225,7 @@ async fn remembering(runtime: &Runtime, endpoint: &FakeEndpoint, cache: &str) ->
     (daemon, conn)
 }
 
-/// Waits until this warning, or none, is told. Everything is well all the while.
+/// Waits until this warning, or none, is told. Everything is well all the while: the connection is read, so its pings are answered.
 async fn warned(runtime: &Runtime, code: &[&str]) {
     let told = async {
         loop {
@@ -245,8 +249,10 @@ async fn a_cache_that_cannot_be_written_is_a_warning_until_it_can() {
     let (daemon, mut conn) = remembering(&runtime, &endpoint, cache.to_str().unwrap()).await;
     warned(&runtime, &["cache-unwritable"]).await;
     fs::remove_file(&cache).unwrap();
-    conn.call(5, "grow", json!({"name": "more"})).await;
-    warned(&runtime, &[]).await;
+    tokio::select! {
+        () = warned(&runtime, &[]) => {}
+        frame = conn.expect_frame() => panic!("nothing is said meanwhile: {frame}"),
+    }
     daemon.stop_closing([&mut conn]).await;
 }
 
@@ -266,8 +272,10 @@ async fn a_full_disk_is_a_warning_until_there_is_room() {
     let (daemon, mut conn) = remembering(&runtime, &endpoint, cache.to_str().unwrap()).await;
     warned(&runtime, &["disk-full"]).await;
     fs::remove_file(&filler).unwrap();
-    conn.call(5, "grow", json!({"name": "more"})).await;
-    warned(&runtime, &[]).await;
+    tokio::select! {
+        () = warned(&runtime, &[]) => {}
+        frame = conn.expect_frame() => panic!("nothing is said meanwhile: {frame}"),
+    }
     daemon.stop_closing([&mut conn]).await;
     assert!(Command::new("umount").arg(at).status().unwrap().success());
 }
