@@ -5,6 +5,7 @@ mod slips;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
@@ -12,7 +13,9 @@ use clap::{ArgMatches, Args, CommandFactory as _, FromArgMatches as _, Parser, S
 
 use self::orders::OrderCommand;
 use crate::config::Environment;
+use crate::config::defaults::STATUS_WAIT;
 use crate::config::options::{CommandLine, Options, Target, default_texts};
+use crate::config::units;
 use crate::endpoint::{is_placeholder, is_variable, looks_like_endpoint, looks_like_token};
 use crate::secrecy::{Secret, address};
 
@@ -54,12 +57,15 @@ Examples:
 
 const STATUS_EXAMPLES: &str = "\
 Examples:
-  mcp-pipe status                         each server of the mcp-pipe that runs, in words
-  mcp-pipe status calculator              one server
-  mcp-pipe status --json                  the same for a program
+  mcp-pipe status                         each server and endpoint of the mcp-pipe that runs, and what is wrong
+  mcp-pipe status calculator              one server, and the endpoints that see it
+  mcp-pipe status --json                  the same for a program; docs/status.schema.json describes it
+  mcp-pipe status --watch                 at a terminal all of it, else each line that changes
+  mcp-pipe status --wait                  until all serves, 2 min at most; --wait=10s: 10 s at most
   mcp-pipe status --config FILE           of the one that runs with this config
 
-Exit code: 0 all serve, 1 something does not, 2 no such server or several mcp-pipes, 3 none runs";
+Exit code: 0 all that is wanted serves (an endpoint that is connected and has not asked for anything yet is well), 1 something
+does not, or the config has mistakes, 2 no such server or endpoint, or several mcp-pipes, 3 none runs";
 
 const LOGS_EXAMPLES: &str = "\
 Examples:
@@ -146,14 +152,22 @@ pub enum Command {
         #[arg(value_name = "ARGS_JSON")]
         arguments: Option<String>,
     },
-    /// Ask a running mcp-pipe what each server does
+    /// Ask a running mcp-pipe what each server and each endpoint does
     #[command(after_help = STATUS_EXAMPLES)]
     Status {
-        /// Only this server
-        server: Option<String>,
+        /// Only this server, or this endpoint
+        #[arg(value_name = "SERVER | ENDPOINT")]
+        name: Option<String>,
         /// Print JSON instead of words
         #[arg(long)]
         json: bool,
+        /// Go on whenever something changes, until it or you end
+        #[arg(long)]
+        watch: bool,
+        /// Wait until all that is wanted serves, so long at most, also for a mcp-pipe to come up
+        #[arg(long, value_name = "TIME", value_parser = units::duration, num_args = 0..=1, require_equals = true)]
+        #[arg(default_missing_value = STATUS_WAIT, conflicts_with = "watch")]
+        wait: Option<Duration>,
     },
     /// Print the last lines of a running mcp-pipe's log
     #[command(after_help = LOGS_EXAMPLES)]
@@ -297,7 +311,7 @@ impl Cli {
             Target::All => None,
         };
         let asked = match &self.command {
-            Some(Command::Status { server, .. } | Command::Logs { server, .. }) => server.as_deref(),
+            Some(Command::Status { name: asked, .. } | Command::Logs { server: asked, .. }) => asked.as_deref(),
             Some(Command::Validate { file, .. }) => file.as_deref().and_then(Path::to_str),
             Some(Command::Order(order)) => order.about(),
             Some(Command::Run(_) | Command::Tools { .. } | Command::Call { .. } | Command::Health) | None => None,
@@ -439,8 +453,6 @@ fn without_effect(command: &clap::Command, matches: &ArgMatches) -> Option<Strin
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     fn cli(arguments: &[&str]) -> Result<Cli, clap::Error> {

@@ -16,6 +16,8 @@ pub(crate) mod health;
 pub(crate) mod journal;
 #[cfg(unix)]
 mod listener;
+#[cfg(unix)]
+mod memory;
 #[cfg_attr(not(unix), expect(dead_code, reason = "nobody gives orders where there is no control socket"))]
 pub(crate) mod orders;
 #[cfg(unix)]
@@ -32,6 +34,10 @@ mod report;
 mod socket;
 pub(crate) mod status;
 pub(crate) mod summary;
+#[cfg(unix)]
+mod watching;
+#[cfg(unix)]
+mod wording;
 
 use std::path::Path;
 
@@ -40,8 +46,12 @@ use tracing::warn;
 use tracing::{debug, error, info};
 
 pub(crate) use self::commands::Asking;
+#[cfg(not(unix))]
+pub(crate) use self::commands::Question;
 use self::orders::Orders;
 use self::status::Status;
+#[cfg(unix)]
+pub(crate) use self::watching::Question;
 use crate::config::ControlSocket;
 use crate::logging::Ring;
 use crate::process::stop::Stop;

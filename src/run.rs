@@ -17,7 +17,7 @@ use crate::control::health::PipeStatus;
 use crate::control::orders::{Instruction, Orders};
 use crate::control::status::Status;
 use crate::control::summary::Summary;
-use crate::control::{self, Asking, health};
+use crate::control::{self, Asking, Question, health};
 use crate::error::{Exit, Failure};
 use crate::inspect::{self, ArgumentsError, Form, Show};
 use crate::local::LocalEndpoint;
@@ -60,7 +60,10 @@ pub fn ask(
     let (socket, config) = (config::control_socket(options, env), surroundings.named_config());
     let asking = Asking { socket, config, redactor, env };
     Some(match command {
-        Command::Status { server, json } => asking.status(server.as_deref(), *json),
+        Command::Status { name, json, watch, wait } => {
+            let question = Question { name: name.as_deref(), json: *json, watch: *watch, wait: *wait };
+            asking.status(question)
+        }
         Command::Logs { server, follow, lines, json } => asking.logs(server.clone(), *lines, *follow, *json),
         Command::Order(order) => asking.order(order.order()),
         Command::Health => match config::status_socket(options, env) {

@@ -21,12 +21,14 @@ mod roster;
 mod watch;
 
 use std::collections::BTreeSet;
+use std::convert::Infallible;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinError, JoinSet};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
@@ -94,6 +96,7 @@ pub(crate) async fn serve(
     // No locks for a local endpoint, which nobody else can serve.
     let locks = cache_dir.clone().filter(|_| !local);
     let catalogue = Arc::new(Catalogue::at(cache_dir));
+    let (kept, losses) = (catalogue.clone(), status.clone());
     let (now, remembering) = (stop.clone(), catalogue.clone());
     let (wake, redactor) = (wakes.subscribe(), status.redactor().clone());
     let run = Run { guard, wake, stop, drain_timeout, log_contents, tool_budget, catalogue, redactor };
@@ -137,6 +140,12 @@ pub(crate) async fn serve(
             }
         }
         ended.cancel();
+    };
+    let obeyed = async {
+        tokio::select! {
+            () = obeyed => {}
+            never = tell_losses(&kept, &losses) => match never {},
+        }
     };
     tokio::join!(obeyed, wakes.run(watching));
     tokio::select! {
@@ -187,6 +196,27 @@ impl Supervisor {
             let _nobody_waits = done.send(());
         });
         self.crews.push(Working { key, changes, ended, gone });
+    }
+}
+
+/// Time between two attempts to write what could not be written to the cache: somebody may have made room.
+const AGAIN: Duration = Duration::from_secs(10);
+
+/// Tells what keeps the cache from being written, whenever that changes, and tries it again meanwhile; for ever.
+async fn tell_losses(catalogue: &Catalogue, status: &Status) -> Infallible {
+    let mut losses = catalogue.losses();
+    loop {
+        let loss = losses.borrow_and_update().clone();
+        let is_lost = loss.is_some();
+        status.set_loss(loss);
+        tokio::select! {
+            changed = losses.changed() => {
+                if changed.is_err() {
+                    std::future::pending::<()>().await; // without a cache nothing is lost
+                }
+            }
+            () = sleep(AGAIN), if is_lost => catalogue.write_again(),
+        }
     }
 }
 

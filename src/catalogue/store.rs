@@ -7,12 +7,15 @@
 
 use std::path::PathBuf;
 
+use tokio::sync::watch;
+
 use super::Memory;
 use super::file::{self, MAX_FILE};
 use super::name::{AGENT_KEPT, of_agent, of_hello, of_server};
 use super::writer::{Piece, Writer};
 use crate::config::ServerSpec;
 use crate::disk::folder::Folder;
+use crate::error::FaultCode;
 use crate::mcp::handshake::MAX_HELLO;
 
 /// Largest file about an endpoint that is read, in bytes: the longest parameters, and a line break.
@@ -30,12 +33,24 @@ impl Catalogue {
     ///
     /// A folder that can't be made is told at info, and again when something is to be written there.
     pub fn at(dir: Option<PathBuf>) -> Catalogue {
+        let writer = Writer::new(dir.clone());
         if let Some(dir) = &dir
             && let Err(error) = Folder::make(dir)
         {
             tracing::info!(event = "CATALOGUE_UNUSABLE", dir = %dir.display(), %error, "nothing is remembered: {error}");
+            writer.has_failed(&error.into());
         }
-        Catalogue { writer: Writer::new(dir.clone()), dir }
+        Catalogue { writer, dir }
+    }
+
+    /// What keeps the cache from being written, as the last attempt has shown, and a notice of each change.
+    pub(crate) fn losses(&self) -> watch::Receiver<Option<(FaultCode, String)>> {
+        self.writer.losses()
+    }
+
+    /// Tries once more to write what could not be written.
+    pub(crate) fn write_again(&self) {
+        self.writer.again();
     }
 
     /// What a server said, if that is known for a server with just this config.

@@ -2,12 +2,13 @@
 //!
 //! # Theory of operation
 //!
-//! The waiting list has one piece for each file: a newer piece takes the older one's place. So the list is
+//! The waiting list has one piece for each file, and so has the list of those that could not be written, which are tried again now and then: a newer piece takes the older one's place. So the list is
 //! bounded by the number of servers and agents, and a piece found on it ([`Writer::unwritten`]) is always the latest.
 //! The thread exists only while a piece waits; it takes the pieces in order, and leaves each on the list until that piece
 //! is written. The end of a run waits for the thread, but not long: everything in the cache can be found out again.
 
 use std::collections::VecDeque;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -20,6 +21,7 @@ use super::Memory;
 use super::file;
 use super::name::{AGENT_KEPT, kept};
 use crate::disk::folder::Folder;
+use crate::error::FaultCode;
 use crate::words::span;
 
 /// Longest wait at the end of a run for pieces that are still to be written: all that is lost with them is some speed at the
@@ -52,6 +54,8 @@ struct Shared {
     waiting: Mutex<Waiting>,
     /// Whether the thread is at work.
     busy: watch::Sender<bool>,
+    /// What kept the last piece from being written.
+    loss: watch::Sender<Option<(FaultCode, String)>>,
 }
 
 #[derive(Debug, Default)]
@@ -60,6 +64,8 @@ struct Waiting {
     /// written is told apart, and written again.
     pieces: VecDeque<(String, u64, Piece)>,
     next: u64,
+    /// The last piece for each file that could not be written.
+    failed: Vec<(String, Piece)>,
     /// The last piece about an endpoint: each pipe of an agent hears the same, and once is enough.
     hello: Option<(String, Box<str>)>,
     /// Whether old files were removed, which happens once in a run.
@@ -71,8 +77,23 @@ struct Waiting {
 impl Writer {
     /// Writes into our folder in `dir`; without a `dir` nothing is written.
     pub(super) fn new(dir: Option<PathBuf>) -> Self {
-        let shared = |dir| Arc::new(Shared { dir, waiting: Mutex::default(), busy: watch::Sender::new(false) });
+        let shared = |dir| {
+            let (waiting, busy, loss) = (Mutex::default(), watch::Sender::new(false), watch::Sender::new(None));
+            Arc::new(Shared { dir, waiting, busy, loss })
+        };
         Writer(dir.map(shared))
+    }
+
+    /// What keeps pieces from being written, as the last one has shown, and a notice of each change.
+    pub(super) fn losses(&self) -> watch::Receiver<Option<(FaultCode, String)>> {
+        self.0.as_ref().map_or_else(|| watch::Sender::new(None).subscribe(), |shared| shared.loss.subscribe())
+    }
+
+    /// Notes that nothing can be written at present.
+    pub(super) fn has_failed(&self, error: &anyhow::Error) {
+        if let Some(shared) = &self.0 {
+            let _may_pass = shared.note(Some(error));
+        }
     }
 
     /// Has a piece written, in the place of an older one for the same file.
@@ -86,12 +107,24 @@ impl Writer {
             }
             waiting.hello = Some((name.clone(), params.clone()));
         }
-        let number = waiting.next;
-        waiting.next += 1;
-        match waiting.pieces.iter_mut().find(|(known, ..)| *known == name) {
-            Some(older) => *older = (name, number, piece),
-            None => waiting.pieces.push_back((name, number, piece)),
+        waiting.put(name, piece);
+        Self::begin(shared, waiting);
+    }
+
+    /// Has those pieces written that could not be.
+    pub(super) fn again(&self) {
+        let Some(shared) = &self.0 else { return };
+        let mut waiting = shared.lock();
+        for (name, piece) in std::mem::take(&mut waiting.failed) {
+            waiting.put(name, piece);
         }
+        if !waiting.pieces.is_empty() {
+            Self::begin(shared, waiting);
+        }
+    }
+
+    /// Has the thread at work.
+    fn begin(shared: &Arc<Shared>, waiting: MutexGuard<'_, Waiting>) {
         // The flag is set while the list is locked: a thread that saw the list empty has cleared the flag by then.
         if !shared.busy.send_replace(true) {
             let writer = Arc::clone(shared);
@@ -102,12 +135,15 @@ impl Writer {
                 tracing::debug!(event = "NOT_REMEMBERED", "no thread to write the cache with: {error}");
             }
         }
+        drop(waiting);
     }
 
     /// The piece that waits to be written into a file of this name.
     pub(super) fn unwritten(&self, name: &str) -> Option<Piece> {
         let waiting = self.0.as_ref()?.lock();
-        waiting.pieces.iter().find(|(known, ..)| known == name).map(|(.., piece)| piece.clone())
+        let on_list = waiting.pieces.iter().map(|(known, _, piece)| (known, piece));
+        let mut all = on_list.chain(waiting.failed.iter().map(|(known, piece)| (known, piece)));
+        all.find(|(known, _)| *known == name).map(|(_, piece)| piece.clone())
     }
 
     /// Waits until no piece is left to be written, but no longer than [`AT_THE_END`].
@@ -121,6 +157,19 @@ impl Writer {
     }
 }
 
+impl Waiting {
+    /// Adds a piece, in the place of an older one for the same file.
+    fn put(&mut self, name: String, piece: Piece) {
+        self.failed.retain(|(known, _)| *known != name);
+        let number = self.next;
+        self.next += 1;
+        match self.pieces.iter_mut().find(|(known, ..)| *known == name) {
+            Some(older) => *older = (name, number, piece),
+            None => self.pieces.push_back((name, number, piece)),
+        }
+    }
+}
+
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
@@ -130,9 +179,13 @@ impl Shared {
     fn work(&self) {
         while let Some((name, number, piece, sweep)) = self.next() {
             let written = write(&self.dir, &name, &piece, sweep);
+            let may_pass = self.note(written.as_ref().err());
             let mut waiting = self.lock();
             if waiting.pieces.front().is_some_and(|(_, latest, _)| *latest == number) {
                 waiting.pieces.pop_front();
+                if may_pass {
+                    waiting.failed.push((name.clone(), piece.clone()));
+                }
             }
             // A loss about an endpoint or an agent is hardly noticed, and must not take the place of a line about a server.
             let costs = written.is_err() && matches!(piece, Piece::Server { .. });
@@ -143,6 +196,22 @@ impl Shared {
                 say(&piece, &error, said);
             }
         }
+    }
+
+    /// Notes what came of an attempt to write. Returns whether another one may fare better.
+    fn note(&self, error: Option<&anyhow::Error>) -> bool {
+        let loss = error.and_then(|error| {
+            // What is too large to be kept says nothing of the disk.
+            let system = error.chain().find_map(|cause| cause.downcast_ref::<io::Error>())?;
+            let is_full = [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded].contains(&system.kind());
+            let code = if is_full { FaultCode::DiskFull } else { FaultCode::CacheUnwritable };
+            let text = format!(
+                "what servers offer is not kept for the next start ({error:#}); make room there, or name another folder: --cache-dir"
+            );
+            Some((code, text))
+        });
+        self.loss.send_if_modified(|last| std::mem::replace(last, loss.clone()) != loss);
+        loss.is_some()
     }
 
     /// The first piece, and whether old files are to be removed before. Without a piece the thread is done.

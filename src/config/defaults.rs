@@ -29,6 +29,8 @@ pub(crate) const MAX_FRAME_SIZE: usize = 16 << 20;
 pub(crate) const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 /// `toolBudget`, in tokens.
 pub(crate) const TOOL_BUDGET: usize = 8000;
+/// `--wait` of `mcp-pipe status`: twice as long as a start may take, and then some for dialling.
+pub(crate) const STATUS_WAIT: &str = "2m";
 /// `turn`.
 pub(crate) const TURN: Duration = Duration::from_secs(300);
 /// `resync`.

@@ -23,7 +23,9 @@ use crate::words::counted;
 const READING: Duration = Duration::from_secs(5);
 /// The same for a client that follows the log: a person may have stopped the terminal to read. It costs a connection and a [`BATCH`].
 const FOLLOWING: Duration = Duration::from_hours(1);
-/// Most clients that follow the log: the others must find room.
+/// Shortest time between two pictures of the state: a person sees no more, and a busy server has thousands of calls in it.
+const BETWEEN: Duration = Duration::from_millis(250);
+/// Most clients that follow the log or the state: the others must find room.
 const FOLLOWERS: usize = 12;
 /// Most bytes of the log that are held for a client at a time, and one line more.
 const BATCH: usize = 32 << 10;
@@ -124,11 +126,17 @@ pub(super) async fn answer(request: Request, client: &mut Client, from: &Answeri
             Reply::Daemon(from.daemon.clone()).append_to(&mut text);
             client.tell(&text).await
         }
-        Request::Status => {
+        Request::Status { watch } => {
             let mut text = Vec::new();
             Reply::Daemon(from.daemon.clone()).append_to(&mut text);
-            Reply::Picture(Picture::take(&from.status)).append_to(&mut text);
-            client.tell(&text).await
+            if watch {
+                let Ok(_place) = from.followers.try_acquire() else { return client.end(&too_many()).await };
+                client.patience = FOLLOWING;
+                watch_status(client, text, from).await
+            } else {
+                Reply::Picture(Picture::take(&from.status, from.ring.as_ref())).append_to(&mut text);
+                client.tell(&text).await
+            }
         }
         Request::Logs { server, last, follow } => {
             let Some(ring) = &from.ring else {
@@ -145,11 +153,7 @@ pub(super) async fn answer(request: Request, client: &mut Client, from: &Answeri
             };
             let mut cursor = ring.cursor(view, last, follow);
             if follow {
-                let Ok(_place) = from.followers.try_acquire() else {
-                    let many = counted(FOLLOWERS, "client");
-                    let message = format!("{many} follow this log already; end one of them, or leave -f out");
-                    return client.end(&Reply::failed(Reason::Busy, message)).await;
-                };
+                let Ok(_place) = from.followers.try_acquire() else { return client.end(&too_many()).await };
                 client.patience = FOLLOWING;
                 follow_log(client, ring, cursor).await
             } else {
@@ -188,6 +192,41 @@ async fn carry_out(order: Order, client: &mut Client, from: &Answering) -> Resul
 async fn refuse(reason: Reason, why: &str, client: &mut Client, from: &Answering) -> Result<(), Gone> {
     client.say(&from.failed(reason, why)).await?;
     Err(Gone)
+}
+
+/// The refusal of a client that wants to follow where so many do.
+fn too_many() -> Reply {
+    let many = counted(FOLLOWERS, "client");
+    Reply::failed(
+        Reason::Busy,
+        format!("{many} follow this mcp-pipe already; end one of them, or leave -f or --watch out"),
+    )
+}
+
+/// Tells the state, after what is in `text`, and again whenever it has changed, until the client is gone or the program ends. Nothing happens
+/// while nothing changes.
+async fn watch_status(client: &mut Client, mut text: Vec<u8>, from: &Answering) -> Result<(), Gone> {
+    let (mut changes, mut calls) = (from.status.changes(), from.status.calls());
+    loop {
+        changes.mark_unchanged();
+        calls.mark_unchanged();
+        Reply::Picture(Picture::take(&from.status, from.ring.as_ref())).append_to(&mut text);
+        client.tell(&text).await?;
+        text.clear();
+        let ended = client.ended.clone();
+        let news = async {
+            sleep(BETWEEN).await;
+            tokio::select! {
+                Ok(()) = changes.changed() => {}
+                Ok(()) = calls.changed() => {}
+            }
+        };
+        tokio::select! {
+            () = news => {}
+            () = client.gone() => return Err(Gone),
+            () = ended.now().cancelled() => return Ok(()),
+        }
+    }
 }
 
 /// Tells the lines that are kept, and then each as it is logged, until the client is gone or the program ends.

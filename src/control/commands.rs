@@ -1,4 +1,4 @@
-//! The commands that ask a running mcp-pipe, or tell it something: `status`, `logs`, `health`, and orders such as `restart`. Each asks once,
+//! The commands that ask a running mcp-pipe, or tell it something: `logs`, `health`, and orders such as `restart`. Each asks once,
 //! prints, and ends with a code that says what came of it.
 
 use std::cell::Cell;
@@ -16,7 +16,6 @@ use super::health::{self, PipeStatus};
 use super::orders::{Order, unknown};
 use super::picture::Picture;
 use super::protocol::{Daemon, Reason, Reply, Request};
-use super::report::Report;
 use crate::config::{ControlSocket, Environment};
 use crate::error::{Exit, Failure};
 use crate::logging::Shown;
@@ -36,42 +35,18 @@ pub(crate) struct Asking<'a> {
 }
 
 /// What an mcp-pipe says of itself.
-struct State {
-    daemon: Daemon,
-    picture: Picture,
+pub(super) struct State {
+    pub daemon: Daemon,
+    pub picture: Picture,
 }
 
 impl Asking<'_> {
-    /// `mcp-pipe status`: prints a line for each server, or JSON.
-    ///
-    /// # Errors
-    /// Which mcp-pipe is meant is not clear, or it does not answer.
-    pub(crate) fn status(self, server: Option<&str>, json: bool) -> Result<Exit, Failure> {
-        let State { daemon, picture } = self.wait_for(self.state())?;
-        if let Some(server) = server.filter(|server| picture.overview.server(server).is_none()) {
-            let what = unknown(server, &picture.overview.names(), &picture.overview.disabled);
-            return Err(Failure::Asking { exit: Exit::Usage, what, remedy: String::new() });
-        }
-        let pipes = health::pipes(&picture.overview);
-        let report = Report::new(&daemon, (&picture, &pipes), server);
-        let text = if json {
-            let mut value = serde_json::to_value(&report).map_err(|error| anyhow!(error))?;
-            self.redactor.clean_value(&mut value);
-            plain::json(&format!("{value:#}\n")).into_owned()
-        } else {
-            let line = |line: &str| format!("{}\n", plain::line(&self.redactor.clean_all(line)));
-            report.words().lines().map(line).collect()
-        };
-        print(&text);
-        Ok(if report.is_well() { Exit::Success } else { Exit::Failed })
-    }
-
     /// `mcp-pipe health`: prints a line for each server; fails where one does not serve or nobody answers.
     ///
     /// # Errors
     /// Nobody answers, or it is not clear who is meant.
     pub(crate) fn health(self) -> Result<Exit> {
-        let State { picture, .. } = self.wait_for(self.state()).map_err(|failure| match failure {
+        let State { picture, .. } = self.run(self.state()).map_err(|failure| match failure {
             Failure::Asking { what, remedy, .. } => anyhow!("{what}; {remedy}"),
             Failure::Run(error) => error,
             Failure::Usage(_) | Failure::Option(_) | Failure::Config(_) => anyhow!("{failure}"),
@@ -84,7 +59,7 @@ impl Asking<'_> {
     /// `mcp-pipe logs`: prints lines of the log, and goes on where it `follow`s.
     ///
     /// # Errors
-    /// As [`Asking::status`], or the daemon breaks off.
+    /// Which mcp-pipe is meant is not clear, or it does not answer, or breaks off.
     pub(crate) fn logs(
         self,
         server: Option<String>,
@@ -93,7 +68,7 @@ impl Asking<'_> {
         json: bool,
     ) -> Result<Exit, Failure> {
         let shown = Shown::on_stdout(json, self.env, self.redactor.clone());
-        self.wait_for(async {
+        self.run(async {
             let request = Request::Logs { server, last, follow };
             let mut answer = self.ask(&request).await?;
             let mut out = io::stdout().lock();
@@ -123,7 +98,7 @@ impl Asking<'_> {
     /// `mcp-pipe restart` and the like: gives an order, waits for what comes of it, and prints that.
     ///
     /// # Errors
-    /// As [`Asking::status`], or the order is not carried out.
+    /// Which mcp-pipe is meant is not clear, or it does not answer, or the order is not carried out.
     pub(crate) fn order(self, order: Order) -> Result<Exit, Failure> {
         let awaited = plain::line(&self.redactor.clean_all(&order.awaited())).into_owned();
         let within = Cell::new(Duration::ZERO);
@@ -146,7 +121,7 @@ impl Asking<'_> {
             }
             Ok(Exit::Success)
         };
-        self.wait_for(async {
+        self.run(async {
             tokio::select! {
                 done = carried => done,
                 never = tell_waiting(&awaited, &within) => match never {},
@@ -154,8 +129,8 @@ impl Asking<'_> {
         })
     }
 
-    async fn state(&self) -> Result<State, Failure> {
-        let mut answer = self.ask(&Request::Status).await?;
+    pub(super) async fn state(&self) -> Result<State, Failure> {
+        let mut answer = self.ask(&Request::Status { watch: false }).await?;
         let (mut daemon, mut picture) = (Daemon::default(), None);
         while let Some(reply) = answer.next().await.map_err(told)? {
             match reply {
@@ -176,7 +151,7 @@ impl Asking<'_> {
     }
 
     /// Asks the one that is meant.
-    async fn ask(&self, request: &Request) -> Result<Answer, Failure> {
+    pub(super) async fn ask(&self, request: &Request) -> Result<Answer, Failure> {
         let path = match &self.socket {
             ControlSocket::At(path) => path.clone(),
             ControlSocket::None => {
@@ -212,7 +187,7 @@ impl Asking<'_> {
         no_daemon(what, remedy)
     }
 
-    fn wait_for<T>(&self, asking: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    pub(super) fn run<T>(&self, asking: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
         let runtime = limits::runtime()
             .map_err(|error| anyhow::Error::msg(limits::told(&error)).context("nothing can be asked"))?;
         runtime.block_on(asking)
@@ -261,7 +236,7 @@ fn no_daemon(what: String, remedy: &str) -> Failure {
     Failure::Asking { exit: Exit::NoDaemon, what, remedy: remedy.to_owned() }
 }
 
-fn told(unanswered: Unanswered) -> Failure {
+pub(super) fn told(unanswered: Unanswered) -> Failure {
     match unanswered {
         Unanswered::Absent(why) => no_daemon(why, "does it run, with the same --control-socket or MCP_CONTROL_SOCKET?"),
         Unanswered::Failed(failed) => match failed.reason {
@@ -277,7 +252,12 @@ fn told(unanswered: Unanswered) -> Failure {
     }
 }
 
-fn print(text: &str) {
+/// What to tell about a name that nothing here has, of which there are `names`.
+pub(super) fn unknown_name(name: &str, names: &[&str], disabled: &[String]) -> Failure {
+    Failure::Asking { exit: Exit::Usage, what: unknown(name, names, disabled), remedy: String::new() }
+}
+
+pub(super) fn print(text: &str) {
     // A reader that went away has seen enough.
     let _gone = io::stdout().write_all(text.as_bytes());
 }

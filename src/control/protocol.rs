@@ -22,7 +22,11 @@ pub(super) enum Request {
     /// Who are you? Answered by [`Reply::Daemon`].
     Daemon,
     /// What does each server and link do? Answered by [`Reply::Daemon`] and [`Reply::Picture`].
-    Status,
+    Status {
+        /// Again whenever something changes, until one of the two ends.
+        #[serde(default)]
+        watch: bool,
+    },
     /// Which lines were logged? Answered by [`Reply::Log`] and [`Reply::Lost`].
     Logs {
         /// About this server alone.
@@ -142,7 +146,8 @@ mod tests {
     #[test]
     fn requests_are_written_like_this_and_members_of_later_versions_do_no_harm() {
         let all = |line: &str| serde_json::from_str::<Request>(line).unwrap();
-        assert_eq!(all(r#"{"ask":"status"}"#), Request::Status);
+        assert_eq!(all(r#"{"ask":"status"}"#), Request::Status { watch: false });
+        assert_eq!(all(r#"{"ask":"status","watch":true}"#), Request::Status { watch: true });
         assert_eq!(all(r#"{"ask":"daemon","later":1}"#), Request::Daemon);
         let logs = Request::Logs { server: Some("x".into()), last: Some(3), follow: true };
         assert_eq!(all(r#"{"ask":"logs","server":"x","last":3,"follow":true,"later":[]}"#), logs);

@@ -1,17 +1,23 @@
-//! What `mcp-pipe status` tells: of each server a line in words, or all as JSON. Pure.
+//! What `mcp-pipe status` tells: of each server and each endpoint a line in words, and what is wrong; or all as JSON. Pure.
+//!
+//! One fault is one cause. What only follows from it (an endpoint that is not dialled because its servers don't start, a connection that was
+//! closed because they don't answer) is told as following from it.
 
+use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::time::Duration;
 
 use serde::Serialize;
+use tokio::time::Instant;
 
 use super::figures::{Counted, PRECISION};
-use super::health::PipeStatus;
+use super::memory::Memory;
 use super::picture::Picture;
 use super::protocol::Daemon;
-use super::status::{LinkState, SILENT, ServerState};
+use super::status::{LinkState, LinkStatus, Mistake, Overview, ServerKey, ServerState, ServerStatus, ShownServer};
+use super::wording;
+use crate::error::FaultCode;
 use crate::server::wanted::Wanted;
-use crate::words::counted;
 
 /// The number of this form of the JSON. It changes when a member is taken away or means something else, not when one is added.
 const SCHEMA: u32 = 1;
@@ -19,42 +25,82 @@ const SCHEMA: u32 = 1;
 /// A running mcp-pipe.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Report<'a> {
+pub(super) struct Report {
     schema: u32,
-    daemon: &'a Daemon,
-    /// Whether all that is wanted serves.
+    daemon: Daemon,
+    /// Whether all that is wanted serves, and the config has no mistakes.
     well: bool,
-    servers: Vec<Server<'a>>,
+    /// What is wrong.
+    causes: Vec<Cause>,
+    servers: Vec<Server>,
+    endpoints: Vec<Endpoint>,
 }
 
-/// A server and its connection.
+/// A fault.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Server<'a> {
-    name: &'a str,
+struct Cause {
+    code: FaultCode,
+    /// `error`, or `warning` where everything is served in spite of it.
+    severity: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    server: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    endpoint: Option<String>,
+    message: String,
+    /// Of a mistake in the config, its code as `mcp-pipe validate` has it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mistake: Option<String>,
+}
+
+/// A server.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Server {
+    name: String,
     well: bool,
     /// What a person wants of it: `running`, `paused` or `stopped`.
     wanted: Wanted,
     /// `starting`, `serving`, `silent`, `refusing`, `down` or `stopped`.
     state: &'static str,
-    /// Where it refuses or is down, why.
+    /// For how long that has been so, in seconds.
+    for_seconds: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
-    why: Option<&'a str>,
-    /// With mode sequential: `current` or `waiting`.
+    fault: Option<FaultCode>,
+    /// What is or was wrong.
     #[serde(skip_serializing_if = "Option::is_none")]
-    turn: Option<&'static str>,
-    /// With mode sequential: whether a turn of it does not end by itself.
+    why: Option<String>,
+    /// What it is doing, in words.
+    words: String,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pinned: Option<bool>,
+    next_attempt_seconds: Option<f64>,
+    /// How often it was started again because it had ended or could not be started; and how many of its last lives in a row were of no use.
+    restarts: u64,
+    failures: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    process: Option<Process>,
     calls: Calls,
-    connection: Connection<'a>,
+    /// What its endpoints are called.
+    endpoints: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Process {
+    pid: u32,
+    for_seconds: f64,
+    /// What it and everything that it has started hold of the memory, and how many processes that is; where the system tells.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    memory_bytes: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    processes: Option<usize>,
 }
 
 /// What is counted of a server's calls.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Calls {
-    /// Those that were answered.
+    /// Those that were answered, by the server or in its place.
     answered: u64,
     /// Those among them that were answered with an error.
     errors: u64,
@@ -68,45 +114,103 @@ struct Calls {
     precision: Option<f64>,
 }
 
-impl Calls {
-    fn of(Counted { calls, errors, p50, p99 }: Counted) -> Self {
-        let millis = |micros: u64| Duration::from_micros(micros).as_secs_f64() * 1e3;
-        let (p50_ms, p99_ms) = (p50.map(millis), p99.map(millis));
-        Calls { answered: calls, errors, p50_ms, p99_ms, precision: p50.map(|_| PRECISION) }
-    }
+/// An endpoint, and the connection to it.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Endpoint {
+    /// Its name in the config; its address where it has none.
+    name: String,
+    /// Its address, without what is secret.
+    address: String,
+    well: bool,
+    /// `waiting`, `connected` or `down`.
+    state: &'static str,
+    for_seconds: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fault: Option<FaultCode>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    why: Option<String>,
+    words: String,
+    /// Where that only follows from what is wrong with servers: which.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    because_of: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_attempt_seconds: Option<f64>,
+    /// How many attempts and connections in a row came to nothing, and how many connections there were.
+    failures: u32,
+    connections: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_close: Option<Close>,
+    /// How many tools it has read on this connection.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tools: Option<usize>,
+    /// Where the connection stands: whether the endpoint has said anything on it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    asked: Option<bool>,
+    servers: Vec<Shown>,
 }
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Connection<'a> {
-    /// `waiting`, `connected` or `down`.
-    state: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    why: Option<&'a str>,
-    /// Where to, without what is secret.
-    #[serde(skip_serializing_if = "str::is_empty")]
-    endpoint: &'a str,
-    /// The first server on it, where it is shared and this is another one.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    shared_with: Option<&'a str>,
-    /// How many tools the endpoint has read on it, of all servers on it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    tools: Option<usize>,
-    /// Where it stands: whether the endpoint has said anything on it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    asked: Option<bool>,
+struct Close {
+    seconds_ago: f64,
+    why: String,
 }
 
-impl<'a> Report<'a> {
-    /// Of all pipes, or of the one of this server.
-    pub(super) fn new(
-        daemon: &'a Daemon,
-        (picture, pipes): (&'a Picture, &'a [PipeStatus]),
-        only: Option<&str>,
-    ) -> Self {
-        let of = |pipe: &&PipeStatus| only.is_none_or(|only| pipe.name == only);
-        let servers: Vec<Server> = pipes.iter().filter(of).map(|pipe| Server::new(pipe, (picture, pipes))).collect();
-        Report { schema: SCHEMA, daemon, well: servers.iter().all(|server| server.well), servers }
+/// A server on an endpoint.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Shown {
+    name: String,
+    /// With mode sequential: `current` or `waiting`, and whether a turn of it does not end by itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    turn: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pinned: Option<bool>,
+}
+
+/// What a report is made of.
+pub(super) struct Sight<'a> {
+    pub daemon: &'a Daemon,
+    pub picture: &'a Picture,
+    /// What processes hold, by the leaders of their groups.
+    pub memory: &'a HashMap<u32, Memory>,
+    /// Only the server or the endpoint of this name.
+    pub only: Option<&'a str>,
+    pub now: Instant,
+}
+
+impl Report {
+    /// Of everything, or of the one thing that is asked about; `None` if there is none of that name.
+    pub(super) fn of(sight: &Sight<'_>) -> Option<Self> {
+        let Sight { daemon, picture, only, .. } = *sight;
+        let all = &picture.overview;
+        let one = only.and_then(|only| all.server(only)).map(|server| server.key);
+        let asked = |link: &&LinkStatus| match (only, one) {
+            (None, _) => true,
+            (Some(_), Some(server)) => link.shown(server).is_some(),
+            (Some(only), None) => link.name.as_deref() == Some(only) || link.endpoint == only,
+        };
+        let links: Vec<&LinkStatus> = all.links.iter().filter(asked).collect();
+        let asked = |server: &&ServerStatus| match (only, one) {
+            (None, _) => true,
+            (Some(_), Some(key)) => server.key == key,
+            (Some(_), None) => links.iter().any(|link| link.shown(server.key).is_some()),
+        };
+        let servers: Vec<&ServerStatus> = all.servers.iter().filter(asked).collect();
+        if only.is_some() && servers.is_empty() && links.is_empty() {
+            return None;
+        }
+        let mut causes: Vec<Cause> = servers.iter().filter_map(|server| Cause::of_server(server)).collect();
+        causes.extend(links.iter().filter_map(|link| Cause::of_link(link, all, one)));
+        causes.extend(all.mistakes.iter().map(Cause::of_mistake));
+        causes.extend(all.loss.iter().map(|loss| Cause::alone(loss.code, loss.text.clone())));
+        let servers: Vec<Server> = servers.into_iter().map(|server| Server::of(server, sight)).collect();
+        let endpoints: Vec<Endpoint> = links.into_iter().map(|link| Endpoint::of(link, sight, one)).collect();
+        let well = servers.iter().all(|server| server.well)
+            && endpoints.iter().all(|endpoint| endpoint.well)
+            && all.mistakes.is_empty();
+        Some(Report { schema: SCHEMA, daemon: daemon.clone(), well, causes, servers, endpoints })
     }
 
     /// Whether all of it serves.
@@ -114,254 +218,449 @@ impl<'a> Report<'a> {
         self.well
     }
 
-    /// A line for each server.
+    /// What does not serve.
+    pub(super) fn unwell(&self) -> Vec<&str> {
+        let servers = self.servers.iter().filter(|server| !server.well).map(|server| server.name.as_str());
+        let endpoints = self.endpoints.iter().filter(|endpoint| !endpoint.well);
+        let config = self.causes.iter().filter(|cause| cause.mistake.is_some()).take(1).map(|_| "the config");
+        servers.chain(endpoints.map(|endpoint| endpoint.name.as_str())).chain(config).collect()
+    }
+
+    /// A line for each server, each endpoint, and each cause.
     pub(super) fn words(&self) -> String {
         let mut text = String::new();
-        for server in &self.servers {
-            // Writing to a String does not fail.
-            let _infallible = writeln!(text, "{}: {}, {}", server.name, server.words(), server.connection.words());
+        // Writing to a String does not fail.
+        for Server { name, words, .. } in &self.servers {
+            let _infallible = writeln!(text, "{name}: {words}");
+        }
+        for Endpoint { name, words, .. } in &self.endpoints {
+            let _infallible = writeln!(text, "endpoint {name}: {words}");
+        }
+        for cause in &self.causes {
+            let _infallible = writeln!(text, "{}", cause.words());
         }
         text
     }
+
+    /// What stands for whatever may change but times and numbers: the subject and a text of each line.
+    pub(super) fn gist(&self) -> Vec<(String, String)> {
+        let gist = |state: &str, why: &Option<String>, more: String| format!("{state} {why:?} {more}");
+        let servers = self.servers.iter().map(|server| {
+            let more = format!("{:?} {:?} {}", server.wanted, server.fault, server.process.is_some());
+            (format!("{}: ", server.name), gist(server.state, &server.why, more))
+        });
+        let endpoints = self.endpoints.iter().map(|endpoint| {
+            let more = format!("{:?} {:?} {:?}", endpoint.tools, endpoint.asked, endpoint.servers);
+            (format!("endpoint {}: ", endpoint.name), gist(endpoint.state, &endpoint.why, more))
+        });
+        let causes = self.causes.iter().map(|cause| (cause.words(), String::new()));
+        servers.chain(endpoints).chain(causes).collect()
+    }
 }
 
-impl<'a> Server<'a> {
-    fn new(pipe: &'a PipeStatus, (picture, all): (&Picture, &'a [PipeStatus])) -> Self {
-        let (state, why) = match &pipe.server {
-            ServerState::Starting => ("starting", None),
-            ServerState::Serving => ("serving", None),
-            ServerState::Silent => ("silent", None),
-            ServerState::Refusing(why) => ("refusing", Some(why.as_str())),
-            ServerState::Down(why) => ("down", Some(why.as_str())),
-            ServerState::Stopped => ("stopped", None),
+impl Cause {
+    fn alone(code: FaultCode, message: String) -> Self {
+        let severity = if code.is_warning() { "warning" } else { "error" };
+        Cause { code, severity, server: None, endpoint: None, message, mistake: None }
+    }
+
+    fn of_server(server: &ServerStatus) -> Option<Self> {
+        let code = server.fault.filter(|_| server.wanted != Wanted::Stopped)?;
+        // Until it is silent for long it counts as serving.
+        let severity = if server.state == ServerState::Serving { "warning" } else { "error" };
+        let alone = Cause::alone(code, server.why.clone());
+        Some(Cause { severity, server: Some(server.name.clone()), ..alone })
+    }
+
+    fn of_link(link: &LinkStatus, all: &Overview, one: Option<ServerKey>) -> Option<Self> {
+        let code = link.fault.filter(|_| all.needs(link, one) && all.reasons_of(link).is_empty())?;
+        let LinkState::Down(message) = &link.state else { return None };
+        Some(Cause { endpoint: Some(link.called().to_owned()), ..Cause::alone(code, message.clone()) })
+    }
+
+    fn of_mistake(mistake: &Mistake) -> Self {
+        let alone = Cause::alone(FaultCode::ConfigMistake, mistake.text.clone());
+        Cause { mistake: Some(mistake.code.clone()), ..alone }
+    }
+
+    fn words(&self) -> String {
+        let Cause { code, severity, server, endpoint, message, .. } = self;
+        let about = match (server, endpoint) {
+            (Some(server), _) => format!("{server}: "),
+            (None, Some(endpoint)) => format!("endpoint {endpoint}: "),
+            (None, None) => String::new(),
         };
-        let (link, no_link) = match &pipe.link {
+        format!("{severity} {}: {about}{message}", code.as_str())
+    }
+}
+
+impl Server {
+    fn of(server: &ServerStatus, sight: &Sight<'_>) -> Self {
+        let Sight { picture, memory, now, .. } = *sight;
+        let state = match &server.state {
+            ServerState::Starting => "starting",
+            ServerState::Serving => "serving",
+            ServerState::Silent => "silent",
+            ServerState::Refusing(_) => "refusing",
+            ServerState::Down(_) => "down",
+            ServerState::Stopped => "stopped",
+        };
+        let seen = picture.seen(server.key);
+        let counted = seen.map(|seen| seen.counted).unwrap_or_default();
+        let memory = server.process.as_ref().and_then(|process| memory.get(&process.pid)).copied();
+        let process = server.process.as_ref().map(|process| Process {
+            pid: process.pid,
+            for_seconds: seconds(now.saturating_duration_since(process.at)),
+            memory_bytes: memory.map(|memory| memory.bytes),
+            processes: memory.map(|memory| memory.processes),
+        });
+        let last_line = seen.and_then(|seen| seen.last_line.as_deref());
+        Server {
+            name: server.name.clone(),
+            well: server.is_well(),
+            wanted: server.wanted,
+            state,
+            for_seconds: seconds(now.saturating_duration_since(server.since)),
+            fault: server.fault,
+            why: (!server.why.is_empty()).then(|| server.why.clone()),
+            words: wording::of_server(server, (counted, memory, last_line), &picture.overview, now),
+            next_attempt_seconds: wording::until(server.retry_at, now).map(seconds),
+            restarts: server.restarts,
+            failures: server.failures,
+            process,
+            calls: Calls::of(counted),
+            endpoints: picture.overview.links_of(server.key).map(|link| link.called().to_owned()).collect(),
+        }
+    }
+}
+
+impl Calls {
+    fn of(Counted { calls, errors, p50, p99 }: Counted) -> Self {
+        let millis = |micros: u64| seconds(Duration::from_micros(micros)) * 1e3;
+        let (p50_ms, p99_ms) = (p50.map(millis), p99.map(millis));
+        Calls { answered: calls, errors, p50_ms, p99_ms, precision: p50.map(|_| PRECISION) }
+    }
+}
+
+impl Endpoint {
+    fn of(link: &LinkStatus, sight: &Sight<'_>, one: Option<ServerKey>) -> Self {
+        let (all, now) = (&sight.picture.overview, sight.now);
+        let (state, why) = match &link.state {
             LinkState::Resting => ("waiting", None),
             LinkState::Connected => ("connected", None),
-            LinkState::Down(why) => ("down", Some(why.as_str())),
+            LinkState::Down(why) => ("down", Some(why.clone())),
         };
-        let first = all.get(pipe.line).map(|first| first.name.as_str()).filter(|first| *first != pipe.name);
-        let connection = Connection {
-            state: link,
-            why: no_link,
-            endpoint: &pipe.endpoint,
-            shared_with: first,
-            tools: pipe.tools,
-            asked: (pipe.link == LinkState::Connected).then_some(!pipe.unasked),
+        let shown = |shown: &ShownServer| Shown {
+            name: all.name_of(shown.key).to_owned(),
+            turn: shown.turn.map(|turn| if turn.current { "current" } else { "waiting" }),
+            pinned: shown.turn.map(|turn| turn.pinned),
         };
-        // A stopped server waits for nothing.
-        let turn = pipe.turn.filter(|turn| turn.current || pipe.wanted != Wanted::Stopped);
-        let turn = turn.map(|turn| if turn.current { "current" } else { "waiting" });
-        let pinned = pipe.turn.map(|turn| turn.pinned);
-        let seen = picture.overview.server(&pipe.name).and_then(|server| picture.seen(server.key));
-        let calls = Calls::of(seen.map(|seen| seen.counted).unwrap_or_default());
-        let (name, well, wanted) = (pipe.name.as_str(), pipe.is_well(), pipe.wanted);
-        Server { name, well, wanted, state, why, turn, pinned, calls, connection }
-    }
-
-    fn words(&self) -> String {
-        let mut said = self.standing();
-        said += match self.turn {
-            Some("current") => ", its turn",
-            Some(_) => ", waits for its turn",
-            None => "",
-        };
-        if self.pinned == Some(true) {
-            said += ", pinned";
+        Endpoint {
+            name: link.called().to_owned(),
+            address: link.endpoint.clone(),
+            well: link.state == LinkState::Connected || !all.needs(link, one),
+            state,
+            for_seconds: seconds(now.saturating_duration_since(link.since)),
+            fault: link.fault,
+            why,
+            words: wording::of_link(link, all, now),
+            because_of: all.reasons_of(link).into_iter().map(str::to_owned).collect(),
+            next_attempt_seconds: wording::until(link.retry_at, now).map(seconds),
+            failures: link.failures,
+            connections: link.connections,
+            last_close: link.last_close.as_ref().map(|close| Close {
+                seconds_ago: seconds(now.saturating_duration_since(close.at)),
+                why: close.why.clone(),
+            }),
+            tools: link.tools.filter(|_| link.state == LinkState::Connected),
+            asked: (link.state == LinkState::Connected).then_some(!link.unasked),
+            servers: link.servers.iter().map(shown).collect(),
         }
-        said
-    }
-
-    fn standing(&self) -> String {
-        match self.wanted {
-            Wanted::Running => self.doing(),
-            Wanted::Paused => format!("paused (takes no calls), {}", self.doing()),
-            Wanted::Stopped if self.state == "stopped" => "stopped by command".to_owned(),
-            Wanted::Stopped => "is being stopped by command".to_owned(),
-        }
-    }
-
-    fn doing(&self) -> String {
-        let said = match self.state {
-            "starting" => "starting, has not answered yet",
-            "silent" => return format!("silent: {SILENT}"),
-            "refusing" => "refuses to be initialized",
-            state => state,
-        };
-        with_reason(said, self.why)
     }
 }
 
-impl Connection<'_> {
-    fn words(&self) -> String {
-        let said = match self.state {
-            "waiting" => "not connected yet",
-            "down" => "not connected",
-            state => state,
-        };
-        let mut said = with_reason(said, self.why);
-        if let Some(first) = self.shared_with {
-            said += &format!(" together with {first}");
-        } else if let Some(tools) = self.tools.filter(|_| self.state == "connected") {
-            said += &format!(", {}", counted(tools, "tool"));
-        } else if self.asked == Some(false) {
-            said += ", has asked for nothing yet";
-        }
-        said
-    }
-}
-
-fn with_reason(said: &str, why: Option<&str>) -> String {
-    why.map_or_else(|| said.to_owned(), |why| format!("{said}: {why}"))
+/// In seconds, to the millisecond.
+fn seconds(time: Duration) -> f64 {
+    Duration::from_millis(u64::try_from(time.as_millis()).unwrap_or(u64::MAX)).as_secs_f64()
 }
 
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
     use super::*;
-    use crate::control::status::TurnState;
+    use crate::control::journal::{LinkEnd, LinkNews, ServerNews};
+    use crate::control::picture::Picture;
+    use crate::control::status::tests::link;
+    use crate::control::status::{LinkEntry, ServerEntry, Status, TurnState};
+    use crate::error::{Code, Problem};
+    use crate::link::cause::Cause as Ended;
+    use crate::logging::Names;
+    use crate::mcp::cloud;
+    use crate::server::wanted::{Goal, ServerCommand};
 
-    fn pipe(name: &str, line: usize, server: ServerState, link: LinkState) -> PipeStatus {
-        let tools = (link == LinkState::Connected).then_some(5);
-        PipeStatus { name: name.into(), server, link, line, tools, ..PipeStatus::default() }
+    const MIN: Duration = Duration::from_secs(60);
+
+    /// A mcp-pipe, so many minutes after the last news.
+    struct Rig {
+        status: Status,
+        servers: HashMap<&'static str, ServerEntry>,
+        links: Vec<LinkEntry>,
     }
 
-    fn pipes() -> Vec<PipeStatus> {
-        vec![
-            pipe("a", 0, ServerState::Serving, LinkState::Connected),
-            pipe("b", 0, ServerState::Down("exited with code 1".into()), LinkState::Connected),
-            pipe("c", 2, ServerState::Starting, LinkState::Resting),
-            pipe("d", 3, ServerState::Refusing("no licence".into()), LinkState::Down("HTTP 401".into())),
-            pipe("e", 4, ServerState::Silent, LinkState::Down("closed 4004".into())),
-        ]
-    }
+    impl Rig {
+        /// Servers, and endpoints that see these.
+        fn new<const N: usize>(names: [&'static str; N], links: &[&[&str]]) -> Self {
+            let status = Status::default();
+            let servers: HashMap<_, _> = names.into_iter().map(|name| (name, status.add_server(name))).collect();
+            let links = links.iter().map(|seen| {
+                let seen: Vec<_> = seen.iter().map(|name| &servers[name]).collect();
+                link(&status, &seen)
+            });
+            Rig { links: links.collect(), servers, status }
+        }
 
-    #[test]
-    fn each_server_has_a_line_in_words() {
-        let (daemon, pipes) = (Daemon::default(), pipes());
-        let picture = Picture::default();
-        let report = Report::new(&daemon, (&picture, &pipes), None);
-        assert_eq!(
-            report.words(),
-            "a: serving, connected, 5 tools\n\
-             b: down: exited with code 1, connected together with a\n\
-             c: starting, has not answered yet, not connected yet\n\
-             d: refuses to be initialized: no licence, not connected: HTTP 401\n\
-             e: silent: it was called, and has said nothing for 5 minutes or more, not connected: closed 4004\n"
-        );
-        assert!(!report.is_well());
-        let one = Report::new(&daemon, (&picture, &pipes), Some("a"));
-        assert_eq!((one.words().as_str(), one.is_well()), ("a: serving, connected, 5 tools\n", true));
-    }
+        fn server(&self, name: &str, news: ServerNews<'_>) {
+            self.servers[name].write(name, news);
+        }
 
-    #[test]
-    fn what_is_wanted_is_told_and_a_server_that_is_as_it_is_wanted_is_well() {
-        let daemon = Daemon::default();
-        let wanted = |wanted, server, link| PipeStatus { wanted, ..pipe("a", 0, server, link) };
-        for (pipe, words, well) in [
-            (
-                wanted(Wanted::Paused, ServerState::Serving, LinkState::Connected),
-                "a: paused (takes no calls), serving, connected, 5 tools\n",
-                true,
-            ),
-            (
-                wanted(Wanted::Paused, ServerState::Down("exited with code 1".into()), LinkState::Connected),
-                "a: paused (takes no calls), down: exited with code 1, connected, 5 tools\n",
-                false,
-            ),
-            (
-                wanted(Wanted::Stopped, ServerState::Stopped, LinkState::Connected),
-                "a: stopped by command, connected, 5 tools\n",
-                true,
-            ),
-            (
-                wanted(Wanted::Stopped, ServerState::Stopped, LinkState::Resting),
-                "a: stopped by command, not connected yet\n",
-                true,
-            ),
-            (
-                wanted(Wanted::Stopped, ServerState::Serving, LinkState::Connected),
-                "a: is being stopped by command, connected, 5 tools\n",
-                false,
-            ),
-        ] {
-            let pipes = [PipeStatus { endpoint: "wss://h/?…".into(), ..pipe }];
-            let picture = Picture::default();
-            let report = Report::new(&daemon, (&picture, &pipes), None);
-            assert_eq!((report.words().as_str(), report.is_well()), (words, well));
-            let json = serde_json::to_value(&report).unwrap();
-            assert_eq!(json["servers"][0]["connection"]["endpoint"], "wss://h/?…");
+        fn ready(&self, name: &str) {
+            self.server(name, ServerNews::Started { pid: 7, program: "/usr/bin/npx" });
+            self.server(name, ServerNews::Ready { took: MIN });
+        }
+
+        fn crash(&self, name: &str, failures: u32) {
+            let why = "exited with code 1";
+            self.server(name, ServerNews::Exited { pid: 7, why, last_words: "", failures, retry_in: 2 * MIN });
+        }
+
+        fn link(&self, at: usize, news: LinkNews<'_>) {
+            self.links[at].write(&Names::from_iter([]), news);
+        }
+
+        fn close(&self, at: usize, code: u16, by_servers: bool) {
+            let cause = &Ended::Closed { code: Some(code), reason: String::new(), contested: false };
+            let (why, retry_in) = ("closed 4004 after 9 s", 40 * MIN);
+            let (stood, ending, redialled) = (true, false, false);
+            self.link(at, LinkNews::Down(LinkEnd { cause, why, stood, retry_in, ending, redialled, by_servers }));
+        }
+
+        fn up(&self, at: usize) {
+            self.link(at, LinkNews::Dialled);
+            self.link(at, LinkNews::Opened { took: MIN });
+        }
+
+        fn report(&self, only: Option<&str>) -> Option<Report> {
+            let (daemon, memory) = (Daemon::default(), HashMap::from([(7, Memory { bytes: 45 << 20, processes: 3 })]));
+            let picture = &Picture::take(&self.status, None);
+            Report::of(&Sight { daemon: &daemon, picture, memory: &memory, only, now: Instant::now() + MIN })
+        }
+
+        fn causes(&self) -> Vec<String> {
+            let about = |cause: &Cause| cause.server.clone().or(cause.endpoint.clone()).unwrap_or_default();
+            let causes = self.report(None).unwrap().causes;
+            causes.iter().map(|cause| format!("{} {}", cause.code.as_str(), about(cause))).collect()
+        }
+
+        fn words(&self) -> String {
+            self.report(None).unwrap().words()
         }
     }
 
-    #[test]
-    fn an_endpoint_that_has_asked_for_nothing_is_told_and_is_no_fault() {
-        let daemon = Daemon::default();
-        let unasked = |link| PipeStatus { unasked: true, tools: None, ..pipe("a", 0, ServerState::Serving, link) };
-        let pipes = [unasked(LinkState::Connected)];
-        let picture = Picture::default();
-        let report = Report::new(&daemon, (&picture, &pipes), None);
+    const SHOWN: &str = "wss://h/mcp/?token=…";
+
+    #[tokio::test(start_paused = true)]
+    async fn what_serves_is_told_with_since_when_and_what_it_costs() {
+        let rig = Rig::new(["a"], &[&["a"]]);
+        rig.ready("a");
+        rig.up(0);
+        rig.servers["a"].answered(Duration::from_millis(1), false);
+        rig.servers["a"].lost();
+        let address = rig.status.read().links[0].endpoint.clone();
         assert_eq!(
-            (report.words().as_str(), report.is_well()),
-            ("a: serving, connected, has asked for nothing yet\n", true)
+            rig.words(),
+            format!(
+                "a: serving for 60.0 s; process 7 and 2 more, 45 MiB; 2 calls, 1 with an error, p50 0.9 ms, p99 0.9 ms\n\
+                 endpoint {address}: connected for 60.0 s, has asked for nothing yet; serves a\n"
+            )
         );
-        assert_eq!(serde_json::to_value(&report).unwrap()["servers"][0]["connection"]["asked"], false);
-        let pipes = [unasked(LinkState::Down("HTTP 401".into()))];
-        let picture = Picture::default();
-        let report = Report::new(&daemon, (&picture, &pipes), None);
-        assert_eq!(report.words(), "a: serving, not connected: HTTP 401\n");
-        assert!(serde_json::to_value(&report).unwrap()["servers"][0]["connection"].get("asked").is_none());
+        assert!(rig.report(None).unwrap().is_well() && !address.contains("secret"), "{address} {SHOWN}");
     }
 
-    #[test]
-    fn whose_turn_it_is_and_who_is_pinned_is_told() {
-        let turn = |current, pinned| Some(TurnState { current, pinned });
-        let of = |name, turn, wanted| PipeStatus {
-            turn,
-            wanted,
-            tools: None,
-            ..pipe(name, 0, ServerState::Serving, LinkState::Connected)
+    #[tokio::test(start_paused = true)]
+    async fn a_start_is_told_with_what_is_known_of_it() {
+        let rig = Rig::new(["a"], &[&["a"]]);
+        rig.server("a", ServerNews::Started { pid: 9, program: "/usr/bin/npx" });
+        assert!(
+            rig.words().starts_with("a: starting for 60.0 s: npx may still be installing it; process 9\n"),
+            "{}",
+            rig.words()
+        );
+        assert!(rig.words().contains(": not dialled yet: waits for a; serves a\n") && rig.causes().is_empty());
+        assert!(!rig.report(None).unwrap().is_well());
+        rig.server("a", ServerNews::NotReady { waited: MIN, fetcher: None });
+        assert_eq!(rig.causes(), ["server-not-ready a"], "and not that its endpoint is not dialled");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_fault_is_one_cause() {
+        let rig = Rig::new(["a", "b"], &[&["a"], &["a", "b"]]);
+        rig.ready("b");
+        rig.up(1);
+        rig.crash("a", 7);
+        assert_eq!(rig.causes(), ["server-crash-loop a"]);
+        assert!(
+            rig.words()
+                .starts_with("a: crash loop: exited with code 1 (1 restart); waits 60.0 s for the next attempt\n"),
+            "{}",
+            rig.words()
+        );
+        // Closed because the server does not answer: the same fault.
+        rig.up(0);
+        rig.close(0, cloud::CLOSE, true);
+        assert_eq!(rig.causes(), ["server-crash-loop a"]);
+        assert!(
+            rig.words().contains("closed 4004 after 9 s (because of a); waits 39 min for the next attempt"),
+            "{}",
+            rig.words()
+        );
+        // The server is well again, and the endpoint closes for a reason of its own.
+        rig.ready("a");
+        rig.close(0, cloud::CLOSE, false);
+        let address = rig.status.read().links[0].endpoint.clone();
+        assert_eq!(rig.causes(), [format!("endpoint-4004 {address}")]);
+        rig.up(0);
+        assert!(rig.causes().is_empty() && rig.report(None).unwrap().is_well());
+        assert!(
+            rig.words().contains("; the last connection ended 60.0 s ago: closed 4004 after 9 s;"),
+            "{}",
+            rig.words()
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_a_person_has_stopped_is_well_and_its_endpoint_is_not_needed() {
+        let rig = Rig::new(["a", "b"], &[&["a"], &["b"]]);
+        rig.ready("b");
+        rig.up(1);
+        rig.crash("a", 1);
+        rig.close(0, cloud::CLOSE, false);
+        rig.servers["a"].ordered(Goal::default().after(ServerCommand::Stop));
+        assert!(!rig.report(None).unwrap().is_well(), "it has not ended yet");
+        rig.server("a", ServerNews::Halted);
+        assert!(rig.report(None).unwrap().is_well() && rig.causes().is_empty(), "{}", rig.words());
+        assert!(rig.words().starts_with("a: stopped by command\n"), "{}", rig.words());
+        rig.servers["b"].ordered(Goal::default().after(ServerCommand::Pause));
+        assert!(rig.words().contains("b: paused (takes no calls), serving for 60.0 s;"), "{}", rig.words());
+        rig.crash("b", 1);
+        assert_eq!(rig.causes(), ["server-exited b"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_name_is_a_servers_or_an_endpoints_and_counts_alone() {
+        let rig = Rig::new(["a", "b", "c"], &[&["a", "b"], &["c"]]);
+        ["a", "c"].iter().for_each(|name| rig.ready(name));
+        rig.crash("b", 1);
+        rig.up(0);
+        let of = |name: &str| {
+            let report = rig.report(Some(name)).unwrap();
+            let servers: Vec<String> = report.servers.iter().map(|server| server.name.clone()).collect();
+            (servers.join(" "), report.endpoints.len(), report.is_well())
         };
-        let mut pipes = vec![
-            of("a", turn(true, false), Wanted::Running),
-            of("b", turn(false, true), Wanted::Running),
-            of("c", turn(false, false), Wanted::Stopped),
-            of("d", turn(false, false), Wanted::Paused),
-        ];
-        pipes[2].server = ServerState::Stopped;
-        let daemon = Daemon::default();
-        let picture = Picture::default();
-        let report = Report::new(&daemon, (&picture, &pipes), None);
-        assert_eq!(
-            report.words(),
-            "a: serving, its turn, connected\n\
-             b: serving, waits for its turn, pinned, connected together with a\n\
-             c: stopped by command, connected together with a\n\
-             d: paused (takes no calls), serving, waits for its turn, connected together with a\n"
-        );
-        let json = serde_json::to_value(&report).unwrap();
-        let told = |n: usize| (json["servers"][n]["turn"].clone(), json["servers"][n]["pinned"].clone());
-        assert_eq!(told(0), ("current".into(), false.into()));
-        assert_eq!(told(1), ("waiting".into(), true.into()));
-        assert_eq!(told(2), (serde_json::Value::Null, false.into()));
+        assert_eq!(of("a"), ("a".into(), 1, true));
+        assert_eq!(of("b"), ("b".into(), 1, false));
+        assert_eq!(of("c"), ("c".into(), 1, false), "its endpoint is not connected");
+        assert!(rig.report(Some("d")).is_none());
+        let kitchen = rig.status.add_link(&"wss://other/".parse().unwrap(), Some("kitchen"));
+        kitchen.shows([rig.servers["a"].key()]);
+        assert_eq!(of("kitchen"), ("a".into(), 1, false));
+        assert_eq!(rig.status.read().all_names(), ["a", "b", "c", &rig.status.read().links[0].endpoint, "kitchen"]);
     }
 
-    #[test]
-    fn the_json_has_a_number_and_says_the_same() {
-        let daemon = Daemon { pid: 7, version: "0.1.0".into(), config: "/c".into() };
-        let json = serde_json::to_value(Report::new(&daemon, (&Picture::default(), &pipes()[..2]), None)).unwrap();
-        assert_eq!(
-            json,
-            serde_json::json!({
-                "schema": 1,
-                "daemon": {"pid": 7, "version": "0.1.0", "config": "/c"},
-                "well": false,
-                "servers": [
-                    {"name": "a", "well": true, "wanted": "running", "state": "serving", "calls": {"answered": 0, "errors": 0}, "connection": {"state": "connected", "tools": 5, "asked": true}},
-                    {"name": "b", "well": false, "wanted": "running", "state": "down", "why": "exited with code 1", "calls": {"answered": 0, "errors": 0},
-                     "connection": {"state": "connected", "sharedWith": "a", "tools": 5, "asked": true}},
-                ]
-            })
+    #[tokio::test(start_paused = true)]
+    async fn whose_turn_it_is_and_who_is_pinned_is_told() {
+        let rig = Rig::new(["a", "b", "c"], &[&["a", "b", "c"]]);
+        for (name, current, pinned) in [("a", true, false), ("b", false, true), ("c", false, false)] {
+            rig.ready(name);
+            rig.links[0].turn(rig.servers[name].key(), TurnState { current, pinned });
+        }
+        rig.servers["c"].ordered(Goal::default().after(ServerCommand::Stop));
+        rig.server("c", ServerNews::Halted);
+        let words = rig.words();
+        for line in [
+            "a: serving for 60.0 s, its turn;",
+            "b: serving for 60.0 s, waits for its turn, pinned;",
+            "c: stopped by command\n",
+        ] {
+            assert!(words.contains(line), "{words}");
+        }
+        let json = serde_json::to_value(rig.report(None).unwrap()).unwrap();
+        let shown = |n: usize| json["endpoints"][0]["servers"][n].clone();
+        assert_eq!(shown(0), serde_json::json!({"name": "a", "turn": "current", "pinned": false}));
+        assert_eq!(shown(1)["turn"], "waiting");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn mistakes_of_a_reload_are_told_until_mended_and_a_cache_that_is_lost_is_a_warning() {
+        let rig = Rig::new(["a"], &[&["a"]]);
+        rig.ready("a");
+        rig.up(0);
+        rig.status.set_loss(Some((FaultCode::DiskFull, "No space left".into())));
+        assert!(rig.report(None).unwrap().is_well());
+        assert!(rig.words().ends_with("warning disk-full: No space left\n"), "{}", rig.words());
+        let mistake = Problem::new("mcp_config.json", Code::WrongType.says("is a number"), "write a text");
+        rig.status.set_config_mistakes(vec![mistake]);
+        let report = rig.report(None).unwrap();
+        assert!(!report.is_well() && report.unwell() == ["the config"]);
+        assert!(
+            report.words().contains("error config-mistake: mcp_config.json: is a number; write a text\n"),
+            "{}",
+            report.words()
         );
+        assert_eq!(serde_json::to_value(&report).unwrap()["causes"][0]["mistake"], "wrong-type");
+        rig.status.set_config_mistakes(Vec::new());
+        rig.status.set_loss(None);
+        assert!(rig.causes().is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_gist_of_a_line_changes_with_what_happens_and_not_with_time() {
+        let rig = Rig::new(["a"], &[&["a"]]);
+        rig.ready("a");
+        rig.up(0);
+        let before = rig.report(None).unwrap();
+        tokio::time::advance(MIN).await;
+        rig.servers["a"].answered(MIN, false);
+        let after = rig.report(None).unwrap();
+        assert_eq!(before.gist(), after.gist());
+        assert_ne!(before.words(), after.words());
+        assert_eq!(after.gist().len(), after.words().lines().count());
+        rig.crash("a", 1);
+        assert_ne!(rig.report(None).unwrap().gist()[0], before.gist()[0]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_json_is_as_its_schema_says() {
+        let schema = serde_json::from_str(include_str!("../../docs/status.schema.json")).unwrap();
+        let schema = jsonschema::validator_for(&schema).unwrap();
+        let rig = Rig::new(["a", "b"], &[&["a", "b"]]);
+        let check = |rig: &Rig| {
+            let json = serde_json::to_value(rig.report(None).unwrap()).unwrap();
+            let errors: Vec<_> = schema.iter_errors(&json).map(|error| error.to_string()).collect();
+            assert!(errors.is_empty(), "{errors:?} in {json:#}");
+        };
+        check(&rig);
+        rig.ready("a");
+        rig.crash("b", 4);
+        rig.servers["a"].answered(MIN, true);
+        rig.up(0);
+        check(&rig);
+        rig.close(0, cloud::CLOSE, false);
+        rig.links[0].turn(rig.servers["a"].key(), TurnState { current: true, pinned: false });
+        rig.status.set_loss(Some((FaultCode::DiskFull, "No space left".into())));
+        rig.status.set_config_mistakes(vec![Problem::new("x", Code::WrongType.says("is a number"), "")]);
+        check(&rig);
+        let all: Vec<_> = FaultCode::ALL.iter().map(|code| code.as_str()).collect();
+        let text: serde_json::Value = serde_json::from_str(include_str!("../../docs/status.schema.json")).unwrap();
+        assert_eq!(text["$defs"]["code"]["enum"], serde_json::json!(all));
     }
 }

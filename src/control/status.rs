@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::figures::Figures;
 use crate::endpoint::Endpoint;
-use crate::error::FaultCode;
+use crate::error::{FaultCode, Problem};
 use crate::secrecy::Redactor;
 use crate::server::wanted::{Goal, Wanted};
 
@@ -138,6 +138,16 @@ impl ServerStatus {
     }
 }
 
+impl ServerStatus {
+    /// Whether all is as it is wanted: the server answers, or somebody has said that it shall not run.
+    pub(super) fn is_well(&self) -> bool {
+        match self.wanted {
+            Wanted::Running | Wanted::Paused => self.state == ServerState::Serving,
+            Wanted::Stopped => self.state == ServerState::Stopped,
+        }
+    }
+}
+
 /// The state of a link.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -212,6 +222,11 @@ impl LinkStatus {
         }
     }
 
+    /// What the endpoint is called: its name, or its address where it has none.
+    pub(super) fn called(&self) -> &str {
+        self.name.as_deref().unwrap_or(&self.endpoint)
+    }
+
     /// What is said of a server here; `None` if the endpoint does not see it.
     pub(crate) fn shown(&self, server: ServerKey) -> Option<&ShownServer> {
         self.servers.iter().find(|shown| shown.key == server)
@@ -226,9 +241,64 @@ pub(crate) struct Overview {
     /// The servers of the config that are disabled, and so are none here.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub disabled: Vec<String>,
+    /// The mistakes of the config as it is now, while an earlier one is used.
+    pub mistakes: Vec<Mistake>,
+    pub loss: Option<Loss>,
+}
+
+/// A mistake in a config that was changed while mcp-pipe runs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Mistake {
+    /// Its code.
+    pub code: String,
+    /// Where it is, what, and the remedy.
+    pub text: String,
+}
+
+/// What mcp-pipe can't keep for its next run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Loss {
+    pub code: FaultCode,
+    pub text: String,
 }
 
 impl Overview {
+    /// The name of a server.
+    pub(super) fn name_of(&self, server: ServerKey) -> &str {
+        self.servers.iter().find(|known| known.key == server).map_or("", |server| &server.name)
+    }
+
+    /// Whether a link is needed: a server on it is wanted; where it is about `one`, that one.
+    pub(super) fn needs(&self, link: &LinkStatus, one: Option<ServerKey>) -> bool {
+        let mut servers = self.servers.iter().filter(|server| one.is_none_or(|one| server.key == one));
+        servers.any(|server| server.wanted != Wanted::Stopped && link.shown(server.key).is_some())
+    }
+
+    /// The servers from which it follows that a link is not connected; none if that has another reason.
+    pub(super) fn reasons_of(&self, link: &LinkStatus) -> Vec<&str> {
+        let follows = match &link.state {
+            LinkState::Resting => !link.dialled,
+            LinkState::Down(_) => link.by_servers,
+            LinkState::Connected => false,
+        };
+        let is_reason = |server: &&ServerStatus| {
+            link.shown(server.key).is_some() && server.wanted != Wanted::Stopped && server.state != ServerState::Serving
+        };
+        let servers = self.servers.iter().filter(|_| follows).filter(is_reason);
+        servers.map(|server| server.name.as_str()).collect()
+    }
+
+    /// The names that can be asked about: those of servers, and what endpoints are called.
+    pub(super) fn all_names(&self) -> Vec<&str> {
+        let mut names = self.names();
+        for link in &self.links {
+            if !names.contains(&link.called()) {
+                names.push(link.called());
+            }
+        }
+        names
+    }
+
     /// The server of this name.
     pub(crate) fn server(&self, name: &str) -> Option<&ServerStatus> {
         self.servers.iter().find(|server| server.name == name)
@@ -346,6 +416,26 @@ impl Status {
     /// The state of all, and a notice of each change.
     pub(crate) fn changes(&self) -> watch::Receiver<Overview> {
         self.overview.subscribe()
+    }
+
+    /// A notice of each call.
+    pub(super) fn calls(&self) -> watch::Receiver<()> {
+        self.calls.subscribe()
+    }
+
+    /// Notes the mistakes of the config as it is now, while an earlier one is used; none once it is in use.
+    pub(crate) fn set_config_mistakes(&self, mistakes: Vec<Problem>) {
+        let clean = |text: String| self.redactor.clean_all(&text).into_owned();
+        let mistake = |problem: Problem| Mistake { code: problem.code.to_string(), text: clean(problem.to_string()) };
+        let mistakes: Vec<Mistake> = mistakes.into_iter().map(mistake).collect();
+        self.overview.send_if_modified(|all| std::mem::replace(&mut all.mistakes, mistakes.clone()) != mistakes);
+    }
+
+    /// Notes what can't be kept for the next run.
+    pub(crate) fn set_loss(&self, loss: Option<(FaultCode, String)>) {
+        let clean = |text: String| self.redactor.clean_all(&text).into_owned();
+        let loss = loss.map(|(code, text)| Loss { code, text: clean(text) });
+        self.overview.send_if_modified(|all| std::mem::replace(&mut all.loss, loss.clone()) != loss);
     }
 
     /// Whether the server called `name` is [`ServerState::Starting`].

@@ -1,6 +1,7 @@
 //! The commands that ask a running mcp-pipe, where there is no control socket: on Windows, whose named pipes are not tried yet.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::{Result, bail};
 
@@ -24,12 +25,26 @@ pub(crate) struct Asking<'a> {
     pub env: &'a Environment,
 }
 
+/// What `mcp-pipe status` is asked for.
+#[derive(Debug, Clone, Copy)]
+#[expect(dead_code, reason = "nobody is asked")]
+pub(crate) struct Question<'a> {
+    /// Only this server or endpoint.
+    pub name: Option<&'a str>,
+    /// For a program.
+    pub json: bool,
+    /// On and on.
+    pub watch: bool,
+    /// Until all that is wanted serves, for so long at most.
+    pub wait: Option<Duration>,
+}
+
 impl Asking<'_> {
     /// Refuses.
     ///
     /// # Errors
     /// Always.
-    pub(crate) fn status(self, _server: Option<&str>, _json: bool) -> Result<Exit, Failure> {
+    pub(crate) fn status(self, _question: Question<'_>) -> Result<Exit, Failure> {
         Ok(self.health()?)
     }
 

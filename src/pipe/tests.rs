@@ -19,6 +19,7 @@ use super::sides::CROWDED;
 use super::*;
 use crate::control::health;
 use crate::control::status::{ServerState, Status};
+use crate::error::FaultCode;
 use crate::frame::Cut;
 use crate::mcp::envelope::{Envelope, Lost};
 use crate::net::wake::WakeWatch;
@@ -300,9 +301,11 @@ async fn a_server_that_is_silent_for_too_long_is_not_healthy_until_it_says_somet
         }
     };
     timeout(HANG, beats).await.unwrap();
+    let faults = |rig: &Rig| rig.status.read().servers.iter().map(|server| server.fault).collect::<Vec<_>>();
+    assert_eq!(faults(&rig), [None, Some(FaultCode::ServerHangs)]);
     rig.send(json!({"to": 1})).await;
     rig.next().await;
-    assert_eq!(healthy(&rig), [true, true]);
+    assert_eq!((healthy(&rig), faults(&rig)), (vec![true, true], vec![None, None]));
     rig.stop().await;
 }
 

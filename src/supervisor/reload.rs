@@ -52,6 +52,7 @@ impl Supervisor {
         };
         self.common.run.redactor.add(resolved.secrets.iter().cloned());
         resolved.log(&self.common.run.redactor);
+        self.common.status.set_config_mistakes(Vec::new());
         let Config { servers, endpoints, inputs, disabled, .. } = resolved.config;
         self.common.status.leave_out(&disabled);
         self.helm.leave_out(disabled);
@@ -81,6 +82,7 @@ impl Supervisor {
 
     /// The config has mistakes: they are told, and nothing changes.
     fn refuse(&mut self, problems: &Problems) -> NotGiven {
+        self.common.status.set_config_mistakes(problems.mistakes.iter().chain(&problems.target).cloned().collect());
         let told = self.common.run.redactor.clean_all(&problems.to_string()).into_owned();
         error!(event = "ERROR_RELOAD", "the config has mistakes, and the old one runs on: {told}");
         NotGiven::Mistakes(format!("the config has mistakes, and the old one runs on\n{told}"))

@@ -372,7 +372,9 @@ async fn a_server_that_nothing_runs_for_now_is_told_so_at_once_and_what_was_comm
     assert_eq!(other.ask(&["stop", "a"]).await.code, 0);
     let said = other.ask(&["status", "a"]).await;
     assert!(
-        said.code == 0 && said.out.starts_with("a: stopped by command, not connected: another mcp-pipe"),
+        said.code == 0
+            && said.out.starts_with("a: stopped by command\n")
+            && said.out.contains(": another mcp-pipe serves"),
         "{said:?}"
     );
     first.stop().await;

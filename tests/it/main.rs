@@ -37,6 +37,7 @@ mod secrets;
 mod sequential;
 mod shutdown;
 mod start;
+mod status;
 mod surroundings;
 mod terminal;
 mod validate;

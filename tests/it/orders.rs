@@ -97,7 +97,10 @@ async fn calls_to_a_stopped_server_say_so_at_once_and_name_the_command_that_brin
     assert_eq!(error_of(&said), "server \"x\" was stopped by command; mcp-pipe start x brings it back");
     assert!(asked.elapsed() < Duration::from_secs(5), "it was waited for");
     let status = runtime.ask(&["status"]).await;
-    assert_eq!((status.code, status.out.as_str()), (0, "x: stopped by command, connected, 9 tools\n"));
+    assert!(
+        status.code == 0 && status.out.starts_with("x: stopped by command; 2 calls, 1 with an error, "),
+        "{status:?}"
+    );
     assert_eq!(runtime.ask(&["health"]).await.code, 0, "all is as it is wanted");
     assert_eq!(runtime.done(&["stop", "x"]).await, "x: stopped\n", "twice is once");
     // No backoff starts it.
@@ -126,7 +129,7 @@ async fn a_paused_server_runs_stays_listed_and_finishes_what_is_under_way() {
     conn.send(json!({"jsonrpc": "2.0", "id": 14, "method": "tools/list"})).await;
     assert_eq!(names(&conn.answer_to(14).await).len(), 9);
     let status = runtime.ask(&["status"]).await;
-    assert_eq!((status.code, status.out.as_str()), (0, "x: paused (takes no calls), serving, connected, 9 tools\n"));
+    assert!(status.code == 0 && status.out.starts_with("x: paused (takes no calls), serving for "), "{status:?}");
     assert_eq!(runtime.done(&["resume", "x"]).await, "x: serves\n");
     assert_eq!(pid(&mut conn, 15).await, before, "the same process");
     // A crash changes nothing about that: it is started again, and takes no calls.
@@ -164,7 +167,7 @@ async fn servers_on_one_connection_are_ordered_about_one_by_one() {
     conn.send(json!({"jsonrpc": "2.0", "id": 12, "method": "tools/list"})).await;
     assert_eq!(names(&conn.answer_to(12).await).len(), before, "its tools stay listed");
     let status = runtime.ask(&["status"]).await;
-    assert!(status.code == 0 && status.out.starts_with("one: stopped by command, connected"), "{status:?}");
+    assert!(status.code == 0 && status.out.starts_with("one: stopped by command\n"), "{status:?}");
     runtime.done(&["restart", "other"]).await;
     runtime.done(&["restart", "one"]).await;
     assert_eq!(text_of(&conn.call(13, "echo", json!({"text": "hi"})).await), "hi");
@@ -261,7 +264,7 @@ async fn an_endpoint_is_dialled_at_once_and_its_backoff_forgotten() {
     endpoint.answer(later).await;
     daemon.wait_for_event("ERROR_CONNECT").await;
     let json: Value = serde_json::from_str(&runtime.ask(&["status", "--json"]).await.out).unwrap();
-    let shown = json["servers"][0]["connection"]["endpoint"].as_str().unwrap().to_owned();
+    let shown = json["endpoints"][0]["address"].as_str().unwrap().to_owned();
     assert!(shown.starts_with("ws://127.0.0.1:") && !shown.contains("t0ken"), "{shown}");
     for name in [&["restart", &*shown][..], &["restart", "x", "--connection"], &["restart", &endpoint.url()]] {
         let (said, ()) = tokio::join!(runtime.not_done(1, name), endpoint.answer(later));

@@ -394,14 +394,15 @@ async fn commands_give_a_server_the_turn_and_end_it_and_a_stopped_server_has_non
     let (conn, server) = endpoint.accept().await;
     assert_eq!(server, "c", "and not b, which would be next");
     told(&["pin", "c"], "c: is kept: its turn does not end").await;
-    told(&["status", "c"], "c: serving, its turn, pinned, connected").await;
-    told(&["status", "a"], "a: serving, waits for its turn, connected").await;
+    told(&["status", "c"], ", its turn, pinned; process ").await;
+    told(&["status", "a"], ", waits for its turn; process ").await;
     told(&["next"], "c: its turn ends as soon as nothing is under way; it stays pinned").await;
     endpoint.end(conn).await;
     let (conn, server) = endpoint.accept().await;
     assert_eq!(server, "a");
     let status: Value = serde_json::from_str(&runtime.ask(&["status", "--json"]).await.out).unwrap();
-    let turn = |n: usize| (status["servers"][n]["turn"].clone(), status["servers"][n]["pinned"].clone());
+    let shown = &status["endpoints"][0]["servers"];
+    let turn = |n: usize| (shown[n]["turn"].clone(), shown[n]["pinned"].clone());
     assert_eq!([turn(0), turn(2)], [(json!("current"), json!(false)), (json!("waiting"), json!(true))]);
     told(&["pin", "c", "--off"], "c: is not kept").await;
     // Whoever has the turn is stopped: the next one has it at once.

@@ -132,6 +132,11 @@ impl Setup {
         Daemon { child, mark: self.mark, log, lines, dir: self.dir }
     }
 
+    /// Starts it for somebody who reads its stdout; it ends with whoever does.
+    pub(crate) fn watched(mut self) -> Child {
+        self.command.stdout(Stdio::piped()).stderr(Stdio::null()).kill_on_drop(true).spawn().unwrap()
+    }
+
     /// Runs it to its end.
     pub(crate) async fn output(mut self) -> Output {
         let output = within("the program to end", self.command.kill_on_drop(true).output()).await.unwrap();

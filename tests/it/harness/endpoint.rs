@@ -31,7 +31,12 @@ impl FakeEndpoint {
 
     /// On an address of a network of its own.
     pub(crate) async fn on(address: &str, token: &str) -> Self {
-        let listener = TcpListener::bind((address, 0)).await.unwrap();
+        Self::at(SocketAddr::new(address.parse().unwrap(), 0), token).await
+    }
+
+    /// At just this address.
+    pub(crate) async fn at(address: SocketAddr, token: &str) -> Self {
+        let listener = TcpListener::bind(address).await.unwrap();
         let address = listener.local_addr().unwrap();
         FakeEndpoint { listener, address, token: token.to_owned(), accepted: AtomicUsize::new(0) }
     }

@@ -1,0 +1,202 @@
+//! `mcp-pipe status`: once, until all serves, or on and on.
+
+use std::io::{self, IsTerminal as _, Write as _};
+use std::pin::pin;
+use std::time::Duration;
+
+use anyhow::anyhow;
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
+
+use super::client::Answer;
+use super::commands::{Asking, State, print, told, unknown_name};
+use super::memory;
+use super::protocol::{Daemon, Reply, Request};
+use super::report::{Report, Sight};
+use crate::error::{Exit, Failure};
+use crate::secrecy::plain;
+use crate::words::{listed, span};
+
+/// Pause between two attempts to find a mcp-pipe that is waited for.
+const AGAIN: Duration = Duration::from_millis(200);
+/// Time between two looks at a terminal at which nothing happens: the times go on.
+const TICK: Duration = Duration::from_secs(1);
+/// Most names in a line.
+const SHOWN: usize = 5;
+/// Clears a terminal (ECMA-48): cursor to the top, and everything below it away.
+const CLEAR: &str = "\u{1b}[H\u{1b}[J";
+
+/// What `mcp-pipe status` is asked for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Question<'a> {
+    /// Only this server or endpoint.
+    pub name: Option<&'a str>,
+    /// For a program.
+    pub json: bool,
+    /// On and on.
+    pub watch: bool,
+    /// Until all that is wanted serves, for so long at most.
+    pub wait: Option<Duration>,
+}
+
+impl Asking<'_> {
+    /// `mcp-pipe status`: prints what each server and each endpoint is doing. Fails where not all that is wanted serves.
+    ///
+    /// # Errors
+    /// Which mcp-pipe is meant is not clear, or it does not answer, or not all serves in time.
+    pub(crate) fn status(self, question: Question<'_>) -> Result<Exit, Failure> {
+        self.run(async {
+            match question.wait {
+                _ if question.watch => self.watch(question).await,
+                Some(within) => self.wait_until_well(question, within).await,
+                None => {
+                    let state = self.state().await?;
+                    let report = report(&state, question)?;
+                    print(&self.shown(&report, question.json)?);
+                    Ok(exit(&report))
+                }
+            }
+        })
+    }
+
+    /// Prints the state when all that is wanted serves, or what does not when the time is over.
+    async fn wait_until_well(&self, question: Question<'_>, within: Duration) -> Result<Exit, Failure> {
+        let end = Instant::now() + within;
+        let mut last = None;
+        loop {
+            let failed = match timeout_at(end, self.until_well(question, &mut last)).await {
+                Ok(Ok(report)) => {
+                    print(&self.shown(&report, question.json)?);
+                    return Ok(Exit::Success);
+                }
+                // It is not there, or has ended; one may come.
+                Ok(Err(Failure::Asking { exit: Exit::Usage, what, remedy })) => {
+                    return Err(Failure::Asking { exit: Exit::Usage, what, remedy });
+                }
+                Ok(Err(failure)) => Some(failure),
+                Err(_) => None,
+            };
+            if Instant::now() + AGAIN < end && failed.is_some() {
+                sleep(AGAIN).await;
+                continue;
+            }
+            let Some(report) = last else {
+                let what = format!("no mcp-pipe has answered within {}", span(within));
+                let none = Failure::Asking { exit: Exit::NoDaemon, what, remedy: String::new() };
+                return Err(failed.unwrap_or(none));
+            };
+            print(&self.shown(&report, question.json)?);
+            let names = report.unwell();
+            let names = listed(names.iter().take(SHOWN).collect(), names.len());
+            let what = format!("not all serves after {}: {names}", span(within));
+            return Err(Failure::Asking { exit: Exit::Failed, what, remedy: String::new() });
+        }
+    }
+
+    /// Ready when all that is wanted serves. `last`: how it was before.
+    async fn until_well(&self, question: Question<'_>, last: &mut Option<Report>) -> Result<Report, Failure> {
+        let mut answer = self.ask(&Request::Status { watch: true }).await?;
+        let mut daemon = Daemon::default();
+        while let Some(state) = next(&mut answer, &mut daemon).await? {
+            let report = report(&state, question)?;
+            if report.is_well() {
+                return Ok(report);
+            }
+            *last = Some(report);
+        }
+        Err(anyhow!("mcp-pipe has ended").into())
+    }
+
+    /// Shows the state again whenever it has changed: to a terminal all of it, to a program or a file what has changed.
+    async fn watch(&self, question: Question<'_>) -> Result<Exit, Failure> {
+        let mut answer = self.ask(&Request::Status { watch: true }).await?;
+        let (mut daemon, mut gist, mut code) = (Daemon::default(), Vec::new(), Exit::Success);
+        let mut state: Option<State> = None;
+        let is_screen = io::stdout().is_terminal() && !question.json;
+        loop {
+            let mut coming = pin!(next(&mut answer, &mut daemon));
+            let come = loop {
+                let tick = Instant::now() + TICK;
+                tokio::select! {
+                    come = &mut coming => break come?,
+                    () = sleep_until(tick), if is_screen => {
+                        if let Some(state) = &state {
+                            let text = self.shown(&report(state, question)?, false)?;
+                            if !written(&format!("{CLEAR}{text}")) {
+                                return Ok(code);
+                            }
+                        }
+                    }
+                }
+            };
+            let Some(come) = come else { return Ok(code) };
+            let report = report(&come, question)?;
+            state = Some(come);
+            code = exit(&report);
+            let new = report.gist();
+            let text = if question.json {
+                self.compact(&report)?
+            } else if is_screen {
+                format!("{CLEAR}{}", self.shown(&report, false)?)
+            } else {
+                let lines = self.shown(&report, false)?;
+                let changed = lines.lines().zip(&new).filter(|(_, gist_of)| !gist.contains(*gist_of));
+                changed.map(|(line, _)| format!("{line}\n")).collect()
+            };
+            gist = new;
+            if !written(&text) {
+                return Ok(code);
+            }
+        }
+    }
+
+    fn shown(&self, report: &Report, json: bool) -> Result<String, Failure> {
+        if json {
+            let mut value = serde_json::to_value(report).map_err(|error| anyhow!(error))?;
+            self.redactor.clean_value(&mut value);
+            return Ok(plain::json(&format!("{value:#}\n")).into_owned());
+        }
+        let line = |line: &str| format!("{}\n", plain::line(&self.redactor.clean_all(line)));
+        Ok(report.words().lines().map(line).collect())
+    }
+
+    /// The JSON on one line.
+    fn compact(&self, report: &Report) -> Result<String, Failure> {
+        let mut value = serde_json::to_value(report).map_err(|error| anyhow!(error))?;
+        self.redactor.clean_value(&mut value);
+        Ok(plain::json(&format!("{value}\n")).into_owned())
+    }
+}
+
+/// The next state that is told; `None` at the end.
+async fn next(answer: &mut Answer, daemon: &mut Daemon) -> Result<Option<State>, Failure> {
+    while let Some(reply) = answer.next_in_time().await.map_err(told)? {
+        match reply {
+            Reply::Daemon(who) => *daemon = who,
+            Reply::Picture(picture) => return Ok(Some(State { daemon: daemon.clone(), picture })),
+            Reply::Log(_)
+            | Reply::Lost(_)
+            | Reply::Given(_)
+            | Reply::Carried(_)
+            | Reply::Failed(_)
+            | Reply::Done {} => {}
+        }
+    }
+    Ok(None)
+}
+
+fn report(State { daemon, picture }: &State, question: Question<'_>) -> Result<Report, Failure> {
+    let sight = Sight { daemon, picture, memory: &memory::of_groups(), only: question.name, now: Instant::now() };
+    Report::of(&sight).ok_or_else(|| {
+        unknown_name(question.name.unwrap_or_default(), &picture.overview.all_names(), &picture.overview.disabled)
+    })
+}
+
+fn exit(report: &Report) -> Exit {
+    if report.is_well() { Exit::Success } else { Exit::Failed }
+}
+
+/// Writes to whoever reads. False if nobody does any more, who then has seen enough.
+fn written(text: &str) -> bool {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_ok()
+}

@@ -1,0 +1,162 @@
+//! What a server or a link is doing, in words for a person. Pure.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::figures::Counted;
+use super::memory::Memory;
+use super::status::{LinkState, LinkStatus, Overview, ServerState, ServerStatus, TurnState};
+use crate::error::FaultCode;
+use crate::server::wanted::Wanted;
+use crate::words::{counted, listed, span};
+
+/// Shortest start of which a reason is given: most servers answer sooner.
+const SOON: Duration = Duration::from_secs(3);
+/// Longest piece of a server's last line, in characters.
+const LAST_LINE: usize = 120;
+/// Most servers that are named in a line.
+const SHOWN: usize = 5;
+/// Programs that first fetch what they start, which may take minutes.
+const INSTALLERS: [&str; 9] = ["npx", "npm", "pnpm", "pnpx", "bunx", "uvx", "uv", "pipx", "docker"];
+
+/// What a server is doing, and what is to be known of it.
+pub(super) fn of_server(
+    server: &ServerStatus,
+    (calls, memory, last_line): (Counted, Option<Memory>, Option<&str>),
+    all: &Overview,
+    now: Instant,
+) -> String {
+    let mut said = match server.wanted {
+        Wanted::Running => doing(server, last_line, now),
+        Wanted::Paused => format!("paused (takes no calls), {}", doing(server, last_line, now)),
+        Wanted::Stopped if server.state == ServerState::Stopped => "stopped by command".to_owned(),
+        Wanted::Stopped => "is being stopped by command".to_owned(),
+    };
+    let turns = all.links.iter().filter_map(|link| link.shown(server.key)?.turn);
+    // A stopped server waits for nothing.
+    for TurnState { current, pinned } in turns.filter(|turn| turn.current || server.wanted != Wanted::Stopped) {
+        said += if current { ", its turn" } else { ", waits for its turn" };
+        said += if pinned { ", pinned" } else { "" };
+    }
+    if let Some(process) = &server.process {
+        said += &format!("; process {}", process.pid);
+        match memory {
+            Some(Memory { bytes, processes: 1 }) => said += &format!(", {}", mebibytes(bytes)),
+            Some(Memory { bytes, processes }) => said += &format!(" and {} more, {}", processes - 1, mebibytes(bytes)),
+            None => {}
+        }
+    }
+    let Counted { calls, errors, p50, p99 } = calls;
+    if calls > 0 {
+        said += &format!("; {}", counted(usize::try_from(calls).unwrap_or(usize::MAX), "call"));
+        if errors > 0 {
+            said += &format!(", {errors} with an error");
+        }
+        if let (Some(p50), Some(p99)) = (p50, p99) {
+            let span = |micros| span(Duration::from_micros(micros));
+            said += &format!(", p50 {}, p99 {}", span(p50), span(p99));
+        }
+    }
+    if server.restarts > 0 && server.state == ServerState::Serving {
+        said += &format!("; {}", restarts(server));
+    }
+    said
+}
+
+fn restarts(server: &ServerStatus) -> String {
+    counted(usize::try_from(server.restarts).unwrap_or(usize::MAX), "restart")
+}
+
+fn mebibytes(bytes: u64) -> String {
+    format!("{} MiB", bytes.div_ceil(1 << 20))
+}
+
+fn doing(server: &ServerStatus, last_line: Option<&str>, now: Instant) -> String {
+    let lasted = now.saturating_duration_since(server.since);
+    let since = span(lasted);
+    match &server.state {
+        ServerState::Serving if server.fault == Some(FaultCode::ServerHangs) => {
+            format!("serving, but {}", server.why)
+        }
+        ServerState::Serving => format!("serving for {since}"),
+        ServerState::Silent => format!("silent: {}", server.why),
+        ServerState::Stopped => "stopped".to_owned(),
+        ServerState::Refusing(_) => format!("refuses to be initialized: {}{}", server.why, next(server.retry_at, now)),
+        ServerState::Down(_) => {
+            let what = if server.fault == Some(FaultCode::ServerCrashLoop) { "crash loop" } else { "down" };
+            format!("{what}: {} ({}){}", server.why, restarts(server), next(server.retry_at, now))
+        }
+        ServerState::Starting => {
+            let started = server.process.as_ref().map_or(server.since, |process| process.at);
+            let for_long = now.saturating_duration_since(started);
+            let again = match server.fault {
+                Some(FaultCode::ServerCrashLoop) => format!("crash loop: {} ({}); ", server.why, restarts(server)),
+                Some(FaultCode::ServerNotReady) | None => String::new(),
+                Some(_) => format!("{}; ", server.why),
+            };
+            let again = if again.is_empty() { "starting".to_owned() } else { format!("{again}starting again") };
+            format!("{again} for {}{}", span(for_long), why_so_long(server, last_line, for_long))
+        }
+    }
+}
+
+/// What is known of a start that takes long.
+fn why_so_long(server: &ServerStatus, last_line: Option<&str>, for_long: Duration) -> String {
+    let Some(process) = server.process.as_ref().filter(|_| for_long >= SOON) else { return String::new() };
+    if let Some(line) = last_line {
+        let end = line.char_indices().nth(LAST_LINE).map_or(line.len(), |(at, _)| at);
+        return format!(": it last wrote \"{}{}\"", &line[..end], if end < line.len() { "…" } else { "" });
+    }
+    let program = process.program.rsplit(['/', '\\']).next().unwrap_or_default();
+    if INSTALLERS.contains(&program.trim_end_matches(".cmd").trim_end_matches(".exe")) {
+        return format!(": {program} may still be installing it");
+    }
+    ": it has not answered initialize".to_owned()
+}
+
+/// What a link is doing.
+pub(super) fn of_link(link: &LinkStatus, all: &Overview, now: Instant) -> String {
+    let since = span(now.saturating_duration_since(link.since));
+    let because = all.reasons_of(link);
+    let servers = |names: &[&str]| listed(names.iter().take(SHOWN).collect(), names.len());
+    let mut said = match &link.state {
+        LinkState::Resting if !because.is_empty() => format!("not dialled yet: waits for {}", servers(&because)),
+        LinkState::Resting if link.dialled => format!("is being dialled for {since}"),
+        LinkState::Resting => "not dialled yet".to_owned(),
+        LinkState::Connected => format!("connected for {since}"),
+        LinkState::Down(why) => {
+            let then = match until(link.retry_at, now) {
+                Some(wait) => format!("waits {} for the next attempt", span(wait)),
+                None if link.retry_at.is_some() => "is being dialled again".to_owned(),
+                None => "not dialled".to_owned(),
+            };
+            let follows =
+                if because.is_empty() { String::new() } else { format!(" (because of {})", servers(&because)) };
+            format!("not connected for {since}: {why}{follows}; {then}")
+        }
+    };
+    if link.state == LinkState::Connected {
+        match link.tools {
+            Some(tools) => said += &format!(", {}", counted(tools, "tool")),
+            None if link.unasked => said += ", has asked for nothing yet",
+            None => {}
+        }
+        if let Some(close) = &link.last_close {
+            let ago = span(now.saturating_duration_since(close.at));
+            said += &format!("; the last connection ended {ago} ago: {}", close.why);
+        }
+    }
+    let names: Vec<&str> = link.servers.iter().map(|shown| all.name_of(shown.key)).collect();
+    format!("{said}; serves {}", servers(&names))
+}
+
+/// When the next attempt is.
+fn next(at: Option<Instant>, now: Instant) -> String {
+    until(at, now).map_or_else(String::new, |wait| format!("; waits {} for the next attempt", span(wait)))
+}
+
+/// How long until then, if it is still to come.
+pub(super) fn until(at: Option<Instant>, now: Instant) -> Option<Duration> {
+    at.and_then(|at| at.checked_duration_since(now)).filter(|time| !time.is_zero())
+}
