@@ -14,6 +14,7 @@ mod claim;
 mod crew;
 mod hub;
 mod lock;
+mod losses;
 mod orders;
 mod plan;
 mod reload;
@@ -21,14 +22,13 @@ mod roster;
 mod watch;
 
 use std::collections::BTreeSet;
-use std::convert::Infallible;
 use std::path::PathBuf;
+use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinError, JoinSet};
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
@@ -96,7 +96,7 @@ pub(crate) async fn serve(
     // No locks for a local endpoint, which nobody else can serve.
     let locks = cache_dir.clone().filter(|_| !local);
     let catalogue = Arc::new(Catalogue::at(cache_dir));
-    let (kept, losses) = (catalogue.clone(), status.clone());
+    let (kept, seen) = (catalogue.clone(), status.clone());
     let (now, remembering) = (stop.clone(), catalogue.clone());
     let (wake, redactor) = (wakes.subscribe(), status.redactor().clone());
     let run = Run { guard, wake, stop, drain_timeout, log_contents, tool_budget, catalogue, redactor };
@@ -114,6 +114,7 @@ pub(crate) async fn serve(
     let ended = CancellationToken::new();
     let watching = ended.clone();
     let obeyed = async {
+        let mut losses = pin!(losses::note(&kept, &seen));
         let mut watch = if reread.is_some() { Watch::of(inputs).await } else { Watch::default() };
         loop {
             tokio::select! {
@@ -134,18 +135,13 @@ pub(crate) async fn serve(
                     }
                     other => supervisor.helm.obey(other, &now),
                 },
+                never = &mut losses => match never {},
                 changed = watch.changed(), if reread.is_some() && !now.drain().is_cancelled() => {
                     let _logged = supervisor.reload(reread.as_ref(), &mut watch, changed).await;
                 }
             }
         }
         ended.cancel();
-    };
-    let obeyed = async {
-        tokio::select! {
-            () = obeyed => {}
-            never = tell_losses(&kept, &losses) => match never {},
-        }
     };
     tokio::join!(obeyed, wakes.run(watching));
     tokio::select! {
@@ -196,27 +192,6 @@ impl Supervisor {
             let _nobody_waits = done.send(());
         });
         self.crews.push(Working { key, changes, ended, gone });
-    }
-}
-
-/// Time between two attempts to write what could not be written to the cache: somebody may have made room.
-const AGAIN: Duration = Duration::from_secs(10);
-
-/// Tells what keeps the cache from being written, whenever that changes, and tries it again meanwhile; for ever.
-async fn tell_losses(catalogue: &Catalogue, status: &Status) -> Infallible {
-    let mut losses = catalogue.losses();
-    loop {
-        let loss = losses.borrow_and_update().clone();
-        let is_lost = loss.is_some();
-        status.set_loss(loss);
-        tokio::select! {
-            changed = losses.changed() => {
-                if changed.is_err() {
-                    std::future::pending::<()>().await; // without a cache nothing is lost
-                }
-            }
-            () = sleep(AGAIN), if is_lost => catalogue.write_again(),
-        }
     }
 }
 

@@ -64,7 +64,7 @@ struct Waiting {
     /// written is told apart, and written again.
     pieces: VecDeque<(String, u64, Piece)>,
     next: u64,
-    /// The last piece for each file that could not be written.
+    /// The last piece for each file that could not be written: no more than there are files.
     failed: Vec<(String, Piece)>,
     /// The last piece about an endpoint: each pipe of an agent hears the same, and once is enough.
     hello: Option<(String, Box<str>)>,

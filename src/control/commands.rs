@@ -16,6 +16,7 @@ use super::health::{self, PipeStatus};
 use super::orders::{Order, unknown};
 use super::picture::Picture;
 use super::protocol::{Daemon, Reason, Reply, Request};
+use super::status::Overview;
 use crate::config::{ControlSocket, Environment};
 use crate::error::{Exit, Failure};
 use crate::logging::Shown;
@@ -252,9 +253,10 @@ pub(super) fn told(unanswered: Unanswered) -> Failure {
     }
 }
 
-/// What to tell about a name that nothing here has, of which there are `names`.
-pub(super) fn unknown_name(name: &str, names: &[&str], disabled: &[String]) -> Failure {
-    Failure::Asking { exit: Exit::Usage, what: unknown(name, names, disabled), remedy: String::new() }
+/// What to tell about a name that nothing here has.
+pub(super) fn unknown_name(name: &str, all: &Overview) -> Failure {
+    let what = unknown(name, &all.all_names(), &all.disabled);
+    Failure::Asking { exit: Exit::Usage, what, remedy: String::new() }
 }
 
 pub(super) fn print(text: &str) {

@@ -22,8 +22,8 @@ pub(super) const LOOP: u32 = 3;
 /// What happens to a server.
 #[derive(Debug)]
 pub(crate) enum ServerNews<'a> {
-    /// A process of it was started.
-    Started { pid: u32, program: &'a str },
+    /// A process of it was started. `fetcher`: the program that downloads it at its first start, if one does.
+    Started { pid: u32, program: &'a str, fetcher: Option<&'a str> },
     /// Its process could not be started. `shown`: what the log says, which does not repeat itself.
     NotStarted { fault: FaultCode, why: &'a str, shown: &'a str, retry_in: Duration },
     /// It has not answered yet, so long after its start.
@@ -108,7 +108,7 @@ impl ServerNews<'_> {
     fn log(&self, name: &str) {
         let servers = || Names::from_iter([name.into()]);
         match self {
-            ServerNews::Started { pid, program } => {
+            ServerNews::Started { pid, program, .. } => {
                 info!(event = "SERVER_STARTED", server = %name, pid, program, "started {program}, process {pid}");
             }
             ServerNews::NotStarted { shown, retry_in, .. } => {
@@ -165,8 +165,9 @@ impl ServerStatus {
     /// What follows from the news.
     fn follow(&mut self, news: &ServerNews<'_>, clean: impl Fn(&str) -> String, now: Instant) {
         match news {
-            ServerNews::Started { pid, program } => {
-                self.process = Some(Started { pid: *pid, program: clean(program), at: now });
+            ServerNews::Started { pid, program, fetcher } => {
+                let fetcher = fetcher.map(&clean);
+                self.process = Some(Started { pid: *pid, program: clean(program), fetcher, at: now });
                 (self.retry_at, self.refused) = (None, false);
                 // What a server says of itself counts until its next life has ended without such words.
                 if !matches!(self.state, ServerState::Refusing(_)) {
@@ -349,7 +350,7 @@ mod tests {
         ServerNews::Replaced { pid: 7, why: "killed", by_command }
     }
 
-    const STARTED: ServerNews<'static> = ServerNews::Started { pid: 7, program: "npx" };
+    const STARTED: ServerNews<'static> = ServerNews::Started { pid: 7, program: "npx", fetcher: Some("npx") };
     const READY: ServerNews<'static> = ServerNews::Ready { took: SOON };
 
     /// What the state is after this news.

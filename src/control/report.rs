@@ -424,7 +424,7 @@ mod tests {
         }
 
         fn ready(&self, name: &str) {
-            self.server(name, ServerNews::Started { pid: 7, program: "/usr/bin/npx" });
+            self.server(name, ServerNews::Started { pid: 7, program: "/usr/bin/npx", fetcher: Some("npx") });
             self.server(name, ServerNews::Ready { took: MIN });
         }
 
@@ -489,9 +489,9 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_start_is_told_with_what_is_known_of_it() {
         let rig = Rig::new(["a"], &[&["a"]]);
-        rig.server("a", ServerNews::Started { pid: 9, program: "/usr/bin/npx" });
+        rig.server("a", ServerNews::Started { pid: 9, program: "/usr/bin/npx", fetcher: Some("npx") });
         assert!(
-            rig.words().starts_with("a: starting for 60.0 s: npx may still be installing it; process 9\n"),
+            rig.words().starts_with("a: starting for 60.0 s: npx may still be downloading it; process 9\n"),
             "{}",
             rig.words()
         );

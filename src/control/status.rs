@@ -112,6 +112,8 @@ pub(crate) struct Started {
     pub pid: u32,
     /// The program, as the config names it.
     pub program: String,
+    /// The program that downloads the server at its first start, if one does.
+    pub fetcher: Option<String>,
     #[serde(with = "moment")]
     pub at: Instant,
 }
@@ -640,6 +642,7 @@ pub(crate) mod tests {
         drop(a);
         assert_eq!(status.read().names(), ["a", "b"], "a handle is left");
         drop(again);
+        assert!(status.read().links.iter().all(|link| link.servers.len() == 1), "no endpoint sees it any more");
         let c = status.add_server("c");
         assert_ne!(c.key(), gone);
         c.state(ServerState::Serving);

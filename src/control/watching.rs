@@ -186,9 +186,7 @@ async fn next(answer: &mut Answer, daemon: &mut Daemon) -> Result<Option<State>,
 
 fn report(State { daemon, picture }: &State, question: Question<'_>) -> Result<Report, Failure> {
     let sight = Sight { daemon, picture, memory: &memory::of_groups(), only: question.name, now: Instant::now() };
-    Report::of(&sight).ok_or_else(|| {
-        unknown_name(question.name.unwrap_or_default(), &picture.overview.all_names(), &picture.overview.disabled)
-    })
+    Report::of(&sight).ok_or_else(|| unknown_name(question.name.unwrap_or_default(), &picture.overview))
 }
 
 fn exit(report: &Report) -> Exit {

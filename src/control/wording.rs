@@ -17,8 +17,6 @@ const SOON: Duration = Duration::from_secs(3);
 const LAST_LINE: usize = 120;
 /// Most servers that are named in a line.
 const SHOWN: usize = 5;
-/// Programs that first fetch what they start, which may take minutes.
-const INSTALLERS: [&str; 9] = ["npx", "npm", "pnpm", "pnpx", "bunx", "uvx", "uv", "pipx", "docker"];
 
 /// What a server is doing, and what is to be known of it.
 pub(super) fn of_server(
@@ -108,11 +106,10 @@ fn why_so_long(server: &ServerStatus, last_line: Option<&str>, for_long: Duratio
         let end = line.char_indices().nth(LAST_LINE).map_or(line.len(), |(at, _)| at);
         return format!(": it last wrote \"{}{}\"", &line[..end], if end < line.len() { "…" } else { "" });
     }
-    let program = process.program.rsplit(['/', '\\']).next().unwrap_or_default();
-    if INSTALLERS.contains(&program.trim_end_matches(".cmd").trim_end_matches(".exe")) {
-        return format!(": {program} may still be installing it");
+    match &process.fetcher {
+        Some(fetcher) => format!(": {fetcher} may still be downloading it"),
+        None => ": it has not answered initialize".to_owned(),
     }
-    ": it has not answered initialize".to_owned()
 }
 
 /// What a link is doing.

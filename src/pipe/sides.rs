@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use tracing::{debug, enabled, info, warn};
 
 use crate::catalogue::{Catalogue, Memory};
-use crate::config::ServerSpec;
+use crate::config::{CommandSpec, ServerSpec, fetcher};
 use crate::control::journal::{LinkNews, ServerNews};
 use crate::control::status::{ServerEntry, TurnState};
 use crate::frame::LineOut;
@@ -152,7 +152,8 @@ impl Side {
     /// A life of the server's process has begun.
     pub(super) fn up(&mut self, pid: u32, now: Instant) {
         self.renew(now);
-        self.write(ServerNews::Started { pid, program: &self.spec.command.program });
+        let CommandSpec { program, args, .. } = &self.spec.command;
+        self.write(ServerNews::Started { pid, program, fetcher: fetcher(program, args) });
     }
 
     /// A life of the server's process has ended, or could not begin.

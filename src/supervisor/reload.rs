@@ -44,15 +44,18 @@ impl Supervisor {
         *watch = Watch::of(watch.paths()).await;
         let resolved = match aside(move || reread()).await {
             Ok(Ok(resolved)) => resolved,
-            Ok(Err(problems)) => return Err(self.refuse(&problems)),
+            Ok(Err(problems)) => {
+                self.common.status.set_config_mistakes(problems.mistakes.clone());
+                return Err(self.refuse(&problems));
+            }
             Err(error) => {
                 error!(event = "ERROR_RELOAD", "the config can't be read again: {error}; the old one runs on");
                 return Err(NotGiven::Impossible(format!("the config can't be read again: {error}")));
             }
         };
+        self.common.status.set_config_mistakes(Vec::new());
         self.common.run.redactor.add(resolved.secrets.iter().cloned());
         resolved.log(&self.common.run.redactor);
-        self.common.status.set_config_mistakes(Vec::new());
         let Config { servers, endpoints, inputs, disabled, .. } = resolved.config;
         self.common.status.leave_out(&disabled);
         self.helm.leave_out(disabled);
@@ -82,7 +85,6 @@ impl Supervisor {
 
     /// The config has mistakes: they are told, and nothing changes.
     fn refuse(&mut self, problems: &Problems) -> NotGiven {
-        self.common.status.set_config_mistakes(problems.mistakes.iter().chain(&problems.target).cloned().collect());
         let told = self.common.run.redactor.clean_all(&problems.to_string()).into_owned();
         error!(event = "ERROR_RELOAD", "the config has mistakes, and the old one runs on: {told}");
         NotGiven::Mistakes(format!("the config has mistakes, and the old one runs on\n{told}"))

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
+use tempfile::TempDir;
 
 use crate::control::Runtime;
 use crate::harness::{Conn, Daemon, FakeEndpoint, config, fixture, multiplex, one_server, skip, text_of, within};
@@ -217,6 +218,26 @@ async fn a_half_open_connection_is_told_until_the_next_one() {
     daemon.stop_closing([&mut conn]).await;
 }
 
+#[tokio::test]
+async fn a_config_that_was_changed_to_a_bad_one_is_told_until_it_is_mended() {
+    let (runtime, endpoint) = (Runtime::new(), FakeEndpoint::bind().await);
+    let config = one_server(&endpoint, &[]);
+    let daemon = runtime.setup().config(&config).start("info");
+    let mut conn = connected(&endpoint).await;
+    let file = daemon.path().join("mcp_config.json");
+    let mut bad = config.clone();
+    bad["mcpServers"]["x"]["command"] = json!(7);
+    fs::write(&file, bad.to_string()).unwrap();
+    assert_eq!(runtime.ask(&["reload"]).await.code, 78);
+    let json = broken(&runtime, "config-mistake").await;
+    assert_eq!((&json["causes"][0]["mistake"], &json["servers"][0]["well"]), (&json!("wrong-type"), &json!(true)));
+    assert!(json["causes"][0]["message"].as_str().unwrap().contains("mcpServers.x.command"), "{json:#}");
+    fs::write(&file, config.to_string()).unwrap();
+    assert_eq!(runtime.ask(&["reload"]).await.code, 0);
+    mended(&runtime).await;
+    daemon.stop_closing([&mut conn]).await;
+}
+
 /// A server on a connection of the kind for which something is remembered.
 async fn remembering(runtime: &Runtime, endpoint: &FakeEndpoint, cache: &str) -> (Daemon, Conn) {
     let config = multiplex(endpoint, [("x", crate::harness::fixture_entry(&[]))]);
@@ -258,12 +279,9 @@ async fn a_cache_that_cannot_be_written_is_a_warning_until_it_can() {
 
 #[tokio::test]
 async fn a_full_disk_is_a_warning_until_there_is_room() {
-    let (runtime, endpoint, place) = (Runtime::new(), FakeEndpoint::bind().await, tempfile::tempdir().unwrap());
-    let at = place.path();
-    let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=64k", "none"]).arg(at).output();
-    if !mounted.is_ok_and(|output| output.status.success()) {
-        return skip("a full disk: nothing can be mounted here");
-    }
+    let (runtime, endpoint) = (Runtime::new(), FakeEndpoint::bind().await);
+    let Some(disk) = SmallDisk::mount() else { return skip("a full disk: nothing can be mounted here") };
+    let at = disk.0.path();
     // The cache is made, and then there is no room for anything in it.
     let cache = at.join("cache");
     fs::create_dir(&cache).unwrap();
@@ -277,7 +295,24 @@ async fn a_full_disk_is_a_warning_until_there_is_room() {
         frame = conn.expect_frame() => panic!("nothing is said meanwhile: {frame}"),
     }
     daemon.stop_closing([&mut conn]).await;
-    assert!(Command::new("umount").arg(at).status().unwrap().success());
+}
+
+/// A disk with next to no room, as long as this lives. To mount one, one has to be root.
+struct SmallDisk(TempDir);
+
+impl SmallDisk {
+    fn mount() -> Option<Self> {
+        let at = tempfile::tempdir().unwrap();
+        let mut mount = Command::new("mount");
+        let mounted = mount.args(["-t", "tmpfs", "-o", "size=64k", "none"]).arg(at.path()).output();
+        mounted.is_ok_and(|output| output.status.success()).then_some(SmallDisk(at))
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _left = Command::new("umount").arg("-l").arg(self.0.path()).status();
+    }
 }
 
 #[tokio::test]

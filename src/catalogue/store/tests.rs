@@ -90,13 +90,27 @@ fn without_a_directory_nothing_is_remembered_and_nothing_fails() {
 }
 
 #[test]
-fn where_nothing_can_be_written_it_is_only_known_as_long_as_it_waits() {
-    let temp = tempfile::NamedTempFile::new().unwrap();
-    let store = Catalogue::at(Some(temp.path().join("x")));
+fn where_nothing_can_be_written_it_is_known_in_this_run_and_written_once_it_can_be() {
+    let temp = tempfile::tempdir().unwrap();
+    let (file, dir) = (temp.path().join("x"), temp.path().join("x/y"));
+    std::fs::write(&file, "").unwrap();
+    let store = Catalogue::at(Some(dir.clone()));
+    let lost = |store: &Catalogue| store.losses().borrow().as_ref().map(|(code, _)| *code);
+    assert_eq!(lost(&store), Some(crate::error::FaultCode::CacheUnwritable));
+    save(&store, &spec("a"), &memory("subtract"));
     save(&store, &spec("a"), &memory("add"));
     remember_single(&store, "agent");
     save_hello(&store, "agent", "{}");
-    assert_eq!((store.load(&spec("a")), store.is_single("agent"), store.hello("agent")), (None, false, None));
+    let known = |store: &Catalogue| (store.load(&spec("a")), store.is_single("agent"), store.hello("agent"));
+    let all = || (Some(memory("add")), true, Some("{}".into()));
+    assert_eq!(known(&store), all());
+    store.write_again();
+    settle(&store);
+    assert_eq!(known(&Catalogue::at(Some(dir.clone()))), (None, false, None));
+    std::fs::remove_file(&file).unwrap();
+    store.write_again();
+    settle(&store);
+    assert_eq!((lost(&store), known(&Catalogue::at(Some(dir)))), (None, all()));
 }
 
 #[test]
