@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tracing_subscriber::filter::LevelFilter;
 
-use super::file::Inherit;
+use super::shared::Inherit;
 use super::{LinkSpec, Mode, Names, Naming, Sharing};
 
 /// The name of the config, which is in the working directory.
@@ -29,7 +29,7 @@ pub(crate) const MAX_FRAME_SIZE: usize = 16 << 20;
 pub(crate) const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 /// `toolBudget`, in tokens.
 pub(crate) const TOOL_BUDGET: usize = 8000;
-/// `--wait` of `mcp-pipe status`: twice as long as a start may take, and then some for dialling.
+/// What `mcp-pipe status --wait` waits: twice as long as a start may take, and then some for dialling.
 pub(crate) const STATUS_WAIT: &str = "2m";
 /// `turn`.
 pub(crate) const TURN: Duration = Duration::from_secs(300);

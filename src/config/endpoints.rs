@@ -1,109 +1,17 @@
-//! The named endpoints of the config: which servers each shows, and how.
-//!
-//! | key | value | default | meaning |
-//! |---|---|---|---|
-//! | `url` | URL `$` | | the endpoint's address, token included |
-//! | `servers` | names or patterns | all that name no endpoint | the servers that it shows, besides those whose `endpoint` names it |
-//! | `tools` | object, or patterns | all | `allow` and `deny`: which of their tools it shows; matched against the name that it would see, and `SERVER__TOOL` |
-//! | `slim` | `true`/`false` | the server's, or false | publishes name, description and inputSchema of a tool only |
-//!
-//! Besides the keys for how servers share a connection (`mode`, `naming`, `names`, `turn`, `resync`) and for the connection
-//! itself (`endpointHeaders` …) that [`super::file`] lists: here they are this endpoint's own.
+//! The named endpoints of the config, and the addresses in entries behind the first: which servers each shows, and how.
 
 use std::sync::Arc;
 
-use jsonc_parser::ast::Value;
-
 use super::context::Context;
 use super::dial::{self, Own};
-use super::file::{self, Entry, File, Shared};
-use super::keys::{self, Place as Where};
-use super::reader::{Located, Reader};
-use super::{EndpointSpec, LinkSpec, Mode, ServerSpec, ShownServer, policy, sharing};
+use super::file::{Entry, File};
+use super::shared::Shared;
+use super::{EndpointSpec, LinkSpec, Mode, ServerSpec, ShownServer, sharing};
 use crate::endpoint::Endpoint;
 use crate::endpoint::agent::Agent;
-use crate::error::{Code, Place};
+use crate::error::Code;
 use crate::tools::{Gate, Glob, ToolPolicy};
 use crate::words::{brief, closest};
-
-/// One of `endpoints`.
-#[derive(Debug)]
-pub(crate) struct NamedEndpoint {
-    pub(crate) name: String,
-    pub(crate) place: Place,
-    pub(crate) url: Option<Located<String>>,
-    /// `None`: nothing is said of servers.
-    servers: Option<Vec<Located<String>>>,
-    tools: ToolPolicy,
-    pub(crate) shared: Shared,
-}
-
-/// Reads the value of `endpoints`.
-pub(crate) fn read(r: &mut Reader<'_>, value: &Value<'_>, path: &str) -> Vec<NamedEndpoint> {
-    let mut all: Vec<NamedEndpoint> = Vec::new();
-    for (name, path, prop) in r.members(value, path) {
-        if name.trim().is_empty() || name.contains(['/', ':', '$', '*', '?']) || name.chars().any(char::is_control) {
-            let what = Code::WrongName.says("is no name for an endpoint");
-            r.mistake(prop, &path, what, "use letters, digits, - and _; its address belongs in its url");
-        }
-        let mut endpoint = NamedEndpoint {
-            name,
-            place: r.place(prop, &path),
-            url: None,
-            servers: None,
-            tools: ToolPolicy::default(),
-            shared: Shared::default(),
-        };
-        if let Value::StringLit(_) = prop.value {
-            // The address alone.
-            endpoint.url = r.string(&prop.value, &path);
-            all.push(endpoint);
-            continue;
-        }
-        for (key, path, prop) in keys::members(r, &prop.value, &path, Where::Endpoint) {
-            match key.as_str() {
-                "url" => endpoint.url = r.string(&prop.value, &path),
-                "servers" => endpoint.servers = Some(r.one_or_more(&prop.value, &path)),
-                "tools" => endpoint.tools = tools(r, &prop.value, &path),
-                _ if keys::ENDPOINT.contains(&&*key) && file::shared(r, &key, prop, &path, &mut endpoint.shared) => {}
-                _ => keys::foreign(r, &key, prop, &path, Where::Endpoint),
-            }
-        }
-        if endpoint.url.is_none() {
-            let remedy = "add \"url\": the endpoint's address, token included, or ${NAME} for a variable that holds it";
-            r.mistake(prop, &path, Code::MissingKey.says("has no url"), remedy);
-        }
-        all.push(endpoint);
-    }
-    all
-}
-
-/// What an endpoint lets through. Only `allow` and `deny` mean something for several servers.
-fn tools(r: &mut Reader<'_>, value: &Value<'_>, path: &str) -> ToolPolicy {
-    let mut given = Vec::new();
-    let read = policy::read(r, value, path, &mut given);
-    let ToolPolicy { allow, deny, .. } = read.clone();
-    let only = ToolPolicy { allow, deny, ..ToolPolicy::default() };
-    if read != only {
-        let what = "says more than allow and deny, and the rest is a matter of each server";
-        r.mistake(value, path, Code::Misplaced.says(what), "write that in the tools of the server's entry");
-    }
-    only
-}
-
-/// Tells the names in an entry's `endpoint` from its addresses.
-pub(crate) fn sort_out(entry: &mut Entry, names: &[&str]) {
-    // Without named endpoints a text can only be meant as an address, and is told of as such.
-    let is_plain = |text: &str| !names.is_empty() && !text.trim().is_empty() && !text.contains(['/', ':', '$']);
-    let is_name = |text: &str| names.contains(&text) || is_plain(text);
-    let (at, mut addresses): (Vec<_>, Vec<_>) =
-        std::mem::take(&mut entry.at).into_iter().partition(|it| is_name(&it.value));
-    entry.at = at;
-    if !addresses.is_empty() {
-        entry.shared.endpoint = Some(addresses.remove(0));
-        entry.more = addresses;
-    }
-}
 
 /// The endpoints as far as they are known before any server is, in the order of the file.
 pub(crate) struct Endpoints<'a> {

@@ -24,7 +24,7 @@
 //! | `startTimeout` | TS | time | `60s` | how long a server may take to answer `initialize` before its endpoint is dialled regardless |
 //! | `maxFrameSize` | TS | size | `16MiB` | the largest message, in either direction |
 //! | `handshake` | TS | `answer`, `relay` | `answer` | who answers a further `initialize`: mcp-pipe, or the server |
-//! | `endpoints` | T | objects by name | none | named endpoints, each with the servers that it shows: see [`super::endpoints`] |
+//! | `endpoints` | T | objects by name | none | named endpoints, each with the servers that it shows: see [`super::named`] |
 //! | `drainTimeout` | T | time | `5s` | how long calls under way may take to finish at a stop |
 //! | `mode` | TS | `auto`, `per-server`, `multiplex`, `sequential` | `auto` | how servers share connections |
 //! | `naming` | TS | `auto`, `prefix` | `auto` | on a shared connection: a name that one server has alone stays, or all become `server__name` |
@@ -51,13 +51,14 @@ use std::time::Duration;
 
 use jsonc_parser::ast::{Array, ObjectProp, Value};
 
-use super::endpoints::NamedEndpoint;
 use super::keys::Place;
-use super::reader::{Located, Reader, truth};
-use super::{Handshake, Mode, Names, Naming, endpoints, keys, policy, syntax, units};
+use super::named::{self, NamedEndpoint};
+use super::reader::{Located, Reader};
+use super::shared::{Shared, shared};
+use super::{keys, policy, syntax, units};
 use crate::endpoint::{looks_like_endpoint, looks_like_token};
 use crate::error::{self, Code, Problem};
-use crate::tools::{Glob, ToolPolicy};
+use crate::tools::ToolPolicy;
 use crate::words::brief;
 
 /// Longest program, and longest list of arguments, that is shown in an example, in bytes.
@@ -74,42 +75,6 @@ pub(crate) struct File {
     pub(crate) cache_dir: Option<Located<String>>,
     /// Where each value is written, by its path under our names for the keys.
     pub(crate) written: Vec<(String, error::Place)>,
-}
-
-/// What may stand both at the top and in an entry.
-#[derive(Debug, Default)]
-pub(crate) struct Shared {
-    /// An address. Of several the first; others of an entry are in its `more`.
-    pub(crate) endpoint: Option<Located<String>>,
-    pub(crate) endpoint_headers: Vec<(String, Located<String>)>,
-    pub(crate) subprotocol: Option<Located<String>>,
-    pub(crate) ca_file: Option<Located<String>>,
-    pub(crate) connect_timeout: Option<Duration>,
-    pub(crate) ping_interval: Option<Duration>,
-    pub(crate) ping_timeout: Option<Duration>,
-    pub(crate) max_backoff: Option<Duration>,
-    pub(crate) start_timeout: Option<Duration>,
-    pub(crate) max_frame: Option<usize>,
-    pub(crate) handshake: Option<Located<Handshake>>,
-    pub(crate) mode: Option<Located<Mode>>,
-    pub(crate) naming: Option<Located<Naming>>,
-    pub(crate) names: Option<Located<Names>>,
-    pub(crate) turn: Option<Located<Duration>>,
-    pub(crate) resync: Option<Located<bool>>,
-    pub(crate) keep_listed: Option<bool>,
-    pub(crate) slim: Option<bool>,
-    pub(crate) timeout: Option<Duration>,
-    pub(crate) max_result: Option<usize>,
-    pub(crate) inherit: Option<Located<Inherit>>,
-}
-
-/// What a server inherits of mcp-pipe's environment and `.env`.
-#[derive(Debug, Clone)]
-pub(crate) enum Inherit {
-    /// Everything.
-    All,
-    /// The variables that programs need to start, and those that these patterns cover.
-    Only(Vec<Glob>),
 }
 
 /// One `mcpServers` entry.
@@ -196,7 +161,7 @@ fn top(r: &mut Reader<'_>, value: &Value<'_>, file: &mut File) {
                 servers = true;
                 entries(r, &prop.value, &path, file);
             }
-            "endpoints" => file.endpoints = endpoints::read(r, &prop.value, &path),
+            "endpoints" => file.endpoints = named::read(r, &prop.value, &path),
             "mcp" => mcp = Some((path, prop)),
             "mcpServerConfig" => settings = policy::of_servers(r, &prop.value, &path),
             "drainTimeout" => file.drain_timeout = r.parsed(&prop.value, &path, units::duration),
@@ -230,7 +195,9 @@ fn top(r: &mut Reader<'_>, value: &Value<'_>, file: &mut File) {
         r.mistake(value, "mcpServers", Code::MissingKey.says("is missing"), EXAMPLE);
     }
     let names: Vec<&str> = file.endpoints.iter().map(|endpoint| &*endpoint.name).collect();
-    file.entries.iter_mut().for_each(|entry| endpoints::sort_out(entry, &names));
+    for entry in &mut file.entries {
+        (entry.at, entry.shared.endpoint, entry.more) = named::sort_out(std::mem::take(&mut entry.at), &names);
+    }
     for (server, place, own) in settings {
         match file.entries.iter_mut().find(|entry| entry.name == server) {
             Some(entry) => policy::add(&mut entry.tools, own),
@@ -501,71 +468,4 @@ fn command_line(r: &mut Reader<'_>, value: &Value<'_>, path: &str) -> (Option<Lo
         return (None, Vec::new());
     }
     (r.string(value, path), Vec::new())
-}
-
-/// The value of `endpoint`: a text, or a list of one.
-fn endpoint(r: &mut Reader<'_>, value: &Value<'_>, path: &str) -> Option<Located<String>> {
-    if !matches!(value, Value::Array(_)) {
-        return r.string(value, path);
-    }
-    let mut all = r.strings(value, path);
-    if all.len() > 1 {
-        let what = format!("names {} endpoints, and at the top there is one", all.len());
-        r.mistake(value, path, Code::WrongValue.says(what), "name them in \"endpoints\", each with its url");
-    }
-    all.truncate(1);
-    all.pop()
-}
-
-/// The value of `inheritEnv`: `true`, `false`, or the names of variables. A text that is neither is a list of one.
-fn inherit(r: &mut Reader<'_>, value: &Value<'_>, path: &str) -> Option<Inherit> {
-    if matches!(value, Value::Array(_)) {
-        let names = r.strings(value, path);
-        return Some(Inherit::Only(names.iter().map(|name| Glob::new(&name.value)).collect()));
-    }
-    if let Value::StringLit(name) = value
-        && let (name, None) = (name.value.trim(), truth(&name.value))
-        && !name.is_empty()
-    {
-        return Some(Inherit::Only(vec![Glob::new(name)]));
-    }
-    let all = r.boolean(value, path)?;
-    Some(if all { Inherit::All } else { Inherit::Only(Vec::new()) })
-}
-
-/// Reads a key that may stand at the top and in an entry. Returns false for any other key.
-pub(crate) fn shared(r: &mut Reader<'_>, key: &str, prop: &ObjectProp<'_>, path: &str, to: &mut Shared) -> bool {
-    let value = &prop.value;
-    match key {
-        "endpoint" => to.endpoint = endpoint(r, value, path),
-        "endpointHeaders" => to.endpoint_headers = r.string_map(value, path),
-        "subprotocol" => to.subprotocol = r.string(value, path),
-        "caFile" => to.ca_file = r.string(value, path),
-        "connectTimeout" => to.connect_timeout = r.parsed(value, path, units::duration_from_1s),
-        "pingInterval" => to.ping_interval = r.parsed(value, path, units::duration_from_1s),
-        "pingTimeout" => to.ping_timeout = r.parsed(value, path, units::duration_from_1s),
-        "maxBackoff" => to.max_backoff = r.parsed(value, path, units::duration_from_1s),
-        "startTimeout" => to.start_timeout = r.parsed(value, path, units::duration),
-        "maxFrameSize" => to.max_frame = r.parsed(value, path, units::frame_size),
-        "handshake" => {
-            let read = |text: &str| match text {
-                "answer" => Ok(Handshake::Answer),
-                "relay" => Ok(Handshake::Relay),
-                _ => Err(units::none_of(text, &["answer", "relay"])),
-            };
-            to.handshake = r.located(value, path, |r, v, p| r.parsed(v, p, read));
-        }
-        "mode" => to.mode = r.located(value, path, |r, v, p| r.parsed(v, p, units::choice)),
-        "naming" => to.naming = r.located(value, path, |r, v, p| r.parsed(v, p, units::choice)),
-        "names" => to.names = r.located(value, path, |r, v, p| r.parsed(v, p, units::choice)),
-        "turn" => to.turn = r.located(value, path, |r, v, p| r.parsed(v, p, units::turn)),
-        "resync" => to.resync = r.located(value, path, Reader::boolean),
-        "keepListed" => to.keep_listed = r.boolean(value, path),
-        "slim" => to.slim = r.boolean(value, path),
-        "timeout" => to.timeout = r.parsed(value, path, units::call_timeout),
-        "maxResultBytes" => to.max_result = r.parsed(value, path, units::result_size),
-        "inheritEnv" => to.inherit = r.located(value, path, inherit),
-        _ => return false,
-    }
-    true
 }

@@ -11,8 +11,9 @@ use super::control::control_socket;
 use super::dial::{self, Common, ENDPOINT, Own};
 use super::endpoints::Endpoints;
 use super::expand::expand;
-use super::file::{self, Entry, File, Shared, Transport};
+use super::file::{self, Entry, File, Transport};
 use super::options::{CommandLine, Options, Target};
+use super::shared::Shared;
 use super::surroundings::Surroundings;
 use super::{
     CommandSpec, Config, EndpointSpec, Environment, ServerSpec, cache, defaults, locate, proxies, sharing, start,

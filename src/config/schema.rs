@@ -56,10 +56,7 @@ pub fn schema() -> Value {
 /// The properties, each with what it is for.
 fn described<'a>(keys: impl Iterator<Item = (&'a str, Value)>) -> Map<String, Value> {
     let table = || {
-        include_str!("file.rs")
-            .lines()
-            .chain(include_str!("endpoints.rs").lines())
-            .chain(include_str!("policy.rs").lines())
+        include_str!("file.rs").lines().chain(include_str!("named.rs").lines()).chain(include_str!("policy.rs").lines())
     };
     let meaning = |key: &str| {
         let mut rows = table().filter_map(|line| Some(line.strip_prefix("//! | ")?.split(" | ").collect::<Vec<_>>()));

@@ -9,8 +9,9 @@ use std::time::Duration;
 use http::HeaderName;
 
 use super::context::Context;
-use super::file::{Entry, File, Shared};
+use super::file::{Entry, File};
 use super::reader::Located;
+use super::shared::Shared;
 use super::units::word;
 use crate::endpoint::agent::Agent;
 use crate::error::{Code, Place};

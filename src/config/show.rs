@@ -9,10 +9,11 @@ use serde_json::{Map, Value, json};
 
 use super::cache;
 use super::context::Context;
-use super::file::{Entry, File, Inherit, Transport};
+use super::file::{Entry, File, Transport};
 use super::options::CommandLine;
 use super::reader::member;
 use super::resolve::{Draft, draft};
+use super::shared::Inherit;
 use super::surroundings::Surroundings;
 use super::units::word;
 use super::{EndpointSpec, Handshake, ServerSpec, defaults};

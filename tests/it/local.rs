@@ -233,7 +233,7 @@ async fn a_server_that_is_mute_to_the_request_for_its_tools_is_not_said_to_have_
     let line = daemon.wait_for_event("TOOLS_READ").await.to_string();
     assert!(line.contains("0 tools: the server has none, or has not answered tools/list yet"), "{line}");
     let said = runtime.ask(&["status"]).await;
-    assert_eq!((said.code, said.out.as_str()), (0, "m: serving, connected\n"), "{said:?}");
+    assert!(said.code == 0 && said.out.starts_with("m: serving for "), "{said:?}");
     daemon.stop().await;
 }
 

@@ -174,7 +174,7 @@ fn what_would_be_lost_is_a_mistake_or_a_warning_with_what_to_write() {
     for (text, want) in [
         (
             r#""mcpEndpoint": ["ws://a/", "ws://b/"]"#,
-            "mcpEndpoint: names 2 endpoints, and a server is served on one; give each",
+            "mcpEndpoint: names 2 endpoints, and at the top there is one; name them in",
         ),
         (
             r#""tools": {"my_*": false}"#,
