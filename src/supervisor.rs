@@ -133,7 +133,9 @@ pub(crate) async fn serve(
                         info!(event = "COMMAND", "{name}: the config is read again");
                         let _logged = supervisor.reload(reread.as_ref(), &mut watch, BTreeSet::new()).await;
                     }
-                    other => supervisor.helm.obey(other, &now),
+                    other @ (Instruction::Order(..) | Instruction::Signal(..) | Instruction::Reload(_)) => {
+                        supervisor.helm.obey(other, &now);
+                    }
                 },
                 never = &mut losses => match never {},
                 changed = watch.changed(), if reread.is_some() && !now.drain().is_cancelled() => {

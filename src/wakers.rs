@@ -207,7 +207,7 @@ mod tests {
                 thread::park_timeout(Duration::from_secs(20));
                 assert!(parked.elapsed() < Duration::from_secs(20), "a wake-up was lost");
             }
-            for n in std::mem::replace(&mut bits, Bits::default()).iter() {
+            for n in std::mem::take(&mut bits).iter() {
                 seen[n] = made[n].load(Ordering::Relaxed);
             }
         }

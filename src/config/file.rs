@@ -196,7 +196,10 @@ fn top(r: &mut Reader<'_>, value: &Value<'_>, file: &mut File) {
     }
     let names: Vec<&str> = file.endpoints.iter().map(|endpoint| &*endpoint.name).collect();
     for entry in &mut file.entries {
-        (entry.at, entry.shared.endpoint, entry.more) = named::sort_out(std::mem::take(&mut entry.at), &names);
+        entry.more = named::take_addresses(&mut entry.at, &names);
+        if !entry.more.is_empty() {
+            entry.shared.endpoint = Some(entry.more.remove(0));
+        }
     }
     for (server, place, own) in settings {
         match file.entries.iter_mut().find(|entry| entry.name == server) {

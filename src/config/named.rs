@@ -84,15 +84,10 @@ fn tools(r: &mut Reader<'_>, value: &Value<'_>, path: &str) -> ToolPolicy {
     only
 }
 
-/// Tells the names in an entry's `endpoint` from its addresses: the names, the first address, and the other ones.
-pub(crate) fn sort_out(
-    texts: Vec<Located<String>>,
-    names: &[&str],
-) -> (Vec<Located<String>>, Option<Located<String>>, Vec<Located<String>>) {
+/// Takes the addresses out of what an entry says as its `endpoint`, where the names stay.
+pub(crate) fn take_addresses(texts: &mut Vec<Located<String>>, names: &[&str]) -> Vec<Located<String>> {
     // Without named endpoints a text can only be meant as an address, and is told of as such.
     let is_plain = |text: &str| !names.is_empty() && !text.trim().is_empty() && !text.contains(['/', ':', '$']);
     let is_name = |text: &str| names.contains(&text) || is_plain(text);
-    let (at, addresses): (Vec<_>, Vec<_>) = texts.into_iter().partition(|it| is_name(&it.value));
-    let mut addresses = addresses.into_iter();
-    (at, addresses.next(), addresses.collect())
+    texts.extract_if(.., |it| !is_name(&it.value)).collect()
 }
