@@ -173,9 +173,16 @@ async fn an_endpoint_that_reads_nothing_costs_the_others_nothing_and_loses_its_c
     for socket in &mut shared.sockets {
         greet(socket).await;
     }
-    for round in 1..200 {
-        // It asks on, as far as it is read, and reads no answer.
-        while !ended && sent < 100 * round {
+    // It asks for more than it may leave unread before any of the answers is there, and reads none.
+    for n in 0..3000 {
+        let params = json!({"name": "t0", "arguments": {"of": "big"}});
+        let call = json!({"jsonrpc": "2.0", "id": 10_000 + n, "method": "tools/call", "params": params});
+        timeout(HANG, slow.feed(Message::text(call.to_string()))).await.unwrap().unwrap();
+    }
+    timeout(HANG, slow.flush()).await.unwrap().unwrap();
+    for round in 1.. {
+        // It asks on, as far as it is read.
+        while !ended && sent < 10 * round {
             let params = json!({"name": "t0", "arguments": {"of": "big"}});
             let call = json!({"jsonrpc": "2.0", "id": sent, "method": "tools/call", "params": params});
             match timeout(Duration::from_millis(5), slow.send(Message::text(call.to_string()))).await {
