@@ -93,6 +93,7 @@ pub(crate) async fn serve(
         ..
     } = config;
     status.leave_out(&disabled);
+    let fixed = reload::fixed(drain_timeout, tool_budget, cache_dir.as_deref());
     // No locks for a local endpoint, which nobody else can serve.
     let locks = cache_dir.clone().filter(|_| !local);
     let catalogue = Arc::new(Catalogue::at(cache_dir));
@@ -106,7 +107,7 @@ pub(crate) async fn serve(
     tasks.spawn(Pipe::of(Vec::new(), Vec::new(), Box::new(Hub::new()), run.clone()).obeying(orders).run());
     let helm = Helm::new(roster.clone(), hub.clone(), disabled);
     let common = Common { run, status, roster, hub, entries, locks, place };
-    let wanted = Wanted { groups: groups(&servers, &endpoints), servers };
+    let wanted = Wanted { groups: groups(&servers, &endpoints), servers, fixed };
     let mut supervisor = Supervisor { common, helm, wanted, crews: Vec::new(), tasks, applied: None };
     // Entries are added in the order of the config, which groups may change.
     supervisor.wanted.servers.clone().into_iter().for_each(|spec| supervisor.add(spec));

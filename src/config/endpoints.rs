@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::context::Context;
 use super::dial::{self, Own};
 use super::file::{Entry, File};
+use super::options::Target;
 use super::shared::Shared;
 use super::{EndpointSpec, LinkSpec, Mode, ServerSpec, ShownServer, sharing};
 use crate::endpoint::Endpoint;
@@ -171,7 +172,9 @@ impl<'a> Endpoints<'a> {
     /// All that show a server, once every server was offered to them.
     pub(crate) fn done(self, ctx: &mut Context<'_>, servers: &[ServerSpec]) -> Vec<EndpointSpec> {
         let Endpoints { file, mut specs, fitted, .. } = self;
-        for (endpoint, fitted) in file.endpoints.iter().zip(fitted) {
+        // Whoever runs one server of many knows that others are not there.
+        let all = ctx.line.target == Target::All;
+        for (endpoint, fitted) in file.endpoints.iter().zip(fitted).filter(|_| all) {
             for (pattern, fits) in endpoint.servers.iter().flatten().zip(fitted) {
                 if !fits {
                     let names: Vec<&str> = file.entries.iter().map(|entry| &*entry.name).collect();

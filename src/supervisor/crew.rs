@@ -177,7 +177,7 @@ impl Crew {
         let mut claim = Claim::new(agent, &self.names, takes_one, &common);
         let mut trial_failed = false;
         loop {
-            if takes_one && !self.wait_for(&mut claim, &told).await {
+            if takes_one && !self.wait_for(&mut claim, &mut told).await {
                 return;
             }
             let names = self.names.clone();
@@ -215,7 +215,7 @@ impl Crew {
     }
 
     /// Waits until no other process serves the agent. Returns false if the end came first.
-    async fn wait_for(&self, claim: &mut Claim, told: &CrewOrders) -> bool {
+    async fn wait_for(&mut self, claim: &mut Claim, told: &mut CrewOrders) -> bool {
         let _link = if let Claim::Disputed = claim {
             let link = add_link(&self.members, self.name.as_deref(), &self.common.status);
             link.iter().for_each(|link| link.write(&self.names, LinkNews::Taken));
@@ -223,10 +223,15 @@ impl Crew {
         } else {
             None
         };
-        tokio::select! {
-            () = claim.settled(self.agent, &self.names, &self.common) => true,
-            () = self.common.run.stop.drain().cancelled() => false,
-            () = told.ended.cancelled() => false,
+        loop {
+            let (group, done) = tokio::select! {
+                () = claim.settled(self.agent, &self.names, &self.common) => return true,
+                () = self.common.run.stop.drain().cancelled() => return false,
+                () = told.ended.cancelled() => return false,
+                Some(change) = told.changes.recv() => change,
+            };
+            self.change(group);
+            let _nobody_waits = done.send(());
         }
     }
 

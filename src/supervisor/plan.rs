@@ -20,6 +20,8 @@ const SHOWN: usize = 8;
 pub(super) struct Wanted {
     pub(super) servers: Vec<ServerSpec>,
     pub(super) groups: Vec<Group>,
+    /// What counts from the start of a run to its end, by the keys for it.
+    pub(super) fixed: Vec<(&'static str, String)>,
 }
 
 /// What a group is known by through all configs.
@@ -120,6 +122,11 @@ pub(super) fn plan(old: &Wanted, new: &Wanted, stale: &BTreeSet<PathBuf>) -> Pla
             Some(_) => {}
         }
     }
+    let differs = |((key, now), (_, before)): (&(&'static str, String), &(_, String))| (now != before).then_some(*key);
+    let later: Vec<&str> = new.fixed.iter().zip(&old.fixed).filter_map(differs).collect();
+    if !later.is_empty() {
+        plan.words.push(format!("{} will count when mcp-pipe is started anew", later.join(", ")));
+    }
     plan
 }
 
@@ -134,8 +141,9 @@ impl Plan {
 
     /// Whether there is nothing to do.
     pub(super) fn is_empty(&self) -> bool {
-        let Plan { removed, added, restarted, adjusted, groups, words: _ } = self;
-        removed.is_empty() && added.is_empty() && restarted.is_empty() && adjusted.is_empty() && groups.is_empty()
+        let Plan { removed, added, restarted, adjusted, groups, words } = self;
+        let servers = removed.len() + added.len() + restarted.len() + adjusted.len();
+        servers + groups.len() + words.len() == 0
     }
 }
 
@@ -200,7 +208,7 @@ mod tests {
     }
 
     fn wanted(servers: &[ServerSpec]) -> Wanted {
-        Wanted { servers: servers.to_vec(), groups: groups(servers, &[]) }
+        Wanted { servers: servers.to_vec(), groups: groups(servers, &[]), fixed: Vec::new() }
     }
 
     /// What a plan does, in short.

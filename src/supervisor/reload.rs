@@ -4,7 +4,7 @@
 //! takes one connection never has two, and no call is cut off that can still be answered.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,6 +26,15 @@ use crate::sharing::layout::{Group, groups};
 const JUST_NOW: Duration = Duration::from_secs(10);
 /// Longest wait for the process of a new server, besides its start.
 const ENDING: Duration = Duration::from_secs(15);
+
+/// What counts from the start of a run to its end, by the keys for it.
+pub(super) fn fixed(drain: Duration, tool_budget: usize, cache: Option<&Path>) -> Vec<(&'static str, String)> {
+    vec![
+        ("drainTimeout", format!("{drain:?}")),
+        ("toolBudget", tool_budget.to_string()),
+        ("cacheDir", format!("{cache:?}")),
+    ]
+}
 
 impl Supervisor {
     /// Reads the config again, and has it count. `stale`: what of its files is known to have changed.
@@ -56,13 +65,15 @@ impl Supervisor {
         self.common.status.set_config_mistakes(Vec::new());
         self.common.run.redactor.add(resolved.secrets.iter().cloned());
         resolved.log(&self.common.run.redactor);
-        let Config { servers, endpoints, inputs, disabled, .. } = resolved.config;
+        let Config { servers, endpoints, inputs, disabled, drain_timeout, tool_budget, cache_dir, .. } =
+            resolved.config;
         self.common.status.leave_out(&disabled);
         self.helm.leave_out(disabled);
         if watch.paths() != inputs {
             *watch = Watch::of(inputs).await;
         }
-        let new = Wanted { groups: groups(&servers, &endpoints), servers };
+        let fixed = fixed(drain_timeout, tool_budget, cache_dir.as_deref());
+        let new = Wanted { groups: groups(&servers, &endpoints), servers, fixed };
         let plan = plan(&self.wanted, &new, &stale);
         if plan.is_empty() {
             let just_now = self.applied.take().filter(|(at, _)| at.elapsed() <= JUST_NOW);

@@ -406,7 +406,7 @@ async fn whatever_four_clients_order_at_once_the_last_word_counts_and_no_server_
     // Each with a part of its command line.
     let mut all =
         vec![("one", "--name one "), ("two", "--name two "), ("three", "--name three "), ("four", "calculator.py")];
-    const ORDERS: [&str; 5] = ["start", "stop", "restart", "pause", "resume"];
+    const ORDERS: [&str; 6] = ["start", "stop", "restart", "pause", "resume", "reload"];
     let (runtime, dir, endpoint) = (Runtime::new(), TempDir::new().unwrap(), FakeEndpoint::bind().await);
     let fixture = |name: &str, more: &[&str]| fixture_entry(&[&["--name", name], more].concat());
     let mut servers = vec![
@@ -421,7 +421,9 @@ async fn whatever_four_clients_order_at_once_the_last_word_counts_and_no_server_
         all.push(("five", "mcp-server-everything"));
     }
     let servers = servers.into_iter().map(|(name, entry)| (name, lonely(name, dir.path(), entry)));
-    let daemon = runtime.setup().config(&multiplex(&endpoint, servers)).start("info");
+    let config = multiplex(&endpoint, servers);
+    let daemon = runtime.setup().config(&config).start("info");
+    let file = daemon.path().join("mcp_config.json");
     let mut conn = endpoint.accept().await;
     conn.handshake().await;
     let total = how_many();
@@ -433,7 +435,16 @@ async fn whatever_four_clients_order_at_once_the_last_word_counts_and_no_server_
             let order = ORDERS[random.random_range(0..ORDERS.len())];
             // The last one takes a second for each start.
             let (server, _) = all[(random.random_range(0..13) / 3).min(all.len() - 1)];
-            let said: Asked = runtime.ask(&[order, server]).await;
+            let said: Asked = if order == "reload" {
+                // Another process of this server, if it is to run.
+                let (mut config, new) = (config.clone(), file.with_extension(seed.to_string()));
+                config["mcpServers"][server]["env"] = json!({"N": random.random_range(0..9).to_string()});
+                fs::write(&new, config.to_string()).unwrap();
+                fs::rename(&new, &file).unwrap();
+                runtime.ask(&[order]).await
+            } else {
+                runtime.ask(&[order, server]).await
+            };
             // What another client took back is told; nothing else may go wrong.
             assert!(
                 said.code == 0 || said.code == 1 && said.err.contains("another command came in between"),
