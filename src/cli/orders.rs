@@ -8,7 +8,8 @@ const RESTART_EXAMPLES: &str = "\
 Examples:
   mcp-pipe restart calculator                the server in another process; returns when it answers again
   mcp-pipe restart calculator --connection   its connection, at once, whatever was to be waited for
-  mcp-pipe restart 'wss://host/path?…'       every connection to this endpoint
+  mcp-pipe restart kitchen                   every connection to the endpoint of this name
+  mcp-pipe restart 'wss://host/path?…'       every connection to this address
 
 Exit code: 0 done, 1 not (with the reason), 2 no such server or several mcp-pipes, 3 none runs";
 
@@ -52,6 +53,7 @@ const NEXT_EXAMPLES: &str = "\
 Examples:
   mcp-pipe next                       on every endpoint whose servers take turns
   mcp-pipe next calculator            on the endpoint of this server
+  mcp-pipe next kitchen               on the endpoint of this name
   mcp-pipe next 'wss://host/path?…'   on this endpoint
 
 A server that is pinned stays pinned: its turn comes again after the others', and does not end then.
@@ -74,7 +76,7 @@ pub enum OrderCommand {
     /// Tell a running mcp-pipe to restart a server, or to connect anew at once
     #[command(after_help = RESTART_EXAMPLES)]
     Restart {
-        /// A server; or an endpoint as the log shows it
+        /// A server; or an endpoint, by its name or as the log shows it
         #[arg(value_name = "SERVER | ENDPOINT")]
         name: String,
         /// Not the server, but its connection
@@ -120,7 +122,7 @@ pub enum OrderCommand {
     /// With mode sequential: begin the next server's turn
     #[command(after_help = NEXT_EXAMPLES)]
     Next {
-        /// An endpoint as the log shows it, or a server on it [default: all]
+        /// An endpoint by its name or as the log shows it, or a server on it [default: all]
         #[arg(value_name = "ENDPOINT")]
         on: Option<String>,
     },

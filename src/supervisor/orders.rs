@@ -192,8 +192,7 @@ impl Helm {
             let (reply, told) = oneshot::channel();
             send(post, PipeOrder::Redial(post.link, reply))?;
             begun.push(told);
-            let (names, whose): (crate::logging::Names, _) =
-                (post.servers.iter().cloned().collect(), if post.servers.len() == 1 { "its" } else { "their" });
+            let (names, whose) = (post.names(), if post.servers.len() == 1 { "its" } else { "their" });
             info!(event = "COMMAND", servers = ?names, "{whose} connection is to be made anew, by command");
         }
         let servers: Vec<_> = posts.iter().flat_map(|post| post.servers.iter().cloned()).collect();

@@ -49,8 +49,13 @@ impl Drop for Posted {
 
 impl Post {
     /// What the log calls its servers.
+    pub(super) fn names(&self) -> Names {
+        self.servers.iter().cloned().collect::<Names>().at(self.name.clone())
+    }
+
+    /// The same, for a person.
     pub(super) fn label(&self) -> String {
-        self.servers.iter().cloned().collect::<Names>().at(self.name.clone()).to_string()
+        self.names().to_string()
     }
 
     /// Tells the pipe something. False if the pipe has as much unread as it may, or has ended.

@@ -66,6 +66,11 @@ fn write(file: &Path, text: &str) {
     fs::rename(new, file).unwrap();
 }
 
+/// How many files the daemon has open, where that can be told.
+fn open_files(daemon: &Daemon) -> Option<usize> {
+    Some(fs::read_dir(format!("/proc/{}/fd", daemon.pid().as_raw_nonzero())).ok()?.count())
+}
+
 async fn pid(conn: &mut Conn, id: u64) -> i32 {
     text_of(&conn.call(id, "pid", json!({})).await).parse().unwrap()
 }
@@ -241,8 +246,11 @@ async fn many_reloads_under_load_cost_an_untouched_endpoint_nothing() {
         }
     });
     let urls = [run.config["mcpServers"]["b"]["endpoint"].clone(), json!(FakeEndpoint::bind().await.url())];
-    let calls = 5;
+    let (calls, mut descriptors) = (5, None);
     for round in 0..2 * rounds() {
+        if round == 10 {
+            descriptors = open_files(&run.daemon);
+        }
         for call in 0..calls {
             at_a.send_call((100 + round * calls + call) as u64, "add", json!({"a": round, "b": call})).await;
         }
@@ -269,6 +277,10 @@ async fn many_reloads_under_load_cost_an_untouched_endpoint_nothing() {
         }
     }
     assert_eq!((untouched.accepted(), run.starts("a")), (1, 1));
+    // One more may be a look at the config.
+    if let (Some(before), Some(after)) = (descriptors, open_files(&run.daemon)) {
+        assert!(after <= before + 2, "{before} open files, and then {after}");
+    }
     others.abort();
     run.daemon.signal(Signal::TERM);
     at_a.wait_for_close().await;
