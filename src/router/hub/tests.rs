@@ -1848,3 +1848,24 @@ fn a_paused_server_is_not_searched_for_what_nobody_lists() {
     rig.endpoint(r#"{"jsonrpc":"2.0","id":2,"method":"x/unknown"}"#);
     assert!(rig.sink.servers[0].is_empty() && rig.sink.servers[1].last().unwrap().contains("x/unknown"));
 }
+
+#[test]
+fn a_name_that_was_read_of_a_server_that_is_gone_leads_to_no_other_one_in_its_place() {
+    let mut rig = Rig::pair();
+    rig.endpoint(r#"{"jsonrpc":"2.0","id":2,"method":"tools/list"}"#);
+    assert!(rig.sink.endpoint.pop().unwrap().contains("a__add"));
+    rig.router.remove_server(0, rig.now, &mut rig.sink);
+    let other = &specs(&["c"])[0];
+    assert_eq!(rig.router.add_server(other, None), 0);
+    let Sight::Merged(view) = rig.router.whole else { panic!("a view of all") };
+    let servers = vec![(0, Arc::default()), (1, Arc::default())];
+    let show = Show { servers, sharing: Sharing::default(), max_list: 1 << 20 };
+    rig.router.change_view(view, show, rig.now, &mut rig.sink);
+    rig.up(0);
+    rig.sink.endpoint.clear();
+    rig.sink.servers.iter_mut().for_each(Vec::clear);
+    rig.endpoint(&call(3, "a__add"));
+    assert!(rig.sink.endpoint.pop().unwrap().contains("unknown tool: a__add"));
+    rig.endpoint(&call(4, "c__add"));
+    assert!(rig.sink.servers[0].pop().unwrap().contains("\"add\""));
+}
