@@ -142,6 +142,18 @@ pub struct EndpointSpec {
     pub servers: Vec<ShownServer>,
 }
 
+impl EndpointSpec {
+    /// The servers that it shows, each as it is there.
+    pub(crate) fn as_shown(&self, servers: &[ServerSpec]) -> Vec<ServerSpec> {
+        let of = |shown: &ShownServer| {
+            let spec = servers.iter().find(|spec| spec.name == shown.name)?.clone();
+            let (endpoint, link, tools) = (Some(self.endpoint.clone()), shown.link.clone(), shown.tools.clone());
+            Some(ServerSpec { endpoint, link, sharing: self.sharing, tools, ..spec })
+        };
+        self.servers.iter().filter_map(of).collect()
+    }
+}
+
 /// A server as an endpoint shows it.
 #[derive(Debug, Clone)]
 pub struct ShownServer {

@@ -10,9 +10,26 @@ use super::shared::Shared;
 use super::{EndpointSpec, LinkSpec, Mode, ServerSpec, ShownServer, sharing};
 use crate::endpoint::Endpoint;
 use crate::endpoint::agent::Agent;
-use crate::error::Code;
+use crate::error::{Code, Place};
 use crate::tools::{Gate, Glob, ToolPolicy};
 use crate::words::{brief, closest};
+
+/// Warns of keys in an entry that are a matter of the endpoints by which alone its server is shown.
+fn tell_what_is_the_endpoints(ctx: &mut Context<'_>, shared: &Shared, by: &[String]) {
+    let Shared { mode, naming, names, turn, resync, .. } = shared;
+    let places = [
+        mode.as_ref().map(|it| &it.place),
+        naming.as_ref().map(|it| &it.place),
+        names.as_ref().map(|it| &it.place),
+        turn.as_ref().map(|it| &it.place),
+        resync.as_ref().map(|it| &it.place),
+    ];
+    let of = by.first().map_or_else(String::new, |name| brief(name).into_owned());
+    for place in places.into_iter().flatten() {
+        let what = Code::NoEffect.says("does nothing: it is a matter of the named endpoint that shows the server");
+        ctx.warning(place, what, format!("write it in endpoints.{of}"));
+    }
+}
 
 /// The endpoints as far as they are known before any server is, in the order of the file.
 pub(crate) struct Endpoints<'a> {
@@ -69,9 +86,33 @@ impl<'a> Endpoints<'a> {
         !self.addresses.is_empty()
     }
 
-    /// The endpoint that is for this agent.
-    fn of_agent(&self, agent: Agent) -> Option<usize> {
-        self.specs.iter().position(|spec| Agent::of(&spec.endpoint, &spec.link.headers) == agent)
+    /// The named endpoint that is for this agent.
+    fn of_agent(&self, agent: Agent) -> Option<&str> {
+        let named = self.specs.iter().filter_map(|spec| Some((spec, spec.name.as_deref()?)));
+        named.into_iter().find(|(spec, _)| Agent::of(&spec.endpoint, &spec.link.headers) == agent).map(|(_, name)| name)
+    }
+
+    /// Notes a server that would be on the common endpoint, where that is for the agent of a named one which doesn't show it.
+    pub(crate) fn check_common(&self, ctx: &mut Context<'_>, server: &ServerSpec, place: &Place) {
+        let agent = server.endpoint.as_ref().map(|endpoint| Agent::of(endpoint, &server.link.headers));
+        if let Some(twin) = agent.and_then(|agent| self.of_agent(agent)) {
+            let twin = brief(twin);
+            let what = format!("is for the same agent as {twin}, which does not show it");
+            ctx.mistake(
+                place,
+                Code::AgentShared.says(what),
+                format!("add it to the \"servers\" of {twin}, or have MCP_ENDPOINT be another agent's"),
+            );
+        }
+    }
+
+    /// All servers, each as every endpoint besides its own shows it, and whether that has a name.
+    pub(crate) fn as_shown(&self, servers: &[ServerSpec]) -> Vec<(ServerSpec, bool)> {
+        let of = |spec: &EndpointSpec| {
+            let is_named = spec.name.is_some();
+            spec.as_shown(servers).into_iter().map(move |server| (server, is_named))
+        };
+        self.specs.iter().flat_map(of).collect()
     }
 
     /// The named endpoints that show a server, by their names. `own`: what its entry says of its endpoint.
@@ -130,7 +171,6 @@ impl<'a> Endpoints<'a> {
         let own_agent = server.endpoint.as_ref().map(|endpoint| Agent::of(endpoint, &server.link.headers));
         if let Some(twin) = own_agent.and_then(|agent| self.of_agent(agent)) {
             server.endpoint = None;
-            let twin = self.specs[twin].name.as_deref().unwrap_or_default();
             if !by.iter().any(|name| name == twin) {
                 by.push(twin.to_owned());
             }
@@ -153,18 +193,36 @@ impl<'a> Endpoints<'a> {
             let link = Arc::new(LinkSpec { headers, ..own });
             spec.servers.push(ShownServer { name: server.name.clone(), link, tools: Arc::new(tools) });
         }
+        let is_named = !by.is_empty();
         for address in entry.filter(|_| !ctx.local).map_or(&[][..], |entry| &entry.more) {
             let Some(endpoint) = dial::named(ctx, address, of_entry) else { continue };
             let (link, sharing, tools) = (server.link.clone(), server.sharing, server.tools.clone());
             let agent = Agent::of(&endpoint, &link.headers);
-            if self.of_agent(agent).is_some() || own_agent == Some(agent) {
+            if let Some(name) = self.of_agent(agent) {
+                let name = brief(name);
+                let what = Code::Duplicate.says(format!("is the address of {name}"));
+                ctx.mistake(&address.place, what, format!("write \"{name}\" in its place"));
+                continue;
+            }
+            let shown = ShownServer { name: server.name.clone(), link: link.clone(), tools };
+            let is_it = |spec: &&mut EndpointSpec| {
+                spec.name.is_none() && Agent::of(&spec.endpoint, &spec.link.headers) == agent && spec.sharing == sharing
+            };
+            let known = self.specs.iter_mut().find(is_it);
+            let is_shown = known.as_ref().is_some_and(|spec| spec.servers.iter().any(|it| it.name == server.name));
+            if own_agent == Some(agent) || is_shown {
                 let what = Code::Duplicate.says("names the agent of another endpoint of the server");
                 ctx.warning(&address.place, what, "remove one of them");
                 continue;
             }
-            let shown = ShownServer { name: server.name.clone(), link: link.clone(), tools };
-            self.specs.push(EndpointSpec { name: None, endpoint, link, sharing, servers: vec![shown] });
+            match known {
+                Some(spec) => spec.servers.push(shown),
+                None => self.specs.push(EndpointSpec { name: None, endpoint, link, sharing, servers: vec![shown] }),
+            }
             by.push(String::new());
+        }
+        if is_named && by.iter().all(|name| !name.is_empty()) && server.endpoint.is_none() {
+            tell_what_is_the_endpoints(ctx, of_entry, &by);
         }
         !by.is_empty()
     }

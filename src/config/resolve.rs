@@ -304,7 +304,11 @@ fn servers(
         let is_taken = endpoints.take(ctx, &mut server, entry, &own);
         if let (Own::Unsaid | Own::Blank, false) = (&own, is_taken) {
             match common.get_or_insert_with(|| dial::common(ctx, file)) {
-                Common::Given(endpoint) => server.endpoint = Some(endpoint.clone()),
+                Common::Given(endpoint) => {
+                    server.endpoint = Some(endpoint.clone());
+                    let place = entry.map_or_else(|| Place::from("mcpServers"), |entry| entry.place.clone());
+                    endpoints.check_common(ctx, &server, &place);
+                }
                 Common::Wrong => {}
                 Common::Missing if endpoints.exist() => {
                     let place = entry.map_or_else(|| Place::from("mcpServers"), |entry| entry.place.clone());
@@ -325,8 +329,7 @@ fn servers(
         let what = "is sent nowhere: each server that runs has an endpoint of its own, and headers of the top go to the shared one";
         ctx.warning(&first.place, Code::NoEffect.says(what), "write it in the entries whose endpoints want it");
     }
-    let audiences = sharing::audiences(&servers, &sharers);
-    sharing::check(ctx, file, (&servers, &audiences), &entries);
+    sharing::check(ctx, file, (&servers, &sharers), &entries, &endpoints.as_shown(&servers));
     if !ctx.local && !without.is_empty() {
         missing_endpoint(ctx, &without, config, entries.iter().any(Option::is_some));
     }

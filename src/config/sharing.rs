@@ -70,18 +70,38 @@ pub(crate) fn is_pinned(entry: &Entry) -> bool {
 }
 
 /// Notes servers of one endpoint that disagree or are both pinned, and keys that do nothing. `entries` are the entries
-/// of `servers`, in the same order.
+/// of `servers`, in the same order; `sharers` says which of them are to share the endpoint of those that have none of their own.
+/// `elsewhere`: servers as further endpoints show them, and whether such an endpoint has a name.
 pub(crate) fn check(
     ctx: &mut Context<'_>,
     file: &File,
-    (servers, audiences): (&[ServerSpec], &[Audience<'_>]),
+    (servers, sharers): (&[ServerSpec], &[bool]),
     entries: &[Option<&Entry>],
+    elsewhere: &[(ServerSpec, bool)],
 ) {
+    let entry_of = |server: &ServerSpec| {
+        let at = servers.iter().position(|other| other.name == server.name);
+        at.and_then(|at| entries.get(at).copied().flatten())
+    };
+    let showings: Vec<Showing<'_>> = audiences(servers, sharers)
+        .into_iter()
+        .zip(servers)
+        .zip(entries)
+        .map(|((audience, server), entry)| Showing { server, entry: *entry, audience, is_named: false })
+        .chain(elsewhere.iter().map(|(server, is_named)| Showing {
+            server,
+            entry: entry_of(server),
+            audience: agent(server).map_or(Audience::Apart, Audience::Known),
+            is_named: *is_named,
+        }))
+        .collect();
     let mut told = Vec::new();
-    for (i, (server, entry)) in servers.iter().zip(entries).enumerate() {
-        let Some(before) = audiences[..i].iter().position(|other| other.is(&audiences[i])) else { continue };
-        let (one, other) = ((&servers[before], entries[before]), (server, *entry));
-        for (key, one, other) in differences(ctx, &file.shared, one, other) {
+    // A named endpoint says itself how its servers share it.
+    let agreeing: Vec<&Showing<'_>> = showings.iter().filter(|showing| !showing.is_named).collect();
+    for (i, other) in agreeing.iter().enumerate() {
+        let Some(before) = agreeing[..i].iter().position(|one| one.audience.is(&other.audience)) else { continue };
+        let one = agreeing[before];
+        for (key, one, other) in differences(ctx, &file.shared, (one.server, one.entry), (other.server, other.entry)) {
             // A key is told once for an endpoint, however many servers are on either side.
             if !told.contains(&(before, key)) {
                 told.push((before, key));
@@ -89,8 +109,17 @@ pub(crate) fn check(
             }
         }
     }
-    pins(ctx, servers, audiences, entries);
-    idle(ctx, file, servers, entries);
+    pins(ctx, &showings);
+    idle(ctx, file, servers, entries, elsewhere);
+}
+
+/// A server at an endpoint.
+struct Showing<'a> {
+    server: &'a ServerSpec,
+    entry: Option<&'a Entry>,
+    audience: Audience<'a>,
+    /// The endpoint has a name.
+    is_named: bool,
 }
 
 /// The agent that a server is served to.
@@ -99,7 +128,7 @@ pub(crate) fn agent(spec: &ServerSpec) -> Option<Agent> {
 }
 
 /// Whom a server is served to. Found out once: each of many servers is compared with all before it.
-pub(crate) enum Audience<'a> {
+enum Audience<'a> {
     /// An agent, perhaps with different tokens.
     Known(Agent),
     /// Whoever is behind the endpoint of all servers that have none of their own, dialled with these headers. Which endpoint that
@@ -121,7 +150,7 @@ impl Audience<'_> {
 }
 
 /// Whom each server is served to. `sharers`: which of them are to share the endpoint of those that have none of their own.
-pub(crate) fn audiences<'a>(servers: &'a [ServerSpec], sharers: &[bool]) -> Vec<Audience<'a>> {
+fn audiences<'a>(servers: &'a [ServerSpec], sharers: &[bool]) -> Vec<Audience<'a>> {
     let audience = |(server, shares): (&'a ServerSpec, &bool)| match agent(server) {
         Some(agent) => Audience::Known(agent),
         None if *shares => Audience::Awaited(&server.link.headers),
@@ -185,19 +214,17 @@ fn disagreement(ctx: &mut Context<'_>, key: &str, one: Said<'_>, other: Said<'_>
     );
 }
 
-fn pins(ctx: &mut Context<'_>, servers: &[ServerSpec], audiences: &[Audience<'_>], entries: &[Option<&Entry>]) {
-    let pinned: Vec<(&ServerSpec, &Audience<'_>, &Located<bool>)> = servers
+fn pins(ctx: &mut Context<'_>, showings: &[Showing<'_>]) {
+    let pinned: Vec<(&Showing<'_>, &Located<bool>)> = showings
         .iter()
-        .zip(audiences)
-        .zip(entries)
-        .filter(|((server, _), _)| server.pin && server.sharing.mode == Mode::Sequential)
-        .filter_map(|((server, audience), entry)| Some((server, audience, entry.as_ref()?.pin.as_ref()?)))
+        .filter(|it| it.server.pin && it.server.sharing.mode == Mode::Sequential)
+        .filter_map(|it| Some((it, it.entry?.pin.as_ref()?)))
         .collect();
-    for (i, (server, audience, pin)) in pinned.iter().enumerate() {
-        if let Some((other, _, at)) = pinned[..i].iter().find(|(_, other, _)| other.is(audience)) {
+    for (i, (it, pin)) in pinned.iter().enumerate() {
+        if let Some((other, at)) = pinned[..i].iter().find(|(other, _)| other.audience.is(&it.audience)) {
             let what = format!(
                 "pins {}, but {} has the same endpoint and is pinned too ({})",
-                server.name, other.name, at.place
+                it.server.name, other.server.name, at.place
             );
             ctx.mistake(&pin.place, Code::Contradiction.says(what), "pin one server of an endpoint");
         }
@@ -205,7 +232,16 @@ fn pins(ctx: &mut Context<'_>, servers: &[ServerSpec], audiences: &[Audience<'_>
 }
 
 /// Warns about keys that do nothing in the mode of their servers: `handshake`, `pin` and `turn`.
-fn idle(ctx: &mut Context<'_>, file: &File, servers: &[ServerSpec], entries: &[Option<&Entry>]) {
+fn idle(
+    ctx: &mut Context<'_>,
+    file: &File,
+    servers: &[ServerSpec],
+    entries: &[Option<&Entry>],
+    elsewhere: &[(ServerSpec, bool)],
+) {
+    let takes_turns = |name: &str| {
+        elsewhere.iter().any(|(server, _)| *server.name == *name && server.sharing.mode == Mode::Sequential)
+    };
     for (server, entry) in servers.iter().zip(entries).filter(|(server, _)| server.handshake == Handshake::Relay) {
         let why = match server.sharing.mode {
             Mode::Multiplex => "in mode multiplex there is no one server to relay to",
@@ -226,6 +262,9 @@ fn idle(ctx: &mut Context<'_>, file: &File, servers: &[ServerSpec], entries: &[O
     let remedy = "remove it, or write \"mode\": \"sequential\"";
     for (server, entry) in servers.iter().zip(entries) {
         let Some(entry) = entry.filter(|_| server.sharing.mode != Mode::Sequential) else { continue };
+        if takes_turns(&server.name) {
+            continue;
+        }
         let pin = entry.pin.as_ref().filter(|pin| pin.value).map(|pin| &pin.place);
         for place in pin.into_iter().chain(entry.shared.turn.as_ref().map(|turn| &turn.place)) {
             ctx.warning(
@@ -238,7 +277,8 @@ fn idle(ctx: &mut Context<'_>, file: &File, servers: &[ServerSpec], entries: &[O
     let says = |shared: &Shared| shared.mode.as_ref().is_some_and(|mode| mode.value == Mode::Sequential);
     let sequential = ctx.line.options.mode == Some(Mode::Sequential)
         || says(&file.shared)
-        || file.entries.iter().any(|entry| says(&entry.shared));
+        || file.entries.iter().any(|entry| says(&entry.shared))
+        || file.endpoints.iter().any(|endpoint| says(&endpoint.shared));
     if let (Some(turn), false) = (&file.shared.turn, sequential) {
         ctx.warning(&turn.place, Code::NoEffect.says("does nothing: no server is in sequential mode"), remedy);
     }

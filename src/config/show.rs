@@ -16,7 +16,7 @@ use super::resolve::{Draft, draft};
 use super::shared::Inherit;
 use super::surroundings::Surroundings;
 use super::units::word;
-use super::{EndpointSpec, Handshake, ServerSpec, defaults};
+use super::{EndpointSpec, Handshake, LinkSpec, ServerSpec, defaults};
 use crate::error::{Place, Problems};
 use crate::secrecy::{Redactor, Secret, address};
 use crate::tools::{Glob, ToolPolicy};
@@ -81,7 +81,8 @@ pub fn show(line: &CommandLine<'_>, surroundings: &Surroundings) -> Result<(Show
         let redactor: Redactor = ctx.hidden.all.into_iter().collect();
         return Err(ctx.problems.cleaned(&redactor));
     }
-    let table = Table { ctx: &ctx, written: file.written.iter().map(|(path, place)| (path.as_str(), place)).collect() };
+    let written = file.written.iter().map(|(path, place)| (path.as_str(), place)).collect();
+    let table = Table { ctx: &ctx, written, endpoints: &endpoints };
     let mut values = table.of_the_run(&file);
     for entry in &file.entries {
         match servers.iter().find(|server| *server.name == *entry.name) {
@@ -90,7 +91,7 @@ pub fn show(line: &CommandLine<'_>, surroundings: &Surroundings) -> Result<(Show
         }
     }
     for endpoint in &endpoints {
-        values.extend(table.of_endpoint(endpoint));
+        values.extend(table.of_endpoint(endpoint, &file));
     }
     Ok((Shown { schema: SCHEMA, config: name, values }, ctx.hidden.all))
 }
@@ -100,6 +101,7 @@ struct Table<'a> {
     ctx: &'a Context<'a>,
     /// Where each value of the file is written, by its path under our names for the keys.
     written: HashMap<&'a str, &'a Place>,
+    endpoints: &'a [EndpointSpec],
 }
 
 impl Table<'_> {
@@ -126,22 +128,74 @@ impl Table<'_> {
         ]
     }
 
-    /// A named endpoint: where it is, and what it shows.
-    fn of_endpoint(&self, endpoint: &EndpointSpec) -> Vec<Row> {
+    /// A named endpoint: where it is, how it is dialled, and what it shows.
+    fn of_endpoint(&self, endpoint: &EndpointSpec, file: &File) -> Vec<Row> {
         let Some(name) = &endpoint.name else { return Vec::new() };
         let path = member("endpoints", name);
-        let row = |key: &str, value: Value| Row {
-            server: None,
-            key: member(&path, key),
-            value,
-            from: self.from(Some(&path), key, None),
+        let named = file.endpoints.iter().find(|named| *named.name == **name);
+        let options = self.ctx.line.options;
+        let mut rows = Vec::new();
+        let mut add = |key: &str, value: Value, from: From| {
+            rows.push(Row { server: None, key: member(&path, key), value, from });
         };
+        let from = |key: &str, option: Option<&str>| self.from(Some(&path), key, option);
+        // What is said of servers or of headers at the top is for nobody here.
+        let own = |key: &str| self.written.get(member(&path, key).as_str()).map_or_else(by_default, |place| of(place));
+        // An address alone is written where its name is.
+        let alone = || named.and_then(|named| named.url.as_ref()).map_or_else(by_default, |url| of(&url.place));
+        let url = self.written.get(member(&path, "url").as_str()).map_or_else(alone, |place| of(place));
+        add("url", json!(endpoint.endpoint.to_string()), url);
         let servers: Vec<&str> = endpoint.servers.iter().map(|shown| &*shown.name).collect();
-        vec![
-            row("url", json!(endpoint.endpoint.to_string())),
-            row("servers", json!(servers)),
-            row("mode", json!(word(&endpoint.sharing.mode))),
-        ]
+        add("servers", json!(servers), own("servers"));
+        let sharing = endpoint.sharing;
+        add("mode", json!(word(&sharing.mode)), from("mode", options.mode.map(|_| "--mode")));
+        add("naming", json!(word(&sharing.naming)), from("naming", None));
+        add("names", json!(word(&sharing.names)), from("names", None));
+        add("turn", time(sharing.turn), from("turn", None));
+        add("resync", json!(sharing.resync), from("resync", None));
+        let policy = named.map(|named| &named.tools);
+        let from_tools = named.filter(|named| named.tools != ToolPolicy::default()).map(|_| from("tools", None));
+        add("tools", policy.map_or_else(|| json!({}), tools), from_tools.unwrap_or_else(by_default));
+        self.add_link(&mut add, &endpoint.link, own("endpointHeaders"), &from);
+        rows
+    }
+
+    /// How an endpoint is dialled.
+    fn add_link(
+        &self,
+        add: &mut impl FnMut(&str, Value, From),
+        link: &LinkSpec,
+        of_headers: From,
+        from: &impl Fn(&str, Option<&str>) -> From,
+    ) {
+        let options = self.ctx.line.options;
+        let headers: Map<String, Value> = link.headers.iter().map(|(name, _)| (name.to_string(), json!("…"))).collect();
+        add("endpointHeaders", Value::Object(headers), of_headers);
+        add("subprotocol", json!(link.subprotocol), from("subprotocol", None));
+        let ca_file = link.ca_file.as_ref().map(|path| path.display().to_string());
+        add("caFile", json!(ca_file), from("caFile", options.ca_file.as_ref().map(|_| "--ca-file")));
+        add("connectTimeout", time(link.connect_timeout), from("connectTimeout", None));
+        add("pingInterval", time(link.ping_interval), from("pingInterval", None));
+        add("pingTimeout", time(link.ping_timeout), from("pingTimeout", None));
+        add("maxBackoff", time(link.max_backoff), from("maxBackoff", options.max_backoff.map(|_| "--max-backoff")));
+    }
+
+    /// Where a server is served, and where that is said.
+    fn endpoints_of(&self, server: &ServerSpec, entry: &Entry) -> (Value, From) {
+        let named = self.ctx.named.iter().find(|(_, endpoint)| Some(endpoint) == server.endpoint.as_ref());
+        let shows = |spec: &&EndpointSpec| spec.servers.iter().any(|shown| shown.name == server.name);
+        let name = |spec: &EndpointSpec| match &spec.name {
+            Some(name) => name.to_string(),
+            None => spec.endpoint.to_string(),
+        };
+        let further = self.endpoints.iter().filter(shows).map(name);
+        let all: Vec<String> = server.endpoint.iter().map(ToString::to_string).chain(further).collect();
+        let said = || self.written.get(member(&entry.path, "endpoint").as_str()).map(|place| of(place));
+        match all.as_slice() {
+            [] => (json!("one on loopback"), outside("--local")),
+            [one] if server.endpoint.is_some() => (json!(one), named.map_or_else(by_default, |(place, _)| of(place))),
+            all => (json!(all), said().unwrap_or_else(by_default)),
+        }
     }
 
     /// A server that is left out, and why.
@@ -177,20 +231,9 @@ impl Table<'_> {
             from("inheritEnv", None),
         );
         add("cwd", json!(command.cwd.as_ref().map(|cwd| cwd.display().to_string())), from("cwd", None));
-        let named = self.ctx.named.iter().find(|(_, endpoint)| Some(endpoint) == server.endpoint.as_ref());
-        let of_endpoint = named.map_or_else(|| outside("--local"), |(place, _)| of(place));
-        let endpoint = server.endpoint.as_ref().map_or_else(|| "one on loopback".to_owned(), ToString::to_string);
-        add("endpoint", json!(endpoint), of_endpoint);
-        let link = &server.link;
-        let headers: Map<String, Value> = link.headers.iter().map(|(name, _)| (name.to_string(), json!("…"))).collect();
-        add("endpointHeaders", Value::Object(headers), from("endpointHeaders", None));
-        add("subprotocol", json!(link.subprotocol), from("subprotocol", None));
-        let ca_file = link.ca_file.as_ref().map(|path| path.display().to_string());
-        add("caFile", json!(ca_file), from("caFile", options.ca_file.as_ref().map(|_| "--ca-file")));
-        add("connectTimeout", time(link.connect_timeout), from("connectTimeout", None));
-        add("pingInterval", time(link.ping_interval), from("pingInterval", None));
-        add("pingTimeout", time(link.ping_timeout), from("pingTimeout", None));
-        add("maxBackoff", time(link.max_backoff), from("maxBackoff", options.max_backoff.map(|_| "--max-backoff")));
+        let (endpoint, of_endpoint) = self.endpoints_of(server, entry);
+        add("endpoint", endpoint, of_endpoint);
+        self.add_link(&mut add, &server.link, from("endpointHeaders", None), &from);
         let option = options.start_timeout.map(|_| "--start-timeout");
         add("startTimeout", time(server.start_timeout), from("startTimeout", option));
         let option = options.max_frame_size.map(|_| "--max-frame-size");
@@ -313,7 +356,7 @@ fn tools(policy: &ToolPolicy) -> Value {
 }
 
 impl Shown {
-    /// A table for a person: a block for the run, and one for each server.
+    /// A table for a person: a block for the run, one for each server, and one for the named endpoints.
     pub fn words(&self) -> String {
         let mut text = format!("{}\n", self.config.as_deref().unwrap_or("without a config"));
         let mut before = None;
@@ -321,7 +364,7 @@ impl Shown {
             if row.server != before {
                 before.clone_from(&row.server);
                 // Writing to a String cannot fail.
-                let _ = writeln!(text, "\n{}", row.server.as_deref().unwrap_or_default());
+                let _ = writeln!(text, "\n{}", row.server.as_deref().unwrap_or("named endpoints"));
             }
             let _ = writeln!(text, "  {:<16} {:<24} {}", row.key, row.value.to_string(), row.from.told);
         }

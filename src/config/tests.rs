@@ -12,6 +12,7 @@ use crate::error::{Code, Problem, Problems};
 use crate::secrecy::Redactor;
 
 mod endpoint;
+mod endpoints;
 mod foreign;
 mod hints;
 mod misplaced;

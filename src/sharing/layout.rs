@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::config::{EndpointSpec, LinkSpec, Mode, ServerSpec, ShownServer};
+use crate::config::{EndpointSpec, LinkSpec, Mode, ServerSpec};
 use crate::endpoint::Endpoint;
 use crate::endpoint::agent::{self, Agent};
 use crate::logging::Names;
@@ -47,16 +47,19 @@ pub(crate) fn groups(servers: &[ServerSpec], endpoints: &[EndpointSpec]) -> Vec<
             None => groups.push(Group { agent, mode, name: None, link: None, servers: vec![(spec, endpoint)] }),
         }
     }
-    for EndpointSpec { name, endpoint, link, sharing, servers: shown } in endpoints {
+    for spec in endpoints {
+        let EndpointSpec { name, endpoint, link, sharing, .. } = spec;
         let (agent, mode) = (Agent::of(endpoint, &link.headers), sharing.mode);
-        let as_shown = |shown: &ShownServer| {
-            let spec = servers.iter().find(|spec| spec.name == shown.name)?.clone();
-            let (link, tools, endpoint) = (shown.link.clone(), shown.tools.clone(), endpoint.clone());
-            let spec = ServerSpec { endpoint: Some(endpoint.clone()), link, sharing: *sharing, tools, ..spec };
-            Some((spec, endpoint))
-        };
-        let servers = shown.iter().filter_map(as_shown).collect();
-        groups.push(Group { agent, mode, name: name.clone(), link: Some(link.clone()), servers });
+        let shown = spec.as_shown(servers).into_iter().map(|server| (server, endpoint.clone()));
+        // An address that one entry has for its own may stand among those of another.
+        let is_it = |group: &&mut Group| group.name.is_none() && group.agent == agent && group.mode == mode;
+        match groups.iter_mut().find(is_it).filter(|_| name.is_none()) {
+            Some(group) => group.servers.extend(shown),
+            None => {
+                let (name, link) = (name.clone(), Some(link.clone()));
+                groups.push(Group { agent, mode, name, link, servers: shown.collect() });
+            }
+        }
     }
     groups
 }

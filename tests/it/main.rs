@@ -13,6 +13,7 @@ mod calculator;
 mod config_mistakes;
 mod control;
 mod crash;
+mod endpoints;
 mod escapes;
 mod files;
 mod frames;

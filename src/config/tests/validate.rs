@@ -14,7 +14,7 @@ const NOW: u64 = 1_800_000_000;
 
 impl Case {
     /// What is found, one a line: how bad it is, the code, and the words; with the folder's name cut out.
-    fn found(&self, arguments: &[&str]) -> Vec<String> {
+    pub(super) fn found(&self, arguments: &[&str]) -> Vec<String> {
         let line = ["mcp-pipe", "validate"].iter().chain(arguments).map(Into::into);
         let cli = cli::parse(line).unwrap();
         let surroundings = Surroundings::look(&cli.options, self.env.iter().cloned().collect(), self.dir.path());
@@ -292,7 +292,7 @@ fn an_error_is_what_keeps_a_run_from_starting_and_nothing_else_is_one() {
 }
 
 /// Where the values of a server, or of the run, come from: `key = value from place`.
-fn shown(case: &Case, arguments: &[&str]) -> Vec<String> {
+pub(super) fn shown(case: &Case, arguments: &[&str]) -> Vec<String> {
     let line = ["mcp-pipe", "config", "show"].iter().chain(arguments).map(Into::into);
     let cli = cli::parse(line).unwrap();
     let surroundings = Surroundings::look(&cli.options, case.env.iter().cloned().collect(), case.dir.path());
