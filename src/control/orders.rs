@@ -78,8 +78,12 @@ pub(crate) struct Given {
 pub(crate) enum Until {
     /// That a server has become what the command wants. `number`: which command of all about this server it is.
     Server { name: Arc<str>, command: ServerCommand, number: u64 },
-    /// That pipes have begun to dial, and then that the connections of these servers stand.
-    Connected { begun: Vec<oneshot::Receiver<Result<String, String>>>, servers: Vec<Arc<str>> },
+    /// That pipes have begun to dial, and then that the connections of these servers stand: those to the endpoint of this name, or all.
+    Connected {
+        begun: Vec<oneshot::Receiver<Result<String, String>>>,
+        servers: Vec<Arc<str>>,
+        endpoint: Option<Arc<str>>,
+    },
     /// What pipes say of their turns.
     Turned(Vec<oneshot::Receiver<Result<String, String>>>),
     /// That servers which are new or another one serve, or that it is clear that they don't. `told`: what has changed.

@@ -1,6 +1,5 @@
 //! What comes of an order: whether a server has become what was wanted, or why it does not. Pure but for [`of`], which waits.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
@@ -8,6 +7,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::orders::{Given, Until};
 use super::status::{LinkState, LinkStatus, Overview, ServerState, ServerStatus, Status};
+use crate::logging::Names;
 use crate::server::wanted::{ServerCommand, Wanted};
 use crate::words::span;
 
@@ -25,10 +25,11 @@ pub(super) async fn of(Given { until, within }: Given, status: &Status) -> Outco
                 Err(_) => Err(late(&name, command, within, &status.read())),
             }
         }
-        Until::Connected { begun, servers } => {
+        Until::Connected { begun, servers, endpoint } => {
             heard(begun, end).await?;
-            let done = when(status, |all| of_connections(servers.iter().map(|name| links_of(name, all))));
-            let label = label(&servers);
+            let at = endpoint.as_deref();
+            let done = when(status, |all| of_connections(servers.iter().map(|name| links_of(name, at, all))));
+            let label = servers.iter().cloned().collect::<Names>().at(endpoint.clone()).to_string();
             match timeout_at(end, done).await {
                 Ok(Ok(())) => Ok(format!("{label}: connected anew")),
                 Ok(Err(why)) => Err(format!("{label}: not connected: {why}")),
@@ -136,7 +137,7 @@ fn overtaken(command: ServerCommand, number: u64, server: &ServerStatus) -> Opti
 /// What to tell when the time is over.
 fn late(name: &str, command: ServerCommand, within: Duration, all: &Overview) -> String {
     let within = span(within);
-    let down = links_of(name, all).into_iter().find_map(|link| match &link.state {
+    let down = links_of(name, None, all).into_iter().find_map(|link| match &link.state {
         LinkState::Down(why) => Some(why),
         LinkState::Resting | LinkState::Connected => None,
     });
@@ -151,9 +152,10 @@ fn late(name: &str, command: ServerCommand, within: Duration, all: &Overview) ->
     }
 }
 
-/// The links of a server.
-fn links_of<'a>(name: &str, all: &'a Overview) -> Vec<&'a LinkStatus> {
-    all.server(name).map_or_else(Vec::new, |server| all.links_of(server.key).collect())
+/// The links of a server: those to the endpoint of this name, or all.
+fn links_of<'a>(name: &str, endpoint: Option<&str>, all: &'a Overview) -> Vec<&'a LinkStatus> {
+    let is_meant = |link: &&LinkStatus| endpoint.is_none() || link.name.as_deref() == endpoint;
+    all.server(name).map_or_else(Vec::new, |server| all.links_of(server.key).filter(is_meant).collect())
 }
 
 /// What has become of connections that are made anew, of each server all of its links. `None`: that is not clear yet.
@@ -170,11 +172,6 @@ fn of_connections<'a>(links: impl Iterator<Item = Vec<&'a LinkStatus>>) -> Optio
         }
     }
     (!open).then_some(Ok(()))
-}
-
-/// Names for a person.
-fn label(servers: &[Arc<str>]) -> String {
-    servers.iter().cloned().collect::<crate::logging::Names>().to_string()
 }
 
 #[cfg(test)]

@@ -141,8 +141,11 @@ impl Helm {
     fn unknown(&self, name: &str) -> NotGiven {
         let posts = self.roster.read();
         let mut names: Vec<&str> = self.servers.iter().map(|subject| &*subject.name).collect();
-        names.extend(posts.iter().filter_map(|post| post.name.as_deref()));
-        names.dedup();
+        for name in posts.iter().filter_map(|post| post.name.as_deref()) {
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
         NotGiven::Unclear(unknown(name, &names, &self.disabled))
     }
 
@@ -195,14 +198,21 @@ impl Helm {
             let (names, whose) = (post.names(), if post.servers.len() == 1 { "its" } else { "their" });
             info!(event = "COMMAND", servers = ?names, "{whose} connection is to be made anew, by command");
         }
-        let servers: Vec<_> = posts.iter().flat_map(|post| post.servers.iter().cloned()).collect();
+        let mut servers: Vec<Arc<str>> = Vec::new();
+        for server in posts.iter().flat_map(|post| post.servers.iter()) {
+            if !servers.contains(server) {
+                servers.push(server.clone());
+            }
+        }
+        let endpoint = posts.first().and_then(|post| post.name.clone());
+        let endpoint = endpoint.filter(|_| posts.iter().all(|post| post.name == posts[0].name));
         let times = self
             .servers
             .iter()
             .filter(|subject| servers.contains(&subject.name))
             .map(|subject| subject.connect_timeout);
         let within = times.max().unwrap_or_default() + SAYING;
-        Ok(Given { until: Until::Connected { begun, servers }, within })
+        Ok(Given { until: Until::Connected { begun, servers, endpoint }, within })
     }
 
     fn pin(&self, name: &str, off: bool) -> Result<Given, NotGiven> {
@@ -239,8 +249,11 @@ impl Helm {
     /// The pipes on the endpoint of this name.
     fn posts_of(&self, name: &str) -> Result<Vec<Post>, NotGiven> {
         let mut posts = self.roster.read();
-        if posts.iter().any(|post| post.name.as_deref() == Some(name)) {
-            posts.retain(|post| post.name.as_deref() == Some(name));
+        let is_named = |post: &Post| post.name.as_deref() == Some(name);
+        // One server's own connection there, as the log calls it.
+        let is_it = |post: &Post| post.name.is_some() && post.label() == name;
+        if posts.iter().any(|post| is_named(post) || is_it(post)) {
+            posts.retain(|post| is_named(post) || is_it(post));
             return Ok(posts);
         }
         let subjects = || self.servers.iter().filter_map(|subject| Some((&subject.name, subject.endpoint.as_ref()?)));

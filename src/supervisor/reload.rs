@@ -89,6 +89,8 @@ impl Supervisor {
         let servers: Vec<Arc<str>> = new_ones.clone().map(|server| server.name.clone()).collect();
         let within = new_ones.map(|server| server.start_timeout).max().unwrap_or_default() + ENDING;
         self.apply(plan).await;
+        // Which server an address means.
+        new.servers.iter().for_each(|server| self.helm.change(server, false));
         self.wanted = new;
         self.applied = by_itself.then(|| (Instant::now(), told.clone()));
         Ok(Given { until: Until::Reloaded { told, servers }, within })

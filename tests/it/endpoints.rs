@@ -179,7 +179,7 @@ async fn thirty_endpoints_share_ten_servers_and_each_sees_what_its_config_says()
         again.handshake().await;
         again
     });
-    assert_eq!(restarted.0.code, 0, "{:?}", restarted.0);
+    assert_eq!((restarted.0.code, &*restarted.0.out), (0, "e03: connected anew\n"), "{:?}", restarted.0);
     assert_eq!(conns[3].wait_for_close().await.map(|close| u16::from(close.code)), Some(1000));
     conns[3] = restarted.1;
     let status = runtime.ask(&["status", "e03"]).await;

@@ -110,6 +110,8 @@ async fn only_what_an_edit_is_about_is_touched() {
     let mut at_c = c.accept().await;
     at_c.handshake().await;
     assert_eq!(pid(&mut at_c, 10).await, after);
+    let known = run.runtime.ask(&["next", &c.url()]).await;
+    assert!(known.code == 1 && known.err.contains("takes no turns"), "commands know its address: {known:?}");
     // A server comes, and goes.
     let d = FakeEndpoint::bind().await;
     let entry = apart(&[("d", &d)])["mcpServers"]["d"].clone();
