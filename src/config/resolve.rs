@@ -272,7 +272,6 @@ fn servers(
         let endpoint = if let Own::Named(endpoint) = &own { endpoint.clone() } else { None };
         let link = Arc::new(dial::link(ctx, shared, &none, &file.shared, &own));
         let sharing = sharing::of(ctx, shared, &file.shared);
-        sharing::check_names(ctx, entry.map_or(&[], |entry| &entry.given_names), sharing.names);
         let (options, top) = (&ctx.line.options, &file.shared);
         let mut server = ServerSpec {
             name: name.as_str().into(),

@@ -26,7 +26,7 @@ pub(crate) fn of(ctx: &Context<'_>, own: &Shared, top: &Shared) -> Sharing {
 }
 
 /// Notes which new names of tools have characters that the endpoint's `names` don't allow.
-pub(crate) fn check_names(ctx: &mut Context<'_>, given: &[Located<String>], names: Names) {
+fn check_names(ctx: &mut Context<'_>, given: &[Located<String>], names: Names) {
     for new in given {
         if let Err((what, remedy)) = policy::name(&new.value, names) {
             ctx.mistake(&new.place, Code::WrongName.says(what), remedy);
@@ -95,6 +95,14 @@ pub(crate) fn check(
             is_named: *is_named,
         }))
         .collect();
+    for (server, entry) in servers.iter().zip(entries) {
+        let there = || elsewhere.iter().filter(|(shown, _)| shown.name == server.name);
+        let here = (server.endpoint.is_some() || there().next().is_none()).then_some(server);
+        // One that takes few characters decides.
+        let mut all = there().map(|(shown, _)| shown).chain(here).map(|shown| shown.sharing.names);
+        let names = if all.any(|names| names == Names::Ascii) { Names::Ascii } else { Names::Unicode };
+        check_names(ctx, entry.map_or(&[], |entry| &entry.given_names), names);
+    }
     let mut told = Vec::new();
     // A named endpoint says itself how its servers share it.
     let agreeing: Vec<&Showing<'_>> = showings.iter().filter(|showing| !showing.is_named).collect();

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 
 use crate::control::Runtime;
-use crate::harness::{Conn, FakeEndpoint, field, fixture_entry, names, report, text_of};
+use crate::harness::{Conn, FakeEndpoint, field, fixture_entry, names, report, text_of, within};
 
 /// How many endpoints there are, how many servers, and how many calls each endpoint has under way at once.
 const ENDPOINTS: usize = 30;
@@ -166,9 +166,14 @@ async fn thirty_endpoints_share_ten_servers_and_each_sees_what_its_config_says()
     let all = conns.iter_mut().enumerate().map(|(n, conn)| got_its_own(conn, n));
     futures_util::future::join_all(all).await;
     fs::write(&gate, "").unwrap();
-    let is_cancel = |line: &&Value| line.to_string().contains("cancelled ");
-    let cancelled = daemon.log_lines().iter().filter(is_cancel).count();
-    report(&format!("{ENDPOINTS} endpoints, {SERVERS} servers: {:?}; cancelled {cancelled}", begun.elapsed()));
+    let cancelled = async {
+        let is_it = |line: &&Value| line.to_string().contains("cancelled ");
+        while daemon.log_lines().iter().filter(is_it).count() < ENDPOINTS * CALLS / 10 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    within("each cancellation at its server", cancelled).await;
+    report(&format!("{ENDPOINTS} endpoints, {SERVERS} servers: {:?}", begun.elapsed()));
 
     let status = runtime.ask(&["status"]).await;
     assert_eq!(status.code, 0, "{status:?}");

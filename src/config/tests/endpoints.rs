@@ -244,6 +244,18 @@ fn what_is_odd_is_a_warning() {
         let told = case(endpoints, servers).warnings(&[]);
         assert!(told.len() == 1 && told[0].contains(want), "{endpoints}\n{told:#?}");
     }
+    // Which names a tool may have is said by who shows it.
+    let renamed = r#""a": {"command": "x", "tools": {"rename": {"w": "天气"}}}"#;
+    let unicode = r#""k": {"url": "wss://k/?t=1", "names": "unicode"}"#;
+    assert!(case(unicode, renamed).warnings(&[]).is_empty());
+    let both = format!(r#"{unicode}, "o": "wss://o/?t=1""#);
+    assert!(case(&both, renamed).mistakes(&[])[0].contains("mcpServers.a.tools.rename.w"));
+    // What an entry says of sharing is for its own addresses.
+    let told = case(r#""k": "wss://k/?t=1""#, r#""a": {"command": "x", "mode": "multiplex"}"#).warnings(&[]);
+    assert!(
+        told.len() == 1 && told[0].contains("mcpServers.a.mode: does nothing: it is a matter of the named endpoint"),
+        "{told:?}"
+    );
     // What a sequential endpoint makes use of is of use.
     let told = case(
         r#""k": {"url": "wss://k/?t=1", "mode": "sequential"}"#,
