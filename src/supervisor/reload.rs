@@ -98,7 +98,9 @@ impl Supervisor {
 
     /// The config has mistakes: they are told, and nothing changes.
     fn refuse(&mut self, problems: &Problems) -> NotGiven {
+        // Its first line says that nothing was started.
         let told = self.common.run.redactor.clean_all(&problems.to_string()).into_owned();
+        let told = told.split_once('\n').map_or(&*told, |(_, problems)| problems);
         error!(event = "ERROR_RELOAD", "the config has mistakes, and the old one runs on: {told}");
         NotGiven::Mistakes(format!("the config has mistakes, and the old one runs on\n{told}"))
     }

@@ -176,6 +176,7 @@ async fn a_bad_file_changes_nothing_and_is_told_with_its_places() {
         write(&run.file(), text);
         let said = run.runtime.ask(&["reload"]).await;
         assert!(said.code == 78 && said.err.contains(told) && said.err.contains("the old one runs on"), "{said:?}");
+        assert!(!said.err.contains("nothing was started"), "{said:?}");
     }
     fs::remove_file(run.file()).unwrap();
     let said = run.runtime.ask(&["reload"]).await;
