@@ -108,7 +108,7 @@ pub(crate) async fn serve(
     let helm = Helm::new(roster.clone(), hub.clone(), disabled);
     let common = Common { run, status, roster, hub, entries, locks, place };
     let wanted = Wanted { groups: groups(&servers, &endpoints), servers, fixed };
-    let mut supervisor = Supervisor { common, helm, wanted, crews: Vec::new(), tasks, applied: None };
+    let mut supervisor = Supervisor { common, helm, wanted, crews: Vec::new(), tasks, refused: false, applied: None };
     // Entries are added in the order of the config, which groups may change.
     supervisor.wanted.servers.clone().into_iter().for_each(|spec| supervisor.add(spec));
     supervisor.wanted.groups.clone().into_iter().for_each(|group| supervisor.begin(group));
@@ -162,6 +162,8 @@ struct Supervisor {
     crews: Vec<Working>,
     /// The hub and all crews.
     tasks: JoinSet<()>,
+    /// The config was last found to have mistakes.
+    refused: bool,
     /// When a changed file was last applied by itself, and what came of it.
     applied: Option<(Instant, String)>,
 }

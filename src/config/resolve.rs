@@ -309,6 +309,8 @@ fn servers(
                     endpoints.check_common(ctx, &server, &place);
                 }
                 Common::Wrong => {}
+                // Whoever has named one that there is not has been told.
+                Common::Missing if entry.is_some_and(|entry| !entry.at.is_empty()) => {}
                 Common::Missing if endpoints.exist() => {
                     let place = entry.map_or_else(|| Place::from("mcpServers"), |entry| entry.place.clone());
                     let what = Code::NoEffect.says("is shown by no endpoint, so it is not started");

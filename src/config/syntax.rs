@@ -290,11 +290,20 @@ fn other(kind: &ParseErrorKind, text: &str, at: usize) -> Why {
         Some(':') if text[..at].trim_end().ends_with(['{', ',']) => {
             told("a key is missing before this :", "write one in quotes")
         }
+        Some(':') if is_key_of_nothing(&text[..at]) => {
+            told("a { is missing before the text in front of this :, which is a key", "write { before that text")
+        }
         Some(':') => told("a : stands where a value belongs", "remove it"),
         Some(_) | None => {
             told("no value begins like this", "look for a missing comma, quote or bracket there or just before")
         }
     }
+}
+
+/// Whether a text ends with a text in quotes that stands where a value belongs: `"endpoint": "url"`, if a colon follows.
+fn is_key_of_nothing(before: &str) -> bool {
+    let Some(inner) = before.trim_end().strip_suffix('"') else { return false };
+    inner.rfind('"').is_some_and(|begin| inner[..begin].trim_end().ends_with(':'))
 }
 
 fn missing_comma(kind: &ParseErrorKind, rest: &str) -> Option<Why> {
@@ -545,6 +554,12 @@ mod tests {
             ),
             ("{:1}", "1:2", "a key is missing before this :", "write one in quotes"),
             ("{\"a\": :1}", "1:7", "a : stands where a value belongs", "remove it"),
+            (
+                "{\"a\": \"b\": 1}",
+                "1:10",
+                "a { is missing before the text in front of this :, which is a key",
+                "write { before that text",
+            ),
             ("[1]]", "1:4", "there is a ] too many", "remove it"),
             ("{\"a\": 1]", "1:8", "this ] closes nothing", "write } for it, or remove it"),
         ] {

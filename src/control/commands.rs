@@ -218,7 +218,7 @@ const QUIET: Duration = Duration::from_secs(2);
 const AGAIN: Duration = Duration::from_secs(10);
 
 /// Tells at a terminal, where a person looks on, what an order waits for, and for how long at most.
-async fn tell_waiting(awaited: &str, within: &Cell<Duration>) -> Infallible {
+pub(super) async fn tell_waiting(awaited: &str, within: &Cell<Duration>) -> Infallible {
     if !io::stderr().is_terminal() {
         std::future::pending::<()>().await;
     }

@@ -1,5 +1,6 @@
 //! `mcp-pipe status`: once, until all serves, or on and on.
 
+use std::cell::Cell;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::pin::pin;
 use std::time::Duration;
@@ -8,7 +9,7 @@ use anyhow::anyhow;
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
 use super::client::Answer;
-use super::commands::{Asking, State, print, told, unknown_name};
+use super::commands::{Asking, State, print, tell_waiting, told, unknown_name};
 use super::memory;
 use super::protocol::{Daemon, Reply, Request};
 use super::report::{Report, Sight};
@@ -47,7 +48,13 @@ impl Asking<'_> {
         self.run(async {
             match question.wait {
                 _ if question.watch => self.watch(question).await,
-                Some(within) => self.wait_until_well(question, within).await,
+                Some(within) => {
+                    let most = Cell::new(within);
+                    tokio::select! {
+                        done = self.wait_until_well(question, within) => done,
+                        never = tell_waiting("all that is wanted to serve", &most) => match never {},
+                    }
+                }
                 None => {
                     let state = self.state().await?;
                     let report = report(&state, question)?;

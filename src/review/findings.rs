@@ -60,8 +60,8 @@ impl<'a> Report<'a> {
         let (errors, warnings) = (of(Severity::Error), of(Severity::Warning));
         let config = config.as_deref().unwrap_or("without a config");
         let all = match (errors, warnings) {
-            (0, 0) => format!("nothing to say against it; {} would run", counted(*servers, "server")),
-            (0, warnings) => format!("{}; {} would run", counted(warnings, "warning"), counted(*servers, "server")),
+            (0, 0) => format!("nothing to say against it; {} to start", counted(*servers, "server")),
+            (0, warnings) => format!("{}; {} to start", counted(warnings, "warning"), counted(*servers, "server")),
             (errors, 0) => format!("{}; nothing would be started", counted(errors, "error")),
             (errors, warnings) => {
                 format!("{}, {}; nothing would be started", counted(errors, "error"), counted(warnings, "warning"))

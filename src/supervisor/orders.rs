@@ -61,6 +61,12 @@ impl Helm {
         wanted
     }
 
+    /// The servers that are to run no more.
+    pub(super) fn stopped(&self) -> Vec<Arc<str>> {
+        let stopped = self.servers.iter().filter(|subject| subject.goal.borrow().wanted == Wanted::Stopped);
+        stopped.map(|subject| subject.name.clone()).collect()
+    }
+
     /// Notes which servers of the config are disabled.
     pub(super) fn leave_out(&mut self, disabled: Vec<String>) {
         self.disabled = disabled;

@@ -66,8 +66,9 @@ pub(super) struct Plan {
     pub(super) words: Vec<String>,
 }
 
-/// What leads from one config to another. `stale`: files of certificate authorities that hold something else now.
-pub(super) fn plan(old: &Wanted, new: &Wanted, stale: &BTreeSet<PathBuf>) -> Plan {
+/// What leads from one config to another. `stale`: files of certificate authorities that hold something else now. `stopped`:
+/// servers that run no more, as a person wants it.
+pub(super) fn plan(old: &Wanted, new: &Wanted, stale: &BTreeSet<PathBuf>, stopped: &[Arc<str>]) -> Plan {
     let mut plan = Plan::default();
     for server in &old.servers {
         if !new.servers.iter().any(|other| other.name == server.name) {
@@ -85,15 +86,24 @@ pub(super) fn plan(old: &Wanted, new: &Wanted, stale: &BTreeSet<PathBuf>) -> Pla
     let names = |servers: &[ServerSpec]| servers.iter().map(|server| server.name.to_string()).collect();
     plan.tell(["is gone", "are gone"], plan.removed.iter().map(ToString::to_string).collect());
     plan.tell(["is new", "are new"], names(&plan.added));
+    let (stay, restarted): (Vec<_>, Vec<_>) =
+        plan.restarted.iter().cloned().partition(|server: &ServerSpec| stopped.contains(&server.name));
     plan.tell(
         ["is restarted, as its entry has changed", "are restarted, as their entries have changed"],
-        names(&plan.restarted),
+        names(&restarted),
     );
+    plan.tell(["has another entry, and stays stopped", "have other entries, and stay stopped"], names(&stay));
     for group in &old.groups {
         let key = GroupKey::of(group);
         if !new.groups.iter().any(|other| GroupKey::of(other) == key) {
             plan.groups.push(GroupChange::End(key));
-            plan.words.push(format!("{} is served there no longer", group.names()));
+            // Servers that are served elsewhere, or gone, are told of as that.
+            let is_told = |name: &Arc<str>| {
+                new.groups.iter().any(|other| shows(other).contains(name)) || plan.removed.contains(name)
+            };
+            if group.name.is_some() || !shows(group).iter().all(is_told) {
+                plan.words.push(format!("{} is no more", group.names()));
+            }
         }
     }
     for group in &new.groups {
@@ -101,7 +111,12 @@ pub(super) fn plan(old: &Wanted, new: &Wanted, stale: &BTreeSet<PathBuf>) -> Pla
         let label = group.names();
         match old.groups.iter().find(|other| GroupKey::of(other) == key) {
             None => {
-                plan.words.push(format!("{label} is served, {}", mode(group)));
+                let was_served = |name: &Arc<str>| {
+                    old.groups.iter().any(|other| other.name.is_none() && shows(other).contains(name))
+                };
+                let anew = group.name.is_none() && shows(group).iter().all(was_served);
+                let what = if anew { "is connected anew" } else { "is served" };
+                plan.words.push(format!("{label} {what}, {}", mode(group)));
                 plan.groups.push(GroupChange::Begin(group.clone()));
             }
             Some(before) if is_another(before, group) || is_stale(group, stale) => {
@@ -213,7 +228,7 @@ mod tests {
 
     /// What a plan does, in short.
     fn done(old: &[ServerSpec], new: &[ServerSpec]) -> (Vec<String>, Vec<String>) {
-        let plan = plan(&wanted(old), &wanted(new), &BTreeSet::new());
+        let plan = plan(&wanted(old), &wanted(new), &BTreeSet::new(), &[]);
         let named = |what: &str, servers: &[ServerSpec]| -> Vec<String> {
             servers.iter().map(|server| format!("{what} {}", server.name)).collect()
         };
@@ -266,7 +281,7 @@ mod tests {
         let (a, mut b) = (server("a", "x"), server("b", "y"));
         Arc::make_mut(&mut b.link).ca_file = Some("/ca.pem".into());
         let wanted = wanted(&[a, b]);
-        let plan = plan(&wanted, &wanted, &BTreeSet::from(["/ca.pem".into()]));
+        let plan = plan(&wanted, &wanted, &BTreeSet::from(["/ca.pem".into()]), &[]);
         assert_eq!(plan.words, ["b is connected anew, in mode auto"]);
         assert!(matches!(&plan.groups[..], [GroupChange::Begin(_)]));
     }

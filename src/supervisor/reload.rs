@@ -74,7 +74,10 @@ impl Supervisor {
         }
         let fixed = fixed(drain_timeout, tool_budget, cache_dir.as_deref());
         let new = Wanted { groups: groups(&servers, &endpoints), servers, fixed };
-        let plan = plan(&self.wanted, &new, &stale);
+        let plan = plan(&self.wanted, &new, &stale, &self.helm.stopped());
+        if std::mem::take(&mut self.refused) {
+            info!(event = "CONFIG_RELOADED", "the config has no mistakes any more");
+        }
         if plan.is_empty() {
             let just_now = self.applied.take().filter(|(at, _)| at.elapsed() <= JUST_NOW);
             let told = just_now.map_or_else(|| "nothing changed".to_owned(), |(_, told)| told);
@@ -101,7 +104,9 @@ impl Supervisor {
         // Its first line says that nothing was started.
         let told = self.common.run.redactor.clean_all(&problems.to_string()).into_owned();
         let told = told.split_once('\n').map_or(&*told, |(_, problems)| problems);
-        error!(event = "ERROR_RELOAD", "the config has mistakes, and the old one runs on: {told}");
+        let lines: Vec<&str> = told.lines().map(str::trim).collect();
+        error!(event = "ERROR_RELOAD", "the config has mistakes, and the old one runs on: {}", lines.join(" "));
+        self.refused = true;
         NotGiven::Mistakes(format!("the config has mistakes, and the old one runs on\n{told}"))
     }
 

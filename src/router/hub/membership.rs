@@ -59,7 +59,7 @@ impl Hub {
         let servers: Vec<ServerIndex> = view.indices().collect();
         let view = self.views.insert(view);
         for server in servers {
-            self.begin_publishing(server, now, out);
+            self.begin_publishing(server, view, now, out);
         }
         view
     }
@@ -70,7 +70,7 @@ impl Hub {
         let before: Vec<ServerIndex> = old.indices().collect();
         old.change(show);
         for server in self.seen_in(Sight::Merged(view)) {
-            self.begin_publishing(server, now, out);
+            self.begin_publishing(server, view, now, out);
         }
         before.into_iter().for_each(|server| self.end_publishing(server));
         let sight = Sight::Merged(view);
@@ -155,7 +155,7 @@ impl Hub {
     }
 
     /// A server is in a view, perhaps for the first time: what it said of itself is mended, and its lists are read.
-    fn begin_publishing(&mut self, server: ServerIndex, now: Instant, out: &mut dyn Out) {
+    fn begin_publishing(&mut self, server: ServerIndex, view: ViewId, now: Instant, out: &mut dyn Out) {
         let Hosted { shelf, solo, lane, .. } = &mut self.servers[server];
         if shelf.welcome.is_none()
             && lane.is_initialized()
@@ -170,6 +170,11 @@ impl Hub {
                     self.read_list(server, kind, now, out);
                 }
             }
+        }
+        // What is not read yet is judged when it is.
+        let Hub { views, servers, .. } = self;
+        if let (Some(view), false) = (views.get_mut(view), servers[server].shelf.lacks(ListKind::Tools)) {
+            view.judge(&servers[server], false, out);
         }
         self.touch(server);
     }
