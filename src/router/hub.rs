@@ -83,6 +83,8 @@ struct Hosted {
     solo: Solo,
     shelf: Shelf,
     keep_listed: bool,
+    /// Some view shows the server.
+    shown: bool,
     /// Longest time from the server's start for which anything of it is waited for.
     start_timeout: Duration,
     /// Nothing more of the server is waited for in this life: it has refused, or somebody has waited long enough.
@@ -97,6 +99,7 @@ impl Hosted {
             solo: Solo::new(spec.handshake),
             shelf: Shelf::new(memory),
             keep_listed: spec.keep_listed,
+            shown: false,
             start_timeout: spec.start_timeout,
             silent: false,
         }
@@ -109,6 +112,7 @@ impl Hosted {
             solo: Solo::new(Handshake::default()),
             shelf: Shelf::new(None),
             keep_listed: false,
+            shown: false,
             start_timeout: Duration::ZERO,
             silent: true,
         }
@@ -167,9 +171,10 @@ impl Hosted {
     /// When the server's handshake, lists or waiting messages want [`Router::on_tick`].
     fn next_tick(&self) -> Option<Instant> {
         let ready = self.lane.is_ready();
-        let lists = [self.shelf.next_tick(ready), self.solo.reread.next_tick(ready)];
-        let lane = [self.lane.held.deadline(), self.lane.opening_due(), self.awaited_until()];
-        super::earliest([super::earliest(lane), super::earliest(lists)])
+        let lane = [self.lane.held.deadline(), self.lane.opening_due(), self.solo.reread.next_tick(ready)];
+        // Asked with each message, so a server that no view shows costs nothing for views.
+        let of_views = if self.shown { [self.awaited_until(), self.shelf.next_tick(ready)] } else { [None; 2] };
+        super::earliest([super::earliest(lane), super::earliest(of_views)])
     }
 }
 
@@ -212,7 +217,7 @@ impl Hub {
             max_frame = spec.max_frame.max(max_frame);
             sharing = Some(spec.sharing);
             seen.push((index, spec.tools.clone()));
-            all.push(Hosted::new(index, &spec, memory));
+            all.push(Hosted { shown: true, ..Hosted::new(index, &spec, memory) });
         }
         let mut views = SlotMap::with_key();
         let sharing = sharing.unwrap_or_default();
@@ -254,7 +259,7 @@ impl Hub {
 
     /// Whether some view shows a server.
     fn is_merged(&self, server: ServerIndex) -> bool {
-        self.views.values().any(|view| view.has(server))
+        self.servers[server].shown
     }
 
     /// Whether some peer has a server alone.

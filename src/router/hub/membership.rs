@@ -156,7 +156,8 @@ impl Hub {
 
     /// A server is in a view, perhaps for the first time: what it said of itself is mended, and its lists are read.
     fn begin_publishing(&mut self, server: ServerIndex, view: ViewId, now: Instant, out: &mut dyn Out) {
-        let Hosted { shelf, solo, lane, .. } = &mut self.servers[server];
+        let Hosted { shelf, solo, lane, shown, .. } = &mut self.servers[server];
+        *shown = true;
         if shelf.welcome.is_none()
             && lane.is_initialized()
             && let Some(welcome) = &solo.welcome
@@ -181,8 +182,9 @@ impl Hub {
 
     /// A server that no view shows any more is not kept up to date.
     fn end_publishing(&mut self, server: ServerIndex) {
-        if !self.is_merged(server) {
-            let Hosted { shelf, solo, .. } = &mut self.servers[server];
+        if !self.views.values().any(|view| view.has(server)) {
+            let Hosted { shelf, solo, shown, .. } = &mut self.servers[server];
+            *shown = false;
             let welcome = std::mem::replace(shelf, Shelf::new(None)).welcome;
             if solo.welcome.is_none() {
                 solo.welcome = welcome;
