@@ -2,13 +2,16 @@
 //!
 //! Files are looked at once a second, by name: so one that an editor puts in the place of another is seen, and so is a link that leads
 //! elsewhere. What has changed has to stay as it is for one more look, so that nothing is read that is half written.
+//! A thread of its own does that: a disk that hangs holds up nothing else, and nobody else is woken.
 
 use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
+use std::thread::{Builder, sleep};
 use std::time::{Duration, SystemTime};
 
-use tokio::time::sleep;
+use tokio::sync::mpsc::{Receiver, Sender, channel};
+use tracing::warn;
 
 use crate::disk::read::{Accept, whole};
 use crate::process::aside::aside;
@@ -17,6 +20,8 @@ use crate::process::aside::aside;
 const PAUSE: Duration = Duration::from_secs(1);
 /// Largest file that is compared by what is in it, in bytes. Larger ones are no config.
 const LARGEST: u64 = 4 << 20;
+/// Bytes of the thread's stack: it calls nothing deep.
+const STACK: usize = 128 << 10;
 
 /// What a file looks like from outside: file system, number, size, time of the last change.
 type Stamp = Option<(u64, u64, u64, Option<SystemTime>)>;
@@ -30,45 +35,83 @@ struct Sight {
     print: Option<u64>,
 }
 
-/// The files, as they were when the config was last read.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Watch {
-    seen: Vec<Sight>,
+/// Some files, as they were at the last look.
+#[derive(Debug, Default)]
+struct Seen {
+    files: Vec<Sight>,
     /// The stamps of a look at which something had changed.
     unsettled: Option<Vec<Stamp>>,
+}
+
+/// Files that are watched until this is dropped.
+#[derive(Debug, Default)]
+pub(super) struct Watch {
+    paths: BTreeSet<PathBuf>,
+    /// Which files have changed; `None`: nothing is watched.
+    changes: Option<Receiver<BTreeSet<PathBuf>>>,
 }
 
 impl Watch {
     /// These files, as they are now.
     pub(super) async fn of(paths: BTreeSet<PathBuf>) -> Watch {
-        let look = move || paths.iter().map(|path| Sight::of(path)).collect();
-        Watch { seen: aside(look).await.unwrap_or_default(), unsettled: None }
+        let (tell, changes) = channel(1);
+        let look = paths.clone();
+        let seen = aside(move || Seen::of(&look)).await.unwrap_or_default();
+        let watching = Builder::new().name("mcp-pipe-watch".to_owned()).stack_size(STACK);
+        let changes = match watching.spawn(move || watch(seen, &tell)) {
+            Ok(_) => Some(changes),
+            Err(error) => {
+                warn!(
+                    event = "CONFIG_WARNING",
+                    "changes of the config are not noticed by themselves ({error}); mcp-pipe reload applies them"
+                );
+                None
+            }
+        };
+        Watch { paths, changes }
     }
 
     /// Which files these are.
     pub(super) fn paths(&self) -> BTreeSet<PathBuf> {
-        self.seen.iter().map(|sight| sight.path.clone()).collect()
+        self.paths.clone()
     }
 
     /// Waits until some file is another one than it was. Returns which.
     pub(super) async fn changed(&mut self) -> BTreeSet<PathBuf> {
-        loop {
-            sleep(PAUSE).await;
-            let changed = self.look().await;
-            if !changed.is_empty() {
-                return changed;
-            }
+        let changed = match &mut self.changes {
+            Some(changes) => changes.recv().await,
+            None => None,
+        };
+        match changed {
+            Some(changed) => changed,
+            None => std::future::pending().await,
         }
+    }
+}
+
+/// Looks until nobody wants to know any more.
+fn watch(mut seen: Seen, tell: &Sender<BTreeSet<PathBuf>>) {
+    loop {
+        sleep(PAUSE);
+        if tell.is_closed() {
+            return;
+        }
+        let changed = seen.look();
+        if !changed.is_empty() {
+            let _nobody = tell.blocking_send(changed);
+        }
+    }
+}
+
+impl Seen {
+    fn of(paths: &BTreeSet<PathBuf>) -> Seen {
+        Seen { files: paths.iter().map(|path| Sight::of(path)).collect(), unsettled: None }
     }
 
     /// The files that have changed since the last look, and not only just now.
-    async fn look(&mut self) -> BTreeSet<PathBuf> {
-        let paths: Vec<PathBuf> = self.seen.iter().map(|sight| sight.path.clone()).collect();
-        // A disk that hangs holds up nothing but this.
-        let Ok(stamps) = aside(move || paths.iter().map(|path| stamp(path)).collect::<Vec<Stamp>>()).await else {
-            return BTreeSet::new();
-        };
-        if self.seen.iter().zip(&stamps).all(|(sight, stamp)| sight.stamp == *stamp) {
+    fn look(&mut self) -> BTreeSet<PathBuf> {
+        let stamps: Vec<Stamp> = self.files.iter().map(|sight| stamp(&sight.path)).collect();
+        if self.files.iter().zip(&stamps).all(|(sight, stamp)| sight.stamp == *stamp) {
             self.unsettled = None;
             return BTreeSet::new();
         }
@@ -76,14 +119,10 @@ impl Watch {
             return BTreeSet::new();
         }
         self.unsettled = None;
-        let before = self.seen.clone();
-        let Ok(now) = aside(move || before.iter().map(|sight| Sight::of(&sight.path)).collect::<Vec<Sight>>()).await
-        else {
-            return BTreeSet::new();
-        };
-        let others = self.seen.iter().zip(&now).filter(|(before, now)| before.print != now.print);
+        let now: Vec<Sight> = self.files.iter().map(|sight| Sight::of(&sight.path)).collect();
+        let others = self.files.iter().zip(&now).filter(|(before, now)| before.print != now.print);
         let changed = others.map(|(_, now)| now.path.clone()).collect();
-        self.seen = now;
+        self.files = now;
         changed
     }
 }
@@ -119,24 +158,24 @@ mod tests {
 
     use super::*;
 
-    #[tokio::test]
-    async fn a_file_that_has_changed_is_told_once_it_stays_so_and_one_that_was_only_touched_is_not() {
+    #[test]
+    fn a_file_that_has_changed_is_told_once_it_stays_so_and_one_that_was_only_touched_is_not() {
         let dir = tempfile::tempdir().unwrap();
         let [file, other, link] = ["a", "b", "l"].map(|name| dir.path().join(name));
         write(&file, "1").unwrap();
-        let mut watch = Watch::of([file.clone(), other.clone(), link.clone()].into()).await;
-        assert!(watch.look().await.is_empty());
+        let mut watch = Seen::of(&[file.clone(), other.clone(), link.clone()].into());
+        assert!(watch.look().is_empty());
         // Written twice: not before it stays.
         for text in ["22", "333"] {
             write(&file, text).unwrap();
-            assert!(watch.look().await.is_empty(), "{text}");
+            assert!(watch.look().is_empty(), "{text}");
         }
-        assert_eq!(watch.look().await, [file.clone()].into());
-        assert!(watch.look().await.is_empty());
+        assert_eq!(watch.look(), [file.clone()].into());
+        assert!(watch.look().is_empty());
         // The same again, in another file of that name.
         write(dir.path().join("new"), "333").unwrap();
         rename(dir.path().join("new"), &file).unwrap();
-        assert!(watch.look().await.is_empty() && watch.look().await.is_empty() && watch.look().await.is_empty());
+        assert!(watch.look().is_empty() && watch.look().is_empty() && watch.look().is_empty());
         // One that was not there, a link that leads elsewhere, and one that is gone.
         write(&other, "x").unwrap();
         #[cfg(unix)]
@@ -144,7 +183,21 @@ mod tests {
         #[cfg(not(unix))]
         write(&link, "y").unwrap();
         remove_file(&file).unwrap();
-        assert!(watch.look().await.is_empty());
-        assert_eq!(watch.look().await, [file, other, link].into());
+        assert!(watch.look().is_empty());
+        assert_eq!(watch.look(), [file, other, link].into());
+    }
+
+    #[tokio::test]
+    async fn a_change_is_told_to_whoever_waits_also_where_the_wait_was_broken_off() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("a");
+        let mut watch = Watch::of([file.clone()].into()).await;
+        write(&file, "1").unwrap();
+        let changed = loop {
+            if let Ok(changed) = tokio::time::timeout(Duration::from_millis(50), watch.changed()).await {
+                break changed;
+            }
+        };
+        assert_eq!((changed, watch.paths()), ([file.clone()].into(), [file].into()));
     }
 }
