@@ -337,6 +337,9 @@ impl Hub {
     /// its own request passes through.
     pub(super) fn pass_level(&mut self, server: ServerIndex, out: &mut dyn Out) {
         let lane = &self.servers[server].lane;
+        if lane.busy {
+            return; // told once it reads again
+        }
         if lane.has_many() || !lane.only_viewer().is_some_and(|viewer| self.peers.is_alone(viewer)) {
             self.tell_level(server, out);
         }
@@ -350,7 +353,8 @@ impl Hub {
         let lane = &mut hosted.lane;
         // Whoever has a server alone may have set a level that the server took without saying that it logs.
         let took = lane.viewers().any(|viewer| peers.is_alone(viewer));
-        if lane.is_ready() && !lane.busy && (logs || took) {
+        // A server that several share is told once it reads again.
+        if lane.is_ready() && (took || logs && !lane.busy) {
             lane.send_level(peers, out);
         }
     }
