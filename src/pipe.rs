@@ -114,9 +114,9 @@ pub(crate) struct LinkPeer {
     pub hello: Option<Arc<Hello>>,
     /// Whether an endpoint that does not read changed lists anew gets a new connection.
     pub resync: bool,
-    /// The servers that the endpoint sees, and as what; `None`: as the router has them.
+    /// The servers that the endpoint sees, and how.
     pub servers: Vec<ServerIndex>,
-    pub sight: Option<Sight>,
+    pub seen: membership::Seen,
 }
 
 /// See the module's documentation.
@@ -238,7 +238,7 @@ impl Pipe {
             pipe.heed(server, now);
         }
         for endpoint in endpoints {
-            pipe.join(endpoint);
+            pipe.join(endpoint, now);
         }
         pipe
     }
@@ -498,8 +498,9 @@ impl Pipe {
         let mut from = 0;
         while let Some(place) = self.undialled.next(from) {
             from = place + 1;
-            let servers = self.sides.links.each[place].servers.clone();
-            let starts: Vec<Start> = servers.into_iter().map(|server| self.start_of(server, reports, now)).collect();
+            let (servers, peer) = (self.sides.links.each[place].servers.clone(), self.links[place].peer);
+            let start_of = |server| self.start_of(server, self.router.is_next(peer, server), reports, now);
+            let starts: Vec<Start> = servers.into_iter().map(start_of).collect();
             if !starts.contains(&Start::Awaited) && starts.contains(&Start::Settled) {
                 self.undialled.remove(place);
                 self.links[place].link.dial();
@@ -511,11 +512,13 @@ impl Pipe {
         dialled
     }
 
-    /// How far the start of a server is for whoever waits for it.
-    fn start_of(&mut self, index: ServerIndex, reports: bool, now: Instant) -> Start {
+    /// How far the start of a server is for whoever waits for it. `is_next`: the server would be asked.
+    fn start_of(&mut self, index: ServerIndex, is_next: bool, reports: bool, now: Instant) -> Start {
         let (server, side) = (&self.servers[index], &mut self.sides.each[index]);
         let waited = now - side.awaited_since;
         let start = match self.router.start(index) {
+            // If its start takes long, the turn soon is another server's.
+            _ if !is_next => Start::Absent,
             Start::Awaited if now < side.awaited_since + side.spec.start_timeout => Start::Awaited,
             Start::Awaited if !server.is_up() => Start::Absent,
             Start::Awaited => {

@@ -82,7 +82,7 @@ pub enum Start {
     Absent,
 }
 
-/// What a person tells a pipe whose servers take turns.
+/// What a person tells a pipe about the turns of an endpoint. Servers are named by their places among those that take turns there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TurnCommand {
     /// The next server's turn is to begin now.
@@ -90,9 +90,9 @@ pub enum TurnCommand {
     /// The present server keeps its turn; if it was kept already, its turn ends like others again.
     Keep,
     /// The turn of this server begins, and does not end; no other server is kept any longer.
-    Pin(ServerIndex),
+    Pin(usize),
     /// The turn of this server ends like others again.
-    Unpin(ServerIndex),
+    Unpin(usize),
 }
 
 /// Why a server is not there, in words for the endpoint's user.
@@ -211,8 +211,14 @@ pub trait Router {
     fn on_room(&mut self, peer: PeerId, now: Instant, out: &mut dyn Out);
     /// When [`Router::on_tick`] wants to be called.
     fn next_tick(&self) -> Option<Instant>;
-    /// A person commands the turns. Returns what comes of that, or why nothing does, in words for that person.
-    fn on_turn_command(&mut self, _command: TurnCommand, _now: Instant, _out: &mut dyn Out) -> Result<String, String> {
+    /// A person commands the turns of an endpoint. Returns what comes of that, or why nothing does, in words for that person.
+    fn on_turn_command(
+        &mut self,
+        _peer: PeerId,
+        _command: TurnCommand,
+        _now: Instant,
+        _out: &mut dyn Out,
+    ) -> Result<String, String> {
         Err("its servers take no turns".into())
     }
     /// From now on requests are refused; those under way go on.
@@ -221,6 +227,10 @@ pub trait Router {
     fn in_flight(&self) -> usize;
     /// How far the start of a server is, as far as dialling an endpoint depends on that.
     fn start(&self, server: ServerIndex) -> Start;
+    /// Whether a server may be asked something by a peer that is connected now: with turns it is one of several.
+    fn is_next(&self, _peer: PeerId, _server: ServerIndex) -> bool {
+        true
+    }
     /// Whether a server has been initialized. The pipe asks after each text of the server.
     fn is_serving(&self, server: ServerIndex) -> bool;
     /// Whether a peer's `initialize` was answered on its connection.
@@ -229,8 +239,8 @@ pub trait Router {
     fn wants_reconnect(&self, peer: PeerId, now: Instant) -> Option<Reconnect>;
     /// What the router knows about a peer's connection.
     fn account(&self, peer: PeerId, now: Instant) -> Account;
-    /// The router, where its servers and views may change.
-    fn hub(&mut self) -> Option<&mut hub::Hub> {
+    /// The router, where its servers, views and turns may change.
+    fn turns(&mut self) -> Option<&mut turns::Turns> {
         None
     }
     /// Calls of a peer that were answered so far; grows with each proof that peer and server are healthy.

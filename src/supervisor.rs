@@ -2,7 +2,7 @@
 //!
 //! # Theory of operation
 //!
-//! All servers that take no turns run in one pipe, the hub. Servers that share an agent are a group ([`crate::sharing::layout`]),
+//! All servers run in one pipe, the hub. Servers that share an agent are a group ([`crate::sharing::layout`]),
 //! and each group is a task (`Crew`), which holds the agent's lock (`claim`) and has links in the hub made and ended. In mode
 //! `auto` it also hears what becomes of these; when they prove that the agent takes one connection only, they are ended, and one
 //! link with all the servers takes their place. Groups know nothing of each other.
@@ -48,7 +48,7 @@ use crate::pipe::orders::orders;
 use crate::pipe::{Pipe, Run};
 use crate::process::guard::Guard;
 use crate::process::stop::Stop;
-use crate::router::hub::Hub;
+use crate::router::turns::Turns;
 use crate::sharing::layout::{Group, groups};
 
 /// What all groups have in common.
@@ -104,7 +104,7 @@ pub(crate) async fn serve(
     let (roster, (sender, orders)) = (Roster::default(), orders());
     let (hub, place, entries) = (HubHandle::new(sender), place.display().to_string(), Entries::default());
     let mut tasks = JoinSet::new();
-    tasks.spawn(Pipe::of(Vec::new(), Vec::new(), Box::new(Hub::new()), run.clone()).obeying(orders).run());
+    tasks.spawn(Pipe::of(Vec::new(), Vec::new(), Box::new(Turns::default()), run.clone()).obeying(orders).run());
     let helm = Helm::new(roster.clone(), hub.clone(), disabled);
     let common = Common { run, status, roster, hub, entries, locks, place };
     let wanted = Wanted { groups: groups(&servers, &endpoints), servers, fixed };

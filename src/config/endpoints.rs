@@ -7,7 +7,7 @@ use super::dial::{self, Own};
 use super::file::{Entry, File};
 use super::options::Target;
 use super::shared::Shared;
-use super::{EndpointSpec, LinkSpec, Mode, ServerSpec, ShownServer, sharing};
+use super::{EndpointSpec, LinkSpec, ServerSpec, ShownServer, sharing};
 use crate::endpoint::Endpoint;
 use crate::endpoint::agent::Agent;
 use crate::error::{Code, Place};
@@ -228,7 +228,7 @@ impl<'a> Endpoints<'a> {
     }
 
     /// All that show a server, once every server was offered to them.
-    pub(crate) fn done(self, ctx: &mut Context<'_>, servers: &[ServerSpec]) -> Vec<EndpointSpec> {
+    pub(crate) fn done(self, ctx: &mut Context<'_>) -> Vec<EndpointSpec> {
         let Endpoints { file, mut specs, fitted, .. } = self;
         // Whoever runs one server of many knows that others are not there.
         let all = ctx.line.target == Target::All;
@@ -256,21 +256,6 @@ impl<'a> Endpoints<'a> {
             }
         }
         specs.retain(|spec| !spec.servers.is_empty());
-        for spec in specs.iter().filter(|spec| spec.sharing.mode == Mode::Sequential && spec.servers.len() > 1) {
-            for shown in &spec.servers {
-                let is_it = |other: &&EndpointSpec| other.servers.iter().any(|it| it.name == shown.name);
-                let elsewhere = specs.iter().filter(is_it).count() > 1
-                    || servers.iter().any(|server| server.name == shown.name && server.endpoint.is_some());
-                let named = file.endpoints.iter().find(|it| Some(&*it.name) == spec.name.as_deref());
-                if let (true, Some(named)) = (elsewhere, named) {
-                    let what =
-                        format!("is sequential and shows {}, which another endpoint shows too", brief(&shown.name));
-                    let remedy =
-                        "use \"mode\": \"multiplex\" here: a server that takes turns can be shown by one endpoint only";
-                    ctx.mistake(&named.place, Code::Contradiction.says(what), remedy);
-                }
-            }
-        }
         specs
     }
 }

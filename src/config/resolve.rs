@@ -334,7 +334,7 @@ fn servers(
     if !ctx.local && !without.is_empty() {
         missing_endpoint(ctx, &without, config, entries.iter().any(Option::is_some));
     }
-    let endpoints = endpoints.done(ctx, &servers);
+    let endpoints = endpoints.done(ctx);
     (servers, endpoints)
 }
 

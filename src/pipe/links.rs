@@ -20,8 +20,8 @@ pub(super) const HIGH: usize = 256 * 1024;
 
 /// The pipe's notes on one endpoint, and on the connection to it.
 pub(super) struct LinkSide {
-    /// The endpoint, as the router knows it.
-    pub(super) peer: PeerId,
+    /// The endpoint sees its servers in turns.
+    pub(super) in_turns: bool,
     pub(super) status: LinkEntry,
     /// Messages for the endpoint, not yet written.
     pub(super) out: Outgoing,
@@ -53,13 +53,13 @@ pub(super) struct LinkSide {
 impl LinkSide {
     /// Nothing is known of the connection yet.
     pub(super) fn new(
-        (peer, status): (PeerId, LinkEntry),
+        status: LinkEntry,
         (servers, names): (Vec<ServerIndex>, Names),
         max_frame: usize,
         agent: String,
     ) -> Self {
         LinkSide {
-            peer,
+            in_turns: false,
             status,
             max_frame,
             out: Outgoing::default(),
@@ -104,7 +104,7 @@ impl LinkSide {
 #[derive(Default)]
 pub(super) struct Links {
     pub(super) each: Vec<LinkSide>,
-    /// The place of each peer.
+    /// The place of each peer. An endpoint that sees its servers in turns is several.
     places: SecondaryMap<PeerId, usize>,
     /// Endpoints that have got something since the last write.
     pub(super) unwritten: Bits,
@@ -113,9 +113,9 @@ pub(super) struct Links {
 }
 
 impl Links {
-    /// An endpoint comes to a place that nobody has.
-    pub(super) fn put(&mut self, place: usize, link: LinkSide) {
-        self.places.insert(link.peer, place);
+    /// An endpoint, which the router knows as these peers, comes to a place that nobody has.
+    pub(super) fn put(&mut self, place: usize, peers: &[PeerId], link: LinkSide) {
+        self.places.extend(peers.iter().map(|peer| (*peer, place)));
         self.view(place, &link.servers);
         match self.each.get_mut(place) {
             Some(vacant) => *vacant = link,
@@ -126,7 +126,7 @@ impl Links {
     /// An endpoint is gone. `vacant` takes its place.
     pub(super) fn take(&mut self, place: usize, vacant: LinkSide) {
         self.view(place, &[]);
-        self.places.remove(self.each[place].peer);
+        self.places.retain(|_, of| *of != place);
         self.unwritten.remove(place);
         self.each[place] = vacant;
     }

@@ -9,6 +9,7 @@ use super::*;
 use crate::catalogue::Memory;
 use crate::config::Sharing;
 use crate::router::hub::Show;
+use crate::router::turns::NewSeat;
 use crate::sharing::Witness;
 use crate::tools::ToolPolicy;
 
@@ -37,20 +38,39 @@ pub(crate) struct NewLink {
     pub witness: Option<Witness>,
 }
 
-/// What an endpoint is shown: one server as it is, or else its servers as one.
+/// What an endpoint is shown.
 #[derive(Debug, Clone)]
 pub(crate) struct Shown {
     /// The servers' names, each with what of its tools is shown.
     pub servers: Vec<(Arc<str>, Arc<ToolPolicy>)>,
     pub sharing: Sharing,
+    pub manner: Manner,
+}
+
+/// How an endpoint is shown its servers.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Manner {
+    /// All as one, or one as it is.
+    AsOne,
+    /// One after the other, each as it is.
+    InTurns {
+        /// The place of the one whose turn does not end, among them.
+        pinned: Option<usize>,
+    },
+}
+
+/// What of a server an endpoint sees: the servers, and as what; `None`: as the router has them.
+pub(crate) enum Seen {
+    AsOne(Option<Sight>),
+    InTurns(Vec<NewSeat>, Duration),
 }
 
 impl Pipe {
     /// Adds a server.
     pub(super) fn add_server(&mut self, new: NewServer, now: Instant) {
         let NewServer { spec, status, goal, memory } = new;
-        let Some(hub) = self.router.hub() else { return };
-        let index = hub.add_server(&spec, memory);
+        let Some(router) = self.router.turns() else { return };
+        let index = router.hub.add_server(&spec, memory);
         self.put_server(index, Side::new(spec, status, goal, now));
         self.heed(index, now);
     }
@@ -75,8 +95,8 @@ impl Pipe {
         let Some(index) = self.find(&spec.name) else { return };
         self.sides.bound(spec.max_frame);
         self.servers[index].change(spec.clone());
-        if let Some(hub) = self.router.hub() {
-            hub.change_server(index, &spec);
+        if let Some(router) = self.router.turns() {
+            router.hub.change_server(index, &spec);
         }
         self.sides.each[index].spec = spec;
     }
@@ -92,8 +112,8 @@ impl Pipe {
     /// The process of a server that was to go is gone.
     pub(super) fn vacate_server(&mut self, index: ServerIndex, now: Instant) {
         let Some(done) = self.sides.each[index].leaving.take() else { return };
-        if let Some(hub) = self.router.hub() {
-            hub.remove_server(index, now, &mut self.sides);
+        if let Some(router) = self.router.turns() {
+            router.remove_server(index, now, &mut self.sides);
         }
         let side = &mut self.sides.each[index];
         // Its entry goes with it.
@@ -113,9 +133,9 @@ impl Pipe {
     pub(super) fn attach(&mut self, new: NewLink, now: Instant) -> Option<PeerId> {
         let NewLink { endpoint, name, status, link, hello, shown, witness } = new;
         let servers = self.find_all(&shown)?;
-        let sight = self.sight(&shown, &servers, now)?;
+        let seen = self.seen(&shown, &servers, now)?;
         let resync = shown.sharing.resync;
-        let peer = self.join(LinkPeer { endpoint, name, status, link, hello, resync, servers, sight: Some(sight) });
+        let peer = self.join(LinkPeer { endpoint, name, status, link, hello, resync, servers, seen }, now);
         if let (Some(witness), Some(link)) = (witness, self.sides.links.of_mut(peer)) {
             link.known.siblings = witness.has_siblings();
             link.witness = Some(witness);
@@ -124,14 +144,22 @@ impl Pipe {
     }
 
     /// An endpoint comes, which is dialled once its servers are there.
-    pub(super) fn join(&mut self, endpoint: LinkPeer) -> PeerId {
-        let LinkPeer { endpoint, name, status, link, hello, resync, servers, sight } = endpoint;
+    pub(super) fn join(&mut self, endpoint: LinkPeer, now: Instant) -> PeerId {
+        let LinkPeer { endpoint, name, status, link, hello, resync, servers, seen } = endpoint;
         let (names, max_frame) = self.described(&servers);
         let names = names.at(name);
         status.shows(servers.iter().map(|server| self.sides.each[*server].status.key()));
-        let peer = self.router.join(NewPeer { max_frame, hello, resync, sight });
+        let new = NewPeer { max_frame, hello, resync, sight: None };
+        let in_turns = matches!(seen, Seen::InTurns(..));
+        let peers = match (seen, self.router.turns()) {
+            (Seen::InTurns(seats, turn), Some(router)) => router.join_in_turns(&new, seats, turn, now),
+            (Seen::InTurns(..), None) => Vec::new(),
+            (Seen::AsOne(sight), _) => vec![self.router.join(NewPeer { sight, ..new })],
+        };
+        let peer = peers.first().copied().unwrap_or_default();
         let agent = Agent::of(&endpoint, &link.headers).key();
-        let mut side = LinkSide::new((peer, status), (servers, names), max_frame, agent);
+        let mut side = LinkSide::new(status, (servers, names), max_frame, agent);
+        side.in_turns = in_turns;
         side.known.good_until = agent::good_until(&endpoint);
         let link = Link::new(endpoint, link, max_frame, self.run.wake.clone());
         let linked = Linked { link, peer, stage: LinkStage::Serving, served: 0 };
@@ -146,9 +174,9 @@ impl Pipe {
                 self.links.len() - 1
             }
         };
-        self.sides.links.put(place, side);
+        self.sides.links.put(place, &peers, side);
         if self.undialled.is_empty() {
-            self.report = Instant::now() + QUIET;
+            self.report = now + QUIET;
         }
         self.undialled.insert(place);
         self.woken.links.insert(place);
@@ -156,11 +184,11 @@ impl Pipe {
         peer
     }
 
-    /// Shows an endpoint something else.
+    /// Shows an endpoint something else, as one.
     pub(super) fn show(&mut self, peer: PeerId, shown: &Shown, now: Instant) {
         let (Some(place), Some(servers)) = (self.sides.links.place(peer), self.find_all(shown)) else { return };
         let Some(sight) = self.sight(shown, &servers, now) else { return };
-        let before = self.router.hub().and_then(|hub| hub.sight(peer));
+        let before = self.router.turns().and_then(|router| router.hub.sight(peer));
         let (names, max_frame) = self.described(&servers);
         let names = names.at(self.sides.links.each[place].names.endpoint());
         let link = &mut self.sides.links.each[place];
@@ -168,10 +196,10 @@ impl Pipe {
         link.status.shows(servers.iter().map(|server| self.sides.each[*server].status.key()));
         self.links[place].link.set_max_frame(max_frame);
         self.sides.links.change(place, servers, names);
-        if let Some(hub) = self.router.hub() {
-            hub.change_sight(peer, sight, now, &mut self.sides);
+        if let Some(router) = self.router.turns() {
+            router.hub.change_sight(peer, sight, now, &mut self.sides);
             if let Some(Sight::Merged(view)) = before {
-                hub.remove_view(view);
+                router.hub.remove_view(view);
             }
         }
         self.woken.links.insert(place);
@@ -181,8 +209,8 @@ impl Pipe {
     /// Ends a link for good, once what is under way on it is answered, and tells `done` when it is gone.
     pub(super) fn detach(&mut self, peer: PeerId, done: oneshot::Sender<()>, now: Instant) {
         let Some(place) = self.sides.links.place(peer) else { return };
-        if let Some(hub) = self.router.hub() {
-            hub.drain_peer(peer, &mut self.sides);
+        if let Some(router) = self.router.turns() {
+            router.drain_peer(peer, &mut self.sides);
         }
         self.undialled.remove(place);
         self.ending.insert(place);
@@ -193,7 +221,7 @@ impl Pipe {
     pub(super) fn end_drained(&mut self, place: usize, now: Instant) -> bool {
         let LinkStage::Draining { until, .. } = self.links[place].stage else { return false };
         let peer = self.links[place].peer;
-        let owed = self.router.hub().map_or(0, |hub| hub.owed_to(peer));
+        let owed = self.router.turns().map_or(0, |router| router.owed_to(peer));
         let out = &mut self.sides.links.each[place].out;
         let is_drained = owed == 0 && out.pending().is_empty() && !self.paused.links.contains(place);
         if !is_drained && now < until {
@@ -223,13 +251,9 @@ impl Pipe {
         let Linked { peer, stage, .. } = &mut self.links[place];
         let LinkStage::Closing { .. } = stage else { return };
         let (peer, stage) = (*peer, std::mem::replace(stage, LinkStage::Vacant));
-        let sight = self.router.hub().and_then(|hub| hub.sight(peer));
         self.router.leave(peer, now, &mut self.sides);
-        if let (Some(Sight::Merged(view)), Some(hub)) = (sight, self.router.hub()) {
-            hub.remove_view(view);
-        }
         let nobody = (Vec::new(), Names::from_iter([]));
-        let vacant = LinkSide::new((peer, LinkEntry::of_nobody()), nobody, 0, String::new());
+        let vacant = LinkSide::new(LinkEntry::of_nobody(), nobody, 0, String::new());
         self.sides.links.take(place, vacant);
         for bits in [&mut self.paused.links, &mut self.touched, &mut self.undialled] {
             bits.remove(place);
@@ -245,18 +269,38 @@ impl Pipe {
     }
 
     /// What an endpoint sees that is shown this.
+    fn seen(&mut self, shown: &Shown, servers: &[ServerIndex], now: Instant) -> Option<Seen> {
+        let Manner::InTurns { pinned } = shown.manner else {
+            return Some(Seen::AsOne(Some(self.sight(shown, servers, now)?)));
+        };
+        let is_untouched = shown.servers.iter().all(|(_, policy)| policy.is_untouched());
+        let mut seats = Vec::new();
+        for (seat, (server, (name, policy))) in servers.iter().copied().zip(&shown.servers).enumerate() {
+            let sight = match is_untouched {
+                true => Sight::Alone(server),
+                false => self.view(vec![(server, policy.clone())], shown.sharing, now)?,
+            };
+            seats.push(NewSeat { server, name: name.clone(), sight, pin: pinned == Some(seat) });
+        }
+        Some(Seen::InTurns(seats, shown.sharing.turn))
+    }
+
+    /// What an endpoint sees that is shown this as one.
     fn sight(&mut self, shown: &Shown, servers: &[ServerIndex], now: Instant) -> Option<Sight> {
         if let ([server], [(_, policy)]) = (servers, &*shown.servers)
             && policy.is_untouched()
         {
             return Some(Sight::Alone(*server));
         }
-        let (_, max_list) = self.described(servers);
         let policies = shown.servers.iter().map(|(_, policy)| policy.clone());
-        let servers = servers.iter().copied().zip(policies).collect();
-        let hub = self.router.hub()?;
-        let show = Show { servers, sharing: shown.sharing, max_list };
-        Some(Sight::Merged(hub.add_view(show, now, &mut self.sides)))
+        self.view(servers.iter().copied().zip(policies).collect(), shown.sharing, now)
+    }
+
+    /// Servers as one.
+    fn view(&mut self, servers: Vec<(ServerIndex, Arc<ToolPolicy>)>, sharing: Sharing, now: Instant) -> Option<Sight> {
+        let (_, max_list) = self.described(&servers.iter().map(|(server, _)| *server).collect::<Vec<_>>());
+        let show = Show { servers, sharing, max_list };
+        Some(Sight::Merged(self.router.turns()?.hub.add_view(show, now, &mut self.sides)))
     }
 
     /// The names of servers, and their largest message in bytes.

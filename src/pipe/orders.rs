@@ -21,10 +21,10 @@ pub(crate) type Told = Result<String, String>;
 pub(crate) enum PipeOrder {
     /// To look at what is wanted of its servers.
     Look,
-    /// A command about the turns.
-    Turn(TurnCommand, Option<oneshot::Sender<Told>>),
-    /// To make a connection anew now, whatever was to be waited for; that of all its links if none is named.
-    Redial(Option<PeerId>, oneshot::Sender<Told>),
+    /// A command about the turns of an endpoint.
+    Turn(PeerId, TurnCommand, Option<oneshot::Sender<Told>>),
+    /// To make a connection anew now, whatever was to be waited for.
+    Redial(PeerId, oneshot::Sender<Told>),
     /// To run a server more.
     AddServer(NewServer),
     /// To run a server as this says from its next process on, and to end the present one.
@@ -61,9 +61,9 @@ impl Pipe {
         while let Poll::Ready(Some(order)) = orders.orders.poll_recv(&mut Context::from_waker(&waker)) {
             match *order {
                 PipeOrder::Look => {}
-                PipeOrder::Turn(command, reply) => {
+                PipeOrder::Turn(peer, command, reply) => {
                     let out = &mut self.sides;
-                    tell(reply, self.router.on_turn_command(command, now, out));
+                    tell(reply, self.router.on_turn_command(peer, command, now, out));
                 }
                 PipeOrder::Redial(peer, reply) => tell(Some(reply), self.redial(peer)),
                 // What comes while everything ends would only have to be ended too.
@@ -126,25 +126,21 @@ impl Pipe {
         self.sides.each[index].status.heeded(goal.number);
     }
 
-    fn redial(&mut self, peer: Option<PeerId>) -> Told {
+    fn redial(&mut self, peer: PeerId) -> Told {
         if !matches!(self.phase, PipePhase::Serving) {
             return Err("mcp-pipe is stopping".into());
         }
-        let mut any = false;
-        for place in 0..self.links.len() {
-            let Linked { link, peer: of, stage, .. } = &mut self.links[place];
-            let is_meant = peer.is_none_or(|peer| peer == *of) && matches!(stage, LinkStage::Serving);
-            if !is_meant || self.undialled.contains(place) {
-                continue;
-            }
-            any = true;
-            let side = &mut self.sides.links.each[place];
-            link.redial(&mut side.out);
-            side.redialled = true;
-            side.write(LinkNews::Dialled);
-            self.woken.links.insert(place);
-        }
-        if any { Ok(String::new()) } else { Err("it is dialled once a server for it answers".into()) }
+        let is_dialled =
+            |place: &usize| matches!(self.links[*place].stage, LinkStage::Serving) && !self.undialled.contains(*place);
+        let Some(place) = self.sides.links.place(peer).filter(is_dialled) else {
+            return Err("it is dialled once a server for it answers".into());
+        };
+        let side = &mut self.sides.links.each[place];
+        self.links[place].link.redial(&mut side.out);
+        side.redialled = true;
+        side.write(LinkNews::Dialled);
+        self.woken.links.insert(place);
+        Ok(String::new())
     }
 }
 

@@ -406,7 +406,8 @@ impl Sides {
             What::ToolsRead { size, count } => {
                 let Some(link) = link else { return };
                 link.uncounted |= count.is_none();
-                let count = count.filter(|_| !link.uncounted);
+                // In turns, these are the tools of one server of several.
+                let count = count.filter(|_| !link.uncounted && !link.in_turns);
                 let news = std::mem::replace(&mut link.listed, *size) != *size;
                 link.write(LinkNews::ToolsRead { note, count });
                 // Said once for each size, not at each connection.
@@ -436,12 +437,14 @@ impl Sides {
                 let Some(side) = side else { return };
                 side.status.lost();
             }
-            What::Seated { current, pinned } => {
-                let (Some(side), Some(server)) = (side, note.server()) else { return };
-                let (key, turn) = (side.status.key(), TurnState { current: *current, pinned: *pinned });
-                links.of_server(server).for_each(|link| link.status.turn(key, turn));
+            What::Seated { server, current, pinned } => {
+                let Some(link) = link else { return };
+                link.status.turn(each[*server].status.key(), TurnState { current: *current, pinned: *pinned });
             }
-            What::Turn { .. } => info!(event = "TURN", servers = ?names, "{note}"),
+            What::Turn { server, .. } => {
+                let names = Names::from_iter([each[*server].name.clone()]).at(names.endpoint());
+                info!(event = "TURN", servers = ?names, "{note}");
+            }
         }
     }
 }

@@ -208,7 +208,7 @@ impl Rig {
             hello: None,
             resync: true,
             servers: seen,
-            sight: None,
+            seen: membership::Seen::AsOne(None),
         };
         let pipe = Pipe::of(servers, vec![peer], Box::new(Switch::default()), run(stop.clone()));
         let pipe = tokio::spawn(pipe.run());

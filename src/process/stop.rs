@@ -23,11 +23,6 @@ impl Stop {
         self.drain.cancel();
     }
 
-    /// A stop for a part of the whole: it takes each step when this one does, or earlier by itself.
-    pub(crate) fn child(&self) -> Stop {
-        Stop { drain: self.drain.child_token(), now: self.now.child_token() }
-    }
-
     /// Cancelled as soon as no new work is to be taken.
     pub(crate) fn drain(&self) -> &CancellationToken {
         &self.drain

@@ -241,6 +241,11 @@ impl Hub {
         }
     }
 
+    /// Whether no request is taken any more.
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining
+    }
+
     /// Whether there is something to be seen.
     fn is_there(&self, sight: Sight) -> bool {
         match sight {
@@ -545,10 +550,6 @@ impl Router for Hub {
         for server in self.seen_by(peer) {
             self.servers[server].lane.check_silence(now, out);
         }
-    }
-
-    fn hub(&mut self) -> Option<&mut Hub> {
-        Some(self)
     }
 
     fn next_tick(&self) -> Option<Instant> {

@@ -170,15 +170,19 @@ pub enum What<'a> {
         /// The length of the silence.
         lasted: Duration,
     },
-    /// How a server stands whose servers take turns.
+    /// How a server stands at an endpoint that sees it in turns.
     Seated {
+        /// The server.
+        server: ServerIndex,
         /// Whether the server has its turn.
         current: bool,
         /// Whether a turn of the server does not end by itself.
         pinned: bool,
     },
-    /// The turn changes, or somebody asked for that.
+    /// A turn changes, or somebody asked for that.
     Turn {
+        /// The server.
+        server: ServerIndex,
         /// What happens, as a sentence about the server.
         what: String,
     },
@@ -286,11 +290,11 @@ impl fmt::Display for Note<'_> {
                 span(*lasted)
             ),
             What::Heard { lasted } => write!(f, "says something again, after {}", span(*lasted)),
-            What::Seated { current, pinned } => {
+            What::Seated { current, pinned, .. } => {
                 f.write_str(if *current { "has its turn" } else { "waits for its turn" })?;
                 f.write_str(if *pinned { ", and is pinned" } else { "" })
             }
-            What::Turn { what } => f.write_str(what),
+            What::Turn { what, .. } => f.write_str(what),
         }
     }
 }

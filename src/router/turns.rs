@@ -1,13 +1,13 @@
-//! Several servers on one connection, one at a time, in turns.
+//! Endpoints that see several servers one at a time, in turns.
 //!
 //! # Theory of operation
 //!
-//! Each server has a router of its own, made for it alone. What happens to a server goes to that server's router; what the
-//! endpoint and the link do goes to the router of the server whose turn it is. The other routers take their link for down,
-//! and what they send to the endpoint goes nowhere; so they initialize their servers, and that is all.
+//! Such an endpoint has a peer of the hub for each of its servers, a *seat*, which sees that server. What the endpoint and
+//! the link do goes to the seat whose turn it is. The other seats take their link for down, so nothing of theirs reaches the
+//! endpoint. Other endpoints may see the same servers meanwhile, in turns of their own or without any.
 //!
 //! When a turn is over (`rotation` says when), the connection is closed and made anew, because an endpoint reads the lists
-//! only then; the new connection goes to the next server's router. The close waits for a quiet moment: nothing is under way,
+//! only then; the new connection goes to the next server's seat. The close waits for a quiet moment: nothing is under way,
 //! and the endpoint has said nothing for an instant, so that no request crosses our close frame. New requests are refused
 //! after a grace, so that such a moment comes. A request that is under way is waited for until the cloud has given up on it:
 //! a server that never answers must not keep the turn from all others.
@@ -15,14 +15,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use slotmap::SecondaryMap;
 use tokio::time::Instant;
 
+use super::hub::Hub;
 use super::lane::ABANDONED;
 use super::rotation::{Rotation, Verdict};
 use super::{
-    About, Account, Bar, Gone, NewPeer, Note, Out, PeerId, Reconnect, Router, ServerIndex, Start, TurnCommand, What,
+    Account, Bar, Gone, NewPeer, Note, Out, PeerId, Reconnect, Router, ServerIndex, Sight, TurnCommand, What, earliest,
 };
-use crate::catalogue::Memory;
 use crate::frame::Cut;
 use crate::mcp::envelope::{self, Envelope, Kind, Lost, Scanned};
 use crate::mcp::reply::{self, UNAVAILABLE};
@@ -38,26 +39,45 @@ const QUIET: Duration = Duration::from_millis(250);
 /// Longest time that an endpoint is waited for which goes on asking although everything is refused.
 const INSISTING: Duration = Duration::from_secs(5);
 
-/// See the module's documentation. `R` is the router of one server, which it calls 0.
+/// The router of a pipe: the hub, and the turns of those endpoints that see one server at a time.
+///
+/// An endpoint is known by one key: that of its peer, or of the peer of its first seat.
+#[derive(Debug, Default)]
+pub struct Turns {
+    pub(crate) hub: Hub,
+    rotas: SecondaryMap<PeerId, Rota>,
+}
+
+/// A server that is to have turns.
+#[derive(Debug, Clone)]
+pub(crate) struct NewSeat {
+    /// The server, its name, and what of it the endpoint sees.
+    pub server: ServerIndex,
+    pub name: Arc<str>,
+    pub sight: Sight,
+    /// Whether the server keeps its turn.
+    pub pin: bool,
+}
+
+/// The turns of one endpoint.
 #[derive(Debug)]
-pub(crate) struct Turns<R> {
-    seats: Vec<Seat<R>>,
+struct Rota {
+    seats: Vec<Seat>,
     rotation: Rotation,
     link: TurnLink,
+    /// No turn ends any more.
     draining: bool,
     /// What was last said of each seat: whether it has its turn, and whether it is pinned.
     told: Vec<Option<(bool, bool)>>,
 }
 
-/// A server of a [`Turns`].
 #[derive(Debug)]
-pub(crate) struct Seat<R> {
-    /// The server's name, for the endpoint and the log.
-    pub name: Arc<str>,
-    /// The server's rules.
-    pub router: R,
-    /// Whether the server keeps its turn.
-    pub pin: bool,
+struct Seat {
+    name: Arc<str>,
+    /// `None`: the server is gone for good.
+    server: Option<ServerIndex>,
+    /// The endpoint, for as long as the server has its turn.
+    peer: PeerId,
 }
 
 #[derive(Debug)]
@@ -81,60 +101,51 @@ enum TurnPhase {
     Over,
 }
 
-/// Where the decisions of one server's router go.
-struct Door<'a> {
-    out: &'a mut dyn Out,
-    server: ServerIndex,
-    /// It is this server's turn: the endpoint gets what the router sends.
-    open: bool,
-}
-
-impl<R: Router> Turns<R> {
-    /// Turns of this length, in this order. Nothing is connected, nothing runs.
-    ///
-    /// There must be at least one server.
-    pub(crate) fn new(seats: Vec<Seat<R>>, turn: Duration, now: Instant) -> Self {
-        let rotation = Rotation::new(seats.iter().map(|s| s.pin), turn, now);
-        let told = vec![None; seats.len()];
-        Turns { seats, rotation, link: TurnLink::Down, draining: false, told }
+impl Rota {
+    /// The seat whose turn it is.
+    fn current(&self) -> &Seat {
+        &self.seats[self.rotation.current()]
     }
 
-    /// Says of each server how it stands, where that has changed.
-    fn tell_seats(&mut self, out: &mut dyn Out) {
-        for (server, told) in self.told.iter_mut().enumerate() {
-            let (current, pinned) = (server == self.rotation.current(), self.rotation.is_pinned(server));
-            if told.replace((current, pinned)) != Some((current, pinned)) {
-                out.note(Note::of(server, What::Seated { current, pinned }));
+    /// The seat of a server.
+    fn seat(&self, server: ServerIndex) -> Option<usize> {
+        self.seats.iter().position(|seat| seat.server == Some(server))
+    }
+
+    /// Tells the log something of a seat. `of`: the endpoint.
+    fn note(&self, of: PeerId, seat: usize, what: impl Into<String>, out: &mut dyn Out) {
+        if let Some(server) = self.seats[seat].server {
+            out.note(Note::of_peer(of, What::Turn { server, what: what.into() }));
+        }
+    }
+
+    /// Says of each seat how it stands, where that has changed.
+    fn tell_seats(&mut self, of: PeerId, out: &mut dyn Out) {
+        for (seat, told) in self.told.iter_mut().enumerate() {
+            let (current, pinned) = (seat == self.rotation.current(), self.rotation.is_pinned(seat));
+            if told.replace((current, pinned)) != Some((current, pinned))
+                && let Some(server) = self.seats[seat].server
+            {
+                out.note(Note::of_peer(of, What::Seated { server, current, pinned }));
             }
         }
     }
 
-    /// A server's router, and where its decisions go.
-    fn at<'o>(&mut self, server: ServerIndex, out: &'o mut dyn Out) -> (&mut R, Door<'o>) {
-        let open = server == self.rotation.current();
-        (&mut self.seats[server].router, Door { out, server, open })
-    }
-
-    /// The router whose turn it is, and where its decisions go.
-    fn current<'o>(&mut self, out: &'o mut dyn Out) -> (&mut R, Door<'o>) {
-        self.at(self.rotation.current(), out)
-    }
-
     /// Brings the present turn in line with the rotation, after something has changed.
-    fn follow_rotation(&mut self, now: Instant, out: &mut dyn Out) {
+    fn follow(&mut self, of: PeerId, now: Instant, out: &mut dyn Out) {
         if self.draining {
             return;
         }
-        let (server, verdict) = (self.rotation.current(), self.rotation.verdict(now));
+        let (seat, verdict) = (self.rotation.current(), self.rotation.verdict(now));
         match (&mut self.link, verdict) {
             (TurnLink::Down, Verdict::Stays) => {}
             (TurnLink::Down, Verdict::Over | Verdict::Cut) => {
                 self.rotation.advance();
-                out.note(Note::of(self.rotation.current(), What::Turn { what: "its turn begins".into() }));
+                self.note(of, self.rotation.current(), "its turn begins", out);
             }
             (TurnLink::Up { phase: phase @ (TurnPhase::Ending { .. } | TurnPhase::Over), .. }, Verdict::Stays) => {
                 *phase = TurnPhase::Serving;
-                out.note(Note::of(server, What::Turn { what: "its turn goes on".into() }));
+                self.note(of, seat, "its turn goes on", out);
             }
             (TurnLink::Up { phase: phase @ TurnPhase::Serving, .. }, Verdict::Over | Verdict::Cut) => {
                 let grace = if verdict == Verdict::Cut { Duration::ZERO } else { GRACE };
@@ -142,7 +153,7 @@ impl<R: Router> Turns<R> {
                 if let Some(next) = self.rotation.next() {
                     let next = &self.seats[next].name;
                     let what = format!("its turn is over; {next} is next, as soon as nothing is under way");
-                    out.note(Note::of(server, What::Turn { what }));
+                    self.note(of, seat, what, out);
                 }
             }
             (TurnLink::Up { phase: TurnPhase::Ending { refuse_from }, .. }, Verdict::Cut) => {
@@ -152,12 +163,151 @@ impl<R: Router> Turns<R> {
             | (TurnLink::Up { phase: TurnPhase::Ending { .. }, .. }, Verdict::Over)
             | (TurnLink::Up { phase: TurnPhase::Serving, .. }, Verdict::Stays) => {}
         }
-        self.tell_seats(out);
+        self.tell_seats(of, out);
+    }
+
+    /// The endpoint says something. Returns whether new requests are refused, as the turn is over.
+    fn heard(&mut self, now: Instant) -> bool {
+        let TurnLink::Up { heard, phase } = &mut self.link else { return false };
+        *heard = Some(now);
+        match *phase {
+            TurnPhase::Serving => false,
+            TurnPhase::Ending { refuse_from } => refuse_from <= now,
+            TurnPhase::Over => true,
+        }
+    }
+
+    fn tick(&mut self, now: Instant) {
+        if let TurnLink::Up { heard, phase } = &mut self.link {
+            heard.take_if(|at| *at + QUIET <= now);
+            if let TurnPhase::Ending { refuse_from } = *phase
+                && refuse_from + ABANDONED <= now
+            {
+                *phase = TurnPhase::Over;
+            }
+        }
+    }
+
+    /// When [`Rota::tick`] has something to do, or the turn ends. `owed`: how many requests of the present turn have no answer yet.
+    fn next_tick(&self, owed: impl Fn() -> usize) -> Option<Instant> {
+        match &self.link {
+            _ if self.draining => None,
+            TurnLink::Down | TurnLink::Up { phase: TurnPhase::Serving, .. } => self.rotation.deadline(),
+            TurnLink::Up { heard, phase: TurnPhase::Ending { .. } } if owed() == 0 => heard.map(|at| at + QUIET),
+            // The last answer is an event of its own, if it comes. A request without an answer by then is at least that old.
+            TurnLink::Up { phase: TurnPhase::Ending { refuse_from }, .. } => Some(*refuse_from + ABANDONED),
+            TurnLink::Up { phase: TurnPhase::Over, .. } => None,
+        }
+    }
+
+    /// Whether the connection is to be closed for the next turn; `None`: no turn is over. `owed` as above.
+    fn is_time(&self, owed: impl Fn() -> usize, now: Instant) -> Option<bool> {
+        let is_time = match self.link {
+            TurnLink::Down | TurnLink::Up { phase: TurnPhase::Serving, .. } => return None,
+            TurnLink::Up { heard, phase: TurnPhase::Ending { refuse_from } } => {
+                (heard.is_none() || now >= refuse_from + INSISTING) && owed() == 0
+            }
+            TurnLink::Up { phase: TurnPhase::Over, .. } => true,
+        };
+        Some(is_time && !self.draining)
+    }
+
+    /// A person commands the turns. Returns the seat that this is about, and what comes of it.
+    fn command(&mut self, command: TurnCommand, now: Instant) -> (usize, Result<&'static str, &'static str>) {
+        let seat = self.rotation.current();
+        match command {
+            TurnCommand::Next if self.rotation.skip() && self.rotation.is_pinned(seat) => (
+                seat,
+                Ok("its turn ends as soon as nothing is under way; it stays pinned, so that the next one won't end"),
+            ),
+            TurnCommand::Next if self.rotation.skip() => (seat, Ok("its turn ends as soon as nothing is under way")),
+            TurnCommand::Next => (seat, Err("its turn goes on: no other server is ready")),
+            TurnCommand::Keep if self.rotation.toggle_pin(now) => (seat, Ok("is kept: its turn does not end")),
+            TurnCommand::Keep => (seat, Ok("is no longer kept: the turns go on")),
+            TurnCommand::Pin(wanted) => (wanted, self.rotation.pin(wanted, now)),
+            TurnCommand::Unpin(wanted) => {
+                self.rotation.unpin(wanted);
+                (wanted, Ok("is not kept: the turns go on"))
+            }
+        }
+    }
+}
+
+impl Turns {
+    /// An endpoint comes that sees one server at a time, in turns of this length: at least one server, in this order. Returns the
+    /// keys of all its peers; the endpoint is known by the first.
+    pub(crate) fn join_in_turns(
+        &mut self,
+        new: &NewPeer,
+        seats: Vec<NewSeat>,
+        turn: Duration,
+        now: Instant,
+    ) -> Vec<PeerId> {
+        let rotation = Rotation::new(seats.iter().map(|seat| seat.pin), turn, now);
+        let told = vec![None; seats.len()];
+        let mut take_seat = |NewSeat { server, name, sight, .. }| {
+            let peer = self.hub.join(NewPeer { sight: Some(sight), ..new.clone() });
+            Seat { name, server: Some(server), peer }
+        };
+        let seats: Vec<Seat> = seats.into_iter().map(&mut take_seat).collect();
+        let peers: Vec<PeerId> = seats.iter().map(|seat| seat.peer).collect();
+        if let Some(first) = peers.first() {
+            let draining = self.hub.is_draining();
+            self.rotas.insert(*first, Rota { seats, rotation, link: TurnLink::Down, draining, told });
+        }
+        peers
+    }
+
+    /// The peer that now stands for an endpoint.
+    fn peer(&self, of: PeerId) -> PeerId {
+        self.rotas.get(of).map_or(of, |rota| rota.current().peer)
+    }
+
+    /// All peers that stand for an endpoint at some time.
+    fn peers(&self, of: PeerId) -> Vec<PeerId> {
+        self.rotas.get(of).map_or_else(|| vec![of], |rota| rota.seats.iter().map(|seat| seat.peer).collect())
+    }
+
+    /// How many requests of the present turn have no answer yet.
+    fn owed(&self, rota: &Rota) -> usize {
+        self.hub.owed_to(rota.current().peer)
+    }
+
+    /// Something about a server has changed: `change` is told the rotations that it is in, with its place there.
+    fn each_rota_of(
+        &mut self,
+        server: ServerIndex,
+        now: Instant,
+        out: &mut dyn Out,
+        mut change: impl FnMut(&mut Rota, usize),
+    ) {
+        for (of, rota) in &mut self.rotas {
+            if let Some(seat) = rota.seat(server) {
+                change(rota, seat);
+                rota.follow(of, now, out);
+            }
+        }
+    }
+
+    /// A server has said something: perhaps, for the first time, something that shows the server is loaded.
+    fn note_serving(&mut self, server: ServerIndex, now: Instant, out: &mut dyn Out) {
+        let Turns { hub, rotas } = self;
+        for (of, rota) in rotas {
+            if let Some(seat) = rota.seat(server)
+                && !rota.rotation.is_warm(seat)
+                && hub.is_serving(server)
+            {
+                rota.rotation.warm(seat);
+                rota.follow(of, now, out);
+            }
+        }
     }
 
     /// Refuses a request because the turn is over; returns whether the frame needs no more attention. `alone`: the frame is
     /// no part of a batch.
-    fn refuse(&mut self, peer: PeerId, frame: &[u8], alone: bool, now: Instant, out: &mut dyn Out) -> bool {
+    fn refuse(&mut self, of: PeerId, frame: &[u8], alone: bool, now: Instant, out: &mut dyn Out) -> bool {
+        let Some(rota) = self.rotas.get(of) else { return false };
+        let Seat { name, peer, .. } = rota.current();
         match envelope::scan(frame) {
             Ok(Scanned::One(e)) => {
                 let (Kind::Request, Some(id), Some(method)) = (e.kind(frame), e.id.clone(), e.method) else {
@@ -169,18 +319,17 @@ impl<R: Router> Turns<R> {
                 if &frame[method.clone()] == b"ping" || alone && &frame[method] == b"initialize" {
                     return false;
                 }
-                let name = &self.seats[self.rotation.current()].name;
                 let message = format!(
                     "the turn of server \"{name}\" is over; the connection is about to be made anew for the next one"
                 );
-                out.to_peer(peer, &[&reply::error(&frame[id], UNAVAILABLE, message)]);
+                out.to_peer(*peer, &[&reply::error(&frame[id], UNAVAILABLE, message)]);
                 true
             }
             Ok(Scanned::Batch(members)) if !members.is_empty() => {
+                let peer = *peer;
                 for m in members {
-                    if !self.refuse(peer, &frame[m.clone()], false, now, out) {
-                        let (router, mut door) = self.current(out);
-                        router.on_peer(peer, &frame[m], now, &mut door);
+                    if !self.refuse(of, &frame[m.clone()], false, now, out) {
+                        self.hub.on_peer(peer, &frame[m], now, out);
                     }
                 }
                 true
@@ -188,284 +337,215 @@ impl<R: Router> Turns<R> {
             Ok(Scanned::Batch(_)) | Err(_) => false,
         }
     }
-}
 
-impl<R: Router> Turns<R> {
-    /// A server has said something: perhaps, for the first time, something that shows the server is loaded.
-    fn note_serving(&mut self, server: ServerIndex, now: Instant, out: &mut dyn Out) {
-        if !self.rotation.is_warm(server) && self.seats[server].router.is_serving(0) {
-            self.rotation.warm(server);
-            self.follow_rotation(now, out);
+    /// Removes a server for good (see [`Hub::remove_server`]). It has no turn any more.
+    pub(crate) fn remove_server(&mut self, server: ServerIndex, now: Instant, out: &mut dyn Out) {
+        self.hub.remove_server(server, now, out);
+        self.each_rota_of(server, now, out, |rota, seat| {
+            rota.rotation.barred(seat, Some(Bar::Stopped), now);
+            rota.seats[seat].server = None;
+        });
+    }
+
+    /// An endpoint's connection is about to be closed for good (see [`Hub::drain_peer`]).
+    pub(crate) fn drain_peer(&mut self, of: PeerId, out: &mut dyn Out) {
+        if let Some(rota) = self.rotas.get_mut(of) {
+            rota.draining = true;
         }
+        self.peers(of).into_iter().for_each(|peer| self.hub.drain_peer(peer, out));
+    }
+
+    /// Requests of an endpoint that have no answer yet.
+    pub(crate) fn owed_to(&self, of: PeerId) -> usize {
+        self.hub.owed_to(self.peer(of))
     }
 }
 
-impl<R: Router> Router for Turns<R> {
+impl Router for Turns {
     fn join(&mut self, peer: NewPeer) -> PeerId {
-        let keys: Vec<_> = self.seats.iter_mut().map(|seat| seat.router.join(peer.clone())).collect();
-        debug_assert!(keys.windows(2).all(|keys| keys[0] == keys[1]), "peers come to all seats and leave all of them");
-        keys.first().copied().unwrap_or_default()
+        self.hub.join(peer)
     }
 
-    fn leave(&mut self, peer: PeerId, now: Instant, out: &mut dyn Out) {
-        for server in 0..self.seats.len() {
-            let (router, mut door) = self.at(server, out);
-            router.leave(peer, now, &mut door);
-        }
-    }
-
-    fn on_link_up(&mut self, peer: PeerId, now: Instant, out: &mut dyn Out) {
-        self.link = TurnLink::Up { heard: Some(now), phase: TurnPhase::Serving };
-        self.rotation.connected(now);
-        let (router, mut door) = self.current(out);
-        router.on_link_up(peer, now, &mut door);
-        self.follow_rotation(now, out);
-    }
-
-    fn on_link_down(&mut self, peer: PeerId, now: Instant, out: &mut dyn Out) {
-        self.link = TurnLink::Down;
-        let (router, mut door) = self.current(out);
-        router.on_link_down(peer, now, &mut door);
-        self.follow_rotation(now, out);
-    }
-
-    fn on_peer(&mut self, peer: PeerId, frame: &[u8], now: Instant, out: &mut dyn Out) {
-        if let TurnLink::Up { heard, phase } = &mut self.link {
-            *heard = Some(now);
-            let is_over = match *phase {
-                TurnPhase::Serving => false,
-                TurnPhase::Ending { refuse_from } => refuse_from <= now,
-                TurnPhase::Over => true,
-            };
-            if is_over && self.refuse(peer, frame, true, now, out) {
-                return;
+    /// What only this endpoint has seen goes with it.
+    fn leave(&mut self, of: PeerId, now: Instant, out: &mut dyn Out) {
+        let peers = self.peers(of);
+        self.rotas.remove(of);
+        for peer in peers {
+            let sight = self.hub.sight(peer);
+            self.hub.leave(peer, now, out);
+            if let Some(Sight::Merged(view)) = sight {
+                self.hub.remove_view(view);
             }
         }
-        let (router, mut door) = self.current(out);
-        router.on_peer(peer, frame, now, &mut door);
     }
 
-    fn on_room(&mut self, peer: PeerId, now: Instant, out: &mut dyn Out) {
-        let (router, mut door) = self.current(out);
-        router.on_room(peer, now, &mut door);
-    }
-
-    fn on_peer_too_large(&mut self, peer: PeerId, cut: Cut<'_>, now: Instant, out: &mut dyn Out) {
-        if let TurnLink::Up { heard, .. } = &mut self.link {
-            *heard = Some(now);
+    fn on_link_up(&mut self, of: PeerId, now: Instant, out: &mut dyn Out) {
+        self.hub.on_link_up(self.peer(of), now, out);
+        if let Some(rota) = self.rotas.get_mut(of) {
+            rota.link = TurnLink::Up { heard: Some(now), phase: TurnPhase::Serving };
+            rota.rotation.connected(now);
+            rota.follow(of, now, out);
         }
-        let (router, mut door) = self.current(out);
-        router.on_peer_too_large(peer, cut, now, &mut door);
     }
 
-    fn on_peer_not_text(&mut self, peer: PeerId, frame: &[u8], now: Instant, out: &mut dyn Out) {
-        if let TurnLink::Up { heard, .. } = &mut self.link {
-            *heard = Some(now);
+    fn on_link_down(&mut self, of: PeerId, now: Instant, out: &mut dyn Out) {
+        self.hub.on_link_down(self.peer(of), now, out);
+        if let Some(rota) = self.rotas.get_mut(of) {
+            rota.link = TurnLink::Down;
+            rota.follow(of, now, out);
         }
-        let (router, mut door) = self.current(out);
-        router.on_peer_not_text(peer, frame, now, &mut door);
+    }
+
+    fn on_peer(&mut self, of: PeerId, frame: &[u8], now: Instant, out: &mut dyn Out) {
+        let Some(rota) = self.rotas.get_mut(of) else { return self.hub.on_peer(of, frame, now, out) };
+        if rota.heard(now) && self.refuse(of, frame, true, now, out) {
+            return;
+        }
+        self.hub.on_peer(self.peer(of), frame, now, out);
+    }
+
+    fn on_room(&mut self, of: PeerId, now: Instant, out: &mut dyn Out) {
+        self.hub.on_room(self.peer(of), now, out);
+    }
+
+    fn on_peer_too_large(&mut self, of: PeerId, cut: Cut<'_>, now: Instant, out: &mut dyn Out) {
+        self.rotas.get_mut(of).map(|rota| rota.heard(now));
+        self.hub.on_peer_too_large(self.peer(of), cut, now, out);
+    }
+
+    fn on_peer_not_text(&mut self, of: PeerId, frame: &[u8], now: Instant, out: &mut dyn Out) {
+        self.rotas.get_mut(of).map(|rota| rota.heard(now));
+        self.hub.on_peer_not_text(self.peer(of), frame, now, out);
     }
 
     fn on_server_up(&mut self, server: ServerIndex, now: Instant, out: &mut dyn Out) {
-        let (router, mut door) = self.at(server, out);
-        router.on_server_up(0, now, &mut door);
-        self.tell_seats(out);
+        self.hub.on_server_up(server, now, out);
+        for (of, rota) in &mut self.rotas {
+            rota.tell_seats(of, out);
+        }
     }
 
     fn on_server_down(&mut self, server: ServerIndex, gone: Gone<'_>, now: Instant, out: &mut dyn Out) {
-        let (router, mut door) = self.at(server, out);
-        router.on_server_down(0, gone, now, &mut door);
-        self.rotation.away(server, gone.retry_in, now);
-        self.follow_rotation(now, out);
+        self.hub.on_server_down(server, gone, now, out);
+        self.each_rota_of(server, now, out, |rota, seat| rota.rotation.away(seat, gone.retry_in, now));
     }
 
     fn on_server_busy(&mut self, server: ServerIndex, busy: bool, now: Instant, out: &mut dyn Out) {
-        let (router, mut door) = self.at(server, out);
-        router.on_server_busy(0, busy, now, &mut door);
+        self.hub.on_server_busy(server, busy, now, out);
     }
 
     fn on_server_barred(&mut self, server: ServerIndex, bar: Option<Bar>, now: Instant, out: &mut dyn Out) {
-        let (router, mut door) = self.at(server, out);
-        router.on_server_barred(0, bar, now, &mut door);
-        self.rotation.barred(server, bar, now);
-        self.follow_rotation(now, out);
+        self.hub.on_server_barred(server, bar, now, out);
+        self.each_rota_of(server, now, out, |rota, seat| rota.rotation.barred(seat, bar, now));
     }
 
     fn on_server(&mut self, server: ServerIndex, frame: &[u8], e: &Envelope, now: Instant, out: &mut dyn Out) {
-        let (router, mut door) = self.at(server, out);
-        router.on_server(0, frame, e, now, &mut door);
+        self.hub.on_server(server, frame, e, now, out);
         self.note_serving(server, now, out);
     }
 
     fn on_server_noise(&mut self, server: ServerIndex, text: &[u8], now: Instant, out: &mut dyn Out) {
-        let (router, mut door) = self.at(server, out);
-        router.on_server_noise(0, text, now, &mut door);
+        self.hub.on_server_noise(server, text, now, out);
     }
 
     fn on_server_lost(&mut self, server: ServerIndex, lost: Lost<'_>, text: &[u8], now: Instant, out: &mut dyn Out) {
-        let (router, mut door) = self.at(server, out);
-        router.on_server_lost(0, lost, text, now, &mut door);
+        self.hub.on_server_lost(server, lost, text, now, out);
         self.note_serving(server, now, out);
     }
 
     fn on_server_too_large(&mut self, server: ServerIndex, cut: Cut<'_>, now: Instant, out: &mut dyn Out) {
-        let (router, mut door) = self.at(server, out);
-        router.on_server_too_large(0, cut, now, &mut door);
+        self.hub.on_server_too_large(server, cut, now, out);
     }
 
     fn on_tick(&mut self, now: Instant, out: &mut dyn Out) {
-        for server in 0..self.seats.len() {
-            let (router, mut door) = self.at(server, out);
-            if router.next_tick().is_some_and(|at| at <= now) {
-                router.on_tick(now, &mut door);
-            }
+        if self.hub.next_tick().is_some_and(|at| at <= now) {
+            self.hub.on_tick(now, out);
         }
-        if let TurnLink::Up { heard, phase } = &mut self.link {
-            heard.take_if(|at| *at + QUIET <= now);
-            if let TurnPhase::Ending { refuse_from } = *phase
-                && refuse_from + ABANDONED <= now
-            {
-                *phase = TurnPhase::Over;
-            }
+        for (of, rota) in &mut self.rotas {
+            rota.tick(now);
+            rota.follow(of, now, out);
         }
-        self.follow_rotation(now, out);
     }
 
-    fn on_beat(&mut self, peer: PeerId, now: Instant, out: &mut dyn Out) {
-        for server in 0..self.seats.len() {
-            let (router, mut door) = self.at(server, out);
-            router.on_beat(peer, now, &mut door);
+    fn on_beat(&mut self, of: PeerId, now: Instant, out: &mut dyn Out) {
+        for peer in self.peers(of) {
+            self.hub.on_beat(peer, now, out);
         }
     }
 
     fn next_tick(&self) -> Option<Instant> {
-        let own = match &self.link {
-            _ if self.draining => None,
-            TurnLink::Down | TurnLink::Up { phase: TurnPhase::Serving, .. } => self.rotation.deadline(),
-            TurnLink::Up { heard, phase: TurnPhase::Ending { .. } } if self.in_flight() == 0 => {
-                heard.map(|at| at + QUIET)
-            }
-            // The last answer is an event of its own, if it comes. A request without an answer by then is at least that old.
-            TurnLink::Up { phase: TurnPhase::Ending { refuse_from }, .. } => Some(*refuse_from + ABANDONED),
-            TurnLink::Up { phase: TurnPhase::Over, .. } => None,
-        };
-        self.seats.iter().filter_map(|s| s.router.next_tick()).chain(own).min()
+        let hub = self.hub.next_tick();
+        if self.rotas.is_empty() {
+            return hub;
+        }
+        let turns = self.rotas.values().filter_map(|rota| rota.next_tick(|| self.owed(rota))).min();
+        earliest([hub, turns])
     }
 
-    fn on_turn_command(&mut self, command: TurnCommand, now: Instant, out: &mut dyn Out) -> Result<String, String> {
-        let server = self.rotation.current();
-        let (about, done) = match command {
-            TurnCommand::Next if self.rotation.skip() && self.rotation.is_pinned(server) => (
-                server,
-                Ok("its turn ends as soon as nothing is under way; it stays pinned, so that the next one won't end"),
-            ),
-            TurnCommand::Next if self.rotation.skip() => (server, Ok("its turn ends as soon as nothing is under way")),
-            TurnCommand::Next => (server, Err("its turn goes on: no other server is ready")),
-            TurnCommand::Keep if self.rotation.toggle_pin(now) => (server, Ok("is kept: its turn does not end")),
-            TurnCommand::Keep => (server, Ok("is no longer kept: the turns go on")),
-            TurnCommand::Pin(wanted) => (wanted, self.rotation.pin(wanted, now)),
-            TurnCommand::Unpin(wanted) => {
-                self.rotation.unpin(wanted);
-                (wanted, Ok("is not kept: the turns go on"))
-            }
-        };
+    fn on_turn_command(
+        &mut self,
+        of: PeerId,
+        command: TurnCommand,
+        now: Instant,
+        out: &mut dyn Out,
+    ) -> Result<String, String> {
+        let Some(rota) = self.rotas.get_mut(of) else { return Err("its servers take no turns".into()) };
+        let (seat, done) = rota.command(command, now);
         let (Ok(what) | Err(what)) = done;
         // That a turn ends is noted below, with what follows.
         if command != TurnCommand::Next || done.is_err() {
-            out.note(Note::of(about, What::Turn { what: what.into() }));
+            rota.note(of, seat, what, out);
         }
-        self.follow_rotation(now, out);
-        let told = format!("{}: {what}", self.seats[about].name);
+        rota.follow(of, now, out);
+        let told = format!("{}: {what}", rota.seats[seat].name);
         if done.is_ok() { Ok(told) } else { Err(told) }
     }
 
     fn drain(&mut self, now: Instant, out: &mut dyn Out) {
-        self.draining = true;
-        for server in 0..self.seats.len() {
-            let (router, mut door) = self.at(server, out);
-            router.drain(now, &mut door);
-        }
+        self.rotas.values_mut().for_each(|rota| rota.draining = true);
+        self.hub.drain(now, out);
     }
 
     fn in_flight(&self) -> usize {
-        self.seats[self.rotation.current()].router.in_flight()
+        self.hub.in_flight()
     }
 
-    /// Only the start of the server whose turn it is matters. If that takes long, the turn soon is another server's.
-    fn start(&self, server: ServerIndex) -> Start {
-        if server == self.rotation.current() { self.seats[server].router.start(0) } else { Start::Absent }
+    fn start(&self, server: ServerIndex) -> super::Start {
+        self.hub.start(server)
+    }
+
+    fn is_next(&self, of: PeerId, server: ServerIndex) -> bool {
+        self.rotas.get(of).is_none_or(|rota| rota.current().server == Some(server))
     }
 
     fn is_serving(&self, server: ServerIndex) -> bool {
-        self.seats[server].router.is_serving(0)
+        self.hub.is_serving(server)
     }
 
-    fn is_handshaken(&self, peer: PeerId) -> bool {
-        self.seats[self.rotation.current()].router.is_handshaken(peer)
+    fn is_handshaken(&self, of: PeerId) -> bool {
+        self.hub.is_handshaken(self.peer(of))
     }
 
-    fn wants_reconnect(&self, peer: PeerId, now: Instant) -> Option<Reconnect> {
-        let is_time = match self.link {
-            TurnLink::Down | TurnLink::Up { phase: TurnPhase::Serving, .. } => {
-                return self.seats[self.rotation.current()].router.wants_reconnect(peer, now);
-            }
-            TurnLink::Up { heard, phase: TurnPhase::Ending { refuse_from } } => {
-                (heard.is_none() || now >= refuse_from + INSISTING) && self.in_flight() == 0
-            }
-            TurnLink::Up { phase: TurnPhase::Over, .. } => true,
-        };
-        (is_time && !self.draining).then_some(Reconnect::Turn)
-    }
-
-    fn account(&self, peer: PeerId, now: Instant) -> Account {
-        Account { served: self.served(peer), ..self.seats[self.rotation.current()].router.account(peer, now) }
-    }
-
-    fn served(&self, peer: PeerId) -> u64 {
-        self.seats.iter().map(|s| s.router.served(peer)).sum()
-    }
-}
-
-impl Out for Door<'_> {
-    fn has_room(&self, peer: PeerId) -> bool {
-        self.out.has_room(peer)
-    }
-
-    fn is_read_by(&self, _server: ServerIndex) -> bool {
-        self.out.is_read_by(self.server)
-    }
-
-    fn to_peer(&mut self, peer: PeerId, pieces: &[&[u8]]) {
-        if self.open {
-            self.out.to_peer(peer, pieces);
+    fn wants_reconnect(&self, of: PeerId, now: Instant) -> Option<Reconnect> {
+        match self.rotas.get(of).and_then(|rota| rota.is_time(|| self.owed(rota), now)) {
+            Some(is_time) => is_time.then_some(Reconnect::Turn),
+            None => self.hub.wants_reconnect(self.peer(of), now),
         }
     }
 
-    fn to_server(&mut self, _server: ServerIndex, pieces: &[&[u8]]) {
-        self.out.to_server(self.server, pieces);
+    fn account(&self, of: PeerId, now: Instant) -> Account {
+        Account { served: self.served(of), ..self.hub.account(self.peer(of), now) }
     }
 
-    fn remember(&mut self, _server: ServerIndex, memory: &Memory) {
-        self.out.remember(self.server, memory);
+    fn turns(&mut self) -> Option<&mut Turns> {
+        Some(self)
     }
 
-    fn remember_hello(&mut self, peer: PeerId, params: &str) {
-        self.out.remember_hello(peer, params);
-    }
-
-    fn restart(&mut self, _server: ServerIndex, why: &'static str) {
-        self.out.restart(self.server, why);
-    }
-
-    fn note(&mut self, mut note: Note<'_>) {
-        // The router knows one server and calls it the first; outside, the server has its own place.
-        if note.server().is_some() {
-            note.about = About::Server(self.server);
+    fn served(&self, of: PeerId) -> u64 {
+        match self.rotas.get(of) {
+            Some(rota) => rota.seats.iter().map(|seat| self.hub.served(seat.peer)).sum(),
+            None => self.hub.served(of),
         }
-        if let What::ToolsRead { count, .. } = &mut note.what {
-            *count = None; // these are the tools of one server, and several take turns
-        }
-        self.out.note(note);
     }
 }
 

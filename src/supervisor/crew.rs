@@ -1,10 +1,8 @@
 //! A group of servers at work: their links to the endpoint, and the change to another layout.
 //!
-//! Servers run in the hub, whatever is connected to them: another layout means other links, and no server notices. Only
-//! servers that take turns have a pipe of their own.
+//! Servers run in the hub, whatever is connected to them: another layout means other links, and no server notices.
 
 use std::collections::HashMap;
-use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{mpsc, oneshot, watch};
@@ -23,12 +21,8 @@ use crate::endpoint::Endpoint;
 use crate::endpoint::agent::Agent;
 use crate::logging::Names;
 use crate::mcp::handshake::Hello;
-use crate::pipe::membership::{NewLink, Shown};
-use crate::pipe::orders::orders;
-use crate::pipe::{LinkPeer, Pipe, Run};
+use crate::pipe::membership::{Manner, NewLink, Shown};
 use crate::router::PeerId;
-use crate::router::hub::Hub;
-use crate::router::turns::{Seat, Turns};
 use crate::server::wanted::Goal;
 use crate::sharing::layout::{Group, Layout};
 use crate::sharing::{Evidence, Finding, Outcome, Proof, Trial, Witness, Witnesses, witnesses};
@@ -106,10 +100,10 @@ impl Member {
 }
 
 /// What an endpoint is shown of these servers, if there are any.
-fn shown(members: &[Member]) -> Option<Shown> {
+fn shown(members: &[Member], manner: Manner) -> Option<Shown> {
     let sharing = members.first()?.spec.sharing;
     let servers = members.iter().map(|member| (member.spec.name.clone(), member.spec.tools.clone())).collect();
-    Some(Shown { servers, sharing })
+    Some(Shown { servers, sharing, manner })
 }
 
 /// The servers of a group that there are.
@@ -208,8 +202,8 @@ impl Crew {
                 self.stay_together(link, None, told).await
             }
             Layout::InTurns => {
-                self.in_turns(told).await;
-                None
+                let link = self.attach(&self.members, self.in_turns(), None).await?;
+                self.stay_together(link, None, told).await
             }
         }
     }
@@ -296,7 +290,7 @@ impl Crew {
     async fn attach_alone(&self, member: Member, witnesses: &Witnesses, evidence: &mut Evidence) -> Option<Own> {
         let who = evidence.add(member.spec.name.clone());
         let witness = witnesses.of(who, self.members.len());
-        let attached = self.attach(std::slice::from_ref(&member), Some(witness)).await?;
+        let attached = self.attach(std::slice::from_ref(&member), Manner::AsOne, Some(witness)).await?;
         Some(Own { member, who, attached })
     }
 
@@ -424,36 +418,40 @@ impl Crew {
         for member in members {
             self.common.hub.ensure(&member.of, &self.common.run.catalogue).await;
         }
-        let Some(shown) = shown(members) else { return };
+        let Some(shown) = shown(members, Manner::AsOne) else { return };
         self.common.hub.show(link.peer, shown).await;
-        link.posted = self.post(members, Some(link.peer));
+        link.posted = self.post(members, false, link.peer);
     }
 
     /// Puts a link into the roster.
-    fn post(&self, members: &[Member], link: Option<PeerId>) -> Posted {
+    fn post(&self, members: &[Member], takes_turns: bool, link: PeerId) -> Posted {
         let servers = members.iter().map(|member| member.spec.name.clone()).collect();
-        let orders = self.common.hub.orders();
-        self.common.roster.add(Post { name: self.name.clone(), servers, takes_turns: false, link, orders })
+        self.common.roster.add(Post { name: self.name.clone(), servers, takes_turns, link })
+    }
+
+    /// How the servers are shown where they take turns.
+    fn in_turns(&self) -> Manner {
+        Manner::InTurns { pinned: self.members.iter().position(|member| member.spec.pin) }
     }
 
     /// A link that shows all servers as one.
     async fn together(&self, witness: Option<Witness>) -> Option<Attached> {
-        self.attach(&self.members, witness).await
+        self.attach(&self.members, Manner::AsOne, witness).await
     }
 
     /// A link that shows these servers, at least one. `None` if the hub has ended.
-    async fn attach(&self, members: &[Member], witness: Option<Witness>) -> Option<Attached> {
+    async fn attach(&self, members: &[Member], manner: Manner, witness: Option<Witness>) -> Option<Attached> {
         let common = &self.common;
         for member in members {
             common.hub.ensure(&member.of, &common.run.catalogue).await;
         }
         let Member { endpoint, spec, .. } = members.first()?;
-        let shown = shown(members)?;
+        let shown = shown(members, manner)?;
         let link = self.link.as_ref().filter(|_| members.len() > 1).unwrap_or(&spec.link).clone();
         let (endpoint, name, hello) = (endpoint.clone(), self.name.clone(), self.hello());
         let status = add_link(members, self.name.as_deref(), &common.status)?;
         let peer = common.hub.attach(NewLink { endpoint, name, status, link, hello, shown, witness }).await?;
-        Some(Attached { peer, posted: self.post(members, Some(peer)) })
+        Some(Attached { peer, posted: self.post(members, matches!(manner, Manner::InTurns { .. }), peer) })
     }
 
     /// Ends links, once nothing is under way on them.
@@ -466,50 +464,6 @@ impl Crew {
             // The hub may have ended meanwhile.
             let _gone = ended.await;
         }
-    }
-
-    /// A pipe for servers that take turns, until the end.
-    async fn in_turns(&self, told: &mut CrewOrders) {
-        let specs = || self.members.iter().map(|member| &member.spec);
-        let catalogue = &self.common.run.catalogue;
-        let untouched = specs().all(|spec| spec.tools.is_untouched());
-        let seat = |spec: &Arc<ServerSpec>| {
-            let router =
-                if untouched { Hub::alone(spec) } else { Hub::merging([(spec.clone(), catalogue.load(spec))]) };
-            Seat { name: spec.name.clone(), router, pin: spec.pin }
-        };
-        let seats = specs().map(seat).collect();
-        let turn = specs().next().map(|spec| spec.sharing.turn).unwrap_or_default();
-        let turns = Turns::new(seats, turn, Instant::now());
-        let (Some(Member { endpoint, spec, .. }), Some(status)) =
-            (self.members.first(), add_link(&self.members, self.name.as_deref(), &self.common.status))
-        else {
-            return;
-        };
-        let (sender, orders) = orders();
-        let servers: Arc<[_]> = specs().map(|spec| spec.name.clone()).collect();
-        let _posted = self.common.roster.add(Post {
-            name: self.name.clone(),
-            servers,
-            takes_turns: true,
-            link: None,
-            orders: sender,
-        });
-        let (link, resync) = (spec.link.clone(), spec.sharing.resync);
-        let seen = (0..self.members.len()).collect();
-        let (endpoint, hello) = (endpoint.clone(), self.hello());
-        let peer =
-            LinkPeer { endpoint, name: self.name.clone(), status, link, hello, resync, servers: seen, sight: None };
-        let servers =
-            self.members.iter().map(|member| (member.spec.clone(), member.of.status.clone(), member.of.goal.clone()));
-        let (stop, ending) = (self.common.run.stop.child(), told.ended.clone());
-        let run = Run { stop: stop.clone(), ..self.common.run.clone() };
-        let mut pipe = pin!(Pipe::of(servers.collect(), vec![peer], Box::new(turns), run).obeying(orders).run());
-        tokio::select! {
-            () = &mut pipe => return,
-            () = ending.cancelled() => stop.advance(),
-        }
-        pipe.await;
     }
 
     /// What the endpoint will say of itself, if that is known: the local endpoint's own parameters, or those of an earlier connection.

@@ -1,4 +1,4 @@
-//! The pipe in which all servers run that take no turns: what it is told.
+//! The pipe in which all servers run: what it is told.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -25,9 +25,9 @@ impl HubHandle {
         HubHandle { orders, servers: Arc::default() }
     }
 
-    /// Where anybody may tell it something.
-    pub(super) fn orders(&self) -> mpsc::Sender<Box<PipeOrder>> {
-        self.orders.clone()
+    /// Tells it something. False if it has as much unread as it may, or has ended.
+    pub(super) fn try_tell(&self, order: PipeOrder) -> bool {
+        self.orders.try_send(Box::new(order)).is_ok()
     }
 
     /// Has a server run, if it does not yet.

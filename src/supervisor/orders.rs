@@ -86,11 +86,8 @@ impl Helm {
             let goal = subject.goal.borrow().renewed();
             subject.status.ordered(goal);
             subject.goal.send_replace(goal);
-            // A pipe that has so much unread looks anyway.
-            let _told = self.hub.orders().try_send(Box::new(PipeOrder::Look));
-            for post in self.roster.read().iter().filter(|post| post.takes_turns && post.servers.contains(&spec.name)) {
-                let _told = post.tell(PipeOrder::Look);
-            }
+            // A hub that has so much unread looks anyway.
+            let _told = self.hub.try_tell(PipeOrder::Look);
         }
     }
 
@@ -112,8 +109,8 @@ impl Helm {
         let mut any = false;
         for post in self.roster.read().iter().filter(|post| post.takes_turns) {
             any = true;
-            // A pipe that has so many unread is told enough.
-            let _told = post.tell(PipeOrder::Turn(command, None));
+            // A hub that has so many unread is told enough.
+            let _told = self.hub.try_tell(PipeOrder::Turn(post.link, command, None));
         }
         if !any {
             warn!(event = "TURN", "{name}: no servers take turns here, so nothing is done");
@@ -163,15 +160,11 @@ impl Helm {
         subject.goal.send_replace(goal);
         let what = told(command);
         info!(event = "COMMAND", server = name, number = goal.number, wanted = ?goal.wanted, "{what}, by command");
-        let mut posts = self.roster.read();
-        posts.retain(|post| post.servers.contains(&subject.name));
-        let in_hub = self.hub.runs(name);
-        if in_hub {
-            // A pipe that has so much unread looks anyway.
-            let _told = self.hub.orders().try_send(Box::new(PipeOrder::Look));
-        }
-        if posts.is_empty() && !in_hub {
-            // Nobody runs it at present; the next pipe reads what is wanted before it starts anything.
+        if self.hub.runs(name) {
+            // A hub that has so much unread looks anyway.
+            let _told = self.hub.try_tell(PipeOrder::Look);
+        } else {
+            // Nobody runs it at present; the hub reads what is wanted before it starts anything.
             let stopped = goal.wanted == Wanted::Stopped;
             subject.status.write(&subject.name, if stopped { ServerNews::Halted } else { ServerNews::Begins });
             subject.status.heeded(goal.number);
@@ -182,10 +175,6 @@ impl Helm {
                 }
                 Wanted::Paused | Wanted::Stopped => {}
             }
-        }
-        for post in posts {
-            // A pipe that has so much unread looks anyway.
-            let _told = post.tell(PipeOrder::Look);
         }
         let within = match command {
             ServerCommand::Start | ServerCommand::Resume | ServerCommand::Restart => subject.start_timeout + ENDING,
@@ -199,7 +188,7 @@ impl Helm {
         let mut begun = Vec::new();
         for post in &posts {
             let (reply, told) = oneshot::channel();
-            send(post, PipeOrder::Redial(post.link, reply))?;
+            self.send(PipeOrder::Redial(post.link, reply))?;
             begun.push(told);
             let (names, whose) = (post.names(), if post.servers.len() == 1 { "its" } else { "their" });
             info!(event = "COMMAND", servers = ?names, "{whose} connection is to be made anew, by command");
@@ -223,14 +212,18 @@ impl Helm {
 
     fn pin(&self, name: &str, off: bool) -> Result<Given, NotGiven> {
         let subject = self.known(name)?;
-        let mut told = Vec::new();
+        let (mut told, mut elsewhere) = (Vec::new(), None);
         for post in self.roster.read() {
             let Some(index) = post.servers.iter().position(|server| *server == subject.name) else { continue };
-            taking_turns(&post, name)?;
+            if !post.takes_turns {
+                elsewhere = Some(post);
+                continue;
+            }
             let command = if off { TurnCommand::Unpin(index) } else { TurnCommand::Pin(index) };
-            told.push(turn(&post, command)?);
+            told.push(self.turn(&post, command)?);
         }
         if told.is_empty() {
+            elsewhere.map_or(Ok(()), |post| taking_turns(&post, name))?;
             return Err(NotGiven::Impossible(format!("{name} has no connection to take turns on just now")));
         }
         Ok(Given { until: Until::Turned(told), within: SAYING })
@@ -248,11 +241,22 @@ impl Helm {
         if let Some(name) = endpoint {
             posts.iter().try_for_each(|post| taking_turns(post, name))?;
         }
-        let told = posts.iter().map(|post| turn(post, TurnCommand::Next)).collect::<Result<_, _>>()?;
+        let told = posts.iter().map(|post| self.turn(post, TurnCommand::Next)).collect::<Result<_, _>>()?;
         Ok(Given { until: Until::Turned(told), within: SAYING })
     }
 
-    /// The pipes on the endpoint of this name.
+    fn turn(&self, post: &Post, command: TurnCommand) -> Result<oneshot::Receiver<Told>, NotGiven> {
+        let (reply, told) = oneshot::channel();
+        self.send(PipeOrder::Turn(post.link, command, Some(reply)))?;
+        Ok(told)
+    }
+
+    fn send(&self, order: PipeOrder) -> Result<(), NotGiven> {
+        let busy = || NotGiven::Impossible("it has more orders than it can read just now; try again".into());
+        self.hub.try_tell(order).then_some(()).ok_or_else(busy)
+    }
+
+    /// The links to the endpoint of this name.
     fn posts_of(&self, name: &str) -> Result<Vec<Post>, NotGiven> {
         let mut posts = self.roster.read();
         let is_named = |post: &Post| post.name.as_deref() == Some(name);
@@ -290,17 +294,6 @@ impl Helm {
 fn taking_turns(post: &Post, name: &str) -> Result<(), NotGiven> {
     let why = || format!("{name} takes no turns; \"mode\": \"sequential\" has the servers of an endpoint do that");
     post.takes_turns.then_some(()).ok_or_else(|| NotGiven::Impossible(why()))
-}
-
-fn turn(post: &Post, command: TurnCommand) -> Result<oneshot::Receiver<Told>, NotGiven> {
-    let (reply, told) = oneshot::channel();
-    send(post, PipeOrder::Turn(command, Some(reply)))?;
-    Ok(told)
-}
-
-fn send(post: &Post, order: PipeOrder) -> Result<(), NotGiven> {
-    let busy = || NotGiven::Impossible("it has more orders than it can read just now; try again".into());
-    post.tell(order).then_some(()).ok_or_else(busy)
 }
 
 /// A command, as the beginning of a line of the log.

@@ -192,7 +192,7 @@ fn parts(group: &Group) -> impl PartialEq + use<'_> {
     (&group.link, group.servers.iter().map(each).collect::<Vec<_>>())
 }
 
-/// Whether a group is so much another one that its links can't become those of the other.
+/// Whether a group is so much another one that its links can't become those of the other. Turns begin anew with a new link.
 fn is_another(before: &Group, group: &Group) -> bool {
     before.agent != group.agent
         || before.mode != group.mode

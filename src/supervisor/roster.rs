@@ -1,11 +1,8 @@
-//! Which links there are, whom each serves, and the channel by which its pipe is told something.
+//! Which links there are, and whom each serves.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::mpsc::Sender;
-
 use crate::logging::Names;
-use crate::pipe::orders::PipeOrder;
 use crate::router::PeerId;
 
 /// All links. Cloning gives another handle.
@@ -24,14 +21,12 @@ struct Posts {
 pub(super) struct Post {
     /// The endpoint's name, if it has one.
     pub(super) name: Option<Arc<str>>,
-    /// The servers that it shows; of a pipe of its own, in the order in which that knows them.
+    /// The servers that it shows, in the order of their turns where they take some.
     pub(super) servers: Arc<[Arc<str>]>,
     /// Whether they take turns.
     pub(super) takes_turns: bool,
-    /// By what its pipe knows it; `None` if it is the only one.
-    pub(super) link: Option<PeerId>,
-    /// Where its pipe is told something.
-    pub(super) orders: Sender<Box<PipeOrder>>,
+    /// By what the hub knows it.
+    pub(super) link: PeerId,
 }
 
 /// Keeps a link in the roster until this is dropped.
@@ -56,11 +51,6 @@ impl Post {
     /// The same, for a person.
     pub(super) fn label(&self) -> String {
         self.names().to_string()
-    }
-
-    /// Tells the pipe something. False if the pipe has as much unread as it may, or has ended.
-    pub(super) fn tell(&self, order: PipeOrder) -> bool {
-        self.orders.try_send(Box::new(order)).is_ok()
     }
 
     /// Whether the link shows one of these.
@@ -93,18 +83,16 @@ impl Roster {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pipe::orders::orders;
 
     #[test]
     fn a_link_that_has_ended_is_forgotten() {
         let roster = Roster::default();
         let mut posted = ["a", "b"].map(|name| {
             let servers = Arc::new([name.into()]);
-            roster.add(Post { name: None, servers, takes_turns: false, link: None, orders: orders().0 })
+            roster.add(Post { name: None, servers, takes_turns: false, link: PeerId::default() })
         });
         assert_eq!(roster.clone().read().len(), 2);
-        posted[1] =
-            roster.add(Post { name: None, servers: Arc::new([]), takes_turns: true, link: None, orders: orders().0 });
+        posted[1] = roster.add(Post { name: None, servers: Arc::new([]), takes_turns: true, link: PeerId::default() });
         let left = roster.read();
         assert!(left[0].serves(&["a".into()]) && !left[0].serves(&["b".into()]) && left[1].takes_turns);
         drop(posted);

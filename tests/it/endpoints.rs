@@ -199,3 +199,49 @@ async fn thirty_endpoints_share_ten_servers_and_each_sees_what_its_config_says()
     assert!(daemon.exit().await.success());
     daemon.assert_nothing_left_within(Duration::from_secs(5));
 }
+
+#[tokio::test]
+async fn one_endpoint_has_servers_in_turns_while_another_has_all_of_them() {
+    let (kitchen, office) = (FakeEndpoint::bind().await, FakeEndpoint::bind().await);
+    let config = json!({
+        "endpoints": {
+            "kitchen": {"url": kitchen.url(), "mode": "sequential"},
+            "office": {"url": office.url(), "mode": "multiplex"},
+        },
+        "mcpServers": {"a": fixture_entry(&["--name", "a"]), "b": fixture_entry(&["--name", "b"])},
+    });
+    let runtime = Runtime::new();
+    let daemon = runtime.setup().config(&config).start("info");
+    let (mut in_turns, mut whole) = (kitchen.accept().await, office.accept().await);
+    in_turns.handshake().await;
+    whole.handshake().await;
+    let mut pids = Vec::new();
+    for (id, name) in (20..).zip(["a__pid", "b__pid"]) {
+        pids.push(text_of(&whole.call(id, name, json!({})).await).to_owned());
+    }
+    assert_eq!(text_of(&in_turns.call(20, "pid", json!({})).await), pids[0]);
+    for (id, turn) in (30..).zip([1, 0, 1]) {
+        let told = runtime.ask(&["next", "kitchen"]).await;
+        assert_eq!((told.code, &*told.err), (0, ""), "{told:?}");
+        assert_eq!(in_turns.wait_for_close().await.map(|close| u16::from(close.code)), Some(1000));
+        in_turns = kitchen.accept().await;
+        in_turns.handshake().await;
+        assert_eq!(text_of(&in_turns.call(20, "pid", json!({})).await), pids[turn]);
+        assert_eq!(text_of(&whole.call(id, "b__pid", json!({})).await), pids[1]);
+    }
+    let refused = runtime.ask(&["next", "office"]).await;
+    assert!(refused.code == 1 && refused.err.contains("takes no turns"), "{refused:?}");
+    let pinned = runtime.ask(&["pin", "a"]).await;
+    assert_eq!((pinned.code, &*pinned.err), (0, ""), "the turns are the kitchen's: {pinned:?}");
+    assert_eq!(in_turns.wait_for_close().await.map(|close| u16::from(close.code)), Some(1000));
+    in_turns = kitchen.accept().await;
+    in_turns.handshake().await;
+    assert_eq!(text_of(&in_turns.call(20, "pid", json!({})).await), pids[0]);
+    let status: Value = serde_json::from_str(&runtime.ask(&["status", "--json"]).await.out).unwrap();
+    let of = |name: &str| status["servers"].as_array().unwrap().iter().find(|it| it["name"] == name).unwrap().clone();
+    assert_eq!(of("a")["restarts"], 0, "{status}");
+    assert_eq!((kitchen.accepted(), office.accepted()), (5, 1));
+    let log = daemon.log_text();
+    assert!(log.contains(r#""endpoint":"kitchen""#) && log.contains("its turn is over"), "{log}");
+    daemon.stop_closing([&mut in_turns, &mut whole]).await;
+}

@@ -161,6 +161,44 @@ async fn servers_that_share_an_endpoint_come_and_go_beside_each_other() {
 }
 
 #[tokio::test]
+async fn servers_that_come_to_take_turns_or_no_longer_do_are_not_restarted() {
+    let endpoint = FakeEndpoint::bind().await;
+    let mut config = apart(&[("a", &endpoint), ("b", &endpoint)]);
+    config["mode"] = "multiplex".into();
+    let mut run = Running::start(config);
+    let mut conn = endpoint.accept().await;
+    conn.handshake().await;
+    let before = text_of(&conn.call(10, "a__pid", json!({})).await).to_owned();
+    // Each change has the connection made anew, and no server.
+    for (change, of) in [
+        (json!({"mode": "sequential"}), "a"),
+        (json!({"mode": "sequential", "turn": "20s"}), "a"),
+        (json!({"mode": "sequential", "pin": "b"}), "b"),
+        (json!({"mode": "multiplex"}), "both"),
+    ] {
+        let said = run
+            .reload(|config| {
+                config["mode"] = change["mode"].clone();
+                config["turn"] = change.get("turn").unwrap_or(&json!("5m")).clone();
+                config["mcpServers"]["b"]["pin"] = json!(change["pin"] == "b");
+            })
+            .await;
+        assert!(said.contains("is connected anew") || said.contains("is served"), "{said}");
+        assert_eq!(u16::from(conn.wait_for_close().await.unwrap().code), 1000);
+        conn = endpoint.accept().await;
+        conn.handshake().await;
+        let listed = tools(&mut conn, 10).await;
+        assert_eq!(listed.contains(&"pid".to_owned()), of != "both", "{change}: {listed:?}");
+        if of == "a" {
+            assert_eq!(text_of(&conn.call(11, "pid", json!({})).await), before);
+        }
+    }
+    assert_eq!(text_of(&conn.call(12, "a__pid", json!({})).await), before);
+    assert_eq!((run.starts("a"), run.starts("b")), (1, 1));
+    run.daemon.stop_closing([&mut conn]).await;
+}
+
+#[tokio::test]
 async fn a_bad_file_changes_nothing_and_is_told_with_its_places() {
     let endpoint = FakeEndpoint::bind().await;
     let mut run = Running::start(apart(&[("a", &endpoint)]));

@@ -172,16 +172,6 @@ fn what_is_wrong_with_endpoints_is_told_with_place_and_remedy() {
             "endpoints.k.turn: is \"1s\", and the shortest turn is 10s",
         ),
         (
-            r#""k": {"url": "wss://k/?t=1", "mode": "sequential"}, "o": "wss://o/?t=1""#,
-            r#""a": {"command": "x"}, "b": {"command": "x"}"#,
-            "endpoints.k: is sequential and shows a, which another endpoint shows too; use \"mode\": \"multiplex\" here",
-        ),
-        (
-            r#""k": {"url": "wss://k/?t=1", "mode": "sequential", "servers": "*"}"#,
-            r#""a": {"command": "x", "endpoint": "wss://w/?t=1"}, "b": {"command": "x"}"#,
-            "endpoints.k: is sequential and shows a, which another endpoint shows too",
-        ),
-        (
             r#""k": {"url": "wss://k/?t=1", "mode": "sequential"}"#,
             r#""a": {"command": "x", "pin": true}, "b": {"command": "x", "pin": true}"#,
             "mcpServers.b.pin: pins b, but a has the same endpoint and is pinned too",

@@ -15,7 +15,7 @@ use super::*;
 use crate::link::cause::Cause;
 use crate::net::websocket::{Event, Incoming};
 use crate::router::hub::Hub;
-use crate::router::turns::{Seat, Turns};
+use crate::router::turns::{NewSeat, Turns};
 use crate::server::{Found, Stdout};
 
 /// What the endpoint says first.
@@ -66,16 +66,25 @@ impl Layout {
         }
     }
 
-    fn router(self, specs: &[Arc<ServerSpec>], now: Instant) -> Box<dyn Router + Send> {
-        let alone = |spec: &Arc<ServerSpec>| Hub::alone(spec);
-        match self {
-            Layout::Alone => Box::new(alone(&specs[0])),
-            Layout::Edited | Layout::Merged => Box::new(Hub::merging(specs.iter().map(|spec| (spec.clone(), None)))),
+    /// The router, and the peers that stand for the endpoint.
+    fn router(self, specs: &[Arc<ServerSpec>], now: Instant) -> (Box<dyn Router + Send>, Vec<PeerId>) {
+        let new = NewPeer::unknown(MAX_FRAME);
+        let mut hub = match self {
+            Layout::Alone => Hub::alone(&specs[0]),
+            Layout::Edited | Layout::Merged => Hub::merging(specs.iter().map(|spec| (spec.clone(), None))),
             Layout::Turns => {
-                let seat = |spec: &Arc<ServerSpec>| Seat { name: spec.name.clone(), router: alone(spec), pin: false };
-                Box::new(Turns::new(specs.iter().map(seat).collect(), Duration::from_secs(60), now))
+                let mut turns = Turns::default();
+                let seat = |spec: &Arc<ServerSpec>| {
+                    let server = turns.hub.add_server(spec, None);
+                    NewSeat { server, name: spec.name.clone(), sight: Sight::Alone(server), pin: false }
+                };
+                let seats = specs.iter().map(seat).collect();
+                let peers = turns.join_in_turns(&new, seats, Duration::from_secs(60), now);
+                return (Box::new(turns), peers);
             }
-        }
+        };
+        let peer = hub.join(new);
+        (Box::new(hub), vec![peer])
     }
 }
 
@@ -84,8 +93,7 @@ impl Rig {
         let (now, status) = (Instant::now(), Status::default());
         let spec = |n| ServerSpec { max_frame: MAX_FRAME, ..ServerSpec::sample(&format!("server{n}"), "", &[]) };
         let specs: Vec<_> = (0..layout.servers()).map(|n| Arc::new(spec(n))).collect();
-        let mut router = layout.router(&specs, now);
-        let peer = router.join(NewPeer::unknown(MAX_FRAME));
+        let (router, peers) = layout.router(&specs, now);
         let stdouts = specs.iter().map(|_| Stdout::new(MAX_FRAME, now)).collect();
         let names = specs.iter().map(|spec| spec.name.clone()).collect();
         let mut sides = Sides::new(&run(Stop::new()));
@@ -94,9 +102,9 @@ impl Rig {
         }
         let entry = status.add_link(&"ws://h/".parse().unwrap(), None);
         let seen = ((0..sides.each.len()).collect(), names);
-        sides.links.put(0, LinkSide::new((peer, entry), seen, MAX_FRAME, "agent".into()));
+        sides.links.put(0, &peers, LinkSide::new(entry, seen, MAX_FRAME, "agent".into()));
         let incoming = Incoming::new(MAX_FRAME);
-        Rig { router, peer, sides, incoming, stdouts, now, most: (0, 0) }
+        Rig { router, peer: peers[0], sides, incoming, stdouts, now, most: (0, 0) }
     }
 
     /// The endpoint and all servers are there, and know what they need to know of each other.
@@ -799,7 +807,7 @@ impl Whole {
                 hello: None,
                 resync: true,
                 servers: vec![0],
-                sight: None,
+                seen: membership::Seen::AsOne(None),
             };
             let server = (spec, status.add_server("x"), unchanged());
             let mut pipe = Pipe::of(vec![server], vec![peer], router, run(stopped));

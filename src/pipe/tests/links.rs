@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::membership::{NewLink, NewServer, Shown};
+use super::membership::{Manner, NewLink, NewServer, Shown};
 use super::*;
-use crate::router::hub::Hub;
+use crate::router::turns::Turns;
 
 /// An MCP server with the tool `$0`, which tells of its progress and answers with what it was given, its process, and text.
 const SERVER: &str = r#"
@@ -43,7 +43,7 @@ impl Shared {
         };
         let specs: Vec<_> = (0..3).map(spec).collect();
         let mut listeners = Vec::new();
-        let mut pipe = Pipe::of(Vec::new(), Vec::new(), Box::new(Hub::new()), run(stop.clone()));
+        let mut pipe = Pipe::of(Vec::new(), Vec::new(), Box::<Turns>::default(), run(stop.clone()));
         for spec in &specs {
             let (spec, status) = (spec.clone(), status.add_server("x"));
             pipe.add_server(NewServer { spec, status, goal: unchanged(), memory: None }, Instant::now());
@@ -58,7 +58,7 @@ impl Shared {
                 endpoint,
                 link: specs[0].link.clone(),
                 hello: None,
-                shown: Shown { servers, sharing: specs[0].sharing },
+                shown: Shown { servers, sharing: specs[0].sharing, manner: Manner::AsOne },
                 witness: None,
             };
             pipe.attach(new, Instant::now()).unwrap();

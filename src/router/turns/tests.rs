@@ -4,22 +4,22 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::catalogue::Memory;
 use crate::config::ServerSpec;
-use crate::router::hub::Hub;
-use crate::router::say;
+use crate::router::{Start, say};
 
 const TURN: u64 = 300;
 
 #[derive(Debug, Default)]
 struct Sink {
-    endpoint: Vec<Value>,
+    endpoint: Vec<(PeerId, Value)>,
     servers: Vec<(ServerIndex, Value)>,
     notes: Vec<(ServerIndex, String)>,
 }
 
 impl Out for Sink {
-    fn to_peer(&mut self, _: PeerId, pieces: &[&[u8]]) {
-        self.endpoint.push(serde_json::from_slice(&pieces.concat()).unwrap());
+    fn to_peer(&mut self, peer: PeerId, pieces: &[&[u8]]) {
+        self.endpoint.push((peer, serde_json::from_slice(&pieces.concat()).unwrap()));
     }
     fn to_server(&mut self, server: ServerIndex, pieces: &[&[u8]]) {
         self.servers.push((server, serde_json::from_slice(&pieces.concat()).unwrap()));
@@ -30,7 +30,7 @@ impl Out for Sink {
 
     fn restart(&mut self, _: ServerIndex, _: &'static str) {}
     fn note(&mut self, note: Note<'_>) {
-        if let Note { about: About::Server(server), what: What::Turn { what } } = note {
+        if let What::Turn { server, what } = note.what {
             self.notes.push((server, what));
         }
     }
@@ -38,8 +38,10 @@ impl Out for Sink {
 
 /// A router with a clock that a test moves, and servers that answer when told to.
 struct Rig {
-    turns: Turns<Hub>,
+    turns: Turns,
+    /// The endpoint, and all peers that stand for it.
     peer: PeerId,
+    seats: Vec<PeerId>,
     sink: Sink,
     now: Instant,
 }
@@ -47,15 +49,16 @@ struct Rig {
 impl Rig {
     /// Servers `a`, `b`, … of which nothing runs.
     fn new(servers: u8, pinned: Option<u8>) -> Self {
+        let (mut turns, now) = (Turns::default(), Instant::now());
         let seats = (0..servers).map(|i| {
             let name: Arc<str> = char::from(b'a' + i).to_string().into();
             let spec = ServerSpec { max_frame: 1000, ..ServerSpec::sample(&name, "", &[]) };
-            Seat { name, router: Hub::alone(&spec), pin: pinned == Some(i) }
+            let server = turns.hub.add_server(&spec, None);
+            NewSeat { server, name, sight: Sight::Alone(server), pin: pinned == Some(i) }
         });
-        let now = Instant::now();
-        let mut turns = Turns::new(seats.collect(), Duration::from_secs(TURN), now);
-        let peer = turns.join(NewPeer::unknown(1000));
-        Rig { turns, peer, sink: Sink::default(), now }
+        let seats = seats.collect();
+        let seats = turns.join_in_turns(&NewPeer::unknown(1000), seats, Duration::from_secs(TURN), now);
+        Rig { turns, peer: seats[0], seats, sink: Sink::default(), now }
     }
 
     /// All servers loaded, and the first one serves the connection.
@@ -137,8 +140,20 @@ impl Rig {
         self.turns.wants_reconnect(self.peer, self.now) == Some(Reconnect::Turn)
     }
 
+    /// The seat whose turn it is.
+    fn current(&self) -> usize {
+        self.turns.rotas[self.peer].rotation.current()
+    }
+
+    /// What the endpoint was told: by the seat whose turn it is, and by no other.
     fn said(&mut self) -> Vec<Value> {
-        std::mem::take(&mut self.sink.endpoint)
+        let current = self.seats[self.current()];
+        let said = std::mem::take(&mut self.sink.endpoint);
+        let of_current = |(peer, said)| {
+            assert_eq!(peer, current, "it is not its turn: {said}");
+            said
+        };
+        said.into_iter().map(of_current).collect()
     }
 
     fn notes(&mut self) -> Vec<(ServerIndex, String)> {
@@ -146,7 +161,7 @@ impl Rig {
     }
 
     fn command(&mut self, command: TurnCommand) {
-        let _told = self.turns.on_turn_command(command, self.now, &mut self.sink);
+        let _told = self.turns.on_turn_command(self.peer, command, self.now, &mut self.sink);
     }
 }
 
@@ -301,13 +316,58 @@ fn servers_that_wait_for_their_turn_say_nothing_to_the_endpoint() {
 }
 
 #[test]
-fn whatever_a_waiting_router_decides_nothing_of_it_reaches_the_endpoint() {
+fn endpoints_have_turns_of_their_own_over_the_same_servers() {
     let mut rig = Rig::running(2);
-    for server in 0..2 {
-        let (_, mut door) = rig.turns.at(server, &mut rig.sink);
-        door.to_peer(rig.peer, &[json!({"by": server}).to_string().as_bytes()]);
+    let seats = [1, 0].map(|server| NewSeat {
+        server,
+        name: format!("s{server}").into(),
+        sight: Sight::Alone(server),
+        pin: false,
+    });
+    let others = rig.turns.join_in_turns(&NewPeer::unknown(1000), seats.into(), seconds(10), rig.now);
+    let whole = rig.turns.join(NewPeer { sight: Some(Sight::Alone(1)), ..NewPeer::unknown(1000) });
+    for peer in [others[0], whole] {
+        rig.turns.on_link_up(peer, rig.now, &mut rig.sink);
+        rig.turns.on_peer(peer, call(7).to_string().as_bytes(), rig.now, &mut rig.sink);
     }
-    assert_eq!(rig.said(), [json!({"by": 0})]);
+    rig.endpoint(&call(7));
+    rig.answer_all();
+    let mut said: Vec<_> = std::mem::take(&mut rig.sink.endpoint);
+    said.sort_by_key(|(peer, _)| *peer);
+    let mut wanted = vec![(rig.peer, 0), (others[0], 1), (whole, 1)];
+    wanted.sort_by_key(|(peer, _)| *peer);
+    let by: Vec<_> = said.iter().map(|(peer, said)| (*peer, said["result"]["by"].as_u64().unwrap())).collect();
+    assert_eq!(by, wanted);
+    rig.pass(seconds(10));
+    assert_eq!(rig.turns.wants_reconnect(others[0], rig.now), Some(Reconnect::Turn));
+    assert_eq!((rig.wants_turn(), rig.turns.wants_reconnect(whole, rig.now)), (false, None));
+    rig.turns.on_link_down(others[0], rig.now, &mut rig.sink);
+    assert!(rig.turns.is_next(others[0], 0) && rig.turns.is_next(rig.peer, 0) && rig.turns.is_next(whole, 1));
+    rig.turns.leave(others[0], rig.now, &mut rig.sink);
+    rig.turns.on_link_up(others[0], rig.now, &mut rig.sink);
+    rig.endpoint(&call(8));
+    rig.answer_all();
+    assert_eq!(rig.said()[0]["result"]["by"], 0);
+}
+
+#[test]
+fn a_server_that_is_gone_for_good_has_no_turn_and_its_place_may_be_another_s() {
+    let mut rig = Rig::running(3);
+    rig.turns.remove_server(1, rig.now, &mut rig.sink);
+    let spec = ServerSpec { max_frame: 1000, ..ServerSpec::sample("d", "", &[]) };
+    assert_eq!(rig.turns.hub.add_server(&spec, None), 1);
+    rig.server_warms_up(1);
+    for server in [2, 0, 2] {
+        rig.pass(seconds(TURN));
+        assert!(rig.wants_turn());
+        rig.link_down();
+        assert_eq!(rig.connect(), server);
+    }
+    rig.turns.remove_server(2, rig.now, &mut rig.sink);
+    rig.pass(seconds(1));
+    assert!(rig.wants_turn(), "it has the turn, and is gone");
+    rig.link_down();
+    assert_eq!(rig.connect(), 0);
 }
 
 #[test]
@@ -332,10 +392,10 @@ fn a_server_that_crashed_is_passed_over_and_one_that_is_back_at_once_is_not() {
 fn without_a_connection_the_turn_changes_at_once() {
     let mut rig = Rig::new(2, None);
     rig.server_warms_up(1);
-    let starts = |rig: &Rig| [0, 1].map(|server| rig.turns.start(server));
-    assert_eq!(starts(&rig), [Start::Awaited, Start::Absent], "the first one is given a moment");
+    let starts = |rig: &Rig| [0, 1].map(|server| rig.turns.is_next(rig.peer, server).then(|| rig.turns.start(server)));
+    assert_eq!(starts(&rig), [Some(Start::Awaited), None], "the first one is given a moment");
     rig.pass(seconds(5));
-    assert_eq!(starts(&rig), [Start::Absent, Start::Settled]);
+    assert_eq!(starts(&rig), [None, Some(Start::Settled)]);
     assert_eq!(rig.connect(), 1);
     rig.server_warms_up(0);
     rig.link_down();
@@ -440,7 +500,7 @@ proptest! {
         for (event, later) in events {
             match event {
                 Happening::LinkUp if turn.is_none() => {
-                    turn = Some(rig.turns.rotation.current());
+                    turn = Some(rig.current());
                     rig.link_up();
                     next = 0;
                 }
@@ -506,7 +566,7 @@ proptest! {
                 }
             }
             if let Some(turn) = turn {
-                prop_assert_eq!(rig.turns.rotation.current(), turn, "switched under a standing connection");
+                prop_assert_eq!(rig.current(), turn, "switched under a standing connection");
             }
             if let (false, true, Some(before)) = (later, rig.wants_turn(), turn) {
                 let cut = open.iter().find(|(_, until)| rig.now < *until);
@@ -514,8 +574,8 @@ proptest! {
                 open.clear();
                 rig.link_down();
                 turn = None;
-                prop_assert_ne!(rig.turns.rotation.current(), before, "a reconnect for nothing");
-                prop_assert!(alive[rig.turns.rotation.current()], "the next one was not ready");
+                prop_assert_ne!(rig.current(), before, "a reconnect for nothing");
+                prop_assert!(alive[rig.current()], "the next one was not ready");
             }
         }
         // In the end everything is answered, whatever became of the servers.
