@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use tokio::sync::mpsc;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep, timeout};
 use tracing::{error, info, warn};
 
 use crate::cli::{Command, ConfigPart};
@@ -25,6 +25,7 @@ use crate::logging::Ring;
 use crate::process::guard::Guard;
 use crate::process::limits;
 use crate::process::stop::Stop;
+use crate::process::text;
 use crate::review::{self, Look};
 use crate::router::TurnCommand;
 use crate::secrecy::Redactor;
@@ -233,6 +234,7 @@ async fn serve(
         tokio::select! {
             () = pipes(config, stop.clone()) => {}
             never = say_when_all_is_up(status, &stop) => match never {},
+            never = release_text(status) => match never {},
         }
         // Both steps of the stop at once: the local endpoint and the sockets have nobody left to serve.
         ended.advance();
@@ -264,6 +266,20 @@ async fn say_when_all_is_up(status: &Status, stop: &Stop) -> Infallible {
         let hint = if io::stderr().is_terminal() { "; Ctrl-C stops" } else { "" };
         info!(event = "ALL_UP", count = servers, tools, connections, "{summary}{hint}");
     }
+    std::future::pending().await
+}
+
+/// Longest wait for everything to be up before the start counts as over; npx may be installing for minutes.
+const START: Duration = Duration::from_mins(5);
+/// How long everything has been up when the start counts as over: handshakes, lists and first calls come at once.
+const SETTLED: Duration = Duration::from_secs(1);
+
+/// Gives back the memory of what only the start needed, once that is over.
+async fn release_text(status: &Status) -> Infallible {
+    // Where something never comes up, the start is over nonetheless.
+    let _late = timeout(START, Summary::all_up(status)).await;
+    sleep(SETTLED).await;
+    text::release();
     std::future::pending().await
 }
 

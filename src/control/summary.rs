@@ -49,6 +49,12 @@ impl Summary {
         all_up.then_some(Summary { servers: servers.len(), tools, connections: links.len() })
     }
 
+    /// Waits until everything is up for the first time.
+    pub(crate) async fn all_up(status: &Status) {
+        // What `wait_for` returns holds a lock, so it is dropped at once.
+        drop(status.changes().wait_for(|all| Summary::of(all).is_some()).await);
+    }
+
     /// Waits until everything is up, and then a moment for the endpoints to read the tools. `None`: a stop was asked for before.
     pub(crate) async fn when_due(status: &Status, stop: &Stop) -> Option<Summary> {
         tokio::select! {

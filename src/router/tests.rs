@@ -896,6 +896,44 @@ fn a_server_that_its_only_peer_has_told_nothing_goes_on_once_another_peer_uses_i
     }
 }
 
+/// Two clients that see all servers, are linked and have said hello.
+fn two(merged: bool) -> World {
+    let mut world = World::new(merged);
+    (0..2).for_each(|_| world.join(true));
+    (0..world.servers.len()).for_each(|server| world.server_up(server));
+    for p in 0..2 {
+        let begin = [Happening::Look(p, 0), Happening::Link(p, true), Happening::Hello(p)];
+        begin.iter().for_each(|what| world.happen(what));
+    }
+    world
+}
+
+#[test]
+fn a_peer_cancels_its_own_call_and_not_that_of_another_with_the_same_id() {
+    for (merged, canceller) in [(false, 0), (false, 1), (true, 0), (true, 1)] {
+        let mut world = two(merged);
+        (0..2).for_each(|p| world.happen(&Happening::Call(p, 0)));
+        let ids = world.clients.values().map(|client| client.open.keys().collect::<Vec<_>>()).collect::<Vec<_>>();
+        assert_eq!(ids[0], ids[1], "the same id at both");
+        world.happen(&Happening::Cancel(canceller, 0));
+        let other = world.clients.values().nth(1 - canceller).unwrap().name.clone();
+        assert_eq!(world.callers(0), BTreeSet::from([other]));
+        world.end();
+    }
+}
+
+#[test]
+fn a_server_that_works_for_a_peer_which_sees_it_no_more_asks_no_other_about_that() {
+    let mut world = two(true);
+    world.happen(&Happening::Call(0, 0));
+    world.happen(&Happening::Look(0, 2));
+    assert_eq!(world.viewers(0), 1);
+    world.happen(&Happening::Ask(0));
+    let asked: Vec<_> = world.clients.values().map(|client| client.questions.len()).collect();
+    assert_eq!(asked, [1, 0], "the caller alone");
+    world.end();
+}
+
 /// Most bytes that a router keeps for one peer with a call under way, however much its servers list.
 const OF_A_PEER: usize = 16 * 1024;
 

@@ -1,0 +1,71 @@
+//! Gives back the memory of program text that only the start needed.
+//!
+//! The start runs through most of the program once (arguments, config, schema, TLS), and the system maps each page that is touched
+//! with its neighbours. All of that would count as this process's memory for months, and be the last that the system takes back
+//! when memory is short, since it is program text. Given back, it is the system's to keep or to drop; what is needed again comes
+//! from there, or from the file, with the first touch. Elsewhere than on Linux nothing is done.
+
+/// Unmaps the program's text until it is touched again (`MADV_DONTNEED`, madvise(2)).
+#[cfg(target_os = "linux")]
+pub(crate) fn release() {
+    let program = std::fs::read_link("/proc/self/exe").ok();
+    let maps = std::fs::read_to_string("/proc/self/maps").ok();
+    if let (Some(program), Some(maps)) = (program, maps) {
+        text_ranges(&maps, &program.to_string_lossy()).for_each(|(start, end)| unmap(start, end));
+    }
+}
+
+/// Does nothing on this system.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn release() {}
+
+#[cfg(target_os = "linux")]
+#[expect(unsafe_code, reason = "the system is told about memory by its address")]
+fn unmap(start: usize, end: usize) {
+    use rustix::mm::{Advice, madvise};
+    // SAFETY: the range is one mapping of the program's file that can be executed and not written, so that its pages are the
+    // file's, and are read from there again at the next touch. A kernel that refuses leaves all as it is.
+    let _refused = unsafe { madvise(start as *mut _, end - start, Advice::LinuxDontNeed) };
+}
+
+/// Where a program's text lies, by `/proc/PID/maps` (proc_pid_maps(5)): its own mappings that can be executed and were never written.
+#[cfg(any(test, target_os = "linux"))]
+fn text_ranges(maps: &str, program: &str) -> impl Iterator<Item = (usize, usize)> {
+    maps.lines().filter_map(move |line| {
+        let mut fields = line.splitn(6, ' ');
+        let (range, rights) = (fields.next()?, fields.next()?);
+        let is_text = rights == "r-xp" && fields.nth(3)?.trim_start() == program;
+        let (start, end) = range.split_once('-').filter(|_| is_text)?;
+        let at = |hex| usize::from_str_radix(hex, 16).ok();
+        Some((at(start)?, at(end)?))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_text_of_the_program_alone_is_found() {
+        let maps = "\
+            55d0a000-55d0b000 r--p 00000000 fe:00 123                        /opt/my apps/mcp-pipe\n\
+            55d0b000-55d0f000 r-xp 00001000 fe:00 123                        /opt/my apps/mcp-pipe\n\
+            55d0f000-55d10000 r--p 00005000 fe:00 123                        /opt/my apps/mcp-pipe\n\
+            55d10000-55d11000 rw-p 00006000 fe:00 123                        /opt/my apps/mcp-pipe\n\
+            55d20000-55d30000 rw-p 00000000 00:00 0                          [heap]\n\
+            7f000000-7f001000 r-xp 00001000 fe:00 9                          /usr/lib/libc.so.6\n\
+            7f002000-7f003000 rwxp 00001000 fe:00 123                        /opt/my apps/mcp-pipe\n\
+            7ffd0000-7ffd1000 r-xp 00000000 00:00 0                          [vdso]\n";
+        let found: Vec<_> = text_ranges(maps, "/opt/my apps/mcp-pipe").collect();
+        assert_eq!(found, [(0x55d0_b000, 0x55d0_f000)]);
+        assert_eq!(text_ranges("", "x").count() + text_ranges("x\ny-z r-xp", "").count(), 0);
+    }
+
+    #[test]
+    fn a_program_goes_on_without_its_text() {
+        for _ in 0..3 {
+            release();
+            assert!(!super::super::stop::Stop::new().drain().is_cancelled());
+        }
+    }
+}
