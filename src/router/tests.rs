@@ -797,6 +797,12 @@ impl World {
             if self.shared[server] {
                 let is_due = client.linked && client.conversing && client.follows.contains(&server);
                 assert_eq!(told == 1, is_due, "{} and the updates of {server}", client.name);
+                let is_subscribed = self.servers[server].followed.contains(&format!("mem:{server}"));
+                assert!(
+                    is_subscribed || !is_due,
+                    "{} waits for updates that {server} was told not to send",
+                    client.name
+                );
             }
         }
     }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::membership::{Manner, NewLink, NewServer, Shown};
 use super::*;
+use crate::control::status::Overview;
 use crate::router::turns::Turns;
 
 /// An MCP server with the tool `$0`, which tells of its progress and answers with what it was given, its process, and text.
@@ -29,6 +30,7 @@ const SERVER: &str = r#"
 const SEEN: [&[ServerIndex]; 4] = [&[0, 1, 2], &[0], &[1, 2], &[0, 1, 2]];
 
 struct Shared {
+    status: Status,
     sockets: Vec<WebSocketStream<TcpStream>>,
     stop: Stop,
     pipe: tokio::task::JoinHandle<()>,
@@ -69,7 +71,7 @@ impl Shared {
         for listener in &listeners {
             sockets.push(Rig::accept(listener).await);
         }
-        Shared { sockets, stop, pipe }
+        Shared { status, sockets, stop, pipe }
     }
 
     async fn stop(self) {
@@ -201,5 +203,12 @@ async fn an_endpoint_that_reads_nothing_costs_the_others_nothing_and_loses_its_c
     }
     // What had been written for it is cut off, as it was not read in time.
     while let Some(Ok(_)) = timeout(HANG, slow.next()).await.unwrap() {}
+    let why = |all: &Overview| all.links[1].last_close.as_ref().map(|close| close.why.clone());
+    let mut changes = shared.status.changes();
+    let all = timeout(HANG, changes.wait_for(|all| why(all).is_some())).await.unwrap().unwrap();
+    let closed = why(&all).unwrap();
+    drop(all);
+    // Not for a pong that it owed: its servers are read on for the others, which is more than it may leave unread.
+    assert!(closed.contains(TOO_SLOW), "{closed}");
     shared.stop().await;
 }
