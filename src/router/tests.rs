@@ -16,6 +16,7 @@ const LEVELS: [&str; 4] = ["debug", "info", "warning", "error"];
 
 /// What peers may see: these servers as one, and the last two alone.
 const VIEWS: [&[usize]; 6] = [&[0, 1, 2, 3, 4], &[0, 1], &[2], &[1, 2, 3], &[3], &[0]];
+const ALONE: std::ops::Range<usize> = 4..6;
 
 /// What can happen. Peers, servers and open requests are taken modulo their number.
 #[derive(Debug, Clone)]
@@ -111,6 +112,8 @@ struct Client {
     /// Updates and log messages that the client got.
     updates: usize,
     logs: usize,
+    /// How often the client was told that a list has changed.
+    changes: usize,
 }
 
 /// One server, as it sees us.
@@ -207,7 +210,7 @@ impl World {
                 Sight::Merged(merge.add_view(show(seen, specs[0].sharing), Instant::now(), &mut Sink::default()))
             };
             let merged = VIEWS[..4].iter().map(&mut add);
-            let views = merged.chain(VIEWS[4..].iter().map(|seen| Sight::Alone(seen[0]))).collect();
+            let views = merged.chain(VIEWS[ALONE].iter().map(|seen| Sight::Alone(seen[0]))).collect();
             Kind::Merged(Box::new(merge), views)
         } else {
             Kind::Alone(Box::new(Hub::alone(&specs[0])))
@@ -254,6 +257,7 @@ impl World {
             questions: Vec::new(),
             updates: 0,
             logs: 0,
+            changes: 0,
         };
         self.clients.insert(peer, client);
         self.look_around();
@@ -368,7 +372,10 @@ impl World {
             "notifications/cancelled" => {
                 client.questions.retain(|(id, _)| *id != message["params"]["requestId"]);
             }
-            method => assert!(method.ends_with("/list_changed"), "{frame}"),
+            method => {
+                assert!(method.ends_with("/list_changed"), "{frame}");
+                client.changes += 1;
+            }
         }
     }
 
@@ -566,14 +573,7 @@ impl World {
                     self.server_down(s);
                 }
             }
-            Happening::Changed(s) => {
-                let s = s % servers;
-                if self.servers[s].initialized {
-                    let changed = json!({"jsonrpc": "2.0", "method": "notifications/tools/list_changed"});
-                    self.server_says(s, &changed);
-                    self.settle();
-                }
-            }
+            Happening::Changed(s) => self.list_changed(s % servers),
             Happening::Pass(seconds) => self.pass(seconds),
             Happening::Join(_) => {}
             Happening::Hello(p)
@@ -782,6 +782,24 @@ impl World {
         }
     }
 
+    fn list_changed(&mut self, server: ServerIndex) {
+        if !self.servers[server].initialized {
+            return;
+        }
+        let before: HashMap<_, _> = self.clients.iter().map(|(key, client)| (*key, client.changes)).collect();
+        self.server_says(server, &json!({"jsonrpc": "2.0", "method": "notifications/tools/list_changed"}));
+        self.settle();
+        for (key, client) in &self.clients {
+            let told = client.changes - before[key];
+            if !self.sees(client, server) {
+                assert_eq!(told, 0, "{} does not see {server}", client.name);
+            } else if matches!(self.router, Kind::Alone(_)) || ALONE.contains(&client.view) {
+                let is_due = client.linked && client.conversing;
+                assert_eq!(told == 1, is_due, "{} has {server} alone", client.name);
+            }
+        }
+    }
+
     fn update(&mut self, server: ServerIndex) {
         if !self.servers[server].initialized {
             return;
@@ -925,6 +943,31 @@ fn a_peer_cancels_its_own_call_and_not_that_of_another_with_the_same_id() {
         let other = world.clients.values().nth(1 - canceller).unwrap().name.clone();
         assert_eq!(world.callers(0), BTreeSet::from([other]));
         world.end();
+    }
+}
+
+#[test]
+fn what_two_peers_follow_is_followed_until_both_have_had_enough() {
+    for (merged, first) in [(false, 0), (false, 1), (true, 0), (true, 1)] {
+        let mut world = two(merged);
+        (0..2).for_each(|p| world.happen(&Happening::Follow(p, 0, true)));
+        world.happen(&Happening::Follow(first, 0, false));
+        world.happen(&Happening::Update(0));
+        let told: Vec<_> = world.clients.values().map(|client| client.updates).collect();
+        assert_eq!((told[first], told[1 - first]), (0, 1));
+        world.happen(&Happening::Follow(1 - first, 0, false));
+        assert!(world.servers[0].followed.is_empty());
+    }
+}
+
+#[test]
+fn a_changed_list_is_told_to_each_peer_that_has_the_server_alone() {
+    for merged in [false, true] {
+        let mut world = two(merged);
+        (0..2).filter(|_| merged).for_each(|p| world.happen(&Happening::Look(p, 5)));
+        world.happen(&Happening::Changed(0));
+        let told: Vec<_> = world.clients.values().map(|client| client.changes).collect();
+        assert!(told.iter().all(|told| *told > 0), "{told:?}");
     }
 }
 
