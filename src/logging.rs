@@ -5,6 +5,7 @@
 //! crate are not taken, as tungstenite's show whole requests. A line that can't be written is dropped.
 
 mod clock;
+mod flood;
 mod line;
 mod names;
 mod ring;
@@ -18,6 +19,7 @@ use tracing_subscriber::filter::{FilterExt as _, LevelFilter, Targets};
 use tracing_subscriber::layer::{Context, SubscriberExt as _};
 use tracing_subscriber::registry::LookupSpan;
 
+pub(crate) use flood::Flood;
 pub(crate) use line::told::Shown;
 pub use names::Names;
 pub use ring::Ring;
@@ -35,6 +37,10 @@ use stderr::{Patient, Place};
 /// The target of what is logged about attempts that are made again: to connect, and to start a server. `tools` and `call` leave
 /// these lines out: they wait for no other attempt, and their own error says what is the matter.
 pub(crate) const RETRIES: &str = "mcp_pipe::retries";
+
+/// The target of what servers log by MCP and no peer gets: only kept, never written to stderr, where one server could drown what is
+/// to be read. Such an event has the server's own level in its field `level`, which becomes the level of its line.
+pub(crate) const OF_SERVERS: &str = "mcp_pipe::said";
 
 /// The level from which on lines are kept that are not shown: whoever asks what happened has not known before that they would.
 const KEPT: LevelFilter = LevelFilter::INFO;
@@ -195,8 +201,10 @@ where
                 *text = clean;
             }
         }
-        let (level, target) = (*metadata.level(), metadata.target());
-        if self.shown.would_enable(target, &level) {
+        let (mut level, target) = (*metadata.level(), metadata.target());
+        if target == OF_SERVERS {
+            level = fields.servers_level().unwrap_or(level);
+        } else if self.shown.would_enable(target, &level) {
             (self.write)(&self.looks.line(level, target, &fields));
         }
         if let Some(ring) = &self.ring {

@@ -27,6 +27,7 @@ mod diagnosis;
 mod links;
 pub(crate) mod membership;
 pub(crate) mod orders;
+mod said;
 mod sides;
 mod timer;
 

@@ -106,6 +106,18 @@ impl Fields {
         }
     }
 
+    /// The level of a server's own log message, from MCP's name of it, as near as ours come.
+    pub(super) fn servers_level(&self) -> Option<Level> {
+        let (_, name) = self.others.iter().find(|(name, _)| name == "level")?;
+        Some(match name.as_str()? {
+            "debug" => Level::DEBUG,
+            "info" | "notice" => Level::INFO,
+            "warning" => Level::WARN,
+            "error" | "critical" | "alert" | "emergency" => Level::ERROR,
+            _ => return None,
+        })
+    }
+
     fn number(&mut self, field: &Field, number: impl Into<Value>) {
         self.others.push((field.name().into(), number.into()));
     }
@@ -165,8 +177,8 @@ pub(super) enum Looks {
     Json,
 }
 
-/// The event of a server's stderr: the server's own words, not ours.
-const OF_SERVER: &str = "SERVER_STDERR";
+/// The events that are a server's own words, not ours: a line of its stderr, and what it logs by MCP.
+const OF_SERVER: [&str; 2] = ["SERVER_STDERR", "SERVER_LOG"];
 
 #[derive(Serialize)]
 struct Json<'a> {
@@ -263,7 +275,7 @@ fn text(level: Level, target: Option<&str>, fields: &Fields, time: &str, termina
         line += &format!(" {dim}{target}:{end}");
     }
     line.push(' ');
-    if terminal.is_some() && fields.event.as_deref() == Some(OF_SERVER) {
+    if terminal.is_some() && fields.event.as_deref().is_some_and(|event| OF_SERVER.contains(&event)) {
         line += &format!("{dim}│ ");
         escape(&fields.message, &mut line);
         line += end;

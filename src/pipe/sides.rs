@@ -24,6 +24,7 @@ use crate::wakers::Bits;
 
 use super::Run;
 use super::links::{HIGH, LinkSide, Links};
+use super::said::Said;
 
 /// Fewest bytes at which a server that shares its connection gets no more, as the connection is read whatever one server
 /// does. A burst of large calls to a server that is only slow stays below; fifty stuck servers cost 50 MiB.
@@ -85,6 +86,8 @@ pub(super) struct Side {
     stuck: Option<(Instant, usize)>,
     /// How many texts of the present life were no message.
     noise: u64,
+    /// What the server logs by MCP that no endpoint gets.
+    said: Said,
 }
 
 /// The notes on all servers, and on their connection.
@@ -141,6 +144,7 @@ impl Side {
             busy: false,
             stuck: None,
             noise: 0,
+            said: Said::new(now.into_std()),
         }
     }
 
@@ -423,6 +427,10 @@ impl Sides {
             }
             What::AnsweredForEndpoint { .. } | What::Unclaimed => {
                 debug!(event = "MESSAGE_DROPPED", servers = ?names, "{note}");
+            }
+            What::Logged { params } => {
+                let Some(side) = side else { return };
+                side.said.log(&side.name, params, &self.redactor, Instant::now().into_std());
             }
             What::Served { .. } => {} // noted above
             What::Silent { failed, .. } => {

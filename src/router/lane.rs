@@ -733,11 +733,15 @@ impl Lane {
         {
             return self.pass_progress(frame, token, peers, out);
         }
-        let Some(peer) = self.meant_for().filter(|peer| peers.is_conversing(*peer)) else { return };
+        let is_log = method == b"notifications/message";
+        let Some(peer) = self.meant_for().filter(|peer| peers.is_conversing(*peer)) else {
+            if let Some(params) = e.params.clone().filter(|_| is_log) {
+                out.note(Note::of(self.index, What::Logged { params: &frame[params] }));
+            }
+            return;
+        };
         // The server was told the lowest level of all peers.
-        let is_wanted = method != b"notifications/message"
-            || !self.has_many
-            || peers.get(peer).is_some_and(|peer| peer.wishes.takes(frame, e));
+        let is_wanted = !is_log || !self.has_many || peers.get(peer).is_some_and(|peer| peer.wishes.takes(frame, e));
         if is_wanted {
             out.to_peer(peer, &[frame]);
         }

@@ -81,6 +81,11 @@ pub enum What<'a> {
     },
     /// An answer that nobody waits for: too late, given twice, or never asked for.
     Unclaimed,
+    /// A log message of the server that is for no peer: none has a call under way there, or several have.
+    Logged {
+        /// The message's parameters, untrusted.
+        params: &'a [u8],
+    },
     /// The server answered the endpoint's `initialize` (or ours in its name).
     Initialized {
         /// The server's name and version, as it gave them.
@@ -239,6 +244,7 @@ impl fmt::Display for Note<'_> {
                 let whose = if self.server().is_some() { "server" } else { "endpoint" };
                 write!(f, "dropped an answer of the {whose} that nobody waits for")
             }
+            What::Logged { .. } => f.write_str("logged a message that is for no endpoint alone"),
             What::Initialized { identity } => write!(f, "initialized: {identity}"),
             What::AnsweredForEndpoint { method, why } => {
                 write!(f, "answered the server's {method} with an error: {why}")

@@ -2,10 +2,11 @@
 //! without letting a flood through.
 
 use std::collections::VecDeque;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use memchr::memchr;
 
+use crate::logging::Flood;
 use crate::secrecy::Redactor;
 
 /// Longest line in the log, in bytes; a longer one is cut.
@@ -17,10 +18,6 @@ const BEHIND: usize = 4 * 1024;
 const TAIL_LINES: usize = 50;
 const TAIL_LINE: usize = 2 * 1024;
 const TAIL: usize = 16 * 1024;
-/// Most lines that are logged in a window of a second: nobody reads more, and the disk would fill.
-const LINES_PER_WINDOW: u32 = 200;
-const WINDOW: Duration = Duration::from_secs(1);
-
 /// One line for the log.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Noted<'a> {
@@ -64,13 +61,15 @@ impl Stderr {
             return;
         }
         self.keep(&self.redactor.clone().beginning(&text, TAIL_LINE));
-        self.flood.pass(&self.redactor.beginning(&text, LINE), now, log);
+        if self.flood.admits_line(now, &mut |n| log(Noted::LeftOut(n))) {
+            log(Noted::Line(&self.redactor.beginning(&text, LINE)));
+        }
     }
 
     /// Ends the last line, and says how many lines were left out.
     pub(super) fn flush(&mut self, now: Instant, log: &mut dyn FnMut(Noted<'_>)) {
         self.end(now, log);
-        self.flood.settle(log);
+        self.flood.tell_left_out(&mut |n| log(Noted::LeftOut(n)));
     }
 
     /// The last lines as one line, oldest first: a log has one line for each event.
@@ -112,42 +111,10 @@ fn plain(raw: &[u8]) -> String {
     plain
 }
 
-/// Lets [`LINES_PER_WINDOW`] pass in each [`WINDOW`] and counts the rest.
-#[derive(Debug)]
-struct Flood {
-    window: Instant,
-    passed: u32,
-    left_out: u32,
-}
-
-impl Flood {
-    fn new(now: Instant) -> Self {
-        Flood { window: now, passed: 0, left_out: 0 }
-    }
-
-    fn pass(&mut self, text: &str, now: Instant, log: &mut dyn FnMut(Noted<'_>)) {
-        if now.duration_since(self.window) >= WINDOW {
-            self.settle(log);
-            *self = Flood::new(now);
-        }
-        if self.passed < LINES_PER_WINDOW {
-            self.passed += 1;
-            log(Noted::Line(text));
-        } else {
-            self.left_out = self.left_out.saturating_add(1);
-        }
-    }
-
-    fn settle(&mut self, log: &mut dyn FnMut(Noted<'_>)) {
-        if self.left_out > 0 {
-            log(Noted::LeftOut(self.left_out));
-            self.left_out = 0;
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn show(noted: Noted<'_>) -> String {
@@ -177,7 +144,7 @@ mod tests {
             stderr.feed(format!("{n}\n").as_bytes(), now, &mut |noted| log.push(show(noted)));
         }
         assert_eq!(log.len(), 200);
-        stderr.feed(b"later\n", now + WINDOW, &mut |noted| log.push(show(noted)));
+        stderr.feed(b"later\n", now + Duration::from_secs(1), &mut |noted| log.push(show(noted)));
         assert_eq!(log[200..], ["+800", "later"]);
     }
 

@@ -30,6 +30,7 @@
 //!     --resources         has a resource `mem:a` and a log level; what it is told of them goes to stderr
 //!     --announce N        says at each of the first N requests for its tools that they have changed, which isn't so
 //!     --extra NAME        has one more tool, of this name
+//!     --logs              logs the `log` of a call's arguments, `times` times, once the call is answered
 //!
 //! Tools: echo {text}, add {a,b}, sleep {ms}, pid {}, exit {code}, big {bytes}, env {name}, grow {name}, touch {}. `sleep`
 //! doesn't hold up other calls; with `until` it waits for that file first, and then reports progress if that was asked
@@ -242,6 +243,12 @@ fn answer(flags: &Flags, grown: &Grown, method: &str, message: &Value) {
     }
     if flags.has("--duplicate") {
         write(&reply);
+    }
+    let arguments = &message["params"]["arguments"];
+    if flags.has("--logs") && arguments["log"].is_object() {
+        for _ in 0..arguments["times"].as_u64().unwrap_or(1) {
+            write(&json!({"jsonrpc": "2.0", "method": "notifications/message", "params": arguments["log"]}));
+        }
     }
 }
 

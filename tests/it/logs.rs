@@ -86,6 +86,58 @@ async fn the_lines_of_a_server_are_shown_in_the_forms_of_the_log_whatever_the_lo
 }
 
 #[tokio::test]
+async fn what_a_shared_server_logs_without_a_call_is_shown_by_logs_and_nowhere_else() {
+    let (runtime, token) = (Runtime::new(), "s3cr3t-of-a-l0g");
+    let (one, two) = (FakeEndpoint::with_token(token).await, FakeEndpoint::bind().await);
+    let mut config = config([("lamp", fixture_entry(&["--logs"]))]);
+    config["endpoints"] = json!({"kitchen": {"url": one.url()}, "office": {"url": two.url()}});
+    let daemon = runtime.setup().config(&config).start("info");
+    let (mut one, mut two) = (one.accept().await, two.accept().await);
+    for conn in [&mut one, &mut two] {
+        conn.handshake().await;
+    }
+    // A message that comes while the next call is under way would be that call's.
+    let logged = async |many: usize| {
+        let lines = async {
+            loop {
+                let lines = runtime.ask(&["logs", "lamp", "--json"]).await.out;
+                if lines.matches("SERVER_LOG").count() >= many {
+                    return lines;
+                }
+            }
+        };
+        within("the lines", lines).await
+    };
+    for (n, (level, data)) in (1..).zip([
+        ("warning", json!("low \u{1b}[2Joil")),
+        ("debug", json!({"token": token})),
+        ("emergency", json!("x".repeat(50_000))),
+    ]) {
+        let log = json!({"level": level, "logger": "db", "data": data});
+        one.call(n, "echo", json!({"text": "x", "log": log})).await;
+        logged(n).await;
+    }
+    one.call(9, "echo", json!({"text": "x", "log": {"level": "info", "data": "flood"}, "times": 5000})).await;
+    let lines = logged(100).await;
+    let of_server = |line: &Value| line["event"] == "SERVER_LOG";
+    let all: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).filter(of_server).collect();
+    let of = |n: usize| (all[n]["level"].as_str().unwrap(), all[n]["message"].as_str().unwrap());
+    assert_eq!((of(0).0, of(0).1, &all[0]["server"]), ("WARN", "db: low \u{1b}[2Joil", &"lamp".into()));
+    assert_eq!((of(1), &all[1]["fields"]["level"]), (("DEBUG", r#"db: {"token":"…"}"#), &"debug".into()));
+    assert_eq!((of(2).0, &all[2]["fields"]["level"]), ("ERROR", &"emergency".into()));
+    assert!(of(2).1.len() < 5000 && of(2).1.ends_with("x…"), "{}", of(2).1.len());
+    assert!(all.len() < 1000, "{} lines", all.len());
+    let text = runtime.ask(&["logs", "lamp"]).await.out;
+    assert!(text.contains("WARN  [lamp] db: low") && !text.contains('\u{1b}') && !text.contains(token), "{text}");
+    assert!(!daemon.log_text().contains("SERVER_LOG"), "the log itself has what only mcp-pipe logs is to show");
+    for conn in [&mut one, &mut two] {
+        conn.call(20, "pid", json!({})).await;
+        assert!(conn.others.is_empty(), "{:?}", conn.others);
+    }
+    daemon.stop_closing([&mut one, &mut two]).await;
+}
+
+#[tokio::test]
 async fn a_follower_gets_each_line_as_it_comes_and_is_told_how_it_ends() {
     let runtime = Runtime::new();
     let mut daemon = runtime.local("x", "info").await;
