@@ -10,9 +10,13 @@ use crate::mcp::object;
 use crate::words::{closest, listed};
 
 pub(crate) mod cut;
+mod gate;
 pub(crate) mod size;
 #[cfg(test)]
 mod tests;
+
+pub(crate) use gate::Gate;
+pub(crate) use gate::Offered;
 
 /// Most names that are shown in a warning, and longest part of each in bytes: a warning is one line of a log.
 const SHOWN: usize = 8;
@@ -80,25 +84,6 @@ pub struct ToolPolicy {
     pub max_results: Vec<(Glob, usize)>,
     /// What the endpoint lets through of what its servers publish.
     pub gate: Option<Arc<Gate>>,
-}
-
-/// What an endpoint lets through of the tools of its servers. Patterns are matched against the name that the endpoint would see, and
-/// against `SERVER__TOOL`, whatever the naming.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Gate {
-    /// The tools that pass; all if empty.
-    pub allow: Vec<Glob>,
-    /// The tools that don't, even if allowed.
-    pub deny: Vec<Glob>,
-}
-
-impl Gate {
-    /// Whether a tool passes. `own`: its server's name for it, or the new one that its entry gives it.
-    pub fn passes(&self, server: &str, own: &str, published: &str) -> bool {
-        let whole = format!("{server}__{own}");
-        let among = |globs: &[Glob]| globs.iter().any(|glob| glob.matches(published) || glob.matches(&whole));
-        (self.allow.is_empty() || among(&self.allow)) && !among(&self.deny)
-    }
 }
 
 impl ToolPolicy {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::context::Context;
 use super::dial::{self, Own};
 use super::file::{Entry, File};
+use super::named::NamedEndpoint;
 use super::options::Target;
 use super::shared::Shared;
 use super::{EndpointSpec, LinkSpec, ServerSpec, ShownServer, sharing};
@@ -28,6 +29,45 @@ fn tell_what_is_the_endpoints(ctx: &mut Context<'_>, shared: &Shared, by: &[Stri
     for place in places.into_iter().flatten() {
         let what = Code::NoEffect.says("does nothing: it is a matter of the named endpoint that shows the server");
         ctx.warning(place, what, format!("write it in endpoints.{of}"));
+    }
+}
+
+/// Has an endpoint let through what its `tools` say.
+fn set_gate(spec: &mut EndpointSpec, named: &NamedEndpoint) {
+    let ToolPolicy { allow, deny, .. } = named.tools.clone();
+    if allow.is_empty() && deny.is_empty() {
+        return;
+    }
+    let servers = spec.servers.iter().map(|shown| shown.name.clone()).collect();
+    let gate = Arc::new(Gate { endpoint: named.name.as_str().into(), allow, deny, servers });
+    for shown in &mut spec.servers {
+        shown.tools = Arc::new(ToolPolicy { gate: Some(gate.clone()), ..(*shown.tools).clone() });
+    }
+}
+
+/// Warns of patterns that begin with the name of a server which the endpoint doesn't show, or with a slip for one that it shows. Which
+/// tools there are is known later, and told then.
+fn tell_patterns_of_others(ctx: &mut Context<'_>, spec: &EndpointSpec, named: &NamedEndpoint, file: &File) {
+    let shown = || spec.servers.iter().map(|shown| &*shown.name);
+    for pattern in &named.patterns {
+        let Some((server, _)) = pattern.value.split_once("__") else { continue };
+        let is_its = |name: &str| pattern.value.strip_prefix(name).is_some_and(|rest| rest.starts_with("__"));
+        if server.is_empty() || server.contains(['*', '?']) || shown().any(is_its) {
+            continue;
+        }
+        let (what, remedy) = if file.entries.iter().any(|entry| entry.name == server) {
+            let server = brief(server);
+            (
+                format!("names {server}, which this endpoint does not show"),
+                format!("show {server} here, or remove this"),
+            )
+        } else if let Some(meant) = closest(server, shown()) {
+            ("fits no server of this endpoint".to_owned(), format!("did you mean {meant}__…?"))
+        } else {
+            // A tool's own name may look like that.
+            continue;
+        };
+        ctx.warning(&pattern.place, Code::NoEffect.says(what), remedy);
     }
 }
 
@@ -181,10 +221,8 @@ impl<'a> Endpoints<'a> {
             let Some(spec) = self.specs.iter_mut().find(|spec| spec.name.as_deref() == Some(&*named.name)) else {
                 continue;
             };
-            let gate = Gate { allow: named.tools.allow.clone(), deny: named.tools.deny.clone() };
             let tools = ToolPolicy {
                 slim: of_entry.slim.or(named.shared.slim).or(self.file.shared.slim).unwrap_or(super::defaults::SLIM),
-                gate: (gate != Gate::default()).then(|| Arc::new(gate)),
                 ..(*server.tools).clone()
             };
             // Headers are the endpoint's own: what lets us in there is nobody else's business.
@@ -256,6 +294,14 @@ impl<'a> Endpoints<'a> {
             }
         }
         specs.retain(|spec| !spec.servers.is_empty());
+        for spec in &mut specs {
+            let named = file.endpoints.iter().find(|it| Some(&*it.name) == spec.name.as_deref());
+            let Some(named) = named else { continue };
+            set_gate(spec, named);
+            if all {
+                tell_patterns_of_others(ctx, spec, named, file);
+            }
+        }
         specs
     }
 }

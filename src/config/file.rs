@@ -336,6 +336,7 @@ fn entry(r: &mut Reader<'_>, name: String, prop: &ObjectProp<'_>, path: &str) ->
     let (mut headers, mut of_remote) = (Vec::new(), Vec::new());
     let (mut disabled, mut enabled, mut active) = (None, None, None);
     let (mut before_args, mut elsewhere) = (Vec::new(), ToolPolicy::default());
+    let mut written = policy::Written::default();
     for (key, path, prop) in keys::members(r, &prop.value, path, Place::Server) {
         let value = &prop.value;
         let switch = |r: &mut Reader<'_>, off| (r.boolean(value, &path) == Some(off)).then(|| r.place(prop, &path));
@@ -347,9 +348,9 @@ fn entry(r: &mut Reader<'_>, name: String, prop: &ObjectProp<'_>, path: &str) ->
             "envFile" => entry.env_files = r.one_or_more(value, &path),
             "cwd" => entry.cwd = r.string(value, &path),
             "pin" => entry.pin = r.located(value, &path, Reader::boolean),
-            "tools" => entry.tools = policy::read(r, value, &path, &mut entry.given_names),
-            "tools.allow" => elsewhere.allow.extend(policy::allow(r, value, &path)),
-            "tools.deny" => elsewhere.deny.extend(policy::deny(r, value, &path)),
+            "tools" => entry.tools = policy::read(r, value, &path, &mut written),
+            "tools.allow" => elsewhere.allow.extend(policy::allow(r, value, &path, &mut written)),
+            "tools.deny" => elsewhere.deny.extend(policy::deny(r, value, &path, &mut written)),
             "url" | "serverUrl" => {
                 let address = match value {
                     Value::StringLit(text) => Some(text.value.trim().to_owned()),
@@ -387,6 +388,7 @@ fn entry(r: &mut Reader<'_>, name: String, prop: &ObjectProp<'_>, path: &str) ->
         );
     }
     policy::add(&mut entry.tools, elsewhere);
+    entry.given_names = written.names;
     entry.disabled = disabled.or(enabled).or(active);
     let malformed = r.mistakes.len() > before;
     entry.kind = match (transport, command, url) {

@@ -13,7 +13,7 @@
 use jsonc_parser::ast::Value;
 
 use super::keys::{self, Place as Where};
-use super::policy;
+use super::policy::{self, Written};
 use super::reader::{Located, Reader};
 use super::shared::{Shared, shared};
 use crate::error::{Code, Place};
@@ -28,6 +28,8 @@ pub(crate) struct NamedEndpoint {
     /// `None`: nothing is said of servers.
     pub(crate) servers: Option<Vec<Located<String>>>,
     pub(crate) tools: ToolPolicy,
+    /// The patterns in that, each where it stands.
+    pub(crate) patterns: Vec<Located<String>>,
     pub(crate) shared: Shared,
 }
 
@@ -45,6 +47,7 @@ pub(crate) fn read(r: &mut Reader<'_>, value: &Value<'_>, path: &str) -> Vec<Nam
             url: None,
             servers: None,
             tools: ToolPolicy::default(),
+            patterns: Vec::new(),
             shared: Shared::default(),
         };
         if let Value::StringLit(_) = prop.value {
@@ -57,7 +60,7 @@ pub(crate) fn read(r: &mut Reader<'_>, value: &Value<'_>, path: &str) -> Vec<Nam
             match key.as_str() {
                 "url" => endpoint.url = r.string(&prop.value, &path),
                 "servers" => endpoint.servers = Some(r.one_or_more(&prop.value, &path)),
-                "tools" => endpoint.tools = tools(r, &prop.value, &path),
+                "tools" => (endpoint.tools, endpoint.patterns) = tools(r, &prop.value, &path),
                 _ if keys::ENDPOINT.contains(&&*key) && shared(r, &key, prop, &path, &mut endpoint.shared) => {}
                 _ => keys::foreign(r, &key, prop, &path, Where::Endpoint),
             }
@@ -72,16 +75,16 @@ pub(crate) fn read(r: &mut Reader<'_>, value: &Value<'_>, path: &str) -> Vec<Nam
 }
 
 /// What an endpoint lets through. Only `allow` and `deny` mean something for several servers.
-fn tools(r: &mut Reader<'_>, value: &Value<'_>, path: &str) -> ToolPolicy {
-    let mut given = Vec::new();
-    let read = policy::read(r, value, path, &mut given);
+fn tools(r: &mut Reader<'_>, value: &Value<'_>, path: &str) -> (ToolPolicy, Vec<Located<String>>) {
+    let mut written = Written::default();
+    let read = policy::read(r, value, path, &mut written);
     let ToolPolicy { allow, deny, .. } = read.clone();
     let only = ToolPolicy { allow, deny, ..ToolPolicy::default() };
     if read != only {
         let what = "says more than allow and deny, and the rest is a matter of each server";
         r.mistake(value, path, Code::Misplaced.says(what), "write that in the tools of the server's entry");
     }
-    only
+    (only, written.patterns)
 }
 
 /// Takes the addresses out of what an entry says as its `endpoint`, where the names stay.

@@ -24,12 +24,20 @@ use crate::words::brief;
 /// Longest name of a tool that assistants take, in characters.
 const LONGEST_NAME: usize = 64;
 
-/// Reads the value of `tools`. The parts of the policy that stand beside `tools` in the entry are left at their defaults. The
-/// new names of tools are added to `given`, for [`super::sharing::check_names`].
-pub(crate) fn read(r: &mut Reader<'_>, value: &Value<'_>, path: &str, given: &mut Vec<Located<String>>) -> ToolPolicy {
+/// Parts of `tools` that are looked at once more when the whole file is read, each where it stands.
+#[derive(Debug, Default)]
+pub(crate) struct Written {
+    /// The new names of tools, for [`super::sharing::check_names`].
+    pub(crate) names: Vec<Located<String>>,
+    /// What is allowed and denied.
+    pub(crate) patterns: Vec<Located<String>>,
+}
+
+/// Reads the value of `tools`. The parts of the policy that stand beside `tools` in the entry are left at their defaults.
+pub(crate) fn read(r: &mut Reader<'_>, value: &Value<'_>, path: &str, written: &mut Written) -> ToolPolicy {
     let (mut policy, mut switches) = (ToolPolicy::default(), Vec::new());
     if matches!(value, Value::Array(_)) {
-        policy.allow = allow(r, value, path);
+        policy.allow = allow(r, value, path, written);
         return policy;
     }
     if !matches!(value, Value::Object(_) | Value::NullKeyword(_)) {
@@ -40,9 +48,9 @@ pub(crate) fn read(r: &mut Reader<'_>, value: &Value<'_>, path: &str, given: &mu
     for (key, path, prop) in keys::members(r, value, path, Place::Tools) {
         let value = &prop.value;
         match key.as_str() {
-            "allow" => policy.allow = allow(r, value, &path),
-            "deny" => policy.deny = deny(r, value, &path),
-            "rename" => policy.rename = rename(r, value, &path, given),
+            "allow" => policy.allow = allow(r, value, &path, written),
+            "deny" => policy.deny = deny(r, value, &path, written),
+            "rename" => policy.rename = rename(r, value, &path, &mut written.names),
             "describe" => {
                 policy.describe = by_pattern(r, value, &path, |r, v, p| Some(r.string(v, p)?.value.into_boxed_str()));
             }
@@ -123,12 +131,12 @@ pub(crate) fn of_servers(r: &mut Reader<'_>, value: &Value<'_>, path: &str) -> V
     all
 }
 
-pub(crate) fn deny(r: &mut Reader<'_>, value: &Value<'_>, path: &str) -> Vec<Glob> {
-    patterns(r, value, path).iter().map(|p| Glob::new(p)).collect()
+pub(crate) fn deny(r: &mut Reader<'_>, value: &Value<'_>, path: &str, written: &mut Written) -> Vec<Glob> {
+    patterns(r, value, path, written).iter().map(|p| Glob::new(p)).collect()
 }
 
 /// The value of `allow`. Patterns of which one covers every name become an empty list, so that no list has to be looked at.
-pub(crate) fn allow(r: &mut Reader<'_>, value: &Value<'_>, path: &str) -> Vec<Glob> {
+pub(crate) fn allow(r: &mut Reader<'_>, value: &Value<'_>, path: &str, written: &mut Written) -> Vec<Glob> {
     if matches!(value, Value::Array(list) if list.elements.is_empty()) {
         r.warning(
             value,
@@ -137,20 +145,21 @@ pub(crate) fn allow(r: &mut Reader<'_>, value: &Value<'_>, path: &str) -> Vec<Gl
             "remove it; for none at all: \"deny\": [\"*\"]",
         );
     }
-    let patterns = patterns(r, value, path);
+    let patterns = patterns(r, value, path, written);
     if patterns.iter().any(|p| p.chars().all(|c| c == '*')) {
         return Vec::new();
     }
     patterns.iter().map(|p| Glob::new(p)).collect()
 }
 
-fn patterns(r: &mut Reader<'_>, value: &Value<'_>, path: &str) -> Vec<String> {
+fn patterns(r: &mut Reader<'_>, value: &Value<'_>, path: &str, written: &mut Written) -> Vec<String> {
     let mut all = Vec::new();
     for text in r.strings(value, path) {
         match fault(&text.value) {
             None => {
                 warn_of_regular_expression(r, &text);
-                all.push(text.value);
+                all.push(text.value.clone());
+                written.patterns.push(text);
             }
             Some((what, remedy)) => r.mistake_at(&text.place, Code::WrongValue.says(what), remedy),
         }

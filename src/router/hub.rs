@@ -22,6 +22,7 @@
 
 mod alone;
 mod elsewhere;
+mod gates;
 mod membership;
 pub(super) mod peer_side;
 mod published;
@@ -40,6 +41,7 @@ use slotmap::{SecondaryMap, SlotMap};
 use tokio::time::Instant;
 
 use self::alone::Solo;
+use self::gates::Judged;
 use self::tasks::Tasks;
 use self::view::{Awaited, View};
 use super::deadlines::{Deadlines, Due};
@@ -194,6 +196,8 @@ pub struct Hub {
     unrouted: Held,
     deadlines: Deadlines,
     tasks: Tasks,
+    /// What the log was told of what endpoints let through.
+    gates: Vec<Judged>,
     /// No request is taken any more.
     draining: bool,
 }
@@ -237,6 +241,7 @@ impl Hub {
             unrouted: Held::default(),
             deadlines: Deadlines::default(),
             tasks: Tasks::default(),
+            gates: Vec::new(),
             draining: false,
         }
     }

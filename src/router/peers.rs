@@ -193,6 +193,12 @@ pub(super) struct Peers {
 }
 
 impl Peers {
+    /// A peer whose view is one of these, if there is any.
+    pub(super) fn of_view(&self, is_meant: impl Fn(ViewId) -> bool) -> Option<PeerId> {
+        let mut all = self.all.iter();
+        all.find(|(_, peer)| matches!(peer.sight, Sight::Merged(view) if is_meant(view))).map(|(key, _)| key)
+    }
+
     /// A peer comes, which sees this.
     pub(super) fn join(&mut self, new: NewPeer, sight: Sight) -> PeerId {
         self.all.insert_with_key(|key| Peer::new(key, new, sight))

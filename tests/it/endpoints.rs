@@ -245,3 +245,43 @@ async fn one_endpoint_has_servers_in_turns_while_another_has_all_of_them() {
     assert!(log.contains(r#""endpoint":"kitchen""#) && log.contains("its turn is over"), "{log}");
     daemon.stop_closing([&mut in_turns, &mut whole]).await;
 }
+
+#[tokio::test]
+async fn patterns_of_an_endpoint_that_fit_no_tool_are_told_once_the_tools_are_known_and_after_a_change() {
+    let runtime = Runtime::new();
+    let (one, two) = (FakeEndpoint::bind().await, FakeEndpoint::bind().await);
+    let servers = json!({"lamp": fixture_entry(&[]), "clock": fixture_entry(&[])});
+    let mut config = json!({"endpoints": {
+        "kitchen": {"url": one.url(), "mode": "multiplex", "tools": {"deny": ["lamp__ech", "clock__p*", "add"]}},
+        "office": {"url": two.url(), "mode": "per-server", "tools": {"allow": ["clock__pid", "lamp__pid", "slep"]}},
+    }, "mcpServers": servers});
+    let daemon = runtime.setup().config(&config).start("info");
+    let mut conns = vec![one.accept().await, two.accept().await, two.accept().await];
+    for conn in &mut conns {
+        conn.handshake().await;
+    }
+    let told = async |text: &str| {
+        let is_it = |line: &Value| field(line, "message").is_some_and(|said| said.contains(text));
+        let line = daemon.wait_for(text, is_it).await;
+        assert_eq!(field(&line, "event"), Some("CONFIG_WARNING"), "{line}");
+        line
+    };
+    // In the naming of this connection `add` alone is no tool's name.
+    let line = told("endpoints.kitchen.tools: deny names lamp__ech (did you mean lamp__echo?)").await;
+    assert!(
+        field(&line, "endpoint") == Some("kitchen") && line.to_string().contains("which none of its servers has"),
+        "{line}"
+    );
+    assert!(!line.to_string().contains("clock__p*"), "{line}");
+    let line = told("endpoints.office.tools: allow names slep (did you mean sleep?)").await;
+    assert!(!line.to_string().contains("names clock__pid"), "{line}");
+    // As a person corrects one, and makes another slip.
+    config["endpoints"]["kitchen"]["tools"] = json!(["lamp__*", "clok__echo"]);
+    fs::write(daemon.path().join("mcp_config.json"), config.to_string()).unwrap();
+    let said = runtime.ask(&["reload"]).await;
+    assert_eq!(said.code, 0, "{said:?}");
+    told("endpoints.kitchen.tools: allow names clok__echo").await;
+    let about = |text: &str| daemon.log_text().matches(text).count();
+    assert_eq!((about("lamp__ech "), about("names slep")), (1, 1), "once: {}", daemon.log_text());
+    daemon.stop_closing(&mut conns).await;
+}

@@ -228,6 +228,16 @@ fn what_is_odd_is_a_warning() {
             a,
             "endpoints.k.srvers: is not a known key and is ignored; did you mean servers?",
         ),
+        (
+            r#""k": {"url": "wss://k/?t=1", "servers": ["a"], "tools": {"deny": ["x", "b__x"]}}, "o": {"url": "wss://o/?t=1", "servers": ["b"]}"#,
+            r#""a": {"command": "x"}, "b": {"command": "x"}"#,
+            "endpoints.k.tools.deny[1]: names b, which this endpoint does not show; show b here, or remove this",
+        ),
+        (
+            r#""k": {"url": "wss://k/?t=1", "tools": ["lmap__*", "a__b", "*__x", "other__x"]}"#,
+            r#""lamp": {"command": "x"}, "a": {"command": "x"}"#,
+            "endpoints.k.tools[0]: fits no server of this endpoint; did you mean lamp__…?",
+        ),
         (r#""k": {"url": "wss://k/?t=1", "startTimeout": "5s"}"#, a, "endpoints.k.startTimeout"),
         (r#""k": {"url": "wss://api.xiaozhi.me/mcp/"}"#, a, "has no token, and nobody is let in there without one"),
     ] {

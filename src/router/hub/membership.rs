@@ -178,6 +178,7 @@ impl Hub {
             view.judge(&servers[server], false, out);
         }
         self.touch(server);
+        self.judge_gates(server, out);
     }
 
     /// A server that no view shows any more is not kept up to date.

@@ -1,7 +1,7 @@
 //! What is seen of all servers of a view: the lists as peers read them, and the way back from each name in them.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use crate::mcp::object;
 use crate::router::listing::{MAX_TEMPLATES, Table, Way, key};
 use crate::router::names::{self, Letters};
 use crate::router::{ServerIndex, uris};
-use crate::tools::ToolPolicy;
+use crate::tools::{Offered, ToolPolicy};
 
 /// Most bytes that an answer has around its list; ids are at most 1 KiB.
 const ENVELOPE: usize = 2048;
@@ -53,6 +53,8 @@ pub(super) struct Published {
     prints: [u64; 4],
     left_out: [LeftOut; 4],
     renamed: Renamed,
+    /// The patterns of the endpoint's gate that cover a tool.
+    fitting: BTreeSet<Box<str>>,
 }
 
 /// The server's own names of its tools.
@@ -100,7 +102,11 @@ impl Published {
             .zip(names)
             .filter(|(item, name)| {
                 let gate = seen[item.at].policy.gate.as_ref().filter(|_| kind == ListKind::Tools);
-                gate.is_none_or(|gate| gate.passes(servers[item.at], &item.wanted, name))
+                let tool = Offered { server: servers[item.at], own: &item.wanted, published: name };
+                gate.is_none_or(|gate| {
+                    gate.note_fitting(tool, &mut self.fitting);
+                    gate.passes(tool)
+                })
             })
             .unzip();
         if kind == ListKind::Tools {
@@ -158,6 +164,11 @@ impl Published {
     /// Tools whose names can't be published as they are.
     pub(super) fn renamed(&self) -> &Renamed {
         &self.renamed
+    }
+
+    /// The patterns of the endpoint's gate that cover a tool.
+    pub(super) fn fitting(&self) -> &BTreeSet<Box<str>> {
+        &self.fitting
     }
 
     /// A fingerprint of a list, the same for the same items in another order.

@@ -328,6 +328,9 @@ impl Hub {
                         view.judge(&servers[server], changed, out);
                     }
                 }
+                if kind == ListKind::Tools {
+                    self.judge_gates(server, out);
+                }
                 let shelf = &mut self.servers[server].shelf;
                 if let Some(memory) = shelf.memory(now) {
                     out.remember(server, &memory);

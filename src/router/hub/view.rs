@@ -1,6 +1,8 @@
 //! What some peers see: which servers, under which names, and which of their tools.
 
+use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
 
 use super::published::{LeftOut, Published, Renamed, Rules, Seen};
 use super::{Hosted, Show, union};
@@ -9,7 +11,7 @@ use crate::mcp::handshake::Welcome;
 use crate::mcp::lists::ListKind;
 use crate::router::names::Letters;
 use crate::router::{Note, Out, ServerIndex, What};
-use crate::tools::ToolPolicy;
+use crate::tools::{Gate, ToolPolicy};
 
 /// See the module's documentation.
 #[derive(Debug)]
@@ -170,6 +172,28 @@ impl View {
             if let Some(what) = seen.policy.doubts(&names.iter().map(|name| &**name).collect::<Vec<_>>()) {
                 out.note(Note::of(index, What::DoubtfulTools { what }));
             }
+        }
+    }
+
+    /// What the endpoint lets through, by its config.
+    pub(super) fn gate(&self) -> Option<&Arc<Gate>> {
+        self.seen.first()?.policy.gate.as_ref()
+    }
+
+    /// Adds what a gate needs to know of the servers that are seen, of which the tools have been read: their names, their tools as
+    /// `SERVER__TOOL`, and the patterns that cover one.
+    pub(super) fn tell_gate<'a>(
+        &mut self,
+        servers: &'a [Hosted],
+        (known, tools, fitting): (&mut BTreeSet<&'a str>, &mut BTreeSet<String>, &mut BTreeSet<Box<str>>),
+    ) {
+        fitting.extend(self.published(servers).fitting().iter().cloned());
+        for Seen { server, policy, .. } in self.seen.iter().filter(|seen| seen.judged) {
+            let Hosted { lane, shelf, .. } = &servers[*server];
+            known.insert(&lane.name);
+            let names = super::published::names(&shelf.lists);
+            let published = names.iter().filter(|name| policy.publishes(name));
+            tools.extend(published.map(|name| format!("{}__{}", lane.name, policy.name_of(name))));
         }
     }
 
