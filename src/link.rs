@@ -2,8 +2,8 @@
 //!
 //! # Theory of operation
 //!
-//! A [`Link`] has no task of its own: the task that owns the pipe polls it. A link *rests* until it is first told to dial;
-//! then it is *dialling*, *open* or *waiting* for the next attempt, until it is *closed* for good. How a connection ends is
+//! A [`Link`] has no task of its own: the task that owns the pipe polls it. A link *rests* until it is told to dial, for the
+//! first time or after nobody needed it for a while; then it is *dialling*, *open* or *waiting* for the next attempt, until it is *closed* for good. How a connection ends is
 //! a [`Cause`]; what that means for the next attempt is decided in [`crate::link::cause`], and how long the wait is in
 //! [`crate::backoff`]. The backoff starts over on proof of health only: a call was served, or the handshake was answered and
 //! the connection then stood for a minute. Where another program keeps taking our connection's place, the waits are those of
@@ -179,6 +179,14 @@ impl Link {
         if let LinkPhase::Resting = self.state {
             self.state = self.dialling();
         }
+    }
+
+    /// Has a link that waits for its next attempt rest until it is told to dial, with waits as at the start. Returns whether it did.
+    pub(crate) fn rest(&mut self) -> bool {
+        let LinkPhase::Waiting { .. } = self.state else { return false };
+        (self.backoff, self.contest) = (Backoff::new(self.spec.max_backoff), Contest::new(self.spec.max_backoff));
+        self.state = LinkPhase::Resting;
+        true
     }
 
     /// Closes the link for good with code 1000. The link is to be polled on until it is ready.

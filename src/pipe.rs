@@ -21,7 +21,8 @@
 //!
 //! An endpoint is dialled once each server that it sees has answered `initialize`, is known to be gone, or has used up its
 //! own start timeout, and at least one is there. From then on link and servers live and die independently; the router hides
-//! the deaths of each from the other. Links and servers come and go while the pipe runs (see `membership`).
+//! the deaths of each from the other. An endpoint whose servers were all stopped by command keeps its connection, and is dialled
+//! no more once that has ended. Links and servers come and go while the pipe runs (see `membership`).
 
 mod diagnosis;
 mod links;
@@ -47,7 +48,7 @@ use self::sides::{STUCK, Side, Sides};
 use self::timer::Timer;
 use crate::catalogue::Catalogue;
 use crate::config::{CommandSpec, LinkSpec, ServerSpec, fetcher};
-use crate::control::journal::{LinkEnd, LinkNews, ServerNews};
+use crate::control::journal::{LinkEnd, LinkNews, ServerNews, Then};
 use crate::control::status::{LinkEntry, ServerEntry};
 use crate::endpoint::Endpoint;
 use crate::endpoint::agent::{self, Agent};
@@ -335,13 +336,18 @@ impl Pipe {
         let Pipe { router, links, sides, wakers, phase, .. } = self;
         let Linked { link, peer, stage, .. } = &mut links[place];
         let is_last = matches!(stage, LinkStage::Draining { .. } | LinkStage::Closing { .. });
-        let ending = is_last || matches!(phase, PipePhase::Closing | PipePhase::Draining { .. });
+        let then = match phase {
+            PipePhase::Closing | PipePhase::Draining { .. } => Then::Ends,
+            PipePhase::Serving if is_last => Then::Ends,
+            PipePhase::Serving if sides.is_unneeded(place) => Then::Rests,
+            PipePhase::Serving => Then::Again,
+        };
         let cx = &mut Context::from_waker(wakers.links.waker(place));
         // The link has its buffer for as long as it looks, and lends it to the router for each event.
         let mut out = std::mem::take(&mut sides.links.each[place].out);
         let polled = link.poll(cx, now, room, &mut out, &mut |out, event| {
             std::mem::swap(out, &mut sides.links.each[place].out);
-            on_link((&mut **router, *peer), (sides, place), event, ending, now);
+            on_link((&mut **router, *peer), (sides, place), event, then, now);
             let has_room = sides.takes_from_endpoint(place);
             std::mem::swap(out, &mut sides.links.each[place].out);
             if_room(has_room)
@@ -454,6 +460,13 @@ impl Pipe {
         if self.router.is_handshaken(*peer) {
             link.handshaken();
         }
+        if matches!((&self.phase, &*stage), (PipePhase::Serving, LinkStage::Serving))
+            && self.sides.is_unneeded(place)
+            && link.rest()
+        {
+            self.undialled.insert(place);
+            self.sides.links.each[place].write(LinkNews::Rests);
+        }
         // An endpoint with a slow line may still be being sent something, which a close would cut off.
         let out = &mut self.sides.links.each[place].out;
         let is_written = out.pending().is_empty() && !self.paused.links.contains(place);
@@ -499,6 +512,9 @@ impl Pipe {
         let mut from = 0;
         while let Some(place) = self.undialled.next(from) {
             from = place + 1;
+            if self.sides.is_unneeded(place) {
+                continue;
+            }
             let (servers, peer) = (self.sides.links.each[place].servers.clone(), self.links[place].peer);
             let start_of = |server| self.start_of(server, self.router.is_next(peer, server), reports, now);
             let starts: Vec<Start> = servers.into_iter().map(start_of).collect();
@@ -635,7 +651,7 @@ fn on_link(
     (router, peer): (&mut dyn Router, PeerId),
     (sides, place): (&mut Sides, usize),
     event: LinkEvent<'_>,
-    ending: bool,
+    then: Then,
     now: Instant,
 ) {
     match event {
@@ -665,7 +681,7 @@ fn on_link(
             let (stood, by_servers) = (open_for.is_some(), diagnosis::is_by_servers(cause, &account));
             link.redialled &= stood;
             let redialled = link.redialled;
-            link.write(LinkNews::Down(LinkEnd { cause, why, stood, retry_in, ending, redialled, by_servers }));
+            link.write(LinkNews::Down(LinkEnd { cause, why, stood, retry_in, then, redialled, by_servers }));
             if let (Some(witness), Some(_)) = (&sides.links.each[place].witness, open_for) {
                 witness.closed(Close::by(cause, router.is_handshaken(peer)), now);
             }

@@ -55,8 +55,10 @@ pub(crate) enum ServerNews<'a> {
 /// What happens to a link.
 #[derive(Debug)]
 pub(crate) enum LinkNews<'a> {
-    /// The endpoint is dialled, for the first time or by command.
+    /// The endpoint is dialled, for the first time, by command, or as it is needed again.
     Dialled,
+    /// The endpoint is dialled no more until a server is started that it sees: all of them were stopped by command.
+    Rests,
     /// A connection stands.
     Opened { took: Duration },
     /// The endpoint has said something on it.
@@ -78,12 +80,22 @@ pub(crate) struct LinkEnd<'a> {
     /// Whether a connection stood.
     pub stood: bool,
     pub retry_in: Duration,
-    /// mcp-pipe is stopping.
-    pub ending: bool,
+    pub then: Then,
     /// A new one is made by command, and counts.
     pub redialled: bool,
     /// The endpoint closed because of what the servers did, or did not do.
     pub by_servers: bool,
+}
+
+/// What follows the end of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Then {
+    /// The next attempt.
+    Again,
+    /// Nothing before a server is started that the endpoint sees.
+    Rests,
+    /// Nothing: mcp-pipe is stopping, or the link is to go.
+    Ends,
 }
 
 impl ServerEntry {
@@ -268,10 +280,18 @@ impl LinkNews<'_> {
             LinkNews::Dialled | LinkNews::Heard => {}
             LinkNews::Opened { took } => info!(event = "CONNECTION_OPENED", ?servers, "connected in {}", span(*took)),
             LinkNews::ToolsRead { note, .. } => debug!(event = "TOOLS_READ", ?servers, "{note}"),
+            LinkNews::Down(LinkEnd { why, stood, then: Then::Rests, .. }) => {
+                let event = if *stood { "CONNECTION_CLOSED" } else { "ERROR_CONNECT" };
+                info!(event, ?servers, "{why}");
+            }
             LinkNews::Down(LinkEnd { cause: Cause::Ours(_), why, stood: true, retry_in, .. }) => {
                 info!(event = "CONNECTION_CLOSED", ?servers, "{why}; reconnecting in {} ms", retry_in.as_millis());
             }
-            LinkNews::Down(LinkEnd { why, stood: true, ending: true, .. }) => {
+            LinkNews::Rests => {
+                let what = "stopped by command, so the endpoint is not dialled before its server is started";
+                info!(event = "CONNECTION_RESTS", ?servers, "{what}");
+            }
+            LinkNews::Down(LinkEnd { why, stood: true, then: Then::Ends, .. }) => {
                 warn!(target: RETRIES, event = "CONNECTION_CLOSED", ?servers, "{why}; not dialled again: stopping");
             }
             LinkNews::Down(LinkEnd { why, stood: true, retry_in, .. }) => {
@@ -294,6 +314,10 @@ impl LinkStatus {
         match news {
             LinkNews::Dialled => {
                 (self.dialled, self.retry_at, self.fault) = (true, None, None);
+                self.becomes(LinkState::Resting, now);
+            }
+            LinkNews::Rests => {
+                (self.dialled, self.retry_at, self.fault, self.failures) = (false, None, None, 0);
                 self.becomes(LinkState::Resting, now);
             }
             LinkNews::Opened { .. } => {
@@ -421,10 +445,10 @@ mod tests {
         link.write(&names, LinkNews::Dialled);
         assert!(now().dialled && now().state == LinkState::Resting);
         let down = |cause: &Cause, why: &'static str, stood, redialled| {
-            let (ending, by_servers) = (false, false);
+            let (then, by_servers) = (Then::Again, false);
             link.write(
                 &names,
-                LinkNews::Down(LinkEnd { cause, why, stood, retry_in: SOON, ending, redialled, by_servers }),
+                LinkNews::Down(LinkEnd { cause, why, stood, retry_in: SOON, then, redialled, by_servers }),
             );
         };
         let refused = Cause::Dial(DialError::Refused { peer: "h:443".into() });
@@ -441,6 +465,11 @@ mod tests {
         let seen = now();
         assert_eq!((&seen.state, seen.fault), (&LinkState::Resting, None), "what becomes of the next one counts");
         assert_eq!(seen.last_close.map(|close| close.why), Some("closed …".to_owned()));
+        down(&refused, "refused", false, false);
+        link.write(&names, LinkNews::Rests);
+        let seen = now();
+        assert_eq!((&seen.state, seen.fault, seen.failures), (&LinkState::Resting, None, 0), "nobody needs it");
+        assert!(!seen.dialled && seen.retry_at.is_none());
         link.write(&names, LinkNews::Taken);
         assert_eq!(now().fault, Some(FaultCode::AgentTaken));
     }

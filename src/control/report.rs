@@ -388,7 +388,7 @@ fn seconds(time: Duration) -> f64 {
 #[expect(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
     use super::*;
-    use crate::control::journal::{LinkEnd, LinkNews, ServerNews};
+    use crate::control::journal::{LinkEnd, LinkNews, ServerNews, Then};
     use crate::control::picture::Picture;
     use crate::control::status::tests::link;
     use crate::control::status::{LinkEntry, ServerEntry, Status, TurnState};
@@ -440,8 +440,8 @@ mod tests {
         fn close(&self, at: usize, code: u16, by_servers: bool) {
             let cause = &Ended::Closed { code: Some(code), reason: String::new(), contested: false };
             let (why, retry_in) = ("closed 4004 after 9 s", 40 * MIN);
-            let (stood, ending, redialled) = (true, false, false);
-            self.link(at, LinkNews::Down(LinkEnd { cause, why, stood, retry_in, ending, redialled, by_servers }));
+            let (stood, then, redialled) = (true, Then::Again, false);
+            self.link(at, LinkNews::Down(LinkEnd { cause, why, stood, retry_in, then, redialled, by_servers }));
         }
 
         fn up(&self, at: usize) {

@@ -119,6 +119,9 @@ pub(super) fn of_link(link: &LinkStatus, all: &Overview, now: Instant) -> String
     let servers = |names: &[&str]| listed(names.iter().take(SHOWN).collect(), names.len());
     let mut said = match &link.state {
         LinkState::Resting if !because.is_empty() => format!("not dialled yet: waits for {}", servers(&because)),
+        LinkState::Resting if !link.dialled && !all.needs(link, None) && !link.servers.is_empty() => {
+            "not dialled while its servers are stopped by command".to_owned()
+        }
         LinkState::Resting if link.dialled => format!("is being dialled for {since}"),
         LinkState::Resting => "not dialled yet".to_owned(),
         LinkState::Connected => format!("connected for {since}"),

@@ -167,6 +167,11 @@ impl Links {
         self.viewers.get(server).map_or(&[], Vec::as_slice)
     }
 
+    /// The same, one after the other.
+    pub(super) fn places_of(&self, server: ServerIndex) -> impl Iterator<Item = usize> {
+        self.viewers(server).iter().copied()
+    }
+
     /// The notes on the endpoints that see a server.
     pub(super) fn of_server(&self, server: ServerIndex) -> impl Iterator<Item = &LinkSide> {
         self.viewers(server).iter().map(|place| &self.each[*place])

@@ -203,6 +203,7 @@ impl Pipe {
             }
         }
         self.woken.links.insert(place);
+        self.touched.insert(place);
         self.restart_due = true;
     }
 

@@ -8,6 +8,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::membership::{NewLink, NewServer, Shown};
 use super::*;
 use crate::router::Bar;
+use crate::router::bar::argument;
 use crate::server::wanted::{Step, Wanted};
 
 /// Most orders that a pipe has not yet read. A pipe reads each at once, and no person is faster; of orders to look one is as good as
@@ -104,6 +105,8 @@ impl Pipe {
         };
         let out = &mut self.sides;
         self.router.on_server_barred(index, bar, now, out);
+        // An endpoint that sees no server any more is not dialled.
+        self.sides.links.places_of(index).for_each(|place| self.touched.insert(place));
         match step {
             Step::Stay => {}
             Step::Start => self.sides.each[index].begins(now),
@@ -130,9 +133,19 @@ impl Pipe {
         if !matches!(self.phase, PipePhase::Serving) {
             return Err("mcp-pipe is stopping".into());
         }
+        let place = self.sides.links.place(peer);
+        if let Some(place) = place.filter(|place| self.sides.is_unneeded(*place)) {
+            let servers = &self.sides.links.each[place].servers;
+            let name = servers.first().map_or("", |server| &self.sides.each[*server].name);
+            let command = format!("mcp-pipe start {}", argument(name));
+            return Err(match servers.len() {
+                1 => format!("{name} was stopped by command: {command}, and it is dialled"),
+                n => format!("all {n} servers there were stopped by command: {command}, and it is dialled"),
+            });
+        }
         let is_dialled =
             |place: &usize| matches!(self.links[*place].stage, LinkStage::Serving) && !self.undialled.contains(*place);
-        let Some(place) = self.sides.links.place(peer).filter(is_dialled) else {
+        let Some(place) = place.filter(is_dialled) else {
             return Err("it is dialled once a server for it answers".into());
         };
         let side = &mut self.sides.links.each[place];

@@ -18,7 +18,7 @@ use crate::logging::Names;
 use crate::mcp::{cloud, envelope};
 use crate::router::{About, Note, Out, PeerId, Router, ServerIndex, What};
 use crate::secrecy::Redactor;
-use crate::server::wanted::Goal;
+use crate::server::wanted::{Goal, Wanted};
 use crate::tools::size::budget_warning;
 use crate::wakers::Bits;
 
@@ -237,6 +237,13 @@ impl Sides {
     /// Notes that messages may be so large, in bytes: they go up to the mark and one message beyond it.
     pub(super) fn bound(&mut self, max_frame: usize) {
         self.full = self.full.max(2 * HIGH + max_frame);
+    }
+
+    /// Whether an endpoint is not needed: all servers that it sees were stopped by command.
+    pub(super) fn is_unneeded(&self, place: usize) -> bool {
+        let servers = &self.links.each[place].servers;
+        let is_stopped = |server: &ServerIndex| self.each[*server].goal.1.wanted == Wanted::Stopped;
+        !servers.is_empty() && servers.iter().all(is_stopped)
     }
 
     /// Whether messages of an endpoint, and our own answers to them, have somewhere to go.

@@ -115,6 +115,61 @@ async fn calls_to_a_stopped_server_say_so_at_once_and_name_the_command_that_brin
 }
 
 #[tokio::test]
+async fn an_endpoint_whose_only_server_is_stopped_keeps_its_connection_and_is_not_dialled_once_that_has_ended() {
+    let (runtime, endpoint, daemon, mut conn) = one_fixture(&[]).await;
+    runtime.done(&["stop", "x"]).await;
+    assert!(error_of(&conn.call(10, "echo", json!({"text": "hi"})).await).contains("mcp-pipe start x"));
+    let status = runtime.ask(&["status"]).await;
+    assert!(status.code == 0 && status.out.contains(": connected for "), "{status:?}");
+    // As an endpoint does that reads the lists once more and gets an error.
+    conn.send(json!({"jsonrpc": "2.0", "id": 11, "method": "tools/list"})).await;
+    assert!(error_of(&conn.answer_to(11).await).contains("mcp-pipe start x"));
+    conn.close_saying(4004, "internal error").await;
+    let rests = daemon.wait_for_event("CONNECTION_RESTS").await.to_string();
+    assert!(rests.contains("not dialled before its server is started"), "{rests}");
+    let status = runtime.ask(&["status"]).await;
+    assert!(
+        status.code == 0 && status.out.contains(": not dialled while its servers are stopped by command; serves x\n"),
+        "{status:?}"
+    );
+    assert!(!status.out.contains("error ") && !status.out.contains("warning "), "no fault: {status:?}");
+    assert_eq!(runtime.ask(&["health"]).await.code, 0);
+    assert!(!daemon.log_text().contains("reconnecting in"), "{}", daemon.log_text());
+    let said = runtime.not_done(1, &["restart", "x", "--connection"]).await;
+    assert!(said.contains("was stopped by command: mcp-pipe start x, and it is dialled"), "{said}");
+    runtime.done(&["stop", "x"]).await;
+    assert_eq!(endpoint.accepted(), 1);
+    runtime.done(&["start", "x"]).await;
+    let mut conn = endpoint.accept().await;
+    conn.handshake().await;
+    assert_eq!(text_of(&conn.call(20, "echo", json!({"text": "hi"})).await), "hi");
+    assert_eq!(endpoint.accepted(), 2);
+    daemon.stop_closing([&mut conn]).await;
+}
+
+#[tokio::test]
+async fn an_endpoint_that_waits_for_its_next_attempt_waits_for_the_start_of_its_servers_once_all_are_stopped() {
+    let runtime = Runtime::new();
+    let servers = json!({"one": fixture_entry(&["--name", "one"]), "other": fixture_entry(&["--name", "other"])});
+    // Nothing listens there.
+    let config = json!({"endpoint": "ws://127.0.0.1:1/mcp?token=t0ken", "mode": "multiplex", "mcpServers": servers});
+    let daemon = runtime.setup().config(&config).start("info");
+    daemon.wait_for_event("ERROR_CONNECT").await;
+    runtime.done(&["stop", "one"]).await;
+    let status = runtime.ask(&["status"]).await;
+    assert!(status.code == 1 && status.out.contains("error endpoint-refused"), "the other one is wanted: {status:?}");
+    runtime.done(&["stop", "other"]).await;
+    daemon.wait_for_event("CONNECTION_RESTS").await;
+    let status = runtime.ask(&["status"]).await;
+    assert!(status.code == 0 && status.out.contains("not dialled while its servers are stopped"), "{status:?}");
+    assert_eq!(runtime.ask(&["health"]).await.code, 0);
+    runtime.done(&["start", "one"]).await;
+    let dialled = async { while !runtime.ask(&["status"]).await.out.contains("error endpoint-refused") {} };
+    within("the dial", dialled).await;
+    daemon.stop().await;
+}
+
+#[tokio::test]
 async fn a_paused_server_runs_stays_listed_and_finishes_what_is_under_way() {
     let (runtime, _endpoint, daemon, mut conn) = one_fixture(&[]).await;
     let before = pid(&mut conn, 10).await;

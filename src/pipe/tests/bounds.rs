@@ -176,7 +176,7 @@ impl Rig {
     }
 
     fn link_event(&mut self, event: LinkEvent<'_>) {
-        on_link((&mut *self.router, self.peer), (&mut self.sides, 0), event, false, self.now);
+        on_link((&mut *self.router, self.peer), (&mut self.sides, 0), event, Then::Again, self.now);
     }
 
     fn server_event(&mut self, server: ServerIndex, event: ServerEvent<'_>) {
@@ -200,7 +200,7 @@ impl Rig {
                 }
                 Event::Pong | Event::Close { .. } => return ControlFlow::Continue(()),
             };
-            on_link((&mut **router, *peer), (sides, 0), event, false, *now);
+            on_link((&mut **router, *peer), (sides, 0), event, Then::Again, *now);
             if_room(sides.takes_from_endpoint(0))
         };
         incoming.resume(on).unwrap()?;
