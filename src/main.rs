@@ -66,6 +66,7 @@ fn start(redactor: &Redactor, log: &mut LogFormat) -> Result<Exit, Failure> {
     }
     let resolved = config::resolve(&cli.line(), &surroundings)?;
     redactor.add(resolved.secrets.iter().cloned());
+    redactor.spare(resolved.names.iter().map(String::as_str));
     resolved.log(redactor);
     let reread = move || {
         let surroundings = Surroundings::look(&cli.options, env.clone(), &cwd);

@@ -35,6 +35,7 @@ impl Look<'_> {
             Err(mistake) => found.add(Severity::Error, self.surroundings.placed(mistake)),
         }
         self.redactor.add(found.secrets.iter().cloned());
+        self.redactor.spare(found.names.iter().map(String::as_str));
         let report = Report::new(&found);
         print(&if json { as_json(&report, self.redactor)? } else { as_text(&report.words(), self.redactor) });
         Ok(if report.is_bad(strict) { Exit::Config } else { Exit::Success })

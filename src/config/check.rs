@@ -10,12 +10,17 @@ use super::file::{Entry, File, Transport};
 use super::missing::{NO_PROGRAM, Sought, shell_only};
 use super::{Mode, Naming, ServerSpec, windows};
 use crate::disk::joined;
+use crate::endpoint::Endpoint;
 use crate::endpoint::agent::{self, Agent};
 use crate::error::{Code, Place};
+use crate::secrecy::{Redactor, address};
 use crate::words::{brief, brief_path, span};
 
 /// Interpreters whose first argument is a script.
 const INTERPRETERS: &[&str] = &["python", "python3", "node", "bun", "deno", "ruby", "php", "bash", "sh"];
+
+/// Shortest token of which nothing is said, in bytes.
+const SHORT_TOKEN: usize = 8;
 
 /// A server that would run, and its entry.
 type Served<'a> = (&'a ServerSpec, &'a Entry);
@@ -29,6 +34,7 @@ pub(crate) fn ahead(ctx: &mut Context<'_>, file: &File, servers: &[ServerSpec], 
     }
     file.entries.iter().filter(|entry| entry.disabled.is_some()).for_each(|entry| variables(ctx, entry));
     tokens(ctx, now);
+    short_tokens(ctx);
     agents(ctx, &served);
 }
 
@@ -95,6 +101,37 @@ fn program(ctx: &mut Context<'_>, server: &ServerSpec, entry: &Entry) {
         let what = format!("names {}, which is no file, so {} can't start", brief_path(&file), brief(&server.name));
         let remedy = "create it, or correct the path, which starts at the server's cwd, else at the config's folder";
         ctx.warning(&argument.place, Code::PathMissing.says(what), remedy);
+    }
+}
+
+/// Warns of tokens that are a part of a name: such a name has to be shown, so the token can't be kept out of sight.
+pub(crate) fn tokens_in_names(ctx: &mut Context<'_>, file: &File) {
+    let names = file.names();
+    let mut found = Vec::new();
+    for (place, endpoint) in &ctx.named {
+        let tokens: Redactor = address::tokens(&endpoint.reveal().to_string()).into_iter().collect();
+        if let Some(name) = names.iter().find(|name| *tokens.clean(name) != ***name) {
+            found.push((place.clone(), format!("has a token that is a part of the name {}", brief(name))));
+        }
+    }
+    for (place, what) in found {
+        let what = format!("{what}, and so can't be kept out of the log");
+        ctx.warning(place, Code::TokenWeak.says(what), "call that otherwise, or have the endpoint take another token");
+    }
+}
+
+/// Warns of tokens that are so short that many a word of the log is taken for them.
+fn short_tokens(ctx: &mut Context<'_>) {
+    let is_short = |endpoint: &Endpoint| {
+        let tokens = address::tokens(&endpoint.reveal().to_string());
+        tokens.iter().any(|token| token.reveal().len() < SHORT_TOKEN)
+    };
+    let places: Vec<Place> =
+        ctx.named.iter().filter(|(_, endpoint)| is_short(endpoint)).map(|(place, _)| place.clone()).collect();
+    for place in places {
+        let what =
+            format!("has a token of less than {SHORT_TOKEN} characters: it may be guessed, and hides words of the log");
+        ctx.warning(place, Code::TokenWeak.says(what), "have the endpoint take a longer one");
     }
 }
 

@@ -77,6 +77,14 @@ pub(crate) struct File {
     pub(crate) written: Vec<(String, error::Place)>,
 }
 
+impl File {
+    /// The names of all servers and endpoints.
+    pub(crate) fn names(&self) -> Vec<String> {
+        let entries = self.entries.iter().map(|entry| entry.name.clone());
+        entries.chain(self.endpoints.iter().map(|endpoint| endpoint.name.clone())).collect()
+    }
+}
+
 /// One `mcpServers` entry.
 #[derive(Debug)]
 pub(crate) struct Entry {

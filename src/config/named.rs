@@ -36,6 +36,12 @@ pub(crate) struct NamedEndpoint {
 /// Reads the value of `endpoints`.
 pub(crate) fn read(r: &mut Reader<'_>, value: &Value<'_>, path: &str) -> Vec<NamedEndpoint> {
     let mut all: Vec<NamedEndpoint> = Vec::new();
+    if let Value::Array(_) = value {
+        let what = Code::WrongType.says("is a list, and each endpoint needs a name");
+        let remedy = r#"write {"kitchen": {"url": "wss://…"}, "office": {"url": "wss://…"}}, with names of your own"#;
+        r.mistake(value, path, what, remedy);
+        return all;
+    }
     for (name, path, prop) in r.members(value, path) {
         if name.trim().is_empty() || name.contains(['/', ':', '$', '*', '?']) || name.chars().any(char::is_control) {
             let what = Code::WrongName.says("is no name for an endpoint");

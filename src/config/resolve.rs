@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::check;
 use super::context::{Context, Hidden};
 use super::control::control_socket;
 use super::dial::{self, Common, ENDPOINT, Own};
@@ -39,6 +40,8 @@ pub struct Resolved {
     pub details: Vec<String>,
     /// What must be seen nowhere: tokens, passwords and header values.
     pub secrets: Vec<Secret>,
+    /// The names of all servers and endpoints, which are shown whole.
+    pub names: Vec<String>,
 }
 
 impl Resolved {
@@ -94,11 +97,13 @@ pub fn resolve(line: &CommandLine<'_>, surroundings: &Surroundings) -> Result<Re
     let Draft { ctx, file, name, servers, endpoints } = draft(line, surroundings);
     if !ctx.problems.mistakes.is_empty() || ctx.problems.target.is_some() {
         let redactor: Redactor = ctx.hidden.all.into_iter().collect();
+        redactor.spare(file.names().iter().map(String::as_str));
         return Err(ctx.problems.cleaned(&redactor));
     }
     let (options, settings, cwd) = (line.options, ctx.settings, ctx.cwd);
     let inputs = inputs(&ctx, name.as_deref(), &servers, &endpoints);
     let left_out = file.entries.iter().filter(|entry| line.target == Target::All && entry.disabled.is_some());
+    let names = file.names();
     let config = Config {
         inputs,
         servers,
@@ -115,7 +120,7 @@ pub fn resolve(line: &CommandLine<'_>, surroundings: &Surroundings) -> Result<Re
         tool_budget: file.tool_budget.unwrap_or(defaults::TOOL_BUDGET),
     };
     let (secrets, warnings) = (ctx.hidden.all, ctx.problems.warnings);
-    Ok(Resolved { config, warnings, notes: ctx.notes, details: ctx.details, secrets })
+    Ok(Resolved { config, warnings, notes: ctx.notes, details: ctx.details, secrets, names })
 }
 
 /// The files that a config is made from.
@@ -181,6 +186,7 @@ pub(crate) fn draft<'a>(line: &'a CommandLine<'a>, surroundings: &'a Surrounding
     hide_secrets(&mut ctx, &file);
     let (servers, endpoints) = servers(&mut ctx, &file, target, name.as_deref());
     ctx.notes.extend(variables::withheld(&ctx));
+    check::tokens_in_names(&mut ctx, &file);
     Draft { ctx, file, name, servers, endpoints }
 }
 

@@ -16,6 +16,7 @@ use super::units::word;
 use crate::endpoint::agent::Agent;
 use crate::error::{Code, Place};
 use crate::secrecy::Secret;
+use crate::words::brief;
 
 use super::{Handshake, Mode, Names, Naming, ServerSpec, Sharing, policy};
 
@@ -239,6 +240,17 @@ fn pins(ctx: &mut Context<'_>, showings: &[Showing<'_>]) {
     }
 }
 
+/// Why a server is initialized by mcp-pipe alone where it is shown so, although its `handshake` is to be relayed.
+fn relays_nothing(shown: &ServerSpec) -> Option<&'static str> {
+    match shown.sharing.mode {
+        Mode::Multiplex => Some("in mode multiplex there is no one server to relay to"),
+        Mode::Auto | Mode::PerServer | Mode::Sequential if !shown.tools.is_untouched() => {
+            Some("a server whose tools are chosen or limited is initialized by mcp-pipe")
+        }
+        Mode::Auto | Mode::PerServer | Mode::Sequential => None,
+    }
+}
+
 /// Warns about keys that do nothing in the mode of their servers: `handshake`, `pin` and `turn`.
 fn idle(
     ctx: &mut Context<'_>,
@@ -251,20 +263,26 @@ fn idle(
         elsewhere.iter().any(|(server, _)| *server.name == *name && server.sharing.mode == Mode::Sequential)
     };
     for (server, entry) in servers.iter().zip(entries).filter(|(server, _)| server.handshake == Handshake::Relay) {
-        let why = match server.sharing.mode {
-            Mode::Multiplex => "in mode multiplex there is no one server to relay to",
-            Mode::Auto | Mode::PerServer | Mode::Sequential if !server.tools.is_untouched() => {
-                "a server whose tools are chosen or limited is initialized by mcp-pipe"
-            }
-            Mode::Auto | Mode::PerServer | Mode::Sequential => continue,
+        let others = || elsewhere.iter().map(|(other, _)| other).filter(|other| other.name == server.name);
+        // One that only named endpoints show has no mode of its own.
+        let is_its_own = server.endpoint.is_some() || others().next().is_none();
+        let shown: Vec<&ServerSpec> = others().chain(is_its_own.then_some(server)).collect();
+        let reasons: Vec<&str> = shown.iter().filter_map(|shown| relays_nothing(shown)).collect();
+        let name = brief(&server.name);
+        let (what, remedy) = match (&reasons[..], shown.len()) {
+            ([why, ..], n) if reasons.len() == n => (format!("does nothing for {name}: {why}"), "remove \"relay\""),
+            ([why, ..], _) => (format!("does nothing for {name} on some of its endpoints: {why}"), "remove \"relay\""),
+            ([], 0 | 1) => continue,
+            ([], n) => (
+                format!(
+                    "has {name} initialized anew by each of the {n} endpoints that show it, while the others use it"
+                ),
+                "remove \"relay\", or show it on one endpoint",
+            ),
         };
         let own = entry.and_then(|entry| entry.shared.handshake.as_ref());
         if let Some(said) = own.or(file.shared.handshake.as_ref()) {
-            ctx.warning(
-                &said.place,
-                Code::NoEffect.says(format!("does nothing for {}: {why}", server.name)),
-                "remove \"relay\"",
-            );
+            ctx.warning(&said.place, Code::NoEffect.says(what), remedy);
         }
     }
     let remedy = "remove it, or write \"mode\": \"sequential\"";

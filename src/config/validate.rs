@@ -19,6 +19,8 @@ pub struct Findings {
     pub config: Option<String>,
     /// What must be seen nowhere.
     pub secrets: Vec<Secret>,
+    /// The names of all servers and endpoints, which are shown whole.
+    pub names: Vec<String>,
 }
 
 /// One thing that is to be said.
@@ -43,12 +45,14 @@ pub fn validate(line: &CommandLine<'_>, surroundings: &Surroundings, now: System
     let Draft { mut ctx, file, name, servers, .. } = draft(line, surroundings);
     check::ahead(&mut ctx, &file, &servers, now);
     let secrets = ctx.hidden.all;
-    let problems = ctx.problems.cleaned(&secrets.iter().cloned().collect::<Redactor>());
+    let (redactor, names) = (secrets.iter().cloned().collect::<Redactor>(), file.names());
+    redactor.spare(names.iter().map(String::as_str));
+    let problems = ctx.problems.cleaned(&redactor);
     let of = |severity| move |problem| Finding { severity, problem };
     let mistakes = problems.mistakes.into_iter().chain(problems.target).map(of(Severity::Error));
     let mut findings: Vec<Finding> = mistakes.chain(problems.warnings.into_iter().map(of(Severity::Warning))).collect();
     findings.sort_by(|a, b| order(a).cmp(&order(b)));
-    Findings { findings, servers: servers.len(), config: name, secrets }
+    Findings { findings, servers: servers.len(), config: name, secrets, names }
 }
 
 impl Findings {

@@ -78,6 +78,8 @@ codes! {
     TokenMissing = "token-missing",
     /// The token has expired, by what it says of itself.
     TokenExpired = "token-expired",
+    /// The token is a word that stands elsewhere, too, so that it can't be kept out of sight.
+    TokenWeak = "token-weak",
     /// A folder or file that is named is not there.
     PathMissing = "path-missing",
     /// The program that a server starts is not there.

@@ -134,6 +134,13 @@ pub(crate) fn secrets(address: &str) -> Vec<Secret> {
     found.into_iter().map(Secret::new).collect()
 }
 
+/// The values in an address that let somebody in by their names, such as `token`.
+pub(crate) fn tokens(address: &str) -> Vec<Secret> {
+    let Some(query) = Parts::of(address).query else { return Vec::new() };
+    let pairs = query.split(['&', ';', '?', '#']).filter_map(parameter);
+    pairs.map(|(_, value)| value).filter(|value| !value.is_empty()).map(Secret::new).collect()
+}
+
 /// The secrets of every address in an argument or a variable.
 pub(crate) fn in_text(text: &str) -> Vec<Secret> {
     // The whole text counts as one word, too: an address may have been pasted with a line break inside.

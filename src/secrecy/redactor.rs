@@ -26,6 +26,8 @@ struct Known {
     secrets: BTreeSet<Secret>,
     needles: Vec<Needle>,
     starts: Starts,
+    /// Names in which a short secret is shown all the same: without them nobody could tell what a text is about.
+    names: BTreeSet<Box<str>>,
 }
 
 /// The needles that may begin with each byte.
@@ -71,6 +73,13 @@ impl Redactor {
                 known.secrets.insert(text);
             }
         }
+    }
+
+    /// Has these names shown whole, though a secret that is shorter than tokens are is a part of them. Longer ones stay hidden: somebody
+    /// has put a token in the wrong place.
+    pub fn spare<'a>(&self, names: impl IntoIterator<Item = &'a str>) {
+        let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        known.names.extend(names.into_iter().map(Box::from));
     }
 
     /// A text without the known secrets, and without the secret parts of WebSocket addresses.
@@ -151,11 +160,23 @@ impl Known {
         text.bytes().enumerate().filter(begins).flat_map(at)
     }
 
+    /// Whether this place in a text is inside of a name that is shown whole.
+    fn is_in_name(&self, text: &str, place: Range<usize>) -> bool {
+        let covers = |name: &str| {
+            let from = place.end.saturating_sub(name.len());
+            (from..=place.start).any(|at| text.get(at..).is_some_and(|rest| rest.starts_with(name)))
+        };
+        self.names.iter().any(|name| name.len() >= place.len() && covers(name))
+    }
+
     /// The places of secrets in a text, in order; places that overlap are one.
     fn find(&self, text: &str, cut: bool) -> Vec<Range<usize>> {
         let mut found: Vec<Range<usize>> = Vec::new();
         for (at, needle) in self.candidates(text) {
             let Some((end, _)) = needle.find(text, at, cut) else { continue };
+            if needle.len() < TOKEN_LENGTH && self.is_in_name(text, at..end) {
+                continue;
+            }
             match found.last_mut().filter(|last| at <= last.end) {
                 Some(last) => last.end = last.end.max(end),
                 None => found.push(at..end),
@@ -203,6 +224,18 @@ mod tests {
 
     fn of(address: &str) -> Redactor {
         address::secrets(address).into_iter().collect()
+    }
+
+    #[test]
+    fn a_name_of_which_a_short_secret_is_a_part_is_shown_whole_and_the_secret_nowhere_else() {
+        let redactor: Redactor =
+            [Secret::new("office"), Secret::new("token=office"), Secret::new("abcdefgh01234567")].into_iter().collect();
+        assert_eq!(redactor.clean("my-office: shows office"), "my-…: shows …");
+        redactor.spare(["my-office", "abcdefgh01234567"]);
+        assert_eq!(redactor.clean("my-office: shows office"), "my-office: shows …");
+        redactor.spare(["office"]);
+        let shown = redactor.clean("office: my-office said token=office, abcdefgh01234567 and ws://h/?token=office");
+        assert_eq!(shown, "office: my-office said …, … and ws://h/?…");
     }
 
     #[test]

@@ -64,6 +64,7 @@ impl Supervisor {
         };
         self.common.status.set_config_mistakes(Vec::new());
         self.common.run.redactor.add(resolved.secrets.iter().cloned());
+        self.common.run.redactor.spare(resolved.names.iter().map(String::as_str));
         resolved.log(&self.common.run.redactor);
         let Config { servers, endpoints, inputs, disabled, drain_timeout, tool_budget, cache_dir, .. } =
             resolved.config;

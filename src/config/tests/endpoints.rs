@@ -28,6 +28,53 @@ fn case(endpoints: &str, servers: &str) -> Case {
 }
 
 #[test]
+fn a_list_of_endpoints_a_token_that_is_a_name_and_a_relay_that_several_share_are_told() {
+    let listed = r#"{"endpoints": [{"url": "wss://h/?token=0123456789"}], "mcpServers": {"a": {"command": "a"}}}"#;
+    let said = Case::new(listed).mistakes(&[]).join("\n");
+    assert!(
+        said.contains("endpoints: is a list, and each endpoint needs a name; write {\"kitchen\": {\"url\""),
+        "{said}"
+    );
+    let office = r#"{"endpoints": {"office": {"url": "wss://h/?token=office"}, "attic": {"url": "wss://h/?token=0123456789"}},
+        "mcpServers": {"a": {"command": "a", "handshake": "relay"}}}"#;
+    let told = Case::new(office).warnings(&[]).join("\n");
+    assert!(
+        told.contains("endpoints.office.url: has a token that is a part of the name office, and so can't be kept"),
+        "{told}"
+    );
+    assert!(told.contains("has a initialized anew by each of the 2 endpoints that show it"), "{told}");
+    assert!(!told.contains("attic.url"), "{told}");
+    for (modes, what) in [
+        (["multiplex", "multiplex"], Some("does nothing for a: in mode multiplex there is")),
+        (["multiplex", "per-server"], Some("does nothing for a on some of its endpoints: in mode multiplex")),
+        (["per-server", "per-server"], Some("initialized anew by each of the 2")),
+    ] {
+        let [one, other] = modes;
+        let text = format!(
+            r#"{{"endpoints": {{"x": {{"url": "wss://h/?token=x12345678", "mode": "{one}"}}, "y": {{"url": "wss://h/?token=y12345678", "mode": "{other}"}}}},
+            "mcpServers": {{"a": {{"command": "a", "handshake": "relay"}}}}}}"#
+        );
+        let told = Case::new(&text).warnings(&[]).join("\n");
+        assert!(what.is_none_or(|what| told.contains(what)), "{modes:?}: {told}");
+    }
+    let alone = r#"{"endpoints": {"x": {"url": "wss://h/?token=x12345678"}}, "mode": "multiplex",
+        "mcpServers": {"a": {"command": "a", "handshake": "relay"}}}"#;
+    let told = Case::new(alone).warnings(&[]).join("\n");
+    assert!(told.contains("does nothing for a: in mode multiplex"), "{told}");
+    // All of it is known without a start, and a token that is only short besides.
+    let found = Case::new(listed).found(&[]).join("\n");
+    assert!(found.contains("Error wrong-type: mcp_config.json:1:15 endpoints: is a list"), "{found}");
+    let found = Case::new(&office.replace("0123456789", "lounge")).found(&[]).join("\n");
+    for want in [
+        "Warning token-weak: mcp_config.json:1:34 endpoints.office.url: has a token that is a part of the name office",
+        "Warning token-weak: mcp_config.json:1:77 endpoints.attic.url: has a token of less than 8 characters",
+        "Warning no-effect: mcp_config.json:2:59 mcpServers.a.handshake: has a initialized anew",
+    ] {
+        assert!(found.contains(want), "{want}\n{found}");
+    }
+}
+
+#[test]
 fn what_an_endpoint_shows_is_what_it_names_and_what_names_it() {
     let kitchen = |servers: &str| format!(r#""kitchen": {{"url": "wss://k/?token=1"{servers}}}"#);
     let both = |servers: &str| format!(r#"{}, "office": {{"url": "wss://o/?token=1"}}"#, kitchen(servers));
@@ -323,18 +370,18 @@ fn an_endpoints_address_is_shown_nowhere_and_kept_from_servers() {
 #[test]
 fn validate_show_and_schema_know_named_endpoints() {
     let config = r#"{"endpoints": {
-"k": {"url": "wss://k/?token=s3cret", "mode": "multiplex", "tools": {"deny": ["x*"]}, "pingInterval": "5s"},
-"o": "wss://o/?token=s3cret"},
-"mcpServers": {"a": {"command": "x"}, "b": {"command": "x", "endpoint": ["k", "wss://w/?token=s3cret"]}}}"#;
+"k": {"url": "wss://k/?token=s3cret-01", "mode": "multiplex", "tools": {"deny": ["x*"]}, "pingInterval": "5s"},
+"o": "wss://o/?token=s3cret-01"},
+"mcpServers": {"a": {"command": "x"}, "b": {"command": "x", "endpoint": ["k", "wss://w/?token=s3cret-01"]}}}"#;
     let case = Case::new(config);
     let shown = super::validate::shown(&case, &[]);
     for want in [
         r#"endpoints.k.url = "wss://k/?token=…" from file mcp_config.json:2:7:endpoints.k.url"#,
         r#"endpoints.k.servers = ["a","b"] from default -:-:-:-"#,
-        r#"endpoints.k.mode = "multiplex" from file mcp_config.json:2:39:endpoints.k.mode"#,
+        r#"endpoints.k.mode = "multiplex" from file mcp_config.json:2:42:endpoints.k.mode"#,
         r#"endpoints.k.naming = "auto" from default -:-:-:-"#,
-        r#"endpoints.k.tools = {"deny":["x*"]} from file mcp_config.json:2:60:endpoints.k.tools"#,
-        r#"endpoints.k.pingInterval = "5s" from file mcp_config.json:2:87:endpoints.k.pingInterval"#,
+        r#"endpoints.k.tools = {"deny":["x*"]} from file mcp_config.json:2:63:endpoints.k.tools"#,
+        r#"endpoints.k.pingInterval = "5s" from file mcp_config.json:2:90:endpoints.k.pingInterval"#,
         r#"endpoints.o.url = "wss://o/?token=…" from file mcp_config.json:3:6:endpoints.o"#,
         r#"a.endpoint = ["k","o"] from default -:-:-:-"#,
         r#"b.endpoint = ["wss://w/?token=…","k"] from file mcp_config.json:4:61:mcpServers.b.endpoint"#,
