@@ -82,6 +82,15 @@ const QUIET: Duration = Duration::from_secs(3);
 /// Time between two reports of a start that takes long.
 const PROGRESS: Duration = Duration::from_secs(10);
 
+/// Limits that hold for the whole of a run, until its config has others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Limits {
+    /// Longest time for requests under way to finish at a graceful stop, or before a link ends.
+    pub drain_timeout: Duration,
+    /// Most tokens that a list of tools may have before the log warns.
+    pub tool_budget: usize,
+}
+
 /// What a pipe gets of the run that it is part of.
 #[derive(Debug, Clone)]
 pub(crate) struct Run {
@@ -91,12 +100,10 @@ pub(crate) struct Run {
     pub wake: watch::Receiver<u64>,
     /// Ends the pipe.
     pub stop: Stop,
-    /// How long requests under way may take to finish at a graceful stop.
-    pub drain_timeout: Duration,
+    /// What holds for all pipes.
+    pub limits: Limits,
     /// Whether the log may hold the contents of messages.
     pub log_contents: bool,
-    /// Most tokens that a list of tools may have before the log warns.
-    pub tool_budget: usize,
     /// Where what servers say of themselves is kept for the next run.
     pub catalogue: Arc<Catalogue>,
     /// Knows what the log may not show, for texts that are cut on their way there.
@@ -582,7 +589,7 @@ impl Pipe {
             let second = self.stop.clone();
             self.stopped = Box::pin(async move { second.now().cancelled().await });
             self.router.drain(now, &mut self.sides);
-            self.phase = PipePhase::Draining { until: now + self.run.drain_timeout };
+            self.phase = PipePhase::Draining { until: now + self.run.limits.drain_timeout };
         }
     }
 

@@ -45,7 +45,7 @@ use crate::control::status::Status;
 use crate::error::Problems;
 use crate::net::wake::WakeWatch;
 use crate::pipe::orders::orders;
-use crate::pipe::{Pipe, Run};
+use crate::pipe::{Limits, Pipe, Run};
 use crate::process::guard::Guard;
 use crate::process::stop::Stop;
 use crate::router::turns::Turns;
@@ -93,21 +93,22 @@ pub(crate) async fn serve(
         ..
     } = config;
     status.leave_out(&disabled);
-    let fixed = reload::fixed(drain_timeout, tool_budget, cache_dir.as_deref());
+    let fixed = reload::fixed(cache_dir.as_deref());
+    let limits = Limits { drain_timeout, tool_budget };
     // No locks for a local endpoint, which nobody else can serve.
     let locks = cache_dir.clone().filter(|_| !local);
     let catalogue = Arc::new(Catalogue::at(cache_dir));
     let (kept, seen) = (catalogue.clone(), status.clone());
     let (now, remembering) = (stop.clone(), catalogue.clone());
     let (wake, redactor) = (wakes.subscribe(), status.redactor().clone());
-    let run = Run { guard, wake, stop, drain_timeout, log_contents, tool_budget, catalogue, redactor };
+    let run = Run { guard, wake, stop, limits, log_contents, catalogue, redactor };
     let (roster, (sender, orders)) = (Roster::default(), orders());
     let (hub, place, entries) = (HubHandle::new(sender), place.display().to_string(), Entries::default());
     let mut tasks = JoinSet::new();
     tasks.spawn(Pipe::of(Vec::new(), Vec::new(), Box::new(Turns::default()), run.clone()).obeying(orders).run());
     let helm = Helm::new(roster.clone(), hub.clone(), disabled);
     let common = Common { run, status, roster, hub, entries, locks, place };
-    let wanted = Wanted { groups: groups(&servers, &endpoints), servers, fixed };
+    let wanted = Wanted { groups: groups(&servers, &endpoints), servers, limits, fixed };
     let mut supervisor = Supervisor { common, helm, wanted, crews: Vec::new(), tasks, refused: false, applied: None };
     // Entries are added in the order of the config, which groups may change.
     supervisor.wanted.servers.clone().into_iter().for_each(|spec| supervisor.add(spec));

@@ -215,7 +215,7 @@ impl Pipe {
         }
         self.undialled.remove(place);
         self.ending.insert(place);
-        self.links[place].stage = LinkStage::Draining { until: now + self.run.drain_timeout, done };
+        self.links[place].stage = LinkStage::Draining { until: now + self.run.limits.drain_timeout, done };
     }
 
     /// Closes a link that is to end, if nothing is under way on it any more; returns whether it did.

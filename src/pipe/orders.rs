@@ -36,6 +36,8 @@ pub(crate) enum PipeOrder {
     Attach(NewLink, oneshot::Sender<PeerId>),
     /// To show an endpoint something else.
     Show(PeerId, Shown),
+    /// To keep to other limits from now on.
+    Limit(Limits),
     /// To end a link, and to say when it is gone.
     Detach(PeerId, oneshot::Sender<()>),
 }
@@ -78,6 +80,10 @@ impl Pipe {
                     }
                 }
                 PipeOrder::Show(peer, shown) => self.show(peer, &shown, now),
+                PipeOrder::Limit(limits) => {
+                    self.run.limits = limits;
+                    self.sides.tool_budget = limits.tool_budget;
+                }
                 PipeOrder::Detach(peer, done) => self.detach(peer, done, now),
             }
         }

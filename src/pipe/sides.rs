@@ -109,7 +109,7 @@ pub(super) struct Sides {
     /// Where is kept what servers and the endpoint say of themselves.
     catalogue: Arc<Catalogue>,
     /// Most tokens that a list of tools may have before the log warns.
-    tool_budget: usize,
+    pub(super) tool_budget: usize,
     redactor: Redactor,
 }
 
@@ -220,7 +220,7 @@ impl Sides {
             full: 2 * HIGH,
             restarts: Vec::new(),
             catalogue: run.catalogue.clone(),
-            tool_budget: run.tool_budget,
+            tool_budget: run.limits.tool_budget,
             redactor: run.redactor.clone(),
         }
     }

@@ -167,9 +167,8 @@ fn run(stop: Stop) -> Run {
         guard: Guard::none(),
         wake: WakeWatch::new().subscribe(),
         stop,
-        drain_timeout: HANG,
+        limits: Limits { drain_timeout: HANG, tool_budget: usize::MAX },
         log_contents: false,
-        tool_budget: usize::MAX,
         catalogue: Arc::new(Catalogue::at(None)),
         redactor: Redactor::default(),
     }

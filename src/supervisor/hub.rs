@@ -8,6 +8,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::crew::Entry;
 use crate::catalogue::Catalogue;
 use crate::config::ServerSpec;
+use crate::pipe::Limits;
 use crate::pipe::membership::{NewLink, NewServer, Shown};
 use crate::pipe::orders::PipeOrder;
 use crate::router::PeerId;
@@ -60,6 +61,11 @@ impl HubHandle {
     /// Has a server run as `spec` says from its next process on.
     pub(super) async fn change(&self, spec: Arc<ServerSpec>) {
         self.tell(PipeOrder::ChangeServer(spec)).await;
+    }
+
+    /// Has other limits kept to from now on.
+    pub(super) async fn limit(&self, limits: Limits) {
+        self.tell(PipeOrder::Limit(limits)).await;
     }
 
     /// Has a server ended, and waits until its process is gone.

@@ -9,8 +9,9 @@ use std::sync::Arc;
 
 use crate::config::{LinkSpec, Mode, ServerSpec};
 use crate::endpoint::agent::Agent;
+use crate::pipe::Limits;
 use crate::sharing::layout::Group;
-use crate::words::listed;
+use crate::words::{listed, span};
 
 /// Most names that are told of one kind of change.
 const SHOWN: usize = 8;
@@ -20,6 +21,7 @@ const SHOWN: usize = 8;
 pub(super) struct Wanted {
     pub(super) servers: Vec<ServerSpec>,
     pub(super) groups: Vec<Group>,
+    pub(super) limits: Limits,
     /// What counts from the start of a run to its end, by the keys for it.
     pub(super) fixed: Vec<(&'static str, String)>,
 }
@@ -62,6 +64,8 @@ pub(super) struct Plan {
     /// Servers of which only what we do with them has changed.
     pub(super) adjusted: Vec<ServerSpec>,
     pub(super) groups: Vec<GroupChange>,
+    /// Limits to keep to from now on, where they are others.
+    pub(super) limits: Option<Limits>,
     /// What changes, for a person.
     pub(super) words: Vec<String>,
 }
@@ -92,6 +96,10 @@ pub(super) fn plan(old: &Wanted, new: &Wanted, stale: &BTreeSet<PathBuf>, stoppe
         ["is restarted, as its entry has changed", "are restarted, as their entries have changed"],
         names(&restarted),
     );
+    plan.tell(
+        ["has another startTimeout or keepListed", "have another startTimeout or keepListed"],
+        names(&plan.adjusted),
+    );
     plan.tell(["has another entry, and stays stopped", "have other entries, and stay stopped"], names(&stay));
     for group in &old.groups {
         let key = GroupKey::of(group);
@@ -120,22 +128,31 @@ pub(super) fn plan(old: &Wanted, new: &Wanted, stale: &BTreeSet<PathBuf>, stoppe
                 plan.groups.push(GroupChange::Begin(group.clone()));
             }
             Some(before) if is_another(before, group) || is_stale(group, stale) => {
-                plan.words.push(format!("{label} is connected anew, {}", mode(group)));
+                let others = shown(before, group).map_or_else(String::new, |others| format!(", and {others}"));
+                plan.words.push(format!("{label} is connected anew, {}{others}", mode(group)));
                 plan.groups.push(GroupChange::Begin(group.clone()));
             }
             Some(before) if parts(before) != parts(group) => {
                 let dials = |group: &Group| group.servers.iter().map(dialled).collect::<Vec<_>>();
-                let what =
-                    match (dials(before) == dials(group) && before.link == group.link, shows(before) == shows(group)) {
-                        (true, _) => "shows other tools",
-                        (false, true) => "is dialled otherwise",
-                        (false, false) => "shows other servers",
-                    };
+                let what = match (dials(before) == dials(group) && before.link == group.link, shown(before, group)) {
+                    (true, _) => "shows other tools".to_owned(),
+                    (false, Some(others)) => others,
+                    (false, None) if shows(before) != shows(group) => "shows its servers in another order".to_owned(),
+                    (false, None) => "is dialled otherwise".to_owned(),
+                };
                 plan.words.push(format!("{label} {what}"));
                 plan.groups.push(GroupChange::Follow(group.clone()));
             }
             Some(_) => {}
         }
+    }
+    if new.limits != old.limits {
+        plan.limits = Some(new.limits);
+        let Limits { drain_timeout, tool_budget } = new.limits;
+        let drain =
+            (drain_timeout != old.limits.drain_timeout).then(|| format!("drainTimeout is {}", span(drain_timeout)));
+        let budget = (tool_budget != old.limits.tool_budget).then(|| format!("toolBudget is {tool_budget}"));
+        plan.words.extend(drain.into_iter().chain(budget));
     }
     let differs = |((key, now), (_, before)): (&(&'static str, String), &(_, String))| (now != before).then_some(*key);
     let later: Vec<&str> = new.fixed.iter().zip(&old.fixed).filter_map(differs).collect();
@@ -156,9 +173,9 @@ impl Plan {
 
     /// Whether there is nothing to do.
     pub(super) fn is_empty(&self) -> bool {
-        let Plan { removed, added, restarted, adjusted, groups, words } = self;
+        let Plan { removed, added, restarted, adjusted, groups, limits, words } = self;
         let servers = removed.len() + added.len() + restarted.len() + adjusted.len();
-        servers + groups.len() + words.len() == 0
+        servers + groups.len() + words.len() == 0 && limits.is_none()
     }
 }
 
@@ -182,6 +199,23 @@ fn dialled(
 /// The servers that a group shows.
 fn shows(group: &Group) -> Vec<Arc<str>> {
     group.servers.iter().map(|(server, _)| server.name.clone()).collect()
+}
+
+/// Which servers a group shows that the one before did not, and the other way round, in words that follow its label; `None` if there are
+/// none.
+fn shown(before: &Group, group: &Group) -> Option<String> {
+    let (old, new) = (shows(before), shows(group));
+    let without = |all: &[Arc<str>], others: &[Arc<str>]| {
+        let names: Vec<String> = all.iter().filter(|name| !others.contains(name)).map(ToString::to_string).collect();
+        let n = names.len();
+        (n > 0).then(|| listed(names.into_iter().take(SHOWN).collect(), n))
+    };
+    match (without(&new, &old), without(&old, &new)) {
+        (Some(came), Some(gone)) => Some(format!("shows {came} from now on, and no longer {gone}")),
+        (Some(came), None) => Some(format!("shows {came} from now on")),
+        (None, Some(gone)) => Some(format!("no longer shows {gone}")),
+        (None, None) => None,
+    }
 }
 
 /// Everything about a group that matters to its links.
@@ -212,9 +246,13 @@ fn mode(group: &Group) -> String {
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::sharing::layout::groups;
     use crate::tools::{Glob, ToolPolicy};
+
+    const LIMITS: Limits = Limits { drain_timeout: Duration::from_secs(5), tool_budget: 8000 };
 
     fn server(name: &str, token: &str) -> ServerSpec {
         let mut spec = ServerSpec::sample(name, "python", &["x.py"]);
@@ -223,7 +261,7 @@ mod tests {
     }
 
     fn wanted(servers: &[ServerSpec]) -> Wanted {
-        Wanted { servers: servers.to_vec(), groups: groups(servers, &[]), fixed: Vec::new() }
+        Wanted { servers: servers.to_vec(), groups: groups(servers, &[]), limits: LIMITS, fixed: Vec::new() }
     }
 
     /// What a plan does, in short.
@@ -274,6 +312,26 @@ mod tests {
         assert_eq!(done(&old, &[a.clone(), c.clone()]), told(&["- b"], &["end"]));
         assert_eq!(done(&old[..2], &old), told(&["+ c"], &["follow a+c"]));
         assert_eq!(done(&old, &old[..2]), told(&["- c"], &["follow a"]));
+    }
+
+    #[test]
+    fn a_change_names_the_servers_that_come_and_go_and_the_limits_that_are_others() {
+        let (a, b, c) = (server("a", "x"), server("b", "x"), server("c", "x"));
+        let words = |old: &Wanted, new: &Wanted| plan(old, new, &BTreeSet::new(), &[]).words;
+        let before = wanted(&[a.clone(), b.clone()]);
+        assert_eq!(
+            words(&before, &wanted(&[a.clone(), c.clone()])),
+            ["b is gone", "c is new", "a+c shows c from now on, and no longer b"]
+        );
+        assert_eq!(words(&before, &wanted(std::slice::from_ref(&a))), ["b is gone", "a no longer shows b"]);
+        assert_eq!(words(&before, &wanted(&[b.clone(), a.clone()])), ["b+a shows its servers in another order"]);
+        let slow = ServerSpec { keep_listed: false, ..a.clone() };
+        assert_eq!(words(&before, &wanted(&[slow, b.clone()])), ["a has another startTimeout or keepListed"]);
+        let limits = Limits { drain_timeout: Duration::from_secs(9), ..LIMITS };
+        let told = plan(&before, &Wanted { limits, ..before.clone() }, &BTreeSet::new(), &[]);
+        assert_eq!((told.words, told.limits), (vec!["drainTimeout is 9.0 s".to_owned()], Some(limits)));
+        let fixed = |dir: &str| Wanted { fixed: vec![("cacheDir", dir.to_owned())], ..before.clone() };
+        assert_eq!(words(&fixed("a"), &fixed("b")), ["cacheDir will count when mcp-pipe is started anew"]);
     }
 
     #[test]

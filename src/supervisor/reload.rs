@@ -19,6 +19,7 @@ use crate::backoff::FLOOR;
 use crate::config::Config;
 use crate::control::orders::{Given, NotGiven, Until};
 use crate::error::Problems;
+use crate::pipe::Limits;
 use crate::process::aside::aside;
 use crate::sharing::layout::{Group, groups};
 
@@ -28,12 +29,8 @@ const JUST_NOW: Duration = Duration::from_secs(10);
 const ENDING: Duration = Duration::from_secs(15);
 
 /// What counts from the start of a run to its end, by the keys for it.
-pub(super) fn fixed(drain: Duration, tool_budget: usize, cache: Option<&Path>) -> Vec<(&'static str, String)> {
-    vec![
-        ("drainTimeout", format!("{drain:?}")),
-        ("toolBudget", tool_budget.to_string()),
-        ("cacheDir", format!("{cache:?}")),
-    ]
+pub(super) fn fixed(cache: Option<&Path>) -> Vec<(&'static str, String)> {
+    vec![("cacheDir", format!("{cache:?}"))]
 }
 
 impl Supervisor {
@@ -73,8 +70,9 @@ impl Supervisor {
         if watch.paths() != inputs {
             *watch = Watch::of(inputs).await;
         }
-        let fixed = fixed(drain_timeout, tool_budget, cache_dir.as_deref());
-        let new = Wanted { groups: groups(&servers, &endpoints), servers, fixed };
+        let fixed = fixed(cache_dir.as_deref());
+        let limits = Limits { drain_timeout, tool_budget };
+        let new = Wanted { groups: groups(&servers, &endpoints), servers, limits, fixed };
         let plan = plan(&self.wanted, &new, &stale, &self.helm.stopped());
         if std::mem::take(&mut self.refused) {
             info!(event = "CONFIG_RELOADED", "the config has no mistakes any more");
@@ -84,10 +82,7 @@ impl Supervisor {
             let told = just_now.map_or_else(|| "nothing changed".to_owned(), |(_, told)| told);
             return Ok(Given { until: Until::Reloaded { told, servers: Vec::new() }, within: ENDING });
         }
-        let told = match plan.words.is_empty() {
-            true => "changed: times that count from now on".to_owned(),
-            false => format!("changed: {}", plan.words.join("; ")),
-        };
+        let told = format!("changed: {}", plan.words.join("; "));
         info!(event = "CONFIG_RELOADED", "{}", self.common.run.redactor.clean_all(&told));
         let new_ones = plan.added.iter().chain(&plan.restarted);
         let servers: Vec<Arc<str>> = new_ones.clone().map(|server| server.name.clone()).collect();
@@ -112,7 +107,12 @@ impl Supervisor {
     }
 
     async fn apply(&mut self, plan: Plan) {
-        let Plan { removed, added, restarted, adjusted, groups, words: _ } = plan;
+        let Plan { removed, added, restarted, adjusted, groups, limits, words: _ } = plan;
+        if let Some(limits) = limits {
+            // First: links that end are to end by these.
+            self.common.run.limits = limits;
+            self.common.hub.limit(limits).await;
+        }
         for spec in added {
             self.add(spec);
         }
