@@ -149,7 +149,13 @@ pub fn run(
     let done = runtime.block_on(async {
         let stop = Stop::new();
         let (orders, instructions) = Orders::channel();
-        let status = Status::new(redactor.clone());
+        let status = match &command {
+            Command::Tools { .. } | Command::Call { .. } => Status::of_one_look(redactor.clone()),
+            Command::Run(_) | Command::Status { .. } | Command::Logs { .. } | Command::Order(_) | Command::Health => {
+                Status::new(redactor.clone())
+            }
+            Command::Validate { .. } | Command::Config { .. } => Status::new(redactor.clone()),
+        };
         let ours = Handles { guard, reread, orders: orders.clone(), instructions, status, ring, stop: stop.clone() };
         tokio::select! {
             done = perform(command, arguments, config, ours) => done,

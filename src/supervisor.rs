@@ -118,6 +118,7 @@ pub(crate) async fn serve(
     let obeyed = async {
         let mut losses = pin!(losses::note(&kept, &seen));
         let mut watch = if reread.is_some() { Watch::of(inputs).await } else { Watch::default() };
+        let mut is_told = false;
         loop {
             tokio::select! {
                 Some(done) = supervisor.tasks.join_next() => {
@@ -139,6 +140,10 @@ pub(crate) async fn serve(
                         supervisor.helm.obey(other, &now);
                     }
                 },
+                () = now.drain().cancelled(), if !is_told => {
+                    is_told = true;
+                    seen.set_stopping();
+                }
                 never = &mut losses => match never {},
                 changed = watch.changed(), if reread.is_some() && !now.drain().is_cancelled() => {
                     let _logged = supervisor.reload(reread.as_ref(), &mut watch, changed).await;

@@ -101,7 +101,7 @@ pub(crate) enum Then {
 impl ServerEntry {
     /// Writes what has happened to the server of this name.
     pub(crate) fn write(&self, name: &str, news: ServerNews<'_>) {
-        news.log(name);
+        news.log(name, self.is_one_look());
         self.change(|server| server.follow(&news, |text| self.clean(text), Instant::now()));
     }
 
@@ -117,11 +117,15 @@ impl ServerEntry {
 }
 
 impl ServerNews<'_> {
-    fn log(&self, name: &str) {
+    /// `is_last`: the run ends with a fault, and no attempt follows.
+    fn log(&self, name: &str, is_last: bool) {
         let servers = || Names::from_iter([name.into()]);
         match self {
             ServerNews::Started { pid, program, .. } => {
                 info!(event = "SERVER_STARTED", server = %name, pid, program, "started {program}, process {pid}");
+            }
+            ServerNews::NotStarted { shown, .. } if is_last => {
+                warn!(target: RETRIES, event = "ERROR_SERVER_START", server = %name, "{shown}");
             }
             ServerNews::NotStarted { shown, retry_in, .. } => {
                 warn!(target: RETRIES, event = "ERROR_SERVER_START", server = %name, "{shown}; next attempt in {}", span(*retry_in));
@@ -156,6 +160,9 @@ impl ServerNews<'_> {
                 warn!(event = "SERVER_SILENT", servers = ?servers(), "{note}")
             }
             ServerNews::Heard { note, .. } => info!(event = "SERVER_HEARD", servers = ?servers(), "{note}"),
+            ServerNews::Exited { pid, why, last_words, .. } if is_last => {
+                warn!(event = "SERVER_EXITED", server = %name, pid, why, "{why}{last_words}");
+            }
             ServerNews::Exited { pid, why, last_words, retry_in, .. } => {
                 warn!(event = "SERVER_EXITED", server = %name, pid, why, "{why}; restart in {}{last_words}", span(*retry_in));
             }

@@ -34,6 +34,9 @@ pub(super) struct Report {
     causes: Vec<Cause>,
     servers: Vec<Server>,
     endpoints: Vec<Endpoint>,
+    /// mcp-pipe has been told to stop, and does.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    stopping: bool,
 }
 
 /// A fault.
@@ -210,7 +213,8 @@ impl Report {
         let well = servers.iter().all(|server| server.well)
             && endpoints.iter().all(|endpoint| endpoint.well)
             && all.mistakes.is_empty();
-        Some(Report { schema: SCHEMA, daemon: daemon.clone(), well, causes, servers, endpoints })
+        let stopping = all.stopping;
+        Some(Report { schema: SCHEMA, daemon: daemon.clone(), well, causes, servers, endpoints, stopping })
     }
 
     /// Whether all of it serves.
@@ -229,6 +233,9 @@ impl Report {
     /// A line for each server, each endpoint, and each cause.
     pub(super) fn words(&self) -> String {
         let mut text = String::new();
+        if self.stopping {
+            text.push_str("mcp-pipe is stopping\n");
+        }
         // Writing to a String does not fail.
         for Server { name, words, .. } in &self.servers {
             let _infallible = writeln!(text, "{name}: {words}");
@@ -254,7 +261,8 @@ impl Report {
             (format!("endpoint {}: ", endpoint.name), gist(endpoint.state, &endpoint.why, more))
         });
         let causes = self.causes.iter().map(|cause| (cause.words(), String::new()));
-        servers.chain(endpoints).chain(causes).collect()
+        let stopping = self.stopping.then(|| ("mcp-pipe is stopping".to_owned(), String::new()));
+        servers.chain(endpoints).chain(causes).chain(stopping).collect()
     }
 }
 

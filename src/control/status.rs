@@ -246,6 +246,9 @@ pub(crate) struct Overview {
     /// The mistakes of the config as it is now, while an earlier one is used.
     pub mistakes: Vec<Mistake>,
     pub loss: Option<Loss>,
+    /// mcp-pipe has been told to stop, and does.
+    #[serde(default)]
+    pub stopping: bool,
 }
 
 /// A mistake in a config that was changed while mcp-pipe runs.
@@ -327,6 +330,8 @@ pub(crate) struct Status {
     keys: Arc<AtomicU64>,
     /// Cleans each text that is noted, which servers or endpoints may have said.
     redactor: Redactor,
+    /// Whoever looks on ends the run with the first fault, so no further attempt is told of.
+    is_one_look: bool,
 }
 
 /// The entry of one server, for whoever runs it to write. Cloning gives another handle; the entry is there as long as there is one.
@@ -377,6 +382,11 @@ impl Status {
         Status { redactor, ..Status::default() }
     }
 
+    /// The same, where whoever looks on ends the run with the first fault.
+    pub(crate) fn of_one_look(redactor: Redactor) -> Self {
+        Status { is_one_look: true, ..Status::new(redactor) }
+    }
+
     /// The redactor that cleans all texts.
     pub(crate) fn redactor(&self) -> &Redactor {
         &self.redactor
@@ -386,6 +396,11 @@ impl Status {
     pub(crate) fn leave_out(&self, disabled: &[String]) {
         let names = disabled.iter().map(|name| self.redactor.clean(name).into_owned());
         self.overview.send_modify(|overview| overview.disabled = names.collect());
+    }
+
+    /// Notes that mcp-pipe stops.
+    pub(crate) fn set_stopping(&self) {
+        self.overview.send_modify(|overview| overview.stopping = true);
     }
 
     /// Adds a server that has not been started yet.
@@ -476,6 +491,11 @@ impl ServerEntry {
     /// A text without what is secret.
     pub(super) fn clean(&self, text: &str) -> String {
         self.held.of.redactor.clean(text).into_owned()
+    }
+
+    /// Whether whoever looks on ends the run with the first fault.
+    pub(super) fn is_one_look(&self) -> bool {
+        self.held.of.is_one_look
     }
 
     /// Notes what a person wants of the server.

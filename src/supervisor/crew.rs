@@ -426,7 +426,8 @@ impl Crew {
     /// Puts a link into the roster.
     fn post(&self, members: &[Member], takes_turns: bool, link: PeerId) -> Posted {
         let servers = members.iter().map(|member| member.spec.name.clone()).collect();
-        self.common.roster.add(Post { name: self.name.clone(), servers, takes_turns, link })
+        let endpoint = members.first().map(|member| member.endpoint.clone());
+        self.common.roster.add(Post { name: self.name.clone(), endpoint, servers, takes_turns, link })
     }
 
     /// How the servers are shown where they take turns.

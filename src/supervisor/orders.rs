@@ -266,22 +266,30 @@ impl Helm {
             posts.retain(|post| is_named(post) || is_it(post));
             return Ok(posts);
         }
-        let subjects = || self.servers.iter().filter_map(|subject| Some((&subject.name, subject.endpoint.as_ref()?)));
+        // An endpoint with a name is called by that, and one without by its servers: no name is used for both.
+        let of_servers = self.servers.iter().filter_map(|subject| Some((&subject.name, subject.endpoint.as_ref()?)));
+        let mut callers: Vec<(&Arc<str>, &Endpoint)> = of_servers.collect();
+        for caller in posts.iter().filter_map(|post| Some((post.name.as_ref()?, post.endpoint.as_ref()?))) {
+            if !callers.contains(&caller) {
+                callers.push(caller);
+            }
+        }
         let labels: Vec<_> = posts.iter().map(|post| (post.label(), &*post.servers)).collect();
-        let servers = match meant(name, subjects(), &labels) {
+        let servers = match meant(name, callers.iter().copied(), &labels) {
             Meant::One(servers) => servers,
             Meant::Several(servers) => {
                 let first = servers.iter().take(5).collect();
                 let servers = crate::words::listed(first, servers.len());
                 let why = format!(
-                    "several endpoints look like that; name the one that is meant by a server on it: {servers}"
+                    "several endpoints look like that; call the one that is meant by its name, or by a server on it: {servers}"
                 );
                 return Err(NotGiven::Unclear(why));
             }
             Meant::Nothing => return Err(self.unknown(name)),
         };
-        drop(labels);
-        posts.retain(|post| post.serves(&servers));
+        drop((callers, labels));
+        let is_named = |post: &Post| post.name.as_ref().is_some_and(|name| servers.contains(name));
+        posts.retain(|post| is_named(post) || post.serves(&servers));
         if posts.is_empty() {
             let why = format!("nothing is connected for {name} just now; mcp-pipe status says why");
             return Err(NotGiven::Impossible(why));
@@ -317,7 +325,7 @@ enum Meant {
     Nothing,
 }
 
-/// Finds the endpoint that is called by the name of a server on it, by all of them as the log has it (`a+b`), or by its address,
+/// Finds the endpoint that is called by its name or that of a server on it, by all of them as the log has it (`a+b`), or by its address,
 /// which may lack what is secret. `labels`: of each connection what the log calls it, and its servers.
 fn meant<'a>(
     text: &str,

@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crate::endpoint::Endpoint;
 use crate::logging::Names;
 use crate::router::PeerId;
 
@@ -21,6 +22,7 @@ struct Posts {
 pub(super) struct Post {
     /// The endpoint's name, if it has one.
     pub(super) name: Option<Arc<str>>,
+    pub(super) endpoint: Option<Endpoint>,
     /// The servers that it shows, in the order of their turns where they take some.
     pub(super) servers: Arc<[Arc<str>]>,
     /// Whether they take turns.
@@ -89,10 +91,16 @@ mod tests {
         let roster = Roster::default();
         let mut posted = ["a", "b"].map(|name| {
             let servers = Arc::new([name.into()]);
-            roster.add(Post { name: None, servers, takes_turns: false, link: PeerId::default() })
+            roster.add(Post { name: None, endpoint: None, servers, takes_turns: false, link: PeerId::default() })
         });
         assert_eq!(roster.clone().read().len(), 2);
-        posted[1] = roster.add(Post { name: None, servers: Arc::new([]), takes_turns: true, link: PeerId::default() });
+        posted[1] = roster.add(Post {
+            name: None,
+            endpoint: None,
+            servers: Arc::new([]),
+            takes_turns: true,
+            link: PeerId::default(),
+        });
         let left = roster.read();
         assert!(left[0].serves(&["a".into()]) && !left[0].serves(&["b".into()]) && left[1].takes_turns);
         drop(posted);

@@ -101,6 +101,21 @@ async fn tools_prints_a_table_that_a_pipe_can_read() {
 }
 
 #[tokio::test]
+async fn tools_and_call_promise_no_further_attempt_of_a_server_that_dies_or_cannot_start() {
+    for (command, args, told) in
+        [("sh", json!(["-c", "exit 3"]), "exited with code 3"), ("no-such-program", json!([]), "no-such-program")]
+    {
+        let config = json!({"mcpServers": {"x": {"command": command, "args": args}}});
+        for line in [&["tools"][..], &["call", "x", "echo"]] {
+            let output = Setup::new().config(&config).args(line.iter().copied()).output().await;
+            let said = String::from_utf8(output.stderr).unwrap();
+            assert!(!output.status.success() && said.contains(told), "{line:?}: {said}");
+            assert!(!said.contains("restart in") && !said.contains("next attempt in"), "{line:?}: {said}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn tools_json_holds_what_the_server_said() {
     let servers = [("calculator", calculator_entry()), ("other", fixture_entry(&[]))];
     let (_, stdout, stderr) = run(Setup::new().config(&config(servers)), &["tools", "--json"]).await;

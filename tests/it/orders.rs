@@ -411,10 +411,38 @@ async fn endpoints_that_look_alike_are_named_by_a_server() {
     let shown = one.url().split_once("?").unwrap().0.to_owned();
     let said = runtime.not_done(2, &["restart", &shown]).await;
     assert!(
-        said.contains("several endpoints look like that; name the one that is meant by a server on it: a, b"),
+        said.contains(
+            "several endpoints look like that; call the one that is meant by its name, or by a server on it: a, b"
+        ),
         "{said}"
     );
     daemon.stop().await;
+}
+
+#[tokio::test]
+async fn an_endpoint_with_a_name_is_found_by_its_address_too() {
+    let (runtime, kitchen, office) = (Runtime::new(), FakeEndpoint::bind().await, FakeEndpoint::bind().await);
+    let urls = json!({"kitchen": {"url": kitchen.url()}, "office": {"url": office.url()}});
+    let config = json!({"endpoints": urls, "mode": "multiplex", "mcpServers": {"a": fixture_entry(&[])}});
+    let daemon = runtime.setup().config(&config).start("info");
+    let (mut at_kitchen, mut at_office) = (kitchen.accept().await, office.accept().await);
+    at_kitchen.handshake().await;
+    at_office.handshake().await;
+    let status: Value = serde_json::from_str(&runtime.ask(&["status", "--json"]).await.out).unwrap();
+    let shown = status["endpoints"][0]["address"].as_str().unwrap().to_owned();
+    for address in [&*shown, shown.split_once('?').unwrap().0, &kitchen.url()] {
+        let order = ["restart", address];
+        let (said, again) = tokio::join!(runtime.ask(&order), async {
+            at_kitchen.wait_for_close().await;
+            let mut conn = kitchen.accept().await;
+            conn.handshake().await;
+            conn
+        });
+        assert!(said.code == 0 && said.out.contains("kitchen/a: connected anew"), "{address}: {said:?}");
+        at_kitchen = again;
+    }
+    assert_eq!((office.accepted(), kitchen.accepted()), (1, 4));
+    daemon.stop_closing([&mut at_kitchen, &mut at_office]).await;
 }
 
 #[tokio::test]
@@ -430,6 +458,10 @@ async fn orders_during_a_stop_are_refused_and_a_stopped_server_needs_no_time_to_
     daemon.wait_for_event("STOPPING").await;
     let said = runtime.not_done(1, &["restart", "x"]).await;
     assert!(said.contains("mcp-pipe is stopping"), "{said}");
+    let status = runtime.ask(&["status"]).await;
+    assert!(status.out.starts_with("mcp-pipe is stopping\nx: serving"), "{status:?}");
+    let status: Value = serde_json::from_str(&runtime.ask(&["status", "--json"]).await.out).unwrap();
+    assert_eq!(status["stopping"], true);
     fs::write(&go, "").unwrap();
     assert_eq!(text_of(&conn.answer_to(10).await), "slept 1 ms");
     conn.wait_for_close().await;
