@@ -559,11 +559,15 @@ mod tests {
 
     #[test]
     fn every_command_shows_an_example() {
-        let others = ["run", "tools", "call", "status", "logs", "health", "validate", "config"];
-        for name in others.iter().chain(orders::NAMES) {
+        let all = command();
+        let names: Vec<&str> = all.get_subcommands().map(clap::Command::get_name).filter(|it| *it != "help").collect();
+        assert!(orders::NAMES.iter().chain(&["run", "status", "health"]).all(|name| names.contains(name)), "{names:?}");
+        for name in names {
             let help = cli(&[name, "--help"]).unwrap_err().to_string();
-            assert!(help.contains("Examples:\n") && help.contains(&format!(" mcp-pipe {name} ")), "{help}");
+            let examples = help.split_once("Examples:\n").map_or("", |(_, examples)| examples);
+            assert!(examples.contains(&format!(" mcp-pipe {name}")), "{help}");
         }
+        assert!(cli(&["--help"]).unwrap_err().to_string().contains("Examples:\n"));
     }
 
     #[test]

@@ -23,7 +23,12 @@ impl Runtime {
     }
 
     pub(crate) fn setup(&self) -> Setup {
-        Setup::new().env("XDG_RUNTIME_DIR", self.0.path().to_str().unwrap())
+        self.setup_as(|setup| setup)
+    }
+
+    /// The same, where the program is to be started by another one.
+    pub(crate) fn setup_as(&self, how: impl FnOnce(Setup) -> Setup) -> Setup {
+        how(Setup::new()).env("XDG_RUNTIME_DIR", self.0.path().to_str().unwrap())
     }
 
     fn folder(&self) -> PathBuf {

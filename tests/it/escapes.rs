@@ -27,7 +27,7 @@ fn said(arguments: &[&str], stdout: Option<OwnedFd>) -> (String, String) {
 }
 
 /// A terminal: what is shown on it, and the side that a program gets.
-fn terminal() -> (File, OwnedFd) {
+pub(crate) fn terminal() -> (File, OwnedFd) {
     use rustix::fs::{Mode, OFlags, open};
     use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
     let screen = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();

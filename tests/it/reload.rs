@@ -8,7 +8,8 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::control::Runtime;
-use crate::harness::{Conn, Daemon, FakeEndpoint, field, fixture_entry, names, rounds, text_of};
+use crate::escapes::terminal;
+use crate::harness::{Conn, Daemon, FakeEndpoint, Setup, field, fixture_entry, names, rounds, text_of, within};
 
 /// Servers of these names, each on an endpoint of its own.
 fn apart(servers: &[(&str, &FakeEndpoint)]) -> Value {
@@ -29,8 +30,13 @@ struct Running {
 
 impl Running {
     fn start(config: Value) -> Self {
+        Self::start_as(config, |setup| setup)
+    }
+
+    /// The same, started otherwise.
+    fn start_as(config: Value, how: impl FnOnce(Setup) -> Setup) -> Self {
         let runtime = Runtime::new();
-        let daemon = runtime.setup().config(&config).start("info");
+        let daemon = runtime.setup_as(how).config(&config).start("info");
         Running { runtime, daemon, config }
     }
 
@@ -224,6 +230,159 @@ async fn a_bad_file_changes_nothing_and_is_told_with_its_places() {
     fs::remove_dir(run.file()).unwrap();
     assert_eq!(run.reload(|_| {}).await, "nothing changed\n");
     assert_eq!((pid(&mut conn, 11).await, endpoint.accepted(), run.starts("a")), (before, 1, 1));
+    run.daemon.stop_closing([&mut conn]).await;
+}
+
+#[tokio::test]
+async fn whatever_becomes_of_the_file_is_told_until_it_is_mended_and_disturbs_nothing() {
+    let endpoint = FakeEndpoint::bind().await;
+    let run = Running::start(apart(&[("a", &endpoint)]));
+    let mut conn = endpoint.accept().await;
+    conn.handshake().await;
+    let (before, good) = (pid(&mut conn, 10).await, run.config.to_string());
+    let file = run.file();
+    let half = &good[..good.len() / 2];
+    let faults: [(&str, &dyn Fn(), &str); 5] = [
+        ("removed", &|| fs::remove_file(&file).unwrap(), "is not in the working directory"),
+        ("half-written", &|| write(&file, half), "mcp_config.json:1:"),
+        ("a folder", &|| fs::create_dir(&file).unwrap(), "mcp_config.json"),
+        ("huge", &|| fs::File::create(&file).unwrap().set_len(100 << 20).unwrap(), "larger than"),
+        (
+            "unreadable",
+            &|| {
+                use std::os::unix::fs::{PermissionsExt as _, symlink};
+                if rustix::process::geteuid().is_root() {
+                    // Root may read whatever there is, but for this.
+                    symlink("/proc/self/mem", &file).unwrap();
+                } else {
+                    write(&file, &good);
+                    fs::set_permissions(&file, fs::Permissions::from_mode(0o000)).unwrap();
+                }
+            },
+            "mcp_config.json",
+        ),
+    ];
+    for (n, (fault, befalls, told)) in faults.into_iter().enumerate() {
+        if file.is_dir() {
+            fs::remove_dir(&file).unwrap()
+        } else if n > 1 {
+            fs::remove_file(&file).unwrap()
+        }
+        let logged =
+            |event: &str| run.daemon.log_lines().iter().filter(|line| field(line, "event") == Some(event)).count();
+        let (refused, mended) = (logged("ERROR_RELOAD"), logged("CONFIG_RELOADED"));
+        befalls();
+        // It is noticed by itself.
+        within(fault, async {
+            while logged("ERROR_RELOAD") == refused {
+                tokio::time::sleep(Duration::from_millis(20)).await
+            }
+        })
+        .await;
+        let line = run.daemon.log_lines().into_iter().rfind(|line| field(line, "event") == Some("ERROR_RELOAD"));
+        let line = line.unwrap().to_string();
+        assert!(line.contains(told) && line.contains("the old one runs on"), "{fault}: {line}");
+        let status = run.runtime.ask(&["status"]).await;
+        assert!(
+            status.code == 1 && status.out.contains("error config-mistake: ") && status.out.contains(told),
+            "{fault}: {status:?}"
+        );
+        assert!(status.out.contains("a: serving for"), "{fault}: {status:?}");
+        assert_eq!(pid(&mut conn, 20 + n as u64).await, before, "{fault}");
+        if file.is_dir() {
+            fs::remove_dir(&file).unwrap()
+        }
+        write(&file, &good);
+        within("its end", async {
+            while logged("CONFIG_RELOADED") == mended {
+                tokio::time::sleep(Duration::from_millis(20)).await
+            }
+        })
+        .await;
+        let status = run.runtime.ask(&["status"]).await;
+        assert!(status.code == 0 && !status.out.contains("config-mistake"), "{fault}: {status:?}");
+    }
+    assert_eq!((endpoint.accepted(), run.starts("a")), (1, 1));
+    run.daemon.stop_closing([&mut conn]).await;
+}
+
+#[tokio::test]
+async fn a_reload_needs_no_room_on_any_disk() {
+    let endpoint = FakeEndpoint::bind().await;
+    // As on a full disk, each write fails.
+    let mut run = Running::start_as(apart(&[("a", &endpoint)]), |setup| setup.limited("--fsize=0:0"));
+    let mut conn = endpoint.accept().await;
+    conn.handshake().await;
+    let said = run.reload(|config| config["mcpServers"]["a"]["tools"] = json!({"deny": ["echo"]})).await;
+    assert!(said.contains("a shows other tools"), "{said}");
+    assert!(!tools(&mut conn, 10).await.contains(&"echo".to_owned()));
+    let said = run.reload(|config| config["mcpServers"]["a"]["env"] = json!({"WORD": "1"})).await;
+    assert!(said.contains("a is restarted"), "{said}");
+    assert_eq!(text_of(&conn.call(11, "env", json!({"name": "WORD"})).await), "1");
+    run.daemon.stop_closing([&mut conn]).await;
+}
+
+#[tokio::test]
+async fn sighup_has_the_config_read_again_where_no_terminal_can_have_been_closed_and_else_ends_the_run() {
+    let endpoint = FakeEndpoint::bind().await;
+    let mut run = Running::start_as(apart(&[("a", &endpoint)]), |setup| setup.in_session(None));
+    let mut conn = endpoint.accept().await;
+    conn.handshake().await;
+    run.config["mcpServers"]["a"]["tools"] = json!({"deny": ["echo"]});
+    run.write();
+    run.daemon.signal(Signal::HUP);
+    let said = run.daemon.wait_for_event("COMMAND").await.to_string();
+    assert!(said.contains("SIGHUP: the config is read again"), "{said}");
+    run.daemon.wait_for_event("CONFIG_RELOADED").await;
+    assert!(!tools(&mut conn, 10).await.contains(&"echo".to_owned()));
+    assert_eq!((endpoint.accepted(), run.starts("a")), (1, 1));
+    run.daemon.stop_closing([&mut conn]).await;
+
+    let (_screen, program) = terminal();
+    let mut run = Running::start_as(apart(&[("a", &endpoint)]), |setup| setup.in_session(Some(program)));
+    let mut conn = endpoint.accept().await;
+    conn.handshake().await;
+    run.daemon.signal(Signal::HUP);
+    assert_eq!(conn.wait_for_close().await.map(|close| u16::from(close.code)), Some(1000));
+    assert!(run.daemon.exit().await.success());
+    let log = run.daemon.log_text();
+    assert!(log.contains("SIGHUP") && !log.contains("read again"), "{log}");
+}
+
+#[tokio::test]
+async fn drain_timeout_and_tool_budget_count_from_a_reload_on() {
+    let endpoint = FakeEndpoint::bind().await;
+    let mut run = Running::start(apart(&[("a", &endpoint)]));
+    let mut conn = endpoint.accept().await;
+    conn.handshake().await;
+    let said = run
+        .reload(|config| {
+            config["drainTimeout"] = "0s".into();
+            config["toolBudget"] = 10.into();
+        })
+        .await;
+    assert_eq!(said, "changed: drainTimeout is 0.0 ms; toolBudget is 10\n");
+    tools(&mut conn, 10).await;
+    run.reload(|config| config["mcpServers"]["a"]["tools"] = json!({"deny": ["echo"]})).await;
+    tools(&mut conn, 11).await;
+    let warned = run.daemon.wait_for_event("TOOL_BUDGET").await.to_string();
+    assert!(warned.contains("10"), "{warned}");
+    // Nothing is waited for at a stop: by the time of before it would be the end of the call.
+    let go = run.daemon.path().join("go");
+    conn.send_call(12, "sleep", json!({"ms": 1, "until": go})).await;
+    assert_eq!(pid(&mut conn, 13).await, pid(&mut conn, 14).await);
+    run.daemon.signal(Signal::TERM);
+    let answer = conn.answer_to(12).await;
+    assert!(answer["error"]["message"].as_str().is_some_and(|why| why.contains("shutdown")), "{answer}");
+    assert_eq!(conn.wait_for_close().await.map(|close| u16::from(close.code)), Some(1000));
+    let said = run.daemon.exit().await;
+    assert!(said.success(), "{said}");
+    // What is of the whole run is told as before.
+    let mut run = Running::start(apart(&[("a", &endpoint)]));
+    let mut conn = endpoint.accept().await;
+    conn.handshake().await;
+    let said = run.reload(|config| config["cacheDir"] = "elsewhere".into()).await;
+    assert_eq!(said, "changed: cacheDir will count when mcp-pipe is started anew\n");
     run.daemon.stop_closing([&mut conn]).await;
 }
 

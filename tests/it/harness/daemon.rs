@@ -70,6 +70,17 @@ impl Setup {
         self
     }
 
+    /// In a session of its own, by setsid(1): without a terminal that controls it, or with this one. Then to be called before the others.
+    pub(crate) fn in_session(mut self, terminal: Option<OwnedFd>) -> Self {
+        let plain = self.command.as_std().get_program().to_owned();
+        self.command = command("setsid".as_ref(), self.dir.path(), &self.mark);
+        if let Some(terminal) = terminal {
+            self.command.arg("--ctty").stdin(terminal);
+        }
+        self.command.arg(plain);
+        self
+    }
+
     /// With this `mcp_config.json` in its directory.
     pub(crate) fn config(self, config: &Value) -> Self {
         self.file("mcp_config.json", &config.to_string())
