@@ -324,6 +324,8 @@ mod tests {
             ["b is gone", "c is new", "a+c shows c from now on, and no longer b"]
         );
         assert_eq!(words(&before, &wanted(std::slice::from_ref(&a))), ["b is gone", "a no longer shows b"]);
+        let more = wanted(&[a.clone(), b.clone(), c.clone()]);
+        assert_eq!(words(&before, &more), ["c is new", "a+b+c shows c from now on"]);
         assert_eq!(words(&before, &wanted(&[b.clone(), a.clone()])), ["b+a shows its servers in another order"]);
         let slow = ServerSpec { keep_listed: false, ..a.clone() };
         assert_eq!(words(&before, &wanted(&[slow, b.clone()])), ["a has another startTimeout or keepListed"]);
