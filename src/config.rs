@@ -16,6 +16,7 @@ mod endpoints;
 mod environment;
 mod expand;
 mod file;
+mod instances;
 mod keys;
 mod locate;
 mod missing;
@@ -32,6 +33,14 @@ mod start;
 mod surroundings;
 mod syntax;
 mod target;
+/// How `instances` is written, in kebab case: see [`Instances`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub(crate) enum Share {
+    #[default]
+    Shared,
+    PerPeer,
+}
+
 #[cfg(test)]
 mod tests;
 pub(crate) mod units;
@@ -42,6 +51,7 @@ mod windows;
 pub use control::{ControlSocket, Places, control_socket};
 pub use environment::Environment;
 pub(crate) use environment::proxies;
+pub use instances::{Instances, PerPeer};
 pub(crate) use keys::of_option as key_of_option;
 pub(crate) use missing::{LAUNCHERS, Sought, fetcher, first_line, shell_only};
 pub use options::LogFormat;
@@ -123,6 +133,8 @@ pub struct ServerSpec {
     pub pin: bool,
     /// Whether the tools of a server that shares a connection stay listed, from memory, while it is down.
     pub keep_listed: bool,
+    /// Whether all peers share the server's process.
+    pub instances: Instances,
     /// Which of the server's tools are published, and as what.
     pub tools: Arc<ToolPolicy>,
 }
@@ -301,6 +313,7 @@ impl ServerSpec {
             sharing: Sharing::default(),
             pin: false,
             keep_listed: true,
+            instances: Instances::Shared,
             tools: Arc::default(),
         }
     }

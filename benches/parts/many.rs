@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mcp_pipe::catalogue::{Lists, Memory};
-use mcp_pipe::config::{CommandSpec, Handshake, LinkSpec, ServerSpec, Sharing};
+use mcp_pipe::config::{CommandSpec, Handshake, Instances, LinkSpec, ServerSpec, Sharing};
 use mcp_pipe::mcp::envelope;
 use mcp_pipe::mcp::lists::ListKind;
 use mcp_pipe::router::hub::Hub;
@@ -87,6 +87,7 @@ pub(crate) fn spec(server: ServerIndex) -> ServerSpec {
         sharing: Sharing::default(),
         pin: false,
         keep_listed: true,
+        instances: Instances::Shared,
         tools: Arc::default(),
     }
 }

@@ -37,6 +37,10 @@ pub(crate) const TURN: Duration = Duration::from_secs(300);
 pub(crate) const RESYNC: bool = true;
 /// `keepListed`.
 pub(crate) const KEEP_LISTED: bool = true;
+/// `idle`.
+pub(crate) const IDLE: Duration = Duration::from_secs(600);
+/// `maxInstances`.
+pub(crate) const MAX_INSTANCES: usize = 16;
 /// `slim`.
 pub(crate) const SLIM: bool = false;
 /// `pin`.
@@ -78,8 +82,8 @@ impl Default for LinkSpec {
 mod tests {
     use super::*;
     use crate::cli;
-    use crate::config::Handshake;
     use crate::config::units::{self, word};
+    use crate::config::{Handshake, Share};
 
     /// A default, and how a person writes it.
     enum Written {
@@ -117,6 +121,9 @@ mod tests {
             ("toolBudget", text(&TOOL_BUDGET)),
             ("resync", text(&RESYNC)),
             ("keepListed", text(&KEEP_LISTED)),
+            ("instances", text(&word(&Share::default()))),
+            ("idle", Written::Time(IDLE)),
+            ("maxInstances", text(&MAX_INSTANCES)),
             ("slim", text(&SLIM)),
             ("pin", text(&PIN)),
             ("inheritEnv", text(&matches!(INHERIT_ENV, Inherit::All))),

@@ -37,6 +37,9 @@
 //! | `slim` | TS | `true`/`false` | false | publishes name, description and inputSchema of a tool only |
 //! | `timeout` | TS | time | none | how long a call may take before it is answered with an error |
 //! | `maxResultBytes` | TS | size | none | the largest result of a call; larger ones are cut |
+//! | `instances` | TS | `shared`, `per-peer` | `shared` | whether all endpoints that see a server share one process, or each has one of its own |
+//! | `idle` | TS | time | `10m` | with `per-peer`: how long a further process lives without a call or a subscription |
+//! | `maxInstances` | TS | number | 16 | with `per-peer`: the most processes of the server, the first included; at most 1000 |
 //! | `toolBudget` | T | number | 8000 | estimated tokens above which a list of tools is warned about |
 //! | `cacheDir` | T | path | the user's cache | where it is remembered what servers said; `""` or `none`: nowhere |
 //!

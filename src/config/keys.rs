@@ -30,6 +30,9 @@ pub(crate) const SHARED: &[&str] = &[
     "timeout",
     "maxResultBytes",
     "inheritEnv",
+    "instances",
+    "idle",
+    "maxInstances",
 ];
 
 /// Keys of the top only.
@@ -260,6 +263,9 @@ const IN_NO_ENDPOINT: &[&str] = &[
     "timeout",
     "maxResultBytes",
     "inheritEnv",
+    "instances",
+    "idle",
+    "maxInstances",
     "command",
     "args",
     "env",

@@ -17,8 +17,8 @@ use super::options::{CommandLine, Options, Target};
 use super::shared::Shared;
 use super::surroundings::Surroundings;
 use super::{
-    CommandSpec, Config, EndpointSpec, Environment, ServerSpec, cache, defaults, locate, proxies, sharing, start,
-    target, variables,
+    CommandSpec, Config, EndpointSpec, Environment, ServerSpec, cache, defaults, instances, locate, proxies, sharing,
+    start, target, variables,
 };
 use crate::disk::joined;
 use crate::endpoint::{bare, is_placeholder, is_variable};
@@ -299,6 +299,7 @@ fn servers(
             sharing,
             pin: entry.map_or(defaults::PIN, sharing::is_pinned),
             keep_listed: shared.keep_listed.or(top.keep_listed).unwrap_or(defaults::KEEP_LISTED),
+            instances: instances::of(shared, top),
             tools: Arc::new(ToolPolicy {
                 slim: shared.slim.or(top.slim).unwrap_or(defaults::SLIM),
                 timeout: shared.timeout.or(top.timeout),
@@ -336,6 +337,7 @@ fn servers(
         let what = "is sent nowhere: each server that runs has an endpoint of its own, and headers of the top go to the shared one";
         ctx.warning(&first.place, Code::NoEffect.says(what), "write it in the entries whose endpoints want it");
     }
+    instances::check(ctx, &file.shared, &servers, &entries);
     sharing::check(ctx, file, (&servers, &sharers), &entries, &endpoints.as_shown(&servers));
     if !ctx.local && !without.is_empty() {
         missing_endpoint(ctx, &without, config, entries.iter().any(Option::is_some));

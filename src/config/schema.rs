@@ -4,8 +4,8 @@
 use serde_json::{Map, Value, json};
 
 use super::keys;
-use super::units::word;
-use super::{Mode, Names, Naming};
+use super::units::{MOST_INSTANCES, word};
+use super::{Mode, Names, Naming, Share};
 use clap::ValueEnum;
 
 /// A time with its unit. Blanks around and between are no matter.
@@ -84,6 +84,15 @@ fn one_of<T: ValueEnum>() -> Value {
     json!({ "enum": T::value_variants().iter().map(|value| json!(word(value))).chain([Value::Null]).collect::<Vec<_>>() })
 }
 
+/// A whole number above 0.
+fn count(most: Option<usize>) -> Value {
+    let mut number = json!({ "type": "integer", "minimum": 1 });
+    if let (Some(most), Some(number)) = (most, number.as_object_mut()) {
+        number.insert("maximum".to_owned(), json!(most));
+    }
+    json!({ "anyOf": [{ "type": "null" }, number, { "type": "string", "pattern": COUNT }] })
+}
+
 fn of_top(key: &str) -> Value {
     match key {
         "mcpServers" => json!({ "type": ["object", "null"], "additionalProperties": { "$ref": "#/$defs/server" } }),
@@ -92,8 +101,7 @@ fn of_top(key: &str) -> Value {
             "additionalProperties": { "anyOf": [{ "type": "string" }, { "$ref": "#/$defs/endpoint" }] },
         }),
         "drainTimeout" => defined("time"),
-        "toolBudget" => json!({ "anyOf": [
-            { "type": "null" }, { "type": "integer", "minimum": 1 }, { "type": "string", "pattern": COUNT }] }),
+        "toolBudget" => count(None),
         "cacheDir" => text(),
         _ => json!({}),
     }
@@ -108,6 +116,9 @@ fn of_shared(key: &str) -> Value {
             defined("time")
         }
         "maxFrameSize" | "maxResultBytes" => defined("size"),
+        "instances" => one_of::<Share>(),
+        "idle" => defined("time"),
+        "maxInstances" => count(Some(MOST_INSTANCES)),
         "handshake" => json!({ "enum": ["answer", "relay", null] }),
         "mode" => one_of::<Mode>(),
         "naming" => one_of::<Naming>(),

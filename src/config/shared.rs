@@ -5,7 +5,7 @@ use std::time::Duration;
 use jsonc_parser::ast::{ObjectProp, Value};
 
 use super::reader::{Located, Reader, truth};
-use super::{Handshake, Mode, Names, Naming, units};
+use super::{Handshake, Mode, Names, Naming, Share, units};
 use crate::error::Code;
 use crate::tools::Glob;
 
@@ -34,6 +34,9 @@ pub(crate) struct Shared {
     pub(crate) timeout: Option<Duration>,
     pub(crate) max_result: Option<usize>,
     pub(crate) inherit: Option<Located<Inherit>>,
+    pub(crate) instances: Option<Located<Share>>,
+    pub(crate) idle: Option<Located<Duration>>,
+    pub(crate) max_instances: Option<Located<usize>>,
 }
 
 /// What a server inherits of mcp-pipe's environment and `.env`.
@@ -107,6 +110,9 @@ pub(crate) fn shared(r: &mut Reader<'_>, key: &str, prop: &ObjectProp<'_>, path:
         "timeout" => to.timeout = r.parsed(value, path, units::call_timeout),
         "maxResultBytes" => to.max_result = r.parsed(value, path, units::result_size),
         "inheritEnv" => to.inherit = r.located(value, path, inherit),
+        "instances" => to.instances = r.located(value, path, |r, v, p| r.parsed(v, p, units::choice)),
+        "idle" => to.idle = r.located(value, path, |r, v, p| r.parsed(v, p, units::duration_from_1s)),
+        "maxInstances" => to.max_instances = r.located(value, path, |r, v, p| r.parsed(v, p, units::instances)),
         _ => return false,
     }
     true

@@ -15,6 +15,7 @@ mod endpoint;
 mod endpoints;
 mod foreign;
 mod hints;
+mod instances;
 mod misplaced;
 mod policy;
 mod sharing;

@@ -17,6 +17,9 @@ const LARGEST_FRAME: usize = 1 << 30;
 /// Shortest turn: each begins with a new connection, on which the endpoint has to initialize, read the lists and make a call.
 const SHORTEST_TURN: Duration = Duration::from_secs(10);
 
+/// Most processes of one server: each is a program with its own memory and descriptors, and a slip must not fill the machine.
+pub(crate) const MOST_INSTANCES: usize = 1000;
+
 /// Why a text is no such value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Wrong {
@@ -109,6 +112,19 @@ pub(crate) fn count(text: &str) -> Result<usize, Wrong> {
     match text.trim().parse() {
         Ok(0) | Err(_) => Err(Wrong::new("that is no whole number above 0", "write it like 8000")),
         Ok(number) => Ok(number),
+    }
+}
+
+/// How many processes a server may have.
+///
+/// # Errors
+/// Why the text is no such number, with an example.
+pub(crate) fn instances(text: &str) -> Result<usize, Wrong> {
+    match text.trim().parse() {
+        Ok(number) if (1..=MOST_INSTANCES).contains(&number) => Ok(number),
+        Ok(_) | Err(_) => {
+            Err(Wrong::new(format!("that is no whole number from 1 to {MOST_INSTANCES}"), "write it like 16"))
+        }
     }
 }
 
@@ -230,6 +246,10 @@ mod tests {
         assert_eq!(count(" 8000 "), Ok(8000));
         for text in ["0", "-1", "1.5", "8k", ""] {
             assert!(count(text).is_err(), "{text}");
+        }
+        assert_eq!((instances("1"), instances(" 1000")), (Ok(1), Ok(1000)));
+        for text in ["0", "1001", "-1", "1.5", "many", ""] {
+            assert!(instances(text).is_err(), "{text}");
         }
         assert_eq!(result_size("256"), Ok(256));
         assert!(result_size("255").is_err() && result_size("2GiB").is_err());

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use mcp_pipe::config::{CommandSpec, Handshake, LinkSpec, ServerSpec, Sharing};
+use mcp_pipe::config::{CommandSpec, Handshake, Instances, LinkSpec, ServerSpec, Sharing};
 use mcp_pipe::process::guard::Guard;
 use mcp_pipe::secrecy::Redactor;
 use mcp_pipe::server::{Server, ServerEvent};
@@ -67,6 +67,7 @@ fn spec(n: usize, command: &[String]) -> ServerSpec {
         sharing: Sharing::default(),
         pin: false,
         keep_listed: true,
+        instances: Instances::Shared,
         tools: Arc::default(),
         max_frame: 1 << 20,
     }
