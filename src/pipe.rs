@@ -25,6 +25,7 @@
 //! no more once that has ended. Links and servers come and go while the pipe runs (see `membership`).
 
 mod diagnosis;
+mod further;
 mod links;
 pub(crate) mod membership;
 pub(crate) mod orders;
@@ -44,7 +45,7 @@ use tokio::time::Instant;
 
 use self::links::{HIGH, LinkSide};
 use self::orders::PipeOrders;
-use self::sides::{STUCK, Side, Sides};
+use self::sides::{Leaving, STUCK, Side, Sides};
 use self::timer::Timer;
 use crate::catalogue::Catalogue;
 use crate::config::{CommandSpec, LinkSpec, ServerSpec, fetcher};
@@ -57,7 +58,9 @@ use crate::logging::Names;
 use crate::mcp::handshake::Hello;
 use crate::process::guard::Guard;
 use crate::process::stop::Stop;
-use crate::router::{About, Gone, NewPeer, PeerId, Router, ServerIndex, Sight, Start, TurnCommand, earliest};
+use crate::router::{
+    About, Arrangement, Gone, NewPeer, PeerId, Router, ServerIndex, Sight, Start, TurnCommand, earliest,
+};
 use crate::secrecy::Redactor;
 use crate::server::wanted::Goal;
 use crate::server::{Found, Life, Server, ServerEvent};
@@ -271,14 +274,14 @@ impl Pipe {
                 self.poll_stop(now);
             }
             self.obey(now);
-            let (made_room, ended) = self.look(now);
+            let (goes_on, ended) = self.look(now);
             if ended {
                 return Poll::Ready(());
             }
             // Each of these may have left something to read or to write that nothing else would wake us for.
             let advanced = self.advance(now);
-            let timed = self.tick(now) | self.restart_servers();
-            if !(made_room || advanced || timed) {
+            let timed = self.tick(now) | self.restart_servers() | self.arrange(now);
+            if !(goes_on || advanced || timed) {
                 return Poll::Pending;
             }
         }
@@ -286,8 +289,8 @@ impl Pipe {
         Poll::Pending
     }
 
-    /// One look at all that was woken or has something to write. Returns whether a side that was not read has room again,
-    /// and whether everything has ended.
+    /// One look at all that was woken or has something to write. Returns whether there is more to look at at once, as a side that
+    /// was not read has room again, or a server has changed; and whether everything has ended.
     fn look(&mut self, now: Instant) -> (bool, bool) {
         let closing = matches!(self.phase, PipePhase::Closing);
         if closing {
@@ -334,7 +337,8 @@ impl Pipe {
         // Not before now: what one server wrote may have been for another.
         let has_room = self.paused.links.iter().any(|place| self.sides.takes_from_endpoint(place))
             || self.paused.servers.iter().any(|index| self.sides.takes_from_server(index));
-        (has_room, ended)
+        // The end of one process may concern another one, or have one begin in its place.
+        (has_room || !self.woken.servers.is_empty(), ended)
     }
 
     /// Looks at a link; returns whether it has ended for good.

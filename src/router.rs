@@ -59,6 +59,9 @@ pub trait Out {
     /// Ends a server's process and has another one started at once. `why` goes on from "is started anew: ". The end is
     /// reported as any other is, and until then what the process writes is still read.
     fn restart(&mut self, server: ServerIndex, why: &'static str);
+    /// What becomes of one of a server's processes, where each peer has one of its own. Nobody asks for that where no server is so
+    /// configured.
+    fn arrange(&mut self, _server: ServerIndex, _what: Arrangement) {}
     /// Something a person may want to know.
     fn note(&mut self, note: Note<'_>);
     /// Whether there is room for one more answer of our own to a peer. Answers without room wait for [`Router::on_room`].
@@ -69,6 +72,26 @@ pub trait Out {
     fn is_read_by(&self, _server: ServerIndex) -> bool {
         true
     }
+}
+
+/// What becomes of a process of a server of which each peer has one of its own. From then on nothing is heard any more of the
+/// process that was there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Arrangement {
+    /// A process like the first is to run, for this peer alone; if one is still ending in its place, when that is gone. Next
+    /// [`Router::on_server_up`] is called.
+    Start {
+        /// The server whose first process it is like.
+        first: ServerIndex,
+        /// Whose it is.
+        peer: PeerId,
+    },
+    /// The process is to end, and another one to be started at once: next [`Router::on_server_up`] is called. The reason goes on from
+    /// "is started anew: ".
+    Replace(&'static str),
+    /// The process is to end. [`Hub::remove_server`](hub::Hub::remove_server) is called when it is gone, unless another
+    /// one is to be started in its place by then.
+    End,
 }
 
 /// How far a server's start is, as far as dialling the endpoint depends on that.

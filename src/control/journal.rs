@@ -102,7 +102,10 @@ impl ServerEntry {
     /// Writes what has happened to the server of this name.
     pub(crate) fn write(&self, name: &str, news: ServerNews<'_>) {
         news.log(name, self.is_one_look());
-        self.change(|server| server.follow(&news, |text| self.clean(text), Instant::now()));
+        self.change(|server| {
+            let (clean, now) = (|text: &str| self.clean(text), Instant::now());
+            if self.is_further { server.follow_further(&news, clean, now) } else { server.follow(&news, clean, now) }
+        });
     }
 
     /// Notes that a call was answered, which comes with each call: nothing is made for the log in advance.
@@ -246,6 +249,29 @@ impl ServerStatus {
                 self.clear();
                 self.becomes(ServerState::Starting, now);
             }
+        }
+    }
+
+    /// What follows from news of a further process: whether it is there. What is wrong with one is told in the log.
+    fn follow_further(&mut self, news: &ServerNews<'_>, clean: impl Fn(&str) -> String, now: Instant) {
+        match news {
+            ServerNews::Started { pid, program, fetcher } => {
+                let fetcher = fetcher.map(&clean);
+                self.further.push(Started { pid: *pid, program: clean(program), fetcher, at: now });
+            }
+            ServerNews::Exited { pid, .. }
+            | ServerNews::Replaced { pid, .. }
+            | ServerNews::StoppedByCommand { pid, .. }
+            | ServerNews::Stopped { pid, .. } => self.further.retain(|process| process.pid != *pid),
+            ServerNews::NotStarted { .. }
+            | ServerNews::StillStarting { .. }
+            | ServerNews::NotReady { .. }
+            | ServerNews::Ready { .. }
+            | ServerNews::Refused { .. }
+            | ServerNews::Silent { .. }
+            | ServerNews::Heard { .. }
+            | ServerNews::Halted
+            | ServerNews::Begins => {}
         }
     }
 

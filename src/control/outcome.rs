@@ -98,7 +98,9 @@ fn of_server(command: ServerCommand, number: u64, server: &ServerStatus) -> Opti
     }
     match command {
         ServerCommand::Pause => Some(Ok(format!("{name}: paused, takes no calls"))),
-        ServerCommand::Stop => (server.state == ServerState::Stopped).then(|| Ok(format!("{name}: stopped"))),
+        ServerCommand::Stop => {
+            (server.state == ServerState::Stopped && server.further.is_empty()).then(|| Ok(format!("{name}: stopped")))
+        }
         ServerCommand::Start | ServerCommand::Resume | ServerCommand::Restart => match &server.state {
             ServerState::Serving | ServerState::Silent => Some(Ok(match command {
                 ServerCommand::Restart => format!("{name}: restarted, serves again"),

@@ -14,7 +14,9 @@ use super::figures::{Counted, PRECISION};
 use super::memory::Memory;
 use super::picture::Picture;
 use super::protocol::Daemon;
-use super::status::{LinkState, LinkStatus, Mistake, Overview, ServerKey, ServerState, ServerStatus, ShownServer};
+use super::status::{
+    LinkState, LinkStatus, Mistake, Overview, ServerKey, ServerState, ServerStatus, ShownServer, Started,
+};
 use super::wording;
 use crate::error::FaultCode;
 use crate::server::wanted::Wanted;
@@ -82,6 +84,12 @@ struct Server {
     failures: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
     process: Option<Process>,
+    /// Where each endpoint has a process of its own: those besides the first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    further: Vec<Process>,
+    /// What all of them hold of the memory, where the system tells.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    memory_bytes: Option<u64>,
     calls: Calls,
     /// What its endpoints are called.
     endpoints: Vec<String>,
@@ -253,7 +261,8 @@ impl Report {
     pub(super) fn gist(&self) -> Vec<(String, String)> {
         let gist = |state: &str, why: &Option<String>, more: String| format!("{state} {why:?} {more}");
         let servers = self.servers.iter().map(|server| {
-            let more = format!("{:?} {:?} {}", server.wanted, server.fault, server.process.is_some());
+            let processes = (server.process.is_some(), server.further.len());
+            let more = format!("{:?} {:?} {processes:?}", server.wanted, server.fault);
             (format!("{}: ", server.name), gist(server.state, &server.why, more))
         });
         let endpoints = self.endpoints.iter().map(|endpoint| {
@@ -315,13 +324,17 @@ impl Server {
         };
         let seen = picture.seen(server.key);
         let counted = seen.map(|seen| seen.counted).unwrap_or_default();
-        let memory = server.process.as_ref().and_then(|process| memory.get(&process.pid)).copied();
-        let process = server.process.as_ref().map(|process| Process {
-            pid: process.pid,
-            for_seconds: seconds(now.saturating_duration_since(process.at)),
-            memory_bytes: memory.map(|memory| memory.bytes),
-            processes: memory.map(|memory| memory.processes),
-        });
+        let of_one = |process: &Started| {
+            let memory = memory.get(&process.pid);
+            Process {
+                pid: process.pid,
+                for_seconds: seconds(now.saturating_duration_since(process.at)),
+                memory_bytes: memory.map(|memory| memory.bytes),
+                processes: memory.map(|memory| memory.processes),
+            }
+        };
+        let all = server.process.iter().chain(&server.further).filter_map(|process| memory.get(&process.pid).copied());
+        let memory = all.reduce(|a, b| Memory { bytes: a.bytes + b.bytes, processes: a.processes + b.processes });
         let last_line = seen.and_then(|seen| seen.last_line.as_deref());
         Server {
             name: server.name.clone(),
@@ -335,7 +348,9 @@ impl Server {
             next_attempt_seconds: wording::until(server.retry_at, now).map(seconds),
             restarts: server.restarts,
             failures: server.failures,
-            process,
+            process: server.process.as_ref().map(of_one),
+            further: server.further.iter().map(of_one).collect(),
+            memory_bytes: memory.map(|memory| memory.bytes),
             calls: Calls::of(counted),
             endpoints: picture.overview.links_of(server.key).map(|link| link.called().to_owned()).collect(),
         }
@@ -492,6 +507,41 @@ mod tests {
             )
         );
         assert!(rig.report(None).unwrap().is_well() && !address.contains("secret"), "{address} {SHOWN}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_with_several_processes_is_one_and_its_further_ones_only_come_and_go() {
+        let rig = Rig::new(["a"], &[&["a"], &["a"]]);
+        rig.ready("a");
+        let further = rig.servers["a"].further();
+        let started = |pid| ServerNews::Started { pid, program: "npx", fetcher: None };
+        for pid in [7, 9] {
+            further.write("a", started(pid));
+        }
+        assert!(
+            rig.words().starts_with(
+                "a: serving for 60.0 s; 3 processes, one for each endpoint that uses it: 7, 7, 9 and 3 more, 90 MiB\n"
+            ),
+            "{}",
+            rig.words()
+        );
+        let json = serde_json::to_value(rig.report(None).unwrap()).unwrap();
+        let server = &json["servers"][0];
+        assert_eq!((&server["further"][1]["pid"], &server["memoryBytes"]), (&9.into(), &(90 << 20).into()));
+        // What is wrong with one of them is no fault of the server.
+        let why = "exited with code 1";
+        for pid in [7, 9] {
+            further.write("a", ServerNews::Exited { pid, why, last_words: "", failures: 7, retry_in: MIN });
+        }
+        further.answered(Duration::from_millis(1), false);
+        assert!(
+            rig.words().starts_with("a: serving for 60.0 s; process 7 and 2 more, 45 MiB; 1 call"),
+            "{}",
+            rig.words()
+        );
+        assert!(rig.causes().is_empty() && rig.report(Some("a")).unwrap().servers[0].well);
+        further.heeded(4);
+        assert_eq!(rig.status.read().servers[0].heeded, 0);
     }
 
     #[tokio::test(start_paused = true)]

@@ -84,6 +84,9 @@ pub(crate) struct ServerStatus {
     pub why: String,
     /// The process, while there is one.
     pub process: Option<Started>,
+    /// Its further processes, each of which is for one endpoint alone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub further: Vec<Started>,
     /// When the server is started again.
     #[serde(with = "moment::maybe")]
     pub retry_at: Option<Instant>,
@@ -128,6 +131,7 @@ impl ServerStatus {
             fault: None,
             why: String::new(),
             process: None,
+            further: Vec::new(),
             retry_at: None,
             restarts: 0,
             failures: 0,
@@ -339,6 +343,8 @@ pub(crate) struct Status {
 pub(crate) struct ServerEntry {
     held: Arc<Held<ServerKey>>,
     pub(super) figures: Arc<Figures>,
+    /// Whether this is for a further process of the server: of that is shown that it is there, and what it answers.
+    pub(super) is_further: bool,
 }
 
 /// The same of one link.
@@ -409,7 +415,7 @@ impl Status {
         let figures = Arc::new(Figures::new(self.calls.clone()));
         let server = ServerStatus::new(key, self.redactor.clean(name).into_owned(), figures.clone());
         self.overview.send_modify(|overview| overview.servers.push(server));
-        ServerEntry { held: Arc::new(Held { of: self.clone(), key }), figures }
+        ServerEntry { held: Arc::new(Held { of: self.clone(), key }), figures, is_further: false }
     }
 
     /// Adds a link that has not been dialled yet and shows nothing. `name`: the endpoint's, if it has one.
@@ -484,6 +490,11 @@ impl ServerEntry {
         Status::default().add_server("")
     }
 
+    /// The same entry, for a further process of the server.
+    pub(crate) fn further(&self) -> Self {
+        ServerEntry { is_further: true, ..self.clone() }
+    }
+
     pub(crate) fn key(&self) -> ServerKey {
         self.held.key
     }
@@ -505,7 +516,9 @@ impl ServerEntry {
 
     /// Notes that what follows from a command, by its number, has begun.
     pub(crate) fn heeded(&self, number: u64) {
-        self.change(|server| server.heeded = number);
+        if !self.is_further {
+            self.change(|server| server.heeded = number);
+        }
     }
 
     pub(super) fn change(&self, change: impl FnOnce(&mut ServerStatus)) {

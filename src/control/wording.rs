@@ -37,11 +37,21 @@ pub(super) fn of_server(
         said += if current { ", its turn" } else { ", waits for its turn" };
         said += if pinned { ", pinned" } else { "" };
     }
-    if let Some(process) = &server.process {
-        said += &format!("; process {}", process.pid);
+    let processes = server.process.iter().chain(&server.further);
+    let pids: Vec<String> = processes.map(|process| process.pid.to_string()).collect();
+    if !pids.is_empty() {
+        let own = pids.len();
+        said += &if own == 1 {
+            "; process ".to_owned()
+        } else {
+            format!("; {own} processes, one for each endpoint that uses it: ")
+        };
+        said += &listed(pids.into_iter().take(SHOWN).collect(), own);
         match memory {
-            Some(Memory { bytes, processes: 1 }) => said += &format!(", {}", mebibytes(bytes)),
-            Some(Memory { bytes, processes }) => said += &format!(" and {} more, {}", processes - 1, mebibytes(bytes)),
+            Some(Memory { bytes, processes }) if processes <= own => said += &format!(", {}", mebibytes(bytes)),
+            Some(Memory { bytes, processes }) => {
+                said += &format!(" and {} more, {}", processes - own, mebibytes(bytes));
+            }
             None => {}
         }
     }

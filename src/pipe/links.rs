@@ -30,6 +30,8 @@ pub(super) struct LinkSide {
     /// The servers that the endpoint sees, and their names for the log.
     pub(super) servers: Vec<ServerIndex>,
     pub(super) names: Names,
+    /// The further processes of these that run for the endpoint alone.
+    own: Vec<ServerIndex>,
     /// The agent that the endpoint is for, as the catalogue calls it.
     pub(super) agent: String,
     /// Whom the pipe tells what becomes of the connection.
@@ -65,6 +67,7 @@ impl LinkSide {
             out: Outgoing::default(),
             servers,
             names,
+            own: Vec::new(),
             agent,
             witness: None,
             known: Known::default(),
@@ -75,6 +78,11 @@ impl LinkSide {
             listed: Size::default(),
             uncounted: false,
         }
+    }
+
+    /// All servers that work for the endpoint.
+    pub(super) fn served_by(&self) -> impl Iterator<Item = &ServerIndex> {
+        self.servers.iter().chain(&self.own)
     }
 
     /// Writes what has happened to the link into the journal.
@@ -137,15 +145,36 @@ impl Links {
         (self.each[place].servers, self.each[place].names) = (servers, names);
     }
 
-    /// Notes which servers an endpoint sees.
+    /// Notes which servers an endpoint sees, besides its own processes.
     fn view(&mut self, place: usize, servers: &[ServerIndex]) {
-        self.viewers.iter_mut().for_each(|viewers| viewers.retain(|other| *other != place));
+        let own = self.each.get(place).map_or(&[][..], |link| &link.own);
+        let viewers = self.viewers.iter_mut().enumerate().filter(|(server, _)| !own.contains(server));
+        viewers.for_each(|(_, viewers)| viewers.retain(|other| *other != place));
         for server in servers {
-            if self.viewers.len() <= *server {
-                self.viewers.resize(server + 1, Vec::new());
-            }
-            self.viewers[*server].push(place);
+            self.viewers_mut(*server).push(place);
         }
+    }
+
+    /// A process runs for a peer alone from now on.
+    pub(super) fn give(&mut self, server: ServerIndex, peer: PeerId) {
+        self.take_away(server);
+        let Some(place) = self.place(peer) else { return };
+        self.viewers_mut(server).push(place);
+        self.each[place].own.push(server);
+    }
+
+    /// A process runs for no peer any more.
+    pub(super) fn take_away(&mut self, server: ServerIndex) {
+        for place in std::mem::take(self.viewers_mut(server)) {
+            self.each[place].own.retain(|own| *own != server);
+        }
+    }
+
+    fn viewers_mut(&mut self, server: ServerIndex) -> &mut Vec<usize> {
+        if self.viewers.len() <= server {
+            self.viewers.resize(server + 1, Vec::new());
+        }
+        &mut self.viewers[server]
     }
 
     /// The place of a peer.

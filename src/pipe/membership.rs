@@ -69,6 +69,8 @@ impl Pipe {
     /// Adds a server.
     pub(super) fn add_server(&mut self, new: NewServer, now: Instant) {
         let NewServer { spec, status, goal, memory } = new;
+        // The router may have given places to processes that are not there yet.
+        self.arrange(now);
         let Some(router) = self.router.turns() else { return };
         let index = router.hub.add_server(&spec, memory);
         self.put_server(index, Side::new(spec, status, goal, now));
@@ -77,6 +79,7 @@ impl Pipe {
 
     /// A server comes to a place that nobody has.
     pub(super) fn put_server(&mut self, index: ServerIndex, side: Side) {
+        debug_assert!(index <= self.servers.len(), "the router has given away a place before");
         let Run { guard, redactor, .. } = self.run.clone();
         let server = Server::new(side.spec.clone(), guard, redactor);
         match self.servers.get_mut(index) {
@@ -90,28 +93,45 @@ impl Pipe {
         self.woken.servers.insert(index);
     }
 
-    /// From its next process on, a server is what `spec` says.
-    pub(super) fn change_server(&mut self, spec: Arc<ServerSpec>) {
+    /// From its next process on, a server is what `spec` says, and so is each further one.
+    pub(super) fn change_server(&mut self, spec: Arc<ServerSpec>, now: Instant) {
+        self.arrange(now);
         let Some(index) = self.find(&spec.name) else { return };
         self.sides.bound(spec.max_frame);
-        self.servers[index].change(spec.clone());
         if let Some(router) = self.router.turns() {
-            router.hub.change_server(index, &spec);
+            router.hub.change_server(index, &spec, now, &mut self.sides);
         }
-        self.sides.each[index].spec = spec;
+        for index in [index].into_iter().chain(self.further_of(index)) {
+            self.servers[index].change(spec.clone());
+            self.sides.each[index].spec = spec.clone();
+        }
     }
 
-    /// Ends a server for good, and tells `done` when its process is gone.
-    pub(super) fn remove_server(&mut self, name: &str, done: oneshot::Sender<()>) {
+    /// Ends a server for good with all its processes, and tells `done` when they are gone.
+    pub(super) fn remove_server(&mut self, name: &str, done: oneshot::Sender<()>, now: Instant) {
         let Some(index) = self.find(name) else { return };
-        self.sides.each[index].leaving = Some(done);
+        self.sides.each[index].leaving = Some(Leaving::Gone(done));
         self.servers[index].stop(false);
         self.woken.servers.insert(index);
+        if let Some(router) = self.router.turns() {
+            router.hub.end_further(index, now, &mut self.sides);
+        }
     }
 
-    /// The process of a server that was to go is gone.
+    /// A process that was to end for good is gone.
     pub(super) fn vacate_server(&mut self, index: ServerIndex, now: Instant) {
-        let Some(done) = self.sides.each[index].leaving.take() else { return };
+        let first = self.sides.each[index].first;
+        let done = match self.sides.each[index].leaving.take() {
+            None => return,
+            Some(Leaving::Another) => return self.start_further(index, now),
+            Some(gone @ Leaving::Gone(_)) if self.further_of(index).next().is_some() => {
+                // Looked at again when these are gone.
+                self.sides.each[index].leaving = Some(gone);
+                return;
+            }
+            Some(Leaving::Gone(done)) => Some(done),
+            Some(Leaving::Further) => None,
+        };
         if let Some(router) = self.router.turns() {
             router.remove_server(index, now, &mut self.sides);
         }
@@ -119,13 +139,19 @@ impl Pipe {
         // Its entry goes with it.
         side.status = ServerEntry::of_nobody();
         side.name = "".into();
+        side.first = None;
         side.stdin.clear();
-        let _nobody_waits = done.send(());
+        if let Some(first) = first {
+            self.woken.servers.insert(first);
+        }
+        if let Some(done) = done {
+            let _nobody_waits = done.send(());
+        }
     }
 
     /// The place of a server.
     fn find(&self, name: &str) -> Option<ServerIndex> {
-        let is_it = |side: &Side| *side.name == *name && side.leaving.is_none();
+        let is_it = |side: &Side| *side.name == *name && side.leaving.is_none() && side.first.is_none();
         self.sides.each.iter().position(is_it)
     }
 

@@ -72,8 +72,8 @@ impl Pipe {
                 // What comes while everything ends would only have to be ended too.
                 _ if !serves => {}
                 PipeOrder::AddServer(new) => self.add_server(new, now),
-                PipeOrder::ChangeServer(spec) => self.change_server(spec),
-                PipeOrder::RemoveServer(name, done) => self.remove_server(&name, done),
+                PipeOrder::ChangeServer(spec) => self.change_server(spec, now),
+                PipeOrder::RemoveServer(name, done) => self.remove_server(&name, done, now),
                 PipeOrder::Attach(new, reply) => {
                     if let Some(peer) = self.attach(new, now) {
                         let _nobody_waits = reply.send(peer);

@@ -16,7 +16,7 @@ use crate::control::status::{ServerEntry, TurnState};
 use crate::frame::LineOut;
 use crate::logging::Names;
 use crate::mcp::{cloud, envelope};
-use crate::router::{About, Note, Out, PeerId, Router, ServerIndex, What};
+use crate::router::{About, Arrangement, Note, Out, PeerId, Router, ServerIndex, What};
 use crate::secrecy::Redactor;
 use crate::server::wanted::{Goal, Wanted};
 use crate::tools::size::budget_warning;
@@ -67,8 +67,10 @@ pub(super) struct Side {
     pub(super) awaited_since: Instant,
     /// What a person wants of the server, and what of that was taken note of.
     pub(super) goal: (watch::Receiver<Goal>, Goal),
-    /// Who is told that the server is gone for good, once it is.
-    pub(super) leaving: Option<oneshot::Sender<()>>,
+    /// What comes after the end of the server's process, where that is for good.
+    pub(super) leaving: Option<Leaving>,
+    /// The first process of the server, if this is about a further one.
+    pub(super) first: Option<ServerIndex>,
     /// Whether the server has answered in its present life, as `status` was told.
     pub(super) serving: bool,
     /// The log has said that the server's start takes too long.
@@ -76,7 +78,7 @@ pub(super) struct Side {
     /// The words in which the server refused to initialize, if that is its last answer; and whether that was its present
     /// process.
     refused: Option<(String, bool)>,
-    /// The server's process is being ended by command, and the router takes it for gone.
+    /// The server's process is being ended by command, or for the sake of another peer, and the router takes it for gone.
     pub(super) ending: bool,
     /// The server has answered a call since this was last looked at.
     pub(super) proven: bool,
@@ -88,6 +90,17 @@ pub(super) struct Side {
     noise: u64,
     /// What the server logs by MCP that no endpoint gets.
     said: Said,
+}
+
+/// What comes after the end of a process that is for good.
+#[derive(Debug)]
+pub(super) enum Leaving {
+    /// The server is gone, and this one is told.
+    Gone(oneshot::Sender<()>),
+    /// The further process is gone.
+    Further,
+    /// Another further process is started in its place.
+    Another,
 }
 
 /// The notes on all servers, and on their connection.
@@ -106,6 +119,8 @@ pub(super) struct Sides {
     full: usize,
     /// Servers whose processes are to be replaced, each with the reason.
     pub(super) restarts: Vec<(ServerIndex, &'static str)>,
+    /// What is to become of processes that are for one peer each.
+    pub(super) arranged: Vec<(ServerIndex, Arrangement)>,
     /// Where is kept what servers and the endpoint say of themselves.
     catalogue: Arc<Catalogue>,
     /// Most tokens that a list of tools may have before the log warns.
@@ -136,6 +151,7 @@ impl Side {
             awaited_since: now,
             goal: (goal, Goal::default()),
             leaving: None,
+            first: None,
             serving: false,
             late: false,
             refused: None,
@@ -146,6 +162,12 @@ impl Side {
             noise: 0,
             said: Said::new(now.into_std()),
         }
+    }
+
+    /// The notes on a further process of this server, whose first process has this place.
+    pub(super) fn further(&self, first: ServerIndex, now: Instant) -> Self {
+        let side = Side::new(self.spec.clone(), self.status.further(), self.goal.0.clone(), now);
+        Side { first: Some(first), ..side }
     }
 
     /// Writes what has happened to the server into the journal.
@@ -219,6 +241,7 @@ impl Sides {
             crowded: false,
             full: 2 * HIGH,
             restarts: Vec::new(),
+            arranged: Vec::new(),
             catalogue: run.catalogue.clone(),
             tool_budget: run.limits.tool_budget,
             redactor: run.redactor.clone(),
@@ -254,7 +277,7 @@ impl Sides {
             side.stdin.len() < HIGH || side.busy
         };
         // Servers that are seen together don't wait for each other.
-        self.takes_answers(link) && (link.servers.len() > 1 || link.servers.iter().all(has_room))
+        self.takes_answers(link) && (link.servers.len() > 1 || link.served_by().all(has_room))
     }
 
     /// Whether messages of a server, and our own answers to them, have somewhere to go.
@@ -494,6 +517,29 @@ impl Out for Sides {
 
     fn restart(&mut self, server: ServerIndex, why: &'static str) {
         self.restarts.push((server, why));
+    }
+
+    fn arrange(&mut self, server: ServerIndex, what: Arrangement) {
+        let leaving = self.each.get_mut(server).map(|side| (&mut side.leaving, &mut side.ending));
+        match (what, leaving) {
+            // The process there has not ended yet.
+            (Arrangement::Start { peer, .. }, Some((leaving @ Some(_), _))) => {
+                *leaving = Some(Leaving::Another);
+                return self.links.give(server, peer);
+            }
+            (Arrangement::Start { first, peer }, Some((None, _)) | None) => {
+                self.put(server, self.each[first].further(first, self.each[first].since));
+                self.links.give(server, peer);
+            }
+            // The router takes it for gone by now, and its lane is another peer's.
+            (Arrangement::Replace(_), Some((_, ending))) => *ending = true,
+            (Arrangement::End, Some((leaving, _))) => {
+                *leaving = Some(Leaving::Further);
+                self.links.take_away(server);
+            }
+            (Arrangement::Replace(_) | Arrangement::End, None) => return,
+        }
+        self.arranged.push((server, what));
     }
 
     fn note(&mut self, note: Note<'_>) {

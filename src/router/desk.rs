@@ -275,6 +275,11 @@ impl Desk {
         !std::mem::replace(&mut self.has_spoken, true)
     }
 
+    /// Whether a server waits for an answer of the endpoint.
+    pub(super) fn is_asked_by(&self, server: ServerIndex) -> bool {
+        self.asked.values().any(|asked| asked.server == server)
+    }
+
     /// Whether `hello` is sure enough for servers to act on.
     pub(super) fn is_sure(&self) -> bool {
         self.is_sure

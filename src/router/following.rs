@@ -45,9 +45,9 @@ impl Peers {
 }
 
 impl Lane {
-    /// Tells the server the level that lets through what any of its viewers wants.
+    /// Tells the server the level that lets through what any of those wants who may hear it.
     pub(super) fn send_level(&mut self, peers: &Peers, out: &mut dyn Out) {
-        let levels = self.viewers().filter_map(|key| peers.get(key)?.wishes.level());
+        let levels = self.listeners().filter_map(|key| peers.get(key)?.wishes.level());
         if let Some(level) = levels.min_by_key(|level| rank(level)) {
             self.send_unawaited("logging/setLevel", level, out);
         }

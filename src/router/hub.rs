@@ -17,14 +17,18 @@
 //! When what is published changes after a peer has read it, the peer is told by `list_changed`. One that does not read anew
 //! within a few seconds gets a new connection, at a moment when nothing of it is under way.
 //!
+//! Where each peer has a process of its own of a server, these are servers as well (see `processes`).
+//!
 //! No server can reach into what belongs to another: ids, progress tokens and deadlines are looked up in the lane of the
 //! server that speaks.
 
 mod alone;
 mod elsewhere;
 mod gates;
+mod instances;
 mod membership;
 pub(super) mod peer_side;
+mod processes;
 mod published;
 mod server_side;
 mod tasks;
@@ -42,6 +46,7 @@ use tokio::time::Instant;
 
 use self::alone::Solo;
 use self::gates::Judged;
+use self::processes::Role;
 use self::tasks::Tasks;
 use self::view::{Awaited, View};
 use super::deadlines::{Deadlines, Due};
@@ -87,6 +92,8 @@ struct Hosted {
     keep_listed: bool,
     /// Some view shows the server.
     shown: bool,
+    /// How the server stands to other processes of its entry.
+    role: Role,
     /// Longest time from the server's start for which anything of it is waited for.
     start_timeout: Duration,
     /// Nothing more of the server is waited for in this life: it has refused, or somebody has waited long enough.
@@ -102,9 +109,11 @@ impl Hosted {
             shelf: Shelf::new(memory),
             keep_listed: spec.keep_listed,
             shown: false,
+            role: Role::Shared,
             start_timeout: spec.start_timeout,
             silent: false,
         }
+        .with(spec.instances)
     }
 
     /// The place of a server that is gone.
@@ -115,6 +124,7 @@ impl Hosted {
             shelf: Shelf::new(None),
             keep_listed: false,
             shown: false,
+            role: Role::Shared,
             start_timeout: Duration::ZERO,
             silent: true,
         }
@@ -176,7 +186,11 @@ impl Hosted {
         let lane = [self.lane.held.deadline(), self.lane.opening_due(), self.solo.reread.next_tick(ready)];
         // Asked with each message, so a server that no view shows costs nothing for views.
         let of_views = if self.shown { [self.awaited_until(), self.shelf.next_tick(ready)] } else { [None; 2] };
-        super::earliest([super::earliest(lane), super::earliest(of_views)])
+        let own = super::earliest([super::earliest(lane), super::earliest(of_views)]);
+        match &self.role {
+            Role::Shared | Role::Further(_) => own,
+            Role::First(pool) => super::earliest([own, pool.next_tick()]),
+        }
     }
 }
 
@@ -349,6 +363,7 @@ impl Router for Hub {
 
     fn leave(&mut self, peer: PeerId, now: Instant, out: &mut dyn Out) {
         self.on_link_down(peer, now, out);
+        self.leave_processes(peer, now, out);
         self.tasks.leave(peer);
         self.peers.leave(peer, out);
         self.deadlines.forget(peer);
@@ -390,6 +405,7 @@ impl Router for Hub {
         if let Some(peer) = peers.get_mut(peer) {
             peer.link_down(now, out);
         }
+        self.note_link_down(peer, now);
         self.arm_peer(peer);
     }
 
@@ -436,6 +452,7 @@ impl Router for Hub {
         self.deadlines.retain_calls(|of, _| of != server);
         self.search_for_strays(server, now, out);
         self.tasks.forget(server);
+        self.check_processes(server, now, out);
         self.on_absent(server, now, out);
         self.arm_viewers(server);
     }
@@ -475,6 +492,7 @@ impl Router for Hub {
                 let lane = &self.servers[server].lane;
                 let owner = owner.or_else(|| lane.lasting.owner(&frame[task::related(frame, e)?]));
                 if let Some(asked) = lane.ask(owner, (frame, e), &mut self.peers, now, out) {
+                    self.note_question(server, asked, now, out);
                     self.arm_peer(asked);
                 }
             }
@@ -518,6 +536,7 @@ impl Router for Hub {
                 Due::Server(server) => {
                     self.servers[server].lane.tick(&mut self.peers, now, out);
                     self.check_server(server, now, out);
+                    self.check_processes(server, now, out);
                     self.arm_viewers(server);
                 }
                 Due::Peer(key) => {
@@ -611,7 +630,7 @@ impl Router for Hub {
     fn account(&self, peer: PeerId, now: Instant) -> Account {
         let Some(of) = self.peers.get(peer) else { return Account::default() };
         let standing = match of.sight {
-            Sight::Alone(server) => self.servers[server].lane.standing(now),
+            Sight::Alone(server) => self.servers[self.own(peer, server).unwrap_or(server)].lane.standing(now),
             Sight::Merged(_) => {
                 let seen = self.view_of(peer).into_iter().flat_map(|view| view.of(&self.servers));
                 let open = seen.filter(|server| !server.lane.is_ready()).take(5);
@@ -663,9 +682,12 @@ impl Hub {
                     return of.desk.refuse_nonsense(b"null", frame, fault, out);
                 }
                 self.open_conversation(peer, now, out);
-                let seen = self.view_of(peer).into_iter().flat_map(|view| view.of(&self.servers));
-                for server in seen.filter(|server| server.lane.is_ready() && !server.lane.busy) {
-                    out.to_server(server.lane.index, &[frame]);
+                for server in self.view_of(peer).into_iter().flat_map(View::indices).collect::<Vec<_>>() {
+                    let Some(server) = self.process_of(peer, server, now, out) else { continue };
+                    let lane = &self.servers[server].lane;
+                    if lane.is_ready() && !lane.busy {
+                        out.to_server(server, &[frame]);
+                    }
                 }
             }
             None => {}

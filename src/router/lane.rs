@@ -22,7 +22,7 @@ use super::search::Search;
 use super::silence::{Silence, SilenceStage};
 use super::task::Lasting;
 use super::wishes::Leftover;
-use super::{Gone, Note, Out, PeerId, ServerIndex, Start, What};
+use super::{Arrangement, Gone, Note, Out, PeerId, ServerIndex, Start, What};
 use crate::frame::Cut;
 use crate::mcp::cloud::{self, HOLD};
 use crate::mcp::envelope::{self, Envelope, Lost};
@@ -42,6 +42,9 @@ const OF_ALL: usize = 4;
 
 /// Why a server's request is answered with an error where several peers share the server.
 const WHOSE: &str = "several clients share this server, and its request can't be told to belong to one of them: only one that has a call under way here is asked, while no other has";
+
+/// The same where each peer has a process of its own.
+const NOBODYS: &str = "no client has used this process of the server so far, or the one that has is gone";
 
 /// Longest part of a name that is kept for the words of an error, in bytes.
 const BRIEF: usize = 128;
@@ -174,6 +177,19 @@ impl Call {
     }
 }
 
+/// Whose a server's process is, among the peers that see it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Whose {
+    /// All of them share it.
+    All,
+    /// The first one's that uses it: none has so far.
+    Free,
+    /// This one's alone.
+    One(PeerId),
+    /// Nobody's: its peer is gone.
+    Nobody,
+}
+
 /// What becomes of a message for a server.
 enum Admission {
     Passes,
@@ -200,6 +216,7 @@ pub(super) struct Lane {
     viewers: BTreeSet<PeerId>,
     /// There have been several viewers at once: the server is told what suits all of them.
     has_many: bool,
+    pub(super) whose: Whose,
     flights: BTreeMap<u64, Flight>,
     /// The id of the last request that the server got.
     last_id: u64,
@@ -231,6 +248,7 @@ impl Lane {
             leftover: Leftover::default(),
             viewers: BTreeSet::new(),
             has_many: false,
+            whose: Whose::All,
             flights: BTreeMap::new(),
             last_id: 0,
             kept: 0,
@@ -240,6 +258,14 @@ impl Lane {
             busy: false,
             bar: None,
         }
+    }
+
+    /// For a further process of the server of which this is the first, for one peer.
+    pub(super) fn further(&self, index: ServerIndex, peer: PeerId) -> Lane {
+        let mut lane = Lane::new(index, self.name.clone(), self.max_frame);
+        (lane.whose, lane.bar) = (Whose::One(peer), self.bar);
+        lane.add_viewer(peer);
+        lane
     }
 
     /// From now on, answers of the server may be so large, in bytes.
@@ -261,6 +287,26 @@ impl Lane {
     /// The peers that see the server.
     pub(super) fn viewers(&self) -> impl Iterator<Item = PeerId> + use<'_> {
         self.viewers.iter().copied()
+    }
+
+    /// Whether a peer sees the server.
+    pub(super) fn is_seen_by(&self, peer: PeerId) -> bool {
+        self.viewers.contains(&peer)
+    }
+
+    /// The peers that see the server and may hear what it says to nobody in particular.
+    pub(super) fn listeners(&self) -> impl Iterator<Item = PeerId> + use<'_> {
+        self.viewers().filter(|viewer| match self.whose {
+            Whose::All => true,
+            Whose::Free => !self.has_many,
+            Whose::One(peer) => peer == *viewer,
+            Whose::Nobody => false,
+        })
+    }
+
+    /// Whether the process has to suit others besides this peer.
+    pub(super) fn has_others(&self, peer: PeerId) -> bool {
+        self.has_many && self.whose != Whose::One(peer)
     }
 
     /// The only peer that sees the server, where there is one.
@@ -336,6 +382,25 @@ impl Lane {
         self.bar == Some(Bar::Stopped)
     }
 
+    /// Whether a person keeps the server from taking such requests.
+    pub(super) fn bars(&self, method: &[u8]) -> bool {
+        self.bar.is_some_and(|bar| bar.refuses(method))
+    }
+
+    /// Whether the server's process is of no use, and another one of the same server would hardly be of more.
+    pub(super) fn is_hopeless(&self, now: Instant) -> bool {
+        match &self.state {
+            ServerSide::Refusing { .. } => true,
+            ServerSide::Down { retry_at, .. } => retry_at.is_some_and(|at| at > now + HOLD),
+            ServerSide::Initializing { .. } | ServerSide::Greeted | ServerSide::Ready => false,
+        }
+    }
+
+    /// Whether nothing is under way here, and nothing waits.
+    pub(super) fn is_unused(&self) -> bool {
+        self.held.len() == 0 && self.calls().next().is_none()
+    }
+
     /// Whether the server could have a call now.
     pub(super) fn takes_calls(&self) -> bool {
         self.is_ready() && !self.busy && self.bar.is_none()
@@ -377,6 +442,21 @@ impl Lane {
             peers.refuse_held((held.peer, &held.frame), &why, out);
         }
         peers.server_down(self.index, out);
+    }
+
+    /// The server's process is to end and comes back no more: everything that was asked of it is answered.
+    pub(super) fn ended(&mut self, why: &str, peers: &mut Peers, now: Instant, out: &mut dyn Out) {
+        self.whose = Whose::Nobody;
+        self.retire(why, peers, out);
+        self.started = None;
+        self.end_life(Gone { why, retry_in: Duration::ZERO }, peers, now, out);
+    }
+
+    /// The server's process is replaced by one that no peer has used: what is under way is answered, and what waits waits on.
+    pub(super) fn replaced(&mut self, why: &'static str, peers: &mut Peers, now: Instant, out: &mut dyn Out) {
+        out.arrange(self.index, Arrangement::Replace(why));
+        self.started = None;
+        self.end_life(Gone { why: "was started anew", retry_in: Duration::ZERO }, peers, now, out);
     }
 
     /// A call gets no answer of the server: the endpoint is told why, unless another server may be asked.
@@ -692,11 +772,21 @@ impl Lane {
 
     /// Whom a message of the server is for that names no call.
     fn meant_for(&self) -> Option<PeerId> {
-        match self.only_viewer() {
+        match (self.whose, self.only_viewer()) {
             // A peer that sees the server no longer may still have calls under way.
-            Some(viewer) if !self.has_many || self.calls().all(|call| call.peer == viewer) => Some(viewer),
-            Some(_) | None => self.only_caller(),
+            (Whose::All, Some(viewer)) if !self.has_many || self.calls().all(|call| call.peer == viewer) => {
+                Some(viewer)
+            }
+            (Whose::All, Some(_) | None) => self.only_caller(),
+            (Whose::One(peer), _) => Some(peer),
+            (Whose::Free, viewer) => viewer.filter(|_| !self.has_many),
+            (Whose::Nobody, _) => None,
         }
+    }
+
+    /// Why a message of the server is for nobody.
+    fn why_nobody(&self) -> &'static str {
+        if self.whose == Whose::All { WHOSE } else { NOBODYS }
     }
 
     /// Passes the server's own request on to a peer, or answers with an error where that is not possible: no server waits in
@@ -715,9 +805,9 @@ impl Lane {
             if method == "ping" {
                 out.to_server(self.index, &[&reply::result(&frame[id], b"{}")]);
             } else {
-                out.to_server(self.index, &[&reply::error(&frame[id], UNAVAILABLE, WHOSE)]);
-                let method = brief(method).to_owned();
-                out.note(Note::of(self.index, What::AnsweredForEndpoint { method, why: WHOSE }));
+                let (method, why) = (brief(method).to_owned(), self.why_nobody());
+                out.to_server(self.index, &[&reply::error(&frame[id], UNAVAILABLE, why)]);
+                out.note(Note::of(self.index, What::AnsweredForEndpoint { method, why }));
             }
             return None;
         };

@@ -101,6 +101,11 @@ pub(super) fn plan(old: &Wanted, new: &Wanted, stale: &BTreeSet<PathBuf>, stoppe
         names(&plan.adjusted),
     );
     plan.tell(["has another entry, and stays stopped", "have other entries, and stay stopped"], names(&stay));
+    let before = |server: &ServerSpec| old.servers.iter().find(|other| other.name == server.name);
+    let is_shared_otherwise =
+        |server: &&ServerSpec| before(server).is_some_and(|before| before.instances != server.instances);
+    let adjusted: Vec<ServerSpec> = plan.adjusted.iter().filter(is_shared_otherwise).cloned().collect();
+    plan.tell(["is shared otherwise", "are shared otherwise"], names(&adjusted));
     for group in &old.groups {
         let key = GroupKey::of(group);
         if !new.groups.iter().any(|other| GroupKey::of(other) == key) {
@@ -186,7 +191,7 @@ fn gets(server: &ServerSpec) -> impl PartialEq + use<'_> {
 
 /// What we do with a server.
 fn treated(server: &ServerSpec) -> impl PartialEq {
-    (server.start_timeout, server.keep_listed)
+    (server.start_timeout, server.keep_listed, server.instances)
 }
 
 /// Where a server is served, and how that is dialled.
@@ -249,6 +254,8 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::backoff::FLOOR;
+    use crate::config::{Instances, PerPeer};
     use crate::sharing::layout::groups;
     use crate::tools::{Glob, ToolPolicy};
 
@@ -297,6 +304,8 @@ mod tests {
         assert_eq!(done(&old, &old), told(&[], &[]));
         assert_eq!(with(|b| b.command.args.push("-v".into())), told(&["! b"], &[]));
         assert_eq!(with(|b| b.keep_listed = false), told(&["~ b"], &[]));
+        let per_peer = |b: &mut ServerSpec| b.instances = Instances::PerPeer(PerPeer { idle: FLOOR, most: 2 });
+        assert_eq!(with(per_peer), told(&["~ b"], &[]));
         assert_eq!(
             with(|b| b.tools = Arc::new(ToolPolicy { deny: vec![Glob::new("x")], ..ToolPolicy::default() })),
             told(&[], &["follow b"])

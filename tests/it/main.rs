@@ -21,6 +21,7 @@ mod frames;
 mod half_open;
 mod handshake;
 mod house;
+mod instances;
 mod limits;
 mod local;
 mod log;

@@ -14,7 +14,7 @@ use crate::control::Runtime;
 use crate::harness::{Conn, Daemon, FakeEndpoint, config, fixture, multiplex, one_server, skip, text_of, within};
 
 /// What `status --json` says, which is as its schema says.
-async fn told(runtime: &Runtime) -> (i32, Value) {
+pub(crate) async fn told(runtime: &Runtime) -> (i32, Value) {
     let said = runtime.ask(&["status", "--json"]).await;
     let json: Value = serde_json::from_str(&said.out).unwrap_or_else(|_| panic!("no JSON: {said:?}"));
     let schema = serde_json::from_str(include_str!("../../docs/status.schema.json")).unwrap();

@@ -101,9 +101,11 @@ impl Hub {
             Some(Message::Notification { method: b"notifications/cancelled" }) => self.cancel(peer, frame, e, out),
             Some(Message::Notification { .. }) => {
                 self.open_conversation(peer, now, out);
-                if self.servers[server].lane.admits_notification(peer, frame, now, &self.peers) {
-                    out.to_server(server, &[frame]);
+                let Some(process) = self.process_of(peer, server, now, out) else { return };
+                if self.servers[process].lane.admits_notification(peer, frame, now, &self.peers) {
+                    out.to_server(process, &[frame]);
                 }
+                self.arm_further(process);
             }
             None => {}
         }
@@ -111,11 +113,12 @@ impl Hub {
     }
 
     pub(super) fn request_alone(&mut self, server: ServerIndex, request: &Request<'_>, out: &mut dyn Out) {
-        let Hub { peers, servers, draining, .. } = self;
-        let lane = &mut servers[server].lane;
-        if *draining || peers.is_leaving(request.peer) {
-            return peers.refuse(request.peer, request.id, UNAVAILABLE, SHUTTING_DOWN, out);
+        if self.draining || self.peers.is_leaving(request.peer) {
+            return self.peers.refuse(request.peer, request.id, UNAVAILABLE, SHUTTING_DOWN, out);
         }
+        let Some(server) = self.process_for(server, request, out) else { return };
+        let Hub { peers, servers, .. } = self;
+        let lane = &mut servers[server].lane;
         let own = if request.method.starts_with(b"resources/") { request.uri() } else { None };
         if request.method == b"resources/unsubscribe"
             && let (Some(own), Some(peer)) = (&own, peers.get_mut(request.peer))
@@ -128,13 +131,13 @@ impl Hub {
         {
             peer.changes.missed(place.kind);
         }
-        if lane.has_many() && self.decided_here(server, request, own.as_deref(), out) {
+        if lane.has_others(request.peer) && self.decided_here(server, request, own.as_deref(), out) {
             return;
         }
         let Hub { peers, servers, .. } = self;
         let lane = &mut servers[server].lane;
         if !lane.has_room(request, peers, out) || !lane.admits(request, None, peers, out) {
-            return;
+            return self.arm_further(server);
         }
         let Some(peer) = peers.get_mut(request.peer) else { return };
         let mut call = Call::new(request);

@@ -28,6 +28,10 @@ impl Hub {
     /// Removes a server whose process is gone. What was asked of it is answered with an error; peers that have it alone see
     /// nothing from now on, and the others see what is left. Nothing names its index afterwards.
     pub fn remove_server(&mut self, server: ServerIndex, now: Instant, out: &mut dyn Out) {
+        if let Role::Further(first) = self.servers[server].role {
+            return self.remove_process((server, first), now, out);
+        }
+        self.end_further(server, now, out);
         self.servers[server].lane.retire(REMOVED, &mut self.peers, out);
         self.deadlines.retain_calls(|of, _| of != server);
         self.search_for_strays(server, now, out);
@@ -48,8 +52,12 @@ impl Hub {
         self.answer_waiting(now, out);
     }
 
-    /// From its next life on, a server is what `spec` says.
-    pub fn change_server(&mut self, server: ServerIndex, spec: &ServerSpec) {
+    /// From its next life on, a server is what `spec` says, and so are its further processes.
+    pub fn change_server(&mut self, server: ServerIndex, spec: &ServerSpec, now: Instant, out: &mut dyn Out) {
+        self.change_instances(server, spec.instances, now, out);
+        for process in self.further_of(server) {
+            self.servers[process].change(spec);
+        }
         self.servers[server].change(spec);
     }
 
@@ -101,7 +109,8 @@ impl Hub {
         if self.peers.get(peer).is_none() || !self.is_there(sight) {
             return;
         }
-        let seen = self.seen_in(sight);
+        let mut seen = self.seen_in(sight);
+        seen.extend(self.own_among(peer, &seen));
         let Hub { peers, servers, .. } = self;
         if let Some(peer) = peers.get_mut(peer) {
             peer.sight = sight;
@@ -121,6 +130,7 @@ impl Hub {
         for server in 0..self.servers.len() {
             self.go_on(server, now, out);
             self.pass_level(server, out);
+            self.check_processes(server, now, out);
         }
         self.answer_waiting(now, out);
         self.answer_due(peer, out);

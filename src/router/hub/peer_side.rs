@@ -79,9 +79,11 @@ impl Hub {
         }
     }
 
-    /// The servers that a peer sees.
+    /// The servers that a peer sees, and the further processes of these that are its own.
     pub(super) fn seen_by(&self, peer: PeerId) -> Vec<ServerIndex> {
-        self.peers.get(peer).map(|peer| self.seen_in(peer.sight)).unwrap_or_default()
+        let mut seen = self.peers.get(peer).map(|peer| self.seen_in(peer.sight)).unwrap_or_default();
+        seen.extend(self.own_among(peer, &seen));
+        seen
     }
 
     /// The peer asks or tells something, so servers' requests may be passed on.
@@ -97,8 +99,16 @@ impl Hub {
         let Some(of) = self.peers.get_mut(peer) else { return };
         let is_news = of.desk.do_without_hello();
         match of.sight {
-            Sight::Alone(server) if is_news => self.check_hello(server, now, out),
-            Sight::Alone(server) => self.go_on(server, now, out),
+            Sight::Alone(server) => {
+                if is_news {
+                    self.check_hello(server, now, out);
+                } else {
+                    self.go_on(server, now, out);
+                }
+                if let Some(own) = self.own(peer, server).filter(|own| *own != server) {
+                    self.go_on(own, now, out);
+                }
+            }
             Sight::Merged(_) if is_news => {
                 for server in self.seen_by(peer) {
                     self.check_hello(server, now, out);
@@ -266,7 +276,7 @@ impl Hub {
         let edit = (own != *uri).then_some((range, &*own));
         let sent = self.dispatch(server, request, Call::new(request), edit, out);
         // A request that waits comes here again.
-        if sent && method == b"resources/subscribe" {
+        if let Some(server) = sent.filter(|_| method == b"resources/subscribe") {
             let Hub { peers, servers, .. } = self;
             // Before this server listed the resource, another one may have been asked to follow it.
             let before = peers.get(peer).map(|of| of.wishes.own(&uri)).unwrap_or_default();
@@ -359,8 +369,8 @@ impl Hub {
         }
     }
 
-    /// Sends a request to a server, or keeps it until that server can take it. Returns whether it was sent. `rename`: where
-    /// the name is (a JSON string), and the server's own name.
+    /// Sends a request to a server, or keeps it until that server can take it. Returns the process to which it was sent, if it
+    /// was. `rename`: where the name is (a JSON string), and the server's own name.
     pub(super) fn dispatch(
         &mut self,
         server: ServerIndex,
@@ -368,7 +378,7 @@ impl Hub {
         call: Call,
         rename: Option<(Range<usize>, &str)>,
         out: &mut dyn Out,
-    ) -> bool {
+    ) -> Option<ServerIndex> {
         let quoted;
         let edit = match rename {
             // Nearly all names can stand between the quotes as they are.
@@ -392,16 +402,17 @@ impl Hub {
         call: Call,
         edit: Option<(Range<usize>, &[u8])>,
         out: &mut dyn Out,
-    ) -> bool {
+    ) -> Option<ServerIndex> {
+        let server = self.process_for(server, request, out)?;
         let Hub { servers, peers, deadlines, .. } = self;
         let lane = &mut servers[server].lane;
         if !lane.has_room(request, peers, out) {
-            return false;
+            return None;
         }
         let deadline = call.terms.as_ref().and_then(|terms| terms.deadline);
         if !lane.admits(request, deadline, peers, out) {
             self.arm(server);
-            return false;
+            return None;
         }
         let mut edits = Edits::default();
         if let Some((range, with)) = edit {
@@ -411,7 +422,7 @@ impl Hub {
         if let Some(deadline) = deadline {
             deadlines.add_call(server, id, deadline);
         }
-        true
+        Some(server)
     }
 
     /// Keeps a request with a name that nobody has, if a server has not yet said what it has, and else refuses it with

@@ -65,6 +65,7 @@ impl Hub {
             },
             Some((number, Flight::Call(call))) if self.peers.is_alone(call.peer) => {
                 self.call_answered_alone(server, (number, &call), (frame, e), now, out);
+                self.note_answer(server, call.peer, now, out);
             }
             Some((number, Flight::Call(mut call))) => {
                 let mut limit = None;
@@ -103,6 +104,7 @@ impl Hub {
                     let (method, took, failed) = (call.method(), now - call.since, result.is_none());
                     out.note(Note::of(server, What::Served { method, took, failed }));
                 }
+                self.note_answer(server, call.peer, now, out);
             }
         }
     }
@@ -369,10 +371,10 @@ impl Hub {
     /// A resource has changed: tells the peers that follow it, each by the URI that the peer knows.
     fn on_resource_updated(&mut self, server: ServerIndex, frame: &[u8], e: &Envelope, out: &mut dyn Out) {
         let own = e.uri.clone().and_then(|r| serde_json::from_slice::<String>(&frame[r]).ok());
-        let are_many = self.servers[server].lane.has_many();
         // Before the handshake an endpoint expects nothing.
-        let viewers = self.servers[server].lane.viewers().filter_map(|key| Some((key, self.peers.get(key)?)));
-        for (key, peer) in viewers.filter(|(_, peer)| peer.desk.is_conversing()) {
+        let lane = &self.servers[server].lane;
+        let listeners = lane.listeners().filter_map(|key| Some((key, self.peers.get(key)?)));
+        for (key, peer) in listeners.filter(|(_, peer)| peer.desk.is_conversing()) {
             let is_alone = matches!(peer.sight, Sight::Alone(_));
             match (own.as_ref().and_then(|own| peer.wishes.called(server, own)), e.uri.clone()) {
                 (Some(uri), Some(range)) if !is_alone => {
@@ -380,7 +382,7 @@ impl Hub {
                     out.to_peer(key, &[&frame[..range.start], uri.as_bytes(), &frame[range.end..]]);
                 }
                 // The update of another resource, perhaps of one below a resource that is followed.
-                _ if !are_many || own.as_ref().is_some_and(|own| peer.wishes.follows_part(server, own)) => {
+                _ if !lane.has_others(key) || own.as_ref().is_some_and(|own| peer.wishes.follows_part(server, own)) => {
                     out.to_peer(key, &[frame]);
                 }
                 _ => {}

@@ -76,8 +76,9 @@ impl Tasks {
 impl Hub {
     /// Whether the ids of a server's tasks have to be told apart, from other servers' or from other peers'.
     fn shares_tasks(&self, peer: PeerId, server: ServerIndex) -> bool {
-        self.view_of(peer).is_some_and(|view| !view.is_of_one() || self.servers[server].lane.has_many())
-            && self.servers[server].shelf.welcome.as_ref().is_some_and(|w| w.can("tasks"))
+        let first = self.first_of(server);
+        self.view_of(peer).is_some_and(|view| !view.is_of_one() || self.servers[first].lane.has_many())
+            && self.servers[first].shelf.welcome.as_ref().is_some_and(|w| w.can("tasks"))
     }
 
     /// The answer to a call with the endpoint's id of the task in it; `None` if the answer names no task. `max_result`: the

@@ -2,6 +2,7 @@
 
 mod elsewhere;
 mod odd;
+mod processes;
 mod tasks;
 
 use std::collections::BTreeSet;

@@ -26,6 +26,9 @@ impl Hub {
         } else {
             self.do_without_hello(key, now, out);
         }
+        if let Some(own) = self.own(key, server).filter(|own| *own != server) {
+            self.check_hello(own, now, out);
+        }
         let Hosted { lane, solo, .. } = &self.servers[server];
         let asked = lane.opening.is_outdated();
         if solo.relays && lane.is_ready() {
