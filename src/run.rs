@@ -147,6 +147,8 @@ pub fn run(
     };
     let runtime = limits::runtime().map_err(no_start)?;
     let done = runtime.block_on(async {
+        // Before anything is written, for which the system may have a signal in store.
+        let signalled = Signals::new().context("signals can't be handled")?;
         let stop = Stop::new();
         let (orders, instructions) = Orders::channel();
         let status = match &command {
@@ -159,7 +161,7 @@ pub fn run(
         let ours = Handles { guard, reread, orders: orders.clone(), instructions, status, ring, stop: stop.clone() };
         tokio::select! {
             done = perform(command, arguments, config, ours) => done,
-            never = signals(&stop, &orders) => never,
+            never = signals(signalled, &stop, &orders) => match never {},
         }
     });
     // In the background: a name server that doesn't answer must not hold up the end.
@@ -325,8 +327,7 @@ const ONE_SIGNAL: Duration = Duration::from_millis(500);
 
 /// Turns the first stopping signal into a graceful stop and the second into an immediate one, and hands commands for
 /// turns to the pipes that take turns. Never ends by itself.
-async fn signals(stop: &Stop, orders: &Orders) -> Result<Exit> {
-    let mut signals = Signals::new().context("signals can't be handled")?;
+async fn signals(mut signals: Signals, stop: &Stop, orders: &Orders) -> Infallible {
     let mut first: Option<Instant> = None;
     loop {
         match signals.next().await {
