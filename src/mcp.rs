@@ -4,6 +4,7 @@ pub(crate) mod cloud;
 pub mod envelope;
 pub(crate) mod failure;
 pub(crate) mod handshake;
+pub(crate) mod id;
 pub mod lists;
 pub(crate) mod mend;
 pub(crate) mod object;

@@ -14,7 +14,6 @@ use super::bar::Bar;
 use super::desk::METHOD;
 use super::edits::Edits;
 use super::held::Held;
-use super::ids::flight_id;
 use super::opening::Opening;
 use super::peers::Peers;
 use super::request::Request;
@@ -27,6 +26,7 @@ use crate::frame::Cut;
 use crate::mcp::cloud::{self, HOLD};
 use crate::mcp::envelope::{self, Envelope, Lost};
 use crate::mcp::handshake::{Hello, Welcome};
+use crate::mcp::id::flight_id;
 use crate::mcp::lists::{ListKind, Place};
 use crate::mcp::reply::{self, INVALID_REQUEST, UNAVAILABLE};
 
