@@ -237,6 +237,15 @@ impl Names {
     }
 }
 
+/// The files of a TLS connection, in PEM form.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+pub struct TlsSpec {
+    /// Certificate authorities that are trusted besides the platform's.
+    pub ca_file: Option<PathBuf>,
+    /// The certificates that the connection shows, and their key.
+    pub identity: Option<(PathBuf, PathBuf)>,
+}
+
 /// A child process, ready to be started.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CommandSpec {

@@ -2,6 +2,8 @@
 
 pub(crate) mod agent;
 mod pasted;
+#[expect(dead_code, reason = "remote servers come next")]
+mod remote;
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,6 +12,7 @@ use http::Uri;
 use http::uri::Authority;
 
 pub(crate) use pasted::bare;
+pub(crate) use remote::RemoteUrl;
 
 use crate::mcp::cloud;
 pub(crate) use crate::secrecy::Secret;
@@ -213,6 +216,42 @@ impl Endpoint {
     /// The port, 443 for `wss` and 80 for `ws` unless given.
     pub fn port(&self) -> u16 {
         self.0.port_u16().unwrap_or(if self.is_tls() { 443 } else { 80 })
+    }
+
+    /// Who is dialled.
+    pub(crate) fn origin(&self) -> Origin {
+        Origin::of(&self.0, self.is_tls())
+    }
+}
+
+/// Who is dialled: whether by TLS, host and port. `Display`: host and port, an IPv6 address in brackets.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Origin {
+    pub(crate) tls: bool,
+    /// In lower case, without the brackets of an IPv6 address.
+    pub(crate) host: Box<str>,
+    pub(crate) port: u16,
+}
+
+impl Origin {
+    fn of(uri: &Uri, tls: bool) -> Self {
+        let host = uri.host().unwrap_or_default();
+        let host = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
+        Origin {
+            tls,
+            host: host.to_ascii_lowercase().into(),
+            port: uri.port_u16().unwrap_or(if tls { 443 } else { 80 }),
+        }
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.host.contains(':') {
+            write!(f, "[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "{}:{}", self.host, self.port)
+        }
     }
 }
 

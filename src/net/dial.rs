@@ -17,9 +17,9 @@ use tokio::time::{Instant, timeout_at};
 
 use super::error::{DialError, DialStep, host_port};
 use super::proxy::Proxies;
-use super::tls;
-use crate::config::LinkSpec;
-use crate::endpoint::Endpoint;
+use super::tls::{self, Alpn};
+use crate::config::{LinkSpec, TlsSpec};
+use crate::endpoint::{Endpoint, Origin};
 use crate::process::aside::aside;
 use crate::process::limits;
 
@@ -69,33 +69,43 @@ pub(super) async fn dial_via(proxies: &Proxies, endpoint: &Endpoint, spec: &Link
 }
 
 async fn attempt(proxies: &Proxies, endpoint: &Endpoint, spec: &LinkSpec, limit: &Limit) -> Result<Answer, DialError> {
-    let (host, port) = (endpoint.host(), endpoint.port());
-    let peer = host_port(host, port);
-    let tcp = match proxies.proxy_for(endpoint)? {
-        None => connect(host, port, &peer, limit).await?,
+    let origin = endpoint.origin();
+    let files = TlsSpec { ca_file: spec.ca_file.clone(), identity: None };
+    let stream = open(proxies, &origin, (&files, Alpn::Http1), limit).await?;
+    upgrade::upgrade(stream, endpoint, spec, &origin.to_string(), limit).await
+}
+
+/// A connection to whoever is dialled, through a proxy if the environment says so, by TLS if the address says so.
+pub(in crate::net) async fn open(
+    proxies: &Proxies,
+    origin: &Origin,
+    (files, alpn): (&TlsSpec, Alpn),
+    limit: &Limit,
+) -> Result<Stream, DialError> {
+    let (Origin { tls, host, port }, peer) = (origin, origin.to_string());
+    let tcp = match proxies.proxy_for(origin)? {
+        None => connect(host, *port, &peer, limit).await?,
         Some(proxy) => {
             let name = proxy.to_string();
             let tcp = connect(&proxy.host, proxy.port, &name, limit).await?;
-            limit.bound(&name, DialStep::Proxy, proxy.tunnel(tcp, host, port)).await?
+            limit.bound(&name, DialStep::Proxy, proxy.tunnel(tcp, host, *port)).await?
         }
     };
-    let stream = if endpoint.is_tls() {
-        let handshake = tls::handshake(tcp, host, &peer, spec.ca_file.as_deref());
-        Stream::Tls(Box::new(limit.bound(&peer, DialStep::Tls, handshake).await?))
-    } else {
-        Stream::Tcp(tcp)
-    };
-    upgrade::upgrade(stream, endpoint, spec, &peer, limit).await
+    if !tls {
+        return Ok(Stream::Tcp(tcp));
+    }
+    let handshake = tls::handshake(tcp, host, &peer, (files, alpn));
+    Ok(Stream::Tls(Box::new(limit.bound(&peer, DialStep::Tls, handshake).await?)))
 }
 
 /// The time limit of a dial.
-struct Limit {
+pub(in crate::net) struct Limit {
     whole: Duration,
     deadline: Instant,
 }
 
 impl Limit {
-    fn starting_now(whole: Duration) -> Self {
+    pub(in crate::net) fn starting_now(whole: Duration) -> Self {
         let now = Instant::now();
         Limit { whole, deadline: now.checked_add(whole).unwrap_or(now + FAR) }
     }

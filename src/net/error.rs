@@ -196,7 +196,9 @@ impl DialStep {
             DialStep::Dns => "check this machine's name server",
             DialStep::Tcp => "check host and port, and whether a firewall drops the packets or a proxy is needed",
             DialStep::Proxy => "check the proxy",
-            DialStep::Tls => "check that the port is the one for wss://; an endpoint without TLS is written ws://",
+            DialStep::Tls => {
+                "check that the port is the one for TLS; an address without TLS begins with ws:// or http://"
+            }
             DialStep::Upgrade => "check that the address is a WebSocket endpoint, and that it is not overloaded",
         }
     }
@@ -230,13 +232,13 @@ pub(crate) enum TlsProblem {
     #[error("its certificate is not valid yet; check this machine's clock")]
     NotYetValid,
     /// The certificate is for other names.
-    #[error("its certificate is not for this name{presented}; use a host name that it is for in the endpoint URL")]
+    #[error("its certificate is not for this name{presented}; use a host name that it is for in the URL")]
     WrongName {
         /// The names that the certificate is for, with words around them; may be empty.
         presented: String,
     },
     /// The certificate was withdrawn.
-    #[error("its certificate was revoked; the endpoint needs a new one")]
+    #[error("its certificate was revoked; a new one is needed there")]
     Revoked,
     /// The certificate is an authority's own, as `openssl req -x509` makes them.
     #[error(
@@ -245,13 +247,15 @@ pub(crate) enum TlsProblem {
     )]
     Authority,
     /// Another fault of the certificate.
-    #[error("its certificate is not acceptable ({0}); the endpoint needs a correct one")]
+    #[error("its certificate is not acceptable ({0}); a correct one is needed there")]
     Certificate(String),
     /// The port doesn't speak TLS.
-    #[error("this port does not speak TLS, most likely plain HTTP: use ws:// in the endpoint URL, or the TLS port")]
+    #[error(
+        "this port does not speak TLS, most likely plain HTTP: use ws:// (for a remote server http://) in the URL, or the TLS port"
+    )]
     Plain,
     /// The host can't be in a certificate.
-    #[error("the host is no name that a certificate could be for; correct it in the endpoint URL")]
+    #[error("the host is no name that a certificate could be for; correct it in the URL")]
     BadName,
     /// Anything else, in rustls' words.
     #[error("{0}")]

@@ -1,6 +1,7 @@
 //! The head of an HTTP response, and not a byte more than the peer sent.
 
 use std::io;
+use std::time::{Duration, SystemTime};
 
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -126,6 +127,16 @@ fn joined(mut body: &[u8]) -> Vec<u8> {
     out
 }
 
+/// The time of a `Retry-After` in either form (RFC 9110 section 10.2.3). A date in the past gives zero.
+pub(in crate::net) fn retry_after(value: &HeaderValue, now: SystemTime) -> Option<Duration> {
+    let value = value.to_str().ok()?.trim();
+    if !value.is_empty() && value.bytes().all(|b| b.is_ascii_digit()) {
+        return Some(Duration::from_secs(value.parse().unwrap_or(u64::MAX)));
+    }
+    let date = httpdate::parse_http_date(value).ok()?;
+    Some(date.duration_since(now).unwrap_or_default())
+}
+
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
@@ -163,5 +174,21 @@ mod tests {
         assert_eq!(body_text(&chunked, b"3\r\nabc\r\n2;x=y\r\nde\r\n0\r\n\r\n"), "abcde");
         assert_eq!(body_text(&chunked, b"ffffffffffffffff\r\nab"), "ab", "a chunk cut off, of any claimed size");
         assert_eq!(body_text(&chunked, b"zz\r\nab"), "");
+    }
+
+    #[test]
+    fn retry_after_is_read_in_both_forms() {
+        let now = httpdate::parse_http_date("Sun, 06 Nov 1994 08:49:00 GMT").unwrap();
+        for (value, want) in [
+            ("120", Some(120)),
+            ("Sun, 06 Nov 1994 08:49:37 GMT", Some(37)),
+            ("Sun, 06 Nov 1994 08:00:00 GMT", Some(0)),
+            ("99999999999999999999999", Some(u64::MAX)),
+            ("soon", None),
+            ("", None),
+        ] {
+            let value = HeaderValue::from_static(value);
+            assert_eq!(retry_after(&value, now), want.map(Duration::from_secs), "{value:?}");
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! HTTP CONNECT and SOCKS5 proxies from the usual environment variables.
 //!
-//! `HTTPS_PROXY` is for `wss://`, `HTTP_PROXY` for `ws://`, `ALL_PROXY` for both; `NO_PROXY` lists hosts that are dialled
+//! `HTTPS_PROXY` is for `wss://` and `https://`, `HTTP_PROXY` for `ws://` and `http://`, `ALL_PROXY` for all; `NO_PROXY` lists hosts that are dialled
 //! without. Lower case counts too, blank variables don't. A loopback endpoint never uses a proxy. Names are always looked up by
 //! the proxy.
 
@@ -20,15 +20,15 @@ use tokio_socks::tcp::Socks5Stream;
 use super::error::{DialError, DialStep, host_port};
 use super::head::{HeadError, read_head};
 use crate::config::proxies;
-use crate::endpoint::{self, Endpoint, Secret};
+use crate::endpoint::{self, Origin, Secret};
 use crate::process::limits;
 
 /// Which endpoints are dialled through which proxy.
 #[derive(Debug)]
 pub struct Proxies {
-    /// For `ws://`.
+    /// For `ws://` and `http://`.
     plain: Option<Rule>,
-    /// For `wss://`.
+    /// For `wss://` and `https://`.
     secure: Option<Rule>,
     /// Knows the hosts of `NO_PROXY`; the proxy that it would name is made up.
     exceptions: Matcher,
@@ -71,20 +71,21 @@ impl Proxies {
         }
     }
 
-    /// The proxy for an endpoint, if one is to be used. Fails if the variable that should name it can't be understood.
-    pub(super) fn proxy_for(&self, endpoint: &Endpoint) -> Result<Option<&Proxy>, DialError> {
-        let rule = if endpoint.is_tls() { &self.secure } else { &self.plain };
+    /// The proxy for whoever is dialled, if one is to be used. Fails if the variable that should name it can't be understood.
+    pub(super) fn proxy_for(&self, origin: &Origin) -> Result<Option<&Proxy>, DialError> {
+        let rule = if origin.tls { &self.secure } else { &self.plain };
         match rule {
-            Some(_) if is_loopback(endpoint.host()) || self.excepts(endpoint) => Ok(None),
+            Some(_) if is_loopback(&origin.host) || self.excepts(origin) => Ok(None),
             Some(Ok(proxy)) => Ok(Some(proxy)),
             Some(Err((variable, reason))) => Err(DialError::ProxyUnusable { variable, reason }),
             None => Ok(None),
         }
     }
 
-    fn excepts(&self, endpoint: &Endpoint) -> bool {
+    fn excepts(&self, origin: &Origin) -> bool {
         // The matcher is made for http and https. It needs neither path nor query, so the token stays here.
-        let host = endpoint.reveal().host().unwrap_or_default();
+        let host = &*origin.host;
+        let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
         let target = http::Uri::builder().scheme("http").authority(host).path_and_query("/").build();
         target.is_ok_and(|target| self.exceptions.intercept(&target).is_none())
     }

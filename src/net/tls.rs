@@ -1,17 +1,17 @@
 //! TLS by rustls, with the platform's certificate authorities and the user's own.
 //!
-//! The authorities are loaded at the first `wss://` dial and shared by all links. After a certificate that no known authority
+//! The authorities are loaded at the first dial by TLS and shared by all links and remote servers. After a certificate that no known authority
 //! signed they are loaded anew: in a process that runs for months, the platform's list may have been updated.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 #[cfg(all(unix, not(target_os = "macos")))]
 use rustls_native_certs::load_certs_from_paths;
 use rustls_native_certs::{CertificateResult, load_native_certs};
 use rustls_pki_types::pem::PemObject as _;
-use rustls_pki_types::{CertificateDer, ServerName};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use tokio::net::TcpStream;
 use tokio::sync::Mutex;
 use tokio_rustls::TlsConnector;
@@ -20,14 +20,27 @@ use tokio_rustls::rustls::{self, CertificateError, ClientConfig, InvalidMessage,
 
 use super::error::{DialError, DialStep, TlsProblem};
 use super::peer_text::bounded;
+use crate::config::TlsSpec;
 use crate::disk::read::{Accept, whole};
 use crate::process::aside::aside;
 use crate::process::limits;
 
 pub(crate) mod words;
 
-/// The loaded settings, for each CA file of the config and for none. Locked while loading, lest fifty links load fifty times.
-static LOADED: Mutex<Vec<(Option<PathBuf>, Arc<ClientConfig>)>> = Mutex::const_new(Vec::new());
+/// The loaded settings, for each set of files of the config and for none. Locked while loading, lest fifty links load fifty times.
+static LOADED: Mutex<Vec<Loaded>> = Mutex::const_new(Vec::new());
+
+/// The settings, behind what they were made of.
+type Loaded = ((TlsSpec, Alpn), Arc<ClientConfig>);
+
+/// Which protocols are offered (RFC 7301).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Alpn {
+    /// HTTP/1.1 only: a server that chose HTTP/2 could not do the upgrade to WebSocket.
+    Http1,
+    /// HTTP/2 and HTTP/1.1.
+    Http2,
+}
 
 /// The variable that names further authorities.
 #[cfg(all(unix, not(target_os = "macos")))]
@@ -42,11 +55,11 @@ pub(super) async fn handshake(
     tcp: TcpStream,
     host: &str,
     peer: &str,
-    ca_file: Option<&Path>,
+    (files, alpn): (&TlsSpec, Alpn),
 ) -> Result<TlsStream<TcpStream>, DialError> {
     let tls = |problem| DialError::Tls { peer: peer.to_owned(), problem };
     let name = ServerName::try_from(host.to_owned()).map_err(|_| tls(TlsProblem::BadName))?;
-    let connector = TlsConnector::from(config(ca_file).await?);
+    let connector = TlsConnector::from(config(files, alpn).await?);
     let error = match connector.connect(name, tcp).await {
         Ok(stream) => return Ok(stream),
         Err(error) => error,
@@ -55,8 +68,9 @@ pub(super) async fn handshake(
         return Err(lost(&error, peer));
     };
     let problem = problem(rustls);
-    if problem == TlsProblem::UnknownIssuer {
-        LOADED.lock().await.retain(|(file, _)| file.as_deref() != ca_file);
+    // Authorities, or a certificate of ours, may have been replaced since.
+    if problem == TlsProblem::UnknownIssuer || files.identity.is_some() {
+        LOADED.lock().await.retain(|((of, _), _)| of != files);
     }
     Err(tls(problem))
 }
@@ -96,17 +110,18 @@ fn problem(error: &rustls::Error) -> TlsProblem {
     }
 }
 
-async fn config(ca_file: Option<&Path>) -> Result<Arc<ClientConfig>, DialError> {
+async fn config(files: &TlsSpec, alpn: Alpn) -> Result<Arc<ClientConfig>, DialError> {
     let mut loaded = LOADED.lock().await;
-    if let Some((_, config)) = loaded.iter().find(|(file, _)| file.as_deref() == ca_file) {
+    if let Some((_, config)) = loaded.iter().find(|((of, protocols), _)| of == files && *protocols == alpn) {
         return Ok(Arc::clone(config));
     }
-    let file = ca_file.map(Path::to_owned);
+    let key = (files.clone(), alpn);
+    let files = files.clone();
     // Loading reads a hundred files or the system's keychain: too long for the one thread that serves everyone.
     let failed =
         |error| trust(format!("loading the certificate authorities failed ({})", limits::told(&error)), RETRIED);
-    let config = Arc::new(aside(move || load(file.as_deref())).await.map_err(failed)??);
-    loaded.push((ca_file.map(Path::to_owned), Arc::clone(&config)));
+    let config = Arc::new(aside(move || load(&files, alpn)).await.map_err(failed)??);
+    loaded.push((key, Arc::clone(&config)));
     Ok(config)
 }
 
@@ -117,7 +132,7 @@ fn trust(what: impl Into<String>, remedy: &'static str) -> DialError {
     DialError::Trust { what: what.into(), remedy }
 }
 
-fn load(ca_file: Option<&Path>) -> Result<ClientConfig, DialError> {
+fn load(files: &TlsSpec, alpn: Alpn) -> Result<ClientConfig, DialError> {
     let mut roots = RootCertStore::empty();
     let platform = platform_store();
     if let Some(error) = platform.errors.first() {
@@ -127,7 +142,7 @@ fn load(ca_file: Option<&Path>) -> Result<ClientConfig, DialError> {
         );
     }
     roots.add_parsable_certificates(platform.certs);
-    if let Some(file) = ca_file {
+    if let Some(file) = &files.ca_file {
         let own = authorities(file);
         let (added, _) = roots.add_parsable_certificates(own.iter().flatten().cloned());
         if added == 0 {
@@ -137,7 +152,7 @@ fn load(ca_file: Option<&Path>) -> Result<ClientConfig, DialError> {
     }
     if roots.is_empty() {
         return Err(trust(
-            "this machine has no list of certificate authorities, so no wss:// endpoint can be trusted",
+            "this machine has no list of certificate authorities, so nobody can be trusted who is dialled by TLS",
             "install it (the package is often called ca-certificates), or name a PEM file in SSL_CERT_FILE",
         ));
     }
@@ -145,10 +160,36 @@ fn load(ca_file: Option<&Path>) -> Result<ClientConfig, DialError> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let versions = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
     let versions = versions.map_err(|e| trust(format!("TLS can't be set up ({e})"), RETRIED))?;
-    let mut config = versions.with_root_certificates(roots).with_no_client_auth();
-    // Only HTTP/1.1 is offered: a server that chose HTTP/2 could not do the upgrade to WebSocket.
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    let config = versions.with_root_certificates(roots);
+    let mut config = match &files.identity {
+        None => config.with_no_client_auth(),
+        Some((cert, key)) => {
+            let (certs, key) = identity(cert, key)?;
+            let refused = |e| trust(format!("the certificate {} can't be used ({e})", cert.display()), CHECK_IDENTITY);
+            config.with_client_auth_cert(certs, key).map_err(refused)?
+        }
+    };
+    config.alpn_protocols = match alpn {
+        Alpn::Http1 => vec![b"http/1.1".to_vec()],
+        Alpn::Http2 => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
+    };
     Ok(config)
+}
+
+const CHECK_IDENTITY: &str = "check that certFile holds the certificate and keyFile its key, both in PEM form";
+
+/// The certificates that a connection shows, and their key.
+fn identity(cert: &Path, key: &Path) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), DialError> {
+    let unusable = |what: &str, file: &Path, why: String| {
+        trust(format!("the {what} {} can't be used ({why})", file.display()), CHECK_IDENTITY)
+    };
+    let certs = authorities(cert).map_err(|why| unusable("certificate", cert, why))?;
+    if certs.is_empty() {
+        return Err(unusable("certificate", cert, "it holds no certificate".to_owned()));
+    }
+    let text = whole(key, MAX_FILE, Accept::Files).map_err(|e| unusable("key", key, limits::in_words(&e)))?;
+    let key = PrivateKeyDer::from_pem_slice(&text).map_err(|e| unusable("key", key, e.to_string()))?;
+    Ok((certs, key))
 }
 
 /// The certificates in a PEM file, or why there are none.

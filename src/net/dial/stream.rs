@@ -17,6 +17,16 @@ pub(crate) enum Stream {
     Tls(Box<TlsStream<TcpStream>>),
 }
 
+impl Stream {
+    /// Whether the peer has chosen HTTP/2 (RFC 7301, RFC 9113 section 3.2).
+    pub(in crate::net) fn is_http2(&self) -> bool {
+        match self {
+            Stream::Tcp(_) => false,
+            Stream::Tls(s) => s.get_ref().1.alpn_protocol() == Some(b"h2"),
+        }
+    }
+}
+
 #[cfg(test)]
 impl Stream {
     /// The socket under it.

@@ -154,14 +154,14 @@ fn the_environment_decides_by_scheme_and_host_and_loopback_never_uses_a_proxy() 
         ("ws://127.0.0.2:1/", None),
         ("wss://[::1]:1/", None),
     ] {
-        let found = proxies.proxy_for(&endpoint.parse().unwrap()).unwrap().map(|p| p.to_string());
+        let found = proxies.proxy_for(&endpoint.parse::<Endpoint>().unwrap().origin()).unwrap().map(|p| p.to_string());
         assert_eq!(found.as_deref(), proxy, "{endpoint}");
     }
 }
 
 /// The proxy for a host far away, by `wss://`.
 fn named_by(variables: &[(&str, &str)]) -> Result<Option<String>, String> {
-    let far = "wss://far.example/?token=s3cret".parse().unwrap();
+    let far = "wss://far.example/?token=s3cret".parse::<Endpoint>().unwrap().origin();
     let found = environment(variables);
     found.proxy_for(&far).map(|proxy| proxy.map(ToString::to_string)).map_err(|error| error.to_string())
 }
@@ -206,7 +206,7 @@ fn a_variable_that_names_no_usable_proxy_is_named_without_its_value_and_not_bypa
         assert!(!error.contains("passw0rd") && !error.contains("1234"), "{error}");
         let proxies = environment(&[("ALL_PROXY", value), ("NO_PROXY", "direct.example")]);
         for unneeded in ["wss://direct.example/", "ws://localhost/"] {
-            assert!(matches!(proxies.proxy_for(&unneeded.parse().unwrap()), Ok(None)), "{value}");
+            assert!(matches!(proxies.proxy_for(&unneeded.parse::<Endpoint>().unwrap().origin()), Ok(None)), "{value}");
         }
     }
 }
@@ -214,6 +214,6 @@ fn a_variable_that_names_no_usable_proxy_is_named_without_its_value_and_not_bypa
 #[test]
 fn a_stranger_who_asks_a_web_server_names_no_proxy() {
     let proxies = environment(&[("REQUEST_METHOD", "GET"), ("HTTP_PROXY", "evil:1"), ("ALL_PROXY", "good:1")]);
-    let proxy = proxies.proxy_for(&"ws://far.example/".parse().unwrap()).unwrap().unwrap();
+    let proxy = proxies.proxy_for(&"ws://far.example/".parse::<Endpoint>().unwrap().origin()).unwrap().unwrap();
     assert_eq!(proxy.to_string(), "the proxy http://good:1");
 }
