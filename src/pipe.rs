@@ -751,6 +751,8 @@ fn pass_found(router: &mut dyn Router, index: ServerIndex, found: Found<'_>, now
         Found::Noise(line) => router.on_server_noise(index, line, now, sides),
         Found::Lost(lost, text) => router.on_server_lost(index, lost, text, now, sides),
         Found::TooLarge(cut) => router.on_server_too_large(index, cut, now, sides),
+        Found::Unanswered { id, why } => router.on_server_unanswered(index, id, why, now, sides),
+        Found::Renewed => router.on_server_renewed(index, now, sides),
         Found::Habit(_) => {} // the server's side has logged the habit
     }
 }

@@ -223,6 +223,11 @@ pub trait Router {
     /// A message of a server can't be read, or may have been lost. `text` is what has come of the message, empty where that
     /// was reported as noise already.
     fn on_server_lost(&mut self, server: ServerIndex, lost: Lost<'_>, text: &[u8], now: Instant, out: &mut dyn Out);
+    /// A server answers the request of this id no more. `id` is the whole token, `why` the end of a sentence that begins with the
+    /// server's name.
+    fn on_server_unanswered(&mut self, server: ServerIndex, id: &[u8], why: &str, now: Instant, out: &mut dyn Out);
+    /// A server has begun another conversation in the same life, and knows nothing of what it was told after the handshake.
+    fn on_server_renewed(&mut self, server: ServerIndex, now: Instant, out: &mut dyn Out);
     /// A message of a server above the size limit.
     fn on_server_too_large(&mut self, server: ServerIndex, cut: Cut<'_>, now: Instant, out: &mut dyn Out);
     /// The time of [`Router::next_tick`] has come.
@@ -284,6 +289,8 @@ pub(crate) fn say(router: &mut dyn Router, server: ServerIndex, line: &[u8], now
             Found::Noise(text) => router.on_server_noise(server, text, now, out),
             Found::Lost(lost, text) => router.on_server_lost(server, lost, text, now, out),
             Found::TooLarge(cut) => router.on_server_too_large(server, cut, now, out),
+            Found::Unanswered { id, why } => router.on_server_unanswered(server, id, why, now, out),
+            Found::Renewed => router.on_server_renewed(server, now, out),
             Found::Habit(_) => {}
         }
         ControlFlow::Continue(())

@@ -99,6 +99,8 @@ impl Router for Switch {
         self.served += 1;
     }
 
+    fn on_server_unanswered(&mut self, _: ServerIndex, _: &[u8], _: &str, _: Instant, _: &mut dyn Out) {}
+    fn on_server_renewed(&mut self, _: ServerIndex, _: Instant, _: &mut dyn Out) {}
     fn on_server_too_large(&mut self, _: ServerIndex, _: Cut<'_>, _: Instant, _: &mut dyn Out) {}
     fn on_room(&mut self, _: PeerId, _: Instant, _: &mut dyn Out) {}
     fn on_tick(&mut self, _: Instant, _: &mut dyn Out) {}

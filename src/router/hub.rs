@@ -513,6 +513,24 @@ impl Router for Hub {
         self.on_lost(server, lost, now, out);
     }
 
+    fn on_server_unanswered(&mut self, server: ServerIndex, id: &[u8], why: &str, now: Instant, out: &mut dyn Out) {
+        let lost = self.servers[server].lane.on_unanswered(id, why, &mut self.peers, out);
+        self.on_lost(server, lost, now, out);
+    }
+
+    fn on_server_renewed(&mut self, server: ServerIndex, now: Instant, out: &mut dyn Out) {
+        let Hub { servers, peers, tasks, .. } = self;
+        let Hosted { lane, solo, .. } = &mut servers[server];
+        // What the server itself asked, and what it has made, ended with the conversation before.
+        lane.forget_conversation(peers, out);
+        solo.reread.server_down(server, peers);
+        tasks.forget(server);
+        if lane.is_ready() {
+            self.on_ready(server, now, out);
+        }
+        self.arm_viewers(server);
+    }
+
     fn on_server_too_large(&mut self, server: ServerIndex, cut: Cut<'_>, now: Instant, out: &mut dyn Out) {
         self.servers[server].lane.end_silence(now, out);
         let lost = self.servers[server].lane.on_too_large(cut, &mut self.peers, out);

@@ -886,6 +886,25 @@ impl Lane {
         lost.flatten()
     }
 
+    /// The server answers a request no more. What follows is that of [`Lane::on_too_large`].
+    pub(super) fn on_unanswered(
+        &mut self,
+        id: &[u8],
+        why: &str,
+        peers: &mut Peers,
+        out: &mut dyn Out,
+    ) -> Option<(Flight, String)> {
+        let message = format!("server \"{}\" {why}", self.name);
+        self.fail_flight(id, message, peers, out).flatten()
+    }
+
+    /// The server has begun another conversation, while requests that are under way there go on.
+    pub(super) fn forget_conversation(&mut self, peers: &mut Peers, out: &mut dyn Out) {
+        self.lasting.clear();
+        self.leftover.server_down();
+        peers.server_down(self.index, out);
+    }
+
     /// Answers in place of a message that is lost: the server's own request, or the endpoint's to which this was the answer.
     /// A request of our own is returned instead. `None`: nobody waits for the message.
     fn answer_lost(

@@ -453,6 +453,15 @@ impl Router for Turns {
         self.note_serving(server, now, out);
     }
 
+    fn on_server_unanswered(&mut self, server: ServerIndex, id: &[u8], why: &str, now: Instant, out: &mut dyn Out) {
+        self.hub.on_server_unanswered(server, id, why, now, out);
+        self.note_serving(server, now, out);
+    }
+
+    fn on_server_renewed(&mut self, server: ServerIndex, now: Instant, out: &mut dyn Out) {
+        self.hub.on_server_renewed(server, now, out);
+    }
+
     fn on_server_too_large(&mut self, server: ServerIndex, cut: Cut<'_>, now: Instant, out: &mut dyn Out) {
         self.hub.on_server_too_large(server, cut, now, out);
     }

@@ -92,7 +92,9 @@ impl Rig {
                         Found::Message { frame: text, .. } | Found::Noise(text) | Found::Lost(_, text),
                     ) => Got::Frame(std::str::from_utf8(text).unwrap().to_owned()),
                     ServerEvent::Said(Found::TooLarge(cut)) => Got::TooLarge(cut.size),
-                    ServerEvent::Said(Found::Habit(_)) => return ControlFlow::Continue(()),
+                    ServerEvent::Said(Found::Habit(_) | Found::Unanswered { .. } | Found::Renewed) => {
+                        return ControlFlow::Continue(());
+                    }
                     ServerEvent::Down { why, .. } => Got::Down(why.to_owned()),
                     ServerEvent::Halted { .. } => Got::Halted,
                     ServerEvent::Stopped { .. } => return ControlFlow::Continue(()),

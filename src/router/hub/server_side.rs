@@ -153,7 +153,7 @@ impl Hub {
     }
 
     /// A server is ready: it gets what its peers want of it, its lists are read, and messages that waited are sent.
-    fn on_ready(&mut self, server: ServerIndex, now: Instant, out: &mut dyn Out) {
+    pub(super) fn on_ready(&mut self, server: ServerIndex, now: Instant, out: &mut dyn Out) {
         let Hub { servers, peers, .. } = self;
         let lane = &mut servers[server].lane;
         lane.keep_hello(peers, out);

@@ -1,4 +1,4 @@
-//! What is found in a server's stdout.
+//! What is found in what a server says.
 
 use std::fmt;
 
@@ -8,7 +8,7 @@ use crate::mcp::envelope::{Envelope, Lost};
 /// Where what is found goes.
 pub(super) type On<'a> = &'a mut dyn FnMut(Found<'_>);
 
-/// Something of a server's stdout.
+/// Something that a server says, or that becomes of what it was asked.
 #[derive(Debug)]
 pub enum Found<'a> {
     /// A message: one line of valid UTF-8, its method without escapes, and no [`Kind::Other`](crate::mcp::envelope::Kind).
@@ -25,6 +25,15 @@ pub enum Found<'a> {
     Lost(Lost<'a>, &'a [u8]),
     /// A message above the size limit.
     TooLarge(Cut<'a>),
+    /// The server answers a request of this id no more.
+    Unanswered {
+        /// The id: the whole token.
+        id: &'a [u8],
+        /// Why, as the end of a sentence that begins with the server's name.
+        why: &'a str,
+    },
+    /// The server has begun another conversation in the same life: it knows nothing of what it was told after the handshake.
+    Renewed,
     /// The server has a way of writing messages that is not MCP's.
     Habit(Habit),
 }

@@ -23,6 +23,8 @@ enum Kept {
     Message(Box<[u8]>),
     Lost { id: Box<[u8]>, method: bool, why: NotMessage, text: Box<[u8]> },
     TooLarge(Ends),
+    Unanswered { id: Box<[u8]>, why: Box<str> },
+    Renewed,
 }
 
 impl Kept {
@@ -32,6 +34,8 @@ impl Kept {
             Found::Message { frame, .. } => Kept::Message(frame.into()),
             Found::Lost(Lost { id, method, why }, text) => Kept::Lost { id: id.into(), method, why, text: text.into() },
             Found::TooLarge(cut) => Kept::TooLarge(Ends::of_cut(cut)),
+            Found::Unanswered { id, why } => Kept::Unanswered { id: id.into(), why: why.into() },
+            Found::Renewed => Kept::Renewed,
             Found::Noise(_) | Found::Habit(_) => return None,
         })
     }
@@ -44,6 +48,8 @@ impl Kept {
             },
             Kept::Lost { id, method, why, text } => on(Found::Lost(Lost { id, method: *method, why: *why }, text)),
             Kept::TooLarge(ends) => on(Found::TooLarge(ends.cut())),
+            Kept::Unanswered { id, why } => on(Found::Unanswered { id, why }),
+            Kept::Renewed => on(Found::Renewed),
         }
     }
 }
