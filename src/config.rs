@@ -23,7 +23,9 @@ mod missing;
 mod named;
 pub(crate) mod options;
 mod policy;
+mod reach;
 mod reader;
+mod remote;
 mod resolve;
 mod schema;
 mod shared;
@@ -71,7 +73,7 @@ use std::time::Duration;
 use clap::ValueEnum;
 use http::HeaderName;
 
-use crate::endpoint::Endpoint;
+use crate::endpoint::{Endpoint, RemoteUrl};
 use crate::mcp::handshake::Hello;
 use crate::secrecy::Secret;
 use crate::tools::ToolPolicy;
@@ -112,8 +114,8 @@ pub struct Config {
 pub struct ServerSpec {
     /// The server's key in `mcpServers`.
     pub name: Arc<str>,
-    /// What to start.
-    pub command: CommandSpec,
+    /// How the server is reached.
+    pub reach: Reach,
     /// Where the server is served. `None` where only [`Config::endpoints`] show it, and with `--local` until the local endpoint
     /// is bound.
     pub endpoint: Option<Endpoint>,
@@ -237,6 +239,57 @@ impl Names {
     }
 }
 
+/// How a server is reached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reach {
+    /// By starting a program.
+    Command(CommandSpec),
+    /// Over the network.
+    Remote(Arc<RemoteSpec>),
+}
+
+impl Reach {
+    /// What is started, if anything is.
+    pub fn command(&self) -> Option<&CommandSpec> {
+        match self {
+            Reach::Command(command) => Some(command),
+            Reach::Remote(_) => None,
+        }
+    }
+
+    /// The program that downloads the server at its first start, if one does.
+    pub(crate) fn fetcher(&self) -> Option<&str> {
+        self.command().and_then(|command| fetcher(&command.program, &command.args))
+    }
+}
+
+/// A server that is reached over the network.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RemoteSpec {
+    /// Where it is.
+    pub url: RemoteUrl,
+    /// By which of MCP's transports.
+    pub transport: RemoteTransport,
+    /// Headers of each request.
+    pub headers: Vec<(HeaderName, Secret)>,
+    /// Whom the connection trusts, and as whom it shows itself.
+    pub tls: TlsSpec,
+    /// Longest time for DNS, TCP, proxy and TLS together.
+    pub connect_timeout: Duration,
+}
+
+/// The transport of a remote server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum RemoteTransport {
+    /// Whichever the server speaks.
+    #[default]
+    Any,
+    /// Streamable HTTP (MCP 2025-03-26 and later).
+    Http,
+    /// HTTP+SSE (MCP 2024-11-05).
+    Sse,
+}
+
 /// The files of a TLS connection, in PEM form.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct TlsSpec {
@@ -292,19 +345,36 @@ pub enum Handshake {
 }
 
 #[cfg(test)]
+#[expect(clippy::panic, reason = "a test may panic")]
 impl ServerSpec {
+    /// What is started.
+    pub(crate) fn command(&self) -> &CommandSpec {
+        match &self.reach {
+            Reach::Command(command) => command,
+            Reach::Remote(_) => panic!("a remote server is not started"),
+        }
+    }
+
+    /// The same, to be changed.
+    pub(crate) fn command_mut(&mut self) -> &mut CommandSpec {
+        match &mut self.reach {
+            Reach::Command(command) => command,
+            Reach::Remote(_) => panic!("a remote server is not started"),
+        }
+    }
+
     /// A server for tests: starts `program` and gives up on nothing for a second.
     pub(crate) fn sample(name: &str, program: &str, args: &[&str]) -> Self {
         let second = Duration::from_secs(1);
         ServerSpec {
             name: name.into(),
-            command: CommandSpec {
+            reach: Reach::Command(CommandSpec {
                 program: program.to_owned(),
                 args: args.iter().map(|arg| (*arg).to_owned()).collect(),
                 env: Vec::new(),
                 env_remove: Vec::new(),
                 cwd: None,
-            },
+            }),
             endpoint: None,
             link: Arc::new(LinkSpec {
                 headers: Vec::new(),

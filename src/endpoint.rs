@@ -2,7 +2,6 @@
 
 pub(crate) mod agent;
 mod pasted;
-#[expect(dead_code, reason = "remote servers come next")]
 mod remote;
 
 use std::fmt;

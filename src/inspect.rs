@@ -21,7 +21,7 @@ use tokio::time::sleep;
 pub(crate) use self::arguments::{ArgumentsError, arguments};
 pub(crate) use self::table::{Form, Show};
 use self::waiting::Waiting;
-use crate::config::{CommandSpec, Config, ServerSpec, fetcher};
+use crate::config::{Config, Reach, ServerSpec};
 use crate::control::status::{ServerState, Status};
 use crate::local::{Catalogue, Client, LocalEndpoint, LocalError};
 use crate::mcp::cloud;
@@ -103,9 +103,12 @@ pub(crate) enum InspectError {
 }
 
 impl InspectError {
-    /// That a server of this command line runs and has said nothing.
-    fn silent(server: &str, waited: Duration, program: &str, args: &[String]) -> Self {
-        let remedy = match fetcher(program, args) {
+    /// That a server is there and has said nothing.
+    fn silent(server: &str, waited: Duration, reach: &Reach) -> Self {
+        let remedy = match reach.fetcher() {
+            _ if reach.command().is_none() => {
+                "is its url that of an MCP server, to the last slash? --log-level debug shows more".to_owned()
+            }
             Some(program) => format!(
                 "{program} downloads the server at its first start: check the network, or give it longer, --start-timeout 5m"
             ),
@@ -195,7 +198,6 @@ async fn catalogue(
     spec: &ServerSpec,
 ) -> Result<Arc<Catalogue>, InspectError> {
     let (server, start_timeout) = (&*spec.name, spec.start_timeout);
-    let CommandSpec { program, args, .. } = &spec.command;
     let _over = waiting.begin(server, start_timeout + LIST_PATIENCE);
     let of_it = || server.to_owned();
     let silent = async {
@@ -206,7 +208,7 @@ async fn catalogue(
     };
     tokio::select! {
         catalogue = client.tools(server, start_timeout + LIST_PATIENCE) => catalogue.map_err(InspectError::Call),
-        () = silent => Err(InspectError::silent(server, start_timeout, program, args)),
+        () = silent => Err(InspectError::silent(server, start_timeout, &spec.reach)),
         failed = status.failed(server) => Err(match failed {
             ServerState::Refusing(why) => InspectError::Refused { server: of_it(), why },
             ServerState::Down(why) => InspectError::Down { server: of_it(), why },

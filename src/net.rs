@@ -5,11 +5,9 @@ pub(crate) mod alarm;
 pub(crate) mod dial;
 pub(crate) mod error;
 pub(crate) mod head;
-#[expect(dead_code, reason = "remote servers come next")]
 pub(crate) mod http;
 pub(crate) mod peer_text;
 pub mod proxy;
-#[expect(dead_code, reason = "remote servers come next")]
 pub(crate) mod sse;
 pub(crate) mod tls;
 pub(crate) mod wake;

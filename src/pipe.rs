@@ -48,7 +48,7 @@ use self::orders::PipeOrders;
 use self::sides::{Leaving, STUCK, Side, Sides};
 use self::timer::Timer;
 use crate::catalogue::Catalogue;
-use crate::config::{CommandSpec, LinkSpec, ServerSpec, fetcher};
+use crate::config::{LinkSpec, ServerSpec};
 use crate::control::journal::{LinkEnd, LinkNews, ServerNews, Then};
 use crate::control::status::{LinkEntry, ServerEntry};
 use crate::endpoint::Endpoint;
@@ -551,8 +551,7 @@ impl Pipe {
             Start::Awaited if !server.is_up() => Start::Absent,
             Start::Awaited => {
                 if !std::mem::replace(&mut side.late, true) {
-                    let CommandSpec { program, args, .. } = &side.spec.command;
-                    side.write(ServerNews::NotReady { waited, fetcher: fetcher(program, args) });
+                    side.write(ServerNews::NotReady { waited, fetcher: side.spec.reach.fetcher() });
                 }
                 Start::Settled
             }
@@ -728,8 +727,8 @@ fn on_server(router: &mut dyn Router, sides: &mut Sides, index: ServerIndex, eve
             let by_command = sides.each[index].ending;
             sides.each[index].write(match life {
                 Life::None { fault, shown } => ServerNews::NotStarted { fault, why, shown, retry_in },
-                Life::Ended { pid, failures, last_words } => {
-                    ServerNews::Exited { pid, why, last_words, failures, retry_in }
+                Life::Ended { pid, fault, failures, last_words } => {
+                    ServerNews::Exited { pid, fault, why, last_words, failures, retry_in }
                 }
                 Life::Replaced { pid } => ServerNews::Replaced { pid, why, by_command },
             });

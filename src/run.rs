@@ -280,7 +280,7 @@ async fn say_when_all_is_up(status: &Status, stop: &Stop) -> Infallible {
 /// Longest wait for everything to be up before the start counts as over; npx may be installing for minutes.
 const START: Duration = Duration::from_mins(5);
 /// How long everything has been up when the start counts as over: handshakes, lists and first calls come at once.
-const SETTLED: Duration = Duration::from_secs(1);
+const SETTLED: Duration = Duration::from_millis(500);
 
 /// Gives back the memory of what only the start needed, once that is over.
 async fn release_text(status: &Status) -> Infallible {

@@ -12,6 +12,7 @@
 
 mod echo;
 mod exit;
+mod remote;
 mod spawn;
 mod stderr;
 mod stdio;
@@ -31,13 +32,15 @@ use std::time::Duration;
 use tokio::time::{Instant, Sleep, sleep};
 
 use self::echo::{Echo, fingerprint};
+use self::remote::Remote;
 use self::stderr::Noted;
 use self::stdio::Process;
+use self::stdout::OnFound;
 pub use self::stdout::{Found, Habit, Stdout};
 use self::wanted::{Actual, Goal, Step, Wanted};
 use crate::backoff::Backoff;
 use crate::backoff::Pace;
-use crate::config::ServerSpec;
+use crate::config::{Reach, ServerSpec};
 use crate::error::FaultCode;
 use crate::frame::LineOut;
 use crate::process::guard::Guard;
@@ -54,13 +57,16 @@ const FIRST_CEILING: Duration = Duration::from_millis(500);
 /// Longest wait in a crash loop: a start costs only this machine.
 const LONGEST: Duration = Duration::from_secs(60);
 
+/// Longest wait that a remote server may ask for.
+const LONGEST_ASKED: Duration = Duration::from_secs(600);
+
 /// What a server reports.
 #[derive(Debug)]
 pub enum ServerEvent<'a> {
-    /// The server's process was started. It knows nothing of any earlier life.
+    /// A life of the server has begun. It knows nothing of any earlier one.
     Up {
-        /// The process id.
-        pid: u32,
+        /// The process id; `None` for a remote server.
+        pid: Option<u32>,
     },
     /// The server wrote something.
     Said(Found<'a>),
@@ -75,15 +81,15 @@ pub enum ServerEvent<'a> {
     },
     /// The server's process is gone, as a person wants it, and no other is started until that changes.
     Halted {
-        /// The process id.
-        pid: u32,
+        /// The process id, if there was one.
+        pid: Option<u32>,
         /// How the process ended.
         why: &'a str,
     },
     /// The server's process is gone, as the server is stopped for good.
     Stopped {
-        /// The process id.
-        pid: u32,
+        /// The process id, if there was one.
+        pid: Option<u32>,
         /// How the process ended.
         why: &'a str,
     },
@@ -92,17 +98,19 @@ pub enum ServerEvent<'a> {
 /// What was of a server before it went down.
 #[derive(Debug, Clone, Copy)]
 pub enum Life<'a> {
-    /// Nothing: its process could not be started.
+    /// Nothing: its process could not be started, or nobody answered at its address.
     None {
         /// What kind of fault that is.
         fault: FaultCode,
         /// What is to be said of it, which may have been said before.
         shown: &'a str,
     },
-    /// A process that ended by itself, or because of a fault.
+    /// A life that ended by itself, or because of a fault.
     Ended {
-        /// The process id.
-        pid: u32,
+        /// The process id, if there was one.
+        pid: Option<u32>,
+        /// What kind of fault that is, where it was no process.
+        fault: Option<FaultCode>,
         /// How many lives in a row, this one included, were of no use.
         failures: u32,
         /// The last lines of its stderr, as the end of a sentence.
@@ -110,8 +118,8 @@ pub enum Life<'a> {
     },
     /// A process that was to end, as another one is wanted.
     Replaced {
-        /// The process id.
-        pid: u32,
+        /// The process id, if there was one.
+        pid: Option<u32>,
     },
 }
 
@@ -141,11 +149,94 @@ pub struct Server {
 enum ServerPhase {
     /// The server waits for its (re)start; `None`: that is due.
     Waiting(Option<Pin<Box<Sleep>>>),
-    Running(Process),
+    Running(Being),
     /// There is no process, as a person wants it.
     Halted,
-    Stopping(Process),
+    Stopping(Being),
     Stopped,
+}
+
+/// What a server is while it lives.
+enum Being {
+    Process(Box<Process>),
+    Remote(Box<Remote>),
+}
+
+/// How a life of a server has ended.
+struct End {
+    /// How, in a few words.
+    why: String,
+    /// The last lines of its stderr, as one line.
+    tail: String,
+    /// What kind of fault that is, and whether the server had answered before, where it was no process.
+    remote: Option<(FaultCode, bool)>,
+    /// How long the server asks to be left alone.
+    retry_after: Duration,
+}
+
+impl Being {
+    fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        now: Instant,
+        read: bool,
+        on: &mut OnFound<'_>,
+        log: &mut dyn FnMut(Noted<'_>),
+    ) -> Poll<()> {
+        match self {
+            Being::Process(process) => process.poll(cx, now, read, on, log),
+            Being::Remote(remote) => remote.poll(cx, now, read, on),
+        }
+    }
+
+    fn poll_write(&mut self, cx: &mut Context<'_>, out: &mut LineOut) -> Poll<()> {
+        match self {
+            Being::Process(process) => process.poll_write(cx, out),
+            Being::Remote(remote) => remote.poll_write(cx, out),
+        }
+    }
+
+    fn stop(&mut self, now: bool) {
+        match self {
+            Being::Process(process) => process.stop(now),
+            Being::Remote(remote) => remote.stop(now),
+        }
+    }
+
+    fn fail(&mut self, fault: Cow<'static, str>) {
+        match self {
+            Being::Process(process) => process.fail(fault),
+            Being::Remote(remote) => remote.fail(fault),
+        }
+    }
+
+    fn is_up(&self) -> bool {
+        match self {
+            Being::Process(process) => process.is_up(),
+            Being::Remote(remote) => remote.is_up(),
+        }
+    }
+
+    fn pid(&self) -> Option<u32> {
+        match self {
+            Being::Process(process) => Some(process.pid()),
+            Being::Remote(_) => None,
+        }
+    }
+
+    fn end(&self) -> End {
+        match self {
+            Being::Process(process) => {
+                let (why, tail) = process.obituary();
+                End { why, tail, remote: None, retry_after: Duration::ZERO }
+            }
+            Being::Remote(remote) => {
+                let end = remote.obituary();
+                let of_remote = Some((end.fault, remote.has_begun()));
+                End { why: end.why, tail: String::new(), remote: of_remote, retry_after: end.retry_after }
+            }
+        }
+    }
 }
 
 /// What has been logged of a server, so that it isn't said over and over.
@@ -192,22 +283,22 @@ impl Server {
                     }
                     self.start(on);
                 }
-                ServerPhase::Running(process) => {
+                ServerPhase::Running(being) => {
                     let (notes, echo) = (&mut self.notes, &mut self.echo);
                     let each = &mut |found: Found<'_>| notes.pass(name, found, on);
-                    ready!(process.poll(cx, now, read, each, &mut |noted| log_stderr(name, noted, echo)));
-                    let (pid, (why, tail)) = (process.pid(), process.obituary());
-                    self.exited(pid, &why, &tail, on);
+                    ready!(being.poll(cx, now, read, each, &mut |noted| log_stderr(name, noted, echo)));
+                    let (pid, end) = (being.pid(), being.end());
+                    self.exited(pid, &end, on);
                 }
-                ServerPhase::Stopping(process) => {
+                ServerPhase::Stopping(being) => {
                     let (notes, echo) = (&mut self.notes, &mut self.echo);
                     let each = &mut |found: Found<'_>| {
                         let _dropped = notes.pass(name, found, on);
                         ControlFlow::Continue(())
                     };
                     // The pipes are drained to the last: a process that is stuck in a write can't end by itself.
-                    ready!(process.poll(cx, now, true, each, &mut |noted| log_stderr(name, noted, echo)));
-                    let (pid, (why, _)) = (process.pid(), process.obituary());
+                    ready!(being.poll(cx, now, true, each, &mut |noted| log_stderr(name, noted, echo)));
+                    let (pid, why) = (being.pid(), being.end().why);
                     self.state = ServerPhase::Stopped;
                     let _stopped = on(ServerEvent::Stopped { pid, why: &why });
                 }
@@ -222,7 +313,7 @@ impl Server {
     /// everything stays in `out`: the caller drops that at [`ServerEvent::Down`], which follows.
     pub fn poll_write(&mut self, cx: &mut Context<'_>, out: &mut LineOut) -> Poll<()> {
         match &mut self.state {
-            ServerPhase::Running(process) => process.poll_write(cx, out),
+            ServerPhase::Running(being) => being.poll_write(cx, out),
             ServerPhase::Waiting(_) | ServerPhase::Halted | ServerPhase::Stopping(_) | ServerPhase::Stopped => {
                 if out.is_empty() { Poll::Ready(()) } else { Poll::Pending }
             }
@@ -238,9 +329,9 @@ impl Server {
     /// takes less than five seconds at worst. The server is to be polled on until it is ready.
     pub fn stop(&mut self, now: bool) {
         self.state = match std::mem::replace(&mut self.state, ServerPhase::Stopped) {
-            ServerPhase::Running(mut process) | ServerPhase::Stopping(mut process) => {
-                process.stop(now);
-                ServerPhase::Stopping(process)
+            ServerPhase::Running(mut being) | ServerPhase::Stopping(mut being) => {
+                being.stop(now);
+                ServerPhase::Stopping(being)
             }
             ServerPhase::Waiting(_) | ServerPhase::Halted | ServerPhase::Stopped => ServerPhase::Stopped,
         };
@@ -268,10 +359,10 @@ impl Server {
                 (self.restarts, self.notes.start, self.notes.tail) = (Restarts::new(), 0, 0);
                 self.state = ServerPhase::Waiting(None);
             }
-            (Step::End, ServerPhase::Running(process)) => {
+            (Step::End, ServerPhase::Running(being)) => {
                 self.restarting = goal.wanted != Wanted::Stopped;
                 self.restarts = Restarts::new();
-                process.stop(false);
+                being.stop(false);
             }
             (Step::Halt, _) => self.state = ServerPhase::Halted,
             (Step::Stay | Step::End, _) => {}
@@ -281,14 +372,14 @@ impl Server {
 
     /// Whether the server's process runs and can be written to.
     pub fn is_up(&self) -> bool {
-        matches!(&self.state, ServerPhase::Running(process) if process.is_up())
+        matches!(&self.state, ServerPhase::Running(being) if being.is_up())
     }
 
     /// Ends the server's present process because of a fault, and has another one started. `fault` says what the server did,
     /// for people.
     pub fn end_faulty_process(&mut self, fault: impl Into<Cow<'static, str>>) {
-        if let ServerPhase::Running(process) = &mut self.state {
-            process.fail(fault);
+        if let ServerPhase::Running(being) = &mut self.state {
+            being.fail(fault.into());
         }
     }
 
@@ -297,11 +388,11 @@ impl Server {
     pub fn restart(&mut self, why: &str) {
         let name = &self.spec.name;
         match &mut self.state {
-            ServerPhase::Running(process) => {
+            ServerPhase::Running(being) => {
                 if !std::mem::replace(&mut self.restarting, true) {
                     tracing::info!(event = "SERVER_RESTARTING", server = %name, "is started anew: {why}");
                 }
-                process.stop(false);
+                being.stop(false);
             }
             ServerPhase::Waiting(_) => self.state = ServerPhase::Waiting(None),
             ServerPhase::Halted | ServerPhase::Stopping(_) | ServerPhase::Stopped => {}
@@ -311,33 +402,51 @@ impl Server {
     /// The process id while there is a process, even one that is ending.
     pub fn pid(&self) -> Option<u32> {
         match &self.state {
-            ServerPhase::Running(process) | ServerPhase::Stopping(process) => Some(process.pid()),
+            ServerPhase::Running(being) | ServerPhase::Stopping(being) => being.pid(),
             ServerPhase::Waiting(_) | ServerPhase::Halted | ServerPhase::Stopped => None,
         }
     }
 
     fn start(&mut self, on: &mut OnServerEvent<'_>) {
         self.under = self.goal.number;
-        match spawn::spawn(&self.spec.command) {
+        let command = match &self.spec.reach {
+            Reach::Command(command) => command,
+            Reach::Remote(remote) => {
+                let remote = Remote::new(&self.spec, remote.clone(), self.redactor.clone(), Instant::now());
+                return self.began(Being::Remote(Box::new(remote)), on);
+            }
+        };
+        match spawn::spawn(command) {
             Ok(child) => {
                 let (guard, redactor) = (self.guard.clone(), self.redactor.clone());
                 let process = Process::new(child, self.spec.max_frame, guard, redactor, Instant::now());
-                let pid = process.pid();
-                self.state = ServerPhase::Running(process);
-                self.since = Instant::now();
-                let _up = on(ServerEvent::Up { pid });
+                self.began(Being::Process(Box::new(process)), on);
             }
             Err((fault, why)) => {
-                let retry_in = self.wait();
-                let program = &self.spec.command.program;
-                let said = std::mem::replace(&mut self.notes.start, fingerprint(&why));
-                let shown = if said == self.notes.start { &format!("still cannot start {program}") } else { &why };
-                let _down = on(ServerEvent::Down { why: &why, retry_in, life: Life::None { fault, shown } });
+                let still = format!("still cannot start {}", command.program);
+                self.not_started(fault, &why, &still, Duration::ZERO, on);
             }
         }
     }
 
-    fn exited(&mut self, pid: u32, why: &str, tail: &str, on: &mut OnServerEvent<'_>) {
+    /// A life has begun.
+    fn began(&mut self, being: Being, on: &mut OnServerEvent<'_>) {
+        let pid = being.pid();
+        self.state = ServerPhase::Running(being);
+        self.since = Instant::now();
+        let _up = on(ServerEvent::Up { pid });
+    }
+
+    /// No life came about. `still`: what is said where `why` has been said before. `least`: the shortest wait.
+    fn not_started(&mut self, fault: FaultCode, why: &str, still: &str, least: Duration, on: &mut OnServerEvent<'_>) {
+        let retry_in = self.wait(least);
+        let said = std::mem::replace(&mut self.notes.start, fingerprint(why));
+        let shown = if said == self.notes.start { still } else { why };
+        let _down = on(ServerEvent::Down { why, retry_in, life: Life::None { fault, shown } });
+    }
+
+    fn exited(&mut self, pid: Option<u32>, end: &End, on: &mut OnServerEvent<'_>) {
+        let (why, tail) = (&*end.why, &*end.tail);
         let restarting = std::mem::take(&mut self.restarting);
         if self.goal.wanted == Wanted::Stopped {
             self.state = ServerPhase::Halted;
@@ -346,21 +455,29 @@ impl Server {
         }
         if restarting {
             self.restarts.at_once();
-            let retry_in = self.wait();
+            let retry_in = self.wait(Duration::ZERO);
             let _down = on(ServerEvent::Down { why, retry_in, life: Life::Replaced { pid } });
             return;
         }
+        if let Some((fault, false)) = end.remote {
+            // The remedy was told with the first failure.
+            let still = format!("still {}", why.split("; ").next().unwrap_or(why));
+            return self.not_started(fault, why, &still, end.retry_after, on);
+        }
+        self.notes.start = 0;
         if self.since.elapsed() >= STABLE {
             self.restarts.healthy();
         }
         self.echo.next_life(!self.restarts.proven);
-        let retry_in = self.wait();
+        let retry_in = self.wait(end.retry_after);
         let (last_words, failures) = (&self.notes.shown(tail), self.restarts.failures);
-        let _down = on(ServerEvent::Down { why, retry_in, life: Life::Ended { pid, failures, last_words } });
+        let fault = end.remote.map(|(fault, _)| fault);
+        let _down = on(ServerEvent::Down { why, retry_in, life: Life::Ended { pid, fault, failures, last_words } });
     }
 
-    fn wait(&mut self) -> Duration {
-        let retry_in = self.restarts.after(rand::random());
+    /// The next life begins after a while, and not before `least` has passed.
+    fn wait(&mut self, least: Duration) -> Duration {
+        let retry_in = self.restarts.after(rand::random()).max(least.min(LONGEST_ASKED));
         self.state = ServerPhase::Waiting(Some(Box::pin(sleep(retry_in))));
         retry_in
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mcp_pipe::catalogue::{Lists, Memory};
-use mcp_pipe::config::{CommandSpec, Handshake, Instances, LinkSpec, ServerSpec, Sharing};
+use mcp_pipe::config::{CommandSpec, Handshake, Instances, LinkSpec, Reach, ServerSpec, Sharing};
 use mcp_pipe::mcp::envelope;
 use mcp_pipe::mcp::lists::ListKind;
 use mcp_pipe::router::hub::Hub;
@@ -77,7 +77,7 @@ pub(crate) fn spec(server: ServerIndex) -> ServerSpec {
     };
     ServerSpec {
         name: format!("s{server:02}").into(),
-        command,
+        reach: Reach::Command(command),
         endpoint: None,
         link: Arc::new(link),
         hello: None,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use ring::digest;
 
-use crate::config::ServerSpec;
+use crate::config::{Reach, ServerSpec};
 use crate::disk::folder::is_hex;
 
 /// The beginning of the name of a file about what one server said.
@@ -39,13 +39,22 @@ pub(super) fn kept(name: &str) -> Option<Duration> {
 /// The endpoint is no part of the hash, so a new token changes nothing. Values of the environment are: therefore the hash is
 /// cryptographic, as the name of a file must not help to find out a password.
 pub(super) fn of_server(spec: &ServerSpec) -> String {
-    let command = &spec.command;
     let mut hash = Hash::new();
     hash.part(spec.name.as_bytes());
-    hash.part(command.program.as_bytes());
-    hash.list(command.args.iter().map(|arg| arg.as_bytes()));
-    hash.list(command.cwd.iter().map(|cwd| cwd.as_os_str().as_encoded_bytes()));
-    hash.list(command.env.iter().flat_map(|(name, value)| [name.as_bytes(), value.reveal().as_bytes()]));
+    match &spec.reach {
+        Reach::Command(command) => {
+            hash.part(command.program.as_bytes());
+            hash.list(command.args.iter().map(|arg| arg.as_bytes()));
+            hash.list(command.cwd.iter().map(|cwd| cwd.as_os_str().as_encoded_bytes()));
+            hash.list(command.env.iter().flat_map(|(name, value)| [name.as_bytes(), value.reveal().as_bytes()]));
+        }
+        Reach::Remote(remote) => {
+            hash.part(remote.url.reveal().to_string().as_bytes());
+            hash.list(
+                remote.headers.iter().flat_map(|(name, value)| [name.as_str().as_bytes(), value.reveal().as_bytes()]),
+            );
+        }
+    }
     format!("{SERVER}{}.json", hash.finish())
 }
 

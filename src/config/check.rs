@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use super::command;
 use super::context::Context;
-use super::file::{Entry, File, Transport};
+use super::file::{Entry, File, RemoteEntry, Transport};
 use super::missing::{NO_PROGRAM, Sought, shell_only};
 use super::{Mode, Naming, ServerSpec, windows};
 use crate::disk::joined;
@@ -43,6 +43,11 @@ fn variables(ctx: &mut Context<'_>, entry: &Entry) {
     let shared = &entry.shared;
     let texts = entry.env.iter().chain(&shared.endpoint_headers).map(|(_, text)| text);
     let texts = texts.chain(&entry.env_files).chain(&entry.cwd).chain(&shared.endpoint).chain(&shared.ca_file);
+    let remote = match &entry.kind {
+        Transport::Remote(remote) => Some(remote),
+        Transport::Stdio(_) | Transport::Unspoken { .. } | Transport::Unknown => None,
+    };
+    let texts = texts.chain(remote.into_iter().flat_map(RemoteEntry::texts));
     let before = ctx.problems.mistakes.len();
     for text in texts {
         ctx.expand(text);
@@ -60,7 +65,7 @@ fn program(ctx: &mut Context<'_>, server: &ServerSpec, entry: &Entry) {
     if [written].into_iter().chain(&entry.args).any(|text| is_told(&text.place)) {
         return;
     }
-    let spec = &server.command;
+    let Some(spec) = server.reach.command() else { return };
     // A path of Windows has been told of.
     if !cfg!(windows) && windows::is_path(&spec.program) {
         return;

@@ -257,8 +257,8 @@ fn has_key(shared: &Shared) -> bool {
 pub(crate) fn link(ctx: &mut Context<'_>, own: &Shared, named: &Shared, top: &Shared, endpoint: &Own) -> LinkSpec {
     let headers = match (own.endpoint_headers.as_slice(), endpoint) {
         _ if ctx.local => Vec::new(),
-        (_, Own::Blank) | ([], Own::Unsaid) => headers(ctx, &top.endpoint_headers),
-        (headers_of_its_own, Own::Unsaid | Own::Named(_)) => headers(ctx, headers_of_its_own),
+        (_, Own::Blank) | ([], Own::Unsaid) => headers(ctx, &top.endpoint_headers, is_reserved),
+        (headers_of_its_own, Own::Unsaid | Own::Named(_)) => headers(ctx, headers_of_its_own, is_reserved),
     };
     let ca_file = match (own.ca_file.as_ref().or(named.ca_file.as_ref()), &ctx.line.options.ca_file, &top.ca_file) {
         (None, Some(path), _) => Some(with_warning(ctx, "--ca-file".into(), joined(ctx.cwd, path))),
@@ -283,16 +283,23 @@ pub(crate) fn link(ctx: &mut Context<'_>, own: &Shared, named: &Shared, top: &Sh
     }
 }
 
-fn headers(ctx: &mut Context<'_>, written: &[(String, Located<String>)]) -> Vec<(HeaderName, Secret)> {
+fn is_reserved(name: &str) -> bool {
+    RESERVED.contains(&name) || name.starts_with("sec-websocket-")
+}
+
+/// Headers as they are sent. `is_reserved`: whether the connection sets one of this name, in lower case, itself.
+pub(crate) fn headers(
+    ctx: &mut Context<'_>,
+    written: &[(String, Located<String>)],
+    is_reserved: fn(&str) -> bool,
+) -> Vec<(HeaderName, Secret)> {
     let mut headers = Vec::new();
     for (name, text) in written {
         let Some(value) = ctx.expand(text) else { continue };
         ctx.warn_of_variable(text);
         let lower = name.to_ascii_lowercase();
         let what = match (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_str(&value)) {
-            (Ok(_), _) if RESERVED.contains(&lower.as_str()) || lower.starts_with("sec-websocket-") => {
-                "is a header that the connection sets itself"
-            }
+            (Ok(_), _) if is_reserved(&lower) => "is a header that the connection sets itself",
             (Ok(name), Ok(_)) => {
                 headers.push((name, Secret::new(value)));
                 continue;

@@ -11,7 +11,10 @@
 //! | `envFile` | S | path `$`, or paths | none | files like `.env`, set below `env` |
 //! | `inheritEnv` | TS | `true`/`false`, or names, or one | true | what the program inherits of mcp-pipe's environment and `.env`: all, only what programs need to start, or these besides; `*` and `?` stand for any text and any character |
 //! | `cwd` | S | text `$` | the file's folder | where the program starts |
-//! | `type`, `transportType`, `transport` | S | `stdio`, `local` | `stdio` | remote types are skipped with a warning |
+//! | `url`, `serverUrl` | S | URL `$` | | the address of a remote server, in place of a command |
+//! | `type`, `transportType`, `transport` | S | `stdio`, `local`; `http`, `sse` and their spellings | what there is: a command or a url | how the server is reached; without it a url is tried as Streamable HTTP, then as SSE |
+//! | `headers` | S | texts by name `$` | none | sent to a remote server with each request |
+//! | `certFile`, `keyFile` | S | paths `$` | none | the certificate that a remote server is shown, and its key (PEM) |
 //! | `disabled`, `enabled`, `isActive` | S | `true`/`false`, also as text | enabled | whether the server runs |
 //! | `endpoint` (S: also `env.MCP_ENDPOINT`) | TS | URL `$`; S: or the name of one of `endpoints`, or a list of both | `MCP_ENDPOINT` | where the server is served |
 //! | `endpointHeaders` | TS | texts by name `$` | none | sent with the WebSocket upgrade; those of the top only to the shared endpoint |
@@ -56,6 +59,8 @@ use jsonc_parser::ast::{Array, ObjectProp, Value};
 
 use super::keys::Place;
 use super::named::{self, NamedEndpoint};
+use super::reach::Written;
+pub(crate) use super::reach::{RemoteEntry, Transport};
 use super::reader::{Located, Reader};
 use super::shared::{Shared, shared};
 use super::{keys, policy, syntax, units};
@@ -112,26 +117,6 @@ pub(crate) struct Entry {
     /// The addresses in `endpoint` behind the first.
     pub(crate) more: Vec<Located<String>>,
     pub(crate) shared: Shared,
-}
-
-/// How a server is reached.
-#[derive(Debug)]
-pub(crate) enum Transport {
-    /// By starting a program.
-    Stdio(Located<String>),
-    /// Over the network, which this version doesn't do.
-    Remote {
-        /// The `type`, or "url", with its place.
-        by: Located<String>,
-        /// The server's address, if the entry has one.
-        url: Option<String>,
-        /// The names of the headers that it is sent.
-        headers: Vec<String>,
-        /// Whether the entry has a program all the same.
-        command: bool,
-    },
-    /// In no way that can be told or used, which has been noted.
-    Unknown,
 }
 
 /// A file as read, and what was found wrong with it.
@@ -343,39 +328,30 @@ fn entry(r: &mut Reader<'_>, name: String, prop: &ObjectProp<'_>, path: &str) ->
         shared: Shared::default(),
     };
     let before = r.mistakes.len();
-    let (mut command, mut transport, mut url) = (None, None, None);
-    let (mut headers, mut of_remote) = (Vec::new(), Vec::new());
+    let mut written = Written::default();
     let (mut disabled, mut enabled, mut active) = (None, None, None);
     let (mut before_args, mut elsewhere) = (Vec::new(), ToolPolicy::default());
-    let mut written = policy::Written::default();
+    let mut gate = policy::Written::default();
     for (key, path, prop) in keys::members(r, &prop.value, path, Place::Server) {
         let value = &prop.value;
         let switch = |r: &mut Reader<'_>, off| (r.boolean(value, &path) == Some(off)).then(|| r.place(prop, &path));
+        written.note(&key, || r.place(prop, &path));
         match key.as_str() {
-            "type" | "transportType" | "transport" => transport = r.string(value, &path),
-            "command" => (command, before_args) = command_line(r, value, &path),
+            "type" | "transportType" | "transport" => written.transport = r.string(value, &path),
+            "command" => (written.command, before_args) = command_line(r, value, &path),
             "args" => entry.args = r.strings(value, &path),
             "env" => entry.env = r.string_map(value, &path),
             "envFile" => entry.env_files = r.one_or_more(value, &path),
             "cwd" => entry.cwd = r.string(value, &path),
             "pin" => entry.pin = r.located(value, &path, Reader::boolean),
-            "tools" => entry.tools = policy::read(r, value, &path, &mut written),
-            "tools.allow" => elsewhere.allow.extend(policy::allow(r, value, &path, &mut written)),
-            "tools.deny" => elsewhere.deny.extend(policy::deny(r, value, &path, &mut written)),
-            "url" | "serverUrl" => {
-                let address = match value {
-                    Value::StringLit(text) => Some(text.value.trim().to_owned()),
-                    Value::NumberLit(_) | Value::BooleanLit(_) | Value::Object(_) | Value::Array(_) => None,
-                    Value::NullKeyword(_) => None,
-                };
-                url = Some((r.place(prop, &path), address));
-            }
-            "headers" => {
-                headers = names_in(value);
-                of_remote
-                    .push((r.place(prop, &path), "headers of the WebSocket connection are called endpointHeaders"));
-            }
-            _ if keys::is_of_remote(&key) => of_remote.push((r.place(prop, &path), "remove it")),
+            "tools" => entry.tools = policy::read(r, value, &path, &mut gate),
+            "tools.allow" => elsewhere.allow.extend(policy::allow(r, value, &path, &mut gate)),
+            "tools.deny" => elsewhere.deny.extend(policy::deny(r, value, &path, &mut gate)),
+            "url" | "serverUrl" => written.url = r.string(value, &path),
+            "headers" => written.headers = r.string_map(value, &path),
+            "certFile" => written.cert_file = r.string(value, &path),
+            "keyFile" => written.key_file = r.string(value, &path),
+            _ if keys::is_of_remote(&key) => {}
             "endpoint" => entry.at = r.one_or_more(value, &path),
             "disabled" => disabled = switch(r, true),
             "enabled" => enabled = switch(r, false),
@@ -399,58 +375,17 @@ fn entry(r: &mut Reader<'_>, name: String, prop: &ObjectProp<'_>, path: &str) ->
         );
     }
     policy::add(&mut entry.tools, elsewhere);
-    entry.given_names = written.names;
+    entry.given_names = gate.names;
     entry.disabled = disabled.or(enabled).or(active);
     let malformed = r.mistakes.len() > before;
-    entry.kind = match (transport, command, url) {
-        (Some(by), command, url) if keys::is_remote(&by.value) => {
-            let url = url.and_then(|(_, url)| url);
-            Transport::Remote { by, url, headers, command: command.is_some() }
+    entry.kind = written.way(r, &entry.name).unwrap_or_else(|| {
+        // A member that could not be read has been told of, and may have been the command.
+        if !malformed {
+            let remedy = "add \"command\": the program to start, or \"url\": the address of a remote server";
+            r.mistake(prop, path, Code::MissingKey.says("has neither a command nor a url"), remedy);
         }
-        (Some(t), _, _) if !["stdio", "local"].iter().any(|here| t.value.eq_ignore_ascii_case(here)) => {
-            let what = format!("is \"{}\", which is no type of server", brief(&t.value));
-            r.mistake_at(&t.place, Code::WrongValue.says(what), "leave it out for a program that is started here");
-            Transport::Unknown
-        }
-        (_, Some(command), _) if command.value.trim().is_empty() => {
-            r.mistake_at(&command.place, Code::WrongValue.says("is empty"), "name the program to start");
-            Transport::Unknown
-        }
-        (_, Some(command), url) => {
-            let name = brief(&entry.name).into_owned();
-            if let Some((place, url)) = url {
-                let what =
-                    format!("does nothing beside command, which counts: {name} is a program that is started here");
-                let at_endpoint = url.filter(|url| is_websocket(url));
-                let more =
-                    at_endpoint.map(|_| format!("; if {name} is to be served at that address, call it \"endpoint\""));
-                r.warning_at(
-                    &place,
-                    Code::NoEffect.says(what),
-                    format!("remove one of the two{}", more.unwrap_or_default()),
-                );
-            }
-            for (place, remedy) in of_remote {
-                r.warning_at(
-                    &place,
-                    Code::NoEffect.says("does nothing beside command, as only a remote server has it"),
-                    remedy,
-                );
-            }
-            Transport::Stdio(command)
-        }
-        (None, None, Some((place, url))) => {
-            let by = Located { value: "url".to_owned(), place };
-            Transport::Remote { by, url, headers, command: false }
-        }
-        (_, None, _) => {
-            // A member that could not be read has been told of, and may have been the command.
-            if !malformed {
-                r.mistake(prop, path, Code::MissingKey.says("has no command"), "add \"command\": the program to start");
-            }
-            Transport::Unknown
-        }
-    };
+        Transport::Unknown
+    });
     if entry.disabled.is_some() && r.mistakes.len() > before {
         // A person who disables a broken server wants the others to run.
         let mistakes = r.mistakes.split_off(before);
@@ -458,17 +393,6 @@ fn entry(r: &mut Reader<'_>, name: String, prop: &ObjectProp<'_>, path: &str) ->
         entry.kind = Transport::Unknown;
     }
     entry
-}
-
-/// Whether an address is that of a WebSocket.
-pub(crate) fn is_websocket(url: &str) -> bool {
-    ["ws:", "wss:"].iter().any(|scheme| url.to_ascii_lowercase().starts_with(scheme))
-}
-
-/// The keys of an object.
-fn names_in(value: &Value<'_>) -> Vec<String> {
-    let Value::Object(object) = value else { return Vec::new() };
-    object.properties.iter().map(|prop| prop.name.as_str().to_owned()).collect()
 }
 
 /// The value of `command`: a program, and the arguments that stand behind it where somebody wrote one list.

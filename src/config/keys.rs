@@ -2,6 +2,7 @@
 
 use jsonc_parser::ast::{ObjectProp, Value};
 
+use super::RemoteTransport;
 use super::reader::{Member, Reader, member, truth};
 use super::units;
 use crate::error::Code;
@@ -71,6 +72,8 @@ pub(crate) const SERVER: &[&str] = &[
     "url",
     "serverUrl",
     "headers",
+    "certFile",
+    "keyFile",
     "disabled",
     "enabled",
     "isActive",
@@ -202,6 +205,7 @@ const FOREIGN: &[(Place, Treatment, &[&str])] = &[
     (Server, Meant("command"), &["cmd", "exec", "executable", "program"]),
     (Server, Meant("args"), &["arguments", "argv", "params", "parameters"]),
     (Server, Honoured("url"), &["httpUrl", "http_url", "sseUrl", "baseUrl"]),
+    (Server, Honoured("headers"), &["http_headers", "httpHeaders", "requestHeaders"]),
     (Server, Harmless, &["source", "dev", "longRunning"]),
     (
         Server,
@@ -276,8 +280,7 @@ const IN_NO_ENDPOINT: &[&str] = &[
 ];
 
 /// What only a remote server has, so that it means nothing beside a command.
-const OF_REMOTE: &[&str] =
-    &["oauth", "auth", "authProviderType", "bearer_token_env_var", "http_headers", "env_http_headers"];
+const OF_REMOTE: &[&str] = &["oauth", "auth", "authProviderType", "bearer_token_env_var", "env_http_headers"];
 
 /// Whether a key means something for a remote server only.
 pub(crate) fn is_of_remote(key: &str) -> bool {
@@ -500,8 +503,8 @@ pub(crate) fn members<'v, 'a>(
 /// How a remote server is reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Remote {
-    /// By SSE or Streamable HTTP, which bridges speak.
-    Http,
+    /// By SSE or Streamable HTTP.
+    Http(RemoteTransport),
     /// By WebSocket.
     WebSocket,
     /// It is no MCP server, but described for programs that make one of it.
@@ -512,16 +515,13 @@ pub(crate) enum Remote {
 pub(crate) fn remote(kind: &str) -> Option<Remote> {
     let plain: String = kind.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_ascii_lowercase();
     match plain.as_str() {
-        "sse" | "http" | "streamablehttp" | "httpstream" | "remote" => Some(Remote::Http),
+        "http" | "streamablehttp" | "httpstream" => Some(Remote::Http(RemoteTransport::Http)),
+        "sse" => Some(Remote::Http(RemoteTransport::Sse)),
+        "remote" => Some(Remote::Http(RemoteTransport::Any)),
         "ws" | "websocket" | "websockets" => Some(Remote::WebSocket),
         "openapi" => Some(Remote::OpenApi),
         _ => None,
     }
-}
-
-/// Whether a `type` is that of a remote server.
-pub(crate) fn is_remote(kind: &str) -> bool {
-    remote(kind).is_some()
 }
 
 /// Says what becomes of a key that is none of ours in this place, and what was probably meant.
@@ -735,10 +735,11 @@ mod tests {
     #[test]
     fn all_spellings_of_the_remote_types_are_known() {
         for kind in ["sse", "http", "streamable-http", "streamable_http", "streamableHttp", "streamablehttp", "SSE"] {
-            assert!(is_remote(kind), "{kind}");
+            let transport = if kind.eq_ignore_ascii_case("sse") { RemoteTransport::Sse } else { RemoteTransport::Http };
+            assert_eq!(remote(kind), Some(Remote::Http(transport)), "{kind}");
         }
         for kind in ["stdio", "local", ""] {
-            assert!(!is_remote(kind), "{kind}");
+            assert_eq!(remote(kind), None, "{kind}");
         }
     }
 

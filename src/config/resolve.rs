@@ -17,8 +17,8 @@ use super::options::{CommandLine, Options, Target};
 use super::shared::Shared;
 use super::surroundings::Surroundings;
 use super::{
-    CommandSpec, Config, EndpointSpec, Environment, ServerSpec, cache, defaults, instances, locate, proxies, sharing,
-    start, target, variables,
+    CommandSpec, Config, EndpointSpec, Environment, Reach, RemoteSpec, ServerSpec, TlsSpec, cache, defaults, instances,
+    locate, proxies, sharing, start, target, variables,
 };
 use crate::disk::joined;
 use crate::endpoint::{bare, is_placeholder, is_variable};
@@ -65,13 +65,17 @@ impl Resolved {
 
 /// The parts of a server's entry that tell most when something goes wrong.
 fn summary(spec: &ServerSpec) -> String {
-    let CommandSpec { program, args, env, cwd, .. } = &spec.command;
+    let (start, size) = (span(spec.start_timeout), spec.max_frame);
+    let limits = format!("startTimeout {start}, maxFrameSize {size} bytes");
+    let CommandSpec { program, args, env, cwd, .. } = match &spec.reach {
+        Reach::Command(command) => command,
+        Reach::Remote(remote) => return format!("is at {}; {limits}", remote.url),
+    };
     let args: String = address::shown_arguments(args).map(|arg| format!(" {arg}")).collect();
     let cwd = cwd.as_deref().map_or_else(String::new, |cwd| format!(" in {}", cwd.display()));
     let names: Vec<&str> = env.iter().map(|(name, _)| &**name).collect();
     let env = if names.is_empty() { String::new() } else { format!(", with {} set", names.join(", ")) };
-    let (start, size) = (span(spec.start_timeout), spec.max_frame);
-    format!("starts {program}{args}{cwd}{env}; startTimeout {start}, maxFrameSize {size} bytes")
+    format!("starts {program}{args}{cwd}{env}; {limits}")
 }
 
 /// Where a running mcp-pipe answers `health`: `--status-socket`, then `MCP_STATUS_SOCKET`.
@@ -137,7 +141,12 @@ fn inputs(
         endpoints.iter().flat_map(|endpoint| endpoint.servers.iter().map(|shown| &shown.link).chain([&endpoint.link]));
     let links = servers.iter().map(|server| &server.link).chain(shown);
     let authorities = links.filter_map(|link| link.ca_file.clone());
-    config.into_iter().chain(dotenvs).chain(env_files).chain(authorities).collect()
+    let identities = servers.iter().filter_map(|server| match &server.reach {
+        Reach::Command(_) => None,
+        Reach::Remote(remote) => remote.tls.identity.clone(),
+    });
+    let identities = identities.flat_map(|(cert, key)| [cert, key]);
+    config.into_iter().chain(dotenvs).chain(env_files).chain(authorities).chain(identities).collect()
 }
 
 /// Makes as much of a config as can be made. Reads files, and changes nothing.
@@ -204,13 +213,22 @@ fn hide_secrets(ctx: &mut Context<'_>, file: &File) {
     // Quotes around an address are no part of it. An address that can't be dialled may still hold a good token.
     let texts = || texts.iter().map(|text| bare(text));
     let real = texts().filter(|text| !is_placeholder(text));
-    let mut secrets: Vec<Secret> = real.flat_map(address::secrets).collect();
+    let remotes = || {
+        file.entries.iter().filter_map(|entry| match &entry.kind {
+            Transport::Remote(remote) => Some(remote),
+            Transport::Stdio(_) | Transport::Unspoken { .. } | Transport::Unknown => None,
+        })
+    };
+    let addresses = remotes().filter_map(|remote| expand(&remote.url.value, |name| ctx.lookup(name)).ok());
+    let of_remotes: Vec<Secret> = addresses.flat_map(|address| address::secrets(&address)).collect();
+    let mut secrets: Vec<Secret> = real.flat_map(address::secrets).chain(of_remotes).collect();
     secrets.retain(|secret| !is_variable(secret.reveal()));
     let whole = texts().filter(|text| text.contains("://"));
     ctx.hidden.endpoints.add(secrets.iter().cloned().chain(whole.map(Secret::new)));
     let named = file.endpoints.iter().map(|endpoint| &endpoint.shared);
     let shared = file.entries.iter().map(|entry| &entry.shared).chain([&file.shared]).chain(named);
-    let headers = shared.flat_map(|shared| &shared.endpoint_headers);
+    let of_remotes = remotes().flat_map(|remote| &remote.headers);
+    let headers = shared.flat_map(|shared| &shared.endpoint_headers).chain(of_remotes);
     let values = headers.filter_map(|(name, text)| Some((name, expand(&text.value, |name| ctx.lookup(name)).ok()?)));
     let headers = values.flat_map(|(name, value)| address::of_header(name, &value));
     let headers: Vec<Secret> = headers.filter(|secret| !is_variable(secret.reveal())).collect();
@@ -228,13 +246,13 @@ fn servers(
     named: Target<'_>,
     config: Option<&str>,
 ) -> (Vec<ServerSpec>, Vec<EndpointSpec>) {
-    let mut chosen: Vec<(String, CommandSpec, Option<&Entry>)> = Vec::new();
+    let mut chosen: Vec<(String, Reach, Option<&Entry>)> = Vec::new();
     match named {
         Target::Named(_) if target::are_several(ctx, file) => return (Vec::new(), Vec::new()),
         Target::All => {
             for entry in file.entries.iter().filter(|entry| entry.disabled.is_none()) {
-                if let Some(command) = start::of_entry(ctx, entry, false) {
-                    chosen.push((entry.name.clone(), command, Some(entry)));
+                if let Some(reach) = start::of_entry(ctx, entry, false) {
+                    chosen.push((entry.name.clone(), reach, Some(entry)));
                 }
             }
             if let (true, true, Some(config)) = (chosen.is_empty(), ctx.problems.mistakes.is_empty(), config) {
@@ -250,16 +268,18 @@ fn servers(
         }
         Target::Named(name) => match file.entries.iter().find(|entry| entry.name == name) {
             Some(entry) => {
-                if let Some(command) = start::of_entry(ctx, entry, true) {
-                    chosen.push((entry.name.clone(), command, Some(entry)));
+                if let Some(reach) = start::of_entry(ctx, entry, true) {
+                    chosen.push((entry.name.clone(), reach, Some(entry)));
                 }
             }
             None => {
-                chosen.extend(target::of_script(ctx, file, name, config).map(|(name, command)| (name, command, None)))
+                let script = target::of_script(ctx, file, name, config);
+                chosen.extend(script.map(|(name, command)| (name, Reach::Command(command), None)));
             }
         },
         Target::Line([program, args @ ..]) => {
-            chosen.extend(target::of_line(ctx, file, program, args).map(|(name, command)| (name, command, None)));
+            let line = target::of_line(ctx, file, program, args);
+            chosen.extend(line.map(|(name, command)| (name, Reach::Command(command), None)));
         }
         Target::Line([]) => {}
     }
@@ -269,7 +289,7 @@ fn servers(
     let (mut servers, mut entries, mut without) = (Vec::new(), Vec::new(), Vec::new());
     let mut endpoints = Endpoints::new(ctx, file);
     let mut sharers = Vec::new();
-    for (name, command, entry) in chosen {
+    for (name, reach, entry) in chosen {
         let shared = entry.map_or(&none, |entry| &entry.shared);
         let own = match entry {
             Some(entry) if !ctx.local => dial::of_entry(ctx, entry),
@@ -277,11 +297,20 @@ fn servers(
         };
         let endpoint = if let Own::Named(endpoint) = &own { endpoint.clone() } else { None };
         let link = Arc::new(dial::link(ctx, shared, &none, &file.shared, &own));
+        let reach = match reach {
+            Reach::Command(command) => Reach::Command(command),
+            // Whom an entry trusts, and for how long it waits, it says once for whatever is dialled.
+            Reach::Remote(remote) => Reach::Remote(Arc::new(RemoteSpec {
+                tls: TlsSpec { ca_file: link.ca_file.clone(), ..remote.tls.clone() },
+                connect_timeout: link.connect_timeout,
+                ..(*remote).clone()
+            })),
+        };
         let sharing = sharing::of(ctx, shared, &file.shared);
         let (options, top) = (&ctx.line.options, &file.shared);
         let mut server = ServerSpec {
             name: name.as_str().into(),
-            command,
+            reach,
             endpoint,
             link,
             hello: None,
@@ -357,10 +386,10 @@ fn disabled(file: &File) -> Option<String> {
 fn why_none(file: &File) -> String {
     let reason = |entry: &Entry| match (&entry.disabled, &entry.kind) {
         (Some(place), _) => Some(format!("{} is disabled ({place})", entry.name)),
-        (None, Transport::Remote { .. }) => {
-            Some(format!("{} is a remote server, which this version can't use", entry.name))
+        (None, Transport::Unspoken { .. }) => {
+            Some(format!("{} is a remote server that mcp-pipe does not speak to", entry.name))
         }
-        (None, Transport::Stdio(_) | Transport::Unknown) => None,
+        (None, Transport::Stdio(_) | Transport::Remote(_) | Transport::Unknown) => None,
     };
     let reasons: Vec<String> = file.entries.iter().filter_map(reason).take(5).collect();
     if reasons.is_empty() { String::new() } else { format!(": {}", reasons.join("; ")) }

@@ -142,14 +142,13 @@ fn of_endpoint(key: &str) -> Value {
 fn of_server(key: &str) -> Value {
     match key {
         "endpoint" => json!({ "anyOf": [text(), defined("texts")] }),
-        "type" | "transportType" | "transport" | "cwd" => text(),
+        "type" | "transportType" | "transport" | "cwd" | "url" | "serverUrl" | "certFile" | "keyFile" => text(),
         "command" => json!({ "anyOf": [text(), { "type": "array", "items": { "type": "string" }, "minItems": 1 }] }),
         "args" => defined("texts"),
-        "env" => defined("textsByName"),
+        "env" | "headers" => defined("textsByName"),
         "envFile" => json!({ "anyOf": [text(), defined("texts")] }),
         "disabled" | "enabled" | "isActive" | "pin" => defined("truth"),
         "tools" => json!({ "anyOf": [{ "type": "null" }, defined("tools"), defined("patterns")] }),
-        // What only a remote server has, which is left out.
         _ => json!({}),
     }
 }

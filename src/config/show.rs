@@ -16,7 +16,7 @@ use super::resolve::{Draft, draft};
 use super::shared::Inherit;
 use super::surroundings::Surroundings;
 use super::units::word;
-use super::{EndpointSpec, Handshake, LinkSpec, ServerSpec, defaults, instances};
+use super::{EndpointSpec, Handshake, LinkSpec, Reach, RemoteTransport, ServerSpec, defaults, instances};
 use crate::error::{Place, Problems};
 use crate::secrecy::{Redactor, Secret, address};
 use crate::tools::{Glob, ToolPolicy};
@@ -202,8 +202,8 @@ impl Table<'_> {
     fn not_run(&self, entry: &Entry) -> Row {
         let (key, place) = match (&entry.disabled, &entry.kind) {
             (Some(place), _) => ("disabled", place),
-            (None, Transport::Remote { by, .. }) => ("remote", &by.place),
-            (None, Transport::Stdio(_) | Transport::Unknown) => ("not run", &entry.place),
+            (None, Transport::Unspoken { by, .. }) => ("remote", &by.place),
+            (None, Transport::Stdio(_) | Transport::Remote(_) | Transport::Unknown) => ("not run", &entry.place),
         };
         Row { server: Some(entry.name.clone()), key: key.to_owned(), value: Value::Bool(true), from: of(place) }
     }
@@ -215,22 +215,46 @@ impl Table<'_> {
             rows.push(Row { server: Some(entry.name.clone()), key: key.to_owned(), value, from });
         };
         let from = |key: &str, option: Option<&str>| self.from(Some(&entry.path), key, option);
-        let command = &server.command;
-        add("command", json!(command.program), from("command", None));
-        add("args", json!(address::shown_arguments(&command.args).collect::<Vec<_>>()), from("args", None));
-        for (name, _) in &command.env {
-            let from = self.of_variable(entry, name);
-            let default = defaults::PYTHON.iter().find(|(of, _)| of == name && from.from == Origin::Default);
-            // A value may be any secret, and none that is known.
-            add(&member("env", name), json!(default.map_or("…", |(_, value)| value)), from);
+        match &server.reach {
+            Reach::Command(command) => {
+                add("command", json!(command.program), from("command", None));
+                add("args", json!(address::shown_arguments(&command.args).collect::<Vec<_>>()), from("args", None));
+                for (name, _) in &command.env {
+                    let from = self.of_variable(entry, name);
+                    let default = defaults::PYTHON.iter().find(|(of, _)| of == name && from.from == Origin::Default);
+                    // A value may be any secret, and none that is known.
+                    add(&member("env", name), json!(default.map_or("…", |(_, value)| value)), from);
+                }
+                let inherit = entry.shared.inherit.as_ref().or(file.shared.inherit.as_ref());
+                add(
+                    "inheritEnv",
+                    inherited(inherit.map_or(&defaults::INHERIT_ENV, |said| &said.value)),
+                    from("inheritEnv", None),
+                );
+                add("cwd", json!(command.cwd.as_ref().map(|cwd| cwd.display().to_string())), from("cwd", None));
+            }
+            Reach::Remote(remote) => {
+                let written = |keys: &[&'static str]| {
+                    keys.iter().map(|key| from(key, None)).find(|from| from.from != Origin::Default)
+                };
+                let of = |keys: &[&'static str]| written(keys).unwrap_or_else(by_default);
+                add("url", json!(remote.url.to_string()), of(&["url", "serverUrl"]));
+                let transport = match remote.transport {
+                    RemoteTransport::Any => "http or sse",
+                    RemoteTransport::Http => "http",
+                    RemoteTransport::Sse => "sse",
+                };
+                add("type", json!(transport), of(&["type", "transportType", "transport"]));
+                for (name, _) in &remote.headers {
+                    // A value may be any secret.
+                    add(&member("headers", name.as_str()), json!("…"), from("headers", None));
+                }
+                let (cert, key) =
+                    remote.tls.identity.as_ref().map_or((None, None), |(cert, key)| (Some(cert), Some(key)));
+                add("certFile", json!(cert.map(|file| file.display().to_string())), from("certFile", None));
+                add("keyFile", json!(key.map(|file| file.display().to_string())), from("keyFile", None));
+            }
         }
-        let inherit = entry.shared.inherit.as_ref().or(file.shared.inherit.as_ref());
-        add(
-            "inheritEnv",
-            inherited(inherit.map_or(&defaults::INHERIT_ENV, |said| &said.value)),
-            from("inheritEnv", None),
-        );
-        add("cwd", json!(command.cwd.as_ref().map(|cwd| cwd.display().to_string())), from("cwd", None));
         let (endpoint, of_endpoint) = self.endpoints_of(server, entry);
         add("endpoint", endpoint, of_endpoint);
         self.add_link(&mut add, &server.link, from("endpointHeaders", None), &from);

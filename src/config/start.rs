@@ -1,26 +1,24 @@
-//! Which program each server of the config starts, with which arguments, in which folder.
+//! How each server of the config is reached: which program is started, with which arguments, in which folder; or where it is.
 
 use std::path::Path;
 
-use http::HeaderName;
-
-use super::CommandSpec;
 use super::command;
 use super::context::Context;
 use super::editor;
-use super::file::{Entry, Transport, is_websocket};
+use super::file::{Entry, Transport};
 use super::keys::{self, Remote};
 use super::missing::{Sought, is_script};
+use super::reach::is_websocket;
 use super::reader::Located;
 use super::syntax::BACKSLASH;
-use super::{variables, windows};
+use super::{CommandSpec, Reach, remote, variables, windows};
 use crate::disk::{joined, obstacle};
 use crate::error::{Code, Place};
-use crate::secrecy::{Secret, address};
+use crate::secrecy::Secret;
 use crate::words::{brief, brief_path};
 
-/// The command that an entry starts. `None` if there is none, which has been noted.
-pub(crate) fn of_entry(ctx: &mut Context<'_>, entry: &Entry, asked_for: bool) -> Option<CommandSpec> {
+/// How the server of an entry is reached. `None` if that can't be done, which has been noted.
+pub(crate) fn of_entry(ctx: &mut Context<'_>, entry: &Entry, asked_for: bool) -> Option<Reach> {
     let program = match &entry.kind {
         Transport::Stdio(program) => program,
         Transport::Unknown if asked_for && ctx.problems.mistakes.is_empty() => {
@@ -32,32 +30,22 @@ pub(crate) fn of_entry(ctx: &mut Context<'_>, entry: &Entry, asked_for: bool) ->
             return None;
         }
         Transport::Unknown => return None,
-        Transport::Remote { by, url, headers, command } => {
+        Transport::Remote(remote) => return remote::of_entry(ctx, remote).map(|spec| Reach::Remote(spec.into())),
+        Transport::Unspoken { by, url } => {
             let name = brief(&entry.name);
             let kind = if by.value == "url" { String::new() } else { format!(" ({})", brief(&by.value)) };
-            let mut what = format!("makes {name} a remote server{kind}, which this version can't use");
-            let mut remedy = String::new();
-            if *command {
-                what.push_str(", whatever its command");
-                remedy.push_str("remove it to start the command, or ");
-            }
-            let mut way_out = way_out(&by.value, url.as_deref(), headers);
-            // An entry with a command and the type of a remote server is one that is left out.
+            let what = format!("makes {name} a remote server{kind}, which mcp-pipe does not speak to");
+            let mut way_out = way_out(&by.value, url.as_deref());
+            // An entry with a command and the type of a remote server is a mistake.
             if by.value != "url" && way_out.contains("\"endpoint\"") {
                 way_out.push_str(", and remove the type");
             }
             if asked_for {
-                ctx.mistake(
-                    &by.place,
-                    Code::RemoteServer.says(what),
-                    format!("{remedy}choose a server with a command, or {way_out}"),
-                );
+                let remedy = format!("choose another server, or {way_out}");
+                ctx.mistake(&by.place, Code::RemoteServer.says(what), remedy);
             } else {
-                ctx.warning(
-                    &by.place,
-                    Code::RemoteServer.says(format!("{what}; it is left out")),
-                    format!("{remedy}disable it, or {way_out}"),
-                );
+                let what = Code::RemoteServer.says(format!("{what}; it is left out"));
+                ctx.warning(&by.place, what, format!("disable it, or {way_out}"));
             }
             return None;
         }
@@ -90,7 +78,7 @@ pub(crate) fn of_entry(ctx: &mut Context<'_>, entry: &Entry, asked_for: bool) ->
     if program == "python3" && written == "python" {
         ctx.notes.push(format!("{}: python3 is used, there is no python here", entry.name));
     }
-    Some(CommandSpec { program, args, env, env_remove: Vec::new(), cwd: Some(cwd) })
+    Some(Reach::Command(CommandSpec { program, args, env, env_remove: Vec::new(), cwd: Some(cwd) }))
 }
 
 /// Warns of a script that is named without a folder, and stands beside the config, while the server's own folder is another one: a
@@ -122,64 +110,25 @@ fn beside_the_config(ctx: &mut Context<'_>, entry: &Entry, line: (&str, &[String
     ctx.warning(place, Code::PathMissing.says(what), remedy);
 }
 
-/// How a remote server can be used all the same. What in its address may be a token is not repeated, nor is a header's value.
-fn way_out(kind: &str, url: Option<&str>, headers: &[String]) -> String {
-    let kind = keys::remote(kind);
-    if url.is_some_and(is_websocket) {
-        return "if that address is where a server of yours is to be served: call it \"endpoint\", beside the \"command\" that \
-                starts the server"
-            .to_owned();
+/// How a server can be used all the same that mcp-pipe does not speak to.
+fn way_out(kind: &str, url: Option<&str>) -> String {
+    let is_websocket = url.is_some_and(is_websocket);
+    match keys::remote(kind) {
+        Some(Remote::OpenApi) if !is_websocket => {
+            "start a program that makes an MCP server of it for you".to_owned()
+        }
+        Some(Remote::WebSocket) if !is_websocket && url.is_some() => {
+            "start a program that speaks WebSocket to it for you; if it speaks MCP over HTTP as well, write \"type\": \"http\""
+                .to_owned()
+        }
+        _ if url.is_none() => {
+            "write the address where a server of yours is to be served as \"endpoint\", beside the \"command\" that starts it"
+                .to_owned()
+        }
+        _ => "if that address is where a server of yours is to be served: call it \"endpoint\", beside the \"command\" that \
+              starts the server"
+            .to_owned(),
     }
-    if kind == Some(Remote::WebSocket) && url.is_none() {
-        return "write the address where a server of yours is to be served as \"endpoint\", beside the \"command\" that starts it"
-            .to_owned();
-    }
-    let speaks = match kind {
-        Some(Remote::WebSocket) => Some("speaks WebSocket to it for you"),
-        Some(Remote::OpenApi) => Some("makes an MCP server of it for you"),
-        Some(Remote::Http) | None => None,
-    };
-    if let Some(speaks) = speaks {
-        return format!("start a program that {speaks}; mcp-remote does not");
-    }
-    let mut args = bridge(url.unwrap_or("URL")).split_off(1);
-    let is_header = |name: &&String| HeaderName::from_bytes(name.as_bytes()).is_ok() && name.len() <= LONGEST_HEADER;
-    let headers: Vec<(&String, String)> =
-        headers.iter().filter(is_header).map(|name| (name, variable_for(name))).collect();
-    // Without a blank behind the colon: some starters of programs on Windows cut an argument there.
-    args.extend(headers.iter().flat_map(|(name, variable)| ["--header".to_owned(), format!("{name}:${{{variable}}}")]));
-    args.insert(0, BRIDGE.to_owned());
-    let bridge = bridged(&args);
-    if headers.is_empty() {
-        return bridge;
-    }
-    let env: Vec<String> = headers.iter().map(|(_, variable)| format!("{variable:?}: \"…\"")).collect();
-    format!("{bridge}, \"env\": {{{}}}, with the value of each header for its …", env.join(", "))
-}
-
-/// What starts the program that speaks to a remote server.
-const BRIDGE: &str = "npx";
-
-/// The command line of a program that speaks to the remote server at an address, of which nothing is repeated that may be a token.
-pub(crate) fn bridge(url: &str) -> Vec<String> {
-    let shown = if url.contains("://") { brief(&address::shown(url)).into_owned() } else { url.to_owned() };
-    vec![BRIDGE.to_owned(), "-y".to_owned(), "mcp-remote".to_owned(), shown]
-}
-
-/// How to write such a command line in the config.
-pub(crate) fn bridged(line: &[String]) -> String {
-    let (program, args) = line.split_first().map_or((BRIDGE, line), |(program, args)| (program.as_str(), args));
-    format!("start a program that speaks to it for you: \"command\": {program:?}, \"args\": {args:?}")
-}
-
-/// Longest name of a header that is shown in an example, in bytes.
-const LONGEST_HEADER: usize = 60;
-
-/// The variable that hands over the value of a header: a command line is no place for a secret.
-fn variable_for(header: &str) -> String {
-    let letter = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' };
-    let name: String = header.chars().map(letter).collect();
-    if name.starts_with(|c: char| c.is_ascii_digit()) { format!("HEADER_{name}") } else { name }
 }
 
 /// Warns that a server's folder is not there. That is no mistake: a disk may be mounted later than we start, and the other

@@ -216,13 +216,9 @@ fn is_endpoint(ctx: &mut Context<'_>, file: &File, target: &str) -> bool {
     let is_slip = || closest(target, names()).is_some() || ctx.cwd.join(target).exists();
     let begins = |scheme: &str| target.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme));
     if begins("http://") || begins("https://") {
-        let what = "is the address of a remote server, which this version can't use";
-        let bridge = start::bridge(target);
-        let line = bridge.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" ");
-        let mut remedy = match program_line(ctx, file, &line) {
-            Some(line) => format!("start a program that speaks to it for you: {line}"),
-            None => start::bridged(&bridge),
-        };
+        let what = "is the address of a remote server, which belongs into the config: others can read a command line";
+        let shown = crate::words::brief(&address::shown(target)).into_owned();
+        let mut remedy = format!("write {{\"mcpServers\": {{\"my-server\": {{\"url\": {shown:?}}}}}}}");
         if !matches!(ctx.line.command, Some("tools" | "call")) {
             remedy.push_str("; an endpoint begins with wss:// or ws://");
         }

@@ -90,7 +90,7 @@ impl Case {
 
 /// What a server gets besides what every Python is told.
 fn own_env(server: &ServerSpec) -> Vec<(&str, &str)> {
-    let all = server.command.env.iter().map(|(name, value)| (name.as_str(), value.reveal()));
+    let all = server.command().env.iter().map(|(name, value)| (name.as_str(), value.reveal()));
     all.filter(|(name, _)| defaults::PYTHON.iter().all(|(python, _)| python != name)).collect()
 }
 
@@ -103,9 +103,9 @@ fn every_setting_has_its_default() {
     let case = Case::new(r#"{"mcpServers": {"a": {"command": "x", "args": ["1", "b c"]}}}"#);
     let config = case.ok(&[]).config;
     let server = &config.servers[0];
-    assert_eq!((&*server.name, server.command.program.as_str()), ("a", "x"));
-    assert_eq!(server.command.args, ["1", "b c"]);
-    assert_eq!(server.command.cwd.as_deref(), Some(case.dir.path()));
+    assert_eq!((&*server.name, server.command().program.as_str()), ("a", "x"));
+    assert_eq!(server.command().args, ["1", "b c"]);
+    assert_eq!(server.command().cwd.as_deref(), Some(case.dir.path()));
     assert_eq!(revealed(server), ENDPOINT.1);
     assert_eq!((server.start_timeout, server.max_frame), (Duration::from_secs(60), 16 << 20));
     assert_eq!(server.handshake, Handshake::Answer);
@@ -163,9 +163,8 @@ fn all_mistakes_are_told_at_once_with_line_column_path_and_remedy() {
             "mcp_config.json:5:41 mcpServers.a.args[1]: is a number, not a text; write it in quotes: \"8080\"",
             "mcp_config.json:5:61 mcpServers.a.env.P: is true or false, not a text; write it in quotes: \"true\"",
             "mcp_config.json:6:37 mcpServers[\"b c\"].disabled: is neither true nor false; write true or false",
-            "mcp_config.json:7:19 mcpServers.d.type: is \"studio\", which is no type of server; leave it out for a program \
-             that is started here",
-            "mcp_config.json:9:5 mcpServers.f: has no command; add \"command\": the program to start",
+            "mcp_config.json:7:19 mcpServers.d.type: is \"studio\", which is no type of server; leave it out: \"command\" names a program that is started here, \"url\" a remote server",
+            "mcp_config.json:9:5 mcpServers.f: has neither a command nor a url; add \"command\": the program to start, or \"url\": the address of a remote server",
             "mcp_config.json:10:5 mcpServers.a: is the second server of that name; the first is on line 5; give each \
              server its own name",
             "mcp_config.json:8:58 mcpServers.e.env.K: needs K1, K3, which nothing sets; set it in the environment or in \
@@ -219,7 +218,7 @@ fn a_file_that_cannot_be_read_says_why() {
 #[test]
 fn comments_trailing_commas_and_a_byte_order_mark_are_tolerated() {
     let text = "\u{feff}// c\n{\"mcpServers\": {/* c */ \"a\": {\"command\": \"x\", \"args\": [\"http://x\",],},},}";
-    assert_eq!(Case::new(text).ok(&[]).config.servers[0].command.args, ["http://x"]);
+    assert_eq!(Case::new(text).ok(&[]).config.servers[0].command().args, ["http://x"]);
 }
 
 #[test]
@@ -232,7 +231,7 @@ fn the_config_is_that_of_the_flag_then_the_variable_then_the_folder() {
     assert_eq!(name(&case, &[]), "variable");
     assert_eq!(name(&case, &["--config", "f/c.json"]), "flag");
     let server = &case.ok(&["--config", "f/c.json"]).config.servers[0];
-    assert_eq!(server.command.cwd, Some(case.dir.path().join("f")), "a server starts in its config's folder");
+    assert_eq!(server.command().cwd, Some(case.dir.path().join("f")), "a server starts in its config's folder");
 }
 
 #[test]
@@ -250,36 +249,97 @@ fn unknown_keys_are_warned_about_with_the_closest_and_foreign_ones_are_not() {
             "mcp_config.json:2:92 mcpServers.a.zzz: is not a known key and is ignored; remove it, or check its spelling",
         ]
     );
-    assert_eq!(case.ok(&[]).config.servers[0].command.program, "z");
+    assert_eq!(case.ok(&[]).config.servers[0].command().program, "z");
 }
 
 #[test]
-fn remote_servers_are_skipped_with_a_warning_and_the_others_run() {
+fn remote_servers_run_and_those_that_nobody_here_speaks_to_are_skipped_with_a_warning() {
     let case = Case::new(
-        r#"{"mcpServers": {"a": {"type": "streamable_http", "url": "https://h"}, "b": {"serverUrl": "https://h"},
-            "c": {"transportType": "sse", "url": "https://h", "disabled": true}, "d": {"type": "stdio", "command": "x"}}}"#,
+        r#"{"mcpServers": {"a": {"type": "streamable_http", "url": "https://h"}, "b": {"serverUrl": "https://h/x/sse?k=s3cret"},
+            "c": {"transportType": "sse", "url": "https://h", "disabled": true}, "d": {"type": "stdio", "command": "x"},
+            "e": {"transport": "sse", "httpUrl": "http://${HOST:-h}:1/s", "caFile": "ca.pem", "connectTimeout": "3s",
+                  "certFile": "me.pem", "headers": {"Authorization": "Bearer ${KEY}"}}}}"#,
     );
+    let case = case.env(&[("KEY", "t0ken")]).file("ca.pem", "").file("me.pem", "");
     let resolved = case.ok(&[]);
-    assert_eq!(resolved.config.servers.len(), 1);
-    let warnings = case.lines(&resolved.warnings);
-    assert_eq!(warnings.len(), 2, "{warnings:?}");
-    assert!(warnings[0].contains("mcpServers.a.type: makes a a remote server (streamable_http)"), "{warnings:?}");
-    assert!(warnings[1].contains("mcpServers.b.serverUrl: makes b a remote server"), "{warnings:?}");
-    let bridge = "it is left out; disable it, or start a program that speaks to it for you: \"command\": \"npx\", \
-                  \"args\": [\"-y\", \"mcp-remote\", \"https://h\"]";
-    assert!(warnings.iter().all(|warning| warning.ends_with(bridge)), "{warnings:?}");
+    assert_eq!(case.lines(&resolved.warnings), [""; 0]);
+    let remote = |name: &str| {
+        let server = resolved.config.servers.iter().find(|server| &*server.name == name).unwrap();
+        let Reach::Remote(remote) = &server.reach else { panic!("{name} is started") };
+        remote.clone()
+    };
+    assert_eq!(resolved.config.servers.len(), 4);
+    assert_eq!(remote("a").transport, RemoteTransport::Http);
+    assert_eq!(
+        (remote("b").transport, remote("b").url.to_string()),
+        (RemoteTransport::Any, "https://h:443/…".to_owned())
+    );
+    let e = remote("e");
+    assert_eq!((e.transport, e.url.reveal().to_string()), (RemoteTransport::Sse, "http://h:1/s".to_owned()));
+    assert_eq!((e.headers[0].0.as_str(), e.headers[0].1.reveal()), ("authorization", "Bearer t0ken"));
+    let file = |name: &str| case.dir.path().join(name);
+    assert_eq!(e.tls, TlsSpec { ca_file: Some(file("ca.pem")), identity: Some((file("me.pem"), file("me.pem"))) });
+    assert_eq!(e.connect_timeout, Duration::from_secs(3));
+    assert!(
+        !format!("{:?}", resolved.config).contains("t0ken") && !format!("{:?}", resolved.config).contains("s3cret")
+    );
+
     let of =
-        |url: &str| Case::new(&format!(r#"{{"mcpServers": {{"a": {{"url": "{url}"}}, "b": {{"command": "x"}}}}}}"#));
-    let token = of("https://u:s3cret@h/mcp?api_key=s3cret").warnings(&[]);
-    assert!(token[0].ends_with("\"mcp-remote\", \"https://…@h/mcp?…\"]") && !token[0].contains("s3cret"), "{token:?}");
-    let ws = of("wss://h/?token=s3cret").warnings(&[]);
+        |members: &str| Case::new(&format!(r#"{{"mcpServers": {{"a": {{{members}}}, "b": {{"command": "x"}}}}}}"#));
+    let ws = of(r#""url": "wss://h/?token=s3cret""#).warnings(&[]);
+    assert!(ws[0].contains("mcpServers.a.url: makes a a remote server, which mcp-pipe does not speak to"), "{ws:?}");
     assert!(ws[0].contains("call it \"endpoint\", beside the \"command\"") && !ws[0].contains("s3cret"), "{ws:?}");
-    let only = Case::new(r#"{"mcpServers": {"a": {"type": "sse", "url": "https://h"}}}"#);
+    let only = Case::new(r#"{"mcpServers": {"a": {"type": "ws", "url": "https://h"}}}"#);
     let none = &only.mistakes(&[])[0];
     assert!(none.contains("names no server that can run: a is a remote server"), "{none}");
     let problems = only.run(&[]).unwrap_err().to_string();
     assert!(problems.contains("it is left out") && !problems.contains("other servers"), "{problems}");
-    assert!(case.mistakes(&["a"])[0].contains("choose a server with a command"));
+    assert!(only.mistakes(&["a"])[0].contains("choose another server"));
+}
+
+#[test]
+fn what_is_wrong_with_a_remote_server_is_told_with_a_remedy_and_without_its_secrets() {
+    for (members, want) in [
+        (
+            r#""url": "127.0.0.1:5555/mcp""#,
+            "a.url: has no scheme; write https:// (or http:// without TLS) in front of it",
+        ),
+        (
+            r#""url": "ftp://h/s3cret""#,
+            "a.url: has the scheme \"ftp\"; a remote server is reached by http:// or https://",
+        ),
+        (r#""url": "http://h:0x/s3cret""#, "a.url: has a port that is no number"),
+        (r#""url": "${NONE}/mcp""#, "a.url: needs NONE, which nothing sets"),
+        (r#""type": "http""#, "a.type: makes a a remote server, and it has no url; add \"url\""),
+        (r#""type": "http", "command": "x""#, "a.type: makes a a remote server (http), and it has a command too"),
+        (
+            r#""type": "stdio", "url": "http://h""#,
+            "a.url: names a remote server, and the type says that a program is started",
+        ),
+        (r#""url": "http://h", "headers": {"Mcp-Session-Id": "x"}"#, "is a header that the connection sets itself"),
+        (r#""url": "http://h", "headers": {"X": "s3cret\n"}"#, "a.headers.X: "),
+        (
+            r#""url": "http://h", "keyFile": "k.pem""#,
+            "a.keyFile: names the key of a certificate, and there is no certFile",
+        ),
+    ] {
+        let case = Case::new(&format!(r#"{{"mcpServers": {{"a": {{{members}}}}}}}"#));
+        let told = case.mistakes(&[]);
+        assert!(told.len() == 1 && told[0].contains(want) && !told[0].contains("s3cret"), "{members}: {told:?}");
+    }
+    for (members, want) in [
+        (r#""args": ["x"]"#, "a.args: does nothing for a remote server, which mcp-pipe does not start"),
+        (
+            r#""auth": {"bearer": "${TOKEN}"}"#,
+            "a.auth: does nothing in this version, so that the server is not told who asks",
+        ),
+        (r#""certFile": "none.pem""#, "a.certFile: names DIR/none.pem, which is no file now"),
+        (r#""type": "sse", "command": "x""#, "a.command: does nothing beside the type, which counts"),
+    ] {
+        let case = Case::new(&format!(r#"{{"mcpServers": {{"a": {{"url": "http://h", {members}}}}}}}"#));
+        let told = case.warnings(&[]).join("").replace(case.dir.path().to_str().unwrap(), "DIR");
+        assert!(told.contains(want), "{members}: {told}");
+    }
 }
 
 #[test]
@@ -339,7 +399,7 @@ fn what_may_appear_later_is_a_warning_and_stops_nobody() {
         ]
     );
     let server = &resolved.config.servers[0];
-    assert_eq!(server.command.cwd, Some(case.dir.path().join("later")));
+    assert_eq!(server.command().cwd, Some(case.dir.path().join("later")));
     assert_eq!(server.link.ca_file, Some(case.dir.path().join("later.pem")));
     let flag = case.ok(&["--ca-file", "no.pem"]);
     assert!(case.lines(&flag.warnings)[1].starts_with("--ca-file: names DIR/no.pem"));
@@ -508,7 +568,7 @@ fn no_child_sees_an_endpoint_or_a_token_of_any_server() {
     let resolved = case.ok(&[]);
     let hidden = ["COPY", "ENCODED", "HEADER_TOKEN", "KITCHEN_TOKEN", "MCP_ENDPOINT", "UNUSED_ENDPOINT", "UNUSED_KEY"];
     for server in &resolved.config.servers {
-        let mut removed: Vec<_> = server.command.env_remove.iter().map(|n| n.to_str().unwrap()).collect();
+        let mut removed: Vec<_> = server.command().env_remove.iter().map(|n| n.to_str().unwrap()).collect();
         removed.sort_unstable();
         assert_eq!(removed, hidden);
         assert_eq!(own_env(server)[0].0, "FROM_DOTENV");
@@ -523,7 +583,7 @@ fn no_child_sees_an_endpoint_or_a_token_of_any_server() {
          COPY, DOTENV_TOKEN, ENCODED, HEADER_TOKEN, KITCHEN_TOKEN, UNUSED_ENDPOINT, UNUSED_KEY"
     );
     let local = case.ok(&["--local"]).config;
-    let removed = &local.servers[0].command.env_remove;
+    let removed = &local.servers[0].command().env_remove;
     assert!(hidden.iter().all(|name| removed.iter().any(|r| r == name)), "also with --local: {removed:?}");
 }
 
@@ -532,7 +592,7 @@ fn no_child_sees_an_endpoint_that_could_not_be_dialled() {
     let unused =
         r#"{"mcpServers": {"a": {"command": "x"}, "b": {"command": "x", "disabled": true, "endpoint": "${B}"}}}"#;
     let case = Case::new(unused).env(&[("B", "https://h/?token=s3cret-s3cret"), ("C", "x")]);
-    assert_eq!(case.ok(&[]).config.servers[0].command.env_remove, ["MCP_ENDPOINT", "B"]);
+    assert_eq!(case.ok(&[]).config.servers[0].command().env_remove, ["MCP_ENDPOINT", "B"]);
 }
 
 #[test]
@@ -541,7 +601,7 @@ fn an_endpoint_that_was_pasted_with_blanks_is_kept_from_children_and_hidden() {
     let pasted = "  wss://h.example/?a=1;token=s3cret-s3cret\n";
     let resolved =
         case.env(&[("MCP_ENDPOINT", pasted), ("COPY", "x wss://h.example/?a=1;token=s3cret-s3cret")]).ok(&[]);
-    assert_eq!(resolved.config.servers[0].command.env_remove, ["MCP_ENDPOINT", "COPY"]);
+    assert_eq!(resolved.config.servers[0].command().env_remove, ["MCP_ENDPOINT", "COPY"]);
     let redactor: Redactor = resolved.secrets.into_iter().collect();
     assert_eq!(redactor.clean("bad s3cret-s3cret"), "bad …");
 }
@@ -550,7 +610,7 @@ fn an_endpoint_that_was_pasted_with_blanks_is_kept_from_children_and_hidden() {
 fn the_password_of_a_proxy_is_hidden_and_servers_have_it_all_the_same() {
     let proxy = ("https_proxy", "http://me:passw0rd@proxy:8080");
     let resolved = Case::server("\"args\": []").env(&[proxy, ("COPY", "passw0rd")]).ok(&[]);
-    assert_eq!(resolved.config.servers[0].command.env_remove, ["MCP_ENDPOINT"]);
+    assert_eq!(resolved.config.servers[0].command().env_remove, ["MCP_ENDPOINT"]);
     let redactor: Redactor = resolved.secrets.into_iter().collect();
     assert_eq!(redactor.clean("407 for me:passw0rd, bWU6cGFzc3cwcmQ="), "407 for …, …");
 }
@@ -568,7 +628,7 @@ fn no_mistake_repeats_what_is_secret() {
 fn a_harmless_header_takes_no_variable_from_a_server_and_nothing_out_of_the_log() {
     let headers = r#""endpointHeaders": {"Origin": "http://home.local", "X-Client": "server"}"#;
     let resolved = Case::server(headers).env(&[("HASS_URL", "http://home.local:8123"), ("KIND", "server")]).ok(&[]);
-    assert_eq!(resolved.config.servers[0].command.env_remove, ["MCP_ENDPOINT"]);
+    assert_eq!(resolved.config.servers[0].command().env_remove, ["MCP_ENDPOINT"]);
     assert!(resolved.notes.is_empty(), "{:?}", resolved.notes);
     assert!(resolved.secrets.iter().all(|secret| secret.reveal().contains("s3cret")));
 }
@@ -602,7 +662,7 @@ fn the_files_headers_go_to_the_common_endpoint_only() {
 #[test]
 fn references_in_arguments_are_passed_on_with_a_warning() {
     let case = Case::server(r#""args": ["--key=${KEY}"]"#).env(&[("KEY", "s3cret")]);
-    assert_eq!(case.ok(&[]).config.servers[0].command.args, ["--key=${KEY}"]);
+    assert_eq!(case.ok(&[]).config.servers[0].command().args, ["--key=${KEY}"]);
     assert!(case.warnings(&[])[0].contains("mcpServers.a.args[0]: has a ${, which is not replaced here"));
 }
 
@@ -614,25 +674,25 @@ fn paths_of_an_entry_start_at_the_config() {
         .file("sub/c.json", r#"{"caFile": "ca.pem", "mcpServers": {"a": {"command": "./bin/x", "cwd": "${WORK}"}}}"#);
     let case = case.env(&[("WORK", "work")]);
     let server = &case.ok(&["--config", "sub/c.json"]).config.servers[0];
-    assert_eq!(server.command.program, case.dir.path().join("sub/bin/x").to_str().unwrap());
-    assert_eq!(server.command.cwd, Some(case.dir.path().join("sub/work")));
+    assert_eq!(server.command().program, case.dir.path().join("sub/bin/x").to_str().unwrap());
+    assert_eq!(server.command().cwd, Some(case.dir.path().join("sub/work")));
     assert_eq!(server.link.ca_file, Some(case.dir.path().join("sub/ca.pem")));
 }
 
 #[test]
 fn a_target_is_a_name_of_the_config_before_it_is_a_file() {
     let case = Case::server(r#""args": []"#).file("a", "").file("calc.py", "").file("examples/other.py", "");
-    assert_eq!(case.ok(&["a"]).config.servers[0].command.program, "x");
+    assert_eq!(case.ok(&["a"]).config.servers[0].command().program, "x");
     let resolved = case.ok(&["calc.py"]);
     let server = &resolved.config.servers[0];
-    assert_eq!((&*server.name, server.command.program.as_str()), ("calc", "python3"));
-    assert_eq!(server.command.args, [case.dir.path().join("calc.py").to_str().unwrap()]);
+    assert_eq!((&*server.name, server.command().program.as_str()), ("calc", "python3"));
+    assert_eq!(server.command().args, [case.dir.path().join("calc.py").to_str().unwrap()]);
     let resolved = case.ok(&["other.py"]);
     assert!(resolved.notes[0].contains("examples/other.py"), "{:?}", resolved.notes);
     let elsewhere = tempfile::tempdir().unwrap();
     let config = case.dir.path().join("mcp_config.json");
     let far = case.run_in(elsewhere.path(), &["other.py", "--config", config.to_str().unwrap()]).unwrap();
-    assert_eq!(far.config.servers[0].command.cwd.as_deref(), Some(elsewhere.path()));
+    assert_eq!(far.config.servers[0].command().cwd.as_deref(), Some(elsewhere.path()));
 }
 
 #[test]
@@ -829,9 +889,9 @@ fn a_command_line_needs_no_config() {
     let case = Case { dir: tempfile::tempdir().unwrap(), env: Vec::new() };
     let config = case.ok(&["--local", "--", "/usr/bin/npx", "-y", "some", "--local"]).config;
     let server = &config.servers[0];
-    assert_eq!((&*server.name, server.command.program.as_str()), ("npx", "/usr/bin/npx"));
-    assert_eq!(server.command.args, ["-y", "some", "--local"]);
-    assert_eq!(server.command.cwd.as_deref(), Some(case.dir.path()));
+    assert_eq!((&*server.name, server.command().program.as_str()), ("npx", "/usr/bin/npx"));
+    assert_eq!(server.command().args, ["-y", "some", "--local"]);
+    assert_eq!(server.command().cwd.as_deref(), Some(case.dir.path()));
     assert!(case.mistakes(&["--", "npx"])[0].starts_with("MCP_ENDPOINT: is not set"));
 }
 
@@ -865,7 +925,7 @@ fn every_shipped_file_is_right() {
         assert!(resolved.warnings.is_empty(), "{:?}", resolved.warnings);
         assert_eq!(resolved.config.servers.len(), 1, "{name}");
         assert_eq!(&*resolved.config.servers[0].name, "calculator");
-        assert_eq!(resolved.config.servers[0].command.args, ["examples/calculator.py"]);
+        assert_eq!(resolved.config.servers[0].command().args, ["examples/calculator.py"]);
     }
     let tokens = [ENDPOINT, ("KITCHEN_ENDPOINT", "wss://k.example/?token=k"), ("OFFICE_TOKEN", "o")];
     let several = resolved("mcp_config.multi-token.json", &tokens);

@@ -6,7 +6,6 @@
 
 use std::collections::BTreeSet;
 
-use super::ServerSpec;
 use super::context::{Context, Hidden, MOST_NAMES};
 use super::defaults;
 use super::dial::ENDPOINT;
@@ -14,6 +13,7 @@ use super::dotenv::DotFile;
 use super::file::{Entry, File};
 use super::reader::Located;
 use super::shared::Inherit;
+use super::{Reach, ServerSpec};
 use crate::disk::{joined, obstacle};
 use crate::endpoint::is_variable;
 use crate::error::{Code, Place};
@@ -173,7 +173,8 @@ pub(crate) fn with_inherited(
     written: Option<&Located<Inherit>>,
 ) -> ServerSpec {
     let inherit = written.map_or(&defaults::INHERIT_ENV, |written| &written.value);
-    let own: Vec<String> = server.command.env.iter().map(|(name, _)| name.clone()).collect();
+    let Reach::Command(command) = &mut server.reach else { return server };
+    let own: Vec<String> = command.env.iter().map(|(name, _)| name.clone()).collect();
     let is_own = |name: &str| own.iter().any(|own| own == name);
     let Hidden { in_env, in_dotenv, .. } = &ctx.hidden;
     let told = defaults::PYTHON.iter().filter(|(name, _)| ctx.env.iter().all(|(ours, _)| ours != *name));
@@ -182,14 +183,14 @@ pub(crate) fn with_inherited(
     let of_files = of_files.filter(|(name, _)| !in_dotenv.contains(*name));
     let more = told.chain(of_files).filter(|(name, _)| !is_own(name));
     let mut all: Vec<(String, Secret)> = more.map(|(name, value)| (name.to_owned(), Secret::new(value))).collect();
-    all.append(&mut server.command.env);
-    server.command.env = all;
+    all.append(&mut command.env);
+    command.env = all;
 
     let removed = ctx.env.iter().filter(|(name, _)| {
         let text = name.to_string_lossy();
         !is_own(&text) && (in_env.contains(*name) || !is_inherited(inherit, &text))
     });
-    server.command.env_remove = removed.map(|(name, _)| name.to_owned()).collect();
+    command.env_remove = removed.map(|(name, _)| name.to_owned()).collect();
     let ours = ctx.env.iter().map(|(name, _)| name.to_string_lossy().into_owned());
     let names = ours.chain(ctx.dotenv.vars().map(|(name, _)| name.to_owned()));
     let names: BTreeSet<String> = names.filter(|name| !is_own(name) && !is_inherited(inherit, name)).collect();

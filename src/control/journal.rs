@@ -24,6 +24,8 @@ pub(super) const LOOP: u32 = 3;
 pub(crate) enum ServerNews<'a> {
     /// A process of it was started. `fetcher`: the program that downloads it at its first start, if one does.
     Started { pid: u32, program: &'a str, fetcher: Option<&'a str> },
+    /// It is asked at its address, as a remote server.
+    Contacted { url: &'a str },
     /// Its process could not be started. `shown`: what the log says, which does not repeat itself.
     NotStarted { fault: FaultCode, why: &'a str, shown: &'a str, retry_in: Duration },
     /// It has not answered yet, so long after its start.
@@ -38,14 +40,21 @@ pub(crate) enum ServerNews<'a> {
     Silent { note: &'a Note<'a>, failed: bool },
     /// It says something again.
     Heard { note: &'a Note<'a>, serving: bool },
-    /// Its process has ended. `last_words`: what the log says of its stderr.
-    Exited { pid: u32, why: &'a str, last_words: &'a str, failures: u32, retry_in: Duration },
+    /// Its life has ended. `last_words`: what the log says of its stderr; `fault`: what kind of fault that is, where it was no process.
+    Exited {
+        pid: Option<u32>,
+        fault: Option<FaultCode>,
+        why: &'a str,
+        last_words: &'a str,
+        failures: u32,
+        retry_in: Duration,
+    },
     /// Its process has ended, as another one is wanted, by a person or by mcp-pipe itself.
-    Replaced { pid: u32, why: &'a str, by_command: bool },
+    Replaced { pid: Option<u32>, why: &'a str, by_command: bool },
     /// Its process has ended, and a person wants none.
-    StoppedByCommand { pid: u32, why: &'a str },
+    StoppedByCommand { pid: Option<u32>, why: &'a str },
     /// Its process has ended with mcp-pipe.
-    Stopped { pid: u32, why: &'a str },
+    Stopped { pid: Option<u32>, why: &'a str },
     /// There is no process, as a person wants it.
     Halted,
     /// It is to begin anew by command, perhaps when its process has ended.
@@ -130,6 +139,7 @@ impl ServerNews<'_> {
             ServerNews::NotStarted { shown, .. } if is_last => {
                 warn!(target: RETRIES, event = "ERROR_SERVER_START", server = %name, "{shown}");
             }
+            ServerNews::Contacted { url } => debug!(event = "SERVER_STARTED", server = %name, "is asked at {url}"),
             ServerNews::NotStarted { shown, retry_in, .. } => {
                 warn!(target: RETRIES, event = "ERROR_SERVER_START", server = %name, "{shown}; next attempt in {}", span(*retry_in));
             }
@@ -167,7 +177,8 @@ impl ServerNews<'_> {
                 warn!(event = "SERVER_EXITED", server = %name, pid, why, "{why}{last_words}");
             }
             ServerNews::Exited { pid, why, last_words, retry_in, .. } => {
-                warn!(event = "SERVER_EXITED", server = %name, pid, why, "{why}; restart in {}{last_words}", span(*retry_in));
+                let again = if pid.is_some() { "restart" } else { "next attempt" };
+                warn!(event = "SERVER_EXITED", server = %name, pid, why, "{why}; {again} in {}{last_words}", span(*retry_in));
             }
             ServerNews::Replaced { pid, why, .. } => {
                 info!(event = "SERVER_EXITED", server = %name, pid, why, "{why}, as it was told to");
@@ -190,12 +201,9 @@ impl ServerStatus {
             ServerNews::Started { pid, program, fetcher } => {
                 let fetcher = fetcher.map(&clean);
                 self.process = Some(Started { pid: *pid, program: clean(program), fetcher, at: now });
-                (self.retry_at, self.refused) = (None, false);
-                // What a server says of itself counts until its next life has ended without such words.
-                if !matches!(self.state, ServerState::Refusing(_)) {
-                    self.becomes(ServerState::Starting, now);
-                }
+                self.begins_life(now);
             }
+            ServerNews::Contacted { .. } => self.begins_life(now),
             ServerNews::NotStarted { fault, why, retry_in, .. } => {
                 self.ends(*fault, &clean(why), now, *retry_in);
                 self.failures = self.failures.saturating_add(1);
@@ -227,9 +235,10 @@ impl ServerStatus {
                 self.clear();
                 self.becomes(if *serving { ServerState::Serving } else { ServerState::Starting }, now);
             }
-            ServerNews::Exited { why, failures, retry_in, .. } => {
+            ServerNews::Exited { why, fault, failures, retry_in, .. } => {
                 self.failures = *failures;
-                let fault = if *failures >= LOOP { FaultCode::ServerCrashLoop } else { FaultCode::ServerExited };
+                let of_process = if *failures >= LOOP { FaultCode::ServerCrashLoop } else { FaultCode::ServerExited };
+                let fault = fault.unwrap_or(of_process);
                 self.ends(fault, &clean(why), now, *retry_in);
             }
             ServerNews::Replaced { by_command: true, .. } => self.process = None,
@@ -262,8 +271,10 @@ impl ServerStatus {
             ServerNews::Exited { pid, .. }
             | ServerNews::Replaced { pid, .. }
             | ServerNews::StoppedByCommand { pid, .. }
-            | ServerNews::Stopped { pid, .. } => self.further.retain(|process| process.pid != *pid),
-            ServerNews::NotStarted { .. }
+            | ServerNews::Stopped { pid, .. } => self.further.retain(|process| Some(process.pid) != *pid),
+            // A server that is reached over the network has no processes.
+            ServerNews::Contacted { .. }
+            | ServerNews::NotStarted { .. }
             | ServerNews::StillStarting { .. }
             | ServerNews::NotReady { .. }
             | ServerNews::Ready { .. }
@@ -272,6 +283,15 @@ impl ServerStatus {
             | ServerNews::Heard { .. }
             | ServerNews::Halted
             | ServerNews::Begins => {}
+        }
+    }
+
+    /// A life has begun.
+    fn begins_life(&mut self, now: Instant) {
+        (self.retry_at, self.refused) = (None, false);
+        // What a server says of itself counts until its next life has ended without such words.
+        if !matches!(self.state, ServerState::Refusing(_)) {
+            self.becomes(ServerState::Starting, now);
         }
     }
 
@@ -400,11 +420,18 @@ mod tests {
     const SOON: Duration = Duration::from_secs(5);
 
     fn exited(failures: u32) -> ServerNews<'static> {
-        ServerNews::Exited { pid: 7, why: "exited with code 1", last_words: "", failures, retry_in: SOON }
+        ServerNews::Exited {
+            pid: Some(7),
+            fault: None,
+            why: "exited with code 1",
+            last_words: "",
+            failures,
+            retry_in: SOON,
+        }
     }
 
     fn replaced(by_command: bool) -> ServerNews<'static> {
-        ServerNews::Replaced { pid: 7, why: "killed", by_command }
+        ServerNews::Replaced { pid: Some(7), why: "killed", by_command }
     }
 
     const STARTED: ServerNews<'static> = ServerNews::Started { pid: 7, program: "npx", fetcher: Some("npx") };

@@ -453,7 +453,10 @@ mod tests {
 
         fn crash(&self, name: &str, failures: u32) {
             let why = "exited with code 1";
-            self.server(name, ServerNews::Exited { pid: 7, why, last_words: "", failures, retry_in: 2 * MIN });
+            self.server(
+                name,
+                ServerNews::Exited { pid: Some(7), fault: None, why, last_words: "", failures, retry_in: 2 * MIN },
+            );
         }
 
         fn link(&self, at: usize, news: LinkNews<'_>) {
@@ -531,7 +534,10 @@ mod tests {
         // What is wrong with one of them is no fault of the server.
         let why = "exited with code 1";
         for pid in [7, 9] {
-            further.write("a", ServerNews::Exited { pid, why, last_words: "", failures: 7, retry_in: MIN });
+            further.write(
+                "a",
+                ServerNews::Exited { pid: Some(pid), why, last_words: "", failures: 7, retry_in: MIN, fault: None },
+            );
         }
         further.answered(Duration::from_millis(1), false);
         assert!(

@@ -13,11 +13,11 @@ use crate::words::a_character;
 /// `Display` and `Debug` show scheme, host and port. What stands behind these may let somebody in, as do a user name and a password:
 /// only [`RemoteUrl::reveal`] gives that.
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub(crate) struct RemoteUrl(Uri);
+pub struct RemoteUrl(Uri);
 
 /// Why a text is no address of a remote server. Nothing of the text is repeated but its scheme.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum UrlError {
+pub enum UrlError {
     /// Nothing, or nothing in quotes.
     #[error("is empty")]
     Empty,
@@ -43,7 +43,7 @@ pub(crate) enum UrlError {
 
 impl UrlError {
     /// What to do about the error.
-    pub(crate) fn remedy(&self) -> &'static str {
+    pub fn remedy(&self) -> &'static str {
         match self {
             UrlError::NoScheme => "write https:// (or http:// without TLS) in front of it",
             UrlError::Port => "correct it, or leave it out for 443 (https) or 80 (http)",

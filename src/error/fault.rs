@@ -44,6 +44,28 @@ codes! {
     ServerHangs = "server-hangs",
     /// The server answers `initialize` with an error.
     ServerRefuses = "server-refuses",
+    /// Nothing listens at the remote server's address.
+    RemoteRefused = "remote-refused",
+    /// The remote server's name can't be looked up.
+    RemoteDns = "remote-dns",
+    /// No way leads to the remote server.
+    RemoteUnreachable = "remote-unreachable",
+    /// The remote server did not answer in time.
+    RemoteTimeout = "remote-timeout",
+    /// TLS with the remote server failed.
+    RemoteTls = "remote-tls",
+    /// The proxy on the way to the remote server does not connect.
+    RemoteProxy = "remote-proxy",
+    /// The connection to the remote server broke.
+    RemoteLost = "remote-lost",
+    /// The remote server does not let us in (HTTP 401 or 403).
+    RemoteUnauthorized = "remote-unauthorized",
+    /// The remote server takes no more requests now (HTTP 429 or 503).
+    RemoteBusy = "remote-busy",
+    /// The remote server answered with another status of HTTP.
+    RemoteHttp = "remote-http",
+    /// What answers at the remote server's address speaks no MCP.
+    RemoteNotMcp = "remote-not-mcp",
     /// Nothing listens at the endpoint's address.
     EndpointRefused = "endpoint-refused",
     /// The endpoint's name can't be looked up.

@@ -150,7 +150,14 @@ async fn a_server_that_dies_is_not_waited_for() {
     let status = Status::default();
     let entry = status.add_server("silent");
     let (why, last_words, retry_in) = ("exited with code 3", "", Duration::from_secs(1));
-    let exited = crate::control::journal::ServerNews::Exited { pid: 1, why, last_words, failures: 1, retry_in };
+    let exited = crate::control::journal::ServerNews::Exited {
+        pid: Some(1),
+        fault: None,
+        why,
+        last_words,
+        failures: 1,
+        retry_in,
+    };
     entry.write("silent", exited);
     let result = tools(config(&["silent"]), Show::Offer, TABLE, &status, Stop::new(), serve, &mut Vec::new()).await;
     assert_eq!(result.unwrap_err().to_string(), "server \"silent\": exited with code 3");
@@ -255,7 +262,9 @@ async fn a_silent_server_that_is_fetched_at_its_first_start_is_told_with_what_th
         ("python", &["x.py"], false),
     ] {
         let args: Vec<String> = args.iter().map(|arg| (*arg).to_owned()).collect();
-        let told = InspectError::silent("x", second, program, &args).to_string();
+        let mut spec = crate::config::ServerSpec::sample("x", program, &[]);
+        spec.command_mut().args = args;
+        let told = InspectError::silent("x", second, &spec.reach).to_string();
         assert!(told.starts_with("server \"x\" started but did not answer initialize in 1 s; "), "{told}");
         let hint = "downloads the server at its first start: check the network, or give it longer, --start-timeout 5m";
         assert_eq!(told.contains(hint), is_fetched, "{told}");

@@ -59,6 +59,11 @@ pub(crate) fn request(id: u64, method: &str, params: Option<&[u8]>) -> Vec<u8> {
     frame
 }
 
+/// A notification without parameters.
+pub(crate) fn notification(method: &str) -> Vec<u8> {
+    format!("{{\"jsonrpc\":\"2.0\",\"method\":\"{method}\"}}").into_bytes()
+}
+
 /// The notification that the receiver's work on a request is no longer wanted (MCP, utilities/cancellation). `id` is the raw
 /// token.
 pub(crate) fn cancelled(id: &[u8], reason: &str) -> Vec<u8> {

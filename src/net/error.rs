@@ -173,6 +173,26 @@ impl DialError {
             DialError::NotWebSocket { .. } => FaultCode::EndpointNotMcp,
         }
     }
+
+    /// What kind of fault it is where a remote server was dialled.
+    pub(crate) fn fault_of_remote(&self) -> FaultCode {
+        match self {
+            DialError::Dns { .. } => FaultCode::RemoteDns,
+            DialError::Refused { .. } => FaultCode::RemoteRefused,
+            DialError::Unreachable { .. } => FaultCode::RemoteUnreachable,
+            DialError::Timeout { .. } => FaultCode::RemoteTimeout,
+            DialError::Lost { .. } => FaultCode::RemoteLost,
+            DialError::Tls { .. } | DialError::Trust { .. } => FaultCode::RemoteTls,
+            DialError::Proxy { .. } | DialError::ProxyRejected { .. } | DialError::ProxyUnusable { .. } => {
+                FaultCode::RemoteProxy
+            }
+            DialError::Header { .. }
+            | DialError::Http { .. }
+            | DialError::RedirectRefused { .. }
+            | DialError::TooManyRedirects { .. }
+            | DialError::NotWebSocket { .. } => FaultCode::RemoteHttp,
+        }
+    }
 }
 
 /// What a dial is doing.

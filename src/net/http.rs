@@ -65,11 +65,6 @@ impl Client {
         Client(Arc::new(Inner { origin: url.origin(), tls, connect_timeout, pool: Pool::default() }))
     }
 
-    /// Who is asked.
-    pub(crate) fn origin(&self) -> &Origin {
-        &self.0.origin
-    }
-
     /// Sends a request. Without a limit but that of connecting: the caller has one of its own.
     pub(crate) fn send(&self, call: Call) -> Sending {
         let client = self.0.clone();

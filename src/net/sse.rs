@@ -123,11 +123,6 @@ impl Decoder {
         self.taken
     }
 
-    /// Whether the event under way has more data than is kept.
-    pub(crate) fn is_cutting(&self) -> bool {
-        matches!(self.data, Data::Cut(_))
-    }
-
     /// Takes bytes, up to the first event after which `on` doesn't go on: then returns how many were taken.
     pub(crate) fn feed(&mut self, bytes: &[u8], on: &mut OnEvent<'_>) -> ControlFlow<usize> {
         let mut from = 0;

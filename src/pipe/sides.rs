@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use tracing::{debug, enabled, info, warn};
 
 use crate::catalogue::{Catalogue, Memory};
-use crate::config::{CommandSpec, ServerSpec, fetcher};
+use crate::config::{Reach, ServerSpec};
 use crate::control::journal::{LinkNews, ServerNews};
 use crate::control::status::{ServerEntry, TurnState};
 use crate::frame::LineOut;
@@ -176,10 +176,17 @@ impl Side {
     }
 
     /// A life of the server's process has begun.
-    pub(super) fn up(&mut self, pid: u32, now: Instant) {
+    pub(super) fn up(&mut self, pid: Option<u32>, now: Instant) {
         self.renew(now);
-        let CommandSpec { program, args, .. } = &self.spec.command;
-        self.write(ServerNews::Started { pid, program, fetcher: fetcher(program, args) });
+        match (&self.spec.reach, pid) {
+            (Reach::Command(command), Some(pid)) => {
+                let fetcher = self.spec.reach.fetcher();
+                self.write(ServerNews::Started { pid, program: &command.program, fetcher });
+            }
+            (Reach::Remote(remote), _) => self.write(ServerNews::Contacted { url: &remote.url.to_string() }),
+            // Another way was configured while this life began.
+            (Reach::Command(_), None) => {}
+        }
     }
 
     /// A life of the server's process has ended, or could not begin.

@@ -22,8 +22,8 @@ use tokio::time::Instant;
 
 use self::found::On;
 pub use self::found::{Found, Habit};
-use self::left::Left;
-pub(super) use self::left::OnFound;
+pub(super) use self::left::{Left, OnFound};
+pub(super) use self::line::hand_on_text;
 use self::line::{hand_on_line, is_message};
 use self::salvage::{Salvage, WITHIN_LINE};
 use crate::frame::{Line, LineIn, OnLine, either};

@@ -380,8 +380,8 @@ async fn a_missing_program_is_reported_and_tried_again() {
 #[tokio::test]
 async fn the_environment_is_what_was_asked_for() {
     let mut spec = spec("sh", &["-c", r#"printf '["%s","%s"]\n' "$ADDED" "${CARGO_MANIFEST_DIR-none}"; cat"#]);
-    spec.command.env.push(("ADDED".into(), Secret::new("yes")));
-    spec.command.env_remove.push("CARGO_MANIFEST_DIR".into());
+    spec.command_mut().env.push(("ADDED".into(), Secret::new("yes")));
+    spec.command_mut().env_remove.push("CARGO_MANIFEST_DIR".into());
     let mut rig = Rig::new(spec);
     assert_eq!(rig.frame_with("[").await, r#"["yes","none"]"#);
     rig.stop(false).await;

@@ -188,7 +188,7 @@ impl Plan {
 
 /// What a server's process gets.
 fn gets(server: &ServerSpec) -> impl PartialEq + use<'_> {
-    (&server.command, server.max_frame, server.handshake)
+    (&server.reach, server.max_frame, server.handshake)
 }
 
 /// What we do with a server.
@@ -304,7 +304,7 @@ mod tests {
             (servers.iter().map(ToString::to_string).collect(), groups.iter().map(ToString::to_string).collect())
         };
         assert_eq!(done(&old, &old), told(&[], &[]));
-        assert_eq!(with(|b| b.command.args.push("-v".into())), told(&["! b"], &[]));
+        assert_eq!(with(|b| b.command_mut().args.push("-v".into())), told(&["! b"], &[]));
         assert_eq!(with(|b| b.keep_listed = false), told(&["~ b"], &[]));
         let per_peer = |b: &mut ServerSpec| b.instances = Instances::PerPeer(PerPeer { idle: FLOOR, most: 2 });
         assert_eq!(with(per_peer), told(&["~ b"], &[]));

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use mcp_pipe::config::{CommandSpec, Handshake, Instances, LinkSpec, ServerSpec, Sharing};
+use mcp_pipe::config::{CommandSpec, Handshake, Instances, LinkSpec, Reach, ServerSpec, Sharing};
 use mcp_pipe::process::guard::Guard;
 use mcp_pipe::secrecy::Redactor;
 use mcp_pipe::server::{Server, ServerEvent};
@@ -44,13 +44,13 @@ fn main() -> io::Result<()> {
 fn spec(n: usize, command: &[String]) -> ServerSpec {
     ServerSpec {
         name: format!("server{n}").into(),
-        command: CommandSpec {
+        reach: Reach::Command(CommandSpec {
             program: command[0].clone(),
             args: command[1..].to_vec(),
             env: Vec::new(),
             env_remove: Vec::new(),
             cwd: None,
-        },
+        }),
         endpoint: None,
         link: Arc::new(LinkSpec {
             headers: Vec::new(),

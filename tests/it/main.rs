@@ -34,6 +34,7 @@ mod python;
 mod real_servers;
 mod reconnect;
 mod reload;
+mod remote;
 mod sdk_clients;
 mod secrets;
 mod sequential;

@@ -16,8 +16,8 @@ const DAY: Duration = Duration::from_hours(24);
 
 fn spec(name: &str) -> ServerSpec {
     let mut spec = ServerSpec::sample(name, "uvx", &["mcp-server-time"]);
-    spec.command.env = vec![("API_KEY".into(), Secret::new("s3cret-value"))];
-    spec.command.cwd = Some("/srv".into());
+    spec.command_mut().env = vec![("API_KEY".into(), Secret::new("s3cret-value"))];
+    spec.command_mut().cwd = Some("/srv".into());
     spec.endpoint = Some("wss://h.example/mcp/?token=t0ken".parse().unwrap());
     spec
 }
@@ -120,12 +120,12 @@ fn another_config_is_another_server_and_another_token_is_not() {
     save(&store, &spec("a"), &memory("add"));
     let changes: [fn(&mut ServerSpec); 7] = [
         |s| s.name = "b".into(),
-        |s| s.command.program = "npx".into(),
-        |s| s.command.args.push("x".into()),
-        |s| s.command.args = vec!["mcp-server-".into(), "time".into()],
-        |s| s.command.cwd = None,
-        |s| s.command.env[0].1 = Secret::new("other"),
-        |s| s.command.env.clear(),
+        |s| s.command_mut().program = "npx".into(),
+        |s| s.command_mut().args.push("x".into()),
+        |s| s.command_mut().args = vec!["mcp-server-".into(), "time".into()],
+        |s| s.command_mut().cwd = None,
+        |s| s.command_mut().env[0].1 = Secret::new("other"),
+        |s| s.command_mut().env.clear(),
     ];
     for (at, change) in changes.into_iter().enumerate() {
         let mut other = spec("a");

@@ -130,7 +130,7 @@ fn an_endpoint_that_is_no_text_is_not_taken_for_none() {
 fn no_child_sees_an_endpoint_that_stands_in_quotes_elsewhere() {
     let case = Case::server(r#""args": []"#).no_env();
     let case = case.env(&[("MCP_ENDPOINT", "'wss://h/?token=short1'"), ("COPY", "see wss://h/?token=short1")]);
-    assert_eq!(case.ok(&[]).config.servers[0].command.env_remove, ["MCP_ENDPOINT", "COPY"]);
+    assert_eq!(case.ok(&[]).config.servers[0].command().env_remove, ["MCP_ENDPOINT", "COPY"]);
 }
 
 #[test]

@@ -49,7 +49,7 @@ fn of_an_address_beside_a_command_it_is_said_which_counts() {
     for (members, want) in [
         (
             r#""url": "https://h/""#,
-            "1:39 mcpServers.a.url: does nothing beside command, which counts: a is a program that is started here; remove one of \
+            "1:46 mcpServers.a.url: does nothing beside command, which counts: a is a program that is started here; remove one of \
              the two",
         ),
         (
@@ -73,17 +73,6 @@ fn of_an_address_beside_a_command_it_is_said_which_counts() {
         let told = Case::server(members).warnings(&[]);
         assert!(told.len() == 1 && told[0].contains(want) && !told[0].contains("s3cret"), "{told:?}");
     }
-    let both = Case::new(
-        r#"{"mcpServers": {"a": {"type": "sse", "command": "x", "url": "https://h/"}, "b": {"command": "y"}}}"#,
-    );
-    let told = both.warnings(&[]);
-    assert!(
-        told[0].contains(
-            "a.type: makes a a remote server (sse), which this version can't use, whatever its command; it is left out"
-        ),
-        "{told:?}"
-    );
-    assert!(told[0].contains("remove it to start the command, or disable it, or"), "{told:?}");
 }
 
 #[test]
@@ -158,24 +147,16 @@ fn only_what_is_written_much_alike_is_suggested() {
 }
 
 #[test]
-fn the_bridge_for_a_remote_server_carries_its_headers_without_their_values_and_runs_without_a_warning() {
+fn a_server_that_nobody_here_speaks_to_is_told_how_it_can_be_used() {
     let of = |members: &str| {
         let case = Case::new(&format!(r#"{{"mcpServers": {{"a": {{{members}}}, "b": {{"command": "x"}}}}}}"#));
         case.warnings(&[]).remove(0)
     };
-    let told =
-        of(r#""url": "https://h/mcp", "headers": {"Authorization": "Bearer s3cret-s3cret", "X-Api-Key": "${KEY}"}"#);
-    let bridge = "\"command\": \"npx\", \"args\": [\"-y\", \"mcp-remote\", \"https://h/mcp\", \
-                  \"--header\", \"Authorization:${AUTHORIZATION}\", \"--header\", \"X-Api-Key:${X_API_KEY}\"], \
-                  \"env\": {\"AUTHORIZATION\": \"…\", \"X_API_KEY\": \"…\"}, with the value of each header for its …";
-    assert!(told.ends_with(bridge) && !told.contains("s3cret"), "{told}");
-    let twice = of(r#""url": "https://h/mcp", "headers": {"a\r\nb": "x", "1": "y"}"#);
-    assert!(twice.contains("\"mcp-remote\", \"https://h/mcp\", \"--header\", \"1:${HEADER_1}\"]"), "{twice}");
-    // Whoever follows the hint is not warned of the variable, which the bridge replaces itself.
-    let followed = Case::server(
+    // A program that others start for that replaces its variables itself.
+    let bridge = Case::server(
         r#""args": ["-y", "mcp-remote", "https://h/mcp", "--header", "Authorization:${AUTHORIZATION}"], "env": {"AUTHORIZATION": "s3cret"}"#,
     );
-    assert!(followed.warnings(&[]).is_empty(), "{:?}", followed.warnings(&[]));
+    assert!(bridge.warnings(&[]).is_empty(), "{:?}", bridge.warnings(&[]));
     let other = Case::server(r#""args": ["${OTHER}"], "env": {"AUTHORIZATION": "s3cret"}"#).warnings(&[]);
     assert!(other[0].contains("has a ${, which is not replaced here"), "{other:?}");
     for (members, want) in [
@@ -185,16 +166,13 @@ fn the_bridge_for_a_remote_server_carries_its_headers_without_their_values_and_r
         ),
         (
             r#""type": "websocket", "url": "https://h/""#,
-            "start a program that speaks WebSocket to it for you; mcp-remote does not",
+            "start a program that speaks WebSocket to it for you; if it speaks MCP over HTTP as well, write \"type\": \"http\"",
         ),
         (
             r#""transport": "ws""#,
             "write the address where a server of yours is to be served as \"endpoint\", beside the \"command\"",
         ),
-        (
-            r#""type": "openapi", "url": "https://h/""#,
-            "start a program that makes an MCP server of it for you; mcp-remote does not",
-        ),
+        (r#""type": "openapi", "url": "https://h/""#, "start a program that makes an MCP server of it for you"),
     ] {
         let told = of(members);
         assert!(told.contains(want) && !told.contains("\"npx\"") && !told.contains("s3cret"), "{told}");
@@ -362,7 +340,7 @@ fn a_path_is_told_without_steps_that_lead_nowhere() {
     assert!(!target.contains("/./"), "{target}");
     let program = Case::new(r#"{"mcpServers": {"a": {"command": "./bin/./x"}}}"#);
     let server = &program.ok(&["--config", "./mcp_config.json"]).config.servers[0];
-    assert_eq!(server.command.program, program.dir.path().join("bin/x").display().to_string());
+    assert_eq!(server.command().program, program.dir.path().join("bin/x").display().to_string());
 }
 
 #[test]
@@ -394,7 +372,7 @@ fn an_address_as_target_is_told_what_its_command_can_do_with_it() {
     let told = |line: &[&str]| case.run(line).unwrap_err().target.unwrap().to_string();
     let dialled = "pass an endpoint, token included, by MCP_ENDPOINT, .env or --endpoint";
     let looks = "starts servers on this machine and dials no endpoint";
-    let bridge = "start a program that speaks to it for you:";
+    let entry = "write {\"mcpServers\": {\"my-server\": {\"url\": ";
     for (line, want) in [
         (&["wss://h.example/mcp?token=abcdef"][..], dialled.to_owned()),
         (&["run", "wss://h.example/mcp?token=abcdef"], dialled.to_owned()),
@@ -416,34 +394,17 @@ fn an_address_as_target_is_told_what_its_command_can_do_with_it() {
         ),
         (
             &["https://h.example/mcp"],
-            format!(
-                "{bridge} mcp-pipe --local -- npx -y mcp-remote https://h.example/mcp; an endpoint begins with wss:// or ws://"
-            ),
+            format!("{entry}\"https://h.example/mcp\"}}}}}}; an endpoint begins with wss:// or ws://"),
         ),
-        (
-            &["--endpoint", "wss://e.example/", "https://h.example/mcp"],
-            format!(
-                "{bridge} mcp-pipe -- npx -y mcp-remote https://h.example/mcp; an endpoint begins with wss:// or ws://"
-            ),
-        ),
-        (
-            &["tools", "HTTPS://h.example/mcp"],
-            format!("{bridge} mcp-pipe tools -- npx -y mcp-remote HTTPS://h.example/mcp"),
-        ),
+        (&["tools", "HTTPS://h.example/mcp"], format!("{entry}\"HTTPS://h.example/mcp\"}}}}}}")),
         (
             &["call", "http://h.example/mcp?token=abcdef", "add"],
-            format!(
-                "{bridge} \"command\": \"npx\", \"args\": [\"-y\", \"mcp-remote\", \"http://h.example/mcp?token=…\"]"
-            ),
+            format!("{entry}\"http://h.example/mcp?token=…\"}}}}}}"),
         ),
     ] {
         let told = told(line);
         assert!(told.ends_with(&want) && !told.contains("abcdef"), "{line:?}: {told}");
-        assert_eq!(
-            told.contains("a remote server, which this version can't use"),
-            want.contains("mcp-remote"),
-            "{told}"
-        );
+        assert_eq!(told.contains("the address of a remote server"), want.contains("my-server"), "{told}");
     }
     let named = |line: &[&str]| case.mistakes(line).join("");
     assert!(

@@ -324,7 +324,7 @@ fn every_value_is_shown_with_the_place_that_counts_and_without_a_secret() {
 "a": {"command": "x", "args": ["--token", "s3cret-s3cret"], "environment": {"K": "s3cret-s3cret"}, "includeTools": ["t*"],
       "directory": "sub", "startTimeout": "90s", "maxFrameSize": 5000, "turn": "61500ms"},
 "b": {"command": "./y", "tools": {"deny": ["z"], "rename": {"o": "n"}}, "envFile": "b.env", "turn": "61500ms"},
-"c": {"command": "x", "disabled": true}, "d": {"url": "https://h/"}}}"#,
+"c": {"command": "x", "disabled": true}, "d": {"url": "https://h/?k=s3cret", "headers": {"X": "s3cret"}, "turn": "61500ms"}, "e": {"url": "ws://h/"}}}"#,
     );
     let case = case.file("b.env", "B=s3cret-s3cret\n").file(".env", "D=plain\n").file("sub/x", "");
     let options = ["--mode", "sequential", "--max-backoff", "2m", "--drain-timeout", "7s", "--max-frame-size", "1MiB"];
@@ -353,7 +353,11 @@ fn every_value_is_shown_with_the_place_that_counts_and_without_a_secret() {
         r#"a.tools = {"allow":["t*"]} from file mcp_config.json:2:100:mcpServers.a.includeTools"#,
         r#"b.tools = {"deny":["z"],"rename":{"o":"n"}} from file mcp_config.json:4:25:mcpServers.b.tools"#,
         r#"c.disabled = true from file mcp_config.json:5:23:mcpServers.c.disabled"#,
-        r#"d.remote = true from file mcp_config.json:5:48:mcpServers.d.url"#,
+        r#"d.url = "https://h:443/…" from file mcp_config.json:5:48:mcpServers.d.url"#,
+        r#"d.type = "http or sse" from default -:-:-:-"#,
+        r#"d.headers.x = "…" from file mcp_config.json:5:78:mcpServers.d.headers"#,
+        r#"d.certFile = null from default -:-:-:-"#,
+        r#"e.remote = true from file mcp_config.json:5:139:mcpServers.e.url"#,
     ] {
         assert!(all.iter().any(|row| row == want), "{want} in\n{}", all.join("\n"));
     }

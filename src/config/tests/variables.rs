@@ -3,7 +3,7 @@
 use super::*;
 
 fn removed(server: &ServerSpec) -> Vec<&str> {
-    let mut names: Vec<&str> = server.command.env_remove.iter().map(|name| name.to_str().unwrap()).collect();
+    let mut names: Vec<&str> = server.command().env_remove.iter().map(|name| name.to_str().unwrap()).collect();
     names.sort_unstable();
     names
 }
@@ -69,7 +69,7 @@ fn inherit_env_may_stand_at_the_top_and_hands_over_no_endpoint() {
 fn python_is_told_to_write_lines_at_once_and_in_utf_8_unless_somebody_says_otherwise() {
     let python = |case: &Case, arguments: &[&str]| {
         let server = case.ok(arguments).config.servers.remove(0);
-        let env = server.command.env;
+        let env = &server.command().env;
         ["PYTHONUNBUFFERED", "PYTHONUTF8"].map(|name| {
             env.iter().find(|(n, _)| n == name).map_or("unsaid".to_owned(), |(_, value)| value.reveal().to_owned())
         })

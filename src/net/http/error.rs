@@ -4,6 +4,7 @@ use std::error::Error as _;
 use std::io;
 
 use crate::endpoint::Origin;
+use crate::error::FaultCode;
 use crate::net::error::DialError;
 use crate::net::tls::words;
 
@@ -59,6 +60,17 @@ impl HttpError {
 
     pub(super) fn cut(error: &hyper::Error) -> Self {
         HttpError::Cut(reason(error))
+    }
+
+    /// What kind of fault it is.
+    pub(crate) fn fault(&self) -> FaultCode {
+        match self {
+            HttpError::Dial(error) => error.fault_of_remote(),
+            HttpError::Unsent(error) => error.fault(),
+            HttpError::Lost { .. } | HttpError::Cut(_) => FaultCode::RemoteLost,
+            HttpError::NotHttp { .. } => FaultCode::RemoteNotMcp,
+            HttpError::BadAddress | HttpError::Elsewhere => FaultCode::RemoteHttp,
+        }
     }
 
     /// Whether nothing of the request can have reached the server.

@@ -110,7 +110,7 @@ impl Rig {
     /// The endpoint and all servers are there, and know what they need to know of each other.
     fn begin(&mut self, tools: usize) {
         for server in 0..self.stdouts.len() {
-            self.server_event(server, ServerEvent::Up { pid: 1 });
+            self.server_event(server, ServerEvent::Up { pid: Some(1) });
             self.serve(server, tools);
         }
         self.link_event(LinkEvent::Up(Duration::ZERO));
@@ -256,10 +256,10 @@ impl Rig {
             ServerEvent::Down {
                 why: "did not read its stdin for 5 min",
                 retry_in: Duration::ZERO,
-                life: Life::Replaced { pid: 1 },
+                life: Life::Replaced { pid: Some(1) },
             },
         );
-        self.server_event(server, ServerEvent::Up { pid: 1 });
+        self.server_event(server, ServerEvent::Up { pid: Some(1) });
     }
 
     fn make(&mut self, step: &Step) {
@@ -559,7 +559,7 @@ fn requests_that_waited_for_a_server_are_answered_as_there_is_room() {
         (Layout::Alone, "initialize", format!(r#"{{"protocolVersion":"2025-06-18","capabilities":{{}},"x":"{big}"}}"#)),
     ] {
         let mut rig = Rig::new(layout);
-        rig.server_event(0, ServerEvent::Up { pid: 1 });
+        rig.server_event(0, ServerEvent::Up { pid: Some(1) });
         rig.link_event(LinkEvent::Up(Duration::ZERO));
         if method == "tools/list" {
             rig.link_event(LinkEvent::Message(HELLO));
@@ -616,7 +616,7 @@ fn what_waits_for_a_server_that_is_starting_is_bounded_however_small_it_is() {
             let down = ServerEvent::Down {
                 why: "exited with code 1",
                 retry_in: Duration::from_secs(5),
-                life: Life::Replaced { pid: 1 },
+                life: Life::Replaced { pid: Some(1) },
             };
             rig.server_event(0, down);
             (0..50).try_for_each(|n| {

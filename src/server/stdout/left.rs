@@ -16,7 +16,7 @@ pub(in crate::server) type OnFound<'a> = dyn FnMut(Found<'_>) -> ControlFlow<()>
 
 /// See the module's documentation.
 #[derive(Debug, Default)]
-pub(super) struct Left(VecDeque<Kept>);
+pub(in crate::server) struct Left(VecDeque<Kept>);
 
 #[derive(Debug)]
 enum Kept {
@@ -58,7 +58,7 @@ impl Left {
     /// Hands on what was found, or keeps it once a stop was asked for. `flow`: whether a stop was asked for, before and now.
     /// So what is for the log alone may come before messages that stood in front of it.
     #[inline]
-    pub(super) fn pass(&mut self, found: Found<'_>, flow: &mut ControlFlow<()>, on: &mut OnFound<'_>) {
+    pub(in crate::server) fn pass(&mut self, found: Found<'_>, flow: &mut ControlFlow<()>, on: &mut OnFound<'_>) {
         if flow.is_continue() && self.0.is_empty() {
             *flow = on(found);
         } else {
@@ -73,7 +73,7 @@ impl Left {
     }
 
     /// Hands on what was kept.
-    pub(super) fn resume(&mut self, on: &mut OnFound<'_>) -> ControlFlow<()> {
+    pub(in crate::server) fn resume(&mut self, on: &mut OnFound<'_>) -> ControlFlow<()> {
         while let Some(kept) = self.0.pop_front() {
             kept.hand_on(on)?;
         }
@@ -82,7 +82,7 @@ impl Left {
     }
 
     /// Whether nothing is kept.
-    pub(super) fn is_empty(&self) -> bool {
+    pub(in crate::server) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 }

@@ -18,6 +18,17 @@ pub(super) fn hand_on(frame: &[u8], e: &Envelope, on: On<'_>) {
     }
 }
 
+/// Hands on a text that should be a message, or a batch of messages, and nothing else; reports what it is instead.
+pub(in crate::server) fn hand_on_text(text: &[u8], on: On<'_>) {
+    if hand_on_line(text, on) {
+        return;
+    }
+    match envelope::scan(text) {
+        Ok(_) => on(Found::Noise(text)),
+        Err(why) => report_lost(text, why, on),
+    }
+}
+
 /// Reports an object that can't be passed on: as a lost message, if it was meant to be one.
 #[cold]
 fn report_lost(frame: &[u8], why: NotMessage, on: On<'_>) {

@@ -5,6 +5,7 @@ mod client;
 mod conn;
 mod daemon;
 mod endpoint;
+mod web;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -17,6 +18,7 @@ pub(crate) use client::Client;
 pub(crate) use conn::{Conn, names, text_of};
 pub(crate) use daemon::{Daemon, Setup, field};
 pub(crate) use endpoint::FakeEndpoint;
+pub(crate) use web::{Asked, Part, Web, events, result, whole, with_json};
 
 /// The bound of every wait. Nothing in a test takes nearly as long, even where several real servers start on a busy machine.
 pub(crate) const BOUND: Duration = Duration::from_secs(60);

@@ -1,0 +1,78 @@
+//! The server that an entry reaches over the network: its address, headers, and the files of its TLS connection.
+
+use std::path::PathBuf;
+
+use super::context::Context;
+use super::dial;
+use super::file::RemoteEntry;
+use super::reader::Located;
+use super::{RemoteSpec, TlsSpec, defaults};
+use crate::disk::{joined, obstacle};
+use crate::endpoint::RemoteUrl;
+use crate::error::Code;
+use crate::words::brief_path;
+
+/// Headers that the config may not set: each request has its own (MCP, basic/transports; RFC 9112).
+const RESERVED: &[&str] = &[
+    "accept",
+    "accept-encoding",
+    "connection",
+    "content-length",
+    "content-type",
+    "host",
+    "keep-alive",
+    "last-event-id",
+    "mcp-protocol-version",
+    "mcp-session-id",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
+/// The server of an entry. `None` where it can't be used, which has been noted.
+pub(crate) fn of_entry(ctx: &mut Context<'_>, remote: &RemoteEntry) -> Option<RemoteSpec> {
+    let written = ctx.expand(&remote.url);
+    let headers = dial::headers(ctx, &remote.headers, |name| RESERVED.contains(&name));
+    let identity = identity(ctx, remote);
+    let url = match written?.parse::<RemoteUrl>() {
+        Ok(url) => url,
+        Err(error) => {
+            ctx.mistake(&remote.url.place, Code::WrongValue.says(error.to_string()), error.remedy());
+            return None;
+        }
+    };
+    // How endpoints are dialled counts here, too: the caller knows that.
+    let (tls, connect_timeout) = (TlsSpec { ca_file: None, identity }, defaults::CONNECT_TIMEOUT);
+    Some(RemoteSpec { url, transport: remote.transport, headers, tls, connect_timeout })
+}
+
+/// The files of a certificate and its key, which go together; one file may hold both.
+fn identity(ctx: &mut Context<'_>, remote: &RemoteEntry) -> Option<(PathBuf, PathBuf)> {
+    let (cert, key) = match (&remote.cert_file, &remote.key_file) {
+        (None, None) => return None,
+        (Some(cert), key) => (cert, key.as_ref().unwrap_or(cert)),
+        (None, Some(key)) => {
+            let what = "names the key of a certificate, and there is no certFile";
+            ctx.mistake(&key.place, Code::MissingKey.says(what), "add \"certFile\": the certificate in PEM form");
+            return None;
+        }
+    };
+    let cert = path(ctx, cert)?;
+    let key = path(ctx, key)?;
+    Some((cert, key))
+}
+
+/// The path of a file, with a warning if none is there. That is no mistake: it is looked for at each connection.
+fn path(ctx: &mut Context<'_>, text: &Located<String>) -> Option<PathBuf> {
+    let text_of = ctx.expand(text)?;
+    let path = joined(&ctx.base, text_of);
+    if let Some(obstacle) = (!path.is_file()).then(|| obstacle::on_the_way(&path)).flatten() {
+        let (what, remedy) = obstacle.told();
+        ctx.warning(&text.place, Code::PathMissing.says(format!("names {}, which {what}", brief_path(&path))), remedy);
+    } else if !path.is_file() {
+        let what = format!("names {}, which is no file now, so the server can't be reached with it", brief_path(&path));
+        ctx.warning(&text.place, Code::PathMissing.says(what), "name a PEM file; it is tried again");
+    }
+    Some(path)
+}

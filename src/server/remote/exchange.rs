@@ -1,0 +1,198 @@
+//! One request to a remote server on its way, and what has come of it.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::time::Instant;
+
+use super::answer::Asked;
+use super::reader::Reader;
+use crate::mcp::cloud;
+use crate::net::http::{HttpError, Reply, Sending};
+
+/// Longest time for which a server may say nothing of its own on a request without a `timeout`: that for which the cloud waits.
+pub(super) const SILENCE: Duration = cloud::CALL;
+/// Longest time until a server has taken a message that it does not answer, or has answered a ping.
+pub(super) const MESSAGE: Duration = Duration::from_secs(30);
+/// Longest time for the end of a session: whoever stops mcp-pipe waits for it.
+pub(super) const END: Duration = Duration::from_secs(2);
+/// Longest time for which a stream is read on behind its answer: its end lets the connection serve others.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// One request over HTTP, with all that is sent of it again.
+#[derive(Debug)]
+pub(super) struct Exchange {
+    pub(super) aim: Aim,
+    /// What is sent; empty where nothing is.
+    pub(super) body: Bytes,
+    pub(super) io: Io,
+    /// The number of the session in which it was sent, and whether it carried an id of that.
+    pub(super) session: (u32, bool),
+    /// When it was sent, or the server last said something of its own on it.
+    pub(super) moved: Instant,
+    /// How many bytes of its own had come by then.
+    pub(super) taken: u64,
+    pub(super) tries: Tries,
+}
+
+/// What an exchange is for.
+#[derive(Debug)]
+pub(super) enum Aim {
+    /// A request of the router's.
+    Request(Wanted),
+    /// A message that is not answered. `announces`: it is `initialized`.
+    Message { announces: bool },
+    /// `initialize` for a session in place of a lost one.
+    Renewal,
+    /// The question whether the session is still there.
+    Probe,
+    /// The stream of what the server says by itself (Streamable HTTP), behind the event of this id.
+    Listening { stood: bool, behind: Option<Box<[u8]>> },
+    /// The stream on which the server says everything (HTTP+SSE).
+    Stream,
+    /// The end of the session.
+    End,
+}
+
+/// A request whose answer is waited for.
+#[derive(Debug)]
+pub(super) struct Wanted {
+    /// Its id: the whole token, and its value.
+    pub(super) id: Box<[u8]>,
+    pub(super) number: Option<u64>,
+    pub(super) is_initialize: bool,
+    pub(super) answered: bool,
+    /// The stream is asked for again, behind the event of this id.
+    pub(super) resumes: Option<Box<[u8]>>,
+    /// The beginning of what came in place of an answer.
+    pub(super) instead: Option<String>,
+}
+
+/// What was done again for an exchange.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Tries {
+    /// It was sent in another session than at first.
+    pub(super) renewed: bool,
+    /// It was sent again as the server had asked for that.
+    pub(super) busy: bool,
+    /// How often in a row nothing came of it.
+    pub(super) in_vain: u32,
+    /// How often it was sent to another address.
+    pub(super) redirects: u32,
+}
+
+/// How far an exchange is.
+pub(super) enum Io {
+    /// It waits for a session, for an address, or for others to end.
+    Parked,
+    /// It waits until then.
+    Pausing(Instant),
+    Sending(Sending),
+    /// What came of the sending.
+    Arrived(Box<Result<Reply, HttpError>>),
+    /// The server refuses it, and its words are read until then.
+    Explaining {
+        reply: Box<Reply>,
+        text: Vec<u8>,
+        until: Instant,
+    },
+    Reading(Box<Reading>),
+    /// It was sent, and the answer comes on another stream.
+    Awaited,
+}
+
+/// A reply whose body is read.
+#[derive(Debug)]
+pub(super) struct Reading {
+    pub(super) reply: Reply,
+    pub(super) reader: Reader,
+    /// What was read and is not taken yet.
+    pub(super) rest: Bytes,
+}
+
+impl std::fmt::Debug for Io {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Io::Parked => "Parked",
+            Io::Pausing(_) => "Pausing",
+            Io::Sending(_) => "Sending",
+            Io::Arrived(_) => "Arrived",
+            Io::Explaining { .. } => "Explaining",
+            Io::Reading(_) => "Reading",
+            Io::Awaited => "Awaited",
+        })
+    }
+}
+
+/// How long a server may take.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Patience {
+    /// For `initialize`.
+    pub(super) start: Duration,
+    /// Until it says something about another request.
+    pub(super) silence: Duration,
+}
+
+impl Exchange {
+    pub(super) fn new(aim: Aim, body: Bytes, now: Instant) -> Self {
+        let io = Io::Pausing(now);
+        Exchange { aim, body, io, session: (0, false), moved: now, taken: 0, tries: Tries::default() }
+    }
+
+    /// What is asked.
+    pub(super) fn asked(&self) -> Asked {
+        match &self.aim {
+            Aim::Request(Wanted { resumes: Some(_), .. }) => Asked::Rest,
+            Aim::Request(Wanted { is_initialize: true, .. }) | Aim::Renewal => Asked::Initialize,
+            Aim::Request(_) | Aim::Probe => Asked::Request,
+            Aim::Message { .. } => Asked::Message,
+            Aim::Listening { .. } | Aim::Stream => Asked::Stream,
+            Aim::End => Asked::End,
+        }
+    }
+
+    /// The request whose answer is waited for, unless it has come.
+    pub(super) fn wanted(&self) -> Option<&Wanted> {
+        match &self.aim {
+            Aim::Request(wanted) if !wanted.answered => Some(wanted),
+            Aim::Request(_)
+            | Aim::Message { .. }
+            | Aim::Renewal
+            | Aim::Probe
+            | Aim::Listening { .. }
+            | Aim::Stream
+            | Aim::End => None,
+        }
+    }
+
+    /// Whether it uses a connection.
+    pub(super) fn is_at_work(&self) -> bool {
+        match self.io {
+            Io::Sending(_) | Io::Arrived(_) | Io::Explaining { .. } | Io::Reading(_) => true,
+            Io::Parked | Io::Pausing(_) | Io::Awaited => false,
+        }
+    }
+
+    /// When something is to be done about it, if nothing happens before.
+    pub(super) fn due(&self, patience: Patience) -> Option<Instant> {
+        let pause = match &self.io {
+            Io::Pausing(until) | Io::Explaining { until, .. } => Some(*until),
+            Io::Parked | Io::Sending(_) | Io::Arrived(_) | Io::Reading(_) | Io::Awaited => None,
+        };
+        [self.stalls(patience), pause].into_iter().flatten().min()
+    }
+
+    /// When it has taken too long.
+    pub(super) fn stalls(&self, patience: Patience) -> Option<Instant> {
+        let longest = match &self.aim {
+            Aim::Request(wanted) if wanted.answered => LINGER,
+            Aim::Request(Wanted { is_initialize: true, .. }) | Aim::Renewal => patience.start,
+            Aim::Request(_) => patience.silence,
+            Aim::Message { .. } | Aim::Probe => MESSAGE,
+            Aim::End => END,
+            // A server may hold back even the head of its answer.
+            Aim::Listening { .. } | Aim::Stream => return None,
+        };
+        Some(self.moved + longest)
+    }
+}

@@ -1,0 +1,755 @@
+//! The steps of an exchange: it is sent, what comes of that is read, and what follows from it is done.
+
+use std::ops::ControlFlow;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, LOCATION};
+use tokio::time::Instant;
+
+use super::answer::{self, Asked, Head, Media};
+use super::exchange::{Aim, Exchange, Io, Reading, Wanted};
+use super::reader::{self, Fed, Piece, Reader};
+use super::request::{self, SESSION_HEADER};
+use super::session::{Greeting, Loss};
+use super::{Found, Obituary, Remote, Taker, Way};
+use crate::error::FaultCode;
+use crate::mcp::envelope::{self, Kind};
+use crate::mcp::failure::Failure;
+use crate::mcp::id::flight_id;
+use crate::mcp::reply;
+use crate::net::http::{HttpError, Reply};
+use crate::net::sse::Decoder;
+
+/// Most reads in a row from one body before others have their turn.
+const READS: usize = 8;
+/// Most bytes that are read of why a server refuses something, and longest time for that.
+const MAX_WORDS: usize = 64 * 1024;
+const EXPLAINING: Duration = Duration::from_secs(2);
+/// Longest piece of what a server says in place of an answer that is shown, in bytes.
+const SHOWN: usize = 200;
+/// Most redirects of one request.
+const MAX_REDIRECTS: u32 = 5;
+/// Time until something is tried again of which a server has not said when.
+const PAUSE: Duration = Duration::from_millis(500);
+/// Shortest and longest time until a stream is asked for again, whatever the server says.
+const MIN_RETRY: Duration = Duration::from_millis(50);
+const MAX_RETRY: Duration = Duration::from_secs(30);
+/// Time until a stream that has ended is asked for again, where the server says nothing of that.
+const RETRY: Duration = Duration::from_secs(1);
+/// How often in a row it is tried in vain to have a cut answer go on.
+const MAX_RESUMES: u32 = 3;
+/// The method of the question whether a server still knows us, and the id of that.
+const PING: &str = "ping";
+const PROBE: &[u8] = b"\"mcp-pipe-probe\"";
+
+/// What becomes of an exchange.
+enum Next {
+    /// Its waker is registered.
+    Wait,
+    /// There is no room for what it reads.
+    Full,
+    /// The next step can be taken at once.
+    Go,
+    /// It is over.
+    Done,
+}
+
+impl Remote {
+    /// Takes the steps of an exchange that are possible now. Breaks where it has more to read than there is room for.
+    pub(super) fn step(&mut self, place: usize, taker: &mut Taker<'_, '_>) -> ControlFlow<()> {
+        let Some(mut exchange) = self.each.get_mut(place).and_then(Option::take) else {
+            return ControlFlow::Continue(());
+        };
+        let waker = self.wakers.waker(place).clone();
+        let cx = &mut Context::from_waker(&waker);
+        // Its place is kept, lest one that begins meanwhile gets it.
+        self.each[place] = Some(Exchange::new(Aim::Probe, Bytes::new(), taker.now));
+        if let Some(held) = &mut self.each[place] {
+            held.io = Io::Parked;
+        }
+        loop {
+            let next = match std::mem::replace(&mut exchange.io, Io::Parked) {
+                Io::Parked => Next::Wait,
+                Io::Awaited => {
+                    exchange.io = Io::Awaited;
+                    if exchange.wanted().is_none() { Next::Done } else { Next::Wait }
+                }
+                Io::Pausing(until) if until > taker.now => {
+                    exchange.io = Io::Pausing(until);
+                    Next::Wait
+                }
+                Io::Pausing(_) => self.dispatch(&mut exchange),
+                Io::Sending(mut sending) => match sending.as_mut().poll(cx) {
+                    Poll::Pending => {
+                        exchange.io = Io::Sending(sending);
+                        Next::Wait
+                    }
+                    Poll::Ready(result) => {
+                        exchange.io = Io::Arrived(Box::new(result));
+                        Next::Go
+                    }
+                },
+                Io::Arrived(result) => match *result {
+                    Ok(reply) => self.on_reply(&mut exchange, reply, cx, taker),
+                    Err(error) => self.on_error(&mut exchange, &error, taker),
+                },
+                Io::Explaining { reply, text, until } => self.explain(&mut exchange, (reply, text, until), cx, taker),
+                Io::Reading(reading) => self.read(&mut exchange, reading, cx, taker),
+            };
+            match next {
+                // The life has ended over it, and with it everything else.
+                _ if self.end.is_some() && !matches!(exchange.aim, Aim::End) => return ControlFlow::Continue(()),
+                Next::Go => {}
+                Next::Done => {
+                    self.vacate(place);
+                    return ControlFlow::Continue(());
+                }
+                Next::Wait | Next::Full => {
+                    if matches!(exchange.io, Io::Parked) && !self.queue.contains(&place) {
+                        self.queue.push_back(place);
+                    }
+                    self.each[place] = Some(exchange);
+                    self.release();
+                    return if matches!(next, Next::Full) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
+                }
+            }
+        }
+    }
+
+    /// Sends a request.
+    fn dispatch(&mut self, exchange: &mut Exchange) -> Next {
+        let url = match (&self.way, &exchange.aim) {
+            (Way::Sse { posts: Some(posts) }, Aim::Request(_) | Aim::Message { .. } | Aim::Probe | Aim::Renewal) => {
+                posts
+            }
+            (Way::Http | Way::Sse { .. }, _) => &self.url,
+        };
+        exchange.session = (self.session.number(), self.session.id().is_some());
+        let call = request::call(exchange, url, &self.session, &self.spec);
+        exchange.io = Io::Sending(self.client.send(call));
+        Next::Go
+    }
+
+    /// The head of a reply has come.
+    fn on_reply(
+        &mut self,
+        exchange: &mut Exchange,
+        reply: Reply,
+        cx: &mut Context<'_>,
+        taker: &mut Taker<'_, '_>,
+    ) -> Next {
+        let status = reply.status.as_u16();
+        let media = Media::of(reply.header(CONTENT_TYPE.as_str()));
+        let is_stream = exchange.asked() == Asked::Stream;
+        let is_encoded =
+            reply.header(CONTENT_ENCODING.as_str()).is_some_and(|coding| !coding.eq_ignore_ascii_case("identity"));
+        let head = match Head::of(exchange.asked(), status, media) {
+            // What is sent is answered on the stream.
+            Head::Body(_) if !is_stream && matches!(self.way, Way::Sse { .. }) => Head::Taken,
+            head @ (Head::Body(_) | Head::Taken | Head::Redirect | Head::Refused) => head,
+        };
+        match head {
+            Head::Redirect => self.on_redirect(exchange, &reply, taker),
+            Head::Taken => {
+                let mut reply = reply;
+                // A body that is there already is read, so that the connection serves others.
+                while let Poll::Ready(Some(Ok(_))) = reply.poll_chunk(cx) {}
+                self.on_taken(exchange, taker)
+            }
+            Head::Body(_) if is_encoded => {
+                let why = "compresses its answers, though it was asked not to";
+                self.on_refusal(exchange, (status, why, Duration::ZERO), None, taker)
+            }
+            Head::Body(media) => {
+                exchange.tries.in_vain = 0;
+                exchange.moved = taker.now;
+                exchange.taken = 0;
+                if let Aim::Listening { stood, .. } = &mut exchange.aim {
+                    *stood = true;
+                }
+                let reader = match media {
+                    Media::Events => Reader::Events(Decoder::new(self.max_frame)),
+                    Media::Json | Media::Page | Media::Unknown => {
+                        Reader::Json { text: Vec::new(), max: self.max_frame }
+                    }
+                };
+                exchange.io = Io::Reading(Box::new(Reading { reply, reader, rest: Bytes::new() }));
+                Next::Go
+            }
+            Head::Refused => {
+                let until = taker.now + EXPLAINING;
+                exchange.io = Io::Explaining { reply: Box::new(reply), text: Vec::new(), until };
+                Next::Go
+            }
+        }
+    }
+
+    /// Sends a request to the address that its server has named, if that is at the same origin.
+    fn on_redirect(&mut self, exchange: &mut Exchange, reply: &Reply, taker: &mut Taker<'_, '_>) -> Next {
+        let status = reply.status.as_u16();
+        exchange.tries.redirects += 1;
+        let to = reply.header(LOCATION.as_str()).map(|to| self.url.join(to));
+        let why = match to {
+            _ if exchange.tries.redirects > MAX_REDIRECTS => format!("redirected more than {MAX_REDIRECTS} times"),
+            Some(Ok(to)) if to.origin() == self.url.origin() => {
+                // The other requests would be sent the same way.
+                match &mut self.way {
+                    Way::Sse { posts: posts @ Some(_) } if exchange.asked() != Asked::Stream => *posts = Some(to),
+                    Way::Http | Way::Sse { .. } => self.url = to,
+                }
+                exchange.io = Io::Pausing(taker.now);
+                return Next::Go;
+            }
+            Some(Ok(to)) => {
+                format!(
+                    "redirected to another origin ({to}), which is not followed; if that is the server, put its address into the url"
+                )
+            }
+            Some(Err(_)) | None => format!("answered HTTP {status} without an address to go to"),
+        };
+        self.on_refusal(exchange, (status, &why, Duration::ZERO), None, taker)
+    }
+
+    /// The server has taken what it was sent.
+    fn on_taken(&mut self, exchange: &mut Exchange, taker: &mut Taker<'_, '_>) -> Next {
+        match &exchange.aim {
+            Aim::Message { announces: true } => {
+                self.on_announced(taker);
+                Next::Done
+            }
+            Aim::Request(_) | Aim::Renewal => {
+                exchange.io = Io::Awaited;
+                Next::Wait
+            }
+            Aim::Message { announces: false } | Aim::Probe | Aim::Listening { .. } | Aim::Stream | Aim::End => {
+                Next::Done
+            }
+        }
+    }
+
+    /// The server has taken `initialized`: from now on it takes anything.
+    fn on_announced(&mut self, taker: &mut Taker<'_, '_>) {
+        if self.session.opened() {
+            self.left.pass(Found::Renewed, &mut taker.flow, taker.on);
+        }
+        self.listen(taker.now);
+        self.release();
+    }
+
+    /// Asks for the stream of what the server says by itself, unless there is one.
+    fn listen(&mut self, now: Instant) {
+        let is_there = |exchange: &Exchange| matches!(exchange.aim, Aim::Listening { .. });
+        if self.way == Way::Http && !self.each.iter().flatten().any(is_there) {
+            self.begin(Exchange::new(Aim::Listening { stood: false, behind: None }, Bytes::new(), now));
+        }
+    }
+
+    /// No reply has come, or only a part of one.
+    fn on_error(&mut self, exchange: &mut Exchange, error: &HttpError, taker: &mut Taker<'_, '_>) -> Next {
+        let is_unsent = error.is_unsent();
+        let dies = |remote: &mut Self| {
+            remote.finish(Obituary::new(error.fault(), format!("can't be reached: {error}")), false);
+            Next::Done
+        };
+        let now = taker.now;
+        let retry = |exchange: &mut Exchange, after| {
+            exchange.tries.in_vain += 1;
+            exchange.io = Io::Pausing(now + after);
+            Next::Go
+        };
+        match &exchange.aim {
+            Aim::End => Next::Done,
+            Aim::Request(Wanted { answered: true, .. }) => Next::Done,
+            Aim::Request(Wanted { is_initialize: true, .. }) | Aim::Renewal | Aim::Stream => dies(self),
+            Aim::Request(Wanted { resumes: Some(_), .. }) if exchange.tries.in_vain < MAX_RESUMES => {
+                retry(exchange, RETRY)
+            }
+            Aim::Listening { .. } if exchange.tries.in_vain == 0 => retry(exchange, RETRY),
+            // Nothing of it was written, so it may be sent again.
+            Aim::Request(_) | Aim::Message { .. } if is_unsent && exchange.tries.in_vain == 0 => retry(exchange, PAUSE),
+            Aim::Request(_) | Aim::Message { .. } | Aim::Probe | Aim::Listening { .. } if is_unsent => dies(self),
+            Aim::Probe | Aim::Message { announces: true } => dies(self),
+            Aim::Request(wanted) => {
+                self.unanswered(wanted, &format!("can't be asked: {error}"), taker);
+                self.probe(taker.now);
+                Next::Done
+            }
+            Aim::Message { announces: false } | Aim::Listening { .. } => {
+                self.probe(taker.now);
+                Next::Done
+            }
+        }
+    }
+
+    /// Asks whether the server still knows us.
+    fn probe(&mut self, now: Instant) {
+        let is_probe = |exchange: &Exchange| matches!(exchange.aim, Aim::Probe) && !exchange.body.is_empty();
+        if !self.session.is_open() || self.end.is_some() || self.each.iter().flatten().any(is_probe) {
+            return;
+        }
+        let id = String::from_utf8_lossy(PROBE);
+        let body = format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"method\":\"{PING}\"}}");
+        self.begin(Exchange::new(Aim::Probe, body.into(), now));
+    }
+
+    /// Reads why the server refuses something.
+    fn explain(
+        &mut self,
+        exchange: &mut Exchange,
+        (mut reply, mut text, until): (Box<Reply>, Vec<u8>, Instant),
+        cx: &mut Context<'_>,
+        taker: &mut Taker<'_, '_>,
+    ) -> Next {
+        loop {
+            match reply.poll_chunk(cx) {
+                Poll::Pending if taker.now < until => {
+                    exchange.io = Io::Explaining { reply, text, until };
+                    return Next::Wait;
+                }
+                Poll::Ready(Some(Ok(bytes))) if text.len() < MAX_WORDS => text.extend_from_slice(&bytes),
+                Poll::Ready(Some(Ok(_) | Err(_)) | None) | Poll::Pending => break,
+            }
+        }
+        let status = reply.status.as_u16();
+        let media = Media::of(reply.header(CONTENT_TYPE.as_str()));
+        let is_events = media == Media::Events && status != 200;
+        let text = if is_events { b"" } else { text.trim_ascii() };
+        let retry_after = reply.retry_after().unwrap_or_default();
+        let words = self.words(status, text);
+        self.on_refusal(exchange, (status, &words, retry_after), Some(text), taker)
+    }
+
+    /// What the server says in a refusal, as the end of a sentence that begins with its name.
+    fn words(&self, status: u16, text: &[u8]) -> String {
+        let own = envelope::scan_one(text).filter(|e| e.error).map(|_| Failure::read(text).message);
+        let own = own.map_or_else(String::new, |own| format!(" (\"{}\")", self.redactor.shown(&own, SHOWN)));
+        format!("answered HTTP {status}{own}{}", answer::advice(status))
+    }
+
+    /// The server does not do what it was asked. `words`: why, as the end of a sentence that begins with its name. `text`: the body.
+    fn on_refusal(
+        &mut self,
+        exchange: &mut Exchange,
+        (status, words, retry_after): (u16, &str, Duration),
+        text: Option<&[u8]>,
+        taker: &mut Taker<'_, '_>,
+    ) -> Next {
+        let said = String::from_utf8_lossy(text.unwrap_or_default());
+        let ends_session = text.is_some() && answer::ends_session(status, &said);
+        let end = Obituary { fault: answer::fault(status), why: words.to_owned(), retry_after };
+        let is_busy = answer::is_busy(status) && !retry_after.is_zero() && !exchange.tries.busy;
+        let pause = |exchange: &mut Exchange, longest: Duration| {
+            let until = taker.now + retry_after.min(longest);
+            let fits = is_busy && retry_after < longest;
+            if fits {
+                (exchange.tries.busy, exchange.io) = (true, Io::Pausing(until));
+            }
+            fits
+        };
+        match &exchange.aim {
+            Aim::End => Next::Done,
+            Aim::Stream if !self.is_settled && (answer::may_be_sse(status) || status < 300) => {
+                (self.is_settled, self.way) = (true, Way::Http);
+                self.refusal = Some(end);
+                self.release();
+                Next::Done
+            }
+            Aim::Stream => {
+                let end = self.refusal.take().unwrap_or(end);
+                self.finish(end, false);
+                Next::Done
+            }
+            // No stream is no lost session; one that stood before may be a sign of that.
+            Aim::Listening { stood, .. }
+                if (300..500).contains(&status) && !answer::is_busy(status) || status < 300 =>
+            {
+                if *stood {
+                    self.probe(taker.now);
+                }
+                Next::Done
+            }
+            Aim::Listening { .. } if exchange.tries.in_vain < MAX_RESUMES => {
+                exchange.tries.in_vain += 1;
+                exchange.io = Io::Pausing(taker.now + retry_after.clamp(RETRY, MAX_RETRY));
+                Next::Go
+            }
+            Aim::Listening { .. } => Next::Done,
+            Aim::Request(Wanted { is_initialize: true, .. }) => {
+                let is_way_left = !self.is_settled && self.way == Way::Http;
+                if is_way_left && answer::may_be_sse(status) {
+                    (self.is_settled, self.way, self.refusal) = (true, Way::Sse { posts: None }, Some(end));
+                    self.begin(Exchange::new(Aim::Stream, Bytes::new(), taker.now));
+                    return Next::Wait;
+                }
+                if pause(exchange, self.patience.start) {
+                    return Next::Go;
+                }
+                if self.pass_error(exchange, text, taker) {
+                    return Next::Done;
+                }
+                let end = self.refusal.take().unwrap_or(end);
+                self.finish(end, false);
+                Next::Done
+            }
+            Aim::Renewal => {
+                self.finish(end, false);
+                Next::Done
+            }
+            Aim::Request(Wanted { answered: true, .. }) => Next::Done,
+            Aim::Probe | Aim::Request(_) | Aim::Message { .. } if status == 401 => {
+                self.finish(end, false);
+                Next::Done
+            }
+            // A server that lost the stream of an answer may have acted on the request.
+            Aim::Request(Wanted { resumes: None, .. })
+                if ends_session && exchange.session.1 && !exchange.tries.renewed =>
+            {
+                exchange.tries.renewed = true;
+                match self.lose_session(exchange.session.0, taker.now) {
+                    Loss::Begin | Loss::Wait => Next::Wait,
+                    Loss::Resend => {
+                        exchange.io = Io::Pausing(taker.now);
+                        Next::Go
+                    }
+                    Loss::None => {
+                        if let (Aim::Request(wanted), None) = (&exchange.aim, &self.end) {
+                            self.unanswered(wanted, words, taker);
+                        }
+                        Next::Done
+                    }
+                }
+            }
+            Aim::Message { .. } | Aim::Probe if ends_session && exchange.session.1 => {
+                self.lose_session(exchange.session.0, taker.now);
+                Next::Done
+            }
+            Aim::Message { announces: true } => {
+                // Whatever it has against that: it will say so of what follows.
+                self.on_announced(taker);
+                Next::Done
+            }
+            Aim::Message { announces: false } | Aim::Probe => Next::Done,
+            Aim::Request(Wanted { resumes: Some(_), .. }) if status >= 500 && exchange.tries.in_vain < MAX_RESUMES => {
+                exchange.tries.in_vain += 1;
+                exchange.io = Io::Pausing(taker.now + RETRY);
+                Next::Go
+            }
+            Aim::Request(wanted @ Wanted { resumes: Some(_), .. }) => {
+                let why =
+                    format!("did not answer: the stream of its answer was cut, and it can't be had again: it {words}");
+                self.unanswered(wanted, &why, taker);
+                self.probe(taker.now);
+                Next::Done
+            }
+            Aim::Request(_) => {
+                if pause(exchange, self.patience.silence) {
+                    return Next::Go;
+                }
+                if !self.pass_error(exchange, text, taker)
+                    && let Aim::Request(wanted) = &exchange.aim
+                {
+                    self.unanswered(wanted, words, taker);
+                }
+                Next::Done
+            }
+        }
+    }
+
+    /// Passes on the error that a server answers a request with, if the body of its refusal is one. Returns whether it was.
+    fn pass_error(&mut self, exchange: &mut Exchange, text: Option<&[u8]>, taker: &mut Taker<'_, '_>) -> bool {
+        let Some(text) = text else { return false };
+        let Some(e) = envelope::scan_one(text).filter(|e| e.error && e.kind(text) == Kind::Response) else {
+            return false;
+        };
+        let Aim::Request(wanted) = &exchange.aim else { return false };
+        let id = e.id.clone().and_then(|id| flight_id(&text[id]));
+        if id.is_none() || id != wanted.number {
+            return false;
+        }
+        self.take_text(&mut exchange.aim, None, text, taker);
+        exchange.wanted().is_none()
+    }
+
+    /// A session is over in which something was sent.
+    fn lose_session(&mut self, number: u32, now: Instant) -> Loss {
+        if matches!(self.way, Way::Sse { .. }) {
+            self.finish(Obituary::new(FaultCode::RemoteLost, "knows its session no more"), false);
+            return Loss::None;
+        }
+        let loss = self.session.lost(number);
+        if loss == Loss::Begin {
+            let hello = self.session.hello().unwrap_or_default();
+            self.begin(Exchange::new(Aim::Renewal, hello, now));
+        }
+        loss
+    }
+
+    /// Reads a body.
+    fn read(
+        &mut self,
+        exchange: &mut Exchange,
+        mut reading: Box<Reading>,
+        cx: &mut Context<'_>,
+        taker: &mut Taker<'_, '_>,
+    ) -> Next {
+        let session = reading.reply.header(SESSION_HEADER).map(str::to_owned);
+        for _ in 0..READS {
+            let Reading { reply, reader, rest } = &mut *reading;
+            if taker.flow.is_break() {
+                exchange.io = Io::Reading(reading);
+                return Next::Full;
+            }
+            if !rest.is_empty() {
+                let bytes = std::mem::take(rest);
+                let aim = &mut exchange.aim;
+                let fed = reader.feed(&bytes, &mut |piece| self.on_piece(aim, session.as_deref(), piece, taker));
+                if reader.taken() > exchange.taken {
+                    (exchange.taken, exchange.moved) = (reader.taken(), taker.now);
+                    exchange.moved = taker.now;
+                }
+                match fed {
+                    Fed::All => {}
+                    Fed::Part(taken) => *rest = bytes.slice(taken..),
+                    Fed::TooLarge => return self.on_too_large(exchange, taker),
+                }
+                if self.end.is_some() {
+                    return Next::Done;
+                }
+                continue;
+            }
+            match reply.poll_chunk(cx) {
+                Poll::Pending => {
+                    exchange.io = Io::Reading(reading);
+                    return Next::Wait;
+                }
+                Poll::Ready(Some(Ok(bytes))) => *rest = bytes,
+                Poll::Ready(Some(Err(error))) => {
+                    let (last, retry) = (reader.last_id().map(Into::into), reader.retry());
+                    return self.on_end(exchange, (last, retry), &error.to_string(), taker);
+                }
+                Poll::Ready(None) => {
+                    let aim = &mut exchange.aim;
+                    // What finds no room is left.
+                    let _flow = reader.end(&mut |piece| self.on_piece(aim, session.as_deref(), piece, taker));
+                    let (last, retry) = (reader.last_id().map(Into::into), reader.retry());
+                    let why = match reader {
+                        Reader::Json { .. } => "its answer is empty",
+                        Reader::Events(_) => "the stream of its answer ended without that",
+                    };
+                    return self.on_end(exchange, (last, retry), why, taker);
+                }
+            }
+        }
+        cx.waker().wake_by_ref();
+        exchange.io = Io::Reading(reading);
+        Next::Wait
+    }
+
+    /// A text is larger than a message may be.
+    fn on_too_large(&mut self, exchange: &Exchange, taker: &mut Taker<'_, '_>) -> Next {
+        let why = format!("answered with more than {} bytes, which is the limit (maxFrameSize)", self.max_frame);
+        match (exchange.wanted(), &exchange.aim) {
+            (Some(wanted), _) if !wanted.is_initialize => self.unanswered(wanted, &why, taker),
+            (Some(_), _) | (None, Aim::Renewal) => self.finish(Obituary::new(FaultCode::RemoteNotMcp, why), false),
+            (None, _) => {}
+        }
+        Next::Done
+    }
+
+    /// A body has ended. `why`: what is wrong with that where something was still to come.
+    fn on_end(
+        &mut self,
+        exchange: &mut Exchange,
+        (last, retry): (Option<Box<[u8]>>, Option<Duration>),
+        why: &str,
+        taker: &mut Taker<'_, '_>,
+    ) -> Next {
+        let pause = retry.unwrap_or(RETRY).clamp(MIN_RETRY, MAX_RETRY);
+        match &mut exchange.aim {
+            Aim::Listening { behind, .. } => {
+                *behind = last.or(behind.take());
+                exchange.io = Io::Pausing(taker.now + pause);
+                Next::Go
+            }
+            Aim::Stream => {
+                self.finish(
+                    Obituary::new(FaultCode::RemoteLost, "has closed its event stream, and with it the session"),
+                    false,
+                );
+                Next::Done
+            }
+            Aim::Request(Wanted { answered: true, .. }) | Aim::Message { .. } | Aim::Probe | Aim::End => Next::Done,
+            Aim::Renewal if self.session.is_renewing() => {
+                let why = format!("did not answer initialize: {why}");
+                self.finish(Obituary::new(FaultCode::RemoteLost, why), false);
+                Next::Done
+            }
+            Aim::Renewal => Next::Done,
+            Aim::Request(wanted) => {
+                let resumes = last.or(wanted.resumes.take());
+                if let (Some(last), None) = (resumes, &wanted.instead) {
+                    wanted.resumes = Some(last);
+                    exchange.io = Io::Pausing(taker.now + pause);
+                    return Next::Go;
+                }
+                let (why, fault) = match &wanted.instead {
+                    Some(instead) => {
+                        (format!("answered with something that is no MCP: {instead}"), FaultCode::RemoteNotMcp)
+                    }
+                    None => (format!("did not answer: {why}"), FaultCode::RemoteLost),
+                };
+                if wanted.is_initialize {
+                    self.finish(Obituary::new(fault, why), false);
+                } else {
+                    self.unanswered(wanted, &why, taker);
+                    if fault == FaultCode::RemoteLost {
+                        self.probe(taker.now);
+                    }
+                }
+                Next::Done
+            }
+        }
+    }
+
+    /// Takes a piece of a body. `session`: the id in the reply's head.
+    fn on_piece(
+        &mut self,
+        aim: &mut Aim,
+        session: Option<&str>,
+        piece: Piece<'_>,
+        taker: &mut Taker<'_, '_>,
+    ) -> ControlFlow<()> {
+        match piece {
+            Piece::Text(text) => self.take_text(aim, session, text, taker),
+            Piece::Named("endpoint", data) => {
+                if matches!(aim, Aim::Stream) && self.way == (Way::Sse { posts: None }) {
+                    self.on_address(data);
+                }
+            }
+            Piece::Named(..) => {}
+            Piece::TooLarge(cut) => {
+                let id = envelope::scan_cut(cut).id.and_then(flight_id);
+                self.note_answer(aim, id);
+                self.left.pass(Found::TooLarge(cut), &mut taker.flow, taker.on);
+            }
+        }
+        if self.end.is_some() { ControlFlow::Break(()) } else { taker.flow }
+    }
+
+    /// The server has named the address for what it is sent (HTTP+SSE).
+    fn on_address(&mut self, data: &[u8]) {
+        let named = str::from_utf8(data).ok().map(|text| self.url.join(text.trim()));
+        match named {
+            Some(Ok(url)) if url.origin() == self.url.origin() => {
+                self.way = Way::Sse { posts: Some(url) };
+                self.is_settled = true;
+                self.release();
+            }
+            Some(Ok(url)) => {
+                let why =
+                    format!("names an address of another origin for what it is sent ({url}), and nothing goes there");
+                self.finish(Obituary::new(FaultCode::RemoteNotMcp, why), false);
+            }
+            Some(Err(_)) | None => {
+                let why = "names no address for what it is sent, as HTTP+SSE wants";
+                self.finish(Obituary::new(FaultCode::RemoteNotMcp, why), false);
+            }
+        }
+    }
+
+    /// Hands on the messages of a text, but those that are for this life itself.
+    fn take_text(&mut self, aim: &mut Aim, session: Option<&str>, text: &[u8], taker: &mut Taker<'_, '_>) {
+        reader::messages(text, &mut |found| {
+            match &found {
+                Found::Message { frame, envelope } if envelope.kind(frame) == Kind::Response => {
+                    let id = envelope.id.clone().map_or(&b""[..], |id| &frame[id]);
+                    let result = envelope.result.clone().map(|result| &frame[result]);
+                    if id == PROBE || self.on_answer(aim, session, flight_id(id), result, taker) {
+                        return;
+                    }
+                }
+                Found::Noise(text) => {
+                    if let Aim::Request(wanted) = aim {
+                        let text = String::from_utf8_lossy(&text[..text.len().min(2 * SHOWN)]);
+                        wanted.instead = Some(self.redactor.shown(&text, SHOWN));
+                        return;
+                    }
+                }
+                Found::Lost(lost, _) => {
+                    self.note_answer(aim, flight_id(lost.id));
+                }
+                Found::Message { .. }
+                | Found::TooLarge(_)
+                | Found::Unanswered { .. }
+                | Found::Renewed
+                | Found::Habit(_) => {}
+            }
+            self.left.pass(found, &mut taker.flow, taker.on);
+        });
+    }
+
+    /// An answer has come. Returns whether it is for this life itself.
+    fn on_answer(
+        &mut self,
+        aim: &mut Aim,
+        session: Option<&str>,
+        number: Option<u64>,
+        result: Option<&[u8]>,
+        taker: &mut Taker<'_, '_>,
+    ) -> bool {
+        if self.session.is_renewing() && number.is_some() && number == self.hello_number() {
+            match result.map(|result| self.session.greeted(result, session)) {
+                Some(Greeting::Renewed { announce: true }) => {
+                    let line = reply::notification("notifications/initialized");
+                    self.begin(Exchange::new(Aim::Message { announces: true }, line.into(), taker.now));
+                }
+                Some(Greeting::Renewed { announce: false }) => self.release(),
+                Some(Greeting::First) => {}
+                Some(Greeting::Another) => {
+                    let why = "was restarted, and says other things of itself than before";
+                    self.finish(Obituary::new(FaultCode::RemoteLost, why), true);
+                }
+                None => {
+                    let why = "lost its session, and refuses another one";
+                    self.finish(Obituary::new(FaultCode::RemoteLost, why), false);
+                }
+            }
+            return true;
+        }
+        if self.note_answer(aim, number) {
+            match result {
+                Some(result) => {
+                    self.session.greeted(result, session);
+                    self.is_settled = true;
+                }
+                None => self.session.refused(),
+            }
+            self.release();
+        }
+        false
+    }
+
+    /// The number of the request by which the conversation began.
+    fn hello_number(&self) -> Option<u64> {
+        let hello = self.session.hello()?;
+        envelope::scan_one(&hello)?.id.and_then(|id| flight_id(&hello[id]))
+    }
+
+    /// The request of this number is answered. Returns whether that was `initialize`.
+    fn note_answer(&mut self, aim: &mut Aim, number: Option<u64>) -> bool {
+        let Some(number) = number else { return false };
+        if let Aim::Request(wanted) = aim
+            && wanted.number == Some(number)
+        {
+            return !std::mem::replace(&mut wanted.answered, true) && wanted.is_initialize;
+        }
+        // It came on another stream than its own.
+        let Some(place) = self.place_of(number) else { return false };
+        let Some(Exchange { aim: Aim::Request(wanted), .. }) = &mut self.each[place] else { return false };
+        wanted.answered = true;
+        self.woken.insert(place);
+        wanted.is_initialize
+    }
+}

@@ -1,0 +1,584 @@
+//! Servers that are reached over the network: good ones, bad ones, and real ones.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio::process::{Child, Command};
+
+use crate::harness::{
+    Asked, Conn, Daemon, FakeEndpoint, Part, Setup, Web, config, events, field, installed, multiplex, names, result,
+    text_of, whole, with_json, within,
+};
+use crate::sdk_clients::{typescript, use_everything};
+
+/// What a call is answered with.
+type Answers = Box<dyn Fn(&Asked) -> Vec<Part> + Send + Sync>;
+
+/// The remote server `x` at an address, on an endpoint, with more in its entry.
+async fn start(url: &str, more: Value) -> (FakeEndpoint, Daemon, Conn) {
+    let endpoint = FakeEndpoint::bind().await;
+    let mut entry = json!({"url": url, "endpoint": endpoint.url()});
+    entry.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    let daemon = Setup::new().config(&config([("x", entry)])).start("debug");
+    let conn = endpoint.accept().await;
+    (endpoint, daemon, conn)
+}
+
+/// Answers the calls of the tool `x` so, and everything else as a good server does.
+fn on_x(
+    answer: impl Fn(&Asked) -> Vec<Part> + Send + Sync + 'static,
+) -> impl Fn(&Asked) -> Option<Vec<Part>> + Send + Sync {
+    move |asked| (asked.tool() == Some("x")).then(|| answer(asked))
+}
+
+#[tokio::test]
+async fn a_remote_server_is_initialized_listed_called_and_told_of_its_end() {
+    let web = Web::start(|_| None).await;
+    let headers = json!({"headers": {"Authorization": "Bearer ${KEY:-t0ken-t0ken}", "X-Own": "1"}});
+    let (_endpoint, daemon, mut conn) = start(&format!("{}/?k=1", web.url()), headers).await;
+    assert_eq!(names(&conn.handshake().await), ["echo", "x"]);
+    assert_eq!(text_of(&conn.call(2, "echo", json!({})).await), "echo");
+    let log = daemon.log_text();
+    daemon.stop_closing([&mut conn]).await;
+    let asked = web.asked();
+    let order: Vec<_> = asked.iter().map(|asked| format!("{} {}", asked.method, asked.body["method"])).collect();
+    assert_eq!(order[..2], ["POST \"initialize\"", "POST \"notifications/initialized\""], "{order:?}");
+    assert!(order.contains(&"GET null".to_owned()), "{order:?}");
+    assert_eq!(order.last().unwrap(), "DELETE null", "{order:?}");
+    for asked in &asked {
+        assert_eq!(asked.target, "/mcp/?k=1");
+        assert_eq!((asked.header("authorization"), asked.header("x-own")), (Some("bearer t0ken-t0ken"), Some("1")));
+        let accept = if asked.method == "GET" { "text/event-stream" } else { "application/json, text/event-stream" };
+        assert_eq!(asked.header("accept"), Some(accept), "{asked:?}");
+        if asked.body["method"] != "initialize" {
+            assert_eq!((asked.session, asked.header("mcp-protocol-version")), (Some(1), Some("2024-11-05")));
+        }
+    }
+    assert!(!log.contains("t0ken-t0ken"), "{log}");
+}
+
+/// What is wrong with an answer costs the call that it is for, is told, and costs nothing else.
+#[tokio::test]
+async fn a_call_that_goes_wrong_is_answered_once_with_what_happened() {
+    let wrong: Vec<(&str, Answers)> = vec![
+        ("HTTP 500", Box::new(|_| whole("500 Internal Server Error", &["content-type: text/html"], "<h1>oops</h1>"))),
+        ("HTTP 403", Box::new(|_| whole("403 Forbidden", &[], ""))),
+        ("HTTP 429", Box::new(|_| whole("429 Too Many Requests", &[], ""))),
+        ("HTTP 503", Box::new(|_| whole("503 Service Unavailable", &["retry-after: 0"], ""))),
+        (
+            "HTTP 400 (\"not so\")",
+            Box::new(|_| {
+                whole(
+                    "400 Bad Request",
+                    &["content-type: application/json"],
+                    r#"{"jsonrpc":"2.0","id":null,"error":{"code":-1,"message":"not so"}}"#,
+                )
+            }),
+        ),
+        ("an answer, but none of MCP", Box::new(|_| whole("200 OK", &["content-type: text/html"], "<h1>login</h1>"))),
+        ("no MCP: <h1>login", Box::new(|_| whole("200 OK", &["content-type: application/json"], "<h1>login</h1>"))),
+        ("its answer is empty", Box::new(|_| whole("200 OK", &["content-type: application/json"], ""))),
+        (
+            "redirected to another origin",
+            Box::new(|_| whole("307 Temporary Redirect", &["location: http://127.0.0.2:1/mcp"], "")),
+        ),
+        ("HTTP 302", Box::new(|_| whole("302 Found", &["location: /elsewhere"], ""))),
+        ("redirected more than 5 times", Box::new(|_| whole("308 Permanent Redirect", &["location: /mcp"], ""))),
+        (
+            "compresses its answers",
+            Box::new(|_| whole("200 OK", &["content-type: application/json", "content-encoding: gzip"], "\u{1f}")),
+        ),
+        ("without an answer", Box::new(|_| vec![Part::Close])),
+        (
+            "in the middle of the answer",
+            Box::new(|_| {
+                vec![
+                    Part::Write(
+                        b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 99\r\n\r\n{\"js".into(),
+                    ),
+                    Part::Close,
+                ]
+            }),
+        ),
+        (
+            "ended without that",
+            Box::new(|_| [events(": nothing\n\nevent: other\ndata: x\n\n"), vec![Part::Close]].concat()),
+        ),
+        (
+            "is not JSON-RPC",
+            Box::new(|asked| {
+                [
+                    events(&format!("data: {{\"jsonrpc\":\"2.0\",\"id\":{},\"resu\n\n", asked.body["id"])),
+                    vec![Part::Close],
+                ]
+                .concat()
+            }),
+        ),
+        ("more than 100000 bytes", Box::new(|asked| with_json(&result(asked, &"x".repeat(100_000))))),
+        (
+            "above the limit",
+            Box::new(|asked| {
+                [events(&format!("data: {}\n\n", result(asked, &"x".repeat(100_000)))), vec![Part::Close]].concat()
+            }),
+        ),
+    ];
+    let count = wrong.len();
+    let words: Vec<&str> = wrong.iter().map(|(words, _)| *words).collect();
+    let at = Arc::new(AtomicUsize::new(0));
+    let now = at.clone();
+    let web = Web::start(on_x(move |asked| wrong[now.load(Ordering::SeqCst)].1(asked))).await;
+    let (endpoint, daemon, mut conn) = start(&web.url(), json!({"maxFrameSize": 100_000})).await;
+    conn.handshake().await;
+    for (n, words) in words.iter().enumerate() {
+        at.store(n, Ordering::SeqCst);
+        let answer = conn.call(10 + n, "x", json!({})).await;
+        let message = answer["error"]["message"].as_str().unwrap_or_else(|| panic!("{words}: {answer}"));
+        assert!(message.contains(words) && message.contains("server \"x\""), "{words}: {message}");
+        assert_eq!(text_of(&conn.call(1000 + n, "echo", json!({})).await), "echo", "after {words}");
+    }
+    assert_eq!(endpoint.accepted(), 1);
+    assert_eq!(
+        web.asked().iter().filter(|asked| asked.body["method"] == "initialize").count(),
+        1,
+        "one session for all"
+    );
+    // Nothing is sent again but where the server has asked for that.
+    let redirects = 5;
+    assert_eq!(web.calls("x"), count + redirects, "{:?}", web.asked());
+    daemon.stop_closing([&mut conn]).await;
+}
+
+#[tokio::test]
+async fn an_answer_comes_through_however_it_is_sent() {
+    let own = |asked: &Asked| {
+        let text = result(asked, "grüß").to_string();
+        text.replacen("\"jsonrpc\"", "\"odd\":12345678901234567890.10,\"jsonrpc\"", 1)
+    };
+    let bytewise = move |text: String| {
+        let bytes = text.into_bytes();
+        let parts =
+            bytes.into_iter().flat_map(|byte| [Part::Write(vec![byte]), Part::Pause(Duration::from_micros(50))]);
+        [events(""), parts.collect(), vec![Part::Close]].concat()
+    };
+    let right: Vec<Answers> = vec![
+        Box::new(move |asked| whole("200 OK", &["content-type: application/json; charset=utf-8"], &own(asked))),
+        Box::new(move |asked| whole("200 OK", &[], &format!("\u{feff}\r\n{}\r\n", own(asked)))),
+        Box::new(move |asked| {
+            [events(&format!("\u{feff}id: 1\r\ndata:\r\n\r\ndata: {}\r\n\r\n", own(asked))), vec![Part::Close]].concat()
+        }),
+        Box::new(move |asked| bytewise(format!("retry: 10\rid: 7\rdata: {}\r\r", own(asked)))),
+        // The stream stays open behind the answer, and more comes that nobody waits for.
+        Box::new(move |asked| {
+            let twice = format!("data: {0}\n\ndata: {0}\n\n", own(asked));
+            let foreign = json!({"jsonrpc": "2.0", "id": 999_999, "result": {}});
+            [events(&format!("data: {foreign}\n\n{twice}: and\n\n")), vec![Part::Hang]].concat()
+        }),
+        Box::new(move |asked| {
+            let progress = json!({"jsonrpc": "2.0", "method": "notifications/message", "params": {"level": "info", "data": "first"}});
+            [
+                events(&format!("data: {progress}\n\n")),
+                vec![Part::Pause(Duration::from_millis(300))],
+                vec![Part::Write(format!("data: {}\n\n", own(asked)).into()), Part::Close],
+            ]
+            .concat()
+        }),
+    ];
+    let at = Arc::new(AtomicUsize::new(0));
+    let (now, count) = (at.clone(), right.len());
+    let web = Web::start(on_x(move |asked| right[now.load(Ordering::SeqCst)](asked))).await;
+    let (_endpoint, daemon, mut conn) = start(&web.url(), json!({})).await;
+    conn.handshake().await;
+    for n in 0..count {
+        at.store(n, Ordering::SeqCst);
+        let answer = conn.call(10 + n, "x", json!({})).await;
+        assert_eq!((text_of(&answer), answer["odd"].is_number()), ("grüß", true), "{n}: {answer}");
+    }
+    assert_eq!(conn.other("notifications/message").await["params"]["data"], "first");
+    assert_eq!(web.calls("x"), count);
+    daemon.stop_closing([&mut conn]).await;
+}
+
+#[tokio::test]
+async fn a_forgotten_session_is_made_anew_and_the_calls_that_found_out_are_sent_again_once() {
+    let web = Web::start(|_| None).await;
+    let (endpoint, daemon, mut conn) = start(&web.url(), json!({})).await;
+    conn.handshake().await;
+    conn.send(json!({"jsonrpc": "2.0", "id": 5, "method": "logging/setLevel", "params": {"level": "error"}})).await;
+    conn.answer_to(5).await;
+    conn.send(json!({"jsonrpc": "2.0", "id": 6, "method": "resources/subscribe", "params": {"uri": "a://b"}})).await;
+    conn.answer_to(6).await;
+    for round in 0..5_u64 {
+        web.forget();
+        let ids: Vec<u64> = (100 * round + 100..100 * round + 110).collect();
+        for id in &ids {
+            conn.send_call(*id, "echo", json!({})).await;
+        }
+        for id in ids {
+            assert_eq!(text_of(&conn.answer_to(id).await), "echo");
+        }
+    }
+    let asked = web.asked();
+    let of = |method: &str| asked.iter().filter(|asked| asked.body["method"] == method).count();
+    assert_eq!((of("initialize"), of("notifications/initialized")), (6, 6));
+    within("each session to be told what its peers want", async {
+        loop {
+            let asked = web.asked();
+            let told =
+                |method: &str| asked.iter().filter(|a| a.body["method"] == method && a.session == Some(6)).count();
+            if told("logging/setLevel") == 1 && told("resources/subscribe") == 1 && told("tools/list") == 1 {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+    assert_eq!(endpoint.accepted(), 1);
+    daemon.stop_closing([&mut conn]).await;
+}
+
+#[tokio::test]
+async fn a_server_that_is_restarted_or_down_for_a_while_costs_no_connection() {
+    let hang = on_x(|_| vec![Part::Hang]);
+    let mut web = Web::start(hang).await;
+    let (endpoint, daemon, mut conn) = start(&web.url(), json!({})).await;
+    conn.handshake().await;
+    for round in 0..3_u64 {
+        conn.send_call(10 + round, "x", json!({})).await;
+        assert_eq!(text_of(&conn.call(20 + round, "echo", json!({})).await), "echo");
+        within("the call to be there", async {
+            while web.calls("x") <= round as usize {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        })
+        .await;
+        web.restart().await;
+        let cut = conn.answer_to(10 + round).await;
+        assert!(cut["error"]["message"].as_str().unwrap().contains("server \"x\""), "{cut}");
+        assert_eq!(text_of(&conn.call(30 + round, "echo", json!({})).await), "echo");
+    }
+    assert_eq!((endpoint.accepted(), web.calls("x")), (1, 3), "what may have been done is not asked again");
+    daemon.stop_closing([&mut conn]).await;
+}
+
+#[tokio::test]
+async fn a_server_that_is_not_there_is_told_with_its_cause_and_found_once_it_is() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    drop(listener);
+    let endpoint = FakeEndpoint::bind().await;
+    let entry =
+        json!({"url": format!("http://127.0.0.1:{port}/mcp"), "endpoint": endpoint.url(), "startTimeout": "1s"});
+    let daemon = Setup::new().config(&config([("x", entry)])).start("info");
+    let line = daemon.wait_for_event("ERROR_SERVER_START").await;
+    let message = line["message"].as_str().unwrap();
+    assert!(message.contains("refused the connection: nothing listens there"), "{message}");
+    drop(daemon);
+}
+
+#[tokio::test]
+async fn a_server_that_does_not_let_us_in_or_is_none_is_told_at_once() {
+    for (status, headers, body, words) in [
+        ("401 Unauthorized", vec!["www-authenticate: Bearer"], "", "answered HTTP 401: it wants to know who asks"),
+        ("404 Not Found", vec![], "", "answered HTTP 404: there is no MCP server at this path"),
+        ("200 OK", vec!["content-type: text/html"], "<h1>", "answered HTTP 200: an answer, but none of MCP"),
+        ("500 Oops", vec![], "", "answered HTTP 500"),
+        ("429 Too Many Requests", vec!["retry-after: 90"], "", "answered HTTP 429"),
+    ] {
+        let web = Web::start(move |_| Some(whole(status, &headers, body))).await;
+        let entry = json!({"url": web.url(), "startTimeout": "5s"});
+        let endpoint = FakeEndpoint::bind().await;
+        let mut file = config([("x", entry)]);
+        file["endpoint"] = endpoint.url().into();
+        let daemon = Setup::new().config(&file).start("info");
+        let line = daemon.wait_for_event("ERROR_SERVER_START").await;
+        let message = line["message"].as_str().unwrap();
+        assert!(message.contains(words), "{message}");
+        let is_asked_again_soon = !message.contains("next attempt in 90.0 s");
+        assert_eq!(is_asked_again_soon, status != "429 Too Many Requests", "{message}");
+        drop(daemon);
+    }
+}
+
+#[tokio::test]
+async fn a_busy_server_is_asked_again_when_it_wants_that_and_a_moved_one_where_it_is() {
+    let busy = Arc::new(AtomicUsize::new(0));
+    let count = busy.clone();
+    let web = Web::start(move |asked| {
+        if asked.target == "/mcp" {
+            return Some(whole("307 Temporary Redirect", &["location: /moved/mcp"], ""));
+        }
+        if asked.tool() == Some("x") && count.fetch_add(1, Ordering::SeqCst) == 0 {
+            return Some(whole("429 Too Many Requests", &["retry-after: 1"], ""));
+        }
+        None
+    })
+    .await;
+    let (_endpoint, daemon, mut conn) = start(&web.url(), json!({})).await;
+    conn.handshake().await;
+    assert_eq!(text_of(&conn.call(2, "x", json!({})).await), "echo");
+    assert_eq!(web.calls("x"), 2);
+    assert_eq!(web.asked().iter().filter(|asked| asked.target == "/mcp").count(), 1, "the way is remembered");
+    daemon.stop_closing([&mut conn]).await;
+}
+
+#[tokio::test]
+async fn a_cut_answer_goes_on_where_the_server_can_resume_it() {
+    let calls = Arc::new(AtomicUsize::new(0));
+    let id = Arc::new(std::sync::Mutex::new(Value::Null));
+    let (resumed, told) = (calls.clone(), id.clone());
+    let web = Web::start(move |asked| {
+        if asked.tool() == Some("x") {
+            *told.lock().unwrap() = asked.body["id"].clone();
+            return Some([events("id: a/1\nretry: 20\ndata:\n\n"), vec![Part::Close]].concat());
+        }
+        let behind = asked.header("last-event-id").filter(|_| asked.method == "GET")?;
+        resumed.fetch_add(1, Ordering::SeqCst);
+        Some(match behind {
+            // The first time nothing has come yet.
+            "a/1" => [events("id: a/2\ndata:\n\n"), vec![Part::Close]].concat(),
+            "a/2" => {
+                let answer = json!({"jsonrpc": "2.0", "id": *told.lock().unwrap(), "result": {"content": [{"type": "text", "text": "late"}]}});
+                [events(&format!("id: a/3\ndata: {answer}\n\n")), vec![Part::Close]].concat()
+            }
+            other => panic!("{other}"),
+        })
+    })
+    .await;
+    let (_endpoint, daemon, mut conn) = start(&web.url(), json!({})).await;
+    conn.handshake().await;
+    assert_eq!(text_of(&conn.call(2, "x", json!({})).await), "late");
+    assert_eq!((web.calls("x"), calls.load(Ordering::SeqCst)), (1, 2));
+    daemon.stop_closing([&mut conn]).await;
+}
+
+#[tokio::test]
+async fn what_the_server_says_by_itself_comes_on_its_stream_and_a_cancelled_call_is_told_to_it() {
+    let ask = json!({"jsonrpc": "2.0", "id": "own", "method": "sampling/createMessage", "params": {}});
+    let web = Web::start(move |asked| match (asked.method.as_str(), asked.tool()) {
+        ("GET", _) => Some([events(&format!("data: {ask}\n\n")), vec![Part::Hang]].concat()),
+        (_, Some("x")) => Some([events(": wait\n\n"), vec![Part::Hang]].concat()),
+        _ => None,
+    })
+    .await;
+    let (_endpoint, daemon, mut conn) = start(&web.url(), json!({})).await;
+    conn.handshake().await;
+    let own = conn.other("sampling/createMessage").await;
+    conn.send(json!({"jsonrpc": "2.0", "id": own["id"], "result": {"role": "assistant"}})).await;
+    conn.send_call(7, "x", json!({})).await;
+    within("the call to be there", async {
+        while web.calls("x") == 0 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await;
+    conn.send(json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 7}})).await;
+    within("the server to be told", async {
+        loop {
+            let asked = web.asked();
+            let call = asked.iter().find(|asked| asked.tool() == Some("x")).unwrap().body["id"].clone();
+            let cancelled =
+                |a: &Asked| a.body["method"] == "notifications/cancelled" && a.body["params"]["requestId"] == call;
+            if asked.iter().any(cancelled)
+                && asked.iter().any(|a| a.body["id"] == "own" && a.body["result"].is_object())
+            {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await;
+    assert_eq!(text_of(&conn.call(8, "echo", json!({})).await), "echo");
+    daemon.stop().await;
+}
+
+/// A real server as a process that listens, and its address.
+struct Real {
+    _child: Child,
+    url: String,
+}
+
+/// Starts a program that is given a free port, and waits until it listens.
+async fn listening(mut command: Command, port: u16, path: &str) -> Real {
+    let child = command
+        .kill_on_drop(true)
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    within("the server to listen", async {
+        while tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_err() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    })
+    .await;
+    Real { _child: child, url: format!("http://127.0.0.1:{port}{path}") }
+}
+
+async fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port()
+}
+
+/// server-everything by one of its transports over HTTP.
+async fn everything(transport: &str, path: &str) -> Option<Real> {
+    let modules = installed("MCP_PIPE_TEST_NODE_MODULES")?;
+    let port = free_port().await;
+    let mut command = Command::new("node");
+    command.arg(modules.join("@modelcontextprotocol/server-everything/dist/index.js")).arg(transport);
+    command.env("PORT", port.to_string());
+    Some(listening(command, port, path).await)
+}
+
+/// A FastMCP server by one of its transports over HTTP.
+async fn fastmcp(transport: &str, path: &str) -> Option<Real> {
+    const PROGRAM: &str = "
+import sys
+from fastmcp import FastMCP, Context
+server = FastMCP('fast')
+@server.tool
+async def add(a: int, b: int, ctx: Context) -> int:
+    await ctx.report_progress(1, 2)
+    return a + b
+server.run(transport=sys.argv[1], host='127.0.0.1', port=int(sys.argv[2]), show_banner=False)
+";
+    let python = installed("MCP_PIPE_TEST_PYTHON")?;
+    let port = free_port().await;
+    let mut command = Command::new(python);
+    command.args(["-c", PROGRAM, transport, &port.to_string()]);
+    Some(listening(command, port, path).await)
+}
+
+#[tokio::test]
+async fn server_everything_can_do_everything_by_streamable_http_and_by_sse() {
+    for (transport, path) in [("streamableHttp", "/mcp"), ("sse", "/sse")] {
+        let Some(real) = everything(transport, path).await else { return };
+        let (_endpoint, daemon, conn) = start(&real.url, json!({})).await;
+        let mut client = typescript(conn).await;
+        use_everything(&mut client).await;
+        daemon.stop_closing([&mut client.close().await]).await;
+    }
+}
+
+#[tokio::test]
+async fn fastmcp_serves_by_http_and_by_sse_beside_a_server_that_is_started() {
+    let (Some(http), Some(sse)) = (fastmcp("http", "/mcp").await, fastmcp("sse", "/sse").await) else { return };
+    let endpoint = FakeEndpoint::bind().await;
+    let file = multiplex(
+        &endpoint,
+        [
+            ("http", json!({"url": http.url})),
+            ("sse", json!({"url": sse.url})),
+            ("own", crate::harness::fixture_entry(&[])),
+        ],
+    );
+    let daemon = Setup::new().config(&file).start("debug");
+    let mut conn = endpoint.accept().await;
+    let listed = conn.handshake().await;
+    assert!(names(&listed).contains(&"http__add") && names(&listed).contains(&"sse__add"), "{listed}");
+    for (id, name) in [(10, "http__add"), (11, "sse__add")] {
+        let params = json!({"name": name, "arguments": {"a": 2, "b": 3}, "_meta": {"progressToken": name}});
+        conn.send(json!({"jsonrpc": "2.0", "id": id, "method": "tools/call", "params": params})).await;
+        assert_eq!(text_of(&conn.answer_to(id).await), "5");
+        assert_eq!(conn.other("notifications/progress").await["params"]["progressToken"], name);
+    }
+    assert!(!daemon.log_lines().iter().any(|line| field(line, "level") == Some("ERROR")));
+    daemon.stop_closing([&mut conn]).await;
+}
+
+/// Numbers by chance that are the same in each run.
+struct Chance(u64);
+
+impl Chance {
+    fn below(&mut self, end: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 % end as u64) as usize
+    }
+}
+
+/// An answer in one of the forms that servers use, spoilt in some places.
+fn spoilt(asked: &Asked, chance: &mut Chance) -> Vec<u8> {
+    let answer = result(asked, "x");
+    let mut bytes = match chance.below(3) {
+        0 => {
+            let body = answer.to_string();
+            format!("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}", body.len())
+        }
+        1 => format!(
+            "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\nid: 1\nevent: message\ndata: {answer}\n\n"
+        ),
+        _ => {
+            let body = format!("retry: 50\r\ndata: {answer}\r\n\r\n");
+            let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n";
+            format!("{head}{:x}\r\n{body}\r\n0\r\n\r\n", body.len())
+        }
+    }
+    .into_bytes();
+    for _ in 0..1 + chance.below(4) {
+        let at = chance.below(bytes.len());
+        match chance.below(4) {
+            // Control characters in a text pass through, as they do from a process; this endpoint takes them ill.
+            0 => bytes[at] = (b' '..=255).nth(chance.below(224)).unwrap(),
+            1 => drop(bytes.drain(at..(at + chance.below(20)).min(bytes.len()))),
+            2 => bytes.insert(at, b"\r\n:{}\"0,"[chance.below(8)]),
+            _ => {
+                let again = bytes[at..(at + chance.below(40)).min(bytes.len())].to_vec();
+                bytes.splice(at..at, again);
+            }
+        }
+        bytes.push(b'\n');
+    }
+    bytes
+}
+
+#[tokio::test]
+async fn whatever_a_server_answers_each_call_has_one_answer_and_the_next_one_works() {
+    let chance = std::sync::Mutex::new(Chance(0x9e37_79b9_7f4a_7c15));
+    let web =
+        Web::start(on_x(move |asked| vec![Part::Write(spoilt(asked, &mut chance.lock().unwrap())), Part::Close])).await;
+    let (endpoint, daemon, mut conn) = start(&web.url(), json!({"timeout": "5s"})).await;
+    conn.handshake().await;
+    let mut right = 0;
+    for round in 0..crate::harness::rounds() as u64 {
+        let ids: Vec<u64> = (round * 100 + 10..round * 100 + 25).collect();
+        for id in &ids {
+            conn.send_call(*id, "x", json!({})).await;
+        }
+        for id in ids {
+            right += usize::from(conn.answer_to(id).await["result"].is_object());
+        }
+        let next = conn.call(round * 100 + 50, "echo", json!({})).await;
+        assert!(next["result"].is_object() || next["error"]["message"].is_string(), "{next}");
+    }
+    assert!(right > 0, "some are only a little odd");
+    assert_eq!(text_of(&conn.call(9_999_999, "echo", json!({})).await), "echo");
+    assert_eq!(endpoint.accepted(), 1);
+    daemon.stop_closing([&mut conn]).await;
+}
+
+#[tokio::test]
+async fn a_changed_address_is_a_change_of_its_server_alone_and_status_says_what_is_wrong() {
+    let (one, other) = (Web::start(|_| None).await, Web::start(|_| None).await);
+    let endpoint = FakeEndpoint::bind().await;
+    let file = |url: &str| config([("x", json!({"url": url, "endpoint": endpoint.url()}))]);
+    let daemon = Setup::new().config(&file(&one.url())).start("info");
+    let mut conn = endpoint.accept().await;
+    conn.handshake().await;
+    assert_eq!((text_of(&conn.call(2, "echo", json!({})).await), one.calls("echo")), ("echo", 1));
+    std::fs::write(daemon.path().join("mcp_config.json"), file(&other.url()).to_string()).unwrap();
+    daemon.wait_for_event("CONFIG_RELOADED").await;
+    within("the other one to be asked", async {
+        let mut id = 10;
+        while other.calls("echo") == 0 {
+            id += 1;
+            conn.call(id, "echo", json!({})).await;
+        }
+    })
+    .await;
+    assert_eq!(one.asked().last().unwrap().method, "DELETE");
+    assert_eq!(endpoint.accepted(), 1);
+    daemon.stop_closing([&mut conn]).await;
+}
