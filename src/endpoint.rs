@@ -75,6 +75,14 @@ pub enum EndpointError {
     /// The text of an example was left in.
     #[error("still holds the placeholder text of an example: {0}")]
     Placeholder(String),
+    /// Brackets around what an address holds, as examples have them around a placeholder.
+    #[error("holds something between {open} and {close}, which are no part of it")]
+    Brackets {
+        /// Before it.
+        open: char,
+        /// Behind it.
+        close: char,
+    },
     /// A token of no length, and the parameter that should hold it.
     #[error("has nothing behind its parameter {0}")]
     NoToken(&'static str),
@@ -136,7 +144,7 @@ impl EndpointError {
                 "write one; further servers may have their own, by \"endpoint\" in their entries".to_owned()
             }
             EndpointError::Surplus => "write the address alone, from ws:// or wss:// on".to_owned(),
-            EndpointError::Quotes { .. } => "remove both".to_owned(),
+            EndpointError::Quotes { .. } | EndpointError::Brackets { .. } => "remove both".to_owned(),
             EndpointError::NoScheme => {
                 format!("write wss:// (or ws:// without TLS) in front of it; {form}")
             }
@@ -164,7 +172,7 @@ pub(crate) fn looks_like_endpoint(text: &str) -> bool {
 
 /// Whether a text is the address of an example that was not filled in, and so holds no secret.
 pub(crate) fn is_placeholder(text: &str) -> bool {
-    matches!(text.parse::<Endpoint>(), Err(EndpointError::Placeholder(_)))
+    pasted::is_example(bare(text))
 }
 
 /// Whether a text is a variable that was to be replaced, and nothing else: there is no secret in it.

@@ -5,7 +5,7 @@ use super::{EndpointError, Variable};
 use crate::words::{character, meant};
 
 /// Pairs that shells, file formats and mails put around an address.
-const AROUND: &[(char, char)] = &[('"', '"'), ('\'', '\''), ('`', '`'), ('<', '>')];
+const AROUND: &[(char, char)] = &[('"', '"'), ('\'', '\''), ('`', '`'), ('<', '>'), ('[', ']')];
 /// Most pairs that are taken away: one that a shell wants, and one from the file that the text was copied from.
 const PAIRS: usize = 2;
 
@@ -26,13 +26,65 @@ const EXAMPLES: &[&str] = &[
     "sample_token",
 ];
 
+/// What the words of examples are made of, in lower case. Nothing else of a word is shown to anybody: it may be of a token.
+const VOCABULARY: &[&str] = &[
+    "access",
+    "address",
+    "agent",
+    "api",
+    "auth",
+    "change",
+    "changeme",
+    "endpoint",
+    "enter",
+    "example",
+    "fill",
+    "here",
+    "id",
+    "in",
+    "insert",
+    "it",
+    "jwt",
+    "key",
+    "mcp",
+    "me",
+    "my",
+    "own",
+    "paste",
+    "placeholder",
+    "put",
+    "replace",
+    "sample",
+    "secret",
+    "server",
+    "the",
+    "this",
+    "todo",
+    "token",
+    "url",
+    "value",
+    "with",
+    "xiaozhi",
+    "your",
+    "yourendpoint",
+    "yourkey",
+    "yourtoken",
+];
+/// What people put around a token as an example has it around its placeholder.
+const BRACKETS: &[(char, char)] = &[('<', '>'), ('[', ']'), ('{', '}')];
+/// Shortest text between brackets that is taken for a token, in bytes, if there are digits in it.
+const SHORTEST_TOKEN: usize = 12;
+
+/// Shortest value that may be anybody's own, in bytes: what is shorter is hidden nowhere.
+const SHORTEST_SECRET: usize = 4;
+
 /// A pasted text without the blanks and the quotes around it. Other blanks than ASCII's stay, and are told of.
 pub(crate) fn bare(text: &str) -> &str {
     let mut text = text.trim_ascii();
     for _ in 0..PAIRS {
         let pair = AROUND.iter().find_map(|(open, close)| text.strip_prefix(*open)?.strip_suffix(*close));
-        // A text in <…> is a placeholder more often than an address.
-        match pair.map(str::trim_ascii).filter(|inside| !text.starts_with('<') || inside.contains("://")) {
+        // A text in <…> or […] is a placeholder more often than an address.
+        match pair.map(str::trim_ascii).filter(|inside| !text.starts_with(['<', '[']) || inside.contains("://")) {
             Some(inside) => text = inside,
             None => break,
         }
@@ -54,7 +106,10 @@ pub(super) fn fault(text: &str) -> Option<EndpointError> {
     }
     let is_example = |c: &char| *c == '…' || (!c.is_ascii() && c.is_alphanumeric() && meant(*c).is_none());
     let example = text.chars().find(is_example).map(character);
-    if let Some(example) = example.or_else(|| Some(format!("\"{}\"", placeholder(text)?))) {
+    if let Some((open, close)) = brackets(text).filter(|_| example.is_none()) {
+        return Some(EndpointError::Brackets { open, close });
+    }
+    if let Some(example) = example.or_else(|| Some(format!("\"{}\"", shown(placeholder(text)?)))) {
         return Some(EndpointError::Placeholder(example));
     }
     if let (Some(open), Some(close)) = (text.chars().next(), text.chars().next_back()) {
@@ -166,6 +221,54 @@ fn windows_variable(text: &str) -> Option<&str> {
     between.into_iter().find_map(|[part, next]| (is_name(part) && !(is_code(part) && is_code(next))).then_some(part))
 }
 
+/// Whether nothing in the address of an example is anybody's own, so that all of it may be shown.
+pub(super) fn is_example(text: &str) -> bool {
+    let is_open = |value: &str| inside(value).len() < SHORTEST_SECRET || is_mark(value) || !value.is_ascii();
+    matches!(fault(text), Some(EndpointError::Placeholder(_)))
+        && words(text).filter(|word| is_yours(word) || is_of_example(word)).all(is_plain)
+        && values(text).all(|value| is_open(value) || is_plain(inside(value)))
+}
+
+/// What brackets stand around a value that is most likely a real token.
+fn brackets(text: &str) -> Option<(char, char)> {
+    let is_token =
+        |text: &str| text.len() >= SHORTEST_TOKEN && text.bytes().any(|b| b.is_ascii_digit()) && !is_yours(text);
+    let around = |value: &str| {
+        let pair = BRACKETS.iter().find(|(open, close)| value.starts_with(*open) && value.ends_with(*close))?;
+        is_token(inside(value)).then_some(*pair)
+    };
+    values(text).find_map(around)
+}
+
+/// What is between the brackets around a value.
+fn inside(value: &str) -> &str {
+    value.trim_matches(|c| BRACKETS.iter().any(|(open, close)| c == *open || c == *close))
+}
+
+/// Whether a word is made of nothing but what examples say.
+fn is_plain(word: &str) -> bool {
+    plain(word).split('_').all(|part| part.is_empty() || VOCABULARY.contains(&part))
+}
+
+/// The part of an example as it may be shown: what else stands in its word may be of a token.
+fn shown(word: &str) -> String {
+    if is_plain(word) || is_mark(word) || ["...", "***", "<", "{"].contains(&word) {
+        return word.to_owned();
+    }
+    if let Some(inside) = word.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+        return format!("[{}]", shown(inside));
+    }
+    let mut kept = String::new();
+    for part in word.split_inclusive(['-', '_', ' ']) {
+        if is_plain(part) {
+            kept.push_str(part);
+        } else if !kept.ends_with('…') {
+            kept.push('…');
+        }
+    }
+    kept
+}
+
 /// The part of an example that was left in.
 fn placeholder(text: &str) -> Option<&str> {
     // Most words are looked for in the parameters only: a host may be called paste-it.example.
@@ -193,14 +296,19 @@ fn is_yours(word: &str) -> bool {
 
 fn is_of_example(word: &str) -> bool {
     let word = plain(word);
-    word.ends_with("_here") || EXAMPLES.iter().any(|example| word.starts_with(example))
+    // Examples have no digits, and tokens most often do.
+    !word.bytes().any(|b| b.is_ascii_digit())
+        && (word.ends_with("_here") || EXAMPLES.iter().any(|example| word.starts_with(example)))
 }
 
 /// Whether the value of a parameter only marks a place: `xxxx`, `****`, `TOKEN`, `[…]`.
 fn is_filler(value: &str) -> bool {
-    (value.len() > 2 && value.chars().all(|c| "xX_-.*".contains(c)))
-        || ["TOKEN", "JWT", "TODO"].contains(&value)
-        || (value.starts_with('[') && value.ends_with(']'))
+    is_mark(value) || (value.starts_with('[') && value.ends_with(']'))
+}
+
+/// Whether a value is nothing but a mark, so that it is nobody's token.
+fn is_mark(value: &str) -> bool {
+    (value.len() > 2 && value.chars().all(|c| "xX_-.*".contains(c))) || ["TOKEN", "JWT", "TODO"].contains(&value)
 }
 
 /// What the parameters of an address hold.
@@ -303,6 +411,38 @@ mod tests {
             let error = error(text);
             assert_eq!(error, EndpointError::Placeholder(shown.to_owned()), "{text}");
             assert!(error.to_string().contains("placeholder text"), "{error}");
+            let holds_more = text.contains("eyJ");
+            assert_eq!(is_example(bare(text)), !holds_more, "{text}");
+        }
+    }
+
+    #[test]
+    fn nothing_of_a_real_token_beside_what_an_example_left_open_is_shown() {
+        const REAL: &str = "9f8e7d6c5b4a3210";
+        for (text, shown) in [
+            ("wss://h/?token=your_token@", Some("\"your_…\"")),
+            ("wss://h/?token=YOUR_TOKEN_HEREeyJhbGciOiJI.@", Some("\"YOUR_TOKEN_…\"")),
+            ("your_token@", Some("\"your_…\"")),
+            ("wss://h/?token=[hunter]", Some("\"[…]\"")),
+            ("wss://h/?token=<hunter>", Some("\"<\"")),
+            ("wss://h/?token=@...", Some("\"...\"")),
+            ("wss://your-endpoint/?token=@", Some("\"your-endpoint\"")),
+            ("wss://h/?token=[good_@]", None),
+            ("wss://h/?v=1&token=<@>", None),
+            ("wss://h/?token={eyJ@.eyJ@}", None),
+        ] {
+            let text = text.replace('@', REAL);
+            let error = error(&text);
+            match shown {
+                Some(shown) => assert_eq!(error, EndpointError::Placeholder(shown.to_owned()), "{text}"),
+                None => assert!(matches!(error, EndpointError::Brackets { .. }), "{text}: {error}"),
+            }
+            assert!(!error.to_string().contains(REAL) && !is_example(&text), "{text}: what it holds is secret");
+        }
+        for fine in ["wss://h/?token=paste-@", "wss://h/?token=paste_tok_@", "[wss://h/?token=@]", "<wss://h/?token=@>"]
+        {
+            let text = fine.replace('@', REAL);
+            assert_eq!(fault(bare(&text)), None, "{text}");
         }
     }
 
