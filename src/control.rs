@@ -1,57 +1,41 @@
 //! What a running mcp-pipe tells of itself, and to whom.
 
-#[cfg(unix)]
 mod answers;
-#[cfg(unix)]
 mod client;
-#[cfg(unix)]
 mod commands;
-#[cfg(not(unix))]
-#[path = "control/without.rs"]
-mod commands;
-#[cfg(unix)]
 mod discovery;
 mod figures;
 pub(crate) mod health;
 pub(crate) mod journal;
-#[cfg(unix)]
 mod listener;
-#[cfg(unix)]
 mod memory;
-#[cfg_attr(not(unix), expect(dead_code, reason = "nobody gives orders where there is no control socket"))]
+mod name;
 pub(crate) mod orders;
-#[cfg(unix)]
 mod outcome;
-#[cfg(unix)]
 mod picture;
 #[cfg(unix)]
 mod place;
-#[cfg(unix)]
 mod protocol;
-#[cfg(unix)]
 mod report;
 #[cfg(unix)]
 mod socket;
 pub(crate) mod status;
 pub(crate) mod summary;
-#[cfg(unix)]
 mod watching;
-#[cfg(unix)]
+#[cfg(any(windows, test))]
+mod windows;
 mod wording;
 
 use std::path::Path;
 
-use tracing::warn;
-#[cfg(unix)]
-use tracing::{debug, error, info};
+use tracing::{debug, error, info, warn};
 
 pub(crate) use self::commands::Asking;
-#[cfg(not(unix))]
-pub(crate) use self::commands::Question;
 use self::orders::Orders;
 use self::status::Status;
-#[cfg(unix)]
 pub(crate) use self::watching::Question;
+#[cfg(windows)]
+use self::windows::{place, socket};
 use crate::config::ControlSocket;
 use crate::logging::Ring;
 use crate::process::stop::Stop;
@@ -69,7 +53,6 @@ pub(crate) struct Sources {
 /// Answers on the control socket until `ended`. Where there can't be one, that is said, and nothing else changes.
 ///
 /// `config`: which config, for the socket's name and for whoever asks.
-#[cfg(unix)]
 pub(crate) async fn serve(at: ControlSocket, config: &Path, from: Sources, ended: Stop) {
     let (socket, is_second) = match at {
         ControlSocket::None => return,
@@ -103,15 +86,4 @@ pub(crate) async fn serve(at: ControlSocket, config: &Path, from: Sources, ended
     }
     let answering = answers::Answering::new(config.display().to_string(), from);
     listener::serve(socket, answering, ended).await;
-}
-
-/// There is none on this system.
-#[cfg(not(unix))]
-pub(crate) async fn serve(at: ControlSocket, _config: &Path, _from: Sources, _ended: Stop) {
-    match at {
-        ControlSocket::At(_) => {
-            warn!(event = "ERROR_CONTROL_SOCKET", "{}; going on without it", commands::UNAVAILABLE);
-        }
-        ControlSocket::None | ControlSocket::In(_) => {}
-    }
 }

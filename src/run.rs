@@ -116,9 +116,7 @@ fn health(socket: &Path, redactor: &Redactor) -> Result<Exit> {
 /// Where the last lines of the log are kept for whoever asks, if `command` is one that is asked.
 pub fn ring(command: &Command, options: &Options, settings: &Environment) -> Option<Ring> {
     match command {
-        Command::Run(_) if cfg!(unix) && config::control_socket(options, settings) != ControlSocket::None => {
-            Some(Ring::default())
-        }
+        Command::Run(_) if config::control_socket(options, settings) != ControlSocket::None => Some(Ring::default()),
         Command::Run(_) | Command::Tools { .. } | Command::Call { .. } => None,
         Command::Status { .. } | Command::Logs { .. } | Command::Order(_) | Command::Health => None,
         Command::Validate { .. } | Command::Config { .. } => None,

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::UnixStream;
 use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 
@@ -14,6 +13,7 @@ use super::orders::{NotGiven, Order, Orders, unknown};
 use super::outcome;
 use super::picture::Picture;
 use super::protocol::{Daemon, Reason, Reply, Request, append_log_line};
+use super::socket::Accepted;
 use super::status::Status;
 use crate::logging::{Cursor, Entry, Ring, View};
 use crate::process::stop::Stop;
@@ -44,7 +44,7 @@ pub(super) struct Answering {
 
 /// A client that is answered.
 pub(super) struct Client {
-    pub(super) stream: UnixStream,
+    pub(super) stream: Accepted,
     patience: Duration,
     ended: Stop,
 }
@@ -83,7 +83,7 @@ impl Answering {
 }
 
 impl Client {
-    pub(super) fn new(stream: UnixStream, ended: Stop) -> Self {
+    pub(super) fn new(stream: Accepted, ended: Stop) -> Self {
         Client { stream, patience: READING, ended }
     }
 

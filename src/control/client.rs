@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
-use tokio::net::UnixStream;
 use tokio::time::{sleep, timeout};
 
 use super::protocol::{Failed, MAX_REPLY, Reply, Request};
+use super::socket::{self, ALLOWED, Connected};
 use crate::words::{size, span};
 
 /// Longest wait for getting to ask, and for each line of an answer: a daemon that serves answers within a millisecond.
@@ -18,7 +18,7 @@ const AGAIN: Duration = Duration::from_millis(20);
 
 /// An answer that is on its way.
 pub(super) struct Answer {
-    from: BufReader<UnixStream>,
+    from: BufReader<Connected>,
     path: PathBuf,
     line: Vec<u8>,
 }
@@ -88,9 +88,9 @@ impl Answer {
 }
 
 /// Connects. Where others are asking just now, and there is no room in the queue, that is waited for.
-pub(super) async fn connect(path: &Path) -> io::Result<UnixStream> {
+pub(super) async fn connect(path: &Path) -> io::Result<Connected> {
     loop {
-        match UnixStream::connect(path).await {
+        match socket::connect(path).await {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => sleep(AGAIN).await,
             connected => return connected,
         }
@@ -104,7 +104,7 @@ fn absent(path: &Path, error: &io::Error) -> Unanswered {
         return Unanswered::Absent(format!("no mcp-pipe answers on {shown}"));
     }
     Unanswered::Because(if kind == io::ErrorKind::PermissionDenied {
-        format!("{shown} may only be used by the user of its mcp-pipe, and by root ({error})")
+        format!("{shown} may only be used by {ALLOWED} ({error})")
     } else {
         format!("{shown} can't be connected to: {error}")
     })

@@ -1,25 +1,20 @@
-//! The status socket, with its file mode, and the question asked there (`mcp-pipe health`).
+//! The status socket, and the question asked there (`mcp-pipe health`).
 //!
-//! A Unix socket, for its owner only: whoever connects is sent the state of all servers as JSON, and the connection is closed.
-//! The answer comes from the loop that does the work, so a daemon that hangs does not answer.
-//! On Windows there is no such socket.
+//! A Unix socket (on Windows a named pipe), for its owner only: whoever connects is sent the state of all servers as JSON, and the
+//! connection is closed. The answer comes from the loop that does the work, so a daemon that hangs does not answer.
 
 use std::collections::HashMap;
 use std::path::Path;
 
 use anyhow::{Result, bail};
-
-#[cfg(unix)]
-use crate::control::socket;
 use serde::{Deserialize, Serialize};
 
+use crate::control::socket;
 use crate::control::status::{LinkState, LinkStatus, Overview, SILENT, ServerState, ServerStatus, Status, TurnState};
-#[cfg(unix)]
 use crate::process::limits;
 use crate::process::stop::Stop;
 use crate::secrecy::{Redactor, plain};
 use crate::server::wanted::Wanted;
-#[cfg(unix)]
 use crate::words::{size, span};
 
 /// The state of a server and of one of its links, as this socket tells it: a form that was there before links had a state of their own.
@@ -93,7 +88,6 @@ pub(crate) fn pipes(all: &Overview) -> Vec<PipeStatus> {
 ///
 /// # Errors
 /// The socket can't be made: another mcp-pipe uses it, or the folder is not writable.
-#[cfg(unix)]
 pub(crate) async fn serve(path: &Path, status: Status, ended: Stop) -> Result<()> {
     use std::time::Duration;
     use tokio::io::AsyncWriteExt as _;
@@ -101,7 +95,7 @@ pub(crate) async fn serve(path: &Path, status: Status, ended: Stop) -> Result<()
     /// Longest wait for whoever asks to read the answer: a status has a few hundred bytes for each server.
     const PATIENCE: Duration = Duration::from_secs(1);
 
-    let socket = socket::listen(path, "status").await?;
+    let mut socket = socket::listen(path, "status").await?;
     loop {
         let accepted = tokio::select! {
             accepted = socket.accept() => accepted,
@@ -119,43 +113,29 @@ pub(crate) async fn serve(path: &Path, status: Status, ended: Stop) -> Result<()
     }
 }
 
-/// Refuses: there is no Unix socket here.
-///
-/// # Errors
-/// Always.
-#[cfg(not(unix))]
-pub async fn serve(_path: &Path, _status: Status, _ended: Stop) -> Result<()> {
-    bail!("--status-socket is not available on this system")
-}
-
 /// Longest wait for the state of the servers, connecting included.
-#[cfg(unix)]
 const ANSWER: std::time::Duration = std::time::Duration::from_secs(5);
 /// Largest state that is read, in bytes: that of ten thousand servers is smaller.
-#[cfg(unix)]
 const MAX_ANSWER: u64 = 8 << 20;
 
 /// Asks the daemon behind `path` for the state of its servers.
 ///
 /// # Errors
 /// No daemon answers in time, or something else than a daemon does.
-#[cfg(unix)]
 pub(crate) fn ask(path: &Path) -> Result<Vec<PipeStatus>> {
     ask_within(ANSWER, path)
 }
 
-#[cfg(unix)]
 fn ask_within(patience: std::time::Duration, path: &Path) -> Result<Vec<PipeStatus>> {
     use anyhow::Context as _;
     use std::io;
     use tokio::io::AsyncReadExt as _;
-    use tokio::net::UnixStream;
 
     let shown = path.display();
     let asking = async {
         let mut text = Vec::new();
         let stream = loop {
-            match UnixStream::connect(path).await {
+            match socket::connect(path).await {
                 // Others are asking just now: the socket's queue has no room.
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => tokio::time::sleep(AGAIN).await,
                 connected => break connected?,
@@ -181,17 +161,7 @@ fn ask_within(patience: std::time::Duration, path: &Path) -> Result<Vec<PipeStat
 }
 
 /// Pause between two attempts to get into the queue of a socket.
-#[cfg(unix)]
 const AGAIN: std::time::Duration = std::time::Duration::from_millis(20);
-
-/// Refuses: there is no Unix socket here.
-///
-/// # Errors
-/// Always.
-#[cfg(not(unix))]
-pub fn ask(_path: &Path) -> Result<Vec<PipeStatus>> {
-    bail!("health is not available on this system")
-}
 
 /// One line for each server, for people, without secrets and without anything that steers a terminal: anybody may have answered
 /// on the socket.

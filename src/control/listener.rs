@@ -12,14 +12,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
-use tokio::net::UnixStream;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::debug;
 
 use super::answers::{self, Answering, Client, LAST};
 use super::protocol::{MAX_REQUEST, Reason, Reply, Request};
-use super::socket::Socket;
+use super::socket::{self, Accepted, Socket};
 use crate::process::stop::Stop;
 
 /// Most clients at a time: a person has a few, a monitor one or two. Each costs a descriptor and some KiB.
@@ -34,7 +33,7 @@ const WINDOW: Duration = Duration::from_secs(1);
 const NO_ROOM: Duration = Duration::from_secs(1);
 
 /// Answers whoever connects, until `ended`; then those that follow the log get its end, and the socket is removed.
-pub(super) async fn serve(socket: Socket, answering: Answering, ended: Stop) {
+pub(super) async fn serve(mut socket: Socket, answering: Answering, ended: Stop) {
     let mut clients = Clients::default();
     let mut rate = Rate::new(Instant::now());
     loop {
@@ -79,17 +78,10 @@ struct Seat {
 }
 
 impl Clients {
-    fn take(&mut self, stream: UnixStream, answering: &Answering, ended: &Stop) {
-        match stream.peer_cred() {
-            Ok(peer) if may_ask(peer.uid(), rustix::process::geteuid().as_raw()) => {}
-            Ok(peer) => {
-                debug!(event = "CONTROL", "user {} may not ask, and is sent away", peer.uid());
-                return;
-            }
-            Err(error) => {
-                debug!(event = "CONTROL", "whoever connected is not known, and is sent away: {error}");
-                return;
-            }
+    fn take(&mut self, stream: Accepted, answering: &Answering, ended: &Stop) {
+        if let Err(why) = socket::admit(&stream) {
+            debug!(event = "CONTROL", "{why}");
+            return;
         }
         self.seats.retain(|seat| !seat.task.is_finished());
         if self.seats.len() >= CLIENTS {
@@ -112,12 +104,7 @@ impl Clients {
     }
 }
 
-/// Whether a user may ask a daemon of another: they are the same, or it is root.
-fn may_ask(who: u32, daemon: u32) -> bool {
-    who == daemon || who == 0
-}
-
-async fn converse(stream: UnixStream, has_asked: Arc<AtomicBool>, answering: Answering, ended: Stop) {
+async fn converse(stream: Accepted, has_asked: Arc<AtomicBool>, answering: Answering, ended: Stop) {
     let mut client = Client::new(stream, ended);
     let asked = match timeout(REQUEST, read_request(&mut client)).await {
         Ok(asked) => asked,
@@ -175,12 +162,6 @@ impl Rate {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_same_user_and_root_may_ask() {
-        assert!(may_ask(7, 7) && may_ask(0, 7));
-        assert!(!may_ask(8, 7) && !may_ask(7, 0));
-    }
 
     #[tokio::test(start_paused = true)]
     async fn a_flood_waits_and_a_few_don_t() {

@@ -4,20 +4,19 @@
 //! made or believed in it: it is a folder and no link, belongs to the user, and nobody else may enter. It is held open as long as a daemon
 //! has a socket in it, with a lock that several may have: programs that clean the temp folder leave such a one alone (systemd-tmpfiles(8)).
 //!
-//! A socket is called after a hash of its config's path. What is there under a name may be a daemon's, or left behind by one that was killed.
+//! A socket is called after a hash of its config's path (`name.rs`). What is there under a name may be a daemon's, or left behind by one that was killed.
 //! That is found out by asking, and while one daemon asks and puts its own there, no other does.
 
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, ErrorKind};
-use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
-use ring::digest::{SHA256, digest};
 use rustix::fs::{CWD, Mode, OFlags, openat};
 
+use super::name::{MOST, of_config};
 use super::socket::{self, Socket};
 use crate::config::Places;
 
@@ -25,8 +24,6 @@ use crate::config::Places;
 const NAME: &str = "mcp-pipe";
 /// What the names of sockets end in.
 const SUFFIX: &str = ".sock";
-/// Most daemons of one config that get a socket each: more than that are a mistake.
-const MOST: usize = 16;
 /// Most names of the folder that are looked at: a daemon that is killed leaves one behind, and its next run takes that.
 const MOST_NAMES: usize = 4096;
 /// Longest wait for another daemon to take its name: it asks up to [`MOST`] others, none of which it waits for.
@@ -100,10 +97,7 @@ fn user() -> u32 {
 
 /// What the socket of a daemon is called: after its config, and a number where several run with that.
 fn name(config: &Path, number: usize) -> String {
-    let resolved = fs::canonicalize(config).unwrap_or_else(|_| config.to_path_buf());
-    let digest = digest(&SHA256, resolved.as_os_str().as_bytes());
-    let key: String = digest.as_ref()[..8].iter().map(|byte| format!("{byte:02x}")).collect();
-    if number == 1 { format!("{key}{SUFFIX}") } else { format!("{key}-{number}{SUFFIX}") }
+    format!("{}{SUFFIX}", of_config(config, number))
 }
 
 /// Why a folder is not used.

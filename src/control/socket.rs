@@ -8,6 +8,14 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, bail};
 use tokio::net::{UnixListener, UnixStream};
 
+/// Who may use a socket.
+pub(super) const ALLOWED: &str = "the user of its mcp-pipe, and by root";
+
+/// The daemon's side of a connection.
+pub(super) type Accepted = UnixStream;
+/// The client's side of a connection.
+pub(super) type Connected = UnixStream;
+
 /// A socket on which we listen. It is removed when this is dropped, if it is still ours.
 #[derive(Debug)]
 pub(super) struct Socket {
@@ -50,10 +58,35 @@ pub(super) async fn listen(path: &Path, kind: &str) -> Result<Socket> {
 
 /// Whether somebody listens on a socket; also one who is too busy to answer at once.
 pub(super) async fn is_answered(path: &Path) -> bool {
-    match UnixStream::connect(path).await {
+    match connect(path).await {
         Ok(_) => true,
         Err(error) => error.kind() == io::ErrorKind::WouldBlock,
     }
+}
+
+/// Connects, if there is room just now.
+///
+/// # Errors
+/// Nobody listens there; or too many others wait, which is [`io::ErrorKind::WouldBlock`].
+pub(super) async fn connect(path: &Path) -> io::Result<UnixStream> {
+    UnixStream::connect(path).await
+}
+
+/// Sees to it that whoever has connected may ask.
+///
+/// # Errors
+/// What to note of whoever may not.
+pub(super) fn admit(stream: &UnixStream) -> Result<(), String> {
+    match stream.peer_cred() {
+        Ok(peer) if may_ask(peer.uid(), rustix::process::geteuid().as_raw()) => Ok(()),
+        Ok(peer) => Err(format!("user {} may not ask, and is sent away", peer.uid())),
+        Err(error) => Err(format!("whoever connected is not known, and is sent away: {error}")),
+    }
+}
+
+/// Whether a user may ask a daemon of another: they are the same, or it is root.
+fn may_ask(who: u32, daemon: u32) -> bool {
+    who == daemon || who == 0
 }
 
 /// A folder beside `path` that only its owner gets into; it goes when it is dropped.
@@ -89,7 +122,7 @@ impl Socket {
     ///
     /// # Errors
     /// The system has no room for a connection.
-    pub(super) async fn accept(&self) -> io::Result<UnixStream> {
+    pub(super) async fn accept(&mut self) -> io::Result<UnixStream> {
         match &self.listener {
             Some(listener) => listener.accept().await.map(|(stream, _)| stream),
             None => std::future::pending().await,
@@ -129,6 +162,12 @@ mod tests {
 
     fn mode(path: &Path) -> u32 {
         path.metadata().unwrap().permissions().mode() & 0o777
+    }
+
+    #[test]
+    fn the_same_user_and_root_may_ask() {
+        assert!(may_ask(7, 7) && may_ask(0, 7));
+        assert!(!may_ask(8, 7) && !may_ask(7, 0));
     }
 
     #[tokio::test]
