@@ -255,8 +255,9 @@ async fn nothing_secret_is_in_what_is_asked() {
 #[cfg(target_os = "linux")]
 fn switches(pid: u32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let of = |line: &str| line.split_once("ctxt_switches:")?.1.trim().parse::<u64>().ok();
-    status.lines().filter_map(of).sum()
+    // How often it went to sleep again, having been woken. How often it had to make way for others says nothing of it.
+    let of = |line: &str| line.strip_prefix("voluntary_ctxt_switches:")?.trim().parse().ok();
+    status.lines().find_map(of).unwrap()
 }
 
 #[cfg(target_os = "linux")]
@@ -278,7 +279,8 @@ async fn to_follow_one_that_is_idle_costs_nothing_on_either_side() {
     tokio::time::sleep(std::time::Duration::from_secs(2)).await;
     let after = pids.map(switches);
     assert!(after[0] - before[0] < 8, "the daemon: {before:?} {after:?}");
-    assert!(after[1] - before[1] < 3, "the client: {before:?} {after:?}");
+    // It may have been told of a line or two; one that looks each tenth of a second does so twenty times.
+    assert!(after[1] - before[1] < 8, "the client: {before:?} {after:?}");
     drop(follower);
     daemon.stop().await;
 }
