@@ -85,8 +85,8 @@ pub struct Config {
     pub servers: Vec<ServerSpec>,
     /// Where they are served besides the endpoint that each has of its own; each shows at least one.
     pub endpoints: Vec<EndpointSpec>,
-    /// The names of the disabled ones, where all others run.
-    pub disabled: Vec<String>,
+    /// The others, where all of the file are meant.
+    pub left_out: LeftOut,
     /// The config file, or without one the working directory; absolute. Tells a person which mcp-pipe this is.
     pub place: PathBuf,
     /// How long requests under way may take to finish at a graceful stop.
@@ -107,6 +107,15 @@ pub struct Config {
     pub tool_budget: usize,
     /// The files from which all of this was made, whether they are there or not; absolute.
     pub inputs: BTreeSet<PathBuf>,
+}
+
+/// The names of servers of the config that are not run.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LeftOut {
+    /// Those that are disabled.
+    pub disabled: Vec<String>,
+    /// Those that no endpoint shows.
+    pub unshown: Vec<String>,
 }
 
 /// One `mcpServers` entry, and the link on which it is served.

@@ -53,12 +53,12 @@ pub(crate) enum InspectError {
         /// What happened.
         why: String,
     },
-    /// The server answered `initialize` with an error.
-    #[error("server \"{server}\" refused to initialize: {why}")]
+    /// The server answered `initialize` with an error, or with nothing that can be read.
+    #[error("server \"{server}\" {why}")]
     Refused {
         /// The server.
         server: String,
-        /// The error's words.
+        /// What it did.
         why: String,
     },
     /// The server runs and has said nothing.

@@ -62,7 +62,7 @@ use crate::router::{
     About, Arrangement, Gone, NewPeer, PeerId, Router, ServerIndex, Sight, Start, TurnCommand, earliest,
 };
 use crate::secrecy::Redactor;
-use crate::server::wanted::Goal;
+use crate::server::wanted::{Goal, Wanted};
 use crate::server::{Found, Life, Server, ServerEvent};
 use crate::sharing::Close;
 use crate::wakers::{Bits, Wakers};
@@ -146,6 +146,8 @@ pub(crate) struct Pipe {
     touched: Bits,
     /// Links that are not dialled yet, as their servers are waited for.
     undialled: Bits,
+    /// Servers that begin anew by command and have not answered, whether or not a link waits for them.
+    renewed: Bits,
     /// Links that are to end once nothing is under way on them.
     ending: Bits,
     /// Something may have changed for links that are not dialled.
@@ -234,6 +236,7 @@ impl Pipe {
             paused: Marked::default(),
             touched: Bits::default(),
             undialled: Bits::default(),
+            renewed: Bits::default(),
             ending: Bits::default(),
             restart_due: true,
             report: now + QUIET,
@@ -451,7 +454,10 @@ impl Pipe {
             (place..self.links.len()).for_each(|place| advanced |= self.end_drained(place, now));
         }
         match self.phase {
-            PipePhase::Serving => advanced | self.start(now),
+            PipePhase::Serving => {
+                self.note_late(now);
+                advanced | self.start(now)
+            }
             PipePhase::Draining { until } if now >= until || self.is_drained() => {
                 self.close(now);
                 true
@@ -551,7 +557,7 @@ impl Pipe {
             Start::Awaited if !server.is_up() => Start::Absent,
             Start::Awaited => {
                 if !std::mem::replace(&mut side.late, true) {
-                    side.write(ServerNews::NotReady { waited, fetcher: side.spec.reach.fetcher() });
+                    side.write(ServerNews::NotReady { waited, undialled: true, fetcher: side.spec.reach.fetcher() });
                 }
                 Start::Settled
             }
@@ -572,6 +578,33 @@ impl Pipe {
         let sides = servers.map(|server| &self.sides.each[*server]);
         let timeouts = sides.map(|side| side.awaited_since + side.spec.start_timeout).filter(|at| *at > now);
         timeouts.chain([self.report]).min()
+    }
+
+    /// Notes which servers that begin anew by command take too long for that.
+    fn note_late(&mut self, now: Instant) {
+        let mut from = 0;
+        while let Some(index) = self.renewed.next(from) {
+            from = index + 1;
+            let side = &mut self.sides.each[index];
+            let is_over = side.serving || side.late || side.goal.1.wanted == Wanted::Stopped;
+            if is_over || side.has_refused() {
+                self.renewed.remove(index);
+            } else if now >= side.awaited_since + side.spec.start_timeout && self.servers[index].is_up() {
+                side.late = true;
+                let waited = now - side.awaited_since;
+                let places = || self.undialled.iter().map(|place| &self.sides.links.each[place].servers);
+                let undialled = places().any(|servers| servers.contains(&index));
+                let side = &self.sides.each[index];
+                side.write(ServerNews::NotReady { waited, undialled, fetcher: side.spec.reach.fetcher() });
+                self.renewed.remove(index);
+            }
+        }
+    }
+
+    /// When that is due next.
+    fn next_late(&self, now: Instant) -> Option<Instant> {
+        let sides = self.renewed.iter().map(|index| &self.sides.each[index]);
+        sides.map(|side| side.awaited_since + side.spec.start_timeout).filter(|at| *at > now).min()
     }
 
     fn poll_stop(&mut self, now: Instant) {
@@ -620,7 +653,7 @@ impl Pipe {
             timed = true;
         }
         let own = match &self.phase {
-            PipePhase::Serving => earliest([self.next_start(now), self.next_drained()]),
+            PipePhase::Serving => earliest([self.next_start(now), self.next_late(now), self.next_drained()]),
             PipePhase::Draining { until } => Some(*until),
             PipePhase::Closing => None,
         };

@@ -82,7 +82,7 @@ pub(crate) async fn serve(
     let Config {
         servers,
         endpoints,
-        disabled,
+        left_out,
         place,
         drain_timeout,
         local,
@@ -92,7 +92,7 @@ pub(crate) async fn serve(
         inputs,
         ..
     } = config;
-    status.leave_out(&disabled);
+    status.leave_out(&left_out);
     let fixed = reload::fixed(cache_dir.as_deref());
     let limits = Limits { drain_timeout, tool_budget };
     // No locks for a local endpoint, which nobody else can serve.
@@ -106,7 +106,7 @@ pub(crate) async fn serve(
     let (hub, place, entries) = (HubHandle::new(sender), place.display().to_string(), Entries::default());
     let mut tasks = JoinSet::new();
     tasks.spawn(Pipe::of(Vec::new(), Vec::new(), Box::new(Turns::default()), run.clone()).obeying(orders).run());
-    let helm = Helm::new(roster.clone(), hub.clone(), disabled);
+    let helm = Helm::new(roster.clone(), hub.clone(), left_out);
     let common = Common { run, status, roster, hub, entries, locks, place };
     let wanted = Wanted { groups: groups(&servers, &endpoints), servers, limits, fixed };
     let mut supervisor = Supervisor { common, helm, wanted, crews: Vec::new(), tasks, refused: false, applied: None };

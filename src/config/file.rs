@@ -78,6 +78,8 @@ pub(crate) struct File {
     pub(crate) entries: Vec<Entry>,
     pub(crate) shared: Shared,
     pub(crate) endpoints: Vec<NamedEndpoint>,
+    /// Whether there are some that could not be read, which has been noted.
+    pub(crate) endpoints_unread: bool,
     pub(crate) drain_timeout: Option<Duration>,
     pub(crate) tool_budget: Option<usize>,
     pub(crate) cache_dir: Option<Located<String>>,
@@ -157,7 +159,11 @@ fn top(r: &mut Reader<'_>, value: &Value<'_>, file: &mut File) {
                 servers = true;
                 entries(r, &prop.value, &path, file);
             }
-            "endpoints" => file.endpoints = named::read(r, &prop.value, &path),
+            "endpoints" => {
+                let before = r.mistakes.len();
+                file.endpoints = named::read(r, &prop.value, &path);
+                file.endpoints_unread = file.endpoints.is_empty() && r.mistakes.len() > before;
+            }
             "mcp" => mcp = Some((path, prop)),
             "mcpServerConfig" => settings = policy::of_servers(r, &prop.value, &path),
             "drainTimeout" => file.drain_timeout = r.parsed(&prop.value, &path, units::duration),

@@ -17,8 +17,8 @@ use super::options::{CommandLine, Options, Target};
 use super::shared::Shared;
 use super::surroundings::Surroundings;
 use super::{
-    CommandSpec, Config, EndpointSpec, Environment, Reach, RemoteSpec, ServerSpec, TlsSpec, cache, defaults, instances,
-    locate, proxies, sharing, start, target, variables,
+    CommandSpec, Config, EndpointSpec, Environment, LeftOut, Reach, RemoteSpec, ServerSpec, TlsSpec, cache, defaults,
+    instances, locate, proxies, sharing, start, target, variables,
 };
 use crate::disk::joined;
 use crate::endpoint::{bare, is_placeholder, is_variable};
@@ -106,13 +106,18 @@ pub fn resolve(line: &CommandLine<'_>, surroundings: &Surroundings) -> Result<Re
     }
     let (options, settings, cwd) = (line.options, ctx.settings, ctx.cwd);
     let inputs = inputs(&ctx, name.as_deref(), &servers, &endpoints);
-    let left_out = file.entries.iter().filter(|entry| line.target == Target::All && entry.disabled.is_some());
+    let is_run =
+        |entry: &&Entry| line.target != Target::All || servers.iter().any(|server| *server.name == *entry.name);
+    let (disabled, unshown): (Vec<&Entry>, Vec<&Entry>) =
+        file.entries.iter().filter(|entry| !is_run(entry)).partition(|entry| entry.disabled.is_some());
+    let named = |entries: Vec<&Entry>| entries.into_iter().map(|entry| entry.name.clone()).collect();
+    let left_out = LeftOut { disabled: named(disabled), unshown: named(unshown) };
     let names = file.names();
     let config = Config {
         inputs,
         servers,
         endpoints,
-        disabled: left_out.map(|entry| entry.name.clone()).collect(),
+        left_out,
         place: name.map_or_else(|| cwd.to_path_buf(), |name| joined(cwd, name)),
         drain_timeout: options.drain_timeout.or(file.drain_timeout).unwrap_or(defaults::DRAIN_TIMEOUT),
         local: ctx.local,
@@ -345,7 +350,8 @@ fn servers(
                     endpoints.check_common(ctx, &server, &place);
                 }
                 Common::Wrong => {}
-                // Whoever has named one that there is not has been told.
+                // Whoever has named one that there is not, or can't be read, has been told.
+                Common::Missing if file.endpoints_unread => {}
                 Common::Missing if entry.is_some_and(|entry| !entry.at.is_empty()) => {}
                 Common::Missing if endpoints.exist() => {
                     let place = entry.map_or_else(|| Place::from("mcpServers"), |entry| entry.place.clone());

@@ -9,7 +9,7 @@ use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 
 use super::Sources;
-use super::orders::{NotGiven, Order, Orders, unknown};
+use super::orders::{NotGiven, Order, Orders, Sought};
 use super::outcome;
 use super::picture::Picture;
 use super::protocol::{Daemon, Reason, Reply, Request, append_log_line};
@@ -69,11 +69,10 @@ impl Answering {
     /// What to tell about a server that there is not.
     fn unknown(&self, server: &str) -> Option<Reply> {
         let all = self.status.read();
-        let names = all.names();
-        if names.contains(&server) {
+        if all.server(server).is_some() {
             return None;
         }
-        Some(self.failed(Reason::UnknownServer, &unknown(server, &names, &all.disabled)))
+        Some(self.failed(Reason::UnknownServer, &all.known().unknown(server, Sought::Server)))
     }
 
     /// A refusal without what is secret.

@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep};
 use super::client::{Answer, Unanswered};
 use super::discovery::{self, Found, Running};
 use super::health::{self, PipeStatus};
-use super::orders::{Order, unknown};
+use super::orders::{Order, Sought};
 use super::picture::Picture;
 use super::protocol::{Daemon, Reason, Reply, Request};
 use super::status::Overview;
@@ -255,7 +255,7 @@ pub(super) fn told(unanswered: Unanswered) -> Failure {
 
 /// What to tell about a name that nothing here has.
 pub(super) fn unknown_name(name: &str, all: &Overview) -> Failure {
-    let what = unknown(name, &all.all_names(), &all.disabled);
+    let what = all.known().unknown(name, Sought::Either);
     Failure::Asking { exit: Exit::Usage, what, remedy: String::new() }
 }
 

@@ -173,7 +173,7 @@ pub(crate) fn describe(pipes: &[PipeStatus], redactor: &Redactor) -> String {
             ServerState::Silent => {
                 format!("server silent: {SILENT}")
             }
-            ServerState::Refusing(why) => format!("server refuses to initialize: {why}"),
+            ServerState::Refusing(why) => format!("server {why}"),
             ServerState::Down(why) => format!("server down: {why}"),
             ServerState::Stopped => "server stopped by command".to_owned(),
         };

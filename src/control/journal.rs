@@ -14,6 +14,7 @@ use crate::error::FaultCode;
 use crate::link::cause::Cause;
 use crate::logging::{Names, RETRIES};
 use crate::router::Note;
+use crate::router::bar::argument;
 use crate::words::span;
 
 /// Fewest lives of no use in a row that are a crash loop: one may be chance, and two a slow start of something else.
@@ -30,8 +31,9 @@ pub(crate) enum ServerNews<'a> {
     NotStarted { fault: FaultCode, why: &'a str, shown: &'a str, retry_in: Duration },
     /// It has not answered yet, so long after its start.
     StillStarting { waited: Duration },
-    /// The same, and its endpoint waits for it no longer. `fetcher`: the program that downloads it at its first start, if one does.
-    NotReady { waited: Duration, fetcher: Option<&'a str> },
+    /// The same, for longer than it may take. `undialled`: an endpoint waited for it, and does no longer. `fetcher`: the program that
+    /// downloads it at its first start, if one does.
+    NotReady { waited: Duration, undialled: bool, fetcher: Option<&'a str> },
     /// It answers.
     Ready { took: Duration },
     /// It answers `initialize` with an error.
@@ -146,7 +148,7 @@ impl ServerNews<'_> {
             ServerNews::StillStarting { waited } => {
                 info!(event = "SERVER_STARTING", server = %name, "still starting ({}); the endpoint is dialled once it answers", span(*waited));
             }
-            ServerNews::NotReady { waited, fetcher } => {
+            ServerNews::NotReady { waited, undialled, fetcher } => {
                 let remedy = match fetcher {
                     Some(fetcher) => {
                         format!("{fetcher} downloads it at its first start: check the network, or raise startTimeout")
@@ -155,7 +157,8 @@ impl ServerNews<'_> {
                 };
                 warn!(
                     event = "ERROR_START_TIMEOUT", server = %name,
-                    "has not answered initialize for {}; its endpoint waits for it no longer. {remedy}", span(*waited)
+                    "has not answered initialize for {}{}. {remedy}", span(*waited),
+                    if *undialled { "; its endpoint waits for it no longer" } else { "" }
                 );
             }
             ServerNews::Ready { took } => {
@@ -165,12 +168,22 @@ impl ServerNews<'_> {
             ServerNews::Refused { note, again: true, .. } => {
                 debug!(event = "ERROR_INITIALIZE", servers = ?servers(), "{note}");
             }
-            ServerNews::Refused { note, again: false, .. } => {
+            ServerNews::Refused { note, again: false, .. } if is_last => {
                 warn!(event = "ERROR_INITIALIZE", servers = ?servers(), "{note}");
             }
+            ServerNews::Refused { note, again: false, .. } => {
+                let name = argument(name);
+                warn!(
+                    event = "ERROR_INITIALIZE", servers = ?servers(),
+                    "{note}; its calls are refused until it accepts. It is asked again later, and at once by mcp-pipe restart {name}"
+                );
+            }
             ServerNews::Silent { failed: true, .. } => {} // said before
+            ServerNews::Silent { note, failed: false } if is_last => {
+                warn!(event = "SERVER_SILENT", servers = ?servers(), "{note}");
+            }
             ServerNews::Silent { note, failed: false } => {
-                warn!(event = "SERVER_SILENT", servers = ?servers(), "{note}")
+                warn!(event = "SERVER_SILENT", servers = ?servers(), "{}", of_silence(note, name));
             }
             ServerNews::Heard { note, .. } => info!(event = "SERVER_HEARD", servers = ?servers(), "{note}"),
             ServerNews::Exited { pid, why, last_words, .. } if is_last => {
@@ -192,6 +205,14 @@ impl ServerNews<'_> {
             ServerNews::Halted | ServerNews::Begins => {} // the command was logged
         }
     }
+}
+
+/// That a server says nothing, with what to do about it.
+fn of_silence(note: &Note<'_>, name: &str) -> String {
+    let name = argument(name);
+    format!(
+        "{note}. If it hangs, mcp-pipe restart {name} starts it anew; a \"timeout\" gives its callers an error in time"
+    )
 }
 
 impl ServerStatus {
@@ -225,10 +246,10 @@ impl ServerStatus {
                 self.becomes(ServerState::Refusing((*words).to_owned()), now);
             }
             ServerNews::Silent { failed: false, note } => {
-                (self.fault, self.why) = (Some(FaultCode::ServerHangs), clean(&note.to_string()));
+                (self.fault, self.why) = (Some(FaultCode::ServerHangs), clean(&of_silence(note, &self.name)));
             }
             ServerNews::Silent { failed: true, note } => {
-                (self.fault, self.why) = (Some(FaultCode::ServerHangs), clean(&note.to_string()));
+                (self.fault, self.why) = (Some(FaultCode::ServerHangs), clean(&of_silence(note, &self.name)));
                 self.becomes(ServerState::Silent, now);
             }
             ServerNews::Heard { serving, .. } => {
@@ -455,7 +476,7 @@ mod tests {
         let refusing = ServerState::Refusing("no licence".into());
         let not_started =
             || ServerNews::NotStarted { fault: missing, why: "command not found: x", shown: "", retry_in: SOON };
-        let not_ready = || ServerNews::NotReady { waited: SOON, fetcher: None };
+        let not_ready = || ServerNews::NotReady { waited: SOON, undialled: true, fetcher: None };
         let rows: Vec<(Vec<ServerNews<'_>>, ServerState, Option<FaultCode>)> = vec![
             (vec![], ServerState::Starting, None),
             (vec![STARTED], ServerState::Starting, None),

@@ -86,8 +86,9 @@ pub(crate) enum Until {
     },
     /// What pipes say of their turns.
     Turned(Vec<oneshot::Receiver<Result<String, String>>>),
-    /// That servers which are new or another one serve, or that it is clear that they don't. `told`: what has changed.
-    Reloaded { told: String, servers: Vec<Arc<str>> },
+    /// That servers which are new or another one serve, or that it is clear that they don't. `told`: what has changed; `warnings`: what is
+    /// doubtful in the config, each a line.
+    Reloaded { told: String, warnings: Vec<String>, servers: Vec<Arc<str>> },
 }
 
 /// Why an order is not carried out, in words for a person.
@@ -158,16 +159,52 @@ impl Order {
     }
 }
 
-/// What to tell about a name that no server has, of which there are `names`; others are `disabled`.
-pub(crate) fn unknown(name: &str, names: &[&str], disabled: &[String]) -> String {
-    if disabled.iter().any(|other| other == name) {
-        let what = "is disabled in the config, so this mcp-pipe does not run it";
-        return format!("{} {what}; enable it there", name.escape_debug());
+/// What a name was to be the name of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sought {
+    Server,
+    Endpoint,
+    Either,
+}
+
+/// The names that there are.
+#[derive(Debug)]
+pub(crate) struct Known<'a> {
+    pub servers: Vec<&'a str>,
+    /// What endpoints are called.
+    pub endpoints: Vec<&'a str>,
+    /// Servers that are not run, as the config disables them.
+    pub disabled: &'a [String],
+    /// Servers that are not run, as no endpoint shows them.
+    pub unshown: &'a [String],
+}
+
+impl Known<'_> {
+    /// What to tell about a name that nothing of what is `sought` has.
+    pub(crate) fn unknown(&self, name: &str, sought: Sought) -> String {
+        let shown = name.escape_debug();
+        if self.disabled.iter().any(|other| other == name) {
+            return format!("{shown} is disabled in the config, so this mcp-pipe does not run it; enable it there");
+        }
+        if self.unshown.iter().any(|other| other == name) {
+            return format!(
+                "{shown} is shown by no endpoint, so this mcp-pipe does not run it; name it in the \"servers\" of one in the config"
+            );
+        }
+        let servers = || self.servers.iter().copied();
+        let others = || self.endpoints.iter().copied().filter(|name| !self.servers.contains(name));
+        let (what, names): (_, Vec<&str>) = match sought {
+            Sought::Server => ("server", servers().collect()),
+            Sought::Endpoint => ("endpoint", self.endpoints.clone()),
+            Sought::Either => ("server or endpoint", servers().chain(others()).collect()),
+        };
+        let meant = closest(name, names.iter().copied()).map(|name| format!("did you mean {name}? "));
+        let there_are = listed(names.iter().take(NAMES).collect(), names.len());
+        if sought == Sought::Server && self.endpoints.contains(&name) {
+            return format!("{shown} is an endpoint, and this takes a server; there are: {there_are}");
+        }
+        format!("no {what} here is called \"{shown}\"; {}there are: {there_are}", meant.unwrap_or_default())
     }
-    let meant = closest(name, names.iter().copied()).map(|name| format!("did you mean {name}? "));
-    let first = names.iter().take(NAMES).collect();
-    let (name, names) = (name.escape_debug(), listed(first, names.len()));
-    format!("no server here is called \"{name}\"; {}there are: {names}", meant.unwrap_or_default())
 }
 
 #[cfg(test)]
@@ -177,18 +214,47 @@ mod tests {
 
     #[test]
     fn a_name_that_nobody_has_is_told_with_what_was_most_likely_meant() {
-        let said = unknown("calulator", &["calculator", "time"], &[]);
-        assert_eq!(
-            said,
-            "no server here is called \"calulator\"; did you mean calculator? there are: calculator, time"
-        );
+        let (disabled, unshown) = (["off".to_owned()], ["lost".to_owned()]);
+        let known = Known {
+            servers: vec!["calculator", "time"],
+            endpoints: vec!["kitchen", "office"],
+            disabled: &disabled,
+            unshown: &unshown,
+        };
+        for (name, sought, said) in [
+            (
+                "calulator",
+                Sought::Server,
+                "no server here is called \"calulator\"; did you mean calculator? there are: calculator, time",
+            ),
+            ("kitchen", Sought::Server, "kitchen is an endpoint, and this takes a server; there are: calculator, time"),
+            ("kitchem", Sought::Server, "no server here is called \"kitchem\"; there are: calculator, time"),
+            (
+                "kitchem",
+                Sought::Endpoint,
+                "no endpoint here is called \"kitchem\"; did you mean kitchen? there are: kitchen, office",
+            ),
+            (
+                "kitchem",
+                Sought::Either,
+                "no server or endpoint here is called \"kitchem\"; did you mean kitchen? there are: calculator, time, kitchen, office",
+            ),
+            (
+                "lost",
+                Sought::Server,
+                "lost is shown by no endpoint, so this mcp-pipe does not run it; name it in the \"servers\" of one in the config",
+            ),
+            ("off", Sought::Either, "off is disabled in the config, so this mcp-pipe does not run it; enable it there"),
+        ] {
+            assert_eq!(known.unknown(name, sought), said, "{name} {sought:?}");
+        }
         let many: Vec<String> = (0..50).map(|n| format!("s{n}")).collect();
-        let many: Vec<&str> = many.iter().map(String::as_str).collect();
+        let many = Known { servers: many.iter().map(String::as_str).collect(), endpoints: Vec::new(), ..known };
         assert!(
-            unknown("\u{1b}[2J", &many, &["x".into()])
+            many.unknown("\u{1b}[2J", Sought::Server)
                 .starts_with("no server here is called \"\\u{1b}[2J\"; there are: s0, ")
         );
-        assert!(unknown("zzz", &many, &[]).len() < 300);
+        assert!(many.unknown("zzz", Sought::Either).len() < 300);
     }
 
     #[tokio::test]

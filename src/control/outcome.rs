@@ -1,5 +1,6 @@
 //! What comes of an order: whether a server has become what was wanted, or why it does not. Pure but for [`of`], which waits.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
@@ -8,8 +9,12 @@ use tokio::time::{Instant, timeout_at};
 use super::orders::{Given, Until};
 use super::status::{LinkState, LinkStatus, Overview, ServerState, ServerStatus, Status};
 use crate::logging::Names;
+use crate::router::bar::argument;
 use crate::server::wanted::{ServerCommand, Wanted};
-use crate::words::span;
+use crate::words::{listed, span};
+
+/// Most servers that are named where they don't serve in time.
+const SHOWN: usize = 8;
 
 /// What has come of an order, or why nothing will, in words for a person.
 pub(super) type Outcome = Result<String, String>;
@@ -37,12 +42,13 @@ pub(super) async fn of(Given { until, within }: Given, status: &Status) -> Outco
             }
         }
         Until::Turned(told) => heard(told, end).await,
-        Until::Reloaded { told, servers } => {
+        Until::Reloaded { told, warnings, servers } => {
+            let with = |line: String| [vec![line], warnings].concat().join("\n");
             let all_clear = |all: &Overview| {
                 let states = servers.iter().filter_map(|name| all.server(name));
                 states.clone().all(|server| server.state != ServerState::Starting).then(|| {
                     let failed = states.filter_map(|server| match &server.state {
-                        ServerState::Refusing(why) => Some(format!("{} refuses to be initialized: {why}", server.name)),
+                        ServerState::Refusing(why) => Some(format!("{} {why}", server.name)),
                         ServerState::Down(why) => Some(format!("{} {why}", server.name)),
                         ServerState::Starting | ServerState::Serving | ServerState::Silent | ServerState::Stopped => {
                             None
@@ -52,9 +58,18 @@ pub(super) async fn of(Given { until, within }: Given, status: &Status) -> Outco
                 })
             };
             match timeout_at(end, when(status, all_clear)).await {
-                Ok(failed) if failed.is_empty() => Ok(told),
-                Ok(failed) => Err(format!("{told}; but {}", failed.join("; "))),
-                Err(_) => Err(format!("{told}; but not all of that serves within {}", span(within))),
+                Ok(failed) if failed.is_empty() => Ok(with(told)),
+                Ok(failed) => Err(with(format!("{told}; but {}", failed.join("; ")))),
+                Err(_) => {
+                    let all = status.read();
+                    let is_starting =
+                        |name: &&Arc<str>| all.server(name).is_some_and(|server| server.state == ServerState::Starting);
+                    let names: Vec<&Arc<str>> = servers.iter().filter(is_starting).collect();
+                    let (does, n) = (if names.len() == 1 { "does" } else { "do" }, names.len());
+                    let names = listed(names.into_iter().take(SHOWN).collect(), n);
+                    let within = span(within);
+                    Err(with(format!("{told}; but {names} {does} not serve within {within}; see mcp-pipe status")))
+                }
             }
         }
     }
@@ -108,7 +123,7 @@ fn of_server(command: ServerCommand, number: u64, server: &ServerStatus) -> Opti
                     format!("{name}: serves")
                 }
             })),
-            ServerState::Refusing(why) => Some(Err(format!("{name}: refuses to be initialized: {why}"))),
+            ServerState::Refusing(why) => Some(Err(format!("{name}: {why}"))),
             ServerState::Down(why) => Some(Err(format!("{name}: {why}; further attempts follow by themselves"))),
             ServerState::Starting | ServerState::Stopped => None,
         },
@@ -148,7 +163,8 @@ fn late(name: &str, command: ServerCommand, within: Duration, all: &Overview) ->
         ServerCommand::Stop => format!("{name}: its process has not ended within {within}"),
         ServerCommand::Start | ServerCommand::Resume | ServerCommand::Restart | ServerCommand::Pause => {
             format!(
-                "{name}: has not answered initialize within {within}{also}; it goes on starting, see mcp-pipe logs {name}"
+                "{name}: has not answered initialize within {within}{also}; it goes on starting, see mcp-pipe logs {}",
+                argument(name)
             )
         }
     }
@@ -274,6 +290,30 @@ mod tests {
         ] {
             assert_eq!(of_connections(links.into_iter()), want);
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn after_a_reload_those_that_do_not_serve_are_named_and_warnings_follow() {
+        let status = Status::default();
+        let entries = ["x", "y", "z"].map(|name| status.add_server(name));
+        entries[1].state(ServerState::Serving);
+        let given = || Given {
+            until: Until::Reloaded {
+                told: "changed: x is new".into(),
+                warnings: vec!["warning: odd".into()],
+                servers: vec!["x".into(), "y".into(), "z".into()],
+            },
+            within: Duration::from_secs(26),
+        };
+        assert_eq!(
+            of(given(), &status).await.unwrap_err(),
+            "changed: x is new; but x, z do not serve within 26.0 s; see mcp-pipe status\nwarning: odd"
+        );
+        entries[2].state(ServerState::Serving);
+        let said = of(given(), &status).await.unwrap_err();
+        assert!(said.contains("but x does not serve within"), "{said}");
+        entries[0].state(ServerState::Serving);
+        assert_eq!(of(given(), &status).await.unwrap(), "changed: x is new\nwarning: odd");
     }
 
     #[tokio::test(start_paused = true)]

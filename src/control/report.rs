@@ -200,7 +200,7 @@ impl Report {
         let asked = |link: &&LinkStatus| match (only, one) {
             (None, _) => true,
             (Some(_), Some(server)) => link.shown(server).is_some(),
-            (Some(only), None) => link.name.as_deref() == Some(only) || link.endpoint == only,
+            (Some(only), None) => all.is_called(link, only),
         };
         let links: Vec<&LinkStatus> = all.links.iter().filter(asked).collect();
         let asked = |server: &&ServerStatus| match (only, one) {
@@ -561,7 +561,7 @@ mod tests {
         );
         assert!(rig.words().contains(": not dialled yet: waits for a; serves a\n") && rig.causes().is_empty());
         assert!(!rig.report(None).unwrap().is_well());
-        rig.server("a", ServerNews::NotReady { waited: MIN, fetcher: None });
+        rig.server("a", ServerNews::NotReady { waited: MIN, undialled: true, fetcher: None });
         assert_eq!(rig.causes(), ["server-not-ready a"], "and not that its endpoint is not dialled");
     }
 
@@ -637,7 +637,11 @@ mod tests {
         let kitchen = rig.status.add_link(&"wss://other/".parse().unwrap(), Some("kitchen"));
         kitchen.shows([rig.servers["a"].key()]);
         assert_eq!(of("kitchen"), ("a".into(), 1, false));
-        assert_eq!(rig.status.read().all_names(), ["a", "b", "c", &rig.status.read().links[0].endpoint, "kitchen"]);
+        assert_eq!(of("kitchen/a"), of("kitchen"), "as the log and restart call it");
+        assert_eq!(of("a+b"), ("a b".into(), 1, false));
+        let all = rig.status.read();
+        let known = all.known();
+        assert_eq!((known.servers, known.endpoints), (vec!["a", "b", "c"], vec![&*all.links[0].endpoint, "kitchen"]));
     }
 
     #[tokio::test(start_paused = true)]

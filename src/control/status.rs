@@ -9,8 +9,11 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::figures::Figures;
+use super::orders::Known;
+use crate::config::LeftOut;
 use crate::endpoint::Endpoint;
 use crate::error::{FaultCode, Problem};
+use crate::logging::Names;
 use crate::secrecy::Redactor;
 use crate::server::wanted::{Goal, Wanted};
 
@@ -247,6 +250,9 @@ pub(crate) struct Overview {
     /// The servers of the config that are disabled, and so are none here.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub disabled: Vec<String>,
+    /// Those that no endpoint shows, the same.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unshown: Vec<String>,
     /// The mistakes of the config as it is now, while an earlier one is used.
     pub mistakes: Vec<Mistake>,
     pub loss: Option<Loss>,
@@ -297,15 +303,23 @@ impl Overview {
         servers.map(|server| server.name.as_str()).collect()
     }
 
-    /// The names that can be asked about: those of servers, and what endpoints are called.
-    pub(super) fn all_names(&self) -> Vec<&str> {
-        let mut names = self.names();
+    /// The names that can be asked about.
+    pub(super) fn known(&self) -> Known<'_> {
+        let mut endpoints = Vec::new();
         for link in &self.links {
-            if !names.contains(&link.called()) {
-                names.push(link.called());
+            if !endpoints.contains(&link.called()) {
+                endpoints.push(link.called());
             }
         }
-        names
+        Known { servers: self.names(), endpoints, disabled: &self.disabled, unshown: &self.unshown }
+    }
+
+    /// Whether an endpoint or a connection to one is called so: by the endpoint's name or address, which may lack what is behind its path,
+    /// or as the log calls the connection.
+    pub(super) fn is_called(&self, link: &LinkStatus, text: &str) -> bool {
+        let servers = link.servers.iter().map(|shown| Arc::from(self.name_of(shown.key)));
+        let label = servers.collect::<Names>().at(link.name.as_deref().map(Arc::from)).to_string();
+        link.called() == text || label == text || link.endpoint == text || link.endpoint.split('?').next() == Some(text)
     }
 
     /// The server of this name.
@@ -398,10 +412,11 @@ impl Status {
         &self.redactor
     }
 
-    /// Notes which servers are not run, as the config disables them.
-    pub(crate) fn leave_out(&self, disabled: &[String]) {
-        let names = disabled.iter().map(|name| self.redactor.clean(name).into_owned());
-        self.overview.send_modify(|overview| overview.disabled = names.collect());
+    /// Notes which servers are not run.
+    pub(crate) fn leave_out(&self, left_out: &LeftOut) {
+        let clean = |names: &[String]| names.iter().map(|name| self.redactor.clean(name).into_owned()).collect();
+        let (disabled, unshown) = (clean(&left_out.disabled), clean(&left_out.unshown));
+        self.overview.send_modify(|overview| (overview.disabled, overview.unshown) = (disabled, unshown));
     }
 
     /// Notes that mcp-pipe stops.

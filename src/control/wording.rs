@@ -90,7 +90,7 @@ fn doing(server: &ServerStatus, last_line: Option<&str>, now: Instant) -> String
         ServerState::Serving => format!("serving for {since}"),
         ServerState::Silent => format!("silent: {}", server.why),
         ServerState::Stopped => "stopped".to_owned(),
-        ServerState::Refusing(_) => format!("refuses to be initialized: {}{}", server.why, next(server.retry_at, now)),
+        ServerState::Refusing(_) => format!("{}{}", server.why, next(server.retry_at, now)),
         ServerState::Down(_) => {
             let what = if server.fault == Some(FaultCode::ServerCrashLoop) { "crash loop" } else { "down" };
             format!("{what}: {} ({}){}", server.why, restarts(server), next(server.retry_at, now))

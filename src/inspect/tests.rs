@@ -14,7 +14,7 @@ fn config(servers: &[&str]) -> Config {
         servers: servers.iter().map(|name| ServerSpec::sample(name, "", &[])).collect(),
         endpoints: Vec::new(),
         inputs: Default::default(),
-        disabled: Vec::new(),
+        left_out: crate::config::LeftOut::default(),
         place: "/".into(),
         drain_timeout: second,
         local: true,

@@ -115,7 +115,10 @@ impl Pipe {
         self.sides.links.places_of(index).for_each(|place| self.touched.insert(place));
         match step {
             Step::Stay => {}
-            Step::Start => self.sides.each[index].begins(now),
+            Step::Start => {
+                self.sides.each[index].begins(now);
+                self.renewed.insert(index);
+            }
             Step::End | Step::Halt => {
                 // Whoever waits for the server is told at once, and not when its process is gone.
                 let gone = Gone { why, retry_in: Duration::ZERO };
@@ -127,7 +130,10 @@ impl Pipe {
                 side.stdin.clear();
                 match (step, goal.wanted) {
                     (Step::Halt, _) => side.halted(now),
-                    (_, Wanted::Running | Wanted::Paused) => side.begins(now),
+                    (_, Wanted::Running | Wanted::Paused) => {
+                        side.begins(now);
+                        self.renewed.insert(index);
+                    }
                     (_, Wanted::Stopped) => {}
                 }
             }

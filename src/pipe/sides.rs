@@ -220,6 +220,11 @@ impl Side {
         self.write(ServerNews::Halted);
     }
 
+    /// Whether the present process has refused to initialize.
+    pub(super) fn has_refused(&self) -> bool {
+        self.refused.as_ref().is_some_and(|(_, present)| *present)
+    }
+
     /// The server has refused to initialize, in these words. Returns whether they are new.
     fn refuses(&mut self, words: &str) -> bool {
         let news = self.refused.as_ref().is_none_or(|(said, _)| said != words);

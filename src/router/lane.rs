@@ -29,6 +29,7 @@ use crate::mcp::handshake::{Hello, Welcome};
 use crate::mcp::id::flight_id;
 use crate::mcp::lists::{ListKind, Place};
 use crate::mcp::reply::{self, INVALID_REQUEST, UNAVAILABLE};
+use crate::net::peer_text::bounded;
 
 /// Most requests of one peer under way at the server. No client has that many; a peer gone wild gets errors instead of our
 /// memory.
@@ -353,7 +354,7 @@ impl Lane {
         let ran = self.started.take().is_some();
         let why = match &self.state {
             // The refusal is why the server is of no use, whatever ended the process.
-            ServerSide::Refusing { why, .. } => format!("refused to initialize: {why}"),
+            ServerSide::Refusing { why, .. } => why.clone(),
             // The same, where the process was ended so that another one is started.
             ServerSide::Down { why, .. } if ran && self.opening.is_refusing() => why.clone(),
             ServerSide::Initializing { again: true, .. } => {
@@ -596,7 +597,7 @@ impl Lane {
             ServerSide::Down { why, retry_at: Some(at) } if until.is_some_and(|until| *at > until) => {
                 refused(format!("{why}; next start in {}", seconds(at.saturating_duration_since(now))))
             }
-            ServerSide::Refusing { why, .. } => refused(format!("refused to initialize: {why}")),
+            ServerSide::Refusing { why, .. } => refused(why.clone()),
             ServerSide::Down { .. } | ServerSide::Initializing { .. } | ServerSide::Greeted => Admission::Waits,
             ServerSide::Ready if !self.busy => Admission::Passes,
             // Servers that are seen together are each read at their own pace.
@@ -862,7 +863,10 @@ impl Lane {
         let id = seen.id.filter(|id| *id != b"null");
         let lost = id.and_then(|id| self.answer_lost(id, seen.method, self.oversize(cut.size), peers, out));
         out.note(Note::of(self.index, What::TooLarge { size: cut.size, answered: lost.is_some() }));
-        lost.flatten()
+        let limit = self.max_frame;
+        instead(lost.flatten(), || {
+            format!("answered initialize with {} bytes, above the limit of {limit} (maxFrameSize)", cut.size)
+        })
     }
 
     /// A message of the server can't be read. What follows is that of [`Lane::on_too_large`]. `text`: what has come of the
@@ -883,7 +887,10 @@ impl Lane {
         } else if !text.is_empty() {
             out.note(Note::of(self.index, What::Noise { line: text }));
         }
-        lost.flatten()
+        instead(lost.flatten(), || {
+            let excerpt = bounded(&String::from_utf8_lossy(&text[..text.len().min(4 * EXCERPT)]), EXCERPT);
+            format!("answered initialize with something that is not JSON-RPC ({why}): {excerpt}")
+        })
     }
 
     /// The server answers a request no more. What follows is that of [`Lane::on_too_large`].
@@ -895,7 +902,9 @@ impl Lane {
         out: &mut dyn Out,
     ) -> Option<(Flight, String)> {
         let message = format!("server \"{}\" {why}", self.name);
-        self.fail_flight(id, message, peers, out).flatten()
+        instead(self.fail_flight(id, message, peers, out).flatten(), || {
+            format!("gave no answer to initialize: it {why}")
+        })
     }
 
     /// The server has begun another conversation, while requests that are under way there go on.
@@ -982,7 +991,7 @@ impl Lane {
         match &self.state {
             ServerSide::Down { why, .. } => format!("{why} and has not been back"),
             ServerSide::Initializing { .. } => "has been starting and not answered initialize".into(),
-            ServerSide::Refusing { why, .. } => format!("has refused to initialize ({why})"),
+            ServerSide::Refusing { why, .. } => format!("has not served ({why})"),
             ServerSide::Ready if self.busy => "has not read its stdin".into(),
             ServerSide::Greeted | ServerSide::Ready => "has not answered".into(),
         }
@@ -999,10 +1008,21 @@ impl Lane {
             ServerSide::Initializing { since, .. } => {
                 format!("had not answered initialize for {}", seconds(now - *since))
             }
-            ServerSide::Refusing { why, .. } => format!("refused to initialize: {why}"),
+            ServerSide::Refusing { why, .. } => why.clone(),
             ServerSide::Greeted | ServerSide::Ready => "was running".into(),
         }
     }
+}
+
+/// Longest part that is shown of an answer to `initialize` that can't be read, in characters.
+const EXCERPT: usize = 200;
+
+/// A request of ours whose answer is lost, with what the server did in words that follow its name, where that is its `initialize`.
+fn instead(lost: Option<(Flight, String)>, did: impl FnOnce() -> String) -> Option<(Flight, String)> {
+    lost.map(|(flight, message)| match flight {
+        Flight::Initialize(_) => (flight, did()),
+        Flight::Call(_) | Flight::List(_) => (flight, message),
+    })
 }
 
 /// Whether an answer to this method shows that the whole path works. Handshake, ping and lists don't: an endpoint that

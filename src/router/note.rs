@@ -98,9 +98,9 @@ pub enum What<'a> {
         /// Why the endpoint didn't get it or didn't answer.
         why: &'static str,
     },
-    /// The server answered `initialize` with an error. Others that share its connection go on.
+    /// The server answered `initialize` with an error, or with nothing that can be read. Others that share its connection go on.
     Refused {
-        /// The server's words.
+        /// What it did, in words that follow its name: its own words are their end.
         error: String,
     },
     /// The server did not list what it has, and is asked again.
@@ -250,11 +250,7 @@ impl fmt::Display for Note<'_> {
                 write!(f, "answered the server's {method} with an error: {why}")
             }
             What::Refused { error } => {
-                write!(
-                    f,
-                    "the server refused to initialize: {error}; its calls are refused until it accepts. It is asked again later, and at \
-                     once by mcp-pipe restart NAME"
-                )
+                write!(f, "the server {error}")
             }
             What::NotListed { list, error } => {
                 write!(f, "the server did not answer {list}: {error}; what it has of that is not published yet")
@@ -291,8 +287,7 @@ impl fmt::Display for Note<'_> {
             }
             What::Silent { lasted, method, .. } => write!(
                 f,
-                "was called {} ago ({method}) and has said nothing since, nor answered a ping: it may hang, or work on something \
-                 long. If it hangs, mcp-pipe restart NAME starts it anew; a \"timeout\" gives its callers an error in time",
+                "was called {} ago ({method}) and has said nothing since, nor answered a ping: it may hang, or work on something long",
                 span(*lasted)
             ),
             What::Heard { lasted } => write!(f, "says something again, after {}", span(*lasted)),

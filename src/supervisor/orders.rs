@@ -11,9 +11,9 @@ use tracing::{info, warn};
 
 use super::hub::HubHandle;
 use super::roster::{Post, Roster};
-use crate::config::ServerSpec;
+use crate::config::{LeftOut, ServerSpec};
 use crate::control::journal::ServerNews;
-use crate::control::orders::{Given, Instruction, NotGiven, Order, Until, unknown};
+use crate::control::orders::{Given, Instruction, Known, NotGiven, Order, Sought, Until};
 use crate::control::status::ServerEntry;
 use crate::endpoint::Endpoint;
 use crate::pipe::orders::{PipeOrder, Told};
@@ -31,8 +31,8 @@ pub(super) struct Helm {
     servers: Vec<Subject>,
     roster: Roster,
     hub: HubHandle,
-    /// The names of servers that are not run, as the config disables them.
-    disabled: Vec<String>,
+    /// The servers of the config that are not run.
+    left_out: LeftOut,
 }
 
 /// A server, whoever runs it at present.
@@ -48,8 +48,8 @@ struct Subject {
 }
 
 impl Helm {
-    pub(super) fn new(roster: Roster, hub: HubHandle, disabled: Vec<String>) -> Self {
-        Helm { servers: Vec::new(), roster, hub, disabled }
+    pub(super) fn new(roster: Roster, hub: HubHandle, left_out: LeftOut) -> Self {
+        Helm { servers: Vec::new(), roster, hub, left_out }
     }
 
     /// Adds a server. Returns where its pipe reads what is wanted of it.
@@ -67,9 +67,9 @@ impl Helm {
         stopped.map(|subject| subject.name.clone()).collect()
     }
 
-    /// Notes which servers of the config are disabled.
-    pub(super) fn leave_out(&mut self, disabled: Vec<String>) {
-        self.disabled = disabled;
+    /// Notes which servers of the config are not run.
+    pub(super) fn leave_out(&mut self, left_out: LeftOut) {
+        self.left_out = left_out;
     }
 
     /// A server is gone for good.
@@ -138,18 +138,22 @@ impl Helm {
     }
 
     fn known(&self, name: &str) -> Result<&Subject, NotGiven> {
-        self.subject(name).ok_or_else(|| self.unknown(name))
+        self.subject(name).ok_or_else(|| self.unknown(name, Sought::Server))
     }
 
-    fn unknown(&self, name: &str) -> NotGiven {
+    fn unknown(&self, name: &str, sought: Sought) -> NotGiven {
         let posts = self.roster.read();
-        let mut names: Vec<&str> = self.servers.iter().map(|subject| &*subject.name).collect();
+        // An endpoint without a name is called by its servers.
+        let own = self.servers.iter().filter(|subject| sought == Sought::Endpoint && subject.endpoint.is_some());
+        let mut endpoints: Vec<&str> = own.map(|subject| &*subject.name).collect();
         for name in posts.iter().filter_map(|post| post.name.as_deref()) {
-            if !names.contains(&name) {
-                names.push(name);
+            if !endpoints.contains(&name) {
+                endpoints.push(name);
             }
         }
-        NotGiven::Unclear(unknown(name, &names, &self.disabled))
+        let servers = self.servers.iter().map(|subject| &*subject.name).collect();
+        let LeftOut { disabled, unshown } = &self.left_out;
+        NotGiven::Unclear(Known { servers, endpoints, disabled, unshown }.unknown(name, sought))
     }
 
     fn command(&self, name: &str, command: ServerCommand) -> Result<Given, NotGiven> {
@@ -184,7 +188,7 @@ impl Helm {
     }
 
     fn redial(&self, name: &str) -> Result<Given, NotGiven> {
-        let posts = self.posts_of(name)?;
+        let posts = self.posts_of(name, Sought::Either)?;
         let mut begun = Vec::new();
         for post in &posts {
             let (reply, told) = oneshot::channel();
@@ -231,7 +235,7 @@ impl Helm {
 
     fn next(&self, endpoint: Option<&str>) -> Result<Given, NotGiven> {
         let posts = match endpoint {
-            Some(name) => self.posts_of(name)?,
+            Some(name) => self.posts_of(name, Sought::Endpoint)?,
             None => self.roster.read().into_iter().filter(|post| post.takes_turns).collect(),
         };
         if posts.is_empty() {
@@ -256,8 +260,8 @@ impl Helm {
         self.hub.try_tell(order).then_some(()).ok_or_else(busy)
     }
 
-    /// The links to the endpoint of this name.
-    fn posts_of(&self, name: &str) -> Result<Vec<Post>, NotGiven> {
+    /// The links to the endpoint of this name. `sought`: what the command takes.
+    fn posts_of(&self, name: &str, sought: Sought) -> Result<Vec<Post>, NotGiven> {
         let mut posts = self.roster.read();
         let is_named = |post: &Post| post.name.as_deref() == Some(name);
         // One server's own connection there, as the log calls it.
@@ -285,7 +289,7 @@ impl Helm {
                 );
                 return Err(NotGiven::Unclear(why));
             }
-            Meant::Nothing => return Err(self.unknown(name)),
+            Meant::Nothing => return Err(self.unknown(name, sought)),
         };
         drop((callers, labels));
         let is_named = |post: &Post| post.name.as_ref().is_some_and(|name| servers.contains(name));

@@ -101,11 +101,11 @@ pub(super) fn plan(old: &Wanted, new: &Wanted, stale: &BTreeSet<PathBuf>, stoppe
         let is_one = |server: &&ServerSpec| before(server).is_some_and(|before| is_other(before, server));
         plan.adjusted.iter().filter(is_one).map(|server| server.name.to_string()).collect::<Vec<_>>()
     };
-    let waited_for = adjusted(|before, server| {
-        (before.start_timeout, before.keep_listed) != (server.start_timeout, server.keep_listed)
-    });
+    let waited_for = adjusted(|before, server| before.start_timeout != server.start_timeout);
+    let listed = adjusted(|before, server| before.keep_listed != server.keep_listed);
     let shared = adjusted(|before, server| before.instances != server.instances);
-    plan.tell(["has another startTimeout or keepListed", "have another startTimeout or keepListed"], waited_for);
+    plan.tell(["has another startTimeout", "have another startTimeout"], waited_for);
+    plan.tell(["has another keepListed", "have another keepListed"], listed);
     plan.tell(["is shared otherwise", "are shared otherwise"], shared);
     plan.tell(["has another entry, and stays stopped", "have other entries, and stay stopped"], names(&stay));
     for group in &old.groups {
@@ -339,7 +339,9 @@ mod tests {
         assert_eq!(words(&before, &more), ["c is new", "a+b+c shows c from now on"]);
         assert_eq!(words(&before, &wanted(&[b.clone(), a.clone()])), ["b+a shows its servers in another order"]);
         let slow = ServerSpec { keep_listed: false, ..a.clone() };
-        assert_eq!(words(&before, &wanted(&[slow, b.clone()])), ["a has another startTimeout or keepListed"]);
+        assert_eq!(words(&before, &wanted(&[slow, b.clone()])), ["a has another keepListed"]);
+        let patient = ServerSpec { start_timeout: Duration::from_secs(7), ..a.clone() };
+        assert_eq!(words(&before, &wanted(&[patient, b.clone()])), ["a has another startTimeout"]);
         let own = ServerSpec { instances: Instances::PerPeer(PerPeer { idle: FLOOR, most: 2 }), ..a.clone() };
         assert_eq!(words(&before, &wanted(&[own, b.clone()])), ["a is shared otherwise"]);
         let limits = Limits { drain_timeout: Duration::from_secs(9), ..LIMITS };

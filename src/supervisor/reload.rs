@@ -4,6 +4,8 @@
 //! takes one connection never has two, and no call is cut off that can still be answered.
 
 use std::collections::BTreeSet;
+use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +20,7 @@ use super::{Reread, Supervisor, Working};
 use crate::backoff::FLOOR;
 use crate::config::Config;
 use crate::control::orders::{Given, NotGiven, Until};
-use crate::error::Problems;
+use crate::error::{Code, Place, Problem, Problems};
 use crate::pipe::Limits;
 use crate::process::aside::aside;
 use crate::sharing::layout::{Group, groups};
@@ -31,6 +33,30 @@ const ENDING: Duration = Duration::from_secs(15);
 /// What counts from the start of a run to its end, by the keys for it.
 pub(super) fn fixed(cache: Option<&Path>) -> Vec<(&'static str, String)> {
     vec![("cacheDir", format!("{cache:?}"))]
+}
+
+/// Most bytes of a config that is looked at once more, whether it is empty: some line breaks.
+const BLANK: u64 = 64;
+
+/// Says of a config that was there at the start, and is gone or empty now, just that. Reads the file. What a person does at a start is no
+/// remedy while the old config runs.
+fn of_lost(mut problems: Problems, config: &Path) -> Problems {
+    let is_blank = |file: &fs::Metadata| {
+        file.is_file() && file.len() <= BLANK && fs::read(config).is_ok_and(|text| text.trim_ascii().is_empty())
+    };
+    let (code, what) = match fs::metadata(config) {
+        Err(error) if error.kind() == ErrorKind::NotFound => (Code::FileMissing, "is gone"),
+        Ok(file) if is_blank(&file) => (Code::NoServer, "is empty"),
+        Ok(_) | Err(_) => {
+            let unserving = problems.mistakes.iter_mut().filter(|mistake| mistake.code == Code::NoServer);
+            unserving.for_each(|mistake| mistake.remedy = "add or enable one, or stop mcp-pipe".to_owned());
+            return problems;
+        }
+    };
+    let remedy = "bring it back, or stop mcp-pipe".to_owned();
+    problems.mistakes =
+        vec![Problem { place: Place::file(config.display().to_string()), code, what: what.to_owned(), remedy }];
+    problems
 }
 
 impl Supervisor {
@@ -48,7 +74,8 @@ impl Supervisor {
         let by_itself = !stale.is_empty();
         // What has changed by now counts now, and not once more; what changes while the config is read counts later.
         *watch = Watch::of(watch.paths()).await;
-        let resolved = match aside(move || reread()).await {
+        let place = PathBuf::from(&self.common.place);
+        let resolved = match aside(move || reread().map_err(|problems| of_lost(problems, &place))).await {
             Ok(Ok(resolved)) => resolved,
             Ok(Err(problems)) => {
                 self.common.status.set_config_mistakes(problems.mistakes.clone());
@@ -63,10 +90,11 @@ impl Supervisor {
         self.common.run.redactor.add(resolved.secrets.iter().cloned());
         self.common.run.redactor.spare(resolved.names.iter().map(String::as_str));
         resolved.log(&self.common.run.redactor);
-        let Config { servers, endpoints, inputs, disabled, drain_timeout, tool_budget, cache_dir, .. } =
+        let warnings = resolved.warnings.iter().map(|warning| format!("warning: {warning}")).collect();
+        let Config { servers, endpoints, inputs, left_out, drain_timeout, tool_budget, cache_dir, .. } =
             resolved.config;
-        self.common.status.leave_out(&disabled);
-        self.helm.leave_out(disabled);
+        self.common.status.leave_out(&left_out);
+        self.helm.leave_out(left_out);
         if watch.paths() != inputs {
             *watch = Watch::of(inputs).await;
         }
@@ -80,7 +108,7 @@ impl Supervisor {
         if plan.is_empty() {
             let just_now = self.applied.take().filter(|(at, _)| at.elapsed() <= JUST_NOW);
             let told = just_now.map_or_else(|| "nothing changed".to_owned(), |(_, told)| told);
-            return Ok(Given { until: Until::Reloaded { told, servers: Vec::new() }, within: ENDING });
+            return Ok(Given { until: Until::Reloaded { told, warnings, servers: Vec::new() }, within: ENDING });
         }
         let told = format!("changed: {}", plan.words.join("; "));
         info!(event = "CONFIG_RELOADED", "{}", self.common.run.redactor.clean_all(&told));
@@ -92,7 +120,7 @@ impl Supervisor {
         new.servers.iter().for_each(|server| self.helm.change(server, false));
         self.wanted = new;
         self.applied = by_itself.then(|| (Instant::now(), told.clone()));
-        Ok(Given { until: Until::Reloaded { told, servers }, within })
+        Ok(Given { until: Until::Reloaded { told, warnings, servers }, within })
     }
 
     /// The config has mistakes: they are told, and nothing changes.

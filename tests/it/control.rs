@@ -117,7 +117,7 @@ async fn the_only_one_is_found_without_being_named_and_by_any_way_to_its_config(
     let other = runtime.ask(&["status", "--config", "/nonexistent.json"]).await;
     assert!(other.code == 3 && other.err.contains("/nonexistent.json"), "{other:?}");
     let unknown = runtime.ask(&["status", "y"]).await;
-    assert!(unknown.code == 2 && unknown.err.contains("no server here is called \"y\""), "{unknown:?}");
+    assert!(unknown.code == 2 && unknown.err.contains("no server or endpoint here is called \"y\""), "{unknown:?}");
     daemon.stop().await;
     assert!(runtime.sockets().is_empty(), "removed at the end");
     let none = runtime.ask(&["status"]).await;

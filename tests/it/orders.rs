@@ -270,9 +270,15 @@ async fn one_that_refuses_or_is_mute_is_told_and_the_wait_for_it_is_bounded() {
     let daemon = runtime.setup().config(&config).start("info");
     let mut conn = endpoint.accept().await;
     let said = runtime.not_done(1, &["restart", "rude"]).await;
-    assert!(said.contains("rude: refuses to be initialized: no licence"), "{said}");
+    assert!(said.contains("rude: refused to initialize: no licence"), "{said}");
     let said = runtime.not_done(1, &["restart", "mute"]).await;
     assert!(said.contains("mute: has not answered initialize within 11.0 s"), "{said}");
+    let lines = daemon.log_lines();
+    let told = |event: &str| lines.iter().filter(|line| field(line, "event") == Some(event)).count();
+    assert_eq!(told("ERROR_START_TIMEOUT"), 2, "its new start is told like the first");
+    assert!(lines.iter().any(|line| line.to_string().contains("and at once by mcp-pipe restart rude")));
+    let status = runtime.ask(&["status", "mute"]).await;
+    assert!(status.out.contains("server-not-ready"), "{status:?}");
     // A stop during a start, a start of what is starting, and a client that does not wait for the end.
     let (start, stop) = tokio::join!(runtime.ask(&["start", "mute"]), async {
         tokio::time::sleep(Duration::from_millis(300)).await;
@@ -294,7 +300,13 @@ async fn names_that_nobody_has_are_told_with_what_was_meant_and_without_a_daemon
     let daemon = runtime.local("calculator", "info").await;
     for command in ["restart", "stop", "start", "pause", "resume", "pin", "next", "status", "logs"] {
         let said = runtime.not_done(2, &[command, "calulator"]).await;
-        assert!(said.contains("no server here is called \"calulator\"; did you mean calculator?"), "{command}: {said}");
+        let what = match command {
+            "next" => "endpoint",
+            "restart" | "status" => "server or endpoint",
+            _ => "server",
+        };
+        let told = format!("no {what} here is called \"calulator\"; did you mean calculator?");
+        assert!(said.contains(&told), "{command}: {said}");
     }
     let said = runtime.not_done(1, &["next"]).await;
     assert!(said.contains("no servers take turns here"), "{said}");
@@ -416,6 +428,30 @@ async fn endpoints_that_look_alike_are_named_by_a_server() {
         ),
         "{said}"
     );
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_no_server_or_no_endpoint_is_told_as_what_it_is() {
+    let (runtime, kitchen) = (Runtime::new(), FakeEndpoint::bind().await);
+    let urls = json!({"kitchen": {"url": kitchen.url(), "servers": ["a"]}});
+    let servers = json!({"a": fixture_entry(&[]), "lost": fixture_entry(&[])});
+    let config = json!({"endpoints": urls, "mcpServers": servers});
+    let daemon = runtime.setup().config(&config).start("info");
+    kitchen.accept().await.handshake().await;
+    for command in ["stop", "start", "pause", "resume", "pin", "logs"] {
+        let said = runtime.not_done(2, &[command, "kitchen"]).await;
+        assert!(said.contains("kitchen is an endpoint, and this takes a server; there are: a\n"), "{command}: {said}");
+        let said = runtime.not_done(2, &[command, "lost"]).await;
+        assert!(said.contains("lost is shown by no endpoint, so this mcp-pipe does not run it"), "{command}: {said}");
+    }
+    let said = runtime.not_done(2, &["next", "kitchem"]).await;
+    assert!(
+        said.contains("no endpoint here is called \"kitchem\"; did you mean kitchen? there are: kitchen\n"),
+        "{said}"
+    );
+    let found = runtime.ask(&["status", "kitchen/a"]).await;
+    assert!(found.out.starts_with("a: "), "{found:?}");
     daemon.stop().await;
 }
 

@@ -216,15 +216,17 @@ async fn a_bad_file_changes_nothing_and_is_told_with_its_places() {
         (r#"{"mcpServers": {"a": {"args": []}}}"#, "mcpServers.a"),
         (&"x".repeat(5 << 20), "larger than"),
         (r#"{"mcpServers": {}}"#, "names no server"),
+        (" \n", "is empty"),
     ] {
         write(&run.file(), text);
         let said = run.runtime.ask(&["reload"]).await;
         assert!(said.code == 78 && said.err.contains(told) && said.err.contains("the old one runs on"), "{said:?}");
-        assert!(!said.err.contains("nothing was started"), "{said:?}");
+        assert!(!said.err.contains("nothing was started") && !said.err.contains("-- CMD"), "{said:?}");
     }
     fs::remove_file(run.file()).unwrap();
     let said = run.runtime.ask(&["reload"]).await;
-    assert!(said.code == 78 && said.err.contains("mcp_config.json"), "{said:?}");
+    assert!(said.code == 78 && said.err.contains("mcp_config.json\n    is gone\n"), "{said:?}");
+    assert!(!said.err.contains("-- CMD"), "{said:?}");
     fs::create_dir(run.file()).unwrap();
     assert_eq!(run.runtime.ask(&["reload"]).await.code, 78);
     fs::remove_dir(run.file()).unwrap();
@@ -243,7 +245,7 @@ async fn whatever_becomes_of_the_file_is_told_until_it_is_mended_and_disturbs_no
     let file = run.file();
     let half = &good[..good.len() / 2];
     let faults: [(&str, &dyn Fn(), &str); 5] = [
-        ("removed", &|| fs::remove_file(&file).unwrap(), "is not in the working directory"),
+        ("removed", &|| fs::remove_file(&file).unwrap(), "is gone"),
         ("half-written", &|| write(&file, half), "mcp_config.json:1:"),
         ("a folder", &|| fs::create_dir(&file).unwrap(), "mcp_config.json"),
         ("huge", &|| fs::File::create(&file).unwrap().set_len(100 << 20).unwrap(), "larger than"),

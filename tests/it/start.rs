@@ -169,6 +169,7 @@ async fn what_a_server_says_that_refuses_to_initialize_is_said_at_once_and_every
         let (output, stderr) = soon(Setup::new().config(&config(entries())), args).await;
         assert_eq!(output.status.code(), Some(1), "{args:?}: {stderr}");
         assert!(stderr.contains(&format!("server \"x\" refused to initialize: {WORDS}")), "{args:?}: {stderr}");
+        assert!(!stderr.contains("mcp-pipe restart") && !stderr.contains("later"), "it ends now: {args:?}: {stderr}");
     }
     let endpoint = FakeEndpoint::bind().await;
     let health = tempfile::tempdir().unwrap();
@@ -186,7 +187,7 @@ async fn what_a_server_says_that_refuses_to_initialize_is_said_at_once_and_every
     let (output, _) = soon(Setup::new(), &["health", "--status-socket", &socket]).await;
     assert_eq!(output.status.code(), Some(1));
     let shown = String::from_utf8(output.stdout).unwrap();
-    assert!(shown.contains(&format!("server refuses to initialize: {WORDS}")), "{shown}");
+    assert!(shown.contains(&format!("server refused to initialize: {WORDS}")), "{shown}");
     let closed = daemon.wait_for_event("CONNECTION_CLOSED").await.to_string();
     assert!(closed.contains(&format!("server x refused to initialize: {WORDS}")), "{closed}");
     assert!(!daemon.log_text().contains("most likely"), "nothing else is accused");

@@ -30,6 +30,8 @@ fn case(endpoints: &str, servers: &str) -> Case {
 #[test]
 fn a_list_of_endpoints_a_token_that_is_a_name_and_a_relay_that_several_share_are_told() {
     let listed = r#"{"endpoints": [{"url": "wss://h/?token=0123456789"}], "mcpServers": {"a": {"command": "a"}}}"#;
+    let alone = Case::new(listed).no_env().mistakes(&[]);
+    assert!(alone.len() == 1 && alone[0].contains("endpoints: is a list"), "no second one: {alone:?}");
     let said = Case::new(listed).mistakes(&[]).join("\n");
     assert!(
         said.contains("endpoints: is a list, and each endpoint needs a name; write {\"kitchen\": {\"url\""),
@@ -171,6 +173,7 @@ fn the_common_endpoint_is_needed_only_for_what_no_endpoint_takes() {
         ]
     );
     assert_eq!(resolved.config.servers.iter().map(|server| &*server.name).collect::<Vec<_>>(), ["a"]);
+    assert_eq!(resolved.config.left_out.unshown, ["b"]);
 }
 
 #[test]

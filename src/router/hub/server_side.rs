@@ -24,9 +24,10 @@ impl Hub {
     ) {
         match lost {
             Some((Flight::Initialize(hello), message)) => {
-                let error = reply::error(b"0", UNAVAILABLE, &message);
+                let whole = format!("server \"{}\" {message}", self.servers[server].lane.name);
+                let error = reply::error(b"0", UNAVAILABLE, &whole);
                 let id = envelope::scan_one(&error).and_then(|e| e.id).unwrap_or_default();
-                self.on_refusal(server, hello, (&error, id), now, out);
+                self.on_refusal(server, (hello, message), (&error, id), now, out);
             }
             Some((Flight::List(reading), message)) => {
                 self.on_page_of(server, reading, Err((UNAVAILABLE, &message)), now, out);
@@ -54,7 +55,10 @@ impl Hub {
             None => out.note(Note::of(server, What::Unclaimed)),
             Some((_, Flight::Initialize(hello))) => match result {
                 Some(result) => self.on_welcome(server, hello, result, now, out),
-                None => self.on_refusal(server, hello, (frame, id), now, out),
+                None => {
+                    let error = format!("refused to initialize: {}", words(frame));
+                    self.on_refusal(server, (hello, error), (frame, id), now, out);
+                }
             },
             Some((_, Flight::List(reading))) => match result {
                 Some(page) => self.on_page_of(server, reading, Ok(page), now, out),
@@ -171,16 +175,16 @@ impl Hub {
         self.settle(server, now, out);
     }
 
-    /// A server has refused to initialize: with this message, whose id is there. The others go on.
+    /// A server has refused to initialize: with this message, whose id is there. The others go on. `error`: what the server did, in
+    /// words that follow its name.
     pub(super) fn on_refusal(
         &mut self,
         server: ServerIndex,
-        hello: Arc<Hello>,
+        (hello, error): (Arc<Hello>, String),
         (frame, id): (&[u8], Range<usize>),
         now: Instant,
         out: &mut dyn Out,
     ) {
-        let error = words(frame);
         let Hub { servers, peers, .. } = self;
         let hosted = &mut servers[server];
         let Hosted { lane, shelf, solo, .. } = hosted;

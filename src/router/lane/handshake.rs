@@ -50,7 +50,8 @@ impl Lane {
         self.check_hello(Some(welcome), peers, now, out)
     }
 
-    /// The server has answered `initialize` with an error. `welcome`: its last answer that was no error.
+    /// The server has answered `initialize` with an error, or with nothing that can be read. `why`: that, in words that follow the
+    /// server's name. `welcome`: its last answer that was no error.
     pub(in crate::router) fn refused(
         &mut self,
         hello: Arc<Hello>,
@@ -196,7 +197,7 @@ impl Lane {
     /// The server's refusal to initialize, in its words, if the server has answered nothing else.
     pub(in crate::router) fn refusal(&self) -> Option<String> {
         let why = match &self.state {
-            ServerSide::Refusing { why, .. } => format!("refused to initialize: {why}"),
+            ServerSide::Refusing { why, .. } => why.clone(),
             ServerSide::Down { why, .. } if self.opening.is_refusing() => why.clone(),
             ServerSide::Down { .. } | ServerSide::Initializing { .. } | ServerSide::Greeted | ServerSide::Ready => {
                 return None;
@@ -209,7 +210,7 @@ impl Lane {
     fn restart(&mut self, why: &'static str, peers: &mut Peers, now: Instant, out: &mut dyn Out) {
         out.restart(self.index, why);
         let refused = match &self.state {
-            ServerSide::Refusing { why, .. } => Some(format!("refused to initialize: {why}")),
+            ServerSide::Refusing { why, .. } => Some(why.clone()),
             ServerSide::Down { why, .. } if self.opening.is_refusing() => Some(why.clone()),
             ServerSide::Down { .. } | ServerSide::Initializing { .. } | ServerSide::Greeted | ServerSide::Ready => None,
         };

@@ -124,7 +124,7 @@ impl Hub {
         solo.refusal = Some(if frame.len() <= MAX_REFUSAL {
             [frame[..id.start].into(), frame[id.end..].into()]
         } else {
-            let message = format!("server \"{}\" refused to initialize: {error}", lane.name);
+            let message = format!("server \"{}\" {error}", lane.name);
             let frame = reply::error(b"", UNAVAILABLE, message);
             let at = memchr::memmem::find(&frame, b"\"id\":").map_or(0, |at| at + b"\"id\":".len());
             [frame[..at].into(), frame[at..].into()]

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::catalogue::Memory;
+use crate::mcp::envelope::NotMessage;
 use crate::mcp::reply::{INVALID_REQUEST, METHOD_NOT_FOUND, PARSE_ERROR};
 use crate::router::Greeting;
 use crate::router::desk::MAX_ASKED;
@@ -719,6 +720,25 @@ fn a_server_that_exits_when_it_has_refused_is_known_by_its_words_and_not_by_its_
     rig.endpoint(r#"{"id":1,"method":"tools/call"}"#);
     let message = parsed(&rig.sent_to_endpoint().pop().unwrap())["error"]["message"].to_string();
     assert!(message.contains("exited with code 1"), "{message}");
+}
+
+#[test]
+fn an_answer_to_initialize_that_cannot_be_read_is_no_refusal_and_is_quoted() {
+    let mut rig = Rig::new();
+    rig.server_up();
+    rig.link_up();
+    rig.endpoint(&hello(7));
+    let id = rig.last()["id"].to_string();
+    let text = format!(r#"{{"jsonrpc":"2.0","id":{id},"result":oops{}"#, "!".repeat(1000));
+    let lost = Lost { id: id.as_bytes(), method: false, why: NotMessage::Json(30) };
+    rig.router.on_server_lost(0, lost, text.as_bytes(), rig.now, &mut rig.sink);
+    let message = parsed(&rig.sent_to_endpoint()[0])["error"]["message"].as_str().unwrap().to_owned();
+    let want = format!(
+        "server \"calc\" answered initialize with something that is not JSON-RPC (not JSON at byte 30): {}",
+        &text[..200]
+    );
+    assert!(message.starts_with(&want) && message.len() < want.len() + 10, "{message}");
+    assert!(!rig.sink.notes.iter().any(|note| note.contains("refused")), "{:?}", rig.sink.notes);
 }
 
 #[test]
