@@ -270,6 +270,16 @@ impl World {
         self.look_around();
     }
 
+    /// Whether the server that a client has alone takes nothing now.
+    fn is_alone_with_one_away(&self, peer: PeerId) -> bool {
+        let view = self.clients[&peer].view;
+        let alone = match &self.router {
+            Kind::Alone(_) => Some(0),
+            Kind::Merged(..) => ALONE.contains(&view).then(|| VIEWS[view][0]),
+        };
+        alone.is_some_and(|server| !self.servers[server].alive || self.servers[server].busy)
+    }
+
     /// Whether a client sees a server.
     fn sees(&self, client: &Client, server: usize) -> bool {
         matches!(self.router, Kind::Alone(_)) || VIEWS[client.view].contains(&server)
@@ -668,6 +678,8 @@ impl World {
             }
             // A stopped server is told nothing, and whoever wanted that gets an error.
             Happening::Level(..) if self.bars.contains(&Some(Bar::Stopped)) => {}
+            // One that is away too long may be told nothing either, and its only peer, which asks it itself, gets an error.
+            Happening::Level(..) if self.is_alone_with_one_away(peer) => {}
             Happening::Level(_, level) => {
                 self.clients.get_mut(&peer).unwrap().level = Some(level);
                 self.request(peer, "logging/setLevel", json!({"level": LEVELS[level]}), Open::Other);
