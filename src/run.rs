@@ -239,8 +239,7 @@ async fn serve(
     let pipes = async {
         tokio::select! {
             () = pipes(config, stop.clone()) => {}
-            never = say_when_all_is_up(status, &stop) => match never {},
-            never = release_text(status) => match never {},
+            never = follow_the_start(status, &stop) => match never {},
         }
         // Both steps of the stop at once: the local endpoint and the sockets have nobody left to serve.
         ended.advance();
@@ -266,13 +265,12 @@ async fn serve(
 }
 
 /// Logs once that everything is up, if that ever happens.
-async fn say_when_all_is_up(status: &Status, stop: &Stop) -> Infallible {
+async fn say_when_all_is_up(status: &Status, stop: &Stop) {
     if let Some(summary) = Summary::when_due(status, stop).await {
         let Summary { servers, tools, connections } = summary;
         let hint = if io::stderr().is_terminal() { "; Ctrl-C stops" } else { "" };
         info!(event = "ALL_UP", count = servers, tools, connections, "{summary}{hint}");
     }
-    std::future::pending().await
 }
 
 /// Longest wait for everything to be up before the start counts as over; npx may be installing for minutes.
@@ -280,12 +278,15 @@ const START: Duration = Duration::from_mins(5);
 /// How long everything has been up when the start counts as over: handshakes, lists and first calls come at once.
 const SETTLED: Duration = Duration::from_millis(500);
 
-/// Gives back the memory of what only the start needed, once that is over.
-async fn release_text(status: &Status) -> Infallible {
+/// Does what is due once everything is up: tells of it, and gives back the memory of what only the start needed.
+async fn follow_the_start(status: &Status, stop: &Stop) -> Infallible {
     // Where something never comes up, the start is over nonetheless.
     let _late = timeout(START, Summary::all_up(status)).await;
-    sleep(SETTLED).await;
-    text::release();
+    let release = async {
+        sleep(SETTLED).await;
+        text::release();
+    };
+    tokio::join!(release, say_when_all_is_up(status, stop));
     std::future::pending().await
 }
 
