@@ -70,7 +70,7 @@ async fn a_crash_loop_says_once_what_the_server_says_in_each_of_its_lives() {
     let endpoint = FakeEndpoint::bind().await;
     // At another time and by another process each time; in its third life it says something new.
     let script = r#"
-        echo "$(date +%H:%M:%S.%N) process $$ starts" >&2
+        echo "$(date +%H:%M:%S.%N) process $((10000 + $$)) starts" >&2
         echo "no database" >&2
         [ -e twice ] && echo "no disk" >&2
         [ -e once ] && touch twice
