@@ -67,8 +67,7 @@ impl Summary {
     async fn when_all_is_up(status: &Status) -> Summary {
         let mut changes = status.changes();
         loop {
-            // What `wait_for` returns holds a lock, so it is dropped at once.
-            drop(changes.wait_for(|all| Summary::of(all).is_some()).await);
+            Summary::all_up(status).await;
             let read = async {
                 let settled = |all: &Overview| Summary::of(all).is_none_or(|summary| summary.tools.is_some());
                 drop(changes.wait_for(settled).await);

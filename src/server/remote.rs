@@ -4,7 +4,7 @@
 //!
 //! A life is one conversation. Its face is that of a process: lines go in, messages come out, and it ends by itself, by a fault, or by
 //! [`Remote::stop`]. Each line becomes a request over HTTP of its own, an *exchange* (`exchange`), which goes through a few steps
-//! (`steps`): it may wait for a session, is sent, and what comes of it is read. How far the conversation is, and so what may be sent, is
+//! (`steps`): it may wait for a session, is sent, and what comes of it is read (`body`). How far the conversation is, and so what may be sent, is
 //! decided in `session`; what a reply means in `answer`; what a body holds in `reader`. All three are pure.
 //!
 //! A request that fails is told to whoever asked ([`Found::Unanswered`]), and costs the others nothing. A life ends where the server can't
@@ -12,6 +12,7 @@
 //! life: what was refused for its sake is sent again, and the router is told ([`Found::Renewed`]).
 
 mod answer;
+mod body;
 mod exchange;
 mod reader;
 mod request;
@@ -343,6 +344,9 @@ impl Remote {
 
     /// Sends what waits, as far as the conversation and the connections allow.
     fn release(&mut self) {
+        // Counted once, not for each that waits: thousands may.
+        let mut at_work = self.each.iter().flatten().filter(|exchange| exchange.is_at_work()).count();
+        let is_reachable = self.way != Way::Sse { posts: None };
         let mut at = 0;
         while let Some(&place) = self.queue.get(at) {
             let Some(exchange) = self.each[place].as_mut() else {
@@ -357,11 +361,9 @@ impl Remote {
                     LineKind::Request
                 }
             };
-            let is_reachable = self.way != Way::Sse { posts: None };
             // `initialize` may be sent again, by the other way.
             let is_admitted = self.session.admits(line) || line == LineKind::Initialize && !self.session.has_begun();
-            let at_work = || self.each.iter().flatten().filter(|other| other.is_at_work()).count();
-            if !is_reachable || !is_admitted || line == LineKind::Request && at_work() >= MAX_AT_WORK {
+            if !is_reachable || !is_admitted || line == LineKind::Request && at_work >= MAX_AT_WORK {
                 // A cancellation goes past requests that wait for others to end; nothing goes past the handshake.
                 at += 1;
                 if !is_reachable || line != LineKind::Request {
@@ -371,6 +373,7 @@ impl Remote {
             }
             self.queue.remove(at);
             if let Some(exchange) = self.each[place].as_mut() {
+                at_work += 1;
                 self.session.sends(line, &exchange.body);
                 exchange.io = Io::Pausing(exchange.moved);
                 self.woken.insert(place);

@@ -22,8 +22,7 @@ pub struct Gate {
 
 impl PartialEq for Gate {
     fn eq(&self, other: &Self) -> bool {
-        let of = |gate: &Gate| (gate.endpoint.clone(), gate.allow.clone(), gate.deny.clone());
-        of(self) == of(other)
+        (&self.endpoint, &self.allow, &self.deny) == (&other.endpoint, &other.allow, &other.deny)
     }
 }
 

@@ -60,6 +60,39 @@ async fn a_remote_server_is_initialized_listed_called_and_told_of_its_end() {
     assert!(!log.contains("t0ken-t0ken"), "{log}");
 }
 
+#[tokio::test]
+async fn a_flood_of_calls_uses_no_more_connections_than_it_may_and_a_cancellation_goes_past_it() {
+    const MOST: usize = 100;
+    let web = Web::start(on_x(|_| vec![Part::Hang])).await;
+    let (_endpoint, daemon, mut conn) = start(&web.url(), json!({})).await;
+    conn.handshake().await;
+    for id in 10..310 {
+        conn.send_call(id, "x", json!({})).await;
+    }
+    within("the calls that may be made at once", async {
+        while web.calls("x") < MOST {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+    let cancel = |id: u64| json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": id}});
+    conn.send(cancel(10)).await;
+    let is_told = |asked: &Asked| asked.body["method"] == "notifications/cancelled";
+    within("the cancellation", async {
+        while !web.asked().iter().any(is_told) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+    assert!(web.calls("x") <= MOST + 1, "{} calls at once", web.calls("x"));
+    for id in 11..310 {
+        conn.send(cancel(id)).await;
+    }
+    // Each place is free again.
+    assert_eq!(text_of(&conn.call(400, "echo", json!({})).await), "echo");
+    daemon.stop_closing([&mut conn]).await;
+}
+
 /// What is wrong with an answer costs the call that it is for, is told, and costs nothing else.
 #[tokio::test]
 async fn a_call_that_goes_wrong_is_answered_once_with_what_happened() {

@@ -165,11 +165,11 @@ impl Exchange {
         }
     }
 
-    /// Whether it uses a connection.
+    /// Whether it uses a connection, or is about to.
     pub(super) fn is_at_work(&self) -> bool {
         match self.io {
-            Io::Sending(_) | Io::Arrived(_) | Io::Explaining { .. } | Io::Reading(_) => true,
-            Io::Parked | Io::Pausing(_) | Io::Awaited => false,
+            Io::Pausing(_) | Io::Sending(_) | Io::Arrived(_) | Io::Explaining { .. } | Io::Reading(_) => true,
+            Io::Parked | Io::Awaited => false,
         }
     }
 

@@ -1,0 +1,289 @@
+//! The body of a reply: it is read as it comes, what is in it is handed on, and what follows from its end is done.
+
+use std::ops::ControlFlow;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use super::exchange::{Aim, Exchange, Io, Reading, Wanted};
+use super::reader::{self, Fed, Piece, Reader};
+use super::request::SESSION_HEADER;
+use super::session::Greeting;
+use super::steps::{MAX_RETRY, Next, PROBE, RETRY, SHOWN};
+use super::{Found, Obituary, Remote, Taker, Way};
+use crate::error::FaultCode;
+use crate::mcp::envelope::{self, Kind};
+use crate::mcp::id::flight_id;
+use crate::mcp::reply;
+
+/// Most reads in a row from one body before others have their turn.
+const READS: usize = 8;
+/// Shortest time until a stream is asked for again, whatever the server says.
+const MIN_RETRY: Duration = Duration::from_millis(50);
+
+impl Remote {
+    /// Reads a body.
+    pub(super) fn read(
+        &mut self,
+        exchange: &mut Exchange,
+        mut reading: Box<Reading>,
+        cx: &mut Context<'_>,
+        taker: &mut Taker<'_, '_>,
+    ) -> Next {
+        let session = reading.reply.header(SESSION_HEADER).map(str::to_owned);
+        for _ in 0..READS {
+            let Reading { reply, reader, rest } = &mut *reading;
+            if taker.flow.is_break() {
+                exchange.io = Io::Reading(reading);
+                return Next::Full;
+            }
+            if !rest.is_empty() {
+                let bytes = std::mem::take(rest);
+                let aim = &mut exchange.aim;
+                let fed = reader.feed(&bytes, &mut |piece| self.on_piece(aim, session.as_deref(), piece, taker));
+                if reader.taken() > exchange.taken {
+                    (exchange.taken, exchange.moved) = (reader.taken(), taker.now);
+                }
+                match fed {
+                    Fed::All => {}
+                    Fed::Part(taken) => *rest = bytes.slice(taken..),
+                    Fed::TooLarge => return self.on_too_large(exchange, taker),
+                }
+                if self.end.is_some() {
+                    return Next::Done;
+                }
+                continue;
+            }
+            match reply.poll_chunk(cx) {
+                Poll::Pending => {
+                    exchange.io = Io::Reading(reading);
+                    return Next::Wait;
+                }
+                Poll::Ready(Some(Ok(bytes))) => *rest = bytes,
+                Poll::Ready(Some(Err(error))) => {
+                    let (last, retry) = (reader.last_id().map(Into::into), reader.retry());
+                    return self.on_end(exchange, (last, retry), &error.to_string(), taker);
+                }
+                Poll::Ready(None) => {
+                    let aim = &mut exchange.aim;
+                    // What finds no room is left.
+                    let _flow = reader.end(&mut |piece| self.on_piece(aim, session.as_deref(), piece, taker));
+                    let (last, retry) = (reader.last_id().map(Into::into), reader.retry());
+                    let why = match reader {
+                        Reader::Json { .. } => "its answer is empty",
+                        Reader::Events(_) => "the stream of its answer ended without that",
+                    };
+                    return self.on_end(exchange, (last, retry), why, taker);
+                }
+            }
+        }
+        cx.waker().wake_by_ref();
+        exchange.io = Io::Reading(reading);
+        Next::Wait
+    }
+
+    /// A text is larger than a message may be.
+    fn on_too_large(&mut self, exchange: &Exchange, taker: &mut Taker<'_, '_>) -> Next {
+        let why = format!("answered with more than {} bytes, which is the limit (maxFrameSize)", self.max_frame);
+        match (exchange.wanted(), &exchange.aim) {
+            (Some(wanted), _) if !wanted.is_initialize => self.unanswered(wanted, &why, taker),
+            (Some(_), _) | (None, Aim::Renewal) => self.finish(Obituary::new(FaultCode::RemoteNotMcp, why), false),
+            (None, _) => {}
+        }
+        Next::Done
+    }
+
+    /// A body has ended. `why`: what is wrong with that where something was still to come.
+    fn on_end(
+        &mut self,
+        exchange: &mut Exchange,
+        (last, retry): (Option<Box<[u8]>>, Option<Duration>),
+        why: &str,
+        taker: &mut Taker<'_, '_>,
+    ) -> Next {
+        let pause = retry.unwrap_or(RETRY).clamp(MIN_RETRY, MAX_RETRY);
+        match &mut exchange.aim {
+            Aim::Listening { behind, .. } => {
+                *behind = last.or(behind.take());
+                exchange.io = Io::Pausing(taker.now + pause);
+                Next::Go
+            }
+            Aim::Stream => {
+                self.finish(
+                    Obituary::new(FaultCode::RemoteLost, "has closed its event stream, and with it the session"),
+                    false,
+                );
+                Next::Done
+            }
+            Aim::Request(Wanted { answered: true, .. }) | Aim::Message { .. } | Aim::Probe | Aim::End => Next::Done,
+            Aim::Renewal if self.session.is_renewing() => {
+                let why = format!("did not answer initialize: {why}");
+                self.finish(Obituary::new(FaultCode::RemoteLost, why), false);
+                Next::Done
+            }
+            Aim::Renewal => Next::Done,
+            Aim::Request(wanted) => {
+                let resumes = last.or(wanted.resumes.take());
+                if let (Some(last), None) = (resumes, &wanted.instead) {
+                    wanted.resumes = Some(last);
+                    exchange.io = Io::Pausing(taker.now + pause);
+                    return Next::Go;
+                }
+                let (why, fault) = match &wanted.instead {
+                    Some(instead) => {
+                        (format!("answered with something that is no MCP: {instead}"), FaultCode::RemoteNotMcp)
+                    }
+                    None => (format!("did not answer: {why}"), FaultCode::RemoteLost),
+                };
+                if wanted.is_initialize {
+                    self.finish(Obituary::new(fault, why), false);
+                } else {
+                    self.unanswered(wanted, &why, taker);
+                    if fault == FaultCode::RemoteLost {
+                        self.probe(taker.now);
+                    }
+                }
+                Next::Done
+            }
+        }
+    }
+
+    /// Takes a piece of a body. `session`: the id in the reply's head.
+    fn on_piece(
+        &mut self,
+        aim: &mut Aim,
+        session: Option<&str>,
+        piece: Piece<'_>,
+        taker: &mut Taker<'_, '_>,
+    ) -> ControlFlow<()> {
+        match piece {
+            Piece::Text(text) => self.take_text(aim, session, text, taker),
+            Piece::Named("endpoint", data) => {
+                if matches!(aim, Aim::Stream) && self.way == (Way::Sse { posts: None }) {
+                    self.on_address(data);
+                }
+            }
+            Piece::Named(..) => {}
+            Piece::TooLarge(cut) => {
+                let id = envelope::scan_cut(cut).id.and_then(flight_id);
+                self.note_answer(aim, id);
+                self.left.pass(Found::TooLarge(cut), &mut taker.flow, taker.on);
+            }
+        }
+        if self.end.is_some() { ControlFlow::Break(()) } else { taker.flow }
+    }
+
+    /// The server has named the address for what it is sent (HTTP+SSE).
+    fn on_address(&mut self, data: &[u8]) {
+        let named = str::from_utf8(data).ok().map(|text| self.url.join(text.trim()));
+        match named {
+            Some(Ok(url)) if url.origin() == self.url.origin() => {
+                self.way = Way::Sse { posts: Some(url) };
+                self.is_settled = true;
+                self.release();
+            }
+            Some(Ok(url)) => {
+                let why =
+                    format!("names an address of another origin for what it is sent ({url}), and nothing goes there");
+                self.finish(Obituary::new(FaultCode::RemoteNotMcp, why), false);
+            }
+            Some(Err(_)) | None => {
+                let why = "names no address for what it is sent, as HTTP+SSE wants";
+                self.finish(Obituary::new(FaultCode::RemoteNotMcp, why), false);
+            }
+        }
+    }
+
+    /// Hands on the messages of a text, but those that are for this life itself.
+    pub(super) fn take_text(&mut self, aim: &mut Aim, session: Option<&str>, text: &[u8], taker: &mut Taker<'_, '_>) {
+        reader::messages(text, &mut |found| {
+            match &found {
+                Found::Message { frame, envelope } if envelope.kind(frame) == Kind::Response => {
+                    let id = envelope.id.clone().map_or(&b""[..], |id| &frame[id]);
+                    let result = envelope.result.clone().map(|result| &frame[result]);
+                    if id == PROBE || self.on_answer(aim, session, flight_id(id), result, taker) {
+                        return;
+                    }
+                }
+                Found::Noise(text) => {
+                    if let Aim::Request(wanted) = aim {
+                        let text = String::from_utf8_lossy(&text[..text.len().min(2 * SHOWN)]);
+                        wanted.instead = Some(self.redactor.shown(&text, SHOWN));
+                        return;
+                    }
+                }
+                Found::Lost(lost, _) => {
+                    self.note_answer(aim, flight_id(lost.id));
+                }
+                Found::Message { .. }
+                | Found::TooLarge(_)
+                | Found::Unanswered { .. }
+                | Found::Renewed
+                | Found::Habit(_) => {}
+            }
+            self.left.pass(found, &mut taker.flow, taker.on);
+        });
+    }
+
+    /// An answer has come. Returns whether it is for this life itself.
+    fn on_answer(
+        &mut self,
+        aim: &mut Aim,
+        session: Option<&str>,
+        number: Option<u64>,
+        result: Option<&[u8]>,
+        taker: &mut Taker<'_, '_>,
+    ) -> bool {
+        if self.session.is_renewing() && number.is_some() && number == self.hello_number() {
+            match result.map(|result| self.session.greeted(result, session)) {
+                Some(Greeting::Renewed { announce: true }) => {
+                    let line = reply::notification("notifications/initialized");
+                    self.begin(Exchange::new(Aim::Message { announces: true }, line.into(), taker.now));
+                }
+                Some(Greeting::Renewed { announce: false }) => self.release(),
+                Some(Greeting::First) => {}
+                Some(Greeting::Another) => {
+                    let why = "was restarted, and says other things of itself than before";
+                    self.finish(Obituary::new(FaultCode::RemoteLost, why), true);
+                }
+                None => {
+                    let why = "lost its session, and refuses another one";
+                    self.finish(Obituary::new(FaultCode::RemoteLost, why), false);
+                }
+            }
+            return true;
+        }
+        if self.note_answer(aim, number) {
+            match result {
+                Some(result) => {
+                    self.session.greeted(result, session);
+                    self.is_settled = true;
+                }
+                None => self.session.refused(),
+            }
+            self.release();
+        }
+        false
+    }
+
+    /// The number of the request by which the conversation began.
+    fn hello_number(&self) -> Option<u64> {
+        let hello = self.session.hello()?;
+        envelope::scan_one(&hello)?.id.and_then(|id| flight_id(&hello[id]))
+    }
+
+    /// The request of this number is answered. Returns whether that was `initialize`.
+    fn note_answer(&mut self, aim: &mut Aim, number: Option<u64>) -> bool {
+        let Some(number) = number else { return false };
+        if let Aim::Request(wanted) = aim
+            && wanted.number == Some(number)
+        {
+            return !std::mem::replace(&mut wanted.answered, true) && wanted.is_initialize;
+        }
+        // It came on another stream than its own.
+        let Some(place) = self.place_of(number) else { return false };
+        let Some(Exchange { aim: Aim::Request(wanted), .. }) = &mut self.each[place] else { return false };
+        wanted.answered = true;
+        self.woken.insert(place);
+        wanted.is_initialize
+    }
+}
