@@ -74,6 +74,7 @@ use clap::ValueEnum;
 use http::HeaderName;
 
 use crate::endpoint::{Endpoint, RemoteUrl};
+use crate::mcp::era::Era;
 use crate::mcp::handshake::Hello;
 use crate::secrecy::Secret;
 use crate::tools::ToolPolicy;
@@ -134,6 +135,8 @@ pub struct ServerSpec {
     pub hello: Option<Arc<Hello>>,
     /// Who answers a further `initialize`.
     pub handshake: Handshake,
+    /// The era of MCP that the server is of, where that is not found out.
+    pub era: Option<Era>,
     /// Longest time from the server's start to its answer to `initialize` before the endpoint is dialled regardless.
     pub start_timeout: Duration,
     /// The largest message in bytes, in either direction.
@@ -324,6 +327,20 @@ pub struct CommandSpec {
     pub cwd: Option<PathBuf>,
 }
 
+impl CommandSpec {
+    /// The files that are started, as far as they can be told: the program and those arguments that are paths of files.
+    pub(crate) fn files(&self) -> Vec<PathBuf> {
+        let folder = self.cwd.clone().unwrap_or_default();
+        let path = self.env.iter().find(|(name, _)| name == "PATH").map(|(_, value)| OsString::from(value.reveal()));
+        let path = path.or_else(|| std::env::var_os("PATH")).unwrap_or_default();
+        let is_name = !self.program.contains(['/', '\\']);
+        let mut named = std::env::split_paths(&path).map(|folder| folder.join(&self.program));
+        let program = if is_name { named.find(|path| path.is_file()) } else { Some(folder.join(&self.program)) };
+        let args = self.args.iter().map(|arg| folder.join(arg)).filter(|path| path.is_file());
+        program.into_iter().chain(args).collect()
+    }
+}
+
 /// How a link dials its endpoint, and when it takes the connection for dead.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LinkSpec {
@@ -351,6 +368,40 @@ pub enum Handshake {
     Answer,
     /// The server itself, each time.
     Relay,
+}
+
+/// The era of MCP that a server is of (`era`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum EraChoice {
+    /// Found out.
+    #[default]
+    Auto,
+    /// Up to 2025-11-25.
+    Legacy,
+    /// From 2026-07-28 on.
+    Modern,
+}
+
+impl EraChoice {
+    /// The era, where it is not found out.
+    pub(crate) fn era(self) -> Option<Era> {
+        match self {
+            EraChoice::Auto => None,
+            EraChoice::Legacy => Some(Era::Legacy),
+            EraChoice::Modern => Some(Era::Modern),
+        }
+    }
+}
+
+impl RemoteSpec {
+    /// Whether the server is tried as HTTP+SSE first, or only.
+    pub(crate) fn is_sse(&self) -> bool {
+        match self.transport {
+            RemoteTransport::Any => self.url.ends_in_sse(),
+            RemoteTransport::Http => false,
+            RemoteTransport::Sse => true,
+        }
+    }
 }
 
 #[cfg(test)]
@@ -396,6 +447,7 @@ impl ServerSpec {
             }),
             hello: None,
             handshake: Handshake::Answer,
+            era: None,
             start_timeout: second,
             max_frame: 1 << 20,
             sharing: Sharing::default(),

@@ -59,7 +59,8 @@ use crate::mcp::handshake::Hello;
 use crate::process::guard::Guard;
 use crate::process::stop::Stop;
 use crate::router::{
-    About, Arrangement, Gone, NewPeer, PeerId, Router, ServerIndex, Sight, Start, TurnCommand, earliest,
+    About, Arrangement, Gone, NewPeer, Note, Out, PeerId, Router, ServerIndex, Sight, Start, TurnCommand, What,
+    earliest,
 };
 use crate::secrecy::Redactor;
 use crate::server::wanted::{Goal, Wanted};
@@ -741,6 +742,8 @@ fn on_server(router: &mut dyn Router, sides: &mut Sides, index: ServerIndex, eve
             sides.each[index].up(pid, now);
             router.on_server_up(index, now, sides);
         }
+        ServerEvent::Again { pid, era } => sides.each[index].again(pid, era),
+        ServerEvent::Shown { era } => sides.shown(index, era),
         // Whoever waited for a process that is ended by command has got an answer already.
         ServerEvent::Said(_) if sides.each[index].ending => {}
         ServerEvent::Said(found) => {
@@ -780,11 +783,17 @@ fn pass_found(router: &mut dyn Router, index: ServerIndex, found: Found<'_>, now
             sides.trace("MESSAGE_RECEIVED", About::Server(index), &[frame]);
             router.on_server(index, frame, envelope, now, sides);
         }
+        Found::Caused { cause, frame, envelope } => {
+            sides.trace("MESSAGE_RECEIVED", About::Server(index), &[frame]);
+            router.on_server_caused(index, cause, (frame, envelope), now, sides);
+        }
         Found::Noise(line) => router.on_server_noise(index, line, now, sides),
         Found::Lost(lost, text) => router.on_server_lost(index, lost, text, now, sides),
         Found::TooLarge(cut) => router.on_server_too_large(index, cut, now, sides),
         Found::Unanswered { id, why } => router.on_server_unanswered(index, id, why, now, sides),
         Found::Renewed => router.on_server_renewed(index, now, sides),
+        Found::Modern => router.on_server_modern(index),
+        Found::Odd { method, what } => sides.note(Note::of(index, What::Odd { method, what: what.to_owned() })),
         Found::Habit(_) => {} // the server's side has logged the habit
     }
 }

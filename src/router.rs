@@ -218,6 +218,17 @@ pub trait Router {
     fn on_server_barred(&mut self, server: ServerIndex, bar: Option<Bar>, now: Instant, out: &mut dyn Out);
     /// A message of a server: one line, and never of [`Kind::Other`](crate::mcp::envelope::Kind).
     fn on_server(&mut self, server: ServerIndex, frame: &[u8], e: &Envelope, now: Instant, out: &mut dyn Out);
+    /// A message of a server of which it is known to which request of ours it belongs, by that request's number.
+    fn on_server_caused(
+        &mut self,
+        server: ServerIndex,
+        cause: u64,
+        message: (&[u8], &Envelope),
+        now: Instant,
+        out: &mut dyn Out,
+    );
+    /// The server's present life is of the modern era: it is to be told of each request for whom it is.
+    fn on_server_modern(&mut self, server: ServerIndex);
     /// A server wrote a text that is no message.
     fn on_server_noise(&mut self, server: ServerIndex, text: &[u8], now: Instant, out: &mut dyn Out);
     /// A message of a server can't be read, or may have been lost. `text` is what has come of the message, empty where that
@@ -286,12 +297,16 @@ pub(crate) fn say(router: &mut dyn Router, server: ServerIndex, line: &[u8], now
     let mut on = |found: Found<'_>| {
         match found {
             Found::Message { frame, envelope } => router.on_server(server, frame, envelope, now, out),
+            Found::Caused { cause, frame, envelope } => {
+                router.on_server_caused(server, cause, (frame, envelope), now, out)
+            }
             Found::Noise(text) => router.on_server_noise(server, text, now, out),
             Found::Lost(lost, text) => router.on_server_lost(server, lost, text, now, out),
             Found::TooLarge(cut) => router.on_server_too_large(server, cut, now, out),
             Found::Unanswered { id, why } => router.on_server_unanswered(server, id, why, now, out),
             Found::Renewed => router.on_server_renewed(server, now, out),
-            Found::Habit(_) => {}
+            Found::Modern => router.on_server_modern(server),
+            Found::Odd { .. } | Found::Habit(_) => {}
         }
         ControlFlow::Continue(())
     };

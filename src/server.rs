@@ -10,8 +10,12 @@
 //!
 //! What the server says on stderr is logged, whatever else goes on.
 
+mod being;
+pub(crate) mod bridge;
 mod echo;
+mod era;
 mod exit;
+mod living;
 mod remote;
 mod spawn;
 mod stderr;
@@ -31,11 +35,13 @@ use std::time::Duration;
 
 use tokio::time::{Instant, Sleep, sleep};
 
+use self::being::{Being, End};
 use self::echo::{Echo, fingerprint};
+use self::era::Eras;
+use self::living::Living;
 use self::remote::Remote;
 use self::stderr::Noted;
 use self::stdio::Process;
-use self::stdout::OnFound;
 pub use self::stdout::{Found, Habit, Stdout};
 use self::wanted::{Actual, Goal, Step, Wanted};
 use crate::backoff::Backoff;
@@ -43,6 +49,8 @@ use crate::backoff::Pace;
 use crate::config::{Reach, ServerSpec};
 use crate::error::FaultCode;
 use crate::frame::LineOut;
+use crate::mcp::envelope;
+use crate::mcp::era::Era;
 use crate::process::guard::Guard;
 use crate::secrecy::Redactor;
 use crate::words::counted;
@@ -67,6 +75,19 @@ pub enum ServerEvent<'a> {
     Up {
         /// The process id; `None` for a remote server.
         pid: Option<u32>,
+    },
+    /// The life goes on with another process, as the server is none of the other era. The router is not told: it has heard nothing of
+    /// the one before.
+    Again {
+        /// The process id; `None` for a remote server.
+        pid: Option<u32>,
+        /// As one of which era the server is opened now.
+        era: Era,
+    },
+    /// The server has shown of which era it is, and that was not known.
+    Shown {
+        /// That era.
+        era: Era,
     },
     /// The server wrote something.
     Said(Found<'a>),
@@ -144,99 +165,17 @@ pub struct Server {
     under: u64,
     notes: Notes,
     echo: Echo,
+    eras: Eras,
 }
 
 enum ServerPhase {
     /// The server waits for its (re)start; `None`: that is due.
     Waiting(Option<Pin<Box<Sleep>>>),
-    Running(Being),
+    Running(Box<Living>),
     /// There is no process, as a person wants it.
     Halted,
-    Stopping(Being),
+    Stopping(Box<Living>),
     Stopped,
-}
-
-/// What a server is while it lives.
-enum Being {
-    Process(Box<Process>),
-    Remote(Box<Remote>),
-}
-
-/// How a life of a server has ended.
-struct End {
-    /// How, in a few words.
-    why: String,
-    /// The last lines of its stderr, as one line.
-    tail: String,
-    /// What kind of fault that is, and whether the server had answered before, where it was no process.
-    remote: Option<(FaultCode, bool)>,
-    /// How long the server asks to be left alone.
-    retry_after: Duration,
-}
-
-impl Being {
-    fn poll(
-        &mut self,
-        cx: &mut Context<'_>,
-        now: Instant,
-        read: bool,
-        on: &mut OnFound<'_>,
-        log: &mut dyn FnMut(Noted<'_>),
-    ) -> Poll<()> {
-        match self {
-            Being::Process(process) => process.poll(cx, now, read, on, log),
-            Being::Remote(remote) => remote.poll(cx, now, read, on),
-        }
-    }
-
-    fn poll_write(&mut self, cx: &mut Context<'_>, out: &mut LineOut) -> Poll<()> {
-        match self {
-            Being::Process(process) => process.poll_write(cx, out),
-            Being::Remote(remote) => remote.poll_write(cx, out),
-        }
-    }
-
-    fn stop(&mut self, now: bool) {
-        match self {
-            Being::Process(process) => process.stop(now),
-            Being::Remote(remote) => remote.stop(now),
-        }
-    }
-
-    fn fail(&mut self, fault: Cow<'static, str>) {
-        match self {
-            Being::Process(process) => process.fail(fault),
-            Being::Remote(remote) => remote.fail(fault),
-        }
-    }
-
-    fn is_up(&self) -> bool {
-        match self {
-            Being::Process(process) => process.is_up(),
-            Being::Remote(remote) => remote.is_up(),
-        }
-    }
-
-    fn pid(&self) -> Option<u32> {
-        match self {
-            Being::Process(process) => Some(process.pid()),
-            Being::Remote(_) => None,
-        }
-    }
-
-    fn end(&self) -> End {
-        match self {
-            Being::Process(process) => {
-                let (why, tail) = process.obituary();
-                End { why, tail, remote: None, retry_after: Duration::ZERO }
-            }
-            Being::Remote(remote) => {
-                let end = remote.obituary();
-                let of_remote = Some((end.fault, remote.has_begun()));
-                End { why: end.why, tail: String::new(), remote: of_remote, retry_after: end.retry_after }
-            }
-        }
-    }
 }
 
 /// What has been logged of a server, so that it isn't said over and over.
@@ -253,8 +192,11 @@ struct Notes {
 impl Server {
     /// A server that is not started yet: the first poll does that. What `redactor` knows is hidden wherever the server
     /// writes it to stderr.
-    pub fn new(spec: Arc<ServerSpec>, guard: Guard, redactor: Redactor) -> Self {
+    ///
+    /// `known`: of which era it has shown to be in an earlier run.
+    pub fn new(spec: Arc<ServerSpec>, guard: Guard, redactor: Redactor, known: Option<Era>) -> Self {
         Server {
+            eras: Eras::new(spec.era, known, first(&spec)),
             spec,
             guard,
             redactor,
@@ -283,22 +225,29 @@ impl Server {
                     }
                     self.start(on);
                 }
-                ServerPhase::Running(being) => {
-                    let (notes, echo) = (&mut self.notes, &mut self.echo);
+                ServerPhase::Running(living) => {
+                    let (notes, echo, eras) = (&mut self.notes, &mut self.echo, &mut self.eras);
                     let each = &mut |found: Found<'_>| notes.pass(name, found, on);
-                    ready!(being.poll(cx, now, read, each, &mut |noted| log_stderr(name, noted, echo)));
-                    let (pid, end) = (being.pid(), being.end());
-                    self.exited(pid, &end, on);
+                    let polled = living.poll(cx, (now, read), eras, each, &mut |noted| log_stderr(name, noted, echo));
+                    if let Some(era) = living.take_news() {
+                        let _told = on(ServerEvent::Shown { era });
+                    }
+                    ready!(polled);
+                    let (pid, end) = (living.pid(), living.end());
+                    if !self.goes_on(on) {
+                        self.exited(pid, &end, on);
+                    }
                 }
-                ServerPhase::Stopping(being) => {
+                ServerPhase::Stopping(living) => {
                     let (notes, echo) = (&mut self.notes, &mut self.echo);
                     let each = &mut |found: Found<'_>| {
                         let _dropped = notes.pass(name, found, on);
                         ControlFlow::Continue(())
                     };
                     // The pipes are drained to the last: a process that is stuck in a write can't end by itself.
-                    ready!(being.poll(cx, now, true, each, &mut |noted| log_stderr(name, noted, echo)));
-                    let (pid, why) = (being.pid(), being.end().why);
+                    let eras = &mut self.eras;
+                    ready!(living.poll(cx, (now, true), eras, each, &mut |noted| log_stderr(name, noted, echo)));
+                    let (pid, why) = (living.pid(), living.end().why);
                     self.state = ServerPhase::Stopped;
                     let _stopped = on(ServerEvent::Stopped { pid, why: &why });
                 }
@@ -313,7 +262,7 @@ impl Server {
     /// everything stays in `out`: the caller drops that at [`ServerEvent::Down`], which follows.
     pub fn poll_write(&mut self, cx: &mut Context<'_>, out: &mut LineOut) -> Poll<()> {
         match &mut self.state {
-            ServerPhase::Running(being) => being.poll_write(cx, out),
+            ServerPhase::Running(living) => living.poll_write(cx, out),
             ServerPhase::Waiting(_) | ServerPhase::Halted | ServerPhase::Stopping(_) | ServerPhase::Stopped => {
                 if out.is_empty() { Poll::Ready(()) } else { Poll::Pending }
             }
@@ -329,9 +278,9 @@ impl Server {
     /// takes less than five seconds at worst. The server is to be polled on until it is ready.
     pub fn stop(&mut self, now: bool) {
         self.state = match std::mem::replace(&mut self.state, ServerPhase::Stopped) {
-            ServerPhase::Running(mut being) | ServerPhase::Stopping(mut being) => {
-                being.stop(now);
-                ServerPhase::Stopping(being)
+            ServerPhase::Running(mut living) | ServerPhase::Stopping(mut living) => {
+                living.stop(now);
+                ServerPhase::Stopping(living)
             }
             ServerPhase::Waiting(_) | ServerPhase::Halted | ServerPhase::Stopped => ServerPhase::Stopped,
         };
@@ -339,6 +288,7 @@ impl Server {
 
     /// From its next process on, the server is what `spec` says. The name stays.
     pub(crate) fn change(&mut self, spec: Arc<ServerSpec>) {
+        self.eras = Eras::new(spec.era, None, first(&spec));
         self.spec = spec;
     }
 
@@ -359,10 +309,10 @@ impl Server {
                 (self.restarts, self.notes.start, self.notes.tail) = (Restarts::new(), 0, 0);
                 self.state = ServerPhase::Waiting(None);
             }
-            (Step::End, ServerPhase::Running(being)) => {
+            (Step::End, ServerPhase::Running(living)) => {
                 self.restarting = goal.wanted != Wanted::Stopped;
                 self.restarts = Restarts::new();
-                being.stop(false);
+                living.stop(false);
             }
             (Step::Halt, _) => self.state = ServerPhase::Halted,
             (Step::Stay | Step::End, _) => {}
@@ -372,14 +322,14 @@ impl Server {
 
     /// Whether the server's process runs and can be written to.
     pub fn is_up(&self) -> bool {
-        matches!(&self.state, ServerPhase::Running(being) if being.is_up())
+        matches!(&self.state, ServerPhase::Running(living) if living.is_up())
     }
 
     /// Ends the server's present process because of a fault, and has another one started. `fault` says what the server did,
     /// for people.
     pub fn end_faulty_process(&mut self, fault: impl Into<Cow<'static, str>>) {
-        if let ServerPhase::Running(being) = &mut self.state {
-            being.fail(fault.into());
+        if let ServerPhase::Running(living) = &mut self.state {
+            living.fail(fault.into());
         }
     }
 
@@ -388,11 +338,11 @@ impl Server {
     pub fn restart(&mut self, why: &str) {
         let name = &self.spec.name;
         match &mut self.state {
-            ServerPhase::Running(being) => {
+            ServerPhase::Running(living) => {
                 if !std::mem::replace(&mut self.restarting, true) {
                     tracing::info!(event = "SERVER_RESTARTING", server = %name, "is started anew: {why}");
                 }
-                being.stop(false);
+                living.stop(false);
             }
             ServerPhase::Waiting(_) => self.state = ServerPhase::Waiting(None),
             ServerPhase::Halted | ServerPhase::Stopping(_) | ServerPhase::Stopped => {}
@@ -402,39 +352,56 @@ impl Server {
     /// The process id while there is a process, even one that is ending.
     pub fn pid(&self) -> Option<u32> {
         match &self.state {
-            ServerPhase::Running(being) | ServerPhase::Stopping(being) => being.pid(),
+            ServerPhase::Running(living) | ServerPhase::Stopping(living) => living.pid(),
             ServerPhase::Waiting(_) | ServerPhase::Halted | ServerPhase::Stopped => None,
         }
     }
 
     fn start(&mut self, on: &mut OnServerEvent<'_>) {
         self.under = self.goal.number;
-        let command = match &self.spec.reach {
-            Reach::Command(command) => command,
-            Reach::Remote(remote) => {
-                let remote = Remote::new(&self.spec, remote.clone(), self.redactor.clone(), Instant::now());
-                return self.began(Being::Remote(Box::new(remote)), on);
+        match self.being() {
+            Ok(being) => {
+                let pid = being.pid();
+                let living = Living::new(being, self.eras.opening(), &self.spec.name);
+                self.state = ServerPhase::Running(Box::new(living));
+                self.since = Instant::now();
+                let _up = on(ServerEvent::Up { pid });
             }
-        };
-        match spawn::spawn(command) {
-            Ok(child) => {
-                let (guard, redactor) = (self.guard.clone(), self.redactor.clone());
-                let process = Process::new(child, self.spec.max_frame, guard, redactor, Instant::now());
-                self.began(Being::Process(Box::new(process)), on);
-            }
-            Err((fault, why)) => {
-                let still = format!("still cannot start {}", command.program);
-                self.not_started(fault, &why, &still, Duration::ZERO, on);
-            }
+            Err((fault, why, still)) => self.not_started(fault, &why, &still, Duration::ZERO, on),
         }
     }
 
-    /// A life has begun.
-    fn began(&mut self, being: Being, on: &mut OnServerEvent<'_>) {
+    /// What carries the messages of a life that begins; or why there is none, and what is said of that once it has been said.
+    fn being(&self) -> Result<Being, (FaultCode, String, String)> {
+        let (guard, redactor, now) = (self.guard.clone(), self.redactor.clone(), Instant::now());
+        match &self.spec.reach {
+            Reach::Remote(remote) => {
+                Ok(Being::Remote(Box::new(Remote::new(&self.spec, remote.clone(), redactor, now))))
+            }
+            Reach::Command(command) => match spawn::spawn(command) {
+                Ok(child) => {
+                    let process = Process::new(child, self.spec.max_frame, guard, redactor, now);
+                    Ok(Being::Process(Box::new(process)))
+                }
+                Err((fault, why)) => Err((fault, why, format!("still cannot start {}", command.program))),
+            },
+        }
+    }
+
+    /// What carried the messages of the present life is gone. Returns whether the life goes on, as the server turned out to be of the other
+    /// era.
+    fn goes_on(&mut self, on: &mut OnServerEvent<'_>) -> bool {
+        let ServerPhase::Running(living) = &self.state else { return false };
+        let Some(era) = living.again().filter(|_| !self.restarting && self.goal.wanted != Wanted::Stopped) else {
+            return false;
+        };
+        let Ok(being) = self.being() else { return false };
         let pid = being.pid();
-        self.state = ServerPhase::Running(being);
-        self.since = Instant::now();
-        let _up = on(ServerEvent::Up { pid });
+        if let ServerPhase::Running(living) = &mut self.state {
+            living.go_on(being, era, &self.spec.name);
+        }
+        let _told = on(ServerEvent::Again { pid, era });
+        true
     }
 
     /// No life came about. `still`: what is said where `why` has been said before. `least`: the shortest wait.
@@ -447,6 +414,18 @@ impl Server {
 
     fn exited(&mut self, pid: Option<u32>, end: &End, on: &mut OnServerEvent<'_>) {
         let (why, tail) = (&*end.why, &*end.tail);
+        if let ServerPhase::Running(living) = &mut self.state
+            && !self.restarting
+            && let Some(era) = living.opening()
+        {
+            self.eras.ended(era);
+            // Its words are more than that the process which was to be of the other era has ended.
+            if let Some(refusal) = living.take_refusal()
+                && let Some(envelope) = envelope::scan_one(&refusal)
+            {
+                let _told = on(ServerEvent::Said(Found::Message { frame: &refusal, envelope: &envelope }));
+            }
+        }
         let restarting = std::mem::take(&mut self.restarting);
         if self.goal.wanted == Wanted::Stopped {
             self.state = ServerPhase::Halted;
@@ -507,6 +486,20 @@ impl Notes {
             "" => String::new(),
             _ if before == self.tail => "; the last lines of its stderr are the same as before".to_owned(),
             _ => format!("; the last lines of its stderr: {tail}"),
+        }
+    }
+}
+
+/// As one of which era a server is opened of which nothing is known.
+fn first(spec: &ServerSpec) -> Era {
+    match &spec.reach {
+        Reach::Command(_) => Era::Legacy,
+        Reach::Remote(remote) => {
+            if remote.is_sse() {
+                Era::Legacy
+            } else {
+                Era::Modern
+            }
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The names of the cache's files: a name shows which server or agent a file is about only to whoever knows that one. Pure.
 
-use std::time::Duration;
+use std::path::Path;
+use std::time::{Duration, UNIX_EPOCH};
 
 use ring::digest;
 
@@ -13,6 +14,8 @@ const SERVER: &str = "server-";
 const AGENT: &str = "agent-";
 /// The beginning of the name of a file about what an endpoint says of itself, by its agent.
 const HELLO: &str = "hello-";
+/// The beginning of the name of a file about the era of a server.
+const ERA: &str = "era-";
 /// Length of the hash in a name, in hexadecimal digits: 128 bits keep all files apart.
 const DIGITS: usize = 32;
 /// Longest time that a file about a server or an endpoint is kept unused: one that was not used for so long won't be soon.
@@ -24,7 +27,8 @@ pub(super) const AGENT_KEPT: Duration = Duration::from_hours(30 * 24);
 pub(super) fn kept(name: &str) -> Option<Duration> {
     let is_hash = |text: &str| text.len() == DIGITS && is_hex(text);
     let stem = |prefix| name.strip_prefix(prefix).and_then(|rest: &str| rest.strip_suffix(".json"));
-    if stem(SERVER).or_else(|| stem(HELLO)).is_some_and(is_hash) {
+    let is_era = name.strip_prefix(ERA).is_some_and(is_hash);
+    if is_era || stem(SERVER).or_else(|| stem(HELLO)).is_some_and(is_hash) {
         Some(SERVER_KEPT)
     } else if name.strip_prefix(AGENT).is_some_and(is_hash) {
         Some(AGENT_KEPT)
@@ -56,6 +60,32 @@ pub(super) fn of_server(spec: &ServerSpec) -> String {
         }
     }
     format!("{SERVER}{}.json", hash.finish())
+}
+
+/// The name of the file about the era of a server: a hash of all that may make it another one. A program that was updated may be of
+/// another era, so size and time of the files that are started are part of it; what it is called in the config is not.
+pub(super) fn of_era(spec: &ServerSpec) -> String {
+    let mut hash = Hash::new();
+    match &spec.reach {
+        Reach::Command(command) => {
+            hash.part(command.program.as_bytes());
+            hash.list(command.args.iter().map(|arg| arg.as_bytes()));
+            hash.list(command.cwd.iter().map(|cwd| cwd.as_os_str().as_encoded_bytes()));
+            hash.list(command.env.iter().flat_map(|(name, value)| [name.as_bytes(), value.reveal().as_bytes()]));
+            for file in command.files() {
+                hash.part(&stamp(&file));
+            }
+        }
+        Reach::Remote(remote) => hash.part(remote.url.reveal().to_string().as_bytes()),
+    }
+    format!("{ERA}{}", hash.finish())
+}
+
+/// Size and time of a file; empty if there is none.
+fn stamp(path: &Path) -> Vec<u8> {
+    let Ok(data) = std::fs::metadata(path) else { return Vec::new() };
+    let time = data.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok()).unwrap_or_default();
+    [data.len().to_le_bytes().as_slice(), &time.as_nanos().to_le_bytes()].concat()
 }
 
 /// The name of the mark of an agent.

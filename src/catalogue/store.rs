@@ -11,15 +11,18 @@ use tokio::sync::watch;
 
 use super::Memory;
 use super::file::{self, MAX_FILE};
-use super::name::{AGENT_KEPT, of_agent, of_hello, of_server};
-use super::writer::{Piece, Writer};
+use super::name::{AGENT_KEPT, of_agent, of_era, of_hello, of_server};
+use super::writer::{Piece, Writer, piece_of};
 use crate::config::ServerSpec;
 use crate::disk::folder::Folder;
 use crate::error::FaultCode;
+use crate::mcp::era::Era;
 use crate::mcp::handshake::MAX_HELLO;
 
 /// Largest file about an endpoint that is read, in bytes: the longest parameters, and a line break.
 const MAX_HELLO_FILE: u64 = MAX_HELLO as u64 + 1;
+/// Largest file about the era of a server that is read, in bytes: one word.
+const MAX_ERA_FILE: u64 = 32;
 
 /// The cache. Without a folder nothing is remembered.
 #[derive(Debug, Clone)]
@@ -93,6 +96,21 @@ impl Catalogue {
     /// Remembers what the endpoint of an agent says of itself. `agent` is not written, only its hash.
     pub fn save_hello(&self, agent: &str, params: &str) {
         self.writer.put(of_hello(agent), Piece::Hello(params.into()));
+    }
+
+    /// Of which era of MCP a server with this config has shown to be.
+    pub(crate) fn era(&self, spec: &ServerSpec) -> Option<Era> {
+        let (dir, name) = (self.dir.as_ref()?, of_era(spec));
+        if let Some(Piece::Era(era)) = self.writer.unwritten(&name) {
+            return Some(era);
+        }
+        let bytes = Folder::find(dir).ok()??.read(&name, MAX_ERA_FILE).ok()?;
+        [Era::Legacy, Era::Modern].into_iter().find(|era| bytes.trim_ascii() == piece_of(*era).as_bytes())
+    }
+
+    /// Remembers of which era of MCP a server has shown to be.
+    pub(crate) fn save_era(&self, spec: &ServerSpec, era: Era) {
+        self.writer.put(of_era(spec), Piece::Era(era));
     }
 
     /// Remembers for a while (`AGENT_KEPT`) that an agent takes one connection only. `agent` is not written, only its hash.

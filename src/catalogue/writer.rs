@@ -22,6 +22,7 @@ use super::file;
 use super::name::{AGENT_KEPT, kept};
 use crate::disk::folder::Folder;
 use crate::error::FaultCode;
+use crate::mcp::era::Era;
 use crate::words::span;
 
 /// Longest wait at the end of a run for pieces that are still to be written: all that is lost with them is some speed at the
@@ -42,6 +43,16 @@ pub(super) enum Piece {
     Hello(Box<str>),
     /// That an agent takes one connection only.
     Single,
+    /// Of which era a server is.
+    Era(Era),
+}
+
+/// The word for an era in its file.
+pub(super) fn piece_of(era: Era) -> &'static str {
+    match era {
+        Era::Legacy => "legacy",
+        Era::Modern => "modern",
+    }
 }
 
 /// See the module's documentation. A clone is the same writer.
@@ -231,6 +242,7 @@ fn write(dir: &Path, name: &str, piece: &Piece, sweep: bool) -> anyhow::Result<(
             file::write(name, memory).map_err(|error| anyhow::anyhow!("of what the server said: {error}"))?
         }
         Piece::Hello(params) => format!("{params}\n"),
+        Piece::Era(era) => format!("{}\n", piece_of(*era)),
         Piece::Single => format!(
             "An endpoint that takes one connection only: its servers share one. Forgotten after {}.\n",
             span(AGENT_KEPT)
@@ -260,6 +272,12 @@ fn say(piece: &Piece, error: &anyhow::Error, again: bool) {
             tracing::debug!(
                 event = "NOT_REMEMBERED",
                 "what an endpoint says of itself is to be found out again at the next start: {error:#}"
+            );
+        }
+        Piece::Era(_) => {
+            tracing::debug!(
+                event = "NOT_REMEMBERED",
+                "the era of a server is to be found out again at the next start: {error:#}"
             );
         }
         Piece::Single => {

@@ -83,7 +83,7 @@ mod tests {
     use super::*;
     use crate::cli;
     use crate::config::units::{self, word};
-    use crate::config::{Handshake, Share};
+    use crate::config::{EraChoice, Handshake, Share};
 
     /// A default, and how a person writes it.
     enum Written {
@@ -131,6 +131,7 @@ mod tests {
             ("naming", text(&word(&Naming::default()))),
             ("names", text(&word(&Names::default()))),
             ("handshake", text(&handshake)),
+            ("era", text(&word(&EraChoice::default()))),
         ]
     }
 

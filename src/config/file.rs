@@ -27,6 +27,7 @@
 //! | `startTimeout` | TS | time | `60s` | how long a server may take to answer `initialize` before its endpoint is dialled regardless |
 //! | `maxFrameSize` | TS | size | `16MiB` | the largest message, in either direction |
 //! | `handshake` | TS | `answer`, `relay` | `answer` | who answers a further `initialize`: mcp-pipe, or the server |
+//! | `era` | TS | `auto`, `legacy`, `modern` | `auto` | the era of MCP that a server is of: with or without a handshake |
 //! | `endpoints` | T | objects by name | none | named endpoints, each with the servers that it shows: see [`super::named`] |
 //! | `drainTimeout` | T | time | `5s` | how long calls under way may take to finish at a stop |
 //! | `mode` | TS | `auto`, `per-server`, `multiplex`, `sequential` | `auto` | how servers share connections |

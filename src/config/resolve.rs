@@ -319,6 +319,7 @@ fn servers(
             endpoint,
             link,
             hello: None,
+            era: shared.era.or(top.era).unwrap_or_default().era(),
             handshake: shared.handshake.as_ref().or(top.handshake.as_ref()).map(|said| said.value).unwrap_or_default(),
             start_timeout: shared
                 .start_timeout

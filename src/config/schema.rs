@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 
 use super::keys;
 use super::units::{MOST_INSTANCES, word};
-use super::{Mode, Names, Naming, Share};
+use super::{EraChoice, Mode, Names, Naming, Share};
 use clap::ValueEnum;
 
 /// A time with its unit. Blanks around and between are no matter.
@@ -119,6 +119,7 @@ fn of_shared(key: &str) -> Value {
         "instances" => one_of::<Share>(),
         "idle" => defined("time"),
         "maxInstances" => count(Some(MOST_INSTANCES)),
+        "era" => one_of::<EraChoice>(),
         "handshake" => json!({ "enum": ["answer", "relay", null] }),
         "mode" => one_of::<Mode>(),
         "naming" => one_of::<Naming>(),

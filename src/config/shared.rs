@@ -5,7 +5,7 @@ use std::time::Duration;
 use jsonc_parser::ast::{ObjectProp, Value};
 
 use super::reader::{Located, Reader, truth};
-use super::{Handshake, Mode, Names, Naming, Share, units};
+use super::{EraChoice, Handshake, Mode, Names, Naming, Share, units};
 use crate::error::Code;
 use crate::tools::Glob;
 
@@ -24,6 +24,7 @@ pub(crate) struct Shared {
     pub(crate) start_timeout: Option<Duration>,
     pub(crate) max_frame: Option<usize>,
     pub(crate) handshake: Option<Located<Handshake>>,
+    pub(crate) era: Option<EraChoice>,
     pub(crate) mode: Option<Located<Mode>>,
     pub(crate) naming: Option<Located<Naming>>,
     pub(crate) names: Option<Located<Names>>,
@@ -100,6 +101,7 @@ pub(crate) fn shared(r: &mut Reader<'_>, key: &str, prop: &ObjectProp<'_>, path:
             };
             to.handshake = r.located(value, path, |r, v, p| r.parsed(v, p, read));
         }
+        "era" => to.era = r.parsed(value, path, units::choice),
         "mode" => to.mode = r.located(value, path, |r, v, p| r.parsed(v, p, units::choice)),
         "naming" => to.naming = r.located(value, path, |r, v, p| r.parsed(v, p, units::choice)),
         "names" => to.names = r.located(value, path, |r, v, p| r.parsed(v, p, units::choice)),

@@ -267,6 +267,8 @@ impl Table<'_> {
             Handshake::Relay => "relay",
         };
         add("handshake", json!(handshake), from("handshake", None));
+        let era = entry.shared.era.or(file.shared.era).unwrap_or_default();
+        add("era", json!(word(&era)), from("era", None));
         let sharing = server.sharing;
         add("mode", json!(word(&sharing.mode)), from("mode", options.mode.map(|_| "--mode")));
         add("naming", json!(word(&sharing.naming)), from("naming", None));

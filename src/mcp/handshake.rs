@@ -130,6 +130,11 @@ fn offered(mut v: Value) -> Value {
     Value::Object(offered)
 }
 
+/// Whether this is a version of the legacy era.
+pub(crate) fn is_version(version: &str) -> bool {
+    VERSIONS.contains(&version)
+}
+
 /// The version that a server takes this one for: the newest, if the server doesn't know it.
 fn meant(version: &str) -> &str {
     if VERSIONS.contains(&version) { version } else { VERSIONS[VERSIONS.len() - 1] }

@@ -81,7 +81,8 @@ impl Pipe {
     pub(super) fn put_server(&mut self, index: ServerIndex, side: Side) {
         debug_assert!(index <= self.servers.len(), "the router has given away a place before");
         let Run { guard, redactor, .. } = self.run.clone();
-        let server = Server::new(side.spec.clone(), guard, redactor);
+        let known = self.run.catalogue.era(&side.spec);
+        let server = Server::new(side.spec.clone(), guard, redactor, known);
         match self.servers.get_mut(index) {
             Some(vacant) => *vacant = server,
             None => {

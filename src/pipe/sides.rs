@@ -15,6 +15,7 @@ use crate::control::journal::{LinkNews, ServerNews};
 use crate::control::status::{ServerEntry, TurnState};
 use crate::frame::LineOut;
 use crate::logging::Names;
+use crate::mcp::era::Era;
 use crate::mcp::{cloud, envelope};
 use crate::router::{About, Arrangement, Note, Out, PeerId, Router, ServerIndex, What};
 use crate::secrecy::Redactor;
@@ -189,6 +190,15 @@ impl Side {
         }
     }
 
+    /// The server's life goes on with another process, as it is none of the other era.
+    pub(super) fn again(&self, pid: Option<u32>, era: Era) {
+        info!(event = "SERVER_ERA", server = %self.name, "is asked anew, {}", words_of(era));
+        if let (Reach::Command(command), Some(pid)) = (&self.spec.reach, pid) {
+            let fetcher = self.spec.reach.fetcher();
+            self.write(ServerNews::Started { pid, program: &command.program, fetcher });
+        }
+    }
+
     /// A life of the server's process has ended, or could not begin.
     pub(super) fn down(&mut self, now: Instant) {
         self.renew(now);
@@ -306,6 +316,17 @@ impl Sides {
     /// reads too slowly to keep its connection.
     pub(super) fn is_overdue(&self, place: usize) -> bool {
         self.links.shares(place) && self.links.each[place].out.pending().len() > self.full + OVERDUE
+    }
+
+    /// A server has shown of which era it is.
+    pub(super) fn shown(&self, server: ServerIndex, era: Era) {
+        let side = &self.each[server];
+        self.catalogue.save_era(&side.spec, era);
+        if era == Era::Modern {
+            info!(event = "SERVER_ERA", server = %side.name, "is spoken to {}", words_of(era));
+        } else {
+            debug!(event = "SERVER_ERA", server = %side.name, "is spoken to {}", words_of(era));
+        }
     }
 
     /// Tells the router which servers have so much waiting for them that they are to get no more. To be called after each
@@ -496,6 +517,14 @@ impl Sides {
                 info!(event = "TURN", servers = ?names, "{note}");
             }
         }
+    }
+}
+
+/// How a server of an era is spoken to, as the end of a sentence.
+fn words_of(era: Era) -> &'static str {
+    match era {
+        Era::Legacy => "with a handshake, as MCP up to 2025-11-25 has it",
+        Era::Modern => "without a handshake, as MCP from 2026-07-28 on has it",
     }
 }
 

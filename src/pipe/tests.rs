@@ -100,6 +100,17 @@ impl Router for Switch {
     }
 
     fn on_server_unanswered(&mut self, _: ServerIndex, _: &[u8], _: &str, _: Instant, _: &mut dyn Out) {}
+    fn on_server_caused(
+        &mut self,
+        s: ServerIndex,
+        _: u64,
+        (frame, e): (&[u8], &Envelope),
+        now: Instant,
+        out: &mut dyn Out,
+    ) {
+        self.on_server(s, frame, e, now, out);
+    }
+    fn on_server_modern(&mut self, _: ServerIndex) {}
     fn on_server_renewed(&mut self, _: ServerIndex, _: Instant, _: &mut dyn Out) {}
     fn on_server_too_large(&mut self, _: ServerIndex, _: Cut<'_>, _: Instant, _: &mut dyn Out) {}
     fn on_room(&mut self, _: PeerId, _: Instant, _: &mut dyn Out) {}

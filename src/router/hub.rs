@@ -52,7 +52,7 @@ use self::view::{Awaited, View};
 use super::deadlines::{Deadlines, Due};
 use super::desk::{Message, MessageFault, Received};
 use super::held::Held;
-use super::lane::{Flight, Lane, ServerSide};
+use super::lane::{Flight, Lane, OVER, ServerSide};
 use super::listing::Table;
 use super::listing::shelf::Shelf;
 use super::peers::{NewPeer, Owed, Peer, PeerId, Peers, Sight, ViewId, Want};
@@ -499,6 +499,35 @@ impl Router for Hub {
             Kind::Notification => self.server_notifies(server, frame, e, now, out),
             Kind::Other => {}
         }
+    }
+
+    fn on_server_caused(
+        &mut self,
+        server: ServerIndex,
+        cause: u64,
+        (frame, e): (&[u8], &Envelope),
+        now: Instant,
+        out: &mut dyn Out,
+    ) {
+        let Hub { servers, peers, .. } = self;
+        let lane = &mut servers[server].lane;
+        lane.end_silence(now, out);
+        match (e.kind(frame), lane.caller(cause)) {
+            (Kind::Request, Some(peer)) => {
+                if let Some(asked) = lane.ask(Some(peer), (frame, e), peers, now, out) {
+                    self.note_question(server, asked, now, out);
+                    self.arm_peer(asked);
+                }
+            }
+            (Kind::Request, None) => lane.refuse_question(frame, e, OVER, out),
+            (Kind::Notification, Some(peer)) => lane.pass_log(peer, frame, e, peers, out),
+            (Kind::Notification, None) => lane.pass_notification(frame, e, peers, out),
+            (Kind::Response | Kind::Other, _) => self.on_server(server, frame, e, now, out),
+        }
+    }
+
+    fn on_server_modern(&mut self, server: ServerIndex) {
+        self.servers[server].lane.be_modern();
     }
 
     fn on_server_noise(&mut self, server: ServerIndex, text: &[u8], now: Instant, out: &mut dyn Out) {

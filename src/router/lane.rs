@@ -28,6 +28,7 @@ use crate::mcp::envelope::{self, Envelope, Lost};
 use crate::mcp::handshake::{Hello, Welcome};
 use crate::mcp::id::flight_id;
 use crate::mcp::lists::{ListKind, Place};
+use crate::mcp::modern::CALLER;
 use crate::mcp::reply::{self, INVALID_REQUEST, UNAVAILABLE};
 use crate::net::peer_text::bounded;
 
@@ -46,6 +47,9 @@ const WHOSE: &str = "several clients share this server, and its request can't be
 
 /// The same where each peer has a process of its own.
 const NOBODYS: &str = "no client has used this process of the server so far, or the one that has is gone";
+
+/// Why a server's request about a call of a peer is answered with an error where that call is over.
+pub(super) const OVER: &str = "the call is over that this is about";
 
 /// Longest part of a name that is kept for the words of an error, in bytes.
 const BRIEF: usize = 128;
@@ -233,6 +237,10 @@ pub(super) struct Lane {
     pub(super) busy: bool,
     /// Why the server takes no calls, if a person has said so.
     bar: Option<Bar>,
+    /// The server's present life is of the modern era.
+    is_modern: bool,
+    /// For whom a server of the modern era was told that the next requests are.
+    told: Option<Arc<Hello>>,
 }
 
 impl Lane {
@@ -258,6 +266,8 @@ impl Lane {
             silence: Silence::None,
             busy: false,
             bar: None,
+            is_modern: false,
+            told: None,
         }
     }
 
@@ -345,6 +355,7 @@ impl Lane {
     pub(super) fn up(&mut self, peers: &mut Peers, now: Instant, out: &mut dyn Out) {
         self.started = Some(now);
         self.busy = false;
+        (self.is_modern, self.told) = (false, None);
         self.opening.begin();
         self.send_initialize(false, peers, now, out);
     }
@@ -524,8 +535,42 @@ impl Lane {
         self.last_id
     }
 
+    /// The server's present life is of the modern era.
+    pub(super) fn be_modern(&mut self) {
+        self.is_modern = true;
+    }
+
+    /// Whether it is.
+    pub(super) fn is_modern(&self) -> bool {
+        self.is_modern
+    }
+
+    /// Tells a server of the modern era for whom the next request is: a peer that has said this of itself.
+    pub(super) fn tell_caller(&mut self, hello: &Arc<Hello>, out: &mut dyn Out) {
+        if self.is_modern && self.told.as_ref().is_none_or(|told| !Arc::ptr_eq(told, hello)) {
+            out.to_server(self.index, &[&[CALLER], &hello.params]);
+            self.told = Some(hello.clone());
+        }
+    }
+
+    /// Tells a server of the modern era that the next request is for nobody in particular.
+    fn tell_own(&mut self, out: &mut dyn Out) {
+        if self.told.take().is_some() {
+            out.to_server(self.index, &[&[CALLER]]);
+        }
+    }
+
+    /// The peer whose request has this number.
+    pub(super) fn caller(&self, number: u64) -> Option<PeerId> {
+        match self.flights.get(&number) {
+            Some(Flight::Call(call)) => Some(call.peer),
+            Some(Flight::Initialize(_) | Flight::List(_)) | None => None,
+        }
+    }
+
     /// Sends a request of our own.
     pub(super) fn send(&mut self, flight: Flight, method: &str, params: Option<&[u8]>, out: &mut dyn Out) {
+        self.tell_own(out);
         let id = self.next_id();
         self.flights.insert(id, flight);
         out.to_server(self.index, &[&reply::request(id, method, params)]);
@@ -801,19 +846,32 @@ impl Lane {
         out: &mut dyn Out,
     ) -> Option<PeerId> {
         let Some(key) = peer.or_else(|| self.meant_for()) else {
-            let id = e.id.clone()?;
-            let method = e.method.clone().map_or("", |r| str::from_utf8(&frame[r]).unwrap_or_default());
-            if method == "ping" {
-                out.to_server(self.index, &[&reply::result(&frame[id], b"{}")]);
-            } else {
-                let (method, why) = (brief(method).to_owned(), self.why_nobody());
-                out.to_server(self.index, &[&reply::error(&frame[id], UNAVAILABLE, why)]);
-                out.note(Note::of(self.index, What::AnsweredForEndpoint { method, why }));
-            }
+            self.refuse_question(frame, e, self.why_nobody(), out);
             return None;
         };
         peers.get_mut(key)?.desk.ask(self.index, frame, e, now, out);
         Some(key)
+    }
+
+    /// Answers the server's own request with an error, as nobody can be asked that.
+    pub(super) fn refuse_question(&self, frame: &[u8], e: &Envelope, why: &'static str, out: &mut dyn Out) {
+        let Some(id) = e.id.clone() else { return };
+        let method = e.method.clone().map_or("", |r| str::from_utf8(&frame[r]).unwrap_or_default());
+        if method == "ping" {
+            out.to_server(self.index, &[&reply::result(&frame[id], b"{}")]);
+        } else {
+            let method = brief(method).to_owned();
+            out.to_server(self.index, &[&reply::error(&frame[id], UNAVAILABLE, why)]);
+            out.note(Note::of(self.index, What::AnsweredForEndpoint { method, why }));
+        }
+    }
+
+    /// Passes what the server logs about a peer's request on to that peer, at the peer's own level.
+    pub(super) fn pass_log(&self, peer: PeerId, frame: &[u8], e: &Envelope, peers: &Peers, out: &mut dyn Out) {
+        let is_wanted = !self.has_many || peers.get(peer).is_some_and(|peer| peer.wishes.takes(frame, e));
+        if is_wanted && peers.is_conversing(peer) {
+            out.to_peer(peer, &[frame]);
+        }
     }
 
     /// Passes a notification of the server on, its progress token exchanged for the peer's.

@@ -444,6 +444,22 @@ impl Router for Turns {
         self.note_serving(server, now, out);
     }
 
+    fn on_server_caused(
+        &mut self,
+        server: ServerIndex,
+        cause: u64,
+        message: (&[u8], &Envelope),
+        now: Instant,
+        out: &mut dyn Out,
+    ) {
+        self.hub.on_server_caused(server, cause, message, now, out);
+        self.note_serving(server, now, out);
+    }
+
+    fn on_server_modern(&mut self, server: ServerIndex) {
+        self.hub.on_server_modern(server);
+    }
+
     fn on_server_noise(&mut self, server: ServerIndex, text: &[u8], now: Instant, out: &mut dyn Out) {
         self.hub.on_server_noise(server, text, now, out);
     }

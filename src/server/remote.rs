@@ -1,4 +1,4 @@
-//! A server that is reached over the network, by Streamable HTTP (MCP 2025-03-26 to 2025-11-25) or HTTP+SSE (MCP 2024-11-05).
+//! A server that is reached over the network, by Streamable HTTP (MCP 2025-03-26 and later) or HTTP+SSE (MCP 2024-11-05).
 //!
 //! # Theory of operation
 //!
@@ -31,8 +31,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use self::exchange::{Aim, Exchange, Io, Patience, SILENCE, Wanted};
+use self::exchange::{Aim, DISCOVER, Exchange, Io, Patience, SILENCE, Wanted, WantedKind};
 use self::session::{LineKind, Session};
+use super::bridge::{Post, PostKind};
 use super::stdout::{Found, Left, OnFound};
 use crate::config::{RemoteSpec, RemoteTransport, ServerSpec};
 use crate::endpoint::RemoteUrl;
@@ -118,17 +119,13 @@ impl Remote {
         let longest = server.tools.timeouts.iter().map(|(_, timeout)| *timeout).chain(server.tools.timeout).max();
         // A call with a time of its own is ended by the router.
         let silence = longest.map_or(SILENCE, |longest| SILENCE.max(longest.saturating_mul(2)));
-        let is_sse = match spec.transport {
-            RemoteTransport::Any => spec.url.ends_in_sse(),
-            RemoteTransport::Http => false,
-            RemoteTransport::Sse => true,
-        };
+        let is_sse = spec.is_sse();
         let mut remote = Remote {
             client: Client::new(&spec.url, spec.tls.clone(), spec.connect_timeout),
             url: spec.url.clone(),
             redactor,
             max_frame: server.max_frame,
-            patience: Patience { start: server.start_timeout, silence },
+            patience: Patience { start: server.start_timeout, discover: DISCOVER.min(server.start_timeout), silence },
             way: Way::Http,
             is_settled: spec.transport != RemoteTransport::Any,
             spec,
@@ -217,7 +214,8 @@ impl Remote {
     /// Ends the life: at once, or after the server was told that the session is over. To be followed by a poll.
     pub(super) fn stop(&mut self, now: bool) {
         if self.end.is_none() {
-            self.finish(Obituary::new(FaultCode::RemoteLost, "was told that its session is over"), true);
+            let how = if self.session.is_modern() { "is asked no more" } else { "was told that its session is over" };
+            self.finish(Obituary::new(FaultCode::RemoteLost, how), true);
         }
         if now {
             self.drop_all();
@@ -259,7 +257,7 @@ impl Remote {
     }
 
     /// A line for the server.
-    fn send(&mut self, line: Bytes, now: Instant) {
+    pub(super) fn send(&mut self, line: Bytes, now: Instant) {
         let Some(e) = envelope::scan_one(&line) else { return };
         let method = e.method.clone().map_or(&b""[..], |method| &line[method]);
         let kind = match (e.kind(&line), method) {
@@ -278,7 +276,7 @@ impl Remote {
             (LineKind::Initialize | LineKind::Request, Some(id)) => Aim::Request(Wanted {
                 number: flight_id(&line[id.clone()]),
                 id: line[id].into(),
-                is_initialize: kind == LineKind::Initialize,
+                kind: if kind == LineKind::Initialize { WantedKind::Initialize } else { WantedKind::Other },
                 answered: false,
                 resumes: None,
                 instead: None,
@@ -293,6 +291,53 @@ impl Remote {
         }
         self.queue.push_back(place);
         self.release();
+    }
+
+    /// From now on the server is spoken to as one of the modern era, or no longer.
+    pub(super) fn be_modern(&mut self, is_modern: bool) {
+        if self.session.is_modern() != is_modern {
+            self.session = if is_modern { Session::modern() } else { Session::new() };
+        }
+    }
+
+    /// Whether messages of a bridge are taken.
+    pub(super) fn takes_posts(&mut self) -> bool {
+        self.is_blocked = !self.takes_lines();
+        !self.is_blocked
+    }
+
+    /// A message of a bridge for the server.
+    pub(super) fn post(&mut self, post: Post, now: Instant) {
+        let Post { kind, number, frame, headers } = post;
+        let kind = match kind {
+            PostKind::Discover => WantedKind::Discover,
+            PostKind::Listen => WantedKind::Listen,
+            PostKind::Request | PostKind::Message => WantedKind::Other,
+        };
+        let aim = match number {
+            Some(number) => Aim::Request(Wanted {
+                id: number.to_string().into_bytes().into(),
+                number: Some(number),
+                kind,
+                answered: false,
+                resumes: None,
+                instead: None,
+            }),
+            None => Aim::Message { announces: false },
+        };
+        let place = self.begin(Exchange::new(aim, frame.into(), now));
+        if let Some(exchange) = &mut self.each[place] {
+            (exchange.io, exchange.headers) = (Io::Parked, headers);
+        }
+        self.queue.push_back(place);
+        self.release();
+    }
+
+    /// Nobody waits any more for the answer to the request of this number: its stream is closed, by which the server is told.
+    pub(super) fn withdraw(&mut self, number: u64) {
+        if let Some(place) = self.place_of(number) {
+            self.vacate(place);
+        }
     }
 
     /// Nobody waits any more for the request of this number. Returns whether the server never heard of it.
@@ -354,7 +399,7 @@ impl Remote {
                 continue;
             };
             let line = match &exchange.aim {
-                Aim::Request(wanted) if wanted.is_initialize => LineKind::Initialize,
+                Aim::Request(wanted) if wanted.kind == WantedKind::Initialize => LineKind::Initialize,
                 Aim::Message { announces: true } => LineKind::Initialized,
                 Aim::Message { announces: false } => LineKind::Message,
                 Aim::Request(_) | Aim::Renewal | Aim::Probe | Aim::Listening { .. } | Aim::Stream | Aim::End => {
@@ -423,7 +468,7 @@ impl Remote {
         let start = span(self.patience.start);
         match &exchange.aim {
             Aim::Request(Wanted { answered: true, .. }) | Aim::Message { announces: false } | Aim::End => {}
-            Aim::Request(Wanted { is_initialize: true, .. }) | Aim::Renewal => {
+            Aim::Request(Wanted { kind: WantedKind::Initialize, .. }) | Aim::Renewal => {
                 let why = format!("has not answered initialize for {start}");
                 self.finish(Obituary::new(FaultCode::RemoteTimeout, why), false);
             }
@@ -435,7 +480,8 @@ impl Remote {
                 let why = format!("has said nothing about it for {}", span(self.patience.silence));
                 let cancelled = crate::mcp::reply::cancelled(&wanted.id, "it took too long");
                 self.unanswered(wanted, &why, taker);
-                if exchange.session.0 == self.session.number() {
+                // In the modern era the end of the exchange says it.
+                if exchange.session.0 == self.session.number() && !self.session.is_modern() {
                     self.begin(Exchange::new(Aim::Message { announces: false }, cancelled.into(), taker.now));
                 }
             }

@@ -56,7 +56,7 @@ struct Rig {
 impl Rig {
     fn new(spec: ServerSpec) -> Self {
         Rig {
-            server: Server::new(Arc::new(spec), Guard::none(), Redactor::default()),
+            server: Server::new(Arc::new(spec), Guard::none(), Redactor::default(), None),
             out: LineOut::new(),
             got: Vec::new(),
         }
@@ -92,7 +92,16 @@ impl Rig {
                         Found::Message { frame: text, .. } | Found::Noise(text) | Found::Lost(_, text),
                     ) => Got::Frame(std::str::from_utf8(text).unwrap().to_owned()),
                     ServerEvent::Said(Found::TooLarge(cut)) => Got::TooLarge(cut.size),
-                    ServerEvent::Said(Found::Habit(_) | Found::Unanswered { .. } | Found::Renewed) => {
+                    ServerEvent::Said(
+                        Found::Habit(_)
+                        | Found::Unanswered { .. }
+                        | Found::Renewed
+                        | Found::Caused { .. }
+                        | Found::Modern
+                        | Found::Odd { .. },
+                    )
+                    | ServerEvent::Again { .. }
+                    | ServerEvent::Shown { .. } => {
                         return ControlFlow::Continue(());
                     }
                     ServerEvent::Down { why, .. } => Got::Down(why.to_owned()),

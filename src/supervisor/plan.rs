@@ -188,7 +188,7 @@ impl Plan {
 
 /// What a server's process gets.
 fn gets(server: &ServerSpec) -> impl PartialEq + use<'_> {
-    (&server.reach, server.max_frame, server.handshake)
+    (&server.reach, server.max_frame, server.handshake, server.era)
 }
 
 /// What we do with a server.

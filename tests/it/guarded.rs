@@ -23,7 +23,7 @@ fn main() -> io::Result<()> {
         .split(|arg| arg == "--")
         .filter(|command| !command.is_empty())
         .enumerate()
-        .map(|(n, command)| Server::new(Arc::new(spec(n, command)), guard.clone(), Redactor::default()))
+        .map(|(n, command)| Server::new(Arc::new(spec(n, command)), guard.clone(), Redactor::default(), None))
         .collect();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(poll_fn(|cx| {
@@ -63,6 +63,7 @@ fn spec(n: usize, command: &[String]) -> ServerSpec {
         }),
         hello: None,
         handshake: Handshake::Answer,
+        era: None,
         start_timeout: Duration::from_secs(1),
         sharing: Sharing::default(),
         pin: false,

@@ -45,7 +45,9 @@ async fn a_remote_server_is_initialized_listed_called_and_told_of_its_end() {
     daemon.stop_closing([&mut conn]).await;
     let asked = web.asked();
     let order: Vec<_> = asked.iter().map(|asked| format!("{} {}", asked.method, asked.body["method"])).collect();
-    assert_eq!(order[..2], ["POST \"initialize\"", "POST \"notifications/initialized\""], "{order:?}");
+    // Which era the server is of is asked first.
+    let first = ["POST \"server/discover\"", "POST \"initialize\"", "POST \"notifications/initialized\""];
+    assert_eq!(order[..3], first, "{order:?}");
     assert!(order.contains(&"GET null".to_owned()), "{order:?}");
     assert_eq!(order.last().unwrap(), "DELETE null", "{order:?}");
     for asked in &asked {
@@ -53,7 +55,12 @@ async fn a_remote_server_is_initialized_listed_called_and_told_of_its_end() {
         assert_eq!((asked.header("authorization"), asked.header("x-own")), (Some("bearer t0ken-t0ken"), Some("1")));
         let accept = if asked.method == "GET" { "text/event-stream" } else { "application/json, text/event-stream" };
         assert_eq!(asked.header("accept"), Some(accept), "{asked:?}");
-        if asked.body["method"] != "initialize" {
+        if asked.body["method"] == "server/discover" {
+            assert_eq!((asked.session, asked.header("mcp-protocol-version")), (None, Some("2026-07-28")));
+            assert_eq!(asked.header("mcp-method"), Some("server/discover"));
+        } else if asked.body["method"] == "initialize" {
+            assert_eq!((asked.session, asked.header("mcp-protocol-version")), (None, None));
+        } else {
             assert_eq!((asked.session, asked.header("mcp-protocol-version")), (Some(1), Some("2024-11-05")));
         }
     }

@@ -145,6 +145,7 @@ impl Hub {
             let version = peer.pages.asked(place, request.now);
             call.terms = Some(Box::new(Terms { place: Some((place, version)), ..Terms::default() }));
         }
+        lane.tell_caller(&peer.desk.hello, out);
         lane.forward(request, call, Edits::default(), out);
         // Only what has been sent counts: a request that waits for the server comes here again, and the server's next life
         // would be told the same twice.

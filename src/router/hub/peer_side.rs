@@ -418,6 +418,9 @@ impl Hub {
         if let Some((range, with)) = edit {
             edits.replace(range, with);
         }
+        if let Some(peer) = peers.get(request.peer) {
+            lane.tell_caller(&peer.desk.hello, out);
+        }
         let id = lane.forward(request, call, edits, out);
         if let Some(deadline) = deadline {
             deadlines.add_call(server, id, deadline);

@@ -5,6 +5,7 @@ use std::ops::Range;
 use super::alone::{Asking, changed_lists};
 use super::*;
 use crate::mcp::failure::Failure;
+use crate::mcp::modern;
 use crate::mcp::reply::{INVALID_PARAMS, METHOD_NOT_FOUND, RESOURCE_NOT_FOUND};
 use crate::router::edits::Edits;
 use crate::router::lane::{Opened, Reader, Reading, is_call};
@@ -133,7 +134,11 @@ impl Hub {
         let Hub { servers, peers, .. } = self;
         let Hosted { lane, shelf, solo, silent, .. } = &mut servers[server];
         let Some(welcome) = mended.as_ref().or(raw.as_ref()) else { return };
-        out.note(Note::of(server, What::Initialized { identity: welcome.identity().to_owned() }));
+        let identity = match lane.is_modern() {
+            true => format!("{}, translated from MCP {}", welcome.identity(), modern::VERSION),
+            false => welcome.identity().to_owned(),
+        };
+        out.note(Note::of(server, What::Initialized { identity }));
         *silent = false;
         let opened = lane.welcomed(hello, welcome, peers, now, out);
         solo.welcomed(raw);

@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use super::exchange::{Aim, Exchange, Io, Reading, Wanted};
+use super::exchange::{Aim, Exchange, Io, Reading, Wanted, WantedKind};
 use super::reader::{self, Fed, Piece, Reader};
 use super::request::SESSION_HEADER;
 use super::session::Greeting;
@@ -85,7 +85,7 @@ impl Remote {
     fn on_too_large(&mut self, exchange: &Exchange, taker: &mut Taker<'_, '_>) -> Next {
         let why = format!("answered with more than {} bytes, which is the limit (maxFrameSize)", self.max_frame);
         match (exchange.wanted(), &exchange.aim) {
-            (Some(wanted), _) if !wanted.is_initialize => self.unanswered(wanted, &why, taker),
+            (Some(wanted), _) if wanted.kind != WantedKind::Initialize => self.unanswered(wanted, &why, taker),
             (Some(_), _) | (None, Aim::Renewal) => self.finish(Obituary::new(FaultCode::RemoteNotMcp, why), false),
             (None, _) => {}
         }
@@ -122,7 +122,8 @@ impl Remote {
             }
             Aim::Renewal => Next::Done,
             Aim::Request(wanted) => {
-                let resumes = last.or(wanted.resumes.take());
+                // In the modern era nothing is resumed.
+                let resumes = last.or(wanted.resumes.take()).filter(|_| !self.session.is_modern());
                 if let (Some(last), None) = (resumes, &wanted.instead) {
                     wanted.resumes = Some(last);
                     exchange.io = Io::Pausing(taker.now + pause);
@@ -134,11 +135,11 @@ impl Remote {
                     }
                     None => (format!("did not answer: {why}"), FaultCode::RemoteLost),
                 };
-                if wanted.is_initialize {
+                if wanted.kind == WantedKind::Initialize {
                     self.finish(Obituary::new(fault, why), false);
                 } else {
                     self.unanswered(wanted, &why, taker);
-                    if fault == FaultCode::RemoteLost {
+                    if fault == FaultCode::RemoteLost && !self.session.is_modern() {
                         self.probe(taker.now);
                     }
                 }
@@ -214,7 +215,18 @@ impl Remote {
                 Found::Lost(lost, _) => {
                     self.note_answer(aim, flight_id(lost.id));
                 }
+                // A question of the server on the stream of a request is about that, and so is what it logs there.
+                Found::Message { frame, envelope } if is_about_request(frame, envelope) => {
+                    if let Aim::Request(Wanted { number: Some(cause), .. }) = aim {
+                        let found = Found::Caused { cause: *cause, frame, envelope };
+                        self.left.pass(found, &mut taker.flow, taker.on);
+                        return;
+                    }
+                }
                 Found::Message { .. }
+                | Found::Caused { .. }
+                | Found::Modern
+                | Found::Odd { .. }
                 | Found::TooLarge(_)
                 | Found::Unanswered { .. }
                 | Found::Renewed
@@ -254,10 +266,15 @@ impl Remote {
         }
         if self.note_answer(aim, number) {
             match result {
+                Some(_) if self.session.is_modern() => {
+                    self.session.discovered();
+                    self.is_settled = true;
+                }
                 Some(result) => {
                     self.session.greeted(result, session);
                     self.is_settled = true;
                 }
+                None if self.session.is_modern() => {}
                 None => self.session.refused(),
             }
             self.release();
@@ -277,13 +294,22 @@ impl Remote {
         if let Aim::Request(wanted) = aim
             && wanted.number == Some(number)
         {
-            return !std::mem::replace(&mut wanted.answered, true) && wanted.is_initialize;
+            return !std::mem::replace(&mut wanted.answered, true) && wanted.kind.opens();
         }
         // It came on another stream than its own.
         let Some(place) = self.place_of(number) else { return false };
         let Some(Exchange { aim: Aim::Request(wanted), .. }) = &mut self.each[place] else { return false };
         wanted.answered = true;
         self.woken.insert(place);
-        wanted.is_initialize
+        wanted.kind.opens()
+    }
+}
+
+/// Whether a message of the server on the stream of a request is about that request: its own question, or what it logs.
+fn is_about_request(frame: &[u8], e: &envelope::Envelope) -> bool {
+    match e.kind(frame) {
+        Kind::Request => true,
+        Kind::Notification => e.method.clone().is_some_and(|method| frame[method] == *b"notifications/message"),
+        Kind::Response | Kind::Other => false,
     }
 }

@@ -8,10 +8,13 @@ use tokio::time::Instant;
 use super::answer::Asked;
 use super::reader::Reader;
 use crate::mcp::cloud;
+use crate::mcp::modern::headers::Headers;
 use crate::net::http::{HttpError, Reply, Sending};
 
 /// Longest time for which a server may say nothing of its own on a request without a `timeout`: that for which the cloud waits.
 pub(super) const SILENCE: Duration = cloud::CALL;
+/// Longest time for which a server that may be of either era says nothing on the question what it is.
+pub(super) const DISCOVER: Duration = Duration::from_secs(10);
 /// Longest time until a server has taken a message that it does not answer, or has answered a ping.
 pub(super) const MESSAGE: Duration = Duration::from_secs(30);
 /// Longest time for the end of a session: whoever stops mcp-pipe waits for it.
@@ -33,6 +36,8 @@ pub(super) struct Exchange {
     /// How many bytes of its own had come by then.
     pub(super) taken: u64,
     pub(super) tries: Tries,
+    /// What is repeated of it for those who only read heads.
+    pub(super) headers: Headers,
 }
 
 /// What an exchange is for.
@@ -60,12 +65,30 @@ pub(super) struct Wanted {
     /// Its id: the whole token, and its value.
     pub(super) id: Box<[u8]>,
     pub(super) number: Option<u64>,
-    pub(super) is_initialize: bool,
+    pub(super) kind: WantedKind,
     pub(super) answered: bool,
     /// The stream is asked for again, behind the event of this id.
     pub(super) resumes: Option<Box<[u8]>>,
     /// The beginning of what came in place of an answer.
     pub(super) instead: Option<String>,
+}
+
+/// What a request is, as far as that matters here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum WantedKind {
+    Initialize,
+    /// What the server is, which shows of which era it is.
+    Discover,
+    /// News of the server: its answer goes on and on.
+    Listen,
+    Other,
+}
+
+impl WantedKind {
+    /// Whether a conversation begins with it.
+    pub(super) fn opens(self) -> bool {
+        matches!(self, WantedKind::Initialize | WantedKind::Discover)
+    }
 }
 
 /// What was done again for an exchange.
@@ -129,6 +152,8 @@ impl std::fmt::Debug for Io {
 pub(super) struct Patience {
     /// For `initialize`.
     pub(super) start: Duration,
+    /// For `server/discover`.
+    pub(super) discover: Duration,
     /// Until it says something about another request.
     pub(super) silence: Duration,
 }
@@ -136,14 +161,23 @@ pub(super) struct Patience {
 impl Exchange {
     pub(super) fn new(aim: Aim, body: Bytes, now: Instant) -> Self {
         let io = Io::Pausing(now);
-        Exchange { aim, body, io, session: (0, false), moved: now, taken: 0, tries: Tries::default() }
+        Exchange {
+            aim,
+            body,
+            io,
+            session: (0, false),
+            moved: now,
+            taken: 0,
+            tries: Tries::default(),
+            headers: Headers::new(),
+        }
     }
 
     /// What is asked.
     pub(super) fn asked(&self) -> Asked {
         match &self.aim {
             Aim::Request(Wanted { resumes: Some(_), .. }) => Asked::Rest,
-            Aim::Request(Wanted { is_initialize: true, .. }) | Aim::Renewal => Asked::Initialize,
+            Aim::Request(Wanted { kind: WantedKind::Initialize, .. }) | Aim::Renewal => Asked::Initialize,
             Aim::Request(_) | Aim::Probe => Asked::Request,
             Aim::Message { .. } => Asked::Message,
             Aim::Listening { .. } | Aim::Stream => Asked::Stream,
@@ -186,7 +220,9 @@ impl Exchange {
     pub(super) fn stalls(&self, patience: Patience) -> Option<Instant> {
         let longest = match &self.aim {
             Aim::Request(wanted) if wanted.answered => LINGER,
-            Aim::Request(Wanted { is_initialize: true, .. }) | Aim::Renewal => patience.start,
+            Aim::Request(Wanted { kind: WantedKind::Initialize, .. }) | Aim::Renewal => patience.start,
+            Aim::Request(Wanted { kind: WantedKind::Discover, .. }) => patience.discover,
+            Aim::Request(Wanted { kind: WantedKind::Listen, .. }) => return None,
             Aim::Request(_) => patience.silence,
             Aim::Message { .. } | Aim::Probe => MESSAGE,
             Aim::End => END,

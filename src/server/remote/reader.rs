@@ -176,6 +176,9 @@ mod tests {
                     | Found::TooLarge(_)
                     | Found::Unanswered { .. }
                     | Found::Renewed
+                    | Found::Caused { .. }
+                    | Found::Modern
+                    | Found::Odd { .. }
                     | Found::Habit(_)) => format!("{other:?}").split([' ', '(']).next().unwrap_or_default().to_owned(),
                 });
             });

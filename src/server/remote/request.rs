@@ -43,6 +43,9 @@ pub(super) fn call(exchange: &Exchange, url: &RemoteUrl, session: &Session, spec
             headers.insert(name, value);
         }
     }
+    for (name, value) in &exchange.headers {
+        headers.append(name, value.clone());
+    }
     let behind = match &exchange.aim {
         Aim::Request(Wanted { resumes, .. }) => resumes.as_deref(),
         Aim::Listening { behind, .. } => behind.as_deref(),
@@ -91,6 +94,7 @@ mod tests {
 
     use tokio::time::Instant;
 
+    use super::super::exchange::WantedKind;
     use super::super::session::LineKind;
     use super::*;
     use crate::config::{RemoteTransport, TlsSpec};
@@ -114,7 +118,7 @@ mod tests {
     fn request(resumes: Option<&[u8]>) -> Aim {
         let resumes = resumes.map(Into::into);
         let (id, number) = (b"1".as_slice().into(), Some(1));
-        Aim::Request(Wanted { id, number, is_initialize: false, answered: false, resumes, instead: None })
+        Aim::Request(Wanted { id, number, kind: WantedKind::Other, answered: false, resumes, instead: None })
     }
 
     #[test]

@@ -13,6 +13,7 @@
 use bytes::Bytes;
 
 use crate::mcp::handshake::Welcome;
+use crate::mcp::modern;
 
 /// Longest id of a session, in bytes.
 const MAX_ID: usize = 4096;
@@ -78,6 +79,8 @@ pub(super) struct Session {
     /// What the server has said of itself.
     welcome: Box<[u8]>,
     announced: bool,
+    /// There is no handshake, and no session.
+    is_modern: bool,
     /// How many sessions there were.
     number: u32,
 }
@@ -91,8 +94,25 @@ impl Session {
             hello: None,
             welcome: Box::default(),
             announced: false,
+            is_modern: false,
             number: 0,
         }
+    }
+
+    /// For a server of the modern era: it takes anything, and remembers nothing.
+    pub(super) fn modern() -> Self {
+        let version = Some(modern::VERSION.into());
+        Session { phase: Phase::Open, version, is_modern: true, ..Session::new() }
+    }
+
+    /// Whether there is no handshake.
+    pub(super) fn is_modern(&self) -> bool {
+        self.is_modern
+    }
+
+    /// The server has said what it is.
+    pub(super) fn discovered(&mut self) {
+        self.number = 1;
     }
 
     /// Whether a line may be sent now.

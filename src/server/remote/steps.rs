@@ -10,7 +10,7 @@ use http::header::{CONTENT_ENCODING, CONTENT_TYPE, LOCATION};
 use tokio::time::Instant;
 
 use super::answer::{self, Asked, Head, Media};
-use super::exchange::{Aim, Exchange, Io, Reading, Wanted};
+use super::exchange::{Aim, Exchange, Io, Reading, Wanted, WantedKind};
 use super::reader::Reader;
 use super::request;
 use super::session::Loss;
@@ -216,6 +216,11 @@ impl Remote {
                 self.on_announced(taker);
                 Next::Done
             }
+            // In the modern era an answer comes on no other stream.
+            Aim::Request(wanted) if self.session.is_modern() => {
+                self.unanswered(wanted, "took it, and gave no answer", taker);
+                Next::Done
+            }
             Aim::Request(_) | Aim::Renewal => {
                 exchange.io = Io::Awaited;
                 Next::Wait
@@ -259,7 +264,9 @@ impl Remote {
         match &exchange.aim {
             Aim::End => Next::Done,
             Aim::Request(Wanted { answered: true, .. }) => Next::Done,
-            Aim::Request(Wanted { is_initialize: true, .. }) | Aim::Renewal | Aim::Stream => dies(self),
+            Aim::Request(Wanted { kind: WantedKind::Initialize | WantedKind::Discover, .. })
+            | Aim::Renewal
+            | Aim::Stream => dies(self),
             Aim::Request(Wanted { resumes: Some(_), .. }) if exchange.tries.in_vain < MAX_RESUMES => {
                 retry(exchange, RETRY)
             }
@@ -283,7 +290,11 @@ impl Remote {
     /// Asks whether the server still knows us.
     pub(super) fn probe(&mut self, now: Instant) {
         let is_probe = |exchange: &Exchange| matches!(exchange.aim, Aim::Probe) && !exchange.body.is_empty();
-        if !self.session.is_open() || self.end.is_some() || self.each.iter().flatten().any(is_probe) {
+        if !self.session.is_open()
+            || self.session.is_modern()
+            || self.end.is_some()
+            || self.each.iter().flatten().any(is_probe)
+        {
             return;
         }
         let id = String::from_utf8_lossy(PROBE);
@@ -373,7 +384,21 @@ impl Remote {
                 Next::Go
             }
             Aim::Listening { .. } => Next::Done,
-            Aim::Request(Wanted { is_initialize: true, .. }) => {
+            Aim::Request(Wanted { kind: WantedKind::Discover, .. }) => {
+                if pause(exchange, self.patience.start) {
+                    return Next::Go;
+                }
+                // Who asks matters in either era, and so does that the server is busy.
+                if matches!(status, 401 | 403 | 429) {
+                    self.finish(end, false);
+                } else if !self.pass_error(exchange, text, taker)
+                    && let Aim::Request(wanted) = &exchange.aim
+                {
+                    self.unanswered(wanted, words, taker);
+                }
+                Next::Done
+            }
+            Aim::Request(Wanted { kind: WantedKind::Initialize, .. }) => {
                 let is_way_left = !self.is_settled && self.way == Way::Http;
                 if is_way_left && answer::may_be_sse(status) {
                     (self.is_settled, self.way, self.refusal) = (true, Way::Sse { posts: None }, Some(end));

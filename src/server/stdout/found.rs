@@ -18,6 +18,16 @@ pub enum Found<'a> {
         /// Where in `frame` the message's parts are.
         envelope: &'a Envelope,
     },
+    /// A message of which it is known to which request of ours it belongs, by that request's number: a question that the server has about
+    /// it, or what the server logs of it.
+    Caused {
+        /// The number.
+        cause: u64,
+        /// The message's text.
+        frame: &'a [u8],
+        /// Where in `frame` the message's parts are.
+        envelope: &'a Envelope,
+    },
     /// A line, or a part of a line, that is no message; perhaps no UTF-8.
     Noise(&'a [u8]),
     /// A message that can't be read, or may have been lost; and what has come of the message, unless that was reported as
@@ -34,6 +44,15 @@ pub enum Found<'a> {
     },
     /// The server has begun another conversation in the same life: it knows nothing of what it was told after the handshake.
     Renewed,
+    /// The server is one of the modern era: it wants to know of each request who asks.
+    Modern,
+    /// Something that the server says of itself is not as MCP has it, and was left out.
+    Odd {
+        /// The request that the server answered.
+        method: &'static str,
+        /// What is odd.
+        what: &'a str,
+    },
     /// The server has a way of writing messages that is not MCP's.
     Habit(Habit),
 }

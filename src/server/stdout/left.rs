@@ -21,10 +21,12 @@ pub(in crate::server) struct Left(VecDeque<Kept>);
 #[derive(Debug)]
 enum Kept {
     Message(Box<[u8]>),
+    Caused { cause: u64, frame: Box<[u8]> },
     Lost { id: Box<[u8]>, method: bool, why: NotMessage, text: Box<[u8]> },
     TooLarge(Ends),
     Unanswered { id: Box<[u8]>, why: Box<str> },
     Renewed,
+    Modern,
 }
 
 impl Kept {
@@ -32,11 +34,13 @@ impl Kept {
     fn of(found: &Found<'_>) -> Option<Self> {
         Some(match *found {
             Found::Message { frame, .. } => Kept::Message(frame.into()),
+            Found::Caused { cause, frame, .. } => Kept::Caused { cause, frame: frame.into() },
             Found::Lost(Lost { id, method, why }, text) => Kept::Lost { id: id.into(), method, why, text: text.into() },
             Found::TooLarge(cut) => Kept::TooLarge(Ends::of_cut(cut)),
             Found::Unanswered { id, why } => Kept::Unanswered { id: id.into(), why: why.into() },
             Found::Renewed => Kept::Renewed,
-            Found::Noise(_) | Found::Habit(_) => return None,
+            Found::Modern => Kept::Modern,
+            Found::Noise(_) | Found::Habit(_) | Found::Odd { .. } => return None,
         })
     }
 
@@ -46,10 +50,15 @@ impl Kept {
                 Some(envelope) => on(Found::Message { frame, envelope: &envelope }),
                 None => on(Found::Noise(frame)), // a message is still one after it was kept
             },
+            Kept::Caused { cause, frame } => match envelope::scan_one(frame) {
+                Some(envelope) => on(Found::Caused { cause: *cause, frame, envelope: &envelope }),
+                None => on(Found::Noise(frame)),
+            },
             Kept::Lost { id, method, why, text } => on(Found::Lost(Lost { id, method: *method, why: *why }, text)),
             Kept::TooLarge(ends) => on(Found::TooLarge(ends.cut())),
             Kept::Unanswered { id, why } => on(Found::Unanswered { id, why }),
             Kept::Renewed => on(Found::Renewed),
+            Kept::Modern => on(Found::Modern),
         }
     }
 }

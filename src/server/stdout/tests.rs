@@ -104,7 +104,9 @@ fn note(got: &mut Vec<Got>, found: Found<'_>) {
         }
         Found::TooLarge(cut) => Got::TooLarge(cut.size),
         Found::Habit(habit) => Got::Habit(habit),
-        Found::Unanswered { .. } | Found::Renewed => panic!("only remote servers do so"),
+        Found::Unanswered { .. } | Found::Renewed | Found::Caused { .. } | Found::Modern | Found::Odd { .. } => {
+            panic!("only remote servers do so")
+        }
     };
     got.push(found);
 }

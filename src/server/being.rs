@@ -1,0 +1,97 @@
+//! What carries the messages of one life: a process, or a conversation over HTTP.
+
+use std::borrow::Cow;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::remote::Remote;
+use super::stderr::Noted;
+use super::stdio::Process;
+use super::stdout::OnFound;
+use crate::error::FaultCode;
+use crate::frame::LineOut;
+
+/// What a server is while it lives.
+pub(super) enum Being {
+    Process(Box<Process>),
+    Remote(Box<Remote>),
+}
+
+/// How a life of a server has ended.
+pub(super) struct End {
+    /// How, in a few words.
+    pub(super) why: String,
+    /// The last lines of its stderr, as one line.
+    pub(super) tail: String,
+    /// What kind of fault that is, and whether the server had answered before, where it was no process.
+    pub(super) remote: Option<(FaultCode, bool)>,
+    /// How long the server asks to be left alone.
+    pub(super) retry_after: Duration,
+}
+
+impl Being {
+    pub(super) fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        now: Instant,
+        read: bool,
+        on: &mut OnFound<'_>,
+        log: &mut dyn FnMut(Noted<'_>),
+    ) -> Poll<()> {
+        match self {
+            Being::Process(process) => process.poll(cx, now, read, on, log),
+            Being::Remote(remote) => remote.poll(cx, now, read, on),
+        }
+    }
+
+    pub(super) fn poll_write(&mut self, cx: &mut Context<'_>, out: &mut LineOut) -> Poll<()> {
+        match self {
+            Being::Process(process) => process.poll_write(cx, out),
+            Being::Remote(remote) => remote.poll_write(cx, out),
+        }
+    }
+
+    pub(super) fn stop(&mut self, now: bool) {
+        match self {
+            Being::Process(process) => process.stop(now),
+            Being::Remote(remote) => remote.stop(now),
+        }
+    }
+
+    pub(super) fn fail(&mut self, fault: Cow<'static, str>) {
+        match self {
+            Being::Process(process) => process.fail(fault),
+            Being::Remote(remote) => remote.fail(fault),
+        }
+    }
+
+    pub(super) fn is_up(&self) -> bool {
+        match self {
+            Being::Process(process) => process.is_up(),
+            Being::Remote(remote) => remote.is_up(),
+        }
+    }
+
+    pub(super) fn pid(&self) -> Option<u32> {
+        match self {
+            Being::Process(process) => Some(process.pid()),
+            Being::Remote(_) => None,
+        }
+    }
+
+    pub(super) fn end(&self) -> End {
+        match self {
+            Being::Process(process) => {
+                let (why, tail) = process.obituary();
+                End { why, tail, remote: None, retry_after: Duration::ZERO }
+            }
+            Being::Remote(remote) => {
+                let end = remote.obituary();
+                let of_remote = Some((end.fault, remote.has_begun()));
+                End { why: end.why, tail: String::new(), remote: of_remote, retry_after: end.retry_after }
+            }
+        }
+    }
+}

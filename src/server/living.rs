@@ -1,0 +1,440 @@
+//! One life of a server in its era: what carries its messages, and what stands between that and the router.
+//!
+//! A server of the legacy era is passed on as it is. Before a server that may be of the other era the answer to its first question shows which it
+//! is; of the modern era a [`Bridge`] speaks for it. A process that turns out to be of the other era is replaced by a fresh one, and the
+//! router, which waits for the answer to `initialize`, notices nothing ([`Living::again`]). At an address the other question simply follows.
+
+use std::borrow::Cow;
+use std::ops::ControlFlow;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use super::being::{Being, End};
+use super::bridge::{Bridge, Post, Verdict, Wire};
+use super::era::Eras;
+use super::stderr::Noted;
+use super::stdout::{Found, Left, OnFound};
+use crate::frame::LineOut;
+use crate::mcp::envelope::{self, Kind};
+use crate::mcp::era::Era;
+use crate::mcp::id::flight_id;
+use crate::mcp::reply::{self, UNAVAILABLE};
+
+/// Most bytes that wait for a process behind its bridge: what comes beyond waits before it, where the endpoint feels it.
+const MAX_WAITING: usize = 256 * 1024;
+
+/// See the module's documentation.
+pub(super) struct Living {
+    being: Being,
+    stage: Stage,
+    /// `initialize`, as the router sent it, with its number, until the server's era is known.
+    hello: Option<(Bytes, u64)>,
+    /// For a process, before what the router has for it.
+    stdin: LineOut,
+    /// How the server refused to be of the other era, if that was tried before in this life.
+    refusal: Option<Box<[u8]>>,
+    /// The server is to be opened anew, as one of this era, once what carries its messages now is gone.
+    again: Option<Era>,
+    /// The server has shown of which era it is, and nobody has asked for that.
+    news: Option<Era>,
+}
+
+enum Stage {
+    /// Messages pass.
+    Passing,
+    /// The answer to `initialize` shows whether the server is of the legacy era.
+    Asked,
+    Bridged(Box<Middle>),
+}
+
+/// What a bridge needs around it.
+struct Middle {
+    bridge: Bridge,
+    /// For an address.
+    posts: Vec<Post>,
+    withdrawn: Vec<u64>,
+    /// What the bridge has to say while nobody listens.
+    left: Left,
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+/// Takes a bridge's messages for the time of a call.
+struct Carrier<'a, 'b> {
+    is_http: bool,
+    stdin: &'a mut LineOut,
+    posts: &'a mut Vec<Post>,
+    withdrawn: &'a mut Vec<u64>,
+    left: &'a mut Left,
+    /// Whether there is room for what is found.
+    flow: ControlFlow<()>,
+    on: &'a mut OnFound<'b>,
+}
+
+impl Wire for Carrier<'_, '_> {
+    fn send(&mut self, post: Post) {
+        if self.is_http {
+            self.posts.push(post);
+        } else {
+            self.stdin.push(&[&post.frame]);
+        }
+    }
+
+    fn withdraw(&mut self, number: u64) {
+        self.withdrawn.push(number);
+    }
+
+    fn hand_on(&mut self, found: Found<'_>) {
+        self.left.pass(found, &mut self.flow, self.on);
+    }
+}
+
+impl Middle {
+    fn new(bridge: Bridge) -> Self {
+        Middle { bridge, posts: Vec::new(), withdrawn: Vec::new(), left: Left::default(), timer: None }
+    }
+
+    /// A line of the router's. What the bridge has to say to that is kept for the next poll.
+    fn take_line(&mut self, line: &[u8], stdin: &mut LineOut) {
+        let Middle { bridge, posts, withdrawn, left, .. } = self;
+        let (is_http, flow, on) =
+            (bridge.is_http(), ControlFlow::Break(()), &mut |_: Found<'_>| ControlFlow::Break(()));
+        bridge.on_line(line, Instant::now(), &mut Carrier { is_http, stdin, posts, withdrawn, left, flow, on });
+    }
+
+    /// Whether the bridge's time has come.
+    fn is_due(&mut self, cx: &mut Context<'_>) -> bool {
+        let Some(due) = self.bridge.due() else {
+            self.timer = None;
+            return false;
+        };
+        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(due)));
+        if timer.deadline() != due {
+            timer.as_mut().reset(due);
+        }
+        timer.as_mut().poll(cx).is_ready()
+    }
+}
+
+impl Living {
+    /// A life begins, opened as one of this era. `name`: the server's.
+    pub(super) fn new(being: Being, era: Era, name: &Arc<str>) -> Self {
+        let (hello, stdin) = (None, LineOut::new());
+        let mut living = Living { being, stage: Stage::Asked, hello, stdin, refusal: None, again: None, news: None };
+        living.open(era, name);
+        living
+    }
+
+    fn open(&mut self, era: Era, name: &Arc<str>) {
+        if let Being::Remote(remote) = &mut self.being {
+            remote.be_modern(era == Era::Modern);
+        }
+        let is_http = matches!(self.being, Being::Remote(_));
+        self.stage = match era {
+            Era::Legacy => Stage::Asked,
+            Era::Modern => Stage::Bridged(Box::new(Middle::new(Bridge::new(name.clone(), is_http)))),
+        };
+    }
+
+    /// The life goes on with another process, opened as one of this era.
+    pub(super) fn go_on(&mut self, being: Being, era: Era, name: &Arc<str>) {
+        (self.being, self.again) = (being, None);
+        self.stdin.clear();
+        self.open(era, name);
+        self.resend_hello();
+    }
+
+    /// Has the server asked what the router has asked it already.
+    fn resend_hello(&mut self) {
+        let Some((hello, _)) = &self.hello else { return };
+        match (&mut self.stage, &mut self.being) {
+            (Stage::Bridged(middle), _) => middle.take_line(hello, &mut self.stdin),
+            (Stage::Asked | Stage::Passing, Being::Process(_)) => self.stdin.push(&[hello]),
+            (Stage::Asked | Stage::Passing, Being::Remote(remote)) => remote.send(hello.clone(), Instant::now()),
+        }
+    }
+
+    /// As what the server is opened, where it has not shown yet that it is of that era.
+    pub(super) fn opening(&self) -> Option<Era> {
+        match &self.stage {
+            Stage::Passing => None,
+            Stage::Asked => Some(Era::Legacy),
+            Stage::Bridged(middle) => (!middle.bridge.is_open()).then_some(Era::Modern),
+        }
+    }
+
+    /// As what the server is to be opened once more, now that what carried its messages is gone.
+    pub(super) fn again(&self) -> Option<Era> {
+        self.again
+    }
+
+    /// Of which era the server has turned out to be since this was last asked, where that is news.
+    pub(super) fn take_news(&mut self) -> Option<Era> {
+        self.news.take()
+    }
+
+    /// The answer to `initialize` that was kept back, as the server might have been of the other era.
+    pub(super) fn take_refusal(&mut self) -> Option<Box<[u8]>> {
+        self.hello.take().and_then(|_| self.refusal.take())
+    }
+
+    pub(super) fn stop(&mut self, now: bool) {
+        self.being.stop(now);
+    }
+
+    pub(super) fn fail(&mut self, fault: Cow<'static, str>) {
+        self.being.fail(fault);
+    }
+
+    pub(super) fn is_up(&self) -> bool {
+        self.again.is_none() && self.being.is_up()
+    }
+
+    pub(super) fn pid(&self) -> Option<u32> {
+        self.being.pid()
+    }
+
+    pub(super) fn end(&self) -> End {
+        self.being.end()
+    }
+
+    /// Drives everything but what is written, as [`Being::poll`] does.
+    pub(super) fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        (now, read): (Instant, bool),
+        eras: &mut Eras,
+        on: &mut OnFound<'_>,
+        log: &mut dyn FnMut(Noted<'_>),
+    ) -> Poll<()> {
+        match &mut self.stage {
+            Stage::Passing => self.being.poll(cx, now, read, on, log),
+            Stage::Asked => self.poll_asked(cx, (now, read), eras, on, log),
+            Stage::Bridged(_) => self.poll_bridged(cx, (now, read), eras, on, log),
+        }
+    }
+
+    fn poll_asked(
+        &mut self,
+        cx: &mut Context<'_>,
+        (now, read): (Instant, bool),
+        eras: &mut Eras,
+        on: &mut OnFound<'_>,
+        log: &mut dyn FnMut(Noted<'_>),
+    ) -> Poll<()> {
+        let number = self.hello.as_ref().map(|(_, number)| *number);
+        let (is_over, may_be_other) = (self.again.is_some(), self.refusal.is_none() && eras.may_be_other());
+        // What the answer to `initialize` is: a result, or an error.
+        let mut shown: Option<Result<(), Option<Box<[u8]>>>> = None;
+        let polled = self.being.poll(
+            cx,
+            now,
+            read,
+            &mut |found| {
+                if is_over || matches!(shown, Some(Err(Some(_)))) {
+                    return ControlFlow::Continue(()); // nobody waits for it
+                }
+                if let Found::Message { frame, envelope } = &found
+                    && envelope.kind(frame) == Kind::Response
+                    && envelope.id.clone().and_then(|id| flight_id(&frame[id])) == number
+                    && number.is_some()
+                {
+                    match envelope.result {
+                        Some(_) => shown = Some(Ok(())),
+                        None if may_be_other => {
+                            shown = Some(Err(Some((*frame).into())));
+                            return ControlFlow::Continue(());
+                        }
+                        None => shown = Some(Err(None)),
+                    }
+                }
+                on(found)
+            },
+            log,
+        );
+        match shown {
+            None => {}
+            Some(Ok(())) => {
+                self.news = eras.proven(Era::Legacy).then_some(Era::Legacy);
+                (self.stage, self.hello, self.refusal) = (Stage::Passing, None, None);
+            }
+            Some(Err(None)) => {
+                eras.refused_both();
+                (self.stage, self.hello, self.refusal) = (Stage::Passing, None, None);
+            }
+            Some(Err(refusal @ Some(_))) => {
+                eras.refused(Era::Legacy);
+                (self.refusal, self.again) = (refusal, Some(Era::Modern));
+                self.being.stop(false);
+                cx.waker().wake_by_ref();
+            }
+        }
+        polled
+    }
+
+    fn poll_bridged(
+        &mut self,
+        cx: &mut Context<'_>,
+        (now, read): (Instant, bool),
+        eras: &mut Eras,
+        on: &mut OnFound<'_>,
+        log: &mut dyn FnMut(Noted<'_>),
+    ) -> Poll<()> {
+        let Living { being, stage: Stage::Bridged(middle), stdin, .. } = self else { return Poll::Pending };
+        let is_due = middle.is_due(cx);
+        let Middle { bridge, posts, withdrawn, left, .. } = &mut **middle;
+        let flow = if read { left.resume(on) } else { ControlFlow::Break(()) };
+        let read = flow.is_continue();
+        let mut carrier = Carrier { is_http: bridge.is_http(), stdin, posts, withdrawn, left, flow, on };
+        if is_due {
+            bridge.on_tick(now, &mut carrier);
+        }
+        let polled = being.poll(
+            cx,
+            now,
+            read,
+            &mut |found| {
+                bridge.on_found(found, now, &mut carrier);
+                carrier.flow
+            },
+            log,
+        );
+        let verdict = bridge.take_verdict();
+        let is_pending = self.flush(cx, now).is_pending();
+        if !is_pending && self.timer_moved() {
+            cx.waker().wake_by_ref();
+        }
+        if let Some(verdict) = verdict {
+            self.on_verdict(verdict, eras);
+            cx.waker().wake_by_ref();
+        }
+        polled
+    }
+
+    /// Whether the bridge's time is another one than is waited for.
+    fn timer_moved(&self) -> bool {
+        let Stage::Bridged(middle) = &self.stage else { return false };
+        middle.bridge.due() != middle.timer.as_ref().map(|timer| timer.deadline())
+    }
+
+    /// Gives what the bridge has for the server to what carries it.
+    fn flush(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<()> {
+        match (&mut self.being, &mut self.stage) {
+            (Being::Process(process), _) => process.poll_write(cx, &mut self.stdin),
+            (Being::Remote(remote), Stage::Bridged(middle)) => {
+                middle.posts.drain(..).for_each(|post| remote.post(post, now));
+                middle.withdrawn.drain(..).for_each(|number| remote.withdraw(number));
+                Poll::Ready(())
+            }
+            (Being::Remote(_), Stage::Asked | Stage::Passing) => Poll::Ready(()),
+        }
+    }
+
+    /// Does what follows from the era of which the server has turned out to be.
+    fn on_verdict(&mut self, verdict: Verdict, eras: &mut Eras) {
+        match verdict {
+            Verdict::Modern => {
+                self.news = eras.proven(Era::Modern).then_some(Era::Modern);
+                (self.hello, self.refusal) = (None, None);
+            }
+            Verdict::Surprise => {
+                eras.refused(Era::Modern);
+                self.being.fail("says that it is of the legacy era, which it was not before".into());
+            }
+            Verdict::Legacy(why) => {
+                let number = self.hello.as_ref().map_or(0, |(_, number)| *number);
+                if let Some(refusal) = self.refusal.take() {
+                    eras.refused_both();
+                    self.say(&refusal);
+                } else if !eras.refused(Era::Modern) {
+                    let why = format!("{why}, and its \"era\" is set to \"modern\"; remove that");
+                    self.say(&reply::error(number.to_string().as_bytes(), UNAVAILABLE, why));
+                } else {
+                    self.refusal = Some(reply::error(number.to_string().as_bytes(), UNAVAILABLE, why).into());
+                    match &mut self.being {
+                        Being::Process(process) => {
+                            self.again = Some(Era::Legacy);
+                            process.stop(false);
+                        }
+                        Being::Remote(remote) => {
+                            remote.be_modern(false);
+                            self.stage = Stage::Asked;
+                            self.resend_hello();
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Has the router told this with the next poll.
+    fn say(&mut self, frame: &[u8]) {
+        self.hello = None;
+        if let (Stage::Bridged(middle), Some(envelope)) = (&mut self.stage, envelope::scan_one(frame)) {
+            let (mut flow, on) = (ControlFlow::Break(()), &mut |_: Found<'_>| ControlFlow::Break(()));
+            middle.left.pass(Found::Message { frame, envelope: &envelope }, &mut flow, on);
+        }
+    }
+
+    /// Takes what the server may be sent now. Ready when nothing is left.
+    pub(super) fn poll_write(&mut self, cx: &mut Context<'_>, out: &mut LineOut) -> Poll<()> {
+        if self.again.is_some() {
+            return if out.is_empty() { Poll::Ready(()) } else { Poll::Pending };
+        }
+        match &mut self.stage {
+            Stage::Passing | Stage::Asked => {
+                if self.hello.is_none() && matches!(self.stage, Stage::Asked) {
+                    self.hello = first_line(out.pending()).and_then(read_hello);
+                }
+                if let Being::Process(process) = &mut self.being
+                    && !self.stdin.is_empty()
+                {
+                    ready!(process.poll_write(cx, &mut self.stdin));
+                }
+                self.being.poll_write(cx, out)
+            }
+            Stage::Bridged(middle) => {
+                while let Some(line) = first_line(out.pending()) {
+                    let has_room = match &mut self.being {
+                        Being::Process(_) => self.stdin.len() < MAX_WAITING,
+                        Being::Remote(remote) => remote.takes_posts(),
+                    };
+                    if !has_room {
+                        break;
+                    }
+                    if self.hello.is_none() && !middle.bridge.is_open() {
+                        self.hello = read_hello(line);
+                    }
+                    middle.take_line(line, &mut self.stdin);
+                    let taken = line.len() + 1;
+                    out.advance(taken);
+                    if !middle.left.is_empty() {
+                        cx.waker().wake_by_ref();
+                    }
+                    if let Being::Remote(remote) = &mut self.being {
+                        middle.posts.drain(..).for_each(|post| remote.post(post, Instant::now()));
+                        middle.withdrawn.drain(..).for_each(|number| remote.withdraw(number));
+                    }
+                }
+                ready!(self.flush(cx, Instant::now()));
+                if out.is_empty() { Poll::Ready(()) } else { Poll::Pending }
+            }
+        }
+    }
+}
+
+/// The first line of what waits.
+fn first_line(pending: &[u8]) -> Option<&[u8]> {
+    memchr::memchr(b'\n', pending).map(|end| &pending[..end])
+}
+
+/// A line that is `initialize`, with its number.
+fn read_hello(line: &[u8]) -> Option<(Bytes, u64)> {
+    let e = envelope::scan_one(line)?;
+    let is_hello = e.method.clone().is_some_and(|method| line[method] == *b"initialize");
+    let number = e.id.and_then(|id| flight_id(&line[id])).filter(|_| is_hello)?;
+    Some((Bytes::copy_from_slice(line), number))
+}
