@@ -27,6 +27,8 @@
 //!     --initialize-first  exits on any request before `initialize`, as old Rust SDKs do
 //!     --initialize-once X a second `initialize` gets an error (X is `error`) or no answer (`mute`), or ends it (`exit`)
 //!     --refuse WORDS      answers `initialize` with an error of these words
+//!     --modern HOW        is of MCP 2026-07-28: `error` (refuses initialize), `exit` (exits on it), `mute` (doesn't answer it); its
+//!                         results say so, and requests that don't say who asks get an error
 //!     --resources         has a resource `mem:a` and a log level; what it is told of them goes to stderr
 //!     --announce N        says at each of the first N requests for its tools that they have changed, which isn't so
 //!     --extra NAME        has one more tool, of this name
@@ -178,6 +180,13 @@ fn receive(flags: &Flags, grown: &Grown, message: Value, served: &mut u64) {
             Some(_) | None => {}
         }
     }
+    if method == "initialize" && flags.value("--modern") == Some("exit") {
+        note("fixture: initialize is unknown here");
+        exit(1);
+    }
+    if method == "initialize" && flags.value("--modern") == Some("mute") {
+        return;
+    }
     *served += 1;
     if flags.number("--crash-after") == Some(*served) {
         note("fixture: crashing as asked");
@@ -220,7 +229,12 @@ fn answer(flags: &Flags, grown: &Grown, method: &str, message: &Value) {
         return write(&json!({"jsonrpc": "2.0", "id": message["id"], "error": error}));
     }
     let mut reply = match result(flags, grown, method, &message["params"]) {
-        Ok(result) => json!({"jsonrpc": "2.0", "result": result}),
+        Ok(mut result) => {
+            if flags.has("--modern") {
+                result["resultType"] = "complete".into();
+            }
+            json!({"jsonrpc": "2.0", "result": result})
+        }
         Err((code, text)) => json!({"jsonrpc": "2.0", "error": {"code": code, "message": text}}),
     };
     reply["id"] = message["id"].clone();
@@ -273,7 +287,15 @@ fn lie(own: &Value) {
 static ANNOUNCED: AtomicU64 = AtomicU64::new(0);
 
 fn result(flags: &Flags, grown: &Grown, method: &str, params: &Value) -> Result<Value, (i32, String)> {
+    let said = &params["_meta"];
     match method {
+        "initialize" if flags.has("--modern") => Err((-32022, "initialize is unknown here".to_owned())),
+        _ if flags.has("--modern") && said["io.modelcontextprotocol/protocolVersion"] != "2026-07-28" => {
+            Err((-32602, format!("nobody said who asks for {method}")))
+        }
+        "server/discover" if flags.has("--modern") => Ok(
+            json!({"supportedVersions": ["2026-07-28"], "capabilities": capabilities(flags), "ttlMs": 0, "cacheScope": "private"}),
+        ),
         "initialize" if flags.has("--refuse") => Err((-32000, flags.value("--refuse").unwrap_or_default().to_owned())),
         "initialize" => Ok(json!({
             "protocolVersion": params["protocolVersion"].as_str().unwrap_or("2024-11-05"),

@@ -14,6 +14,7 @@ mod config_mistakes;
 mod control;
 mod crash;
 mod endpoints;
+mod eras;
 mod escapes;
 mod files;
 mod frames;
