@@ -147,8 +147,8 @@ pub(crate) struct Pipe {
     touched: Bits,
     /// Links that are not dialled yet, as their servers are waited for.
     undialled: Bits,
-    /// Servers that begin anew by command and have not answered, whether or not a link waits for them.
-    renewed: Bits,
+    /// Servers that have not answered in their present life, whether or not a link waits for them.
+    unready: Bits,
     /// Links that are to end once nothing is under way on them.
     ending: Bits,
     /// Something may have changed for links that are not dialled.
@@ -237,7 +237,7 @@ impl Pipe {
             paused: Marked::default(),
             touched: Bits::default(),
             undialled: Bits::default(),
-            renewed: Bits::default(),
+            unready: Bits::default(),
             ending: Bits::default(),
             restart_due: true,
             report: now + QUIET,
@@ -406,7 +406,9 @@ impl Pipe {
         if !room {
             self.first.get_or_insert(index);
         }
-        self.restart_due |= !self.sides.each[index].serving;
+        let is_unready = !self.sides.each[index].serving;
+        self.restart_due |= is_unready;
+        self.unready.set(index, is_unready);
         if polled.is_ready() {
             self.vacate_server(index, now);
         }
@@ -581,31 +583,30 @@ impl Pipe {
         timeouts.chain([self.report]).min()
     }
 
-    /// Notes which servers that begin anew by command take too long for that.
+    /// Notes which servers take too long to start, also where no link waits for them: as their tools are remembered, another server of
+    /// the link answers, or they have served before.
     fn note_late(&mut self, now: Instant) {
         let mut from = 0;
-        while let Some(index) = self.renewed.next(from) {
+        while let Some(index) = self.unready.next(from) {
             from = index + 1;
-            let side = &mut self.sides.each[index];
+            let side = &self.sides.each[index];
             let is_over = side.serving || side.late || side.goal.1.wanted == Wanted::Stopped;
             if is_over || side.has_refused() {
-                self.renewed.remove(index);
-            } else if now >= side.awaited_since + side.spec.start_timeout && self.servers[index].is_up() {
-                side.late = true;
-                let waited = now - side.awaited_since;
+                self.unready.remove(index);
+            } else if now >= side.late_at() && self.servers[index].is_up() {
+                let waited = side.waited(now);
                 let places = || self.undialled.iter().map(|place| &self.sides.links.each[place].servers);
                 let undialled = places().any(|servers| servers.contains(&index));
-                let side = &self.sides.each[index];
                 side.write(ServerNews::NotReady { waited, undialled, fetcher: side.spec.reach.fetcher() });
-                self.renewed.remove(index);
+                self.sides.each[index].late = true;
+                self.unready.remove(index);
             }
         }
     }
 
     /// When that is due next.
     fn next_late(&self, now: Instant) -> Option<Instant> {
-        let sides = self.renewed.iter().map(|index| &self.sides.each[index]);
-        sides.map(|side| side.awaited_since + side.spec.start_timeout).filter(|at| *at > now).min()
+        self.unready.iter().map(|index| self.sides.each[index].late_at()).filter(|at| *at > now).min()
     }
 
     fn poll_stop(&mut self, now: Instant) {
@@ -750,7 +751,7 @@ fn on_server(router: &mut dyn Router, sides: &mut Sides, index: ServerIndex, eve
             pass_found(router, index, found, now, sides);
             let side = &mut sides.each[index];
             if !side.serving && router.is_serving(index) {
-                side.serving = true;
+                (side.serving, side.late) = (true, false);
                 side.write(ServerNews::Ready { took: now - side.since });
             }
         }
@@ -763,8 +764,8 @@ fn on_server(router: &mut dyn Router, sides: &mut Sides, index: ServerIndex, eve
             let by_command = sides.each[index].ending;
             sides.each[index].write(match life {
                 Life::None { fault, shown } => ServerNews::NotStarted { fault, why, shown, retry_in },
-                Life::Ended { pid, fault, failures, last_words } => {
-                    ServerNews::Exited { pid, fault, why, last_words, failures, retry_in }
+                Life::Ended { pid, fault, failures, last_words, tail } => {
+                    ServerNews::Exited { pid, fault, why, last_words, tail, failures, retry_in }
                 }
                 Life::Replaced { pid } => ServerNews::Replaced { pid, why, by_command },
             });

@@ -46,9 +46,11 @@ impl Look<'_> {
     /// # Errors
     /// The mistakes of the config.
     pub(crate) fn show(&self, json: bool) -> Result<Exit, Failure> {
-        let (shown, secrets) = config::show(self.line, self.surroundings)?;
+        let (mut shown, secrets) = config::show(self.line, self.surroundings)?;
         self.redactor.add(secrets);
-        print(&if json { as_json(&shown, self.redactor)? } else { as_text(&shown.words(), self.redactor) });
+        shown.clean(self.redactor);
+        let nothing = &Redactor::default();
+        print(&if json { as_json(&shown, nothing)? } else { as_text(&shown.words(), nothing) });
         Ok(Exit::Success)
     }
 }

@@ -136,6 +136,8 @@ pub enum Life<'a> {
         failures: u32,
         /// The last lines of its stderr, as the end of a sentence.
         last_words: &'a str,
+        /// The same lines as one, whether or not the log has had them before.
+        tail: &'a str,
     },
     /// A process that was to end, as another one is wanted.
     Replaced {
@@ -362,6 +364,7 @@ impl Server {
         match self.being() {
             Ok(being) => {
                 let pid = being.pid();
+                self.echo.begins(pid);
                 let living = Living::new(being, self.eras.opening(), &self.spec.name);
                 self.state = ServerPhase::Running(Box::new(living));
                 self.since = Instant::now();
@@ -397,6 +400,7 @@ impl Server {
         };
         let Ok(being) = self.being() else { return false };
         let pid = being.pid();
+        self.echo.begins(pid);
         if let ServerPhase::Running(living) = &mut self.state {
             living.go_on(being, era, &self.spec.name);
         }
@@ -407,7 +411,7 @@ impl Server {
     /// No life came about. `still`: what is said where `why` has been said before. `least`: the shortest wait.
     fn not_started(&mut self, fault: FaultCode, why: &str, still: &str, least: Duration, on: &mut OnServerEvent<'_>) {
         let retry_in = self.wait(least);
-        let said = std::mem::replace(&mut self.notes.start, fingerprint(why));
+        let said = std::mem::replace(&mut self.notes.start, fingerprint(why, None));
         let shown = if said == self.notes.start { still } else { why };
         let _down = on(ServerEvent::Down { why, retry_in, life: Life::None { fault, shown } });
     }
@@ -449,9 +453,10 @@ impl Server {
         }
         self.echo.next_life(!self.restarts.proven);
         let retry_in = self.wait(end.retry_after);
-        let (last_words, failures) = (&self.notes.shown(tail), self.restarts.failures);
+        let (last_words, failures) = (&self.notes.shown(tail, self.echo.print(tail)), self.restarts.failures);
         let fault = end.remote.map(|(fault, _)| fault);
-        let _down = on(ServerEvent::Down { why, retry_in, life: Life::Ended { pid, fault, failures, last_words } });
+        let _down =
+            on(ServerEvent::Down { why, retry_in, life: Life::Ended { pid, fault, failures, last_words, tail } });
     }
 
     /// The next life begins after a while, and not before `least` has passed.
@@ -479,9 +484,9 @@ impl Notes {
         ControlFlow::Continue(())
     }
 
-    /// The last lines of stderr, as part of a log line. A crash loop shows them once.
-    fn shown(&mut self, tail: &str) -> String {
-        let before = std::mem::replace(&mut self.tail, fingerprint(tail));
+    /// The last lines of stderr, as part of a log line. A crash loop shows them once, as known by their fingerprint.
+    fn shown(&mut self, tail: &str, print: u64) -> String {
+        let before = std::mem::replace(&mut self.tail, print);
         match tail {
             "" => String::new(),
             _ if before == self.tail => "; the last lines of its stderr are the same as before".to_owned(),

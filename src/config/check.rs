@@ -6,12 +6,13 @@ use std::time::{Duration, SystemTime};
 
 use super::command;
 use super::context::Context;
+use super::dial::ENDPOINT;
 use super::file::{Entry, File, RemoteEntry, Transport};
 use super::missing::{NO_PROGRAM, Sought, shell_only};
 use super::{Mode, Naming, ServerSpec, windows};
 use crate::disk::joined;
-use crate::endpoint::Endpoint;
 use crate::endpoint::agent::{self, Agent};
+use crate::endpoint::{Endpoint, left_open};
 use crate::error::{Code, Place};
 use crate::secrecy::{Redactor, address};
 use crate::words::{brief, brief_path, span};
@@ -31,7 +32,9 @@ pub(crate) fn ahead(ctx: &mut Context<'_>, file: &File, servers: &[ServerSpec], 
     let served: Vec<Served<'_>> = servers.iter().filter_map(|server| Some((server, entry(server)?))).collect();
     for (server, entry) in &served {
         program(ctx, server, entry);
+        placeholders(ctx, entry);
     }
+    placeholders_in_env_files(ctx);
     file.entries.iter().filter(|entry| entry.disabled.is_some()).for_each(|entry| variables(ctx, entry));
     tokens(ctx, now);
     short_tokens(ctx);
@@ -54,6 +57,42 @@ fn variables(ctx: &mut Context<'_>, entry: &Entry) {
     }
     let mistakes = ctx.problems.mistakes.split_off(before);
     ctx.problems.warnings.extend(mistakes);
+}
+
+/// Warns of what an example left open in what a server is told.
+fn placeholders(ctx: &mut Context<'_>, entry: &Entry) {
+    let (args, env) =
+        (entry.args.iter().map(|arg| (None, arg)), entry.env.iter().map(|(name, text)| (Some(&**name), text)));
+    let remote = match &entry.kind {
+        Transport::Remote(remote) => Some(remote),
+        Transport::Stdio(_) | Transport::Unspoken { .. } | Transport::Unknown => None,
+    };
+    let url = remote.map(|remote| (None, &remote.url));
+    let headers = remote.into_iter().flat_map(|remote| &remote.headers).chain(&entry.shared.endpoint_headers);
+    let headers = headers.map(|(name, text)| (Some(&**name), text));
+    for (name, text) in args.chain(env).chain(url).chain(headers) {
+        if let Some(example) = left_open(name, &text.value) {
+            placeholder(ctx, text.place.clone(), &example);
+        }
+    }
+}
+
+/// The same in `.env`, whose variables servers get. The endpoint is looked at where it is read.
+fn placeholders_in_env_files(ctx: &mut Context<'_>) {
+    let mut found = Vec::new();
+    for file in &ctx.dotenv.files {
+        for (name, value) in file.vars().filter(|(name, _)| *name != ENDPOINT) {
+            found.extend(left_open(Some(name), value).map(|example| (Place::set(name, file.spot(name)), example)));
+        }
+    }
+    for (place, example) in found {
+        placeholder(ctx, place, &example);
+    }
+}
+
+fn placeholder(ctx: &mut Context<'_>, place: Place, example: &str) {
+    let what = format!("still holds the placeholder text of an example: {example}");
+    ctx.warning(place, Code::Placeholder.says(what), "write your own value in its place");
 }
 
 /// Warns of a program, or of the script that an interpreter is to run, that is not there.

@@ -141,6 +141,23 @@ const FOREIGN: &[(Place, Treatment, &[&str])] = &[
     (Top, Harmless, &["users", "systemConfig", "userConfigs"]),
     (Top, Ignored("all servers of an endpoint are served there; give others another \"endpoint\""), &["groups"]),
     (Server, Harmless, &["owner", "enableKeepAlive", "keepAliveInterval"]),
+    // Roo Code and Kilo Code; Cline.
+    (Server, Ignored("a server whose files have changed is started anew by mcp-pipe restart SERVER"), &["watchPaths"]),
+    (Server, Harmless, &["remoteConfigured"]),
+    // Zed's and Gemini CLI's extensions; Claude Code; Codex.
+    (Server, Ignored("a server is told its settings by its args or env"), &["settings"]),
+    (Server, Harmless, &["extension", "extensionName", "alwaysLoad", "required", "supports_parallel_tool_calls"]),
+    // Continue.
+    (
+        Server,
+        Ignored("write its headers beside url, \"headers\": {…}, and its timeout with a unit, \"timeout\": \"60s\""),
+        &["requestOptions"],
+    ),
+    (Server, Ignored("a program is told a key by its env, a remote server by its headers"), &["apiKey", "api_key"]),
+    (Server, Harmless, &["faviconUrl", "sourceFile"]),
+    // Cherry Studio; LibreChat.
+    (Server, Harmless, &["dxtVersion", "dxtPath", "searchKey", "configSample", "shouldConfig"]),
+    (Server, Harmless, &["chatMenu", "iconPath", "serverInstructions"]),
     (Server, Ignored("prompts can't be chosen here"), &["prompts"]),
     (Server, Ignored("write its timeout beside command, with a unit: \"timeout\": \"60s\""), &["options"]),
     (Top, Harmless, WINDOW),
@@ -190,9 +207,23 @@ const FOREIGN: &[(Place, Treatment, &[&str])] = &[
             "autoApproved",
             "autoApproveTools",
             "autoAllow",
+            "alwaysAllowed",
+            "disabledAutoApproveTools",
         ],
     ),
     (Server, On(ASKS), &["trust", "trusted", "isTrusted"]),
+    (
+        Server,
+        Ignored("nobody is asked before a call; to publish some tools only: \"tools\": {\"allow\": […]}"),
+        &["permissions", "toolPermissions", "tool_permissions", "default_tools_approval_mode"],
+    ),
+    (
+        Top,
+        Ignored(
+            "nobody is asked before a call; to publish some tools only, in a server's entry: \"tools\": {\"allow\": […]}",
+        ),
+        &["permissions"],
+    ),
     (Server, Harmless, &["trustedAt"]),
     // What is started, and where.
     (Server, Honoured("env"), &["environment", "envVars", "environmentVariables"]),
@@ -216,13 +247,30 @@ const FOREIGN: &[(Place, Treatment, &[&str])] = &[
     (
         Server,
         On("every server runs from the start; to keep it from running: \"disabled\": true"),
-        &["autoStart", "auto_start", "autostart", "startOnBoot"],
+        &["autoStart", "auto_start", "autostart", "startOnBoot", "startOnLaunch", "start_on_launch"],
     ),
     (
         Server,
         Off("a server runs as mcp-pipe's user does, in no sandbox"),
         &["sandbox", "sandboxed", "sandboxEnabled", "sandboxing"],
     ),
+    (Top, Off("a server runs as mcp-pipe's user does, in no sandbox"), &["sandbox"]),
+    // Which servers run: Claude Code, and Gemini CLI.
+    (
+        Top,
+        Ignored("to keep a server from running, write in its entry: \"disabled\": true"),
+        &[
+            "allowedMcpServers",
+            "deniedMcpServers",
+            "enabledMcpServers",
+            "disabledMcpServers",
+            "enabledMcpjsonServers",
+            "disabledMcpjsonServers",
+            "allowMCPServers",
+            "excludeMCPServers",
+        ],
+    ),
+    (Top, Ignored("a proxy is named by HTTPS_PROXY or HTTP_PROXY, in the environment or in .env"), &["proxy"]),
     // The endpoint, in parts or under another name.
     (Top, Ignored(TOKEN), TOKENS),
     (Server, Ignored(TOKEN), TOKENS),
@@ -231,6 +279,7 @@ const FOREIGN: &[(Place, Treatment, &[&str])] = &[
     // Times, which other programs count in seconds or milliseconds.
     (Server, Ignored(START_TIMEOUT), &["initTimeout", "init_timeout", "startupTimeout", "startup_timeout"]),
     (Server, Ignored(START_TIMEOUT), &["startup_timeout_sec", "startup_timeout_ms", "initializationTimeout"]),
+    (Server, Ignored(START_TIMEOUT), &["connectionTimeout", "connection_timeout"]),
     (Server, Ignored(CALL_TIMEOUT), &["toolTimeout", "tool_timeout_sec", "requestTimeout", "request_timeout"]),
     (Server, Ignored(CALL_TIMEOUT), &["callTimeout", "readTimeout", "timeoutMs", "timeout_ms", "timeoutSeconds"]),
     // What is said on the command line.
@@ -282,7 +331,16 @@ const IN_NO_ENDPOINT: &[&str] = &[
 ];
 
 /// What only a remote server has, so that it means nothing beside a command.
-const OF_REMOTE: &[&str] = &["oauth", "auth", "authProviderType", "bearer_token_env_var", "env_http_headers"];
+const OF_REMOTE: &[&str] = &[
+    "oauth",
+    "auth",
+    "authProviderType",
+    "bearer_token_env_var",
+    "env_http_headers",
+    "headersHelper",
+    "targetAudience",
+    "targetServiceAccount",
+];
 
 /// Whether a key means something for a remote server only.
 pub(crate) fn is_of_remote(key: &str) -> bool {
@@ -371,6 +429,15 @@ const WINDOW: &[&str] = &[
     "lastOnboardingVersion",
     "statusLine",
     "hooks",
+    "apiKeyHelper",
+    "bypassPermissionsModeAccepted",
+    "cachedGrowthBookFeatures",
+    "coworkUserFilesPath",
+    "enableAllProjectMcpServers",
+    "firstStartTime",
+    "mcpContextUris",
+    "mcpOAuth",
+    "shiftEnterKeyBindingInstalled",
     // Gemini CLI, Qwen Code and iFlow.
     "selectedAuthType",
     "theme",
@@ -424,6 +491,7 @@ const WINDOW: &[&str] = &[
     "language_models",
     "assistant",
     "features",
+    "agent_servers",
     // Cursor's and Continue's.
     "editor",
     "contextProviders",
@@ -432,6 +500,11 @@ const WINDOW: &[&str] = &[
     "tabAutocompleteModel",
     "embeddingsProvider",
     "allowAnonymousTelemetry",
+    "data",
+    "docs",
+    "prompts",
+    "rules",
+    "schema",
 ];
 
 /// How settings of VS Code begin, and those of its extensions, which all stand in one file with the servers.

@@ -1,5 +1,6 @@
 //! The config as it counts: every value, and where it comes from.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -32,6 +33,9 @@ pub struct Shown {
     /// The config file, if there is one.
     config: Option<String>,
     values: Vec<Row>,
+    /// A token was taken out of a name.
+    #[serde(skip)]
+    hides_name: bool,
 }
 
 /// One value.
@@ -93,7 +97,7 @@ pub fn show(line: &CommandLine<'_>, surroundings: &Surroundings) -> Result<(Show
     for endpoint in &endpoints {
         values.extend(table.of_endpoint(endpoint, &file));
     }
-    Ok((Shown { schema: SCHEMA, config: name, values }, ctx.hidden.all))
+    Ok((Shown { schema: SCHEMA, config: name, values, hides_name: false }, ctx.hidden.all))
 }
 
 /// What rows are made of.
@@ -386,6 +390,23 @@ fn tools(policy: &ToolPolicy) -> Value {
 }
 
 impl Shown {
+    /// Takes secrets out of it: of the values any, of names and keys those that are as long as tokens, since a person must be able to tell
+    /// what a value is of.
+    pub fn clean(&mut self, redactor: &Redactor) {
+        let names = redactor.for_names();
+        for row in &mut self.values {
+            redactor.clean_value(&mut row.value);
+            let From { file, path, told, .. } = &mut row.from;
+            let known = [&mut row.server, file, path].into_iter().flatten();
+            for text in known.chain([&mut row.key, told]) {
+                if let Cow::Owned(clean) = names.clean(text) {
+                    self.hides_name = true;
+                    *text = clean;
+                }
+            }
+        }
+    }
+
     /// A table for a person: a block for the run, one for each server, and one for the named endpoints.
     pub fn words(&self) -> String {
         let mut text = format!("{}\n", self.config.as_deref().unwrap_or("without a config"));
@@ -397,6 +418,9 @@ impl Shown {
                 let _ = writeln!(text, "\n{}", row.server.as_deref().unwrap_or("named endpoints"));
             }
             let _ = writeln!(text, "  {:<16} {:<24} {}", row.key, row.value.to_string(), row.from.told);
+        }
+        if self.hides_name {
+            text.push_str("\nwhere … stands in a name, the name holds a token: give it another one\n");
         }
         text
     }

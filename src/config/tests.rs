@@ -159,7 +159,7 @@ fn all_mistakes_are_told_at_once_with_line_column_path_and_remedy() {
         case.mistakes(&[]),
         [
             "mcp_config.json:2:11 mode: is \"multiplexed\", and it must be one of auto, per-server, multiplex, sequential; did you mean multiplex?",
-            "mcp_config.json:3:19 drainTimeout: is 5, and a time needs a unit; write 5s, 2m or 500ms",
+            "mcp_config.json:3:19 drainTimeout: is 5, and a time needs a unit; write 5s, or 5m for minutes, or 5ms for milliseconds",
             "mcp_config.json:5:41 mcpServers.a.args[1]: is a number, not a text; write it in quotes: \"8080\"",
             "mcp_config.json:5:61 mcpServers.a.env.P: is true or false, not a text; write it in quotes: \"true\"",
             "mcp_config.json:6:37 mcpServers[\"b c\"].disabled: is neither true nor false; write true or false",
@@ -778,8 +778,14 @@ fn several_servers_on_a_command_line_are_told_how_to_run_them() {
 #[test]
 fn a_value_is_told_with_its_fault_first_as_it_was_written() {
     for (members, want) in [
-        (r#""timeout": 60"#, "timeout: is 60, and a time needs a unit; write 60s, 2m or 500ms"),
-        (r#""timeout": "60""#, "timeout: is \"60\", and a time needs a unit; write 60s, 2m or 500ms"),
+        (
+            r#""timeout": 60"#,
+            "timeout: is 60, and a time needs a unit; write 60s, or 60m for minutes, or 60ms for milliseconds",
+        ),
+        (
+            r#""timeout": "60""#,
+            "timeout: is \"60\", and a time needs a unit; write 60s, or 60m for minutes, or 60ms for milliseconds",
+        ),
         (r#""timeout": "soon""#, "timeout: is \"soon\", and that is no time; write it like 5s, 2m or 500ms"),
         (r#""timeout": "0s""#, "timeout: is \"0s\", and no call could be answered in that; leave it out for no limit"),
         (r#""startTimeout": "31d""#, "startTimeout: is \"31d\", and the longest time is 30d; write a shorter one"),

@@ -50,7 +50,7 @@ impl fmt::Display for Wrong {
 /// Why the text is none, with an example.
 pub(crate) fn duration(text: &str) -> Result<Duration, Wrong> {
     let none = || Wrong::new("that is no time", "write it like 5s, 2m or 500ms");
-    let no_unit = |example: &str| Wrong::new("a time needs a unit", format!("write {example}, 2m or 500ms"));
+    let no_unit = |remedy: String| Wrong::new("a time needs a unit", remedy);
     let too_long = || Wrong::new("the longest time is 30d", "write a shorter one");
     let (number, unit) = split(text);
     let seconds = match unit {
@@ -59,9 +59,13 @@ pub(crate) fn duration(text: &str) -> Result<Duration, Wrong> {
         "m" | "min" => 60.0,
         "h" => 3600.0,
         "d" => 86400.0,
-        "" if number.is_empty() => return Err(no_unit("5s")),
-        "" => return Err(no_unit(&with_likely_unit(number))),
-        _ => return Err(none()),
+        "" if number.is_empty() => return Err(no_unit("write it like 5s, 2m or 500ms".to_owned())),
+        "" => return Err(number.parse().map_or_else(|_| none(), |number| no_unit(in_each_unit(number)))),
+        other => {
+            let meant = unit_meant(other).filter(|_| number.parse::<f64>().is_ok());
+            let written = |unit| Wrong::new("that is no time", format!("write {}{unit}", brief(number)));
+            return Err(meant.map_or_else(none, written));
+        }
     };
     let number: f64 = number.parse().map_err(|_| none())?;
     let time = Duration::try_from_secs_f64(number * seconds).map_err(|_| too_long())?;
@@ -72,6 +76,36 @@ pub(crate) fn duration(text: &str) -> Result<Duration, Wrong> {
 pub(crate) fn with_likely_unit(number: &str) -> String {
     let is_large = number.parse::<f64>().is_ok_and(|number| number >= 1000.0);
     format!("{}{}", brief(number), if is_large { "ms" } else { "s" })
+}
+
+/// What to write for a number without a unit: in the likely one, and in the others that it may have been counted in.
+fn in_each_unit(number: f64) -> String {
+    let others = |all: &[(&str, f64, &str)]| {
+        let short = all.iter().filter(|(_, seconds, _)| number * seconds <= LONGEST.as_secs_f64());
+        short.map(|(unit, _, name)| format!(", or {number}{unit} for {name}")).collect::<String>()
+    };
+    match with_likely_unit(&number.to_string()) {
+        zero if number == 0.0 => format!("write {zero}"),
+        milliseconds if milliseconds.ends_with("ms") => {
+            let whole = |unit: f64| (number % (unit * 1000.0) == 0.0).then_some(number / (unit * 1000.0));
+            let minutes = whole(60.0).map(|minutes| format!(", which is {minutes}m"));
+            let same = minutes.or_else(|| whole(1.0).map(|seconds| format!(", which is {seconds}s")));
+            format!("write {milliseconds}{}{}", same.unwrap_or_default(), others(&[("s", 1.0, "seconds")]))
+        }
+        seconds => format!("write {seconds}{}", others(&[("m", 60.0, "minutes"), ("ms", 0.001, "milliseconds")])),
+    }
+}
+
+/// The unit that is meant by what people and other programs call it.
+fn unit_meant(unit: &str) -> Option<&'static str> {
+    match unit.to_lowercase().trim_end_matches('.') {
+        "ms" | "msec" | "msecs" | "millis" | "millisecond" | "milliseconds" | "毫秒" => Some("ms"),
+        "s" | "sec" | "secs" | "second" | "seconds" | "秒" => Some("s"),
+        "m" | "min" | "mins" | "minute" | "minutes" | "分" | "分钟" => Some("m"),
+        "h" | "hr" | "hrs" | "hour" | "hours" | "小时" => Some("h"),
+        "d" | "day" | "days" | "天" => Some("d"),
+        _ => None,
+    }
 }
 
 /// A time of at least a second, for waits that repeat: a shorter one would be a busy loop.
@@ -232,11 +266,38 @@ mod tests {
 
     #[test]
     fn a_number_alone_gets_the_unit_that_was_most_likely_meant() {
-        for (number, want) in [("5", "5s"), ("60", "60s"), ("999", "999s"), ("1000", "1000ms"), ("30000", "30000ms")] {
-            let wrong = Wrong::new("a time needs a unit", format!("write {want}, 2m or 500ms"));
-            assert_eq!(duration(number), Err(wrong));
+        for (number, want) in [
+            ("0", "0s"),
+            ("5", "5s, or 5m for minutes, or 5ms for milliseconds"),
+            ("0.5", "0.5s, or 0.5m for minutes, or 0.5ms for milliseconds"),
+            ("999", "999s, or 999m for minutes, or 999ms for milliseconds"),
+            ("1000", "1000ms, which is 1s, or 1000s for seconds"),
+            ("1500", "1500ms, or 1500s for seconds"),
+            ("30000", "30000ms, which is 30s, or 30000s for seconds"),
+            ("600000", "600000ms, which is 10m, or 600000s for seconds"),
+            ("100000000", "100000000ms, which is 100000s"),
+        ] {
+            assert_eq!(duration(number), Err(Wrong::new("a time needs a unit", format!("write {want}"))));
         }
-        assert_eq!(duration(""), Err(Wrong::new("a time needs a unit", "write 5s, 2m or 500ms")));
+        assert_eq!(duration(""), Err(Wrong::new("a time needs a unit", "write it like 5s, 2m or 500ms")));
+    }
+
+    #[test]
+    fn a_unit_that_others_write_is_told_as_ours() {
+        for (text, want) in [
+            ("5S", "5s"),
+            ("10 seconds", "10s"),
+            ("5sec", "5s"),
+            ("2 minutes", "2m"),
+            ("3hrs", "3h"),
+            ("500 millis", "500ms"),
+            ("30秒", "30s"),
+        ] {
+            assert_eq!(duration(text), Err(Wrong::new("that is no time", format!("write {want}"))), "{text}");
+        }
+        for text in ["5x", "1e9", "5,5s", "1.2.3", "1.2.3 sec", "-5"] {
+            assert_eq!(duration(text), Err(Wrong::new("that is no time", "write it like 5s, 2m or 500ms")), "{text}");
+        }
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::{Result, anyhow};
 use tokio::time::{Instant, sleep};
 
-use super::client::{Answer, Unanswered};
+use super::client::{ANSWER, Answer, Unanswered};
 use super::discovery::{self, Found, Running};
 use super::health::{self, PipeStatus};
 use super::orders::{Order, Sought};
@@ -125,7 +125,8 @@ impl Asking<'_> {
         self.run(async {
             tokio::select! {
                 done = carried => done,
-                never = tell_waiting(&awaited, &within) => match never {},
+                // Until the order is given, its giving is what may take long.
+                never = tell_waiting(|| (awaited.clone(), within.get().max(ANSWER))) => match never {},
             }
         })
     }
@@ -214,21 +215,22 @@ fn telling_apart(running: &[Running]) -> String {
 
 /// Shortest wait for what comes of an order of which anything is told: most orders are carried out sooner.
 const QUIET: Duration = Duration::from_secs(2);
-/// Time between two lines of that.
+/// Time between two lines of that at a terminal.
 const AGAIN: Duration = Duration::from_secs(10);
 
-/// Tells at a terminal, where a person looks on, what an order waits for, and for how long at most.
-pub(super) async fn tell_waiting(awaited: &str, within: &Cell<Duration>) -> Infallible {
-    if !io::stderr().is_terminal() {
-        std::future::pending::<()>().await;
-    }
+/// Tells what a command waits for, and for how long at most: at a terminal, where a person looks on, again and again, elsewhere once.
+pub(super) async fn tell_waiting(awaited: impl Fn() -> (String, Duration)) -> Infallible {
     let begun = Instant::now();
     sleep(QUIET).await;
     loop {
-        let (so_far, most) = (begun.elapsed().as_secs(), within.get().as_secs());
+        let (awaited, most) = awaited();
+        let (so_far, most) = (begun.elapsed().as_secs(), most.as_secs());
         let text = format!("mcp-pipe: waiting for {awaited}: {so_far} of {most} s at most\n");
         // A reader that went away has seen enough.
         let _gone = io::stderr().write_all(text.as_bytes());
+        if !io::stderr().is_terminal() {
+            std::future::pending::<()>().await;
+        }
         sleep(AGAIN).await;
     }
 }

@@ -42,12 +42,13 @@ pub(crate) enum ServerNews<'a> {
     Silent { note: &'a Note<'a>, failed: bool },
     /// It says something again.
     Heard { note: &'a Note<'a>, serving: bool },
-    /// Its life has ended. `last_words`: what the log says of its stderr; `fault`: what kind of fault that is, where it was no process.
+    /// Its life has ended. `last_words`: what the log says of its stderr, which does not repeat itself; `tail`: the last lines of that; `fault`: what kind of fault that is, where it was no process.
     Exited {
         pid: Option<u32>,
         fault: Option<FaultCode>,
         why: &'a str,
         last_words: &'a str,
+        tail: &'a str,
         failures: u32,
         retry_in: Duration,
     },
@@ -207,6 +208,18 @@ impl ServerNews<'_> {
     }
 }
 
+/// Longest part of a server's last lines that an order or `status` tells, in bytes: the log has all of them.
+const LAST_WORDS: usize = 400;
+
+/// The end of a server's last lines, from the beginning of a line on where that is to be had.
+fn end_of(tail: &str) -> &str {
+    if tail.len() <= LAST_WORDS {
+        return tail;
+    }
+    let end = &tail[tail.ceil_char_boundary(tail.len() - LAST_WORDS)..];
+    end.split_once(" | ").map_or(end, |(_, lines)| lines)
+}
+
 /// That a server says nothing, with what to do about it.
 fn of_silence(note: &Note<'_>, name: &str) -> String {
     let name = argument(name);
@@ -226,6 +239,8 @@ impl ServerStatus {
             }
             ServerNews::Contacted { .. } => self.begins_life(now),
             ServerNews::NotStarted { fault, why, retry_in, .. } => {
+                self.restarts += u64::from(self.retry_at.is_some());
+                self.last_words.clear();
                 self.ends(*fault, &clean(why), now, *retry_in);
                 self.failures = self.failures.saturating_add(1);
             }
@@ -256,8 +271,9 @@ impl ServerStatus {
                 self.clear();
                 self.becomes(if *serving { ServerState::Serving } else { ServerState::Starting }, now);
             }
-            ServerNews::Exited { why, fault, failures, retry_in, .. } => {
+            ServerNews::Exited { why, fault, failures, retry_in, tail, .. } => {
                 self.failures = *failures;
+                self.last_words = clean(end_of(tail));
                 let of_process = if *failures >= LOOP { FaultCode::ServerCrashLoop } else { FaultCode::ServerExited };
                 let fault = fault.unwrap_or(of_process);
                 self.ends(fault, &clean(why), now, *retry_in);
@@ -309,7 +325,9 @@ impl ServerStatus {
 
     /// A life has begun.
     fn begins_life(&mut self, now: Instant) {
-        (self.retry_at, self.refused) = (None, false);
+        // A life that a command begins is no restart: the command has cleared this.
+        self.restarts += u64::from(self.retry_at.take().is_some());
+        self.refused = false;
         // What a server says of itself counts until its next life has ended without such words.
         if !matches!(self.state, ServerState::Refusing(_)) {
             self.becomes(ServerState::Starting, now);
@@ -326,12 +344,12 @@ impl ServerStatus {
     fn clear(&mut self) {
         (self.fault, self.retry_at, self.failures, self.refused) = (None, None, 0, false);
         self.why.clear();
+        self.last_words.clear();
     }
 
     /// A life has ended that was not to end, or could not begin.
     fn ends(&mut self, fault: FaultCode, why: &str, now: Instant, retry_in: Duration) {
         (self.process, self.retry_at) = (None, Some(now + retry_in));
-        self.restarts += 1;
         // The server's own words say more than how its process ended.
         if !std::mem::take(&mut self.refused) {
             (self.fault, self.why) = (Some(fault), why.to_owned());
@@ -446,6 +464,7 @@ mod tests {
             fault: None,
             why: "exited with code 1",
             last_words: "",
+            tail: "",
             failures,
             retry_in: SOON,
         }
@@ -511,9 +530,34 @@ mod tests {
             assert!(!has_process || server.process.is_some_and(|process| process.program == "npx"), "{news:?}");
         }
         assert_eq!(after(&[STARTED, exited(1), STARTED, exited(2), STARTED]).restarts, 2);
+        assert_eq!(after(&[STARTED, READY, replaced(true), STARTED, READY]).restarts, 0, "a command is no restart");
+        assert_eq!(after(&[STARTED, exited(1), ServerNews::Begins, STARTED]).restarts, 0, "it came before that");
+        assert_eq!(after(&[STARTED, exited(1)]).restarts, 0, "none yet");
+        assert_eq!(after(&[not_started(), not_started(), STARTED]).restarts, 2);
         assert!(
             after(&[STARTED, exited(1)]).retry_at.is_some() && after(&[STARTED, exited(1), STARTED]).retry_at.is_none()
         );
+    }
+
+    #[test]
+    fn the_end_of_what_a_server_said_is_kept_until_it_serves() {
+        let said = |tail| ServerNews::Exited {
+            pid: Some(7),
+            fault: None,
+            why: "exited with code 1",
+            last_words: "; the same as before",
+            tail,
+            failures: 1,
+            retry_in: SOON,
+        };
+        let endless = "é".repeat(LAST_WORDS);
+        let long = format!("{endless} | {} | no key", "x".repeat(100));
+        assert_eq!(after(&[STARTED, said("no key")]).last_words, "no key");
+        assert_eq!(after(&[STARTED, said(&long)]).last_words, format!("{} | no key", "x".repeat(100)));
+        assert!(after(&[STARTED, said(&endless)]).last_words.len() <= LAST_WORDS);
+        for mended in [READY, ServerNews::Begins] {
+            assert_eq!(after(&[STARTED, said("no key"), STARTED, mended]).last_words, "");
+        }
     }
 
     #[test]

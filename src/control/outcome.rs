@@ -49,7 +49,7 @@ pub(super) async fn of(Given { until, within }: Given, status: &Status) -> Outco
                 states.clone().all(|server| server.state != ServerState::Starting).then(|| {
                     let failed = states.filter_map(|server| match &server.state {
                         ServerState::Refusing(why) => Some(format!("{} {why}", server.name)),
-                        ServerState::Down(why) => Some(format!("{} {why}", server.name)),
+                        ServerState::Down(why) => Some(format!("{} {}", server.name, of_end(why, server))),
                         ServerState::Starting | ServerState::Serving | ServerState::Silent | ServerState::Stopped => {
                             None
                         }
@@ -124,9 +124,19 @@ fn of_server(command: ServerCommand, number: u64, server: &ServerStatus) -> Opti
                 }
             })),
             ServerState::Refusing(why) => Some(Err(format!("{name}: {why}"))),
-            ServerState::Down(why) => Some(Err(format!("{name}: {why}; further attempts follow by themselves"))),
+            ServerState::Down(why) => {
+                Some(Err(format!("{name}: {}; further attempts follow by themselves", of_end(why, server))))
+            }
             ServerState::Starting | ServerState::Stopped => None,
         },
+    }
+}
+
+/// How a server's life ended, with what it said last: mostly that is the reason.
+fn of_end(why: &str, server: &ServerStatus) -> String {
+    match &*server.last_words {
+        "" => why.to_owned(),
+        words => format!("{why}; the last lines of its stderr: {words}"),
     }
 }
 
@@ -255,6 +265,11 @@ mod tests {
         let down = server(ServerState::Down("exited with code 1".into()), Wanted::Running, 1, 1);
         let said = of_server(ServerCommand::Restart, 1, &down).unwrap().unwrap_err();
         assert_eq!(said, "x: exited with code 1; further attempts follow by themselves");
+        let down = ServerStatus { last_words: "no API key".into(), ..down };
+        let said = of_server(ServerCommand::Restart, 1, &down).unwrap().unwrap_err();
+        let want =
+            "x: exited with code 1; the last lines of its stderr: no API key; further attempts follow by themselves";
+        assert_eq!(said, want);
     }
 
     #[test]

@@ -257,22 +257,65 @@ impl Report {
         text
     }
 
-    /// What stands for whatever may change but times and numbers: the subject and a text of each line.
-    pub(super) fn gist(&self) -> Vec<(String, String)> {
+    /// What stands for whatever may change but times and numbers, of each line.
+    pub(super) fn gist(&self) -> Vec<Gist> {
         let gist = |state: &str, why: &Option<String>, more: String| format!("{state} {why:?} {more}");
         let servers = self.servers.iter().map(|server| {
             let processes = (server.process.is_some(), server.further.len());
             let more = format!("{:?} {:?} {processes:?}", server.wanted, server.fault);
-            (format!("{}: ", server.name), gist(server.state, &server.why, more))
+            Gist::of(server.name.clone(), gist(server.state, &server.why, more))
         });
         let endpoints = self.endpoints.iter().map(|endpoint| {
             let more = format!("{:?} {:?} {:?}", endpoint.tools, endpoint.asked, endpoint.servers);
-            (format!("endpoint {}: ", endpoint.name), gist(endpoint.state, &endpoint.why, more))
+            Gist::of(format!("endpoint {}", endpoint.name), gist(endpoint.state, &endpoint.why, more))
         });
-        let causes = self.causes.iter().map(|cause| (cause.words(), String::new()));
-        let stopping = self.stopping.then(|| ("mcp-pipe is stopping".to_owned(), String::new()));
-        servers.chain(endpoints).chain(causes).chain(stopping).collect()
+        let causes = self.causes.iter().map(|cause| {
+            let of_endpoint = || cause.endpoint.as_ref().map(|endpoint| format!("endpoint {endpoint}"));
+            let about = cause.server.clone().or_else(of_endpoint);
+            Gist { about: Some(about), ..Gist::of(cause.words(), String::new()) }
+        });
+        let stopping = self.stopping.then(|| Gist::of("mcp-pipe is stopping".to_owned(), String::new()));
+        stopping.into_iter().chain(servers).chain(endpoints).chain(causes).collect()
     }
+}
+
+/// What stands for a line of a report.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Gist {
+    /// What the line is about: a server, an endpoint, or a cause in its words.
+    subject: String,
+    text: String,
+    /// Of a cause: the subject of which something is wrong; `None` in it where that is none of these.
+    about: Option<Option<String>>,
+}
+
+impl Gist {
+    fn of(subject: String, text: String) -> Self {
+        Gist { subject, text, about: None }
+    }
+}
+
+/// What to tell of lines that stood in a report before, and of which the new one has none: what is gone, and what is wrong no more. Of a
+/// server in which something else is wrong now, or that is gone, that is told.
+pub(super) fn gone(before: &[Gist], new: &[Gist]) -> Vec<String> {
+    let mut left: Vec<&Gist> = new.iter().collect();
+    let mut told = Vec::new();
+    for old in before {
+        if let Some(at) = left.iter().position(|new| new.subject == old.subject) {
+            left.swap_remove(at);
+            continue;
+        }
+        let is_told = |subject: &String| {
+            let (is_there, is_wrong) = (new.iter().any(|new| new.subject == *subject), Some(Some(subject)));
+            !is_there || new.iter().any(|new| new.about.as_ref().map(Option::as_ref) == is_wrong)
+        };
+        match &old.about {
+            None => told.push(format!("{}: is gone", old.subject)),
+            Some(Some(about)) if is_told(about) => {}
+            Some(_) => told.push(format!("no more: {}", old.subject)),
+        }
+    }
+    told
 }
 
 impl Cause {
@@ -455,7 +498,15 @@ mod tests {
             let why = "exited with code 1";
             self.server(
                 name,
-                ServerNews::Exited { pid: Some(7), fault: None, why, last_words: "", failures, retry_in: 2 * MIN },
+                ServerNews::Exited {
+                    pid: Some(7),
+                    fault: None,
+                    why,
+                    last_words: "",
+                    tail: "",
+                    failures,
+                    retry_in: 2 * MIN,
+                },
             );
         }
 
@@ -536,7 +587,15 @@ mod tests {
         for pid in [7, 9] {
             further.write(
                 "a",
-                ServerNews::Exited { pid: Some(pid), why, last_words: "", failures: 7, retry_in: MIN, fault: None },
+                ServerNews::Exited {
+                    pid: Some(pid),
+                    why,
+                    last_words: "",
+                    tail: "",
+                    failures: 7,
+                    retry_in: MIN,
+                    fault: None,
+                },
             );
         }
         further.answered(Duration::from_millis(1), false);
@@ -566,6 +625,32 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn what_is_gone_or_wrong_no_more_is_told_once() {
+        let rig = Rig::new(["a", "b"], &[&["a"], &["b"]]);
+        rig.ready("b");
+        let gist = || rig.report(None).unwrap().gist();
+        let start = gist();
+        rig.crash("a", 1);
+        let exited = gist();
+        assert!(gone(&start, &exited).is_empty());
+        rig.crash("a", 7);
+        let looping = gist();
+        assert!(gone(&exited, &looping).is_empty(), "what is wrong with it now is told");
+        rig.ready("a");
+        assert_eq!(gone(&looping, &gist()), ["no more: error server-crash-loop: a: exited with code 1"]);
+        let of_b = |gist: &&Gist| gist.subject == "b" || gist.subject.starts_with("endpoint");
+        let without_a: Vec<Gist> = looping.iter().filter(of_b).take(2).cloned().collect();
+        // Both have one address, and its causes go with the server.
+        assert_eq!(gone(&looping, &without_a), ["a: is gone", &format!("{}: is gone", without_a[1].subject)]);
+        let mistake = Mistake { code: "wrong-type".into(), text: "x is a number".into() };
+        let with = [
+            start.clone(),
+            vec![Gist { about: Some(None), ..Gist::of(Cause::of_mistake(&mistake).words(), "".into()) }],
+        ];
+        assert_eq!(gone(&with.concat(), &start), ["no more: error config-mistake: x is a number"]);
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn one_fault_is_one_cause() {
         let rig = Rig::new(["a", "b"], &[&["a"], &["a", "b"]]);
         rig.ready("b");
@@ -573,8 +658,7 @@ mod tests {
         rig.crash("a", 7);
         assert_eq!(rig.causes(), ["server-crash-loop a"]);
         assert!(
-            rig.words()
-                .starts_with("a: crash loop: exited with code 1 (1 restart); waits 60.0 s for the next attempt\n"),
+            rig.words().starts_with("a: crash loop: exited with code 1; waits 60.0 s for the next attempt\n"),
             "{}",
             rig.words()
         );

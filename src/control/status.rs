@@ -85,6 +85,9 @@ pub(crate) struct ServerStatus {
     pub fault: Option<FaultCode>,
     /// The words for that.
     pub why: String,
+    /// What its last process wrote to stderr before it ended by itself, as one line.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub last_words: String,
     /// The process, while there is one.
     pub process: Option<Started>,
     /// Its further processes, each of which is for one endpoint alone.
@@ -133,6 +136,7 @@ impl ServerStatus {
             since: Instant::now(),
             fault: None,
             why: String::new(),
+            last_words: String::new(),
             process: None,
             further: Vec::new(),
             retry_at: None,

@@ -1,6 +1,6 @@
 //! `mcp-pipe status`: once, until all serves, or on and on.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::io::{self, IsTerminal as _, Write as _};
 use std::pin::pin;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use super::client::Answer;
 use super::commands::{Asking, State, print, tell_waiting, told, unknown_name};
 use super::memory;
 use super::protocol::{Daemon, Reply, Request};
-use super::report::{Report, Sight};
+use super::report::{Report, Sight, gone};
 use crate::error::{Exit, Failure};
 use crate::secrecy::plain;
 use crate::words::{listed, span};
@@ -39,6 +39,33 @@ pub(crate) struct Question<'a> {
     pub wait: Option<Duration>,
 }
 
+/// What `status --wait` has seen so far.
+#[derive(Debug, Default)]
+struct Waiting {
+    /// How it was at last.
+    last: RefCell<Option<Report>>,
+    /// Whether a mcp-pipe is there that tells.
+    answers: Cell<bool>,
+}
+
+impl Waiting {
+    /// What is waited for, in words that follow "waiting for".
+    fn awaited(&self) -> String {
+        match &*self.last.borrow() {
+            Some(report) if self.answers.get() => {
+                format!("all that is wanted to serve (not yet: {})", unwell(report))
+            }
+            Some(_) | None => "a mcp-pipe to come up".to_owned(),
+        }
+    }
+}
+
+/// The first names of what does not serve.
+fn unwell(report: &Report) -> String {
+    let names = report.unwell();
+    listed(names.iter().take(SHOWN).collect(), names.len())
+}
+
 impl Asking<'_> {
     /// `mcp-pipe status`: prints what each server and each endpoint is doing. Fails where not all that is wanted serves.
     ///
@@ -49,10 +76,11 @@ impl Asking<'_> {
             match question.wait {
                 _ if question.watch => self.watch(question).await,
                 Some(within) => {
-                    let most = Cell::new(within);
+                    let waiting = Waiting::default();
+                    let awaited = || (plain::line(&self.redactor.clean_all(&waiting.awaited())).into_owned(), within);
                     tokio::select! {
-                        done = self.wait_until_well(question, within) => done,
-                        never = tell_waiting("all that is wanted to serve", &most) => match never {},
+                        done = self.wait_until_well(question, within, &waiting) => done,
+                        never = tell_waiting(awaited) => match never {},
                     }
                 }
                 None => {
@@ -66,11 +94,17 @@ impl Asking<'_> {
     }
 
     /// Prints the state when all that is wanted serves, or what does not when the time is over.
-    async fn wait_until_well(&self, question: Question<'_>, within: Duration) -> Result<Exit, Failure> {
+    async fn wait_until_well(
+        &self,
+        question: Question<'_>,
+        within: Duration,
+        waiting: &Waiting,
+    ) -> Result<Exit, Failure> {
         let end = Instant::now() + within;
-        let mut last = None;
         loop {
-            let failed = match timeout_at(end, self.until_well(question, &mut last)).await {
+            let asked = timeout_at(end, self.until_well(question, waiting)).await;
+            waiting.answers.set(asked.is_err());
+            let failed = match asked {
                 Ok(Ok(report)) => {
                     print(&self.shown(&report, question.json)?);
                     return Ok(Exit::Success);
@@ -86,21 +120,19 @@ impl Asking<'_> {
                 sleep(AGAIN).await;
                 continue;
             }
-            let Some(report) = last else {
+            let Some(report) = waiting.last.take() else {
                 let what = format!("no mcp-pipe has answered within {}", span(within));
                 let none = Failure::Asking { exit: Exit::NoDaemon, what, remedy: String::new() };
                 return Err(failed.unwrap_or(none));
             };
             print(&self.shown(&report, question.json)?);
-            let names = report.unwell();
-            let names = listed(names.iter().take(SHOWN).collect(), names.len());
-            let what = format!("not all serves after {}: {names}", span(within));
+            let what = format!("not all serves after {}: {}", span(within), unwell(&report));
             return Err(Failure::Asking { exit: Exit::Failed, what, remedy: String::new() });
         }
     }
 
-    /// Ready when all that is wanted serves. `last`: how it was before.
-    async fn until_well(&self, question: Question<'_>, last: &mut Option<Report>) -> Result<Report, Failure> {
+    /// Ready when all that is wanted serves. How it was before is noted.
+    async fn until_well(&self, question: Question<'_>, waiting: &Waiting) -> Result<Report, Failure> {
         let mut answer = self.ask(&Request::Status { watch: true }).await?;
         let mut daemon = Daemon::default();
         while let Some(state) = next(&mut answer, &mut daemon).await? {
@@ -108,7 +140,8 @@ impl Asking<'_> {
             if report.is_well() {
                 return Ok(report);
             }
-            *last = Some(report);
+            waiting.answers.set(true);
+            *waiting.last.borrow_mut() = Some(report);
         }
         Err(anyhow!("mcp-pipe has ended").into())
     }
@@ -147,7 +180,8 @@ impl Asking<'_> {
             } else {
                 let lines = self.shown(&report, false)?;
                 let changed = lines.lines().zip(&new).filter(|(_, gist_of)| !gist.contains(*gist_of));
-                changed.map(|(line, _)| format!("{line}\n")).collect()
+                let gone = self.plain(&gone(&gist, &new).join("\n"));
+                gone.into_iter().chain(changed.map(|(line, _)| format!("{line}\n"))).collect()
             };
             gist = new;
             if !written(&text) {
@@ -162,8 +196,12 @@ impl Asking<'_> {
             self.redactor.clean_value(&mut value);
             return Ok(plain::json(&format!("{value:#}\n")).into_owned());
         }
-        let line = |line: &str| format!("{}\n", plain::line(&self.redactor.clean_all(line)));
-        Ok(report.words().lines().map(line).collect())
+        Ok(self.plain(&report.words()).concat())
+    }
+
+    /// The lines of a text, without what is to be seen nowhere.
+    fn plain(&self, text: &str) -> Vec<String> {
+        text.lines().map(|line| format!("{}\n", plain::line(&self.redactor.clean_all(line)))).collect()
     }
 
     /// The JSON on one line.

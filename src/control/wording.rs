@@ -76,6 +76,11 @@ fn restarts(server: &ServerStatus) -> String {
     counted(usize::try_from(server.restarts).unwrap_or(usize::MAX), "restart")
 }
 
+/// How often the server has been started again after its own end, where it has been.
+fn restarted(server: &ServerStatus) -> String {
+    if server.restarts > 0 { format!(" ({})", restarts(server)) } else { String::new() }
+}
+
 fn mebibytes(bytes: u64) -> String {
     format!("{} MiB", bytes.div_ceil(1 << 20))
 }
@@ -93,13 +98,13 @@ fn doing(server: &ServerStatus, last_line: Option<&str>, now: Instant) -> String
         ServerState::Refusing(_) => format!("{}{}", server.why, next(server.retry_at, now)),
         ServerState::Down(_) => {
             let what = if server.fault == Some(FaultCode::ServerCrashLoop) { "crash loop" } else { "down" };
-            format!("{what}: {} ({}){}", server.why, restarts(server), next(server.retry_at, now))
+            format!("{what}: {}{}{}", server.why, restarted(server), next(server.retry_at, now))
         }
         ServerState::Starting => {
             let started = server.process.as_ref().map_or(server.since, |process| process.at);
             let for_long = now.saturating_duration_since(started);
             let again = match server.fault {
-                Some(FaultCode::ServerCrashLoop) => format!("crash loop: {} ({}); ", server.why, restarts(server)),
+                Some(FaultCode::ServerCrashLoop) => format!("crash loop: {}{}; ", server.why, restarted(server)),
                 Some(FaultCode::ServerNotReady) | None => String::new(),
                 Some(_) => format!("{}; ", server.why),
             };

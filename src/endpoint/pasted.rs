@@ -124,6 +124,63 @@ pub(super) fn fault(text: &str) -> Option<EndpointError> {
     empty_token(text).map(EndpointError::NoToken)
 }
 
+/// What stands before a token in a header.
+const SCHEMES: &[&str] = &["Bearer ", "Basic ", "Token ", "ApiKey "];
+/// Beginnings of what Chinese examples say of a reader's own things.
+const YOURS_IN_CHINESE: &[&str] = &["你的", "您的", "填写", "请填", "请输入", "替换"];
+/// Fewest letters x or asterisks at the end of a text that stand for a token there, as in `sk-xxxx`.
+const FILLERS: usize = 4;
+
+/// The part of an example that was left in a text that a server is told, as it may be shown; `None` where it may be anybody's own. `name`:
+/// what the text is called, where it has a name.
+pub(crate) fn left_open(name: Option<&str>, text: &str) -> Option<String> {
+    let text = text.trim();
+    if text.contains("://") {
+        // Of an address, what it holds as parameters.
+        return values(text).find_map(|value| left_open(name, value));
+    }
+    let text = SCHEMES.iter().find_map(|scheme| text.strip_prefix(scheme)).unwrap_or(text).trim();
+    // An argument may be `--key=…`.
+    let value = text.strip_prefix("--").and_then(|option| option.split_once('=')).map_or(text, |(_, value)| value);
+    let bare = inside(value);
+    let is_bracketed = BRACKETS.iter().any(|(open, close)| value.starts_with(*open) && value.ends_with(*close));
+    if value.len() > LONGEST_EXAMPLE || bare.is_empty() {
+        return None;
+    }
+    if YOURS_IN_CHINESE.iter().any(|yours| bare.contains(yours)) {
+        return bare.chars().find(|c| !c.is_ascii()).map(character);
+    }
+    let is_word = bare.chars().all(|c| c.is_ascii_alphanumeric() || "_-".contains(c) || (is_bracketed && c == ' '));
+    let is_yours = is_word && is_yours(bare);
+    let is_example = is_plain(bare) && (is_of_example(bare) || value.starts_with('<'));
+    if is_yours || is_example {
+        return Some(format!("\"{}\"", shown(bare)));
+    }
+    let kept = bare.trim_end_matches(['x', 'X', '*']);
+    let has_fillers = bare.len() - kept.len() >= FILLERS && !kept.bytes().any(|b| b.is_ascii_digit());
+    let is_cut = bare.ends_with("...") || bare.ends_with('…');
+    if name.is_some_and(is_of_secret) && (has_fillers || is_cut || ["TOKEN", "TODO"].contains(&bare)) {
+        return Some(format!(
+            "\"{}\"",
+            if is_cut {
+                "…"
+            } else if has_fillers {
+                &bare[kept.len()..]
+            } else {
+                bare
+            }
+        ));
+    }
+    None
+}
+
+/// Whether a name is most likely that of a secret.
+fn is_of_secret(name: &str) -> bool {
+    let name = plain(name);
+    name == "authorization"
+        || ["token", "key", "secret", "password", "passwd"].iter().any(|secret| name.ends_with(secret))
+}
+
 /// Where addresses begin in a text. An address in a parameter of another one doesn't count, unless that parameter is `token`.
 fn addresses(text: &str) -> Vec<usize> {
     let lower = text.to_ascii_lowercase();
@@ -417,6 +474,40 @@ mod tests {
     }
 
     #[test]
+    fn what_an_example_left_open_for_a_server_is_told_and_nothing_of_a_secret() {
+        for (name, text, want) in [
+            (Some("API_KEY"), "<YOUR_TOKEN>", Some("\"YOUR_TOKEN\"")),
+            (Some("API_KEY"), "your-api-key-here", Some("\"your-api-key-here\"")),
+            (Some("X"), "YOUR_GITHUB_TOKEN", Some("\"YOUR_…TOKEN\"")),
+            (Some("Authorization"), "Bearer <token>", Some("\"token\"")),
+            (Some("Authorization"), "Bearer YOUR_TOKEN_HERE", Some("\"YOUR_TOKEN_HERE\"")),
+            (Some("OPENAI_API_KEY"), "sk-xxxxxxxx", Some("\"xxxxxxxx\"")),
+            (Some("GITHUB_TOKEN"), "ghp_...", Some("\"…\"")),
+            (Some("KEY"), "你的密钥", Some("你 (U+4F60, a Chinese character)")),
+            (None, "--api-key=<YOUR_KEY>", Some("\"YOUR_KEY\"")),
+            (None, "https://h.example/mcp?key=YOUR_KEY", Some("\"YOUR_KEY\"")),
+            (None, "changeme", Some("\"changeme\"")),
+            (Some("API_KEY"), "your_9f8e7d6c5b4a3210", Some("\"your_…\"")),
+            (Some("API_KEY"), "9f8e7d6c5b4a3210", None),
+            (Some("API_KEY"), "sk-9f8exxxx", None),
+            (Some("MODE"), "replace_all", None),
+            (Some("MODE"), "xxxx", None),
+            (Some("LANG"), "en_US.UTF-8", None),
+            (None, "server", None),
+            (None, "{}", None),
+            (None, "[]", None),
+            (None, "/home/me/your-project", None),
+            (None, "https://your-host.example/mcp", None),
+            (None, "say what your task is", None),
+            (None, "--token", None),
+            (Some("TOKEN"), "${TOKEN}", None),
+            (Some("TOKEN"), "", None),
+        ] {
+            assert_eq!(left_open(name, text).as_deref(), want, "{name:?} {text}");
+        }
+    }
+
+    #[test]
     fn nothing_of_a_real_token_beside_what_an_example_left_open_is_shown() {
         const REAL: &str = "9f8e7d6c5b4a3210";
         for (text, shown) in [
@@ -517,6 +608,14 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn nothing_of_a_secret_is_told_as_left_open(text in ".*", around in "[ <>YOUR_TKENyour\\-.x*…你的=]*") {
+            drop(left_open(Some("TOKEN"), &text));
+            let secret = "q7Zk93vLm2";
+            let told = left_open(Some("TOKEN"), &format!("{around}{secret}{around}")).unwrap_or_default();
+            prop_assert!(!told.contains("q7Zk"), "{told}");
+        }
+
         #[test]
         fn nothing_panics_and_nothing_shows_the_token(text in ".*", around in "[ '\"`<>=:$%{}wWsS/？…你\\\\#\\[\\]]*") {
             drop(text.parse::<Endpoint>());

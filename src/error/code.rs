@@ -82,6 +82,8 @@ codes! {
     TokenWeak = "token-weak",
     /// A folder or file that is named is not there.
     PathMissing = "path-missing",
+    /// The placeholder text of an example was left in.
+    Placeholder = "placeholder",
     /// The program that a server starts is not there.
     ProgramMissing = "program-missing",
     /// Something makes sense on another system only.

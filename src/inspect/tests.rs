@@ -155,6 +155,7 @@ async fn a_server_that_dies_is_not_waited_for() {
         fault: None,
         why,
         last_words,
+        tail: "",
         failures: 1,
         retry_in,
     };

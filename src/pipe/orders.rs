@@ -117,7 +117,7 @@ impl Pipe {
             Step::Stay => {}
             Step::Start => {
                 self.sides.each[index].begins(now);
-                self.renewed.insert(index);
+                self.unready.insert(index);
             }
             Step::End | Step::Halt => {
                 // Whoever waits for the server is told at once, and not when its process is gone.
@@ -132,7 +132,7 @@ impl Pipe {
                     (Step::Halt, _) => side.halted(now),
                     (_, Wanted::Running | Wanted::Paused) => {
                         side.begins(now);
-                        self.renewed.insert(index);
+                        self.unready.insert(index);
                     }
                     (_, Wanted::Stopped) => {}
                 }

@@ -230,6 +230,17 @@ impl Side {
         self.write(ServerNews::Halted);
     }
 
+    /// When the server's present life has taken too long to answer. Lives that ended before count for nothing: what becomes of these is
+    /// told at their ends.
+    pub(super) fn late_at(&self) -> Instant {
+        self.since.max(self.awaited_since) + self.spec.start_timeout
+    }
+
+    /// For how long the present life has been waited for.
+    pub(super) fn waited(&self, now: Instant) -> Duration {
+        now - self.since.max(self.awaited_since)
+    }
+
     /// Whether the present process has refused to initialize.
     pub(super) fn has_refused(&self) -> bool {
         self.refused.as_ref().is_some_and(|(_, present)| *present)
@@ -245,7 +256,10 @@ impl Side {
     /// A life of the server's process has begun or ended: what is noted of the one before counts no more.
     fn renew(&mut self, now: Instant) {
         self.stdin.clear();
-        self.serving = false;
+        if std::mem::take(&mut self.serving) {
+            // A server that has served is waited for anew.
+            self.awaited_since = now;
+        }
         self.noise = 0;
         self.since = now;
     }

@@ -58,7 +58,9 @@ impl<'a> Report<'a> {
         }
         let of = |severity| findings.iter().filter(|finding| finding.severity == severity).count();
         let (errors, warnings) = (of(Severity::Error), of(Severity::Warning));
+        let elsewhere = places(findings, config.as_deref());
         let config = config.as_deref().unwrap_or("without a config");
+        let config = elsewhere.map_or_else(|| config.to_owned(), |places| places.join(", "));
         let all = match (errors, warnings) {
             (0, 0) => format!("nothing to say against it; {} to start", counted(*servers, "server")),
             (0, warnings) => format!("{}; {} to start", counted(warnings, "warning"), counted(*servers, "server")),
@@ -70,6 +72,30 @@ impl<'a> Report<'a> {
         let _ = writeln!(text, "{config}: {all}");
         text
     }
+}
+
+/// Most places that are named in the last line.
+const PLACES: usize = 4;
+
+/// Where the findings are, if not in the config alone.
+fn places(findings: &[Finding], config: Option<&str>) -> Option<Vec<String>> {
+    let mut places: Vec<String> = Vec::new();
+    for Finding { problem, .. } in findings {
+        let place = match problem.place.spot() {
+            Some(at) => at.file.clone(),
+            None => problem.place.to_string(),
+        };
+        if !places.contains(&place) {
+            places.push(place);
+        }
+    }
+    if places.iter().all(|place| Some(place.as_str()) == config) {
+        return None;
+    }
+    let more = places.len().saturating_sub(PLACES);
+    places.truncate(PLACES);
+    places.extend((more > 0).then(|| format!("{more} more")));
+    Some(places)
 }
 
 fn word(severity: Severity) -> &'static str {
@@ -91,5 +117,45 @@ fn told(Finding { severity, problem }: &Finding) -> Told<'_> {
         path: place.path(),
         message: what,
         remedy,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::{Code, Place, Spot};
+
+    /// The last line of what is told of findings in these places.
+    fn last(places: Vec<(Severity, Place)>) -> String {
+        let finding =
+            |(severity, place)| Finding { severity, problem: Problem::new(place, Code::Syntax.says("x"), "") };
+        let findings = places.into_iter().map(finding).collect();
+        let config = Some("c.json".to_owned());
+        let found = Findings { findings, servers: 2, config, secrets: Vec::new(), names: Vec::new() };
+        Report::new(&found).words().lines().last().unwrap_or_default().to_owned()
+    }
+
+    #[test]
+    fn the_last_line_names_the_places_that_are_wrong() {
+        use Severity::{Error, Warning};
+        let (config, dotenv) = (|| Place::line("c.json", 3), || Place::set("MCP_ENDPOINT", Spot::line("/x/.env", 1)));
+        for (places, want) in [
+            (vec![], "c.json: nothing to say against it; 2 servers to start"),
+            (vec![(Error, config()), (Error, config())], "c.json: 2 errors; nothing would be started"),
+            (vec![(Error, dotenv())], "/x/.env: 1 error; nothing would be started"),
+            (vec![(Error, Place::variable("X"))], "X (environment): 1 error; nothing would be started"),
+            (vec![(Error, "--endpoint".into())], "--endpoint: 1 error; nothing would be started"),
+            (vec![(Warning, dotenv())], "/x/.env: 1 warning; 2 servers to start"),
+            (
+                vec![(Error, dotenv()), (Warning, config())],
+                "/x/.env, c.json: 1 error, 1 warning; nothing would be started",
+            ),
+            (
+                (0..6).map(|n| (Error, Place::file(n.to_string()))).collect(),
+                "0, 1, 2, 3, 2 more: 6 errors; nothing would be started",
+            ),
+        ] {
+            assert_eq!(last(places), want);
+        }
     }
 }

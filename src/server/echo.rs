@@ -5,7 +5,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 /// Most lines of a life that are known again in the next: more than a program prints before it dies at its start.
 const LINES: usize = 256;
-/// Shortest run of digits that may differ between equal lines: a date, a process number, a port of the moment.
+/// Shortest run of digits that may differ between equal lines: a date, the number of another process, a port of the moment.
 const LONG: usize = 4;
 
 /// The lines of a server's stderr in this life and in the one before it.
@@ -14,12 +14,24 @@ pub(super) struct Echo {
     /// Fingerprints of the lines; none of a life in which the server was of use.
     before: HashSet<u64>,
     now: HashSet<u64>,
+    /// The number of the present process, which differs from life to life. In a container it may have any length.
+    pid: Option<u32>,
 }
 
 impl Echo {
+    /// A life has begun, in the process of this number.
+    pub(super) fn begins(&mut self, pid: Option<u32>) {
+        self.pid = pid;
+    }
+
+    /// A fingerprint of what the present process has said.
+    pub(super) fn print(&self, text: &str) -> u64 {
+        fingerprint(text, self.pid)
+    }
+
     /// Notes a line. Returns whether the life before had the same.
     pub(super) fn hears(&mut self, line: &str) -> bool {
-        let print = fingerprint(line);
+        let print = self.print(line);
         if self.now.len() < LINES {
             self.now.insert(print);
         }
@@ -35,12 +47,15 @@ impl Echo {
     }
 }
 
-/// A fingerprint, equal for two texts that say the same at different times and from different processes.
-pub(super) fn fingerprint(text: &str) -> u64 {
+/// A fingerprint, equal for two texts that say the same at different times and from different processes. `pid`: the number of the process
+/// that has said it.
+pub(super) fn fingerprint(text: &str, pid: Option<u32>) -> u64 {
     let mut hasher = DefaultHasher::new();
     let is_digit = |c: char| c.is_ascii_digit();
+    let pid = pid.map(|pid| pid.to_string());
+    let is_long_or_own = |digits: &str| digits.len() >= LONG || pid.as_deref() == Some(digits);
     for word in text.split_whitespace() {
-        let of_the_moment = word.contains(':') || word.split(|c| !is_digit(c)).any(|digits| digits.len() >= LONG);
+        let of_the_moment = word.contains(':') || word.split(|c| !is_digit(c)).any(is_long_or_own);
         let is_address = word.contains("0x");
         let varies = |c: char| if is_address { c.is_ascii_hexdigit() } else { of_the_moment && is_digit(c) };
         word.split(varies).filter(|part| !part.is_empty()).for_each(|part| part.hash(&mut hasher));
@@ -72,7 +87,7 @@ mod tests {
             ("INFO: Started server process [12345]", "INFO: Started server process [23456]"),
             ("<Server object at 0x7f3a2b> is gone", "<Server object at 0x7fcc01> is gone"),
         ] {
-            assert_eq!(fingerprint(one), fingerprint(other), "{one}");
+            assert_eq!(fingerprint(one, None), fingerprint(other, None), "{one}");
         }
         for (one, other) in [
             ("[Errno 13] in start", "[Errno 2] in start"),
@@ -80,8 +95,20 @@ mod tests {
             ("no module a", "no module b"),
             ("failed at 03:04:05", "stopped at 03:04:05"),
         ] {
-            assert_ne!(fingerprint(one), fingerprint(other), "{one}");
+            assert_ne!(fingerprint(one, None), fingerprint(other, None), "{one}");
         }
+    }
+
+    #[test]
+    fn a_process_has_another_number_in_each_life_however_short_the_number_is() {
+        let mut echo = Echo::default();
+        echo.begins(Some(57));
+        assert!(!echo.hears("Started server process [57]") && !echo.hears("[57] in start, code 13"));
+        echo.next_life(true);
+        echo.begins(Some(103));
+        assert!(echo.hears("Started server process [103]") && echo.hears("[103] in start, code 13"));
+        assert!(!echo.hears("[103] in start, code 14"), "other short numbers mean something");
+        assert_ne!(fingerprint("HTTP 401", Some(57)), fingerprint("HTTP 403", Some(103)));
     }
 
     #[test]

@@ -273,6 +273,8 @@ async fn one_that_refuses_or_is_mute_is_told_and_the_wait_for_it_is_bounded() {
     assert!(said.contains("rude: refused to initialize: no licence"), "{said}");
     let said = runtime.not_done(1, &["restart", "mute"]).await;
     assert!(said.contains("mute: has not answered initialize within 11.0 s"), "{said}");
+    assert!(said.starts_with("mcp-pipe: waiting for mute to serve again: 2 of 11 s at most\n"), "{said}");
+    assert_eq!(said.matches("waiting for").count(), 1, "whoever reads a pipe is told once: {said}");
     let lines = daemon.log_lines();
     let told = |event: &str| lines.iter().filter(|line| field(line, "event") == Some(event)).count();
     assert_eq!(told("ERROR_START_TIMEOUT"), 2, "its new start is told like the first");
@@ -288,6 +290,21 @@ async fn one_that_refuses_or_is_mute_is_told_and_the_wait_for_it_is_bounded() {
     assert!(start.err.contains("another command came in between; now it is wanted stopped"), "{start:?}");
     assert!(pids(&daemon, "--silent").is_empty());
     daemon.stop_closing([&mut conn]).await;
+}
+
+#[tokio::test]
+async fn a_server_that_dies_again_is_told_with_what_it_said_last() {
+    let runtime = Runtime::new();
+    let entry = json!({"command": "sh", "args": ["-c", "echo no API key >&2; exit 1"]});
+    let daemon = runtime.setup().config(&config([("x", entry)])).args(["--local"]).start("info");
+    daemon.wait_for_event("SERVER_EXITED").await;
+    runtime.until_one_listens(&daemon).await;
+    for _ in 0..2 {
+        let said = runtime.not_done(1, &["restart", "x"]).await;
+        assert!(said.contains("x: exited with code 1"), "{said}");
+        assert!(said.contains("; the last lines of its stderr: no API key; further attempts follow"), "{said}");
+    }
+    daemon.stop().await;
 }
 
 #[tokio::test]

@@ -111,3 +111,29 @@ async fn a_config_that_cannot_run_is_not_shown_but_its_mistakes_are() {
     assert_eq!(output.status.code(), Some(78));
     assert!(output.stdout.is_empty() && String::from_utf8_lossy(&output.stderr).contains("is never closed"));
 }
+
+#[tokio::test]
+async fn a_name_stays_readable_where_a_short_token_is_the_same_word_and_a_token_is_shown_nowhere() {
+    let show = async |token: &str| {
+        let url = format!("ws://127.0.0.1:9/?token={token}");
+        let mut config = config([("x", fixture_entry(&[token]))]);
+        config["endpoints"] = json!({token: {"url": url, "servers": ["x"]}});
+        let run = |args: &[&'static str]| Setup::new().config(&config).args(args.iter().copied()).output();
+        let (words, json) = (run(&["config", "show"]).await, run(&["config", "show", "--json"]).await);
+        (text(&words), serde_json::from_str::<Value>(&text(&json)).unwrap())
+    };
+    for token in ["office", "endpoint", "command"] {
+        let (words, json) = show(token).await;
+        let of = |key: &str| format!("endpoints.{token}.{key}");
+        assert!(words.contains(&of("url")) && words.contains(&of("servers")), "{words}");
+        assert!(words.contains("  command  ") && words.contains("  endpoint  "), "{words}");
+        assert!(words.contains("?token=…") && words.contains("[\"…\"]"), "{words}");
+        let rows = json["values"].as_array().unwrap();
+        assert!(rows.iter().any(|row| row["key"] == of("url") && row["path"] == of("url")), "{json:#}");
+        assert!(rows.iter().all(|row| !row["value"].to_string().contains(token)), "{json:#}");
+    }
+    let (words, json) = show("s3cret-s3cret-s3cret").await;
+    assert!(words.contains("endpoints.….url") && !words.contains("s3cret"), "{words}");
+    assert!(words.ends_with("where … stands in a name, the name holds a token: give it another one\n"), "{words}");
+    assert!(!json.to_string().contains("s3cret"), "{json:#}");
+}

@@ -204,6 +204,23 @@ fn what_would_be_lost_is_a_mistake_or_a_warning_with_what_to_write() {
         (r#""timeoutMs": 500"#, "is ignored; write \"timeout\": \"500ms\""),
         (r#""options": {"timeout": 60000}"#, "options: is ignored; write its timeout beside command, with a unit"),
         (r#""prompts": {"p": {"enabled": false}}"#, "prompts: is ignored; prompts can't be chosen here"),
+        (
+            r#""watchPaths": ["x.js"]"#,
+            "watchPaths: is ignored; a server whose files have changed is started anew by mcp-pipe restart",
+        ),
+        (r#""connectionTimeout": 5000"#, "is ignored; write \"startTimeout\": \"5000ms\""),
+        (r#""requestOptions": {}"#, "requestOptions: is ignored; write its headers beside url"),
+        (r#""settings": {}"#, "settings: is ignored; a server is told its settings by its args or env"),
+        (
+            r#""apiKey": "s3cret""#,
+            "apiKey: is ignored; a program is told a key by its env, a remote server by its headers",
+        ),
+        (r#""permissions": {}"#, "permissions: is ignored; nobody is asked before a call; to publish some tools only"),
+        (r#""start_on_launch": false"#, "start_on_launch: is ignored: every server runs from the start; to keep it"),
+        (
+            r#""headersHelper": "x""#,
+            "headersHelper: does nothing beside command, as only a remote server has it; remove it",
+        ),
     ] {
         let warnings = Case::server(members).warnings(&[]);
         assert!(warnings.len() == 1 && warnings[0].contains(want), "{warnings:?}");
@@ -215,6 +232,20 @@ fn what_would_be_lost_is_a_mistake_or_a_warning_with_what_to_write() {
     let connection =
         Case::new(r#"{"connection": {"heartbeatInterval": 30000}, "mcpServers": {"a": {"command": "x"}}}"#);
     assert!(connection.warnings(&[])[0].contains("connection: is ignored; write \"pingInterval\": \"30s\""));
+    for harmless in [r#""remoteConfigured": true"#, r#""alwaysLoad": true"#, r#""faviconUrl": "x", "dxtVersion": "1""#]
+    {
+        assert!(Case::server(harmless).warnings(&[]).is_empty(), "{harmless}");
+    }
+    for (key, want) in [
+        ("disabledMcpServers", "is ignored; to keep a server from running, write in its entry: \"disabled\": true"),
+        ("permissions", "is ignored; nobody is asked before a call; to publish some tools only, in a server's entry"),
+        ("proxy", "is ignored; a proxy is named by HTTPS_PROXY or HTTP_PROXY"),
+        ("sandbox", "is ignored: a server runs as mcp-pipe's user does, in no sandbox"),
+    ] {
+        let case = Case::new(&format!(r#"{{"{key}": {{}}, "mcpServers": {{"a": {{"command": "x"}}}}}}"#));
+        let warnings = case.warnings(&[]);
+        assert!(warnings.len() == 1 && warnings[0].contains(&format!("{key}: {want}")), "{warnings:?}");
+    }
     let stray = Case::new(r#"{"mcpServerConfig": {"b": {"tools": {}}}, "mcpServers": {"a": {"command": "x"}}}"#);
     assert!(stray.warnings(&[])[0].contains("mcpServerConfig.b: is about no server of mcpServers, and is ignored"));
     let both = Case::new(r#"{"mcp": {"excluded": ["x"]}, "mcpServers": {"a": {"command": "x"}}}"#);

@@ -25,7 +25,7 @@ fn wrong_values_are_refused_with_place_and_remedy() {
         case.mistakes(&[]),
         [
             "mcp_config.json:1:52 mcpServers.a.instances: is \"per-user\", and it must be one of shared, per-peer; did you mean per-peer?",
-            "mcp_config.json:1:72 mcpServers.a.idle: is \"10\", and a time needs a unit; write 10s, 2m or 500ms",
+            "mcp_config.json:1:72 mcpServers.a.idle: is \"10\", and a time needs a unit; write 10s, or 10m for minutes, or 10ms for milliseconds",
             "mcp_config.json:1:94 mcpServers.a.maxInstances: is 0, and that is no whole number from 1 to 1000; write it like 16",
         ]
     );

@@ -88,6 +88,34 @@ fn a_program_or_script_that_is_not_there_is_a_warning() {
 }
 
 #[test]
+fn what_an_example_left_open_is_a_warning_and_no_secret_is_repeated() {
+    let case = Case::new(
+        r#"{"mcpServers": {
+"a": {"command": "there", "args": ["--key", "<YOUR_TOKEN>"], "env": {"API_KEY": "your-key-here", "OTHER_KEY": "s3cret-9f8e"}},
+"b": {"url": "https://h.example/mcp?key=YOUR_KEY", "headers": {"Authorization": "Bearer <YOUR_TOKEN>"}},
+"c": {"command": "there", "args": ["YOUR_TOKEN"], "disabled": true}
+}}"#,
+    );
+    let case = case.programs(&["there"]).file(".env", "GITHUB_TOKEN=ghp_xxxxxxxx\nMODE=your\n");
+    let of = |place: &str, example: &str| {
+        format!(
+            "Warning placeholder: {place}: still holds the placeholder text of an example: {example}; write your own value in its place"
+        )
+    };
+    assert_eq!(
+        case.found(&[]),
+        [
+            of("GITHUB_TOKEN (DIR/.env:1)", "\"xxxxxxxx\""),
+            of("mcp_config.json:2:45 mcpServers.a.args[1]", "\"YOUR_TOKEN\""),
+            of("mcp_config.json:2:81 mcpServers.a.env.API_KEY", "\"your-key-here\""),
+            // What a parameter of an address holds counts as secret.
+            of("mcp_config.json:3:14 mcpServers.b.url", "\"…\""),
+            of("mcp_config.json:3:81 mcpServers.b.headers.Authorization", "\"YOUR_TOKEN\""),
+        ]
+    );
+}
+
+#[test]
 fn what_to_write_for_a_program_that_cant_be_started_is_said_at_once() {
     let only = "`command` is the program only: put the rest into `args`, a text for each argument";
     let by = |command: &str, args: &str| {

@@ -5,7 +5,7 @@ use std::fs;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::harness::{FakeEndpoint, Setup, fixture_entry, multiplex, names, text_of};
+use crate::harness::{FakeEndpoint, Setup, field, fixture_entry, multiplex, names, text_of};
 
 /// Two servers, one of which reads nothing while the file `hold` is in the directory; that also has the cache.
 fn two(endpoint: &FakeEndpoint, dir: &TempDir) -> Value {
@@ -47,6 +47,28 @@ async fn a_second_run_answers_from_memory_and_a_call_waits_for_its_server() {
     fs::remove_file(dir.path().join("hold")).unwrap();
     assert_eq!(text_of(&conn.answer_to(2).await), "at last");
     daemon.stop_closing([&mut conn]).await;
+}
+
+#[tokio::test]
+async fn a_server_that_hangs_is_told_of_in_time_though_its_tools_are_remembered() {
+    let (dir, endpoint) = (TempDir::new().unwrap(), FakeEndpoint::bind().await);
+    let mut config = two(&endpoint, &dir);
+    config["startTimeout"] = "2s".into();
+    for hangs in [false, true] {
+        if hangs {
+            fs::write(dir.path().join("hold"), "").unwrap();
+        }
+        let daemon = Setup::new().config(&config).start("info");
+        let mut conn = endpoint.accept().await;
+        assert!(names(&conn.handshake().await).contains(&"slow__echo"));
+        if hangs {
+            let said = daemon.wait_for_event("ERROR_START_TIMEOUT").await;
+            assert_eq!(field(&said, "server"), Some("slow"));
+            let said = said.to_string();
+            assert!(said.contains("has not answered initialize for 2.") && !said.contains("waits for it no"), "{said}");
+        }
+        daemon.stop_closing([&mut conn]).await;
+    }
 }
 
 #[tokio::test]
