@@ -13,6 +13,9 @@ use crate::harness::{
 };
 use crate::sdk_clients::typescript;
 
+/// What a request is answered with.
+type Answers = Box<dyn Fn(&Asked) -> Vec<Part> + Send + Sync>;
+
 /// The fixture as a server of MCP 2026-07-28, with this way of not taking `initialize`.
 fn modern(how: &str) -> Value {
     fixture_entry(&["--modern", how])
@@ -272,7 +275,7 @@ async fn faults_of_a_modern_server_over_http_cost_one_call_at_most() {
         let body = json!({"jsonrpc": "2.0", "id": asked.body["id"], "error": error}).to_string();
         whole(status, &["content-type: application/json"], &body)
     };
-    let faults: Vec<(&str, Box<dyn Fn(&Asked) -> Vec<Part> + Send + Sync>)> = vec![
+    let faults: Vec<(&str, Answers)> = vec![
         ("HTTP 500", Box::new(|_| whole("500 Oops", &[], "oops"))),
         ("gave no answer", Box::new(|_| whole("202 Accepted", &[], ""))),
         ("did not answer", Box::new(|_| events(": comment\n\n").into_iter().chain([Part::Close]).collect())),
@@ -306,7 +309,7 @@ async fn faults_of_a_modern_server_over_http_cost_one_call_at_most() {
 
 #[tokio::test]
 async fn what_is_none_of_the_modern_era_at_an_address_is_asked_as_before_it() {
-    let refusals: Vec<Box<dyn Fn(&Asked) -> Vec<Part> + Send + Sync>> = vec![
+    let refusals: Vec<Answers> = vec![
         Box::new(|_| {
             whole(
                 "400 Bad Request",
