@@ -150,7 +150,7 @@ impl Hosted {
 
     /// Whether answers that need a list of all servers should wait for this server's.
     fn awaits(&self, kind: ListKind) -> bool {
-        self.shelf.lacks(kind) && self.may_speak()
+        self.shelf.lacks(kind) && self.may_speak() || self.shelf.is_awaited(kind)
     }
 
     fn may_speak(&self) -> bool {

@@ -127,7 +127,7 @@ pub(crate) fn result_type<'a>(members: &[object::Member<'a>]) -> ResultType<'a> 
 }
 
 /// A result as a server of the legacy era would have given it: without what only modern clients know. `keeps_age`: how long it may be
-/// kept stays in it. What is no object of the legacy era's in `structuredContent` goes, too, as clients check for that.
+/// kept stays in it, which is no time at all where the server does not say. What is no object of the legacy era's in `structuredContent` goes, too, as clients check for that.
 pub(crate) fn plain_result(members: &[object::Member<'_>], keeps_age: bool) -> String {
     let mut kept: Vec<(&str, String)> = Vec::with_capacity(members.len());
     for member in members {
@@ -147,6 +147,9 @@ pub(crate) fn plain_result(members: &[object::Member<'_>], keeps_age: bool) -> S
             _ => member.value.to_owned(),
         };
         kept.push((member.key, value));
+    }
+    if keeps_age && members.iter().all(|member| member.name() != "ttlMs") {
+        kept.push(("\"ttlMs\"", "0".to_owned()));
     }
     object::object(kept.iter().map(|(key, value)| (*key, value.as_str())))
 }

@@ -209,6 +209,7 @@ impl Hub {
                 out,
             );
         }
+        self.refresh_list(request.peer, kind, request.now, out);
         if self.view_of(request.peer).is_some_and(|view| view.awaits(kind, &self.servers)) {
             return self.keep_waiting(request, Want::List(kind), out);
         }

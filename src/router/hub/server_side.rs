@@ -221,6 +221,9 @@ impl Hub {
         if self.servers[server].awaited_until().is_some_and(|until| until <= now) {
             self.servers[server].silent = true;
         }
+        if self.servers[server].shelf.give_up_waiting(now) {
+            self.answer_waiting(now, out);
+        }
         for kind in ListKind::ALL {
             let Hosted { lane, shelf, .. } = &mut self.servers[server];
             if let Some(number) = shelf.is_late(kind, now) {
@@ -251,6 +254,21 @@ impl Hub {
             lane.send(Flight::List(reading(kind, number)), kind.method(), None, out);
         }
         self.arm(server);
+    }
+
+    /// A peer asks for a list: where a server says that its part of that is too old, it is read anew before.
+    pub(super) fn refresh_list(&mut self, peer: PeerId, kind: ListKind, now: Instant, out: &mut dyn Out) {
+        let is_old = |(_, server): &(ServerIndex, &Hosted)| server.lane.is_ready() && server.shelf.is_stale(kind, now);
+        let Some(view) = self.view_of(peer) else { return };
+        let old: Vec<ServerIndex> =
+            self.servers.iter().enumerate().filter(is_old).map(|(at, _)| at).filter(|at| view.has(*at)).collect();
+        for server in old {
+            let Hosted { lane, shelf, .. } = &mut self.servers[server];
+            if let Some(number) = shelf.refresh(kind, now) {
+                lane.send(Flight::List(reading(kind, number)), kind.method(), None, out);
+            }
+            self.arm(server);
+        }
     }
 
     /// A server says that a list has changed.

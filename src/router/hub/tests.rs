@@ -1,6 +1,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 mod elsewhere;
+mod modern;
 mod odd;
 mod processes;
 mod tasks;

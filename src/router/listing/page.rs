@@ -1,6 +1,7 @@
 //! A page of a list, read item by item: an odd item costs the others nothing, and is reported.
 
 use std::fmt;
+use std::time::Duration;
 
 use super::key;
 use crate::catalogue::MAX_ITEMS;
@@ -13,6 +14,9 @@ use crate::mcp::{object, shape};
 const TOLD: usize = 3;
 const BRIEF: usize = 64;
 
+/// Longest time for which a page is kept because its server says so: beyond, a changed list would show when nobody expects it.
+const LONGEST_AGE: Duration = Duration::from_hours(24);
+
 /// See the module's documentation.
 #[derive(Debug, Default)]
 pub(in crate::router) struct Page {
@@ -20,6 +24,8 @@ pub(in crate::router) struct Page {
     /// The cursor of the next page, raw JSON.
     pub(in crate::router) next: Option<Box<str>>,
     pub(in crate::router) oddities: Oddities,
+    /// How long the server says that the page may be kept, if it says so.
+    pub(in crate::router) age: Option<Duration>,
 }
 
 /// What was odd about the items of a list: the first few, and how many more there are.
@@ -66,6 +72,7 @@ pub(in crate::router) fn read(result: &[u8], kind: ListKind) -> Option<Page> {
     };
     let next = object::find(result, &["nextCursor"]);
     let mut page = Page { next: next.filter(|next| is_cursor(next)).map(Into::into), ..Page::default() };
+    page.age = object::find(result, &["ttlMs"]).and_then(age);
     for (at, item) in items.into_iter().enumerate() {
         let Some(Mended { text, odd }) = mend(item, shape::item(kind)) else {
             page.oddities.add(|| format!("item {} of a page has no {}, and is left out", at + 1, kind.key()));
@@ -78,6 +85,12 @@ pub(in crate::router) fn read(result: &[u8], kind: ListKind) -> Option<Page> {
         page.items.push(text.into());
     }
     Some(page)
+}
+
+/// How long a page may be kept (MCP 2026-07-28, server/utilities/caching): in milliseconds, and what is less than none is none.
+fn age(value: &str) -> Option<Duration> {
+    let whole = value.parse::<i64>().ok()?;
+    Some(Duration::from_millis(u64::try_from(whole).unwrap_or(0)).min(LONGEST_AGE))
 }
 
 /// An item that an earlier run remembered, as it would be read now.

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use super::page::{self, Oddities, Page};
 use super::{MAX_TEMPLATES, key};
 use crate::catalogue::{Lists, MAX_ITEMS, Memory};
+use crate::mcp::cloud::HOLD;
 use crate::mcp::handshake::Welcome;
 use crate::mcp::lists::{ListKind, MAX_PAGES};
 
@@ -50,6 +51,10 @@ struct ListReading {
     remarks: Vec<Remark>,
     /// A fingerprint of what was last told of the list.
     told: Option<u64>,
+    /// When the list is to be read anew before it is told, where its server says so.
+    stale: Option<Instant>,
+    /// Who asks for the list waits for it to be read anew, until then.
+    awaited: Option<Instant>,
 }
 
 /// What a person may want to know of a list.
@@ -88,6 +93,8 @@ enum ReadingState {
         oddities: Oddities,
         /// The list changed meanwhile, and is to be read once more.
         again: bool,
+        /// When the first of its pages is outdated, if one is ever.
+        stale: Option<Instant>,
     },
 }
 
@@ -142,6 +149,8 @@ impl Shelf {
             retry: RETRY,
             remarks: Vec::new(),
             told: None,
+            stale: None,
+            awaited: None,
         };
         let mut shelf = Shelf {
             welcome: None,
@@ -189,6 +198,7 @@ impl Shelf {
     pub(in crate::router) fn down(&mut self) {
         for reading in &mut self.readings {
             (reading.state, reading.eager, reading.retry) = (ReadingState::Idle, EAGER, RETRY);
+            (reading.stale, reading.awaited) = (None, None);
             if reading.known == Completeness::Unreadable {
                 reading.known = Completeness::Unread;
             }
@@ -199,6 +209,7 @@ impl Shelf {
     pub(in crate::router) fn set_none(&mut self, kind: ListKind) -> bool {
         let reading = &mut self.readings[kind as usize];
         (reading.state, reading.known, reading.retry) = (ReadingState::Idle, Completeness::Whole, RETRY);
+        (reading.stale, reading.awaited) = (None, None);
         self.unkept = true;
         self.lists.set(kind, Vec::new())
     }
@@ -220,8 +231,33 @@ impl Shelf {
             cursors: Vec::new(),
             oddities: Oddities::default(),
             again: false,
+            stale: None,
         };
         Some(reading.number)
+    }
+
+    /// Whether a list is too old to be told, by what its server says of that.
+    pub(in crate::router) fn is_stale(&self, kind: ListKind, now: Instant) -> bool {
+        self.readings[kind as usize].stale.is_some_and(|at| at <= now)
+    }
+
+    /// Somebody asks for a list that is too old: has it read anew, unless that is under way. Returns the number of a reading that begins.
+    pub(in crate::router) fn refresh(&mut self, kind: ListKind, now: Instant) -> Option<u32> {
+        let reading = &mut self.readings[kind as usize];
+        reading.awaited.get_or_insert(now + HOLD);
+        let is_idle = !matches!(reading.state, ReadingState::Pages { .. });
+        is_idle.then(|| self.begin(kind, now)).flatten()
+    }
+
+    /// Whether somebody waits for a list to be read anew.
+    pub(in crate::router) fn is_awaited(&self, kind: ListKind) -> bool {
+        self.readings[kind as usize].awaited.is_some()
+    }
+
+    /// Gives up lists that are waited for too long. Returns whether there was one.
+    pub(in crate::router) fn give_up_waiting(&mut self, now: Instant) -> bool {
+        let late = |reading: &&mut ListReading| reading.awaited.is_some_and(|until| until <= now);
+        self.readings.iter_mut().filter(late).map(|reading| reading.awaited = None).count() > 0
     }
 
     /// The server says that a list has changed. Does what [`Shelf::begin`] does, but not more often than [`EAGER`] and
@@ -252,7 +288,7 @@ impl Shelf {
         if reading.number != number || !matches!(reading.state, ReadingState::Pages { .. }) {
             return Paged::Stale;
         }
-        let ReadingState::Pages { until, mut items, mut bytes, mut cursors, mut oddities, again } =
+        let ReadingState::Pages { until, mut items, mut bytes, mut cursors, mut oddities, again, mut stale } =
             std::mem::replace(&mut reading.state, ReadingState::Idle)
         else {
             return Paged::Stale;
@@ -264,12 +300,14 @@ impl Shelf {
         };
         let Some(page) = page else {
             reading.state = ReadingState::Due(now + reading.retry);
+            reading.awaited = None;
             reading.retry = LONGEST_RETRY.min(reading.retry * 2);
             if reading.known == Completeness::Unread {
                 reading.known = Completeness::Unreadable;
             }
             return Paged::Failed;
         };
+        stale = page.age.map(|age| now + age).into_iter().chain(stale).min();
         for item in page.items {
             bytes += item.len();
             if bytes <= MAX_LIST {
@@ -289,7 +327,7 @@ impl Shelf {
             Some(_) if cursors.len() + 1 >= MAX_PAGES => Some(format!("it has more than {MAX_PAGES} pages")),
             Some((cursor, next)) => {
                 cursors.push(cursor);
-                reading.state = ReadingState::Pages { until, items, bytes, cursors, oddities, again };
+                reading.state = ReadingState::Pages { until, items, bytes, cursors, oddities, again, stale };
                 return Paged::More(format!("{{\"cursor\":{next}}}").into_bytes());
             }
         };
@@ -302,6 +340,7 @@ impl Shelf {
             reading.state = ReadingState::Due(now + PACE);
         }
         reading.known = Completeness::Whole;
+        (reading.stale, reading.awaited) = (stale, None);
         let cut = cut.map(|why| Remark::Cut(format!("{why}, and ends after {} items", items.len())));
         let odd = (!oddities.is_empty()).then(|| Remark::Odd(oddities.to_string()));
         reading.remark(cut.into_iter().chain(too_many(kind, &items)).chain(odd).collect());
@@ -327,6 +366,7 @@ impl Shelf {
             ReadingState::Due(at) => ready.then_some(*at),
             ReadingState::Pages { until, .. } => Some(*until),
         });
+        let readings = readings.chain(self.readings.iter().filter_map(|reading| reading.awaited));
         let memory = self.kept_at.filter(|_| self.unkept && self.is_known()).map(|at| at + BETWEEN_MEMORIES);
         readings.chain(memory).min()
     }
