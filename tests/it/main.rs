@@ -11,6 +11,7 @@ mod agent;
 mod auto;
 mod calculator;
 mod config_mistakes;
+mod conformance;
 mod control;
 mod crash;
 mod endpoints;
