@@ -15,7 +15,7 @@ const AGENT: &str = "agent-";
 /// The beginning of the name of a file about what an endpoint says of itself, by its agent.
 const HELLO: &str = "hello-";
 /// The beginning of the name of a file about the era of a server.
-const ERA: &str = "era-";
+pub(super) const ERA: &str = "era-";
 /// Length of the hash in a name, in hexadecimal digits: 128 bits keep all files apart.
 const DIGITS: usize = 32;
 /// Longest time that a file about a server or an endpoint is kept unused: one that was not used for so long won't be soon.

@@ -6,12 +6,13 @@
 //! writes, so that no disk holds up a message.
 
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::watch;
 
 use super::Memory;
 use super::file::{self, MAX_FILE};
-use super::name::{AGENT_KEPT, of_agent, of_era, of_hello, of_server};
+use super::name::{AGENT_KEPT, ERA, of_agent, of_era, of_hello, of_server};
 use super::writer::{Piece, Writer, piece_of};
 use crate::config::ServerSpec;
 use crate::disk::folder::Folder;
@@ -29,6 +30,8 @@ const MAX_ERA_FILE: u64 = 32;
 pub struct Catalogue {
     dir: Option<PathBuf>,
     writer: Writer,
+    /// Whether the era of any server is remembered, once that was looked for: mostly none is, and a hundred servers start at a time.
+    has_eras: Arc<Mutex<Option<bool>>>,
 }
 
 impl Catalogue {
@@ -43,7 +46,7 @@ impl Catalogue {
             tracing::info!(event = "CATALOGUE_UNUSABLE", dir = %dir.display(), %error, "nothing is remembered: {error}");
             writer.has_failed(&error.into());
         }
-        Catalogue { writer, dir }
+        Catalogue { writer, dir, has_eras: Arc::default() }
     }
 
     /// What keeps the cache from being written, as the last attempt has shown, and a notice of each change.
@@ -100,7 +103,12 @@ impl Catalogue {
 
     /// Of which era of MCP a server with this config has shown to be.
     pub(crate) fn era(&self, spec: &ServerSpec) -> Option<Era> {
-        let (dir, name) = (self.dir.as_ref()?, of_era(spec));
+        let dir = self.dir.as_ref()?;
+        let look = || Folder::find(dir).ok().flatten().is_some_and(|folder| folder.has_any(ERA));
+        if !*self.has_eras.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(look) {
+            return None;
+        }
+        let name = of_era(spec);
         if let Some(Piece::Era(era)) = self.writer.unwritten(&name) {
             return Some(era);
         }
@@ -110,6 +118,7 @@ impl Catalogue {
 
     /// Remembers of which era of MCP a server has shown to be.
     pub(crate) fn save_era(&self, spec: &ServerSpec, era: Era) {
+        *self.has_eras.lock().unwrap_or_else(PoisonError::into_inner) = Some(true);
         self.writer.put(of_era(spec), Piece::Era(era));
     }
 

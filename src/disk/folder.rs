@@ -132,6 +132,11 @@ impl Folder {
         self.dir.open_or_create(name)
     }
 
+    /// Whether there is a file whose name begins so.
+    pub(crate) fn has_any(&self, beginning: &str) -> bool {
+        self.dir.names(MAX_SWEPT).iter().any(|name| name.starts_with(beginning))
+    }
+
     /// Removes files that nobody used for long. `kept` tells how long a file of this name is kept; `None`: the file is not ours.
     pub(crate) fn sweep(&self, kept: impl Fn(&str) -> Option<Duration>) {
         for name in self.dir.names(MAX_SWEPT) {

@@ -10,6 +10,8 @@ pub(crate) const INVALID_REQUEST: i32 = -32600;
 pub(crate) const METHOD_NOT_FOUND: i32 = -32601;
 /// JSON-RPC 2.0 section 5.1: the method exists, but not with these parameters; MCP uses it for unknown names.
 pub(crate) const INVALID_PARAMS: i32 = -32602;
+/// JSON-RPC 2.0 section 5.1: a fault of whoever answers.
+pub(crate) const INTERNAL: i32 = -32603;
 /// MCP, server/resources: no resource has this URI.
 pub(crate) const RESOURCE_NOT_FOUND: i32 = -32002;
 /// JSON-RPC 2.0 section 5.1, the range for implementations: the server is not there, or its answer can't be passed on.

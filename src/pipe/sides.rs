@@ -482,6 +482,7 @@ impl Sides {
                 warn!(event = "ERROR_LIST", servers = ?names, "{note}")
             }
             What::Renamed { .. } => info!(event = "TOOLS_RENAMED", servers = ?names, "{note}"),
+            What::OtherEra => warn!(event = "SERVER_ERA", servers = ?names, "{note}"),
             What::Odd { .. } => info!(event = "SERVER_ODD", servers = ?names, "{note}"),
             What::DoubtfulTools { .. } => warn!(event = "CONFIG_WARNING", servers = ?names, "{note}"),
             What::ToolsRead { size, count } => {

@@ -124,6 +124,8 @@ pub enum What<'a> {
         /// What is odd.
         what: String,
     },
+    /// The server answers with an error what it may be able to do where it is spoken to as one of the modern era.
+    OtherEra,
     /// Not all items of the server's list fit into a message.
     ListTooLong {
         /// The request.
@@ -261,6 +263,10 @@ impl fmt::Display for Note<'_> {
             What::Odd { method, what } => {
                 write!(f, "in the server's answer to {method}, not all is as MCP has it, and was mended: {what}")
             }
+            What::OtherEra => f.write_str(
+                "could not make an answer of what its tool returned: a tool that asks for input in the middle of a call may work only where the \
+                 server is spoken to by MCP 2026-07-28; write \"era\": \"modern\" in its entry",
+            ),
             What::ListTooLong { list, items, max } => write!(
                 f,
                 "not all that the server offers fits into a message of {max} bytes (maxFrameSize): {items} of its items are left out of {list}; publish less by \"tools\", or set \"slim\": true"

@@ -371,3 +371,39 @@ async fn a_modern_server_that_knows_no_version_of_ours_is_quoted() {
     daemon.wait_for(words, |line| line.to_string().contains(words)).await;
     daemon.stop().await;
 }
+
+#[tokio::test]
+async fn what_a_remote_server_asks_on_the_stream_of_a_call_goes_to_whoever_called() {
+    let script = |asked: &Asked| {
+        let who = asked.body["params"]["arguments"]["who"].as_str().unwrap_or_default();
+        let question = json!({"jsonrpc": "2.0", "id": format!("for {who}"), "method": "sampling/createMessage", "params": {"who": who}});
+        let log =
+            json!({"jsonrpc": "2.0", "method": "notifications/message", "params": {"level": "info", "data": who}});
+        (asked.tool() == Some("x")).then(|| {
+            let mut parts = events(&format!("data: {log}\n\ndata: {question}\n\n"));
+            parts.push(Part::Hang);
+            parts
+        })
+    };
+    let web = Web::start(script).await;
+    let ends = [FakeEndpoint::bind().await, FakeEndpoint::bind().await];
+    let mut config = config([("x", json!({"url": web.url(), "era": "legacy"}))]);
+    let endpoint = |end: &FakeEndpoint| json!({"url": end.url(), "servers": ["x"]});
+    config["endpoints"] = json!({"one": endpoint(&ends[0]), "two": endpoint(&ends[1])});
+    let daemon = Setup::new().config(&config).start("debug");
+    let mut conns = [ends[0].accept().await, ends[1].accept().await];
+    for conn in &mut conns {
+        conn.handshake().await;
+    }
+    // Both have a call under way when the server asks about either.
+    for (n, conn) in conns.iter_mut().enumerate() {
+        let params = json!({"name": "x", "arguments": {"who": format!("peer {n}")}});
+        conn.send(json!({"jsonrpc": "2.0", "id": 9, "method": "tools/call", "params": params})).await;
+    }
+    for (n, conn) in conns.iter_mut().enumerate() {
+        let who = format!("peer {n}");
+        assert_eq!(conn.other("notifications/message").await["params"]["data"], who.as_str());
+        assert_eq!(conn.other("sampling/createMessage").await["params"]["who"], who.as_str());
+    }
+    daemon.stop_closing(&mut conns).await;
+}

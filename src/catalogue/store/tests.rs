@@ -337,3 +337,25 @@ fn names_of_files_never_change() {
     assert_eq!(of_hello("agent"), "hello-e5e3f3a308bdbf987857a48ceb3dd157.json");
     assert_eq!(of_server(&spec("a")), "server-741dd11d9d40bb73241ee3da61cd6d0b.json");
 }
+
+#[tokio::test]
+async fn the_era_of_a_server_is_known_again_until_what_is_started_changes() {
+    let dir = TempDir::new().unwrap();
+    let program = dir.path().join("server");
+    fs::write(&program, "one").unwrap();
+    let spec = ServerSpec::sample("x", program.to_str().unwrap(), &["--fast"]);
+    let open = || Catalogue::at(Some(dir.path().join("cache")));
+    assert_eq!(open().era(&spec), None);
+    for era in [Era::Modern, Era::Legacy] {
+        let catalogue = open();
+        catalogue.save_era(&spec, era);
+        assert_eq!(catalogue.era(&spec), Some(era));
+        catalogue.finish().await;
+        assert_eq!((catalogue.era(&spec), open().era(&spec)), (Some(era), Some(era)));
+    }
+    // Its name in the config is no part of what it is.
+    assert_eq!(open().era(&ServerSpec { name: "y".into(), ..spec.clone() }), Some(Era::Legacy));
+    assert_eq!(open().era(&ServerSpec::sample("x", program.to_str().unwrap(), &[])), None);
+    fs::write(&program, "another").unwrap();
+    assert_eq!(open().era(&spec), None);
+}

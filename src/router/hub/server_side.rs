@@ -52,6 +52,9 @@ impl Hub {
     ) {
         let Some(id) = e.id.clone() else { return };
         let result = e.result.clone().map(|r| &frame[r]);
+        if e.error {
+            self.servers[server].lane.suspect_era(frame, e, out);
+        }
         match self.servers[server].lane.take_flight(&frame[id.clone()]) {
             None => out.note(Note::of(server, What::Unclaimed)),
             Some((_, Flight::Initialize(hello))) => match result {

@@ -8,7 +8,7 @@ use crate::mcp::envelope::{self, Envelope};
 use crate::mcp::failure::Failure;
 use crate::mcp::modern::stamp::{Stamp, with_params};
 use crate::mcp::object;
-use crate::mcp::reply::{self, METHOD_NOT_FOUND};
+use crate::mcp::reply::{self, INTERNAL, METHOD_NOT_FOUND};
 use crate::server::stdout::Found;
 
 /// Most rounds of questions for one call: a server that asks on and on ends nothing.
@@ -19,9 +19,6 @@ const MAX_QUESTIONS: usize = 16;
 const QUESTION: &str = "input-";
 /// Longest piece of a question that its refusal names, in bytes.
 const SHOWN: usize = 200;
-
-/// Code of an error of ours in the modern era's terms: JSON-RPC's for a fault within.
-const INTERNAL: i32 = -32603;
 
 /// A request of a peer under way.
 #[derive(Debug)]

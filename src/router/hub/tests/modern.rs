@@ -169,3 +169,18 @@ fn a_list_that_is_too_old_by_its_servers_own_words_is_read_anew_before_it_is_tol
         assert_eq!(rig.tools(), [name, "two"]);
     }
 }
+
+#[test]
+fn a_server_that_may_do_more_as_a_modern_one_is_told_of_once() {
+    let mut rig = Rig::pair();
+    let mut fail = |message: &str, method: &str| {
+        let params = json!({"name": "one", "uri": "u"});
+        rig.endpoint(&json!({"jsonrpc": "2.0", "id": 7, "method": method, "params": params}).to_string());
+        let id = rig.at_server(0).pop().unwrap()["id"].clone();
+        rig.server(0, &json!({"jsonrpc": "2.0", "id": id, "error": {"code": -32603, "message": message}}).to_string());
+        std::mem::take(&mut rig.sink.notes).iter().filter(|note| note.contains("\"era\": \"modern\"")).count()
+    };
+    assert_eq!(fail("out of memory", "tools/call"), 0);
+    assert_eq!(fail("Handler returned an invalid result", "tools/call"), 1);
+    assert_eq!(fail("Handler returned an invalid result", "tools/call"), 0);
+}
