@@ -1,6 +1,7 @@
 //! Servers of both eras of MCP, behind an endpoint that knows only the earlier one.
 
 use std::path::Path;
+use std::process::Stdio;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -9,7 +10,7 @@ use tokio::process::{Child, Command};
 
 use crate::harness::{
     Asked, Client, Conn, Daemon, FakeEndpoint, Part, Setup, Web, config, events, field, fixture_entry, installed,
-    multiplex, names, text_of, whole, with_json, within,
+    multiplex, names, skip, text_of, whole, with_json, within,
 };
 use crate::sdk_clients::typescript;
 
@@ -101,36 +102,31 @@ async fn a_modern_server_lists_by_pages_is_one_of_several_and_comes_back() {
     daemon.stop_closing([&mut conn]).await;
 }
 
-/// The server of the official Python SDK on HTTP, at its address. It ends when this is dropped.
+/// A server of `tests/servers/` on HTTP, at its address. It ends when this is dropped.
 struct OnHttp {
     url: String,
     _child: Child,
 }
 
-fn script() -> String {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/servers/eras.py").to_str().unwrap().to_owned()
+/// A server of `tests/servers/`.
+fn script(name: &str) -> String {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/servers").join(name).to_str().unwrap().to_owned()
 }
 
 impl OnHttp {
-    async fn start() -> Option<Self> {
-        let python = installed("MCP_PIPE_TEST_PYTHON")?;
+    /// Starts this command with a port added.
+    async fn start(program: &str, args: &[String]) -> Self {
         let port = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
-        let mut command = Command::new(python);
-        command
-            .arg("-Wignore")
-            .arg(script())
-            .arg(port.to_string())
-            .stdout(std::process::Stdio::null())
-            .stderr(std::process::Stdio::null());
+        let mut command = Command::new(program);
+        command.args(args).arg(port.to_string()).stdout(Stdio::null()).stderr(Stdio::null());
         let child = command.kill_on_drop(true).spawn().unwrap();
-        let url = format!("http://127.0.0.1:{port}/mcp");
         within("the server to listen", async {
             while TcpStream::connect(("127.0.0.1", port)).await.is_err() {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         })
         .await;
-        Some(OnHttp { url, _child: child })
+        OnHttp { url: format!("http://127.0.0.1:{port}/mcp"), _child: child }
     }
 }
 
@@ -173,43 +169,66 @@ async fn use_both(client: &mut Client) -> Vec<Value> {
     got
 }
 
-#[tokio::test]
-async fn a_server_of_both_eras_is_the_same_to_a_client_of_the_earlier_one_in_either_and_on_either_transport() {
-    let (Some(python), Some(_)) = (installed("MCP_PIPE_TEST_PYTHON"), installed("MCP_PIPE_TEST_NODE_MODULES")) else {
-        return;
-    };
-    let Some(web) = OnHttp::start().await else { return };
-    let stdio = json!({"command": python.to_str().unwrap(), "args": ["-Wignore", script()]});
-    let http = json!({"url": web.url});
+/// Has a client use each of these servers in turn: what it gets is the same each time.
+async fn compare(runs: &[(Value, &str)]) {
     let mut first: Option<Vec<Value>> = None;
-    for (entry, era) in [(&stdio, "legacy"), (&stdio, "modern"), (&http, "legacy"), (&http, "modern"), (&http, "auto")]
-    {
+    for (entry, era) in runs {
         let mut entry = entry.clone();
-        entry["era"] = era.into();
+        entry["era"] = (*era).into();
         let (_endpoint, daemon, conn) = start(Setup::new(), entry.clone()).await;
+        let is_modern = || daemon.log_text().contains("translated from MCP 2026-07-28");
         let mut client = typescript(conn).await;
         let got = use_both(&mut client).await;
-        match &first {
-            None => first = Some(got),
-            Some(first) => {
-                for (one, other) in first.iter().zip(&got) {
-                    assert_eq!(one, other, "{entry}");
-                }
-            }
+        let first = first.get_or_insert_with(|| got.clone());
+        for (one, other) in first.iter().zip(&got) {
+            assert_eq!(one, other, "{entry}");
         }
         // The server is told of the cancellation, by its transport's means.
-        if entry.get("command").is_some() && era == "modern" {
+        if entry.get("command").is_some() {
             daemon.wait_for("the cancellation", |line| line.to_string().contains("eras: cancelled")).await;
         }
-        if era == "modern" {
+        if is_modern() {
             client.ask("resources/subscribe", json!({"uri": "note://a"})).await;
             client.call("change", json!({})).await;
             client.notification("notifications/tools/list_changed").await;
             assert_eq!(client.notification("notifications/resources/updated").await["uri"], "note://a");
         }
+        assert!(is_modern() || *era == "legacy", "{entry}");
         let mut conn = client.close().await;
         daemon.stop_closing([&mut conn]).await;
     }
+}
+
+#[tokio::test]
+async fn a_python_server_is_the_same_to_a_client_of_the_earlier_era_in_either_and_on_either_transport() {
+    let (Some(python), Some(_)) = (installed("MCP_PIPE_TEST_PYTHON"), installed("MCP_PIPE_TEST_NODE_MODULES")) else {
+        return;
+    };
+    let (python, args) = (python.to_str().unwrap(), ["-Wignore".to_owned(), script("eras.py")]);
+    let web = OnHttp::start(python, &args).await;
+    let stdio = json!({"command": python, "args": args});
+    let http = json!({"url": web.url});
+    let (second, third) = (stdio.clone(), http.clone());
+    compare(&[(stdio, "legacy"), (second, "modern"), (http, "legacy"), (third, "auto")]).await;
+}
+
+#[tokio::test]
+async fn a_typescript_server_is_the_same_to_a_client_of_the_earlier_era_in_either_and_on_either_transport() {
+    let Some(modules) = installed("MCP_PIPE_TEST_NODE_MODULES") else { return };
+    if !modules.join("@modelcontextprotocol/server").is_dir() {
+        return skip("version 2 of the TypeScript SDK is not installed");
+    }
+    let args = |eras: &str| [script("eras.mjs"), modules.to_str().unwrap().to_owned(), eras.to_owned()];
+    let web = OnHttp::start("node", &args("modern")).await;
+    let stdio = |eras: &str| json!({"command": "node", "args": args(eras)});
+    // One that speaks the newer era only is found out. Over HTTP its legacy side asks nothing, as it has no sessions.
+    let runs = [
+        (stdio("both"), "legacy"),
+        (stdio("both"), "modern"),
+        (stdio("modern"), "auto"),
+        (json!({"url": web.url}), "auto"),
+    ];
+    compare(&runs).await;
 }
 
 /// What a modern server answers over HTTP; `None`: something else is scripted.
