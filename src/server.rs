@@ -83,6 +83,8 @@ pub enum ServerEvent<'a> {
         pid: Option<u32>,
         /// As one of which era the server is opened now.
         era: Era,
+        /// The server's words, by which it was none of the other era.
+        words: &'a str,
     },
     /// The server has shown of which era it is, and that was not known.
     Shown {
@@ -365,9 +367,9 @@ impl Server {
             Ok(being) => {
                 let pid = being.pid();
                 self.echo.begins(pid);
-                let living = Living::new(being, self.eras.opening(), &self.spec.name);
-                self.state = ServerPhase::Running(Box::new(living));
                 self.since = Instant::now();
+                let living = Living::new(being, &self.eras, &self.spec.name, self.since);
+                self.state = ServerPhase::Running(Box::new(living));
                 let _up = on(ServerEvent::Up { pid });
             }
             Err((fault, why, still)) => self.not_started(fault, &why, &still, Duration::ZERO, on),
@@ -401,10 +403,12 @@ impl Server {
         let Ok(being) = self.being() else { return false };
         let pid = being.pid();
         self.echo.begins(pid);
+        let mut words = None;
         if let ServerPhase::Running(living) = &mut self.state {
-            living.go_on(being, era, &self.spec.name);
+            living.go_on(being, era, &self.spec.name, Instant::now());
+            words = living.refused_words();
         }
-        let _told = on(ServerEvent::Again { pid, era });
+        let _told = on(ServerEvent::Again { pid, era, words: &words.unwrap_or_default() });
         true
     }
 
@@ -422,7 +426,10 @@ impl Server {
             && !self.restarting
             && let Some(era) = living.opening()
         {
-            self.eras.ended(era);
+            // At an address nothing is bound to an era, and so nothing ends of that.
+            if pid.is_some() {
+                self.eras.ended(era);
+            }
             // Its words are more than that the process which was to be of the other era has ended.
             if let Some(refusal) = living.take_refusal()
                 && let Some(envelope) = envelope::scan_one(&refusal)

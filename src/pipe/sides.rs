@@ -17,6 +17,7 @@ use crate::frame::LineOut;
 use crate::logging::Names;
 use crate::mcp::era::Era;
 use crate::mcp::{cloud, envelope};
+use crate::net::peer_text::bounded;
 use crate::router::{About, Arrangement, Note, Out, PeerId, Router, ServerIndex, What};
 use crate::secrecy::Redactor;
 use crate::server::wanted::{Goal, Wanted};
@@ -191,8 +192,9 @@ impl Side {
     }
 
     /// The server's life goes on with another process, as it is none of the other era.
-    pub(super) fn again(&self, pid: Option<u32>, era: Era) {
-        info!(event = "SERVER_ERA", server = %self.name, "is asked anew, {}", words_of(era));
+    pub(super) fn again(&self, pid: Option<u32>, era: Era, words: &str) {
+        let (how, words) = (words_of(era), bounded(words, SHOWN));
+        info!(event = "SERVER_ERA", server = %self.name, "is asked anew, {how}, as it refused before: {words}");
         if let (Reach::Command(command), Some(pid)) = (&self.spec.reach, pid) {
             let fetcher = self.spec.reach.fetcher();
             self.write(ServerNews::Started { pid, program: &command.program, fetcher });
@@ -534,6 +536,9 @@ impl Sides {
         }
     }
 }
+
+/// Longest piece of a server's words that is shown, in characters.
+const SHOWN: usize = 300;
 
 /// How a server of an era is spoken to, as the end of a sentence.
 fn words_of(era: Era) -> &'static str {

@@ -39,9 +39,6 @@ use crate::words::span;
 pub(super) const OWN: u64 = 1 << 52;
 /// Most bytes of requests under way that are kept so that they can be asked again: beyond, a question of the server ends its call.
 const MAX_KEPT: usize = 4 << 20;
-/// Longest time until a process that may be of either era says what it is. A slow one on a loaded machine took 4 s. At an address the
-/// exchange has a time of its own.
-const PATIENCE: Duration = Duration::from_secs(20);
 /// The levels of log messages (MCP 2025-11-25, server/utilities/logging).
 const LEVELS: [&str; 8] = ["debug", "info", "notice", "warning", "error", "critical", "alert", "emergency"];
 
@@ -124,13 +121,15 @@ pub(super) struct Bridge {
     questions: Questions,
     repeated: Repeated,
     verdict: Option<Verdict>,
+    /// How long a server that may be of either era has to say what it is.
+    patience: Option<Duration>,
     /// When a server that has not said what it is counts as one of the legacy era.
     deadline: Option<Instant>,
 }
 
 impl Bridge {
-    /// For a life that begins. `name`: the server's.
-    pub(super) fn new(name: Arc<str>, is_http: bool) -> Self {
+    /// For a life that begins. `name`: the server's. `patience`: how long a server that may be of either era has to say what it is.
+    pub(super) fn new(name: Arc<str>, is_http: bool, patience: Option<Duration>) -> Self {
         Bridge {
             name,
             is_http,
@@ -146,6 +145,7 @@ impl Bridge {
             questions: Questions::default(),
             repeated: Repeated::default(),
             verdict: None,
+            patience,
             deadline: None,
         }
     }
@@ -174,7 +174,7 @@ impl Bridge {
     pub(super) fn on_tick(&mut self, now: Instant, wire: &mut dyn Wire) {
         if self.deadline.is_some_and(|at| at <= now) {
             self.deadline = None;
-            self.is_legacy(format!("has not answered {DISCOVER} for {}", span(PATIENCE)));
+            self.is_legacy(format!("has not answered {DISCOVER} for {}", span(self.patience.unwrap_or_default())));
         }
         if self.listening.on_tick(now) {
             self.listen(wire);
@@ -222,7 +222,7 @@ impl Bridge {
                 match &self.offer {
                     Some(_) => self.welcome(wire),
                     None => {
-                        self.deadline = (!self.is_http).then(|| now + PATIENCE);
+                        self.deadline = self.patience.map(|patience| now + patience);
                         self.discover(None, wire);
                     }
                 }

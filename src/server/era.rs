@@ -35,6 +35,11 @@ impl Eras {
         Eras { set, known, first, next: first, ends: 0 }
     }
 
+    /// Whether a server that is opened as one of this era may well be of the other.
+    pub(super) fn is_guess(&self, era: Era) -> bool {
+        self.set.is_none() && self.known != Some(era)
+    }
+
     /// As what the next life begins.
     pub(super) fn opening(&self) -> Era {
         self.set.or(self.known).unwrap_or(self.next)

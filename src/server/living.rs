@@ -9,6 +9,7 @@ use std::ops::ControlFlow;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::time::{Instant, Sleep, sleep_until};
@@ -21,11 +22,15 @@ use super::stdout::{Found, Left, OnFound};
 use crate::frame::LineOut;
 use crate::mcp::envelope::{self, Kind};
 use crate::mcp::era::Era;
+use crate::mcp::failure::Failure;
 use crate::mcp::id::flight_id;
 use crate::mcp::reply::{self, UNAVAILABLE};
 
 /// Most bytes that wait for a process behind its bridge: what comes beyond waits before it, where the endpoint feels it.
 const MAX_WAITING: usize = 256 * 1024;
+
+/// Longest time until a process that may be of either era says what it is. A slow one on a loaded machine took 4 s.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// See the module's documentation.
 pub(super) struct Living {
@@ -41,6 +46,8 @@ pub(super) struct Living {
     again: Option<Era>,
     /// The server has shown of which era it is, and nobody has asked for that.
     news: Option<Era>,
+    /// When the life began.
+    began: Instant,
 }
 
 enum Stage {
@@ -120,31 +127,41 @@ impl Middle {
 }
 
 impl Living {
-    /// A life begins, opened as one of this era. `name`: the server's.
-    pub(super) fn new(being: Being, era: Era, name: &Arc<str>) -> Self {
-        let (hello, stdin) = (None, LineOut::new());
-        let mut living = Living { being, stage: Stage::Asked, hello, stdin, refusal: None, again: None, news: None };
-        living.open(era, name);
+    /// A life begins, opened as `eras` say. `name`: the server's.
+    pub(super) fn new(being: Being, eras: &Eras, name: &Arc<str>, now: Instant) -> Self {
+        let (hello, stdin, stage) = (None, LineOut::new(), Stage::Asked);
+        let mut living = Living { being, stage, hello, stdin, refusal: None, again: None, news: None, began: now };
+        let era = eras.opening();
+        living.open(era, name, eras.is_guess(era).then_some(PATIENCE));
         living
     }
 
-    fn open(&mut self, era: Era, name: &Arc<str>) {
+    /// `patience`: how long a server that may be of either era has to say what it is.
+    fn open(&mut self, era: Era, name: &Arc<str>, patience: Option<Duration>) {
         if let Being::Remote(remote) = &mut self.being {
             remote.be_modern(era == Era::Modern);
         }
         let is_http = matches!(self.being, Being::Remote(_));
+        // At an address the exchange has a time of its own.
+        let patience = patience.filter(|_| !is_http);
         self.stage = match era {
             Era::Legacy => Stage::Asked,
-            Era::Modern => Stage::Bridged(Box::new(Middle::new(Bridge::new(name.clone(), is_http)))),
+            Era::Modern => Stage::Bridged(Box::new(Middle::new(Bridge::new(name.clone(), is_http, patience)))),
         };
     }
 
     /// The life goes on with another process, opened as one of this era.
-    pub(super) fn go_on(&mut self, being: Being, era: Era, name: &Arc<str>) {
+    pub(super) fn go_on(&mut self, being: Being, era: Era, name: &Arc<str>, now: Instant) {
         (self.being, self.again) = (being, None);
         self.stdin.clear();
-        self.open(era, name);
+        // A slow server may take as long as it took to refuse.
+        self.open(era, name, Some(PATIENCE.max(2 * (now - self.began))));
         self.resend_hello();
+    }
+
+    /// The server's words by which it was none of the era as which it was opened before.
+    pub(super) fn refused_words(&self) -> Option<String> {
+        self.refusal.as_deref().map(|refusal| Failure::read(refusal).message)
     }
 
     /// Has the server asked what the router has asked it already.

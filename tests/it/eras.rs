@@ -52,7 +52,10 @@ async fn a_server_that_refuses_initialize_is_asked_as_a_modern_one_and_that_is_r
             let mut conn = endpoint.accept().await;
             assert!(names(&conn.handshake().await).contains(&"echo"));
             assert_eq!(text_of(&conn.call(7, "echo", json!({"text": "x"})).await), "x");
-            assert_eq!(starts(&daemon), wanted, "{how}: {}", daemon.log_text());
+            let log = daemon.log_text();
+            assert_eq!(starts(&daemon), wanted, "{how}: {log}");
+            let is_quoted = log.contains("as it refused before: initialize is unknown here");
+            assert_eq!(is_quoted, how == "error" && wanted == first, "{log}");
             daemon.stop_closing([&mut conn]).await;
         }
     }
