@@ -743,7 +743,9 @@ fn on_server(router: &mut dyn Router, sides: &mut Sides, index: ServerIndex, eve
             sides.each[index].up(pid, now);
             router.on_server_up(index, now, sides);
         }
-        ServerEvent::Again { pid, era, words } => sides.each[index].again(pid, era, words),
+        ServerEvent::Again { ended, why, pid, era, words } => {
+            sides.each[index].again((ended, why), (pid, era), words);
+        }
         ServerEvent::Shown { era } => sides.shown(index, era),
         // Whoever waited for a process that is ended by command has got an answer already.
         ServerEvent::Said(_) if sides.each[index].ending => {}

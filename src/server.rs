@@ -79,7 +79,11 @@ pub enum ServerEvent<'a> {
     /// The life goes on with another process, as the server is none of the other era. The router is not told: it has heard nothing of
     /// the one before.
     Again {
-        /// The process id; `None` for a remote server.
+        /// The process id of the one before; `None` for a remote server.
+        ended: Option<u32>,
+        /// How that ended.
+        why: &'a str,
+        /// The process id of the one that follows.
         pid: Option<u32>,
         /// As one of which era the server is opened now.
         era: Era,
@@ -238,7 +242,7 @@ impl Server {
                     }
                     ready!(polled);
                     let (pid, end) = (living.pid(), living.end());
-                    if !self.goes_on(on) {
+                    if !self.goes_on((pid, &end), on) {
                         self.exited(pid, &end, on);
                     }
                 }
@@ -395,7 +399,7 @@ impl Server {
 
     /// What carried the messages of the present life is gone. Returns whether the life goes on, as the server turned out to be of the other
     /// era.
-    fn goes_on(&mut self, on: &mut OnServerEvent<'_>) -> bool {
+    fn goes_on(&mut self, (ended, end): (Option<u32>, &End), on: &mut OnServerEvent<'_>) -> bool {
         let ServerPhase::Running(living) = &self.state else { return false };
         let Some(era) = living.again().filter(|_| !self.restarting && self.goal.wanted != Wanted::Stopped) else {
             return false;
@@ -408,7 +412,8 @@ impl Server {
             living.go_on(being, era, &self.spec.name, Instant::now());
             words = living.refused_words();
         }
-        let _told = on(ServerEvent::Again { pid, era, words: &words.unwrap_or_default() });
+        let words = &words.unwrap_or_default();
+        let _told = on(ServerEvent::Again { ended, why: &end.why, pid, era, words });
         true
     }
 

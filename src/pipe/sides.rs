@@ -192,11 +192,12 @@ impl Side {
     }
 
     /// The server's life goes on with another process, as it is none of the other era.
-    pub(super) fn again(&self, pid: Option<u32>, era: Era, words: &str) {
+    pub(super) fn again(&self, (ended, why): (Option<u32>, &str), (pid, era): (Option<u32>, Era), words: &str) {
         let (how, words) = (words_of(era), bounded(words, SHOWN));
         info!(event = "SERVER_ERA", server = %self.name, "is asked anew, {how}, as it refused before: {words}");
         if let (Reach::Command(command), Some(pid)) = (&self.spec.reach, pid) {
             let fetcher = self.spec.reach.fetcher();
+            self.write(ServerNews::Replaced { pid: ended, why, by_command: false });
             self.write(ServerNews::Started { pid, program: &command.program, fetcher });
         }
     }
