@@ -13,6 +13,9 @@ use crate::frame::{Cut, Ends};
 const MAX_ID: usize = 1024;
 /// Longest name of a field, name of an event, and number of a field `retry`, in bytes: all that mean something are shorter.
 const MAX_WORD: usize = 16;
+/// Most bytes of an event that are passed over because there are too many, unless an eighth of that may be kept: a stream with a longer
+/// one has most likely no event in it at all.
+const MAX_SKIPPED: u64 = 128 << 20;
 /// Largest buffer that is kept from one event to the next, in bytes: one huge event must not cost memory for as long as the stream is
 /// open.
 const KEEP: usize = 64 * 1024;
@@ -118,9 +121,15 @@ impl Decoder {
         self.retry
     }
 
-    /// How many bytes of data have come so far: what else comes, such as comments, only keeps the stream open.
+    /// How many bytes of data have come so far that an event may have: what else comes, such as comments, only keeps the stream open.
     pub(crate) fn taken(&self) -> u64 {
         self.taken
+    }
+
+    /// Whether the event under way seems to have no end. Nothing more is to be read then.
+    pub(crate) fn is_endless(&self) -> bool {
+        let most = MAX_SKIPPED.max(8 * self.max as u64);
+        matches!(&self.data, Data::Cut(ends) if ends.cut().size > most)
     }
 
     /// Takes bytes, up to the first event after which `on` doesn't go on: then returns how many were taken.
@@ -222,9 +231,11 @@ impl Decoder {
     }
 
     fn add_data(&mut self, text: &[u8]) {
-        self.taken += text.len() as u64;
         match &mut self.data {
-            Data::Kept(kept) if kept.len() + text.len() <= self.max => kept.extend_from_slice(text),
+            Data::Kept(kept) if kept.len() + text.len() <= self.max => {
+                kept.extend_from_slice(text);
+                self.taken += text.len() as u64;
+            }
             Data::Kept(kept) => {
                 let mut ends = Box::new(Ends::of(kept));
                 ends.push(text);

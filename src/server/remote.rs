@@ -495,3 +495,7 @@ impl Remote {
         self.left.pass(Found::Unanswered { id: &wanted.id, why: &why }, &mut taker.flow, taker.on);
     }
 }
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test may panic")]
+mod tests;

@@ -37,6 +37,7 @@ mod real_servers;
 mod reconnect;
 mod reload;
 mod remote;
+mod remote_faults;
 mod sdk_clients;
 mod secrets;
 mod sequential;

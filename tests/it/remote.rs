@@ -18,7 +18,7 @@ use crate::sdk_clients::{typescript, use_everything};
 type Answers = Box<dyn Fn(&Asked) -> Vec<Part> + Send + Sync>;
 
 /// The remote server `x` at an address, on an endpoint, with more in its entry.
-async fn start(url: &str, more: Value) -> (FakeEndpoint, Daemon, Conn) {
+pub(super) async fn start(url: &str, more: Value) -> (FakeEndpoint, Daemon, Conn) {
     let endpoint = FakeEndpoint::bind().await;
     let mut entry = json!({"url": url, "endpoint": endpoint.url()});
     entry.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
@@ -28,7 +28,7 @@ async fn start(url: &str, more: Value) -> (FakeEndpoint, Daemon, Conn) {
 }
 
 /// Answers the calls of the tool `x` so, and everything else as a good server does.
-fn on_x(
+pub(super) fn on_x(
     answer: impl Fn(&Asked) -> Vec<Part> + Send + Sync + 'static,
 ) -> impl Fn(&Asked) -> Option<Vec<Part>> + Send + Sync {
     move |asked| (asked.tool() == Some("x")).then(|| answer(asked))
@@ -210,6 +210,12 @@ async fn an_answer_comes_through_however_it_is_sent() {
             [events(&format!("\u{feff}id: 1\r\ndata:\r\n\r\ndata: {}\r\n\r\n", own(asked))), vec![Part::Close]].concat()
         }),
         Box::new(move |asked| bytewise(format!("retry: 10\rid: 7\rdata: {}\r\r", own(asked)))),
+        Box::new(move |asked| bytewise(format!("\u{feff}id: 0\r\ndata:\r\n\r\nid: 0\r\ndata: {}\r\n\r\n", own(asked)))),
+        // All events have the same id, as some servers do it; and lines end in each of the three ways.
+        Box::new(move |asked| {
+            let note = json!({"jsonrpc": "2.0", "method": "notifications/message", "params": {"level": "info", "data": "same"}});
+            [events(&format!("id: 0\ndata: {note}\n\nid: 0\rdata: {}\r\n\r\n", own(asked))), vec![Part::Close]].concat()
+        }),
         // The stream stays open behind the answer, and more comes that nobody waits for.
         Box::new(move |asked| {
             let twice = format!("data: {0}\n\ndata: {0}\n\n", own(asked));
@@ -236,7 +242,9 @@ async fn an_answer_comes_through_however_it_is_sent() {
         let answer = conn.call(10 + n, "x", json!({})).await;
         assert_eq!((text_of(&answer), answer["odd"].is_number()), ("grüß", true), "{n}: {answer}");
     }
-    assert_eq!(conn.other("notifications/message").await["params"]["data"], "first");
+    for said in ["same", "first"] {
+        assert_eq!(conn.other("notifications/message").await["params"]["data"], said);
+    }
     assert_eq!(web.calls("x"), count);
     daemon.stop_closing([&mut conn]).await;
 }

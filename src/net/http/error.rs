@@ -8,6 +8,9 @@ use crate::error::FaultCode;
 use crate::net::error::DialError;
 use crate::net::tls::words;
 
+/// How the alert of TLS is spelled by which a server demands a certificate of its client (RFC 8446 section 6).
+const CERTIFICATE_REQUIRED: &str = "certificate required";
+
 /// A request that got no reply, or only a part of one. Nothing of the request is repeated.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum HttpError {
@@ -87,7 +90,11 @@ fn reason(error: &hyper::Error) -> String {
     let mut source = error.source();
     while let Some(cause) = source {
         if let Some(io) = cause.downcast_ref::<io::Error>() {
-            return words::of_io(io);
+            let told = words::of_io(io);
+            // By TLS 1.3 a server says so only when the client is through with its side.
+            let remedy =
+                if told.contains(CERTIFICATE_REQUIRED) { "; name one in its entry: certFile and keyFile" } else { "" };
+            return told + remedy;
         }
         source = cause.source();
     }

@@ -189,6 +189,8 @@ impl Hub {
         }
         self.touch(server);
         self.judge_gates(server, out);
+        // Where the server was started before: it is waited for from now on.
+        self.arm(server);
     }
 
     /// A server that no view shows any more is not kept up to date.

@@ -5,10 +5,10 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use super::exchange::{Aim, Exchange, Io, Reading, Wanted, WantedKind};
-use super::reader::{self, Fed, Piece, Reader};
+use super::reader::{self, Fed, Heard, Piece, Reader};
 use super::request::SESSION_HEADER;
 use super::session::Greeting;
-use super::steps::{MAX_RETRY, Next, PROBE, RETRY, SHOWN};
+use super::steps::{MAX_RESUMES, MAX_RETRY, Next, PROBE, RETRY, SHOWN};
 use super::{Found, Obituary, Remote, Taker, Way};
 use crate::error::FaultCode;
 use crate::mcp::envelope::{self, Kind};
@@ -19,6 +19,12 @@ use crate::mcp::reply;
 const READS: usize = 8;
 /// Shortest time until a stream is asked for again, whatever the server says.
 const MIN_RETRY: Duration = Duration::from_millis(50);
+
+/// How long to wait until a stream is asked for again of which the server has said this, and which was empty so often in a row.
+fn pause(retry: Option<Duration>, empty: u32) -> Duration {
+    let told = retry.unwrap_or(RETRY).clamp(MIN_RETRY, MAX_RETRY);
+    told.saturating_mul(1 << empty.min(10)).min(MAX_RETRY)
+}
 
 impl Remote {
     /// Reads a body.
@@ -38,9 +44,11 @@ impl Remote {
             }
             if !rest.is_empty() {
                 let bytes = std::mem::take(rest);
+                // What comes behind an answer keeps its stream open no longer.
+                let is_over = matches!(exchange.aim, Aim::Request(Wanted { answered: true, .. }));
                 let aim = &mut exchange.aim;
                 let fed = reader.feed(&bytes, &mut |piece| self.on_piece(aim, session.as_deref(), piece, taker));
-                if reader.taken() > exchange.taken {
+                if reader.taken() > exchange.taken && !is_over {
                     (exchange.taken, exchange.moved) = (reader.taken(), taker.now);
                 }
                 match fed {
@@ -60,19 +68,19 @@ impl Remote {
                 }
                 Poll::Ready(Some(Ok(bytes))) => *rest = bytes,
                 Poll::Ready(Some(Err(error))) => {
-                    let (last, retry) = (reader.last_id().map(Into::into), reader.retry());
-                    return self.on_end(exchange, (last, retry), &error.to_string(), taker);
+                    let heard = reader.heard();
+                    return self.on_end(exchange, heard, &error.to_string(), taker);
                 }
                 Poll::Ready(None) => {
                     let aim = &mut exchange.aim;
                     // What finds no room is left.
                     let _flow = reader.end(&mut |piece| self.on_piece(aim, session.as_deref(), piece, taker));
-                    let (last, retry) = (reader.last_id().map(Into::into), reader.retry());
+                    let heard = reader.heard();
                     let why = match reader {
                         Reader::Json { .. } => "its answer is empty",
                         Reader::Events(_) => "the stream of its answer ended without that",
                     };
-                    return self.on_end(exchange, (last, retry), why, taker);
+                    return self.on_end(exchange, heard, why, taker);
                 }
             }
         }
@@ -81,26 +89,30 @@ impl Remote {
         Next::Wait
     }
 
-    /// A text is larger than a message may be.
-    fn on_too_large(&mut self, exchange: &Exchange, taker: &mut Taker<'_, '_>) -> Next {
+    /// A text is larger than a message may be, and is not read to its end.
+    fn on_too_large(&mut self, exchange: &mut Exchange, taker: &mut Taker<'_, '_>) -> Next {
         let why = format!("answered with more than {} bytes, which is the limit (maxFrameSize)", self.max_frame);
         match (exchange.wanted(), &exchange.aim) {
             (Some(wanted), _) if wanted.kind != WantedKind::Initialize => self.unanswered(wanted, &why, taker),
-            (Some(_), _) | (None, Aim::Renewal) => self.finish(Obituary::new(FaultCode::RemoteNotMcp, why), false),
-            (None, _) => {}
+            (Some(_), _) | (None, Aim::Renewal | Aim::Stream) => {
+                self.finish(Obituary::new(FaultCode::RemoteNotMcp, why), false);
+            }
+            (None, Aim::Listening { .. }) => {
+                exchange.io = Io::Pausing(taker.now + MAX_RETRY);
+                return Next::Go;
+            }
+            (None, Aim::Request(_) | Aim::Message { .. } | Aim::Probe | Aim::End) => {}
         }
         Next::Done
     }
 
     /// A body has ended. `why`: what is wrong with that where something was still to come.
-    fn on_end(
-        &mut self,
-        exchange: &mut Exchange,
-        (last, retry): (Option<Box<[u8]>>, Option<Duration>),
-        why: &str,
-        taker: &mut Taker<'_, '_>,
-    ) -> Next {
-        let pause = retry.unwrap_or(RETRY).clamp(MIN_RETRY, MAX_RETRY);
+    fn on_end(&mut self, exchange: &mut Exchange, heard: Heard, why: &str, taker: &mut Taker<'_, '_>) -> Next {
+        let Heard { last, retry, nothing } = heard;
+        let is_empty = nothing && taker.now < exchange.moved + MAX_RETRY;
+        exchange.tries.empty = if is_empty { exchange.tries.empty + 1 } else { 0 };
+        let empty = exchange.tries.empty;
+        let pause = pause(retry, empty);
         match &mut exchange.aim {
             Aim::Listening { behind, .. } => {
                 *behind = last.or(behind.take());
@@ -124,7 +136,9 @@ impl Remote {
             Aim::Request(wanted) => {
                 // In the modern era nothing is resumed.
                 let resumes = last.or(wanted.resumes.take()).filter(|_| !self.session.is_modern());
-                if let (Some(last), None) = (resumes, &wanted.instead) {
+                if let (Some(last), None) = (resumes, &wanted.instead)
+                    && empty < MAX_RESUMES
+                {
                     wanted.resumes = Some(last);
                     exchange.io = Io::Pausing(taker.now + pause);
                     return Next::Go;
@@ -311,5 +325,22 @@ fn is_about_request(frame: &[u8], e: &envelope::Envelope) -> bool {
         Kind::Request => true,
         Kind::Notification => e.method.clone().is_some_and(|method| frame[method] == *b"notifications/message"),
         Kind::Response | Kind::Other => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stream_is_asked_for_again_when_its_server_wants_that_and_less_and_less_while_it_is_empty() {
+        let ms = Duration::from_millis;
+        assert_eq!(
+            [None, Some(ms(0)), Some(ms(500)), Some(ms(86_400_000))].map(|told| pause(told, 0)),
+            [RETRY, MIN_RETRY, ms(500), MAX_RETRY]
+        );
+        let seconds: Vec<u64> = (0..8).map(|empty| pause(None, empty).as_secs()).collect();
+        assert_eq!(seconds, [1, 2, 4, 8, 16, 30, 30, 30]);
+        assert_eq!(pause(Some(ms(0)), u32::MAX), MAX_RETRY);
     }
 }

@@ -100,6 +100,8 @@ pub(super) struct Tries {
     pub(super) busy: bool,
     /// How often in a row nothing came of it.
     pub(super) in_vain: u32,
+    /// How often in a row its stream ended soon, without anything in it.
+    pub(super) empty: u32,
     /// How often it was sent to another address.
     pub(super) redirects: u32,
 }

@@ -35,6 +35,17 @@ pub(super) enum Fed {
     TooLarge,
 }
 
+/// What was heard by the end of a body.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Heard {
+    /// The id of the last event that had one, from which the stream may be resumed.
+    pub(super) last: Option<Box<[u8]>>,
+    /// How long the server wants us to wait before the stream is asked for again.
+    pub(super) retry: Option<Duration>,
+    /// There was neither data nor an id.
+    pub(super) nothing: bool,
+}
+
 /// What a body holds, besides the messages of others.
 pub(super) enum Piece<'a> {
     /// A text that should be a message.
@@ -58,6 +69,11 @@ impl Reader {
                 Fed::All
             }
             Reader::Events(decoder) => match decoder.feed(bytes, &mut |event| pass(event, on)) {
+                ControlFlow::Continue(()) if decoder.is_endless() => {
+                    // What there is of it may say for which request it is.
+                    let _flow = decoder.end(&mut |event| pass(event, on));
+                    Fed::TooLarge
+                }
                 ControlFlow::Continue(()) => Fed::All,
                 ControlFlow::Break(taken) => Fed::Part(taken),
             },
@@ -76,19 +92,15 @@ impl Reader {
         }
     }
 
-    /// The id of the last event that had one, from which the stream may be resumed.
-    pub(super) fn last_id(&self) -> Option<&[u8]> {
+    /// What was heard so far, for whoever asks for the rest.
+    pub(super) fn heard(&self) -> Heard {
         match self {
-            Reader::Json { .. } => None,
-            Reader::Events(decoder) => decoder.last_id(),
-        }
-    }
-
-    /// How long the server wants us to wait before the stream is asked for again.
-    pub(super) fn retry(&self) -> Option<Duration> {
-        match self {
-            Reader::Json { .. } => None,
-            Reader::Events(decoder) => decoder.retry().map(Duration::from_millis),
+            Reader::Json { .. } => Heard::default(),
+            Reader::Events(decoder) => {
+                let last: Option<Box<[u8]>> = decoder.last_id().map(Into::into);
+                let nothing = last.is_none() && decoder.taken() == 0;
+                Heard { last, retry: decoder.retry().map(Duration::from_millis), nothing }
+            }
         }
     }
 

@@ -17,6 +17,9 @@ use crate::mcp::modern;
 
 /// Longest id of a session, in bytes.
 const MAX_ID: usize = 4096;
+/// Most sessions in a row that a server may forget before they are open: one that goes on so (several servers behind one address, say) is
+/// left alone for a while.
+const MAX_STILLBORN: u32 = 3;
 
 /// What a line for a server is, as far as that matters here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,6 +67,8 @@ pub(super) enum Loss {
     Wait,
     /// There is another session already: the request is to be sent in it.
     Resend,
+    /// The server forgets each session at once, and the life is over.
+    Hopeless,
     /// No request carries a session in this phase.
     None,
 }
@@ -83,6 +88,8 @@ pub(super) struct Session {
     is_modern: bool,
     /// How many sessions there were.
     number: u32,
+    /// How many of them in a row were over before they were open.
+    stillborn: u32,
 }
 
 impl Session {
@@ -96,6 +103,7 @@ impl Session {
             announced: false,
             is_modern: false,
             number: 0,
+            stillborn: 0,
         }
     }
 
@@ -175,6 +183,7 @@ impl Session {
         let again = matches!(self.phase, Phase::Announcing { again: true });
         if matches!(self.phase, Phase::Announcing { .. }) {
             self.phase = Phase::Open;
+            self.stillborn = 0;
         }
         again
     }
@@ -182,7 +191,16 @@ impl Session {
     /// A request that carried the session of this number was refused, as that is over.
     pub(super) fn lost(&mut self, number: u32) -> Loss {
         match self.phase {
-            Phase::Opening { again: true } | Phase::Announcing { again: true } => Loss::Wait,
+            Phase::Opening { again: true } => Loss::Wait,
+            Phase::Announcing { again: true } if number != self.number => Loss::Wait,
+            // The new session is lost, too.
+            Phase::Announcing { again: true } if self.stillborn >= MAX_STILLBORN => Loss::Hopeless,
+            Phase::Announcing { again: true } => {
+                self.stillborn += 1;
+                self.phase = Phase::Opening { again: true };
+                (self.id, self.version) = (None, None);
+                Loss::Begin
+            }
             Phase::Greeted | Phase::Open | Phase::Announcing { again: false } if number != self.number => Loss::Resend,
             Phase::Greeted | Phase::Open | Phase::Announcing { again: false } => {
                 self.phase = Phase::Opening { again: true };
@@ -291,6 +309,20 @@ mod tests {
         assert_eq!(session.lost(number), Loss::Resend);
         assert_eq!(session.id(), Some("two"));
         assert_eq!(session.lost(session.number()), Loss::Begin);
+    }
+
+    #[test]
+    fn a_new_session_that_is_lost_at_once_is_replaced_too_but_not_for_ever() {
+        let mut session = opened(Some("a"));
+        assert_eq!(session.lost(1), Loss::Begin);
+        for number in 2..2 + MAX_STILLBORN {
+            assert_eq!(session.greeted(WELCOME, Some("b")), Greeting::Renewed { announce: true });
+            assert_eq!((session.lost(1), session.lost(number)), (Loss::Wait, Loss::Begin));
+        }
+        assert_eq!(session.greeted(WELCOME, Some("c")), Greeting::Renewed { announce: true });
+        let mut open = Session { phase: session.phase, ..opened(Some("c")) };
+        assert!(open.opened() && open.stillborn == 0);
+        assert_eq!(session.lost(2 + MAX_STILLBORN), Loss::Hopeless);
     }
 
     #[test]

@@ -13,7 +13,7 @@ use super::answer::{self, Asked, Head, Media};
 use super::exchange::{Aim, Exchange, Io, Reading, Wanted, WantedKind};
 use super::reader::Reader;
 use super::request;
-use super::session::Loss;
+use super::session::{LineKind, Loss};
 use super::{Found, Obituary, Remote, Taker, Way};
 use crate::error::FaultCode;
 use crate::mcp::envelope::{self, Kind};
@@ -36,7 +36,7 @@ pub(super) const MAX_RETRY: Duration = Duration::from_secs(30);
 /// Time until a stream that has ended is asked for again, where the server says nothing of that.
 pub(super) const RETRY: Duration = Duration::from_secs(1);
 /// How often in a row it is tried in vain to have a cut answer go on.
-const MAX_RESUMES: u32 = 3;
+pub(super) const MAX_RESUMES: u32 = 3;
 /// The method of the question whether a server still knows us, and the id of that.
 const PING: &str = "ping";
 pub(super) const PROBE: &[u8] = b"\"mcp-pipe-probe\"";
@@ -117,6 +117,25 @@ impl Remote {
 
     /// Sends a request.
     fn dispatch(&mut self, exchange: &mut Exchange) -> Next {
+        let waits = match &exchange.aim {
+            Aim::Request(Wanted { kind, resumes: None, .. }) if *kind != WantedKind::Initialize => {
+                !self.session.admits(LineKind::Request)
+            }
+            Aim::Probe => {
+                !self.session.admits(LineKind::Request)
+            }
+            Aim::Message { announces: false } => !self.session.admits(LineKind::Message),
+            Aim::Request(_)
+            | Aim::Message { announces: true }
+            | Aim::Renewal
+            | Aim::Listening { .. }
+            | Aim::Stream
+            | Aim::End => false,
+        };
+        if waits {
+            // The session was lost a moment ago, and without one the server would not know whose request it is.
+            return Next::Wait;
+        }
         let url = match (&self.way, &exchange.aim) {
             (Way::Sse { posts: Some(posts) }, Aim::Request(_) | Aim::Message { .. } | Aim::Probe | Aim::Renewal) => {
                 posts
@@ -435,7 +454,7 @@ impl Remote {
                         exchange.io = Io::Pausing(taker.now);
                         Next::Go
                     }
-                    Loss::None => {
+                    Loss::None | Loss::Hopeless => {
                         if let (Aim::Request(wanted), None) = (&exchange.aim, &self.end) {
                             self.unanswered(wanted, words, taker);
                         }
@@ -501,9 +520,17 @@ impl Remote {
             return Loss::None;
         }
         let loss = self.session.lost(number);
-        if loss == Loss::Begin {
-            let hello = self.session.hello().unwrap_or_default();
-            self.begin(Exchange::new(Aim::Renewal, hello, now));
+        match loss {
+            Loss::Begin => {
+                let hello = self.session.hello().unwrap_or_default();
+                self.begin(Exchange::new(Aim::Renewal, hello, now));
+            }
+            Loss::Hopeless => {
+                let why =
+                    "forgets each session at once; several servers behind one address may each know their own only";
+                self.finish(Obituary::new(FaultCode::RemoteLost, why), false);
+            }
+            Loss::Wait | Loss::Resend | Loss::None => {}
         }
         loss
     }

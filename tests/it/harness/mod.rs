@@ -5,6 +5,7 @@ mod client;
 mod conn;
 mod daemon;
 mod endpoint;
+mod secure;
 mod web;
 
 use std::io::Write;
@@ -18,6 +19,7 @@ pub(crate) use client::Client;
 pub(crate) use conn::{Conn, names, text_of};
 pub(crate) use daemon::{Daemon, Setup, field};
 pub(crate) use endpoint::FakeEndpoint;
+pub(crate) use secure::{Authority, Secured};
 pub(crate) use web::{Asked, Part, Web, events, result, whole, with_json};
 
 /// The bound of every wait. Nothing in a test takes nearly as long, even where several real servers start on a busy machine.

@@ -5,9 +5,11 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
+
+use super::secure::{self, Secure};
 
 /// A request that the server has got.
 #[derive(Debug, Clone)]
@@ -23,6 +25,12 @@ pub(crate) struct Asked {
 }
 
 impl Asked {
+    pub(super) fn new(method: String, target: String, head: String, body: &[u8]) -> Self {
+        let session = head.lines().find_map(|line| line.strip_prefix("mcp-session-id: s"));
+        let session = session.map(|id| id.parse().unwrap());
+        Asked { method, target, session, body: serde_json::from_slice(body).unwrap_or_default(), head }
+    }
+
     /// The tool that is called.
     pub(crate) fn tool(&self) -> Option<&str> {
         self.body["params"]["name"].as_str().filter(|_| self.body["method"] == "tools/call")
@@ -39,6 +47,10 @@ impl Asked {
 pub(crate) enum Part {
     Write(Vec<u8>),
     Pause(Duration),
+    /// The same again and again, after a pause, for as long as the client takes it.
+    Again(Vec<u8>, Duration),
+    /// So many bytes that mean nothing.
+    Bulk(usize),
     /// Nothing more comes, and the connection stays.
     Hang,
     Close,
@@ -47,12 +59,16 @@ pub(crate) enum Part {
 /// What the server answers; `None`: as a good one does.
 pub(crate) type Script = dyn Fn(&Asked) -> Option<Vec<Part>> + Send + Sync;
 
-struct State {
+pub(super) struct State {
     script: Box<Script>,
     asked: Mutex<Vec<Asked>>,
     /// The number of the present session; others are unknown.
     session: AtomicUsize,
     sessions: AtomicUsize,
+    connections: AtomicUsize,
+    /// How many clients have gone before they had the whole answer.
+    gone: AtomicUsize,
+    secure: Option<Secure>,
 }
 
 /// See the module's documentation. It ends when this is dropped.
@@ -70,9 +86,24 @@ impl Drop for Web {
 
 impl Web {
     pub(crate) async fn start(script: impl Fn(&Asked) -> Option<Vec<Part>> + Send + Sync + 'static) -> Self {
-        let (session, sessions) = (AtomicUsize::new(0), AtomicUsize::new(0));
-        let state = Arc::new(State { script: Box::new(script), asked: Mutex::default(), session, sessions });
-        Self::on(TcpListener::bind("127.0.0.1:0").await.unwrap(), state)
+        Self::on(TcpListener::bind("127.0.0.1:0").await.unwrap(), Self::state(None, script))
+    }
+
+    /// The same by TLS.
+    pub(crate) async fn start_secure(
+        secure: Secure,
+        script: impl Fn(&Asked) -> Option<Vec<Part>> + Send + Sync + 'static,
+    ) -> Self {
+        Self::on(TcpListener::bind("127.0.0.1:0").await.unwrap(), Self::state(Some(secure), script))
+    }
+
+    fn state(
+        secure: Option<Secure>,
+        script: impl Fn(&Asked) -> Option<Vec<Part>> + Send + Sync + 'static,
+    ) -> Arc<State> {
+        let [session, sessions, connections, gone] = [const { AtomicUsize::new(0) }; 4];
+        let asked = Mutex::default();
+        Arc::new(State { script: Box::new(script), asked, session, sessions, connections, gone, secure })
     }
 
     fn on(listener: TcpListener, state: Arc<State>) -> Self {
@@ -82,7 +113,8 @@ impl Web {
             // Dropped with this task, they close their connections.
             let mut connections = JoinSet::new();
             while let Ok((stream, _)) = listener.accept().await {
-                connections.spawn(serve(stream, serving.clone()));
+                serving.connections.fetch_add(1, Ordering::SeqCst);
+                connections.spawn(welcome(stream, serving.clone()));
             }
         });
         Web { state, port, task }
@@ -103,7 +135,27 @@ impl Web {
     }
 
     pub(crate) fn url(&self) -> String {
-        format!("http://127.0.0.1:{}/mcp", self.port)
+        let scheme = if self.state.secure.is_some() { "https" } else { "http" };
+        format!("{scheme}://127.0.0.1:{}/mcp", self.port)
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// How many sessions it has begun.
+    pub(crate) fn sessions(&self) -> usize {
+        self.state.sessions.load(Ordering::SeqCst)
+    }
+
+    /// How many connections were made to it.
+    pub(crate) fn connections(&self) -> usize {
+        self.state.connections.load(Ordering::SeqCst)
+    }
+
+    /// How often a client has gone before it had the whole answer.
+    pub(crate) fn gone(&self) -> usize {
+        self.state.gone.load(Ordering::SeqCst)
     }
 
     /// From now on it knows no session.
@@ -145,27 +197,71 @@ pub(crate) fn result(asked: &Asked, text: &str) -> Value {
     json!({"jsonrpc": "2.0", "id": asked.body["id"], "result": {"content": [{"type": "text", "text": text}]}})
 }
 
-async fn serve(mut stream: TcpStream, state: Arc<State>) {
+async fn welcome(stream: TcpStream, state: Arc<State>) {
+    let Some(secure) = &state.secure else { return serve(stream, state).await };
+    // A client that doesn't trust us ends the handshake.
+    let Ok(stream) = secure.acceptor.accept(stream).await else { return };
+    if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
+        secure::serve_http2(stream, state).await;
+    } else {
+        serve(stream, state).await;
+    }
+}
+
+impl State {
+    /// What a request is answered with.
+    pub(super) fn answer(&self, asked: Asked) -> Vec<Part> {
+        self.asked.lock().unwrap().push(asked.clone());
+        (self.script)(&asked).unwrap_or_else(|| good(&asked, self))
+    }
+}
+
+async fn serve(mut stream: impl AsyncRead + AsyncWrite + Unpin, state: Arc<State>) {
     let mut read = Vec::new();
     while let Some(asked) = request(&mut stream, &mut read).await {
-        state.asked.lock().unwrap().push(asked.clone());
-        let answer = (state.script)(&asked).unwrap_or_else(|| good(&asked, &state));
-        for part in answer {
-            match part {
-                Part::Write(bytes) => {
-                    if stream.write_all(&bytes).await.is_err() {
-                        return;
+        for part in state.answer(asked) {
+            let written = match part {
+                Part::Write(bytes) => stream.write_all(&bytes).await,
+                Part::Again(bytes, pause) => loop {
+                    if let Err(error) = stream.write_all(&bytes).await {
+                        break Err(error);
                     }
+                    tokio::time::sleep(pause).await;
+                },
+                Part::Bulk(size) => bulk(&mut stream, size).await,
+                Part::Pause(time) => {
+                    tokio::time::sleep(time).await;
+                    Ok(())
                 }
-                Part::Pause(time) => tokio::time::sleep(time).await,
-                Part::Hang => std::future::pending().await,
-                Part::Close => return,
+                Part::Hang => {
+                    // Ends when the client does, which says nothing more.
+                    let _ = stream.read_u8().await;
+                    return;
+                }
+                Part::Close => {
+                    let _ = stream.shutdown().await;
+                    return;
+                }
+            };
+            if written.is_err() {
+                state.gone.fetch_add(1, Ordering::SeqCst);
+                return;
             }
         }
     }
 }
 
-async fn request(stream: &mut TcpStream, read: &mut Vec<u8>) -> Option<Asked> {
+async fn bulk(stream: &mut (impl AsyncWrite + Unpin), mut size: usize) -> std::io::Result<()> {
+    let bytes = vec![b'x'; 1 << 16];
+    while size > 0 {
+        let piece = size.min(bytes.len());
+        stream.write_all(&bytes[..piece]).await?;
+        size -= piece;
+    }
+    Ok(())
+}
+
+async fn request(stream: &mut (impl AsyncRead + Unpin), read: &mut Vec<u8>) -> Option<Asked> {
     let end = loop {
         if let Some(end) = read.windows(4).position(|w| w == b"\r\n\r\n") {
             break end + 4;
@@ -185,10 +281,9 @@ async fn request(stream: &mut TcpStream, read: &mut Vec<u8>) -> Option<Asked> {
             return None;
         }
     }
-    let body = serde_json::from_slice(&read[end..end + length]).unwrap_or_default();
+    let asked = Asked::new(method, target, head, &read[end..end + length]);
     read.drain(..end + length);
-    let session = value("mcp-session-id: s").map(|id| id.parse().unwrap());
-    Some(Asked { method, target, head, body, session })
+    Some(asked)
 }
 
 /// What a good server answers.

@@ -1,0 +1,176 @@
+//! What a server is waited for, by a clock that stands still while nobody has anything to do.
+
+use std::future::poll_fn;
+use std::sync::Mutex;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
+
+use super::*;
+use crate::config::TlsSpec;
+
+/// Pause of a server between two things that it says: as SDKs have it between two comments that keep a stream open.
+const BEAT: Duration = Duration::from_secs(15);
+/// The head of an answer that is JSON, or a stream of events.
+const JSON: &str = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 100000\r\n\r\n{";
+const EVENTS: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n";
+
+/// What a call is answered with: a text at once, and another one with each beat, so often; and then the answer.
+#[derive(Clone, Copy)]
+struct Slow(&'static str, &'static str, u32);
+
+/// A server of this computer, and what it was told.
+struct Other {
+    slow: Slow,
+    has_call: Notify,
+    told: Mutex<Vec<String>>,
+}
+
+impl Other {
+    async fn serve(&self, mut stream: TcpStream) -> Option<()> {
+        let mut read = Vec::new();
+        loop {
+            let end = loop {
+                if let Some(at) = memchr::memmem::find(&read, b"\r\n\r\n") {
+                    break at + 4;
+                }
+                (stream.read_buf(&mut read).await.ok()? > 0).then_some(())?;
+            };
+            let head = String::from_utf8(read[..end].to_vec()).ok()?.to_ascii_lowercase();
+            let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")?.parse().ok()).unwrap_or(0);
+            while read.len() < end + length {
+                (stream.read_buf(&mut read).await.ok()? > 0).then_some(())?;
+            }
+            let body = String::from_utf8(read[end..end + length].to_vec()).ok()?;
+            read.drain(..end + length);
+            let answer = |status: &str, body: &str| {
+                let length = body.len();
+                format!("HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}")
+            };
+            if body.contains("tools/call") {
+                self.has_call.notify_one();
+                let Slow(first, again, times) = self.slow;
+                stream.write_all(first.as_bytes()).await.ok()?;
+                for _ in 0..times {
+                    tokio::time::sleep(BEAT).await;
+                    stream.write_all(again.as_bytes()).await.ok()?;
+                }
+                stream.write_all(b" \"jsonrpc\":\"2.0\",\"id\":2,\"result\":{}}\n\n").await.ok()?;
+                continue;
+            }
+            let reply = match () {
+                () if body.contains("\"initialize\"") => answer(
+                    "200 OK",
+                    r#"{"jsonrpc":"2.0","id":1,"result":{"protocolVersion":"2025-06-18","capabilities":{},"serverInfo":{"name":"o","version":"1"}}}"#,
+                ),
+                () if body.is_empty() => answer("405 Method Not Allowed", ""),
+                () => answer("202 Accepted", ""),
+            };
+            stream.write_all(reply.as_bytes()).await.ok()?;
+            self.told.lock().unwrap().push(body);
+        }
+    }
+}
+
+/// What comes of a call of a server that answers so, in words, and after how long.
+async fn outcome(slow: Slow) -> (String, Duration) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/mcp", listener.local_addr().unwrap());
+    let other = Arc::new(Other { slow, has_call: Notify::new(), told: Mutex::default() });
+    let serving = other.clone();
+    let server = tokio::spawn(async move {
+        let mut each = tokio::task::JoinSet::new();
+        while let Ok((stream, _)) = listener.accept().await {
+            // Else a byte waits for the real clock.
+            stream.set_nodelay(true).unwrap();
+            let serving = serving.clone();
+            each.spawn(async move { serving.serve(stream).await });
+        }
+    });
+    let spec = Arc::new(RemoteSpec {
+        url: url.parse().unwrap(),
+        transport: RemoteTransport::Http,
+        headers: Vec::new(),
+        tls: TlsSpec::default(),
+        connect_timeout: Duration::from_secs(1),
+    });
+    let mut remote = Remote::new(&ServerSpec::sample("other", "", &[]), spec, Redactor::default(), Instant::now());
+    let mut out = LineOut::new();
+    out.push(&[br#"{"jsonrpc":"2.0","id":1,"method":"initialize","params":{}}"#]);
+    out.push(&[br#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#]);
+    out.push(&[br#"{"jsonrpc":"2.0","id":2,"method":"tools/call","params":{"name":"slow"}}"#]);
+    let mut found = None;
+    let mut drive = |cx: &mut Context<'_>| {
+        let _ = remote.poll_write(cx, &mut out);
+        let _ = remote.poll(cx, Instant::now(), true, &mut |said| {
+            match said {
+                Found::Unanswered { why, .. } => found = Some(why.to_owned()),
+                Found::Message { frame, .. } if memchr::memmem::find(frame, b"\"id\":2").is_some() => {
+                    found = Some("answered".to_owned());
+                }
+                Found::Message { .. }
+                | Found::Noise(_)
+                | Found::Lost(..)
+                | Found::TooLarge(_)
+                | Found::Renewed
+                | Found::Caused { .. }
+                | Found::Modern
+                | Found::Odd { .. }
+                | Found::Habit(_) => {}
+            }
+            ControlFlow::Continue(())
+        });
+        found.clone()
+    };
+    // Nothing is under way but the call before the clock may jump to what is waited for.
+    tokio::select! {
+        () = other.has_call.notified() => {}
+        () = poll_fn(|cx| if drive(cx).is_some() { Poll::Ready(()) } else { Poll::Pending }) => {}
+    }
+    tokio::time::pause();
+    let begun = Instant::now();
+    let why = poll_fn(|cx| drive(cx).map_or(Poll::Pending, Poll::Ready)).await;
+    let after = begun.elapsed();
+    tokio::time::resume();
+    if why != "answered" {
+        let is_told = || other.told.lock().unwrap().iter().any(|body| body.contains("notifications/cancelled"));
+        poll_fn(|cx| {
+            drive(cx);
+            cx.waker().wake_by_ref();
+            if is_told() { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+    }
+    server.abort();
+    (why, after)
+}
+
+#[tokio::test]
+async fn a_call_is_given_up_after_300_seconds_in_which_its_server_said_nothing_of_its_own() {
+    for slow in [
+        Slow("", "", 10_000),
+        Slow("HTTP/1.1 200 OK\r\nx-slow: ", "a", 10_000),
+        // All of a JSON text is to come within that time, or a server could go on for ever.
+        Slow(JSON, " ", 10_000),
+        Slow(EVENTS, ": still there\n\n", 10_000),
+        Slow(EVENTS, "id: 1\nretry: 1\n", 10_000),
+    ] {
+        let (why, after) = outcome(slow).await;
+        assert_eq!(why, "has said nothing about it for 5 min", "{:?}", slow.1);
+        // The call was sent a moment before that began to be counted.
+        assert!((299..317).contains(&after.as_secs()), "{after:?}, {:?}", slow.1);
+    }
+}
+
+#[tokio::test]
+async fn a_call_whose_server_says_something_now_and_then_may_take_an_hour() {
+    const TIMES: u32 = 240;
+    let notification = "data: {\"jsonrpc\":\"2.0\",\"method\":\"notifications/message\",\"params\":{}}\n\ndata: {";
+    let (why, after) =
+        outcome(Slow("HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\ndata: {", " ", TIMES)).await;
+    assert_eq!(why, "answered");
+    assert!(after >= TIMES * BEAT, "{after:?}");
+    let (why, _) = outcome(Slow(EVENTS, notification, 1)).await;
+    assert_eq!(why, "answered");
+}
