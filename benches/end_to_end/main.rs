@@ -5,13 +5,14 @@
 //! cargo bench --bench end_to_end -- --json FILE     # every figure as well
 //! cargo bench --bench end_to_end -- --bin PATH      # another build of mcp-pipe
 //! cargo bench --bench end_to_end -- merged          # the second table only
+//! cargo bench --bench end_to_end -- remote          # the third one only
 //! ```
 //!
 //! Beside it, taking turns within each round: the same child by a bare pipe, which is what the job costs without any
 //! pump, and a plain pump of tokio and tokio-tungstenite. Everything runs on one CPU where that can be asked for, so
 //! figures depend on the machine and only ratios mean something. Without `--bench` (so under `cargo test --benches`)
 //! each measurement is made once and briefly, to see that it works. A second table has many servers on one connection
-//! beside as many connections. docs/BENCHMARKS.md has method and figures.
+//! beside as many connections, a third one a server over HTTP beside the same calls made directly. docs/BENCHMARKS.md has method and figures.
 
 #![expect(clippy::unwrap_used, reason = "a benchmark may panic")]
 
@@ -27,6 +28,7 @@ mod growth;
 mod merged;
 mod process;
 mod pump;
+mod remote;
 mod report;
 mod speed;
 mod spread;
@@ -48,6 +50,7 @@ fn main() {
     match args.first().map(String::as_str) {
         Some(echo::FLAG) => return echo::main(&args[1..]),
         Some(pump::FLAG) => return pump::main(&args[1..]),
+        Some(remote::FLAG) => return remote::main(),
         Some(_) | None => {}
     }
     let value = |flag| args.iter().position(|a| a == flag).and_then(|at| args.get(at + 1));
@@ -58,14 +61,23 @@ fn main() {
     let pinned = process::pin();
     let bench = contender::Bench::new(binary);
     let mut tables = Vec::new();
-    if !args.iter().any(|a| a == "merged") {
+    let wants = |table: &str| {
+        let named = ["merged", "remote"].into_iter().find(|name| args.iter().any(|arg| arg == name));
+        named.is_none_or(|name| name == table)
+    };
+    if wants("program") {
         tables.push(Table {
             columns: &["bare pipe", "plain pump", "mcp-pipe"],
             ratios: &[("÷ plain pump", 2, 1), ("÷ bare pipe", 2, 0)],
             figures: speed::measure(&bench, &plan).into_iter().chain(growth::measure(&bench, &plan)).collect(),
         });
     }
-    tables.push(merged::measure(&bench, &plan));
+    if wants("merged") {
+        tables.push(merged::measure(&bench, &plan));
+    }
+    if wants("remote") {
+        tables.push(remote::measure(&bench, &plan));
+    }
     report::print(&tables, plan.rounds, pinned);
     if let Some(file) = value("--json") {
         std::fs::write(file, report::json(&tables, pinned)).unwrap();

@@ -121,9 +121,7 @@ impl Remote {
             Aim::Request(Wanted { kind, resumes: None, .. }) if *kind != WantedKind::Initialize => {
                 !self.session.admits(LineKind::Request)
             }
-            Aim::Probe => {
-                !self.session.admits(LineKind::Request)
-            }
+            Aim::Probe => !self.session.admits(LineKind::Request),
             Aim::Message { announces: false } => !self.session.admits(LineKind::Message),
             Aim::Request(_)
             | Aim::Message { announces: true }
