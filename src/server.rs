@@ -237,6 +237,9 @@ impl Server {
                     let (notes, echo, eras) = (&mut self.notes, &mut self.echo, &mut self.eras);
                     let each = &mut |found: Found<'_>| notes.pass(name, found, on);
                     let polled = living.poll(cx, (now, read), eras, each, &mut |noted| log_stderr(name, noted, echo));
+                    if living.take_hint() {
+                        tracing::warn!(event = "SERVER_ERA", server = %name, "it refused initialize, and its \"era\" is set to \"legacy\"; if it is of the newer era, remove that");
+                    }
                     if let Some(era) = living.take_news() {
                         let _told = on(ServerEvent::Shown { era });
                     }

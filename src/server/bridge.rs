@@ -39,6 +39,8 @@ use crate::words::span;
 pub(super) const OWN: u64 = 1 << 52;
 /// Most bytes of requests under way that are kept so that they can be asked again: beyond, a question of the server ends its call.
 const MAX_KEPT: usize = 4 << 20;
+/// Time between two questions whether a server over HTTP is still there that has no stream open: it may be one that somebody pays for.
+const WATCH: Duration = Duration::from_secs(60);
 /// The levels of log messages (MCP 2025-11-25, server/utilities/logging).
 const LEVELS: [&str; 8] = ["debug", "info", "notice", "warning", "error", "critical", "alert", "emergency"];
 
@@ -87,9 +89,9 @@ pub(super) enum Verdict {
 /// A request that the server has.
 #[derive(Debug)]
 enum Pending {
-    /// What the server is. `for_ping`: the router's question whether it lives, which this stands for.
+    /// What the server is.
     Discover {
-        for_ping: Option<u64>,
+        asked: Asked,
     },
     Listen,
     Call(Box<Call>),
@@ -97,6 +99,17 @@ enum Pending {
     Tools {
         again: Box<Call>,
     },
+}
+
+/// Why a server is asked what it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Asked {
+    /// Nobody knows yet.
+    First,
+    /// The router asks by this ping whether the server lives.
+    Ping(u64),
+    /// To see whether it is still there.
+    Watch,
 }
 
 /// See the module's documentation.
@@ -125,6 +138,8 @@ pub(super) struct Bridge {
     patience: Option<Duration>,
     /// When a server that has not said what it is counts as one of the legacy era.
     deadline: Option<Instant>,
+    /// When the server over HTTP is asked whether it is still there, as nothing else would show that it is not.
+    watch: Option<Instant>,
 }
 
 impl Bridge {
@@ -147,6 +162,7 @@ impl Bridge {
             verdict: None,
             patience,
             deadline: None,
+            watch: None,
         }
     }
 
@@ -167,7 +183,8 @@ impl Bridge {
 
     /// When [`Bridge::on_tick`] wants to be called.
     pub(super) fn due(&self) -> Option<Instant> {
-        earliest([self.deadline, self.listening.due()])
+        let watch = self.watch.filter(|_| !self.listening.stands());
+        earliest([self.deadline, self.listening.due(), watch])
     }
 
     /// The time of [`Bridge::due`] has come.
@@ -175,6 +192,12 @@ impl Bridge {
         if self.deadline.is_some_and(|at| at <= now) {
             self.deadline = None;
             self.is_legacy(format!("has not answered {DISCOVER} for {}", span(self.patience.unwrap_or_default())));
+        }
+        if self.watch.is_some_and(|at| at <= now) {
+            self.watch = Some(now + WATCH);
+            if !self.listening.stands() {
+                self.discover(Asked::Watch, wire);
+            }
         }
         if self.listening.on_tick(now) {
             self.listen(wire);
@@ -223,12 +246,12 @@ impl Bridge {
                     Some(_) => self.welcome(wire),
                     None => {
                         self.deadline = self.patience.map(|patience| now + patience);
-                        self.discover(None, wire);
+                        self.discover(Asked::First, wire);
                     }
                 }
             }
             // Whether a server lives is shown by any answer, and this is the cheapest request that it has.
-            "ping" => self.discover(Some(number), wire),
+            "ping" => self.discover(Asked::Ping(number), wire),
             "logging/setLevel" => {
                 let level = object::find(params, &["level"]).unwrap_or("null");
                 let is_one = object::text_of(level).is_some_and(|level| LEVELS.contains(&&*level));
@@ -270,11 +293,13 @@ impl Bridge {
         self.last
     }
 
-    /// Asks the server what it is. `for_ping`: the question whether it lives, which that answers.
-    fn discover(&mut self, for_ping: Option<u64>, wire: &mut dyn Wire) {
+    /// Asks the server what it is.
+    fn discover(&mut self, asked: Asked, wire: &mut dyn Wire) {
         let number = self.next();
-        self.pending.insert(number, Pending::Discover { for_ping });
-        self.send_own(PostKind::Discover, number, DISCOVER, "{}", wire);
+        self.pending.insert(number, Pending::Discover { asked });
+        // Later on it is a request like others, which costs no more than itself.
+        let kind = if asked == Asked::First { PostKind::Discover } else { PostKind::Request };
+        self.send_own(kind, number, DISCOVER, "{}", wire);
     }
 
     /// Sends a request of the bridge's own.
@@ -373,7 +398,7 @@ impl Bridge {
 }
 
 /// The first of some times, if there is any.
-fn earliest(times: [Option<Instant>; 2]) -> Option<Instant> {
+fn earliest(times: [Option<Instant>; 3]) -> Option<Instant> {
     times.into_iter().flatten().min()
 }
 

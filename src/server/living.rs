@@ -40,12 +40,16 @@ pub(super) struct Living {
     hello: Option<(Bytes, u64)>,
     /// For a process, before what the router has for it.
     stdin: LineOut,
-    /// How the server refused to be of the other era, if that was tried before in this life.
+    /// It was opened as one of the other era before, in this life.
+    tried_other: bool,
+    /// Its own answer by which it refused `initialize`, kept back meanwhile.
     refusal: Option<Box<[u8]>>,
     /// The server is to be opened anew, as one of this era, once what carries its messages now is gone.
     again: Option<Era>,
     /// The server has shown of which era it is, and nobody has asked for that.
     news: Option<Era>,
+    /// The server refuses the era that the config sets, and nobody has asked for that.
+    hints: bool,
     /// When the life began.
     began: Instant,
 }
@@ -130,7 +134,18 @@ impl Living {
     /// A life begins, opened as `eras` say. `name`: the server's.
     pub(super) fn new(being: Being, eras: &Eras, name: &Arc<str>, now: Instant) -> Self {
         let (hello, stdin, stage) = (None, LineOut::new(), Stage::Asked);
-        let mut living = Living { being, stage, hello, stdin, refusal: None, again: None, news: None, began: now };
+        let mut living = Living {
+            being,
+            stage,
+            hello,
+            stdin,
+            tried_other: false,
+            refusal: None,
+            again: None,
+            news: None,
+            hints: false,
+            began: now,
+        };
         let era = eras.opening();
         living.open(era, name, eras.is_guess(era).then_some(PATIENCE));
         living
@@ -162,6 +177,11 @@ impl Living {
     /// The server's words by which it was none of the era as which it was opened before.
     pub(super) fn refused_words(&self) -> Option<String> {
         self.refusal.as_deref().map(|refusal| Failure::read(refusal).message)
+    }
+
+    /// Whether the server has refused the legacy era, which the config sets, since this was last asked.
+    pub(super) fn take_hint(&mut self) -> bool {
+        std::mem::take(&mut self.hints)
     }
 
     /// Has the server asked what the router has asked it already.
@@ -243,7 +263,13 @@ impl Living {
         log: &mut dyn FnMut(Noted<'_>),
     ) -> Poll<()> {
         let number = self.hello.as_ref().map(|(_, number)| *number);
-        let (is_over, may_be_other) = (self.again.is_some(), self.refusal.is_none() && eras.may_be_other());
+        let (is_over, may_be_other) = (self.again.is_some(), !self.tried_other && eras.may_be_other());
+        if let Being::Process(process) = &mut self.being
+            && !self.stdin.is_empty()
+        {
+            // `initialize`, which the router has sent already.
+            let _pending = process.poll_write(cx, &mut self.stdin);
+        }
         // What the answer to `initialize` is: a result, or an error.
         let mut shown: Option<Result<(), Option<Box<[u8]>>>> = None;
         let polled = self.being.poll(
@@ -279,12 +305,13 @@ impl Living {
                 (self.stage, self.hello, self.refusal) = (Stage::Passing, None, None);
             }
             Some(Err(None)) => {
+                self.hints = !eras.may_be_other();
                 eras.refused_both();
                 (self.stage, self.hello, self.refusal) = (Stage::Passing, None, None);
             }
             Some(Err(refusal @ Some(_))) => {
                 eras.refused(Era::Legacy);
-                (self.refusal, self.again) = (refusal, Some(Era::Modern));
+                (self.refusal, self.again, self.tried_other) = (refusal, Some(Era::Modern), true);
                 self.being.stop(false);
                 cx.waker().wake_by_ref();
             }
@@ -363,14 +390,15 @@ impl Living {
             }
             Verdict::Legacy(why) => {
                 let number = self.hello.as_ref().map_or(0, |(_, number)| *number);
-                if let Some(refusal) = self.refusal.take() {
+                if self.tried_other {
                     eras.refused_both();
+                    let refusal = self.refusal.take().unwrap_or_default();
                     self.say(&refusal);
                 } else if !eras.refused(Era::Modern) {
                     let why = format!("{why}, and its \"era\" is set to \"modern\"; remove that");
                     self.say(&reply::error(number.to_string().as_bytes(), UNAVAILABLE, why));
                 } else {
-                    self.refusal = Some(reply::error(number.to_string().as_bytes(), UNAVAILABLE, why).into());
+                    self.tried_other = true;
                     match &mut self.being {
                         Being::Process(process) => {
                             self.again = Some(Era::Legacy);

@@ -9,8 +9,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::process::{Child, Command};
 
 use crate::harness::{
-    Asked, Client, Conn, Daemon, FakeEndpoint, Part, Setup, Web, config, events, field, fixture_entry, installed,
-    multiplex, names, skip, text_of, whole, with_json, within,
+    Asked, Client, Conn, Daemon, FakeEndpoint, Part, Setup, Web, built, config, events, field, fixture_entry,
+    installed, multiplex, names, skip, text_of, whole, with_json, within,
 };
 use crate::sdk_clients::typescript;
 
@@ -428,4 +428,34 @@ async fn what_a_remote_server_asks_on_the_stream_of_a_call_goes_to_whoever_calle
         assert_eq!(conn.other("sampling/createMessage").await["params"]["who"], who.as_str());
     }
     daemon.stop_closing(&mut conns).await;
+}
+
+#[tokio::test]
+async fn a_server_that_ended_and_is_none_of_the_newer_era_is_asked_as_before() {
+    let dir = tempfile::tempdir().unwrap();
+    // It ends at its first start, for another reason, and serves from then on.
+    let script = format!(
+        "test -e {0}/there && exec {1}; touch {0}/there; exit 3",
+        dir.path().display(),
+        built("fixture").display()
+    );
+    let (_endpoint, daemon, mut conn) = start(Setup::new(), json!({"command": "sh", "args": ["-c", script]})).await;
+    assert!(names(&conn.handshake().await).contains(&"echo"));
+    assert_eq!(text_of(&conn.call(7, "echo", json!({"text": "x"})).await), "x");
+    // As it was started, as one of the newer era, and again.
+    assert_eq!(starts(&daemon), 3, "{}", daemon.log_text());
+    daemon.stop_closing([&mut conn]).await;
+}
+
+#[tokio::test]
+async fn an_address_without_a_server_is_told_as_that_and_not_as_a_refusal() {
+    let web = Web::start(|_| Some(whole("404 Not Found", &["content-type: text/html"], "<html>"))).await;
+    let endpoint = FakeEndpoint::bind().await;
+    let entry = json!({"url": web.url(), "endpoint": endpoint.url()});
+    let daemon = Setup::new().config(&config([("x", entry)])).start("debug");
+    let line =
+        daemon.wait_for("the fault", |line| line.to_string().contains("there is no MCP server at this path")).await;
+    assert_eq!(field(&line, "event"), Some("ERROR_SERVER_START"), "{line}");
+    assert!(!daemon.log_text().contains("ERROR_INITIALIZE"), "{}", daemon.log_text());
+    daemon.stop().await;
 }

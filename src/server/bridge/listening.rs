@@ -62,6 +62,11 @@ impl Listening {
         }
     }
 
+    /// Whether a stream of news stands, whose end would tell of the server's.
+    pub(super) fn stands(&self) -> bool {
+        self.present.is_some()
+    }
+
     /// Returns whether news are to be asked for.
     pub(super) fn on_tick(&mut self, now: Instant) -> bool {
         let is_due = self.due().is_some_and(|at| at <= now);

@@ -3,7 +3,7 @@
 use tokio::time::Instant;
 
 use super::rounds::Call;
-use super::{Bridge, Pending, PostKind, Verdict, Wire, hand_on, text};
+use super::{Asked, Bridge, Pending, PostKind, Verdict, WATCH, Wire, hand_on, text};
 use crate::mcp::envelope::{self, Envelope, Kind};
 use crate::mcp::failure::Failure;
 use crate::mcp::id::flight_id;
@@ -65,8 +65,8 @@ impl Bridge {
     /// The server answers a request no more.
     fn on_unanswered(&mut self, number: u64, why: &str, now: Instant, wire: &mut dyn Wire) {
         match self.take(number) {
-            Some(Pending::Discover { for_ping: None }) => self.is_legacy(why.to_owned()),
-            Some(Pending::Discover { for_ping: Some(_) }) | None => {}
+            Some(Pending::Discover { asked: Asked::First }) => self.is_legacy(why.to_owned()),
+            Some(Pending::Discover { asked: Asked::Ping(_) | Asked::Watch }) | None => {}
             Some(Pending::Listen) => self.on_deaf(number, false, now, wire),
             Some(Pending::Call(call) | Pending::Tools { again: call }) => {
                 wire.hand_on(Found::Unanswered { id: call.number.to_string().as_bytes(), why });
@@ -86,7 +86,9 @@ impl Bridge {
         match self.take(number) {
             // Nobody waits for it.
             None => wire.hand_on(Found::Message { frame, envelope: e }),
-            Some(Pending::Discover { for_ping }) => self.on_discovered(for_ping, (frame, result), wire),
+            Some(Pending::Discover { asked: Asked::First }) => self.on_discovered((frame, result), now, wire),
+            Some(Pending::Discover { asked: Asked::Ping(ping) }) => super::answer(wire, ping, "{}"),
+            Some(Pending::Discover { asked: Asked::Watch }) => {}
             Some(Pending::Listen) => self.on_deaf(number, result.is_none(), now, wire),
             Some(Pending::Tools { again }) => self.on_tools_again(again, result, wire),
             Some(Pending::Call(call)) => match result {
@@ -97,16 +99,14 @@ impl Bridge {
     }
 
     /// The server has said what it is.
-    fn on_discovered(&mut self, for_ping: Option<u64>, (frame, result): (&[u8], Option<&str>), wire: &mut dyn Wire) {
+    fn on_discovered(&mut self, (frame, result): (&[u8], Option<&str>), now: Instant, wire: &mut dyn Wire) {
         self.deadline = None;
-        if let Some(ping) = for_ping {
-            return super::answer(wire, ping, "{}");
-        }
         if let Some(result) = result {
             let (offer, spoken) = Offer::read(result);
             return match spoken {
                 Spoken::Ours => {
                     self.offer = Some(offer);
+                    self.watch = self.is_http.then(|| now + WATCH);
                     self.verdict = Some(Verdict::Modern);
                     self.welcome(wire);
                 }

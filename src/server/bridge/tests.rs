@@ -371,10 +371,10 @@ fn news_that_were_lost_are_asked_for_later_and_later_and_count_as_changes() {
     rig.bridge.on_found(Found::Unanswered { id: number.to_string().as_bytes(), why: "cut" }, rig.now, &mut rig.wire);
     assert_eq!(rig.done(), []);
     for seconds in [1, 2, 4, 8, 16, 32, 60, 60] {
-        assert_eq!(rig.bridge.due(), Some(rig.now + Duration::from_secs(seconds)));
+        assert_eq!(rig.bridge.listening.due(), Some(rig.now + Duration::from_secs(seconds)));
         rig.now += Duration::from_secs(seconds);
         rig.bridge.on_tick(rig.now, &mut rig.wire);
-        let number = rig.done()[0].1["id"].as_u64().unwrap();
+        let number = rig.done().pop().unwrap().1["id"].as_u64().unwrap();
         rig.bridge.on_found(
             Found::Unanswered { id: number.to_string().as_bytes(), why: "cut" },
             rig.now,
@@ -383,12 +383,12 @@ fn news_that_were_lost_are_asked_for_later_and_later_and_count_as_changes() {
     }
     rig.now += Duration::from_secs(60);
     rig.bridge.on_tick(rig.now, &mut rig.wire);
-    let number = rig.done()[0].1["id"].clone();
+    let number = rig.done().pop().unwrap().1["id"].clone();
     let done = rig.granted(&number, json!({}));
     assert_eq!(done[0].1["method"], "notifications/tools/list_changed", "{done:?}");
     // The server itself ends it.
     let done = rig.said(json!({"id": number, "result": {}}));
-    assert!(done.is_empty() && rig.bridge.due() == Some(rig.now + Duration::from_secs(1)), "{done:?}");
+    assert!(done.is_empty() && rig.bridge.listening.due() == Some(rig.now + Duration::from_secs(1)), "{done:?}");
 }
 
 #[test]
@@ -455,4 +455,21 @@ fn an_answer_that_can_t_be_read_ends_its_request_under_the_routers_number() {
         &mut rig.wire,
     );
     assert_eq!(texts(&rig.done()), [r#"R {"unanswered":"8","why":"is gone"}"#]);
+}
+
+#[test]
+fn a_server_over_http_that_gives_no_news_is_asked_now_and_then_whether_it_is_there() {
+    let mut rig = Rig::open(true);
+    let first = rig.bridge.due().unwrap();
+    assert_eq!(first, rig.now + Duration::from_secs(60));
+    for _ in 0..2 {
+        rig.now = rig.bridge.due().unwrap();
+        rig.bridge.on_tick(rig.now, &mut rig.wire);
+        assert_eq!(rig.done()[0].1["method"], "server/discover");
+        assert_eq!(rig.wire.posts.last().unwrap().kind, PostKind::Request);
+        assert_eq!(rig.answer(json!({})), []);
+    }
+    // A stream that stands tells it by itself, and a process by its end.
+    assert_eq!(Rig::listening(true).bridge.due(), None);
+    assert_eq!(Rig::open(false).bridge.due(), None);
 }
