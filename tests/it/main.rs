@@ -17,6 +17,7 @@ mod crash;
 mod endpoints;
 mod eras;
 mod escapes;
+mod every_server;
 mod files;
 mod frames;
 #[cfg(target_os = "linux")]

@@ -443,13 +443,13 @@ async fn what_the_server_says_by_itself_comes_on_its_stream_and_a_cancelled_call
 }
 
 /// A real server as a process that listens, and its address.
-struct Real {
+pub(super) struct Real {
     _child: Child,
-    url: String,
+    pub(super) url: String,
 }
 
 /// Starts a program that is given a free port, and waits until it listens.
-async fn listening(mut command: Command, port: u16, path: &str) -> Real {
+pub(super) async fn listening(mut command: Command, port: u16, path: &str) -> Real {
     let child = command
         .kill_on_drop(true)
         .stdout(std::process::Stdio::null())
@@ -465,7 +465,7 @@ async fn listening(mut command: Command, port: u16, path: &str) -> Real {
     Real { _child: child, url: format!("http://127.0.0.1:{port}{path}") }
 }
 
-async fn free_port() -> u16 {
+pub(super) async fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port()
 }
 

@@ -21,6 +21,8 @@ const IDLE: Duration = Duration::from_secs(4);
 const MAX_IDLE_TIME: Duration = Duration::from_secs(90);
 /// Time before the end of what the server names, in which no request is begun.
 const MARGIN: Duration = Duration::from_secs(1);
+/// Shortest time without use behind which it is looked whether a connection still stands: on a busy machine its end may not be noticed yet.
+const RESTED: Duration = Duration::from_secs(1);
 /// Most headers of a reply, and most bytes of its head: a server that sends more is up to no good.
 const MAX_HEADERS: usize = 128;
 const MAX_HEAD: u32 = 64 * 1024;
@@ -35,8 +37,8 @@ pub(super) struct Pool(Arc<Mutex<Kept>>);
 
 #[derive(Debug, Default)]
 struct Kept {
-    /// Each with when it is to be used no more.
-    idle: Vec<(Conn, Instant)>,
+    /// Each with since when it is unused, and when it is to be used no more.
+    idle: Vec<(Conn, Instant, Instant)>,
     /// Its clones share one connection.
     shared: Option<Conn>,
 }
@@ -63,15 +65,20 @@ impl Pool {
     pub(super) async fn take(&self) -> Option<Conn> {
         let now = Instant::now();
         loop {
-            let conn = {
+            let (conn, has_rested) = {
                 let mut kept = self.kept();
                 kept.shared.take_if(|conn| conn.is_closed());
                 if let Some(Conn::Http2(sender, driver)) = &kept.shared {
                     return Some(Conn::Http2(sender.clone(), driver.clone()));
                 }
-                kept.idle.retain(|(conn, until)| *until > now && !conn.is_closed());
-                kept.idle.pop()?.0
+                kept.idle.retain(|(conn, _, until)| *until > now && !conn.is_closed());
+                let (conn, since, _) = kept.idle.pop()?;
+                (conn, now.saturating_duration_since(since) > RESTED)
             };
+            if has_rested {
+                // The server may have closed it a while ago, and nothing here has looked since.
+                tokio::task::yield_now().await;
+            }
             if let Some(conn) = conn.ready().await {
                 return Some(conn);
             }
@@ -86,9 +93,9 @@ impl Pool {
             Conn::Http1(..) if conn.is_closed() => {}
             Conn::Http1(..) => {
                 let now = Instant::now();
-                kept.idle.retain(|(conn, until)| *until > now && !conn.is_closed());
+                kept.idle.retain(|(conn, _, until)| *until > now && !conn.is_closed());
                 if kept.idle.len() < MAX_IDLE {
-                    kept.idle.push((conn, now + idle_time(headers)));
+                    kept.idle.push((conn, now, now + idle_time(headers)));
                 }
             }
         }
