@@ -34,6 +34,7 @@ Examples:
   mcp-pipe logs -f                        what it says
   mcp-pipe restart calculator             one of its servers anew, while the rest runs
   mcp-pipe validate                       what is wrong with the config, before anything starts
+  mcp-pipe login notion                   log in at a remote server that wants a person to
 
 A server whose name is also a command (tools, status, stop, config …) is run with: mcp-pipe run NAME";
 
@@ -90,6 +91,20 @@ Examples:
 
 Exit code: 0 nothing would keep mcp-pipe from starting, 78 something would (with --strict: or there is a warning)";
 
+const LOGIN_EXAMPLES: &str = "\
+Examples:
+  mcp-pipe login notion                   prints an address; the login is kept in the state folder (stateDir in the config)
+  mcp-pipe restart notion                 has a mcp-pipe that runs use it at once
+
+Exit code: 0 logged in (or the server lets anybody in), 1 not (with the reason), 2 no server at which one can log in, 78 the
+config is wrong";
+
+const LOGOUT_EXAMPLES: &str = "\
+Examples:
+  mcp-pipe logout notion                  forgets the login here; the authorization server is not told
+
+Exit code: 0 there is none any more, 1 it can't be removed, 2 no server at which one can log in, 78 the config is wrong";
+
 const CONFIG_EXAMPLES: &str = "\
 Examples:
   mcp-pipe config show                    every value that counts, and where it comes from
@@ -99,6 +114,8 @@ Examples:
 /// The options of `tools` and `call`, which start servers as any run does, on an endpoint of our own.
 const LOOKING: &[&str] =
     &["config", "start_timeout", "max_frame_size", "drain_timeout", "log_level", "log_format", "log_contents"];
+/// The options of `login` and `logout`.
+const LOGGING_IN: &[&str] = &["config", "log_level", "log_format"];
 /// The options that `validate` and `config` don't take: they log nothing, and nobody asks them.
 const RUNNING: &[&str] = &["log_level", "log_format", "log_contents", "control_socket", "status_socket"];
 /// The options of `status`, `logs` and the orders: they start nothing.
@@ -190,6 +207,18 @@ pub enum Command {
     /// Ask a running mcp-pipe whether it serves; exit code 0 or 1
     #[command(after_help = HEALTH_EXAMPLES)]
     Health,
+    /// Log in at a remote server that wants a person to, once: mcp-pipe prints an address for a browser, keeps the login and renews it
+    #[command(after_help = LOGIN_EXAMPLES)]
+    Login {
+        /// A server in the config that has a url
+        server: String,
+    },
+    /// Forget the login at a remote server
+    #[command(after_help = LOGOUT_EXAMPLES)]
+    Logout {
+        /// A server in the config that has a url
+        server: String,
+    },
     /// Say what is wrong with the config, without starting anything
     #[command(after_help = VALIDATE_EXAMPLES)]
     Validate {
@@ -240,7 +269,9 @@ pub struct TargetArgs {
 impl Cli {
     /// Which servers take part, whatever the command is.
     pub fn target(&self) -> Target<'_> {
-        if let Some(Command::Call { server, .. }) = &self.command {
+        if let Some(Command::Call { server, .. } | Command::Login { server } | Command::Logout { server }) =
+            &self.command
+        {
             return Target::Named(server);
         }
         let written = self.written();
@@ -262,6 +293,8 @@ impl Cli {
                 | Command::Order(_)
                 | Command::Validate { .. }
                 | Command::Config { .. }
+                | Command::Login { .. }
+                | Command::Logout { .. }
                 | Command::Health,
             )
             | None => &self.target,
@@ -278,6 +311,8 @@ impl Cli {
             Command::Logs { .. } => "logs",
             Command::Order(order) => order.name(),
             Command::Health => "health",
+            Command::Login { .. } => "login",
+            Command::Logout { .. } => "logout",
             Command::Validate { .. } => "validate",
             Command::Config { .. } => "config",
         });
@@ -300,7 +335,14 @@ impl Cli {
     /// Whether the servers are served on an endpoint of our own: by `--local`, or because `tools` and `call` look at servers
     /// and not at an account.
     pub fn is_local(&self) -> bool {
-        self.options.local || matches!(self.command, Some(Command::Tools { .. } | Command::Call { .. }))
+        let needs_none = |command: &Command| match command {
+            Command::Tools { .. } | Command::Call { .. } | Command::Login { .. } | Command::Logout { .. } => true,
+            Command::Run(_) | Command::Status { .. } | Command::Logs { .. } | Command::Order(_) | Command::Health => {
+                false
+            }
+            Command::Validate { .. } | Command::Config { .. } => false,
+        };
+        self.options.local || self.command.as_ref().is_some_and(needs_none)
     }
 
     /// The arguments that must not stay in the process list: an endpoint, also where something else belongs.
@@ -315,7 +357,7 @@ impl Cli {
             Some(Command::Validate { file, .. }) => file.as_deref().and_then(Path::to_str),
             Some(Command::Order(order)) => order.about(),
             Some(Command::Run(_) | Command::Tools { .. } | Command::Call { .. } | Command::Health) | None => None,
-            Some(Command::Config { .. }) => None,
+            Some(Command::Config { .. } | Command::Login { .. } | Command::Logout { .. }) => None,
         };
         let Options { config, control_socket, status_socket, ca_file, cache_dir, log_level, .. } = &self.options;
         let paths =
@@ -418,6 +460,7 @@ fn asks(command: &str) -> bool {
 fn takes(command: &str, option: &str) -> bool {
     match command {
         "tools" | "call" => LOOKING.contains(&option),
+        "login" | "logout" => LOGGING_IN.contains(&option),
         "status" | "logs" => ASKING.contains(&option),
         "validate" | "config" => !RUNNING.contains(&option),
         name if orders::NAMES.contains(&name) => ASKING.contains(&option),
@@ -438,6 +481,7 @@ fn without_effect(command: &clap::Command, matches: &ArgMatches) -> Option<Strin
     let why = match (name, &*option) {
         ("health", _) => "asks a running mcp-pipe and takes nothing but --control-socket, --status-socket and --config",
         ("validate" | "config", _) => "starts nothing, and has neither a log nor a socket",
+        ("login" | "logout", _) => "starts no server and takes nothing but --config, --log-level and --log-format",
         ("status" | "logs", _) => "asks a running mcp-pipe and takes nothing but --control-socket and --config",
         (name, _) if orders::NAMES.contains(&name) => {
             "tells a running mcp-pipe something and takes nothing but --control-socket and --config"
@@ -484,7 +528,7 @@ mod tests {
         assert!(help.to_string().contains("mcp-pipe -- npx"), "{help}");
         assert_eq!(cli(&["run", "help"]).unwrap().target(), Target::Named("help"));
         let heath = cli(&["heath"]).unwrap();
-        assert_eq!((heath.line().command, heath.line().commands.len()), (None, 8 + orders::NAMES.len()));
+        assert_eq!((heath.line().command, heath.line().commands.len()), (None, 10 + orders::NAMES.len()));
         assert_eq!(cli(&["tools", "heath"]).unwrap().line().command, Some("tools"));
     }
 

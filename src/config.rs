@@ -3,6 +3,8 @@
 //! The file as written becomes `file::File`, from which [`resolve()`] makes a [`Config`], with the environment and the flags.
 //! Nothing else makes one.
 
+mod auth;
+mod authorize;
 mod cache;
 mod check;
 mod command;
@@ -32,6 +34,7 @@ mod shared;
 mod sharing;
 mod show;
 mod start;
+mod state;
 mod surroundings;
 mod syntax;
 mod target;
@@ -284,10 +287,71 @@ pub struct RemoteSpec {
     pub transport: RemoteTransport,
     /// Headers of each request.
     pub headers: Vec<(HeaderName, Secret)>,
+    /// How it is told who asks.
+    pub auth: AuthSpec,
     /// Whom the connection trusts, and as whom it shows itself.
     pub tls: TlsSpec,
     /// Longest time for DNS, TCP, proxy and TLS together.
     pub connect_timeout: Duration,
+}
+
+/// How a remote server is told who asks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AuthSpec {
+    /// By the headers of the config, or by the user name in the address.
+    Headers,
+    /// By a token.
+    Bearer(Secret),
+    /// By the token in a file.
+    BearerFile(PathBuf),
+    /// By the token that a program prints.
+    BearerCommand(CommandSpec),
+    /// By a token that the client is given by an authorization server for what it is (OAuth 2.1 section 4.2).
+    ClientCredentials(Box<ClientSpec>),
+    /// By a token that a person has let us have (OAuth 2.1 section 4.1), if one ever did.
+    Login(LoginSpec),
+}
+
+/// A client that an authorization server knows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClientSpec {
+    /// Under which name it is registered.
+    pub client_id: String,
+    /// How it shows that it is the one.
+    pub proof: ClientProof,
+    /// What it asks for, in place of what the server says that it needs.
+    pub scope: Option<String>,
+    /// The authorization server, where the remote server names several; byte for byte.
+    pub issuer: Option<String>,
+}
+
+/// How a client shows who it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ClientProof {
+    /// By a secret.
+    Secret(Secret),
+    /// By a signature (RFC 7523).
+    Key {
+        /// The private key, in PEM form.
+        file: PathBuf,
+        /// What the authorization server calls the key.
+        key_id: Option<String>,
+    },
+}
+
+/// How a person logs in, and where the login is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LoginSpec {
+    /// The client, where it was registered by hand.
+    pub client_id: Option<String>,
+    /// Its secret, if it has one.
+    pub client_secret: Option<Secret>,
+    /// What is asked for, in place of what the server says that it needs.
+    pub scope: Option<String>,
+    /// The port of the address to which the browser is sent back, where the authorization server takes one only.
+    pub redirect_port: Option<u16>,
+    /// The folder in which the state folder is; nothing is kept if `None`.
+    pub folder: Option<PathBuf>,
 }
 
 /// The transport of a remote server.

@@ -241,6 +241,12 @@ pub(crate) struct Origin {
 }
 
 impl Origin {
+    /// Whether it is on this machine (RFC 8252 section 8.3; RFC 6761 section 6.3).
+    pub(crate) fn is_loopback(&self) -> bool {
+        let by_number = self.host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback());
+        by_number || &*self.host == "localhost" || self.host.ends_with(".localhost")
+    }
+
     fn of(uri: &Uri, tls: bool) -> Self {
         let host = uri.host().unwrap_or_default();
         let host = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);

@@ -18,6 +18,7 @@ mod inspect;
 mod link;
 mod local;
 pub mod logging;
+mod login;
 pub mod mcp;
 pub mod net;
 mod pipe;

@@ -22,6 +22,7 @@ use crate::error::{Exit, Failure};
 use crate::inspect::{self, ArgumentsError, Form, Show};
 use crate::local::LocalEndpoint;
 use crate::logging::Ring;
+use crate::login;
 use crate::process::guard::Guard;
 use crate::process::limits;
 use crate::process::stop::Stop;
@@ -76,6 +77,7 @@ pub fn ask(
         }
         .map_err(Failure::from),
         Command::Run(_) | Command::Tools { .. } | Command::Call { .. } => return None,
+        Command::Login { .. } | Command::Logout { .. } => return None,
         Command::Validate { .. } | Command::Config { .. } => return None,
     })
 }
@@ -101,6 +103,8 @@ pub fn look(
         | Command::Status { .. }
         | Command::Logs { .. }
         | Command::Order(_)
+        | Command::Login { .. }
+        | Command::Logout { .. }
         | Command::Health => return None,
     })
 }
@@ -119,7 +123,7 @@ pub fn ring(command: &Command, options: &Options, settings: &Environment) -> Opt
         Command::Run(_) if config::control_socket(options, settings) != ControlSocket::None => Some(Ring::default()),
         Command::Run(_) | Command::Tools { .. } | Command::Call { .. } => None,
         Command::Status { .. } | Command::Logs { .. } | Command::Order(_) | Command::Health => None,
-        Command::Validate { .. } | Command::Config { .. } => None,
+        Command::Validate { .. } | Command::Config { .. } | Command::Login { .. } | Command::Logout { .. } => None,
     }
 }
 
@@ -142,6 +146,7 @@ pub fn run(
         Command::Run(_) | Command::Tools { .. } => serde_json::Map::new(),
         Command::Status { .. } | Command::Logs { .. } | Command::Order(_) | Command::Health => serde_json::Map::new(),
         Command::Validate { .. } | Command::Config { .. } => serde_json::Map::new(),
+        Command::Login { .. } | Command::Logout { .. } => serde_json::Map::new(),
     };
     let runtime = limits::runtime().map_err(no_start)?;
     let done = runtime.block_on(async {
@@ -155,6 +160,7 @@ pub fn run(
                 Status::new(redactor.clone())
             }
             Command::Validate { .. } | Command::Config { .. } => Status::new(redactor.clone()),
+            Command::Login { .. } | Command::Logout { .. } => Status::new(redactor.clone()),
         };
         let ours = Handles { guard, reread, orders: orders.clone(), instructions, status, ring, stop: stop.clone() };
         tokio::select! {
@@ -212,6 +218,8 @@ async fn perform(
             inspect::call(config, &tool, arguments, &status, stop, pipes, out).await?;
         }
         Command::Status { .. } | Command::Logs { .. } | Command::Order(_) | Command::Health => {} // asked of another
+        Command::Login { .. } => return login::login(&config, status.redactor(), &stop, out).await,
+        Command::Logout { .. } => return login::logout(&config, out).await,
         Command::Validate { .. } | Command::Config { .. } => {} // looked at before there is a log
     }
     Ok(Exit::Success)
@@ -427,5 +435,9 @@ impl Signals {
 
 /// Whether log lines below warnings would only be in the way of what a command prints.
 pub fn is_quiet(command: &Command) -> bool {
-    matches!(command, Command::Tools { .. } | Command::Call { .. })
+    match command {
+        Command::Tools { .. } | Command::Call { .. } | Command::Login { .. } | Command::Logout { .. } => true,
+        Command::Run(_) | Command::Status { .. } | Command::Logs { .. } | Command::Order(_) | Command::Health => false,
+        Command::Validate { .. } | Command::Config { .. } => false,
+    }
 }

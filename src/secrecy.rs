@@ -15,6 +15,7 @@ mod redactor;
 
 use std::fmt;
 
+pub(crate) use redactor::Lent;
 pub use redactor::Redactor;
 
 /// A text that must not be printed: a header value, a password, a token. Shown as `…`.

@@ -10,6 +10,7 @@
 //!
 //! What the server says on stderr is logged, whatever else goes on.
 
+pub(crate) mod auth;
 mod being;
 pub(crate) mod bridge;
 mod echo;
@@ -35,6 +36,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, Sleep, sleep};
 
+use self::auth::Auth;
 use self::being::{Being, End};
 use self::echo::{Echo, fingerprint};
 use self::era::Eras;
@@ -174,6 +176,8 @@ pub struct Server {
     notes: Notes,
     echo: Echo,
     eras: Eras,
+    /// How a remote server was last told who asks.
+    auth: Option<Arc<Auth>>,
 }
 
 enum ServerPhase {
@@ -216,6 +220,7 @@ impl Server {
             under: 0,
             notes: Notes::default(),
             echo: Echo::default(),
+            auth: None,
         }
     }
 
@@ -384,11 +389,14 @@ impl Server {
     }
 
     /// What carries the messages of a life that begins; or why there is none, and what is said of that once it has been said.
-    fn being(&self) -> Result<Being, (FaultCode, String, String)> {
+    fn being(&mut self) -> Result<Being, (FaultCode, String, String)> {
         let (guard, redactor, now) = (self.guard.clone(), self.redactor.clone(), Instant::now());
         match &self.spec.reach {
             Reach::Remote(remote) => {
-                Ok(Being::Remote(Box::new(Remote::new(&self.spec, remote.clone(), redactor, now))))
+                let auth = Auth::of(&self.spec.name, remote, &redactor, &guard);
+                let being = Remote::new(&self.spec, remote.clone(), auth.clone(), redactor, now);
+                self.auth = Some(auth);
+                Ok(Being::Remote(Box::new(being)))
             }
             Reach::Command(command) => match spawn::spawn(command) {
                 Ok(child) => {

@@ -5,7 +5,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use ring::digest;
 
-use crate::config::{Reach, ServerSpec};
+use crate::config::{AuthSpec, Reach, ServerSpec};
 use crate::disk::folder::is_hex;
 
 /// The beginning of the name of a file about what one server said.
@@ -37,6 +37,23 @@ pub(super) fn kept(name: &str) -> Option<Duration> {
     }
 }
 
+/// As whom a remote server is asked: others may be shown other tools. A login says that nowhere in the config.
+fn of_auth(hash: &mut Hash, auth: &AuthSpec) {
+    match auth {
+        AuthSpec::Headers | AuthSpec::Login(_) => {}
+        AuthSpec::Bearer(token) => hash.part(token.reveal().as_bytes()),
+        AuthSpec::BearerFile(path) => hash.part(path.as_os_str().as_encoded_bytes()),
+        AuthSpec::BearerCommand(command) => {
+            hash.part(command.program.as_bytes());
+            hash.list(command.args.iter().map(|arg| arg.as_bytes()));
+        }
+        AuthSpec::ClientCredentials(client) => {
+            hash.part(client.client_id.as_bytes());
+            hash.part(client.scope.as_deref().unwrap_or_default().as_bytes());
+        }
+    }
+}
+
 /// The name of the file about a server: a hash of all that defines one, as a changed config is another server, which may say
 /// something else.
 ///
@@ -57,6 +74,7 @@ pub(super) fn of_server(spec: &ServerSpec) -> String {
             hash.list(
                 remote.headers.iter().flat_map(|(name, value)| [name.as_str().as_bytes(), value.reveal().as_bytes()]),
             );
+            of_auth(&mut hash, &remote.auth);
         }
     }
     format!("{SERVER}{}.json", hash.finish())

@@ -30,6 +30,8 @@ pub(crate) struct Context<'a> {
     pub(crate) cwd: &'a Path,
     /// The config's folder; the working directory without a config.
     pub(crate) base: PathBuf,
+    /// The folder in which the state folder is, if anything is to be kept.
+    pub(crate) state_dir: Option<PathBuf>,
     pub(crate) local: bool,
     pub(crate) problems: Problems,
     /// The endpoints that are dialled, with the place where each is named.

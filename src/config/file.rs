@@ -14,6 +14,7 @@
 //! | `url`, `serverUrl` | S | URL `$` | | the address of a remote server, in place of a command |
 //! | `type`, `transportType`, `transport` | S | `stdio`, `local`; `http`, `sse` and their spellings | what there is: a command or a url | how the server is reached; without it a url is tried as Streamable HTTP, then as SSE |
 //! | `headers` | S | texts by name `$` | none | sent to a remote server with each request |
+//! | `auth` | S | object | none | how a remote server is told who asks: see [`super::auth`] |
 //! | `certFile`, `keyFile` | S | paths `$` | none | the certificate that a remote server is shown, and its key (PEM) |
 //! | `disabled`, `enabled`, `isActive` | S | `true`/`false`, also as text | enabled | whether the server runs |
 //! | `endpoint` (S: also `env.MCP_ENDPOINT`) | TS | URL `$`; S: or the name of one of `endpoints`, or a list of both | `MCP_ENDPOINT` | where the server is served |
@@ -46,6 +47,7 @@
 //! | `maxInstances` | TS | number | 16 | with `per-peer`: the most processes of the server, the first included; at most 1000 |
 //! | `toolBudget` | T | number | 8000 | estimated tokens above which a list of tools is warned about |
 //! | `cacheDir` | T | path | the user's cache | where it is remembered what servers said; `""` or `none`: nowhere |
+//! | `stateDir` | T | path | the user's state folder | where logins at remote servers are kept; `""` or `none`: nowhere |
 //!
 //! Servers of one endpoint have the same `mode`, `naming`, `names`, `turn` and `resync`: see [`super::sharing`].
 //!
@@ -64,7 +66,7 @@ use super::reach::Written;
 pub(crate) use super::reach::{RemoteEntry, Transport};
 use super::reader::{Located, Reader};
 use super::shared::{Shared, shared};
-use super::{keys, policy, syntax, units};
+use super::{auth, keys, policy, reach, syntax, units};
 use crate::endpoint::{looks_like_endpoint, looks_like_token};
 use crate::error::{self, Code, Problem};
 use crate::tools::ToolPolicy;
@@ -84,6 +86,7 @@ pub(crate) struct File {
     pub(crate) drain_timeout: Option<Duration>,
     pub(crate) tool_budget: Option<usize>,
     pub(crate) cache_dir: Option<Located<String>>,
+    pub(crate) state_dir: Option<Located<String>>,
     /// Where each value is written, by its path under our names for the keys.
     pub(crate) written: Vec<(String, error::Place)>,
 }
@@ -170,6 +173,7 @@ fn top(r: &mut Reader<'_>, value: &Value<'_>, file: &mut File) {
             "drainTimeout" => file.drain_timeout = r.parsed(&prop.value, &path, units::duration),
             "toolBudget" => file.tool_budget = r.parsed(&prop.value, &path, units::count),
             "cacheDir" => file.cache_dir = r.string(&prop.value, &path),
+            "stateDir" => file.state_dir = r.string(&prop.value, &path),
             _ if shared(r, &key, prop, &path, &mut file.shared) => {}
             _ if is_server(&prop.value) => {
                 let remedy = format!("write {{\"mcpServers\": {{{:?}: {{…}}}}}}", brief(&key));
@@ -355,10 +359,12 @@ fn entry(r: &mut Reader<'_>, name: String, prop: &ObjectProp<'_>, path: &str) ->
             "tools.allow" => elsewhere.allow.extend(policy::allow(r, value, &path, &mut gate)),
             "tools.deny" => elsewhere.deny.extend(policy::deny(r, value, &path, &mut gate)),
             "url" | "serverUrl" => written.url = r.string(value, &path),
-            "headers" => written.headers = r.string_map(value, &path),
+            "headers" => written.headers.extend(r.string_map(value, &path)),
+            "env_http_headers" => written.headers.extend(reach::from_variables(r.string_map(value, &path))),
+            "auth" => written.auth = auth::read(r, value, &path),
             "certFile" => written.cert_file = r.string(value, &path),
             "keyFile" => written.key_file = r.string(value, &path),
-            _ if keys::is_of_remote(&key) => {}
+            _ if keys::is_of_remote(&key) => written.unused(r, &key, prop, &path),
             "endpoint" => entry.at = r.one_or_more(value, &path),
             "disabled" => disabled = switch(r, true),
             "enabled" => enabled = switch(r, false),

@@ -5,6 +5,7 @@ use jsonc_parser::ast::{ObjectProp, Value};
 use super::RemoteTransport;
 use super::reader::{Member, Reader, member, truth};
 use super::units;
+use crate::endpoint::is_variable;
 use crate::error::Code;
 use crate::words::{brief, closest};
 
@@ -38,7 +39,7 @@ pub(crate) const SHARED: &[&str] = &[
 ];
 
 /// Keys of the top only.
-pub(crate) const TOP: &[&str] = &["mcpServers", "endpoints", "drainTimeout", "toolBudget", "cacheDir"];
+pub(crate) const TOP: &[&str] = &["mcpServers", "endpoints", "drainTimeout", "toolBudget", "cacheDir", "stateDir"];
 
 /// Keys of a named endpoint: its own, and those of [`SHARED`] that are about a connection or about how servers share it.
 pub(crate) const ENDPOINT: &[&str] = &[
@@ -73,6 +74,7 @@ pub(crate) const SERVER: &[&str] = &[
     "url",
     "serverUrl",
     "headers",
+    "auth",
     "certFile",
     "keyFile",
     "disabled",
@@ -330,21 +332,47 @@ const IN_NO_ENDPOINT: &[&str] = &[
     "pin",
 ];
 
-/// What only a remote server has, so that it means nothing beside a command.
+/// What other programs say of how a remote server is told who asks: nothing is made of that here, and it means nothing beside a
+/// command.
 const OF_REMOTE: &[&str] = &[
     "oauth",
-    "auth",
+    "oauth_resource",
     "authProviderType",
     "bearer_token_env_var",
-    "env_http_headers",
+    "bearerTokenEnvVar",
+    "bearerToken",
+    "bearer_token",
+    "authorization",
     "headersHelper",
     "targetAudience",
     "targetServiceAccount",
 ];
 
-/// Whether a key means something for a remote server only.
+/// Whether a key means something for a remote server only, and is none of ours.
 pub(crate) fn is_of_remote(key: &str) -> bool {
     OF_REMOTE.contains(&key)
+}
+
+/// What to write in place of such a key.
+pub(crate) fn in_place_of(key: &str, value: &Value<'_>) -> String {
+    let text = match value {
+        Value::StringLit(text) => &*text.value,
+        Value::NumberLit(_) | Value::BooleanLit(_) | Value::Object(_) | Value::Array(_) | Value::NullKeyword(_) => "",
+    };
+    let login = "write \"auth\": {\"login\": {}}, and run mcp-pipe login with the server's name";
+    match key {
+        "bearer_token_env_var" | "bearerTokenEnvVar" if is_variable(&format!("${{{text}}}")) => {
+            format!("write \"auth\": {{\"bearer\": \"${{{}}}\"}}", brief(text))
+        }
+        "authProviderType" | "targetAudience" | "targetServiceAccount" if text != "dynamic_discovery" => {
+            "write \"auth\": {\"bearerCommand\": [\"gcloud\", \"auth\", \"print-access-token\"]}".to_owned()
+        }
+        "oauth" | "oauth_resource" | "authProviderType" => login.to_owned(),
+        "headersHelper" => {
+            "write \"auth\": {\"bearerCommand\": [\"…\"]}: a program that prints the token alone".to_owned()
+        }
+        _ => "write \"auth\": {\"bearer\": \"${TOKEN}\"}, and set TOKEN in the environment or in .env".to_owned(),
+    }
 }
 
 /// That nobody is asked: told as a note, not as a warning.

@@ -1,6 +1,9 @@
 //! How the server of an entry is reached, as written: by a program that is started, or over the network.
 
+use jsonc_parser::ast::ObjectProp;
+
 use super::RemoteTransport;
+use super::auth::AuthEntry;
 use super::keys::{self, Remote};
 use super::reader::{Located, Reader};
 use crate::error::{Code, Place};
@@ -30,15 +33,24 @@ pub(crate) struct RemoteEntry {
     pub(crate) url: Located<String>,
     pub(crate) transport: RemoteTransport,
     pub(crate) headers: Vec<(String, Located<String>)>,
+    pub(crate) auth: Option<Box<AuthEntry>>,
     pub(crate) cert_file: Option<Located<String>>,
     pub(crate) key_file: Option<Located<String>>,
+}
+
+/// Headers that are named with the variables in which their values are, as Codex has them.
+pub(crate) fn from_variables(written: Vec<(String, Located<String>)>) -> Vec<(String, Located<String>)> {
+    let in_braces = |name: String| format!("${{{}}}", name.trim());
+    let value = |text: Located<String>| Located { value: in_braces(text.value), place: text.place };
+    written.into_iter().map(|(name, text)| (name, value(text))).collect()
 }
 
 impl RemoteEntry {
     /// All its texts in which variables are replaced.
     pub(crate) fn texts(&self) -> impl Iterator<Item = &Located<String>> {
         let headers = self.headers.iter().map(|(_, text)| text);
-        [&self.url].into_iter().chain(headers).chain(&self.cert_file).chain(&self.key_file)
+        let of_auth = self.auth.iter().flat_map(|auth| auth.texts());
+        [&self.url].into_iter().chain(headers).chain(of_auth).chain(&self.cert_file).chain(&self.key_file)
     }
 }
 
@@ -52,12 +64,13 @@ pub(crate) struct Written {
     pub(crate) command: Option<Located<String>>,
     pub(crate) url: Option<Located<String>>,
     pub(crate) headers: Vec<(String, Located<String>)>,
+    pub(crate) auth: Option<AuthEntry>,
     pub(crate) cert_file: Option<Located<String>>,
     pub(crate) key_file: Option<Located<String>>,
     /// The places of keys that only a remote server has, each with what to do about it beside a command.
     of_remote: Vec<(Place, &'static str)>,
-    /// The places of those among them that nothing is made of yet.
-    unused: Vec<Place>,
+    /// The places of those among them of which nothing is made, each with what to write in its place.
+    unused: Vec<(Place, String)>,
     /// The places of keys that only a program has.
     of_program: Vec<Place>,
 }
@@ -69,15 +82,16 @@ impl Written {
             "headers" => {
                 self.of_remote.push((place(), "headers of the WebSocket connection are called endpointHeaders"));
             }
-            "certFile" | "keyFile" => self.of_remote.push((place(), "remove it")),
-            _ if keys::is_of_remote(key) => {
-                let place = place();
-                self.unused.push(place.clone());
-                self.of_remote.push((place, "remove it"));
-            }
+            "auth" | "certFile" | "keyFile" | "env_http_headers" => self.of_remote.push((place(), "remove it")),
+            _ if keys::is_of_remote(key) => self.of_remote.push((place(), "remove it")),
             _ if OF_PROGRAM.contains(&key) => self.of_program.push(place()),
             _ => {}
         }
+    }
+
+    /// Notes a key of another program of which nothing is made.
+    pub(crate) fn unused(&mut self, r: &Reader<'_>, key: &str, prop: &ObjectProp<'_>, path: &str) {
+        self.unused.push((r.place(prop, path), keys::in_place_of(key, &prop.value)));
     }
 
     /// The way that all of this says together. `None` where nothing says any.
@@ -90,9 +104,9 @@ impl Written {
             self.command = None;
         }
         if self.command.is_none() && self.url.is_some() {
-            for place in &self.unused {
-                let what = Code::NoEffect.says("does nothing in this version, so that the server is not told who asks");
-                r.warning_at(place, what, "write \"headers\": {\"Authorization\": \"Bearer ${TOKEN}\"} in its place");
+            for (place, remedy) in &self.unused {
+                let what = Code::NoEffect.says("is another program's and does nothing here");
+                r.warning_at(place, what, remedy);
             }
         }
         let kind = self.transport.as_ref().map(|by| keys::remote(&by.value));
@@ -100,7 +114,8 @@ impl Written {
             (Some(Some(Remote::Http(transport))), Some(command), Some(url)) if !is_websocket(&url.value) => {
                 let what = format!("does nothing beside the type, which counts: {} is a remote server", brief(name));
                 r.warning_at(&command.place, Code::NoEffect.says(what), "remove one of the two");
-                Some(remote(r, transport, url, (self.headers, self.cert_file, self.key_file), Vec::new()))
+                let parts = (self.headers, self.auth, self.cert_file, self.key_file);
+                Some(remote(r, transport, url, parts, Vec::new()))
             }
             (Some(Some(kind)), Some(command), url) => {
                 let by = self.transport.unwrap_or_else(|| command.clone());
@@ -153,11 +168,12 @@ impl Written {
                 Some(Transport::Unknown)
             }
             (Some(Some(Remote::Http(transport))), None, Some(url)) if !is_websocket(&url.value) => {
-                Some(remote(r, transport, url, (self.headers, self.cert_file, self.key_file), self.of_program))
+                let parts = (self.headers, self.auth, self.cert_file, self.key_file);
+                Some(remote(r, transport, url, parts, self.of_program))
             }
             (None, None, Some(url)) if !is_websocket(&url.value) => {
-                let files = (self.headers, self.cert_file, self.key_file);
-                Some(remote(r, RemoteTransport::Any, url, files, self.of_program))
+                let parts = (self.headers, self.auth, self.cert_file, self.key_file);
+                Some(remote(r, RemoteTransport::Any, url, parts, self.of_program))
             }
             (Some(Some(Remote::Http(_))), None, None) => {
                 if let Some(by) = &self.transport {
@@ -179,20 +195,20 @@ impl Written {
     }
 }
 
-type Parts = (Vec<(String, Located<String>)>, Option<Located<String>>, Option<Located<String>>);
+type Parts = (Vec<(String, Located<String>)>, Option<AuthEntry>, Option<Located<String>>, Option<Located<String>>);
 
 fn remote(
     r: &mut Reader<'_>,
     transport: RemoteTransport,
     url: Located<String>,
-    (headers, cert_file, key_file): Parts,
+    (headers, auth, cert_file, key_file): Parts,
     of_program: Vec<Place>,
 ) -> Transport {
     for place in of_program {
         let what = "does nothing for a remote server, which mcp-pipe does not start";
         r.warning_at(&place, Code::NoEffect.says(what), "remove it; what the server is to be sent stands in headers");
     }
-    Transport::Remote(RemoteEntry { url, transport, headers, cert_file, key_file })
+    Transport::Remote(RemoteEntry { url, transport, headers, auth: auth.map(Box::new), cert_file, key_file })
 }
 
 fn is_local(kind: &Located<String>) -> bool {

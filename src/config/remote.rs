@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 
 use super::context::Context;
-use super::dial;
 use super::file::RemoteEntry;
 use super::reader::Located;
-use super::{RemoteSpec, TlsSpec, defaults};
+use super::{AuthSpec, RemoteSpec, TlsSpec, defaults};
+use super::{authorize, dial};
 use crate::disk::{joined, obstacle};
 use crate::endpoint::RemoteUrl;
 use crate::error::Code;
@@ -42,9 +42,30 @@ pub(crate) fn of_entry(ctx: &mut Context<'_>, remote: &RemoteEntry) -> Option<Re
             return None;
         }
     };
+    let auth = auth(ctx, remote, &url)?;
     // How endpoints are dialled counts here, too: the caller knows that.
     let (tls, connect_timeout) = (TlsSpec { ca_file: None, identity }, defaults::CONNECT_TIMEOUT);
-    Some(RemoteSpec { url, transport: remote.transport, headers, tls, connect_timeout })
+    Some(RemoteSpec { url, transport: remote.transport, headers, auth, tls, connect_timeout })
+}
+
+/// How the server is told who asks: in one way only.
+fn auth(ctx: &mut Context<'_>, remote: &RemoteEntry, url: &RemoteUrl) -> Option<AuthSpec> {
+    let by_header = remote.headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("authorization"));
+    match (&remote.auth, by_header) {
+        (None, None) if url.user_info().is_empty() => Some(AuthSpec::Login(authorize::implied(ctx))),
+        (None, _) => Some(AuthSpec::Headers),
+        (Some(_), Some((_, text))) => {
+            let what = "says who asks, and so does auth beside headers";
+            ctx.mistake(&text.place, Code::Contradiction.says(what), "remove the header, or auth");
+            None
+        }
+        (Some(_), None) if !url.user_info().is_empty() => {
+            let what = "has a user name, which says who asks, and so does auth beside it";
+            ctx.mistake(&remote.url.place, Code::Contradiction.says(what), "remove the user name, or auth");
+            None
+        }
+        (Some(entry), None) => authorize::of_entry(ctx, entry),
+    }
 }
 
 /// The files of a certificate and its key, which go together; one file may hold both.

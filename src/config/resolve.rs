@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::auth;
 use super::check;
 use super::context::{Context, Hidden};
 use super::control::control_socket;
@@ -15,6 +16,7 @@ use super::expand::expand;
 use super::file::{self, Entry, File, Transport};
 use super::options::{CommandLine, Options, Target};
 use super::shared::Shared;
+use super::state;
 use super::surroundings::Surroundings;
 use super::{
     CommandSpec, Config, EndpointSpec, Environment, LeftOut, Reach, RemoteSpec, ServerSpec, TlsSpec, cache, defaults,
@@ -186,6 +188,7 @@ pub(crate) fn draft<'a>(line: &'a CommandLine<'a>, surroundings: &'a Surrounding
         env_files: Vec::new(),
         cwd,
         base,
+        state_dir: None,
         local,
         problems,
         named: Vec::new(),
@@ -193,6 +196,7 @@ pub(crate) fn draft<'a>(line: &'a CommandLine<'a>, surroundings: &'a Surrounding
         details: Vec::new(),
         hidden: Hidden::default(),
     };
+    ctx.state_dir = state::dir(&ctx, file.state_dir.as_ref());
     if target == Target::All {
         ctx.notes.extend(disabled(&file));
     }
@@ -236,6 +240,9 @@ fn hide_secrets(ctx: &mut Context<'_>, file: &File) {
     let headers = shared.flat_map(|shared| &shared.endpoint_headers).chain(of_remotes);
     let values = headers.filter_map(|(name, text)| Some((name, expand(&text.value, |name| ctx.lookup(name)).ok()?)));
     let headers = values.flat_map(|(name, value)| address::of_header(name, &value));
+    let tokens = remotes().filter_map(|remote| remote.auth.as_ref()?.secrets());
+    let tokens = tokens.filter_map(|text| expand(&text.value, |name| ctx.lookup(name)).ok());
+    let headers = headers.chain(tokens.flat_map(|token| auth::secrets_of(&token)));
     let headers: Vec<Secret> = headers.filter(|secret| !is_variable(secret.reveal())).collect();
     ctx.hidden.headers.add(headers.iter().cloned());
     // Credentials of a proxy are not hidden from servers, which need proxies, too: only from the log.

@@ -3,6 +3,7 @@
 
 use serde_json::{Map, Value, json};
 
+use super::auth;
 use super::keys;
 use super::units::{MOST_INSTANCES, word};
 use super::{EraChoice, Mode, Names, Naming, Share};
@@ -102,7 +103,7 @@ fn of_top(key: &str) -> Value {
         }),
         "drainTimeout" => defined("time"),
         "toolBudget" => count(None),
-        "cacheDir" => text(),
+        "cacheDir" | "stateDir" => text(),
         _ => json!({}),
     }
 }
@@ -147,11 +148,43 @@ fn of_server(key: &str) -> Value {
         "command" => json!({ "anyOf": [text(), { "type": "array", "items": { "type": "string" }, "minItems": 1 }] }),
         "args" => defined("texts"),
         "env" | "headers" => defined("textsByName"),
+        "auth" => of_auth(),
         "envFile" => json!({ "anyOf": [text(), defined("texts")] }),
         "disabled" | "enabled" | "isActive" | "pin" => defined("truth"),
         "tools" => json!({ "anyOf": [{ "type": "null" }, defined("tools"), defined("patterns")] }),
         _ => json!({}),
     }
+}
+
+/// An `auth`, in which one key stands.
+fn of_auth() -> Value {
+    let scope = || json!({ "anyOf": [text(), defined("texts")] });
+    let required = |text: &str| json!({ "type": "string", "pattern": text });
+    let client = |keys: &[&str]| {
+        let of = |key: &str| match key {
+            "scope" => scope(),
+            "redirectPort" => count(Some(65535)),
+            _ => text(),
+        };
+        json!({
+            "type": ["object", "null"],
+            "properties": keys.iter().map(|key| ((*key).to_owned(), of(key))).collect::<Map<_, _>>(),
+            "additionalProperties": false,
+        })
+    };
+    json!({
+        "type": ["object", "null"],
+        "properties": {
+            "bearer": { "anyOf": [{ "type": "null" }, required(r"\S")] },
+            "bearerFile": { "anyOf": [{ "type": "null" }, required(r"\S")] },
+            "bearerCommand": { "type": ["array", "null"], "items": { "type": "string" }, "minItems": 1 },
+            "clientCredentials": client(auth::OF_CLIENT),
+            "login": client(auth::OF_LOGIN),
+        },
+        "additionalProperties": false,
+        "minProperties": 1,
+        "maxProperties": 1,
+    })
 }
 
 fn of_tools(key: &str) -> Value {

@@ -8,7 +8,6 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use super::cache;
 use super::context::Context;
 use super::file::{Entry, File, Transport};
 use super::options::CommandLine;
@@ -17,7 +16,10 @@ use super::resolve::{Draft, draft};
 use super::shared::Inherit;
 use super::surroundings::Surroundings;
 use super::units::word;
-use super::{EndpointSpec, Handshake, LinkSpec, Reach, RemoteTransport, ServerSpec, defaults, instances};
+use super::{
+    AuthSpec, ClientProof, EndpointSpec, Handshake, LinkSpec, Reach, RemoteTransport, ServerSpec, defaults, instances,
+};
+use super::{cache, state};
 use crate::error::{Place, Problems};
 use crate::secrecy::{Redactor, Secret, address};
 use crate::tools::{Glob, ToolPolicy};
@@ -100,6 +102,35 @@ pub fn show(line: &CommandLine<'_>, surroundings: &Surroundings) -> Result<(Show
     Ok((Shown { schema: SCHEMA, config: name, values, hides_name: false }, ctx.hidden.all))
 }
 
+/// How a remote server is told who asks, without what lets anybody in.
+fn auth_rows(auth: &AuthSpec) -> Vec<(&'static str, Value)> {
+    match auth {
+        AuthSpec::Headers => Vec::new(),
+        AuthSpec::Bearer(_) => vec![("bearer", json!("…"))],
+        AuthSpec::BearerFile(file) => vec![("bearerFile", json!(file.display().to_string()))],
+        AuthSpec::BearerCommand(command) => {
+            let args = address::shown_arguments(&command.args).map(str::to_owned);
+            vec![("bearerCommand", json!([command.program.clone()].into_iter().chain(args).collect::<Vec<_>>()))]
+        }
+        AuthSpec::ClientCredentials(client) => {
+            let mut shown = json!({ "clientId": client.client_id, "scope": client.scope, "issuer": client.issuer });
+            let (key, value) = match &client.proof {
+                ClientProof::Secret(_) => ("clientSecret", "…".to_owned()),
+                ClientProof::Key { file, .. } => ("privateKeyFile", file.display().to_string()),
+            };
+            shown[key] = json!(value);
+            vec![("clientCredentials", shown)]
+        }
+        AuthSpec::Login(login) => {
+            let mut shown = json!({ "clientId": login.client_id, "scope": login.scope });
+            if login.client_secret.is_some() {
+                shown["clientSecret"] = json!("…");
+            }
+            vec![("login", shown)]
+        }
+    }
+}
+
 /// What rows are made of.
 struct Table<'a> {
     ctx: &'a Context<'a>,
@@ -129,7 +160,15 @@ impl Table<'_> {
             row("drainTimeout", time(drain), options.drain_timeout.map(|_| "--drain-timeout")),
             row("toolBudget", json!(file.tool_budget.unwrap_or(defaults::TOOL_BUDGET)), None),
             row("cacheDir", json!(cache), of_cache),
+            self.state_row(file),
         ]
+    }
+
+    fn state_row(&self, file: &File) -> Row {
+        let dir = self.ctx.state_dir.as_ref().map_or_else(|| "none".to_owned(), |dir| dir.display().to_string());
+        let of_service = file.state_dir.is_none() && state::is_of_service(self.ctx.env);
+        let from = self.from(None, "stateDir", of_service.then_some("STATE_DIRECTORY"));
+        Row { server: None, key: "stateDir".to_owned(), value: json!(dir), from }
     }
 
     /// A named endpoint: where it is, how it is dialled, and what it shows.
@@ -252,6 +291,9 @@ impl Table<'_> {
                 for (name, _) in &remote.headers {
                     // A value may be any secret.
                     add(&member("headers", name.as_str()), json!("…"), from("headers", None));
+                }
+                for (key, value) in auth_rows(&remote.auth) {
+                    add(&member("auth", key), value, from("auth", None));
                 }
                 let (cert, key) =
                     remote.tls.identity.as_ref().map_or((None, None), |(cert, key)| (Some(cert), Some(key)));

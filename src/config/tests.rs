@@ -11,6 +11,7 @@ use crate::cli;
 use crate::error::{Code, Problem, Problems};
 use crate::secrecy::Redactor;
 
+mod auth;
 mod endpoint;
 mod endpoints;
 mod foreign;
@@ -329,10 +330,7 @@ fn what_is_wrong_with_a_remote_server_is_told_with_a_remedy_and_without_its_secr
     }
     for (members, want) in [
         (r#""args": ["x"]"#, "a.args: does nothing for a remote server, which mcp-pipe does not start"),
-        (
-            r#""auth": {"bearer": "${TOKEN}"}"#,
-            "a.auth: does nothing in this version, so that the server is not told who asks",
-        ),
+        (r#""oauth": {}"#, "a.oauth: is another program's and does nothing here"),
         (r#""certFile": "none.pem""#, "a.certFile: names DIR/none.pem, which is no file now"),
         (r#""type": "sse", "command": "x""#, "a.command: does nothing beside the type, which counts"),
     ] {

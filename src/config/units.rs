@@ -44,6 +44,15 @@ impl fmt::Display for Wrong {
     }
 }
 
+/// A port that can be listened on.
+///
+/// # Errors
+/// Why the text is none.
+pub(crate) fn port(text: &str) -> Result<u16, Wrong> {
+    let port = text.trim().parse::<u16>().ok().filter(|port| *port > 0);
+    port.ok_or_else(|| Wrong::new("a port is a whole number from 1 to 65535", "write it like 8976, or leave it out"))
+}
+
 /// A time from nothing to 30 days.
 ///
 /// # Errors

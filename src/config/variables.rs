@@ -13,7 +13,7 @@ use super::dotenv::DotFile;
 use super::file::{Entry, File};
 use super::reader::Located;
 use super::shared::Inherit;
-use super::{Reach, ServerSpec};
+use super::{CommandSpec, Reach, ServerSpec};
 use crate::disk::{joined, obstacle};
 use crate::endpoint::is_variable;
 use crate::error::{Code, Place};
@@ -163,6 +163,15 @@ fn is_inherited(inherit: &Inherit, name: &str) -> bool {
             NEEDED.iter().any(is) || name.starts_with("LC_") || patterns.iter().any(|pattern| pattern.matches(name))
         }
     }
+}
+
+/// Gives a program of ours that is no server the variables that a server inherits.
+pub(crate) fn with_ours(ctx: &Context<'_>, mut command: CommandSpec) -> CommandSpec {
+    let Hidden { in_env, in_dotenv, .. } = &ctx.hidden;
+    let of_files = ctx.dotenv.vars().filter(|(name, _)| ctx.env.get(name).is_none() && !in_dotenv.contains(*name));
+    command.env = of_files.map(|(name, value)| (name.to_owned(), Secret::new(value))).collect();
+    command.env_remove = in_env.iter().cloned().collect();
+    command
 }
 
 /// Adds the variables that a server inherits to those that its entry sets, and takes out whatever would give away an endpoint.

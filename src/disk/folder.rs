@@ -17,13 +17,50 @@ use self::by_path::Dir;
 use self::held::Dir;
 use super::read::{self, Accept};
 
-/// The folder's name.
+/// The cache folder's name.
 pub(crate) const NAME: &str = "mcp-pipe-cache";
-/// The file by which the folder is known again, also to programs that make backups (<https://bford.info/cachedir/>).
+/// The file by which the cache folder is known again, also to programs that make backups (<https://bford.info/cachedir/>).
 const MARK: &str = "CACHEDIR.TAG";
-/// The beginning of the mark: the first line is the convention's, the second says whose folder this is.
+/// The beginning of its mark: the first line is the convention's, the second says whose folder this is.
 const MARKED: &str = "Signature: 8a477f597d28d172789f06886806bc55\n# Made by mcp-pipe. ";
 const MARK_TEXT: &str = "What servers said of themselves is remembered here. It can be deleted at any time.\n";
+
+/// What a folder is for, and so its name and its mark.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Purpose {
+    /// What can be made again.
+    Cache,
+    /// What can't: logins at remote servers. Programs that make backups are to take it along.
+    State,
+}
+
+impl Purpose {
+    fn name(self) -> &'static str {
+        match self {
+            Purpose::Cache => NAME,
+            Purpose::State => "mcp-pipe-state",
+        }
+    }
+
+    fn mark(self) -> &'static str {
+        match self {
+            Purpose::Cache => MARK,
+            Purpose::State => "README",
+        }
+    }
+
+    /// The beginning of the mark, and the rest.
+    fn marked(self) -> (&'static str, &'static str) {
+        match self {
+            Purpose::Cache => (MARKED, MARK_TEXT),
+            Purpose::State => (
+                "Made by mcp-pipe. ",
+                "Its logins at remote servers are kept here: whoever reads these files is let in there.\n",
+            ),
+        }
+    }
+}
+
 /// Longest mark that is read, in bytes.
 const MAX_MARK: u64 = 4096;
 /// Most entries of the folder that are looked at when old files are removed.
@@ -43,12 +80,28 @@ struct Found {
 }
 
 impl Folder {
-    /// The folder in `parent`, if there is one.
+    /// The cache folder in `parent`, if there is one.
+    ///
+    /// # Errors
+    /// As [`Folder::find_for`].
+    pub(crate) fn find(parent: &Path) -> io::Result<Option<Folder>> {
+        Folder::find_for(Purpose::Cache, parent)
+    }
+
+    /// The cache folder in `parent`; both are made if need be.
+    ///
+    /// # Errors
+    /// As [`Folder::find_for`].
+    pub(crate) fn make(parent: &Path) -> io::Result<Folder> {
+        Folder::make_for(Purpose::Cache, parent)
+    }
+
+    /// The folder for a purpose in `parent`, if there is one.
     ///
     /// # Errors
     /// Something else has the folder's name, or whatever the file system says. The error names the path.
-    pub(crate) fn find(parent: &Path) -> io::Result<Option<Folder>> {
-        let path = parent.join(NAME);
+    pub(crate) fn find_for(purpose: Purpose, parent: &Path) -> io::Result<Option<Folder>> {
+        let path = parent.join(purpose.name());
         let refused = |why: &str| Err(io::Error::other(format!("{} {why}", path.display())));
         let dir = match Dir::open(&path) {
             Ok(dir) => dir,
@@ -61,28 +114,30 @@ impl Folder {
         if !dir.is_ours()? {
             return refused("belongs to another user; name another folder");
         }
-        let mark = dir.open_file(MARK).and_then(|mark| read::read(&mark, MAX_MARK, Accept::Files));
-        if !mark.is_ok_and(|mark| mark.starts_with(MARKED.as_bytes())) {
-            return refused(&format!("was not made by mcp-pipe: it lacks {MARK}; rename it"));
+        let mark = dir.open_file(purpose.mark()).and_then(|mark| read::read(&mark, MAX_MARK, Accept::Files));
+        if !mark.is_ok_and(|mark| mark.starts_with(purpose.marked().0.as_bytes())) {
+            return refused(&format!("was not made by mcp-pipe: it lacks {}; rename it", purpose.mark()));
         }
         Ok(Some(Folder { dir, path }))
     }
 
-    /// The folder in `parent`; both are made if need be.
+    /// The folder for a purpose in `parent`; both are made if need be.
     ///
     /// # Errors
-    /// As [`Folder::find`].
-    pub(crate) fn make(parent: &Path) -> io::Result<Folder> {
+    /// As [`Folder::find_for`].
+    pub(crate) fn make_for(purpose: Purpose, parent: &Path) -> io::Result<Folder> {
         // Mostly the folder is there. An empty folder in its place is replaced.
-        if let Ok(Some(folder)) = Folder::find(parent) {
+        if let Ok(Some(folder)) = Folder::find_for(purpose, parent) {
             return Ok(folder);
         }
         builder().recursive(true).create(parent).map_err(|error| named(parent, &error))?;
-        let made = make_marked(parent);
+        let made = make_marked(purpose, parent);
         // Another process may have been faster.
-        match Folder::find(parent)? {
+        match Folder::find_for(purpose, parent)? {
             Some(folder) => Ok(folder),
-            None => Err(named(&parent.join(NAME), &made.err().unwrap_or_else(|| io::ErrorKind::NotFound.into()))),
+            None => {
+                Err(named(&parent.join(purpose.name()), &made.err().unwrap_or_else(|| io::ErrorKind::NotFound.into())))
+            }
         }
     }
 
@@ -122,6 +177,14 @@ impl Folder {
             let _gone = self.dir.remove(&new);
         }
         put
+    }
+
+    /// Removes a file of ours.
+    ///
+    /// # Errors
+    /// There is none, or whatever the file system says.
+    pub(crate) fn remove(&self, name: &str) -> io::Result<()> {
+        self.dir.remove(name)
     }
 
     /// Opens a file to lock it, and makes it if there is none. What it holds is not changed.
@@ -173,11 +236,13 @@ fn builder() -> DirBuilder {
 
 /// Makes the folder under another name, and renames it once the mark is inside: nobody finds an unmarked one. The rename
 /// replaces an empty folder, and nothing else.
-fn make_marked(parent: &Path) -> io::Result<()> {
-    let new = parent.join(format!("{NAME}.{:08x}", rand::random::<u32>()));
+fn make_marked(purpose: Purpose, parent: &Path) -> io::Result<()> {
+    let new = parent.join(format!("{}.{:08x}", purpose.name(), rand::random::<u32>()));
     builder().create(&new)?;
-    let mark = new.join(MARK);
-    let made = fs::write(&mark, format!("{MARKED}{MARK_TEXT}")).and_then(|()| fs::rename(&new, parent.join(NAME)));
+    let mark = new.join(purpose.mark());
+    let (beginning, rest) = purpose.marked();
+    let written = fs::write(&mark, format!("{beginning}{rest}"));
+    let made = written.and_then(|()| fs::rename(&new, parent.join(purpose.name())));
     if made.is_err() {
         let _gone = fs::remove_file(&mark).and_then(|()| fs::remove_dir(&new));
     }

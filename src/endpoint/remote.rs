@@ -81,6 +81,12 @@ impl RemoteUrl {
         authority.rsplit_once('@').map_or("", |(user, _)| user)
     }
 
+    /// Whether what is sent there is read by nobody on the way: it goes by TLS, or stays on this machine.
+    pub(crate) fn is_confidential(&self) -> bool {
+        let origin = self.origin();
+        origin.tls || origin.is_loopback()
+    }
+
     /// Whether the path ends as that of the older transport does, by habit.
     pub(crate) fn ends_in_sse(&self) -> bool {
         self.0.path().trim_end_matches('/').ends_with("/sse")

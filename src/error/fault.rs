@@ -60,6 +60,8 @@ codes! {
     RemoteLost = "remote-lost",
     /// The remote server does not let us in (HTTP 401 or 403).
     RemoteUnauthorized = "remote-unauthorized",
+    /// No token for the remote server can be had.
+    RemoteToken = "remote-token",
     /// The remote server takes no more requests now (HTTP 429 or 503).
     RemoteBusy = "remote-busy",
     /// The remote server answered with another status of HTTP.

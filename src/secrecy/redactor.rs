@@ -1,7 +1,8 @@
 //! Takes secrets out of a text.
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::ops::Range;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
@@ -23,11 +24,41 @@ pub struct Redactor(Arc<RwLock<Known>>);
 
 #[derive(Default)]
 struct Known {
-    secrets: BTreeSet<Secret>,
-    needles: Vec<Needle>,
+    secrets: BTreeMap<Secret, Kept>,
+    /// By their numbers; `None`: the number is free.
+    needles: Vec<Option<Needle>>,
+    free: Vec<usize>,
     starts: Starts,
     /// Names in which a short secret is shown all the same: without them nobody could tell what a text is about.
     names: BTreeSet<Box<str>>,
+}
+
+/// How long a secret is kept out of sight, and by which needles it is found.
+struct Kept {
+    needles: Vec<usize>,
+    /// For good, whatever is given back.
+    for_good: bool,
+    /// How many of those who lent it have not taken it back.
+    lent: usize,
+}
+
+/// Secrets that are kept out of sight until this is dropped: see [`Redactor::lend`].
+pub(crate) struct Lent {
+    redactor: Redactor,
+    texts: Vec<Secret>,
+}
+
+impl fmt::Debug for Lent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Lent(…)")
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        let mut known = self.redactor.0.write().unwrap_or_else(PoisonError::into_inner);
+        self.texts.iter().for_each(|text| known.take_back(text));
+    }
 }
 
 /// The needles that may begin with each byte.
@@ -57,22 +88,24 @@ impl Redactor {
     /// Adds secrets to those that are kept out of sight.
     pub fn add(&self, secrets: impl IntoIterator<Item = Secret>) {
         let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        for secret in secrets {
-            let decoded = percent_decode_str(secret.reveal()).decode_utf8_lossy().into_owned();
-            // A secret that was encoded twice may come back decoded twice.
-            for text in [secret, Secret::new(decoded)] {
-                let Some(needle) = Needle::new(text.reveal()) else { continue };
-                if known.secrets.contains(&text) {
-                    continue;
-                }
-                known.add(needle);
-                encodings(text.reveal())
-                    .iter()
-                    .filter_map(|text| Needle::new(text))
-                    .for_each(|needle| known.add(needle));
-                known.secrets.insert(text);
+        for text in secrets.into_iter().flat_map(spellings) {
+            if let Some(kept) = known.keep(&text) {
+                kept.for_good = true;
             }
         }
+    }
+
+    /// Adds secrets that change while the program runs, such as tokens that are good for an hour: a daemon that learned each of them
+    /// for good would grow. They are kept out of sight until what is returned is dropped, and beyond that if they were added as well.
+    pub(crate) fn lend(&self, secrets: impl IntoIterator<Item = Secret>) -> Lent {
+        let texts: Vec<Secret> = secrets.into_iter().flat_map(spellings).collect();
+        let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        for text in &texts {
+            if let Some(kept) = known.keep(text) {
+                kept.lent += 1;
+            }
+        }
+        Lent { redactor: self.clone(), texts }
     }
 
     /// Has these names shown whole, though a secret that is shorter than tokens are is a part of them. Longer ones stay hidden: somebody
@@ -86,7 +119,7 @@ impl Redactor {
     /// word that happens to be somebody's short token.
     pub fn for_names(&self) -> Redactor {
         let is_long = |secret: &&Secret| secret.reveal().len() >= TOKEN_LENGTH;
-        self.known().secrets.iter().filter(is_long).cloned().collect()
+        self.known().secrets.keys().filter(is_long).cloned().collect()
     }
 
     /// A text without the known secrets, and without the secret parts of WebSocket addresses.
@@ -138,7 +171,7 @@ impl Redactor {
         let is_in_it = |(at, needle): (usize, &Needle)| {
             needle.len() >= TOKEN_LENGTH && needle.find(text, at, false).is_some_and(|(_, all)| all)
         };
-        known.needles.iter().any(is_whole) || known.candidates(text).any(is_in_it)
+        known.needles.iter().flatten().any(is_whole) || known.candidates(text).any(is_in_it)
     }
 
     fn known(&self) -> RwLockReadGuard<'_, Known> {
@@ -146,11 +179,49 @@ impl Redactor {
     }
 }
 
+/// A secret, and the same decoded: one that was encoded twice may come back decoded twice.
+fn spellings(secret: Secret) -> [Secret; 2] {
+    let decoded = percent_decode_str(secret.reveal()).decode_utf8_lossy().into_owned();
+    [secret, Secret::new(decoded)]
+}
+
 impl Known {
-    fn add(&mut self, needle: Needle) {
-        let number = self.needles.len();
+    /// How a secret is kept, which is looked for from now on. `None`: it is too short for that.
+    fn keep(&mut self, text: &Secret) -> Option<&mut Kept> {
+        if !self.secrets.contains_key(text) {
+            let needle = Needle::new(text.reveal())?;
+            let others = encodings(text.reveal()).into_iter().filter_map(|text| Needle::new(&text));
+            let needles = [needle].into_iter().chain(others).map(|needle| self.add(needle)).collect();
+            self.secrets.insert(text.clone(), Kept { needles, for_good: false, lent: 0 });
+        }
+        self.secrets.get_mut(text)
+    }
+
+    /// Whoever lent a secret takes it back.
+    fn take_back(&mut self, text: &Secret) {
+        let Entry::Occupied(mut entry) = self.secrets.entry(text.clone()) else { return };
+        let kept = entry.get_mut();
+        kept.lent = kept.lent.saturating_sub(1);
+        if kept.lent > 0 || kept.for_good {
+            return;
+        }
+        for number in entry.remove().needles {
+            if let Some(needle) = self.needles[number].take() {
+                needle.first_bytes(|byte| self.starts.0[usize::from(byte)].retain(|of| *of != number));
+                self.free.push(number);
+            }
+        }
+    }
+
+    fn add(&mut self, needle: Needle) -> usize {
+        let number = self.free.pop().unwrap_or(self.needles.len());
         needle.first_bytes(|byte| self.starts.0[usize::from(byte)].push(number));
-        self.needles.push(needle);
+        if number == self.needles.len() {
+            self.needles.push(Some(needle));
+        } else {
+            self.needles[number] = Some(needle);
+        }
+        number
     }
 
     /// A text without the secrets.
@@ -161,7 +232,9 @@ impl Known {
     /// The places in a text where a secret may begin, and which secret.
     fn candidates<'a>(&'a self, text: &'a str) -> impl Iterator<Item = (usize, &'a Needle)> {
         let numbers = move |byte: u8| &self.starts.0[usize::from(byte)];
-        let at = move |(at, byte)| numbers(byte).iter().map(move |number| (at, &self.needles[*number]));
+        let at = move |(at, byte)| {
+            numbers(byte).iter().filter_map(move |number| Some((at, self.needles[*number].as_ref()?)))
+        };
         // Most bytes begin nothing: they are to cost no more than the look that shows it.
         let begins = move |(at, byte): &(usize, u8)| !numbers(*byte).is_empty() && text.is_char_boundary(*at);
         text.bytes().enumerate().filter(begins).flat_map(at)
@@ -243,6 +316,41 @@ mod tests {
         redactor.spare(["office"]);
         let shown = redactor.clean("office: my-office said token=office, abcdefgh01234567 and ws://h/?token=office");
         assert_eq!(shown, "office: my-office said …, … and ws://h/?…");
+    }
+
+    #[test]
+    fn a_secret_that_was_lent_is_hidden_until_it_is_taken_back_and_leaves_nothing() {
+        let redactor = knows(&["sh4red-sh4red-sh4red"]);
+        let text = "sh4red-sh4red-sh4red first-t0ken-first-t0ken second-t0ken-second-t0ken";
+        let size = |redactor: &Redactor| {
+            let known = redactor.known();
+            (
+                known.secrets.len(),
+                known.needles.len() - known.free.len(),
+                known.starts.0.iter().map(Vec::len).sum::<usize>(),
+            )
+        };
+        let before = size(&redactor);
+        let first = redactor.lend(["first-t0ken-first-t0ken", "sh4red-sh4red-sh4red"].map(Secret::new));
+        let again = redactor.lend([Secret::new("first-t0ken-first-t0ken")]);
+        assert_eq!(redactor.clean(text), "… … second-t0ken-second-t0ken");
+        drop(first);
+        assert_eq!(redactor.clean(text), "… … second-t0ken-second-t0ken", "another has it still");
+        drop(again);
+        assert_eq!(redactor.clean(text), "… first-t0ken-first-t0ken second-t0ken-second-t0ken");
+        assert_eq!(size(&redactor), before);
+        // However often tokens change, the needles of the old ones make room.
+        for n in 0..1000 {
+            let token = format!("first-t0ken-{n:012}");
+            let _lent = redactor.lend([Secret::new(token.clone())]);
+            assert_eq!(redactor.clean(&token), "…");
+        }
+        assert_eq!(size(&redactor), before);
+        assert!(redactor.known().needles.len() < 30);
+        let lent = redactor.lend([Secret::new("third-t0ken-third-t0ken")]);
+        redactor.add([Secret::new("third-t0ken-third-t0ken")]);
+        drop(lent);
+        assert_eq!(redactor.clean("third-t0ken-third-t0ken"), "…", "it was added for good");
     }
 
     #[test]

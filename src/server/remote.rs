@@ -33,6 +33,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use self::exchange::{Aim, DISCOVER, Exchange, Io, Patience, SILENCE, Wanted, WantedKind};
 use self::session::{LineKind, Session};
+use super::auth::{Auth, Cause, Denied, Renewal};
 use super::bridge::{Post, PostKind};
 use super::stdout::{Found, Left, OnFound};
 use crate::config::{RemoteSpec, RemoteTransport, ServerSpec};
@@ -59,6 +60,9 @@ pub(super) struct Remote {
     max_frame: usize,
     patience: Patience,
     client: Client,
+    auth: Arc<Auth>,
+    /// Another token is being had, and requests wait for it.
+    renewal: Option<Renewal>,
     /// Where requests go, but those for which the server has named another address.
     url: RemoteUrl,
     way: Way,
@@ -115,13 +119,22 @@ struct Taker<'a, 'b> {
 
 impl Remote {
     /// Begins a life. `max_frame` and the like are those of the server.
-    pub(super) fn new(server: &ServerSpec, spec: Arc<RemoteSpec>, redactor: Redactor, now: Instant) -> Self {
+    pub(super) fn new(
+        server: &ServerSpec,
+        spec: Arc<RemoteSpec>,
+        auth: Arc<Auth>,
+        redactor: Redactor,
+        now: Instant,
+    ) -> Self {
+        auth.begin();
         let longest = server.tools.timeouts.iter().map(|(_, timeout)| *timeout).chain(server.tools.timeout).max();
         // A call with a time of its own is ended by the router.
         let silence = longest.map_or(SILENCE, |longest| SILENCE.max(longest.saturating_mul(2)));
         let is_sse = spec.is_sse();
         let mut remote = Remote {
             client: Client::new(&spec.url, spec.tls.clone(), spec.connect_timeout),
+            auth,
+            renewal: None,
             url: spec.url.clone(),
             redactor,
             max_frame: server.max_frame,
@@ -165,6 +178,7 @@ impl Remote {
     /// Drives everything but what is written. Ready when the life is over.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>, now: Instant, read: bool, on: &mut OnFound<'_>) -> Poll<()> {
         self.wakers.attach(cx);
+        self.poll_renewal(cx);
         let flow = if read { self.left.resume(on) } else { ControlFlow::Break(()) };
         let mut taker = Taker { on, flow, now };
         self.wakers.take_all(&mut self.woken);
@@ -183,6 +197,7 @@ impl Remote {
                 unread.insert(place);
             }
         }
+        self.poll_renewal(cx);
         self.arm(cx);
         // Polled again once there is room.
         self.woken = unread;
@@ -242,6 +257,7 @@ impl Remote {
     }
 
     fn drop_all(&mut self) {
+        self.renewal = None;
         self.each.iter_mut().for_each(|place| *place = None);
         self.queue.clear();
         // The task is to see that nothing is left.
@@ -345,12 +361,12 @@ impl Remote {
         let Some(place) = self.place_of(number) else { return false };
         let Some(exchange) = &mut self.each[place] else { return false };
         match exchange.io {
-            Io::Parked if !exchange.tries.renewed => {
+            Io::Parked | Io::Unauthorized if !exchange.tries.renewed => {
                 self.vacate(place);
                 return true;
             }
             // Elsewhere nothing would end it.
-            Io::Parked | Io::Pausing(_) | Io::Awaited => self.vacate(place),
+            Io::Parked | Io::Unauthorized | Io::Pausing(_) | Io::Awaited => self.vacate(place),
             Io::Sending(_) | Io::Arrived(_) | Io::Explaining { .. } | Io::Reading(_) => {
                 if let Aim::Request(wanted) = &mut exchange.aim {
                     wanted.answered = true;
@@ -389,6 +405,10 @@ impl Remote {
 
     /// Sends what waits, as far as the conversation and the connections allow.
     fn release(&mut self) {
+        // Without the token that is being had they would be refused.
+        if self.renewal.is_some() {
+            return;
+        }
         // Counted once, not for each that waits: thousands may.
         let mut at_work = self.each.iter().flatten().filter(|exchange| exchange.is_at_work()).count();
         let is_reachable = self.way != Way::Sse { posts: None };
@@ -425,6 +445,31 @@ impl Remote {
                 self.wakers.waker(place).wake_by_ref();
             }
         }
+    }
+
+    /// Has another token, unless one is being had already.
+    fn renew(&mut self, cause: Cause) {
+        if self.renewal.is_none() {
+            self.renewal = Some(self.auth.renew(cause));
+        }
+    }
+
+    /// Drives what another token is had by. Once there is one, the requests that wait for it are sent.
+    fn poll_renewal(&mut self, cx: &mut Context<'_>) {
+        let Some(renewal) = &mut self.renewal else { return };
+        let Poll::Ready(done) = renewal.as_mut().poll(cx) else { return };
+        self.renewal = None;
+        if let Err(Denied { fault, why }) = done {
+            return self.finish(Obituary::new(fault, why), false);
+        }
+        let now = Instant::now();
+        for (place, exchange) in self.each.iter_mut().enumerate() {
+            if let Some(exchange) = exchange.as_mut().filter(|exchange| matches!(exchange.io, Io::Unauthorized)) {
+                exchange.io = Io::Pausing(now);
+                self.wakers.waker(place).wake_by_ref();
+            }
+        }
+        self.release();
     }
 
     /// Has the task woken when the next exchange is due.

@@ -8,6 +8,7 @@
 mod harness;
 
 mod agent;
+mod auth;
 mod auto;
 mod calculator;
 mod config_mistakes;

@@ -31,6 +31,8 @@ pub(super) struct Exchange {
     pub(super) io: Io,
     /// The number of the session in which it was sent, and whether it carried an id of that.
     pub(super) session: (u32, bool),
+    /// The number of the token with which it was sent.
+    pub(super) token: u64,
     /// When it was sent, or the server last said something of its own on it.
     pub(super) moved: Instant,
     /// How many bytes of its own had come by then.
@@ -96,6 +98,8 @@ impl WantedKind {
 pub(super) struct Tries {
     /// It was sent in another session than at first.
     pub(super) renewed: bool,
+    /// It was sent with another token than at first.
+    pub(super) authorized: bool,
     /// It was sent again as the server had asked for that.
     pub(super) busy: bool,
     /// How often in a row nothing came of it.
@@ -110,6 +114,8 @@ pub(super) struct Tries {
 pub(super) enum Io {
     /// It waits for a session, for an address, or for others to end.
     Parked,
+    /// It waits for a token.
+    Unauthorized,
     /// It waits until then.
     Pausing(Instant),
     Sending(Sending),
@@ -139,6 +145,7 @@ impl std::fmt::Debug for Io {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Io::Parked => "Parked",
+            Io::Unauthorized => "Unauthorized",
             Io::Pausing(_) => "Pausing",
             Io::Sending(_) => "Sending",
             Io::Arrived(_) => "Arrived",
@@ -168,6 +175,7 @@ impl Exchange {
             body,
             io,
             session: (0, false),
+            token: 0,
             moved: now,
             taken: 0,
             tries: Tries::default(),
@@ -205,7 +213,7 @@ impl Exchange {
     pub(super) fn is_at_work(&self) -> bool {
         match self.io {
             Io::Pausing(_) | Io::Sending(_) | Io::Arrived(_) | Io::Explaining { .. } | Io::Reading(_) => true,
-            Io::Parked | Io::Awaited => false,
+            Io::Parked | Io::Unauthorized | Io::Awaited => false,
         }
     }
 
@@ -213,7 +221,7 @@ impl Exchange {
     pub(super) fn due(&self, patience: Patience) -> Option<Instant> {
         let pause = match &self.io {
             Io::Pausing(until) | Io::Explaining { until, .. } => Some(*until),
-            Io::Parked | Io::Sending(_) | Io::Arrived(_) | Io::Reading(_) | Io::Awaited => None,
+            Io::Parked | Io::Unauthorized | Io::Sending(_) | Io::Arrived(_) | Io::Reading(_) | Io::Awaited => None,
         };
         [self.stalls(patience), pause].into_iter().flatten().min()
     }

@@ -27,13 +27,18 @@ const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const PLAIN: HeaderValue = HeaderValue::from_static("identity");
 const OURS: HeaderValue = HeaderValue::from_static(concat!("mcp-pipe/", env!("CARGO_PKG_VERSION")));
 
-/// The request of an exchange, to this address.
-pub(super) fn call(exchange: &Exchange, url: &RemoteUrl, session: &Session, spec: &RemoteSpec) -> Call {
+/// The request of an exchange, to this address and with this token.
+pub(super) fn call(
+    exchange: &Exchange,
+    (url, token): (&RemoteUrl, Option<HeaderValue>),
+    session: &Session,
+    spec: &RemoteSpec,
+) -> Call {
     let mut headers = HeaderMap::new();
     headers.insert(USER_AGENT, OURS);
     // A compressed stream comes in blocks, and so late.
     headers.insert(ACCEPT_ENCODING, PLAIN);
-    if let Some(value) = basic(url) {
+    if let Some(value) = token.or_else(|| basic(url)) {
         headers.insert(AUTHORIZATION, value);
     }
     for (name, value) in &spec.headers {
@@ -97,7 +102,7 @@ mod tests {
     use super::super::exchange::WantedKind;
     use super::super::session::LineKind;
     use super::*;
-    use crate::config::{RemoteTransport, TlsSpec};
+    use crate::config::{AuthSpec, RemoteTransport, TlsSpec};
     use crate::secrecy::Secret;
 
     fn spec(url: &str, headers: &[(&'static str, &str)]) -> RemoteSpec {
@@ -106,13 +111,14 @@ mod tests {
             url: url.parse().unwrap(),
             transport: RemoteTransport::Any,
             headers: headers.collect(),
+            auth: AuthSpec::Headers,
             tls: TlsSpec::default(),
             connect_timeout: Duration::from_secs(1),
         }
     }
 
     fn sent(aim: Aim, session: &Session, spec: &RemoteSpec) -> Call {
-        call(&Exchange::new(aim, Bytes::from_static(b"{}"), Instant::now()), &spec.url, session, spec)
+        call(&Exchange::new(aim, Bytes::from_static(b"{}"), Instant::now()), (&spec.url, None), session, spec)
     }
 
     fn request(resumes: Option<&[u8]>) -> Aim {

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, LOCATION};
 use tokio::time::Instant;
 
+use super::super::auth::{Cause, Challenge, Ready};
 use super::answer::{self, Asked, Head, Media};
 use super::exchange::{Aim, Exchange, Io, Reading, Wanted, WantedKind};
 use super::reader::Reader;
@@ -69,6 +70,10 @@ impl Remote {
         loop {
             let next = match std::mem::replace(&mut exchange.io, Io::Parked) {
                 Io::Parked => Next::Wait,
+                Io::Unauthorized => {
+                    exchange.io = Io::Unauthorized;
+                    Next::Wait
+                }
                 Io::Awaited => {
                     exchange.io = Io::Awaited;
                     if exchange.wanted().is_none() { Next::Done } else { Next::Wait }
@@ -134,6 +139,19 @@ impl Remote {
             // The session was lost a moment ago, and without one the server would not know whose request it is.
             return Next::Wait;
         }
+        let token = match self.auth.ready(Instant::now()) {
+            Ready::Send(token, number) => {
+                exchange.token = number;
+                token
+            }
+            // The end of a session waits for nothing.
+            Ready::Renew(_) if matches!(exchange.aim, Aim::End) => self.auth.header(),
+            Ready::Renew(cause) => {
+                self.renew(cause);
+                exchange.io = Io::Unauthorized;
+                return Next::Wait;
+            }
+        };
         let url = match (&self.way, &exchange.aim) {
             (Way::Sse { posts: Some(posts) }, Aim::Request(_) | Aim::Message { .. } | Aim::Probe | Aim::Renewal) => {
                 posts
@@ -141,7 +159,7 @@ impl Remote {
             (Way::Http | Way::Sse { .. }, _) => &self.url,
         };
         exchange.session = (self.session.number(), self.session.id().is_some());
-        let call = request::call(exchange, url, &self.session, &self.spec);
+        let call = request::call(exchange, (url, token), &self.session, &self.spec);
         exchange.io = Io::Sending(self.client.send(call));
         Next::Go
     }
@@ -192,12 +210,23 @@ impl Remote {
                 exchange.io = Io::Reading(Box::new(Reading { reply, reader, rest: Bytes::new() }));
                 Next::Go
             }
+            Head::Refused if status == 401 && self.may_be_authorized(exchange) => {
+                exchange.tries.authorized = true;
+                self.renew(Cause::Refused(exchange.token, Challenge::of(&reply.headers)));
+                exchange.io = Io::Unauthorized;
+                Next::Wait
+            }
             Head::Refused => {
                 let until = taker.now + EXPLAINING;
                 exchange.io = Io::Explaining { reply: Box::new(reply), text: Vec::new(), until };
                 Next::Go
             }
         }
+    }
+
+    /// Whether a request that was refused for its token may be sent once more with another one.
+    fn may_be_authorized(&self, exchange: &Exchange) -> bool {
+        !exchange.tries.authorized && self.auth.is_renewable() && !matches!(exchange.aim, Aim::End)
     }
 
     /// Sends a request to the address that its server has named, if that is at the same origin.
@@ -342,15 +371,16 @@ impl Remote {
         let is_events = media == Media::Events && status != 200;
         let text = if is_events { b"" } else { text.trim_ascii() };
         let retry_after = reply.retry_after().unwrap_or_default();
-        let words = self.words(status, text);
+        let words = self.words(status, text, &Challenge::of(&reply.headers));
         self.on_refusal(exchange, (status, &words, retry_after), Some(text), taker)
     }
 
     /// What the server says in a refusal, as the end of a sentence that begins with its name.
-    fn words(&self, status: u16, text: &[u8]) -> String {
+    fn words(&self, status: u16, text: &[u8], challenge: &Challenge) -> String {
         let own = envelope::scan_one(text).filter(|e| e.error).map(|_| Failure::read(text).message);
         let own = own.map_or_else(String::new, |own| format!(" (\"{}\")", self.redactor.shown(&own, SHOWN)));
-        format!("answered HTTP {status}{own}{}", answer::advice(status))
+        let advice = self.auth.advice(status, challenge).unwrap_or_else(|| answer::advice(status).to_owned());
+        format!("answered HTTP {status}{own}{advice}")
     }
 
     /// The server does not do what it was asked. `words`: why, as the end of a sentence that begins with its name. `text`: the body.

@@ -8,7 +8,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 
 use super::*;
-use crate::config::TlsSpec;
+use crate::config::{AuthSpec, TlsSpec};
+use crate::process::guard::Guard;
 
 /// Pause of a server between two things that it says: as SDKs have it between two comments that keep a stream open.
 const BEAT: Duration = Duration::from_secs(15);
@@ -92,10 +93,13 @@ async fn outcome(slow: Slow) -> (String, Duration) {
         url: url.parse().unwrap(),
         transport: RemoteTransport::Http,
         headers: Vec::new(),
+        auth: AuthSpec::Headers,
         tls: TlsSpec::default(),
         connect_timeout: Duration::from_secs(1),
     });
-    let mut remote = Remote::new(&ServerSpec::sample("other", "", &[]), spec, Redactor::default(), Instant::now());
+    let (named, redactor) = (ServerSpec::sample("other", "", &[]), Redactor::default());
+    let auth = Auth::of("other", &spec, &redactor, &Guard::none());
+    let mut remote = Remote::new(&named, spec, auth, redactor, Instant::now());
     let mut out = LineOut::new();
     out.push(&[br#"{"jsonrpc":"2.0","id":1,"method":"initialize","params":{}}"#]);
     out.push(&[br#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#]);

@@ -91,6 +91,11 @@ impl Setup {
         self
     }
 
+    /// The directory that it is to run in.
+    pub(crate) fn folder(&self) -> &Path {
+        self.dir.path()
+    }
+
     /// With whatever else is to be made in its directory.
     pub(crate) fn prepared(self, prepare: impl FnOnce(&Path)) -> Self {
         prepare(self.dir.path());

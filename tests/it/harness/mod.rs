@@ -1,6 +1,7 @@
 //! What the tests are made with: an endpoint that panics on the unexpected, the program as a process, and servers.
 
 mod agent;
+mod auth_server;
 mod client;
 mod conn;
 mod daemon;
@@ -15,6 +16,7 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 
 pub(crate) use agent::{Agent, REPLACED, Seen, Takes};
+pub(crate) use auth_server::{AuthServer, metadata, protected};
 pub(crate) use client::Client;
 pub(crate) use conn::{Conn, names, text_of};
 pub(crate) use daemon::{Daemon, Setup, field};

@@ -18,6 +18,10 @@ pub(crate) struct Asked {
     pub(crate) target: String,
     /// In lower case, names and values.
     pub(crate) head: String,
+    /// The same as it was sent.
+    pub(crate) sent: String,
+    /// The body as it was sent.
+    pub(crate) text: String,
     /// `null` without one.
     pub(crate) body: Value,
     /// Of which session it is, if it says so.
@@ -25,15 +29,38 @@ pub(crate) struct Asked {
 }
 
 impl Asked {
-    pub(super) fn new(method: String, target: String, head: String, body: &[u8]) -> Self {
+    /// `sent`: the head as it was sent.
+    pub(super) fn new(method: String, target: String, sent: String, body: &[u8]) -> Self {
+        let head = sent.to_ascii_lowercase();
         let session = head.lines().find_map(|line| line.strip_prefix("mcp-session-id: s"));
         let session = session.map(|id| id.parse().unwrap());
-        Asked { method, target, session, body: serde_json::from_slice(body).unwrap_or_default(), head }
+        let text = String::from_utf8_lossy(body).into_owned();
+        Asked { method, target, head, sent, text, body: serde_json::from_slice(body).unwrap_or_default(), session }
     }
 
     /// The tool that is called.
     pub(crate) fn tool(&self) -> Option<&str> {
         self.body["params"]["name"].as_str().filter(|_| self.body["method"] == "tools/call")
+    }
+
+    /// The value of a header as it was sent; the name in lower case.
+    pub(crate) fn exact(&self, name: &str) -> Option<&str> {
+        let at =
+            self.head.lines().position(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(": ")))?;
+        Some(self.sent.lines().nth(at)?.split_once(": ")?.1)
+    }
+
+    /// A value of a form, or of the query.
+    pub(crate) fn field(&self, name: &str) -> Option<String> {
+        let query = self.target.split_once('?').map_or("", |(_, query)| query);
+        let text = if self.text.is_empty() { query } else { &self.text };
+        let value = text.split('&').filter_map(|pair| pair.split_once('=')).find(|(of, _)| *of == name)?.1;
+        Some(percent_encoding::percent_decode_str(value).decode_utf8().unwrap().into_owned())
+    }
+
+    /// Where it was asked.
+    pub(crate) fn origin(&self) -> String {
+        format!("http://{}", self.header("host").unwrap())
     }
 
     /// The value of a header.
@@ -273,7 +300,7 @@ async fn request(stream: &mut (impl AsyncRead + Unpin), read: &mut Vec<u8>) -> O
     let head = String::from_utf8(read[..end].to_vec()).unwrap();
     let mut first = head.split(' ');
     let (method, target) = (first.next().unwrap().to_owned(), first.next().unwrap().to_owned());
-    let head = head.to_ascii_lowercase();
+    let (sent, head) = (head.clone(), head.to_ascii_lowercase());
     let value = |name: &str| head.lines().find_map(|line| line.strip_prefix(name)).map(str::to_owned);
     let length = value("content-length: ").map_or(0, |length| length.parse().unwrap());
     while read.len() < end + length {
@@ -281,7 +308,7 @@ async fn request(stream: &mut (impl AsyncRead + Unpin), read: &mut Vec<u8>) -> O
             return None;
         }
     }
-    let asked = Asked::new(method, target, head, &read[end..end + length]);
+    let asked = Asked::new(method, target, sent, &read[end..end + length]);
     read.drain(..end + length);
     Some(asked)
 }
