@@ -53,6 +53,10 @@ const MAX_AT_WORK: usize = 100;
 /// Most bytes of requests that wait so: what comes beyond waits before the life, where the endpoint feels it.
 const MAX_QUEUED: usize = 1 << 20;
 
+/// Longest time for which requests wait for the stream of what the server says by itself: what is asked amid a call may come on it, and some
+/// servers drop that where it does not stand. Others don't answer for it before they have something to say.
+const STANDS: Duration = Duration::from_millis(300);
+
 /// See the module's documentation.
 pub(super) struct Remote {
     spec: Arc<RemoteSpec>,
@@ -79,6 +83,8 @@ pub(super) struct Remote {
     /// Lines wait before the life, as it takes none now.
     is_blocked: bool,
     timer: Option<Pin<Box<Sleep>>>,
+    /// Requests wait for the stream of what the server says by itself to stand, but no longer.
+    stream_until: Option<Instant>,
     end: Option<Obituary>,
     /// In what words the server refused `initialize` before the other way was tried.
     refusal: Option<Obituary>,
@@ -150,6 +156,7 @@ impl Remote {
             left: Left::default(),
             is_blocked: false,
             timer: None,
+            stream_until: None,
             end: None,
             refusal: None,
         };
@@ -428,7 +435,8 @@ impl Remote {
             };
             // `initialize` may be sent again, by the other way.
             let is_admitted = self.session.admits(line) || line == LineKind::Initialize && !self.session.has_begun();
-            if !is_reachable || !is_admitted || line == LineKind::Request && at_work >= MAX_AT_WORK {
+            let has_to_wait = at_work >= MAX_AT_WORK || self.stream_until.is_some();
+            if !is_reachable || !is_admitted || line == LineKind::Request && has_to_wait {
                 // A cancellation goes past requests that wait for others to end; nothing goes past the handshake.
                 at += 1;
                 if !is_reachable || line != LineKind::Request {
@@ -474,7 +482,8 @@ impl Remote {
 
     /// Has the task woken when the next exchange is due.
     fn arm(&mut self, cx: &mut Context<'_>) {
-        let due = self.each.iter().flatten().filter_map(|exchange| exchange.due(self.patience)).min();
+        let dues = self.each.iter().flatten().filter_map(|exchange| exchange.due(self.patience));
+        let due = dues.chain(self.stream_until).min();
         let Some(due) = due else {
             self.timer = None;
             return;
@@ -496,6 +505,10 @@ impl Remote {
         }
         self.timer = None;
         taker.now = Instant::now();
+        if self.stream_until.is_some_and(|until| until <= taker.now) {
+            self.stream_until = None;
+            self.release();
+        }
         for place in 0..self.each.len() {
             let Some(exchange) = &self.each[place] else { continue };
             if exchange.stalls(self.patience).is_some_and(|at| at <= taker.now) {

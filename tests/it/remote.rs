@@ -630,3 +630,25 @@ async fn a_changed_address_is_a_change_of_its_server_alone_and_status_says_what_
     assert_eq!(endpoint.accepted(), 1);
     daemon.stop_closing([&mut conn]).await;
 }
+
+#[tokio::test]
+async fn nothing_is_asked_before_the_stream_stands_on_which_the_server_may_ask_back() {
+    // The head of the stream comes late.
+    let script = |asked: &Asked| match asked.method.as_str() {
+        "GET" => {
+            let mut parts = vec![Part::Pause(Duration::from_millis(100))];
+            parts.extend(events(": stands\n\n"));
+            parts.push(Part::Hang);
+            Some(parts)
+        }
+        _ => None,
+    };
+    let web = Web::start(script).await;
+    let endpoint = FakeEndpoint::bind().await;
+    let daemon = Setup::new().config(&config([("x", json!({"url": web.url(), "endpoint": endpoint.url()}))])).start("debug");
+    let mut conn = endpoint.accept().await;
+    let before = std::time::Instant::now();
+    assert_eq!(names(&conn.handshake().await), ["echo", "x"]);
+    assert!(before.elapsed() >= Duration::from_millis(100), "the list did not wait");
+    daemon.stop_closing([&mut conn]).await;
+}

@@ -15,7 +15,7 @@ use super::exchange::{Aim, Exchange, Io, Reading, Wanted, WantedKind};
 use super::reader::Reader;
 use super::request;
 use super::session::{LineKind, Loss};
-use super::{Found, Obituary, Remote, Taker, Way};
+use super::{Found, Obituary, Remote, STANDS, Taker, Way};
 use crate::error::FaultCode;
 use crate::mcp::envelope::{self, Kind};
 use crate::mcp::failure::Failure;
@@ -89,6 +89,10 @@ impl Remote {
                         Next::Wait
                     }
                     Poll::Ready(result) => {
+                        if matches!(exchange.aim, Aim::Listening { .. }) {
+                            // Whatever came of it: nothing waits for it any longer.
+                            self.stream_until = None;
+                        }
                         exchange.io = Io::Arrived(Box::new(result));
                         Next::Go
                     }
@@ -290,6 +294,7 @@ impl Remote {
     fn listen(&mut self, now: Instant) {
         let is_there = |exchange: &Exchange| matches!(exchange.aim, Aim::Listening { .. });
         if self.way == Way::Http && !self.each.iter().flatten().any(is_there) {
+            self.stream_until = Some(now + STANDS);
             self.begin(Exchange::new(Aim::Listening { stood: false, behind: None }, Bytes::new(), now));
         }
     }
