@@ -645,7 +645,8 @@ async fn nothing_is_asked_before_the_stream_stands_on_which_the_server_may_ask_b
     };
     let web = Web::start(script).await;
     let endpoint = FakeEndpoint::bind().await;
-    let daemon = Setup::new().config(&config([("x", json!({"url": web.url(), "endpoint": endpoint.url()}))])).start("debug");
+    let daemon =
+        Setup::new().config(&config([("x", json!({"url": web.url(), "endpoint": endpoint.url()}))])).start("debug");
     let mut conn = endpoint.accept().await;
     let before = std::time::Instant::now();
     assert_eq!(names(&conn.handshake().await), ["echo", "x"]);
