@@ -130,6 +130,10 @@ impl Login {
                 let name = resource.resource.clone();
                 (Authority { resource, server }, Some(name))
             }
+            None if self.wish.client_secret.is_some() => bail!(
+                "{url} does not say which authorization server it trusts, so nothing says for whom the clientSecret is; remove it, or ask \
+                 whoever runs the server for its metadata (RFC 9728)"
+            ),
             None => (self.of_old(&asker).await.map_err(clean)?, None),
         };
         let server = &authority.server;
@@ -213,6 +217,14 @@ impl Login {
         let server = found.map_err(|why| {
             format!("it wants to know who asks and does not say which authorization server it trusts; {why}")
         })?;
+        // Nothing but its own address says that a server may be asked there.
+        let own = self.spec.url.origin();
+        let all = [Some(&server.token), server.authorization.as_ref(), server.registration.as_ref()];
+        if let Some(other) = all.into_iter().flatten().find(|place| place.origin() != own) {
+            return Err(format!(
+                "it wants to know who asks, does not say which authorization server it trusts, and sends whoever logs in elsewhere ({other})"
+            ));
+        }
         Ok(Authority::of_old(server))
     }
 

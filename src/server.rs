@@ -321,6 +321,7 @@ impl Server {
         let step = goal.step(actual);
         match (step, &mut self.state) {
             (Step::Start, _) => {
+                self.eras.refused_both();
                 // Whoever wants it now also wants to read anew why it fails.
                 (self.restarts, self.notes.start, self.notes.tail) = (Restarts::new(), 0, 0);
                 self.state = ServerPhase::Waiting(None);
@@ -445,6 +446,8 @@ impl Server {
             // At an address nothing is bound to an era, and so nothing ends of that.
             if pid.is_some() {
                 self.eras.ended(era);
+            } else {
+                self.eras.refused_both();
             }
             // Its words are more than that the process which was to be of the other era has ended.
             if let Some(refusal) = living.take_refusal()

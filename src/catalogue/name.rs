@@ -5,7 +5,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use ring::digest;
 
-use crate::config::{AuthSpec, Reach, ServerSpec};
+use crate::config::{AuthSpec, CommandSpec, Reach, ServerSpec};
 use crate::disk::folder::is_hex;
 
 /// The beginning of the name of a file about what one server said.
@@ -64,10 +64,7 @@ pub(super) fn of_server(spec: &ServerSpec) -> String {
     hash.part(spec.name.as_bytes());
     match &spec.reach {
         Reach::Command(command) => {
-            hash.part(command.program.as_bytes());
-            hash.list(command.args.iter().map(|arg| arg.as_bytes()));
-            hash.list(command.cwd.iter().map(|cwd| cwd.as_os_str().as_encoded_bytes()));
-            hash.list(command.env.iter().flat_map(|(name, value)| [name.as_bytes(), value.reveal().as_bytes()]));
+            hash.command(command);
         }
         Reach::Remote(remote) => {
             hash.part(remote.url.reveal().to_string().as_bytes());
@@ -86,10 +83,7 @@ pub(super) fn of_era(spec: &ServerSpec) -> String {
     let mut hash = Hash::new();
     match &spec.reach {
         Reach::Command(command) => {
-            hash.part(command.program.as_bytes());
-            hash.list(command.args.iter().map(|arg| arg.as_bytes()));
-            hash.list(command.cwd.iter().map(|cwd| cwd.as_os_str().as_encoded_bytes()));
-            hash.list(command.env.iter().flat_map(|(name, value)| [name.as_bytes(), value.reveal().as_bytes()]));
+            hash.command(command);
             for file in command.files() {
                 hash.part(&stamp(&file));
             }
@@ -126,6 +120,14 @@ fn hash_of(agent: &str) -> String {
 struct Hash(digest::Context);
 
 impl Hash {
+    /// All that the config says of a program.
+    fn command(&mut self, command: &CommandSpec) {
+        self.part(command.program.as_bytes());
+        self.list(command.args.iter().map(|arg| arg.as_bytes()));
+        self.list(command.cwd.iter().map(|cwd| cwd.as_os_str().as_encoded_bytes()));
+        self.list(command.env.iter().flat_map(|(name, value)| [name.as_bytes(), value.reveal().as_bytes()]));
+    }
+
     fn new() -> Self {
         Hash(digest::Context::new(&digest::SHA256))
     }

@@ -142,7 +142,14 @@ fn client(ctx: &mut Context<'_>, place: &Place, members: &Members) -> Option<Cli
         }
     };
     let issuer = match &members.issuer {
-        None => None,
+        None => {
+            if matches!(proof, ClientProof::Secret(_)) {
+                let what = "has no issuer, so the secret goes to whichever authorization server the server names";
+                let remedy = "add \"issuer\": the authorization server that knows the client, as it calls itself";
+                ctx.warning(place, Code::MissingKey.says(what), remedy);
+            }
+            None
+        }
         Some(text) => {
             let written = text.value.trim();
             let is_safe =

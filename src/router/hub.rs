@@ -521,7 +521,10 @@ impl Router for Hub {
             }
             (Kind::Request, None) => lane.refuse_question(frame, e, OVER, out),
             (Kind::Notification, Some(peer)) => lane.pass_log(peer, frame, e, peers, out),
-            (Kind::Notification, None) => lane.pass_notification(frame, e, peers, out),
+            (Kind::Notification, None) => {
+                let params = e.params.clone().map_or(&b""[..], |params| &frame[params]);
+                out.note(Note::of(server, What::Logged { params }));
+            }
             (Kind::Response | Kind::Other, _) => self.on_server(server, frame, e, now, out),
         }
     }

@@ -122,7 +122,7 @@ pub(super) struct Bridge {
     hello: Option<(u64, String)>,
     /// What `initialize` said of whoever asks, and what the router says of whoever asks next.
     stamp: Stamp,
-    caller: Option<Stamp>,
+    caller: Option<Arc<Stamp>>,
     /// Raw JSON.
     level: Option<Box<str>>,
     offer: Option<Offer>,
@@ -199,15 +199,13 @@ impl Bridge {
                 self.discover(Asked::Watch, wire);
             }
         }
-        if self.listening.on_tick(now) {
-            self.listen(wire);
-        }
+        self.tick_listening(now, wire);
     }
 
     /// A line of the router's.
     pub(super) fn on_line(&mut self, line: &[u8], now: Instant, wire: &mut dyn Wire) {
         if let [CALLER, hello @ ..] = line {
-            self.caller = (!hello.is_empty()).then(|| Stamp::of_hello(hello));
+            self.caller = (!hello.is_empty()).then(|| Arc::new(Stamp::of_hello(hello)));
             return;
         }
         let Some(e) = envelope::scan_one(line) else { return };
@@ -218,7 +216,7 @@ impl Bridge {
                     self.on_request(number, method, (line, &e), now, wire);
                 }
             }
-            Kind::Notification => self.on_notification(method, (line, &e), wire),
+            Kind::Notification => self.on_notification(method, (line, &e), now, wire),
             Kind::Response => {
                 if let Some(call) = self.questions.answered(line, &e) {
                     self.go_on(call, wire);
@@ -265,15 +263,15 @@ impl Bridge {
             "resources/subscribe" | "resources/unsubscribe" => {
                 let uri = object::find(params, &["uri"]).and_then(object::text_of);
                 let Some(uri) = uri else { return refuse(wire, number, INVALID_PARAMS, "the URI is missing") };
-                self.on_wish(number, &uri, method == "resources/subscribe", wire);
+                self.on_wish((number, &uri), method == "resources/subscribe", now, wire);
             }
             _ => self.send_call(Call::new(number, method, (line, e), self.caller.clone()), (line, e), wire),
         }
     }
 
-    fn on_notification(&mut self, method: &str, (line, e): (&[u8], &Envelope), wire: &mut dyn Wire) {
+    fn on_notification(&mut self, method: &str, (line, e): (&[u8], &Envelope), now: Instant, wire: &mut dyn Wire) {
         match method {
-            "notifications/initialized" => self.listen(wire),
+            "notifications/initialized" => self.listen(now, wire),
             "notifications/cancelled" => {
                 let number = e.request_id.clone().and_then(|id| flight_id(&line[id]));
                 if let Some(number) = number {
@@ -319,7 +317,7 @@ impl Bridge {
         let number = call.number;
         let params = text(line, e.params.as_ref());
         let params = if params.is_empty() { "{}" } else { params };
-        let stamp = call.stamp.as_ref().unwrap_or(&self.stamp);
+        let stamp = call.stamp.as_deref().unwrap_or(&self.stamp);
         let params = stamp.params(params, self.level.as_deref(), &[]);
         let frame = with_params(line, e, None, &params);
         let headers = self.headers_of_call(&call.method, (line, e));
@@ -369,6 +367,7 @@ impl Bridge {
     /// The router cancels its request of this number.
     fn cancel(&mut self, number: u64, wire: &mut dyn Wire) {
         self.withdraw_questions(number, wire);
+        self.listening.forget(number);
         let is_it = |pending: &Pending| match pending {
             Pending::Call(call) | Pending::Tools { again: call } => call.number == number,
             Pending::Discover { .. } | Pending::Listen => false,

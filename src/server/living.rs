@@ -328,7 +328,9 @@ impl Living {
         log: &mut dyn FnMut(Noted<'_>),
     ) -> Poll<()> {
         let Living { being, stage: Stage::Bridged(middle), stdin, .. } = self else { return Poll::Pending };
-        let is_due = middle.is_due(cx);
+        // What a server still says that is asked anew is for nobody.
+        let is_over = self.again.is_some();
+        let is_due = middle.is_due(cx) && !is_over;
         let Middle { bridge, posts, withdrawn, left, .. } = &mut **middle;
         let flow = if read { left.resume(on) } else { ControlFlow::Break(()) };
         let read = flow.is_continue();
@@ -341,6 +343,9 @@ impl Living {
             now,
             read,
             &mut |found| {
+                if is_over {
+                    return ControlFlow::Continue(());
+                }
                 bridge.on_found(found, now, &mut carrier);
                 carrier.flow
             },

@@ -473,7 +473,7 @@ impl Remote {
         let now = Instant::now();
         for (place, exchange) in self.each.iter_mut().enumerate() {
             if let Some(exchange) = exchange.as_mut().filter(|exchange| matches!(exchange.io, Io::Unauthorized)) {
-                exchange.io = Io::Pausing(now);
+                (exchange.io, exchange.moved) = (Io::Pausing(now), now);
                 self.wakers.waker(place).wake_by_ref();
             }
         }

@@ -12,6 +12,7 @@ use crate::harness::{
     Asked, Client, Conn, Daemon, FakeEndpoint, Part, Setup, Web, built, config, events, field, fixture_entry,
     installed, multiplex, names, skip, text_of, whole, with_json, within,
 };
+use crate::real_servers::start;
 use crate::sdk_clients::typescript;
 
 /// What a request is answered with.
@@ -20,15 +21,6 @@ type Answers = Box<dyn Fn(&Asked) -> Vec<Part> + Send + Sync>;
 /// The fixture as a server of MCP 2026-07-28, with this way of not taking `initialize`.
 fn modern(how: &str) -> Value {
     fixture_entry(&["--modern", how])
-}
-
-/// Starts it as the server `x`, and accepts its connection.
-async fn start(setup: Setup, mut entry: Value) -> (FakeEndpoint, Daemon, Conn) {
-    let endpoint = FakeEndpoint::bind().await;
-    entry["endpoint"] = endpoint.url().into();
-    let daemon = setup.config(&config([("x", entry)])).start("debug");
-    let conn = endpoint.accept().await;
-    (endpoint, daemon, conn)
 }
 
 /// How many processes of servers were started.

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::harness::{Conn, Daemon, FakeEndpoint, Setup, config, everything, example, installed, names, text_of};
 
 /// Starts it as the server `x`, and accepts its connection.
-async fn start(setup: Setup, mut entry: Value) -> (FakeEndpoint, Daemon, Conn) {
+pub(super) async fn start(setup: Setup, mut entry: Value) -> (FakeEndpoint, Daemon, Conn) {
     let endpoint = FakeEndpoint::bind().await;
     entry["endpoint"] = endpoint.url().into();
     let daemon = setup.config(&config([("x", entry)])).start("debug");

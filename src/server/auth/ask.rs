@@ -93,6 +93,10 @@ impl Asker {
     }
 
     async fn send(&self, url: &RemoteUrl, method: Method, headers: HeaderMap, body: Bytes) -> Result<Reply, String> {
+        // A server elsewhere must not have us ask, and tell, what listens on this machine.
+        if !url.origin().tls && url.origin() != self.origin && !self.origin.is_loopback() {
+            return Err("has an address without TLS, as only a server on this machine may have it".to_owned());
+        }
         let identity = self.tls.identity.clone().filter(|_| url.origin() == self.origin);
         let tls = TlsSpec { identity, ..self.tls.clone() };
         let client = Client::new(url, tls, self.connect_timeout.min(PATIENCE));

@@ -17,6 +17,14 @@ use crate::mcp::reply::{INVALID_PARAMS, METHOD_NOT_FOUND};
 const SHORTEST: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_secs(60);
 
+/// Longest time until a server has granted a request for news: whoever wants to follow a resource waits for that.
+const GRANT: Duration = Duration::from_secs(30);
+/// Shortest time for which news must have come until their loss counts as the first one.
+const STOOD: Duration = Duration::from_secs(60);
+/// Longest URI that is followed, in bytes, and most of them: as many as the router keeps.
+const MAX_URI: usize = 2048;
+const MAX_FOLLOWED: usize = 1000;
+
 /// Lists whose changes a server may tell: the capability, and the name in a subscription.
 const LISTS: [(&str, &str); 3] =
     [("tools", "toolsListChanged"), ("prompts", "promptsListChanged"), ("resources", "resourcesListChanged")];
@@ -37,6 +45,8 @@ pub(super) struct Listening {
     waited: Duration,
     /// News were lost since a request stood.
     has_missed: bool,
+    /// When the server granted the request that stands.
+    granted: Option<Instant>,
 }
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -44,8 +54,8 @@ enum Stage {
     /// The server is not initialized.
     #[default]
     Off,
-    /// A request is under way that the server has not granted.
-    Asked(u64),
+    /// A request is under way that the server has not granted, and is given up then.
+    Asked(u64, Instant),
     /// The server has granted what is asked for, or nothing is asked for.
     Settled,
     /// News were lost, and are asked for again then.
@@ -57,9 +67,13 @@ enum Stage {
 impl Listening {
     pub(super) fn due(&self) -> Option<Instant> {
         match self.stage {
-            Stage::Paused(at) => Some(at),
-            Stage::Off | Stage::Asked(_) | Stage::Settled | Stage::Refused => None,
+            Stage::Paused(at) | Stage::Asked(_, at) => Some(at),
+            Stage::Off | Stage::Settled | Stage::Refused => None,
         }
+    }
+
+    fn is_asked(&self, number: u64) -> bool {
+        matches!(self.stage, Stage::Asked(asked, _) if asked == number)
     }
 
     /// Whether a stream of news stands, whose end would tell of the server's.
@@ -67,13 +81,9 @@ impl Listening {
         self.present.is_some()
     }
 
-    /// Returns whether news are to be asked for.
-    pub(super) fn on_tick(&mut self, now: Instant) -> bool {
-        let is_due = self.due().is_some_and(|at| at <= now);
-        if is_due {
-            self.stage = Stage::Settled;
-        }
-        is_due
+    /// Nobody waits any more for the answer to a wish.
+    pub(super) fn forget(&mut self, number: u64) {
+        self.waiting.remove(&number);
     }
 
     /// What is asked for, raw JSON; `None` where that is nothing.
@@ -93,11 +103,35 @@ impl Listening {
     }
 }
 
+#[cfg(test)]
 impl Bridge {
-    /// Asks for all news that are wanted, unless that is under way.
-    pub(super) fn listen(&mut self, wire: &mut dyn Wire) {
+    /// The URIs that are followed.
+    pub(super) fn listening_to(&self) -> Vec<&str> {
+        self.listening.followed.iter().map(String::as_str).collect()
+    }
+}
+
+impl Bridge {
+    /// The time of [`Listening::due`] may have come.
+    pub(super) fn tick_listening(&mut self, now: Instant, wire: &mut dyn Wire) {
         match self.listening.stage {
-            Stage::Asked(_) => {
+            Stage::Paused(at) if at <= now => {
+                self.listening.stage = Stage::Settled;
+                self.listen(now, wire);
+            }
+            Stage::Asked(number, until) if until <= now => {
+                self.pending.remove(&number);
+                self.withdraw(number, wire);
+                self.on_deaf(number, false, now, wire);
+            }
+            Stage::Paused(_) | Stage::Asked(..) | Stage::Off | Stage::Settled | Stage::Refused => {}
+        }
+    }
+
+    /// Asks for all news that are wanted, unless that is under way.
+    pub(super) fn listen(&mut self, now: Instant, wire: &mut dyn Wire) {
+        match self.listening.stage {
+            Stage::Asked(..) => {
                 self.listening.is_outdated = true;
                 return;
             }
@@ -113,7 +147,7 @@ impl Bridge {
         };
         let number = self.next();
         self.pending.insert(number, Pending::Listen);
-        self.listening.stage = Stage::Asked(number);
+        self.listening.stage = Stage::Asked(number, now + GRANT);
         self.send_own(PostKind::Listen, number, LISTEN, &format!(r#"{{"notifications":{wanted}}}"#), wire);
     }
 
@@ -126,11 +160,11 @@ impl Bridge {
     }
 
     /// The router follows a resource from now on, or no longer.
-    pub(super) fn on_wish(&mut self, number: u64, uri: &str, follows: bool, wire: &mut dyn Wire) {
+    pub(super) fn on_wish(&mut self, (number, uri): (u64, &str), follows: bool, now: Instant, wire: &mut dyn Wire) {
         if !follows {
             super::answer(wire, number, "{}");
             if self.listening.followed.remove(uri) {
-                self.listen(wire);
+                self.listen(now, wire);
             }
             return;
         }
@@ -141,17 +175,25 @@ impl Bridge {
         if self.listening.followed.contains(uri) {
             return super::answer(wire, number, "{}");
         }
+        if uri.len() > MAX_URI || self.listening.followed.len() + self.listening.waiting.len() >= MAX_FOLLOWED {
+            return super::refuse(
+                wire,
+                number,
+                INVALID_PARAMS,
+                "the URI is too long, or too many are followed already",
+            );
+        }
         self.listening.waiting.insert(number, uri.to_owned());
-        self.listen(wire);
+        self.listen(now, wire);
     }
 
     /// The server has said what it grants of a request for news. `granted`: raw JSON.
-    pub(super) fn on_granted(&mut self, number: u64, granted: &str, wire: &mut dyn Wire) {
-        if self.listening.stage != Stage::Asked(number) {
+    pub(super) fn on_granted(&mut self, number: u64, granted: &str, now: Instant, wire: &mut dyn Wire) {
+        if !self.listening.is_asked(number) {
             return;
         }
         self.listening.stage = Stage::Settled;
-        self.listening.waited = Duration::ZERO;
+        self.listening.granted = Some(now);
         self.end_listening(wire);
         self.listening.present = Some(number);
         let uris =
@@ -174,13 +216,13 @@ impl Bridge {
             self.tell_missed(wire);
         }
         if later {
-            self.listen(wire);
+            self.listen(now, wire);
         }
     }
 
     /// A request for news is over. `refused`: the server has said that it knows none.
     pub(super) fn on_deaf(&mut self, number: u64, refused: bool, now: Instant, wire: &mut dyn Wire) {
-        let was_asked = self.listening.stage == Stage::Asked(number);
+        let was_asked = self.listening.is_asked(number);
         if self.listening.present == Some(number) {
             self.listening.present = None;
             self.listening.has_missed = true;
@@ -202,6 +244,10 @@ impl Bridge {
             for (number, _) in std::mem::take(&mut self.listening.waiting) {
                 super::refuse(wire, number, METHOD_NOT_FOUND, "the server tells no changes of this resource now");
             }
+        }
+        // A server that ends its streams soon is asked less and less, too.
+        if self.listening.granted.take().is_some_and(|at| now - at >= STOOD) {
+            self.listening.waited = Duration::ZERO;
         }
         let waited = (self.listening.waited * 2).clamp(SHORTEST, LONGEST);
         self.listening.waited = waited;

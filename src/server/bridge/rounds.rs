@@ -2,8 +2,9 @@
 //! asked again (MCP 2026-07-28, basic/patterns, input requests).
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use super::{Bridge, Wire, text};
+use super::{Bridge, MAX_KEPT, Wire, text};
 use crate::mcp::envelope::{self, Envelope};
 use crate::mcp::failure::Failure;
 use crate::mcp::modern::stamp::{Stamp, with_params};
@@ -27,7 +28,7 @@ pub(super) struct Call {
     pub(super) number: u64,
     pub(super) method: Box<str>,
     /// Who asks, where the router has said so.
-    pub(super) stamp: Option<Stamp>,
+    pub(super) stamp: Option<Arc<Stamp>>,
     /// The router's line, where it may have to be asked again.
     line: Option<Box<[u8]>>,
     rounds: u32,
@@ -41,7 +42,7 @@ pub(super) struct Call {
 
 impl Call {
     /// A request that begins.
-    pub(super) fn new(number: u64, method: &str, (line, e): (&[u8], &Envelope), stamp: Option<Stamp>) -> Self {
+    pub(super) fn new(number: u64, method: &str, (line, e): (&[u8], &Envelope), stamp: Option<Arc<Stamp>>) -> Self {
         let may_ask = matches!(method, "tools/call" | "prompts/get" | "resources/read");
         let is_first_page =
             method.ends_with("/list") && object::find(text(line, e.params.as_ref()), &["cursor"]).is_none();
@@ -76,6 +77,8 @@ pub(super) struct Questions {
     /// By the router's number of the call.
     calls: BTreeMap<u64, Asking>,
     last: u64,
+    /// Bytes of answers and states that are kept.
+    held: usize,
 }
 
 #[derive(Debug)]
@@ -111,7 +114,13 @@ impl Questions {
         let call = *call;
         let question = asking.questions.iter_mut().find(is_it)?;
         question.answer = Some(match &e.result {
-            Some(result) => Ok(text(line, Some(result)).into()),
+            Some(result) if self.held + result.len() > MAX_KEPT => {
+                Err(Failure { code: 0, message: "it is too large to be kept until it is passed on".to_owned() })
+            }
+            Some(result) => {
+                self.held += result.len();
+                Ok(text(line, Some(result)).into())
+            }
             None => Err(Failure::read(line)),
         });
         // One that is refused decides: the others are asked for nothing.
@@ -120,7 +129,17 @@ impl Questions {
         if !is_over {
             return None;
         }
-        self.calls.remove(&call).map(Answered)
+        self.take(call).map(Answered)
+    }
+
+    /// Takes out a call with all that is kept for it.
+    fn take(&mut self, call: u64) -> Option<Asking> {
+        let asking = self.calls.remove(&call)?;
+        let answers = asking.questions.iter().filter_map(|question| question.answer.as_ref()?.as_ref().ok());
+        let held =
+            answers.map(|answer| answer.len()).sum::<usize>() + asking.state.as_ref().map_or(0, |state| state.len());
+        self.held = self.held.saturating_sub(held);
+        Some(asking)
     }
 }
 
@@ -138,11 +157,14 @@ impl Bridge {
         let member = |name: &str| members.iter().rev().find(|member| member.name() == name).map(|member| member.value);
         call.rounds += 1;
         let requests = member("inputRequests").and_then(object::members).unwrap_or_default();
-        let state = member("requestState").filter(|state| state.starts_with('"')).map(Into::into);
+        let state: Option<Box<str>> = member("requestState").filter(|state| state.starts_with('"')).map(Into::into);
+        let size = state.as_ref().map_or(0, |state| state.len());
         let refusal = if call.rounds > MAX_ROUNDS {
             Some(format!("asked {MAX_ROUNDS} times for more, which is as often as it is told"))
         } else if requests.len() > MAX_QUESTIONS {
             Some(format!("asks {} questions at once; {MAX_QUESTIONS} are passed on at most", requests.len()))
+        } else if self.questions.held + size > MAX_KEPT {
+            Some("gives more of a state for its questions than is kept".to_owned())
         } else if call.line.is_none() {
             Some("asks a question about a call that is too large to be asked again".to_owned())
         } else if requests.is_empty() && state.is_none() {
@@ -177,6 +199,7 @@ impl Bridge {
             asking.questions.iter().map(|question| (question.number, question.method.clone())).collect();
         let params: Vec<Option<String>> =
             asking.questions.iter().map(|question| self.params_of(&asking, question, members)).collect();
+        self.questions.held += size;
         self.questions.calls.insert(number, asking);
         for ((question, method), params) in asked.into_iter().zip(params) {
             // The answer to one before may have ended the call.
@@ -210,7 +233,7 @@ impl Bridge {
         let requests = members.iter().rev().find(|member| member.name() == "inputRequests")?.value;
         let key = object::text_of(&question.key)?;
         let params = object::find(requests, &[&key, "params"]).unwrap_or("{}");
-        let stamp = asking.call.stamp.as_ref().unwrap_or(&self.stamp);
+        let stamp = asking.call.stamp.as_deref().unwrap_or(&self.stamp);
         match object::find(params, &["mode"]).and_then(object::text_of).as_deref() {
             Some("url") if &*question.method == "elicitation/create" => {
                 // In the legacy era each has an id, by which its end may be told.
@@ -252,7 +275,7 @@ impl Bridge {
         }
         let params = text(&line, e.params.as_ref());
         let params = if params.is_empty() { "{}" } else { params };
-        let params = call.stamp.as_ref().unwrap_or(&self.stamp).params(params, self.level.as_deref(), &more);
+        let params = call.stamp.as_deref().unwrap_or(&self.stamp).params(params, self.level.as_deref(), &more);
         let number = self.next();
         let frame = with_params(&line, &e, Some(number), &params);
         let headers = self.headers_of_call(&call.method, (&line, &e));
@@ -261,7 +284,7 @@ impl Bridge {
 
     /// The router cancels a call about which something is asked.
     pub(super) fn withdraw_questions(&mut self, call: u64, wire: &mut dyn Wire) {
-        if let Some(asking) = self.questions.calls.remove(&call) {
+        if let Some(asking) = self.questions.take(call) {
             self.kept = self.kept.saturating_sub(asking.call.kept());
             withdraw(&asking, wire);
         }

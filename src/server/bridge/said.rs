@@ -1,5 +1,7 @@
 //! What a modern server says, for the router.
 
+use std::collections::HashSet;
+
 use tokio::time::Instant;
 
 use super::rounds::Call;
@@ -14,6 +16,9 @@ use crate::mcp::object;
 use crate::mcp::reply::{self, INVALID_PARAMS, RESOURCE_NOT_FOUND, UNAVAILABLE};
 use crate::server::stdout::Found;
 
+/// Most tools of a page that are told to be left out.
+const TOLD: usize = 3;
+
 /// Longest piece of a server's own words that is kept, in bytes.
 const WORDS: usize = 300;
 
@@ -24,6 +29,16 @@ impl Bridge {
     /// What was found in what the server says.
     pub(in crate::server) fn on_found(&mut self, found: Found<'_>, now: Instant, wire: &mut dyn Wire) {
         match found {
+            Found::Caused { cause, frame, envelope } if envelope.kind(frame) == Kind::Notification => {
+                // Under the number by which the router knows the call.
+                let of = |pending: &Pending| match pending {
+                    Pending::Call(call) => Some(call.number),
+                    Pending::Discover { .. } | Pending::Listen | Pending::Tools { .. } => None,
+                };
+                if let Some(cause) = self.pending.get(&cause).and_then(of) {
+                    wire.hand_on(Found::Caused { cause, frame, envelope });
+                }
+            }
             Found::Message { frame, envelope } | Found::Caused { frame, envelope, .. } => match envelope.kind(frame) {
                 Kind::Response => {
                     let Some(number) = envelope.id.clone().and_then(|id| flight_id(&frame[id])) else { return };
@@ -174,12 +189,17 @@ impl Bridge {
                 self.repeated.clear();
             }
             let bad = self.repeated.read(&tools);
-            tools.retain(|tool| {
-                let name = object::find(tool, &["name"]).and_then(object::text_of).unwrap_or_default();
-                bad.iter().all(|bad| bad.tool != name)
-            });
-            for bad in bad {
-                let what = format!("the tool \"{}\" {}, and is left out", brief(&bad.tool), bad.why);
+            if !bad.is_empty() {
+                let names: HashSet<&str> = bad.iter().map(|bad| &*bad.tool).collect();
+                tools.retain(|tool| {
+                    let name = object::find(tool, &["name"]).and_then(object::text_of).unwrap_or_default();
+                    !names.contains(&*name)
+                });
+                let told = bad.iter().take(TOLD).map(|bad| format!("the tool \"{}\" {}", brief(&bad.tool), bad.why));
+                let told = told.collect::<Vec<_>>().join("; ");
+                let more = bad.len().saturating_sub(TOLD);
+                let more = if more > 0 { format!("; and so do {more} more") } else { String::new() };
+                let what = format!("{told}{more}: left out");
                 wire.hand_on(Found::Odd { method: "tools/list", what: &what });
             }
         }
@@ -260,7 +280,7 @@ impl Bridge {
         let Some(line) = call.line().map(<[u8]>::to_vec) else { return };
         let Some(e) = envelope::scan_one(&line) else { return };
         let params = text(&line, e.params.as_ref());
-        let params = call.stamp.as_ref().unwrap_or(&self.stamp).params(params, self.level.as_deref(), &[]);
+        let params = call.stamp.as_deref().unwrap_or(&self.stamp).params(params, self.level.as_deref(), &[]);
         let number = self.next();
         let frame = with_params(&line, &e, Some(number), &params);
         let headers = self.headers_of_call(&call.method, (&line, &e));
@@ -277,7 +297,7 @@ impl Bridge {
                 let number = number.and_then(|number| flight_id(number.as_bytes()));
                 if let Some(number) = number {
                     let granted = object::find(params, &["notifications"]).unwrap_or("{}");
-                    self.on_granted(number, granted, wire);
+                    self.on_granted(number, granted, now, wire);
                 }
             }
             // A server ends a subscription so, or by a result.

@@ -386,9 +386,16 @@ fn news_that_were_lost_are_asked_for_later_and_later_and_count_as_changes() {
     let number = rig.done().pop().unwrap().1["id"].clone();
     let done = rig.granted(&number, json!({}));
     assert_eq!(done[0].1["method"], "notifications/tools/list_changed", "{done:?}");
-    // The server itself ends it.
+    // The server itself ends it: soon, and after a while.
     let done = rig.said(json!({"id": number, "result": {}}));
-    assert!(done.is_empty() && rig.bridge.listening.due() == Some(rig.now + Duration::from_secs(1)), "{done:?}");
+    assert!(done.is_empty() && rig.bridge.listening.due() == Some(rig.now + Duration::from_secs(60)), "{done:?}");
+    rig.now += Duration::from_secs(60);
+    rig.bridge.on_tick(rig.now, &mut rig.wire);
+    let number = rig.done().pop().unwrap().1["id"].clone();
+    rig.granted(&number, json!({}));
+    rig.now += Duration::from_secs(60);
+    rig.said(json!({"id": number, "result": {}}));
+    assert_eq!(rig.bridge.listening.due(), Some(rig.now + Duration::from_secs(1)));
 }
 
 #[test]
@@ -472,4 +479,56 @@ fn a_server_over_http_that_gives_no_news_is_asked_now_and_then_whether_it_is_the
     // A stream that stands tells it by itself, and a process by its end.
     assert_eq!(Rig::listening(true).bridge.due(), None);
     assert_eq!(Rig::open(false).bridge.due(), None);
+}
+
+#[test]
+fn wishes_that_nobody_waits_for_are_forgotten_and_what_is_followed_is_bounded() {
+    let mut rig = Rig::listening(false);
+    let done = rig.line(json!({"id": 5, "method": "resources/subscribe", "params": {"uri": "a"}}));
+    let number = done[0].1["id"].clone();
+    rig.line(json!({"method": "notifications/cancelled", "params": {"requestId": 5}}));
+    let done = rig.granted(&number, json!({"resourceSubscriptions": ["a"]}));
+    assert!(done.iter().all(|(_, what)| what["id"] != 5) && rig.bridge.listening_to().is_empty(), "{done:?}");
+    let long = "x".repeat(2049);
+    let done = rig.line(json!({"id": 6, "method": "resources/subscribe", "params": {"uri": long}}));
+    assert_eq!(done[0].1["error"]["code"], -32602);
+}
+
+#[test]
+fn a_server_that_never_grants_news_keeps_nobody_waiting() {
+    let mut rig = Rig::open(true);
+    rig.line(json!({"method": "notifications/initialized"}));
+    rig.line(json!({"id": 5, "method": "resources/subscribe", "params": {"uri": "a"}}));
+    rig.now = rig.bridge.listening.due().unwrap();
+    rig.bridge.on_tick(rig.now, &mut rig.wire);
+    let done = rig.done();
+    assert_eq!((done[0].0, &done[1].1["error"]["code"]), ('W', &json!(-32601)), "{done:?}");
+    assert!(rig.bridge.listening.due() > Some(rig.now));
+}
+
+#[test]
+fn of_many_bad_tools_some_are_told() {
+    let mut rig = Rig::open(true);
+    rig.line(json!({"id": 2, "method": "tools/list"}));
+    let tools: Vec<Value> =
+        (0..20_000).map(|n| json!({"name": format!("t{n}"), "inputSchema": {"x-mcp-header": 1}})).collect();
+    let done = rig.answer(json!({"resultType": "complete", "tools": tools}));
+    assert_eq!((done.len(), &done[1].1["result"]["tools"]), (2, &json!([])));
+    assert!(done[0].1["odd"].as_str().unwrap().contains("so do 19997 more"), "{}", done[0].1);
+}
+
+#[test]
+fn what_a_server_logs_about_a_call_is_told_with_that_calls_number() {
+    let mut rig = Rig::open(true);
+    rig.call(7);
+    rig.answer(json!({"resultType": "input_required", "requestState": "s"}));
+    let sent = rig.wire.posts.last().unwrap().number.unwrap();
+    let frame = r#"{"jsonrpc":"2.0","method":"notifications/message","params":{"level":"info","data":"x"}}"#;
+    let envelope = envelope::scan_one(frame.as_bytes()).unwrap();
+    for cause in [sent, 99] {
+        let found = Found::Caused { cause, frame: frame.as_bytes(), envelope: &envelope };
+        rig.bridge.on_found(found, rig.now, &mut rig.wire);
+    }
+    let done = rig.done();
+    assert!(done.len() == 1 && done[0].1["cause"] == 7, "{done:?}");
 }

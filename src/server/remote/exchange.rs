@@ -228,6 +228,9 @@ impl Exchange {
 
     /// When it has taken too long.
     pub(super) fn stalls(&self, patience: Patience) -> Option<Instant> {
+        if matches!(self.io, Io::Unauthorized) {
+            return None; // that the server's token takes long is not its silence
+        }
         let longest = match &self.aim {
             Aim::Request(wanted) if wanted.answered => LINGER,
             Aim::Request(Wanted { kind: WantedKind::Initialize, .. }) | Aim::Renewal => patience.start,
