@@ -166,7 +166,7 @@ const FOREIGN: &[(Place, Treatment, &[&str])] = &[
     // Which tools there are, at the top, where a rule is about no server.
     (
         Top,
-        Mistake("write it in the entry of a server: \"tools\": {\"allow\": […], \"deny\": […]}"),
+        Mistake("write it there: \"tools\": {\"allow\": […], \"deny\": […]}"),
         &["tools", "includeTools", "excludeTools", "allowedTools", "disabledTools", "enabledTools", "allow", "deny"],
     ),
     (Server, Mistake("write it in the entry's tools: \"tools\": {\"allow\": […], \"deny\": […]}"), &["allow", "deny"]),
@@ -678,7 +678,7 @@ pub(crate) fn foreign(r: &mut Reader<'_>, key: &str, prop: &ObjectProp<'_>, path
         }
         Some(Ignored(remedy)) => r.warning(prop, path, Code::NoEffect.says("is ignored"), remedy),
         Some(Mistake(remedy)) if place == Top => {
-            r.mistake(prop, path, Code::Misplaced.says("belongs in the entry of a server"), remedy);
+            r.mistake(prop, path, Code::Misplaced.says("belongs in a server's entry"), remedy);
         }
         Some(Mistake(remedy)) => r.mistake(prop, path, Code::UnknownKey.says(unknown), remedy),
         Some(Meant(ours)) => {

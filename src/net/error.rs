@@ -271,7 +271,7 @@ pub(crate) enum TlsProblem {
     Certificate(String),
     /// The port doesn't speak TLS.
     #[error(
-        "this port does not speak TLS, most likely plain HTTP: use the TLS port, or \
+        "this port does not speak TLS, most likely plain HTTP: use the TLS port; \
          an endpoint without TLS begins with ws://, a remote server without it with http://"
     )]
     Plain,

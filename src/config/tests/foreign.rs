@@ -191,8 +191,7 @@ fn of_two_lists_of_servers_it_is_told_which_servers_are_left_out() {
 #[test]
 fn what_is_wrong_beside_a_wrong_type_is_told_with_it() {
     for transport in ["telepathy", "sse"] {
-        let members =
-            format!(r#""transport": "{transport}", "command": "x", "env": {{"KEY": "${{NO_SUCH_VARIABLE}}"}}"#);
+        let members = format!(r#""transport": "{transport}", "env": {{"KEY": "${{NO_SUCH_VARIABLE}}"}}"#);
         let told = Case::server(&members).mistakes(&[]);
         assert!(told.iter().any(|line| line.contains("NO_SUCH_VARIABLE")) && told.len() == 2, "{told:?}");
     }
@@ -200,7 +199,7 @@ fn what_is_wrong_beside_a_wrong_type_is_told_with_it() {
 
 #[test]
 fn a_tilde_in_an_argument_is_told_not_to_be_replaced() {
-    let told = Case::server(r#""command": "x", "args": ["~/server.py", "a~/b"]"#).warnings(&[]);
+    let told = Case::server(r#""args": ["~/server.py", "a~/b"]"#).warnings(&[]);
     assert!(
         told.len() == 1 && told[0].contains("mcpServers.a.args[0]: has a ~, which is not replaced here"),
         "{told:?}"
@@ -229,9 +228,9 @@ fn what_would_be_lost_is_a_mistake_or_a_warning_with_what_to_write() {
         ),
         (
             r#""tools": {"my_*": false}"#,
-            "tools: is not a known key; write it in the entry of a server: \"tools\": {\"allow\": […]",
+            "tools: belongs in a server's entry; write it there: \"tools\": {\"allow\": […]",
         ),
-        (r#""excludeTools": ["x"]"#, "excludeTools: is not a known key; write it in the entry of a server"),
+        (r#""excludeTools": ["x"]"#, "excludeTools: belongs in a server's entry; write it there"),
         (
             r#""files": {"command": "x"}"#,
             "files: is a server, and servers stand in mcpServers; write {\"mcpServers\": {\"files\": {…}}}",
