@@ -553,7 +553,7 @@ impl Pipe {
             Start::Awaited if !server.is_up() => Start::Absent,
             Start::Awaited => {
                 if !std::mem::replace(&mut side.late, true) {
-                    let (fetcher, ended) = (side.spec.reach.fetcher(), now < side.late_at());
+                    let (fetcher, ended) = (side.spec.reach.fetcher(), side.fallen && now < side.late_at());
                     side.write(ServerNews::NotReady { waited, undialled: true, ended, fetcher });
                 }
                 Start::Settled

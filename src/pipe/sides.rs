@@ -82,6 +82,8 @@ pub(super) struct Side {
     pub(super) serving: bool,
     /// The log has said that the server's start takes too long.
     pub(super) late: bool,
+    /// A life of the present start has ended before it answered.
+    pub(super) fallen: bool,
     /// After which part of its start the server is reported to be starting still.
     report_after: Duration,
     /// The words in which the server refused to initialize, if that is its last answer; and whether that was its present
@@ -163,6 +165,7 @@ impl Side {
             first: None,
             serving: false,
             late: false,
+            fallen: false,
             report_after: QUIET,
             refused: None,
             ending: false,
@@ -212,6 +215,7 @@ impl Side {
 
     /// A life of the server's process has ended, or could not begin.
     pub(super) fn down(&mut self, now: Instant) {
+        self.fallen = !self.serving;
         self.renew(now);
         match &mut self.refused {
             Some((_, present @ true)) => *present = false,
@@ -222,6 +226,7 @@ impl Side {
     /// A life of the server is to begin by command, perhaps when the one before has ended.
     pub(super) fn begins(&mut self, now: Instant) {
         self.awaited_since = now;
+        self.fallen = false;
         self.refused = None;
         self.late = false;
         self.write(ServerNews::Begins);
@@ -231,6 +236,7 @@ impl Side {
     pub(super) fn ended(&mut self, now: Instant) {
         self.renew(now);
         self.awaited_since = now;
+        self.fallen = false;
         self.ending = false;
     }
 
