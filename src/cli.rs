@@ -399,6 +399,11 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, clap:
     if cli.command.is_some() && (cli.target.target.is_some() || !cli.target.line.is_empty()) {
         return conflict("a target stands behind its command, for example: mcp-pipe tools calculator".to_owned());
     }
+    if let Some(Command::Status { name: Some(name), wait: Some(_), .. }) = &cli.command
+        && units::duration(name).is_ok()
+    {
+        return conflict(format!("a time stands behind an equals sign: mcp-pipe status --wait={name}"));
+    }
     if let Some(Command::Call { server, .. }) = &cli.command
         && slips::is_program_to_call(&arguments, server)
     {

@@ -112,6 +112,8 @@ impl InspectError {
             Some(program) => format!(
                 "{program} downloads the server at its first start: check the network, or give it longer, --start-timeout 5m"
             ),
+            // Its stderr is shown already.
+            None if tracing::enabled!(tracing::Level::INFO) => "is it an MCP server on stdin and stdout?".to_owned(),
             None => {
                 "is it an MCP server on stdin and stdout? --log-level info shows what it writes to stderr".to_owned()
             }
@@ -198,7 +200,7 @@ async fn catalogue(
     spec: &ServerSpec,
 ) -> Result<Arc<Catalogue>, InspectError> {
     let (server, start_timeout) = (&*spec.name, spec.start_timeout);
-    let _over = waiting.begin(server, start_timeout + LIST_PATIENCE);
+    let _over = waiting.begin(server, start_timeout, LIST_PATIENCE);
     let of_it = || server.to_owned();
     let silent = async {
         sleep(start_timeout).await;

@@ -103,6 +103,8 @@ pub(crate) struct Link {
     state: LinkPhase,
     backoff: Backoff,
     contest: Contest,
+    /// No connection is made any more: one that stands goes on to its end.
+    is_last: bool,
     wake: watch::Receiver<u64>,
 }
 
@@ -166,7 +168,7 @@ impl Link {
     /// its clock jumped.
     pub(crate) fn new(endpoint: Endpoint, spec: Arc<LinkSpec>, max_frame: usize, wake: watch::Receiver<u64>) -> Self {
         let (backoff, contest) = (Backoff::new(spec.max_backoff), Contest::new(spec.max_backoff));
-        Link { endpoint, spec, max_frame, state: LinkPhase::Resting, backoff, contest, wake }
+        Link { endpoint, spec, max_frame, state: LinkPhase::Resting, backoff, contest, is_last: false, wake }
     }
 
     /// From the next connection on, messages may be so large, in bytes.
@@ -187,6 +189,15 @@ impl Link {
         (self.backoff, self.contest) = (Backoff::new(self.spec.max_backoff), Contest::new(self.spec.max_backoff));
         self.state = LinkPhase::Resting;
         true
+    }
+
+    /// Has the link make no connection any more. One that stands goes on to its end, with which the link is ready.
+    pub(crate) fn dial_no_more(&mut self) {
+        self.is_last = true;
+        match self.state {
+            LinkPhase::Resting | LinkPhase::Waiting { .. } | LinkPhase::Dialling { .. } => self.abort(),
+            LinkPhase::Open(_) | LinkPhase::Closed => {}
+        }
     }
 
     /// Closes the link for good with code 1000. The link is to be polled on until it is ready.
@@ -402,7 +413,7 @@ impl Link {
             }
             // This is no failure, so the backoff has no say.
             Some(Some(why)) => {
-                self.state = LinkPhase::Waiting { timer: Box::pin(sleep(cloud::SETTLING)), wake: woken(&self.wake) };
+                self.state = self.after(cloud::SETTLING);
                 let _down = on(out, LinkEvent::Down { cause: &Cause::Ours(why), open_for, retry_in: cloud::SETTLING });
                 return;
             }
@@ -424,8 +435,16 @@ impl Link {
             | Cause::Protocol(_)
             | Cause::Stranger { .. } => cause,
         };
-        self.state = LinkPhase::Waiting { timer: Box::pin(sleep(retry_in)), wake: woken(&self.wake) };
+        self.state = self.after(retry_in);
         let _down = on(out, LinkEvent::Down { cause, open_for, retry_in });
+    }
+
+    /// What follows the end of a connection: the next attempt, after so long, unless this was the last one.
+    fn after(&self, retry_in: Duration) -> LinkPhase {
+        match self.is_last {
+            true => LinkPhase::Closed,
+            false => LinkPhase::Waiting { timer: Box::pin(sleep(retry_in)), wake: woken(&self.wake) },
+        }
     }
 }
 

@@ -81,11 +81,6 @@ const OTHERS: usize = 3;
 /// Why the connection of an endpoint is closed that keeps others waiting, as [`Link::hang_up`] takes it.
 const TOO_SLOW: &str = "because the endpoint reads too slowly, and others share its servers";
 
-/// Shortest start of which anything is told: most servers answer sooner.
-const QUIET: Duration = Duration::from_secs(3);
-/// Time between two reports of a start that takes long.
-const PROGRESS: Duration = Duration::from_secs(10);
-
 /// Limits that hold for the whole of a run, until its config has others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Limits {
@@ -153,8 +148,6 @@ pub(crate) struct Pipe {
     ending: Bits,
     /// Something may have changed for links that are not dialled.
     restart_due: bool,
-    /// When the next report of starts that take long is due.
-    report: Instant,
     /// The first server that was not read at the last look, for want of room.
     first: Option<ServerIndex>,
     phase: PipePhase,
@@ -240,7 +233,6 @@ impl Pipe {
             unready: Bits::default(),
             ending: Bits::default(),
             restart_due: true,
-            report: now + QUIET,
             first: None,
             phase: PipePhase::Serving,
             timer: Timer::default(),
@@ -360,6 +352,7 @@ impl Pipe {
         let cx = &mut Context::from_waker(wakers.links.waker(place));
         // The link has its buffer for as long as it looks, and lends it to the router for each event.
         let mut out = std::mem::take(&mut sides.links.each[place].out);
+        sides.links.each[place].known.ends = then == Then::Ends;
         let polled = link.poll(cx, now, room, &mut out, &mut |out, event| {
             std::mem::swap(out, &mut sides.links.each[place].out);
             on_link((&mut **router, *peer), (sides, place), event, then, now);
@@ -381,7 +374,8 @@ impl Pipe {
 
     /// Looks at a server; returns whether it has been stopped.
     fn look_at_server(&mut self, index: ServerIndex, closing: bool, now: Instant) -> bool {
-        let Pipe { router, servers, sides, wakers, .. } = self;
+        let Pipe { router, servers, sides, wakers, phase, .. } = self;
+        let is_serving = matches!(phase, PipePhase::Serving);
         let (server, cx) = (&mut servers[index], &mut Context::from_waker(wakers.servers.waker(index)));
         // Whoever waits for the server's start may have to wait no longer.
         self.restart_due |= !sides.each[index].serving;
@@ -394,7 +388,7 @@ impl Pipe {
             // Of a server that is being stopped nobody wants to hear any more than its end.
             let is_last = matches!(event, ServerEvent::Stopped { .. });
             if is_last || !closing && sides.each[index].leaving.is_none() {
-                on_server(&mut **router, sides, index, event, now);
+                on_server(&mut **router, (sides, is_serving), index, event, now);
             }
             if_room(sides.takes_from_server(index))
         });
@@ -511,7 +505,10 @@ impl Pipe {
 
     /// Replaces the processes that the router wants to be replaced; returns whether there were any.
     fn restart_servers(&mut self) -> bool {
-        let restarts = std::mem::take(&mut self.sides.restarts);
+        let mut restarts = std::mem::take(&mut self.sides.restarts);
+        if !matches!(self.phase, PipePhase::Serving) {
+            restarts.clear(); // no life would follow
+        }
         for (index, why) in &restarts {
             self.servers[*index].restart(why);
             self.woken.servers.insert(*index);
@@ -524,10 +521,6 @@ impl Pipe {
         if !std::mem::take(&mut self.restart_due) || self.undialled.is_empty() {
             return false;
         }
-        let reports = now >= self.report;
-        while self.report <= now {
-            self.report += PROGRESS;
-        }
         let mut dialled = false;
         let mut from = 0;
         while let Some(place) = self.undialled.next(from) {
@@ -536,7 +529,7 @@ impl Pipe {
                 continue;
             }
             let (servers, peer) = (self.sides.links.each[place].servers.clone(), self.links[place].peer);
-            let start_of = |server| self.start_of(server, self.router.is_next(peer, server), reports, now);
+            let start_of = |server| self.start_of(server, self.router.is_next(peer, server), now);
             let starts: Vec<Start> = servers.into_iter().map(start_of).collect();
             if !starts.contains(&Start::Awaited) && starts.contains(&Start::Settled) {
                 self.undialled.remove(place);
@@ -550,26 +543,23 @@ impl Pipe {
     }
 
     /// How far the start of a server is for whoever waits for it. `is_next`: the server would be asked.
-    fn start_of(&mut self, index: ServerIndex, is_next: bool, reports: bool, now: Instant) -> Start {
+    fn start_of(&mut self, index: ServerIndex, is_next: bool, now: Instant) -> Start {
         let (server, side) = (&self.servers[index], &mut self.sides.each[index]);
         let waited = now - side.awaited_since;
-        let start = match self.router.start(index) {
+        match self.router.start(index) {
             // If its start takes long, the turn soon is another server's.
             _ if !is_next => Start::Absent,
             Start::Awaited if now < side.awaited_since + side.spec.start_timeout => Start::Awaited,
             Start::Awaited if !server.is_up() => Start::Absent,
             Start::Awaited => {
                 if !std::mem::replace(&mut side.late, true) {
-                    side.write(ServerNews::NotReady { waited, undialled: true, fetcher: side.spec.reach.fetcher() });
+                    let (fetcher, ended) = (side.spec.reach.fetcher(), side.fallen && now < side.late_at());
+                    side.write(ServerNews::NotReady { waited, undialled: true, ended, fetcher });
                 }
                 Start::Settled
             }
             start @ (Start::Settled | Start::Absent) => start,
-        };
-        if reports && server.is_up() && !side.serving && !side.late {
-            side.write(ServerNews::StillStarting { waited });
         }
-        start
     }
 
     /// When the next start of a server takes too long, or is to be reported.
@@ -580,10 +570,10 @@ impl Pipe {
         let servers = self.undialled.iter().flat_map(|place| self.sides.links.each[place].servers.iter());
         let sides = servers.map(|server| &self.sides.each[*server]);
         let timeouts = sides.map(|side| side.awaited_since + side.spec.start_timeout).filter(|at| *at > now);
-        timeouts.chain([self.report]).min()
+        timeouts.min()
     }
 
-    /// Notes which servers take too long to start, also where no link waits for them: as their tools are remembered, another server of
+    /// Notes which servers take long to start, or too long, also where no link waits for them: as their tools are remembered, another server of
     /// the link answers, or they have served before.
     fn note_late(&mut self, now: Instant) {
         let mut from = 0;
@@ -594,19 +584,28 @@ impl Pipe {
             if is_over || side.has_refused() {
                 self.unready.remove(index);
             } else if now >= side.late_at() && self.servers[index].is_up() {
-                let waited = side.waited(now);
-                let places = || self.undialled.iter().map(|place| &self.sides.links.each[place].servers);
-                let undialled = places().any(|servers| servers.contains(&index));
-                side.write(ServerNews::NotReady { waited, undialled, fetcher: side.spec.reach.fetcher() });
+                let (waited, undialled) = (side.waited(now), self.is_undialled(index));
+                let fetcher = side.spec.reach.fetcher();
+                side.write(ServerNews::NotReady { waited, undialled, ended: false, fetcher });
                 self.sides.each[index].late = true;
                 self.unready.remove(index);
+            } else if now >= side.report_at() && self.servers[index].is_up() {
+                let (waited, undialled) = (side.waited(now), self.is_undialled(index));
+                side.write(ServerNews::StillStarting { waited, undialled });
+                self.sides.each[index].reported(now);
             }
         }
     }
 
+    /// Whether an endpoint that is not dialled yet sees a server.
+    fn is_undialled(&self, index: ServerIndex) -> bool {
+        self.undialled.iter().any(|place| self.sides.links.each[place].servers.contains(&index))
+    }
+
     /// When that is due next.
     fn next_late(&self, now: Instant) -> Option<Instant> {
-        self.unready.iter().map(|index| self.sides.each[index].late_at()).filter(|at| *at > now).min()
+        let due = |index: ServerIndex| [self.sides.each[index].report_at(), self.sides.each[index].late_at()];
+        self.unready.iter().flat_map(due).filter(|at| *at > now).min()
     }
 
     fn poll_stop(&mut self, now: Instant) {
@@ -626,6 +625,9 @@ impl Pipe {
         } else {
             let second = self.stop.clone();
             self.stopped = Box::pin(async move { second.now().cancelled().await });
+            // What comes up now has nobody left to serve.
+            self.links.iter_mut().for_each(|linked| linked.link.dial_no_more());
+            self.servers.iter_mut().for_each(Server::start_no_more);
             self.router.drain(now, &mut self.sides);
             self.phase = PipePhase::Draining { until: now + self.run.limits.drain_timeout };
         }
@@ -737,7 +739,14 @@ fn on_link(
     }
 }
 
-fn on_server(router: &mut dyn Router, sides: &mut Sides, index: ServerIndex, event: ServerEvent<'_>, now: Instant) {
+/// `is_serving`: the pipe is not stopping, and so a life of the server is followed by another one.
+fn on_server(
+    router: &mut dyn Router,
+    (sides, is_serving): (&mut Sides, bool),
+    index: ServerIndex,
+    event: ServerEvent<'_>,
+    now: Instant,
+) {
     match event {
         ServerEvent::Up { pid } => {
             sides.each[index].up(pid, now);
@@ -763,11 +772,11 @@ fn on_server(router: &mut dyn Router, sides: &mut Sides, index: ServerIndex, eve
         }
         ServerEvent::Stopped { pid, why } => sides.each[index].write(ServerNews::Stopped { pid, why }),
         ServerEvent::Down { why, retry_in, life } => {
-            let by_command = sides.each[index].ending;
+            let (by_command, again) = (sides.each[index].ending, is_serving.then_some(retry_in));
             sides.each[index].write(match life {
-                Life::None { fault, shown } => ServerNews::NotStarted { fault, why, shown, retry_in },
+                Life::None { fault, shown } => ServerNews::NotStarted { fault, why, shown, again },
                 Life::Ended { pid, fault, failures, last_words, tail } => {
-                    ServerNews::Exited { pid, fault, why, last_words, tail, failures, retry_in }
+                    ServerNews::Exited { pid, fault, why, last_words, tail, failures, again }
                 }
                 Life::Replaced { pid } => ServerNews::Replaced { pid, why, by_command },
             });

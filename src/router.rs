@@ -174,6 +174,8 @@ pub struct Account {
     pub served: u64,
     /// What the server is doing.
     pub server: String,
+    /// No server that is not ready has a process: their lives have ended, or could not begin.
+    pub ended: bool,
 }
 
 /// The first of some times, if there is any. Asked for with each message, which chained iterators make five times as dear.

@@ -169,6 +169,8 @@ pub struct Server {
     since: Instant,
     /// The present process is ended because another one is wanted.
     restarting: bool,
+    /// No life is begun any more: the present one goes on to its end.
+    is_last: bool,
     /// What a person wants.
     goal: Goal,
     /// The number of the last command before the server was last started.
@@ -216,6 +218,7 @@ impl Server {
             restarts: Restarts::new(),
             since: Instant::now(),
             restarting: false,
+            is_last: false,
             goal: Goal::default(),
             under: 0,
             notes: Notes::default(),
@@ -232,6 +235,8 @@ impl Server {
         loop {
             let name = &self.spec.name;
             match &mut self.state {
+                // The pipe stops, and polls again for that.
+                ServerPhase::Waiting(_) if self.is_last => return Poll::Pending,
                 ServerPhase::Waiting(timer) => {
                     if let Some(timer) = timer {
                         ready!(timer.as_mut().poll(cx));
@@ -288,6 +293,11 @@ impl Server {
     /// The server was of use (served a call): its next restart is a quick one again.
     pub fn healthy(&mut self) {
         self.restarts.healthy();
+    }
+
+    /// Has the server not be started any more, however its present life ends.
+    pub(crate) fn start_no_more(&mut self) {
+        self.is_last = true;
     }
 
     /// Stops the server for good: stdin is closed, then the group is sent TERM, then KILL; with `now` KILL at once. That
@@ -413,7 +423,9 @@ impl Server {
     /// era.
     fn goes_on(&mut self, (ended, end): (Option<u32>, &End), on: &mut OnServerEvent<'_>) -> bool {
         let ServerPhase::Running(living) = &self.state else { return false };
-        let Some(era) = living.again().filter(|_| !self.restarting && self.goal.wanted != Wanted::Stopped) else {
+        let Some(era) =
+            living.again().filter(|_| !self.restarting && !self.is_last && self.goal.wanted != Wanted::Stopped)
+        else {
             return false;
         };
         let Ok(being) = self.being() else { return false };

@@ -127,9 +127,7 @@ impl ToolPolicy {
     /// tool and are most likely misspelt; rules that leave nothing; two tools with one name.
     pub fn doubts(&self, tools: &[&str]) -> Option<String> {
         let mut doubts = Vec::new();
-        // No doubt where everything is denied: that was meant.
-        let is_denied = self.deny.iter().any(Glob::is_all);
-        let none = !tools.is_empty() && !is_denied && !tools.iter().any(|tool| self.publishes(tool));
+        let none = !tools.is_empty() && !tools.iter().any(|tool| self.publishes(tool));
         let unmatched = self.unmatched(tools);
         if !unmatched.is_empty() {
             let meant: Vec<Option<String>> =

@@ -300,7 +300,10 @@ fn servers_of_mcp<'v, 'a>(value: &'v Value<'a>, path: String) -> (&'v Value<'a>,
 }
 
 fn entries(r: &mut Reader<'_>, value: &Value<'_>, path: &str, file: &mut File) {
-    // Of two `mcpServers` the last counts, as a warning has said.
+    // Of two `mcpServers` the last counts, or the one that is not empty, as a warning has said.
+    if !file.entries.is_empty() && matches!(value, Value::Object(object) if object.properties.is_empty()) {
+        return;
+    }
     file.entries.clear();
     if matches!(value, Value::Array(_)) {
         let remedy = r#"write each server behind its name: {"calculator": {"command": …}}"#;

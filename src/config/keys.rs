@@ -7,7 +7,7 @@ use super::reader::{Member, Reader, member, truth};
 use super::units;
 use crate::endpoint::is_variable;
 use crate::error::Code;
-use crate::words::{brief, closest};
+use crate::words::{brief, closest, listed};
 
 /// Keys at the top of the file and in an entry.
 pub(crate) const SHARED: &[&str] = &[
@@ -166,7 +166,7 @@ const FOREIGN: &[(Place, Treatment, &[&str])] = &[
     // Which tools there are, at the top, where a rule is about no server.
     (
         Top,
-        Mistake("write it in the entry of a server: \"tools\": {\"allow\": […], \"deny\": […]}"),
+        Mistake("write it there: \"tools\": {\"allow\": […], \"deny\": […]}"),
         &["tools", "includeTools", "excludeTools", "allowedTools", "disabledTools", "enabledTools", "allow", "deny"],
     ),
     (Server, Mistake("write it in the entry's tools: \"tools\": {\"allow\": […], \"deny\": […]}"), &["allow", "deny"]),
@@ -586,14 +586,10 @@ pub(crate) fn members<'v, 'a>(
         let Some(Honoured(ours)) = treatment(place, &members[i].0) else { continue };
         // Lists of tools add up; of two other keys with one meaning the last counts.
         let twin = members.iter().position(|(other, _, _)| other == ours).filter(|twin| *twin != i);
-        if let (Some(_), false) = (twin, ours.contains('.')) {
+        if let (Some(twin), false) = (twin, ours.contains('.')) {
             let (_, path, prop) = &members[i];
-            r.warning(
-                *prop,
-                path,
-                Code::Duplicate.says(format!("says the same as {ours} beside it; the last one counts")),
-                "remove one of them",
-            );
+            let (what, remedy) = of_twins(ours, &members[i.min(twin)].2.value, &members[i.max(twin)].2.value);
+            r.warning(*prop, path, Code::Duplicate.says(what), remedy);
         }
         members[i].0 = ours.to_owned();
     }
@@ -602,6 +598,34 @@ pub(crate) fn members<'v, 'a>(
     }
     members
 }
+
+/// What becomes of two keys with one meaning, of which `ours` is one, and what to do about it.
+fn of_twins(ours: &str, first: &Value<'_>, last: &Value<'_>) -> (String, &'static str) {
+    let names = |value: &Value<'_>| -> Vec<String> {
+        let Value::Object(object) = value else { return Vec::new() };
+        object.properties.iter().map(|prop| prop.name.as_str().to_owned()).collect()
+    };
+    let (before, after) = (names(first), names(last));
+    let lost: Vec<String> =
+        before.iter().filter(|name| !after.contains(name)).map(|name| brief(name).into_owned()).collect();
+    match ours {
+        "mcpServers" if before.is_empty() != after.is_empty() => {
+            (format!("means the same as {ours} beside it; the one that is not empty counts"), "remove the empty one")
+        }
+        "mcpServers" if !lost.is_empty() => {
+            let n = lost.len();
+            let lost = listed(lost.into_iter().take(SHOWN).collect(), n);
+            (
+                format!("means the same as {ours} beside it; the last one counts, without {lost} of the first"),
+                "move all servers into one mcpServers",
+            )
+        }
+        _ => (format!("says the same as {ours} beside it; the last one counts"), "remove one of them"),
+    }
+}
+
+/// Most names that are told of servers that are left out.
+const SHOWN: usize = 5;
 
 /// How a remote server is reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -653,6 +677,9 @@ pub(crate) fn foreign(r: &mut Reader<'_>, key: &str, prop: &ObjectProp<'_>, path
             r.warning(prop, path, Code::UnknownKey.says(format!("{unknown} and is ignored")), remedy);
         }
         Some(Ignored(remedy)) => r.warning(prop, path, Code::NoEffect.says("is ignored"), remedy),
+        Some(Mistake(remedy)) if place == Top => {
+            r.mistake(prop, path, Code::Misplaced.says("belongs in a server's entry"), remedy);
+        }
         Some(Mistake(remedy)) => r.mistake(prop, path, Code::UnknownKey.says(unknown), remedy),
         Some(Meant(ours)) => {
             r.warning(prop, path, Code::UnknownKey.says(format!("{unknown} and is ignored")), did_you_mean(ours))

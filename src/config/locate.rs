@@ -92,7 +92,8 @@ pub(crate) fn config(
         return Err(Problem::new(by, Code::Argument.says("looks like a token, and there is no such file"), remedy));
     }
     if is_script(&name) && named_by.is_some() && full.is_file() {
-        let remedy = format!("name a config file, or run the script: mcp-pipe {}", quoted(&name));
+        let local = if line.local { "--local " } else { "" };
+        let remedy = format!("name a config file, or run the script: mcp-pipe {local}{}", quoted(&name));
         return Err(Problem::new(Place::file(name), Code::Argument.says("is a script, not a config"), remedy));
     }
     let error = match whole(&full, MAX_CONFIG, Accept::Streams(PATIENCE)) {

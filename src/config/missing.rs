@@ -180,6 +180,9 @@ fn install(program: &str) -> &'static str {
         "python" | "python3" | "py" => {
             "install Python, or write the whole path of the interpreter (in a venv: .venv/bin/python)"
         }
+        "wsl" | "wsl.exe" if !cfg!(windows) => {
+            "that is a program of Windows, which starts others on Linux: name the one that it starts"
+        }
         "cmd" | "cmd.exe" | "powershell" | "powershell.exe" => {
             "that is a program of Windows: name the one that it starts"
         }

@@ -128,9 +128,10 @@ impl Written {
                     "remove it to start the command, or remove the command to use the server at its url"
                 };
                 r.mistake_at(&by.place, Code::Contradiction.says(what), remedy);
-                Some(Transport::Unknown)
+                // Nothing is started; what else is wrong with the program is told at once.
+                Some(Transport::Stdio(command))
             }
-            (Some(None), _, _) if !self.transport.as_ref().is_some_and(is_local) => {
+            (Some(None), command, url) if !self.transport.as_ref().is_some_and(is_local) => {
                 if let Some(by) = &self.transport {
                     let what = format!("is \"{}\", which is no type of server", brief(&by.value));
                     r.mistake_at(
@@ -139,7 +140,15 @@ impl Written {
                         "leave it out: \"command\" names a program that is started here, \"url\" a remote server",
                     );
                 }
-                Some(Transport::Unknown)
+                // Nothing is started; what else is wrong with the server is told at once.
+                match (command.filter(is_filled), url) {
+                    (Some(command), _) => Some(Transport::Stdio(command)),
+                    (None, Some(url)) if !is_websocket(&url.value) => {
+                        let parts = (self.headers, self.auth, self.cert_file, self.key_file);
+                        Some(remote(r, RemoteTransport::Any, url, parts, Vec::new()))
+                    }
+                    (None, _) => Some(Transport::Unknown),
+                }
             }
             (_, Some(command), _) if !is_filled(&command) => {
                 r.mistake_at(&command.place, Code::WrongValue.says("is empty"), "name the program to start");

@@ -111,9 +111,10 @@ pub(crate) fn check(
         let Some(before) = agreeing[..i].iter().position(|one| one.audience.is(&other.audience)) else { continue };
         let one = agreeing[before];
         for (key, one, other) in differences(ctx, &file.shared, (one.server, one.entry), (other.server, other.entry)) {
-            // A key is told once for an endpoint, however many servers are on either side.
-            if !told.contains(&(before, key)) {
-                told.push((before, key));
+            // Each value is told once for an endpoint, however many servers have it.
+            let this = (before, key, one.value.clone(), other.value.clone());
+            if !told.contains(&this) {
+                told.push(this);
                 disagreement(ctx, key, one, other);
             }
         }

@@ -183,6 +183,9 @@ fn argument(ctx: &mut Context<'_>, text: &Located<String>, env: &[(String, Secre
             Code::OtherSystem.says("is a path of Windows, and this is another system"),
             "write the path on this machine",
         );
+    } else if filled.starts_with("~/") {
+        let what = "has a ~, which is not replaced here, as no shell reads it";
+        ctx.warning(&text.place, Code::NotReplaced.says(what), "write the whole path");
     }
     filled
 }

@@ -98,6 +98,11 @@ pub(crate) fn beginning_beside(ctx: &Context<'_>, file: &File) -> Option<String>
     beginning(ctx.line, is_named)
 }
 
+/// The option by which this command line has an endpoint of our own, as one to be repeated.
+fn local(ctx: &Context<'_>) -> &'static str {
+    if ctx.line.options.local { "--local " } else { "" }
+}
+
 /// What to write to start a program, where the command starts any.
 fn program_line(ctx: &Context<'_>, file: &File, line: &str) -> Option<String> {
     beginning_beside(ctx, file).map(|beginning| format!("{beginning} -- {line}"))
@@ -119,7 +124,7 @@ pub(crate) fn of_script(
         return None;
     };
     if is_config(name) {
-        let remedy = format!("name a config by --config: mcp-pipe --config {name}");
+        let remedy = format!("name a config by --config: mcp-pipe {}--config {name}", local(ctx));
         ctx.no_target(Place::file(path.display().to_string()), Code::Target.says("is a config, not a script"), remedy);
         return None;
     }
@@ -283,7 +288,8 @@ fn not_found(ctx: &mut Context<'_>, file: &File, name: &str, config: Option<&str
     let names: Vec<&str> = file.entries.iter().map(|entry| entry.name.as_str()).collect();
     let scripts = scripts(places);
     let commands = ctx.line.commands.iter().map(String::as_str).filter(|_| ctx.line.command.is_none());
-    let known = names.iter().copied().chain(commands).chain(scripts.iter().map(String::as_str));
+    let options = ["local"].into_iter().filter(|_| matches!(ctx.line.command, None | Some("run")));
+    let known = names.iter().copied().chain(commands).chain(scripts.iter().map(String::as_str)).chain(options);
     // A server is often called like its script: names with the same ending as the target come first.
     let same_kind = |known: &&str| Path::new(known).extension() == Path::new(name).extension();
     let meant = closest(name, known.clone().filter(same_kind)).or_else(|| closest(name, known));
@@ -291,10 +297,12 @@ fn not_found(ctx: &mut Context<'_>, file: &File, name: &str, config: Option<&str
     let program = program_line(ctx, file, name).filter(|_| !is_script).map(|line| format!("to run a program: {line}"));
     let remedy = if name.contains(char::is_whitespace) {
         program_line(ctx, file, name).map_or_else(String::new, |line| line_of_words(name, &line))
+    } else if let (Some("local"), false) = (meant, names.contains(&"local")) {
+        "did you mean --local?".to_owned()
     } else if let Some(meant) = meant {
         format!("did you mean {meant}?")
     } else if is_config(name) {
-        format!("a config is named by --config: mcp-pipe --config {name}")
+        format!("a config is named by --config: mcp-pipe {}--config {name}", local(ctx))
     } else {
         let servers = (!names.is_empty()).then(|| format!("the config has: {}", names.join(", ")));
         let create =

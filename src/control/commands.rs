@@ -1,7 +1,7 @@
 //! The commands that ask a running mcp-pipe, or tell it something: `logs`, `health`, and orders such as `restart`. Each asks once,
 //! prints, and ends with a code that says what came of it.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
 use std::io::{self, IsTerminal as _, Write};
 use std::path::PathBuf;
@@ -13,15 +13,18 @@ use tokio::time::{Instant, sleep};
 use super::client::{ANSWER, Answer, Unanswered};
 use super::discovery::{self, Found, Running};
 use super::health::{self, PipeStatus};
+use super::memory;
 use super::orders::{Order, Sought};
 use super::picture::Picture;
 use super::protocol::{Daemon, Reason, Reply, Request};
+use super::report::{Report, Sight};
 use super::status::Overview;
 use crate::config::{ControlSocket, Environment};
 use crate::error::{Exit, Failure};
 use crate::logging::Shown;
 use crate::process::limits;
 use crate::secrecy::{Redactor, plain};
+use crate::words::listed;
 
 /// Which mcp-pipe is asked, and how what it says is shown.
 pub(crate) struct Asking<'a> {
@@ -102,7 +105,12 @@ impl Asking<'_> {
     /// Which mcp-pipe is meant is not clear, or it does not answer, or the order is not carried out.
     pub(crate) fn order(self, order: Order) -> Result<Exit, Failure> {
         let awaited = plain::line(&self.redactor.clean_all(&order.awaited())).into_owned();
-        let within = Cell::new(Duration::ZERO);
+        let is_of_all = matches!(order, Order::Reload);
+        let (within, unwell) = (Cell::new(Duration::ZERO), RefCell::new(String::new()));
+        let named = || match &*unwell.borrow() {
+            names if names.is_empty() => awaited.clone(),
+            names => format!("{awaited} (not yet: {names})"),
+        };
         let carried = async {
             let mut answer = self.ask(&Request::Order(order)).await?;
             while let Some(reply) = answer.next_within(within.get()).await.map_err(told)? {
@@ -126,9 +134,23 @@ impl Asking<'_> {
             tokio::select! {
                 done = carried => done,
                 // Until the order is given, its giving is what may take long.
-                never = tell_waiting(|| (awaited.clone(), within.get().max(ANSWER))) => match never {},
+                never = tell_waiting(|| (named(), within.get().max(ANSWER))) => match never {},
+                never = self.look_for_unwell(&unwell), if is_of_all => match never {},
             }
         })
+    }
+
+    /// Notes again and again what does not serve, while an order is waited for that may be about all.
+    async fn look_for_unwell(&self, names: &RefCell<String>) -> Infallible {
+        loop {
+            sleep(LOOK).await;
+            // One that can't tell says what comes of the order all the same.
+            let Ok(State { daemon, picture }) = self.state().await else { continue };
+            let memory = &memory::of_groups();
+            let sight = Sight { daemon: &daemon, picture: &picture, memory, only: None, now: Instant::now() };
+            let told = Report::of(&sight).map_or_else(String::new, |report| unwell(&report));
+            *names.borrow_mut() = plain::line(&self.redactor.clean_all(&told)).into_owned();
+        }
     }
 
     pub(super) async fn state(&self) -> Result<State, Failure> {
@@ -213,6 +235,17 @@ fn telling_apart(running: &[Running]) -> String {
     }
 }
 
+/// Most names in a line.
+const SHOWN: usize = 5;
+
+/// The first names of what does not serve.
+pub(super) fn unwell(report: &Report) -> String {
+    let names = report.unwell();
+    listed(names.iter().take(SHOWN).collect(), names.len())
+}
+
+/// Time between two looks at what does not serve: below [`QUIET`], so that the first line has it.
+const LOOK: Duration = Duration::from_millis(1500);
 /// Shortest wait for what comes of an order of which anything is told: most orders are carried out sooner.
 const QUIET: Duration = Duration::from_secs(2);
 /// Time between two lines of that at a terminal.

@@ -27,13 +27,15 @@ pub(crate) enum ServerNews<'a> {
     Started { pid: u32, program: &'a str, fetcher: Option<&'a str> },
     /// It is asked at its address, as a remote server.
     Contacted { url: &'a str },
-    /// Its process could not be started. `shown`: what the log says, which does not repeat itself.
-    NotStarted { fault: FaultCode, why: &'a str, shown: &'a str, retry_in: Duration },
-    /// It has not answered yet, so long after its start.
-    StillStarting { waited: Duration },
-    /// The same, for longer than it may take. `undialled`: an endpoint waited for it, and does no longer. `fetcher`: the program that
+    /// Its process could not be started. `shown`: what the log says, which does not repeat itself; `again`: how long until the next attempt,
+    /// if one follows.
+    NotStarted { fault: FaultCode, why: &'a str, shown: &'a str, again: Option<Duration> },
+    /// It has not answered yet, so long after its start. `undialled`: an endpoint waits for it.
+    StillStarting { waited: Duration, undialled: bool },
+    /// The same, for longer than it may take. `undialled`: an endpoint waited for it, and does no longer. `ended`: its lives have ended
+    /// so far. `fetcher`: the program that
     /// downloads it at its first start, if one does.
-    NotReady { waited: Duration, undialled: bool, fetcher: Option<&'a str> },
+    NotReady { waited: Duration, undialled: bool, ended: bool, fetcher: Option<&'a str> },
     /// It answers.
     Ready { took: Duration },
     /// It answers `initialize` with an error.
@@ -42,7 +44,8 @@ pub(crate) enum ServerNews<'a> {
     Silent { note: &'a Note<'a>, failed: bool },
     /// It says something again.
     Heard { note: &'a Note<'a>, serving: bool },
-    /// Its life has ended. `last_words`: what the log says of its stderr, which does not repeat itself; `tail`: the last lines of that; `fault`: what kind of fault that is, where it was no process.
+    /// Its life has ended. `last_words`: what the log says of its stderr, which does not repeat itself; `tail`: the last lines of that; `fault`: what kind of fault that is, where it was no process;
+    /// `again`: how long until the next one, if one follows.
     Exited {
         pid: Option<u32>,
         fault: Option<FaultCode>,
@@ -50,7 +53,7 @@ pub(crate) enum ServerNews<'a> {
         last_words: &'a str,
         tail: &'a str,
         failures: u32,
-        retry_in: Duration,
+        again: Option<Duration>,
     },
     /// Its process has ended, as another one is wanted, by a person or by mcp-pipe itself.
     Replaced { pid: Option<u32>, why: &'a str, by_command: bool },
@@ -143,13 +146,23 @@ impl ServerNews<'_> {
                 warn!(target: RETRIES, event = "ERROR_SERVER_START", server = %name, "{shown}");
             }
             ServerNews::Contacted { url } => debug!(event = "SERVER_STARTED", server = %name, "is asked at {url}"),
-            ServerNews::NotStarted { shown, retry_in, .. } => {
-                warn!(target: RETRIES, event = "ERROR_SERVER_START", server = %name, "{shown}; next attempt in {}", span(*retry_in));
+            ServerNews::NotStarted { shown, again, .. } => {
+                let next =
+                    again.map_or_else(|| STOPPING.to_owned(), |again| format!("next attempt in {}", span(again)));
+                warn!(target: RETRIES, event = "ERROR_SERVER_START", server = %name, "{shown}; {next}");
             }
-            ServerNews::StillStarting { waited } => {
-                info!(event = "SERVER_STARTING", server = %name, "still starting ({}); the endpoint is dialled once it answers", span(*waited));
+            ServerNews::StillStarting { waited, undialled } => {
+                let then = if *undialled { "the endpoint is dialled" } else { "calls are passed to it" };
+                info!(event = "SERVER_STARTING", server = %name, "still starting ({}); {then} once it answers", span(*waited));
             }
-            ServerNews::NotReady { waited, undialled, fetcher } => {
+            ServerNews::NotReady { waited, undialled, ended: true, .. } => {
+                warn!(
+                    event = "ERROR_START_TIMEOUT", server = %name,
+                    "has not served for {}, as it ends each time before it answers{}. What it says at its end, on stderr, mostly tells why",
+                    span(*waited), no_longer(*undialled)
+                );
+            }
+            ServerNews::NotReady { waited, undialled, ended: false, fetcher } => {
                 let remedy = match fetcher {
                     Some(fetcher) => {
                         format!("{fetcher} downloads it at its first start: check the network, or raise startTimeout")
@@ -159,7 +172,7 @@ impl ServerNews<'_> {
                 warn!(
                     event = "ERROR_START_TIMEOUT", server = %name,
                     "has not answered initialize for {}{}. {remedy}", span(*waited),
-                    if *undialled { "; its endpoint waits for it no longer" } else { "" }
+                    no_longer(*undialled)
                 );
             }
             ServerNews::Ready { took } => {
@@ -190,9 +203,10 @@ impl ServerNews<'_> {
             ServerNews::Exited { pid, why, last_words, .. } if is_last => {
                 warn!(event = "SERVER_EXITED", server = %name, pid, why, "{why}{last_words}");
             }
-            ServerNews::Exited { pid, why, last_words, retry_in, .. } => {
-                let again = if pid.is_some() { "restart" } else { "next attempt" };
-                warn!(event = "SERVER_EXITED", server = %name, pid, why, "{why}; {again} in {}{last_words}", span(*retry_in));
+            ServerNews::Exited { pid, why, last_words, again, .. } => {
+                let what = if pid.is_some() { "restart" } else { "next attempt" };
+                let next = again.map_or_else(|| STOPPING.to_owned(), |again| format!("{what} in {}", span(again)));
+                warn!(event = "SERVER_EXITED", server = %name, pid, why, "{why}; {next}{last_words}");
             }
             ServerNews::Replaced { pid, why, .. } => {
                 info!(event = "SERVER_EXITED", server = %name, pid, why, "{why}, as it was told to");
@@ -207,6 +221,14 @@ impl ServerNews<'_> {
         }
     }
 }
+
+/// That an endpoint was dialled without a server, if one was.
+fn no_longer(undialled: bool) -> &'static str {
+    if undialled { "; its endpoint waits for it no longer" } else { "" }
+}
+
+/// That no life of a server follows.
+const STOPPING: &str = "not started again: stopping";
 
 /// Longest part of a server's last lines that an order or `status` tells, in bytes: the log has all of them.
 const LAST_WORDS: usize = 400;
@@ -238,10 +260,10 @@ impl ServerStatus {
                 self.begins_life(now);
             }
             ServerNews::Contacted { .. } => self.begins_life(now),
-            ServerNews::NotStarted { fault, why, retry_in, .. } => {
+            ServerNews::NotStarted { fault, why, again, .. } => {
                 self.restarts += u64::from(self.retry_at.is_some());
                 self.last_words.clear();
-                self.ends(*fault, &clean(why), now, *retry_in);
+                self.ends(*fault, &clean(why), now, *again);
                 self.failures = self.failures.saturating_add(1);
             }
             ServerNews::StillStarting { .. } => {}
@@ -271,12 +293,12 @@ impl ServerStatus {
                 self.clear();
                 self.becomes(if *serving { ServerState::Serving } else { ServerState::Starting }, now);
             }
-            ServerNews::Exited { why, fault, failures, retry_in, tail, .. } => {
+            ServerNews::Exited { why, fault, failures, again, tail, .. } => {
                 self.failures = *failures;
                 self.last_words = clean(end_of(tail));
                 let of_process = if *failures >= LOOP { FaultCode::ServerCrashLoop } else { FaultCode::ServerExited };
                 let fault = fault.unwrap_or(of_process);
-                self.ends(fault, &clean(why), now, *retry_in);
+                self.ends(fault, &clean(why), now, *again);
             }
             ServerNews::Replaced { by_command: true, .. } => self.process = None,
             ServerNews::Replaced { by_command: false, .. } => {
@@ -348,8 +370,8 @@ impl ServerStatus {
     }
 
     /// A life has ended that was not to end, or could not begin.
-    fn ends(&mut self, fault: FaultCode, why: &str, now: Instant, retry_in: Duration) {
-        (self.process, self.retry_at) = (None, Some(now + retry_in));
+    fn ends(&mut self, fault: FaultCode, why: &str, now: Instant, again: Option<Duration>) {
+        (self.process, self.retry_at) = (None, again.map(|again| now + again));
         // The server's own words say more than how its process ended.
         if !std::mem::take(&mut self.refused) {
             (self.fault, self.why) = (Some(fault), why.to_owned());
@@ -375,6 +397,9 @@ impl LinkNews<'_> {
             LinkNews::Down(LinkEnd { why, stood, then: Then::Rests, .. }) => {
                 let event = if *stood { "CONNECTION_CLOSED" } else { "ERROR_CONNECT" };
                 info!(event, ?servers, "{why}");
+            }
+            LinkNews::Down(LinkEnd { cause: Cause::Ours(_), why, stood: true, then: Then::Ends, .. }) => {
+                info!(event = "CONNECTION_CLOSED", ?servers, "{why}; not dialled again: stopping");
             }
             LinkNews::Down(LinkEnd { cause: Cause::Ours(_), why, stood: true, retry_in, .. }) => {
                 info!(event = "CONNECTION_CLOSED", ?servers, "{why}; reconnecting in {} ms", retry_in.as_millis());
@@ -420,9 +445,9 @@ impl LinkStatus {
             LinkNews::Heard => (self.unasked, self.failures) = (false, 0),
             LinkNews::ToolsRead { count, .. } => self.tools = *count,
             LinkNews::Down(end) => {
-                let LinkEnd { cause, why, stood, retry_in, redialled, by_servers, .. } = *end;
+                let LinkEnd { cause, why, stood, retry_in, then, redialled, by_servers } = *end;
                 let (why, fault) = (clean(why), cause.fault());
-                self.retry_at = Some(now + retry_in);
+                self.retry_at = (then != Then::Ends).then(|| now + retry_in);
                 (self.fault, self.by_servers) = (fault, by_servers);
                 self.failures = if fault.is_some() { self.failures.saturating_add(1) } else { self.failures };
                 // What counts is what becomes of the next one, where that is made by command.
@@ -466,7 +491,7 @@ mod tests {
             last_words: "",
             tail: "",
             failures,
-            retry_in: SOON,
+            again: Some(SOON),
         }
     }
 
@@ -494,8 +519,8 @@ mod tests {
         };
         let refusing = ServerState::Refusing("no licence".into());
         let not_started =
-            || ServerNews::NotStarted { fault: missing, why: "command not found: x", shown: "", retry_in: SOON };
-        let not_ready = || ServerNews::NotReady { waited: SOON, undialled: true, fetcher: None };
+            || ServerNews::NotStarted { fault: missing, why: "command not found: x", shown: "", again: Some(SOON) };
+        let not_ready = || ServerNews::NotReady { waited: SOON, undialled: true, ended: false, fetcher: None };
         let rows: Vec<(Vec<ServerNews<'_>>, ServerState, Option<FaultCode>)> = vec![
             (vec![], ServerState::Starting, None),
             (vec![STARTED], ServerState::Starting, None),
@@ -548,7 +573,7 @@ mod tests {
             last_words: "; the same as before",
             tail,
             failures: 1,
-            retry_in: SOON,
+            again: Some(SOON),
         };
         let endless = "é".repeat(LAST_WORDS);
         let long = format!("{endless} | {} | no key", "x".repeat(100));

@@ -203,7 +203,9 @@ impl Known<'_> {
         if sought == Sought::Server && self.endpoints.contains(&name) {
             return format!("{shown} is an endpoint, and this takes a server; there are: {there_are}");
         }
-        format!("no {what} here is called \"{shown}\"; {}there are: {there_are}", meant.unwrap_or_default())
+        let by_servers = sought == Sought::Endpoint && names.iter().any(|name| self.servers.contains(name));
+        let by_servers = if by_servers { " (one without a name is called by its servers)" } else { "" };
+        format!("no {what} here is called \"{shown}\"; {}there are: {there_are}{by_servers}", meant.unwrap_or_default())
     }
 }
 

@@ -26,7 +26,7 @@ pub(super) async fn of(Given { until, within }: Given, status: &Status) -> Outco
         Until::Server { name, command, number } => {
             let done = when(status, |all| all.server(&name).and_then(|server| of_server(command, number, server)));
             match timeout_at(end, done).await {
-                Ok(outcome) => outcome,
+                Ok(outcome) => outcome.map(|said| said + &unconnected(&name, command, &status.read())),
                 Err(_) => Err(late(&name, command, within, &status.read())),
             }
         }
@@ -62,9 +62,14 @@ pub(super) async fn of(Given { until, within }: Given, status: &Status) -> Outco
                 Ok(failed) => Err(with(format!("{told}; but {}", failed.join("; ")))),
                 Err(_) => {
                     let all = status.read();
-                    let is_starting =
-                        |name: &&Arc<str>| all.server(name).is_some_and(|server| server.state == ServerState::Starting);
-                    let names: Vec<&Arc<str>> = servers.iter().filter(is_starting).collect();
+                    // One in a crash loop is down now and starting then.
+                    let is_unwell = |name: &&Arc<str>| {
+                        all.server(name).is_some_and(|server| match server.state {
+                            ServerState::Starting | ServerState::Refusing(_) | ServerState::Down(_) => true,
+                            ServerState::Serving | ServerState::Silent | ServerState::Stopped => false,
+                        })
+                    };
+                    let names: Vec<&Arc<str>> = servers.iter().filter(is_unwell).collect();
                     let (does, n) = (if names.len() == 1 { "does" } else { "do" }, names.len());
                     let names = listed(names.into_iter().take(SHOWN).collect(), n);
                     let within = span(within);
@@ -158,6 +163,24 @@ fn overtaken(command: ServerCommand, number: u64, server: &ServerStatus) -> Opti
         (ServerCommand::Stop, Wanted::Stopped)
         | (ServerCommand::Pause, Wanted::Paused)
         | (ServerCommand::Start | ServerCommand::Resume | ServerCommand::Restart, Wanted::Running) => None,
+    }
+}
+
+/// That a server which serves is reached by nobody, as the end of what has come of a command.
+fn unconnected(name: &str, command: ServerCommand, all: &Overview) -> String {
+    let is_to_serve = match command {
+        ServerCommand::Start | ServerCommand::Resume | ServerCommand::Restart => true,
+        ServerCommand::Pause | ServerCommand::Stop => false,
+    };
+    let links = links_of(name, None, all);
+    let is_reached = links.iter().any(|link| link.state == LinkState::Connected);
+    let why = links.iter().find_map(|link| match &link.state {
+        LinkState::Down(why) => Some(why),
+        LinkState::Resting | LinkState::Connected => None,
+    });
+    match why.filter(|_| is_to_serve && !is_reached) {
+        Some(why) => format!("; but its endpoint is not connected: {why}"),
+        None => String::new(),
     }
 }
 

@@ -505,7 +505,7 @@ mod tests {
                     last_words: "",
                     tail: "",
                     failures,
-                    retry_in: 2 * MIN,
+                    again: Some(2 * MIN),
                 },
             );
         }
@@ -593,7 +593,7 @@ mod tests {
                     last_words: "",
                     tail: "",
                     failures: 7,
-                    retry_in: MIN,
+                    again: Some(MIN),
                     fault: None,
                 },
             );
@@ -620,7 +620,7 @@ mod tests {
         );
         assert!(rig.words().contains(": not dialled yet: waits for a; serves a\n") && rig.causes().is_empty());
         assert!(!rig.report(None).unwrap().is_well());
-        rig.server("a", ServerNews::NotReady { waited: MIN, undialled: true, fetcher: None });
+        rig.server("a", ServerNews::NotReady { waited: MIN, undialled: true, ended: false, fetcher: None });
         assert_eq!(rig.causes(), ["server-not-ready a"], "and not that its endpoint is not dialled");
     }
 

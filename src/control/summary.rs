@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
-use crate::control::status::{LinkState, Overview, ServerState, Status};
+use crate::control::status::{LinkState, LinkStatus, Overview, ServerState, Status};
 use crate::process::stop::Stop;
 use crate::words::counted;
 
@@ -21,7 +21,8 @@ const SETTLED: Duration = Duration::from_millis(100);
 pub(crate) struct Summary {
     /// How many servers.
     pub servers: usize,
-    /// How many tools the endpoints were shown; `None` unless each endpoint has read all.
+    /// How many tools the endpoints were shown, those of a server once; `None` unless each endpoint has read all, and it is clear
+    /// which are whose.
     pub tools: Option<usize>,
     /// How many connections.
     pub connections: usize,
@@ -45,7 +46,7 @@ impl Summary {
         let all_up = !servers.is_empty()
             && servers.iter().all(|server| server.state == ServerState::Serving && has_link(server.key))
             && links.iter().all(|link| link.state == LinkState::Connected);
-        let tools = links.iter().map(|link| link.tools).sum();
+        let tools = distinct(links);
         all_up.then_some(Summary { servers: servers.len(), tools, connections: links.len() })
     }
 
@@ -82,6 +83,24 @@ impl Summary {
             }
         }
     }
+}
+
+/// How many tools there are behind all links. A server may be shown by several; where these show others beside it, nobody has counted its
+/// own tools.
+fn distinct(links: &[LinkStatus]) -> Option<usize> {
+    let mut counted: Vec<(Vec<_>, usize)> = Vec::new();
+    for link in links {
+        let tools = link.tools?;
+        let mut servers: Vec<_> = link.servers.iter().map(|shown| shown.key).collect();
+        servers.sort_unstable();
+        match counted.iter_mut().find(|(others, _)| others.iter().any(|server| servers.contains(server))) {
+            // Endpoints may let through fewer than there are.
+            Some((same, most)) if *same == servers => *most = tools.max(*most),
+            Some(_) => return None,
+            None => counted.push((servers, tools)),
+        }
+    }
+    Some(counted.iter().map(|(_, tools)| tools).sum())
 }
 
 #[cfg(test)]
@@ -172,6 +191,19 @@ mod tests {
             assert!(before.is_zero() || summary.is_none(), "{before:?}");
             assert_eq!(Summary::when_due(&status, &stop).await, None);
         }
+    }
+
+    #[test]
+    fn tools_that_several_endpoints_are_shown_count_once() {
+        let status = Status::default();
+        let [a, b] = ["a", "b"].map(|name| status.add_server(name));
+        let links = [link(&status, &[&a]), link(&status, &[&a]), link(&status, &[&b])];
+        links.iter().zip([8, 8, 1]).for_each(|(link, tools)| link.tools(Some(tools)));
+        assert_eq!(distinct(&status.read().links), Some(9));
+        // Nobody has counted what is whose.
+        let both = link(&status, &[&a, &b]);
+        both.tools(Some(9));
+        assert_eq!(distinct(&status.read().links), None);
     }
 
     #[test]

@@ -9,20 +9,18 @@ use anyhow::anyhow;
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
 use super::client::Answer;
-use super::commands::{Asking, State, print, tell_waiting, told, unknown_name};
+use super::commands::{Asking, State, print, tell_waiting, told, unknown_name, unwell};
 use super::memory;
 use super::protocol::{Daemon, Reply, Request};
 use super::report::{Report, Sight, gone};
 use crate::error::{Exit, Failure};
 use crate::secrecy::plain;
-use crate::words::{listed, span};
+use crate::words::span;
 
 /// Pause between two attempts to find a mcp-pipe that is waited for.
 const AGAIN: Duration = Duration::from_millis(200);
 /// Time between two looks at a terminal at which nothing happens: the times go on.
 const TICK: Duration = Duration::from_secs(1);
-/// Most names in a line.
-const SHOWN: usize = 5;
 /// Clears a terminal (ECMA-48): cursor to the top, and everything below it away.
 const CLEAR: &str = "\u{1b}[H\u{1b}[J";
 
@@ -58,12 +56,6 @@ impl Waiting {
             Some(_) | None => "a mcp-pipe to come up".to_owned(),
         }
     }
-}
-
-/// The first names of what does not serve.
-fn unwell(report: &Report) -> String {
-    let names = report.unwell();
-    listed(names.iter().take(SHOWN).collect(), names.len())
 }
 
 impl Asking<'_> {

@@ -149,7 +149,7 @@ async fn a_mistyped_name_is_answered_with_the_closest() {
 async fn a_server_that_dies_is_not_waited_for() {
     let status = Status::default();
     let entry = status.add_server("silent");
-    let (why, last_words, retry_in) = ("exited with code 3", "", Duration::from_secs(1));
+    let (why, last_words, again) = ("exited with code 3", "", Some(Duration::from_secs(1)));
     let exited = crate::control::journal::ServerNews::Exited {
         pid: Some(1),
         fault: None,
@@ -157,7 +157,7 @@ async fn a_server_that_dies_is_not_waited_for() {
         last_words,
         tail: "",
         failures: 1,
-        retry_in,
+        again,
     };
     entry.write("silent", exited);
     let result = tools(config(&["silent"]), Show::Offer, TABLE, &status, Stop::new(), serve, &mut Vec::new()).await;

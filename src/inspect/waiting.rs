@@ -24,7 +24,9 @@ pub(super) struct Waiting(RefCell<Vec<Wait>>);
 #[derive(Debug, Clone)]
 struct Wait {
     server: String,
-    /// The longest time that this takes from its beginning, after which the server is given up.
+    /// Longest time until the server has answered `initialize`, after which the server is given up.
+    start: Duration,
+    /// The same until all has come that is waited for.
     most: Duration,
     /// The tool whose answer is waited for; `None` for the list of tools.
     call: Option<String>,
@@ -43,18 +45,19 @@ impl Drop for Over<'_> {
 }
 
 impl Waiting {
-    /// The list of this server is waited for from now on, for `most` at most, and as long as the result lives.
-    pub(super) fn begin(&self, server: &str, most: Duration) -> Over<'_> {
-        self.add(server, most, None)
+    /// The list of this server is waited for from now on, as long as the result lives: for `start` at most until the server has
+    /// answered `initialize`, and for `list` from then on.
+    pub(super) fn begin(&self, server: &str, start: Duration, list: Duration) -> Over<'_> {
+        self.add(server, (start, start + list), None)
     }
 
     /// The answer of a tool of this server is waited for, in the same way.
     pub(super) fn begin_call(&self, server: &str, tool: &str, most: Duration) -> Over<'_> {
-        self.add(server, most, Some(tool.to_owned()))
+        self.add(server, (most, most), Some(tool.to_owned()))
     }
 
-    fn add(&self, server: &str, most: Duration, call: Option<String>) -> Over<'_> {
-        self.0.borrow_mut().push(Wait { server: server.to_owned(), most, call });
+    fn add(&self, server: &str, (start, most): (Duration, Duration), call: Option<String>) -> Over<'_> {
+        self.0.borrow_mut().push(Wait { server: server.to_owned(), start, most, call });
         Over { waiting: self, server: server.to_owned() }
     }
 
@@ -82,7 +85,8 @@ impl Waiting {
 
 /// What is waited for, in words.
 fn told(waits: &[Wait], is_starting: impl Fn(&str) -> bool, so_far: Duration) -> String {
-    let most = waits.iter().map(|wait| wait.most).max().unwrap_or_default();
+    let most = |wait: &Wait| if wait.call.is_none() && is_starting(&wait.server) { wait.start } else { wait.most };
+    let most = waits.iter().map(most).max().unwrap_or_default();
     let calls = waits.iter().filter_map(|wait| wait.call.as_deref()).map(|tool| format!("the answer of {tool}"));
     let lists = waits.iter().filter(|wait| wait.call.is_none());
     let (starting, listing): (Vec<&Wait>, Vec<_>) = lists.partition(|wait| is_starting(&wait.server));
@@ -102,8 +106,12 @@ mod tests {
 
     #[test]
     fn each_server_is_told_with_what_it_has_not_answered_and_the_longest_wait_counts() {
-        let wait = |server: &str, most| Wait { server: server.into(), most: Duration::from_secs(most), call: None };
+        let wait = |server: &str, most| {
+            let most = Duration::from_secs(most);
+            Wait { server: server.into(), start: most - Duration::from_secs(20), most, call: None }
+        };
         for (waits, want) in [
+            (vec![wait("slow b", 28)], "waiting for \"slow b\" to answer initialize: 3 of 8 s at most"),
             (vec![wait("a", 80)], "waiting for \"a\" to answer tools/list: 3 of 80 s at most"),
             (
                 vec![wait("a", 80), wait("slow b", 23), wait("c", 81)],
@@ -120,7 +128,8 @@ mod tests {
 
     #[test]
     fn a_call_is_told_with_its_tool() {
-        let wait = Wait { server: "a".into(), most: Duration::from_secs(300), call: Some("slow".into()) };
+        let most = Duration::from_secs(300);
+        let wait = Wait { server: "a".into(), start: most, most, call: Some("slow".into()) };
         assert_eq!(told(&[wait], |_| false, QUIET), "waiting for the answer of slow: 3 of 300 s at most");
     }
 
@@ -128,7 +137,7 @@ mod tests {
     async fn who_has_answered_is_waited_for_no_longer() {
         let waiting = Waiting::default();
         let wait = async |server: &str, secs| {
-            let _over = waiting.begin(server, Duration::from_secs(80));
+            let _over = waiting.begin(server, Duration::from_secs(60), Duration::from_secs(20));
             sleep(Duration::from_secs(secs)).await;
         };
         let seen = async {

@@ -446,3 +446,21 @@ async fn a_ping_goes_out_in_each_interval_though_its_answer_may_take_much_longer
         () = tokio::time::sleep(Duration::from_secs(60)) => panic!("no ping for a minute"),
     }
 }
+
+#[tokio::test]
+async fn a_link_that_is_to_dial_no_more_ends_with_its_connection() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut rig = Rig::dialling(listener.local_addr().unwrap());
+    let serve = async {
+        let (stream, _) = listener.accept().await.unwrap();
+        let mut socket = accept_async(stream).await.unwrap();
+        let frame = CloseFrame { code: 4004.into(), reason: "".into() };
+        socket.send(Message::Close(Some(frame))).await.unwrap();
+        while let Some(Ok(_)) = socket.next().await {}
+    };
+    let (down, ()) = tokio::join!(rig.next_down(Link::dial_no_more), serve);
+    assert!(down.open_for.is_some(), "{down:?}");
+    assert!(matches!(rig.link.state, LinkPhase::Closed));
+    rig.link.redial(&mut rig.out);
+    assert!(matches!(rig.link.state, LinkPhase::Closed), "nothing brings it back");
+}

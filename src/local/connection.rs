@@ -16,7 +16,7 @@ use http::{HeaderValue, StatusCode, Uri};
 use serde_json::Value;
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, mpsc, oneshot};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::handshake::server::{ErrorResponse, Request, Response};
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
@@ -24,12 +24,14 @@ use tokio_tungstenite::{WebSocketStream, accept_hdr_async_with_config};
 
 use super::session::{Output, Session};
 use super::{Catalogue, Presence, RpcError, Seat, Seats};
-use crate::words::{counted, listed};
+use crate::words::{counted, listed, span};
 
 /// Longest time for the upgrade: a pipe on the same machine takes milliseconds.
 const UPGRADE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Longest wait for the peer's close frame after ours (RFC 6455 section 7.1.1).
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+/// Longest wait for a server's list of tools before the log tells of it: as long as a server that shares its connection is given.
+const LIST_LATE: Duration = Duration::from_secs(30);
 /// First size of the buffers of a connection, in bytes: small, since large messages make a buffer grow while they last.
 const BUFFER: usize = 8 * 1024;
 /// Most calls under way at a time; further ones wait in the queue. A robot sends one at a time, a person's script perhaps ten.
@@ -156,7 +158,7 @@ impl Reader {
     async fn run(&mut self, mut frames: SplitStream<Socket>) -> &'static str {
         let (mut session, mut outputs) = Session::open(Instant::now());
         self.note_absence("it has not answered initialize");
-        let mut was_open = false;
+        let (mut was_open, mut late) = (false, None);
         loop {
             for output in outputs.drain(..) {
                 if let Err(why) = self.perform(output) {
@@ -165,6 +167,7 @@ impl Reader {
             }
             if session.is_open() && !std::mem::replace(&mut was_open, true) {
                 self.note_absence("it has not answered tools/list");
+                late = Some(Instant::now() + LIST_LATE);
             }
             let wake_at = session.wake_at();
             outputs = tokio::select! {
@@ -175,6 +178,11 @@ impl Reader {
                     Some(Err(_)) => return "the connection broke",
                     None => return "the connection was closed",
                 },
+                () = sleep_until(late.unwrap_or_else(Instant::now)), if late.is_some() => {
+                    late = None;
+                    self.report_no_list();
+                    Vec::new()
+                }
                 Some(call) = self.calls.recv(), if session.is_open() && session.calls_in_flight() < MAX_CALLS => {
                     session.call(&call.tool, &call.arguments, call.answer)
                 }
@@ -247,6 +255,14 @@ impl Reader {
         }
         let catalogue = Arc::new(catalogue);
         self.seat.presence.send_replace(Presence::Ready { catalogue, line: self.line.clone() });
+    }
+
+    /// Tells whoever reads the log that there is still no list of tools.
+    fn report_no_list(&self) {
+        if matches!(&*self.seat.presence.borrow(), Presence::Away(_)) {
+            let late = span(LIST_LATE);
+            tracing::warn!(event = "ERROR_LIST", servers = ?self.seat.names, "has not answered tools/list for {late}; it has no tools here until it does");
+        }
     }
 
     /// Says why there is no list of tools yet, for whoever waits for one.

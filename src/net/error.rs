@@ -217,7 +217,7 @@ impl DialStep {
             DialStep::Tcp => "check host and port, and whether a firewall drops the packets or a proxy is needed",
             DialStep::Proxy => "check the proxy",
             DialStep::Tls => {
-                "check that the port is the one for TLS; an address without TLS begins with ws:// or http://"
+                "check that the port is the one for TLS; an endpoint without TLS begins with ws://, a remote server without it with http://"
             }
             DialStep::Upgrade => "check that the address is a WebSocket endpoint, and that it is not overloaded",
         }
@@ -271,7 +271,8 @@ pub(crate) enum TlsProblem {
     Certificate(String),
     /// The port doesn't speak TLS.
     #[error(
-        "this port does not speak TLS, most likely plain HTTP: use ws:// (for a remote server http://) in the URL, or the TLS port"
+        "this port does not speak TLS, most likely plain HTTP: use the TLS port; \
+         an endpoint without TLS begins with ws://, a remote server without it with http://"
     )]
     Plain,
     /// The host can't be in a certificate.

@@ -29,6 +29,8 @@ pub(super) struct Known {
     pub(super) siblings: bool,
     /// Until when the token is good by what it says of itself, in seconds since 1970.
     pub(super) good_until: Option<u64>,
+    /// We are ending the connection, and refuse what is new on it.
+    pub(super) ends: bool,
     /// For how long the token has been good no longer.
     expired: Option<Duration>,
     /// How many connections in a row the endpoint closed with the cloud's code before it had its answer to `initialize`.
@@ -105,12 +107,22 @@ pub(super) fn explain(
             format!("{cause}; it had stood for {}", span(open_for))
         }
     };
+    if known.ends && is_clouds(cause) && account.initialize != Some(Greeting::Answered) {
+        // What waited for its answer has got an error, and an endpoint without tools leaves.
+        return format!("{line}, as mcp-pipe takes no more requests");
+    }
     let mut add = |text: String| {
         // Writing to a String does not fail.
         let _infallible = write!(line, "; {text}");
     };
     match account.initialize {
         Some(Greeting::Waits) => add(format!("initialize was not answered: server {name} {}", account.server)),
+        Some(Greeting::Excused) if account.ended => add(format!(
+            "mcp-pipe answered initialize with an error, because the server was not ready within {} s: server {name} {}; \
+             what it says at its end, on stderr, mostly tells why",
+            cloud::HOLD.as_secs(),
+            account.server
+        )),
         Some(Greeting::Excused) => add(format!(
             "mcp-pipe answered initialize with an error, because the server was not ready within {} s: server {name} {}; \
              raise startTimeout if it needs longer; if it never answers, it may not speak MCP on stdin and stdout",
@@ -132,7 +144,8 @@ pub(super) fn explain(
             }
         }
     }
-    if let Some(advice) = advice(cause, open_for, account, known) {
+    // What others may have done to a connection that we end is no guess worth making.
+    if let Some(advice) = advice(cause, open_for, account, known).filter(|_| !(known.ends && is_clouds(cause))) {
         add(advice);
     }
     line
@@ -213,6 +226,27 @@ mod tests {
              9 s: server h had not answered initialize for 9.0 s; raise startTimeout if it needs longer; if it never \
              answers, it may not speak MCP on stdin and stdout"
         );
+    }
+
+    #[test]
+    fn the_end_of_a_server_is_not_told_as_a_slow_start() {
+        let mut excused = account(Some(Greeting::Excused), 1);
+        (excused.server, excused.ended) = ("exited with code 1, next start in 4.9 s".into(), true);
+        let line = explain(&closed(4004), Some(Duration::from_secs(9)), &excused, "ci");
+        assert!(line.contains("server ci exited with code 1, next start in 4.9 s; what it says at its end"), "{line}");
+        assert!(!line.contains("startTimeout"), "{line}");
+    }
+
+    #[test]
+    fn what_follows_from_our_own_stop_is_blamed_on_nobody() {
+        let known = Known { ends: true, ..Known::default() };
+        for initialize in [Some(Greeting::Waits), Some(Greeting::Answered), None] {
+            let after = Some(Duration::from_secs(2));
+            let line = super::explain(&closed(4004), after, &account(initialize, 0), "h", &known);
+            let blames =
+                ["too many connections", "maintenance", "not answered"].iter().any(|words| line.contains(words));
+            assert!(line.starts_with("closed 4004 after 2.0 s") && !blames, "{initialize:?}: {line}");
+        }
     }
 
     #[test]

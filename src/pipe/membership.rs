@@ -82,7 +82,10 @@ impl Pipe {
         debug_assert!(index <= self.servers.len(), "the router has given away a place before");
         let Run { guard, redactor, .. } = self.run.clone();
         let known = self.run.catalogue.era(&side.spec);
-        let server = Server::new(side.spec.clone(), guard, redactor, known);
+        let mut server = Server::new(side.spec.clone(), guard, redactor, known);
+        if !matches!(self.phase, PipePhase::Serving) {
+            server.start_no_more();
+        }
         match self.servers.get_mut(index) {
             Some(vacant) => *vacant = server,
             None => {
@@ -202,9 +205,6 @@ impl Pipe {
             }
         };
         self.sides.links.put(place, &peers, side);
-        if self.undialled.is_empty() {
-            self.report = now + QUIET;
-        }
         self.undialled.insert(place);
         self.woken.links.insert(place);
         self.restart_due = true;
@@ -242,6 +242,8 @@ impl Pipe {
         }
         self.undialled.remove(place);
         self.ending.insert(place);
+        self.links[place].link.dial_no_more();
+        self.woken.links.insert(place);
         self.links[place].stage = LinkStage::Draining { until: now + self.run.limits.drain_timeout, done };
     }
 

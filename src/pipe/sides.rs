@@ -56,6 +56,11 @@ const NOISE: usize = 200;
 /// Most bytes behind that which are looked at, so that a secret across the cut is known: more than the longest tokens have.
 const BEHIND: usize = 4096;
 
+/// Shortest start of which anything is told: most servers answer sooner.
+const QUIET: Duration = Duration::from_secs(3);
+/// Time between two reports of a start that takes long.
+const PROGRESS: Duration = Duration::from_secs(10);
+
 /// The pipe's notes on one server.
 pub(super) struct Side {
     pub(super) name: Arc<str>,
@@ -77,6 +82,10 @@ pub(super) struct Side {
     pub(super) serving: bool,
     /// The log has said that the server's start takes too long.
     pub(super) late: bool,
+    /// A life of the present start has ended before it answered.
+    pub(super) fallen: bool,
+    /// After which part of its start the server is reported to be starting still.
+    report_after: Duration,
     /// The words in which the server refused to initialize, if that is its last answer; and whether that was its present
     /// process.
     refused: Option<(String, bool)>,
@@ -156,6 +165,8 @@ impl Side {
             first: None,
             serving: false,
             late: false,
+            fallen: false,
+            report_after: QUIET,
             refused: None,
             ending: false,
             proven: false,
@@ -204,6 +215,7 @@ impl Side {
 
     /// A life of the server's process has ended, or could not begin.
     pub(super) fn down(&mut self, now: Instant) {
+        self.fallen = !self.serving;
         self.renew(now);
         match &mut self.refused {
             Some((_, present @ true)) => *present = false,
@@ -214,6 +226,7 @@ impl Side {
     /// A life of the server is to begin by command, perhaps when the one before has ended.
     pub(super) fn begins(&mut self, now: Instant) {
         self.awaited_since = now;
+        self.fallen = false;
         self.refused = None;
         self.late = false;
         self.write(ServerNews::Begins);
@@ -223,6 +236,7 @@ impl Side {
     pub(super) fn ended(&mut self, now: Instant) {
         self.renew(now);
         self.awaited_since = now;
+        self.fallen = false;
         self.ending = false;
     }
 
@@ -242,6 +256,18 @@ impl Side {
     /// For how long the present life has been waited for.
     pub(super) fn waited(&self, now: Instant) -> Duration {
         now - self.since.max(self.awaited_since)
+    }
+
+    /// When the server's present life is to be reported as starting still.
+    pub(super) fn report_at(&self) -> Instant {
+        self.since.max(self.awaited_since) + self.report_after
+    }
+
+    /// That was reported.
+    pub(super) fn reported(&mut self, now: Instant) {
+        while self.report_at() <= now {
+            self.report_after += PROGRESS;
+        }
     }
 
     /// Whether the present process has refused to initialize.
@@ -264,6 +290,7 @@ impl Side {
             self.awaited_since = now;
         }
         self.noise = 0;
+        self.report_after = QUIET;
         self.since = now;
     }
 }

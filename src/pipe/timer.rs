@@ -14,10 +14,8 @@ impl Timer {
     pub(super) fn poll(&mut self, waker: &Waker, woken: bool, next: Option<Instant>) -> bool {
         match (&mut self.0, next) {
             // The timer is not kept for nothing: while tokio has one, each sleep of the thread costs more.
-            (slot, None) => {
-                *slot = None;
-                return false;
-            }
+            // Its last deadline may be what woke us, and is to be handled all the same.
+            (slot, None) => return slot.take().is_some() && woken,
             (Some((at, sleep)), Some(next)) if next < *at => {
                 *at = next;
                 sleep.as_mut().reset(next);

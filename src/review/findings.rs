@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use serde::Serialize;
 
 use crate::config::{Finding, Findings, Severity};
-use crate::error::Problem;
+use crate::error::{Code, Problem};
 use crate::words::counted;
 
 /// The number of the form in which findings are told as JSON; another one where a program has to be changed to read it.
@@ -63,7 +63,12 @@ impl<'a> Report<'a> {
         let config = elsewhere.map_or_else(|| config.to_owned(), |places| places.join(", "));
         let all = match (errors, warnings) {
             (0, 0) => format!("nothing to say against it; {} to start", counted(*servers, "server")),
-            (0, warnings) => format!("{}; {} to start", counted(warnings, "warning"), counted(*servers, "server")),
+            (0, warnings) => {
+                let is_missing =
+                    |finding: &Finding| [Code::ProgramMissing, Code::PathMissing].contains(&finding.problem.code);
+                let unable = if findings.iter().any(is_missing) { ", as far as they can" } else { "" };
+                format!("{}; {} to start{unable}", counted(warnings, "warning"), counted(*servers, "server"))
+            }
             (errors, 0) => format!("{}; nothing would be started", counted(errors, "error")),
             (errors, warnings) => {
                 format!("{}, {}; nothing would be started", counted(errors, "error"), counted(warnings, "warning"))

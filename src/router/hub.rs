@@ -679,16 +679,22 @@ impl Router for Hub {
 
     fn account(&self, peer: PeerId, now: Instant) -> Account {
         let Some(of) = self.peers.get(peer) else { return Account::default() };
-        let standing = match of.sight {
-            Sight::Alone(server) => self.servers[self.own(peer, server).unwrap_or(server)].lane.standing(now),
+        let (standing, ended) = match of.sight {
+            Sight::Alone(server) => {
+                let lane = &self.servers[self.own(peer, server).unwrap_or(server)].lane;
+                (lane.standing(now), lane.is_down())
+            }
             Sight::Merged(_) => {
                 let seen = self.view_of(peer).into_iter().flat_map(|view| view.of(&self.servers));
-                let open = seen.filter(|server| !server.lane.is_ready()).take(5);
-                let standing: Vec<_> = open.map(|it| format!("({} {})", it.lane.name, it.lane.standing(now))).collect();
-                if standing.is_empty() { "was running".to_owned() } else { standing.join(", ") }
+                let open: Vec<_> = seen.filter(|server| !server.lane.is_ready()).take(5).collect();
+                let ended = !open.is_empty() && open.iter().all(|it| it.lane.is_down());
+                let standing: Vec<_> =
+                    open.into_iter().map(|it| format!("({} {})", it.lane.name, it.lane.standing(now))).collect();
+                let standing = if standing.is_empty() { "was running".to_owned() } else { standing.join(", ") };
+                (standing, ended)
             }
         };
-        let mut account = of.desk.account(standing);
+        let mut account = Account { ended, ..of.desk.account(standing) };
         account.unanswered = self.servers.iter().flat_map(|member| member.lane.unanswered(peer, now)).collect();
         account
     }

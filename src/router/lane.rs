@@ -1076,6 +1076,11 @@ impl Lane {
         }
     }
 
+    /// Whether the server has no process now.
+    pub(super) fn is_down(&self) -> bool {
+        matches!(self.state, ServerSide::Down { .. })
+    }
+
     /// How the server stands, for the line that explains a closed connection.
     pub(super) fn standing(&self, now: Instant) -> String {
         match &self.state {

@@ -371,7 +371,8 @@ impl Process {
         match (&self.fault, status) {
             (Some(fault), _) if signalled => format!("{fault}, but went on running, and was stopped"),
             (None, Some(status)) if signalled => exit::words_of_stopped(*status),
-            (_, Some(status)) if self.is_mute => exit::words_of_mute(*status),
+            // One that we have told to end need not have got to its first word.
+            (_, Some(status)) if self.is_mute && self.ladder.is_none() => exit::words_of_mute(*status),
             (_, Some(status)) => exit::words(*status),
             (Some(fault), None) => fault.clone().into_owned(),
             (None, None) => "ended".to_owned(),

@@ -7,10 +7,11 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::config::{LinkSpec, Mode, ServerSpec};
+use crate::config::{CommandSpec, LinkSpec, Mode, Reach, ServerSpec};
 use crate::endpoint::agent::Agent;
 use crate::pipe::Limits;
 use crate::sharing::layout::Group;
+use crate::tools::ToolPolicy;
 use crate::words::{listed, span};
 
 /// Most names that are told of one kind of change.
@@ -92,11 +93,17 @@ pub(super) fn plan(old: &Wanted, new: &Wanted, stale: &BTreeSet<PathBuf>, stoppe
     plan.tell(["is new", "are new"], names(&plan.added));
     let (stay, restarted): (Vec<_>, Vec<_>) =
         plan.restarted.iter().cloned().partition(|server: &ServerSpec| stopped.contains(&server.name));
+    let before = |server: &ServerSpec| old.servers.iter().find(|other| other.name == server.name);
+    let (by_environment, by_entry): (Vec<_>, Vec<_>) =
+        restarted.into_iter().partition(|server| before(server).is_some_and(|before| is_same_command(before, server)));
     plan.tell(
         ["is restarted, as its entry has changed", "are restarted, as their entries have changed"],
-        names(&restarted),
+        names(&by_entry),
     );
-    let before = |server: &ServerSpec| old.servers.iter().find(|other| other.name == server.name);
+    plan.tell(
+        ["is restarted, as its environment has changed", "are restarted, as their environment has changed"],
+        names(&by_environment),
+    );
     let adjusted = |is_other: fn(&ServerSpec, &ServerSpec) -> bool| {
         let is_one = |server: &&ServerSpec| before(server).is_some_and(|before| is_other(before, server));
         plan.adjusted.iter().filter(is_one).map(|server| server.name.to_string()).collect::<Vec<_>>()
@@ -131,18 +138,36 @@ pub(super) fn plan(old: &Wanted, new: &Wanted, stale: &BTreeSet<PathBuf>, stoppe
                 };
                 let anew = group.name.is_none() && shows(group).iter().all(was_served);
                 let what = if anew { "is connected anew" } else { "is served" };
-                plan.words.push(format!("{label} {what}, {}", mode(group)));
+                // The group is known by agent and mode, of which one is another now.
+                let is_of_agent = |other: &&Group| {
+                    other.name.is_none()
+                        && other.agent == group.agent
+                        && shows(other).iter().any(|name| shows(group).contains(name))
+                };
+                let why = match (anew, old.groups.iter().find(is_of_agent)) {
+                    (false, _) => "",
+                    (true, Some(before)) if before.mode != group.mode => ", as its mode has changed",
+                    (true, Some(_) | None) => ", as its address has changed",
+                };
+                plan.words.push(format!("{label} {what}, {}{why}", mode(group)));
                 plan.groups.push(GroupChange::Begin(group.clone()));
             }
             Some(before) if is_another(before, group) || is_stale(group, stale) => {
                 let others = shown(before, group).map_or_else(String::new, |others| format!(", and {others}"));
-                plan.words.push(format!("{label} is connected anew, {}{others}", mode(group)));
+                let why = match before {
+                    _ if before.agent != group.agent => ", as its address has changed",
+                    _ if before.mode != group.mode => ", as its mode has changed",
+                    _ if is_stale(group, stale) => ", as its certificates have changed",
+                    // Turns begin anew with any change, which is told with its servers.
+                    _ => "",
+                };
+                plan.words.push(format!("{label} is connected anew, {}{why}{others}", mode(group)));
                 plan.groups.push(GroupChange::Begin(group.clone()));
             }
             Some(before) if parts(before) != parts(group) => {
                 let dials = |group: &Group| group.servers.iter().map(dialled).collect::<Vec<_>>();
                 let what = match (dials(before) == dials(group) && before.link == group.link, shown(before, group)) {
-                    (true, _) => "shows other tools".to_owned(),
+                    (true, _) => treats(before, group),
                     (false, Some(others)) => others,
                     (false, None) if shows(before) != shows(group) => "shows its servers in another order".to_owned(),
                     (false, None) => "is dialled otherwise".to_owned(),
@@ -189,6 +214,49 @@ impl Plan {
 /// What a server's process gets.
 fn gets(server: &ServerSpec) -> impl PartialEq + use<'_> {
     (&server.reach, server.max_frame, server.handshake, server.era)
+}
+
+/// Whether two entries start the same program, in other surroundings, and are the same in all else.
+fn is_same_command(before: &ServerSpec, server: &ServerSpec) -> bool {
+    let (Reach::Command(old), Reach::Command(new)) = (&before.reach, &server.reach) else { return false };
+    let parts = |command: &CommandSpec| (command.program.clone(), command.args.clone(), command.cwd.clone());
+    let rest = |server: &ServerSpec| (server.max_frame, server.handshake, server.era);
+    parts(old) == parts(new) && rest(before) == rest(server)
+}
+
+/// What a group does otherwise with the calls and tools of the same servers, in words that follow its label.
+fn treats(before: &Group, group: &Group) -> String {
+    let differs = |is_other: &dyn Fn(&ServerSpec, &ServerSpec) -> bool| {
+        before.servers.iter().zip(&group.servers).any(|((before, _), (server, _))| is_other(before, server))
+    };
+    let shown = |policy: &ToolPolicy| ToolPolicy {
+        timeout: None,
+        timeouts: Vec::new(),
+        max_result: None,
+        max_results: Vec::new(),
+        ..policy.clone()
+    };
+    let others: [(&str, bool); 7] = [
+        ("shows other tools", differs(&|a, b| shown(&a.tools) != shown(&b.tools))),
+        (
+            "shows its tools under other names",
+            differs(&|a, b| (a.sharing.naming, a.sharing.names) != (b.sharing.naming, b.sharing.names)),
+        ),
+        (
+            "has another timeout",
+            differs(&|a, b| (a.tools.timeout, &a.tools.timeouts) != (b.tools.timeout, &b.tools.timeouts)),
+        ),
+        (
+            "has another maxResultBytes",
+            differs(&|a, b| (a.tools.max_result, &a.tools.max_results) != (b.tools.max_result, &b.tools.max_results)),
+        ),
+        ("has another turn", differs(&|a, b| a.sharing.turn != b.sharing.turn)),
+        ("has another resync", differs(&|a, b| a.sharing.resync != b.sharing.resync)),
+        ("has another maxFrameSize", differs(&|a, b| a.max_frame != b.max_frame)),
+    ];
+    let told: Vec<&str> = others.iter().filter(|(_, differs)| *differs).map(|(what, _)| *what).collect();
+    // What is left is who has the endpoint while turns are taken.
+    if told.is_empty() { "has another pin".to_owned() } else { told.join(", ") }
 }
 
 /// What we do with a server.
@@ -344,6 +412,36 @@ mod tests {
         assert_eq!(words(&before, &wanted(&[patient, b.clone()])), ["a has another startTimeout"]);
         let own = ServerSpec { instances: Instances::PerPeer(PerPeer { idle: FLOOR, most: 2 }), ..a.clone() };
         assert_eq!(words(&before, &wanted(&[own, b.clone()])), ["a is shared otherwise"]);
+        let policy = |policy: ToolPolicy| {
+            let a = ServerSpec { tools: Arc::new(policy), ..a.clone() };
+            words(&before, &wanted(&[a, b.clone()]))
+        };
+        let timeout = Some(Duration::from_secs(3));
+        assert_eq!(policy(ToolPolicy { timeout, ..ToolPolicy::default() }), ["a+b has another timeout"]);
+        let max_result = Some(4096);
+        assert_eq!(policy(ToolPolicy { max_result, ..ToolPolicy::default() }), ["a+b has another maxResultBytes"]);
+        assert_eq!(
+            policy(ToolPolicy { timeout, slim: true, ..ToolPolicy::default() }),
+            ["a+b shows other tools, has another timeout"]
+        );
+        let surrounded = |server: &ServerSpec| {
+            let mut server = server.clone();
+            server.command_mut().env.push(("X".to_owned(), crate::secrecy::Secret::new("1")));
+            server
+        };
+        let mut both = surrounded(&b);
+        both.command_mut().args.push("-v".into());
+        assert_eq!(
+            words(&before, &wanted(&[surrounded(&a), both])),
+            ["b is restarted, as its entry has changed", "a is restarted, as its environment has changed"]
+        );
+        let moved = |token, mode| {
+            let mut a = server("a", token);
+            a.sharing.mode = mode;
+            words(&wanted(&[server("a", "x")]), &wanted(&[a]))
+        };
+        assert_eq!(moved("y", Mode::Auto), ["a is connected anew, in mode auto, as its address has changed"]);
+        assert_eq!(moved("x", Mode::Multiplex), ["a is connected anew, in mode multiplex, as its mode has changed"]);
         let limits = Limits { drain_timeout: Duration::from_secs(9), ..LIMITS };
         let told = plan(&before, &Wanted { limits, ..before.clone() }, &BTreeSet::new(), &[]);
         assert_eq!((told.words, told.limits), (vec!["drainTimeout is 9.0 s".to_owned()], Some(limits)));
@@ -357,7 +455,7 @@ mod tests {
         Arc::make_mut(&mut b.link).ca_file = Some("/ca.pem".into());
         let wanted = wanted(&[a, b]);
         let plan = plan(&wanted, &wanted, &BTreeSet::from(["/ca.pem".into()]), &[]);
-        assert_eq!(plan.words, ["b is connected anew, in mode auto"]);
+        assert_eq!(plan.words, ["b is connected anew, in mode auto, as its certificates have changed"]);
         assert!(matches!(&plan.groups[..], [GroupChange::Begin(_)]));
     }
 }

@@ -99,7 +99,7 @@ async fn only_what_an_edit_is_about_is_touched() {
 
     // An edited entry restarts its server, whose connection stands.
     let said = run.reload(|config| config["mcpServers"]["b"]["env"] = json!({"WORD": "1"})).await;
-    assert!(said.starts_with("changed: b is restarted, as its entry has changed"), "{said}");
+    assert!(said.starts_with("changed: b is restarted, as its environment has changed"), "{said}");
     let after = pid(&mut at_b, 11).await;
     assert_ne!(of_b, after);
     // A filter restarts nothing.

@@ -2,10 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
-use crate::harness::{FakeEndpoint, Setup, field, one_server, text_of};
+use crate::harness::{FakeEndpoint, Setup, field, fixture_entry, one_server, text_of};
 
 #[tokio::test]
 async fn a_call_under_way_is_finished_then_the_connection_closes_with_1000_and_the_program_exits_0() {
@@ -110,4 +110,38 @@ async fn a_stop_while_the_endpoint_is_away_is_as_quick() {
     let told = Instant::now();
     daemon.stop().await;
     assert!(told.elapsed() < Duration::from_secs(4), "took {:?}", told.elapsed());
+}
+
+#[tokio::test]
+async fn while_calls_are_finished_nothing_is_dialled_or_started_again_and_nobody_is_blamed() {
+    let (endpoint, other) = (FakeEndpoint::bind().await, FakeEndpoint::bind().await);
+    let mut config = one_server(&endpoint, &[]);
+    let mut entry = fixture_entry(&[]);
+    entry["endpoint"] = other.url().into();
+    config["mcpServers"]["other"] = entry;
+    config["drainTimeout"] = "4s".into();
+    let mut daemon = Setup::new().config(&config).start("info");
+    let (mut conn, mut leaving) = (endpoint.accept().await, other.accept().await);
+    conn.handshake().await;
+    leaving.handshake().await;
+    let started =
+        |line: &Value| field(line, "event") == Some("SERVER_STARTED") && field(line, "server") == Some("other");
+    let line = daemon.wait_for("the other server", started).await;
+    // Under way until the time is over.
+    conn.send_call(2, "sleep", json!({"ms": 60_000})).await;
+    conn.call(3, "echo", json!({"text": "after"})).await;
+    daemon.signal(Signal::TERM);
+    daemon.wait_for_event("STOPPING").await;
+    leaving.close(4004).await;
+    let closed = daemon.wait_for_event("CONNECTION_CLOSED").await.to_string();
+    assert!(closed.contains("not dialled again: stopping"), "{closed}");
+    assert!(!closed.contains("too many connections") && !closed.contains("maintenance"), "{closed}");
+    let pid = line["fields"]["pid"].as_i64().unwrap();
+    kill_process(Pid::from_raw(i32::try_from(pid).unwrap()).unwrap(), Signal::KILL).unwrap();
+    let exited = daemon.wait_for_event("SERVER_EXITED").await.to_string();
+    assert!(exited.contains("killed by signal 9") && exited.contains("not started again: stopping"), "{exited}");
+    assert_eq!(daemon.exit().await.code(), Some(0));
+    assert_eq!(other.accepted(), 1, "{}", daemon.log_text());
+    let starts = daemon.log_lines().iter().filter(|line| started(line)).count();
+    assert_eq!(starts, 1, "{}", daemon.log_text());
 }

@@ -157,6 +157,56 @@ fn what_other_programs_call_our_keys_is_read_as_ours() {
 }
 
 #[test]
+fn of_two_lists_of_servers_it_is_told_which_servers_are_left_out() {
+    for (text, names, told) in [
+        (
+            r#"{"servers": {"a": {"command": "x"}, "b": {"command": "x"}}, "mcpServers": {"b": {"command": "x"}, "c": {"command": "x"}}}"#,
+            &["b", "c"][..],
+            "servers: means the same as mcpServers beside it; the last one counts, without a of the first",
+        ),
+        (
+            r#"{"servers": {"a": {"command": "x"}}, "mcpServers": {}}"#,
+            &["a"],
+            "servers: means the same as mcpServers beside it; the one that is not empty counts; remove the empty one",
+        ),
+        (
+            r#"{"mcpServers": {}, "servers": {"a": {"command": "x"}}}"#,
+            &["a"],
+            "servers: means the same as mcpServers beside it; the one that is not empty counts",
+        ),
+        (
+            r#"{"servers": {"a": {"command": "x"}}, "mcpServers": {"a": {"command": "y"}}}"#,
+            &["a"],
+            "servers: says the same as mcpServers beside it; the last one counts",
+        ),
+    ] {
+        let resolved = Case::new(text).ok(&[]);
+        let run: Vec<&str> = resolved.config.servers.iter().map(|server| &*server.name).collect();
+        assert_eq!(run, names, "{text}");
+        let warnings = Case::new(text).warnings(&[]);
+        assert!(warnings[0].contains(told), "{warnings:?}");
+    }
+}
+
+#[test]
+fn what_is_wrong_beside_a_wrong_type_is_told_with_it() {
+    for transport in ["telepathy", "sse"] {
+        let members = format!(r#""transport": "{transport}", "env": {{"KEY": "${{NO_SUCH_VARIABLE}}"}}"#);
+        let told = Case::server(&members).mistakes(&[]);
+        assert!(told.iter().any(|line| line.contains("NO_SUCH_VARIABLE")) && told.len() == 2, "{told:?}");
+    }
+}
+
+#[test]
+fn a_tilde_in_an_argument_is_told_not_to_be_replaced() {
+    let told = Case::server(r#""args": ["~/server.py", "a~/b"]"#).warnings(&[]);
+    assert!(
+        told.len() == 1 && told[0].contains("mcpServers.a.args[0]: has a ~, which is not replaced here"),
+        "{told:?}"
+    );
+}
+
+#[test]
 fn a_command_may_be_a_list() {
     let case =
         |command: &str| Case::new(&format!(r#"{{"mcpServers": {{"a": {{"command": {command}, "args": ["z"]}}}}}}"#));
@@ -178,9 +228,9 @@ fn what_would_be_lost_is_a_mistake_or_a_warning_with_what_to_write() {
         ),
         (
             r#""tools": {"my_*": false}"#,
-            "tools: is not a known key; write it in the entry of a server: \"tools\": {\"allow\": […]",
+            "tools: belongs in a server's entry; write it there: \"tools\": {\"allow\": […]",
         ),
-        (r#""excludeTools": ["x"]"#, "excludeTools: is not a known key; write it in the entry of a server"),
+        (r#""excludeTools": ["x"]"#, "excludeTools: belongs in a server's entry; write it there"),
         (
             r#""files": {"command": "x"}"#,
             "files: is a server, and servers stand in mcpServers; write {\"mcpServers\": {\"files\": {…}}}",

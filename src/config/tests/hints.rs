@@ -260,11 +260,13 @@ fn a_script_named_without_its_ending_is_suggested() {
 #[test]
 fn a_script_in_the_place_of_a_config_is_told_so() {
     let case = nothing().file("my.py", "import os\n").file("x.ts", "");
-    for (line, script) in [(&["validate", "my.py"][..], "my.py"), (&["--config", "x.ts", "--local"], "x.ts")] {
+    for (line, script, target) in
+        [(&["validate", "my.py"][..], "my.py", "my.py"), (&["--config", "x.ts", "--local"], "x.ts", "--local x.ts")]
+    {
         let told = case.mistakes(line);
         assert_eq!(
             told,
-            [format!("{script}: is a script, not a config; name a config file, or run the script: mcp-pipe {script}")]
+            [format!("{script}: is a script, not a config; name a config file, or run the script: mcp-pipe {target}")]
         );
     }
 }

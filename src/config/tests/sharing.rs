@@ -66,6 +66,12 @@ fn servers_of_one_endpoint_that_disagree_are_told_with_both_values_and_places() 
           and both are served on one endpoint; write the same mode in both, or only at the top of the file"
         ]
     );
+    let three = Case::new(
+        r#"{"mcpServers": {"a": {"command": "x"}, "b": {"command": "x", "mode": "multiplex"},
+"c": {"command": "x", "mode": "sequential"}}}"#,
+    );
+    let told = three.mistakes(&[]);
+    assert!(told.len() == 2 && told[0].contains("multiplex for b") && told[1].contains("sequential for c"), "{told:?}");
     let flag = case.mistakes(&["--mode", "auto"]);
     assert!(flag[0].contains("sequential for b, but auto for a (--mode)"), "{flag:?}");
     assert_eq!(case.ok(&["--local"]).config.servers.len(), 4, "there they share nothing");

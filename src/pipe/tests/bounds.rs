@@ -180,7 +180,7 @@ impl Rig {
     }
 
     fn server_event(&mut self, server: ServerIndex, event: ServerEvent<'_>) {
-        on_server(&mut *self.router, &mut self.sides, server, event, self.now);
+        on_server(&mut *self.router, (&mut self.sides, true), server, event, self.now);
     }
 
     /// What the pipe does with a read of the link, or with what is left of one.
@@ -217,7 +217,7 @@ impl Rig {
             if let Found::Habit(_) = found {
                 return ControlFlow::Continue(());
             }
-            on_server(&mut **router, sides, server, ServerEvent::Said(found), *now);
+            on_server(&mut **router, (sides, true), server, ServerEvent::Said(found), *now);
             if_room(sides.takes_from_server(server))
         };
         let stdout = &mut stdouts[server];

@@ -173,7 +173,7 @@ async fn tls_to_a_plain_port_and_plain_to_a_tls_port_name_the_other_scheme() {
     });
     let (error, text) = fails(&format!("wss://localhost:{plain}/?token={TOKEN}"), &authority.spec()).await;
     assert_eq!(problem(error), TlsProblem::Plain);
-    assert!(text.contains("use ws://"), "{text}");
+    assert!(text.contains("an endpoint without TLS begins with ws://"), "{text}");
 
     let (tls, _task) = authority.endpoint("localhost", |_| {}).await;
     let (_, text) = fails(&format!("ws://localhost:{tls}/?token={TOKEN}"), &authority.spec()).await;
