@@ -201,6 +201,8 @@ struct Notes {
     tail: u64,
     /// Hash of the reason why the server could not be started.
     start: u64,
+    /// It was told that the server refuses the era that the config sets.
+    era: bool,
 }
 
 impl Server {
@@ -247,7 +249,7 @@ impl Server {
                     let (notes, echo, eras) = (&mut self.notes, &mut self.echo, &mut self.eras);
                     let each = &mut |found: Found<'_>| notes.pass(name, found, on);
                     let polled = living.poll(cx, (now, read), eras, each, &mut |noted| log_stderr(name, noted, echo));
-                    if living.take_hint() {
+                    if living.take_hint() && !std::mem::replace(&mut self.notes.era, true) {
                         tracing::warn!(event = "SERVER_ERA", server = %name, "it refused initialize, and its \"era\" is set to \"legacy\"; if it is of the newer era, remove that");
                     }
                     if let Some(era) = living.take_news() {
