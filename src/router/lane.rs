@@ -1,5 +1,6 @@
 //! One server's side of a router: how far it is, what waits for it, and what is under way there.
 
+mod era;
 mod handshake;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,12 +26,10 @@ use super::{Arrangement, Gone, Note, Out, PeerId, ServerIndex, Start, What};
 use crate::frame::Cut;
 use crate::mcp::cloud::{self, HOLD};
 use crate::mcp::envelope::{self, Envelope, Lost};
-use crate::mcp::failure::Failure;
 use crate::mcp::handshake::{Hello, Welcome};
 use crate::mcp::id::flight_id;
 use crate::mcp::lists::{ListKind, Place};
-use crate::mcp::modern::CALLER;
-use crate::mcp::reply::{self, INTERNAL, INVALID_REQUEST, UNAVAILABLE};
+use crate::mcp::reply::{self, INVALID_REQUEST, UNAVAILABLE};
 use crate::net::peer_text::bounded;
 
 /// Most requests of one peer under way at the server. No client has that many; a peer gone wild gets errors instead of our
@@ -51,9 +50,6 @@ const NOBODYS: &str = "no client has used this process of the server so far, or 
 
 /// Why a server's request about a call of a peer is answered with an error where that call is over.
 pub(super) const OVER: &str = "the call is over that this is about";
-
-/// How the official Python SDK answers, spoken to as of the legacy era, what its tool answers with a question (seen with 2.3.0).
-const INVALID_RESULT: &str = "returned an invalid result";
 
 /// Longest part of a name that is kept for the words of an error, in bytes.
 const BRIEF: usize = 128;
@@ -540,45 +536,6 @@ impl Lane {
     fn next_id(&mut self) -> u64 {
         self.last_id += 1;
         self.last_id
-    }
-
-    /// The server's present life is of the modern era.
-    pub(super) fn be_modern(&mut self) {
-        self.is_modern = true;
-    }
-
-    /// Whether it is.
-    pub(super) fn is_modern(&self) -> bool {
-        self.is_modern
-    }
-
-    /// A server that speaks both eras may answer so what only its modern side can do: said once.
-    #[cold]
-    pub(super) fn suspect_era(&mut self, frame: &[u8], e: &Envelope, out: &mut dyn Out) {
-        let call = e.id.clone().and_then(|id| flight_id(&frame[id])).and_then(|id| self.flights.get(&id));
-        let Some(Flight::Call(call)) = call.filter(|_| !self.is_modern && !self.suspected) else { return };
-        if matches!(call.method(), b"tools/call" | b"prompts/get" | b"resources/read") {
-            let Failure { code, message } = Failure::read(frame);
-            self.suspected = code == INTERNAL && message.contains(INVALID_RESULT);
-            if self.suspected {
-                out.note(Note::of(self.index, What::OtherEra));
-            }
-        }
-    }
-
-    /// Tells a server of the modern era for whom the next request is: a peer that has said this of itself.
-    pub(super) fn tell_caller(&mut self, hello: &Arc<Hello>, out: &mut dyn Out) {
-        if self.is_modern && self.told.as_ref().is_none_or(|told| !Arc::ptr_eq(told, hello)) {
-            out.to_server(self.index, &[&[CALLER], &hello.params]);
-            self.told = Some(hello.clone());
-        }
-    }
-
-    /// Tells a server of the modern era that the next request is for nobody in particular.
-    fn tell_own(&mut self, out: &mut dyn Out) {
-        if self.told.take().is_some() {
-            out.to_server(self.index, &[&[CALLER]]);
-        }
     }
 
     /// The peer whose request has this number.
