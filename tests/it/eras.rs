@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::process::Stdio;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -450,4 +451,20 @@ async fn an_address_without_a_server_is_told_as_that_and_not_as_a_refusal() {
     assert_eq!(field(&line, "event"), Some("ERROR_SERVER_START"), "{line}");
     assert!(!daemon.log_text().contains("ERROR_INITIALIZE"), "{}", daemon.log_text());
     daemon.stop().await;
+}
+
+#[tokio::test]
+async fn a_modern_server_that_was_in_trouble_when_it_was_asked_first_is_asked_as_one_again() {
+    // Before it is up, what stands before it answers for it.
+    let requests = AtomicUsize::new(0);
+    let script = move |asked: &Asked| match (requests.fetch_add(1, Ordering::SeqCst), asked.body["method"].as_str()) {
+        (0, _) => Some(whole("502 Bad Gateway", &[], "")),
+        (_, Some("initialize") | None) => Some(whole("404 Not Found", &[], "")),
+        (_, Some(_)) => as_modern(asked),
+    };
+    let (web, _endpoint, daemon, mut conn) = remote(script, json!({})).await;
+    assert_eq!(names(&conn.handshake().await), ["echo", "x"]);
+    let discovers = web.asked().iter().filter(|asked| asked.body["method"] == "server/discover").count();
+    assert_eq!(discovers, 2);
+    daemon.stop_closing([&mut conn]).await;
 }
