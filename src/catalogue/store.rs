@@ -5,8 +5,10 @@
 //! server's environment. Which folder the cache is, and what in there is ours, [`crate::disk::folder`] says. [`super::writer`]
 //! writes, so that no disk holds up a message.
 
+use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
@@ -24,12 +26,17 @@ use crate::mcp::handshake::MAX_HELLO;
 const MAX_HELLO_FILE: u64 = MAX_HELLO as u64 + 1;
 /// Largest file about the era of a server that is read, in bytes: one word.
 const MAX_ERA_FILE: u64 = 32;
+/// Longest time for which a folder that was found is read without looking whether it still is the one: a hundred servers start at a
+/// time, and each wants three files.
+const FOUND: Duration = Duration::from_secs(1);
 
 /// The cache. Without a folder nothing is remembered.
 #[derive(Debug, Clone)]
 pub struct Catalogue {
     dir: Option<PathBuf>,
     writer: Writer,
+    /// The folder that was found last, and when.
+    found: Arc<Mutex<Option<(Instant, Arc<Folder>)>>>,
     /// Whether the era of any server is remembered, once that was looked for: mostly none is, and a hundred servers start at a time.
     has_eras: Arc<Mutex<Option<bool>>>,
 }
@@ -46,7 +53,7 @@ impl Catalogue {
             tracing::info!(event = "CATALOGUE_UNUSABLE", dir = %dir.display(), %error, "nothing is remembered: {error}");
             writer.has_failed(&error.into());
         }
-        Catalogue { writer, dir, has_eras: Arc::default() }
+        Catalogue { writer, dir, found: Arc::default(), has_eras: Arc::default() }
     }
 
     /// What keeps the cache from being written, as the last attempt has shown, and a notice of each change.
@@ -61,12 +68,13 @@ impl Catalogue {
 
     /// What a server said, if that is known for a server with just this config.
     pub fn load(&self, spec: &ServerSpec) -> Option<Memory> {
-        let (dir, name) = (self.dir.as_ref()?, of_server(spec));
+        self.dir.as_ref()?;
+        let name = of_server(spec);
         if let Some(Piece::Server { memory, .. }) = self.writer.unwritten(&name) {
             return Some(memory);
         }
-        let folder = Folder::find(dir).map_err(|error| error.to_string());
-        let read = |folder: Option<Folder>| {
+        let folder = self.folder().map_err(|error| error.to_string());
+        let read = |folder: Option<Arc<Folder>>| {
             let bytes = folder.ok_or("there is no folder")?.read(&name, MAX_FILE).map_err(|e| e.to_string())?;
             file::read(&String::from_utf8(bytes).map_err(|e| e.to_string())?)
         };
@@ -86,11 +94,12 @@ impl Catalogue {
 
     /// What the endpoint of an agent says of itself: its `initialize` parameters, raw JSON.
     pub fn hello(&self, agent: &str) -> Option<Box<str>> {
-        let (dir, name) = (self.dir.as_ref()?, of_hello(agent));
+        self.dir.as_ref()?;
+        let name = of_hello(agent);
         if let Some(Piece::Hello(params)) = self.writer.unwritten(&name) {
             return Some(params);
         }
-        let bytes = Folder::find(dir).ok()??.read(&name, MAX_HELLO_FILE).ok()?;
+        let bytes = self.folder().ok()??.read(&name, MAX_HELLO_FILE).ok()?;
         let params = String::from_utf8(bytes).ok()?;
         let is_whole = serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(&params).is_ok();
         is_whole.then(|| params.trim_end().into())
@@ -103,8 +112,7 @@ impl Catalogue {
 
     /// Of which era of MCP a server with this config has shown to be.
     pub(crate) fn era(&self, spec: &ServerSpec) -> Option<Era> {
-        let dir = self.dir.as_ref()?;
-        let look = || Folder::find(dir).ok().flatten().is_some_and(|folder| folder.has_any(ERA));
+        let look = || self.folder().ok().flatten().is_some_and(|folder| folder.has_any(ERA));
         if !*self.has_eras.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(look) {
             return None;
         }
@@ -112,7 +120,7 @@ impl Catalogue {
         if let Some(Piece::Era(era)) = self.writer.unwritten(&name) {
             return Some(era);
         }
-        let bytes = Folder::find(dir).ok()??.read(&name, MAX_ERA_FILE).ok()?;
+        let bytes = self.folder().ok()??.read(&name, MAX_ERA_FILE).ok()?;
         [Era::Legacy, Era::Modern].into_iter().find(|era| bytes.trim_ascii() == piece_of(*era).as_bytes())
     }
 
@@ -129,9 +137,25 @@ impl Catalogue {
 
     /// Whether it is remembered that an agent takes one connection only.
     pub fn is_single(&self, agent: &str) -> bool {
-        let (Some(dir), name) = (&self.dir, of_agent(agent)) else { return false };
-        let age = || Folder::find(dir).ok().flatten()?.age(&name);
+        if self.dir.is_none() {
+            return false;
+        }
+        let name = of_agent(agent);
+        let age = || self.folder().ok().flatten()?.age(&name);
         self.writer.unwritten(&name).is_some() || age().is_some_and(|age| age < AGENT_KEPT)
+    }
+
+    /// The folder, if there is one.
+    fn folder(&self) -> io::Result<Option<Arc<Folder>>> {
+        let Some(dir) = &self.dir else { return Ok(None) };
+        let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((since, folder)) = &*found
+            && since.elapsed() < FOUND
+        {
+            return Ok(Some(folder.clone()));
+        }
+        *found = Folder::find(dir)?.map(|folder| (Instant::now(), Arc::new(folder)));
+        Ok(found.as_ref().map(|(_, folder)| folder.clone()))
     }
 
     /// Waits until everything that is to be remembered is written, but no longer than two seconds.

@@ -6,6 +6,10 @@ use std::io;
 /// would end the program.
 #[cfg(unix)]
 const LEAST_FILES: usize = 8;
+/// Number of open files for which the kernel has room from the start: what 200 servers need. Once there are threads, Linux stops whoever
+/// opens a file for about 10 ms each time that this room has to double.
+#[cfg(target_os = "linux")]
+const ROOM: i32 = 1024;
 
 /// The runtime, on this thread alone: the work is moving bytes, and more threads were measured to cost memory and bring nothing.
 ///
@@ -18,6 +22,9 @@ pub(crate) fn runtime() -> io::Result<tokio::runtime::Runtime> {
         let all: Result<Vec<_>, _> = std::iter::repeat_with(one).take(LEAST_FILES).collect();
         drop(all?);
     }
+    #[cfg(target_os = "linux")]
+    // With a limit below it there is less room, which is right.
+    drop(rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), ROOM - 1));
     tokio::runtime::Builder::new_current_thread().enable_all().build()
 }
 

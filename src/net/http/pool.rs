@@ -1,6 +1,6 @@
 //! The connections to one origin that nobody uses just now, and one that many use (HTTP/2).
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use http::{HeaderMap, Request};
@@ -12,8 +12,8 @@ use tokio::time::Instant;
 use super::{Answer, Call, Payload};
 use crate::net::dial::Stream;
 
-/// Most connections that are kept unused: a burst needs many, and a server at rest none.
-const MAX_IDLE: usize = 8;
+/// Most connections that are kept unused: as many as a busy endpoint has calls under way at once, as each needs one of its own.
+const MAX_IDLE: usize = 64;
 /// Longest time for which a connection is kept unused, unless the server names another: below the 5 s after which Node.js and uvicorn
 /// close one, since a request that is written while the server closes is lost.
 const IDLE: Duration = Duration::from_secs(4);
@@ -21,6 +21,8 @@ const IDLE: Duration = Duration::from_secs(4);
 const MAX_IDLE_TIME: Duration = Duration::from_secs(90);
 /// Time before the end of what the server names, in which no request is begun.
 const MARGIN: Duration = Duration::from_secs(1);
+/// Time between two looks for connections that are too old.
+const SWEEP: Duration = Duration::from_secs(1);
 /// Shortest time without use behind which it is looked whether a connection still stands: on a busy machine its end may not be noticed yet.
 const RESTED: Duration = Duration::from_secs(1);
 /// Most headers of a reply, and most bytes of its head: a server that sends more is up to no good.
@@ -37,24 +39,34 @@ pub(super) struct Pool(Arc<Mutex<Kept>>);
 
 #[derive(Debug, Default)]
 struct Kept {
-    /// Each with since when it is unused, and when it is to be used no more.
-    idle: Vec<(Conn, Instant, Instant)>,
+    /// Those that nobody uses; the last one is used first.
+    idle: Vec<Idle>,
+    /// Closes them when they are too old, while there are any.
+    sweeper: Option<Owned>,
     /// Its clones share one connection.
     shared: Option<Conn>,
+}
+
+#[derive(Debug)]
+struct Idle {
+    conn: Conn,
+    since: Instant,
+    /// When it is to be used no more.
+    until: Instant,
 }
 
 /// A connection.
 #[derive(Debug)]
 pub(super) enum Conn {
-    Http1(http1::SendRequest<Payload>, #[expect(dead_code, reason = "it ends with the connection")] Driver),
-    Http2(http2::SendRequest<Payload>, Arc<Driver>),
+    Http1(http1::SendRequest<Payload>, #[expect(dead_code, reason = "it ends with the connection")] Owned),
+    Http2(http2::SendRequest<Payload>, Arc<Owned>),
 }
 
-/// The task that drives a connection; it ends with this.
+/// A task that drives a connection, or looks after those of a pool; it ends with this.
 #[derive(Debug)]
-pub(super) struct Driver(JoinHandle<()>);
+pub(super) struct Owned(JoinHandle<()>);
 
-impl Drop for Driver {
+impl Drop for Owned {
     fn drop(&mut self) {
         self.0.abort();
     }
@@ -71,9 +83,11 @@ impl Pool {
                 if let Some(Conn::Http2(sender, driver)) = &kept.shared {
                     return Some(Conn::Http2(sender.clone(), driver.clone()));
                 }
-                kept.idle.retain(|(conn, _, until)| *until > now && !conn.is_closed());
-                let (conn, since, _) = kept.idle.pop()?;
-                (conn, now.saturating_duration_since(since) > RESTED)
+                let idle = kept.idle.pop()?;
+                if !idle.is_usable(now) {
+                    continue;
+                }
+                (idle.conn, now.saturating_duration_since(idle.since) > RESTED)
             };
             if has_rested {
                 // The server may have closed it a while ago, and nothing here has looked since.
@@ -90,13 +104,29 @@ impl Pool {
         let mut kept = self.kept();
         match conn {
             Conn::Http2(..) => {}
-            Conn::Http1(..) if conn.is_closed() => {}
+            Conn::Http1(..) if conn.is_closed() || kept.idle.len() >= MAX_IDLE => {}
             Conn::Http1(..) => {
                 let now = Instant::now();
-                kept.idle.retain(|(conn, _, until)| *until > now && !conn.is_closed());
-                if kept.idle.len() < MAX_IDLE {
-                    kept.idle.push((conn, now, now + idle_time(headers)));
+                kept.idle.push(Idle { conn, since: now, until: now + idle_time(headers) });
+                if kept.sweeper.is_none() {
+                    kept.sweeper = Some(Owned(tokio::spawn(Self::sweep(Arc::downgrade(&self.0)))));
                 }
+            }
+        }
+    }
+
+    /// Closes what is too old, until nothing is left.
+    async fn sweep(pool: Weak<Mutex<Kept>>) {
+        loop {
+            tokio::time::sleep(SWEEP).await;
+            let Some(pool) = pool.upgrade().map(Pool) else { return };
+            let mut kept = pool.kept();
+            let now = Instant::now();
+            kept.idle.retain(|idle| idle.is_usable(now));
+            if kept.idle.is_empty() {
+                kept.idle = Vec::new();
+                kept.sweeper = None;
+                return;
             }
         }
     }
@@ -123,6 +153,12 @@ fn idle_time(headers: &HeaderMap) -> Duration {
     told.map_or(IDLE, |seconds| Duration::from_secs(seconds).min(MAX_IDLE_TIME).saturating_sub(MARGIN))
 }
 
+impl Idle {
+    fn is_usable(&self, now: Instant) -> bool {
+        self.until > now && !self.conn.is_closed()
+    }
+}
+
 impl Conn {
     /// Takes over a stream, by whichever version of HTTP was agreed on.
     pub(super) async fn open(stream: Stream) -> Result<Self, hyper::Error> {
@@ -134,7 +170,7 @@ impl Conn {
                 .keep_alive_timeout(PING_INTERVAL)
                 .handshake(TokioIo::new(stream))
                 .await?;
-            return Ok(Conn::Http2(sender, Arc::new(Driver::of(conn))));
+            return Ok(Conn::Http2(sender, Arc::new(Owned::driving(conn))));
         }
         let (sender, conn) = http1::Builder::new()
             .max_headers(MAX_HEADERS)
@@ -142,7 +178,7 @@ impl Conn {
             .max_buf_size(READ_AHEAD)
             .handshake(TokioIo::new(stream))
             .await?;
-        Ok(Conn::Http1(sender, Driver::of(conn)))
+        Ok(Conn::Http1(sender, Owned::driving(conn)))
     }
 
     /// A call as this connection takes it.
@@ -182,9 +218,9 @@ impl Conn {
     }
 }
 
-impl Driver {
-    fn of(conn: impl Future<Output = Result<(), hyper::Error>> + Send + 'static) -> Self {
-        Driver(tokio::spawn(async move {
+impl Owned {
+    fn driving(conn: impl Future<Output = Result<(), hyper::Error>> + Send + 'static) -> Self {
+        Owned(tokio::spawn(async move {
             // Whoever waits for a reply is told the same.
             let _told = conn.await;
         }))

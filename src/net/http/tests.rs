@@ -100,6 +100,25 @@ async fn a_connection_that_was_closed_meanwhile_costs_nothing_and_no_request_is_
 }
 
 #[tokio::test]
+async fn a_connection_that_nobody_uses_is_closed_in_time() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (client, url) = client(listener.local_addr().unwrap().port());
+    let (told, ended) = mpsc::channel();
+    thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        read_request(&mut stream).unwrap();
+        stream.write_all(OK.as_bytes()).unwrap();
+        told.send(read_request(&mut stream)).unwrap();
+    });
+    assert_eq!(body(client.send(post(&url)).await.unwrap()).await.unwrap(), "ok");
+    tokio::time::pause();
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert!(ended.try_recv().is_err(), "a moment later it is still there");
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!(ended.recv_timeout(Duration::from_secs(20)), Ok(None));
+}
+
+#[tokio::test]
 async fn a_reply_that_is_dropped_closes_its_connection() {
     const ENDLESS: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\ndata: a\n\n";
     let (port, heads) = serve(vec![vec![ENDLESS, OK], vec![OK]]);
