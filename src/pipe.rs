@@ -24,6 +24,7 @@
 //! the deaths of each from the other. An endpoint whose servers were all stopped by command keeps its connection, and is dialled
 //! no more once that has ended. Links and servers come and go while the pipe runs (see `membership`).
 
+mod carrier;
 mod diagnosis;
 mod further;
 mod links;
@@ -43,6 +44,7 @@ use std::time::{Duration, SystemTime};
 use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 
+use self::carrier::Carrier;
 use self::links::{HIGH, LinkSide};
 use self::orders::PipeOrders;
 use self::sides::{Leaving, STUCK, Side, Sides};
@@ -53,13 +55,15 @@ use crate::control::journal::{LinkEnd, LinkNews, ServerNews, Then};
 use crate::control::status::{LinkEntry, ServerEntry};
 use crate::endpoint::Endpoint;
 use crate::endpoint::agent::{self, Agent};
+use crate::guest::{Guest, Lines};
 use crate::link::{Link, LinkEvent};
 use crate::logging::Names;
 use crate::mcp::handshake::Hello;
+use crate::net::websocket::Outgoing;
 use crate::process::guard::Guard;
 use crate::process::stop::Stop;
 use crate::router::{
-    About, Arrangement, Gone, NewPeer, Note, Out, PeerId, Router, ServerIndex, Sight, Start, TurnCommand, What,
+    About, Arrangement, Gone, NewPeer, Note, Out, PeerId, Router, ServerIndex, Sight, Start, TurnCommand, ViewId, What,
     earliest,
 };
 use crate::secrecy::Redactor;
@@ -146,6 +150,8 @@ pub(crate) struct Pipe {
     unready: Bits,
     /// Links that are to end once nothing is under way on them.
     ending: Bits,
+    /// What guests are shown, and as what that is seen.
+    gates: Vec<(Arc<membership::Shown>, ViewId)>,
     /// Something may have changed for links that are not dialled.
     restart_due: bool,
     /// The first server that was not read at the last look, for want of room.
@@ -174,9 +180,9 @@ struct Marked {
     links: Bits,
 }
 
-/// A link to one endpoint.
+/// A link to one endpoint, or a guest.
 struct Linked {
-    link: Link,
+    carrier: Carrier,
     /// The endpoint, as the router knows it.
     peer: PeerId,
     stage: LinkStage,
@@ -232,6 +238,7 @@ impl Pipe {
             undialled: Bits::default(),
             unready: Bits::default(),
             ending: Bits::default(),
+            gates: Vec::new(),
             restart_due: true,
             first: None,
             phase: PipePhase::Serving,
@@ -341,7 +348,7 @@ impl Pipe {
     fn look_at_link(&mut self, place: usize, now: Instant) -> bool {
         let room = self.sides.takes_from_endpoint(place);
         let Pipe { router, links, sides, wakers, phase, .. } = self;
-        let Linked { link, peer, stage, .. } = &mut links[place];
+        let Linked { carrier, peer, stage, .. } = &mut links[place];
         let is_last = matches!(stage, LinkStage::Draining { .. } | LinkStage::Closing { .. });
         let then = match phase {
             PipePhase::Closing | PipePhase::Draining { .. } => Then::Ends,
@@ -351,16 +358,18 @@ impl Pipe {
         };
         let cx = &mut Context::from_waker(wakers.links.waker(place));
         // The link has its buffer for as long as it looks, and lends it to the router for each event.
-        let mut out = std::mem::take(&mut sides.links.each[place].out);
+        let mut out = std::mem::replace(&mut sides.links.each[place].out, Outgoing::lines());
         sides.links.each[place].known.ends = then == Then::Ends;
-        let polled = link.poll(cx, now, room, &mut out, &mut |out, event| {
+        let polled = carrier.poll(cx, now, room, &mut out, &mut |out, event| {
             std::mem::swap(out, &mut sides.links.each[place].out);
             on_link((&mut **router, *peer), (sides, place), event, then, now);
             let has_room = sides.takes_from_endpoint(place);
             std::mem::swap(out, &mut sides.links.each[place].out);
             if_room(has_room)
         });
-        if let Some(said) = sides.links.each[place].stranger.take() {
+        if let Some(said) = sides.links.each[place].stranger.take()
+            && let Some(link) = carrier.link()
+        {
             link.turn_away(&mut out, &said, now);
         }
         sides.links.each[place].out = out;
@@ -429,11 +438,11 @@ impl Pipe {
                 self.paused.links.insert(place);
             }
             let cx = &mut Context::from_waker(self.wakers.links.waker(place));
-            let link = &mut self.links[place].link;
+            let carrier = &mut self.links[place].carrier;
             // A writer that is pending has registered to be woken.
-            let _pending = link.poll_write(cx, &mut self.sides.links.each[place].out);
+            let _pending = carrier.poll_write(cx, &mut self.sides.links.each[place].out);
             if self.sides.is_overdue(place) {
-                link.hang_up(&mut self.sides.links.each[place].out, TOO_SLOW);
+                carrier.hang_up(&mut self.sides.links.each[place].out, TOO_SLOW);
                 self.woken.links.insert(place);
             }
         }
@@ -465,7 +474,11 @@ impl Pipe {
 
     /// The same for one link.
     fn advance_link(&mut self, place: usize, now: Instant) -> bool {
-        let Linked { link, peer, served, stage } = &mut self.links[place];
+        let Linked { carrier, peer, served, stage } = &mut self.links[place];
+        if carrier.only_listens() {
+            return self.let_go(place);
+        }
+        let Some(link) = carrier.link() else { return false };
         let count = self.router.served(*peer);
         if count > *served {
             *served = count;
@@ -493,6 +506,19 @@ impl Pipe {
             return true;
         }
         false
+    }
+
+    /// Ends a guest who only listens, once there is nothing more to hear; returns whether it did.
+    fn let_go(&mut self, place: usize) -> bool {
+        let Linked { carrier, peer, .. } = &mut self.links[place];
+        let owed = self.router.turns().map_or(0, |router| router.owed_to(*peer));
+        let out = &mut self.sides.links.each[place].out;
+        let is_done = owed == 0 && out.pending().is_empty() && !self.paused.links.contains(place);
+        if is_done {
+            carrier.close(out);
+            self.woken.links.insert(place);
+        }
+        is_done
     }
 
     /// Whether everything that was sent to endpoints or is owed to them is out.
@@ -533,7 +559,9 @@ impl Pipe {
             let starts: Vec<Start> = servers.into_iter().map(start_of).collect();
             if !starts.contains(&Start::Awaited) && starts.contains(&Start::Settled) {
                 self.undialled.remove(place);
-                self.links[place].link.dial();
+                if let Some(link) = self.links[place].carrier.link() {
+                    link.dial();
+                }
                 self.sides.links.each[place].write(LinkNews::Dialled);
                 self.woken.links.insert(place);
                 dialled = true;
@@ -619,14 +647,14 @@ impl Pipe {
     fn next_step(&mut self, now: Instant) {
         if self.stop.now().is_cancelled() {
             self.stopped = Box::pin(std::future::pending());
-            self.links.iter_mut().for_each(|linked| linked.link.abort());
+            self.links.iter_mut().for_each(|linked| linked.carrier.abort());
             self.servers.iter_mut().for_each(|s| s.stop(true));
             self.phase = PipePhase::Closing;
         } else {
             let second = self.stop.clone();
             self.stopped = Box::pin(async move { second.now().cancelled().await });
             // What comes up now has nobody left to serve.
-            self.links.iter_mut().for_each(|linked| linked.link.dial_no_more());
+            self.links.iter_mut().for_each(|linked| linked.carrier.dial_no_more());
             self.servers.iter_mut().for_each(Server::start_no_more);
             self.router.drain(now, &mut self.sides);
             self.phase = PipePhase::Draining { until: now + self.run.limits.drain_timeout };
@@ -642,7 +670,7 @@ impl Pipe {
             self.router.on_server_down(index, gone, now, &mut self.sides);
         }
         for (linked, side) in self.links.iter_mut().zip(&mut self.sides.links.each) {
-            linked.link.close(&mut side.out);
+            linked.carrier.close(&mut side.out);
         }
         self.servers.iter_mut().for_each(|s| s.stop(false));
         self.phase = PipePhase::Closing;

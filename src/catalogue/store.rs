@@ -36,10 +36,13 @@ pub struct Catalogue {
     dir: Option<PathBuf>,
     writer: Writer,
     /// The folder that was found last, and when.
-    found: Arc<Mutex<Option<(Instant, Arc<Folder>)>>>,
+    found: Arc<Mutex<Option<Found>>>,
     /// Whether the era of any server is remembered, once that was looked for: mostly none is, and a hundred servers start at a time.
     has_eras: Arc<Mutex<Option<bool>>>,
 }
+
+/// A folder that was found, and when.
+type Found = (Instant, Arc<Folder>);
 
 impl Catalogue {
     /// Opens the cache in a folder of its own in `dir`, and makes that folder if there is none.

@@ -456,6 +456,13 @@ impl Status {
     }
 
     /// The state of all, and a notice of each change.
+    /// The names of servers that do not answer although they are wanted.
+    pub(crate) fn unwell(&self) -> Vec<String> {
+        let all = self.changes();
+        let all = all.borrow();
+        all.servers.iter().filter(|server| !server.is_well()).map(|server| server.name.clone()).collect()
+    }
+
     pub(crate) fn changes(&self) -> watch::Receiver<Overview> {
         self.overview.subscribe()
     }
@@ -551,12 +558,6 @@ impl ServerEntry {
 }
 
 impl LinkEntry {
-    /// An entry that nobody reads.
-    pub(crate) fn of_nobody() -> Self {
-        let of = Status::default();
-        LinkEntry(Arc::new(Held { key: LinkKey(of.next_key()), of }))
-    }
-
     /// A text without what is secret.
     pub(super) fn clean(&self, text: &str) -> String {
         self.0.of.redactor.clean(text).into_owned()

@@ -360,8 +360,9 @@ pub struct Outgoing {
     buf: Vec<u8>,
     /// How many bytes of `buf` the socket has taken.
     at: usize,
-    /// Masking keys must not be predictable by who chooses the payload (RFC 6455 section 10.3).
-    keys: StdRng,
+    /// How messages are written: as frames of a client, whose masking keys must not be predictable by who chooses the payload (RFC
+    /// 6455 section 10.3); or one a line (`None`), for a peer that is reached without WebSocket and told nothing but messages.
+    keys: Option<StdRng>,
     /// A close frame was queued: RFC 6455 section 5.5.1 allows nothing behind it.
     closed: bool,
     /// Where in `buf` the last pong is, unless that has been written.
@@ -372,18 +373,20 @@ pub struct Outgoing {
 
 impl Default for Outgoing {
     fn default() -> Self {
-        Outgoing {
-            buf: Vec::new(),
-            at: 0,
-            keys: StdRng::from_rng(&mut rand::rng()),
-            closed: false,
-            pong: None,
-            pongs: 0,
-        }
+        Outgoing::of(Some(StdRng::from_rng(&mut rand::rng())))
     }
 }
 
 impl Outgoing {
+    /// For a peer that is reached without WebSocket, by messages of a line each.
+    pub fn lines() -> Self {
+        Outgoing::of(None)
+    }
+
+    fn of(keys: Option<StdRng>) -> Self {
+        Outgoing { buf: Vec::new(), at: 0, keys, closed: false, pong: None, pongs: 0 }
+    }
+
     /// One text message, given in pieces.
     pub fn text(&mut self, pieces: &[&[u8]]) {
         self.frame(OpCode::Data(Data::Text), pieces);
@@ -460,10 +463,17 @@ impl Outgoing {
         if self.closed {
             return;
         }
-        let key = self.keys.next_u32().to_ne_bytes();
-        let header = FrameHeader { opcode, mask: Some(key), is_final: true, rsv1: false, rsv2: false, rsv3: false };
         let len: usize = pieces.iter().map(|p| p.len()).sum();
         self.buf.reserve(len + 14);
+        let Some(keys) = &mut self.keys else {
+            if let OpCode::Data(_) = opcode {
+                pieces.iter().for_each(|piece| self.buf.extend_from_slice(piece));
+                self.buf.push(b'\n');
+            }
+            return;
+        };
+        let key = keys.next_u32().to_ne_bytes();
+        let header = FrameHeader { opcode, mask: Some(key), is_final: true, rsv1: false, rsv2: false, rsv3: false };
         // Writing to a Vec does not fail.
         let _infallible = header.format(len as u64, &mut self.buf);
         let from = self.buf.len();

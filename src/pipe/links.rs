@@ -22,7 +22,8 @@ pub(super) const HIGH: usize = 256 * 1024;
 pub(super) struct LinkSide {
     /// The endpoint sees its servers in turns.
     pub(super) in_turns: bool,
-    pub(super) status: LinkEntry,
+    /// Where the link's state is shown; a guest's is not.
+    pub(super) status: Option<LinkEntry>,
     /// Messages for the endpoint, not yet written.
     pub(super) out: Outgoing,
     /// The largest message for the endpoint or from it, in bytes.
@@ -55,7 +56,7 @@ pub(super) struct LinkSide {
 impl LinkSide {
     /// Nothing is known of the connection yet.
     pub(super) fn new(
-        status: LinkEntry,
+        status: Option<LinkEntry>,
         (servers, names): (Vec<ServerIndex>, Names),
         max_frame: usize,
         agent: String,
@@ -87,7 +88,9 @@ impl LinkSide {
 
     /// Writes what has happened to the link into the journal.
     pub(super) fn write(&self, news: LinkNews<'_>) {
-        self.status.write(&self.names, news);
+        if let Some(status) = &self.status {
+            status.write(&self.names, news);
+        }
     }
 
     /// A connection stands.

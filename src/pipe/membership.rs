@@ -38,7 +38,19 @@ pub(crate) struct NewLink {
     pub witness: Option<Witness>,
 }
 
-/// What an endpoint is shown.
+/// A peer that came to us.
+pub(crate) struct NewGuest {
+    /// What carries its messages.
+    pub lines: Box<dyn Lines>,
+    /// What the log calls it.
+    pub name: Arc<str>,
+    /// What it is shown. Guests with the same one have one view.
+    pub shown: Arc<Shown>,
+    /// Whether it still waits for its answers when it says no more.
+    pub lingers: bool,
+}
+
+/// What a peer is shown.
 #[derive(Debug, Clone)]
 pub(crate) struct Shown {
     /// The servers' names, each with what of its tools is shown.
@@ -188,11 +200,34 @@ impl Pipe {
         };
         let peer = peers.first().copied().unwrap_or_default();
         let agent = Agent::of(&endpoint, &link.headers).key();
-        let mut side = LinkSide::new(status, (servers, names), max_frame, agent);
+        let mut side = LinkSide::new(Some(status), (servers, names), max_frame, agent);
         side.in_turns = in_turns;
         side.known.good_until = agent::good_until(&endpoint);
         let link = Link::new(endpoint, link, max_frame, self.run.wake.clone());
-        let linked = Linked { link, peer, stage: LinkStage::Serving, served: 0 };
+        let place = self.put_link(Carrier::Link(Box::new(link)), &peers, side);
+        self.undialled.insert(place);
+        self.restart_due = true;
+        peer
+    }
+
+    /// A guest comes. Returns by what the guest is known from now on; `None` if a server that is to be shown is not here.
+    pub(super) fn receive(&mut self, new: NewGuest, now: Instant) -> Option<PeerId> {
+        let NewGuest { lines, name, shown, lingers } = new;
+        let servers = self.find_all(&shown)?;
+        let sight = self.sight_of(&shown, &servers, now)?;
+        let (names, max_frame) = self.described(&servers);
+        let new = NewPeer { max_frame, hello: None, resync: false, sight: Some(sight) };
+        let peer = self.router.join(new);
+        let mut side = LinkSide::new(None, (servers, names.at(Some(name))), max_frame, String::new());
+        side.out = Outgoing::lines();
+        self.put_link(Carrier::Guest(Guest::new(lines, max_frame, lingers)), &[peer], side);
+        Some(peer)
+    }
+
+    /// A link or a guest comes to a place that nobody has.
+    fn put_link(&mut self, carrier: Carrier, peers: &[PeerId], side: LinkSide) -> usize {
+        let peer = peers.first().copied().unwrap_or_default();
+        let linked = Linked { carrier, peer, stage: LinkStage::Serving, served: 0 };
         let place = match self.links.iter().position(|linked| matches!(linked.stage, LinkStage::Vacant)) {
             Some(vacant) => {
                 self.links[vacant] = linked;
@@ -204,11 +239,9 @@ impl Pipe {
                 self.links.len() - 1
             }
         };
-        self.sides.links.put(place, &peers, side);
-        self.undialled.insert(place);
+        self.sides.links.put(place, peers, side);
         self.woken.links.insert(place);
-        self.restart_due = true;
-        peer
+        place
     }
 
     /// Shows an endpoint something else, as one.
@@ -220,8 +253,12 @@ impl Pipe {
         let names = names.at(self.sides.links.each[place].names.endpoint());
         let link = &mut self.sides.links.each[place];
         link.max_frame = max_frame;
-        link.status.shows(servers.iter().map(|server| self.sides.each[*server].status.key()));
-        self.links[place].link.set_max_frame(max_frame);
+        if let Some(status) = &link.status {
+            status.shows(servers.iter().map(|server| self.sides.each[*server].status.key()));
+        }
+        if let Some(link) = self.links[place].carrier.link() {
+            link.set_max_frame(max_frame);
+        }
         self.sides.links.change(place, servers, names);
         if let Some(router) = self.router.turns() {
             router.hub.change_sight(peer, sight, now, &mut self.sides);
@@ -242,7 +279,7 @@ impl Pipe {
         }
         self.undialled.remove(place);
         self.ending.insert(place);
-        self.links[place].link.dial_no_more();
+        self.links[place].carrier.dial_no_more();
         self.woken.links.insert(place);
         self.links[place].stage = LinkStage::Draining { until: now + self.run.limits.drain_timeout, done };
     }
@@ -257,8 +294,8 @@ impl Pipe {
         if !is_drained && now < until {
             return false;
         }
-        let Linked { link, stage, .. } = &mut self.links[place];
-        link.close(out);
+        let Linked { carrier, stage, .. } = &mut self.links[place];
+        carrier.close(out);
         if let LinkStage::Draining { done, .. } = std::mem::replace(stage, LinkStage::Vacant) {
             *stage = LinkStage::Closing { done };
         }
@@ -276,19 +313,23 @@ impl Pipe {
         self.ending.iter().filter_map(until).min()
     }
 
-    /// A link that was to end has ended.
+    /// A link that was to end has ended, or a guest has left.
     pub(super) fn vacate_link(&mut self, place: usize, now: Instant) {
-        let Linked { peer, stage, .. } = &mut self.links[place];
-        let LinkStage::Closing { .. } = stage else { return };
+        let Linked { carrier, peer, stage, .. } = &mut self.links[place];
+        let has_left =
+            matches!((carrier, &*stage), (Carrier::Guest(_), LinkStage::Serving | LinkStage::Draining { .. }));
+        if !has_left && !matches!(stage, LinkStage::Closing { .. }) {
+            return;
+        }
         let (peer, stage) = (*peer, std::mem::replace(stage, LinkStage::Vacant));
         self.router.leave(peer, now, &mut self.sides);
         let nobody = (Vec::new(), Names::from_iter([]));
-        let vacant = LinkSide::new(LinkEntry::of_nobody(), nobody, 0, String::new());
+        let vacant = LinkSide::new(None, nobody, 0, String::new());
         self.sides.links.take(place, vacant);
-        for bits in [&mut self.paused.links, &mut self.touched, &mut self.undialled] {
+        for bits in [&mut self.paused.links, &mut self.touched, &mut self.undialled, &mut self.ending] {
             bits.remove(place);
         }
-        if let LinkStage::Closing { done } = stage {
+        if let LinkStage::Closing { done } | LinkStage::Draining { done, .. } = stage {
             let _nobody_waits = done.send(());
         }
     }
@@ -324,6 +365,28 @@ impl Pipe {
         }
         let policies = shown.servers.iter().map(|(_, policy)| policy.clone());
         self.view(servers.iter().copied().zip(policies).collect(), shown.sharing, now)
+    }
+
+    /// What guests see that are shown this.
+    fn sight_of(&mut self, shown: &Arc<Shown>, servers: &[ServerIndex], now: Instant) -> Option<Sight> {
+        if let Some((_, view)) = self.gates.iter().find(|(of, _)| Arc::ptr_eq(of, shown)) {
+            return Some(Sight::Merged(*view));
+        }
+        let sight = self.sight(shown, servers, now)?;
+        if let (Sight::Merged(view), Some(router)) = (sight, self.router.turns()) {
+            router.hub.keep_view(view, true);
+            // What nobody else knows will be shown to nobody any more.
+            self.gates.retain(|(of, view)| {
+                let is_used = Arc::strong_count(of) > 1;
+                if !is_used {
+                    router.hub.keep_view(*view, false);
+                    router.hub.remove_view(*view);
+                }
+                is_used
+            });
+            self.gates.push((shown.clone(), view));
+        }
+        Some(sight)
     }
 
     /// Servers as one.

@@ -5,7 +5,7 @@
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::membership::{NewLink, NewServer, Shown};
+use super::membership::{NewGuest, NewLink, NewServer, Shown};
 use super::*;
 use crate::router::Bar;
 use crate::router::bar::argument;
@@ -34,7 +34,9 @@ pub(crate) enum PipeOrder {
     RemoveServer(Arc<str>, oneshot::Sender<()>),
     /// To serve an endpoint more.
     Attach(NewLink, oneshot::Sender<PeerId>),
-    /// To show an endpoint something else.
+    /// To receive a guest.
+    Receive(NewGuest, oneshot::Sender<PeerId>),
+    /// To show a peer something else.
     Show(PeerId, Shown),
     /// To keep to other limits from now on.
     Limit(Limits),
@@ -76,6 +78,11 @@ impl Pipe {
                 PipeOrder::RemoveServer(name, done) => self.remove_server(&name, done, now),
                 PipeOrder::Attach(new, reply) => {
                     if let Some(peer) = self.attach(new, now) {
+                        let _nobody_waits = reply.send(peer);
+                    }
+                }
+                PipeOrder::Receive(new, reply) => {
+                    if let Some(peer) = self.receive(new, now) {
                         let _nobody_waits = reply.send(peer);
                     }
                 }
@@ -161,7 +168,8 @@ impl Pipe {
             return Err("it is dialled once a server for it answers".into());
         };
         let side = &mut self.sides.links.each[place];
-        self.links[place].link.redial(&mut side.out);
+        let Some(link) = self.links[place].carrier.link() else { return Err("it is no endpoint".into()) };
+        link.redial(&mut side.out);
         side.redialled = true;
         side.write(LinkNews::Dialled);
         self.woken.links.insert(place);

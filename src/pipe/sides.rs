@@ -555,7 +555,9 @@ impl Sides {
             }
             What::Seated { server, current, pinned } => {
                 let Some(link) = link else { return };
-                link.status.turn(each[*server].status.key(), TurnState { current: *current, pinned: *pinned });
+                if let Some(status) = &link.status {
+                    status.turn(each[*server].status.key(), TurnState { current: *current, pinned: *pinned });
+                }
             }
             What::Turn { server, .. } => {
                 let names = Names::from_iter([each[*server].name.clone()]).at(names.endpoint());

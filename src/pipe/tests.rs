@@ -13,6 +13,7 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::{WebSocketStream, accept_async};
 
 mod bounds;
+mod guests;
 mod links;
 
 use super::sides::CROWDED;

@@ -102,7 +102,7 @@ impl Rig {
         }
         let entry = status.add_link(&"ws://h/".parse().unwrap(), None);
         let seen = ((0..sides.each.len()).collect(), names);
-        sides.links.put(0, &peers, LinkSide::new(entry, seen, MAX_FRAME, "agent".into()));
+        sides.links.put(0, &peers, LinkSide::new(Some(entry), seen, MAX_FRAME, "agent".into()));
         let incoming = Incoming::new(MAX_FRAME);
         Rig { router, peer: peers[0], sides, incoming, stdouts, now, most: (0, 0) }
     }

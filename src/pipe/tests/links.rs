@@ -8,7 +8,7 @@ use crate::control::status::Overview;
 use crate::router::turns::Turns;
 
 /// An MCP server with the tool `$0`, which tells of its progress and answers with what it was given, its process, and text.
-const SERVER: &str = r#"
+pub(super) const SERVER: &str = r#"
     big=$(head -c 20000 /dev/zero | tr '\0' x)
     while read -r line; do
         id=${line#*'"id":'}; id=${id%%[,\}]*}

@@ -89,12 +89,20 @@ impl Hub {
         self.answer_waiting(now, out);
     }
 
-    /// Takes away a view that no peer has any more. Returns false if one has.
+    /// Keeps a view although no peer has it, as others will, or keeps it no more.
+    pub fn keep_view(&mut self, view: ViewId, kept: bool) {
+        if let Some(view) = self.views.get_mut(view) {
+            view.kept = kept;
+        }
+    }
+
+    /// Takes away a view that no peer has any more. Returns false if one has, or it is kept.
     pub fn remove_view(&mut self, view: ViewId) -> bool {
         let sight = Sight::Merged(view);
         let is_free =
             sight != self.whole && view != self.nothing && self.peers.iter().all(|(_, peer)| peer.sight != sight);
-        let Some(removed) = self.views.get(view).filter(|_| is_free).map(|view| view.indices().collect::<Vec<_>>())
+        let Some(removed) =
+            self.views.get(view).filter(|view| is_free && !view.kept).map(|view| view.indices().collect::<Vec<_>>())
         else {
             return false;
         };

@@ -23,6 +23,8 @@ pub(super) struct View {
     pub(super) states: u64,
     /// What is published is out of date.
     stale: bool,
+    /// Whether it stays where no peer has it.
+    pub(super) kept: bool,
     /// What the log was last told of items that did not fit into the lists.
     told_left_out: [LeftOut; 4],
     /// What the log was last told of tools that are published under other names.
@@ -51,6 +53,7 @@ impl View {
             published: Published::default(),
             states: 0,
             stale: true,
+            kept: false,
             told_left_out: Default::default(),
             told_renamed: Renamed::default(),
         }
@@ -58,8 +61,8 @@ impl View {
 
     /// Changes what is seen, and how.
     pub(super) fn change(&mut self, show: Show) {
-        let states = self.states;
-        *self = View { states, ..View::new(show) };
+        let (states, kept) = (self.states, self.kept);
+        *self = View { states, kept, ..View::new(show) };
     }
 
     /// A server is gone for good.

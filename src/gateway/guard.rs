@@ -1,0 +1,175 @@
+//! Whom a request is for, and from which page it comes: what a browser is led into by a page of somebody else is refused (DNS
+//! rebinding; MCP 2025-11-25, basic/transports, security warning). Pure.
+
+use std::net::IpAddr;
+
+use http::header::{HOST, ORIGIN};
+use http::{HeaderMap, Uri};
+
+/// Under which names the gateway is reached, and which pages may ask it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Guard {
+    /// Further names of this host, in lower case, with a port where only that is meant.
+    pub(crate) hosts: Vec<String>,
+    /// Origins of pages, as browsers write them.
+    pub(crate) origins: Vec<String>,
+    /// Whether only this machine reaches the gateway. Elsewhere any name may be ours, and keys are asked for.
+    pub(crate) is_local: bool,
+}
+
+/// Why a request is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Refused {
+    /// The request is for a host of another name.
+    Host,
+    /// The request comes from a page that may not ask.
+    Origin,
+}
+
+impl Guard {
+    /// Whether a request may be answered. Returns the origin that is to be told so, if a browser asks.
+    pub(super) fn check<'a>(&self, uri: &Uri, headers: &'a HeaderMap) -> Result<Option<&'a str>, Refused> {
+        let mut hosts = headers.get_all(HOST).iter();
+        let host = match (uri.authority(), hosts.next(), hosts.next()) {
+            (Some(of_uri), _, None) => Some(of_uri.as_str()),
+            (None, Some(host), None) => Some(host.to_str().map_err(|_| Refused::Host)?),
+            (None, None, None) => None,
+            (_, _, Some(_)) => return Err(Refused::Host),
+        };
+        if host.is_some_and(|host| !self.is_ours(host)) {
+            return Err(Refused::Host);
+        }
+        let mut origins = headers.get_all(ORIGIN).iter();
+        match (origins.next(), origins.next()) {
+            (None, _) => Ok(None),
+            (Some(origin), None) => {
+                let origin = origin.to_str().map_err(|_| Refused::Origin)?;
+                if self.may_ask(origin) { Ok(Some(origin)) } else { Err(Refused::Origin) }
+            }
+            (Some(_), Some(_)) => Err(Refused::Origin),
+        }
+    }
+
+    /// Whether a name, perhaps with a port, is one of this host.
+    fn is_ours(&self, host: &str) -> bool {
+        let host = host.to_ascii_lowercase();
+        let Some(name) = name_of(&host) else { return false };
+        !self.is_local || is_loopback(name) || self.hosts.iter().any(|ours| *ours == host || ours == name)
+    }
+
+    /// Whether a page may ask: one of this machine, on whichever port, or one that the config names.
+    fn may_ask(&self, origin: &str) -> bool {
+        let origin = origin.to_ascii_lowercase();
+        if self.origins.contains(&origin) {
+            return true;
+        }
+        let rest = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
+        rest.and_then(name_of).is_some_and(is_loopback)
+    }
+}
+
+/// The name in `name`, `name:port`, `1.2.3.4:port`, `[::1]:port`; `None` if it is none of these.
+fn name_of(host: &str) -> Option<&str> {
+    let (name, port) = match host.strip_prefix('[') {
+        Some(rest) => {
+            let (name, after) = rest.split_once(']')?;
+            (name, after.strip_prefix(':').or(after.is_empty().then_some("0"))?)
+        }
+        None => host.split_once(':').unwrap_or((host, "0")),
+    };
+    let is_name = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._:".contains(&b));
+    (is_name && port.parse::<u16>().is_ok() && !port.starts_with('+')).then_some(name)
+}
+
+fn is_loopback(name: &str) -> bool {
+    let name = name.strip_suffix('.').unwrap_or(name);
+    name == "localhost" || name.ends_with(".localhost") || name.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test may panic")]
+mod tests {
+    use super::*;
+
+    fn check(guard: &Guard, host: &[&str], origin: &[&str]) -> Result<bool, Refused> {
+        let mut headers = HeaderMap::new();
+        headers.extend(host.iter().map(|host| (HOST, host.parse().unwrap())));
+        headers.extend(origin.iter().map(|origin| (ORIGIN, origin.parse().unwrap())));
+        guard.check(&Uri::from_static("/mcp"), &headers).map(|origin| origin.is_some())
+    }
+
+    #[test]
+    fn only_names_of_this_machine_are_ours() {
+        let guard = Guard { hosts: vec!["nas.lan".into(), "box:8765".into()], is_local: true, ..Guard::default() };
+        for (host, is_ours) in [
+            ("localhost", true),
+            ("localhost:8765", true),
+            ("LOCALHOST:1", true),
+            ("a.localhost", true),
+            ("127.0.0.1", true),
+            ("127.0.0.1:8765", true),
+            ("127.8.8.8", true),
+            ("[::1]", true),
+            ("[::1]:8765", true),
+            ("nas.lan", true),
+            ("NAS.lan:99", true),
+            ("box:8765", true),
+            ("box:8766", false),
+            ("evil.example", false),
+            ("evil.example:8765", false),
+            ("localhost.evil.example", false),
+            ("127.0.0.1.evil.example", false),
+            ("localhost:8765@evil.example", false),
+            ("user@localhost", false),
+            ("[::1]evil.example", false),
+            ("[::2]", false),
+            ("localhost:+80", false),
+            ("localhost:99999", false),
+            ("", false),
+            ("2130706433", false),
+            ("0x7f.1", false),
+        ] {
+            assert_eq!(check(&guard, &[host], &[]), if is_ours { Ok(false) } else { Err(Refused::Host) }, "{host}");
+        }
+        assert_eq!(check(&guard, &[], &[]), Ok(false), "HTTP/1.0");
+        assert_eq!(check(&guard, &["localhost", "localhost"], &[]), Err(Refused::Host));
+        let open = Guard { is_local: false, ..guard };
+        assert_eq!(check(&open, &["whatever.example"], &[]), Ok(false));
+    }
+
+    #[test]
+    fn only_pages_of_this_machine_and_named_ones_may_ask() {
+        let guard = Guard { origins: vec!["https://app.example".into()], is_local: true, ..Guard::default() };
+        for (origin, may) in [
+            ("http://localhost", true),
+            ("http://localhost:3000", true),
+            ("https://LOCALHOST:3000", true),
+            ("http://127.0.0.1:6274", true),
+            ("http://[::1]:1", true),
+            ("https://app.example", true),
+            ("http://app.example", false),
+            ("https://app.example:8443", false),
+            ("https://app.example.evil", false),
+            ("null", false),
+            ("", false),
+            ("file://", false),
+            ("http://evil.example", false),
+            ("http://localhost.evil.example", false),
+            ("http://localhost@evil.example", false),
+            ("http://evil.example#localhost", false),
+            ("chrome-extension://abcdef", false),
+            ("ftp://localhost", false),
+        ] {
+            assert_eq!(
+                check(&guard, &["localhost"], &[origin]),
+                if may { Ok(true) } else { Err(Refused::Origin) },
+                "{origin}"
+            );
+        }
+        let two = ["http://localhost", "http://localhost"];
+        assert_eq!(check(&guard, &["localhost"], &two), Err(Refused::Origin));
+        // A page may not ask however far the gateway is reached.
+        let open = Guard { is_local: false, ..guard };
+        assert_eq!(check(&open, &["any"], &["http://evil.example"]), Err(Refused::Origin));
+    }
+}

@@ -1,0 +1,320 @@
+//! Streamable HTTP with sessions (MCP 2025-03-26 to 2025-11-25, basic/transports): one address, to which a client posts its messages and from which
+//! it gets streams.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::{ACCEPT, HeaderValue};
+use http::{HeaderMap, HeaderName, StatusCode};
+
+use super::events::{Events, resumed};
+use super::reply::{self, Answer};
+use super::session::board::{Asking, InUse, What};
+use super::session::{Reading, Session};
+use super::sessions::Found;
+use super::{Gate, Gateway};
+use crate::mcp::envelope::{self, Envelope, Kind, Scanned};
+use crate::mcp::object;
+use crate::mcp::reply::{INTERNAL, INVALID_REQUEST, PARSE_ERROR, error};
+
+const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
+const VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
+const LAST_EVENT: HeaderName = HeaderName::from_static("last-event-id");
+
+/// The versions of MCP that have sessions, the newest last.
+const VERSIONS: [&str; 4] = ["2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25"];
+/// The only version in which a message may be a batch.
+const BATCHES: &str = "2025-03-26";
+/// The first version in which streams can be resumed by their numbers from the first event on.
+const RESUMES: &str = "2025-11-25";
+
+/// What a client takes for an answer.
+#[derive(Debug, Clone, Copy)]
+struct Takes {
+    events: bool,
+    json: bool,
+}
+
+impl Takes {
+    /// By `Accept` (RFC 9110 section 12.5.1). Clients that name one type, or none, are taken as they are.
+    fn of(headers: &HeaderMap) -> Self {
+        let mut takes = Takes { events: false, json: false };
+        let mut said = false;
+        for value in headers.get_all(ACCEPT) {
+            for kind in value.to_str().unwrap_or_default().split(',') {
+                let kind = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+                said |= !kind.is_empty();
+                takes.events |= kind == "text/event-stream" || kind == "text/*";
+                takes.json |= matches!(&*kind, "application/json" | "application/*" | "*/*");
+            }
+        }
+        takes.json |= !said;
+        takes
+    }
+}
+
+/// What is in a body.
+struct Asked {
+    requests: Vec<Asking>,
+    /// Whether one of them may take long.
+    is_work: bool,
+    is_batch: bool,
+}
+
+impl Gateway {
+    /// A message, or a batch, that was posted to an address.
+    pub(super) async fn post_legacy(&self, gate: &Gate, headers: &HeaderMap, body: Bytes, scanned: Scanned) -> Answer {
+        let takes = Takes::of(headers);
+        let single = match &scanned {
+            Scanned::One(e) => Some(e),
+            Scanned::Batch(_) => None,
+        };
+        if let Some(e) = single {
+            let id = e.id.clone().map(|id| &body[id]);
+            let is_request = e.method.is_some() && id.is_some();
+            if id == Some(b"null") || e.kind(&body) == Kind::Other {
+                let why = if is_request { "its id is null" } else { "it is neither a request nor an answer" };
+                return reply::error(StatusCode::BAD_REQUEST, None, INVALID_REQUEST, why);
+            }
+            if is_request && e.method.clone().is_some_and(|method| &body[method] == b"initialize") {
+                return self.begin(gate, e, body, takes).await;
+            }
+        }
+        let found = match self.found(gate, headers) {
+            Ok(found) => found,
+            Err(refused) => return *refused,
+        };
+        let asked = match asked(&body, &scanned, &found) {
+            Ok(asked) => asked,
+            Err(why) => return reply::error(StatusCode::BAD_REQUEST, None, INVALID_REQUEST, why),
+        };
+        self.ask(&found.session, asked, body, takes).await
+    }
+
+    /// Begins a session by its first message.
+    async fn begin(&self, gate: &Gate, e: &Envelope, body: Bytes, takes: Takes) -> Answer {
+        let id: Box<[u8]> = e.id.clone().map_or(&b"null"[..], |id| &body[id]).into();
+        if !self.sessions.has_room() {
+            let why = "there are as many sessions as the config allows (maxSessions); try again later";
+            return super::later(reply::error(StatusCode::SERVICE_UNAVAILABLE, Some(&id), INTERNAL, why));
+        }
+        let Some(lines) = self.receive(gate).await else {
+            let why = "mcp-pipe is stopping, or its servers are being changed; try again later";
+            return super::later(reply::error(StatusCode::SERVICE_UNAVAILABLE, Some(&id), INTERNAL, why));
+        };
+        let session = Arc::new(Session::over(lines));
+        let asked = session.board().ask(What::Answers, vec![Asking { id: id.clone(), token: None }]);
+        let reading = asked.map(|stream| Reading::of(&session, stream));
+        let _sent = session.say(body).await;
+        let answer = match &reading {
+            Ok(reading) => reading.message().await,
+            Err(InUse) => None,
+        };
+        let Some(answer) = answer else {
+            return reply::error(StatusCode::BAD_GATEWAY, Some(&id), INTERNAL, "the session ended before it began");
+        };
+        let version =
+            std::str::from_utf8(&answer).ok().and_then(|text| object::find(text, &["result", "protocolVersion"]));
+        let Some(version) = version.map(|version| version.trim_matches('"').to_owned()) else {
+            // It was refused, so there is no session.
+            return one(answer, takes, &session, false);
+        };
+        let resumes = *version >= *RESUMES;
+        session.board().set_resuming(resumes);
+        let id = self.sessions.add(gate.scope.clone(), &version, session.clone());
+        let mut answer = one(answer, takes, &session, resumes);
+        if let Ok(id) = HeaderValue::from_str(&id) {
+            answer.headers_mut().insert(SESSION, id);
+        }
+        answer
+    }
+
+    /// Passes on what was posted, and answers with what comes of it.
+    async fn ask(&self, session: &Arc<Session>, asked: Asked, body: Bytes, takes: Takes) -> Answer {
+        let Asked { requests, is_work, is_batch } = asked;
+        if requests.is_empty() {
+            return match session.say(body).await {
+                true => reply::empty(StatusCode::ACCEPTED),
+                false => gone(),
+            };
+        }
+        let ids: Vec<Box<[u8]>> = requests.iter().map(|asking| asking.id.clone()).collect();
+        let as_events = takes.events && (is_work || !takes.json);
+        let what = if as_events { What::Call } else { What::Answers };
+        let asked = session.board().ask(what, requests);
+        let Ok(stream) = asked else {
+            let why = "another request with this id is under way in the session";
+            return reply::error(StatusCode::BAD_REQUEST, ids.first().map(|id| &**id), INVALID_REQUEST, why);
+        };
+        let reading = Reading::of(session, stream);
+        if !session.say(body).await {
+            return gone();
+        }
+        if as_events {
+            let resumes = session.board().resumes();
+            return reply::events(Events::of(reading, resumes));
+        }
+        let mut answers = Vec::new();
+        while let Some(answer) = reading.message().await {
+            answers.push(answer);
+        }
+        let lost = ids.len().saturating_sub(answers.len());
+        if lost > 0 && !is_batch {
+            let id = ids.first().map(|id| &**id);
+            return reply::error(StatusCode::BAD_GATEWAY, id, INTERNAL, "the session ended before the answer came");
+        }
+        match (is_batch, answers.pop()) {
+            (false, Some(answer)) => reply::json(StatusCode::OK, answer),
+            (_, last) => {
+                answers.extend(last);
+                let joined = answers.join(&b","[..]);
+                reply::json(StatusCode::OK, Bytes::from([b"[", &*joined, b"]"].concat()))
+            }
+        }
+    }
+
+    /// A stream that a client asks for.
+    pub(super) fn get_legacy(&self, gate: &Gate, headers: &HeaderMap) -> Answer {
+        let found = match self.found(gate, headers) {
+            Ok(found) => found,
+            Err(refused) => return *refused,
+        };
+        let takes = Takes::of(headers);
+        let wants_any =
+            headers.get_all(ACCEPT).iter().any(|value| value.as_bytes().windows(3).any(|part| part == b"*/*"));
+        if !takes.events && !wants_any {
+            let why = "a stream is text/event-stream, which has to be in Accept";
+            return reply::error(StatusCode::NOT_ACCEPTABLE, None, INVALID_REQUEST, why);
+        }
+        found.session.hear();
+        let last = headers.get(LAST_EVENT).and_then(|id| id.to_str().ok()).and_then(resumed);
+        let mut board = found.session.board();
+        if board.read() >= self.limits.max_streams {
+            let why = "the session has as many streams as the config allows (maxStreams)";
+            return super::later(reply::error(StatusCode::TOO_MANY_REQUESTS, None, INVALID_REQUEST, why));
+        }
+        let stream = match last {
+            Some((stream, event)) if board.resume(stream, event) => stream,
+            Some(_) | None => board.listen(),
+        };
+        let resumes = board.resumes();
+        drop(board);
+        reply::events(Events::of(Reading::of(&found.session, stream), resumes))
+    }
+
+    /// A client ends its session.
+    pub(super) fn delete_legacy(&self, gate: &Gate, headers: &HeaderMap) -> Answer {
+        let Some(id) = headers.get(SESSION) else { return missing() };
+        let ended = id.to_str().is_ok_and(|id| self.sessions.end(id, &gate.scope));
+        if ended { reply::empty(StatusCode::OK) } else { gone() }
+    }
+
+    /// The session that a request names.
+    fn found(&self, gate: &Gate, headers: &HeaderMap) -> Result<Found, Box<Answer>> {
+        let mut ids = headers.get_all(SESSION).iter();
+        let (Some(id), None) = (ids.next(), ids.next()) else { return Err(Box::new(missing())) };
+        let found = id.to_str().ok().and_then(|id| self.sessions.find(id, &gate.scope));
+        let Some(found) = found else { return Err(Box::new(gone())) };
+        match headers.get(VERSION).map(HeaderValue::to_str) {
+            None => Ok(found),
+            Some(Ok(version)) if VERSIONS.contains(&version) => Ok(found),
+            Some(_) => {
+                let why = format_args!("MCP-Protocol-Version is none of {}", VERSIONS.join(", "));
+                Err(Box::new(reply::error(StatusCode::BAD_REQUEST, None, INVALID_REQUEST, why)))
+            }
+        }
+    }
+}
+
+/// What a body asks for, in a session of this version.
+fn asked(body: &[u8], scanned: &Scanned, found: &Found) -> Result<Asked, &'static str> {
+    let of = |body: &[u8], e: &Envelope| {
+        let token = e.wants_progress.clone().map(|token| body[token].into());
+        e.id.clone().map(|id| Asking { id: body[id].into(), token })
+    };
+    let is_work = |body: &[u8], e: &Envelope| {
+        e.method
+            .clone()
+            .is_some_and(|method| matches!(&body[method], b"tools/call" | b"prompts/get" | b"resources/read"))
+    };
+    match scanned {
+        Scanned::One(e) => {
+            let requests = if e.kind(body) == Kind::Request { Vec::from_iter(of(body, e)) } else { Vec::new() };
+            Ok(Asked { requests, is_work: is_work(body, e), is_batch: false })
+        }
+        Scanned::Batch(_) if *found.version != *BATCHES => {
+            Err("a batch: one message at a time, in this version of MCP")
+        }
+        Scanned::Batch(members) if members.is_empty() => Err("an empty batch"),
+        Scanned::Batch(members) => {
+            let mut asked = Asked { requests: Vec::new(), is_work: false, is_batch: true };
+            for member in members {
+                let member = &body[member.clone()];
+                let Some(e) = envelope::scan_one(member) else { return Err("a member of the batch is no message") };
+                if e.kind(member) == Kind::Other || e.id.clone().is_some_and(|id| &member[id] == b"null") {
+                    return Err("a member of the batch is neither a request nor an answer");
+                }
+                asked.is_work |= is_work(member, &e);
+                if e.kind(member) == Kind::Request {
+                    asked.requests.extend(of(member, &e));
+                }
+            }
+            Ok(asked)
+        }
+    }
+}
+
+/// One answer, in the form that the client takes.
+fn one(answer: Bytes, takes: Takes, session: &Arc<Session>, numbered: bool) -> Answer {
+    if takes.json || !takes.events {
+        return reply::json(StatusCode::OK, answer);
+    }
+    let stream = session.board().with(answer);
+    reply::events(Events::of(Reading::of(session, stream), numbered))
+}
+
+/// That a request names no session.
+fn missing() -> Answer {
+    reply::error(
+        StatusCode::BAD_REQUEST,
+        None,
+        INVALID_REQUEST,
+        "Mcp-Session-Id is missing: initialize comes first, and its answer has one",
+    )
+}
+
+/// That there is no such session, or no more.
+fn gone() -> Answer {
+    reply::error(
+        StatusCode::NOT_FOUND,
+        None,
+        INVALID_REQUEST,
+        "there is no such session, or it has ended: initialize again",
+    )
+}
+
+/// The body of a POST as one line, and what is in it.
+pub(super) fn read(body: Bytes) -> Result<(Bytes, Scanned), Box<Answer>> {
+    let refuse = |why: &dyn std::fmt::Display| {
+        let code = PARSE_ERROR;
+        Box::new(reply::error(StatusCode::BAD_REQUEST, None, code, format_args!("the body can't be read: {why}")))
+    };
+    if simdutf8::basic::from_utf8(&body).is_err() {
+        return Err(refuse(&"it is not UTF-8"));
+    }
+    let is_one_line = memchr::memchr2(b'\n', b'\r', &body).is_none();
+    let body = match is_one_line {
+        true => body,
+        false => Bytes::from(envelope::single_line(&body).map_err(|why| refuse(&why))?),
+    };
+    match envelope::scan(&body) {
+        Ok(scanned) => Ok((body, scanned)),
+        Err(why @ envelope::NotMessage::Json(_)) => Err(refuse(&why)),
+        Err(why) => {
+            let id = envelope::scan_broken(&body).id.filter(|_| !why.is_misreading()).map(|id| body[id].to_vec());
+            let message = format_args!("not a message of JSON-RPC 2.0: {why}");
+            let body = Bytes::from(error(id.as_deref().unwrap_or(b"null"), INVALID_REQUEST, message));
+            Err(Box::new(reply::json(StatusCode::BAD_REQUEST, body)))
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! One legacy conversation of a client over HTTP: a guest of the pipe, whose messages come by POST and go out in streams.
+
+pub(super) mod board;
+
+use std::future::poll_fn;
+use std::ops::ControlFlow;
+use std::pin::pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use tokio::io::{AsyncWriteExt, DuplexStream, ReadHalf, WriteHalf, split};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use self::board::{Board, Event, Next, StreamId};
+use crate::chunk::poll_chunk;
+use crate::frame::{Line, LineIn};
+use crate::mcp::envelope;
+
+/// Most messages of a client that wait for the pipe to take them: a client that goes on sending waits then.
+const UNSENT: usize = 16;
+
+/// See the module's documentation. Its conversation ends with it.
+#[derive(Debug)]
+pub(super) struct Session {
+    board: Arc<Mutex<Board>>,
+    to: mpsc::Sender<Bytes>,
+    task: JoinHandle<()>,
+    /// Cancelled when the pipe has ended the conversation.
+    over: CancellationToken,
+    /// When the client was last heard.
+    heard: Mutex<Instant>,
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+impl Session {
+    /// A conversation over these lines.
+    pub(super) fn over(lines: DuplexStream) -> Self {
+        let (board, (to, unsent)) = (Arc::<Mutex<Board>>::default(), mpsc::channel(UNSENT));
+        let over = CancellationToken::new();
+        let task = tokio::spawn(carry(lines, unsent, board.clone(), over.clone()));
+        Session { board, to, task, over, heard: Mutex::new(Instant::now()) }
+    }
+
+    /// What has come, and where it goes.
+    pub(super) fn board(&self) -> MutexGuard<'_, Board> {
+        // Nothing panics while it is held.
+        self.board.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Says something for the client: a message on one line. Returns whether the conversation goes on.
+    pub(super) async fn say(&self, message: Bytes) -> bool {
+        self.hear();
+        self.to.send(message).await.is_ok()
+    }
+
+    /// The client is there.
+    pub(super) fn hear(&self) {
+        *self.heard.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    }
+
+    /// When the client was last heard.
+    pub(super) fn heard(&self) -> Instant {
+        *self.heard.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Ends the conversation, and with it what is under way.
+    pub(super) fn end(&self) {
+        self.task.abort();
+        self.board().end();
+    }
+
+    /// Whether the pipe has ended the conversation.
+    pub(super) fn is_over(&self) -> bool {
+        self.over.is_cancelled()
+    }
+}
+
+/// Who reads a stream of a session. The session is there as long as somebody reads; with this the reader leaves.
+#[derive(Debug)]
+pub(super) struct Reading {
+    session: Arc<Session>,
+    stream: StreamId,
+}
+
+impl Reading {
+    pub(super) fn of(session: &Arc<Session>, stream: StreamId) -> Self {
+        Reading { session: session.clone(), stream }
+    }
+
+    pub(super) fn stream(&self) -> StreamId {
+        self.stream
+    }
+
+    /// What comes next; `None`: nothing more.
+    pub(super) fn poll_next(&self, cx: &mut Context<'_>) -> Poll<Option<Event>> {
+        match self.session.board().next(self.stream, cx.waker()) {
+            Next::Wait => Poll::Pending,
+            Next::Event(event) => Poll::Ready(Some(event)),
+            Next::End => Poll::Ready(None),
+        }
+    }
+
+    /// The next message; `None`: there is none any more.
+    pub(super) async fn message(&self) -> Option<Bytes> {
+        loop {
+            let (_, message) = poll_fn(|cx| self.poll_next(cx)).await?;
+            if message.is_some() {
+                return message;
+            }
+        }
+    }
+}
+
+impl Drop for Reading {
+    fn drop(&mut self) {
+        self.session.board().leave(self.stream, Instant::now());
+    }
+}
+
+/// Carries messages between the pipe and a session, until either ends.
+async fn carry(lines: DuplexStream, unsent: mpsc::Receiver<Bytes>, board: Arc<Mutex<Board>>, over: CancellationToken) {
+    let (from, to) = split(lines);
+    let (out, into) = (pin!(write(to, unsent)), pin!(read(from, &board)));
+    tokio::select! {
+        () = out => {}
+        () = into => {}
+    }
+    board.lock().unwrap_or_else(PoisonError::into_inner).end();
+    over.cancel();
+}
+
+async fn write(mut to: WriteHalf<DuplexStream>, mut unsent: mpsc::Receiver<Bytes>) {
+    while let Some(message) = unsent.recv().await {
+        if to.write_all(&message).await.is_err() || to.write_all(b"\n").await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn read(mut from: ReadHalf<DuplexStream>, board: &Mutex<Board>) {
+    // What the pipe hands on is bounded there.
+    let mut lines = LineIn::new(usize::MAX / 2, |_| true);
+    loop {
+        let mut take = |line: Line<'_>| {
+            if let Line::Frame(text) = line
+                && let Some(e) = envelope::scan_one(text)
+            {
+                board.lock().unwrap_or_else(PoisonError::into_inner).take(Bytes::copy_from_slice(text), &e);
+            }
+            ControlFlow::Continue(())
+        };
+        let mut feed = |chunk: &[u8]| {
+            let _all_taken = lines.feed(chunk, &mut take);
+        };
+        match poll_fn(|cx| poll_chunk(&mut from, cx, &mut feed)).await {
+            Ok(1..) => {}
+            Ok(0) | Err(_) => return,
+        }
+    }
+}

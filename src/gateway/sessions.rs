@@ -1,0 +1,118 @@
+//! The sessions that there are: by their ids, no more than so many, and none that nobody uses any more.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use rand::Rng as _;
+use tokio::time::Instant;
+
+use super::session::Session;
+
+/// What an id is good for: an address, and whoever may use it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Scope {
+    /// The server whose address it is; `None`: that of all.
+    pub(super) server: Option<Arc<str>>,
+    /// The name of the key by which the client was let in.
+    pub(super) key: Option<Arc<str>>,
+}
+
+/// See the module's documentation.
+#[derive(Debug)]
+pub(super) struct Sessions {
+    each: Mutex<HashMap<Box<str>, Entry>>,
+    most: usize,
+    idle: Duration,
+}
+
+#[derive(Debug)]
+struct Entry {
+    scope: Scope,
+    version: Box<str>,
+    session: Arc<Session>,
+}
+
+/// A session, as a request finds it.
+#[derive(Debug)]
+pub(super) struct Found {
+    pub(super) session: Arc<Session>,
+    /// The version of MCP that was agreed on.
+    pub(super) version: Box<str>,
+}
+
+impl Sessions {
+    /// No session yet; `most` at a time, each for so long without use.
+    pub(super) fn new(most: usize, idle: Duration) -> Self {
+        Sessions { each: Mutex::default(), most, idle }
+    }
+
+    /// Whether there is room for another one.
+    pub(super) fn has_room(&self) -> bool {
+        if self.each().len() >= self.most {
+            self.sweep(Instant::now());
+        }
+        self.each().len() < self.most
+    }
+
+    /// Adds a session. Returns its id.
+    pub(super) fn add(&self, scope: Scope, version: &str, session: Arc<Session>) -> Box<str> {
+        let mut random = [0; 24];
+        rand::rng().fill_bytes(&mut random);
+        let id: Box<str> = URL_SAFE_NO_PAD.encode(random).into();
+        self.each().insert(id.clone(), Entry { scope, version: version.into(), session });
+        id
+    }
+
+    /// The session of this id, for whoever may use it.
+    pub(super) fn find(&self, id: &str, scope: &Scope) -> Option<Found> {
+        let mut each = self.each();
+        let entry = each.get(id).filter(|entry| entry.scope == *scope)?;
+        if entry.session.is_over() {
+            each.remove(id);
+            return None;
+        }
+        Some(Found { session: entry.session.clone(), version: entry.version.clone() })
+    }
+
+    /// Ends a session. Returns whether there was one.
+    pub(super) fn end(&self, id: &str, scope: &Scope) -> bool {
+        let mut each = self.each();
+        let is_there = each.get(id).is_some_and(|entry| entry.scope == *scope);
+        let ended = if is_there { each.remove(id) } else { None };
+        drop(each);
+        ended.inspect(|entry| entry.session.end()).is_some()
+    }
+
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.each().len()
+    }
+
+    /// Ends those that nobody has used for long, and forgets what is kept of the others for nobody.
+    pub(super) fn sweep(&self, now: Instant) {
+        self.each().retain(|_, entry| {
+            let mut board = entry.session.board();
+            board.tidy(now);
+            let is_used = board.read() > 0 || now < entry.session.heard() + self.idle;
+            drop(board);
+            let stays = is_used && !entry.session.is_over();
+            if !stays {
+                entry.session.end();
+            }
+            stays
+        });
+    }
+
+    /// Ends all.
+    pub(super) fn end_all(&self) {
+        self.each().drain().for_each(|(_, entry)| entry.session.end());
+    }
+
+    fn each(&self) -> MutexGuard<'_, HashMap<Box<str>, Entry>> {
+        // Nothing panics while it is held.
+        self.each.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,387 @@
+//! The gateway without a socket, in front of a pipe that is played.
+
+use std::time::Duration;
+
+use http::Response;
+use http_body_util::Full;
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::time::timeout;
+
+use super::*;
+use crate::config::Sharing;
+use crate::pipe::membership::Manner;
+use crate::tools::ToolPolicy;
+
+const HANG: Duration = Duration::from_secs(10);
+
+const LIMITS: Limits =
+    Limits { max_sessions: 3, session_idle: Duration::from_secs(60), max_streams: 2, max_body: 100_000 };
+
+/// A gateway to `calc` and `my clock`, and what its pipe does.
+fn gateway() -> Arc<Gateway> {
+    let (pipe, mut orders) = mpsc::channel::<Box<PipeOrder>>(4);
+    tokio::spawn(async move {
+        while let Some(order) = orders.recv().await {
+            let PipeOrder::Receive(guest, reply) = *order else { panic!("nothing else is ordered") };
+            let _gone = reply.send(crate::router::PeerId::default());
+            let seen: Vec<_> = guest.shown.servers.iter().map(|(name, _)| name.to_string()).collect();
+            tokio::spawn(play(guest, seen.join("+")));
+        }
+    });
+    let servers = ["calc", "my clock"].map(|name| (Arc::from(name), Arc::new(ToolPolicy::default()))).to_vec();
+    let shown = Shown { servers, sharing: Sharing::default(), manner: Manner::AsOne };
+    let guard = Guard { is_local: true, ..Guard::default() };
+    Arc::new(Gateway::new(guard, LIMITS, &shown, pipe, Status::default()))
+}
+
+/// What a peer of a router is told, more or less.
+async fn play(guest: NewGuest, seen: String) {
+    let (from, mut to) = tokio::io::split(guest.lines);
+    let mut from = BufReader::new(from).lines();
+    let mut held = Vec::new();
+    while let Ok(Some(line)) = from.next_line().await {
+        let messages: Value = serde_json::from_str(&line).unwrap();
+        let messages = messages.as_array().cloned().unwrap_or_else(|| vec![messages]);
+        for message in messages {
+            let id = message["id"].clone();
+            let answer = |result: Value| json!({"jsonrpc": "2.0", "id": id, "result": result});
+            let params = &message["params"];
+            let mut said = Vec::new();
+            match (message["method"].as_str(), params["name"].as_str()) {
+                (Some("initialize"), _) if params["protocolVersion"] == "1" => {
+                    said.push(json!({"jsonrpc": "2.0", "id": id, "error": {"code": -32602, "message": "no"}}));
+                }
+                (Some("initialize"), _) => {
+                    said.push(answer(json!({"protocolVersion": params["protocolVersion"], "seen": seen})))
+                }
+                (Some("tools/call"), Some("slow")) => held.push(id),
+                (Some("tools/call"), Some("go")) => {
+                    said.extend(held.drain(..).map(|id| json!({"jsonrpc": "2.0", "id": id, "result": {"late": true}})));
+                    said.push(answer(json!({})));
+                }
+                (Some("tools/call"), Some("ask")) => {
+                    let token = &params["_meta"]["progressToken"];
+                    said.push(json!({"jsonrpc": "2.0", "method": "notifications/progress", "params": {"progressToken": token}}));
+                    said.push(json!({"jsonrpc": "2.0", "id": "q1", "method": "elicitation/create", "params": {}}));
+                    held.push(id);
+                }
+                (Some("tools/call"), Some("change")) => {
+                    said.push(json!({"jsonrpc": "2.0", "method": "notifications/tools/list_changed"}));
+                    said.push(answer(json!({})));
+                }
+                (Some("tools/call"), Some("die")) => return,
+                (Some(_), _) if !id.is_null() => said.push(answer(json!({"of": message["method"]}))),
+                // An answer to what was asked.
+                (None, _) => said.extend(
+                    held.drain(..).map(|id| json!({"jsonrpc": "2.0", "id": id, "result": {"told": message["result"]}})),
+                ),
+                (Some(_), _) => {}
+            }
+            for message in said {
+                if to.write_all(format!("{message}\n").as_bytes()).await.is_err() {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+/// A request, as most clients make it.
+struct Ask {
+    method: &'static str,
+    path: &'static str,
+    headers: Vec<(&'static str, String)>,
+    body: String,
+}
+
+fn post(message: &Value) -> Ask {
+    Ask {
+        method: "POST",
+        path: "/mcp",
+        headers: usual("application/json, text/event-stream"),
+        body: message.to_string(),
+    }
+}
+
+fn get() -> Ask {
+    Ask { method: "GET", path: "/mcp", headers: usual("text/event-stream"), body: String::new() }
+}
+
+fn usual(accept: &str) -> Vec<(&'static str, String)> {
+    [("host", "localhost:8765"), ("content-type", "application/json"), ("accept", accept)]
+        .map(|(name, value)| (name, value.to_owned()))
+        .into()
+}
+
+impl Ask {
+    fn at(self, path: &'static str) -> Self {
+        Ask { path, ..self }
+    }
+
+    fn by(self, method: &'static str) -> Self {
+        Ask { method, ..self }
+    }
+
+    /// With another value of a header, or without it.
+    fn with(mut self, name: &'static str, value: &str) -> Self {
+        self.headers.retain(|(other, _)| *other != name);
+        if !value.is_empty() {
+            self.headers.push((name, value.to_owned()));
+        }
+        self
+    }
+
+    async fn send(self, gateway: &Gateway) -> Answer {
+        let mut request = Request::builder().method(self.method).uri(self.path);
+        for (name, value) in self.headers {
+            request = request.header(name, value);
+        }
+        let body = Full::new(Bytes::from(self.body));
+        timeout(HANG, gateway.answer(request.body(body).unwrap())).await.unwrap()
+    }
+}
+
+/// All of a body.
+async fn whole(answer: Answer) -> String {
+    let body = timeout(HANG, answer.into_body().collect()).await.unwrap().unwrap();
+    String::from_utf8(body.to_bytes().to_vec()).unwrap()
+}
+
+/// The next piece of a stream.
+async fn piece(answer: &mut Answer) -> String {
+    let frame = timeout(HANG, answer.body_mut().frame()).await.unwrap().unwrap().unwrap();
+    String::from_utf8(frame.into_data().unwrap().to_vec()).unwrap()
+}
+
+fn of(response: &Response<reply::Reply>, name: &str) -> String {
+    response.headers().get(name).map(|value| value.to_str().unwrap().to_owned()).unwrap_or_default()
+}
+
+fn initialize(version: &str) -> Value {
+    json!({"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": {"protocolVersion": version}})
+}
+
+fn call(id: u64, name: &str) -> Value {
+    json!({"jsonrpc": "2.0", "id": id, "method": "tools/call", "params": {"name": name, "_meta": {"progressToken": id}}})
+}
+
+/// Begins a session, and returns its id.
+async fn begin(gateway: &Gateway, version: &str) -> String {
+    let answer = post(&initialize(version)).send(gateway).await;
+    assert_eq!(answer.status(), 200);
+    of(&answer, "mcp-session-id")
+}
+
+#[tokio::test]
+async fn a_session_begins_with_initialize_and_ends_with_delete() {
+    let gateway = gateway();
+    let answer = post(&initialize("2025-06-18")).send(&gateway).await;
+    let id = of(&answer, "mcp-session-id");
+    assert_eq!((answer.status().as_u16(), &*of(&answer, "content-type")), (200, "application/json"));
+    assert!(id.len() >= 22 && id.bytes().all(|b| (0x21..=0x7e).contains(&b)), "{id}");
+    let told: Value = serde_json::from_str(&whole(answer).await).unwrap();
+    assert_eq!(told["result"]["seen"], "calc+my clock");
+    let list = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/list"});
+    let answer = post(&list).with("mcp-session-id", &id).send(&gateway).await;
+    assert_eq!(whole(answer).await, r#"{"jsonrpc":"2.0","id":1,"result":{"of":"tools/list"}}"#);
+    let said = json!({"jsonrpc": "2.0", "method": "notifications/initialized"});
+    let answer = post(&said).with("mcp-session-id", &id).send(&gateway).await;
+    assert_eq!((answer.status().as_u16(), whole(answer).await), (202, String::new()));
+    // Not the same session at another address.
+    let answer = post(&list).at("/mcp/calc").with("mcp-session-id", &id).send(&gateway).await;
+    assert_eq!(answer.status(), 404);
+    let ended = get().by("DELETE").with("mcp-session-id", &id).send(&gateway).await;
+    assert_eq!(ended.status(), 200);
+    for ask in [post(&list), get(), get().by("DELETE")] {
+        assert_eq!(ask.with("mcp-session-id", &id).send(&gateway).await.status(), 404);
+    }
+    // One server alone, by its name.
+    let answer = post(&initialize("2025-06-18")).at("/mcp/my%20clock").send(&gateway).await;
+    assert!(whole(answer).await.contains(r#""seen":"my clock""#));
+    // What is refused begins none.
+    let answer = post(&initialize("1")).send(&gateway).await;
+    assert_eq!((answer.status().as_u16(), &*of(&answer, "mcp-session-id")), (200, ""));
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_a_request_is_told_by_its_status() {
+    let gateway = gateway();
+    let id = begin(&gateway, "2025-06-18").await;
+    let list = || post(&json!({"jsonrpc": "2.0", "id": 1, "method": "tools/list"})).with("mcp-session-id", &id);
+    let says = |body: &str| Ask { body: body.to_owned(), ..list() };
+    let long = format!("\"{}\"", "x".repeat(100_000));
+    let rows = [
+        (200, list()),
+        (200, list().with("content-type", "Application/JSON; charset=UTF-8")),
+        (200, list().with("accept", "application/json")),
+        (200, list().with("accept", "*/*")),
+        (200, list().with("accept", "")),
+        (200, list().with("accept", "text/event-stream")),
+        (200, list().with("mcp-protocol-version", "2025-03-26")),
+        (200, says("{\"jsonrpc\":\"2.0\",\n\"id\":2,\r\n\"method\":\"ping\"}\n")),
+        (202, says(r#"{"jsonrpc":"2.0","id":"x","result":{}}"#)),
+        (400, list().with("mcp-protocol-version", "nonsense")),
+        (400, list().with("mcp-session-id", "")),
+        (404, list().with("mcp-session-id", "unknown")),
+        (400, says(r#"{"jsonrpc":"2.0","id":null,"method":"ping"}"#)),
+        (400, says("")),
+        (400, says("{")),
+        (400, says("nonsense")),
+        (400, says("[]")),
+        (400, says("1")),
+        (400, says(r#"{"jsonrpc":"2.0","id":1}"#)),
+        (400, says(r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","Method":"ping"}"#)),
+        (400, says(r#"[{"jsonrpc":"2.0","id":1,"method":"ping"}]"#)),
+        (413, says(&long)),
+        (415, list().with("content-type", "text/plain")),
+        (415, list().with("content-type", "")),
+        (415, list().with("content-type", "application/json; charset=latin1")),
+        (415, list().with("content-type", "application/x-www-form-urlencoded")),
+        (415, list().with("content-encoding", "gzip")),
+        (405, list().by("PUT")),
+        (405, list().by("PATCH")),
+        (403, list().with("host", "evil.example")),
+        (403, list().with("origin", "http://evil.example")),
+        (403, list().with("origin", "null")),
+        (200, list().with("origin", "http://localhost:3000")),
+        (404, list().at("/mcp/Calc")),
+        (404, list().at("/mcp/calc")),
+        (404, list().at("/.well-known/oauth-protected-resource")),
+        (404, list().at("/register")),
+        (405, list().at("/livez")),
+        (200, get().at("/livez")),
+        (200, get().at("/readyz")),
+        (200, get().at("/")),
+        (400, get()),
+        (404, get().with("mcp-session-id", "unknown")),
+        (406, get().with("mcp-session-id", &id).with("accept", "application/json")),
+        (400, get().by("DELETE")),
+        (404, get().by("DELETE").with("mcp-session-id", "unknown")),
+    ];
+    for (at, (status, ask)) in rows.into_iter().enumerate() {
+        let answer = ask.send(&gateway).await;
+        let (got, body) = (answer.status().as_u16(), whole(answer).await);
+        assert_eq!(got, status, "row {at}: {body}");
+    }
+}
+
+#[tokio::test]
+async fn a_call_gets_its_answer_as_an_event_with_what_belongs_to_it() {
+    let gateway = gateway();
+    let id = begin(&gateway, "2025-06-18").await;
+    let mut answer = post(&call(1, "ask")).with("mcp-session-id", &id).send(&gateway).await;
+    assert_eq!(
+        (of(&answer, "content-type"), of(&answer, "x-accel-buffering")),
+        ("text/event-stream".to_owned(), "no".to_owned())
+    );
+    let mut said = String::new();
+    while !said.contains("elicitation/create") {
+        said.push_str(&piece(&mut answer).await);
+    }
+    assert!(said.starts_with("event: message\ndata: {") && said.contains(r#""progressToken":1"#), "{said}");
+    // Another call of the same id meanwhile is refused, and another one goes its own way.
+    let twice = post(&call(1, "x")).with("mcp-session-id", &id).send(&gateway).await;
+    assert_eq!(twice.status(), 400);
+    let other = post(&call(2, "x")).with("mcp-session-id", &id).send(&gateway).await;
+    assert!(whole(other).await.contains(r#""id":2"#));
+    let told = json!({"jsonrpc": "2.0", "id": "q1", "result": {"action": "accept"}});
+    assert_eq!(post(&told).with("mcp-session-id", &id).send(&gateway).await.status(), 202);
+    let rest = whole(answer).await;
+    assert!(rest.contains(r#""told":{"action":"accept"}"#) && rest.ends_with("\n\n"), "{rest}");
+}
+
+#[tokio::test]
+async fn what_belongs_to_no_request_goes_to_one_get_and_waits_for_one() {
+    let gateway = gateway();
+    let id = begin(&gateway, "2025-06-18").await;
+    let change = || post(&call(1, "change")).with("mcp-session-id", &id);
+    assert!(!whole(change().send(&gateway).await).await.contains("list_changed"));
+    let mut first = get().with("mcp-session-id", &id).send(&gateway).await;
+    assert!(piece(&mut first).await.contains("list_changed"), "it has waited");
+    let mut second = get().with("mcp-session-id", &id).send(&gateway).await;
+    let third = get().with("mcp-session-id", &id).send(&gateway).await;
+    assert_eq!(third.status(), 429, "no more streams than are allowed");
+    change().send(&gateway).await;
+    assert!(piece(&mut second).await.contains("list_changed"));
+    // The first has nothing, and ends with the session.
+    drop(second);
+    get().by("DELETE").with("mcp-session-id", &id).send(&gateway).await;
+    assert_eq!(whole(first).await, "");
+}
+
+#[tokio::test]
+async fn a_broken_stream_goes_on_behind_its_last_event() {
+    let gateway = gateway();
+    let id = begin(&gateway, "2025-11-25").await;
+    let mut answer = post(&call(1, "slow")).with("mcp-session-id", &id).send(&gateway).await;
+    let first = piece(&mut answer).await;
+    let number = first.lines().next().unwrap().strip_prefix("id: ").unwrap().to_owned();
+    assert!(first.ends_with("retry: 1000\ndata: \n\n"), "{first}");
+    drop(answer);
+    let go = post(&call(2, "go")).with("mcp-session-id", &id).send(&gateway).await;
+    assert!(!whole(go).await.contains("late"));
+    // From the beginning, and again from the beginning, as the answer may have been lost once more.
+    for _ in 0..2 {
+        let again = get().with("mcp-session-id", &id).with("last-event-id", &number).send(&gateway).await;
+        let rest = whole(again).await;
+        assert!(rest.contains(r#""id":1,"result":{"late":true}"#), "{rest}");
+        assert_eq!(rest.matches("event: message").count(), 1, "{rest}");
+    }
+    // A number of another session leads to nothing of that one.
+    let other = begin(&gateway, "2025-11-25").await;
+    let mut again = get().with("mcp-session-id", &other).with("last-event-id", &number).send(&gateway).await;
+    assert!(!piece(&mut again).await.contains("late"));
+}
+
+#[tokio::test]
+async fn a_batch_is_answered_as_one_in_the_version_that_has_batches() {
+    let gateway = gateway();
+    let id = begin(&gateway, "2025-03-26").await;
+    let batch = json!([
+        {"jsonrpc": "2.0", "id": 1, "method": "ping"},
+        {"jsonrpc": "2.0", "method": "notifications/x"},
+        {"jsonrpc": "2.0", "id": "a", "method": "tools/list"},
+    ]);
+    let answer = post(&batch).with("mcp-session-id", &id).with("accept", "application/json").send(&gateway).await;
+    let answers: Value = serde_json::from_str(&whole(answer).await).unwrap();
+    let ids: Vec<_> = answers.as_array().unwrap().iter().map(|answer| answer["id"].clone()).collect();
+    assert_eq!(ids, [json!(1), json!("a")]);
+    let twice = json!([{"jsonrpc": "2.0", "id": 1, "method": "ping"}, {"jsonrpc": "2.0", "id": 1, "method": "ping"}]);
+    assert_eq!(post(&twice).with("mcp-session-id", &id).send(&gateway).await.status(), 400);
+}
+
+#[tokio::test(start_paused = true)]
+async fn there_are_so_many_sessions_and_those_that_nobody_uses_make_room() {
+    let gateway = gateway();
+    let first = begin(&gateway, "2025-06-18").await;
+    tokio::time::advance(Duration::from_secs(50)).await;
+    let others = [begin(&gateway, "2025-06-18").await, begin(&gateway, "2025-06-18").await];
+    let _stream = get().with("mcp-session-id", &others[0]).send(&gateway).await;
+    let refused = post(&initialize("2025-06-18")).send(&gateway).await;
+    assert_eq!((refused.status().as_u16(), &*of(&refused, "retry-after")), (503, "5"));
+    tokio::time::advance(Duration::from_secs(11)).await;
+    let fourth = begin(&gateway, "2025-06-18").await;
+    let ping = |id: &str| post(&json!({"jsonrpc": "2.0", "id": 1, "method": "ping"})).with("mcp-session-id", id);
+    assert_eq!(ping(&first).send(&gateway).await.status(), 404);
+    assert_eq!(ping(&fourth).send(&gateway).await.status(), 200);
+    // One with a stream is used however long it is silent.
+    tokio::time::advance(Duration::from_secs(600)).await;
+    gateway.sweep();
+    assert_eq!(ping(&others[1]).send(&gateway).await.status(), 404);
+    assert_eq!(ping(&others[0]).send(&gateway).await.status(), 200);
+}
+
+#[tokio::test]
+async fn a_conversation_that_the_pipe_ends_is_over_and_nobody_waits() {
+    let gateway = gateway();
+    let id = begin(&gateway, "2025-06-18").await;
+    let stream = get().with("mcp-session-id", &id).send(&gateway).await;
+    let answer =
+        post(&call(1, "die")).with("mcp-session-id", &id).with("accept", "application/json").send(&gateway).await;
+    assert_eq!(answer.status(), 502);
+    assert!(whole(answer).await.contains("the session ended before the answer came"));
+    assert_eq!(whole(stream).await, "");
+    let ping = post(&json!({"jsonrpc": "2.0", "id": 1, "method": "ping"})).with("mcp-session-id", &id);
+    assert_eq!(ping.send(&gateway).await.status(), 404);
+}

@@ -1,0 +1,87 @@
+//! What carries the messages of one peer: a link, which we make and make anew, or a guest, who came and will leave.
+
+use std::task::{Context, Poll};
+
+use tokio::time::Instant;
+
+use crate::guest::Guest;
+use crate::link::{Link, OnLinkEvent};
+use crate::net::websocket::Outgoing;
+
+/// See the module's documentation. What is said of connections that are made anew is nothing to a guest.
+pub(super) enum Carrier {
+    Link(Box<Link>),
+    Guest(Guest),
+}
+
+impl Carrier {
+    /// Drives everything but writing. Ready when no message will come any more.
+    pub(super) fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        now: Instant,
+        read: bool,
+        out: &mut Outgoing,
+        on: &mut OnLinkEvent<'_>,
+    ) -> Poll<()> {
+        match self {
+            Carrier::Link(link) => link.poll(cx, now, read, out, on),
+            Carrier::Guest(guest) => guest.poll(cx, read, out, on),
+        }
+    }
+
+    /// Writes what is taken now; ready when nothing is left.
+    pub(super) fn poll_write(&mut self, cx: &mut Context<'_>, out: &mut Outgoing) -> Poll<()> {
+        match self {
+            Carrier::Link(link) => link.poll_write(cx, out),
+            Carrier::Guest(guest) => guest.poll_write(cx, out),
+        }
+    }
+
+    /// The link, of which there may be a connection after this one.
+    pub(super) fn link(&mut self) -> Option<&mut Link> {
+        match self {
+            Carrier::Link(link) => Some(link),
+            Carrier::Guest(_) => None,
+        }
+    }
+
+    /// Whether a guest only waits for what is owed to it.
+    pub(super) fn only_listens(&self) -> bool {
+        matches!(self, Carrier::Guest(guest) if guest.only_listens())
+    }
+
+    /// Closes a connection that keeps others waiting. Returns whether there was one.
+    pub(super) fn hang_up(&mut self, out: &mut Outgoing, why: &'static str) -> bool {
+        match self {
+            Carrier::Link(link) => link.hang_up(out, why),
+            Carrier::Guest(guest) => {
+                guest.close();
+                true
+            }
+        }
+    }
+
+    /// Ends it for good, with a farewell where there is one. To be polled on until it is ready.
+    pub(super) fn close(&mut self, out: &mut Outgoing) {
+        match self {
+            Carrier::Link(link) => link.close(out),
+            Carrier::Guest(guest) => guest.close(),
+        }
+    }
+
+    /// Drops it for good.
+    pub(super) fn abort(&mut self) {
+        match self {
+            Carrier::Link(link) => link.abort(),
+            Carrier::Guest(guest) => guest.close(),
+        }
+    }
+
+    /// Has no connection follow this one.
+    pub(super) fn dial_no_more(&mut self) {
+        if let Carrier::Link(link) = self {
+            link.dial_no_more();
+        }
+    }
+}
