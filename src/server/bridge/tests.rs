@@ -52,8 +52,10 @@ const CAPABILITIES: &str = r#"{"tools":{"listChanged":true},"resources":{"subscr
 impl Rig {
     /// A bridge that has asked the server what it is.
     fn asked(is_http: bool) -> Self {
-        let (bridge, wire) =
-            (Bridge::new("srv".into(), is_http, (!is_http).then_some(Duration::from_secs(20))), Recorded::default());
+        let (bridge, wire) = (
+            Bridge::new("srv".into(), is_http, (!is_http).then_some(Duration::from_secs(20)), None),
+            Recorded::default(),
+        );
         let mut rig = Rig { bridge, wire, now: Instant::now() };
         let hello = json!({"protocolVersion": "2025-06-18", "capabilities": {"elicitation": {}},
             "clientInfo": {"name": "c", "version": "1"}});
