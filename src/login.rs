@@ -182,9 +182,7 @@ impl Login {
             ),
         );
         let expected = Expected { state, issuer: server.issuer.clone(), names_issuer: server.names_itself };
-        let answer = timeout(LIMIT, callback::wait(listener, &expected)).await;
-        let answer = answer.map_err(|_| anyhow!("nobody has logged in within {}; run it again", span(LIMIT)))?;
-        let code = match answer.context("the browser can't come back")? {
+        let code = match answer(listener, &expected).await? {
             Answer::Code(code) => code,
             Answer::Refused(why) => bail!("the authorization server {shown_server} {}", redactor.shown(&why, 300)),
             Answer::Foreign => bail!("the browser came back without an answer"),
@@ -322,6 +320,13 @@ impl Login {
     }
 }
 
+/// Waits for the browser to come back, which it may do on this listener, for as long as a person has.
+async fn answer(listener: TcpListener, expected: &Expected) -> Result<Answer> {
+    let answer = timeout(LIMIT, callback::wait(listener, expected)).await;
+    let answer = answer.map_err(|_| anyhow!("nobody has logged in within {}; run it again", span(LIMIT)))?;
+    answer.context("the browser can't come back")
+}
+
 /// A scope, with the wish for a login that can be renewed while nobody is there, if the authorization server knows such.
 fn with_offline(scope: Option<String>, server: &AuthServer) -> Option<String> {
     const OFFLINE: &str = "offline_access";
@@ -337,4 +342,35 @@ fn with_offline(scope: Option<String>, server: &AuthServer) -> Option<String> {
 /// A text that nobody guesses (RFC 7636 section 4.1).
 fn random() -> String {
     BASE64_URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>())
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test may panic")]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpStream;
+    use tokio::time::Instant;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_login_that_nobody_answers_ends_in_words_and_nothing_listens_for_it_any_longer() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let place = listener.local_addr().unwrap();
+        let expected = Expected { state: "s1".to_owned(), issuer: "https://as".to_owned(), names_issuer: false };
+        // Neither whoever says nothing nor whoever guesses gives a person more time.
+        let mut silent = TcpStream::connect(place).await.unwrap();
+        let mut guess = TcpStream::connect(place).await.unwrap();
+        guess.write_all(b"GET /callback?code=c&state=guess HTTP/1.1\r\n\r\n").await.unwrap();
+        let began = Instant::now();
+        let why = answer(listener, &expected).await.unwrap_err();
+        assert_eq!(why.to_string(), format!("nobody has logged in within {}; run it again", span(LIMIT)));
+        assert_eq!((began.elapsed().as_secs(), span(LIMIT).to_string().as_str()), (LIMIT.as_secs(), "5 min"));
+        let mut said = String::new();
+        guess.read_to_string(&mut said).await.unwrap();
+        assert!(said.starts_with("HTTP/1.1 404 "), "{said}");
+        assert_eq!(silent.read(&mut [0]).await.unwrap(), 0, "its connection is closed");
+        let refused = TcpStream::connect(place).await.unwrap_err();
+        assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused, "{refused}");
+    }
 }

@@ -22,6 +22,8 @@ pub(crate) const CAPABILITIES: &str = "io.modelcontextprotocol/clientCapabilitie
 pub(crate) const CLIENT_INFO: &str = "io.modelcontextprotocol/clientInfo";
 pub(crate) const LOG_LEVEL: &str = "io.modelcontextprotocol/logLevel";
 pub(crate) const SERVER_INFO: &str = "io.modelcontextprotocol/serverInfo";
+/// The extension by which a client is let in for what it is, as clients name it among their capabilities (ext-auth, OAuth Client Credentials).
+pub(crate) const CLIENT_CREDENTIALS: &str = "io.modelcontextprotocol/oauth-client-credentials";
 
 /// Begins a line of a router's that is no message, but says for whom the next requests are: what that peer said in `initialize`, or nothing.
 /// No message begins so.

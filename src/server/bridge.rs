@@ -123,6 +123,8 @@ pub(super) struct Bridge {
     /// What `initialize` said of whoever asks, and what the router says of whoever asks next.
     stamp: Stamp,
     caller: Option<Arc<Stamp>>,
+    /// An extension of MCP by which the server is spoken to, whoever asks.
+    extension: Option<&'static str>,
     /// Raw JSON.
     level: Option<Box<str>>,
     offer: Option<Offer>,
@@ -144,13 +146,20 @@ pub(super) struct Bridge {
 
 impl Bridge {
     /// For a life that begins. `name`: the server's. `patience`: how long a server that may be of either era has to say what it is.
-    pub(super) fn new(name: Arc<str>, is_http: bool, patience: Option<Duration>) -> Self {
+    /// `extension`: one of MCP by which the server is spoken to, whoever asks.
+    pub(super) fn new(
+        name: Arc<str>,
+        is_http: bool,
+        patience: Option<Duration>,
+        extension: Option<&'static str>,
+    ) -> Self {
         Bridge {
             name,
             is_http,
             hello: None,
-            stamp: Stamp::of_hello(b"{}"),
+            stamp: Stamp::of_hello(b"{}", extension),
             caller: None,
+            extension,
             level: None,
             offer: None,
             pending: BTreeMap::new(),
@@ -205,7 +214,7 @@ impl Bridge {
     /// A line of the router's.
     pub(super) fn on_line(&mut self, line: &[u8], now: Instant, wire: &mut dyn Wire) {
         if let [CALLER, hello @ ..] = line {
-            self.caller = (!hello.is_empty()).then(|| Arc::new(Stamp::of_hello(hello)));
+            self.caller = (!hello.is_empty()).then(|| Arc::new(Stamp::of_hello(hello, self.extension)));
             return;
         }
         let Some(e) = envelope::scan_one(line) else { return };
@@ -237,7 +246,7 @@ impl Bridge {
         let params = text(line, e.params.as_ref());
         match method {
             "initialize" => {
-                self.stamp = Stamp::of_hello(params.as_bytes());
+                self.stamp = Stamp::of_hello(params.as_bytes(), self.extension);
                 let asked = object::find(params, &["protocolVersion"]).and_then(object::text_of).unwrap_or_default();
                 self.hello = Some((number, asked.into_owned()));
                 match &self.offer {

@@ -156,12 +156,17 @@ impl Living {
         if let Being::Remote(remote) = &mut self.being {
             remote.be_modern(era == Era::Modern);
         }
-        let is_http = matches!(self.being, Being::Remote(_));
+        let (is_http, extension) = match &self.being {
+            Being::Remote(remote) => (true, remote.extension()),
+            Being::Process(_) => (false, None),
+        };
         // At an address the exchange has a time of its own.
         let patience = patience.filter(|_| !is_http);
         self.stage = match era {
             Era::Legacy => Stage::Asked,
-            Era::Modern => Stage::Bridged(Box::new(Middle::new(Bridge::new(name.clone(), is_http, patience)))),
+            Era::Modern => {
+                Stage::Bridged(Box::new(Middle::new(Bridge::new(name.clone(), is_http, patience, extension))))
+            }
         };
     }
 

@@ -36,12 +36,13 @@ use self::session::{LineKind, Session};
 use super::auth::{Auth, Cause, Denied, Renewal};
 use super::bridge::{Post, PostKind};
 use super::stdout::{Found, Left, OnFound};
-use crate::config::{RemoteSpec, RemoteTransport, ServerSpec};
+use crate::config::{AuthSpec, RemoteSpec, RemoteTransport, ServerSpec};
 use crate::endpoint::RemoteUrl;
 use crate::error::FaultCode;
 use crate::frame::LineOut;
 use crate::mcp::envelope::{self, Kind};
 use crate::mcp::id::flight_id;
+use crate::mcp::modern;
 use crate::net::http::Client;
 use crate::secrecy::Redactor;
 use crate::wakers::{Bits, Wakers};
@@ -170,6 +171,18 @@ impl Remote {
     /// Whether nothing is known to be wrong.
     pub(super) fn is_up(&self) -> bool {
         self.end.is_none()
+    }
+
+    /// The extension of MCP by which the server is told who asks, if it is by one.
+    pub(super) fn extension(&self) -> Option<&'static str> {
+        match self.spec.auth {
+            AuthSpec::ClientCredentials(_) => Some(modern::CLIENT_CREDENTIALS),
+            AuthSpec::Headers
+            | AuthSpec::Bearer(_)
+            | AuthSpec::BearerFile(_)
+            | AuthSpec::BearerCommand(_)
+            | AuthSpec::Login(_) => None,
+        }
     }
 
     /// Whether the server has answered `initialize` in this life.

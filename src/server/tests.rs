@@ -7,15 +7,18 @@ use std::io::{BufRead, BufReader, Read};
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
 
 use super::wanted::{Goal, ServerCommand, Step};
 use super::{Found, Restarts, Server, ServerEvent};
-use crate::config::ServerSpec;
+use crate::config::{AuthSpec, ClientProof, ClientSpec, Reach, RemoteSpec, RemoteTransport, ServerSpec, TlsSpec};
 use crate::frame::LineOut;
 use crate::process::guard::Guard;
 use crate::secrecy::{Redactor, Secret};
@@ -51,6 +54,8 @@ struct Rig {
     server: Server,
     out: LineOut,
     got: Vec<Got>,
+    /// Longest time for what is waited for.
+    patience: Duration,
 }
 
 impl Rig {
@@ -59,6 +64,7 @@ impl Rig {
             server: Server::new(Arc::new(spec), Guard::none(), Redactor::default(), None),
             out: LineOut::new(),
             got: Vec::new(),
+            patience: Duration::from_secs(20),
         }
     }
 
@@ -82,7 +88,7 @@ impl Rig {
     }
 
     async fn drive(&mut self, read: bool, wanted: impl Fn(&Got) -> bool) -> Got {
-        let Rig { server, out, got } = self;
+        let Rig { server, out, got, patience } = self;
         let found = poll_fn(|cx| {
             let _ = server.poll_write(cx, out);
             let _ = server.poll(cx, tokio::time::Instant::now(), read, &mut |event| {
@@ -118,7 +124,7 @@ impl Rig {
                 None => Poll::Pending,
             }
         });
-        tokio::time::timeout(Duration::from_secs(20), found).await.unwrap()
+        tokio::time::timeout(*patience, found).await.unwrap()
     }
 
     async fn up(&mut self) -> u32 {
@@ -561,4 +567,139 @@ async fn a_start_by_command_does_not_wait_for_the_next_attempt_and_a_stop_takes_
     }
     assert_eq!(rig.server.want(goal.after(ServerCommand::Stop)), Step::Halt);
     assert!(tokio::time::timeout(Duration::from_secs(2), rig.down()).await.is_err(), "it is tried again");
+}
+
+/// A server over HTTP that wants a token, and the authorization server that gives them after a while, at one address.
+struct Guarded {
+    /// How long each answer takes by which a token is had.
+    takes: Duration,
+    is_modern: bool,
+    /// The methods that the server was asked for, and whether that was with the token.
+    asked: Mutex<Vec<(String, bool)>>,
+}
+
+impl Guarded {
+    async fn serve(&self, mut stream: TcpStream) -> Option<()> {
+        let mut read = Vec::new();
+        loop {
+            let end = loop {
+                if let Some(at) = memchr::memmem::find(&read, b"\r\n\r\n") {
+                    break at + 4;
+                }
+                (stream.read_buf(&mut read).await.ok()? > 0).then_some(())?;
+            };
+            let head = String::from_utf8(read[..end].to_vec()).ok()?.to_ascii_lowercase();
+            let value = |name: &str| head.lines().find_map(|line| line.strip_prefix(name)).map(str::to_owned);
+            let length = value("content-length: ").map_or(0, |length| length.parse().unwrap());
+            while read.len() < end + length {
+                (stream.read_buf(&mut read).await.ok()? > 0).then_some(())?;
+            }
+            let body: Value = serde_json::from_slice(&read[end..end + length]).unwrap_or_default();
+            read.drain(..end + length);
+            let origin = format!("http://{}", value("host: ")?);
+            let path = head.split(' ').nth(1)?;
+            if path != "/mcp" {
+                tokio::time::sleep(self.takes).await;
+            }
+            let (status, answer) = match path {
+                "/mcp" => self.answer(&body, head.contains("authorization: bearer slow-t0ken")),
+                "/.well-known/oauth-protected-resource/mcp" => {
+                    ("200 OK", json!({"resource": format!("{origin}/mcp"), "authorization_servers": [origin]}))
+                }
+                "/.well-known/oauth-authorization-server" => {
+                    ("200 OK", json!({"issuer": origin, "token_endpoint": format!("{origin}/token")}))
+                }
+                "/token" => {
+                    ("200 OK", json!({"access_token": "slow-t0ken", "token_type": "Bearer", "expires_in": 3600}))
+                }
+                _ => ("404 Not Found", Value::Null),
+            };
+            let answer = answer.to_string();
+            let length = answer.len();
+            let head =
+                format!("HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n");
+            stream.write_all((head + &answer).as_bytes()).await.ok()?;
+        }
+    }
+
+    fn answer(&self, body: &Value, is_known: bool) -> (&'static str, Value) {
+        let method = body["method"].as_str().unwrap_or_default().to_owned();
+        self.asked.lock().unwrap().push((method.clone(), is_known));
+        let result = |result: Value| ("200 OK", json!({"jsonrpc": "2.0", "id": body["id"], "result": result}));
+        match method.as_str() {
+            _ if !is_known => ("401 Unauthorized", Value::Null),
+            "server/discover" if self.is_modern => {
+                result(json!({"supportedVersions": ["2026-07-28"], "capabilities": {"tools": {}}}))
+            }
+            "initialize" if !self.is_modern => result(
+                json!({"protocolVersion": "2025-06-18", "capabilities": {}, "serverInfo": {"name": "g", "version": "1"}}),
+            ),
+            _ => ("404 Not Found", Value::Null),
+        }
+    }
+}
+
+/// That a token takes longer than a server may that does not say what it is: that says nothing of its era.
+#[tokio::test(start_paused = true)]
+async fn a_server_whose_token_takes_long_is_served_in_its_era() {
+    for (is_modern, takes, want) in [
+        (true, 9, vec![("server/discover", false), ("server/discover", true)]),
+        (false, 9, vec![("server/discover", false), ("server/discover", true), ("initialize", true)]),
+        // There is no token to be had in time, in one life and in the next.
+        (true, 11, vec![("server/discover", false), ("server/discover", false)]),
+    ] {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/mcp", listener.local_addr().unwrap());
+        let (takes, asked) = (Duration::from_secs(takes), Mutex::default());
+        let guarded = Arc::new(Guarded { takes, is_modern, asked });
+        let serving = guarded.clone();
+        let task = tokio::spawn(async move {
+            let mut each = tokio::task::JoinSet::new();
+            while let Ok((stream, _)) = listener.accept().await {
+                stream.set_nodelay(true).unwrap();
+                let serving = serving.clone();
+                each.spawn(async move { serving.serve(stream).await });
+            }
+        });
+        let client = ClientSpec {
+            client_id: "me".to_owned(),
+            proof: ClientProof::Secret(Secret::new("cl1ent-s3cret")),
+            scope: None,
+            issuer: None,
+        };
+        let remote = RemoteSpec {
+            url: url.parse().unwrap(),
+            transport: RemoteTransport::Http,
+            headers: Vec::new(),
+            auth: AuthSpec::ClientCredentials(Box::new(client)),
+            tls: TlsSpec::default(),
+            connect_timeout: Duration::from_secs(60),
+        };
+        let minute = Duration::from_secs(60);
+        let sample = ServerSpec { start_timeout: minute, ..spec("", &[]) };
+        let mut rig = Rig::new(ServerSpec { reach: Reach::Remote(Arc::new(remote)), ..sample });
+        rig.patience = minute;
+        let began = tokio::time::Instant::now();
+        let hello = r#"{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-06-18"}}"#;
+        rig.until(|got| *got == Got::Up).await;
+        rig.send(hello);
+        if takes < Duration::from_secs(10) {
+            let frame = rig.frame_with("\"id\":1").await;
+            assert!(frame.contains(r#""result":{"protocolVersion":"2025-06-18""#), "{frame}");
+            // The metadata of two, and the token.
+            assert!(began.elapsed() >= 3 * takes, "{:?}", began.elapsed());
+        } else {
+            for _ in 0..2 {
+                let why = rig.down().await;
+                assert!(why.contains("asked how it is protected, has not answered within 10.0 s"), "{why}");
+                rig.out.clear();
+                rig.send(hello);
+            }
+        }
+        let asked = guarded.asked.lock().unwrap().clone();
+        let asked: Vec<(&str, bool)> = asked.iter().map(|(method, is_known)| (method.as_str(), *is_known)).collect();
+        assert_eq!(asked, want, "{takes:?}");
+        rig.stop(true).await;
+        task.abort();
+    }
 }

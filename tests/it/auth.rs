@@ -237,6 +237,31 @@ async fn a_client_is_given_a_token_and_another_one_once_for_all_that_are_refused
     assert!(!log.contains("s3cret"), "{log}");
 }
 
+/// That is between mcp-pipe and the server, and stands beside what whoever calls can do.
+#[tokio::test]
+async fn a_modern_server_is_told_by_which_extension_of_mcp_it_is_asked() {
+    let own = json!({"io.modelcontextprotocol/oauth-client-credentials": {}});
+    for (auth, extensions) in [
+        (json!({"clientCredentials": {"clientId": "me", "clientSecret": "cl1ent-s3cret"}}), Some(&own)),
+        (json!({"bearer": "st4tic-t0ken-st4tic"}), None),
+    ] {
+        let authority = AuthServer::start(NOTHING).await;
+        authority.good.lock().unwrap().insert("st4tic-t0ken-st4tic".to_owned());
+        let web = protected(authority.good.clone(), authority.issuer(), crate::eras::as_modern).await;
+        let (_endpoint, daemon, mut conn) = start(Setup::new(), &web.url(), auth).await;
+        conn.handshake().await;
+        assert_eq!(text_of(&conn.call(2, "echo", json!({})).await), "echo");
+        let told: Vec<Value> =
+            web.asked().into_iter().filter(|asked| !asked.body.is_null()).map(|asked| asked.body).collect();
+        for body in &told {
+            let capabilities = &body["params"]["_meta"]["io.modelcontextprotocol/clientCapabilities"];
+            assert_eq!((capabilities.get("extensions"), &capabilities["sampling"]), (extensions, &json!({})), "{body}");
+        }
+        assert!(told.iter().any(|body| body["method"] == "tools/call"), "{told:?}");
+        daemon.stop_closing([&mut conn]).await;
+    }
+}
+
 #[tokio::test]
 async fn a_client_shows_its_secret_or_its_signature_as_the_authorization_server_takes_it() {
     let key = rcgen::KeyPair::generate().unwrap();
@@ -570,7 +595,7 @@ async fn sent_to(url: &str) -> String {
 }
 
 /// A login at a server of this entry, by a person who goes along.
-async fn logged_in(dir: &Path, entry: Value) -> String {
+pub(crate) async fn logged_in(dir: &Path, entry: Value) -> String {
     let mut person = Person::starts(dir, entry).await;
     let back = sent_to(&person.address().await).await;
     assert!(visit(&back).await.starts_with("HTTP/1.1 200"));
@@ -726,6 +751,62 @@ async fn a_login_that_lacks_something_is_not_begun_and_one_that_is_not_answered_
         assert!(!said.contains("cl1ent-s3cret"), "{said}");
     }
     assert!(authority.asked("/register").is_empty(), "the client of the config counts");
+}
+
+/// A server that wants to know who asks and names no authorization server, as those of MCP 2025-03-26; at its own origin there is one, which
+/// says this of itself.
+async fn of_old(change: impl Fn(&mut Value) + Send + Sync + 'static) -> Web {
+    Web::start(move |asked| {
+        Some(match asked.target.split('?').next().unwrap_or_default() {
+            "/mcp" => whole("401 Unauthorized", &["www-authenticate: Bearer"], ""),
+            "/.well-known/oauth-authorization-server" => {
+                let mut metadata = crate::harness::metadata(asked);
+                change(&mut metadata);
+                with_json(&metadata)
+            }
+            "/register" => with_json(&json!({"client_id": "registered"})),
+            _ => whole("404 Not Found", &[], ""),
+        })
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_server_that_names_no_authorization_server_gets_a_login_at_its_own_origin_and_no_secret() {
+    let elsewhere = Web::start(|_| None).await;
+    let other = elsewhere.url();
+    let away = |endpoint: &'static str| {
+        let other = other.clone();
+        move |it: &mut Value| it[endpoint] = json!(other)
+    };
+    let secret = json!({"clientId": "mine", "clientSecret": "cl1ent-s3cret-cl1ent"});
+    let lacks = "does not say which authorization server it trusts, so nothing says for whom the clientSecret is";
+    let sent = "and sends whoever logs in elsewhere (http://127.0.0.1:";
+    for (web, auth, want) in [
+        (of_old(|_| {}).await, secret, lacks),
+        (of_old(away("token_endpoint")).await, json!({}), sent),
+        (of_old(away("authorization_endpoint")).await, json!({}), sent),
+        (of_old(away("registration_endpoint")).await, json!({}), sent),
+        // The client of the config needs no registration, and nobody says that it is none of theirs.
+        (of_old(away("token_endpoint")).await, json!({"clientId": "mine"}), sent),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let person = Person::starts(dir.path(), json!({"url": web.url(), "auth": {"login": auth}})).await;
+        let (code, said) = person.ends().await;
+        assert!(code == 1 && said.contains(want) && !said.contains("/authorize"), "{want}: {code} {said}");
+        let asked: Vec<String> = web.asked().into_iter().map(|asked| asked.target).collect();
+        assert!(!asked.iter().any(|target| target == "/register" || target == "/token"), "{want}: {asked:?}");
+        assert!(!said.contains("cl1ent-s3cret") && elsewhere.asked().is_empty(), "{want}: {said}");
+    }
+    // With none of that the person is sent there, and nowhere else.
+    let web = of_old(|_| {}).await;
+    for auth in [json!({}), json!({"clientId": "mine"})] {
+        let dir = tempfile::tempdir().unwrap();
+        let mut person = Person::starts(dir.path(), json!({"url": web.url(), "auth": {"login": auth}})).await;
+        let page = person.address().await;
+        assert!(page.starts_with(&format!("{}/authorize?", web.url().trim_end_matches("/mcp"))), "{page}");
+        assert!(!page.contains("resource="), "{page}");
+    }
 }
 
 #[tokio::test]

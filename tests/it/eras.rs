@@ -228,7 +228,7 @@ async fn a_typescript_server_is_the_same_to_a_client_of_the_earlier_era_in_eithe
 }
 
 /// What a modern server answers over HTTP; `None`: something else is scripted.
-fn as_modern(asked: &Asked) -> Option<Vec<Part>> {
+pub(crate) fn as_modern(asked: &Asked) -> Option<Vec<Part>> {
     let id = &asked.body["id"];
     let result = match asked.body["method"].as_str()? {
         "server/discover" => {

@@ -40,6 +40,7 @@ mod reconnect;
 mod reload;
 mod remote;
 mod remote_faults;
+mod remote_secrets;
 mod sdk_clients;
 mod secrets;
 mod sequential;

@@ -16,8 +16,8 @@ pub(crate) struct Stamp {
 }
 
 impl Stamp {
-    /// For whoever has sent these parameters of `initialize`.
-    pub(crate) fn of_hello(params: &[u8]) -> Self {
+    /// For whoever has sent these parameters of `initialize`. `extension`: one of MCP by which the server is spoken to, whoever asks.
+    pub(crate) fn of_hello(params: &[u8], extension: Option<&str>) -> Self {
         let params = str::from_utf8(params).unwrap_or_default();
         let client = object::find(params, &["clientInfo"]).filter(|info| info.starts_with('{')).map(Into::into);
         let declared = object::find(params, &["capabilities"]).and_then(object::members).unwrap_or_default();
@@ -26,8 +26,16 @@ impl Stamp {
             "tasks" => None,
             // That roots may change is a promise to tell, which the modern era has no way for.
             "roots" => Some((member.key, "{}")),
+            "extensions" if extension.is_some() => None,
             _ => Some((member.key, member.value)),
         });
+        let extensions = extension.map(|own| {
+            let theirs = declared.iter().rev().find(|member| member.name() == "extensions");
+            let theirs = theirs.and_then(|theirs| object::members(theirs.value)).unwrap_or_default();
+            let theirs = theirs.iter().filter(|member| member.name() != own).map(|member| (member.key, member.value));
+            object::object(theirs.chain([(object::quoted(own).as_str(), "{}")]))
+        });
+        let kept = kept.chain(extensions.as_deref().map(|extensions| ("\"extensions\"", extensions)));
         Stamp { client, capabilities: object::object(kept).into() }
     }
 
@@ -165,7 +173,7 @@ mod tests {
     fn stamp() -> Stamp {
         let hello = r#"{"protocolVersion":"2025-06-18","capabilities":{"roots":{"listChanged":true},"tasks":{},"elicitation":{}},
             "clientInfo":{"name":"c","version":"1"}}"#;
-        Stamp::of_hello(hello.as_bytes())
+        Stamp::of_hello(hello.as_bytes(), None)
     }
 
     #[test]
@@ -182,8 +190,32 @@ mod tests {
             })
         );
         assert_eq!(stamp().params("[1]", None, &[]), "[1]");
-        let bare = Stamp::of_hello(b"{}").params("{}", None, &[]);
+        let bare = Stamp::of_hello(b"{}", None).params("{}", None, &[]);
         assert_eq!(bare, format!(r#"{{"_meta":{{"{PROTOCOL_VERSION}":"{VERSION}","{CAPABILITIES}":{{}}}}}}"#));
+    }
+
+    #[test]
+    fn an_extension_of_ours_stands_beside_those_of_whoever_asks() {
+        const OWN: &str = crate::mcp::modern::CLIENT_CREDENTIALS;
+        for (theirs, made) in [
+            (r#"{"sampling":{}}"#, r#"{"sampling":{},"extensions":{OWN:{}}}"#),
+            (
+                r#"{"extensions":{"a/b":{ "n":1.00e400 },"io.modelcontextprotocol\/ui":{}},"sampling":{}}"#,
+                r#"{"sampling":{},"extensions":{"a/b":{ "n":1.00e400 },"io.modelcontextprotocol\/ui":{},OWN:{}}}"#,
+            ),
+            // That is between us and the server, whatever is between us and whoever asks.
+            (
+                r#"{"extensions":{"io.modelcontextprotocol\/oauth-client-credentials":{"x":1},"a/b":{}}}"#,
+                r#"{"extensions":{"a/b":{},OWN:{}}}"#,
+            ),
+            (r#"{"extensions":7}"#, r#"{"extensions":{OWN:{}}}"#),
+            ("[]", r#"{"extensions":{OWN:{}}}"#),
+        ] {
+            let stamp = Stamp::of_hello(format!(r#"{{"capabilities":{theirs}}}"#).as_bytes(), Some(OWN));
+            assert_eq!(&*stamp.capabilities, made.replace("OWN", &format!("\"{OWN}\"")), "{theirs}");
+        }
+        let theirs = r#"{"extensions":{"a/b":{}}}"#;
+        assert_eq!(&*Stamp::of_hello(format!(r#"{{"capabilities":{theirs}}}"#).as_bytes(), None).capabilities, theirs);
     }
 
     #[test]

@@ -123,3 +123,61 @@ fn unreached(error: &HttpError) -> String {
 async fn bounded<T>(work: impl Future<Output = Result<T, String>>) -> Result<T, String> {
     timeout(PATIENCE, work).await.unwrap_or_else(|_| Err(format!("has not answered within {}", span(PATIENCE))))
 }
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test may panic")]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// What somebody on this machine says.
+    const SAID: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}";
+
+    #[tokio::test]
+    async fn only_for_a_server_of_this_machine_others_of_this_machine_are_asked_without_tls() {
+        for (server, is_asked) in [
+            ("https://mcp.example/mcp", false),
+            ("http://mcp.example/mcp", false),
+            ("http://192.168.1.5:8000/mcp", false),
+            ("https://localhost.example/mcp", false),
+            ("http://127.0.0.1:9/mcp", true),
+            ("https://localhost/mcp", true),
+            ("http://a.localhost:9/mcp", true),
+            ("http://[::1]:9/mcp", true),
+        ] {
+            let other = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let url: RemoteUrl = format!("http://{}/x", other.local_addr().unwrap()).parse().unwrap();
+            let asker = Asker {
+                origin: server.parse::<RemoteUrl>().unwrap().origin(),
+                tls: TlsSpec::default(),
+                connect_timeout: Duration::from_secs(5),
+            };
+            for way in ["get", "form", "json"] {
+                let asked = async {
+                    match way {
+                        "get" => asker.get(&url).await,
+                        "form" => asker.post_form(&url, None, "grant_type=x").await,
+                        _ => asker.post_json(&url, "{}".to_owned()).await,
+                    }
+                };
+                let serving = async {
+                    let (mut stream, _) = other.accept().await.unwrap();
+                    let _head = stream.read(&mut [0; 4096]).await.unwrap();
+                    stream.write_all(SAID).await.unwrap();
+                    std::future::pending::<()>().await;
+                };
+                // Whoever is asked would answer.
+                let said = tokio::select! { said = asked => said, () = serving => unreachable!("it goes on") };
+                match said {
+                    Ok(said) => assert!(is_asked && said.body == b"{}", "{server} {way}"),
+                    Err(why) => {
+                        let want = "has an address without TLS, as only a server on this machine may have it";
+                        assert!(!is_asked && why == want, "{server} {way}: {why}");
+                    }
+                }
+            }
+        }
+    }
+}

@@ -157,12 +157,15 @@ impl Bridge {
         let member = |name: &str| members.iter().rev().find(|member| member.name() == name).map(|member| member.value);
         call.rounds += 1;
         let requests = member("inputRequests").and_then(object::members).unwrap_or_default();
-        let state: Option<Box<str>> = member("requestState").filter(|state| state.starts_with('"')).map(Into::into);
+        let state: Option<Box<str>> = member("requestState").filter(|state| *state != "null").map(Into::into);
         let size = state.as_ref().map_or(0, |state| state.len());
         let refusal = if call.rounds > MAX_ROUNDS {
             Some(format!("asked {MAX_ROUNDS} times for more, which is as often as it is told"))
         } else if requests.len() > MAX_QUESTIONS {
             Some(format!("asks {} questions at once; {MAX_QUESTIONS} are passed on at most", requests.len()))
+        } else if state.as_ref().is_some_and(|state| !state.starts_with('"')) {
+            // Without it the server could not know what the answers are to.
+            Some("gives a state for its questions that is no text (requestState)".to_owned())
         } else if self.questions.held + size > MAX_KEPT {
             Some("gives more of a state for its questions than is kept".to_owned())
         } else if call.line.is_none() {

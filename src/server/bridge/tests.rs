@@ -16,7 +16,8 @@ struct Recorded {
 
 impl Wire for Recorded {
     fn send(&mut self, post: Post) {
-        self.all.push(('S', serde_json::from_slice(&post.frame).unwrap()));
+        // Not all that a server may say is read by serde.
+        self.all.push(('S', serde_json::from_slice(&post.frame).unwrap_or_default()));
         self.posts.push(post);
     }
 
@@ -52,8 +53,10 @@ const CAPABILITIES: &str = r#"{"tools":{"listChanged":true},"resources":{"subscr
 impl Rig {
     /// A bridge that has asked the server what it is.
     fn asked(is_http: bool) -> Self {
-        let (bridge, wire) =
-            (Bridge::new("srv".into(), is_http, (!is_http).then_some(Duration::from_secs(20))), Recorded::default());
+        let (bridge, wire) = (
+            Bridge::new("srv".into(), is_http, (!is_http).then_some(Duration::from_secs(20)), None),
+            Recorded::default(),
+        );
         let mut rig = Rig { bridge, wire, now: Instant::now() };
         let hello = json!({"protocolVersion": "2025-06-18", "capabilities": {"elicitation": {}},
             "clientInfo": {"name": "c", "version": "1"}});
@@ -108,6 +111,16 @@ impl Rig {
     fn answer(&mut self, result: Value) -> Vec<(char, Value)> {
         let number = self.wire.posts.last().unwrap().number.unwrap();
         self.said(json!({"id": number, "result": result}))
+    }
+
+    /// The same with a result as it is written.
+    fn answer_raw(&mut self, result: &str) -> Vec<(char, Value)> {
+        let number = self.wire.posts.last().unwrap().number.unwrap();
+        let frame = format!(r#"{{"jsonrpc":"2.0","id":{number},"result":{result}}}"#);
+        let envelope = envelope::scan_one(frame.as_bytes()).unwrap();
+        let found = Found::Message { frame: frame.as_bytes(), envelope: &envelope };
+        self.bridge.on_found(found, self.now, &mut self.wire);
+        self.done()
     }
 
     fn refuse(&mut self, error: Value) -> Vec<(char, Value)> {
@@ -237,6 +250,84 @@ fn a_question_of_the_server_goes_to_whoever_called_and_the_call_is_sent_again() 
     rig.call(9);
     let done = rig.answer(json!({"resultType": "input_required", "requestState": "s"}));
     assert_eq!((&done[0].1["params"]["requestState"], done[0].1["params"].get("inputResponses")), (&json!("s"), None));
+}
+
+#[test]
+fn the_state_of_a_call_goes_back_byte_for_byte_and_is_seen_by_nobody_else() {
+    let large = format!("\"{}\"", "s\u{fc}\\n".repeat(20_000));
+    let states = [
+        r#""""#,
+        r#""eyJh.bGci/+=""#,
+        "\"\u{fc}\u{1f980}\u{202e}\u{7f}\"",
+        r#""\u00fc\u00FC\/\"\\\b\u0000 \ud83e\udd80""#,
+        // No text of Rust's, and no UTF-8.
+        r#""\ud800""#,
+        r#""\udc00\ud800x""#,
+        r#""}],{\"requestState\":\"other\"""#,
+        &large,
+    ];
+    for state in states {
+        for questions in ["", r#","inputRequests":{"a":{"method":"roots/list"}}"#] {
+            let mut rig = Rig::open(false);
+            rig.line(
+                json!({"id": 7, "method": "tools/call", "params": {"name": "t", "requestState": "the peer's own"}}),
+            );
+            let mut done =
+                rig.answer_raw(&format!(r#"{{"requestState": {state} ,"resultType":"input_required"{questions}}}"#));
+            if !questions.is_empty() {
+                assert_eq!((done.len(), &done[0].1["asked"]["params"]), (1, &json!({})), "{state}");
+                let id = done[0].1["asked"]["id"].clone();
+                done.extend(rig.line(json!({"id": id, "result": {"roots": []}})));
+            }
+            let sent = std::str::from_utf8(&rig.wire.posts.last().unwrap().frame).unwrap();
+            assert!(sent.contains(&format!(r#""requestState":{state},"_meta":"#)), "{state}: {sent}");
+            assert_eq!(sent.matches("\"requestState\":").count(), 1, "{state}");
+            let with_result =
+                rig.answer(json!({"resultType": "complete", "content": [1], "requestState": "left over"}));
+            let told: Vec<_> = done.iter().chain(&with_result).filter(|(to, _)| *to == 'R').collect();
+            assert_eq!(told.len(), 1 + usize::from(!questions.is_empty()), "{state}");
+            assert_eq!(told.last().unwrap().1["result"]["content"], json!([1]), "{state}");
+            assert_eq!((rig.bridge.kept, rig.bridge.pending.len()), (0, 0), "{state}");
+        }
+    }
+}
+
+#[test]
+fn a_state_that_is_none_or_is_refused_is_told_once() {
+    for state in ["7", "1e400", "true", "{}", r#"["s"]"#] {
+        for questions in ["", r#","inputRequests":{"a":{"method":"roots/list"}}"#] {
+            let mut rig = Rig::open(false);
+            rig.call(7);
+            let done =
+                rig.answer_raw(&format!(r#"{{"resultType":"input_required","requestState":{state}{questions}}}"#));
+            assert_eq!((done.len(), done[0].0, &done[0].1["id"]), (1, 'R', &json!(7)), "{state}: {done:?}");
+            let result = &done[0].1["result"];
+            let text = result["content"][0]["text"].as_str().unwrap();
+            assert!(result["isError"] == true && text.contains("that is no text (requestState)"), "{state}: {text}");
+            assert_eq!((rig.bridge.kept, rig.bridge.pending.len()), (0, 0), "{state}");
+        }
+    }
+    // What is too large to be kept.
+    let mut rig = Rig::open(false);
+    rig.call(7);
+    let done = rig.answer(json!({"resultType": "input_required", "requestState": "s".repeat(MAX_KEPT)}));
+    assert!(done.len() == 1 && done[0].1["result"]["isError"] == true, "{:?}", done[0].0);
+    // None is as good as left out.
+    rig.call(8);
+    let question = json!({"a": {"method": "roots/list"}});
+    let done = rig.answer(json!({"resultType": "input_required", "requestState": null, "inputRequests": question}));
+    let done = rig.line(json!({"id": done[0].1["asked"]["id"], "result": {"roots": []}}));
+    assert_eq!(done[0].1["params"].get("requestState"), None);
+    // The server does not take back what it gave, as somebody has changed it, say.
+    for method in ["tools/call", "prompts/get", "resources/read"] {
+        let mut rig = Rig::open(false);
+        rig.line(json!({"id": 7, "method": method, "params": {"name": "t", "uri": "u"}}));
+        rig.answer(json!({"resultType": "input_required", "requestState": "s"}));
+        let error = json!({"code": -32602, "message": "bad state", "data": {"reason": "invalid_request_state"}});
+        let done = rig.refuse(error.clone());
+        assert_eq!(done, [('R', json!({"jsonrpc": "2.0", "id": 7, "error": error}))], "{method}");
+        assert_eq!((rig.bridge.kept, rig.bridge.pending.len()), (0, 0), "{method}");
+    }
 }
 
 #[test]

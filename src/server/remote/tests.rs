@@ -8,7 +8,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 
 use super::*;
-use crate::config::{AuthSpec, TlsSpec};
+use crate::config::TlsSpec;
 use crate::process::guard::Guard;
 
 /// Pause of a server between two things that it says: as SDKs have it between two comments that keep a stream open.
