@@ -14,7 +14,7 @@ use clap::{ArgMatches, Args, CommandFactory as _, FromArgMatches as _, Parser, S
 use self::orders::OrderCommand;
 use crate::config::Environment;
 use crate::config::defaults::STATUS_WAIT;
-use crate::config::options::{CommandLine, Options, Target, default_texts};
+use crate::config::options::{CommandLine, Options, ServeArgs, Target, default_texts};
 use crate::config::units;
 use crate::endpoint::{is_placeholder, is_variable, looks_like_endpoint, looks_like_token};
 use crate::secrecy::{Secret, address};
@@ -30,18 +30,29 @@ Examples:
   mcp-pipe tools --size                   how much of an assistant's context the tools take
   mcp-pipe --mode multiplex               all servers of an endpoint on one connection
   mcp-pipe call calculator add '{\"a\":2,\"b\":3}'
+  mcp-pipe serve                          all servers for the MCP clients of this machine, over HTTP
   mcp-pipe status                         what a running mcp-pipe does
   mcp-pipe logs -f                        what it says
   mcp-pipe restart calculator             one of its servers anew, while the rest runs
   mcp-pipe validate                       what is wrong with the config, before anything starts
   mcp-pipe login notion                   log in at a remote server that wants a person to
 
-A server whose name is also a command (tools, status, stop, config …) is run with: mcp-pipe run NAME";
+A server whose name is also a command (tools, serve, status, stop, config …) is run with: mcp-pipe run NAME";
 
 const RUN_EXAMPLES: &str = "\
 Examples:
   mcp-pipe run --local     every server of mcp_config.json, no account, no network
   mcp-pipe run tools       the server of the config that is called tools";
+
+const SERVE_EXAMPLES: &str = "\
+Examples:
+  mcp-pipe serve                          every server of mcp_config.json, for the MCP clients of this machine
+  mcp-pipe serve calculator               one server of the config
+  mcp-pipe serve --listen 127.0.0.1:9000  at another address
+  mcp-pipe serve --listen :8765           for other machines, too: the config has the keys (\"apiKeys\" in \"gateway\")
+  mcp-pipe serve -- npx -y some-server    any command
+
+Endpoints of the config are served as well. The config's \"gateway\" says who is let in and how much there may be.";
 
 const TOOLS_EXAMPLES: &str = "\
 Examples:
@@ -141,6 +152,16 @@ pub enum Command {
     /// Run servers until told to stop (what happens without a command, too)
     #[command(after_help = RUN_EXAMPLES)]
     Run(TargetArgs),
+    /// Run servers, and offer them to MCP clients over HTTP
+    #[command(after_help = SERVE_EXAMPLES)]
+    Serve {
+        /// Which servers.
+        #[command(flatten)]
+        target: TargetArgs,
+        /// Where they are offered.
+        #[command(flatten)]
+        gateway: ServeArgs,
+    },
     /// Start servers, print the tools that they offer, and end
     #[command(after_help = TOOLS_EXAMPLES)]
     Tools {
@@ -285,7 +306,7 @@ impl Cli {
     /// The target as written, behind its command if there is one.
     fn written(&self) -> &TargetArgs {
         match &self.command {
-            Some(Command::Run(target) | Command::Tools { target, .. }) => target,
+            Some(Command::Run(target) | Command::Serve { target, .. } | Command::Tools { target, .. }) => target,
             Some(
                 Command::Call { .. }
                 | Command::Status { .. }
@@ -305,6 +326,7 @@ impl Cli {
     pub fn line(&self) -> CommandLine<'_> {
         let command = self.command.as_ref().map(|command| match command {
             Command::Run(_) => "run",
+            Command::Serve { .. } => "serve",
             Command::Tools { .. } => "tools",
             Command::Call { .. } => "call",
             Command::Status { .. } => "status",
@@ -323,8 +345,9 @@ impl Cli {
         } else {
             Vec::new()
         };
+        let serve = if let Some(Command::Serve { gateway, .. }) = &self.command { Some(*gateway) } else { None };
         let (options, local) = (&self.options, self.is_local());
-        CommandLine { options, target, local, more: &self.written().more, command, commands }
+        CommandLine { options, target, local, serve, more: &self.written().more, command, commands }
     }
 
     /// What to do.
@@ -337,9 +360,8 @@ impl Cli {
     pub fn is_local(&self) -> bool {
         let needs_none = |command: &Command| match command {
             Command::Tools { .. } | Command::Call { .. } | Command::Login { .. } | Command::Logout { .. } => true,
-            Command::Run(_) | Command::Status { .. } | Command::Logs { .. } | Command::Order(_) | Command::Health => {
-                false
-            }
+            Command::Run(_) | Command::Serve { .. } => false,
+            Command::Status { .. } | Command::Logs { .. } | Command::Order(_) | Command::Health => false,
             Command::Validate { .. } | Command::Config { .. } => false,
         };
         self.options.local || self.command.as_ref().is_some_and(needs_none)
@@ -356,7 +378,8 @@ impl Cli {
             Some(Command::Status { name: asked, .. } | Command::Logs { server: asked, .. }) => asked.as_deref(),
             Some(Command::Validate { file, .. }) => file.as_deref().and_then(Path::to_str),
             Some(Command::Order(order)) => order.about(),
-            Some(Command::Run(_) | Command::Tools { .. } | Command::Call { .. } | Command::Health) | None => None,
+            Some(Command::Run(_) | Command::Serve { .. } | Command::Tools { .. } | Command::Call { .. }) => None,
+            Some(Command::Health) | None => None,
             Some(Command::Config { .. } | Command::Login { .. } | Command::Logout { .. }) => None,
         };
         let Options { config, control_socket, status_socket, ca_file, cache_dir, log_level, .. } = &self.options;
@@ -467,6 +490,7 @@ fn takes(command: &str, option: &str) -> bool {
         "tools" | "call" => LOOKING.contains(&option),
         "login" | "logout" => LOGGING_IN.contains(&option),
         "status" | "logs" => ASKING.contains(&option),
+        "serve" => option != "local",
         "validate" | "config" => !RUNNING.contains(&option),
         name if orders::NAMES.contains(&name) => ASKING.contains(&option),
         "health" => ASKING.contains(&option) || option == "status_socket",
@@ -491,6 +515,7 @@ fn without_effect(command: &clap::Command, matches: &ArgMatches) -> Option<Strin
         (name, _) if orders::NAMES.contains(&name) => {
             "tells a running mcp-pipe something and takes nothing but --control-socket and --config"
         }
+        ("serve", _) => "offers servers at an address for MCP clients, not on an endpoint for a look at them",
         (_, "--local") => "starts servers on this machine in any case and dials no endpoint",
         (_, "--cache-dir") => "shows what servers say now and remembers nothing of it",
         (_, "--status-socket" | "--control-socket") => "answers nobody; a running mcp-pipe does",
@@ -533,7 +558,7 @@ mod tests {
         assert!(help.to_string().contains("mcp-pipe -- npx"), "{help}");
         assert_eq!(cli(&["run", "help"]).unwrap().target(), Target::Named("help"));
         let heath = cli(&["heath"]).unwrap();
-        assert_eq!((heath.line().command, heath.line().commands.len()), (None, 10 + orders::NAMES.len()));
+        assert_eq!((heath.line().command, heath.line().commands.len()), (None, 11 + orders::NAMES.len()));
         assert_eq!(cli(&["tools", "heath"]).unwrap().line().command, Some("tools"));
     }
 
@@ -559,6 +584,7 @@ mod tests {
         assert!(all.len() > 12, "{all:?}");
         for (name, rest) in [
             ("run", &[][..]),
+            ("serve", &[]),
             ("tools", &[]),
             ("call", &["s", "t"]),
             ("status", &[]),

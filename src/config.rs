@@ -18,8 +18,10 @@ mod endpoints;
 mod environment;
 mod expand;
 mod file;
+mod gateway;
 mod instances;
 mod keys;
+mod listen;
 mod locate;
 mod missing;
 mod named;
@@ -56,6 +58,7 @@ mod windows;
 pub use control::{ControlSocket, Places, control_socket};
 pub use environment::Environment;
 pub(crate) use environment::proxies;
+pub use gateway::{ApiKeySpec, GatewaySpec, GatewayTls, HostName};
 pub use instances::{Instances, PerPeer};
 pub(crate) use keys::of_option as key_of_option;
 pub(crate) use missing::{LAUNCHERS, Sought, fetcher, first_line, shell_only};
@@ -89,6 +92,8 @@ pub struct Config {
     pub servers: Vec<ServerSpec>,
     /// Where they are served besides the endpoint that each has of its own; each shows at least one.
     pub endpoints: Vec<EndpointSpec>,
+    /// Where MCP clients reach them, if anywhere; then a server needs no endpoint.
+    pub gateway: Option<Arc<GatewaySpec>>,
     /// The others, where all of the file are meant.
     pub left_out: LeftOut,
     /// The config file, or without one the working directory; absolute. Tells a person which mcp-pipe this is.
@@ -118,7 +123,7 @@ pub struct Config {
 pub struct LeftOut {
     /// Those that are disabled.
     pub disabled: Vec<String>,
-    /// Those that no endpoint shows.
+    /// Those that no endpoint shows, where there is no gateway.
     pub unshown: Vec<String>,
 }
 
@@ -129,8 +134,8 @@ pub struct ServerSpec {
     pub name: Arc<str>,
     /// How the server is reached.
     pub reach: Reach,
-    /// Where the server is served. `None` where only [`Config::endpoints`] show it, and with `--local` until the local endpoint
-    /// is bound.
+    /// Where the server is served. `None` where only [`Config::endpoints`] or [`Config::gateway`] show it, and with `--local`
+    /// until the local endpoint is bound.
     pub endpoint: Option<Endpoint>,
     /// How the endpoint is dialled and kept.
     pub link: Arc<LinkSpec>,

@@ -76,7 +76,7 @@ pub fn ask(
             Some(_) | None => asking.health(),
         }
         .map_err(Failure::from),
-        Command::Run(_) | Command::Tools { .. } | Command::Call { .. } => return None,
+        Command::Run(_) | Command::Serve { .. } | Command::Tools { .. } | Command::Call { .. } => return None,
         Command::Login { .. } | Command::Logout { .. } => return None,
         Command::Validate { .. } | Command::Config { .. } => return None,
     })
@@ -98,6 +98,7 @@ pub fn look(
         Command::Config { part: ConfigPart::Show, json } => look.show(*json),
         Command::Config { part: ConfigPart::Schema, .. } => Ok(review::schema()),
         Command::Run(_)
+        | Command::Serve { .. }
         | Command::Tools { .. }
         | Command::Call { .. }
         | Command::Status { .. }
@@ -120,8 +121,10 @@ fn health(socket: &Path, redactor: &Redactor) -> Result<Exit> {
 /// Where the last lines of the log are kept for whoever asks, if `command` is one that is asked.
 pub fn ring(command: &Command, options: &Options, settings: &Environment) -> Option<Ring> {
     match command {
-        Command::Run(_) if config::control_socket(options, settings) != ControlSocket::None => Some(Ring::default()),
-        Command::Run(_) | Command::Tools { .. } | Command::Call { .. } => None,
+        Command::Run(_) | Command::Serve { .. } if config::control_socket(options, settings) != ControlSocket::None => {
+            Some(Ring::default())
+        }
+        Command::Run(_) | Command::Serve { .. } | Command::Tools { .. } | Command::Call { .. } => None,
         Command::Status { .. } | Command::Logs { .. } | Command::Order(_) | Command::Health => None,
         Command::Validate { .. } | Command::Config { .. } | Command::Login { .. } | Command::Logout { .. } => None,
     }
@@ -143,7 +146,7 @@ pub fn run(
         Command::Call { arguments, .. } => {
             inspect::arguments(arguments.as_deref(), io::stdin()).map_err(ArgumentsError::told)?
         }
-        Command::Run(_) | Command::Tools { .. } => serde_json::Map::new(),
+        Command::Run(_) | Command::Serve { .. } | Command::Tools { .. } => serde_json::Map::new(),
         Command::Status { .. } | Command::Logs { .. } | Command::Order(_) | Command::Health => serde_json::Map::new(),
         Command::Validate { .. } | Command::Config { .. } => serde_json::Map::new(),
         Command::Login { .. } | Command::Logout { .. } => serde_json::Map::new(),
@@ -156,7 +159,8 @@ pub fn run(
         let (orders, instructions) = Orders::channel();
         let status = match &command {
             Command::Tools { .. } | Command::Call { .. } => Status::of_one_look(redactor.clone()),
-            Command::Run(_) | Command::Status { .. } | Command::Logs { .. } | Command::Order(_) | Command::Health => {
+            Command::Run(_) | Command::Serve { .. } => Status::new(redactor.clone()),
+            Command::Status { .. } | Command::Logs { .. } | Command::Order(_) | Command::Health => {
                 Status::new(redactor.clone())
             }
             Command::Validate { .. } | Command::Config { .. } => Status::new(redactor.clone()),
@@ -198,13 +202,14 @@ async fn perform(
     Handles { guard, reread, orders, instructions, status, ring, stop }: Handles,
 ) -> Result<Exit> {
     // What `tools` and `call` have begun, they end; and the endpoint of --local knows the servers that there were at first.
-    let reread = Some(reread).filter(|_| matches!(command, Command::Run(_)) && !config.local);
+    let runs = matches!(command, Command::Run(_) | Command::Serve { .. });
+    let reread = Some(reread).filter(|_| runs && !config.local);
     let pipes = async |config, stop| {
         supervisor::serve(config, guard, status.clone(), (instructions, reread), stop).await;
     };
     let out = &mut io::stdout();
     match command {
-        Command::Run(_) => serve(config, (&status, orders, ring), stop, pipes).await?,
+        Command::Run(_) | Command::Serve { .. } => serve(config, (&status, orders, ring), stop, pipes).await?,
         Command::Tools { json, size, published, .. } => {
             let show = match (size, published) {
                 (true, _) => Show::Size,
@@ -437,7 +442,8 @@ impl Signals {
 pub fn is_quiet(command: &Command) -> bool {
     match command {
         Command::Tools { .. } | Command::Call { .. } | Command::Login { .. } | Command::Logout { .. } => true,
-        Command::Run(_) | Command::Status { .. } | Command::Logs { .. } | Command::Order(_) | Command::Health => false,
+        Command::Run(_) | Command::Serve { .. } => false,
+        Command::Status { .. } | Command::Logs { .. } | Command::Order(_) | Command::Health => false,
         Command::Validate { .. } | Command::Config { .. } => false,
     }
 }

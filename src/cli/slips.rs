@@ -124,7 +124,7 @@ fn of_logs(option: &str, current: Option<&str>) -> Option<String> {
 /// What to do about an option that another command has: for one that starts no servers, a command that starts none either.
 fn option_of_command(option: &str, command: &clap::Command, current: Option<&str>) -> Option<String> {
     let name = option.strip_prefix("--")?.split('=').next()?;
-    let starts = |command: &str| ["run", "tools", "call"].contains(&command);
+    let starts = |command: &str| ["run", "serve", "tools", "call"].contains(&command);
     let is_fit =
         |command: &&clap::Command| current.is_none_or(|current| starts(current) || !starts(command.get_name()));
     let has_it = |command: &&clap::Command| {
@@ -150,7 +150,9 @@ fn usual(option: &str) -> Option<&'static str> {
         }
         "--log" | "--loglevel" => Some("the level of the log: --log-level debug"),
         "--server" | "--name" => Some("a server is named without an option: mcp-pipe NAME"),
-        "--port" | "-p" | "--listen" => Some("mcp-pipe dials out to an endpoint and listens on no port"),
+        "--port" | "-p" | "--listen" | "--bind" => {
+            Some("to listen for MCP clients, host and port are one: mcp-pipe serve --listen HOST:PORT")
+        }
         _ => None,
     }
 }
@@ -249,7 +251,7 @@ fn line(command: &clap::Command, arguments: &[OsString]) -> Option<String> {
                 local = "--local ";
             }
             at += if takes_value(word) { 2 } else { 1 };
-        } else if before.is_empty() && ["run", "tools"].contains(&word) {
+        } else if before.is_empty() && ["run", "serve", "tools"].contains(&word) {
             before = format!("{word} ");
             at += 1;
         } else if command.find_subcommand(word).is_some() {
@@ -346,8 +348,8 @@ mod tests {
             (&["--token", "x"], Some("MCP_ENDPOINT=wss://host/path?token=… in .env")),
             (&["--token=x"], Some("or --endpoint")),
             (&["-c", "x.json"], Some("a config is named by --config")),
-            (&["--port", "80"], Some("listens on no port")),
-            (&["--port", "8080", "--local"], Some("listens on no port")),
+            (&["--port", "80"], Some("mcp-pipe serve --listen HOST:PORT")),
+            (&["--port", "8080", "--local"], Some("mcp-pipe serve --listen HOST:PORT")),
             (&["--loglevel", "debug", "--local"], Some("--log-level debug")),
             (&["--server", "calculator", "--local"], Some("mcp-pipe NAME")),
             (&["--url", "wss://h.example/"], Some("or --endpoint")),

@@ -1,6 +1,7 @@
 //! Every default of the config, such as those of `pingInterval`, `maxFrameSize` and `turn`; no other file has one. `--help` and
 //! the README's tables are tested against them.
 
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::time::Duration;
 
 use tracing_subscriber::filter::LevelFilter;
@@ -41,6 +42,26 @@ pub(crate) const KEEP_LISTED: bool = true;
 pub(crate) const IDLE: Duration = Duration::from_secs(600);
 /// `maxInstances`.
 pub(crate) const MAX_INSTANCES: usize = 16;
+/// `gateway.listen`.
+pub(crate) const LISTEN: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 8765));
+/// `gateway.sse`.
+pub(crate) const SSE: bool = false;
+/// `gateway.sessionIdle`.
+pub(crate) const SESSION_IDLE: Duration = Duration::from_secs(1800);
+/// `gateway.maxSessions`.
+pub(crate) const MAX_SESSIONS: usize = 1000;
+/// `gateway.maxStreams`.
+pub(crate) const MAX_STREAMS: usize = 16;
+/// `gateway.maxBody`, in bytes.
+pub(crate) const MAX_BODY: usize = MAX_FRAME_SIZE;
+/// `gateway.headerTimeout`.
+pub(crate) const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+/// `gateway.maxConnections`.
+pub(crate) const MAX_CONNECTIONS: usize = 1024;
+/// `gateway.maxConnectionsPerAddress`.
+pub(crate) const MAX_CONNECTIONS_PER_ADDRESS: usize = 256;
+/// `gateway.apiKeys.capabilityUrl`.
+pub(crate) const CAPABILITY_URL: bool = false;
 /// `slim`.
 pub(crate) const SLIM: bool = false;
 /// `pin`.
@@ -82,6 +103,7 @@ impl Default for LinkSpec {
 mod tests {
     use super::*;
     use crate::cli;
+    use crate::config::keys;
     use crate::config::units::{self, word};
     use crate::config::{EraChoice, Handshake, Share};
 
@@ -135,6 +157,46 @@ mod tests {
         ]
     }
 
+    /// Those of the gateway's keys.
+    fn of_gateway() -> Vec<(&'static str, Written)> {
+        let text = |value: &dyn ToString| Written::Text(value.to_string());
+        vec![
+            ("listen", text(&LISTEN)),
+            ("sse", text(&SSE)),
+            ("sessionIdle", Written::Time(SESSION_IDLE)),
+            ("maxSessions", text(&MAX_SESSIONS)),
+            ("maxStreams", text(&MAX_STREAMS)),
+            ("maxBody", Written::Size(MAX_BODY)),
+            ("headerTimeout", Written::Time(HEADER_TIMEOUT)),
+            ("maxConnections", text(&MAX_CONNECTIONS)),
+            ("maxConnectionsPerAddress", text(&MAX_CONNECTIONS_PER_ADDRESS)),
+            ("apiKeys.capabilityUrl", text(&CAPABILITY_URL)),
+        ]
+    }
+
+    #[test]
+    fn the_tables_of_the_gateway_tell_its_keys_and_their_defaults() {
+        let source = (include_str!("gateway/written.rs"), "//! | `");
+        for (text, begin) in [source, (include_str!("../../docs/GATEWAY.md"), "| `")] {
+            let rows: Vec<Vec<&str>> = text
+                .lines()
+                .filter(|line| line.starts_with(begin))
+                .map(|line| line.split('|').map(|cell| cell.trim().trim_matches('`')).collect())
+                .collect();
+            let keys: Vec<&str> = rows.iter().map(|cells| cells[1]).collect();
+            assert_eq!(
+                keys,
+                [keys::GATEWAY, keys::API_KEY, keys::GATEWAY_TLS].concat(),
+                "the tables that begin {begin}"
+            );
+            for (key, default) in of_gateway() {
+                let key = key.rsplit('.').next().unwrap_or_default();
+                let told = rows.iter().find(|cells| cells[1] == key).map(|cells| cells[3]);
+                assert!(told.is_some_and(|told| default.is(told)), "{key}: {told:?} in the table that begins {begin}");
+            }
+        }
+    }
+
     const TABLES: [(&str, &str); 2] = [(include_str!("file.rs"), "//! | `"), (include_str!("../../README.md"), "| `")];
 
     /// The rows of a table of keys: the key, and what stands for its default.
@@ -171,7 +233,11 @@ mod tests {
         let described: Vec<&str> = described.collect();
         assert!(described.len() >= 14, "{described:?}");
         for key in described {
-            assert!(all().iter().any(|(of, _)| *of == key), "{key}");
+            let known = match key.strip_prefix("gateway.") {
+                Some(key) => of_gateway().iter().any(|(of, _)| *of == key),
+                None => all().iter().any(|(of, _)| *of == key),
+            };
+            assert!(known, "{key}");
         }
     }
 

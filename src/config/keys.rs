@@ -39,7 +39,8 @@ pub(crate) const SHARED: &[&str] = &[
 ];
 
 /// Keys of the top only.
-pub(crate) const TOP: &[&str] = &["mcpServers", "endpoints", "drainTimeout", "toolBudget", "cacheDir", "stateDir"];
+pub(crate) const TOP: &[&str] =
+    &["mcpServers", "endpoints", "gateway", "drainTimeout", "toolBudget", "cacheDir", "stateDir"];
 
 /// Keys of a named endpoint: its own, and those of [`SHARED`] that are about a connection or about how servers share it.
 pub(crate) const ENDPOINT: &[&str] = &[
@@ -87,6 +88,28 @@ pub(crate) const SERVER: &[&str] = &[
 /// Keys in the `tools` of an entry.
 pub(crate) const TOOLS: &[&str] = &["allow", "deny", "rename", "describe", "timeout", "maxResultBytes"];
 
+/// Keys of the gateway.
+pub(crate) const GATEWAY: &[&str] = &[
+    "listen",
+    "cors",
+    "hosts",
+    "apiKeys",
+    "sse",
+    "sessionIdle",
+    "maxSessions",
+    "maxStreams",
+    "maxBody",
+    "headerTimeout",
+    "maxConnections",
+    "maxConnectionsPerAddress",
+    "requestsPerSecond",
+    "tls",
+];
+
+/// Keys of one of its `apiKeys`, and of its `tls`.
+pub(crate) const API_KEY: &[&str] = &["name", "key", "keyFile", "keySha256", "servers", "tools", "capabilityUrl"];
+pub(crate) const GATEWAY_TLS: &[&str] = &["certFile", "keyFile", "clientCaFile"];
+
 /// Where a key stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Place {
@@ -98,10 +121,16 @@ pub(crate) enum Place {
     Tools,
     /// In a named endpoint.
     Endpoint,
+    /// In the gateway.
+    Gateway,
+    /// In one of the gateway's `apiKeys`.
+    ApiKey,
+    /// In the gateway's `tls`.
+    GatewayTls,
 }
 
 /// What becomes of a key that other programs have. A key that is not in the table is unknown: ignored with a warning, but in
-/// `tools` a mistake.
+/// `tools` and in the gateway a mistake.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Treatment {
     /// Read as this key of ours. `tools.allow` and `tools.deny` are those in `tools`.
@@ -122,7 +151,7 @@ pub(crate) enum Treatment {
     Mistake(&'static str),
 }
 
-use Place::{Endpoint, Server, Tools, Top};
+use Place::{ApiKey, Endpoint, Gateway, GatewayTls, Server, Tools, Top};
 use Treatment::{Asking, Harmless, Honoured, Ignored, Meant, Mistake, Off, On};
 
 /// The keys of other programs. Keys that only one program has stand under its name, others by what they are about.
@@ -308,6 +337,36 @@ const FOREIGN: &[(Place, Treatment, &[&str])] = &[
     (Endpoint, Honoured("endpointHeaders"), &["headers"]),
     (Endpoint, Meant("url"), ENDPOINTS),
     (Endpoint, Ignored("a token stands in the address: \"url\": \"wss://host/path?token=…\""), TOKENS),
+    // The gateway, as it is called by programs that are servers.
+    (Top, Ignored("to offer the servers over HTTP: \"gateway\": {\"listen\": \"HOST:PORT\"}"), LISTENS),
+    (Gateway, Harmless, NOTES),
+    (Gateway, Mistake("write host and port as one: \"listen\": \"HOST:PORT\""), LISTENS),
+    (
+        Gateway,
+        Meant("cors"),
+        &["corsOrigins", "allowedOrigins", "allowed_origins", "allowOrigins", "origins", "origin"],
+    ),
+    (Gateway, Meant("hosts"), &["allowedHosts", "allowed_hosts", "trustedHosts", "hostnames", "names"]),
+    (Gateway, Meant("apiKeys"), &["apiKey", "api_key", "keys", "tokens", "token", "bearerTokens", "auth", "users"]),
+    (Gateway, Meant("sessionIdle"), &["sessionTimeout", "session_timeout", "idleTimeout", "sessionTtl", "idle"]),
+    (Gateway, Meant("maxBody"), &["maxFrameSize", "maxBodySize", "bodyLimit", "maxRequestSize"]),
+    (Gateway, Meant("requestsPerSecond"), &["rateLimit", "rate_limit", "rate", "rps"]),
+    (Gateway, Meant("tls"), &["ssl", "https"]),
+    (
+        Gateway,
+        Mistake("write it in tls: \"tls\": {\"certFile\": …, \"keyFile\": …, \"clientCaFile\": …}"),
+        &["certFile", "cert", "certificate", "keyFile", "key", "caFile", "clientCaFile"],
+    ),
+    (ApiKey, Harmless, NOTES),
+    (ApiKey, Meant("name"), &["client", "user", "label"]),
+    (ApiKey, Meant("key"), &["token", "value", "secret", "apiKey", "api_key", "bearer", "password"]),
+    (ApiKey, Meant("keyFile"), &["tokenFile", "secretFile", "file", "path"]),
+    (ApiKey, Meant("keySha256"), &["sha256", "hash", "keyHash", "tokenSha256"]),
+    (ApiKey, Meant("servers"), &["server", "mcpServers", "allowedServers"]),
+    (ApiKey, Mistake("write it in the key's tools: \"tools\": {\"allow\": […], \"deny\": […]}"), &["allow", "deny"]),
+    (GatewayTls, Meant("certFile"), &["cert", "certificate", "certPath", "cert_path", "certificateFile"]),
+    (GatewayTls, Meant("keyFile"), &["key", "privateKey", "privateKeyFile", "keyPath", "key_path"]),
+    (GatewayTls, Meant("clientCaFile"), &["caFile", "ca", "clientCa", "ca_file"]),
 ];
 
 /// Keys that are about a server, whatever shows it.
@@ -397,6 +456,21 @@ const ENDPOINTS: &[&str] = &[
     "webSocketUrl",
 ];
 
+/// An address to listen on, as people call it or its parts.
+const LISTENS: &[&str] = &[
+    "port",
+    "host",
+    "hostname",
+    "bind",
+    "bindAddress",
+    "bind_address",
+    "address",
+    "addr",
+    "listenAddress",
+    "listenPort",
+    "httpPort",
+];
+
 /// Remedies that are completed by the value of the key.
 const START_TIMEOUT: &str = "startTimeout";
 const CALL_TIMEOUT: &str = "timeout";
@@ -405,7 +479,7 @@ const CALL_TIMEOUT: &str = "timeout";
 const LOG_LEVEL: &[&str] = &["logLevel", "log_level", "loglevel", "log-level"];
 
 /// Keys with which programs and people annotate these files.
-const NOTES: &[&str] = &[
+pub(crate) const NOTES: &[&str] = &[
     "$schema",
     "author",
     "category",
@@ -681,6 +755,9 @@ pub(crate) fn foreign(r: &mut Reader<'_>, key: &str, prop: &ObjectProp<'_>, path
             r.mistake(prop, path, Code::Misplaced.says("belongs in a server's entry"), remedy);
         }
         Some(Mistake(remedy)) => r.mistake(prop, path, Code::UnknownKey.says(unknown), remedy),
+        Some(Meant(ours)) if is_strict(place) => {
+            r.mistake(prop, path, Code::UnknownKey.says(unknown), did_you_mean(ours));
+        }
         Some(Meant(ours)) => {
             r.warning(prop, path, Code::UnknownKey.says(format!("{unknown} and is ignored")), did_you_mean(ours))
         }
@@ -695,12 +772,21 @@ pub(crate) fn foreign(r: &mut Reader<'_>, key: &str, prop: &ObjectProp<'_>, path
                 }
                 None => (Code::UnknownKey, unknown.to_owned(), "remove it, or check its spelling".to_owned()),
             };
-            match place {
-                Top | Server | Endpoint => r.warning(prop, path, code.says(format!("{what} and is ignored")), remedy),
-                // A mistake: without the rule that was meant, tools would be published that should not be.
-                Tools => r.mistake(prop, path, code.says(what.trim_end_matches(',')), remedy),
+            if is_strict(place) {
+                r.mistake(prop, path, code.says(what.trim_end_matches(',')), remedy);
+            } else {
+                r.warning(prop, path, code.says(format!("{what} and is ignored")), remedy);
             }
         }
+    }
+}
+
+/// Whether an unknown key is a mistake: without the rule that was meant, tools would be published that should not be, or somebody let in
+/// who should not be.
+fn is_strict(place: Place) -> bool {
+    match place {
+        Top | Server | Endpoint => false,
+        Tools | Gateway | ApiKey | GatewayTls => true,
     }
 }
 
@@ -766,15 +852,20 @@ fn likely(place: Place, key: &str) -> Option<Likely> {
 }
 
 /// Our keys for other places, each with where it belongs.
-fn elsewhere(place: Place) -> [(&'static str, &'static [&'static str]); 2] {
+fn elsewhere(place: Place) -> &'static [(&'static str, &'static [&'static str])] {
     const IN_ENTRY: &str = "in a server's entry, under mcpServers.NAME";
     const AT_TOP: &str = "at the top of the file, beside mcpServers";
     const IN_TOOLS: &str = "in the tools of a server's entry";
+    const IN_GATEWAY: &str = "in the gateway, at the top of the file";
+    const IN_API_KEY: &str = "in one of the gateway's apiKeys";
+    const IN_TLS: &str = "in the gateway's tls";
     match place {
-        Top => [(IN_ENTRY, SERVER), (IN_TOOLS, TOOLS)],
-        Server => [(AT_TOP, TOP), (IN_TOOLS, TOOLS)],
-        Tools => [(IN_ENTRY, SERVER), (AT_TOP, TOP)],
-        Endpoint => [(IN_ENTRY, IN_NO_ENDPOINT), (AT_TOP, TOP)],
+        Top => &[(IN_ENTRY, SERVER), (IN_TOOLS, TOOLS), (IN_GATEWAY, GATEWAY)],
+        Server => &[(AT_TOP, TOP), (IN_TOOLS, TOOLS)],
+        Tools => &[(IN_ENTRY, SERVER), (AT_TOP, TOP)],
+        Endpoint => &[(IN_ENTRY, IN_NO_ENDPOINT), (AT_TOP, TOP)],
+        Gateway => &[(IN_API_KEY, API_KEY), (IN_TLS, GATEWAY_TLS), (AT_TOP, TOP)],
+        ApiKey | GatewayTls => &[(IN_GATEWAY, GATEWAY)],
     }
 }
 
@@ -785,6 +876,9 @@ fn ours(place: Place) -> impl Iterator<Item = &'static str> {
         Server => (SERVER, SHARED),
         Tools => (TOOLS, &[]),
         Endpoint => (ENDPOINT, &[]),
+        Gateway => (GATEWAY, &[]),
+        ApiKey => (API_KEY, &[]),
+        GatewayTls => (GATEWAY_TLS, &[]),
     };
     keys.iter().chain(shared).copied()
 }
@@ -842,6 +936,7 @@ pub(crate) fn of_option(option: &str) -> Option<(&'static str, &'static str)> {
         (TOP, "at the top of the config"),
         (SERVER, "in the entry of a server"),
         (TOOLS, "in the tools of a server's entry"),
+        (GATEWAY, "in the gateway of the config"),
     ];
     let found =
         |(keys, place): (&[&'static str], _)| Some((*keys.iter().find(|key| plain(key) == plain(option))?, place));

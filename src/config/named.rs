@@ -80,8 +80,8 @@ pub(crate) fn read(r: &mut Reader<'_>, value: &Value<'_>, path: &str) -> Vec<Nam
     all
 }
 
-/// What an endpoint lets through. Only `allow` and `deny` mean something for several servers.
-fn tools(r: &mut Reader<'_>, value: &Value<'_>, path: &str) -> (ToolPolicy, Vec<Located<String>>) {
+/// What an endpoint, or a key of the gateway, lets through. Only `allow` and `deny` mean something for several servers.
+pub(crate) fn tools(r: &mut Reader<'_>, value: &Value<'_>, path: &str) -> (ToolPolicy, Vec<Located<String>>) {
     let mut written = Written::default();
     let read = policy::read(r, value, path, &mut written);
     let ToolPolicy { allow, deny, .. } = read.clone();

@@ -4,12 +4,13 @@
 //! [`super::resolve`]. The endpoint is taken as a plain [`Secret`], so that neither a parse error nor `--help` can show it.
 
 use std::ffi::OsString;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
-use super::{Mode, defaults, units};
+use super::{Mode, defaults, listen, units};
 use crate::endpoint::Secret;
 use crate::words::size;
 
@@ -22,6 +23,8 @@ pub struct CommandLine<'a> {
     pub target: Target<'a>,
     /// Whether mcp-pipe serves the endpoint itself, on loopback.
     pub local: bool,
+    /// What `serve` says of the gateway, if that is the command.
+    pub serve: Option<ServeArgs>,
     /// What stands behind the name of a server or script, where one is named: one is all that there may be.
     pub more: &'a [String],
     /// The command, if there is one.
@@ -39,6 +42,15 @@ pub enum Target<'a> {
     Named(&'a str),
     /// A program and its arguments; never empty.
     Line(&'a [String]),
+}
+
+/// The options of `serve`.
+#[derive(Debug, Clone, Copy, Default, Args)]
+pub struct ServeArgs {
+    /// The address to listen on, with its port: 127.0.0.1:8765, [::1]:8765, :8765 for every interface; port 0 for a free
+    /// one [env: MCP_GATEWAY_LISTEN]
+    #[arg(long, value_name = "ADDRESS", value_parser = listen::address, help_heading = "Gateway")]
+    pub listen: Option<SocketAddr>,
 }
 
 /// The options of all commands. Which command takes which is decided in [`crate::cli`].

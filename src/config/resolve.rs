@@ -19,8 +19,8 @@ use super::shared::Shared;
 use super::state;
 use super::surroundings::Surroundings;
 use super::{
-    CommandSpec, Config, EndpointSpec, Environment, LeftOut, Reach, RemoteSpec, ServerSpec, TlsSpec, cache, defaults,
-    instances, locate, proxies, sharing, start, target, variables,
+    CommandSpec, Config, EndpointSpec, Environment, GatewaySpec, LeftOut, Reach, RemoteSpec, ServerSpec, TlsSpec,
+    cache, defaults, gateway, instances, locate, proxies, sharing, start, target, variables,
 };
 use crate::disk::joined;
 use crate::endpoint::{bare, is_placeholder, is_variable};
@@ -93,6 +93,7 @@ pub(crate) struct Draft<'a> {
     pub(crate) name: Option<String>,
     pub(crate) servers: Vec<ServerSpec>,
     pub(crate) endpoints: Vec<EndpointSpec>,
+    pub(crate) gateway: Option<GatewaySpec>,
 }
 
 /// Makes the config of a run. Reads files, and changes nothing.
@@ -100,14 +101,17 @@ pub(crate) struct Draft<'a> {
 /// # Errors
 /// Every mistake that there is.
 pub fn resolve(line: &CommandLine<'_>, surroundings: &Surroundings) -> Result<Resolved, Problems> {
-    let Draft { ctx, file, name, servers, endpoints } = draft(line, surroundings);
+    let Draft { ctx, file, name, servers, endpoints, gateway } = draft(line, surroundings);
     if !ctx.problems.mistakes.is_empty() || ctx.problems.target.is_some() {
         let redactor: Redactor = ctx.hidden.all.into_iter().collect();
         redactor.spare(file.names().iter().map(String::as_str));
         return Err(ctx.problems.cleaned(&redactor));
     }
     let (options, settings, cwd) = (line.options, ctx.settings, ctx.cwd);
-    let inputs = inputs(&ctx, name.as_deref(), &servers, &endpoints);
+    let mut inputs = inputs(&ctx, name.as_deref(), &servers, &endpoints);
+    if let (Some(entry), Some(spec)) = (&file.gateway, &gateway) {
+        inputs.extend(gateway::inputs(&ctx, entry, spec));
+    }
     let is_run =
         |entry: &&Entry| line.target != Target::All || servers.iter().any(|server| *server.name == *entry.name);
     let (disabled, unshown): (Vec<&Entry>, Vec<&Entry>) =
@@ -119,6 +123,7 @@ pub fn resolve(line: &CommandLine<'_>, surroundings: &Surroundings) -> Result<Re
         inputs,
         servers,
         endpoints,
+        gateway: gateway.map(Arc::new),
         left_out,
         place: name.map_or_else(|| cwd.to_path_buf(), |name| joined(cwd, name)),
         drain_timeout: options.drain_timeout.or(file.drain_timeout).unwrap_or(defaults::DRAIN_TIMEOUT),
@@ -201,16 +206,20 @@ pub(crate) fn draft<'a>(line: &'a CommandLine<'a>, surroundings: &'a Surrounding
         ctx.notes.extend(disabled(&file));
     }
     variables::read_files(&mut ctx, &file);
-    hide_secrets(&mut ctx, &file);
+    let keys = gateway::keys(&mut ctx, file.gateway.as_ref());
+    hide_secrets(&mut ctx, &file, &keys);
     let (servers, endpoints) = servers(&mut ctx, &file, target, name.as_deref());
+    let known = file.entries.iter().map(|entry| &*entry.name).chain(servers.iter().map(|server| &*server.name));
+    let known: BTreeSet<&str> = known.collect();
+    let gateway = gateway::of(&mut ctx, file.gateway.as_ref(), &keys, &known.into_iter().collect::<Vec<_>>());
     ctx.notes.extend(variables::withheld(&ctx));
     check::tokens_in_names(&mut ctx, &file);
-    Draft { ctx, file, name, servers, endpoints }
+    Draft { ctx, file, name, servers, endpoints, gateway }
 }
 
 /// Learns every endpoint and header that the config, the flags or a variable names, also those of servers that don't run now:
-/// a child must see none of them.
-fn hide_secrets(ctx: &mut Context<'_>, file: &File) {
+/// a child must see none of them. `keys`: those of the gateway.
+fn hide_secrets(ctx: &mut Context<'_>, file: &File, keys: &[Option<Secret>]) {
     let more = file.entries.iter().flat_map(|entry| &entry.more);
     let named = file.endpoints.iter().filter_map(|endpoint| endpoint.url.as_ref());
     let written = file.entries.iter().filter_map(dial::own).chain(&file.shared.endpoint).chain(more).chain(named);
@@ -243,6 +252,8 @@ fn hide_secrets(ctx: &mut Context<'_>, file: &File) {
     let tokens = remotes().filter_map(|remote| remote.auth.as_ref()?.secrets());
     let tokens = tokens.filter_map(|text| expand(&text.value, |name| ctx.lookup(name)).ok());
     let headers = headers.chain(tokens.flat_map(|token| auth::secrets_of(&token)));
+    let of_gateway = keys.iter().flatten().map(Secret::reveal).filter(|key| !is_placeholder(key));
+    let headers = headers.chain(of_gateway.flat_map(auth::secrets_of));
     let headers: Vec<Secret> = headers.filter(|secret| !is_variable(secret.reveal())).collect();
     ctx.hidden.headers.add(headers.iter().cloned());
     // Credentials of a proxy are not hidden from servers, which need proxies, too: only from the log.
@@ -296,6 +307,7 @@ fn servers(
         Target::Line([]) => {}
     }
     let none = Shared::default();
+    let has_gateway = gateway::is_on(ctx, file.gateway.as_ref());
     // The common endpoint is looked up when the first server needs it: one that no server needs may be wrong.
     let mut common: Option<Common> = ctx.local.then_some(Common::Missing);
     let (mut servers, mut entries, mut without) = (Vec::new(), Vec::new(), Vec::new());
@@ -361,6 +373,7 @@ fn servers(
                 // Whoever has named one that there is not, or can't be read, has been told.
                 Common::Missing if file.endpoints_unread => {}
                 Common::Missing if entry.is_some_and(|entry| !entry.at.is_empty()) => {}
+                Common::Missing if has_gateway => {}
                 Common::Missing if endpoints.exist() => {
                     let place = entry.map_or_else(|| Place::from("mcpServers"), |entry| entry.place.clone());
                     let what = Code::NoEffect.says("is shown by no endpoint, so it is not started");

@@ -18,6 +18,15 @@ const COUNT: &str = r"^\s*\+?0*[1-9][0-9]*\s*$";
 /// A text that stands for true or false.
 const TRUTH: &str = r"^\s*([Tt][Rr][Uu][Ee]|1|[Yy][Ee][Ss]|[Oo][Nn]|[Ff][Aa][Ll][Ss][Ee]|0|[Nn][Oo]|[Oo][Ff][Ff])\s*$";
 
+/// The tables of keys: those of the file and its parts, and those of the gateway, whose keys may be called as others are.
+const FILE: &[&str] = &[include_str!("file.rs"), include_str!("named.rs"), include_str!("policy.rs")];
+const GATEWAY: &str = include_str!("gateway/written.rs");
+
+/// One of the gateway's tables: of its own keys, of those of one of its `apiKeys`, and of those of its `tls`.
+fn table_of_gateway(number: usize) -> &'static str {
+    GATEWAY.split("//! In ").nth(number).unwrap_or_default()
+}
+
 /// The schema of the file.
 pub fn schema() -> Value {
     let shared = described(keys::SHARED.iter().map(|key| (*key, of_shared(key))));
@@ -37,6 +46,9 @@ pub fn schema() -> Value {
                 "type": "object",
                 "properties": described(keys::ENDPOINT.iter().map(|key| (*key, of_endpoint(key)))),
             },
+            "gateway": closed(keys::GATEWAY, table_of_gateway(0), of_gateway),
+            "apiKey": of_api_key(),
+            "gatewayTls": closed(keys::GATEWAY_TLS, table_of_gateway(2), |_| text()),
             "tools": {
                 "type": "object",
                 "properties": described(keys::TOOLS.iter().map(|key| (*key, of_tools(key)))),
@@ -56,13 +68,17 @@ pub fn schema() -> Value {
 
 /// The properties, each with what it is for.
 fn described<'a>(keys: impl Iterator<Item = (&'a str, Value)>) -> Map<String, Value> {
-    let table = || {
-        include_str!("file.rs").lines().chain(include_str!("named.rs").lines()).chain(include_str!("policy.rs").lines())
-    };
+    described_by(FILE, keys)
+}
+
+/// The same by other tables.
+fn described_by<'a>(tables: &[&str], keys: impl Iterator<Item = (&'a str, Value)>) -> Map<String, Value> {
     let meaning = |key: &str| {
-        let mut rows = table().filter_map(|line| Some(line.strip_prefix("//! | ")?.split(" | ").collect::<Vec<_>>()));
+        let lines = tables.iter().flat_map(|table| table.lines());
+        let mut rows = lines.filter_map(|line| Some(line.strip_prefix("//! | ")?.split(" | ").collect::<Vec<_>>()));
         let row = rows.find(|row| row.first().is_some_and(|first| first.contains(&format!("`{key}`"))))?;
-        Some(row.last()?.trim_end_matches(" |").to_owned())
+        // A key without a default has nothing between two bars.
+        Some(row.last()?.trim_end_matches(" |").trim_start_matches("| ").to_owned())
     };
     let with_meaning = |(key, mut schema): (&str, Value)| {
         if let (Value::Object(members), Some(meaning)) = (&mut schema, meaning(key)) {
@@ -94,8 +110,53 @@ fn count(most: Option<usize>) -> Value {
     json!({ "anyOf": [{ "type": "null" }, number, { "type": "string", "pattern": COUNT }] })
 }
 
+/// An object with these keys and notes. `table`: where the keys are told.
+fn closed(keys: &[&str], table: &str, of: impl Fn(&str) -> Value) -> Value {
+    json!({
+        "type": ["object", "null"],
+        "properties": described_by(&[table], keys.iter().map(|key| (*key, of(key)))),
+        "propertyNames": { "anyOf": [{ "enum": keys }, { "pattern": "^[_/#]" }, { "enum": keys::NOTES }] },
+    })
+}
+
+fn of_gateway(key: &str) -> Value {
+    match key {
+        "listen" => text(),
+        "cors" | "hosts" => json!({ "anyOf": [text(), defined("texts")] }),
+        "apiKeys" => json!({ "type": ["array", "null"], "items": defined("apiKey") }),
+        "sse" => defined("truth"),
+        "sessionIdle" | "headerTimeout" => defined("time"),
+        "maxBody" => defined("size"),
+        "tls" => json!({ "anyOf": [{ "type": "null" }, { "$ref": "#/$defs/gatewayTls", "required": ["certFile"] }] }),
+        _ => count(None),
+    }
+}
+
+/// One of `apiKeys`, in which there is one key.
+fn of_api_key() -> Value {
+    let of = |key: &str| match key {
+        "name" => json!({ "type": "string", "pattern": r"\S" }),
+        "keySha256" => {
+            json!({ "anyOf": [{ "type": "null" }, { "type": "string", "pattern": r"^\s*[0-9A-Fa-f]{64}\s*$" }] })
+        }
+        "servers" => json!({ "anyOf": [text(), { "type": "array", "items": { "type": "string" }, "minItems": 1 }] }),
+        "tools" => json!({ "anyOf": [{ "type": "null" }, defined("tools"), defined("patterns")] }),
+        "capabilityUrl" => defined("truth"),
+        _ => text(),
+    };
+    let mut schema = closed(keys::API_KEY, table_of_gateway(1), of);
+    let one = |key: &str| json!({ "properties": { key: { "type": "string" } }, "required": [key] });
+    if let Some(members) = schema.as_object_mut() {
+        members.insert("type".to_owned(), json!("object"));
+        members.insert("required".to_owned(), json!(["name"]));
+        members.insert("oneOf".to_owned(), json!(["key", "keyFile", "keySha256"].map(one)));
+    }
+    schema
+}
+
 fn of_top(key: &str) -> Value {
     match key {
+        "gateway" => defined("gateway"),
         "mcpServers" => json!({ "type": ["object", "null"], "additionalProperties": { "$ref": "#/$defs/server" } }),
         "endpoints" => json!({
             "type": ["object", "null"],

@@ -17,7 +17,8 @@ use super::shared::Inherit;
 use super::surroundings::Surroundings;
 use super::units::word;
 use super::{
-    AuthSpec, ClientProof, EndpointSpec, Handshake, LinkSpec, Reach, RemoteTransport, ServerSpec, defaults, instances,
+    AuthSpec, ClientProof, EndpointSpec, GatewaySpec, Handshake, HostName, LinkSpec, Reach, RemoteTransport,
+    ServerSpec, defaults, gateway, instances,
 };
 use super::{cache, state};
 use crate::error::{Place, Problems};
@@ -82,7 +83,7 @@ enum Origin {
 /// # Errors
 /// Every mistake that there is.
 pub fn show(line: &CommandLine<'_>, surroundings: &Surroundings) -> Result<(Shown, Vec<Secret>), Problems> {
-    let Draft { ctx, file, name, servers, endpoints } = draft(line, surroundings);
+    let Draft { ctx, file, name, servers, endpoints, gateway } = draft(line, surroundings);
     if !ctx.problems.mistakes.is_empty() || ctx.problems.target.is_some() {
         let redactor: Redactor = ctx.hidden.all.into_iter().collect();
         return Err(ctx.problems.cleaned(&redactor));
@@ -90,6 +91,7 @@ pub fn show(line: &CommandLine<'_>, surroundings: &Surroundings) -> Result<(Show
     let written = file.written.iter().map(|(path, place)| (path.as_str(), place)).collect();
     let table = Table { ctx: &ctx, written, endpoints: &endpoints };
     let mut values = table.of_the_run(&file);
+    values.extend(gateway.iter().flat_map(|gateway| table.of_gateway(gateway, &file)));
     for entry in &file.entries {
         match servers.iter().find(|server| *server.name == *entry.name) {
             Some(server) => values.extend(table.of_server(server, entry, &file)),
@@ -164,6 +166,65 @@ impl Table<'_> {
         ]
     }
 
+    /// The gateway: where it is, who is let in, and how much there may be.
+    fn of_gateway(&self, spec: &GatewaySpec, file: &File) -> Vec<Row> {
+        let row = |key: &str, value: Value| Row {
+            server: None,
+            key: member("gateway", key),
+            value,
+            from: self.written.get(member("gateway", key).as_str()).map_or_else(by_default, |place| of(place)),
+        };
+        let listen = row("listen", json!(spec.listen.to_string()));
+        let listen = match gateway::by_variable(self.ctx) {
+            Some((_, place)) => Row { from: of(&place), ..listen },
+            None => listen,
+        };
+        let host = |host: &HostName| match host.port {
+            Some(port) => format!("{}:{port}", host.name),
+            None => host.name.to_string(),
+        };
+        let keys = spec.api_keys.iter().map(|key| {
+            let written = file.gateway.iter().flat_map(|entry| &entry.api_keys);
+            let source = written.into_iter().find(|entry| entry.name.value.trim() == &*key.name);
+            let (source, value) = match source.map(|entry| &entry.source) {
+                Some(gateway::Source::File(path)) => ("keyFile", path.value.clone()),
+                Some(gateway::Source::Hash(_)) => ("keySha256", "…".to_owned()),
+                Some(gateway::Source::Text(_)) | None => ("key", "…".to_owned()),
+            };
+            let servers = key
+                .servers
+                .as_ref()
+                .map_or_else(|| json!("all"), |names| names.iter().map(|name| json!(&**name)).collect());
+            json!({
+                "name": &*key.name, source: value, "servers": servers, "tools": tools(&key.tools),
+                "capabilityUrl": key.capability_url,
+            })
+        });
+        let tls = spec.tls.as_ref().map(|tls| {
+            let shown = |path: &std::path::Path| path.display().to_string();
+            json!({
+                "certFile": shown(&tls.cert_file), "keyFile": shown(&tls.key_file),
+                "clientCaFile": tls.client_ca_file.as_deref().map(shown),
+            })
+        });
+        vec![
+            listen,
+            row("cors", json!(spec.cors)),
+            row("hosts", spec.hosts.iter().map(host).collect()),
+            row("apiKeys", keys.collect()),
+            row("sse", json!(spec.sse)),
+            row("sessionIdle", time(spec.session_idle)),
+            row("maxSessions", json!(spec.max_sessions)),
+            row("maxStreams", json!(spec.max_streams)),
+            row("maxBody", bytes(spec.max_body)),
+            row("headerTimeout", time(spec.header_timeout)),
+            row("maxConnections", json!(spec.max_connections)),
+            row("maxConnectionsPerAddress", json!(spec.max_connections_per_address)),
+            row("requestsPerSecond", json!(spec.requests_per_second)),
+            row("tls", json!(tls)),
+        ]
+    }
+
     fn state_row(&self, file: &File) -> Row {
         let dir = self.ctx.state_dir.as_ref().map_or_else(|| "none".to_owned(), |dir| dir.display().to_string());
         let of_service = file.state_dir.is_none() && state::is_of_service(self.ctx.env);
@@ -235,7 +296,9 @@ impl Table<'_> {
         let all: Vec<String> = server.endpoint.iter().map(ToString::to_string).chain(further).collect();
         let said = || self.written.get(member(&entry.path, "endpoint").as_str()).map(|place| of(place));
         match all.as_slice() {
-            [] => (json!("one on loopback"), outside("--local")),
+            [] if self.ctx.local => (json!("one on loopback"), outside("--local")),
+            // Only MCP clients of the gateway see it.
+            [] => (Value::Null, by_default()),
             [one] if server.endpoint.is_some() => (json!(one), named.map_or_else(by_default, |(place, _)| of(place))),
             all => (json!(all), said().unwrap_or_else(by_default)),
         }

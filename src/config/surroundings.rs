@@ -9,6 +9,7 @@ use super::control;
 use super::dial::ENDPOINT;
 use super::dotenv::DotEnv;
 use super::environment::{Environment, proxies};
+use super::gateway;
 use super::locate::{self, CONFIG, Named};
 use super::options::Options;
 use crate::disk::joined;
@@ -23,6 +24,7 @@ const SETTINGS: &[&str] = &[
     "MCP_CACHE_DIR",
     control::VARIABLE,
     "MCP_STATUS_SOCKET",
+    gateway::LISTEN,
     "NO_COLOR",
     proxies::PLAIN[0],
     proxies::PLAIN[1],

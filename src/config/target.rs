@@ -87,6 +87,7 @@ pub(crate) fn beginning(line: &CommandLine<'_>, has_endpoint: bool) -> Option<St
         // Whoever looks at a config wants to run it.
         None | Some("validate" | "config") => Some(format!("mcp-pipe{local}")),
         Some("run") => Some(format!("mcp-pipe run{local}")),
+        Some("serve") => Some("mcp-pipe serve".to_owned()),
         Some("tools") => Some("mcp-pipe tools".to_owned()),
         Some(_) => None,
     }

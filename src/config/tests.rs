@@ -15,6 +15,7 @@ mod auth;
 mod endpoint;
 mod endpoints;
 mod foreign;
+mod gateway;
 mod hints;
 mod instances;
 mod misplaced;

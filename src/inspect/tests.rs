@@ -13,6 +13,7 @@ fn config(servers: &[&str]) -> Config {
     Config {
         servers: servers.iter().map(|name| ServerSpec::sample(name, "", &[])).collect(),
         endpoints: Vec::new(),
+        gateway: None,
         inputs: Default::default(),
         left_out: crate::config::LeftOut::default(),
         place: "/".into(),

@@ -1,0 +1,366 @@
+//! The gateway: where it is, who is let in, and how much of it there may be.
+//!
+//! A key's text goes to the redactor, and nowhere else: what is kept of a key is its SHA-256.
+
+mod written;
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+
+use super::context::Context;
+use super::defaults;
+pub use super::listen::HostName;
+use super::listen::address;
+use super::reader::Located;
+use crate::disk::read::{Accept, whole};
+use crate::disk::{joined, obstacle};
+use crate::endpoint::{is_variable, left_open};
+use crate::error::{Code, Place, What};
+use crate::secrecy::Secret;
+use crate::tools::ToolPolicy;
+use crate::words::{brief, brief_path, closest, listed};
+
+pub(crate) use written::{ApiKeyEntry, GatewayEntry, Source, TlsEntry, read};
+
+/// The variable that names the address to listen on.
+pub(crate) const LISTEN: &str = "MCP_GATEWAY_LISTEN";
+
+/// Shortest key, in characters: a shorter one may be guessed.
+const SHORTEST_KEY: usize = 16;
+/// Largest file with a key, in bytes: servers take heads of 8 KiB to 64 KiB, and a key has to fit.
+const MAX_KEY_FILE: u64 = 16 * 1024;
+/// Most servers that are named as those that there are.
+const SHOWN: usize = 8;
+
+/// The gateway, by which one mcp-pipe offers its servers to all MCP clients.
+#[derive(Debug, Clone, PartialEq)]
+pub struct GatewaySpec {
+    /// The address that is listened on; port 0: one that is free.
+    pub listen: SocketAddr,
+    /// Origins of web pages that are let in besides those of loopback, as browsers send them; also `null`.
+    pub cors: Vec<String>,
+    /// Names under which it is reached besides those of the address itself.
+    pub hosts: Vec<HostName>,
+    /// The keys of which a client needs one; without any none is asked for. Their names differ, and so do their hashes.
+    pub api_keys: Vec<ApiKeySpec>,
+    /// Whether HTTP+SSE (MCP 2024-11-05) is offered, too.
+    pub sse: bool,
+    /// Longest life of a session without a request or an open stream.
+    pub session_idle: Duration,
+    /// Most sessions at a time.
+    pub max_sessions: usize,
+    /// Most open streams of a session.
+    pub max_streams: usize,
+    /// Largest body of a request, in bytes.
+    pub max_body: usize,
+    /// Longest time that a client may take to send the head of a request.
+    pub header_timeout: Duration,
+    /// Most connections at a time.
+    pub max_connections: usize,
+    /// Most of them from one address.
+    pub max_connections_per_address: usize,
+    /// Most requests of a key in a second.
+    pub requests_per_second: Option<usize>,
+    /// The files of its TLS connections; plain HTTP if `None`.
+    pub tls: Option<GatewayTls>,
+}
+
+/// A key by which clients are let in.
+#[derive(Clone, PartialEq)]
+pub struct ApiKeySpec {
+    /// What people call it.
+    pub name: Arc<str>,
+    /// The SHA-256 of the key.
+    pub hash: [u8; 32],
+    /// The servers that its clients see, each one of the config; all if `None`.
+    pub servers: Option<Vec<Arc<str>>>,
+    /// Which of their tools its clients see: `allow` and `deny`, as of a named endpoint's.
+    pub tools: Arc<ToolPolicy>,
+    /// Whether the key may stand in the path.
+    pub capability_url: bool,
+}
+
+impl fmt::Debug for ApiKeySpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ApiKeySpec { name, hash: _, servers, tools, capability_url } = self;
+        let mut shown = f.debug_struct("ApiKeySpec");
+        shown.field("name", name).field("servers", servers).field("tools", tools);
+        shown.field("capability_url", capability_url).finish_non_exhaustive()
+    }
+}
+
+/// The files of the gateway's TLS connections, in PEM form.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GatewayTls {
+    /// The certificate, and those up to its authority.
+    pub cert_file: PathBuf,
+    /// Its private key; may be the same file.
+    pub key_file: PathBuf,
+    /// Authorities of which a client has to show a certificate; none is asked for if `None`.
+    pub client_ca_file: Option<PathBuf>,
+}
+
+/// The SHA-256 of a text.
+pub(crate) fn sha256(text: &str) -> [u8; 32] {
+    let digest = ring::digest::digest(&ring::digest::SHA256, text.as_bytes());
+    let mut hash = [0; 32];
+    hash.copy_from_slice(digest.as_ref());
+    hash
+}
+
+/// Whether there is a gateway: where the config has one, or the command is there for it, unless all servers are served on an endpoint
+/// of our own.
+pub(crate) fn is_on(ctx: &Context<'_>, entry: Option<&GatewayEntry>) -> bool {
+    !ctx.local && (entry.is_some() || ctx.line.serve.is_some())
+}
+
+/// The texts of the keys, in their order, whether they are good ones or not; `None` for one that is not known, or can't be had, which
+/// has been noted.
+pub(crate) fn keys(ctx: &mut Context<'_>, entry: Option<&GatewayEntry>) -> Vec<Option<Secret>> {
+    let before = (ctx.problems.mistakes.len(), ctx.problems.warnings.len());
+    let keys = entry.map_or(&[][..], |entry| &entry.api_keys);
+    let texts = keys.iter().map(|key| match &key.source {
+        Source::Text(text) => ctx.expand(text).map(|text| Secret::new(text.trim())),
+        Source::File(text) => of_file(ctx, text),
+        Source::Hash(_) => None,
+    });
+    let texts = texts.collect();
+    if !is_on(ctx, entry) {
+        // A key that nobody can use need not be there.
+        ctx.problems.mistakes.truncate(before.0);
+        ctx.problems.warnings.truncate(before.1);
+    }
+    texts
+}
+
+/// The files from which keys and certificates are read.
+pub(crate) fn inputs(ctx: &Context<'_>, entry: &GatewayEntry, spec: &GatewaySpec) -> Vec<PathBuf> {
+    let path = |key: &ApiKeyEntry| match &key.source {
+        Source::File(text) => {
+            super::expand::expand(&text.value, |name| ctx.lookup(name)).ok().map(|path| joined(&ctx.base, path.trim()))
+        }
+        Source::Text(_) | Source::Hash(_) => None,
+    };
+    let of_tls = spec.tls.iter().flat_map(|tls| {
+        let GatewayTls { cert_file, key_file, client_ca_file } = tls.clone();
+        [Some(cert_file), Some(key_file), client_ca_file].into_iter().flatten()
+    });
+    entry.api_keys.iter().filter_map(path).chain(of_tls).collect()
+}
+
+fn of_file(ctx: &mut Context<'_>, text: &Located<String>) -> Option<Secret> {
+    let path = path(ctx, text)?;
+    let (code, what, remedy) = match whole(&path, MAX_KEY_FILE, Accept::Files).map(String::from_utf8) {
+        Ok(Ok(key)) => return Some(Secret::new(key.trim())),
+        Ok(Err(_)) => (Code::Encoding, "is not UTF-8".to_owned(), "write the key into it, and nothing else".to_owned()),
+        Err(error) => {
+            let (what, remedy) = obstacle::on_the_way(&path).map_or_else(
+                || (format!("can't be read: {error}"), "create it, with the key and nothing else in it".to_owned()),
+                |obstacle| obstacle.told(),
+            );
+            (Code::FileUnreadable, what, remedy)
+        }
+    };
+    ctx.mistake(&text.place, code.says(format!("names {}, which {what}", brief_path(&path))), remedy);
+    None
+}
+
+/// The path that a text names.
+fn path(ctx: &mut Context<'_>, text: &Located<String>) -> Option<PathBuf> {
+    let written = ctx.expand(text)?.trim().to_owned();
+    if written.is_empty() {
+        let what = Code::EmptyVariable.says("is empty, or names a variable that is");
+        ctx.mistake(&text.place, what, "write a path there, or set the variable");
+        return None;
+    }
+    Some(joined(&ctx.base, written))
+}
+
+/// The gateway. `keys`: what [`keys()`] has found; `known`: the names of all servers. `None` where there is none, or it is wrong, which has
+/// been noted.
+pub(crate) fn of(
+    ctx: &mut Context<'_>,
+    entry: Option<&GatewayEntry>,
+    keys: &[Option<Secret>],
+    known: &[&str],
+) -> Option<GatewaySpec> {
+    if !is_on(ctx, entry) {
+        return None;
+    }
+    let before = ctx.problems.mistakes.len();
+    let (listen, place) = listened_on(ctx, entry);
+    let api_keys = entry.map(|entry| api_keys(ctx, &entry.api_keys, keys, known)).unwrap_or_default();
+    let tls = entry.and_then(|entry| entry.tls.as_ref()).and_then(|tls| of_tls(ctx, tls));
+    let asks = entry
+        .is_some_and(|entry| entry.has_api_keys || entry.tls.as_ref().is_some_and(|tls| tls.client_ca_file.is_some()));
+    if !asks && !listen.ip().to_canonical().is_loopback() {
+        let key = BASE64_URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>());
+        let what = format!("is {listen}, which other machines may reach, and the gateway asks for no key");
+        let remedy = format!(
+            "add \"apiKeys\": [{{\"name\": \"me\", \"key\": \"{key}\"}}] to \"gateway\" (made up for you just now), or \
+             listen on {}",
+            defaults::LISTEN
+        );
+        ctx.mistake(place, Code::MissingKey.says(what), remedy);
+    }
+    let said = |number: fn(&GatewayEntry) -> Option<usize>| entry.and_then(number);
+    let spec = GatewaySpec {
+        listen,
+        cors: entry.map(|entry| entry.cors.clone()).unwrap_or_default(),
+        hosts: entry.map(|entry| entry.hosts.clone()).unwrap_or_default(),
+        api_keys,
+        sse: entry.and_then(|entry| entry.sse).unwrap_or(defaults::SSE),
+        session_idle: entry.and_then(|entry| entry.session_idle).unwrap_or(defaults::SESSION_IDLE),
+        max_sessions: said(|entry| entry.max_sessions).unwrap_or(defaults::MAX_SESSIONS),
+        max_streams: said(|entry| entry.max_streams).unwrap_or(defaults::MAX_STREAMS),
+        max_body: said(|entry| entry.max_body).unwrap_or(defaults::MAX_BODY),
+        header_timeout: entry.and_then(|entry| entry.header_timeout).unwrap_or(defaults::HEADER_TIMEOUT),
+        max_connections: said(|entry| entry.max_connections).unwrap_or(defaults::MAX_CONNECTIONS),
+        max_connections_per_address: said(|entry| entry.max_connections_per_address)
+            .unwrap_or(defaults::MAX_CONNECTIONS_PER_ADDRESS),
+        requests_per_second: said(|entry| entry.requests_per_second),
+        tls,
+    };
+    (ctx.problems.mistakes.len() == before).then_some(spec)
+}
+
+/// The address to listen on, and where it is named: by `--listen`, the variable or the config; the first of these counts.
+fn listened_on(ctx: &mut Context<'_>, entry: Option<&GatewayEntry>) -> (SocketAddr, Place) {
+    if let Some(listen) = ctx.line.serve.and_then(|serve| serve.listen) {
+        return (listen, "--listen".into());
+    }
+    if let Some((text, place)) = by_variable(ctx) {
+        match address(&text) {
+            Ok(listen) => return (listen, place),
+            Err(wrong) => {
+                let what = format!("is \"{}\", and {}", brief(&text), wrong.what);
+                ctx.mistake(place, Code::WrongValue.says(what), wrong.remedy);
+            }
+        }
+        return (defaults::LISTEN, LISTEN.into());
+    }
+    match entry.and_then(|entry| entry.listen.as_ref()) {
+        Some(Located { value, place }) => (*value, place.clone()),
+        None => (defaults::LISTEN, entry.map_or_else(|| "gateway".into(), |entry| entry.place.clone())),
+    }
+}
+
+/// What the variable says, and where it is set.
+pub(crate) fn by_variable(ctx: &Context<'_>) -> Option<(String, Place)> {
+    if let Some(text) = ctx.env.filled(LISTEN) {
+        return Some((text.to_owned(), Place::variable(LISTEN)));
+    }
+    let (text, place) = ctx.dotenv.filled(LISTEN)?;
+    Some((text.to_owned(), Place::set(LISTEN, place)))
+}
+
+fn api_keys(
+    ctx: &mut Context<'_>,
+    entries: &[ApiKeyEntry],
+    texts: &[Option<Secret>],
+    known: &[&str],
+) -> Vec<ApiKeySpec> {
+    let mut all: Vec<ApiKeySpec> = Vec::new();
+    for (entry, text) in entries.iter().zip(texts) {
+        let name = entry.name.value.trim();
+        let servers = entry.servers.as_ref().map(|names| servers(ctx, names, known));
+        let hash = match (&entry.source, text) {
+            (Source::Hash(hash), _) => hash.value,
+            (Source::Text(_) | Source::File(_), Some(text)) => {
+                if let Some((what, remedy)) = fault(text.reveal()) {
+                    ctx.mistake(entry.source.place(), what, remedy);
+                    continue;
+                }
+                sha256(text.reveal())
+            }
+            // What is wrong with it has been noted.
+            (Source::Text(_) | Source::File(_), None) => continue,
+        };
+        if all.iter().any(|other| *other.name == *name) {
+            let what = format!("is \"{}\", as another key is called", brief(name));
+            ctx.mistake(&entry.name.place, Code::Duplicate.says(what), "give each key its own name");
+        }
+        if let Some(twin) = all.iter().find(|other| other.hash == hash) {
+            let what = format!("is the key of {}, too, so that nobody could tell them apart", brief(&twin.name));
+            ctx.mistake(entry.source.place(), Code::Duplicate.says(what), "write another one");
+        }
+        all.push(ApiKeySpec {
+            name: name.into(),
+            hash,
+            servers,
+            tools: Arc::new(entry.tools.clone()),
+            capability_url: entry.capability_url.unwrap_or(defaults::CAPABILITY_URL),
+        });
+    }
+    all
+}
+
+/// What keeps a text from being a key, and the remedy, without repeating it.
+fn fault(key: &str) -> Option<(What, &'static str)> {
+    let random = "write a random one, as this prints: openssl rand -base64 32";
+    let written = "write it there, or set the variable";
+    if key.is_empty() {
+        Some((Code::EmptyVariable.says("is empty, or names a variable or a file that is"), written))
+    } else if is_variable(key) {
+        let what = "is a variable that is not replaced where it stands";
+        Some((Code::NotReplaced.says(what), "write ${NAME}, and set NAME in the environment or in .env"))
+    } else if left_open(Some("key"), key).is_some() {
+        Some((Code::Placeholder.says("still holds the placeholder text of an example"), random))
+    } else if key.split_once(' ').is_some_and(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")) {
+        let what = "begins with a scheme, which clients write before it in any case";
+        Some((Code::WrongValue.says(what), "write the key alone"))
+    } else if !key.bytes().all(|b| b.is_ascii_graphic()) {
+        Some((Code::WrongValue.says("holds a blank or another character that no key has"), "write the key alone"))
+    } else if key.len() < SHORTEST_KEY {
+        let what = format!("has less than {SHORTEST_KEY} characters, so that it may be guessed");
+        Some((Code::TokenWeak.says(what), random))
+    } else {
+        None
+    }
+}
+
+/// The servers that a key is for.
+fn servers(ctx: &mut Context<'_>, names: &[Located<String>], known: &[&str]) -> Vec<Arc<str>> {
+    for name in names.iter().filter(|name| !known.contains(&&*name.value)) {
+        let remedy = if name.value == "*" {
+            "leave servers out for all".to_owned()
+        } else if let Some(meant) = closest(&name.value, known.iter().copied()) {
+            format!("did you mean {meant}?")
+        } else {
+            format!("there are: {}", listed(known.iter().take(SHOWN).collect(), known.len()))
+        };
+        let what = format!("names {}, which is no server", brief(&name.value));
+        ctx.mistake(&name.place, Code::WrongValue.says(what), remedy);
+    }
+    names.iter().map(|name| name.value.as_str().into()).collect()
+}
+
+fn of_tls(ctx: &mut Context<'_>, entry: &TlsEntry) -> Option<GatewayTls> {
+    let cert_file = pem(ctx, &entry.cert_file);
+    let key_file = match &entry.key_file {
+        Some(key) => pem(ctx, key),
+        None => cert_file.clone(),
+    };
+    let client_ca_file = match &entry.client_ca_file {
+        Some(file) => Some(pem(ctx, file)?),
+        None => None,
+    };
+    Some(GatewayTls { cert_file: cert_file?, key_file: key_file?, client_ca_file })
+}
+
+/// The path of a file in PEM form, with a warning if none is there: one that is renewed may come later.
+fn pem(ctx: &mut Context<'_>, text: &Located<String>) -> Option<PathBuf> {
+    let path = path(ctx, text)?;
+    if !path.is_file() {
+        let (what, remedy) = obstacle::on_the_way(&path)
+            .map_or_else(|| ("is no file now".to_owned(), "name a PEM file".to_owned()), |obstacle| obstacle.told());
+        ctx.warning(&text.place, Code::PathMissing.says(format!("names {}, which {what}", brief_path(&path))), remedy);
+    }
+    Some(path)
+}
