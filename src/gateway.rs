@@ -7,8 +7,10 @@
 //! that holds for peers holds for it; what this folder adds is how HTTP carries a conversation: its messages come by POST, and
 //! go out in streams (`session`).
 
+mod cors;
+mod door;
 mod events;
-pub(crate) mod guard;
+mod guard;
 mod legacy;
 pub(crate) mod listener;
 mod path;
@@ -17,91 +19,212 @@ mod session;
 mod sessions;
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, Method, Request, StatusCode};
 use http_body::Body;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use tokio::io::DuplexStream;
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
+use tokio_rustls::rustls::ServerConfig;
 
+use self::door::{Bucket, Denied, Key};
 use self::guard::{Guard, Refused};
 use self::path::Place;
 use self::reply::Answer;
 use self::sessions::{Scope, Sessions};
+use crate::config::{GatewaySpec, GatewayTls, ServerSpec};
 use crate::control::status::Status;
 use crate::mcp::reply::INVALID_REQUEST;
-use crate::pipe::membership::{NewGuest, Shown};
+use crate::net::tls::server;
+use crate::pipe::membership::{Manner, NewGuest, Shown};
 use crate::pipe::orders::PipeOrder;
+use crate::process::aside::aside;
+use crate::tools::{self, ToolPolicy};
+use crate::words::counted;
 
 /// Most bytes of a conversation that wait between HTTP and the pipe, each way, beside those that either side holds.
 const BETWEEN: usize = 64 * 1024;
 
-/// What a client is told to wait before it tries again, in seconds.
-const LATER: &str = "5";
+/// How long a client is told to wait before it tries again where nobody knows better.
+const LATER: Duration = Duration::from_secs(5);
 
-/// What bounds the clients.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Limits {
-    /// Most sessions at a time.
-    pub(crate) max_sessions: usize,
-    /// Longest time for which a session that nobody uses stays.
-    pub(crate) session_idle: Duration,
-    /// Most streams of one session that are read at a time.
-    pub(crate) max_streams: usize,
-    /// Largest body of a request, in bytes.
-    pub(crate) max_body: usize,
-}
+/// JSON-RPC errors of MCP's field, for legacy clients: who asks is not known, or asks too often.
+const NOT_ALLOWED: i32 = -32003;
+const TOO_OFTEN: i32 = -32004;
 
 /// An address with servers, for whoever may use it.
 #[derive(Debug)]
 struct Gate {
     scope: Scope,
     shown: Arc<Shown>,
+    /// Most streams of a session that are read at a time.
+    max_streams: usize,
+    /// Largest body of a request, in bytes.
+    max_body: usize,
+}
+
+/// What one key, or nobody's, opens.
+#[derive(Debug)]
+struct Gates {
+    all: Gate,
+    each: HashMap<Arc<str>, Gate>,
+}
+
+/// What the config says that counts.
+#[derive(Debug)]
+struct Terms {
+    spec: Arc<GatewaySpec>,
+    guard: Guard,
+    /// Without one everybody is let in.
+    keys: Vec<Arc<Key>>,
+    /// What is there for those who need no key.
+    open: Gates,
+    /// How often they may ask.
+    bucket: Bucket,
+    /// What each key opens, by its name.
+    by_key: HashMap<Arc<str>, Gates>,
 }
 
 /// See the module's documentation.
 #[derive(Debug)]
 pub(crate) struct Gateway {
-    guard: Guard,
-    limits: Limits,
-    /// What is shown at each address.
-    all: Gate,
-    each: HashMap<Arc<str>, Gate>,
+    terms: RwLock<Arc<Terms>>,
     sessions: Sessions,
+    encryption: RwLock<Option<Encryption>>,
     /// Where guests are announced.
     pipe: mpsc::Sender<Box<PipeOrder>>,
     status: Status,
 }
 
+/// How connections are encrypted.
+#[derive(Debug, Clone)]
+struct Encryption(Arc<ServerConfig>);
+
+impl Encryption {
+    /// As the config says. Reads its files.
+    async fn of(spec: &GatewaySpec) -> anyhow::Result<Option<Self>> {
+        let Some(GatewayTls { cert_file, key_file, client_ca_file }) = spec.tls.clone() else { return Ok(None) };
+        let read = aside(move || server::config(&cert_file, &key_file, client_ca_file.as_deref())).await?;
+        Ok(Some(Encryption(read.map_err(anyhow::Error::msg)?)))
+    }
+}
+
+impl Terms {
+    fn of(spec: &Arc<GatewaySpec>, servers: &[ServerSpec]) -> Self {
+        let now = Instant::now();
+        let is_local = spec.listen.ip().is_loopback();
+        let guard = Guard { hosts: spec.hosts.clone(), origins: spec.cors.clone(), is_local };
+        let key =
+            |key: &_| Arc::new(Key { spec: Clone::clone(key), bucket: Bucket::new(spec.requests_per_second, now) });
+        let keys: Vec<_> = spec.api_keys.iter().map(key).collect();
+        let by_key = keys.iter().map(|key| (key.spec.name.clone(), Gates::of(spec, servers, Some(key)))).collect();
+        let open = Gates::of(spec, servers, None);
+        let bucket = Bucket::new(spec.requests_per_second, now);
+        Terms { spec: spec.clone(), guard, keys, open, bucket, by_key }
+    }
+}
+
+impl Gates {
+    /// What is shown to whoever has this key.
+    fn of(spec: &GatewaySpec, servers: &[ServerSpec], key: Option<&Arc<Key>>) -> Self {
+        let name = key.map(|key| key.spec.name.clone());
+        let gate = |server: Option<Arc<str>>, shown: Shown| Gate {
+            scope: Scope { server, key: name.clone() },
+            shown: Arc::new(shown),
+            max_streams: spec.max_streams,
+            max_body: spec.max_body,
+        };
+        let is_seen = |server: &&ServerSpec| {
+            let of_key = key.and_then(|key| key.spec.servers.as_ref());
+            of_key.is_none_or(|names| names.contains(&server.name))
+        };
+        let sharing = servers.first().map(|server| server.sharing).unwrap_or_default();
+        let let_through = key.filter(|key| key.spec.tools.chooses()).map(|key| {
+            let ToolPolicy { allow, deny, .. } = (*key.spec.tools).clone();
+            let names = servers.iter().filter(is_seen).map(|server| server.name.clone()).collect();
+            Arc::new(tools::Gate { endpoint: format!("key {}", key.spec.name).into(), allow, deny, servers: names })
+        });
+        let policy = |server: &ServerSpec| match &let_through {
+            Some(gate) => Arc::new(ToolPolicy { gate: Some(gate.clone()), ..(*server.tools).clone() }),
+            None => server.tools.clone(),
+        };
+        let seen: Vec<(Arc<str>, Arc<ToolPolicy>)> =
+            servers.iter().filter(is_seen).map(|server| (server.name.clone(), policy(server))).collect();
+        let alone = |one: &(Arc<str>, Arc<ToolPolicy>)| {
+            let shown = Shown { servers: vec![one.clone()], sharing, manner: Manner::AsOne };
+            (one.0.clone(), gate(Some(one.0.clone()), shown))
+        };
+        Gates {
+            each: seen.iter().map(alone).collect(),
+            all: gate(None, Shown { servers: seen, sharing, manner: Manner::AsOne }),
+        }
+    }
+
+    fn each(&self) -> impl Iterator<Item = &Gate> {
+        self.each.values().chain([&self.all])
+    }
+}
+
 impl Gateway {
-    /// A gateway that shows these servers.
+    /// A gateway to these servers.
     pub(crate) fn new(
-        guard: Guard,
-        limits: Limits,
-        shown: &Shown,
+        spec: &Arc<GatewaySpec>,
+        servers: &[ServerSpec],
         pipe: mpsc::Sender<Box<PipeOrder>>,
         status: Status,
     ) -> Self {
-        let gate = |server: Option<Arc<str>>, shown: Shown| Gate {
-            scope: Scope { server, key: None },
-            shown: Arc::new(shown),
+        let terms = RwLock::new(Arc::new(Terms::of(spec, servers)));
+        let sessions = Sessions::new(spec.max_sessions, spec.session_idle);
+        Gateway { terms, sessions, encryption: RwLock::default(), pipe, status }
+    }
+
+    /// Reads the files for encryption anew, which count from the next connection on.
+    ///
+    /// # Errors
+    /// One of them can't be used: what was read before still counts.
+    pub(crate) async fn encrypt_anew(&self) -> anyhow::Result<()> {
+        let encryption = Encryption::of(&self.terms().spec).await?;
+        self.encrypt(encryption);
+        Ok(())
+    }
+
+    fn encrypt(&self, encryption: Option<Encryption>) {
+        *self.encryption.write().unwrap_or_else(PoisonError::into_inner) = encryption;
+    }
+
+    fn encryption(&self) -> Option<Encryption> {
+        self.encryption.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What counts now.
+    fn terms(&self) -> Arc<Terms> {
+        // Nothing panics while it is held.
+        self.terms.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Has other terms, or other servers, count from now on. Conversations go on as far as their keys and servers are still there.
+    pub(crate) async fn change(&self, spec: &Arc<GatewaySpec>, servers: &[ServerSpec]) {
+        let terms = Arc::new(Terms::of(spec, servers));
+        let before = {
+            let mut now = self.terms.write().unwrap_or_else(PoisonError::into_inner);
+            std::mem::replace(&mut *now, terms.clone())
         };
-        let alone = |one: &(Arc<str>, Arc<_>)| {
-            let shown = Shown { servers: vec![one.clone()], ..shown.clone() };
-            (one.0.clone(), gate(Some(one.0.clone()), shown))
-        };
-        Gateway {
-            guard,
-            limits,
-            all: gate(None, shown.clone()),
-            each: shown.servers.iter().map(alone).collect(),
-            sessions: Sessions::new(limits.max_sessions, limits.session_idle),
-            pipe,
-            status,
+        self.sessions.limit(spec.max_sessions, spec.session_idle);
+        for gate in before.gates() {
+            let is_same_key = before.hash_of(gate) == terms.hash_of(gate);
+            let after = terms.gates().find(|other| is_same_key && other.scope == gate.scope);
+            if after.is_none() {
+                self.sessions.end_of(&gate.scope);
+            }
+            let order =
+                PipeOrder::ShowGuests { before: gate.shown.clone(), after: after.map(|gate| gate.shown.clone()) };
+            // The pipe may have ended meanwhile.
+            let _ended = self.pipe.send(Box::new(order)).await;
         }
     }
 
@@ -111,27 +234,80 @@ impl Gateway {
         B: Body<Data = Bytes>,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
+        let terms = self.terms();
         let (head, body) = request.into_parts();
-        if let Err(refused) = self.guard.check(&head.uri, &head.headers) {
-            let why = match refused {
-                Refused::Host => "this host is not known by that name: it may be added to `hosts` of `gateway`",
-                Refused::Origin => "pages of that origin may not ask here: it may be added to `cors` of `gateway`",
-            };
-            return reply::error(StatusCode::FORBIDDEN, None, INVALID_REQUEST, why);
-        }
-        match path::place(head.uri.path()) {
-            Place::All => self.mcp(&self.all, &head.method, &head.headers, body).await,
-            Place::Server(name) => match self.each.get(&*name) {
-                Some(gate) => self.mcp(gate, &head.method, &head.headers, body).await,
-                None => nowhere(),
-            },
-            Place::Offer | Place::Live | Place::Ready if head.method != Method::GET && head.method != Method::HEAD => {
-                reply::other_method("GET, HEAD")
+        let reader = cors::reader(&head.headers, &terms.guard.origins);
+        let has_origin = head.headers.contains_key(http::header::ORIGIN);
+        let mut answer = match terms.guard.check(&head.uri, &head.headers) {
+            Err(Refused::Host) => {
+                let why = "this host is not known by that name; if it is yours, add it to `hosts` of `gateway`";
+                reply::error(StatusCode::FORBIDDEN, None, INVALID_REQUEST, why)
             }
-            Place::Offer => self.offer(),
-            Place::Live => reply::text(StatusCode::OK, "ok"),
-            Place::Ready => self.ready(),
-            Place::Nowhere => nowhere(),
+            Err(Refused::Origin) => {
+                let why = "pages of that origin may not ask here; if they may, add it to `cors` of `gateway`";
+                reply::error(StatusCode::FORBIDDEN, None, INVALID_REQUEST, why)
+            }
+            Ok(()) if cors::is_preflight(&head.method, &head.headers) => {
+                cors::preflight(&head.headers, reader.as_ref())
+            }
+            Ok(()) => self.answer_at(&terms, path::place(head.uri.path()), head, body).await,
+        };
+        if has_origin {
+            cors::tell(&mut answer, reader);
+        }
+        answer
+    }
+
+    /// Answers a request that comes from where it may.
+    async fn answer_at<B>(&self, terms: &Terms, place: Place, head: http::request::Parts, body: B) -> Answer
+    where
+        B: Body<Data = Bytes>,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let is_looked_at = matches!(head.method, Method::GET | Method::HEAD);
+        let gates = match &place {
+            Place::Offer | Place::Live | Place::Ready if !is_looked_at => return reply::other_method("GET, HEAD"),
+            Place::Live => return reply::text(StatusCode::OK, "ok"),
+            Place::Ready => return self.ready(terms.keys.is_empty()),
+            Place::Offer => return offer(self.gates(terms, &head.headers, None).ok()),
+            Place::Nowhere => return nowhere(),
+            Place::ByKey(key) => self.gates(terms, &head.headers, Some(key)),
+            Place::All | Place::Server(_) => self.gates(terms, &head.headers, None),
+        };
+        let gates = match gates {
+            Ok(gates) => gates,
+            Err(refused) => return *refused,
+        };
+        let gate = if let Place::Server(name) = &place { gates.each.get(&**name) } else { Some(&gates.all) };
+        match gate {
+            Some(gate) => self.mcp(gate, &head.method, &head.headers, body).await,
+            None => nowhere(),
+        }
+    }
+
+    /// What a request opens by its key.
+    fn gates<'a>(
+        &self,
+        terms: &'a Terms,
+        headers: &HeaderMap,
+        in_path: Option<&str>,
+    ) -> Result<&'a Gates, Box<Answer>> {
+        let (gates, bucket) = match (&*terms.keys, in_path) {
+            ([], None) => (&terms.open, &terms.bucket),
+            // Where there are no keys, none is in the path.
+            ([], Some(_)) => return Err(Box::new(nowhere())),
+            (keys, in_path) => {
+                let key = door::admitted(keys, headers, in_path).map_err(|denied| Box::new(denied_as(denied)))?;
+                let Some(gates) = terms.by_key.get(&key.spec.name) else { return Err(Box::new(nowhere())) };
+                (gates, &key.bucket)
+            }
+        };
+        match bucket.take(Instant::now()) {
+            Ok(()) => Ok(gates),
+            Err(wait) => {
+                let why = "more requests than the config allows (requestsPerSecond)";
+                Err(Box::new(later(reply::error(StatusCode::TOO_MANY_REQUESTS, None, TOO_OFTEN, why), wait)))
+            }
         }
     }
 
@@ -146,10 +322,10 @@ impl Gateway {
                 if let Err(why) = is_json(headers) {
                     return reply::error(StatusCode::UNSUPPORTED_MEDIA_TYPE, None, INVALID_REQUEST, why);
                 }
-                let body = match Limited::new(body, self.limits.max_body).collect().await {
+                let body = match Limited::new(body, gate.max_body).collect().await {
                     Ok(body) => body.to_bytes(),
                     Err(error) if error.is::<LengthLimitError>() => {
-                        let why = format_args!("the body is larger than {} bytes (maxBody)", self.limits.max_body);
+                        let why = format_args!("the body is larger than {} bytes (maxBody)", gate.max_body);
                         return reply::error(StatusCode::PAYLOAD_TOO_LARGE, None, INVALID_REQUEST, why);
                     }
                     Err(_) => {
@@ -181,22 +357,18 @@ impl Gateway {
         Some(ours)
     }
 
-    /// What is offered here, for a person.
-    fn offer(&self) -> Answer {
-        let each: String = self.all.shown.servers.iter().map(|(name, _)| format!("\n  /mcp/{name}")).collect();
-        let version = env!("CARGO_PKG_VERSION");
-        let text = format!(
-            "mcp-pipe {version}: an MCP server over Streamable HTTP\n\nFor all servers as one:\n  /mcp\nFor one of them:{each}"
-        );
-        reply::text(StatusCode::OK, text)
-    }
-
-    /// Whether every server answers, and else which do not.
-    fn ready(&self) -> Answer {
+    /// Whether every server answers, and else which do not, by their names where anybody may know these.
+    fn ready(&self, names: bool) -> Answer {
         let waits = self.status.unwell();
-        match waits.is_empty() {
-            true => reply::text(StatusCode::OK, "ok"),
-            false => reply::text(StatusCode::SERVICE_UNAVAILABLE, format_args!("waiting for {}", waits.join(", "))),
+        match (&*waits, names) {
+            ([], _) => reply::text(StatusCode::OK, "ok"),
+            (waits, true) => {
+                reply::text(StatusCode::SERVICE_UNAVAILABLE, format_args!("waiting for {}", waits.join(", ")))
+            }
+            (waits, false) => reply::text(
+                StatusCode::SERVICE_UNAVAILABLE,
+                format_args!("waiting for {}", counted(waits.len(), "server")),
+            ),
         }
     }
 
@@ -215,9 +387,49 @@ impl Gateway {
 #[expect(clippy::unwrap_used, reason = "a test may panic")]
 mod tests;
 
+impl Terms {
+    /// All gates, for everybody.
+    fn gates(&self) -> impl Iterator<Item = &Gate> {
+        let open = self.keys.is_empty().then_some(&self.open);
+        open.into_iter().chain(self.by_key.values()).flat_map(Gates::each)
+    }
+
+    /// The key of a gate, as far as anybody knows.
+    fn hash_of(&self, gate: &Gate) -> Option<[u8; 32]> {
+        let name = gate.scope.key.as_ref()?;
+        self.keys.iter().find(|key| key.spec.name == *name).map(|key| key.spec.hash)
+    }
+}
+
+/// What is offered here, for a person: with the names of servers for those who may see them.
+fn offer(gates: Option<&Gates>) -> Answer {
+    let version = env!("CARGO_PKG_VERSION");
+    let names = gates.map_or_else(String::new, |gates| {
+        let names = gates.all.shown.servers.iter().map(|(name, _)| {
+            let name = percent_encoding::utf8_percent_encode(name, percent_encoding::NON_ALPHANUMERIC);
+            format!("\n  /mcp/{name}")
+        });
+        format!("\nFor one of them:{}", names.collect::<String>())
+    });
+    let text = "an MCP server over Streamable HTTP\n\nFor all servers as one:\n  /mcp";
+    reply::text(StatusCode::OK, format_args!("mcp-pipe {version}: {text}{names}"))
+}
+
 /// An answer with when to try again.
-fn later(mut answer: Answer) -> Answer {
-    answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static(LATER));
+fn later(mut answer: Answer, wait: Duration) -> Answer {
+    let seconds = wait.as_secs_f64().ceil().max(1.0) as u64;
+    answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
+    answer
+}
+
+/// That a client is not let in (RFC 6750 section 3).
+fn denied_as(denied: Denied) -> Answer {
+    let (challenge, why) = match denied {
+        Denied::NoKey => ("Bearer", "a key is needed: Authorization: Bearer KEY, or X-API-Key: KEY"),
+        Denied::Unknown => ("Bearer error=\"invalid_token\"", "this key is not known here"),
+    };
+    let mut answer = reply::error(StatusCode::UNAUTHORIZED, None, NOT_ALLOWED, why);
+    answer.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
     answer
 }
 

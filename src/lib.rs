@@ -14,7 +14,6 @@ mod disk;
 mod endpoint;
 pub mod error;
 pub mod frame;
-#[expect(dead_code, reason = "its place in the config comes next")]
 mod gateway;
 mod guest;
 mod inspect;

@@ -7,6 +7,7 @@ pub(crate) mod error;
 pub(crate) mod head;
 pub(crate) mod http;
 pub(crate) mod peer_text;
+pub(crate) mod port;
 pub mod proxy;
 pub(crate) mod sse;
 pub(crate) mod tls;

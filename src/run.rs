@@ -19,6 +19,7 @@ use crate::control::status::Status;
 use crate::control::summary::Summary;
 use crate::control::{self, Asking, Question, health};
 use crate::error::{Exit, Failure};
+use crate::gateway::listener::Listener;
 use crate::inspect::{self, ArgumentsError, Form, Show};
 use crate::local::LocalEndpoint;
 use crate::logging::Ring;
@@ -204,8 +205,13 @@ async fn perform(
     // What `tools` and `call` have begun, they end; and the endpoint of --local knows the servers that there were at first.
     let runs = matches!(command, Command::Run(_) | Command::Serve { .. });
     let reread = Some(reread).filter(|_| runs && !config.local);
+    let serves = matches!(command, Command::Run(_) | Command::Serve { .. });
+    let listener = match config.gateway.as_ref().filter(|_| serves) {
+        Some(gateway) => Some(Listener::bind(gateway).await?),
+        None => None,
+    };
     let pipes = async |config, stop| {
-        supervisor::serve(config, guard, status.clone(), (instructions, reread), stop).await;
+        supervisor::serve(config, guard, status.clone(), (instructions, reread), (stop, listener)).await;
     };
     let out = &mut io::stdout();
     match command {

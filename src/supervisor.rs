@@ -12,6 +12,7 @@
 
 mod claim;
 mod crew;
+mod front;
 mod hub;
 mod lock;
 mod losses;
@@ -33,6 +34,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
 use self::crew::{Crew, CrewOrders, Entries, Entry};
+use self::front::Front;
 use self::hub::HubHandle;
 use self::orders::Helm;
 use self::plan::{GroupKey, Wanted};
@@ -43,6 +45,7 @@ use crate::config::{Config, Resolved, ServerSpec};
 use crate::control::orders::{Instruction, Order};
 use crate::control::status::Status;
 use crate::error::Problems;
+use crate::gateway::listener::Listener;
 use crate::net::wake::WakeWatch;
 use crate::pipe::orders::orders;
 use crate::pipe::{Limits, Pipe, Run};
@@ -70,13 +73,14 @@ pub(crate) type Reread = Arc<dyn Fn() -> Result<Resolved, Problems> + Send + Syn
 
 /// Runs the pipes that serve the servers of `config`, until `stop`. Every task has ended when this returns.
 ///
-/// What comes on `instructions` is carried out meanwhile. `reread`: where the config comes from; it stays as it is without.
+/// What comes on `instructions` is carried out meanwhile. `reread`: where the config comes from; it stays as it is without. `listener`: where
+/// the gateway is reached, if there is one.
 pub(crate) async fn serve(
     config: Config,
     guard: Guard,
     status: Status,
     (mut instructions, reread): (mpsc::Receiver<Instruction>, Option<Reread>),
-    stop: Stop,
+    (stop, listener): (Stop, Option<Listener>),
 ) {
     let wakes = WakeWatch::new();
     let Config {
@@ -90,6 +94,7 @@ pub(crate) async fn serve(
         cache_dir,
         tool_budget,
         inputs,
+        gateway,
         ..
     } = config;
     status.leave_out(&left_out);
@@ -108,10 +113,16 @@ pub(crate) async fn serve(
     tasks.spawn(Pipe::of(Vec::new(), Vec::new(), Box::new(Turns::default()), run.clone()).obeying(orders).run());
     let helm = Helm::new(roster.clone(), hub.clone(), left_out);
     let common = Common { run, status, roster, hub, entries, locks, place };
-    let wanted = Wanted { groups: groups(&servers, &endpoints), servers, limits, fixed };
-    let mut supervisor = Supervisor { common, helm, wanted, crews: Vec::new(), tasks, refused: false, applied: None };
+    let wanted = Wanted { groups: groups(&servers, &endpoints), servers, gateway, limits, fixed };
+    let (crews, front) = (Vec::new(), Front::default());
+    let mut supervisor = Supervisor { common, helm, wanted, front, crews, tasks, refused: false, applied: None };
     // Entries are added in the order of the config, which groups may change.
     supervisor.wanted.servers.clone().into_iter().for_each(|spec| supervisor.add(spec));
+    // Before servers are started for others: they have to suit the gateway's clients.
+    if let Some(listening) = listener.zip(supervisor.wanted.gateway.clone()) {
+        let Supervisor { common, wanted, front, tasks, .. } = &mut supervisor;
+        front.open(listening, &wanted.servers, common, tasks).await;
+    }
     supervisor.wanted.groups.clone().into_iter().for_each(|group| supervisor.begin(group));
     let ended = CancellationToken::new();
     let watching = ended.clone();
@@ -166,7 +177,8 @@ struct Supervisor {
     /// What the config says that counts.
     wanted: Wanted,
     crews: Vec<Working>,
-    /// The hub and all crews.
+    front: Front,
+    /// The hub, the gateway and all crews.
     tasks: JoinSet<()>,
     /// The config was last found to have mistakes.
     refused: bool,

@@ -6,11 +6,13 @@ use std::net::IpAddr;
 use http::header::{HOST, ORIGIN};
 use http::{HeaderMap, Uri};
 
+use crate::config::HostName;
+
 /// Under which names the gateway is reached, and which pages may ask it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Guard {
-    /// Further names of this host, in lower case, with a port where only that is meant.
-    pub(crate) hosts: Vec<String>,
+    /// Further names of this host.
+    pub(crate) hosts: Vec<HostName>,
     /// Origins of pages, as browsers write them.
     pub(crate) origins: Vec<String>,
     /// Whether only this machine reaches the gateway. Elsewhere any name may be ours, and keys are asked for.
@@ -27,8 +29,8 @@ pub(super) enum Refused {
 }
 
 impl Guard {
-    /// Whether a request may be answered. Returns the origin that is to be told so, if a browser asks.
-    pub(super) fn check<'a>(&self, uri: &Uri, headers: &'a HeaderMap) -> Result<Option<&'a str>, Refused> {
+    /// Whether a request may be answered.
+    pub(super) fn check(&self, uri: &Uri, headers: &HeaderMap) -> Result<(), Refused> {
         let mut hosts = headers.get_all(HOST).iter();
         let host = match (uri.authority(), hosts.next(), hosts.next()) {
             (Some(of_uri), _, None) => Some(of_uri.as_str()),
@@ -41,20 +43,21 @@ impl Guard {
         }
         let mut origins = headers.get_all(ORIGIN).iter();
         match (origins.next(), origins.next()) {
-            (None, _) => Ok(None),
-            (Some(origin), None) => {
-                let origin = origin.to_str().map_err(|_| Refused::Origin)?;
-                if self.may_ask(origin) { Ok(Some(origin)) } else { Err(Refused::Origin) }
-            }
-            (Some(_), Some(_)) => Err(Refused::Origin),
+            (None, _) => Ok(()),
+            (Some(origin), None) if origin.to_str().is_ok_and(|origin| self.may_ask(origin)) => Ok(()),
+            (Some(_), _) => Err(Refused::Origin),
         }
     }
 
     /// Whether a name, perhaps with a port, is one of this host.
     fn is_ours(&self, host: &str) -> bool {
         let host = host.to_ascii_lowercase();
-        let Some(name) = name_of(&host) else { return false };
-        !self.is_local || is_loopback(name) || self.hosts.iter().any(|ours| *ours == host || ours == name)
+        let Some((name, port)) = parts(&host) else { return false };
+        let is_it = |ours: &HostName| {
+            *ours.name.trim_matches(['[', ']']) == *name
+                && ours.port.is_none_or(|of| port.is_none_or(|port| port == of))
+        };
+        !self.is_local || is_loopback(name) || self.hosts.iter().any(is_it)
     }
 
     /// Whether a page may ask: one of this machine, on whichever port, or one that the config names.
@@ -64,21 +67,27 @@ impl Guard {
             return true;
         }
         let rest = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
-        rest.and_then(name_of).is_some_and(is_loopback)
+        rest.and_then(parts).is_some_and(|(name, _)| is_loopback(name))
     }
 }
 
-/// The name in `name`, `name:port`, `1.2.3.4:port`, `[::1]:port`; `None` if it is none of these.
-fn name_of(host: &str) -> Option<&str> {
+/// Name and port in `name`, `name:port`, `1.2.3.4:port`, `[::1]:port`; `None` if it is none of these.
+fn parts(host: &str) -> Option<(&str, Option<u16>)> {
     let (name, port) = match host.strip_prefix('[') {
         Some(rest) => {
             let (name, after) = rest.split_once(']')?;
-            (name, after.strip_prefix(':').or(after.is_empty().then_some("0"))?)
+            (name, if after.is_empty() { None } else { Some(after.strip_prefix(':')?) })
         }
-        None => host.split_once(':').unwrap_or((host, "0")),
+        None => host.split_once(':').map_or((host, None), |(name, port)| (name, Some(port))),
     };
     let is_name = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._:".contains(&b));
-    (is_name && port.parse::<u16>().is_ok() && !port.starts_with('+')).then_some(name)
+    let is_number = |port: &str| port.bytes().all(|b| b.is_ascii_digit());
+    match port {
+        _ if !is_name => None,
+        None => Some((name, None)),
+        Some(port) if is_number(port) => Some((name, Some(port.parse().ok()?))),
+        Some(_) => None,
+    }
 }
 
 fn is_loopback(name: &str) -> bool {
@@ -91,16 +100,21 @@ fn is_loopback(name: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn check(guard: &Guard, host: &[&str], origin: &[&str]) -> Result<bool, Refused> {
+    fn check(guard: &Guard, host: &[&str], origin: &[&str]) -> Result<(), Refused> {
         let mut headers = HeaderMap::new();
         headers.extend(host.iter().map(|host| (HOST, host.parse().unwrap())));
         headers.extend(origin.iter().map(|origin| (ORIGIN, origin.parse().unwrap())));
-        guard.check(&Uri::from_static("/mcp"), &headers).map(|origin| origin.is_some())
+        guard.check(&Uri::from_static("/mcp"), &headers)
     }
 
     #[test]
     fn only_names_of_this_machine_are_ours() {
-        let guard = Guard { hosts: vec!["nas.lan".into(), "box:8765".into()], is_local: true, ..Guard::default() };
+        let hosts = vec![
+            HostName { name: "nas.lan".into(), port: None },
+            HostName { name: "box".into(), port: Some(8765) },
+            HostName { name: "[fd00::1]".into(), port: None },
+        ];
+        let guard = Guard { hosts, is_local: true, ..Guard::default() };
         for (host, is_ours) in [
             ("localhost", true),
             ("localhost:8765", true),
@@ -115,6 +129,8 @@ mod tests {
             ("NAS.lan:99", true),
             ("box:8765", true),
             ("box:8766", false),
+            ("box", true),
+            ("[fd00::1]:80", true),
             ("evil.example", false),
             ("evil.example:8765", false),
             ("localhost.evil.example", false),
@@ -129,12 +145,12 @@ mod tests {
             ("2130706433", false),
             ("0x7f.1", false),
         ] {
-            assert_eq!(check(&guard, &[host], &[]), if is_ours { Ok(false) } else { Err(Refused::Host) }, "{host}");
+            assert_eq!(check(&guard, &[host], &[]), if is_ours { Ok(()) } else { Err(Refused::Host) }, "{host}");
         }
-        assert_eq!(check(&guard, &[], &[]), Ok(false), "HTTP/1.0");
+        assert_eq!(check(&guard, &[], &[]), Ok(()), "HTTP/1.0");
         assert_eq!(check(&guard, &["localhost", "localhost"], &[]), Err(Refused::Host));
         let open = Guard { is_local: false, ..guard };
-        assert_eq!(check(&open, &["whatever.example"], &[]), Ok(false));
+        assert_eq!(check(&open, &["whatever.example"], &[]), Ok(()));
     }
 
     #[test]
@@ -162,7 +178,7 @@ mod tests {
         ] {
             assert_eq!(
                 check(&guard, &["localhost"], &[origin]),
-                if may { Ok(true) } else { Err(Refused::Origin) },
+                if may { Ok(()) } else { Err(Refused::Origin) },
                 "{origin}"
             );
         }

@@ -12,7 +12,7 @@ use super::reply::{self, Answer};
 use super::session::board::{Asking, InUse, What};
 use super::session::{Reading, Session};
 use super::sessions::Found;
-use super::{Gate, Gateway};
+use super::{Gate, Gateway, LATER};
 use crate::mcp::envelope::{self, Envelope, Kind, Scanned};
 use crate::mcp::object;
 use crate::mcp::reply::{INTERNAL, INVALID_REQUEST, PARSE_ERROR, error};
@@ -96,11 +96,11 @@ impl Gateway {
         let id: Box<[u8]> = e.id.clone().map_or(&b"null"[..], |id| &body[id]).into();
         if !self.sessions.has_room() {
             let why = "there are as many sessions as the config allows (maxSessions); try again later";
-            return super::later(reply::error(StatusCode::SERVICE_UNAVAILABLE, Some(&id), INTERNAL, why));
+            return super::later(reply::error(StatusCode::SERVICE_UNAVAILABLE, Some(&id), INTERNAL, why), LATER);
         }
         let Some(lines) = self.receive(gate).await else {
             let why = "mcp-pipe is stopping, or its servers are being changed; try again later";
-            return super::later(reply::error(StatusCode::SERVICE_UNAVAILABLE, Some(&id), INTERNAL, why));
+            return super::later(reply::error(StatusCode::SERVICE_UNAVAILABLE, Some(&id), INTERNAL, why), LATER);
         };
         let session = Arc::new(Session::over(lines));
         let asked = session.board().ask(What::Answers, vec![Asking { id: id.clone(), token: None }]);
@@ -189,9 +189,9 @@ impl Gateway {
         found.session.hear();
         let last = headers.get(LAST_EVENT).and_then(|id| id.to_str().ok()).and_then(resumed);
         let mut board = found.session.board();
-        if board.read() >= self.limits.max_streams {
+        if board.read() >= gate.max_streams {
             let why = "the session has as many streams as the config allows (maxStreams)";
-            return super::later(reply::error(StatusCode::TOO_MANY_REQUESTS, None, INVALID_REQUEST, why));
+            return super::later(reply::error(StatusCode::TOO_MANY_REQUESTS, None, INVALID_REQUEST, why), LATER);
         }
         let stream = match last {
             Some((stream, event)) if board.resume(stream, event) => stream,

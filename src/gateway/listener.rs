@@ -1,64 +1,97 @@
-//! Whoever dials the gateway: connections over TCP, each with its requests over HTTP/1.1 or HTTP/2.
+//! Whoever dials the gateway: connections over TCP, with TLS where the config has a certificate, each with its requests over HTTP/1.1 or
+//! HTTP/2.
 
-use std::io;
-use std::net::SocketAddr;
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::pin;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use anyhow::Context as _;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
-use tokio::time::{interval, sleep};
+use tokio::time::{interval, sleep, timeout};
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
-use super::Gateway;
-use crate::process::stop::Stop;
+use super::{Encryption, Gateway};
+use crate::config::GatewaySpec;
+use crate::net::port;
+use crate::process::limits;
 
-/// Longest time for the head of a request to come.
-const HEAD: Duration = Duration::from_secs(10);
 /// Most bytes of the head of a request, and most headers in it.
 const MAX_HEAD: usize = 64 * 1024;
 const MAX_HEADERS: usize = 128;
-/// Most connections at a time.
-const MAX_CONNECTIONS: usize = 1024;
+/// Most requests at a time on one connection of HTTP/2.
+const MAX_REQUESTS: u32 = 256;
 /// Pause after a failed accept: the system is out of something, such as descriptors.
 const PAUSE: Duration = Duration::from_millis(100);
 /// Time between two looks for sessions that nobody uses.
 const SWEEP: Duration = Duration::from_secs(30);
-/// Longest time for connections to end once the program stops.
+/// Longest time for connections to end after what was under way on them.
 const FAREWELL: Duration = Duration::from_secs(2);
 
 /// A port that is listened on.
 #[derive(Debug)]
-pub(crate) struct Listener(TcpListener);
+pub(crate) struct Listener {
+    port: TcpListener,
+    /// As its connections are to be encrypted.
+    encryption: Option<Encryption>,
+}
 
 impl Listener {
-    /// Listens.
+    /// Listens where the config says.
     ///
     /// # Errors
-    /// The address is taken, or not one of this machine.
-    pub(crate) async fn bind(address: SocketAddr) -> io::Result<Self> {
-        Ok(Listener(TcpListener::bind(address).await?))
+    /// The address is taken, or not one of this machine; or a file of its certificate can't be used.
+    pub(crate) async fn bind(spec: &GatewaySpec) -> anyhow::Result<Self> {
+        let address = spec.listen;
+        let listening = TcpListener::bind(address).await;
+        let port = listening.map_err(|error| {
+            let holder = port::holder(address).filter(|_| error.kind() == std::io::ErrorKind::AddrInUse);
+            let why = holder.map_or_else(|| limits::told(&error), |holder| format!("{holder}, listens there"));
+            anyhow::anyhow!(
+                "{address} can't be listened on: {why}; name another one with --listen, or `listen` of `gateway`"
+            )
+        })?;
+        Ok(Listener { port, encryption: Encryption::of(spec).await? })
     }
 
     /// Where it is.
-    pub(crate) fn address(&self) -> io::Result<SocketAddr> {
-        self.0.local_addr()
+    fn address(&self) -> anyhow::Result<SocketAddr> {
+        self.port.local_addr().context("the gateway has no address")
     }
 
-    /// Answers who comes, until the program stops.
-    pub(crate) async fn serve(self, gateway: Arc<Gateway>, stop: Stop) {
+    /// Answers who comes, until `ended`. Then what is under way has so long.
+    pub(crate) async fn serve(self, gateway: Arc<Gateway>, ended: CancellationToken, patience: Duration) {
+        gateway.encrypt(self.encryption.clone());
         if let Ok(address) = self.address() {
-            info!(event = "GATEWAY", "MCP clients are served at http://{address}/mcp");
+            let scheme = if self.encryption.is_some() { "https" } else { "http" };
+            info!(event = "GATEWAY", "MCP clients are served at {scheme}://{address}/mcp");
         }
-        let mut connections = JoinSet::new();
+        let (mut connections, guests) = (JoinSet::new(), Arc::new(Counted::default()));
         let mut sweep = interval(SWEEP);
         loop {
+            let most = gateway.terms().spec.max_connections;
             tokio::select! {
-                accepted = self.0.accept(), if connections.len() < MAX_CONNECTIONS => match accepted {
-                    Ok((stream, _)) => drop(connections.spawn(converse(stream, gateway.clone(), stop.clone()))),
+                accepted = self.port.accept(), if connections.len() < most => match accepted {
+                    Ok((stream, from)) => {
+                        let most = gateway.terms().spec.max_connections_per_address;
+                        // Beyond the limit a connection is closed at once: its client learns that, and waits for nothing.
+                        if let Some(place) = guests.clone().come(from.ip(), most) {
+                            let (gateway, ended) = (gateway.clone(), ended.clone());
+                            connections.spawn(async move {
+                                admit(stream, gateway, ended).await;
+                                drop(place);
+                            });
+                        }
+                    }
                     Err(error) => {
                         debug!(event = "GATEWAY", "a connection could not be accepted: {error}");
                         sleep(PAUSE).await;
@@ -66,40 +99,100 @@ impl Listener {
                 },
                 Some(_ended) = connections.join_next() => {}
                 _ = sweep.tick() => gateway.sweep(),
-                () = stop.drain().cancelled() => break,
+                () = ended.cancelled() => break,
             }
         }
-        drop(self.0);
+        drop(self.port);
         let all_ended = async { while connections.join_next().await.is_some() {} };
-        tokio::select! {
-            () = all_ended => {}
-            () = stop.now().cancelled() => {}
-        }
-        gateway.end_all();
-        let all_ended = async { while connections.join_next().await.is_some() {} };
-        let _late = tokio::time::timeout(FAREWELL, all_ended).await;
+        // Streams that are for nothing in particular have no end of their own.
+        let _late = timeout(patience + FAREWELL, all_ended).await;
     }
 }
 
-/// Answers the requests of one connection.
-async fn converse(stream: TcpStream, gateway: Arc<Gateway>, stop: Stop) {
+/// How many connections there are from each address.
+#[derive(Debug, Default)]
+struct Counted(Mutex<HashMap<IpAddr, usize>>);
+
+/// One connection of an address, until it is dropped.
+#[derive(Debug)]
+struct Place {
+    of: Arc<Counted>,
+    from: IpAddr,
+}
+
+impl Counted {
+    /// One more, unless there are `most`.
+    fn come(self: Arc<Self>, from: IpAddr, most: usize) -> Option<Place> {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = all.entry(from).or_default();
+        if *count >= most {
+            return None;
+        }
+        *count += 1;
+        drop(all);
+        Some(Place { of: self, from })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut all = self.of.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = all.get_mut(&self.from) {
+            *count -= 1;
+            if *count == 0 {
+                all.remove(&self.from);
+            }
+        }
+    }
+}
+
+/// Answers the requests of one connection, once it is encrypted if it is to be.
+async fn admit(stream: TcpStream, gateway: Arc<Gateway>, ended: CancellationToken) {
     let _slower = stream.set_nodelay(true);
+    match gateway.encryption() {
+        None => converse(stream, gateway, ended).await,
+        Some(Encryption(config)) => {
+            let patience = gateway.terms().spec.header_timeout;
+            match timeout(patience, TlsAcceptor::from(config).accept(stream)).await {
+                Ok(Ok(stream)) => converse(stream, gateway, ended).await,
+                Ok(Err(error)) => debug!(event = "GATEWAY", "a connection was not encrypted: {error}"),
+                Err(_) => debug!(event = "GATEWAY", "a connection was not encrypted in time"),
+            }
+        }
+    }
+}
+
+async fn converse<S>(stream: S, gateway: Arc<Gateway>, ended: CancellationToken)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let patience = gateway.terms().spec.header_timeout;
     let mut server = auto::Builder::new(TokioExecutor::new());
-    server.http1().timer(TokioTimer::new()).header_read_timeout(HEAD).max_headers(MAX_HEADERS).max_buf_size(MAX_HEAD);
-    server.http2().timer(TokioTimer::new()).max_header_list_size(MAX_HEAD as u32);
+    server
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(patience)
+        .max_headers(MAX_HEADERS)
+        .max_buf_size(MAX_HEAD);
+    server
+        .http2()
+        .timer(TokioTimer::new())
+        .max_header_list_size(MAX_HEAD as u32)
+        .max_concurrent_streams(MAX_REQUESTS)
+        .keep_alive_interval(Some(Duration::from_secs(20)));
     let answer = service_fn(|request| {
         let gateway = gateway.clone();
-        async move { Ok::<_, std::convert::Infallible>(gateway.answer(request).await) }
+        async move { Ok::<_, Infallible>(gateway.answer(request).await) }
     });
-    let mut connection = std::pin::pin!(server.serve_connection(TokioIo::new(stream), answer));
-    let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
-        () = stop.drain().cancelled() => {
+    let mut connection = pin!(server.serve_connection_with_upgrades(TokioIo::new(stream), answer));
+    let done = tokio::select! {
+        done = connection.as_mut() => done,
+        () = ended.cancelled() => {
             connection.as_mut().graceful_shutdown();
             connection.await
         }
     };
-    if let Err(error) = ended {
+    if let Err(error) = done {
         debug!(event = "GATEWAY", "a connection ended: {error}");
     }
 }

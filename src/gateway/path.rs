@@ -9,6 +9,8 @@ pub(super) enum Place {
     All,
     /// One server under its own names (`/mcp/SERVER`).
     Server(String),
+    /// All servers as one, for a client that can't send a header (`/mcp/~KEY`): the key, as it was sent.
+    ByKey(String),
     /// What is offered here (`/`).
     Offer,
     /// Whether the program runs (`/livez`).
@@ -26,6 +28,9 @@ pub(super) fn place(path: &str) -> Place {
         "/livez" => Place::Live,
         "/readyz" => Place::Ready,
         "/mcp" | "/mcp/" => Place::All,
+        path if path.starts_with("/mcp/~") && !path["/mcp/~".len()..].trim_end_matches('/').contains('/') => {
+            Place::ByKey(path["/mcp/~".len()..].trim_end_matches('/').to_owned())
+        }
         path => match path.strip_prefix("/mcp/").map(|name| percent_decode_str(name).decode_utf8()) {
             // A slash at the end is no part of a name; one amid it is, if it was written with `%`.
             Some(Ok(name)) if !path["/mcp/".len()..].trim_end_matches('/').contains('/') => {
@@ -55,6 +60,10 @@ mod tests {
             ("/mcp/my%20calc", server("my calc")),
             ("/mcp/%E8%AE%A1", server("计")),
             ("/mcp/a%2Fb", server("a/b")),
+            ("/mcp/~a%2Fb-key", Place::ByKey("a%2Fb-key".to_owned())),
+            ("/mcp/~key/", Place::ByKey("key".to_owned())),
+            ("/mcp/~", Place::ByKey(String::new())),
+            ("/mcp/~key/calc", Place::Nowhere),
             ("/mcp/a/b", Place::Nowhere),
             ("/mcp/%FF", Place::Nowhere),
             ("/MCP", Place::Nowhere),

@@ -24,8 +24,7 @@ pub(super) struct Scope {
 #[derive(Debug)]
 pub(super) struct Sessions {
     each: Mutex<HashMap<Box<str>, Entry>>,
-    most: usize,
-    idle: Duration,
+    limits: Mutex<(usize, Duration)>,
 }
 
 #[derive(Debug)]
@@ -46,15 +45,25 @@ pub(super) struct Found {
 impl Sessions {
     /// No session yet; `most` at a time, each for so long without use.
     pub(super) fn new(most: usize, idle: Duration) -> Self {
-        Sessions { each: Mutex::default(), most, idle }
+        Sessions { each: Mutex::default(), limits: Mutex::new((most, idle)) }
+    }
+
+    /// Has other limits count from now on.
+    pub(super) fn limit(&self, most: usize, idle: Duration) {
+        *self.limits.lock().unwrap_or_else(PoisonError::into_inner) = (most, idle);
+    }
+
+    fn limits(&self) -> (usize, Duration) {
+        *self.limits.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether there is room for another one.
     pub(super) fn has_room(&self) -> bool {
-        if self.each().len() >= self.most {
+        let (most, _) = self.limits();
+        if self.each().len() >= most {
             self.sweep(Instant::now());
         }
-        self.each().len() < self.most
+        self.each().len() < most
     }
 
     /// Adds a session. Returns its id.
@@ -86,17 +95,24 @@ impl Sessions {
         ended.inspect(|entry| entry.session.end()).is_some()
     }
 
-    /// How many there are.
-    pub(super) fn len(&self) -> usize {
-        self.each().len()
+    /// Ends those of an address and a key.
+    pub(super) fn end_of(&self, scope: &Scope) {
+        self.each().retain(|_, entry| {
+            let stays = entry.scope != *scope;
+            if !stays {
+                entry.session.end();
+            }
+            stays
+        });
     }
 
     /// Ends those that nobody has used for long, and forgets what is kept of the others for nobody.
     pub(super) fn sweep(&self, now: Instant) {
+        let (_, idle) = self.limits();
         self.each().retain(|_, entry| {
             let mut board = entry.session.board();
             board.tidy(now);
-            let is_used = board.read() > 0 || now < entry.session.heard() + self.idle;
+            let is_used = board.read() > 0 || now < entry.session.heard() + idle;
             drop(board);
             let stays = is_used && !entry.session.is_over();
             if !stays {

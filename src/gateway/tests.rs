@@ -9,30 +9,53 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::time::timeout;
 
 use super::*;
-use crate::config::Sharing;
-use crate::pipe::membership::Manner;
-use crate::tools::ToolPolicy;
+use crate::config::{ApiKeySpec, sha256};
 
 const HANG: Duration = Duration::from_secs(10);
 
-const LIMITS: Limits =
-    Limits { max_sessions: 3, session_idle: Duration::from_secs(60), max_streams: 2, max_body: 100_000 };
+/// The config of a gateway.
+fn spec() -> GatewaySpec {
+    GatewaySpec {
+        listen: ([127, 0, 0, 1], 8765).into(),
+        cors: vec!["https://app.example".into()],
+        hosts: Vec::new(),
+        api_keys: Vec::new(),
+        sse: false,
+        session_idle: Duration::from_secs(60),
+        max_sessions: 3,
+        max_streams: 2,
+        max_body: 100_000,
+        header_timeout: HANG,
+        max_connections: 10,
+        max_connections_per_address: 10,
+        requests_per_second: None,
+        tls: None,
+    }
+}
+
+fn gateway() -> Arc<Gateway> {
+    gateway_of(spec())
+}
+
+fn servers(names: &[&str]) -> Vec<ServerSpec> {
+    names.iter().map(|name| ServerSpec::sample(name, "true", &[])).collect()
+}
 
 /// A gateway to `calc` and `my clock`, and what its pipe does.
-fn gateway() -> Arc<Gateway> {
+fn gateway_of(spec: GatewaySpec) -> Arc<Gateway> {
     let (pipe, mut orders) = mpsc::channel::<Box<PipeOrder>>(4);
     tokio::spawn(async move {
         while let Some(order) = orders.recv().await {
+            if let PipeOrder::ShowGuests { .. } = *order {
+                continue;
+            }
             let PipeOrder::Receive(guest, reply) = *order else { panic!("nothing else is ordered") };
             let _gone = reply.send(crate::router::PeerId::default());
             let seen: Vec<_> = guest.shown.servers.iter().map(|(name, _)| name.to_string()).collect();
             tokio::spawn(play(guest, seen.join("+")));
         }
     });
-    let servers = ["calc", "my clock"].map(|name| (Arc::from(name), Arc::new(ToolPolicy::default()))).to_vec();
-    let shown = Shown { servers, sharing: Sharing::default(), manner: Manner::AsOne };
-    let guard = Guard { is_local: true, ..Guard::default() };
-    Arc::new(Gateway::new(guard, LIMITS, &shown, pipe, Status::default()))
+    Arc::new(Gateway::new(&Arc::new(spec), &servers(&["calc", "my clock"]), pipe, Status::default()))
 }
 
 /// What a peer of a router is told, more or less.
@@ -384,4 +407,130 @@ async fn a_conversation_that_the_pipe_ends_is_over_and_nobody_waits() {
     assert_eq!(whole(stream).await, "");
     let ping = post(&json!({"jsonrpc": "2.0", "id": 1, "method": "ping"})).with("mcp-session-id", &id);
     assert_eq!(ping.send(&gateway).await.status(), 404);
+}
+
+/// A gateway with keys: `calc` sees one server, `all` both, `path` may stand in the path.
+fn guarded() -> Arc<Gateway> {
+    gateway_of(GatewaySpec { api_keys: keys(), max_sessions: 100, ..spec() })
+}
+
+fn keys() -> Vec<ApiKeySpec> {
+    let key = |name: &str, servers: Option<&[&str]>, capability_url| ApiKeySpec {
+        name: name.into(),
+        hash: sha256(&format!("key-of-{name}-0123456")),
+        servers: servers.map(|names| names.iter().map(|name| Arc::from(*name)).collect()),
+        tools: Arc::default(),
+        capability_url,
+    };
+    vec![key("calc", Some(&["calc"]), false), key("all", None, false), key("path", None, true)]
+}
+
+#[tokio::test]
+async fn with_keys_nobody_gets_in_without_one_and_each_sees_what_it_may() {
+    let gateway = guarded();
+    let first = || post(&initialize("2025-06-18"));
+    let with = |ask: Ask, name: &str| ask.with("authorization", &format!("Bearer key-of-{name}-0123456"));
+    let rows = [
+        (401, first()),
+        (401, first().with("authorization", "Bearer wrong-key-0123456789")),
+        (401, first().with("authorization", "Basic a2V5LW9mLWFsbC0wMTIzNDU2")),
+        (401, first().with("x-api-key", "key-of-all-0123456x")),
+        (200, with(first(), "all")),
+        (200, first().with("x-api-key", "key-of-all-0123456")),
+        (200, with(first(), "calc")),
+        (200, with(first(), "calc").at("/mcp/calc")),
+        (404, with(first(), "calc").at("/mcp/my%20clock")),
+        (404, with(first(), "calc").at("/mcp/unknown")),
+        (200, with(first(), "all").at("/mcp/my%20clock")),
+        (401, first().at("/mcp/my%20clock")),
+        (401, first().at("/mcp/unknown")),
+        (401, first().at("/mcp?key=key-of-all-0123456")),
+        (401, first().at("/mcp/~key-of-all-0123456")),
+        (401, first().at("/mcp/~")),
+        (200, first().at("/mcp/~key-of-path-0123456")),
+        // A page of this machine needs a key as well, and a foreign one does not get in by any.
+        (401, first().with("origin", "http://localhost:3000").with("content-type", "text/plain")),
+        (403, with(first(), "all").with("origin", "http://evil.example")),
+        (403, with(first(), "all").with("host", "evil.example")),
+        (
+            204,
+            first().by("OPTIONS").with("origin", "https://app.example").with("access-control-request-method", "POST"),
+        ),
+        (401, get()),
+        (401, get().by("DELETE")),
+        (401, get().by("PUT")),
+        (200, get().at("/livez")),
+        (200, get().at("/readyz")),
+        (200, get().at("/")),
+        (404, get().at("/.well-known/oauth-authorization-server")),
+        (404, first().at("/register")),
+        (404, first().at("/token")),
+    ];
+    for (at, (status, ask)) in rows.into_iter().enumerate() {
+        let answer = ask.send(&gateway).await;
+        let (got, challenge) = (answer.status().as_u16(), of(&answer, "www-authenticate"));
+        let body = whole(answer).await;
+        assert_eq!(got, status, "row {at}: {body}");
+        assert_eq!(challenge.starts_with("Bearer"), status == 401, "row {at}");
+        assert!(!body.contains("0123456"), "{body}");
+        if status == 200 && at == 6 {
+            assert!(body.contains(r#""seen":"calc""#), "{body}");
+        }
+    }
+    // Names of servers are for those who may see them.
+    assert!(!whole(get().at("/").send(&gateway).await).await.contains("clock"));
+    assert!(whole(with(get().at("/"), "all").send(&gateway).await).await.contains("/mcp/my%20clock"));
+    assert!(!whole(with(get().at("/"), "calc").send(&gateway).await).await.contains("clock"));
+}
+
+#[tokio::test]
+async fn a_session_is_its_keys_alone_and_ends_with_it() {
+    let gateway = guarded();
+    let with = |ask: Ask, name: &str| ask.with("authorization", &format!("Bearer key-of-{name}-0123456"));
+    let answer = with(post(&initialize("2025-06-18")), "all").send(&gateway).await;
+    let id = of(&answer, "mcp-session-id");
+    let ping = || post(&json!({"jsonrpc": "2.0", "id": 1, "method": "ping"})).with("mcp-session-id", &id);
+    assert_eq!(with(ping(), "all").send(&gateway).await.status(), 200);
+    assert_eq!(with(ping(), "path").send(&gateway).await.status(), 404);
+    assert_eq!(with(get().by("DELETE").with("mcp-session-id", &id), "path").send(&gateway).await.status(), 404);
+    let stream = with(get(), "all").with("mcp-session-id", &id).send(&gateway).await;
+    // A reload that leaves the key there ends nothing, and one that takes it away ends all of it.
+    let mut left = keys();
+    gateway.change(&Arc::new(GatewaySpec { api_keys: left.clone(), ..spec() }), &servers(&["calc"])).await;
+    assert_eq!(with(ping(), "all").send(&gateway).await.status(), 200);
+    left.retain(|key| &*key.name != "all");
+    gateway.change(&Arc::new(GatewaySpec { api_keys: left, ..spec() }), &servers(&["calc"])).await;
+    assert_eq!(with(ping(), "all").send(&gateway).await.status(), 401);
+    assert_eq!(whole(stream).await, "");
+}
+
+#[tokio::test]
+async fn a_page_that_may_read_is_told_so_with_every_answer() {
+    let gateway = guarded();
+    let from = |ask: Ask, origin: &str| ask.with("origin", origin);
+    let app = "https://app.example";
+    let asked = get().by("OPTIONS").with("access-control-request-method", "POST");
+    let asked = from(asked, app).with("access-control-request-headers", "mcp-session-id, x-whatever");
+    let answer = asked.send(&gateway).await;
+    assert_eq!(of(&answer, "access-control-allow-origin"), app);
+    assert_eq!(of(&answer, "access-control-allow-headers"), "mcp-session-id, x-whatever");
+    assert!(of(&answer, "access-control-allow-methods").contains("DELETE"));
+    let answer = from(post(&initialize("2025-06-18")), app).send(&gateway).await;
+    assert_eq!((answer.status().as_u16(), &*of(&answer, "access-control-allow-origin")), (401, app));
+    assert!(of(&answer, "access-control-expose-headers").contains("WWW-Authenticate"));
+    // Pages of this machine may ask, and read only what the config lets them.
+    let answer = from(get().at("/livez"), "http://localhost:3000").send(&gateway).await;
+    assert_eq!((answer.status().as_u16(), &*of(&answer, "access-control-allow-origin")), (200, ""));
+    assert_eq!(of(&answer, "vary"), "Origin");
+}
+
+#[tokio::test]
+async fn who_asks_too_often_is_told_when_to_come_again() {
+    let gateway = gateway_of(GatewaySpec { requests_per_second: Some(2), ..spec() });
+    for _ in 0..2 {
+        assert_eq!(post(&initialize("2025-06-18")).send(&gateway).await.status(), 200);
+    }
+    let refused = post(&initialize("2025-06-18")).send(&gateway).await;
+    assert_eq!((refused.status().as_u16(), &*of(&refused, "retry-after")), (429, "1"));
+    assert_eq!(get().at("/livez").send(&gateway).await.status(), 200);
 }

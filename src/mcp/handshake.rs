@@ -57,6 +57,19 @@ impl Hello {
         LIKELY.clone()
     }
 
+    /// What a server is told that any client may come to: the newest version with a handshake, and all that a client of it may be able
+    /// to do. A client that is not is not asked.
+    pub(crate) fn of_any_client() -> Arc<Self> {
+        static ANY: LazyLock<Arc<Hello>> = LazyLock::new(|| {
+            let client = concat!(r#"{"name":"mcp-pipe","version":""#, env!("CARGO_PKG_VERSION"), r#""}"#);
+            let able = r#"{"sampling":{},"roots":{},"elicitation":{}}"#;
+            let [.., newest] = VERSIONS;
+            let params = format!(r#"{{"protocolVersion":"{newest}","capabilities":{able},"clientInfo":{client}}}"#);
+            Arc::new(Hello::read(params.as_bytes()))
+        });
+        ANY.clone()
+    }
+
     fn like_the_cloud(client: &str) -> Self {
         let (version, capabilities) = (cloud::VERSION, cloud::CAPABILITIES);
         let params =

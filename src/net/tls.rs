@@ -25,6 +25,7 @@ use crate::disk::read::{Accept, whole};
 use crate::process::aside::aside;
 use crate::process::limits;
 
+pub(crate) mod server;
 pub(crate) mod words;
 
 /// The loaded settings, for each set of files of the config and for none. Locked while loading, lest fifty links load fifty times.

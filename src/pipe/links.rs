@@ -1,10 +1,12 @@
 //! What waits for the endpoints of a pipe, and what is noted about each.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use slotmap::SecondaryMap;
 
 use super::diagnosis::Known;
+use super::membership::Shown;
 use crate::control::journal::LinkNews;
 use crate::control::status::LinkEntry;
 use crate::logging::Names;
@@ -33,6 +35,8 @@ pub(super) struct LinkSide {
     pub(super) names: Names,
     /// The further processes of these that run for the endpoint alone.
     own: Vec<ServerIndex>,
+    /// What a guest is shown.
+    pub(super) shown: Option<Arc<Shown>>,
     /// The agent that the endpoint is for, as the catalogue calls it.
     pub(super) agent: String,
     /// Whom the pipe tells what becomes of the connection.
@@ -69,6 +73,7 @@ impl LinkSide {
             servers,
             names,
             own: Vec::new(),
+            shown: None,
             agent,
             witness: None,
             known: Known::default(),

@@ -219,7 +219,7 @@ impl Pipe {
         let new = NewPeer { max_frame, hello: None, resync: false, sight: Some(sight) };
         let peer = self.router.join(new);
         let mut side = LinkSide::new(None, (servers, names.at(Some(name))), max_frame, String::new());
-        side.out = Outgoing::lines();
+        (side.out, side.shown) = (Outgoing::lines(), Some(shown));
         self.put_link(Carrier::Guest(Guest::new(lines, max_frame, lingers)), &[peer], side);
         Some(peer)
     }
@@ -244,10 +244,38 @@ impl Pipe {
         place
     }
 
+    /// Shows all guests who are shown `before` something else, or ends their conversations if nothing is left to be shown.
+    pub(super) fn show_guests(&mut self, before: &Arc<Shown>, after: Option<&Arc<Shown>>, now: Instant) {
+        let is_shown = |link: &LinkSide| link.shown.as_ref().is_some_and(|shown| Arc::ptr_eq(shown, before));
+        let places = 0..self.sides.links.each.len();
+        for place in places.filter(|place| is_shown(&self.sides.links.each[*place])).collect::<Vec<_>>() {
+            let servers = after.and_then(|shown| self.find_all(shown));
+            let sight = after.zip(servers).and_then(|(shown, servers)| {
+                let sight = self.sight_of(shown, &servers, now)?;
+                Some((shown, servers, sight))
+            });
+            match sight {
+                Some((shown, servers, sight)) => {
+                    self.sides.links.each[place].shown = Some(shown.clone());
+                    self.show_as(self.links[place].peer, servers, sight, now);
+                }
+                None => {
+                    self.links[place].carrier.close(&mut self.sides.links.each[place].out);
+                    self.woken.links.insert(place);
+                }
+            }
+        }
+    }
+
     /// Shows an endpoint something else, as one.
     pub(super) fn show(&mut self, peer: PeerId, shown: &Shown, now: Instant) {
-        let (Some(place), Some(servers)) = (self.sides.links.place(peer), self.find_all(shown)) else { return };
+        let Some(servers) = self.find_all(shown) else { return };
         let Some(sight) = self.sight(shown, &servers, now) else { return };
+        self.show_as(peer, servers, sight, now);
+    }
+
+    fn show_as(&mut self, peer: PeerId, servers: Vec<ServerIndex>, sight: Sight, now: Instant) {
+        let Some(place) = self.sides.links.place(peer) else { return };
         let before = self.router.turns().and_then(|router| router.hub.sight(peer));
         let (names, max_frame) = self.described(&servers);
         let names = names.at(self.sides.links.each[place].names.endpoint());

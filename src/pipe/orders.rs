@@ -34,8 +34,12 @@ pub(crate) enum PipeOrder {
     RemoveServer(Arc<str>, oneshot::Sender<()>),
     /// To serve an endpoint more.
     Attach(NewLink, oneshot::Sender<PeerId>),
+    /// To have all servers suit guests, who may come from now on.
+    Open,
     /// To receive a guest.
     Receive(NewGuest, oneshot::Sender<PeerId>),
+    /// To show guests something else, or to end their conversations.
+    ShowGuests { before: Arc<Shown>, after: Option<Arc<Shown>> },
     /// To show a peer something else.
     Show(PeerId, Shown),
     /// To keep to other limits from now on.
@@ -81,11 +85,17 @@ impl Pipe {
                         let _nobody_waits = reply.send(peer);
                     }
                 }
+                PipeOrder::Open => {
+                    if let Some(router) = self.router.turns() {
+                        router.hub.open_to_any();
+                    }
+                }
                 PipeOrder::Receive(new, reply) => {
                     if let Some(peer) = self.receive(new, now) {
                         let _nobody_waits = reply.send(peer);
                     }
                 }
+                PipeOrder::ShowGuests { before, after } => self.show_guests(&before, after.as_ref(), now),
                 PipeOrder::Show(peer, shown) => self.show(peer, &shown, now),
                 PipeOrder::Limit(limits) => {
                     self.run.limits = limits;

@@ -201,6 +201,8 @@ pub struct Hub {
     servers: Vec<Hosted>,
     /// The places of servers that are gone. Nothing names these any more.
     vacant: BTreeSet<ServerIndex>,
+    /// Peers of any kind may come.
+    is_open: bool,
     views: SlotMap<ViewId, View>,
     /// What a peer sees that names nothing else.
     whole: Sight,
@@ -249,6 +251,7 @@ impl Hub {
             peers: Peers::default(),
             servers,
             vacant: BTreeSet::new(),
+            is_open: false,
             views,
             whole: whole.unwrap_or(Sight::Merged(nothing)),
             nothing,

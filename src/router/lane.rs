@@ -221,6 +221,8 @@ pub(super) struct Lane {
     viewers: BTreeSet<PeerId>,
     /// There have been several viewers at once: the server is told what suits all of them.
     has_many: bool,
+    /// Peers of any kind may come, and not only endpoints.
+    is_for_any: bool,
     pub(super) whose: Whose,
     flights: BTreeMap<u64, Flight>,
     /// The id of the last request that the server got.
@@ -259,6 +261,7 @@ impl Lane {
             leftover: Leftover::default(),
             viewers: BTreeSet::new(),
             has_many: false,
+            is_for_any: false,
             whose: Whose::All,
             flights: BTreeMap::new(),
             last_id: 0,
@@ -333,10 +336,19 @@ impl Lane {
         self.has_many
     }
 
+    /// The server has to suit several peers of any kind from now on, whether or not there are so many.
+    pub(super) fn open_to_any(&mut self) {
+        (self.has_many, self.is_for_any) = (true, true);
+    }
+
     /// With what the server is initialized: what its only viewer last said of itself, or is expected to say.
     fn hello(&self, peers: &Peers) -> Arc<Hello> {
         let only = self.only_viewer().filter(|_| !self.has_many).and_then(|key| peers.get(key));
-        only.map_or_else(Hello::likely_for_all, |peer| peer.desk.hello.clone())
+        match only {
+            Some(peer) => peer.desk.hello.clone(),
+            None if self.is_for_any => Hello::of_any_client(),
+            None => Hello::likely_for_all(),
+        }
     }
 
     /// Whether that is sure enough for the server to act on.

@@ -26,6 +26,16 @@ impl HubHandle {
         HubHandle { orders, servers: Arc::default() }
     }
 
+    /// Has all servers suit guests.
+    pub(super) async fn open(&self) {
+        self.tell(PipeOrder::Open).await;
+    }
+
+    /// Where it is told something by others.
+    pub(super) fn sender(&self) -> mpsc::Sender<Box<PipeOrder>> {
+        self.orders.clone()
+    }
+
     /// Tells it something. False if it has as much unread as it may, or has ended.
     pub(super) fn try_tell(&self, order: PipeOrder) -> bool {
         self.orders.try_send(Box::new(order)).is_ok()

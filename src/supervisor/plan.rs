@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::config::{CommandSpec, LinkSpec, Mode, Reach, ServerSpec};
+use crate::config::{CommandSpec, GatewaySpec, LinkSpec, Mode, Reach, ServerSpec};
 use crate::endpoint::agent::Agent;
 use crate::pipe::Limits;
 use crate::sharing::layout::Group;
@@ -22,6 +22,7 @@ const SHOWN: usize = 8;
 pub(super) struct Wanted {
     pub(super) servers: Vec<ServerSpec>,
     pub(super) groups: Vec<Group>,
+    pub(super) gateway: Option<Arc<GatewaySpec>>,
     pub(super) limits: Limits,
     /// What counts from the start of a run to its end, by the keys for it.
     pub(super) fixed: Vec<(&'static str, String)>,
@@ -65,6 +66,8 @@ pub(super) struct Plan {
     /// Servers of which only what we do with them has changed.
     pub(super) adjusted: Vec<ServerSpec>,
     pub(super) groups: Vec<GroupChange>,
+    /// Whether the gateway is another one, or shows something else; and whether only its files hold something else.
+    pub(super) gateway: Option<bool>,
     /// Limits to keep to from now on, where they are others.
     pub(super) limits: Option<Limits>,
     /// What changes, for a person.
@@ -178,6 +181,7 @@ pub(super) fn plan(old: &Wanted, new: &Wanted, stale: &BTreeSet<PathBuf>, stoppe
             Some(_) => {}
         }
     }
+    plan_gateway(&mut plan, old, new, stale);
     if new.limits != old.limits {
         plan.limits = Some(new.limits);
         let Limits { drain_timeout, tool_budget } = new.limits;
@@ -194,6 +198,30 @@ pub(super) fn plan(old: &Wanted, new: &Wanted, stale: &BTreeSet<PathBuf>, stoppe
     plan
 }
 
+/// What becomes of the gateway.
+fn plan_gateway(plan: &mut Plan, old: &Wanted, new: &Wanted, stale: &BTreeSet<PathBuf>) {
+    let shown =
+        |wanted: &Wanted| wanted.servers.iter().map(|it| (it.name.clone(), it.tools.clone())).collect::<Vec<_>>();
+    let files = new
+        .gateway
+        .as_ref()
+        .and_then(|spec| spec.tls.as_ref())
+        .map(|tls| [Some(&tls.cert_file), Some(&tls.key_file), tls.client_ca_file.as_ref()].into_iter().flatten());
+    let is_stale = files.is_some_and(|mut files| files.any(|file| stale.contains(file)));
+    let what = match (&old.gateway, &new.gateway) {
+        (None, None) => return,
+        (Some(_), None) => Some("the gateway is no more"),
+        (None, Some(_)) => Some("the gateway is new"),
+        (Some(before), Some(now)) if before != now => Some("the gateway has other terms"),
+        (Some(_), Some(_)) if is_stale => Some("the gateway has another certificate"),
+        // What servers there are is told of these.
+        (Some(_), Some(_)) if shown(old) != shown(new) => None,
+        (Some(_), Some(_)) => return,
+    };
+    plan.gateway = Some(is_stale);
+    plan.words.extend(what.map(str::to_owned));
+}
+
 impl Plan {
     /// Tells what becomes of servers. `what`: of one, and of several.
     fn tell(&mut self, [one, several]: [&str; 2], names: Vec<String>) {
@@ -205,9 +233,9 @@ impl Plan {
 
     /// Whether there is nothing to do.
     pub(super) fn is_empty(&self) -> bool {
-        let Plan { removed, added, restarted, adjusted, groups, limits, words } = self;
+        let Plan { removed, added, restarted, adjusted, groups, gateway, limits, words } = self;
         let servers = removed.len() + added.len() + restarted.len() + adjusted.len();
-        servers + groups.len() + words.len() == 0 && limits.is_none()
+        servers + groups.len() + words.len() == 0 && limits.is_none() && gateway.is_none()
     }
 }
 
@@ -338,7 +366,13 @@ mod tests {
     }
 
     fn wanted(servers: &[ServerSpec]) -> Wanted {
-        Wanted { servers: servers.to_vec(), groups: groups(servers, &[]), limits: LIMITS, fixed: Vec::new() }
+        Wanted {
+            servers: servers.to_vec(),
+            groups: groups(servers, &[]),
+            gateway: None,
+            limits: LIMITS,
+            fixed: Vec::new(),
+        }
     }
 
     /// What a plan does, in short.

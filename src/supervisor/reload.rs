@@ -91,7 +91,7 @@ impl Supervisor {
         self.common.run.redactor.spare(resolved.names.iter().map(String::as_str));
         resolved.log(&self.common.run.redactor);
         let warnings = resolved.warnings.iter().map(|warning| format!("warning: {warning}")).collect();
-        let Config { servers, endpoints, inputs, left_out, drain_timeout, tool_budget, cache_dir, .. } =
+        let Config { servers, endpoints, gateway, inputs, left_out, drain_timeout, tool_budget, cache_dir, .. } =
             resolved.config;
         self.common.status.leave_out(&left_out);
         self.helm.leave_out(left_out);
@@ -100,7 +100,7 @@ impl Supervisor {
         }
         let fixed = fixed(cache_dir.as_deref());
         let limits = Limits { drain_timeout, tool_budget };
-        let new = Wanted { groups: groups(&servers, &endpoints), servers, limits, fixed };
+        let new = Wanted { groups: groups(&servers, &endpoints), servers, gateway, limits, fixed };
         let plan = plan(&self.wanted, &new, &stale, &self.helm.stopped());
         if std::mem::take(&mut self.refused) {
             info!(event = "CONFIG_RELOADED", "the config has no mistakes any more");
@@ -115,7 +115,7 @@ impl Supervisor {
         let new_ones = plan.added.iter().chain(&plan.restarted);
         let servers: Vec<Arc<str>> = new_ones.clone().map(|server| server.name.clone()).collect();
         let within = new_ones.map(|server| server.start_timeout).max().unwrap_or_default() + ENDING;
-        self.apply(plan).await;
+        self.apply(plan, &new).await;
         // Which server an address means.
         new.servers.iter().for_each(|server| self.helm.change(server, false));
         self.wanted = new;
@@ -134,8 +134,8 @@ impl Supervisor {
         NotGiven::Mistakes(format!("the config has mistakes, and the old one runs on\n{told}"))
     }
 
-    async fn apply(&mut self, plan: Plan) {
-        let Plan { removed, added, restarted, adjusted, groups, limits, words: _ } = plan;
+    async fn apply(&mut self, plan: Plan, new: &Wanted) {
+        let Plan { removed, added, restarted, adjusted, groups, gateway, limits, words: _ } = plan;
         if let Some(limits) = limits {
             // First: links that end are to end by these.
             self.common.run.limits = limits;
@@ -176,6 +176,10 @@ impl Supervisor {
             sleep(FLOOR).await;
         }
         begun.into_iter().for_each(|group| self.begin(group));
+        if let Some(is_stale) = gateway {
+            let Supervisor { common, front, tasks, .. } = self;
+            front.change((new.gateway.as_ref(), is_stale), &new.servers, common, tasks).await;
+        }
         for name in removed {
             self.helm.remove(&name);
             self.common.entries.remove(&name);

@@ -16,13 +16,22 @@ impl Hub {
     /// Adds a server that does not run yet, with what an earlier run remembered of it. No peer sees it before a view or a peer
     /// names it. Its index may be that of one which was removed.
     pub fn add_server(&mut self, spec: &ServerSpec, memory: Option<Memory>) -> ServerIndex {
-        if let Some(server) = self.vacant.pop_first() {
-            self.servers[server] = Hosted::new(server, spec, memory);
-            return server;
+        let server = self.vacant.pop_first().unwrap_or(self.servers.len());
+        let mut hosted = Hosted::new(server, spec, memory);
+        if self.is_open {
+            hosted.lane.open_to_any();
         }
-        let server = self.servers.len();
-        self.servers.push(Hosted::new(server, spec, memory));
+        match self.servers.get_mut(server) {
+            Some(vacant) => *vacant = hosted,
+            None => self.servers.push(hosted),
+        }
         server
+    }
+
+    /// Peers of any kind may come from now on, and as many as like: servers have to suit them all from their next life on.
+    pub fn open_to_any(&mut self) {
+        self.is_open = true;
+        self.servers.iter_mut().for_each(|server| server.lane.open_to_any());
     }
 
     /// Removes a server whose process is gone. What was asked of it is answered with an error; peers that have it alone see
