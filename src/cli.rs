@@ -577,6 +577,36 @@ mod tests {
     }
 
     #[test]
+    fn serve_takes_a_target_and_an_address_and_a_server_of_its_name_can_be_run() {
+        let serve = cli(&["serve", "--listen", ":80", "calculator"]).unwrap();
+        let line = serve.line();
+        let listen = line.serve.and_then(|serve| serve.listen).map(|listen| listen.to_string());
+        assert_eq!(
+            (line.command, line.target, listen),
+            (Some("serve"), Target::Named("calculator"), Some("0.0.0.0:80".into()))
+        );
+        assert!(!line.local && cli(&["serve"]).unwrap().line().serve.is_some_and(|serve| serve.listen.is_none()));
+        let run = cli(&["run", "serve"]).unwrap();
+        assert_eq!((run.target(), run.line().serve.is_none()), (Target::Named("serve"), true));
+        assert_eq!(
+            cli(&["serve", "--", "x", "--listen"]).unwrap().target(),
+            Target::Line(&["x".into(), "--listen".into()])
+        );
+        let wrong = cli(&["serve", "--listen", "h:80"]).unwrap_err();
+        assert_eq!(wrong.exit_code(), 2);
+        assert!(
+            wrong.to_string().contains("no name is looked up to listen on; write an address of this machine"),
+            "{wrong}"
+        );
+        let wrong = cli(&["serve", "--local"]).unwrap_err().to_string();
+        assert!(
+            wrong.contains("serve offers servers at an address for MCP clients") && wrong.contains("leave --local out")
+        );
+        let wrong = cli(&["run", "--listen", ":80"]).unwrap_err().to_string();
+        assert!(wrong.contains("--listen is an option of serve: mcp-pipe serve --listen"), "{wrong}");
+    }
+
+    #[test]
     fn an_option_that_does_nothing_for_a_command_is_refused_and_not_listed() {
         let help = |name: &str| cli(&[name, "--help"]).unwrap_err().to_string();
         let all =

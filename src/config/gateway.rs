@@ -201,7 +201,13 @@ pub(crate) fn of(
         .is_some_and(|entry| entry.has_api_keys || entry.tls.as_ref().is_some_and(|tls| tls.client_ca_file.is_some()));
     if !asks && !listen.ip().to_canonical().is_loopback() {
         let key = BASE64_URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>());
-        let what = format!("is {listen}, which other machines may reach, and the gateway asks for no key");
+        // What is missing is a part of the config, also where the command line names the address.
+        let in_config = || entry.map_or_else(|| "gateway".into(), |entry| entry.place.clone());
+        let (place, named) = match place.name() {
+            Some(option) => (in_config(), format!("is to be at {listen} by {option}")),
+            None => (place, format!("is {listen}")),
+        };
+        let what = format!("{named}, which other machines may reach, and the gateway asks for no key");
         let remedy = format!(
             "add \"apiKeys\": [{{\"name\": \"me\", \"key\": \"{key}\"}}] to \"gateway\" (made up for you just now), or \
              listen on {}",

@@ -1,5 +1,6 @@
 //! Addresses that are listened on, names of hosts, and origins of web pages, as a person writes them. Pure.
 
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::defaults::LISTEN;
@@ -13,6 +14,16 @@ pub struct HostName {
     pub name: Box<str>,
     /// The port; any if `None`.
     pub port: Option<u16>,
+}
+
+impl fmt::Display for HostName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let HostName { name, port } = self;
+        match port {
+            Some(port) => write!(f, "{name}:{port}"),
+            None => f.write_str(name),
+        }
+    }
 }
 
 /// An address that can be listened on: `127.0.0.1:8765`, `[::1]:8765`, `localhost:8765`, or `:8765` for every interface. Port 0:

@@ -17,8 +17,8 @@ use super::shared::Inherit;
 use super::surroundings::Surroundings;
 use super::units::word;
 use super::{
-    AuthSpec, ClientProof, EndpointSpec, GatewaySpec, Handshake, HostName, LinkSpec, Reach, RemoteTransport,
-    ServerSpec, defaults, gateway, instances,
+    AuthSpec, ClientProof, EndpointSpec, GatewaySpec, Handshake, LinkSpec, Reach, RemoteTransport, ServerSpec,
+    defaults, gateway, instances,
 };
 use super::{cache, state};
 use crate::error::{Place, Problems};
@@ -179,10 +179,6 @@ impl Table<'_> {
             Some((_, place)) => Row { from: of(&place), ..listen },
             None => listen,
         };
-        let host = |host: &HostName| match host.port {
-            Some(port) => format!("{}:{port}", host.name),
-            None => host.name.to_string(),
-        };
         let keys = spec.api_keys.iter().map(|key| {
             let written = file.gateway.iter().flat_map(|entry| &entry.api_keys);
             let source = written.into_iter().find(|entry| entry.name.value.trim() == &*key.name);
@@ -210,7 +206,7 @@ impl Table<'_> {
         vec![
             listen,
             row("cors", json!(spec.cors)),
-            row("hosts", spec.hosts.iter().map(host).collect()),
+            row("hosts", spec.hosts.iter().map(ToString::to_string).collect()),
             row("apiKeys", keys.collect()),
             row("sse", json!(spec.sse)),
             row("sessionIdle", time(spec.session_idle)),

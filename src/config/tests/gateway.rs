@@ -4,6 +4,7 @@ use serde_json::json;
 
 use super::*;
 use crate::config::gateway::sha256;
+use crate::error::{Exit, Failure};
 use crate::tools::{Glob, ToolPolicy};
 
 const KEY: &str = "s3cret-s3cret-s3cret-1";
@@ -403,11 +404,18 @@ fn an_address_that_others_reach_needs_a_key() {
     assert!(told.len() == 1 && told[0].contains("less than 16"), "{told:?}");
     let told = with(r#""listen": ":80", "apiKeys": "x""#).mistakes(&[]);
     assert!(told.len() == 1 && told[0].contains("no list of keys"), "{told:?}");
-    let told = case("{}").mistakes(&["serve", "--listen", ":80"]);
-    assert!(
-        told.len() == 1 && told[0].starts_with("--listen: is 0.0.0.0:80, which other machines may reach"),
-        "{told:?}"
-    );
+    let plain = Case::new(r#"{"mcpServers": {"a": {"command": "x"}}}"#);
+    for (case, place) in [(&case("{}"), "mcp_config.json:1:13 gateway"), (&plain, "gateway")] {
+        let told = case.mistakes(&["serve", "--listen", ":80"]);
+        let want =
+            format!("{place}: is to be at 0.0.0.0:80 by --listen, which other machines may reach, and the gateway");
+        assert!(told.len() == 1 && told[0].starts_with(&want), "{told:?}");
+        // The config lacks something: the command line is right.
+        let failure = Failure::from(case.run(&["serve", "--listen", ":80"]).unwrap_err());
+        assert_eq!(failure.exit(), Exit::Config);
+    }
+    let told = plain.env(&[("MCP_GATEWAY_LISTEN", ":80")]).mistakes(&["serve"]);
+    assert!(told[0].starts_with("MCP_GATEWAY_LISTEN (environment): is 0.0.0.0:80, which other"), "{told:?}");
 }
 
 #[test]
