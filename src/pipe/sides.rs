@@ -470,14 +470,18 @@ impl Sides {
                 side.noise += 1;
                 let line = String::from_utf8_lossy(&line[..line.len().min(NOISE + BEHIND)]);
                 let line = self.redactor.beginning(&line, NOISE);
+                let (what, remedy) = match side.spec.reach {
+                    Reach::Command(_) => ("stdout line", "; a server must log to stderr"),
+                    Reach::Remote(_) => ("event", ""),
+                };
                 match side.noise {
                     1 => {
-                        warn!(event = "ERROR_STDOUT_NOISE", servers = ?names, "{note}: {line}; a server must log to stderr. More of it is shown at debug only")
+                        warn!(event = "ERROR_STDOUT_NOISE", servers = ?names, "{what} {note}: {line}{remedy}. More of it is shown at debug only")
                     }
                     n if n.is_power_of_two() && n >= 1024 => {
-                        warn!(event = "ERROR_STDOUT_NOISE", servers = ?names, lines = n, "{n} stdout lines that are not JSON-RPC so far");
+                        warn!(event = "ERROR_STDOUT_NOISE", servers = ?names, lines = n, "{n} {what}s that are not JSON-RPC so far");
                     }
-                    _ => debug!(event = "ERROR_STDOUT_NOISE", servers = ?names, "{note}: {line}"),
+                    _ => debug!(event = "ERROR_STDOUT_NOISE", servers = ?names, "{what} {note}: {line}"),
                 }
             }
             What::NotMessage { .. } | What::TooLarge { .. } if side.is_none() => {

@@ -215,8 +215,8 @@ fn rename(tools: &[(Box<str>, Box<str>)]) -> String {
 impl fmt::Display for Note<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.what {
-            // The line itself is left to the caller, who knows what may be seen of it.
-            What::Noise { .. } => f.write_str("stdout line that is not JSON-RPC"),
+            // What it is that says this, and its text, are left to the caller, who knows how the server is reached and what may be seen.
+            What::Noise { .. } => f.write_str("that is not JSON-RPC"),
             What::NotMessage { why, answered, first } => {
                 let done = if *answered { "answered with an error" } else { "not answered" };
                 let advice = if *first {

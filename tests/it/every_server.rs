@@ -5,12 +5,16 @@
 //! `-git` and `-fetch`; and among the modules `@modelcontextprotocol/server` and `@modelcontextprotocol/node`.
 
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 
 use futures_util::future::join_all;
 use futures_util::{StreamExt, stream};
 use rustix::process::Signal;
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::process::Command;
+use tokio::task::{JoinHandle, JoinSet};
 
 use crate::harness::{
     Conn, Daemon, FakeEndpoint, Setup, built, config, field, fixture_entry, installed, multiplex, names, text_of,
@@ -21,7 +25,7 @@ use crate::remote::{Real, free_port, listening};
 const AT_ONCE: usize = 4;
 
 /// Those that speak both eras, each of which is used by the newer one as well.
-const OF_BOTH: [&str; 10] = [
+const OF_BOTH: [&str; 11] = [
     "fastmcp4",
     "fastmcp4_http",
     "python2",
@@ -32,6 +36,7 @@ const OF_BOTH: [&str; 10] = [
     "git",
     "fetch",
     "rmcp3",
+    "rmcp3_http",
 ];
 
 /// What a server has for a test.
@@ -92,7 +97,8 @@ async fn fleet(repository: &Path) -> Option<Vec<Row>> {
     let (python, node) = (program("sdk_server.py"), program("sdk_server.mjs"));
     let everything = modules.join("@modelcontextprotocol/server-everything/dist/index.js");
     let [mcp, fastmcp, one, two, js] = ["mcp", "fastmcp", "1", "2", "node"].map(Path::new);
-    let commands: [(&'static str, Has, Vec<&Path>, &str); 20] = [
+    let rust = built("rust_server");
+    let commands: [(&'static str, Has, Vec<&Path>, &str); 21] = [
         ("everything", Has::Everything, vec![js, &everything], "stdio"),
         ("everything_http", Has::Everything, vec![js, &everything], "streamableHttp"),
         ("everything_sse", Has::Everything, vec![js, &everything], "sse"),
@@ -113,6 +119,7 @@ async fn fleet(repository: &Path) -> Option<Vec<Row>> {
         ("typescript1_sse", ALL, vec![js, &node, &modules, one], "sse"),
         ("typescript2", ALL, vec![js, &node, &modules, two], "stdio"),
         ("typescript2_http", ALL_BUT_CHANGES, vec![js, &node, &modules, two], "http"),
+        ("rmcp3_http", Has::Countdown, vec![&rust], "http"),
     ];
     let started = commands.iter().map(|(name, has, command, transport)| row(name, *has, command, transport));
     let mut rows: Vec<Row> = stream::iter(started).buffered(AT_ONCE).collect().await;
@@ -134,7 +141,7 @@ async fn fleet(repository: &Path) -> Option<Vec<Row>> {
             json!({"command": bin.join("mcp-server-fetch")}),
             Has::Tool("fetch", r#"{"url":"http://127.0.0.1:1/"}"#, ""),
         ),
-        own("rmcp3", json!({"command": built("rust_server")}), Has::Countdown),
+        own("rmcp3", json!({"command": &rust}), Has::Countdown),
         own("rmcp1", json!({"command": built("old_rust_server")}), Has::Tool("reverse", r#"{"text":"abc"}"#, "cba")),
     ]);
     Some(rows)
@@ -355,6 +362,98 @@ async fn in_turns(rows: &[Row], repository: &str) {
     }
 }
 
+/// What is sent through a port of this machine to another one. It ends when this is dropped.
+struct Tap {
+    port: u16,
+    heard: Arc<Mutex<Vec<u8>>>,
+    task: JoinHandle<()>,
+}
+
+impl Drop for Tap {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Tap {
+    async fn before(to: u16) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (port, heard) = (listener.local_addr().unwrap().port(), Arc::default());
+        let noted: Arc<Mutex<Vec<u8>>> = Arc::clone(&heard);
+        let task = tokio::spawn(async move {
+            let mut each = JoinSet::new();
+            while let Ok((stream, _)) = listener.accept().await {
+                let noted = noted.clone();
+                each.spawn(async move {
+                    let (mut back, mut back_to) = TcpStream::connect(("127.0.0.1", to)).await.ok()?.into_split();
+                    let (mut from, mut answers) = stream.into_split();
+                    let there = async {
+                        let mut bytes = vec![0; 1 << 16];
+                        loop {
+                            let size = from.read(&mut bytes).await.ok().filter(|size| *size > 0)?;
+                            noted.lock().unwrap().extend_from_slice(&bytes[..size]);
+                            back_to.write_all(&bytes[..size]).await.ok()?;
+                        }
+                    };
+                    // Whichever side ends, the other one is told.
+                    tokio::select! {
+                        ended = there => ended,
+                        _ = tokio::io::copy(&mut back, &mut answers) => Some(()),
+                    }
+                });
+            }
+        });
+        Tap { port, heard, task }
+    }
+
+    /// What was sent since this was asked last.
+    fn take(&self) -> String {
+        String::from_utf8_lossy(&std::mem::take(&mut *self.heard.lock().unwrap())).into_owned()
+    }
+}
+
+/// Nothing is said of their eras, and they are run twice: each is found out in the first run, and opened as what it is in the second.
+async fn straight_in_a_second_run(rows: &[Row]) {
+    let (endpoint, cache) = (FakeEndpoint::bind().await, tempfile::tempdir().unwrap());
+    let mut taps = Vec::new();
+    let mut entries = Vec::new();
+    for row in rows {
+        let mut entry = row.entry.clone();
+        if let Some(url) = entry["url"].as_str() {
+            let (port, path) = url.strip_prefix("http://127.0.0.1:").unwrap().split_once('/').unwrap();
+            let tap = Tap::before(port.parse().unwrap()).await;
+            entry["url"] = format!("http://127.0.0.1:{}/{path}", tap.port).into();
+            taps.push((row.name, tap));
+        }
+        entries.push((row.name, entry));
+    }
+    let mut file = multiplex(&endpoint, entries);
+    file["cacheDir"] = cache.path().to_str().unwrap().into();
+    for is_second in [false, true] {
+        let daemon = Setup::new().config(&file).start("debug");
+        let mut conn = endpoint.accept().await;
+        conn.handshake().await;
+        daemon.wait_for_event("ALL_UP").await;
+        started_once(&daemon, rows);
+        for (name, tap) in &taps {
+            let asked = tap.take();
+            let count = |what: &str| asked.matches(what).count();
+            let (sse, modern) = (name.ends_with("_sse"), OF_BOTH.contains(name));
+            // Once for each life, whichever the method: a tap that hears nothing would show nothing.
+            assert_eq!(count("\"method\":\"initialize\""), usize::from(!modern), "{name}: {asked}");
+            let probes = usize::from(!sse && !modern && !is_second);
+            let discovers = count("\"method\":\"server/discover\"");
+            assert!(if modern { discovers > 0 } else { discovers == probes }, "{name}, {is_second}: {asked}");
+            // By the other transport it is not tried.
+            let first = if sse { "GET /" } else { "POST /" };
+            assert!(asked.starts_with(first) && (!sse || count("GET /") == 1), "{name}: {asked}");
+        }
+        daemon.stop_closing([&mut conn]).await;
+        taps.iter().for_each(|(_, tap)| drop(tap.take()));
+    }
+    assert_eq!(endpoint.accepted(), 2);
+}
+
 #[tokio::test]
 async fn every_server_does_all_it_can_alone_among_others_and_in_turns() {
     let repository = tempfile::tempdir().unwrap();
@@ -362,6 +461,7 @@ async fn every_server_does_all_it_can_alone_among_others_and_in_turns() {
     assert!(made.unwrap().success());
     let Some(rows) = fleet(repository.path()).await else { return };
     let repository = repository.path().to_str().unwrap();
+    straight_in_a_second_run(&rows).await;
     // In parts, as a machine that starts dozens of processes at once is no place to look at their order.
     for rows in rows.chunks(9) {
         each_alone(rows, repository).await;

@@ -41,6 +41,7 @@ mod reload;
 mod remote;
 mod remote_faults;
 mod remote_secrets;
+mod remote_sse;
 mod sdk_clients;
 mod secrets;
 mod sequential;

@@ -9,8 +9,8 @@ use tokio::net::TcpListener;
 use tokio::process::{Child, Command};
 
 use crate::harness::{
-    Asked, Conn, Daemon, FakeEndpoint, Part, Setup, Web, config, events, field, installed, multiplex, names, result,
-    text_of, whole, with_json, within,
+    Asked, Conn, Daemon, FakeEndpoint, Part, Setup, Transport, Web, config, events, field, installed, multiplex, names,
+    result, text_of, whole, with_json, within,
 };
 use crate::sdk_clients::{typescript, use_everything};
 
@@ -100,10 +100,9 @@ async fn a_flood_of_calls_uses_no_more_connections_than_it_may_and_a_cancellatio
     daemon.stop_closing([&mut conn]).await;
 }
 
-/// What is wrong with an answer costs the call that it is for, is told, and costs nothing else.
-#[tokio::test]
-async fn a_call_that_goes_wrong_is_answered_once_with_what_happened() {
-    let wrong: Vec<(&str, Answers)> = vec![
+/// Answers to a call by which a server refuses it, and what is said of each, in either transport.
+fn refusals() -> Vec<(&'static str, Answers)> {
+    vec![
         ("HTTP 500", Box::new(|_| whole("500 Internal Server Error", &["content-type: text/html"], "<h1>oops</h1>"))),
         ("HTTP 403", Box::new(|_| whole("403 Forbidden", &[], ""))),
         ("HTTP 429", Box::new(|_| whole("429 Too Many Requests", &[], ""))),
@@ -119,19 +118,28 @@ async fn a_call_that_goes_wrong_is_answered_once_with_what_happened() {
             }),
         ),
         ("an answer, but none of MCP", Box::new(|_| whole("200 OK", &["content-type: text/html"], "<h1>login</h1>"))),
-        ("no MCP: <h1>login", Box::new(|_| whole("200 OK", &["content-type: application/json"], "<h1>login</h1>"))),
-        ("its answer is empty", Box::new(|_| whole("200 OK", &["content-type: application/json"], ""))),
         (
             "redirected to another origin",
             Box::new(|_| whole("307 Temporary Redirect", &["location: http://127.0.0.2:1/mcp"], "")),
         ),
         ("HTTP 302", Box::new(|_| whole("302 Found", &["location: /elsewhere"], ""))),
-        ("redirected more than 5 times", Box::new(|_| whole("308 Permanent Redirect", &["location: /mcp"], ""))),
+        (
+            "redirected more than 5 times",
+            Box::new(|asked| whole("308 Permanent Redirect", &[&format!("location: {}", asked.target)], "")),
+        ),
+        ("without an answer", Box::new(|_| vec![Part::Close])),
+    ]
+}
+
+/// Answers to a call that come, and are none, by Streamable HTTP.
+fn answers_that_are_none() -> Vec<(&'static str, Answers)> {
+    vec![
+        ("no MCP: <h1>login", Box::new(|_| whole("200 OK", &["content-type: application/json"], "<h1>login</h1>"))),
+        ("its answer is empty", Box::new(|_| whole("200 OK", &["content-type: application/json"], ""))),
         (
             "compresses its answers",
             Box::new(|_| whole("200 OK", &["content-type: application/json", "content-encoding: gzip"], "\u{1f}")),
         ),
-        ("without an answer", Box::new(|_| vec![Part::Close])),
         (
             "in the middle of the answer",
             Box::new(|_| {
@@ -147,48 +155,92 @@ async fn a_call_that_goes_wrong_is_answered_once_with_what_happened() {
             "ended without that",
             Box::new(|_| [events(": nothing\n\nevent: other\ndata: x\n\n"), vec![Part::Close]].concat()),
         ),
+        ("more than 100000 bytes", Box::new(|asked| with_json(&result(asked, &"x".repeat(100_000))))),
+    ]
+}
+
+/// Answers to a call that come as events, and can't be read.
+fn events_that_are_none(transport: Transport) -> Vec<(&'static str, Answers)> {
+    let event = move |data: String| transport.events(vec![Part::Write(format!("data: {data}\n\n").into())]);
+    let closing = move |parts: Vec<Part>| match transport {
+        Transport::Http => [parts, vec![Part::Close]].concat(),
+        // The stream is that of all calls.
+        Transport::Sse => parts,
+    };
+    vec![
         (
             "is not JSON-RPC",
-            Box::new(|asked| {
-                [
-                    events(&format!("data: {{\"jsonrpc\":\"2.0\",\"id\":{},\"resu\n\n", asked.body["id"])),
-                    vec![Part::Close],
-                ]
-                .concat()
-            }),
+            Box::new(move |asked| closing(event(format!("{{\"jsonrpc\":\"2.0\",\"id\":{},\"resu", asked.body["id"])))),
         ),
-        ("more than 100000 bytes", Box::new(|asked| with_json(&result(asked, &"x".repeat(100_000))))),
-        (
-            "above the limit",
-            Box::new(|asked| {
-                [events(&format!("data: {}\n\n", result(asked, &"x".repeat(100_000)))), vec![Part::Close]].concat()
-            }),
-        ),
-    ];
-    let count = wrong.len();
-    let words: Vec<&str> = wrong.iter().map(|(words, _)| *words).collect();
-    let at = Arc::new(AtomicUsize::new(0));
-    let now = at.clone();
-    let web = Web::start(on_x(move |asked| wrong[now.load(Ordering::SeqCst)].1(asked))).await;
-    let (endpoint, daemon, mut conn) = start(&web.url(), json!({"maxFrameSize": 100_000})).await;
-    conn.handshake().await;
-    for (n, words) in words.iter().enumerate() {
-        at.store(n, Ordering::SeqCst);
-        let answer = conn.call(10 + n, "x", json!({})).await;
-        let message = answer["error"]["message"].as_str().unwrap_or_else(|| panic!("{words}: {answer}"));
-        assert!(message.contains(words) && message.contains("server \"x\""), "{words}: {message}");
-        assert_eq!(text_of(&conn.call(1000 + n, "echo", json!({})).await), "echo", "after {words}");
+        ("above the limit", Box::new(move |asked| closing(event(result(asked, &"x".repeat(100_000)).to_string())))),
+    ]
+}
+
+/// What is wrong with an answer costs the call that it is for, is told, and costs nothing else.
+#[tokio::test]
+async fn a_call_that_goes_wrong_is_answered_once_with_what_happened() {
+    for transport in Transport::BOTH {
+        let mut wrong = refusals();
+        wrong.extend(events_that_are_none(transport));
+        if transport == Transport::Http {
+            wrong.extend(answers_that_are_none());
+        }
+        let count = wrong.len();
+        let words: Vec<&str> = wrong.iter().map(|(words, _)| *words).collect();
+        let at = Arc::new(AtomicUsize::new(0));
+        let now = at.clone();
+        let script = on_x(move |asked| wrong[now.load(Ordering::SeqCst)].1(asked));
+        let web = Web::start_by(transport, script).await;
+        let (endpoint, daemon, mut conn) = start(&web.url(), json!({"maxFrameSize": 100_000})).await;
+        conn.handshake().await;
+        for (n, words) in words.iter().enumerate() {
+            at.store(n, Ordering::SeqCst);
+            let answer = conn.call(10 + n, "x", json!({})).await;
+            let message = answer["error"]["message"].as_str().unwrap_or_else(|| panic!("{words}: {answer}"));
+            assert!(message.contains(words) && message.contains("server \"x\""), "{transport:?}, {words}: {message}");
+            assert_eq!(text_of(&conn.call(1000 + n, "echo", json!({})).await), "echo", "{transport:?}, after {words}");
+        }
+        assert_eq!(endpoint.accepted(), 1);
+        assert_eq!(
+            web.asked().iter().filter(|asked| asked.body["method"] == "initialize").count(),
+            1,
+            "one session for all"
+        );
+        // Nothing is sent again but where the server has asked for that.
+        let redirects = 5;
+        assert_eq!(web.calls("x"), count + redirects, "{:?}", web.asked());
+        daemon.stop_closing([&mut conn]).await;
     }
-    assert_eq!(endpoint.accepted(), 1);
-    assert_eq!(
-        web.asked().iter().filter(|asked| asked.body["method"] == "initialize").count(),
-        1,
-        "one session for all"
-    );
-    // Nothing is sent again but where the server has asked for that.
-    let redirects = 5;
-    assert_eq!(web.calls("x"), count + redirects, "{:?}", web.asked());
-    daemon.stop_closing([&mut conn]).await;
+}
+
+/// The answer to a call, in the forms that events have.
+fn forms(own: impl Fn(&Asked) -> String + Copy + Send + Sync + 'static) -> Vec<Answers> {
+    let once = |text: String| vec![Part::Write(text.into())];
+    let bytewise = |text: String| {
+        let bytes = text.into_bytes();
+        bytes.into_iter().flat_map(|byte| [Part::Write(vec![byte]), Part::Pause(Duration::from_micros(50))]).collect()
+    };
+    let note = |said: &str| json!({"jsonrpc": "2.0", "method": "notifications/message", "params": {"level": "info", "data": said}});
+    vec![
+        Box::new(move |asked| once(format!("id: 1\r\ndata:\r\n\r\ndata: {}\r\n\r\n", own(asked)))),
+        Box::new(move |asked| bytewise(format!("retry: 10\rid: 7\rdata: {}\r\r", own(asked)))),
+        Box::new(move |asked| bytewise(format!("id: 0\r\ndata:\r\n\r\nid: 0\r\ndata: {}\r\n\r\n", own(asked)))),
+        Box::new(move |asked| bytewise(format!("event: message\ndata: {}\n\n", own(asked)))),
+        // One text on two lines, each ended by two characters that may come apart.
+        Box::new(move |asked| bytewise(format!("data: {}\r\n\r\n", own(asked).replacen(',', ",\r\ndata: ", 1)))),
+        // All events have the same id, as some servers do it; and lines end in each of the three ways.
+        Box::new(move |asked| once(format!("id: 0\ndata: {}\n\nid: 0\rdata: {}\r\n\r\n", note("same"), own(asked)))),
+        // More comes that nobody waits for.
+        Box::new(move |asked| {
+            let foreign = json!({"jsonrpc": "2.0", "id": 999_999, "result": {}});
+            once(format!("data: {foreign}\n\ndata: {0}\n\ndata: {0}\n\n: and\n\n", own(asked)))
+        }),
+        Box::new(move |asked| {
+            let late =
+                vec![Part::Pause(Duration::from_millis(300)), Part::Write(format!("data: {}\n\n", own(asked)).into())];
+            [once(format!("data: {}\n\n", note("first"))), late].concat()
+        }),
+    ]
 }
 
 #[tokio::test]
@@ -197,56 +249,46 @@ async fn an_answer_comes_through_however_it_is_sent() {
         let text = result(asked, "grüß").to_string();
         text.replacen("\"jsonrpc\"", "\"odd\":12345678901234567890.10,\"jsonrpc\"", 1)
     };
-    let bytewise = move |text: String| {
-        let bytes = text.into_bytes();
-        let parts =
-            bytes.into_iter().flat_map(|byte| [Part::Write(vec![byte]), Part::Pause(Duration::from_micros(50))]);
-        [events(""), parts.collect(), vec![Part::Close]].concat()
-    };
-    let right: Vec<Answers> = vec![
-        Box::new(move |asked| whole("200 OK", &["content-type: application/json; charset=utf-8"], &own(asked))),
-        Box::new(move |asked| whole("200 OK", &[], &format!("\u{feff}\r\n{}\r\n", own(asked)))),
-        Box::new(move |asked| {
-            [events(&format!("\u{feff}id: 1\r\ndata:\r\n\r\ndata: {}\r\n\r\n", own(asked))), vec![Part::Close]].concat()
-        }),
-        Box::new(move |asked| bytewise(format!("retry: 10\rid: 7\rdata: {}\r\r", own(asked)))),
-        Box::new(move |asked| bytewise(format!("\u{feff}id: 0\r\ndata:\r\n\r\nid: 0\r\ndata: {}\r\n\r\n", own(asked)))),
-        // All events have the same id, as some servers do it; and lines end in each of the three ways.
-        Box::new(move |asked| {
-            let note = json!({"jsonrpc": "2.0", "method": "notifications/message", "params": {"level": "info", "data": "same"}});
-            [events(&format!("id: 0\ndata: {note}\n\nid: 0\rdata: {}\r\n\r\n", own(asked))), vec![Part::Close]].concat()
-        }),
-        // The stream stays open behind the answer, and more comes that nobody waits for.
-        Box::new(move |asked| {
-            let twice = format!("data: {0}\n\ndata: {0}\n\n", own(asked));
-            let foreign = json!({"jsonrpc": "2.0", "id": 999_999, "result": {}});
-            [events(&format!("data: {foreign}\n\n{twice}: and\n\n")), vec![Part::Hang]].concat()
-        }),
-        Box::new(move |asked| {
-            let progress = json!({"jsonrpc": "2.0", "method": "notifications/message", "params": {"level": "info", "data": "first"}});
-            [
-                events(&format!("data: {progress}\n\n")),
-                vec![Part::Pause(Duration::from_millis(300))],
-                vec![Part::Write(format!("data: {}\n\n", own(asked)).into()), Part::Close],
-            ]
-            .concat()
-        }),
-    ];
-    let at = Arc::new(AtomicUsize::new(0));
-    let (now, count) = (at.clone(), right.len());
-    let web = Web::start(on_x(move |asked| right[now.load(Ordering::SeqCst)](asked))).await;
-    let (_endpoint, daemon, mut conn) = start(&web.url(), json!({})).await;
-    conn.handshake().await;
-    for n in 0..count {
-        at.store(n, Ordering::SeqCst);
-        let answer = conn.call(10 + n, "x", json!({})).await;
-        assert_eq!((text_of(&answer), answer["odd"].is_number()), ("grüß", true), "{n}: {answer}");
+    const BOM: &[u8] = "\u{feff}".as_bytes();
+    for transport in Transport::BOTH {
+        let mut right: Vec<Answers> = Vec::new();
+        for form in forms(own) {
+            right.push(match transport {
+                Transport::Http => Box::new(move |asked| [transport.events(form(asked)), vec![Part::Close]].concat()),
+                Transport::Sse => Box::new(move |asked| transport.events(form(asked))),
+            });
+        }
+        if transport == Transport::Http {
+            let bare: [Answers; 3] = [
+                Box::new(move |asked| whole("200 OK", &["content-type: application/json; charset=utf-8"], &own(asked))),
+                Box::new(move |asked| whole("200 OK", &[], &format!("\u{feff}\r\n{}\r\n", own(asked)))),
+                // The stream stays open behind the answer.
+                Box::new(move |asked| {
+                    [
+                        events(""),
+                        vec![Part::Write([BOM, format!("data: {}\n\n", own(asked)).as_bytes()].concat()), Part::Hang],
+                    ]
+                    .concat()
+                }),
+            ];
+            right.extend(bare);
+        }
+        let at = Arc::new(AtomicUsize::new(0));
+        let (now, count) = (at.clone(), right.len());
+        let web = Web::start_by(transport, on_x(move |asked| right[now.load(Ordering::SeqCst)](asked))).await;
+        let (endpoint, daemon, mut conn) = start(&web.url(), json!({})).await;
+        conn.handshake().await;
+        for n in 0..count {
+            at.store(n, Ordering::SeqCst);
+            let answer = conn.call(10 + n, "x", json!({})).await;
+            assert_eq!((text_of(&answer), answer["odd"].is_number()), ("grüß", true), "{transport:?}, {n}: {answer}");
+        }
+        for said in ["same", "first"] {
+            assert_eq!(conn.other("notifications/message").await["params"]["data"], said);
+        }
+        assert_eq!((web.calls("x"), endpoint.accepted(), web.sessions()), (count, 1, 1), "{transport:?}");
+        daemon.stop_closing([&mut conn]).await;
     }
-    for said in ["same", "first"] {
-        assert_eq!(conn.other("notifications/message").await["params"]["data"], said);
-    }
-    assert_eq!(web.calls("x"), count);
-    daemon.stop_closing([&mut conn]).await;
 }
 
 #[tokio::test]
@@ -289,87 +331,120 @@ async fn a_forgotten_session_is_made_anew_and_the_calls_that_found_out_are_sent_
 
 #[tokio::test]
 async fn a_server_that_is_restarted_or_down_for_a_while_costs_no_connection() {
-    let hang = on_x(|_| vec![Part::Hang]);
-    let mut web = Web::start(hang).await;
-    let (endpoint, daemon, mut conn) = start(&web.url(), json!({})).await;
-    conn.handshake().await;
-    for round in 0..3_u64 {
-        conn.send_call(10 + round, "x", json!({})).await;
-        assert_eq!(text_of(&conn.call(20 + round, "echo", json!({})).await), "echo");
-        within("the call to be there", async {
-            while web.calls("x") <= round as usize {
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
-        })
-        .await;
-        web.restart().await;
-        let cut = conn.answer_to(10 + round).await;
-        assert!(cut["error"]["message"].as_str().unwrap().contains("server \"x\""), "{cut}");
-        assert_eq!(text_of(&conn.call(30 + round, "echo", json!({})).await), "echo");
+    for transport in Transport::BOTH {
+        let mut web = Web::start_by(transport, on_x(|_| vec![Part::Hang])).await;
+        let (endpoint, daemon, mut conn) = start(&web.url(), json!({})).await;
+        conn.handshake().await;
+        for round in 0..3_u64 {
+            conn.send_call(10 + round, "x", json!({})).await;
+            assert_eq!(text_of(&conn.call(20 + round, "echo", json!({})).await), "echo");
+            within("the call to be there", async {
+                while web.calls("x") <= round as usize {
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
+            })
+            .await;
+            web.restart().await;
+            let cut = conn.answer_to(10 + round).await;
+            assert!(cut["error"]["message"].as_str().unwrap().contains("server \"x\""), "{cut}");
+            assert_eq!(text_of(&conn.call(30 + round, "echo", json!({})).await), "echo", "{transport:?}");
+        }
+        assert_eq!((endpoint.accepted(), web.calls("x")), (1, 3), "what may have been done is not asked again");
+        daemon.stop_closing([&mut conn]).await;
     }
-    assert_eq!((endpoint.accepted(), web.calls("x")), (1, 3), "what may have been done is not asked again");
-    daemon.stop_closing([&mut conn]).await;
 }
 
 #[tokio::test]
 async fn a_server_that_is_not_there_is_told_with_its_cause_and_found_once_it_is() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let port = listener.local_addr().unwrap().port();
-    drop(listener);
-    let endpoint = FakeEndpoint::bind().await;
-    let entry =
-        json!({"url": format!("http://127.0.0.1:{port}/mcp"), "endpoint": endpoint.url(), "startTimeout": "1s"});
-    let daemon = Setup::new().config(&config([("x", entry)])).start("info");
-    let line = daemon.wait_for_event("ERROR_SERVER_START").await;
-    let message = line["message"].as_str().unwrap();
-    assert!(message.contains("refused the connection: nothing listens there"), "{message}");
-    drop(daemon);
+    for transport in Transport::BOTH {
+        // One that is gone.
+        let mut web = Web::start_by(transport, |_| None).await;
+        web.end().await;
+        let endpoint = FakeEndpoint::bind().await;
+        let entry = json!({"url": web.url(), "endpoint": endpoint.url(), "startTimeout": "1s"});
+        let mut file = config([("x", entry)]);
+        file["maxBackoff"] = "1s".into();
+        let daemon = Setup::new().config(&file).start("info");
+        let line = daemon.wait_for_event("ERROR_SERVER_START").await;
+        let message = line["message"].as_str().unwrap();
+        assert!(message.contains("refused the connection: nothing listens there"), "{message}");
+        web.restart().await;
+        let mut conn = endpoint.accept().await;
+        assert_eq!(names(&conn.handshake().await), ["echo", "x"], "{transport:?}");
+        assert_eq!(text_of(&conn.call(2, "echo", json!({})).await), "echo", "{transport:?}");
+        daemon.stop_closing([&mut conn]).await;
+    }
 }
 
 #[tokio::test]
 async fn a_server_that_does_not_let_us_in_or_is_none_is_told_at_once() {
-    for (status, headers, body, words) in [
+    let events = "content-type: text/event-stream";
+    let faults = [
         ("401 Unauthorized", vec!["www-authenticate: Bearer"], "", "answered HTTP 401: it wants to know who asks"),
+        ("403 Forbidden", vec![], "", "answered HTTP 403: it knows who asks and does not let them in"),
         ("404 Not Found", vec![], "", "answered HTTP 404: there is no MCP server at this path"),
         ("200 OK", vec!["content-type: text/html"], "<h1>", "answered HTTP 200: an answer, but none of MCP"),
         ("500 Oops", vec![], "", "answered HTTP 500"),
         ("429 Too Many Requests", vec!["retry-after: 90"], "", "answered HTTP 429"),
-    ] {
-        let web = Web::start(move |_| Some(whole(status, &headers, body))).await;
-        let entry = json!({"url": web.url(), "startTimeout": "5s"});
-        let endpoint = FakeEndpoint::bind().await;
-        let mut file = config([("x", entry)]);
-        file["endpoint"] = endpoint.url().into();
-        let daemon = Setup::new().config(&file).start("info");
-        let line = daemon.wait_for_event("ERROR_SERVER_START").await;
-        let message = line["message"].as_str().unwrap();
-        assert!(message.contains(words), "{message}");
-        let is_asked_again_soon = !message.contains("next attempt in 90.0 s");
-        assert_eq!(is_asked_again_soon, status != "429 Too Many Requests", "{message}");
-        drop(daemon);
+        ("307 Temporary Redirect", vec!["location: http://127.0.0.2:1/"], "", "redirected to another origin"),
+        ("200 OK", vec![events, "content-encoding: gzip"], "\u{1f}", "compresses its answers"),
+    ];
+    let typed = [
+        (Transport::Http, None),
+        (Transport::Http, Some("http")),
+        (Transport::Sse, None),
+        (Transport::Sse, Some("sse")),
+    ];
+    for (status, headers, body, words) in faults {
+        // At a path for events without a type, the other transport is tried, too.
+        let asked = typed.map(|(transport, kind)| {
+            let headers = headers.clone();
+            async move {
+                let web = Web::start_by(transport, move |_| Some(whole(status, &headers, body))).await;
+                let mut entry = json!({"url": web.url(), "startTimeout": "5s"});
+                if let Some(kind) = kind {
+                    entry["type"] = kind.into();
+                }
+                let endpoint = FakeEndpoint::bind().await;
+                let mut file = config([("x", entry)]);
+                file["endpoint"] = endpoint.url().into();
+                let daemon = Setup::new().config(&file).start("info");
+                let line = daemon.wait_for_event("ERROR_SERVER_START").await;
+                let message = line["message"].as_str().unwrap();
+                assert!(message.contains(words), "{transport:?}, {kind:?}: {message}");
+                let is_asked_again_soon = !message.contains("next attempt in 90.0 s");
+                assert_eq!(is_asked_again_soon, status != "429 Too Many Requests", "{message}");
+                drop(daemon);
+            }
+        });
+        futures_util::future::join_all(asked).await;
     }
 }
 
 #[tokio::test]
 async fn a_busy_server_is_asked_again_when_it_wants_that_and_a_moved_one_where_it_is() {
-    let busy = Arc::new(AtomicUsize::new(0));
-    let count = busy.clone();
-    let web = Web::start(move |asked| {
-        if asked.target == "/mcp" {
-            return Some(whole("307 Temporary Redirect", &["location: /moved/mcp"], ""));
-        }
-        if asked.tool() == Some("x") && count.fetch_add(1, Ordering::SeqCst) == 0 {
-            return Some(whole("429 Too Many Requests", &["retry-after: 1"], ""));
-        }
-        None
-    })
-    .await;
-    let (_endpoint, daemon, mut conn) = start(&web.url(), json!({})).await;
-    conn.handshake().await;
-    assert_eq!(text_of(&conn.call(2, "x", json!({})).await), "echo");
-    assert_eq!(web.calls("x"), 2);
-    assert_eq!(web.asked().iter().filter(|asked| asked.target == "/mcp").count(), 1, "the way is remembered");
-    daemon.stop_closing([&mut conn]).await;
+    for transport in Transport::BOTH {
+        let busy = Arc::new(AtomicUsize::new(0));
+        let count = busy.clone();
+        let web = Web::start_by(transport, move |asked| {
+            let path = transport.path();
+            if asked.target == path {
+                return Some(whole("307 Temporary Redirect", &[&format!("location: /moved{path}")], ""));
+            }
+            if asked.tool() == Some("x") && count.fetch_add(1, Ordering::SeqCst) == 0 {
+                return Some(whole("429 Too Many Requests", &["retry-after: 1"], ""));
+            }
+            None
+        })
+        .await;
+        let (_endpoint, daemon, mut conn) = start(&web.url(), json!({})).await;
+        conn.handshake().await;
+        assert_eq!(text_of(&conn.call(2, "x", json!({})).await), "echo", "{transport:?}");
+        assert_eq!(web.calls("x"), 2);
+        let old = web.asked().iter().filter(|asked| asked.target == transport.path()).count();
+        assert_eq!(old, 1, "{transport:?}: the way is remembered");
+        daemon.stop_closing([&mut conn]).await;
+    }
 }
 
 #[tokio::test]

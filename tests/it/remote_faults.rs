@@ -9,8 +9,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::harness::{
-    Asked, Authority, FakeEndpoint, Part, Secured, Setup, Web, config, events, field, fixture_entry, multiplex, names,
-    result, rounds, text_of, whole, within,
+    Asked, Authority, FakeEndpoint, Part, Secured, Setup, Transport, Web, config, events, field, fixture_entry,
+    multiplex, names, result, rounds, text_of, whole, within,
 };
 use crate::remote::{on_x, start};
 
@@ -192,7 +192,7 @@ async fn a_server_is_reached_by_tls_as_its_entry_says_and_by_http2_where_it_has_
                 .concat(),
             }
         });
-        let web = Web::start_secure(authority.secure(secured), answers).await;
+        let web = Web::start_secure(Transport::Http, authority.secure(secured), answers).await;
         let (endpoint, daemon, mut conn) = start(&web.url(), more.clone()).await;
         assert_eq!(names(&conn.handshake().await), ["echo", "x"]);
         // One cut, one that hangs and is cancelled, and others beside them.
@@ -221,19 +221,22 @@ async fn a_server_is_reached_by_tls_as_its_entry_says_and_by_http2_where_it_has_
 async fn what_is_wrong_with_a_certificate_is_told_with_its_remedy() {
     let (authority, unknown) = (Authority::new(), Authority::new());
     let ca = json!({"caFile": authority.file("ca.pem")});
-    for (secured, more, words) in [
+    let faults = [
         (Secured { expired: true, ..Secured::default() }, &ca, "has expired"),
         (Secured { wants_certificate: true, ..Secured::default() }, &ca, "certFile"),
         (Secured::default(), &json!({"caFile": unknown.file("ca.pem")}), "signed by nobody"),
-    ] {
-        let web = Web::start_secure(authority.secure(secured), |_| None).await;
+    ];
+    for (transport, (secured, more, words)) in
+        Transport::BOTH.into_iter().flat_map(|transport| faults.map(|fault| (transport, fault)))
+    {
+        let web = Web::start_secure(transport, authority.secure(secured), |_| None).await;
         let endpoint = FakeEndpoint::bind().await;
         let mut entry = json!({"url": web.url(), "endpoint": endpoint.url(), "startTimeout": "2s"});
         entry.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         let daemon = Setup::new().config(&config([("x", entry)])).start("info");
         let line = daemon.wait_for_event("ERROR_SERVER_START").await;
         let message = line["message"].as_str().unwrap();
-        assert!(message.contains(words), "{message}");
+        assert!(message.contains(words), "{transport:?}: {message}");
         assert!(web.asked().is_empty(), "{:?}", web.asked());
         daemon.stop().await;
     }
@@ -268,7 +271,11 @@ async fn a_server_is_reached_through_the_proxy_of_the_environment() {
     let authority = Authority::new();
     for is_secure in [false, true] {
         let secure = authority.secure(Secured { http2: true, ..Secured::default() });
-        let web = if is_secure { Web::start_secure(secure, |_| None).await } else { Web::start(|_| None).await };
+        let web = if is_secure {
+            Web::start_secure(Transport::Http, secure, |_| None).await
+        } else {
+            Web::start(|_| None).await
+        };
         let (port, asked) = proxy(web.port()).await;
         let (scheme, variable) = if is_secure { ("https", "HTTPS_PROXY") } else { ("http", "HTTP_PROXY") };
         let endpoint = FakeEndpoint::bind().await;

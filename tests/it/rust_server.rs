@@ -1,21 +1,29 @@
-//! A stdio MCP server made with the official Rust SDK.
+//! An MCP server made with the official Rust SDK: over stdio, or with `http PORT` by Streamable HTTP at that port of loopback.
 //!
 //! Tools: reverse {text}; countdown {from, ms}, which reports its progress at each step of so many milliseconds and ends
 //! early when it is cancelled.
 
 #![expect(clippy::print_stderr, reason = "a server for tests")]
 
+use std::convert::Infallible;
 use std::error::Error;
+use std::sync::Arc;
 use std::time::Duration;
 
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
 use rmcp::model::{
     CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, Implementation, ListToolsResult,
     PaginatedRequestParams, ProgressNotificationParam, ServerCapabilities, ServerConfig, Tool,
 };
 use rmcp::service::RequestContext;
 use rmcp::transport::stdio;
+use rmcp::transport::streamable_http_server::session::local::LocalSessionManager;
+use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, StreamableHttpService};
 use rmcp::{ErrorData, RoleServer, ServerHandler, ServiceExt};
 use serde_json::{Map, Value, json};
+use tokio::net::TcpListener;
 
 struct Rust;
 
@@ -80,6 +88,28 @@ async fn countdown(arguments: &Value, context: &RequestContext<RoleServer>) -> R
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn Error>> {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    if let [transport, port] = &*args
+        && transport == "http"
+    {
+        return serve_http(port.parse()?).await;
+    }
     Rust.serve(stdio()).await?.waiting().await?;
     Ok(())
+}
+
+async fn serve_http(port: u16) -> Result<(), Box<dyn Error>> {
+    let sessions = Arc::new(LocalSessionManager::default());
+    let service = StreamableHttpService::new(|| Ok(Rust), sessions, StreamableHttpServerConfig::default());
+    let listener = TcpListener::bind(("127.0.0.1", port)).await?;
+    loop {
+        let (stream, _) = listener.accept().await?;
+        let service = service.clone();
+        let answer = service_fn(move |request| {
+            let service = service.clone();
+            async move { Ok::<_, Infallible>(service.handle(request).await) }
+        });
+        // How a client leaves is its own affair.
+        tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), answer));
+    }
 }

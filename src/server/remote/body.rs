@@ -4,6 +4,8 @@ use std::ops::ControlFlow;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use super::exchange::{Aim, Exchange, Io, Reading, Wanted, WantedKind};
 use super::reader::{self, Fed, Heard, Piece, Reader};
 use super::request::SESSION_HEADER;
@@ -229,6 +231,9 @@ impl Remote {
                 Found::Lost(lost, _) => {
                     self.note_answer(aim, flight_id(lost.id));
                 }
+                Found::Message { frame, envelope } if is_progress(frame, envelope) => {
+                    self.note_progress(frame, envelope, taker.now);
+                }
                 // A question of the server on the stream of a request is about that, and so is what it logs there.
                 Found::Message { frame, envelope } if is_about_request(frame, envelope) => {
                     if let Aim::Request(Wanted { number: Some(cause), .. }) = aim {
@@ -296,6 +301,17 @@ impl Remote {
         false
     }
 
+    /// The server is at work on the request that its progress names. On a stream that is not the request's own (by HTTP+SSE none is) nothing
+    /// else shows that.
+    fn note_progress(&mut self, frame: &[u8], e: &envelope::Envelope, now: Instant) {
+        let number = e.progress_token.clone().and_then(|token| flight_id(&frame[token]));
+        if let Some(place) = number.and_then(|number| self.place_of(number))
+            && let Some(exchange) = &mut self.each[place]
+        {
+            exchange.moved = now;
+        }
+    }
+
     /// The number of the request by which the conversation began.
     fn hello_number(&self) -> Option<u64> {
         let hello = self.session.hello()?;
@@ -317,6 +333,12 @@ impl Remote {
         self.woken.insert(place);
         wanted.kind.opens()
     }
+}
+
+/// Whether a message of the server tells how far a request is.
+fn is_progress(frame: &[u8], e: &envelope::Envelope) -> bool {
+    e.kind(frame) == Kind::Notification
+        && e.method.clone().is_some_and(|method| frame[method] == *b"notifications/progress")
 }
 
 /// Whether a message of the server on the stream of a request is about that request: its own question, or what it logs.

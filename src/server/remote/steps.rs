@@ -162,7 +162,9 @@ impl Remote {
             }
             (Way::Http | Way::Sse { .. }, _) => &self.url,
         };
-        exchange.session = (self.session.number(), self.session.id().is_some());
+        // By HTTP+SSE the address names the session.
+        let names_session = self.session.id().is_some() || matches!(self.way, Way::Sse { posts: Some(_) });
+        exchange.session = (self.session.number(), names_session);
         let call = request::call(exchange, (url, token), &self.session, &self.spec);
         exchange.io = Io::Sending(self.client.send(call));
         Next::Go

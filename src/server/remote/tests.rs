@@ -6,6 +6,7 @@ use std::sync::Mutex;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::*;
 use crate::config::TlsSpec;
@@ -17,6 +18,9 @@ const BEAT: Duration = Duration::from_secs(15);
 const JSON: &str = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 100000\r\n\r\n{";
 const EVENTS: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n";
 
+const WELCOME: &str = r#"{"jsonrpc":"2.0","id":1,"result":{"protocolVersion":"2025-06-18","capabilities":{},"serverInfo":{"name":"o","version":"1"}}}"#;
+const ANSWER: &str = " \"jsonrpc\":\"2.0\",\"id\":2,\"result\":{}}\n\n";
+
 /// What a call is answered with: a text at once, and another one with each beat, so often; and then the answer.
 #[derive(Clone, Copy)]
 struct Slow(&'static str, &'static str, u32);
@@ -24,6 +28,10 @@ struct Slow(&'static str, &'static str, u32);
 /// A server of this computer, and what it was told.
 struct Other {
     slow: Slow,
+    transport: RemoteTransport,
+    /// What it says on the stream of all answers (HTTP+SSE), and the other end of that.
+    says: UnboundedSender<String>,
+    said: Mutex<Option<UnboundedReceiver<String>>>,
     has_call: Notify,
     told: Mutex<Vec<String>>,
 }
@@ -45,6 +53,10 @@ impl Other {
             }
             let body = String::from_utf8(read[end..end + length].to_vec()).ok()?;
             read.drain(..end + length);
+            if self.transport == RemoteTransport::Sse {
+                self.serve_by_sse(&mut stream, body).await?;
+                continue;
+            }
             let answer = |status: &str, body: &str| {
                 let length = body.len();
                 format!("HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}")
@@ -57,14 +69,11 @@ impl Other {
                     tokio::time::sleep(BEAT).await;
                     stream.write_all(again.as_bytes()).await.ok()?;
                 }
-                stream.write_all(b" \"jsonrpc\":\"2.0\",\"id\":2,\"result\":{}}\n\n").await.ok()?;
+                stream.write_all(ANSWER.as_bytes()).await.ok()?;
                 continue;
             }
             let reply = match () {
-                () if body.contains("\"initialize\"") => answer(
-                    "200 OK",
-                    r#"{"jsonrpc":"2.0","id":1,"result":{"protocolVersion":"2025-06-18","capabilities":{},"serverInfo":{"name":"o","version":"1"}}}"#,
-                ),
+                () if body.contains("\"initialize\"") => answer("200 OK", WELCOME),
                 () if body.is_empty() => answer("405 Method Not Allowed", ""),
                 () => answer("202 Accepted", ""),
             };
@@ -72,13 +81,44 @@ impl Other {
             self.told.lock().unwrap().push(body);
         }
     }
+
+    /// Answers a request by HTTP+SSE. `body`: of a POST; empty for the stream.
+    async fn serve_by_sse(&self, stream: &mut TcpStream, body: String) -> Option<()> {
+        if body.is_empty() {
+            stream.write_all(format!("{EVENTS}event: endpoint\ndata: /posts\n\n").as_bytes()).await.ok()?;
+            let mut said = self.said.lock().unwrap().take()?;
+            while let Some(text) = said.recv().await {
+                stream.write_all(text.as_bytes()).await.ok()?;
+            }
+            return None;
+        }
+        stream.write_all(b"HTTP/1.1 202 Accepted\r\ncontent-length: 0\r\n\r\n").await.ok()?;
+        if body.contains("\"initialize\"") {
+            self.says.send(format!("data: {WELCOME}\n\n")).ok()?;
+        } else if body.contains("tools/call") {
+            self.has_call.notify_one();
+            let (says, Slow(first, again, times)) = (self.says.clone(), self.slow);
+            tokio::spawn(async move {
+                says.send(first.to_owned()).ok()?;
+                for _ in 0..times {
+                    tokio::time::sleep(BEAT).await;
+                    says.send(again.to_owned()).ok()?;
+                }
+                says.send(format!("data: {{{ANSWER}")).ok()
+            });
+        }
+        self.told.lock().unwrap().push(body);
+        Some(())
+    }
 }
 
-/// What comes of a call of a server that answers so, in words, and after how long.
-async fn outcome(slow: Slow) -> (String, Duration) {
+/// What comes of a call of a server that answers so by a transport, in words, and after how long.
+async fn outcome(transport: RemoteTransport, slow: Slow) -> (String, Duration) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/mcp", listener.local_addr().unwrap());
-    let other = Arc::new(Other { slow, has_call: Notify::new(), told: Mutex::default() });
+    let (says, said) = unbounded_channel();
+    let (said, has_call, told) = (Mutex::new(Some(said)), Notify::new(), Mutex::default());
+    let other = Arc::new(Other { slow, transport, says, said, has_call, told });
     let serving = other.clone();
     let server = tokio::spawn(async move {
         let mut each = tokio::task::JoinSet::new();
@@ -91,7 +131,7 @@ async fn outcome(slow: Slow) -> (String, Duration) {
     });
     let spec = Arc::new(RemoteSpec {
         url: url.parse().unwrap(),
-        transport: RemoteTransport::Http,
+        transport,
         headers: Vec::new(),
         auth: AuthSpec::Headers,
         tls: TlsSpec::default(),
@@ -146,6 +186,7 @@ async fn outcome(slow: Slow) -> (String, Duration) {
         })
         .await;
     }
+    assert!(remote.place_of(2).is_none(), "nothing waits for the call any more");
     server.abort();
     (why, after)
 }
@@ -160,7 +201,7 @@ async fn a_call_is_given_up_after_300_seconds_in_which_its_server_said_nothing_o
         Slow(EVENTS, ": still there\n\n", 10_000),
         Slow(EVENTS, "id: 1\nretry: 1\n", 10_000),
     ] {
-        let (why, after) = outcome(slow).await;
+        let (why, after) = outcome(RemoteTransport::Http, slow).await;
         assert_eq!(why, "has said nothing about it for 5 min", "{:?}", slow.1);
         // The call was sent a moment before that began to be counted.
         assert!((299..317).contains(&after.as_secs()), "{after:?}, {:?}", slow.1);
@@ -171,10 +212,32 @@ async fn a_call_is_given_up_after_300_seconds_in_which_its_server_said_nothing_o
 async fn a_call_whose_server_says_something_now_and_then_may_take_an_hour() {
     const TIMES: u32 = 240;
     let notification = "data: {\"jsonrpc\":\"2.0\",\"method\":\"notifications/message\",\"params\":{}}\n\ndata: {";
-    let (why, after) =
-        outcome(Slow("HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\ndata: {", " ", TIMES)).await;
+    let (why, after) = outcome(
+        RemoteTransport::Http,
+        Slow("HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\ndata: {", " ", TIMES),
+    )
+    .await;
     assert_eq!(why, "answered");
     assert!(after >= TIMES * BEAT, "{after:?}");
-    let (why, _) = outcome(Slow(EVENTS, notification, 1)).await;
+    let (why, _) = outcome(RemoteTransport::Http, Slow(EVENTS, notification, 1)).await;
     assert_eq!(why, "answered");
+}
+
+#[tokio::test]
+async fn by_one_stream_for_all_only_the_progress_of_a_call_is_a_sign_of_it() {
+    const TIMES: u32 = 240;
+    let progress = "data: {\"jsonrpc\":\"2.0\",\"method\":\"notifications/progress\",\"params\":{\"progressToken\":2,\"progress\":1}}\n\n";
+    let (why, after) = outcome(RemoteTransport::Sse, Slow("", progress, TIMES)).await;
+    assert_eq!(why, "answered");
+    assert!(after >= TIMES * BEAT, "{after:?}");
+    for again in [
+        ": still there\n\n",
+        "id: 1\nretry: 1\n\n",
+        "data: {\"jsonrpc\":\"2.0\",\"method\":\"notifications/message\",\"params\":{}}\n\n",
+        "data: {\"jsonrpc\":\"2.0\",\"method\":\"notifications/progress\",\"params\":{\"progressToken\":3,\"progress\":1}}\n\n",
+    ] {
+        let (why, after) = outcome(RemoteTransport::Sse, Slow("", again, 10_000)).await;
+        assert_eq!(why, "has said nothing about it for 5 min", "{again}");
+        assert!((299..317).contains(&after.as_secs()), "{after:?}, {again}");
+    }
 }

@@ -22,7 +22,7 @@ pub(crate) use conn::{Conn, names, text_of};
 pub(crate) use daemon::{Daemon, Setup, field};
 pub(crate) use endpoint::FakeEndpoint;
 pub(crate) use secure::{Authority, Secured};
-pub(crate) use web::{Asked, Part, Web, events, result, whole, with_json};
+pub(crate) use web::{Asked, Part, Transport, Web, endpoint_event, events, result, whole, with_json};
 
 /// The bound of every wait. Nothing in a test takes nearly as long, even where several real servers start on a busy machine.
 pub(crate) const BOUND: Duration = Duration::from_secs(60);

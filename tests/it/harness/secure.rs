@@ -135,7 +135,7 @@ async fn answer(
                 sending.send_reset(h2::Reason::INTERNAL_ERROR);
                 return None;
             }
-            Part::Again(..) | Part::Bulk(_) => panic!("by HTTP/1.1 only"),
+            Part::Again(..) | Part::Bulk(_) | Part::Tell(_) | Part::Begin(_) => panic!("by HTTP/1.1 only"),
         }
     }
     sending.send_data(Bytes::new(), true).ok()

@@ -1030,7 +1030,7 @@ fn a_line_of_a_log_is_not_taken_for_the_answer_to_the_request_that_it_names() {
         let lines = with_id(&mut rig, &format!("{line}\n{}", r#"{"id":ID,"result":1}"#));
         lines.lines().for_each(|line| rig.server(line));
         assert_eq!(rig.sent_to_endpoint(), [r#"{"id":"x","result":1}"#], "{line}");
-        assert!(rig.sink.notes[0].contains("stdout line"), "{:?}", rig.sink.notes);
+        assert!(rig.sink.notes[0].contains("not JSON-RPC"), "{:?}", rig.sink.notes);
     }
 }
 
@@ -1043,7 +1043,7 @@ fn answers_amid_other_text_and_several_on_a_line_reach_their_requests() {
     rig.server(&format!("10%\r{}{} done", answer(second), answer(first)));
     let want = ["b", "a"].map(|id| format!(r#"{{"jsonrpc":"2.0","id":"{id}","result":{{}}}}"#));
     assert_eq!(rig.sent_to_endpoint(), want);
-    assert_eq!(rig.sink.notes.iter().filter(|note| note.contains("stdout line")).count(), 2, "{:?}", rig.sink.notes);
+    assert_eq!(rig.sink.notes.iter().filter(|note| note.contains("not JSON-RPC")).count(), 2, "{:?}", rig.sink.notes);
     // A log of an answer is not a second answer.
     rig.server(&format!("sent {}", answer(first)));
     assert!(rig.sent_to_endpoint().is_empty());
