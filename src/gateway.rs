@@ -161,7 +161,7 @@ impl Gates {
         };
         Gates {
             each: seen.iter().map(alone).collect(),
-            all: gate(None, Shown { servers: seen, sharing, manner: Manner::AsOne }),
+            all: gate(None, Shown { servers: seen, sharing, manner: Manner::Together }),
         }
     }
 

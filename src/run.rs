@@ -286,7 +286,7 @@ async fn serve(
 /// Logs once that everything is up, if that ever happens.
 async fn say_when_all_is_up(status: &Status, stop: &Stop) {
     if let Some(summary) = Summary::when_due(status, stop).await {
-        let Summary { servers, tools, connections } = summary;
+        let Summary { servers, tools, connections, gateway: _ } = summary;
         let hint = if io::stderr().is_terminal() { "; Ctrl-C stops" } else { "" };
         info!(event = "ALL_UP", count = servers, tools, connections, "{summary}{hint}");
     }

@@ -15,11 +15,12 @@ use super::memory::Memory;
 use super::picture::Picture;
 use super::protocol::Daemon;
 use super::status::{
-    LinkState, LinkStatus, Mistake, Overview, ServerKey, ServerState, ServerStatus, ShownServer, Started,
+    GatewayStatus, LinkState, LinkStatus, Mistake, Overview, ServerKey, ServerState, ServerStatus, ShownServer, Started,
 };
 use super::wording;
 use crate::error::FaultCode;
 use crate::server::wanted::Wanted;
+use crate::words::counted;
 
 /// The number of this form of the JSON. It changes when a member is taken away or means something else, not when one is added.
 const SCHEMA: u32 = 1;
@@ -36,6 +37,9 @@ pub(super) struct Report {
     causes: Vec<Cause>,
     servers: Vec<Server>,
     endpoints: Vec<Endpoint>,
+    /// Where MCP clients are served, if they are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    gateway: Option<GatewayStatus>,
     /// mcp-pipe has been told to stop, and does.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     stopping: bool,
@@ -221,8 +225,8 @@ impl Report {
         let well = servers.iter().all(|server| server.well)
             && endpoints.iter().all(|endpoint| endpoint.well)
             && all.mistakes.is_empty();
-        let stopping = all.stopping;
-        Some(Report { schema: SCHEMA, daemon: daemon.clone(), well, causes, servers, endpoints, stopping })
+        let (stopping, gateway) = (all.stopping, all.gateway.clone().filter(|_| only.is_none()));
+        Some(Report { schema: SCHEMA, daemon: daemon.clone(), well, causes, servers, endpoints, gateway, stopping })
     }
 
     /// Whether all of it serves.
@@ -251,6 +255,9 @@ impl Report {
         for Endpoint { name, words, .. } in &self.endpoints {
             let _infallible = writeln!(text, "endpoint {name}: {words}");
         }
+        if let Some(GatewayStatus { url, clients }) = &self.gateway {
+            let _infallible = writeln!(text, "gateway {url}: {}", counted(*clients, "client"));
+        }
         for cause in &self.causes {
             let _infallible = writeln!(text, "{}", cause.words());
         }
@@ -274,8 +281,10 @@ impl Report {
             let about = cause.server.clone().or_else(of_endpoint);
             Gist { about: Some(about), ..Gist::of(cause.words(), String::new()) }
         });
+        let of_gateway =
+            self.gateway.as_ref().map(|gateway| Gist::of(format!("gateway {}", gateway.url), String::new()));
         let stopping = self.stopping.then(|| Gist::of("mcp-pipe is stopping".to_owned(), String::new()));
-        stopping.into_iter().chain(servers).chain(endpoints).chain(causes).collect()
+        stopping.into_iter().chain(servers).chain(endpoints).chain(of_gateway).chain(causes).collect()
     }
 }
 

@@ -2,7 +2,7 @@
 //! `journal`, through handles; `answers`, `health`, `summary` and `inspect` read them.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
@@ -260,9 +260,32 @@ pub(crate) struct Overview {
     /// The mistakes of the config as it is now, while an earlier one is used.
     pub mistakes: Vec<Mistake>,
     pub loss: Option<Loss>,
+    /// Where MCP clients are served, if they are.
+    #[serde(default)]
+    pub gateway: Option<GatewayStatus>,
     /// mcp-pipe has been told to stop, and does.
     #[serde(default)]
     pub stopping: bool,
+}
+
+/// What the gateway is doing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct GatewayStatus {
+    /// Its address for all servers.
+    pub url: String,
+    /// How many conversations there are, over HTTP with sessions or otherwise.
+    pub clients: usize,
+}
+
+/// A conversation of a client of the gateway, which is counted until this is dropped.
+#[derive(Debug)]
+pub(crate) struct CountedClient(Status);
+
+impl Drop for CountedClient {
+    fn drop(&mut self) {
+        self.0.clients.fetch_sub(1, Ordering::Relaxed);
+        self.0.tell_clients();
+    }
 }
 
 /// A mistake in a config that was changed while mcp-pipe runs.
@@ -348,6 +371,8 @@ pub(crate) struct Status {
     overview: watch::Sender<Overview>,
     /// Tells of each call.
     calls: watch::Sender<()>,
+    /// How many conversations of clients there are.
+    clients: Arc<AtomicUsize>,
     /// How many keys were given away. Sixty-four bits are never used up.
     keys: Arc<AtomicU64>,
     /// Cleans each text that is noted, which servers or endpoints may have said.
@@ -421,6 +446,26 @@ impl Status {
         let clean = |names: &[String]| names.iter().map(|name| self.redactor.clean(name).into_owned()).collect();
         let (disabled, unshown) = (clean(&left_out.disabled), clean(&left_out.unshown));
         self.overview.send_modify(|overview| (overview.disabled, overview.unshown) = (disabled, unshown));
+    }
+
+    /// Notes where MCP clients are served; `None`: nowhere any more.
+    pub(crate) fn set_gateway(&self, url: Option<String>) {
+        let clients = self.clients.load(Ordering::Relaxed);
+        let gateway = url.map(|url| GatewayStatus { url, clients });
+        self.overview.send_modify(|overview| overview.gateway = gateway);
+    }
+
+    /// Counts a conversation of a client of the gateway.
+    pub(crate) fn count_client(&self) -> CountedClient {
+        self.clients.fetch_add(1, Ordering::Relaxed);
+        self.tell_clients();
+        CountedClient(self.clone())
+    }
+
+    fn tell_clients(&self) {
+        let clients = self.clients.load(Ordering::Relaxed);
+        let told = |gateway: &mut GatewayStatus| std::mem::replace(&mut gateway.clients, clients) != clients;
+        self.overview.send_if_modified(|overview| overview.gateway.as_mut().is_some_and(told));
     }
 
     /// Notes that mcp-pipe stops.

@@ -26,6 +26,8 @@ pub(crate) struct Summary {
     pub tools: Option<usize>,
     /// How many connections.
     pub connections: usize,
+    /// Where MCP clients are served, if they are.
+    pub gateway: Option<String>,
 }
 
 impl fmt::Display for Summary {
@@ -34,20 +36,26 @@ impl fmt::Display for Summary {
         if let Some(tools) = self.tools {
             write!(f, "{}, ", counted(tools, "tool"))?;
         }
-        f.write_str(&counted(self.connections, "connection"))
+        match &self.gateway {
+            Some(url) if self.connections == 0 => write!(f, "at {url}"),
+            Some(url) => write!(f, "{}, and at {url}", counted(self.connections, "connection")),
+            None => f.write_str(&counted(self.connections, "connection")),
+        }
     }
 }
 
 impl Summary {
     /// The summary; `None` while something is not up.
     fn of(all: &Overview) -> Option<Summary> {
-        let Overview { servers, links, .. } = all;
-        let has_link = |server| all.links_of(server).next().is_some();
+        let Overview { servers, links, gateway, .. } = all;
+        let has_link = |server| gateway.is_some() || all.links_of(server).next().is_some();
         let all_up = !servers.is_empty()
             && servers.iter().all(|server| server.state == ServerState::Serving && has_link(server.key))
             && links.iter().all(|link| link.state == LinkState::Connected);
         let tools = distinct(links);
-        all_up.then_some(Summary { servers: servers.len(), tools, connections: links.len() })
+        let tools = tools.filter(|_| !links.is_empty());
+        let gateway = gateway.as_ref().map(|gateway| gateway.url.clone());
+        all_up.then_some(Summary { servers: servers.len(), tools, connections: links.len(), gateway })
     }
 
     /// Waits until everything is up for the first time.
@@ -70,7 +78,9 @@ impl Summary {
         loop {
             Summary::all_up(status).await;
             let read = async {
-                let settled = |all: &Overview| Summary::of(all).is_none_or(|summary| summary.tools.is_some());
+                let settled = |all: &Overview| {
+                    Summary::of(all).is_none_or(|summary| summary.tools.is_some() || summary.connections == 0)
+                };
                 drop(changes.wait_for(settled).await);
             };
             tokio::select! {
@@ -146,7 +156,7 @@ mod tests {
             three.links[1].tools(Some(7));
         };
         let (summary, ()) = tokio::join!(due, life);
-        assert_eq!(summary, Summary { servers: 3, tools: Some(12), connections: 2 });
+        assert_eq!(summary, Summary { servers: 3, tools: Some(12), connections: 2, gateway: None });
         assert_eq!(summary.to_string(), "3 servers, 12 tools, 2 connections");
         assert_eq!(begun.elapsed(), Duration::from_secs(3601) + SETTLED);
     }
@@ -208,7 +218,7 @@ mod tests {
 
     #[test]
     fn one_is_one() {
-        let one = Summary { servers: 1, tools: Some(1), connections: 1 };
+        let one = Summary { servers: 1, tools: Some(1), connections: 1, gateway: None };
         assert_eq!(one.to_string(), "1 server, 1 tool, 1 connection");
         assert_eq!(Summary::of(&Overview::default()), None);
         let (status, three) = Three::new();

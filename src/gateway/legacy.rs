@@ -121,7 +121,7 @@ impl Gateway {
         };
         let resumes = *version >= *RESUMES;
         session.board().set_resuming(resumes);
-        let id = self.sessions.add(gate.scope.clone(), &version, session.clone());
+        let id = self.sessions.add(gate.scope.clone(), &version, session.clone(), self.status.count_client());
         let mut answer = one(answer, takes, &session, resumes);
         if let Ok(id) = HeaderValue::from_str(&id) {
             answer.headers_mut().insert(SESSION, id);

@@ -73,7 +73,9 @@ impl Listener {
         gateway.encrypt(self.encryption.clone());
         if let Ok(address) = self.address() {
             let scheme = if self.encryption.is_some() { "https" } else { "http" };
-            info!(event = "GATEWAY", "MCP clients are served at {scheme}://{address}/mcp");
+            let url = format!("{scheme}://{address}/mcp");
+            info!(event = "GATEWAY", "MCP clients are served at {url}");
+            gateway.status.set_gateway(Some(url));
         }
         let (mut connections, guests) = (JoinSet::new(), Arc::new(Counted::default()));
         let mut sweep = interval(SWEEP);

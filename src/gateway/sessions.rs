@@ -10,6 +10,7 @@ use rand::Rng as _;
 use tokio::time::Instant;
 
 use super::session::Session;
+use crate::control::status::CountedClient;
 
 /// What an id is good for: an address, and whoever may use it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -32,6 +33,7 @@ struct Entry {
     scope: Scope,
     version: Box<str>,
     session: Arc<Session>,
+    _counted: CountedClient,
 }
 
 /// A session, as a request finds it.
@@ -67,11 +69,11 @@ impl Sessions {
     }
 
     /// Adds a session. Returns its id.
-    pub(super) fn add(&self, scope: Scope, version: &str, session: Arc<Session>) -> Box<str> {
+    pub(super) fn add(&self, scope: Scope, version: &str, session: Arc<Session>, counted: CountedClient) -> Box<str> {
         let mut random = [0; 24];
         rand::rng().fill_bytes(&mut random);
         let id: Box<str> = URL_SAFE_NO_PAD.encode(random).into();
-        self.each().insert(id.clone(), Entry { scope, version: version.into(), session });
+        self.each().insert(id.clone(), Entry { scope, version: version.into(), session, _counted: counted });
         id
     }
 

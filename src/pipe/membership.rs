@@ -64,6 +64,8 @@ pub(crate) struct Shown {
 pub(crate) enum Manner {
     /// All as one, or one as it is.
     AsOne,
+    /// All as one, also while there is only one: others may come, and the peer is to learn of that.
+    Together,
     /// One after the other, each as it is.
     InTurns {
         /// The place of the one whose turn does not end, among them.
@@ -369,8 +371,9 @@ impl Pipe {
 
     /// What an endpoint sees that is shown this.
     fn seen(&mut self, shown: &Shown, servers: &[ServerIndex], now: Instant) -> Option<Seen> {
-        let Manner::InTurns { pinned } = shown.manner else {
-            return Some(Seen::AsOne(Some(self.sight(shown, servers, now)?)));
+        let pinned = match shown.manner {
+            Manner::InTurns { pinned } => pinned,
+            Manner::AsOne | Manner::Together => return Some(Seen::AsOne(Some(self.sight(shown, servers, now)?))),
         };
         let is_untouched = shown.servers.iter().all(|(_, policy)| policy.is_untouched());
         let mut seats = Vec::new();
@@ -388,6 +391,7 @@ impl Pipe {
     fn sight(&mut self, shown: &Shown, servers: &[ServerIndex], now: Instant) -> Option<Sight> {
         if let ([server], [(_, policy)]) = (servers, &*shown.servers)
             && policy.is_untouched()
+            && !matches!(shown.manner, Manner::Together)
         {
             return Some(Sight::Alone(*server));
         }

@@ -44,10 +44,19 @@ impl Front {
         }
     }
 
-    /// Has another config count. `is_stale`: files that it names hold something else now.
+    /// Reads the files of its encryption anew: they may hold something else, whatever the config says.
+    pub(super) async fn renew(&self) {
+        if let Some(open) = &self.0
+            && let Err(why) = open.gateway.encrypt_anew().await
+        {
+            error!(event = "ERROR_GATEWAY", "the certificate that was read before still counts: {why:#}");
+        }
+    }
+
+    /// Has another config count.
     pub(super) async fn change(
         &mut self,
-        (spec, is_stale): (Option<&Arc<GatewaySpec>>, bool),
+        spec: Option<&Arc<GatewaySpec>>,
         servers: &[ServerSpec],
         common: &Common,
         tasks: &mut JoinSet<()>,
@@ -55,6 +64,7 @@ impl Front {
         let Some(spec) = spec else {
             if let Some(open) = self.0.take() {
                 info!(event = "GATEWAY", "no MCP client is served any more");
+                common.status.set_gateway(None);
                 open.ended.cancel();
                 open.gateway.end_all();
             }
@@ -62,13 +72,9 @@ impl Front {
         };
         let is_moved = self.0.as_ref().is_none_or(|open| open.spec.listen != spec.listen);
         if let Some(open) = &mut self.0 {
-            let has_other_files = is_stale || open.spec.tls != spec.tls;
             run_all(servers, common).await;
             open.gateway.change(spec, servers).await;
             open.spec = spec.clone();
-            if has_other_files && let Err(why) = open.gateway.encrypt_anew().await {
-                error!(event = "ERROR_GATEWAY", "the certificate that was read before still counts: {why:#}");
-            }
         }
         if is_moved {
             match Listener::bind(spec).await {

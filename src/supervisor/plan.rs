@@ -66,8 +66,8 @@ pub(super) struct Plan {
     /// Servers of which only what we do with them has changed.
     pub(super) adjusted: Vec<ServerSpec>,
     pub(super) groups: Vec<GroupChange>,
-    /// Whether the gateway is another one, or shows something else; and whether only its files hold something else.
-    pub(super) gateway: Option<bool>,
+    /// Whether the gateway is another one, or shows something else.
+    pub(super) gateway: bool,
     /// Limits to keep to from now on, where they are others.
     pub(super) limits: Option<Limits>,
     /// What changes, for a person.
@@ -218,7 +218,7 @@ fn plan_gateway(plan: &mut Plan, old: &Wanted, new: &Wanted, stale: &BTreeSet<Pa
         (Some(_), Some(_)) if shown(old) != shown(new) => None,
         (Some(_), Some(_)) => return,
     };
-    plan.gateway = Some(is_stale);
+    plan.gateway = true;
     plan.words.extend(what.map(str::to_owned));
 }
 
@@ -235,7 +235,7 @@ impl Plan {
     pub(super) fn is_empty(&self) -> bool {
         let Plan { removed, added, restarted, adjusted, groups, gateway, limits, words } = self;
         let servers = removed.len() + added.len() + restarted.len() + adjusted.len();
-        servers + groups.len() + words.len() == 0 && limits.is_none() && gateway.is_none()
+        servers + groups.len() + words.len() == 0 && limits.is_none() && !gateway
     }
 }
 

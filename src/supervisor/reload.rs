@@ -106,6 +106,7 @@ impl Supervisor {
             info!(event = "CONFIG_RELOADED", "the config has no mistakes any more");
         }
         if plan.is_empty() {
+            self.front.renew().await;
             let just_now = self.applied.take().filter(|(at, _)| at.elapsed() <= JUST_NOW);
             let told = just_now.map_or_else(|| "nothing changed".to_owned(), |(_, told)| told);
             return Ok(Given { until: Until::Reloaded { told, warnings, servers: Vec::new() }, within: ENDING });
@@ -116,6 +117,7 @@ impl Supervisor {
         let servers: Vec<Arc<str>> = new_ones.clone().map(|server| server.name.clone()).collect();
         let within = new_ones.map(|server| server.start_timeout).max().unwrap_or_default() + ENDING;
         self.apply(plan, &new).await;
+        self.front.renew().await;
         // Which server an address means.
         new.servers.iter().for_each(|server| self.helm.change(server, false));
         self.wanted = new;
@@ -176,9 +178,9 @@ impl Supervisor {
             sleep(FLOOR).await;
         }
         begun.into_iter().for_each(|group| self.begin(group));
-        if let Some(is_stale) = gateway {
+        if gateway {
             let Supervisor { common, front, tasks, .. } = self;
-            front.change((new.gateway.as_ref(), is_stale), &new.servers, common, tasks).await;
+            front.change(new.gateway.as_ref(), &new.servers, common, tasks).await;
         }
         for name in removed {
             self.helm.remove(&name);

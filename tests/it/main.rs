@@ -22,6 +22,7 @@ mod every_server;
 mod files;
 mod frames;
 #[cfg(target_os = "linux")]
+mod gateway;
 mod half_open;
 mod handshake;
 mod house;

@@ -6,6 +6,7 @@ mod client;
 mod conn;
 mod daemon;
 mod endpoint;
+mod mcp_http;
 mod secure;
 mod web;
 
@@ -21,6 +22,7 @@ pub(crate) use client::Client;
 pub(crate) use conn::{Conn, names, text_of};
 pub(crate) use daemon::{Daemon, Setup, field};
 pub(crate) use endpoint::FakeEndpoint;
+pub(crate) use mcp_http::{McpHttp, text as body_of};
 pub(crate) use secure::{Authority, Secured};
 pub(crate) use web::{Asked, Part, Transport, Web, endpoint_event, events, result, whole, with_json};
 

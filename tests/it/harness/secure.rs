@@ -62,6 +62,14 @@ impl Authority {
         std::fs::write(self.file("client.key"), key.serialize_pem()).unwrap();
     }
 
+    /// Writes a certificate for a server at `127.0.0.1`, and its key.
+    pub(crate) fn sign_server(&self, name: &str) {
+        let key = KeyPair::generate().unwrap();
+        let cert = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap().signed_by(&key, &self.issuer).unwrap();
+        std::fs::write(self.file(&format!("{name}.pem")), cert.pem()).unwrap();
+        std::fs::write(self.file(&format!("{name}.key")), key.serialize_pem()).unwrap();
+    }
+
     /// A server with a certificate for `127.0.0.1` and `mcp.test`.
     pub(crate) fn secure(&self, secured: Secured) -> Secure {
         let key = KeyPair::generate().unwrap();
