@@ -4,6 +4,7 @@
 //! What has a meaning for the log alone is logged where it happens: a journal of everything would only be a second way to write
 //! to the log.
 
+use std::fmt::Display;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -243,7 +244,7 @@ fn end_of(tail: &str) -> &str {
 }
 
 /// That a server says nothing, with what to do about it.
-fn of_silence(note: &Note<'_>, name: &str) -> String {
+fn of_silence(note: &dyn Display, name: &str) -> String {
     let name = argument(name);
     format!(
         "{note}. If it hangs, mcp-pipe restart {name} starts it anew; a \"timeout\" gives its callers an error in time"
@@ -267,10 +268,11 @@ impl ServerStatus {
                 self.failures = self.failures.saturating_add(1);
             }
             ServerNews::StillStarting { .. } => {}
-            ServerNews::NotReady { waited, .. } => {
+            ServerNews::NotReady { .. } => {
                 let fault = self.fault.unwrap_or(FaultCode::ServerNotReady);
                 if fault == FaultCode::ServerNotReady {
-                    self.why = format!("has not answered initialize for {}", span(*waited));
+                    // Without a time: whoever reads it later is told since when the server has been starting.
+                    "has not answered initialize".clone_into(&mut self.why);
                 }
                 self.fault = Some(fault);
             }
@@ -283,10 +285,12 @@ impl ServerStatus {
                 self.becomes(ServerState::Refusing((*words).to_owned()), now);
             }
             ServerNews::Silent { failed: false, note } => {
-                (self.fault, self.why) = (Some(FaultCode::ServerHangs), clean(&of_silence(note, &self.name)));
+                (self.fault, self.why) =
+                    (Some(FaultCode::ServerHangs), clean(&of_silence(&note.timeless(), &self.name)));
             }
             ServerNews::Silent { failed: true, note } => {
-                (self.fault, self.why) = (Some(FaultCode::ServerHangs), clean(&of_silence(note, &self.name)));
+                (self.fault, self.why) =
+                    (Some(FaultCode::ServerHangs), clean(&of_silence(&note.timeless(), &self.name)));
                 self.becomes(ServerState::Silent, now);
             }
             ServerNews::Heard { serving, .. } => {
