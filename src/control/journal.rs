@@ -569,6 +569,26 @@ mod tests {
     }
 
     #[test]
+    fn what_is_kept_for_later_holds_no_time_that_would_stand_still() {
+        let not_ready = ServerNews::NotReady { waited: SOON, undialled: true, ended: false, fetcher: None };
+        assert_eq!(after(&[STARTED, not_ready]).why, "has not answered initialize");
+        for failed in [false, true] {
+            let silent = crate::router::What::Silent { lasted: SOON, method: "tools/call", failed };
+            let note = Note::of(0, silent);
+            assert!(
+                note.to_string().contains(" ago (tools/call) and has said nothing since"),
+                "the log has it: {note}"
+            );
+            let why = after(&[STARTED, READY, ServerNews::Silent { note: &note, failed }]).why;
+            assert!(
+                why.starts_with("was called (tools/call) and has said nothing since, nor answered a ping"),
+                "{why}"
+            );
+            assert!(why.contains("mcp-pipe restart a starts it anew"), "{why}");
+        }
+    }
+
+    #[test]
     fn the_end_of_what_a_server_said_is_kept_until_it_serves() {
         let said = |tail| ServerNews::Exited {
             pid: Some(7),
