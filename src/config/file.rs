@@ -402,7 +402,11 @@ fn entry(r: &mut Reader<'_>, name: String, prop: &ObjectProp<'_>, path: &str) ->
             }
             _ if keys::is_unknown(Place::Server, &key) && is_server(value) => {
                 let what = "is a server inside of another one, and each stands in mcpServers behind its name";
-                r.mistake(prop, &path, Code::Misplaced.says(what), "move it there");
+                let remedy = match keys::names_servers(&entry.name) {
+                    true => format!("remove the {} around it, with its braces", brief(&entry.name)),
+                    false => "move it there".to_owned(),
+                };
+                r.mistake(prop, &path, Code::Misplaced.says(what), remedy);
             }
             _ => keys::foreign(r, &key, prop, &path, Place::Server),
         }

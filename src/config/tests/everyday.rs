@@ -110,6 +110,8 @@ fn a_whole_config_inside_of_an_entry_is_told_what_to_do_with_the_inner_one() {
         );
         assert!(!told.contains("move it there") && !told.contains("neither a command"), "{told}");
     }
+    let twice = told(r#"{"mcpServers":{"mcpServers":{"a":{"command":"x"}}}}"#);
+    assert!(twice.ends_with("behind its name; remove the mcpServers around it, with its braces"), "{twice}");
     let beside = told(r#"{"mcpServers":{"a":{"command":"x","mcpServers":{"b":{"command":"x"}}}}}"#);
     assert!(beside.contains("put what is inside of it beside a"), "{beside}");
 }
