@@ -130,7 +130,8 @@ pub(super) fn advice(status: u16) -> &'static str {
 pub(super) fn advice_on_sse(status: u16) -> Option<&'static str> {
     let advice = ": it opens no stream of events there; if it speaks Streamable HTTP, write \"type\": \"http\", else check the url to the \
                   last slash";
-    (may_be_sse(status) || status == 501).then_some(advice)
+    // 404 says as much as there is to know: nothing is at this path.
+    matches!(status, 400 | 405 | 406 | 415 | 501).then_some(advice)
 }
 
 #[cfg(test)]
