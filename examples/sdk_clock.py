@@ -22,8 +22,10 @@ from zoneinfo import ZoneInfo
 
 try:
     from mcp.server.mcpserver import MCPServer
-except ModuleNotFoundError:  # version 1 of the SDK has it under another name
+    from mcp.server.mcpserver.exceptions import ToolError
+except ModuleNotFoundError:  # version 1 of the SDK has them under another name
     from mcp.server.fastmcp import FastMCP as MCPServer
+    from mcp.server.fastmcp.exceptions import ToolError
 
 server = MCPServer("clock", log_level="WARNING")
 
@@ -37,15 +39,19 @@ def now(timezone: str = "UTC") -> str:
 @server.tool()
 def days_until(date: str, timezone: str = "UTC") -> int:
     """How many days from today until a date (YYYY-MM-DD); negative if it has passed."""
-    return (datetime.strptime(date, "%Y-%m-%d").date() - datetime.now(zone(timezone)).date()).days
+    try:
+        day = datetime.strptime(date, "%Y-%m-%d").date()
+    except ValueError:
+        raise ToolError(f"{date!r} is no date; write YYYY-MM-DD") from None
+    return (day - datetime.now(zone(timezone)).date()).days
 
 
 def zone(name: str) -> ZoneInfo:
     try:
         return ZoneInfo(name)
     except (KeyError, ValueError, OSError):
-        # What is raised here reaches the caller as the tool's error.
-        raise ValueError(f"unknown timezone {name!r}; use an IANA name such as Asia/Ho_Chi_Minh") from None
+        # The text of a ToolError reaches the caller. That of another error does with version 1 of the SDK only.
+        raise ToolError(f"unknown timezone {name!r}; use an IANA name such as Asia/Ho_Chi_Minh") from None
 
 
 if __name__ == "__main__":

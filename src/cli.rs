@@ -411,6 +411,9 @@ pub fn secrets_given(arguments: impl IntoIterator<Item = OsString>, variables: &
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
     let mut command = command_for(|name| arguments.iter().any(|argument| argument == name));
+    if let Some(odd) = slips::dashes(&command, &arguments) {
+        return Err(self::command().error(ErrorKind::UnknownArgument, odd));
+    }
     let read = command.try_get_matches_from_mut(&arguments);
     let matches = read.map_err(|error| slips::explain(error, &command, &arguments))?;
     let mut cli = Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut command))?;

@@ -20,6 +20,7 @@ mod expand;
 mod file;
 mod gateway;
 mod instances;
+mod interpreter;
 mod keys;
 mod listen;
 mod locate;

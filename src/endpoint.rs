@@ -16,7 +16,7 @@ pub(crate) use remote::RemoteUrl;
 use crate::mcp::cloud;
 pub(crate) use crate::secrecy::Secret;
 use crate::secrecy::address::{self, TOKEN_LENGTH};
-use crate::words::{a_character, character, meant};
+use crate::words::{a_character, character, is_unseen, meant};
 
 /// A WebSocket endpoint, kept byte for byte as it was given, so that the token arrives unchanged.
 ///
@@ -136,9 +136,9 @@ impl EndpointError {
             EndpointError::Character { c: ' ', .. } => "remove it, or write %20 for it".to_owned(),
             EndpointError::Character { c: '#', .. } => "write %23 for it".to_owned(),
             EndpointError::Character { c: '\\', .. } => "write / for it".to_owned(),
-            EndpointError::Character { c, .. } => match meant(*c) {
-                Some(meant) if meant.is_ascii_graphic() && !"\"'".contains(meant) => format!("write {meant} for it"),
-                Some(_) | None => "remove it".to_owned(),
+            EndpointError::Character { c, .. } => match meant_in_address(*c).flatten() {
+                Some(meant) => format!("write {meant} for it"),
+                None => "remove it".to_owned(),
             },
             EndpointError::Several => {
                 "write one; further servers may have their own, by \"endpoint\" in their entries".to_owned()
@@ -162,6 +162,14 @@ impl EndpointError {
             | EndpointError::NoHost => whole.to_owned(),
         }
     }
+}
+
+/// What stands in an address in place of a character that none holds: the ASCII character that it looks like, or nothing (the inner
+/// `None`). `None` where a letter of another script may be meant as it is.
+fn meant_in_address(c: char) -> Option<Option<char>> {
+    let meant = meant(c);
+    let is_fit = |meant: &char| meant.is_ascii_graphic() && !"\"'".contains(*meant);
+    (meant.is_some() || is_unseen(c)).then(|| meant.filter(is_fit))
 }
 
 /// Whether a text where something else belongs is most likely an endpoint, perhaps without its scheme or a slash.

@@ -57,10 +57,14 @@ pub struct Problem {
 }
 
 impl Problem {
-    /// A mistake at a place, with its remedy.
+    /// A mistake at a place, with its remedy. Control characters of what they quote are shown by their numbers.
     pub fn new(place: impl Into<Place>, what: What, remedy: impl Into<String>) -> Self {
         let What { code, text } = what;
-        Problem { place: place.into(), code, what: text, remedy: remedy.into() }
+        let on_one_line = |text: String| match text.contains(char::is_control) {
+            true => plain::line(&text).replace('\t', "\\t"),
+            false => text,
+        };
+        Problem { place: place.into(), code, what: on_one_line(text), remedy: on_one_line(remedy.into()) }
     }
 }
 

@@ -44,6 +44,7 @@ use self::living::Living;
 use self::remote::Remote;
 use self::stderr::Noted;
 use self::stdio::Process;
+pub(crate) use self::stdout::notation;
 pub use self::stdout::{Found, Habit, Stdout};
 use self::wanted::{Actual, Goal, Step, Wanted};
 use crate::backoff::Backoff;

@@ -8,7 +8,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use super::{TargetArgs, takes};
 use crate::config::{LAUNCHERS, key_of_option};
 use crate::endpoint::{looks_like_endpoint, looks_like_token};
-use crate::words::{closest, quoted};
+use crate::words::{character, closest, meant, quoted};
 
 /// Longest command line, in bytes, that is shown as a person should write it.
 const LONGEST_SHOWN: usize = 200;
@@ -32,7 +32,8 @@ pub(super) fn explain(mut error: clap::Error, command: &clap::Command, arguments
             .or_else(|| usual(&wrong).map(str::to_owned))
             .or_else(|| key(&wrong))
             .or_else(|| call(command, arguments))
-            .or_else(|| line(command, arguments))
+            .or_else(|| useless(&wrong, command, current))
+            .or_else(|| line(command, arguments, near(&wrong, command).is_some()))
     {
         error.remove(ContextKind::SuggestedArg);
         error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![StyledStr::from(hint)]));
@@ -102,6 +103,35 @@ fn command_in<'a>(command: &'a clap::Command, arguments: &[OsString]) -> Option<
         }
     }
     None
+}
+
+/// The option of ours, without its dashes, that one is written much like.
+fn near<'a>(wrong: &str, command: &'a clap::Command) -> Option<&'a str> {
+    let name = wrong.strip_prefix("--")?.split('=').next()?;
+    closest(name, command.get_arguments().filter_map(clap::Arg::get_long))
+}
+
+/// What to do about an option that is written much like one which does nothing for the command.
+fn useless(wrong: &str, command: &clap::Command, current: Option<&str>) -> Option<String> {
+    let (current, near) = (current.filter(|current| ["tools", "call"].contains(current))?, near(wrong, command)?);
+    let option = command.get_arguments().find(|option| option.get_long() == Some(near))?;
+    (!takes(current, option.get_id().as_str())).then(|| format!("--{near} does nothing for {current}: leave it out"))
+}
+
+/// An option of ours whose dashes are others, as a word processor makes them of two: a mistake, told with the option.
+pub(super) fn dashes(command: &clap::Command, arguments: &[OsString]) -> Option<String> {
+    let is_dash = |c: char| c == '-' || meant(c) == Some('-');
+    let words = arguments.iter().skip(1).take_while(|word| *word != "--").filter_map(|word| word.to_str());
+    let mut odd = words.filter_map(|word| {
+        let name = word.trim_start_matches(is_dash);
+        let dash = word[..word.len() - name.len()].chars().find(|c| *c != '-')?;
+        let name = name.split('=').next().unwrap_or_default();
+        let all = command.get_arguments().chain(command.get_subcommands().flat_map(clap::Command::get_arguments));
+        let known = ["help", "version"].into_iter().chain(all.filter_map(clap::Arg::get_long));
+        known.into_iter().any(|known| known == name).then(|| (name.to_owned(), dash))
+    });
+    let (name, dash) = odd.next()?;
+    Some(format!("an option begins with two hyphens, and this one holds {}: write --{name}", character(dash)))
 }
 
 /// Whether the option that the parser suggests is written much like the wrong one, and does anything for the command.
@@ -227,8 +257,9 @@ fn pairs(words: &[&str]) -> Option<String> {
     (!object.is_empty()).then(|| serde_json::Value::Object(object).to_string())
 }
 
-/// How to start a program whose arguments were written behind the name of a server.
-fn line(command: &clap::Command, arguments: &[OsString]) -> Option<String> {
+/// How to start a program whose arguments were written behind the name of a server. `is_slip`: the wrong option is written much like
+/// one of ours, so that only a program which everybody knows takes it.
+fn line(command: &clap::Command, arguments: &[OsString], is_slip: bool) -> Option<String> {
     let words: Vec<&str> = arguments.iter().skip(1).map(|word| word.to_str()).collect::<Option<_>>()?;
     let find = |word: &str| {
         let name = word.strip_prefix("--")?.split('=').next();
@@ -261,6 +292,9 @@ fn line(command: &clap::Command, arguments: &[OsString]) -> Option<String> {
         }
     };
     let words = &words[target..];
+    if is_slip && !words.first().is_some_and(|first| LAUNCHERS.contains(first)) {
+        return None;
+    }
     let shown = words.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" ");
     if words.len() < 2 || words.iter().any(|word| is_secret(word)) || shown.len() > LONGEST_SHOWN {
         return None;
@@ -435,6 +469,40 @@ mod tests {
             let tip = error.split_once("tip:").map(|(_, tip)| tip);
             assert!(want.map_or(tip.is_none(), |want| tip.is_some_and(|tip| tip.contains(want))), "{line:?}: {error}");
         }
+    }
+
+    #[test]
+    fn a_slip_of_an_option_behind_a_server_is_told_as_one() {
+        for (line, want) in [
+            (&["ok", "--locl"][..], "similar argument exists: '--local'"),
+            (&["run", "ok", "--locl"], "similar argument exists: '--local'"),
+            (&["calculator.py", "--locl"], "similar argument exists: '--local'"),
+            (&["ok", "--confg=x"], "similar argument exists: '--config'"),
+            (&["tools", "ok", "--confg", "x"], "similar argument exists: '--config'"),
+            (&["tools", "ok", "--locl"], "tip: --local does nothing for tools: leave it out"),
+            (&["npx", "--locl"], "mcp-pipe -- npx --locl"),
+            (&["ok", "--flag"], "mcp-pipe -- ok --flag"),
+        ] {
+            let error = refused(line);
+            assert!(error.contains(want) && !error.contains("-- ok --loc"), "{line:?}: {error}");
+        }
+    }
+
+    #[test]
+    fn dashes_of_a_word_processor_are_told_with_the_hyphens_to_write() {
+        for (line, want) in [
+            (&["–-local"][..], "– (U+2013, en dash): write --local"),
+            (&["—local"], "— (U+2014, em dash): write --local"),
+            (&["-–local", "ok"], "write --local"),
+            (&["−−config=x.json"], "write --config"),
+            (&["tools", "ok", "—json"], "write --json"),
+            (&["–version"], "write --version"),
+        ] {
+            let error = refused(line);
+            assert!(error.contains(want), "{line:?}: {error}");
+        }
+        assert!(super::super::parse(["mcp-pipe", "--", "x", "—local"].map(Into::into)).is_ok());
+        assert!(super::super::parse(["mcp-pipe", "–mine"].map(Into::into)).is_ok());
     }
 
     #[test]

@@ -8,7 +8,8 @@ use super::command;
 use super::context::Context;
 use super::dial::ENDPOINT;
 use super::file::{Entry, File, RemoteEntry, Transport};
-use super::missing::{NO_PROGRAM, Sought, shell_only};
+use super::interpreter::{self, Line};
+use super::missing::{NO_PROGRAM, Sought, is_script, shell_only};
 use super::{Mode, Naming, ServerSpec, windows};
 use crate::disk::joined;
 use crate::endpoint::agent::{self, Agent};
@@ -16,9 +17,6 @@ use crate::endpoint::{Endpoint, left_open};
 use crate::error::{Code, Place};
 use crate::secrecy::{Redactor, address};
 use crate::words::{brief, brief_path, span};
-
-/// Interpreters whose first argument is a script.
-const INTERPRETERS: &[&str] = &["python", "python3", "node", "bun", "deno", "ruby", "php", "bash", "sh"];
 
 /// Shortest token of which nothing is said, in bytes.
 const SHORT_TOKEN: usize = 8;
@@ -105,8 +103,9 @@ fn program(ctx: &mut Context<'_>, server: &ServerSpec, entry: &Entry) {
         return;
     }
     let Some(spec) = server.reach.command() else { return };
+    let written_at = &written.place;
     // A path of Windows has been told of.
-    if !cfg!(windows) && windows::is_path(&spec.program) {
+    if !cfg!(windows) && windows::is_place(&spec.program) {
         return;
     }
     let own = spec.env.iter().find(|(name, _)| name == "PATH").map(|(_, value)| value.reveal().to_owned());
@@ -137,14 +136,33 @@ fn program(ctx: &mut Context<'_>, server: &ServerSpec, entry: &Entry) {
         let what = format!("names {shown}, which is in no folder of the PATH, so {} can't start", brief(&server.name));
         ctx.warning(&written.place, Code::ProgramMissing.says(what), sought.remedy_for_missing());
     }
-    let name = Path::new(&spec.program).file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    let (Some(script), Some(cwd), true) = (spec.args.first(), &spec.cwd, INTERPRETERS.contains(&name)) else { return };
-    let is_script = [".py", ".js", ".mjs", ".cjs", ".ts", ".rb", ".php", ".sh"].iter().any(|end| script.ends_with(end));
-    let file = joined(cwd, script);
-    if let (true, true, false, Some(argument)) = (is_script, cwd.is_dir(), file.exists(), entry.args.first()) {
-        let what = format!("names {}, which is no file, so {} can't start", brief_path(&file), brief(&server.name));
-        let remedy = "create it, or correct the path, which starts at the server's cwd, else at the config's folder";
-        ctx.warning(&argument.place, Code::PathMissing.says(what), remedy);
+    let Some(cwd) = &spec.cwd else { return };
+    let place = |at: usize| {
+        let written = entry.args.iter().find(|arg| arg.value == spec.args[at]).or_else(|| entry.args.get(at));
+        written.map_or_else(|| written_at.clone(), |arg| arg.place.clone())
+    };
+    let fault = match interpreter::line(&spec.program, &spec.args) {
+        Line::Joined(at) => Some((at, None)),
+        Line::Script(at) if joined(cwd, &spec.args[at]).exists() => None,
+        Line::Script(at) if interpreter::is_joined_to_script(&spec.args[at]) => Some((at, None)),
+        Line::Script(at) => {
+            let is_missing = is_script(&spec.args[at]) && cwd.is_dir();
+            is_missing.then(|| (at, Some(joined(cwd, &spec.args[at]))))
+        }
+        Line::Unknown => None,
+    };
+    match fault {
+        Some((at, Some(file))) => {
+            let what = format!("names {}, which is no file, so {} can't start", brief_path(&file), brief(&server.name));
+            let remedy =
+                "create it, or correct the path, which starts at the server's cwd, else at the config's folder";
+            ctx.warning(place(at), Code::PathMissing.says(what), remedy);
+        }
+        Some((at, None)) => {
+            let what = "holds several arguments, and no shell parts them here";
+            ctx.warning(place(at), Code::WrongValue.says(what), "write a text for each argument: [\"…\", \"…\"]");
+        }
+        None => {}
     }
 }
 

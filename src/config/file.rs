@@ -63,10 +63,11 @@ use jsonc_parser::ast::{Array, ObjectProp, Value};
 
 use super::gateway::{self, GatewayEntry};
 use super::keys::Place;
+use super::missing::LAUNCHERS;
 use super::named::{self, NamedEndpoint};
 use super::reach::Written;
 pub(crate) use super::reach::{RemoteEntry, Transport};
-use super::reader::{Located, Reader};
+use super::reader::{Located, Reader, kind};
 use super::shared::{Shared, shared};
 use super::{auth, keys, policy, reach, syntax, units};
 use crate::endpoint::{looks_like_endpoint, looks_like_token};
@@ -153,8 +154,7 @@ pub(crate) fn read(name: &str, text: &str) -> Reading {
 
 fn top(r: &mut Reader<'_>, value: &Value<'_>, file: &mut File) {
     if is_server(value) && !keys::has_servers(value) {
-        let what = "is the entry of one server, and servers stand in mcpServers, each behind its name";
-        return r.mistake(value, "", Code::Misplaced.says(what), format!("write {}", one_server(value)));
+        return r.mistake(value, "", Code::Misplaced.says(NAMELESS), format!("write {}", one_server(value)));
     }
     if let Value::Array(list) = value {
         return r.mistake(value, "", Code::WrongType.says("is a list, not an object"), for_list(list));
@@ -232,6 +232,14 @@ fn is_server(value: &Value<'_>) -> bool {
         .any(|key| object.properties.iter().any(|p| p.name.as_str() == *key))
 }
 
+/// Whether a list of servers is the entry of one, whose name was forgotten: a server may be called `command`, and is an object.
+fn is_nameless(value: &Value<'_>) -> bool {
+    let Value::Object(object) = value else { return false };
+    is_server(value) && object.properties.iter().any(|prop| !matches!(prop.value, Value::Object(_)))
+}
+
+/// What is wrong with an entry that has no name.
+const NAMELESS: &str = "is the entry of one server, and servers stand in mcpServers, each behind its name";
 /// What to write where nothing is known of the servers that are meant.
 const EXAMPLE: &str = r#"write {"mcpServers": {"calculator": {"command": "python", "args": ["calculator.py"]}}}"#;
 
@@ -270,7 +278,7 @@ fn one_server(entry: &Value<'_>) -> String {
         }
     };
     let (mut name, mut members) = (None, Vec::new());
-    for prop in &object.properties {
+    for prop in object.properties.iter().filter(|prop| !is_server(&prop.value)) {
         let key = prop.name.as_str();
         let written = words(&prop.value).filter(|_| ["command", "args"].contains(&key));
         let written = written.filter(|words| words.iter().map(String::len).sum::<usize>() <= LONGEST_SHOWN);
@@ -287,9 +295,10 @@ fn one_server(entry: &Value<'_>) -> String {
         if let Some(stem) = stem.filter(|_| key == "args" || (key == "command" && name.is_none())) {
             name = Some(stem.to_owned());
         }
-        members.push(format!("{key:?}: {value}"));
+        members.push(format!("{:?}: {value}", brief(key)));
     }
     let name = name.unwrap_or_else(|| "my-server".to_owned());
+    let name = brief(&name);
     format!("{{\"mcpServers\": {{{name:?}: {{{}}}}}}}", members.join(", "))
 }
 
@@ -312,6 +321,9 @@ fn entries(r: &mut Reader<'_>, value: &Value<'_>, path: &str, file: &mut File) {
     if matches!(value, Value::Array(_)) {
         let remedy = r#"write each server behind its name: {"calculator": {"command": …}}"#;
         return r.mistake(value, path, Code::WrongType.says("is a list, not an object"), remedy);
+    }
+    if is_nameless(value) {
+        return r.mistake(value, path, Code::Misplaced.says(NAMELESS), format!("write {}", one_server(value)));
     }
     let mut lines: Vec<(String, usize)> = Vec::new();
     for (name, path, prop) in r.servers(value, path) {
@@ -346,11 +358,16 @@ fn entry(r: &mut Reader<'_>, name: String, prop: &ObjectProp<'_>, path: &str) ->
         shared: Shared::default(),
     };
     let before = r.mistakes.len();
+    if let Some((what, remedy)) = no_entry(&prop.value) {
+        r.mistake(&prop.value, path, Code::WrongType.says(what), remedy);
+        return entry;
+    }
     let mut written = Written::default();
     let (mut disabled, mut enabled, mut active) = (None, None, None);
     let (mut before_args, mut elsewhere) = (Vec::new(), ToolPolicy::default());
     let mut gate = policy::Written::default();
-    for (key, path, prop) in keys::members(r, &prop.value, path, Place::Server) {
+    let outer = prop;
+    for (key, path, prop) in keys::members(r, &outer.value, path, Place::Server) {
         let value = &prop.value;
         let switch = |r: &mut Reader<'_>, off| (r.boolean(value, &path) == Some(off)).then(|| r.place(prop, &path));
         written.note(&key, || r.place(prop, &path));
@@ -377,9 +394,19 @@ fn entry(r: &mut Reader<'_>, name: String, prop: &ObjectProp<'_>, path: &str) ->
             "enabled" => enabled = switch(r, false),
             "isActive" => active = switch(r, false),
             _ if shared(r, &key, prop, &path, &mut entry.shared) => {}
+            _ if keys::names_servers(&key) && matches!(value, Value::Object(_)) => {
+                let at = if is_server(&outer.value) { "beside" } else { "in place of" };
+                let what = "is a whole list of servers inside of one";
+                let remedy = format!("put what is inside of it {at} {}", brief(&entry.name));
+                r.mistake(prop, &path, Code::Misplaced.says(what), remedy);
+            }
             _ if keys::is_unknown(Place::Server, &key) && is_server(value) => {
                 let what = "is a server inside of another one, and each stands in mcpServers behind its name";
-                r.mistake(prop, &path, Code::Misplaced.says(what), "move it there");
+                let remedy = match keys::names_servers(&entry.name) {
+                    true => format!("remove the {} around it, with its braces", brief(&entry.name)),
+                    false => "move it there".to_owned(),
+                };
+                r.mistake(prop, &path, Code::Misplaced.says(what), remedy);
             }
             _ => keys::foreign(r, &key, prop, &path, Place::Server),
         }
@@ -413,6 +440,30 @@ fn entry(r: &mut Reader<'_>, name: String, prop: &ObjectProp<'_>, path: &str) ->
         entry.kind = Transport::Unknown;
     }
     entry
+}
+
+/// What is wrong with an entry that is no object, and what to write. What stands there may hold a secret: of that only the name of a
+/// program that everybody has is repeated.
+fn no_entry(value: &Value<'_>) -> Option<(String, String)> {
+    let first = match value {
+        Value::Object(_) | Value::NullKeyword(_) => return None,
+        Value::Array(list) => list.elements.first().unwrap_or(value),
+        Value::StringLit(_) | Value::NumberLit(_) | Value::BooleanLit(_) => value,
+    };
+    let text = match first {
+        Value::StringLit(text) => text.value.trim(),
+        Value::NumberLit(_) | Value::BooleanLit(_) | Value::Object(_) | Value::Array(_) | Value::NullKeyword(_) => "",
+    };
+    let program = text.split_whitespace().next().unwrap_or_default();
+    let program = LAUNCHERS.iter().find(|known| **known == program).unwrap_or(&"…");
+    let remedy = if is_server(first) {
+        "write what is in the [ ] without them: an entry is one server".to_owned()
+    } else if text.get(..4).is_some_and(|scheme| scheme.eq_ignore_ascii_case("http")) && text.contains("://") {
+        r#"write {"url": "https://…"}"#.to_owned()
+    } else {
+        format!(r#"write {{"command": "{program}", "args": ["…"]}}"#)
+    };
+    Some((format!("is {}, not an object", kind(value)), remedy))
 }
 
 /// The value of `command`: a program, and the arguments that stand behind it where somebody wrote one list.

@@ -266,7 +266,11 @@ const FOREIGN: &[(Place, Treatment, &[&str])] = &[
         &["directory", "dir", "workingDirectory", "working_directory", "workingDir", "working_dir", "workdir"],
     ),
     (Server, Meant("command"), &["cmd", "exec", "executable", "program"]),
-    (Server, Meant("args"), &["arguments", "argv", "params", "parameters"]),
+    (
+        Server,
+        Meant("args"),
+        &["argument", "arguments", "arg", "argv", "param", "params", "parameters", "cmd_args", "commandArgs"],
+    ),
     (Server, Honoured("url"), &["httpUrl", "http_url", "sseUrl", "baseUrl"]),
     (Server, Honoured("headers"), &["http_headers", "httpHeaders", "requestHeaders"]),
     (Server, Harmless, &["source", "dev", "longRunning"]),
@@ -796,10 +800,14 @@ fn did_you_mean(ours: &str) -> String {
 
 /// Whether a file names servers, in the place where we or other programs have them.
 pub(crate) fn has_servers(value: &Value<'_>) -> bool {
-    let names_them = |key: &str| {
-        key == "mcpServers" || matches!(treatment(Top, key), Some(Honoured("mcpServers" | "mcp" | "mcpServerConfig")))
-    };
+    let names_them =
+        |key: &str| names_servers(key) || matches!(treatment(Top, key), Some(Honoured("mcp" | "mcpServerConfig")));
     matches!(value, Value::Object(object) if object.properties.iter().any(|prop| names_them(prop.name.as_str())))
+}
+
+/// Whether a key is that of the list of servers, by our name or another program's.
+pub(crate) fn names_servers(key: &str) -> bool {
+    key == "mcpServers" || treatment(Top, key) == Some(Honoured("mcpServers"))
 }
 
 /// Whether a key is none that anybody knows in its place.

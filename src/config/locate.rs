@@ -13,7 +13,7 @@ use crate::disk::{joined, obstacle};
 use crate::endpoint::{looks_like_endpoint, looks_like_token};
 use crate::error::{Code, Place, Problem};
 use crate::process::limits;
-use crate::words::{character, is_unseen, quoted};
+use crate::words::{character, closest, is_unseen, quoted};
 
 /// The variable that names the config.
 pub(crate) const CONFIG: &str = "MCP_CONFIG";
@@ -140,7 +140,10 @@ pub(crate) fn config(
                         "write the name without it",
                     )
                 }
-                None => Problem::new(Place::file(name), Code::FileMissing.says(what), make),
+                None => {
+                    let remedy = neighbour(path, &full).map_or(make, |meant| format!("did you mean {meant}?"));
+                    Problem::new(Place::file(name), Code::FileMissing.says(what), remedy)
+                }
             })
         }
         _ if full.is_dir() => {
@@ -165,4 +168,19 @@ pub(crate) fn config(
             "",
         )),
     }
+}
+
+/// Most files of a folder among which a config is looked for that was meant.
+const MOST_NEIGHBOURS: usize = 1000;
+
+/// The config that was most likely meant by the name of one that is not there, as it is to be written.
+fn neighbour(written: &Path, full: &Path) -> Option<String> {
+    let name = full.file_name()?.to_str()?;
+    let files = full.parent()?.read_dir().ok()?.take(MOST_NEIGHBOURS).filter_map(Result::ok);
+    let mut names: Vec<String> = files.filter_map(|file| file.file_name().into_string().ok()).collect();
+    names.retain(|name| [".json", ".jsonc"].iter().any(|ending| name.ends_with(ending)));
+    names.sort();
+    let without_ending = names.iter().find(|other| other.strip_prefix(name).is_some_and(|rest| rest.starts_with('.')));
+    let meant = without_ending.map(String::as_str).or_else(|| closest(name, names.iter().map(String::as_str)))?;
+    Some(written.with_file_name(meant).display().to_string())
 }

@@ -154,7 +154,7 @@ pub(crate) fn shell_only(program: &str) -> Option<&'static str> {
     // A folder on the way may have a blank in its name: what is there is no command line.
     let missing = Path::new(program).ancestors().take_while(|path| !path.exists()).last();
     let there = missing.and_then(Path::parent).map_or(0, |there| there.as_os_str().len());
-    if !cfg!(windows) && windows::is_path(program) {
+    if !cfg!(windows) && windows::is_place(program) {
         Some("that is a path of Windows, and this is another system: write the program's path here, or its name alone")
     } else if program.get(there..).is_some_and(|rest| rest.contains(char::is_whitespace)) {
         Some("`command` is the program only: put the rest into `args`, a text for each argument")

@@ -10,7 +10,7 @@
 //! Besides the keys for how servers share a connection (`mode`, `naming`, `names`, `turn`, `resync`) and for the connection
 //! itself (`endpointHeaders` …) that [`super::file`] lists: here they are this endpoint's own.
 
-use jsonc_parser::ast::Value;
+use jsonc_parser::ast::{Object, ObjectProp, Value};
 
 use super::keys::{self, Place as Where};
 use super::policy::{self, Written};
@@ -36,8 +36,18 @@ pub(crate) struct NamedEndpoint {
 /// Reads the value of `endpoints`.
 pub(crate) fn read(r: &mut Reader<'_>, value: &Value<'_>, path: &str) -> Vec<NamedEndpoint> {
     let mut all: Vec<NamedEndpoint> = Vec::new();
-    if let Value::Array(_) = value {
-        let what = Code::WrongType.says("is a list, and each endpoint needs a name");
+    let is_nameless = |object: &Object<'_>| {
+        let is_text = |prop: &ObjectProp<'_>| prop.name.as_str() == "url" && matches!(prop.value, Value::StringLit(_));
+        object.properties.iter().any(is_text) && object.properties.iter().any(|prop| prop.name.as_str() == "servers")
+    };
+    let what = match value {
+        Value::Array(_) => Some("is a list, and each endpoint needs a name"),
+        Value::Object(object) if is_nameless(object) => Some("is one endpoint, and each stands there behind its name"),
+        Value::Object(_) | Value::StringLit(_) | Value::NumberLit(_) | Value::BooleanLit(_) => None,
+        Value::NullKeyword(_) => None,
+    };
+    if let Some(what) = what {
+        let what = Code::WrongType.says(what);
         let remedy = r#"write {"kitchen": {"url": "wss://…"}, "office": {"url": "wss://…"}}, with names of your own"#;
         r.mistake(value, path, what, remedy);
         return all;

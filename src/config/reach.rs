@@ -109,6 +109,12 @@ impl Written {
                 r.warning_at(place, what, remedy);
             }
         }
+        if let Some(command) = &self.command
+            && let Some(remedy) = of_address(&command.value)
+        {
+            r.mistake_at(&command.place, Code::WrongValue.says("is an address, and no program"), remedy);
+            return Some(Transport::Unknown);
+        }
         let kind = self.transport.as_ref().map(|by| keys::remote(&by.value));
         match (kind, self.command, self.url) {
             (Some(Some(Remote::Http(transport))), Some(command), Some(url)) if !is_websocket(&url.value) => {
@@ -222,6 +228,18 @@ fn remote(
 
 fn is_local(kind: &Located<String>) -> bool {
     ["stdio", "local"].iter().any(|here| kind.value.eq_ignore_ascii_case(here))
+}
+
+/// What to write for an address in the place of a program.
+fn of_address(command: &str) -> Option<&'static str> {
+    let (scheme, _) = command.trim_start().split_once("://")?;
+    match scheme.to_ascii_lowercase().as_str() {
+        "http" | "https" => Some("that is the address of a remote server: write it as \"url\", in place of `command`"),
+        "ws" | "wss" => {
+            Some("that is the address of an endpoint: write it as \"endpoint\", and the program as `command`")
+        }
+        _ => None,
+    }
 }
 
 /// Whether an address is that of a WebSocket.

@@ -346,7 +346,11 @@ pub(crate) fn in_brackets(value: &Value<'_>) -> String {
 fn example_of(path: &str) -> &'static str {
     match path.rsplit('.').next().unwrap_or_default() {
         "mcpServers" => r#"write each server behind its name: {"calculator": {"command": …}}"#,
-        "env" | "environment" => r#"write {"NAME": "value"}"#,
+        "env" | "environment" | "envVars" | "environmentVariables" | "env_http_headers" => r#"write {"NAME": "value"}"#,
+        "headers" | "http_headers" | "httpHeaders" | "requestHeaders" => r#"write {"NAME": "value"}"#,
+        "auth" => r#"write {"bearer": "${TOKEN}"}, and set TOKEN in the environment or in .env"#,
+        "login" => r#"write {}, and run mcp-pipe login with the server's name"#,
+        "clientCredentials" => r#"write {"clientId": "…", "clientSecret": "${SECRET}"}"#,
         "endpointHeaders" => r#"write {"X-Name": "value"}"#,
         "rename" => r#"write {"its name": "the name to publish"}"#,
         "describe" => r#"write {"name or pattern": "text"}"#,
@@ -356,7 +360,7 @@ fn example_of(path: &str) -> &'static str {
     }
 }
 
-fn kind(value: &Value<'_>) -> &'static str {
+pub(crate) fn kind(value: &Value<'_>) -> &'static str {
     match value {
         Value::StringLit(_) => "a text",
         Value::NumberLit(_) => "a number",

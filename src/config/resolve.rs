@@ -437,6 +437,10 @@ fn missing_endpoint(ctx: &mut Context<'_>, without: &[String], config: Option<&s
         Some(name) => format!("{name} holds an address: if it is that, call it MCP_ENDPOINT. Else {ways}"),
         None => ways,
     };
+    let remedy = match misnamed_dotenv(ctx) {
+        Some(told) => format!("{told}. Or {remedy}"),
+        None => remedy,
+    };
     let nowhere = format!("so there is nowhere to serve {names}");
     if let Some(Problem { place, code: _, what, remedy }) = ctx.dotenv.files.iter().find_map(|file| file.spoilt.clone())
     {
@@ -459,4 +463,16 @@ fn missing_endpoint(ctx: &mut Context<'_>, without: &[String], config: Option<&s
         files => format!(" in the environment, nor in {files}"),
     };
     ctx.mistake(ENDPOINT, Code::EndpointMissing.says(format!("is not set{looked}, {nowhere}")), remedy);
+}
+
+/// What `.env` is called where an editor, or somebody who sees no ending, has saved it.
+const MISNAMED: &[&str] = &[".env.txt", ".env.TXT", "env.txt", "env", "_env"];
+
+/// What to do about a file that most likely was to be `.env`.
+fn misnamed_dotenv(ctx: &Context<'_>) -> Option<String> {
+    let places = [(&*ctx.base, "beside the config"), (ctx.cwd, "in the working directory")];
+    places.into_iter().find_map(|(folder, place)| {
+        let name = MISNAMED.iter().find(|name| folder.join(name).is_file())?;
+        Some(format!("{name} {place} is not read: call it .env"))
+    })
 }

@@ -69,7 +69,7 @@ pub(crate) fn of_entry(ctx: &mut Context<'_>, entry: &Entry, asked_for: bool) ->
     let written = written.trim();
     is_mangled(ctx, program, written);
     let (native, args) = of_this_system(ctx, &program.place, &entry.name, &path, written.to_owned(), args);
-    let program = if command::is_path(&native) && !windows::is_path(&native) {
+    let program = if command::is_path(&native) && !windows::is_place(&native) {
         joined(&ctx.base, native).display().to_string()
     } else {
         command::with_fallback(&native, &path).to_owned()
@@ -134,7 +134,7 @@ fn way_out(kind: &str, url: Option<&str>) -> String {
 /// Warns that a server's folder is not there. That is no mistake: a disk may be mounted later than we start, and the other
 /// servers need not wait for one.
 fn no_folder(ctx: &mut Context<'_>, text: &Located<String>, cwd: &Path, written: &str, server: &str) {
-    if !cfg!(windows) && windows::is_path(written) {
+    if !cfg!(windows) && windows::is_place(written) {
         ctx.warning(&text.place, Code::OtherSystem.says(elsewhere(server)), "write the folder on this machine");
     } else if let Some(obstacle) = obstacle::on_the_way(cwd) {
         let (what, remedy) = obstacle.told();
@@ -227,7 +227,7 @@ pub(crate) fn of_this_system(
         );
         return (native, rest);
     }
-    if windows::is_path(&program) {
+    if windows::is_place(&program) {
         ctx.warning(
             place,
             Code::OtherSystem.says(elsewhere(server)),

@@ -289,7 +289,12 @@ fn not_found(ctx: &mut Context<'_>, file: &File, name: &str, config: Option<&str
     let names: Vec<&str> = file.entries.iter().map(|entry| entry.name.as_str()).collect();
     let scripts = scripts(places);
     let commands = ctx.line.commands.iter().map(String::as_str).filter(|_| ctx.line.command.is_none());
-    let options = ["local"].into_iter().filter(|_| matches!(ctx.line.command, None | Some("run")));
+    let options: &[&str] = match ctx.line.command {
+        None => &["local", "version"],
+        Some("run") => &["local"],
+        Some(_) => &[],
+    };
+    let options = options.iter().copied();
     let known = names.iter().copied().chain(commands).chain(scripts.iter().map(String::as_str)).chain(options);
     // A server is often called like its script: names with the same ending as the target come first.
     let same_kind = |known: &&str| Path::new(known).extension() == Path::new(name).extension();
@@ -298,10 +303,17 @@ fn not_found(ctx: &mut Context<'_>, file: &File, name: &str, config: Option<&str
     let program = program_line(ctx, file, name).filter(|_| !is_script).map(|line| format!("to run a program: {line}"));
     let remedy = if name.contains(char::is_whitespace) {
         program_line(ctx, file, name).map_or_else(String::new, |line| line_of_words(name, &line))
-    } else if let (Some("local"), false) = (meant, names.contains(&"local")) {
-        "did you mean --local?".to_owned()
+    } else if let Some(option @ ("local" | "version")) = meant.filter(|meant| !names.contains(meant)) {
+        format!("did you mean --{option}?")
     } else if let Some(meant) = meant {
         format!("did you mean {meant}?")
+    } else if let Some((server, rest)) = joined_to_server(name, &names) {
+        match ctx.line.command {
+            Some("call") => {
+                format!("write the server and its tool as two words: mcp-pipe call {server} {rest} '{{…}}'")
+            }
+            _ => format!("write the server alone: {server}"),
+        }
     } else if is_config(name) {
         format!("a config is named by --config: mcp-pipe {}--config {name}", local(ctx))
     } else {
@@ -312,6 +324,16 @@ fn not_found(ctx: &mut Context<'_>, file: &File, name: &str, config: Option<&str
         [servers, program, path, create].into_iter().flatten().collect::<Vec<_>>().join("; ")
     };
     ctx.no_target(name, Code::Target.says(what), remedy);
+}
+
+/// A server of the config and what was joined to its name, as in `server.tool`: quoted as a shell wants them.
+fn joined_to_server(target: &str, names: &[&str]) -> Option<(String, String)> {
+    names.iter().find_map(|server| {
+        let rest = target.strip_prefix(server)?;
+        let tool = ["__", ".", "/", ":", "#"].iter().find_map(|joint| rest.strip_prefix(joint))?;
+        let is_name = !tool.is_empty() && tool.chars().all(|c| c.is_alphanumeric() || "_-".contains(c));
+        is_name.then(|| (quoted(server), quoted(tool)))
+    })
 }
 
 /// The script that a target names without the ending of its file.

@@ -14,6 +14,7 @@ use crate::secrecy::Redactor;
 mod auth;
 mod endpoint;
 mod endpoints;
+mod everyday;
 mod foreign;
 mod gateway;
 mod hints;

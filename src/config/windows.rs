@@ -16,6 +16,11 @@ pub(crate) fn is_path(text: &str) -> bool {
     on_drive || [r"\\", r".\", r"..\", r"~\"].iter().any(|start| text.starts_with(start)) || variable(text).is_some()
 }
 
+/// Whether the name of a program or a folder is a path that only Windows has: also one that backslashes alone part.
+pub(crate) fn is_place(text: &str) -> bool {
+    is_path(text) || (text.contains('\\') && !text.contains('/'))
+}
+
 /// The variable in a path that only Windows replaces.
 pub(crate) fn variable(text: &str) -> Option<&'static str> {
     let upper = text.to_ascii_uppercase();
@@ -74,6 +79,8 @@ mod tests {
         for path in ["/c:/x", "C:", "npx", "a:b", "./x", "https://h/", "50%", "%2FTEMP", ""] {
             assert!(!is_path(path), "{path}");
         }
+        assert!(is_place(r"venv\Scripts\python.exe") && is_place(r"C:\x"));
+        assert!(!is_place(r"/opt/my\ app") && !is_place("x/y") && !is_path(r"a\d+"));
     }
 
     #[test]

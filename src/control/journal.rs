@@ -4,6 +4,7 @@
 //! What has a meaning for the log alone is logged where it happens: a journal of everything would only be a second way to write
 //! to the log.
 
+use std::fmt::Display;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -243,7 +244,7 @@ fn end_of(tail: &str) -> &str {
 }
 
 /// That a server says nothing, with what to do about it.
-fn of_silence(note: &Note<'_>, name: &str) -> String {
+fn of_silence(note: &dyn Display, name: &str) -> String {
     let name = argument(name);
     format!(
         "{note}. If it hangs, mcp-pipe restart {name} starts it anew; a \"timeout\" gives its callers an error in time"
@@ -267,10 +268,11 @@ impl ServerStatus {
                 self.failures = self.failures.saturating_add(1);
             }
             ServerNews::StillStarting { .. } => {}
-            ServerNews::NotReady { waited, .. } => {
+            ServerNews::NotReady { .. } => {
                 let fault = self.fault.unwrap_or(FaultCode::ServerNotReady);
                 if fault == FaultCode::ServerNotReady {
-                    self.why = format!("has not answered initialize for {}", span(*waited));
+                    // Without a time: whoever reads it later is told since when the server has been starting.
+                    "has not answered initialize".clone_into(&mut self.why);
                 }
                 self.fault = Some(fault);
             }
@@ -283,10 +285,12 @@ impl ServerStatus {
                 self.becomes(ServerState::Refusing((*words).to_owned()), now);
             }
             ServerNews::Silent { failed: false, note } => {
-                (self.fault, self.why) = (Some(FaultCode::ServerHangs), clean(&of_silence(note, &self.name)));
+                (self.fault, self.why) =
+                    (Some(FaultCode::ServerHangs), clean(&of_silence(&note.timeless(), &self.name)));
             }
             ServerNews::Silent { failed: true, note } => {
-                (self.fault, self.why) = (Some(FaultCode::ServerHangs), clean(&of_silence(note, &self.name)));
+                (self.fault, self.why) =
+                    (Some(FaultCode::ServerHangs), clean(&of_silence(&note.timeless(), &self.name)));
                 self.becomes(ServerState::Silent, now);
             }
             ServerNews::Heard { serving, .. } => {
@@ -562,6 +566,26 @@ mod tests {
         assert!(
             after(&[STARTED, exited(1)]).retry_at.is_some() && after(&[STARTED, exited(1), STARTED]).retry_at.is_none()
         );
+    }
+
+    #[test]
+    fn what_is_kept_for_later_holds_no_time_that_would_stand_still() {
+        let not_ready = ServerNews::NotReady { waited: SOON, undialled: true, ended: false, fetcher: None };
+        assert_eq!(after(&[STARTED, not_ready]).why, "has not answered initialize");
+        for failed in [false, true] {
+            let silent = crate::router::What::Silent { lasted: SOON, method: "tools/call", failed };
+            let note = Note::of(0, silent);
+            assert!(
+                note.to_string().contains(" ago (tools/call) and has said nothing since"),
+                "the log has it: {note}"
+            );
+            let why = after(&[STARTED, READY, ServerNews::Silent { note: &note, failed }]).why;
+            assert!(
+                why.starts_with("was called (tools/call) and has said nothing since, nor answered a ping"),
+                "{why}"
+            );
+            assert!(why.contains("mcp-pipe restart a starts it anew"), "{why}");
+        }
     }
 
     #[test]

@@ -346,7 +346,14 @@ impl Overview {
     pub(super) fn is_called(&self, link: &LinkStatus, text: &str) -> bool {
         let servers = link.servers.iter().map(|shown| Arc::from(self.name_of(shown.key)));
         let label = servers.collect::<Names>().at(link.name.as_deref().map(Arc::from)).to_string();
-        link.called() == text || label == text || link.endpoint == text || link.endpoint.split('?').next() == Some(text)
+        // Several of its servers that have a connection each, in any order.
+        let is_one_of = || text.contains('+') && text.split('+').all(|word| self.server(word).is_some());
+        let is_joined = link.name.is_none() && is_one_of() && text.split('+').any(|word| word == label);
+        is_joined
+            || link.called() == text
+            || label == text
+            || link.endpoint == text
+            || link.endpoint.split('?').next() == Some(text)
     }
 
     /// The server of this name.

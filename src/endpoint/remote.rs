@@ -1,11 +1,12 @@
 //! The address of a remote server, and what a server may name relative to that.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
 use http::Uri;
 
-use super::{EndpointError, Origin, bare, port_of};
+use super::{EndpointError, Origin, bare, meant_in_address, port_of};
 use crate::words::a_character;
 
 /// The address of a remote server, kept byte for byte as it was given: `/mcp` and `/mcp/` may be two places.
@@ -43,8 +44,14 @@ pub enum UrlError {
 
 impl UrlError {
     /// What to do about the error.
-    pub fn remedy(&self) -> &'static str {
-        match self {
+    pub fn remedy(&self) -> Cow<'static, str> {
+        if let UrlError::Character(c) = self
+            && *c != ' '
+            && let Some(meant) = meant_in_address(*c)
+        {
+            return meant.map_or("remove it".into(), |meant| format!("write {meant} for it").into());
+        }
+        let remedy = match self {
             UrlError::NoScheme => "write https:// (or http:// without TLS) in front of it",
             UrlError::Port => "correct it, or leave it out for 443 (https) or 80 (http)",
             UrlError::Character(' ') => "remove it, or write %20 for it",
@@ -52,7 +59,8 @@ impl UrlError {
             UrlError::Empty | UrlError::Scheme(_) | UrlError::NoHost | UrlError::NotAUrl => {
                 "write the server's whole address, such as http://127.0.0.1:5555/mcp"
             }
-        }
+        };
+        remedy.into()
     }
 }
 

@@ -50,6 +50,27 @@ pub enum NotMessage {
     /// JSON that begins and doesn't end.
     #[error("it is not finished")]
     Unfinished,
+    /// Another notation than JSON.
+    #[error("{0}")]
+    Notation(Notation),
+}
+
+/// Notations in which programs print what they meant to send as JSON.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Notation {
+    /// That of a dict: single quotes, `None`, `True`.
+    Python,
+    /// That of an object in a console: keys without quotes, `undefined`.
+    JavaScript,
+}
+
+impl std::fmt::Display for Notation {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Notation::Python => "it is written as Python prints a dict; use json.dumps",
+            Notation::JavaScript => "it is written as JavaScript prints an object; use JSON.stringify",
+        })
+    }
 }
 
 impl NotMessage {
@@ -61,7 +82,8 @@ impl NotMessage {
             | NotMessage::NoObject
             | NotMessage::Member(_)
             | NotMessage::Other
-            | NotMessage::Unfinished => false,
+            | NotMessage::Unfinished
+            | NotMessage::Notation(_) => false,
         }
     }
 }

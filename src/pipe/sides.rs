@@ -20,6 +20,7 @@ use crate::mcp::{cloud, envelope};
 use crate::net::peer_text::bounded;
 use crate::router::{About, Arrangement, Note, Out, PeerId, Router, ServerIndex, What};
 use crate::secrecy::Redactor;
+use crate::server::notation;
 use crate::server::wanted::{Goal, Wanted};
 use crate::tools::size::budget_warning;
 use crate::wakers::Bits;
@@ -468,12 +469,15 @@ impl Sides {
             What::Noise { line } => {
                 let Some(side) = side else { return };
                 side.noise += 1;
+                // A log may quote a message, in whatever notation: behind other text.
+                let notation = Some(*line).filter(|line| line.trim_ascii_start().starts_with(b"{")).and_then(notation);
                 let line = String::from_utf8_lossy(&line[..line.len().min(NOISE + BEHIND)]);
                 let line = self.redactor.beginning(&line, NOISE);
                 let (what, remedy) = match side.spec.reach {
                     Reach::Command(_) => ("stdout line", "; a server must log to stderr"),
                     Reach::Remote(_) => ("event", ""),
                 };
+                let remedy = notation.map_or_else(|| remedy.to_owned(), |notation| format!("; {notation}"));
                 match side.noise {
                     1 => {
                         warn!(event = "ERROR_STDOUT_NOISE", servers = ?names, "{what} {note}: {line}{remedy}. More of it is shown at debug only")

@@ -66,7 +66,11 @@ impl<'a> Report<'a> {
             (0, warnings) => {
                 let is_missing =
                     |finding: &Finding| [Code::ProgramMissing, Code::PathMissing].contains(&finding.problem.code);
-                let unable = if findings.iter().any(is_missing) { ", as far as they can" } else { "" };
+                let unable = match servers {
+                    _ if !findings.iter().any(is_missing) => "",
+                    1 => ", as far as it can",
+                    _ => ", as far as they can",
+                };
                 format!("{}; {} to start{unable}", counted(warnings, "warning"), counted(*servers, "server"))
             }
             (errors, 0) => format!("{}; nothing would be started", counted(errors, "error")),

@@ -212,6 +212,17 @@ fn rename(tools: &[(Box<str>, Box<str>)]) -> String {
     format!("\"rename\": {{{}: \"…\"}}", serde_json::Value::from(own))
 }
 
+/// What a silent server has not done, behind when and how it was called.
+const SINCE: &str = " and has said nothing since, nor answered a ping: it may hang, or work on something long";
+
+impl Note<'_> {
+    /// The same without how long it lasts, for whoever reads it later.
+    pub(crate) fn timeless(&self) -> String {
+        let What::Silent { method, .. } = &self.what else { return self.to_string() };
+        format!("was called ({method}){SINCE}")
+    }
+}
+
 impl fmt::Display for Note<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.what {
@@ -291,11 +302,9 @@ impl fmt::Display for Note<'_> {
             What::Served { method, took, .. } => {
                 write!(f, "{} answered in {}", String::from_utf8_lossy(method), span(*took))
             }
-            What::Silent { lasted, method, .. } => write!(
-                f,
-                "was called {} ago ({method}) and has said nothing since, nor answered a ping: it may hang, or work on something long",
-                span(*lasted)
-            ),
+            What::Silent { lasted, method, .. } => {
+                write!(f, "was called {} ago ({method}){SINCE}", span(*lasted))
+            }
             What::Heard { lasted } => write!(f, "says something again, after {}", span(*lasted)),
             What::Seated { current, pinned, .. } => {
                 f.write_str(if *current { "has its turn" } else { "waits for its turn" })?;

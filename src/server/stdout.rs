@@ -25,6 +25,7 @@ pub use self::found::{Found, Habit};
 pub(super) use self::left::{Left, OnFound};
 pub(super) use self::line::hand_on_text;
 use self::line::{hand_on_line, is_message};
+pub(crate) use self::salvage::notation;
 use self::salvage::{Salvage, WITHIN_LINE};
 use crate::frame::{Line, LineIn, OnLine, either};
 use crate::mcp::envelope;

@@ -146,7 +146,13 @@ impl Helm {
         // An endpoint without a name is called by its servers.
         let own = self.servers.iter().filter(|subject| sought == Sought::Endpoint && subject.endpoint.is_some());
         let mut endpoints: Vec<&str> = own.map(|subject| &*subject.name).collect();
-        for name in posts.iter().filter_map(|post| post.name.as_deref()) {
+        // A server's own name means its process: a connection is then called by its address, as `status` lists it.
+        let addresses: Vec<String> = match sought {
+            Sought::Either => posts.iter().filter(|post| post.name.is_none()).filter_map(Post::address).collect(),
+            Sought::Server | Sought::Endpoint => Vec::new(),
+        };
+        let named = posts.iter().filter_map(|post| post.name.as_deref());
+        for name in named.chain(addresses.iter().map(String::as_str)) {
             if !endpoints.contains(&name) {
                 endpoints.push(name);
             }
@@ -329,8 +335,21 @@ enum Meant {
     Nothing,
 }
 
-/// Finds the endpoint that is called by its name or that of a server on it, by all of them as the log has it (`a+b`), or by its address,
-/// which may lack what is secret. `labels`: of each connection what the log calls it, and its servers.
+/// The servers of one endpoint that a text joins, `a+b`: in any order, and whether they share a connection there or not.
+fn joined<'a>(
+    text: &str,
+    servers: impl Iterator<Item = (&'a Arc<str>, &'a Endpoint)> + Clone,
+) -> Option<Vec<Arc<str>>> {
+    let (_, first) = text.split_once('+').and_then(|(first, _)| servers.clone().find(|(name, _)| ***name == *first))?;
+    let of_word = |word: &str| {
+        let (name, _) = servers.clone().find(|(name, endpoint)| ***name == *word && *endpoint == first)?;
+        Some(name.clone())
+    };
+    text.split('+').map(of_word).collect()
+}
+
+/// Finds the endpoint that is called by its name or that of a server on it, by several of them as the log has it (`a+b`), or by its
+/// address, which may lack what is secret. `labels`: of each connection what the log calls it, and its servers.
 fn meant<'a>(
     text: &str,
     servers: impl Iterator<Item = (&'a Arc<str>, &'a Endpoint)> + Clone,
@@ -341,6 +360,9 @@ fn meant<'a>(
     }
     if let Some((_, servers)) = labels.iter().find(|(label, _)| label == text) {
         return Meant::One(servers.to_vec());
+    }
+    if let Some(servers) = joined(text, servers.clone()) {
+        return Meant::One(servers);
     }
     let whole = text.parse::<Endpoint>().ok();
     let named = |servers: Vec<(&Arc<str>, &Endpoint)>| servers.into_iter().map(|(name, _)| name.clone()).collect();
@@ -389,7 +411,10 @@ mod tests {
             ("wss://h/mcp/", Meant::Several(names(&["a", "b", "c"]))),
             (&*servers[3].1.to_string(), Meant::One(names(&["d"]))),
             ("e", Meant::Nothing),
+            ("b+a", Meant::One(names(&["b", "a"]))),
             ("a+c", Meant::Nothing),
+            ("a+e", Meant::Nothing),
+            ("a+", Meant::Nothing),
             ("wss://h/mcp/?token=three", Meant::Nothing),
             ("", Meant::Nothing),
         ] {

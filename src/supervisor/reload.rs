@@ -48,8 +48,7 @@ fn of_lost(mut problems: Problems, config: &Path) -> Problems {
         Err(error) if error.kind() == ErrorKind::NotFound => (Code::FileMissing, "is gone"),
         Ok(file) if is_blank(&file) => (Code::NoServer, "is empty"),
         Ok(_) | Err(_) => {
-            let unserving = problems.mistakes.iter_mut().filter(|mistake| mistake.code == Code::NoServer);
-            unserving.for_each(|mistake| mistake.remedy = "add or enable one, or stop mcp-pipe".to_owned());
+            problems.mistakes.iter_mut().for_each(for_a_reload);
             return problems;
         }
     };
@@ -57,6 +56,17 @@ fn of_lost(mut problems: Problems, config: &Path) -> Problems {
     problems.mistakes =
         vec![Problem { place: Place::file(config.display().to_string()), code, what: what.to_owned(), remedy }];
     problems
+}
+
+/// Leaves in a mistake's remedy what helps while mcp-pipe runs: neither its environment nor its command line can change.
+fn for_a_reload(mistake: &mut Problem) {
+    mistake.remedy = if mistake.code == Code::NoServer {
+        "add or enable one, or stop mcp-pipe".to_owned()
+    } else if mistake.code == Code::EndpointMissing {
+        "write MCP_ENDPOINT=wss://… in .env, or \"endpoint\" in the config; or stop mcp-pipe".to_owned()
+    } else {
+        mistake.remedy.replace("in the environment or in .env", "in .env")
+    };
 }
 
 impl Supervisor {

@@ -55,6 +55,11 @@ impl Post {
         self.names().to_string()
     }
 
+    /// The endpoint's address as it may be shown.
+    pub(super) fn address(&self) -> Option<String> {
+        self.endpoint.as_ref().map(Endpoint::to_string)
+    }
+
     /// Whether the link shows one of these.
     pub(super) fn serves(&self, names: &[Arc<str>]) -> bool {
         self.servers.iter().any(|server| names.contains(server))

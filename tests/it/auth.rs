@@ -185,6 +185,7 @@ async fn a_program_that_fails_is_told_with_its_words_but_not_with_tokens() {
     }
     let (_daemon, why) = fails(Setup::new(), &web.url(), json!({"bearerCommand": ["no-such-program-here"]})).await;
     assert!(why.contains("auth.bearerCommand can't be started: command not found: no-such-program-here"), "{why}");
+    assert!(why.contains("install it, or write its whole path as `bearerCommand`"), "{why}");
     assert_eq!(web.asked().len(), 0);
 }
 

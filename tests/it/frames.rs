@@ -291,6 +291,12 @@ async fn cannot_be_had(shape: &str) {
         let answer = conn.call(id, "echo", json!({"text": "x"})).await;
         let message = answer["error"]["message"].as_str().unwrap_or_else(|| panic!("{shape}: {answer}"));
         assert!(message.contains("answered with something that is not JSON-RPC"), "{shape}: {message}");
+        let is_of_python = message.contains("it is written as Python prints a dict; use json.dumps");
+        assert_eq!(is_of_python, shape == "python", "{message}");
+    }
+    if shape == "python" {
+        let said = daemon.wait_for_event("ERROR_STDOUT_NOISE").await.to_string();
+        assert!(said.contains("use json.dumps. More of it") && !said.contains("log to stderr"), "{said}");
     }
     conn.send(json!({"jsonrpc": "2.0", "id": 9, "method": "tools/list"})).await;
     assert!(conn.answer_to(9).await["result"].is_object(), "{shape}");

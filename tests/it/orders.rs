@@ -690,3 +690,32 @@ async fn one_connection_that_is_to_be_made_anew_is_its_and_several_are_theirs() 
     assert!(said.contains("its connection is to be made anew, by command"), "{said}");
     daemon.stop_closing([&mut conn]).await;
 }
+
+#[tokio::test]
+async fn servers_with_a_connection_each_are_named_together_in_any_order() {
+    let (runtime, endpoint) = (Runtime::new(), FakeEndpoint::bind().await);
+    let mut config = config([("ok", fixture_entry(&[])), ("calculator", fixture_entry(&[]))]);
+    for server in ["ok", "calculator"] {
+        config["mcpServers"][server]["endpoint"] = endpoint.url().into();
+        config["mcpServers"][server]["mode"] = "per-server".into();
+    }
+    let daemon = runtime.setup().config(&config).start("info");
+    let mut before = [endpoint.accept().await, endpoint.accept().await];
+    for conn in &mut before {
+        conn.handshake().await;
+    }
+    let mut conns = Vec::new();
+    for (n, name) in ["ok+calculator", "calculator+ok"].into_iter().enumerate() {
+        let anew = async { [endpoint.accept().await, endpoint.accept().await] };
+        let line = ["restart", name];
+        let (said, new) = tokio::join!(runtime.ask(&line), anew);
+        assert!(said.code == 0 && endpoint.accepted() == 4 + 2 * n, "{said:?}");
+        conns.extend(new);
+    }
+    let status = runtime.ask(&["status", "calculator+ok"]).await;
+    assert!(status.out.contains("ok") && status.out.contains("calculator"), "{status:?}");
+    let said = runtime.not_done(2, &["restart", "ok+calculatr"]).await;
+    let address = endpoint.url().split_once('?').unwrap().0.to_owned();
+    assert!(said.contains("no server or endpoint here is called") && said.contains(&address), "{said}");
+    daemon.stop_closing(&mut conns).await;
+}

@@ -170,5 +170,7 @@ async fn the_example_with_the_official_sdk_serves_the_cloud() {
     conn.handshake().await;
     let answer = conn.call(2, "days_until", json!({"date": "2000-01-01"})).await;
     assert!(text_of(&answer).starts_with('-'), "{answer}");
+    let answer = conn.call(3, "now", json!({"timezone": "Nowhere/X"})).await;
+    assert!(text_of(&answer).contains("unknown timezone 'Nowhere/X'; use an IANA name"), "{answer}");
     daemon.stop_closing([&mut conn]).await;
 }

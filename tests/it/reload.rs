@@ -490,3 +490,27 @@ async fn many_reloads_under_load_cost_an_untouched_endpoint_nothing() {
     run.daemon.signal(Signal::TERM);
     at_a.wait_for_close().await;
 }
+
+#[tokio::test]
+async fn what_a_reload_cannot_read_is_told_with_what_helps_while_it_runs() {
+    let (runtime, endpoint) = (Runtime::new(), FakeEndpoint::bind().await);
+    let setup = runtime.setup().file(".env", &format!("MCP_ENDPOINT={}\nKEY=abc\n", endpoint.url()));
+    let mut entry = fixture_entry(&[]);
+    entry["env"] = json!({"OWN": "${KEY}"});
+    let daemon = setup.config(&crate::harness::config([("a", entry)])).start("info");
+    let mut conn = endpoint.accept().await;
+    conn.handshake().await;
+    for (dotenv, want) in [
+        ("", "write MCP_ENDPOINT=wss://… in .env, or \"endpoint\" in the config"),
+        ("MCP_ENDPOINT=\n", "write MCP_ENDPOINT=wss://… in .env, or \"endpoint\" in the config"),
+        (&*format!("MCP_ENDPOINT={}\n", endpoint.url()), "set it in .env, or give a default"),
+    ] {
+        write(&daemon.path().join(".env"), dotenv);
+        let said = runtime.ask(&["reload"]).await;
+        assert!(said.code == 78 && said.err.contains(want), "{said:?}");
+        for useless in ["--endpoint", "--local", "in the environment or"] {
+            assert!(!said.err.contains(useless), "{said:?}");
+        }
+    }
+    daemon.stop_closing([&mut conn]).await;
+}

@@ -422,6 +422,23 @@ async fn a_server_that_does_not_let_us_in_or_is_none_is_told_at_once() {
 }
 
 #[tokio::test]
+async fn a_stream_that_a_server_of_the_newer_transport_refuses_is_told_with_the_type_to_write() {
+    const ERROR: &str =
+        r#"{"jsonrpc":"2.0","id":"server-error","error":{"code":-32600,"message":"Bad Request: Missing session ID"}}"#;
+    for (status, body) in [("400 Bad Request", ERROR), ("405 Method Not Allowed", ""), ("501 Unsupported method", "")] {
+        let web = Web::start(move |_| Some(whole(status, &["content-type: application/json"], body))).await;
+        let endpoint = FakeEndpoint::bind().await;
+        let entry = json!({"url": web.url(), "type": "sse", "startTimeout": "5s", "endpoint": endpoint.url()});
+        let daemon = Setup::new().config(&config([("x", entry)])).start("info");
+        let line = daemon.wait_for_event("ERROR_SERVER_START").await;
+        let message = line["message"].as_str().unwrap();
+        let advice = "it opens no stream of events there; if it speaks Streamable HTTP, write \"type\": \"http\"";
+        assert!(message.contains(advice), "{message}");
+        drop(daemon);
+    }
+}
+
+#[tokio::test]
 async fn a_busy_server_is_asked_again_when_it_wants_that_and_a_moved_one_where_it_is() {
     for transport in Transport::BOTH {
         let busy = Arc::new(AtomicUsize::new(0));

@@ -71,7 +71,7 @@ async fn findings_are_told_as_json_with_place_and_code_and_the_exit_code_says_wh
         words.contains("mcp_config.json:1:34 mcpServers.a.command\n    warning (program-missing): names surely-no-"),
         "{words}"
     );
-    assert!(words.ends_with("mcp_config.json: 1 warning; 1 server to start, as far as they can\n"), "{words}");
+    assert!(words.ends_with("mcp_config.json: 1 warning; 1 server to start, as far as it can\n"), "{words}");
 }
 
 #[tokio::test]

@@ -22,7 +22,8 @@ const SHOWN: usize = 200;
 
 /// What the program prints. An error is the end of a sentence that begins with the program.
 pub(super) async fn run(spec: &CommandSpec, guard: Guard, redactor: &Redactor) -> Result<String, (FaultCode, String)> {
-    let mut child = spawn::spawn(spec).map_err(|(fault, why)| (fault, format!("can't be started: {why}")))?;
+    let mut child =
+        spawn::spawn(spec).map_err(|(fault, why)| (fault, format!("can't be started: {}", by_our_key(&why))))?;
     #[cfg(unix)]
     let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
     #[cfg(windows)]
@@ -53,6 +54,18 @@ pub(super) async fn run(spec: &CommandSpec, guard: Guard, redactor: &Redactor) -
     String::from_utf8(said).or_else(|_| failed("prints no text".to_owned()))
 }
 
+/// Why a program can't be started, with the key by which it is named here: a server's is named by two.
+fn by_our_key(why: &str) -> String {
+    let of_two = [
+        ("`command` and the script in `args`", "the first word of `bearerCommand` and the script as the second"),
+        ("`command`", "`bearerCommand`"),
+        ("into `args`, a text for each argument", "behind it, a text for each argument"),
+        ("\"command\": \"", "\"bearerCommand\": [\""),
+        ("\", \"args\": [", "\", "),
+    ];
+    of_two.into_iter().fold(why.to_owned(), |why, (theirs, ours)| why.replace(theirs, ours))
+}
+
 /// The first bytes that come. What comes behind is read as well: a program that can't write does not end.
 async fn read(from: Option<impl AsyncRead + Unpin>, most: usize) -> Vec<u8> {
     let Some(mut from) = from else { return Vec::new() };
@@ -61,4 +74,33 @@ async fn read(from: Option<impl AsyncRead + Unpin>, most: usize) -> Vec<u8> {
         kept.extend_from_slice(&piece[..n.min(most - kept.len())]);
     }
     kept
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn why_a_program_cant_be_started_names_the_key_that_names_it_here() {
+        for (why, want) in [
+            (
+                "install it, or write its whole path as `command`",
+                "install it, or write its whole path as `bearerCommand`",
+            ),
+            (
+                "name its interpreter: \"command\": \"python\", \"args\": [\"x.py\"]",
+                "name its interpreter: \"bearerCommand\": [\"python\", \"x.py\"]",
+            ),
+            (
+                "name the interpreter as `command` and the script in `args`",
+                "name the interpreter as the first word of `bearerCommand` and the script as the second",
+            ),
+            (
+                "`command` is the program only: put the rest into `args`, a text for each argument",
+                "`bearerCommand` is the program only: put the rest behind it, a text for each argument",
+            ),
+        ] {
+            assert_eq!(by_our_key(why), want);
+        }
+    }
 }

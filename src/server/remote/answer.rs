@@ -116,6 +116,7 @@ pub(super) fn advice(status: u16) -> &'static str {
         421 => ": it does not answer to this host name; use the name in the url that it is configured for",
         429 | 503 => ": it takes no more requests now; it is tried again",
         408 | 425 => ": it wants the same again, a bit later",
+        501 => ": it takes no POST there, as a server of plain files does; check the url to the last slash",
         500.. => ": the server, or a proxy before it, is in trouble; its own log says more",
         200..=299 => ": an answer, but none of MCP; check the path in the url",
         300..=399 => {
@@ -123,6 +124,14 @@ pub(super) fn advice(status: u16) -> &'static str {
         }
         _ => ": it does not take the request",
     }
+}
+
+/// The same of a refused stream of the older transport, where the type of the entry asks for one: most servers speak the newer one.
+pub(super) fn advice_on_sse(status: u16) -> Option<&'static str> {
+    let advice = ": it opens no stream of events there; if it speaks Streamable HTTP, write \"type\": \"http\", else check the url to the \
+                  last slash";
+    // 404 says as much as there is to know: nothing is at this path.
+    matches!(status, 400 | 405 | 406 | 415 | 501).then_some(advice)
 }
 
 #[cfg(test)]
@@ -196,6 +205,8 @@ mod tests {
             assert!(advice(status).starts_with(": "), "{status}");
             let is_401 = matches!(status, 401 | 403);
             assert_eq!(fault(status) == FaultCode::RemoteUnauthorized, is_401, "{status}");
+            let is_of_path = matches!(status, 404 | 405 | 410 | 501);
+            assert_eq!(advice(status).contains("check the url to the last slash"), is_of_path, "{status}");
         }
     }
 }

@@ -378,15 +378,18 @@ impl Remote {
         let is_events = media == Media::Events && status != 200;
         let text = if is_events { b"" } else { text.trim_ascii() };
         let retry_after = reply.retry_after().unwrap_or_default();
-        let words = self.words(status, text, &Challenge::of(&reply.headers));
+        let by_type = matches!((&exchange.aim, &self.way), (Aim::Stream, Way::Sse { .. })) && self.is_settled;
+        let of_sse = by_type.then(|| answer::advice_on_sse(status)).flatten();
+        let words = self.words(status, text, &Challenge::of(&reply.headers), of_sse);
         self.on_refusal(exchange, (status, &words, retry_after), Some(text), taker)
     }
 
     /// What the server says in a refusal, as the end of a sentence that begins with its name.
-    fn words(&self, status: u16, text: &[u8], challenge: &Challenge) -> String {
+    fn words(&self, status: u16, text: &[u8], challenge: &Challenge, of_sse: Option<&str>) -> String {
         let own = envelope::scan_one(text).filter(|e| e.error).map(|_| Failure::read(text).message);
         let own = own.map_or_else(String::new, |own| format!(" (\"{}\")", self.redactor.shown(&own, SHOWN)));
-        let advice = self.auth.advice(status, challenge).unwrap_or_else(|| answer::advice(status).to_owned());
+        let others = || of_sse.unwrap_or_else(|| answer::advice(status)).to_owned();
+        let advice = self.auth.advice(status, challenge).unwrap_or_else(others);
         format!("answered HTTP {status}{own}{advice}")
     }
 

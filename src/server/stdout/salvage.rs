@@ -26,6 +26,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use self::doubts::Doubts;
+pub(crate) use self::named::notation;
 use self::walk::{Walk, WalkResult};
 use super::found::{Found, Habit, On};
 use crate::frame::Ends;

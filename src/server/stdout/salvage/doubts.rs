@@ -78,9 +78,10 @@ impl Doubts {
             Rest::Perhaps(until) => now <= until,
         };
         let Some(id) = named::answered(text, is_rest) else { return };
+        let why = named::notation(text).map_or(NotMessage::Other, NotMessage::Notation);
         match std::mem::take(&mut self.rest) {
-            Rest::OfLine => on(Found::Lost(Lost { id, method: false, why: NotMessage::Other }, b"")),
-            Rest::None | Rest::Perhaps(_) => self.add(id, NotMessage::Other, now, on),
+            Rest::OfLine => on(Found::Lost(Lost { id, method: false, why }, b"")),
+            Rest::None | Rest::Perhaps(_) => self.add(id, why, now, on),
         }
     }
 

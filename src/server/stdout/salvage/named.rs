@@ -2,6 +2,36 @@
 
 use memchr::{memmem, memrchr};
 
+use crate::mcp::envelope::Notation;
+
+/// The notation of a text that was meant as a message and is no JSON, if its key `jsonrpc` shows one.
+pub(crate) fn notation(text: &[u8]) -> Option<Notation> {
+    let at = memmem::find(text, b"jsonrpc")?;
+    let before = text[..at].last().copied()?;
+    match (before, text[at + "jsonrpc".len()..].trim_ascii_start().first()?) {
+        (b'\'', b'\'') => Some(Notation::Python),
+        (b'{' | b',', b':') => Some(Notation::JavaScript),
+        (before, b':') if before.is_ascii_whitespace() => Some(Notation::JavaScript),
+        _ => None,
+    }
+}
+
+/// Longest word that is looked at, in bytes: a text may break at each of its letters.
+const LONGEST_WORD: usize = 10;
+
+/// The notation of a text that is JSON up to the word in which the byte at `broken` stands.
+pub(super) fn notation_at(text: &[u8], broken: usize) -> Option<Notation> {
+    let is_letter = |byte: &u8| byte.is_ascii_alphabetic();
+    let broken = broken.min(text.len());
+    let start = broken - text[..broken].iter().rev().take(LONGEST_WORD).take_while(|byte| is_letter(byte)).count();
+    let word = &text[start..text.len().min(start + LONGEST_WORD)];
+    match &word[..word.iter().position(|byte| !is_letter(byte)).unwrap_or(word.len())] {
+        b"None" | b"True" | b"False" => Some(Notation::Python),
+        b"undefined" => Some(Notation::JavaScript),
+        _ => None,
+    }
+}
+
 /// The id of the answer that a text is a part of, or that it holds in a notation like Python's or JavaScript's: `{'jsonrpc':
 /// '2.0', 'id': 5, …`, `…], "id": 5}`. A number, without its quotes. `is_rest`: the beginning of an answer has just been
 /// lost.
@@ -65,6 +95,7 @@ fn ids(text: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
     use super::*;
 
@@ -97,6 +128,37 @@ mod tests {
             let found = answered(text.as_bytes(), is_rest).map_or("-".into(), String::from_utf8_lossy);
             assert_eq!(found, id, "{text}");
         }
+    }
+
+    #[test]
+    fn the_notation_of_a_message_is_told_where_it_is_another_than_jsons() {
+        const PYTHON: Option<Notation> = Some(Notation::Python);
+        const SCRIPT: Option<Notation> = Some(Notation::JavaScript);
+        for (text, want) in [
+            ("{'jsonrpc': '2.0', 'id': 3, 'result': {}}", PYTHON),
+            ("{'id': 3, 'jsonrpc' : '2.0', 'result': None}", PYTHON),
+            ("{ jsonrpc: '2.0', id: 5, result: { content: [ [Object] ] } }", SCRIPT),
+            ("{\n  jsonrpc: '2.0'", SCRIPT),
+            ("{jsonrpc: '2.0'", SCRIPT),
+            (r#"{"jsonrpc": "2.0", "id": 3"#, None),
+            ("a jsonrpc server", None),
+            ("", None),
+        ] {
+            assert_eq!(notation(text.as_bytes()), want, "{text}");
+        }
+        for (text, want) in [
+            (r#"{"jsonrpc": "2.0", "id": 3, "result": @None}"#, PYTHON),
+            (r#"{"jsonrpc": "2.0", "id": 3, "result": {"a": Tr@ue}}"#, PYTHON),
+            (r#"{"jsonrpc": "2.0", "id": 3, "result": F@alse"#, PYTHON),
+            (r#"{"jsonrpc": "2.0", "id": 3, "result": @undefined}"#, SCRIPT),
+            (r#"{"jsonrpc": "2.0", "id": 3, "result": @nul}"#, None),
+            (r#"{"jsonrpc": "2.0", @}"#, None),
+            ("@", None),
+        ] {
+            let broken = text.find('@').unwrap();
+            assert_eq!(notation_at(text.replace('@', "").as_bytes(), broken), want, "{text}");
+        }
+        assert_eq!(notation_at(b"None", 99), PYTHON);
     }
 
     #[test]

@@ -82,7 +82,9 @@ impl Salvage {
                 }
                 WalkResult::More => self.on_broken(start..text.len(), &candidate, NotMessage::Unfinished, &mut look),
                 WalkResult::Broken(len) => {
-                    self.on_broken(start..start + len, &candidate, NotMessage::Json(len), &mut look)
+                    let notation = named::notation_at(&text[start..], len);
+                    let why = notation.map_or(NotMessage::Json(len), NotMessage::Notation);
+                    self.on_broken(start..start + len, &candidate, why, &mut look)
                 }
                 WalkResult::Done(len) if candidate.odd_id.is_some() => {
                     self.on_broken(start..start + len, &candidate, NotMessage::Json(len), &mut look)
