@@ -17,6 +17,8 @@ mod path;
 mod reply;
 mod session;
 mod sessions;
+mod socket;
+mod sse;
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -37,9 +39,10 @@ use self::guard::{Guard, Refused};
 use self::path::Place;
 use self::reply::Answer;
 use self::sessions::{Scope, Sessions};
+use self::socket::Sockets;
 use crate::config::{GatewaySpec, GatewayTls, ServerSpec};
 use crate::control::status::Status;
-use crate::mcp::reply::INVALID_REQUEST;
+use crate::mcp::reply::{INTERNAL, INVALID_REQUEST};
 use crate::net::tls::server;
 use crate::pipe::membership::{Manner, NewGuest, Shown};
 use crate::pipe::orders::PipeOrder;
@@ -95,6 +98,9 @@ struct Terms {
 pub(crate) struct Gateway {
     terms: RwLock<Arc<Terms>>,
     sessions: Sessions,
+    /// Those of HTTP+SSE, each of which is as long as its stream.
+    sse: Arc<Sessions>,
+    sockets: Sockets,
     encryption: RwLock<Option<Encryption>>,
     /// Where guests are announced.
     pipe: mpsc::Sender<Box<PipeOrder>>,
@@ -179,8 +185,9 @@ impl Gateway {
         status: Status,
     ) -> Self {
         let terms = RwLock::new(Arc::new(Terms::of(spec, servers)));
-        let sessions = Sessions::new(spec.max_sessions, spec.session_idle);
-        Gateway { terms, sessions, encryption: RwLock::default(), pipe, status }
+        let sessions = || Sessions::new(spec.max_sessions, spec.session_idle);
+        let (sessions, sse) = (sessions(), Arc::new(sessions()));
+        Gateway { terms, sessions, sse, sockets: Sockets::default(), encryption: RwLock::default(), pipe, status }
     }
 
     /// Reads the files for encryption anew, which count from the next connection on.
@@ -220,6 +227,7 @@ impl Gateway {
             let after = terms.gates().find(|other| is_same_key && other.scope == gate.scope);
             if after.is_none() {
                 self.sessions.end_of(&gate.scope);
+                self.sse.end_of(&gate.scope);
             }
             let order =
                 PipeOrder::ShowGuests { before: gate.shown.clone(), after: after.map(|gate| gate.shown.clone()) };
@@ -269,19 +277,31 @@ impl Gateway {
             Place::Offer | Place::Live | Place::Ready if !is_looked_at => return reply::other_method("GET, HEAD"),
             Place::Live => return reply::text(StatusCode::OK, "ok"),
             Place::Ready => return self.ready(terms.keys.is_empty()),
-            Place::Offer => return offer(self.gates(terms, &head.headers, None).ok()),
+            Place::Offer => return offer(self.gates(terms, &head.headers, None).ok(), terms.spec.sse),
             Place::Nowhere => return nowhere(),
+            Place::Events(_) | Place::Messages if !terms.spec.sse => return nowhere(),
             Place::ByKey(key) => self.gates(terms, &head.headers, Some(key)),
-            Place::All | Place::Server(_) => self.gates(terms, &head.headers, None),
+            Place::All | Place::Server(_) | Place::Socket(_) | Place::Events(_) | Place::Messages => {
+                self.gates(terms, &head.headers, None)
+            }
         };
         let gates = match gates {
             Ok(gates) => gates,
             Err(refused) => return *refused,
         };
-        let gate = if let Place::Server(name) = &place { gates.each.get(&**name) } else { Some(&gates.all) };
-        match gate {
-            Some(gate) => self.mcp(gate, &head.method, &head.headers, body).await,
-            None => nowhere(),
+        let name = match &place {
+            Place::Server(name) => Some(name),
+            Place::Socket(name) | Place::Events(name) => name.as_ref(),
+            Place::All | Place::ByKey(_) | Place::Messages => None,
+            Place::Offer | Place::Live | Place::Ready | Place::Nowhere => None,
+        };
+        let Some(gate) = name.map_or(Some(&gates.all), |name| gates.each.get(&**name)) else { return nowhere() };
+        match place {
+            Place::Socket(_) => self.socket(gate, head).await,
+            Place::Events(_) => self.begin_sse(gate, &gates.all.scope, &head.method, head.uri.path()).await,
+            Place::Messages => self.post_sse(gate, head, body).await,
+            Place::All | Place::Server(_) | Place::ByKey(_) => self.mcp(gate, &head.method, &head.headers, body).await,
+            Place::Offer | Place::Live | Place::Ready | Place::Nowhere => nowhere(),
         }
     }
 
@@ -319,18 +339,9 @@ impl Gateway {
     {
         match *method {
             Method::POST => {
-                if let Err(why) = is_json(headers) {
-                    return reply::error(StatusCode::UNSUPPORTED_MEDIA_TYPE, None, INVALID_REQUEST, why);
-                }
-                let body = match Limited::new(body, gate.max_body).collect().await {
-                    Ok(body) => body.to_bytes(),
-                    Err(error) if error.is::<LengthLimitError>() => {
-                        let why = format_args!("the body is larger than {} bytes (maxBody)", gate.max_body);
-                        return reply::error(StatusCode::PAYLOAD_TOO_LARGE, None, INVALID_REQUEST, why);
-                    }
-                    Err(_) => {
-                        return reply::error(StatusCode::BAD_REQUEST, None, INVALID_REQUEST, "the body broke off");
-                    }
+                let body = match collect(gate.max_body, headers, body).await {
+                    Ok(body) => body,
+                    Err(refused) => return *refused,
                 };
                 match legacy::read(body) {
                     Ok((body, scanned)) => self.post_legacy(gate, headers, body, scanned).await,
@@ -344,17 +355,24 @@ impl Gateway {
     }
 
     /// Announces a guest to the pipe. `None`: the pipe takes none.
-    async fn receive(&self, gate: &Gate) -> Option<DuplexStream> {
+    ///
+    /// `at`: by which address it comes, without the server's name.
+    async fn receive(&self, gate: &Gate, at: &str) -> Option<DuplexStream> {
         let (ours, theirs) = tokio::io::duplex(BETWEEN);
         let (reply, told) = oneshot::channel();
         let name = match &gate.scope.server {
-            Some(server) => format!("a client at /mcp/{server}").into(),
-            None => "a client at /mcp".into(),
+            Some(server) => format!("a client at {at}/{server}").into(),
+            None => format!("a client at {at}").into(),
         };
         let new = NewGuest { lines: Box::new(theirs), name, shown: gate.shown.clone(), lingers: false };
         self.pipe.send(Box::new(PipeOrder::Receive(new, reply))).await.ok()?;
         told.await.ok()?;
         Some(ours)
+    }
+
+    /// Whether there is room for another conversation.
+    fn has_room(&self) -> bool {
+        self.sessions.has_room(self.sockets.len() + self.sse.len())
     }
 
     /// Whether every server answers, and else which do not, by their names where anybody may know these.
@@ -380,6 +398,7 @@ impl Gateway {
     /// Ends all sessions.
     pub(crate) fn end_all(&self) {
         self.sessions.end_all();
+        self.sse.end_all();
     }
 }
 
@@ -402,7 +421,7 @@ impl Terms {
 }
 
 /// What is offered here, for a person: with the names of servers for those who may see them.
-fn offer(gates: Option<&Gates>) -> Answer {
+fn offer(gates: Option<&Gates>, has_sse: bool) -> Answer {
     let version = env!("CARGO_PKG_VERSION");
     let names = gates.map_or_else(String::new, |gates| {
         let names = gates.all.shown.servers.iter().map(|(name, _)| {
@@ -411,8 +430,9 @@ fn offer(gates: Option<&Gates>) -> Answer {
         });
         format!("\nFor one of them:{}", names.collect::<String>())
     });
+    let sse = if has_sse { "\nThe same over HTTP+SSE (MCP 2024-11-05):\n  /sse" } else { "" };
     let text = "an MCP server over Streamable HTTP\n\nFor all servers as one:\n  /mcp";
-    reply::text(StatusCode::OK, format_args!("mcp-pipe {version}: {text}{names}"))
+    reply::text(StatusCode::OK, format_args!("mcp-pipe {version}: {text}{names}\nThe same over WebSocket:\n  /ws{sse}"))
 }
 
 /// An answer with when to try again.
@@ -433,8 +453,38 @@ fn denied_as(denied: Denied) -> Answer {
     answer
 }
 
+/// The answer where there are as many conversations as there may be.
+fn full(id: Option<&[u8]>) -> Answer {
+    let why = "there are as many sessions as the config allows (maxSessions); try again later";
+    later(reply::error(StatusCode::SERVICE_UNAVAILABLE, id, INTERNAL, why), LATER)
+}
+
+/// The answer where the pipe receives nobody.
+fn closed(id: Option<&[u8]>) -> Answer {
+    let why = "mcp-pipe is stopping, or its servers are being changed; try again later";
+    later(reply::error(StatusCode::SERVICE_UNAVAILABLE, id, INTERNAL, why), LATER)
+}
+
 fn nowhere() -> Answer {
     reply::text(StatusCode::NOT_FOUND, "there is nothing here; the servers are at /mcp")
+}
+
+/// All of a body, if that may be a message.
+async fn collect<B>(max_body: usize, headers: &HeaderMap, body: B) -> Result<Bytes, Box<Answer>>
+where
+    B: Body<Data = Bytes>,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let refuse = |status, why: &dyn std::fmt::Display| Box::new(reply::error(status, None, INVALID_REQUEST, why));
+    is_json(headers).map_err(|why| refuse(StatusCode::UNSUPPORTED_MEDIA_TYPE, &why))?;
+    match Limited::new(body, max_body).collect().await {
+        Ok(body) => Ok(body.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => {
+            let why = format!("the body is larger than {max_body} bytes (maxBody)");
+            Err(refuse(StatusCode::PAYLOAD_TOO_LARGE, &why))
+        }
+        Err(_) => Err(refuse(StatusCode::BAD_REQUEST, &"the body broke off")),
+    }
 }
 
 /// Whether a body says that it is JSON, and plainly so.

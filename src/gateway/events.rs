@@ -9,6 +9,7 @@ use tokio::time::{Instant, Sleep, sleep};
 
 use super::session::Reading;
 use super::session::board::{Event, StreamId};
+use super::sessions::Lease;
 
 /// Longest silence of a stream: proxies and clients end what is silent for minutes, some for half a minute.
 const SILENCE: Duration = Duration::from_secs(15);
@@ -23,16 +24,29 @@ pub(crate) struct Events {
     reading: Reading,
     /// Whether events have numbers, by which a client can come back.
     numbered: bool,
+    /// What comes before all messages.
+    first: Option<Bytes>,
+    /// The session that ends with the stream, if it does.
+    _lease: Option<Lease>,
     silence: Pin<Box<Sleep>>,
 }
 
 impl Events {
     pub(super) fn of(reading: Reading, numbered: bool) -> Self {
-        Events { reading, numbered, silence: Box::pin(sleep(SILENCE)) }
+        Events { reading, numbered, first: None, _lease: None, silence: Box::pin(sleep(SILENCE)) }
+    }
+
+    /// The stream that is a session, whose client is told first where its messages go to.
+    pub(super) fn with_address(reading: Reading, address: &str, lease: Lease) -> Self {
+        let first = Bytes::from(format!("event: endpoint\ndata: {address}\n\n"));
+        Events { first: Some(first), _lease: Some(lease), ..Events::of(reading, false) }
     }
 
     /// The next piece of the stream; `None`: it has ended.
     pub(super) fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        if let Some(first) = self.first.take() {
+            return Poll::Ready(Some(first));
+        }
         let mut piece = BytesMut::new();
         while piece.len() < PIECE {
             match self.reading.poll_next(cx) {

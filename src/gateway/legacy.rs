@@ -94,13 +94,11 @@ impl Gateway {
     /// Begins a session by its first message.
     async fn begin(&self, gate: &Gate, e: &Envelope, body: Bytes, takes: Takes) -> Answer {
         let id: Box<[u8]> = e.id.clone().map_or(&b"null"[..], |id| &body[id]).into();
-        if !self.sessions.has_room() {
-            let why = "there are as many sessions as the config allows (maxSessions); try again later";
-            return super::later(reply::error(StatusCode::SERVICE_UNAVAILABLE, Some(&id), INTERNAL, why), LATER);
+        if !self.has_room() {
+            return super::full(Some(&id));
         }
-        let Some(lines) = self.receive(gate).await else {
-            let why = "mcp-pipe is stopping, or its servers are being changed; try again later";
-            return super::later(reply::error(StatusCode::SERVICE_UNAVAILABLE, Some(&id), INTERNAL, why), LATER);
+        let Some(lines) = self.receive(gate, "/mcp").await else {
+            return super::closed(Some(&id));
         };
         let session = Arc::new(Session::over(lines));
         let asked = session.board().ask(What::Answers, vec![Asking { id: id.clone(), token: None }]);

@@ -9,6 +9,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context as _;
+use http::Request;
+use http::header::UPGRADE;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
@@ -20,6 +22,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
+use super::socket::Seats;
 use super::{Encryption, Gateway};
 use crate::config::GatewaySpec;
 use crate::net::port;
@@ -64,7 +67,7 @@ impl Listener {
     }
 
     /// Where it is.
-    fn address(&self) -> anyhow::Result<SocketAddr> {
+    pub(super) fn address(&self) -> anyhow::Result<SocketAddr> {
         self.port.local_addr().context("the gateway has no address")
     }
 
@@ -182,19 +185,28 @@ where
         .max_header_list_size(MAX_HEAD as u32)
         .max_concurrent_streams(MAX_REQUESTS)
         .keep_alive_interval(Some(Duration::from_secs(20)));
-    let answer = service_fn(|request| {
+    let (seats, seat) = Seats::new();
+    let answer = service_fn(|mut request: Request<_>| {
+        if request.headers().contains_key(UPGRADE) {
+            request.extensions_mut().insert(seat.clone());
+        }
         let gateway = gateway.clone();
         async move { Ok::<_, Infallible>(gateway.answer(request).await) }
     });
-    let mut connection = pin!(server.serve_connection_with_upgrades(TokioIo::new(stream), answer));
-    let done = tokio::select! {
-        done = connection.as_mut() => done,
-        () = ended.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
+    let done = {
+        let mut connection = pin!(server.serve_connection_with_upgrades(TokioIo::new(stream), answer));
+        tokio::select! {
+            done = connection.as_mut() => done,
+            () = ended.cancelled() => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
         }
     };
     if let Err(error) = done {
         debug!(event = "GATEWAY", "a connection ended: {error}");
     }
+    // One that has become a connection of WebSocket still counts among those of its address.
+    drop(seat);
+    seats.left().await;
 }

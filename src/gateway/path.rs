@@ -11,6 +11,12 @@ pub(super) enum Place {
     Server(String),
     /// All servers as one, for a client that can't send a header (`/mcp/~KEY`): the key, as it was sent.
     ByKey(String),
+    /// All servers, or one, over WebSocket (`/ws`, `/ws/SERVER`).
+    Socket(Option<String>),
+    /// The stream of HTTP+SSE, for all servers or one (`/sse`, `/sse/SERVER`).
+    Events(Option<String>),
+    /// Where messages go to for such a stream (`/messages`).
+    Messages,
     /// What is offered here (`/`).
     Offer,
     /// Whether the program runs (`/livez`).
@@ -31,14 +37,25 @@ pub(super) fn place(path: &str) -> Place {
         path if path.starts_with("/mcp/~") && !path["/mcp/~".len()..].trim_end_matches('/').contains('/') => {
             Place::ByKey(path["/mcp/~".len()..].trim_end_matches('/').to_owned())
         }
-        path => match path.strip_prefix("/mcp/").map(|name| percent_decode_str(name).decode_utf8()) {
-            // A slash at the end is no part of a name; one amid it is, if it was written with `%`.
-            Some(Ok(name)) if !path["/mcp/".len()..].trim_end_matches('/').contains('/') => {
-                Place::Server(name.trim_end_matches('/').to_owned())
-            }
-            Some(_) | None => Place::Nowhere,
-        },
+        "/ws" | "/ws/" => Place::Socket(None),
+        "/sse" | "/sse/" => Place::Events(None),
+        "/messages" | "/messages/" => Place::Messages,
+        path => {
+            let server = |of: &str| path.strip_prefix(of).and_then(name);
+            let over_http = server("/mcp/").map(Place::Server);
+            let place = over_http.or_else(|| server("/ws/").map(|name| Place::Socket(Some(name))));
+            place.or_else(|| server("/sse/").map(|name| Place::Events(Some(name)))).unwrap_or(Place::Nowhere)
+        }
     }
+}
+
+/// The server that the rest of a path names. A slash at the end is no part of a name; one amid it is, if it was written with `%`.
+fn name(rest: &str) -> Option<String> {
+    let rest = rest.strip_suffix('/').unwrap_or(rest);
+    if rest.is_empty() || rest.contains('/') {
+        return None;
+    }
+    percent_decode_str(rest).decode_utf8().ok().map(|name| name.into_owned())
 }
 
 #[cfg(test)]
@@ -68,6 +85,19 @@ mod tests {
             ("/mcp/%FF", Place::Nowhere),
             ("/MCP", Place::Nowhere),
             ("/mcpx", Place::Nowhere),
+            ("/mcp//", Place::Nowhere),
+            ("/mcp/calc//", Place::Nowhere),
+            ("/ws", Place::Socket(None)),
+            ("/ws/", Place::Socket(None)),
+            ("/ws/my%20calc", Place::Socket(Some("my calc".to_owned()))),
+            ("/ws/a/b", Place::Nowhere),
+            ("/wss", Place::Nowhere),
+            ("/sse", Place::Events(None)),
+            ("/sse/", Place::Events(None)),
+            ("/sse/calc", Place::Events(Some("calc".to_owned()))),
+            ("/sse/a/b", Place::Nowhere),
+            ("/messages", Place::Messages),
+            ("/messages/x", Place::Nowhere),
             ("/.well-known/oauth-protected-resource", Place::Nowhere),
         ] {
             assert_eq!(place(path), want, "{path}");

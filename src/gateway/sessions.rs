@@ -44,6 +44,27 @@ pub(super) struct Found {
     pub(super) version: Box<str>,
 }
 
+/// A session that ends with this.
+#[derive(Debug)]
+pub(super) struct Lease {
+    sessions: Arc<Sessions>,
+    id: Box<str>,
+    scope: Scope,
+}
+
+impl Lease {
+    /// The session's id.
+    pub(super) fn id(&self) -> &str {
+        &self.id
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.sessions.end(&self.id, &self.scope);
+    }
+}
+
 impl Sessions {
     /// No session yet; `most` at a time, each for so long without use.
     pub(super) fn new(most: usize, idle: Duration) -> Self {
@@ -59,13 +80,19 @@ impl Sessions {
         *self.limits.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether there is room for another one.
-    pub(super) fn has_room(&self) -> bool {
+    /// Whether there is room for another one beside so many other conversations.
+    pub(super) fn has_room(&self, others: usize) -> bool {
         let (most, _) = self.limits();
-        if self.each().len() >= most {
+        let has_room = || self.each().len() + others < most;
+        if !has_room() {
             self.sweep(Instant::now());
         }
-        self.each().len() < most
+        has_room()
+    }
+
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.each().len()
     }
 
     /// Adds a session. Returns its id.
@@ -75,6 +102,12 @@ impl Sessions {
         let id: Box<str> = URL_SAFE_NO_PAD.encode(random).into();
         self.each().insert(id.clone(), Entry { scope, version: version.into(), session, _counted: counted });
         id
+    }
+
+    /// Adds a session that ends with what is returned.
+    pub(super) fn lease(self: &Arc<Self>, scope: Scope, version: &str, session: Arc<Session>) -> Lease {
+        let id = self.add(scope.clone(), version, session);
+        Lease { sessions: self.clone(), id, scope }
     }
 
     /// The session of this id, for whoever may use it.

@@ -11,10 +11,10 @@ use tokio::time::timeout;
 use super::*;
 use crate::config::{ApiKeySpec, sha256};
 
-const HANG: Duration = Duration::from_secs(10);
+pub(super) const HANG: Duration = Duration::from_secs(10);
 
 /// The config of a gateway.
-fn spec() -> GatewaySpec {
+pub(super) fn spec() -> GatewaySpec {
     GatewaySpec {
         listen: ([127, 0, 0, 1], 8765).into(),
         cors: vec!["https://app.example".into()],
@@ -33,16 +33,16 @@ fn spec() -> GatewaySpec {
     }
 }
 
-fn gateway() -> Arc<Gateway> {
+pub(super) fn gateway() -> Arc<Gateway> {
     gateway_of(spec())
 }
 
-fn servers(names: &[&str]) -> Vec<ServerSpec> {
+pub(super) fn servers(names: &[&str]) -> Vec<ServerSpec> {
     names.iter().map(|name| ServerSpec::sample(name, "true", &[])).collect()
 }
 
 /// A gateway to `calc` and `my clock`, and what its pipe does.
-fn gateway_of(spec: GatewaySpec) -> Arc<Gateway> {
+pub(super) fn gateway_of(spec: GatewaySpec) -> Arc<Gateway> {
     let (pipe, mut orders) = mpsc::channel::<Box<PipeOrder>>(4);
     tokio::spawn(async move {
         while let Some(order) = orders.recv().await {
@@ -111,14 +111,14 @@ async fn play(guest: NewGuest, seen: String) {
 }
 
 /// A request, as most clients make it.
-struct Ask {
-    method: &'static str,
-    path: &'static str,
-    headers: Vec<(&'static str, String)>,
-    body: String,
+pub(super) struct Ask {
+    pub(super) method: &'static str,
+    pub(super) path: &'static str,
+    pub(super) headers: Vec<(&'static str, String)>,
+    pub(super) body: String,
 }
 
-fn post(message: &Value) -> Ask {
+pub(super) fn post(message: &Value) -> Ask {
     Ask {
         method: "POST",
         path: "/mcp",
@@ -127,7 +127,7 @@ fn post(message: &Value) -> Ask {
     }
 }
 
-fn get() -> Ask {
+pub(super) fn get() -> Ask {
     Ask { method: "GET", path: "/mcp", headers: usual("text/event-stream"), body: String::new() }
 }
 
@@ -138,16 +138,16 @@ fn usual(accept: &str) -> Vec<(&'static str, String)> {
 }
 
 impl Ask {
-    fn at(self, path: &'static str) -> Self {
+    pub(super) fn at(self, path: &'static str) -> Self {
         Ask { path, ..self }
     }
 
-    fn by(self, method: &'static str) -> Self {
+    pub(super) fn by(self, method: &'static str) -> Self {
         Ask { method, ..self }
     }
 
     /// With another value of a header, or without it.
-    fn with(mut self, name: &'static str, value: &str) -> Self {
+    pub(super) fn with(mut self, name: &'static str, value: &str) -> Self {
         self.headers.retain(|(other, _)| *other != name);
         if !value.is_empty() {
             self.headers.push((name, value.to_owned()));
@@ -155,7 +155,7 @@ impl Ask {
         self
     }
 
-    async fn send(self, gateway: &Gateway) -> Answer {
+    pub(super) async fn send(self, gateway: &Gateway) -> Answer {
         let mut request = Request::builder().method(self.method).uri(self.path);
         for (name, value) in self.headers {
             request = request.header(name, value);
@@ -166,26 +166,26 @@ impl Ask {
 }
 
 /// All of a body.
-async fn whole(answer: Answer) -> String {
+pub(super) async fn whole(answer: Answer) -> String {
     let body = timeout(HANG, answer.into_body().collect()).await.unwrap().unwrap();
     String::from_utf8(body.to_bytes().to_vec()).unwrap()
 }
 
 /// The next piece of a stream.
-async fn piece(answer: &mut Answer) -> String {
+pub(super) async fn piece(answer: &mut Answer) -> String {
     let frame = timeout(HANG, answer.body_mut().frame()).await.unwrap().unwrap().unwrap();
     String::from_utf8(frame.into_data().unwrap().to_vec()).unwrap()
 }
 
-fn of(response: &Response<reply::Reply>, name: &str) -> String {
+pub(super) fn of(response: &Response<reply::Reply>, name: &str) -> String {
     response.headers().get(name).map(|value| value.to_str().unwrap().to_owned()).unwrap_or_default()
 }
 
-fn initialize(version: &str) -> Value {
+pub(super) fn initialize(version: &str) -> Value {
     json!({"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": {"protocolVersion": version}})
 }
 
-fn call(id: u64, name: &str) -> Value {
+pub(super) fn call(id: u64, name: &str) -> Value {
     json!({"jsonrpc": "2.0", "id": id, "method": "tools/call", "params": {"name": name, "_meta": {"progressToken": id}}})
 }
 

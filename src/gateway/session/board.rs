@@ -83,6 +83,8 @@ pub(in crate::gateway) enum What {
     Answers,
     /// For what belongs to no request.
     News,
+    /// For everything: the client has no other stream (MCP 2024-11-05).
+    All,
 }
 
 #[derive(Debug)]
@@ -152,6 +154,11 @@ impl Board {
         stream
     }
 
+    /// Begins the only stream of a client, which gets everything.
+    pub(in crate::gateway) fn hear_all(&mut self) -> StreamId {
+        self.begin(What::All, Vec::new())
+    }
+
     /// Goes on with a stream behind an event. False if nothing is known of that stream, or another reads it still.
     pub(in crate::gateway) fn resume(&mut self, stream: StreamId, event: u64) -> bool {
         let Some(stream) = self.streams.get_mut(&stream) else { return false };
@@ -184,6 +191,9 @@ impl Board {
     /// Takes a message for the client.
     pub(in crate::gateway) fn take(&mut self, message: Bytes, e: &Envelope) {
         let of = |range: &Option<std::ops::Range<usize>>| range.clone().map(|range| &message[range]);
+        if let Some((only, _)) = self.streams.iter().find(|(_, stream)| stream.what == What::All) {
+            return self.put(*only, message);
+        }
         match e.kind(&message) {
             Kind::Response => {
                 let Some(id) = of(&e.id) else { return };
@@ -271,7 +281,7 @@ impl Board {
             }
             return Next::Event(event);
         }
-        if ended || stream.what != What::News && stream.asked.is_empty() {
+        if ended || matches!(stream.what, What::Call | What::Answers) && stream.asked.is_empty() {
             return Next::End;
         }
         stream.reader = Reader::Reads(Some(waker.clone()));

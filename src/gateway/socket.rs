@@ -1,0 +1,329 @@
+//! A client over WebSocket (`/ws`): a message a text frame, each way, in one conversation that is as long as the connection.
+//!
+//! # Theory of operation
+//!
+//! A connection is a guest of the pipe between two halves in one task: one reads frames and says them as lines, the other reads lines
+//! and sends them as frames; so reading never waits for writing. Neither queues anything: a client that does not read has its
+//! messages wait in the pipe, which ends the conversation of whoever is too far behind.
+//!
+//! What ends a connection: the client; a breach of RFC 6455; silence; or the pipe, which has answered what was under way before it lets
+//! a guest go. Where the client can still be told, it is, by a close frame.
+
+mod offer;
+
+use std::borrow::Cow;
+use std::convert::Infallible;
+use std::future::poll_fn;
+use std::ops::ControlFlow;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+#[cfg(test)]
+use std::task::{Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::stream::{SplitSink, SplitStream};
+use futures_util::{SinkExt as _, StreamExt as _};
+use http::Request;
+use http::request::Parts;
+use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, ReadHalf, WriteHalf, split};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until, timeout};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::protocol::frame::Utf8Bytes;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
+use tokio_tungstenite::tungstenite::{Error, Message};
+use tracing::debug;
+
+use super::reply::Answer;
+use super::{Gate, Gateway};
+use crate::chunk::poll_chunk;
+use crate::frame::{Cut, Line, LineIn};
+use crate::mcp::envelope;
+use crate::mcp::reply::{INVALID_REQUEST, PARSE_ERROR, error};
+
+/// Longest time without a sign of the client before a ping, and between two pings.
+const PING: Duration = Duration::from_secs(30);
+/// Most pings in a row without any sign of the client.
+const UNANSWERED: u32 = 2;
+/// Longest time for a client to take its close frame, and to close its side.
+const CLOSE: Duration = Duration::from_secs(2);
+/// How many times as long as allowed a message may be so that it is read, and answered by its id, before the connection is closed.
+const READ: usize = 2;
+/// Most answers of ours that wait for the client: a client that goes on sending what is no message, and reads nothing, is cut off.
+const UNSENT: usize = 16;
+/// First size of the buffers of a connection, in bytes: small, since large messages make a buffer grow while they last.
+const BUFFER: usize = 8 * 1024;
+
+type Socket = WebSocketStream<TokioIo<Upgraded>>;
+
+/// The connections that there are. Their conversations end with it.
+#[derive(Debug, Default)]
+pub(super) struct Sockets(Mutex<JoinSet<()>>);
+
+impl Sockets {
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        let mut tasks = self.tasks();
+        while tasks.try_join_next().is_some() {}
+        tasks.len()
+    }
+
+    /// Waits until all have ended.
+    #[cfg(test)]
+    pub(super) async fn ended(&self) {
+        poll_fn(|cx| {
+            let mut tasks = self.tasks();
+            while ready!(tasks.poll_join_next(cx)).is_some() {}
+            Poll::Ready(())
+        })
+        .await;
+    }
+
+    fn tasks(&self) -> MutexGuard<'_, JoinSet<()>> {
+        // Nothing panics while it is held.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Keeps a connection among those of its listener, in the extensions of the request by which it becomes one of WebSocket.
+#[derive(Debug, Clone)]
+pub(super) struct Seat {
+    /// Never used: the other end notices that it is dropped.
+    _taken: mpsc::Sender<Infallible>,
+}
+
+/// All seats of a connection.
+#[derive(Debug)]
+pub(super) struct Seats(mpsc::Receiver<Infallible>);
+
+impl Seats {
+    /// None is taken but this.
+    pub(super) fn new() -> (Self, Seat) {
+        let (taken, left) = mpsc::channel(1);
+        (Seats(left), Seat { _taken: taken })
+    }
+
+    /// Waits until none is taken any more.
+    pub(super) async fn left(mut self) {
+        let _none = self.0.recv().await;
+    }
+}
+
+/// Why a connection ends.
+#[derive(Debug)]
+enum End {
+    /// The client has closed it, or is gone.
+    Left,
+    /// It breaches RFC 6455, or a limit of ours.
+    Breach(CloseCode, Cow<'static, str>),
+    /// No sign of the client.
+    Silent,
+    /// The pipe has ended the conversation.
+    Over,
+}
+
+impl Gateway {
+    /// Answers a request for a WebSocket connection, and serves that.
+    pub(super) async fn socket(&self, gate: &Gate, mut head: Parts) -> Answer {
+        let accepted = match offer::accept(&head) {
+            Ok(accepted) => accepted,
+            Err(refused) => return *refused,
+        };
+        if !self.has_room() {
+            return super::full(None);
+        }
+        let Some(lines) = self.receive(gate, "/ws").await else { return super::closed(None) };
+        let (max_message, seat) = (gate.max_body, head.extensions.remove::<Seat>());
+        let upgrade = hyper::upgrade::on(Request::from_parts(head, ()));
+        self.sockets.tasks().spawn(async move {
+            converse(upgrade, lines, max_message).await;
+            drop(seat);
+        });
+        accepted
+    }
+}
+
+/// Serves a connection until it ends.
+async fn converse(upgrade: OnUpgrade, lines: DuplexStream, max_message: usize) {
+    let upgraded = match upgrade.await {
+        Ok(upgraded) => TokioIo::new(upgraded),
+        Err(error) => return debug!(event = "GATEWAY", "a connection did not become one of WebSocket: {error}"),
+    };
+    let most = max_message.saturating_mul(READ);
+    let limits = WebSocketConfig::default()
+        .read_buffer_size(BUFFER)
+        .write_buffer_size(BUFFER)
+        .max_message_size(Some(most))
+        .max_frame_size(Some(most));
+    let socket = WebSocketStream::from_raw_socket(upgraded, Role::Server, Some(limits)).await;
+    let (mut sink, stream) = socket.split();
+    let (from, to) = split(lines);
+    let (unsent, ours) = mpsc::channel(UNSENT);
+    let mut reader = Reader { stream, to, unsent, max_message };
+    let end = tokio::select! {
+        end = reader.run() => end,
+        end = write(&mut sink, from, ours) => end,
+    };
+    debug!(event = "GATEWAY", "a WebSocket connection ends: {end:?}");
+    let Reader { stream, to, .. } = reader;
+    // The guest is gone from here on, and what is under way for it is cancelled.
+    drop(to);
+    let (code, why) = match end {
+        End::Left => return,
+        End::Breach(code, why) => (code, why),
+        End::Silent => (CloseCode::Policy, "no pong came".into()),
+        End::Over => (CloseCode::Away, "mcp-pipe has ended the conversation".into()),
+    };
+    if let Ok(socket) = sink.reunite(stream) {
+        let reason = Utf8Bytes::from(why.into_owned());
+        let _late = timeout(CLOSE, close(socket, CloseFrame { code, reason })).await;
+    }
+}
+
+/// Says why a connection ends, and waits for its end: what is dropped with bytes unread takes the close frame along.
+async fn close(mut socket: Socket, frame: CloseFrame) {
+    if socket.close(Some(frame)).await.is_err() {
+        return;
+    }
+    while let Some(Ok(_)) = socket.next().await {}
+    let raw = socket.get_mut();
+    let _gone = raw.shutdown().await;
+    while let Ok(1..) = raw.read(&mut [0; BUFFER]).await {}
+}
+
+/// The half that hears the client.
+struct Reader {
+    stream: SplitStream<Socket>,
+    to: WriteHalf<DuplexStream>,
+    unsent: mpsc::Sender<Message>,
+    max_message: usize,
+}
+
+impl Reader {
+    async fn run(&mut self) -> End {
+        // Only time in which the client is listened to counts.
+        let (mut unanswered, mut due) = (0, Instant::now() + PING);
+        loop {
+            let message = tokio::select! {
+                message = self.stream.next() => message,
+                () = sleep_until(due) => {
+                    if unanswered == UNANSWERED {
+                        return End::Silent;
+                    }
+                    (unanswered, due) = (unanswered + 1, Instant::now() + PING);
+                    let _something_waits_already = self.unsent.try_send(Message::Ping(Bytes::new()));
+                    continue;
+                }
+            };
+            let heard = match message {
+                Some(Ok(Message::Text(text))) => self.hear(text.as_bytes()).await,
+                Some(Ok(Message::Binary(_))) => self.refuse(b"null", PARSE_ERROR, "a binary frame: messages are text"),
+                Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Close(_) | Message::Frame(_))) => Ok(()),
+                Some(Err(error)) => Err(breach(&error)),
+                None => Err(End::Left),
+            };
+            if let Err(end) = heard {
+                return end;
+            }
+            (unanswered, due) = (0, Instant::now() + PING);
+        }
+    }
+
+    /// Passes a message on, as a line.
+    async fn hear(&mut self, text: &[u8]) -> Result<(), End> {
+        if text.len() > self.max_message {
+            let (size, most) = (text.len(), self.max_message);
+            let seen = envelope::scan_cut(Cut { size: size as u64, head: text, tail: text });
+            let why = format!("a message of {size} bytes is above the limit of {most} (maxBody)");
+            return self.refuse(seen.id.unwrap_or(b"null"), INVALID_REQUEST, &why);
+        }
+        let line = match memchr::memchr2(b'\n', b'\r', text) {
+            None => Cow::Borrowed(text),
+            Some(_) => match envelope::single_line(text) {
+                Ok(line) => Cow::Owned(line),
+                Err(why) => return self.refuse(b"null", PARSE_ERROR, &why.to_string()),
+            },
+        };
+        if line.trim_ascii().is_empty() {
+            return self.refuse(b"null", PARSE_ERROR, "an empty message");
+        }
+        let said = async {
+            self.to.write_all(&line).await?;
+            self.to.write_all(b"\n").await
+        };
+        said.await.map_err(|_| End::Over)
+    }
+
+    /// Answers what can't be passed on.
+    fn refuse(&self, id: &[u8], code: i32, why: &str) -> Result<(), End> {
+        let answer = String::from_utf8_lossy(&error(id, code, why)).into_owned();
+        let unread = "its answers are not read";
+        self.unsent.try_send(Message::text(answer)).map_err(|_| End::Breach(CloseCode::Policy, unread.into()))
+    }
+}
+
+/// Sends what the pipe has for the client, and what is ours to say.
+async fn write(
+    sink: &mut SplitSink<Socket, Message>,
+    mut from: ReadHalf<DuplexStream>,
+    mut ours: mpsc::Receiver<Message>,
+) -> End {
+    // What the pipe hands on is bounded there.
+    let mut lines = LineIn::new(usize::MAX / 2, |_| true);
+    let mut ready = Vec::new();
+    loop {
+        let mut take = |line: Line<'_>| {
+            if let Line::Frame(text) = line
+                && let Ok(text) = Utf8Bytes::try_from(Bytes::copy_from_slice(text))
+            {
+                ready.push(Message::Text(text));
+            }
+            ControlFlow::Continue(())
+        };
+        let mut feed = |chunk: &[u8]| {
+            let _all_taken = lines.feed(chunk, &mut take);
+        };
+        tokio::select! {
+            Some(message) = ours.recv() => ready.push(message),
+            read = poll_fn(|cx| poll_chunk(&mut from, cx, &mut feed)) => match read {
+                Ok(1..) => {}
+                Ok(0) | Err(_) => return End::Over,
+            },
+        }
+        for message in ready.drain(..) {
+            if sink.feed(message).await.is_err() {
+                return End::Left;
+            }
+        }
+        if sink.flush().await.is_err() {
+            return End::Left;
+        }
+    }
+}
+
+/// What an error of reading says of the client (RFC 6455 section 7.4.1).
+fn breach(error: &Error) -> End {
+    let code = match error {
+        Error::Protocol(_) => CloseCode::Protocol,
+        Error::Utf8(_) => CloseCode::Invalid,
+        Error::Capacity(_) => CloseCode::Size,
+        Error::ConnectionClosed
+        | Error::AlreadyClosed
+        | Error::Io(_)
+        | Error::Tls(_)
+        | Error::WriteBufferFull(_)
+        | Error::AttackAttempt
+        | Error::Url(_)
+        | Error::Http(_)
+        | Error::HttpFormat(_) => return End::Left,
+    };
+    End::Breach(code, error.to_string().into())
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test may panic")]
+mod tests;
