@@ -30,14 +30,14 @@ const RESUMES: &str = "2025-11-25";
 
 /// What a client takes for an answer.
 #[derive(Debug, Clone, Copy)]
-struct Takes {
-    events: bool,
-    json: bool,
+pub(super) struct Takes {
+    pub(super) events: bool,
+    pub(super) json: bool,
 }
 
 impl Takes {
     /// By `Accept` (RFC 9110 section 12.5.1). Clients that name one type, or none, are taken as they are.
-    fn of(headers: &HeaderMap) -> Self {
+    pub(super) fn of(headers: &HeaderMap) -> Self {
         let mut takes = Takes { events: false, json: false };
         let mut said = false;
         for value in headers.get_all(ACCEPT) {

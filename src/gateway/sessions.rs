@@ -20,6 +20,13 @@ pub(super) struct Scope {
     pub(super) key: Option<Arc<str>>,
 }
 
+/// A text that nobody finds by trying.
+pub(super) fn random_id() -> Box<str> {
+    let mut random = [0; 24];
+    rand::rng().fill_bytes(&mut random);
+    URL_SAFE_NO_PAD.encode(random).into()
+}
+
 /// See the module's documentation.
 #[derive(Debug)]
 pub(super) struct Sessions {
@@ -68,9 +75,7 @@ impl Sessions {
 
     /// Adds a session. Returns its id.
     pub(super) fn add(&self, scope: Scope, version: &str, session: Arc<Session>) -> Box<str> {
-        let mut random = [0; 24];
-        rand::rng().fill_bytes(&mut random);
-        let id: Box<str> = URL_SAFE_NO_PAD.encode(random).into();
+        let id = random_id();
         self.each().insert(id.clone(), Entry { scope, version: version.into(), session });
         id
     }
