@@ -13,6 +13,7 @@ mod events;
 mod guard;
 mod legacy;
 pub(crate) mod listener;
+mod modern;
 mod path;
 mod reply;
 mod session;
@@ -33,9 +34,11 @@ use tokio::io::DuplexStream;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use tokio_rustls::rustls::ServerConfig;
+use tokio_util::sync::CancellationToken;
 
 use self::door::{Bucket, Denied, Key};
 use self::guard::{Guard, Refused};
+use self::modern::{Held, Tools};
 use self::path::Place;
 use self::reply::Answer;
 use self::sessions::{Scope, Sessions};
@@ -69,6 +72,8 @@ struct Gate {
     max_streams: usize,
     /// Largest body of a request, in bytes.
     max_body: usize,
+    /// What is known of its tools.
+    tools: Arc<Tools>,
 }
 
 /// What one key, or nobody's, opens.
@@ -102,6 +107,10 @@ pub(crate) struct Gateway {
     sse: Arc<Sessions>,
     sockets: Sockets,
     encryption: RwLock<Option<Encryption>>,
+    /// Requests without a session that wait for their clients.
+    held: Arc<Held>,
+    /// Cancelled when all ends.
+    over: CancellationToken,
     /// Where guests are announced.
     pipe: mpsc::Sender<Box<PipeOrder>>,
     status: Status,
@@ -144,6 +153,7 @@ impl Gates {
             shown: Arc::new(shown),
             max_streams: spec.max_streams,
             max_body: spec.max_body,
+            tools: Arc::default(),
         };
         let is_seen = |server: &&ServerSpec| {
             let of_key = key.and_then(|key| key.spec.servers.as_ref());
@@ -186,8 +196,17 @@ impl Gateway {
     ) -> Self {
         let terms = RwLock::new(Arc::new(Terms::of(spec, servers)));
         let sessions = || Sessions::new(spec.max_sessions, spec.session_idle);
-        let (sessions, sse) = (sessions(), Arc::new(sessions()));
-        Gateway { terms, sessions, sse, sockets: Sockets::default(), encryption: RwLock::default(), pipe, status }
+        Gateway {
+            terms,
+            sessions: sessions(),
+            sse: Arc::new(sessions()),
+            sockets: Sockets::default(),
+            encryption: RwLock::default(),
+            held: Arc::new(Held::new(modern::MAX_HELD, modern::HELD)),
+            over: CancellationToken::new(),
+            pipe,
+            status,
+        }
     }
 
     /// Reads the files for encryption anew, which count from the next connection on.
@@ -228,6 +247,7 @@ impl Gateway {
             if after.is_none() {
                 self.sessions.end_of(&gate.scope);
                 self.sse.end_of(&gate.scope);
+                self.held.end_of(&gate.scope);
             }
             let order =
                 PipeOrder::ShowGuests { before: gate.shown.clone(), after: after.map(|gate| gate.shown.clone()) };
@@ -344,10 +364,14 @@ impl Gateway {
                     Err(refused) => return *refused,
                 };
                 match legacy::read(body) {
+                    Ok((body, scanned)) if modern::is_modern(headers, &body, &scanned) => {
+                        self.post_modern(gate, headers, body, scanned).await
+                    }
                     Ok((body, scanned)) => self.post_legacy(gate, headers, body, scanned).await,
                     Err(refused) => *refused,
                 }
             }
+            Method::GET | Method::DELETE if modern::is_modern_header(headers) => reply::other_method("POST"),
             Method::GET => self.get_legacy(gate, headers),
             Method::DELETE => self.delete_legacy(gate, headers),
             _ => reply::other_method("POST, GET, DELETE"),
@@ -358,13 +382,18 @@ impl Gateway {
     ///
     /// `at`: by which address it comes, without the server's name.
     async fn receive(&self, gate: &Gate, at: &str) -> Option<DuplexStream> {
+        self.receive_as(gate, at, false).await
+    }
+
+    /// The same. `judges`: whether it says for itself what it can't be asked, and after how long.
+    async fn receive_as(&self, gate: &Gate, at: &str, judges: bool) -> Option<DuplexStream> {
         let (ours, theirs) = tokio::io::duplex(BETWEEN);
         let (reply, told) = oneshot::channel();
         let name = match &gate.scope.server {
             Some(server) => format!("a client at {at}/{server}").into(),
             None => format!("a client at {at}").into(),
         };
-        let new = NewGuest { lines: Box::new(theirs), name, shown: gate.shown.clone(), lingers: false };
+        let new = NewGuest { lines: Box::new(theirs), name, shown: gate.shown.clone(), lingers: false, judges };
         self.pipe.send(Box::new(PipeOrder::Receive(new, reply))).await.ok()?;
         told.await.ok()?;
         Some(ours)
@@ -392,11 +421,15 @@ impl Gateway {
 
     /// Ends the sessions that nobody uses any more.
     pub(crate) fn sweep(&self) {
-        self.sessions.sweep(tokio::time::Instant::now());
+        let now = Instant::now();
+        self.sessions.sweep(now);
+        self.held.sweep(now);
     }
 
-    /// Ends all sessions.
+    /// Ends all sessions, and all streams besides.
     pub(crate) fn end_all(&self) {
+        self.over.cancel();
+        self.held.end_all();
         self.sessions.end_all();
         self.sse.end_all();
     }

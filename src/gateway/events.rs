@@ -12,11 +12,13 @@ use super::session::board::{Event, StreamId};
 use super::sessions::Lease;
 
 /// Longest silence of a stream: proxies and clients end what is silent for minutes, some for half a minute.
-const SILENCE: Duration = Duration::from_secs(15);
+pub(super) const SILENCE: Duration = Duration::from_secs(15);
+/// What breaks it, and says nothing.
+pub(super) const STILL_HERE: &[u8] = b": still here\n\n";
 /// Time that a client is told to wait before it comes back for a stream, in ms.
 const RETRY: u64 = 1000;
 /// Most bytes of events that go out as one piece.
-const PIECE: usize = 64 * 1024;
+pub(super) const PIECE: usize = 64 * 1024;
 
 /// See the module's documentation.
 #[derive(Debug)]
@@ -54,7 +56,7 @@ impl Events {
                 Poll::Ready(None) if piece.is_empty() => return Poll::Ready(None),
                 Poll::Pending if piece.is_empty() => {
                     ready!(self.silence.as_mut().poll(cx));
-                    piece.put_slice(b": still here\n\n");
+                    piece.put_slice(STILL_HERE);
                 }
                 // What comes next is asked for next time.
                 Poll::Ready(None) | Poll::Pending => break,
@@ -69,15 +71,18 @@ impl Events {
             piece.put_slice(format!("id: {}-{number}\n", self.reading.stream()).as_bytes());
         }
         match message {
-            Some(message) => {
-                piece.reserve(message.len() + 32);
-                piece.put_slice(b"event: message\ndata: ");
-                piece.put_slice(message);
-            }
-            None => piece.put_slice(format!("retry: {RETRY}\ndata: ").as_bytes()),
+            Some(message) => write_message(message, piece),
+            None => piece.put_slice(format!("retry: {RETRY}\ndata: \n\n").as_bytes()),
         }
-        piece.put_slice(b"\n\n");
     }
+}
+
+/// Writes a message, which has one line, as an event.
+pub(super) fn write_message(message: &[u8], piece: &mut BytesMut) {
+    piece.reserve(message.len() + 32);
+    piece.put_slice(b"event: message\ndata: ");
+    piece.put_slice(message);
+    piece.put_slice(b"\n\n");
 }
 
 /// The stream and the event behind which a client wants to go on (`Last-Event-ID`).

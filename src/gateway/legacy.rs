@@ -30,14 +30,14 @@ const RESUMES: &str = "2025-11-25";
 
 /// What a client takes for an answer.
 #[derive(Debug, Clone, Copy)]
-struct Takes {
-    events: bool,
-    json: bool,
+pub(super) struct Takes {
+    pub(super) events: bool,
+    pub(super) json: bool,
 }
 
 impl Takes {
     /// By `Accept` (RFC 9110 section 12.5.1). Clients that name one type, or none, are taken as they are.
-    fn of(headers: &HeaderMap) -> Self {
+    pub(super) fn of(headers: &HeaderMap) -> Self {
         let mut takes = Takes { events: false, json: false };
         let mut said = false;
         for value in headers.get_all(ACCEPT) {
@@ -100,7 +100,7 @@ impl Gateway {
         let Some(lines) = self.receive(gate, "/mcp").await else {
             return super::closed(Some(&id));
         };
-        let session = Arc::new(Session::over(lines));
+        let session = Arc::new(Session::over(lines, self.status.count_client()));
         let asked = session.board().ask(What::Answers, vec![Asking { id: id.clone(), token: None }]);
         let reading = asked.map(|stream| Reading::of(&session, stream));
         let _sent = session.say(body).await;
@@ -119,7 +119,7 @@ impl Gateway {
         };
         let resumes = *version >= *RESUMES;
         session.board().set_resuming(resumes);
-        let id = self.sessions.add(gate.scope.clone(), &version, session.clone(), self.status.count_client());
+        let id = self.sessions.add(gate.scope.clone(), &version, session.clone());
         let mut answer = one(answer, takes, &session, resumes);
         if let Ok(id) = HeaderValue::from_str(&id) {
             answer.headers_mut().insert(SESSION, id);

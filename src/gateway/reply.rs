@@ -22,6 +22,14 @@ const ACCEL: HeaderName = HeaderName::from_static("x-accel-buffering");
 pub(crate) enum Reply {
     Whole(Full<Bytes>),
     Events(Box<Events>),
+    /// Events that are no part of a session.
+    Pieces(Box<dyn Pieces>),
+}
+
+/// What makes a body, piece by piece.
+pub(crate) trait Pieces: Send + std::fmt::Debug {
+    /// The next piece; `None`: that was all.
+    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>>;
 }
 
 impl Body for Reply {
@@ -32,20 +40,21 @@ impl Body for Reply {
         match self.get_mut() {
             Reply::Whole(whole) => Pin::new(whole).poll_frame(cx),
             Reply::Events(events) => events.poll_chunk(cx).map(|chunk| chunk.map(|bytes| Ok(Frame::data(bytes)))),
+            Reply::Pieces(pieces) => pieces.poll_piece(cx).map(|chunk| chunk.map(|bytes| Ok(Frame::data(bytes)))),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match self {
             Reply::Whole(whole) => whole.is_end_stream(),
-            Reply::Events(_) => false,
+            Reply::Events(_) | Reply::Pieces(_) => false,
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
             Reply::Whole(whole) => whole.size_hint(),
-            Reply::Events(_) => SizeHint::default(),
+            Reply::Events(_) | Reply::Pieces(_) => SizeHint::default(),
         }
     }
 }
@@ -79,7 +88,16 @@ pub(super) fn error(status: StatusCode, id: Option<&[u8]>, code: i32, message: i
 
 /// Events, as they come.
 pub(super) fn events(events: Events) -> Answer {
-    let mut answer = Response::new(Reply::Events(Box::new(events)));
+    stream(Reply::Events(Box::new(events)))
+}
+
+/// The same, of no session.
+pub(super) fn pieces(pieces: impl Pieces + 'static) -> Answer {
+    stream(Reply::Pieces(Box::new(pieces)))
+}
+
+fn stream(body: Reply) -> Answer {
+    let mut answer = Response::new(body);
     let headers = answer.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache, no-transform"));

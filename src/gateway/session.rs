@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::board::{Board, Event, Next, StreamId};
 use crate::chunk::poll_chunk;
+use crate::control::status::CountedClient;
 use crate::frame::{Line, LineIn};
 use crate::mcp::envelope;
 
@@ -33,6 +34,7 @@ pub(super) struct Session {
     over: CancellationToken,
     /// When the client was last heard.
     heard: Mutex<Instant>,
+    _counted: CountedClient,
 }
 
 impl Drop for Session {
@@ -43,11 +45,11 @@ impl Drop for Session {
 
 impl Session {
     /// A conversation over these lines.
-    pub(super) fn over(lines: DuplexStream) -> Self {
+    pub(super) fn over(lines: DuplexStream, counted: CountedClient) -> Self {
         let (board, (to, unsent)) = (Arc::<Mutex<Board>>::default(), mpsc::channel(UNSENT));
         let over = CancellationToken::new();
         let task = tokio::spawn(carry(lines, unsent, board.clone(), over.clone()));
-        Session { board, to, task, over, heard: Mutex::new(Instant::now()) }
+        Session { board, to, task, over, heard: Mutex::new(Instant::now()), _counted: counted }
     }
 
     /// What has come, and where it goes.

@@ -10,7 +10,6 @@ use rand::Rng as _;
 use tokio::time::Instant;
 
 use super::session::Session;
-use crate::control::status::CountedClient;
 
 /// What an id is good for: an address, and whoever may use it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -19,6 +18,13 @@ pub(super) struct Scope {
     pub(super) server: Option<Arc<str>>,
     /// The name of the key by which the client was let in.
     pub(super) key: Option<Arc<str>>,
+}
+
+/// A text that nobody finds by trying.
+pub(super) fn random_id() -> Box<str> {
+    let mut random = [0; 24];
+    rand::rng().fill_bytes(&mut random);
+    URL_SAFE_NO_PAD.encode(random).into()
 }
 
 /// See the module's documentation.
@@ -33,7 +39,6 @@ struct Entry {
     scope: Scope,
     version: Box<str>,
     session: Arc<Session>,
-    _counted: CountedClient,
 }
 
 /// A session, as a request finds it.
@@ -96,11 +101,9 @@ impl Sessions {
     }
 
     /// Adds a session. Returns its id.
-    pub(super) fn add(&self, scope: Scope, version: &str, session: Arc<Session>, counted: CountedClient) -> Box<str> {
-        let mut random = [0; 24];
-        rand::rng().fill_bytes(&mut random);
-        let id: Box<str> = URL_SAFE_NO_PAD.encode(random).into();
-        self.each().insert(id.clone(), Entry { scope, version: version.into(), session, _counted: counted });
+    pub(super) fn add(&self, scope: Scope, version: &str, session: Arc<Session>) -> Box<str> {
+        let id = random_id();
+        self.each().insert(id.clone(), Entry { scope, version: version.into(), session });
         id
     }
 

@@ -139,9 +139,10 @@ impl Gateway {
         let Some(lines) = self.receive(gate, "/ws").await else { return super::closed(None) };
         let (max_message, seat) = (gate.max_body, head.extensions.remove::<Seat>());
         let upgrade = hyper::upgrade::on(Request::from_parts(head, ()));
+        let counted = self.status.count_client();
         self.sockets.tasks().spawn(async move {
             converse(upgrade, lines, max_message).await;
-            drop(seat);
+            drop((seat, counted));
         });
         accepted
     }

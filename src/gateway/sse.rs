@@ -33,7 +33,7 @@ impl Gateway {
             return super::full(None);
         }
         let Some(lines) = self.receive(gate, "/sse").await else { return super::closed(None) };
-        let session = Arc::new(Session::over(lines));
+        let session = Arc::new(Session::over(lines, self.status.count_client()));
         let stream = session.board().hear_all();
         let reading = Reading::of(&session, stream);
         let lease = self.sse.lease(scope.clone(), VERSION, session);

@@ -25,11 +25,19 @@ pub(crate) const MAX_MESSAGE: usize = 1024;
 
 /// An error answer of mcp-pipe itself, marked as such. `id` is the raw token of the request's id.
 pub(crate) fn error(id: &[u8], code: i32, message: impl Display) -> Vec<u8> {
+    error_with(id, code, message, &[])
+}
+
+/// The same with further members of its `data`: names that need no escapes, and raw JSON.
+pub(crate) fn error_with(id: &[u8], code: i32, message: impl Display, more: &[(&str, &str)]) -> Vec<u8> {
     let mut frame = b"{\"jsonrpc\":\"2.0\",\"id\":".to_vec();
     frame.extend_from_slice(id);
     let message = serde_json::Value::from(line(message));
-    let data = format!("{{\"{}\":\"{}\"}}", OURS.0, OURS.1);
-    let error = format!(",\"error\":{{\"code\":{code},\"message\":{message},\"data\":{data}}}}}");
+    let mut data = format!("\"{}\":\"{}\"", OURS.0, OURS.1);
+    for (name, value) in more {
+        data.extend([",\"", name, "\":", value]);
+    }
+    let error = format!(",\"error\":{{\"code\":{code},\"message\":{message},\"data\":{{{data}}}}}}}");
     frame.extend_from_slice(error.as_bytes());
     frame
 }

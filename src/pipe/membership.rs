@@ -48,6 +48,8 @@ pub(crate) struct NewGuest {
     pub shown: Arc<Shown>,
     /// Whether it still waits for its answers when it says no more.
     pub lingers: bool,
+    /// Whether it says for itself what it can't be asked, and after how long.
+    pub judges: bool,
 }
 
 /// What a peer is shown.
@@ -193,7 +195,7 @@ impl Pipe {
         let (names, max_frame) = self.described(&servers);
         let names = names.at(name);
         status.shows(servers.iter().map(|server| self.sides.each[*server].status.key()));
-        let new = NewPeer { max_frame, hello, resync, sight: None };
+        let new = NewPeer { max_frame, hello, resync, sight: None, judges: false };
         let in_turns = matches!(seen, Seen::InTurns(..));
         let peers = match (seen, self.router.turns()) {
             (Seen::InTurns(seats, turn), Some(router)) => router.join_in_turns(&new, seats, turn, now),
@@ -214,11 +216,11 @@ impl Pipe {
 
     /// A guest comes. Returns by what the guest is known from now on; `None` if a server that is to be shown is not here.
     pub(super) fn receive(&mut self, new: NewGuest, now: Instant) -> Option<PeerId> {
-        let NewGuest { lines, name, shown, lingers } = new;
+        let NewGuest { lines, name, shown, lingers, judges } = new;
         let servers = self.find_all(&shown)?;
         let sight = self.sight_of(&shown, &servers, now)?;
         let (names, max_frame) = self.described(&servers);
-        let new = NewPeer { max_frame, hello: None, resync: false, sight: Some(sight) };
+        let new = NewPeer { max_frame, hello: None, resync: false, sight: Some(sight), judges };
         let peer = self.router.join(new);
         let mut side = LinkSide::new(None, (servers, names.at(Some(name))), max_frame, String::new());
         (side.out, side.shown) = (Outgoing::lines(), Some(shown));

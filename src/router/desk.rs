@@ -154,6 +154,8 @@ pub(super) struct Desk {
     /// Whose desk it is.
     key: PeerId,
     max_frame: usize,
+    /// Whether the peer says for itself what it can't be asked, and after how long.
+    judges: bool,
     link: EndpointSide,
     /// The parameters with which servers are initialized: what the endpoint last said of itself, or is expected to say.
     pub(super) hello: Arc<Hello>,
@@ -177,11 +179,13 @@ pub(super) struct Desk {
 
 impl Desk {
     /// A desk without a connection. `max_frame`: the limit that the endpoint is told when a message is larger, in bytes.
-    /// `known`: what the endpoint will say of itself, if that is known.
-    pub(super) fn new(key: PeerId, max_frame: usize, known: Option<Arc<Hello>>) -> Self {
+    /// `known`: what the endpoint will say of itself, if that is known. `judges`: whether the peer says for itself what it can't be
+    /// asked, and after how long.
+    pub(super) fn new(key: PeerId, max_frame: usize, known: Option<Arc<Hello>>, judges: bool) -> Self {
         Desk {
             key,
             max_frame,
+            judges,
             link: EndpointSide::Down,
             is_sure: known.is_some(),
             hello: known.clone().unwrap_or_else(Hello::likely_for_all),
@@ -314,7 +318,9 @@ impl Desk {
             let can = self.asked.get(&n).is_some_and(|asked| self.can_answer(&asked.method));
             if can {
                 let Some(asked) = self.asked.get_mut(&n) else { continue };
-                asked.deadline.get_or_insert(now + ASK);
+                if !self.judges {
+                    asked.deadline.get_or_insert(now + ASK);
+                }
                 if let Some(frame) = asked.unsent.take() {
                     out.to_peer(self.key, &[&frame]);
                 }
@@ -329,6 +335,7 @@ impl Desk {
     /// is expected.
     fn can_answer(&self, method: &str) -> bool {
         match &self.link {
+            EndpointSide::Up { .. } if self.judges => true,
             EndpointSide::Up { said: Some(said), .. } => said.can_answer(method),
             EndpointSide::Up { said: None, conversing: true, .. } => Hello::read(b"{}").can_answer(method),
             EndpointSide::Up { said: None, conversing: false, .. } | EndpointSide::Down => {
@@ -653,7 +660,7 @@ impl Desk {
             id: id.into(),
             progress: progress.map(|token| &frame[token]).filter(|token| *token != b"null").map(Into::into),
             method: method[..method.floor_char_boundary(METHOD)].to_owned(),
-            deadline: self.has_conversed.then(|| now + ASK),
+            deadline: (self.has_conversed && !self.judges).then(|| now + ASK),
         };
         self.asked.insert(n, asked);
     }

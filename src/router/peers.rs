@@ -65,12 +65,14 @@ pub struct NewPeer {
     pub resync: bool,
     /// What the peer sees; `None`: all servers.
     pub sight: Option<Sight>,
+    /// Whether the peer says for itself what it can't be asked, and after how long.
+    pub judges: bool,
 }
 
 impl NewPeer {
     /// A peer of which nothing is known.
     pub fn unknown(max_frame: usize) -> Self {
-        NewPeer { max_frame, hello: None, resync: true, sight: None }
+        NewPeer { max_frame, hello: None, resync: true, sight: None, judges: false }
     }
 }
 
@@ -114,7 +116,7 @@ pub(super) struct Peer {
 impl Peer {
     fn new(key: PeerId, new: NewPeer, sight: Sight) -> Self {
         Peer {
-            desk: Desk::new(key, new.max_frame, new.hello),
+            desk: Desk::new(key, new.max_frame, new.hello, new.judges),
             sight,
             owed: Vec::new(),
             due: VecDeque::new(),

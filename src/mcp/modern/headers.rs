@@ -1,19 +1,20 @@
 //! What an HTTP request of the modern era repeats of its body, so that what stands between may route it (MCP 2026-07-28,
 //! basic/transports, headers). Pure.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use http::{HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::Value;
 
 use super::super::object;
 
 /// The method of a request.
-const METHOD: HeaderName = HeaderName::from_static("mcp-method");
+pub(crate) const METHOD: HeaderName = HeaderName::from_static("mcp-method");
 /// What it is about: the name of a tool or prompt, the URI of a resource.
-const NAME: HeaderName = HeaderName::from_static("mcp-name");
+pub(crate) const NAME: HeaderName = HeaderName::from_static("mcp-name");
 /// Begins the name of a header that repeats an argument.
 const PARAM: &str = "mcp-param-";
 /// The key by which a schema says that an argument is repeated.
@@ -65,7 +66,40 @@ fn encoded(text: &str) -> String {
     format!("=?base64?{}?=", BASE64_STANDARD.encode(text))
 }
 
+/// The text that a header says; `None` if its base64 is broken.
+pub(crate) fn decoded(value: &str) -> Option<Cow<'_, str>> {
+    match value.strip_prefix("=?base64?").and_then(|rest| rest.strip_suffix("?=")) {
+        Some(inside) => String::from_utf8(BASE64_STANDARD.decode(inside).ok()?).ok().map(Cow::Owned),
+        None => Some(Cow::Borrowed(value)),
+    }
+}
+
 impl Repeated {
+    /// Whether no argument of any tool is repeated.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The header of a call that does not say what the arguments say, if there is one. `arguments`: raw JSON.
+    pub(crate) fn differing(&self, tool: &str, arguments: &str, headers: &HeaderMap) -> Option<&HeaderName> {
+        let says_it = |param: &&Param| {
+            let path: Vec<&str> = param.path.iter().map(String::as_str).collect();
+            let argument = object::find(arguments, &path);
+            let is_text = argument.is_some_and(|argument| argument.starts_with('"'));
+            let wanted = argument.and_then(text_of_argument);
+            let mut said = headers.get_all(&param.header).iter();
+            match (wanted, said.next(), said.next()) {
+                (None, None, None) => true,
+                (Some(wanted), Some(said), None) => {
+                    let said = said.to_str().ok().map(|said| said.trim_matches([' ', '\t'])).and_then(decoded);
+                    said.is_some_and(|said| said == wanted || !is_text && same_number(&said, &wanted))
+                }
+                (_, _, _) => false,
+            }
+        };
+        self.0.get(tool)?.iter().find(|param| !says_it(param)).map(|param| &param.header)
+    }
+
     /// Forgets all tools: their list is read from its beginning.
     pub(crate) fn clear(&mut self) {
         self.0.clear();
@@ -99,6 +133,12 @@ impl Repeated {
         };
         params.iter().filter_map(header).collect()
     }
+}
+
+/// Whether two texts are the same whole number, however it is written.
+fn same_number(a: &str, b: &str) -> bool {
+    let whole = |text: &str| text.parse::<f64>().ok().filter(|value| value.fract() == 0.0 && value.abs() < 9.1e15);
+    whole(a).is_some_and(|a| whole(b) == Some(a))
 }
 
 /// An argument as the text that its header has; `None` where it has none.
@@ -287,11 +327,7 @@ mod tests {
         fn every_text_can_be_sent_and_read(text in any::<String>()) {
             let value = encoded(&text);
             prop_assert!(HeaderValue::from_str(&value).is_ok());
-            let read = match value.strip_prefix("=?base64?").and_then(|rest| rest.strip_suffix("?=")) {
-                Some(inside) => String::from_utf8(BASE64_STANDARD.decode(inside).unwrap_or_default()).unwrap_or_default(),
-                None => value,
-            };
-            prop_assert_eq!(read, text);
+            prop_assert_eq!(decoded(&value).map(Cow::into_owned), Some(text));
         }
     }
 }

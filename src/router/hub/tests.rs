@@ -78,7 +78,7 @@ impl Rig {
         let max_frame = specs.iter().map(|spec| spec.max_frame).max().unwrap_or_default();
         let resync = specs.first().is_none_or(|spec| spec.sharing.resync);
         let mut router = Hub::merging(specs.into_iter().map(Arc::new).zip(memories));
-        let peer = router.join(NewPeer { max_frame, hello: known, resync, sight: None });
+        let peer = router.join(NewPeer { resync, hello: known, ..NewPeer::unknown(max_frame) });
         let servers = vec![Vec::new(); offers.len()];
         Rig { router, peer, sink: Sink { servers, ..Sink::default() }, now: Instant::now(), offers }
     }

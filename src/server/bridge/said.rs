@@ -293,7 +293,7 @@ impl Bridge {
         let params = text(frame, e.params.as_ref());
         match method {
             modern::ACKNOWLEDGED => {
-                let number = object::find(params, &["_meta", "io.modelcontextprotocol/subscriptionId"]);
+                let number = object::find(params, &["_meta", modern::SUBSCRIPTION]);
                 let number = number.and_then(|number| flight_id(number.as_bytes()));
                 if let Some(number) = number {
                     let granted = object::find(params, &["notifications"]).unwrap_or("{}");
