@@ -138,10 +138,11 @@ impl Gateway {
         }
         let Some(lines) = self.receive(gate, "/ws").await else { return super::closed(None) };
         let (max_message, seat) = (gate.max_body, head.extensions.remove::<Seat>());
+        let counted = self.status.count_client();
         let upgrade = hyper::upgrade::on(Request::from_parts(head, ()));
         self.sockets.tasks().spawn(async move {
             converse(upgrade, lines, max_message).await;
-            drop(seat);
+            drop((seat, counted));
         });
         accepted
     }
