@@ -162,7 +162,7 @@ mod tests {
     #[test]
     fn a_request_is_owed_however_large_it_or_its_answer_is() {
         let long = "x".repeat(2 * WHOLE);
-        let ask = format!(r#"{{"jsonrpc":"2.0","id":5,"method":"{long}"}}"#);
+        let ask = format!(r#"{{"jsonrpc":"2.0","id":5,"method":"tools/call","params":{{"name":"{long}"}}}}"#);
         assert_eq!(left(&[&ask], &[]), ["5"]);
         assert!(left(&[&ask], &[&format!(r#"{{"jsonrpc":"2.0","id":5,"result":"{long}"}}"#)]).is_empty());
     }
