@@ -31,6 +31,7 @@ Examples:
   mcp-pipe --mode multiplex               all servers of an endpoint on one connection
   mcp-pipe call calculator add '{\"a\":2,\"b\":3}'
   mcp-pipe serve                          all servers for the MCP clients of this machine, over HTTP
+  mcp-pipe stdio                          the same on stdin and stdout, for a client that starts it
   mcp-pipe status                         what a running mcp-pipe does
   mcp-pipe logs -f                        what it says
   mcp-pipe restart calculator             one of its servers anew, while the rest runs
@@ -53,6 +54,16 @@ Examples:
   mcp-pipe serve -- npx -y some-server    any command
 
 Endpoints of the config are served as well. The config's \"gateway\" says who is let in and how much there may be.";
+
+const STDIO_EXAMPLES: &str = "\
+Examples:
+  mcp-pipe stdio                          all servers: those of the mcp-pipe that runs, or if none runs those of mcp_config.json
+  mcp-pipe stdio --server calculator      one of them, its tools under their own names
+  mcp-pipe stdio --config FILE            those of the mcp-pipe that runs with this config, or if none does those of the config
+
+For MCP clients that start their servers, such as Claude Desktop: {\"command\": \"mcp-pipe\", \"args\": [\"stdio\"]}. It ends with its client.
+
+Exit code: 0 the client has ended, 1 the mcp-pipe with the servers has, 2 no such server or several mcp-pipes, 78 the config is wrong";
 
 const TOOLS_EXAMPLES: &str = "\
 Examples:
@@ -125,6 +136,18 @@ Examples:
 /// The options of `tools` and `call`, which start servers as any run does, on an endpoint of our own.
 const LOOKING: &[&str] =
     &["config", "start_timeout", "max_frame_size", "drain_timeout", "log_level", "log_format", "log_contents"];
+/// The options of `stdio`, which asks a running mcp-pipe, or runs servers as any run does, on no endpoint.
+const ON_STDIO: &[&str] = &[
+    "config",
+    "control_socket",
+    "start_timeout",
+    "max_frame_size",
+    "drain_timeout",
+    "cache_dir",
+    "log_level",
+    "log_format",
+    "log_contents",
+];
 /// The options of `login` and `logout`.
 const LOGGING_IN: &[&str] = &["config", "log_level", "log_format"];
 /// The options that `validate` and `config` don't take: they log nothing, and nobody asks them.
@@ -161,6 +184,14 @@ pub enum Command {
         /// Where they are offered.
         #[command(flatten)]
         gateway: ServeArgs,
+    },
+    /// Offer the servers as one MCP server on standard input and output, for a client that starts it: those of the mcp-pipe that
+    /// runs, else those of the config
+    #[command(after_help = STDIO_EXAMPLES)]
+    Stdio {
+        /// Only this server, under its own names
+        #[arg(long, value_name = "NAME")]
+        server: Option<String>,
     },
     /// Start servers, print the tools that they offer, and end
     #[command(after_help = TOOLS_EXAMPLES)]
@@ -309,6 +340,7 @@ impl Cli {
             Some(Command::Run(target) | Command::Serve { target, .. } | Command::Tools { target, .. }) => target,
             Some(
                 Command::Call { .. }
+                | Command::Stdio { .. }
                 | Command::Status { .. }
                 | Command::Logs { .. }
                 | Command::Order(_)
@@ -327,6 +359,7 @@ impl Cli {
         let command = self.command.as_ref().map(|command| match command {
             Command::Run(_) => "run",
             Command::Serve { .. } => "serve",
+            Command::Stdio { .. } => "stdio",
             Command::Tools { .. } => "tools",
             Command::Call { .. } => "call",
             Command::Status { .. } => "status",
@@ -360,6 +393,7 @@ impl Cli {
     pub fn is_local(&self) -> bool {
         let needs_none = |command: &Command| match command {
             Command::Tools { .. } | Command::Call { .. } | Command::Login { .. } | Command::Logout { .. } => true,
+            Command::Stdio { .. } => true,
             Command::Run(_) | Command::Serve { .. } => false,
             Command::Status { .. } | Command::Logs { .. } | Command::Order(_) | Command::Health => false,
             Command::Validate { .. } | Command::Config { .. } => false,
@@ -376,6 +410,7 @@ impl Cli {
         };
         let asked = match &self.command {
             Some(Command::Status { name: asked, .. } | Command::Logs { server: asked, .. }) => asked.as_deref(),
+            Some(Command::Stdio { server }) => server.as_deref(),
             Some(Command::Validate { file, .. }) => file.as_deref().and_then(Path::to_str),
             Some(Command::Order(order)) => order.about(),
             Some(Command::Run(_) | Command::Serve { .. } | Command::Tools { .. } | Command::Call { .. }) => None,
@@ -491,6 +526,7 @@ fn asks(command: &str) -> bool {
 fn takes(command: &str, option: &str) -> bool {
     match command {
         "tools" | "call" => LOOKING.contains(&option),
+        "stdio" => ON_STDIO.contains(&option),
         "login" | "logout" => LOGGING_IN.contains(&option),
         "status" | "logs" => ASKING.contains(&option),
         "serve" => option != "local",
@@ -518,6 +554,7 @@ fn without_effect(command: &clap::Command, matches: &ArgMatches) -> Option<Strin
         (name, _) if orders::NAMES.contains(&name) => {
             "tells a running mcp-pipe something and takes nothing but --control-socket and --config"
         }
+        ("stdio", _) => "serves one client, on standard input and output, and dials no endpoint",
         ("serve", _) => "offers servers at an address for MCP clients, not on an endpoint for a look at them",
         (_, "--local") => "starts servers on this machine in any case and dials no endpoint",
         (_, "--cache-dir") => "shows what servers say now and remembers nothing of it",
@@ -561,7 +598,7 @@ mod tests {
         assert!(help.to_string().contains("mcp-pipe -- npx"), "{help}");
         assert_eq!(cli(&["run", "help"]).unwrap().target(), Target::Named("help"));
         let heath = cli(&["heath"]).unwrap();
-        assert_eq!((heath.line().command, heath.line().commands.len()), (None, 11 + orders::NAMES.len()));
+        assert_eq!((heath.line().command, heath.line().commands.len()), (None, 12 + orders::NAMES.len()));
         assert_eq!(cli(&["tools", "heath"]).unwrap().line().command, Some("tools"));
     }
 
@@ -618,6 +655,7 @@ mod tests {
         for (name, rest) in [
             ("run", &[][..]),
             ("serve", &[]),
+            ("stdio", &[]),
             ("tools", &[]),
             ("call", &["s", "t"]),
             ("status", &[]),
@@ -700,6 +738,7 @@ mod tests {
                 &["logs", url],
                 &["restart", url],
                 &["stop", url],
+                &["stdio", "--server", url],
                 &["next", url],
                 &["--ca-file", url],
                 &["--cache-dir", url],

@@ -31,6 +31,7 @@ pub mod run;
 pub mod secrecy;
 pub mod server;
 mod sharing;
+mod stdio;
 mod supervisor;
 mod tools;
 mod wakers;

@@ -72,5 +72,5 @@ fn start(redactor: &Redactor, log: &mut LogFormat) -> Result<Exit, Failure> {
         let surroundings = Surroundings::look(&cli.options, env.clone(), &cwd);
         config::resolve(&cli.line(), &surroundings)
     };
-    Ok(run::run(command, (resolved.config, Arc::new(reread)), guard, redactor, ring)?)
+    run::run(command, (resolved.config, Arc::new(reread)), guard, redactor, ring)
 }

@@ -14,7 +14,7 @@ use crate::cli::{Command, ConfigPart};
 use crate::config::options::{CommandLine, Options};
 use crate::config::{self, Config, ControlSocket, Environment, Mode, Surroundings};
 use crate::control::health::PipeStatus;
-use crate::control::orders::{Instruction, Orders};
+use crate::control::orders::{Instruction, NotGiven, Orders};
 use crate::control::status::Status;
 use crate::control::summary::Summary;
 use crate::control::{self, Asking, Question, health};
@@ -32,6 +32,7 @@ use crate::review::{self, Look};
 use crate::router::TurnCommand;
 use crate::secrecy::Redactor;
 use crate::sharing::layout::groups;
+use crate::stdio::{self, End};
 use crate::supervisor;
 use crate::supervisor::Reread;
 use crate::words::counted;
@@ -77,6 +78,7 @@ pub fn ask(
             Some(_) | None => asking.health(),
         }
         .map_err(Failure::from),
+        Command::Stdio { server } => return asking.stdio(server.clone()),
         Command::Run(_) | Command::Serve { .. } | Command::Tools { .. } | Command::Call { .. } => return None,
         Command::Login { .. } | Command::Logout { .. } => return None,
         Command::Validate { .. } | Command::Config { .. } => return None,
@@ -100,6 +102,7 @@ pub fn look(
         Command::Config { part: ConfigPart::Schema, .. } => Ok(review::schema()),
         Command::Run(_)
         | Command::Serve { .. }
+        | Command::Stdio { .. }
         | Command::Tools { .. }
         | Command::Call { .. }
         | Command::Status { .. }
@@ -126,6 +129,7 @@ pub fn ring(command: &Command, options: &Options, settings: &Environment) -> Opt
             Some(Ring::default())
         }
         Command::Run(_) | Command::Serve { .. } | Command::Tools { .. } | Command::Call { .. } => None,
+        Command::Stdio { .. } => None,
         Command::Status { .. } | Command::Logs { .. } | Command::Order(_) | Command::Health => None,
         Command::Validate { .. } | Command::Config { .. } | Command::Login { .. } | Command::Logout { .. } => None,
     }
@@ -141,13 +145,14 @@ pub fn run(
     guard: Guard,
     redactor: &Redactor,
     ring: Option<Ring>,
-) -> Result<Exit> {
+) -> Result<Exit, Failure> {
     // Standard input is read before signals are handled, so that Ctrl-C ends the wait.
     let arguments = match &command {
         Command::Call { arguments, .. } => {
             inspect::arguments(arguments.as_deref(), io::stdin()).map_err(ArgumentsError::told)?
         }
         Command::Run(_) | Command::Serve { .. } | Command::Tools { .. } => serde_json::Map::new(),
+        Command::Stdio { .. } => serde_json::Map::new(),
         Command::Status { .. } | Command::Logs { .. } | Command::Order(_) | Command::Health => serde_json::Map::new(),
         Command::Validate { .. } | Command::Config { .. } => serde_json::Map::new(),
         Command::Login { .. } | Command::Logout { .. } => serde_json::Map::new(),
@@ -160,7 +165,7 @@ pub fn run(
         let (orders, instructions) = Orders::channel();
         let status = match &command {
             Command::Tools { .. } | Command::Call { .. } => Status::of_one_look(redactor.clone()),
-            Command::Run(_) | Command::Serve { .. } => Status::new(redactor.clone()),
+            Command::Run(_) | Command::Serve { .. } | Command::Stdio { .. } => Status::new(redactor.clone()),
             Command::Status { .. } | Command::Logs { .. } | Command::Order(_) | Command::Health => {
                 Status::new(redactor.clone())
             }
@@ -201,7 +206,7 @@ async fn perform(
     arguments: serde_json::Map<String, serde_json::Value>,
     config: Config,
     Handles { guard, reread, orders, instructions, status, ring, stop }: Handles,
-) -> Result<Exit> {
+) -> Result<Exit, Failure> {
     // What `tools` and `call` have begun, they end; and the endpoint of --local knows the servers that there were at first.
     let runs = matches!(command, Command::Run(_) | Command::Serve { .. });
     let reread = Some(reread).filter(|_| runs && !config.local);
@@ -216,6 +221,7 @@ async fn perform(
     let out = &mut io::stdout();
     match command {
         Command::Run(_) | Command::Serve { .. } => serve(config, (&status, orders, ring), stop, pipes).await?,
+        Command::Stdio { server } => return serve_stdio(config, server, orders, stop, pipes).await,
         Command::Tools { json, size, published, .. } => {
             let show = match (size, published) {
                 (true, _) => Show::Size,
@@ -223,17 +229,49 @@ async fn perform(
                 (false, false) => Show::Offer,
             };
             let form = if json { Form::Json } else { inspect::table_for_stdout(config.plain) };
-            inspect::tools(config, show, form, &status, stop, pipes, out).await?;
+            let told = inspect::tools(config, show, form, &status, stop, pipes, out).await;
+            told.map_err(anyhow::Error::from)?;
         }
         Command::Call { tool, .. } => {
-            inspect::call(config, &tool, arguments, &status, stop, pipes, out).await?;
+            let called = inspect::call(config, &tool, arguments, &status, stop, pipes, out).await;
+            called.map_err(anyhow::Error::from)?;
         }
         Command::Status { .. } | Command::Logs { .. } | Command::Order(_) | Command::Health => {} // asked of another
-        Command::Login { .. } => return login::login(&config, status.redactor(), &stop, out).await,
-        Command::Logout { .. } => return login::logout(&config, out).await,
+        Command::Login { .. } => return Ok(login::login(&config, status.redactor(), &stop, out).await?),
+        Command::Logout { .. } => return Ok(login::logout(&config, out).await?),
         Command::Validate { .. } | Command::Config { .. } => {} // looked at before there is a log
     }
     Ok(Exit::Success)
+}
+
+/// Serves one client on standard input and output, until it ends or a signal comes.
+async fn serve_stdio(
+    config: Config,
+    server: Option<String>,
+    orders: Orders,
+    stop: Stop,
+    pipes: impl AsyncFnOnce(Config, Stop),
+) -> Result<Exit, Failure> {
+    let carried = async {
+        let carried = match orders.receive(server).await {
+            Ok(stream) => stdio::carry(stream).await.map_err(|error| anyhow::Error::from(error).into()),
+            Err(NotGiven::Unclear(what)) => Err(Failure::Asking { exit: Exit::Usage, what, remedy: String::new() }),
+            Err(NotGiven::Mistakes(why) | NotGiven::Impossible(why)) => Err(anyhow::Error::msg(why).into()),
+        };
+        // A signal may have asked for this already, and all that it ends; another step would cut off what is under way.
+        let is_told = stop.drain().is_cancelled();
+        if !is_told {
+            stop.advance();
+        }
+        match carried {
+            Ok(End::Stream(_)) if !is_told => {
+                Err(anyhow::anyhow!("the servers have ended before the client did").into())
+            }
+            carried => carried.map(|_| Exit::Success),
+        }
+    };
+    let (done, ()) = tokio::join!(carried, pipes(config, stop.clone()));
+    done
 }
 
 /// Serves until told to stop.
@@ -448,7 +486,7 @@ impl Signals {
 pub fn is_quiet(command: &Command) -> bool {
     match command {
         Command::Tools { .. } | Command::Call { .. } | Command::Login { .. } | Command::Logout { .. } => true,
-        Command::Run(_) | Command::Serve { .. } => false,
+        Command::Run(_) | Command::Serve { .. } | Command::Stdio { .. } => false,
         Command::Status { .. } | Command::Logs { .. } | Command::Order(_) | Command::Health => false,
         Command::Validate { .. } | Command::Config { .. } => false,
     }

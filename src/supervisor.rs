@@ -13,6 +13,7 @@
 mod claim;
 mod crew;
 mod front;
+mod guests;
 mod hub;
 mod lock;
 mod losses;
@@ -27,6 +28,7 @@ use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::Arc;
 
+use tokio::io::DuplexStream;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
@@ -35,6 +37,7 @@ use tracing::{error, info};
 
 use self::crew::{Crew, CrewOrders, Entries, Entry};
 use self::front::Front;
+use self::guests::Guests;
 use self::hub::HubHandle;
 use self::orders::Helm;
 use self::plan::{GroupKey, Wanted};
@@ -42,7 +45,7 @@ use self::roster::Roster;
 use self::watch::Watch;
 use crate::catalogue::Catalogue;
 use crate::config::{Config, Resolved, ServerSpec};
-use crate::control::orders::{Instruction, Order};
+use crate::control::orders::{Instruction, NotGiven, Order, Sought};
 use crate::control::status::Status;
 use crate::error::Problems;
 use crate::gateway::listener::Listener;
@@ -114,8 +117,9 @@ pub(crate) async fn serve(
     let helm = Helm::new(roster.clone(), hub.clone(), left_out);
     let common = Common { run, status, roster, hub, entries, locks, place };
     let wanted = Wanted { groups: groups(&servers, &endpoints), servers, gateway, limits, fixed };
-    let (crews, front) = (Vec::new(), Front::default());
-    let mut supervisor = Supervisor { common, helm, wanted, front, crews, tasks, refused: false, applied: None };
+    let (crews, front, guests) = (Vec::new(), Front::default(), Guests::default());
+    let mut supervisor =
+        Supervisor { common, helm, wanted, front, guests, crews, tasks, refused: false, applied: None };
     // Entries are added in the order of the config, which groups may change.
     supervisor.wanted.servers.clone().into_iter().for_each(|spec| supervisor.add(spec));
     // Before servers are started for others: they have to suit the gateway's clients.
@@ -147,9 +151,13 @@ pub(crate) async fn serve(
                         info!(event = "COMMAND", "{name}: the config is read again");
                         let _logged = supervisor.reload(reread.as_ref(), &mut watch, BTreeSet::new()).await;
                     }
-                    other @ (Instruction::Order(..) | Instruction::Signal(..) | Instruction::Reload(_)) => {
-                        supervisor.helm.obey(other, &now);
+                    Instruction::Receive(server, reply) if !now.drain().is_cancelled() => {
+                        let _gone = reply.send(supervisor.receive(server.as_deref()).await);
                     }
+                    other @ (Instruction::Order(..)
+                    | Instruction::Signal(..)
+                    | Instruction::Reload(_)
+                    | Instruction::Receive(..)) => supervisor.helm.obey(other, &now),
                 },
                 () = now.drain().cancelled(), if !is_told => {
                     is_told = true;
@@ -178,6 +186,7 @@ struct Supervisor {
     wanted: Wanted,
     crews: Vec<Working>,
     front: Front,
+    guests: Guests,
     /// The hub, the gateway and all crews.
     tasks: JoinSet<()>,
     /// The config was last found to have mistakes.
@@ -201,6 +210,16 @@ impl Supervisor {
         let status = self.common.status.add_server(&spec.name);
         let goal = self.helm.add(&spec, status.clone());
         self.common.entries.put(Entry { spec: Arc::new(spec), status, goal });
+    }
+
+    /// Receives a guest that is to see all servers, or the one of this name. Returns the end at which the guest is.
+    async fn receive(&mut self, server: Option<&str>) -> Result<DuplexStream, NotGiven> {
+        let Supervisor { common, helm, wanted, guests, .. } = self;
+        if let Some(name) = server.filter(|name| wanted.servers.iter().all(|server| *server.name != **name)) {
+            return Err(helm.unknown(name, Sought::Server));
+        }
+        let received = guests.receive(server, &wanted.servers, common).await;
+        received.ok_or_else(|| NotGiven::Impossible("mcp-pipe is stopping, or its servers are being changed".into()))
     }
 
     /// Has a group served.

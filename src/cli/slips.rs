@@ -160,7 +160,9 @@ fn option_of_command(option: &str, command: &clap::Command, current: Option<&str
     let has_it = |command: &&clap::Command| {
         command.get_arguments().any(|option| !option.is_global_set() && option.get_long() == Some(name))
     };
-    let command = command.get_subcommands().filter(is_fit).find(has_it)?.get_name();
+    // Who names a server by an option means that it is to be run, as `usual` says.
+    let is_named = |command: &&clap::Command| command.get_name() != "stdio";
+    let command = command.get_subcommands().filter(is_fit).filter(is_named).find(has_it)?.get_name();
     Some(format!("--{name} is an option of {command}: mcp-pipe {command} --{name} …"))
 }
 

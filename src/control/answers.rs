@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, copy_bidirectional};
 use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 
@@ -27,6 +27,8 @@ const FOLLOWING: Duration = Duration::from_hours(1);
 const BETWEEN: Duration = Duration::from_millis(250);
 /// Most clients that follow the log or the state: the others must find room.
 const FOLLOWERS: usize = 12;
+/// Most guests at a time: each is a program that a person's MCP client has started, and some start one for each window.
+const GUESTS: usize = 100;
 /// Most bytes of the log that are held for a client at a time, and one line more.
 const BATCH: usize = 32 << 10;
 /// Longest time between the end of all pipes and the end of the program, for clients that still read the log.
@@ -40,6 +42,7 @@ pub(super) struct Answering {
     orders: Orders,
     ring: Option<Ring>,
     followers: Arc<Semaphore>,
+    guests: Arc<Semaphore>,
 }
 
 /// A client that is answered.
@@ -63,7 +66,8 @@ impl Answering {
         let version = env!("CARGO_PKG_VERSION").to_owned();
         let config = status.redactor().clean_all(&config).into_owned();
         let daemon = Daemon { pid: std::process::id(), version, config };
-        Answering { daemon, status, orders, ring, followers: Arc::new(Semaphore::new(FOLLOWERS)) }
+        let places = |most| Arc::new(Semaphore::new(most));
+        Answering { daemon, status, orders, ring, followers: places(FOLLOWERS), guests: places(GUESTS) }
     }
 
     /// What to tell about a server that there is not.
@@ -159,10 +163,31 @@ pub(super) async fn answer(request: Request, client: &mut Client, from: &Answeri
                 tell_new(client, ring, &mut cursor).await
             }
         }
+        Request::Mcp { server } => return converse(server, client, from).await,
         Request::Order(order) => carry_out(order, client, from).await,
     };
     if told.is_ok() {
         client.end(&Reply::Done {}).await;
+    }
+}
+
+/// Lets a client in as a guest, until either side ends the conversation.
+async fn converse(server: Option<String>, client: &mut Client, from: &Answering) {
+    let Ok(_place) = from.guests.try_acquire() else {
+        let many = counted(GUESTS, "client");
+        let why = format!("{many} on stdio are connected to this mcp-pipe; try again when one has ended");
+        return client.end(&Reply::failed(Reason::Busy, why)).await;
+    };
+    let mut lines = match from.orders.receive(server).await {
+        Ok(lines) => lines,
+        Err(NotGiven::Unclear(why)) => return client.end(&from.failed(Reason::Unclear, &why)).await,
+        Err(NotGiven::Mistakes(why) | NotGiven::Impossible(why)) => {
+            return client.end(&from.failed(Reason::NotDone, &why)).await;
+        }
+    };
+    if client.say(&Reply::Daemon(from.daemon.clone())).await.is_ok() {
+        // Whoever is too far behind in reading is let go by the pipe.
+        let _broken = copy_bidirectional(&mut client.stream, &mut lines).await;
     }
 }
 

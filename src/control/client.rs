@@ -48,6 +48,11 @@ impl Answer {
         timeout(ANSWER, asking).await.unwrap_or_else(|_| Err(late(path)))
     }
 
+    /// What follows the parts that were read, and where more can be said.
+    pub(super) fn into_stream(self) -> BufReader<Connected> {
+        self.from
+    }
+
     /// The next part of the answer, within [`ANSWER`]; `None` at its end.
     pub(super) async fn next(&mut self) -> Result<Option<Reply>, Unanswered> {
         match timeout(ANSWER, self.next_in_time()).await {

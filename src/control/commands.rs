@@ -24,7 +24,8 @@ use crate::error::{Exit, Failure};
 use crate::logging::Shown;
 use crate::process::limits;
 use crate::secrecy::{Redactor, plain};
-use crate::words::listed;
+use crate::stdio::{self, End};
+use crate::words::{counted, listed};
 
 /// Which mcp-pipe is asked, and how what it says is shown.
 pub(crate) struct Asking<'a> {
@@ -153,6 +154,39 @@ impl Asking<'_> {
         }
     }
 
+    /// `mcp-pipe stdio`: the servers of the mcp-pipe that runs, on standard input and output. `None` where none runs.
+    ///
+    /// # Errors
+    /// Which mcp-pipe is meant is not clear, or it lets nobody in, or has ended before the client did.
+    pub(crate) fn stdio(&self, server: Option<String>) -> Option<Result<Exit, Failure>> {
+        let done = self.run(async {
+            let path = match &self.socket {
+                ControlSocket::None => return Ok(None),
+                ControlSocket::At(path) => path.clone(),
+                ControlSocket::In(places) => match discovery::find(places, self.config.as_deref()).await {
+                    Found::One(path) => path,
+                    Found::None(_) => return Ok(None),
+                    Found::Several(running) => return Err(several(&running)),
+                },
+            };
+            let mut answer = match Answer::to(&Request::Mcp { server }, &path).await {
+                Err(Unanswered::Absent(_)) => return Ok(None),
+                answer => answer.map_err(told)?,
+            };
+            let Some(Reply::Daemon(Daemon { pid, .. })) = answer.next_within(ADMITTED).await.map_err(told)? else {
+                return Err(
+                    anyhow!("mcp-pipe has answered, but not what it was asked; is it as new as this one?").into()
+                );
+            };
+            match stdio::carry(answer.into_stream()).await.map_err(anyhow::Error::from)? {
+                End::Client => Ok(Some(Exit::Success)),
+                End::Stream(0) => Err(ended(pid, "no request was under way")),
+                End::Stream(n) => Err(ended(pid, &format!("{} got an error", counted(n, "request under way")))),
+            }
+        });
+        done.transpose()
+    }
+
     pub(super) async fn state(&self) -> Result<State, Failure> {
         let mut answer = self.ask(&Request::Status { watch: false }).await?;
         let (mut daemon, mut picture) = (Daemon::default(), None);
@@ -186,16 +220,7 @@ impl Asking<'_> {
             ControlSocket::In(places) => match discovery::find(places, self.config.as_deref()).await {
                 Found::One(path) => path,
                 Found::None(obstacles) => return Err(self.none(&obstacles)),
-                Found::Several(running) => {
-                    let mut lines: Vec<String> =
-                        running.iter().take(discovery::LISTED).map(ToString::to_string).collect();
-                    let more = running.len() - lines.len();
-                    lines.extend((more > 0).then(|| format!("and {more} more")));
-                    let what =
-                        format!("several of them run, and it is not said which is meant:\n  {}", lines.join("\n  "));
-                    let remedy = telling_apart(&running);
-                    return Err(Failure::Asking { exit: Exit::Usage, what, remedy });
-                }
+                Found::Several(running) => return Err(several(&running)),
             },
         };
         Answer::to(request, &path).await.map_err(told)
@@ -218,6 +243,21 @@ impl Asking<'_> {
     }
 }
 
+/// That it is not said which of several is meant.
+fn several(running: &[Running]) -> Failure {
+    let mut lines: Vec<String> = running.iter().take(discovery::LISTED).map(ToString::to_string).collect();
+    let more = running.len() - lines.len();
+    lines.extend((more > 0).then(|| format!("and {more} more")));
+    let what = format!("several of them run, and it is not said which is meant:\n  {}", lines.join("\n  "));
+    Failure::Asking { exit: Exit::Usage, what, remedy: telling_apart(running) }
+}
+
+/// That the mcp-pipe with the servers has ended under a client on standard input and output.
+fn ended(pid: u32, lost: &str) -> Failure {
+    anyhow!("the mcp-pipe with the servers (process {pid}) has ended; {lost}. Start it again, then this server in your MCP client")
+        .into()
+}
+
 /// What names one of several that run: a config does where only one runs with it.
 fn telling_apart(running: &[Running]) -> String {
     let by_socket = "name it by its socket as above".to_owned();
@@ -235,6 +275,8 @@ fn telling_apart(running: &[Running]) -> String {
     }
 }
 
+/// Longest wait for being let in beyond that for any answer: the config may just be read again, which takes as long as servers take to end.
+const ADMITTED: Duration = Duration::from_secs(30);
 /// Most names in a line.
 const SHOWN: usize = 5;
 

@@ -73,8 +73,16 @@ struct Clients {
 }
 
 struct Seat {
-    has_asked: Arc<AtomicBool>,
+    client: Arc<Known>,
     task: AbortHandle,
+}
+
+/// What is known of a client.
+#[derive(Default)]
+struct Known {
+    has_asked: AtomicBool,
+    /// Whether the client is a guest, who stays for long and has a place elsewhere.
+    is_guest: AtomicBool,
 }
 
 impl Clients {
@@ -83,9 +91,9 @@ impl Clients {
             debug!(event = "CONTROL", "{why}");
             return;
         }
-        self.seats.retain(|seat| !seat.task.is_finished());
+        self.seats.retain(|seat| !seat.task.is_finished() && !seat.client.is_guest.load(Ordering::Relaxed));
         if self.seats.len() >= CLIENTS {
-            match self.seats.iter().position(|seat| !seat.has_asked.load(Ordering::Relaxed)) {
+            match self.seats.iter().position(|seat| !seat.client.has_asked.load(Ordering::Relaxed)) {
                 Some(silent) => self.seats.remove(silent).task.abort(),
                 None => {
                     let mut text = Vec::new();
@@ -98,19 +106,20 @@ impl Clients {
                 }
             }
         }
-        let has_asked = Arc::new(AtomicBool::new(false));
-        let task = self.tasks.spawn(converse(stream, has_asked.clone(), answering.clone(), ended.clone()));
-        self.seats.push(Seat { has_asked, task });
+        let client = Arc::<Known>::default();
+        let task = self.tasks.spawn(converse(stream, client.clone(), answering.clone(), ended.clone()));
+        self.seats.push(Seat { client, task });
     }
 }
 
-async fn converse(stream: Accepted, has_asked: Arc<AtomicBool>, answering: Answering, ended: Stop) {
+async fn converse(stream: Accepted, known: Arc<Known>, answering: Answering, ended: Stop) {
     let mut client = Client::new(stream, ended);
     let asked = match timeout(REQUEST, read_request(&mut client)).await {
         Ok(asked) => asked,
         Err(_) => Err(Some(format!("no whole request came within {}", crate::words::span(REQUEST)))),
     };
-    has_asked.store(true, Ordering::Relaxed);
+    known.has_asked.store(true, Ordering::Relaxed);
+    known.is_guest.store(matches!(asked, Ok(Request::Mcp { .. })), Ordering::Relaxed);
     match asked {
         Ok(request) => answers::answer(request, &mut client, &answering).await,
         Err(Some(why)) => client.end(&Reply::failed(Reason::NotUnderstood, why)).await,

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use tokio::io::DuplexStream;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::router::TurnCommand;
@@ -111,6 +112,8 @@ pub(crate) enum Instruction {
     Signal(&'static str, TurnCommand),
     /// A signal of this name: the config is to be read again.
     Reload(&'static str),
+    /// A guest comes that is to see the server of this name, or all.
+    Receive(Option<String>, oneshot::Sender<Result<DuplexStream, NotGiven>>),
 }
 
 /// The end of the channel where orders are given. Cloning gives another handle.
@@ -130,6 +133,14 @@ impl Orders {
         let nobody = |()| NotGiven::Impossible("mcp-pipe is stopping, and takes no orders".into());
         self.0.send(Instruction::Order(order, reply)).await.map_err(|_| nobody(()))?;
         given.await.unwrap_or_else(|_| Err(nobody(())))
+    }
+
+    /// Has a guest received that is to see the server of this name, or all. Returns the end at which the guest is.
+    pub(crate) async fn receive(&self, server: Option<String>) -> Result<DuplexStream, NotGiven> {
+        let (reply, received) = oneshot::channel();
+        let nobody = |()| NotGiven::Impossible("mcp-pipe is stopping, and takes nobody in".into());
+        self.0.send(Instruction::Receive(server, reply)).await.map_err(|_| nobody(()))?;
+        received.await.unwrap_or_else(|_| Err(nobody(())))
     }
 
     /// The same for a signal to read the config again.

@@ -39,6 +39,12 @@ pub(super) enum Request {
         #[serde(default)]
         follow: bool,
     },
+    /// Let a guest in. Answered by [`Reply::Daemon`]; from then on both sides say messages of MCP, one a line.
+    Mcp {
+        /// The server that is to be seen; all without.
+        #[serde(default)]
+        server: Option<String>,
+    },
     /// Do something. Answered by [`Reply::Given`], and when it is done by [`Reply::Carried`].
     Order(Order),
 }
@@ -149,6 +155,8 @@ mod tests {
         assert_eq!(all(r#"{"ask":"status"}"#), Request::Status { watch: false });
         assert_eq!(all(r#"{"ask":"status","watch":true}"#), Request::Status { watch: true });
         assert_eq!(all(r#"{"ask":"daemon","later":1}"#), Request::Daemon);
+        assert_eq!(all(r#"{"ask":"mcp"}"#), Request::Mcp { server: None });
+        assert_eq!(all(r#"{"ask":"mcp","server":"x","later":1}"#), Request::Mcp { server: Some("x".into()) });
         let logs = Request::Logs { server: Some("x".into()), last: Some(3), follow: true };
         assert_eq!(all(r#"{"ask":"logs","server":"x","last":3,"follow":true,"later":[]}"#), logs);
         assert_eq!(all(r#"{"ask":"logs"}"#), Request::Logs { server: None, last: None, follow: false });

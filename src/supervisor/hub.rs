@@ -9,7 +9,7 @@ use super::crew::Entry;
 use crate::catalogue::Catalogue;
 use crate::config::ServerSpec;
 use crate::pipe::Limits;
-use crate::pipe::membership::{NewLink, NewServer, Shown};
+use crate::pipe::membership::{NewGuest, NewLink, NewServer, Shown};
 use crate::pipe::orders::PipeOrder;
 use crate::router::PeerId;
 
@@ -61,6 +61,18 @@ impl HubHandle {
         let (reply, told) = oneshot::channel();
         self.tell(PipeOrder::Attach(link, reply)).await;
         told.await.ok()
+    }
+
+    /// Has a guest received. `None` if the hub has ended, or does not run a server that is to be shown.
+    pub(super) async fn receive(&self, guest: NewGuest) -> Option<PeerId> {
+        let (reply, told) = oneshot::channel();
+        self.tell(PipeOrder::Receive(guest, reply)).await;
+        told.await.ok()
+    }
+
+    /// Has guests shown something else, or their conversations ended.
+    pub(super) async fn show_guests(&self, before: Arc<Shown>, after: Option<Arc<Shown>>) {
+        self.tell(PipeOrder::ShowGuests { before, after }).await;
     }
 
     /// Has an endpoint shown something else.

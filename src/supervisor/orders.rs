@@ -101,6 +101,10 @@ impl Helm {
             // Whoever has gone meanwhile has given the order all the same.
             Instruction::Order(order, reply) => drop(reply.send(self.take(order))),
             Instruction::Signal(name, command) => self.take_signal(name, command),
+            Instruction::Receive(_, reply) => {
+                let why = NotGiven::Impossible("mcp-pipe is stopping, and takes nobody in".into());
+                let _gone = reply.send(Err(why));
+            }
             Instruction::Reload(_) => {} // at the stop
         }
     }
@@ -141,7 +145,8 @@ impl Helm {
         self.subject(name).ok_or_else(|| self.unknown(name, Sought::Server))
     }
 
-    fn unknown(&self, name: &str, sought: Sought) -> NotGiven {
+    /// What to tell about a name that nothing here has.
+    pub(super) fn unknown(&self, name: &str, sought: Sought) -> NotGiven {
         let posts = self.roster.read();
         // An endpoint without a name is called by its servers.
         let own = self.servers.iter().filter(|subject| sought == Sought::Endpoint && subject.endpoint.is_some());

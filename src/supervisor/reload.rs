@@ -192,6 +192,7 @@ impl Supervisor {
             let Supervisor { common, front, tasks, .. } = self;
             front.change(new.gateway.as_ref(), &new.servers, common, tasks).await;
         }
+        self.guests.change(&new.servers, &self.common).await;
         for name in removed {
             self.helm.remove(&name);
             self.common.entries.remove(&name);

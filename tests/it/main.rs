@@ -49,6 +49,7 @@ mod sequential;
 mod shutdown;
 mod start;
 mod status;
+mod stdio_front;
 mod surroundings;
 mod terminal;
 mod validate;

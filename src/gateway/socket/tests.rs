@@ -304,6 +304,8 @@ async fn one_that_reads_nothing_and_sends_nonsense_is_let_go() {
 #[tokio::test]
 async fn no_more_connections_are_taken_than_there_may_be_conversations() {
     let gateway = gateway();
+    gateway.status.set_gateway(Some("http://localhost/mcp".to_owned()));
+    let clients_told = || gateway.status.read().gateway.unwrap().clients;
     let mut clients = Vec::new();
     for _ in 0..spec().max_sessions {
         clients.push(Client::of(&gateway, "/ws").await);
@@ -315,11 +317,12 @@ async fn no_more_connections_are_taken_than_there_may_be_conversations() {
         .header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==")
         .header("sec-websocket-version", "13");
     let refused = gateway.answer(request.body(http_body_util::Empty::<Bytes>::new()).unwrap()).await;
-    assert_eq!(refused.status(), 503);
+    assert_eq!((refused.status().as_u16(), clients_told()), (503, spec().max_sessions));
     clients.pop();
     while gateway.sockets.len() == spec().max_sessions {
         tokio::task::yield_now().await;
     }
+    assert_eq!(clients_told(), spec().max_sessions - 1);
     Client::of(&gateway, "/ws").await.is_served(1).await;
 }
 

@@ -54,7 +54,10 @@ async fn everything_of_a_session_comes_on_its_stream() {
 #[tokio::test]
 async fn the_session_ends_with_its_stream_and_the_stream_with_the_conversation() {
     let gateway = gateway();
+    gateway.status.set_gateway(Some("http://localhost/mcp".to_owned()));
+    let clients_told = || gateway.status.read().gateway.unwrap().clients;
     let (stream, address) = begin(&gateway, "/sse").await;
+    assert_eq!(clients_told(), 1);
     let ping = json!({"jsonrpc": "2.0", "id": 1, "method": "ping"});
     assert_eq!(to(&address, &ping).send(&gateway).await.status(), 202);
     drop(stream);
@@ -63,7 +66,7 @@ async fn the_session_ends_with_its_stream_and_the_stream_with_the_conversation()
     assert_eq!(to(&address, &call(1, "die")).send(&gateway).await.status(), 202);
     assert_eq!(whole(stream).await, "");
     assert_eq!(to(&address, &ping).send(&gateway).await.status(), 404);
-    assert_eq!(gateway.sse.len(), 0);
+    assert_eq!((gateway.sse.len(), clients_told()), (0, 0));
 }
 
 #[tokio::test]

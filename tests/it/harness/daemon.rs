@@ -1,7 +1,7 @@
 //! The program as a process: started with nothing but what a test gives it, its log read as it is written, and
 //! nothing of it left when the test ends.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::io::{BufRead, BufReader};
 use std::os::fd::OwnedFd;
 use std::path::Path;
@@ -17,7 +17,7 @@ use tempfile::TempDir;
 use tokio::process::{Child, Command};
 use tokio::sync::watch;
 
-use super::{Conn, within};
+use super::{Conn, Talk, within};
 
 /// In the environment of the program and so of all that it starts: how leftovers are recognised.
 const MARK: &str = "MCP_PIPE_TEST_RUN";
@@ -151,6 +151,24 @@ impl Setup {
     /// Starts it for somebody who reads its stdout; it ends with whoever does.
     pub(crate) fn watched(mut self) -> Child {
         self.command.stdout(Stdio::piped()).stderr(Stdio::null()).kill_on_drop(true).spawn().unwrap()
+    }
+
+    /// Starts it for a client on its stdin and stdout.
+    pub(crate) fn talk(mut self) -> Talk {
+        let command = self.command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.kill_on_drop(true).spawn().unwrap();
+        let (to, from) = (child.stdin.take(), tokio::io::BufReader::new(child.stdout.take().unwrap()));
+        Talk { child, to, from, others: VecDeque::new(), mark: self.mark, _dir: self.dir }
+    }
+
+    /// Runs another program to its end, where and with what it would be started itself.
+    pub(crate) async fn output_of(mut self, mut command: Command) -> Output {
+        command.env_clear().current_dir(self.dir.path()).stdin(Stdio::null());
+        for (name, value) in self.command.as_std().get_envs() {
+            command.env(name, value.unwrap_or_default());
+        }
+        self.command = command;
+        self.output().await
     }
 
     /// Runs it to its end.
@@ -295,6 +313,12 @@ impl Drop for Daemon {
 pub(crate) fn field<'a>(line: &'a Value, name: &str) -> Option<&'a str> {
     let places = [&line[name], &line["fields"][name], &line["span"][name]];
     places.into_iter().find_map(Value::as_str)
+}
+
+/// Asserts that nothing of a run is there for long.
+pub(super) fn assert_nothing_left(mark: &str) {
+    let left = left_behind(mark, Duration::from_secs(5));
+    assert!(left.is_empty(), "left behind: {left:?}");
 }
 
 /// What of a run is still there after at most this time.

@@ -8,6 +8,7 @@ mod daemon;
 mod endpoint;
 mod mcp_http;
 mod secure;
+mod talk;
 mod web;
 
 use std::io::Write;
@@ -24,6 +25,7 @@ pub(crate) use daemon::{Daemon, Setup, field};
 pub(crate) use endpoint::FakeEndpoint;
 pub(crate) use mcp_http::{McpHttp, text as body_of};
 pub(crate) use secure::{Authority, Secured};
+pub(crate) use talk::Talk;
 pub(crate) use web::{Asked, Part, Transport, Web, endpoint_event, events, result, whole, with_json};
 
 /// The bound of every wait. Nothing in a test takes nearly as long, even where several real servers start on a busy machine.
