@@ -330,13 +330,6 @@ impl Call {
         let fault = Fault::new(StatusCode::BAD_GATEWAY, INTERNAL, why).with("reason", "\"lost\"");
         Last::fault(&fault, &self.id)
     }
-
-    /// More questions wait for clients than may.
-    pub(super) fn no_room(&self, most: usize) -> Last {
-        let why = format!("the server asks for more, and {most} requests wait for such answers already");
-        let fault = Fault::new(StatusCode::OK, INTERNAL, why).with("reason", "\"too_many_held\"");
-        Last::fault(&fault, &self.id)
-    }
 }
 
 fn set_level(level: usize) -> Vec<u8> {
