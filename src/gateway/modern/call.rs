@@ -18,8 +18,8 @@ use super::stamp::{self, About, Last, Question};
 use super::tools::Tools;
 use crate::mcp::envelope::{self, Envelope, Kind};
 use crate::mcp::failure::Failure;
-use crate::mcp::modern::HEADER_MISMATCH;
 use crate::mcp::modern::stamp::replaced;
+use crate::mcp::modern::{HEADER_MISMATCH, KEY_OF_QUESTION};
 use crate::mcp::object;
 use crate::mcp::reply::{self, INTERNAL, METHOD_NOT_FOUND};
 
@@ -242,8 +242,12 @@ impl Call {
             return Step::Say(vec![reply::error(id.as_bytes(), METHOD_NOT_FOUND, why)]);
         }
         self.asked += 1;
+        let params = of(&e.params).unwrap_or("{}");
+        // A server of the modern era has a name for it.
+        let key = object::find(params, &["_meta", KEY_OF_QUESTION]).and_then(object::text_of);
+        let key = key.filter(|key| self.questions.iter().all(|other| other.key != *key));
         let question = Question {
-            key: format!("input-{}", self.asked),
+            key: key.map_or_else(|| format!("input-{}", self.asked), Into::into),
             id: id.as_bytes().into(),
             method: method.into(),
             params: of(&e.params).map(Into::into),

@@ -134,7 +134,11 @@ async fn play(guest: NewGuest, number: usize, told: mpsc::UnboundedSender<(usize
                     // The first of two is not the last one.
                     (Value::String(first), again) if first == "q1" && *again == "two" => vec![],
                     (_, again) if *again == "more" => {
-                        vec![question("q3", "elicitation/create", json!({"message": "really?"}))]
+                        vec![question(
+                            "q3",
+                            "elicitation/create",
+                            json!({"message": "really?", "_meta": {"mcp-pipe/key": "own"}}),
+                        )]
                     }
                     (_, _) => {
                         vec![progress, json!({"jsonrpc": "2.0", "id": call, "result": {"told": message["result"]}})]
@@ -559,9 +563,10 @@ async fn questions_that_come_together_are_asked_together_and_missing_answers_aga
     let more = json!({"input-2": {"again": "more"}});
     let (_, told) = retry(call(4, "two"), &third, more).told(&gateway).await;
     let asked = &told["result"]["inputRequests"];
-    assert_eq!(asked, &json!({"input-3": {"method": "elicitation/create", "params": {"message": "really?"}}}));
+    // By the name that a server of this era gives it.
+    assert_eq!(asked, &json!({"own": {"method": "elicitation/create", "params": {"message": "really?"}}}));
     let fourth = told["result"]["requestState"].as_str().unwrap();
-    let last = retry(call(5, "two"), fourth, json!({"input-3": {"action": "decline"}}));
+    let last = retry(call(5, "two"), fourth, json!({"own": {"action": "decline"}}));
     let (_, told) = last.with("accept", "application/json").told(&gateway).await;
     assert_eq!(told["result"]["told"], json!({"action": "decline"}));
 }
