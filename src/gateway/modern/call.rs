@@ -110,6 +110,9 @@ pub(super) struct Call {
     questions: Vec<Question>,
     /// How many questions there were.
     asked: u32,
+    /// Answers that came with the request, raw JSON, by the names of their questions: a client knows these of an earlier call where
+    /// the server needs nothing else to go on.
+    given: Vec<(Box<str>, Box<str>)>,
     tools: Arc<Tools>,
 }
 
@@ -153,6 +156,7 @@ impl Call {
             phase: Phase::Greeting { request, repeats },
             questions: Vec::new(),
             asked: 0,
+            given: answers(asked).iter().map(|member| (member.name().into(), member.value.into())).collect(),
             tools: tools.clone(),
         };
         Ok((call, hello))
@@ -246,6 +250,8 @@ impl Call {
         // A server of the modern era has a name for it.
         let key = object::find(params, &["_meta", KEY_OF_QUESTION]).and_then(object::text_of);
         let key = key.filter(|key| self.questions.iter().all(|other| other.key != *key));
+        let is_given = |(given, _): &(Box<str>, Box<str>)| key.as_deref() == Some(&**given);
+        let given = self.given.iter().position(is_given).map(|at| self.given.swap_remove(at).1);
         let question = Question {
             key: key.map_or_else(|| format!("input-{}", self.asked), Into::into),
             id: id.as_bytes().into(),
@@ -254,6 +260,9 @@ impl Call {
         };
         if let Some(what) = question.lacks(&self.caller) {
             return Step::Last(Last::fault(&stamp::lacking(what), &self.id));
+        }
+        if let Some(answer) = given {
+            return Step::Say(vec![reply::result(&question.id, answer.as_bytes())]);
         }
         self.questions.push(question);
         Step::Nothing
@@ -318,10 +327,10 @@ impl Call {
             say.extend(asked.caller.level.map(set_level));
         }
         self.caller = asked.caller.clone();
-        let answers = asked.param("inputResponses").and_then(object::members).unwrap_or_default();
+        let answers = answers(asked);
         self.questions.retain(|question| {
             let answer = answers.iter().rev().find(|member| member.name() == question.key);
-            let Some(answer) = answer.filter(|answer| answer.value.starts_with('{')) else { return true };
+            let Some(answer) = answer else { return true };
             say.push(reply::result(&question.id, answer.value.as_bytes()));
             false
         });
@@ -334,6 +343,13 @@ impl Call {
         let fault = Fault::new(StatusCode::BAD_GATEWAY, INTERNAL, why).with("reason", "\"lost\"");
         Last::fault(&fault, &self.id)
     }
+}
+
+/// The answers that a request brings.
+fn answers<'a>(asked: &Asked<'a>) -> Vec<object::Member<'a>> {
+    let mut answers = asked.param("inputResponses").and_then(object::members).unwrap_or_default();
+    answers.retain(|answer| answer.value.starts_with('{'));
+    answers
 }
 
 fn set_level(level: usize) -> Vec<u8> {

@@ -111,6 +111,10 @@ async fn play(guest: NewGuest, number: usize, told: mpsc::UnboundedSender<(usize
                     {"mode": "url", "elicitationId": "e1", "url": "https://a.example/", "message": "sign"},
                 ]}}))]
             }
+            (Some("tools/call"), Some("named")) => {
+                call = id.clone();
+                vec![question("q9", "roots/list", json!({"_meta": {"mcp-pipe/key": "own"}}))]
+            }
             (Some("tools/call"), Some("die")) => return,
             (Some("resources/read"), Some("a://no")) => vec![error(json!({"code": -32002, "message": "no such"}))],
             (Some("resources/subscribe"), Some("a://no")) => vec![error(json!({"code": -32602, "message": "no such"}))],
@@ -569,6 +573,20 @@ async fn questions_that_come_together_are_asked_together_and_missing_answers_aga
     let last = retry(call(5, "two"), fourth, json!({"own": {"action": "decline"}}));
     let (_, told) = last.with("accept", "application/json").told(&gateway).await;
     assert_eq!(told["result"]["told"], json!({"action": "decline"}));
+}
+
+#[tokio::test]
+async fn answers_that_are_there_before_their_questions_are_taken_for_them() {
+    let (gateway, _heard) = gateway();
+    let with = |answers: Value| call(1, "named").set(&["params", "inputResponses"], answers);
+    let json = |ask: Ask| ask.with("accept", "application/json");
+    let given = json!({"own": {"roots": []}, "more": {"roots": [1]}});
+    let (_, told) = json(with(given)).told(&gateway).await;
+    assert_eq!(told["result"]["told"], json!({"roots": []}));
+    for none in [json!({"own": 7}), json!({"input-1": {"roots": []}}), json!(7)] {
+        let (_, told) = json(with(none)).told(&gateway).await;
+        assert_eq!(told["result"]["inputRequests"], json!({"own": {"method": "roots/list", "params": {}}}));
+    }
 }
 
 #[tokio::test]
