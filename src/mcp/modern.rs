@@ -31,6 +31,13 @@ pub(crate) const CLIENT_CREDENTIALS: &str = "io.modelcontextprotocol/oauth-clien
 /// No message begins so.
 pub(crate) const CALLER: u8 = 0x01;
 
+/// In `_meta` of an `initialize` of ours, so that whoever stands before a server knows that its peer is of the modern era: the router, which is
+/// between them, knows none. Servers ignore what they don't know there.
+pub(crate) const ERA_OF_PEER: &str = "mcp-pipe/era";
+
+/// In `_meta` of a question for such a peer: the name under which the server of the modern era wants its answer.
+pub(crate) const KEY_OF_QUESTION: &str = "mcp-pipe/key";
+
 /// A header of an HTTP request and its body differ.
 pub(crate) const HEADER_MISMATCH: i32 = -32020;
 /// The request needs a capability of the client that it did not declare.

@@ -18,8 +18,8 @@ use super::stamp::{self, About, Last, Question};
 use super::tools::Tools;
 use crate::mcp::envelope::{self, Envelope, Kind};
 use crate::mcp::failure::Failure;
-use crate::mcp::modern::HEADER_MISMATCH;
 use crate::mcp::modern::stamp::replaced;
+use crate::mcp::modern::{HEADER_MISMATCH, KEY_OF_QUESTION};
 use crate::mcp::object;
 use crate::mcp::reply::{self, INTERNAL, METHOD_NOT_FOUND};
 
@@ -110,6 +110,9 @@ pub(super) struct Call {
     questions: Vec<Question>,
     /// How many questions there were.
     asked: u32,
+    /// Answers that came with the request, raw JSON, by the names of their questions: a client knows these of an earlier call where
+    /// the server needs nothing else to go on.
+    given: Vec<(Box<str>, Box<str>)>,
     tools: Arc<Tools>,
 }
 
@@ -153,6 +156,7 @@ impl Call {
             phase: Phase::Greeting { request, repeats },
             questions: Vec::new(),
             asked: 0,
+            given: answers(asked).iter().map(|member| (member.name().into(), member.value.into())).collect(),
             tools: tools.clone(),
         };
         Ok((call, hello))
@@ -242,14 +246,23 @@ impl Call {
             return Step::Say(vec![reply::error(id.as_bytes(), METHOD_NOT_FOUND, why)]);
         }
         self.asked += 1;
+        let params = of(&e.params).unwrap_or("{}");
+        // A server of the modern era has a name for it.
+        let key = object::find(params, &["_meta", KEY_OF_QUESTION]).and_then(object::text_of);
+        let key = key.filter(|key| self.questions.iter().all(|other| other.key != *key));
+        let is_given = |(given, _): &(Box<str>, Box<str>)| key.as_deref() == Some(&**given);
+        let given = self.given.iter().position(is_given).map(|at| self.given.swap_remove(at).1);
         let question = Question {
-            key: format!("input-{}", self.asked),
+            key: key.map_or_else(|| format!("input-{}", self.asked), Into::into),
             id: id.as_bytes().into(),
             method: method.into(),
             params: of(&e.params).map(Into::into),
         };
         if let Some(what) = question.lacks(&self.caller) {
             return Step::Last(Last::fault(&stamp::lacking(what), &self.id));
+        }
+        if let Some(answer) = given {
+            return Step::Say(vec![reply::result(&question.id, answer.as_bytes())]);
         }
         self.questions.push(question);
         Step::Nothing
@@ -314,10 +327,10 @@ impl Call {
             say.extend(asked.caller.level.map(set_level));
         }
         self.caller = asked.caller.clone();
-        let answers = asked.param("inputResponses").and_then(object::members).unwrap_or_default();
+        let answers = answers(asked);
         self.questions.retain(|question| {
             let answer = answers.iter().rev().find(|member| member.name() == question.key);
-            let Some(answer) = answer.filter(|answer| answer.value.starts_with('{')) else { return true };
+            let Some(answer) = answer else { return true };
             say.push(reply::result(&question.id, answer.value.as_bytes()));
             false
         });
@@ -330,13 +343,13 @@ impl Call {
         let fault = Fault::new(StatusCode::BAD_GATEWAY, INTERNAL, why).with("reason", "\"lost\"");
         Last::fault(&fault, &self.id)
     }
+}
 
-    /// More questions wait for clients than may.
-    pub(super) fn no_room(&self, most: usize) -> Last {
-        let why = format!("the server asks for more, and {most} requests wait for such answers already");
-        let fault = Fault::new(StatusCode::OK, INTERNAL, why).with("reason", "\"too_many_held\"");
-        Last::fault(&fault, &self.id)
-    }
+/// The answers that a request brings.
+fn answers<'a>(asked: &Asked<'a>) -> Vec<object::Member<'a>> {
+    let mut answers = asked.param("inputResponses").and_then(object::members).unwrap_or_default();
+    answers.retain(|answer| answer.value.starts_with('{'));
+    answers
 }
 
 fn set_level(level: usize) -> Vec<u8> {

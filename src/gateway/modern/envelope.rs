@@ -9,7 +9,8 @@ use http::{HeaderName, StatusCode};
 use crate::mcp::envelope::{Envelope, Kind, Scanned};
 use crate::mcp::modern::headers::{self, METHOD, NAME};
 use crate::mcp::modern::{
-    CAPABILITIES, CLIENT_INFO, HEADER_MISMATCH, LOG_LEVEL, PREFIX, PROTOCOL_VERSION, UNSUPPORTED_VERSION, VERSION,
+    CAPABILITIES, CLIENT_INFO, ERA_OF_PEER, HEADER_MISMATCH, LOG_LEVEL, PREFIX, PROTOCOL_VERSION, UNSUPPORTED_VERSION,
+    VERSION,
 };
 use crate::mcp::object::{self, Member};
 use crate::mcp::reply::{self, INVALID_PARAMS, INVALID_REQUEST, METHOD_NOT_FOUND};
@@ -98,7 +99,8 @@ impl Caller {
         let capabilities = object::object(kept.map(|member| (member.key, member.value)));
         let ours = || concat!(r#"{"name":"mcp-pipe","version":""#, env!("CARGO_PKG_VERSION"), r#""}"#);
         let info = self.info.as_deref().unwrap_or_else(ours);
-        format!(r#"{{"protocolVersion":"2025-11-25","capabilities":{capabilities},"clientInfo":{info}}}"#)
+        let era = format!(r#""_meta":{{"{ERA_OF_PEER}":"modern"}}"#);
+        format!(r#"{{"protocolVersion":"2025-11-25","capabilities":{capabilities},"clientInfo":{info},{era}}}"#)
     }
 }
 

@@ -42,23 +42,17 @@ impl Held {
         Held { each: Mutex::default(), most, longest }
     }
 
-    /// How many wait for those with one key at most.
-    pub(super) fn most(&self) -> usize {
-        self.most
-    }
-
-    /// Keeps a conversation, which is found again by this state.
-    ///
-    /// # Errors
-    /// As many wait as may; the conversation is given back.
-    pub(super) fn keep(&self, state: Box<str>, scope: &Scope, leg: Leg, now: Instant) -> Result<(), Box<Leg>> {
+    /// Keeps a conversation, which is found again by this state. Where as many wait as may, the oldest makes room: most that wait for
+    /// long wait for nobody.
+    pub(super) fn keep(&self, state: Box<str>, scope: &Scope, leg: Leg, now: Instant) {
         let mut each = self.each();
         each.retain(|_, entry| now < entry.until);
-        if each.values().filter(|entry| entry.scope.key == scope.key).count() >= self.most {
-            return Err(Box::new(leg));
+        let of_key = || each.iter().filter(|(_, entry)| entry.scope.key == scope.key);
+        if of_key().count() >= self.most {
+            let oldest = of_key().min_by_key(|(_, entry)| entry.until).map(|(state, _)| state.clone());
+            oldest.and_then(|state| each.remove(&state));
         }
         each.insert(state, Entry { scope: scope.clone(), leg, until: now + self.longest });
-        Ok(())
     }
 
     /// Takes a conversation out, for whoever may go on with it. A state that fits nothing spends nothing.

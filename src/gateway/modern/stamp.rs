@@ -228,7 +228,12 @@ pub(super) fn error(about: About<'_>, frame: &[u8], caller: &Caller) -> Last {
         }
         _ => {}
     }
-    let status = if code == METHOD_NOT_FOUND { StatusCode::NOT_FOUND } else { StatusCode::OK };
+    let status = match code {
+        METHOD_NOT_FOUND => StatusCode::NOT_FOUND,
+        // Of a server of the modern era.
+        MISSING_CAPABILITY => StatusCode::BAD_REQUEST,
+        _ => StatusCode::OK,
+    };
     let id = str::from_utf8(about.id).unwrap_or("null");
     Last { status, body: format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{error}}}"#).into_bytes() }
 }

@@ -111,6 +111,10 @@ async fn play(guest: NewGuest, number: usize, told: mpsc::UnboundedSender<(usize
                     {"mode": "url", "elicitationId": "e1", "url": "https://a.example/", "message": "sign"},
                 ]}}))]
             }
+            (Some("tools/call"), Some("named")) => {
+                call = id.clone();
+                vec![question("q9", "roots/list", json!({"_meta": {"mcp-pipe/key": "own"}}))]
+            }
             (Some("tools/call"), Some("die")) => return,
             (Some("resources/read"), Some("a://no")) => vec![error(json!({"code": -32002, "message": "no such"}))],
             (Some("resources/subscribe"), Some("a://no")) => vec![error(json!({"code": -32602, "message": "no such"}))],
@@ -134,7 +138,11 @@ async fn play(guest: NewGuest, number: usize, told: mpsc::UnboundedSender<(usize
                     // The first of two is not the last one.
                     (Value::String(first), again) if first == "q1" && *again == "two" => vec![],
                     (_, again) if *again == "more" => {
-                        vec![question("q3", "elicitation/create", json!({"message": "really?"}))]
+                        vec![question(
+                            "q3",
+                            "elicitation/create",
+                            json!({"message": "really?", "_meta": {"mcp-pipe/key": "own"}}),
+                        )]
                     }
                     (_, _) => {
                         vec![progress, json!({"jsonrpc": "2.0", "id": call, "result": {"told": message["result"]}})]
@@ -302,7 +310,7 @@ async fn each_request_is_a_short_conversation_of_its_own() {
         said[0]["params"],
         json!({
             "protocolVersion": "2025-11-25", "capabilities": {"elicitation": {}, "roots": {}},
-            "clientInfo": {"name": "c", "version": "1"},
+            "clientInfo": {"name": "c", "version": "1"}, "_meta": {"mcp-pipe/era": "modern"},
         })
     );
     assert_eq!(said[2]["params"], json!({"level": "error"}));
@@ -559,11 +567,26 @@ async fn questions_that_come_together_are_asked_together_and_missing_answers_aga
     let more = json!({"input-2": {"again": "more"}});
     let (_, told) = retry(call(4, "two"), &third, more).told(&gateway).await;
     let asked = &told["result"]["inputRequests"];
-    assert_eq!(asked, &json!({"input-3": {"method": "elicitation/create", "params": {"message": "really?"}}}));
+    // By the name that a server of this era gives it.
+    assert_eq!(asked, &json!({"own": {"method": "elicitation/create", "params": {"message": "really?"}}}));
     let fourth = told["result"]["requestState"].as_str().unwrap();
-    let last = retry(call(5, "two"), fourth, json!({"input-3": {"action": "decline"}}));
+    let last = retry(call(5, "two"), fourth, json!({"own": {"action": "decline"}}));
     let (_, told) = last.with("accept", "application/json").told(&gateway).await;
     assert_eq!(told["result"]["told"], json!({"action": "decline"}));
+}
+
+#[tokio::test]
+async fn answers_that_are_there_before_their_questions_are_taken_for_them() {
+    let (gateway, _heard) = gateway();
+    let with = |answers: Value| call(1, "named").set(&["params", "inputResponses"], answers);
+    let json = |ask: Ask| ask.with("accept", "application/json");
+    let given = json!({"own": {"roots": []}, "more": {"roots": [1]}});
+    let (_, told) = json(with(given)).told(&gateway).await;
+    assert_eq!(told["result"]["told"], json!({"roots": []}));
+    for none in [json!({"own": 7}), json!({"input-1": {"roots": []}}), json!(7)] {
+        let (_, told) = json(with(none)).told(&gateway).await;
+        assert_eq!(told["result"]["inputRequests"], json!({"own": {"method": "roots/list", "params": {}}}));
+    }
 }
 
 #[tokio::test]
@@ -603,17 +626,20 @@ async fn so_many_are_waited_for_and_so_long() {
     let mut states = Vec::new();
     for id in 0..MAX_HELD {
         states.push(asked(&gateway, call(id, "ask")).await);
+        tokio::time::advance(Duration::from_millis(1)).await;
     }
-    let (status, told) = call(99, "ask").with("accept", "application/json").told(&gateway).await;
-    assert_eq!((status, &told["error"]["data"]["reason"]), (200, &json!("too_many_held")), "{told}");
-    until_gone(&mut heard, MAX_HELD + 1).await;
-    tokio::time::advance(HELD - Duration::from_secs(1)).await;
-    gateway.sweep();
+    // One more takes the place of the oldest.
+    tokio::time::advance(Duration::from_secs(1)).await;
+    states.push(asked(&gateway, call(99, "ask")).await);
+    until_gone(&mut heard, 1).await;
     let answers = json!({"input-1": {"action": "accept"}});
     let again = |state: &str| retry(call(1, "ask"), state, answers.clone()).with("accept", "application/json");
-    assert_eq!(again(&states[0]).told(&gateway).await.1["result"]["told"], answers["input-1"]);
+    assert_eq!(again(&states[0]).told(&gateway).await.1["error"]["code"], -32602);
+    tokio::time::advance(HELD - Duration::from_secs(2)).await;
+    gateway.sweep();
+    assert_eq!(again(&states[1]).told(&gateway).await.1["result"]["told"], answers["input-1"]);
     tokio::time::advance(Duration::from_secs(2)).await;
-    let (_, told) = again(&states[1]).told(&gateway).await;
+    let (_, told) = again(&states[2]).told(&gateway).await;
     assert_eq!(told["error"]["code"], -32602, "{told}");
     gateway.sweep();
     until_gone(&mut heard, MAX_HELD).await;

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{CAPABILITIES, CLIENT_INFO, LOG_LEVEL, PREFIX, PROTOCOL_VERSION, SERVER_INFO, VERSION};
+use super::{CAPABILITIES, CLIENT_INFO, ERA_OF_PEER, LOG_LEVEL, PREFIX, PROTOCOL_VERSION, SERVER_INFO, VERSION};
 use crate::mcp::envelope::Envelope;
 use crate::mcp::object;
 
@@ -13,6 +13,8 @@ pub(crate) struct Stamp {
     client: Option<Box<str>>,
     /// Raw JSON, an object.
     capabilities: Box<str>,
+    /// Whether whoever asks is of the modern era.
+    is_modern: bool,
 }
 
 impl Stamp {
@@ -36,7 +38,13 @@ impl Stamp {
             object::object(theirs.chain([(object::quoted(own).as_str(), "{}")]))
         });
         let kept = kept.chain(extensions.as_deref().map(|extensions| ("\"extensions\"", extensions)));
-        Stamp { client, capabilities: object::object(kept).into() }
+        let is_modern = object::find(params, &["_meta", ERA_OF_PEER]) == Some("\"modern\"");
+        Stamp { client, capabilities: object::object(kept).into(), is_modern }
+    }
+
+    /// Whether whoever asks is of the modern era.
+    pub(crate) fn is_modern(&self) -> bool {
+        self.is_modern
     }
 
     /// Whether whoever asks can answer this question. `path`: names that lead to the capability.
@@ -134,15 +142,23 @@ pub(crate) fn result_type<'a>(members: &[object::Member<'a>]) -> ResultType<'a> 
     }
 }
 
-/// A result as a server of the legacy era would have given it: without what only modern clients know. `keeps_age`: how long it may be
-/// kept stays in it, which is no time at all where the server does not say. What is no object of the legacy era's in `structuredContent` goes, too, as clients check for that.
-pub(crate) fn plain_result(members: &[object::Member<'_>], keeps_age: bool) -> String {
+/// What stays in a result although servers of the legacy era give no such thing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Keeps {
+    /// How long it may be kept, which is no time at all where the server does not say.
+    pub(crate) age: bool,
+    /// `structuredContent` that is no object, for which clients of the legacy era check.
+    pub(crate) any_content: bool,
+}
+
+/// A result as a server of the legacy era would have given it: without what only modern clients know.
+pub(crate) fn plain_result(members: &[object::Member<'_>], keeps: Keeps) -> String {
     let mut kept: Vec<(&str, String)> = Vec::with_capacity(members.len());
     for member in members {
         let value = match &*member.name() {
             "resultType" => continue,
-            "ttlMs" | "cacheScope" if !keeps_age => continue,
-            "structuredContent" if !member.value.starts_with('{') => continue,
+            "ttlMs" | "cacheScope" if !keeps.age => continue,
+            "structuredContent" if !keeps.any_content && !member.value.starts_with('{') => continue,
             "_meta" => {
                 let own = object::members(member.value).unwrap_or_default();
                 let others = own.iter().filter(|own| own.name() != SERVER_INFO).map(|own| (own.key, own.value));
@@ -156,7 +172,7 @@ pub(crate) fn plain_result(members: &[object::Member<'_>], keeps_age: bool) -> S
         };
         kept.push((member.key, value));
     }
-    if keeps_age && members.iter().all(|member| member.name() != "ttlMs") {
+    if keeps.age && members.iter().all(|member| member.name() != "ttlMs") {
         kept.push(("\"ttlMs\"", "0".to_owned()));
     }
     object::object(kept.iter().map(|(key, value)| (*key, value.as_str())))
@@ -235,7 +251,7 @@ mod tests {
 
     #[test]
     fn a_result_is_as_a_legacy_server_would_have_given_it() {
-        for (result, keeps_age, kind, plain) in [
+        for (result, age, kind, plain) in [
             (r#"{"content":[],"isError":false}"#, false, ResultType::Complete, r#"{"content":[],"isError":false}"#),
             (
                 r#"{"resultType":"complete","content":[ 1.0 ],"ttlMs":0,"cacheScope":"private","_meta":{"io.modelcontextprotocol/serverInfo":{}}}"#,
@@ -259,8 +275,11 @@ mod tests {
             (r#"{"resultType":"input_required"}"#, false, ResultType::InputRequired, "{}"),
         ] {
             let members = object::members(result).unwrap();
-            assert_eq!((result_type(&members), plain_result(&members, keeps_age).as_str()), (kind, plain), "{result}");
+            let made = plain_result(&members, Keeps { age, any_content: false });
+            assert_eq!((result_type(&members), made.as_str()), (kind, plain), "{result}");
         }
+        let any = object::members(r#"{"structuredContent":[1]}"#).unwrap();
+        assert_eq!(plain_result(&any, Keeps { age: false, any_content: true }), r#"{"structuredContent":[1]}"#);
     }
 
     proptest! {

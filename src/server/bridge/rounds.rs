@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::{Bridge, MAX_KEPT, Wire, text};
 use crate::mcp::envelope::{self, Envelope};
 use crate::mcp::failure::Failure;
+use crate::mcp::modern::KEY_OF_QUESTION;
 use crate::mcp::modern::stamp::{Stamp, with_params};
 use crate::mcp::object;
 use crate::mcp::reply::{self, INTERNAL, METHOD_NOT_FOUND};
@@ -143,6 +144,14 @@ impl Questions {
     }
 }
 
+/// The parameters of a question with the server's own name for it, for a peer of this era. `key`: raw JSON.
+fn named(params: &str, key: &str) -> Option<String> {
+    let members = object::members(params)?;
+    let others = members.iter().filter(|member| member.name() != "_meta").map(|member| (member.key, member.value));
+    let meta = format!("{{\"{KEY_OF_QUESTION}\":{key}}}");
+    Some(object::object(others.chain([("\"_meta\"", meta.as_str())])))
+}
+
 /// Takes back the questions that have no answer yet.
 fn withdraw(asking: &Asking, wire: &mut dyn Wire) {
     for question in asking.questions.iter().filter(|question| question.answer.is_none()) {
@@ -237,6 +246,8 @@ impl Bridge {
         let key = object::text_of(&question.key)?;
         let params = object::find(requests, &[&key, "params"]).unwrap_or("{}");
         let stamp = asking.call.stamp.as_deref().unwrap_or(&self.stamp);
+        let named = if stamp.is_modern() { named(params, &question.key) } else { None };
+        let params = named.as_deref().unwrap_or(params);
         match object::find(params, &["mode"]).and_then(object::text_of).as_deref() {
             Some("url") if &*question.method == "elicitation/create" => {
                 // In the legacy era each has an id, by which its end may be told.

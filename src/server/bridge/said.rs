@@ -10,7 +10,7 @@ use crate::mcp::envelope::{self, Envelope, Kind};
 use crate::mcp::failure::Failure;
 use crate::mcp::id::flight_id;
 use crate::mcp::modern::offer::{Offer, Spoken};
-use crate::mcp::modern::stamp::{ResultType, plain_result, replaced, result_type, with_params};
+use crate::mcp::modern::stamp::{Keeps, ResultType, plain_result, replaced, result_type, with_params};
 use crate::mcp::modern::{self, HEADER_MISMATCH, MISSING_CAPABILITY, UNSUPPORTED_VERSION};
 use crate::mcp::object;
 use crate::mcp::reply::{self, INVALID_PARAMS, RESOURCE_NOT_FOUND, UNAVAILABLE};
@@ -155,6 +155,11 @@ impl Bridge {
         }
     }
 
+    /// Whether a call is that of a peer of the modern era.
+    fn is_of_modern_peer(&self, call: &Call) -> bool {
+        call.stamp.as_deref().unwrap_or(&self.stamp).is_modern()
+    }
+
     /// A call has a result.
     fn on_result(&mut self, call: Box<Call>, (frame, e): (&[u8], &Envelope), result: &str, wire: &mut dyn Wire) {
         // What is no object is for whoever asked to judge.
@@ -167,8 +172,9 @@ impl Bridge {
             }
             ResultType::Complete => {}
         }
-        let keeps_age = call.method.ends_with("/list");
-        let mut plain = if members.is_empty() { result.to_owned() } else { plain_result(&members, keeps_age) };
+        let any_content = self.is_of_modern_peer(&call);
+        let keeps = Keeps { age: call.method.ends_with("/list"), any_content };
+        let mut plain = if members.is_empty() { result.to_owned() } else { plain_result(&members, keeps) };
         if &*call.method == "tools/list" {
             plain = self.read_tools(&call, plain, wire);
         }
@@ -227,6 +233,11 @@ impl Bridge {
             HEADER_MISMATCH => {
                 let why = format!("does not take the headers of the call: {}", brief(&message));
                 super::refuse(wire, call.number, UNAVAILABLE, &format!("server \"{}\" {why}", self.name));
+            }
+            // Whoever asks knows what to make of it.
+            MISSING_CAPABILITY if self.is_of_modern_peer(&call) => {
+                let id = e.id.clone().map(|id| (id, call.number.to_string()));
+                hand_on(wire, &replaced(frame, Vec::from_iter(id)));
             }
             MISSING_CAPABILITY => {
                 let text = String::from_utf8_lossy(frame);

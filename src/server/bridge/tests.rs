@@ -420,7 +420,21 @@ fn errors_are_those_of_the_legacy_era() {
         json!({"code": -32021, "message": "no", "data": {"requiredCapabilities": {"elicitation": {"form": {}}}}});
     let done = ask(&mut rig, "tools/call", needs.clone());
     assert!(done["result"]["content"][0]["text"].as_str().unwrap().contains("can do elicitation"), "{done}");
-    assert_eq!(ask(&mut rig, "prompts/get", needs)["error"]["code"], -32603);
+    assert_eq!(ask(&mut rig, "prompts/get", needs.clone())["error"]["code"], -32603);
+    // A peer of this era knows what to make of it.
+    let told = |rig: &mut Rig, hello: &str| {
+        rig.bridge.on_line(&[&[CALLER], hello.as_bytes()].concat(), rig.now, &mut rig.wire);
+    };
+    told(&mut rig, r#"{"_meta":{"mcp-pipe/era":"modern"}}"#);
+    assert_eq!(ask(&mut rig, "tools/call", needs.clone())["error"], needs);
+    rig.call(8);
+    let done = rig.answer(json!({"resultType": "complete", "structuredContent": [1]}));
+    assert_eq!(done[0].1["result"], json!({"structuredContent": [1]}));
+    rig.call(8);
+    let question = json!({"method": "roots/list", "params": {"_meta": {"x": 1}}});
+    let done = rig.answer(json!({"resultType": "input_required", "inputRequests": {"a\"b": question}}));
+    assert_eq!(done[0].1["asked"]["params"], json!({"_meta": {"mcp-pipe/key": "a\"b"}}));
+    told(&mut rig, "");
     let done = ask(&mut rig, "tools/call", json!({"code": -32022, "message": "no"}));
     assert_eq!((&done["error"]["code"], rig.bridge.take_verdict()), (&json!(-32000), Some(Verdict::Surprise)));
     rig.call(9);

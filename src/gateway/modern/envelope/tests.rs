@@ -47,7 +47,7 @@ fn a_caller_is_told_to_servers_as_they_know_callers() {
         (
             r#"{"elicitation":{"form":{}},"tasks":{},"extensions":{},"sampling":null,"experimental":{"a":1.0}}"#,
             Some(r#"{"name":"c"}"#),
-            r#""capabilities":{"elicitation":{"form":{}},"experimental":{"a":1.0}},"clientInfo":{"name":"c"}}"#,
+            r#""capabilities":{"elicitation":{"form":{}},"experimental":{"a":1.0}},"clientInfo":{"name":"c"},"_meta":{"mcp-pipe/era":"modern"}}"#,
         ),
     ] {
         let caller = Caller { capabilities: capabilities.into(), info: info.map(Into::into), level: None };

@@ -65,6 +65,7 @@ fn an_error_has_a_code_of_this_era() {
         ),
         ("tools/call", json!({"code": -32002, "message": "no"}), 200, json!({"code": -32602, "message": "no"})),
         ("tools/call", json!({"code": -32042, "message": "no"}), 200, json!({"code": -32603, "message": "no"})),
+        ("tools/call", json!({"code": -32021, "message": "no"}), 400, json!({"code": -32021, "message": "no"})),
         ("x/y", json!({"code": -32601, "message": "no"}), 404, json!({"code": -32601, "message": "no"})),
         (
             "tools/call",
