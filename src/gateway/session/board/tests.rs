@@ -8,7 +8,7 @@ use crate::mcp::envelope;
 
 fn message(value: &serde_json::Value) -> (Bytes, Envelope) {
     let text = value.to_string();
-    let e = envelope::scan_one(text.as_bytes()).expect("a message");
+    let e = envelope::scan_one(text.as_bytes()).unwrap();
     (Bytes::from(text), e)
 }
 
@@ -25,7 +25,7 @@ fn asking(id: u8) -> Asking {
 fn all(board: &mut Board, stream: StreamId) -> Vec<String> {
     let mut got = Vec::new();
     while let Next::Event((_, message)) = board.next(stream, Waker::noop()) {
-        got.extend(message.map(|message| String::from_utf8(message.to_vec()).expect("UTF-8")));
+        got.extend(message.map(|message| String::from_utf8(message.to_vec()).unwrap()));
     }
     got
 }
@@ -129,12 +129,12 @@ fn a_question_goes_to_the_only_call_and_else_to_a_get() {
     let question = |n: u32| message(&json!({"jsonrpc": "2.0", "id": n, "method": "elicitation/create"}));
     let (text, e) = question(1);
     board.take(text, &e);
-    let call = board.ask(What::Call, vec![asking(1)]).expect("a new id");
+    let call = board.ask(What::Call, vec![asking(1)]).unwrap();
     assert!(all(&mut board, call).is_empty(), "what has waited is for a GET");
     let (text, e) = question(2);
     board.take(text, &e);
     assert_eq!(all(&mut board, call).len(), 1);
-    let other = board.ask(What::Call, vec![asking(2)]).expect("a new id");
+    let other = board.ask(What::Call, vec![asking(2)]).unwrap();
     let news = board.listen();
     assert_eq!(all(&mut board, news).len(), 1, "the first one");
     let (text, e) = question(3);
@@ -142,7 +142,7 @@ fn a_question_goes_to_the_only_call_and_else_to_a_get() {
     assert_eq!([call, other, news].map(|stream| all(&mut board, stream).len()), [0, 0, 1]);
     // One that takes answers only gets nothing else.
     let mut board = Board::default();
-    let plain = board.ask(What::Answers, vec![asking(1)]).expect("a new id");
+    let plain = board.ask(What::Answers, vec![asking(1)]).unwrap();
     let (text, e) = question(4);
     board.take(text, &e);
     assert!(all(&mut board, plain).is_empty());
@@ -163,7 +163,7 @@ fn what_waits_for_nobody_and_what_is_kept_is_bounded() {
     // Streams that broke, each with an answer that nobody has fetched.
     let now = Instant::now();
     for id in 0..100 {
-        let stream = board.ask(What::Call, vec![asking(id)]).expect("a new id");
+        let stream = board.ask(What::Call, vec![asking(id)]).unwrap();
         board.leave(stream, now);
         let (text, e) = message(&json!({"jsonrpc": "2.0", "id": id, "result": {"pad": "x".repeat(10_000)}}));
         board.take(text, &e);
