@@ -108,14 +108,8 @@ impl Sessions {
     }
 
     /// Adds a session that ends with what is returned.
-    pub(super) fn lease(
-        self: &Arc<Self>,
-        scope: Scope,
-        version: &str,
-        session: Arc<Session>,
-        counted: CountedClient,
-    ) -> Lease {
-        let id = self.add(scope.clone(), version, session, counted);
+    pub(super) fn lease(self: &Arc<Self>, scope: Scope, version: &str, session: Arc<Session>) -> Lease {
+        let id = self.add(scope.clone(), version, session);
         Lease { sessions: self.clone(), id, scope }
     }
 

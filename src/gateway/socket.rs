@@ -138,7 +138,6 @@ impl Gateway {
         }
         let Some(lines) = self.receive(gate, "/ws").await else { return super::closed(None) };
         let (max_message, seat) = (gate.max_body, head.extensions.remove::<Seat>());
-        let counted = self.status.count_client();
         let upgrade = hyper::upgrade::on(Request::from_parts(head, ()));
         let counted = self.status.count_client();
         self.sockets.tasks().spawn(async move {

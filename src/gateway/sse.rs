@@ -36,7 +36,7 @@ impl Gateway {
         let session = Arc::new(Session::over(lines, self.status.count_client()));
         let stream = session.board().hear_all();
         let reading = Reading::of(&session, stream);
-        let lease = self.sse.lease(scope.clone(), VERSION, session, self.status.count_client());
+        let lease = self.sse.lease(scope.clone(), VERSION, session);
         let address = address(path, lease.id());
         reply::events(Events::with_address(reading, &address, lease))
     }

@@ -43,7 +43,7 @@ impl Guests {
         let (ours, theirs) = tokio::io::duplex(BETWEEN);
         let name = server.map_or_else(|| "a client on stdio".into(), |server| format!("a client of {server} on stdio"));
         // A client that says no more has a program of its own to wait with.
-        let guest = NewGuest { lines: Box::new(theirs), name: name.into(), shown, lingers: true };
+        let guest = NewGuest { lines: Box::new(theirs), name: name.into(), shown, lingers: true, judges: false };
         common.hub.receive(guest).await.map(|_| ours)
     }
 
