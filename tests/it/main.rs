@@ -23,6 +23,7 @@ mod files;
 mod frames;
 #[cfg(target_os = "linux")]
 mod gateway;
+mod gateway_fronts;
 mod half_open;
 mod handshake;
 mod house;
