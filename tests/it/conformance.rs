@@ -1,5 +1,6 @@
-//! The official conformance suite's scenarios for clients, with mcp-pipe as the client of the suite's server, and an endpoint before it
-//! (`tests/it/conformance_client.rs`) that asks for what a scenario is about.
+//! The official conformance suite. What its scenarios for servers come to is in `conformance_server.rs`; here are those for clients, with
+//! mcp-pipe as the client of the suite's server, and an endpoint before it (`tests/it/conformance_client.rs`) that asks for what a
+//! scenario is about.
 //!
 //! The suite is the npm package `@modelcontextprotocol/conformance`, which `.ci/run` installs beside the servers, with a Node.js that is
 //! new enough for it.
@@ -29,8 +30,8 @@ const HAS: &[Needs] = &[Needs::Legacy, Needs::Modern, Needs::Credentials];
 /// How many scenarios are run at a time: each is a Node.js and a mcp-pipe.
 const AT_ONCE: usize = 4;
 
-const LEGACY: &str = "2025-11-25";
-const MODERN: &str = "2026-07-28";
+pub(super) const LEGACY: &str = "2025-11-25";
+pub(super) const MODERN: &str = "2026-07-28";
 
 /// A scenario in a revision: what it needs, and what of it is said not to have been seen.
 struct Scenario {
@@ -73,15 +74,18 @@ const SCENARIOS: &[Scenario] = &[
 ];
 
 /// A program of the suite: its Node.js, and its own.
-struct Suite {
+pub(super) struct Suite {
     node: PathBuf,
     program: PathBuf,
 }
 
-/// `None` skips the test; with `CI=true` it fails instead.
-fn suite() -> Option<Suite> {
+/// The name of the suite's package.
+pub(super) const PACKAGE: &str = "@modelcontextprotocol/conformance";
+
+/// The suite under this name of a package. `None` skips the test; with `CI=true` it fails instead.
+pub(super) fn suite(package: &str) -> Option<Suite> {
     let modules = installed("MCP_PIPE_TEST_NODE_MODULES")?;
-    let program = modules.join("@modelcontextprotocol/conformance/dist/index.js");
+    let program = modules.join(package).join("dist/index.js");
     let node = modules.join(".bin/node");
     if program.is_file() {
         return Some(Suite { node: if node.is_file() { node } else { "node".into() }, program });
@@ -93,7 +97,7 @@ fn suite() -> Option<Suite> {
 }
 
 impl Suite {
-    fn command(&self) -> Command {
+    pub(super) fn command(&self) -> Command {
         let mut command = Command::new(&self.node);
         command.arg(&self.program).kill_on_drop(true);
         command
@@ -142,7 +146,7 @@ fn is_late(details: &Value) -> bool {
 
 #[tokio::test]
 async fn every_scenario_for_what_mcp_pipe_has_passes() {
-    let Some(suite) = suite() else { return };
+    let Some(suite) = suite(PACKAGE) else { return };
     let wanted = SCENARIOS.iter().filter(|scenario| HAS.contains(&scenario.needs));
     let runs: Vec<_> =
         stream::iter(wanted.map(|scenario| run(&suite, scenario))).buffer_unordered(AT_ONCE).collect().await;
@@ -154,7 +158,7 @@ async fn every_scenario_for_what_mcp_pipe_has_passes() {
 /// All but those for a person with a browser.
 #[tokio::test]
 async fn every_scenario_that_a_revision_requires_of_a_client_is_in_the_table() {
-    let Some(suite) = suite() else { return };
+    let Some(suite) = suite(PACKAGE) else { return };
     for revision in [LEGACY, MODERN] {
         let output = within("the list", suite.command().args(["list", "--requirements", revision]).output()).await;
         let list = String::from_utf8(output.unwrap().stdout).unwrap();

@@ -99,19 +99,19 @@ async fn a_modern_server_lists_by_pages_is_one_of_several_and_comes_back() {
 }
 
 /// A server of `tests/servers/` on HTTP, at its address. It ends when this is dropped.
-struct OnHttp {
-    url: String,
+pub(super) struct OnHttp {
+    pub(super) url: String,
     _child: Child,
 }
 
 /// A server of `tests/servers/`.
-fn script(name: &str) -> String {
+pub(super) fn script(name: &str) -> String {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/servers").join(name).to_str().unwrap().to_owned()
 }
 
 impl OnHttp {
     /// Starts this command with a port added.
-    async fn start(program: &str, args: &[String]) -> Self {
+    pub(super) async fn start(program: &str, args: &[String]) -> Self {
         let port = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
         let mut command = Command::new(program);
         command.args(args).arg(port.to_string()).stdout(Stdio::null()).stderr(Stdio::null());

@@ -33,7 +33,7 @@ async fn served(daemon: &Daemon) -> McpHttp {
 }
 
 /// Its address.
-async fn url(daemon: &Daemon) -> String {
+pub(super) async fn url(daemon: &Daemon) -> String {
     let line =
         daemon.wait_for("a gateway", |line| field(line, "message").is_some_and(|m| m.contains("served at"))).await;
     field(&line, "message").unwrap().split_once(" at ").unwrap().1.to_owned()

@@ -13,6 +13,7 @@ mod auto;
 mod calculator;
 mod config_mistakes;
 mod conformance;
+mod conformance_server;
 mod control;
 mod crash;
 mod endpoints;
