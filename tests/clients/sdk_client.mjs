@@ -1,4 +1,4 @@
-// The official TypeScript SDK's client, unmodified, over its own WebSocket transport.
+// The official TypeScript SDK's client, unmodified, over its own transports for WebSocket and Streamable HTTP.
 //
 //     node sdk_client.mjs NODE_MODULES URL
 //
@@ -16,6 +16,7 @@ const [modules, url] = process.argv.slice(2);
 const require = createRequire(join(modules, "sdk_client.js"));
 const { Client } = require("@modelcontextprotocol/sdk/client/index.js");
 const { WebSocketClientTransport } = require("@modelcontextprotocol/sdk/client/websocket.js");
+const { StreamableHTTPClientTransport } = require("@modelcontextprotocol/sdk/client/streamableHttp.js");
 const types = require("@modelcontextprotocol/sdk/types.js");
 // Node.js has one of its own from version 22 on.
 globalThis.WebSocket ??= require("ws");
@@ -55,7 +56,8 @@ const methods = {
   "logging/setLevel": (params, options) => client.setLoggingLevel(params.level, options),
 };
 
-await client.connect(new WebSocketClientTransport(new URL(url)));
+const Transport = url.startsWith("http") ? StreamableHTTPClientTransport : WebSocketClientTransport;
+await client.connect(new Transport(new URL(url)));
 say({
   ready: {
     serverInfo: client.getServerVersion(),

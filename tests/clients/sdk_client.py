@@ -1,16 +1,17 @@
-"""The official Python SDK's client, unmodified, over a WebSocket.
+"""The official Python SDK's client, unmodified, over a WebSocket or Streamable HTTP.
 
     python sdk_client.py URL
 
 The SDK has no WebSocket transport since version 2, so `websocket` below is one: it takes what its client takes, streams of
-messages. What goes over stdin and stdout is what sdk_client.mjs says.
+messages. The transport over HTTP is its own. What goes over stdin and stdout is what sdk_client.mjs says.
 """
 
-import json
 import sys
 from contextlib import asynccontextmanager
+from functools import partial
 
 import anyio
+from lines import plain, progress_of, say, serve, told
 from mcp import Client, MCPError, types
 from mcp.shared.message import SessionMessage
 from websockets.asyncio.client import connect
@@ -40,14 +41,6 @@ async def websocket(url):
         tasks.cancel_scope.cancel()
 
 
-def say(line):
-    print(json.dumps(line, ensure_ascii=False), flush=True)
-
-
-def plain(model):
-    return model.model_dump(mode="json", by_alias=True, exclude_none=True)
-
-
 def answer(method, result):
     async def callback(*_):
         say({"asked": method})
@@ -60,18 +53,15 @@ async def notified(message):
     if isinstance(message, Exception):
         say({"complaint": str(message)})
     else:
-        say({"notification": message.method, "params": plain(message.params) if message.params else None})
+        told(message)
 
 
 async def request(client, id, method, params):
-    async def progress(progress, total, message):
-        say({"progress": id, "params": {"progress": progress, "total": total}})
-
     session = client.session
     methods = {
         "ping": lambda: session.send_ping(),
         "tools/list": lambda: client.list_tools(cache_mode="bypass"),
-        "tools/call": lambda: client.call_tool(params["name"], params.get("arguments"), progress_callback=progress),
+        "tools/call": lambda: client.call_tool(params["name"], params.get("arguments"), progress_callback=progress_of(id)),
         "prompts/list": lambda: client.list_prompts(cache_mode="bypass"),
         "prompts/get": lambda: client.get_prompt(params["name"], params.get("arguments")),
         "resources/list": lambda: client.list_resources(cache_mode="bypass"),
@@ -101,7 +91,9 @@ async def main(url):
     elicited = types.ElicitResult(action="accept", content={"name": "elicited by the client"})
     roots = types.ListRootsResult(roots=[types.Root(uri="file:///client", name="client")])
     client = Client(
-        websocket(url),
+        url if url.startswith("http") else websocket(url),
+        # The era that has sessions, whatever else the other side speaks.
+        mode="legacy" if url.startswith("http") else "auto",
         list_roots_callback=answer("roots/list", roots),
         sampling_callback=answer("sampling/createMessage", sampled),
         elicitation_callback=answer("elicitation/create", elicited),
@@ -111,23 +103,7 @@ async def main(url):
         ready = {"instructions": client.instructions, "capabilities": plain(client.server_capabilities)}
         ready["serverInfo"] = plain(client.server_info) if client.server_info else None
         say({"ready": ready})
-        under_way = {}
-
-        async def run(line):
-            with anyio.CancelScope() as scope:
-                under_way[line["id"]] = scope
-                await request(client, line["id"], line["method"], line.get("params") or {})
-            if scope.cancelled_caught:
-                say({"id": line["id"], "error": {"code": None, "message": "cancelled by the client"}})
-
-        async with anyio.create_task_group() as tasks:
-            async for text in anyio.wrap_file(sys.stdin):
-                line = json.loads(text)
-                if "cancel" in line:
-                    under_way[line["cancel"]].cancel()
-                else:
-                    tasks.start_soon(run, line)
-            tasks.cancel_scope.cancel()
+        await serve(partial(request, client))
 
 
 anyio.run(main, sys.argv[1])

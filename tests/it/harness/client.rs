@@ -1,5 +1,5 @@
-//! A client program of `tests/clients/`, joined to a connection of the program: what mcp-pipe serves, as an MCP client
-//! sees it. What goes either way is checked as on every connection.
+//! A client program of `tests/clients/`: what mcp-pipe serves, as an MCP client sees it. Either it is joined to a connection of the
+//! program, and what goes either way is checked as on every connection; or it dials by itself.
 
 use std::collections::VecDeque;
 use std::process::Stdio;
@@ -25,17 +25,16 @@ pub(crate) struct Client {
     /// Lines that came while another was waited for.
     early: VecDeque<Value>,
     asked: u64,
-    relay: JoinHandle<Conn>,
-    _child: Child,
+    /// Where it is joined to a connection.
+    relay: Option<JoinHandle<Conn>>,
+    child: Child,
 }
 
 impl Client {
     /// Starts this command with the address of a WebSocket added, and joins that to the connection.
-    pub(crate) async fn start(mut command: Command, conn: Conn) -> Self {
+    pub(crate) async fn start(command: Command, conn: Conn) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        command.arg(format!("ws://{}/", listener.local_addr().unwrap()));
-        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
-        let (stdin, stdout) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+        let mut client = Client::spawn(command, &format!("ws://{}/", listener.local_addr().unwrap()));
         let (stream, _) = within("the client to dial", listener.accept()).await.unwrap();
         #[expect(clippy::result_large_err, reason = "the signature is tungstenite's")]
         let subprotocol = |request: &Request, mut response: Response| -> Result<Response, ErrorResponse> {
@@ -44,18 +43,27 @@ impl Client {
             Ok(response)
         };
         let socket = within("the client's upgrade", accept_hdr_async(stream, subprotocol)).await.unwrap();
-        let mut client = Client {
-            ready: Value::Null,
-            stdin,
-            stdout: BufReader::new(stdout).lines(),
-            early: VecDeque::new(),
-            asked: 0,
-            relay: tokio::spawn(relay(conn, socket)),
-            _child: child,
-        };
-        client.ready =
-            client.line("the client to be initialised", |line| line.get("ready").is_some()).await["ready"].take();
-        client
+        client.relay = Some(tokio::spawn(relay(conn, socket)));
+        client.initialised().await
+    }
+
+    /// Starts this command with this address added, which it dials by itself.
+    pub(crate) async fn dial(command: Command, url: &str) -> Self {
+        Client::spawn(command, url).initialised().await
+    }
+
+    fn spawn(mut command: Command, url: &str) -> Self {
+        command.arg(url);
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
+        let (stdin, stdout) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+        let stdout = BufReader::new(stdout).lines();
+        Client { ready: Value::Null, stdin, stdout, early: VecDeque::new(), asked: 0, relay: None, child }
+    }
+
+    async fn initialised(mut self) -> Self {
+        let mut line = self.line("the client to be initialised", |line| line.get("ready").is_some()).await;
+        self.ready = line["ready"].take();
+        self
     }
 
     /// Starts a request; its number.
@@ -118,7 +126,14 @@ impl Client {
     /// Ends the client; the connection, which is still open.
     pub(crate) async fn close(self) -> Conn {
         drop(self.stdin);
-        within("the client to end", self.relay).await.unwrap()
+        within("the client to end", self.relay.unwrap()).await.unwrap()
+    }
+
+    /// Ends a client that has dialled by itself.
+    pub(crate) async fn end(mut self) {
+        drop(self.stdin);
+        let status = within("the client to end", self.child.wait()).await.unwrap();
+        assert!(status.success(), "{status}");
     }
 
     async fn write(&mut self, line: Value) {
