@@ -1296,6 +1296,25 @@ fn what_a_server_asks_before_the_endpoint_is_there_waits_for_it_and_is_asked_if_
 }
 
 #[test]
+fn a_peer_that_judges_for_itself_is_asked_whatever_it_has_declared_and_for_as_long_as_it_likes() {
+    for (judges, asked) in [(true, vec!["elicitation/create", "roots/list"]), (false, vec!["roots/list"])] {
+        let mut rig = Rig::of(&ServerSpec::sample("calc", "", &[]), NewPeer { judges, ..NewPeer::unknown(1000) });
+        rig.server_up();
+        rig.answer(welcome());
+        rig.link_up();
+        rig.endpoint(&hello(0));
+        rig.endpoint(r#"{"method":"notifications/initialized"}"#);
+        rig.sent_to_endpoint();
+        rig.server(r#"{"id":4,"method":"elicitation/create"}"#);
+        rig.server(r#"{"id":5,"method":"roots/list"}"#);
+        assert_eq!(methods(&rig.sent_to_endpoint()), asked);
+        rig.sent_to_server();
+        rig.pass(250);
+        assert_eq!(rig.sent_to_server().is_empty(), judges);
+    }
+}
+
+#[test]
 fn with_relay_each_handshake_reaches_the_server() {
     let mut rig = Rig::with(Handshake::Relay);
     rig.server_up();
