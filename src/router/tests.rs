@@ -815,7 +815,8 @@ impl World {
                 assert_eq!(told, 0, "{} does not see {server}", client.name);
             } else if matches!(self.router, Kind::Alone(_)) || ALONE.contains(&client.view) {
                 let is_due = client.linked && client.conversing;
-                assert_eq!(told == 1, is_due, "{} has {server} alone", client.name);
+                // What a peer without room has said may not have been looked at yet.
+                assert!((told == 1) == is_due || self.sink.full.contains(key), "{} has {server} alone", client.name);
             }
         }
     }
