@@ -45,7 +45,7 @@ use self::sessions::{Scope, Sessions};
 use self::socket::Sockets;
 use crate::config::{GatewaySpec, GatewayTls, ServerSpec};
 use crate::control::status::Status;
-use crate::mcp::reply::{INTERNAL, INVALID_REQUEST};
+use crate::mcp::reply::{INTERNAL, INVALID_REQUEST, error_with};
 use crate::net::tls::server;
 use crate::pipe::membership::{Manner, NewGuest, Shown};
 use crate::pipe::orders::PipeOrder;
@@ -337,7 +337,8 @@ impl Gateway {
             // Where there are no keys, none is in the path.
             ([], Some(_)) => return Err(Box::new(nowhere())),
             (keys, in_path) => {
-                let key = door::admitted(keys, headers, in_path).map_err(|denied| Box::new(denied_as(denied)))?;
+                let key =
+                    door::admitted(keys, headers, in_path).map_err(|denied| Box::new(denied_as(denied, headers)))?;
                 let Some(gates) = terms.by_key.get(&key.spec.name) else { return Err(Box::new(nowhere())) };
                 (gates, &key.bucket)
             }
@@ -346,7 +347,8 @@ impl Gateway {
             Ok(()) => Ok(gates),
             Err(wait) => {
                 let why = "more requests than the config allows (requestsPerSecond)";
-                Err(Box::new(later(reply::error(StatusCode::TOO_MANY_REQUESTS, None, TOO_OFTEN, why), wait)))
+                let refused = refused(headers, StatusCode::TOO_MANY_REQUESTS, (TOO_OFTEN, "rate_limited"), why);
+                Err(Box::new(later(refused, wait)))
             }
         }
     }
@@ -476,12 +478,12 @@ fn later(mut answer: Answer, wait: Duration) -> Answer {
 }
 
 /// That a client is not let in (RFC 6750 section 3).
-fn denied_as(denied: Denied) -> Answer {
+fn denied_as(denied: Denied, headers: &HeaderMap) -> Answer {
     let (challenge, why) = match denied {
         Denied::NoKey => ("Bearer", "a key is needed: Authorization: Bearer KEY, or X-API-Key: KEY"),
         Denied::Unknown => ("Bearer error=\"invalid_token\"", "this key is not known here"),
     };
-    let mut answer = reply::error(StatusCode::UNAUTHORIZED, None, NOT_ALLOWED, why);
+    let mut answer = refused(headers, StatusCode::UNAUTHORIZED, (NOT_ALLOWED, "unauthorized"), why);
     answer.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
     answer
 }
@@ -496,6 +498,15 @@ fn full(id: Option<&[u8]>) -> Answer {
 fn closed(id: Option<&[u8]>) -> Answer {
     let why = "mcp-pipe is stopping, or its servers are being changed; try again later";
     later(reply::error(StatusCode::SERVICE_UNAVAILABLE, id, INTERNAL, why), LATER)
+}
+
+/// A refusal for whatever era the client is of: codes that only the legacy one knows are a reason in the other.
+fn refused(headers: &HeaderMap, status: StatusCode, (code, reason): (i32, &str), why: &str) -> Answer {
+    if !modern::is_modern_header(headers) {
+        return reply::error(status, None, code, why);
+    }
+    let reason = format!("\"{reason}\"");
+    reply::json(status, error_with(b"null", INTERNAL, why, &[("reason", &reason)]).into())
 }
 
 fn nowhere() -> Answer {

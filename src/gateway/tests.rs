@@ -532,5 +532,10 @@ async fn who_asks_too_often_is_told_when_to_come_again() {
     }
     let refused = post(&initialize("2025-06-18")).send(&gateway).await;
     assert_eq!((refused.status().as_u16(), &*of(&refused, "retry-after")), (429, "1"));
+    assert!(whole(refused).await.contains("-32004"));
+    let refused = post(&initialize("2025-06-18")).with("mcp-protocol-version", "2026-07-28").send(&gateway).await;
+    assert_eq!(refused.status(), 429);
+    let told: Value = serde_json::from_str(&whole(refused).await).unwrap();
+    assert_eq!((&told["error"]["code"], &told["error"]["data"]["reason"]), (&json!(-32603), &json!("rate_limited")));
     assert_eq!(get().at("/livez").send(&gateway).await.status(), 200);
 }
