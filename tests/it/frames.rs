@@ -51,12 +51,13 @@ async fn an_answer_over_the_limit_becomes_an_error_that_names_size_and_limit() {
 #[tokio::test]
 async fn a_line_without_end_costs_neither_memory_nor_the_connection() {
     let endpoint = FakeEndpoint::bind().await;
-    let daemon = Setup::new().config(&one_server(&endpoint, &["--no-newline", "50000000"])).start("info");
+    let daemon = Setup::new().config(&one_server(&endpoint, &["--no-newline", "100000000"])).start("info");
     let mut conn = endpoint.accept().await;
     conn.handshake().await;
     conn.call(2, "echo", json!({"text": "through"})).await;
     let peak = daemon.peak_memory();
-    assert!(peak.is_none_or(|peak| peak < 40_000), "peak: {peak:?} kB");
+    // Most of this is the unoptimised program itself.
+    assert!(peak.is_none_or(|peak| peak < 50_000), "peak: {peak:?} kB");
     daemon.stop_closing([&mut conn]).await;
 }
 
